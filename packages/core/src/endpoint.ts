@@ -1,0 +1,37 @@
+/**
+ * One end of a byte stream.
+ *
+ * `host` is an IPv4 or IPv6 address without brackets, a DNS name where the context allows one (a backend), or the path of
+ * a unix socket written `unix:/run/app.sock`, in which case `port` is 0.
+ */
+export interface Endpoint {
+  readonly host: string;
+  /** 0 to 65535. 0 means "any free port" when listening, and "not applicable" for a unix socket. */
+  readonly port: number;
+}
+
+const UNIX_PREFIX = 'unix:';
+
+/** The path of the unix socket that `endpoint` names, or `undefined` when it is a TCP endpoint. */
+export function unixPath(endpoint: Endpoint): string | undefined {
+  return endpoint.host.startsWith(UNIX_PREFIX) ? endpoint.host.slice(UNIX_PREFIX.length) : undefined;
+}
+
+/** `host:port`, with brackets round an IPv6 address (RFC 3986, section 3.2.2); a unix socket as it is written. */
+export function formatEndpoint({ host, port }: Endpoint): string {
+  if (host.startsWith(UNIX_PREFIX)) return host;
+  return host.includes(':') ? `[${host}]:${port}` : `${host}:${port}`;
+}
+
+/**
+ * Reads `host:port`, `[v6]:port` or `unix:/path`. The inverse of {@link formatEndpoint}.
+ *
+ * @returns `undefined` when the text is none of these or the port is outside 0 to 65535. The host is not looked up.
+ */
+export function parseEndpoint(text: string): Endpoint | undefined {
+  if (text.startsWith(UNIX_PREFIX)) return text.length > UNIX_PREFIX.length ? { host: text, port: 0 } : undefined;
+  const match = /^(?:\[([^\]]+)\]|([^:[\]]+)):(\d{1,5})$/.exec(text);
+  const host = match?.[1] ?? match?.[2];
+  const port = Number(match?.[3]);
+  return host === undefined || port > 65535 ? undefined : { host, port };
+}

@@ -1,0 +1,82 @@
+/**
+ * Every way in which a connection can fail: a closed list. It is the metric label, the log key and the close reason.
+ * A connection that ended well has none.
+ */
+export type ProxyErrorCode =
+  /** The drain's grace was over before the connection was. */
+  | 'CLOSED_BY_DRAIN'
+  /** The dial failed for a reason that is neither of the next two: no route to host, name not found, no descriptor left. */
+  | 'CONNECT_FAILED'
+  /** The backend refused the connection. */
+  | 'CONNECT_REFUSED'
+  /** No backend answered before the connect timeout. */
+  | 'CONNECT_TIMEOUT'
+  /** The client reset the connection, or closed it before its hello was whole. */
+  | 'DOWNSTREAM_RESET'
+  /** Neither side sent a byte for the idle timeout. */
+  | 'IDLE_TIMEOUT'
+  /** A bug in the proxy or in a plugin: please report it. */
+  | 'INTERNAL'
+  /** Refused at accept: a connection limit was reached, or no file descriptor was left. */
+  | 'LIMIT_REACHED'
+  /** The route has no backend at all. */
+  | 'NO_BACKEND'
+  /** The hello names no server. */
+  | 'NO_SERVER_NAME'
+  /** No route has this server name. */
+  | 'ROUTE_NOT_FOUND'
+  /** A hello that breaks its own format. */
+  | 'SNIFF_MALFORMED'
+  /** The hello was not whole when its time was over. */
+  | 'SNIFF_TIMEOUT'
+  /** The hello was not whole when its size limit was reached. */
+  | 'SNIFF_TOO_LONG'
+  /** Not a protocol that any sniffer knows. */
+  | 'SNIFF_UNRECOGNIZED'
+  /** The backend reset the connection. */
+  | 'UPSTREAM_RESET';
+
+/** Who is to blame. */
+export type Side = 'downstream' | 'upstream' | 'proxy';
+
+/** Blame by code. A `Record`, so that the compiler keeps it total. */
+export const SIDES: Readonly<Record<ProxyErrorCode, Side>> = {
+  CLOSED_BY_DRAIN: 'proxy',
+  CONNECT_FAILED: 'upstream',
+  CONNECT_REFUSED: 'upstream',
+  CONNECT_TIMEOUT: 'upstream',
+  DOWNSTREAM_RESET: 'downstream',
+  IDLE_TIMEOUT: 'downstream',
+  INTERNAL: 'proxy',
+  LIMIT_REACHED: 'proxy',
+  NO_BACKEND: 'proxy',
+  NO_SERVER_NAME: 'downstream',
+  ROUTE_NOT_FOUND: 'downstream',
+  SNIFF_MALFORMED: 'downstream',
+  SNIFF_TIMEOUT: 'downstream',
+  SNIFF_TOO_LONG: 'downstream',
+  SNIFF_UNRECOGNIZED: 'downstream',
+  UPSTREAM_RESET: 'upstream',
+};
+
+/** The one error with which the pipeline's I/O rejects. The message is for people and never parsed. */
+export class ProxyError extends Error {
+  override readonly name = 'ProxyError';
+  readonly code: ProxyErrorCode;
+
+  constructor(code: ProxyErrorCode, message: string, options?: ErrorOptions) {
+    super(message, options);
+    this.code = code;
+  }
+
+  /** Who is to blame. */
+  get side(): Side {
+    return SIDES[this.code];
+  }
+
+  /** `reason` itself when it is a `ProxyError`; anything else is a bug and becomes `INTERNAL` with its cause. */
+  static from(reason: unknown): ProxyError {
+    if (reason instanceof ProxyError) return reason;
+    return new ProxyError('INTERNAL', reason instanceof Error ? reason.message : String(reason), { cause: reason });
+  }
+}

@@ -1,0 +1,29 @@
+/** What one proxy may spend. Every field is a setting; {@link DEFAULT_LIMITS} reasons about its default. */
+export interface Limits {
+  /** From accept to a complete hello, in milliseconds. Absolute: no byte extends it. */
+  readonly helloTimeoutMs: number;
+  /** Largest hello, in bytes. */
+  readonly helloMaxBytes: number;
+  /** From the first dial to an established connection, all attempts together, in milliseconds. A route may set its own. */
+  readonly connectTimeoutMs: number;
+  /** Longest silence of both sides, in milliseconds. */
+  readonly idleTimeoutMs: number;
+  /** Connections at a time, all listeners together. */
+  readonly connections: number;
+  /** Of these, how many may still owe their hello: slow or silent clients cannot take the places of the others. */
+  readonly pendingHellos: number;
+}
+
+/** Defaults that need no knowledge of the machine. */
+export const DEFAULT_LIMITS: Limits = {
+  // Browsers give up after 10 to 30 s; a client that needs longer for its first flight is stuck or hostile.
+  helloTimeoutMs: 10_000,
+  // The largest hello seen in the wild is about 17 KiB (padding, several post-quantum key shares); TLS allows 16 MiB.
+  helloMaxBytes: 64 * 1024,
+  // Consul's own default for a mesh gateway.
+  connectTimeoutMs: 5_000,
+  // As in Envoy's TCP proxy, so that a migration does not cut what lived before.
+  idleTimeoutMs: 3_600_000,
+  connections: 10_000,
+  pendingHellos: 1_000,
+};

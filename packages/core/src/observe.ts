@@ -1,0 +1,122 @@
+import type { Accepted, Hello, Transfer, Upstream } from './connection.ts';
+import type { Endpoint } from './endpoint.ts';
+import type { ProxyError } from './errors.ts';
+import type { Route, RouteSnapshot } from './route.ts';
+
+/** Everything worth a log line or a metric, in the past tense: a closed union. Times are monotonic milliseconds. */
+export type ProxyEvent =
+  | { readonly type: 'connection.accepted'; readonly connection: Accepted }
+  | { readonly type: 'connection.sniffed'; readonly connection: Accepted; readonly hello: Hello; readonly at: number }
+  | { readonly type: 'connection.routed'; readonly connection: Accepted; readonly route: Route }
+  | {
+      readonly type: 'connection.connected';
+      readonly connection: Accepted;
+      readonly upstream: Upstream;
+      readonly at: number;
+    }
+  /** Exactly once for each `connection.accepted`. */
+  | { readonly type: 'connection.closed'; readonly closed: ClosedConnection }
+  /** Turned away at accept, before it became a connection: `error.code` is `LIMIT_REACHED`. */
+  | {
+      readonly type: 'connection.refused';
+      readonly listener: string;
+      readonly remote: Endpoint;
+      readonly error: ProxyError;
+    }
+  | {
+      readonly type: 'dial.failed';
+      readonly connection: Accepted;
+      readonly route: Route;
+      readonly address: Endpoint;
+      readonly error: ProxyError;
+    }
+  | { readonly type: 'backend.ejected'; readonly address: Endpoint; readonly forMs: number; readonly failures: number }
+  | { readonly type: 'backend.returned'; readonly address: Endpoint }
+  | { readonly type: 'resolution.failed'; readonly host: string; readonly error: Error; readonly lastGood: boolean }
+  | { readonly type: 'listener.opened'; readonly listener: string; readonly address: Endpoint }
+  | {
+      readonly type: 'listener.failed';
+      readonly listener: string;
+      readonly address: Endpoint;
+      readonly error: Error;
+      readonly retryInMs: number;
+    }
+  | { readonly type: 'listener.paused'; readonly listener: string; readonly reason: Error }
+  | { readonly type: 'listener.resumed'; readonly listener: string }
+  | { readonly type: 'listener.closed'; readonly listener: string }
+  /** A source's snapshot is in use. `removed` are the names of routes that no source has any more. */
+  | {
+      readonly type: 'routes.replaced';
+      readonly source: string;
+      readonly snapshot: RouteSnapshot;
+      readonly removed: readonly string[];
+      readonly tookMs: number;
+    }
+  /** A source threw; its last snapshot stays in use. */
+  | { readonly type: 'source.failed'; readonly source: string; readonly error: Error; readonly retryInMs: number }
+  | { readonly type: 'drain.started'; readonly connections: number }
+  | { readonly type: 'drain.ended'; readonly finished: number; readonly cut: number }
+  /** An observer threw. It is not told of this event itself. */
+  | { readonly type: 'observer.threw'; readonly observer: string; readonly error: Error };
+
+/** The whole life of a connection: facts that it never reached are absent. */
+export interface ClosedConnection {
+  readonly connection: Accepted;
+  readonly hello?: Hello;
+  /** When the hello was whole. */
+  readonly helloAt?: number;
+  readonly route?: Route;
+  /** Present once a backend was reached. */
+  readonly upstream?: Upstream;
+  readonly connectedAt?: number;
+  /** Dials made: 0 when it never came to that. */
+  readonly attempts: number;
+  readonly transfer: Transfer;
+  readonly closedAt: number;
+  /** Why it ended before its time; absent when both sides finished by themselves. */
+  readonly error?: ProxyError;
+}
+
+/** Is told what happened, and never answers. */
+export interface Observer {
+  /** Named in `observer.threw`. */
+  readonly name?: string;
+  /** Must not throw, must not wait, must not keep the event's objects longer than it needs them. */
+  observe(event: ProxyEvent): void;
+}
+
+/**
+ * All of `list` as one observer. One that throws does not keep the others from hearing: they are told `observer.threw`, once
+ * for each observer and message, so that a broken observer cannot flood a log.
+ */
+export function observers(list: readonly Observer[]): Observer {
+  const told = new Set<string>();
+  return { name: 'observers', observe };
+
+  function observe(event: ProxyEvent): void {
+    for (const observer of list) {
+      try {
+        observer.observe(event);
+      } catch (reason) {
+        tell(observer, reason);
+      }
+    }
+  }
+
+  function tell(broken: Observer, reason: unknown): void {
+    const error = reason instanceof Error ? reason : new Error(String(reason));
+    const observer = broken.name ?? 'unnamed';
+    const key = `${observer}: ${error.message}`;
+    // Bounded: an observer whose message differs each time (a timestamp, a name) must not make this set grow for ever.
+    if (told.has(key) || told.size >= 100) return;
+    told.add(key);
+    for (const other of list) {
+      if (other === broken) continue;
+      try {
+        other.observe({ type: 'observer.threw', observer, error });
+      } catch {
+        // It will be told of by its own next failure; telling now could go round in circles.
+      }
+    }
+  }
+}

@@ -1,0 +1,37 @@
+/**
+ * Something with a lifetime. The signal always means "hurry": in `start` give up, in `stop` stop being polite.
+ */
+export interface Service {
+  readonly name: string;
+  /** Resolves when others may rely on it. Rejects, having cleaned up after itself, when it cannot start. */
+  start(signal: AbortSignal): Promise<void>;
+  /** Takes no new work, finishes what is in flight, resolves when nothing is left. Called once, after `start` resolved. */
+  stop(signal: AbortSignal): Promise<void>;
+}
+
+/** `services` as one: started in order, stopped in reverse. When one cannot start, those before it are stopped again. */
+export function inOrder(name: string, services: readonly Service[]): Service {
+  const started: Service[] = [];
+  return { name, start, stop };
+
+  async function start(signal: AbortSignal): Promise<void> {
+    for (const service of services) {
+      try {
+        await service.start(signal);
+      } catch (reason) {
+        await stop(AbortSignal.abort(reason));
+        throw reason;
+      }
+      started.push(service);
+    }
+  }
+
+  async function stop(signal: AbortSignal): Promise<void> {
+    const failures: unknown[] = [];
+    for (let service = started.pop(); service !== undefined; service = started.pop()) {
+      await service.stop(signal).catch((reason: unknown) => failures.push(reason));
+    }
+    if (failures.length > 0)
+      throw new AggregateError(failures, `${name}: ${failures.length} services did not stop cleanly`);
+  }
+}
