@@ -1,0 +1,26 @@
+import type { Endpoint } from '@meshgate/core';
+import type { Instance } from './catalog.ts';
+
+/** From where an instance is dialled: inside its datacenter and partition, or across their border. */
+export type Reach = 'lan' | 'wan';
+
+/**
+ * The address at which an instance is dialled, as Consul chooses it.
+ *
+ * Across the border: the service's `wan` address, the service's own, the node's `wan` address, the node's own; the first that is
+ * set. Inside: the service's own, else the node's: a `lan` tag is never looked at. The `wan` tag may bring a port of its own.
+ *
+ * @returns `undefined` when none of these is set, or the port is none that can be dialled
+ */
+export function dialAddress(instance: Instance, reach: Reach): Endpoint | undefined {
+  const tagged = reach === 'wan' ? instance.taggedAddresses['wan'] : undefined;
+  const host = tagged?.address || instance.address || nodeAddress(instance, reach);
+  const port = (tagged?.address && tagged.port) || instance.port;
+  return host === '' || port < 1 || port > MAX_PORT ? undefined : { host, port };
+}
+
+const MAX_PORT = 65_535;
+
+function nodeAddress({ nodeTaggedAddresses, nodeAddress: own }: Instance, reach: Reach): string {
+  return (reach === 'wan' && nodeTaggedAddresses['wan']) || own;
+}

@@ -1,0 +1,104 @@
+/** The state of one health check. Anything that Consul may add later counts as neither passing, warning nor critical. */
+export type CheckStatus = 'passing' | 'warning' | 'critical' | 'unknown';
+
+/** One health check, of a node or of a service instance; maintenance shows as a critical check. */
+export interface Check {
+  /** For people, in `explain`: `serfHealth`, `service:db-sidecar-proxy:1`. */
+  readonly id: string;
+  readonly status: CheckStatus;
+}
+
+/** An address under a tag (`lan`, `wan`). */
+export interface TaggedAddress {
+  readonly address: string;
+  /** 0 or absent: the port of the service. */
+  readonly port?: number;
+}
+
+/** One registered instance with its node and its checks: what Consul calls a CheckServiceNode. */
+export interface Instance {
+  /** The service id, unique on its node. */
+  readonly id: string;
+  /** The name under which it is registered: for a sidecar its own (`db-sidecar-proxy`), not that of its application. */
+  readonly service: string;
+  /** `''` for an ordinary service, `connect-proxy`, `terminating-gateway`, `mesh-gateway` … */
+  readonly kind: string;
+  readonly node: string;
+  readonly nodeAddress: string;
+  /** The node's addresses by tag; only `wan` is ever used. */
+  readonly nodeTaggedAddresses: Readonly<Record<string, string>>;
+  /** Empty when the instance is registered without one: the node's is then meant. */
+  readonly address: string;
+  readonly port: number;
+  /** The instance's addresses by tag; only `wan` is ever used. */
+  readonly taggedAddresses: Readonly<Record<string, TaggedAddress>>;
+  /** Absent when the registration has none. */
+  readonly weights?: { readonly passing: number; readonly warning: number };
+  readonly meta: Readonly<Record<string, string>>;
+  /** Raft index of the registration's last change: tells which of two accounts of the same gateways is newer. */
+  readonly modifyIndex: number;
+  /** Node checks and service checks together. */
+  readonly checks: readonly Check[];
+}
+
+/** What a service-resolver says of one subset. */
+export interface Subset {
+  /** Consul's filter expression over an instance; empty for all of them. Evaluated by whoever makes the catalog. */
+  readonly filter: string;
+  /** Only instances whose checks all pass count as healthy. */
+  readonly onlyPassing: boolean;
+}
+
+/** The parts of a service-resolver that a gateway honours. Redirect and failover are the dialling proxy's. */
+export interface Resolver {
+  /** Milliseconds, above 0; absent when the resolver sets none. */
+  readonly connectTimeoutMs?: number;
+  /** The subset for which the service's unnamed name stands. */
+  readonly defaultSubset?: string;
+  readonly subsets: Readonly<Record<string, Subset>>;
+  /** The policy as written: `round_robin`, `least_request`, `random`, `ring_hash`, `maglev`. */
+  readonly loadBalancer?: string;
+}
+
+/** Which instances a subset selects. */
+export type Selection =
+  | { readonly kind: 'selected'; readonly instances: readonly Instance[] }
+  /** The filter cannot be evaluated, and why. */
+  | { readonly kind: 'refused'; readonly reason: string };
+
+/** A service of the local datacenter with the instances that can be reached over Connect. */
+export interface CatalogService {
+  readonly name: string;
+  /** `default` when absent. */
+  readonly namespace?: string;
+  /** Sidecars, connect-native instances and terminating gateways, whatever their health. None: the service gets no route. */
+  readonly instances: readonly Instance[];
+  readonly resolver?: Resolver;
+  /** One for each of the resolver's subsets. */
+  readonly selections: Readonly<Record<string, Selection>>;
+}
+
+/** One account of the mesh gateways of a datacenter. */
+export interface GatewayGroup {
+  readonly datacenter: string;
+  /** `default` when absent. */
+  readonly partition?: string;
+  readonly gateways: readonly Instance[];
+}
+
+/** The mesh as Consul, or a folder of mesh files, describes it at one moment: everything routes are derived from. */
+export interface Catalog {
+  /** The local datacenter. */
+  readonly datacenter: string;
+  /** The partition whose services are listed; `default` when absent. */
+  readonly partition?: string;
+  /** `UUID.consul`: one for the whole federation. */
+  readonly trustDomain: string;
+  /** The DNS domain of the agents, `consul` by default. */
+  readonly dnsDomain: string;
+  readonly services: readonly CatalogService[];
+  /** Of all datacenters; the local one is passed over. Where two accounts of one datacenter are given, the newer one counts. */
+  readonly gateways: readonly GatewayGroup[];
+  /** The Consul servers of the local datacenter; used for WAN federation only. */
+  readonly servers: readonly Instance[];
+}

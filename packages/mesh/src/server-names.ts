@@ -1,0 +1,99 @@
+// The names that a mesh puts into the SNI of a connection. Service, subset and node names are an operator's text and may hold
+// dots: these names are built and compared whole, never taken apart.
+
+/** A service as a Connect proxy asks for it. */
+export interface ServiceTarget {
+  readonly service: string;
+  /** A subset that a service-resolver defines; the unnamed one when absent. */
+  readonly subset?: string;
+  /** `default` when absent, as everywhere in Consul's community edition. */
+  readonly namespace?: string;
+  /** `default` when absent. */
+  readonly partition?: string;
+  readonly datacenter: string;
+  readonly trustDomain: string;
+}
+
+/** A datacenter, or one partition of it, as a mesh gateway is asked for it. */
+export interface DatacenterTarget {
+  /** `default` when absent. */
+  readonly partition?: string;
+  readonly datacenter: string;
+  readonly trustDomain: string;
+}
+
+/** A service that another cluster exports to this one. */
+export interface PeeredServiceTarget {
+  readonly service: string;
+  /** `default` when absent. */
+  readonly namespace?: string;
+  /** `default` when absent; unlike the other forms, this one always spells it out. */
+  readonly partition?: string;
+  /** The name that the exporting cluster gave to the cluster that dials. */
+  readonly peer: string;
+  /** That of the exporting cluster. */
+  readonly trustDomain: string;
+}
+
+/** The Consul servers of a datacenter, as other servers ask for them through gateways. */
+export interface ServersTarget {
+  readonly datacenter: string;
+  /** The agent's DNS domain, with or without the trailing dot that the agent reports. Not the trust domain. */
+  readonly dnsDomain: string;
+}
+
+/** `db.default.dc1.internal.TRUST-DOMAIN`, with the subset in front; `internal-v1` and the partition outside the default one. */
+export function serviceServerName(target: ServiceTarget): string {
+  const { service, subset, namespace, partition, datacenter, trustDomain } = target;
+  const named = [...(subset ? [subset] : []), service, orDefault(namespace)];
+  if (orDefault(partition) === DEFAULT) return joined(...named, datacenter, 'internal', trustDomain);
+  return joined(...named, orDefault(partition), datacenter, 'internal-v1', trustDomain);
+}
+
+/** `dc1.internal.TRUST-DOMAIN`, or `PARTITION.dc1.internal-v1.TRUST-DOMAIN`: what every service name of it ends with. */
+export function datacenterServerName({ partition, datacenter, trustDomain }: DatacenterTarget): string {
+  if (orDefault(partition) === DEFAULT) return joined(datacenter, 'internal', trustDomain);
+  return joined(orDefault(partition), datacenter, 'internal-v1', trustDomain);
+}
+
+/** `QUERY.default.dc1.query.TRUST-DOMAIN`: an upstream that is a prepared query. */
+export function queryServerName(query: string, { datacenter, trustDomain }: DatacenterTarget): string {
+  return joined(query, DEFAULT, datacenter, 'query', trustDomain);
+}
+
+/** `db.default.default.PEER.external.TRUST-DOMAIN`. */
+export function peeredServiceServerName(target: PeeredServiceTarget): string {
+  const { service, namespace, partition, peer, trustDomain } = target;
+  return joined(service, orDefault(namespace), orDefault(partition), peer, 'external', trustDomain);
+}
+
+/** `server.dc1.peering.TRUST-DOMAIN`: the servers of a datacenter, for the control plane of a peering. */
+export function peeringServersName({ datacenter, trustDomain }: DatacenterTarget): string {
+  return joined('server', datacenter, 'peering', trustDomain);
+}
+
+/** `server.dc1.consul`: any server of a datacenter (WAN federation). */
+export function serversName({ datacenter, dnsDomain }: ServersTarget): string {
+  return joined('server', datacenter, dnsDomain.replace(/\.$/, ''));
+}
+
+/** `NODE.server.dc1.consul`: one server of a datacenter (WAN federation). */
+export function serverName(node: string, target: ServersTarget): string {
+  return joined(node, serversName(target));
+}
+
+/** The pattern for all names below `suffix`, which itself it does not match. */
+export function anyNameBelow(suffix: string): string {
+  return `*.${suffix}`;
+}
+
+const DEFAULT = 'default';
+
+function orDefault(name: string | undefined): string {
+  return name === undefined || name === '' ? DEFAULT : name;
+}
+
+/** Lower case: a server name is compared without regard to case (RFC 6066, section 3), and routes are kept folded. */
+function joined(...labels: readonly string[]): string {
+  return labels.join('.').toLowerCase();
+}

@@ -1,0 +1,111 @@
+/** Who a certificate of the mesh speaks for, by the URI in its subject alternative name. */
+export type SpiffeId =
+  /** A service: what a Connect proxy presents. */
+  | {
+      readonly kind: 'service';
+      readonly trustDomain: string;
+      readonly partition: string;
+      readonly namespace: string;
+      readonly datacenter: string;
+      readonly service: string;
+    }
+  /** A client agent. */
+  | {
+      readonly kind: 'agent';
+      readonly trustDomain: string;
+      readonly partition: string;
+      readonly datacenter: string;
+      readonly node: string;
+    }
+  /** A server agent. */
+  | { readonly kind: 'server'; readonly trustDomain: string; readonly datacenter: string }
+  /** A mesh gateway that ends TLS for exported HTTP services. */
+  | {
+      readonly kind: 'mesh-gateway';
+      readonly trustDomain: string;
+      readonly partition: string;
+      readonly datacenter: string;
+    }
+  /** The certificate authority itself. */
+  | { readonly kind: 'authority'; readonly trustDomain: string };
+
+/** A {@link SpiffeId}, or why the text is none. */
+export type ParsedSpiffeId = SpiffeId | { readonly kind: 'invalid'; readonly reason: string };
+
+/**
+ * Reads the URI of a certificate. Path segments are unescaped one by one, after splitting, so that an escaped slash does not
+ * move a border. Never throws.
+ */
+export function parseSpiffeId(text: string): ParsedSpiffeId {
+  const match = /^spiffe:\/\/([^/?#@:\s]+)((?:\/[^/?#\s]+)*)$/i.exec(text);
+  const [, host, path] = match ?? [];
+  if (host === undefined || path === undefined) return invalid(text, 'expected spiffe://TRUST-DOMAIN/PATH');
+  const segments = unescaped(path.split('/').slice(1));
+  if (segments === undefined) return invalid(text, 'expected a path with whole escape sequences');
+  return identity(host.toLowerCase(), segments) ?? invalid(text, 'expected a path that Consul gives to an identity');
+}
+
+/** The URI for an identity: the inverse of {@link parseSpiffeId}. The default partition is left out, as Consul does. */
+export function formatSpiffeId(id: SpiffeId): string {
+  return ['spiffe:/', id.trustDomain, ...segmentsOf(id).map(encodeURIComponent)].join('/');
+}
+
+const DEFAULT = 'default';
+
+function invalid(text: string, expected: string): ParsedSpiffeId {
+  return { kind: 'invalid', reason: `${expected}, found ${JSON.stringify(text)}` };
+}
+
+function unescaped(segments: readonly string[]): readonly string[] | undefined {
+  try {
+    return segments.map(decodeURIComponent);
+  } catch {
+    return undefined;
+  }
+}
+
+function identity(trustDomain: string, path: readonly string[]): SpiffeId | undefined {
+  const [partition, rest] = path[0] === 'ap' && path[1] !== undefined ? [path[1], path.slice(2)] : [DEFAULT, path];
+  const inPartition = partitioned(trustDomain, partition, rest);
+  if (inPartition !== undefined) return inPartition;
+  if (rest !== path) return undefined;
+  if (path.length === 0) return { kind: 'authority', trustDomain };
+  const datacenter = after(path, 'agent', 'server', 'dc');
+  return datacenter === undefined ? undefined : { kind: 'server', trustDomain, datacenter };
+}
+
+function partitioned(trustDomain: string, partition: string, path: readonly string[]): SpiffeId | undefined {
+  const gatewayIn = after(path, 'gateway', 'mesh', 'dc');
+  if (gatewayIn !== undefined) return { kind: 'mesh-gateway', trustDomain, partition, datacenter: gatewayIn };
+  const [a, namespace, b, datacenter, c, last] = path;
+  if (path.length !== 6 || namespace === undefined || datacenter === undefined || last === undefined) return undefined;
+  if (a === 'ns' && b === 'dc' && c === 'svc')
+    return { kind: 'service', trustDomain, partition, namespace, datacenter, service: last };
+  if (a === 'agent' && namespace === 'client' && b === 'dc' && c === 'id')
+    return { kind: 'agent', trustDomain, partition, datacenter, node: last };
+  return undefined;
+}
+
+/** The one segment after `words`, when the path is exactly that. */
+function after(path: readonly string[], ...words: readonly string[]): string | undefined {
+  return path.length === words.length + 1 && words.every((word, at) => path[at] === word) ? path.at(-1) : undefined;
+}
+
+function segmentsOf(id: SpiffeId): readonly string[] {
+  switch (id.kind) {
+    case 'service':
+      return [...partitionOf(id), 'ns', id.namespace, 'dc', id.datacenter, 'svc', id.service];
+    case 'agent':
+      return [...partitionOf(id), 'agent', 'client', 'dc', id.datacenter, 'id', id.node];
+    case 'server':
+      return ['agent', 'server', 'dc', id.datacenter];
+    case 'mesh-gateway':
+      return [...partitionOf(id), 'gateway', 'mesh', 'dc', id.datacenter];
+    case 'authority':
+      return [];
+  }
+}
+
+function partitionOf({ partition }: { readonly partition: string }): readonly string[] {
+  return partition === DEFAULT ? [] : ['ap', partition];
+}
