@@ -30,9 +30,34 @@ export type {
   Transport,
 } from './transport.ts';
 
-// For embedders: the parts of which a proxy is composed.
+// For embedders: the parts of which a proxy is composed, in the order in which a connection meets them.
+export { Listener } from './listener.ts';
+export type { ListenerOptions } from './listener.ts';
+export { Listeners } from './listeners.ts';
+export type { ListenersOptions, ListenerStatus } from './listeners.ts';
+export { Admission } from './admission.ts';
 export { DEFAULT_LIMITS } from './limits.ts';
 export type { Limits } from './limits.ts';
-export { observers } from './observe.ts';
-export { inOrder } from './service.ts';
+export { Flights } from './flights.ts';
+export type { FlightState, LiveConnection, Stages } from './flight.ts';
 export { firstOf, layered } from './stages.ts';
+export { RouteStore } from './route-store.ts';
+export type { RouteStoreOptions } from './route-store.ts';
+export type { SourceState, SourceStatus } from './source-track.ts';
+export { lastKnownGood } from './last-known-good.ts';
+export type { ArchivedSnapshot, SnapshotArchive } from './last-known-good.ts';
+export { indexRoutes, RouteTable } from './route-table.ts';
+export type { Match, MatchKind, RouteIndex } from './route-table.ts';
+export { balancedConnector } from './connect.ts';
+export type { ConnectorOptions } from './connect.ts';
+export { AddressBook, systemResolve } from './addresses.ts';
+export type { Resolution, Resolve } from './addresses.ts';
+export { DEFAULT_OUTLIERS, Outliers } from './outliers.ts';
+export type { OutlierOptions } from './outliers.ts';
+export { nodeTransport } from './node-transport.ts';
+export { observers } from './observe.ts';
+export { DEFAULT_DRAIN, Drain } from './drain.ts';
+export type { DrainOptions, DrainProgress, DrainState, DrainTargets } from './drain.ts';
+export { inOrder } from './service.ts';
+export { backoff, pause } from './backoff.ts';
+export type { BackoffOptions } from './backoff.ts';

@@ -54,6 +54,8 @@ export type ProxyEvent =
     }
   /** A source threw; its last snapshot stays in use. */
   | { readonly type: 'source.failed'; readonly source: string; readonly error: Error; readonly retryInMs: number }
+  /** A service could not do its part of a drain; the drain goes on. */
+  | { readonly type: 'service.failed'; readonly service: string; readonly error: Error }
   | { readonly type: 'drain.started'; readonly connections: number }
   | { readonly type: 'drain.ended'; readonly finished: number; readonly cut: number }
   /** An observer threw. It is not told of this event itself. */
@@ -71,6 +73,8 @@ export interface ClosedConnection {
   readonly connectedAt?: number;
   /** Dials made: 0 when it never came to that. */
   readonly attempts: number;
+  /** The address dialled last, reached or not; absent when it never came to that. */
+  readonly dialled?: Endpoint;
   readonly transfer: Transfer;
   readonly closedAt: number;
   /** Why it ended before its time; absent when both sides finished by themselves. */

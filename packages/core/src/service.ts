@@ -5,6 +5,11 @@ export interface Service {
   readonly name: string;
   /** Resolves when others may rely on it. Rejects, having cleaned up after itself, when it cannot start. */
   start(signal: AbortSignal): Promise<void>;
+  /**
+   * The proxy is about to leave and still accepts: tell whoever sends it work. Called at most once, before `stop`.
+   * A failure is reported and does not keep the drain from going on.
+   */
+  drain?(signal: AbortSignal): Promise<void>;
   /** Takes no new work, finishes what is in flight, resolves when nothing is left. Called once, after `start` resolved. */
   stop(signal: AbortSignal): Promise<void>;
 }

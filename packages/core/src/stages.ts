@@ -1,5 +1,6 @@
 import type { Accepted, Hello, Upstream } from './connection.ts';
-import type { Route } from './route.ts';
+import type { Endpoint } from './endpoint.ts';
+import type { Backend, Route } from './route.ts';
 
 /** A judgement on the bytes so far. */
 export type Verdict =
@@ -36,6 +37,8 @@ export interface ConnectContext {
   readonly hello: Hello;
   /** Aborts when the client is gone or the drain's grace is over; its reason is a `ProxyError`. */
   readonly signal: AbortSignal;
+  /** Says who is about to be dialled, for the live view and the log. Obligation: called before every dial. */
+  dialing(backend: Backend, address: Endpoint): void;
 }
 
 /** Reaches one of a route's backends. */

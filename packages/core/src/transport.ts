@@ -24,7 +24,7 @@ export interface Connection {
   write(bytes: Uint8Array): Promise<void>;
   /**
    * Closes at once, both ways; idempotent. A pending `read` or `write` rejects with `reason`.
-   * A reset is passed on as a reset: with a reason whose code ends in `_RESET` the peer sees one too.
+   * A reset of the other side is passed on: with the reason `UPSTREAM_RESET` a downstream's peer sees a reset, and the reverse.
    */
   destroy(reason?: ProxyError): void;
 }
@@ -43,6 +43,8 @@ export interface ListenOptions {
 /** Settings of dialled connections. */
 export interface DialOptions {
   readonly keepAlive: KeepAlive;
+  /** Longest wait for the connection to be established, in milliseconds. */
+  readonly timeoutMs: number;
 }
 
 /** Settings of one splice. */
@@ -55,8 +57,12 @@ export interface SpliceOptions {
 
 /** What a splice has moved so far: read at any time, updated in place by the transport. */
 export interface Progress {
+  /** As in {@link Transfer}: what the kernel has taken for the upstream, the head included. */
   readonly bytesUp: number;
+  /** What the kernel has taken for the downstream. */
   readonly bytesDown: number;
+  /** When a byte last arrived from either side (monotonic milliseconds); the start of the splice when none has. */
+  readonly lastByteAt: number;
 }
 
 /** A splice under way. */
@@ -85,7 +91,7 @@ export interface Transport {
    */
   listen(at: Endpoint, options: ListenOptions, onConnection: (connection: Connection) => void): Promise<Listening>;
   /**
-   * Connects. `to.host` is an address or a unix socket, never a DNS name. Rejects with `CONNECT_REFUSED`, `CONNECT_FAILED`, or
+   * Connects. `to.host` is an address or a unix socket, never a DNS name. Rejects with `CONNECT_REFUSED`, `CONNECT_TIMEOUT`, `CONNECT_FAILED`, or
    * with `signal.reason` once `signal` aborts; nothing is left behind then.
    */
   dial(to: Endpoint, options: DialOptions, signal: AbortSignal): Promise<Connection>;

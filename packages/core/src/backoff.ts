@@ -1,0 +1,30 @@
+/** Bounds of a growing pause, in milliseconds. */
+export interface BackoffOptions {
+  readonly firstMs: number;
+  readonly maxMs: number;
+}
+
+/**
+ * Pauses that double from `firstMs` to `maxMs`, each shortened at random by up to a half, so that many who failed together do
+ * not come back together. Endless.
+ */
+export function* backoff(
+  { firstMs, maxMs }: BackoffOptions,
+  random: () => number = Math.random,
+): Generator<number, never> {
+  for (let ms = firstMs; ; ms = Math.min(maxMs, ms * 2)) yield ms * (1 - random() / 2);
+}
+
+/** Waits `ms`, or until `signal` aborts: then it resolves early rather than rejects, and leaves no timer behind. */
+export function pause(ms: number, signal: AbortSignal): Promise<void> {
+  if (signal.aborted) return Promise.resolve();
+  return new Promise((resolve) => {
+    const timer = setTimeout(end, ms);
+    signal.addEventListener('abort', end, { once: true });
+    function end(): void {
+      clearTimeout(timer);
+      signal.removeEventListener('abort', end);
+      resolve();
+    }
+  });
+}

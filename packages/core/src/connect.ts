@@ -1,0 +1,200 @@
+import type { AddressBook } from './addresses.ts';
+import { pause } from './backoff.ts';
+import { picker } from './balance.ts';
+import type { Picker } from './balance.ts';
+import type { Upstream } from './connection.ts';
+import { formatEndpoint } from './endpoint.ts';
+import type { Endpoint } from './endpoint.ts';
+import { ProxyError } from './errors.ts';
+import type { Limits } from './limits.ts';
+import type { Observer } from './observe.ts';
+import type { Outliers } from './outliers.ts';
+import type { Backend, KeepAlive, Route } from './route.ts';
+import type { ConnectContext, Connector } from './stages.ts';
+import type { Connection, Transport } from './transport.ts';
+
+/** What {@link balancedConnector} is made of. */
+export interface ConnectorOptions {
+  readonly transport: Pick<Transport, 'dial'>;
+  readonly addresses: AddressBook;
+  readonly outliers: Outliers;
+  readonly observer: Observer;
+  readonly limits: Pick<Limits, 'connectTimeoutMs'>;
+  /** For routes that have none of their own. */
+  readonly keepAlive: KeepAlive;
+  /** In [0, 1); `Math.random` when absent. */
+  readonly random?: () => number;
+}
+
+/**
+ * Reaches one of a route's backends: chosen by the route's balance among the healthy ones, then, as dials fail, the next, and at
+ * last those that are ejected or unhealthy. One deadline covers all attempts; while others are left, an attempt may use half of
+ * what remains of it, so that a backend that hangs cannot use it up.
+ */
+export function balancedConnector(options: ConnectorOptions): Connector {
+  const loads = new Loads();
+  const pickers = new WeakMap<Route, Picker>();
+  const random = options.random ?? Math.random;
+  return { connect };
+
+  async function connect(route: Route, context: ConnectContext): Promise<Upstream> {
+    const dials = new Dials(options, route, context);
+    const untried = new Set(route.backends);
+    for (let backend = next(route, untried); backend !== undefined; backend = next(route, untried)) {
+      untried.delete(backend);
+      const reached = await dials.tryAddressesOf(backend, untried.size === 0);
+      if (reached !== undefined) return upstream(reached, route, backend, dials.attempts);
+    }
+    throw dials.failure;
+  }
+
+  function next(route: Route, untried: ReadonlySet<Backend>): Backend | undefined {
+    const best = preferred(untried, options.outliers);
+    return best.length < 2 ? best[0] : pickerOf(route).pick(best);
+  }
+
+  function pickerOf(route: Route): Picker {
+    let known = pickers.get(route);
+    if (known === undefined) {
+      known = picker(route.balance ?? 'round_robin', { load: (backend) => loads.of(backend), random });
+      pickers.set(route, known);
+    }
+    return known;
+  }
+
+  function upstream({ connection, address }: Reached, route: Route, backend: Backend, attempts: number): Upstream {
+    loads.add(backend, 1);
+    return { connection, route, backend, address, attempts, release: () => loads.add(backend, -1) };
+  }
+}
+
+/** Healthy and not ejected; else healthy; else whatever there is: advice orders the dials, it never forbids one. */
+function preferred(backends: ReadonlySet<Backend>, outliers: Outliers): readonly Backend[] {
+  const all = [...backends];
+  const healthy = all.filter((backend) => backend.healthy);
+  const trusted = outliers.ejected === 0 ? healthy : healthy.filter(({ address }) => !outliers.isEjected(address));
+  if (trusted.length > 0) return trusted;
+  return healthy.length > 0 ? healthy : all;
+}
+
+interface Reached {
+  readonly connection: Connection;
+  readonly address: Endpoint;
+}
+
+/** The dials made for one connection: counts them, divides the time among them, remembers why the last one failed. */
+class Dials {
+  attempts = 0;
+  failure: ProxyError;
+  readonly #options: ConnectorOptions;
+  readonly #route: Route;
+  readonly #context: ConnectContext;
+  readonly #timeoutMs: number;
+  readonly #endsAt: number;
+
+  constructor(options: ConnectorOptions, route: Route, context: ConnectContext) {
+    this.#options = options;
+    this.#route = route;
+    this.#context = context;
+    this.#timeoutMs = route.connectTimeoutMs ?? options.limits.connectTimeoutMs;
+    this.#endsAt = performance.now() + this.#timeoutMs;
+    this.failure = new ProxyError('NO_BACKEND', `route ${route.name} has no backend`);
+  }
+
+  /** `undefined` when none of them answers; `failure` then says why. Throws when there is no time, or no client, to go on for. */
+  async tryAddressesOf(backend: Backend, isLast: boolean): Promise<Reached | undefined> {
+    const addresses = await this.#find(backend);
+    for (const [index, address] of addresses.entries()) {
+      const connection = await this.#dial(backend, address, isLast && index === addresses.length - 1);
+      if (connection !== undefined) return { connection, address };
+    }
+    return undefined;
+  }
+
+  async #find({ address }: Backend): Promise<readonly Endpoint[]> {
+    const { addresses, outliers } = this.#options;
+    try {
+      const found = addresses.find(address);
+      const all = found instanceof Promise ? await this.#inTime(found) : found;
+      if (outliers.ejected === 0 || all.length < 2) return all;
+      return [...all.filter((one) => !outliers.isEjected(one)), ...all.filter((one) => outliers.isEjected(one))];
+    } catch (reason) {
+      this.#failed(address, ProxyError.from(reason));
+      return [];
+    }
+  }
+
+  async #dial(backend: Backend, address: Endpoint, isLast: boolean): Promise<Connection | undefined> {
+    const leftMs = this.#leftMs();
+    const { transport, outliers } = this.#options;
+    const keepAlive = this.#route.keepAlive ?? this.#options.keepAlive;
+    this.attempts += 1;
+    this.#context.dialing(backend, address);
+    try {
+      const timeoutMs = isLast ? leftMs : leftMs / 2;
+      const connection = await transport.dial(address, { keepAlive, timeoutMs }, this.#context.signal);
+      outliers.succeeded(address);
+      return connection;
+    } catch (reason) {
+      this.#failed(address, ProxyError.from(reason));
+      outliers.failed(address);
+      return undefined;
+    }
+  }
+
+  #failed(address: Endpoint, error: ProxyError): void {
+    const { signal, connection } = this.#context;
+    if (signal.aborted) throw error;
+    this.failure = error;
+    this.#options.observer.observe({ type: 'dial.failed', connection, route: this.#route, address, error });
+  }
+
+  /** Waits for the name system no longer than for a backend. */
+  async #inTime(found: Promise<readonly Endpoint[]>): Promise<readonly Endpoint[]> {
+    const { signal } = this.#context;
+    const over = new AbortController();
+    const late = pause(this.#leftMs(), over.signal).then(() => 'late' as const);
+    const gone = once(signal, over.signal);
+    const answer = await Promise.race([found, late, gone]).finally(() => over.abort());
+    if (answer === 'gone') throw signal.reason;
+    if (answer === 'late') throw this.#timeout('no answer of the name system');
+    return answer;
+  }
+
+  #leftMs(): number {
+    const leftMs = this.#endsAt - performance.now();
+    if (leftMs > 0) return leftMs;
+    throw this.attempts === 0
+      ? this.#timeout('no dial was made')
+      : this.#timeout(`the last of ${this.attempts} dials: ${this.failure.message}`);
+  }
+
+  #timeout(detail: string): ProxyError {
+    return new ProxyError(
+      'CONNECT_TIMEOUT',
+      `no backend of route ${this.#route.name} within ${this.#timeoutMs} ms; ${detail}`,
+    );
+  }
+}
+
+function once(signal: AbortSignal, over: AbortSignal): Promise<'gone'> {
+  return new Promise((resolve) =>
+    signal.addEventListener('abort', () => resolve('gone'), { once: true, signal: over }),
+  );
+}
+
+/** Connections by backend address: backends of equal address are one, over all routes and snapshots. */
+class Loads {
+  readonly #counts = new Map<string, number>();
+
+  of({ address }: Backend): number {
+    return this.#counts.get(formatEndpoint(address)) ?? 0;
+  }
+
+  add({ address }: Backend, change: 1 | -1): void {
+    const key = formatEndpoint(address);
+    const count = (this.#counts.get(key) ?? 0) + change;
+    if (count > 0) this.#counts.set(key, count);
+    else this.#counts.delete(key);
+  }
+}

@@ -1,0 +1,182 @@
+import type { Admission } from './admission.ts';
+import type { Accepted, Hello, Transfer, Upstream } from './connection.ts';
+import type { Endpoint } from './endpoint.ts';
+import { ProxyError } from './errors.ts';
+import type { Limits } from './limits.ts';
+import type { ClosedConnection, Observer } from './observe.ts';
+import type { Route } from './route.ts';
+import { readHello } from './sniff.ts';
+import type { Sniffed } from './sniff.ts';
+import type { Connector, Resolver, Sniffer } from './stages.ts';
+import type { Connection, Progress, Splice, Transport } from './transport.ts';
+
+/** What a connection passes through, and what it may spend. */
+export interface Stages {
+  readonly sniffer: Sniffer;
+  readonly resolver: Resolver;
+  readonly connector: Connector;
+  readonly transport: Pick<Transport, 'splice'>;
+  readonly limits: Pick<Limits, 'helloTimeoutMs' | 'helloMaxBytes' | 'idleTimeoutMs'>;
+  readonly admission: Admission;
+  readonly observer: Observer;
+}
+
+/** Where a connection is in its life. */
+export type FlightState = 'sniffing' | 'connecting' | 'splicing';
+
+/** A live connection as an operator sees it. */
+export interface LiveConnection extends Omit<ClosedConnection, 'transfer' | 'closedAt' | 'error'>, Progress {
+  readonly state: FlightState;
+}
+
+/**
+ * One connection on its way through the stages: owns the downstream until the splice takes it, learns facts in one order, and
+ * ends with exactly one `connection.closed`.
+ */
+export class Flight {
+  readonly connection: Accepted;
+  readonly #stages: Stages;
+  readonly #downstream: Connection;
+  readonly #aborter = new AbortController();
+  #cutReason: ProxyError | undefined;
+  #hello: Hello | undefined;
+  #helloAt: number | undefined;
+  #route: Route | undefined;
+  #attempts = 0;
+  #dialled: Endpoint | undefined;
+  #upstream: Upstream | undefined;
+  #connectedAt: number | undefined;
+  #splice: Splice | undefined;
+
+  constructor(stages: Stages, downstream: Connection, connection: Accepted) {
+    this.#stages = stages;
+    this.#downstream = downstream;
+    this.connection = connection;
+  }
+
+  get live(): LiveConnection {
+    const { bytesUp, bytesDown, lastByteAt } = this.#splice ?? {
+      bytesUp: 0,
+      bytesDown: 0,
+      lastByteAt: this.connection.at,
+    };
+    return { state: this.#state, ...this.#facts(), bytesUp, bytesDown, lastByteAt };
+  }
+
+  /** Ends the connection now, wherever it is; its code is that of `reason`. Idempotent. */
+  cut(reason: ProxyError): void {
+    if (this.#splice !== undefined) {
+      this.#splice.cut(reason);
+      return;
+    }
+    this.#cutReason ??= reason;
+    this.#aborter.abort(this.#cutReason);
+    this.#downstream.destroy(this.#cutReason);
+  }
+
+  /** From accept to close. Never rejects. */
+  async fly(): Promise<void> {
+    const { observer, admission } = this.#stages;
+    observer.observe({ type: 'connection.accepted', connection: this.connection });
+    const transfer = await this.#carry().catch((reason: unknown) => this.#failed(reason));
+    admission.left(this.#hello !== undefined);
+    this.#upstream?.release(transfer);
+    observer.observe({ type: 'connection.closed', closed: this.#closed(transfer) });
+  }
+
+  async #carry(): Promise<Transfer> {
+    const { hello, head } = await this.#sniff();
+    const route = this.#resolve(hello);
+    const upstream = await this.#connect(route, hello);
+    return this.#carryBytes(upstream, head);
+  }
+
+  async #sniff(): Promise<Sniffed> {
+    const { sniffer, limits, admission, observer } = this.#stages;
+    const { helloTimeoutMs, helloMaxBytes } = limits;
+    const late = (): void => this.cut(new ProxyError('SNIFF_TIMEOUT', `hello not whole after ${helloTimeoutMs} ms`));
+    const timer = setTimeout(late, helloTimeoutMs);
+    const sniffed = await readHello(this.#downstream, sniffer, helloMaxBytes).finally(() => clearTimeout(timer));
+    admission.greeted();
+    this.#hello = sniffed.hello;
+    this.#helloAt = performance.now();
+    observer.observe({
+      type: 'connection.sniffed',
+      connection: this.connection,
+      hello: sniffed.hello,
+      at: this.#helloAt,
+    });
+    return sniffed;
+  }
+
+  #resolve(hello: Hello): Route {
+    const { resolver, observer } = this.#stages;
+    const route = resolver.resolve(hello, this.connection);
+    if (route === undefined) throw unroutable(hello);
+    this.#route = route;
+    observer.observe({ type: 'connection.routed', connection: this.connection, route });
+    return route;
+  }
+
+  async #connect(route: Route, hello: Hello): Promise<Upstream> {
+    const { connector, observer } = this.#stages;
+    this.#downstream.onReset = (error) => this.cut(error);
+    const upstream = await connector.connect(route, {
+      connection: this.connection,
+      hello,
+      signal: this.#aborter.signal,
+      dialing: (_backend, address) => {
+        this.#attempts += 1;
+        this.#dialled = address;
+      },
+    });
+    this.#upstream = upstream;
+    this.#connectedAt = performance.now();
+    observer.observe({ type: 'connection.connected', connection: this.connection, upstream, at: this.#connectedAt });
+    return upstream;
+  }
+
+  #carryBytes({ connection }: Upstream, head: Uint8Array): Promise<Transfer> {
+    const { transport, limits } = this.#stages;
+    this.#splice = transport.splice(this.#downstream, connection, { head, idleTimeoutMs: limits.idleTimeoutMs });
+    // Cut in the very moment in which the dial succeeded: there was no splice yet to be cut.
+    if (this.#cutReason !== undefined) this.#splice.cut(this.#cutReason);
+    return this.#splice.done;
+  }
+
+  /** The only place that classifies what went wrong before the splice. */
+  #failed(reason: unknown): Transfer {
+    const error = this.#cutReason ?? ProxyError.from(reason);
+    this.#downstream.destroy(error);
+    return { bytesUp: 0, bytesDown: 0, error };
+  }
+
+  get #state(): FlightState {
+    if (this.#splice !== undefined) return 'splicing';
+    return this.#hello === undefined ? 'sniffing' : 'connecting';
+  }
+
+  #closed(transfer: Transfer): ClosedConnection {
+    const error = transfer.error === undefined ? {} : { error: transfer.error };
+    return { ...this.#facts(), transfer, closedAt: performance.now(), ...error };
+  }
+
+  #facts(): Omit<ClosedConnection, 'transfer' | 'closedAt' | 'error'> {
+    return {
+      connection: this.connection,
+      ...(this.#hello === undefined ? {} : { hello: this.#hello }),
+      ...(this.#helloAt === undefined ? {} : { helloAt: this.#helloAt }),
+      ...(this.#route === undefined ? {} : { route: this.#route }),
+      attempts: this.#attempts,
+      ...(this.#dialled === undefined ? {} : { dialled: this.#dialled }),
+      ...(this.#upstream === undefined ? {} : { upstream: this.#upstream }),
+      ...(this.#connectedAt === undefined ? {} : { connectedAt: this.#connectedAt }),
+    };
+  }
+}
+
+function unroutable({ serverName, protocol }: Hello): ProxyError {
+  return serverName === undefined
+    ? new ProxyError('NO_SERVER_NAME', `the ${protocol} hello names no server`)
+    : new ProxyError('ROUTE_NOT_FOUND', `no route for ${serverName}`);
+}

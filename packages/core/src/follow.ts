@@ -1,0 +1,39 @@
+import { backoff, pause } from './backoff.ts';
+import type { BackoffOptions } from './backoff.ts';
+
+/** What {@link follow} tells of the source it follows. */
+export interface Follower<T> {
+  onValue(value: T): void;
+  onFailure(error: Error, retryInMs: number): void;
+}
+
+// A source that fails at once must not spin; one that has been away for an hour should be asked again within half a minute.
+const PAUSES: BackoffOptions = { firstMs: 250, maxMs: 30_000 };
+
+/**
+ * Follows an endless sequence until `signal` aborts: started anew after a growing pause whenever it throws, or ends although
+ * nobody asked it to. A value makes the pauses short again.
+ */
+export async function follow<T>(
+  watch: (signal: AbortSignal) => AsyncIterable<T>,
+  signal: AbortSignal,
+  follower: Follower<T>,
+): Promise<void> {
+  let pauses = backoff(PAUSES);
+  while (!signal.aborted) {
+    try {
+      for await (const value of watch(signal)) {
+        if (signal.aborted) return;
+        pauses = backoff(PAUSES);
+        follower.onValue(value);
+      }
+      if (signal.aborted) return;
+      throw new Error('ended although it should go on for as long as it is watched');
+    } catch (reason) {
+      if (signal.aborted) return;
+      const retryInMs = pauses.next().value;
+      follower.onFailure(reason instanceof Error ? reason : new Error(String(reason)), retryInMs);
+      await pause(retryInMs, signal);
+    }
+  }
+}

@@ -1,0 +1,222 @@
+import type { Socket } from 'node:net';
+import { unixPath } from './endpoint.ts';
+import type { Endpoint } from './endpoint.ts';
+import { ProxyError } from './errors.ts';
+import type { ProxyErrorCode } from './errors.ts';
+import type { Connection } from './transport.ts';
+
+/** Takes over what a connection receives, from one call on until the connection is closed. */
+export interface Sink {
+  /** `from` received bytes. */
+  onBytes(from: NodeConnection, bytes: Uint8Array): void;
+  /** `from`'s peer has finished sending. */
+  onEnd(from: NodeConnection): void;
+  /** The kernel has taken all that was written to `to`. */
+  onDrained(to: NodeConnection): void;
+  /** `connection` was lost. `onClosed` follows. */
+  onLost(connection: NodeConnection, error: ProxyError): void;
+  /** `connection` is closed: nothing follows. */
+  onClosed(connection: NodeConnection): void;
+}
+
+/** The side of the proxy on which a connection stands. */
+type End = 'downstream' | 'upstream';
+
+const RESET_OF: Readonly<Record<End, ProxyErrorCode>> = { downstream: 'DOWNSTREAM_RESET', upstream: 'UPSTREAM_RESET' };
+const RESET_OF_THE_OTHER: typeof RESET_OF = { downstream: 'UPSTREAM_RESET', upstream: 'DOWNSTREAM_RESET' };
+
+const RESOLVED = Promise.resolve();
+
+interface Waiter<T> {
+  resolve(value: T): void;
+  reject(reason: ProxyError): void;
+}
+
+/**
+ * A `net.Socket` as a {@link Connection}. One set of listeners serves its whole life: what differs is who is told, first a
+ * reader, then a {@link Sink}. Received bytes that nobody has asked for are held, one read at most, and reading pauses.
+ */
+export class NodeConnection implements Connection {
+  readonly remote: Endpoint;
+  readonly local: Endpoint;
+  onReset: ((error: ProxyError) => void) | undefined;
+  readonly #socket: Socket;
+  readonly #side: End;
+  readonly #held: Uint8Array[] = [];
+  #ended = false;
+  #taken: number | undefined;
+  #lost: ProxyError | undefined;
+  #reader: Waiter<Uint8Array | undefined> | undefined;
+  #writer: Waiter<void> | undefined;
+  #sink: Sink | undefined;
+
+  private constructor(socket: Socket, side: End, remote: Endpoint, local: Endpoint) {
+    this.#socket = socket;
+    this.#side = side;
+    this.remote = remote;
+    this.local = local;
+    socket.on('data', (bytes: Uint8Array) => this.#onBytes(bytes));
+    socket.on('end', () => this.#onEnd());
+    socket.on('drain', () => this.#onDrain());
+    socket.on('error', (error: NodeJS.ErrnoException) => this.#onError(error));
+    socket.on('close', () => this.#onClose());
+  }
+
+  /** `undefined` when the client was gone before it could be asked for its address. */
+  static accepted(socket: Socket, listening: Endpoint): NodeConnection | undefined {
+    if (unixPath(listening) !== undefined) return new NodeConnection(socket, 'downstream', listening, listening);
+    const { remoteAddress, remotePort, localAddress, localPort } = socket;
+    if (
+      remoteAddress === undefined ||
+      remotePort === undefined ||
+      localAddress === undefined ||
+      localPort === undefined
+    ) {
+      socket.on('error', () => undefined);
+      socket.destroy();
+      return undefined;
+    }
+    const remote = { host: unmapped(remoteAddress), port: remotePort };
+    return new NodeConnection(socket, 'downstream', remote, { host: unmapped(localAddress), port: localPort });
+  }
+
+  static dialled(socket: Socket, to: Endpoint): NodeConnection {
+    const local = { host: socket.localAddress ?? to.host, port: socket.localPort ?? 0 };
+    return new NodeConnection(socket, 'upstream', to, local);
+  }
+
+  /** Narrows what this transport handed out; a connection of another transport is a bug of the caller. */
+  static own(connection: Connection): NodeConnection {
+    if (connection instanceof NodeConnection) return connection;
+    throw new ProxyError('INTERNAL', 'the node transport can only splice connections of its own');
+  }
+
+  /** Bytes that the kernel has taken: what was written less what still waits here. Stands still once the connection is lost. */
+  get bytesTaken(): number {
+    return this.#taken ?? this.#socket.bytesWritten - this.#socket.writableLength;
+  }
+
+  /** Both directions have finished by themselves. */
+  get finished(): boolean {
+    return this.#ended && this.#socket.writableFinished;
+  }
+
+  read(): Promise<Uint8Array | undefined> {
+    const bytes = this.#held.shift();
+    if (bytes !== undefined) {
+      if (this.#held.length === 0) this.#socket.resume();
+      return Promise.resolve(bytes);
+    }
+    if (this.#ended) return Promise.resolve(undefined);
+    if (this.#lost !== undefined) return Promise.reject(this.#lost);
+    return new Promise((resolve, reject) => {
+      this.#reader = { resolve, reject };
+    });
+  }
+
+  write(bytes: Uint8Array): Promise<void> {
+    if (this.#lost !== undefined) return Promise.reject(this.#lost);
+    if (this.push(bytes)) return RESOLVED;
+    return new Promise((resolve, reject) => {
+      this.#writer = { resolve, reject };
+    });
+  }
+
+  destroy(reason?: ProxyError): void {
+    if (this.#socket.destroyed) return;
+    this.#lose(reason ?? new ProxyError('INTERNAL', 'used after it was destroyed'));
+    // What the other side did is passed on. Only TCP knows a reset; on a unix socket the peer sees the end of the stream.
+    const reset = reason?.code === RESET_OF_THE_OTHER[this.#side] && unixPath(this.remote) === undefined;
+    if (reset) this.#socket.resetAndDestroy();
+    else this.#socket.destroy();
+  }
+
+  /** Hands everything received, and all that follows, to `sink`. */
+  pipeInto(sink: Sink): void {
+    this.#sink = sink;
+    this.onReset = undefined;
+    for (const bytes of this.#held.splice(0)) sink.onBytes(this, bytes);
+    if (this.#lost !== undefined) sink.onLost(this, this.#lost);
+    else if (this.#ended) sink.onEnd(this);
+    if (this.#socket.closed) sink.onClosed(this);
+    else this.#socket.resume();
+  }
+
+  /** Writes, and says whether more is welcome; when not, `onDrained` of the sink tells. */
+  push(bytes: Uint8Array): boolean {
+    return this.#socket.write(bytes);
+  }
+
+  /** Finishes the sending direction once everything written has gone. */
+  end(): void {
+    this.#socket.end();
+  }
+
+  pause(): void {
+    this.#socket.pause();
+  }
+
+  resume(): void {
+    this.#socket.resume();
+  }
+
+  #onBytes(bytes: Uint8Array): void {
+    const reader = this.#reader;
+    if (this.#sink !== undefined) this.#sink.onBytes(this, bytes);
+    else if (reader !== undefined) {
+      this.#reader = undefined;
+      reader.resolve(bytes);
+    } else {
+      this.#held.push(bytes);
+      this.#socket.pause();
+    }
+  }
+
+  #onEnd(): void {
+    this.#ended = true;
+    if (this.#sink !== undefined) this.#sink.onEnd(this);
+    else {
+      this.#reader?.resolve(undefined);
+      this.#reader = undefined;
+    }
+  }
+
+  #onDrain(): void {
+    if (this.#sink !== undefined) this.#sink.onDrained(this);
+    this.#writer?.resolve();
+    this.#writer = undefined;
+  }
+
+  #onError(cause: NodeJS.ErrnoException): void {
+    if (this.#lost !== undefined) return;
+    const error = new ProxyError(
+      RESET_OF[this.#side],
+      `${this.#side} connection lost: ${cause.code ?? cause.message}`,
+      { cause },
+    );
+    const awaited = this.#reader !== undefined || this.#writer !== undefined;
+    this.#lose(error);
+    if (this.#sink !== undefined) this.#sink.onLost(this, error);
+    else if (!awaited) this.onReset?.(error);
+  }
+
+  #onClose(): void {
+    this.#lose(new ProxyError('INTERNAL', 'used after it was closed'));
+    this.#sink?.onClosed(this);
+  }
+
+  #lose(reason: ProxyError): void {
+    // Destroying a socket discards what waits in it, and with that the difference we count by.
+    this.#taken ??= this.bytesTaken;
+    this.#lost ??= reason;
+    this.#reader?.reject(this.#lost);
+    this.#writer?.reject(this.#lost);
+    this.#reader = undefined;
+    this.#writer = undefined;
+  }
+}
+
+/** A dual-stack listener shows IPv4 clients as `::ffff:192.0.2.1` (RFC 4291, section 2.5.5.2); people know them as `192.0.2.1`. */
+function unmapped(host: string): string {
+  return host.startsWith('::ffff:') && host.includes('.') ? host.slice('::ffff:'.length) : host;
+}

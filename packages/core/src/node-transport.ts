@@ -1,0 +1,185 @@
+import { createServer, connect as netConnect } from 'node:net';
+import type { ListenOptions as NetListenOptions, Server, TcpNetConnectOpts } from 'node:net';
+import { formatEndpoint, unixPath } from './endpoint.ts';
+import type { Endpoint } from './endpoint.ts';
+import { ProxyError } from './errors.ts';
+import { NodeConnection } from './node-connection.ts';
+import { NodeSplice } from './node-splice.ts';
+import type {
+  Connection,
+  DialOptions,
+  Listening,
+  ListenOptions,
+  Splice,
+  SpliceOptions,
+  Transport,
+} from './transport.ts';
+
+/** The transport over `node:net`: runs everywhere, and is the reference for every other. */
+export function nodeTransport(): Transport {
+  return { name: 'node', listen, dial, splice };
+}
+
+// A read of libuv brings up to 64 KiB: a smaller mark would ask for backpressure after every single full read.
+const HIGH_WATER_MARK_BYTES = 256 * 1024;
+
+async function listen(
+  at: Endpoint,
+  options: ListenOptions,
+  onConnection: (connection: Connection) => void,
+): Promise<Listening> {
+  const settings = {
+    allowHalfOpen: true,
+    noDelay: true,
+    keepAlive: true,
+    keepAliveInitialDelay: options.keepAlive.idleMs,
+    highWaterMark: HIGH_WATER_MARK_BYTES,
+  };
+  let address = at;
+  const server = createServer(settings, (socket) => {
+    const connection = NodeConnection.accepted(socket, address);
+    if (connection !== undefined) onConnection(connection);
+  });
+  await bind(server, at, options);
+  address = boundAddress(server, at);
+  return relistening(server, address, options);
+}
+
+/** Rejects with the system's error when the address cannot be bound. */
+async function bind(server: Server, at: Endpoint, { backlog, reusePort }: ListenOptions): Promise<void> {
+  const path = unixPath(at);
+  // `reusePort` is newer than the oldest Node supported, whose types do not know it and whose listen ignores it.
+  const options: NetListenOptions & { reusePort?: boolean } =
+    path === undefined ? { host: at.host, port: at.port, backlog } : { path, backlog };
+  if (reusePort === true) options.reusePort = true;
+  await new Promise<void>((resolve, reject) => {
+    server.once('error', reject);
+    server.listen(options, () => {
+      server.removeListener('error', reject);
+      resolve();
+    });
+  });
+}
+
+function boundAddress(server: Server, asked: Endpoint): Endpoint {
+  const address = server.address();
+  return address === null || typeof address === 'string' ? asked : { host: address.address, port: address.port };
+}
+
+// Long enough for other connections to give their descriptors back, short enough that a client's own retry finds us.
+const RELISTEN_AFTER_MS = 250;
+
+/**
+ * Without a file descriptor, libuv accepts and closes at once whatever waits. Node has no way to stop accepting but to close the
+ * listening socket, so that is how we pause: clients are refused, which they can tell from a broken service, and the port is
+ * bound again a little later.
+ */
+function relistening(server: Server, address: Endpoint, options: ListenOptions): Listening {
+  let closed = false;
+  let retry: NodeJS.Timeout | undefined;
+  server.on('error', pause);
+  return { address, close };
+
+  function pause(reason: Error): void {
+    if (closed || retry !== undefined) return;
+    server.close();
+    options.onPause(true, reason);
+    retry = setTimeout(resume, RELISTEN_AFTER_MS, reason);
+  }
+
+  function resume(reason: Error): void {
+    server.removeListener('error', pause);
+    bind(server, address, options).then(
+      () => {
+        server.on('error', pause);
+        retry = undefined;
+        options.onPause(false, reason);
+        if (closed) server.close();
+      },
+      () => {
+        server.on('error', pause);
+        if (!closed) retry = setTimeout(resume, RELISTEN_AFTER_MS, reason);
+      },
+    );
+  }
+
+  async function close(): Promise<void> {
+    closed = true;
+    clearTimeout(retry);
+    if (!server.listening) return;
+    // Not waited for through its callback: that one also waits for every accepted connection, and these live on.
+    server.close();
+    await new Promise((resolve) => setImmediate(resolve));
+  }
+}
+
+const DIAL_FAILURES: Readonly<Record<string, 'CONNECT_REFUSED' | 'CONNECT_TIMEOUT'>> = {
+  ECONNREFUSED: 'CONNECT_REFUSED',
+  // A unix socket that nobody listens on any more, or that is not there.
+  ENOENT: 'CONNECT_REFUSED',
+  // The kernel gave up before our own deadline.
+  ETIMEDOUT: 'CONNECT_TIMEOUT',
+};
+
+function dial(to: Endpoint, { keepAlive, timeoutMs }: DialOptions, signal: AbortSignal): Promise<Connection> {
+  return new Promise((resolve, reject) => {
+    if (signal.aborted) {
+      reject(signal.reason as Error);
+      return;
+    }
+    const socket = netConnect(dialOptions(to, keepAlive.idleMs));
+    const timer = setTimeout(onTimeout, timeoutMs);
+    signal.addEventListener('abort', onAbort, { once: true });
+    socket.once('error', onError);
+    socket.once('connect', onConnect);
+
+    function onConnect(): void {
+      settle();
+      resolve(NodeConnection.dialled(socket, to));
+    }
+    function onError(cause: NodeJS.ErrnoException): void {
+      settle();
+      const code = DIAL_FAILURES[cause.code ?? ''] ?? 'CONNECT_FAILED';
+      reject(new ProxyError(code, `dial ${formatEndpoint(to)}: ${cause.code ?? cause.message}`, { cause }));
+    }
+    function onTimeout(): void {
+      giveUp(new ProxyError('CONNECT_TIMEOUT', `dial ${formatEndpoint(to)}: no answer within ${timeoutMs} ms`));
+    }
+    function onAbort(): void {
+      giveUp(signal.reason as Error);
+    }
+    function giveUp(reason: Error): void {
+      settle();
+      // Its last error, if any, has no reader any more; without a listener it would end the process.
+      socket.on('error', () => undefined);
+      socket.destroy();
+      reject(reason);
+    }
+    function settle(): void {
+      clearTimeout(timer);
+      signal.removeEventListener('abort', onAbort);
+      socket.removeListener('error', onError);
+      socket.removeListener('connect', onConnect);
+    }
+  });
+}
+
+function dialOptions(
+  to: Endpoint,
+  keepAliveInitialDelay: number,
+): TcpNetConnectOpts & { path?: string; highWaterMark: number } {
+  const path = unixPath(to);
+  return {
+    ...(path === undefined ? { host: to.host } : { path }),
+    port: to.port,
+    allowHalfOpen: true,
+    noDelay: path === undefined,
+    keepAlive: path === undefined,
+    keepAliveInitialDelay,
+    highWaterMark: HIGH_WATER_MARK_BYTES,
+  };
+}
+
+function splice(down: Connection, up: Connection, options: SpliceOptions): Splice {
+  return new NodeSplice(NodeConnection.own(down), NodeConnection.own(up), options);
+}
