@@ -1,0 +1,103 @@
+import type { Problem } from '@meshgate/core';
+import { type ParseError, parse as parseJson, printParseErrorCode } from 'jsonc-parser';
+import { type Alias, Document, isAlias, LineCounter, parseDocument, visit, type YAMLError } from 'yaml';
+import { Field } from './field.ts';
+
+/** A place in a file. Lines and columns count from 1. */
+export type Place = NonNullable<Problem['at']>;
+
+/** What became of a text. */
+export type Opened =
+  /** It can be read. `problems` is the list to which every {@link Field} below `root` adds what is wrong with it. */
+  | { readonly kind: 'document'; readonly root: Field; readonly problems: readonly Problem[] }
+  /** Not YAML or not JSON: there is nothing to read. */
+  | { readonly kind: 'broken'; readonly problems: readonly Problem[] };
+
+/**
+ * Opens a YAML 1.2 text, or a JSON one when the name of `file` ends in `.json`. Pure: `file` is only what problems are said to
+ * be in. Duplicate keys, unknown tags, a second document and aliases by the hundred are problems.
+ */
+export function openDocument(text: string, file: string): Opened {
+  const lines = new LineCounter();
+  const placeOf = (offset: number): Place => placeIn(file, lines, offset);
+  const document = parseDocument(text, {
+    lineCounter: lines,
+    prettyErrors: false,
+    stringKeys: true,
+    logLevel: 'error',
+  });
+  const syntax = file.endsWith('.json') ? jsonProblems(text, placeOf) : [];
+  const errors = [...document.errors, ...document.warnings];
+  if (syntax.length === 0) syntax.push(...errors.filter(breaks).map((error) => yamlProblem(error, placeOf)));
+  if (syntax.length > 0) return { kind: 'broken', problems: syntax };
+  const problems = errors.map((error) => yamlProblem(error, placeOf));
+  problems.push(...aliasProblems(document, placeOf));
+  return { kind: 'document', problems, root: new Field(document.contents, [], { document, placeOf, problems }) };
+}
+
+/** A plain value, as `JSON.parse` makes them, read in the same way: its problems have a path and no place. */
+export function openValue(value: unknown): Extract<Opened, { kind: 'document' }> {
+  const document = new Document(value);
+  const problems: Problem[] = [];
+  return {
+    kind: 'document',
+    problems,
+    root: new Field(document.contents, [], { document, placeOf: () => undefined, problems }),
+  };
+}
+
+function placeIn(file: string, lines: LineCounter, offset: number): Place {
+  const { line, col } = lines.linePos(offset);
+  // The counter answers 0 for an empty text, which has seen no line at all.
+  return { file, line: Math.max(line, 1), column: Math.max(col, 1) };
+}
+
+/** After any other error the tree is a guess, and what it lacks would be reported too. */
+function breaks({ code }: YAMLError): boolean {
+  return code !== 'DUPLICATE_KEY' && code !== 'TAG_RESOLVE_FAILED';
+}
+
+function yamlProblem({ code, message, pos }: YAMLError, placeOf: (offset: number) => Place): Problem {
+  return { message: REWORDED[code] ?? sentence(message), path: [], at: placeOf(pos[0]) };
+}
+
+/** Where the YAML library speaks of itself, or of a thing that the writer did not mean. */
+const REWORDED: Partial<Record<YAMLError['code'], string>> = {
+  BAD_ALIAS: 'expected a value, found a YAML alias without a name: a text that begins with * needs quotes',
+  DUPLICATE_KEY: 'this key is already set above',
+  MULTIPLE_DOCS: 'expected one document, found a second one: --- may stand only at the top',
+  NON_STRING_KEY: 'expected text as key, found something else',
+};
+
+function sentence(message: string): string {
+  return message.charAt(0).toLowerCase() + message.slice(1).replace(/\.$/, '');
+}
+
+/** JSON is nearly a subset of YAML, so the other parser takes what no JSON reader would: this one is asked what is allowed. */
+function jsonProblems(text: string, placeOf: (offset: number) => Place): Problem[] {
+  const errors: ParseError[] = [];
+  parseJson(text, errors, { disallowComments: true, allowTrailingComma: false });
+  // The first one only: those behind it are mostly echoes of it.
+  return errors.slice(0, 1).map(({ error, offset }) => ({
+    message: `invalid JSON: ${words(printParseErrorCode(error))}`,
+    path: [],
+    at: placeOf(offset),
+  }));
+}
+
+/** `CommaExpected` as `comma expected`. */
+function words(code: string): string {
+  return code.replace(/(?<=[a-z])[A-Z]/g, (letter) => ` ${letter}`).toLowerCase();
+}
+
+/** Aliases that repeat aliases grow exponentially, from a text of a few lines to any amount of memory. */
+const MAX_ALIASES = 100;
+
+function aliasProblems(document: Document.Parsed, placeOf: (offset: number) => Place): Problem[] {
+  const aliases: Alias.Parsed[] = [];
+  visit(document, { Alias: (_key, node) => void (isAlias(node) && aliases.push(node as Alias.Parsed)) });
+  const first = aliases[MAX_ALIASES];
+  if (first === undefined) return [];
+  const message = `expected at most ${MAX_ALIASES} YAML aliases in a file, found ${aliases.length}`;
+  return [{ message, path: [], at: placeOf(first.range[0]) }];
+}

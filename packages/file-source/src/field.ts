@@ -1,0 +1,149 @@
+import type { Problem } from '@meshgate/core';
+import { closestMatch } from 'leven';
+import { type Document, isAlias, isMap, isScalar, isSeq, type Node, type Scalar } from 'yaml';
+import type { Place } from './document.ts';
+
+/** What a text was read as. */
+export type Parsed<Value> =
+  | { readonly kind: 'value'; readonly value: Value }
+  /** What was expected: the sentence goes on with `, found …`. */
+  | { readonly kind: 'refused'; readonly expected: string };
+
+/** What the fields of one document share. */
+export interface FieldContext {
+  readonly document: Document;
+  placeOf(offset: number): Place | undefined;
+  /** Grows while fields are read. */
+  readonly problems: Problem[];
+}
+
+/**
+ * One value in a document, not yet trusted. Each method that reads it either returns what was asked for, or notes a problem
+ * with its place and returns `undefined`: so a reader goes on, and every problem of a file is found in one go.
+ */
+export class Field {
+  /** Keys and indexes from the top. */
+  readonly path: readonly (string | number)[];
+  /** Where it stands; `undefined` when the document was never a text. */
+  readonly at: Place | undefined;
+  readonly #node: Node | null;
+  readonly #context: FieldContext;
+
+  /** @param at the place when `node` is `null`: YAML gives a value that is not there no place of its own */
+  constructor(node: Node | null, path: readonly (string | number)[], context: FieldContext, at?: Place) {
+    this.path = path;
+    this.at = node?.range ? context.placeOf(node.range[0]) : (at ?? context.placeOf(0));
+    this.#node = isAlias(node) ? (node.resolve(context.document) ?? node) : node;
+    this.#context = context;
+  }
+
+  /** A text that is not empty. */
+  text(): string | undefined {
+    const value = this.#scalar();
+    return typeof value === 'string' && value !== '' ? value : this.expected('a text');
+  }
+
+  /** A text that `parse` understands. */
+  parsed<Value>(parse: (text: string) => Parsed<Value>): Value | undefined {
+    const value = this.#scalar();
+    const parsed = parse(typeof value === 'string' ? value : '');
+    return parsed.kind === 'value' ? parsed.value : this.expected(parsed.expected);
+  }
+
+  /** An integer from `min` to `max`, both allowed. */
+  integer(min: number, max: number): number | undefined {
+    const value = this.#scalar();
+    const inRange = typeof value === 'number' && Number.isInteger(value) && value >= min && value <= max;
+    return inRange ? value : this.expected(`an integer from ${min} to ${max}`);
+  }
+
+  /** One of `values`. */
+  oneOf<Value extends string>(values: readonly Value[]): Value | undefined {
+    const value = this.#scalar();
+    return values.find((allowed) => allowed === value) ?? this.expected(`one of ${values.join(', ')}`);
+  }
+
+  /** The items of a list, which may be empty. */
+  list(): readonly Field[] | undefined {
+    if (!isSeq<Node | null>(this.#node)) return this.expected('a list');
+    return this.#node.items.map((item, index) => new Field(item, [...this.path, index], this.#context, this.at));
+  }
+
+  /** The values of a mapping that has no other keys than `keys`. A key of the result is absent when it is absent in the text. */
+  record<Key extends string>(
+    keys: Readonly<Record<Key, 'required' | 'optional'>>,
+  ): ReadonlyMap<Key, Field> | undefined {
+    if (!isMap<Scalar<string>, Node | null>(this.#node)) return this.expected('a mapping');
+    const known = Object.keys(keys);
+    const isKnown = (key: string): key is Key => Object.hasOwn(keys, key);
+    const fields = new Map<Key, Field>();
+    const mistyped = new Set<string | undefined>();
+    for (const { key, value } of this.#node.items) {
+      const at = key.range ? this.#context.placeOf(key.range[0]) : undefined;
+      const path = [...this.path, key.value];
+      if (isKnown(key.value)) fields.set(key.value, new Field(value, path, this.#context, at));
+      else mistyped.add(this.#unknown({ found: key.value, known, path, at }));
+    }
+    this.#require(
+      known.filter((key) => isKnown(key) && keys[key] === 'required' && !fields.has(key) && !mistyped.has(key)),
+    );
+    return fields;
+  }
+
+  /** Notes that this should have been `what`, and what it is instead. */
+  expected(what: string): undefined {
+    return this.refuse(`expected ${what}, found ${describe(this.#node)}`);
+  }
+
+  /** Notes a problem with this value, where it stands. */
+  refuse(message: string): undefined {
+    this.#note({ message, path: this.path }, this.at);
+  }
+
+  #require(missing: readonly string[]): void {
+    for (const key of missing) this.refuse(`expected the key ${JSON.stringify(key)}, found none`);
+  }
+
+  /** @returns the known key that was meant, when that can be told */
+  #unknown({ found, known, path, at }: UnknownKey): string | undefined {
+    // Half the letters may be wrong; further off it is another word, not a slip.
+    const maxDistance = Math.max(1, Math.floor(found.length / 2));
+    const nearest = closestMatch(found, known, { maxDistance });
+    const hint =
+      nearest === undefined ? `known keys are ${known.join(', ')}` : `did you mean ${JSON.stringify(nearest)}?`;
+    this.#note({ message: `unknown key ${JSON.stringify(found)}: ${hint}`, path }, at);
+    return nearest;
+  }
+
+  #scalar(): unknown {
+    return isScalar(this.#node) ? this.#node.value : undefined;
+  }
+
+  #note(problem: Problem, at: Place | undefined): void {
+    this.#context.problems.push(at === undefined ? problem : { ...problem, at });
+  }
+}
+
+interface UnknownKey {
+  readonly found: string;
+  readonly known: readonly string[];
+  readonly path: readonly (string | number)[];
+  readonly at: Place | undefined;
+}
+
+function describe(node: Node | null): string {
+  if (isMap(node)) return 'a mapping';
+  if (isSeq(node)) return 'a list';
+  if (isAlias(node)) return `the YAML alias *${node.source} of nothing: a text that begins with * needs quotes`;
+  return isScalar(node) ? describeScalar(node.value) : 'nothing';
+}
+
+/** As much of a wrong value as it takes to recognise it. */
+const SHOWN_CHARS = 80;
+
+function describeScalar(value: unknown): string {
+  if (value === null || value === undefined) return 'nothing';
+  if (typeof value === 'number') return `the number ${value}`;
+  const text = JSON.stringify(value);
+  return text.length > SHOWN_CHARS ? `${text.slice(0, SHOWN_CHARS)}…` : text;
+}

@@ -1,0 +1,106 @@
+import { createHash } from 'node:crypto';
+import { readdir, readFile, stat } from 'node:fs/promises';
+import { join } from 'node:path';
+import type { Problem } from '@meshgate/core';
+
+/** A file that was read whole. */
+export interface FileText {
+  readonly file: string;
+  readonly text: string;
+}
+
+/** What stood on disk at one moment. */
+export interface FilesRead {
+  /** In the order of their names. */
+  readonly files: readonly FileText[];
+  /** Files that could not be read. */
+  readonly problems: readonly Problem[];
+  /** Equal when every file had the same name and the same bytes, or could not be read for the same reason. */
+  readonly digest: string;
+}
+
+/**
+ * Reads `path`: the file itself, or every file directly in the folder whose name ends in one of `endings` and does not begin
+ * with a dot. Rejects for nothing: what cannot be read is a problem.
+ *
+ * @param endings for example `.yaml`; they do not matter when `path` is a file
+ */
+export async function readFiles(path: string, endings: readonly string[]): Promise<FilesRead> {
+  try {
+    const folder = (await stat(path)).isDirectory();
+    const files = folder ? await filesIn(path, endings) : [path];
+    return summed(await Promise.all(files.map(readOne)));
+  } catch (reason) {
+    return summed([unreadable(path, reason)]);
+  }
+}
+
+/** The files of a folder, by name. */
+export async function filesIn(folder: string, endings: readonly string[]): Promise<readonly string[]> {
+  const entries = await readdir(folder, { withFileTypes: true });
+  const wanted = entries.filter((entry) => !entry.isDirectory() && isWanted(entry.name, endings));
+  // By code unit, not by language: the order, and with it every message, is the same on every machine.
+  return wanted.map((entry) => join(folder, entry.name)).sort();
+}
+
+/** Hidden files are not for reading: editors keep their swap files there, and Kubernetes what its links point to. */
+export function isWanted(name: string, endings: readonly string[]): boolean {
+  return !name.startsWith('.') && endings.some((ending) => name.endsWith(ending));
+}
+
+/** One file, read or not. */
+type Outcome = FileText | Problem;
+
+/** A hundred times the largest route file that makes sense; a log or a core dump given by mistake is larger. */
+const MAX_FILE_BYTES = 64 * 1024 * 1024;
+
+async function readOne(file: string): Promise<Outcome> {
+  try {
+    // Looked at first: opening a pipe would wait for somebody to write to it.
+    const status = await stat(file);
+    if (!status.isFile()) throw new Error('expected a regular file');
+    if (status.size > MAX_FILE_BYTES) throw new Error(`expected at most ${MAX_FILE_BYTES} bytes, found ${status.size}`);
+    return { file, text: decode(await readFile(file)) };
+  } catch (reason) {
+    return unreadable(file, reason);
+  }
+}
+
+function decode(bytes: Uint8Array): string {
+  try {
+    return new TextDecoder('utf-8', { fatal: true }).decode(bytes);
+  } catch {
+    throw new Error('expected UTF-8, found other bytes');
+  }
+}
+
+function unreadable(file: string, reason: unknown): Problem {
+  return { message: `cannot be read: ${why(reason)}`, path: [], at: { file, line: 1, column: 1 } };
+}
+
+/** The system's own words, without the call and the path that Node puts behind them. */
+function why(reason: unknown): string {
+  const message = reason instanceof Error ? reason.message : String(reason);
+  return message.replace(/, \w+( '.*')?$/, '').replace(/^E[A-Z]+: /, '');
+}
+
+function summed(outcomes: readonly Outcome[]): FilesRead {
+  const files = outcomes.filter((outcome): outcome is FileText => 'text' in outcome);
+  const problems = outcomes.filter((outcome): outcome is Problem => !('text' in outcome));
+  return { files, problems, digest: digestOf(outcomes.flatMap(identity)) };
+}
+
+function identity(outcome: Outcome): readonly string[] {
+  return 'text' in outcome ? [outcome.file, outcome.text] : [outcome.message];
+}
+
+/** A short digest of `texts`: it tells a change from none, and nobody gains by forging it. */
+export function digestOf(texts: readonly string[]): string {
+  const hash = createHash('sha256');
+  // The length in front keeps ['a', 'bc'] and ['ab', 'c'] apart.
+  for (const text of texts) hash.update(`${text.length}:`).update(text);
+  return hash.digest('hex').slice(0, DIGEST_CHARS);
+}
+
+/** 64 bits: two readings that differ have the same digest once in 10^19. */
+const DIGEST_CHARS = 16;

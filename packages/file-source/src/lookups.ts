@@ -1,0 +1,87 @@
+import { lstat, readlink } from 'node:fs/promises';
+import { dirname, join, parse, resolve, sep } from 'node:path';
+import { filesIn } from './files.ts';
+
+/** One step on the way to a file: `name` is looked up in `folder`, which is a real folder and no link to one. */
+export interface Lookup {
+  readonly folder: string;
+  /** Tells this folder from another that takes its place under the same path. */
+  readonly id: string;
+  /** Absent when everything in the folder matters. */
+  readonly name?: string;
+}
+
+/**
+ * Every name that decides what stands at `path`, in the order in which the kernel looks them up: links are followed by hand,
+ * so that the folder of each link is among them. Ends where a name is missing. When `path` is a folder, it is itself the last.
+ *
+ * This is what has to be watched to see `path` replaced in any way: Kubernetes, for one, changes a mounted file by replacing a
+ * link two steps before it.
+ */
+export async function lookupsOf(path: string): Promise<readonly Lookup[]> {
+  const { root } = parse(path);
+  const walk: Walk = { folder: root, ahead: parts(path.slice(root.length)), links: 0 };
+  const lookups: Lookup[] = [];
+  for (let step: Walk | undefined = walk; step !== undefined; step = await advance(step)) {
+    const id = await identityOf(step.folder);
+    if (id === undefined) break;
+    const name = step.ahead[0];
+    lookups.push(name === undefined ? { folder: step.folder, id } : { folder: step.folder, id, name });
+  }
+  return lookups;
+}
+
+/** {@link lookupsOf} a file or a folder and, for a folder, also of the links in it that {@link filesIn} would read. */
+export async function wayTo(path: string, endings: readonly string[]): Promise<readonly Lookup[]> {
+  const way = await lookupsOf(path);
+  const end = way.at(-1);
+  if (end === undefined || end.name !== undefined) return way;
+  const files = await filesIn(end.folder, endings).catch(() => []);
+  const ways = await Promise.all(files.map(async (file) => ((await isLink(file)) ? lookupsOf(file) : [])));
+  return [...way, ...ways.flat()];
+}
+
+async function isLink(path: string): Promise<boolean> {
+  return (await lstat(path).catch(() => undefined))?.isSymbolicLink() ?? false;
+}
+
+/** How far a walk has come. */
+interface Walk {
+  /** Reached so far: no link among its parts. */
+  readonly folder: string;
+  /** Names still to look up. */
+  readonly ahead: readonly string[];
+  /** Links followed. */
+  readonly links: number;
+}
+
+/** As many as the kernel of Linux follows (path_resolution(7)). */
+const MAX_LINKS = 40;
+
+/** `undefined` at the end of the way: nothing ahead, a name that is missing, or a file. */
+async function advance({ folder, ahead, links }: Walk): Promise<Walk | undefined> {
+  const [name, ...rest] = ahead;
+  if (name === undefined || links > MAX_LINKS) return undefined;
+  if (name === '..') return { folder: dirname(folder), ahead: rest, links };
+  const next = join(folder, name);
+  const status = await lstat(next).catch(() => undefined);
+  if (status?.isSymbolicLink()) return followLink({ folder, ahead: rest, links }, next);
+  return status?.isDirectory() ? { folder: next, ahead: rest, links } : undefined;
+}
+
+async function followLink({ folder, ahead, links }: Walk, link: string): Promise<Walk | undefined> {
+  const target = await readlink(link).catch(() => undefined);
+  if (target === undefined) return undefined;
+  const { root } = parse(target);
+  return { folder: resolve(folder, root), ahead: [...parts(target.slice(root.length)), ...ahead], links: links + 1 };
+}
+
+function parts(path: string): readonly string[] {
+  return path.split(sep).filter((part) => part !== '' && part !== '.');
+}
+
+/** Inode numbers are used again at once on some filesystems, so the time of birth is part of it. */
+async function identityOf(folder: string): Promise<string | undefined> {
+  const status = await lstat(folder, { bigint: true }).catch(() => undefined);
+  return status && `${status.dev}:${status.ino}:${status.birthtimeNs}`;
+}

@@ -1,0 +1,64 @@
+import { isIP } from 'node:net';
+import type { Backend } from '@meshgate/core';
+import type { Field, Parsed } from '../field.ts';
+import { isHostName } from './server-name.ts';
+
+/** Keys of a backend. */
+export const BACKEND_KEYS = { address: 'required', port: 'optional', weight: 'optional' } as const;
+
+/** As in DNS SRV (RFC 2782), so that weights carry over from there. */
+const MAX_WEIGHT = 65_535;
+const MAX_PORT = 65_535;
+
+/** Reads one backend of a route; `undefined` when something is wrong with it, which is then noted. */
+export function readBackend(field: Field): Backend | undefined {
+  const fields = field.record(BACKEND_KEYS);
+  const host = fields?.get('address')?.parsed(parseAddress);
+  const weight = fields?.get('weight');
+  const share = weight === undefined ? 1 : weight.integer(1, MAX_WEIGHT);
+  const port = fields?.get('port');
+  if (host?.startsWith(UNIX_PREFIX)) return toBackend(host, port?.refuse('a unix socket has no port') ?? 0, share);
+  const number = port?.integer(1, MAX_PORT);
+  if (port === undefined && host !== undefined) field.refuse('expected the key "port", found none');
+  return toBackend(host, number, share);
+}
+
+function toBackend(
+  host: string | undefined,
+  port: number | undefined,
+  weight: number | undefined,
+): Backend | undefined {
+  if (host === undefined || port === undefined || weight === undefined) return undefined;
+  return { address: { host, port }, weight, healthy: true };
+}
+
+const UNIX_PREFIX = 'unix:';
+
+/** The kernel's field for a socket's path has 108 bytes on Linux and 104 on macOS, with the NUL behind it. */
+const MAX_SOCKET_PATH_BYTES = 103;
+
+function parseAddress(text: string): Parsed<string> {
+  if (text.startsWith(UNIX_PREFIX)) return parseSocket(text);
+  const host = text.toLowerCase();
+  if (isIP(host) !== 0 || isName(host)) return { kind: 'value', value: host };
+  return { kind: 'refused', expected: `an IP address, a DNS name or unix:/path${hint(host)}` };
+}
+
+function parseSocket(text: string): Parsed<string> {
+  const path = text.slice(UNIX_PREFIX.length);
+  const fits = path.startsWith('/') && Buffer.byteLength(path) <= MAX_SOCKET_PATH_BYTES && !path.includes('\0');
+  if (fits) return { kind: 'value', value: text };
+  return { kind: 'refused', expected: `unix: and an absolute path of at most ${MAX_SOCKET_PATH_BYTES} bytes` };
+}
+
+/** A trailing dot stays: it tells the resolver to try no search domain. A last label of digits is a mistyped IPv4 address. */
+function isName(host: string): boolean {
+  const name = host.replace(/\.$/, '');
+  return isHostName(name) && !/(?:^|\.)\d+$/.test(name);
+}
+
+/** The two slips that are made most. */
+function hint(host: string): string {
+  if (/^\[.*\]$/.test(host)) return ' without brackets';
+  return /[^:]:\d+$/.test(host) ? ' with the port in a key of its own' : '';
+}

@@ -1,0 +1,49 @@
+import type { Problem } from '@meshgate/core';
+import type { Field } from '../field.ts';
+
+/** What only one route may have. */
+export interface Claim {
+  readonly what: 'name' | 'server name';
+  readonly value: string;
+  /** Name of the route that claims it; empty when the route has none that could be read. */
+  readonly route: string;
+  /** The route itself: claims of one route are equal in this. */
+  readonly owner: Field;
+  /** Where the claim is made. */
+  readonly field: Field;
+}
+
+/** A problem for each claim that repeats an earlier one: it names both routes and both places. */
+export function contested(claims: readonly Claim[]): readonly Problem[] {
+  const first = new Map<string, Claim>();
+  const problems = new Map<Field, Problem>();
+  for (const claim of claims) {
+    const key = `${claim.what} ${claim.value}`;
+    const earlier = first.get(key);
+    if (earlier === undefined) first.set(key, claim);
+    // A route without a name takes its first server name: one place can then break both rules, and is told of one.
+    else if (!problems.has(claim.field)) problems.set(claim.field, toProblem(claim, earlier));
+  }
+  return [...problems.values()];
+}
+
+function toProblem(claim: Claim, earlier: Claim): Problem {
+  const { path, at } = claim.field;
+  return at === undefined ? { message: words(claim, earlier), path } : { message: words(claim, earlier), path, at };
+}
+
+function words(claim: Claim, earlier: Claim): string {
+  const place = where(earlier.field);
+  const value = JSON.stringify(claim.value);
+  if (claim.owner === earlier.owner) return `${claim.what} ${value} stands in this route twice, first at ${place}`;
+  if (claim.what === 'name') return `route name ${value} is taken by another route, at ${place}`;
+  return `server name ${value} of ${named(claim)} is claimed by ${named(earlier)} already, at ${place}`;
+}
+
+function named({ route }: Claim): string {
+  return route === '' ? 'a route without a name' : `route ${JSON.stringify(route)}`;
+}
+
+function where({ at, path }: Field): string {
+  return at === undefined ? path.join('.') : `${at.file}:${at.line}:${at.column}`;
+}

@@ -1,0 +1,27 @@
+import { ConfigProblems, type RouteSnapshot } from '@meshgate/core';
+import { type FilesRead, readFiles } from '../files.ts';
+import { mergeRouteFiles, parseRouteFilePart, type RouteFile } from './route-file.ts';
+
+/** How the names of route files end, where a folder is read. */
+export const ROUTE_FILE_ENDINGS: readonly string[] = ['.yaml', '.yml', '.json'];
+
+/**
+ * Reads a route file, or the route files of a folder, once: in the order of their names, not recursively, hidden ones left out.
+ *
+ * @throws ConfigProblems with every problem of every file and its place; also when a file cannot be read
+ */
+export async function readRoutes(path: string): Promise<RouteSnapshot> {
+  const read = await readFiles(path, ROUTE_FILE_ENDINGS);
+  const { routes, problems } = parseRouteFiles(path, read);
+  if (problems.length > 0) throw new ConfigProblems(problems);
+  return { version: read.digest, routes };
+}
+
+/** What was read from `path`, as routes. A folder without a file is a problem: a set without routes is `routes: []`. */
+export function parseRouteFiles(path: string, { files, problems }: FilesRead): RouteFile {
+  const parsed = mergeRouteFiles(files.map(({ file, text }) => parseRouteFilePart(text, file)));
+  const found = [...problems, ...parsed.problems];
+  if (files.length > 0 || problems.length > 0) return { routes: parsed.routes, problems: found };
+  const message = `expected at least one file whose name ends in ${ROUTE_FILE_ENDINGS.join(', ')}, found none`;
+  return { routes: [], problems: [{ message, path: [], at: { file: path, line: 1, column: 1 } }] };
+}

@@ -1,0 +1,150 @@
+import type { Balance, Problem, Route } from '@meshgate/core';
+import { openDocument } from '../document.ts';
+import { DURATION_FORM, MAX_TIMER_MS, parseDuration } from '../duration.ts';
+import type { Field, Parsed } from '../field.ts';
+import { readBackend } from './backend.ts';
+import { type Claim, contested } from './claim.ts';
+import { parseServerName } from './server-name.ts';
+
+/** What a route file says. */
+export interface RouteFile {
+  /** The routes that are whole, in the order of the file. Not to be used while there are problems. */
+  readonly routes: readonly Route[];
+  /** Everything that is wrong, in the order of the file. */
+  readonly problems: readonly Problem[];
+}
+
+/** One of several route files: two of them may still claim one name. */
+export interface RouteFilePart extends RouteFile {
+  readonly file: string;
+  readonly claims: readonly Claim[];
+}
+
+/**
+ * Reads the text of a route file: YAML, or JSON when the name of `file` ends in `.json`. Pure; never throws.
+ *
+ * @param file where problems and the routes' `origin` say that they come from; it is not opened
+ */
+export function parseRouteFile(text: string, file: string): RouteFile {
+  return mergeRouteFiles([parseRouteFilePart(text, file)]);
+}
+
+/** Several files as one: their routes in order, and among the problems also the names that two routes claim. */
+export function mergeRouteFiles(parts: readonly RouteFilePart[]): RouteFile {
+  const problems = [...parts.flatMap((part) => part.problems), ...contested(parts.flatMap((part) => part.claims))];
+  const order = new Map(parts.map(({ file }, index) => [file, index]));
+  const rank = ({ at }: Problem): number => order.get(at?.file ?? '') ?? 0;
+  problems.sort((a, b) => rank(a) - rank(b) || byPlace(a, b));
+  return { routes: parts.flatMap((part) => part.routes), problems };
+}
+
+/** The first half of {@link parseRouteFile}, for a file that is read together with others. */
+export function parseRouteFilePart(text: string, file: string): RouteFilePart {
+  const opened = openDocument(text, file);
+  if (opened.kind === 'broken') return { file, routes: [], claims: [], problems: opened.problems };
+  const claims: Claim[] = [];
+  const fields = opened.root.record(FILE_KEYS);
+  fields?.get('$schema')?.text();
+  const routes = fields?.get('routes')?.list() ?? [];
+  return { file, routes: routes.flatMap((route) => readRoute(route, claims) ?? []), claims, problems: opened.problems };
+}
+
+/** Keys of a route file. `$schema` is for editors, in JSON. */
+export const FILE_KEYS = { routes: 'required', $schema: 'optional' } as const;
+
+/** Keys of a route. */
+export const ROUTE_KEYS = {
+  name: 'optional',
+  serverNames: 'required',
+  backends: 'required',
+  balance: 'optional',
+  connectTimeout: 'optional',
+} as const;
+
+/** Values of `balance`. */
+export const BALANCES: readonly Balance[] = ['round_robin', 'least_connections', 'random'];
+
+type RouteFields = ReadonlyMap<keyof typeof ROUTE_KEYS, Field>;
+
+function readRoute(route: Field, claims: Claim[]): Route | undefined {
+  const fields = route.record(ROUTE_KEYS);
+  if (fields === undefined) return undefined;
+  const serverNames = readServerNames(fields.get('serverNames'));
+  const name = fields.has('name') ? fields.get('name')?.parsed(parseRouteName) : serverNames[0]?.name;
+  claims.push(...claimsOf({ owner: route, nameField: fields.get('name'), name, serverNames }));
+  const backends = fields.get('backends')?.list()?.map(readBackend).filter(isPresent);
+  const options = { ...readBalance(fields), ...readConnectTimeout(fields), ...originOf(route) };
+  if (name === undefined || backends === undefined) return undefined;
+  return { name, kind: 'static', serverNames: serverNames.map((claimed) => claimed.name), backends, ...options };
+}
+
+interface ClaimedName {
+  readonly name: string;
+  readonly field: Field;
+}
+
+function readServerNames(list: Field | undefined): readonly ClaimedName[] {
+  const fields = list?.list();
+  if (fields?.length === 0) list?.refuse('expected at least one server name, found an empty list');
+  return (fields ?? []).flatMap((field) => {
+    const name = field.parsed(parseServerName);
+    return name === undefined ? [] : { name, field };
+  });
+}
+
+interface Claimant {
+  readonly owner: Field;
+  /** Absent when the name is the first server name. */
+  readonly nameField: Field | undefined;
+  readonly name: string | undefined;
+  readonly serverNames: readonly ClaimedName[];
+}
+
+function claimsOf({ owner, nameField, name, serverNames }: Claimant): readonly Claim[] {
+  const route = name ?? '';
+  const claims = serverNames.map((claimed): Claim => {
+    return { what: 'server name', value: claimed.name, route, owner, field: claimed.field };
+  });
+  const field = nameField ?? serverNames[0]?.field;
+  if (name !== undefined && field !== undefined) claims.push({ what: 'name', value: name, route, owner, field });
+  return claims;
+}
+
+/** Long enough for every server name, which is the name of a route that has no other. */
+const MAX_NAME_CHARS = 253;
+
+/** A metric label and a log field: a control character would break the lines of both. */
+function parseRouteName(text: string): Parsed<string> {
+  const fits = text.length > 0 && text.length <= MAX_NAME_CHARS && !/[\p{C}]/u.test(text) && text.trim() === text;
+  if (fits) return { kind: 'value', value: text };
+  return { kind: 'refused', expected: `a text of 1 to ${MAX_NAME_CHARS} printable characters` };
+}
+
+function readBalance(fields: RouteFields): Pick<Route, 'balance'> {
+  const balance = fields.get('balance')?.oneOf(BALANCES);
+  return balance === undefined ? {} : { balance };
+}
+
+function readConnectTimeout(fields: RouteFields): Pick<Route, 'connectTimeoutMs'> {
+  const connectTimeoutMs = fields.get('connectTimeout')?.parsed(parseTimeout);
+  return connectTimeoutMs === undefined ? {} : { connectTimeoutMs };
+}
+
+function parseTimeout(text: string): Parsed<number> {
+  const timeoutMs = parseDuration(text) ?? 0;
+  if (timeoutMs > 0 && timeoutMs <= MAX_TIMER_MS) return { kind: 'value', value: timeoutMs };
+  return { kind: 'refused', expected: `${DURATION_FORM}, from 1ms to ${MAX_TIMER_MS}ms` };
+}
+
+/** For `explain`: which line to edit. */
+function originOf({ at }: Field): Pick<Route, 'origin'> {
+  return at === undefined ? {} : { origin: { file: at.file, line: String(at.line) } };
+}
+
+function isPresent<Value>(value: Value | undefined): value is Value {
+  return value !== undefined;
+}
+
+function byPlace({ at: a }: Problem, { at: b }: Problem): number {
+  return (a?.line ?? 0) - (b?.line ?? 0) || (a?.column ?? 0) - (b?.column ?? 0);
+}

@@ -1,0 +1,271 @@
+import { formatProblem } from '@meshgate/core';
+import { describe, expect, it } from 'vitest';
+import { parseRouteFile } from '../src/index.ts';
+import { mergeRouteFiles, parseRouteFilePart } from '../src/routes/route-file.ts';
+
+describe('a route file', () => {
+  it('becomes routes, with names in lower case and every setting in its unit', () => {
+    const text = `routes:
+  - name: api
+    serverNames: [ API.Example.com., "*.Apps.example.com", "*" ]
+    backends:
+      - { address: 10.0.0.1, port: 8443, weight: 2 }
+      - { address: "2001:db8::1", port: 443 }
+      - { address: Db.internal., port: 5432 }
+      - { address: "unix:/run/App.sock" }
+    balance: least_connections
+    connectTimeout: 1500ms
+`;
+    const { routes, problems } = parseRouteFile(text, '/etc/routes.yaml');
+    expect(problems).toEqual([]);
+    expect(routes).toEqual([
+      {
+        name: 'api',
+        kind: 'static',
+        serverNames: ['api.example.com', '*.apps.example.com', '*'],
+        backends: [
+          { address: { host: '10.0.0.1', port: 8443 }, weight: 2, healthy: true },
+          { address: { host: '2001:db8::1', port: 443 }, weight: 1, healthy: true },
+          { address: { host: 'db.internal.', port: 5432 }, weight: 1, healthy: true },
+          { address: { host: 'unix:/run/App.sock', port: 0 }, weight: 1, healthy: true },
+        ],
+        balance: 'least_connections',
+        connectTimeoutMs: 1500,
+        origin: { file: '/etc/routes.yaml', line: '2' },
+      },
+    ]);
+  });
+
+  it('gives a route without a name its first server name', () => {
+    const text = 'routes: [ { serverNames: [ B.example, a.example ], backends: [] } ]';
+    expect(parseRouteFile(text, 'r.yaml').routes.map(({ name }) => name)).toEqual(['b.example']);
+  });
+
+  it('may be JSON, with the schema named for the editor', () => {
+    const route = { name: 'a', serverNames: ['a.example'], backends: [{ address: 'b', port: 1 }] };
+    const { routes, problems } = parseRouteFile(JSON.stringify({ $schema: 'x', routes: [route] }, null, 1), 'r.json');
+    expect(problems).toEqual([]);
+    expect(routes).toMatchObject([{ name: 'a', origin: { line: '4' } }]);
+  });
+
+  it('may repeat itself by anchors', () => {
+    const text = `routes:
+  - { serverNames: [ a.example ], backends: &both [ { address: b1, port: 1 }, { address: b2, port: 1 } ] }
+  - { serverNames: [ c.example ], backends: *both }
+`;
+    const { routes, problems } = parseRouteFile(text, 'r.yaml');
+    expect(problems).toEqual([]);
+    expect(routes[1]?.backends).toEqual(routes[0]?.backends);
+    expect(routes[1]?.backends).toHaveLength(2);
+  });
+
+  it('may say that there are no routes', () => {
+    expect(parseRouteFile('routes: []', 'r.yaml')).toEqual({ routes: [], problems: [] });
+  });
+});
+
+/** What stands in the text, and the problems that must be found, all of them and in this order. */
+interface Golden {
+  readonly claim: string;
+  readonly text: string;
+  readonly problems: readonly string[];
+}
+
+const ROUTE = 'routes:\n  - name: a\n    serverNames: [ a.example ]\n';
+
+const YAML: readonly Golden[] = [
+  { claim: 'an empty file', text: '', problems: ['1:1: expected a mapping, found nothing'] },
+  { claim: 'a file of comments', text: '# soon\n', problems: ['1:1: expected a mapping, found nothing'] },
+  { claim: 'a list at the top', text: '- a', problems: ['1:1: expected a mapping, found a list'] },
+  {
+    claim: 'a mistyped key at the top',
+    text: 'route: []',
+    problems: ['1:1: unknown key "route": did you mean "routes"?'],
+  },
+  { claim: 'an empty mapping', text: '{}', problems: ['1:1: expected the key "routes", found none'] },
+  { claim: 'a key without a value', text: 'routes:\n', problems: ['1:8: expected a list, found nothing'] },
+  { claim: 'a tab', text: 'routes:\n\t- a\n', problems: ['2:1: tabs are not allowed as indentation'] },
+  {
+    claim: 'a bracket that is not closed',
+    text: 'routes: [\n',
+    problems: ['2:1: flow sequence in block collection must be sufficiently indented and end with a ]'],
+  },
+  {
+    claim: 'a second document',
+    text: 'routes: []\n---\nroutes: []\n',
+    problems: ['2:1: expected one document, found a second one: --- may stand only at the top'],
+  },
+  { claim: 'a key set twice', text: 'routes: []\nroutes: []\n', problems: ['2:1: this key is already set above'] },
+  { claim: 'a tag', text: 'routes: !env []\n', problems: ['1:9: unresolved tag: !env'] },
+  {
+    claim: 'a suffix without quotes',
+    text: 'routes: [ { serverNames: [ *.a.example ], backends: [] } ]',
+    problems: [
+      '1:28: expected a host name, "*.suffix" or "*", found the YAML alias *.a.example of nothing: a text that begins with * needs quotes',
+    ],
+  },
+  {
+    claim: 'a star without quotes',
+    text: 'routes: [ { serverNames: [ * ], backends: [] } ]',
+    problems: ['1:28: expected a value, found a YAML alias without a name: a text that begins with * needs quotes'],
+  },
+  {
+    claim: 'mistyped keys at every level',
+    text: 'routes:\n  - nmae: a\n    servernames: [ a.example ]\n    backends: [ { adress: 10.0.0.1, port: 1, protocol: tls } ]\n',
+    problems: [
+      '2:5: unknown key "nmae": did you mean "name"?',
+      '3:5: unknown key "servernames": did you mean "serverNames"?',
+      '4:19: unknown key "adress": did you mean "address"?',
+      '4:46: unknown key "protocol": known keys are address, port, weight',
+    ],
+  },
+  {
+    claim: 'a route that lacks everything',
+    text: 'routes:\n  - {}\n',
+    problems: ['2:5: expected the key "serverNames", found none', '2:5: expected the key "backends", found none'],
+  },
+  {
+    claim: 'values of the wrong kind',
+    text: 'routes:\n  - name: 7\n    serverNames: a.example\n    backends: { address: b }\n    balance: [ random ]\n    connectTimeout: 2\n  - api\n',
+    problems: [
+      '2:11: expected a text of 1 to 253 printable characters, found the number 7',
+      '3:18: expected a list, found "a.example"',
+      '4:15: expected a list, found a mapping',
+      '5:14: expected one of round_robin, least_connections, random, found a list',
+      '6:21: expected a duration such as 500ms, 2s, 1m or 1h, from 1ms to 2147483647ms, found the number 2',
+      '7:5: expected a mapping, found "api"',
+    ],
+  },
+  {
+    claim: 'numbers out of range',
+    text: `${ROUTE}    backends: [ { address: b, port: 0 }, { address: b, port: 65536, weight: 0 }, { address: b, port: "1", weight: 1.5 } ]\n    connectTimeout: 0s\n`,
+    problems: [
+      '4:37: expected an integer from 1 to 65535, found the number 0',
+      '4:62: expected an integer from 1 to 65535, found the number 65536',
+      '4:77: expected an integer from 1 to 65535, found the number 0',
+      '4:102: expected an integer from 1 to 65535, found "1"',
+      '4:115: expected an integer from 1 to 65535, found the number 1.5',
+      '5:21: expected a duration such as 500ms, 2s, 1m or 1h, from 1ms to 2147483647ms, found "0s"',
+    ],
+  },
+  {
+    claim: 'addresses that are none',
+    text: `${ROUTE}    backends:
+      - { address: "[::1]", port: 1 }
+      - { address: "b:80", port: 1 }
+      - { address: 10.0.0.256, port: 1 }
+      - { address: "unix:run.sock" }
+      - { address: "unix:/run.sock", port: 1 }
+      - { address: "a b", port: 1 }
+      - { address: b }
+`,
+    problems: [
+      '5:20: expected an IP address, a DNS name or unix:/path without brackets, found "[::1]"',
+      '6:20: expected an IP address, a DNS name or unix:/path with the port in a key of its own, found "b:80"',
+      '7:20: expected an IP address, a DNS name or unix:/path, found "10.0.0.256"',
+      '8:20: expected unix: and an absolute path of at most 103 bytes, found "unix:run.sock"',
+      '9:44: a unix socket has no port',
+      '10:20: expected an IP address, a DNS name or unix:/path, found "a b"',
+      '11:9: expected the key "port", found none',
+    ],
+  },
+  {
+    claim: 'server names that are none',
+    text: 'routes:\n  - { serverNames: [ "*.", "a.*", "**", "a..b", "-a.b", 1.2.3.4, "::1", "", bücher.example ], backends: [] }\n  - { serverNames: [], backends: [] }\n',
+    problems: [
+      ...['"*."', '"a.*"', '"**"', '"a..b"', '"-a.b"', '"1.2.3.4"', '"::1"', '""'].map(
+        (found, index) =>
+          `2:${[22, 28, 35, 41, 49, 57, 66, 73][index]}: expected a host name, "*.suffix" or "*", found ${found}`,
+      ),
+      '2:77: expected a host name, "*.suffix" or "*" in ASCII (xn--bcher-kva.example), found "bücher.example"',
+      '3:20: expected at least one server name, found an empty list',
+    ],
+  },
+  {
+    claim: 'two routes with one name',
+    text: `${ROUTE}    backends: []\n  - { name: a, serverNames: [ b.example ], backends: [] }\n`,
+    problems: ['5:13: route name "a" is taken by another route, at r.yaml:2:11'],
+  },
+  {
+    claim: 'two routes with one server name, however it is written',
+    text: `${ROUTE}    backends: []\n  - { name: b, serverNames: [ "*", A.Example. ], backends: [] }\n`,
+    problems: ['5:36: server name "a.example" of route "b" is claimed by route "a" already, at r.yaml:3:20'],
+  },
+  {
+    claim: 'two nameless routes with one server name, once',
+    text: 'routes:\n  - { serverNames: [ a ], backends: [] }\n  - { serverNames: [ a ], backends: [] }\n',
+    problems: ['3:22: server name "a" of route "a" is claimed by route "a" already, at r.yaml:2:22'],
+  },
+  {
+    claim: 'a server name twice in one route',
+    text: 'routes: [ { serverNames: [ a, A ], backends: [] } ]',
+    problems: ['1:31: server name "a" stands in this route twice, first at r.yaml:1:28'],
+  },
+  {
+    claim: 'aliases of aliases',
+    text: `a: &a [ x ]\nb: [ ${'*a, '.repeat(101)} ]\nroutes: []\n`,
+    problems: [
+      '1:1: unknown key "a": known keys are routes, $schema',
+      '2:1: unknown key "b": known keys are routes, $schema',
+      '2:406: expected at most 100 YAML aliases in a file, found 101',
+    ],
+  },
+];
+
+const JSON_FILES: readonly Golden[] = [
+  { claim: 'an empty file', text: '', problems: ['1:1: invalid JSON: value expected'] },
+  { claim: 'a trailing comma', text: '{\n "routes": [],\n}', problems: ['3:1: invalid JSON: property name expected'] },
+  { claim: 'a file cut short', text: '{"routes": []', problems: ['1:14: invalid JSON: close brace expected'] },
+  { claim: 'a comment', text: '{"routes": [] // none\n}', problems: ['1:15: invalid JSON: invalid comment token'] },
+  { claim: 'YAML', text: 'routes: []', problems: ['1:1: invalid JSON: invalid symbol'] },
+  { claim: 'a key set twice', text: '{"routes": [], "routes": []}', problems: ['1:16: this key is already set above'] },
+  {
+    claim: 'a mistyped key',
+    text: '{\n "Routes": []}',
+    problems: ['2:2: unknown key "Routes": did you mean "routes"?'],
+  },
+];
+
+describe('every problem of a YAML file is found with its line and column:', () => {
+  it.each(YAML)('$claim', ({ text, problems }) => expect(problemLines(text, 'r.yaml')).toEqual(problems));
+});
+
+describe('every problem of a JSON file is found with its line and column:', () => {
+  it.each(JSON_FILES)('$claim', ({ text, problems }) => expect(problemLines(text, 'r.json')).toEqual(problems));
+});
+
+describe('two files', () => {
+  it('may not claim one name, and the problem names both places', () => {
+    const text = 'routes: [ { name: api, serverNames: [ a.example ], backends: [] } ]';
+    const other = 'routes:\n  - { name: web, serverNames: [ b.example, a.example ], backends: [] }';
+    const { problems } = mergeRouteFiles([parseRouteFilePart(text, '1.yaml'), parseRouteFilePart(other, '2.yaml')]);
+    expect(problems.map(formatProblem)).toEqual([
+      '2.yaml:2:44: server name "a.example" of route "web" is claimed by route "api" already, at 1.yaml:1:39',
+    ]);
+  });
+});
+
+describe('any text', () => {
+  const whole = `${ROUTE}    backends: &b [ { address: "10.0.0.1", port: 8443 } ]\n  - { serverNames: ["*.b"], backends: *b }\n`;
+
+  it('cut anywhere is read without a throw', () => {
+    for (let end = 0; end <= whole.length; end += 1) parseRouteFile(whole.slice(0, end), 'r.yaml');
+  });
+
+  it('with any one character replaced is read without a throw, and what it breaks has a place', () => {
+    for (const [index, character] of [...whole].flatMap((_, at) =>
+      [...'\0\t\n :?*&!-[]{}"|%'].map((c) => [at, c] as const),
+    )) {
+      const { problems } = parseRouteFile(whole.slice(0, index) + character + whole.slice(index + 1), 'r.yaml');
+      for (const { at } of problems) expect(at?.line).toBeGreaterThan(0);
+    }
+  });
+});
+
+/** The problems without the name of the file, which must be that of all. */
+function problemLines(text: string, file: string): readonly string[] {
+  return parseRouteFile(text, file).problems.map((problem) => {
+    expect(problem.at?.file).toBe(file);
+    return formatProblem(problem).slice(`${file}:`.length);
+  });
+}
