@@ -1,0 +1,40 @@
+import { formatEndpoint } from '@meshgate/core';
+import type { Endpoint } from '@meshgate/core';
+import type { Registry } from 'prom-client';
+import { Family } from './family.ts';
+import type { Cell } from './family.ts';
+import { METRICS } from './metrics.ts';
+
+/** Backends put aside, and names that DNS does not know. */
+export class BackendMetrics {
+  readonly #ejections: Cell;
+  readonly #ejected: Cell;
+  readonly #failuresWithLastGood: Cell;
+  readonly #failuresWithNothing: Cell;
+  /** By address: one that is ejected anew before it returned is still one. */
+  readonly #aside = new Set<string>();
+
+  constructor(registry: Registry) {
+    this.#ejections = new Family(METRICS.ejections, registry).cell({});
+    this.#ejected = new Family(METRICS.ejected, registry).cell({});
+    const failures = new Family(METRICS.resolutionFailures, registry);
+    this.#failuresWithLastGood = failures.cell({ last_good: 'true' });
+    this.#failuresWithNothing = failures.cell({ last_good: 'false' });
+  }
+
+  ejected(address: Endpoint): void {
+    this.#ejections.value += 1;
+    this.#aside.add(formatEndpoint(address));
+    this.#ejected.value = this.#aside.size;
+  }
+
+  returned(address: Endpoint): void {
+    this.#aside.delete(formatEndpoint(address));
+    this.#ejected.value = this.#aside.size;
+  }
+
+  resolutionFailed(lastGood: boolean): void {
+    const failures = lastGood ? this.#failuresWithLastGood : this.#failuresWithNothing;
+    failures.value += 1;
+  }
+}

@@ -1,0 +1,186 @@
+import { SIDES } from '@meshgate/core';
+import type { Accepted, ClosedConnection, ProxyErrorCode } from '@meshgate/core';
+import type { Registry } from 'prom-client';
+import { Durations } from './durations.ts';
+import { Family } from './family.ts';
+import type { Cell } from './family.ts';
+import { Memo } from './memo.ts';
+import { METRICS } from './metrics.ts';
+
+/**
+ * What connections do, by listener and route.
+ *
+ * A route that is removed takes its series with it. Connections that live on have no route any more: from then on they are
+ * counted under the empty route name, so that sums stay true and no late close brings a dropped series back.
+ */
+export class ConnectionMetrics {
+  readonly #accepted: Family<'listener'>;
+  readonly #refused: Family<'listener' | 'code'>;
+  readonly #hello: Durations<'listener'>;
+  readonly #ofRoutes: RouteFamilies;
+  readonly #acceptedBy = new Memo((listener: string) => this.#accepted.cell({ listener }));
+  readonly #refusedBy = new Memo(
+    (listener: string) => new Memo((code: ProxyErrorCode) => this.#refused.cell({ listener, code })),
+  );
+  readonly #routes = new Memo((route: string) => new RouteSeries(route, this.#ofRoutes));
+  readonly #live = new Map<Accepted['id'], Live>();
+
+  constructor(registry: Registry) {
+    this.#accepted = new Family(METRICS.accepted, registry);
+    this.#refused = new Family(METRICS.refused, registry);
+    this.#hello = new Durations(METRICS.helloSeconds, registry);
+    this.#ofRoutes = new RouteFamilies(registry);
+  }
+
+  accepted({ id, listener }: Accepted): void {
+    this.#acceptedBy.get(listener).value += 1;
+    const series = this.#routes.get(NO_ROUTE);
+    series.at(listener).active.value += 1;
+    this.#live.set(id, { listener, series, helloAt: undefined });
+  }
+
+  refused(listener: string, code: ProxyErrorCode): void {
+    this.#refusedBy.get(listener).get(code).value += 1;
+  }
+
+  sniffed({ id, listener, at }: Accepted, helloAt: number): void {
+    const live = this.#live.get(id);
+    if (live !== undefined) live.helloAt = helloAt;
+    this.#hello.observe({ listener }, helloAt - at);
+  }
+
+  routed({ id }: Accepted, route: string): void {
+    const live = this.#live.get(id);
+    if (live !== undefined) move(live, this.#routes.get(route));
+  }
+
+  dialFailed({ id }: Accepted, code: ProxyErrorCode): void {
+    const live = this.#live.get(id);
+    if (live !== undefined) live.series.dialFailures.get(code).value += 1;
+  }
+
+  connected({ id }: Accepted, at: number): void {
+    const live = this.#live.get(id);
+    if (live?.helloAt !== undefined) this.#ofRoutes.connect.observe(live.series.labels, at - live.helloAt);
+  }
+
+  closed(facts: ClosedConnection): void {
+    const { id, listener } = facts.connection;
+    const live = this.#live.get(id);
+    if (live === undefined) return;
+    this.#live.delete(id);
+    const { series } = live;
+    const here = series.at(listener);
+    here.active.value -= 1;
+    here.closed.get(facts.error?.code ?? WELL_ENDED).value += 1;
+    this.#carried(series, facts);
+  }
+
+  /** Drops the series of routes that are in no source any more. */
+  removed(names: readonly string[]): void {
+    const gone = new Set(names.filter((name) => this.#routes.delete(name)));
+    if (gone.size === 0) return;
+    for (const live of this.#live.values()) {
+      if (gone.has(live.series.labels.route)) move(live, this.#routes.get(NO_ROUTE));
+    }
+    this.#ofRoutes.drop(gone);
+  }
+
+  #carried(series: RouteSeries, { connection, connectedAt, closedAt, transfer }: ClosedConnection): void {
+    const { labels, bytesUp, bytesDown } = series;
+    bytesUp.value += transfer.bytesUp;
+    bytesDown.value += transfer.bytesDown;
+    const { firstByteAt } = transfer;
+    if (connectedAt !== undefined && firstByteAt !== undefined)
+      this.#ofRoutes.firstByte.observe(labels, firstByteAt - connectedAt);
+    this.#ofRoutes.lifetime.observe(labels, closedAt - connection.at);
+  }
+}
+
+const NO_ROUTE = '';
+const WELL_ENDED = 'OK';
+
+/** What `closed` is counted by. */
+type Ending = ProxyErrorCode | typeof WELL_ENDED;
+
+/** Where a live connection is counted. */
+interface Live {
+  readonly listener: string;
+  series: RouteSeries;
+  helloAt: number | undefined;
+}
+
+function move(live: Live, to: RouteSeries): void {
+  live.series.at(live.listener).active.value -= 1;
+  live.series = to;
+  to.at(live.listener).active.value += 1;
+}
+
+/** The metrics that have a label `route`. */
+class RouteFamilies {
+  readonly active: Family<'listener' | 'route'>;
+  readonly closed: Family<'listener' | 'route' | 'code' | 'side'>;
+  readonly bytes: Family<'route' | 'direction'>;
+  readonly dialFailures: Family<'route' | 'code'>;
+  readonly connect: Durations<'route'>;
+  readonly firstByte: Durations<'route'>;
+  readonly lifetime: Durations<'route'>;
+
+  constructor(registry: Registry) {
+    this.active = new Family(METRICS.active, registry);
+    this.closed = new Family(METRICS.closed, registry);
+    this.bytes = new Family(METRICS.bytes, registry);
+    this.dialFailures = new Family(METRICS.dialFailures, registry);
+    this.connect = new Durations(METRICS.connectSeconds, registry);
+    this.firstByte = new Durations(METRICS.firstByteSeconds, registry);
+    this.lifetime = new Durations(METRICS.lifetimeSeconds, registry);
+  }
+
+  drop(routes: ReadonlySet<string>): void {
+    for (const family of [this.active, this.closed, this.bytes, this.dialFailures])
+      family.drop(({ route }) => routes.has(route));
+    for (const durations of [this.connect, this.firstByte, this.lifetime])
+      for (const route of routes) durations.drop({ route });
+  }
+}
+
+/** The series of one route, made as they are first needed: a route that nobody uses has none. */
+class RouteSeries {
+  readonly labels: { readonly route: string };
+  readonly bytesUp: Cell;
+  readonly bytesDown: Cell;
+  readonly dialFailures: Memo<ProxyErrorCode, Cell>;
+  readonly #families: RouteFamilies;
+  readonly #listeners = new Memo((listener: string) => this.#on(listener));
+
+  constructor(route: string, families: RouteFamilies) {
+    this.labels = { route };
+    this.#families = families;
+    this.bytesUp = families.bytes.cell({ route, direction: 'up' });
+    this.bytesDown = families.bytes.cell({ route, direction: 'down' });
+    this.dialFailures = new Memo((code) => families.dialFailures.cell({ route, code }));
+  }
+
+  /** Of the connections that came in at `listener`. */
+  at(listener: string): ListenerSeries {
+    return this.#listeners.get(listener);
+  }
+
+  #on(listener: string): ListenerSeries {
+    const labels = { ...this.labels, listener };
+    return {
+      active: this.#families.active.cell(labels),
+      closed: new Memo((code) => this.#families.closed.cell({ ...labels, code, side: sideOf(code) })),
+    };
+  }
+}
+
+/** The part of a route's series that also has a label `listener`. */
+interface ListenerSeries {
+  readonly active: Cell;
+  readonly closed: Memo<Ending, Cell>;
+}
+
+function sideOf(code: Ending): string {
+  return code === WELL_ENDED ? 'none' : SIDES[code];
+}

@@ -1,0 +1,51 @@
+import { Counter, Gauge } from 'prom-client';
+import type { Registry } from 'prom-client';
+import type { Label, MetricDefinition } from './metrics.ts';
+
+/** One value for each of a metric's labels. */
+export type LabelValues<L extends Label> = Readonly<Record<L, string>>;
+
+/** The number of one series: plain on the hot path, since prom-client builds a key out of all labels at every single call. */
+export interface Cell {
+  value: number;
+}
+
+interface Series<L extends Label> extends Cell {
+  readonly labels: LabelValues<L>;
+}
+
+/** A row of the table that is a counter or a gauge with the labels `L`. */
+interface CellDefinition<L extends Label> extends MetricDefinition {
+  readonly type: 'counter' | 'gauge';
+  readonly labels: readonly L[];
+}
+
+/** A counter or gauge whose series are {@link Cell}s; prom-client learns of their values when it is scraped. */
+export class Family<L extends Label> {
+  readonly #series = new Set<Series<L>>();
+
+  constructor({ type, name, help, labels }: CellDefinition<L>, registry: Registry) {
+    const collect = (): void => this.#copyTo(metric);
+    const settings = { name, help, labelNames: labels, registers: [registry], collect };
+    const metric = type === 'counter' ? new Counter(settings) : new Gauge(settings);
+  }
+
+  /** A new series, 0 at first. The caller keeps it: asking twice for the same labels makes two that are added up. */
+  cell(labels: LabelValues<L>): Cell {
+    const series = { labels, value: 0 };
+    this.#series.add(series);
+    return series;
+  }
+
+  /** Forgets the series whose labels satisfy `gone`. Whoever still holds one of their cells writes to nobody. */
+  drop(gone: (labels: LabelValues<L>) => boolean): void {
+    for (const series of this.#series) {
+      if (gone(series.labels)) this.#series.delete(series);
+    }
+  }
+
+  #copyTo(metric: Counter<L> | Gauge<L>): void {
+    metric.reset();
+    for (const { labels, value } of this.#series) metric.inc(labels, value);
+  }
+}

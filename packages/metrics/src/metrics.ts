@@ -1,0 +1,217 @@
+/**
+ * Every label, and what bounds the number of its values. Nothing that a client sent is ever a label: no address and no server
+ * name, so that no stranger can fill the memory of the one who scrapes.
+ */
+export const LABELS = {
+  listener: 'the listeners, as configuration or the listener sources name them',
+  route: 'the routes in use; empty for a connection that reached no route, or whose route has been removed since',
+  code: 'the error codes of `@meshgate/core`, a closed list; `OK` when both sides finished by themselves',
+  side: '`downstream`, `upstream` or `proxy`: who is to blame; `none` for `OK`',
+  direction: '`up`: from the client to the backend; `down`: the other way',
+  source: 'the route sources of the configuration',
+  kind: 'the kinds of route that a source makes, a short list of its own; empty when it names none',
+  service: 'the services of the daemon, its own and those of plugins',
+  observer: 'the observers of the configuration',
+  last_good: '`true`: the addresses of the last answer stay in use; `false`: there are none, and dials fail',
+  version: 'one value: the release that runs',
+  node: 'one value: the Node.js release that runs',
+} as const;
+
+/** The name of a label. */
+export type Label = keyof typeof LABELS;
+
+/** One row of {@link METRICS}. */
+export interface MetricDefinition {
+  readonly type: 'counter' | 'gauge' | 'histogram';
+  /** As Prometheus shows it: `_total` ends a counter, a unit ends what has one. */
+  readonly name: string;
+  /** One sentence without a full stop, as is the custom. */
+  readonly help: string;
+  readonly labels: readonly Label[];
+  /** Upper bounds of a histogram's buckets, in seconds. */
+  readonly buckets?: readonly number[];
+}
+
+/** Every metric of the proxy, each a {@link MetricDefinition}: the one list from which code and documentation are made. */
+export const METRICS = {
+  accepted: {
+    type: 'counter',
+    name: 'meshgate_connections_accepted_total',
+    help: 'Connections accepted',
+    labels: ['listener'],
+  },
+  refused: {
+    type: 'counter',
+    name: 'meshgate_connections_refused_total',
+    help: 'Connections turned away at accept, which count as neither accepted nor closed',
+    labels: ['listener', 'code'],
+  },
+  active: {
+    type: 'gauge',
+    name: 'meshgate_connections_active',
+    help: 'Connections accepted and not yet closed',
+    labels: ['listener', 'route'],
+  },
+  closed: {
+    type: 'counter',
+    name: 'meshgate_connections_closed_total',
+    help: 'Connections closed',
+    labels: ['listener', 'route', 'code', 'side'],
+  },
+  bytes: {
+    type: 'counter',
+    name: 'meshgate_bytes_total',
+    help: 'Bytes carried, counted when their connection closes',
+    labels: ['route', 'direction'],
+  },
+  helloSeconds: {
+    type: 'histogram',
+    name: 'meshgate_hello_duration_seconds',
+    help: 'From accept to a whole hello',
+    labels: ['listener'],
+    // A hello follows its handshake by about one round trip: 1 ms is a rack, 0.25 s the other side of the planet. Clients that
+    // are slower lose packets, or are slow on purpose; the default limit is 10 s.
+    buckets: [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1, 3, 10],
+  },
+  connectSeconds: {
+    type: 'histogram',
+    name: 'meshgate_connect_duration_seconds',
+    help: 'From the hello to an established connection to a backend, all attempts together',
+    labels: ['route'],
+    // Within a datacenter well under a millisecond. 1 s and 3 s are the first two retransmissions of a lost SYN (RFC 6298),
+    // 5 s is the default limit.
+    buckets: [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1, 3, 5],
+  },
+  firstByteSeconds: {
+    type: 'histogram',
+    name: 'meshgate_first_byte_duration_seconds',
+    help: 'From the established connection to the first byte of the backend',
+    labels: ['route'],
+    // The backend answers a hello with its certificate: one round trip and one signature. More is a loaded backend.
+    buckets: [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1, 3, 10],
+  },
+  lifetimeSeconds: {
+    type: 'histogram',
+    name: 'meshgate_connection_duration_seconds',
+    help: 'From accept to close',
+    labels: ['route'],
+    // One request, a keep-alive connection, a session, a day: powers of ten tell them apart; 3600 s is the default idle limit.
+    buckets: [0.01, 0.1, 1, 10, 60, 600, 3600, 86400],
+  },
+  dialFailures: {
+    type: 'counter',
+    name: 'meshgate_dial_failures_total',
+    help: 'Dials that failed; the connection may still have reached another backend',
+    labels: ['route', 'code'],
+  },
+  ejections: {
+    type: 'counter',
+    name: 'meshgate_backend_ejections_total',
+    help: 'Backend addresses put aside because dials to them failed in a row',
+    labels: [],
+  },
+  ejected: {
+    type: 'gauge',
+    name: 'meshgate_backends_ejected',
+    help: 'Backend addresses put aside at the moment',
+    labels: [],
+  },
+  resolutionFailures: {
+    type: 'counter',
+    name: 'meshgate_resolution_failures_total',
+    help: 'DNS lookups of backends that failed',
+    labels: ['last_good'],
+  },
+  listenerUp: {
+    type: 'gauge',
+    name: 'meshgate_listener_up',
+    help: '1 while the listener is bound, 0 when it could not bind or is closed',
+    labels: ['listener'],
+  },
+  listenerPaused: {
+    type: 'gauge',
+    name: 'meshgate_listener_paused',
+    help: '1 while the listener does not accept for want of file descriptors',
+    labels: ['listener'],
+  },
+  listenerFailures: {
+    type: 'counter',
+    name: 'meshgate_listener_failures_total',
+    help: 'Attempts to bind that failed',
+    labels: ['listener'],
+  },
+  sourceRoutes: {
+    type: 'gauge',
+    name: 'meshgate_source_routes',
+    help: 'Routes in the snapshot of the source that is in use',
+    labels: ['source', 'kind'],
+  },
+  sourceServerNames: {
+    type: 'gauge',
+    name: 'meshgate_source_server_names',
+    help: 'Server names in the snapshot of the source that is in use',
+    labels: ['source'],
+  },
+  sourceWarnings: {
+    type: 'gauge',
+    name: 'meshgate_source_warnings',
+    help: 'What is wrong with the source at the moment although it goes on serving',
+    labels: ['source'],
+  },
+  sourceLastSuccess: {
+    type: 'gauge',
+    name: 'meshgate_source_last_success_timestamp_seconds',
+    help: 'When a snapshot of the source was last taken into use (Unix time)',
+    labels: ['source'],
+  },
+  sourceFailing: {
+    type: 'gauge',
+    name: 'meshgate_source_failing',
+    help: '1 from a failure of the source to its next snapshot; the last one stays in use meanwhile',
+    labels: ['source'],
+  },
+  sourceFailures: {
+    type: 'counter',
+    name: 'meshgate_source_failures_total',
+    help: 'Times the source failed and was started again',
+    labels: ['source'],
+  },
+  snapshots: {
+    type: 'counter',
+    name: 'meshgate_source_snapshots_total',
+    help: 'Snapshots taken into use',
+    labels: ['source'],
+  },
+  snapshotSeconds: {
+    type: 'histogram',
+    name: 'meshgate_routes_replace_duration_seconds',
+    help: 'Work to take a snapshot into use',
+    labels: [],
+    // The table swap may hold up the event loop for 50 ms at most, with 100,000 routes.
+    buckets: [0.0001, 0.001, 0.005, 0.01, 0.025, 0.05, 0.1, 1],
+  },
+  draining: {
+    type: 'gauge',
+    name: 'meshgate_draining',
+    help: '1 from the beginning of the drain',
+    labels: [],
+  },
+  serviceFailures: {
+    type: 'counter',
+    name: 'meshgate_service_failures_total',
+    help: 'Services that could not do their part of a drain',
+    labels: ['service'],
+  },
+  observerFailures: {
+    type: 'counter',
+    name: 'meshgate_observer_failures_total',
+    help: 'Different errors that an observer threw, repetitions not counted',
+    labels: ['observer'],
+  },
+  build: {
+    type: 'gauge',
+    name: 'meshgate_build_info',
+    help: '1; the labels say what runs',
+    labels: ['version', 'node'],
+  },
+} as const;

@@ -1,0 +1,29 @@
+import { collectDefaultMetrics } from 'prom-client';
+import type { Registry } from 'prom-client';
+import { Family } from './family.ts';
+import { METRICS } from './metrics.ts';
+
+/** What the build calls itself. */
+export interface Build {
+  /** The release, for example `1.4.0`. */
+  readonly version: string;
+}
+
+/**
+ * Adds metrics of this process to `registry`: CPU, memory, file descriptors, event loop lag and garbage collection as prom-client
+ * collects them, and `meshgate_build_info`. They are watched from then on until the process ends: call this in an application, once.
+ *
+ * @throws Error when the registry has them already
+ */
+export function processMetrics(registry: Registry, { version }: Build): void {
+  collectDefaultMetrics({ register: registry });
+  for (const name of COUNTED_ONE_BY_ONE) registry.removeSingleMetric(name);
+  new Family(METRICS.build, registry).cell({ version, node: process.version }).value = 1;
+}
+
+// They walk over every handle or request of the process at each scrape, and a proxy has two sockets a connection: the event loop
+// would stand still meanwhile. meshgate_connections_active says the same for nothing.
+const COUNTED_ONE_BY_ONE = ['handles', 'requests', 'resources'].flatMap((what) => [
+  `nodejs_active_${what}`,
+  `nodejs_active_${what}_total`,
+]);

@@ -1,0 +1,74 @@
+import type { Route, RouteSnapshot } from '@meshgate/core';
+import type { Registry } from 'prom-client';
+import { Durations } from './durations.ts';
+import { Family } from './family.ts';
+import type { Cell } from './family.ts';
+import { Memo } from './memo.ts';
+import { METRICS } from './metrics.ts';
+
+/** What the sources have said, and when. */
+export class SourceMetrics {
+  readonly #routes: Family<'source' | 'kind'>;
+  readonly #duration: Durations<never>;
+  readonly #series: Memo<string, SourceSeries>;
+  readonly #now: () => number;
+
+  constructor(registry: Registry, now: () => number) {
+    this.#now = now;
+    this.#routes = new Family(METRICS.sourceRoutes, registry);
+    this.#duration = new Durations(METRICS.snapshotSeconds, registry);
+    this.#series = seriesBySource(registry);
+  }
+
+  replaced(source: string, snapshot: RouteSnapshot, tookMs: number): void {
+    const series = this.#series.get(source);
+    series.snapshots.value += 1;
+    series.failing.value = 0;
+    series.lastSuccess.value = this.#now() / 1000;
+    series.warnings.value = snapshot.warnings?.length ?? 0;
+    series.serverNames.value = snapshot.routes.reduce((sum, { serverNames }) => sum + serverNames.length, 0);
+    this.#duration.observe({}, tookMs);
+    this.#count(source, snapshot.routes);
+  }
+
+  failed(source: string): void {
+    const series = this.#series.get(source);
+    series.failures.value += 1;
+    series.failing.value = 1;
+  }
+
+  /** Anew each time: a kind that the source no longer makes must not linger. */
+  #count(source: string, routes: readonly Route[]): void {
+    this.#routes.drop((labels) => labels.source === source);
+    const kinds = new Memo((kind: string) => this.#routes.cell({ source, kind }));
+    if (routes.length === 0) kinds.get('');
+    for (const { kind } of routes) kinds.get(kind ?? '').value += 1;
+  }
+}
+
+/** The series of one source. */
+interface SourceSeries {
+  readonly serverNames: Cell;
+  readonly warnings: Cell;
+  readonly lastSuccess: Cell;
+  readonly failing: Cell;
+  readonly failures: Cell;
+  readonly snapshots: Cell;
+}
+
+function seriesBySource(registry: Registry): Memo<string, SourceSeries> {
+  const serverNames = new Family(METRICS.sourceServerNames, registry);
+  const warnings = new Family(METRICS.sourceWarnings, registry);
+  const lastSuccess = new Family(METRICS.sourceLastSuccess, registry);
+  const failing = new Family(METRICS.sourceFailing, registry);
+  const failures = new Family(METRICS.sourceFailures, registry);
+  const snapshots = new Family(METRICS.snapshots, registry);
+  return new Memo((source) => ({
+    serverNames: serverNames.cell({ source }),
+    warnings: warnings.cell({ source }),
+    lastSuccess: lastSuccess.cell({ source }),
+    failing: failing.cell({ source }),
+    failures: failures.cell({ source }),
+    snapshots: snapshots.cell({ source }),
+  }));
+}

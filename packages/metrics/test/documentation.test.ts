@@ -1,0 +1,60 @@
+import { readFileSync } from 'node:fs';
+import { describe, expect, it } from 'vitest';
+import { LABELS, METRICS } from '../src/index.ts';
+
+const metrics = Object.values(METRICS);
+const list = (names: readonly string[]): string => names.map((name) => `\`${name}\``).join(', ');
+const rows = metrics.map(({ name, type, labels, help }) => [`\`${name}\``, type, list(labels), help]);
+
+describe('the documentation is that of the code', () => {
+  it('README.md has every metric with its type and labels', () => {
+    const short = rows.map(([name = '', type = '', labels = '']) => [name, type, labels]);
+    expect(tables('../README.md')).toEqual([[['metric', 'type', 'labels'], ...short]]);
+  });
+
+  it('docs/metrics.md has every metric, every label with its bound, and every bucket', () => {
+    const labels = Object.entries(LABELS).map(([label, bound]) => [`\`${label}\``, bound]);
+    const buckets = metrics.flatMap((metric) =>
+      metric.type === 'histogram' ? [[`\`${metric.name}\``, metric.buckets.join(', ')]] : [],
+    );
+    expect(tables('../../../docs/metrics.md').slice(0, 3)).toEqual([
+      [['metric', 'type', 'labels', 'meaning'], ...rows],
+      [['label', 'bound'], ...labels],
+      [['histogram', 'upper bounds in seconds'], ...buckets],
+    ]);
+  });
+
+  it('no query of docs/metrics.md asks for a metric or label that does not exist', () => {
+    const queries =
+      read('../../../docs/metrics.md')
+        .match(/```(?:promql|yaml)\n[^]*?```/g)
+        ?.join('\n') ?? '';
+    const known = metrics.flatMap(({ name, type }) =>
+      type === 'histogram' ? ['_bucket', '_sum', '_count'].map((part) => name + part) : [name],
+    );
+    const asked = new Set(queries.match(/meshgate_\w+/g));
+    expect([...asked].filter((name) => !known.includes(name))).toEqual([]);
+    expect(asked.size).toBeGreaterThan(5);
+  });
+});
+
+function read(path: string): string {
+  return readFileSync(new URL(path, import.meta.url), 'utf8');
+}
+
+/** The tables of a Markdown file, each as rows of cells, the line under the header left out. */
+function tables(path: string): string[][][] {
+  const blocks = read(path).match(/(?:^\|.*\|\n)+/gm) ?? [];
+  return blocks.map((block) =>
+    block
+      .trimEnd()
+      .split('\n')
+      .filter((_line, index) => index !== 1)
+      .map((line) =>
+        line
+          .slice(1, -1)
+          .split('|')
+          .map((cell) => cell.trim()),
+      ),
+  );
+}

@@ -1,0 +1,254 @@
+import { ProxyError } from '@meshgate/core';
+import type { ProxyEvent } from '@meshgate/core';
+import { describe, expect, it } from 'vitest';
+import { METRICS, prometheusObserver } from '../src/index.ts';
+import { begun, closed, connected, connection, NOW_MS, replaced, route, told } from './told.ts';
+
+const api = route('api');
+const address = { host: '10.0.0.1', port: 443 };
+
+describe('connections', () => {
+  it('are counted from accept to close', async () => {
+    const { tell, scrape } = told(...begun('1', api), connected('1', api), ...begun('2'));
+    expect(await scrape('connections_active')).toEqual([
+      'meshgate_connections_active{route="",listener="edge"} 1',
+      'meshgate_connections_active{route="api",listener="edge"} 1',
+    ]);
+    tell(closed('1'), closed('2', 'SNIFF_TIMEOUT'));
+    expect(await scrape('connections_')).toEqual([
+      'meshgate_connections_accepted_total{listener="edge"} 2',
+      'meshgate_connections_active{route="",listener="edge"} 0',
+      'meshgate_connections_active{route="api",listener="edge"} 0',
+      'meshgate_connections_closed_total{route="api",listener="edge",code="OK",side="none"} 1',
+      'meshgate_connections_closed_total{route="",listener="edge",code="SNIFF_TIMEOUT",side="downstream"} 1',
+    ]);
+  });
+
+  it('that are refused are neither accepted nor active', async () => {
+    const error = new ProxyError('LIMIT_REACHED', 'full');
+    const { scrape } = told({ type: 'connection.refused', listener: 'edge', remote: address, error });
+    expect(await scrape('connections_')).toEqual([
+      'meshgate_connections_refused_total{listener="edge",code="LIMIT_REACHED"} 1',
+    ]);
+  });
+
+  it('have their bytes counted by route and direction', async () => {
+    const { scrape } = told(...begun('1', api), connected('1', api), closed('1'));
+    expect(await scrape('bytes_total{route="api"')).toEqual([
+      'meshgate_bytes_total{route="api",direction="up"} 100',
+      'meshgate_bytes_total{route="api",direction="down"} 4000',
+    ]);
+  });
+
+  it('count each failed dial under their route', async () => {
+    const error = new ProxyError('CONNECT_REFUSED', 'refused');
+    const failed: ProxyEvent = { type: 'dial.failed', connection: connection('1'), route: api, address, error };
+    const { scrape } = told(...begun('1', api), failed, failed, connected('1', api));
+    expect(await scrape('dial_failures')).toEqual([
+      'meshgate_dial_failures_total{route="api",code="CONNECT_REFUSED"} 2',
+    ]);
+  });
+
+  it('have every stage timed in seconds', async () => {
+    const { scrape } = told(...begun('1', api), connected('1', api), closed('1'));
+    const sums = (await scrape('_duration_seconds_sum')).filter((line) => line.includes('{'));
+    expect(sums).toEqual([
+      'meshgate_hello_duration_seconds_sum{listener="edge"} 0.002',
+      'meshgate_connect_duration_seconds_sum{route="api"} 0.006',
+      'meshgate_first_byte_duration_seconds_sum{route="api"} 0.012',
+      'meshgate_connection_duration_seconds_sum{route="api"} 2',
+    ]);
+    expect(await scrape('connect_duration_seconds_bucket{le="0.005"')).toEqual([
+      'meshgate_connect_duration_seconds_bucket{le="0.005",route="api"} 0',
+    ]);
+    expect(await scrape('connect_duration_seconds_bucket{le="0.01"')).toEqual([
+      'meshgate_connect_duration_seconds_bucket{le="0.01",route="api"} 1',
+    ]);
+  });
+
+  it('of which nothing was told before are left out rather than counted below zero', async () => {
+    const { scrape } = told(closed('unknown'));
+    expect(await scrape('meshgate_connections_')).toEqual([]);
+  });
+});
+
+describe('a route that is removed', () => {
+  it('takes all of its series with it', async () => {
+    const web = route('web');
+    const lives = [api, web].flatMap((to) => [...begun(to.name, to), connected(to.name, to), closed(to.name)]);
+    const { tell, scrape } = told(...lives);
+    expect(await scrape('route="api"')).not.toEqual([]);
+    tell(replaced([web], ['api']));
+    expect(await scrape('route="api"')).toEqual([]);
+    expect(await scrape('bytes_total{route="web"')).toHaveLength(2);
+  });
+
+  it('is not brought back by a connection that outlives it', async () => {
+    const { tell, scrape } = told(...begun('1', api), connected('1', api), replaced([], ['api']));
+    expect(await scrape('connections_active')).toEqual(['meshgate_connections_active{route="",listener="edge"} 1']);
+    tell(closed('1'));
+    expect(await scrape('route="api"')).toEqual([]);
+    expect(await scrape('connections_closed')).toEqual([
+      'meshgate_connections_closed_total{route="",listener="edge",code="OK",side="none"} 1',
+    ]);
+    expect(await scrape('bytes_total')).toEqual([
+      'meshgate_bytes_total{route="",direction="up"} 100',
+      'meshgate_bytes_total{route="",direction="down"} 4000',
+    ]);
+  });
+
+  it('begins at zero when it comes back, whatever older connections do', async () => {
+    const { tell, scrape } = told(...begun('old', api), replaced([], ['api']), replaced([api], []));
+    tell(...begun('new', api), closed('old'));
+    expect(await scrape('connections_active{route="api"')).toEqual([
+      'meshgate_connections_active{route="api",listener="edge"} 1',
+    ]);
+    expect(await scrape('connections_closed_total{route="api"')).toEqual([]);
+  });
+});
+
+describe('a source', () => {
+  it('shows what it serves, by kind, and since when', async () => {
+    const routes = [api, route('web', { kind: 'static', serverNames: ['a.example.com', '*.b.example.com'] })];
+    const { scrape } = told(replaced(routes, [], ['token lacks node:read']));
+    expect(await scrape('source="files"')).toEqual([
+      'meshgate_source_routes{source="files",kind=""} 1',
+      'meshgate_source_routes{source="files",kind="static"} 1',
+      'meshgate_source_server_names{source="files"} 3',
+      'meshgate_source_warnings{source="files"} 1',
+      `meshgate_source_last_success_timestamp_seconds{source="files"} ${NOW_MS / 1000}`,
+      'meshgate_source_failing{source="files"} 0',
+      'meshgate_source_failures_total{source="files"} 0',
+      'meshgate_source_snapshots_total{source="files"} 1',
+    ]);
+  });
+
+  it('forgets a kind that it no longer makes', async () => {
+    const { scrape } = told(replaced([route('web', { kind: 'static' })], []), replaced([], ['web']));
+    expect(await scrape('source_routes')).toEqual(['meshgate_source_routes{source="files",kind=""} 0']);
+  });
+
+  it('is failing until its next snapshot', async () => {
+    const failed: ProxyEvent = { type: 'source.failed', source: 'files', error: new Error('gone'), retryInMs: 1000 };
+    const { tell, scrape } = told(failed, failed);
+    expect(await scrape('source_fail')).toEqual([
+      'meshgate_source_failing{source="files"} 1',
+      'meshgate_source_failures_total{source="files"} 2',
+    ]);
+    tell(replaced([api], []));
+    expect(await scrape('source_failing')).toEqual(['meshgate_source_failing{source="files"} 0']);
+  });
+});
+
+/** One row: what is told, and which lines a scrape then shows. */
+const OTHERS: readonly (readonly [claim: string, events: readonly ProxyEvent[], lines: readonly string[]])[] = [
+  [
+    'a listener is up once it is open',
+    [{ type: 'listener.opened', listener: 'edge', address }],
+    ['meshgate_listener_up{listener="edge"} 1'],
+  ],
+  [
+    'a listener that cannot bind is down and counted',
+    [{ type: 'listener.failed', listener: 'edge', address, error: new Error('EADDRINUSE'), retryInMs: 1000 }],
+    ['meshgate_listener_up{listener="edge"} 0', 'meshgate_listener_failures_total{listener="edge"} 1'],
+  ],
+  [
+    'a listener without descriptors is paused',
+    [{ type: 'listener.paused', listener: 'edge', reason: new Error('EMFILE') }],
+    ['meshgate_listener_paused{listener="edge"} 1'],
+  ],
+  [
+    'a listener that goes on is no longer paused',
+    [
+      { type: 'listener.paused', listener: 'edge', reason: new Error('EMFILE') },
+      { type: 'listener.resumed', listener: 'edge' },
+    ],
+    ['meshgate_listener_paused{listener="edge"} 0'],
+  ],
+  [
+    'a listener that is closed is neither up nor paused',
+    [
+      { type: 'listener.opened', listener: 'edge', address },
+      { type: 'listener.paused', listener: 'edge', reason: new Error('EMFILE') },
+      { type: 'listener.closed', listener: 'edge' },
+    ],
+    ['meshgate_listener_up{listener="edge"} 0', 'meshgate_listener_paused{listener="edge"} 0'],
+  ],
+  [
+    'a backend ejected twice is two ejections of one backend',
+    [
+      { type: 'backend.ejected', address, forMs: 1000, failures: 5 },
+      { type: 'backend.ejected', address, forMs: 2000, failures: 6 },
+    ],
+    ['meshgate_backend_ejections_total 2', 'meshgate_backends_ejected 1'],
+  ],
+  [
+    'a backend that returned is no longer ejected',
+    [
+      { type: 'backend.ejected', address, forMs: 1000, failures: 5 },
+      { type: 'backend.returned', address },
+    ],
+    ['meshgate_backend_ejections_total 1', 'meshgate_backends_ejected 0'],
+  ],
+  [
+    'a lookup that failed says whether older addresses remain',
+    [{ type: 'resolution.failed', host: 'db.internal', error: new Error('ENOTFOUND'), lastGood: true }],
+    [
+      'meshgate_resolution_failures_total{last_good="true"} 1',
+      'meshgate_resolution_failures_total{last_good="false"} 0',
+    ],
+  ],
+  [
+    'a drain shows from its beginning',
+    [
+      { type: 'drain.started', connections: 3 },
+      { type: 'drain.ended', finished: 2, cut: 1 },
+    ],
+    ['meshgate_draining 1'],
+  ],
+  [
+    'a service that failed is counted by its name',
+    [{ type: 'service.failed', service: 'admin', error: new Error('EADDRINUSE') }],
+    ['meshgate_service_failures_total{service="admin"} 1'],
+  ],
+  [
+    'an observer that threw is counted by its name',
+    [{ type: 'observer.threw', observer: 'audit', error: new Error('full') }],
+    ['meshgate_observer_failures_total{observer="audit"} 1'],
+  ],
+];
+
+describe('everything else', () => {
+  it.each(OTHERS)('%s', async (_claim, events, lines) => {
+    expect(await told(...events).scrape('meshgate_')).toEqual(expect.arrayContaining([...lines]));
+  });
+
+  it('addresses and server names never become labels', async () => {
+    const { scrape } = told(
+      ...begun('1', api),
+      connected('1', api),
+      closed('1'),
+      replaced([api], []),
+      ...OTHERS.flatMap(([, events]) => events),
+    );
+    const lines = (await scrape('')).join('\n');
+    expect(lines).not.toMatch(/127\.0\.0\.1|10\.0\.0\.1|example\.com|db\.internal/);
+  });
+});
+
+it('every metric of the table is registered with its type and labels, and no other', () => {
+  const { registry } = told();
+  const found = registry.getMetricsAsArray().map(({ name }) => name);
+  const { build, ...ofTheProxy } = METRICS;
+  expect(found.sort()).toEqual(
+    Object.values(ofTheProxy)
+      .map(({ name }) => name)
+      .sort(),
+  );
+  expect(found).not.toContain(build.name);
+});
+
+it('a second observer on one registry is an error, not a mixture', () => {
+  const { registry } = told();
+  expect(() => prometheusObserver({ registry })).toThrow(/already been registered/);
+});

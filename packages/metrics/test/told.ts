@@ -1,0 +1,100 @@
+import { ProxyError } from '@meshgate/core';
+import type { Accepted, ClosedConnection, Observer, ProxyErrorCode, ProxyEvent, Route, Upstream } from '@meshgate/core';
+import { Registry } from 'prom-client';
+import { exposition, prometheusObserver } from '../src/index.ts';
+
+/** When the wall clock of these tests stands still. */
+export const NOW_MS = 1_700_000_000_500;
+
+/** An observer with a registry of its own, and what a scrape of it shows. */
+export interface Told {
+  readonly registry: Registry;
+  readonly observer: Observer;
+  /** Tells the observer of all events, in order. */
+  tell(...events: readonly ProxyEvent[]): void;
+  /** The lines of the series whose name or labels contain `text`. */
+  scrape(text: string): Promise<readonly string[]>;
+}
+
+/** A new observer that has been told `events`. */
+export function told(...events: readonly ProxyEvent[]): Told {
+  const registry = new Registry();
+  const observer = prometheusObserver({ registry, now: () => NOW_MS });
+  const tell = (...more: readonly ProxyEvent[]): void => more.forEach((event) => observer.observe(event));
+  tell(...events);
+  return { registry, observer, tell, scrape };
+
+  async function scrape(text: string): Promise<readonly string[]> {
+    const { body } = await exposition(registry, undefined);
+    return body.split('\n').filter((line) => !line.startsWith('#') && line.includes(text));
+  }
+}
+
+/** A route with one name and one backend. */
+export function route(name: string, settings: Partial<Route> = {}): Route {
+  const backends = [{ address: { host: '127.0.0.1', port: 443 }, weight: 1, healthy: true }];
+  return { name, serverNames: [`${name}.example.com`], backends, ...settings };
+}
+
+/** A connection that came in at the listener `edge`, at 1000 ms. */
+export function connection(id: string): Accepted {
+  const here = { host: '127.0.0.1', port: 8443 };
+  return { id, listener: 'edge', remote: { host: '127.0.0.1', port: 50_000 }, local: here, at: 1000 };
+}
+
+/** Accepted, hello after 2 ms, and routed when there is a route. */
+export function begun(id: string, to?: Route): readonly ProxyEvent[] {
+  const opened = { type: 'connection.accepted', connection: connection(id) } as const;
+  if (to === undefined) return [opened];
+  const hello = { protocol: 'tls', alpn: [], supportedVersions: [], ech: false, earlyData: false };
+  return [
+    opened,
+    { type: 'connection.sniffed', connection: connection(id), hello, at: 1002 },
+    { type: 'connection.routed', connection: connection(id), route: to },
+  ];
+}
+
+/** Reached its backend 6 ms after its hello. */
+export function connected(id: string, to: Route): ProxyEvent {
+  return { type: 'connection.connected', connection: connection(id), upstream: upstream(to), at: 1008 };
+}
+
+/** Closed after 2 s, having carried 100 bytes up and 4000 down, or nothing when it failed with `code`. */
+export function closed(id: string, code?: ProxyErrorCode): ProxyEvent {
+  const facts: ClosedConnection =
+    code === undefined
+      ? { ...ended(id), connectedAt: 1008, transfer: { bytesUp: 100, bytesDown: 4000, firstByteAt: 1020 } }
+      : { ...ended(id), transfer: { bytesUp: 0, bytesDown: 0 }, error: new ProxyError(code, 'as the test says') };
+  return { type: 'connection.closed', closed: facts };
+}
+
+/** A snapshot of `routes` is in use, `removed` are no more. */
+export function replaced(
+  routes: readonly Route[],
+  removed: readonly string[],
+  warnings?: readonly string[],
+): ProxyEvent {
+  const snapshot = { version: '1', routes, ...(warnings === undefined ? {} : { warnings }) };
+  return { type: 'routes.replaced', source: 'files', snapshot, removed, tookMs: 4 };
+}
+
+function ended(id: string): Omit<ClosedConnection, 'transfer'> {
+  return { connection: connection(id), attempts: 1, closedAt: 3000 };
+}
+
+function upstream(to: Route): Upstream {
+  const [backend] = to.backends;
+  if (backend === undefined) throw new Error(`expected a backend in the route ${to.name}, found none`);
+  const unused = (): never => {
+    throw new Error('expected an observer to leave the connection alone, found that it reaches for it');
+  };
+  const connectionToBackend = { remote: backend.address, local: backend.address, onReset: undefined };
+  return {
+    route: to,
+    backend,
+    address: backend.address,
+    attempts: 1,
+    connection: { ...connectionToBackend, read: unused, write: unused, destroy: unused },
+    release: unused,
+  };
+}
