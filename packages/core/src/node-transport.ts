@@ -17,7 +17,32 @@ import type {
 
 /** The transport over `node:net`: runs everywhere, and is the reference for every other. */
 export function nodeTransport(): Transport {
-  return { name: 'node', listen, dial, splice };
+  const shortage = new Shortage();
+  return {
+    name: 'node',
+    listen: (at, options, onConnection) => listen(at, options, onConnection, shortage),
+    dial: (to, options, signal) => dial(to, options, signal, shortage),
+    splice,
+  };
+}
+
+/**
+ * Who must know when file descriptors have run out. Node never says so of an accept: libuv then accepts and closes at once
+ * whatever waits, unseen by anybody. A dial that cannot have a descriptor is the sign that we do get.
+ */
+class Shortage {
+  readonly #listeners = new Set<(reason: Error) => void>();
+
+  tell(cause: NodeJS.ErrnoException): void {
+    if (cause.code !== 'EMFILE' && cause.code !== 'ENFILE') return;
+    for (const listener of this.#listeners) listener(cause);
+  }
+
+  /** @returns ends the subscription */
+  onShortage(listener: (reason: Error) => void): () => void {
+    this.#listeners.add(listener);
+    return () => this.#listeners.delete(listener);
+  }
 }
 
 // A read of libuv brings up to 64 KiB: a smaller mark would ask for backpressure after every single full read.
@@ -27,6 +52,7 @@ async function listen(
   at: Endpoint,
   options: ListenOptions,
   onConnection: (connection: Connection) => void,
+  shortage: Shortage,
 ): Promise<Listening> {
   const settings = {
     allowHalfOpen: true,
@@ -42,7 +68,7 @@ async function listen(
   });
   await bind(server, at, options);
   address = boundAddress(server, at);
-  return relistening(server, address, options);
+  return pausing(server, address, options, shortage);
 }
 
 /** Rejects with the system's error when the address cannot be bound. */
@@ -53,11 +79,18 @@ async function bind(server: Server, at: Endpoint, { backlog, reusePort }: Listen
     path === undefined ? { host: at.host, port: at.port, backlog } : { path, backlog };
   if (reusePort === true) options.reusePort = true;
   await new Promise<void>((resolve, reject) => {
-    server.once('error', reject);
-    server.listen(options, () => {
-      server.removeListener('error', reject);
+    server.once('error', onError);
+    server.once('listening', onListening);
+    server.listen(options);
+
+    function onError(error: Error): void {
+      server.removeListener('listening', onListening);
+      reject(error);
+    }
+    function onListening(): void {
+      server.removeListener('error', onError);
       resolve();
-    });
+    }
   });
 }
 
@@ -70,13 +103,13 @@ function boundAddress(server: Server, asked: Endpoint): Endpoint {
 const RELISTEN_AFTER_MS = 250;
 
 /**
- * Without a file descriptor, libuv accepts and closes at once whatever waits. Node has no way to stop accepting but to close the
- * listening socket, so that is how we pause: clients are refused, which they can tell from a broken service, and the port is
- * bound again a little later.
+ * Node has no way to stop accepting but to close the listening socket, so that is how we pause: clients are refused, which they
+ * can tell from a broken service, instead of being accepted and dropped; the port is bound again a little later.
  */
-function relistening(server: Server, address: Endpoint, options: ListenOptions): Listening {
+function pausing(server: Server, address: Endpoint, options: ListenOptions, shortage: Shortage): Listening {
   let closed = false;
   let retry: NodeJS.Timeout | undefined;
+  const unsubscribe = shortage.onShortage(pause);
   server.on('error', pause);
   return { address, close };
 
@@ -88,16 +121,13 @@ function relistening(server: Server, address: Endpoint, options: ListenOptions):
   }
 
   function resume(reason: Error): void {
-    server.removeListener('error', pause);
     bind(server, address, options).then(
       () => {
-        server.on('error', pause);
         retry = undefined;
-        options.onPause(false, reason);
         if (closed) server.close();
+        else options.onPause(false, reason);
       },
       () => {
-        server.on('error', pause);
         if (!closed) retry = setTimeout(resume, RELISTEN_AFTER_MS, reason);
       },
     );
@@ -105,6 +135,7 @@ function relistening(server: Server, address: Endpoint, options: ListenOptions):
 
   async function close(): Promise<void> {
     closed = true;
+    unsubscribe();
     clearTimeout(retry);
     if (!server.listening) return;
     // Not waited for through its callback: that one also waits for every accepted connection, and these live on.
@@ -121,7 +152,12 @@ const DIAL_FAILURES: Readonly<Record<string, 'CONNECT_REFUSED' | 'CONNECT_TIMEOU
   ETIMEDOUT: 'CONNECT_TIMEOUT',
 };
 
-function dial(to: Endpoint, { keepAlive, timeoutMs }: DialOptions, signal: AbortSignal): Promise<Connection> {
+function dial(
+  to: Endpoint,
+  { keepAlive, timeoutMs }: DialOptions,
+  signal: AbortSignal,
+  shortage: Shortage,
+): Promise<Connection> {
   return new Promise((resolve, reject) => {
     if (signal.aborted) {
       reject(signal.reason as Error);
@@ -139,6 +175,7 @@ function dial(to: Endpoint, { keepAlive, timeoutMs }: DialOptions, signal: Abort
     }
     function onError(cause: NodeJS.ErrnoException): void {
       settle();
+      shortage.tell(cause);
       const code = DIAL_FAILURES[cause.code ?? ''] ?? 'CONNECT_FAILED';
       reject(new ProxyError(code, `dial ${formatEndpoint(to)}: ${cause.code ?? cause.message}`, { cause }));
     }

@@ -1,0 +1,48 @@
+import { describe, expect, it } from 'vitest';
+import { observers } from '../src/observe.ts';
+import type { Observer, ProxyEvent } from '../src/observe.ts';
+
+const event: ProxyEvent = { type: 'listener.closed', listener: 'web' };
+
+function recorder(): Observer & { readonly events: ProxyEvent[] } {
+  const events: ProxyEvent[] = [];
+  return { events, observe: (one) => void events.push(one) };
+}
+
+function broken(message: () => string): Observer {
+  return {
+    name: 'broken',
+    observe: () => {
+      throw new Error(message());
+    },
+  };
+}
+
+describe('several observers', () => {
+  it('all hear of everything, in order', () => {
+    const [one, other] = [recorder(), recorder()];
+    observers([one, other]).observe(event);
+    expect([one.events, other.events]).toEqual([[event], [event]]);
+  });
+
+  it('go on hearing when one of them throws, and are told so once', () => {
+    const healthy = recorder();
+    const all = observers([broken(() => 'no disk'), healthy]);
+    all.observe(event);
+    all.observe(event);
+    expect(healthy.events.map(({ type }) => type)).toEqual(['observer.threw', 'listener.closed', 'listener.closed']);
+    expect(healthy.events[0]).toMatchObject({ observer: 'broken', error: new Error('no disk') });
+  });
+
+  it('do not let one that throws something new each time flood the others', () => {
+    let count = 0;
+    const healthy = recorder();
+    const all = observers([broken(() => `failure ${(count += 1)}`), healthy]);
+    for (let i = 0; i < 1_000; i += 1) all.observe(event);
+    expect(healthy.events.filter(({ type }) => type === 'observer.threw')).toHaveLength(100);
+  });
+
+  it('survive that all of them throw', () => {
+    expect(() => observers([broken(() => 'a'), broken(() => 'b')]).observe(event)).not.toThrow();
+  });
+});

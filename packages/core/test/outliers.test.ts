@@ -1,0 +1,76 @@
+import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
+import type { ProxyEvent } from '../src/observe.ts';
+import { Outliers } from '../src/outliers.ts';
+
+const address = { host: '10.0.0.1', port: 1 };
+const options = { consecutiveFailures: 3, baseEjectionMs: 1_000, maxEjectionMs: 2_500 };
+
+let events: ProxyEvent[];
+let outliers: Outliers;
+
+beforeEach(() => {
+  vi.useFakeTimers();
+  events = [];
+  outliers = new Outliers({ observe: (event) => void events.push(event) }, options);
+});
+
+afterEach(() => {
+  outliers.clear();
+  vi.useRealTimers();
+});
+
+function fail(times: number): void {
+  for (let i = 0; i < times; i += 1) outliers.failed(address);
+}
+
+describe('an address', () => {
+  it('is ejected after so many failures in a row, and returns by itself', () => {
+    fail(2);
+    expect(outliers.isEjected(address)).toBe(false);
+    fail(1);
+    expect(outliers.isEjected(address)).toBe(true);
+    vi.advanceTimersByTime(1_000);
+    expect(outliers.isEjected(address)).toBe(false);
+    expect(events.map(({ type }) => type)).toEqual(['backend.ejected', 'backend.returned']);
+  });
+
+  it('is not ejected when a success comes between the failures', () => {
+    fail(2);
+    outliers.succeeded(address);
+    fail(2);
+    expect(outliers.isEjected(address)).toBe(false);
+  });
+
+  it('on probation is ejected again by one failure, each time for longer, up to a limit', () => {
+    fail(3);
+    for (let round = 0; round < 4; round += 1) {
+      vi.advanceTimersByTime(2_500);
+      fail(1);
+    }
+    const durations = events.flatMap((event) => (event.type === 'backend.ejected' ? [event.forMs] : []));
+    expect(durations).toEqual([1_000, 2_000, 2_500, 2_500, 2_500]);
+  });
+
+  it('is back at once when a dial that was tried all the same succeeds', () => {
+    fail(3);
+    outliers.succeeded(address);
+    expect(outliers.isEjected(address)).toBe(false);
+    expect(outliers.ejected).toBe(0);
+    vi.advanceTimersByTime(10_000);
+    expect(events.filter(({ type }) => type === 'backend.returned')).toHaveLength(1);
+  });
+
+  it('that fails on while it is ejected does not extend its ejection', () => {
+    fail(10);
+    vi.advanceTimersByTime(1_000);
+    expect(outliers.isEjected(address)).toBe(false);
+  });
+});
+
+it('addresses that failed once and went away are forgotten', () => {
+  for (let i = 0; i < 1_000; i += 1) outliers.failed({ host: 'gone', port: i });
+  vi.advanceTimersByTime(600_001);
+  outliers.failed(address);
+  fail(2);
+  expect(outliers.isEjected(address)).toBe(true);
+});

@@ -1,0 +1,85 @@
+import fc from 'fast-check';
+import { describe, expect, it } from 'vitest';
+import type { Route } from '../src/route.ts';
+import { indexRoutes, RouteTable } from '../src/route-table.ts';
+
+function route(name: string, ...serverNames: string[]): Route {
+  return { name, serverNames, backends: [] };
+}
+
+function table(...sources: Route[][]): RouteTable {
+  return new RouteTable(sources.map((routes, index) => indexRoutes(`source-${index}`, { version: '1', routes })));
+}
+
+describe('a server name', () => {
+  const routes = table([
+    route('any', '*'),
+    route('apps', '*.apps.example.com'),
+    route('example', '*.example.com'),
+    route('api', 'api.example.com', 'api.example.org'),
+  ]);
+
+  it.each([
+    ['api.example.com', 'api', 'the exact name beats every suffix'],
+    ['api.example.org', 'api', 'a route may have several names'],
+    ['www.example.com', 'example', 'a suffix takes one label'],
+    ['a.b.example.com', 'example', 'a suffix takes several labels'],
+    ['x.apps.example.com', 'apps', 'the longer suffix beats the shorter'],
+    ['apps.example.com', 'example', 'a suffix does not take the suffix itself'],
+    ['example.com', 'any', 'nor does it here'],
+    ['notexample.com', 'any', 'a suffix begins at a label'],
+    ['localhost', 'any', '* takes any name'],
+  ])('%s leads to %s: %s', (serverName, name) => {
+    expect(routes.lookup(serverName)?.name).toBe(name);
+    expect(routes.matches(serverName)[0]?.route.name).toBe(name);
+  });
+
+  it('that nobody claims leads nowhere', () => {
+    expect(table([route('api', 'api.example.com')]).lookup('www.example.com')).toBeUndefined();
+    expect(table().lookup('www.example.com')).toBeUndefined();
+  });
+
+  it('claimed by two sources leads where the first says', () => {
+    const both = table(
+      [route('first', 'a.example', '*.b.example')],
+      [route('second', 'a.example', '*.b.example', 'x.b.example')],
+    );
+    expect(both.lookup('a.example')?.name).toBe('first');
+    expect(both.lookup('y.b.example')?.name).toBe('first');
+    expect(both.lookup('x.b.example')?.name).toBe('second');
+  });
+
+  it('claimed twice by one source leads to the route listed first', () => {
+    expect(table([route('first', 'a.example'), route('second', 'a.example')]).lookup('a.example')?.name).toBe('first');
+  });
+
+  it('is explained by everything that would take it, best first', () => {
+    const { length } = routes.matches('x.apps.example.com');
+    expect(length).toBe(3);
+    expect(routes.matches('x.apps.example.com').map(({ kind, pattern, source }) => [kind, pattern, source])).toEqual([
+      ['suffix', '*.apps.example.com', 'source-0'],
+      ['suffix', '*.example.com', 'source-0'],
+      ['any', '*', 'source-0'],
+    ]);
+  });
+});
+
+it('looking up and explaining never disagree', () => {
+  const label = fc.constantFrom('a', 'b', 'c');
+  const name = fc.array(label, { minLength: 1, maxLength: 4 }).map((labels) => labels.join('.'));
+  const pattern = fc.oneof(
+    name,
+    name.map((suffix) => `*.${suffix}`),
+    fc.constant('*'),
+  );
+  const source = fc.array(
+    fc.array(pattern, { maxLength: 3 }).map((names) => route(names.join(' '), ...names)),
+    { maxLength: 5 },
+  );
+  fc.assert(
+    fc.property(fc.array(source, { maxLength: 3 }), name, (sources, serverName) => {
+      const routes = table(...sources);
+      expect(routes.lookup(serverName)).toBe(routes.matches(serverName)[0]?.route);
+    }),
+  );
+});

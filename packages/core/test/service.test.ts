@@ -1,0 +1,38 @@
+import { describe, expect, it } from 'vitest';
+import { inOrder } from '../src/service.ts';
+import type { Service } from '../src/service.ts';
+
+const { signal } = new AbortController();
+
+function service(name: string, log: string[], failing: 'start' | 'stop' | 'nowhere' = 'nowhere'): Service {
+  const step = (what: 'start' | 'stop') => (): Promise<void> => {
+    log.push(`${what} ${name}`);
+    return failing === what ? Promise.reject(new Error(`${name} cannot ${what}`)) : Promise.resolve();
+  };
+  return { name, start: step('start'), stop: step('stop') };
+}
+
+describe('services in order', () => {
+  it('start in order and stop in reverse', async () => {
+    const log: string[] = [];
+    const all = inOrder('all', [service('a', log), service('b', log)]);
+    await all.start(signal);
+    await all.stop(signal);
+    expect(log).toEqual(['start a', 'start b', 'stop b', 'stop a']);
+  });
+
+  it('are stopped again when a later one cannot start', async () => {
+    const log: string[] = [];
+    const all = inOrder('all', [service('a', log), service('b', log, 'start'), service('c', log)]);
+    await expect(all.start(signal)).rejects.toThrow('b cannot start');
+    expect(log).toEqual(['start a', 'start b', 'stop a']);
+  });
+
+  it('are all stopped although one of them cannot', async () => {
+    const log: string[] = [];
+    const all = inOrder('all', [service('a', log), service('b', log, 'stop')]);
+    await all.start(signal);
+    await expect(all.stop(signal)).rejects.toThrow('all: 1 services did not stop cleanly');
+    expect(log).toEqual(['start a', 'start b', 'stop b', 'stop a']);
+  });
+});
