@@ -11,9 +11,9 @@ export class SourceMetrics {
   readonly #routes: Family<'source' | 'kind'>;
   readonly #duration: Durations<never>;
   readonly #series: Memo<string, SourceSeries>;
-  readonly #now: () => number;
+  readonly #now: () => Date;
 
-  constructor(registry: Registry, now: () => number) {
+  constructor(registry: Registry, now: () => Date) {
     this.#now = now;
     this.#routes = new Family(METRICS.sourceRoutes, registry);
     this.#duration = new Durations(METRICS.snapshotSeconds, registry);
@@ -24,7 +24,7 @@ export class SourceMetrics {
     const series = this.#series.get(source);
     series.snapshots.value += 1;
     series.failing.value = 0;
-    series.lastSuccess.value = this.#now() / 1000;
+    series.lastSuccess.value = this.#now().getTime() / 1000;
     series.warnings.value = snapshot.warnings?.length ?? 0;
     series.serverNames.value = snapshot.routes.reduce((sum, { serverNames }) => sum + serverNames.length, 0);
     this.#duration.observe({}, tookMs);

@@ -19,7 +19,7 @@ export interface Told {
 /** A new observer that has been told `events`. */
 export function told(...events: readonly ProxyEvent[]): Told {
   const registry = new Registry();
-  const observer = prometheusObserver({ registry, now: () => NOW_MS });
+  const observer = prometheusObserver({ registry, now: () => new Date(NOW_MS) });
   const tell = (...more: readonly ProxyEvent[]): void => more.forEach((event) => observer.observe(event));
   tell(...events);
   return { registry, observer, tell, scrape };
