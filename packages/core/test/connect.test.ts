@@ -1,0 +1,184 @@
+import { describe, expect, it } from 'vitest';
+import { AddressBook } from '../src/addresses.ts';
+import { balancedConnector } from '../src/connect.ts';
+import type { Upstream } from '../src/connection.ts';
+import { formatEndpoint } from '../src/endpoint.ts';
+import { ProxyError } from '../src/errors.ts';
+import type { ProxyEvent } from '../src/observe.ts';
+import { Outliers } from '../src/outliers.ts';
+import type { Backend, Route } from '../src/route.ts';
+import type { Connection, DialOptions } from '../src/transport.ts';
+
+type Answer = 'accepts' | 'refuses' | 'hangs';
+
+/** Dials that do what the test says, by address; `hangs` uses up the time it was given. */
+function network(answers: Record<string, Answer>) {
+  const dialled: { address: string; timeoutMs: number }[] = [];
+  let waitedMs = 0;
+  return { dialled, dial, waited: () => waitedMs };
+
+  function dial(
+    to: { host: string; port: number },
+    { timeoutMs }: DialOptions,
+    signal: AbortSignal,
+  ): Promise<Connection> {
+    const address = formatEndpoint(to);
+    dialled.push({ address, timeoutMs });
+    if (signal.aborted) return Promise.reject(signal.reason as Error);
+    if (answers[address] === 'accepts') return Promise.resolve(connectionTo(to));
+    if (answers[address] === 'refuses')
+      return Promise.reject(new ProxyError('CONNECT_REFUSED', `dial ${address}: ECONNREFUSED`));
+    waitedMs += timeoutMs;
+    return new Promise((_resolve, reject) => {
+      const timer = setTimeout(
+        () => reject(new ProxyError('CONNECT_TIMEOUT', `dial ${address}: no answer`)),
+        timeoutMs,
+      );
+      signal.addEventListener('abort', () => (clearTimeout(timer), reject(signal.reason as Error)), { once: true });
+    });
+  }
+}
+
+function connectionTo(remote: { host: string; port: number }): Connection {
+  return {
+    remote,
+    local: remote,
+    onReset: undefined,
+    read: () => Promise.resolve(undefined),
+    write: () => Promise.resolve(),
+    destroy: () => undefined,
+  };
+}
+
+function backend(host: string, healthy = true): Backend {
+  return { address: { host, port: 1 }, weight: 1, healthy };
+}
+
+function route(backends: readonly Backend[], more: Partial<Route> = {}): Route {
+  return { name: 'r', serverNames: ['a.example'], backends, ...more };
+}
+
+const accepted = { id: '1', listener: 'l', remote: { host: '::1', port: 1 }, local: { host: '::1', port: 2 }, at: 0 };
+const hello = { protocol: 'tls', alpn: [], supportedVersions: [], ech: false, earlyData: false };
+
+function harness(answers: Record<string, Answer>, names: Record<string, readonly string[]> = {}) {
+  const events: ProxyEvent[] = [];
+  const observer = { observe: (event: ProxyEvent) => void events.push(event) };
+  const net = network(answers);
+  const outliers = new Outliers(observer, { consecutiveFailures: 1, baseEjectionMs: 60_000, maxEjectionMs: 60_000 });
+  const addresses = new AddressBook(observer, (host) => {
+    const hosts = names[host];
+    return hosts === undefined ? Promise.reject(new Error('ENOTFOUND')) : Promise.resolve({ hosts, ttlSeconds: 60 });
+  });
+  const connector = balancedConnector({
+    transport: net,
+    addresses,
+    outliers,
+    observer,
+    limits: { connectTimeoutMs: 1_000 },
+    keepAlive: { idleMs: 1 },
+    random: () => 0,
+  });
+  const aborter = new AbortController();
+  const seen: string[] = [];
+  const connect = (to: Route): Promise<Upstream> =>
+    connector.connect(to, {
+      connection: accepted,
+      hello,
+      signal: aborter.signal,
+      dialing: (_backend, address) => void seen.push(formatEndpoint(address)),
+    });
+  return { connect, events, outliers, aborter, seen, ...net };
+}
+
+describe('connecting', () => {
+  it('reaches a healthy backend at the first dial', async () => {
+    const { connect, seen } = harness({ '10.0.0.1:1': 'accepts' });
+    expect(await connect(route([backend('10.0.0.1')]))).toMatchObject({ attempts: 1, address: { host: '10.0.0.1' } });
+    expect(seen).toEqual(['10.0.0.1:1']);
+  });
+
+  it('tries the next backend when one refuses, and tells of the dial that failed', async () => {
+    const { connect, events } = harness({ '10.0.0.1:1': 'refuses', '10.0.0.2:1': 'accepts' });
+    const upstream = await connect(route([backend('10.0.0.1'), backend('10.0.0.2')]));
+    expect(upstream).toMatchObject({ attempts: 2, address: { host: '10.0.0.2' } });
+    expect(events.filter(({ type }) => type === 'dial.failed')).toHaveLength(1);
+  });
+
+  it('does not dial an unhealthy backend while a healthy one is left', async () => {
+    const { connect, seen } = harness({ '10.0.0.1:1': 'accepts', '10.0.0.2:1': 'accepts' });
+    for (let i = 0; i < 4; i += 1) await connect(route([backend('10.0.0.1', false), backend('10.0.0.2')]));
+    expect(new Set(seen)).toEqual(new Set(['10.0.0.2:1']));
+  });
+
+  it('dials unhealthy backends when nothing else is left', async () => {
+    const { connect } = harness({ '10.0.0.1:1': 'accepts', '10.0.0.2:1': 'refuses' });
+    expect((await connect(route([backend('10.0.0.1', false), backend('10.0.0.2')]))).attempts).toBe(2);
+    expect((await connect(route([backend('10.0.0.1', false)]))).attempts).toBe(1);
+  });
+
+  it('leaves an ejected backend alone while another answers, and dials it when none does', async () => {
+    const { connect, outliers, seen } = harness({ '10.0.0.1:1': 'refuses', '10.0.0.2:1': 'accepts' });
+    const both = route([backend('10.0.0.1'), backend('10.0.0.2')]);
+    await connect(both);
+    expect(outliers.isEjected({ host: '10.0.0.1', port: 1 })).toBe(true);
+    seen.length = 0;
+    await connect(both);
+    expect(seen).toEqual(['10.0.0.2:1']);
+    await expect(connect(route([backend('10.0.0.1')]))).rejects.toMatchObject({ code: 'CONNECT_REFUSED' });
+  });
+
+  it('gives one that hangs half of the time that is left, and the last one all of it', async () => {
+    const { connect, dialled } = harness({ '10.0.0.1:1': 'hangs', '10.0.0.2:1': 'hangs' });
+    const error = await connect(route([backend('10.0.0.1'), backend('10.0.0.2')], { connectTimeoutMs: 40 })).catch(
+      (reason: unknown) => reason,
+    );
+    expect(error).toMatchObject({ code: 'CONNECT_TIMEOUT' });
+    const [first, last] = dialled.map(({ timeoutMs }) => timeoutMs);
+    expect(first).toBeLessThanOrEqual(20);
+    expect(last).toBeLessThanOrEqual(40 - (first ?? 0) + 1);
+  });
+
+  it('says that a route has no backend', async () => {
+    await expect(harness({}).connect(route([]))).rejects.toMatchObject({
+      code: 'NO_BACKEND',
+      message: 'route r has no backend',
+    });
+  });
+
+  it('says why the last of many dials failed', async () => {
+    const { connect } = harness({ '10.0.0.1:1': 'refuses', '10.0.0.2:1': 'refuses' });
+    await expect(connect(route([backend('10.0.0.1'), backend('10.0.0.2')]))).rejects.toMatchObject({
+      code: 'CONNECT_REFUSED',
+    });
+  });
+
+  it('tries every address of a name before it gives the name up', async () => {
+    const { connect, seen } = harness({ '10.0.0.1:1': 'refuses', '[::9]:1': 'accepts' }, { db: ['10.0.0.1', '::9'] });
+    expect((await connect(route([backend('db')]))).attempts).toBe(2);
+    expect(seen).toEqual(['10.0.0.1:1', '[::9]:1']);
+  });
+
+  it('goes to the next backend when a name has no address', async () => {
+    const { connect, events } = harness({ '10.0.0.2:1': 'accepts' });
+    expect((await connect(route([backend('nowhere'), backend('10.0.0.2')]))).address.host).toBe('10.0.0.2');
+    expect(events.map(({ type }) => type)).toContain('dial.failed');
+  });
+
+  it('stops at once, with the reason, when the client is gone', async () => {
+    const { connect, aborter, outliers } = harness({ '10.0.0.1:1': 'hangs', '10.0.0.2:1': 'accepts' });
+    const connecting = connect(route([backend('10.0.0.1'), backend('10.0.0.2')]));
+    aborter.abort(new ProxyError('DOWNSTREAM_RESET', 'gone'));
+    await expect(connecting).rejects.toMatchObject({ code: 'DOWNSTREAM_RESET' });
+    expect(outliers.ejected).toBe(0);
+  });
+
+  it('counts a connection until it is released', async () => {
+    const { connect, seen } = harness({ '10.0.0.1:1': 'accepts', '10.0.0.2:1': 'accepts' });
+    const both = route([backend('10.0.0.1'), backend('10.0.0.2')], { balance: 'least_connections' });
+    const first = await connect(both);
+    first.release({ bytesUp: 0, bytesDown: 0 });
+    await connect(both);
+    expect(seen).toEqual(['10.0.0.1:1', '10.0.0.1:1']);
+  });
+});

@@ -1,0 +1,104 @@
+import { describe, expect, it } from 'vitest';
+import { lastKnownGood } from '../src/last-known-good.ts';
+import type { SnapshotArchive } from '../src/last-known-good.ts';
+import type { RouteSnapshot, RouteSource } from '../src/route.ts';
+
+const fresh: RouteSnapshot = {
+  version: 'fresh',
+  routes: [{ name: 'new', serverNames: ['new.example'], backends: [] }],
+};
+const old: RouteSnapshot = { version: 'old', routes: [{ name: 'old', serverNames: ['old.example'], backends: [] }] };
+const savedAt = new Date('2026-01-02T03:04:05Z');
+
+function archiveOf(
+  kept: RouteSnapshot | Error | undefined,
+  onSave: (snapshot: RouteSnapshot) => Promise<void>,
+): SnapshotArchive {
+  const load = () =>
+    kept instanceof Error ? Promise.reject(kept) : Promise.resolve(kept && { snapshot: kept, savedAt });
+  return { load, save: (_source, snapshot) => onSave(snapshot) };
+}
+
+function memory(kept?: RouteSnapshot | Error) {
+  const saved: string[] = [];
+  return { saved, archive: archiveOf(kept, (snapshot) => Promise.resolve(void saved.push(snapshot.version))) };
+}
+
+function source(first: Promise<RouteSnapshot>): RouteSource {
+  return {
+    name: 'agent',
+    async *watch(signal) {
+      yield await first;
+      if (!signal.aborted)
+        await new Promise<void>((resolve) => signal.addEventListener('abort', () => resolve(), { once: true }));
+    },
+  };
+}
+
+/** The first `count` snapshots, or the error that came before. */
+async function heard(from: RouteSource, count: number): Promise<RouteSnapshot[]> {
+  const stopper = new AbortController();
+  const snapshots: RouteSnapshot[] = [];
+  for await (const snapshot of from.watch(stopper.signal)) {
+    snapshots.push(snapshot);
+    if (snapshots.length === count) stopper.abort();
+  }
+  return snapshots;
+}
+
+describe('a source with a memory', () => {
+  it('that answers is heard as it is, and remembered', async () => {
+    const { archive, saved } = memory(old);
+    expect(await heard(lastKnownGood(source(Promise.resolve(fresh)), archive), 1)).toEqual([fresh]);
+    expect(saved).toEqual(['fresh']);
+  });
+
+  it('that is silent at first is replaced by what was kept, until it speaks', async () => {
+    const { archive } = memory(old);
+    let speak: (snapshot: RouteSnapshot) => void = () => undefined;
+    const first = new Promise<RouteSnapshot>((resolve) => (speak = resolve));
+    const words = lastKnownGood(source(first), archive, 1).watch(new AbortController().signal)[Symbol.asyncIterator]();
+    expect((await words.next()).value).toMatchObject({
+      routes: old.routes,
+      warnings: ['no answer yet: routes are those kept on 2026-01-02T03:04:05.000Z'],
+    });
+    speak(fresh);
+    expect((await words.next()).value).toEqual(fresh);
+  });
+
+  it('that fails at once is replaced by what was kept, and its failure is told after that', async () => {
+    const { archive } = memory(old);
+    const failing = source(Promise.reject(new Error('connection refused')));
+    const words = lastKnownGood(failing, archive).watch(new AbortController().signal)[Symbol.asyncIterator]();
+    expect((await words.next()).value).toMatchObject({ routes: old.routes });
+    await expect(words.next()).rejects.toThrow('connection refused');
+  });
+
+  it('that fails and was never heard before just fails', async () => {
+    const { archive } = memory();
+    await expect(heard(lastKnownGood(source(Promise.reject(new Error('refused'))), archive), 1)).rejects.toThrow(
+      'refused',
+    );
+  });
+
+  it('says when what was kept cannot be read', async () => {
+    const { archive } = memory(new Error('agent.json: unexpected end'));
+    const words = lastKnownGood(source(new Promise(() => undefined)), archive, 1)
+      .watch(new AbortController().signal)
+      [Symbol.asyncIterator]();
+    expect((await words.next()).value).toMatchObject({
+      routes: [],
+      warnings: ['kept routes cannot be read: agent.json: unexpected end'],
+    });
+  });
+
+  it('goes on serving when nothing can be kept, and says so', async () => {
+    const archive = archiveOf(undefined, () => Promise.reject(new Error('disk full')));
+    const [first, second] = await heard(lastKnownGood(source(Promise.resolve(fresh)), archive), 2);
+    expect(first).toEqual(fresh);
+    expect(second).toMatchObject({
+      routes: fresh.routes,
+      warnings: ['routes cannot be kept for the next start: disk full'],
+    });
+  });
+});

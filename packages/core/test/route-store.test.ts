@@ -1,0 +1,160 @@
+import { afterEach, describe, expect, it } from 'vitest';
+import type { Hello } from '../src/connection.ts';
+import type { ProxyEvent } from '../src/observe.ts';
+import type { Route, RouteSnapshot, RouteSource } from '../src/route.ts';
+import { RouteStore } from '../src/route-store.ts';
+
+const { signal: never } = new AbortController();
+const from = { id: '1', listener: 'l', remote: { host: '::1', port: 1 }, local: { host: '::1', port: 2 }, at: 0 };
+
+function route(name: string, ...serverNames: string[]): Route {
+  return { name, serverNames, backends: [] };
+}
+
+function hello(serverName?: string): Hello {
+  const name = serverName === undefined ? {} : { serverName };
+  return { protocol: 'tls', ...name, alpn: [], supportedVersions: [], ech: false, earlyData: false };
+}
+
+/** A source that says what the test tells it to say. */
+class Puppet implements RouteSource {
+  readonly name: string;
+  readonly #words: (RouteSnapshot | Error)[] = [];
+  #wake: () => void = () => undefined;
+
+  constructor(name: string) {
+    this.name = name;
+  }
+
+  say(word: RouteSnapshot | Error): void {
+    this.#words.push(word);
+    this.#wake();
+  }
+
+  async *watch(signal: AbortSignal): AsyncGenerator<RouteSnapshot> {
+    signal.addEventListener('abort', () => this.#wake(), { once: true });
+    while (!signal.aborted) {
+      const word = this.#words.shift();
+      if (word instanceof Error) throw word;
+      if (word !== undefined) yield word;
+      else await new Promise<void>((resolve) => (this.#wake = resolve));
+    }
+  }
+}
+
+const stores: RouteStore[] = [];
+afterEach(async () => {
+  for (const store of stores.splice(0)) await store.stop();
+});
+
+function storeOf(...sources: RouteSource[]) {
+  const events: ProxyEvent[] = [];
+  const waiting: { type: string; resolve: (event: ProxyEvent) => void }[] = [];
+  const observer = {
+    observe(event: ProxyEvent): void {
+      events.push(event);
+      const index = waiting.findIndex(({ type }) => type === event.type);
+      if (index !== -1) waiting.splice(index, 1)[0]?.resolve(event);
+    },
+  };
+  const store = new RouteStore({ sources, observer, patienceMs: 50 });
+  stores.push(store);
+  const next = (type: ProxyEvent['type']) => new Promise<ProxyEvent>((resolve) => waiting.push({ type, resolve }));
+  return { store, events, next };
+}
+
+describe('the route store', () => {
+  it('knows the routes of a source that speaks at once, when it has started', async () => {
+    const source = new Puppet('file');
+    source.say({ version: '1', routes: [route('api', 'api.example')] });
+    const { store } = storeOf(source);
+    await store.start(never);
+    expect(store.resolve(hello('api.example'), from)?.name).toBe('api');
+    expect(store.resolve(hello('other.example'), from)).toBeUndefined();
+    expect(store.resolve(hello(), from)).toBeUndefined();
+    expect(store.sources).toMatchObject([{ name: 'file', state: 'current', routes: 1, warnings: [] }]);
+  });
+
+  it('replaces the whole table when a source speaks again, and names what has gone', async () => {
+    const source = new Puppet('file');
+    source.say({ version: '1', routes: [route('a', 'a.example'), route('b', 'b.example')] });
+    const { store, next } = storeOf(source);
+    await store.start(never);
+    const replaced = next('routes.replaced');
+    source.say({ version: '2', routes: [route('b', 'c.example')] });
+    expect(await replaced).toMatchObject({ source: 'file', removed: ['a'] });
+    expect(['a', 'b', 'c'].map((name) => store.table.lookup(`${name}.example`)?.name)).toEqual([
+      undefined,
+      undefined,
+      'b',
+    ]);
+  });
+
+  it('does not call a route removed that another source still has', async () => {
+    const [first, second] = [new Puppet('first'), new Puppet('second')];
+    first.say({ version: '1', routes: [route('a', 'a.example')] });
+    second.say({ version: '1', routes: [route('a', 'a.example')] });
+    const { store, next } = storeOf(first, second);
+    await store.start(never);
+    const replaced = next('routes.replaced');
+    first.say({ version: '2', routes: [] });
+    expect(await replaced).toMatchObject({ removed: [] });
+  });
+
+  it('ignores a snapshot whose version is in use', async () => {
+    const source = new Puppet('file');
+    source.say({ version: '1', routes: [route('a', 'a.example')] });
+    const { store, events, next } = storeOf(source);
+    await store.start(never);
+    const replaced = next('routes.replaced');
+    source.say({ version: '1', routes: [] });
+    source.say({ version: '2', routes: [route('b', 'b.example')] });
+    await replaced;
+    expect(events.filter(({ type }) => type === 'routes.replaced')).toHaveLength(2);
+  });
+
+  it('keeps the routes of a source that fails, and says so', async () => {
+    const source = new Puppet('agent');
+    source.say({ version: '1', routes: [route('a', 'a.example')] });
+    const { store, next } = storeOf(source);
+    await store.start(never);
+    const failed = next('source.failed');
+    source.say(new Error('connection refused'));
+    expect(await failed).toMatchObject({ source: 'agent', error: { message: 'connection refused' } });
+    expect(store.table.lookup('a.example')?.name).toBe('a');
+    expect(store.sources).toMatchObject([{ state: 'failing', error: { message: 'connection refused' }, routes: 1 }]);
+    source.say({ version: '2', routes: [route('b', 'b.example')] });
+    await next('routes.replaced');
+    expect(store.sources).toMatchObject([{ state: 'current', routes: 1 }]);
+    expect(store.sources[0]?.error).toBeUndefined();
+  });
+
+  it('does not wait for ever for a silent source, and serves the others meanwhile', async () => {
+    const [silent, speaking] = [new Puppet('silent'), new Puppet('speaking')];
+    speaking.say({ version: '1', routes: [route('a', 'a.example')] });
+    const { store } = storeOf(silent, speaking);
+    await store.start(never);
+    expect(store.table.lookup('a.example')?.name).toBe('a');
+    expect(store.sources.map(({ state }) => state)).toEqual(['waiting', 'current']);
+  });
+
+  it('gives up starting when told to hurry', async () => {
+    const { store } = storeOf(new Puppet('silent'));
+    const hurry = new AbortController();
+    const starting = store.start(hurry.signal);
+    hurry.abort(new Error('enough'));
+    await expect(starting).rejects.toThrow('enough');
+  });
+
+  it('indexes only the newest of what a source says in a burst', async () => {
+    const source = new Puppet('busy');
+    const routes = Array.from({ length: 20_000 }, (_, index) => route(`r${index}`, `r${index}.example`));
+    source.say({ version: 'big', routes });
+    for (let version = 0; version < 50; version += 1)
+      source.say({ version: `${version}`, routes: [route(`v${version}`, 'v.example')] });
+    const { store, events } = storeOf(source);
+    await store.start(never);
+    while (store.table.lookup('v.example')?.name !== 'v49') await new Promise((resolve) => setImmediate(resolve));
+    expect(events.filter(({ type }) => type === 'routes.replaced').length).toBeLessThan(5);
+  });
+});
