@@ -1,6 +1,6 @@
 import type { Problem } from '@meshgate/core';
 import { type ParseError, parse as parseJson, printParseErrorCode } from 'jsonc-parser';
-import { type Alias, Document, isAlias, LineCounter, parseDocument, visit, type YAMLError } from 'yaml';
+import { type Alias, Document, LineCounter, parseDocument, visit, type YAMLError } from 'yaml';
 import { Field } from './field.ts';
 
 /** A place in a file. Lines and columns count from 1. */
@@ -94,10 +94,10 @@ function words(code: string): string {
 const MAX_ALIASES = 100;
 
 function aliasProblems(document: Document.Parsed, placeOf: (offset: number) => Place): Problem[] {
-  const aliases: Alias.Parsed[] = [];
-  visit(document, { Alias: (_key, node) => void (isAlias(node) && aliases.push(node as Alias.Parsed)) });
+  const aliases: Alias[] = [];
+  visit(document, { Alias: (_key, alias) => void aliases.push(alias) });
   const first = aliases[MAX_ALIASES];
   if (first === undefined) return [];
   const message = `expected at most ${MAX_ALIASES} YAML aliases in a file, found ${aliases.length}`;
-  return [{ message, path: [], at: placeOf(first.range[0]) }];
+  return [{ message, path: [], at: placeOf(first.range?.[0] ?? 0) }];
 }

@@ -29,7 +29,7 @@ export class Field {
   readonly #node: Node | null;
   readonly #context: FieldContext;
 
-  /** @param at the place when `node` is `null`: YAML gives a value that is not there no place of its own */
+  /** @param at the place to name when `node` has none of its own */
   constructor(node: Node | null, path: readonly (string | number)[], context: FieldContext, at?: Place) {
     this.path = path;
     this.at = node?.range ? context.placeOf(node.range[0]) : (at ?? context.placeOf(0));
@@ -74,19 +74,19 @@ export class Field {
     keys: Readonly<Record<Key, 'required' | 'optional'>>,
   ): ReadonlyMap<Key, Field> | undefined {
     if (!isMap<Scalar<string>, Node | null>(this.#node)) return this.expected('a mapping');
-    const known = Object.keys(keys);
     const isKnown = (key: string): key is Key => Object.hasOwn(keys, key);
     const fields = new Map<Key, Field>();
-    const mistyped = new Set<string | undefined>();
+    const missing = new Set(Object.keys(keys).filter((key) => isKnown(key) && keys[key] === 'required'));
     for (const { key, value } of this.#node.items) {
       const at = key.range ? this.#context.placeOf(key.range[0]) : undefined;
       const path = [...this.path, key.value];
       if (isKnown(key.value)) fields.set(key.value, new Field(value, path, this.#context, at));
-      else mistyped.add(this.#unknown({ found: key.value, known, path, at }));
+      const meant = isKnown(key.value)
+        ? key.value
+        : this.#unknown({ key: key.value, known: Object.keys(keys), path, at });
+      missing.delete(meant ?? '');
     }
-    this.#require(
-      known.filter((key) => isKnown(key) && keys[key] === 'required' && !fields.has(key) && !mistyped.has(key)),
-    );
+    for (const key of missing) this.refuse(`expected the key ${JSON.stringify(key)}, found none`);
     return fields;
   }
 
@@ -100,18 +100,14 @@ export class Field {
     this.#note({ message, path: this.path }, this.at);
   }
 
-  #require(missing: readonly string[]): void {
-    for (const key of missing) this.refuse(`expected the key ${JSON.stringify(key)}, found none`);
-  }
-
   /** @returns the known key that was meant, when that can be told */
-  #unknown({ found, known, path, at }: UnknownKey): string | undefined {
+  #unknown({ key, known, path, at }: UnknownKey): string | undefined {
     // Half the letters may be wrong; further off it is another word, not a slip.
-    const maxDistance = Math.max(1, Math.floor(found.length / 2));
-    const nearest = closestMatch(found, known, { maxDistance });
+    const maxDistance = Math.max(1, Math.floor(key.length / 2));
+    const nearest = closestMatch(key, known, { maxDistance });
     const hint =
       nearest === undefined ? `known keys are ${known.join(', ')}` : `did you mean ${JSON.stringify(nearest)}?`;
-    this.#note({ message: `unknown key ${JSON.stringify(found)}: ${hint}`, path }, at);
+    this.#note({ message: `unknown key ${JSON.stringify(key)}: ${hint}`, path }, at);
     return nearest;
   }
 
@@ -125,7 +121,7 @@ export class Field {
 }
 
 interface UnknownKey {
-  readonly found: string;
+  readonly key: string;
   readonly known: readonly string[];
   readonly path: readonly (string | number)[];
   readonly at: Place | undefined;

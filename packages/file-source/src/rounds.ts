@@ -8,7 +8,7 @@ export interface RoundTimes {
   readonly pollMs: number;
 }
 
-/** Says when the next round is due: some silence after events, at once when hurried, at the latest when the poll is. */
+/** Says when the next round is due: some silence after events, soon when hurried, at the latest when the poll is. */
 export class Rounds {
   readonly #times: RoundTimes;
   #timer: NodeJS.Timeout | undefined;
@@ -28,12 +28,9 @@ export class Rounds {
     this.#arm(Math.max(0, Math.min(this.#times.quietMs, leftMs)));
   }
 
-  /** The next round is due now. */
+  /** The next round is due now; or, in the middle of a burst, when that is over: it would see things half done. */
   hurry(): void {
-    clearTimeout(this.#timer);
-    this.#burstSince = undefined;
-    this.#due = true;
-    this.#wake();
+    if (this.#burstSince === undefined) this.#ring();
   }
 
   /** Resolves when a round is due. What happened while nobody waited counts. One caller at a time. */
@@ -48,12 +45,19 @@ export class Rounds {
 
   /** Leaves no timer behind. Whoever waits in {@link next} is let go. */
   close(): void {
-    this.hurry();
+    this.#ring();
+  }
+
+  #ring(): void {
+    clearTimeout(this.#timer);
+    this.#burstSince = undefined;
+    this.#due = true;
+    this.#wake();
   }
 
   #arm(ms: number): void {
     clearTimeout(this.#timer);
-    this.#timer = setTimeout(() => this.hurry(), ms);
+    this.#timer = setTimeout(() => this.#ring(), ms);
   }
 }
 

@@ -24,7 +24,7 @@ export const DEFAULT_POLL_MS = 30_000;
 
 /** A route source that can be told to look at its files. */
 export interface FileSource extends RouteSource {
-  /** Reads the files again now, whatever the system reports; what is unchanged is not yielded again. */
+  /** Reads the files again now, or when they are no longer being written; what is unchanged is not yielded again. */
   refresh(): void;
 }
 
@@ -58,10 +58,12 @@ export function fileSource({ path, name = `file:${path}`, pollMs = DEFAULT_POLL_
     running.add(rounds);
     try {
       for (let last: Reading | undefined; !signal.aborted; await rounds.next()) {
-        const next = await look(path, await watchWay(path, watchers), last);
-        if (!signal.aborted && next.snapshot.version !== last?.snapshot.version) yield next.snapshot;
+        const next = await look({ path, signal }, await watchWay(path, watchers), last);
+        if (next.snapshot.version !== last?.snapshot.version) yield next.snapshot;
         last = next;
       }
+    } catch (reason) {
+      if (!signal.aborted) throw reason;
     } finally {
       signal.removeEventListener('abort', close);
       close();
@@ -85,11 +87,19 @@ interface Reading {
   readonly snapshot: RouteSnapshot;
 }
 
-async function look(path: string, warnings: readonly string[], last: Reading | undefined): Promise<Reading> {
+interface Subject {
+  readonly path: string;
+  readonly signal: AbortSignal;
+}
+
+/** @throws ConfigProblems when nothing good was read before, and something else when `signal` aborts */
+async function look(at: Subject, warnings: readonly string[], last: Reading | undefined): Promise<Reading> {
+  const { path, signal } = at;
   const read = await readFiles(path, ROUTE_FILE_ENDINGS);
   const digest = digestOf([read.digest, ...warnings]);
   if (digest === last?.digest) return last;
-  const { routes, problems } = parseRouteFiles(path, read);
+  const { routes, problems } = await parseRouteFiles(path, read, signal);
+  signal.throwIfAborted();
   if (problems.length > 0 && last === undefined) throw new ConfigProblems(problems);
   const good = problems.length > 0 && last !== undefined ? last.good : { version: read.digest, routes };
   const broken = problems.length > 0 ? [...problems.map(formatProblem), LAST_GOOD] : [];

@@ -1,6 +1,7 @@
 import { ConfigProblems, type RouteSnapshot } from '@meshgate/core';
 import { type FilesRead, readFiles } from '../files.ts';
-import { mergeRouteFiles, parseRouteFilePart, type RouteFile } from './route-file.ts';
+import { parseFiles } from './parse.ts';
+import type { RouteFile } from './route-file.ts';
 
 /** How the names of route files end, where a folder is read. */
 export const ROUTE_FILE_ENDINGS: readonly string[] = ['.yaml', '.yml', '.json'];
@@ -12,14 +13,18 @@ export const ROUTE_FILE_ENDINGS: readonly string[] = ['.yaml', '.yml', '.json'];
  */
 export async function readRoutes(path: string): Promise<RouteSnapshot> {
   const read = await readFiles(path, ROUTE_FILE_ENDINGS);
-  const { routes, problems } = parseRouteFiles(path, read);
+  const { routes, problems } = await parseRouteFiles(path, read);
   if (problems.length > 0) throw new ConfigProblems(problems);
   return { version: read.digest, routes };
 }
 
-/** What was read from `path`, as routes. A folder without a file is a problem: a set without routes is `routes: []`. */
-export function parseRouteFiles(path: string, { files, problems }: FilesRead): RouteFile {
-  const parsed = mergeRouteFiles(files.map(({ file, text }) => parseRouteFilePart(text, file)));
+/**
+ * What was read from `path`, as routes. A folder without a file is a problem: a set without routes is written `routes: []`.
+ * Rejects when `signal` aborts.
+ */
+export async function parseRouteFiles(path: string, read: FilesRead, signal?: AbortSignal): Promise<RouteFile> {
+  const { files, problems } = read;
+  const parsed = await parseFiles(files, signal);
   const found = [...problems, ...parsed.problems];
   if (files.length > 0 || problems.length > 0) return { routes: parsed.routes, problems: found };
   const message = `expected at least one file whose name ends in ${ROUTE_FILE_ENDINGS.join(', ')}, found none`;

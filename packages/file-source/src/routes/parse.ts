@@ -1,0 +1,41 @@
+import { Worker } from 'node:worker_threads';
+import type { FileText } from '../files.ts';
+import { mergeRouteFiles, parseRouteFilePart, type RouteFile } from './route-file.ts';
+
+/**
+ * The routes of several files. Large ones are read in a thread of their own: YAML with positions takes about a tenth of a
+ * millisecond a route, during which no connection would move.
+ *
+ * Rejects when `signal` aborts or the thread dies.
+ */
+export async function parseFiles(files: readonly FileText[], signal?: AbortSignal): Promise<RouteFile> {
+  const chars = files.reduce((sum, { text }) => sum + text.length, 0);
+  return chars <= IN_PLACE_CHARS ? parseInPlace(files) : parseInThread(files, signal);
+}
+
+/** The same, at once and in this thread. */
+export function parseInPlace(files: readonly FileText[]): RouteFile {
+  return mergeRouteFiles(files.map(({ file, text }) => parseRouteFilePart(text, file)));
+}
+
+/** About 300 routes, which take about as long here as a thread takes to start. */
+const IN_PLACE_CHARS = 32 * 1024;
+
+/** Seen from `src` and from `dist` alike: a thread can run only what is built. */
+const WORKER = new URL('../../dist/routes/parse-worker.js', import.meta.url);
+
+function parseInThread(files: readonly FileText[], signal: AbortSignal | undefined): Promise<RouteFile> {
+  return new Promise((resolve, reject) => {
+    const worker = new Worker(WORKER, { workerData: files });
+    const abort = (): void => void worker.terminate();
+    signal?.addEventListener('abort', abort, { once: true });
+    if (signal?.aborted) abort();
+    worker.once('message', resolve);
+    worker.once('error', reject);
+    worker.once('exit', (code) => {
+      signal?.removeEventListener('abort', abort);
+      // Of no effect after a result: only a thread that was ended has given none.
+      reject(new Error(`the thread that reads route files ended without a result, with status ${code}`));
+    });
+  });
+}

@@ -1,0 +1,74 @@
+import { readFileSync } from 'node:fs';
+import { Ajv } from 'ajv';
+import { describe, expect, it } from 'vitest';
+import { parse } from 'yaml';
+import { parseFileSourceConfig, parseRouteFile } from '../src/index.ts';
+import { BACKEND_KEYS } from '../src/routes/backend.ts';
+import { BALANCES, FILE_KEYS, ROUTE_KEYS } from '../src/routes/route-file.ts';
+
+const PAGE = readFileSync(new URL('../../../docs/routes.md', import.meta.url), 'utf8');
+const SCHEMA = JSON.parse(readFileSync(new URL('../schema/routes.schema.json', import.meta.url), 'utf8'));
+const matchesSchema = new Ajv({ strict: true, strictRequired: false }).compile(SCHEMA);
+
+describe('docs/routes.md', () => {
+  it.each(blocks('yaml'))('shows a route file without a problem: %#', (text) => {
+    expect(parseRouteFile(text, 'example.yaml').problems).toEqual([]);
+    expect(parseRouteFile(text, 'example.yaml').routes.length).toBeGreaterThan(0);
+  });
+
+  it.each(blocks('json'))('shows a JSON file without a problem: %#', (text) => {
+    expect(parseRouteFile(text, 'example.json').problems).toEqual([]);
+  });
+
+  it.each(blocks('yaml config'))('shows settings that the plugin takes: %#', (text) => {
+    for (const { use, ...settings } of parse(text).sources) {
+      expect(use).toBe('file');
+      expect(parseFileSourceConfig(settings)).toMatchObject({ path: settings.path });
+    }
+  });
+
+  it.each([...Object.keys(FILE_KEYS), ...Object.keys(ROUTE_KEYS), ...Object.keys(BACKEND_KEYS), ...BALANCES])(
+    'explains %s',
+    (word) => expect(PAGE).toContain(`\`${word}\``),
+  );
+});
+
+describe('the JSON Schema', () => {
+  it('knows the keys that the reader knows, and requires no others', () => {
+    const { definitions } = SCHEMA;
+    expect(Object.keys(SCHEMA.properties).toSorted()).toEqual(Object.keys(FILE_KEYS).toSorted());
+    expect(Object.keys(definitions.route.properties).toSorted()).toEqual(Object.keys(ROUTE_KEYS).toSorted());
+    expect(Object.keys(definitions.backend.properties).toSorted()).toEqual(Object.keys(BACKEND_KEYS).toSorted());
+    expect(definitions.route.properties.balance.enum).toEqual(BALANCES);
+    for (const [key, need] of Object.entries(ROUTE_KEYS)) {
+      expect(definitions.route.required.includes(key)).toBe(need === 'required');
+    }
+  });
+
+  it.each([...blocks('yaml'), ...blocks('json')])('accepts example %#', (text) => {
+    expect(matchesSchema(parse(text)), JSON.stringify(matchesSchema.errors)).toBe(true);
+  });
+
+  it.each([
+    {},
+    { routes: [{ serverNames: ['a'] }] },
+    { routes: [{ serverNames: [], backends: [] }] },
+    { routes: [{ serverNames: ['*.'], backends: [] }] },
+    { routes: [{ serverNames: ['a'], backends: [], balance: 'best' }] },
+    { routes: [{ serverNames: ['a'], backends: [], connectTimeout: 2 }] },
+    { routes: [{ serverNames: ['a'], backends: [{ address: 'b' }] }] },
+    { routes: [{ serverNames: ['a'], backends: [{ address: 'unix:/b', port: 1 }] }] },
+    { routes: [{ serverNames: ['a'], backends: [{ address: 'b', port: 0 }] }] },
+    { routes: [{ serverNames: ['a'], backends: [{ address: 'b', port: 1, wieght: 1 }] }] },
+  ])('refuses what the reader refuses: %j', (value) => {
+    expect(parseRouteFile(JSON.stringify(value), 'r.json').problems).not.toEqual([]);
+    expect(matchesSchema(value)).toBe(false);
+  });
+});
+
+/** The text of each block that is fenced with `language`. */
+function blocks(language: string): readonly string[] {
+  return [...PAGE.matchAll(/^```([^\n]*)\n([^]*?)^```$/gm)].flatMap(([, fence, text]) =>
+    fence === language && text !== undefined ? [text] : [],
+  );
+}

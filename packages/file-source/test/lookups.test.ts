@@ -1,0 +1,74 @@
+import { mkdir, mkdtemp, realpath, rm, symlink, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { describe, expect, it, onTestFinished } from 'vitest';
+import { FolderWatchers } from '../src/folder-watchers.ts';
+import { type Lookup, lookupsOf, wayTo } from '../src/lookups.ts';
+
+describe('the way to a file', () => {
+  it('names every folder in which something is looked up, those of links among them', async () => {
+    const root = await temporary();
+    await mkdir(join(root, 'real/..1'), { recursive: true });
+    await writeFile(join(root, 'real/..1/a.yaml'), '');
+    await symlink('..1', join(root, 'real/..data'));
+    await symlink('..data/a.yaml', join(root, 'real/a.yaml'));
+    await symlink(join(root, 'real'), join(root, 'alias'));
+    expect(await below(root, join(root, 'alias/a.yaml'))).toEqual([
+      'alias',
+      'real',
+      'real/a.yaml',
+      'real/..data',
+      'real/..1',
+      'real/..1/a.yaml',
+    ]);
+  });
+
+  it('ends where a name is missing', async () => {
+    const root = await temporary();
+    expect(await below(root, join(root, 'a/b/c.yaml'))).toEqual(['a']);
+  });
+
+  it('ends with everything in a folder, and the ways of the links that are read there', async () => {
+    const root = await temporary();
+    await mkdir(join(root, 'd'));
+    await writeFile(join(root, 'd/plain.yaml'), '');
+    await writeFile(join(root, 'target'), '');
+    await symlink('../target', join(root, 'd/link.yaml'));
+    await symlink('../target', join(root, 'd/link.txt'));
+    const way = shown(root, await wayTo(join(root, 'd'), ['.yaml']));
+    expect(way).toEqual(['d', 'd/*', 'd', 'd/link.yaml', 'd/..', 'target']);
+  });
+
+  it('does not go round in circles', async () => {
+    const root = await temporary();
+    await symlink('loop', join(root, 'loop'));
+    const way = await lookupsOf(join(root, 'loop'));
+    expect(way.at(-1)?.name).toBe('loop');
+    expect(way.length).toBeLessThan(100);
+  });
+});
+
+describe('watchers of folders', () => {
+  it('say which folder they cannot watch', () => {
+    const watchers = new FolderWatchers(() => expect.unreachable());
+    const missing = join(tmpdir(), 'file-source-that-is-not-there');
+    expect(watchers.set([{ folder: missing, id: '1', name: 'a' }])).toEqual([{ folder: missing, code: 'ENOENT' }]);
+    watchers.close();
+  });
+});
+
+/** The part of the way that lies below `root`. A link to an absolute path walks down to `root` again, which is left out. */
+function shown(root: string, way: readonly Lookup[]): readonly string[] {
+  const inside = way.filter(({ folder }) => `${folder}/`.startsWith(`${root}/`));
+  return inside.map(({ folder, name }) => `${folder}/${name ?? '*'}`.slice(root.length + 1));
+}
+
+async function below(root: string, path: string): Promise<readonly string[]> {
+  return shown(root, await lookupsOf(path));
+}
+
+async function temporary(): Promise<string> {
+  const folder = await realpath(await mkdtemp(join(tmpdir(), 'file-source-')));
+  onTestFinished(() => rm(folder, { recursive: true }));
+  return folder;
+}

@@ -1,0 +1,60 @@
+import { mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import type { PluginHost, RouteSource } from '@meshgate/core';
+import { describe, expect, it, onTestFinished } from 'vitest';
+import { fileSourceOf, fileSourcePlugin, parseFileSourceConfig } from '../src/index.ts';
+
+describe('the plugin', () => {
+  it('adds a source whose path is relative to the configuration, and whose name says how it was written', async () => {
+    const baseDir = await mkdtemp(join(tmpdir(), 'file-source-'));
+    onTestFinished(() => rm(baseDir, { recursive: true }));
+    await writeFile(join(baseDir, 'routes.yaml'), 'routes: [ { serverNames: [ a ], backends: [] } ]');
+    const added: RouteSource[] = [];
+    fileSourcePlugin.install(hostWith(baseDir, added), { path: 'routes.yaml' });
+    expect(added.map(({ name }) => name)).toEqual(['file:routes.yaml']);
+    for await (const { routes } of added[0]?.watch(new AbortController().signal) ?? []) {
+      expect(routes).toMatchObject([{ name: 'a' }]);
+      break;
+    }
+  });
+
+  it('reads its settings', () => {
+    expect(parseFileSourceConfig({ path: 'r.d', name: 'static', poll: '5s' })).toEqual({
+      path: 'r.d',
+      name: 'static',
+      pollMs: 5_000,
+    });
+    expect(fileSourceOf({ path: '/r.d', name: 'static' }, '/etc').name).toBe('static');
+  });
+
+  it.each([
+    [{ paht: 'r' }, 'paht: unknown key "paht": did you mean "path"?'],
+    [{}, 'expected the key "path", found none'],
+    [undefined, 'expected a mapping, found nothing'],
+    ['r.yaml', 'expected a mapping, found "r.yaml"'],
+    [{ path: '' }, 'path: expected a text, found ""'],
+    [
+      { path: 3, poll: 5 },
+      'path: expected a text, found the number 3\npoll: expected a duration such as 500ms, 2s, 1m or 1h, or 0s for never, found the number 5',
+    ],
+  ])('refuses %j', (config, message) => {
+    expect(() => parseFileSourceConfig(config)).toThrow(expect.objectContaining({ name: 'ConfigProblems', message }));
+  });
+});
+
+/** A host that takes sources, and fails the test for anything else. */
+function hostWith(baseDir: string, sources: RouteSource[]): PluginHost {
+  const refuse = (): never => expect.unreachable('a file source adds a source and nothing else');
+  return {
+    baseDir,
+    addSource: (source) => void sources.push(source),
+    addListenerSource: refuse,
+    addSniffer: refuse,
+    addResolver: refuse,
+    addObserver: refuse,
+    addService: refuse,
+    addTransport: refuse,
+    wrapConnector: refuse,
+  };
+}
