@@ -1,1 +1,3 @@
-export {};
+export { parseClientHello } from './client-hello.ts';
+export { sniSniffer } from './sniffer.ts';
+export type { ClientHelloVerdict, MoreNeeded, ParsedClientHello, RejectReason, Rejected } from './verdict.ts';

@@ -1,0 +1,85 @@
+import { Buffer } from 'node:buffer';
+
+/**
+ * A cursor over a part of some bytes. Running out is a value, not a throw: a read past the end yields zeros, moves to the
+ * end, and shows in {@link overrun} from then on. So a caller asks once for each structure, and every loop ends.
+ */
+export class ByteReader {
+  readonly #bytes: Uint8Array;
+  readonly #end: number;
+  #at: number;
+  #overrun = false;
+
+  /** Reads `bytes` from `start` up to, not including, `end`; never copies. Expects `start <= end <= bytes.length`. */
+  constructor(bytes: Uint8Array, start: number, end: number) {
+    this.#bytes = bytes;
+    this.#end = end;
+    this.#at = start;
+  }
+
+  /** Bytes not yet read. */
+  get remaining(): number {
+    return this.#end - this.#at;
+  }
+
+  /** Whether a read has asked for more than there was. */
+  get overrun(): boolean {
+    return this.#overrun;
+  }
+
+  /** The next byte. */
+  uint8(): number {
+    return this.#bytes[this.#take(1)] ?? 0;
+  }
+
+  /** The next two bytes, the high one first. */
+  uint16(): number {
+    const at = this.#take(2);
+    return ((this.#bytes[at] ?? 0) << 8) | (this.#bytes[at + 1] ?? 0);
+  }
+
+  /** Moves on by `length` bytes. */
+  skip(length: number): void {
+    this.#take(length);
+  }
+
+  /** The next `length` bytes as a reader of their own; one that has overrun when they are not all there. */
+  part(length: number): ByteReader {
+    const start = this.#take(length);
+    const part = new ByteReader(this.#bytes, start < 0 ? this.#end : start, this.#at);
+    part.#overrun = start < 0;
+    return part;
+  }
+
+  /** All that is left, one character a byte. */
+  text(): string {
+    const length = this.remaining;
+    const start = this.#take(length);
+    if (length <= SHORT_TEXT_BYTES) return this.#spell(start, length);
+    return Buffer.from(this.#bytes.buffer, this.#bytes.byteOffset + start, length).toString('latin1');
+  }
+
+  #spell(start: number, length: number): string {
+    let text = '';
+    for (let at = start; at < start + length; at++) text += String.fromCharCode(this.#bytes[at] ?? 0);
+    return text;
+  }
+
+  /** Where the next `length` bytes start; -1 when they are not all there. */
+  #take(length: number): number {
+    const start = this.#at;
+    if (length > this.#end - start) {
+      this.#at = this.#end;
+      this.#overrun = true;
+      return OUTSIDE;
+    }
+    this.#at = start + length;
+    return start;
+  }
+}
+
+// Far enough below zero that the bytes after it are outside, too.
+const OUTSIDE = -2;
+
+// Measured: up to here joining characters is quicker than a Buffer. Holds every common ALPN name.
+const SHORT_TEXT_BYTES = 12;

@@ -1,0 +1,74 @@
+import { isIPv6 } from 'node:net';
+import type { ByteReader } from './byte-reader.ts';
+import { rejected } from './verdict.ts';
+import type { Rejected } from './verdict.ts';
+
+/**
+ * The host name in the body of a `server_name` extension (RFC 6066, section 3), normalised; `undefined` when the list holds
+ * names of other types only. Those are skipped by the 16-bit length with which the body of every name type begins.
+ */
+export function readServerName(body: ByteReader): string | undefined | Rejected {
+  const list = body.part(body.uint16());
+  if (list.overrun || list.remaining === 0 || body.remaining > 0)
+    return wrongList('a list of names', 'an empty or broken one');
+  let name: ByteReader | undefined;
+  while (list.remaining > 0) {
+    const type = list.uint8();
+    const entry = list.part(list.uint16());
+    if (list.overrun) return wrongList('names that end with their list', 'one that goes on');
+    if (type !== HOST_NAME) continue;
+    if (name !== undefined) return rejected('server_name_repeated', 'expected one host name, found a second');
+    name = entry;
+  }
+  return name && readHostName(name);
+}
+
+const HOST_NAME = 0;
+// RFC 1035, 2.3.4: 255 bytes on the wire are 253 as text, the root's dot not counted.
+const MAX_NAME_BYTES = 253;
+const MAX_LABEL_BYTES = 63;
+
+// RFC 1123, 2.1, and the underscore, which Consul allows in the names of services.
+const LABEL = `[a-z0-9_-]{1,${MAX_LABEL_BYTES}}`;
+const HOST = new RegExp(`^${LABEL}(?:\\.${LABEL})*$`, 'i');
+const FOREIGN = /[^a-z0-9_.-]/i;
+// RFC 1123, 2.1: the last label of a name is never a number, so `10.0.0.1` is an address. So are `127.1` and `0x7f.1` to
+// resolvers of the inet_aton kind, which a client must not reach through a name.
+const ENDS_IN_NUMBER = /(?:^|\.)(?:\d+|0x[\da-f]*)$/i;
+
+/** Refuses an impossible length before there is a string, and any other impossible name before anybody sees it. */
+function readHostName(entry: ByteReader): string | Rejected {
+  const nameBytes = entry.remaining;
+  if (nameBytes === 0 || nameBytes > MAX_NAME_BYTES + 1) return wrongLength(nameBytes);
+  const text = entry.text();
+  const name = text.endsWith('.') ? text.slice(0, -1) : text;
+  if (!HOST.test(name)) return isIPv6(name) ? isAddress('IPv6') : wrongLetters(name);
+  if (name.length > MAX_NAME_BYTES) return wrongLength(name.length);
+  return ENDS_IN_NUMBER.test(name) ? isAddress('IPv4') : name.toLowerCase();
+}
+
+function wrongList(expected: string, found: string): Rejected {
+  return rejected('malformed', `expected ${expected} in the server name extension, found ${found}`);
+}
+
+function wrongLength(nameBytes: number): Rejected {
+  return rejected('server_name_length', `expected a host name of 1 to ${MAX_NAME_BYTES} bytes, found ${nameBytes}`);
+}
+
+function isAddress(family: string): Rejected {
+  return rejected('server_name_ip_address', `expected a host name, found what reads as an ${family} address`);
+}
+
+function wrongLetters(name: string): Rejected {
+  const at = name.search(FOREIGN);
+  if (at < 0) return wrongLabel(name);
+  const code = name.charCodeAt(at).toString(16).padStart(2, '0');
+  const expected = 'expected letters, digits, hyphens, underscores and dots in the host name';
+  return rejected('server_name_characters', `${expected}, found byte 0x${code} at ${at}`);
+}
+
+function wrongLabel(name: string): Rejected {
+  const wrong = name.split('.').find((label) => label === '' || label.length > MAX_LABEL_BYTES) ?? '';
+  const expected = `expected labels of 1 to ${MAX_LABEL_BYTES} bytes in the host name`;
+  return rejected('server_name_label', `${expected}, found one of ${wrong.length}`);
+}

@@ -1,0 +1,73 @@
+import { inRecords } from '@meshgate/testkit';
+import fc from 'fast-check';
+import { describe, expect, it } from 'vitest';
+import { parseClientHello } from '../src/index.ts';
+import type { ClientHelloVerdict } from '../src/index.ts';
+import { outcome } from './feeding.ts';
+import { VARIETIES } from './varieties.ts';
+
+// Chosen so that the file parses half a million hellos in a few seconds.
+const RUNS = 60_000;
+const CUTS = 8;
+
+const SIZES = [1, 2, 17, 512, 2 ** 14];
+const WIRES = VARIETIES.flatMap(({ message }) => SIZES.map((size) => inRecords(message, size)));
+
+/** A change of one byte, at a place given as a part of the whole; most are near the front, where the lengths are. */
+const change = fc.record({
+  place: fc.double({ min: 0, max: 1, maxExcluded: true, noNaN: true }).map((part) => part ** 3),
+  byte: fc.oneof(fc.nat(255), fc.constantFrom(0, 1, 22, 0x7f, 0x80, 0xff)),
+});
+
+/** A hello of any kind in records of any size, with some bytes changed. */
+const mutated = fc
+  .record({ wire: fc.constantFrom(...WIRES), changes: fc.array(change, { minLength: 1, maxLength: 6 }) })
+  .map(({ wire, changes }) => {
+    const bytes = wire.slice();
+    for (const { place, byte } of changes) bytes[Math.floor(place * bytes.length)] = byte;
+    return bytes;
+  });
+
+/** Bytes without any order, behind the start of a record that makes them look like a hello. */
+const garbage = fc
+  .tuple(fc.uint8Array({ maxLength: 200 }), fc.constantFrom('', '16', '160301', '16030100', '160301004f0100004b0303'))
+  .map(([bytes, start]) => new Uint8Array(Buffer.concat([Buffer.from(start, 'hex'), bytes])));
+
+describe('whatever the bytes', () => {
+  it('a changed hello is judged, the same at once and in pieces', () => {
+    fc.assert(fc.property(mutated, fc.integer({ min: 1, max: 2000 }), judgesAlike), { numRuns: RUNS });
+  });
+
+  it('garbage is judged, the same at once and in pieces', () => {
+    fc.assert(fc.property(garbage, fc.integer({ min: 1, max: 50 }), judgesAlike), { numRuns: RUNS / 2 });
+  });
+
+  it('a changed and cut hello gets no verdict that more bytes would change', () => {
+    fc.assert(fc.property(mutated, keepsItsVerdicts), { numRuns: RUNS / 2 });
+  });
+});
+
+function judgesAlike(bytes: Uint8Array, step: number): void {
+  const verdict = parseClientHello(bytes);
+  expectSound(verdict, bytes);
+  // Small steps through a long hello would be all that the run does.
+  const pieces = outcome(bytes, Math.max(step, Math.ceil(bytes.length / 20)));
+  if (verdict.kind === 'more') expect(pieces.kind).toBe('more');
+  else expect(pieces).toStrictEqual(verdict);
+}
+
+function keepsItsVerdicts(bytes: Uint8Array): void {
+  let decided: ClientHelloVerdict | undefined;
+  for (let cut = 1; cut <= CUTS; cut++) {
+    const verdict = parseClientHello(bytes.subarray(0, Math.ceil((bytes.length * cut) / CUTS)));
+    if (decided !== undefined) expect(verdict).toStrictEqual(decided);
+    else if (verdict.kind !== 'more') decided = verdict;
+  }
+}
+
+function expectSound(verdict: ClientHelloVerdict, bytes: Uint8Array): void {
+  if (verdict.kind === 'reject') expect(verdict.detail).toMatch(/^[ -~]+$/);
+  if (verdict.kind !== 'hello') return;
+  expect(verdict.length).toBeLessThanOrEqual(bytes.length);
+  expect(verdict.serverName ?? 'absent').toMatch(/^(?=.{1,253}$)[a-z0-9_-]{1,63}(\.[a-z0-9_-]{1,63})*$/);
+}

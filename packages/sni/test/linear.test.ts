@@ -1,0 +1,53 @@
+import { clientHello, inRecords } from '@meshgate/testkit';
+import { describe, expect, it } from 'vitest';
+import { parseClientHello } from '../src/index.ts';
+
+describe('the work of reading a hello byte by byte', () => {
+  it.each([1, 17, 512, 2 ** 14])('doubles when the hello does, in records of %i bytes', (size) => {
+    const [short, long] = [8_000, 16_000].map((padToBytes) =>
+      inRecords(clientHello({ serverName: 'a.test', padToBytes }), size),
+    );
+    expect(reads(long) / reads(short)).toBeLessThan(2.1);
+  });
+
+  it.each([1, 17, 512, 2 ** 14])('is a few reads a byte, in records of %i bytes', (size) => {
+    const bytes = inRecords(clientHello({ serverName: 'a.test', padToBytes: 16_000 }), size);
+    // A call looks at one record header, its share of a message header, and at what is new.
+    expect(reads(bytes) / bytes.length).toBeLessThan(20);
+  });
+});
+
+describe('the work of reading a hello at once', () => {
+  it('does not touch what only has to be skipped', () => {
+    const counter = { reads: 0 };
+    const bytes = inRecords(clientHello({ serverName: 'a.test', padToBytes: 16_000 }));
+    parseClientHello(counting(bytes, counter));
+    expect(counter.reads).toBeLessThan(150);
+  });
+});
+
+/** Bytes read in all the calls that a hello takes which arrives byte by byte. */
+function reads(bytes: Uint8Array | undefined): number {
+  const counter = { reads: 0 };
+  let progress: unknown;
+  let kind = 'more';
+  for (let length = 1; bytes !== undefined && length <= bytes.length; length++) {
+    const verdict = parseClientHello(counting(bytes.subarray(0, length), counter), progress);
+    kind = verdict.kind;
+    if (verdict.kind === 'more') progress = verdict.progress;
+  }
+  expect(kind).toBe('hello');
+  return counter.reads;
+}
+
+/** `bytes`, with every element that is read counted. Methods work as ever, but what they read is counted whole. */
+function counting(bytes: Uint8Array, counter: { reads: number }): Uint8Array {
+  return new Proxy(bytes, {
+    get(target, key) {
+      if (typeof key === 'string' && /^\d+$/.test(key)) counter.reads++;
+      const value: unknown = Reflect.get(target, key, target);
+      if (typeof value === 'function' || key === 'buffer') counter.reads += target.length;
+      return typeof value === 'function' ? (value.bind(target) as unknown) : value;
+    },
+  });
+}

@@ -1,0 +1,286 @@
+import { once } from 'node:events';
+import { createServer } from 'node:net';
+import type { AddressInfo, Socket } from 'node:net';
+
+/** What a hello says. Every field has a default that a real client would choose; all bytes are the same on each call. */
+export interface ClientHelloOptions {
+  /** The host name of the `server_name` extension; bytes as they are, so that they may be wrong. Absent: no extension. */
+  readonly serverName?: string | Uint8Array;
+  /** The whole list of the `server_name` extension, instead of `serverName`: several names, other types, or none. */
+  readonly serverNames?: readonly ServerNameEntry[];
+  /** Protocols of the ALPN extension. Absent: no extension. */
+  readonly alpn?: readonly string[];
+  /** Versions of `supported_versions`, by default TLS 1.3 and 1.2; `absent` leaves the extension out. */
+  readonly versions?: readonly number[] | 'absent';
+  /** The version in the hello itself, by default TLS 1.2 as RFC 8446, 4.1.2 wants it. */
+  readonly legacyVersion?: number;
+  /** Adds the values of RFC 8701 where browsers do: ciphers, groups, key shares, versions, a first and a late extension. */
+  readonly grease?: boolean;
+  /** Shares of `key_share`, by default X25519 alone; `[X25519_MLKEM768, X25519]` pushes a hello past one TCP segment. */
+  readonly keyShares?: readonly KeyShare[];
+  /** 0 to 32 bytes where RFC 8446 is kept; by default 32, as its compatibility mode wants. */
+  readonly sessionIdBytes?: number;
+  /** By default those of TLS 1.3 and some of 1.2. */
+  readonly cipherSuites?: readonly number[];
+  /** Pads the handshake message to this many bytes, its header included (RFC 7685), when it is shorter by 4 or more. */
+  readonly padToBytes?: number;
+  /** Encrypted ClientHello: `outer` as a client sends it, `inner` as a decrypting front forwards it (RFC 9849, section 5). */
+  readonly ech?: 'outer' | 'inner';
+  /** Offers early data, with the pre-shared key that it needs. */
+  readonly earlyData?: boolean;
+  /** Offers to resume a session; this extension is the last (RFC 8446, 4.2.11). */
+  readonly preSharedKey?: boolean;
+  /** More extensions, whatever they hold, after the others; `none` leaves the whole field out, as SSL 3.0 does. */
+  readonly extensions?: readonly Extension[] | 'none';
+  /** Puts the extensions into another order, drops or doubles some. */
+  readonly order?: (extensions: readonly Extension[]) => readonly Extension[];
+}
+
+/** One entry of the list of server names. */
+export interface ServerNameEntry {
+  /** 0 is `host_name`; no other has been assigned. */
+  readonly type: number;
+  readonly name: string | Uint8Array;
+}
+
+/** An extension by its number, and the bytes after its length. */
+export interface Extension {
+  readonly type: number;
+  readonly body: Uint8Array;
+}
+
+/** A key share: what it holds is of no interest here, only how much that is. */
+export interface KeyShare {
+  /** Number of the group in IANA's registry "TLS Supported Groups". */
+  readonly group: number;
+  readonly bytes: number;
+}
+
+/** The share that every client sends. */
+export const X25519: KeyShare = { group: 0x001d, bytes: 32 };
+/** The hybrid post-quantum share of today's browsers: the public key of ML-KEM-768 and one of X25519. */
+export const X25519_MLKEM768: KeyShare = { group: 0x11ec, bytes: 1184 + 32 };
+
+/**
+ * A ClientHello as a handshake message: its four-byte header, then the hello (RFC 8446, 4.1.2), without a record round it.
+ * {@link inRecords} makes of it what goes over the wire.
+ */
+export function clientHello(options: ClientHelloOptions = {}): Uint8Array {
+  const message = build(options, undefined);
+  const missingBytes = (options.padToBytes ?? 0) - message.length - EXTENSION_HEADER_BYTES;
+  return missingBytes < 0 ? message : build(options, missingBytes);
+}
+
+/**
+ * A handshake message in records of `size` bytes each, the last as long as needed; headers not counted. By default as few
+ * records as possible. The version in their headers is 0x0301, as clients choose it (RFC 8446, 5.1).
+ */
+export function inRecords(message: Uint8Array, size: number = MAX_FRAGMENT_BYTES): Uint8Array {
+  const records: Uint8Array[] = [];
+  for (let at = 0; at < message.length; at += size) {
+    records.push(record(HANDSHAKE, message.subarray(at, at + size)));
+  }
+  return join(records);
+}
+
+/** One record, whatever its type and content. */
+export function record(type: number, fragment: Uint8Array, version = 0x0301): Uint8Array {
+  return join([uint8(type), uint16(version), vector16(fragment)]);
+}
+
+/** Every part of `bytes` from its start that holds at least one byte and not all, the shortest first. */
+export function* everyPrefix(bytes: Uint8Array): Generator<Uint8Array, void, void> {
+  for (let length = 1; length < bytes.length; length++) yield bytes.subarray(0, length);
+}
+
+/** Every way to send `bytes` in two pieces, neither of them empty. */
+export function* everySplit(bytes: Uint8Array): Generator<readonly [Uint8Array, Uint8Array], void, void> {
+  for (const head of everyPrefix(bytes)) yield [head, bytes.subarray(head.length)];
+}
+
+/**
+ * Records what a real client sends first: listens on a free port of 127.0.0.1, has `start` make a client connect there, and
+ * takes all that it sends until its hello is whole. The client then sees its connection closed; whatever else becomes of it is
+ * the caller's. Rejects when the client ends too early, or with what `start` throws.
+ */
+export async function recordHello(start: (port: number) => void): Promise<Uint8Array> {
+  const server = createServer();
+  try {
+    server.listen(0, '127.0.0.1');
+    await once(server, 'listening');
+    const connection = once(server, 'connection');
+    start((server.address() as AddressInfo).port);
+    const [socket] = (await connection) as [Socket];
+    return await takeHello(socket);
+  } finally {
+    server.close();
+  }
+}
+
+const HANDSHAKE = 22;
+const CLIENT_HELLO = 1;
+const RECORD_HEADER_BYTES = 5;
+const MESSAGE_HEADER_BYTES = 4;
+const EXTENSION_HEADER_BYTES = 4;
+// RFC 8446, 5.1.
+const MAX_FRAGMENT_BYTES = 2 ** 14;
+
+const TLS12 = 0x0303;
+const TLS13 = 0x0304;
+// TLS_AES_128_GCM_SHA256, two more of TLS 1.3, and four of TLS 1.2 with ECDHE.
+const CIPHER_SUITES = [0x1301, 0x1302, 0x1303, 0xc02b, 0xc02f, 0xc02c, 0xc030];
+// ECDSA on P-256 with SHA-256, and the two usual ones of RSA.
+const SIGNATURES = [0x0403, 0x0804, 0x0401];
+// Two of RFC 8701's sixteen, so that the first and the late extension differ as they must.
+const GREASE = 0x3a3a;
+const GREASE_LATE = 0xeaea;
+
+// https://www.iana.org/assignments/tls-extensiontype-values
+const SERVER_NAME = 0;
+const SUPPORTED_GROUPS = 10;
+const SIGNATURE_ALGORITHMS = 13;
+const ALPN = 16;
+const PADDING = 21;
+const EXTENDED_MASTER_SECRET = 23;
+const PRE_SHARED_KEY = 41;
+const EARLY_DATA = 42;
+const SUPPORTED_VERSIONS = 43;
+const PSK_KEY_EXCHANGE_MODES = 45;
+const KEY_SHARE = 51;
+const ENCRYPTED_CLIENT_HELLO = 0xfe0d;
+
+function build(options: ClientHelloOptions, paddingBytes: number | undefined): Uint8Array {
+  const hello = join([
+    uint16(options.legacyVersion ?? TLS12),
+    filler(32),
+    vector8(filler(options.sessionIdBytes ?? 32)),
+    vector16(join([...greased(options, GREASE), ...(options.cipherSuites ?? CIPHER_SUITES)].map(uint16))),
+    vector8(uint8(0)),
+    ...(options.extensions === 'none' ? [] : [extensionBlock(options, paddingBytes)]),
+  ]);
+  return join([uint8(CLIENT_HELLO), uint8(hello.length >> 16), uint16(hello.length & 0xffff), hello]);
+}
+
+function extensionBlock(options: ClientHelloOptions, paddingBytes: number | undefined): Uint8Array {
+  const all = [
+    ...greased(options, GREASE).map((type) => ({ type, body: NOTHING })),
+    ...nameExtensions(options),
+    ...negotiation(options),
+    ...(options.ech === undefined ? [] : [encryptedHello(options.ech)]),
+    ...(options.earlyData === true ? [{ type: EARLY_DATA, body: NOTHING }] : []),
+    ...(Array.isArray(options.extensions) ? (options.extensions as readonly Extension[]) : []),
+    ...greased(options, GREASE_LATE).map((type) => ({ type, body: uint8(0) })),
+    ...(paddingBytes === undefined ? [] : [{ type: PADDING, body: new Uint8Array(paddingBytes) }]),
+    ...(options.preSharedKey === true || options.earlyData === true ? [preSharedKey()] : []),
+  ];
+  const ordered = options.order?.(all) ?? all;
+  return vector16(join(ordered.map(({ type, body }) => join([uint16(type), vector16(body)]))));
+}
+
+function nameExtensions({ serverName, serverNames, alpn }: ClientHelloOptions): readonly Extension[] {
+  const names = serverNames ?? (serverName === undefined ? undefined : [{ type: 0, name: serverName }]);
+  const entries = names?.map(({ type, name }) => join([uint8(type), vector16(toBytes(name))]));
+  const protocols = alpn?.map((protocol) => vector8(toBytes(protocol)));
+  return [
+    ...(entries === undefined ? [] : [{ type: SERVER_NAME, body: vector16(join(entries)) }]),
+    ...(protocols === undefined ? [] : [{ type: ALPN, body: vector16(join(protocols)) }]),
+  ];
+}
+
+function negotiation(options: ClientHelloOptions): readonly Extension[] {
+  const { versions = [TLS13, TLS12], keyShares = [X25519] } = options;
+  const greaseShares = greased(options, GREASE).map((group) => ({ group, bytes: 1 }));
+  const shares = [...greaseShares, ...keyShares];
+  return [
+    { type: EXTENDED_MASTER_SECRET, body: NOTHING },
+    { type: SUPPORTED_GROUPS, body: vector16(join(shares.map(({ group }) => uint16(group)))) },
+    { type: SIGNATURE_ALGORITHMS, body: vector16(join(SIGNATURES.map(uint16))) },
+    { type: PSK_KEY_EXCHANGE_MODES, body: vector8(uint8(1)) },
+    { type: KEY_SHARE, body: vector16(join(shares.map(keyShare))) },
+    ...(versions === 'absent' ? [] : [supportedVersions([...greased(options, GREASE), ...versions])]),
+  ];
+}
+
+function keyShare({ group, bytes }: KeyShare): Uint8Array {
+  return join([uint16(group), vector16(filler(bytes))]);
+}
+
+function supportedVersions(versions: readonly number[]): Extension {
+  return { type: SUPPORTED_VERSIONS, body: vector8(join(versions.map(uint16))) };
+}
+
+/** RFC 9849, section 5: type, cipher suite, configuration id, encapsulated key, encrypted hello. */
+function encryptedHello(kind: 'outer' | 'inner'): Extension {
+  const outer = [uint8(0), uint16(1), uint16(1), uint8(42), vector16(filler(32)), vector16(filler(208))];
+  return { type: ENCRYPTED_CLIENT_HELLO, body: kind === 'inner' ? uint8(1) : join(outer) };
+}
+
+/** RFC 8446, 4.2.11: one ticket with its age, and one binder of SHA-256's size. */
+function preSharedKey(): Extension {
+  const identity = join([vector16(filler(192)), filler(4)]);
+  return { type: PRE_SHARED_KEY, body: join([vector16(identity), vector16(vector8(filler(32)))]) };
+}
+
+function greased({ grease }: ClientHelloOptions, value: number): readonly number[] {
+  return grease === true ? [value] : [];
+}
+
+function toBytes(text: string | Uint8Array): Uint8Array {
+  return typeof text === 'string' ? Buffer.from(text, 'latin1') : text;
+}
+
+const NOTHING = new Uint8Array(0);
+
+/** Bytes in place of random ones, so that a test that fails can be run again. */
+function filler(length: number): Uint8Array {
+  return Uint8Array.from({ length }, (_, index) => (index * 151 + length) & 0xff);
+}
+
+function uint8(value: number): Uint8Array {
+  return Uint8Array.of(value);
+}
+
+function uint16(value: number): Uint8Array {
+  return Uint8Array.of(value >> 8, value & 0xff);
+}
+
+function vector8(content: Uint8Array): Uint8Array {
+  return join([uint8(content.length), content]);
+}
+
+function vector16(content: Uint8Array): Uint8Array {
+  return join([uint16(content.length), content]);
+}
+
+function join(parts: readonly Uint8Array[]): Uint8Array {
+  const length = parts.reduce((sum, part) => sum + part.length, 0);
+  const whole = new Uint8Array(length);
+  let at = 0;
+  for (const part of parts) {
+    whole.set(part, at);
+    at += part.length;
+  }
+  return whole;
+}
+
+async function takeHello(socket: Socket): Promise<Uint8Array> {
+  let received: Uint8Array = NOTHING;
+  // Leaving the loop destroys the socket.
+  for await (const chunk of socket as AsyncIterable<Uint8Array>) {
+    received = join([received, chunk]);
+    if (holdsMessage(received)) return received;
+  }
+  throw new Error(`expected a whole ClientHello, found the end after ${received.length} bytes`);
+}
+
+/** Whether the records at the start of `bytes` hold a whole handshake message: written apart from the parser that it tests. */
+function holdsMessage(bytes: Uint8Array): boolean {
+  const fragments: Uint8Array[] = [];
+  for (let at = 0; at + RECORD_HEADER_BYTES <= bytes.length;) {
+    const start = at + RECORD_HEADER_BYTES;
+    at = start + Buffer.from(bytes).readUInt16BE(at + 3);
+    fragments.push(bytes.subarray(start, at));
+  }
+  const message = Buffer.from(join(fragments));
+  return message.length >= MESSAGE_HEADER_BYTES && message.length >= MESSAGE_HEADER_BYTES + message.readUIntBE(1, 3);
+}
