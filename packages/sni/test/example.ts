@@ -9,4 +9,5 @@ export async function serverNameOf(socket: AsyncIterable<Uint8Array>): Promise<s
     if (verdict.kind === 'reject') throw new Error(`${verdict.reason}: ${verdict.detail}`);
     progress = verdict.progress;
   }
+  return undefined;
 }

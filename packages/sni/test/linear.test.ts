@@ -4,10 +4,10 @@ import { parseClientHello } from '../src/index.ts';
 
 describe('the work of reading a hello byte by byte', () => {
   it.each([1, 17, 512, 2 ** 14])('doubles when the hello does, in records of %i bytes', (size) => {
-    const [short, long] = [8_000, 16_000].map((padToBytes) =>
-      inRecords(clientHello({ serverName: 'a.test', padToBytes }), size),
-    );
-    expect(reads(long) / reads(short)).toBeLessThan(2.1);
+    const [short, long] = [8_000, 16_000].map((padToBytes) => {
+      return reads(inRecords(clientHello({ serverName: 'a.test', padToBytes }), size));
+    });
+    expect(Number(long) / Number(short)).toBeLessThan(2.1);
   });
 
   it.each([1, 17, 512, 2 ** 14])('is a few reads a byte, in records of %i bytes', (size) => {
@@ -27,11 +27,11 @@ describe('the work of reading a hello at once', () => {
 });
 
 /** Bytes read in all the calls that a hello takes which arrives byte by byte. */
-function reads(bytes: Uint8Array | undefined): number {
+function reads(bytes: Uint8Array): number {
   const counter = { reads: 0 };
   let progress: unknown;
   let kind = 'more';
-  for (let length = 1; bytes !== undefined && length <= bytes.length; length++) {
+  for (let length = 1; length <= bytes.length; length++) {
     const verdict = parseClientHello(counting(bytes.subarray(0, length), counter), progress);
     kind = verdict.kind;
     if (verdict.kind === 'more') progress = verdict.progress;
