@@ -1,10 +1,7 @@
 import type { Problem } from '@meshgate/core';
 import { type ParseError, parse as parseJson, printParseErrorCode } from 'jsonc-parser';
 import { type Alias, Document, LineCounter, parseDocument, visit, type YAMLError } from 'yaml';
-import { Field } from './field.ts';
-
-/** A place in a file. Lines and columns count from 1. */
-export type Place = NonNullable<Problem['at']>;
+import { Field, type Place } from './field.ts';
 
 /** What became of a text. */
 export type Opened =

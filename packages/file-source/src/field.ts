@@ -1,7 +1,9 @@
 import type { Problem } from '@meshgate/core';
 import { closestMatch } from 'leven';
 import { type Document, isAlias, isMap, isScalar, isSeq, type Node, type Scalar } from 'yaml';
-import type { Place } from './document.ts';
+
+/** A place in a file. Lines and columns count from 1. */
+export type Place = NonNullable<Problem['at']>;
 
 /** What a text was read as. */
 export type Parsed<Value> =

@@ -44,7 +44,7 @@ export async function filesIn(folder: string, endings: readonly string[]): Promi
 }
 
 /** Hidden files are not for reading: editors keep their swap files there, and Kubernetes what its links point to. */
-export function isWanted(name: string, endings: readonly string[]): boolean {
+function isWanted(name: string, endings: readonly string[]): boolean {
   return !name.startsWith('.') && endings.some((ending) => name.endsWith(ending));
 }
 
@@ -91,7 +91,7 @@ function summed(outcomes: readonly Outcome[]): FilesRead {
 }
 
 function identity(outcome: Outcome): readonly string[] {
-  return 'text' in outcome ? [outcome.file, outcome.text] : [outcome.message];
+  return 'text' in outcome ? [outcome.file, outcome.text] : [outcome.at?.file ?? '', outcome.message];
 }
 
 /** A short digest of `texts`: it tells a change from none, and nobody gains by forging it. */

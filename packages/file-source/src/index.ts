@@ -9,6 +9,6 @@ export type { RouteFile } from './routes/route-file.ts';
 
 // For other files that are read with the same care: values with the places where they stand.
 export { openDocument, openValue } from './document.ts';
-export type { Opened, Place } from './document.ts';
+export type { Opened } from './document.ts';
 export { DURATION_FORM, MAX_TIMER_MS, parseDuration } from './duration.ts';
-export type { Field, Parsed } from './field.ts';
+export type { Field, Parsed, Place } from './field.ts';

@@ -180,6 +180,24 @@ describe('a folder that is followed', () => {
     expect(empty.at(-1)).toBe('one,two');
   });
 
+  it('says of each file why it cannot be read', async () => {
+    const folder = await temporary();
+    await writeFile(join(folder, 'a.yaml'), routes('one'));
+    const seen = follow(fileSource({ path: folder, pollMs: 0 }));
+    await seen.next();
+    for (const name of ['b.yaml', 'c.yaml']) {
+      await symlink('nowhere', join(folder, name));
+      const expected = `${join(folder, name)}:1:1: cannot be read: no such file or directory`;
+      expect((await seen.next()).warnings?.[0]).toBe(expected);
+      await rename(join(folder, name), join(folder, '.hidden'));
+      expect((await seen.next()).warnings).toBeUndefined();
+    }
+    await writeFile(join(folder, 'd.yaml'), Buffer.from([0xff, 0xfe]));
+    expect((await seen.next()).warnings?.[0]).toContain(
+      'd.yaml:1:1: cannot be read: expected UTF-8, found other bytes',
+    );
+  });
+
   it('may be replaced whole', async () => {
     const root = await temporary();
     const folder = join(root, 'routes.d');
