@@ -1,1 +1,18 @@
-export {};
+// For the daemon and for embedders: a mesh gateway in Consul.
+export { consulParts, consulSource } from './gateway.ts';
+export type { ConsulOptions, ConsulParts } from './gateway.ts';
+export { optionsOf, parseSettings } from './options.ts';
+export type { ConsulSettings } from './options.ts';
+export { consulPlugin } from './plugin.ts';
+export { registrationOf } from './registration.ts';
+export type { RegisterOptions, Registration, RegistrationBody } from './registration.ts';
+
+// For others who talk to an agent, and for meshes described in Consul's terms without one.
+export { AgentError, DEFAULT_ADDRESS, openAgent } from './agent.ts';
+export type { Agent, AgentOptions, Answer, Question } from './agent.ts';
+export { blockingQuery, hashQuery } from './blocking-query.ts';
+export type { Change, Watched } from './blocking-query.ts';
+export { definitionOf } from './definition.ts';
+export type { Definition } from './definition.ts';
+export { instancesOf, resolversOf } from './records.ts';
+export type { TokenOptions } from './token.ts';

@@ -1,0 +1,220 @@
+import { Pool } from 'undici';
+import type { Dispatcher } from 'undici';
+import { tokenReader } from './token.ts';
+import type { TokenOptions } from './token.ts';
+
+/** How to reach the local Consul agent. */
+export interface AgentOptions extends TokenOptions {
+  /**
+   * `http://127.0.0.1:8500`, `https://…`, `127.0.0.1:8500`, or `unix:///run/consul.sock`. The default when absent is
+   * {@link DEFAULT_ADDRESS}.
+   */
+  readonly address?: string;
+  /** Certificate authorities (PEM) to which the agent's certificate must lead; the system's when absent. */
+  readonly ca?: string | readonly string[];
+  /** Client certificate (PEM) to show to the agent, with its key. */
+  readonly cert?: string;
+  readonly key?: string;
+  /** Name to ask for and to check in the agent's certificate, where it is not the address. */
+  readonly tlsServerName?: string;
+  /** Sent with every query when set. Only Consul Enterprise knows namespaces and partitions. */
+  readonly namespace?: string;
+  readonly partition?: string;
+}
+
+/** Where an agent listens unless told otherwise. */
+export const DEFAULT_ADDRESS = 'http://127.0.0.1:8500';
+
+/** One answer of the agent with status 200, or 404 where that was allowed for. */
+export interface Answer {
+  /** The body as it came: equal texts are equal answers. */
+  readonly text: string;
+  /** `X-Consul-Index`; absent where an endpoint does not block by index. */
+  readonly index?: number;
+  /** `X-Consul-ContentHash`: for the endpoints that block by hash. */
+  readonly hash?: string;
+  /** The agent left things out because the token may not see them. Only newer Consul says so. */
+  readonly filtered: boolean;
+  readonly found: boolean;
+}
+
+/** One question. */
+export interface Question {
+  readonly method?: 'GET' | 'PUT';
+  /** Below `/v1/`, without a question mark. */
+  readonly path: string;
+  readonly query?: Readonly<Record<string, string>>;
+  readonly body?: unknown;
+  /** A 404 is an answer (`found: false`), not an error. */
+  readonly mayBeMissing?: boolean;
+  /** How long the agent may hold the answer back, in milliseconds: added to the timeout. */
+  readonly holdMs?: number;
+  /** How long the answer may take beside that, in milliseconds; 10 s when absent. */
+  readonly timeoutMs?: number;
+}
+
+/** An agent that cannot be reached, refuses, or does not answer in the form that Consul answers in. */
+export class AgentError extends Error {
+  override readonly name = 'AgentError';
+  /** The HTTP status; absent when there was no answer. */
+  readonly status: number | undefined;
+  /** What the agent itself said, shortened; `''` when there was no answer. */
+  readonly complaint: string;
+
+  constructor(message: string, options: ErrorOptions & { readonly status?: number; readonly complaint?: string } = {}) {
+    super(message, options);
+    this.status = options.status;
+    this.complaint = options.complaint ?? '';
+  }
+}
+
+/** A connection to the agent. Whoever opens one closes it. */
+export interface Agent {
+  /** Rejects with an {@link AgentError}, or with the signal's reason once it aborts. */
+  ask(question: Question, signal: AbortSignal): Promise<Answer>;
+  /** When it last answered, in milliseconds of the monotonic clock; 0 when it never has. */
+  readonly lastAnswerAt: number;
+  /** Closes every socket at once; questions under way reject. */
+  close(): Promise<void>;
+}
+
+/**
+ * Opens an agent. Throws an {@link AgentError} when the address cannot be read; nothing is connected yet.
+ *
+ * @param sockets at most so many at a time: further questions wait for a free one
+ */
+export function openAgent(options: AgentOptions, sockets: number): Agent {
+  const { origin, socketPath } = originOf(options.address ?? DEFAULT_ADDRESS);
+  const token = tokenReader(options);
+  const pool = new Pool(origin, {
+    connections: sockets,
+    maxResponseSize: MAX_ANSWER_BYTES,
+    connect: { ...tlsOf(options), ...(socketPath === undefined ? {} : { socketPath }), timeout: CONNECT_TIMEOUT_MS },
+  });
+  let lastAnswerAt = 0;
+  return {
+    ask,
+    close: () => pool.destroy(),
+    get lastAnswerAt() {
+      return lastAnswerAt;
+    },
+  };
+
+  async function ask(question: Question, signal: AbortSignal): Promise<Answer> {
+    try {
+      const answer = await answerOf(question, await send(question, signal));
+      lastAnswerAt = performance.now();
+      return answer;
+    } catch (reason) {
+      signal.throwIfAborted();
+      throw reason instanceof AgentError ? reason : unreachable(question, reason);
+    }
+  }
+
+  async function send(question: Question, signal: AbortSignal): Promise<Dispatcher.ResponseData> {
+    const { method = 'GET', path, query = {}, body, holdMs = 0, timeoutMs = ANSWER_TIMEOUT_MS } = question;
+    const secret = await token();
+    const request = (): Promise<Dispatcher.ResponseData> =>
+      pool.request({
+        method,
+        path: `/v1/${path}`,
+        query: { ...scopeOf(options), ...query },
+        headers: secret === undefined ? {} : { 'x-consul-token': secret },
+        ...(body === undefined ? {} : { body: JSON.stringify(body) }),
+        headersTimeout: timeoutMs + holdMs,
+        bodyTimeout: ANSWER_TIMEOUT_MS,
+        signal,
+      });
+    return request().catch((reason: unknown) => {
+      // The agent may close an idle connection in the moment in which it is used again: that says nothing about the agent.
+      if (signal.aborted || !isReset(reason)) throw reason;
+      return request();
+    });
+  }
+
+  function unreachable({ path }: Question, reason: unknown): AgentError {
+    const why = reason instanceof Error ? reason.message || reason.name : String(reason);
+    return new AgentError(`Consul agent at ${options.address ?? DEFAULT_ADDRESS}: /v1/${path}: ${why}`, {
+      cause: reason,
+    });
+  }
+}
+
+// A healthy agent answers the largest of these questions in a tenth of a second; one without a leader holds them for 7 s.
+const ANSWER_TIMEOUT_MS = 10_000;
+const CONNECT_TIMEOUT_MS = 5_000;
+// 20 times the answer of 5,000 services: whoever sends more is not an agent.
+const MAX_ANSWER_BYTES = 256 * 1024 * 1024;
+const LONGEST_COMPLAINT = 300;
+
+async function answerOf({ path, mayBeMissing = false }: Question, response: Dispatcher.ResponseData): Promise<Answer> {
+  const { statusCode: status, headers } = response;
+  const text = await response.body.text();
+  if (status !== 200 && !(status === 404 && mayBeMissing)) {
+    const complaint = text.trim().slice(0, LONGEST_COMPLAINT);
+    throw new AgentError(`Consul agent: /v1/${path}: expected status 200, found ${status}: ${complaint}`, {
+      status,
+      complaint,
+    });
+  }
+  const index = Number(headers['x-consul-index']);
+  const hash = headers['x-consul-contenthash'];
+  return {
+    text,
+    ...(Number.isSafeInteger(index) && index >= 0 ? { index } : {}),
+    ...(typeof hash === 'string' ? { hash } : {}),
+    filtered: headers['x-consul-results-filtered-by-acls'] === 'true',
+    found: status === 200,
+  };
+}
+
+/**
+ * The JSON of an answer as `read` makes it out.
+ *
+ * @param read gives `undefined` for what has not the form expected
+ */
+export function parsed<T>(
+  { text }: Pick<Answer, 'text'>,
+  path: string,
+  expected: string,
+  read: (json: unknown) => T | undefined,
+): T {
+  const value = read(jsonOf(text));
+  if (value !== undefined) return value;
+  throw new AgentError(`Consul agent: /v1/${path}: expected ${expected}, found ${text.slice(0, 80) || 'nothing'}`);
+}
+
+function jsonOf(text: string): unknown {
+  try {
+    return JSON.parse(text) as unknown;
+  } catch {
+    return undefined;
+  }
+}
+
+function isReset(reason: unknown): boolean {
+  const code = reason instanceof Error && 'code' in reason ? reason.code : undefined;
+  return code === 'ECONNRESET' || code === 'EPIPE' || code === 'UND_ERR_SOCKET';
+}
+
+function originOf(address: string): { readonly origin: string; readonly socketPath?: string } {
+  if (address.startsWith('unix://')) return { origin: 'http://localhost', socketPath: address.slice('unix://'.length) };
+  const withScheme = /^[a-z]+:\/\//i.test(address) ? address : `http://${address}`;
+  const url = URL.canParse(withScheme) ? new URL(withScheme) : undefined;
+  if (url !== undefined && (url.protocol === 'http:' || url.protocol === 'https:')) return { origin: url.origin };
+  throw new AgentError(`expected an address such as ${DEFAULT_ADDRESS} or unix:///run/consul.sock, found ${address}`);
+}
+
+function tlsOf({ ca, cert, key, tlsServerName }: AgentOptions): object {
+  return {
+    ...(ca === undefined ? {} : { ca: typeof ca === 'string' ? ca : [...ca] }),
+    ...(cert === undefined ? {} : { cert }),
+    ...(key === undefined ? {} : { key }),
+    ...(tlsServerName === undefined ? {} : { servername: tlsServerName }),
+  };
+}
+
+/** Left out unless set: the community edition answers 400 to a namespace. */
+function scopeOf({ namespace, partition }: AgentOptions): Record<string, string> {
+  return { ...(namespace ? { ns: namespace } : {}), ...(partition ? { partition } : {}) };
+}

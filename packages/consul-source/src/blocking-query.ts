@@ -1,0 +1,83 @@
+import { setTimeout as pause } from 'node:timers/promises';
+import type { Agent, Answer } from './agent.ts';
+
+/** Something to follow. */
+export interface Watched {
+  /** Below `/v1/`. */
+  readonly path: string;
+  readonly query?: Readonly<Record<string, string>>;
+  /** A 404 is an answer: the thing does not exist at the moment. */
+  readonly mayBeMissing?: boolean;
+}
+
+/** An answer that differs from the one before. */
+export interface Change extends Answer {
+  /** The index has gone backwards: the servers' state was restored or lost. */
+  readonly rewound: boolean;
+}
+
+/**
+ * Follows an answer of the agent by its index: yields it when first known, then at each change of its text. Ends when `signal`
+ * aborts; throws what the agent throws.
+ *
+ * A return of a blocking query is not a change, and an index is no measure of one: indexes cover whole tables, go backwards when
+ * servers are restored, and are never sent below 1, since 0 would make the query return at once.
+ */
+export async function* blockingQuery(agent: Agent, watched: Watched, signal: AbortSignal): AsyncGenerator<Change> {
+  let index = 0;
+  let before: string | undefined;
+  while (!signal.aborted) {
+    const answer = await agent.ask(questionAt(watched, index), signal);
+    const next = Math.max(answer.index ?? 0, 1);
+    const rewound = next < index;
+    if (rewound || answer.text !== before) yield { ...answer, rewound };
+    before = answer.text;
+    index = rewound ? 0 : next;
+    await pause(restMs(answer), undefined, { signal });
+  }
+}
+
+/**
+ * Follows an answer of the agent by the hash of its content, as {@link blockingQuery} does by index. A missing thing is asked
+ * for again, after a second at most, since there is no hash of what does not exist.
+ */
+export async function* hashQuery(agent: Agent, path: string, signal: AbortSignal): AsyncGenerator<Answer> {
+  let hash: string | undefined;
+  let before: Answer | undefined;
+  let missingRestMs = FIRST_MISSING_REST_MS;
+  while (!signal.aborted) {
+    const query = hash === undefined ? {} : { hash, wait: `${WAIT_MS / 1000}s` };
+    const answer = await agent.ask(
+      { path, query, mayBeMissing: true, holdMs: hash === undefined ? 0 : HOLD_MS },
+      signal,
+    );
+    if (before?.text !== answer.text || before.found !== answer.found) yield answer;
+    before = answer;
+    hash = answer.found ? answer.hash : undefined;
+    missingRestMs = answer.found ? FIRST_MISSING_REST_MS : Math.min(missingRestMs * 2, LONGEST_MISSING_REST_MS);
+    await pause(hash === undefined ? missingRestMs : MIN_REST_MS, undefined, { signal });
+  }
+}
+
+// A minute: a silent agent is noticed in that time, and six questions a minute are nothing to a healthy one.
+const WAIT_MS = 60_000;
+// The agent adds up to a sixteenth of the wait at random.
+const HOLD_MS = (WAIT_MS * 17) / 16;
+// What is about to be registered is found at once; what stays away costs a question a second.
+const FIRST_MISSING_REST_MS = 50;
+const LONGEST_MISSING_REST_MS = 1_000;
+// Bounds how often one query can be woken: writes to a table often come in bursts.
+const MIN_REST_MS = 20;
+// An agent makes some 30 MB of such answers a second and core, so that one query takes a third of a core at the worst.
+const MAX_CHARS_PER_MS = 10_000;
+
+function questionAt({ path, query = {}, mayBeMissing = false }: Watched, index: number): Parameters<Agent['ask']>[0] {
+  if (index === 0) return { path, query, mayBeMissing };
+  const blocking = { ...query, index: String(index), wait: `${WAIT_MS / 1000}s` };
+  return { path, query: blocking, mayBeMissing, holdMs: HOLD_MS };
+}
+
+/** The larger the answer, the longer the rest: what changes meanwhile comes with the next answer. */
+function restMs({ text }: Answer): number {
+  return Math.max(MIN_REST_MS, text.length / MAX_CHARS_PER_MS);
+}

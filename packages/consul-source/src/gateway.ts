@@ -1,0 +1,78 @@
+import { ConfigProblems } from '@meshgate/core';
+import type { ListenerSource, RouteSource, Service } from '@meshgate/core';
+import type { AgentOptions } from './agent.ts';
+import { definitionOf } from './definition.ts';
+import { listenerSource } from './listener-source.ts';
+import { Notices } from './notices.ts';
+import { registrationOf } from './registration.ts';
+import type { RegisterOptions, RegistrationBody } from './registration.ts';
+import { registrationService } from './registration-service.ts';
+import { routeSource } from './route-source.ts';
+
+/** A mesh gateway in Consul: which agent, and what the gateway is there. */
+export interface ConsulOptions extends AgentOptions {
+  /** Register the gateway, and take the registration back at the end. Absent: somebody else has registered it. */
+  readonly register?: RegisterOptions;
+  /** Service id of a gateway that somebody else has registered; the one mesh gateway of the agent when absent. */
+  readonly proxyId?: string;
+  /** The local datacenter; asked of Consul when absent. */
+  readonly datacenter?: string;
+  /** DNS domain of the agents; asked of the agent when absent, which takes `agent:read`, else `consul`. */
+  readonly dnsDomain?: string;
+}
+
+/** The parts of a mesh gateway that Consul configures. Each opens and closes its own sockets: 27 at most, all together. */
+export interface ConsulParts {
+  readonly routes: RouteSource;
+  readonly listeners: ListenerSource;
+  /** Keeps the registration up. Started before the listeners, stopped after them. */
+  readonly registration: Service;
+}
+
+/**
+ * Everything that a mesh gateway takes from the local Consul agent.
+ *
+ * @throws ConfigProblems when `register` is wrong; AgentError when the address is
+ */
+export function consulParts(options: ConsulOptions): ConsulParts {
+  const body = options.register === undefined ? undefined : bodyOf(options.register);
+  const id = body?.ID ?? options.proxyId;
+  const named = id === undefined ? {} : { id };
+  const { datacenter, dnsDomain, partition } = options;
+  const preset = {
+    ...named,
+    ...(datacenter === undefined ? {} : { datacenter }),
+    ...(dnsDomain === undefined ? {} : { dnsDomain }),
+    ...(partition === undefined ? {} : { partition }),
+  };
+  const notices = new Notices();
+  const expected = definitionOf(body && asRegistered(body));
+  return {
+    routes: routeSource({ agent: options, preset, notices, ...(expected === undefined ? {} : { expected }) }),
+    listeners: listenerSource({ agent: options, ...named, meanwhile: expected?.listeners ?? [] }),
+    registration: registrationService({
+      agent: options,
+      ...(body === undefined ? named : { body }),
+      onProblem: (problem) => notices.set('registration', problem),
+      onLeave: () => notices.leave(),
+    }),
+  };
+}
+
+/** The routes alone, for whoever needs no registration and no listeners. */
+export function consulSource(options: ConsulOptions): RouteSource {
+  return consulParts(options).routes;
+}
+
+function bodyOf(register: RegisterOptions): RegistrationBody {
+  const registration = registrationOf(register);
+  if (registration.kind === 'registration') return registration.body;
+  throw new ConfigProblems(
+    registration.problems.map((problem) => ({ ...problem, path: ['register', ...problem.path] })),
+  );
+}
+
+/** What the agent will answer for it: the name has another key there. */
+function asRegistered(body: RegistrationBody): unknown {
+  return { ...body, Service: body.Name };
+}

@@ -1,0 +1,146 @@
+// What is registered in the datacenter, told by one coarse query: enough to know which service has changed, so that only its
+// exact, documented health query is asked again.
+import { list, object, objects, text } from './json.ts';
+import type { JsonObject } from './json.ts';
+import { serviceKey } from './records.ts';
+
+/** A service in the datacenter's list. */
+export interface Listed {
+  readonly name: string;
+  readonly namespace: string;
+  /**
+   * Stands for everything that its Connect health can depend on, links of gateways aside: equal digests mean equal answers.
+   * Empty when nothing speaks Connect for it. `undefined`: not known, ask.
+   */
+  readonly digest: string | undefined;
+}
+
+/** Everything that is registered. */
+export interface Inventory {
+  /** Ordinary services, by `namespace/name`. Proxies and gateways are not among them: nobody asks for those by name. */
+  readonly services: ReadonlyMap<string, Listed>;
+  /** Terminating gateways and their digests, by `namespace/name` of the gateway. */
+  readonly terminatingGateways: ReadonlyMap<string, string>;
+  /** No node is visible. Every datacenter has nodes: the token may not read them. */
+  readonly blind: boolean;
+  /** Consul's own servers are not visible. Every datacenter has them: the token may not read all services. */
+  readonly partial: boolean;
+}
+
+/** Reads `internal/ui/nodes`: every node with its services and checks. `undefined` when the answer has another form. */
+export function inventoryOfNodes(json: unknown): Inventory | undefined {
+  if (!Array.isArray(json)) return undefined;
+  const nodes = objects(json).filter((node) => !text(node['PeerName']));
+  const digests = new Map<string, string[]>();
+  const names = new Map<string, Omit<Listed, 'digest'>>();
+  const gateways = new Map<string, string[]>();
+  for (const node of nodes) {
+    for (const entry of entriesOf(node)) {
+      const { service, namespace, kind } = entry;
+      if (kind === '') names.set(serviceKey(service, namespace), { name: service, namespace });
+      if (kind === TERMINATING_GATEWAY) push(gateways, serviceKey(service, namespace), entry.digest);
+      if (entry.speaksFor !== '') push(digests, serviceKey(entry.speaksFor, namespace), entry.digest);
+    }
+  }
+  return {
+    services: new Map(
+      Array.from(names, ([key, name]) => [key, { ...name, digest: digests.get(key)?.join(';') ?? '' }]),
+    ),
+    terminatingGateways: new Map(Array.from(gateways, ([key, parts]) => [key, parts.join(';')])),
+    blind: nodes.length === 0,
+    partial: !names.has(serviceKey(CONSUL, '')),
+  };
+}
+
+/** Reads `catalog/services`: names only, nothing of what is behind them. `undefined` when the answer has another form. */
+export function inventoryOfNames(json: unknown): Inventory | undefined {
+  const names = object(json);
+  if (names === undefined) return undefined;
+  const services = Object.keys(names).map(
+    (name) => [serviceKey(name, ''), { name, namespace: '', digest: undefined }] as const,
+  );
+  return { services: new Map(services), terminatingGateways: new Map(), blind: false, partial: !(CONSUL in names) };
+}
+
+/** Which services each terminating gateway stands in for: `*` for all. From the list of config entries. */
+export function linksOf(json: unknown): ReadonlyMap<string, readonly string[]> | undefined {
+  if (!Array.isArray(json)) return undefined;
+  return new Map(
+    objects(json).map((entry) => [
+      serviceKey(text(entry['Name']), text(entry['Namespace'])),
+      objects(entry['Services']).map((link) => serviceKey(text(link['Name']), text(link['Namespace']))),
+    ]),
+  );
+}
+
+/** For each service what its answer depends on: its own digest, and those of the terminating gateways linked to it. */
+export function digestsOf(
+  { services, terminatingGateways }: Inventory,
+  links: ReadonlyMap<string, readonly string[]>,
+): ReadonlyMap<string, string | undefined> {
+  const all = new Map(Array.from(services, ([key, { digest }]) => [key, digest]));
+  for (const [gateway, linked] of links) {
+    const digest = terminatingGateways.get(gateway);
+    if (digest === undefined) continue;
+    for (const key of linked.some((name) => name.endsWith('/*')) ? services.keys() : linked) {
+      const own = all.get(key);
+      if (own !== undefined) all.set(key, `${own}|${digest}`);
+    }
+  }
+  return all;
+}
+
+/** The name under which Consul's servers are registered. */
+export const CONSUL = 'consul';
+
+const TERMINATING_GATEWAY = 'terminating-gateway';
+
+/** One registration as far as it matters here. */
+interface Entry {
+  readonly service: string;
+  readonly namespace: string;
+  readonly kind: string;
+  /** The service for which it speaks Connect; `''` for none. */
+  readonly speaksFor: string;
+  readonly digest: string;
+}
+
+function entriesOf(node: JsonObject): readonly Entry[] {
+  const checks = checksByService(node);
+  const place = `${text(node['Node'])} ${text(node['Address'])} ${JSON.stringify([node['TaggedAddresses'], node['Meta']])}`;
+  const nodeDigest = `${place} ${checks.get('') ?? ''}`;
+  return objects(node['Services']).map((service) => {
+    const id = text(service['ID']);
+    // The index of its last change stands for the whole registration: address, port, weights, meta, tags.
+    const digest = `${nodeDigest} ${id}@${String(service['ModifyIndex'])} ${checks.get(id) ?? ''}`;
+    const kind = text(service['Kind']);
+    return {
+      service: text(service['Service']),
+      namespace: text(service['Namespace']),
+      kind,
+      speaksFor: spokenFor(service, kind),
+      digest,
+    };
+  });
+}
+
+function spokenFor(service: JsonObject, kind: string): string {
+  if (kind === 'connect-proxy') return text(object(service['Proxy'])?.['DestinationServiceName']);
+  return object(service['Connect'])?.['Native'] === true ? text(service['Service']) : '';
+}
+
+/** Checks and their status by the service id that they belong to; those of the node itself under `''`. */
+function checksByService(node: JsonObject): ReadonlyMap<string, string> {
+  const checks = new Map<string, string>();
+  for (const check of list(node['Checks'])) {
+    const { CheckID: id, Status: status, ServiceID: service } = object(check) ?? {};
+    checks.set(text(service), `${checks.get(text(service)) ?? ''} ${text(id)}=${text(status)}`);
+  }
+  return checks;
+}
+
+function push(map: Map<string, string[]>, key: string, value: string): void {
+  const values = map.get(key);
+  if (values === undefined) map.set(key, [value]);
+  else values.push(value);
+}

@@ -1,0 +1,16 @@
+import { definePlugin } from '@meshgate/core';
+import type { Plugin } from '@meshgate/core';
+import { consulParts } from './gateway.ts';
+import { optionsOf, parseSettings } from './options.ts';
+
+/** `use: consul`: routes, listeners and registration of a mesh gateway from the local Consul agent. */
+export const consulPlugin: Plugin = definePlugin({
+  name: 'consul',
+  parse: parseSettings,
+  setup(host, settings) {
+    const { routes, listeners, registration } = consulParts(optionsOf(settings, host.baseDir));
+    host.addSource(routes);
+    host.addListenerSource(listeners);
+    host.addService(registration);
+  },
+});

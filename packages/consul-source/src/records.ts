@@ -1,0 +1,110 @@
+// Consul's JSON turned into the records of the mesh. Field names are those of Consul's HTTP API.
+import type { Check, CheckStatus, GatewayGroup, Instance, Resolver } from '@meshgate/mesh';
+import { mapped, number, object, objects, text, texts } from './json.ts';
+import type { JsonObject } from './json.ts';
+
+/** One element of a health answer (a CheckServiceNode); `undefined` when it has not even a node and a service. */
+export function instanceOf(value: unknown): Instance | undefined {
+  const node = object(object(value)?.['Node']);
+  const service = object(object(value)?.['Service']);
+  if (node === undefined || service === undefined) return undefined;
+  const weights = object(service['Weights']);
+  return {
+    id: text(service['ID']) || text(service['Service']),
+    service: text(service['Service']),
+    kind: text(service['Kind']),
+    node: text(node['Node']),
+    nodeAddress: text(node['Address']),
+    nodeTaggedAddresses: texts(node['TaggedAddresses']),
+    address: text(service['Address']),
+    port: number(service['Port']),
+    taggedAddresses: mapped(service['TaggedAddresses'], taggedAddressOf),
+    ...(weights === undefined
+      ? {}
+      : { weights: { passing: number(weights['Passing']), warning: number(weights['Warning']) } }),
+    meta: texts(service['Meta']),
+    modifyIndex: number(service['ModifyIndex']),
+    checks: objects(object(value)?.['Checks']).map(checkOf),
+  };
+}
+
+/** A health answer; `undefined` when it is no list of instances. */
+export function instancesOf(json: unknown): readonly Instance[] | undefined {
+  if (!Array.isArray(json)) return undefined;
+  const instances = json.map(instanceOf).filter((instance) => instance !== undefined);
+  return instances.length === json.length ? instances : undefined;
+}
+
+/** The datacenter that the first node of a health answer is in; `undefined` when there is none. */
+export function datacenterOf(json: unknown): string | undefined {
+  return text(object(objects(json)[0]?.['Node'])?.['Datacenter']) || undefined;
+}
+
+/** The answer of `internal/federation-states/mesh-gateways`: gateways by datacenter. */
+export function gatewayGroupsOf(json: unknown): readonly GatewayGroup[] | undefined {
+  const byDatacenter = object(json);
+  if (byDatacenter === undefined) return undefined;
+  return Object.entries(byDatacenter).map(([datacenter, gateways]) => ({
+    datacenter,
+    gateways: instancesOf(gateways) ?? [],
+  }));
+}
+
+/** The list of service-resolvers, by `namespace/service`; see {@link serviceKey}. */
+export function resolversOf(json: unknown): ReadonlyMap<string, Resolver> | undefined {
+  if (!Array.isArray(json)) return undefined;
+  return new Map(
+    objects(json).map((entry) => [serviceKey(text(entry['Name']), text(entry['Namespace'])), resolverOf(entry)]),
+  );
+}
+
+/** What one service is known by: names are unique within a namespace. */
+export function serviceKey(service: string, namespace: string): string {
+  return `${namespace || 'default'}/${service}`;
+}
+
+/** A duration as Go writes it (`1m30s`, `250ms`) or as a number of nanoseconds, in milliseconds; `undefined` when it is neither. */
+export function durationMs(value: unknown): number | undefined {
+  if (typeof value === 'number') return value / NANOSECONDS_PER_MS;
+  const parts = [...text(value).matchAll(/(\d+(?:\.\d+)?)(ns|us|µs|ms|s|m|h)/g)];
+  if (parts.length === 0 || parts.map(([part]) => part).join('') !== value) return undefined;
+  return parts.reduce((sum, [, amount, unit]) => sum + Number(amount) * (UNIT_MS.get(unit ?? '') ?? 0), 0);
+}
+
+const NANOSECONDS_PER_MS = 1_000_000;
+const UNIT_MS: ReadonlyMap<string, number> = new Map([
+  ['ns', 1 / NANOSECONDS_PER_MS],
+  ['us', 1 / 1_000],
+  ['µs', 1 / 1_000],
+  ['ms', 1],
+  ['s', 1_000],
+  ['m', 60_000],
+  ['h', 3_600_000],
+]);
+
+function resolverOf(entry: JsonObject): Resolver {
+  const timeoutMs = Math.round(durationMs(entry['ConnectTimeout']) ?? 0);
+  const defaultSubset = text(entry['DefaultSubset']);
+  const loadBalancer = text(object(entry['LoadBalancer'])?.['Policy']);
+  return {
+    ...(timeoutMs > 0 ? { connectTimeoutMs: timeoutMs } : {}),
+    ...(defaultSubset === '' ? {} : { defaultSubset }),
+    ...(loadBalancer === '' ? {} : { loadBalancer }),
+    subsets: mapped(entry['Subsets'], (subset) => ({
+      filter: text(object(subset)?.['Filter']),
+      onlyPassing: object(subset)?.['OnlyPassing'] === true,
+    })),
+  };
+}
+
+function taggedAddressOf(value: unknown): { readonly address: string; readonly port: number } {
+  return { address: text(object(value)?.['Address']), port: number(object(value)?.['Port']) };
+}
+
+function checkOf(check: JsonObject): Check {
+  return { id: text(check['CheckID']), status: statusOf(check['Status']) };
+}
+
+function statusOf(status: unknown): CheckStatus {
+  return status === 'passing' || status === 'warning' || status === 'critical' ? status : 'unknown';
+}

@@ -1,0 +1,139 @@
+import { networkInterfaces } from 'node:os';
+import { parseEndpoint } from '@meshgate/core';
+import type { Endpoint, Problem } from '@meshgate/core';
+import { durationMs } from './records.ts';
+
+/** How the gateway registers itself: the flags of `consul connect envoy -gateway=mesh -register`. */
+export interface RegisterOptions {
+  /** Service name; `mesh-gateway` when absent. */
+  readonly service?: string;
+  /** Service id; the service's name when absent. */
+  readonly id?: string;
+  /** `IP:PORT` under which this datacenter reaches the gateway; port 443 on the agent's own address when absent. */
+  readonly address?: string;
+  /** `HOST:PORT` under which other datacenters reach it. */
+  readonly wanAddress?: string;
+  /** Listener names with the `IP:PORT` to listen on, in place of the addresses above. */
+  readonly bindAddresses?: Readonly<Record<string, string>>;
+  /** Carries the traffic of Consul's own servers too (WAN federation through gateways). */
+  readonly exposeServers?: boolean;
+  /** After this long with a failing check the agent forgets the gateway: a duration such as `6h`, which is the default. */
+  readonly deregisterAfterCritical?: string;
+}
+
+/** The body of `PUT /v1/agent/service/register`. */
+export type RegistrationBody = Readonly<Record<string, unknown>> & { readonly ID: string; readonly Name: string };
+
+/** A body, or everything that is wrong with the options; paths begin at them. */
+export type Registration =
+  | { readonly kind: 'registration'; readonly body: RegistrationBody }
+  | { readonly kind: 'invalid'; readonly problems: readonly Problem[] };
+
+/**
+ * What to register for a mesh gateway: word for word what Consul's own command sends, so that the two can replace each other.
+ *
+ * @param isLocal whether an IP address is assigned to an interface of this host
+ */
+export function registrationOf(
+  options: RegisterOptions,
+  isLocal: (ip: string) => boolean = isLocalAddress,
+): Registration {
+  const addresses = addressesOf(options);
+  const after = options.deregisterAfterCritical ?? DEREGISTER_AFTER;
+  const problems = [...addresses.problems, ...bindProblems(addresses, isLocal), ...durationProblems(after)];
+  if (problems.length > 0) return { kind: 'invalid', problems };
+  const { lan, wan } = addresses;
+  const name = options.service ?? 'mesh-gateway';
+  const [host, port] = [lan?.host ?? '', lan?.port ?? DEFAULT_PORT];
+  const tagged = { ...(lan ? { lan: addressBody(lan) } : {}), ...(wan ? { wan: addressBody(wan) } : {}) };
+  const config = bindConfig(addresses, isLocal);
+  const body = {
+    Kind: 'mesh-gateway',
+    Name: name,
+    ID: options.id ?? name,
+    Port: port,
+    ...(host === '' ? {} : { Address: host }),
+    ...(Object.keys(tagged).length === 0 ? {} : { TaggedAddresses: tagged }),
+    ...(options.exposeServers === true ? { Meta: { 'consul-wan-federation': '1' } } : {}),
+    ...(config === undefined ? {} : { Proxy: { Config: config } }),
+    Check: {
+      Name: 'mesh-gateway listening',
+      TCP: `${bracketed(host || '127.0.0.1')}:${port}`,
+      Interval: '10s',
+      DeregisterCriticalServiceAfter: after,
+    },
+  };
+  return { kind: 'registration', body };
+}
+
+/** Whether an interface of this host has this address. */
+export function isLocalAddress(ip: string): boolean {
+  const interfaces = Object.values(networkInterfaces()).flatMap((addresses) => addresses ?? []);
+  return interfaces.some(({ address }) => address === ip);
+}
+
+const DEFAULT_PORT = 443;
+const DEREGISTER_AFTER = '6h';
+
+interface Addresses {
+  readonly lan: Endpoint | undefined;
+  readonly wan: Endpoint | undefined;
+  readonly bind: Readonly<Record<string, Endpoint>>;
+  readonly problems: readonly Problem[];
+}
+
+function addressesOf({ address, wanAddress, bindAddresses = {} }: RegisterOptions): Addresses {
+  const problems: Problem[] = [];
+  const read = (value: string | undefined, ...path: readonly string[]): Endpoint | undefined => {
+    const endpoint = value === undefined ? undefined : parseEndpoint(value);
+    const isWrong = endpoint === undefined || endpoint.port === 0 || value?.includes('{{') === true;
+    if (value === undefined || !isWrong) return endpoint;
+    problems.push({ path, message: `expected an address such as 10.0.0.5:8443, found ${JSON.stringify(value)}` });
+    return undefined;
+  };
+  const bind = Object.entries(bindAddresses).map(
+    ([name, value]) => [name, read(value, 'bindAddresses', name)] as const,
+  );
+  return {
+    lan: read(address, 'address'),
+    wan: read(wanAddress, 'wanAddress'),
+    bind: Object.fromEntries(bind.filter((entry): entry is [string, Endpoint] => entry[1] !== undefined)),
+    problems,
+  };
+}
+
+/** A named address is bound; else lan and wan where both are this host's; else the registered address, which then must be. */
+function bindConfig({ lan, wan, bind }: Addresses, isLocal: (ip: string) => boolean): object | undefined {
+  if (Object.keys(bind).length > 0) {
+    const addresses = Object.entries(bind).map(([name, endpoint]) => [name, addressBody(endpoint)] as const);
+    return {
+      envoy_gateway_no_default_bind: true,
+      envoy_gateway_bind_addresses: Object.fromEntries(addresses),
+    };
+  }
+  if (lan === undefined || wan === undefined || !isLocal(lan.host) || !isLocal(wan.host)) return undefined;
+  return { envoy_gateway_no_default_bind: true, envoy_gateway_bind_tagged_addresses: true };
+}
+
+/** Unlike Consul's command, any address of the IPv4 loopback network will do: it can be bound without being assigned. */
+function bindProblems({ lan, bind }: Addresses, isLocal: (ip: string) => boolean): readonly Problem[] {
+  if (lan === undefined || Object.keys(bind).length > 0) return [];
+  if (isLocal(lan.host) || lan.host.startsWith('127.')) return [];
+  const message = `expected an address of this host, or bind addresses beside it, found ${lan.host}`;
+  return [{ path: ['address'], message }];
+}
+
+function durationProblems(after: string): readonly Problem[] {
+  if (durationMs(after) !== undefined) return [];
+  return [
+    { path: ['deregisterAfterCritical'], message: `expected a duration such as 6h, found ${JSON.stringify(after)}` },
+  ];
+}
+
+function addressBody({ host, port }: Endpoint): { readonly Address: string; readonly Port: number } {
+  return { Address: host, Port: port };
+}
+
+function bracketed(host: string): string {
+  return host.includes(':') ? `[${host}]` : host;
+}

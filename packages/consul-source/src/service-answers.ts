@@ -1,0 +1,149 @@
+import type { CatalogService, Instance, Resolver, Selection, Subset } from '@meshgate/mesh';
+import { AgentError, parsed } from './agent.ts';
+import type { Agent, Answer } from './agent.ts';
+import { CONSUL, digestsOf } from './inventory.ts';
+import type { Inventory, Listed } from './inventory.ts';
+import { instancesOf } from './records.ts';
+
+/** What decides which services are asked for, and which subsets of them. */
+export interface Registered {
+  readonly inventory: Inventory;
+  readonly resolvers: ReadonlyMap<string, Resolver>;
+  readonly links: ReadonlyMap<string, readonly string[]>;
+}
+
+/**
+ * The Connect health of every service of the datacenter, kept up to date in rounds: each asks again only for the services that
+ * have changed since the last one, over few sockets. One question for a service, and one more for each of its subsets, since
+ * Consul itself evaluates the filters.
+ */
+export class ServiceAnswers {
+  readonly #agent: Agent;
+  #known: ReadonlyMap<string, Known> = new Map();
+  #services: readonly CatalogService[] = [];
+
+  constructor(agent: Agent) {
+    this.#agent = agent;
+  }
+
+  /** The services as of the last round, in no particular order: the same list as before when none has changed. */
+  get services(): readonly CatalogService[] {
+    return this.#services;
+  }
+
+  /** The agent said that it left instances out, for want of permission. */
+  get filtered(): boolean {
+    return Array.from(this.#known.values()).some(({ filtered }) => filtered);
+  }
+
+  /** Everything is asked for anew in the next round, changed or not; what is known stays until then. */
+  doubt(): void {
+    this.#known = new Map(Array.from(this.#known, ([key, known]) => [key, { ...known, digest: undefined }]));
+  }
+
+  /** One round. Rejects when the agent fails; what was known before is then kept whole. */
+  async refresh({ inventory, resolvers, links }: Registered, signal: AbortSignal): Promise<void> {
+    const digests = digestsOf(inventory, links);
+    const next = new Map<string, Known>();
+    const changed: (readonly [key: string, listed: Listed, resolver: Resolver | undefined])[] = [];
+    for (const [key, listed] of inventory.services) {
+      const digest = digests.get(key);
+      const resolver = resolvers.get(key);
+      // Nothing speaks Connect for it: its answer would be empty. Consul's servers never do.
+      if (digest === '' || listed.name === CONSUL) continue;
+      const known = this.#known.get(key);
+      if (known !== undefined && isCurrent(known, digest, resolver)) next.set(key, known);
+      else changed.push([key, listed, resolver]);
+    }
+    await inParallel(changed, AT_A_TIME, async ([key, listed, resolver]) => {
+      const { service, filtered } = await this.#ask(listed, resolver, signal);
+      const asked = { digest: digests.get(key), resolver: JSON.stringify(resolver), filtered };
+      next.set(key, { ...asked, service: same(this.#known.get(key)?.service, service) });
+    });
+    this.#known = next;
+    const services = new Set(Array.from(next.values(), ({ service }) => service));
+    const isSame = services.size === this.#services.length && this.#services.every((service) => services.has(service));
+    if (!isSame) this.#services = [...services];
+  }
+
+  async #ask(
+    { name, namespace }: Listed,
+    resolver: Resolver | undefined,
+    signal: AbortSignal,
+  ): Promise<Pick<Known, 'service' | 'filtered'>> {
+    const path = `health/connect/${encodeURIComponent(name)}`;
+    const scope = namespace === '' ? {} : { ns: namespace };
+    const answer = await this.#agent.ask({ path, query: scope }, signal);
+    const instances = instancesIn(answer, path);
+    const subsets = instances.length === 0 ? [] : Object.entries(resolver?.subsets ?? {});
+    const selections = subsets.map(async ([subset, definition]) => {
+      const select = (filter: string): Promise<Answer> =>
+        this.#agent.ask({ path, query: { ...scope, filter } }, signal);
+      return [subset, await selectionOf(definition, instances, path, select)] as const;
+    });
+    const service = {
+      name,
+      ...(namespace === '' ? {} : { namespace }),
+      instances,
+      ...(resolver === undefined ? {} : { resolver }),
+      selections: Object.fromEntries(await Promise.all(selections)),
+    };
+    return { service, filtered: answer.filtered };
+  }
+}
+
+interface Known {
+  /** `undefined`: to be asked for again. */
+  readonly digest: string | undefined;
+  readonly resolver: string | undefined;
+  readonly filtered: boolean;
+  readonly service: CatalogService;
+}
+
+// More connections make the sweep of thousands of services no faster, and less room for everything else.
+const AT_A_TIME = 12;
+
+function isCurrent(known: Known, digest: string | undefined, resolver: Resolver | undefined): boolean {
+  return digest !== undefined && known.digest === digest && known.resolver === JSON.stringify(resolver);
+}
+
+/** The object that is known already, when it says the same: whoever derives from it can tell by identity that nothing changed. */
+function same(before: CatalogService | undefined, now: CatalogService): CatalogService {
+  return before !== undefined && JSON.stringify(before) === JSON.stringify(now) ? before : now;
+}
+
+function instancesIn(answer: Answer, path: string): readonly Instance[] {
+  return parsed(answer, path, 'a list of instances', instancesOf);
+}
+
+async function selectionOf(
+  { filter }: Subset,
+  instances: readonly Instance[],
+  path: string,
+  select: (filter: string) => Promise<Answer>,
+): Promise<Selection> {
+  if (filter === '') return { kind: 'selected', instances };
+  try {
+    return { kind: 'selected', instances: instancesIn(await select(filter), path) };
+  } catch (reason) {
+    if (!isRefusedFilter(reason)) throw reason;
+    return { kind: 'refused', reason: reason.complaint };
+  }
+}
+
+/** Consul accepts any text as a filter and says only here, with 400 or 500 by version, that it cannot be evaluated. */
+function isRefusedFilter(reason: unknown): reason is AgentError {
+  if (!(reason instanceof AgentError) || (reason.status !== 400 && reason.status !== 500)) return false;
+  return /boolean expression|selector|filter/i.test(reason.complaint);
+}
+
+/** Runs `work` over `items`, so many at a time; the first failure is thrown when none is under way any more. */
+async function inParallel<T>(items: readonly T[], atATime: number, work: (item: T) => Promise<void>): Promise<void> {
+  const queue = items.values();
+  const worker = async (): Promise<void> => {
+    for (const item of queue) await work(item);
+  };
+  const ends = await Promise.allSettled(Array.from({ length: Math.min(atATime, items.length) }, worker));
+  const failed = ends.find((end) => end.status === 'rejected');
+  if (failed !== undefined) throw failed.reason;
+}
