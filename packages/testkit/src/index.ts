@@ -1,1 +1,2 @@
-export {};
+export { needs } from './needs.ts';
+export type { DeclareSuite } from './needs.ts';

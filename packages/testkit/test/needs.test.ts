@@ -1,0 +1,20 @@
+import { afterEach, describe, expect, it, vi } from 'vitest';
+import { needs } from '../src/index.ts';
+
+describe('a suite that needs something', () => {
+  afterEach(() => vi.unstubAllEnvs());
+
+  it('is an ordinary suite where it is there', () => {
+    expect(needs('moon', true)).toBe(describe);
+  });
+
+  it('fails where it is required and missing, and says why', () => {
+    vi.stubEnv('MESHGATE_TEST_REQUIRE', 'sun, moon');
+    expect(() => needs('moon', 'new moon')).toThrow(/moon, which MESHGATE_TEST_REQUIRE names, found none: new moon/);
+  });
+
+  it('does not fail for what is required of others', () => {
+    vi.stubEnv('MESHGATE_TEST_REQUIRE', 'sun');
+    expect(() => needs('moon', 'new moon')).not.toThrow();
+  });
+});
