@@ -1,0 +1,102 @@
+// Everything that a package exports has a docstring: the symbol itself, and every member of it whose type does not say it all.
+// What a package offers is read in an editor first; a gap there is a question that somebody has to ask.
+//
+//   node scripts/check-docs.mjs          exit status 1 when something is undocumented, one line each
+import { existsSync, readdirSync } from 'node:fs';
+import { join, relative } from 'node:path';
+import ts from 'typescript';
+import { ROOT } from './workspace.mjs';
+
+/** Members that mean the same everywhere: their interface says the rest. */
+const PLAIN_MEMBERS = new Set(['constructor', 'name', 'message', 'toString']);
+
+const gaps = indexes().flatMap(undocumented);
+for (const gap of gaps) console.error(gap);
+process.exitCode = gaps.length === 0 ? 0 : 1;
+
+function indexes() {
+  const packages = readdirSync(join(ROOT, 'packages')).map((name) => join(ROOT, 'packages', name));
+  return packages.map((folder) => join(folder, 'src', 'index.ts')).filter((file) => existsSync(file));
+}
+
+/** What `index` exports without saying what it is, one line each. */
+function undocumented(index) {
+  const settings = join(index, '..', '..', 'tsconfig.json');
+  const { options } = ts.getParsedCommandLineOfConfigFile(
+    settings,
+    { noEmit: true },
+    { ...ts.sys, onUnRecoverableConfigFileDiagnostic },
+  );
+  const program = ts.createProgram([index], options);
+  const checker = program.getTypeChecker();
+  const file = checker.getSymbolAtLocation(program.getSourceFile(index));
+  if (file === undefined) return [];
+  return checker.getExportsOfModule(file).flatMap((exported) => {
+    const symbol = exported.flags & ts.SymbolFlags.Alias ? checker.getAliasedSymbol(exported) : exported;
+    const owner = symbol.declarations?.[0];
+    // What comes from another package is documented there.
+    if (owner === undefined || !owner.getSourceFile().fileName.startsWith(join(index, '..'))) return [];
+    return [symbol, ...members(symbol)].filter((each) => !isDocumented(each)).map((each) => describe(symbol, each));
+  });
+
+  function isDocumented(symbol) {
+    return (
+      PLAIN_MEMBERS.has(symbol.name) ||
+      symbol.getDocumentationComment(checker).length > 0 ||
+      isSaidByItsType(symbol.valueDeclaration) ||
+      isPromisedByAnInterface(symbol)
+    );
+  }
+
+  /** `readonly route: Route` needs no more words than `Route` has, nor does a tag. Numbers, texts, unions and functions do. */
+  function isSaidByItsType(declaration) {
+    let type = declaration?.type;
+    while (type !== undefined && (ts.isTypeOperatorNode(type) || ts.isArrayTypeNode(type)))
+      type = ts.isArrayTypeNode(type) ? type.elementType : type.type;
+    if (type === undefined || ts.isLiteralTypeNode(type)) return type !== undefined;
+    if (!ts.isTypeReferenceNode(type)) return false;
+    const named = checker.getSymbolAtLocation(type.typeName);
+    const meant = named && named.flags & ts.SymbolFlags.Alias ? checker.getAliasedSymbol(named) : named;
+    return meant !== undefined && meant.getDocumentationComment(checker).length > 0;
+  }
+
+  /** A class that implements an interface is held to what the interface says. */
+  function isPromisedByAnInterface(symbol) {
+    const owner = symbol.valueDeclaration?.parent;
+    if (owner === undefined || !ts.isClassLike(owner)) return false;
+    const promises = (owner.heritageClauses ?? []).filter(({ token }) => token === ts.SyntaxKind.ImplementsKeyword);
+    return promises
+      .flatMap(({ types }) => types)
+      .some((type) => checker.getTypeAtLocation(type).getProperty(symbol.name) !== undefined);
+  }
+}
+
+/** The members that users of `symbol` see: of an interface or class what is declared in it, without private parts. */
+function members(symbol) {
+  return (symbol.declarations ?? []).flatMap((declaration) => {
+    const body = ts.isTypeAliasDeclaration(declaration) ? declaration.type : declaration;
+    const listed =
+      ts.isInterfaceDeclaration(body) || ts.isClassLike(body) || ts.isTypeLiteralNode(body) ? body.members : [];
+    // Of an interface with a single method the interface says everything.
+    if (listed.length === 1 && ts.isMethodSignature(listed[0])) return [];
+    return [...listed].flatMap((member) => (isPublic(member) && member.symbol !== undefined ? [member.symbol] : []));
+  });
+}
+
+function isPublic(member) {
+  const hidden = ts.ModifierFlags.Private | ts.ModifierFlags.Protected;
+  if (ts.isConstructorDeclaration(member) || ts.isSetAccessor(member)) return false;
+  return (ts.getCombinedModifierFlags(member) & hidden) === 0 && !(member.name && ts.isPrivateIdentifier(member.name));
+}
+
+function describe(owner, symbol) {
+  const [declaration] = symbol.declarations;
+  const source = declaration.getSourceFile();
+  const { line, character } = source.getLineAndCharacterOfPosition(declaration.getStart());
+  const name = owner === symbol ? symbol.name : `${owner.name}.${symbol.name}`;
+  return `${relative(ROOT, source.fileName)}:${line + 1}:${character + 1}: ${name}: expected a docstring, found none`;
+}
+
+function onUnRecoverableConfigFileDiagnostic({ messageText }) {
+  throw new Error(ts.flattenDiagnosticMessageText(messageText, '\n'));
+}

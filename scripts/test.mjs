@@ -1,0 +1,68 @@
+// `npm test`: installs, builds, and runs every check and every test. Needs nothing but Node and npm.
+//
+// What a machine lacks is skipped, with the reason; MESHGATE_TEST_REQUIRE=consul,netns,epoll (any subset) makes that a failure.
+// The last line counts checks and tests together.
+import { prepare, run, step } from './workspace.mjs';
+
+/** What suites may declare that they need, by `needs()` of the testkit. */
+const CAPABILITIES = ['consul', 'netns', 'epoll'];
+
+const CHECKS = [
+  ['types of tests and scripts', 'tsc', '-p', 'tsconfig.test.json'],
+  ['format', 'prettier', '--check', '.'],
+  ['lint', 'oxlint', '--deny-warnings'],
+  ['dependency directions', 'depcruise', '--config', '.dependency-cruiser.mjs', 'packages', 'apps', 'examples'],
+  ['unused code', 'knip', '--no-config-hints'],
+  ['docstrings', 'node', 'scripts/check-docs.mjs'],
+  ['package manifests', 'node', 'scripts/check-packages.mjs'],
+  ['packages as published', 'turbo', 'run', 'verify', '--output-logs=errors-only'],
+];
+
+const counts = { passed: 0, failed: 0, skipped: 0 };
+if ((await check('MESHGATE_TEST_REQUIRE', requireKnown)) && (await prepare())) {
+  for (const [name, command, ...args] of CHECKS) await check(name, () => run(command, args));
+  await runTests();
+} else {
+  counts.failed ||= 1;
+}
+console.log(`${counts.passed} passed, ${counts.failed} failed, ${counts.skipped} skipped`);
+process.exitCode = counts.failed === 0 ? 0 : 1;
+
+/** A step that counts. */
+async function check(name, work) {
+  const worked = await step(name, work);
+  counts[worked ? 'passed' : 'failed'] += 1;
+  return worked;
+}
+
+/** A misspelt requirement would be one that nobody checks. */
+async function requireKnown() {
+  const required = (process.env.MESHGATE_TEST_REQUIRE ?? '').split(',').map((name) => name.trim());
+  const unknown = required.filter((name) => name !== '' && !CAPABILITIES.includes(name));
+  if (unknown.length > 0) throw new Error(`expected some of ${CAPABILITIES.join(', ')}, found ${unknown.join(', ')}`);
+}
+
+async function runTests() {
+  // Only now: before `prepare` there may be no vitest.
+  const { startVitest } = await import('vitest/node');
+  const vitest = await startVitest('test', [], { watch: false });
+  await vitest.close();
+  counts.failed += vitest.state.getUnhandledErrors().length;
+  for (const file of vitest.state.getTestModules()) countFile(file);
+}
+
+function countFile(file) {
+  const tests = [...file.children.allTests()];
+  // A file that could not even be loaded has no tests that failed.
+  if (!file.ok() && !tests.some((test) => test.result().state === 'failed')) counts.failed += 1;
+  for (const test of tests) {
+    const { state, note } = test.result();
+    if (state === 'passed' || state === 'failed') counts[state] += 1;
+    else skip(`${file.relativeModuleId} > ${test.fullName}${note === undefined ? '' : ` (${note})`}`);
+  }
+}
+
+function skip(test) {
+  counts.skipped += 1;
+  console.log(`skipped  ${test}`);
+}
