@@ -1,0 +1,140 @@
+import { once } from 'node:events';
+import { connect, createServer } from 'node:net';
+import type { Server, Socket } from 'node:net';
+import { clientHello, inRecords } from '../../testkit/src/hellos.ts';
+import { afterEach, describe, expect, it } from 'vitest';
+import { proxyProcess } from './proxy-process.ts';
+import type { ProxyProcess } from './proxy-process.ts';
+
+const HELLO = inRecords(clientHello({ serverName: 'backend.example' }));
+const PAYLOAD_BYTES = 1024;
+
+const closers: (() => unknown)[] = [];
+afterEach(async () => {
+  for (const close of closers.splice(0).reverse()) await close();
+});
+
+/** Gives back what it receives, and finishes when the client has. */
+async function echoServer(): Promise<Server> {
+  const server = createServer({ allowHalfOpen: true, noDelay: true }, (socket) => {
+    socket.on('error', () => undefined);
+    socket.pipe(socket);
+  });
+  server.listen({ port: 0, host: '127.0.0.1', backlog: 4096 });
+  await once(server, 'listening');
+  closers.push(() => server.close());
+  return server;
+}
+
+async function proxied(descriptors: number): Promise<ProxyProcess> {
+  const server = await echoServer();
+  const address = server.address();
+  if (address === null || typeof address === 'string') throw new Error('expected a port, found none');
+  const proxy = await proxyProcess(address.port, descriptors);
+  closers.push(() => proxy.stop());
+  return proxy;
+}
+
+/** A client that has sent its hello and a payload of its own, and has got both back. */
+async function held(port: number, number: number): Promise<Socket> {
+  const socket = connect({ port, host: '127.0.0.1', allowHalfOpen: true, noDelay: true });
+  const payload = Buffer.alloc(PAYLOAD_BYTES, `connection ${number};`);
+  socket.write(HELLO);
+  socket.write(payload);
+  const expected = Buffer.concat([HELLO, payload]);
+  const received: Buffer[] = [];
+  for (let bytes = 0; bytes < expected.length;) {
+    const [chunk] = (await once(socket, 'data')) as [Buffer];
+    received.push(chunk);
+    bytes += chunk.length;
+  }
+  expect(Buffer.concat(received).equals(expected)).toBe(true);
+  return socket;
+}
+
+/** `count` clients, a bounded number of them at the same time on their way. */
+async function holdMany(port: number, count: number): Promise<Socket[]> {
+  const sockets: Socket[] = [];
+  const lanes = Array.from({ length: 100 }, async (_, lane) => {
+    for (let number = lane; number < count; number += 100) sockets.push(await held(port, number));
+  });
+  await Promise.all(lanes);
+  return sockets;
+}
+
+async function finished(socket: Socket): Promise<void> {
+  socket.end();
+  socket.resume();
+  if (!socket.closed) await once(socket, 'close');
+}
+
+// The test's own process holds a client's and a backend's socket for each connection, the proxy the two others.
+const WANTED = 10_000;
+
+describe('very many connections', () => {
+  it(
+    `${WANTED} of them opened, held and closed lose no byte and leave nothing behind`,
+    { timeout: 120_000 },
+    async () => {
+      const proxy = await proxied(2 * WANTED + 500);
+      await Promise.all((await holdMany(proxy.port, 100)).map(finished));
+      const before = await proxy.empty();
+      const sockets = await holdMany(proxy.port, WANTED - 100);
+      expect((await proxy.usage()).live).toBe(WANTED - 100);
+      await Promise.all(sockets.map(finished));
+      const after = await proxy.empty();
+      expect(after.codes).toEqual({ OK: WANTED });
+      expect(after.descriptors).toBe(before.descriptors);
+      expect(after.timers).toBe(before.timers);
+      // Of each connection less than what its access log line alone would take.
+      expect(after.heapBytes - before.heapBytes).toBeLessThan(WANTED * 100);
+    },
+  );
+
+  it('a drain of 1,000 live streams cuts none that finishes within the grace', { timeout: 60_000 }, async () => {
+    const proxy = await proxied(4_096);
+    const sockets = await holdMany(proxy.port, 1_000);
+    const drained = proxy.drain(30_000, 1_000);
+    for (const socket of sockets) {
+      socket.write('more');
+      const [chunk] = (await once(socket, 'data')) as [Buffer];
+      expect(chunk.toString()).toBe('more');
+      await finished(socket);
+    }
+    expect(await drained).toMatchObject({ state: 'drained', left: 0, finished: 1_000, cut: 0 });
+  });
+
+  it('a drain whose grace is over closes what is left, spread out, those silent for longest first', async () => {
+    const proxy = await proxied(4_096);
+    const sockets = await holdMany(proxy.port, 20);
+    const closed: { number: number; at: number }[] = [];
+    for (const [number, socket] of sockets.entries()) {
+      socket.on('error', () => undefined);
+      socket.once('close', () => closed.push({ number, at: performance.now() }));
+      socket.once('end', () => socket.end());
+    }
+    const [first] = sockets;
+    first?.write('still here');
+    await once(first ?? proxy, 'data');
+    expect(await proxy.drain(0, 400)).toMatchObject({ finished: 0, cut: 20, left: 0 });
+    await Promise.all(sockets.map((socket) => socket.closed || once(socket, 'close')));
+    expect(closed.at(-1)?.number).toBe(0);
+    expect((closed.at(-1)?.at ?? 0) - (closed[0]?.at ?? 0)).toBeGreaterThan(200);
+  });
+});
+
+it('without a file descriptor left, accepting pauses, and goes on when there are some again', async () => {
+  const proxy = await proxied(64);
+  const crowd = Array.from({ length: 60 }, () => connect({ port: proxy.port, host: '127.0.0.1' }));
+  for (const socket of crowd) {
+    socket.on('error', () => undefined);
+    socket.write(HELLO);
+  }
+  await proxy.until('paused');
+  for (const socket of crowd) socket.destroy();
+  await proxy.until('resumed');
+  await finished(await held(proxy.port, 1));
+  const { codes } = await proxy.empty();
+  expect(codes['CONNECT_FAILED']).toBeGreaterThan(0);
+  expect(codes['OK']).toBeGreaterThan(0);
+});

@@ -1,0 +1,71 @@
+import { spawn } from 'node:child_process';
+import type { ChildProcess } from 'node:child_process';
+import { once } from 'node:events';
+import type { DrainProgress } from '@meshgate/core';
+
+/** What the proxy process holds, and what has happened so far. */
+export interface Usage {
+  readonly live: number;
+  readonly descriptors: number;
+  readonly timers: number;
+  /** After a full collection, in bytes. */
+  readonly heapBytes: number;
+  /** Closed and refused connections by code; `OK` for those that ended well. */
+  readonly codes: Readonly<Record<string, number>>;
+}
+
+/** A proxy in a process of its own, so that what it holds can be counted without what the test itself holds. */
+export interface ProxyProcess {
+  readonly port: number;
+  usage(): Promise<Usage>;
+  drain(graceMs: number, spreadMs: number): Promise<DrainProgress>;
+  /** Resolves once no connection is live. */
+  empty(): Promise<Usage>;
+  /** Resolves once accepting has paused, or gone on, for the first time. */
+  until(what: 'paused' | 'resumed'): Promise<void>;
+  stop(): Promise<void>;
+}
+
+/**
+ * @param backendPort where `backend.example` leads, on 127.0.0.1
+ * @param descriptors limit of file descriptors for the process: lowered, or raised where the system lets us
+ */
+export async function proxyProcess(backendPort: number, descriptors: number): Promise<ProxyProcess> {
+  const script = new URL('./fixtures/proxy-process.mjs', import.meta.url).pathname;
+  const command = [process.execPath, '--expose-gc', script, String(backendPort)];
+  const limited = `ulimit -n ${descriptors} 2>/dev/null; exec "$@"`;
+  const child = spawn('sh', ['-c', limited, 'sh', ...command], { stdio: ['ignore', 'inherit', 'inherit', 'ipc'] });
+  const { port } = await message<{ port: number }>(child);
+  return {
+    port,
+    usage: () => ask<Usage>(child, { ask: 'usage' }),
+    drain: (graceMs, spreadMs) => ask<DrainProgress>(child, { ask: 'drain', graceMs, spreadMs }),
+    empty: () => ask<Usage>(child, { ask: 'empty' }),
+    until: (what) => ask<void>(child, { ask: what }),
+    stop: () => stop(child),
+  };
+}
+
+/** One question at a time: the answers carry no number. */
+async function ask<Answer>(child: ChildProcess, question: object): Promise<Answer> {
+  child.send(question);
+  return message<Answer>(child);
+}
+
+function message<Message>(child: ChildProcess): Promise<Message> {
+  return new Promise((resolve, reject) => {
+    const onExit = (code: number | null): void =>
+      reject(new Error(`expected a word of the proxy process, found it gone with ${code}`));
+    child.once('exit', onExit);
+    child.once('message', (word) => {
+      child.removeListener('exit', onExit);
+      resolve(word as Message);
+    });
+  });
+}
+
+async function stop(child: ChildProcess): Promise<void> {
+  if (child.exitCode !== null) return;
+  child.disconnect();
+  await once(child, 'exit');
+}

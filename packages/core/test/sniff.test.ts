@@ -1,0 +1,101 @@
+import { describe, expect, it } from 'vitest';
+import { readHello } from '../src/sniff.ts';
+import type { Sniffer, Verdict } from '../src/stages.ts';
+import type { Connection } from '../src/transport.ts';
+
+/** A connection that has received `pieces`, and then the end of the stream. */
+function received(...pieces: Uint8Array[]): Connection {
+  const end = { host: '::1', port: 1 };
+  const read = () => Promise.resolve(pieces.shift());
+  return {
+    remote: end,
+    local: end,
+    onReset: undefined,
+    read,
+    write: () => Promise.resolve(),
+    destroy: () => undefined,
+  };
+}
+
+const hello: Verdict = {
+  kind: 'hello',
+  hello: { protocol: 'x', alpn: [], supportedVersions: [], ech: false, earlyData: false },
+};
+
+/** Wants `bytes` bytes; counts how often it was asked and notes the progress it was handed. */
+function wants(bytes: number): Sniffer & { readonly progress: unknown[] } {
+  const progress: unknown[] = [];
+  return {
+    name: 'counts',
+    progress,
+    inspect(head, before) {
+      progress.push(before);
+      return head.length >= bytes ? hello : { kind: 'more', progress: head.length };
+    },
+  };
+}
+
+describe('reading a hello', () => {
+  it('passes a hello in one piece on as it came, uncopied', async () => {
+    const bytes = new Uint8Array([1, 2, 3]);
+    const { head } = await readHello(received(bytes), wants(3), 100);
+    expect(head.buffer).toBe(bytes.buffer);
+  });
+
+  it('gathers pieces in order, and hands the sniffer its own progress back', async () => {
+    const sniffer = wants(5);
+    const { head } = await readHello(
+      received(new Uint8Array([1, 2]), new Uint8Array([3]), new Uint8Array([4, 5, 6])),
+      sniffer,
+      100,
+    );
+    expect([...head]).toEqual([1, 2, 3, 4, 5, 6]);
+    expect(sniffer.progress).toEqual([undefined, 2, 3]);
+  });
+
+  it('never writes into a piece that it was given', async () => {
+    const roomy = new Uint8Array(8).subarray(0, 2);
+    await readHello(received(roomy, new Uint8Array([9, 9])), wants(4), 100);
+    expect([...new Uint8Array(roomy.buffer)]).toEqual([0, 0, 0, 0, 0, 0, 0, 0]);
+  });
+
+  it('gathers 64 KiB that come byte by byte without copying them again each time', async () => {
+    const pieces = Array.from({ length: 65_536 }, (_, index) => new Uint8Array([index & 0xff]));
+    const buffers = new Set<ArrayBufferLike>();
+    const sniffer: Sniffer = {
+      name: 'notes buffers',
+      inspect(head) {
+        buffers.add(head.buffer);
+        return head.length === 65_536 ? hello : { kind: 'more' };
+      },
+    };
+    const { head } = await readHello(received(...pieces), sniffer, 100_000);
+    expect(head.every((byte, index) => byte === (index & 0xff))).toBe(true);
+    expect(buffers.size).toBeLessThan(8);
+  });
+
+  it.each<[string, Verdict, string, string]>([
+    ['the sniffer rejects', { kind: 'reject', reason: 'no such version' }, 'SNIFF_MALFORMED', 'no such version'],
+    [
+      'every sniffer passes',
+      { kind: 'pass' },
+      'SNIFF_UNRECOGNIZED',
+      'expected a protocol that a sniffer knows, found bytes that begin with 47455420',
+    ],
+    ['the limit is reached', { kind: 'more' }, 'SNIFF_TOO_LONG', 'hello not whole after 4 bytes'],
+  ])('ends when %s', async (_when, verdict, code, message) => {
+    const reading = readHello(received(new TextEncoder().encode('GET ')), { name: 'x', inspect: () => verdict }, 4);
+    await expect(reading).rejects.toMatchObject({ code, message });
+  });
+
+  it('takes a hello that is whole, however much came with it', async () => {
+    expect((await readHello(received(new Uint8Array(500)), wants(10), 100)).head).toHaveLength(500);
+  });
+
+  it('ends when the client does', async () => {
+    await expect(readHello(received(new Uint8Array(3)), wants(10), 100)).rejects.toMatchObject({
+      code: 'DOWNSTREAM_RESET',
+      message: 'the client closed after 3 bytes, before its hello was whole',
+    });
+  });
+});
