@@ -89,7 +89,7 @@ describe('the linter', () => {
 
   afterAll(() => rmSync(folder, { recursive: true }));
 
-  it.each(CASES)('%s', (_claim, file, _text, reason) => {
+  it.each(CASES.map(([claim, file, , reason]) => ({ claim, file, reason })))('$claim', ({ file, reason }) => {
     const said = report
       .filter(({ filename }) => filename.endsWith(file))
       .map(({ message, code, help = '' }) => `${message} ${code} ${help}`);

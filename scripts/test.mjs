@@ -45,6 +45,7 @@ async function requireKnown() {
 async function runTests() {
   // Only now: before `prepare` there may be no vitest.
   const { startVitest } = await import('vitest/node');
+  if (!process.stdout.isTTY) process.env.NO_COLOR ??= '1';
   const vitest = await startVitest('test', [], { watch: false });
   await vitest.close();
   counts.failed += vitest.state.getUnhandledErrors().length;

@@ -77,6 +77,8 @@ function environment() {
     PATH: `${join(ROOT, 'node_modules', '.bin')}${delimiter}${process.env.PATH}`,
     // Without a terminal pnpm must not ask, it must go on or fail.
     CI: process.env.CI ?? 'true',
+    // Its output is kept for the case of a failure, which may end up in a log.
+    NO_COLOR: '1',
     // Nothing that is run here reports its use to anybody.
     DO_NOT_TRACK: '1',
     TURBO_TELEMETRY_DISABLED: '1',
