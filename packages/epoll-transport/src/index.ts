@@ -1,1 +1,5 @@
-export {};
+// For embedders.
+export { selfTest } from './self-test.ts';
+export type { SelfTest } from './self-test.ts';
+export { epollTransport } from './transport.ts';
+export type { EpollOptions, SpliceMode } from './options.ts';

@@ -1,0 +1,180 @@
+import { ProxyError, unixPath } from '@meshgate/core';
+import type { Connection, Endpoint, ProxyErrorCode } from '@meshgate/core';
+import type { Kernel } from './kernel.ts';
+import type { Socket, SocketOwner } from './socket.ts';
+import { ECONNRESET, errorName, systemError } from './system-error.ts';
+
+/** The side of the proxy on which a connection stands. */
+export type End = 'downstream' | 'upstream';
+
+const RESET_OF: Readonly<Record<End, ProxyErrorCode>> = { downstream: 'DOWNSTREAM_RESET', upstream: 'UPSTREAM_RESET' };
+const RESET_OF_THE_OTHER: typeof RESET_OF = { downstream: 'UPSTREAM_RESET', upstream: 'DOWNSTREAM_RESET' };
+
+/** The connection of that side was lost with `errno`. */
+export function lostBy(errno: number, side: End): ProxyError {
+  const cause = systemError(errno, side);
+  return new ProxyError(RESET_OF[side], `${side} connection lost: ${errorName(errno)}`, { cause });
+}
+
+interface Reader {
+  resolve(bytes: Uint8Array | undefined): void;
+  reject(reason: ProxyError): void;
+}
+
+interface Writer {
+  /** What the kernel has not taken yet. */
+  readonly rest: Uint8Array;
+  resolve(): void;
+  reject(reason: ProxyError): void;
+}
+
+/** A {@link Socket} as a {@link Connection}: reads and writes become promises, until a splice takes the socket over. */
+export class EpollConnection implements Connection, SocketOwner {
+  readonly remote: Endpoint;
+  onReset: ((error: ProxyError) => void) | undefined;
+  /** That of the transport to which it belongs. */
+  readonly kernel: Kernel;
+  readonly #socket: Socket;
+  readonly #side: End;
+  #local: Endpoint | undefined;
+  #lost: ProxyError | undefined;
+  #reader: Reader | undefined;
+  #writer: Writer | undefined;
+  #taken = false;
+
+  /**
+   * Owns `socket` from here on.
+   * @param local looked up when somebody asks, if absent
+   */
+  constructor(kernel: Kernel, socket: Socket, side: End, remote: Endpoint, local?: Endpoint) {
+    this.kernel = kernel;
+    this.#socket = socket;
+    this.#side = side;
+    this.remote = remote;
+    this.#local = local;
+    socket.owner = this;
+  }
+
+  /** Narrows what this transport handed out; a connection of another transport is a bug of the caller. */
+  static own(connection: Connection): EpollConnection {
+    if (connection instanceof EpollConnection) return connection;
+    throw new ProxyError('INTERNAL', 'the epoll transport can only splice connections of its own');
+  }
+
+  get local(): Endpoint {
+    this.#local ??= this.kernel.localAddress(this.#socket.fd) ?? { host: this.remote.host, port: 0 };
+    return this.#local;
+  }
+
+  read(): Promise<Uint8Array | undefined> {
+    // What came before a reset is still there to be read.
+    const bytes = this.#socket.readable ? this.#receive() : undefined;
+    if (bytes !== undefined) return Promise.resolve(bytes);
+    if (this.#lost !== undefined) return Promise.reject(this.#lost);
+    if (this.#socket.ended) return Promise.resolve(undefined);
+    return new Promise((resolve, reject) => {
+      this.#reader = { resolve, reject };
+    });
+  }
+
+  write(bytes: Uint8Array): Promise<void> {
+    if (this.#lost !== undefined) return Promise.reject(this.#lost);
+    const rest = this.#send(bytes);
+    if (this.#lost !== undefined) return Promise.reject(this.#lost);
+    if (rest.length === 0) return Promise.resolve();
+    return new Promise((resolve, reject) => {
+      this.#writer = { rest, resolve, reject };
+    });
+  }
+
+  destroy(reason?: ProxyError): void {
+    if (this.#taken || this.#socket.closed) return;
+    this.#lose(reason ?? new ProxyError('INTERNAL', 'used after it was destroyed'));
+    closePassingOn(this.#socket, this.#side, this.remote, reason);
+  }
+
+  /** Gives the socket away, for good; with it, why it is lost if it is. */
+  release(): { readonly socket: Socket; readonly lost: ProxyError | undefined } {
+    this.#taken = true;
+    this.onReset = undefined;
+    return { socket: this.#socket, lost: this.#lost };
+  }
+
+  onReady(): void {
+    if (this.#writer !== undefined && this.#socket.writable) this.#writeOn(this.#writer);
+    if (this.#reader !== undefined && this.#socket.readable) this.#readFor(this.#reader);
+    if (this.#socket.failed && this.#lost === undefined) this.#onError();
+  }
+
+  onDeadline(): void {
+    // Set while dialling, and cleared with it: no deadline of a connection's own.
+  }
+
+  #readFor(reader: Reader): void {
+    const bytes = this.#receive();
+    if (bytes === undefined && !this.#socket.ended) return;
+    this.#reader = undefined;
+    reader.resolve(bytes);
+    this.kernel.loop.settled();
+  }
+
+  #writeOn({ rest, resolve, reject }: Writer): void {
+    const unsent = this.#send(rest);
+    if (this.#lost !== undefined) return;
+    this.#writer = unsent.length === 0 ? undefined : { rest: unsent, resolve, reject };
+    if (unsent.length > 0) return;
+    resolve();
+    this.kernel.loop.settled();
+  }
+
+  /** `undefined` when nothing came: not yet, never (the socket has ended), or because the connection is lost. */
+  #receive(): Uint8Array | undefined {
+    if (this.#socket.ended) return undefined;
+    const received = this.#socket.receive();
+    if (received > 0) return Buffer.from(this.kernel.buffer.bytes.subarray(0, received));
+    if (received < 0) this.#lose(lostBy(-received, this.#side));
+    return undefined;
+  }
+
+  /** @returns what the kernel has not taken */
+  #send(bytes: Uint8Array): Uint8Array {
+    const { buffer } = this.kernel;
+    let rest = bytes;
+    while (rest.length > 0 && this.#socket.writable) {
+      const share = rest.subarray(0, buffer.bytes.length);
+      buffer.bytes.set(share);
+      const sent = this.#socket.send(buffer.address, share.length);
+      if (sent < 0) {
+        this.#lose(lostBy(-sent, this.#side));
+        return rest;
+      }
+      rest = rest.subarray(sent);
+    }
+    return rest;
+  }
+
+  /** The kernel gives an error away only once: to the read or write that met it, or to whoever asks. */
+  #onError(): void {
+    const awaited = this.#reader !== undefined || this.#writer !== undefined;
+    const error = lostBy(this.#socket.takeError() || ECONNRESET, this.#side);
+    this.#lose(error);
+    if (!awaited) this.onReset?.(error);
+  }
+
+  #lose(reason: ProxyError): void {
+    this.#lost ??= reason;
+    if (this.#reader === undefined && this.#writer === undefined) return;
+    this.#reader?.reject(this.#lost);
+    this.#writer?.reject(this.#lost);
+    this.#reader = undefined;
+    this.#writer = undefined;
+    this.kernel.loop.settled();
+  }
+}
+
+/** Closes `socket`; what the other side did, its peer sees too. Only TCP knows a reset; on a unix socket it sees the end. */
+export function closePassingOn(socket: Socket, side: End, remote: Endpoint, reason: ProxyError | undefined): void {
+  const reset = reason?.code === RESET_OF_THE_OTHER[side] && unixPath(remote) === undefined;
+  if (reset) socket.reset();
+  else socket.close();
+}

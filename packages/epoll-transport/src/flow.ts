@@ -1,0 +1,214 @@
+import type { Kernel } from './kernel.ts';
+import type { Task } from './loop.ts';
+import type { Pipe } from './pipe-pool.ts';
+import type { Socket } from './socket.ts';
+import { EINVAL } from './system-error.ts';
+
+/** Who is told how a direction goes on. */
+export interface FlowOwner {
+  /** Bytes have arrived from `flow.from`. */
+  onReceived(flow: Flow): void;
+  /** All that `flow.from` sent has been taken by the kernel for `flow.to`, and no more will come. */
+  onFinished(flow: Flow): void;
+  /** A connection is lost, for the reason that errno(3) gives. */
+  onLost(socket: Socket, errno: number): void;
+}
+
+/**
+ * One direction of a splice. Small messages are copied: recv(2), send(2). A direction whose reads fill the buffer is bulk, and
+ * goes through a pipe: splice(2) hands pages over and copies nothing, but costs more for each message.
+ *
+ * Nothing is received before what was received earlier has been taken, so backpressure is the kernel's own: a receiver that does
+ * not read fills its buffers, then the sender's, then the sender waits.
+ */
+export class Flow implements Task {
+  readonly from: Socket;
+  readonly to: Socket;
+  readonly #kernel: Kernel;
+  readonly #owner: FlowOwner;
+  #taken = 0;
+  /** Received, and not yet taken by the kernel. */
+  #rest: Uint8Array = NOTHING;
+  #pipe: Pipe | undefined;
+  #inPipe = 0;
+  #pace: Pace = SMALL;
+  #finished = false;
+  #queued = false;
+
+  constructor(kernel: Kernel, from: Socket, to: Socket, owner: FlowOwner) {
+    this.#kernel = kernel;
+    this.from = from;
+    this.to = to;
+    this.#owner = owner;
+  }
+
+  /** Bytes that the kernel has taken for `to`. */
+  get taken(): number {
+    return this.#taken;
+  }
+
+  /** All has been received and taken. */
+  get finished(): boolean {
+    return this.#finished;
+  }
+
+  /** Sends `bytes` before anything else. For the start: nothing has been received yet. */
+  begin(bytes: Uint8Array): void {
+    this.#rest = bytes;
+    if (bytes.length > 0) this.#sendRest();
+  }
+
+  /** Asks for a share of the coming turn if there is something to do. */
+  wake(): void {
+    if (this.#queued || this.#finished || !this.#possible) return;
+    this.#queued = true;
+    this.#kernel.loop.enqueue(this);
+  }
+
+  run(): boolean {
+    this.#queued = false;
+    this.carry();
+    this.#queued = !this.#finished && this.#possible;
+    return this.#queued;
+  }
+
+  /** Moves what can be moved now, a bounded number of times. */
+  carry(): void {
+    for (let round = this.#kernel.settings.roundsPerTurn; round > 0 && this.#possible && !this.#finished; round -= 1) {
+      if (this.#holding) this.#sendOn();
+      else if (this.#pace >= BULK) this.#receiveIntoPipe();
+      else this.#copy();
+    }
+  }
+
+  /** Gives back what it holds. The sockets are not its own. */
+  abandon(): void {
+    this.#finished = true;
+    this.#rest = NOTHING;
+    if (this.#pipe === undefined) return;
+    if (this.#inPipe === 0) this.#kernel.pipes.give(this.#pipe);
+    else this.#kernel.pipes.discard(this.#pipe);
+    this.#pipe = undefined;
+    this.#inPipe = 0;
+  }
+
+  get #holding(): boolean {
+    return this.#inPipe > 0 || this.#rest.length > 0;
+  }
+
+  get #possible(): boolean {
+    if (this.#holding) return this.to.writable;
+    return this.from.readable || this.from.ended;
+  }
+
+  #sendOn(): void {
+    if (this.#inPipe > 0) this.#sendFromPipe();
+    else this.#sendRest();
+    if (this.from.ended) this.#end();
+  }
+
+  #copy(): void {
+    const { buffer } = this.#kernel;
+    const received = this.from.ended ? 0 : this.from.receive();
+    if (received <= 0) {
+      this.#nothingCame(received);
+      return;
+    }
+    this.#owner.onReceived(this);
+    this.#pace = paceAfter(this.#pace, received === buffer.bytes.length && this.#kernel.settings.splice !== 'copy');
+    const sent = this.to.writable ? this.to.send(buffer.address, received) : 0;
+    if (sent < 0) this.#lost(this.to, -sent);
+    else this.#count(sent, received);
+  }
+
+  /** The buffer is everybody's: what it holds beyond `sent` is put aside. */
+  #count(sent: number, received: number): void {
+    this.#taken += sent;
+    if (sent < received) this.#rest = this.#kernel.buffer.bytes.slice(sent, received);
+    else if (this.from.ended) this.#end();
+  }
+
+  #sendRest(): void {
+    const { buffer } = this.#kernel;
+    const share = this.#rest.subarray(0, buffer.bytes.length);
+    buffer.bytes.set(share);
+    const sent = this.to.send(buffer.address, share.length);
+    if (sent < 0) {
+      this.#lost(this.to, -sent);
+      return;
+    }
+    this.#taken += sent;
+    this.#rest = sent === this.#rest.length ? NOTHING : this.#rest.subarray(sent);
+  }
+
+  #receiveIntoPipe(): void {
+    const { pipes, settings } = this.#kernel;
+    this.#pipe ??= pipes.take();
+    if (this.#pipe === undefined) {
+      this.#pace = SMALL;
+      return;
+    }
+    const received = this.from.receiveInto(this.#pipe.writeEnd, settings.pipeBytes);
+    if (received <= 0) {
+      this.#givePipeBack();
+      if (received === -EINVAL) this.#pace = NEVER_BULK;
+      else this.#nothingCame(received);
+      return;
+    }
+    this.#owner.onReceived(this);
+    this.#pace = paceAfter(this.#pace, received >= settings.bufferBytes);
+    this.#inPipe = received;
+    if (this.to.writable) this.#sendFromPipe();
+  }
+
+  #sendFromPipe(): void {
+    if (this.#pipe === undefined) return;
+    const sent = this.to.sendFrom(this.#pipe.readEnd, this.#inPipe);
+    if (sent < 0) {
+      this.#lost(this.to, -sent);
+      return;
+    }
+    this.#taken += sent;
+    this.#inPipe -= sent;
+    if (this.#inPipe === 0) this.#givePipeBack();
+  }
+
+  #givePipeBack(): void {
+    if (this.#pipe !== undefined) this.#kernel.pipes.give(this.#pipe);
+    this.#pipe = undefined;
+  }
+
+  #nothingCame(result: number): void {
+    if (result < 0) this.#lost(this.from, -result);
+    else if (this.from.ended) this.#end();
+  }
+
+  #end(): void {
+    if (this.#holding || this.#finished) return;
+    this.#finished = true;
+    this.#owner.onFinished(this);
+  }
+
+  #lost(socket: Socket, errno: number): void {
+    this.#owner.onLost(socket, errno);
+  }
+}
+
+/**
+ * How a direction has been going: below {@link BULK} it is copied. Each large read counts up, each small one down, so that a
+ * stream is promoted by its first full buffer and demoted only when small messages have become the rule.
+ */
+type Pace = number;
+
+const SMALL: Pace = 0;
+const BULK: Pace = 4;
+const BULKIEST: Pace = 8;
+/** The socket cannot be spliced. */
+const NEVER_BULK: Pace = Number.NEGATIVE_INFINITY;
+
+function paceAfter(pace: Pace, large: boolean): Pace {
+  if (large) return Math.min(BULKIEST, Math.max(pace, SMALL) + BULK);
+  return pace > SMALL ? pace - 1 : pace;
+}
+
+const NOTHING = new Uint8Array(0);

@@ -1,0 +1,113 @@
+import type { Endpoint, KeepAlive } from '@meshgate/core';
+import {
+  AF_UNIX,
+  IPPROTO_TCP,
+  SO_KEEPALIVE,
+  SO_LINGER,
+  SOL_SOCKET,
+  TCP_KEEPCNT,
+  TCP_KEEPIDLE,
+  TCP_KEEPINTVL,
+  TCP_NODELAY,
+} from './abi.ts';
+import type { Libc } from './libc.ts';
+import { Loop } from './loop.ts';
+import type { Memory } from './memory.ts';
+import type { Settings } from './options.ts';
+import { PipePool } from './pipe-pool.ts';
+import { decodeAddress, SOCKET_ADDRESS_BYTES } from './socket-address.ts';
+import type { SocketAddress } from './socket-address.ts';
+
+/** What all parts of one transport share: the system calls, the loop, the memory in which small things are handed over. */
+export class Kernel {
+  readonly libc: Libc;
+  readonly loop: Loop;
+  readonly settings: Settings;
+  readonly pipes: PipePool;
+  /** Where every recv(2) receives; to be emptied before anything else is received. */
+  readonly buffer: Memory;
+  readonly #address: Memory;
+  readonly #addressLength: Memory;
+  readonly #option: Memory;
+  readonly #optionLength: Memory;
+
+  constructor(libc: Libc, settings: Settings) {
+    this.libc = libc;
+    this.settings = settings;
+    this.pipes = new PipePool(libc, settings.pipeBytes);
+    this.loop = new Loop(libc, () => this.pipes.drain());
+    this.buffer = libc.allocate(settings.bufferBytes);
+    this.#address = libc.allocate(SOCKET_ADDRESS_BYTES);
+    this.#addressLength = libc.allocate(4);
+    this.#option = libc.allocate(8);
+    this.#optionLength = libc.allocate(4);
+  }
+
+  /** accept4(2). {@link lastAddress} is the peer's then. */
+  accept(listener: number, flags: number): number {
+    this.#addressLength.ints[0] = SOCKET_ADDRESS_BYTES;
+    return this.libc.accept4(listener, this.#address.address, this.#addressLength.address, flags);
+  }
+
+  /** What the kernel wrote last, by {@link accept}. */
+  lastAddress(): Endpoint | undefined {
+    return decodeAddress(this.#address.bytes, this.#addressLength.ints[0] ?? 0);
+  }
+
+  /** getsockname(2); `undefined` when the socket has no address of its own. */
+  localAddress(fd: number): Endpoint | undefined {
+    this.#addressLength.ints[0] = SOCKET_ADDRESS_BYTES;
+    const result = this.libc.getsockname(fd, this.#address.address, this.#addressLength.address);
+    return result === -1 ? undefined : this.lastAddress();
+  }
+
+  bind(fd: number, { bytes }: SocketAddress): number {
+    this.#address.bytes.set(bytes);
+    return this.libc.bind(fd, this.#address.address, bytes.length);
+  }
+
+  connect(fd: number, { bytes }: SocketAddress): number {
+    this.#address.bytes.set(bytes);
+    return this.libc.connect(fd, this.#address.address, bytes.length);
+  }
+
+  /** getsockopt(2) of an option that is an `int`. */
+  getOption(fd: number, level: number, option: number): number {
+    this.#optionLength.ints[0] = 4;
+    const { address, ints } = this.#option;
+    return this.libc.getsockopt(fd, level, option, address, this.#optionLength.address) === -1
+      ? this.libc.errno()
+      : (ints[0] ?? 0);
+  }
+
+  /** setsockopt(2) of an option that is an `int`. */
+  setOption(fd: number, level: number, option: number, value: number): number {
+    this.#option.ints[0] = value;
+    return this.libc.setsockopt(fd, level, option, this.#option.address, 4);
+  }
+
+  /** What close(2) finds unsent is dropped, and the peer sees a reset: socket(7), `SO_LINGER` with no time. */
+  dropUnsent(fd: number): void {
+    this.#option.ints[0] = 1;
+    this.#option.ints[1] = 0;
+    this.libc.setsockopt(fd, SOL_SOCKET, SO_LINGER, this.#option.address, 8);
+  }
+
+  /** What every connection wants. Set on a listening socket, accepted ones inherit it, on Linux at least (accept(2), notes). */
+  tune(fd: number, family: number, keepAlive: KeepAlive): void {
+    if (family === AF_UNIX) return;
+    this.setOption(fd, IPPROTO_TCP, TCP_NODELAY, 1);
+    this.setOption(fd, SOL_SOCKET, SO_KEEPALIVE, 1);
+    this.setOption(fd, IPPROTO_TCP, TCP_KEEPIDLE, seconds(keepAlive.idleMs));
+    if (keepAlive.intervalMs !== undefined)
+      this.setOption(fd, IPPROTO_TCP, TCP_KEEPINTVL, seconds(keepAlive.intervalMs));
+    if (keepAlive.probes !== undefined) this.setOption(fd, IPPROTO_TCP, TCP_KEEPCNT, keepAlive.probes);
+  }
+}
+
+// `MAX_TCP_KEEPIDLE` and `MAX_TCP_KEEPINTVL` of the kernel: beyond it setsockopt(2) fails.
+const LONGEST_SECONDS = 32_767;
+
+function seconds(ms: number): number {
+  return Math.min(LONGEST_SECONDS, Math.max(1, Math.ceil(ms / 1000)));
+}

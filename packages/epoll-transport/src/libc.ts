@@ -1,0 +1,97 @@
+import type * as Koffi from 'koffi';
+import { abiOf } from './abi.ts';
+import type { Abi } from './abi.ts';
+import { allocate } from './memory.ts';
+import type { Memory } from './memory.ts';
+
+/**
+ * The system calls in use, under the names and with the arguments of their man pages (section 2). Every pointer is an address
+ * as a number, every result the system call's own: −1 means that {@link Libc.errno} says why, to be asked before anything else
+ * is called.
+ */
+export interface Libc {
+  readonly abi: Abi;
+  accept4(fd: number, address: number, addressLength: number, flags: number): number;
+  bind(fd: number, address: number, addressLength: number): number;
+  close(fd: number): number;
+  connect(fd: number, address: number, addressLength: number): number;
+  epoll_create1(flags: number): number;
+  epoll_ctl(epoll: number, operation: number, fd: number, event: number): number;
+  epoll_wait(epoll: number, events: number, maxEvents: number, timeoutMs: number): number;
+  fcntl(fd: number, command: number, argument: number): number;
+  getpeername(fd: number, address: number, addressLength: number): number;
+  getsockname(fd: number, address: number, addressLength: number): number;
+  getsockopt(fd: number, level: number, option: number, value: number, length: number): number;
+  listen(fd: number, backlog: number): number;
+  pipe2(fds: number, flags: number): number;
+  recv(fd: number, buffer: number, length: number, flags: number): number;
+  send(fd: number, buffer: number, length: number, flags: number): number;
+  setsockopt(fd: number, level: number, option: number, value: number, length: number): number;
+  shutdown(fd: number, how: number): number;
+  socket(family: number, type: number, protocol: number): number;
+  /** The offsets are always 0: neither pipes nor sockets have one. */
+  splice(from: number, fromOffset: 0, to: number, toOffset: 0, length: number, flags: number): number;
+  /** bpf(2). */
+  bpf(command: number, attributes: number, size: number): number;
+  /** Why the last call failed. */
+  errno(): number;
+  allocate(lengthBytes: number): Memory;
+  /** Calls `onReadable` from the event loop of this thread whenever `fd` is readable; keeps the process alive until closed. */
+  poll(fd: number, onReadable: () => void): { close(): void };
+}
+
+/**
+ * Loads koffi and binds the C library of this process. Nothing of either is touched before.
+ *
+ * @throws Error on anything but Linux on x64 or arm64, and when koffi has no binary for this system.
+ */
+export async function loadLibc(): Promise<Libc> {
+  const abi = abiOf(process.platform, process.arch);
+  if (abi === undefined)
+    throw new Error(`expected linux on x64 or arm64, found ${process.platform} on ${process.arch}`);
+  const koffi = await import('koffi').catch((cause: unknown) => {
+    throw new Error(`koffi cannot be loaded: ${cause instanceof Error ? cause.message : String(cause)}`, { cause });
+  });
+  return bindLibc(koffi, abi);
+}
+
+type Call = (...values: readonly number[]) => number;
+
+function bindLibc(koffi: typeof Koffi, abi: Abi): Libc {
+  // No path: the symbols of the process itself, whichever C library it was linked with.
+  const library = koffi.load(null);
+  const call = (name: string, types: string): Call => library.func(name, 'int', types.split(' ')) as Call;
+  // `int` holds every result: lengths stay far below 2^31. Addresses as int64 are the cheapest form that koffi takes.
+  const calls = {
+    accept4: call('accept4', 'int int64 int64 int'),
+    bind: call('bind', 'int int64 int'),
+    close: call('close', 'int'),
+    connect: call('connect', 'int int64 int'),
+    epoll_create1: call('epoll_create1', 'int'),
+    epoll_ctl: call('epoll_ctl', 'int int int int64'),
+    epoll_wait: call('epoll_wait', 'int int64 int int'),
+    getpeername: call('getpeername', 'int int64 int64'),
+    getsockname: call('getsockname', 'int int64 int64'),
+    getsockopt: call('getsockopt', 'int int int int64 int64'),
+    listen: call('listen', 'int int'),
+    pipe2: call('pipe2', 'int64 int'),
+    recv: call('recv', 'int int64 int64 int'),
+    send: call('send', 'int int64 int64 int'),
+    setsockopt: call('setsockopt', 'int int int int64 int'),
+    shutdown: call('shutdown', 'int int'),
+    socket: call('socket', 'int int int'),
+    splice: call('splice', 'int int64 int int64 int64 uint'),
+  };
+  // Variadic in C: the callee may look for its arguments elsewhere than a function of fixed arity does.
+  const fcntl = library.func('int fcntl(int fd, int command, ...)') as (...values: readonly unknown[]) => number;
+  const syscall = library.func('long syscall(long number, ...)') as (...values: readonly unknown[]) => number;
+  return {
+    ...calls,
+    abi,
+    fcntl: (fd, command, argument) => fcntl(fd, command, 'int', argument),
+    bpf: (command, attributes, size) => syscall(abi.bpf, 'int', command, 'int64', attributes, 'uint', size),
+    errno: () => koffi.errno(),
+    allocate: (lengthBytes) => allocate(lengthBytes, (bytes) => Number(koffi.address(bytes))),
+    poll: (fd, onReadable) => koffi.node.poll(fd, { readable: true }, onReadable),
+  };
+}

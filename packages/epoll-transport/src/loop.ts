@@ -1,0 +1,253 @@
+import { EPOLL_CLOEXEC, EPOLL_CTL_ADD, EPOLL_CTL_MOD } from './abi.ts';
+import type { Libc } from './libc.ts';
+import type { Memory } from './memory.ts';
+import { systemError } from './system-error.ts';
+import { TimerWheel } from './timer-wheel.ts';
+
+/** What happens to one file descriptor. */
+export interface Handler {
+  /** `events` as epoll_ctl(2) names them. */
+  onEvents(events: number): void;
+  /** The deadline set for it is over, and cleared. */
+  onDeadline(): void;
+}
+
+/** Work that is done in shares, so that others get their turn between them. */
+export interface Task {
+  /** Does one share. `true` when there is more to do at once. */
+  run(): boolean;
+}
+
+/**
+ * One epoll instance inside Node's own event loop. An epoll descriptor can itself be polled (epoll(7), "Questions and
+ * answers", 3), so libuv wakes us when any of our descriptors is ready; timers, promises and everything else of the process go
+ * on in the same thread.
+ *
+ * Open while a descriptor is: then it keeps the process alive. With the last descriptor gone it gives everything back.
+ */
+export class Loop {
+  readonly libc: Libc;
+  /** Milliseconds of the monotonic clock, taken once a turn. */
+  nowMs: number = performance.now();
+  readonly #onRest: () => void;
+  readonly #events: Memory;
+  readonly #event: Memory;
+  readonly #handlers: (Handler | undefined)[] = [];
+  /** Counts the users of a descriptor's number, so that an event meant for one that is closed never reaches its successor. */
+  #generations = new Int32Array(INITIAL_DESCRIPTORS);
+  readonly #wheel = new TimerWheel(this.nowMs);
+  #wheelTimer: NodeJS.Timeout | undefined;
+  #wheelTimerAtMs = Infinity;
+  readonly #tasks = new TaskQueue();
+  #again: NodeJS.Immediate | undefined;
+  #epoll = -1;
+  #poll: { close(): void } | undefined;
+  #open = 0;
+  #closed = 0;
+  #inTurn = false;
+  #owesMicrotasks = false;
+
+  /** @param onRest called when the last descriptor has been closed */
+  constructor(libc: Libc, onRest: () => void) {
+    this.libc = libc;
+    this.#onRest = onRest;
+    this.#events = libc.allocate(EVENTS_PER_WAIT * libc.abi.epollEvent.words * 4);
+    this.#event = libc.allocate(libc.abi.epollEvent.words * 4);
+  }
+
+  /** How many descriptors have been closed so far: when it moves, there may be room for new ones. */
+  get closed(): number {
+    return this.#closed;
+  }
+
+  /** Watches `fd`, which belongs to the loop from here on, until {@link close}. Throws the system's error, and `fd` is closed then. */
+  add(fd: number, events: number, handler: Handler): void {
+    if (this.#open === 0) this.#start();
+    if (fd >= this.#generations.length) this.#grow(fd);
+    this.#open += 1;
+    this.#handlers[fd] = handler;
+    if (this.#control(EPOLL_CTL_ADD, fd, events) === 0) return;
+    const error = systemError(this.libc.errno(), 'epoll_ctl');
+    this.close(fd);
+    throw error;
+  }
+
+  /** Changes what is watched for. */
+  modify(fd: number, events: number): void {
+    this.#control(EPOLL_CTL_MOD, fd, events);
+  }
+
+  /** Closes `fd`: whatever was still to happen to it will not. Closing also takes it out of epoll (epoll(7)): nobody duplicates ours. */
+  close(fd: number): void {
+    this.#wheel.clear(fd);
+    this.#handlers[fd] = undefined;
+    this.#generations[fd] = ((this.#generations[fd] ?? 0) + 1) | 0;
+    this.libc.close(fd);
+    this.#closed += 1;
+    this.#open -= 1;
+    // Not at once: whoever closes one descriptor most often opens another.
+    if (this.#open === 0) setImmediate(() => this.#rest());
+  }
+
+  /** Calls `onDeadline` of the handler of `fd` once `afterMs` have passed, in place of a deadline set before. */
+  setDeadline(fd: number, afterMs: number): void {
+    const nowMs = performance.now();
+    const atMs = nowMs + afterMs;
+    this.#wheel.set(fd, atMs, nowMs);
+    this.#wakeFor(atMs);
+  }
+
+  clearDeadline(fd: number): void {
+    this.#wheel.clear(fd);
+  }
+
+  /** Runs `task` in this turn if there is time, otherwise in one of the next. A task may be queued once at a time. */
+  enqueue(task: Task): void {
+    this.#tasks.add(task);
+    if (!this.#inTurn) this.#turnAgain();
+  }
+
+  /**
+   * Obligation of whoever settles a promise. After a call from native code Node runs promise callbacks only at the next
+   * JavaScript that it calls itself: an immediate is the nearest.
+   */
+  settled(): void {
+    this.#owesMicrotasks = true;
+    if (!this.#inTurn) this.#turnAgain();
+  }
+
+  #start(): void {
+    if (this.#epoll !== -1) return;
+    this.#epoll = this.libc.epoll_create1(EPOLL_CLOEXEC);
+    if (this.#epoll === -1) throw systemError(this.libc.errno(), 'epoll_create1');
+    this.#poll = this.libc.poll(this.#epoll, () => this.#onReadable());
+  }
+
+  #rest(): void {
+    if (this.#open > 0 || this.#epoll === -1) return;
+    this.#poll?.close();
+    this.#poll = undefined;
+    this.libc.close(this.#epoll);
+    this.#epoll = -1;
+    clearTimeout(this.#wheelTimer);
+    this.#wheelTimer = undefined;
+    this.#wheelTimerAtMs = Infinity;
+    this.#onRest();
+  }
+
+  #control(operation: number, fd: number, events: number): number {
+    const { dataWord } = this.libc.abi.epollEvent;
+    this.#event.ints[0] = events;
+    this.#event.ints[dataWord] = fd;
+    this.#event.ints[dataWord + 1] = this.#generations[fd] ?? 0;
+    return this.libc.epoll_ctl(this.#epoll, operation, fd, this.#event.address);
+  }
+
+  /** Native code calls this: an error must not go back there, it would end the process without its handlers being asked. */
+  #onReadable(): void {
+    try {
+      this.#turn();
+    } catch (error) {
+      setImmediate(() => {
+        throw error;
+      });
+    }
+    if (this.#owesMicrotasks || this.#tasks.size > 0) this.#turnAgain();
+  }
+
+  #turn(): void {
+    this.#inTurn = true;
+    try {
+      this.nowMs = performance.now();
+      this.#dispatch();
+      this.#tasks.run(this.nowMs + TURN_MS);
+    } finally {
+      this.#inTurn = false;
+    }
+  }
+
+  #turnAgain(): void {
+    this.#again ??= setImmediate(() => {
+      this.#again = undefined;
+      if (this.#tasks.size > 0) this.#turn();
+      this.#owesMicrotasks = false;
+      if (this.#tasks.size > 0) this.#turnAgain();
+    });
+  }
+
+  #dispatch(): void {
+    if (this.#epoll === -1) return;
+    const { words, dataWord } = this.libc.abi.epollEvent;
+    const { ints, address } = this.#events;
+    const count = this.libc.epoll_wait(this.#epoll, address, EVENTS_PER_WAIT, 0);
+    for (let at = 0, end = count * words; at < end; at += words) {
+      const fd = ints[at + dataWord] ?? -1;
+      if (this.#generations[fd] === ints[at + dataWord + 1]) this.#handlers[fd]?.onEvents(ints[at] ?? 0);
+    }
+  }
+
+  /** Deadlines need a timer of Node's own only for the next moment at which one may be due. */
+  #wakeFor(atMs: number): void {
+    if (atMs >= this.#wheelTimerAtMs) return;
+    clearTimeout(this.#wheelTimer);
+    this.#wheelTimerAtMs = atMs;
+    this.#wheelTimer = setTimeout(() => this.#onWheel(), Math.max(1, Math.ceil(atMs - performance.now())));
+  }
+
+  #onWheel(): void {
+    this.#wheelTimerAtMs = Infinity;
+    this.nowMs = performance.now();
+    this.#wheel.advance(this.nowMs, (fd) => this.#handlers[fd]?.onDeadline());
+    const quietMs = this.#wheel.quietMs(this.nowMs);
+    if (quietMs !== undefined) this.#wakeFor(this.nowMs + quietMs);
+  }
+
+  #grow(fd: number): void {
+    const larger = new Int32Array(2 ** Math.ceil(Math.log2(fd + 1)));
+    larger.set(this.#generations);
+    this.#generations = larger;
+  }
+}
+
+/**
+ * Tasks in the order in which they came. Those that have just been woken go first, since most of them are small; but of those
+ * that ask for more, at least one is served in each turn, so that nobody waits for ever.
+ */
+class TaskQueue {
+  #fresh: Task[] = [];
+  #hungry: Task[] = [];
+
+  get size(): number {
+    return this.#fresh.length + this.#hungry.length;
+  }
+
+  add(task: Task): void {
+    this.#fresh.push(task);
+  }
+
+  /** Every task at most one share, and none is begun after `untilMs`. */
+  run(untilMs: number): void {
+    const stillHungry: Task[] = [];
+    this.#fresh = this.#share(this.#fresh, stillHungry, untilMs);
+    this.#hungry = this.#share(this.#hungry, stillHungry, untilMs).concat(stillHungry);
+  }
+
+  /** @returns those for which there was no time */
+  #share(tasks: Task[], stillHungry: Task[], untilMs: number): Task[] {
+    let done = 0;
+    for (const task of tasks) {
+      done += 1;
+      if (task.run()) stillHungry.push(task);
+      if (performance.now() >= untilMs) break;
+    }
+    return tasks.slice(done);
+  }
+}
+
+/** How long a turn may go on before everything else in the process gets its chance. Well below the 5 ms that a person could notice. */
+const TURN_MS = 2;
+
+/** Events taken by one epoll_wait(2). What is left is reported by the next. */
+const EVENTS_PER_WAIT = 512;
+
+const INITIAL_DESCRIPTORS = 1024;

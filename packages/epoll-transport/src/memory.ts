@@ -1,0 +1,18 @@
+/**
+ * Memory that native code may read and write by its address. Always the whole of an `ArrayBuffer` of its own: V8 keeps small
+ * typed arrays inside its moving heap, an `ArrayBuffer` made by itself never.
+ */
+export interface Memory {
+  /** Stays valid as long as this object is reachable. Below 2^47 in user space, so exact as a number. */
+  readonly address: number;
+  readonly bytes: Uint8Array;
+  /** The same memory in the processor's byte order, which is little endian on all that {@link abiOf} knows. */
+  readonly ints: Int32Array;
+}
+
+/** `lengthBytes` is rounded up to whole 32-bit words. */
+export function allocate(lengthBytes: number, addressOf: (bytes: Uint8Array) => number): Memory {
+  const buffer = new ArrayBuffer(Math.ceil(lengthBytes / 4) * 4);
+  const bytes = new Uint8Array(buffer);
+  return { address: addressOf(bytes), bytes, ints: new Int32Array(buffer) };
+}

@@ -1,0 +1,78 @@
+import { F_SETPIPE_SZ, O_CLOEXEC, O_NONBLOCK } from './abi.ts';
+import type { Libc } from './libc.ts';
+import type { Memory } from './memory.ts';
+
+/** Both ends of a pipe, as descriptors. */
+export interface Pipe {
+  readonly readEnd: number;
+  readonly writeEnd: number;
+}
+
+/**
+ * Pipes for splice(2), borrowed for the moment in which bytes lie in one. So there are about as many as there are directions
+ * whose receiver is slow, and not two for each connection.
+ */
+export class PipePool {
+  readonly #libc: Libc;
+  readonly #capacity: number;
+  readonly #ends: Memory;
+  readonly #idle: Pipe[] = [];
+  #existing = 0;
+
+  /** @param capacity of each pipe, in bytes */
+  constructor(libc: Libc, capacity: number) {
+    this.#libc = libc;
+    this.#capacity = capacity;
+    this.#ends = libc.allocate(8);
+  }
+
+  /** Pipes that exist, in use or not. */
+  get existing(): number {
+    return this.#existing;
+  }
+
+  /**
+   * An empty pipe, owed back by {@link give} or {@link discard}; `undefined` when the system has none left, or too many are in
+   * use: then bytes are better copied.
+   */
+  take(): Pipe | undefined {
+    return this.#idle.pop() ?? this.#make();
+  }
+
+  /** Takes back an empty pipe. The one that was used last is the next to go out: its memory is still in the cache. */
+  give(pipe: Pipe): void {
+    if (this.#idle.length < IDLE_PIPES) this.#idle.push(pipe);
+    else this.discard(pipe);
+  }
+
+  /** Takes back a pipe with bytes in it, which nobody wants any more. */
+  discard({ readEnd, writeEnd }: Pipe): void {
+    this.#libc.close(readEnd);
+    this.#libc.close(writeEnd);
+    this.#existing -= 1;
+  }
+
+  /** Closes the pipes that are not in use. */
+  drain(): void {
+    for (const pipe of this.#idle.splice(0)) this.discard(pipe);
+  }
+
+  #make(): Pipe | undefined {
+    if (this.#existing >= PIPES) return undefined;
+    if (this.#libc.pipe2(this.#ends.address, O_NONBLOCK | O_CLOEXEC) === -1) return undefined;
+    const [readEnd = -1, writeEnd = -1] = this.#ends.ints;
+    this.#existing += 1;
+    // Refused beyond the limits of pipe(7), "/proc/sys/fs/pipe-user-pages-soft": a pipe of the default size still works.
+    this.#libc.fcntl(writeEnd, F_SETPIPE_SZ, this.#capacity);
+    return { readEnd, writeEnd };
+  }
+}
+
+/** Kept for the next: more are rarely in use at the same moment. */
+const IDLE_PIPES = 16;
+
+/**
+ * In all. A pipe holds two descriptors and, with bytes in it, up to its capacity of kernel memory: 256 slow receivers are
+ * 256 MiB, and whoever comes after them is served through a buffer.
+ */
+const PIPES = 256;

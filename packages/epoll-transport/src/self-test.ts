@@ -1,0 +1,108 @@
+import { createHash, randomBytes } from 'node:crypto';
+import { connect, createServer } from 'node:net';
+import type { AddressInfo, Server, Socket as NodeSocket } from 'node:net';
+import type { Transport } from '@meshgate/core';
+import type { EpollOptions } from './options.ts';
+import { epollTransport } from './transport.ts';
+
+/** Whether the transport works on this system. `reason` is one sentence for the log. */
+export type SelfTest = { readonly ok: true } | { readonly ok: false; readonly reason: string };
+
+/**
+ * Carries real bytes through the transport over the loopback interface: a client and a backend made of `node:net`, the transport
+ * between them. Small and bulk, both ways, and an answer that is sent only after the client has finished. Takes a few
+ * milliseconds, never throws, leaves nothing behind.
+ */
+export async function selfTest(options: EpollOptions = {}): Promise<SelfTest> {
+  try {
+    await within(TIMEOUT_MS, carry(epollTransport(options)));
+    return { ok: true };
+  } catch (reason) {
+    return { ok: false, reason: reason instanceof Error ? reason.message : String(reason) };
+  }
+}
+
+/** The backend answers a request with its digest and as many bytes again, once the request has ended. */
+async function carry(transport: Transport): Promise<void> {
+  const backend = createServer({ allowHalfOpen: true }, answer);
+  const sockets = new Set<NodeSocket>();
+  backend.on('connection', (socket) => sockets.add(socket));
+  const backendPort = await listening(backend);
+  let spliced: Promise<unknown> | undefined;
+  const front = await transport.listen({ host: LOOPBACK, port: 0 }, LISTEN_OPTIONS, (down) => {
+    spliced = transport
+      .dial({ host: LOOPBACK, port: backendPort }, DIAL_OPTIONS, NEVER)
+      .then((up) => transport.splice(down, up, { head: new Uint8Array(0), idleTimeoutMs: TIMEOUT_MS }).done)
+      .catch(() => down.destroy());
+  });
+  try {
+    await exchange(front.address.port);
+    await spliced;
+  } finally {
+    await front.close();
+    backend.close();
+    for (const socket of sockets) socket.destroy();
+  }
+}
+
+async function exchange(port: number): Promise<void> {
+  const request = randomBytes(BULK_BYTES);
+  const client = connect({ host: LOOPBACK, port, allowHalfOpen: true });
+  try {
+    client.write(request.subarray(0, SMALL_BYTES));
+    client.end(request.subarray(SMALL_BYTES));
+    const answered = await received(client);
+    const expected = Buffer.concat([digest(request), request]);
+    if (!answered.equals(expected))
+      throw new Error(`expected ${expected.length} bytes back, found ${answered.length} of which not all are the same`);
+  } finally {
+    client.destroy();
+  }
+}
+
+function answer(socket: NodeSocket): void {
+  received(socket).then(
+    (request) => socket.end(Buffer.concat([digest(request), request])),
+    () => socket.destroy(),
+  );
+}
+
+async function received(socket: NodeSocket): Promise<Buffer> {
+  const chunks: Buffer[] = [];
+  for await (const chunk of socket.iterator({ destroyOnReturn: false })) chunks.push(chunk as Buffer);
+  return Buffer.concat(chunks);
+}
+
+function digest(bytes: Uint8Array): Buffer {
+  return createHash('sha256').update(bytes).digest();
+}
+
+async function listening(server: Server): Promise<number> {
+  await new Promise<void>((resolve, reject) => {
+    server.once('error', reject);
+    server.listen(0, LOOPBACK, resolve);
+  });
+  return (server.address() as AddressInfo).port;
+}
+
+async function within(timeoutMs: number, task: Promise<void>): Promise<void> {
+  let timer: NodeJS.Timeout | undefined;
+  const late = new Promise<never>((_resolve, reject) => {
+    timer = setTimeout(() => reject(new Error(`no answer within ${timeoutMs} ms`)), timeoutMs);
+  });
+  await Promise.race([task, late]).finally(() => clearTimeout(timer));
+}
+
+const LOOPBACK = '127.0.0.1';
+
+/** Some hundred times what it takes on an idle machine. */
+const TIMEOUT_MS = 2_000;
+
+const SMALL_BYTES = 512;
+/** Several times the buffer, so that both directions are promoted to bulk. */
+const BULK_BYTES = 512 * 1024;
+
+const KEEP_ALIVE = { idleMs: 60_000 };
+const LISTEN_OPTIONS = { backlog: 1, keepAlive: KEEP_ALIVE, onPause: (): void => undefined };
+const DIAL_OPTIONS = { keepAlive: KEEP_ALIVE, timeoutMs: TIMEOUT_MS };
+const NEVER = new AbortController().signal;

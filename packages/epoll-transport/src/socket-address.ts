@@ -1,0 +1,126 @@
+import { networkInterfaces } from 'node:os';
+import { isIPv4, isIPv6 } from 'node:net';
+import { unixPath } from '@meshgate/core';
+import type { Endpoint } from '@meshgate/core';
+import { AF_INET, AF_INET6, AF_UNIX } from './abi.ts';
+
+/** Room for the longest that is used: `struct sockaddr_un`, unix(7). */
+export const SOCKET_ADDRESS_BYTES = 110;
+
+// The path ends with a zero byte within `sun_path`, unix(7).
+const UNIX_PATH_BYTES = 107;
+
+/** An address as the kernel wants it. */
+export interface SocketAddress {
+  readonly family: number;
+  readonly bytes: Uint8Array;
+}
+
+/**
+ * `struct sockaddr_in`, `sockaddr_in6` or `sockaddr_un`: ip(7), ipv6(7), unix(7).
+ *
+ * @returns a sentence when `endpoint` is neither an address nor a unix socket, or its path is too long
+ */
+export function encodeAddress(endpoint: Endpoint): SocketAddress | string {
+  const path = unixPath(endpoint);
+  if (path !== undefined) return encodeUnix(path);
+  if (isIPv4(endpoint.host)) return { family: AF_INET, bytes: encodeIPv4(endpoint.host, endpoint.port) };
+  if (isIPv6(endpoint.host)) return encodeIPv6(endpoint.host, endpoint.port);
+  return `expected an IP address or unix:/path, found ${endpoint.host}`;
+}
+
+/** The inverse, for what the kernel wrote. `undefined` when it is of another family, or a unix socket without a name. */
+export function decodeAddress(bytes: Uint8Array, length: number): Endpoint | undefined {
+  const family = (bytes[0] ?? 0) | ((bytes[1] ?? 0) << 8);
+  const port = ((bytes[2] ?? 0) << 8) | (bytes[3] ?? 0);
+  if (family === AF_INET) return { host: dotted(bytes, 4), port };
+  if (family === AF_INET6) return { host: decodeIPv6(bytes), port };
+  if (family !== AF_UNIX || length <= 2) return undefined;
+  const end = bytes.indexOf(0, 2);
+  return { host: `unix:${Buffer.from(bytes.subarray(2, end < 2 || end > length ? length : end)).toString()}`, port: 0 };
+}
+
+function encodeUnix(path: string): SocketAddress | string {
+  const name = Buffer.from(path);
+  if (name.length > UNIX_PATH_BYTES)
+    return `expected a unix path of at most ${UNIX_PATH_BYTES} bytes, found ${name.length}`;
+  const bytes = new Uint8Array(2 + name.length + 1);
+  bytes[0] = AF_UNIX;
+  bytes.set(name, 2);
+  return { family: AF_UNIX, bytes };
+}
+
+function encodeIPv4(host: string, port: number): Uint8Array {
+  const bytes = new Uint8Array(16);
+  bytes[0] = AF_INET;
+  setPort(bytes, port);
+  bytes.set(host.split('.').map(Number), 4);
+  return bytes;
+}
+
+function encodeIPv6(host: string, port: number): SocketAddress | string {
+  const [address = '', zone] = host.split('%');
+  const scope = zone === undefined ? 0 : scopeOf(zone);
+  if (scope === undefined) return `expected a network interface, found ${zone} in ${host}`;
+  const bytes = new Uint8Array(28);
+  bytes[0] = AF_INET6;
+  setPort(bytes, port);
+  bytes.set(ipv6Bytes(address), 8);
+  new DataView(bytes.buffer).setUint32(24, scope, true);
+  return { family: AF_INET6, bytes };
+}
+
+function setPort(bytes: Uint8Array, port: number): void {
+  bytes[2] = port >> 8;
+  bytes[3] = port & 0xff;
+}
+
+/** A zone is an interface's index or its name (RFC 4007, section 11). */
+function scopeOf(zone: string): number | undefined {
+  if (/^\d+$/.test(zone)) return Number(zone);
+  return networkInterfaces()[zone]?.find((address) => address.family === 'IPv6')?.scopeid;
+}
+
+/** `host` is known to be valid: the text forms of RFC 4291, section 2.2. */
+function ipv6Bytes(host: string): Uint8Array {
+  const [head = '', tail] = host.split('::');
+  const before = groups(head);
+  const after = tail === undefined ? [] : groups(tail);
+  const bytes = new Uint8Array(16);
+  bytes.set(before);
+  bytes.set(after, 16 - after.length);
+  return bytes;
+}
+
+function groups(text: string): number[] {
+  if (text === '') return [];
+  return text.split(':').flatMap((group) => {
+    if (group.includes('.')) return group.split('.').map(Number);
+    const value = Number.parseInt(group, 16);
+    return [value >> 8, value & 0xff];
+  });
+}
+
+/** A dual-stack listener shows IPv4 clients as `::ffff:192.0.2.1` (RFC 4291, section 2.5.5.2); people know them as `192.0.2.1`. */
+function decodeIPv6(bytes: Uint8Array): string {
+  const address = bytes.subarray(8, 24);
+  if (isMapped(address)) return dotted(address, 12);
+  const scope = new DataView(bytes.buffer, bytes.byteOffset).getUint32(24, true);
+  return scope === 0 ? formatIPv6(address) : `${formatIPv6(address)}%${scope}`;
+}
+
+function isMapped(address: Uint8Array): boolean {
+  return address[10] === 0xff && address[11] === 0xff && address.subarray(0, 10).every((byte) => byte === 0);
+}
+
+function dotted(bytes: Uint8Array, at: number): string {
+  return `${bytes[at]}.${bytes[at + 1]}.${bytes[at + 2]}.${bytes[at + 3]}`;
+}
+
+/** The canonical form (RFC 5952), left to the URL parser, which has to know it. */
+function formatIPv6(address: Uint8Array): string {
+  const text = Array.from({ length: 8 }, (_, index) =>
+    (((address[2 * index] ?? 0) << 8) | (address[2 * index + 1] ?? 0)).toString(16),
+  ).join(':');
+  return new URL(`http://[${text}]`).hostname.slice(1, -1);
+}

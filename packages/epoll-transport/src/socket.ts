@@ -1,0 +1,203 @@
+import {
+  AF_UNIX,
+  EPOLLERR,
+  EPOLLET,
+  EPOLLHUP,
+  EPOLLIN,
+  EPOLLOUT,
+  EPOLLPRI,
+  EPOLLRDHUP,
+  MSG_NOSIGNAL,
+  SHUT_WR,
+  SO_ERROR,
+  SOL_SOCKET,
+  SPLICE_F_MOVE,
+  SPLICE_F_NONBLOCK,
+} from './abi.ts';
+import type { Handler, Loop } from './loop.ts';
+import type { Kernel } from './kernel.ts';
+import { EAGAIN } from './system-error.ts';
+
+/** Who is told of what happens to a socket: one at a time, and it may change. */
+export interface SocketOwner {
+  /** Something may be possible now that was not before: to read, to write, or to learn that the connection is lost. */
+  onReady(socket: Socket): void;
+  /** The deadline set for the socket is over. */
+  onDeadline(socket: Socket): void;
+}
+
+/**
+ * A connected (or connecting) stream socket: its descriptor, and what is known of its readiness. Registered once,
+ * edge-triggered, for everything: an edge sets a bit here, only the attempt that fails with EAGAIN, or comes back short, clears
+ * it (epoll(7), "Level-triggered and edge-triggered").
+ */
+export class Socket implements Handler {
+  owner: SocketOwner;
+  readonly #kernel: Kernel;
+  readonly #loop: Loop;
+  #fd: number;
+  #state = WRITABLE;
+
+  /**
+   * Owns `fd` from here on.
+   * @throws the system's error when it cannot be watched; `fd` is closed then
+   */
+  constructor(kernel: Kernel, fd: number, family: number, owner: SocketOwner) {
+    this.#kernel = kernel;
+    this.#loop = kernel.loop;
+    this.#fd = fd;
+    this.owner = owner;
+    // A read from a unix socket also ends where the sender changes or passes descriptors (unix(7)): short is not yet empty.
+    if (family === AF_UNIX) this.#state |= SHORT_IS_NOT_EMPTY;
+    kernel.loop.add(fd, WATCHED, this);
+  }
+
+  get closed(): boolean {
+    return this.#fd === -1;
+  }
+
+  get readable(): boolean {
+    return (this.#state & READABLE) !== 0;
+  }
+
+  get writable(): boolean {
+    return (this.#state & WRITABLE) !== 0;
+  }
+
+  /** The end of the stream has been received: nothing will follow. */
+  get ended(): boolean {
+    return (this.#state & ENDED) !== 0;
+  }
+
+  /** The kernel has reported an error; what it is, the next attempt tells, or {@link takeError}. */
+  get failed(): boolean {
+    return (this.#state & FAILED) !== 0;
+  }
+
+  /** For calls that are not made here. −1 once closed. */
+  get fd(): number {
+    return this.#fd;
+  }
+
+  onEvents(events: number): void {
+    let state = this.#state;
+    if ((events & (EPOLLIN | EPOLLRDHUP | EPOLLHUP | EPOLLERR)) !== 0) state |= READABLE;
+    if ((events & (EPOLLOUT | EPOLLHUP | EPOLLERR)) !== 0) state |= WRITABLE;
+    if ((events & EPOLLRDHUP) !== 0) state |= HUNG_UP;
+    if ((events & EPOLLERR) !== 0) state |= FAILED;
+    if ((events & EPOLLPRI) !== 0) state |= SHORT_IS_NOT_EMPTY;
+    this.#state = state;
+    this.owner.onReady(this);
+  }
+
+  onDeadline(): void {
+    this.owner.onDeadline(this);
+  }
+
+  /**
+   * Receives into the kernel's buffer.
+   * @returns how many bytes; 0 when there are none, now or, if {@link ended}, for ever; −errno when the connection is lost
+   */
+  receive(): number {
+    const { bytes, address } = this.#kernel.buffer;
+    const received = this.#kernel.libc.recv(this.#fd, address, bytes.length, 0);
+    if (received <= 0) return this.#nothingReceived(received);
+    if (received < bytes.length) this.#cameShort();
+    return received;
+  }
+
+  /** As {@link receive}, from the socket into an empty pipe. */
+  receiveInto(pipe: number, length: number): number {
+    const received = this.#kernel.libc.splice(this.#fd, 0, pipe, 0, length, SPLICE_FLAGS);
+    return received <= 0 ? this.#nothingReceived(received) : received;
+  }
+
+  /** @returns how many of `length` bytes at `address` the kernel has taken; −errno when the connection is lost */
+  send(address: number, length: number): number {
+    return this.#sent(this.#kernel.libc.send(this.#fd, address, length, MSG_NOSIGNAL), length);
+  }
+
+  /** As {@link send}, of what is in a pipe. */
+  sendFrom(pipe: number, length: number): number {
+    // Short, here, need not mean full: how much one call moves depends on how the bytes lie in the pipe.
+    const sent = this.#kernel.libc.splice(pipe, 0, this.#fd, 0, length, SPLICE_FLAGS);
+    return sent > 0 ? sent : this.#sent(sent, length);
+  }
+
+  /** Ends the sending direction: what the kernel has taken is still delivered. */
+  finish(): void {
+    this.#kernel.libc.shutdown(this.#fd, SHUT_WR);
+  }
+
+  /** The error that the kernel holds for this socket, as errno; 0 when there is none. Asking takes it away: socket(7), `SO_ERROR`. */
+  takeError(): number {
+    return this.#kernel.getOption(this.#fd, SOL_SOCKET, SO_ERROR);
+  }
+
+  /** Idempotent. */
+  close(): void {
+    if (this.#fd === -1) return;
+    const fd = this.#fd;
+    this.#fd = -1;
+    this.#state = 0;
+    this.#loop.close(fd);
+  }
+
+  /** Closes so that the peer sees a reset: what is not yet delivered is dropped (socket(7), `SO_LINGER`; RFC 1122, section 4.2.2.13). */
+  reset(): void {
+    if (this.#fd !== -1) this.#kernel.dropUnsent(this.#fd);
+    this.close();
+  }
+
+  setDeadline(afterMs: number): void {
+    this.#loop.setDeadline(this.#fd, afterMs);
+  }
+
+  clearDeadline(): void {
+    this.#loop.clearDeadline(this.#fd);
+  }
+
+  #nothingReceived(result: number): number {
+    if (result === 0) {
+      this.#state |= ENDED;
+      return 0;
+    }
+    const errno = this.#kernel.libc.errno();
+    if (errno !== EAGAIN) return -errno;
+    this.#state &= ~READABLE;
+    return 0;
+  }
+
+  /**
+   * Less came than there was room for, so the queue is empty (epoll(7), question 9). If the peer was known to have finished
+   * before that, nothing can have come since: this was the end, and asking once more would only hear it again.
+   */
+  #cameShort(): void {
+    if ((this.#state & SHORT_IS_NOT_EMPTY) !== 0) return;
+    if ((this.#state & FAILED) !== 0) return;
+    if ((this.#state & HUNG_UP) !== 0) this.#state |= ENDED;
+    else this.#state &= ~READABLE;
+  }
+
+  #sent(result: number, length: number): number {
+    if (result === length) return result;
+    if (result < 0) {
+      const errno = this.#kernel.libc.errno();
+      if (errno !== EAGAIN) return -errno;
+    }
+    this.#state &= ~WRITABLE;
+    return Math.max(0, result);
+  }
+}
+
+const WATCHED = EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLPRI | EPOLLET;
+const SPLICE_FLAGS = SPLICE_F_MOVE | SPLICE_F_NONBLOCK;
+
+const READABLE = 1;
+const WRITABLE = 2;
+const ENDED = 4;
+/** The peer has finished, though not all that it sent has been received. */
+const HUNG_UP = 8;
+const FAILED = 16;
+/** Urgent data, too, ends a read early (tcp(7)). */
+const SHORT_IS_NOT_EMPTY = 32;

@@ -1,0 +1,130 @@
+import { ProxyError } from '@meshgate/core';
+import type { Splice, SpliceOptions, Transfer } from '@meshgate/core';
+import { closePassingOn, lostBy } from './connection.ts';
+import type { End, EpollConnection } from './connection.ts';
+import { Flow } from './flow.ts';
+import type { FlowOwner } from './flow.ts';
+import type { Kernel } from './kernel.ts';
+import type { Socket, SocketOwner } from './socket.ts';
+import { ECONNRESET } from './system-error.ts';
+
+/** Carries bytes between two connections until both directions have ended. Owns both from its construction on. */
+export class EpollSplice implements Splice, FlowOwner, SocketOwner {
+  readonly done: Promise<Transfer>;
+  readonly #kernel: Kernel;
+  readonly #down: EpollConnection;
+  readonly #up: EpollConnection;
+  readonly #upward: Flow;
+  readonly #downward: Flow;
+  readonly #idleTimeoutMs: number;
+  #resolve: (transfer: Transfer) => void = () => undefined;
+  #firstByteAt: number | undefined;
+  #lastByteAt = performance.now();
+  #over = false;
+
+  constructor(kernel: Kernel, down: EpollConnection, up: EpollConnection, { head, idleTimeoutMs }: SpliceOptions) {
+    this.#kernel = kernel;
+    this.#down = down;
+    this.#up = up;
+    this.#idleTimeoutMs = idleTimeoutMs;
+    this.done = new Promise((resolve) => {
+      this.#resolve = resolve;
+    });
+    const { socket: client, lost: clientLost } = down.release();
+    const { socket: backend, lost: backendLost } = up.release();
+    this.#upward = new Flow(kernel, client, backend, this);
+    this.#downward = new Flow(kernel, backend, client, this);
+    client.owner = this;
+    backend.owner = this;
+    const lost = clientLost ?? backendLost;
+    if (lost === undefined) this.#start(head);
+    else this.cut(lost);
+  }
+
+  get bytesUp(): number {
+    return this.#upward.taken;
+  }
+
+  get bytesDown(): number {
+    return this.#downward.taken;
+  }
+
+  get lastByteAt(): number {
+    return this.#lastByteAt;
+  }
+
+  cut(reason: ProxyError): void {
+    if (this.#over) return;
+    const { from: client, to: backend } = this.#upward;
+    closePassingOn(client, 'downstream', this.#down.remote, reason);
+    closePassingOn(backend, 'upstream', this.#up.remote, reason);
+    this.#upward.abandon();
+    this.#downward.abandon();
+    this.#end(reason);
+  }
+
+  onReady(socket: Socket): void {
+    this.#upward.wake();
+    this.#downward.wake();
+    // With bytes still waiting for the other side nobody would read on to where the reset stands; and a reset does not wait.
+    if (socket.failed) this.#onFailed(socket);
+  }
+
+  /** The timer is set once a period, not once a read; what came meanwhile postpones it by as much. */
+  onDeadline(socket: Socket): void {
+    const leftMs = this.#lastByteAt + this.#idleTimeoutMs - performance.now();
+    if (leftMs > 0) socket.setDeadline(leftMs);
+    else this.cut(new ProxyError('IDLE_TIMEOUT', `no byte either way for ${this.#idleTimeoutMs} ms`));
+  }
+
+  onReceived(flow: Flow): void {
+    this.#lastByteAt = this.#kernel.loop.nowMs;
+    if (flow === this.#downward) this.#firstByteAt ??= this.#lastByteAt;
+  }
+
+  /** Only the first of two directions has to be shut down: the second is, by closing, since nothing is left unread then. */
+  onFinished(flow: Flow): void {
+    if (!this.#upward.finished || !this.#downward.finished) {
+      flow.to.finish();
+      return;
+    }
+    this.#upward.from.close();
+    this.#upward.to.close();
+    this.#end(undefined);
+  }
+
+  onLost(socket: Socket, errno: number): void {
+    this.cut(lostBy(errno, this.#endOf(socket)));
+  }
+
+  #start(head: Uint8Array): void {
+    this.#upward.from.setDeadline(this.#idleTimeoutMs);
+    this.#upward.begin(head);
+    // What has come since nobody was reading any more; and an end or an error that is known already.
+    this.#upward.wake();
+    this.#downward.wake();
+    if (this.#upward.from.failed) this.#onFailed(this.#upward.from);
+    if (this.#upward.to.failed) this.#onFailed(this.#upward.to);
+  }
+
+  #onFailed(socket: Socket): void {
+    const incoming = socket === this.#upward.from ? this.#upward : this.#downward;
+    incoming.carry();
+    if (!this.#over) this.onLost(socket, socket.takeError() || ECONNRESET);
+  }
+
+  #endOf(socket: Socket): End {
+    return socket === this.#upward.from ? 'downstream' : 'upstream';
+  }
+
+  #end(error: ProxyError | undefined): void {
+    this.#over = true;
+    this.#resolve({
+      bytesUp: this.bytesUp,
+      bytesDown: this.bytesDown,
+      ...(this.#firstByteAt === undefined ? {} : { firstByteAt: this.#firstByteAt }),
+      ...(error === undefined ? {} : { error }),
+    });
+    this.#kernel.loop.settled();
+  }
+}
