@@ -7,9 +7,9 @@ import { ROOT } from './workspace.mjs';
 
 const CORE = '@meshgate/core';
 
-const problems = manifests().flatMap(({ file, manifest }) => check(manifest).map((problem) => `${file}: ${problem}`));
-for (const problem of problems) console.error(problem);
-process.exitCode = problems.length === 0 ? 0 : 1;
+const findings = manifests().flatMap(({ file, manifest }) => check(manifest).map((problem) => `${file}: ${problem}`));
+for (const finding of findings) console.error(finding);
+process.exitCode = findings.length === 0 ? 0 : 1;
 
 function manifests() {
   const files = readdirSync(join(ROOT, 'packages')).map((name) => join('packages', name, 'package.json'));

@@ -75,7 +75,8 @@ describe('the dependency rules', () => {
   afterAll(() => rmSync(folder, { recursive: true }));
 
   it('have an offender each', () => {
-    expect(Object.keys(OFFENDERS).sort()).toEqual((config.forbidden ?? []).map(({ name }) => name).sort());
+    const rules = (config.forbidden ?? []).map(({ name }) => name);
+    expect(new Set(rules)).toEqual(new Set(Object.keys(OFFENDERS)));
   });
 
   it.each(Object.entries(OFFENDERS))('%s catches who breaks it', (rule, [file]) => {

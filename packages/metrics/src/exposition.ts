@@ -5,6 +5,7 @@ import type { Metric, Registry } from 'prom-client';
 export interface Exposition {
   /** For the header `Content-Type`. */
   readonly contentType: string;
+  /** The whole text, the final newline included. */
   readonly body: string;
 }
 

@@ -22,6 +22,7 @@ export type Label = keyof typeof LABELS;
 
 /** One row of {@link METRICS}. */
 export interface MetricDefinition {
+  /** As in `# TYPE`: a counter only grows, a gauge goes both ways, a histogram counts durations in buckets. */
   readonly type: 'counter' | 'gauge' | 'histogram';
   /** As Prometheus shows it: `_total` ends a counter, a unit ends what has one. */
   readonly name: string;
