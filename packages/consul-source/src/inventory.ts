@@ -1,5 +1,6 @@
 // What is registered in the datacenter, told by one coarse query: enough to know which service has changed, so that only its
 // exact, documented health query is asked again.
+import { createHash } from 'node:crypto';
 import { list, object, objects, text } from './json.ts';
 import type { JsonObject } from './json.ts';
 import { serviceKey } from './records.ts';
@@ -107,21 +108,21 @@ interface Entry {
 
 function entriesOf(node: JsonObject): readonly Entry[] {
   const checks = checksByService(node);
-  const place = `${text(node['Node'])} ${text(node['Address'])} ${JSON.stringify([node['TaggedAddresses'], node['Meta']])}`;
-  const nodeDigest = `${place} ${checks.get('') ?? ''}`;
+  const { Node: name, Address: address, TaggedAddresses: tagged, Meta: meta } = node;
+  const place = digestOf(JSON.stringify([name, address, tagged, meta, checks.get('')]));
   return objects(node['Services']).map((service) => {
+    const kind = text(service['Kind']);
+    const speaksFor = spokenFor(service, kind);
     const id = text(service['ID']);
     // The index of its last change stands for the whole registration: address, port, weights, meta, tags.
-    const digest = `${nodeDigest} ${id}@${String(service['ModifyIndex'])} ${checks.get(id) ?? ''}`;
-    const kind = text(service['Kind']);
-    return {
-      service: text(service['Service']),
-      namespace: text(service['Namespace']),
-      kind,
-      speaksFor: spokenFor(service, kind),
-      digest,
-    };
+    const digest = `${place} ${id}@${String(service['ModifyIndex'])}${checks.get(id) ?? ''}`;
+    return { service: text(service['Service']), namespace: text(service['Namespace']), kind, speaksFor, digest };
   });
+}
+
+/** Short, since it is repeated for every service of the node. */
+function digestOf(content: string): string {
+  return createHash('sha1').update(content).digest('base64url');
 }
 
 function spokenFor(service: JsonObject, kind: string): string {

@@ -2,7 +2,7 @@ import { createHash } from 'node:crypto';
 import { setMaxListeners } from 'node:events';
 import { formatProblem } from '@meshgate/core';
 import type { RouteSnapshot, RouteSource } from '@meshgate/core';
-import { deriveRoutes } from '@meshgate/mesh';
+import { routeDeriver } from '@meshgate/mesh';
 import type { Catalog, CatalogService, DerivedRoutes, Gateway } from '@meshgate/mesh';
 import { openAgent } from './agent.ts';
 import type { Agent, AgentOptions } from './agent.ts';
@@ -33,7 +33,7 @@ export function routeSource(sourceOptions: RouteSourceOptions): RouteSource {
   const { agent: options, preset, notices = new Notices(), expected } = sourceOptions;
   const view = emptyView(preset);
   const memory = new Memory();
-  const derive = remembering(deriveRoutes);
+  const derive = remembering(routeDeriver());
   return { name: 'consul', watch };
 
   async function* watch(signal: AbortSignal): AsyncGenerator<RouteSnapshot> {
@@ -146,8 +146,10 @@ function inputsOf(
   return [{ ...place, services, gateways, servers }, gateway];
 }
 
+type Derive = ReturnType<typeof routeDeriver>;
+
 /** `derive`, which answers at once when every field of both arguments is the one of the last call. */
-function remembering(derive: typeof deriveRoutes): typeof deriveRoutes {
+function remembering(derive: Derive): Derive {
   let last: { readonly inputs: readonly unknown[]; readonly derived: DerivedRoutes } | undefined;
   return (catalog, gateway) => {
     const inputs = [...Object.values(catalog), ...Object.values(gateway)] as readonly unknown[];

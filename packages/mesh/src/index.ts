@@ -17,7 +17,7 @@ export { dialAddress } from './address.ts';
 export type { Reach } from './address.ts';
 export { standing } from './health.ts';
 export type { Standing } from './health.ts';
-export { deriveRoutes } from './routes.ts';
+export { deriveRoutes, routeDeriver } from './routes.ts';
 export type { DerivedRoutes, Gateway, MeshRouteKind } from './routes.ts';
 export {
   anyNameBelow,

@@ -31,16 +31,42 @@ export interface DerivedRoutes {
  * `docs/consul.md` lists. Equal catalogs give equal results: routes by name within each kind, backends by address.
  */
 export function deriveRoutes(catalog: Catalog, gateway: Gateway): DerivedRoutes {
+  return derivedBy((service) => serviceRoutes(service, catalog, gateway), catalog, gateway);
+}
+
+/**
+ * {@link deriveRoutes} with a memory: a service that is the same object as in the call before is not derived again, so that one
+ * change among thousands of services costs little. The results are the same.
+ */
+export function routeDeriver(): typeof deriveRoutes {
+  let setting = '';
+  let known = new WeakMap<CatalogService, DerivedRoutes>();
+  return (catalog, gateway) => {
+    const { datacenter, partition, trustDomain } = catalog;
+    const present = JSON.stringify([datacenter, partition, trustDomain, gateway]);
+    if (present !== setting) known = new WeakMap();
+    setting = present;
+    const remembered = (service: CatalogService): DerivedRoutes => {
+      const derived = known.get(service) ?? serviceRoutes(service, catalog, gateway);
+      known.set(service, derived);
+      return derived;
+    };
+    return derivedBy(remembered, catalog, gateway);
+  };
+}
+
+function derivedBy(
+  routesOf: (service: CatalogService) => DerivedRoutes,
+  catalog: Catalog,
+  gateway: Gateway,
+): DerivedRoutes {
   const parts = [
-    ...catalog.services.toSorted(byName).map((service) => serviceRoutes(service, catalog, gateway)),
+    ...catalog.services.toSorted(byName).map(routesOf),
     ...newestOfEach(remoteGroups(catalog)).map((group) => datacenterRoutes(group, catalog, gateway)),
     ...(gateway.wanFederation ? [serverRoutes(catalog, gateway)] : []),
   ];
-  const routes = parts.flatMap((part) => part.routes).toSorted(byKindAndName);
-  return withoutClashes(
-    routes,
-    parts.flatMap((part) => part.problems),
-  );
+  const { routes, problems } = joined(parts);
+  return withoutClashes(routes.toSorted(byKindAndName), problems);
 }
 
 /**

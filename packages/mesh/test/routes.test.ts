@@ -1,7 +1,7 @@
 import type { Route } from '@meshgate/core';
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { deriveRoutes } from '../src/index.ts';
+import { deriveRoutes, routeDeriver } from '../src/index.ts';
 import type { Catalog, CatalogService, Gateway, Instance, Resolver, Subset } from '../src/index.ts';
 import { instance } from './instance.ts';
 
@@ -264,6 +264,24 @@ describe('routes', () => {
           services: given.services.map((each) => ({ ...each, instances: each.instances.toReversed() })).toReversed(),
         };
         expect(deriveRoutes(turned, GATEWAY).routes).toEqual(deriveRoutes(given, GATEWAY).routes);
+      }),
+    );
+  });
+});
+
+describe('a deriver with a memory', () => {
+  it('gives what one without gives, whatever came before', () => {
+    const derive = routeDeriver();
+    fc.assert(
+      fc.property(anyCatalog(), anyCatalog(), fc.integer({ min: 1, max: 3 }), (one, other, connectTimeoutMs) => {
+        const mixed = { ...one, services: [...one.services, ...other.services] };
+        for (const [given, gateway] of [
+          [one, GATEWAY],
+          [mixed, GATEWAY],
+          [mixed, { ...GATEWAY, connectTimeoutMs }],
+          [{ ...mixed, trustDomain: 'other.consul' }, GATEWAY],
+        ] as const)
+          expect(derive(given, gateway)).toEqual(deriveRoutes(given, gateway));
       }),
     );
   });
