@@ -73,8 +73,8 @@ function readRecord(bytes: Uint8Array, from: Reached): Reached | Handshake | Mor
   if (wrongMessage !== undefined) return wrongMessage;
 
   if (bytes.length < end) return { kind: 'more', progress: from };
-  if (gathered + fragmentBytes < MESSAGE_HEADER_BYTES || gathered + fragmentBytes < messageBytes(header))
-    return new Reached(end, gathered + fragmentBytes, header);
+  // Also true while the header is not whole: no message is shorter than its header.
+  if (gathered + fragmentBytes < messageBytes(header)) return new Reached(end, gathered + fragmentBytes, header);
   if (gathered > 0) return gather(bytes, end, messageBytes(header));
   return { kind: 'handshake', bytes, start: start + MESSAGE_HEADER_BYTES, end, length: end };
 }

@@ -66,6 +66,12 @@ describe('a hello', () => {
     expect(outcome(bytes, 1460)).toMatchObject({ kind: 'hello', serverName: 'a.test', length: bytes.length });
   });
 
+  it('of the shortest and of the longest size is waited for', () => {
+    for (const header of [Buffer.of(1, 0, 0, 41), Buffer.of(1, 0x02, 0x01, 0x44)]) {
+      expect(parseClientHello(inRecords(header)).kind).toBe('more');
+    }
+  });
+
   it.each([0x0300, 0x0301, 0x0303, 0x0304, 0x03ff])('is read from records of version %i', (version) => {
     const bytes = record(22, clientHello({ serverName: 'a.test' }), version);
     expect(parseClientHello(bytes)).toMatchObject({ kind: 'hello', serverName: 'a.test' });
