@@ -1,1 +1,23 @@
-export {};
+#!/usr/bin/env node
+import { runCommand } from './cli.ts';
+import type { Signals } from './serve.ts';
+
+const signals: Signals = {
+  onStop(listener) {
+    process.on('SIGTERM', listener);
+    process.on('SIGINT', listener);
+  },
+  onReload: (listener) => void process.on('SIGHUP', listener),
+  onStray(listener) {
+    process.on('uncaughtException', (reason) => listener(asError(reason), 'exception'));
+    process.on('unhandledRejection', (reason) => listener(asError(reason), 'rejection'));
+  },
+};
+
+const { stdout, stderr } = process;
+// Whatever a plugin may have left behind must not keep the process.
+process.exit(await runCommand(process.argv.slice(2), { stdout, stderr, signals }));
+
+function asError(reason: unknown): Error {
+  return reason instanceof Error ? reason : new Error(String(reason));
+}

@@ -1,0 +1,124 @@
+import { once } from 'node:events';
+import { createServer } from 'node:http';
+import type { IncomingMessage, Server, ServerResponse } from 'node:http';
+import { pipeline } from 'node:stream/promises';
+import { formatEndpoint } from '@meshgate/core';
+import type { Endpoint, Observer, Service } from '@meshgate/core';
+import type { AdminAnswer, AdminPaths } from './admin-answers.ts';
+import { jsonStream } from './json-stream.ts';
+
+/** What an {@link AdminServer} is made of. */
+export interface AdminOptions {
+  readonly endpoint: Endpoint;
+  readonly paths: AdminPaths;
+  /** Told when an answer fails for reasons of our own. */
+  readonly observer: Observer;
+}
+
+/** Answers operators, probes and scrapers over HTTP. It knows nothing of what it shows: that is `paths`. */
+export class AdminServer implements Service {
+  readonly name = 'admin';
+  readonly #options: AdminOptions;
+  readonly #server: Server;
+
+  constructor(options: AdminOptions) {
+    this.#options = options;
+    this.#server = createServer(BOUNDS, (request, response) => void this.#answer(request, response));
+    this.#server.maxConnections = MAX_CONNECTIONS;
+    this.#server.timeout = SILENCE_MS;
+  }
+
+  /** Where it answers; absent while it does not. */
+  get url(): string | undefined {
+    const address = this.#server.address();
+    if (address === null || typeof address === 'string') return undefined;
+    return `http://${formatEndpoint({ host: address.address, port: address.port })}`;
+  }
+
+  /** Rejects with the system's error when it cannot bind. */
+  async start(): Promise<void> {
+    const { host, port } = this.#options.endpoint;
+    this.#server.listen({ host, port });
+    await once(this.#server, 'listening');
+  }
+
+  /** Lets nobody wait for an answer that has begun. */
+  async stop(): Promise<void> {
+    const closed = new Promise((resolve) => this.#server.close(resolve));
+    this.#server.closeAllConnections();
+    await closed;
+  }
+
+  async #answer(request: IncomingMessage, response: ServerResponse): Promise<void> {
+    try {
+      // Nobody has anything to say to us; what is said all the same is thrown away.
+      request.resume();
+      await write(await this.#find(request), request.method === 'HEAD', response);
+    } catch (reason) {
+      this.#failed(reason, response);
+    }
+  }
+
+  async #find({ method = '', url = '/', headers }: IncomingMessage): Promise<Found> {
+    const [pathname = '/', query = ''] = url.split('?', 2);
+    const path = Object.hasOwn(this.#options.paths, pathname) ? this.#options.paths[pathname] : undefined;
+    if (path === undefined) return { answer: refusal(404, `no such path: ${pathname}`) };
+    const answerer = method === 'HEAD' ? path.GET : method === 'GET' || method === 'POST' ? path[method] : undefined;
+    if (answerer === undefined)
+      return { answer: refusal(405, `${pathname} has no method ${method}`), allow: methodsOf(path) };
+    if (method === 'POST' && headers.origin !== undefined)
+      return { answer: refusal(403, 'requests of web pages are refused: expected no Origin header') };
+    return { answer: await answerer({ query: new URLSearchParams(query), accept: headers.accept }) };
+  }
+
+  #failed(reason: unknown, response: ServerResponse): void {
+    // The client went away, or was too slow: its business.
+    if (response.destroyed || response.headersSent) return void response.destroy();
+    const error = reason instanceof Error ? reason : new Error(String(reason));
+    this.#options.observer.observe({ type: 'service.failed', service: this.name, error });
+    response.writeHead(500, { 'content-type': JSON_TYPE }).end('{"error":"INTERNAL"}\n');
+  }
+}
+
+interface Found {
+  readonly answer: AdminAnswer;
+  /** For the header `Allow`. */
+  readonly allow?: string;
+}
+
+async function write({ answer, allow }: Found, isHead: boolean, response: ServerResponse): Promise<void> {
+  const contentType = 'json' in answer ? JSON_TYPE : answer.contentType;
+  response.writeHead(answer.status, {
+    'content-type': contentType,
+    'cache-control': 'no-store',
+    ...(allow !== undefined && { allow }),
+  });
+  if (isHead) response.end();
+  else if ('text' in answer) response.end(answer.text);
+  else await pipeline(jsonStream(answer.json), response);
+}
+
+function refusal(status: number, error: string): AdminAnswer {
+  return { status, json: { error } };
+}
+
+function methodsOf(path: AdminPaths[string]): string {
+  return Object.keys(path)
+    .flatMap((method) => (method === 'GET' ? ['GET', 'HEAD'] : [method]))
+    .join(', ');
+}
+
+const JSON_TYPE = 'application/json; charset=utf-8';
+
+/** Some probes, some scrapers, some operators; more is a loop somewhere, which must not eat the descriptors of connections. */
+const MAX_CONNECTIONS = 64;
+/** A connection without progress for so long, in an answer or in a request, is closed. */
+const SILENCE_MS = 30_000;
+
+/** Requests of the admin API are a line and a few headers. */
+const BOUNDS = {
+  maxHeaderSize: 8 * 1024,
+  headersTimeout: 5_000,
+  requestTimeout: 10_000,
+  keepAliveTimeout: 5_000,
+} as const;

@@ -1,0 +1,97 @@
+import { createHash } from 'node:crypto';
+import { mkdir, open, readFile, rename, rm } from 'node:fs/promises';
+import { join } from 'node:path';
+import type { ArchivedSnapshot, Route, RouteSnapshot, SnapshotArchive } from '@meshgate/core';
+import * as z from 'zod';
+
+/**
+ * Keeps snapshots in `folder`, one file for each source, readable by its owner only. A file is replaced whole or not at all,
+ * also when the machine goes down meanwhile. The folder is made when it is first needed.
+ */
+export function fileArchive(folder: string): SnapshotArchive {
+  return {
+    load: (source) => load(join(folder, fileNameOf(source))),
+    save: (source, snapshot) => save(folder, fileNameOf(source), source, snapshot),
+  };
+}
+
+async function load(file: string): Promise<ArchivedSnapshot | undefined> {
+  const text = await readFile(file, 'utf8').catch((reason: unknown) => {
+    if (reason instanceof Error && 'code' in reason && reason.code === 'ENOENT') return undefined;
+    throw reason;
+  });
+  if (text === undefined) return undefined;
+  try {
+    const { savedAt, snapshot } = archiveSchema.parse(JSON.parse(text));
+    // The schema looks at what routing would stumble over; it is our own file otherwise.
+    return { savedAt: new Date(savedAt), snapshot: snapshot as RouteSnapshot };
+  } catch (reason) {
+    throw new Error(`${file} is damaged: ${firstLine(reason)}`, { cause: reason });
+  }
+}
+
+async function save(folder: string, name: string, source: string, { version, routes }: RouteSnapshot): Promise<void> {
+  await mkdir(folder, { recursive: true, mode: 0o700 });
+  const text = JSON.stringify({
+    format: FORMAT,
+    source,
+    savedAt: new Date().toISOString(),
+    snapshot: { version, routes },
+  });
+  // Two processes that share the folder must not write into one file.
+  const temporary = join(folder, `.${name}.${process.pid}.tmp`);
+  try {
+    await writeThrough(temporary, text);
+    await rename(temporary, join(folder, name));
+  } catch (reason) {
+    await rm(temporary, { force: true });
+    throw reason;
+  }
+}
+
+async function writeThrough(file: string, text: string): Promise<void> {
+  const handle = await open(file, 'w', 0o600);
+  try {
+    await handle.writeFile(text);
+    await handle.sync();
+  } finally {
+    await handle.close();
+  }
+}
+
+/** Readable where the name allows it, and different for different sources in any case. */
+function fileNameOf(source: string): string {
+  const readable = source.replace(/[^a-z0-9.-]+/gi, '_').slice(0, READABLE_CHARS);
+  const digest = createHash('sha256').update(source).digest('hex').slice(0, DIGEST_CHARS);
+  return `${readable}-${digest}.json`;
+}
+
+const READABLE_CHARS = 64;
+const DIGEST_CHARS = 12;
+
+/** Of a file that another release has written in another way, nothing is used. */
+const FORMAT = 1;
+
+const backendSchema = z.looseObject({
+  address: z.object({ host: z.string(), port: z.int() }),
+  weight: z.int().min(1),
+  healthy: z.boolean(),
+});
+
+const routeSchema: z.ZodType<Route> = z.looseObject({
+  name: z.string(),
+  serverNames: z.array(z.string()),
+  backends: z.array(backendSchema),
+}) as never;
+
+const archiveSchema = z.object({
+  format: z.literal(FORMAT),
+  savedAt: z.iso.datetime(),
+  snapshot: z.object({ version: z.string(), routes: z.array(routeSchema) }),
+});
+
+function firstLine(reason: unknown): string {
+  if (reason instanceof z.ZodError)
+    return reason.issues.map(({ path, message }) => `${path.join('.')}: ${message}`)[0] ?? '';
+  return reason instanceof Error ? reason.message : String(reason);
+}

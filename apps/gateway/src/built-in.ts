@@ -1,0 +1,18 @@
+import { resolve } from 'node:path';
+import type { Plugin } from '@meshgate/core';
+import { fileSourcePlugin, parseFileSourceConfig, readRoutes } from '@meshgate/file-source';
+
+/** A plugin that comes with the gateway. */
+export interface BuiltIn {
+  readonly plugin: Plugin;
+  /** Looks through what the plugin will read, so far as that can be wrong like a configuration. Rejects with `ConfigProblems`. */
+  check(settings: unknown, baseDir: string): Promise<unknown>;
+}
+
+/** By the names under which `use` knows them. */
+export const BUILT_IN: readonly BuiltIn[] = [
+  {
+    plugin: fileSourcePlugin,
+    check: (settings, baseDir) => readRoutes(resolve(baseDir, parseFileSourceConfig(settings).path)),
+  },
+];

@@ -1,0 +1,134 @@
+import { existsSync } from 'node:fs';
+import { ConfigProblems, formatEndpoint, formatProblem } from '@meshgate/core';
+import { Command, CommanderError, Option } from 'commander';
+import { DEFAULT_ADMIN } from './config-schema.ts';
+import { loadConfig } from './load-config.ts';
+import { queriesOf, queriesTo } from './route-queries.ts';
+import type { RouteQueries } from './route-queries.ts';
+import { serve } from './serve.ts';
+import type { Signals } from './serve.ts';
+import { explanationText, routesText } from './tables.ts';
+import { VERSION } from './version.ts';
+
+/** What a command line has to do with beside itself. */
+export interface Terminal {
+  readonly stdout: Output;
+  readonly stderr: Pick<Output, 'write'>;
+  readonly signals: Signals;
+}
+
+interface Output {
+  readonly fd: number;
+  readonly isTTY?: boolean;
+  write(text: string): unknown;
+}
+
+/** 0: done. 1: it failed at run time, or connections were cut. 2: the command line or the configuration is wrong. */
+export type ExitStatus = 0 | 1 | 2;
+
+/** Runs the command that `args` name, to its end. Never rejects: what goes wrong is said on standard error. */
+export async function runCommand(args: readonly string[], terminal: Terminal): Promise<ExitStatus> {
+  let status: ExitStatus = 0;
+  try {
+    await commands(terminal, (ended) => (status = ended)).parseAsync(args, { from: 'user' });
+    return status;
+  } catch (reason) {
+    // Commander has said what is wrong with the command line. Help and version are no failures.
+    if (reason instanceof CommanderError) return reason.exitCode === 0 ? 0 : 2;
+    terminal.stderr.write(`${wordsFor(reason)}\n`);
+    return reason instanceof ConfigProblems ? 2 : 1;
+  }
+}
+
+function commands(terminal: Terminal, end: (status: ExitStatus) => void): Command {
+  const { stdout, stderr } = terminal;
+  const program = new Command('meshgate')
+    .description('Routes TLS by server name, undecrypted')
+    .exitOverride()
+    .configureOutput({ writeOut: (text) => stdout.write(text), writeErr: (text) => stderr.write(text) })
+    .showSuggestionAfterError();
+  // Settings of the program hold for commands that are made by it, from here on.
+  program
+    .command('gateway')
+    .description('run a mesh gateway until it is told to leave')
+    .option('-c, --config <file>', `configuration file (default: ${DEFAULT_FILE}, if it is there)`)
+    .option('--check', 'look through the configuration and everything that it names, and exit')
+    .action(async (options: GatewayFlags) => end(await gateway(options, terminal)));
+  withQuestionFlags(program.command('routes').description('show the route table')).action(
+    async (flags: QuestionFlags) => {
+      const view = await queriesFor(flags).routes();
+      stdout.write(flags.json === true ? toJson({ ...view, routes: [...view.routes] }) : routesText(view));
+    },
+  );
+  withQuestionFlags(program.command('explain').description('say which route takes a server name, and why'))
+    .argument('<server-name>')
+    .action(async (serverName: string, flags: QuestionFlags) => {
+      const explanation = await queriesFor(flags).explain(serverName);
+      stdout.write(flags.json === true ? toJson(explanation) : explanationText(explanation));
+      end(explanation.found ? 0 : 1);
+    });
+  program
+    .command('version')
+    .description('show the release')
+    .action(() => void stdout.write(`meshgate ${VERSION} (Node.js ${process.versions.node})\n`));
+  return program;
+}
+
+interface GatewayFlags {
+  readonly config?: string;
+  readonly check?: boolean;
+}
+
+async function gateway({ config, check = false }: GatewayFlags, { stdout, signals }: Terminal): Promise<ExitStatus> {
+  const file = config ?? defaultFile();
+  if (!check) return serve(file, { fd: stdout.fd, isTerminal: stdout.isTTY === true }, signals);
+  const { parts } = await loadConfig(file);
+  stdout.write(`${file}: fine; sources: ${parts.sources.map(({ name }) => name).join(', ')}\n`);
+  return 0;
+}
+
+interface QuestionFlags {
+  readonly admin?: string;
+  readonly config?: string;
+  readonly json?: boolean;
+}
+
+const DEFAULT_ADMIN_URL = `http://${formatEndpoint(DEFAULT_ADMIN)}`;
+
+function withQuestionFlags(command: Command): Command {
+  return command
+    .addOption(new Option('--admin <url>', `gateway to ask (default: ${DEFAULT_ADMIN_URL})`).conflicts('config'))
+    .option('-c, --config <file>', 'look into a configuration instead')
+    .option('--json', 'for programs');
+}
+
+function queriesFor({ admin = DEFAULT_ADMIN_URL, config }: QuestionFlags): RouteQueries {
+  return config === undefined ? queriesTo(admin) : queriesOf(config);
+}
+
+const DEFAULT_FILE = 'meshgate.yaml';
+
+/** @throws ConfigProblems when there is none: it shows the smallest that would do */
+function defaultFile(): string {
+  if (existsSync(DEFAULT_FILE)) return DEFAULT_FILE;
+  const message = `expected --config FILE or a file ${DEFAULT_FILE} in this folder, found neither; this is enough of one:\n\n${SMALLEST}`;
+  throw new ConfigProblems([{ message, path: [] }]);
+}
+
+const SMALLEST = `    listeners: [ { address: 127.0.0.1, port: 8443 } ]
+    sources: [ { use: file, path: routes.yaml } ]
+
+and of a routes.yaml beside it:
+
+    routes:
+      - serverNames: [ api.example.com ]
+        backends: [ { address: 10.0.0.1, port: 8443 } ]`;
+
+function toJson(value: object): string {
+  return `${JSON.stringify(value, null, 2)}\n`;
+}
+
+function wordsFor(reason: unknown): string {
+  if (reason instanceof ConfigProblems) return reason.problems.map(formatProblem).join('\n');
+  return `meshgate: ${reason instanceof Error ? reason.message : String(reason)}`;
+}

@@ -1,0 +1,231 @@
+// The composition root: the one place that knows every part by name. It reads from top to bottom, in the order in which the
+// parts stand on each other; `bind` says how a part is made, `one` and `all` ask for what it is made of.
+import {
+  AddressBook,
+  Admission,
+  balancedConnector,
+  Drain,
+  Flights,
+  firstOf,
+  inOrder,
+  lastKnownGood,
+  layered,
+  Listeners,
+  observers,
+  Outliers,
+  RouteStore,
+} from '@meshgate/core';
+import type {
+  Connector,
+  Layer,
+  Limits,
+  Observer,
+  Resolver,
+  RouteSource,
+  Service,
+  Sniffer,
+  Transport,
+} from '@meshgate/core';
+import { processMetrics, prometheusObserver } from '@meshgate/metrics';
+import { sniSniffer } from '@meshgate/sni';
+import { Registry } from 'prom-client';
+import { accessLog } from './access-log.ts';
+import { adminPaths } from './admin-answers.ts';
+import type { AdminPaths } from './admin-answers.ts';
+import { AdminServer } from './admin.ts';
+import { fileArchive } from './archive.ts';
+import type { GatewayConfig } from './config-schema.ts';
+import { Gateway } from './gateway.ts';
+import { logObserver } from './log-observer.ts';
+import type { Log } from './logger.ts';
+import type { Parts } from './parts.ts';
+import { all, bind, bindEach, newContainer, one, token } from './token.ts';
+import type { Container } from './token.ts';
+import { VERSION } from './version.ts';
+
+/** What a gateway stands on that is neither configuration nor plugin. */
+export interface Surroundings {
+  readonly log: Log;
+  readonly transport: Transport;
+  readonly limits: Limits;
+  /** Begins the drain at whose end the process leaves: what `POST /drain` asks for. */
+  leave(): void;
+}
+
+// Several of a kind, in order.
+const OBSERVER = token<Observer>('observer');
+const SOURCE = token<RouteSource>('route source');
+const SNIFFER = token<Sniffer>('sniffer');
+const RESOLVER = token<Resolver>('resolver');
+const LAYER = token<Layer<Connector>>('connector layer');
+const SERVICE = token<Service>('service');
+
+// One each.
+const EVENTS = token<Observer>('events');
+const REGISTRY = token<Registry>('metrics registry');
+const ROUTES = token<RouteStore>('route store');
+const OUTLIERS = token<Outliers>('outliers');
+const DIALER = token<Connector>('connector');
+const FLIGHTS = token<Flights>('flights');
+const LISTENERS = token<Listeners>('listeners');
+const DRAIN = token<Drain>('drain');
+const PATHS = token<AdminPaths>('admin paths');
+const ADMIN = token<AdminServer>('admin server');
+const GATEWAY = token<Gateway>('gateway');
+
+/** Puts a gateway together. Nothing of it runs before it is started. */
+export function compose(config: GatewayConfig, parts: Parts, surroundings: Surroundings): Gateway {
+  const plan = { ...surroundings, config, parts, c: newContainer() };
+  bindObservers(plan);
+  bindRoutes(plan);
+  bindStages(plan);
+  bindListeners(plan);
+  bindServices(plan);
+  return one(plan.c, GATEWAY);
+}
+
+interface Plan extends Surroundings {
+  readonly c: Container;
+  readonly config: GatewayConfig;
+  readonly parts: Parts;
+}
+
+/** Who is told what happens: our own first, so that what a plugin's observer does wrong is written down. */
+function bindObservers({ c, config, parts, log }: Plan): void {
+  bind(c, REGISTRY, () => registryOfThisProcess());
+  bind(c, OBSERVER, () => logObserver(log.logger));
+  if (config.log.access) bind(c, OBSERVER, () => accessLog(log));
+  bind(c, OBSERVER, () => prometheusObserver({ registry: one(c, REGISTRY) }));
+  bindEach(c, OBSERVER, parts.observers);
+  bind(c, EVENTS, () => observers(all(c, OBSERVER)));
+}
+
+/** Where routes come from; with a folder to keep them in, from there while a source is silent at the start. */
+function bindRoutes({ c, config: { stateDir }, parts }: Plan): void {
+  const archive = stateDir === undefined ? undefined : fileArchive(stateDir);
+  const withMemory = (source: RouteSource): RouteSource => (archive ? lastKnownGood(source, archive) : source);
+  bindEach(c, SOURCE, parts.sources.map(withMemory));
+  bind(c, ROUTES, () => new RouteStore({ sources: all(c, SOURCE), observer: one(c, EVENTS) }));
+}
+
+/** What a connection passes through. */
+function bindStages({ c, config: { keepAlive }, parts, transport, limits }: Plan): void {
+  bindEach(c, SNIFFER, [sniSniffer(), ...parts.sniffers]);
+  bindEach(c, RESOLVER, parts.resolvers);
+  bind(c, RESOLVER, () => one(c, ROUTES));
+  bindEach(c, LAYER, parts.layers);
+  bind(c, OUTLIERS, () => new Outliers(one(c, EVENTS)));
+  bind(c, DIALER, () =>
+    balancedConnector({
+      addresses: new AddressBook(one(c, EVENTS)),
+      outliers: one(c, OUTLIERS),
+      observer: one(c, EVENTS),
+      transport,
+      limits,
+      keepAlive,
+    }),
+  );
+  bind(
+    c,
+    FLIGHTS,
+    () =>
+      new Flights({
+        sniffer: firstOf(all(c, SNIFFER)),
+        resolver: firstToKnow(all(c, RESOLVER)),
+        connector: layered(one(c, DIALER), all(c, LAYER)),
+        admission: new Admission(limits),
+        observer: one(c, EVENTS),
+        transport,
+        limits,
+      }),
+  );
+}
+
+/** Where connections come in, and how they are let go. */
+function bindListeners({ c, config, parts, transport }: Plan): void {
+  bind(
+    c,
+    LISTENERS,
+    () =>
+      new Listeners({
+        addresses: config.listeners,
+        sources: parts.listenerSources,
+        listen: { backlog: BACKLOG, keepAlive: config.keepAlive },
+        launch: (connection, listener) => one(c, FLIGHTS).launch(connection, listener),
+        observer: one(c, EVENTS),
+        transport,
+      }),
+  );
+  bind(
+    c,
+    DRAIN,
+    () =>
+      new Drain(config.drain, {
+        flights: one(c, FLIGHTS),
+        listeners: one(c, LISTENERS),
+        services: parts.services,
+        observer: one(c, EVENTS),
+      }),
+  );
+}
+
+/** What is started, in this order, and stopped in reverse: probes are answered all the while, routes are known before a port opens. */
+function bindServices({ c, config: { admin: endpoint }, parts, limits, leave }: Plan): void {
+  if (endpoint !== undefined) {
+    bind(c, ADMIN, () => new AdminServer({ endpoint, paths: one(c, PATHS), observer: one(c, EVENTS) }));
+    bind(c, SERVICE, () => one(c, ADMIN));
+  }
+  bindEach(c, SERVICE, parts.services);
+  bind(c, SERVICE, () => one(c, ROUTES));
+  bind(c, SERVICE, () => one(c, LISTENERS));
+  bind(c, PATHS, () =>
+    adminPaths({
+      routes: one(c, ROUTES),
+      flights: one(c, FLIGHTS),
+      listeners: one(c, LISTENERS),
+      outliers: one(c, OUTLIERS),
+      drain: one(c, DRAIN),
+      registry: one(c, REGISTRY),
+      limits,
+      leave,
+    }),
+  );
+  bind(
+    c,
+    GATEWAY,
+    () =>
+      new Gateway({
+        lifecycle: inOrder('gateway', all(c, SERVICE)),
+        admin: all(c, ADMIN)[0],
+        routes: one(c, ROUTES),
+        listeners: one(c, LISTENERS),
+        outliers: one(c, OUTLIERS),
+        drain: one(c, DRAIN),
+        observer: one(c, EVENTS),
+        sources: parts.sources,
+      }),
+  );
+}
+
+function registryOfThisProcess(): Registry {
+  const registry = new Registry();
+  processMetrics(registry, { version: VERSION });
+  return registry;
+}
+
+function firstToKnow(resolvers: readonly Resolver[]): Resolver {
+  const [only] = resolvers;
+  if (only !== undefined && resolvers.length === 1) return only;
+  return {
+    resolve(hello, from) {
+      for (const resolver of resolvers) {
+        const route = resolver.resolve(hello, from);
+        if (route !== undefined) return route;
+      }
+      return undefined;
+    },
+  };
+}
+
+/** The kernel cuts it to its own limit (`net.core.somaxconn`, 4096 on Linux): a burst of connections is for it to hold. */
+const BACKLOG = 4096;

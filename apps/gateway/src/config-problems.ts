@@ -1,0 +1,92 @@
+import type { Problem } from '@meshgate/core';
+import { closestMatch } from 'leven';
+import * as z from 'zod';
+import { configSchema } from './config-schema.ts';
+import { missingKey } from './config-words.ts';
+
+type Issue = z.core.$ZodIssue;
+type Path = readonly (string | number)[];
+
+/** What the schema found wrong with `value`, in words for people: one problem for each unknown key, none for its echo. */
+export function schemaProblems(issues: readonly Issue[], value: unknown): readonly Problem[] {
+  const found = issues.flatMap((issue) => findings(issue, []));
+  const meant = new Set(found.flatMap(({ meant: key }) => (key === undefined ? [] : [key])));
+  return found
+    .filter(({ problem }) => !meant.has(pathKey(problem.path)))
+    .map(({ problem }) =>
+      isMissing(value, problem.path) ? { ...problem, message: missingKey(lastOf(problem.path)) } : problem,
+    );
+}
+
+interface Finding {
+  readonly problem: Problem;
+  /** The key that a mistyped one was meant to be: that it is missing goes without saying. */
+  readonly meant?: string;
+}
+
+function findings(issue: Issue, above: Path): readonly Finding[] {
+  const path = [...above, ...issue.path.map((part) => (typeof part === 'number' ? part : String(part)))];
+  if (issue.code === 'unrecognized_keys') return issue.keys.map((key) => unknownKey(key, path));
+  const branch = issue.code === 'invalid_union' ? issue.errors.find(understands) : undefined;
+  if (branch !== undefined) return branch.flatMap((inner) => findings(inner, path));
+  return [{ problem: { message: issue.message, path } }];
+}
+
+/** Of several forms that a value may have, the one that was meant is that which only has complaints about its inside. */
+function understands(issues: readonly Issue[]): boolean {
+  return issues.every(({ code, path }) => path.length > 0 || code === 'unrecognized_keys');
+}
+
+function unknownKey(key: string, path: Path): Finding {
+  const known = knownKeys(path);
+  // Half the letters may be wrong; further off it is another word, not a slip.
+  const nearest = closestMatch(key, [...known], { maxDistance: Math.max(1, Math.floor(key.length / 2)) });
+  const hint =
+    nearest === undefined ? `known keys are ${known.join(', ')}` : `did you mean ${JSON.stringify(nearest)}?`;
+  const problem = { message: `unknown key ${JSON.stringify(key)}: ${hint}`, path: [...path, key] };
+  return nearest === undefined ? { problem } : { problem, meant: pathKey([...path, nearest]) };
+}
+
+/** The part of a JSON Schema that it takes to find the keys of a mapping. */
+interface SchemaNode {
+  readonly properties?: Readonly<Record<string, SchemaNode>>;
+  readonly items?: SchemaNode;
+  readonly anyOf?: readonly SchemaNode[];
+}
+
+function knownKeys(path: Path): readonly string[] {
+  const top: SchemaNode = z.toJSONSchema(configSchema, { io: 'input' }) as SchemaNode;
+  const nodes = path.reduce<readonly SchemaNode[]>(
+    (reached, part) => reached.flatMap((node) => below(node, part)),
+    [top],
+  );
+  return nodes
+    .flatMap(forms)
+    .flatMap(({ properties = {} }) => Object.keys(properties))
+    .filter((key) => key !== '$schema');
+}
+
+function below(node: SchemaNode, part: string | number): readonly SchemaNode[] {
+  return forms(node).flatMap(({ items, properties }) => (typeof part === 'number' ? items : properties?.[part]) ?? []);
+}
+
+function forms(node: SchemaNode): readonly SchemaNode[] {
+  return [node, ...(node.anyOf ?? [])];
+}
+
+function isMissing(value: unknown, path: Path): boolean {
+  const parent = path.slice(0, -1).reduce(member, value);
+  return path.length > 0 && parent !== undefined && member(parent, lastOf(path)) === undefined;
+}
+
+function member(value: unknown, part: string | number): unknown {
+  return typeof value === 'object' && value !== null ? Reflect.get(value, part) : undefined;
+}
+
+function lastOf(path: Path): string | number {
+  return path.at(-1) ?? '';
+}
+
+function pathKey(path: Path): string {
+  return JSON.stringify(path);
+}

@@ -1,0 +1,247 @@
+import { isIP } from 'node:net';
+import { DEFAULT_DRAIN, DEFAULT_LIMITS, formatEndpoint } from '@meshgate/core';
+import type { DrainOptions, Endpoint, KeepAlive, Limits, ListenAddress } from '@meshgate/core';
+import { DURATION_FORM, MAX_TIMER_MS, parseDuration } from '@meshgate/file-source';
+import * as z from 'zod';
+import { expecting, missingKey } from './config-words.ts';
+
+/** A configuration file as the gateway uses it: every setting is there, every duration in milliseconds. */
+export interface GatewayConfig {
+  /** May be empty when a plugin names listeners. */
+  readonly listeners: readonly ListenAddress[];
+  /** Plugins that add route sources; order is precedence. */
+  readonly sources: readonly PluginUse[];
+  /** Plugins that add anything else. */
+  readonly plugins: readonly PluginUse[];
+  /** Where the admin server listens; absent when there is none. */
+  readonly admin?: Endpoint;
+  readonly limits: LimitSettings;
+  readonly drain: DrainOptions;
+  /** Towards clients, and towards backends whose route has none of its own. */
+  readonly keepAlive: KeepAlive;
+  /** Folder for the last good routes; absent when they are not kept. Relative to the folder of the file until it is resolved. */
+  readonly stateDir?: string;
+  readonly log: LogSettings;
+  /** `auto`, or the name of a transport. */
+  readonly transport: string;
+  /** Processes. */
+  readonly workers: 1;
+}
+
+/** One plugin, and what it is to be installed with. */
+export interface PluginUse {
+  /** Name of a built-in plugin, path that begins with `.` or `/`, or name of a package. */
+  readonly use: string;
+  /** The other keys of the entry: the plugin's own to parse. */
+  readonly settings: Readonly<Record<string, unknown>>;
+}
+
+/** {@link Limits}, of which those that depend on the machine may be left to it. */
+export interface LimitSettings extends Omit<Limits, 'connections' | 'pendingHellos'> {
+  readonly connections: number | 'auto';
+  readonly pendingHellos: number | 'auto';
+}
+
+/** What is logged, and how. */
+export interface LogSettings {
+  readonly level: LogLevel;
+  /** One line for each closed connection. */
+  readonly access: boolean;
+  /** `auto`: for people on a terminal, JSON elsewhere. */
+  readonly format: 'auto' | 'json' | 'pretty';
+}
+
+const LOG_LEVELS = ['trace', 'debug', 'info', 'warn', 'error', 'fatal', 'silent'] as const;
+
+/** From the most to the least talkative; `silent` says nothing at all. */
+export type LogLevel = (typeof LOG_LEVELS)[number];
+
+/** Where admin requests are answered when the file does not say. */
+export const DEFAULT_ADMIN: Endpoint = { host: '127.0.0.1', port: 19_000 };
+
+/**
+ * Well below the 350 s after which cloud load balancers forget a silent connection. A peer that has vanished is noticed within
+ * idle + interval * probes: two minutes.
+ */
+export const DEFAULT_KEEP_ALIVE: Required<KeepAlive> = { idleMs: 60_000, intervalMs: 15_000, probes: 4 };
+
+const MAX_PORT = 65_535;
+/** A name is a metric label, and the longest host name is as long. */
+const MAX_NAME_CHARS = 253;
+/** `PATH_MAX` of Linux. */
+const MAX_PATH_CHARS = 4096;
+/** More than any process can have descriptors for. */
+const MAX_CONNECTIONS = 10_000_000;
+/** Every hello that a TLS library writes is longer. */
+const MIN_HELLO_BYTES = 64;
+/** A handshake message has a length of 24 bits (RFC 8446, section 4): no hello is longer. */
+const MAX_HELLO_BYTES = 16 * 1024 * 1024;
+/** The kernels take keepalive times in whole seconds. */
+const MIN_KEEP_ALIVE_MS = 1_000;
+/** `MAX_TCP_KEEPCNT` of Linux. */
+const MAX_PROBES = 127;
+
+const IP_FORM = 'an IP address such as 127.0.0.1 or ::1';
+const COUNT_FORM = `auto or an integer from 1 to ${MAX_CONNECTIONS}`;
+
+const name = text(MAX_NAME_CHARS);
+const use = text(MAX_PATH_CHARS).describe('a built-in plugin, a path that begins with ./ or /, or a package');
+const port = integer(0, MAX_PORT).describe('0: any free one');
+const ipAddress = name.refine((value) => isIP(value) !== 0, expecting(IP_FORM));
+const count = z.union([z.literal('auto'), integer(1, MAX_CONNECTIONS)], expecting(COUNT_FORM)).default('auto');
+
+const listener = mapping({
+  name: name.optional().describe('metric label and log field; address and port when absent'),
+  address: name
+    .refine((value) => isIP(value) !== 0 || /^unix:\/./.test(value), expecting(`${IP_FORM}, or unix:/path`))
+    .describe('IP address of this machine, or unix:/path'),
+  port: port.optional(),
+})
+  .superRefine((value, context) => {
+    const isUnix = value.address.startsWith('unix:');
+    if (!isUnix && value.port === undefined) refuse(context, ['port'], missingKey('port'));
+    if (isUnix && value.port !== undefined) refuse(context, ['port'], 'a unix socket has no port');
+  })
+  .transform(toListenAddress);
+
+const listeners = list(listener).superRefine((all, context) => {
+  for (const [index, one] of all.entries()) {
+    if (all.findIndex((other) => other.name === one.name) === index) continue;
+    refuse(context, [index, 'name'], `another listener above is named ${JSON.stringify(one.name)} already`);
+  }
+});
+
+const pluginEntry = z
+  .looseObject({ use }, expecting('a mapping with the key "use"'))
+  .transform(({ use: named, ...settings }): PluginUse => ({ use: named, settings }));
+
+const plugin = z.union(
+  [use.transform((named): PluginUse => ({ use: named, settings: {} })), pluginEntry],
+  expecting('a text, or a mapping with the key "use"'),
+);
+
+const admin = z.union(
+  [
+    z.literal(false).transform(() => undefined),
+    mapping({
+      address: ipAddress.default(DEFAULT_ADMIN.host),
+      port: port.default(DEFAULT_ADMIN.port),
+    }).transform(({ address, port: number }): Endpoint => ({ host: address, port: number })),
+  ],
+  expecting('a mapping, or false for no admin server'),
+);
+
+const limits = mapping({
+  helloTimeout: duration(1, DEFAULT_LIMITS.helloTimeoutMs).describe('from accept to a whole ClientHello'),
+  helloMaxBytes: size(MIN_HELLO_BYTES, MAX_HELLO_BYTES, DEFAULT_LIMITS.helloMaxBytes).describe('largest ClientHello'),
+  connectTimeout: duration(1, DEFAULT_LIMITS.connectTimeoutMs).describe('all dials of a connection together'),
+  idleTimeout: duration(1, DEFAULT_LIMITS.idleTimeoutMs).describe('longest silence of both sides'),
+  connections: count.describe('connections at a time'),
+  pendingHellos: count.describe('of these, how many may still owe their ClientHello'),
+}).transform(({ helloTimeout, connectTimeout, idleTimeout, ...sizes }): LimitSettings => ({
+  helloTimeoutMs: helloTimeout,
+  connectTimeoutMs: connectTimeout,
+  idleTimeoutMs: idleTimeout,
+  ...sizes,
+}));
+
+const drain = mapping({
+  delay: duration(0, DEFAULT_DRAIN.delayMs).describe('not ready, still accepting'),
+  grace: duration(0, DEFAULT_DRAIN.graceMs).describe('not accepting, connections go on'),
+  spread: duration(0, DEFAULT_DRAIN.spreadMs).describe('over how long those that are left are closed'),
+}).transform(({ delay, grace, spread }): DrainOptions => ({ delayMs: delay, graceMs: grace, spreadMs: spread }));
+
+const keepAlive = mapping({
+  idle: duration(MIN_KEEP_ALIVE_MS, DEFAULT_KEEP_ALIVE.idleMs).describe('silence before the first probe'),
+  interval: duration(MIN_KEEP_ALIVE_MS, DEFAULT_KEEP_ALIVE.intervalMs).describe('between probes'),
+  probes: integer(1, MAX_PROBES).default(DEFAULT_KEEP_ALIVE.probes).describe('unanswered ones, then the peer is gone'),
+}).transform(({ idle, interval, probes }): KeepAlive => ({ idleMs: idle, intervalMs: interval, probes }));
+
+const log = mapping({
+  level: z.enum(LOG_LEVELS, expecting(`one of ${LOG_LEVELS.join(', ')}`)).default('info'),
+  access: z.boolean(expecting('true or false')).default(true).describe('one line for each closed connection'),
+  format: z.enum(['auto', 'json', 'pretty'], expecting('one of auto, json, pretty')).default('auto'),
+});
+
+/** What a configuration file may hold; its outcome is a {@link GatewayConfig}. The published JSON Schema is made of it. */
+export const configSchema: z.ZodType<GatewayConfig> = mapping({
+  $schema: z.string(expecting('a text')).optional().describe('for editors'),
+  listeners: listeners.default([]),
+  sources: list(pluginEntry).default([]).describe('where routes come from; order is precedence'),
+  plugins: list(plugin).default([]).describe('parts other than sources'),
+  admin: admin.prefault({}),
+  limits: limits.prefault({}),
+  drain: drain.prefault({}),
+  keepAlive: keepAlive.prefault({}),
+  stateDir: text(MAX_PATH_CHARS).optional().describe('folder for the last good routes, relative to this file'),
+  log: log.prefault({}),
+  transport: name.default('auto').describe('auto, or the name of a transport'),
+  workers: z.literal(1, expecting('1, since no more are available yet')).default(1).describe('processes'),
+}).transform(({ $schema: _forEditors, admin: endpoint, stateDir, ...settings }): GatewayConfig => ({
+  ...settings,
+  ...(endpoint !== undefined && { admin: endpoint }),
+  ...(stateDir !== undefined && { stateDir }),
+}));
+
+function mapping<Shape extends z.core.$ZodLooseShape>(shape: Shape): z.ZodObject<Shape, z.core.$strict> {
+  return z.strictObject(shape, expecting('a mapping'));
+}
+
+function list<Item extends z.ZodType>(item: Item): z.ZodArray<Item> {
+  return z.array(item, expecting('a list'));
+}
+
+function text(maxChars: number): z.ZodString {
+  return z
+    .string(expecting('a text'))
+    .min(1, expecting('a text'))
+    .max(maxChars, expecting(`at most ${maxChars} characters`));
+}
+
+function integer(min: number, max: number): z.ZodInt {
+  const wrong = expecting(`an integer from ${min} to ${max}`);
+  return z.int(wrong).min(min, wrong).max(max, wrong);
+}
+
+/** @param minMs 0 where "at once" has a meaning */
+function duration(minMs: number, defaultMs: number): z.ZodPrefault<z.ZodType<number, string>> {
+  const wrong = expecting(`${DURATION_FORM}, from ${minMs}ms to ${MAX_TIMER_MS}ms`);
+  const inRange = (ms: number): boolean => ms >= minMs && ms <= MAX_TIMER_MS;
+  return z
+    .string(wrong)
+    .regex(/^\d{1,9}(?:ms|s|m|h)$/, { ...wrong, abort: true })
+    .refine((value) => inRange(parseDuration(value) ?? -1), wrong)
+    .transform((value) => parseDuration(value) ?? 0)
+    .prefault(`${defaultMs}ms`);
+}
+
+/** A number of bytes with its unit: `64KiB`. */
+function size(minBytes: number, maxBytes: number, defaultBytes: number): z.ZodPrefault<z.ZodType<number, string>> {
+  const wrong = expecting(`a size such as 4096B, 64KiB or 1MiB, from ${minBytes}B to ${maxBytes}B`);
+  return z
+    .string(wrong)
+    .regex(/^\d{1,9}(?:B|KiB|MiB)$/, { ...wrong, abort: true })
+    .refine((value) => toBytes(value) >= minBytes && toBytes(value) <= maxBytes, wrong)
+    .transform(toBytes)
+    .prefault(`${defaultBytes}B`);
+}
+
+function toBytes(value: string): number {
+  const factor = value.endsWith('MiB') ? 1024 ** 2 : value.endsWith('KiB') ? 1024 : 1;
+  return Number.parseInt(value, 10) * factor;
+}
+
+interface WrittenListener {
+  readonly name?: string | undefined;
+  readonly address: string;
+  readonly port?: number | undefined;
+}
+
+function toListenAddress({ name: given, address, port: number = 0 }: WrittenListener): ListenAddress {
+  const endpoint = { host: address, port: number };
+  return { name: given ?? formatEndpoint(endpoint), endpoint };
+}
+
+function refuse(context: z.core.$RefinementCtx, path: (string | number)[], message: string): void {
+  context.addIssue({ code: 'custom', path, message });
+}

@@ -1,0 +1,22 @@
+// How problems of a configuration are worded: what was expected, what was found.
+
+/** Settings of a schema whose value should have been `what`. A value that is not there is left to {@link missingKey}. */
+export function expecting(what: string): { error(issue: { readonly input?: unknown }): string } {
+  return { error: ({ input }) => `expected ${what}, found ${describe(input)}` };
+}
+
+export function missingKey(key: string | number): string {
+  return `expected the key ${JSON.stringify(key)}, found none`;
+}
+
+/** As much of a wrong value as it takes to recognise it. */
+export function describe(value: unknown): string {
+  if (value === null || value === undefined) return 'nothing';
+  if (Array.isArray(value)) return 'a list';
+  if (typeof value === 'object') return 'a mapping';
+  if (typeof value === 'number') return `the number ${value}`;
+  const text = JSON.stringify(value) ?? typeof value;
+  return text.length > SHOWN_CHARS ? `${text.slice(0, SHOWN_CHARS)}…` : text;
+}
+
+const SHOWN_CHARS = 80;

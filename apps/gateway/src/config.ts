@@ -1,0 +1,74 @@
+import { ConfigProblems } from '@meshgate/core';
+import type { Problem } from '@meshgate/core';
+import { openDocument } from '@meshgate/file-source';
+import { schemaProblems } from './config-problems.ts';
+import { configSchema } from './config-schema.ts';
+import type { GatewayConfig, PluginUse } from './config-schema.ts';
+import { placesIn } from './yaml-places.ts';
+
+/** A configuration file that has been looked through. */
+export interface ConfigDraft {
+  /** Absent when something is wrong with it. */
+  readonly config?: GatewayConfig;
+  /** Everything that is wrong with it. */
+  readonly problems: readonly Problem[];
+  /** Plugins whose entries can be understood, whatever is wrong elsewhere: so that their own problems are told as well. */
+  readonly uses: readonly PlacedUse[];
+  /** Gives a problem its place in the file, when it has none yet. */
+  placed(problem: Problem): Problem;
+}
+
+/** Where in a configuration a plugin is named. */
+export interface PlacedUse extends PluginUse {
+  readonly list: 'sources' | 'plugins';
+  readonly path: readonly (string | number)[];
+}
+
+/**
+ * Reads the text of a configuration file: YAML, or JSON when the name of `file` ends in `.json`. Pure: `file` is only what
+ * problems are said to be in.
+ *
+ * @throws ConfigProblems with every problem and its place
+ */
+export function parseConfig(content: string, file: string): GatewayConfig {
+  const { config, problems } = draftConfig(content, file);
+  if (config === undefined) throw new ConfigProblems(inOrder(problems));
+  return config;
+}
+
+/** {@link parseConfig} for those who will find more to complain of. Never throws. */
+export function draftConfig(content: string, file: string): ConfigDraft {
+  const opened = openDocument(content, file);
+  const { value, placed } = placesIn(content, file);
+  if (opened.kind === 'broken') return { problems: opened.problems, uses: [], placed };
+  const parsed = configSchema.safeParse(value);
+  const wrong = parsed.success ? [] : schemaProblems(parsed.error.issues, value).map(placed);
+  const problems = [...opened.problems, ...wrong];
+  const config = parsed.success && problems.length === 0 ? { config: parsed.data } : {};
+  return { ...config, problems, uses: [...usesIn(value, 'sources'), ...usesIn(value, 'plugins')], placed };
+}
+
+/** From the top of each file to its end. */
+export function inOrder(problems: readonly Problem[]): readonly Problem[] {
+  const files = [...new Set(problems.map(({ at }) => at?.file))];
+  const rank = ({ at }: Problem): number => files.indexOf(at?.file);
+  return problems.toSorted(
+    (one, other) =>
+      rank(one) - rank(other) ||
+      (one.at?.line ?? 0) - (other.at?.line ?? 0) ||
+      (one.at?.column ?? 0) - (other.at?.column ?? 0),
+  );
+}
+
+function usesIn(value: unknown, list: PlacedUse['list']): readonly PlacedUse[] {
+  const entries = isMapping(value) ? value[list] : undefined;
+  if (!Array.isArray(entries)) return [];
+  return entries.flatMap((entry: unknown, index) => {
+    const { use, ...settings } = isMapping(entry) ? entry : { use: list === 'plugins' ? entry : undefined };
+    return typeof use === 'string' && use !== '' ? [{ use, settings, list, path: [list, index] }] : [];
+  });
+}
+
+function isMapping(value: unknown): value is Readonly<Record<string, unknown>> {
+  return typeof value === 'object' && value !== null && !Array.isArray(value);
+}

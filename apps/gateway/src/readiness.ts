@@ -1,0 +1,46 @@
+import { formatEndpoint } from '@meshgate/core';
+import type { DrainState, ListenerStatus, SourceStatus } from '@meshgate/core';
+
+/** Whether traffic should be sent here. The answer of `GET /ready`. */
+export interface Readiness {
+  readonly ready: boolean;
+  /** Why not; empty when ready. */
+  readonly reasons: readonly string[];
+  /** What an operator should know although traffic may come. */
+  readonly warnings: readonly string[];
+}
+
+/** What readiness depends on. */
+export interface Vitals {
+  readonly sources: readonly SourceStatus[];
+  readonly listeners: readonly ListenerStatus[];
+  readonly drain: DrainState;
+}
+
+/** Ready: it listens, every source has spoken at least once, and no drain has begun. Pure. */
+export function readinessOf({ sources, listeners, drain }: Vitals): Readiness {
+  const unbound = listeners.filter(({ address }) => address === undefined);
+  const reasons = [
+    ...(drain === 'serving' ? [] : [`draining: ${drain}`]),
+    ...(unbound.length === listeners.length ? ['nothing is listening'] : []),
+    ...sources.filter(({ lastSuccess }) => lastSuccess === undefined).map(neverSpoke),
+  ];
+  const warnings = [
+    ...(unbound.length < listeners.length ? unbound.map(notBound) : []),
+    ...sources.filter(({ lastSuccess }) => lastSuccess !== undefined).flatMap(troubles),
+  ];
+  return { ready: reasons.length === 0, reasons, warnings };
+}
+
+function neverSpoke({ name, error }: SourceStatus): string {
+  return `source ${name} has not spoken yet${error === undefined ? '' : `: ${error.message}`}`;
+}
+
+function notBound({ name, endpoint }: ListenerStatus): string {
+  return `listener ${name} is not bound to ${formatEndpoint(endpoint)}`;
+}
+
+function troubles({ name, error, warnings }: SourceStatus): readonly string[] {
+  const failure = error === undefined ? [] : [`failing, its last routes stay in use: ${error.message}`];
+  return [...failure, ...warnings].map((trouble) => `source ${name}: ${trouble}`);
+}

@@ -1,0 +1,59 @@
+import { observers, RouteStore } from '@meshgate/core';
+import { explain } from './explain.ts';
+import type { Explanation } from './explain.ts';
+import { loadConfig } from './load-config.ts';
+import { routesView } from './views.ts';
+import type { RoutesView } from './views.ts';
+
+/** Answers about routes, from wherever they are known. */
+export interface RouteQueries {
+  routes(): Promise<RoutesView>;
+  explain(serverName: string): Promise<Explanation>;
+}
+
+/** From a gateway that runs. Rejects when it does not answer, or with an error. */
+export function queriesTo(adminUrl: string): RouteQueries {
+  return {
+    routes: async () => (await ask(adminUrl, 'routes')) as RoutesView,
+    explain: async (serverName) =>
+      (await ask(adminUrl, `explain?${new URLSearchParams({ serverName }).toString()}`)) as Explanation,
+  };
+}
+
+/**
+ * From a configuration file, as a gateway would see it that started now: its sources are followed until each has spoken.
+ * Rejects with `ConfigProblems` when it is wrong.
+ */
+export function queriesOf(file: string): RouteQueries {
+  return {
+    routes: () => withRoutes(file, (store, timeoutMs) => routesView(store.table, store.sources, timeoutMs)),
+    explain: (serverName) => withRoutes(file, (store) => explain(serverName, store.table)),
+  };
+}
+
+async function withRoutes<Answer>(
+  file: string,
+  answer: (store: RouteStore, connectTimeoutMs: number) => Answer,
+): Promise<Answer> {
+  const { config, parts } = await loadConfig(file);
+  const store = new RouteStore({ sources: parts.sources, observer: observers([]) });
+  await store.start(new AbortController().signal);
+  try {
+    return answer(store, config.limits.connectTimeoutMs);
+  } finally {
+    await store.stop();
+  }
+}
+
+/** Nobody waits longer for an answer from the same machine. */
+const PATIENCE_MS = 10_000;
+
+async function ask(adminUrl: string, path: string): Promise<unknown> {
+  const url = new URL(path, adminUrl.endsWith('/') ? adminUrl : `${adminUrl}/`);
+  const response = await fetch(url, { signal: AbortSignal.timeout(PATIENCE_MS) }).catch((reason: unknown) => {
+    const cause = reason instanceof Error && reason.cause instanceof Error ? reason.cause : reason;
+    throw new Error(`no gateway answers at ${adminUrl}: ${cause instanceof Error ? cause.message : String(cause)}`);
+  });
+  if (!response.ok) throw new Error(`expected an answer of ${url.href}, found status ${response.status}`);
+  return response.json();
+}

@@ -1,0 +1,138 @@
+import { pause } from '@meshgate/core';
+import type { Limits } from '@meshgate/core';
+import { startFailure } from './bind-failure.ts';
+import { compose } from './compose.ts';
+import type { Gateway } from './gateway.ts';
+import { loadConfig } from './load-config.ts';
+import type { LoadedConfig } from './load-config.ts';
+import { openLog } from './logger.ts';
+import type { Log, Logger, LogTarget } from './logger.ts';
+import { limitsFor, thisMachine } from './machine.ts';
+import { reload } from './reload.ts';
+import { VERSION } from './version.ts';
+
+/** What a process is told from outside. Each may be told any number of times. */
+export interface Signals {
+  /** SIGTERM, SIGINT. */
+  onStop(listener: () => void): void;
+  /** SIGHUP. */
+  onReload(listener: () => void): void;
+  /** Something threw or rejected, and nobody was there to catch it. */
+  onStray(listener: (error: Error, kind: StrayKind) => void): void;
+}
+
+/** An answer that nobody waited for leaves nothing undone; after an exception nobody knows what is. */
+export type StrayKind = 'exception' | 'rejection';
+
+/** 0: stopped cleanly, nothing cut. 1: connections were cut, or something failed at run time. */
+export type ServeStatus = 0 | 1;
+
+/**
+ * Runs a gateway until it is told to leave and has drained, or fails.
+ *
+ * @throws ConfigProblems when the configuration is wrong; nothing has been started then
+ */
+export async function serve(file: string, target: LogTarget, signals: Signals): Promise<ServeStatus> {
+  const loaded = await loadConfig(file);
+  const log = await openLog(loaded.config.log, target);
+  const status = await new Run(loaded, log).untilItEnds(signals);
+  await log.flush();
+  return status;
+}
+
+/** One gateway in one process. */
+class Run {
+  readonly #loaded: LoadedConfig;
+  readonly #logger: Logger;
+  readonly #limits: Limits;
+  readonly #gateway: Gateway;
+  /** Aborts when the process is to leave, whoever wants it to: a signal, the admin server, or a bug. */
+  readonly #leaving = new AbortController();
+  #status: ServeStatus = 0;
+
+  constructor(loaded: LoadedConfig, log: Log) {
+    this.#loaded = loaded;
+    this.#logger = log.logger;
+    this.#limits = limitsFor(loaded.config.limits, thisMachine());
+    const { transport } = loaded.transport;
+    const surroundings = { log, transport, limits: this.#limits, leave: () => this.#leave() };
+    this.#gateway = compose(loaded.config, loaded.parts, surroundings);
+  }
+
+  async untilItEnds(signals: Signals): Promise<ServeStatus> {
+    signals.onStop(() => this.#leaveOrHurry());
+    signals.onReload(() => void reload(this.#loaded, this.#gateway, this.#logger));
+    signals.onStray((error, kind) => this.#onStray(error, kind));
+    if (!(await this.#start())) return this.#status;
+    this.#sayReady();
+    await aborted(this.#leaving.signal);
+    const { cut } = await this.#gateway.drain();
+    if (cut > 0) this.#status = 1;
+    await this.#stop();
+    return this.#status;
+  }
+
+  /** Whether it runs: not when it could not start, nor when it was told to leave before it had. */
+  async #start(): Promise<boolean> {
+    try {
+      await this.#gateway.start(this.#leaving.signal);
+      return true;
+    } catch (reason) {
+      if (this.#leaving.signal.aborted) return false;
+      this.#status = 1;
+      this.#logger.fatal(startFailure(reason, this.#loaded.config));
+      return false;
+    }
+  }
+
+  #sayReady(): void {
+    const { transport, declined } = this.#loaded.transport;
+    for (const { name, reason } of declined) this.#logger.warn({ transport: name }, `transport stands down: ${reason}`);
+    const { listeners, adminUrl: admin, routeCount: routes } = this.#gateway;
+    const { connections, pendingHellos } = this.#limits;
+    const facts = { version: VERSION, pid: process.pid, transport: transport.name, connections, pendingHellos };
+    this.#logger.info({ listeners, admin, routes, ...facts }, 'ready');
+  }
+
+  #leave(): void {
+    this.#leaving.abort(new Error('told to leave'));
+  }
+
+  #leaveOrHurry(): void {
+    if (this.#leaving.signal.aborted) this.#gateway.hurry();
+    else this.#leave();
+  }
+
+  /** Connections are worth more than a clean state: a bug ends the process, but lets them finish first. */
+  #onStray(error: Error, kind: StrayKind): void {
+    this.#gateway.report(error);
+    if (kind === 'rejection') return;
+    this.#status = 1;
+    this.#logger.fatal({ code: 'INTERNAL' }, 'an exception that nobody caught: draining, since a restart is needed');
+    this.#leave();
+  }
+
+  async #stop(): Promise<void> {
+    const over = new AbortController();
+    const stopped = this.#gateway.stop(over.signal).then(() => undefined, messageOf);
+    const late = pause(STOP_PATIENCE_MS, over.signal).then(() => `still busy after ${STOP_PATIENCE_MS} ms`);
+    const failure = await Promise.race([stopped, late]);
+    over.abort();
+    if (failure === undefined) return;
+    this.#status = 1;
+    this.#logger.error(`not stopped cleanly: ${failure}`);
+  }
+}
+
+/** No connection is left by then: what a plugin still has to say to somebody must not keep the process for ever. */
+const STOP_PATIENCE_MS = 10_000;
+
+function aborted(signal: AbortSignal): Promise<void> {
+  if (signal.aborted) return Promise.resolve();
+  return new Promise((resolve) => signal.addEventListener('abort', () => resolve(), { once: true }));
+}
+
+function messageOf(reason: unknown): string {
+  const failures = reason instanceof AggregateError ? reason.errors : [reason];
+  return failures.map((failure) => (failure instanceof Error ? failure.message : String(failure))).join('; ');
+}

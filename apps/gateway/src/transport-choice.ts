@@ -1,0 +1,57 @@
+import { nodeTransport } from '@meshgate/core';
+import type { Transport } from '@meshgate/core';
+
+/** A transport that may not work on this machine. */
+export interface TransportCandidate {
+  readonly name: string;
+  /** Loads it and has it test itself. Rejects with the reason why it cannot be used here. */
+  open(): Promise<Transport>;
+}
+
+/** Those that come with the gateway, in the order in which `auto` tries them; the last one works everywhere. */
+const BUILT_IN: readonly TransportCandidate[] = [{ name: 'node', open: () => Promise.resolve(nodeTransport()) }];
+
+/** Which transport it is, or why it is none. */
+export type TransportChoice = ChosenTransport | { readonly kind: 'none'; readonly reason: string };
+
+/** A transport that works here. */
+export interface ChosenTransport {
+  readonly kind: 'chosen';
+  readonly transport: Transport;
+  /** Those that `auto` would have preferred, each with the reason why it stood down: a log line each. */
+  readonly declined: readonly Declined[];
+}
+
+interface Declined {
+  readonly name: string;
+  readonly reason: string;
+}
+
+/**
+ * @param wanted `auto`, or a name
+ * @param offered by plugins: used only when named
+ */
+export async function chooseTransport(
+  wanted: string,
+  offered: readonly Transport[],
+  builtIn: readonly TransportCandidate[] = BUILT_IN,
+): Promise<TransportChoice> {
+  const ready = offered.map((transport) => ({ name: transport.name, open: () => Promise.resolve(transport) }));
+  const known = [...builtIn, ...ready];
+  const candidates = wanted === 'auto' ? builtIn : known.filter(({ name }) => name === wanted);
+  const declined: Declined[] = [];
+  for (const { name, open } of candidates) {
+    try {
+      return { kind: 'chosen', transport: await open(), declined };
+    } catch (reason) {
+      declined.push({ name, reason: reason instanceof Error ? reason.message : String(reason) });
+    }
+  }
+  if (declined.length > 0) return { kind: 'none', reason: declined.map(unusable).join('; ') };
+  const names = ['auto', ...known.map(({ name }) => name)].join(', ');
+  return { kind: 'none', reason: `expected one of ${names}, found ${JSON.stringify(wanted)}` };
+}
+
+function unusable({ name, reason }: Declined): string {
+  return `the transport ${name} cannot be used here: ${reason}`;
+}

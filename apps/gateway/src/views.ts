@@ -1,0 +1,131 @@
+import type { LiveConnection, ListenerStatus, RouteTable, Route, SourceStatus } from '@meshgate/core';
+import { formatEndpoint } from '@meshgate/core';
+import { createHash } from 'node:crypto';
+
+/** A route in `GET /routes`. */
+export interface RouteView {
+  readonly name: string;
+  readonly source: string;
+  readonly kind?: string;
+  readonly serverNames: readonly string[];
+  readonly connectTimeoutMs: number;
+  readonly backends: readonly BackendView[];
+}
+
+/** A backend in `GET /routes`. */
+export interface BackendView {
+  readonly host: string;
+  readonly port: number;
+  readonly weight: number;
+  readonly healthy: boolean;
+}
+
+/** A source in `GET /routes`. */
+export interface SourceView {
+  readonly name: string;
+  readonly state: SourceStatus['state'];
+  readonly routes: number;
+  /** ISO 8601; absent when it has never spoken. */
+  readonly lastSuccess?: string;
+  readonly error?: string;
+  readonly warnings: readonly string[];
+}
+
+/** What `GET /routes` and `meshgate routes --json` answer. */
+export interface RoutesView {
+  /** Equal when every source's routes are. */
+  readonly version: string;
+  readonly routes: Iterable<RouteView>;
+  readonly sources: readonly SourceView[];
+}
+
+/** @param connectTimeoutMs of routes that have none of their own */
+export function routesView(table: RouteTable, sources: readonly SourceStatus[], connectTimeoutMs: number): RoutesView {
+  return { version: versionOf(table), routes: routeViews(table, connectTimeoutMs), sources: sources.map(sourceView) };
+}
+
+/** One after the other, so that a table of 100,000 need not stand in memory twice. */
+function* routeViews(table: RouteTable, connectTimeoutMs: number): Generator<RouteView> {
+  for (const { source, routes } of table.indexes) {
+    for (const route of routes.values()) yield routeView(route, source, connectTimeoutMs);
+  }
+}
+
+function routeView(route: Route, source: string, connectTimeoutMs: number): RouteView {
+  return {
+    name: route.name,
+    source,
+    ...(route.kind !== undefined && { kind: route.kind }),
+    serverNames: route.serverNames,
+    connectTimeoutMs: route.connectTimeoutMs ?? connectTimeoutMs,
+    backends: route.backends.map(({ address, weight, healthy }) => ({ ...address, weight, healthy })),
+  };
+}
+
+function sourceView({ name, state, routes, lastSuccess, error, warnings }: SourceStatus): SourceView {
+  return {
+    name,
+    state,
+    routes,
+    ...(lastSuccess !== undefined && { lastSuccess: lastSuccess.toISOString() }),
+    ...(error !== undefined && { error: error.message }),
+    warnings,
+  };
+}
+
+function versionOf({ indexes }: RouteTable): string {
+  const versions = indexes.map(({ source, snapshot }) => [source, snapshot.version]);
+  return createHash('sha256').update(JSON.stringify(versions)).digest('hex').slice(0, VERSION_CHARS);
+}
+
+/** Enough to tell any two tables apart that one gateway will ever have. */
+const VERSION_CHARS = 16;
+
+/** A live connection in `GET /connections`. */
+export interface ConnectionView {
+  readonly id: string;
+  readonly state: LiveConnection['state'];
+  readonly listener: string;
+  readonly remote: string;
+  readonly serverName?: string;
+  readonly route?: string;
+  /** The address dialled last. */
+  readonly backend?: string;
+  readonly bytesUp: number;
+  readonly bytesDown: number;
+  /** Since it was accepted. */
+  readonly ageMs: number;
+  /** Since a byte last arrived from either side. */
+  readonly idleMs: number;
+}
+
+/** @param now monotonic milliseconds */
+export function connectionView(live: LiveConnection, now: number): ConnectionView {
+  const { connection, hello, route, dialled } = live;
+  return {
+    id: connection.id,
+    state: live.state,
+    listener: connection.listener,
+    remote: formatEndpoint(connection.remote),
+    ...(hello?.serverName !== undefined && { serverName: hello.serverName }),
+    ...(route !== undefined && { route: route.name }),
+    ...(dialled !== undefined && { backend: formatEndpoint(dialled) }),
+    bytesUp: live.bytesUp,
+    bytesDown: live.bytesDown,
+    ageMs: Math.round(now - connection.at),
+    idleMs: Math.round(now - live.lastByteAt),
+  };
+}
+
+/** A listener in `GET /listeners`, and in the log line that says that the gateway is ready. */
+export interface ListenerView {
+  readonly name: string;
+  readonly host: string;
+  /** The one in use when it is bound, else the one that was asked for. */
+  readonly port: number;
+  readonly bound: boolean;
+}
+
+export function listenerView({ name, endpoint, address }: ListenerStatus): ListenerView {
+  return { name, ...(address ?? endpoint), bound: address !== undefined };
+}
