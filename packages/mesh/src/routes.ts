@@ -1,8 +1,9 @@
-import type { Backend, Balance, KeepAlive, Problem, Route } from '@meshgate/core';
-import { dialAddress } from './address.ts';
-import type { Reach } from './address.ts';
+import type { Balance, KeepAlive, Problem, Route } from '@meshgate/core';
+import { backendsOf } from './backends.ts';
 import type { Catalog, CatalogService, GatewayGroup, Instance, Resolver, Selection } from './catalog.ts';
-import { standing } from './health.ts';
+import { defined } from './defined.ts';
+import { datacenterLabel, newestOfEach } from './gateway-groups.ts';
+import { compare } from './order.ts';
 import { anyNameBelow, datacenterServerName, serverName, serversName, serviceServerName } from './server-names.ts';
 
 /** The gateway that routes are derived for. Its datacenter and partition are the catalog's. */
@@ -184,22 +185,6 @@ function remoteGroups({ gateways, datacenter, partition }: Catalog): readonly Ga
   );
 }
 
-/** Where two accounts of the same gateways are known, the one with the newest registration in it is right. */
-function newestOfEach(groups: readonly GatewayGroup[]): readonly GatewayGroup[] {
-  const newest = new Map<string, GatewayGroup>();
-  for (const group of groups) {
-    if (group.gateways.length === 0) continue;
-    const key = datacenterLabel(group);
-    const known = newest.get(key);
-    if (known === undefined || newestIndex(group) > newestIndex(known)) newest.set(key, group);
-  }
-  return [...newest.values()];
-}
-
-function newestIndex({ gateways }: GatewayGroup): number {
-  return Math.max(...gateways.map(({ modifyIndex }) => modifyIndex));
-}
-
 /** Everything below a datacenter's name goes to its gateways; whether the service exists there is for them to say. */
 function datacenterRoutes(group: GatewayGroup, catalog: Catalog, gateway: Gateway): DerivedRoutes {
   const { datacenter, partition } = group;
@@ -245,38 +230,6 @@ function serverRoutes(catalog: Catalog, gateway: Gateway): DerivedRoutes {
   return { routes: joined([all, ...each]).routes, problems: all.problems };
 }
 
-/** Backends, what to say of them, and instances that cannot be one. */
-interface Backends {
-  readonly list: readonly Backend[];
-  readonly facts: { readonly health: string; readonly unhealthy?: string };
-  readonly problems: readonly Problem[];
-}
-
-function backendsOf(
-  instances: readonly Instance[],
-  reach: Reach,
-  onlyPassing: boolean,
-  path: readonly string[],
-): Backends {
-  const list: Backend[] = [];
-  const unhealthy: string[] = [];
-  const problems: Problem[] = [];
-  for (const instance of instances) {
-    const address = dialAddress(instance, reach);
-    if (address === undefined) {
-      const message = `instance ${instance.id} on node ${instance.node} has no address and port that can be dialled`;
-      problems.push({ path, message });
-      continue;
-    }
-    const { healthy, weight, against } = standing(instance, onlyPassing);
-    list.push({ address, weight, healthy });
-    if (!healthy) unhealthy.push(`${instance.id} on ${instance.node} (${against.join(', ') || 'weight 0'})`);
-  }
-  const health = `${list.length - unhealthy.length} of ${list.length} healthy`;
-  const facts = unhealthy.length === 0 ? { health } : { health, unhealthy: unhealthy.toSorted().join('; ') };
-  return { list: list.toSorted(byAddress), facts, problems };
-}
-
 const NOTHING: DerivedRoutes = { routes: [], problems: [] };
 
 function joined(parts: readonly DerivedRoutes[]): DerivedRoutes {
@@ -319,27 +272,7 @@ function byName(a: CatalogService, b: CatalogService): number {
   return compare(a.name, b.name) || compare(a.namespace ?? '', b.namespace ?? '');
 }
 
-function byAddress(a: Backend, b: Backend): number {
-  return compare(a.address.host, b.address.host) || a.address.port - b.address.port;
-}
-
-/** By code unit: the order must not depend on the machine's locale. */
-function compare(a: string, b: string): number {
-  return a < b ? -1 : a > b ? 1 : 0;
-}
-
 function labelOf({ name, namespace }: CatalogService, subset: string | undefined): string {
   const label = subset === undefined ? name : `${subset}.${name}`;
   return namespace === undefined || namespace === 'default' ? label : `${namespace}/${label}`;
-}
-
-function datacenterLabel({ datacenter, partition }: GatewayGroup): string {
-  return partition === undefined || partition === 'default' ? datacenter : `${partition}/${datacenter}`;
-}
-
-/** `exactOptionalPropertyTypes`: a property that is absent, instead of one that is `undefined`. */
-type Defined<T> = { readonly [Key in keyof T]?: Exclude<T[Key], undefined> };
-
-function defined<T extends object>(values: T): Defined<T> {
-  return Object.fromEntries(Object.entries(values).filter(([, value]) => value !== undefined)) as Defined<T>;
 }

@@ -1,0 +1,43 @@
+import type { Backend, Problem } from '@meshgate/core';
+import { dialAddress } from './address.ts';
+import type { Reach } from './address.ts';
+import type { Instance } from './catalog.ts';
+import { standing } from './health.ts';
+import { compare } from './order.ts';
+
+/** Backends, what to say of them, and instances that cannot be one. */
+export interface Backends {
+  readonly list: readonly Backend[];
+  readonly facts: { readonly health: string; readonly unhealthy?: string };
+  readonly problems: readonly Problem[];
+}
+
+/** Instances as backends, by address: each with its health and weight. One that cannot be dialled is a problem at `path`. */
+export function backendsOf(
+  instances: readonly Instance[],
+  reach: Reach,
+  onlyPassing: boolean,
+  path: readonly string[],
+): Backends {
+  const list: Backend[] = [];
+  const unhealthy: string[] = [];
+  const problems: Problem[] = [];
+  for (const instance of instances) {
+    const address = dialAddress(instance, reach);
+    if (address === undefined) {
+      const message = `instance ${instance.id} on node ${instance.node} has no address and port that can be dialled`;
+      problems.push({ path, message });
+      continue;
+    }
+    const { healthy, weight, against } = standing(instance, onlyPassing);
+    list.push({ address, weight, healthy });
+    if (!healthy) unhealthy.push(`${instance.id} on ${instance.node} (${against.join(', ') || 'weight 0'})`);
+  }
+  const health = `${list.length - unhealthy.length} of ${list.length} healthy`;
+  const facts = unhealthy.length === 0 ? { health } : { health, unhealthy: unhealthy.toSorted().join('; ') };
+  return { list: list.toSorted(byAddress), facts, problems };
+}
+
+function byAddress(a: Backend, b: Backend): number {
+  return compare(a.address.host, b.address.host) || a.address.port - b.address.port;
+}
