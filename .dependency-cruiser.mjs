@@ -4,8 +4,8 @@
 const PLUGINS = 'sni|mesh|consul-source|file-source|connect|metrics|epoll-transport';
 const MESH_USERS = 'consul-source|file-source|connect';
 
-/** Tests, and the package that exists to test core from outside, may import the testkit and tools for tests. */
-const TESTS = '(^packages/core-test/|/test/|[.]test[.]ts$)';
+/** Tests, benchmarks, and the package that exists to test core from outside, may import the testkit and tools for tests. */
+const TESTS = '(^packages/core-test/|/(test|bench)/|[.]test[.]ts$)';
 
 const forbidden = [
   {

@@ -43,9 +43,10 @@ async function requireKnown() {
 }
 
 async function runTests() {
+  // Read when vitest is loaded, and so before it.
+  if (!process.stdout.isTTY) process.env.NO_COLOR ??= '1';
   // Only now: before `prepare` there may be no vitest.
   const { startVitest } = await import('vitest/node');
-  if (!process.stdout.isTTY) process.env.NO_COLOR ??= '1';
   const vitest = await startVitest('test', [], { watch: false });
   await vitest.close();
   counts.failed += vitest.state.getUnhandledErrors().length;
