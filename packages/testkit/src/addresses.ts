@@ -1,0 +1,81 @@
+import { once } from 'node:events';
+import { mkdtemp, rm } from 'node:fs/promises';
+import { connect, createServer } from 'node:net';
+import type { Socket } from 'node:net';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { Worker } from 'node:worker_threads';
+import type { Endpoint } from '@meshgate/core';
+import { bind, LOOPBACK, unbind } from './bind.ts';
+
+/** An address that behaves as promised for as long as it is held. */
+export interface HeldAddress extends AsyncDisposable {
+  readonly address: Endpoint;
+}
+
+/**
+ * A port of loopback that refuses connections, and goes on doing so: it is held by an outgoing connection, so nothing else can
+ * be given it in the meantime.
+ */
+export async function refusingAddress(): Promise<HeldAddress> {
+  const server = createServer();
+  const accepted = once(server, 'connection') as Promise<[Socket]>;
+  const at = await bind(server, LOOPBACK);
+  const holder = connect({ host: at.host, port: at.port });
+  await once(holder, 'connect');
+  const [other] = await accepted;
+  const closed = unbind(server);
+  const address = { host: at.host, port: holder.localPort ?? 0 };
+  return {
+    address,
+    async [Symbol.asyncDispose]() {
+      // By a reset, so that the port does not spend its time in TIME-WAIT.
+      holder.resetAndDestroy();
+      other.destroy();
+      await closed;
+    },
+  };
+}
+
+/**
+ * A port of loopback that never answers: a dial neither succeeds nor fails. Its listener sits in a thread that sleeps and so
+ * accepts nothing, and its queue is full: further SYNs are dropped by the kernel, which Linux and macOS both do.
+ */
+export async function silentAddress(): Promise<HeldAddress> {
+  const listener = new Worker(SLEEPING_LISTENER, { eval: true });
+  const [port] = (await once(listener, 'message')) as [number];
+  const address = { host: LOOPBACK.host, port };
+  const fillers = Array.from({ length: MORE_THAN_THE_QUEUE_HOLDS }, () => connect(address));
+  for (const filler of fillers) filler.on('error', () => undefined);
+  // On loopback each of them has gone through the kernel before any of them can be told so.
+  await Promise.any(fillers.map((filler) => once(filler, 'connect')));
+  return {
+    address,
+    async [Symbol.asyncDispose]() {
+      for (const filler of fillers) filler.destroy();
+      await listener.terminate();
+    },
+  };
+}
+
+/** The path of a unix socket that does not exist yet, in a folder of its own, which goes when the address is disposed of. */
+export async function unixAddress(): Promise<HeldAddress> {
+  const folder = await mkdtemp(join(tmpdir(), 'meshgate-'));
+  return {
+    address: { host: `unix:${join(folder, 'socket')}`, port: 0 },
+    [Symbol.asyncDispose]: () => rm(folder, { recursive: true, force: true }),
+  };
+}
+
+// A queue of 1 holds two connections on Linux. Those that do not fit keep asking, and take any place that comes free.
+const MORE_THAN_THE_QUEUE_HOLDS = 8;
+
+// CommonJS, as a worker made from a text is.
+const SLEEPING_LISTENER = `
+const { createServer } = require('node:net');
+const { parentPort } = require('node:worker_threads');
+const server = createServer().listen({ host: '127.0.0.1', port: 0, backlog: 1 }, () => {
+  parentPort.postMessage(server.address().port);
+  Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0);
+});
+`;

@@ -1,0 +1,181 @@
+import { createServer as createTcpServer } from 'node:net';
+import type { Server, Socket } from 'node:net';
+import { createServer as createTlsServer } from 'node:tls';
+import type { SecureVersion, TlsOptions } from 'node:tls';
+import type { Endpoint } from '@meshgate/core';
+import { bind, LOOPBACK, unbind } from './bind.ts';
+import { Changes } from './changes.ts';
+import { certificateAuthority } from './certificates.ts';
+import type { CertificateAuthority, IssuedCertificate } from './certificates.ts';
+import { behave, endsBeforeTls } from './conduct.ts';
+import type { Conduct } from './conduct.ts';
+
+/** A server that listens, until it is disposed of: it then resets what is still connected. */
+export interface TestBackend extends AsyncDisposable {
+  readonly name: string;
+  readonly address: Endpoint;
+  /** TCP connections accepted so far. */
+  readonly accepted: number;
+  /** TCP connections that have not closed yet. */
+  readonly open: number;
+  /** Resolves once `count` connections have been accepted in all. */
+  untilAccepted(count: number): Promise<void>;
+  /** Resolves once no connection is open, at once when none has come. */
+  untilIdle(): Promise<void>;
+}
+
+/** A {@link TestBackend} that speaks TLS. */
+export interface TlsTestBackend extends TestBackend {
+  /** What a client must give as `ca` to trust it (PEM). */
+  readonly ca: string;
+  /** The names asked for, one for each handshake that came to its end; '' where the client named none. */
+  readonly serverNames: readonly string[];
+}
+
+/** Settings of a backend. */
+export interface BackendOptions {
+  /** By default any free port of 127.0.0.1. A unix socket or `::1` works, too. */
+  readonly at?: Endpoint;
+  /** By default `echo`. */
+  readonly conduct?: Conduct;
+}
+
+/** Settings of a backend that speaks TLS. */
+export interface TlsBackendOptions extends BackendOptions {
+  /** Issues the certificate. By default an authority of this backend's own. */
+  readonly authority?: CertificateAuthority;
+  /** Used instead of a certificate for the backend's name, issued by `authority`. */
+  readonly identity?: IssuedCertificate;
+  /** Protocols accepted by ALPN, in order of preference. */
+  readonly alpn?: readonly string[];
+  /** Demands a certificate of the client, from this authority (PEM). By default it asks for none. */
+  readonly clientCa?: string;
+  readonly minVersion?: SecureVersion;
+  readonly maxVersion?: SecureVersion;
+}
+
+/** A TLS server whose certificate is for `name`, and which answers with it: what a route leads to. */
+export async function tlsBackend(name: string, options: TlsBackendOptions = {}): Promise<TlsTestBackend> {
+  const { conduct = ECHO, authority = certificateAuthority(`authority of ${name}`) } = options;
+  const serverNames: string[] = [];
+  // By the client's port: TLS does not tell which connection it runs over, and only that one can be reset.
+  const raws = new Map<number | undefined, Socket>();
+  const tls = createTlsServer(tlsOptions(name, authority, options));
+  tls.on('secureConnection', (socket) => {
+    serverNames.push(socket.servername || '');
+    behave(conduct, socket, name, raws.get(socket.remotePort) ?? socket);
+  });
+  tls.on('tlsClientError', (_error, socket) => socket.destroy());
+  const backend = await listen(name, options, (socket) => {
+    if (endsBeforeTls(conduct)) behave(conduct, socket, name, socket);
+    else {
+      raws.set(socket.remotePort, socket);
+      tls.emit('connection', socket);
+    }
+  });
+  return Object.assign(backend, { ca: authority.certificate, serverNames });
+}
+
+/** A server without TLS. */
+export function tcpBackend(name: string, options: BackendOptions = {}): Promise<TestBackend> {
+  const { conduct = ECHO } = options;
+  return listen(name, options, (socket) => behave(conduct, socket, name, socket));
+}
+
+const ECHO: Conduct = { kind: 'echo' };
+
+function tlsOptions(name: string, authority: CertificateAuthority, options: TlsBackendOptions): TlsOptions {
+  const { alpn, clientCa, minVersion, maxVersion } = options;
+  const { chain, privateKey } = options.identity ?? authority.issue({ dnsNames: [name] });
+  return {
+    cert: chain,
+    key: privateKey,
+    allowHalfOpen: true,
+    ...(alpn === undefined ? {} : { ALPNProtocols: [...alpn] }),
+    ...(clientCa === undefined ? {} : { ca: clientCa, requestCert: true, rejectUnauthorized: true }),
+    ...(minVersion === undefined ? {} : { minVersion }),
+    ...(maxVersion === undefined ? {} : { maxVersion }),
+  };
+}
+
+async function listen(
+  name: string,
+  { at = LOOPBACK }: BackendOptions,
+  onConnection: (socket: Socket) => void,
+): Promise<TestBackend> {
+  const server = createTcpServer({ allowHalfOpen: true, noDelay: true });
+  const sockets = new ConnectionCount(server);
+  server.on('connection', onConnection);
+  const address = await bind(server, at);
+  return new ListeningBackend(name, address, server, sockets);
+}
+
+/** The connections of a server, and who waits for their number. */
+class ConnectionCount {
+  readonly sockets = new Set<Socket>();
+  readonly #changes = new Changes();
+  #accepted = 0;
+
+  constructor(server: Server) {
+    server.on('connection', (socket) => this.#onConnection(socket));
+  }
+
+  get accepted(): number {
+    return this.#accepted;
+  }
+
+  async when(holds: () => boolean): Promise<void> {
+    await this.#changes.until(() => (holds() ? true : undefined));
+  }
+
+  #onConnection(socket: Socket): void {
+    this.#accepted += 1;
+    this.sockets.add(socket);
+    // A reset by the peer is the test's doing, and its own end of the stream tells of it.
+    socket.on('error', () => undefined);
+    socket.once('close', () => {
+      this.sockets.delete(socket);
+      this.#changes.announce();
+    });
+    this.#changes.announce();
+  }
+}
+
+class ListeningBackend implements TestBackend {
+  readonly name: string;
+  readonly address: Endpoint;
+  readonly #server: Server;
+  readonly #connections: ConnectionCount;
+
+  constructor(name: string, address: Endpoint, server: Server, connections: ConnectionCount) {
+    this.name = name;
+    this.address = address;
+    this.#server = server;
+    this.#connections = connections;
+  }
+
+  get accepted(): number {
+    return this.#connections.accepted;
+  }
+
+  get open(): number {
+    return this.#connections.sockets.size;
+  }
+
+  untilAccepted(count: number): Promise<void> {
+    return this.#connections.when(() => this.accepted >= count);
+  }
+
+  untilIdle(): Promise<void> {
+    return this.#connections.when(() => this.open === 0);
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    for (const socket of this.#connections.sockets) {
+      if (socket.remoteAddress === undefined) socket.destroy();
+      else socket.resetAndDestroy();
+    }
+    if (this.#server.listening) await unbind(this.#server);
+    await this.untilIdle();
+  }
+}

@@ -1,0 +1,116 @@
+import { once } from 'node:events';
+import { connect as connectTcp } from 'node:net';
+import type { Socket } from 'node:net';
+import { connect as connectTls } from 'node:tls';
+import type { ConnectionOptions, PeerCertificate, SecureVersion, TLSSocket } from 'node:tls';
+import { unixPath } from '@meshgate/core';
+import type { Endpoint } from '@meshgate/core';
+import { peer } from './peer.ts';
+import type { Peer, PeerOptions } from './peer.ts';
+
+/** Connects by TCP or to a unix socket, without TLS. Rejects with the system's error. */
+export async function rawClient(to: Endpoint, options: PeerOptions = {}): Promise<Peer> {
+  return peer(await connected(to), options);
+}
+
+/** Settings of a {@link TlsClient}. */
+export interface TlsClientOptions extends PeerOptions {
+  /** The server's certificate must come from one of these authorities (PEM). By default it is reported and not verified. */
+  readonly ca?: string | readonly string[];
+  /** Protocols offered by ALPN. */
+  readonly alpn?: readonly string[];
+  /** The client's own certificate chain and key (PEM), for mutual TLS. */
+  readonly identity?: { readonly chain: string; readonly privateKey: string };
+  readonly minVersion?: SecureVersion;
+  readonly maxVersion?: SecureVersion;
+  /** The session of an earlier client, to resume. */
+  readonly session?: Buffer;
+}
+
+/** A TLS client whose handshake is over. */
+export interface TlsClient extends Peer {
+  /** What the server negotiated by ALPN; `undefined` when nothing. */
+  readonly alpn: string | undefined;
+  /** `TLSv1.3` or `TLSv1.2`. */
+  readonly protocol: string;
+  /** Common name of the server's certificate: of a {@link tlsBackend} this is its name. */
+  readonly serverCertificateName: string;
+  /** The server's certificate, as `node:tls` describes it. */
+  readonly serverCertificate: PeerCertificate;
+  /** Whether an earlier session was resumed. */
+  readonly resumed: boolean;
+  /** Sends `text` and resolves with as many bytes as were sent, once they have come: what an echo answers. */
+  say(text: string): Promise<string>;
+  /** Sends a GET request and resolves with the answer's body. The backends of this package answer with their name, and finish. */
+  get(path?: string): Promise<string>;
+}
+
+/**
+ * Connects to `to`, a proxy or the server itself, and asks for `serverName`. Resolves when the handshake is over; rejects with
+ * the system's or OpenSSL's error when there is none.
+ *
+ * @param serverName goes into the ClientHello; `undefined` leaves the extension out
+ */
+export async function tlsClient(
+  to: Endpoint,
+  serverName: string | undefined,
+  options: TlsClientOptions = {},
+): Promise<TlsClient> {
+  const raw = await connected(to);
+  // Half-open as `raw` is: Node takes that setting from the socket given, not from the options.
+  const tls = connectTls({ socket: raw, ...tlsOptions(serverName, options) });
+  try {
+    await once(tls, 'secureConnect');
+  } catch (reason) {
+    raw.destroy();
+    throw reason;
+  }
+  return client(tls, peer(tls, options, raw));
+}
+
+async function connected(to: Endpoint): Promise<Socket> {
+  const path = unixPath(to);
+  const where = path === undefined ? { host: to.host, port: to.port } : { path };
+  const socket = connectTcp({ ...where, allowHalfOpen: true, noDelay: path === undefined });
+  await once(socket, 'connect');
+  return socket;
+}
+
+function tlsOptions(serverName: string | undefined, options: TlsClientOptions): ConnectionOptions {
+  const { ca, alpn, identity, minVersion, maxVersion, session } = options;
+  return {
+    rejectUnauthorized: ca !== undefined,
+    ...(serverName === undefined ? {} : { servername: serverName }),
+    ...(ca === undefined ? {} : { ca: [ca].flat() }),
+    ...(alpn === undefined ? {} : { ALPNProtocols: [...alpn] }),
+    ...(identity === undefined ? {} : { cert: identity.chain, key: identity.privateKey }),
+    ...(minVersion === undefined ? {} : { minVersion }),
+    ...(maxVersion === undefined ? {} : { maxVersion }),
+    ...(session === undefined ? {} : { session }),
+  };
+}
+
+function client(tls: TLSSocket, stream: Peer): TlsClient {
+  const serverCertificate = tls.getPeerCertificate();
+  const facts = {
+    alpn: typeof tls.alpnProtocol === 'string' ? tls.alpnProtocol : undefined,
+    protocol: tls.getProtocol() ?? 'none',
+    serverCertificate,
+    serverCertificateName: [serverCertificate.subject.CN].flat()[0] ?? '',
+    resumed: tls.isSessionReused(),
+  };
+  return Object.assign(stream, { ...facts, say, get });
+
+  async function say(text: string): Promise<string> {
+    await stream.send(text);
+    return (await stream.receive(Buffer.byteLength(text))).toString();
+  }
+
+  async function get(path = '/'): Promise<string> {
+    await stream.send(`GET ${path} HTTP/1.1\r\nhost: test\r\nconnection: close\r\n\r\n`);
+    const answer = (await stream.receiveAll()).toString();
+    const [, body] = answer.split('\r\n\r\n', 2);
+    if (body === undefined) throw new Error(`expected an HTTP response, found '${answer}'`);
+    return body;
+  }
+}

@@ -1,0 +1,91 @@
+import type { Socket } from 'node:net';
+
+/** What a backend does with each of its connections. */
+export type Conduct =
+  /** Sends back what it receives and finishes when the peer has; an HTTP GET is answered with the backend's name, and the end. */
+  | { readonly kind: 'echo' }
+  /** Reads everything, says nothing, and finishes when the peer has. */
+  | { readonly kind: 'sink' }
+  /** Sends `bytes` zeros as fast as they are taken, finishes, and reads whatever comes. */
+  | { readonly kind: 'source'; readonly bytes: number }
+  /** Finishes its own direction at once, and reads on until the peer has finished. */
+  | { readonly kind: 'finish-first' }
+  /** Reads until the peer has finished, and only then sends back all that came, and finishes. */
+  | { readonly kind: 'answer-last' }
+  /** Sends back what it receives, and never finishes: neither by itself nor with the peer. */
+  | { readonly kind: 'linger' }
+  /** Accepts and never answers nor reads: not even a TLS handshake takes place. */
+  | { readonly kind: 'hang' }
+  /** Resets once `afterBytes` bytes have come, the handshake not counted; 0 resets on accept, before any handshake. */
+  | { readonly kind: 'reset'; readonly afterBytes: number };
+
+/** Whether `conduct` is over with the TCP connection itself, before TLS begins. */
+export function endsBeforeTls(conduct: Conduct): boolean {
+  return conduct.kind === 'hang' || (conduct.kind === 'reset' && conduct.afterBytes === 0);
+}
+
+/**
+ * Has `socket` behave so, until it closes.
+ *
+ * @param name who answers a GET
+ * @param raw the TCP connection under `socket`, or `socket` itself
+ */
+export function behave(conduct: Conduct, socket: Socket, name: string, raw: Socket): void {
+  switch (conduct.kind) {
+    case 'echo':
+      return echo(socket, name);
+    case 'sink':
+      socket.on('end', () => socket.end());
+      return void socket.resume();
+    case 'source':
+      socket.resume();
+      return send(socket, conduct.bytes);
+    case 'finish-first':
+      socket.end();
+      return void socket.resume();
+    case 'answer-last':
+      return answerLast(socket);
+    case 'linger':
+      return void socket.pipe(socket, { end: false });
+    case 'hang':
+      return void socket.pause();
+    case 'reset':
+      return resetAfter(socket, conduct.afterBytes, raw);
+  }
+}
+
+function echo(socket: Socket, name: string): void {
+  socket.once('data', (first: Buffer) => {
+    if (first.subarray(0, 4).toString('latin1') === 'GET ') {
+      socket.end(`HTTP/1.1 200 OK\r\ncontent-length: ${Buffer.byteLength(name)}\r\nconnection: close\r\n\r\n${name}`);
+      socket.resume();
+    } else {
+      socket.write(first);
+      socket.pipe(socket);
+    }
+  });
+  socket.once('end', () => socket.end());
+}
+
+const ZEROS = new Uint8Array(64 * 1024);
+
+function send(socket: Socket, bytes: number): void {
+  if (socket.destroyed) return;
+  if (bytes <= 0) socket.end();
+  else socket.write(ZEROS.subarray(0, bytes), () => send(socket, bytes - ZEROS.length));
+}
+
+function answerLast(socket: Socket): void {
+  const chunks: Buffer[] = [];
+  socket.on('data', (chunk: Buffer) => chunks.push(chunk));
+  socket.on('end', () => socket.end(Buffer.concat(chunks)));
+}
+
+function resetAfter(socket: Socket, afterBytes: number, raw: Socket): void {
+  let received = 0;
+  if (afterBytes === 0) raw.resetAndDestroy();
+  socket.on('data', (chunk: Buffer) => {
+    received += chunk.length;
+    if (received >= afterBytes) raw.resetAndDestroy();
+  });
+}

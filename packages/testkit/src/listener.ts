@@ -1,0 +1,46 @@
+import { createServer } from 'node:net';
+import type { Socket } from 'node:net';
+import type { Endpoint } from '@meshgate/core';
+import { bind, LOOPBACK, unbind } from './bind.ts';
+import { peer } from './peer.ts';
+import type { Peer, PeerOptions } from './peer.ts';
+
+/** A listener that hands each accepted connection to the test. Disposing of it closes what it accepted, too. */
+export interface PeerListener extends AsyncDisposable {
+  readonly address: Endpoint;
+  /** The next connection, in the order of arrival: one that waits already, or the one that comes next. */
+  accept(): Promise<Peer>;
+}
+
+/** Settings of a {@link PeerListener}. */
+export interface PeerListenerOptions extends PeerOptions {
+  /** By default any free port of 127.0.0.1. */
+  readonly at?: Endpoint;
+}
+
+/** Listens, without TLS, for connections that a test wants to play the server of by hand. */
+export async function peerListener(options: PeerListenerOptions = {}): Promise<PeerListener> {
+  const server = createServer({ allowHalfOpen: true, noDelay: true });
+  const accepted: Peer[] = [];
+  const waiting: ((next: Peer) => void)[] = [];
+  const unclaimed: Peer[] = [];
+  server.on('connection', (socket: Socket) => {
+    const next = peer(socket, options);
+    accepted.push(next);
+    const claim = waiting.shift();
+    if (claim === undefined) unclaimed.push(next);
+    else claim(next);
+  });
+  const address = await bind(server, options.at ?? LOOPBACK);
+  return { address, accept, [Symbol.asyncDispose]: dispose };
+
+  function accept(): Promise<Peer> {
+    const next = unclaimed.shift();
+    return next === undefined ? new Promise((resolve) => waiting.push(resolve)) : Promise.resolve(next);
+  }
+
+  async function dispose(): Promise<void> {
+    await Promise.all(accepted.map((each) => each[Symbol.asyncDispose]()));
+    if (server.listening) await unbind(server);
+  }
+}

@@ -1,0 +1,196 @@
+import { once } from 'node:events';
+import type { Socket } from 'node:net';
+import type { Endpoint } from '@meshgate/core';
+import { Changes } from './changes.ts';
+
+/** How a stream ended, as one of its ends saw it. */
+export type Ending =
+  /** The other end finished in order (FIN, or `close_notify`), and so did this one. */
+  | { readonly kind: 'finished' }
+  /** The other end reset it (RST), or it was lost otherwise; `error.code` is the system's. */
+  | { readonly kind: 'lost'; readonly error: NodeJS.ErrnoException }
+  /** This end closed or reset it before the other had finished. */
+  | { readonly kind: 'left' };
+
+/**
+ * One end of a byte stream in the hands of a test: a client, or a connection that a listener accepted. It reads all the time,
+ * so that it learns at once how the stream ends; what came is kept until it is asked for. {@link Peer.pause} makes it slow.
+ */
+export interface Peer extends AsyncDisposable {
+  readonly local: Endpoint;
+  readonly remote: Endpoint;
+  /** Bytes that have come so far, whether or not they have been asked for. */
+  readonly bytesReceived: number;
+  /** Resolves when the system has taken all of it; rejects when the stream is lost before. Text is sent as UTF-8. */
+  send(bytes: Uint8Array | string): Promise<void>;
+  /** Sends each piece once the system has taken the one before, and the event loop has turned: as segments of their own. */
+  sendInPieces(pieces: Iterable<Uint8Array>): Promise<void>;
+  /** The next `count` bytes. Rejects when the stream ends before, and says what had come. */
+  receive(count: number): Promise<Buffer>;
+  /** Everything not yet asked for, up to the end of what the other end sends. Rejects when the stream is lost. */
+  receiveAll(): Promise<Buffer>;
+  /** Stops reading: the other end will have to wait. A stream that is not read cannot tell that it was lost. */
+  pause(): void;
+  /** Reads on. */
+  resume(): void;
+  /** Finishes the sending direction (FIN); the other one lives on. */
+  end(): void;
+  /** Ends both directions with a reset (RST). On a unix socket, which knows none, it closes. */
+  reset(): void;
+  /** Resolves when the other end has finished sending; rejects when the stream is lost before. */
+  readonly finished: Promise<void>;
+  /** Resolves when both directions have ended. Never rejects. */
+  readonly closed: Promise<Ending>;
+}
+
+/** Settings of a {@link Peer}. */
+export interface PeerOptions {
+  /** Does not finish when the other end does, but only with {@link Peer.end}. By default it does. */
+  readonly halfOpen?: boolean;
+}
+
+/**
+ * Takes over `socket`, which must be connected and half-open.
+ *
+ * @param socket the stream
+ * @param raw the TCP connection under it, when that is another one: it is what `reset` resets
+ */
+export function peer(socket: Socket, options: PeerOptions = {}, raw: Socket = socket): Peer {
+  return new SocketPeer(socket, options, raw);
+}
+
+class SocketPeer implements Peer {
+  readonly local: Endpoint;
+  readonly remote: Endpoint;
+  readonly finished: Promise<void>;
+  readonly closed: Promise<Ending>;
+  readonly #socket: Socket;
+  readonly #raw: Socket;
+  readonly #options: PeerOptions;
+  readonly #changes = new Changes();
+  #chunks: Buffer[] = [];
+  #waitingBytes = 0;
+  #bytesReceived = 0;
+  #ended = false;
+  #closed = false;
+  #error: NodeJS.ErrnoException | undefined;
+
+  constructor(socket: Socket, options: PeerOptions, raw: Socket) {
+    this.#socket = socket;
+    this.#raw = raw;
+    this.#options = options;
+    this.local = endpoint(raw.localAddress, raw.localPort);
+    this.remote = endpoint(raw.remoteAddress, raw.remotePort);
+    socket.on('data', (chunk: Buffer) => this.#onData(chunk));
+    socket.on('end', () => this.#onEnd());
+    socket.on('error', (error: NodeJS.ErrnoException) => {
+      this.#error ??= error;
+    });
+    this.closed = new Promise((resolve) => {
+      socket.once('close', () => resolve(this.#onClose()));
+    });
+    this.finished = this.#when(() => this.#ended);
+    // Whoever does not ask how it ended need not hear of it.
+    this.finished.catch(() => undefined);
+  }
+
+  get bytesReceived(): number {
+    return this.#bytesReceived;
+  }
+
+  send(bytes: Uint8Array | string): Promise<void> {
+    return new Promise((resolve, reject) => {
+      this.#socket.write(bytes, (error) => (error instanceof Error ? reject(error) : resolve()));
+    });
+  }
+
+  async sendInPieces(pieces: Iterable<Uint8Array>): Promise<void> {
+    for (const piece of pieces) {
+      await this.send(piece);
+      await new Promise((resolve) => setImmediate(resolve));
+    }
+  }
+
+  async receive(count: number): Promise<Buffer> {
+    await this.#when(() => this.#waitingBytes >= count || this.#ended);
+    if (this.#waitingBytes < count)
+      throw new Error(`expected ${count} bytes, found the end after ${this.#waitingBytes}: ${this.#preview()}`);
+    return this.#take(count);
+  }
+
+  async receiveAll(): Promise<Buffer> {
+    await this.#when(() => this.#ended);
+    return this.#take(this.#waitingBytes);
+  }
+
+  pause(): void {
+    this.#socket.pause();
+  }
+
+  resume(): void {
+    this.#socket.resume();
+  }
+
+  end(): void {
+    this.#socket.end();
+  }
+
+  reset(): void {
+    if (this.local.host === '') this.#raw.destroy();
+    else this.#raw.resetAndDestroy();
+    this.#socket.destroy();
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    this.#socket.destroy();
+    this.#raw.destroy();
+    await this.closed;
+    if (!this.#raw.closed) await once(this.#raw, 'close');
+  }
+
+  #onData(chunk: Buffer): void {
+    this.#chunks.push(chunk);
+    this.#waitingBytes += chunk.length;
+    this.#bytesReceived += chunk.length;
+    this.#changes.announce();
+  }
+
+  #onEnd(): void {
+    this.#ended = true;
+    if (this.#options.halfOpen !== true) this.#socket.end();
+    this.#changes.announce();
+  }
+
+  #onClose(): Ending {
+    this.#closed = true;
+    this.#changes.announce();
+    if (this.#error !== undefined) return { kind: 'lost', error: this.#error };
+    return this.#ended ? { kind: 'finished' } : { kind: 'left' };
+  }
+
+  /** Resolves once `holds`; rejects when the stream has closed and it does not. */
+  async #when(holds: () => boolean): Promise<void> {
+    await this.#changes.until(() => {
+      if (holds()) return true;
+      if (!this.#closed) return undefined;
+      throw this.#error ?? new Error('expected the other end to finish, found this end closed before');
+    });
+  }
+
+  #take(count: number): Buffer {
+    const all = Buffer.concat(this.#chunks);
+    const rest = all.subarray(count);
+    this.#chunks = rest.length === 0 ? [] : [rest];
+    this.#waitingBytes = rest.length;
+    return all.subarray(0, count);
+  }
+
+  #preview(): string {
+    return JSON.stringify(Buffer.concat(this.#chunks).subarray(0, 80).toString('latin1'));
+  }
+}
+
+/** Of a unix socket the system knows no address. */
+function endpoint(host = '', port = 0): Endpoint {
+  return { host, port };
+}

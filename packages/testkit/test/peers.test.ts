@@ -1,0 +1,164 @@
+import { describe, expect, it } from 'vitest';
+import {
+  certificateAuthority,
+  peerListener,
+  rawClient,
+  refusingAddress,
+  silentAddress,
+  tcpBackend,
+  tlsBackend,
+  tlsClient,
+  unixAddress,
+} from '../src/index.ts';
+import type { Conduct } from '../src/index.ts';
+
+describe('a TLS backend', () => {
+  it('answers with its name', async () => {
+    await using backend = await tlsBackend('web.internal');
+    await using client = await tlsClient(backend.address, 'web.internal');
+    expect(await client.get()).toBe('web.internal');
+    expect(client.serverCertificateName).toBe('web.internal');
+    expect(backend.serverNames).toEqual(['web.internal']);
+  });
+
+  it('echoes, and finishes when the client has', async () => {
+    await using backend = await tlsBackend('web.internal');
+    await using client = await tlsClient(backend.address, 'web.internal', { ca: backend.ca });
+    expect(await client.say('hello')).toBe('hello');
+    expect(await client.say('GET it?')).toBe('GET it?');
+    client.end();
+    expect(await client.closed).toEqual({ kind: 'finished' });
+    await backend.untilIdle();
+    expect(backend.accepted).toBe(1);
+  });
+
+  it('is not trusted by a client that knows another authority', async () => {
+    await using backend = await tlsBackend('web.internal');
+    const { certificate } = certificateAuthority('somebody else');
+    await expect(tlsClient(backend.address, 'web.internal', { ca: certificate })).rejects.toMatchObject({
+      code: 'UNABLE_TO_VERIFY_LEAF_SIGNATURE',
+    });
+  });
+
+  it('negotiates ALPN and the version', async () => {
+    await using backend = await tlsBackend('web.internal', { alpn: ['h2', 'http/1.1'], maxVersion: 'TLSv1.2' });
+    await using client = await tlsClient(backend.address, 'web.internal', { alpn: ['http/1.1'] });
+    expect(client).toMatchObject({ alpn: 'http/1.1', protocol: 'TLSv1.2', resumed: false });
+  });
+
+  it('asks for a certificate of the client where it is to', async () => {
+    const clients = certificateAuthority('clients');
+    await using backend = await tlsBackend('web.internal', { clientCa: clients.certificate, maxVersion: 'TLSv1.2' });
+    await expect(tlsClient(backend.address, 'web.internal')).rejects.toThrow();
+    const identity = clients.intermediate('below').issue({ uris: ['spiffe://test/ns/default/dc/dc1/svc/api'] });
+    await using client = await tlsClient(backend.address, 'web.internal', { identity });
+    expect(await client.say('it is me')).toBe('it is me');
+  });
+
+  it('resets after the bytes that it was told, not before', async () => {
+    await using backend = await tlsBackend('web.internal', { conduct: { kind: 'reset', afterBytes: 5 } });
+    await using client = await tlsClient(backend.address, 'web.internal');
+    await client.send('hello');
+    expect(await client.closed).toMatchObject({ kind: 'lost', error: { code: 'ECONNRESET' } });
+  });
+
+  it('that resets on accept makes the handshake fail', async () => {
+    await using backend = await tlsBackend('web.internal', { conduct: { kind: 'reset', afterBytes: 0 } });
+    await expect(tlsClient(backend.address, 'web.internal')).rejects.toMatchObject({ code: 'ECONNRESET' });
+  });
+});
+
+const conducts: readonly { conduct: Conduct; sent: string; answer: string }[] = [
+  { conduct: { kind: 'echo' }, sent: 'hello', answer: 'hello' },
+  { conduct: { kind: 'sink' }, sent: 'hello', answer: '' },
+  { conduct: { kind: 'source', bytes: 200_000 }, sent: 'hello', answer: '\0'.repeat(200_000) },
+  { conduct: { kind: 'finish-first' }, sent: 'hello', answer: '' },
+  { conduct: { kind: 'answer-last' }, sent: 'hello', answer: 'hello' },
+];
+
+describe.each(['tcp', 'unix', 'tls'] as const)('a backend over %s', (kind) => {
+  it.each(conducts)('whose conduct is $conduct.kind keeps to it', async ({ conduct, sent, answer }) => {
+    await using unix = await unixAddress();
+    await using backend =
+      kind === 'tls'
+        ? await tlsBackend('b', { conduct })
+        : await tcpBackend('b', { conduct, ...(kind === 'unix' ? { at: unix.address } : {}) });
+    const client =
+      kind === 'tls'
+        ? await tlsClient(backend.address, 'b', { halfOpen: true })
+        : await rawClient(backend.address, { halfOpen: true });
+    await client.send(sent);
+    client.end();
+    expect((await client.receiveAll()).toString()).toBe(answer);
+    expect(await client.closed).toEqual({ kind: 'finished' });
+    await backend.untilIdle();
+  });
+
+  it('that hangs accepts and says nothing', async () => {
+    await using unix = await unixAddress();
+    const options = { conduct: { kind: 'hang' }, ...(kind === 'unix' ? { at: unix.address } : {}) } as const;
+    const backend = kind === 'tls' ? await tlsBackend('b', options) : await tcpBackend('b', options);
+    const client = await rawClient(backend.address);
+    await client.send('hello?');
+    await backend.untilAccepted(1);
+    expect(client.bytesReceived).toBe(0);
+    await backend[Symbol.asyncDispose]();
+    // What was sent has never been read, so the end comes as a reset, even on a unix socket.
+    expect((await client.closed).kind).toBe('lost');
+  });
+});
+
+describe('a raw client', () => {
+  it('tells an end in order from a reset', async () => {
+    await using listener = await peerListener();
+    await using first = await rawClient(listener.address);
+    (await listener.accept()).end();
+    await using second = await rawClient(listener.address);
+    (await listener.accept()).reset();
+    expect(await first.closed).toEqual({ kind: 'finished' });
+    expect(await second.closed).toMatchObject({ kind: 'lost', error: { code: 'ECONNRESET' } });
+    await expect(second.finished).rejects.toMatchObject({ code: 'ECONNRESET' });
+  });
+
+  it('says what it had when the stream ends too early', async () => {
+    await using listener = await peerListener();
+    await using client = await rawClient(listener.address);
+    const server = await listener.accept();
+    await server.send('abc');
+    server.end();
+    await expect(client.receive(4)).rejects.toThrow('expected 4 bytes, found the end after 3: "abc"');
+    expect((await client.receive(3)).toString()).toBe('abc');
+  });
+
+  it('sends pieces one after the other', async () => {
+    await using listener = await peerListener();
+    await using client = await rawClient(listener.address);
+    const server = await listener.accept();
+    await client.sendInPieces([Buffer.from('a'), Buffer.from('bc')]);
+    expect((await server.receive(3)).toString()).toBe('abc');
+  });
+
+  it('that has left says so', async () => {
+    await using listener = await peerListener();
+    const client = await rawClient(listener.address);
+    await client[Symbol.asyncDispose]();
+    expect(await client.closed).toEqual({ kind: 'left' });
+    expect(await (await listener.accept()).closed).toEqual({ kind: 'finished' });
+  });
+
+  it('cannot reach an address that refuses', async () => {
+    await using nobody = await refusingAddress();
+    await expect(rawClient(nobody.address)).rejects.toMatchObject({ code: 'ECONNREFUSED' });
+    await expect(rawClient(nobody.address)).rejects.toMatchObject({ code: 'ECONNREFUSED' });
+  });
+
+  it('waits for an address that is silent', async () => {
+    await using silent = await silentAddress();
+    const settled = rawClient(silent.address).then(
+      () => 'connected',
+      () => 'failed',
+    );
+    const waited = new Promise((resolve) => setTimeout(resolve, 300, 'waiting'));
+    expect(await Promise.race([settled, waited])).toBe('waiting');
+  });
+});
