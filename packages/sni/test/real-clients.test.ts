@@ -1,4 +1,5 @@
 import { spawn, spawnSync } from 'node:child_process';
+import { connect as connectTcp } from 'node:net';
 import { connect } from 'node:tls';
 import { everyPrefix, recordHello } from '@meshgate/testkit';
 import { describe, expect, it } from 'vitest';
@@ -77,6 +78,13 @@ describe('the hello of', () => {
     });
     await exited;
     expectRead(bytes, alpn);
+  });
+});
+
+describe('a client that ends before its hello is whole', () => {
+  it('is reported by the recording', async () => {
+    const recording = recordHello((port) => connectTcp(port, '127.0.0.1').end(Buffer.of(22, 3, 1)));
+    await expect(recording).rejects.toThrow('expected a whole ClientHello, found the end after 3 bytes');
   });
 });
 
