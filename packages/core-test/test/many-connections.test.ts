@@ -1,7 +1,7 @@
 import { once } from 'node:events';
 import { connect, createServer } from 'node:net';
 import type { Server, Socket } from 'node:net';
-import { clientHello, inRecords } from '../../testkit/src/hellos.ts';
+import { clientHello, inRecords } from '@meshgate/testkit';
 import { afterEach, describe, expect, it } from 'vitest';
 import { proxyProcess } from './proxy-process.ts';
 import type { ProxyProcess } from './proxy-process.ts';

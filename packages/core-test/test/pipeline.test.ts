@@ -3,7 +3,7 @@ import { once } from 'node:events';
 import type { Socket } from 'node:net';
 import { ProxyError } from '@meshgate/core';
 import type { Endpoint } from '@meshgate/core';
-import { clientHello, inRecords } from '../../testkit/src/hellos.ts';
+import { clientHello, inRecords } from '@meshgate/testkit';
 import { afterEach, describe, expect, it } from 'vitest';
 import { backend, client, echo, refusing } from './peers.ts';
 import type { Backend } from './peers.ts';

@@ -1,6 +1,8 @@
 /** Bounds of a growing pause, in milliseconds. */
 export interface BackoffOptions {
+  /** The first pause. */
   readonly firstMs: number;
+  /** No pause is longer. */
   readonly maxMs: number;
 }
 

@@ -1,7 +1,6 @@
 import type { Endpoint } from './endpoint.ts';
-import type { ProxyError } from './errors.ts';
 import type { Backend, Route } from './route.ts';
-import type { Connection } from './transport.ts';
+import type { Connection, Transfer } from './transport.ts';
 
 /** What is known of a connection when it has been accepted. Every later fact is a new value beside this one. */
 export interface Accepted {
@@ -45,16 +44,4 @@ export interface Upstream {
    * Obligation: called exactly once, when the splice has ended.
    */
   release(transfer: Transfer): void;
-}
-
-/** How the carrying ended. */
-export interface Transfer {
-  /** Bytes that the kernel took for the upstream, the head included. */
-  readonly bytesUp: number;
-  /** Bytes that the kernel took for the downstream. */
-  readonly bytesDown: number;
-  /** When the upstream's first byte arrived (monotonic milliseconds); absent when none did. */
-  readonly firstByteAt?: number;
-  /** Absent when both sides finished by themselves. */
-  readonly error?: ProxyError;
 }

@@ -5,6 +5,7 @@
  * a unix socket written `unix:/run/app.sock`, in which case `port` is 0.
  */
 export interface Endpoint {
+  /** An address, a DNS name or `unix:` and a path; see above. */
   readonly host: string;
   /** 0 to 65535. 0 means "any free port" when listening, and "not applicable" for a unix socket. */
   readonly port: number;

@@ -1,5 +1,5 @@
 import type { Admission } from './admission.ts';
-import type { Accepted, Hello, Transfer, Upstream } from './connection.ts';
+import type { Accepted, Hello, Upstream } from './connection.ts';
 import type { Endpoint } from './endpoint.ts';
 import { ProxyError } from './errors.ts';
 import type { Limits } from './limits.ts';
@@ -8,7 +8,7 @@ import type { Route } from './route.ts';
 import { readHello } from './sniff.ts';
 import type { Sniffed } from './sniff.ts';
 import type { Connector, Resolver, Sniffer } from './stages.ts';
-import type { Connection, Progress, Splice, Transport } from './transport.ts';
+import type { Connection, Progress, Splice, Transfer, Transport } from './transport.ts';
 
 /** What a connection passes through, and what it may spend. */
 export interface Stages {

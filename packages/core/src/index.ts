@@ -1,5 +1,5 @@
 // For plugin authors: the contracts.
-export type { Accepted, Hello, Transfer, Upstream } from './connection.ts';
+export type { Accepted, Hello, Upstream } from './connection.ts';
 export { formatEndpoint, parseEndpoint, unixPath } from './endpoint.ts';
 export type { Endpoint } from './endpoint.ts';
 export { ProxyError, SIDES } from './errors.ts';
@@ -27,6 +27,7 @@ export type {
   Progress,
   Splice,
   SpliceOptions,
+  Transfer,
   Transport,
 } from './transport.ts';
 

@@ -65,7 +65,11 @@ export function lastKnownGood(
     if (archived === undefined) return;
     if (typeof archived === 'string')
       yield warned({ version: 'none', routes: [] }, `kept routes cannot be read: ${archived}`);
-    else yield warned(archived.snapshot, `no answer yet: routes are those kept on ${archived.savedAt.toISOString()}`);
+    else
+      yield {
+        ...warned(archived.snapshot, `no answer yet: routes are those kept on ${archived.savedAt.toISOString()}`),
+        asOf: archived.savedAt,
+      };
   }
 }
 

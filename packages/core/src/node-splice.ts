@@ -1,7 +1,6 @@
-import type { Transfer } from './connection.ts';
 import { ProxyError } from './errors.ts';
 import type { NodeConnection, Sink } from './node-connection.ts';
-import type { Splice, SpliceOptions } from './transport.ts';
+import type { Splice, SpliceOptions, Transfer } from './transport.ts';
 
 /** Carries bytes between two sockets until both have ended. Owns both from its construction on. */
 export class NodeSplice implements Splice, Sink {

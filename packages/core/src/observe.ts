@@ -1,7 +1,8 @@
-import type { Accepted, Hello, Transfer, Upstream } from './connection.ts';
+import type { Accepted, Hello, Upstream } from './connection.ts';
 import type { Endpoint } from './endpoint.ts';
 import type { ProxyError } from './errors.ts';
 import type { Route, RouteSnapshot } from './route.ts';
+import type { Transfer } from './transport.ts';
 
 /** Everything worth a log line or a metric, in the past tense: a closed union. Times are monotonic milliseconds. */
 export type ProxyEvent =
@@ -52,6 +53,8 @@ export type ProxyEvent =
       readonly removed: readonly string[];
       readonly tookMs: number;
     }
+  /** A source spoke: `news` when what it said differs from what is in use, `routes.replaced` then follows. */
+  | { readonly type: 'source.spoke'; readonly source: string; readonly news: boolean }
   /** A source threw; its last snapshot stays in use. */
   | { readonly type: 'source.failed'; readonly source: string; readonly error: Error; readonly retryInMs: number }
   /** A service could not do its part of a drain; the drain goes on. */
@@ -70,12 +73,15 @@ export interface ClosedConnection {
   readonly route?: Route;
   /** Present once a backend was reached. */
   readonly upstream?: Upstream;
+  /** When that backend was reached. */
   readonly connectedAt?: number;
   /** Dials made: 0 when it never came to that. */
   readonly attempts: number;
   /** The address dialled last, reached or not; absent when it never came to that. */
   readonly dialled?: Endpoint;
+  /** What was carried: no byte when it never came to that. */
   readonly transfer: Transfer;
+  /** When the last of its sockets was closed. */
   readonly closedAt: number;
   /** Why it ended before its time; absent when both sides finished by themselves. */
   readonly error?: ProxyError;

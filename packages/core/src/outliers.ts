@@ -8,6 +8,7 @@ export interface OutlierOptions {
   readonly consecutiveFailures: number;
   /** The first ejection lasts this long, in milliseconds, the n-th in a row n times as long. */
   readonly baseEjectionMs: number;
+  /** No ejection lasts longer, in milliseconds. */
   readonly maxEjectionMs: number;
 }
 
@@ -49,10 +50,12 @@ export class Outliers {
     return this.#ejected;
   }
 
+  /** Whether `address` should be left alone for now. */
   isEjected(address: Endpoint): boolean {
     return this.#ejected > 0 && this.#records.get(formatEndpoint(address))?.returns !== undefined;
   }
 
+  /** A dial to `address` succeeded: whatever was held against it is forgotten. */
   succeeded(address: Endpoint): void {
     if (this.#records.size === 0) return;
     const key = formatEndpoint(address);
@@ -62,6 +65,7 @@ export class Outliers {
     if (record.returns !== undefined) this.#return(record, address);
   }
 
+  /** A dial to `address` failed. */
   failed(address: Endpoint): void {
     const record = this.#record(formatEndpoint(address));
     record.failures += 1;

@@ -10,11 +10,13 @@ export interface PluginHost {
   readonly baseDir: string;
   /** Order of addition is precedence. */
   addSource(source: RouteSource): void;
+  /** Its listeners are opened beside those of the configuration. */
   addListenerSource(source: ListenerSource): void;
   /** Asked in order of addition, after the built-in TLS sniffer. */
   addSniffer(sniffer: Sniffer): void;
   /** Asked before the route table, in order of addition; `undefined` means "not mine". */
   addResolver(resolver: Resolver): void;
+  /** Told of everything, in order of addition, after the daemon's own. */
   addObserver(observer: Observer): void;
   /** Started before the listeners, in order of addition; stopped after them. */
   addService(service: Service): void;
@@ -39,6 +41,7 @@ export interface PluginDefinition<Config> {
   readonly name: string;
   /** Throws {@link ConfigProblems} when `config` is wrong. A schema library's own `parse` will do. */
   parse(config: unknown): Config;
+  /** Adds parts to `host`; starts nothing. */
   setup(host: PluginHost, config: Config): void;
 }
 

@@ -15,11 +15,14 @@ export interface Match {
 
 /** One source's routes, ready to be searched. Immutable. */
 export interface RouteIndex {
+  /** The source's name. */
   readonly source: string;
   readonly snapshot: RouteSnapshot;
+  /** By server name. */
   readonly exact: ReadonlyMap<string, Route>;
   /** By suffix without `*`: `.apps.example.com`. */
   readonly suffixes: ReadonlyMap<string, Route>;
+  /** The route that takes any name. */
   readonly any: Route | undefined;
   /** By route name. */
   readonly routes: ReadonlyMap<string, Route>;
@@ -42,7 +45,11 @@ export class RouteTable {
     return this.indexes.reduce((sum, { routes }) => sum + routes.size, 0);
   }
 
-  /** @param serverName lower case, without a trailing dot, as in `Hello.serverName` */
+  /**
+   * The route that takes `serverName`.
+   *
+   * @param serverName lower case, without a trailing dot, as in `Hello.serverName`
+   */
   lookup(serverName: string): Route | undefined {
     for (const { exact } of this.indexes) {
       const route = exact.get(serverName);

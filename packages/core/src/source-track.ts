@@ -5,8 +5,11 @@ import type { RouteSnapshot, RouteSource } from './route.ts';
 import { indexing } from './route-table.ts';
 import type { RouteIndex } from './route-table.ts';
 
-/** `waiting`: it has not spoken yet. `current`: its last word is in use. `failing`: it threw; its last snapshot, if any, stays in use. */
-export type SourceState = 'waiting' | 'current' | 'failing';
+/**
+ * `waiting`: it has not spoken yet. `current`: its last word is in use. `restored`: it has not spoken, what it said before this
+ * process started is in use. `failing`: it threw; its last snapshot, if any, stays in use.
+ */
+export type SourceState = 'waiting' | 'current' | 'restored' | 'failing';
 
 /** How a source is doing. */
 export interface SourceStatus {
@@ -14,7 +17,7 @@ export interface SourceStatus {
   readonly state: SourceState;
   /** Routes of it in use. */
   readonly routes: number;
-  /** When it last spoke; absent when it never has. */
+  /** When it last spoke, or what is in use of it was right; absent when it never has. */
   readonly lastSuccess?: Date;
   /** Its last failure; absent once it has spoken again. */
   readonly error?: Error;
@@ -79,10 +82,12 @@ export class SourceTrack {
   }
 
   #onSnapshot(snapshot: RouteSnapshot): void {
-    this.#state = 'current';
-    this.#lastSuccess = new Date();
+    this.#state = snapshot.asOf === undefined ? 'current' : 'restored';
+    this.#lastSuccess = snapshot.asOf ?? new Date();
     this.#error = undefined;
-    if (snapshot.version === (this.#next ?? this.#index?.snapshot)?.version) return;
+    const news = snapshot.version !== (this.#next ?? this.#index?.snapshot)?.version;
+    this.#observer.observe({ type: 'source.spoke', source: this.#source.name, news });
+    if (!news) return;
     this.#next = snapshot;
     this.#indexing ??= this.#indexAll();
   }

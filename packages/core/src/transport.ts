@@ -1,4 +1,3 @@
-import type { Transfer } from './connection.ts';
 import type { Endpoint } from './endpoint.ts';
 import type { ProxyError } from './errors.ts';
 import type { KeepAlive } from './route.ts';
@@ -53,6 +52,18 @@ export interface SpliceOptions {
   readonly head: Uint8Array;
   /** Without a byte either way for this long, both sides are closed with `IDLE_TIMEOUT`. Milliseconds. */
   readonly idleTimeoutMs: number;
+}
+
+/** How the carrying ended. */
+export interface Transfer {
+  /** Bytes that the kernel took for the upstream, the head included. */
+  readonly bytesUp: number;
+  /** Bytes that the kernel took for the downstream. */
+  readonly bytesDown: number;
+  /** When the upstream's first byte arrived (monotonic milliseconds); absent when none did. */
+  readonly firstByteAt?: number;
+  /** Absent when both sides finished by themselves. */
+  readonly error?: ProxyError;
 }
 
 /** What a splice has moved so far: read at any time, updated in place by the transport. */

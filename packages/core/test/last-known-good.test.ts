@@ -60,6 +60,7 @@ describe('a source with a memory', () => {
     const words = lastKnownGood(source(first), archive, 1).watch(new AbortController().signal)[Symbol.asyncIterator]();
     expect((await words.next()).value).toMatchObject({
       routes: old.routes,
+      asOf: savedAt,
       warnings: ['no answer yet: routes are those kept on 2026-01-02T03:04:05.000Z'],
     });
     speak(fresh);
@@ -83,9 +84,8 @@ describe('a source with a memory', () => {
 
   it('says when what was kept cannot be read', async () => {
     const { archive } = memory(new Error('agent.json: unexpected end'));
-    const words = lastKnownGood(source(new Promise(() => undefined)), archive, 1)
-      .watch(new AbortController().signal)
-      [Symbol.asyncIterator]();
+    const silent = lastKnownGood(source(new Promise(() => undefined)), archive, 1);
+    const words = silent.watch(new AbortController().signal)[Symbol.asyncIterator]();
     expect((await words.next()).value).toMatchObject({
       routes: [],
       warnings: ['kept routes cannot be read: agent.json: unexpected end'],
