@@ -53,8 +53,8 @@ export type ProxyEvent =
       readonly removed: readonly string[];
       readonly tookMs: number;
     }
-  /** A source spoke: `news` when what it said differs from what is in use, `routes.replaced` then follows. */
-  | { readonly type: 'source.spoke'; readonly source: string; readonly news: boolean }
+  /** A source spoke. `news`: what it said differs from what is in use, and `routes.replaced` follows. `asOf`: when it was right. */
+  | { readonly type: 'source.spoke'; readonly source: string; readonly news: boolean; readonly asOf: Date }
   /** A source threw; its last snapshot stays in use. */
   | { readonly type: 'source.failed'; readonly source: string; readonly error: Error; readonly retryInMs: number }
   /** A service could not do its part of a drain; the drain goes on. */

@@ -83,10 +83,11 @@ export class SourceTrack {
 
   #onSnapshot(snapshot: RouteSnapshot): void {
     this.#state = snapshot.asOf === undefined ? 'current' : 'restored';
-    this.#lastSuccess = snapshot.asOf ?? new Date();
+    const asOf = snapshot.asOf ?? new Date();
+    this.#lastSuccess = asOf;
     this.#error = undefined;
     const news = snapshot.version !== (this.#next ?? this.#index?.snapshot)?.version;
-    this.#observer.observe({ type: 'source.spoke', source: this.#source.name, news });
+    this.#observer.observe({ type: 'source.spoke', source: this.#source.name, news, asOf });
     if (!news) return;
     this.#next = snapshot;
     this.#indexing ??= this.#indexAll();

@@ -162,13 +162,13 @@ export const METRICS = {
   sourceLastSuccess: {
     type: 'gauge',
     name: 'meshgate_source_last_success_timestamp_seconds',
-    help: 'When a snapshot of the source was last taken into use (Unix time)',
+    help: 'When what the source said last was right (Unix time): a source that confirms what it said keeps this fresh',
     labels: ['source'],
   },
   sourceFailing: {
     type: 'gauge',
     name: 'meshgate_source_failing',
-    help: '1 from a failure of the source to its next snapshot; the last one stays in use meanwhile',
+    help: '1 from a failure of the source until it speaks again; its last snapshot stays in use meanwhile',
     labels: ['source'],
   },
   sourceFailures: {

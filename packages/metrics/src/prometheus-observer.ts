@@ -10,8 +10,6 @@ import { SourceMetrics } from './source-metrics.ts';
 export interface PrometheusObserverOptions {
   /** The metrics are registered here, once: a second observer needs a registry of its own. Never prom-client's global one. */
   readonly registry: Registry;
-  /** The wall clock, for timestamps. The system's when absent. */
-  readonly now?: () => Date;
 }
 
 /**
@@ -23,12 +21,12 @@ export interface PrometheusObserverOptions {
  *
  * @throws Error when the registry has metrics of these names already
  */
-export function prometheusObserver({ registry, now = () => new Date() }: PrometheusObserverOptions): Observer {
+export function prometheusObserver({ registry }: PrometheusObserverOptions): Observer {
   const counts: Counts = {
     connections: new ConnectionMetrics(registry),
     backends: new BackendMetrics(registry),
     listeners: new ListenerMetrics(registry),
-    sources: new SourceMetrics(registry, now),
+    sources: new SourceMetrics(registry),
     daemon: new DaemonMetrics(registry),
   };
   return { name: 'prometheus', observe: (event) => count(event, counts) };
@@ -77,6 +75,8 @@ function count(event: ProxyEvent, { connections, backends, listeners, sources, d
     case 'routes.replaced':
       sources.replaced(event.source, event.snapshot, event.tookMs);
       return connections.removed(event.removed);
+    case 'source.spoke':
+      return sources.spoke(event.source, event.asOf);
     case 'source.failed':
       return sources.failed(event.source);
     case 'drain.started':

@@ -11,20 +11,22 @@ export class SourceMetrics {
   readonly #routes: Family<'source' | 'kind'>;
   readonly #duration: Durations<never>;
   readonly #series: Memo<string, SourceSeries>;
-  readonly #now: () => Date;
 
-  constructor(registry: Registry, now: () => Date) {
-    this.#now = now;
+  constructor(registry: Registry) {
     this.#routes = new Family(METRICS.sourceRoutes, registry);
     this.#duration = new Durations(METRICS.snapshotSeconds, registry);
     this.#series = seriesBySource(registry);
   }
 
+  spoke(source: string, asOf: Date): void {
+    const series = this.#series.get(source);
+    series.failing.value = 0;
+    series.lastSuccess.value = asOf.getTime() / 1000;
+  }
+
   replaced(source: string, snapshot: RouteSnapshot, tookMs: number): void {
     const series = this.#series.get(source);
     series.snapshots.value += 1;
-    series.failing.value = 0;
-    series.lastSuccess.value = this.#now().getTime() / 1000;
     series.warnings.value = snapshot.warnings?.length ?? 0;
     series.serverNames.value = snapshot.routes.reduce((sum, { serverNames }) => sum + serverNames.length, 0);
     this.#duration.observe({}, tookMs);

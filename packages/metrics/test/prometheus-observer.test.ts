@@ -2,7 +2,7 @@ import { ProxyError } from '@meshgate/core';
 import type { ProxyEvent } from '@meshgate/core';
 import { describe, expect, it } from 'vitest';
 import { METRICS, prometheusObserver } from '../src/index.ts';
-import { begun, closed, connected, connection, NOW_MS, replaced, route, told } from './told.ts';
+import { begun, closed, connected, connection, NOW_MS, replaced, route, spoke, told } from './told.ts';
 
 const api = route('api');
 const address = { host: '10.0.0.1', port: 443 };
@@ -110,7 +110,7 @@ describe('a route that is removed', () => {
 describe('a source', () => {
   it('shows what it serves, by kind, and since when', async () => {
     const routes = [api, route('web', { kind: 'static', serverNames: ['a.example.com', '*.b.example.com'] })];
-    const { scrape } = told(replaced(routes, [], ['token lacks node:read']));
+    const { scrape } = told(spoke(true), replaced(routes, [], ['token lacks node:read']));
     expect(await scrape('source="files"')).toEqual([
       'meshgate_source_routes{source="files",kind=""} 1',
       'meshgate_source_routes{source="files",kind="static"} 1',
@@ -128,14 +128,14 @@ describe('a source', () => {
     expect(await scrape('source_routes')).toEqual(['meshgate_source_routes{source="files",kind=""} 0']);
   });
 
-  it('is failing until its next snapshot', async () => {
+  it('is failing until it speaks again, even if it has no news', async () => {
     const failed: ProxyEvent = { type: 'source.failed', source: 'files', error: new Error('gone'), retryInMs: 1000 };
     const { tell, scrape } = told(failed, failed);
     expect(await scrape('source_fail')).toEqual([
       'meshgate_source_failing{source="files"} 1',
       'meshgate_source_failures_total{source="files"} 2',
     ]);
-    tell(replaced([api], []));
+    tell(spoke(false));
     expect(await scrape('source_failing')).toEqual(['meshgate_source_failing{source="files"} 0']);
   });
 });

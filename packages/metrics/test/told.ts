@@ -3,7 +3,7 @@ import type { Accepted, ClosedConnection, Observer, ProxyErrorCode, ProxyEvent, 
 import { Registry } from 'prom-client';
 import { exposition, prometheusObserver } from '../src/index.ts';
 
-/** When the wall clock of these tests stands still. */
+/** When what the sources of these tests say was right. */
 export const NOW_MS = 1_700_000_000_500;
 
 /** An observer with a registry of its own, and what a scrape of it shows. */
@@ -19,7 +19,7 @@ export interface Told {
 /** A new observer that has been told `events`. */
 export function told(...events: readonly ProxyEvent[]): Told {
   const registry = new Registry();
-  const observer = prometheusObserver({ registry, now: () => new Date(NOW_MS) });
+  const observer = prometheusObserver({ registry });
   const tell = (...more: readonly ProxyEvent[]): void => more.forEach((event) => observer.observe(event));
   tell(...events);
   return { registry, observer, tell, scrape };
@@ -66,6 +66,11 @@ export function closed(id: string, code?: ProxyErrorCode): ProxyEvent {
       ? { ...ended(id), connectedAt: 1008, transfer: { bytesUp: 100, bytesDown: 4000, firstByteAt: 1020 } }
       : { ...ended(id), transfer: { bytesUp: 0, bytesDown: 0 }, error: new ProxyError(code, 'as the test says') };
   return { type: 'connection.closed', closed: facts };
+}
+
+/** The source spoke, with news or to confirm what it said before. */
+export function spoke(news: boolean): ProxyEvent {
+  return { type: 'source.spoke', source: 'files', news, asOf: new Date(NOW_MS) };
 }
 
 /** A snapshot of `routes` is in use, `removed` are no more. */
