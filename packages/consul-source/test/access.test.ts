@@ -1,0 +1,89 @@
+import { mkdtempSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { expect, it } from 'vitest';
+import { consulParts, consulSource } from '../src/index.ts';
+import { Consul, describeWithConsul } from './real-consul.ts';
+import { register } from './register.ts';
+import { shown, Watched } from './watched.ts';
+
+const MASTER = 'b1f0c2a4-0000-4000-8000-000000000001';
+const DENY = { acl: { enabled: true, default_policy: 'deny', tokens: { master: MASTER, agent: MASTER } } };
+const hurry = new AbortController().signal;
+
+/** What `docs/consul.md` calls the least that works. */
+const LEAST = `
+service "mesh-gateway" { policy = "write" }
+service_prefix "" { policy = "read" }
+node_prefix "" { policy = "read" }
+`;
+
+describeWithConsul('with ACLs that deny by default', () => {
+  it('the policy in the manual is enough: to register, to route, to drain, to leave', async () => {
+    await using consul = await Consul.start(DENY, MASTER);
+    await register(consul, 'db', {});
+    const token = await tokenFor(consul, 'least', LEAST);
+    const parts = consulParts({
+      address: consul.address,
+      token,
+      register: { address: '127.0.0.1:8443', exposeServers: true },
+    });
+    await parts.registration.start(hurry);
+    await using routes = new Watched(parts.routes);
+    const snapshot = await routes.until((at) => shown(at, 'service:db') === '10.0.0.1:20000');
+    expect(snapshot.warnings ?? []).toEqual([]);
+    expect(snapshot.routes.map(({ kind }) => kind)).toContain('local-server');
+    await parts.registration.drain?.(hurry);
+    await parts.registration.stop(hurry);
+    expect(await consul.get('agent/services')).toEqual({});
+  });
+
+  it('a token that may read no node is found out, although every answer is a success', async () => {
+    await using consul = await Consul.start(DENY, MASTER);
+    await register(consul, 'db', {});
+    const token = await tokenFor(consul, 'no-nodes', 'service_prefix "" { policy = "read" }');
+    await using routes = new Watched(consulSource({ address: consul.address, token }));
+    await routes.failure('the token may read no node');
+    expect(routes.latest).toBeUndefined();
+  });
+
+  it('a token that may not read all services is a warning', async () => {
+    await using consul = await Consul.start(DENY, MASTER);
+    const token = await tokenFor(
+      consul,
+      'own',
+      'service "mesh-gateway" { policy = "write" }\nnode_prefix "" { policy = "read" }',
+    );
+    await using routes = new Watched(consulSource({ address: consul.address, token, datacenter: 'dc1' }));
+    const { warnings } = await routes.until(() => true);
+    expect(warnings).toContainEqual(expect.stringContaining('the token may lack service_prefix "" read'));
+  });
+
+  it('a token file is read again when it has been rotated', async () => {
+    await using consul = await Consul.start(DENY, MASTER);
+    const first = await tokenFor(consul, 'first', LEAST);
+    const second = await tokenFor(consul, 'second', LEAST);
+    const tokenFile = join(mkdtempSync(join(tmpdir(), 'meshgate-token-')), 'token');
+    writeFileSync(tokenFile, `${first}\n`);
+    await using routes = new Watched(consulSource({ address: consul.address, tokenFile }));
+    await routes.until(() => true);
+    writeFileSync(tokenFile, `${second}\n`);
+    const { AccessorID } = (await consul.get(`acl/tokens`).then((all) => named(all, 'first'))) ?? {};
+    await consul.delete(`acl/token/${String(AccessorID)}`);
+    await register(consul, 'db', {});
+    await routes.until((at) => shown(at, 'service:db') === '10.0.0.1:20000');
+  });
+});
+
+async function tokenFor(consul: Consul, name: string, rules: string): Promise<string> {
+  await consul.put('acl/policy', { Name: name, Rules: rules });
+  const token = (await consul.put('acl/token', { Description: name, Policies: [{ Name: name }] })) as {
+    SecretID: string;
+  };
+  return token.SecretID;
+}
+
+function named(tokens: unknown, description: string): { readonly AccessorID: string } | undefined {
+  const list = tokens as readonly { readonly AccessorID: string; readonly Description: string }[];
+  return list.find(({ Description }) => Description === description);
+}

@@ -1,0 +1,168 @@
+import { describe, expect, it } from 'vitest';
+import { consulParts, registrationOf } from '../src/index.ts';
+import type { RegisterOptions } from '../src/index.ts';
+import { Consul, describeWithConsul } from './real-consul.ts';
+import { Watched } from './watched.ts';
+
+const HOST = ['10.0.0.5', '203.0.113.5', '::1'];
+const isLocal = (ip: string): boolean => HOST.includes(ip);
+const NO_DEFAULT = { envoy_gateway_no_default_bind: true };
+const TAGGED = { envoy_gateway_bind_tagged_addresses: true };
+const LISTEN = { host: '127.0.0.1', port: 8443 };
+const REGISTER: RegisterOptions = { service: 'edge', address: '127.0.0.1:8443' };
+
+describe('a registration', () => {
+  it('without settings is the one of Consul’s own command', () => {
+    expect(bodyOf({})).toEqual({
+      Kind: 'mesh-gateway',
+      Name: 'mesh-gateway',
+      ID: 'mesh-gateway',
+      Port: 443,
+      Check: {
+        Name: 'mesh-gateway listening',
+        TCP: '127.0.0.1:443',
+        Interval: '10s',
+        DeregisterCriticalServiceAfter: '6h',
+      },
+    });
+  });
+
+  it('carries every setting', () => {
+    const settings = {
+      service: 'edge',
+      id: 'edge-1',
+      address: '10.0.0.5:8443',
+      wanAddress: 'gw.example.com:443',
+      exposeServers: true,
+      deregisterAfterCritical: '1h30m',
+    };
+    expect(bodyOf(settings)).toEqual({
+      Kind: 'mesh-gateway',
+      Name: 'edge',
+      ID: 'edge-1',
+      Address: '10.0.0.5',
+      Port: 8443,
+      TaggedAddresses: {
+        lan: { Address: '10.0.0.5', Port: 8443 },
+        wan: { Address: 'gw.example.com', Port: 443 },
+      },
+      Meta: { 'consul-wan-federation': '1' },
+      Check: {
+        Name: 'mesh-gateway listening',
+        TCP: '10.0.0.5:8443',
+        Interval: '10s',
+        DeregisterCriticalServiceAfter: '1h30m',
+      },
+    });
+  });
+
+  it.each<readonly [what: string, options: RegisterOptions, config: object | undefined]>([
+    ['lan and wan of this host: both tagged addresses', both('203.0.113.5:443'), { ...NO_DEFAULT, ...TAGGED }],
+    ['wan elsewhere: the registered address', both('198.18.0.1:443'), undefined],
+    [
+      'named addresses: these alone',
+      { ...both('203.0.113.5:443'), bindAddresses: { wide: '0.0.0.0:8443', v6: '[::1]:8443' } },
+      {
+        ...NO_DEFAULT,
+        envoy_gateway_bind_addresses: {
+          wide: { Address: '0.0.0.0', Port: 8443 },
+          v6: { Address: '::1', Port: 8443 },
+        },
+      },
+    ],
+  ])('binds, with %s', (_what, options, config) => {
+    expect(bodyOf(options)['Proxy']).toEqual(config === undefined ? undefined : { Config: config });
+  });
+
+  it.each<readonly [options: RegisterOptions, path: readonly string[], found: string]>([
+    [{ address: '10.9.9.9:8443' }, ['address'], '10.9.9.9'],
+    [{ address: 'nonsense' }, ['address'], '"nonsense"'],
+    [{ address: '{{ GetPrivateIP }}:443' }, ['address'], '{{ GetPrivateIP }}'],
+    [{ wanAddress: '1.2.3.4:0' }, ['wanAddress'], '1.2.3.4:0'],
+    [{ bindAddresses: { one: '1.2.3.4' } }, ['bindAddresses', 'one'], '"1.2.3.4"'],
+    [{ deregisterAfterCritical: 'soon' }, ['deregisterAfterCritical'], '"soon"'],
+  ])('is refused with %j', (options, path, found) => {
+    const registration = registrationOf(options, isLocal);
+    const message = expect.stringContaining(found) as string;
+    expect(registration).toEqual({ kind: 'invalid', problems: [{ path, message }] });
+  });
+
+  it('is checked on the IPv6 address in brackets', () => {
+    expect(bodyOf({ address: '[::1]:8443' })['Check']).toMatchObject({ TCP: '[::1]:8443' });
+  });
+});
+
+describeWithConsul('a registered gateway', () => {
+  const hurry = new AbortController().signal;
+
+  it('is there after the start, again when the agent has lost it, in maintenance while it drains, gone at the end', async () => {
+    await using consul = await Consul.start();
+    const { registration, routes } = consulParts({ address: consul.address, register: REGISTER });
+    await registration.start(hurry);
+    expect(await consul.get('agent/service/edge')).toMatchObject({ Kind: 'mesh-gateway', Port: 8443 });
+    await consul.put('agent/service/deregister/edge');
+    await expect.poll(() => consul.get('agent/service/edge').catch(() => undefined)).toMatchObject({ Service: 'edge' });
+    await using watched = new Watched(routes);
+    await watched.until(() => true);
+    await registration.drain?.(hurry);
+    expect(await consul.get('agent/checks')).toHaveProperty(['_service_maintenance:edge', 'Status'], 'critical');
+    await registration.stop(hurry);
+    expect(await consul.get('agent/services')).toEqual({});
+    expect(watched.latest?.warnings ?? []).toEqual([]);
+  });
+
+  it('comes back from a drain that was cut short without its own maintenance, but with an operator’s', async () => {
+    await using consul = await Consul.start();
+    const first = consulParts({ address: consul.address, register: REGISTER }).registration;
+    await first.start(hurry);
+    await first.drain?.(hurry);
+    const second = consulParts({ address: consul.address, register: REGISTER }).registration;
+    await second.start(hurry);
+    expect(await consul.get('agent/checks')).not.toHaveProperty(['_service_maintenance:edge']);
+    await consul.put('agent/service/maintenance/edge?enable=true&reason=by+hand');
+    const third = consulParts({ address: consul.address, register: REGISTER }).registration;
+    await third.start(hurry);
+    expect(await consul.get('agent/checks')).toHaveProperty(['_service_maintenance:edge', 'Notes'], 'by hand');
+    for (const service of [first, second, third]) await service.stop(hurry);
+  });
+
+  it('starts and leaves although the agent is away', async () => {
+    const parts = consulParts({ address: 'http://127.0.0.1:1', register: REGISTER });
+    await parts.registration.start(hurry);
+    await using listeners = new Watched(parts.listeners);
+    expect(await listeners.until(() => true)).toEqual([{ name: 'default', endpoint: LISTEN }]);
+    await expect(parts.registration.stop(hurry)).rejects.toThrow('ECONNREFUSED');
+  });
+
+  it('listens where its definition says, and follows it', async () => {
+    await using consul = await Consul.start();
+    const service = { Name: 'found', Kind: 'mesh-gateway', Address: '127.0.0.1', Port: 8443 };
+    await consul.put('agent/service/register', service);
+    await using listeners = new Watched(consulParts({ address: consul.address }).listeners);
+    await listeners.until((at) => at[0]?.name === 'default');
+    const wide = { wide: { Address: '0.0.0.0', Port: '9443' } };
+    const Proxy = { Config: { envoy_mesh_gateway_no_default_bind: 'true', envoy_gateway_bind_addresses: wide } };
+    await consul.put('agent/service/register', { ...service, Proxy });
+    const followed = await listeners.until((at) => at[0]?.name === 'wide');
+    expect(followed).toEqual([{ name: 'wide', endpoint: { host: '0.0.0.0', port: 9443 } }]);
+  });
+
+  it('that nobody named must be the only one', async () => {
+    await using consul = await Consul.start();
+    await using listeners = new Watched(consulParts({ address: consul.address }).listeners);
+    await listeners.failure('expected one mesh gateway registered with the agent, found none');
+    for (const Name of ['one', 'two'])
+      await consul.put('agent/service/register', { Name, Kind: 'mesh-gateway', Port: 8443 });
+    await listeners.failure('found one, two');
+  });
+});
+
+function both(wanAddress: string): RegisterOptions {
+  return { address: '10.0.0.5:8443', wanAddress };
+}
+
+function bodyOf(options: RegisterOptions): Readonly<Record<string, unknown>> {
+  const registration = registrationOf(options, isLocal);
+  if (registration.kind === 'invalid') throw new Error(registration.problems.map(({ message }) => message).join());
+  return registration.body;
+}
