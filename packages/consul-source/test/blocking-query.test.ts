@@ -1,0 +1,106 @@
+import { describe, expect, it } from 'vitest';
+import { blockingQuery, hashQuery, openAgent } from '../src/index.ts';
+import type { Agent } from '../src/index.ts';
+import { scriptedAgent } from './scripted-agent.ts';
+import type { Scripted } from './scripted-agent.ts';
+
+describe('a blocking query', () => {
+  it('says what is new, not that the index has moved', async () => {
+    const { said, asked } = await run(
+      [at('5', 'a'), at('7', 'a'), at('7', 'a'), at('9', 'b')],
+      (agent, signal) => blockingQuery(agent, { path: 'x' }, signal),
+      2,
+    );
+    expect(said.map(({ text }) => text)).toEqual(['a', 'b']);
+    expect(asked).toEqual(['/v1/x', '/v1/x?index=5&wait=60s', '/v1/x?index=7&wait=60s', '/v1/x?index=7&wait=60s']);
+  });
+
+  it('begins anew when the index goes backwards, and says so', async () => {
+    const { said, asked } = await run(
+      [at('500', 'a'), at('3', 'a'), at('4', 'b')],
+      (agent, signal) => blockingQuery(agent, { path: 'x' }, signal),
+      3,
+    );
+    expect(said.map(({ text, rewound }) => [text, rewound])).toEqual([
+      ['a', false],
+      ['a', true],
+      ['b', false],
+    ]);
+    expect(asked).toEqual(['/v1/x', '/v1/x?index=500&wait=60s', '/v1/x']);
+  });
+
+  it.each([[at('0', 'a')], [at('nonsense', 'a')], [{ body: 'a' }]])('never asks below index 1: %j', async (first) => {
+    const { asked } = await run(
+      [first, at('2', 'b')],
+      (agent, signal) => blockingQuery(agent, { path: 'x' }, signal),
+      2,
+    );
+    expect(asked[1]).toBe('/v1/x?index=1&wait=60s');
+  });
+
+  it('does not adopt the index of an error', async () => {
+    const script = [{ status: 500, index: '1', body: 'No path to datacenter' }];
+    const found = run(script, (agent, signal) => blockingQuery(agent, { path: 'x', query: { dc: 'no' } }, signal), 1);
+    await expect(found).rejects.toThrow('/v1/x: expected status 200, found 500: No path to datacenter');
+  });
+
+  it('can follow what does not exist yet', async () => {
+    const { said } = await run(
+      [{ status: 404, index: '8', body: 'not found' }, at('9', 'there')],
+      (agent, signal) => blockingQuery(agent, { path: 'x', mayBeMissing: true }, signal),
+      2,
+    );
+    expect(said.map(({ found }) => found)).toEqual([false, true]);
+  });
+
+  it('ends, and leaves no question behind, when it is told to', async () => {
+    await using server = await scriptedAgent([at('5', 'a')]);
+    const agent = openAgent({ address: server.address }, 1);
+    const stop = new AbortController();
+    const answers = blockingQuery(agent, { path: 'x' }, stop.signal);
+    await answers.next();
+    const held = answers.next();
+    await expect.poll(() => server.asked.length).toBe(2);
+    stop.abort(new Error('enough'));
+    await expect(held).rejects.toThrow('enough');
+    await agent.close();
+  });
+});
+
+describe('a query by hash', () => {
+  it('sends the hash it has, and asks without one for what is missing', async () => {
+    const { said, asked } = await run(
+      [
+        { status: 404, body: 'unknown service ID: x' },
+        { hash: 'one', body: '1' },
+        { hash: 'one', body: '1' },
+        { hash: 'two', body: '2' },
+      ],
+      (agent, signal) => hashQuery(agent, 'x', signal),
+      3,
+    );
+    expect(said.map(({ found, text }) => (found ? text : 'missing'))).toEqual(['missing', '1', '2']);
+    expect(asked).toEqual(['/v1/x', '/v1/x', '/v1/x?hash=one&wait=60s', '/v1/x?hash=one&wait=60s']);
+  });
+});
+
+function at(index: string, body: string): Scripted {
+  return { index, body };
+}
+
+/** Follows until so many answers have come. */
+async function run<T>(
+  script: readonly Scripted[],
+  follow: (agent: Agent, signal: AbortSignal) => AsyncGenerator<T>,
+  count: number,
+): Promise<{ readonly said: readonly T[]; readonly asked: readonly string[] }> {
+  await using server = await scriptedAgent(script);
+  const agent = openAgent({ address: server.address }, 1);
+  const said: T[] = [];
+  try {
+    for await (const answer of follow(agent, new AbortController().signal)) if (said.push(answer) === count) break;
+  } finally {
+    await agent.close();
+  }
+  return { said, asked: server.asked };
+}

@@ -1,0 +1,80 @@
+import { describe, expect, it } from 'vitest';
+import { digestsOf, inventoryOfNames, inventoryOfNodes } from '../src/inventory.ts';
+import type { Inventory } from '../src/inventory.ts';
+
+const APP = { ID: 'db-1', Service: 'db', Port: 80, ModifyIndex: 5 };
+const SIDECAR = {
+  ID: 'db-1-proxy',
+  Service: 'db-sidecar-proxy',
+  Kind: 'connect-proxy',
+  Proxy: { DestinationServiceName: 'db' },
+  ModifyIndex: 6,
+};
+const PLAIN = { ID: 'plain', Service: 'plain', ModifyIndex: 7 };
+const LEGACY = { ID: 'legacy', Service: 'legacy', ModifyIndex: 8 };
+const GATEWAY = { ID: 'tgw', Service: 'tgw', Kind: 'terminating-gateway', ModifyIndex: 9 };
+const CHECK = { CheckID: 'up', Status: 'passing', ServiceID: 'db-1-proxy', Output: 'well' };
+const NODE = {
+  Node: 'one',
+  Address: '10.0.0.1',
+  TaggedAddresses: { wan: '198.18.0.1' },
+  Services: [APP, SIDECAR, PLAIN, LEGACY, GATEWAY],
+  Checks: [CHECK, { CheckID: 'serfHealth', Status: 'passing', ServiceID: '' }],
+};
+const LINKS = new Map([['default/tgw', ['default/legacy', 'default/nowhere']]]);
+
+describe('the inventory', () => {
+  it('lists ordinary services, and knows for which of them something speaks Connect', () => {
+    const digests = digestsOf(inventory([NODE]), LINKS);
+    expect([...digests.keys()]).toEqual(['default/db', 'default/plain', 'default/legacy']);
+    expect([...digests].filter(([, digest]) => digest === '').map(([key]) => key)).toEqual(['default/plain']);
+  });
+
+  it.each<readonly [what: string, after: object, changed: readonly string[]]>([
+    ['nothing', {}, []],
+    ['the output of a check', { Checks: [{ ...CHECK, Output: 'very well' }, NODE.Checks[1]] }, []],
+    ['the status of a check', { Checks: [{ ...CHECK, Status: 'critical' }, NODE.Checks[1]] }, ['default/db']],
+    ['the sidecar', { Services: [APP, { ...SIDECAR, ModifyIndex: 10 }, PLAIN, LEGACY, GATEWAY] }, ['default/db']],
+    ['the application', { Services: [{ ...APP, ModifyIndex: 10 }, SIDECAR, PLAIN, LEGACY, GATEWAY] }, []],
+    [
+      'a terminating gateway',
+      { Services: [APP, SIDECAR, PLAIN, LEGACY, { ...GATEWAY, ModifyIndex: 10 }] },
+      ['default/legacy'],
+    ],
+    ['the node’s address', { Address: '10.0.0.2' }, ['default/db', 'default/legacy']],
+    ['the node’s wan address', { TaggedAddresses: { wan: '198.18.0.2' } }, ['default/db', 'default/legacy']],
+    ['the health of the node', { Checks: [CHECK] }, ['default/db', 'default/legacy']],
+  ])('shows by its digests which services a change of %s concerns', (_what, after, changed) => {
+    const [before, now] = [digestsOf(inventory([NODE]), LINKS), digestsOf(inventory([{ ...NODE, ...after }]), LINKS)];
+    expect([...now].filter(([key, digest]) => before.get(key) !== digest).map(([key]) => key)).toEqual(changed);
+  });
+
+  it('takes a wildcard link for every service', () => {
+    const digests = digestsOf(inventory([NODE]), new Map([['default/tgw', ['default/*']]]));
+    expect([...digests.values()].every((digest) => digest?.includes('tgw') === true)).toBe(true);
+  });
+
+  it('is blind without nodes, partial without Consul’s own servers', () => {
+    expect(inventory([])).toMatchObject({ blind: true, partial: true });
+    expect(inventory([NODE])).toMatchObject({ blind: false, partial: true });
+    expect(inventory([{ ...NODE, Services: [{ ID: 'consul', Service: 'consul' }] }])).toMatchObject({ partial: false });
+  });
+
+  it('made of names alone knows nothing of what is behind them', () => {
+    const named = inventoryOfNames({ consul: [], db: ['tag'] });
+    expect([...(named?.services.values() ?? [])].map(({ name, digest }) => [name, digest])).toEqual([
+      ['consul', undefined],
+      ['db', undefined],
+    ]);
+  });
+
+  it.each([null, {}, 'text'])('is not read from %j', (json) => {
+    expect(inventoryOfNodes(json)).toBeUndefined();
+  });
+});
+
+function inventory(nodes: readonly object[]): Inventory {
+  const read = inventoryOfNodes(nodes);
+  if (read === undefined) throw new Error('expected an inventory, found none');
+  return read;
+}

@@ -1,0 +1,41 @@
+import { once } from 'node:events';
+import { createServer } from 'node:http';
+import type { AddressInfo } from 'node:net';
+
+/** One answer; the last of a script is held back for good. */
+export interface Scripted {
+  readonly status?: number;
+  readonly index?: string;
+  readonly hash?: string;
+  readonly body: string;
+}
+
+/** Answers each question with the next of `script`, and remembers what was asked. */
+export async function scriptedAgent(script: readonly Scripted[]): Promise<ScriptedAgent> {
+  const asked: string[] = [];
+  const server = createServer((incoming, outgoing) => {
+    const { status = 200, index, hash, body } = script[asked.length] ?? {};
+    asked.push(incoming.url ?? '');
+    if (body === undefined) return;
+    if (index !== undefined) outgoing.setHeader('X-Consul-Index', index);
+    if (hash !== undefined) outgoing.setHeader('X-Consul-Contenthash', hash);
+    outgoing.writeHead(status).end(body);
+  });
+  server.listen(0, '127.0.0.1');
+  await once(server, 'listening');
+  return {
+    asked,
+    address: `http://127.0.0.1:${(server.address() as AddressInfo).port}`,
+    async [Symbol.asyncDispose]() {
+      server.close();
+      server.closeAllConnections();
+      await once(server, 'close');
+    },
+  };
+}
+
+export interface ScriptedAgent extends AsyncDisposable {
+  readonly address: string;
+  /** Paths with their queries, in order. */
+  readonly asked: readonly string[];
+}
