@@ -1,8 +1,9 @@
 import { once } from 'node:events';
 import { createServer } from 'node:http';
 import type { IncomingMessage, Server, ServerResponse } from 'node:http';
+import { Readable } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
-import { formatEndpoint } from '@meshgate/core';
+import { formatEndpoint, pause } from '@meshgate/core';
 import type { Endpoint, Observer, Service } from '@meshgate/core';
 import type { AdminAnswer, AdminPaths } from './admin-answers.ts';
 import { jsonStream } from './json-stream.ts';
@@ -20,10 +21,14 @@ export class AdminServer implements Service {
   readonly name = 'admin';
   readonly #options: AdminOptions;
   readonly #server: Server;
+  readonly #answering = new Set<Promise<void>>();
 
   constructor(options: AdminOptions) {
     this.#options = options;
-    this.#server = createServer(BOUNDS, (request, response) => void this.#answer(request, response));
+    this.#server = createServer(BOUNDS, (request, response) => {
+      const answering = this.#answer(request, response).finally(() => this.#answering.delete(answering));
+      this.#answering.add(answering);
+    });
     this.#server.maxConnections = MAX_CONNECTIONS;
     this.#server.timeout = SILENCE_MS;
   }
@@ -42,9 +47,14 @@ export class AdminServer implements Service {
     await once(this.#server, 'listening');
   }
 
-  /** Lets nobody wait for an answer that has begun. */
-  async stop(): Promise<void> {
+  /** Answers that have begun, that to `POST /drain` among them, are still given; the rest of a connection is not waited for. */
+  async stop(signal: AbortSignal): Promise<void> {
     const closed = new Promise((resolve) => this.#server.close(resolve));
+    const over = new AbortController();
+    signal.addEventListener('abort', () => over.abort(), { once: true, signal: over.signal });
+    if (signal.aborted) over.abort();
+    await Promise.race([Promise.allSettled(this.#answering), pause(STOP_PATIENCE_MS, over.signal)]);
+    over.abort();
     this.#server.closeAllConnections();
     await closed;
   }
@@ -94,8 +104,7 @@ async function write({ answer, allow }: Found, isHead: boolean, response: Server
     ...(allow !== undefined && { allow }),
   });
   if (isHead) response.end();
-  else if ('text' in answer) response.end(answer.text);
-  else await pipeline(jsonStream(answer.json), response);
+  else await pipeline('text' in answer ? Readable.from([answer.text]) : jsonStream(answer.json), response);
 }
 
 function refusal(status: number, error: string): AdminAnswer {
@@ -114,6 +123,9 @@ const JSON_TYPE = 'application/json; charset=utf-8';
 const MAX_CONNECTIONS = 64;
 /** A connection without progress for so long, in an answer or in a request, is closed. */
 const SILENCE_MS = 30_000;
+
+/** Longer than a scrape takes, shorter than anybody waits for a process to end. */
+const STOP_PATIENCE_MS = 1_000;
 
 /** Requests of the admin API are a line and a few headers. */
 const BOUNDS = {

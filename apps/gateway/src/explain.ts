@@ -2,9 +2,10 @@ import type { Backend, Endpoint, Match, MatchKind, RouteTable } from '@meshgate/
 import leven from 'leven';
 
 /** Which route takes a server name, and why. The answer of `GET /explain` and of `meshgate explain --json`. */
-export type Explanation = Found | NotFound;
+export type Explanation = FoundRoute | NotFound;
 
-interface Found extends Claim {
+/** There is a route. */
+export interface FoundRoute extends Claim {
   readonly found: true;
   /** As it was looked up: lower case, no trailing dot. */
   readonly serverName: string;
@@ -19,7 +20,8 @@ interface Found extends Claim {
   readonly shadowed: readonly Claim[];
 }
 
-interface NotFound {
+/** There is none: a client that asks for this name is turned away. */
+export interface NotFound {
   readonly found: false;
   readonly serverName: string;
   readonly why: string;

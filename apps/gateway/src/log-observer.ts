@@ -14,12 +14,16 @@ export interface LogLine {
 /** Writes what happens to the gateway. What happens to connections is the access log's, except for bugs and refusals. */
 export function logObserver(logger: Logger): Observer {
   const warnings = new Map<string, readonly string[]>();
+  const failing = new Set<string>();
   const refusals = new Refusals();
   return { name: 'log', observe };
 
   function observe(event: ProxyEvent): void {
     if (event.type === 'connection.refused') write(refusals.count(event));
     else write(lineOf(event));
+    if (event.type === 'source.failed') failing.add(event.source);
+    if (event.type === 'source.spoke' && failing.delete(event.source))
+      write({ level: 'info', message: 'the source answers again', facts: { source: event.source } });
     if (event.type === 'routes.replaced') writeWarnings(event.source, event.snapshot.warnings ?? []);
   }
 
@@ -104,6 +108,7 @@ const LINES: { readonly [Type in ProxyEvent['type']]: ((event: EventOf<Type>) =>
     message: `${snapshot.routes.length} routes in use`,
     facts: { source, version: snapshot.version, removed: removed.length, tookMs: Math.round(tookMs) },
   }),
+  'source.spoke': undefined,
   'source.failed': ({ source, error, retryInMs }) => ({
     level: 'warn',
     message: `source failed, its last routes stay in use: ${error.message}`,

@@ -1,5 +1,5 @@
 import { formatEndpoint } from '@meshgate/core';
-import type { Explanation, ExplainedBackend } from './explain.ts';
+import type { Explanation, ExplainedBackend, FoundRoute } from './explain.ts';
 import type { BackendView, RoutesView } from './views.ts';
 
 /** The answer of `meshgate routes`, for people. */
@@ -15,34 +15,28 @@ export function routesText({ routes, sources }: RoutesView): string {
     ...(state === 'current' ? [] : [`source ${name} is ${state}${error === undefined ? '' : `: ${error}`}`]),
     ...warnings.map((warning) => `source ${name}: ${warning}`),
   ]);
-  return lines([...table(['ROUTE', 'SERVER NAMES', 'BACKENDS', 'KIND', 'SOURCE'], rows), ...troubles]);
+  return lines([...columns([['ROUTE', 'SERVER NAMES', 'BACKENDS', 'KIND', 'SOURCE'], ...rows]), ...troubles]);
 }
 
 /** The answer of `meshgate explain`, for people. */
 export function explanationText(explanation: Explanation): string {
   const { serverName, why } = explanation;
-  if (!explanation.found) {
-    const hints = explanation.nearest.length === 0 ? [] : [`nearest names: ${explanation.nearest.join(', ')}`];
-    return lines([`${serverName}: no route, ${why}`, ...hints]);
-  }
-  const { route, kind, source, origin = {}, backends, shadowed } = explanation;
-  return lines([
-    `${serverName}: route ${route}, ${why}`,
-    ...table(
-      [],
-      [
-        ['source', source],
-        ...(kind === undefined ? [] : [['kind', kind]]),
-        ...Object.entries(origin),
-        ...shadowed.map((other) => ['shadows', `${other.route} (${other.pattern} of ${other.source})`]),
-      ],
-    ),
-    ...table(
-      ['BACKEND', 'WEIGHT', 'STATE'],
-      backends.map((one) => [addressText(one), String(one.weight), stateText(one)]),
-    ),
-    ...(backends.length === 0 ? ['no backend: connections end with NO_BACKEND'] : []),
-  ]);
+  if (explanation.found) return lines([`${serverName}: route ${explanation.route}, ${why}`, ...detailsOf(explanation)]);
+  const hints = explanation.nearest.length === 0 ? [] : [`  nearest names: ${explanation.nearest.join(', ')}`];
+  return lines([`${serverName}: no route, ${why}`, ...hints]);
+}
+
+function detailsOf({ kind, source, origin = {}, backends, shadowed }: FoundRoute): readonly string[] {
+  const facts = [
+    ['source', source],
+    ...(kind === undefined ? [] : [['kind', kind]]),
+    ...Object.entries(origin),
+    ...shadowed.map((other) => ['shadows', `${other.route} (${other.pattern} of ${other.source})`]),
+  ];
+  const rows = backends.map((backend) => [addressText(backend), String(backend.weight), stateText(backend)]);
+  const backendTable = [['BACKEND', 'WEIGHT', 'STATE'], ...rows];
+  const none = ['  no backend: connections end with NO_BACKEND'];
+  return [...columns(facts, '  '), ...(rows.length === 0 ? none : columns(backendTable, '  '))];
 }
 
 function backendText(backend: BackendView): string {
@@ -57,16 +51,14 @@ function stateText({ healthy, ejected }: ExplainedBackend): string {
   return [healthy ? 'healthy' : 'unhealthy', ...(ejected ? ['put aside after failures'] : [])].join(', ');
 }
 
-/** Columns as wide as their widest cell, two spaces apart; without a header when there is none, and empty without rows. */
-function table(header: readonly string[], rows: readonly (readonly string[])[]): readonly string[] {
-  const all = header.length === 0 ? rows : [header, ...rows];
-  const widths = (all[0] ?? []).map((_, column) => Math.max(...all.map((row) => row[column]?.length ?? 0)));
-  return all.map((row) =>
-    row
-      .map((cell, column) => cell.padEnd(widths[column] ?? 0))
-      .join('  ')
-      .trimEnd(),
+/** Columns as wide as their widest cell, two spaces apart. */
+function columns(rows: readonly (readonly string[])[], indent = ''): readonly string[] {
+  const widths = (rows[0] ?? []).map((_, column) =>
+    rows.reduce((width, row) => Math.max(width, row[column]?.length ?? 0), 0),
   );
+  const cells = (row: readonly string[]): readonly string[] =>
+    row.map((cell, column) => cell.padEnd(widths[column] ?? 0));
+  return rows.map((row) => `${indent}${cells(row).join('  ')}`.trimEnd());
 }
 
 function lines(texts: readonly string[]): string {

@@ -1,0 +1,47 @@
+import {
+  AddressBook,
+  Admission,
+  balancedConnector,
+  DEFAULT_DRAIN,
+  DEFAULT_LIMITS as limits,
+  Drain,
+  Flights,
+  Listeners,
+  nodeTransport,
+  Outliers,
+  RouteStore,
+} from '@meshgate/core';
+import type { Endpoint, Observer, RouteSource } from '@meshgate/core';
+import { sniSniffer } from '@meshgate/sni';
+
+/** A proxy inside another program: what it knows it has from `source`, what it does it tells `observer`. */
+export async function startProxy(at: Endpoint, source: RouteSource, observer: Observer): Promise<Proxy> {
+  const [transport, keepAlive] = [nodeTransport(), { idleMs: 60_000 }];
+  const [addresses, outliers, admission] = [new AddressBook(observer), new Outliers(observer), new Admission(limits)];
+  const routes = new RouteStore({ sources: [source], observer });
+  const connector = balancedConnector({ transport, addresses, outliers, observer, limits, keepAlive });
+  const sniffer = sniSniffer();
+  const flights = new Flights({ sniffer, resolver: routes, connector, transport, limits, admission, observer });
+  const listeners = new Listeners({
+    addresses: [{ name: 'main', endpoint: at }],
+    sources: [],
+    listen: { backlog: 511, keepAlive },
+    launch: (connection, listener) => flights.launch(connection, listener),
+    transport,
+    observer,
+  });
+  const drain = new Drain(DEFAULT_DRAIN, { flights, listeners, services: [], observer });
+  await routes.start(new AbortController().signal);
+  await listeners.start();
+  return {
+    address: listeners.status[0]?.address ?? at,
+    stop: () => drain.begin().then(() => routes.stop()),
+  };
+}
+
+/** A proxy that runs. */
+export interface Proxy {
+  readonly address: Endpoint;
+  /** Lets connections finish, within the grace of the drain, and leaves nothing behind. */
+  stop(): Promise<void>;
+}
