@@ -32,3 +32,26 @@ export {
 export type { DatacenterTarget, PeeredServiceTarget, ServersTarget, ServiceTarget } from './server-names.ts';
 export { formatSpiffeId, parseSpiffeId } from './spiffe.ts';
 export type { ParsedSpiffeId, SpiffeId } from './spiffe.ts';
+
+// The dialling side: modes, discovery chains, targets, intentions.
+export { decideMode, explainMode, MODE_PLACES, modeOf, parseGatewayMode } from './gateway-mode.ts';
+export type { GatewayMode, ModeDecision, ModePlace, ModeSetting, ParsedGatewayMode } from './gateway-mode.ts';
+export { NO_ENTRIES } from './config-entries.ts';
+export type {
+  ConfigEntries,
+  Destination,
+  ProxyDefaults,
+  ServiceDefaults,
+  ServiceResolver,
+  UpstreamOverride,
+  UpstreamSettings,
+  WrittenMode,
+} from './config-entries.ts';
+export { upstreamConnectTimeout, upstreamMode, upstreamModeSettings } from './proxy.ts';
+export type { ProxyDefinition, UpstreamDefinition } from './proxy.ts';
+export { compileChain, serviceIdentity, targetId } from './discovery-chain.ts';
+export type { ChainRequest, ChainTarget, CompiledChain, DiscoveryChain } from './discovery-chain.ts';
+export { dialOrder, pathTo, upstreamTargets } from './upstream-targets.ts';
+export type { Surroundings, UpstreamPath, UpstreamTarget } from './upstream-targets.ts';
+export { authorize } from './intentions.ts';
+export type { Authorization, AuthorizationRequest, Intention } from './intentions.ts';

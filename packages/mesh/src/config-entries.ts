@@ -1,0 +1,77 @@
+import type { Resolver, Subset } from './catalog.ts';
+import type { Intention } from './intentions.ts';
+
+/** Consul's centralized configuration, as far as TCP through gateways goes. */
+export interface ConfigEntries {
+  /** The one named `global`. */
+  readonly proxyDefaults?: ProxyDefaults;
+  /** By service. */
+  readonly serviceDefaults: ReadonlyMap<string, ServiceDefaults>;
+  /** By service. */
+  readonly resolvers: ReadonlyMap<string, ServiceResolver>;
+  /** Of all destinations, in any order. */
+  readonly intentions: readonly Intention[];
+}
+
+/** A mode as it is written in an entry. */
+export interface WrittenMode {
+  /** As written, so that a wrong one can be quoted; empty when unset. */
+  readonly value: string;
+  /** Where, for people: `service-defaults/web`, or the place in a file. */
+  readonly object: string;
+}
+
+/** Settings for every proxy and gateway. */
+export interface ProxyDefaults {
+  readonly mode?: WrittenMode;
+  /** Opaque settings: those of an instance go before these. */
+  readonly config: Readonly<Record<string, unknown>>;
+}
+
+/** Settings for one service. */
+export interface ServiceDefaults {
+  readonly mode?: WrittenMode;
+  /** `UpstreamConfig.Defaults`: for every upstream of this service's proxies. */
+  readonly upstreamDefaults?: UpstreamSettings;
+  /** `UpstreamConfig.Overrides`: for the upstreams that they name. */
+  readonly upstreamOverrides: readonly UpstreamOverride[];
+  /** The name to send for a service outside the mesh: gateways are then passed over. */
+  readonly externalSni?: string;
+}
+
+/** What service-defaults say of upstreams. */
+export interface UpstreamSettings {
+  readonly mode?: WrittenMode;
+  /** Milliseconds, above 0. */
+  readonly connectTimeoutMs?: number;
+}
+
+/** What service-defaults say of one upstream. */
+export interface UpstreamOverride extends UpstreamSettings {
+  /** Name of the destination. */
+  readonly name: string;
+  /** `default` when absent. */
+  readonly namespace?: string;
+}
+
+/** A whole service-resolver: what a gateway honours, and what the dialling proxy does. */
+export interface ServiceResolver extends Resolver {
+  /** Another place stands for this service altogether. */
+  readonly redirect?: Destination;
+  /** Where to go when no instance of a subset is left; `*` for the subsets that are not listed, and for none. */
+  readonly failover: ReadonlyMap<string, readonly Destination[]>;
+}
+
+/** Another place for a service. What is absent stays as it is, but a subset: it belongs to its service. */
+export interface Destination {
+  readonly service?: string;
+  readonly subset?: string;
+  readonly namespace?: string;
+  readonly datacenter?: string;
+}
+
+/** No entries at all. */
+export const NO_ENTRIES: ConfigEntries = { serviceDefaults: new Map(), resolvers: new Map(), intentions: [] };
+
+/** A subset that takes every instance: what a service without subsets is. */
+export const WHOLE_SERVICE: Subset = { filter: '', onlyPassing: false };

@@ -1,0 +1,332 @@
+/** What a filter looks into: a node with its service and checks, under the names of Consul's API (`Service.Meta.version`). */
+export interface Filterable {
+  readonly Node: Readonly<Record<string, unknown>>;
+  readonly Service: Readonly<Record<string, unknown>>;
+  readonly Checks: readonly Readonly<Record<string, unknown>>[];
+}
+
+/** A filter that can be applied, or why it cannot. */
+export type ParsedFilter =
+  | { readonly kind: 'filter'; selects(subject: Filterable): boolean }
+  | { readonly kind: 'refused'; readonly reason: string };
+
+/**
+ * Reads a filter expression of a service-resolver, for a mesh that has no Consul to evaluate it: `==`, `!=`, `in`, `not in`,
+ * `contains`, `is empty`, `matches`, with `and`, `or`, `not` and parentheses. An empty one selects everything.
+ *
+ * Answers are Consul's: of a key that is missing in a map, only `==`, `in`, `contains` and `is not empty` do not hold; a field that
+ * Consul does not know is refused. Never throws.
+ */
+export function parseFilter(text: string): ParsedFilter {
+  try {
+    const tokens = tokensOf(text);
+    if (tokens.length === 0) return { kind: 'filter', selects: () => true };
+    const selects = new Reader(tokens).whole();
+    return { kind: 'filter', selects };
+  } catch (reason) {
+    if (reason instanceof FilterError) return { kind: 'refused', reason: reason.message };
+    throw reason;
+  }
+}
+
+/** Inside this file only: a parse is given up at its first error. */
+class FilterError extends Error {}
+
+type Judge = (subject: Filterable) => boolean;
+
+interface Token {
+  readonly kind: 'word' | 'text' | 'sign';
+  readonly text: string;
+  /** Where it begins, counted from 1. */
+  readonly at: number;
+}
+
+const TOKEN = /\s*(?:("(?:[^"\\]|\\.)*"|`[^`]*`)|(==|!=|[()[\]])|([^\s()[\]"`=!]+))/y;
+
+function tokensOf(text: string): readonly Token[] {
+  const tokens: Token[] = [];
+  const end = text.trimEnd().length;
+  TOKEN.lastIndex = 0;
+  while (TOKEN.lastIndex < end) {
+    const before = TOKEN.lastIndex;
+    const [all, quoted, sign, word] =
+      TOKEN.exec(text) ?? refuse(`expected a filter expression, found ${text.slice(before)}`);
+    const found = quoted ?? sign ?? word ?? '';
+    const at = before + all.length - found.length + 1;
+    if (quoted !== undefined) tokens.push({ kind: 'text', text: unquoted(quoted), at });
+    else tokens.push({ kind: sign === undefined ? 'word' : 'sign', text: found, at });
+  }
+  return tokens;
+}
+
+function unquoted(quoted: string): string {
+  const inner = quoted.slice(1, -1);
+  return quoted.startsWith('`') ? inner : inner.replace(/\\(.)/gs, '$1');
+}
+
+/** Deeper than any filter that a person writes, and far from what the stack holds. */
+const MAX_DEPTH = 100;
+
+/** A reader of the grammar, one method a rule: `or` binds least, then `and`, then `not`. */
+class Reader {
+  readonly #tokens: readonly Token[];
+  #next = 0;
+  #depth = 0;
+
+  constructor(tokens: readonly Token[]) {
+    this.#tokens = tokens;
+  }
+
+  whole(): Judge {
+    const judge = this.#or();
+    if (this.#peek() !== undefined) this.#expected('and, or, or the end');
+    return judge;
+  }
+
+  #or(): Judge {
+    const parts = [this.#and()];
+    while (this.#take('or')) parts.push(this.#and());
+    return (subject) => parts.some((part) => part(subject));
+  }
+
+  #and(): Judge {
+    const parts = [this.#not()];
+    while (this.#take('and')) parts.push(this.#not());
+    return (subject) => parts.every((part) => part(subject));
+  }
+
+  #not(): Judge {
+    if ((this.#depth += 1) > MAX_DEPTH) refuse(`expected at most ${MAX_DEPTH} nested parts, found more`);
+    const judge = this.#primary();
+    this.#depth -= 1;
+    return judge;
+  }
+
+  #primary(): Judge {
+    if (this.#take('not')) {
+      const inner = this.#not();
+      return (subject) => !inner(subject);
+    }
+    if (!this.#take('(')) return this.#match();
+    const inner = this.#or();
+    if (!this.#take(')')) this.#expected(')');
+    return inner;
+  }
+
+  /** `value in selector`, or `selector operator value`. */
+  #match(): Judge {
+    const start = this.#next;
+    const first = this.#value('a field or a value');
+    if (this.#take('in')) return comparison('in', this.#selector(), first);
+    if (this.#ahead('not', 'in')) return comparison('not in', this.#selector(), first);
+    this.#next = start;
+    const selector = this.#selector();
+    return this.#operation(selector);
+  }
+
+  #operation(selector: Selector): Judge {
+    if (this.#take('==')) return comparison('==', selector, this.#value('a value'));
+    if (this.#take('!=')) return comparison('!=', selector, this.#value('a value'));
+    if (this.#take('contains')) return comparison('in', selector, this.#value('a value'));
+    if (this.#ahead('not', 'contains')) return comparison('not in', selector, this.#value('a value'));
+    if (this.#take('matches')) return comparison('matches', selector, this.#value('a regular expression'));
+    if (this.#ahead('not', 'matches')) return comparison('not matches', selector, this.#value('a regular expression'));
+    if (this.#ahead('is', 'empty')) return comparison('empty', selector, '');
+    if (this.#ahead('is', 'not', 'empty')) return comparison('not empty', selector, '');
+    return this.#expected('==, !=, in, contains, matches, is empty or one of them with not');
+  }
+
+  /** `Service.Meta.version`, `Service.Meta["version"]`. */
+  #selector(): Selector {
+    const token = this.#peek();
+    if (token?.kind !== 'word') return this.#expected('a field such as Service.Meta.version');
+    this.#next += 1;
+    const path = token.text.split('.');
+    while (this.#take('[')) {
+      path.push(this.#value('a key'));
+      if (!this.#take(']')) this.#expected(']');
+    }
+    return selectorFor(path, token.text);
+  }
+
+  #value(what: string): string {
+    const token = this.#peek();
+    if (token === undefined || token.kind === 'sign') return this.#expected(what);
+    this.#next += 1;
+    return token.text;
+  }
+
+  #take(text: string): boolean {
+    return this.#ahead(text);
+  }
+
+  /** Takes all of `words`, or none of them. */
+  #ahead(...words: readonly string[]): boolean {
+    const ahead = words.every((word, index) => {
+      const token = this.#tokens[this.#next + index];
+      return token !== undefined && token.kind !== 'text' && token.text === word;
+    });
+    if (ahead) this.#next += words.length;
+    return ahead;
+  }
+
+  #peek(): Token | undefined {
+    return this.#tokens[this.#next];
+  }
+
+  #expected(what: string): never {
+    const token = this.#peek();
+    const found = token === undefined ? 'the end' : `${JSON.stringify(token.text)} at character ${token.at}`;
+    return refuse(`expected ${what}, found ${found}`);
+  }
+}
+
+function refuse(reason: string): never {
+  throw new FilterError(reason);
+}
+
+/** What kind of value a field has: each kind has its own operators. */
+type Shape = 'text' | 'number' | 'boolean' | 'list' | 'map';
+
+interface Selector {
+  readonly name: string;
+  readonly shape: Shape;
+  /** Values at the field: several for a field of checks; none when a key is missing in a map. */
+  find(subject: Filterable): readonly unknown[];
+  /** Whether any check will do: then the field itself is never missing, there may just be none. */
+  readonly each: boolean;
+}
+
+/** Fields by their path; `*` stands for any key of a map. */
+const FIELDS: Readonly<Record<string, Shape>> = {
+  'Node.ID': 'text',
+  'Node.Node': 'text',
+  'Node.Address': 'text',
+  'Node.Datacenter': 'text',
+  'Node.Meta': 'map',
+  'Node.Meta.*': 'text',
+  'Node.TaggedAddresses': 'map',
+  'Node.TaggedAddresses.*': 'text',
+  'Service.Kind': 'text',
+  'Service.ID': 'text',
+  'Service.Service': 'text',
+  'Service.Tags': 'list',
+  'Service.Address': 'text',
+  'Service.Port': 'number',
+  'Service.Meta': 'map',
+  'Service.Meta.*': 'text',
+  'Service.TaggedAddresses': 'map',
+  'Service.TaggedAddresses.*.Address': 'text',
+  'Service.TaggedAddresses.*.Port': 'number',
+  'Service.Weights.Passing': 'number',
+  'Service.Weights.Warning': 'number',
+  'Service.EnableTagOverride': 'boolean',
+  'Service.Proxy.DestinationServiceName': 'text',
+  'Service.Proxy.DestinationServiceID': 'text',
+  'Service.Connect.Native': 'boolean',
+  Checks: 'list',
+  'Checks.CheckID': 'text',
+  'Checks.Name': 'text',
+  'Checks.Node': 'text',
+  'Checks.Notes': 'text',
+  'Checks.Output': 'text',
+  'Checks.ServiceID': 'text',
+  'Checks.ServiceName': 'text',
+  'Checks.ServiceTags': 'list',
+  'Checks.Status': 'text',
+};
+
+function selectorFor(path: readonly string[], name: string): Selector {
+  const wild = path.slice(0, 2).concat('*', path.slice(3)).join('.');
+  const shape = FIELDS[path.join('.')] ?? FIELDS[wild];
+  if (shape === undefined) refuse(`expected a field of an instance, found ${name}, which is none`);
+  return { name, shape, each: path[0] === 'Checks', find: (subject) => valuesAt([subject], path) };
+}
+
+function valuesAt(from: readonly unknown[], [key, ...rest]: readonly string[]): readonly unknown[] {
+  if (key === undefined) return from;
+  const next = from.flatMap((value) => (Array.isArray(value) ? (value as readonly unknown[]) : [value]));
+  return valuesAt(
+    next.flatMap((value) => (isRecord(value) && Object.hasOwn(value, key) ? [value[key]] : [])),
+    rest,
+  );
+}
+
+function isRecord(value: unknown): value is Readonly<Record<string, unknown>> {
+  return typeof value === 'object' && value !== null;
+}
+
+type Operator = '==' | '!=' | 'in' | 'not in' | 'matches' | 'not matches' | 'empty' | 'not empty';
+
+/** The operators of each shape, as Consul allows them. */
+const OPERATORS: Readonly<Record<Shape, readonly Operator[]>> = {
+  text: ['==', '!=', 'in', 'not in', 'matches', 'not matches'],
+  number: ['==', '!='],
+  boolean: ['==', '!='],
+  list: ['in', 'not in', 'empty', 'not empty'],
+  map: ['in', 'not in', 'empty', 'not empty'],
+};
+
+function comparison(operator: Operator, selector: Selector, operand: string): Judge {
+  const { name, shape } = selector;
+  if (!OPERATORS[shape].includes(operator))
+    refuse(`expected another operator for ${name}, found ${operator}: it is a ${shape}`);
+  const holds = predicate(operator, shape, operand);
+  return (subject) => {
+    const values = selector.find(subject);
+    if (values.length === 0) return holdsForNothing(operator, selector);
+    return values.some(holds);
+  };
+}
+
+/** Consul: `!=` and `not in` hold for what is missing, `matches`, oddly, too. */
+function holdsForNothing(operator: Operator, { each }: Selector): boolean {
+  if (each) return operator === 'empty';
+  return operator !== '==' && operator !== 'in' && operator !== 'not empty';
+}
+
+function predicate(operator: Operator, shape: Shape, operand: string): (value: unknown) => boolean {
+  switch (operator) {
+    case '==':
+      return (value) => isSame(value, shape, operand);
+    case '!=':
+      return (value) => !isSame(value, shape, operand);
+    case 'in':
+      return (value) => holds(value, operand);
+    case 'not in':
+      return (value) => !holds(value, operand);
+    case 'empty':
+      return (value) => isEmpty(value);
+    case 'not empty':
+      return (value) => !isEmpty(value);
+    case 'matches':
+    case 'not matches': {
+      const expression = compiled(operand);
+      return (value) => expression.test(String(value)) === (operator === 'matches');
+    }
+  }
+}
+
+function isSame(value: unknown, shape: Shape, operand: string): boolean {
+  if (shape === 'number') return Number(value ?? 0) === Number(operand);
+  return String(value ?? '') === operand;
+}
+
+/** A list its element, a map its key, a text a part of it. */
+function holds(value: unknown, operand: string): boolean {
+  if (typeof value === 'string') return value.includes(operand);
+  if (Array.isArray(value)) return value.includes(operand);
+  return isRecord(value) && Object.hasOwn(value, operand);
+}
+
+function isEmpty(value: unknown): boolean {
+  return !isRecord(value) || Object.keys(value).length === 0;
+}
+
+function compiled(expression: string): RegExp {
+  try {
+    return new RegExp(expression, 'u');
+  } catch {
+    return refuse(`expected a regular expression, found ${JSON.stringify(expression)}`);
+  }
+}

@@ -1,0 +1,121 @@
+/** How a Connect proxy reaches an upstream of another datacenter. Not set anywhere: directly, as with `none`. */
+export type GatewayMode =
+  /** Straight to the instances, at their WAN addresses. */
+  | 'none'
+  /** Through a gateway of the proxy's own datacenter, which passes it on to one of the upstream's. */
+  | 'local'
+  /** Through a gateway of the upstream's datacenter. */
+  | 'remote';
+
+/**
+ * The places where a mode may be set; the first that sets one decides.
+ *
+ * Four of them are as old as mesh gateways: `upstream` (`Proxy.Upstreams[].MeshGateway`), `service-instance`
+ * (`Proxy.MeshGateway`), `service-defaults` and `proxy-defaults`. Consul 1.10 put `UpstreamConfig` of the own service's defaults
+ * between them: an override for one upstream goes before the instance, the defaults for all of them after it. What the discovery
+ * chain says for itself (the defaults of the destination) counts only when the dialling side is silent.
+ */
+export const MODE_PLACES = [
+  'upstream',
+  'upstream-override',
+  'service-instance',
+  'upstream-defaults',
+  'service-defaults',
+  'proxy-defaults',
+  'discovery-chain',
+] as const;
+
+/** One of {@link MODE_PLACES}. */
+export type ModePlace = (typeof MODE_PLACES)[number];
+
+/** What one place says. */
+export interface ModeSetting {
+  readonly place: ModePlace;
+  /** As it is written; empty when the place sets none, which is the same as leaving it out. */
+  readonly value: string;
+  /** Where it is written, for people: the Consul object (`service-defaults/web`) or the place in a file. */
+  readonly object: string;
+}
+
+/** Which mode holds, and why. */
+export type ModeDecision =
+  | {
+      readonly kind: 'decided';
+      readonly mode: GatewayMode;
+      readonly by: ModeSetting;
+      /** The other places that set one, in order of precedence: what would hold without the first. */
+      readonly others: readonly ModeSetting[];
+    }
+  /** No place sets a mode. */
+  | { readonly kind: 'unset' }
+  /** The place that would decide says something that is no mode: the upstream must not be dialled in a way nobody chose. */
+  | { readonly kind: 'refused'; readonly by: ModeSetting; readonly message: string };
+
+/** A mode, none, or why the text is no mode. */
+export type ParsedGatewayMode =
+  | { readonly kind: 'mode'; readonly mode: GatewayMode }
+  | { readonly kind: 'unset' }
+  | { readonly kind: 'unknown'; readonly message: string };
+
+/** Reads a mode as Consul does: `""` sets none, and the case of letters matters. */
+export function parseGatewayMode(text: string): ParsedGatewayMode {
+  if (text === '') return { kind: 'unset' };
+  const mode = modeNamed(text);
+  if (mode !== undefined) return { kind: 'mode', mode };
+  const meant = modeNamed(text.trim().toLowerCase());
+  const hint = meant === undefined ? '' : `: write ${meant}, in lower case`;
+  return { kind: 'unknown', message: `expected none, local or remote, found ${JSON.stringify(text)}${hint}` };
+}
+
+/** Which of `settings`, given in any order, decides. Of two for the same place the earlier counts. */
+export function decideMode(settings: readonly ModeSetting[]): ModeDecision {
+  const inOrder = settings.filter(({ value }) => value !== '').toSorted((a, b) => rank(a) - rank(b));
+  const [by, ...others] = inOrder;
+  if (by === undefined) return { kind: 'unset' };
+  const parsed = parseGatewayMode(by.value);
+  if (parsed.kind === 'mode') return { kind: 'decided', mode: parsed.mode, by, others };
+  return { kind: 'refused', by, message: `${by.object}: ${parsed.kind === 'unknown' ? parsed.message : ''}` };
+}
+
+/** The mode that `decision` stands for; `undefined` when none is set, or what is set is no mode. */
+export function modeOf(decision: ModeDecision): GatewayMode | undefined {
+  return decision.kind === 'decided' ? decision.mode : undefined;
+}
+
+/** One line for people: the mode, the place that decided, and what the others said. */
+export function explainMode(decision: ModeDecision): string {
+  switch (decision.kind) {
+    case 'unset':
+      return 'no mode is set: direct';
+    case 'refused':
+      return decision.message;
+    case 'decided': {
+      const others = decision.others.map(({ value, ...where }) => `${placeName(where)} says ${value}`);
+      return [`${decision.mode} by ${placeName(decision.by)}`, ...others].join('; ');
+    }
+  }
+}
+
+const MODES: readonly GatewayMode[] = ['none', 'local', 'remote'];
+
+function modeNamed(text: string): GatewayMode | undefined {
+  return MODES.find((mode) => mode === text);
+}
+
+function rank({ place }: ModeSetting): number {
+  return MODE_PLACES.indexOf(place);
+}
+
+function placeName({ place, object }: Pick<ModeSetting, 'place' | 'object'>): string {
+  return object === '' ? PLACE_NAMES[place] : `${PLACE_NAMES[place]} (${object})`;
+}
+
+const PLACE_NAMES: Readonly<Record<ModePlace, string>> = {
+  upstream: 'the upstream definition',
+  'upstream-override': "the upstream's override in the service defaults",
+  'service-instance': 'the service instance',
+  'upstream-defaults': 'the upstream defaults in the service defaults',
+  'service-defaults': 'the service defaults',
+  'proxy-defaults': 'the proxy defaults',
+  'discovery-chain': 'the discovery chain',
+};

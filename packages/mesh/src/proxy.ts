@@ -1,0 +1,97 @@
+import type { Endpoint } from '@meshgate/core';
+import type { ConfigEntries, UpstreamSettings, WrittenMode } from './config-entries.ts';
+import { decideMode } from './gateway-mode.ts';
+import type { ModeDecision, ModePlace, ModeSetting } from './gateway-mode.ts';
+
+/** A Connect proxy as it is registered, by itself or as the sidecar of a service. */
+export interface ProxyDefinition {
+  /** Service id of the proxy, unique in its datacenter (`web-sidecar-proxy`). */
+  readonly id: string;
+  /** Its name in the catalog. */
+  readonly name: string;
+  /** The service for which it speaks (`destination_service_name`): its identity, and the name of its leaf certificate. */
+  readonly service: string;
+  /** Id of the instance for which it speaks; absent when the definition names none. */
+  readonly serviceId?: string;
+  /** Where it accepts connections of the mesh. */
+  readonly listen: Endpoint;
+  /** Where the application is: `local_service_address` and port, or a unix socket. Port 0: the definition names none. */
+  readonly application: Endpoint;
+  readonly upstreams: readonly UpstreamDefinition[];
+  /** `Proxy.MeshGateway`. */
+  readonly mode?: WrittenMode;
+  /** Opaque settings of the instance (`Proxy.Config`), not merged with central ones. */
+  readonly config: Readonly<Record<string, unknown>>;
+}
+
+/** Something that the application reaches through its proxy. */
+export interface UpstreamDefinition {
+  /** Destination service, or the prepared query. */
+  readonly name: string;
+  readonly kind: 'service' | 'prepared-query';
+  /** `default` when absent. */
+  readonly namespace?: string;
+  /** The proxy's own when absent. */
+  readonly datacenter?: string;
+  /** The peer that exports it; absent for a service of this cluster or federation. */
+  readonly peer?: string;
+  /** Where the application finds it, on this machine. */
+  readonly bind: Endpoint;
+  /** Permission bits of a unix socket, as text: `0600`. The system's own when absent. */
+  readonly socketMode?: string;
+  readonly mode?: WrittenMode;
+  /** Milliseconds, above 0. */
+  readonly connectTimeoutMs?: number;
+}
+
+/** Which mode the dialling side sets for one upstream: the discovery chain's own word is not in it yet. */
+export function upstreamMode(
+  upstream: Pick<UpstreamDefinition, 'name' | 'namespace' | 'mode'>,
+  proxy: Pick<ProxyDefinition, 'service' | 'mode'>,
+  entries: ConfigEntries,
+): ModeDecision {
+  return decideMode(upstreamModeSettings(upstream, proxy, entries));
+}
+
+/** What each place says of one upstream, those that say nothing left out. */
+export function upstreamModeSettings(
+  upstream: Pick<UpstreamDefinition, 'name' | 'namespace' | 'mode'>,
+  proxy: Pick<ProxyDefinition, 'service' | 'mode'>,
+  entries: ConfigEntries,
+): readonly ModeSetting[] {
+  const own = entries.serviceDefaults.get(proxy.service);
+  return [
+    ...setting('upstream', upstream.mode),
+    ...setting('upstream-override', overrideFor(upstream, proxy.service, entries)?.mode),
+    ...setting('service-instance', proxy.mode),
+    ...setting('upstream-defaults', own?.upstreamDefaults?.mode),
+    ...setting('service-defaults', own?.mode),
+    ...setting('proxy-defaults', entries.proxyDefaults?.mode),
+  ];
+}
+
+/** How long dialling one upstream may take by its definition or, in their order, what the own service's defaults say of it. */
+export function upstreamConnectTimeout(
+  upstream: Pick<UpstreamDefinition, 'name' | 'namespace' | 'connectTimeoutMs'>,
+  service: string,
+  entries: ConfigEntries,
+): number | undefined {
+  return (
+    upstream.connectTimeoutMs ??
+    overrideFor(upstream, service, entries)?.connectTimeoutMs ??
+    entries.serviceDefaults.get(service)?.upstreamDefaults?.connectTimeoutMs
+  );
+}
+
+function overrideFor(
+  { name, namespace = 'default' }: Pick<UpstreamDefinition, 'name' | 'namespace'>,
+  service: string,
+  { serviceDefaults }: ConfigEntries,
+): UpstreamSettings | undefined {
+  const overrides = serviceDefaults.get(service)?.upstreamOverrides ?? [];
+  return overrides.find((one) => one.name === name && (one.namespace ?? 'default') === namespace);
+}
+
+function setting(place: ModePlace, written: WrittenMode | undefined): readonly ModeSetting[] {
+  return written === undefined || written.value === '' ? [] : [{ place, ...written }];
+}

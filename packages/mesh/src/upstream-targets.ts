@@ -1,0 +1,171 @@
+import type { Backend, Problem } from '@meshgate/core';
+import type { Reach } from './address.ts';
+import { backendsOf } from './backends.ts';
+import type { Catalog, GatewayGroup, Instance, Selection } from './catalog.ts';
+import { defined } from './defined.ts';
+import type { ChainTarget, DiscoveryChain } from './discovery-chain.ts';
+import { datacenterLabel, newestOfEach } from './gateway-groups.ts';
+import { explainMode, modeOf } from './gateway-mode.ts';
+import { standing } from './health.ts';
+
+/** What a Connect proxy knows of the mesh around it when it dials. */
+export interface Surroundings extends Pick<Catalog, 'datacenter' | 'partition' | 'gateways'> {
+  /**
+   * Which instances a target stands for. `undefined`: not known, for example since the other datacenter does not answer; gateways
+   * are then dialled all the same.
+   */
+  instancesOf(target: ChainTarget): Selection | undefined;
+}
+
+/** Who is dialled for a target. */
+export type UpstreamPath =
+  /** Its instances themselves. */
+  | 'direct'
+  /** A gateway of the proxy's own datacenter. */
+  | 'local-gateway'
+  /** A gateway of the target's datacenter. */
+  | 'remote-gateway'
+  /** Nobody: the place that decides says something that is no mode, and another path would be one that nobody chose. */
+  | 'undecided';
+
+/** All that is needed to dial one target of an upstream. */
+export interface UpstreamTarget {
+  readonly target: ChainTarget;
+  readonly path: UpstreamPath;
+  /** Whom to dial: instances or gateways, by address. An unhealthy one is dialled only when no target has a healthy one. */
+  readonly backends: readonly Backend[];
+  /** Whether the service itself has a healthy instance there, whoever is dialled for it. */
+  readonly service: 'healthy' | 'unhealthy' | 'unknown';
+  /** For `explain` and the log: mode, who decided it, path, health. */
+  readonly facts: Readonly<Record<string, string>>;
+  /** What keeps instances or gateways from being dialled. */
+  readonly problems: readonly Problem[];
+}
+
+/**
+ * What to dial for each target of `chain`, in its order of preference.
+ *
+ * A gateway is used only for another datacenter or partition, or for a peer. It counts as healthy when it passes its own checks
+ * and the service behind it has a healthy instance, or nobody knows; Consul's own sidecars leave the gateway's checks aside.
+ */
+export function upstreamTargets(chain: DiscoveryChain, around: Surroundings): readonly UpstreamTarget[] {
+  return chain.targets.map((target) => upstreamTarget(target, around));
+}
+
+/** The order in which to try: targets with a healthy backend first; those without stay, since health is advice and no proof. */
+export function dialOrder(targets: readonly UpstreamTarget[]): readonly UpstreamTarget[] {
+  const isServing = ({ backends }: UpstreamTarget): boolean => backends.some(({ healthy }) => healthy);
+  return [...targets.filter(isServing), ...targets.filter((target) => !isServing(target))];
+}
+
+/** Who is dialled for `target` by a proxy that stands in `from`. */
+export function pathTo(target: ChainTarget, from: Pick<Catalog, 'datacenter' | 'partition'>): UpstreamPath {
+  if (target.external || (target.peer === undefined && isHome(target, from))) return 'direct';
+  if (target.decision.kind === 'refused') return 'undecided';
+  const mode = modeOf(target.decision);
+  if (mode === 'local') return 'local-gateway';
+  // What a peer exports can be reached only through its gateways, whose addresses it gives instead of the instances'.
+  return mode === 'remote' || target.peer !== undefined ? 'remote-gateway' : 'direct';
+}
+
+function upstreamTarget(target: ChainTarget, around: Surroundings): UpstreamTarget {
+  const path = pathTo(target, around);
+  const known = around.instancesOf(target);
+  const service = serviceHealth(known, target);
+  const dialled = dialledFor(target, path, known, around);
+  const { list, facts, problems } = backendsOf(dialled.instances, dialled.reach, dialled.onlyPassing, dialled.path);
+  const backends = service === 'unhealthy' ? list.map((backend) => ({ ...backend, healthy: false })) : list;
+  return {
+    target,
+    path,
+    backends,
+    service,
+    facts: { ...describe(target, path, around), service, ...facts },
+    problems: [...modeProblems(target, path), ...selectionProblems(target, known), ...problems],
+  };
+}
+
+function serviceHealth(
+  known: Selection | undefined,
+  { instances: { onlyPassing } }: ChainTarget,
+): UpstreamTarget['service'] {
+  if (known === undefined) return 'unknown';
+  const healthy = selected(known).some((instance) => standing(instance, onlyPassing).healthy);
+  return healthy ? 'healthy' : 'unhealthy';
+}
+
+interface Dialled {
+  readonly instances: readonly Instance[];
+  readonly reach: Reach;
+  readonly onlyPassing: boolean;
+  /** What problems with these instances are about. */
+  readonly path: readonly string[];
+}
+
+function dialledFor(
+  target: ChainTarget,
+  path: UpstreamPath,
+  known: Selection | undefined,
+  around: Surroundings,
+): Dialled {
+  if (path === 'undecided') return { ...NO_ONE, path: [] };
+  if (path === 'local-gateway') return { ...NO_ONE, ...gatewaysOf(around, around), reach: 'lan' };
+  if (path === 'remote-gateway' && target.peer === undefined) return { ...NO_ONE, ...gatewaysOf(target, around) };
+  const reach = target.peer === undefined && isHome(target, around) ? 'lan' : 'wan';
+  const { onlyPassing } = target.instances;
+  return { instances: selected(known), reach, onlyPassing, path: ['service', target.service] };
+}
+
+const NO_ONE = { instances: [], reach: 'wan', onlyPassing: false } as const;
+
+function gatewaysOf(
+  where: Pick<GatewayGroup, 'datacenter' | 'partition'>,
+  { gateways }: Surroundings,
+): Pick<Dialled, 'instances' | 'path'> {
+  const label = datacenterLabel({ ...where, gateways: [] });
+  const group = newestOfEach(gateways).find((one) => datacenterLabel(one) === label);
+  return { instances: group?.gateways ?? [], path: ['mesh-gateways', label] };
+}
+
+function selected(known: Selection | undefined): readonly Instance[] {
+  return known?.kind === 'selected' ? known.instances : [];
+}
+
+function isHome(
+  target: Pick<ChainTarget, 'datacenter' | 'partition'>,
+  from: Pick<Catalog, 'datacenter' | 'partition'>,
+): boolean {
+  return target.datacenter === from.datacenter && (target.partition ?? 'default') === (from.partition ?? 'default');
+}
+
+function describe(target: ChainTarget, path: UpstreamPath, around: Surroundings): Readonly<Record<string, string>> {
+  const { service, subset, datacenter, peer } = target;
+  return {
+    path,
+    mode: modeOf(target.decision) ?? 'unset',
+    decidedBy: reasonFor(target, path, around),
+    target: service,
+    ...defined({ subset, peer }),
+    datacenter,
+  };
+}
+
+/** Why the path is what it is. A mode that is set may still have no say. */
+function reasonFor(target: ChainTarget, path: UpstreamPath, around: Surroundings): string {
+  if (target.external) return 'the service is outside the mesh: no gateway is used, whatever the mode';
+  if (target.peer === undefined && isHome(target, around))
+    return 'same datacenter: no gateway is needed, whatever the mode';
+  const explained = explainMode(target.decision);
+  const isForced = target.peer !== undefined && path === 'remote-gateway' && modeOf(target.decision) !== 'remote';
+  return isForced ? `${explained}; a peer is reached through its gateways only` : explained;
+}
+
+function modeProblems({ decision }: ChainTarget, path: UpstreamPath): readonly Problem[] {
+  return decision.kind === 'refused' && path === 'undecided' ? [{ path: [], message: decision.message }] : [];
+}
+
+function selectionProblems({ service, subset }: ChainTarget, known: Selection | undefined): readonly Problem[] {
+  if (known?.kind !== 'refused') return [];
+  const path = ['service-resolver', service, 'Subsets', subset ?? '', 'Filter'];
+  return [{ path, message: `this filter is refused: ${known.reason}` }];
+}
