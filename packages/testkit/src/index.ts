@@ -14,6 +14,23 @@ export type { CertificateAuthority, IssuedCertificate, LeafOptions, Validity } f
 export { recorder } from './recorder.ts';
 export type { EventOf, Recorder, UntilOptions } from './recorder.ts';
 
+// For plugin authors: suites that say whether a part keeps its promises.
+export { describeRouteSource } from './contracts/route-source.ts';
+export { describeListenerSource } from './contracts/listener-source.ts';
+export type { SourceHarness, SourceUnderTest } from './contracts/watching.ts';
+export { describeSniffer } from './contracts/sniffer.ts';
+export type { SnifferSample } from './contracts/sniffer.ts';
+export { describeResolver } from './contracts/resolver.ts';
+export type { ResolverHarness, ResolverUnderTest } from './contracts/resolver.ts';
+export { describeObserver } from './contracts/observer.ts';
+export type { ObserverTraits } from './contracts/observer.ts';
+
+// Values for tests of single parts.
+export { eventSamples, sampleAccepted, sampleHello } from './event-samples.ts';
+export type { EventSamples } from './event-samples.ts';
+export { staticSource } from './static-source.ts';
+export type { StaticSource } from './static-source.ts';
+
 // ClientHellos, byte by byte.
 export {
   clientHello,

@@ -1,0 +1,7 @@
+/** Freezes `value` and everything plain that it holds, so that whoever changes it throws. Bytes cannot be frozen. */
+export function deepFrozen<T>(value: T): T {
+  if (typeof value !== 'object' || value === null || ArrayBuffer.isView(value) || Object.isFrozen(value)) return value;
+  Object.freeze(value);
+  for (const inner of Object.values(value)) deepFrozen(inner);
+  return value;
+}

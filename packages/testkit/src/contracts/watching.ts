@@ -1,0 +1,204 @@
+import { isDeepStrictEqual } from 'node:util';
+import { expect, it } from 'vitest';
+import { within } from './deadline.ts';
+import { leavesNothingBehind } from './resources.ts';
+
+/** A source in the hands of a contract suite. */
+export interface SourceUnderTest<Source> {
+  readonly source: Source;
+  /** Changes what the source gets its values from, so that it has something new to yield. Each call is another change. */
+  change(): Promise<void>;
+  /** Called at the end of each test: stops what stands behind the source. */
+  dispose(): Promise<void>;
+}
+
+/** How a contract suite gets at a source. */
+export interface SourceHarness<Source> {
+  /** A new source and what stands behind it, for one test. */
+  create(): Promise<SourceUnderTest<Source>>;
+}
+
+/** What both kinds of sources have. */
+interface Watchable<Value> {
+  readonly name: string;
+  watch(signal: AbortSignal): AsyncIterable<Value>;
+}
+
+/** A test of one source: `reader` starts a watch of it, which ends with the test. */
+export type SourceClaim<Value> = (
+  reader: () => Reader<Value>,
+  change: () => Promise<void>,
+  source: Watchable<Value>,
+) => Promise<void>;
+
+/** Declares tests that each get a source of their own. */
+export type DeclareClaim<Value> = (name: string, claim: SourceClaim<Value>) => void;
+
+/** @param content what of a value counts when two are compared */
+export function sourceClaims<Value>(
+  harness: SourceHarness<Watchable<Value>>,
+  content: (value: Value) => unknown,
+): DeclareClaim<Value> {
+  return (name, claim) => it(name, { timeout: TEST_TIMEOUT_MS }, () => withSource(harness, content, claim));
+}
+
+/** Watches a source as core does: one `next` at a time, until its signal aborts. */
+export class Reader<Value> {
+  readonly #abort = new AbortController();
+  readonly #iterator: AsyncIterator<Value, void>;
+  readonly #content: (value: Value) => unknown;
+
+  constructor(source: Watchable<Value>, content: (value: Value) => unknown) {
+    this.#content = content;
+    this.#iterator = source.watch(this.#abort.signal)[Symbol.asyncIterator]();
+  }
+
+  /** The next value. */
+  async next(): Promise<Value> {
+    const result = await within(this.#iterator.next(), YIELDS_WITHIN_MS, 'the source to yield');
+    if (result.done !== true) return result.value;
+    throw new Error('expected the source to go on until its signal aborts, found it had returned');
+  }
+
+  /** The first value that differs from `known`: a source may yield in between what it already knew. */
+  async nextOther(known: Value): Promise<Value> {
+    for (;;) {
+      const value = await this.next();
+      if (!this.#isSame(value, known)) return value;
+    }
+  }
+
+  /** Reads on from `first` until a value is `wanted`. Rejects when that does not come. */
+  async until(wanted: Value, first: Value): Promise<void> {
+    let value = first;
+    while (!this.#isSame(value, wanted)) value = await this.next();
+  }
+
+  /** Aborts while it waits for a value, and says whether one came all the same. Rejects when the source does not return. */
+  async abortWhileWaiting(): Promise<'returned' | 'yielded'> {
+    const pending = this.#iterator.next();
+    await new Promise((resolve) => setImmediate(resolve));
+    this.#abort.abort(new Error('the test wants the source to stop'));
+    const { done } = await within(pending, RETURNS_WITHIN_MS, 'the source to return after its signal aborted');
+    return done === true ? 'returned' : 'yielded';
+  }
+
+  /** Aborts, and resolves once the source has returned. */
+  async end(): Promise<void> {
+    this.#abort.abort(new Error('the test wants the source to stop'));
+    const { done } = await within(
+      this.#iterator.next(),
+      RETURNS_WITHIN_MS,
+      'the source to return when its signal aborts',
+    );
+    if (done !== true) throw new Error('expected the source to return when its signal aborts, found it yielded');
+  }
+
+  /** Leaves as `break` in a `for await` does. */
+  async leave(): Promise<void> {
+    await within(Promise.resolve(this.#iterator.return?.()), RETURNS_WITHIN_MS, 'the source to let its reader leave');
+  }
+
+  #isSame(one: Value, other: Value): boolean {
+    return isDeepStrictEqual(this.#content(one), this.#content(other));
+  }
+}
+
+/** What routes and listeners have in common: whole values, one after the other, until the signal aborts. */
+export function watchClaims<Value>(claim: DeclareClaim<Value>): void {
+  claim('yields what it knows at once, and the whole again at each change', async (reader, change) => {
+    const watched = reader();
+    const first = await watched.next();
+    await change();
+    const second = await watched.nextOther(first);
+    await watched.until(await reader().next(), second);
+  });
+
+  claim('keeps a change for a reader that comes for it late', async (reader, change) => {
+    const watched = reader();
+    const first = await watched.next();
+    await change();
+    await change();
+    // Several changes may have become one value, and that is fine: what counts is where it ends.
+    await watched.until(await reader().next(), await watched.nextOther(first));
+  });
+
+  claim('can be watched again once a watch has ended', async (reader) => {
+    const earlier = reader();
+    const first = await earlier.next();
+    await earlier.end();
+    const later = reader();
+    await later.until(first, await later.next());
+  });
+
+  claim('never changes what it has yielded', async (reader, change) => {
+    const watched = reader();
+    const first = await watched.next();
+    const copy = structuredClone(first);
+    await change();
+    await watched.nextOther(first);
+    expect(first).toEqual(copy);
+  });
+  endingClaims(claim);
+}
+
+function endingClaims<Value>(claim: DeclareClaim<Value>): void {
+  claim('returns when its signal aborts, and yields nothing more', async (reader) => {
+    const watched = reader();
+    await watched.next();
+    expect(await watched.abortWhileWaiting()).toBe('returned');
+  });
+
+  claim('returns at once when its signal aborts before it knows anything', async (reader) => {
+    const watched = reader();
+    // It may have known at once, but then the next call finds the end.
+    if ((await watched.abortWhileWaiting()) === 'yielded') await watched.end();
+  });
+
+  claim('returns when its signal had aborted before it was watched', async (_reader, _change, source) => {
+    const values = source.watch(AbortSignal.abort(new Error('aborted before')))[Symbol.asyncIterator]();
+    const { done } = await within(values.next(), RETURNS_WITHIN_MS, 'the source to return');
+    expect(done).toBe(true);
+  });
+
+  claim('leaves no timer, socket or watcher behind, however its watch ends', async (reader) => {
+    await leavesNothingBehind(async () => {
+      const watched = reader();
+      await watched.next();
+      await watched.end();
+      const hurried = reader();
+      if ((await hurried.abortWhileWaiting()) === 'yielded') await hurried.end();
+      const left = reader();
+      await left.next();
+      await left.leave();
+    });
+  });
+}
+
+// A source that asks a server may need a round trip and a rest between two; more than this and a proxy starts without routes.
+const YIELDS_WITHIN_MS = 10_000;
+// It has only to stop, but a busy machine may take its time for the turn or two of the event loop.
+const RETURNS_WITHIN_MS = 1_000;
+// Several waits of the above.
+const TEST_TIMEOUT_MS = 30_000;
+
+async function withSource<Value>(
+  harness: SourceHarness<Watchable<Value>>,
+  content: (value: Value) => unknown,
+  claim: SourceClaim<Value>,
+): Promise<void> {
+  const { source, change, dispose } = await harness.create();
+  const readers: Reader<Value>[] = [];
+  try {
+    await claim(reader, change, source);
+    await Promise.all(readers.map((each) => each.end()));
+  } finally {
+    await dispose();
+  }
+
+  function reader(): Reader<Value> {
+    const started = new Reader(source, content);
+    readers.push(started);
+    return started;
+  }
+}
