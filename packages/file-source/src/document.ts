@@ -43,6 +43,14 @@ export function openValue(value: unknown): Extract<Opened, { kind: 'document' }>
   };
 }
 
+/** Tells the place of an offset into `text`. */
+export function placesIn(text: string, file: string): (offset: number) => Place {
+  const lines = new LineCounter();
+  lines.addNewLine(0);
+  for (let at = text.indexOf('\n'); at !== -1; at = text.indexOf('\n', at + 1)) lines.addNewLine(at + 1);
+  return (offset) => placeIn(file, lines, offset);
+}
+
 function placeIn(file: string, lines: LineCounter, offset: number): Place {
   const { line, col } = lines.linePos(offset);
   // The counter answers 0 for an empty text, which has seen no line at all.

@@ -75,21 +75,44 @@ export class Field {
   record<Key extends string>(
     keys: Readonly<Record<Key, 'required' | 'optional'>>,
   ): ReadonlyMap<Key, Field> | undefined {
-    if (!isMap<Scalar<string>, Node | null>(this.#node)) return this.expected('a mapping');
+    const entries = this.entries();
+    if (entries === undefined) return undefined;
     const isKnown = (key: string): key is Key => Object.hasOwn(keys, key);
     const fields = new Map<Key, Field>();
     const missing = new Set(Object.keys(keys).filter((key) => isKnown(key) && keys[key] === 'required'));
-    for (const { key, value } of this.#node.items) {
-      const at = key.range ? this.#context.placeOf(key.range[0]) : undefined;
-      const path = [...this.path, key.value];
-      if (isKnown(key.value)) fields.set(key.value, new Field(value, path, this.#context, at));
-      const meant = isKnown(key.value)
-        ? key.value
-        : this.#unknown({ key: key.value, known: Object.keys(keys), path, at });
-      missing.delete(meant ?? '');
+    for (const entry of entries) {
+      if (isKnown(entry.key)) fields.set(entry.key, entry.value);
+      missing.delete(isKnown(entry.key) ? entry.key : (this.unknown(entry, Object.keys(keys)) ?? ''));
     }
     for (const key of missing) this.refuse(`expected the key ${JSON.stringify(key)}, found none`);
     return fields;
+  }
+
+  /** The keys of a mapping, whatever they are, with their values, in the order of the text. */
+  entries(): readonly FieldEntry[] | undefined {
+    if (!isMap<Scalar<string>, Node | null>(this.#node)) return this.expected('a mapping');
+    return this.#node.items.map(({ key, value }) => {
+      const at = key.range ? this.#context.placeOf(key.range[0]) : undefined;
+      return { key: key.value, at, value: new Field(value, [...this.path, key.value], this.#context, at) };
+    });
+  }
+
+  /** What it is, before it is read as that. */
+  get shape(): 'mapping' | 'list' | 'scalar' | 'nothing' {
+    if (isMap(this.#node)) return 'mapping';
+    if (isSeq(this.#node)) return 'list';
+    return this.#scalar() === null || this.#scalar() === undefined ? 'nothing' : 'scalar';
+  }
+
+  /** `true` or `false`. */
+  boolean(): boolean | undefined {
+    const value = this.#scalar();
+    return typeof value === 'boolean' ? value : this.expected('true or false');
+  }
+
+  /** Whatever stands here, as `JSON.parse` would make it: for settings that are passed on unread. */
+  plain(): unknown {
+    return this.#node?.toJS(this.#context.document);
   }
 
   /** Notes that this should have been `what`, and what it is instead. */
@@ -102,8 +125,8 @@ export class Field {
     this.#note({ message, path: this.path }, this.at);
   }
 
-  /** @returns the known key that was meant, when that can be told */
-  #unknown({ key, known, path, at }: UnknownKey): string | undefined {
+  /** Notes that the key of `entry` is none of `known`. @returns the one that was meant, when that can be told */
+  unknown({ key, at, value: { path } }: FieldEntry, known: readonly string[]): string | undefined {
     // Half the letters may be wrong; further off it is another word, not a slip.
     const maxDistance = Math.max(1, Math.floor(key.length / 2));
     const nearest = closestMatch(key, known, { maxDistance });
@@ -122,11 +145,12 @@ export class Field {
   }
 }
 
-interface UnknownKey {
+/** One key of a mapping. */
+export interface FieldEntry {
   readonly key: string;
-  readonly known: readonly string[];
-  readonly path: readonly (string | number)[];
+  /** Where the key stands; `undefined` when the document was never a text. */
   readonly at: Place | undefined;
+  readonly value: Field;
 }
 
 function describe(node: Node | null): string {

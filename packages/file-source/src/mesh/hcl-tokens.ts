@@ -1,0 +1,202 @@
+/** One word of HCL. `at` and `end` are offsets into the text. */
+export type Token = { readonly at: number; readonly end: number } & (
+  | { readonly kind: 'name'; readonly text: string }
+  | { readonly kind: 'text'; readonly text: string }
+  | { readonly kind: 'number'; readonly value: number }
+  | { readonly kind: 'sign'; readonly text: Sign }
+  | { readonly kind: 'end' }
+);
+
+/** Characters that stand for themselves. */
+export type Sign = '{' | '}' | '[' | ']' | '=' | ',';
+
+/** The text is no HCL from `at` on. */
+export class HclError extends Error {
+  override readonly name = 'HclError';
+  readonly at: number;
+
+  constructor(at: number, message: string) {
+    super(message);
+    this.at = at;
+  }
+}
+
+/**
+ * The token that begins at or after `from`, comments passed over.
+ *
+ * @throws HclError
+ */
+export function tokenAfter(text: string, from: number): Token {
+  const at = afterBlanks(text, from);
+  const char = text.charAt(at);
+  if (char === '') return { kind: 'end', at, end: at };
+  if (isSign(char)) return { kind: 'sign', text: char, at, end: at + 1 };
+  if (char === '"') return quotedAt(text, at);
+  if (text.startsWith('<<', at)) return heredocAt(text, at);
+  return numberAt(text, at) ?? nameAt(text, at) ?? refuse(at, unexpected(text, at));
+}
+
+/** What a token looks like, for `found …`. */
+export function describeToken(token: Token): string {
+  switch (token.kind) {
+    case 'end':
+      return 'the end of the file';
+    case 'number':
+      return `the number ${token.value}`;
+    case 'text':
+      return JSON.stringify(token.text);
+    case 'name':
+    case 'sign':
+      return token.text;
+  }
+}
+
+const SIGNS: ReadonlySet<string> = new Set<Sign>(['{', '}', '[', ']', '=', ',']);
+
+function isSign(char: string): char is Sign {
+  return SIGNS.has(char);
+}
+
+function refuse(at: number, message: string): never {
+  throw new HclError(at, message);
+}
+
+function unexpected(text: string, at: number): string {
+  if (text.startsWith('/*', at)) return 'expected */ at the end of this comment, found none';
+  const char = String.fromCodePoint(text.codePointAt(at) ?? 0);
+  return `expected a name, a value or a bracket, found ${JSON.stringify(char)}`;
+}
+
+/** Of `pattern`, which is sticky, the match that begins at `at`. */
+function matchAt(pattern: RegExp, text: string, at: number): RegExpExecArray | undefined {
+  pattern.lastIndex = at;
+  return pattern.exec(text) ?? undefined;
+}
+
+const BLANKS = [/\s+/y, /(?:#|\/\/)[^\n]*/y, /\/\*[^]*?\*\//y];
+
+function afterBlanks(text: string, from: number): number {
+  for (let at = from; ;) {
+    const blank = BLANKS.map((pattern) => matchAt(pattern, text, at)).find((match) => match !== undefined);
+    if (blank === undefined) return at;
+    at += blank[0].length;
+  }
+}
+
+/** As HCL 1 has them: dots and hyphens belong to a name. */
+const NAME = /[\p{L}_][\p{L}\p{Nd}_.-]*/uy;
+
+function nameAt(text: string, at: number): Token | undefined {
+  const name = matchAt(NAME, text, at)?.[0];
+  return name === undefined ? undefined : { kind: 'name', text: name, at, end: at + name.length };
+}
+
+const NUMBER = /-?(?:0[xX][\da-fA-F]+|\d+(?:\.\d+)?(?:[eE][+-]?\d+)?)/y;
+
+function numberAt(text: string, at: number): Token | undefined {
+  const written = matchAt(NUMBER, text, at)?.[0];
+  if (written === undefined) return undefined;
+  const end = at + written.length;
+  const rest = matchAt(NAME, text, end)?.[0];
+  if (rest !== undefined) return refuse(at, `expected a number or a text in quotes, found ${written}${rest}`);
+  return { kind: 'number', value: valueOf(written), at, end };
+}
+
+function valueOf(written: string): number {
+  const digits = written.replace('-', '');
+  const value = /^0[0-7]+$/.test(digits) ? Number.parseInt(digits, 8) : Number(digits);
+  return written.startsWith('-') ? -value : value;
+}
+
+const ESCAPES: Readonly<Record<string, string>> = {
+  a: '\u0007',
+  b: '\b',
+  f: '\f',
+  n: '\n',
+  r: '\r',
+  t: '\t',
+  v: '\v',
+  '\\': '\\',
+  '"': '"',
+};
+
+/** Escapes with digits: octal, and hexadecimal of three lengths. */
+const CODE = /([0-7]{3})|x([\da-fA-F]{2})|u([\da-fA-F]{4})|U([\da-fA-F]{8})/y;
+
+/** One step of a quoted text: an escape, the start of an interpolation, or plain characters. */
+const PLAIN = /[^"\\$\n]+/y;
+
+function quotedAt(text: string, at: number): Token {
+  let value = '';
+  for (let next = at + 1; ;) {
+    const char = text.charAt(next);
+    if (char === '"') return { kind: 'text', text: value, at, end: next + 1 };
+    if (char === '' || char === '\n') return refuse(at, 'expected " at the end of this text, found none in its line');
+    const piece = pieceAt(text, next, char);
+    value += piece.text;
+    next = piece.end;
+  }
+}
+
+interface Piece {
+  readonly text: string;
+  readonly end: number;
+}
+
+function pieceAt(text: string, at: number, char: string): Piece {
+  if (char === '\\') return escapeAt(text, at);
+  if (text.startsWith('${', at)) return interpolationAt(text, at);
+  const plain = matchAt(PLAIN, text, at)?.[0] ?? char;
+  return { text: plain, end: at + plain.length };
+}
+
+function escapeAt(text: string, at: number): Piece {
+  const simple = ESCAPES[text.charAt(at + 1)];
+  if (simple !== undefined) return { text: simple, end: at + 2 };
+  const code = matchAt(CODE, text, at + 1);
+  const [all, octal, ...hexadecimal] = code ?? [];
+  const point = octal === undefined ? Number.parseInt(hexadecimal.find(Boolean) ?? '', 16) : Number.parseInt(octal, 8);
+  if (all === undefined || !(point <= MAX_CODE_POINT))
+    return refuse(at, `expected an escape such as \\n, \\" or \\u00e9, found ${text.slice(at, at + 2)}`);
+  return { text: String.fromCodePoint(point), end: at + 1 + all.length };
+}
+
+const MAX_CODE_POINT = 0x10_ff_ff;
+
+/** Kept as it is: Consul does not evaluate it. It may hold quotes and line breaks. */
+function interpolationAt(text: string, at: number): Piece {
+  let depth = 0;
+  for (let next = at + 1; next < text.length; next += 1) {
+    if (text.charAt(next) === '{') depth += 1;
+    if (text.charAt(next) === '}') depth -= 1;
+    if (depth === 0) return { text: text.slice(at, next + 1), end: next + 1 };
+  }
+  return refuse(at, 'expected } at the end of this ${, found none');
+}
+
+const HEREDOC = /<<(-?)([\p{L}\p{Nd}_]+)[ \t]*\r?\n/uy;
+
+/** Lines up to one that holds the marker alone. After `<<-` the indentation that all of them share is taken away. */
+function heredocAt(text: string, at: number): Token {
+  const [opening, dash, marker = ''] =
+    matchAt(HEREDOC, text, at) ?? refuse(at, 'expected << with a marker and a line break, found something else');
+  const lines: string[] = [];
+  for (let next = at + opening.length; next < text.length;) {
+    const lineEnd = text.indexOf('\n', next);
+    const end = lineEnd === -1 ? text.length : lineEnd;
+    const line = text.slice(next, end);
+    if (line.trim() === marker) return { kind: 'text', text: joined(lines, dash === '-'), at, end };
+    lines.push(line);
+    next = end + 1;
+  }
+  return refuse(at, `expected a line with ${marker} alone, found none`);
+}
+
+function joined(lines: readonly string[], isIndented: boolean): string {
+  const indents = lines.filter((line) => line.trim() !== '').map((line) => line.length - line.trimStart().length);
+  const indent = isIndented ? Math.min(...indents, MAX_INDENT) : 0;
+  return lines.map((line) => `${line.slice(indent)}\n`).join('');
+}
+
+/** Only so that the smallest of no indents is a number. */
+const MAX_INDENT = 1_000;

@@ -1,0 +1,190 @@
+import type { Problem } from '@meshgate/core';
+import { Document, type Node, Pair, Scalar, YAMLMap, YAMLSeq } from 'yaml';
+import { type Opened, placesIn } from '../document.ts';
+import { Field } from '../field.ts';
+import { describeToken, HclError, type Sign, type Token, tokenAfter } from './hcl-tokens.ts';
+
+/**
+ * Opens a text in HCL 1, the language of Consul's files, to be read by the same {@link Field} as YAML and JSON. Pure: `file` is
+ * only what problems are said to be in.
+ *
+ * A block (`proxy { … }`) is a mapping. Blocks of the same name are a list of mappings; a value that is set twice is a problem. A
+ * block with a label (`subsets "v1" { … }`) is a mapping of the label.
+ */
+export function openHcl(text: string, file: string): Opened {
+  const placeOf = placesIn(text, file);
+  const problems: Problem[] = [];
+  try {
+    const contents = new Parser(text, (at, message) => problems.push({ message, path: [], at: placeOf(at) })).file();
+    return {
+      kind: 'document',
+      problems,
+      root: new Field(contents, [], { document: new Document(), placeOf, problems }),
+    };
+  } catch (reason) {
+    if (!(reason instanceof HclError)) throw reason;
+    return {
+      kind: 'broken',
+      problems: [{ message: `invalid HCL: ${reason.message}`, path: [], at: placeOf(reason.at) }],
+    };
+  }
+}
+
+/** Deeper than any definition, and far from what the stack holds. */
+const MAX_DEPTH = 100;
+
+/** Parses by recursive descent, one method a rule. Throws {@link HclError} at the first thing that is no HCL. */
+class Parser {
+  readonly #text: string;
+  readonly #note: (at: number, message: string) => void;
+  /** Values that were written as blocks: only these may be repeated. */
+  readonly #blocks = new Set<Node>();
+  #token: Token;
+  #depth = 0;
+
+  constructor(text: string, note: (at: number, message: string) => void) {
+    this.#text = text;
+    this.#note = note;
+    this.#token = tokenAfter(text, 0);
+  }
+
+  file(): YAMLMap {
+    const items = this.#items('end');
+    items.range = [0, this.#text.length, this.#text.length];
+    return items;
+  }
+
+  /** `key = value` and `key { … }`, with or without commas, up to `}` or the end. */
+  #items(end: '}' | 'end'): YAMLMap {
+    const map = new YAMLMap();
+    while (!this.#isAt(end)) {
+      this.#item(map);
+      this.#take(',');
+    }
+    return map;
+  }
+
+  #item(map: YAMLMap): void {
+    const key = this.#key('a name');
+    const isBlock = !this.#take('=');
+    const value = isBlock ? this.#block() : this.#value();
+    const found = map.items.find((pair) => (pair.key as Scalar).value === key.value);
+    if (found === undefined) map.items.push(new Pair<unknown, unknown>(key, value));
+    else if (isBlock && this.#blocks.has(found.value as Node)) found.value = this.#appended(found.value as Node, value);
+    else this.#note(key.range?.[0] ?? 0, 'this key is already set above');
+  }
+
+  /** What follows the name of a block: labels, then the body. */
+  #block(): Node {
+    if (this.#isAt('{')) {
+      const body = this.#object();
+      this.#blocks.add(body);
+      return body;
+    }
+    const label = this.#key('=, { or a label in quotes');
+    const map = new YAMLMap();
+    map.range = [...(label.range ?? NO_RANGE)];
+    map.items.push(new Pair<unknown, unknown>(label, this.#block()));
+    this.#blocks.add(map);
+    return map;
+  }
+
+  /** The blocks of one name as a list. */
+  #appended(before: Node, block: Node): Node {
+    if (before instanceof YAMLSeq) {
+      before.items.push(block);
+      return before;
+    }
+    const list = new YAMLSeq();
+    list.range = before.range ?? [...NO_RANGE];
+    list.items.push(before, block);
+    this.#blocks.add(list);
+    return list;
+  }
+
+  #key(expected: string): Scalar<string> {
+    const token = this.#token;
+    if (token.kind !== 'name' && token.kind !== 'text') return this.#expected(expected);
+    this.#advance();
+    return placed(new Scalar(token.text), token);
+  }
+
+  #value(): Node {
+    const token = this.#token;
+    if (this.#isAt('{')) return this.#object();
+    if (this.#isAt('[')) return this.#list();
+    if (token.kind === 'text') return this.#scalar(token.text);
+    if (token.kind === 'number') return this.#scalar(token.value);
+    const isBoolean = token.kind === 'name' && (token.text === 'true' || token.text === 'false');
+    if (isBoolean) return this.#scalar(token.text === 'true');
+    if (token.kind === 'name') return this.#expected('a value (a text stands in quotes)');
+    return this.#expected('a value');
+  }
+
+  #scalar(value: string | number | boolean): Node {
+    const token = this.#token;
+    this.#advance();
+    return placed(new Scalar(value), token);
+  }
+
+  #object(): Node {
+    const open = this.#deeper();
+    const map = this.#items('}');
+    return this.#closed(map, open);
+  }
+
+  #list(): Node {
+    const open = this.#deeper();
+    const list = new YAMLSeq();
+    while (!this.#isAt(']')) {
+      list.items.push(this.#value());
+      if (!this.#take(',') && !this.#isAt(']')) this.#expected(', or ]');
+    }
+    return this.#closed(list, open);
+  }
+
+  /** Takes an opening bracket. */
+  #deeper(): Token {
+    const open = this.#token;
+    if ((this.#depth += 1) > MAX_DEPTH)
+      throw new HclError(open.at, `expected at most ${MAX_DEPTH} nested brackets, found more`);
+    this.#advance();
+    return open;
+  }
+
+  /** Takes the closing bracket of `node`. */
+  #closed(node: Node, open: Token): Node {
+    this.#depth -= 1;
+    const { end } = this.#token;
+    this.#advance();
+    node.range = [open.at, end, end];
+    return node;
+  }
+
+  #isAt(what: Sign | 'end'): boolean {
+    const token = this.#token;
+    if (what === 'end') return token.kind === 'end';
+    return token.kind === 'sign' && token.text === what;
+  }
+
+  #take(sign: Sign): boolean {
+    const isThere = this.#isAt(sign);
+    if (isThere) this.#advance();
+    return isThere;
+  }
+
+  #advance(): void {
+    this.#token = tokenAfter(this.#text, this.#token.end);
+  }
+
+  #expected(what: string): never {
+    throw new HclError(this.#token.at, `expected ${what}, found ${describeToken(this.#token)}`);
+  }
+}
+
+const NO_RANGE: readonly [number, number, number] = [0, 0, 0];
+
+function placed<Value>(scalar: Scalar<Value>, { at, end }: Token): Scalar<Value> {
+  scalar.range = [at, end, end];
+  return scalar;
+}
