@@ -26,75 +26,102 @@ export interface RegistrationServiceOptions {
  * An agent that is away never keeps the gateway from starting or from leaving.
  */
 export function registrationService(options: RegistrationServiceOptions): Service {
-  const { agent: agentOptions, body, onProblem, onLeave } = options;
-  const agent = openAgent(agentOptions, SOCKETS);
-  const leaving = new AbortController();
-  let keeping: Promise<void> = Promise.resolve();
-  return { name: 'consul-registration', start, drain, stop };
+  return new Registration(options);
+}
 
-  async function start(signal: AbortSignal): Promise<void> {
+class Registration implements Service {
+  readonly name = 'consul-registration';
+  readonly #options: RegistrationServiceOptions;
+  readonly #agent: Agent;
+  readonly #leaving = new AbortController();
+  #keeping: Promise<void> = Promise.resolve();
+
+  constructor(options: RegistrationServiceOptions) {
+    this.#options = options;
+    this.#agent = openAgent(options.agent, SOCKETS);
+  }
+
+  async start(signal: AbortSignal): Promise<void> {
     const patience = new AbortController();
     const giveUp = (): void => patience.abort();
     signal.addEventListener('abort', giveUp, { once: true });
-    keeping = keep(giveUp);
+    this.#keeping = this.#keep(giveUp);
     await pause(PATIENCE_MS, undefined, { signal: patience.signal }).catch(() => undefined);
     signal.removeEventListener('abort', giveUp);
+    if (!signal.aborted) return;
+    await this.#end();
+    throw signal.reason;
+  }
+
+  async drain(signal: AbortSignal): Promise<void> {
+    const path = `agent/service/maintenance/${encodeURIComponent(await this.#serviceId(signal))}`;
+    const query = { enable: 'true', reason: MAINTENANCE_REASON };
+    await this.#agent.ask({ method: 'PUT', path, query, timeoutMs: FAREWELL_MS }, signal);
+  }
+
+  async stop(signal: AbortSignal): Promise<void> {
+    const { body, onLeave } = this.#options;
+    this.#leaving.abort();
+    onLeave();
+    try {
+      await this.#keeping;
+      if (body === undefined) return;
+      const path = `agent/service/deregister/${encodeURIComponent(body.ID)}`;
+      await this.#agent.ask({ method: 'PUT', path, timeoutMs: FAREWELL_MS }, signal);
+    } finally {
+      await this.#end();
+    }
+  }
+
+  async #end(): Promise<void> {
+    this.#leaving.abort();
+    await this.#agent.close();
+    await this.#keeping;
   }
 
   /** @param tried called when the first attempt has ended, well or not */
-  async function keep(tried: () => void): Promise<void> {
-    for (let restMs = FIRST_REST_MS; !leaving.signal.aborted; restMs = Math.min(restMs * 2, LONGEST_REST_MS)) {
+  async #keep(tried: () => void): Promise<void> {
+    const { signal } = this.#leaving;
+    const { onProblem } = this.#options;
+    let restMs = FIRST_REST_MS;
+    const onKnown = (): void => {
+      restMs = FIRST_REST_MS;
+      onProblem(undefined);
+      tried();
+    };
+    while (!signal.aborted) {
       try {
-        await keepRegistered(() => {
-          restMs = FIRST_REST_MS;
-          onProblem(undefined);
-          tried();
-        });
+        await this.#keepRegistered(onKnown, signal);
       } catch (reason) {
-        if (leaving.signal.aborted) return;
-        onProblem(`the gateway may be missing in Consul: ${messageOf(reason)}`);
+        if (signal.aborted) return;
+        onProblem(`the gateway may be missing in Consul: ${reason instanceof Error ? reason.message : String(reason)}`);
         tried();
-        await pause(restMs * (1 - Math.random() / 2), undefined, { signal: leaving.signal }).catch(() => undefined);
+        await pause(restMs * (1 - Math.random() / 2), undefined, { signal }).catch(() => undefined);
+        restMs = Math.min(restMs * 2, LONGEST_REST_MS);
       }
     }
   }
 
-  async function keepRegistered(onKnown: () => void): Promise<void> {
-    const { signal } = leaving;
-    if (body !== undefined) await register(body, signal);
-    await endOwnMaintenance(agent, await serviceId(signal), signal);
-    for await (const own of ownDefinition(agent, await serviceId(signal), signal)) {
-      if (own.kind === 'missing' && body !== undefined) await register(body, signal);
-      else if (own.kind === 'missing') throw new Error('the agent does not know it any more');
+  async #keepRegistered(onKnown: () => void, signal: AbortSignal): Promise<void> {
+    await this.#register(signal);
+    const id = await this.#serviceId(signal);
+    await endOwnMaintenance(this.#agent, id, signal);
+    for await (const own of ownDefinition(this.#agent, id, signal)) {
+      if (own.kind === 'missing') await this.#register(signal);
       onKnown();
+      if (own.kind === 'missing' && this.#options.body === undefined)
+        this.#options.onProblem(`the agent does not know the gateway ${id} any more`);
     }
   }
 
-  async function register(registration: RegistrationBody, signal: AbortSignal): Promise<void> {
-    await agent.ask({ method: 'PUT', path: 'agent/service/register', body: registration }, signal);
+  async #register(signal: AbortSignal): Promise<void> {
+    const { body } = this.#options;
+    if (body !== undefined) await this.#agent.ask({ method: 'PUT', path: 'agent/service/register', body }, signal);
   }
 
-  async function serviceId(signal: AbortSignal): Promise<string> {
-    return body?.ID ?? options.id ?? (await onlyGateway(agent, signal));
-  }
-
-  async function drain(signal: AbortSignal): Promise<void> {
-    const path = `agent/service/maintenance/${encodeURIComponent(await serviceId(signal))}`;
-    const query = { enable: 'true', reason: MAINTENANCE_REASON };
-    await agent.ask({ method: 'PUT', path, query, timeoutMs: FAREWELL_MS }, signal);
-  }
-
-  async function stop(signal: AbortSignal): Promise<void> {
-    leaving.abort();
-    onLeave();
-    try {
-      await keeping;
-      if (body === undefined) return;
-      const path = `agent/service/deregister/${encodeURIComponent(body.ID)}`;
-      await agent.ask({ method: 'PUT', path, timeoutMs: FAREWELL_MS }, signal);
-    } finally {
-      await agent.close();
-    }
+  async #serviceId(signal: AbortSignal): Promise<string> {
+    const { body, id } = this.#options;
+    return body?.ID ?? id ?? (await onlyGateway(this.#agent, signal));
   }
 }
 
@@ -118,8 +145,4 @@ async function endOwnMaintenance(agent: Agent, id: string, signal: AbortSignal):
   if (!ours) return;
   const maintenance = `agent/service/maintenance/${encodeURIComponent(id)}`;
   await agent.ask({ method: 'PUT', path: maintenance, query: { enable: 'false' } }, signal);
-}
-
-function messageOf(reason: unknown): string {
-  return reason instanceof Error ? reason.message : String(reason);
 }

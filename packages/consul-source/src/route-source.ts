@@ -1,7 +1,7 @@
 import { createHash } from 'node:crypto';
 import { setMaxListeners } from 'node:events';
 import { formatProblem } from '@meshgate/core';
-import type { RouteSnapshot, RouteSource } from '@meshgate/core';
+import type { Problem, RouteSnapshot, RouteSource } from '@meshgate/core';
 import { routeDeriver } from '@meshgate/mesh';
 import type { Catalog, CatalogService, DerivedRoutes, Gateway } from '@meshgate/mesh';
 import { openAgent } from './agent.ts';
@@ -29,26 +29,38 @@ export interface RouteSourceOptions {
  * The routes of a mesh gateway as the local Consul agent knows them. It throws when the agent fails, so that whoever follows it
  * keeps the last routes and starts it again; what it then says again is checked against what it said before, see {@link Memory}.
  */
-export function routeSource(sourceOptions: RouteSourceOptions): RouteSource {
-  const { agent: options, preset, notices = new Notices(), expected } = sourceOptions;
-  const view = emptyView(preset);
-  const memory = new Memory();
-  const derive = remembering(routeDeriver());
-  return { name: 'consul', watch };
+export function routeSource(options: RouteSourceOptions): RouteSource {
+  const teller = new RouteTeller(options);
+  return { name: 'consul', watch: (signal) => teller.watch(signal) };
+}
 
-  async function* watch(signal: AbortSignal): AsyncGenerator<RouteSnapshot> {
+/** What outlives one watch: the lesser parts of the view, which stay until they are known anew, and what Consul said before. */
+class RouteTeller {
+  readonly #options: RouteSourceOptions;
+  readonly #notices: Notices;
+  readonly #view: MeshView;
+  readonly #memory = new Memory();
+  readonly #derive = remembering(routeDeriver());
+
+  constructor(options: RouteSourceOptions) {
+    this.#options = options;
+    this.#notices = options.notices ?? new Notices();
+    this.#view = emptyView(options.preset);
+  }
+
+  async *watch(signal: AbortSignal): AsyncGenerator<RouteSnapshot> {
     const scope = new AbortController();
     // Every question under way listens to it: that many are meant, and no leak.
     setMaxListeners(2 * SOCKETS, scope.signal);
     const end = (): void => scope.abort();
     signal.addEventListener('abort', end, { once: true });
     if (signal.aborted) end();
-    const agent = openAgent(options, SOCKETS);
+    const agent = openAgent(this.#options.agent, SOCKETS);
     const wakeup = new Wakeup();
-    const silence = notices.listen(() => wakeup.signal());
-    const watches = watchMesh(agent, view, preset, wakeup, scope.signal);
+    const silence = this.#notices.listen(() => wakeup.signal());
+    const watches = watchMesh(agent, this.#view, this.#options.preset, wakeup, scope.signal);
     try {
-      yield* snapshots(agent, wakeup, scope.signal);
+      yield* this.#snapshots(agent, wakeup, scope.signal);
     } catch (reason) {
       if (!signal.aborted) throw reason;
     } finally {
@@ -60,7 +72,7 @@ export function routeSource(sourceOptions: RouteSourceOptions): RouteSource {
     }
   }
 
-  async function* snapshots(agent: Agent, wakeup: Wakeup, signal: AbortSignal): AsyncGenerator<RouteSnapshot> {
+  async *#snapshots(agent: Agent, wakeup: Wakeup, signal: AbortSignal): AsyncGenerator<RouteSnapshot> {
     const answers = new ServiceAnswers(agent);
     const startedAt = performance.now();
     let doubtAt = startedAt + DOUBT_MS;
@@ -70,14 +82,14 @@ export function routeSource(sourceOptions: RouteSourceOptions): RouteSource {
       if (signal.aborted) return;
       const now = performance.now();
       const patient = now - startedAt < PATIENCE_MS;
+      const view = this.#view;
       if (!isComplete(view, patient)) continue;
       if (now >= doubtAt) {
         answers.doubt();
         doubtAt = now + DOUBT_MS;
       }
       await answers.refresh(view, signal);
-      const remembered = recall(view, derive(...inputsOf(view, answers.services, preset, expected)), now);
-      const snapshot = snapshotOf(remembered, warningsOf(view, answers, remembered), said?.snapshot);
+      const snapshot = this.#snapshot(view, answers, said?.snapshot);
       // Said again although nothing has changed, once the agent has been heard: so that its last word is never an old one.
       if (said?.snapshot.version !== snapshot.version || agent.lastAnswerAt - said.at > REPEAT_MS) {
         said = { snapshot, at: now };
@@ -87,33 +99,36 @@ export function routeSource(sourceOptions: RouteSourceOptions): RouteSource {
     }
   }
 
-  function recall(known: MeshView & KnownEssentials, { routes }: DerivedRoutes, now: number): Remembered {
-    const { trustDomain, index, own } = known;
-    return memory.recall(
-      { routes, trustDomain, index, registered: own?.kind === 'registered' || notices.leaving },
-      now,
-    );
-  }
-
-  function warningsOf(
-    known: MeshView & KnownEssentials,
-    answers: ServiceAnswers,
-    { warning }: Remembered,
-  ): readonly string[] {
-    const { problems } = derive(...inputsOf(known, answers.services, preset, expected));
-    const definition = known.own?.kind === 'registered' ? known.own.definition.problems : [];
-    const shown = problems.slice(0, MAX_PROBLEMS).map(formatProblem);
-    return [
-      ...notices.texts,
-      ...(warning === undefined ? [] : [warning]),
-      ...Array.from(known.failing, ([part, reason]) => `${part}: ${reason}`),
-      ...(known.inventory.partial ? [PARTIAL] : []),
-      ...(answers.filtered ? [FILTERED] : []),
-      ...definition,
-      ...shown,
-      ...(problems.length > shown.length ? [`and ${problems.length - shown.length} more problems`] : []),
+  #snapshot(view: KnownView, answers: ServiceAnswers, last: RouteSnapshot | undefined): RouteSnapshot {
+    const { preset, expected } = this.#options;
+    const { routes, problems } = this.#derive(...inputsOf(view, answers.services, preset, expected));
+    const { trustDomain, index, own } = view;
+    const registered = own?.kind === 'registered' || this.#notices.leaving;
+    const remembered = this.#memory.recall({ routes, trustDomain, index, registered }, performance.now());
+    const warnings = [
+      ...this.#notices.texts,
+      ...(remembered.warning === undefined ? [] : [remembered.warning]),
+      ...warningsOf(view, answers.filtered),
+      ...problemTexts(problems),
     ];
+    return snapshotOf(remembered, warnings, last);
   }
+}
+
+type KnownView = MeshView & KnownEssentials;
+
+function warningsOf({ failing, inventory, own }: KnownView, filtered: boolean): readonly string[] {
+  return [
+    ...Array.from(failing, ([part, reason]) => `${part}: ${reason}`),
+    ...(inventory.partial ? [PARTIAL] : []),
+    ...(filtered ? [FILTERED] : []),
+    ...(own?.kind === 'registered' ? own.definition.problems : []),
+  ];
+}
+
+function problemTexts(problems: readonly Problem[]): readonly string[] {
+  const shown = problems.slice(0, MAX_PROBLEMS).map(formatProblem);
+  return problems.length > shown.length ? [...shown, `and ${problems.length - shown.length} more problems`] : shown;
 }
 
 // Eight watches, a dozen questions at a time, and room for the questions of the lesser watches.
@@ -129,7 +144,7 @@ const PARTIAL = 'Consul\'s own servers are not visible: the token may lack servi
 const FILTERED = 'Consul leaves out what the token may not read: it may lack service_prefix "" or node_prefix "" read';
 
 function inputsOf(
-  view: MeshView & KnownEssentials,
+  view: KnownView,
   services: readonly CatalogService[],
   { partition }: Preset,
   expected: Definition | undefined,
@@ -152,7 +167,7 @@ type Derive = ReturnType<typeof routeDeriver>;
 function remembering(derive: Derive): Derive {
   let last: { readonly inputs: readonly unknown[]; readonly derived: DerivedRoutes } | undefined;
   return (catalog, gateway) => {
-    const inputs = [...Object.values(catalog), ...Object.values(gateway)] as readonly unknown[];
+    const inputs = [catalog, gateway].flatMap((part): unknown[] => Object.values(part));
     const isSame = last?.inputs.length === inputs.length && last.inputs.every((input, at) => input === inputs[at]);
     if (last === undefined || !isSame) last = { inputs, derived: derive(catalog, gateway) };
     return last.derived;

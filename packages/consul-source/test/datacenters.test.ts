@@ -5,6 +5,9 @@ import { openAgent } from '../src/agent.ts';
 import { Consul, describeWithConsul } from './real-consul.ts';
 import { shown, Watched } from './watched.ts';
 
+// Consul itself takes some seconds to replicate what one datacenter knows of its gateways to the other.
+const REPLICATED_MS = 60_000;
+
 describeWithConsul('with two datacenters', () => {
   let one: Consul;
   let two: Consul;
@@ -24,48 +27,60 @@ describeWithConsul('with two datacenters', () => {
     await two[Symbol.asyncDispose]();
   });
 
-  it('the gateways of the other one are found by their kind, and followed with their health and wan addresses', async () => {
-    await using routes = new Watched(consulSource({ address: one.address }));
-    await two.put('agent/service/register', gateway('edge', '198.18.0.2'));
-    await routes.until((at) => shown(at, 'datacenter:dc2') === '198.18.0.2:443');
-    await two.put('agent/service/maintenance/edge?enable=true');
-    await routes.until((at) => shown(at, 'datacenter:dc2') === '198.18.0.2:443 unhealthy');
-    await two.put('agent/service/register', gateway('edge-2', 'gw.example.com'));
-    await routes.until((at) => shown(at, 'datacenter:dc2') === '198.18.0.2:443 unhealthy, gw.example.com:443');
-  });
+  it(
+    'the gateways of the other one are found by their kind, and followed with their health and wan addresses',
+    async () => {
+      await using routes = new Watched(consulSource({ address: one.address }));
+      await two.put('agent/service/register', gateway('edge', '198.18.0.2'));
+      await routes.until((at) => shown(at, 'datacenter:dc2') === '198.18.0.2:443');
+      await two.put('agent/service/maintenance/edge?enable=true');
+      await routes.until((at) => shown(at, 'datacenter:dc2') === '198.18.0.2:443 unhealthy');
+      await two.put('agent/service/register', gateway('edge-2', 'gw.example.com'));
+      await routes.until((at) => shown(at, 'datacenter:dc2') === '198.18.0.2:443 unhealthy, gw.example.com:443');
+    },
+    REPLICATED_MS,
+  );
 
-  it('an agent without federation states is asked for every datacenter', async () => {
-    await two.put('agent/service/register', gateway('edge-3', '198.18.0.3'));
-    const agent = openAgent({ address: one.address }, 4);
-    const { signal } = new AbortController();
-    try {
-      for await (const groups of polledGateways(agent, signal)) {
-        const found = groups.find(({ datacenter }) => datacenter === 'dc2')?.gateways.map(({ id }) => id);
-        if (found?.includes('edge-3') === true) break;
+  it(
+    'an agent without federation states is asked for every datacenter',
+    async () => {
+      await two.put('agent/service/register', gateway('edge-3', '198.18.0.3'));
+      const agent = openAgent({ address: one.address }, 4);
+      const { signal } = new AbortController();
+      try {
+        for await (const groups of polledGateways(agent, signal)) {
+          const found = groups.find(({ datacenter }) => datacenter === 'dc2')?.gateways.map(({ id }) => id);
+          if (found?.includes('edge-3') === true) break;
+        }
+      } finally {
+        await agent.close();
       }
-    } finally {
-      await agent.close();
-    }
-    expect(signal.aborted).toBe(false);
-  });
+      expect(signal.aborted).toBe(false);
+    },
+    REPLICATED_MS,
+  );
 
-  it('WAN federation names follow the meta of the gateway’s own registration', async () => {
-    await using routes = new Watched(consulSource({ address: one.address }));
-    const own = { ...gateway('own', '198.18.0.1'), Meta: { 'consul-wan-federation': '1' } };
-    await one.put('agent/service/register', own);
-    const snapshot = await routes.until((at) => shown(at, 'servers:dc2') !== undefined);
-    const names = snapshot.routes
-      .filter(({ kind }) => kind?.includes('server'))
-      .flatMap(({ serverNames }) => serverNames);
-    expect(names.filter((name) => name.includes('server.'))).toEqual([
-      '*.server.dc2.consul',
-      'server.dc2.consul',
-      'server.dc1.consul',
-      'server-1.server.dc1.consul',
-    ]);
-    await one.put('agent/service/register', gateway('own', '198.18.0.1'));
-    await routes.until((at) => shown(at, 'servers:dc2') === undefined);
-  });
+  it(
+    'WAN federation names follow the meta of the gateway’s own registration',
+    async () => {
+      await using routes = new Watched(consulSource({ address: one.address }));
+      const own = { ...gateway('own', '198.18.0.1'), Meta: { 'consul-wan-federation': '1' } };
+      await one.put('agent/service/register', own);
+      const snapshot = await routes.until((at) => shown(at, 'servers:dc2') !== undefined);
+      const names = snapshot.routes
+        .filter(({ kind }) => kind?.includes('server'))
+        .flatMap(({ serverNames }) => serverNames);
+      expect(names.filter((name) => name.includes('server.'))).toEqual([
+        '*.server.dc2.consul',
+        'server.dc2.consul',
+        'server.dc1.consul',
+        'server-1.server.dc1.consul',
+      ]);
+      await one.put('agent/service/register', gateway('own', '198.18.0.1'));
+      await routes.until((at) => shown(at, 'servers:dc2') === undefined);
+    },
+    REPLICATED_MS,
+  );
 });
 
 function gateway(id: string, wan: string): object {

@@ -1,0 +1,85 @@
+import { once } from 'node:events';
+import { mkdtempSync } from 'node:fs';
+import { createServer as createHttpServer } from 'node:http';
+import { createServer } from 'node:https';
+import type { AddressInfo } from 'node:net';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import type { TLSSocket } from 'node:tls';
+import { certificateAuthority } from '@meshgate/testkit';
+import { describe, expect, it } from 'vitest';
+import { openAgent } from '../src/index.ts';
+import type { AgentOptions } from '../src/index.ts';
+
+const signal = new AbortController().signal;
+
+describe('an agent over TLS', () => {
+  const authority = certificateAuthority('agents');
+  const server = authority.issue({ dnsNames: ['server.dc1.consul'] });
+  const client = authority.issue({ commonName: 'gateway' });
+  const trusted = { ca: authority.certificate, tlsServerName: 'server.dc1.consul' };
+  const shown = { cert: client.chain, key: client.privateKey };
+
+  it.each<readonly [what: string, options: AgentOptions, expected: string | RegExp]>([
+    ['with authority, name and client certificate answers', { ...trusted, ...shown }, 'gateway'],
+    ['under another name is not trusted', { ca: authority.certificate, ...shown }, /altnames/i],
+    ['of an unknown authority is not trusted', { tlsServerName: 'server.dc1.consul', ...shown }, /certificate/],
+    ['does not answer without a client certificate', trusted, /alert|socket|ECONNRESET|closed/i],
+  ])('%s', async (_what, options, expected) => {
+    const https = createServer({
+      cert: server.chain,
+      key: server.privateKey,
+      ca: authority.certificate,
+      requestCert: true,
+    });
+    https.on('request', (incoming, outgoing) => {
+      const socket = incoming.socket as TLSSocket;
+      outgoing.end(JSON.stringify(socket.getPeerCertificate().subject.CN));
+    });
+    https.listen(0, '127.0.0.1');
+    await once(https, 'listening');
+    const agent = openAgent({ address: `https://127.0.0.1:${(https.address() as AddressInfo).port}`, ...options }, 1);
+    const answer = agent.ask({ path: 'x' }, signal).then(({ text }) => JSON.parse(text) as unknown);
+    if (typeof expected === 'string') expect(await answer).toBe(expected);
+    else await expect(answer).rejects.toThrow(expected);
+    await agent.close();
+    https.closeAllConnections();
+    https.close();
+  });
+});
+
+describe('an agent', () => {
+  it('is reached over a unix socket', async () => {
+    const path = join(mkdtempSync(join(tmpdir(), 'meshgate-agent-')), 'consul.sock');
+    const http = createHttpServer((_incoming, outgoing) => void outgoing.end('"here"')).listen(path);
+    await once(http, 'listening');
+    const agent = openAgent({ address: `unix://${path}` }, 1);
+    expect((await agent.ask({ path: 'x' }, signal)).text).toBe('"here"');
+    await agent.close();
+    http.close();
+  });
+
+  it('sends the token, and namespace and partition only where they are set', async () => {
+    const asked: unknown[] = [];
+    const http = createHttpServer((incoming, outgoing) => {
+      asked.push([incoming.url, incoming.headers['x-consul-token']]);
+      outgoing.end('1');
+    }).listen(0, '127.0.0.1');
+    await once(http, 'listening');
+    const address = `127.0.0.1:${(http.address() as AddressInfo).port}`;
+    for (const options of [{}, { token: 'secret', namespace: 'shop', partition: 'eu' }]) {
+      const agent = openAgent({ address, ...options }, 1);
+      await agent.ask({ path: 'x', query: { filter: 'a == "b c"' } }, signal);
+      await agent.close();
+    }
+    expect(asked).toEqual([
+      ['/v1/x?filter=a%20%3D%3D%20%22b%20c%22', undefined],
+      ['/v1/x?ns=shop&partition=eu&filter=a%20%3D%3D%20%22b%20c%22', 'secret'],
+    ]);
+    http.close();
+  });
+
+  it.each(['ftp://127.0.0.1', 'http://', ''])('is not opened at %j', (address) => {
+    expect(() => openAgent({ address }, 1)).toThrow('expected an address such as');
+  });
+});
