@@ -1,0 +1,146 @@
+import { rawClient, tlsBackend, tlsClient } from '@meshgate/testkit';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { gatewayFolder, startGateway } from './daemon.ts';
+import type { Folder, ReadyDaemon } from './daemon.ts';
+
+describe('the admin API', () => {
+  let files: Folder;
+  let gateway: ReadyDaemon;
+  beforeAll(async () => {
+    const backend = { name: 'api.example.com', address: { host: '10.0.0.1', port: 8443 } };
+    files = await gatewayFolder([backend]);
+    gateway = await startGateway(`${files.path}/meshgate.yaml`);
+  });
+  afterAll(async () => {
+    await gateway[Symbol.asyncDispose]();
+    await files[Symbol.asyncDispose]();
+  });
+
+  it('lists its paths', async () => {
+    const { json } = await gateway.ask('/');
+    expect(json).toEqual({
+      paths: ['/', '/live', '/ready', '/routes', '/explain', '/connections', '/listeners', '/metrics', '/drain'],
+    });
+  });
+
+  it('shows the routes and how their sources do', async () => {
+    expect((await gateway.ask('/routes')).json).toEqual({
+      version: expect.stringMatching(/^[0-9a-f]{16}$/),
+      routes: [
+        {
+          name: 'api',
+          source: 'file:routes.yaml',
+          kind: 'static',
+          serverNames: ['api.example.com'],
+          connectTimeoutMs: 5000,
+          backends: [{ host: '10.0.0.1', port: 8443, weight: 1, healthy: true }],
+        },
+      ],
+      sources: [
+        { name: 'file:routes.yaml', state: 'current', routes: 1, lastSuccess: expect.any(String), warnings: [] },
+      ],
+    });
+  });
+
+  it('explains a name', async () => {
+    expect((await gateway.ask('/explain?serverName=API.example.com.')).json).toMatchObject({
+      found: true,
+      serverName: 'api.example.com',
+      route: 'api',
+      origin: { file: `${files.path}/routes.yaml`, line: '1' },
+    });
+    expect((await gateway.ask('/explain')).status).toBe(400);
+  });
+
+  it('shows the listeners with their bound addresses', async () => {
+    const { host, port } = gateway.address;
+    expect((await gateway.ask('/listeners')).json).toEqual({ listeners: [{ name: 'main', host, port, bound: true }] });
+  });
+
+  it('shows a live connection, and only while it lives', async () => {
+    await using silent = await rawClient(gateway.address);
+    await silent.send(Uint8Array.of(0x16));
+    const { json } = await gateway.ask('/connections');
+    expect(json).toEqual({
+      connections: [
+        {
+          id: expect.any(String),
+          state: 'sniffing',
+          listener: 'main',
+          remote: `127.0.0.1:${silent.local.port}`,
+          bytesUp: 0,
+          bytesDown: 0,
+          ageMs: expect.any(Number),
+          idleMs: expect.any(Number),
+        },
+      ],
+    });
+  });
+
+  it.each([
+    ['text/plain', 'text/plain; version=0.0.4; charset=utf-8', 'meshgate_build_info'],
+    [
+      'application/openmetrics-text;version=1.0.0',
+      'application/openmetrics-text; version=1.0.0; charset=utf-8',
+      '# EOF',
+    ],
+  ])('gives metrics to a scraper that accepts %s', async (accept, type, content) => {
+    const response = await fetch(`${gateway.admin}/metrics`, { headers: { accept } });
+    expect(response.headers.get('content-type')).toBe(type);
+    expect(await response.text()).toContain(content);
+  });
+
+  it('answers HEAD as GET, without a body', async () => {
+    const response = await fetch(`${gateway.admin}/ready`, { method: 'HEAD' });
+    expect([response.status, await response.text()]).toEqual([200, '']);
+  });
+
+  it.each([
+    ['GET', '/nope', 404],
+    ['GET', '/constructor', 404],
+    ['GET', '/routes/', 404],
+    ['PUT', '/ready', 405],
+    ['POST', '/routes', 405],
+    ['GET', '/%zz?%zz', 404],
+  ])('refuses %s %s with %i, as JSON', async (method, path, status) => {
+    const response = await fetch(`${gateway.admin}${path}`, { method });
+    expect(response.status).toBe(status);
+    expect(await response.json()).toEqual({ error: expect.any(String) });
+  });
+
+  it('says in a 405 what is allowed', async () => {
+    const response = await fetch(`${gateway.admin}/drain`, { method: 'DELETE' });
+    expect(response.headers.get('allow')).toBe('GET, HEAD, POST');
+  });
+
+  it('does not let a web page drain it', async () => {
+    const headers = { origin: 'https://evil.example' };
+    expect((await gateway.ask('/drain', { method: 'POST', headers })).status).toBe(403);
+    expect((await gateway.ask('/ready')).status).toBe(200);
+  });
+
+  it('refuses a request line that is no URL, and lives on', async () => {
+    const { hostname: host, port } = new URL(gateway.admin);
+    await using client = await rawClient({ host, port: Number(port) });
+    await client.send('GET // HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n');
+    expect((await client.receiveAll()).toString()).toMatch(/^HTTP\/1\.1 404 /);
+    await using garbage = await rawClient({ host, port: Number(port) });
+    await garbage.send('\0\0\0\r\n\r\n');
+    expect((await garbage.receiveAll()).toString()).toMatch(/^HTTP\/1\.1 400 /);
+    expect((await gateway.ask('/live')).status).toBe(200);
+  });
+});
+
+describe('/connections', () => {
+  it('shows how far a connection has come and what it has carried', async () => {
+    await using api = await tlsBackend('api.example.com');
+    await using files = await gatewayFolder([api]);
+    await using gateway = await startGateway(`${files.path}/meshgate.yaml`);
+    await using client = await tlsClient(gateway.address, 'api.example.com');
+    await client.say('hello');
+    const { json } = await gateway.ask('/connections');
+    expect(json).toMatchObject({
+      connections: [{ state: 'splicing', route: 'api', backend: `127.0.0.1:${api.address.port}` }],
+    });
+  });
+});

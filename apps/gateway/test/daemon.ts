@@ -1,0 +1,190 @@
+// Runs the built `meshgate` command as a process of its own, and tells what becomes of it.
+import { spawn } from 'node:child_process';
+import type { ChildProcess } from 'node:child_process';
+import { once } from 'node:events';
+import { mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { createInterface } from 'node:readline';
+import { fileURLToPath } from 'node:url';
+import type { Endpoint } from '@meshgate/core';
+
+const MAIN = fileURLToPath(new URL('../dist/main.js', import.meta.url));
+
+/** A folder of its own for a test; gone with it. */
+export interface Folder extends AsyncDisposable {
+  readonly path: string;
+  /** Writes a file: a text as it is, anything else as JSON, which is YAML as well. */
+  write(name: string, content: unknown): Promise<string>;
+}
+
+export async function folder(files: Readonly<Record<string, unknown>> = {}): Promise<Folder> {
+  const path = await mkdtemp(join(tmpdir(), 'meshgate-test-'));
+  const write = async (name: string, content: unknown): Promise<string> => {
+    const file = join(path, name);
+    await writeFile(file, typeof content === 'string' ? content : JSON.stringify(content));
+    return file;
+  };
+  for (const [name, content] of Object.entries(files)) await write(name, content);
+  return { path, write, [Symbol.asyncDispose]: () => rm(path, { recursive: true, force: true }) };
+}
+
+/** What a command has said and how it ended. */
+export interface Ended {
+  readonly status: number | null;
+  readonly stdout: string;
+  readonly stderr: string;
+}
+
+/** Runs `meshgate` with `args` to its end. */
+export async function meshgate(args: readonly string[], cwd?: string): Promise<Ended> {
+  return run(process.execPath, [MAIN, ...args], cwd);
+}
+
+/** Runs any command to its end, with nothing on its standard input. */
+export async function run(command: string, args: readonly string[], cwd?: string): Promise<Ended> {
+  const child = spawn(command, args, { stdio: ['ignore', 'pipe', 'pipe'], ...(cwd !== undefined && { cwd }) });
+  const said = { stdout: '', stderr: '' };
+  child.stdout.on('data', (chunk: Buffer) => (said.stdout += chunk.toString()));
+  child.stderr.on('data', (chunk: Buffer) => (said.stderr += chunk.toString()));
+  const [status] = (await once(child, 'close')) as [number | null];
+  return { status, ...said };
+}
+
+/** A line of the log. */
+export type LogLine = Readonly<Record<string, unknown>>;
+
+/** A gateway that runs until it is disposed of. */
+export interface Daemon extends AsyncDisposable {
+  readonly pid: number;
+  readonly lines: readonly LogLine[];
+  readonly stderr: string;
+  /** The first line, from the beginning, that `matches`; rejects when the process ends without it. */
+  line(matches: (line: LogLine) => boolean): Promise<LogLine>;
+  /** The first line with this message. */
+  said(message: string): Promise<LogLine>;
+  signal(name: NodeJS.Signals): void;
+  /** Its exit status. */
+  readonly ended: Promise<number | null>;
+}
+
+/** A gateway that listens. */
+export interface ReadyDaemon extends Daemon {
+  /** Its first listener. */
+  readonly address: Endpoint;
+  readonly admin: string;
+  /** Asks the admin server for JSON. */
+  ask(path: string, init?: RequestInit): Promise<{ readonly status: number; readonly json: unknown }>;
+}
+
+/** What every test wants: free ports, JSON logs, a drain that does not take long. */
+export const TEST_CONFIG = {
+  listeners: [{ name: 'main', address: '127.0.0.1', port: 0 }],
+  sources: [{ use: 'file', path: 'routes.yaml' }],
+  admin: { port: 0 },
+  drain: { grace: '5s', spread: '100ms' },
+};
+
+/** Starts `meshgate gateway` on a configuration file. */
+export function spawnGateway(config: string): Daemon {
+  const child = spawn(process.execPath, [MAIN, 'gateway', '--config', config], { stdio: ['ignore', 'pipe', 'pipe'] });
+  return new GatewayProcess(child);
+}
+
+/** Starts a gateway and waits until it says that it is ready. */
+export async function startGateway(config: string): Promise<ReadyDaemon> {
+  const daemon = spawnGateway(config);
+  const { listeners, admin } = (await daemon.said('ready')) as unknown as Ready;
+  const address = listeners[0] ?? { host: '', port: 0 };
+  return Object.assign(daemon, { address, admin, ask: asker(admin) });
+}
+
+interface Ready {
+  readonly listeners: readonly Endpoint[];
+  readonly admin: string;
+}
+
+function asker(admin: string): ReadyDaemon['ask'] {
+  return async (path, init) => {
+    const response = await fetch(new URL(path, admin), init);
+    return { status: response.status, json: await response.json() };
+  };
+}
+
+class GatewayProcess implements Daemon {
+  readonly lines: LogLine[] = [];
+  readonly ended: Promise<number | null>;
+  stderr = '';
+  readonly #child: ChildProcess;
+  readonly #waiting = new Set<() => void>();
+  #hasEnded = false;
+
+  constructor(
+    child: ChildProcess & { readonly stdout: NodeJS.ReadableStream; readonly stderr: NodeJS.ReadableStream },
+  ) {
+    this.#child = child;
+    createInterface(child.stdout).on('line', (text) => this.#add(text));
+    child.stderr.on('data', (chunk: Buffer) => (this.stderr += chunk.toString()));
+    this.ended = once(child, 'close').then(([status]: (number | null)[]) => {
+      this.#hasEnded = true;
+      this.#tell();
+      return status ?? null;
+    });
+  }
+
+  get pid(): number {
+    return this.#child.pid ?? -1;
+  }
+
+  async line(matches: (line: LogLine) => boolean): Promise<LogLine> {
+    for (;;) {
+      const found = this.lines.find(matches);
+      if (found !== undefined) return found;
+      if (this.#hasEnded)
+        throw new Error(`no such line before the end:\n${JSON.stringify(this.lines)}\n${this.stderr}`);
+      await new Promise<void>((resolve) => this.#waiting.add(resolve));
+    }
+  }
+
+  said(message: string): Promise<LogLine> {
+    return this.line(({ msg }) => msg === message);
+  }
+
+  signal(name: NodeJS.Signals): void {
+    this.#child.kill(name);
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    if (!this.#hasEnded) this.#child.kill('SIGKILL');
+    await this.ended;
+  }
+
+  #add(text: string): void {
+    this.lines.push(text.startsWith('{') ? (JSON.parse(text) as LogLine) : { msg: text });
+    this.#tell();
+  }
+
+  #tell(): void {
+    for (const resolve of this.#waiting) resolve();
+    this.#waiting.clear();
+  }
+}
+
+/** A route file: a route for each backend, which takes the backend's name. */
+export function routesTo(...backends: readonly { readonly name: string; readonly address: Endpoint }[]): object {
+  return {
+    routes: backends.map(({ name, address: { host: address, port } }) => ({
+      name: name.split('.')[0],
+      serverNames: [name],
+      backends: [{ address, port }],
+    })),
+  };
+}
+
+/** The files of a gateway whose routes lead to `backends`. */
+export function gatewayFolder(
+  backends: readonly { readonly name: string; readonly address: Endpoint }[],
+  settings: object = {},
+): Promise<Folder> {
+  return folder({ 'meshgate.yaml': { ...TEST_CONFIG, ...settings }, 'routes.yaml': routesTo(...backends) });
+}

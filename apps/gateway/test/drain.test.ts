@@ -1,0 +1,86 @@
+import { tlsBackend, tlsClient } from '@meshgate/testkit';
+import { describe, expect, it } from 'vitest';
+import { gatewayFolder, spawnGateway, startGateway } from './daemon.ts';
+
+const lingering = { conduct: { kind: 'linger' } } as const;
+
+describe('a drain', () => {
+  it('lets connections finish, takes no new ones, and ends with status 0', async () => {
+    await using api = await tlsBackend('api.example.com');
+    await using files = await gatewayFolder([api]);
+    await using gateway = await startGateway(`${files.path}/meshgate.yaml`);
+    await using client = await tlsClient(gateway.address, 'api.example.com');
+    gateway.signal('SIGTERM');
+    await gateway.said('listener closed');
+    await expect(tlsClient(gateway.address, 'api.example.com')).rejects.toThrow('ECONNREFUSED');
+    expect(await client.say('not cut')).toBe('not cut');
+    client.end();
+    expect(await gateway.ended).toBe(0);
+    expect(await gateway.said('drain ends')).toMatchObject({ finished: 1, cut: 0 });
+  });
+
+  it('shows itself: not ready with the reason, how many are left, how many have finished', async () => {
+    await using api = await tlsBackend('api.example.com', lingering);
+    await using files = await gatewayFolder([api]);
+    await using gateway = await startGateway(`${files.path}/meshgate.yaml`);
+    await using first = await tlsClient(gateway.address, 'api.example.com');
+    await using second = await tlsClient(gateway.address, 'api.example.com');
+    gateway.signal('SIGTERM');
+    await gateway.said('listener closed');
+    first.reset();
+    await gateway.line(({ durationMs }) => durationMs !== undefined);
+    expect((await gateway.ask('/drain')).json).toMatchObject({ state: 'finishing', left: 1, finished: 1, cut: 0 });
+    expect(await gateway.ask('/ready')).toMatchObject({ status: 503, json: { ready: false } });
+    expect((await gateway.ask('/live')).status).toBe(200);
+    second.reset();
+    expect(await gateway.ended).toBe(0);
+  });
+
+  it('begins with POST /drain as with SIGTERM, answers with the progress, and ends the process', async () => {
+    await using api = await tlsBackend('api.example.com');
+    await using files = await gatewayFolder([api]);
+    await using gateway = await startGateway(`${files.path}/meshgate.yaml`);
+    await using client = await tlsClient(gateway.address, 'api.example.com');
+    expect(await gateway.ask('/drain', { method: 'POST' })).toMatchObject({ status: 202, json: { left: 1 } });
+    client.end();
+    expect(await gateway.ended).toBe(0);
+  });
+
+  it('answers POST /drain also when there is nothing to wait for', async () => {
+    await using files = await gatewayFolder([]);
+    await using gateway = await startGateway(`${files.path}/meshgate.yaml`);
+    expect(await gateway.ask('/drain', { method: 'POST' })).toMatchObject({ status: 202, json: { left: 0 } });
+    expect(await gateway.ended).toBe(0);
+  });
+
+  it('is over at once when the signal comes a second time', async () => {
+    await using api = await tlsBackend('api.example.com', lingering);
+    await using files = await gatewayFolder([api], { drain: { delay: '1h', grace: '1h', spread: '1h' } });
+    await using gateway = await startGateway(`${files.path}/meshgate.yaml`);
+    await using client = await tlsClient(gateway.address, 'api.example.com');
+    gateway.signal('SIGTERM');
+    await gateway.said('drain begins');
+    gateway.signal('SIGTERM');
+    expect(await gateway.ended).toBe(1);
+    expect((await client.closed).kind).not.toBe('left');
+    expect(await gateway.said('drain ends')).toMatchObject({ finished: 0, cut: 1 });
+  });
+
+  it('begins also while the gateway still waits for a source, and ends with status 0', async () => {
+    await using files = await gatewayFolder([], { sources: [{ use: './silent.mjs' }] });
+    await files.write('silent.mjs', SILENT_SOURCE);
+    await using gateway = spawnGateway(`${files.path}/meshgate.yaml`);
+    await gateway.said('waiting');
+    gateway.signal('SIGTERM');
+    expect(await gateway.ended).toBe(0);
+  });
+});
+
+const SILENT_SOURCE = `
+export default { name: 'silent', install: (host) => host.addSource({
+  name: 'silent',
+  async *watch(signal) {
+    console.log('waiting');
+    await new Promise((resolve) => signal.addEventListener('abort', resolve));
+  },
+}) };`;

@@ -1,0 +1,171 @@
+import { createServer } from 'node:net';
+import { once } from 'node:events';
+import { tlsBackend, tlsClient } from '@meshgate/testkit';
+import { describe, expect, it } from 'vitest';
+import { folder, gatewayFolder, meshgate, spawnGateway, startGateway, TEST_CONFIG } from './daemon.ts';
+import type { Folder } from './daemon.ts';
+
+const ROUTES = { routes: [{ serverNames: ['a.example'], backends: [{ address: '127.0.0.1', port: 1 }] }] };
+
+describe('exit status 2', () => {
+  it('is that of a command that does not exist, with the one that was meant', async () => {
+    const { status, stderr } = await meshgate(['gatway']);
+    expect({ status, stderr }).toEqual({ status: 2, stderr: expect.stringContaining('Did you mean gateway?') });
+  });
+
+  it('is that of an option that does not exist', async () => {
+    expect((await meshgate(['gateway', '--chekc'])).status).toBe(2);
+  });
+
+  it('is that of a gateway without a configuration, which is shown the smallest that would do', async () => {
+    await using empty = await folder();
+    const { status, stderr } = await meshgate(['gateway'], empty.path);
+    expect(status).toBe(2);
+    expect(stderr).toContain('sources: [ { use: file, path: routes.yaml } ]');
+  });
+
+  it.each([
+    ['--check', ['gateway', '--check']],
+    ['a start', ['gateway']],
+  ])(
+    'is that of %s with mistakes in the configuration and in the route file, all of them told',
+    async (_name, args) => {
+      await using files = await folder({
+        'meshgate.yaml':
+          'listeners: [ { address: 127.0.0.1, port: 0 } ]\nsources:\n  - { use: file, path: routes.yaml }\nlimit: {}\n',
+        'routes.yaml': 'routes:\n  - { serverName: [ a.example ], backends: [] }\n',
+      });
+      const { status, stdout, stderr } = await meshgate(args, files.path);
+      expect({ status, stdout }).toEqual({ status: 2, stdout: '' });
+      expect(stderr.trimEnd().split('\n')).toEqual([
+        'meshgate.yaml:4:1: unknown key "limit": did you mean "limits"?',
+        `${files.path}/routes.yaml:2:7: unknown key "serverName": did you mean "serverNames"?`,
+      ]);
+    },
+  );
+
+  it('is that of a configuration that cannot be read', async () => {
+    const { status, stderr } = await meshgate(['gateway', '--config', '/nowhere/meshgate.yaml']);
+    expect(status).toBe(2);
+    expect(stderr).toMatch(/^\/nowhere\/meshgate.yaml:1:1: cannot be read: ENOENT/);
+  });
+
+  it('is that of a route file that is not there', async () => {
+    await using files = await folder({ 'meshgate.yaml': TEST_CONFIG });
+    const { status, stderr } = await meshgate(['gateway', '--check'], files.path);
+    expect({ status, stderr }).toEqual({
+      status: 2,
+      stderr: expect.stringMatching(/routes\.yaml:1:1: cannot be read: no such file/),
+    });
+  });
+
+  it('is that of a plugin that throws while it is loaded, which is named with its reason', async () => {
+    await using files = await pluginFolder(`throw new Error('no licence');`);
+    const { status, stderr } = await meshgate(['gateway', '--check'], files.path);
+    expect(status).toBe(2);
+    expect(stderr).toBe(`meshgate.yaml:1:122: ${files.path}/plugin.mjs cannot be loaded: Error: no licence\n`);
+  });
+});
+
+describe('exit status 1', () => {
+  it('is that of a port in use, with the listener, the address and who may hold it', async () => {
+    const holder = createServer().listen(0, '127.0.0.1');
+    await once(holder, 'listening');
+    const { port } = holder.address() as { port: number };
+    await using files = await gatewayFolder([], { listeners: [{ name: 'public', address: '127.0.0.1', port }] });
+    await using gateway = spawnGateway(`${files.path}/meshgate.yaml`);
+    const { msg } = await gateway.line(({ level }) => level === 'fatal');
+    expect(msg).toContain(`listener public cannot listen on 127.0.0.1:${port}: another process holds it`);
+    expect(msg).toContain(`sport = :${port}`);
+    expect(await gateway.ended).toBe(1);
+    holder.close();
+  });
+
+  it('is that of a question to a gateway that does not answer', async () => {
+    const { status, stderr } = await meshgate(['routes', '--admin', 'http://127.0.0.1:1']);
+    expect({ status, stderr }).toEqual({
+      status: 1,
+      stderr: expect.stringContaining('no gateway answers at http://127.0.0.1:1'),
+    });
+  });
+
+  it('is that of a drain that had to cut a connection', async () => {
+    await using api = await tlsBackend('api.example.com', { conduct: { kind: 'linger' } });
+    await using files = await gatewayFolder([api], { drain: { grace: '0s', spread: '0s' } });
+    await using gateway = await startGateway(`${files.path}/meshgate.yaml`);
+    await using client = await tlsClient(gateway.address, 'api.example.com');
+    gateway.signal('SIGTERM');
+    expect(await gateway.ended).toBe(1);
+    await client.closed;
+    expect(gateway.lines.find(({ code }) => code !== undefined)).toMatchObject({ code: 'CLOSED_BY_DRAIN' });
+  });
+
+  it('is that of an exception that nobody caught, after the connections have finished', async () => {
+    await using api = await tlsBackend('api.example.com');
+    await using files = await pluginFolder(
+      `process.once('SIGUSR2', () => { throw new Error('a bug'); }); export default { name: 'bad', install() {} };`,
+    );
+    await files.write('routes.yaml', {
+      routes: [{ serverNames: [api.name], backends: [{ address: '127.0.0.1', port: api.address.port }] }],
+    });
+    await using gateway = await startGateway(`${files.path}/meshgate.yaml`);
+    await using client = await tlsClient(gateway.address, 'api.example.com');
+    gateway.signal('SIGUSR2');
+    await gateway.said('drain begins');
+    expect(await client.say('not cut')).toBe('not cut');
+    client.end();
+    expect(await gateway.ended).toBe(1);
+    expect(gateway.lines).toContainEqual(expect.objectContaining({ level: 'fatal', code: 'INTERNAL' }));
+    expect(gateway.lines.filter(({ code }) => code === 'CLOSED_BY_DRAIN')).toEqual([]);
+  });
+});
+
+describe('exit status 0', () => {
+  it('is that of a configuration in which nothing is wrong', async () => {
+    await using files = await folder({ 'meshgate.yaml': TEST_CONFIG, 'routes.yaml': ROUTES });
+    const { status, stdout, stderr } = await meshgate(['gateway', '--check'], files.path);
+    expect({ status, stdout, stderr }).toEqual({
+      status: 0,
+      stdout: 'meshgate.yaml: fine; sources: file:routes.yaml\n',
+      stderr: '',
+    });
+  });
+
+  it.each(['SIGTERM', 'SIGINT'] as const)(
+    'is that of a gateway without connections that is told to leave by %s',
+    async (signal) => {
+      await using files = await gatewayFolder([]);
+      await using gateway = await startGateway(`${files.path}/meshgate.yaml`);
+      gateway.signal(signal);
+      expect(await gateway.ended).toBe(0);
+    },
+  );
+
+  it('is that of a gateway with a plugin whose promise nobody waited for: it goes on', async () => {
+    await using files = await pluginFolder(
+      `process.once('SIGUSR2', () => void Promise.reject(new Error('forgotten'))); export default { name: 'sloppy', install() {} };`,
+    );
+    await files.write('routes.yaml', ROUTES);
+    await using gateway = await startGateway(`${files.path}/meshgate.yaml`);
+    gateway.signal('SIGUSR2');
+    await gateway.line(({ msg }) => String(msg).includes('forgotten'));
+    expect((await gateway.ask('/ready')).status).toBe(200);
+    gateway.signal('SIGTERM');
+    expect(await gateway.ended).toBe(0);
+  });
+
+  it('is that of help and of the release', async () => {
+    expect(await meshgate(['--help'])).toMatchObject({ status: 0, stdout: expect.stringContaining('gateway') });
+    expect(await meshgate(['version'])).toMatchObject({
+      status: 0,
+      stdout: expect.stringMatching(/^meshgate \d+\.\d+\.\d+ /),
+    });
+  });
+});
+
+/** A gateway with a plugin of this source text. */
+function pluginFolder(plugin: string): Promise<Folder> {
+  const { listeners, sources, admin, drain } = TEST_CONFIG;
+  const text = JSON.stringify({ listeners, sources, plugins: ['./plugin.mjs'], admin, drain });
+  return folder({ 'meshgate.yaml': text, 'routes.yaml': ROUTES, 'plugin.mjs': plugin });
+}

@@ -1,0 +1,179 @@
+import {
+  clientHello,
+  inRecords,
+  needs,
+  rawClient,
+  refusingAddress,
+  tcpBackend,
+  tlsBackend,
+  tlsClient,
+} from '@meshgate/testkit';
+import { describe, expect, it } from 'vitest';
+import { gatewayFolder, run, routesTo, startGateway } from './daemon.ts';
+import type { LogLine } from './daemon.ts';
+
+const isAccess = (line: LogLine): boolean => 'durationMs' in line;
+
+needs('curl', await isThere('curl', '--version'))('curl through a gateway', () => {
+  it('reaches the backend of the name that it asks for', async () => {
+    await using api = await tlsBackend('api.example.com');
+    await using web = await tlsBackend('web.example.com');
+    await using files = await gatewayFolder([api, web]);
+    await using gateway = await startGateway(`${files.path}/meshgate.yaml`);
+    const { port } = gateway.address;
+    const ca = await files.write('ca.pem', web.ca);
+    const url = `https://web.example.com:${port}/`;
+    const answer = await run('curl', ['-sS', '--cacert', ca, '--resolve', `web.example.com:${port}:127.0.0.1`, url]);
+    expect(answer).toEqual({ status: 0, stdout: 'web.example.com', stderr: '' });
+    expect(api.accepted).toBe(0);
+  });
+});
+
+needs('openssl', await isThere('openssl', 'version'))('openssl s_client through a gateway', () => {
+  it('reaches the backend of the name that it asks for', async () => {
+    await using api = await tlsBackend('api.example.com');
+    await using files = await gatewayFolder([api]);
+    await using gateway = await startGateway(`${files.path}/meshgate.yaml`);
+    const ca = await files.write('ca.pem', api.ca);
+    const { status, stdout } = await run('openssl', [
+      's_client',
+      '-connect',
+      `127.0.0.1:${gateway.address.port}`,
+      '-servername',
+      'api.example.com',
+      '-verify_hostname',
+      'api.example.com',
+      '-CAfile',
+      ca,
+      '-verify_return_error',
+    ]);
+    expect({ status, verified: stdout.includes('Verify return code: 0 (ok)') }).toEqual({ status: 0, verified: true });
+  });
+});
+
+describe('a gateway', () => {
+  it('writes one access line for each connection, with everything that became known of it', async () => {
+    await using api = await tlsBackend('api.example.com', { alpn: ['http/1.1'] });
+    await using files = await gatewayFolder([api]);
+    await using gateway = await startGateway(`${files.path}/meshgate.yaml`);
+    await using client = await tlsClient(gateway.address, 'api.example.com', { alpn: ['http/1.1'] });
+    await client.get();
+    const entry = await gateway.line(isAccess);
+    expect(Object.keys(entry)).toEqual([
+      'time',
+      'id',
+      'listener',
+      'remote',
+      'serverName',
+      'alpn',
+      'route',
+      'backend',
+      'attempts',
+      'bytesUp',
+      'bytesDown',
+      'helloMs',
+      'connectMs',
+      'firstByteMs',
+      'durationMs',
+    ]);
+    expect(entry).toMatchObject({
+      listener: 'main',
+      remote: `127.0.0.1:${client.local.port}`,
+      serverName: 'api.example.com',
+      alpn: ['http/1.1'],
+      route: 'api',
+      backend: `127.0.0.1:${api.address.port}`,
+      attempts: 1,
+    });
+  });
+
+  it('says in the access line why a connection ended before its time', async () => {
+    await using refusing = await refusingAddress();
+    await using files = await gatewayFolder([{ name: 'api.example.com', ...refusing }]);
+    await using gateway = await startGateway(`${files.path}/meshgate.yaml`);
+    await expect(tlsClient(gateway.address, 'other.example.com')).rejects.toThrow();
+    expect(await gateway.line(({ code }) => code === 'ROUTE_NOT_FOUND')).toMatchObject({ attempts: 0, bytesUp: 0 });
+    await expect(tlsClient(gateway.address, 'api.example.com')).rejects.toThrow();
+    expect(await gateway.line(({ code }) => code === 'CONNECT_REFUSED')).toMatchObject({ route: 'api', attempts: 1 });
+    await using talker = await rawClient(gateway.address);
+    await talker.send('GET / HTTP/1.1\r\n\r\n');
+    expect(await gateway.line(({ code }) => code === 'SNIFF_UNRECOGNIZED')).not.toHaveProperty('serverName');
+  });
+
+  it('keeps health checks that connect and leave out of the log', async () => {
+    await using api = await tlsBackend('api.example.com');
+    await using files = await gatewayFolder([api]);
+    await using gateway = await startGateway(`${files.path}/meshgate.yaml`);
+    const check = await rawClient(gateway.address);
+    check.end();
+    await check.closed;
+    await using client = await tlsClient(gateway.address, 'api.example.com');
+    await client.get();
+    expect(await gateway.line(isAccess)).toMatchObject({ id: '2', route: 'api' });
+  });
+
+  it('puts a changed route file into use while connections go on', async () => {
+    await using before = await tlsBackend('api.example.com');
+    await using after = await tlsBackend('api.example.com', { conduct: { kind: 'linger' } });
+    await using files = await gatewayFolder([before]);
+    await using gateway = await startGateway(`${files.path}/meshgate.yaml`);
+    await using old = await tlsClient(gateway.address, 'api.example.com');
+    await files.write('routes.yaml', routesTo(after));
+    await gateway.line(
+      ({ msg, removed }) => msg === '1 routes in use' && removed === 0 && countOf(gateway.lines) === 2,
+    );
+    await using fresh = await tlsClient(gateway.address, 'api.example.com');
+    expect(await fresh.say('hello')).toBe('hello');
+    expect(await old.say('still here')).toBe('still here');
+    expect([before.accepted, after.accepted]).toEqual([1, 1]);
+  });
+
+  it('reads its files again when it is told to, and says that a changed configuration takes a restart', async () => {
+    await using api = await tlsBackend('api.example.com');
+    await using files = await gatewayFolder([api], { sources: [{ use: 'file', path: 'routes.yaml', poll: '0s' }] });
+    await using gateway = await startGateway(`${files.path}/meshgate.yaml`);
+    await files.write('meshgate.yaml', 'listeners: [ { address: 127.0.0.1, prt: 1 } ]');
+    gateway.signal('SIGHUP');
+    expect(await gateway.line(({ level }) => level === 'error')).toMatchObject({
+      msg: expect.stringMatching(
+        /would not start again: .*meshgate.yaml:1:36: unknown key "prt": did you mean "port"\?/,
+      ),
+    });
+  });
+
+  it('keeps the last good routes when a route file breaks, and says where', async () => {
+    await using api = await tlsBackend('api.example.com');
+    await using files = await gatewayFolder([api]);
+    await using gateway = await startGateway(`${files.path}/meshgate.yaml`);
+    await files.write('routes.yaml', 'routes:\n  - naem: api\n');
+    const problem = await gateway.line(({ msg }) => String(msg).includes('naem'));
+    expect(problem).toMatchObject({ level: 'warn', source: 'file:routes.yaml' });
+    expect(problem['msg']).toContain('routes.yaml:2:5: unknown key "naem": did you mean "name"?');
+    await using client = await tlsClient(gateway.address, 'api.example.com');
+    expect(await client.say('still')).toBe('still');
+    const { status, json } = await gateway.ask('/ready');
+    expect({ status, json: JSON.stringify(json) }).toMatchObject({
+      status: 200,
+      json: expect.stringContaining('naem'),
+    });
+  });
+
+  it('hands the backend every byte of the hello, however it was cut', async () => {
+    await using echo = await tcpBackend('api.example.com');
+    await using files = await gatewayFolder([echo]);
+    await using gateway = await startGateway(`${files.path}/meshgate.yaml`);
+    const hello = inRecords(clientHello({ serverName: 'api.example.com', padToBytes: 1800 }), 17);
+    await using client = await rawClient(gateway.address);
+    await client.send(hello);
+    expect(await client.receive(hello.length)).toEqual(Buffer.from(hello));
+  });
+});
+
+function countOf(lines: readonly LogLine[]): number {
+  return lines.filter(({ msg }) => msg === '1 routes in use').length;
+}
+
+async function isThere(command: string, argument: string): Promise<true | string> {
+  const ended = await run(command, [argument]).catch(() => undefined);
+  return ended?.status === 0 ? true : `there is no ${command} on PATH`;
+}
