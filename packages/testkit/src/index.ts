@@ -23,6 +23,8 @@ export type { SnifferSample } from './contracts/sniffer.ts';
 export { describeResolver } from './contracts/resolver.ts';
 export type { ResolverHarness, ResolverUnderTest } from './contracts/resolver.ts';
 export { describeObserver } from './contracts/observer.ts';
+export { describeTransport } from './contracts/transport.ts';
+export type { CreateTransport } from './contracts/transport/claims.ts';
 export type { ObserverTraits } from './contracts/observer.ts';
 
 // Values for tests of single parts.

@@ -30,20 +30,16 @@ export function describeSniffer(name: string, sniffer: Sniffer, samples: readonl
       const random = new Random(1);
       for (let round = 0; round < ROUNDS; round += 1) judged(sniffer, random.bytes(1 + random.below(300)));
       for (const { bytes } of samples) {
-        for (let round = 0; round < ROUNDS; round += 1) judged(sniffer, altered(bytes, random));
+        for (let round = 0; round < ROUNDS; round += 1) judged(sniffer, altered(new Uint8Array(bytes), random));
       }
-    });
-
-    it('decides at once about a first byte that no sample begins with', () => {
-      const first = new Set(samples.filter(isHello).map(({ bytes }) => bytes[0]));
-      const others = Array.from({ length: 256 }, (_, byte) => byte).filter((byte) => !first.has(byte));
-      const kinds = others.map((byte) => sniffer.inspect(Uint8Array.of(byte)).kind);
-      expect(new Set(kinds)).not.toContain('hello');
     });
   });
 }
 
-function describeSample(sniffer: Sniffer, { bytes, expected }: SnifferSample): void {
+function describeSample(sniffer: Sniffer, sample: SnifferSample): void {
+  const { expected } = sample;
+  // Node's buffers share memory with their slices; these must not.
+  const bytes = new Uint8Array(sample.bytes);
   it(`says ${expected.kind} once all of it is there`, () => {
     expect(sniffer.inspect(bytes)).toMatchObject(expected);
   });
@@ -88,10 +84,6 @@ function describeSample(sniffer: Sniffer, { bytes, expected }: SnifferSample): v
 
 // Enough to alter every field of a sample of a few hundred bytes; a sniffer does this in well under a second.
 const ROUNDS = 2_000;
-
-function isHello({ expected }: SnifferSample): boolean {
-  return expected.kind === 'hello';
-}
 
 /** The verdict, having made sure that the bytes are as they were. */
 function judged(sniffer: Sniffer, bytes: Uint8Array, progress?: unknown): Verdict {

@@ -45,7 +45,7 @@ export function sourceClaims<Value>(
 /** Watches a source as core does: one `next` at a time, until its signal aborts. */
 export class Reader<Value> {
   readonly #abort = new AbortController();
-  readonly #iterator: AsyncIterator<Value, void>;
+  readonly #iterator: AsyncIterator<Value, unknown>;
   readonly #content: (value: Value) => unknown;
 
   constructor(source: Watchable<Value>, content: (value: Value) => unknown) {

@@ -1,0 +1,64 @@
+import { networkInterfaces } from 'node:os';
+import { describe, expect } from 'vitest';
+import { unixAddress } from '../../addresses.ts';
+import { rawClient } from '../../clients.ts';
+import { readBytes } from './bytes.ts';
+import type { Claim } from './claims.ts';
+import type { Wiring } from './wiring.ts';
+
+/** Whether this machine has `::1`: containers often have not. */
+export function hasIPv6(): boolean {
+  const addresses = Object.values(networkInterfaces()).flat();
+  return addresses.some((each) => each?.address === '::1');
+}
+
+export function describeListening(claim: Claim): void {
+  describe('listening', () => {
+    claim('takes any free port, says which, and knows both ends of what it accepts', async (wiring) => {
+      await expectAccepts(wiring, { host: '127.0.0.1', port: 0 });
+    });
+
+    claim('works on IPv6', (wiring) => expectAccepts(wiring, { host: '::1', port: 0 }), !hasIPv6());
+
+    claim('works on a unix socket', async (wiring) => {
+      const { address } = wiring.owned(await unixAddress());
+      const { address: bound, accept } = await wiring.listen(address);
+      expect(bound).toEqual(address);
+      const { connection, peer } = await wiring.acceptedFrom(bound, accept);
+      expect(connection.local.host).toBe(address.host);
+      await peer.send('over a file');
+      expect(Buffer.from(await readBytes(connection, 11)).toString()).toBe('over a file');
+    });
+
+    claim('rejects with the error of the system when the address is in use', async (wiring) => {
+      const { address } = await wiring.listen();
+      await expect(wiring.listen(address)).rejects.toMatchObject({ code: 'EADDRINUSE' });
+    });
+
+    claim('accepts everybody of a crowd', async (wiring) => {
+      const { address, accept } = await wiring.listen();
+      const clients = await Promise.all(Array.from({ length: 100 }, () => rawClient(address)));
+      const accepted = await Promise.all(clients.map((client) => (wiring.owned(client), accept())));
+      const ports = accepted.map(({ remote }) => remote.port).toSorted();
+      expect(ports).toEqual(clients.map(({ local }) => local.port).toSorted());
+    });
+
+    claim('that is closed, twice if need be, frees the port and leaves accepted connections alone', async (wiring) => {
+      const { address, accept, listening } = await wiring.listen();
+      const { connection, peer } = await wiring.acceptedFrom(address, accept);
+      await Promise.all([listening.close(), listening.close()]);
+      await expect(rawClient(address)).rejects.toMatchObject({ code: 'ECONNREFUSED' });
+      await wiring.listen(address);
+      await peer.send('still here');
+      expect(Buffer.from(await readBytes(connection, 10)).toString()).toBe('still here');
+    });
+  });
+}
+
+async function expectAccepts(wiring: Wiring, at: { host: string; port: number }): Promise<void> {
+  const { address, accept } = await wiring.listen(at);
+  expect(address.host).toBe(at.host);
+  expect(address.port).toBeGreaterThan(0);
+  const { connection, peer } = await wiring.acceptedFrom(address, accept);
+  expect(connection).toMatchObject({ local: address, remote: peer.local });
+}
