@@ -114,8 +114,9 @@ describe('very many connections', () => {
       socket.once('end', () => socket.end());
     }
     const [first] = sockets;
-    first?.write('still here');
-    await once(first ?? proxy, 'data');
+    if (first === undefined) throw new Error('expected 20 sockets, found none');
+    first.write('still here');
+    await once(first, 'data');
     expect(await proxy.drain(0, 400)).toMatchObject({ finished: 0, cut: 20, left: 0 });
     await Promise.all(sockets.map((socket) => socket.closed || once(socket, 'close')));
     expect(closed.at(-1)?.number).toBe(0);

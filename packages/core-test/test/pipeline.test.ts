@@ -1,158 +1,122 @@
 import { randomBytes } from 'node:crypto';
-import { once } from 'node:events';
-import type { Socket } from 'node:net';
 import { ProxyError } from '@meshgate/core';
-import type { Endpoint } from '@meshgate/core';
-import { clientHello, inRecords } from '@meshgate/testkit';
-import { afterEach, describe, expect, it } from 'vitest';
-import { backend, client, echo, refusing } from './peers.ts';
-import type { Backend } from './peers.ts';
+import {
+  clientHello,
+  inRecords,
+  peerListener,
+  rawClient,
+  refusingAddress,
+  silentAddress,
+  tcpBackend,
+} from '@meshgate/testkit';
+import { describe, expect, it } from 'vitest';
 import { routeTo, startProxy } from './proxy.ts';
-import type { ProxyOptions, TestProxy } from './proxy.ts';
 
 const HELLO = inRecords(clientHello({ serverName: 'backend.example' }));
 
-const closers: (() => unknown)[] = [];
-afterEach(async () => {
-  for (const close of closers.splice(0).reverse()) await close();
-});
-
-async function serving(serve: (socket: Socket) => void): Promise<Backend> {
-  const served = await backend(serve);
-  closers.push(() => served.close());
-  return served;
-}
-
-async function proxied(
-  options: Omit<ProxyOptions, 'routes'> & { readonly to: readonly Endpoint[] },
-): Promise<TestProxy> {
-  const proxy = await startProxy({ ...options, routes: [routeTo(...options.to)] });
-  closers.push(() => proxy.stop());
-  return proxy;
-}
-
-function dialled(proxy: TestProxy) {
-  const one = client(proxy.address);
-  closers.push(() => one.socket.destroy());
-  return one;
+function echoServer() {
+  return tcpBackend('backend');
 }
 
 describe('a connection that is carried', () => {
   it('arrives at the backend from its first byte on, and ends well', async () => {
-    const proxy = await proxied({ to: [await serving(echo)] });
-    const { socket, received } = dialled(proxy);
-    const payload = randomBytes(3_000_000);
-    socket.write(HELLO);
-    socket.end(payload);
-    expect((await received).equals(Buffer.concat([HELLO, payload]))).toBe(true);
+    await using backend = await echoServer();
+    await using proxy = await startProxy({ routes: [routeTo(backend.address)] });
+    await using client = await rawClient(proxy.address);
+    const sent = Buffer.concat([HELLO, randomBytes(3_000_000)]);
+    const sending = client.send(sent);
+    expect((await client.receive(sent.length)).equals(sent)).toBe(true);
+    await sending;
+    client.end();
     const { closed } = await proxy.events.until('connection.closed');
-    const bytes = HELLO.length + payload.length;
-    expect(closed).toMatchObject({ attempts: 1, transfer: { bytesUp: bytes, bytesDown: bytes } });
+    expect(closed).toMatchObject({ attempts: 1, transfer: { bytesUp: sent.length, bytesDown: sent.length } });
     expect(closed.error).toBeUndefined();
   });
 
   it('tells its life in order, and its end once', async () => {
-    const proxy = await proxied({ to: [await serving(echo)] });
-    const { socket, received } = dialled(proxy);
-    socket.end(HELLO);
-    await received;
+    await using backend = await echoServer();
+    await using proxy = await startProxy({ routes: [routeTo(backend.address)] });
+    await using client = await rawClient(proxy.address);
+    await client.send(HELLO);
+    client.end();
     await proxy.events.until('connection.closed');
-    const told = proxy.events.seen.map(({ type }) => type).filter((type) => type.startsWith('connection.'));
-    expect(told).toEqual([
-      'connection.accepted',
-      'connection.sniffed',
-      'connection.routed',
-      'connection.connected',
-      'connection.closed',
-    ]);
+    const told = proxy.events.events.map(({ type }) => type).filter((type) => type.startsWith('connection.'));
+    expect(told).toEqual(['accepted', 'sniffed', 'routed', 'connected', 'closed'].map((what) => `connection.${what}`));
   });
 
   it.each([1, 2, 17, 512])('has its hello read from records of %i bytes', async (size) => {
-    const proxy = await proxied({ to: [await serving(echo)] });
-    const { socket, received } = dialled(proxy);
+    await using backend = await echoServer();
+    await using proxy = await startProxy({ routes: [routeTo(backend.address)] });
+    await using client = await rawClient(proxy.address);
     const hello = inRecords(clientHello({ serverName: 'backend.example' }), size);
-    socket.end(hello);
-    expect((await received).equals(hello)).toBe(true);
+    await client.send(hello);
+    expect((await client.receive(hello.length)).equals(hello)).toBe(true);
   });
 
   it('has its hello read from segments of one byte, and what follows it is not lost', async () => {
-    const proxy = await proxied({ to: [await serving(echo)] });
-    const { socket, received } = dialled(proxy);
-    for (const byte of HELLO) {
-      socket.write(Uint8Array.of(byte));
-      await new Promise((resolve) => setImmediate(resolve));
-    }
-    socket.end('early data');
-    expect((await received).subarray(HELLO.length).toString()).toBe('early data');
+    await using backend = await echoServer();
+    await using proxy = await startProxy({ routes: [routeTo(backend.address)] });
+    await using client = await rawClient(proxy.address);
+    const sent = Buffer.concat([HELLO, Buffer.from('early data')]);
+    await client.sendInPieces(Array.from(sent, (byte) => Uint8Array.of(byte)));
+    expect((await client.receive(sent.length)).equals(sent)).toBe(true);
   });
 
   it('may be half-closed by the client: the backend still answers', async () => {
-    const proxy = await proxied({
-      to: [await serving((socket) => void once(socket.resume(), 'end').then(() => socket.end('answer')))],
-    });
-    const { socket, received } = dialled(proxy);
-    socket.end(HELLO);
-    expect((await received).toString()).toBe('answer');
-    expect(await proxy.events.ending()).toBe('OK');
+    await using backend = await tcpBackend('backend', { conduct: { kind: 'answer-last' } });
+    await using proxy = await startProxy({ routes: [routeTo(backend.address)] });
+    await using client = await rawClient(proxy.address);
+    await client.send(HELLO);
+    client.end();
+    expect((await client.receiveAll()).equals(HELLO)).toBe(true);
+    expect(await proxy.ending()).toBe('OK');
   });
 
   it('may be half-closed by the backend: the client still sends', async () => {
-    const heard: Buffer[] = [];
-    const served = await serving((socket) => {
-      socket.end('greeting');
-      socket.on('data', (chunk: Buffer) => heard.push(chunk));
-    });
-    const proxy = await proxied({ to: [served] });
-    const { socket, received } = dialled(proxy);
-    socket.write(HELLO);
-    expect((await received).toString()).toBe('greeting');
-    socket.end('afterwards');
-    await once(await served.first(), 'close');
-    expect(await proxy.events.ending()).toBe('OK');
-    expect(Buffer.concat(heard).subarray(HELLO.length).toString()).toBe('afterwards');
+    await using listener = await peerListener();
+    await using proxy = await startProxy({ routes: [routeTo(listener.address)] });
+    await using client = await rawClient(proxy.address, { halfOpen: true });
+    await client.send(HELLO);
+    const server = await listener.accept();
+    server.end();
+    await client.finished;
+    await client.send('afterwards');
+    client.end();
+    expect((await server.receiveAll()).subarray(HELLO.length).toString()).toBe('afterwards');
+    expect(await proxy.ending()).toBe('OK');
   });
 
-  it('fills no memory when the client does not read', async () => {
-    const sent = { bytes: 0, full: false };
-    const chunk = Buffer.alloc(65_536);
-    const served = await serving((socket) => {
-      const pour = (): void => {
-        while (!sent.full && socket.write(chunk)) sent.bytes += chunk.length;
-        sent.full = true;
-        socket.once('drain', () => {
-          sent.full = false;
-          pour();
-        });
-      };
-      socket.once('data', pour);
-    });
-    const proxy = await proxied({ to: [served] });
-    const { socket } = dialled(proxy);
-    socket.pause();
-    socket.write(HELLO);
+  it('holds no more than a few reads for a client that does not read', async () => {
+    await using backend = await tcpBackend('backend', { conduct: { kind: 'source', bytes: 200_000_000 } });
+    await using proxy = await startProxy({ routes: [routeTo(backend.address)] });
+    await using client = await rawClient(proxy.address);
+    client.pause();
+    await client.send(HELLO);
     await proxy.events.until('connection.connected');
-    // The sender has come to rest when it has been full for many turns of this very process, the proxy's loop included.
-    for (let turns = 0, last = -1; turns < 200; turns = last === sent.bytes ? turns + 1 : 0) {
-      last = sent.bytes;
+    const before = process.memoryUsage().arrayBuffers;
+    // At rest once nothing has moved for many turns of this very loop, which is the proxy's, too.
+    for (let turns = 0, last = -1; turns < 200;) {
+      const { bytesDown = 0 } = proxy.flights.live()[0] ?? {};
+      turns = bytesDown === last ? turns + 1 : 0;
+      last = bytesDown;
       await new Promise((resolve) => setImmediate(resolve));
     }
-    const [live] = proxy.flights.live();
-    expect(live?.bytesDown).toBeGreaterThan(0);
-    // Kernel buffers hold the most; what the proxy itself holds is a read or two.
-    expect(sent.bytes - (live?.bytesDown ?? 0)).toBeLessThan(16 * 1024 * 1024);
+    expect(process.memoryUsage().arrayBuffers - before).toBeLessThan(8_000_000);
+    expect(proxy.flights.live()[0]?.bytesDown).toBeLessThan(50_000_000);
   });
 
-  it('that is silent both ways is let go when the idle timeout is over, and a byte postpones it', async () => {
-    const proxy = await proxied({ to: [await serving(echo)], limits: { idleTimeoutMs: 150 } });
-    const { socket, ending } = dialled(proxy);
-    socket.write(HELLO);
-    await once(socket, 'data');
+  it('is let go when it is silent both ways for too long; a byte postpones that', async () => {
+    await using backend = await echoServer();
+    await using proxy = await startProxy({ routes: [routeTo(backend.address)], limits: { idleTimeoutMs: 150 } });
+    await using client = await rawClient(proxy.address);
+    await client.send(HELLO);
+    await client.receive(HELLO.length);
     const start = performance.now();
     await new Promise((resolve) => setTimeout(resolve, 90));
-    socket.write('still here');
-    await ending;
+    await client.send('still here');
+    await client.closed;
     expect(performance.now() - start).toBeGreaterThan(200);
-    expect(await proxy.events.ending()).toBe('IDLE_TIMEOUT');
+    expect(await proxy.ending()).toBe('IDLE_TIMEOUT');
   });
 });
 
@@ -164,141 +128,174 @@ describe('a client that does not behave', () => {
     ['a hello without a name', inRecords(clientHello({})), 'NO_SERVER_NAME'],
     ['a name that no route has', inRecords(clientHello({ serverName: 'other.example' })), 'ROUTE_NOT_FOUND'],
   ])('is turned away for %s, before any backend hears of it', async (_what, bytes, code) => {
-    const served = await serving(echo);
-    const proxy = await proxied({ to: [served] });
-    const { socket, received } = dialled(proxy);
-    socket.write(bytes);
-    expect(await received).toHaveLength(0);
-    expect(await proxy.events.ending()).toBe(code);
-    expect(served.sockets).toHaveLength(0);
+    await using backend = await echoServer();
+    await using proxy = await startProxy({ routes: [routeTo(backend.address)] });
+    await using client = await rawClient(proxy.address);
+    await client.send(bytes);
+    await client.closed;
+    expect(client.bytesReceived).toBe(0);
+    expect(await proxy.ending()).toBe(code);
+    expect(backend.accepted).toBe(0);
   });
 
   it('is let go when it is silent', async () => {
-    const proxy = await proxied({ to: [], limits: { helloTimeoutMs: 50 } });
-    await dialled(proxy).ending;
-    expect(await proxy.events.ending()).toBe('SNIFF_TIMEOUT');
+    await using proxy = await startProxy({ routes: [], limits: { helloTimeoutMs: 50 } });
+    await using client = await rawClient(proxy.address);
+    await client.closed;
+    expect(await proxy.ending()).toBe('SNIFF_TIMEOUT');
   });
 
   it('is let go when it drips: no byte extends the deadline', async () => {
-    const proxy = await proxied({ to: [], limits: { helloTimeoutMs: 200 } });
-    const { socket, ending } = dialled(proxy);
-    let next = 0;
-    const drip = setInterval(() => socket.write(HELLO.subarray(next, (next += 1))), 20);
-    await ending;
+    await using proxy = await startProxy({ routes: [], limits: { helloTimeoutMs: 200 } });
+    await using client = await rawClient(proxy.address);
+    let sent = 0;
+    const drip = setInterval(() => void client.send(HELLO.subarray(sent, (sent += 1))).catch(() => undefined), 20);
+    await client.closed;
     clearInterval(drip);
-    expect(await proxy.events.ending()).toBe('SNIFF_TIMEOUT');
-    expect(next).toBeGreaterThan(3);
+    expect(await proxy.ending()).toBe('SNIFF_TIMEOUT');
+    expect(sent).toBeGreaterThan(3);
   });
 
   it('is let go when its hello is larger than the limit', async () => {
-    const proxy = await proxied({ to: [], limits: { helloMaxBytes: 1_000 } });
-    const { socket, ending } = dialled(proxy);
-    socket.write(inRecords(clientHello({ serverName: 'backend.example', padToBytes: 4_000 })).subarray(0, 2_000));
-    await ending;
-    expect(await proxy.events.ending()).toBe('SNIFF_TOO_LONG');
+    await using proxy = await startProxy({ routes: [], limits: { helloMaxBytes: 1_000 } });
+    await using client = await rawClient(proxy.address);
+    const hello = inRecords(clientHello({ serverName: 'backend.example', padToBytes: 4_000 }));
+    await client.send(hello.subarray(0, 2_000));
+    await client.closed;
+    expect(await proxy.ending()).toBe('SNIFF_TOO_LONG');
   });
 
   it('is noted when it leaves before its hello is whole', async () => {
-    const proxy = await proxied({ to: [] });
-    dialled(proxy).socket.end(HELLO.subarray(0, 20));
-    expect(await proxy.events.ending()).toBe('DOWNSTREAM_RESET');
+    await using proxy = await startProxy({ routes: [] });
+    await using client = await rawClient(proxy.address);
+    await client.send(HELLO.subarray(0, 20));
+    client.end();
+    expect(await proxy.ending()).toBe('DOWNSTREAM_RESET');
   });
 
-  it('ends the dial that is made for it when it resets', async () => {
-    const served = await serving(() => undefined);
-    const proxy = await proxied({ to: [served] });
-    const { socket } = dialled(proxy);
-    socket.write(HELLO);
+  it('that resets while a backend is dialled for it ends the dial', async () => {
+    await using silent = await silentAddress();
+    await using proxy = await startProxy({ routes: [routeTo(silent.address)] });
+    await using client = await rawClient(proxy.address);
+    await client.send(HELLO);
     await proxy.events.until('connection.routed');
-    socket.resetAndDestroy();
-    expect(await proxy.events.ending()).toBe('DOWNSTREAM_RESET');
+    client.reset();
+    const { closed } = await proxy.events.until('connection.closed');
+    expect(closed).toMatchObject({ attempts: 1, error: { code: 'DOWNSTREAM_RESET' } });
   });
 
   it('that resets in the middle is passed on to the backend as a reset', async () => {
-    const served = await serving((socket) => void socket.resume());
-    const proxy = await proxied({ to: [served] });
-    const { socket } = dialled(proxy);
-    socket.write(HELLO);
-    const upstream = await served.first();
-    await once(upstream, 'data');
-    const lost = once(upstream, 'error') as Promise<[NodeJS.ErrnoException]>;
-    socket.resetAndDestroy();
-    expect((await lost)[0].code).toBe('ECONNRESET');
-    expect(await proxy.events.ending()).toBe('DOWNSTREAM_RESET');
+    await using listener = await peerListener();
+    await using proxy = await startProxy({ routes: [routeTo(listener.address)] });
+    await using client = await rawClient(proxy.address);
+    await client.send(HELLO);
+    const server = await listener.accept();
+    await server.receive(HELLO.length);
+    client.reset();
+    expect(await server.closed).toMatchObject({ kind: 'lost', error: { code: 'ECONNRESET' } });
+    expect(await proxy.ending()).toBe('DOWNSTREAM_RESET');
   });
 });
 
 describe('a backend that does not behave', () => {
   it('and refuses is passed over for the next', async () => {
-    const proxy = await proxied({ to: [await refusing(), await serving(echo), await refusing()] });
+    await using backend = await echoServer();
+    await using one = await refusingAddress();
+    await using other = await refusingAddress();
+    await using proxy = await startProxy({ routes: [routeTo(one.address, backend.address, other.address)] });
     for (let count = 0; count < 6; count += 1) {
-      const { socket, received } = dialled(proxy);
-      socket.end(HELLO);
-      expect((await received).equals(HELLO)).toBe(true);
+      await using client = await rawClient(proxy.address);
+      await client.send(HELLO);
+      expect((await client.receive(HELLO.length)).equals(HELLO)).toBe(true);
     }
     expect(proxy.events.all('dial.failed').length).toBeGreaterThan(0);
   });
 
+  it('and hangs is passed over for the next, within the one deadline', async () => {
+    await using backend = await echoServer();
+    await using silent = await silentAddress();
+    await using proxy = await startProxy({
+      routes: [{ ...routeTo(silent.address, backend.address), connectTimeoutMs: 600 }],
+    });
+    for (let count = 0; count < 2; count += 1) {
+      await using client = await rawClient(proxy.address);
+      await client.send(HELLO);
+      expect((await client.receive(HELLO.length)).equals(HELLO)).toBe(true);
+    }
+    expect(proxy.events.all('dial.failed')).toMatchObject([{ error: { code: 'CONNECT_TIMEOUT' } }]);
+  });
+
   it('and is the only one ends the connection with its code', async () => {
-    const proxy = await proxied({ to: [await refusing()] });
-    dialled(proxy).socket.write(HELLO);
+    await using refusing = await refusingAddress();
+    await using proxy = await startProxy({ routes: [routeTo(refusing.address)] });
+    await using client = await rawClient(proxy.address);
+    await client.send(HELLO);
     const { closed } = await proxy.events.until('connection.closed');
     expect(closed).toMatchObject({ attempts: 1, error: { code: 'CONNECT_REFUSED', side: 'upstream' } });
   });
 
   it('and resets after it was reached is passed on to the client as a reset', async () => {
-    const proxy = await proxied({
-      to: [await serving((socket) => void socket.once('data', () => socket.resetAndDestroy()))],
-    });
-    const { socket, ending } = dialled(proxy);
-    socket.write(HELLO);
-    expect(await ending).toBe('ECONNRESET');
-    expect(await proxy.events.ending()).toBe('UPSTREAM_RESET');
+    await using backend = await tcpBackend('backend', { conduct: { kind: 'reset', afterBytes: HELLO.length } });
+    await using proxy = await startProxy({ routes: [routeTo(backend.address)] });
+    await using client = await rawClient(proxy.address);
+    await client.send(HELLO);
+    expect(await client.closed).toMatchObject({ kind: 'lost', error: { code: 'ECONNRESET' } });
+    expect(await proxy.ending()).toBe('UPSTREAM_RESET');
+  });
+
+  it('and resets on accept is blamed, whether the dial had succeeded by then or not', async () => {
+    await using backend = await tcpBackend('backend', { conduct: { kind: 'reset', afterBytes: 0 } });
+    await using proxy = await startProxy({ routes: [routeTo(backend.address)] });
+    await using client = await rawClient(proxy.address);
+    await client.send(HELLO);
+    await client.closed;
+    expect(['UPSTREAM_RESET', 'CONNECT_FAILED']).toContain(await proxy.ending());
   });
 
   it('does not exist: the route has none', async () => {
-    const proxy = await proxied({ to: [] });
-    const { socket, received } = dialled(proxy);
-    socket.write(HELLO);
-    expect(await received).toHaveLength(0);
-    expect(await proxy.events.ending()).toBe('NO_BACKEND');
+    await using proxy = await startProxy({ routes: [routeTo()] });
+    await using client = await rawClient(proxy.address);
+    await client.send(HELLO);
+    await client.closed;
+    expect(await proxy.ending()).toBe('NO_BACKEND');
   });
 
   it('is dialled all the same when all are unhealthy', async () => {
-    const served = await serving(echo);
-    const proxy = await startProxy({ routes: [routeTo({ ...served, healthy: false })] });
-    closers.push(() => proxy.stop());
-    const { socket, received } = dialled(proxy);
-    socket.end(HELLO);
-    expect((await received).equals(HELLO)).toBe(true);
+    await using backend = await echoServer();
+    await using proxy = await startProxy({ routes: [routeTo({ ...backend.address, healthy: false })] });
+    await using client = await rawClient(proxy.address);
+    await client.send(HELLO);
+    expect((await client.receive(HELLO.length)).equals(HELLO)).toBe(true);
   });
 });
 
 describe('limits', () => {
   it('refuse a connection too many, and count it', async () => {
-    const proxy = await proxied({ to: [await serving(echo)], limits: { connections: 1 } });
-    const first = dialled(proxy);
-    first.socket.write(HELLO);
-    await once(first.socket, 'data');
-    expect(await dialled(proxy).received).toHaveLength(0);
-    expect(await proxy.events.until('connection.refused')).toMatchObject({
-      listener: 'test',
-      error: { code: 'LIMIT_REACHED' },
-    });
+    await using backend = await echoServer();
+    await using proxy = await startProxy({ routes: [routeTo(backend.address)], limits: { connections: 1 } });
+    await using first = await rawClient(proxy.address);
+    await first.send(HELLO);
+    await first.receive(HELLO.length);
+    await using second = await rawClient(proxy.address);
+    await second.closed;
+    const refused = await proxy.events.until('connection.refused');
+    expect(refused).toMatchObject({ listener: 'test', error: { code: 'LIMIT_REACHED' } });
   });
 
   it('for silent clients leave those that speak alone', async () => {
-    const proxy = await proxied({ to: [await serving(echo)], limits: { pendingHellos: 2 } });
-    const speaking = dialled(proxy);
-    speaking.socket.write(HELLO);
-    await once(speaking.socket, 'data');
-    dialled(proxy);
-    dialled(proxy);
-    while (proxy.flights.size < 3) await new Promise((resolve) => setImmediate(resolve));
-    await dialled(proxy).ending;
+    await using backend = await echoServer();
+    await using proxy = await startProxy({ routes: [routeTo(backend.address)], limits: { pendingHellos: 2 } });
+    await using speaking = await rawClient(proxy.address);
+    await speaking.send(HELLO);
+    await speaking.receive(HELLO.length);
+    await using _one = await rawClient(proxy.address);
+    await using _other = await rawClient(proxy.address);
+    await proxy.events.untilCount('connection.accepted', 3);
+    await using third = await rawClient(proxy.address);
+    await third.closed;
     expect(proxy.events.all('connection.refused')).toHaveLength(1);
-    speaking.socket.end('bye');
-    expect((await speaking.received).subarray(HELLO.length).toString()).toBe('bye');
+    await speaking.send('still here');
+    expect((await speaking.receive(10)).toString()).toBe('still here');
   });
 });
 
@@ -309,27 +306,26 @@ it('an observer that throws harms no connection', async () => {
       throw new Error('no disk');
     },
   };
-  const proxy = await proxied({ to: [await serving(echo)], observers: [broken] });
-  const { socket, received } = dialled(proxy);
-  socket.end(HELLO);
-  expect((await received).equals(HELLO)).toBe(true);
+  await using backend = await echoServer();
+  await using proxy = await startProxy({ routes: [routeTo(backend.address)], observers: [broken] });
+  await using client = await rawClient(proxy.address);
+  await client.send(HELLO);
+  expect((await client.receive(HELLO.length)).equals(HELLO)).toBe(true);
   expect(proxy.events.all('observer.threw')).toMatchObject([{ observer: 'broken', error: { message: 'no disk' } }]);
 });
 
 it('a live connection can be seen, and cut', async () => {
-  const proxy = await proxied({ to: [await serving(echo)] });
-  const { socket, ending } = dialled(proxy);
-  socket.write(HELLO);
-  await once(socket, 'data');
+  await using backend = await echoServer();
+  await using proxy = await startProxy({ routes: [routeTo(backend.address)] });
+  await using client = await rawClient(proxy.address);
+  await client.send(HELLO);
+  await client.receive(HELLO.length);
   const [live] = proxy.flights.live();
-  expect(live).toMatchObject({
-    state: 'splicing',
-    hello: { serverName: 'backend.example' },
-    bytesUp: HELLO.length,
-    bytesDown: HELLO.length,
-  });
-  expect(proxy.flights.cut(live?.connection.id ?? '', new ProxyError('CLOSED_BY_DRAIN', 'by hand'))).toBe(true);
-  await ending;
-  expect(await proxy.events.ending()).toBe('CLOSED_BY_DRAIN');
-  expect(proxy.flights.cut('none', new ProxyError('INTERNAL', 'x'))).toBe(false);
+  const bytes = { bytesUp: HELLO.length, bytesDown: HELLO.length };
+  expect(live).toMatchObject({ state: 'splicing', hello: { serverName: 'backend.example' }, ...bytes });
+  const byHand = new ProxyError('CLOSED_BY_DRAIN', 'by hand');
+  expect(proxy.flights.cut(live?.connection.id ?? '', byHand)).toBe(true);
+  await client.closed;
+  expect(await proxy.ending()).toBe('CLOSED_BY_DRAIN');
+  expect(proxy.flights.cut('none', byHand)).toBe(false);
 });

@@ -12,8 +12,10 @@ import {
   ProxyError,
   RouteStore,
 } from '@meshgate/core';
-import type { Backend, Endpoint, Limits, Observer, ProxyEvent, Route, Sniffer, Transport } from '@meshgate/core';
+import type { Endpoint, Limits, Observer, Route, Sniffer, Transport } from '@meshgate/core';
 import { sniSniffer } from '@meshgate/sni';
+import { recorder, staticSource } from '@meshgate/testkit';
+import type { Recorder } from '@meshgate/testkit';
 
 /** What a test may change of a proxy. */
 export interface ProxyOptions {
@@ -24,51 +26,17 @@ export interface ProxyOptions {
   readonly transport?: Transport;
 }
 
-/** A proxy in the test's own process, with everything that it told. */
-export interface TestProxy {
+/** A proxy in the test's own process, with everything that it told. Disposing of it cuts what is live. */
+export interface TestProxy extends AsyncDisposable {
   readonly address: Endpoint;
   readonly flights: Flights;
-  readonly events: Events;
-  stop(): Promise<void>;
-}
-
-/** What an observer was told, and what it will be told. */
-export class Events implements Observer {
-  readonly seen: ProxyEvent[] = [];
-  readonly #waiting = new Set<(event: ProxyEvent) => void>();
-
-  observe(event: ProxyEvent): void {
-    this.seen.push(event);
-    for (const waiter of this.#waiting) waiter(event);
-  }
-
-  all<Type extends ProxyEvent['type']>(type: Type): Extract<ProxyEvent, { type: Type }>[] {
-    return this.seen.filter((event): event is Extract<ProxyEvent, { type: Type }> => event.type === type);
-  }
-
-  /** The first event of `type`, past or to come. */
-  until<Type extends ProxyEvent['type']>(type: Type): Promise<Extract<ProxyEvent, { type: Type }>> {
-    const [past] = this.all(type);
-    if (past !== undefined) return Promise.resolve(past);
-    return new Promise((resolve) => {
-      const waiter = (event: ProxyEvent): void => {
-        if (event.type !== type) return;
-        this.#waiting.delete(waiter);
-        resolve(event as Extract<ProxyEvent, { type: Type }>);
-      };
-      this.#waiting.add(waiter);
-    });
-  }
-
+  readonly events: Recorder;
   /** How the first connection ended: its code, or `OK`. */
-  async ending(): Promise<string> {
-    const { closed } = await this.until('connection.closed');
-    return closed.error?.code ?? 'OK';
-  }
+  ending(): Promise<string>;
 }
 
 /** One route for `backend.example` to these addresses. */
-export function routeTo(...backends: readonly (Endpoint & Partial<Backend>)[]): Route {
+export function routeTo(...backends: readonly (Endpoint & { readonly healthy?: boolean })[]): Route {
   return {
     name: 'backend',
     serverNames: ['backend.example'],
@@ -78,13 +46,13 @@ export function routeTo(...backends: readonly (Endpoint & Partial<Backend>)[]): 
 
 const KEEP_ALIVE = { idleMs: 60_000 };
 
-/** Composed of core's parts on loopback. The caller stops it. */
+/** Composed of core's parts on loopback. */
 export async function startProxy(options: ProxyOptions): Promise<TestProxy> {
   const { routes, transport = nodeTransport() } = options;
   const limits = { ...DEFAULT_LIMITS, ...options.limits };
-  const events = new Events();
+  const events = recorder();
   const observer = observers([...(options.observers ?? []), events]);
-  const store = new RouteStore({ observer, sources: [{ name: 'test', watch: (signal) => once(routes, signal) }] });
+  const store = new RouteStore({ observer, sources: [staticSource('test', routes)] });
   const addresses = new AddressBook(observer);
   const outliers = new Outliers(observer);
   const connector = balancedConnector({ transport, addresses, outliers, observer, limits, keepAlive: KEEP_ALIVE });
@@ -101,7 +69,12 @@ export async function startProxy(options: ProxyOptions): Promise<TestProxy> {
   });
   await store.start(new AbortController().signal);
   await listeners.start();
-  return { address: (await events.until('listener.opened')).address, flights, events, stop };
+  const { address } = await events.until('listener.opened');
+  return { address, flights, events, ending, [Symbol.asyncDispose]: stop };
+
+  async function ending(): Promise<string> {
+    return (await events.until('connection.closed')).closed.error?.code ?? 'OK';
+  }
 
   async function stop(): Promise<void> {
     await listeners.stop();
@@ -111,9 +84,4 @@ export async function startProxy(options: ProxyOptions): Promise<TestProxy> {
     await store.stop();
     outliers.clear();
   }
-}
-
-async function* once(routes: readonly Route[], signal: AbortSignal) {
-  yield { version: '1', routes };
-  if (!signal.aborted) await new Promise((resolve) => signal.addEventListener('abort', resolve, { once: true }));
 }
