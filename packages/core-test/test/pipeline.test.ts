@@ -288,12 +288,13 @@ describe('limits', () => {
     await using speaking = await rawClient(proxy.address);
     await speaking.send(HELLO);
     await speaking.receive(HELLO.length);
-    await using _one = await rawClient(proxy.address);
-    await using _other = await rawClient(proxy.address);
+    await using one = await rawClient(proxy.address);
+    await using other = await rawClient(proxy.address);
     await proxy.events.untilCount('connection.accepted', 3);
     await using third = await rawClient(proxy.address);
     await third.closed;
     expect(proxy.events.all('connection.refused')).toHaveLength(1);
+    expect([one.bytesReceived, other.bytesReceived]).toEqual([0, 0]);
     await speaking.send('still here');
     expect((await speaking.receive(10)).toString()).toBe('still here');
   });
