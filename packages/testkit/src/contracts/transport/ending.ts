@@ -1,0 +1,95 @@
+import { expect } from 'vitest';
+import { ProxyError } from '@meshgate/core';
+import { expectSameBytes, payload } from './bytes.ts';
+import type { Claim } from './claims.ts';
+
+export function halfCloseClaims(claim: Claim): void {
+  for (const [first, second] of [
+    ['client', 'backend'],
+    ['backend', 'client'],
+  ] as const) {
+    claim(`passes the end on when the ${first} has finished, and goes on until the ${second} has`, async (wiring) => {
+      const spliced = await wiring.spliced();
+      const [early, late] = [payload(10_000), payload(400_000)];
+      await spliced[first].send(early);
+      spliced[first].end();
+      expectSameBytes(await spliced[second].receiveAll(), early);
+      await spliced[second].send(late);
+      spliced[second].end();
+      expectSameBytes(await spliced[first].receiveAll(), late);
+      expect((await spliced.splice.done).error).toBeUndefined();
+      expect([await spliced.client.closed, await spliced.backend.closed]).toEqual([FINISHED, FINISHED]);
+    });
+  }
+
+  claim('delivers megabytes that are followed at once by the end', async (wiring) => {
+    const { client, backend, splice } = await wiring.spliced();
+    const sent = payload(6_000_000);
+    client.send(sent).catch(() => undefined);
+    client.end();
+    backend.end();
+    expectSameBytes(await backend.receiveAll(), sent);
+    expect(await splice.done).toMatchObject({ bytesUp: sent.length });
+  });
+
+  claim('ends well when both sides finish at once', async (wiring) => {
+    const { client, backend, splice } = await wiring.spliced();
+    client.end();
+    backend.end();
+    const transfer = await splice.done;
+    expect(transfer).toMatchObject({ bytesUp: 0, bytesDown: 0 });
+    expect(transfer.error).toBeUndefined();
+    expect(transfer.firstByteAt).toBeUndefined();
+    expect([await client.closed, await backend.closed]).toEqual([FINISHED, FINISHED]);
+  });
+}
+
+export function resetClaims(claim: Claim): void {
+  for (const [from, to, code] of [
+    ['client', 'backend', 'DOWNSTREAM_RESET'],
+    ['backend', 'client', 'UPSTREAM_RESET'],
+  ] as const) {
+    claim(`passes a reset by the ${from} on to the ${to}, and ends with ${code}`, async (wiring) => {
+      const spliced = await wiring.spliced();
+      await spliced.client.send('one');
+      await spliced.backend.receive(3);
+      spliced[from].reset();
+      expect(await spliced[to].closed).toMatchObject({ kind: 'lost', error: { code: 'ECONNRESET' } });
+      expect((await spliced.splice.done).error).toMatchObject({ name: 'ProxyError', code });
+    });
+
+    claim(`notices a reset by the ${from} although the ${to} has finished`, async (wiring) => {
+      const spliced = await wiring.spliced();
+      spliced[to].end();
+      await spliced[from].finished;
+      spliced[from].reset();
+      expect((await spliced.splice.done).error).toMatchObject({ name: 'ProxyError', code });
+    });
+  }
+}
+
+export function cutClaims(claim: Claim): void {
+  claim('that is cut closes both sides and ends with the reason, the first one', async (wiring) => {
+    const { client, backend, splice } = await wiring.spliced({ halfOpen: false });
+    await client.send('some bytes');
+    await backend.receive(10);
+    const reason = new ProxyError('CLOSED_BY_DRAIN', 'the grace is over');
+    splice.cut(reason);
+    splice.cut(new ProxyError('INTERNAL', 'again'));
+    const transfer = await splice.done;
+    expect(transfer.error).toBe(reason);
+    expect(transfer).toMatchObject({ bytesUp: 10, bytesDown: 0 });
+    expect([await client.closed, await backend.closed]).toEqual([FINISHED, FINISHED]);
+    splice.cut(reason);
+  });
+
+  claim('can be cut in the moment in which it begins', async (wiring) => {
+    const { client, splice } = await wiring.spliced({ halfOpen: false, head: payload(10) });
+    const reason = new ProxyError('CLOSED_BY_DRAIN', 'the grace is over');
+    splice.cut(reason);
+    expect((await splice.done).error).toBe(reason);
+    await client.closed;
+  });
+}
+
+const FINISHED = { kind: 'finished' };

@@ -1,0 +1,99 @@
+import { setTimeout as pause } from 'node:timers/promises';
+import { expect } from 'vitest';
+import { ProxyError } from '@meshgate/core';
+import type { Peer } from '../../peer.ts';
+import { expectSameBytes, payload, writeUntilStalled } from './bytes.ts';
+import type { Claim } from './claims.ts';
+
+export function backpressureClaims(claim: Claim): void {
+  for (const [from, to] of [
+    ['client', 'backend'],
+    ['backend', 'client'],
+  ] as const) {
+    claim(`makes the ${from} wait for a slow ${to}, and loses nothing`, async (wiring) => {
+      const spliced = await wiring.spliced();
+      spliced[to].pause();
+      const { sent, pending } = await writeUntilStalled(spliced[from]);
+      spliced[to].resume();
+      await pending;
+      spliced[from].end();
+      expectSameBytes(await spliced[to].receiveAll(), sent);
+      spliced[to].end();
+      expect((await spliced.splice.done).error).toBeUndefined();
+    });
+  }
+
+  claim('carries one way while the other stands still', async (wiring) => {
+    const { client, backend, splice } = await wiring.spliced();
+    backend.pause();
+    const { sent } = await writeUntilStalled(client);
+    const down = payload(3_000_000);
+    await backend.send(down);
+    expectSameBytes(await client.receive(down.length), down);
+    backend.resume();
+    expectSameBytes(await backend.receive(sent.length), sent);
+    expect(splice).toMatchObject({ bytesUp: sent.length, bytesDown: down.length });
+  });
+
+  claim('can be cut while it stands still', async (wiring) => {
+    const { client, backend, splice } = await wiring.spliced();
+    backend.pause();
+    const { sent } = await writeUntilStalled(client);
+    const reason = new ProxyError('CLOSED_BY_DRAIN', 'the grace is over');
+    splice.cut(reason);
+    const transfer = await splice.done;
+    expect(transfer.error).toBe(reason);
+    expect(transfer.bytesUp).toBeLessThan(sent.length);
+  });
+}
+
+export function idleClaims(claim: Claim): void {
+  claim('ends with IDLE_TIMEOUT once nothing has come for so long, and not before', async (wiring) => {
+    const { client, backend, splice } = await wiring.spliced({ idleTimeoutMs: IDLE_MS, halfOpen: false });
+    const transfer = await splice.done;
+    expect(performance.now() - splice.lastByteAt).toBeGreaterThan(IDLE_MS - CLOCK_MS);
+    expect(transfer.error).toMatchObject({ name: 'ProxyError', code: 'IDLE_TIMEOUT' });
+    expect([await client.closed, await backend.closed]).toEqual([FINISHED, FINISHED]);
+  });
+
+  for (const talker of ['client', 'backend'] as const) {
+    claim(`lives on for as long as the ${talker} alone sends something`, async (wiring) => {
+      const { splice, ...peers } = await wiring.spliced({ idleTimeoutMs: IDLE_MS });
+      const lastSentAt = await talk(peers[talker], 3 * IDLE_MS);
+      expect((await splice.done).error).toMatchObject({ code: 'IDLE_TIMEOUT' });
+      expect(performance.now() - lastSentAt).toBeGreaterThan(IDLE_MS - CLOCK_MS);
+    });
+  }
+
+  claim('ends with IDLE_TIMEOUT, too, when one side has finished and the other is silent', async (wiring) => {
+    const { client, backend, splice } = await wiring.spliced({ idleTimeoutMs: IDLE_MS });
+    client.end();
+    await backend.finished;
+    expect((await splice.done).error).toMatchObject({ code: 'IDLE_TIMEOUT' });
+  });
+
+  claim('ends with IDLE_TIMEOUT, too, when a side does not read any more', async (wiring) => {
+    const { client, backend, splice } = await wiring.spliced({ idleTimeoutMs: 5 * IDLE_MS });
+    backend.pause();
+    await writeUntilStalled(client);
+    expect((await splice.done).error).toMatchObject({ code: 'IDLE_TIMEOUT' });
+  });
+}
+
+const FINISHED = { kind: 'finished' };
+// Short enough to wait for; a busy machine may make a pause of a tenth of it.
+const IDLE_MS = 300;
+const TALK_EVERY_MS = 30;
+// Timers count in whole milliseconds of a clock that was read a little earlier.
+const CLOCK_MS = 5;
+
+/** Sends a byte now and then, and says when it sent the last. */
+async function talk(peer: Peer, forMs: number): Promise<number> {
+  let lastSentAt = performance.now();
+  for (const endAt = lastSentAt + forMs; lastSentAt < endAt;) {
+    await pause(TALK_EVERY_MS);
+    lastSentAt = performance.now();
+    await peer.send('.');
+  }
+  return lastSentAt;
+}
