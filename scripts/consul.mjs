@@ -8,7 +8,16 @@
 // release site, else from the Debian mirror that this machine's own apt names. Nothing is installed and no root is needed.
 import { execFile } from 'node:child_process';
 import { createHash } from 'node:crypto';
-import { accessSync, constants, copyFileSync, mkdirSync, mkdtempSync, renameSync, rmSync, writeFileSync } from 'node:fs';
+import {
+  accessSync,
+  constants,
+  copyFileSync,
+  mkdirSync,
+  mkdtempSync,
+  renameSync,
+  rmSync,
+  writeFileSync,
+} from 'node:fs';
 import { arch, homedir, platform, tmpdir } from 'node:os';
 import { delimiter, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -56,7 +65,9 @@ export async function obtainConsul() {
       rmSync(folder, { recursive: true, force: true });
     }
   }
-  throw new Error(`no Consul binary on PATH, in MESHGATE_CONSUL_BIN or ${cached()}, and none could be fetched:\n  ${reasons.join('\n  ')}`);
+  throw new Error(
+    `no Consul binary on PATH, in MESHGATE_CONSUL_BIN or ${cached()}, and none could be fetched:\n  ${reasons.join('\n  ')}`,
+  );
 }
 
 function cacheFolder() {
@@ -99,7 +110,11 @@ async function keep(binary) {
 async function fromHashiCorp(folder) {
   const name = `consul_${RELEASE}_${platform()}_${arch() === 'x64' ? 'amd64' : arch()}.zip`;
   const sums = await download(`${RELEASE_SITE}/${RELEASE}/consul_${RELEASE}_SHA256SUMS`, REACHABLE_TIMEOUT_MS);
-  const expected = sums.toString().split('\n').find((line) => line.endsWith(`  ${name}`))?.split(' ')[0];
+  const expected = sums
+    .toString()
+    .split('\n')
+    .find((line) => line.endsWith(`  ${name}`))
+    ?.split(' ')[0];
   if (expected === undefined) throw new Error(`no ${name} in release ${RELEASE}`);
   const archive = await download(`${RELEASE_SITE}/${RELEASE}/${name}`, DOWNLOAD_TIMEOUT_MS);
   const found = createHash('sha256').update(archive).digest('hex');
@@ -149,7 +164,8 @@ async function debianMirrors() {
  * @param {readonly string[]} mirrors
  */
 function privateApt(folder, mirrors) {
-  for (const path of ['state/lists/partial', 'cache/archives/partial']) mkdirSync(join(folder, path), { recursive: true });
+  for (const path of ['state/lists/partial', 'cache/archives/partial'])
+    mkdirSync(join(folder, path), { recursive: true });
   writeFileSync(join(folder, 'status'), '');
   writeFileSync(join(folder, 'sources.list'), mirrors.map((uri) => `deb ${uri} bullseye main\n`).join(''));
   const settings = {

@@ -14,7 +14,7 @@ import { federatedGateways, hasNoFederationStates, polledGateways } from './remo
 import type { Wakeup } from './wakeup.ts';
 
 /** The parts of the mesh without which no route can be derived. `undefined`: not known yet. */
-export interface Essentials {
+interface Essentials {
   trustDomain: string | undefined;
   datacenter: string | undefined;
   inventory: Inventory | undefined;

@@ -4,7 +4,7 @@ import { mapped, number, object, objects, text, texts } from './json.ts';
 import type { JsonObject } from './json.ts';
 
 /** One element of a health answer (a CheckServiceNode); `undefined` when it has not even a node and a service. */
-export function instanceOf(value: unknown): Instance | undefined {
+function instanceOf(value: unknown): Instance | undefined {
   const node = object(object(value)?.['Node']);
   const service = object(object(value)?.['Service']);
   if (node === undefined || service === undefined) return undefined;

@@ -67,7 +67,7 @@ export function registrationOf(
 }
 
 /** Whether an interface of this host has this address. */
-export function isLocalAddress(ip: string): boolean {
+function isLocalAddress(ip: string): boolean {
   const interfaces = Object.values(networkInterfaces()).flatMap((addresses) => addresses ?? []);
   return interfaces.some(({ address }) => address === ip);
 }

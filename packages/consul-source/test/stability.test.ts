@@ -6,25 +6,33 @@ import { Consul, describeWithConsul } from './real-consul.ts';
 import { register } from './register.ts';
 import { shown, Watched } from './watched.ts';
 
+// A silent agent is given ten seconds for each question.
+const SILENCE_MS = 40_000;
+
 describeWithConsul('when the agent fails, the last routes stay and recovery comes by itself', () => {
   it.each<readonly [fault: Fault, message: string]>([
     ['status 500', 'No cluster leader'],
     ['garbage', 'found <html>not Consul</html>'],
     ['wrong shape', 'found "a text"'],
     ['reset', 'Consul agent at'],
-  ])('with %s', async (fault, message) => {
-    await using consul = await Consul.start();
-    await using agent = await FaultyAgent.before(consul.address);
-    await register(consul, 'db', {});
-    await using routes = new Watched(consulSource({ address: agent.address }));
-    await routes.until((at) => shown(at, 'service:db') === '10.0.0.1:20000');
-    agent.misbehave(fault);
-    await routes.failure(message);
-    expect(shown(routes.latest ?? NOTHING, 'service:db')).toBe('10.0.0.1:20000');
-    await register(consul, 'db', { status: 'critical' });
-    agent.misbehave('none');
-    await routes.until((at) => shown(at, 'service:db') === '10.0.0.1:20000 unhealthy');
-  });
+    ['silence', 'Headers Timeout'],
+  ])(
+    'with %s',
+    async (fault, message) => {
+      await using consul = await Consul.start();
+      await using agent = await FaultyAgent.before(consul.address);
+      await register(consul, 'db', {});
+      await using routes = new Watched(consulSource({ address: agent.address }));
+      await routes.until((at) => shown(at, 'service:db') === '10.0.0.1:20000');
+      agent.misbehave(fault);
+      await routes.failure(message);
+      expect(shown(routes.latest ?? NOTHING, 'service:db')).toBe('10.0.0.1:20000');
+      await register(consul, 'db', { status: 'critical' });
+      agent.misbehave('none');
+      await routes.until((at) => shown(at, 'service:db') === '10.0.0.1:20000 unhealthy');
+    },
+    SILENCE_MS,
+  );
 
   it('with its death, and a restart with all it knew: nothing is held', async () => {
     await using consul = await Consul.start();

@@ -1,5 +1,5 @@
 import { formatEndpoint } from '@meshgate/core';
-import type { Route, RouteSnapshot, RouteSource } from '@meshgate/core';
+import type { Route, RouteSnapshot } from '@meshgate/core';
 
 /** Follows a source as the route store does: started again when it throws, the last snapshot stays. */
 export class Watched<T = RouteSnapshot> implements AsyncDisposable {
@@ -81,5 +81,3 @@ function backends(route: Route): string {
     )
     .join(', ');
 }
-
-export type { RouteSource };
