@@ -45,6 +45,12 @@ export class Field {
     return typeof value === 'string' && value !== '' ? value : this.expected('a text');
   }
 
+  /** A text, which may be empty. */
+  string(): string | undefined {
+    const value = this.#scalar();
+    return typeof value === 'string' ? value : this.expected('a text');
+  }
+
   /** A text that `parse` understands. */
   parsed<Value>(parse: (text: string) => Parsed<Value>): Value | undefined {
     const value = this.#scalar();

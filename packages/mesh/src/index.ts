@@ -17,6 +17,10 @@ export { dialAddress } from './address.ts';
 export type { Reach } from './address.ts';
 export { standing } from './health.ts';
 export type { Standing } from './health.ts';
+export { parseFilter } from './filter.ts';
+export type { Filterable, ParsedFilter } from './filter.ts';
+export { gatewayDefinition } from './gateway-definition.ts';
+export type { GatewayDefinition, GatewayRegistration } from './gateway-definition.ts';
 export { deriveRoutes, routeDeriver } from './routes.ts';
 export type { DerivedRoutes, Gateway, MeshRouteKind } from './routes.ts';
 export {
@@ -49,6 +53,8 @@ export type {
 } from './config-entries.ts';
 export { upstreamConnectTimeout, upstreamMode, upstreamModeSettings } from './proxy.ts';
 export type { ProxyDefinition, UpstreamDefinition } from './proxy.ts';
+export { proxyUpstream } from './proxy-view.ts';
+export type { ProxySource, ProxyUpstream, ProxyView } from './proxy-view.ts';
 export { compileChain, serviceIdentity, targetId } from './discovery-chain.ts';
 export type { ChainRequest, ChainTarget, CompiledChain, DiscoveryChain } from './discovery-chain.ts';
 export { dialOrder, pathTo, upstreamTargets } from './upstream-targets.ts';

@@ -1,0 +1,170 @@
+import { basename } from 'node:path';
+import type { Problem } from '@meshgate/core';
+import type { CatalogService, ConfigEntries, Filterable, Instance, Selection, ServiceResolver } from '@meshgate/mesh';
+import { parseFilter } from '@meshgate/mesh';
+import { placeOf } from './keys.ts';
+import { type MeshFile, problemWith } from './mesh-file.ts';
+import type { Registration } from './registration.ts';
+
+/** A definition with the instance that it becomes. */
+export interface Member {
+  readonly registration: Registration;
+  readonly instance: Instance;
+  /** What a subset's filter looks into. */
+  readonly filterable: Filterable;
+}
+
+/** What is registered in one datacenter. */
+export interface Members {
+  readonly members: readonly Member[];
+  readonly problems: readonly Problem[];
+}
+
+/** Where a definition without an address is: on this machine. Consul would take the address of the agent's node. */
+export const THIS_MACHINE = '127.0.0.1';
+
+/** The definitions of a datacenter's files as instances. Sidecars without a port get one, in the order of their ids. */
+export function membersOf(files: readonly MeshFile[], datacenter: string): Members {
+  const registrations = files.flatMap((file) => file.registrations).toSorted((a, b) => (a.id < b.id ? -1 : 1));
+  const { ports, problems } = sidecarPorts(registrations);
+  const members = registrations.map((written) => {
+    const registration = { ...written, port: ports.get(written) ?? written.port };
+    const instance = instanceOf(registration);
+    return { registration, instance, filterable: filterableOf(registration, datacenter) };
+  });
+  return { members, problems: [...repeatedIds(registrations), ...problems] };
+}
+
+/** A service as the local catalog lists it: every name that is defined, or that a proxy speaks for. */
+export function servicesOf(members: readonly Member[], { resolvers }: ConfigEntries): readonly CatalogService[] {
+  const names = new Set(members.flatMap(({ registration }) => namesOf(registration)));
+  return [...names].toSorted().map((name) => serviceOf(name, members, resolvers.get(name)));
+}
+
+/** The members that answer for a service over Connect: its proxies, and itself where it speaks Connect. */
+export function connectMembers(name: string, members: readonly Member[]): readonly Member[] {
+  return members.filter(({ registration: { kind, proxy, native, name: own } }) =>
+    kind === 'connect-proxy' ? proxy?.destination === name : native && own === name,
+  );
+}
+
+/** Those of `members` that `filter` selects. */
+export function selection(filter: string, members: readonly Member[]): Selection {
+  const parsed = parseFilter(filter);
+  if (parsed.kind === 'refused') return parsed;
+  const selected = members.filter(({ filterable }) => parsed.selects(filterable));
+  return { kind: 'selected', instances: selected.map(({ instance }) => instance) };
+}
+
+/** As Consul's agents give them out. */
+const FIRST_SIDECAR_PORT = 21_000;
+const LAST_SIDECAR_PORT = 21_255;
+
+interface SidecarPorts {
+  readonly ports: ReadonlyMap<Registration, number>;
+  readonly problems: readonly Problem[];
+}
+
+function sidecarPorts(registrations: readonly Registration[]): SidecarPorts {
+  const taken = new Set(registrations.map(({ port }) => port));
+  const ports = new Map<Registration, number>();
+  const problems: Problem[] = [];
+  let next = FIRST_SIDECAR_PORT;
+  for (const registration of registrations) {
+    if (registration.kind !== 'connect-proxy' || registration.port !== 0) continue;
+    while (taken.has(next)) next += 1;
+    if (next > LAST_SIDECAR_PORT) problems.push(problemWith(registration.field, NO_PORT_LEFT));
+    else ports.set(registration, next);
+    taken.add(next);
+  }
+  return { ports, problems };
+}
+
+const NO_PORT_LEFT = `expected a port: those from ${FIRST_SIDECAR_PORT} to ${LAST_SIDECAR_PORT} are given to other sidecars`;
+
+function repeatedIds(registrations: readonly Registration[]): readonly Problem[] {
+  const first = new Map<string, Registration>();
+  return registrations.flatMap((registration) => {
+    const { id, field } = registration;
+    const earlier = first.get(id);
+    if (earlier === undefined) first.set(id, registration);
+    if (earlier === undefined || id === '') return [];
+    const message = `service id ${JSON.stringify(id)} is taken at ${placeOf(earlier.field)}: give one of them an id of its own`;
+    return [problemWith(field, message)];
+  });
+}
+
+function namesOf({ kind, name, proxy }: Registration): readonly string[] {
+  if (kind === 'connect-proxy') return proxy === undefined || proxy.destination === '' ? [] : [proxy.destination];
+  return kind === '' ? [name] : [];
+}
+
+function serviceOf(name: string, members: readonly Member[], resolver: ServiceResolver | undefined): CatalogService {
+  const connect = connectMembers(name, members);
+  const subsets = Object.entries(resolver?.subsets ?? {});
+  return {
+    name,
+    instances: connect.map(({ instance }) => instance),
+    ...(resolver === undefined ? {} : { resolver }),
+    selections: Object.fromEntries(subsets.map(([subset, { filter }]) => [subset, selection(filter, connect)])),
+  };
+}
+
+function instanceOf(registration: Registration): Instance {
+  const { id, name, kind, address, port, taggedAddresses, weights, meta, checks } = registration;
+  return {
+    id,
+    service: name,
+    kind,
+    node: nodeOf(registration),
+    nodeAddress: THIS_MACHINE,
+    nodeTaggedAddresses: {},
+    address,
+    port,
+    taggedAddresses,
+    ...(weights === undefined ? {} : { weights }),
+    meta,
+    modifyIndex: 0,
+    checks,
+  };
+}
+
+/** There is no node: the file's name says best where to look. */
+function nodeOf({ field }: Registration): string {
+  return basename(field.at?.file ?? 'mesh');
+}
+
+/** The parts of Consul's answer that a filter may name. */
+function filterableOf(registration: Registration, datacenter: string): Filterable {
+  const { id, name, kind, address, port, taggedAddresses, weights, meta, tags, checks, native, proxy } = registration;
+  const tagged = Object.entries(taggedAddresses).map(([tag, at]) => [tag, { Address: at.address, Port: at.port ?? 0 }]);
+  const node = nodeOf(registration);
+  return {
+    Node: { ID: '', Node: node, Address: THIS_MACHINE, Datacenter: datacenter, Meta: {}, TaggedAddresses: {} },
+    Service: {
+      ID: id,
+      Service: name,
+      Kind: kind,
+      Address: address,
+      Port: port,
+      Tags: tags,
+      Meta: meta,
+      TaggedAddresses: Object.fromEntries(tagged) as unknown,
+      Weights: { Passing: weights?.passing ?? 1, Warning: weights?.warning ?? 1 },
+      EnableTagOverride: false,
+      Proxy: { DestinationServiceName: proxy?.destination ?? '', DestinationServiceID: proxy?.destinationId ?? '' },
+      Connect: { Native: native },
+    },
+    Checks: checks.map((check) => ({
+      CheckID: check.id,
+      Name: check.id,
+      Node: node,
+      Notes: '',
+      Output: '',
+      ServiceID: id,
+      ServiceName: name,
+      ServiceTags: tags,
+      Status: check.status,
+    })),
+  };
+}

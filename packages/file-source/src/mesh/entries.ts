@@ -1,0 +1,309 @@
+import type {
+  Destination,
+  Intention,
+  ProxyDefaults,
+  ServiceDefaults,
+  ServiceResolver,
+  Subset,
+  UpstreamSettings,
+} from '@meshgate/mesh';
+import { parseFilter } from '@meshgate/mesh';
+import { MAX_TIMER_MS } from '../duration.ts';
+import type { Field } from '../field.ts';
+import {
+  durationMs,
+  itemsOf,
+  type Keyed,
+  namedValues,
+  optionalText,
+  readKeys,
+  readMode,
+  refuseEnterprise,
+  requiredName,
+  textList,
+} from './keys.ts';
+import { present } from './present.ts';
+import { readConfig } from './registration.ts';
+
+/** One configuration entry, as `consul config write` takes it. */
+export type ConfigEntry = { readonly field: Field; readonly name: string } & (
+  | { readonly kind: 'proxy-defaults'; readonly value: ProxyDefaults }
+  | { readonly kind: 'service-defaults'; readonly value: ServiceDefaults }
+  | { readonly kind: 'service-resolver'; readonly value: ServiceResolver }
+  | { readonly kind: 'service-intentions'; readonly value: readonly Intention[] }
+);
+
+const KINDS = ['proxy-defaults', 'service-defaults', 'service-resolver', 'service-intentions'] as const;
+
+/** Keys of every entry; the last ones are in what Consul answers. */
+const ENTRY_KEYS = {
+  kind: 'read',
+  name: 'read',
+  namespace: 'read',
+  partition: 'read',
+  meta: 'ignored',
+  create_index: 'ignored',
+  modify_index: 'ignored',
+  hash: 'ignored',
+  status: 'ignored',
+} as const;
+
+/** Reads an entry: a mapping with the key `kind`. */
+export function readEntry(field: Field): ConfigEntry | undefined {
+  const kind = (field.entries() ?? []).find(({ key }) => key.toLowerCase() === 'kind')?.value.oneOf(KINDS);
+  switch (kind) {
+    case undefined:
+      return undefined;
+    case 'proxy-defaults':
+      return readProxyDefaults(field);
+    case 'service-defaults':
+      return readServiceDefaults(field);
+    case 'service-resolver':
+      return readResolver(field);
+    case 'service-intentions':
+      return readIntentions(field);
+  }
+}
+
+const PROXY_DEFAULTS_KEYS = {
+  ...ENTRY_KEYS,
+  mesh_gateway: 'read',
+  config: 'read',
+  mode: 'ignored',
+  transparent_proxy: 'ignored',
+  mutual_tls_mode: 'ignored',
+  expose: 'ignored',
+  access_logs: 'ignored',
+  envoy_extensions: 'ignored',
+  failover_policy: 'ignored',
+  prioritize_by_locality: 'ignored',
+} as const;
+
+function readProxyDefaults(field: Field): ConfigEntry {
+  const fields = readKeys(field, PROXY_DEFAULTS_KEYS);
+  const name = nameOf(field, fields);
+  if (name !== '' && name !== 'global')
+    fields.get('name')?.refuse(`expected global, the only name of proxy-defaults, found ${JSON.stringify(name)}`);
+  const mode = readMode(fields.get('mesh_gateway'));
+  return {
+    field,
+    kind: 'proxy-defaults',
+    name,
+    value: { config: readConfig(fields.get('config')), ...present({ mode }) },
+  };
+}
+
+const SERVICE_DEFAULTS_KEYS = {
+  ...ENTRY_KEYS,
+  mesh_gateway: 'read',
+  upstream_config: 'read',
+  external_sni: 'read',
+  protocol: 'ignored',
+  mode: 'ignored',
+  transparent_proxy: 'ignored',
+  mutual_tls_mode: 'ignored',
+  expose: 'ignored',
+  destination: 'ignored',
+  envoy_extensions: 'ignored',
+  rate_limits: 'ignored',
+  max_inbound_connections: 'ignored',
+  local_connect_timeout_ms: 'ignored',
+  local_request_timeout_ms: 'ignored',
+  balance_inbound_connections: 'ignored',
+} as const;
+
+function readServiceDefaults(field: Field): ConfigEntry {
+  const fields = readKeys(field, SERVICE_DEFAULTS_KEYS);
+  const upstreams = fields.get('upstream_config');
+  const config = upstreams === undefined ? undefined : readKeys(upstreams, { overrides: 'read', defaults: 'read' });
+  const defaults = config?.get('defaults');
+  const overrides = itemsOf(config?.get('overrides'));
+  const value: ServiceDefaults = {
+    upstreamOverrides: overrides.map(readOverride),
+    ...present({
+      mode: readMode(fields.get('mesh_gateway')),
+      externalSni: optionalText(fields.get('external_sni'))?.toLowerCase(),
+      upstreamDefaults: defaults && upstreamSettings(readKeys(defaults, UPSTREAM_KEYS)),
+    }),
+  };
+  return { field, kind: 'service-defaults', name: nameOf(field, fields), value };
+}
+
+const UPSTREAM_KEYS = {
+  name: 'read',
+  namespace: 'read',
+  partition: 'read',
+  peer: 'read',
+  mesh_gateway: 'read',
+  connect_timeout_ms: 'read',
+  protocol: 'ignored',
+  limits: 'ignored',
+  passive_health_check: 'ignored',
+  envoy_listener_json: 'ignored',
+  envoy_cluster_json: 'ignored',
+  balance_outbound_connections: 'ignored',
+} as const;
+
+function readOverride(field: Field): ServiceDefaults['upstreamOverrides'][number] {
+  const fields = readKeys(field, UPSTREAM_KEYS);
+  return { name: nameOf(field, fields), ...upstreamSettings(fields) };
+}
+
+function upstreamSettings(fields: Keyed<keyof typeof UPSTREAM_KEYS>): UpstreamSettings {
+  const mode = readMode(fields.get('mesh_gateway'));
+  const connectTimeoutMs = fields.get('connect_timeout_ms')?.integer(0, MAX_TIMER_MS) || undefined;
+  return present({ mode, connectTimeoutMs });
+}
+
+const RESOLVER_KEYS = {
+  ...ENTRY_KEYS,
+  connect_timeout: 'read',
+  default_subset: 'read',
+  subsets: 'read',
+  redirect: 'read',
+  failover: 'read',
+  load_balancer: 'read',
+  request_timeout: 'ignored',
+  prioritize_by_locality: 'ignored',
+} as const;
+
+function readResolver(field: Field): ConfigEntry {
+  const fields = readKeys(field, RESOLVER_KEYS);
+  const redirect = fields.get('redirect');
+  const failover = namedValues(fields.get('failover')).map(({ key, value }) => [key, readFailover(value)] as const);
+  const value: ServiceResolver = {
+    subsets: readSubsets(fields.get('subsets')),
+    failover: new Map(failover),
+    ...present({
+      connectTimeoutMs: durationMs(fields.get('connect_timeout')),
+      defaultSubset: optionalText(fields.get('default_subset')),
+      loadBalancer: readBalance(fields.get('load_balancer')),
+      redirect: redirect && readRedirect(redirect, fields),
+    }),
+  };
+  checkDefaultSubset(fields.get('default_subset'), value);
+  return { field, kind: 'service-resolver', name: nameOf(field, fields), value };
+}
+
+function readSubsets(field: Field | undefined): Readonly<Record<string, Subset>> {
+  return Object.fromEntries(namedValues(field).map(({ key, value }) => [key, readSubset(value)]));
+}
+
+function readSubset(field: Field): Subset {
+  const fields = readKeys(field, { filter: 'read', only_passing: 'read' });
+  const filter = optionalText(fields.get('filter')) ?? '';
+  const parsed = parseFilter(filter);
+  if (parsed.kind === 'refused') fields.get('filter')?.refuse(parsed.reason);
+  return { filter, onlyPassing: fields.get('only_passing')?.boolean() ?? false };
+}
+
+function checkDefaultSubset(field: Field | undefined, { defaultSubset, subsets }: ServiceResolver): void {
+  if (defaultSubset === undefined || Object.hasOwn(subsets, defaultSubset)) return;
+  const known = Object.keys(subsets).join(', ') || 'none';
+  field?.refuse(`expected one of the subsets (${known}), found ${JSON.stringify(defaultSubset)}`);
+}
+
+const DESTINATION_KEYS = {
+  service: 'read',
+  service_subset: 'read',
+  namespace: 'read',
+  partition: 'read',
+  datacenter: 'read',
+  peer: 'read',
+  sameness_group: 'read',
+} as const;
+
+/** As Consul checks it: what stands for another service has nothing of its own. */
+function readRedirect(field: Field, beside: Keyed<keyof typeof RESOLVER_KEYS>): Destination {
+  for (const key of ['default_subset', 'subsets', 'failover'] as const)
+    beside.get(key)?.refuse(`expected a redirect alone, found ${key} beside it`);
+  return readDestination(readKeys(field, DESTINATION_KEYS));
+}
+
+function readDestination(fields: ReadonlyMap<string, Field>): Destination {
+  refuseEnterprise(fields, 'namespace', 'partition');
+  refuseForeign(fields);
+  return present({
+    service: optionalText(fields.get('service')),
+    subset: optionalText(fields.get('service_subset')),
+    datacenter: optionalText(fields.get('datacenter')),
+  });
+}
+
+/** Other clusters are known to Consul's servers only. */
+function refuseForeign(fields: ReadonlyMap<string, Field>): void {
+  for (const key of ['peer', 'sameness_group'])
+    if (optionalText(fields.get(key)) !== undefined)
+      fields.get(key)?.refuse(`expected no ${key}, found one: mesh files have none`);
+}
+
+const FAILOVER_KEYS = { ...DESTINATION_KEYS, datacenters: 'read', targets: 'read', policy: 'ignored' } as const;
+
+/** One leg a datacenter, or one a target, or one. */
+function readFailover(field: Field): readonly Destination[] {
+  const fields = readKeys(field, FAILOVER_KEYS);
+  const leg = readDestination(fields);
+  const datacenters = textList(fields.get('datacenters'));
+  if (datacenters.length > 0) return datacenters.map((datacenter) => ({ ...leg, datacenter }));
+  const targets = itemsOf(fields.get('targets'));
+  if (targets.length > 0) return targets.map((target) => readDestination(readKeys(target, DESTINATION_KEYS)));
+  if (Object.keys(leg).length > 0) return [leg];
+  field.refuse('expected a service, a service_subset, datacenters or targets to fail over to, found none of them');
+  return [];
+}
+
+const LOAD_BALANCER_KEYS = {
+  policy: 'read',
+  ring_hash_config: 'ignored',
+  least_request_config: 'ignored',
+  hash_policies: 'ignored',
+} as const;
+
+function readBalance(field: Field | undefined): string | undefined {
+  const policy = field && readKeys(field, LOAD_BALANCER_KEYS).get('policy');
+  if (policy === undefined || optionalText(policy) === undefined) return undefined;
+  return policy.oneOf(['random', 'round_robin', 'least_request', 'ring_hash', 'maglev'] as const);
+}
+
+const INTENTIONS_KEYS = { ...ENTRY_KEYS, sources: 'read', jwt: 'ignored' } as const;
+
+function readIntentions(field: Field): ConfigEntry {
+  const fields = readKeys(field, INTENTIONS_KEYS);
+  const name = nameOf(field, fields);
+  const sources = itemsOf(fields.get('sources'));
+  return { field, kind: 'service-intentions', name, value: sources.map((source) => readSource(source, name)) };
+}
+
+const SOURCE_KEYS = {
+  name: 'read',
+  namespace: 'read',
+  partition: 'read',
+  peer: 'read',
+  sameness_group: 'read',
+  action: 'read',
+  permissions: 'read',
+  type: 'ignored',
+  description: 'ignored',
+  precedence: 'ignored',
+  legacy_id: 'ignored',
+  legacy_meta: 'ignored',
+  legacy_create_time: 'ignored',
+  legacy_update_time: 'ignored',
+} as const;
+
+/** A mistake in an intention never opens a door: what cannot be read denies, and is a problem besides. */
+function readSource(field: Field, destination: string): Intention {
+  const fields = readKeys(field, SOURCE_KEYS);
+  refuseForeign(fields);
+  const source = nameOf(field, fields);
+  const action = fields.get('action');
+  const permissions = itemsOf(fields.get('permissions'));
+  if (permissions.length > 0) return { source, destination, action: 'http' };
+  if (action === undefined) field.refuse('expected an "action", found none');
+  return { source, destination, action: action?.oneOf(['allow', 'deny'] as const) ?? 'deny' };
+}
+
+function nameOf(field: Field, fields: ReadonlyMap<string, Field>): string {
+  refuseEnterprise(fields, 'namespace', 'partition');
+  return requiredName(field, fields.get('name'));
+}

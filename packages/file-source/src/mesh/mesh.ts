@@ -1,0 +1,165 @@
+import type { Problem } from '@meshgate/core';
+import { gatewayDefinition, proxyUpstream } from '@meshgate/mesh';
+import type {
+  Catalog,
+  ChainTarget,
+  ConfigEntries,
+  GatewayDefinition,
+  GatewayGroup,
+  ProxyDefinition,
+  ProxyView,
+  Selection,
+} from '@meshgate/mesh';
+import { connectMembers, type Member, membersOf, selection, servicesOf, THIS_MACHINE } from './datacenter.ts';
+import type { MeshFile } from './mesh-file.ts';
+import { present } from './present.ts';
+import { entriesSeenFrom } from './seen-entries.ts';
+
+/** From where a mesh is looked at. */
+export interface MeshStandpoint {
+  /** The own datacenter: the name of its folder. */
+  readonly datacenter: string;
+  /** `UUID.consul`: one for all datacenters. */
+  readonly trustDomain: string;
+}
+
+/** A whole mesh, as its files describe it. */
+export interface Mesh extends MeshStandpoint {
+  /** Equal versions mean equal meshes. */
+  readonly version: string;
+  /** By datacenter; each sees the mesh as its own gateways do. */
+  readonly catalogs: ReadonlyMap<string, Catalog>;
+  /** Configuration entries as they hold in the own datacenter. */
+  readonly entries: ConfigEntries;
+  /** The Connect proxies of the own datacenter, by id. */
+  readonly proxies: ReadonlyMap<string, ProxyDefinition>;
+  /** The mesh gateways of the own datacenter, by id. */
+  readonly gateways: ReadonlyMap<string, GatewayDefinition>;
+  /** Which instances a target of a discovery chain stands for; `undefined` when the mesh has no such datacenter. */
+  instancesOf(target: ChainTarget): Selection | undefined;
+}
+
+/** A mesh, not to be used while there are problems. */
+export interface BuiltMesh {
+  readonly mesh: Mesh;
+  readonly problems: readonly Problem[];
+}
+
+/** Puts the files of all datacenters together. Pure. */
+export function buildMesh(
+  files: ReadonlyMap<string, readonly MeshFile[]>,
+  standpoint: MeshStandpoint,
+  version: string,
+): BuiltMesh {
+  const entries = new Map(Array.from(files, ([name, list]) => [name, list.flatMap((file) => file.entries)]));
+  const registered = new Map(Array.from(files, ([name, list]) => [name, membersOf(list, name)]));
+  const seen = new Map(Array.from(files.keys(), (name) => [name, entriesSeenFrom(name, entries)]));
+  const members = new Map(Array.from(registered, ([name, { members: list }]) => [name, list]));
+  const gateways = Array.from(members, ([datacenter, list]) => gatewayGroup(datacenter, list));
+  const { datacenter, trustDomain } = standpoint;
+  const own = seen.get(datacenter)?.entries ?? entriesSeenFrom(datacenter, entries).entries;
+  const catalogOf = (name: string, list: readonly Member[]): Catalog => ({
+    datacenter: name,
+    trustDomain,
+    dnsDomain: DNS_DOMAIN,
+    services: servicesOf(list, seen.get(name)?.entries ?? own),
+    gateways,
+    servers: [],
+  });
+  const mesh: Mesh = {
+    ...standpoint,
+    version,
+    entries: own,
+    catalogs: new Map(Array.from(members, ([name, list]) => [name, catalogOf(name, list)])),
+    proxies: new Map(
+      membersOfKind(members.get(datacenter), 'connect-proxy').map((one) => [one.instance.id, proxyOf(one)]),
+    ),
+    gateways: new Map(
+      membersOfKind(members.get(datacenter), 'mesh-gateway').map((one) => [one.instance.id, gatewayOf(one, own)]),
+    ),
+    instancesOf: (target) => instancesOf(target, members),
+  };
+  const parts = [...Array.from(files.values()).flat(), ...registered.values(), ...seen.values()];
+  return { mesh, problems: distinct(parts.flatMap(({ problems }) => problems)) };
+}
+
+/**
+ * What the proxy with this id runs by.
+ *
+ * @returns `undefined` when the own datacenter has no such proxy
+ */
+export function meshProxyView(mesh: Mesh, id: string): ProxyView | undefined {
+  const { proxies, catalogs, datacenter, trustDomain, entries, version, instancesOf: instances } = mesh;
+  const proxy = proxies.get(id);
+  if (proxy === undefined) return undefined;
+  const around = {
+    datacenter,
+    trustDomain,
+    gateways: catalogs.get(datacenter)?.gateways ?? [],
+    instancesOf: instances,
+  };
+  return {
+    version,
+    datacenter,
+    trustDomain,
+    proxy,
+    upstreams: proxy.upstreams.map((upstream) => proxyUpstream(upstream, proxy, entries, around)),
+    intentions: entries.intentions.filter(({ destination }) => destination === '*' || destination === proxy.service),
+    // As with Consul while its access control is off: the entry for `*` is where to change it.
+    intentionDefault: 'allow',
+  };
+}
+
+/** Ids of the proxies that speak for one instance: what `--sidecar-for` looks for. */
+export function sidecarsFor(serviceId: string, { proxies }: Pick<Mesh, 'proxies'>): readonly string[] {
+  return [...proxies.values()].filter((proxy) => (proxy.serviceId ?? proxy.service) === serviceId).map(({ id }) => id);
+}
+
+/** Nobody asks a mesh without Consul for Consul's servers; the default of Consul's agents. */
+const DNS_DOMAIN = 'consul';
+
+function membersOfKind(
+  members: readonly Member[] | undefined,
+  kind: 'connect-proxy' | 'mesh-gateway',
+): readonly Member[] {
+  return (members ?? []).filter(({ registration }) => registration.kind === kind);
+}
+
+function gatewayGroup(datacenter: string, members: readonly Member[]): GatewayGroup {
+  return { datacenter, gateways: membersOfKind(members, 'mesh-gateway').map(({ instance }) => instance) };
+}
+
+function gatewayOf({ registration, instance }: Member, { proxyDefaults }: ConfigEntries): GatewayDefinition {
+  const config = { ...proxyDefaults?.config, ...registration.proxy?.config };
+  return gatewayDefinition({ ...instance, config }, THIS_MACHINE);
+}
+
+function proxyOf({ registration, instance }: Member): ProxyDefinition {
+  const { proxy } = registration;
+  const config = proxy?.config ?? {};
+  const [host, port] = [config['bind_address'], config['bind_port']];
+  return {
+    id: instance.id,
+    name: instance.service,
+    service: proxy?.destination ?? '',
+    ...present({ serviceId: proxy?.destinationId, mode: proxy?.mode }),
+    listen: {
+      host: typeof host === 'string' ? host : instance.address || THIS_MACHINE,
+      port: typeof port === 'number' ? port : instance.port,
+    },
+    application: proxy?.application ?? { host: THIS_MACHINE, port: 0 },
+    upstreams: proxy?.upstreams ?? [],
+    config,
+  };
+}
+
+function instancesOf(target: ChainTarget, members: ReadonlyMap<string, readonly Member[]>): Selection | undefined {
+  const there = members.get(target.datacenter);
+  return there && selection(target.instances.filter, connectMembers(target.service, there));
+}
+
+/** What two datacenters see is told once. */
+function distinct(problems: readonly Problem[]): readonly Problem[] {
+  const keys = problems.map((problem) => JSON.stringify(problem));
+  return problems.filter((_problem, index) => keys.indexOf(keys[index] ?? '') === index);
+}

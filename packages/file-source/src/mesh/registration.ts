@@ -1,0 +1,246 @@
+import type { Endpoint } from '@meshgate/core';
+import type { Check, CheckStatus, TaggedAddress, UpstreamDefinition, WrittenMode } from '@meshgate/mesh';
+import type { Field } from '../field.ts';
+import {
+  itemsOf,
+  type Keyed,
+  namedValues,
+  optionalText,
+  readKeys,
+  readMode,
+  refuseEnterprise,
+  requiredName,
+  textList,
+  texts,
+} from './keys.ts';
+import { readUpstreams } from './upstreams.ts';
+
+/** One service definition as it is written, defaults filled in: what `consul services register` would register. */
+export interface Registration {
+  /** For problems that show only beside other definitions. */
+  readonly field: Field;
+  readonly id: string;
+  readonly name: string;
+  readonly kind: ServiceKind;
+  /** Empty when it has none. */
+  readonly address: string;
+  /** 0 when it has none. */
+  readonly port: number;
+  readonly taggedAddresses: Readonly<Record<string, TaggedAddress>>;
+  readonly meta: Readonly<Record<string, string>>;
+  readonly tags: readonly string[];
+  readonly weights?: { readonly passing: number; readonly warning: number };
+  readonly checks: readonly Check[];
+  /** The application speaks Connect by itself. */
+  readonly native: boolean;
+  /** Of proxies and gateways. */
+  readonly proxy?: ProxyFields;
+}
+
+/** The kinds of service that a mesh file may define. */
+export type ServiceKind = '' | 'connect-proxy' | 'mesh-gateway';
+
+/** The `proxy` part of a definition. */
+export interface ProxyFields {
+  /** The service for which it speaks; empty for a gateway. */
+  readonly destination: string;
+  readonly destinationId?: string;
+  readonly application: Endpoint;
+  readonly upstreams: readonly UpstreamDefinition[];
+  readonly mode?: WrittenMode;
+  readonly config: Readonly<Record<string, unknown>>;
+}
+
+/** Keys of a service definition. What only an agent does, or only HTTP needs, is of no effect here. */
+const SERVICE_KEYS = {
+  id: 'read',
+  name: 'read',
+  kind: 'read',
+  address: 'read',
+  port: 'read',
+  tagged_addresses: 'read',
+  meta: 'read',
+  tags: 'read',
+  weights: 'read',
+  check: 'read',
+  checks: 'read',
+  proxy: 'read',
+  connect: 'read',
+  namespace: 'read',
+  partition: 'read',
+  socket_path: 'ignored',
+  token: 'ignored',
+  enable_tag_override: 'ignored',
+  locality: 'ignored',
+  ports: 'ignored',
+} as const;
+
+const PROXY_KEYS = {
+  destination_service_name: 'read',
+  destination_service_id: 'read',
+  local_service_address: 'read',
+  local_service_port: 'read',
+  local_service_socket_path: 'read',
+  upstreams: 'read',
+  mesh_gateway: 'read',
+  config: 'read',
+  mode: 'ignored',
+  transparent_proxy: 'ignored',
+  mutual_tls_mode: 'ignored',
+  expose: 'ignored',
+  access_logs: 'ignored',
+  envoy_extensions: 'ignored',
+} as const;
+
+type ServiceFields = Keyed<keyof typeof SERVICE_KEYS>;
+
+/** Reads one definition: the service itself and, when it asks for one, its sidecar. */
+export function readService(field: Field): readonly Registration[] {
+  const fields = readKeys(field, SERVICE_KEYS);
+  refuseEnterprise(fields, 'namespace', 'partition');
+  const name = requiredName(field, fields.get('name'));
+  const connect = readConnect(fields.get('connect'));
+  const service = registrationOf(field, fields, { name, id: name });
+  const own = { ...service, native: connect.native };
+  return connect.sidecar === undefined ? [own] : [own, sidecarOf(own, connect.sidecar)];
+}
+
+interface Connect {
+  readonly native: boolean;
+  readonly sidecar?: Field;
+}
+
+function readConnect(field: Field | undefined): Connect {
+  if (field === undefined) return { native: false };
+  const fields = readKeys(field, { native: 'read', sidecar_service: 'read' });
+  const sidecar = fields.get('sidecar_service');
+  return { native: fields.get('native')?.boolean() ?? false, ...(sidecar === undefined ? {} : { sidecar }) };
+}
+
+/** What is not written is Consul's default for a sidecar, with its service's address: mesh files have no node to ask. */
+function sidecarOf(service: Registration, field: Field): Registration {
+  const fields = readKeys(field, SERVICE_KEYS);
+  refuseEnterprise(fields, 'namespace', 'partition');
+  const named = { name: `${service.name}-sidecar-proxy`, id: `${service.id}-sidecar-proxy` };
+  const read = registrationOf(field, fields, named, service);
+  return {
+    ...read,
+    kind: 'connect-proxy',
+    address: read.address || service.address,
+    meta: fields.has('meta') ? read.meta : service.meta,
+    tags: fields.has('tags') ? read.tags : service.tags,
+    checks: fields.has('check') || fields.has('checks') ? read.checks : service.checks,
+  };
+}
+
+/** @param parent the service whose sidecar it is */
+function registrationOf(
+  field: Field,
+  fields: ServiceFields,
+  named: { readonly name: string; readonly id: string },
+  parent?: Registration,
+): Registration {
+  const name = (parent && optionalText(fields.get('name'))) ?? named.name;
+  const id = optionalText(fields.get('id')) ?? (parent === undefined ? name : named.id);
+  const proxy = parent === undefined && !fields.has('proxy') ? undefined : readProxy(fields.get('proxy'), parent);
+  const weights = readWeights(fields.get('weights'));
+  const registration: Registration = {
+    field,
+    id,
+    name,
+    kind: readKind(fields, proxy),
+    address: optionalText(fields.get('address')) ?? '',
+    port: fields.get('port')?.integer(0, MAX_PORT) ?? 0,
+    taggedAddresses: readTaggedAddresses(fields.get('tagged_addresses')),
+    meta: texts(fields.get('meta')),
+    tags: textList(fields.get('tags')),
+    ...(weights === undefined ? {} : { weights }),
+    checks: readChecks(fields, id),
+    native: false,
+    ...(proxy === undefined ? {} : { proxy }),
+  };
+  if (parent === undefined) checkProxy(registration);
+  return registration;
+}
+
+const MAX_PORT = 65_535;
+
+/** A proxy is one by its kind or, as in the first versions of Consul, by the service for which it speaks. */
+function readKind(fields: ServiceFields, proxy: ProxyFields | undefined): ServiceKind {
+  const kind = fields.get('kind');
+  const written = optionalText(kind);
+  if (kind === undefined || written === undefined) return proxy?.destination ? 'connect-proxy' : '';
+  return kind.oneOf(['connect-proxy', 'mesh-gateway'] as const) ?? '';
+}
+
+/** As Consul checks a registration. */
+function checkProxy({ field, kind, port, proxy }: Registration): void {
+  if (kind === 'connect-proxy' && !proxy?.destination)
+    field.refuse('expected the key "proxy.destination_service_name" in a connect-proxy, found none');
+  if (kind !== '' && port === 0) field.refuse(`expected the key "port" in a ${kind}, found none`);
+}
+
+function readProxy(field: Field | undefined, parent: Registration | undefined): ProxyFields {
+  const fields: Keyed<keyof typeof PROXY_KEYS> = field === undefined ? new Map() : readKeys(field, PROXY_KEYS);
+  const destinationId = optionalText(fields.get('destination_service_id')) ?? parent?.id;
+  const mode = readMode(fields.get('mesh_gateway'));
+  return {
+    destination: optionalText(fields.get('destination_service_name')) ?? parent?.name ?? '',
+    ...(destinationId === undefined ? {} : { destinationId }),
+    application: readApplication(fields, parent?.port ?? 0),
+    upstreams: readUpstreams(fields.get('upstreams')),
+    ...(mode === undefined ? {} : { mode }),
+    config: readConfig(fields.get('config')),
+  };
+}
+
+/** The application is on the same machine, unless the definition says otherwise. */
+const LOOPBACK = '127.0.0.1';
+
+function readApplication(fields: Keyed<keyof typeof PROXY_KEYS>, defaultPort: number): Endpoint {
+  const socket = optionalText(fields.get('local_service_socket_path'));
+  if (socket !== undefined) return { host: `unix:${socket}`, port: 0 };
+  const host = optionalText(fields.get('local_service_address')) ?? LOOPBACK;
+  return { host, port: fields.get('local_service_port')?.integer(0, MAX_PORT) || defaultPort };
+}
+
+/** Opaque settings. Several blocks are one mapping. */
+export function readConfig(field: Field | undefined): Readonly<Record<string, unknown>> {
+  return Object.fromEntries(namedValues(field).map(({ key, value }) => [key, value.plain()]));
+}
+
+function readWeights(field: Field | undefined): Registration['weights'] {
+  if (field === undefined) return undefined;
+  const fields = readKeys(field, { passing: 'read', warning: 'read' });
+  const weight = (key: 'passing' | 'warning'): number => fields.get(key)?.integer(0, MAX_WEIGHT) ?? 1;
+  return { passing: weight('passing'), warning: weight('warning') };
+}
+
+/** As Consul limits it. */
+const MAX_WEIGHT = 65_535;
+
+function readTaggedAddresses(field: Field | undefined): Readonly<Record<string, TaggedAddress>> {
+  return Object.fromEntries(namedValues(field).map(({ key, value }) => [key, readTaggedAddress(value)]));
+}
+
+function readTaggedAddress(field: Field): TaggedAddress {
+  if (field.shape === 'scalar') return { address: field.text() ?? '' };
+  const fields = readKeys(field, { address: 'read', port: 'read' });
+  return { address: fields.get('address')?.text() ?? '', port: fields.get('port')?.integer(0, MAX_PORT) ?? 0 };
+}
+
+/** A check as far as mesh files go: nobody runs it, so its `status` is what somebody writes there. */
+function readChecks(fields: ServiceFields, id: string): readonly Check[] {
+  const checks = [...itemsOf(fields.get('check')), ...itemsOf(fields.get('checks'))];
+  return checks.map((field, index) => {
+    const read = new Map((field.entries() ?? []).map((entry) => [entry.key.toLowerCase(), entry.value]));
+    const status = read.get('status');
+    const name = optionalText(read.get('id') ?? read.get('checkid') ?? read.get('name'));
+    return { id: name ?? `service:${id}:${index + 1}`, status: (status && readStatus(status)) ?? 'passing' };
+  });
+}
+
+function readStatus(status: Field): CheckStatus | undefined {
+  if (optionalText(status) === undefined) return undefined;
+  return status.oneOf(['passing', 'warning', 'critical'] as const);
+}

@@ -1,0 +1,89 @@
+import type { Endpoint } from '@meshgate/core';
+import type { UpstreamDefinition } from '@meshgate/mesh';
+import type { Field } from '../field.ts';
+import { itemsOf, type Keyed, optionalText, readKeys, readMode, refuseEnterprise } from './keys.ts';
+import { present } from './present.ts';
+
+const UPSTREAM_KEYS = {
+  destination_name: 'read',
+  destination_type: 'read',
+  destination_namespace: 'read',
+  destination_partition: 'read',
+  destination_peer: 'read',
+  datacenter: 'read',
+  local_bind_address: 'read',
+  local_bind_port: 'read',
+  local_bind_socket_path: 'read',
+  local_bind_socket_mode: 'read',
+  mesh_gateway: 'read',
+  config: 'read',
+  centrally_configured: 'ignored',
+  ingress_hosts: 'ignored',
+} as const;
+
+type UpstreamFields = Keyed<keyof typeof UPSTREAM_KEYS>;
+
+/** Reads the upstreams of a proxy. Two that want the same address are a problem. */
+export function readUpstreams(field: Field | undefined): readonly UpstreamDefinition[] {
+  const taken = new Map<string, string>();
+  return itemsOf(field).flatMap((item) => {
+    const upstream = readUpstream(item);
+    if (upstream === undefined) return [];
+    const place = `${upstream.bind.host}:${upstream.bind.port}`;
+    const other = taken.get(place);
+    if (other !== undefined)
+      item.refuse(`expected an address of its own, found ${place}, which is taken by upstream ${other}`);
+    taken.set(place, upstream.name);
+    return [upstream];
+  });
+}
+
+/** Where the application looks for its upstreams when the definition does not say. */
+const LOOPBACK = '127.0.0.1';
+const MAX_PORT = 65_535;
+
+function readUpstream(field: Field): UpstreamDefinition | undefined {
+  const fields = readKeys(field, UPSTREAM_KEYS);
+  refuseEnterprise(fields, 'destination_namespace', 'destination_partition');
+  refuseWhatNeedsConsul(fields);
+  const name = optionalText(fields.get('destination_name'));
+  const bind = readBind(field, fields);
+  if (name === undefined)
+    return (fields.get('destination_name') ?? field).refuse('expected a "destination_name", found none');
+  const optional = {
+    datacenter: optionalText(fields.get('datacenter')),
+    socketMode: optionalText(fields.get('local_bind_socket_mode')),
+    mode: readMode(fields.get('mesh_gateway')),
+    connectTimeoutMs: readConnectTimeout(fields.get('config')),
+  };
+  return bind && { name, kind: 'service', bind, ...present(optional) };
+}
+
+/** Prepared queries and peers live in Consul's servers. */
+function refuseWhatNeedsConsul(fields: UpstreamFields): void {
+  const kind = optionalText(fields.get('destination_type'));
+  if (kind !== undefined && kind !== 'service')
+    fields
+      .get('destination_type')
+      ?.refuse(`expected service, found ${JSON.stringify(kind)}: mesh files have nothing else`);
+  if (optionalText(fields.get('destination_peer')) !== undefined)
+    fields.get('destination_peer')?.refuse('expected no peer, found one: mesh files have none');
+}
+
+function readBind(field: Field, fields: UpstreamFields): Endpoint | undefined {
+  const socket = optionalText(fields.get('local_bind_socket_path'));
+  if (socket !== undefined) return { host: `unix:${socket}`, port: 0 };
+  const host = optionalText(fields.get('local_bind_address')) ?? LOOPBACK;
+  const port = fields.get('local_bind_port');
+  if (port === undefined) return field.refuse('expected the key "local_bind_port", found none');
+  const number = port.integer(1, MAX_PORT);
+  return number === undefined ? undefined : { host, port: number };
+}
+
+function readConnectTimeout(config: Field | undefined): number | undefined {
+  const written = (config?.entries() ?? []).find(({ key }) => key === 'connect_timeout_ms')?.value;
+  return written?.integer(1, MAX_TIMEOUT_MS);
+}
+
+/** What a timer holds: 24 days. */
+const MAX_TIMEOUT_MS = 2 ** 31 - 1;

@@ -1,0 +1,69 @@
+import type { Catalog } from './catalog.ts';
+import type { ConfigEntries } from './config-entries.ts';
+import { defined } from './defined.ts';
+import { compileChain } from './discovery-chain.ts';
+import type { DiscoveryChain } from './discovery-chain.ts';
+import type { Intention } from './intentions.ts';
+import { upstreamConnectTimeout, upstreamMode } from './proxy.ts';
+import type { ProxyDefinition, UpstreamDefinition } from './proxy.ts';
+import { upstreamTargets } from './upstream-targets.ts';
+import type { Surroundings, UpstreamTarget } from './upstream-targets.ts';
+
+/** Everything a Connect proxy runs by at one moment, whoever says so: an agent, or a folder of mesh files. */
+export interface ProxyView extends Pick<Catalog, 'datacenter' | 'partition' | 'trustDomain'> {
+  /** Equal versions mean equal views. */
+  readonly version: string;
+  readonly proxy: ProxyDefinition;
+  readonly upstreams: readonly ProxyUpstream[];
+  /** Those that may speak about connections to `proxy.service`, in any order: for `authorize`. */
+  readonly intentions: readonly Intention[];
+  /** What holds where no intention matches. */
+  readonly intentionDefault: 'allow' | 'deny';
+  /** What is wrong at the moment although the view goes on to hold, one sentence each. */
+  readonly warnings?: readonly string[];
+}
+
+/** One upstream and how to dial it. */
+export type ProxyUpstream =
+  | {
+      readonly kind: 'reachable';
+      readonly definition: UpstreamDefinition;
+      readonly chain: DiscoveryChain;
+      /** In order of preference, at least one; their backends may be none. */
+      readonly targets: readonly UpstreamTarget[];
+    }
+  /** Must not be dialled, and why. */
+  | { readonly kind: 'refused'; readonly definition: UpstreamDefinition; readonly reason: string };
+
+/** Where a proxy's view comes from. The obligations of `watch` are those of core's `RouteSource`. */
+export interface ProxySource {
+  readonly name: string;
+  watch(signal: AbortSignal): AsyncIterable<ProxyView>;
+}
+
+/** `definition` with all that configuration entries and the mesh around say of it. */
+export function proxyUpstream(
+  definition: UpstreamDefinition,
+  proxy: Pick<ProxyDefinition, 'service' | 'mode'>,
+  entries: ConfigEntries,
+  around: Surroundings & Pick<Catalog, 'trustDomain'>,
+): ProxyUpstream {
+  if (definition.kind !== 'service' || definition.peer !== undefined) return unsupported(definition);
+  const { name, namespace, datacenter = around.datacenter } = definition;
+  const request = {
+    service: name,
+    datacenter,
+    decision: upstreamMode(definition, proxy, entries),
+    ...defined({ namespace, connectTimeoutMs: upstreamConnectTimeout(definition, proxy.service, entries) }),
+  };
+  const compiled = compileChain(request, entries, around);
+  if (compiled.kind === 'refused')
+    return { kind: 'refused', definition, reason: `${compiled.path.join('.')}: ${compiled.message}` };
+  const { chain } = compiled;
+  return { kind: 'reachable', definition, chain, targets: upstreamTargets(chain, around) };
+}
+
+function unsupported(definition: UpstreamDefinition): ProxyUpstream {
+  const what = definition.peer === undefined ? 'a prepared query' : 'a service of a peer';
+  return { kind: 'refused', definition, reason: `${what} can be looked up by Consul only` };
+}
