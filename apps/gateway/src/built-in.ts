@@ -1,4 +1,5 @@
 import { resolve } from 'node:path';
+import { consulPlugin } from '@meshgate/consul-source';
 import type { Plugin } from '@meshgate/core';
 import { fileSourcePlugin, parseFileSourceConfig, readRoutes } from '@meshgate/file-source';
 
@@ -15,4 +16,6 @@ export const BUILT_IN: readonly BuiltIn[] = [
     plugin: fileSourcePlugin,
     check: (settings, baseDir) => readRoutes(resolve(baseDir, parseFileSourceConfig(settings).path)),
   },
+  // What it will read is the agent's, and that need not be there yet.
+  { plugin: consulPlugin, check: () => Promise.resolve() },
 ];

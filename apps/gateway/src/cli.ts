@@ -1,7 +1,10 @@
 import { existsSync } from 'node:fs';
 import { ConfigProblems, formatEndpoint, formatProblem } from '@meshgate/core';
 import { Command, CommanderError, Option } from 'commander';
+import { amending } from './amend-config.ts';
 import { DEFAULT_ADMIN } from './config-schema.ts';
+import { commandSettings, CONSUL_FLAGS, withTwoDashes } from './consul-flags.ts';
+import type { ConsulFlags, Environment } from './consul-flags.ts';
 import { loadConfig } from './load-config.ts';
 import { queriesOf, queriesTo } from './route-queries.ts';
 import type { RouteQueries } from './route-queries.ts';
@@ -15,6 +18,7 @@ export interface Terminal {
   readonly stdout: Output;
   readonly stderr: Pick<Output, 'write'>;
   readonly signals: Signals;
+  readonly env: Environment;
 }
 
 interface Output {
@@ -30,7 +34,7 @@ export type ExitStatus = 0 | 1 | 2;
 export async function runCommand(args: readonly string[], terminal: Terminal): Promise<ExitStatus> {
   let status: ExitStatus = 0;
   try {
-    await commands(terminal, (ended) => (status = ended)).parseAsync(args, { from: 'user' });
+    await commands(terminal, (ended) => (status = ended)).parseAsync(withTwoDashes(args), { from: 'user' });
     return status;
   } catch (reason) {
     // Commander has said what is wrong with the command line. Help and version are no failures.
@@ -48,22 +52,20 @@ function commands(terminal: Terminal, end: (status: ExitStatus) => void): Comman
     .configureOutput({ writeOut: (text) => stdout.write(text), writeErr: (text) => stderr.write(text) })
     .showSuggestionAfterError();
   // Settings of the program hold for commands that are made by it, from here on.
-  program
-    .command('gateway')
-    .description('run a mesh gateway until it is told to leave')
+  withConsulFlags(program.command('gateway').description('run a mesh gateway until it is told to leave'))
     .option('-c, --config <file>', `configuration file (default: ${DEFAULT_FILE}, if it is there)`)
     .option('--check', 'look through the configuration and everything that it names, and exit')
     .action(async (options: GatewayFlags) => end(await gateway(options, terminal)));
   withQuestionFlags(program.command('routes').description('show the route table')).action(
     async (flags: QuestionFlags) => {
-      const view = await queriesFor(flags).routes();
+      const view = await queriesFor(flags, terminal).routes();
       stdout.write(flags.json === true ? toJson({ ...view, routes: [...view.routes] }) : routesText(view));
     },
   );
   withQuestionFlags(program.command('explain').description('say which route takes a server name, and why'))
     .argument('<server-name>')
     .action(async (serverName: string, flags: QuestionFlags) => {
-      const explanation = await queriesFor(flags).explain(serverName);
+      const explanation = await queriesFor(flags, terminal).explain(serverName);
       stdout.write(flags.json === true ? toJson(explanation) : explanationText(explanation));
       end(explanation.found ? 0 : 1);
     });
@@ -74,17 +76,31 @@ function commands(terminal: Terminal, end: (status: ExitStatus) => void): Comman
   return program;
 }
 
-interface GatewayFlags {
+interface GatewayFlags extends ConsulFlags {
   readonly config?: string;
   readonly check?: boolean;
 }
 
-async function gateway({ config, check = false }: GatewayFlags, { stdout, signals }: Terminal): Promise<ExitStatus> {
-  const file = config ?? defaultFile();
-  if (!check) return serve(file, { fd: stdout.fd, isTerminal: stdout.isTTY === true }, signals);
-  const { parts } = await loadConfig(file);
-  stdout.write(`${file}: fine; sources: ${parts.sources.map(({ name }) => name).join(', ')}\n`);
+async function gateway(
+  { config, check = false, ...flags }: GatewayFlags,
+  { stdout, signals, env }: Terminal,
+): Promise<ExitStatus> {
+  const settings = commandSettings(flags, env, process.cwd());
+  const file = config ?? defaultFile(settings.byFlag || settings.byEnvironment);
+  const amend = amending(settings, settings.byFlag || file === undefined);
+  if (!check) return serve({ file, amend }, { fd: stdout.fd, isTerminal: stdout.isTTY === true }, signals);
+  const { parts } = await loadConfig(file, amend);
+  stdout.write(`${file ?? 'command line'}: fine; sources: ${parts.sources.map(({ name }) => name).join(', ')}\n`);
   return 0;
+}
+
+function withConsulFlags(command: Command): Command {
+  for (const { flag, description, repeatable } of CONSUL_FLAGS) {
+    const option = new Option(flag, description);
+    const gather = (value: string, before: readonly string[] = []): readonly string[] => [...before, value];
+    command.addOption(repeatable === true ? option.argParser(gather) : option);
+  }
+  return command;
 }
 
 interface QuestionFlags {
@@ -102,15 +118,20 @@ function withQuestionFlags(command: Command): Command {
     .option('--json', 'for programs');
 }
 
-function queriesFor({ admin = DEFAULT_ADMIN_URL, config }: QuestionFlags): RouteQueries {
-  return config === undefined ? queriesTo(admin) : queriesOf(config);
+function queriesFor({ admin = DEFAULT_ADMIN_URL, config }: QuestionFlags, { env }: Terminal): RouteQueries {
+  if (config === undefined) return queriesTo(admin);
+  return queriesOf(config, amending(commandSettings({}, env, process.cwd()), false));
 }
 
 const DEFAULT_FILE = 'meshgate.yaml';
 
-/** @throws ConfigProblems when there is none: it shows the smallest that would do */
-function defaultFile(): string {
+/**
+ * @param needless whether it goes without one
+ * @throws ConfigProblems when there is none and one is needed: it shows the smallest that would do
+ */
+function defaultFile(needless: boolean): string | undefined {
   if (existsSync(DEFAULT_FILE)) return DEFAULT_FILE;
+  if (needless) return undefined;
   const message = `expected --config FILE or a file ${DEFAULT_FILE} in this folder, found neither; this is enough of one:\n\n${SMALLEST}`;
   throw new ConfigProblems([{ message, path: [] }]);
 }
@@ -122,7 +143,9 @@ and of a routes.yaml beside it:
 
     routes:
       - serverNames: [ api.example.com ]
-        backends: [ { address: 10.0.0.1, port: 8443 } ]`;
+        backends: [ { address: 10.0.0.1, port: 8443 } ]
+
+or, with Consul, no file at all: meshgate gateway --register --address IP:PORT`;
 
 function toJson(value: object): string {
   return `${JSON.stringify(value, null, 2)}\n`;

@@ -9,13 +9,9 @@ type Path = readonly (string | number)[];
 
 /** What the schema found wrong with `value`, in words for people: one problem for each unknown key, none for its echo. */
 export function schemaProblems(issues: readonly Issue[], value: unknown): readonly Problem[] {
-  const found = issues.flatMap((issue) => findings(issue, []));
+  const found = issues.flatMap((issue) => findings(issue, [], value));
   const meant = new Set(found.flatMap(({ meant: key }) => (key === undefined ? [] : [key])));
-  return found
-    .filter(({ problem }) => !meant.has(pathKey(problem.path)))
-    .map(({ problem }) =>
-      isMissing(value, problem.path) ? { ...problem, message: missingKey(lastOf(problem.path)) } : problem,
-    );
+  return found.filter(({ problem }) => !meant.has(pathKey(problem.path))).map(({ problem }) => problem);
 }
 
 interface Finding {
@@ -24,12 +20,13 @@ interface Finding {
   readonly meant?: string;
 }
 
-function findings(issue: Issue, above: Path): readonly Finding[] {
+function findings(issue: Issue, above: Path, value: unknown): readonly Finding[] {
   const path = [...above, ...issue.path.map((part) => (typeof part === 'number' ? part : String(part)))];
   if (issue.code === 'unrecognized_keys') return issue.keys.map((key) => unknownKey(key, path));
   const branch = issue.code === 'invalid_union' ? issue.errors.find(understands) : undefined;
-  if (branch !== undefined) return branch.flatMap((inner) => findings(inner, path));
-  return [{ problem: { message: issue.message, path } }];
+  if (branch !== undefined) return branch.flatMap((inner) => findings(inner, path, value));
+  const lacks = issue.code !== 'custom' && isMissing(value, path);
+  return [{ problem: { message: lacks ? missingKey(lastOf(path)) : issue.message, path } }];
 }
 
 /** Of several forms that a value may have, the one that was meant is that which only has complaints about its inside. */

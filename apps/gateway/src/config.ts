@@ -1,6 +1,8 @@
 import { ConfigProblems } from '@meshgate/core';
 import type { Problem } from '@meshgate/core';
 import { openDocument } from '@meshgate/file-source';
+import { asWritten } from './amend-config.ts';
+import type { Amend } from './amend-config.ts';
 import { schemaProblems } from './config-problems.ts';
 import { configSchema } from './config-schema.ts';
 import type { GatewayConfig, PluginUse } from './config-schema.ts';
@@ -36,14 +38,20 @@ export function parseConfig(content: string, file: string): GatewayConfig {
   return config;
 }
 
-/** {@link parseConfig} for those who will find more to complain of. Never throws. */
-export function draftConfig(content: string, file: string): ConfigDraft {
+/**
+ * {@link parseConfig} for those who will find more to complain of. Never throws.
+ *
+ * @param amend changes what stands in the file before it is parsed
+ */
+export function draftConfig(content: string, file: string, amend: Amend = asWritten): ConfigDraft {
   const opened = openDocument(content, file);
-  const { value, placed } = placesIn(content, file);
-  if (opened.kind === 'broken') return { problems: opened.problems, uses: [], placed };
+  const written = placesIn(content, file);
+  if (opened.kind === 'broken') return { problems: opened.problems, uses: [], placed: written.placed };
+  const { value, problems: ofAmendment, blamed } = amend(written.value);
+  const placed = (problem: Problem): Problem => blamed(problem) ?? written.placed(problem);
   const parsed = configSchema.safeParse(value);
   const wrong = parsed.success ? [] : schemaProblems(parsed.error.issues, value).map(placed);
-  const problems = [...opened.problems, ...wrong];
+  const problems = [...ofAmendment, ...opened.problems, ...wrong];
   const config = parsed.success && problems.length === 0 ? { config: parsed.data } : {};
   return { ...config, problems, uses: [...usesIn(value, 'sources'), ...usesIn(value, 'plugins')], placed };
 }

@@ -2,6 +2,8 @@ import { readFile } from 'node:fs/promises';
 import { dirname, resolve } from 'node:path';
 import { ConfigProblems } from '@meshgate/core';
 import type { Problem } from '@meshgate/core';
+import { asWritten } from './amend-config.ts';
+import type { Amend } from './amend-config.ts';
 import { draftConfig, inOrder } from './config.ts';
 import type { GatewayConfig } from './config-schema.ts';
 import type { Parts } from './parts.ts';
@@ -11,9 +13,9 @@ import type { ChosenTransport } from './transport-choice.ts';
 
 /** A configuration in which nothing is wrong, with everything that it names. */
 export interface LoadedConfig {
-  /** As it was given. */
-  readonly file: string;
-  /** What stood in it. */
+  /** As it was given; absent when everything was said without one. */
+  readonly file: string | undefined;
+  /** What stood in it; `''` without one. */
   readonly text: string;
   /** Paths in it are absolute. */
   readonly config: GatewayConfig;
@@ -22,14 +24,15 @@ export interface LoadedConfig {
 }
 
 /**
- * Reads a configuration file, loads and installs its plugins, and looks through the files that it names. Starts nothing.
+ * Reads a configuration file, amends it, loads and installs its plugins, and looks through the files that it names. Starts nothing.
  *
+ * @param file `undefined`: there is none, what `amend` adds to nothing is all
  * @throws ConfigProblems with everything that is wrong, in whichever of these files
  */
-export async function loadConfig(file: string): Promise<LoadedConfig> {
-  const baseDir = dirname(resolve(file));
-  const text = await readConfigText(file);
-  const { config, problems, uses, placed } = draftConfig(text, file);
+export async function loadConfig(file: string | undefined, amend: Amend = asWritten): Promise<LoadedConfig> {
+  const baseDir = file === undefined ? resolve() : dirname(resolve(file));
+  const text = file === undefined ? '' : await readConfigText(file);
+  const { config, problems, uses, placed } = draftConfig(file === undefined ? '{}' : text, file ?? NO_FILE, amend);
   const installed = await installPlugins(uses, baseDir);
   const wrong = [...problems, ...installed.problems.map(placed)];
   if (config === undefined || wrong.length > 0) throw new ConfigProblems(inOrder(wrong));
@@ -40,6 +43,9 @@ export async function loadConfig(file: string): Promise<LoadedConfig> {
   if (choice.kind === 'none' || lacking.length > 0) throw new ConfigProblems(inOrder(lacking.map(placed)));
   return { file, text, config: withAbsolutePaths(config, baseDir), parts, transport: choice };
 }
+
+/** What problems are said to be in when nothing has a place of its own. */
+const NO_FILE = 'command line';
 
 /** @throws ConfigProblems when it cannot be read */
 export async function readConfigText(file: string): Promise<string> {

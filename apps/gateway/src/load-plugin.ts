@@ -1,3 +1,4 @@
+import { access } from 'node:fs/promises';
 import { createRequire } from 'node:module';
 import { isAbsolute, join, resolve } from 'node:path';
 import { pathToFileURL } from 'node:url';
@@ -10,20 +11,19 @@ import { describe } from './config-words.ts';
  * Imports a plugin that somebody else wrote: by its path when `use` begins with `.` or `/`, else as a package.
  *
  * @param baseDir folder from which paths and packages are looked up
- * @throws Error that names the file or package and says why it cannot be used
+ * @throws Error that names the file or the package and says why it cannot be used
  */
 export async function loadPlugin(use: string, baseDir: string): Promise<Plugin> {
   const isPath = use.startsWith('.') || isAbsolute(use);
-  const [shown, url] = isPath ? fileOf(use, baseDir) : [use, packageUrl(use, baseDir)];
-  const module = await import(url).catch((reason: unknown) => {
-    throw new Error(`${shown} cannot be loaded: ${reasonOf(reason, url)}${isPath ? '' : hint(use)}`, { cause: reason });
-  });
-  return asPlugin((module as { readonly default?: unknown }).default, shown);
-}
-
-function fileOf(use: string, baseDir: string): [shown: string, url: string] {
-  const file = resolve(baseDir, use);
-  return [file, pathToFileURL(file).href];
+  const shown = isPath ? resolve(baseDir, use) : use;
+  try {
+    if (isPath) await access(shown);
+    const module: unknown = await import(isPath ? pathToFileURL(shown).href : packageUrl(use, baseDir));
+    return pluginOf(module);
+  } catch (reason) {
+    const why = reason instanceof Error ? `${reason.name}: ${reason.message}` : String(reason);
+    throw new Error(`${shown} cannot be loaded: ${why}${isPath ? '' : hint(use)}`, { cause: reason });
+  }
 }
 
 /** Looked up from the configuration; a package that only the gateway itself can see is left to its own import. */
@@ -35,13 +35,6 @@ function packageUrl(use: string, baseDir: string): string {
   }
 }
 
-/** Node says what it looked for and from where, which for the plugin itself is known already. */
-function reasonOf(reason: unknown, url: string): string {
-  const isMissing = reason instanceof Error && 'code' in reason && reason.code === 'ERR_MODULE_NOT_FOUND';
-  if (isMissing && 'url' in reason && reason.url === url) return 'there is no such file';
-  return reason instanceof Error ? `${reason.name}: ${reason.message}` : String(reason);
-}
-
 function hint(use: string): string {
   const names = BUILT_IN.map(({ plugin }) => plugin.name);
   const nearest = closestMatch(use, names, { maxDistance: Math.max(1, Math.floor(use.length / 2)) });
@@ -49,11 +42,10 @@ function hint(use: string): string {
   return `; built-in plugins are ${names.join(', ')}, and paths begin with ./`;
 }
 
-function asPlugin(exported: unknown, shown: string): Plugin {
+function pluginOf(module: unknown): Plugin {
+  const exported = typeof module === 'object' && module !== null && 'default' in module ? module.default : undefined;
   if (isPlugin(exported)) return exported;
-  throw new Error(
-    `${shown}: expected a plugin as default export, as definePlugin makes it, found ${describe(exported)}`,
-  );
+  throw new TypeError(`expected a plugin as default export, as definePlugin makes it, found ${describe(exported)}`);
 }
 
 function isPlugin(value: unknown): value is Plugin {

@@ -16,7 +16,7 @@ const signals: Signals = {
 
 const { stdout, stderr } = process;
 // Whatever a plugin may have left behind must not keep the process.
-process.exit(await runCommand(process.argv.slice(2), { stdout, stderr, signals }));
+process.exit(await runCommand(process.argv.slice(2), { stdout, stderr, signals, env: process.env }));
 
 function asError(reason: unknown): Error {
   return reason instanceof Error ? reason : new Error(String(reason));

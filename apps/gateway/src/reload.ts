@@ -12,6 +12,7 @@ import type { Logger } from './logger.ts';
 export async function reload({ file, text }: LoadedConfig, gateway: Gateway, logger: Logger): Promise<void> {
   logger.info('the files are read again');
   gateway.refresh();
+  if (file === undefined) return;
   try {
     const now = await readConfigText(file);
     if (now === text) return;

@@ -1,4 +1,5 @@
 import { observers, RouteStore } from '@meshgate/core';
+import type { Amend } from './amend-config.ts';
 import { explain } from './explain.ts';
 import type { Explanation } from './explain.ts';
 import { loadConfig } from './load-config.ts';
@@ -24,18 +25,19 @@ export function queriesTo(adminUrl: string): RouteQueries {
  * From a configuration file, as a gateway would see it that started now: its sources are followed until each has spoken.
  * Rejects with `ConfigProblems` when it is wrong.
  */
-export function queriesOf(file: string): RouteQueries {
+export function queriesOf(file: string, amend: Amend): RouteQueries {
   return {
-    routes: () => withRoutes(file, (store, timeoutMs) => routesView(store.table, store.sources, timeoutMs)),
-    explain: (serverName) => withRoutes(file, (store) => explain(serverName, store.table)),
+    routes: () => withRoutes(file, amend, (store, timeoutMs) => routesView(store.table, store.sources, timeoutMs)),
+    explain: (serverName) => withRoutes(file, amend, (store) => explain(serverName, store.table)),
   };
 }
 
 async function withRoutes<Answer>(
   file: string,
+  amend: Amend,
   answer: (store: RouteStore, connectTimeoutMs: number) => Answer,
 ): Promise<Answer> {
-  const { config, parts } = await loadConfig(file);
+  const { config, parts } = await loadConfig(file, amend);
   const store = new RouteStore({ sources: parts.sources, observer: observers([]) });
   await store.start(new AbortController().signal);
   try {

@@ -1,5 +1,6 @@
 import { pause } from '@meshgate/core';
 import type { Limits } from '@meshgate/core';
+import type { Amend } from './amend-config.ts';
 import { startFailure } from './bind-failure.ts';
 import { compose } from './compose.ts';
 import type { Gateway } from './gateway.ts';
@@ -27,13 +28,19 @@ export type StrayKind = 'exception' | 'rejection';
 /** 0: stopped cleanly, nothing cut. 1: connections were cut, or something failed at run time. */
 export type ServeStatus = 0 | 1;
 
+/** Where the configuration comes from: a file, what is laid over it, or both. */
+export interface ConfigPlace {
+  readonly file: string | undefined;
+  readonly amend: Amend;
+}
+
 /**
  * Runs a gateway until it is told to leave and has drained, or fails.
  *
  * @throws ConfigProblems when the configuration is wrong; nothing has been started then
  */
-export async function serve(file: string, target: LogTarget, signals: Signals): Promise<ServeStatus> {
-  const loaded = await loadConfig(file);
+export async function serve({ file, amend }: ConfigPlace, target: LogTarget, signals: Signals): Promise<ServeStatus> {
+  const loaded = await loadConfig(file, amend);
   const log = await openLog(loaded.config.log, target);
   const status = await new Run(loaded, log).untilItEnds(signals);
   await log.flush();

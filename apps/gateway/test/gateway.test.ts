@@ -158,6 +158,16 @@ describe('a gateway', () => {
     });
   });
 
+  it('goes on when an observer throws, and says which', async () => {
+    await using api = await tlsBackend('api.example.com');
+    await using files = await gatewayFolder([api], { plugins: ['./observer.mjs'] });
+    await files.write('observer.mjs', THROWING_OBSERVER);
+    await using gateway = await startGateway(`${files.path}/meshgate.yaml`);
+    await using client = await tlsClient(gateway.address, 'api.example.com');
+    expect(await client.say('still')).toBe('still');
+    expect(await gateway.line(({ observer }) => observer === 'mine')).toMatchObject({ msg: 'observer threw: oops' });
+  });
+
   it('hands the backend every byte of the hello, however it was cut', async () => {
     await using echo = await tcpBackend('api.example.com');
     await using files = await gatewayFolder([echo]);
@@ -168,6 +178,11 @@ describe('a gateway', () => {
     expect(await client.receive(hello.length)).toEqual(Buffer.from(hello));
   });
 });
+
+const THROWING_OBSERVER = `export default {
+  name: 'mine',
+  install: (host) => host.addObserver({ name: 'mine', observe() { throw new Error('oops'); } }),
+};`;
 
 function countOf(lines: readonly LogLine[]): number {
   return lines.filter(({ msg }) => msg === '1 routes in use').length;

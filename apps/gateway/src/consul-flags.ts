@@ -1,0 +1,239 @@
+import { isIP } from 'node:net';
+import { resolve } from 'node:path';
+import { parseEndpoint } from '@meshgate/core';
+import type { Problem } from '@meshgate/core';
+
+/** What a command line says of Consul, and of the admin server: keys as the parser of command lines makes them of the flags. */
+export interface ConsulFlags {
+  readonly httpAddr?: string;
+  readonly token?: string;
+  readonly tokenFile?: string;
+  readonly caFile?: string;
+  readonly caPath?: string;
+  readonly clientCert?: string;
+  readonly clientKey?: string;
+  readonly tlsServerName?: string;
+  readonly namespace?: string;
+  readonly partition?: string;
+  readonly register?: boolean;
+  readonly service?: string;
+  readonly proxyId?: string;
+  readonly address?: string;
+  readonly wanAddress?: string;
+  /** Each `NAME=IP:PORT`. */
+  readonly bindAddress?: readonly string[];
+  readonly exposeServers?: boolean;
+  readonly deregisterAfterCritical?: string;
+  /** `IP:PORT`. */
+  readonly adminBind?: string;
+}
+
+/** Variables of the process. */
+export type Environment = Readonly<Record<string, string | undefined>>;
+
+/** One setting, and who has made it. */
+export interface Said {
+  /** Keys of the settings of `use: consul`, or `admin`. */
+  readonly path: readonly string[];
+  readonly value: unknown;
+  /** For messages: `--http-addr`, `CONSUL_HTTP_ADDR`. */
+  readonly by: string;
+}
+
+/** What the command line and the environment set, whatever a configuration file says. */
+export interface CommandSettings {
+  readonly said: readonly Said[];
+  /** Paths are the flag or the variable. */
+  readonly problems: readonly Problem[];
+  /** Whether a flag speaks of Consul: then the gateway has to do with it, also where no file says so. */
+  readonly byFlag: boolean;
+  /** Whether the environment names an agent: that is meant for every program, and matters where nothing else is said. */
+  readonly byEnvironment: boolean;
+  /** `CONSUL_HTTP_SSL`: the agent is spoken to over TLS, wherever its address comes from. */
+  readonly secure: boolean;
+}
+
+/**
+ * Reads the flags and variables of Consul's own command line, with the same meaning; a flag beats a variable. Pure.
+ *
+ * @param cwd files are relative to it
+ */
+export function commandSettings(flags: ConsulFlags, env: Environment, cwd: string): CommandSettings {
+  const problems: Problem[] = [];
+  const said = [...agentSettings(flags, env, cwd, problems), ...registerSettings(flags, problems)];
+  const admin = flags.adminBind === undefined ? undefined : adminOf(flags.adminBind, problems);
+  const { adminBind: _admin, ...aboutConsul } = flags;
+  return {
+    said: admin === undefined ? said : [...said, { path: ['admin'], value: admin, by: '--admin-bind' }],
+    problems,
+    byFlag: Object.keys(aboutConsul).length > 0,
+    byEnvironment: isSet(env['CONSUL_HTTP_ADDR']),
+    secure: securityOf(env, problems),
+  };
+}
+
+/** A flag of `meshgate gateway` as the parser of command lines takes it. */
+export interface FlagDefinition {
+  readonly flag: string;
+  readonly description: string;
+  readonly repeatable?: true;
+}
+
+/** The flags that {@link ConsulFlags} come from. */
+export const CONSUL_FLAGS: readonly FlagDefinition[] = [
+  { flag: '--http-addr <address>', description: 'Consul agent (CONSUL_HTTP_ADDR; default: http://127.0.0.1:8500)' },
+  { flag: '--token <token>', description: 'ACL token (CONSUL_HTTP_TOKEN)' },
+  { flag: '--token-file <file>', description: 'file with the ACL token, followed (CONSUL_HTTP_TOKEN_FILE)' },
+  { flag: '--ca-file <file>', description: "authority of the agent's certificate (CONSUL_CACERT)" },
+  { flag: '--ca-path <folder>', description: "authorities of the agent's certificate (CONSUL_CAPATH)" },
+  { flag: '--client-cert <file>', description: 'certificate to show to the agent (CONSUL_CLIENT_CERT)' },
+  { flag: '--client-key <file>', description: 'its key (CONSUL_CLIENT_KEY)' },
+  { flag: '--tls-server-name <name>', description: "name in the agent's certificate (CONSUL_TLS_SERVER_NAME)" },
+  { flag: '--namespace <name>', description: 'Consul Enterprise (CONSUL_NAMESPACE)' },
+  { flag: '--partition <name>', description: 'Consul Enterprise (CONSUL_PARTITION)' },
+  { flag: '--register', description: 'register the gateway in Consul, and take that back at the end' },
+  { flag: '--service <name>', description: 'name to register (default: mesh-gateway)' },
+  { flag: '--proxy-id <id>', description: 'id to register, or of the gateway that is registered already' },
+  { flag: '--address <ip:port>', description: 'address in this datacenter, to register' },
+  { flag: '--wan-address <host:port>', description: 'address for other datacenters, to register' },
+  { flag: '--bind-address <name=ip:port>', description: 'listen here instead; may be repeated', repeatable: true },
+  { flag: '--expose-servers', description: "carry the traffic of Consul's servers: WAN federation" },
+  { flag: '--deregister-after-critical <duration>', description: 'until Consul forgets a dead gateway (default: 6h)' },
+  { flag: '--admin-bind <ip:port>', description: 'where the admin server listens' },
+];
+
+/**
+ * Flags in the form of Consul's own command line, `-http-addr=…` and `-register=true`, as this one takes them; everything else
+ * as it was. Pure.
+ */
+export function withTwoDashes(args: readonly string[]): readonly string[] {
+  return args.flatMap((arg) => {
+    const [, name = '', value] = /^--?([a-z-]+)(?:=(.*))?$/s.exec(arg) ?? [];
+    const known = CONSUL_FLAGS.find(({ flag }) => flag.split(' ')[0] === `--${name}`);
+    if (known === undefined) return [arg];
+    const isSwitch = !known.flag.includes(' ');
+    if (!isSwitch || value === undefined) return [value === undefined ? `--${name}` : `--${name}=${value}`];
+    if (TRUE.has(value)) return [`--${name}`];
+    return FALSE.has(value) ? [] : [`--${name}=${value}`];
+  });
+}
+
+// The words of Go's strconv.ParseBool, which Consul reads its flags and variables with.
+const TRUE = new Set(['1', 't', 'T', 'true', 'TRUE', 'True']);
+const FALSE = new Set(['0', 'f', 'F', 'false', 'FALSE', 'False']);
+
+/** A setting of the agent: its flag, its variable and its key in a file. */
+type AgentSetting = readonly [flag: keyof ConsulFlags, written: string, variable: string, key: string];
+
+const TEXTS: readonly AgentSetting[] = [
+  ['httpAddr', '--http-addr', 'CONSUL_HTTP_ADDR', 'address'],
+  ['tlsServerName', '--tls-server-name', 'CONSUL_TLS_SERVER_NAME', 'tlsServerName'],
+  ['namespace', '--namespace', 'CONSUL_NAMESPACE', 'namespace'],
+  ['partition', '--partition', 'CONSUL_PARTITION', 'partition'],
+];
+const FILES: readonly AgentSetting[] = [
+  ['caFile', '--ca-file', 'CONSUL_CACERT', 'caFile'],
+  ['caPath', '--ca-path', 'CONSUL_CAPATH', 'caPath'],
+  ['clientCert', '--client-cert', 'CONSUL_CLIENT_CERT', 'certFile'],
+  ['clientKey', '--client-key', 'CONSUL_CLIENT_KEY', 'keyFile'],
+];
+const TOKEN: AgentSetting = ['token', '--token', 'CONSUL_HTTP_TOKEN', 'token'];
+const TOKEN_FILE: AgentSetting = ['tokenFile', '--token-file', 'CONSUL_HTTP_TOKEN_FILE', 'tokenFile'];
+
+function agentSettings(flags: ConsulFlags, env: Environment, cwd: string, problems: Problem[]): readonly Said[] {
+  const inFolder = (said: Said): Said => ({ ...said, value: resolve(cwd, String(said.value)) });
+  const texts = TEXTS.flatMap((setting) => found(setting, flags, env));
+  for (const { path, value, by } of texts) if (path[0] === 'address') problems.push(...addressProblems(value, by));
+  return [...texts, ...FILES.flatMap((setting) => found(setting, flags, env)).map(inFolder), ...token(flags, env, cwd)];
+}
+
+/** Consul's order: the flags before the variables, and in each the file before the token itself. */
+function token(flags: ConsulFlags, env: Environment, cwd: string): readonly Said[] {
+  const ofFlags = [...found(TOKEN_FILE, flags, {}), ...found(TOKEN, flags, {})];
+  const ofEnvironment = [...found(TOKEN_FILE, {}, env), ...found(TOKEN, {}, env)];
+  const [first] = [...ofFlags, ...ofEnvironment];
+  if (first === undefined) return [];
+  const other = first.path[0] === 'token' ? 'tokenFile' : 'token';
+  const value = other === 'token' ? resolve(cwd, String(first.value)) : first.value;
+  // What a file says of the other one would contradict.
+  return [
+    { ...first, value },
+    { path: [other], value: undefined, by: first.by },
+  ];
+}
+
+function found([flag, written, variable, key]: AgentSetting, flags: ConsulFlags, env: Environment): readonly Said[] {
+  const path = [key];
+  if (isSet(flags[flag])) return [{ path, value: flags[flag], by: written }];
+  return isSet(env[variable]) ? [{ path, value: env[variable], by: variable }] : [];
+}
+
+/** Empty is as good as not there, as in Consul. */
+function isSet(value: unknown): boolean {
+  return value !== undefined && value !== '';
+}
+
+function addressProblems(value: unknown, by: string): readonly Problem[] {
+  const address = String(value);
+  if (/^unix:\/\/./.test(address)) return [];
+  const url = /^https?:\/\//i.test(address) ? address : `http://${address}`;
+  if (URL.canParse(url) && !/^https?:\/\/.*:\/\//i.test(url)) return [];
+  return [problem(by, 'http://127.0.0.1:8500, https://HOST:PORT or unix:///PATH', address)];
+}
+
+function securityOf(env: Environment, problems: Problem[]): boolean {
+  const secure = truth('CONSUL_HTTP_SSL', env, problems) ?? false;
+  if (truth('CONSUL_HTTP_SSL_VERIFY', env, problems) === false)
+    problems.push(problem('CONSUL_HTTP_SSL_VERIFY', UNVERIFIED, env['CONSUL_HTTP_SSL_VERIFY']));
+  return secure;
+}
+
+const UNVERIFIED = "true: the agent's certificate is always verified, and CONSUL_CACERT may name its authority";
+
+function truth(variable: string, env: Environment, problems: Problem[]): boolean | undefined {
+  const value = env[variable] ?? '';
+  if (value === '') return undefined;
+  if (TRUE.has(value)) return true;
+  if (!FALSE.has(value)) problems.push(problem(variable, 'true or false', value));
+  return false;
+}
+
+function registerSettings(flags: ConsulFlags, problems: Problem[]): readonly Said[] {
+  const { register, service, proxyId, address, wanAddress, exposeServers, deregisterAfterCritical } = flags;
+  const settings: readonly (readonly [key: string, by: string, value: unknown])[] = [
+    ['service', '--service', service],
+    ['address', '--address', address],
+    ['wanAddress', '--wan-address', wanAddress],
+    ['bindAddresses', '--bind-address', bindAddresses(flags.bindAddress ?? [], problems)],
+    ['exposeServers', '--expose-servers', exposeServers],
+    ['deregisterAfterCritical', '--deregister-after-critical', deregisterAfterCritical],
+  ];
+  return [
+    ...(register === true ? [{ path: ['register'], value: {}, by: '--register' }] : []),
+    ...settings.flatMap(([key, by, value]) => (isSet(value) ? [{ path: ['register', key], value, by }] : [])),
+    ...(isSet(proxyId) ? [{ path: ['proxyId'], value: proxyId, by: '--proxy-id' }] : []),
+  ];
+}
+
+function bindAddresses(written: readonly string[], problems: Problem[]): Readonly<Record<string, string>> | undefined {
+  const addresses = new Map<string, string>();
+  for (const text of written) {
+    const [, name, address] = /^([^=]+)=(.+)$/.exec(text) ?? [];
+    if (name === undefined || address === undefined)
+      problems.push(problem('--bind-address', 'NAME=IP:PORT such as wan=203.0.113.5:443', text));
+    else if (addresses.has(name)) problems.push(problem('--bind-address', `another name than ${name} again`, text));
+    else addresses.set(name, address);
+  }
+  return addresses.size === 0 ? undefined : Object.fromEntries(addresses);
+}
+
+function adminOf(written: string, problems: Problem[]): object | undefined {
+  const endpoint = parseEndpoint(written.replace(/^localhost:/, '127.0.0.1:'));
+  if (endpoint !== undefined && isIP(endpoint.host) !== 0) return { address: endpoint.host, port: endpoint.port };
+  problems.push(problem('--admin-bind', 'IP:PORT such as 127.0.0.1:19000', written));
+  return undefined;
+}
+
+function problem(by: string, expected: string, value: unknown): Problem {
+  return { path: [by], message: `expected ${expected}, found ${JSON.stringify(value)}` };
+}

@@ -1,0 +1,35 @@
+import { readdirSync, readFileSync } from 'node:fs';
+import { ConfigProblems } from '@meshgate/core';
+import { describe, expect, it } from 'vitest';
+import * as z from 'zod';
+import { parseConfig } from '../src/config.ts';
+import { configSchema } from '../src/config-schema.ts';
+
+const FOLDER = new URL('config/', import.meta.url);
+
+/** A golden file: a text, ten dashes and the name of its file, and what becomes of it: the configuration as JSON, or its problems. */
+function golden(file: string): { readonly text: string; readonly name: string; readonly outcome: string } {
+  const [text = '', name = '', outcome = ''] = readFileSync(new URL(file, FOLDER), 'utf8').split(/^-{10} (.*)\n/m);
+  return { text, name, outcome };
+}
+
+function outcomeOf(text: string, name: string): unknown {
+  try {
+    return parseConfig(text, name);
+  } catch (reason) {
+    if (reason instanceof ConfigProblems) return reason.message;
+    throw reason;
+  }
+}
+
+describe('a configuration file', () => {
+  it.each(readdirSync(FOLDER))('becomes what %s says', (file) => {
+    const { text, name, outcome } = golden(file);
+    expect(outcomeOf(text, name)).toEqual(outcome.startsWith('{') ? JSON.parse(outcome) : outcome.trimEnd());
+  });
+
+  it('is described by the published JSON Schema', () => {
+    const published = readFileSync(new URL('../schema/meshgate.schema.json', import.meta.url), 'utf8');
+    expect(JSON.parse(published)).toEqual(z.toJSONSchema(configSchema, { io: 'input' }));
+  });
+});

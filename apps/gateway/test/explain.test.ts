@@ -1,0 +1,116 @@
+import { indexRoutes, RouteTable } from '@meshgate/core';
+import type { Route } from '@meshgate/core';
+import { describe, expect, it } from 'vitest';
+import { explain } from '../src/explain.ts';
+import { explanationText, routesText } from '../src/tables.ts';
+import { routesView } from '../src/views.ts';
+
+const route = (name: string, serverNames: readonly string[], rest: Partial<Route> = {}): Route => {
+  return { name, serverNames, backends: [], ...rest };
+};
+
+const backends = [
+  { address: { host: '10.0.0.1', port: 443 }, weight: 2, healthy: true },
+  { address: { host: '2001:db8::1', port: 443 }, weight: 1, healthy: false },
+];
+const origin = { file: '/etc/routes.yaml', line: '7' };
+
+const TABLE = new RouteTable([
+  indexRoutes('first', {
+    version: '1',
+    routes: [
+      route('api', ['api.example.com'], { backends, kind: 'static', origin }),
+      route('apps', ['*.example.com'], { backends }),
+    ],
+  }),
+  indexRoutes('second', {
+    version: '1',
+    routes: [route('other-api', ['api.example.com']), route('deep', ['*.deep.example.com']), route('rest', ['*'])],
+  }),
+]);
+
+describe('an explanation', () => {
+  it('names the route, its source, its origin, its backends, and every route that it shadows', () => {
+    expect(explain('API.example.com.', TABLE, ({ host }) => host === '10.0.0.1')).toEqual({
+      found: true,
+      serverName: 'api.example.com',
+      route: 'api',
+      source: 'first',
+      match: 'exact',
+      pattern: 'api.example.com',
+      kind: 'static',
+      why: 'its exact name is in the table; source first comes before second',
+      origin,
+      backends: [
+        { host: '10.0.0.1', port: 443, weight: 2, healthy: true, ejected: true },
+        { host: '2001:db8::1', port: 443, weight: 1, healthy: false, ejected: false },
+      ],
+      shadowed: [
+        { route: 'other-api', source: 'second', match: 'exact', pattern: 'api.example.com' },
+        { route: 'apps', source: 'first', match: 'suffix', pattern: '*.example.com' },
+        { route: 'rest', source: 'second', match: 'any', pattern: '*' },
+      ],
+    });
+  });
+
+  it.each([
+    ['x.deep.example.com', 'deep', '*.deep.example.com is the longest suffix of it in the table'],
+    ['x.example.com', 'apps', '*.example.com is the longest suffix of it in the table'],
+    ['nobody.test', 'rest', 'no other route has this name or a suffix of it, and * takes every name'],
+  ])('of %s is route %s: %s', (name, found, why) => {
+    expect(explain(name, TABLE)).toMatchObject({ route: found, why });
+  });
+
+  it('of a name without a route has the names that look like it, the likeliest first', () => {
+    const table = new RouteTable([
+      indexRoutes('s', {
+        version: '1',
+        routes: [route('a', ['api.example.com', 'apx.example.org', '*.example.con', 'quite.another'])],
+      }),
+    ]);
+    expect(explain('apx.example.com', table)).toEqual({
+      found: false,
+      serverName: 'apx.example.com',
+      why: 'none of 1 routes has this name, a suffix of it, or *',
+      nearest: ['api.example.com', 'apx.example.org', '*.example.con'],
+    });
+  });
+});
+
+describe('for people', () => {
+  it('an explanation is a few lines', () => {
+    expect(explanationText(explain('api.example.com', TABLE))).toBe(`\
+api.example.com: route api, its exact name is in the table; source first comes before second
+  source   first
+  kind     static
+  file     /etc/routes.yaml
+  line     7
+  shadows  other-api (api.example.com of second)
+  shadows  apps (*.example.com of first)
+  shadows  rest (* of second)
+  BACKEND            WEIGHT  STATE
+  10.0.0.1:443       2       healthy
+  [2001:db8::1]:443  1       unhealthy
+`);
+    expect(explanationText(explain('x.deep.example.com', TABLE))).toContain(
+      'no backend: connections end with NO_BACKEND',
+    );
+  });
+
+  it('the routes are a table, with the troubles of the sources below', () => {
+    const statuses = [
+      { name: 'first', state: 'current', routes: 2, warnings: ['old'] },
+      { name: 'second', state: 'failing', routes: 3, warnings: [], error: new Error('agent is gone') },
+    ] as const;
+    expect(routesText(routesView(TABLE, statuses, 5_000))).toBe(`\
+ROUTE      SERVER NAMES        BACKENDS                                    KIND    SOURCE
+api        api.example.com     10.0.0.1:443 [2001:db8::1]:443 (unhealthy)  static  first
+apps       *.example.com       10.0.0.1:443 [2001:db8::1]:443 (unhealthy)          first
+other-api  api.example.com     none                                                second
+deep       *.deep.example.com  none                                                second
+rest       *                   none                                                second
+source first: old
+source second is failing: agent is gone
+`);
+  });
+});

@@ -1,0 +1,26 @@
+import { text } from 'node:stream/consumers';
+import { setImmediate as nextTurn } from 'node:timers/promises';
+import { describe, expect, it } from 'vitest';
+import { jsonStream } from '../src/json-stream.ts';
+
+describe('a JSON stream', () => {
+  it.each([
+    { value: {} },
+    { value: { a: 1, b: 'text', c: null, d: { e: [1] } } },
+    { value: { list: [] } },
+    { value: { before: true, list: Array.from({ length: 250 }, (_, index) => ({ index })), after: [1, 2] } },
+  ])('is what JSON.stringify says', async ({ value }) => {
+    expect(JSON.parse(await text(jsonStream(value)))).toEqual(value);
+  });
+
+  it('goes through an iterable only as it is read, with turns for others in between', async () => {
+    let made = 0;
+    const items = (function* () {
+      for (; made < 100_000; made += 1) yield made;
+    })();
+    const reading = text(jsonStream({ items }));
+    await nextTurn();
+    expect(made).toBeLessThan(10_000);
+    expect(JSON.parse(await reading)).toMatchObject({ items: { length: 100_000 } });
+  });
+});

@@ -1,0 +1,163 @@
+import { ConfigProblems } from '@meshgate/core';
+import { describe, expect, it } from 'vitest';
+import { loadConfig } from '../src/load-config.ts';
+import type { LoadedConfig } from '../src/load-config.ts';
+import { folder } from './daemon.ts';
+import type { Folder } from './daemon.ts';
+
+const ROUTES = 'routes:\n  - { serverNames: [ a.example ], backends: [ { address: 10.0.0.1, port: 1 } ] }\n';
+const LISTENERS = 'listeners: [ { address: 127.0.0.1, port: 0 } ]';
+const FILE = '{ use: file, path: routes.yaml }';
+
+/** Loads a configuration of these lines, with these files beside it. */
+async function load(lines: readonly string[], files: Readonly<Record<string, string>> = {}): Promise<Loaded> {
+  const beside = await folder({ 'routes.yaml': ROUTES, ...files });
+  const file = await beside.write('meshgate.yaml', `${lines.join('\n')}\n`);
+  try {
+    return { loaded: await loadConfig(file), problems: [], folder: beside };
+  } catch (reason) {
+    if (!(reason instanceof ConfigProblems)) throw reason;
+    const problems = reason.message.split('\n').map((line) => line.replaceAll(`${beside.path}/`, ''));
+    return { loaded: undefined, problems, folder: beside };
+  } finally {
+    await beside[Symbol.asyncDispose]();
+  }
+}
+
+interface Loaded {
+  readonly loaded: LoadedConfig | undefined;
+  readonly problems: readonly string[];
+  readonly folder: Folder;
+}
+
+const plugin = (install: string): string => `export default { name: 'mine', install(host, config) { ${install} } };`;
+const addsSource = plugin(`host.addSource({ name: config.called ?? 'mine', async *watch() {} });`);
+
+describe('a configuration that is loaded', () => {
+  it('has the sources of its plugins, in the order of the file', async () => {
+    const sources = `sources: [ ${FILE}, { use: ./mine.mjs, called: second }, { use: ./mine.mjs } ]`;
+    const { loaded, problems } = await load([LISTENERS, sources], { 'mine.mjs': addsSource });
+    expect(problems).toEqual([]);
+    expect(loaded?.parts.sources.map(({ name }) => name)).toEqual(['file:routes.yaml', 'second', 'mine']);
+  });
+
+  it('has the parts of plugins that are no sources, and hands each its settings and the folder of the file', async () => {
+    const observing = plugin(`host.addObserver({ name: config.as + ' in ' + host.baseDir, observe() {} });`);
+    const plugins = 'plugins: [ { use: ./mine.mjs, as: seen } ]';
+    const { loaded, folder: beside } = await load([LISTENERS, `sources: [ ${FILE} ]`, plugins], {
+      'mine.mjs': observing,
+    });
+    expect(loaded?.parts.observers.map(({ name }) => name)).toEqual([`seen in ${beside.path}`]);
+  });
+
+  it('keeps its state in a folder relative to the file', async () => {
+    const { loaded, folder: beside } = await load([LISTENERS, `sources: [ ${FILE} ]`, 'stateDir: state']);
+    expect(loaded?.config.stateDir).toBe(`${beside.path}/state`);
+  });
+
+  it('may name a transport of a plugin', async () => {
+    const offering = plugin(`host.addTransport({ name: 'pigeon' });`);
+    const lines = [LISTENERS, `sources: [ ${FILE} ]`, 'plugins: [ ./mine.mjs ]', 'transport: pigeon'];
+    const { loaded } = await load(lines, { 'mine.mjs': offering });
+    expect(loaded?.transport.transport.name).toBe('pigeon');
+  });
+});
+
+const WRONG: readonly {
+  readonly claim: string;
+  readonly lines: readonly string[];
+  readonly plugin?: string;
+  readonly routes?: string;
+  readonly problems: readonly (string | RegExp)[];
+}[] = [
+  {
+    claim: 'a built-in plugin that is mistyped',
+    lines: [LISTENERS, 'sources: [ { use: flie, path: routes.yaml } ]'],
+    problems: [/^meshgate.yaml:2:12: flie cannot be loaded: .*; did you mean "file"\?$/],
+  },
+  {
+    claim: 'a plugin whose file is missing',
+    lines: [LISTENERS, 'sources: [ { use: ./gone.mjs } ]'],
+    problems: [/^meshgate.yaml:2:12: gone.mjs cannot be loaded: Error: ENOENT: no such file or directory/],
+  },
+  {
+    claim: 'a plugin that throws when it is loaded',
+    lines: [LISTENERS, `sources: [ ${FILE}, { use: ./mine.mjs } ]`],
+    plugin: `throw new TypeError('no licence');`,
+    problems: ['meshgate.yaml:2:46: mine.mjs cannot be loaded: TypeError: no licence'],
+  },
+  {
+    claim: 'a plugin without a default export',
+    lines: [LISTENERS, `sources: [ ${FILE} ]`, 'plugins: [ ./mine.mjs ]'],
+    plugin: `export const plugin = {};`,
+    problems: [
+      'meshgate.yaml:3:12: mine.mjs cannot be loaded: TypeError: expected a plugin as default export, as definePlugin makes it, found nothing',
+    ],
+  },
+  {
+    claim: 'a plugin that throws when it is installed',
+    lines: [LISTENERS, `sources: [ ${FILE} ]`, 'plugins: [ ./mine.mjs ]'],
+    plugin: plugin(`throw new Error('out of luck');`),
+    problems: ['meshgate.yaml:3:12: the plugin "mine" cannot be installed: out of luck'],
+  },
+  {
+    claim: 'settings that a schema library refuses, at the key that is wrong',
+    lines: [LISTENERS, 'sources:', '  - { use: ./mine.mjs, deep: { port: x } }'],
+    plugin: plugin(
+      `throw Object.assign(new Error('no'), { issues: [ { message: 'not a port', path: ['deep', 'port'] } ] });`,
+    ),
+    problems: ['meshgate.yaml:3:32: not a port'],
+  },
+  {
+    claim: 'settings of a built-in plugin that are wrong, at the key that is wrong',
+    lines: [LISTENERS, 'sources:', '  - { use: file, pth: routes.yaml, poll: 3 }'],
+    problems: [
+      'meshgate.yaml:3:18: unknown key "pth": did you mean "path"?',
+      /^meshgate.yaml:3:36: expected a duration/,
+    ],
+  },
+  {
+    claim: 'mistakes in the configuration and in a route file, all at once',
+    lines: ['listener: []', `sources: [ ${FILE} ]`],
+    routes: 'routes: [ { serverNames: [ "*" ] } ]\n',
+    problems: [
+      'meshgate.yaml:1:1: unknown key "listener": did you mean "listeners"?',
+      'routes.yaml:1:11: expected the key "backends", found none',
+    ],
+  },
+  {
+    claim: 'a source that adds none',
+    lines: [LISTENERS, 'sources: [ { use: ./mine.mjs } ]'],
+    plugin: plugin(''),
+    problems: ['meshgate.yaml:2:12: the plugin "mine" adds no source: it belongs under plugins'],
+  },
+  {
+    claim: 'two sources of one name',
+    lines: [LISTENERS, `sources: [ ${FILE}, ${FILE} ]`],
+    problems: ['meshgate.yaml:2:1: expected sources with different names, found two that are named "file:routes.yaml"'],
+  },
+  {
+    claim: 'nothing to listen on and nothing to route',
+    lines: ['admin: false'],
+    problems: [
+      'meshgate.yaml:1:1: expected at least one source of routes, found none',
+      'meshgate.yaml:1:1: expected at least one listener, found none',
+    ],
+  },
+  {
+    claim: 'a transport that nobody knows',
+    lines: [LISTENERS, `sources: [ ${FILE} ]`, 'transport: carrier'],
+    problems: ['meshgate.yaml:3:1: expected one of auto, node, found "carrier"'],
+  },
+];
+
+describe('what is told of', () => {
+  it.each(WRONG)('$claim', async ({ lines, plugin: text, routes, problems: expected }) => {
+    const files = {
+      ...(text !== undefined && { 'mine.mjs': text }),
+      ...(routes !== undefined && { 'routes.yaml': routes }),
+    };
+    const { problems } = await load(lines, files);
+    expect(problems).toEqual(expected.map((one) => (typeof one === 'string' ? one : expect.stringMatching(one))));
+  });
+});

@@ -1,0 +1,81 @@
+import { ProxyError } from '@meshgate/core';
+import type { ProxyEvent } from '@meshgate/core';
+import { describe, expect, it } from 'vitest';
+import { logObserver } from '../src/log-observer.ts';
+
+const address = { host: '10.0.0.1', port: 443 };
+const connection = { id: '7', listener: 'main', remote: address, local: address, at: 0 };
+const refused: ProxyEvent = {
+  type: 'connection.refused',
+  listener: 'main',
+  remote: address,
+  error: new ProxyError('LIMIT_REACHED', 'all 10 connections are in use'),
+};
+const closed = (error: ProxyError): ProxyEvent => ({
+  type: 'connection.closed',
+  closed: { connection, attempts: 0, transfer: { bytesUp: 0, bytesDown: 0, error }, closedAt: 1, error },
+});
+const replaced = (...warnings: string[]): ProxyEvent => ({
+  type: 'routes.replaced',
+  source: 'file',
+  snapshot: { version: 'v', routes: [], warnings },
+  removed: [],
+  tookMs: 1.4,
+});
+const failed: ProxyEvent = { type: 'source.failed', source: 'file', error: new Error('gone'), retryInMs: 250.4 };
+const spoke: ProxyEvent = { type: 'source.spoke', source: 'file', news: false, asOf: new Date(0) };
+
+/** What is written of these events: level and message. */
+function written(...events: readonly ProxyEvent[]): readonly string[] {
+  const lines: string[] = [];
+  const at = (level: string) => (_facts: object, message: string) => lines.push(`${level}: ${message}`);
+  const logger = { debug: at('debug'), info: at('info'), warn: at('warn'), error: at('error') };
+  const observer = logObserver(logger as never);
+  for (const event of events) observer.observe(event);
+  return lines;
+}
+
+describe('the log', () => {
+  it.each<[string, readonly ProxyEvent[], readonly string[]]>([
+    [
+      'has bugs as errors',
+      [closed(new ProxyError('INTERNAL', 'x is undefined'))],
+      ['error: a bug ended a connection: please report it'],
+    ],
+    [
+      'has other ends of connections for debugging',
+      [closed(new ProxyError('IDLE_TIMEOUT', 'silent'))],
+      ['debug: silent'],
+    ],
+    [
+      'has one line of a flood of refusals',
+      [refused, refused, refused],
+      ['warn: connection refused: all 10 connections are in use'],
+    ],
+    [
+      'has a warning when it is new, and its end',
+      [replaced('old'), replaced('old'), replaced('old', 'new'), replaced()],
+      [
+        'info: 0 routes in use',
+        'warn: old',
+        'info: 0 routes in use',
+        'info: 0 routes in use',
+        'warn: new',
+        'info: 0 routes in use',
+        'info: the source has nothing to warn of any more',
+      ],
+    ],
+    [
+      'has the failure of a source and its recovery, and not each of its words',
+      [spoke, failed, spoke, spoke],
+      ['warn: source failed, its last routes stay in use: gone', 'info: the source answers again'],
+    ],
+    [
+      'has what an observer threw',
+      [{ type: 'observer.threw', observer: 'mine', error: new Error('oops') }],
+      ['error: observer threw: oops'],
+    ],
+  ])('%s', (_claim, events, lines) => {
+    expect(written(...events)).toEqual(lines);
+  });
+});

@@ -1,0 +1,51 @@
+import { readdir } from 'node:fs/promises';
+import { tlsBackend, tlsClient } from '@meshgate/testkit';
+import { describe, expect, it } from 'vitest';
+import { fileArchive } from '../src/archive.ts';
+import { gatewayFolder, startGateway } from './daemon.ts';
+
+/** A source of one route, which a file beside it can keep silent. */
+const SOURCE = `
+import { existsSync, readFileSync } from 'node:fs';
+export default { name: 'remote', install: (host) => host.addSource({
+  name: 'remote',
+  async *watch(signal) {
+    if (!existsSync(host.baseDir + '/silent')) yield JSON.parse(readFileSync(host.baseDir + '/snapshot.json', 'utf8'));
+    await new Promise((resolve) => signal.addEventListener('abort', resolve));
+  },
+}) };`;
+
+describe('a gateway with a state folder', () => {
+  it('routes at once by the last good routes when its source is silent at the start, and says so', async () => {
+    await using api = await tlsBackend('api.example.com');
+    await using files = await gatewayFolder([], { sources: [{ use: './remote.mjs' }], stateDir: 'state' });
+    await files.write('remote.mjs', SOURCE);
+    const backends = [{ address: api.address, weight: 1, healthy: true }];
+    await files.write('snapshot.json', { version: '1', routes: [{ name: 'api', serverNames: [api.name], backends }] });
+    const first = await startGateway(`${files.path}/meshgate.yaml`);
+    first.signal('SIGTERM');
+    expect(await first.ended).toBe(0);
+
+    await files.write('silent', '');
+    await using second = await startGateway(`${files.path}/meshgate.yaml`);
+    await using client = await tlsClient(second.address, 'api.example.com');
+    expect(await client.say('by the kept routes')).toBe('by the kept routes');
+    expect(await second.ask('/ready')).toMatchObject({
+      status: 200,
+      json: { warnings: [expect.stringContaining('source remote: no answer yet: routes are those kept on')] },
+    });
+  });
+
+  it('starts without them when they are damaged, and says which file it is', async () => {
+    await using files = await gatewayFolder([], { sources: [{ use: './remote.mjs' }], stateDir: '.' });
+    await files.write('remote.mjs', SOURCE);
+    await files.write('silent', '');
+    await fileArchive(files.path).save('remote', { version: '1', routes: [] });
+    const kept = (await readdir(files.path)).find((name) => name.endsWith('.json')) ?? '';
+    await files.write(kept, '{');
+    await using gateway = await startGateway(`${files.path}/meshgate.yaml`);
+    expect(JSON.stringify((await gateway.ask('/ready')).json)).toContain(
+      `kept routes cannot be read: ${files.path}/${kept} is damaged`,
+    );
+  });
+});

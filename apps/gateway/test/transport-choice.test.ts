@@ -1,0 +1,36 @@
+import { nodeTransport } from '@meshgate/core';
+import { describe, expect, it } from 'vitest';
+import { chooseTransport } from '../src/transport-choice.ts';
+
+const named = (name: string) => ({ ...nodeTransport(), name });
+const works = (name: string) => ({ name, open: () => Promise.resolve(named(name)) });
+const fails = { name: 'fast', open: () => Promise.reject(new Error('the kernel is too old')) };
+
+describe('the choice of a transport', () => {
+  it('is the first that works, and says why those before it stood down', async () => {
+    expect(await chooseTransport('auto', [], [fails, works('node')])).toMatchObject({
+      kind: 'chosen',
+      transport: { name: 'node' },
+      declined: [{ name: 'fast', reason: 'the kernel is too old' }],
+    });
+  });
+
+  it('never opens another than the one that was named', async () => {
+    expect(await chooseTransport('node', [], [fails, works('node')])).toMatchObject({ declined: [] });
+    expect(await chooseTransport('mine', [named('mine')], [fails])).toMatchObject({ transport: { name: 'mine' } });
+  });
+
+  it('does not put up with another when the one that was named cannot be used', async () => {
+    expect(await chooseTransport('fast', [], [fails, works('node')])).toEqual({
+      kind: 'none',
+      reason: 'the transport fast cannot be used here: the kernel is too old',
+    });
+  });
+
+  it('says what there is when none is named so', async () => {
+    expect(await chooseTransport('fsat', [named('mine')], [works('node')])).toEqual({
+      kind: 'none',
+      reason: 'expected one of auto, node, mine, found "fsat"',
+    });
+  });
+});

@@ -1,0 +1,23 @@
+import { recorder, tlsBackend, tlsClient } from '@meshgate/testkit';
+import { expect, it } from 'vitest';
+import { startProxy } from '../src/proxy.ts';
+
+it('carries TLS to the backend of the name, tells of it, and stops when the connection has finished', async () => {
+  await using api = await tlsBackend('api.example.com');
+  const backends = [{ address: api.address, weight: 1, healthy: true }];
+  const source = {
+    name: 'fixed',
+    async *watch(signal: AbortSignal) {
+      yield { version: '1', routes: [{ name: 'api', serverNames: ['api.example.com'], backends }] };
+      await new Promise((resolve) => signal.addEventListener('abort', resolve));
+    },
+  };
+  const events = recorder();
+  const proxy = await startProxy({ host: '127.0.0.1', port: 0 }, source, events);
+  await using client = await tlsClient(proxy.address, 'api.example.com', { ca: api.ca });
+  expect(await client.say('hello')).toBe('hello');
+  const stopped = proxy.stop();
+  client.end();
+  await stopped;
+  expect(events.last('connection.closed')?.closed).toMatchObject({ route: { name: 'api' }, attempts: 1 });
+});
