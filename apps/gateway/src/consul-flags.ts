@@ -142,8 +142,12 @@ const TOKEN_FILE: AgentSetting = ['tokenFile', '--token-file', 'CONSUL_HTTP_TOKE
 
 function agentSettings(flags: ConsulFlags, env: Environment, cwd: string, problems: Problem[]): readonly Said[] {
   const inFolder = (said: Said): Said => ({ ...said, value: resolve(cwd, String(said.value)) });
-  const texts = TEXTS.flatMap((setting) => found(setting, flags, env));
-  for (const { path, value, by } of texts) if (path[0] === 'address') problems.push(...addressProblems(value, by));
+  const texts = TEXTS.flatMap((setting) => found(setting, flags, env)).filter(isFine);
+  function isFine({ path, value, by }: Said): boolean {
+    const wrong = path[0] === 'address' ? addressProblems(value, by) : [];
+    problems.push(...wrong);
+    return wrong.length === 0;
+  }
   return [...texts, ...FILES.flatMap((setting) => found(setting, flags, env)).map(inFolder), ...token(flags, env, cwd)];
 }
 

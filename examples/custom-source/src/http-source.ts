@@ -7,10 +7,14 @@ export function httpSource(url: URL, intervalMs: number): RouteSource {
   return {
     name: `http:${url.host}`,
     async *watch(signal) {
-      for (; !signal.aborted; await pause(intervalMs, signal)) {
-        // What is thrown means "start me again": the last routes stay in use meanwhile.
-        const response = await fetch(url, { signal });
-        yield toSnapshot(await response.text());
+      try {
+        for (; !signal.aborted; await pause(intervalMs, signal)) {
+          const response = await fetch(url, { signal });
+          yield toSnapshot(await response.text());
+        }
+      } catch (reason) {
+        // Told to leave, a source returns. Anything else means "start me again": the last routes stay in use meanwhile.
+        if (!signal.aborted) throw reason;
       }
     },
   };
