@@ -3,6 +3,8 @@
  * A connection that ended well has none.
  */
 export type ProxyErrorCode =
+  /** Whether the peer may be trusted, or connect at all, could not be found out: nobody to ask, or no certificate of our own. */
+  | 'AUTHORIZATION_FAILED'
   /** The drain's grace was over before the connection was. */
   | 'CLOSED_BY_DRAIN'
   /** The dial failed for a reason that is neither of the next two: no route to host, name not found, no descriptor left. */
@@ -11,8 +13,12 @@ export type ProxyErrorCode =
   | 'CONNECT_REFUSED'
   /** No backend answered before the connect timeout. */
   | 'CONNECT_TIMEOUT'
+  /** The client proved who it is, and may not connect: an intention says so, or the default. */
+  | 'DENIED'
   /** The client reset the connection, or closed it before its hello was whole. */
   | 'DOWNSTREAM_RESET'
+  /** The client did not prove who it is: no certificate, one that has expired or leads to no trusted root, or no TLS at all. */
+  | 'DOWNSTREAM_UNTRUSTED'
   /** Neither side sent a byte for the idle timeout. */
   | 'IDLE_TIMEOUT'
   /** A bug in the proxy or in a plugin: please report it. */
@@ -34,18 +40,23 @@ export type ProxyErrorCode =
   /** Not a protocol that any sniffer knows. */
   | 'SNIFF_UNRECOGNIZED'
   /** The backend reset the connection. */
-  | 'UPSTREAM_RESET';
+  | 'UPSTREAM_RESET'
+  /** The backend did not prove to be who the route leads to: another identity, or a certificate that cannot be trusted. */
+  | 'UPSTREAM_UNTRUSTED';
 
 /** Who is to blame. */
 export type Side = 'downstream' | 'upstream' | 'proxy';
 
 /** Blame by code. A `Record`, so that the compiler keeps it total. */
 export const SIDES: Readonly<Record<ProxyErrorCode, Side>> = {
+  AUTHORIZATION_FAILED: 'proxy',
   CLOSED_BY_DRAIN: 'proxy',
   CONNECT_FAILED: 'upstream',
   CONNECT_REFUSED: 'upstream',
   CONNECT_TIMEOUT: 'upstream',
+  DENIED: 'downstream',
   DOWNSTREAM_RESET: 'downstream',
+  DOWNSTREAM_UNTRUSTED: 'downstream',
   IDLE_TIMEOUT: 'downstream',
   INTERNAL: 'proxy',
   LIMIT_REACHED: 'proxy',
@@ -57,6 +68,7 @@ export const SIDES: Readonly<Record<ProxyErrorCode, Side>> = {
   SNIFF_TOO_LONG: 'downstream',
   SNIFF_UNRECOGNIZED: 'downstream',
   UPSTREAM_RESET: 'upstream',
+  UPSTREAM_UNTRUSTED: 'upstream',
 };
 
 /** The one error with which the pipeline's I/O rejects. The message is for people and never parsed. */

@@ -10,9 +10,29 @@ import type { Sniffed } from './sniff.ts';
 import type { Connector, Resolver, Sniffer } from './stages.ts';
 import type { Connection, Progress, Splice, Transfer, Transport } from './transport.ts';
 
-/** What a connection passes through, and what it may spend. */
-export interface Stages {
-  readonly sniffer: Sniffer;
+/** What came of meeting a client. */
+export interface Greeted extends Sniffed {
+  /** Goes on instead of the connection that was accepted: that one, or what became of it when TLS was ended on it. */
+  readonly downstream: Connection;
+}
+
+/**
+ * Meets a client in another way than by reading its hello: where the listener alone says what follows, so that there is nothing
+ * to read, or where the proxy itself ends TLS.
+ */
+export interface Greeter {
+  /**
+   * Rejects with a `ProxyError`. The deadline is the caller's: it destroys `connection`, and what waits for it must then reject.
+   *
+   * @param connection stays the caller's until this resolves
+   */
+  greet(connection: Connection, from: Accepted): Promise<Greeted>;
+}
+
+/** What a connection passes through, and what it may spend: its hello is read by a sniffer, or a greeter meets the client. */
+export type Stages = LaterStages & ({ readonly sniffer: Sniffer } | { readonly greeter: Greeter });
+
+interface LaterStages {
   readonly resolver: Resolver;
   readonly connector: Connector;
   readonly transport: Pick<Transport, 'splice'>;
@@ -36,7 +56,7 @@ export interface LiveConnection extends Omit<ClosedConnection, 'transfer' | 'clo
 export class Flight {
   readonly connection: Accepted;
   readonly #stages: Stages;
-  readonly #downstream: Connection;
+  #downstream: Connection;
   readonly #aborter = new AbortController();
   #cutReason: ProxyError | undefined;
   #hello: Hello | undefined;
@@ -85,28 +105,32 @@ export class Flight {
   }
 
   async #carry(): Promise<Transfer> {
-    const { hello, head } = await this.#sniff();
+    const { hello, head } = await this.#greet();
     const route = this.#resolve(hello);
     const upstream = await this.#connect(route, hello);
     return this.#carryBytes(upstream, head);
   }
 
-  async #sniff(): Promise<Sniffed> {
-    const { sniffer, limits, admission, observer } = this.#stages;
-    const { helloTimeoutMs, helloMaxBytes } = limits;
+  async #greet(): Promise<Greeted> {
+    const { limits, admission, observer } = this.#stages;
+    const { helloTimeoutMs } = limits;
     const late = (): void => this.cut(new ProxyError('SNIFF_TIMEOUT', `hello not whole after ${helloTimeoutMs} ms`));
     const timer = setTimeout(late, helloTimeoutMs);
-    const sniffed = await readHello(this.#downstream, sniffer, helloMaxBytes).finally(() => clearTimeout(timer));
+    const greeted = await this.#meet().finally(() => clearTimeout(timer));
+    const { hello, downstream } = greeted;
+    this.#downstream = downstream;
     admission.greeted();
-    this.#hello = sniffed.hello;
+    this.#hello = hello;
     this.#helloAt = performance.now();
-    observer.observe({
-      type: 'connection.sniffed',
-      connection: this.connection,
-      hello: sniffed.hello,
-      at: this.#helloAt,
-    });
-    return sniffed;
+    observer.observe({ type: 'connection.sniffed', connection: this.connection, hello, at: this.#helloAt });
+    return greeted;
+  }
+
+  async #meet(): Promise<Greeted> {
+    const stages = this.#stages;
+    if ('greeter' in stages) return stages.greeter.greet(this.#downstream, this.connection);
+    const sniffed = await readHello(this.#downstream, stages.sniffer, stages.limits.helloMaxBytes);
+    return { ...sniffed, downstream: this.#downstream };
   }
 
   #resolve(hello: Hello): Route {

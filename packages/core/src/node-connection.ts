@@ -27,6 +27,20 @@ const RESET_OF_THE_OTHER: typeof RESET_OF = { downstream: 'UPSTREAM_RESET', upst
 
 const RESOLVED = Promise.resolve();
 
+/** What comes instead of a socket when another is put over it. */
+export interface UpgradeOptions {
+  /** What may lie behind the loss of the connection, for the end of its error message, as long as nothing has been received over it. */
+  explainLoss?(): string;
+}
+
+interface SocketListeners {
+  data(this: void, bytes: Uint8Array): void;
+  end(this: void): void;
+  drain(this: void): void;
+  error(this: void, error: NodeJS.ErrnoException): void;
+  close(this: void): void;
+}
+
 interface Waiter<T> {
   resolve(value: T): void;
   reject(reason: ProxyError): void;
@@ -41,7 +55,11 @@ export class NodeConnection implements Connection {
   readonly local: Endpoint;
   onReset: ((error: ProxyError) => void) | undefined;
   readonly #socket: Socket;
+  /** The socket of the system: another one than `#socket` where TLS runs between the two. */
+  readonly #bottom: Socket;
   readonly #side: End;
+  readonly #listeners: SocketListeners;
+  #explainLoss: (() => string) | undefined;
   readonly #held: Uint8Array[] = [];
   #ended = false;
   #taken: number | undefined;
@@ -50,16 +68,21 @@ export class NodeConnection implements Connection {
   #writer: Waiter<void> | undefined;
   #sink: Sink | undefined;
 
-  private constructor(socket: Socket, side: End, remote: Endpoint, local: Endpoint) {
+  private constructor(socket: Socket, side: End, remote: Endpoint, local: Endpoint, bottom = socket) {
     this.#socket = socket;
+    this.#bottom = bottom;
     this.#side = side;
     this.remote = remote;
     this.local = local;
-    socket.on('data', (bytes: Uint8Array) => this.#onBytes(bytes));
-    socket.on('end', () => this.#onEnd());
-    socket.on('drain', () => this.#onDrain());
-    socket.on('error', (error: NodeJS.ErrnoException) => this.#onError(error));
-    socket.on('close', () => this.#onClose());
+    this.#listeners = {
+      data: (bytes) => this.#onBytes(bytes),
+      end: () => this.#onEnd(),
+      drain: () => this.#onDrain(),
+      error: (error) => this.#onError(error),
+      close: () => this.#onClose(),
+    };
+    const { data, end, drain, error, close } = this.#listeners;
+    socket.on('data', data).on('end', end).on('drain', drain).on('error', error).on('close', close);
   }
 
   /** `undefined` when the client was gone before it could be asked for its address. */
@@ -89,6 +112,31 @@ export class NodeConnection implements Connection {
   static own(connection: Connection): NodeConnection {
     if (connection instanceof NodeConnection) return connection;
     throw new ProxyError('INTERNAL', 'the node transport can only splice connections of its own');
+  }
+
+  /**
+   * A connection whose bytes go through another socket from now on: `upgrade` gets the present one, with what it has received
+   * and nobody has read, and gives the one that is put over it. `connection` can only be destroyed afterwards, which ends both.
+   *
+   * @throws what `upgrade` rejects with, both sockets destroyed; ProxyError when the connection is lost or has ended already
+   */
+  static async over(
+    connection: Connection,
+    upgrade: (socket: Socket) => Promise<Socket>,
+    { explainLoss }: UpgradeOptions = {},
+  ): Promise<Connection> {
+    const below = NodeConnection.own(connection);
+    const bottom = below.#release();
+    try {
+      const socket = await upgrade(bottom);
+      if (socket.destroyed || bottom.destroyed) throw below.#gone();
+      const above = new NodeConnection(socket, below.#side, below.remote, below.local, bottom);
+      above.#explainLoss = explainLoss;
+      return above;
+    } catch (reason) {
+      bottom.destroy();
+      throw reason;
+    }
   }
 
   /** Bytes that the kernel has taken: what was written less what still waits here. Stands still once the connection is lost. */
@@ -127,7 +175,7 @@ export class NodeConnection implements Connection {
     this.#lose(reason ?? new ProxyError('INTERNAL', 'used after it was destroyed'));
     // What the other side did is passed on. Only TCP knows a reset; on a unix socket the peer sees the end of the stream.
     const reset = reason?.code === RESET_OF_THE_OTHER[this.#side] && unixPath(this.remote) === undefined;
-    if (reset) this.#socket.resetAndDestroy();
+    if (reset) this.#bottom.resetAndDestroy();
     else this.#socket.destroy();
   }
 
@@ -160,7 +208,24 @@ export class NodeConnection implements Connection {
     this.#socket.resume();
   }
 
+  /** Gives the socket away, quiet and with all that it has received. */
+  #release(): Socket {
+    if (this.#lost !== undefined) throw this.#lost;
+    if (this.#ended) throw this.#gone();
+    const socket = this.#socket;
+    const { data, end, drain, error, close } = this.#listeners;
+    socket.off('data', data).off('end', end).off('drain', drain).off('error', error).off('close', close);
+    socket.pause();
+    for (const bytes of this.#held.splice(0).reverse()) socket.unshift(bytes);
+    return socket;
+  }
+
+  #gone(): ProxyError {
+    return new ProxyError(RESET_OF[this.#side], `${this.#side} connection closed before anything could be put over it`);
+  }
+
   #onBytes(bytes: Uint8Array): void {
+    this.#explainLoss = undefined;
     const reader = this.#reader;
     if (this.#sink !== undefined) this.#sink.onBytes(this, bytes);
     else if (reader !== undefined) {
@@ -189,11 +254,9 @@ export class NodeConnection implements Connection {
 
   #onError(cause: NodeJS.ErrnoException): void {
     if (this.#lost !== undefined) return;
-    const error = new ProxyError(
-      RESET_OF[this.#side],
-      `${this.#side} connection lost: ${cause.code ?? cause.message}`,
-      { cause },
-    );
+    const why = this.#explainLoss === undefined ? '' : `; ${this.#explainLoss()}`;
+    const message = `${this.#side} connection lost: ${cause.code ?? cause.message}${why}`;
+    const error = new ProxyError(RESET_OF[this.#side], message, { cause });
     const awaited = this.#reader !== undefined || this.#writer !== undefined;
     this.#lose(error);
     if (this.#sink !== undefined) this.#sink.onLost(this, error);

@@ -1,9 +1,10 @@
 import { createServer, connect as netConnect } from 'node:net';
-import type { ListenOptions as NetListenOptions, Server, TcpNetConnectOpts } from 'node:net';
+import type { ListenOptions as NetListenOptions, Server, Socket, TcpNetConnectOpts } from 'node:net';
 import { formatEndpoint, unixPath } from './endpoint.ts';
 import type { Endpoint } from './endpoint.ts';
 import { ProxyError } from './errors.ts';
 import { NodeConnection } from './node-connection.ts';
+import type { UpgradeOptions } from './node-connection.ts';
 import { NodeSplice } from './node-splice.ts';
 import type {
   Connection,
@@ -24,6 +25,21 @@ export function nodeTransport(): Transport {
     dial: (to, options, signal) => dial(to, options, signal, shortage),
     splice,
   };
+}
+
+/**
+ * Puts another socket over the one of a connection of this transport: TLS that the proxy itself ends or begins. From the call on
+ * `connection` can only be destroyed, which ends both; what comes of it goes through the pipeline in its place.
+ *
+ * @param upgrade gets the socket with all that it has received; answers for both sockets' errors until its promise settles
+ * @throws what `upgrade` rejects with, the connection closed; ProxyError when it is of another transport, lost or ended
+ */
+export function upgradeConnection(
+  connection: Connection,
+  upgrade: (socket: Socket) => Promise<Socket>,
+  options?: UpgradeOptions,
+): Promise<Connection> {
+  return NodeConnection.over(connection, upgrade, options);
 }
 
 /**
