@@ -126,8 +126,9 @@ export function openAgent(options: AgentOptions, sockets: number): Agent {
         signal,
       });
     return request().catch((reason: unknown) => {
-      // The agent may close an idle connection in the moment in which it is used again: that says nothing about the agent.
-      if (signal.aborted || !isReset(reason)) throw reason;
+      // The agent may close an idle connection in the moment in which it is used again: that says nothing about the agent. A
+      // question that was being held is no such case, and asking it again could be a minute of silence.
+      if (signal.aborted || holdMs > 0 || !isReset(reason)) throw reason;
       return request();
     });
   }

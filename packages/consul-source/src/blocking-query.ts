@@ -59,8 +59,8 @@ export async function* hashQuery(agent: Agent, path: string, signal: AbortSignal
   }
 }
 
-// A minute: a silent agent is noticed in that time, and six questions a minute are nothing to a healthy one.
-const WAIT_MS = 60_000;
+// A silent agent is noticed soon after, and a dozen questions a minute are nothing to a healthy one.
+const WAIT_MS = 30_000;
 // The agent adds up to a sixteenth of the wait at random.
 const HOLD_MS = (WAIT_MS * 17) / 16;
 // What is about to be registered is found at once; what stays away costs a question a second.

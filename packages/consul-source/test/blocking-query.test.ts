@@ -12,7 +12,7 @@ describe('a blocking query', () => {
       2,
     );
     expect(said.map(({ text }) => text)).toEqual(['a', 'b']);
-    expect(asked).toEqual(['/v1/x', '/v1/x?index=5&wait=60s', '/v1/x?index=7&wait=60s', '/v1/x?index=7&wait=60s']);
+    expect(asked).toEqual(['/v1/x', '/v1/x?index=5&wait=30s', '/v1/x?index=7&wait=30s', '/v1/x?index=7&wait=30s']);
   });
 
   it('begins anew when the index goes backwards, and says so', async () => {
@@ -26,7 +26,7 @@ describe('a blocking query', () => {
       ['a', true],
       ['b', false],
     ]);
-    expect(asked).toEqual(['/v1/x', '/v1/x?index=500&wait=60s', '/v1/x']);
+    expect(asked).toEqual(['/v1/x', '/v1/x?index=500&wait=30s', '/v1/x']);
   });
 
   it.each([[at('0', 'a')], [at('nonsense', 'a')], [{ body: 'a' }]])('never asks below index 1: %j', async (first) => {
@@ -35,7 +35,7 @@ describe('a blocking query', () => {
       (agent, signal) => blockingQuery(agent, { path: 'x' }, signal),
       2,
     );
-    expect(asked[1]).toBe('/v1/x?index=1&wait=60s');
+    expect(asked[1]).toBe('/v1/x?index=1&wait=30s');
   });
 
   it('does not adopt the index of an error', async () => {
@@ -80,7 +80,7 @@ describe('a query by hash', () => {
       3,
     );
     expect(said.map(({ found, text }) => (found ? text : 'missing'))).toEqual(['missing', '1', '2']);
-    expect(asked).toEqual(['/v1/x', '/v1/x', '/v1/x?hash=one&wait=60s', '/v1/x?hash=one&wait=60s']);
+    expect(asked).toEqual(['/v1/x', '/v1/x', '/v1/x?hash=one&wait=30s', '/v1/x?hash=one&wait=30s']);
   });
 });
 

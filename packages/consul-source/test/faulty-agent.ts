@@ -13,6 +13,7 @@ export class FaultyAgent implements AsyncDisposable {
   #fault: Fault = 'none';
   #sockets = 0;
   #mostSockets = 0;
+  #held = 0;
 
   private constructor(target: string) {
     this.#target = target;
@@ -33,6 +34,11 @@ export class FaultyAgent implements AsyncDisposable {
 
   get address(): string {
     return `http://127.0.0.1:${(this.#server.address() as AddressInfo).port}`;
+  }
+
+  /** Questions that the real agent holds at the moment. */
+  get held(): number {
+    return this.#held;
   }
 
   /** Connections at the moment. */
@@ -80,6 +86,8 @@ export class FaultyAgent implements AsyncDisposable {
       outgoing.writeHead(answer.statusCode ?? 502, answer.headers);
       answer.pipe(outgoing);
     });
+    this.#held += 1;
+    outgoing.on('close', () => (this.#held -= 1));
     onward.on('error', () => outgoing.destroy());
     outgoing.on('close', () => onward.destroy());
     incoming.pipe(onward);

@@ -8,6 +8,8 @@ import { shown, Watched } from './watched.ts';
 
 // A silent agent is given ten seconds for each question.
 const SILENCE_MS = 40_000;
+// Roots, inventory, resolvers, servers, gateways, links: the gateway itself is not registered here.
+const WATCHES = 6;
 
 describeWithConsul('when the agent fails, the last routes stay and recovery comes by itself', () => {
   it.each<readonly [fault: Fault, message: string]>([
@@ -24,6 +26,7 @@ describeWithConsul('when the agent fails, the last routes stay and recovery come
       await register(consul, 'db', {});
       await using routes = new Watched(consulSource({ address: agent.address }));
       await routes.until((at) => shown(at, 'service:db') === '10.0.0.1:20000');
+      await expect.poll(() => agent.held).toBe(WATCHES);
       agent.misbehave(fault);
       await routes.failure(message);
       expect(shown(routes.latest ?? NOTHING, 'service:db')).toBe('10.0.0.1:20000');
