@@ -61,3 +61,4 @@ export { dialOrder, pathTo, upstreamTargets } from './upstream-targets.ts';
 export type { Surroundings, UpstreamPath, UpstreamTarget } from './upstream-targets.ts';
 export { authorize } from './intentions.ts';
 export type { Authorization, AuthorizationRequest, Intention } from './intentions.ts';
+export type { Authorizer, Caller, Credentials, CredentialsSource } from './trust.ts';

@@ -1,0 +1,38 @@
+import type { Authorization, AuthorizationRequest } from './intentions.ts';
+
+/** What a Connect proxy shows of itself, and whom it trusts, as text in PEM. */
+export interface Credentials {
+  /** The leaf, then every certificate between it and a root: shown whole, since peers hold no intermediates. */
+  readonly certificate: string;
+  /** The leaf's key. Nobody writes it anywhere. */
+  readonly privateKey: string;
+  /** All of them count, also those that are no longer, or not yet, active: while authorities change, both kinds of leaf are about. */
+  readonly roots: readonly string[];
+  /** `UUID.consul`: the host of every SPIFFE URI that is trusted. */
+  readonly trustDomain: string;
+}
+
+/** Where credentials come from. The obligations of `watch` are those of core's `RouteSource`. */
+export interface CredentialsSource {
+  readonly name: string;
+  /** Yields them when first known, then whenever any part of them changes. */
+  watch(signal: AbortSignal): AsyncIterable<Credentials>;
+}
+
+/** A client whose certificate is verified: its chain, its trust domain, its form. */
+export interface Caller extends Pick<AuthorizationRequest, 'source'> {
+  /** As it stands in the certificate. */
+  readonly uri: string;
+  /** Hexadecimal, two digits a byte, with colons: `0a:1b`. */
+  readonly serialNumber: string;
+}
+
+/** Judges whether a caller may connect. */
+export interface Authorizer {
+  /** Rejects when it cannot tell: whoever asks must then refuse. */
+  authorize(
+    caller: Caller,
+    destination: Omit<AuthorizationRequest, 'source'>,
+    signal: AbortSignal,
+  ): Promise<Authorization>;
+}
