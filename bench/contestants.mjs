@@ -1,0 +1,210 @@
+// Everything that is compared: how to find it, and how to start it with one thread and its best configuration.
+import { existsSync, readFileSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { BACKENDS, serverName } from './load.mjs';
+import { ask, firstJson, freePort, listening, start, which } from './processes.mjs';
+import { fill } from './template.mjs';
+
+const HERE = fileURLToPath(new URL('.', import.meta.url));
+const GATEWAY = join(HERE, '../apps/gateway/dist/main.js');
+
+/**
+ * @typedef {object} Place where a contestant works
+ * @property {string} folder of its own
+ * @property {Readonly<Record<string, number>>} sinks their ports by name
+ *
+ * @typedef {object} Proxy a contestant that runs
+ * @property {number} pid
+ * @property {(backend: string) => number} portFor where connections for a sink are to be made
+ * @property {string} [routeFile] the routes that it follows
+ * @property {() => Promise<void>} stop
+ *
+ * @typedef {object} Contestant
+ * @property {string} id
+ * @property {string} label
+ * @property {'peer' | 'tuned' | 'ours' | 'reference'} family `tuned`: a peer in a configuration that is not its usual one
+ * @property {string} [transport] of ours
+ * @property {number} [workers] of ours
+ * @property {() => { readonly version: string } | { readonly missing: string }} find
+ * @property {(place: Place) => Promise<Proxy>} start
+ */
+
+/**
+ * @param {{ readonly transports: readonly string[], readonly workers: readonly number[] }} ours what of ours is compared
+ * @returns {readonly Contestant[]}
+ */
+export function contestants({ transports, workers }) {
+  return [
+    haproxy('haproxy', 'HAProxy', 'peer'),
+    haproxy('haproxy-splice', 'HAProxy, splice', 'tuned'),
+    nginx(),
+    sniproxy(),
+    envoy(),
+    bare(),
+    ...transports.map(core),
+    ...transports.flatMap((transport) => workers.map((count) => gateway(transport, count))),
+  ];
+}
+
+function haproxy(id, label, family) {
+  return {
+    id,
+    label,
+    family,
+    find: () => program('haproxy', ['-v'], /version (\S+)/),
+    start: (place) => peer(place, `${id}.cfg`, 'haproxy', (file) => ['-db', '-q', '-f', file]),
+  };
+}
+
+function nginx() {
+  return {
+    id: 'nginx',
+    label: 'nginx stream',
+    family: 'peer',
+    find() {
+      const found = program('nginx', ['-V'], /nginx\/(\S+)/);
+      if ('missing' in found || nginxModule() !== undefined) return found;
+      return { missing: 'nginx is built without its stream module (Debian: libnginx-mod-stream)' };
+    },
+    start: (place) =>
+      peer(place, 'nginx.conf', 'nginx', (file) => ['-c', file, '-e', 'stderr'], { loadModule: nginxModule() ?? '' }),
+  };
+}
+
+/** @returns {string | undefined} the line that loads the stream module, empty when it is built in, `undefined` when there is none */
+function nginxModule() {
+  const about = ask(which('nginx') ?? 'nginx', ['-V']);
+  if (!about.includes('stream_ssl_preread_module')) return undefined;
+  if (!about.includes('--with-stream=dynamic')) return '';
+  const [, folder = ''] = /--modules-path=(\S+)/.exec(about) ?? [];
+  const file = join(folder, 'ngx_stream_module.so');
+  return existsSync(file) ? `load_module ${file};` : undefined;
+}
+
+function sniproxy() {
+  return {
+    id: 'sniproxy',
+    label: 'sniproxy',
+    family: 'peer',
+    find: () => program('sniproxy', ['-V'], /sniproxy (\S+)/),
+    start: (place) => peer(place, 'sniproxy.conf', 'sniproxy', (file) => ['-f', '-c', file]),
+  };
+}
+
+function envoy() {
+  const quiet = ['--concurrency', '1', '--disable-hot-restart', '--log-level', 'error'];
+  return {
+    id: 'envoy',
+    label: 'Envoy',
+    family: 'peer',
+    find: () => program('envoy', ['--version'], /\/(\d+\.\d+\.\d+)\//),
+    start: (place) => peer(place, 'envoy.yaml.template', 'envoy', (file) => ['-c', file, ...quiet]),
+  };
+}
+
+function bare() {
+  return {
+    id: 'bare',
+    label: 'bare node pipe',
+    family: 'reference',
+    find: () => ({ version: process.version }),
+    async start({ sinks }) {
+      const pairs = Object.entries(sinks).map(([name, port]) => `${name}=${port}`);
+      const started = start(process.execPath, [join(HERE, 'proxies/bare.mjs'), ...pairs]);
+      const { ports } = await firstJson(started);
+      return { pid: started.pid, portFor: (backend) => ports[backend], stop: started.stop };
+    },
+  };
+}
+
+function core(transport) {
+  return {
+    id: `core-${transport}`,
+    label: `Meshgate core, ${transport}`,
+    family: 'ours',
+    transport,
+    workers: 1,
+    find: () => built(join(HERE, '../packages/core/dist/index.js')),
+    async start(place) {
+      const routeFile = writeRoutes(place);
+      const args = [join(HERE, 'proxies/core.mjs'), '--routes', routeFile, '--transport', transport];
+      const started = start(process.execPath, args);
+      const { port } = await firstJson(started);
+      return { pid: started.pid, portFor: () => port, routeFile, stop: started.stop };
+    },
+  };
+}
+
+function gateway(transport, workers) {
+  const many = workers === 1 ? '' : `, ${workers} workers`;
+  return {
+    id: workers === 1 ? `gateway-${transport}` : `gateway-${transport}-${workers}w`,
+    label: `Meshgate, ${transport}${many}`,
+    family: 'ours',
+    transport,
+    workers,
+    find: () => built(GATEWAY),
+    async start(place) {
+      const port = await freePort();
+      const routeFile = writeRoutes(place);
+      const config = join(place.folder, 'gateway.json');
+      writeFileSync(config, JSON.stringify(gatewayConfig({ port, routeFile, transport, workers })));
+      const started = start(process.execPath, [GATEWAY, 'gateway', '--config', config]);
+      await listening(started, port);
+      return { pid: started.pid, portFor: () => port, routeFile, stop: started.stop };
+    },
+  };
+}
+
+/** What peers are not asked to do, a log line for each connection, is switched off; metrics stay on, as they always are. */
+function gatewayConfig({ port, routeFile, transport, workers }) {
+  return {
+    listeners: [{ name: 'bench', address: '127.0.0.1', port }],
+    sources: [{ use: 'file', path: routeFile }],
+    admin: { address: '127.0.0.1', port: 0 },
+    log: { level: 'error', access: false, format: 'json' },
+    drain: { grace: '0s' },
+    transport,
+    ...(workers === 1 ? {} : { workers }),
+  };
+}
+
+/** @returns {string} the path of a route file that leads to every sink */
+function writeRoutes({ folder, sinks }) {
+  const path = join(folder, 'routes.json');
+  writeFileSync(path, JSON.stringify({ routes: routesTo(sinks) }));
+  return path;
+}
+
+/** @param {Readonly<Record<string, number>>} sinks */
+export function routesTo(sinks) {
+  return BACKENDS.map((name) => ({
+    name,
+    serverNames: [serverName(name)],
+    backends: [{ address: '127.0.0.1', port: sinks[name] }],
+  }));
+}
+
+async function peer({ folder, sinks }, template, command, args, values = {}) {
+  const port = await freePort();
+  const file = join(folder, template.replace(/\.template$/, ''));
+  const backends = BACKENDS.map((name) => ({ serverName: serverName(name), port: sinks[name] }));
+  const text = readFileSync(join(HERE, 'peers', template), 'utf8');
+  writeFileSync(file, fill(text, { port, folder, ...values }, backends));
+  const started = start(which(command) ?? command, args(file));
+  await listening(started, port);
+  return { pid: started.pid, portFor: () => port, stop: started.stop };
+}
+
+function program(name, args, version) {
+  const path = which(name);
+  if (path === undefined) return { missing: `${name} is not installed` };
+  return { version: version.exec(ask(path, args))?.[1] ?? 'unknown version' };
+}
+
+function built(path) {
+  return existsSync(path)
+    ? { version: process.version }
+    : { missing: `${path} is not built: run npm test or npm start once` };
+}

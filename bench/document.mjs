@@ -1,0 +1,115 @@
+// The part of docs/performance.md that a run writes. Pure.
+import { failures, judgements, rows } from './comparison.mjs';
+import { cellsOf, markdown, times } from './table.mjs';
+
+const BEGIN = '<!-- results: written by `pnpm bench --write-docs`, not by hand -->';
+const END = '<!-- /results -->';
+
+/**
+ * `page` with its results replaced.
+ *
+ * @param {string} page
+ * @param {import('./comparison.mjs').Results} results
+ * @returns {string}
+ * @throws Error when the page has no place for them
+ */
+export function withResults(page, results) {
+  const [begin, end] = [page.indexOf(BEGIN), page.indexOf(END)];
+  if (begin === -1 || end < begin) throw new Error(`expected the lines ${BEGIN} and ${END}, found none`);
+  return `${page.slice(0, begin + BEGIN.length)}\n\n${resultsText(results)}\n\n${page.slice(end)}`;
+}
+
+/**
+ * @param {import('./comparison.mjs').Results} results
+ * @returns {string} Markdown
+ */
+export function resultsText(results) {
+  const { machine, settings, date, contestants } = results;
+  const versions = contestants.map(({ label, family, version }) => (family === 'ours' ? label : `${label} ${version}`));
+  const blocks = [
+    `Measured on ${date.slice(0, 10)}: ${machine.cpu}, ${machine.cores} cores, ${machine.memoryGib} GiB, ${machine.system}, ` +
+      `kernel ${machine.kernel}, Node ${machine.node}; ${settings.rounds} rounds of ${settings.seconds} s.`,
+    `Compared: ${versions.join(', ')}.${missingText(results)}`,
+    '![Bars for each figure and proxy](../bench/results/latest.svg)',
+    'Medians; in brackets the ratio to the best peer in its usual configuration, round by round.',
+    markdown(cellsOf(rows(results), contestants)),
+    ...goalsText(results),
+    ...microText(results),
+    ...reloadText(results),
+    failuresText(results),
+  ];
+  return blocks.join('\n\n');
+}
+
+function missingText({ missing }) {
+  return missing.length === 0
+    ? ''
+    : ` Not compared: ${missing.map(({ label, why }) => `${label} (${why})`).join(', ')}.`;
+}
+
+function goalsText(results) {
+  const judged = judgements(results);
+  if (judged.length === 0) return [];
+  const lines = judged.map(({ goal, figure, ours, against, ratio, met }) => [
+    figure.title,
+    ours.label,
+    against,
+    `${figure.better === 'more' ? '≥' : '≤'} ${goal.bound}`,
+    times(ratio),
+    met ? 'yes' : 'no',
+  ]);
+  return ['### Goals', markdown([['figure', 'ours', 'against', 'goal', 'ratio', 'met'], ...lines])];
+}
+
+const MICRO_TITLES = {
+  'route-lookup': 'A lookup among 100,000 routes',
+  'client-hello': 'Parsing a ClientHello',
+  'table-swap': 'Replacing all of 100,000 routes',
+};
+const MICRO_ROWS = {
+  exactNs: 'exact name',
+  suffixNs: 'by suffix',
+  deepSuffixNs: 'by suffix, five labels before it',
+  missNs: 'no route',
+  usualNs: '517 bytes in one piece',
+  largeInSegmentsNs: 'post-quantum key share, in TCP segments',
+  smallRecordsNs: 'in records of 17 bytes',
+  byteByByteNs: '517 bytes, one at a time',
+  swapMs: 'until in use',
+  largestStallMs: 'largest stall of the event loop meanwhile',
+  largestTurnWithoutSwapMs: 'largest turn of the event loop without a swap',
+};
+
+function microText({ micro = {} }) {
+  const lines = Object.entries(micro).flatMap(([name, values]) =>
+    Object.entries(values).map(([key, value]) => [MICRO_TITLES[name], MICRO_ROWS[key], inUnit(key, value)]),
+  );
+  return lines.length === 0 ? [] : ['### Inside the process', markdown([['', '', 'time'], ...lines])];
+}
+
+function inUnit(key, value) {
+  return key.endsWith('Ns') ? `${value.toFixed(0)} ns` : `${value.toFixed(1)} ms`;
+}
+
+function reloadText({ reload = {}, contestants }) {
+  const lines = Object.entries(reload).flatMap(([id, { reloads, quiet, reloading }]) => {
+    const label = contestants.find((contestant) => contestant.id === id)?.label ?? id;
+    return [
+      [label, 'routes stay', ...calmText(quiet)],
+      [label, `replaced ${reloads} times`, ...calmText(reloading)],
+    ];
+  });
+  const heading = ['', '10,000 routes', 'connections/s', 'p99', 'p99.9', 'slowest', 'failed'];
+  return lines.length === 0 ? [] : ['### Reload under load', markdown([heading, ...lines])];
+}
+
+function calmText({ perSecond, p99Ms, p999Ms, maxMs, failed }) {
+  return [perSecond.toFixed(0), ...[p99Ms, p999Ms, maxMs].map((ms) => `${ms.toFixed(1)} ms`), `${failed}`];
+}
+
+function failuresText(results) {
+  const failed = failures(results);
+  if (failed.length === 0) return 'No connection of any proxy failed or lost its reply.';
+  const parts = failed.map(({ contestant, load, failed: count }) => `${contestant} in ${load}: ${count}`);
+  return `Connections that failed or lost their reply: ${parts.join('; ')}.`;
+}

@@ -1,0 +1,126 @@
+// What is measured: the loads, what each of them tells, and what we want to reach.
+
+/**
+ * @typedef {object} Load what one proxy is given to do at a time
+ * @property {string} id
+ * @property {readonly Stream[]} streams each comes from a generator of its own
+ *
+ * @typedef {object} Stream
+ * @property {string} backend the sink that its connections are led to: reply, discard, source or echo
+ * @property {readonly string[]} args for the generator
+ */
+
+const SMALL_MESSAGE = 64;
+const MESSAGE = 1024;
+const LARGE_MESSAGE = 16 * 1024;
+
+/** @type {readonly Load[]} */
+export const LOADS = [
+  { id: 'rate', streams: [stream('rate', 'reply', 64)] },
+  ...[1, 8, 64].flatMap((count) => [
+    { id: `down-${count}`, streams: [stream('down', 'source', count)] },
+    { id: `up-${count}`, streams: [stream('up', 'discard', count)] },
+  ]),
+  ...[SMALL_MESSAGE, MESSAGE, LARGE_MESSAGE].map((bytes) => ({ id: `pingpong-${bytes}`, streams: [messages(bytes)] })),
+  { id: 'mixed', streams: [messages(MESSAGE), stream('down', 'source', 8)] },
+];
+
+/** Idle connections at which memory is read; the first is the proxy as it stands. */
+export const IDLE_STEPS = [0, 1_000, 8_000];
+
+/**
+ * @typedef {object} Figure one number that a load tells
+ * @property {string} id
+ * @property {string} load
+ * @property {string} key in the samples of that load
+ * @property {string} title
+ * @property {string} unit
+ * @property {'more' | 'less'} better
+ * @property {number} digits after the point
+ * @property {boolean} [plotted] has a panel of its own in the picture
+ */
+
+/** @type {readonly Figure[]} */
+export const FIGURES = [
+  figure('rate', 'perSecond', 'Connections a second', '/s', 'more', 0, { plotted: true }),
+  figure('rate', 'p50Ms', 'Connection: p50', 'ms', 'less', 2),
+  figure('rate', 'p99Ms', 'Connection: p99', 'ms', 'less', 2, { plotted: true }),
+  figure('rate', 'p999Ms', 'Connection: p99.9', 'ms', 'less', 2),
+  figure('rate', 'cpuMicroseconds', 'CPU a connection, proxy', 'µs', 'less', 0),
+  ...[1, 8, 64].flatMap((streams) => [
+    ...bulk('down', streams, `Bulk down, ${streams} ${streams === 1 ? 'stream' : 'streams'}`),
+    ...bulk('up', streams, `Bulk up, ${streams} ${streams === 1 ? 'stream' : 'streams'}`),
+  ]),
+  ...pingpong(SMALL_MESSAGE, '64 B'),
+  ...pingpong(MESSAGE, '1 KiB', true),
+  ...pingpong(LARGE_MESSAGE, '16 KiB'),
+  figure('mixed', 'p99Ms', 'Ping-pongs beside bulk: p99', 'ms', 'less', 2, { plotted: true }),
+  figure('mixed', 'perSecond', 'Ping-pongs a second beside bulk', '/s', 'more', 0),
+  figure('mixed', 'gigabytesPerSecond', 'Bulk beside ping-pongs', 'GB/s', 'more', 2),
+  figure('idle', 'mib0', 'Memory with no connection', 'MiB', 'less', 1),
+  figure('idle', 'mib1000', 'Memory with 1,000 idle connections', 'MiB', 'less', 1),
+  figure('idle', 'mib8000', 'Memory with 8,000 idle connections', 'MiB', 'less', 1),
+  figure('idle', 'bytesPerConnection', 'Memory an idle connection', 'B', 'less', 0, { plotted: true }),
+];
+
+/**
+ * @typedef {object} Goal
+ * @property {string} figure
+ * @property {'epoll' | 'node'} transport that is held to it
+ * @property {'peer' | 'haproxy-splice' | 'bare'} against `peer`: the best of them in its usual configuration
+ * @property {number} bound of the ratio of ours to theirs: at least, or at most where less is better
+ */
+
+/** @type {readonly Goal[]} */
+export const GOALS = [
+  { figure: 'rate.perSecond', transport: 'epoll', against: 'peer', bound: 1 },
+  { figure: 'down-8.gigabytesPerSecond', transport: 'epoll', against: 'peer', bound: 2 },
+  { figure: 'up-8.gigabytesPerSecond', transport: 'epoll', against: 'peer', bound: 2 },
+  { figure: 'down-8.gigabytesPerSecond', transport: 'epoll', against: 'haproxy-splice', bound: 1 },
+  { figure: 'up-8.gigabytesPerSecond', transport: 'epoll', against: 'haproxy-splice', bound: 1 },
+  { figure: 'down-8.machineSecondsPerGigabyte', transport: 'epoll', against: 'haproxy-splice', bound: 1 },
+  { figure: 'up-8.machineSecondsPerGigabyte', transport: 'epoll', against: 'haproxy-splice', bound: 1 },
+  { figure: 'pingpong-1024.perSecond', transport: 'epoll', against: 'peer', bound: 1 },
+  { figure: 'pingpong-1024.p99Ms', transport: 'epoll', against: 'peer', bound: 1 },
+  { figure: 'idle.bytesPerConnection', transport: 'epoll', against: 'peer', bound: 0.25 },
+  { figure: 'rate.perSecond', transport: 'node', against: 'bare', bound: 1 },
+  { figure: 'down-8.gigabytesPerSecond', transport: 'node', against: 'bare', bound: 1 },
+  { figure: 'up-8.gigabytesPerSecond', transport: 'node', against: 'bare', bound: 1 },
+];
+
+/** @returns {Stream} */
+function stream(mode, backend, connections, more = []) {
+  return { backend, args: ['--mode', mode, '--connections', `${connections}`, ...more] };
+}
+
+/** @returns {Stream} 64 connections that play ping-pong */
+function messages(bytes) {
+  return stream('pingpong', 'echo', 64, ['--message-bytes', `${bytes}`]);
+}
+
+/** @returns {readonly Figure[]} */
+function bulk(way, streams, title) {
+  const load = `${way}-${streams}`;
+  const plotted = streams === 8;
+  return [
+    figure(load, 'gigabytesPerSecond', title, 'GB/s', 'more', 2, { plotted }),
+    figure(load, 'cpuSecondsPerGigabyte', `${title}: CPU of the proxy`, 's/GB', 'less', 2),
+    figure(load, 'machineSecondsPerGigabyte', `${title}: CPU of the machine`, 's/GB', 'less', 2, { plotted }),
+  ];
+}
+
+/** @returns {readonly Figure[]} */
+function pingpong(bytes, size, plotted = false) {
+  const load = `pingpong-${bytes}`;
+  return [
+    figure(load, 'perSecond', `Ping-pongs of ${size} a second`, '/s', 'more', 0, { plotted }),
+    figure(load, 'p50Ms', `Ping-pong of ${size}: p50`, 'ms', 'less', 2),
+    figure(load, 'p99Ms', `Ping-pong of ${size}: p99`, 'ms', 'less', 2, { plotted }),
+    figure(load, 'p999Ms', `Ping-pong of ${size}: p99.9`, 'ms', 'less', 2),
+  ];
+}
+
+/** @returns {Figure} */
+function figure(load, key, title, unit, better, digits, { plotted = false } = {}) {
+  return { id: `${load}.${key}`, load, key, title, unit, better, digits, plotted };
+}

@@ -1,0 +1,93 @@
+import { resolve } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { parseArgs } from 'node:util';
+import { LOADS } from './figures.mjs';
+
+const RESULTS = fileURLToPath(new URL('results', import.meta.url));
+const KNOWN_LOADS = [...LOADS.map(({ id }) => id), 'idle', 'reload'];
+
+/** What `pnpm bench --help` prints. */
+export const USAGE = `pnpm bench [options]
+
+  --only LIST         loads, or the beginnings of their names, with commas between: ${KNOWN_LOADS.join(', ')}, micro
+  --proxies LIST      proxies by their names: haproxy, haproxy-splice, nginx, sniproxy, envoy, bare, core-node, gateway-epoll …
+  --transports LIST   of ours: node, epoll (both)
+  --workers LIST      of ours: processes (1)
+  --rounds N          rounds, forwards and backwards in turn (3)
+  --seconds N         length of one load on one proxy (2)
+  --quick             one round of one second: to see whether it works
+  --output FOLDER     where latest.json and latest.svg go (bench/results)
+  --write-docs        also put the results into docs/performance.md`;
+
+/**
+ * @typedef {object} Options
+ * @property {'run'} kind
+ * @property {{ readonly rounds: number, readonly seconds: number }} settings
+ * @property {readonly string[]} loads ids
+ * @property {boolean} micro
+ * @property {readonly string[] | undefined} chosen ids of contestants; all when absent
+ * @property {readonly string[]} transports
+ * @property {readonly number[]} workers
+ * @property {string} output
+ * @property {boolean} writeDocs
+ */
+
+/**
+ * @param {readonly string[]} args
+ * @returns {Options | { readonly kind: 'help' }}
+ * @throws TypeError when an option is not known, or not a number where one is expected
+ */
+export function parseOptions(args) {
+  const { values } = parseArgs({
+    args: [...args],
+    options: {
+      only: { type: 'string' },
+      proxies: { type: 'string' },
+      transports: { type: 'string', default: 'node,epoll' },
+      workers: { type: 'string', default: '1' },
+      rounds: { type: 'string' },
+      seconds: { type: 'string' },
+      quick: { type: 'boolean', default: false },
+      output: { type: 'string' },
+      'write-docs': { type: 'boolean', default: false },
+      help: { type: 'boolean', default: false },
+    },
+  });
+  if (values.help) return { kind: 'help' };
+  const wanted = list(values.only) ?? [...KNOWN_LOADS, 'micro'];
+  return {
+    kind: 'run',
+    settings: {
+      rounds: positive('rounds', values.rounds ?? (values.quick ? '1' : '3')),
+      seconds: positive('seconds', values.seconds ?? (values.quick ? '1' : '2')),
+    },
+    loads: loadsOf(wanted),
+    micro: wanted.includes('micro'),
+    chosen: list(values.proxies),
+    transports: list(values.transports) ?? [],
+    workers: (list(values.workers) ?? []).map((text) => positive('workers', text)),
+    output: values.output === undefined ? RESULTS : resolve(values.output),
+    writeDocs: values['write-docs'],
+  };
+}
+
+function loadsOf(wanted) {
+  const unknown = wanted.filter((name) => name !== 'micro' && !KNOWN_LOADS.some((load) => load.startsWith(name)));
+  if (unknown.length > 0) {
+    throw new TypeError(`expected loads out of ${KNOWN_LOADS.join(', ')}, micro, found ${unknown.join(', ')}`);
+  }
+  return KNOWN_LOADS.filter((load) => wanted.some((name) => load.startsWith(name)));
+}
+
+function list(text) {
+  return text
+    ?.split(',')
+    .map((item) => item.trim())
+    .filter(Boolean);
+}
+
+function positive(name, text) {
+  const value = Number(text);
+  if (!(value > 0)) throw new TypeError(`expected a number above 0 for --${name}, found ${text}`);
+  return value;
+}

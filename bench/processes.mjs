@@ -1,0 +1,156 @@
+// Starts, watches and ends the processes of a run. Whatever happens, none of them outlives it.
+import { spawn, spawnSync } from 'node:child_process';
+import { accessSync, constants } from 'node:fs';
+import { connect, createServer } from 'node:net';
+import { delimiter, join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
+
+/** @type {Set<import('node:child_process').ChildProcess>} */
+const running = new Set();
+process.once('exit', () => {
+  for (const child of running) child.kill('SIGKILL');
+});
+
+/**
+ * @typedef {object} Started
+ * @property {number} pid
+ * @property {import('node:child_process').ChildProcess} child
+ * @property {() => string} output everything that it has printed so far
+ * @property {() => Promise<void>} stop ends it, politely at first, and waits until it is gone
+ */
+
+/**
+ * @param {string} command
+ * @param {readonly string[]} args
+ * @returns {Started}
+ */
+export function start(command, args) {
+  const child = spawn(command, args, { stdio: ['pipe', 'pipe', 'pipe'] });
+  running.add(child);
+  let printed = '';
+  const gone = new Promise((resolve) => {
+    child.once('error', (error) => {
+      printed += error.message;
+      resolve(undefined);
+    });
+    child.once('close', resolve);
+  }).finally(() => running.delete(child));
+  child.stdin.on('error', () => undefined);
+  for (const stream of [child.stdout, child.stderr]) stream.setEncoding('utf8').on('data', (text) => (printed += text));
+  return { pid: child.pid ?? 0, child, output: () => printed, stop };
+
+  async function stop() {
+    child.stdin.end();
+    child.kill('SIGTERM');
+    const hurry = setTimeout(() => child.kill('SIGKILL'), STOP_PATIENCE_MS);
+    await gone;
+    clearTimeout(hurry);
+  }
+}
+
+// A proxy that drains must not hold the run up.
+const STOP_PATIENCE_MS = 2_000;
+
+/**
+ * The first line of JSON that a process prints.
+ *
+ * @param {Started} started
+ * @returns {Promise<Record<string, unknown>>} rejects when it ends without, or takes too long
+ */
+export async function firstJson(started) {
+  return until(started, () => {
+    const line = started
+      .output()
+      .split('\n')
+      .slice(0, -1)
+      .find((text) => text.startsWith('{'));
+    return line === undefined ? undefined : JSON.parse(line);
+  });
+}
+
+/**
+ * Resolves when `port` of 127.0.0.1 takes connections.
+ *
+ * @param {Started} started who is to listen there
+ * @param {number} port
+ */
+export async function listening(started, port) {
+  await until(started, async () => ((await accepts(port)) ? true : undefined));
+}
+
+/**
+ * A port of 127.0.0.1 that is free now, for programs that cannot be asked to choose one.
+ *
+ * @returns {Promise<number>}
+ */
+export function freePort() {
+  return new Promise((resolve, reject) => {
+    const server = createServer().once('error', reject);
+    server.listen(0, '127.0.0.1', () => {
+      const { port } = server.address();
+      server.close(() => resolve(port));
+    });
+  });
+}
+
+/**
+ * Where a program is installed.
+ *
+ * @param {string} name
+ * @returns {string | undefined}
+ */
+export function which(name) {
+  // Servers stand in folders that only root has in its PATH.
+  const folders = [...(process.env.PATH ?? '').split(delimiter), '/usr/sbin', '/usr/local/sbin'];
+  return folders.map((folder) => join(folder, name)).find(isProgram);
+}
+
+/**
+ * What a program prints about itself.
+ *
+ * @param {string} command
+ * @param {readonly string[]} args
+ * @returns {string}
+ */
+export function ask(command, args) {
+  const { stdout, stderr } = spawnSync(command, args, { encoding: 'utf8' });
+  return `${stdout ?? ''}${stderr ?? ''}`;
+}
+
+const READY_WITHIN_MS = 15_000;
+const LOOK_EVERY_MS = 20;
+
+async function until(started, find) {
+  const endsAt = performance.now() + READY_WITHIN_MS;
+  for (;;) {
+    const found = await find();
+    if (found !== undefined) return found;
+    const { exitCode, signalCode, spawnfile } = started.child;
+    const ended = exitCode !== null || signalCode !== null || started.pid === 0;
+    if (ended || performance.now() > endsAt) {
+      const what = ended ? `ended (${exitCode ?? signalCode ?? 'never started'})` : 'was not ready in time';
+      throw new Error(`${spawnfile} ${what}: ${started.output().trim() || 'it printed nothing'}`);
+    }
+    await sleep(LOOK_EVERY_MS);
+  }
+}
+
+function accepts(port) {
+  return new Promise((resolve) => {
+    const socket = connect({ port, host: '127.0.0.1' });
+    socket.once('connect', () => {
+      socket.destroy();
+      resolve(true);
+    });
+    socket.once('error', () => resolve(false));
+  });
+}
+
+function isProgram(path) {
+  try {
+    accessSync(path, constants.X_OK);
+    return true;
+  } catch {
+    return false;
+  }
+}

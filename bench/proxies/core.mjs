@@ -1,0 +1,69 @@
+// Meshgate without its daemon: core, the SNI sniffer and a route file, as an embedder composes them. No log, no metrics.
+//
+//   node core.mjs --routes FILE [--transport node|epoll]     prints {"port":PORT}; ends when its standard input does
+import { resolve } from 'node:path';
+import { parseArgs } from 'node:util';
+import {
+  AddressBook,
+  Admission,
+  balancedConnector,
+  DEFAULT_LIMITS,
+  Flights,
+  Listeners,
+  nodeTransport,
+  Outliers,
+  RouteStore,
+} from '../../packages/core/dist/index.js';
+import { fileSource } from '../../packages/file-source/dist/index.js';
+import { sniSniffer } from '../../packages/sni/dist/index.js';
+
+const { values } = parseArgs({
+  options: { routes: { type: 'string' }, transport: { type: 'string', default: 'node' } },
+});
+if (values.routes === undefined) throw new TypeError('expected --routes FILE, found none');
+
+// More than any measure opens: what is measured is the carrying, not the refusing.
+const limits = { ...DEFAULT_LIMITS, connections: 100_000, pendingHellos: 10_000 };
+const observer = { observe: () => undefined };
+const keepAlive = { idleMs: 60_000 };
+
+const transport = await transportNamed(values.transport);
+const routes = new RouteStore({ sources: [fileSource({ path: resolve(values.routes) })], observer });
+const connector = balancedConnector({
+  transport,
+  addresses: new AddressBook(observer),
+  outliers: new Outliers(observer),
+  observer,
+  limits,
+  keepAlive,
+});
+const flights = new Flights({
+  sniffer: sniSniffer(),
+  resolver: routes,
+  connector,
+  transport,
+  limits,
+  admission: new Admission(limits),
+  observer,
+});
+const listeners = new Listeners({
+  addresses: [{ name: 'bench', endpoint: { host: '127.0.0.1', port: 0 } }],
+  sources: [],
+  transport,
+  listen: { backlog: 4096, keepAlive },
+  observer,
+  launch: (connection, listener) => flights.launch(connection, listener),
+});
+
+await routes.start(new AbortController().signal);
+await listeners.start();
+console.log(JSON.stringify({ port: listeners.status[0]?.address?.port }));
+process.stdin.resume().once('end', () => process.exit(0));
+
+/** @param {string} name */
+async function transportNamed(name) {
+  if (name === 'node') return nodeTransport();
+  const { epollTransport } = await import('../../packages/epoll-transport/dist/index.js');
+  if (epollTransport === undefined) throw new Error('packages/epoll-transport exports no epollTransport');
+  return epollTransport();
+}

@@ -1,0 +1,224 @@
+// `pnpm bench`: this gateway beside other SNI proxies, in one run. docs/performance.md says how to read what comes out.
+import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { fileURLToPath } from 'node:url';
+import { chart } from './chart.mjs';
+import { failures, judgements, rows } from './comparison.mjs';
+import { contestants } from './contestants.mjs';
+import { withResults } from './document.mjs';
+import { LOADS } from './figures.mjs';
+import { compile, startSinks, writeHellos } from './load.mjs';
+import { machine } from './machine.mjs';
+import { parseOptions, USAGE } from './options.mjs';
+import { firstJson, start } from './processes.mjs';
+import { reload } from './reload.mjs';
+import { sample, sampleIdle } from './sampling.mjs';
+import { orderOfRound } from './statistics.mjs';
+import { cellsOf, columns, times } from './table.mjs';
+
+const ROOT = fileURLToPath(new URL('..', import.meta.url));
+const PROGRAMS = join(ROOT, '.cache/bench');
+const DOCUMENT = join(ROOT, 'docs/performance.md');
+const MICRO = ['route-lookup', 'client-hello', 'table-swap'];
+// Compilers of JavaScript need it, and nobody is hurt by it.
+const WARMUP_SECONDS = 1;
+// Between two runs: sockets that are closing do so.
+const SETTLE_MS = 100;
+// Routes are replaced once a second: a few times at least.
+const LEAST_RELOAD_SECONDS = 5;
+
+process.once('SIGINT', () => process.exit(130));
+process.once('SIGTERM', () => process.exit(143));
+await main();
+
+async function main() {
+  const options = parseOptions(process.argv.slice(2));
+  if (options.kind === 'help') {
+    console.log(USAGE);
+    return;
+  }
+  const found = { date: new Date().toISOString(), machine: machine(), settings: options.settings };
+  const compared = options.loads.length > 0 ? await compareAll(options) : { contestants: [], missing: [], samples: {} };
+  const micro = options.micro ? await microBenchmarks() : undefined;
+  report({ ...found, ...compared, ...(micro !== undefined && { micro }) }, options);
+}
+
+/** Every load on every proxy that is here; nothing where the loads cannot run. */
+async function compareAll(options) {
+  const nothing = { contestants: [], missing: [], samples: {} };
+  if (process.platform !== 'linux') {
+    say('only the measures inside the process: the load generator needs epoll and /proc, which are Linux’s');
+    return nothing;
+  }
+  const programs = await compile(PROGRAMS).catch((error) =>
+    say(`only the measures inside the process: ${error.message}`),
+  );
+  if (programs === undefined) return nothing;
+  const folder = mkdtempSync(join(tmpdir(), 'meshgate-bench-'));
+  const sinks = await startSinks(programs);
+  try {
+    const bench = { programs, folder, sinks: sinks.ports, hello: writeHellos(folder), ...options };
+    return await compare(bench);
+  } finally {
+    await sinks.stop();
+    rmSync(folder, { recursive: true, force: true });
+  }
+}
+
+async function compare(bench) {
+  const { present, missing } = find(bench);
+  const samples = {};
+  const running = await startAll(present, missing, bench);
+  try {
+    await inRounds(bench, running, samples);
+  } finally {
+    await Promise.all(running.map(({ proxy }) => proxy.stop()));
+  }
+  const started = running.map(({ contestant }) => contestant);
+  if (bench.loads.includes('idle')) await idleRounds(bench, started, samples);
+  const reloads = bench.loads.includes('reload') ? await reloadAll(bench, started) : undefined;
+  const participants = started.map(({ id, label, family, transport, workers, version }) => ({
+    id,
+    label,
+    family,
+    version,
+    ...(transport !== undefined && { transport, workers }),
+  }));
+  return { contestants: participants, missing, samples, ...(reloads !== undefined && { reload: reloads }) };
+}
+
+function find({ transports, workers, chosen }) {
+  const present = [];
+  const missing = [];
+  for (const contestant of contestants({ transports, workers })) {
+    if (chosen !== undefined && !chosen.includes(contestant.id)) continue;
+    const found = contestant.find();
+    if ('missing' in found) {
+      missing.push({ id: contestant.id, label: contestant.label, why: found.missing });
+      say(`without ${contestant.label}: ${found.missing}`);
+    } else present.push({ ...contestant, ...found });
+  }
+  return { present, missing };
+}
+
+async function startAll(present, missing, bench) {
+  const running = [];
+  for (const contestant of present) {
+    try {
+      running.push({ contestant, proxy: await startOne(contestant, bench) });
+    } catch (error) {
+      missing.push({ id: contestant.id, label: contestant.label, why: 'does not start' });
+      say(`without ${contestant.label}: ${error.message}`);
+    }
+  }
+  return running;
+}
+
+function startOne(contestant, { folder, sinks }) {
+  const own = mkdtempSync(join(folder, `${contestant.id}-`));
+  return contestant.start({ folder: own, sinks });
+}
+
+/** Each round takes every load through every proxy, and each round the other way round. */
+async function inRounds(bench, running, samples) {
+  const { settings } = bench;
+  const loads = LOADS.filter(({ id }) => bench.loads.includes(id));
+  if (loads.length === 0) return;
+  for (const { proxy } of running) await sampleOr(null, { ...bench, proxy, load: LOADS[0], seconds: WARMUP_SECONDS });
+  for (let round = 0; round < settings.rounds; round++) {
+    for (const load of loads) {
+      progress(`round ${round + 1} of ${settings.rounds}, ${load.id}`);
+      for (const { contestant, proxy } of orderOfRound(running, round)) {
+        await sleep(SETTLE_MS);
+        const taken = await sampleOr(null, { ...bench, proxy, load, seconds: settings.seconds });
+        keep(samples, load.id, contestant.id, round, taken);
+      }
+    }
+  }
+}
+
+/** Memory is read in a process of its own for each round: what earlier loads have left behind is not counted. */
+async function idleRounds(bench, started, samples) {
+  for (let round = 0; round < bench.settings.rounds; round++) {
+    progress(`round ${round + 1} of ${bench.settings.rounds}, idle`);
+    for (const contestant of orderOfRound(started, round)) {
+      const proxy = await startOne(contestant, bench);
+      const taken = await orSay(null, `idle on ${contestant.id}`, () => sampleIdle({ ...bench, proxy }));
+      await proxy.stop();
+      keep(samples, 'idle', contestant.id, round, taken);
+    }
+  }
+}
+
+async function reloadAll(bench, started) {
+  const taken = {};
+  for (const contestant of started.filter(({ family }) => family === 'ours')) {
+    progress(`reload, ${contestant.id}`);
+    const proxy = await startOne(contestant, bench);
+    const seconds = Math.max(bench.settings.seconds, LEAST_RELOAD_SECONDS);
+    const found = await orSay(undefined, `reload on ${contestant.id}`, () => reload({ ...bench, proxy, seconds }));
+    await proxy.stop();
+    if (found !== undefined) taken[contestant.id] = found;
+  }
+  return taken;
+}
+
+async function microBenchmarks() {
+  const results = {};
+  for (const name of MICRO) {
+    progress(name);
+    const started = start(process.execPath, [fileURLToPath(new URL(`micro/${name}.mjs`, import.meta.url))]);
+    results[name] = await firstJson(started);
+    await started.stop();
+  }
+  return results;
+}
+
+function sampleOr(otherwise, run) {
+  return orSay(otherwise, run.load.id, () => sample(run));
+}
+
+/** A proxy that fails a load does not end the run of the others. */
+async function orSay(otherwise, what, work) {
+  try {
+    return await work();
+  } catch (error) {
+    say(`${what}: ${error.message}`);
+    return otherwise;
+  }
+}
+
+function keep(samples, load, contestant, round, taken) {
+  samples[load] ??= {};
+  samples[load][contestant] ??= [];
+  samples[load][contestant][round] = taken;
+}
+
+function report(results, { output, writeDocs }) {
+  const found = rows(results);
+  if (found.length > 0) console.log(`\n${columns(cellsOf(found, results.contestants))}\n`);
+  for (const { figure, against, ratio, goal, met } of judgements(results)) {
+    const bound = `${figure.better === 'more' ? '≥' : '≤'} ${goal.bound}`;
+    console.log(
+      `${met ? 'met   ' : 'NOT met'} ${goal.transport}: ${figure.title}, ${times(ratio)} of ${against} (${bound})`,
+    );
+  }
+  for (const { contestant, load, failed } of failures(results)) console.log(`${contestant}, ${load}: ${failed} failed`);
+  for (const part of ['micro', 'reload']) if (results[part] !== undefined) console.log(part, results[part]);
+  mkdirSync(output, { recursive: true });
+  writeFileSync(join(output, 'latest.json'), `${JSON.stringify(results, null, 1)}\n`);
+  if (found.length > 0) writeFileSync(join(output, 'latest.svg'), chart(results, found));
+  if (writeDocs) writeFileSync(DOCUMENT, withResults(readFileSync(DOCUMENT, 'utf8'), results));
+  console.log(`\nraw results and picture: ${output}`);
+}
+
+function say(line) {
+  console.log(line);
+}
+
+function progress(line) {
+  const time = Math.round(process.uptime());
+  console.log(`[${time} s] ${line}`);
+}

@@ -1,0 +1,78 @@
+// Figures out of samples. Pure.
+
+/**
+ * @typedef {object} Summary
+ * @property {number} median
+ * @property {number} min
+ * @property {number} max
+ */
+
+/**
+ * The middle of `values`: of an even number of them, half way between the two in the middle.
+ *
+ * @param {readonly number[]} values at least one
+ * @returns {number}
+ */
+export function median(values) {
+  if (values.length === 0) throw new RangeError('expected at least one value, found none');
+  const sorted = values.toSorted((a, b) => a - b);
+  const upper = sorted[sorted.length >> 1];
+  return sorted.length % 2 === 1 ? upper : (sorted[sorted.length / 2 - 1] + upper) / 2;
+}
+
+/**
+ * @param {readonly (number | undefined)[]} values one a round, `undefined` where a round has failed
+ * @returns {Summary | undefined} of those that there are
+ */
+export function summary(values) {
+  const known = values.filter((value) => value !== undefined);
+  if (known.length === 0) return undefined;
+  return { median: median(known), min: Math.min(...known), max: Math.max(...known) };
+}
+
+/**
+ * How `ours` compares with `theirs`: the median of the ratios of equal rounds. A machine that is slower for a while is slower for
+ * both, so that a ratio within a round says more than a ratio of medians.
+ *
+ * @param {readonly (number | undefined)[]} ours
+ * @param {readonly (number | undefined)[]} theirs
+ * @returns {number | undefined} `undefined` when no round has both
+ */
+export function ratio(ours, theirs) {
+  const ratios = ours.flatMap((value, round) => {
+    const other = theirs[round];
+    return value === undefined || other === undefined || other === 0 ? [] : [value / other];
+  });
+  return ratios.length === 0 ? undefined : median(ratios);
+}
+
+/**
+ * The order of a round: forwards, then backwards, then forwards again, so that a drift of the machine favours nobody.
+ *
+ * @template T
+ * @param {readonly T[]} items
+ * @param {number} round counted from 0
+ * @returns {readonly T[]}
+ */
+export function orderOfRound(items, round) {
+  return round % 2 === 0 ? items : items.toReversed();
+}
+
+/**
+ * The one with the best median.
+ *
+ * @param {ReadonlyMap<string, readonly (number | undefined)[]>} samples by name
+ * @param {'more' | 'less'} better
+ * @returns {string | undefined} `undefined` when nobody has a value
+ */
+export function best(samples, better) {
+  let leader;
+  for (const [name, values] of samples) {
+    const found = summary(values);
+    if (found === undefined) continue;
+    const ahead =
+      leader === undefined || (better === 'more' ? found.median > leader.value : found.median < leader.value);
+    if (ahead) leader = { name, value: found.median };
+  }
+  return leader?.name;
+}

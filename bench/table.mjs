@@ -1,0 +1,56 @@
+// Results as text: columns for a terminal, or a Markdown table. Pure.
+import { format } from './comparison.mjs';
+
+/**
+ * @param {readonly import('./comparison.mjs').Row[]} rows
+ * @param {readonly import('./comparison.mjs').Participant[]} contestants the columns
+ * @returns {readonly (readonly string[])[]} a line for each figure, the heading first
+ */
+export function cellsOf(rows, contestants) {
+  const heading = ['', ...contestants.map(({ label }) => label)];
+  const lines = rows.map(({ figure, cells }) => [
+    `${figure.title} (${figure.unit})`,
+    ...contestants.map(({ id }) =>
+      cellText(
+        figure,
+        cells.find(({ contestant }) => contestant.id === id),
+      ),
+    ),
+  ]);
+  return [heading, ...lines];
+}
+
+function cellText(figure, cell) {
+  if (cell === undefined) return '–';
+  const value = format(figure, cell.summary.median);
+  return cell.toBestPeer === undefined ? value : `${value} (${times(cell.toBestPeer)})`;
+}
+
+/** @param {number} ratio */
+export function times(ratio) {
+  return `${ratio.toFixed(2)}×`;
+}
+
+/**
+ * Columns for a terminal: the first to the left, the others to the right.
+ *
+ * @param {readonly (readonly string[])[]} lines
+ * @returns {string}
+ */
+export function columns(lines) {
+  const widths = lines[0].map((_, column) => Math.max(...lines.map((line) => line[column].length)));
+  return lines
+    .map((line) => line.map((text, column) => (column === 0 ? text.padEnd(widths[0]) : text.padStart(widths[column]))))
+    .map((line) => line.join('  ').trimEnd())
+    .join('\n');
+}
+
+/**
+ * @param {readonly (readonly string[])[]} lines
+ * @returns {string}
+ */
+export function markdown(lines) {
+  const [heading, ...others] = lines;
+  const rule = heading.map((_, column) => (column === 0 ? '---' : '---:'));
+  return [heading, rule, ...others].map((line) => `| ${line.join(' | ')} |`).join('\n');
+}

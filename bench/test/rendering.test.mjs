@@ -1,0 +1,149 @@
+import { readFileSync } from 'node:fs';
+import { describe, expect, it } from 'vitest';
+import { chart } from '../chart.mjs';
+import { failures, judgements, rows } from '../comparison.mjs';
+import { resultsText, withResults } from '../document.mjs';
+import { parseOptions } from '../options.mjs';
+import { cellsOf, columns, markdown } from '../table.mjs';
+import { fill } from '../template.mjs';
+import { someResults } from './results.mjs';
+
+describe('rows', () => {
+  it('compare ours with the best peer in its usual configuration', () => {
+    const [rate] = rows(someResults());
+    const ours = rate.cells.find(({ contestant }) => contestant.id === 'core-epoll');
+    expect(rate.bestPeer).toBe('haproxy');
+    expect(ours.toBestPeer).toBeCloseTo(1.1);
+  });
+
+  it('have no ratio where no peer was measured', () => {
+    const down = rows(someResults()).find(({ figure }) => figure.id === 'down-8.gigabytesPerSecond');
+    expect(down.cells.map(({ toBestPeer }) => toBestPeer)).toEqual([undefined]);
+  });
+
+  it('leave out figures that nobody has', () => {
+    const ids = rows(someResults()).map(({ figure }) => figure.id);
+    expect(ids).toEqual(['rate.perSecond', 'down-8.gigabytesPerSecond']);
+  });
+});
+
+describe('judgements', () => {
+  it('say of each goal whether it was met, and skip those that were not measured', () => {
+    const judged = judgements(someResults()).map(({ ours, against, ratio, met }) => [ours.id, against, ratio, met]);
+    expect(judged).toEqual([
+      ['core-epoll', 'HAProxy', expect.closeTo(1.1), true],
+      ['core-node', 'bare node pipe', 0.75, false],
+    ]);
+  });
+});
+
+describe('failures', () => {
+  it('are added up over the rounds', () => {
+    expect(failures(someResults())).toEqual([{ contestant: 'core-node', load: 'rate', failed: 2 }]);
+  });
+});
+
+describe('a table', () => {
+  const results = someResults();
+  const lines = cellsOf(rows(results), results.contestants);
+
+  it('has a column for each contestant, and a dash for what it does not have', () => {
+    expect(lines[0]).toEqual(['', ...results.contestants.map(({ label }) => label)]);
+    expect(lines[1].slice(0, 3)).toEqual(['Connections a second (/s)', '10,000', '–']);
+    expect(lines[1][5]).toBe('11,000 (1.10×)');
+  });
+
+  it('is aligned on a terminal', () => {
+    const ends = columns(lines)
+      .split('\n')
+      .map((line) => line.length);
+    expect(new Set(ends).size).toBe(1);
+  });
+
+  it('has a rule under its heading in Markdown', () => {
+    expect(
+      markdown([
+        ['', 'a'],
+        ['x', '1'],
+      ]).split('\n'),
+    ).toEqual(['|  | a |', '| --- | ---: |', '| x | 1 |']);
+  });
+});
+
+describe('a chart', () => {
+  const results = someResults();
+  const svg = chart(results, rows(results));
+
+  it('has a bar for each contestant that has a figure', () => {
+    expect(svg.match(/height="15" rx="2"/g)).toHaveLength(6);
+  });
+
+  it('names the machine and the date', () => {
+    expect(svg).toContain('Test CPU, 2 cores · Linux 6.0 · Node v20.19.0 · 2030-01-02');
+  });
+
+  it('escapes what a label may hold', () => {
+    expect(svg).toContain('nginx &lt;stream>');
+    expect(svg).not.toContain('nginx <');
+  });
+
+  it('has no number that is none', () => {
+    expect(svg).not.toMatch(/NaN|Infinity|undefined/);
+  });
+});
+
+describe('the results of docs/performance.md', () => {
+  it('name who was compared, who was not and why, and who failed', () => {
+    const text = resultsText(someResults());
+    expect(text).toContain('Not compared: Envoy (envoy is not installed).');
+    expect(text).toContain('core-node in rate: 2');
+  });
+
+  it('replace those of the last run, and nothing else', () => {
+    const page = readFileSync(new URL('../../docs/performance.md', import.meta.url), 'utf8');
+    const once = withResults(page, someResults());
+    expect(withResults(once, someResults())).toBe(once);
+    expect(once.split('<!-- results')[0]).toBe(page.split('<!-- results')[0]);
+    expect(once.split('<!-- /results -->')[1]).toBe(page.split('<!-- /results -->')[1]);
+  });
+
+  it('do not go into a page that has no place for them', () => {
+    expect(() => withResults('# other', someResults())).toThrow('found none');
+  });
+});
+
+describe('a template', () => {
+  it('takes the values, and its block once for each backend', () => {
+    const template = 'listen {{port}}\n{{#backends}}\nto {{name}} {{port}}\n{{/backends}}\nend\n';
+    const filled = fill(template, { port: 1 }, [
+      { name: 'a', port: 2 },
+      { name: 'b', port: 3 },
+    ]);
+    expect(filled).toBe('listen 1\nto a 2\nto b 3\nend\n');
+  });
+
+  it('is refused when a value is missing', () => {
+    expect(() => fill('{{port}}', {}, [])).toThrow('{{port}}');
+  });
+});
+
+describe('the options', () => {
+  it('choose loads by the beginnings of their names', () => {
+    expect(parseOptions(['--only', 'rate,up'])).toMatchObject({
+      loads: ['rate', 'up-1', 'up-8', 'up-64'],
+      micro: false,
+    });
+  });
+
+  it('are refused when a load is not known, with those that are', () => {
+    expect(() => parseOptions(['--only', 'speed'])).toThrow(/rate, .* found speed/);
+  });
+
+  it.each(['0', '-1', 'many'])('refuse %j rounds', (rounds) => {
+    expect(() => parseOptions(['--rounds', rounds])).toThrow('--rounds');
+  });
+
+  it('of a quick run are one round of one second', () => {
+    expect(parseOptions(['--quick'])).toMatchObject({ settings: { rounds: 1, seconds: 1 } });
+  });
+});

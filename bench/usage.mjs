@@ -1,0 +1,68 @@
+// What processes use, as Linux tells it in /proc.
+import { readFileSync } from 'node:fs';
+import { ask } from './processes.mjs';
+
+const TICKS_PER_SECOND = Number(ask('getconf', ['CLK_TCK'])) || 100;
+
+/**
+ * CPU time that a process and its children have used so far, in seconds, all their threads together.
+ *
+ * @param {number} pid
+ * @returns {number}
+ */
+export function cpuSeconds(pid) {
+  let ticks = 0;
+  for (const one of tree(pid)) {
+    const fields = statOf(one);
+    // proc(5): utime and stime, the 14th and 15th, counted from the process id.
+    ticks += Number(fields[11]) + Number(fields[12]);
+  }
+  return ticks / TICKS_PER_SECOND;
+}
+
+/**
+ * CPU time that the whole machine has used so far, in seconds: kernel, interrupts and everybody's programs.
+ *
+ * @returns {number}
+ */
+export function machineCpuSeconds() {
+  const [, user, nice, system, , , irq, softirq] = readFileSync('/proc/stat', 'utf8').split('\n', 1)[0].split(/\s+/);
+  return [user, nice, system, irq, softirq].reduce((sum, ticks) => sum + Number(ticks), 0) / TICKS_PER_SECOND;
+}
+
+/**
+ * Memory of a process and its children, in bytes: what they share is divided among those who share it (PSS). What the kernel
+ * holds for their sockets is not in it.
+ *
+ * @param {number} pid
+ * @returns {number}
+ */
+export function memoryBytes(pid) {
+  return tree(pid).reduce((sum, one) => sum + pssBytes(one), 0);
+}
+
+/** @returns {readonly number[]} `pid` and all that come from it */
+function tree(pid) {
+  const children = readOr('', `/proc/${pid}/task/${pid}/children`).split(' ').filter(Boolean).map(Number);
+  return [pid, ...children.flatMap(tree)];
+}
+
+/** @returns {readonly string[]} the fields after the name, which may hold anything, blanks and brackets too */
+function statOf(pid) {
+  const text = readOr('', `/proc/${pid}/stat`);
+  return text.slice(text.lastIndexOf(')') + 2).split(' ');
+}
+
+function pssBytes(pid) {
+  const [, kib] = /^Pss:\s+(\d+) kB$/m.exec(readOr('', `/proc/${pid}/smaps_rollup`)) ?? [];
+  return Number(kib ?? 0) * 1024;
+}
+
+/** A process may end while it is being looked at. */
+function readOr(otherwise, path) {
+  try {
+    return readFileSync(path, 'utf8');
+  } catch {
+    return otherwise;
+  }
+}
