@@ -72,6 +72,7 @@ export class EpollConnection implements Connection, SocketOwner {
     if (bytes !== undefined) return Promise.resolve(bytes);
     if (this.#lost !== undefined) return Promise.reject(this.#lost);
     if (this.#socket.ended) return Promise.resolve(undefined);
+    this.#socket.acknowledge();
     return new Promise((resolve, reject) => {
       this.#reader = { resolve, reject };
     });
@@ -80,7 +81,7 @@ export class EpollConnection implements Connection, SocketOwner {
   write(bytes: Uint8Array): Promise<void> {
     if (this.#lost !== undefined) return Promise.reject(this.#lost);
     const rest = this.#send(bytes);
-    if (this.#lost !== undefined) return Promise.reject(this.#lost);
+    if (rest === undefined) return Promise.reject(this.#lost ?? lostBy(ECONNRESET, this.#side));
     if (rest.length === 0) return Promise.resolve();
     return new Promise((resolve, reject) => {
       this.#writer = { rest, resolve, reject };
@@ -120,7 +121,7 @@ export class EpollConnection implements Connection, SocketOwner {
 
   #writeOn({ rest, resolve, reject }: Writer): void {
     const unsent = this.#send(rest);
-    if (this.#lost !== undefined) return;
+    if (unsent === undefined) return;
     this.#writer = unsent.length === 0 ? undefined : { rest: unsent, resolve, reject };
     if (unsent.length > 0) return;
     resolve();
@@ -136,8 +137,8 @@ export class EpollConnection implements Connection, SocketOwner {
     return undefined;
   }
 
-  /** @returns what the kernel has not taken */
-  #send(bytes: Uint8Array): Uint8Array {
+  /** @returns what the kernel has not taken; `undefined` when the connection is lost */
+  #send(bytes: Uint8Array): Uint8Array | undefined {
     const { buffer } = this.kernel;
     let rest = bytes;
     while (rest.length > 0 && this.#socket.writable) {
@@ -146,7 +147,7 @@ export class EpollConnection implements Connection, SocketOwner {
       const sent = this.#socket.send(buffer.address, share.length);
       if (sent < 0) {
         this.#lose(lostBy(-sent, this.#side));
-        return rest;
+        return undefined;
       }
       rest = rest.subarray(sent);
     }

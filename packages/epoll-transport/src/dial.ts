@@ -1,6 +1,6 @@
-import { formatEndpoint, ProxyError } from '@meshgate/core';
+import { formatEndpoint, ProxyError, unixPath } from '@meshgate/core';
 import type { Connection, DialOptions, Endpoint } from '@meshgate/core';
-import { SOCK_CLOEXEC, SOCK_NONBLOCK, SOCK_STREAM } from './abi.ts';
+import { AF_UNIX, SOCK_CLOEXEC, SOCK_NONBLOCK, SOCK_STREAM } from './abi.ts';
 import { EpollConnection } from './connection.ts';
 import type { Kernel } from './kernel.ts';
 import { Socket } from './socket.ts';
@@ -50,7 +50,7 @@ class Dialling implements SocketOwner {
       this.#fail(libc.errno(), 'socket');
       return;
     }
-    this.#kernel.tune(fd, address.family, this.#options.keepAlive);
+    if (address.family !== AF_UNIX) this.#prepareTcp(fd);
     const refusal = this.#kernel.connect(fd, address) === -1 ? libc.errno() : 0;
     if (refusal === 0 || refusal === EINPROGRESS) {
       this.#wait(fd, address.family);
@@ -58,6 +58,13 @@ class Dialling implements SocketOwner {
     }
     libc.close(fd);
     this.#fail(refusal, 'connect');
+  }
+
+  /** Keepalive comes later, see `Socket.keepAliveLater`. */
+  #prepareTcp(fd: number): void {
+    this.#kernel.setNoDelay(fd);
+    // One packet less for each connection, here and at the backend: whoever dials here has something to say.
+    this.#kernel.setQuickAck(fd, 0);
   }
 
   /** The kernel reports the outcome by an event, which the registration brings at once if it is known already. */
@@ -68,6 +75,7 @@ class Dialling implements SocketOwner {
       this.#asker.reject(this.#failure('CONNECT_FAILED', String(cause), cause));
       return;
     }
+    if (family !== AF_UNIX) this.#socket.oweAcknowledgement();
     this.#socket.setDeadline(this.#options.timeoutMs);
     this.#asker.signal.addEventListener('abort', this.#onAbort, { once: true });
   }
@@ -80,6 +88,7 @@ class Dialling implements SocketOwner {
       this.#fail(errno, 'connect');
     } else if (socket.writable) {
       this.#settle();
+      if (unixPath(this.#to) === undefined) socket.keepAliveLater(this.#options.keepAlive);
       this.#asker.resolve(new EpollConnection(this.#kernel, socket, 'upstream', this.#to));
     }
   }

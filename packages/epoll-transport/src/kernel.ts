@@ -1,6 +1,5 @@
 import type { Endpoint, KeepAlive } from '@meshgate/core';
 import {
-  AF_UNIX,
   IPPROTO_TCP,
   SO_KEEPALIVE,
   SO_LINGER,
@@ -9,6 +8,7 @@ import {
   TCP_KEEPIDLE,
   TCP_KEEPINTVL,
   TCP_NODELAY,
+  TCP_QUICKACK,
 } from './abi.ts';
 import type { Libc } from './libc.ts';
 import { Loop } from './loop.ts';
@@ -93,15 +93,21 @@ export class Kernel {
     this.libc.setsockopt(fd, SOL_SOCKET, SO_LINGER, this.#option.address, 8);
   }
 
-  /** What every connection wants. Set on a listening socket, accepted ones inherit it, on Linux at least (accept(2), notes). */
-  tune(fd: number, family: number, keepAlive: KeepAlive): void {
-    if (family === AF_UNIX) return;
+  /** What small messages want: to be sent at once, whatever is still unacknowledged. */
+  setNoDelay(fd: number): void {
     this.setOption(fd, IPPROTO_TCP, TCP_NODELAY, 1);
+  }
+
+  /** 1: acknowledge at once, also what has been received already; 0: wait for data to carry it (tcp(7), `TCP_QUICKACK`). */
+  setQuickAck(fd: number, value: 0 | 1): void {
+    this.setOption(fd, IPPROTO_TCP, TCP_QUICKACK, value);
+  }
+
+  setKeepAlive(fd: number, { idleMs, intervalMs, probes }: KeepAlive): void {
     this.setOption(fd, SOL_SOCKET, SO_KEEPALIVE, 1);
-    this.setOption(fd, IPPROTO_TCP, TCP_KEEPIDLE, seconds(keepAlive.idleMs));
-    if (keepAlive.intervalMs !== undefined)
-      this.setOption(fd, IPPROTO_TCP, TCP_KEEPINTVL, seconds(keepAlive.intervalMs));
-    if (keepAlive.probes !== undefined) this.setOption(fd, IPPROTO_TCP, TCP_KEEPCNT, keepAlive.probes);
+    this.setOption(fd, IPPROTO_TCP, TCP_KEEPIDLE, seconds(idleMs));
+    if (intervalMs !== undefined) this.setOption(fd, IPPROTO_TCP, TCP_KEEPINTVL, seconds(intervalMs));
+    if (probes !== undefined) this.setOption(fd, IPPROTO_TCP, TCP_KEEPCNT, probes);
   }
 }
 

@@ -46,14 +46,20 @@ function bind(kernel: Kernel, address: SocketAddress, at: Endpoint, options: Lis
     libc.close(fd);
     throw error;
   };
-  if (address.family !== AF_UNIX) kernel.setOption(fd, SOL_SOCKET, SO_REUSEADDR, 1);
+  if (address.family !== AF_UNIX) prepareTcp(kernel, fd, options);
   // `::` is any address of either family, whatever `/proc/sys/net/ipv6/bindv6only` says.
   if (address.family === AF_INET6) kernel.setOption(fd, IPPROTO_IPV6, IPV6_V6ONLY, 0);
   if (options.reusePort === true && kernel.setOption(fd, SOL_SOCKET, SO_REUSEPORT, 1) === -1) refuse('setsockopt');
-  kernel.tune(fd, address.family, options.keepAlive);
   if (kernel.bind(fd, address) === -1) refuse('bind');
   if (libc.listen(fd, options.backlog) === -1) refuse('listen');
   return fd;
+}
+
+/** What is set here accepted connections inherit, on Linux at least (accept(2), notes): nothing has to be set on each. */
+function prepareTcp(kernel: Kernel, fd: number, { keepAlive }: ListenOptions): void {
+  kernel.setOption(fd, SOL_SOCKET, SO_REUSEADDR, 1);
+  kernel.setNoDelay(fd);
+  kernel.setKeepAlive(fd, keepAlive);
 }
 
 /** A listening socket: accepts what is there, and stops for a while when the system has nothing left to accept with. */

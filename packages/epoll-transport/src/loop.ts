@@ -39,7 +39,7 @@ export class Loop {
   #wheelTimer: NodeJS.Timeout | undefined;
   #wheelTimerAtMs = Infinity;
   readonly #tasks = new TaskQueue();
-  #again: NodeJS.Immediate | undefined;
+  #turnComing = false;
   #epoll = -1;
   #poll: { close(): void } | undefined;
   #open = 0;
@@ -167,8 +167,10 @@ export class Loop {
   }
 
   #turnAgain(): void {
-    this.#again ??= setImmediate(() => {
-      this.#again = undefined;
+    if (this.#turnComing) return;
+    this.#turnComing = true;
+    setImmediate(() => {
+      this.#turnComing = false;
       if (this.#tasks.size > 0) this.#turn();
       this.#owesMicrotasks = false;
       if (this.#tasks.size > 0) this.#turnAgain();

@@ -1,7 +1,8 @@
 import { createHash, randomBytes } from 'node:crypto';
 import { connect, createServer } from 'node:net';
 import type { AddressInfo, Server, Socket as NodeSocket } from 'node:net';
-import type { Transport } from '@meshgate/core';
+import { ProxyError } from '@meshgate/core';
+import type { Connection, Endpoint, Transport } from '@meshgate/core';
 import type { EpollOptions } from './options.ts';
 import { epollTransport } from './transport.ts';
 
@@ -14,50 +15,57 @@ export type SelfTest = { readonly ok: true } | { readonly ok: false; readonly re
  * milliseconds, never throws, leaves nothing behind.
  */
 export async function selfTest(options: EpollOptions = {}): Promise<SelfTest> {
+  const opened: Opened[] = [];
   try {
-    await within(TIMEOUT_MS, carry(epollTransport(options)));
+    await within(TIMEOUT_MS, carry(epollTransport(options), opened));
     return { ok: true };
   } catch (reason) {
     return { ok: false, reason: reason instanceof Error ? reason.message : String(reason) };
-  }
-}
-
-/** The backend answers a request with its digest and as many bytes again, once the request has ended. */
-async function carry(transport: Transport): Promise<void> {
-  const backend = createServer({ allowHalfOpen: true }, answer);
-  const sockets = new Set<NodeSocket>();
-  backend.on('connection', (socket) => sockets.add(socket));
-  const backendPort = await listening(backend);
-  let spliced: Promise<unknown> | undefined;
-  const front = await transport.listen({ host: LOOPBACK, port: 0 }, LISTEN_OPTIONS, (down) => {
-    spliced = transport
-      .dial({ host: LOOPBACK, port: backendPort }, DIAL_OPTIONS, NEVER)
-      .then((up) => transport.splice(down, up, { head: new Uint8Array(0), idleTimeoutMs: TIMEOUT_MS }).done)
-      .catch(() => down.destroy());
-  });
-  try {
-    await exchange(front.address.port);
-    await spliced;
   } finally {
-    await front.close();
-    backend.close();
-    for (const socket of sockets) socket.destroy();
+    for (const close of opened) close();
   }
 }
 
-async function exchange(port: number): Promise<void> {
+/** Closes one thing that the test has opened, whatever state it is in. Idempotent. */
+type Opened = () => unknown;
+
+/** The backend answers a request with its digest and the request itself, once the request has ended. */
+async function carry(transport: Transport, opened: Opened[]): Promise<void> {
+  const backend = createServer({ allowHalfOpen: true }, (socket) => {
+    opened.push(() => socket.destroy());
+    answer(socket);
+  });
+  opened.push(() => backend.close());
+  const to = { host: LOOPBACK, port: await listening(backend) };
+  let joined: (joining: Promise<void>) => void = () => undefined;
+  const spliced = new Promise<void>((resolve) => {
+    joined = resolve;
+  });
+  const front = await transport.listen({ host: LOOPBACK, port: 0 }, LISTEN_OPTIONS, (down) => {
+    joined(join(transport, down, to, opened));
+  });
+  opened.push(() => front.close());
+  await Promise.all([exchange(front.address.port, opened), spliced]);
+}
+
+async function join(transport: Transport, down: Connection, to: Endpoint, opened: Opened[]): Promise<void> {
+  opened.push(() => down.destroy());
+  const up = await transport.dial(to, DIAL_OPTIONS, new AbortController().signal);
+  const splice = transport.splice(down, up, { head: new Uint8Array(0), idleTimeoutMs: TIMEOUT_MS });
+  opened.push(() => splice.cut(new ProxyError('INTERNAL', 'the test is over')));
+  await splice.done;
+}
+
+async function exchange(port: number, opened: Opened[]): Promise<void> {
   const request = randomBytes(BULK_BYTES);
   const client = connect({ host: LOOPBACK, port, allowHalfOpen: true });
-  try {
-    client.write(request.subarray(0, SMALL_BYTES));
-    client.end(request.subarray(SMALL_BYTES));
-    const answered = await received(client);
-    const expected = Buffer.concat([digest(request), request]);
-    if (!answered.equals(expected))
-      throw new Error(`expected ${expected.length} bytes back, found ${answered.length} of which not all are the same`);
-  } finally {
-    client.destroy();
-  }
+  opened.push(() => client.destroy());
+  client.write(request.subarray(0, SMALL_BYTES));
+  client.end(request.subarray(SMALL_BYTES));
+  const answered = await received(client);
+  const expected = Buffer.concat([digest(request), request]);
+  if (!answered.equals(expected))
+    throw new Error(`expected ${expected.length} bytes back, found ${answered.length} of which not all are the same`);
 }
 
 function answer(socket: NodeSocket): void {
@@ -105,4 +113,3 @@ const BULK_BYTES = 512 * 1024;
 const KEEP_ALIVE = { idleMs: 60_000 };
 const LISTEN_OPTIONS = { backlog: 1, keepAlive: KEEP_ALIVE, onPause: (): void => undefined };
 const DIAL_OPTIONS = { keepAlive: KEEP_ALIVE, timeoutMs: TIMEOUT_MS };
-const NEVER = new AbortController().signal;

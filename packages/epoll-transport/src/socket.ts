@@ -1,3 +1,4 @@
+import type { KeepAlive } from '@meshgate/core';
 import {
   AF_UNIX,
   EPOLLERR,
@@ -37,6 +38,7 @@ export class Socket implements Handler {
   readonly #loop: Loop;
   #fd: number;
   #state = WRITABLE;
+  #keepAlive: KeepAlive | undefined;
 
   /**
    * Owns `fd` from here on.
@@ -91,7 +93,21 @@ export class Socket implements Handler {
   }
 
   onDeadline(): void {
-    this.owner.onDeadline(this);
+    if (this.#keepAlive === undefined) {
+      this.owner.onDeadline(this);
+      return;
+    }
+    this.#kernel.setKeepAlive(this.#fd, this.#keepAlive);
+    this.#keepAlive = undefined;
+  }
+
+  /**
+   * Keepalive is for connections that last: those that are over within the second are spared its system calls. Takes the
+   * socket's deadline for it, so this is for sockets that have no other.
+   */
+  keepAliveLater(keepAlive: KeepAlive): void {
+    this.#keepAlive = keepAlive;
+    this.setDeadline(KEEP_ALIVE_AFTER_MS);
   }
 
   /**
@@ -149,6 +165,21 @@ export class Socket implements Handler {
     this.close();
   }
 
+  /**
+   * The acknowledgement that completes the handshake waits for the first bytes to carry it. Obligation: who waits for the peer
+   * without having sent anything calls {@link acknowledge}.
+   */
+  oweAcknowledgement(): void {
+    this.#state |= OWES_ACKNOWLEDGEMENT;
+  }
+
+  /** Lets the peer know that we are connected, if no byte has told it yet. */
+  acknowledge(): void {
+    if ((this.#state & OWES_ACKNOWLEDGEMENT) === 0) return;
+    this.#state &= ~OWES_ACKNOWLEDGEMENT;
+    this.#kernel.setQuickAck(this.#fd, 1);
+  }
+
   setDeadline(afterMs: number): void {
     this.#loop.setDeadline(this.#fd, afterMs);
   }
@@ -180,6 +211,7 @@ export class Socket implements Handler {
   }
 
   #sent(result: number, length: number): number {
+    this.#state &= ~OWES_ACKNOWLEDGEMENT;
     if (result === length) return result;
     if (result < 0) {
       const errno = this.#kernel.libc.errno();
@@ -193,6 +225,9 @@ export class Socket implements Handler {
 const WATCHED = EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLPRI | EPOLLET;
 const SPLICE_FLAGS = SPLICE_F_MOVE | SPLICE_F_NONBLOCK;
 
+/** The shortest silence after which the kernel can probe is a second, too: nothing is missed. */
+const KEEP_ALIVE_AFTER_MS = 1_000;
+
 const READABLE = 1;
 const WRITABLE = 2;
 const ENDED = 4;
@@ -201,3 +236,4 @@ const HUNG_UP = 8;
 const FAILED = 16;
 /** Urgent data, too, ends a read early (tcp(7)). */
 const SHORT_IS_NOT_EMPTY = 32;
+const OWES_ACKNOWLEDGEMENT = 64;

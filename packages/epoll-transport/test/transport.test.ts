@@ -1,0 +1,147 @@
+import { execFile, spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { connect } from 'node:net';
+import { fileURLToPath } from 'node:url';
+import { promisify } from 'node:util';
+import { describe, expect, it } from 'vitest';
+import { peerListener, rawClient, refusingAddress, silentAddress } from '@meshgate/testkit';
+import type { Connection } from '@meshgate/core';
+import { selfTest } from '../src/self-test.ts';
+import { epollTransport } from '../src/transport.ts';
+import { describeWithEpoll } from './available.ts';
+import { KEEP_ALIVE, LISTEN, openDescriptors, until } from './relay.ts';
+
+const LOOPBACK = { host: '127.0.0.1', port: 0 };
+const NEVER = new AbortController().signal;
+
+function fixture(name: string): string {
+  return fileURLToPath(new URL(`fixtures/${name}`, import.meta.url));
+}
+
+async function output(name: string, ...args: readonly string[]): Promise<unknown> {
+  const { stdout } = await promisify(execFile)(process.execPath, [fixture(name), ...args], { timeout: 10_000 });
+  return JSON.parse(stdout);
+}
+
+describe('where the epoll transport cannot work', () => {
+  it.each([
+    ['processor', `expected linux on x64 or arm64, found ${process.platform} on riscv64`],
+    ['koffi', 'koffi cannot be loaded: no binary'],
+  ])('the self-test says why, and nothing crashes: %s', async (what, reason) => {
+    expect(await output('unsupported.mjs', what)).toEqual({ ok: false, reason });
+  });
+});
+
+describeWithEpoll('the epoll transport', () => {
+  it('passes its own test with every way of carrying that it does not leave to chance', async () => {
+    for (const splice of ['auto', 'copy', 'splice'] as const) expect(await selfTest({ splice })).toEqual({ ok: true });
+  });
+
+  it('fails its test, and leaves nothing behind, when a setting makes no sense', async () => {
+    expect(await selfTest({ bufferBytes: 0 })).toMatchObject({ ok: false });
+  });
+
+  it('lets the process end once everything it opened is closed', async () => {
+    expect(await output('exits.mjs')).toEqual({ ok: true });
+  });
+
+  it('gives back every descriptor, its own included', async () => {
+    for (let turns = 0; turns < 5; turns += 1) await new Promise((resolve) => setImmediate(resolve));
+    const before = openDescriptors();
+    for (let round = 0; round < 3; round += 1) expect(await selfTest()).toEqual({ ok: true });
+    await until(() => JSON.stringify(openDescriptors()) === JSON.stringify(before));
+  });
+
+  it('stops accepting when no file descriptor is left, says so once, and loses nobody who waits', async () => {
+    const limited = spawn('sh', ['-c', `ulimit -n 64; exec "$0" "$1"`, process.execPath, fixture('exhaustion.mjs')], {
+      stdio: ['ignore', 'inherit', 'inherit', 'ipc'],
+    });
+    const [{ port }] = (await once(limited, 'message')) as [{ port: number }];
+    const clients = Array.from({ length: 100 }, () => connect(port, '127.0.0.1'));
+    const ends = clients.map((client) => once(client.resume(), 'end'));
+    await Promise.all(clients.map((client) => once(client, 'connect')));
+    limited.send('go');
+    const [report] = (await once(limited, 'message')) as [
+      { before: number; accepted: number; pauses: readonly [boolean, string][] },
+    ];
+    await Promise.all(ends);
+    for (const client of clients) client.destroy();
+    expect(report.before).toBeLessThan(64);
+    expect(report.accepted).toBe(100);
+    // Pause and resumption take turns, and not one of each for every connection.
+    expect(report.pauses.map(([paused]) => paused)).toEqual(report.pauses.map((_, index) => index % 2 === 0));
+    expect(report.pauses.length).toBeLessThanOrEqual(20);
+    expect(report.pauses[0]?.[1]).toBe('EMFILE');
+  });
+
+  it('writes what a slow reader takes in many parts, in order, and resolves when the last part is taken', async () => {
+    const transport = epollTransport();
+    await using backend = await peerListener();
+    const up = await transport.dial(backend.address, { keepAlive: KEEP_ALIVE, timeoutMs: 5_000 }, NEVER);
+    await using server = await backend.accept();
+    server.pause();
+    const bytes = Buffer.alloc(24 * 1024 * 1024, 'abcdefg');
+    let written = false;
+    const writing = up.write(bytes).then(() => {
+      written = true;
+    });
+    for (let turns = 0; turns < 50; turns += 1) await new Promise((resolve) => setImmediate(resolve));
+    expect(written).toBe(false);
+    server.resume();
+    await writing;
+    up.destroy();
+    expect((await server.receiveAll()).equals(bytes)).toBe(true);
+  });
+
+  it('tells whoever neither reads nor writes of a reset', async () => {
+    const transport = epollTransport();
+    let accept: (connection: Connection) => void = () => undefined;
+    const accepted = new Promise<Connection>((resolve) => {
+      accept = resolve;
+    });
+    const listening = await transport.listen(LOOPBACK, LISTEN, (connection) => accept(connection));
+    await using client = await rawClient(listening.address);
+    const down = await accepted;
+    const reset = new Promise<string>((resolve) => {
+      down.onReset = ({ code }) => resolve(code);
+    });
+    client.reset();
+    expect(await reset).toBe('DOWNSTREAM_RESET');
+    await expect(down.read()).rejects.toMatchObject({ code: 'DOWNSTREAM_RESET' });
+    down.destroy();
+    await listening.close();
+  });
+
+  it('says who refused, who did not answer, and who gave up', async () => {
+    const transport = epollTransport();
+    await using refusing = await refusingAddress();
+    await using silent = await silentAddress();
+    const options = { keepAlive: KEEP_ALIVE, timeoutMs: 50 };
+    await expect(transport.dial(refusing.address, options, NEVER)).rejects.toMatchObject({ code: 'CONNECT_REFUSED' });
+    await expect(transport.dial(silent.address, options, NEVER)).rejects.toMatchObject({ code: 'CONNECT_TIMEOUT' });
+    const aborter = new AbortController();
+    const dialling = transport.dial(silent.address, { ...options, timeoutMs: 60_000 }, aborter.signal);
+    aborter.abort(new Error('changed my mind'));
+    await expect(dialling).rejects.toThrow('changed my mind');
+    await expect(transport.dial({ host: 'example.com', port: 1 }, options, NEVER)).rejects.toMatchObject({
+      code: 'CONNECT_FAILED',
+      message: 'dial example.com:1: expected an IP address or unix:/path, found example.com',
+    });
+    await expect(transport.dial({ host: 'unix:/nowhere/at/all', port: 0 }, options, NEVER)).rejects.toMatchObject({
+      code: 'CONNECT_REFUSED',
+    });
+  });
+
+  it('shares a port where the listeners agree to, and only there', async () => {
+    const transport = epollTransport();
+    const shared = { ...LISTEN, reusePort: true };
+    const first = await transport.listen(LOOPBACK, shared, (connection) => connection.destroy());
+    const second = await transport.listen(first.address, shared, (connection) => connection.destroy());
+    expect(second.address).toEqual(first.address);
+    const alone = transport.listen(first.address, LISTEN, (connection) => connection.destroy());
+    await expect(alone).rejects.toMatchObject({ code: 'EADDRINUSE', syscall: 'bind' });
+    await Promise.all([first.close(), second.close()]);
+    const after = await transport.listen(first.address, LISTEN, (connection) => connection.destroy());
+    await after.close();
+  });
+});
