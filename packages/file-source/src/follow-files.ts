@@ -1,0 +1,150 @@
+import { ConfigProblems, formatProblem, type Problem } from '@meshgate/core';
+import { digestOf } from './files.ts';
+import { FolderWatchers, type Unwatched } from './folder-watchers.ts';
+import type { Lookup } from './lookups.ts';
+import { Rounds } from './rounds.ts';
+
+/** Something that is read from files, however many. */
+export interface FileSubject<Read extends { readonly digest: string }, Value> {
+  /** What it is, for people: `routes`. */
+  readonly what: string;
+  /** Every name that decides what stands where it is read. */
+  way(): Promise<readonly Lookup[]>;
+  /** The bytes. Equal digests mean that there is nothing to parse. */
+  read(): Promise<Read>;
+  /** The value of what was read, not to be used while there are problems. Rejects when `signal` aborts. */
+  parse(read: Read, signal: AbortSignal): Promise<{ readonly value: Value; readonly problems: readonly Problem[] }>;
+}
+
+/** What is known at one moment. */
+export interface Told<Value> {
+  /** Equal versions mean an equal value and equal warnings. */
+  readonly version: string;
+  /** The last one that had no problem. */
+  readonly value: Value;
+  /** What is wrong at the moment. Absent when nothing is. */
+  readonly warnings?: readonly string[];
+}
+
+/** Settings of {@link followFiles}. */
+export interface FollowOptions {
+  /** Milliseconds between two looks when the system reports no change; 0 for never. {@link DEFAULT_POLL_MS} when absent. */
+  readonly pollMs?: number;
+}
+
+/** Follows a subject, for any number of watchers at a time. */
+export interface Follower<Value> {
+  /** Yields the value once when first known, then at each change. Throws `ConfigProblems` only when the first reading is wrong. */
+  watch(signal: AbortSignal): AsyncGenerator<Told<Value>, void, void>;
+  /** Reads the files again now, or when they are no longer being written; what is unchanged is not yielded again. */
+  refresh(): void;
+}
+
+/** Rare enough that reading the files again costs nothing that shows; soon enough for somebody who waits for it. */
+export const DEFAULT_POLL_MS = 30_000;
+
+/** Follows files while they change, in whichever way. While they are wrong or missing, the last good value stays. */
+export function followFiles<Read extends { readonly digest: string }, Value>(
+  subject: FileSubject<Read, Value>,
+  { pollMs = DEFAULT_POLL_MS }: FollowOptions,
+): Follower<Value> {
+  const running = new Set<Rounds>();
+  return { watch, refresh };
+
+  function refresh(): void {
+    for (const rounds of running) rounds.hurry();
+  }
+
+  async function* watch(signal: AbortSignal): AsyncGenerator<Told<Value>, void, void> {
+    const rounds = new Rounds({ quietMs: QUIET_MS, burstMs: BURST_MS, pollMs });
+    const watchers = new FolderWatchers(() => rounds.note());
+    const close = (): void => {
+      watchers.close();
+      rounds.close();
+      running.delete(rounds);
+    };
+    signal.addEventListener('abort', close, { once: true });
+    running.add(rounds);
+    try {
+      for (let last: Reading<Value> | undefined; !signal.aborted; await rounds.next()) {
+        const next = await look(subject, await watchWay(subject, watchers), last, signal);
+        if (next.told.version !== last?.told.version) yield next.told;
+        last = next;
+      }
+    } catch (reason) {
+      if (!signal.aborted) throw reason;
+    } finally {
+      signal.removeEventListener('abort', close);
+      close();
+    }
+  }
+}
+
+/** Editors and `cp` pause for less than this between truncating a file and having written it. */
+const QUIET_MS = 50;
+
+/** A folder in which something is always being written is still read once a second. */
+const BURST_MS = 1_000;
+
+/** What a round has found. */
+interface Reading<Value> {
+  /** Of what was read: when it has not changed, there is nothing to parse. */
+  readonly digest: string;
+  /** The last value that had no problem. */
+  readonly good: Told<Value>;
+  /** `good`, or with warnings. */
+  readonly told: Told<Value>;
+}
+
+/** @throws ConfigProblems when nothing good was read before, and something else when `signal` aborts */
+async function look<Read extends { readonly digest: string }, Value>(
+  subject: FileSubject<Read, Value>,
+  warnings: readonly string[],
+  last: Reading<Value> | undefined,
+  signal: AbortSignal,
+): Promise<Reading<Value>> {
+  const read = await subject.read();
+  const digest = digestOf([read.digest, ...warnings]);
+  if (digest === last?.digest) return last;
+  const { value, problems } = await subject.parse(read, signal);
+  signal.throwIfAborted();
+  if (problems.length > 0 && last === undefined) throw new ConfigProblems(problems);
+  const good = problems.length > 0 && last !== undefined ? last.good : { version: read.digest, value };
+  const broken = problems.length > 0 ? [...problems.map(formatProblem), lastGood(subject.what)] : [];
+  return { digest, good, told: withWarnings(good, [...broken, ...warnings]) };
+}
+
+function lastGood(what: string): string {
+  return `the ${what} in use are the last good ones, until the problems above are mended`;
+}
+
+function withWarnings<Value>(good: Told<Value>, warnings: readonly string[]): Told<Value> {
+  if (warnings.length === 0) return good;
+  return { ...good, version: `${good.version}+${digestOf(warnings)}`, warnings };
+}
+
+/** A way that changes more often than this while it is being watched is caught by the events of the next round. */
+const MAX_WALKS = 5;
+
+/** Watches all that decides what stands there, before it is read: what changes later is then heard of. */
+async function watchWay(
+  subject: { way(): Promise<readonly Lookup[]> },
+  watchers: FolderWatchers,
+): Promise<readonly string[]> {
+  let way = await subject.way();
+  let unwatched: readonly Unwatched[] = [];
+  for (let walks = 1; walks <= MAX_WALKS; walks += 1) {
+    unwatched = watchers.set(way);
+    const now = await subject.way();
+    if (JSON.stringify(now) === JSON.stringify(way)) break;
+    way = now;
+  }
+  return unwatched.filter(({ code }) => !EXPECTED_CODES.has(code)).map(toWarning);
+}
+
+/** Gone in between: the next round sees it. And folders that may be passed but not read, such as a parent of somebody else's. */
+const EXPECTED_CODES: ReadonlySet<string> = new Set(['ENOENT', 'ENOTDIR', 'EACCES', 'EPERM']);
+
+function toWarning({ folder, code }: Unwatched): string {
+  return `changes in ${folder} are not reported by the system (${code}): they are noticed by polling only`;
+}

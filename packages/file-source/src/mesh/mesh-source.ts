@@ -1,0 +1,171 @@
+import { isAbsolute } from 'node:path';
+import type { ListenAddress, ListenerSource, Problem, RouteSnapshot } from '@meshgate/core';
+import type { GatewayDefinition, ProxySource, ProxyView } from '@meshgate/mesh';
+import { routeDeriver } from '@meshgate/mesh';
+import { followFiles, type Follower, type Told } from '../follow-files.ts';
+import type { FileSource } from '../source.ts';
+import { type Mesh, meshProxyView, type MeshStandpoint, sidecarsFor } from './mesh.ts';
+import { meshParser, readMeshFiles, wayToMesh } from './read-mesh.ts';
+
+/** Settings of all that follows a folder of mesh files. */
+export interface MeshOptions extends MeshStandpoint {
+  /** The folder that holds a folder for each datacenter. Absolute. */
+  readonly folder: string;
+  /** Unique within the proxy; a metric label. `mesh:` and the folder when absent. */
+  readonly name?: string;
+  /** As in `FileSourceOptions`. */
+  readonly pollMs?: number;
+}
+
+/** Settings of what a mesh gateway takes from mesh files. */
+export interface MeshGatewayOptions extends MeshOptions {
+  /** Service id of the gateway's own definition. When absent: the one of the datacenter that there is, if there is just one. */
+  readonly gateway?: string;
+}
+
+/** Which proxy is meant: by its own id, or by that of the instance for which it speaks. */
+export type ProxyChoice = { readonly proxyId: string } | { readonly sidecarFor: string };
+
+/**
+ * The routes of a mesh gateway in the own datacenter, derived from mesh files by the same function as from Consul's answers, and
+ * followed while the files change as `fileSource` follows route files. What cannot be made into a route is a warning.
+ *
+ * @throws TypeError when `folder` is not absolute
+ */
+export function meshSource(options: MeshGatewayOptions): FileSource {
+  const follower = followMesh(options, 'routes');
+  return { name: nameOf(options), watch, refresh: follower.refresh };
+
+  async function* watch(signal: AbortSignal): AsyncGenerator<RouteSnapshot, void, void> {
+    const derive = routeDeriver();
+    for await (const told of follower.watch(signal)) yield snapshotOf(told, options, derive);
+  }
+}
+
+/**
+ * Where the gateway's own definition says to listen: no address as long as the datacenter has no definition of it, or several and
+ * none is chosen.
+ *
+ * @throws TypeError when `folder` is not absolute
+ */
+export function meshListenerSource(options: MeshGatewayOptions): ListenerSource {
+  const follower = followMesh(options, 'listeners');
+  return { name: nameOf(options), watch };
+
+  async function* watch(signal: AbortSignal): AsyncGenerator<readonly ListenAddress[], void, void> {
+    let last: string | undefined;
+    for await (const { value } of follower.watch(signal)) {
+      const listeners = ownGateway(value, options)?.listeners ?? [];
+      const text = JSON.stringify(listeners);
+      if (text !== last) yield listeners;
+      last = text;
+    }
+  }
+}
+
+/**
+ * What a Connect proxy of the own datacenter runs by, followed while the files change. `watch` throws `ConfigProblems` also when the
+ * first reading has no such proxy, or several for the same instance; later the last view stays, with a warning.
+ *
+ * @throws TypeError when `folder` is not absolute
+ */
+export function meshProxySource(options: MeshOptions & { readonly proxy: ProxyChoice }): ProxySource {
+  const { folder, proxy } = options;
+  const parse = meshParser(folder, options);
+  const follower = followFiles(
+    {
+      what: 'upstreams',
+      way: () => wayToMesh(folder),
+      read: () => readMeshFiles(folder),
+      parse: (read) => {
+        const { mesh, problems } = parse(read);
+        const chosen = chooseProxy(mesh, proxy, folder);
+        const value = chosen.view;
+        return Promise.resolve({ value, problems: problems.length > 0 ? problems : chosen.problems });
+      },
+    },
+    absolute(options),
+  );
+  return { name: nameOf(options), watch };
+
+  async function* watch(signal: AbortSignal): AsyncGenerator<ProxyView, void, void> {
+    for await (const { value, version, warnings } of follower.watch(signal))
+      if (value !== undefined) yield { ...value, version, ...(warnings === undefined ? {} : { warnings }) };
+  }
+}
+
+function followMesh(options: MeshOptions, what: string): Follower<Mesh> {
+  const { folder } = options;
+  const parse = meshParser(folder, options);
+  return followFiles(
+    {
+      what,
+      way: () => wayToMesh(folder),
+      read: () => readMeshFiles(folder),
+      parse: (read) => {
+        const { mesh, problems } = parse(read);
+        return Promise.resolve({ value: mesh, problems });
+      },
+    },
+    absolute(options),
+  );
+}
+
+function absolute<Options extends MeshOptions>(options: Options): Options {
+  if (isAbsolute(options.folder)) return options;
+  throw new TypeError(`expected an absolute path, found ${JSON.stringify(options.folder)}`);
+}
+
+function nameOf({ name, folder }: MeshOptions): string {
+  return name ?? `mesh:${folder}`;
+}
+
+/** Without a definition of its own a gateway still routes: only its settings are those of the proxy. */
+const NO_DEFINITION: GatewayDefinition = { listeners: [], wanFederation: false, problems: [] };
+
+function ownGateway({ gateways }: Mesh, { gateway }: MeshGatewayOptions): GatewayDefinition | undefined {
+  if (gateway !== undefined) return gateways.get(gateway);
+  const [only, ...others] = gateways.values();
+  return others.length === 0 ? only : undefined;
+}
+
+function snapshotOf(
+  { version, value: mesh, warnings = [] }: Told<Mesh>,
+  options: MeshGatewayOptions,
+  derive: ReturnType<typeof routeDeriver>,
+): RouteSnapshot {
+  const catalog = mesh.catalogs.get(mesh.datacenter);
+  const own = ownGateway(mesh, options);
+  const { routes, problems } = catalog === undefined ? NO_ROUTES : derive(catalog, own ?? NO_DEFINITION);
+  const all = [...warnings, ...aboutOwn(mesh, options), ...(own?.problems ?? []), ...problems.map(sentence)];
+  return { version, routes, ...(all.length === 0 ? {} : { warnings: all }) };
+}
+
+const NO_ROUTES = { routes: [], problems: [] } as const;
+
+function aboutOwn(mesh: Mesh, { gateway }: MeshGatewayOptions): readonly string[] {
+  const { datacenter, gateways } = mesh;
+  const found = [...gateways.keys()].join(', ') || 'none';
+  if (gateway === undefined || gateways.has(gateway)) return [];
+  return [`expected a mesh-gateway with the id ${gateway} in datacenter ${datacenter}; gateways found: ${found}`];
+}
+
+function sentence({ path, message }: Problem): string {
+  return `${path.join('/')}: ${message}`;
+}
+
+interface ChosenProxy {
+  readonly view: ProxyView | undefined;
+  readonly problems: readonly Problem[];
+}
+
+function chooseProxy(mesh: Mesh, choice: ProxyChoice, folder: string): ChosenProxy {
+  const ids = 'proxyId' in choice ? [choice.proxyId] : sidecarsFor(choice.sidecarFor, mesh);
+  const [id, ...others] = ids;
+  const view = id === undefined ? undefined : meshProxyView(mesh, id);
+  if (view !== undefined && others.length === 0) return { view, problems: [] };
+  const what = 'proxyId' in choice ? `a proxy with the id ${choice.proxyId}` : `one proxy for ${choice.sidecarFor}`;
+  const found = others.length > 0 ? ids : [...mesh.proxies.keys()];
+  const message = `expected ${what} in datacenter ${mesh.datacenter}, found ${found.join(', ') || 'no proxy at all'}`;
+  return { view: undefined, problems: [{ message, path: [], at: { file: folder, line: 1, column: 1 } }] };
+}
