@@ -16,7 +16,11 @@ const PATIENCE_MS = 30_000;
 
 if (!(await prepare())) process.exit(1);
 const folder = await mkdtemp(join(tmpdir(), 'meshgate-'));
-process.exitCode = await quickStart(folder).finally(() => rm(folder, { recursive: true, force: true }));
+try {
+  process.exitCode = await quickStart(folder);
+} finally {
+  await rm(folder, { recursive: true, force: true });
+}
 
 /** @returns {Promise<number>} the exit status of the gateway */
 async function quickStart(temporary) {

@@ -19,7 +19,7 @@ export interface AdminTargets {
 }
 
 /** What of a request an answer depends on. */
-export interface AdminRequest {
+interface AdminRequest {
   readonly query: URLSearchParams;
   /** The header `Accept`. */
   readonly accept: string | undefined;

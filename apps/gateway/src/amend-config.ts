@@ -2,7 +2,7 @@ import type { Problem } from '@meshgate/core';
 import type { CommandSettings, Said } from './consul-flags.ts';
 
 /** What stood in a configuration file, with what the command line and the environment change in it. */
-export interface Amended {
+interface Amended {
   readonly value: unknown;
   /** What is wrong with the changes. */
   readonly problems: readonly Problem[];
@@ -27,12 +27,12 @@ export function amending(settings: CommandSettings, adds: boolean): Amend {
     if (!isMapping(value)) return { ...asWritten(value), problems };
     const admin = settings.said.find(({ path }) => path[0] === 'admin');
     const config = admin === undefined ? value : { ...value, admin: admin.value };
-    const sources: unknown = value['sources'] ?? [];
-    const at = Array.isArray(sources) ? sources.findIndex(isConsul) : -1;
-    if (!Array.isArray(sources) || (at === -1 && !adds))
+    const sources = listOf(value['sources'] ?? []);
+    const at = sources?.findIndex(isConsul) ?? -1;
+    if (sources === undefined || (at === -1 && !adds))
       return { value: config, problems, blamed: blaming(settings.said, []) };
     const index = at === -1 ? sources.length : at;
-    const written: unknown = sources[index];
+    const written = sources[index];
     const changed = changedEntry(isMapping(written) ? written : { use: 'consul' }, settings);
     return {
       value: { ...config, sources: [...sources.slice(0, index), changed.entry, ...sources.slice(index + 1)] },
@@ -104,6 +104,10 @@ function defined(entry: Mapping): Mapping {
 
 function isConsul(source: unknown): boolean {
   return isMapping(source) && source['use'] === 'consul';
+}
+
+function listOf(value: unknown): readonly unknown[] | undefined {
+  return Array.isArray(value) ? value : undefined;
 }
 
 function isMapping(value: unknown): value is Mapping {

@@ -1,7 +1,7 @@
 import { createHash } from 'node:crypto';
 import { mkdir, open, readFile, rename, rm } from 'node:fs/promises';
 import { join } from 'node:path';
-import type { ArchivedSnapshot, Route, RouteSnapshot, SnapshotArchive } from '@meshgate/core';
+import type { ArchivedSnapshot, RouteSnapshot, SnapshotArchive } from '@meshgate/core';
 import * as z from 'zod';
 
 /**
@@ -23,8 +23,7 @@ async function load(file: string): Promise<ArchivedSnapshot | undefined> {
   if (text === undefined) return undefined;
   try {
     const { savedAt, snapshot } = archiveSchema.parse(JSON.parse(text));
-    // The schema looks at what routing would stumble over; it is our own file otherwise.
-    return { savedAt: new Date(savedAt), snapshot: snapshot as RouteSnapshot };
+    return { savedAt: new Date(savedAt), snapshot };
   } catch (reason) {
     throw new Error(`${file} is damaged: ${firstLine(reason)}`, { cause: reason });
   }
@@ -78,11 +77,11 @@ const backendSchema = z.looseObject({
   healthy: z.boolean(),
 });
 
-const routeSchema: z.ZodType<Route> = z.looseObject({
+const routeSchema = z.looseObject({
   name: z.string(),
   serverNames: z.array(z.string()),
   backends: z.array(backendSchema),
-}) as never;
+});
 
 const archiveSchema = z.object({
   format: z.literal(FORMAT),

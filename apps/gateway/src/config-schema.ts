@@ -54,7 +54,7 @@ export interface LogSettings {
 const LOG_LEVELS = ['trace', 'debug', 'info', 'warn', 'error', 'fatal', 'silent'] as const;
 
 /** From the most to the least talkative; `silent` says nothing at all. */
-export type LogLevel = (typeof LOG_LEVELS)[number];
+type LogLevel = (typeof LOG_LEVELS)[number];
 
 /** Where admin requests are answered when the file does not say. */
 export const DEFAULT_ADMIN: Endpoint = { host: '127.0.0.1', port: 19_000 };
@@ -63,7 +63,7 @@ export const DEFAULT_ADMIN: Endpoint = { host: '127.0.0.1', port: 19_000 };
  * Well below the 350 s after which cloud load balancers forget a silent connection. A peer that has vanished is noticed within
  * idle + interval * probes: two minutes.
  */
-export const DEFAULT_KEEP_ALIVE: Required<KeepAlive> = { idleMs: 60_000, intervalMs: 15_000, probes: 4 };
+const DEFAULT_KEEP_ALIVE: Required<KeepAlive> = { idleMs: 60_000, intervalMs: 15_000, probes: 4 };
 
 const MAX_PORT = 65_535;
 /** A name is a metric label, and the longest host name is as long. */

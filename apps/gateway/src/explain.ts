@@ -21,7 +21,7 @@ export interface FoundRoute extends Claim {
 }
 
 /** There is none: a client that asks for this name is turned away. */
-export interface NotFound {
+interface NotFound {
   readonly found: false;
   readonly serverName: string;
   readonly why: string;
@@ -30,7 +30,7 @@ export interface NotFound {
 }
 
 /** A route that claims a name. */
-export interface Claim {
+interface Claim {
   readonly route: string;
   readonly source: string;
   readonly match: MatchKind;

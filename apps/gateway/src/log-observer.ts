@@ -3,7 +3,7 @@ import type { Observer, ProxyEvent } from '@meshgate/core';
 import type { Logger } from './logger.ts';
 
 /** A line of the log before it is written. */
-export interface LogLine {
+interface LogLine {
   readonly level: 'debug' | 'info' | 'warn' | 'error';
   /** For people. */
   readonly message: string;
@@ -42,15 +42,17 @@ export function logObserver(logger: Logger): Observer {
 }
 
 /** What the log says of `event`; `undefined` when nothing. Pure. */
-export function lineOf<Event extends ProxyEvent>(event: Event): LogLine | undefined {
+function lineOf(event: ProxyEvent): LogLine | undefined {
   // The table is total by its type; that an event meets the writer of its own type is beyond the compiler.
-  const writer = LINES[event.type] as ((event: Event) => LogLine) | undefined;
+  const writer = LINES[event.type] as Writer<ProxyEvent> | undefined;
   return writer?.(event);
 }
 
 type EventOf<Type extends ProxyEvent['type']> = Extract<ProxyEvent, { type: Type }>;
 
-const LINES: { readonly [Type in ProxyEvent['type']]: ((event: EventOf<Type>) => LogLine | undefined) | undefined } = {
+type Writer<Event> = (event: Event) => LogLine | undefined;
+
+const LINES: { readonly [Type in ProxyEvent['type']]: Writer<EventOf<Type>> | undefined } = {
   'connection.accepted': undefined,
   'connection.sniffed': undefined,
   'connection.routed': undefined,

@@ -23,7 +23,7 @@ export interface Signals {
 }
 
 /** An answer that nobody waited for leaves nothing undone; after an exception nobody knows what is. */
-export type StrayKind = 'exception' | 'rejection';
+type StrayKind = 'exception' | 'rejection';
 
 /** 0: stopped cleanly, nothing cut. 1: connections were cut, or something failed at run time. */
 export type ServeStatus = 0 | 1;

@@ -30,8 +30,8 @@ export function bind<T>(container: Container, { key }: Token<T>, make: () => T):
 }
 
 /** {@link bind} for each of several parts that exist already. */
-export function bindEach<T>(container: Container, token: Token<T>, parts: readonly T[]): void {
-  for (const part of parts) bind(container, token, () => part);
+export function bindEach<T>(container: Container, kind: Token<T>, parts: readonly T[]): void {
+  for (const part of parts) bind(container, kind, () => part);
 }
 
 /** The part. Throws when nothing is bound to the token. */

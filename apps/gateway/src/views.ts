@@ -3,7 +3,7 @@ import { formatEndpoint } from '@meshgate/core';
 import { createHash } from 'node:crypto';
 
 /** A route in `GET /routes`. */
-export interface RouteView {
+interface RouteView {
   readonly name: string;
   readonly source: string;
   readonly kind?: string;
@@ -21,7 +21,7 @@ export interface BackendView {
 }
 
 /** A source in `GET /routes`. */
-export interface SourceView {
+interface SourceView {
   readonly name: string;
   readonly state: SourceStatus['state'];
   readonly routes: number;

@@ -5,8 +5,12 @@ import { describeRouteSource } from '@meshgate/testkit';
 import { expect, it } from 'vitest';
 import { httpSource } from '../src/http-source.ts';
 
+interface Service extends AsyncDisposable {
+  readonly url: URL;
+}
+
 /** An HTTP service that answers with `routes` as they are when it is asked. */
-async function service(routes: () => object): Promise<AsyncDisposable & { readonly url: URL }> {
+async function service(routes: () => object): Promise<Service> {
   const server = createServer((_request, response) => response.end(JSON.stringify(routes()))).listen(0, '127.0.0.1');
   await once(server, 'listening');
   const { port } = server.address() as AddressInfo;

@@ -1,0 +1,124 @@
+import type { ChildProcess } from 'node:child_process';
+import { once } from 'node:events';
+import { mkdtempSync, rmSync } from 'node:fs';
+import { request } from 'node:http';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { createInterface } from 'node:readline';
+import { fileURLToPath } from 'node:url';
+import { formatEndpoint } from '@meshgate/core';
+import type { Endpoint } from '@meshgate/core';
+import type { Namespace } from './namespace.ts';
+
+const SCRIPT = fileURLToPath(new URL('inside.mjs', import.meta.url));
+
+/** An answer over HTTP. */
+export interface HttpAnswer {
+  readonly status: number;
+  readonly text: string;
+}
+
+/** What a test, which is outside, can do inside a network: dial, serve, and look whether somebody is there. */
+export class Inside implements AsyncDisposable {
+  readonly #process: ChildProcess;
+  readonly #folder = mkdtempSync(join(tmpdir(), 'meshgate-inside-'));
+  readonly #answers = new Map<number, (answer: Answer) => void>();
+  readonly #doors = new Map<string, Promise<Endpoint>>();
+  #asked = 0;
+
+  constructor(namespace: Namespace) {
+    this.#process = namespace.spawn([process.execPath, SCRIPT], ['pipe', 'pipe', 'inherit']);
+    const { stdout } = this.#process;
+    if (stdout !== null) createInterface({ input: stdout }).on('line', (line) => this.#onAnswer(line));
+  }
+
+  /** An address out here that leads to `at` in there. */
+  to(at: Endpoint): Promise<Endpoint> {
+    const name = formatEndpoint(at);
+    const known = this.#doors.get(name);
+    if (known !== undefined) return known;
+    const path = this.#path();
+    const made = this.#ask({ door: 'dial', path, ...at }).then(() => ({ host: `unix:${path}`, port: 0 }));
+    this.#doors.set(name, made);
+    return made;
+  }
+
+  /** An address out here to which connections to `at` in there are led, once somebody listens on it. */
+  async from(at: Endpoint): Promise<Endpoint> {
+    const path = this.#path();
+    await this.#ask({ door: 'serve', path, ...at });
+    return { host: `unix:${path}`, port: 0 };
+  }
+
+  /** `connected`, or why not: `ENETUNREACH`, `ECONNREFUSED` … */
+  async probe(at: Endpoint): Promise<string> {
+    return (await this.#ask({ door: 'probe', ...at })).result ?? '';
+  }
+
+  /** Asks a server in there over HTTP. */
+  async ask(at: Endpoint, path: string, options: HttpOptions = {}): Promise<HttpAnswer> {
+    const { host } = await this.to(at);
+    return http(host.slice('unix:'.length), path, options);
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    const { exitCode, signalCode } = this.#process;
+    if (exitCode === null && signalCode === null) {
+      const gone = once(this.#process, 'close');
+      this.#process.kill('SIGKILL');
+      await gone;
+    }
+    rmSync(this.#folder, { recursive: true, force: true });
+  }
+
+  #path(): string {
+    this.#asked += 1;
+    return join(this.#folder, `${this.#asked}.sock`);
+  }
+
+  async #ask(question: object): Promise<Answer> {
+    this.#asked += 1;
+    const id = this.#asked;
+    const answer = new Promise<Answer>((resolve) => this.#answers.set(id, resolve));
+    this.#process.stdin?.write(`${JSON.stringify({ id, ...question })}\n`);
+    const { error, ...rest } = await answer;
+    if (error !== undefined) throw new Error(`${JSON.stringify(question)}: ${error}`);
+    return rest;
+  }
+
+  #onAnswer(line: string): void {
+    const answer = JSON.parse(line) as Answer;
+    this.#answers.get(answer.id)?.(answer);
+    this.#answers.delete(answer.id);
+  }
+}
+
+interface Answer {
+  readonly id: number;
+  readonly error?: string;
+  readonly result?: string;
+}
+
+interface HttpOptions {
+  readonly method?: string;
+  readonly body?: unknown;
+  readonly headers?: Readonly<Record<string, string>>;
+}
+
+// What is asked here is answered at once, or by nobody.
+const PATIENCE_MS = 10_000;
+
+async function http(socketPath: string, path: string, { method = 'GET', body, headers = {} }: HttpOptions): Promise<HttpAnswer> {
+  const asked = request({ socketPath, path, method, headers: { host: 'localhost', ...headers }, timeout: PATIENCE_MS });
+  asked.on('timeout', () => asked.destroy(new Error(`${method} ${path}: no answer within ${PATIENCE_MS} ms`)));
+  asked.end(body === undefined ? undefined : JSON.stringify(body));
+  return new Promise((resolve, reject) => {
+    asked.on('error', reject);
+    asked.on('response', (response) => {
+      let text = '';
+      response.setEncoding('utf8').on('data', (chunk: string) => (text += chunk));
+      response.on('end', () => resolve({ status: response.statusCode ?? 0, text }));
+      response.on('error', reject);
+    });
+  });
+}

@@ -1,0 +1,101 @@
+import { execFile, execFileSync, spawn } from 'node:child_process';
+import type { ChildProcess, StdioOptions } from 'node:child_process';
+import { platform } from 'node:os';
+import { promisify } from 'node:util';
+
+const run = promisify(execFile);
+
+/** All names begin with it, then comes the process that made them. */
+const PREFIX = 'meshgate-test';
+
+/** A network of its own: interfaces, addresses, routes and ports that nobody else sees. Whatever runs in it ends with it. */
+export class Namespace implements AsyncDisposable {
+  readonly name: string;
+
+  private constructor(name: string) {
+    this.name = name;
+  }
+
+  /** Makes one whose loopback is up; takes away first what a run that crashed has left behind. */
+  static async create(label: string): Promise<Namespace> {
+    await sweep();
+    made += 1;
+    const namespace = new Namespace(`${PREFIX}-${process.pid}-${made}-${label}`);
+    await ip('netns', 'add', namespace.name);
+    await namespace.ip('link', 'set', 'lo', 'up');
+    return namespace;
+  }
+
+  /** Configures the network inside: `ip ARGS`. */
+  async ip(...args: readonly string[]): Promise<void> {
+    await ip('-netns', this.name, ...args);
+  }
+
+  /** Starts a command inside. */
+  spawn(command: readonly string[], stdio: StdioOptions): ChildProcess {
+    return spawn('ip', ['netns', 'exec', this.name, ...command], { stdio });
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await remove(this.name);
+  }
+}
+
+let made = 0;
+
+/** A cable between two networks: the interface is called the same at both ends. */
+export async function connect(one: Namespace, other: Namespace, name: string): Promise<void> {
+  await ip('link', 'add', name, 'netns', one.name, 'type', 'veth', 'peer', 'name', name, 'netns', other.name);
+  for (const end of [one, other]) await end.ip('link', 'set', name, 'up');
+}
+
+/** Whether this machine lets us make networks: `true`, or why not. */
+export function namespacesAvailable(): true | string {
+  if (platform() !== 'linux') return 'network namespaces are Linux only';
+  const name = `${PREFIX}-${process.pid}-probe`;
+  try {
+    execFileSync('ip', ['netns', 'add', name], { stdio: 'pipe' });
+    execFileSync('ip', ['netns', 'exec', name, 'true'], { stdio: 'pipe' });
+    execFileSync('ip', ['netns', 'del', name], { stdio: 'pipe' });
+    return true;
+  } catch (reason) {
+    return `ip netns fails: ${reason instanceof Error ? reason.message.trim().split('\n').join(' ') : String(reason)}`;
+  }
+}
+
+/** Removes the networks of processes that are gone. */
+async function sweep(): Promise<void> {
+  const { stdout } = await run('ip', ['netns', 'list']);
+  const names = stdout.split('\n').flatMap((line) => line.split(' ')[0] ?? []);
+  for (const name of names) {
+    const [, owner] = new RegExp(`^${PREFIX}-(\\d+)-`).exec(name) ?? [];
+    if (owner !== undefined && !isRunning(Number(owner))) await remove(name).catch(() => undefined);
+  }
+}
+
+async function remove(name: string): Promise<void> {
+  const { stdout } = await run('ip', ['netns', 'pids', name]);
+  for (const pid of stdout.split('\n').filter(Boolean)) killed(Number(pid));
+  await ip('netns', 'del', name);
+}
+
+function killed(pid: number): void {
+  try {
+    process.kill(pid, 'SIGKILL');
+  } catch {
+    // It has ended by itself.
+  }
+}
+
+function isRunning(pid: number): boolean {
+  try {
+    process.kill(pid, 0);
+    return true;
+  } catch {
+    return false;
+  }
+}
+
+async function ip(...args: readonly string[]): Promise<void> {
+  await run('ip', args);
+}
