@@ -1,0 +1,121 @@
+import { expect, it } from 'vitest';
+import { firstOf, lastKnownGood, observers, RouteStore } from '@meshgate/core';
+import type { Route, RouteSnapshot, RouteSource, SnapshotArchive, Sniffer } from '@meshgate/core';
+import { sniSniffer } from '@meshgate/sni';
+import {
+  clientHello,
+  describeObserver,
+  describeResolver,
+  describeRouteSource,
+  describeSniffer,
+  inRecords,
+  recorder,
+  sampleHello,
+  staticSource,
+} from '@meshgate/testkit';
+import type { SnifferSample, SourceUnderTest } from '@meshgate/testkit';
+
+// Core's own parts keep the promises that it asks of everybody else.
+
+describeObserver('no observer at all', () => observers([]));
+describeObserver('several observers as one', () =>
+  observers([{ observe: () => undefined }, { observe: () => undefined }]),
+);
+
+it('an observer that throws is told of to the others, and the contract is theirs again', () => {
+  const events = recorder();
+  const broken = { name: 'broken', observe: () => fail('observers break') };
+  observers([broken, events]).observe({ type: 'listener.closed', listener: 'default' });
+  expect(events.events.map(({ type }) => type)).toEqual(['observer.threw', 'listener.closed']);
+});
+
+describeRouteSource('a source with a memory, whose archive works,', {
+  create: () => Promise.resolve(remembering(inMemory())),
+});
+describeRouteSource('a source with a memory, whose archive fails,', {
+  create: () => Promise.resolve(remembering({ load: () => failing('unreadable'), save: () => failing('disk full') })),
+});
+
+describeResolver('the route store', {
+  async create() {
+    const store = new RouteStore({ sources: [staticSource('static', [route('api')])], observer: observers([]) });
+    await store.start(new AbortController().signal);
+    return {
+      resolver: store,
+      known: sampleHello('api.example.com'),
+      unknown: sampleHello('api.example.net'),
+      dispose: () => store.stop(),
+    };
+  },
+});
+
+const tls: SnifferSample = {
+  name: 'a hello of TLS',
+  bytes: inRecords(clientHello({ serverName: 'api.example.com' })),
+  expected: { kind: 'hello', hello: { protocol: 'tls', serverName: 'api.example.com' } },
+};
+const greeting: SnifferSample = {
+  name: 'another greeting',
+  bytes: Buffer.from('HI THERE'),
+  expected: { kind: 'hello', hello: { protocol: 'greeting' } },
+};
+const http: SnifferSample = { name: 'HTTP', bytes: Buffer.from('GET / HTTP/1.1\r\n'), expected: { kind: 'pass' } };
+
+describeSniffer('two sniffers in order', firstOf([sniSniffer(), greetingSniffer()]), [tls, greeting, http]);
+describeSniffer('two sniffers in the other order', firstOf([greetingSniffer(), sniSniffer()]), [tls, greeting, http]);
+
+/** Knows one greeting, and counts in its progress how much of it has been compared. */
+function greetingSniffer(): Sniffer {
+  const wanted = Buffer.from('HI THERE');
+  return {
+    name: 'greeting',
+    inspect(head, compared = 0) {
+      for (let at = compared as number; at < Math.min(head.length, wanted.length); at += 1) {
+        if (head[at] !== wanted[at]) return { kind: 'pass' };
+      }
+      if (head.length < wanted.length) return { kind: 'more', progress: head.length };
+      const hello = { protocol: 'greeting', alpn: [], supportedVersions: [], ech: false, earlyData: false };
+      return { kind: 'hello', hello };
+    },
+  };
+}
+
+function remembering(archive: SnapshotArchive): SourceUnderTest<RouteSource> {
+  const inner = staticSource('static', [route('first')]);
+  let changes = 0;
+  return {
+    source: lastKnownGood(inner, archive),
+    change() {
+      inner.set([route('first'), route(`change-${(changes += 1)}`)]);
+      return Promise.resolve();
+    },
+    dispose: () => Promise.resolve(),
+  };
+}
+
+function inMemory(): SnapshotArchive {
+  const kept = new Map<string, RouteSnapshot>();
+  return {
+    load(source) {
+      const snapshot = kept.get(source);
+      return Promise.resolve(snapshot && { snapshot, savedAt: new Date(0) });
+    },
+    save(source, snapshot) {
+      kept.set(source, snapshot);
+      return Promise.resolve();
+    },
+  };
+}
+
+function route(name: string): Route {
+  const address = { host: '127.0.0.1', port: 8443 };
+  return { name, serverNames: [`${name}.example.com`], backends: [{ address, weight: 1, healthy: true }] };
+}
+
+function fail(message: string): never {
+  throw new Error(message);
+}
+
+function failing(message: string): Promise<never> {
+  return Promise.reject(new Error(message));
+}

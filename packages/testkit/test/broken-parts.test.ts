@@ -1,0 +1,103 @@
+import { execFile } from 'node:child_process';
+import { mkdtemp, readFile, rm } from 'node:fs/promises';
+import { createRequire } from 'node:module';
+import { tmpdir } from 'node:os';
+import { dirname, join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+
+// A suite that nothing can fail proves nothing: each of these parts breaks a promise, and the claim about it must fail.
+const BROKEN: readonly (readonly [part: string, claim: string])[] = [
+  ['a source of differences', 'yields what it knows at once, and the whole again at each change'],
+  ['a source that reuses its array', 'never changes what it has yielded'],
+  ['a source that is deaf to its signal', 'returns when its signal aborts while it waits for a change'],
+  ['a source that forgets a timer', 'leaves no timer, socket or watcher behind, however its watch ends'],
+  ['a source of one version', 'gives equal versions to equal contents, and different ones to different'],
+  [
+    'a source of new versions for old routes',
+    'gives equal versions to equal contents, and different ones to different',
+  ],
+  ['a source of names as people write them', 'yields routes that can be used as they are'],
+  ['a listener source of DNS names', 'lists addresses that can be bound, each under a name of its own'],
+  [
+    'a sniffer that decides too early',
+    'asks for more of every shorter part, unless that already decides in the same way',
+  ],
+  ['a sniffer that throws', 'never throws, whatever the bytes'],
+  ['a sniffer that reads the whole buffer', 'reads it where it is, in the midst of a larger buffer'],
+  ['a sniffer that keeps the head', 'neither changes nor keeps what it is shown'],
+  ['a sniffer whose progress misleads it', 'says the same of it when it comes in pieces and progress is handed back'],
+  ['an observer that keeps everything', 'forgets connections that have closed'],
+  ['an observer that makes others wait', "takes 'drain.started'"],
+  ['an observer that adds a note', "takes 'drain.started'"],
+  ['an observer that wants a hello', 'takes a connection that ended early, for each reason'],
+  ['a resolver that looks into a plain object', "answers the name '__proto__' with a route or undefined"],
+  ['a transport that loses the head', 'sends the head before anything else, and counts it'],
+  [
+    'a transport that keeps its port',
+    'that is closed, twice if need be, frees the port and leaves accepted connections alone',
+  ],
+  ['a transport that is impatient', 'ends with IDLE_TIMEOUT once nothing has come for so long, and not before'],
+  ['a transport that has its own errors', 'rejects with CONNECT_REFUSED where nobody listens'],
+  ['a transport that buffers without bound', 'makes its writer wait for a slow reader, and loses nothing'],
+];
+
+/** As vitest's JSON reporter writes it. */
+interface Report {
+  readonly testResults: readonly {
+    readonly assertionResults: readonly {
+      readonly ancestorTitles: readonly string[];
+      readonly title: string;
+      readonly status: string;
+    }[];
+  }[];
+}
+
+describe('a contract suite fails for', { timeout: 60_000 }, () => {
+  const folder = fileURLToPath(new URL('fixtures/', import.meta.url));
+  let scratch = '';
+  let failed: readonly string[] = [];
+
+  beforeAll(async () => {
+    scratch = await mkdtemp(join(tmpdir(), 'meshgate-'));
+    failed = failures(await run(folder, join(scratch, 'report.json')));
+  }, 120_000);
+  afterAll(() => rm(scratch, { recursive: true, force: true }));
+
+  it.each(BROKEN)('%s', (part, claim) => {
+    expect(failed.filter((each) => each.startsWith(part))).toContain(`${part}: ${claim}`);
+  });
+
+  it('nothing that is correct', () => {
+    expect(failed.filter((each) => each.startsWith('a correct'))).toEqual([]);
+  });
+});
+
+/** Runs the suites over the broken parts, of each the claim only that is to fail, and all of them over what is correct. */
+async function run(folder: string, report: string): Promise<Report> {
+  const vitest = join(dirname(createRequire(import.meta.url).resolve('vitest/package.json')), 'vitest.mjs');
+  const pattern = ['^a correct', ...BROKEN.map(([part, claim]) => `^${literal(part)}.* ${literal(claim)}$`)].join('|');
+  const options = ['--root', folder, '--reporter=json', `--outputFile=${report}`, '-t', pattern];
+  await new Promise<void>((resolve) => {
+    execFile(process.execPath, [vitest, 'run', ...options], () => resolve());
+  });
+  return JSON.parse(await readFile(report, 'utf8')) as Report;
+}
+
+/** As a regular expression. */
+function literal(text: string): string {
+  return text.replaceAll(/[^\w, ]/g, '.');
+}
+
+function failures({ testResults }: Report): readonly string[] {
+  return testResults.flatMap(({ assertionResults }) =>
+    assertionResults
+      .filter(({ status }) => status === 'failed')
+      .map(({ ancestorTitles, title }) => `${partOf(ancestorTitles)}: ${title}`),
+  );
+}
+
+/** What stands before `, as a …` in the name of the suite. */
+function partOf(titles: readonly string[]): string {
+  return titles.find((title) => title.includes(', as a'))?.split(', as a')[0] ?? titles.join(' ');
+}
