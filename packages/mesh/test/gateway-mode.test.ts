@@ -1,0 +1,159 @@
+import { describe, expect, it } from 'vitest';
+import { decideMode, explainMode, type GatewayMode, MODE_PLACES, modeOf, parseGatewayMode } from '../src/index.ts';
+import type { ConfigEntries, ModePlace, ModeSetting, WrittenMode } from '../src/index.ts';
+import { NO_ENTRIES, upstreamMode } from '../src/index.ts';
+
+/** The document that introduced modes lists these, finest first. */
+const FOUR: readonly ModePlace[] = ['upstream', 'service-instance', 'service-defaults', 'proxy-defaults'];
+/** Consul since 1.10. */
+const SIX: readonly ModePlace[] = [
+  'upstream',
+  'upstream-override',
+  'service-instance',
+  'upstream-defaults',
+  'service-defaults',
+  'proxy-defaults',
+];
+const MODES: readonly GatewayMode[] = ['none', 'local', 'remote'];
+
+describe('of the places that set a mode the first decides', () => {
+  it.each(combinations(FOUR))('of the four: $name', ({ set, first }) => expectDecidedBy(set, first));
+  it.each(combinations(SIX))('of the six: $name', ({ set, first }) => expectDecidedBy(set, first));
+  it.each(combinations(SIX))('of the six, where they are really written: $name', ({ set, first }) => {
+    for (const mode of MODES) {
+      const decision = decisionFromEntries(set, first, mode);
+      expect(decision.kind === 'decided' ? decision.by.place : undefined).toBe(first);
+      expect(modeOf(decision)).toBe(first === undefined ? undefined : mode);
+    }
+  });
+
+  it('has 16 combinations of the four and 64 of the six', () => {
+    expect([combinations(FOUR).length, combinations(SIX).length]).toEqual([16, 64]);
+  });
+
+  it('asks the discovery chain last, when the whole dialling side is silent', () => {
+    expect(MODE_PLACES).toEqual([...SIX, 'discovery-chain']);
+    expect(modeOf(decideMode([setting('discovery-chain', 'remote')]))).toBe('remote');
+    expect(modeOf(decideMode([setting('discovery-chain', 'remote'), setting('proxy-defaults', 'local')]))).toBe(
+      'local',
+    );
+  });
+
+  it('takes an empty mode for none set, at every place', () => {
+    for (const place of MODE_PLACES) expect(decideMode([setting(place, '')])).toEqual({ kind: 'unset' });
+    expect(modeOf(decideMode([setting('upstream', ''), setting('proxy-defaults', 'local')]))).toBe('local');
+  });
+
+  it('takes none for a decision, which nothing below changes', () => {
+    expect(modeOf(decideMode([setting('proxy-defaults', 'local'), setting('upstream', 'none')]))).toBe('none');
+  });
+});
+
+describe('an upstream override', () => {
+  const entries = (overrides: readonly { name: string; namespace?: string }[]): ConfigEntries => ({
+    ...NO_ENTRIES,
+    serviceDefaults: new Map([
+      ['web', { upstreamOverrides: overrides.map((override) => ({ ...override, mode: written('local') })) }],
+    ]),
+  });
+
+  it.each([
+    ['the upstream that it names', { name: 'api' }, { name: 'api' }, 'local'],
+    ['no other upstream', { name: 'db' }, { name: 'api' }, undefined],
+    ['the default namespace by either spelling', { name: 'api', namespace: 'default' }, { name: 'api' }, 'local'],
+    ['no other namespace', { name: 'api' }, { name: 'api', namespace: 'team' }, undefined],
+  ] as const)('is for %s', (_claim, override, upstream, mode) => {
+    expect(modeOf(upstreamMode(upstream, { service: 'web' }, entries([override])))).toBe(mode);
+    expect(modeOf(upstreamMode(upstream, { service: 'shop' }, entries([override])))).toBeUndefined();
+  });
+});
+
+describe('a mode', () => {
+  it.each(MODES)('%s is read as it is', (mode) => expect(parseGatewayMode(mode)).toEqual({ kind: 'mode', mode }));
+  it('that is empty is none set', () => expect(parseGatewayMode('')).toEqual({ kind: 'unset' }));
+
+  it.each([
+    ['Local', 'expected none, local or remote, found "Local": write local, in lower case'],
+    ['REMOTE', 'expected none, local or remote, found "REMOTE": write remote, in lower case'],
+    [' none', 'expected none, local or remote, found " none": write none, in lower case'],
+    ['nearby', 'expected none, local or remote, found "nearby"'],
+    ['default', 'expected none, local or remote, found "default"'],
+  ])('%j is refused', (text, message) => expect(parseGatewayMode(text)).toEqual({ kind: 'unknown', message }));
+
+  it('that is none, where it would decide, is an error that names its object', () => {
+    const decision = decideMode([setting('service-defaults', 'Local'), setting('proxy-defaults', 'remote')]);
+    expect(decision).toMatchObject({ kind: 'refused', by: { place: 'service-defaults' } });
+    expect(explainMode(decision)).toBe(
+      'service-defaults/x: expected none, local or remote, found "Local": write local, in lower case',
+    );
+    expect(modeOf(decision)).toBeUndefined();
+  });
+});
+
+describe('the explanation of a mode', () => {
+  it('says who decided, and what the others said', () => {
+    const settings = [
+      setting('proxy-defaults', 'local'),
+      setting('upstream', 'remote'),
+      setting('service-defaults', 'none'),
+    ];
+    expect(explainMode(decideMode(settings))).toBe(
+      'remote by the upstream definition (upstream/x); the service defaults (service-defaults/x) says none; the proxy defaults (proxy-defaults/x) says local',
+    );
+  });
+
+  it('says that nobody decided', () => expect(explainMode(decideMode([]))).toBe('no mode is set: direct'));
+});
+
+interface Combination {
+  readonly name: string;
+  readonly set: readonly ModePlace[];
+  readonly first: ModePlace | undefined;
+}
+
+/** Every set of the places; `first` is the one that stands first in their list. */
+function combinations(places: readonly ModePlace[]): readonly Combination[] {
+  return Array.from({ length: 2 ** places.length }, (_, bits) => {
+    const set = places.filter((_place, index) => (bits & (1 << index)) !== 0);
+    return { name: set.join(' + ') || 'nothing', set, first: set[0] };
+  });
+}
+
+function expectDecidedBy(set: readonly ModePlace[], first: ModePlace | undefined): void {
+  for (const mode of MODES) {
+    const other = mode === 'local' ? 'remote' : 'local';
+    // Given in the wrong order, so that the order of precedence is not the order of arrival.
+    const settings = set.map((place) => setting(place, place === first ? mode : other)).toReversed();
+    const decision = decideMode(settings);
+    expect(modeOf(decision)).toBe(first === undefined ? undefined : mode);
+    expect(decision.kind === 'decided' ? [decision.by, ...decision.others].map(({ place }) => place) : []).toEqual(set);
+  }
+}
+
+function decisionFromEntries(set: readonly ModePlace[], first: ModePlace | undefined, mode: GatewayMode) {
+  const other = mode === 'local' ? 'remote' : 'local';
+  const at = (place: ModePlace) => (set.includes(place) ? { mode: written(place === first ? mode : other) } : {});
+  const entries: ConfigEntries = {
+    ...NO_ENTRIES,
+    proxyDefaults: { config: {}, ...at('proxy-defaults') },
+    serviceDefaults: new Map([
+      [
+        'web',
+        {
+          ...at('service-defaults'),
+          upstreamDefaults: at('upstream-defaults'),
+          upstreamOverrides: [{ name: 'api', ...at('upstream-override') }],
+        },
+      ],
+    ]),
+  };
+  return upstreamMode({ name: 'api', ...at('upstream') }, { service: 'web', ...at('service-instance') }, entries);
+}
+
+function setting(place: ModePlace, value: string): ModeSetting {
+  return { place, value, object: `${place}/x` };
+}
+
+function written(value: string): WrittenMode {
+  return { value, object: 'here' };
+}

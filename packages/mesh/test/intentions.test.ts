@@ -1,0 +1,51 @@
+import { describe, expect, it } from 'vitest';
+import { authorize, type Intention, type SpiffeId } from '../src/index.ts';
+
+const WEB: Extract<SpiffeId, { kind: 'service' }> = {
+  kind: 'service',
+  trustDomain: 'td.consul',
+  partition: 'default',
+  namespace: 'default',
+  datacenter: 'dc1',
+  service: 'web',
+};
+
+const allow = (source: string, destination: string): Intention => ({ source, destination, action: 'allow' });
+const deny = (source: string, destination: string): Intention => ({ source, destination, action: 'deny' });
+
+describe('of the intentions that match the most exact decides', () => {
+  it.each<[string, readonly Intention[], boolean]>([
+    ['both names', [deny('web', 'db')], false],
+    ['any source', [deny('*', 'db')], false],
+    ['any destination', [deny('web', '*')], false],
+    ['anything', [deny('*', '*')], false],
+    ['nothing of another source', [deny('shop', 'db')], true],
+    ['nothing of another destination', [deny('web', 'sql')], true],
+    ['both names before any source', [deny('*', 'db'), allow('web', 'db')], true],
+    ['any source before any destination', [allow('web', '*'), deny('*', 'db')], false],
+    ['any destination before anything', [deny('*', '*'), allow('web', '*')], true],
+    ['of a peer: never for this cluster', [{ ...deny('web', 'db'), sourcePeer: 'cloud' }], true],
+    ['of another namespace', [{ ...deny('web', 'db'), sourceNamespace: 'team' }], true],
+    ['of any namespace', [{ ...deny('*', 'db'), sourceNamespace: '*' }], false],
+    ['for HTTP requests: a TCP proxy cannot check them', [{ ...allow('web', 'db'), action: 'http' }], false],
+  ])('%s', (_claim, intentions, allowed) => {
+    expect(authorize({ source: WEB, destination: 'db' }, intentions, 'allow').allowed).toBe(allowed);
+  });
+
+  it('in whichever order they come', () => {
+    const intentions = [deny('*', '*'), deny('*', 'db'), allow('web', 'db'), deny('web', '*')];
+    for (const list of [intentions, intentions.toReversed()])
+      expect(authorize({ source: WEB, destination: 'db' }, list, 'deny')).toEqual({
+        allowed: true,
+        reason: 'intention web => db: allow',
+      });
+  });
+
+  it('and without any the default', () => {
+    expect(authorize({ source: WEB, destination: 'db' }, [], 'allow').allowed).toBe(true);
+    expect(authorize({ source: WEB, destination: 'db' }, [], 'deny')).toEqual({
+      allowed: false,
+      reason: 'no intention matches: deny by default',
+    });
+  });
+});

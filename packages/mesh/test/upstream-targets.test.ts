@@ -1,0 +1,254 @@
+import { describe, expect, it } from 'vitest';
+import { decideMode, dialOrder, proxyUpstream, NO_ENTRIES, upstreamTargets } from '../src/index.ts';
+import type { Catalog, ChainTarget, Instance, Selection, Surroundings, UpstreamTarget } from '../src/index.ts';
+import { instance } from './instance.ts';
+
+const CRITICAL = [{ id: 'serfHealth', status: 'critical' }] as const;
+const WARNING = [{ id: 'load', status: 'warning' }] as const;
+
+/** Reached at its own address inside the datacenter, at its WAN address from others. */
+function gateway(datacenter: string, host: string, over: Partial<Instance> = {}): Instance {
+  const wan = { address: `203.0.113.${datacenter.slice(-1)}`, port: 443 };
+  return instance('gateway', {
+    id: `gw-${datacenter}`,
+    kind: 'mesh-gateway',
+    address: host,
+    port: 8443,
+    taggedAddresses: { wan },
+    ...over,
+  });
+}
+
+const LAN = instance('db', {
+  address: '10.1.0.9',
+  port: 20_000,
+  taggedAddresses: { wan: { address: '198.51.100.9', port: 0 } },
+});
+
+describe('who is dialled', () => {
+  it.each<[string, Partial<ChainTarget>, string, string, readonly string[]]>([
+    ['same datacenter, none', { datacenter: 'dc1' }, 'none', 'direct', ['10.1.0.9:20000']],
+    ['same datacenter, local', { datacenter: 'dc1' }, 'local', 'direct', ['10.1.0.9:20000']],
+    ['same datacenter, remote', { datacenter: 'dc1' }, 'remote', 'direct', ['10.1.0.9:20000']],
+    ['same datacenter, unset', { datacenter: 'dc1' }, '', 'direct', ['10.1.0.9:20000']],
+    ['other datacenter, unset: the instances by WAN', { datacenter: 'dc2' }, '', 'direct', ['198.51.100.9:20000']],
+    ['other datacenter, none: the instances by WAN', { datacenter: 'dc2' }, 'none', 'direct', ['198.51.100.9:20000']],
+    [
+      'other datacenter, local: the own gateway by LAN',
+      { datacenter: 'dc2' },
+      'local',
+      'local-gateway',
+      ['10.0.1.1:8443'],
+    ],
+    [
+      'other datacenter, remote: its gateway by WAN',
+      { datacenter: 'dc2' },
+      'remote',
+      'remote-gateway',
+      ['203.0.113.2:443'],
+    ],
+    [
+      'a partition is as another datacenter',
+      { datacenter: 'dc1', partition: 'team' },
+      'local',
+      'local-gateway',
+      ['10.0.1.1:8443'],
+    ],
+    ['a datacenter without gateways: nobody', { datacenter: 'dc3' }, 'remote', 'remote-gateway', []],
+    ['a peer, local', { datacenter: 'dc1', peer: 'cloud' }, 'local', 'local-gateway', ['10.0.1.1:8443']],
+    [
+      'a peer, none: still its gateways',
+      { datacenter: 'dc1', peer: 'cloud' },
+      'none',
+      'remote-gateway',
+      ['198.51.100.9:20000'],
+    ],
+    [
+      'a peer, unset: still its gateways',
+      { datacenter: 'dc1', peer: 'cloud' },
+      '',
+      'remote-gateway',
+      ['198.51.100.9:20000'],
+    ],
+    ['a peer, remote', { datacenter: 'dc1', peer: 'cloud' }, 'remote', 'remote-gateway', ['198.51.100.9:20000']],
+    [
+      'outside the mesh, whatever the mode',
+      { datacenter: 'dc2', external: true },
+      'local',
+      'direct',
+      ['198.51.100.9:20000'],
+    ],
+    ['a mode that is none: nobody', { datacenter: 'dc2' }, 'Local', 'undecided', []],
+    ['a mode that is none, but in the same datacenter', { datacenter: 'dc1' }, 'Local', 'direct', ['10.1.0.9:20000']],
+  ])('%s', (_claim, target, mode, path, addresses) => {
+    const found = dial(target, { mode });
+    expect(found.path).toBe(path);
+    expect(found.backends.map(({ address }) => `${address.host}:${address.port}`)).toEqual(addresses);
+  });
+
+  it('is a gateway with the weight of the gateway, an instance with its own', () => {
+    const weights = { passing: 5, warning: 3 };
+    expect(dial({}, { mode: 'none', instances: [{ ...LAN, weights, checks: WARNING }] }).backends[0]?.weight).toBe(3);
+    const gateways = [
+      { datacenter: 'dc1', gateways: [gateway('dc1', '10.0.1.1', { weights: { passing: 7, warning: 1 } })] },
+    ];
+    expect(dial({}, { mode: 'local', gateways }).backends[0]?.weight).toBe(7);
+  });
+
+  it('is told by the newer account of the gateways', () => {
+    const gateways = [
+      { datacenter: 'dc2', gateways: [gateway('dc2', '10.0.2.1', { modifyIndex: 3, taggedAddresses: {} })] },
+      { datacenter: 'dc2', gateways: [gateway('dc2', '10.0.2.2', { modifyIndex: 9, taggedAddresses: {} })] },
+    ];
+    expect(dial({}, { mode: 'remote', gateways }).backends[0]?.address.host).toBe('10.0.2.2');
+  });
+});
+
+describe('health behind a gateway', () => {
+  const healthy = [LAN];
+  const dead = [{ ...LAN, checks: CRITICAL }];
+  const drained = [{ datacenter: 'dc1', gateways: [gateway('dc1', '10.0.1.1', { checks: CRITICAL })] }];
+
+  it.each<[string, Given, boolean, UpstreamTarget['service']]>([
+    ['a healthy gateway before a healthy service', { instances: healthy }, true, 'healthy'],
+    ['a healthy gateway before a dead service', { instances: dead }, false, 'unhealthy'],
+    ['a healthy gateway before a service without instances', { instances: [] }, false, 'unhealthy'],
+    ['a healthy gateway before who knows what', { instances: undefined }, true, 'unknown'],
+    ['a drained gateway before a healthy service', { instances: healthy, gateways: drained }, false, 'healthy'],
+    ['a drained gateway before who knows what', { instances: undefined, gateways: drained }, false, 'unknown'],
+  ])('%s', (_claim, given, isHealthy, service) => {
+    const found = dial({}, { mode: 'local', ...given });
+    expect(found.backends.map((backend) => backend.healthy)).toEqual([isHealthy]);
+    expect(found.service).toBe(service);
+  });
+
+  it('counts only passing instances where the subset says so', () => {
+    const instances = [{ ...LAN, checks: WARNING }];
+    expect(dial({ instances: { filter: '', onlyPassing: true } }, { mode: 'none', instances }).service).toBe(
+      'unhealthy',
+    );
+    expect(dial({}, { mode: 'none', instances }).service).toBe('healthy');
+  });
+
+  it('is a problem where the filter cannot be evaluated', () => {
+    const refused: Selection = { kind: 'refused', reason: 'no such field' };
+    const around = surroundings({ mode: '' }, refused);
+    const [found] = upstreamTargets({ service: 'db', targets: [target({ subset: 'v1' }, '')] }, around);
+    expect(found?.problems).toEqual([
+      { path: ['service-resolver', 'db', 'Subsets', 'v1', 'Filter'], message: 'this filter is refused: no such field' },
+    ]);
+  });
+});
+
+describe('the facts of a target', () => {
+  it('say the path, the mode, and who decided', () => {
+    expect(dial({ datacenter: 'dc2', subset: 'v1' }, { mode: 'local' }).facts).toEqual({
+      path: 'local-gateway',
+      mode: 'local',
+      decidedBy: 'local by the service defaults (service-defaults/web)',
+      target: 'db',
+      subset: 'v1',
+      datacenter: 'dc2',
+      service: 'healthy',
+      health: '1 of 1 healthy',
+    });
+  });
+
+  it.each([
+    [{ datacenter: 'dc1' }, 'local', 'same datacenter: no gateway is needed, whatever the mode'],
+    [
+      { datacenter: 'dc2', external: true },
+      'local',
+      'the service is outside the mesh: no gateway is used, whatever the mode',
+    ],
+    [
+      { datacenter: 'dc1', peer: 'cloud' },
+      'none',
+      'none by the service defaults (service-defaults/web); a peer is reached through its gateways only',
+    ],
+    [{ datacenter: 'dc2' }, '', 'no mode is set: direct'],
+  ])('say why a mode has no say: %j %s', (over, mode, reason) => {
+    expect(dial(over, { mode }).facts['decidedBy']).toBe(reason);
+  });
+
+  it('tell an undecided target from one without instances', () => {
+    expect(dial({ datacenter: 'dc2' }, { mode: 'Local' }).problems).toEqual([
+      {
+        path: [],
+        message: 'service-defaults/web: expected none, local or remote, found "Local": write local, in lower case',
+      },
+    ]);
+  });
+});
+
+describe('the order of dialling', () => {
+  it('puts targets without a healthy backend behind the others, and keeps them', () => {
+    const [dead, alive, empty] = [
+      dial({ id: 'dead' }, { mode: 'none', instances: [{ ...LAN, checks: CRITICAL }] }),
+      dial({ id: 'alive' }, { mode: 'none' }),
+      dial({ id: 'empty' }, { mode: 'none', instances: [] }),
+    ];
+    expect(dialOrder([dead, alive, empty]).map(({ target: { id } }) => id)).toEqual(['alive', 'dead', 'empty']);
+  });
+});
+
+describe('an upstream of a proxy', () => {
+  const bind = { host: '127.0.0.1', port: 10_000 };
+
+  it('goes to the own datacenter when it names none', () => {
+    const around = { ...surroundings({ mode: '' }, { kind: 'selected', instances: [LAN] }), trustDomain: 'td.consul' };
+    const upstream = proxyUpstream({ name: 'db', kind: 'service', bind }, { service: 'web' }, NO_ENTRIES, around);
+    expect(upstream).toMatchObject({
+      kind: 'reachable',
+      targets: [{ path: 'direct', target: { serverName: 'db.default.dc1.internal.td.consul' } }],
+    });
+  });
+
+  it.each([
+    [{ kind: 'prepared-query' as const }, 'a prepared query can be looked up by Consul only'],
+    [{ kind: 'service' as const, peer: 'cloud' }, 'a service of a peer can be looked up by Consul only'],
+  ])('that only Consul can look up is refused: %j', (over, reason) => {
+    const around = { ...surroundings({ mode: '' }, undefined), trustDomain: 'td.consul' };
+    expect(proxyUpstream({ name: 'db', bind, ...over }, { service: 'web' }, NO_ENTRIES, around)).toMatchObject({
+      kind: 'refused',
+      reason,
+    });
+  });
+});
+
+interface Given {
+  readonly mode?: string;
+  readonly instances?: readonly Instance[] | undefined;
+  readonly gateways?: Catalog['gateways'];
+}
+
+/** What a proxy in dc1 dials for one target. */
+function dial(over: Partial<ChainTarget>, given: Given): UpstreamTarget {
+  const instances = 'instances' in given ? given.instances : [LAN];
+  const around = surroundings(given, instances && { kind: 'selected', instances });
+  const [found] = upstreamTargets({ service: 'db', targets: [target(over, given.mode ?? '')] }, around);
+  if (found === undefined) throw new Error('expected a target, found none');
+  return found;
+}
+
+function surroundings({ gateways }: Given, known: Selection | undefined): Surroundings {
+  const all = ['dc1', 'dc2'].map((datacenter) => ({
+    datacenter,
+    gateways: [gateway(datacenter, `10.0.${datacenter.slice(-1)}.1`)],
+  }));
+  return { datacenter: 'dc1', gateways: gateways ?? all, instancesOf: () => known };
+}
+
+function target(over: Partial<ChainTarget>, mode: string): ChainTarget {
+  return {
+    id: 'db.default.default.dc2',
+    service: 'db',
+    datacenter: 'dc2',
+    serverName: 'db.default.dc2.internal.td.consul',
+    identities: [],
+    instances: { filter: '', onlyPassing: false },
+    external: false,
+    decision: decideMode([{ place: 'service-defaults', value: mode, object: 'service-defaults/web' }]),
+    ...over,
+  };
+}
