@@ -1,8 +1,8 @@
 import { execFile } from 'node:child_process';
-import { mkdtemp, readFile, rm } from 'node:fs/promises';
+import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { createRequire } from 'node:module';
 import { tmpdir } from 'node:os';
-import { dirname, join } from 'node:path';
+import { basename, dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 
@@ -54,13 +54,13 @@ interface Report {
 }
 
 describe('a contract suite fails for', { timeout: 60_000 }, () => {
-  const folder = fileURLToPath(new URL('fixtures/', import.meta.url));
+  const parts = fileURLToPath(new URL('fixtures/broken-parts.spec.ts', import.meta.url));
   let scratch = '';
   let failed: readonly string[] = [];
 
   beforeAll(async () => {
     scratch = await mkdtemp(join(tmpdir(), 'meshgate-'));
-    failed = failures(await run(folder, join(scratch, 'report.json')));
+    failed = failures(await run(parts, scratch));
   }, 120_000);
   afterAll(() => rm(scratch, { recursive: true, force: true }));
 
@@ -74,10 +74,22 @@ describe('a contract suite fails for', { timeout: 60_000 }, () => {
 });
 
 /** Runs the suites over the broken parts, of each the claim only that is to fail, and all of them over what is correct. */
-async function run(folder: string, report: string): Promise<Report> {
+async function run(parts: string, scratch: string): Promise<Report> {
   const vitest = join(dirname(createRequire(import.meta.url).resolve('vitest/package.json')), 'vitest.mjs');
   const pattern = ['^a correct', ...BROKEN.map(([part, claim]) => `^${literal(part)}.* ${literal(claim)}$`)].join('|');
-  const options = ['--root', folder, '--reporter=json', `--outputFile=${report}`, '-t', pattern];
+  const report = join(scratch, 'report.json');
+  const config = join(scratch, 'vitest.config.mjs');
+  await writeFile(config, `export default { test: { include: [${JSON.stringify(basename(parts))}] } };\n`);
+  const options = [
+    '--config',
+    config,
+    '--root',
+    dirname(parts),
+    '--reporter=json',
+    `--outputFile=${report}`,
+    '-t',
+    pattern,
+  ];
   await new Promise<void>((resolve) => {
     execFile(process.execPath, [vitest, 'run', ...options], () => resolve());
   });

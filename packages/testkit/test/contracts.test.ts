@@ -1,5 +1,5 @@
-import type { Route } from '@meshgate/core';
-import { describeObserver, describeRouteSource, recorder, staticSource } from '../src/index.ts';
+import type { ListenAddress, Route, RouteSnapshot } from '@meshgate/core';
+import { describeListenerSource, describeObserver, describeRouteSource, recorder, staticSource } from '../src/index.ts';
 
 describeObserver('the recorder', recorder, { keepsClosedConnections: true });
 
@@ -17,6 +17,28 @@ describeRouteSource('a static source', {
     });
   },
 });
+
+describeListenerSource('listeners of a static source', {
+  create() {
+    const routes = staticSource('static', [route('first')]);
+    let changes = 0;
+    return Promise.resolve({
+      source: { name: 'static', watch: (signal) => listeners(routes.watch(signal)) },
+      change() {
+        routes.set([route('first'), route(`change-${(changes += 1)}`)]);
+        return Promise.resolve();
+      },
+      dispose: () => Promise.resolve(),
+    });
+  },
+});
+
+/** One listener for each route. */
+async function* listeners(snapshots: AsyncIterable<RouteSnapshot>): AsyncGenerator<readonly ListenAddress[]> {
+  for await (const { routes } of snapshots) yield routes.map(({ name }) => ({ name, endpoint: LOOPBACK }));
+}
+
+const LOOPBACK = { host: '127.0.0.1', port: 0 };
 
 function route(name: string): Route {
   const address = { host: '127.0.0.1', port: 8443 };

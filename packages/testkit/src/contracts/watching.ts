@@ -25,7 +25,7 @@ interface Watchable<Value> {
 }
 
 /** A test of one source: `reader` starts a watch of it, which ends with the test. */
-export type SourceClaim<Value> = (reader: () => Reader<Value>, change: () => Promise<void>) => Promise<void>;
+type SourceClaim<Value> = (reader: () => Reader<Value>, change: () => Promise<void>) => Promise<void>;
 
 /** Declares tests that each get a source of their own. */
 export type DeclareClaim<Value> = (name: string, claim: SourceClaim<Value>) => void;
@@ -39,7 +39,7 @@ export function sourceClaims<Value>(
 }
 
 /** Watches a source as core does: one `next` at a time, until its signal aborts. */
-export class Reader<Value> {
+class Reader<Value> {
   readonly #abort = new AbortController();
   readonly #iterator: AsyncIterator<Value, unknown>;
   readonly #content: (value: Value) => unknown;
