@@ -1,0 +1,208 @@
+import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { ProxyError, SIDES } from '@meshgate/core';
+import { parseRouteFile } from '@meshgate/file-source';
+import { rawClient, tlsBackend, tlsClient } from '@meshgate/testkit';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import * as z from 'zod';
+import { accessEntry } from '../src/access-log.ts';
+import { adminPaths } from '../src/admin-answers.ts';
+import { parseConfig } from '../src/config.ts';
+import { configSchema } from '../src/config-schema.ts';
+import { gatewayFolder, startGateway } from './daemon.ts';
+import type { Folder, ReadyDaemon } from './daemon.ts';
+
+const ROOT = fileURLToPath(new URL('../../../', import.meta.url));
+const PAGES = [
+  'README.md',
+  'docs/operate/config.md',
+  'docs/operate/shutdown.md',
+  'docs/operate/logs.md',
+  'docs/operate/admin.md',
+  'docs/plugins/route-source.md',
+];
+
+/** The fenced blocks of a page whose opening line begins with `opening`: the rest of that line, and the text. */
+function blocks(page: string, opening: string): readonly { readonly label: string; readonly text: string }[] {
+  const fences = readFileSync(join(ROOT, page), 'utf8').matchAll(/^```(.*)\n([^]*?)^```$/gm);
+  return Array.from(fences, ([, info = '', text = '']) => ({ info, text }))
+    .filter(({ info }) => info.startsWith(`${opening} `))
+    .map(({ info, text }) => ({ label: info.slice(opening.length + 1), text }));
+}
+
+/** What stands in backticks in the first column of the tables of a page. */
+function firstColumn(page: string): readonly string[] {
+  return Array.from(readFileSync(join(ROOT, page), 'utf8').matchAll(/^\| `([^`]+)`/gm), ([, cell = '']) => cell);
+}
+
+const configs = PAGES.flatMap((page) =>
+  blocks(page, 'yaml')
+    .filter(({ label }) => label === 'config')
+    .map(({ text }) => ({ page, text })),
+);
+
+describe('every page', () => {
+  it.each(configs)('shows configurations that are fine: $page', ({ text }) => {
+    expect(parseConfig(text, 'meshgate.yaml').listeners.length).toBeGreaterThan(0);
+  });
+
+  const files = PAGES.flatMap((page) =>
+    ['ts', 'yaml'].flatMap((language) => blocks(page, language)).map((block) => ({ page, ...block })),
+  );
+  it.each(files.filter(({ label }) => label.includes('/')))('shows $label as it is: $page', ({ label, text }) => {
+    expect(readFileSync(join(ROOT, label), 'utf8')).toContain(text);
+  });
+
+  it('leads to pages that are there', () => {
+    for (const page of PAGES) {
+      const links = readFileSync(join(ROOT, page), 'utf8').matchAll(/\]\((?!https?:)([^)#]+)/g);
+      for (const [, link = ''] of links)
+        expect(() => readFileSync(join(ROOT, page, '..', link)), `${link} in ${page}`).not.toThrow('ENOENT');
+    }
+  });
+});
+
+describe('README.md', () => {
+  it('shows a route file that is fine', () => {
+    const [routes] = blocks('README.md', 'yaml').filter(({ label }) => label === 'routes');
+    expect(parseRouteFile(routes?.text ?? '', 'routes.yaml')).toMatchObject({
+      routes: [{ name: 'api' }],
+      problems: [],
+    });
+  });
+});
+
+describe('docs/operate/config.md', () => {
+  it('has every setting, and no other', () => {
+    const documented = firstColumn('docs/operate/config.md').filter((setting) => setting !== '$schema');
+    expect([...documented].sort()).toEqual([...settingsOf(z.toJSONSchema(configSchema, { io: 'input' }))].sort());
+  });
+
+  it('shows the defaults', () => {
+    const [example] = blocks('docs/operate/config.md', 'yaml');
+    const { listeners, sources } = parseConfig(example?.text ?? '', 'meshgate.yaml');
+    const least = parseConfig(
+      'listeners: [ { name: public, address: 127.0.0.1, port: 8443 } ]\nsources: [ { use: file, path: routes.yaml } ]',
+      'm.yaml',
+    );
+    expect(parseConfig(example?.text ?? '', 'meshgate.yaml')).toEqual({ ...least, listeners, sources });
+  });
+});
+
+interface Schema {
+  readonly properties?: Readonly<Record<string, Schema>>;
+  readonly items?: Schema;
+  readonly anyOf?: readonly Schema[];
+}
+
+/** The paths of all settings: `limits.helloTimeout`, `listeners[].name`. Groups of settings of fixed keys are not settings themselves, unless they can be off. */
+function* settingsOf({ properties = {} }: Schema, above = ''): Generator<string> {
+  for (const [key, value] of Object.entries(properties)) {
+    if (key === '$schema') continue;
+    const isGroup = value.properties !== undefined;
+    if (!isGroup) yield `${above}${key}`;
+    yield* settingsOf(value, `${above}${key}.`);
+    for (const form of value.anyOf ?? []) yield* settingsOf(form, `${above}${key}.`);
+    for (const form of [value.items ?? {}, ...(value.items?.anyOf ?? [])]) yield* settingsOf(form, `${above}${key}[].`);
+  }
+}
+
+describe('docs/operate/logs.md', () => {
+  const connection = { id: '1', listener: 'l', remote: { host: 'h', port: 1 }, local: { host: 'h', port: 2 }, at: 0 };
+  const hello = { protocol: 'tls', serverName: 's', alpn: [], supportedVersions: [], ech: false, earlyData: false };
+  const error = new ProxyError('IDLE_TIMEOUT', '');
+  const everything = {
+    connection,
+    hello,
+    helloAt: 1,
+    route: { name: 'r', serverNames: [], backends: [] },
+    dialled: { host: 'b', port: 1 },
+    attempts: 1,
+    connectedAt: 1,
+    transfer: { bytesUp: 1, bytesDown: 1, firstByteAt: 1, error },
+    closedAt: 1,
+    error,
+  };
+
+  it('has every field of the access log, in its order', () => {
+    const fields = ['time', ...Object.keys(accessEntry(everything))];
+    const documented = firstColumn('docs/operate/logs.md').filter((cell) => fields.includes(cell));
+    expect(documented).toEqual(fields);
+    const [line] = blocks('docs/operate/logs.md', 'jsonl');
+    expect(Object.keys(JSON.parse(line?.text ?? '') as object)).toEqual(fields.slice(0, -1));
+  });
+
+  it('has every code, with the side that is to blame', () => {
+    const page = readFileSync(join(ROOT, 'docs/operate/logs.md'), 'utf8');
+    const documented = Array.from(page.matchAll(/^\| `([A-Z_]+)` +\| (\w+) /gm), ([, code, side]) => [code, side]);
+    expect(Object.fromEntries(documented)).toEqual(SIDES);
+  });
+});
+
+describe('docs/operate/admin.md', () => {
+  let files: Folder;
+  let gateway: ReadyDaemon;
+  beforeAll(async () => {
+    files = await gatewayFolder([{ name: 'api.example.com', address: { host: '10.0.0.1', port: 8443 } }]);
+    gateway = await startGateway(`${files.path}/meshgate.yaml`);
+  });
+  afterAll(async () => {
+    await gateway[Symbol.asyncDispose]();
+    await files[Symbol.asyncDispose]();
+  });
+
+  it('has every path, with its methods', () => {
+    const methods = Object.entries(adminPaths({} as never)).flatMap(([path, answers]) =>
+      Object.keys(answers).map((method) => `${method} ${path}`),
+    );
+    const documented = firstColumn('docs/operate/admin.md').map((cell) => cell.replace(/\?.*/, ''));
+    expect(documented).toEqual(methods);
+  });
+
+  const answers = ['docs/operate/admin.md', 'docs/operate/shutdown.md'].flatMap((page) => blocks(page, 'json'));
+  it.each(answers)('shows the answer to $label in its true shape', async ({ label, text }) => {
+    await using silent = await rawClient(gateway.address);
+    await silent.send(Uint8Array.of(0x16));
+    const { json } = await gateway.ask(label.replace('GET ', ''));
+    expect(shapeOf(json)).toEqual(shapeOf(JSON.parse(text)));
+  });
+
+  it('shows the line that says ready in its true shape', async () => {
+    const line = blocks('docs/operate/logs.md', 'jsonl').find(({ label }) => label === 'ready');
+    expect(shapeOf(await gateway.said('ready'))).toEqual(shapeOf(JSON.parse(line?.text ?? '')));
+  });
+});
+
+/** The keys of a value and the kinds of its members, all the way down. */
+function shapeOf(value: unknown): unknown {
+  if (Array.isArray(value)) return value.map(shapeOf);
+  if (typeof value !== 'object' || value === null) return typeof value;
+  return Object.entries(value).map(([key, member]) => [key, shapeOf(member)]);
+}
+
+describe('docs/operate/shutdown.md', () => {
+  it('has every phase that a drain goes through, and a patience that is enough for its example', () => {
+    const page = readFileSync(join(ROOT, 'docs/operate/shutdown.md'), 'utf8');
+    const [example] = blocks('docs/operate/shutdown.md', 'yaml');
+    const { delayMs, graceMs, spreadMs } = parseConfig(example?.text ?? '', 'meshgate.yaml').drain;
+    const patienceMs = Number(/TimeoutStopSec=(\d+)/.exec(page)?.[1]) * 1_000;
+    expect(patienceMs).toBeGreaterThanOrEqual(delayMs + graceMs + spreadMs + 10_000);
+    expect(firstColumn('docs/operate/shutdown.md')).toEqual(['announcing', 'finishing', 'closing', 'drained']);
+  });
+
+  it('is right in that all three ways to begin are one', async () => {
+    await using api = await tlsBackend('api.example.com');
+    await using drained = await gatewayFolder([api]);
+    await using one = await startGateway(`${drained.path}/meshgate.yaml`);
+    await using client = await tlsClient(one.address, 'api.example.com');
+    one.signal('SIGINT');
+    await one.said('drain begins');
+    expect(await one.ask('/drain', { method: 'POST' })).toMatchObject({
+      status: 202,
+      json: { state: 'finishing', left: 1 },
+    });
+    client.end();
+    expect(await one.ended).toBe(0);
+  });
+});
