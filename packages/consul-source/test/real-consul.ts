@@ -140,7 +140,12 @@ export class Consul implements AsyncDisposable {
   #spawn(): ChildProcess {
     const file = join(this.#folder, 'agent.json');
     writeFileSync(file, JSON.stringify({ ...this.#config, data_dir: this.#dataDir }));
-    return spawn(binary ?? 'consul', ['agent', '-config-file', file], { stdio: 'ignore' });
+    const agent = spawn(binary ?? 'consul', ['agent', '-config-file', file], { stdio: 'ignore' });
+    // A test that runs out of time does not come to its end.
+    const kill = (): void => void agent.kill('SIGKILL');
+    process.once('exit', kill);
+    agent.once('exit', () => process.off('exit', kill));
+    return agent;
   }
 }
 
