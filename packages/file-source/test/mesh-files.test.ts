@@ -1,0 +1,432 @@
+import { deriveRoutes } from '@meshgate/mesh';
+import { describe, expect, it } from 'vitest';
+import { type Mesh, meshProxyView, readMesh, sidecarsFor } from '../src/index.ts';
+import { meshFolder, type MeshTexts, PRIMARY, TRUST_DOMAIN } from './mesh-folder.ts';
+
+describe('a service definition', () => {
+  it('is read alike in HCL and JSON, alone or in a list, in either spelling of its keys', async () => {
+    const written: readonly MeshTexts[] = [
+      {
+        'primary/a.hcl':
+          'service { name = "db", port = 9, meta { version = "v1" }, connect { sidecar_service { port = 20 } } }',
+      },
+      {
+        'primary/a.hcl':
+          'services = [ { name = "db", port = 9, meta = { version = "v1" }, connect { sidecar_service { port = 20 } } }, ]',
+      },
+      {
+        'primary/a.hcl':
+          'services { Name = "db", Port = 9, Meta { version = "v1" }, Connect { SidecarService { Port = 20 } } }',
+      },
+      {
+        'primary/a.json':
+          '{ "service": { "name": "db", "port": 9, "meta": { "version": "v1" }, "connect": { "sidecar_service": { "port": 20 } } } }',
+      },
+      {
+        'primary/a.json':
+          '{ "Services": [ { "Name": "db", "Port": 9, "Meta": { "version": "v1" }, "Tags": null, "Connect": { "SidecarService": { "Port": 20 } } } ] }',
+      },
+    ];
+    const [first, ...others] = await Promise.all(written.map(async (texts) => instances(await meshOf(texts), 'db')));
+    expect(first).toMatchObject([
+      { id: 'db-sidecar-proxy', service: 'db-sidecar-proxy', kind: 'connect-proxy', port: 20, meta: { version: 'v1' } },
+    ]);
+    for (const other of others) expect(other.map((one) => ({ ...one, node: 'a.hcl' }))).toEqual(first);
+  });
+
+  it('gives its sidecar meta, tags, checks and address, and the next free port from 21000 on by id', async () => {
+    const mesh = await meshOf({
+      'primary/a.hcl': `
+        service { name = "zoo", port = 21000, address = "10.0.0.3", meta { a = "1" }, check { status = "critical" }, connect { sidecar_service {} } }
+        service { name = "ant", port = 1, connect { sidecar_service { name = "ant-proxy" } } }
+        service { name = "bee", id = "bee-1", port = 1, connect { sidecar_service { address = "10.0.0.9" } } }`,
+    });
+    expect(instances(mesh, 'zoo')).toMatchObject([
+      { address: '10.0.0.3', port: 21_003, meta: { a: '1' }, checks: [{ status: 'critical' }] },
+    ]);
+    expect(instances(mesh, 'ant')).toMatchObject([{ id: 'ant-sidecar-proxy', service: 'ant-proxy', port: 21_001 }]);
+    expect(instances(mesh, 'bee')).toMatchObject([{ id: 'bee-1-sidecar-proxy', address: '10.0.0.9', port: 21_002 }]);
+  });
+
+  it('without an address is on this machine', async () => {
+    const mesh = await meshOf({ 'primary/a.hcl': 'service { name = "db", port = 1, connect { native = true } }' });
+    const catalog = mesh.catalogs.get('primary');
+    const backends = catalog && deriveRoutes(catalog, { wanFederation: false }).routes[0]?.backends;
+    expect(backends).toEqual([{ address: { host: '127.0.0.1', port: 1 }, weight: 1, healthy: true }]);
+  });
+
+  it('of a proxy is a service of the mesh, also where the application has no definition', async () => {
+    const mesh = await meshOf({
+      'primary/a.hcl':
+        'service { kind = "connect-proxy", name = "p", port = 7, proxy { destination_service_name = "db" } }',
+    });
+    expect(instances(mesh, 'db')).toMatchObject([{ id: 'p', port: 7 }]);
+  });
+
+  it('has weights, WAN addresses and health as they are written', async () => {
+    const mesh = await meshOf({
+      'primary/a.hcl': `service {
+        kind = "connect-proxy", name = "p", port = 7
+        proxy { destination_service_name = "db" }
+        weights { passing = 5, warning = 3 }
+        tagged_addresses { wan { address = "203.0.113.1", port = 8 }, lan = { address = "10.0.0.1" } }
+        checks = [ { name = "load", status = "warning", interval = "10s" }, { tcp = "127.0.0.1:7" } ]
+      }`,
+    });
+    expect(instances(mesh, 'db')).toMatchObject([
+      {
+        weights: { passing: 5, warning: 3 },
+        taggedAddresses: { wan: { address: '203.0.113.1', port: 8 }, lan: { address: '10.0.0.1', port: 0 } },
+        checks: [
+          { id: 'load', status: 'warning' },
+          { id: 'service:p:2', status: 'passing' },
+        ],
+      },
+    ]);
+  });
+});
+
+describe('configuration entries', () => {
+  it('may be written in either spelling, in HCL or JSON', async () => {
+    const mesh = await meshOf({
+      'primary/a.hcl':
+        'kind = "proxy-defaults"\nname = "global"\nmesh_gateway { mode = "local" }\nconfig { protocol = "tcp" }',
+      'primary/b.json':
+        '{ "Kind": "service-defaults", "Name": "web", "MeshGateway": { "Mode": "remote" }, "CreateIndex": 7, "Meta": null }',
+      'primary/c.hcl': `Kind = "service-defaults"\nName = "shop"\nUpstreamConfig {
+        Defaults { MeshGateway { Mode = "none" }, ConnectTimeoutMs = 700 }
+        Overrides = [ { Name = "api", MeshGateway = { Mode = "local" } }, ] }`,
+    });
+    expect(mesh.entries.proxyDefaults).toMatchObject({ mode: { value: 'local' }, config: { protocol: 'tcp' } });
+    expect(mesh.entries.serviceDefaults.get('web')).toMatchObject({ mode: { value: 'remote' } });
+    expect(mesh.entries.serviceDefaults.get('shop')).toMatchObject({
+      upstreamDefaults: { mode: { value: 'none' }, connectTimeoutMs: 700 },
+      upstreamOverrides: [{ name: 'api', mode: { value: 'local' } }],
+    });
+  });
+
+  it('of service-resolver select instances, redirect and fail over', async () => {
+    const mesh = await meshOf({
+      'primary/db.hcl': `
+        service { name = "db", id = "db1", port = 1, meta { version = "v1" }, connect { sidecar_service { port = 11 } } }
+        service { name = "db", id = "db2", port = 2, meta { version = "v2" }, tags = ["blue"], connect { sidecar_service { port = 12 } } }`,
+      'primary/resolver.hcl': `
+        Kind = "service-resolver"
+        Name = "db"
+        ConnectTimeout = "1m30s"
+        DefaultSubset = "v1"
+        Subsets = {
+          v1 = { Filter = "Service.Meta.version == v1" }
+          "v2" = { Filter = "\\"blue\\" in Service.Tags", OnlyPassing = true }
+        }
+        Failover = { "*" = { Datacenters = ["secondary", "tertiary"] }, v2 = { ServiceSubset = "v1" } }
+        LoadBalancer { Policy = "least_request" }`,
+      'primary/alias.hcl':
+        'Kind = "service-resolver"\nName = "alias"\nRedirect { Service = "db", Datacenter = "secondary" }',
+    });
+    const [db] = mesh.catalogs.get('primary')?.services ?? [];
+    expect(db?.selections).toMatchObject({
+      v1: { kind: 'selected', instances: [{ id: 'db1-sidecar-proxy' }] },
+      v2: { kind: 'selected', instances: [{ id: 'db2-sidecar-proxy' }] },
+    });
+    expect(mesh.entries.resolvers.get('db')).toMatchObject({ connectTimeoutMs: 90_000, loadBalancer: 'least_request' });
+    expect([...(mesh.entries.resolvers.get('db')?.failover ?? [])]).toEqual([
+      ['*', [{ datacenter: 'secondary' }, { datacenter: 'tertiary' }]],
+      ['v2', [{ subset: 'v1' }]],
+    ]);
+    expect(mesh.entries.resolvers.get('alias')?.redirect).toEqual({ service: 'db', datacenter: 'secondary' });
+  });
+
+  it('of service-intentions are for the proxies of their service', async () => {
+    const mesh = await meshOf({
+      'primary/db.hcl': 'service { name = "db", port = 1, connect { sidecar_service {} } }',
+      'primary/i1.hcl':
+        'Kind = "service-intentions"\nName = "db"\nSources = [ { Name = "web", Action = "allow" }, { Name = "*", Action = "deny" } ]',
+      'primary/i2.hcl':
+        'Kind = "service-intentions"\nName = "*"\nSources { Name = "admin", Permissions = [ { Action = "allow" } ] }',
+      'primary/i3.hcl': 'Kind = "service-intentions"\nName = "shop"\nSources { Name = "*", Action = "deny" }',
+    });
+    expect(meshProxyView(mesh, 'db-sidecar-proxy')).toMatchObject({
+      intentions: [
+        { source: 'web', destination: 'db', action: 'allow' },
+        { source: '*', destination: 'db', action: 'deny' },
+        { source: 'admin', destination: '*', action: 'http' },
+      ],
+      intentionDefault: 'allow',
+    });
+  });
+
+  it('hold in every datacenter, unless its own folder says otherwise', async () => {
+    const texts = {
+      'primary/empty.hcl': '',
+      'secondary/defaults.hcl': 'Kind = "proxy-defaults"\nName = "global"\nMeshGateway { Mode = "local" }',
+    };
+    expect((await meshOf(texts)).entries.proxyDefaults?.mode?.value).toBe('local');
+    const own = {
+      ...texts,
+      'primary/own.hcl': 'Kind = "proxy-defaults"\nName = "global"\nMeshGateway { Mode = "none" }',
+    };
+    expect((await meshOf(own)).entries.proxyDefaults?.mode?.value).toBe('none');
+    const same = { ...texts, 'tertiary/defaults.hcl': texts['secondary/defaults.hcl'] };
+    expect((await meshOf(same)).entries.proxyDefaults?.mode?.value).toBe('local');
+  });
+});
+
+describe('a mesh', () => {
+  const TWO = {
+    'primary/gateway.hcl': `service {
+      kind = "mesh-gateway", name = "gateway", address = "10.0.0.5", port = 8443
+      proxy { config { connect_timeout_ms = 1234 } }
+    }`,
+    'primary/db.hcl': 'service { name = "db", port = 1, connect { sidecar_service {} } }',
+    'secondary/gateway.hcl': `service {
+      kind = "mesh-gateway", name = "gateway", address = "10.9.0.5", port = 8443
+      tagged_addresses { wan { address = "gw.example.com", port = 443 } }
+    }`,
+    'secondary/api.hcl': 'service { name = "api", port = 1, connect { sidecar_service {} } }',
+  };
+
+  it('has the routes that a gateway of each datacenter would have', async () => {
+    const mesh = await meshOf(TWO);
+    const routes = (name: string) => {
+      const catalog = mesh.catalogs.get(name);
+      const derived = catalog && deriveRoutes(catalog, { wanFederation: false }).routes;
+      return derived?.map(({ serverNames, backends }) => [serverNames[0], backends[0]?.address.host]);
+    };
+    expect(routes('primary')).toEqual([
+      [`db.default.primary.internal.${TRUST_DOMAIN}`, '127.0.0.1'],
+      [`*.secondary.internal.${TRUST_DOMAIN}`, 'gw.example.com'],
+    ]);
+    expect(routes('secondary')).toEqual([
+      [`api.default.secondary.internal.${TRUST_DOMAIN}`, '127.0.0.1'],
+      [`*.primary.internal.${TRUST_DOMAIN}`, '10.0.0.5'],
+    ]);
+  });
+
+  it('has the definition of its gateway, with central settings below its own', async () => {
+    const defaults =
+      'Kind = "proxy-defaults"\nName = "global"\nConfig { connect_timeout_ms = 1, envoy_gateway_remote_tcp_enable_keepalive = true }';
+    expect((await meshOf({ ...TWO, 'primary/defaults.hcl': defaults })).gateways.get('gateway')).toMatchObject({
+      listeners: [{ name: 'default', endpoint: { host: '10.0.0.5', port: 8_443 } }],
+      connectTimeoutMs: 1_234,
+      remoteKeepAlive: { idleMs: 60_000 },
+    });
+  });
+
+  it('knows the sidecar of an instance by its id, or by its service where the definition names no id', async () => {
+    const mesh = await meshOf({
+      'primary/a.hcl': `
+        service { name = "web", id = "web-1", port = 1, connect { sidecar_service {} } }
+        service { name = "shop-proxy", port = 2, proxy { destination_service_name = "shop" } }`,
+    });
+    expect(sidecarsFor('web-1', mesh)).toEqual(['web-1-sidecar-proxy']);
+    expect(sidecarsFor('shop', mesh)).toEqual(['shop-proxy']);
+    expect(sidecarsFor('web', mesh)).toEqual([]);
+  });
+
+  it('fails over to another datacenter through its gateways', async () => {
+    const mesh = await meshOf({
+      ...TWO,
+      'primary/db.hcl':
+        'service { name = "db", port = 1, check { status = "critical" }, connect { sidecar_service {} } }',
+      'secondary/db.hcl': 'service { name = "db", port = 1, connect { sidecar_service {} } }',
+      'primary/failover.hcl': 'Kind = "service-resolver"\nName = "db"\nFailover "*" { Datacenters = ["secondary"] }',
+      'primary/web.hcl': `service { name = "web", port = 1, connect { sidecar_service { proxy {
+        mesh_gateway { mode = "local" }
+        upstreams { destination_name = "db", local_bind_port = 9 }
+      } } } }`,
+    });
+    const [upstream] = meshProxyView(mesh, 'web-sidecar-proxy')?.upstreams ?? [];
+    expect(upstream).toMatchObject({
+      kind: 'reachable',
+      targets: [
+        { path: 'direct', service: 'unhealthy', target: { datacenter: 'primary' } },
+        { path: 'local-gateway', service: 'healthy', target: { datacenter: 'secondary' } },
+      ],
+    });
+  });
+
+  it('says nothing of a datacenter that has no folder: gateways are dialled all the same', async () => {
+    const mesh = await meshOf({
+      'primary/gateway.hcl': TWO['primary/gateway.hcl'],
+      'primary/web.hcl': `service { name = "web", port = 1, connect { sidecar_service { proxy {
+        mesh_gateway { mode = "local" }
+        upstreams { destination_name = "db", datacenter = "mars", local_bind_port = 9 }
+      } } } }`,
+    });
+    const [upstream] = meshProxyView(mesh, 'web-sidecar-proxy')?.upstreams ?? [];
+    expect(upstream).toMatchObject({ targets: [{ service: 'unknown', backends: [{ healthy: true }] }] });
+  });
+});
+
+describe('a mistake of meaning has its file, its place and its key path', () => {
+  const proxy = (text: string): string =>
+    `service {\n name = "web"\n port = 1\n connect { sidecar_service { proxy {\n${text}\n} } }\n}`;
+  const at = 'service.connect.sidecar_service.proxy';
+
+  it.each<[string, string]>([
+    ['servise { }', '1:1: servise: unknown key "servise": did you mean "service"?'],
+    ['service { port = 1 }', '1:9: service: expected the key "name", found none'],
+    ['service { name = "" }', '1:18: service.name: expected a text, found ""'],
+    ['service {\n  name = "web"\n  prot = 1\n}', '3:3: service.prot: unknown key "prot": did you mean "port"?'],
+    ['service { Name = "web", Adress = "a" }', '1:25: service.Adress: unknown key "Adress": did you mean "Address"?'],
+    [
+      'service { name = "web", Name = "web" }',
+      '1:32: service.Name: this key is already set above, in another spelling',
+    ],
+    ['service { name = "web", port = "80" }', '1:32: service.port: expected an integer from 0 to 65535, found "80"'],
+    [
+      'service { name = "web", meta { version = 1 } }',
+      '1:42: service.meta.version: expected a text, found the number 1',
+    ],
+    [
+      'service { name = "web", kind = "gateway" }',
+      '1:32: service.kind: expected one of connect-proxy, mesh-gateway, found "gateway"',
+    ],
+    [
+      'service { name = "gw", kind = "mesh-gateway" }',
+      '1:9: service: expected the key "port" in a mesh-gateway, found none',
+    ],
+    [
+      'service { name = "p", port = 1, kind = "connect-proxy" }',
+      '1:9: service: expected the key "proxy.destination_service_name" in a connect-proxy, found none',
+    ],
+    [
+      'service { name = "web", namespace = "team" }',
+      '1:37: service.namespace: expected default or nothing, found "team": mesh files have one namespace',
+    ],
+    [
+      'service { name = "web", check { status = "ok" } }',
+      '1:42: service.check.status: expected one of passing, warning, critical, found "ok"',
+    ],
+    [
+      proxy('mesh_gateway { mode = "Local" }'),
+      `5:23: ${at}.mesh_gateway.mode: expected none, local or remote, found "Local": write local, in lower case`,
+    ],
+    [
+      proxy('upstreams = [\n { destination_name = "a", local_bind_port = 1, mesh_gateway { mode = "far" } } ]'),
+      `6:71: ${at}.upstreams.0.mesh_gateway.mode: expected none, local or remote, found "far"`,
+    ],
+    [
+      proxy('upstreams = [ { local_bind_port = 1 } ]'),
+      `5:15: ${at}.upstreams.0: expected a "destination_name", found none`,
+    ],
+    [
+      proxy('upstreams { destination_name = "a" }'),
+      `5:11: ${at}.upstreams: expected the key "local_bind_port", found none`,
+    ],
+    [
+      proxy(
+        'upstreams = [ { destination_name = "a", local_bind_port = 1 }, { destination_name = "b", local_bind_port = 1 } ]',
+      ),
+      `5:64: ${at}.upstreams.1: expected an address of its own, found 127.0.0.1:1, which is taken by upstream a`,
+    ],
+    [
+      proxy('upstreams { destination_name = "a", local_bind_port = 1, destination_type = "prepared_query" }'),
+      `5:77: ${at}.upstreams.destination_type: expected service, found "prepared_query": mesh files have nothing else`,
+    ],
+    [
+      proxy('upstreams { destination_name = "a", local_bind_port = 1, destination_peer = "cloud" }'),
+      `5:77: ${at}.upstreams.destination_peer: expected no peer, found one: mesh files have none`,
+    ],
+    [
+      'Kind = "service-router"\nName = "web"',
+      '1:8: Kind: expected one of proxy-defaults, service-defaults, service-resolver, service-intentions, found "service-router"',
+    ],
+    [
+      'Kind = "proxy-defaults"\nName = "web"',
+      '2:8: Name: expected global, the only name of proxy-defaults, found "web"',
+    ],
+    [
+      'Kind = "proxy-defaults"\nName = "global"\nMeshGateway {\n  Mode = "LOCAL"\n}',
+      '4:10: MeshGateway.Mode: expected none, local or remote, found "LOCAL": write local, in lower case',
+    ],
+    [
+      'Kind = "proxy-defaults"\nName = "global"\nMeshGatway { }',
+      '3:1: MeshGatway: unknown key "MeshGatway": did you mean "MeshGateway"?',
+    ],
+    ['Kind = "service-defaults"', '1:1: expected the key "name", found none'],
+    [
+      'Kind = "service-resolver"\nName = "db"\nSubsets { v1 { Filter = "Service.Nope == x" } }',
+      '3:25: Subsets.v1.Filter: expected a field of an instance, found Service.Nope, which is none',
+    ],
+    [
+      'Kind = "service-resolver"\nName = "db"\nDefaultSubset = "v3"\nSubsets { v1 {} }',
+      '3:17: DefaultSubset: expected one of the subsets (v1), found "v3"',
+    ],
+    [
+      'Kind = "service-resolver"\nName = "db"\nConnectTimeout = "soon"',
+      '3:18: ConnectTimeout: expected a duration such as 500ms, 5s or 1m30s, found "soon"',
+    ],
+    [
+      'Kind = "service-resolver"\nName = "db"\nRedirect { Service = "a" }\nFailover "*" { Service = "b" }',
+      '4:10: Failover: expected a redirect alone, found failover beside it',
+    ],
+    [
+      'Kind = "service-resolver"\nName = "db"\nFailover "*" {}',
+      '3:14: Failover.*: expected a service, a service_subset, datacenters or targets to fail over to, found none of them',
+    ],
+    [
+      'Kind = "service-intentions"\nName = "db"\nSources { Name = "web", Action = "Deny" }',
+      '3:34: Sources.Action: expected one of allow, deny, found "Deny"',
+    ],
+    [
+      'Kind = "service-intentions"\nName = "db"\nSources { Name = "web" }',
+      '3:9: Sources: expected an "action", found none',
+    ],
+  ])('%s', async (text, message) => {
+    const folder = await meshFolder({ 'primary/a.hcl': text });
+    const failure = { name: 'ConfigProblems', message: `${folder}/primary/a.hcl:${message}` };
+    await expect(readMesh(folder, PRIMARY)).rejects.toMatchObject(failure);
+  });
+
+  it('also between two definitions and between two entries', async () => {
+    const entry = (mode: string): string =>
+      `Kind = "proxy-defaults"\nName = "global"\nMeshGateway { Mode = "${mode}" }`;
+    const folder = await meshFolder({
+      'primary/a.hcl': 'service { name = "web", port = 1 }',
+      'primary/b.json': '{ "service": { "name": "web", "port": 2 } }',
+      'primary/c.hcl': entry('local'),
+      'primary/d.hcl': entry('remote'),
+    });
+    const id = `${folder}/primary/b.json:1:14: service: service id "web" is taken at ${folder}/primary/a.hcl:1:9: give one of them an id of its own`;
+    const other = `${folder}/primary/d.hcl:1:1: proxy-defaults/global is written already, with other content, at ${folder}/primary/c.hcl:1:1`;
+    await expect(readMesh(folder, PRIMARY)).rejects.toThrow(`${id}\n${other}`);
+  });
+
+  it('says every problem of every file at once', async () => {
+    const folder = await meshFolder({
+      'primary/a.hcl': 'service {',
+      'primary/b.json': '{ "service": }',
+      'secondary/c.hcl': 'service { naem = "web" }',
+      'stray.hcl': '',
+    });
+    await expect(readMesh(folder, PRIMARY)).rejects.toThrow(
+      [
+        `${folder}/stray.hcl:1:1: expected this file in the folder of a datacenter, found it beside these folders`,
+        `${folder}/primary/a.hcl:1:10: invalid HCL: expected a name, found the end of the file`,
+        `${folder}/primary/b.json:1:14: invalid JSON: value expected`,
+        `${folder}/secondary/c.hcl:1:11: service.naem: unknown key "naem": did you mean "name"?`,
+        `${folder}/secondary/c.hcl:1:9: service: expected the key "name", found none`,
+      ].join('\n'),
+    );
+  });
+
+  it('says that the folder, or that of the own datacenter, is missing', async () => {
+    const folder = await meshFolder({ 'secondary/a.hcl': '', '.hidden/a.hcl': '}' });
+    await expect(readMesh(folder, PRIMARY)).rejects.toThrow(
+      `${folder}:1:1: expected a folder for the own datacenter, "primary"; folders found: secondary`,
+    );
+    await expect(readMesh(`${folder}/none`, PRIMARY)).rejects.toThrow(
+      `${folder}/none:1:1: cannot be read: no such file`,
+    );
+  });
+});
+
+async function meshOf(texts: MeshTexts): Promise<Mesh> {
+  return readMesh(await meshFolder(texts), PRIMARY);
+}
+
+function instances(mesh: Mesh, service: string) {
+  return mesh.catalogs.get('primary')?.services.find(({ name }) => name === service)?.instances ?? [];
+}
