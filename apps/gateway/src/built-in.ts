@@ -1,7 +1,6 @@
-import { resolve } from 'node:path';
 import { consulPlugin } from '@meshgate/consul-source';
 import type { Plugin } from '@meshgate/core';
-import { fileSourcePlugin, parseFileSourceConfig, readRoutes } from '@meshgate/file-source';
+import { checkFileSettings, fileSourcePlugin } from '@meshgate/file-source';
 
 /** A plugin that comes with the gateway. */
 export interface BuiltIn {
@@ -12,10 +11,7 @@ export interface BuiltIn {
 
 /** By the names under which `use` knows them. */
 export const BUILT_IN: readonly BuiltIn[] = [
-  {
-    plugin: fileSourcePlugin,
-    check: (settings, baseDir) => readRoutes(resolve(baseDir, parseFileSourceConfig(settings).path)),
-  },
+  { plugin: fileSourcePlugin, check: checkFileSettings },
   // What it will read is the agent's, and that need not be there yet.
   { plugin: consulPlugin, check: () => Promise.resolve() },
 ];
