@@ -1,0 +1,32 @@
+import { existsSync, readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { describe, expect, it } from 'vitest';
+import * as testkit from '../src/index.ts';
+
+const ROOT = fileURLToPath(new URL('../../../', import.meta.url));
+
+function page(path: string): string {
+  return readFileSync(join(ROOT, path), 'utf8');
+}
+
+describe.each(['packages/testkit/README.md', 'docs/plugins/testing.md'])('%s', (path) => {
+  const examples = Array.from(page(path).matchAll(/^```ts (\S+)\n([^]*?)^```$/gm), ([, file = '', text = '']) => ({
+    file,
+    text,
+  }));
+
+  it.each(examples)('shows $file as it is', ({ file, text }) => {
+    expect(page(file)).toContain(text);
+  });
+
+  it('leads to pages that are there', () => {
+    const links = Array.from(page(path).matchAll(/\]\((?!https?:)([^)#]+)/g), ([, link = '']) => link);
+    expect(links.filter((link) => !existsSync(join(ROOT, path, '..', link)))).toEqual([]);
+  });
+});
+
+it('the README names everything that the package exports', () => {
+  const readme = page('packages/testkit/README.md');
+  expect(Object.keys(testkit).filter((name) => !readme.includes(`\`${name}`))).toEqual([]);
+});
