@@ -27,6 +27,9 @@ const RESET_OF_THE_OTHER: typeof RESET_OF = { downstream: 'UPSTREAM_RESET', upst
 
 const RESOLVED = Promise.resolve();
 
+// One for all: an error takes a stack trace with it, which would be a tenth of what a whole connection costs.
+const USED_AFTER_CLOSE = new ProxyError('INTERNAL', 'a connection was used after it was closed');
+
 /** What comes instead of a socket when another is put over it. */
 export interface UpgradeOptions {
   /** What may lie behind the loss of the connection, for the end of its error message, as long as nothing has been received over it. */
@@ -52,12 +55,12 @@ interface Waiter<T> {
  */
 export class NodeConnection implements Connection {
   readonly remote: Endpoint;
-  readonly local: Endpoint;
   onReset: ((error: ProxyError) => void) | undefined;
   readonly #socket: Socket;
   /** The socket of the system: another one than `#socket` where TLS runs between the two. */
   readonly #bottom: Socket;
   readonly #side: End;
+  #local: Endpoint | undefined;
   readonly #listeners: SocketListeners;
   #explainLoss: (() => string) | undefined;
   readonly #held: Uint8Array[] = [];
@@ -68,12 +71,12 @@ export class NodeConnection implements Connection {
   #writer: Waiter<void> | undefined;
   #sink: Sink | undefined;
 
-  private constructor(socket: Socket, side: End, remote: Endpoint, local: Endpoint, bottom = socket) {
+  private constructor(socket: Socket, side: End, remote: Endpoint, local: Endpoint | undefined, bottom = socket) {
     this.#socket = socket;
     this.#bottom = bottom;
     this.#side = side;
     this.remote = remote;
-    this.local = local;
+    this.#local = local;
     this.#listeners = {
       data: (bytes) => this.#onBytes(bytes),
       end: () => this.#onEnd(),
@@ -88,24 +91,18 @@ export class NodeConnection implements Connection {
   /** `undefined` when the client was gone before it could be asked for its address. */
   static accepted(socket: Socket, listening: Endpoint): NodeConnection | undefined {
     if (unixPath(listening) !== undefined) return new NodeConnection(socket, 'downstream', listening, listening);
-    const { remoteAddress, remotePort, localAddress, localPort } = socket;
-    if (
-      remoteAddress === undefined ||
-      remotePort === undefined ||
-      localAddress === undefined ||
-      localPort === undefined
-    ) {
+    const { remoteAddress, remotePort } = socket;
+    if (remoteAddress === undefined || remotePort === undefined) {
       socket.on('error', () => undefined);
       socket.destroy();
       return undefined;
     }
     const remote = { host: unmapped(remoteAddress), port: remotePort };
-    return new NodeConnection(socket, 'downstream', remote, { host: unmapped(localAddress), port: localPort });
+    return new NodeConnection(socket, 'downstream', remote, isWildcard(listening) ? undefined : listening);
   }
 
   static dialled(socket: Socket, to: Endpoint): NodeConnection {
-    const local = { host: socket.localAddress ?? to.host, port: socket.localPort ?? 0 };
-    return new NodeConnection(socket, 'upstream', to, local);
+    return new NodeConnection(socket, 'upstream', to, unixPath(to) === undefined ? undefined : to);
   }
 
   /** Narrows what this transport handed out; a connection of another transport is a bug of the caller. */
@@ -130,13 +127,19 @@ export class NodeConnection implements Connection {
     try {
       const socket = await upgrade(bottom);
       if (socket.destroyed || bottom.destroyed) throw below.#gone();
-      const above = new NodeConnection(socket, below.#side, below.remote, below.local, bottom);
+      const above = new NodeConnection(socket, below.#side, below.remote, below.#local, bottom);
       above.#explainLoss = explainLoss;
       return above;
     } catch (reason) {
       bottom.destroy();
       throw reason;
     }
+  }
+
+  /** Asked of the system when somebody wants to know: few do, and it is a system call. */
+  get local(): Endpoint {
+    this.#local ??= { host: unmapped(this.#bottom.localAddress ?? ''), port: this.#bottom.localPort ?? 0 };
+    return this.#local;
   }
 
   /** Bytes that the kernel has taken: what was written less what still waits here. Stands still once the connection is lost. */
@@ -172,10 +175,12 @@ export class NodeConnection implements Connection {
 
   destroy(reason?: ProxyError): void {
     if (this.#socket.destroyed) return;
-    this.#lose(reason ?? new ProxyError('INTERNAL', 'used after it was destroyed'));
-    // What the other side did is passed on. Only TCP knows a reset; on a unix socket the peer sees the end of the stream.
-    const reset = reason?.code === RESET_OF_THE_OTHER[this.#side] && unixPath(this.remote) === undefined;
-    if (reset) this.#bottom.resetAndDestroy();
+    this.#lose(reason ?? USED_AFTER_CLOSE);
+    const isPassedOn = reason?.code === RESET_OF_THE_OTHER[this.#side];
+    // What the other side did is passed on; and TLS that is cut short must not look finished to its peer.
+    const reset = isPassedOn || (reason !== undefined && this.#bottom !== this.#socket);
+    // Only TCP knows a reset; on a unix socket the peer sees the end of the stream.
+    if (reset && unixPath(this.remote) === undefined) this.#bottom.resetAndDestroy();
     else this.#socket.destroy();
   }
 
@@ -264,7 +269,7 @@ export class NodeConnection implements Connection {
   }
 
   #onClose(): void {
-    this.#lose(new ProxyError('INTERNAL', 'used after it was closed'));
+    this.#lose(USED_AFTER_CLOSE);
     this.#sink?.onClosed(this);
   }
 
@@ -277,6 +282,11 @@ export class NodeConnection implements Connection {
     this.#reader = undefined;
     this.#writer = undefined;
   }
+}
+
+/** Every address of the machine: which of them a client used is then the connection's to say. */
+function isWildcard({ host }: Endpoint): boolean {
+  return host === '::' || host === '0.0.0.0';
 }
 
 /** A dual-stack listener shows IPv4 clients as `::ffff:192.0.2.1` (RFC 4291, section 2.5.5.2); people know them as `192.0.2.1`. */

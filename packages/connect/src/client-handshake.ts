@@ -1,0 +1,112 @@
+import type { X509Certificate } from 'node:crypto';
+import type { Socket } from 'node:net';
+import { connect as tlsConnect } from 'node:tls';
+import type { TLSSocket } from 'node:tls';
+import { formatEndpoint, ProxyError, upgradeConnection } from '@meshgate/core';
+import type { Connection } from '@meshgate/core';
+import { describeCertificate } from './certificate-identity.ts';
+import { describeIdentity } from './identity.ts';
+import type { Identity } from './identity.ts';
+import { serverRefusal } from './server-identity.ts';
+import type { ExpectedServer } from './server-identity.ts';
+import { refusalByAlert, tlsReason } from './tls-reason.ts';
+
+/** One handshake with a server of the mesh. */
+export interface ClientHandshake extends ExpectedServer {
+  readonly identity: Identity;
+  /** Milliseconds. */
+  readonly timeoutMs: number;
+}
+
+/**
+ * Begins mutual TLS on a connection that was dialled.
+ *
+ * @throws ProxyError `UPSTREAM_UNTRUSTED` when the server does not prove to be one of those expected, `CONNECT_TIMEOUT`,
+ * `CONNECT_FAILED`; the signal's reason once it aborts. The connection is closed then.
+ */
+export function beginMutualTls(
+  connection: Connection,
+  handshake: ClientHandshake,
+  signal: AbortSignal,
+): Promise<Connection> {
+  const { identity } = handshake;
+  const shown = `the server may have refused the certificate of ${describeIdentity(identity)}, or an intention denies it`;
+  const where = formatEndpoint(connection.remote);
+  return upgradeConnection(connection, (raw) => clientHandshake(raw, { ...handshake, where }, signal), {
+    explainLoss: () => shown,
+  });
+}
+
+interface LocatedHandshake extends ClientHandshake {
+  readonly where: string;
+}
+
+function clientHandshake(raw: Socket, handshake: LocatedHandshake, signal: AbortSignal): Promise<TLSSocket> {
+  return new Promise((resolve, reject) => {
+    let shown: X509Certificate | undefined;
+    let settled = false;
+    const tls = tlsConnect({
+      socket: raw,
+      secureContext: handshake.identity.context,
+      servername: handshake.serverName,
+      rejectUnauthorized: true,
+      checkServerIdentity: () => serverRefusal(shown, handshake),
+    });
+    const timer = setTimeout(onTimeout, handshake.timeoutMs);
+    signal.addEventListener('abort', onAbort, { once: true });
+    // Before Node's own listener, which judges the chain and closes: afterwards nobody can say whose it was. And not from what
+    // Node hands to checkServerIdentity: that is empty for a certificate with an empty subject, as the mesh's are.
+    tls.prependOnceListener('secure', () => (shown = tls.getPeerX509Certificate()));
+    tls.once('secureConnect', () => settle(() => resolve(tls)));
+    // For as long as it lives: between its success and its next owner an error must not be without a listener.
+    tls.on('error', (error) => fail(failure(error, shown, handshake)));
+    tls.once('close', () => fail(new ProxyError('CONNECT_FAILED', `${trouble(handshake)}: closed`)));
+    if (signal.aborted) onAbort();
+
+    function fail(reason: Error): void {
+      settle(() => {
+        // A reset: after an orderly end the server would believe that it had served somebody.
+        if (raw.remoteAddress === undefined) raw.destroy();
+        else raw.resetAndDestroy();
+        reject(reason);
+      });
+    }
+    function onTimeout(): void {
+      fail(new ProxyError('CONNECT_TIMEOUT', `${trouble(handshake)}: no answer within ${handshake.timeoutMs} ms`));
+    }
+    function onAbort(): void {
+      fail(signal.reason as Error);
+    }
+    function settle(then: () => void): void {
+      if (settled) return;
+      settled = true;
+      clearTimeout(timer);
+      signal.removeEventListener('abort', onAbort);
+      then();
+    }
+  });
+}
+
+function failure(
+  error: NodeJS.ErrnoException,
+  shown: X509Certificate | undefined,
+  handshake: LocatedHandshake,
+): ProxyError {
+  if (error instanceof ProxyError) return error;
+  const cause = { cause: error };
+  if (refusalByAlert(error)) {
+    const message = `the server refused the certificate of ${describeIdentity(handshake.identity)}`;
+    return new ProxyError('CONNECT_FAILED', `${trouble(handshake)}: ${message} (${tlsReason(error)})`, cause);
+  }
+  if (shown !== undefined) {
+    const expected = `expected a certificate that leads to a root of ${handshake.identity.trustDomain}`;
+    const message = `${expected}, found ${describeCertificate(shown)}: ${tlsReason(error)}`;
+    return new ProxyError('UPSTREAM_UNTRUSTED', `${trouble(handshake)}: ${message}`, cause);
+  }
+  const code = error.code?.startsWith('ERR_SSL_') === true ? 'UPSTREAM_UNTRUSTED' : 'CONNECT_FAILED';
+  return new ProxyError(code, `${trouble(handshake)}: ${tlsReason(error)}`, cause);
+}
+
+function trouble({ where, serverName }: LocatedHandshake): string {
+  return `TLS handshake with ${where} for ${serverName}`;
+}

@@ -1,0 +1,117 @@
+import type { Socket } from 'node:net';
+import { TLSSocket } from 'node:tls';
+import { ProxyError, upgradeConnection } from '@meshgate/core';
+import type { Connection, Greeted, Hello } from '@meshgate/core';
+import type { Caller } from '@meshgate/mesh';
+import { describeCertificate, serviceIn } from './certificate-identity.ts';
+import { describeIdentity } from './identity.ts';
+import type { Identity } from './identity.ts';
+import { refusalByAlert, tlsReason } from './tls-reason.ts';
+import { verifyError } from './verify-error.ts';
+
+/** What a client has said and proved. */
+export interface MutualHello extends Hello {
+  /** Who it is: its certificate leads to a root, and speaks for a service of the trust domain. */
+  readonly caller: Caller;
+}
+
+/** Who a client has proved to be; `undefined` when it was never asked. */
+export function callerOf(hello: Hello): Caller | undefined {
+  return 'caller' in hello ? (hello as MutualHello).caller : undefined;
+}
+
+/**
+ * Ends mutual TLS on a connection that was accepted.
+ *
+ * @throws ProxyError `DOWNSTREAM_UNTRUSTED` when the client does not prove who it is, `DOWNSTREAM_RESET` when it leaves before
+ */
+export async function acceptMutualTls(connection: Connection, identity: Identity): Promise<Greeted> {
+  let hello: MutualHello | undefined;
+  const downstream = await upgradeConnection(
+    connection,
+    async (raw) => {
+      const tls = await serverHandshake(raw, identity);
+      hello = helloOf(tls, identity, raw);
+      return tls;
+    },
+    { explainLoss: () => `the client may have refused the certificate of ${describeIdentity(identity)}` },
+  );
+  if (hello === undefined) throw new ProxyError('INTERNAL', 'a handshake without a hello');
+  return { downstream, hello, head: NO_BYTES };
+}
+
+const NO_BYTES = new Uint8Array(0);
+
+/** `TLSSocket` by itself, since a `tls.Server` does not tell which of its sockets a failed handshake was for. */
+function serverHandshake(raw: Socket, identity: Identity): Promise<TLSSocket> {
+  return new Promise((resolve, reject) => {
+    const options = { isServer: true, requestCert: true, rejectUnauthorized: true, secureContext: identity.context };
+    const tls = new TLSSocket(raw, options);
+    // For as long as it lives: a socket that is not a server's tells here, and nowhere else, what breaks TLS later on.
+    tls.on('_tlsError', (error: NodeJS.ErrnoException) => {
+      reject(handshakeFailure(error, identity));
+      tls.destroy(error);
+    });
+    tls.on('error', (error: NodeJS.ErrnoException) => reject(handshakeFailure(error, identity)));
+    tls.once('end', () => reject(left('the client closed', identity)));
+    tls.once('close', () => reject(left('the connection was closed', identity)));
+    tls.once('secure', () => resolve(tls));
+  });
+}
+
+function handshakeFailure(error: NodeJS.ErrnoException, identity: Identity): ProxyError {
+  const options = { cause: error };
+  if (error.code === 'ERR_SSL_PEER_DID_NOT_RETURN_A_CERTIFICATE') {
+    const message = `expected a client certificate of ${identity.trustDomain}, found none`;
+    return new ProxyError('DOWNSTREAM_UNTRUSTED', message, options);
+  }
+  if (refusalByAlert(error)) return left(`the client refused it (${tlsReason(error)})`, identity, options);
+  if (error.code?.startsWith('ERR_SSL_') !== true) return left(tlsReason(error), identity, options);
+  return new ProxyError('DOWNSTREAM_UNTRUSTED', `expected a TLS handshake, found ${tlsReason(error)}`, options);
+}
+
+function left(what: string, identity: Identity, options?: ErrorOptions): ProxyError {
+  const message = `${what} during the handshake, shown the certificate of ${describeIdentity(identity)}`;
+  return new ProxyError('DOWNSTREAM_RESET', message, options);
+}
+
+function helloOf(tls: TLSSocket, identity: Identity, raw: Socket): MutualHello {
+  const caller = callerBehind(tls, identity);
+  if (typeof caller === 'string') {
+    // A reset: after an orderly end the client would believe that it had been served.
+    if (raw.remoteAddress !== undefined) raw.resetAndDestroy();
+    throw new ProxyError('DOWNSTREAM_UNTRUSTED', caller);
+  }
+  const serverName = serverNameOf(tls);
+  return {
+    protocol: 'tls',
+    ...(serverName === undefined ? {} : { serverName }),
+    alpn: [],
+    supportedVersions: [tls.getProtocol() === 'TLSv1.2' ? TLS_1_2 : TLS_1_3],
+    ech: false,
+    earlyData: false,
+    caller,
+  };
+}
+
+const TLS_1_2 = 0x0303;
+const TLS_1_3 = 0x0304;
+
+/** The caller, or why there is none. Fails closed: whatever is missing is a reason. */
+function callerBehind(tls: TLSSocket, identity: Identity): Caller | string {
+  const certificate = tls.getPeerX509Certificate();
+  if (certificate === undefined) return `expected a client certificate of ${identity.trustDomain}, found none`;
+  const refused = verifyError(tls);
+  if (refused !== undefined) {
+    const expected = `expected a client certificate that leads to a root of ${identity.trustDomain}`;
+    return `${expected}, found ${describeCertificate(certificate)}: ${tlsReason(refused)}`;
+  }
+  const service = serviceIn(certificate, identity.trustDomain);
+  return service.kind === 'service' ? service : `the client certificate: ${service.reason}`;
+}
+
+/** A name that is no host name is as good as none: it goes into logs, and decides nothing. */
+function serverNameOf({ servername }: { readonly servername?: string | false | null }): string | undefined {
+  if (typeof servername !== 'string' || !/^[a-z0-9_.-]{1,253}$/i.test(servername)) return undefined;
+  return servername.toLowerCase().replace(/\.$/, '');
+}

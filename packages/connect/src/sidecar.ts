@@ -1,0 +1,104 @@
+import { ProxyError } from '@meshgate/core';
+import type {
+  Accepted,
+  Connection,
+  Greeted,
+  Greeter,
+  Hello,
+  ListenAddress,
+  ListenerSource,
+  Resolver,
+  RouteSnapshot,
+  RouteSource,
+  RouteTable,
+} from '@meshgate/core';
+import { authorize } from '@meshgate/mesh';
+import type { Authorizer, ProxySource, ProxyView } from '@meshgate/mesh';
+import type { IdentityStore } from './identity-store.ts';
+import { Latest } from './latest.ts';
+import { acceptMutualTls } from './server-handshake.ts';
+import { PUBLIC, sidecarListeners, sidecarRoutes } from './sidecar-routes.ts';
+
+/** What a sidecar lives by. */
+export interface SidecarOptions {
+  /** Where it listens, what for, and whom it reaches. */
+  readonly proxy: ProxySource;
+  readonly identity: IdentityStore;
+}
+
+/** What a Connect proxy adds to the pipeline of a proxy. */
+export interface SidecarParts {
+  /** A route for the application, and one for each upstream. */
+  readonly routes: RouteSource;
+  /** Their listeners: none before there are routes and an identity. */
+  readonly listeners: ListenerSource;
+  /** Ends TLS on the public listener; has nothing to wait for on the others. */
+  readonly greeter: Greeter;
+  /** By the intentions that the proxy's source tells. */
+  readonly intentions: Authorizer;
+}
+
+/** The parts of a Connect proxy. Nothing runs before they are followed; `routes` is what keeps the others up to date. */
+export function sidecarParts({ proxy, identity }: SidecarOptions): SidecarParts {
+  const latest = new Latest<ProxyView>();
+  return {
+    routes: { name: proxy.name, watch: (signal) => routesOf(proxy, latest, signal) },
+    listeners: { name: proxy.name, watch: (signal) => listenersOf(latest, identity, signal) },
+    greeter: { greet: (connection, from) => greet(connection, from, identity) },
+    intentions: byIntentions(latest),
+  };
+}
+
+/** The listener decides: its name is that of its route. What a client says has no say. */
+export function byListener(routes: { readonly table: RouteTable }): Resolver {
+  return {
+    resolve(_hello, { listener }) {
+      for (const index of routes.table.indexes) {
+        const route = index.routes.get(listener);
+        if (route !== undefined) return route;
+      }
+      return undefined;
+    },
+  };
+}
+
+async function* routesOf(
+  proxy: ProxySource,
+  latest: Latest<ProxyView>,
+  signal: AbortSignal,
+): AsyncGenerator<RouteSnapshot> {
+  for await (const view of proxy.watch(signal)) {
+    yield sidecarRoutes(view);
+    // Asked for the next one: this one is in use, and listeners may follow it.
+    latest.set(view);
+  }
+}
+
+async function* listenersOf(
+  latest: Latest<ProxyView>,
+  identity: IdentityStore,
+  signal: AbortSignal,
+): AsyncGenerator<readonly ListenAddress[]> {
+  for await (const _known of identity.changes(signal)) break;
+  for await (const view of latest.watch(signal)) yield sidecarListeners(view);
+}
+
+function greet(connection: Connection, { listener }: Accepted, { current }: IdentityStore): Promise<Greeted> {
+  if (listener !== PUBLIC) return Promise.resolve({ downstream: connection, hello: NOTHING_SAID, head: NO_BYTES });
+  if (current !== undefined) return acceptMutualTls(connection, current);
+  return Promise.reject(new ProxyError('AUTHORIZATION_FAILED', 'there is no own certificate yet'));
+}
+
+/** An application that connects to an upstream need not say anything, and often waits for the other side to speak first. */
+const NOTHING_SAID: Hello = { protocol: 'tcp', alpn: [], supportedVersions: [], ech: false, earlyData: false };
+const NO_BYTES = new Uint8Array(0);
+
+function byIntentions(latest: Latest<ProxyView>): Authorizer {
+  return {
+    authorize({ source }, destination) {
+      const view = latest.value;
+      if (view === undefined) return Promise.reject(new Error('intentions are not known yet'));
+      return Promise.resolve(authorize({ source, ...destination }, view.intentions, view.intentionDefault));
+    },
+  };
+}

@@ -1,0 +1,112 @@
+import type { Endpoint } from '@meshgate/core';
+import type {
+  ChainTarget,
+  Credentials,
+  Intention,
+  ProxyUpstream,
+  ProxyView,
+  UpstreamPath,
+  UpstreamTarget,
+} from '@meshgate/mesh';
+import { serviceIdentity, serviceServerName, targetId } from '@meshgate/mesh';
+import type { CertificateAuthority, IssuedCertificate, LeafOptions } from '@meshgate/testkit';
+
+export const TRUST_DOMAIN = '11111111-2222-3333-4444-555555555555.consul';
+const ANY_PORT: Endpoint = { host: '127.0.0.1', port: 0 };
+
+/** The SPIFFE URI of a service. */
+export function uriOf(service: string, datacenter = 'dc1', trustDomain = TRUST_DOMAIN): string {
+  return serviceIdentity({ service, datacenter }, trustDomain);
+}
+
+/** A leaf for a service, issued by `authority`. */
+export function leafOf(authority: CertificateAuthority, service: string, over: LeafOptions = {}): IssuedCertificate {
+  return authority.issue({ uris: [uriOf(service)], ...over });
+}
+
+/** What a proxy gets of Consul: a leaf with its chain, and the roots. */
+export function credentialsOf(
+  { chain, privateKey }: IssuedCertificate,
+  ...roots: readonly CertificateAuthority[]
+): Credentials {
+  return {
+    certificate: chain,
+    privateKey,
+    roots: roots.map(({ certificate }) => certificate),
+    trustDomain: TRUST_DOMAIN,
+  };
+}
+
+/** What a test says of one target of an upstream. */
+export interface TargetOptions {
+  readonly service: string;
+  readonly datacenter?: string;
+  readonly path?: UpstreamPath;
+  /** Without any the target has no backend. */
+  readonly at?: readonly (Endpoint & { readonly healthy?: boolean })[];
+  readonly connectTimeoutMs?: number;
+  readonly identities?: readonly string[];
+}
+
+/** A target as the mesh's functions make it. */
+export function targetOf(options: TargetOptions): UpstreamTarget {
+  const { service, datacenter = 'dc1', path = 'direct', at = [], connectTimeoutMs } = options;
+  const target: ChainTarget = {
+    id: targetId({ service, datacenter }),
+    service,
+    datacenter,
+    serverName: serviceServerName({ service, datacenter, trustDomain: TRUST_DOMAIN }),
+    identities: options.identities ?? [uriOf(service, datacenter)],
+    instances: { filter: '', onlyPassing: false },
+    external: false,
+    decision: { kind: 'unset' },
+    ...(connectTimeoutMs === undefined ? {} : { connectTimeoutMs }),
+  };
+  const backends = at.map(({ host, port, healthy = true }) => ({ address: { host, port }, weight: 1, healthy }));
+  return { target, path, backends, service: 'healthy', facts: { path, target: service, datacenter }, problems: [] };
+}
+
+/** An upstream on any free port. */
+export function upstreamOf(
+  name: string,
+  targets: readonly [UpstreamTarget, ...UpstreamTarget[]],
+  bind = ANY_PORT,
+): ProxyUpstream {
+  const [first, ...rest] = targets;
+  const chain = { service: name, targets: [first.target, ...rest.map(({ target }) => target)] as const };
+  return { kind: 'reachable', definition: { name, kind: 'service', bind }, chain, targets };
+}
+
+/** What a test says of a proxy. */
+export interface ViewOptions {
+  readonly service: string;
+  readonly application?: Endpoint;
+  readonly upstreams?: readonly ProxyUpstream[];
+  readonly intentions?: readonly Intention[];
+  readonly intentionDefault?: 'allow' | 'deny';
+}
+
+let versions = 0;
+
+/** A view of a proxy that listens on any free port. */
+export function viewOf({ service, application, ...over }: ViewOptions): ProxyView {
+  versions += 1;
+  return {
+    version: String(versions),
+    datacenter: 'dc1',
+    trustDomain: TRUST_DOMAIN,
+    proxy: {
+      id: `${service}-sidecar-proxy`,
+      name: `${service}-sidecar-proxy`,
+      service,
+      listen: ANY_PORT,
+      application: application ?? ANY_PORT,
+      upstreams: [],
+      config: {},
+    },
+    upstreams: [],
+    intentions: [],
+    intentionDefault: 'allow',
+    ...over,
+  };
+}

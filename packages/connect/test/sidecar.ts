@@ -1,0 +1,133 @@
+import {
+  AddressBook,
+  Admission,
+  DEFAULT_LIMITS,
+  Flights,
+  Listeners,
+  nodeTransport,
+  Outliers,
+  ProxyError,
+  RouteStore,
+} from '@meshgate/core';
+import type { Endpoint, Limits } from '@meshgate/core';
+import type { Authorizer, Credentials, CredentialsSource, ProxySource, ProxyView } from '@meshgate/mesh';
+import { recorder } from '@meshgate/testkit';
+import type { EventOf, Recorder } from '@meshgate/testkit';
+import { byListener, IdentityStore, PUBLIC, sidecarConnector, sidecarParts } from '../src/index.ts';
+import { Latest } from '../src/latest.ts';
+
+/** A source that says what a test tells it to. */
+export class Told<T> {
+  readonly name: string;
+  readonly #latest = new Latest<T>();
+
+  constructor(name: string, first: T) {
+    this.name = name;
+    this.#latest.set(first);
+  }
+
+  tell(value: T): void {
+    this.#latest.set(value);
+  }
+
+  watch(signal: AbortSignal): AsyncGenerator<T, void, void> {
+    return this.#latest.watch(signal);
+  }
+}
+
+/** What a test may change of a sidecar. */
+export interface SidecarTestOptions {
+  readonly credentials: CredentialsSource | Credentials;
+  readonly view: ProxySource | ProxyView;
+  readonly authorizer?: Authorizer;
+  readonly limits?: Partial<Limits>;
+}
+
+/** A sidecar in the test's own process, with everything that it told. Disposing of it cuts what is live. */
+export interface TestSidecar extends AsyncDisposable {
+  readonly events: Recorder;
+  readonly flights: Flights;
+  readonly identity: IdentityStore;
+  readonly routes: RouteStore;
+  /** Where a listener is bound; the public one when none is named. Waits for it. */
+  address(listener?: string): Promise<Endpoint>;
+  /** How its connections on `listener` ended, once there are `count`: the codes, `OK` for none. */
+  endings(listener: string, count?: number): Promise<readonly string[]>;
+  /** Why the first connection on `listener` ended. */
+  failure(listener: string): Promise<ProxyError>;
+}
+
+const KEEP_ALIVE = { idleMs: 60_000 };
+
+/** Composed of core's parts and the sidecar's, on loopback. */
+export async function startSidecar(options: SidecarTestOptions): Promise<TestSidecar> {
+  const transport = nodeTransport();
+  const limits = { ...DEFAULT_LIMITS, ...options.limits };
+  const observer = recorder();
+  const credentials = 'watch' in options.credentials ? options.credentials : new Told('ca', options.credentials);
+  const proxy = 'watch' in options.view ? options.view : new Told('proxy', options.view);
+  const identity = new IdentityStore({ source: credentials, observer });
+  const parts = sidecarParts({ proxy, identity });
+  const routes = new RouteStore({ sources: [parts.routes], observer });
+  const connector = sidecarConnector({
+    transport,
+    addresses: new AddressBook(observer),
+    outliers: new Outliers(observer),
+    observer,
+    limits,
+    keepAlive: KEEP_ALIVE,
+    identity,
+    authorizer: options.authorizer ?? parts.intentions,
+  });
+  const flights = new Flights({
+    greeter: parts.greeter,
+    resolver: byListener(routes),
+    connector,
+    transport,
+    limits,
+    admission: new Admission(limits),
+    observer,
+  });
+  const listeners = new Listeners({
+    addresses: [],
+    sources: [parts.listeners],
+    transport,
+    listen: { backlog: 511, keepAlive: KEEP_ALIVE },
+    observer,
+    launch: (connection, listener) => flights.launch(connection, listener),
+  });
+  await identity.start();
+  await routes.start(new AbortController().signal);
+  await listeners.start();
+  return { events: observer, flights, identity, routes, address, endings, failure, [Symbol.asyncDispose]: stop };
+
+  async function address(listener = PUBLIC): Promise<Endpoint> {
+    return (await observer.until('listener.opened', (event) => event.listener === listener)).address;
+  }
+
+  async function endings(listener: string, count = 1): Promise<readonly string[]> {
+    const isOn = ({ closed }: EventOf<'connection.closed'>): boolean => closed.connection.listener === listener;
+    await observer.until('connection.closed', () => observer.all('connection.closed').filter(isOn).length >= count);
+    return observer
+      .all('connection.closed')
+      .filter(isOn)
+      .map(({ closed }) => closed.error?.code ?? 'OK');
+  }
+
+  async function failure(listener: string): Promise<ProxyError> {
+    const { closed } = await observer.until(
+      'connection.closed',
+      (event) => event.closed.connection.listener === listener,
+    );
+    return closed.error ?? new ProxyError('INTERNAL', 'it ended well');
+  }
+
+  async function stop(): Promise<void> {
+    await listeners.stop();
+    for (const { connection } of flights.live())
+      flights.cut(connection.id, new ProxyError('CLOSED_BY_DRAIN', 'the test is over'));
+    await flights.empty();
+    await routes.stop();
+    await identity.stop();
+  }
+}
