@@ -85,7 +85,7 @@ interface Reached {
 /** The dials made for one connection: counts them, divides the time among them, remembers why the last one failed. */
 class Dials {
   attempts = 0;
-  failure: ProxyError;
+  #failure: ProxyError | undefined;
   readonly #options: ConnectorOptions;
   readonly #route: Route;
   readonly #context: ConnectContext;
@@ -98,7 +98,11 @@ class Dials {
     this.#context = context;
     this.#timeoutMs = route.connectTimeoutMs ?? options.limits.connectTimeoutMs;
     this.#endsAt = performance.now() + this.#timeoutMs;
-    this.failure = new ProxyError('NO_BACKEND', `route ${route.name} has no backend`);
+  }
+
+  /** Why no backend was reached: the last dial's error. */
+  get failure(): ProxyError {
+    return this.#failure ?? new ProxyError('NO_BACKEND', `route ${this.#route.name} has no backend`);
   }
 
   /** `undefined` when none of them answers; `failure` then says why. Throws when there is no time, or no client, to go on for. */
@@ -145,7 +149,7 @@ class Dials {
   #failed(address: Endpoint, error: ProxyError): void {
     const { signal, connection } = this.#context;
     if (signal.aborted) throw error;
-    this.failure = error;
+    this.#failure = error;
     this.#options.observer.observe({ type: 'dial.failed', connection, route: this.#route, address, error });
   }
 

@@ -181,20 +181,19 @@ export class Flight {
   }
 
   #closed(transfer: Transfer): ClosedConnection {
-    const error = transfer.error === undefined ? {} : { error: transfer.error };
-    return { ...this.#facts(), transfer, closedAt: performance.now(), ...error };
+    return { ...this.#facts(), transfer, closedAt: performance.now(), error: transfer.error };
   }
 
-  #facts(): Omit<ClosedConnection, 'transfer' | 'closedAt' | 'error'> {
+  #facts(): Omit<ClosedConnection, 'transfer' | 'closedAt'> {
     return {
       connection: this.connection,
-      ...(this.#hello === undefined ? {} : { hello: this.#hello }),
-      ...(this.#helloAt === undefined ? {} : { helloAt: this.#helloAt }),
-      ...(this.#route === undefined ? {} : { route: this.#route }),
+      hello: this.#hello,
+      helloAt: this.#helloAt,
+      route: this.#route,
       attempts: this.#attempts,
-      ...(this.#dialled === undefined ? {} : { dialled: this.#dialled }),
-      ...(this.#upstream === undefined ? {} : { upstream: this.#upstream }),
-      ...(this.#connectedAt === undefined ? {} : { connectedAt: this.#connectedAt }),
+      dialled: this.#dialled,
+      upstream: this.#upstream,
+      connectedAt: this.#connectedAt,
     };
   }
 }

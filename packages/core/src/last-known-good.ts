@@ -34,8 +34,12 @@ export function lastKnownGood(
     try {
       const first = words.next();
       if (!(await answers(first, signal))) yield* kept();
+      let keptVersion: string | undefined;
       for (let word = await first; word.done !== true; word = await words.next()) {
         yield word.value;
+        // A source may repeat itself to say that it is alive: the disk need not hear of that.
+        if (word.value.version === keptVersion) continue;
+        keptVersion = word.value.version;
         yield* keep(word.value);
       }
     } finally {

@@ -70,12 +70,8 @@ export class NodeSplice implements Splice, Sink {
     this.#open -= 1;
     if (this.#open > 0) return;
     clearTimeout(this.#idleTimer);
-    this.#resolve({
-      bytesUp: this.bytesUp,
-      bytesDown: this.bytesDown,
-      ...(this.#firstByteAt === undefined ? {} : { firstByteAt: this.#firstByteAt }),
-      ...(this.#error === undefined ? {} : { error: this.#error }),
-    });
+    const { bytesUp, bytesDown } = this;
+    this.#resolve({ bytesUp, bytesDown, firstByteAt: this.#firstByteAt, error: this.#error });
   }
 
   #otherThan(connection: NodeConnection): NodeConnection {

@@ -1,5 +1,5 @@
 import { createServer, connect as netConnect } from 'node:net';
-import type { ListenOptions as NetListenOptions, Server, Socket, TcpNetConnectOpts } from 'node:net';
+import type { ListenOptions as NetListenOptions, Server, Socket, NetConnectOpts } from 'node:net';
 import { formatEndpoint, unixPath } from './endpoint.ts';
 import type { Endpoint } from './endpoint.ts';
 import { ProxyError } from './errors.ts';
@@ -217,17 +217,16 @@ function dial(
   });
 }
 
-function dialOptions(
-  to: Endpoint,
-  keepAliveInitialDelay: number,
-): TcpNetConnectOpts & { path?: string; highWaterMark: number } {
+function dialOptions(to: Endpoint, keepAliveInitialDelay: number): NetConnectOpts & { highWaterMark: number } {
   const path = unixPath(to);
+  if (path !== undefined) return { path, allowHalfOpen: true, highWaterMark: HIGH_WATER_MARK_BYTES };
+  const { host, port } = to;
   return {
-    ...(path === undefined ? { host: to.host } : { path }),
-    port: to.port,
+    host,
+    port,
     allowHalfOpen: true,
-    noDelay: path === undefined,
-    keepAlive: path === undefined,
+    noDelay: true,
+    keepAlive: true,
     keepAliveInitialDelay,
     highWaterMark: HIGH_WATER_MARK_BYTES,
   };

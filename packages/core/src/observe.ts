@@ -67,24 +67,24 @@ export type ProxyEvent =
 /** The whole life of a connection: facts that it never reached are absent. */
 export interface ClosedConnection {
   readonly connection: Accepted;
-  readonly hello?: Hello;
+  readonly hello?: Hello | undefined;
   /** When the hello was whole. */
-  readonly helloAt?: number;
-  readonly route?: Route;
+  readonly helloAt?: number | undefined;
+  readonly route?: Route | undefined;
   /** Present once a backend was reached. */
-  readonly upstream?: Upstream;
+  readonly upstream?: Upstream | undefined;
   /** When that backend was reached. */
-  readonly connectedAt?: number;
+  readonly connectedAt?: number | undefined;
   /** Dials made: 0 when it never came to that. */
   readonly attempts: number;
   /** The address dialled last, reached or not; absent when it never came to that. */
-  readonly dialled?: Endpoint;
+  readonly dialled?: Endpoint | undefined;
   /** What was carried: no byte when it never came to that. */
   readonly transfer: Transfer;
   /** When the last of its sockets was closed. */
   readonly closedAt: number;
   /** Why it ended before its time; absent when both sides finished by themselves. */
-  readonly error?: ProxyError;
+  readonly error?: ProxyError | undefined;
 }
 
 /** Is told what happened, and never answers. */

@@ -32,7 +32,7 @@ export async function readHello(connection: Connection, sniffer: Sniffer, maxByt
 
 /** Bytes received so far. One read is passed on as it came; more are gathered in a buffer that doubles, so that work is linear. */
 class Head {
-  #buffer: Uint8Array = new Uint8Array(0);
+  #buffer: Uint8Array = NOTHING;
   length = 0;
 
   append(bytes: Uint8Array): Uint8Array {
@@ -52,6 +52,8 @@ class Head {
     this.#buffer.set(bytes, start);
   }
 }
+
+const NOTHING = new Uint8Array(0);
 
 // A hello that comes in pieces is most often a post-quantum one of under 2 KiB.
 const SMALLEST_BUFFER_BYTES = 4096;

@@ -61,9 +61,9 @@ export interface Transfer {
   /** Bytes that the kernel took for the downstream. */
   readonly bytesDown: number;
   /** When the upstream's first byte arrived (monotonic milliseconds); absent when none did. */
-  readonly firstByteAt?: number;
+  readonly firstByteAt?: number | undefined;
   /** Absent when both sides finished by themselves. */
-  readonly error?: ProxyError;
+  readonly error?: ProxyError | undefined;
 }
 
 /** What a splice has moved so far: read at any time, updated in place by the transport. */

@@ -75,6 +75,20 @@ describe('a source with a memory', () => {
     await expect(words.next()).rejects.toThrow('connection refused');
   });
 
+  it('that repeats itself is remembered once', async () => {
+    const { archive, saved } = memory();
+    const repeating: RouteSource = {
+      name: 'agent',
+      async *watch() {
+        yield fresh;
+        yield fresh;
+        yield old;
+      },
+    };
+    await heard(lastKnownGood(repeating, archive), 3);
+    expect(saved).toEqual(['fresh', 'old']);
+  });
+
   it('that fails and was never heard before just fails', async () => {
     const { archive } = memory();
     await expect(heard(lastKnownGood(source(Promise.reject(new Error('refused'))), archive), 1)).rejects.toThrow(
