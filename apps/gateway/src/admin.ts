@@ -45,6 +45,8 @@ export class AdminServer implements Service {
     const { host, port } = this.#options.endpoint;
     this.#server.listen({ host, port });
     await once(this.#server, 'listening');
+    // An accept that fails, for want of descriptors for example, is no reason for anything else to.
+    this.#server.on('error', (error) => this.#report(error));
   }
 
   /** Answers that have begun, that to `POST /drain` among them, are still given; the rest of a connection is not waited for. */
@@ -84,9 +86,12 @@ export class AdminServer implements Service {
   #failed(reason: unknown, response: ServerResponse): void {
     // The client went away, or was too slow: its business.
     if (response.destroyed || response.headersSent) return void response.destroy();
-    const error = reason instanceof Error ? reason : new Error(String(reason));
-    this.#options.observer.observe({ type: 'service.failed', service: this.name, error });
+    this.#report(reason instanceof Error ? reason : new Error(String(reason)));
     response.writeHead(500, { 'content-type': JSON_TYPE }).end('{"error":"INTERNAL"}\n');
+  }
+
+  #report(error: Error): void {
+    this.#options.observer.observe({ type: 'service.failed', service: this.name, error });
   }
 }
 

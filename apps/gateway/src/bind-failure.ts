@@ -2,10 +2,15 @@ import { formatEndpoint } from '@meshgate/core';
 import type { Endpoint } from '@meshgate/core';
 import type { GatewayConfig } from './config-schema.ts';
 
-/** Why the gateway could not start, in words for an operator; for a port that cannot be had: which listener, and who may hold it. */
-export function startFailure(reason: unknown, config: GatewayConfig): string {
-  const { code, address, port, message } = Object(reason) as NodeJS.ErrnoException & Partial<Address>;
-  if (address === undefined) return message ?? String(reason);
+/**
+ * Why an address could not be listened on, in words for an operator: whose it is, and who may hold it.
+ *
+ * @returns `undefined` when `reason` is about something else
+ */
+export function bindFailure(reason: unknown, config: GatewayConfig): string | undefined {
+  const { code, syscall, address, port, message } = Object(reason) as NodeJS.ErrnoException & Partial<Address>;
+  // A plugin may have failed to connect somewhere: that has an address as well.
+  if (address === undefined || syscall === 'connect') return undefined;
   const endpoint = { host: address, port: port ?? 0 };
   const who = `${ownerOf(endpoint, config)} cannot listen on ${formatEndpoint(endpoint)}`;
   return `${who}: ${EXPLAINED[code ?? '']?.(endpoint) ?? message}`;

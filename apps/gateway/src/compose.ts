@@ -65,7 +65,7 @@ const EVENTS = token<Observer>('events');
 const REGISTRY = token<Registry>('metrics registry');
 const ROUTES = token<RouteStore>('route store');
 const OUTLIERS = token<Outliers>('outliers');
-const DIALER = token<Connector>('connector');
+const DIALER = token<Connector>('dialer');
 const FLIGHTS = token<Flights>('flights');
 const LISTENERS = token<Listeners>('listeners');
 const DRAIN = token<Drain>('drain');
@@ -92,7 +92,7 @@ interface Plan extends Surroundings {
 
 /** Who is told what happens: our own first, so that what a plugin's observer does wrong is written down. */
 function bindObservers({ c, config, parts, log }: Plan): void {
-  bind(c, REGISTRY, () => registryOfThisProcess());
+  bind(c, REGISTRY, registryOfThisProcess);
   bind(c, OBSERVER, () => logObserver(log.logger));
   if (config.log.access) bind(c, OBSERVER, () => accessLog(log));
   bind(c, OBSERVER, () => prometheusObserver({ registry: one(c, REGISTRY) }));
@@ -115,58 +115,49 @@ function bindStages({ c, config: { keepAlive }, parts, transport, limits }: Plan
   bind(c, RESOLVER, () => one(c, ROUTES));
   bindEach(c, LAYER, parts.layers);
   bind(c, OUTLIERS, () => new Outliers(one(c, EVENTS)));
-  bind(c, DIALER, () =>
-    balancedConnector({
+  bind(c, DIALER, () => {
+    return balancedConnector({
       addresses: new AddressBook(one(c, EVENTS)),
       outliers: one(c, OUTLIERS),
       observer: one(c, EVENTS),
       transport,
       limits,
       keepAlive,
-    }),
-  );
-  bind(
-    c,
-    FLIGHTS,
-    () =>
-      new Flights({
-        sniffer: firstOf(all(c, SNIFFER)),
-        resolver: firstToKnow(all(c, RESOLVER)),
-        connector: layered(one(c, DIALER), all(c, LAYER)),
-        admission: new Admission(limits),
-        observer: one(c, EVENTS),
-        transport,
-        limits,
-      }),
-  );
+    });
+  });
+  bind(c, FLIGHTS, () => {
+    return new Flights({
+      sniffer: firstOf(all(c, SNIFFER)),
+      resolver: firstToKnow(all(c, RESOLVER)),
+      connector: layered(one(c, DIALER), all(c, LAYER)),
+      admission: new Admission(limits),
+      observer: one(c, EVENTS),
+      transport,
+      limits,
+    });
+  });
 }
 
 /** Where connections come in, and how they are let go. */
 function bindListeners({ c, config, parts, transport }: Plan): void {
-  bind(
-    c,
-    LISTENERS,
-    () =>
-      new Listeners({
-        addresses: config.listeners,
-        sources: parts.listenerSources,
-        listen: { backlog: BACKLOG, keepAlive: config.keepAlive },
-        launch: (connection, listener) => one(c, FLIGHTS).launch(connection, listener),
-        observer: one(c, EVENTS),
-        transport,
-      }),
-  );
-  bind(
-    c,
-    DRAIN,
-    () =>
-      new Drain(config.drain, {
-        flights: one(c, FLIGHTS),
-        listeners: one(c, LISTENERS),
-        services: parts.services,
-        observer: one(c, EVENTS),
-      }),
-  );
+  bind(c, LISTENERS, () => {
+    return new Listeners({
+      addresses: config.listeners,
+      sources: parts.listenerSources,
+      listen: { backlog: BACKLOG, keepAlive: config.keepAlive },
+      launch: (connection, listener) => one(c, FLIGHTS).launch(connection, listener),
+      observer: one(c, EVENTS),
+      transport,
+    });
+  });
+  bind(c, DRAIN, () => {
+    return new Drain(config.drain, {
+      flights: one(c, FLIGHTS),
+      listeners: one(c, LISTENERS),
+      services: parts.services,
+      observer: one(c, EVENTS),
+    });
+  });
 }
 
 /** What is started, in this order, and stopped in reverse: probes are answered all the while, routes are known before a port opens. */
@@ -178,8 +169,8 @@ function bindServices({ c, config: { admin: endpoint }, parts, limits, leave }: 
   bindEach(c, SERVICE, parts.services);
   bind(c, SERVICE, () => one(c, ROUTES));
   bind(c, SERVICE, () => one(c, LISTENERS));
-  bind(c, PATHS, () =>
-    adminPaths({
+  bind(c, PATHS, () => {
+    return adminPaths({
       routes: one(c, ROUTES),
       flights: one(c, FLIGHTS),
       listeners: one(c, LISTENERS),
@@ -188,23 +179,20 @@ function bindServices({ c, config: { admin: endpoint }, parts, limits, leave }: 
       registry: one(c, REGISTRY),
       limits,
       leave,
-    }),
-  );
-  bind(
-    c,
-    GATEWAY,
-    () =>
-      new Gateway({
-        lifecycle: inOrder('gateway', all(c, SERVICE)),
-        admin: all(c, ADMIN)[0],
-        routes: one(c, ROUTES),
-        listeners: one(c, LISTENERS),
-        outliers: one(c, OUTLIERS),
-        drain: one(c, DRAIN),
-        observer: one(c, EVENTS),
-        sources: parts.sources,
-      }),
-  );
+    });
+  });
+  bind(c, GATEWAY, () => {
+    return new Gateway({
+      lifecycle: inOrder('gateway', all(c, SERVICE)),
+      admin: all(c, ADMIN)[0],
+      routes: one(c, ROUTES),
+      listeners: one(c, LISTENERS),
+      outliers: one(c, OUTLIERS),
+      drain: one(c, DRAIN),
+      observer: one(c, EVENTS),
+      sources: parts.sources,
+    });
+  });
 }
 
 function registryOfThisProcess(): Registry {

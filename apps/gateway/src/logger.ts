@@ -1,3 +1,4 @@
+import { pause } from '@meshgate/core';
 import { pino } from 'pino';
 import type { DestinationStream, Logger } from 'pino';
 import type { LogSettings } from './config-schema.ts';
@@ -9,8 +10,8 @@ export interface Log {
   readonly logger: Logger;
   /** Writes `fields` as a JSON line with nothing added; absent when people read the log. */
   readonly writeJson: ((fields: object) => void) | undefined;
-  /** Resolves when everything written so far has been handed to the system. */
-  flush(): Promise<void>;
+  /** Resolves when everything written so far has been handed to the system, or its reader has not taken it in time. */
+  flush(patienceMs: number): Promise<void>;
 }
 
 /** Where a log goes. */
@@ -28,12 +29,23 @@ export async function openLog({ level, format }: LogSettings, { fd, isTerminal }
   return {
     logger: pino({ level, base: null, timestamp: pino.stdTimeFunctions.isoTime, formatters }, stream),
     writeJson: forPeople ? undefined : (fields) => void destination.write(`${JSON.stringify(fields)}\n`),
-    flush: () => new Promise((resolve) => destination.flush(() => resolve())),
+    flush: (patienceMs) => flush(destination, patienceMs),
   };
 }
 
 /** Writing waits for nobody: a reader that has stalled costs memory up to this, then lines, and never a connection. */
 const MAX_BACKLOG_BYTES = 16 * 1024 * 1024;
+
+async function flush(destination: FlushableStream, patienceMs: number): Promise<void> {
+  const over = new AbortController();
+  const flushed = new Promise<void>((resolve) => destination.flush(() => resolve()));
+  await Promise.race([flushed, pause(patienceMs, over.signal)]);
+  over.abort();
+}
+
+interface FlushableStream {
+  flush(callback: () => void): void;
+}
 
 /** Loaded only when it is needed: it takes longer than all the rest of a start. */
 async function prettyStream(destination: DestinationStream, colorize: boolean): Promise<DestinationStream> {

@@ -1,7 +1,7 @@
 import { pause } from '@meshgate/core';
 import type { Limits } from '@meshgate/core';
 import type { Amend } from './amend-config.ts';
-import { startFailure } from './bind-failure.ts';
+import { bindFailure } from './bind-failure.ts';
 import { compose } from './compose.ts';
 import type { Gateway } from './gateway.ts';
 import { loadConfig } from './load-config.ts';
@@ -43,9 +43,12 @@ export async function serve({ file, amend }: ConfigPlace, target: LogTarget, sig
   const loaded = await loadConfig(file, amend);
   const log = await openLog(loaded.config.log, target);
   const status = await new Run(loaded, log).untilItEnds(signals);
-  await log.flush();
+  await log.flush(FLUSH_PATIENCE_MS);
   return status;
 }
+
+/** Who reads the log may have stalled, or be gone. */
+const FLUSH_PATIENCE_MS = 1_000;
 
 /** One gateway in one process. */
 class Run {
@@ -55,6 +58,8 @@ class Run {
   readonly #gateway: Gateway;
   /** Aborts when the process is to leave, whoever wants it to: a signal, the admin server, or a bug. */
   readonly #leaving = new AbortController();
+  /** Aborts when whoever wants it to leave will not wait any longer. */
+  readonly #hurrying = new AbortController();
   #status: ServeStatus = 0;
 
   constructor(loaded: LoadedConfig, log: Log) {
@@ -82,12 +87,13 @@ class Run {
   /** Whether it runs: not when it could not start, nor when it was told to leave before it had. */
   async #start(): Promise<boolean> {
     try {
-      await this.#gateway.start(this.#leaving.signal);
+      await Promise.race([this.#gateway.start(this.#leaving.signal), rejection(this.#hurrying.signal)]);
       return true;
     } catch (reason) {
       if (this.#leaving.signal.aborted) return false;
       this.#status = 1;
-      this.#logger.fatal(startFailure(reason, this.#loaded.config));
+      const bind = bindFailure(reason, this.#loaded.config);
+      this.#logger.fatal(bind === undefined ? { err: reason } : {}, bind ?? `cannot start: ${messageOf(reason)}`);
       return false;
     }
   }
@@ -106,8 +112,12 @@ class Run {
   }
 
   #leaveOrHurry(): void {
-    if (this.#leaving.signal.aborted) this.#gateway.hurry();
-    else this.#leave();
+    if (!this.#leaving.signal.aborted) {
+      this.#leave();
+      return;
+    }
+    this.#hurrying.abort(new Error('told to leave at once'));
+    this.#gateway.hurry();
   }
 
   /** Connections are worth more than a clean state: a bug ends the process, but lets them finish first. */
@@ -121,8 +131,10 @@ class Run {
 
   async #stop(): Promise<void> {
     const over = new AbortController();
-    const stopped = this.#gateway.stop(over.signal).then(() => undefined, messageOf);
-    const late = pause(STOP_PATIENCE_MS, over.signal).then(() => `still busy after ${STOP_PATIENCE_MS} ms`);
+    const stopped = this.#gateway.stop(this.#hurrying.signal).then(() => undefined, messageOf);
+    const late = pause(STOP_PATIENCE_MS, this.#hurrying.signal)
+      .then(() => pause(LAST_PATIENCE_MS, over.signal))
+      .then(() => 'a service is still busy');
     const failure = await Promise.race([stopped, late]);
     over.abort();
     if (failure === undefined) return;
@@ -133,6 +145,12 @@ class Run {
 
 /** No connection is left by then: what a plugin still has to say to somebody must not keep the process for ever. */
 const STOP_PATIENCE_MS = 10_000;
+/** For a service that has been told to hurry. */
+const LAST_PATIENCE_MS = 1_000;
+
+function rejection(signal: AbortSignal): Promise<never> {
+  return aborted(signal).then(() => Promise.reject(new Error('told to leave at once')));
+}
 
 function aborted(signal: AbortSignal): Promise<void> {
   if (signal.aborted) return Promise.resolve();

@@ -64,6 +64,8 @@ export interface Daemon extends AsyncDisposable {
   /** The first line with this message. */
   said(message: string): Promise<LogLine>;
   signal(name: NodeJS.Signals): void;
+  /** Closes our end of its standard output. */
+  stopReading(): void;
   /** Its exit status. */
   readonly ended: Promise<number | null>;
 }
@@ -152,6 +154,10 @@ class GatewayProcess implements Daemon {
 
   signal(name: NodeJS.Signals): void {
     this.#child.kill(name);
+  }
+
+  stopReading(): void {
+    this.#child.stdout?.destroy();
   }
 
   async [Symbol.asyncDispose](): Promise<void> {

@@ -66,6 +66,25 @@ describe('a drain', () => {
     expect(await gateway.said('drain ends')).toMatchObject({ finished: 0, cut: 1 });
   });
 
+  it('does not wait for a plugin that does not stop, once the signal has come a second time', async () => {
+    await using files = await gatewayFolder([], { plugins: ['./stuck.mjs'] });
+    await files.write('stuck.mjs', STUCK_SERVICE);
+    await using gateway = await startGateway(`${files.path}/meshgate.yaml`);
+    gateway.signal('SIGTERM');
+    await gateway.said('stopping');
+    gateway.signal('SIGTERM');
+    expect(await gateway.ended).toBe(1);
+    expect(gateway.lines.at(-1)).toMatchObject({ msg: 'not stopped cleanly: a service is still busy' });
+  });
+
+  it('ends also when nobody reads the log any more', async () => {
+    await using files = await gatewayFolder([]);
+    await using gateway = await startGateway(`${files.path}/meshgate.yaml`);
+    gateway.stopReading();
+    expect((await gateway.ask('/drain', { method: 'POST' })).status).toBe(202);
+    expect(await gateway.ended).toBe(0);
+  });
+
   it('begins also while the gateway still waits for a source, and ends with status 0', async () => {
     await using files = await gatewayFolder([], { sources: [{ use: './silent.mjs' }] });
     await files.write('silent.mjs', SILENT_SOURCE);
@@ -75,6 +94,13 @@ describe('a drain', () => {
     expect(await gateway.ended).toBe(0);
   });
 });
+
+const STUCK_SERVICE = `
+export default { name: 'stuck', install: (host) => host.addService({
+  name: 'stuck',
+  start: () => Promise.resolve(),
+  stop: () => { console.log('stopping'); return new Promise(() => {}); },
+}) };`;
 
 const SILENT_SOURCE = `
 export default { name: 'silent', install: (host) => host.addSource({
