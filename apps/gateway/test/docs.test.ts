@@ -76,7 +76,9 @@ describe('README.md', () => {
 describe('docs/operate/config.md', () => {
   it('has every setting, and no other', () => {
     const documented = firstColumn('docs/operate/config.md').filter((setting) => setting !== '$schema');
-    expect([...documented].sort()).toEqual([...settingsOf(z.toJSONSchema(configSchema, { io: 'input' }))].sort());
+    expect([...documented].sort()).toEqual(
+      [...settingsOf(z.toJSONSchema(configSchema, { io: 'input' }) as Schema)].sort(),
+    );
   });
 
   it('shows the defaults', () => {
