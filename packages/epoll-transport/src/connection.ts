@@ -72,7 +72,6 @@ export class EpollConnection implements Connection, SocketOwner {
     if (bytes !== undefined) return Promise.resolve(bytes);
     if (this.#lost !== undefined) return Promise.reject(this.#lost);
     if (this.#socket.ended) return Promise.resolve(undefined);
-    this.#socket.acknowledge();
     return new Promise((resolve, reject) => {
       this.#reader = { resolve, reject };
     });

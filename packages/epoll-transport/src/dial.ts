@@ -63,7 +63,7 @@ class Dialling implements SocketOwner {
   /** Keepalive comes later, see `Socket.keepAliveLater`. */
   #prepareTcp(fd: number): void {
     this.#kernel.setNoDelay(fd);
-    // One packet less for each connection, here and at the backend: whoever dials here has something to say.
+    // One packet less for each connection, see `Handshakes`.
     this.#kernel.setQuickAck(fd, 0);
   }
 
@@ -88,7 +88,10 @@ class Dialling implements SocketOwner {
       this.#fail(errno, 'connect');
     } else if (socket.writable) {
       this.#settle();
-      if (unixPath(this.#to) === undefined) socket.keepAliveLater(this.#options.keepAlive);
+      if (unixPath(this.#to) === undefined) {
+        socket.keepAliveLater(this.#options.keepAlive);
+        this.#kernel.handshakes.add(socket);
+      }
       this.#asker.resolve(new EpollConnection(this.#kernel, socket, 'upstream', this.#to));
     }
   }

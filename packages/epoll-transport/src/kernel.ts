@@ -10,6 +10,7 @@ import {
   TCP_NODELAY,
   TCP_QUICKACK,
 } from './abi.ts';
+import { Handshakes } from './handshakes.ts';
 import type { Libc } from './libc.ts';
 import { Loop } from './loop.ts';
 import type { Memory } from './memory.ts';
@@ -24,6 +25,7 @@ export class Kernel {
   readonly loop: Loop;
   readonly settings: Settings;
   readonly pipes: PipePool;
+  readonly handshakes: Handshakes = new Handshakes();
   /** Where every recv(2) receives; to be emptied before anything else is received. */
   readonly buffer: Memory;
   readonly #address: Memory;

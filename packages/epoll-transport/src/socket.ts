@@ -165,10 +165,7 @@ export class Socket implements Handler {
     this.close();
   }
 
-  /**
-   * The acknowledgement that completes the handshake waits for the first bytes to carry it. Obligation: who waits for the peer
-   * without having sent anything calls {@link acknowledge}.
-   */
+  /** Our acknowledgement of the handshake waits for the first bytes, see `Handshakes`. */
   oweAcknowledgement(): void {
     this.#state |= OWES_ACKNOWLEDGEMENT;
   }

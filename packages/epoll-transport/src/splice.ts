@@ -100,7 +100,6 @@ export class EpollSplice implements Splice, FlowOwner, SocketOwner {
   #start(head: Uint8Array): void {
     this.#upward.from.setDeadline(this.#idleTimeoutMs);
     this.#upward.begin(head);
-    this.#upward.to.acknowledge();
     // What has come since nobody was reading any more; and an end or an error that is known already.
     this.#upward.wake();
     this.#downward.wake();

@@ -13,27 +13,31 @@ import { EpollSplice } from './splice.ts';
  * loaded by the first `listen` or `dial`, which reject where it does not work. Ask `selfTest` before relying on it.
  */
 export function epollTransport(options: EpollOptions = {}): Transport {
+  return transportOver(async () => new Kernel(await loadLibc(), { ...DEFAULTS, ...options }));
+}
+
+/** @param open called once, by the first `listen` or `dial` */
+export function transportOver(open: () => Promise<Kernel>): Transport {
   let kernel: Kernel | undefined;
-  let loading: Promise<Kernel> | undefined;
+  let opening: Promise<Kernel> | undefined;
   return {
     name: 'epoll',
-    listen: async (at, listenOptions, onConnection) =>
-      listen(kernel ?? (await load()), at, listenOptions, onConnection),
-    dial: (to, dialOptions, signal) =>
+    listen: async (at, options, onConnection) => listen(kernel ?? (await opened()), at, options, onConnection),
+    dial: (to, options, signal) =>
       kernel === undefined
-        ? load().then((loaded) => dial(loaded, to, dialOptions, signal))
-        : dial(kernel, to, dialOptions, signal),
-    splice: (down, up, spliceOptions) => {
+        ? opened().then((ours) => dial(ours, to, options, signal))
+        : dial(kernel, to, options, signal),
+    splice: (down, up, options) => {
       const ours = EpollConnection.own(down);
-      return new EpollSplice(ours.kernel, ours, EpollConnection.own(up), spliceOptions);
+      return new EpollSplice(ours.kernel, ours, EpollConnection.own(up), options);
     },
   };
 
-  function load(): Promise<Kernel> {
-    loading ??= loadLibc().then((libc) => {
-      kernel = new Kernel(libc, { ...DEFAULTS, ...options });
-      return kernel;
+  function opened(): Promise<Kernel> {
+    opening ??= open().then((ours) => {
+      kernel = ours;
+      return ours;
     });
-    return loading;
+    return opening;
   }
 }

@@ -33,9 +33,8 @@ export async function relay(
 ): Promise<Relay> {
   const splices: Splice[] = [];
   const waiting: (() => void)[] = [];
-  const never = new AbortController().signal;
   const listening = await transport.listen(at, LISTEN, (down) => {
-    transport.dial(backend, { keepAlive: KEEP_ALIVE, timeoutMs: 5_000 }, never).then(
+    transport.dial(backend, { keepAlive: KEEP_ALIVE, timeoutMs: 5_000 }, new AbortController().signal).then(
       (up) => {
         splices.push(transport.splice(down, up, { head: NOTHING, idleTimeoutMs }));
         for (const tell of waiting.splice(0)) tell();
