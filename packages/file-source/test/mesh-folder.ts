@@ -1,6 +1,6 @@
-import { mkdir, mkdtemp, realpath, rm, writeFile } from 'node:fs/promises';
+import { mkdir, mkdtemp, realpath, rename, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
-import { dirname, join } from 'node:path';
+import { basename, dirname, join } from 'node:path';
 import { onTestFinished } from 'vitest';
 
 /** Texts by path inside the folder: `primary/web.hcl`. */
@@ -17,10 +17,13 @@ export async function meshFolder(texts: MeshTexts): Promise<string> {
   return folder;
 }
 
-/** Writes files into a folder of mesh files; datacenters are made as needed. */
+/** Writes files into a folder of mesh files, each at one stroke; datacenters are made as needed. */
 export async function writeMesh(folder: string, texts: MeshTexts): Promise<void> {
   for (const [path, text] of Object.entries(texts)) {
-    await mkdir(dirname(join(folder, path)), { recursive: true });
-    await writeFile(join(folder, path), text);
+    const file = join(folder, path);
+    const hidden = join(dirname(file), `.${basename(file)}.new`);
+    await mkdir(dirname(file), { recursive: true });
+    await writeFile(hidden, text);
+    await rename(hidden, file);
   }
 }

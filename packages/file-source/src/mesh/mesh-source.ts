@@ -2,6 +2,7 @@ import { isAbsolute } from 'node:path';
 import type { ListenAddress, ListenerSource, Problem, RouteSnapshot } from '@meshgate/core';
 import type { GatewayDefinition, ProxySource, ProxyView } from '@meshgate/mesh';
 import { routeDeriver } from '@meshgate/mesh';
+import { digestOf } from '../files.ts';
 import { followFiles, type Follower, type Told } from '../follow-files.ts';
 import type { FileSource } from '../source.ts';
 import { type Mesh, meshProxyView, type MeshStandpoint, sidecarsFor } from './mesh.ts';
@@ -38,7 +39,12 @@ export function meshSource(options: MeshGatewayOptions): FileSource {
 
   async function* watch(signal: AbortSignal): AsyncGenerator<RouteSnapshot, void, void> {
     const derive = routeDeriver();
-    for await (const told of follower.watch(signal)) yield snapshotOf(told, options, derive);
+    let last: string | undefined;
+    for await (const told of follower.watch(signal)) {
+      const snapshot = snapshotOf(told, options, derive);
+      if (snapshot.version !== last) yield snapshot;
+      last = snapshot.version;
+    }
   }
 }
 
@@ -89,8 +95,13 @@ export function meshProxySource(options: MeshOptions & { readonly proxy: ProxyCh
   return { name: nameOf(options), watch };
 
   async function* watch(signal: AbortSignal): AsyncGenerator<ProxyView, void, void> {
-    for await (const { value, version, warnings } of follower.watch(signal))
-      if (value !== undefined) yield { ...value, version, ...(warnings === undefined ? {} : { warnings }) };
+    let last: string | undefined;
+    for await (const { value, warnings = [] } of follower.watch(signal)) {
+      if (value === undefined) continue;
+      const version = digestOf([JSON.stringify({ ...value, version: '' }), ...warnings]);
+      if (version !== last) yield { ...value, version, ...(warnings.length === 0 ? {} : { warnings }) };
+      last = version;
+    }
   }
 }
 
@@ -130,7 +141,7 @@ function ownGateway({ gateways }: Mesh, { gateway }: MeshGatewayOptions): Gatewa
 }
 
 function snapshotOf(
-  { version, value: mesh, warnings = [] }: Told<Mesh>,
+  { value: mesh, warnings = [] }: Told<Mesh>,
   options: MeshGatewayOptions,
   derive: ReturnType<typeof routeDeriver>,
 ): RouteSnapshot {
@@ -138,6 +149,8 @@ function snapshotOf(
   const own = ownGateway(mesh, options);
   const { routes, problems } = catalog === undefined ? NO_ROUTES : derive(catalog, own ?? NO_DEFINITION);
   const all = [...warnings, ...aboutOwn(mesh, options), ...(own?.problems ?? []), ...problems.map(sentence)];
+  // Of the result: most of what mesh files say, a gateway does not care for.
+  const version = digestOf([JSON.stringify(routes), ...all]);
   return { version, routes, ...(all.length === 0 ? {} : { warnings: all }) };
 }
 

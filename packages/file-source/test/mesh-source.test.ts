@@ -1,0 +1,217 @@
+import { mkdir, rename, rm, unlink, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import type { ListenAddress, RouteSnapshot } from '@meshgate/core';
+import type { ProxyView } from '@meshgate/mesh';
+import { describeListenerSource, describeRouteSource } from '@meshgate/testkit';
+import { describe, expect, it, onTestFinished } from 'vitest';
+import { meshListenerSource, meshProxySource, meshSource } from '../src/index.ts';
+import { meshFolder, PRIMARY, TRUST_DOMAIN, writeMesh } from './mesh-folder.ts';
+
+const GATEWAY = 'service { kind = "mesh-gateway", name = "gateway", address = "10.0.0.5", port = 8443 }';
+const DB = sidecarOf('db');
+const WEB = `service { name = "web", port = 1, connect { sidecar_service { proxy {
+  upstreams { destination_name = "api", datacenter = "secondary", local_bind_port = 9 }
+} } } }`;
+
+describeRouteSource('a folder of mesh files', {
+  create: async () => {
+    const folder = await meshFolder({ 'primary/db.hcl': DB });
+    let changes = 0;
+    return {
+      source: meshSource({ ...PRIMARY, folder, name: 'mesh', pollMs: 0 }),
+      change: () => writeMesh(folder, { 'primary/more.hcl': sidecarOf(`more-${(changes += 1)}`) }),
+      dispose: () => Promise.resolve(),
+    };
+  },
+});
+
+describeListenerSource('a folder of mesh files', {
+  create: async () => {
+    const folder = await meshFolder({ 'primary/gateway.hcl': GATEWAY });
+    let port = 8_443;
+    return {
+      source: meshListenerSource({ ...PRIMARY, folder, name: 'mesh', pollMs: 0 }),
+      change: () => writeMesh(folder, { 'primary/gateway.hcl': GATEWAY.replace('8443', String((port += 1))) }),
+      dispose: () => Promise.resolve(),
+    };
+  },
+});
+
+describe('the routes of a folder of mesh files', () => {
+  it('follow services that come and go, in the own datacenter, and gateways in others', async () => {
+    const folder = await meshFolder({ 'primary/db.hcl': DB });
+    const seen = follow<RouteSnapshot>(meshSource({ ...PRIMARY, folder, pollMs: 0 }));
+    expect(names(await seen())).toEqual(['service:db']);
+    await writeMesh(folder, { 'primary/api.hcl': sidecarOf('api') });
+    expect(names(await seen())).toEqual(['service:api', 'service:db']);
+    await unlink(join(folder, 'primary/db.hcl'));
+    expect(names(await seen())).toEqual(['service:api']);
+    await mkdir(join(folder, '.new'));
+    await writeFile(join(folder, '.new/gateway.hcl'), GATEWAY);
+    await rename(join(folder, '.new'), join(folder, 'secondary'));
+    expect(names(await seen())).toEqual(['service:api', 'datacenter:secondary']);
+    await writeMesh(folder, { 'secondary/gateway.hcl': GATEWAY.replace('10.0.0.5', '10.0.0.6') });
+    expect((await seen()).routes[1]?.backends[0]?.address.host).toBe('10.0.0.6');
+    await rm(join(folder, 'secondary'), { recursive: true });
+    expect(names(await seen())).toEqual(['service:api']);
+  });
+
+  it('are not yielded again for what a gateway does not care for', async () => {
+    const folder = await meshFolder({ 'primary/db.hcl': DB });
+    const seen = follow<RouteSnapshot>(meshSource({ ...PRIMARY, folder, pollMs: 0 }));
+    const first = await seen();
+    await writeMesh(folder, {
+      'primary/defaults.hcl': 'Kind = "proxy-defaults"\nName = "global"\nMeshGateway { Mode = "local" }',
+    });
+    await writeMesh(folder, { 'primary/api.hcl': sidecarOf('api') });
+    const second = await seen();
+    expect([names(first), names(second)]).toEqual([['service:db'], ['service:api', 'service:db']]);
+  });
+
+  it('stay as they were while a file is broken, with its place as a warning', async () => {
+    const folder = await meshFolder({ 'primary/db.hcl': DB });
+    const seen = follow<RouteSnapshot>(meshSource({ ...PRIMARY, folder, pollMs: 0 }));
+    const good = await seen();
+    await writeMesh(folder, { 'secondary/broken.hcl': 'service {' });
+    const broken = await seen();
+    expect(broken.routes).toEqual(good.routes);
+    expect(broken.warnings).toEqual([
+      `${folder}/secondary/broken.hcl:1:10: invalid HCL: expected a name, found the end of the file`,
+      'the routes in use are the last good ones, until the problems above are mended',
+    ]);
+    await unlink(join(folder, 'secondary/broken.hcl'));
+    expect(await seen()).toEqual(good);
+  });
+
+  it('warn of what cannot be a route, and of a gateway that is not there', async () => {
+    const folder = await meshFolder({ 'primary/a.hcl': 'services = [ { name = "db", connect { native = true } } ]' });
+    const seen = follow<RouteSnapshot>(meshSource({ ...PRIMARY, folder, gateway: 'gw-1', pollMs: 0 }));
+    expect((await seen()).warnings).toEqual([
+      'expected a mesh-gateway with the id gw-1 in datacenter primary; gateways found: none',
+      'service/db: instance db on node a.hcl has no address and port that can be dialled',
+    ]);
+  });
+
+  it('have the timeout that the own gateway is defined with', async () => {
+    const definition = GATEWAY.replace('port =', 'proxy { config { connect_timeout_ms = 1234 } }, port =');
+    const folder = await meshFolder({ 'primary/a.hcl': `${DB}\n`, 'primary/gateway.hcl': definition });
+    const seen = follow<RouteSnapshot>(meshSource({ ...PRIMARY, folder, pollMs: 0 }));
+    expect((await seen()).routes).toMatchObject([{ connectTimeoutMs: 1_234 }]);
+  });
+});
+
+describe('the listeners of a folder of mesh files', () => {
+  const listeners = async (definitions: string, gateway?: string): Promise<readonly ListenAddress[]> => {
+    const folder = await meshFolder({ 'primary/a.hcl': definitions });
+    const options = gateway === undefined ? {} : { gateway };
+    return follow<readonly ListenAddress[]>(meshListenerSource({ ...PRIMARY, folder, ...options, pollMs: 0 }))();
+  };
+  const TWO = `${GATEWAY}\n${GATEWAY.replace('name =', 'id = "gw-2", name =').replace('8443', '8444')}`;
+
+  it.each([
+    ['none without a definition', DB, undefined, []],
+    ['at the address of the one definition', GATEWAY, undefined, ['default 10.0.0.5:8443']],
+    [
+      'on this machine only when it has none',
+      GATEWAY.replace('address = "10.0.0.5", ', ''),
+      undefined,
+      ['default 127.0.0.1:8443'],
+    ],
+    ['none of several', TWO, undefined, []],
+    ['of the one that is chosen', TWO, 'gw-2', ['default 10.0.0.5:8444']],
+  ])('are %s', async (_claim, definitions, gateway, expected) => {
+    const found = await listeners(definitions, gateway);
+    expect(found.map(({ name, endpoint: { host, port } }) => `${name} ${host}:${port}`)).toEqual(expected);
+  });
+});
+
+describe('the view of a proxy', () => {
+  it('follows the mode of its upstreams, from whichever place', async () => {
+    const folder = await meshFolder({
+      'primary/web.hcl': WEB,
+      'primary/gateway.hcl': GATEWAY,
+      'secondary/api.hcl': sidecarOf('api'),
+    });
+    const seen = follow<ProxyView>(meshProxySource({ ...PRIMARY, folder, proxy: { sidecarFor: 'web' }, pollMs: 0 }));
+    expect(paths(await seen())).toEqual(['direct']);
+    const defaults = (mode: string): string =>
+      `Kind = "proxy-defaults"\nName = "global"\nMeshGateway { Mode = "${mode}" }`;
+    await writeMesh(folder, { 'primary/defaults.hcl': defaults('local') });
+    expect(paths(await seen())).toEqual(['local-gateway']);
+    await writeMesh(folder, { 'primary/defaults.hcl': defaults('remote') });
+    expect(paths(await seen())).toEqual(['remote-gateway']);
+    await writeMesh(folder, { 'primary/defaults.hcl': defaults('Remote') });
+    const wrong = await seen();
+    expect([paths(wrong), wrong.warnings?.[0]]).toEqual([
+      ['remote-gateway'],
+      `${folder}/primary/defaults.hcl:3:22: MeshGateway.Mode: expected none, local or remote, found "Remote": write remote, in lower case`,
+    ]);
+  });
+
+  it('stays, with a warning, when its definition is gone', async () => {
+    const folder = await meshFolder({ 'primary/web.hcl': WEB });
+    const seen = follow<ProxyView>(
+      meshProxySource({ ...PRIMARY, folder, proxy: { proxyId: 'web-sidecar-proxy' }, pollMs: 0 }),
+    );
+    const { upstreams } = await seen();
+    await writeMesh(folder, { 'primary/web.hcl': DB });
+    const gone = await seen();
+    expect(gone.upstreams).toEqual(upstreams);
+    expect(gone.warnings?.[0]).toBe(
+      `${folder}:1:1: expected a proxy with the id web-sidecar-proxy in datacenter primary, found db-sidecar-proxy`,
+    );
+  });
+
+  it.each([
+    [
+      { proxyId: 'web' },
+      'expected a proxy with the id web in datacenter primary, found a-proxy, db-sidecar-proxy, z-proxy',
+    ],
+    [{ sidecarFor: 'shop' }, 'expected one proxy for shop in datacenter primary, found a-proxy, z-proxy'],
+    [
+      { sidecarFor: 'web' },
+      'expected one proxy for web in datacenter primary, found a-proxy, db-sidecar-proxy, z-proxy',
+    ],
+  ])('is not known at start: %j', async (proxy, message) => {
+    const shop = ['a', 'z'].map(
+      (id) => `service { name = "${id}-proxy", port = 2, proxy { destination_service_name = "shop" } }`,
+    );
+    const folder = await meshFolder({ 'primary/a.hcl': [DB, ...shop].join('\n') });
+    const seen = follow<ProxyView>(meshProxySource({ ...PRIMARY, folder, proxy, pollMs: 0 }));
+    await expect(seen()).rejects.toMatchObject({ name: 'ConfigProblems', message: `${folder}:1:1: ${message}` });
+  });
+});
+
+it('a folder must be absolute', () => {
+  const options = { ...PRIMARY, folder: 'mesh' };
+  const message = 'expected an absolute path, found "mesh"';
+  expect(() => meshSource(options)).toThrow(message);
+  expect(() => meshListenerSource(options)).toThrow(message);
+  expect(() => meshProxySource({ ...options, proxy: { proxyId: 'p' } })).toThrow(message);
+  expect(meshSource({ ...PRIMARY, folder: '/mesh' })).toMatchObject({ name: 'mesh:/mesh' });
+  expect(TRUST_DOMAIN).toBe(PRIMARY.trustDomain);
+});
+
+function sidecarOf(name: string): string {
+  return `service { name = "${name}", port = 1, connect { sidecar_service { port = 2 } } }`;
+}
+
+function names({ routes }: RouteSnapshot): readonly string[] {
+  return routes.map(({ name }) => name);
+}
+
+function paths({ upstreams }: ProxyView): readonly (string | undefined)[] {
+  return upstreams.map((upstream) => (upstream.kind === 'reachable' ? upstream.targets[0]?.path : undefined));
+}
+
+/** Reads on in a source; its watch ends with the test. */
+function follow<Value>(source: { watch(signal: AbortSignal): AsyncIterable<Value> }): () => Promise<Value> {
+  const controller = new AbortController();
+  onTestFinished(() => controller.abort());
+  const values = source.watch(controller.signal)[Symbol.asyncIterator]();
+  return async () => {
+    const { value, done } = await values.next();
+    if (done === true) throw new Error('expected another value, found the end');
+    return value;
+  };
+}

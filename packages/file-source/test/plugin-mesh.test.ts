@@ -1,0 +1,85 @@
+import type { ListenerSource, PluginHost, RouteSource } from '@meshgate/core';
+import { describe, expect, it } from 'vitest';
+import { checkFileSettings, fileSourcePlugin, meshOptionsOf, parseFileSettings, tlsFilesOf } from '../src/index.ts';
+import { meshFolder, PRIMARY } from './mesh-folder.ts';
+
+const SETTINGS = { mesh: 'mesh', ...PRIMARY };
+
+describe('the plugin, for mesh files', () => {
+  it('adds routes and listeners of the gateway that the files define', async () => {
+    const baseDir = await meshFolder({
+      'mesh/primary/a.hcl': 'service { kind = "mesh-gateway", name = "gw", port = 8443 }',
+      'mesh/secondary/b.hcl': 'service { kind = "mesh-gateway", name = "gw", port = 9443 }',
+    });
+    const routes: RouteSource[] = [];
+    const listeners: ListenerSource[] = [];
+    fileSourcePlugin.install(hostWith(baseDir, routes, listeners), SETTINGS);
+    expect(routes.map(({ name }) => name)).toEqual(['mesh:mesh']);
+    expect(await first(routes[0])).toMatchObject({ routes: [{ name: 'datacenter:secondary' }] });
+    expect(await first(listeners[0])).toEqual([{ name: 'default', endpoint: { host: '127.0.0.1', port: 8_443 } }]);
+  });
+
+  it('reads its settings', () => {
+    const tls = { ca: 'ca.pem', cert: 'web.pem', key: '/keys/web.pem' };
+    const settings = { ...SETTINGS, trustDomain: 'ABC.Consul', gateway: 'gw-1', tls, name: 'static', poll: '5s' };
+    const parsed = parseFileSettings(settings);
+    const config = { ...SETTINGS, trustDomain: 'abc.consul', gateway: 'gw-1', tls, name: 'static', pollMs: 5_000 };
+    expect(parsed).toEqual({ kind: 'mesh', config });
+    expect(meshOptionsOf(config, '/etc')).toEqual({
+      folder: '/etc/mesh',
+      datacenter: 'primary',
+      trustDomain: 'abc.consul',
+      gateway: 'gw-1',
+      name: 'static',
+      pollMs: 5_000,
+    });
+    expect(tlsFilesOf(config, '/etc')).toEqual({ ca: '/etc/ca.pem', cert: '/etc/web.pem', key: '/keys/web.pem' });
+    expect(tlsFilesOf(SETTINGS, '/etc')).toBeUndefined();
+  });
+
+  it.each([
+    [{ mesh: 'm' }, 'expected the key "datacenter", found none\nexpected the key "trustDomain", found none'],
+    [{ ...SETTINGS, datacentre: 'x' }, 'datacentre: unknown key "datacentre": did you mean "datacenter"?'],
+    [
+      { ...SETTINGS, datacenter: 'a/b' },
+      'datacenter: expected the name of a datacenter: letters, digits, hyphens and underscores, found "a/b"',
+    ],
+    [
+      { ...SETTINGS, trustDomain: 'spiffe://x' },
+      'trustDomain: expected a trust domain such as 11111111-2222-3333-4444-555555555555.consul, found "spiffe://x"',
+    ],
+    [
+      { ...SETTINGS, tls: { ca: 'ca.pem' } },
+      'tls: expected the key "cert", found none\ntls: expected the key "key", found none',
+    ],
+  ])('refuses %j', (config, message) => {
+    expect(() => parseFileSettings(config)).toThrow(expect.objectContaining({ name: 'ConfigProblems', message }));
+  });
+
+  it('checks the files before anything is started', async () => {
+    const baseDir = await meshFolder({ 'mesh/primary/a.hcl': 'service {}', 'routes.json': '{}' });
+    const message = `${baseDir}/mesh/primary/a.hcl:1:9: service: expected the key "name", found none`;
+    await expect(checkFileSettings(SETTINGS, baseDir)).rejects.toMatchObject({ name: 'ConfigProblems', message });
+    await expect(checkFileSettings({ path: 'routes.json' }, baseDir)).rejects.toThrow('expected the key "routes"');
+  });
+});
+
+async function first<Value>(source: { watch(signal: AbortSignal): AsyncIterable<Value> } | undefined): Promise<Value> {
+  for await (const value of source?.watch(new AbortController().signal) ?? []) return value;
+  throw new Error('expected a value, found none');
+}
+
+function hostWith(baseDir: string, routes: RouteSource[], listeners: ListenerSource[]): PluginHost {
+  const refuse = (): never => expect.unreachable('mesh files are sources and nothing else');
+  return {
+    baseDir,
+    addSource: (source) => void routes.push(source),
+    addListenerSource: (source) => void listeners.push(source),
+    addSniffer: refuse,
+    addResolver: refuse,
+    addObserver: refuse,
+    addService: refuse,
+    addTransport: refuse,
+    wrapConnector: refuse,
+  };
+}
