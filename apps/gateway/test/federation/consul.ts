@@ -19,14 +19,13 @@ interface ConsulScript {
 // A URL that the compiler cannot resolve: the script is plain JavaScript outside this package.
 const script = (await import(new URL('../../../../scripts/consul.mjs', import.meta.url).href)) as ConsulScript;
 const binary = script.findConsul();
-const consulAvailable = binary ?? 'no binary on PATH, in MESHGATE_CONSUL_BIN or fetched by scripts/consul.mjs';
+const consulAvailable =
+  binary === undefined ? 'no binary on PATH, in MESHGATE_CONSUL_BIN or fetched by scripts/consul.mjs' : true;
+const declareWithConsul = needs('consul', consulAvailable);
+const declareInNetworks = needs('netns', namespacesAvailable());
 
-/** A suite that needs real Consul in networks of its own. */
-export const describeInNetworks: DeclareSuite = (name, suite) => {
-  const declare = needs('consul', binary === undefined ? consulAvailable : true);
-  const declareInside = needs('netns', namespacesAvailable());
-  declare(name, () => declareInside('in networks of its own', suite));
-};
+/** A suite that needs real Consul and networks of its own. */
+export const describeInNetworks: DeclareSuite = consulAvailable === true ? declareInNetworks : declareWithConsul;
 
 /** Where an agent answers in its own network. */
 export const HTTP: Endpoint = { host: '127.0.0.1', port: 8500 };
@@ -53,7 +52,7 @@ export class Consul implements AsyncDisposable {
       connect: { enabled: true },
       ports: { http: HTTP.port, dns: -1, grpc: -1 },
       performance: { raft_multiplier: 1 },
-      log_level: 'WARN',
+      log_level: 'ERROR',
       ...settings,
     };
     this.#process = this.#spawn();
@@ -140,7 +139,7 @@ export class Consul implements AsyncDisposable {
     const file = join(this.#folder, 'agent.json');
     writeFileSync(file, JSON.stringify({ ...this.#config, data_dir: join(this.#folder, 'data') }));
     const command = [binary ?? 'consul', 'agent', '-config-file', file];
-    return this.#namespace.spawn(command, ['ignore', openLog(this.#folder), 'inherit']);
+    return this.#namespace.spawn(command, 'ignore');
   }
 }
 
@@ -162,7 +161,3 @@ interface Root {
 
 // A leader is elected within seconds, on two busy cores too.
 const READY_MS = 30_000;
-
-function openLog(_folder: string): 'ignore' {
-  return 'ignore';
-}

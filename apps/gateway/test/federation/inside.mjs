@@ -10,6 +10,8 @@ const DOORS = {
   dial: ({ path, host, port }) => carry({ path }, { host, port }),
   // Whoever connects to `host:port` in this network is connected to the unix socket `path`.
   serve: ({ path, host, port }) => carry({ host, port }, { path }),
+  // Whoever connects to `host:port` in this network is connected to `to`, under whatever address this network is known there.
+  forward: ({ host, port, to }) => carry({ host, port }, to),
   // Whether somebody accepts at `host:port`.
   probe: ({ host, port }) => probe({ host, port, timeout: 2_000 }),
 };

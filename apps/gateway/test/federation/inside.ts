@@ -50,6 +50,11 @@ export class Inside implements AsyncDisposable {
     return { host: `unix:${path}`, port: 0 };
   }
 
+  /** Leads connections to `at` in there to `to`, from an address that is known there: what a router does that translates addresses. */
+  async forward(at: Endpoint, to: Endpoint): Promise<void> {
+    await this.#ask({ door: 'forward', ...at, to });
+  }
+
   /** `connected`, or why not: `ENETUNREACH`, `ECONNREFUSED` … */
   async probe(at: Endpoint): Promise<string> {
     return (await this.#ask({ door: 'probe', ...at })).result ?? '';
@@ -108,7 +113,11 @@ interface HttpOptions {
 // What is asked here is answered at once, or by nobody.
 const PATIENCE_MS = 10_000;
 
-async function http(socketPath: string, path: string, { method = 'GET', body, headers = {} }: HttpOptions): Promise<HttpAnswer> {
+async function http(
+  socketPath: string,
+  path: string,
+  { method = 'GET', body, headers = {} }: HttpOptions,
+): Promise<HttpAnswer> {
   const asked = request({ socketPath, path, method, headers: { host: 'localhost', ...headers }, timeout: PATIENCE_MS });
   asked.on('timeout', () => asked.destroy(new Error(`${method} ${path}: no answer within ${PATIENCE_MS} ms`)));
   asked.end(body === undefined ? undefined : JSON.stringify(body));

@@ -1,0 +1,121 @@
+import { formatEndpoint } from '@meshgate/core';
+import type { Endpoint } from '@meshgate/core';
+import { tlsBackend, tlsClient } from '@meshgate/testkit';
+import type { IssuedCertificate, TlsClient, TlsTestBackend } from '@meshgate/testkit';
+import { Belongings } from './belongings.ts';
+import { Consul } from './consul.ts';
+import type { ConsulOptions } from './consul.ts';
+import { GatewayProcess } from './gateway.ts';
+import { Inside } from './inside.ts';
+import { Namespace } from './namespace.ts';
+
+/** A datacenter: a network with a Consul server, gateways and services, which nobody else reaches unless it is connected. */
+export class Datacenter implements AsyncDisposable {
+  readonly name: string;
+  readonly number: number;
+  readonly namespace: Namespace;
+  readonly inside: Inside;
+  readonly consul: Consul;
+  readonly #belongings: Belongings;
+
+  private constructor(parts: DatacenterParts) {
+    this.name = `dc${parts.number}`;
+    this.namespace = parts.namespace;
+    this.inside = parts.inside;
+    this.consul = parts.consul;
+    this.number = parts.number;
+    this.#belongings = parts.belongings;
+  }
+
+  /**
+   * Makes one, and does not wait for its Consul to be ready.
+   *
+   * @param number 1 or 2: its name is `dc1`, its addresses are below 10.1.0
+   * @param prepare called when the network is there, before Consul starts
+   */
+  static async create(number: number, consul: ConsulOptions, prepare?: Prepare): Promise<Datacenter> {
+    const belongings = new Belongings();
+    try {
+      const namespace = belongings.add(await Namespace.create(`dc${number}`));
+      for (const last of HOSTS) await namespace.ip('address', 'add', `10.${number}.0.${last}/32`, 'dev', 'lo');
+      const inside = belongings.add(new Inside(namespace));
+      await prepare?.(namespace, inside);
+      const own = { bind_addr: `10.${number}.0.2`, datacenter: `dc${number}`, node_name: `server-${number}` };
+      const settings = { ...own, ...consul.settings };
+      const server = belongings.add(Consul.start(namespace, inside, { ...consul, settings }));
+      return new Datacenter({ number, namespace, inside, consul: server, belongings });
+    } catch (reason) {
+      await belongings[Symbol.asyncDispose]();
+      throw reason;
+    }
+  }
+
+  /** An address of this datacenter's own network. */
+  lan(last: number, port: number): Endpoint {
+    return { host: `10.${this.number}.0.${last}`, port };
+  }
+
+  /** Runs a gateway with these flags; see {@link GatewayProcess.ready}. */
+  gateway(adminPort: number, ...flags: readonly string[]): GatewayProcess {
+    const { namespace, inside } = this;
+    const admin = { host: '127.0.0.1', port: adminPort };
+    return this.#belongings.add(new GatewayProcess({ namespace, inside, admin, flags }));
+  }
+
+  /**
+   * An instance of a service: registered with a sidecar, which is a TLS server that speaks for the service and demands a
+   * certificate of the mesh. A check of Consul's own connects to it every second.
+   *
+   * @param last the last part of its address
+   */
+  async instance(service: string, last: number, meta: Readonly<Record<string, string>> = {}): Promise<TlsTestBackend> {
+    const at = this.lan(last, SIDECAR_PORT);
+    const backend = await this.serve(service, at);
+    const check = { Name: 'listening', TCP: formatEndpoint(at), Interval: '1s', Status: 'passing' };
+    const sidecar = { Address: at.host, Port: at.port, Meta: meta, Checks: [check] };
+    const id = `${service}-${last}`;
+    await this.consul.put('agent/service/register', {
+      Name: service,
+      ID: id,
+      Port: 80,
+      Connect: { SidecarService: sidecar },
+    });
+    return backend;
+  }
+
+  /** A TLS server on an address of this network, which speaks for a service and demands a certificate of the mesh. */
+  async serve(service: string, at: Endpoint): Promise<TlsTestBackend> {
+    const identity = await this.consul.identity(service);
+    const clientCa = await this.consul.roots();
+    return this.#belongings.add(await tlsBackend(service, { at: await this.inside.from(at), identity, clientCa }));
+  }
+
+  /** A client in this network, which connects to a gateway and asks for a name, and speaks for the service `web`. */
+  async client(gateway: Endpoint, serverName: string): Promise<TlsClient> {
+    this.#web ??= this.consul.identity('web');
+    return tlsClient(await this.inside.to(gateway), serverName, { identity: await this.#web });
+  }
+
+  #web: Promise<IssuedCertificate> | undefined;
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.#belongings[Symbol.asyncDispose]();
+  }
+}
+
+/** What is done to a network before Consul starts in it. */
+export type Prepare = (namespace: Namespace, inside: Inside) => Promise<void>;
+
+interface DatacenterParts {
+  readonly number: number;
+  readonly namespace: Namespace;
+  readonly inside: Inside;
+  readonly consul: Consul;
+  readonly belongings: Belongings;
+}
+
+/** Any will do: the address is the service's own. */
+export const SIDECAR_PORT = 20_000;
+
+/** Last parts of the addresses that a datacenter has: its server, gateways, services. */
+const HOSTS = [2, 11, 12, 21, 22, 23];

@@ -1,0 +1,167 @@
+import { formatEndpoint } from '@meshgate/core';
+import type { TlsClient, TlsTestBackend } from '@meshgate/testkit';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { describeInNetworks } from './consul.ts';
+import { SIDECAR_PORT } from './datacenter.ts';
+import { eventually } from './eventually.ts';
+import { Federation, GATEWAY_PORT, membersSeenBy, wanAddress } from './federation.ts';
+import type { Member } from './federation.ts';
+
+const SET_UP_MS = 120_000;
+// What one datacenter writes is replicated to the other within seconds.
+const REPLICATED_MS = 30_000;
+
+describeInNetworks('two datacenters that reach each other through their gateways alone', () => {
+  let federation: Federation;
+  let instances: Readonly<Record<'dc1' | 'dc2', readonly TlsTestBackend[]>>;
+
+  beforeAll(async () => {
+    federation = await Federation.create(1);
+    const { one, two } = federation;
+    instances = { dc1: await instancesIn(one), dc2: await instancesIn(two) };
+    const Subsets = { v1: { Filter: 'Service.Meta.version == v1' } };
+    await one.datacenter.consul.put('config', { Kind: 'service-resolver', Name: 'db', Subsets });
+    for (const member of [one, two]) {
+      await member.gateways[0]?.route('service:db', ({ backends }) => backends.length === 2);
+      await member.gateways[0]?.route('subset:v1.db', ({ backends }) => backends.length === 1);
+    }
+  }, SET_UP_MS);
+  afterAll(() => federation[Symbol.asyncDispose]());
+
+  function sides(from: string): readonly [here: Member, there: Member] {
+    const { one, two } = federation;
+    return from === 'dc1' ? [one, two] : [two, one];
+  }
+
+  describe.each([
+    ['dc1', 'dc2'],
+    ['dc2', 'dc1'],
+  ] as const)('a client in %s', (from, to) => {
+    it('reaches a service in the other one through both gateways, with mutual TLS that nobody has touched', async () => {
+      const [here, there] = sides(from);
+      await using client = await clientOf(here, federation.nameOf('db', there));
+      expect(await client.say('across')).toBe('across');
+      expect(client.serverCertificate.subjectaltname).toBe(
+        `URI:spiffe://${federation.trustDomain}/ns/default/dc/${to}/svc/db`,
+      );
+      expect(await carriedBy(here)).toMatchObject([
+        { route: `datacenter:${to}`, backend: `${wanAddress(there.datacenter.number, 0)}:443` },
+      ]);
+      expect(await carriedBy(there)).toMatchObject([{ route: 'service:db' }]);
+    });
+
+    it('reaches the instances of a subset and no others', async () => {
+      const [here, there] = sides(from);
+      const [v1, v2] = instances[to];
+      const before = { v1: handshakes(v1), v2: handshakes(v2) };
+      const name = federation.nameOf('v1.db', there);
+      for (let count = 1; count <= 4; count += 1) {
+        await using client = await clientOf(here, name);
+        expect(await client.say('v1')).toBe('v1');
+      }
+      expect({ v1: handshakes(v1), v2: handshakes(v2) }).toEqual({ v1: before.v1 + 4, v2: before.v2 });
+    });
+
+    it('reaches the service of that name at home when it asks for that', async () => {
+      const [here] = sides(from);
+      await using client = await clientOf(here, federation.nameOf('db', here));
+      expect(await client.say('at home')).toBe('at home');
+      expect(client.serverCertificate.subjectaltname).toContain(`/dc/${from}/svc/db`);
+    });
+
+    it('is closed, not led astray, when it asks for a service that nobody has', async () => {
+      const [here, there] = sides(from);
+      await expect(clientOf(here, federation.nameOf('nobody', there))).rejects.toThrow();
+      await expect(
+        clientOf(here, federation.nameOf('db', there).replace('.internal.', '.external.')),
+      ).rejects.toThrow();
+    });
+
+    it('reaches nothing of the other one without the gateways', async () => {
+      const [here, there] = sides(from);
+      const { inside } = here.datacenter;
+      for (const last of [2, 11, 21, 22]) {
+        const ports = last === 2 ? [8300, 8301, 8302, 8500] : [SIDECAR_PORT, GATEWAY_PORT];
+        for (const port of ports) expect(await inside.probe(there.datacenter.lan(last, port))).toBe('ENETUNREACH');
+      }
+      for (const port of [8300, 8301, 8302, 8500, GATEWAY_PORT, SIDECAR_PORT])
+        expect(await inside.probe({ host: wanAddress(there.datacenter.number, 0), port })).toBe('ECONNREFUSED');
+    });
+
+    it('has a Consul server that knows the other one alive, asks it and writes to it', async () => {
+      const [here, there] = sides(from);
+      expect((await membersSeenBy(here)).toSorted()).toEqual(['server-1.dc1', 'server-2.dc2']);
+      const nodes = await eventually(
+        'an answer from the other datacenter',
+        () => here.datacenter.consul.get(`catalog/nodes?dc=${to}`),
+        REPLICATED_MS,
+      );
+      expect(nodes).toMatchObject([{ Node: `server-${there.datacenter.number}` }]);
+      expect(await here.datacenter.consul.put(`kv/from-${from}?dc=${to}`, 'hello')).toBe(true);
+      const read = await there.datacenter.consul.get(`kv/from-${from}?raw`);
+      expect(read).toBe('hello');
+    });
+  });
+
+  it('have a route for every name that their servers ask each other for', async () => {
+    const routes = await federation.one.gateways[0]?.routes();
+    expect(routes?.filter(({ kind }) => kind.includes('server')).map(({ name }) => name)).toEqual([
+      'servers:dc2',
+      'servers:dc1',
+      'server:server-1',
+    ]);
+  });
+
+  it(
+    'have gateways that route to local services within a second of their start, whatever the other one does',
+    async () => {
+      const { one, two } = federation;
+      two.datacenter.consul.freeze(true);
+      await one.datacenter.namespace.ip('link', 'set', 'wan', 'down');
+      // On a machine that is busy with something else, one start may be slow; three are not.
+      const starts = [await startMs(), await startMs(), await startMs()];
+      await one.datacenter.namespace.ip('link', 'set', 'wan', 'up');
+      two.datacenter.consul.freeze(false);
+      expect(Math.min(...starts)).toBeLessThan(1_000);
+    },
+    REPLICATED_MS,
+  );
+
+  /** From the start of a process to a connection through it. */
+  async function startMs(): Promise<number> {
+    const { datacenter } = federation.one;
+    const lan = datacenter.lan(12, GATEWAY_PORT);
+    const name = federation.nameOf('db', federation.one);
+    const at = performance.now();
+    const flags = ['--register', '--proxy-id', 'late', '--address', formatEndpoint(lan)];
+    await using _late = datacenter.gateway(19_009, ...flags);
+    await using client = await eventually('a way through', () => datacenter.client(lan, name), REPLICATED_MS);
+    const tookMs = performance.now() - at;
+    await client.say('here');
+    return tookMs;
+  }
+});
+
+/** Two versions of `db`. */
+function instancesIn({ datacenter }: Member): Promise<readonly TlsTestBackend[]> {
+  return Promise.all([
+    datacenter.instance('db', 21, { version: 'v1' }),
+    datacenter.instance('db', 22, { version: 'v2' }),
+  ]);
+}
+
+/** A client in the datacenter of `member`, through the gateway there. */
+function clientOf({ datacenter }: Member, serverName: string): Promise<TlsClient> {
+  return datacenter.client(datacenter.lan(11, GATEWAY_PORT), serverName);
+}
+
+/** Connections of services that are open at the moment; those between Consul's servers never end. */
+async function carriedBy({ gateways }: Member): Promise<readonly { readonly route: string }[]> {
+  const { connections } = (await gateways[0]?.ask('/connections')) as { connections: readonly { route: string }[] };
+  return connections.filter(({ route }) => !route.startsWith('server'));
+}
+
+/** Connections of Consul's own checks end before there is one. */
+function handshakes(backend: TlsTestBackend | undefined): number {
+  return backend?.serverNames.length ?? 0;
+}

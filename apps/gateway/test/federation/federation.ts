@@ -1,0 +1,161 @@
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { formatEndpoint } from '@meshgate/core';
+import { certificateAuthority } from '@meshgate/testkit';
+import type { CertificateAuthority } from '@meshgate/testkit';
+import { Datacenter } from './datacenter.ts';
+import { eventually } from './eventually.ts';
+import type { GatewayProcess } from './gateway.ts';
+import { connect } from './namespace.ts';
+
+/** A datacenter of a federation, with its gateways. */
+export interface Member {
+  readonly datacenter: Datacenter;
+  readonly gateways: readonly GatewayProcess[];
+}
+
+/**
+ * Two datacenters whose networks have one cable between them, on which nothing but gateways has an address. Their Consul servers
+ * are federated through these gateways: there is no other way.
+ */
+export class Federation implements AsyncDisposable {
+  readonly one: Member;
+  readonly two: Member;
+  readonly trustDomain: string;
+  readonly #folder: string;
+
+  private constructor(one: Member, two: Member, trustDomain: string, folder: string) {
+    this.one = one;
+    this.two = two;
+    this.trustDomain = trustDomain;
+    this.#folder = folder;
+  }
+
+  /** @param gatewaysEach how many gateways each datacenter has: 1 or 2 */
+  static async create(gatewaysEach: number): Promise<Federation> {
+    const folder = mkdtempSync(join(tmpdir(), 'meshgate-federation-'));
+    const authority = certificateAuthority('servers');
+    const one = await Datacenter.create(1, { settings: federated(1, authority, folder) });
+    await one.consul.ready();
+    const two = await Datacenter.create(2, { settings: federated(2, authority, folder) }, async (network, inside) => {
+      await connect(one.namespace, network, WAN);
+      for (const index of [0, 1]) {
+        await one.namespace.ip('address', 'add', `${wanAddress(1, index)}/24`, 'dev', WAN);
+        await network.ip('address', 'add', `${wanAddress(2, index)}/24`, 'dev', WAN);
+      }
+      await inside.forward({ host: '10.2.0.2', port: WAY_OUT }, { host: wanAddress(1, 0), port: 443 });
+    });
+    const gatewaysOfOne = gatewaysOf(one, gatewaysEach);
+    const gatewaysOfTwo = gatewaysOf(two, gatewaysEach);
+    await two.consul.ready();
+    const federation = new Federation(
+      { datacenter: one, gateways: gatewaysOfOne },
+      { datacenter: two, gateways: gatewaysOfTwo },
+      await one.consul.trustDomain(),
+      folder,
+    );
+    await federation.#known(gatewaysEach);
+    return federation;
+  }
+
+  /** The name by which services of the mesh ask for a service of a datacenter, or for a subset of it: `v1.db`. */
+  nameOf(service: string, { datacenter }: Member): string {
+    return `${service}.default.${datacenter.name}.internal.${this.trustDomain}`;
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    for (const { datacenter } of [this.one, this.two]) await datacenter[Symbol.asyncDispose]();
+    rmSync(this.#folder, { recursive: true, force: true });
+  }
+
+  /** Waits until every gateway routes to all gateways of the other datacenter. */
+  async #known(gatewaysEach: number): Promise<void> {
+    for (const [member, other] of [
+      [this.one, this.two],
+      [this.two, this.one],
+    ] as const) {
+      const route = `datacenter:${other.datacenter.name}`;
+      for (const gateway of member.gateways)
+        await gateway.route(route, ({ backends }) => backends.filter(({ healthy }) => healthy).length === gatewaysEach);
+    }
+    await eventually('both servers in both lists', () => this.#bothAlive(), ALIVE_MS);
+  }
+
+  async #bothAlive(): Promise<true | undefined> {
+    const lists = await Promise.all([membersSeenBy(this.one), membersSeenBy(this.two)]);
+    return lists.every((list) => list.length === 2) ? true : undefined;
+  }
+}
+
+// Gossip is slow to believe in somebody it has once suspected.
+const ALIVE_MS = 60_000;
+
+/** The servers that a datacenter's own takes to be alive, in all datacenters: `server-1.dc1`. */
+export async function membersSeenBy({ datacenter }: Member): Promise<readonly string[]> {
+  const members = (await datacenter.consul.get('agent/members?wan=1')) as readonly WanMember[];
+  return members.filter(({ Status }) => Status === SERF_ALIVE).map(({ Name }) => Name);
+}
+
+interface WanMember {
+  readonly Name: string;
+  readonly Status: number;
+}
+
+/** Serf's number for it. */
+const SERF_ALIVE = 1;
+
+/** Where gateways listen in their own datacenter. */
+export const GATEWAY_PORT = 8443;
+
+/** The interface through which the datacenters are connected. */
+const WAN = 'wan';
+
+/** Of the gateway with this index. */
+export function wanAddress(datacenter: number, index: number): string {
+  return `198.18.0.${datacenter}${index + 1}`;
+}
+
+/**
+ * A server that has never heard of the primary dials the gateways of it directly, and from its own address, which is not known
+ * there: on its way out it passes something that translates addresses.
+ */
+const WAY_OUT = 443;
+
+function gatewaysOf(datacenter: Datacenter, count: number): readonly GatewayProcess[] {
+  return Array.from({ length: count }, (_none, index) => {
+    const lan = formatEndpoint(datacenter.lan(11 + index, GATEWAY_PORT));
+    const wan = `${wanAddress(datacenter.number, index)}:443`;
+    const flags = ['--register', '--expose-servers', '--address', lan, '--wan-address', wan];
+    return datacenter.gateway(19_001 + index, ...flags, '--proxy-id', `gateway-${index + 1}`);
+  });
+}
+
+/** Federation through gateways, as Consul's manual says: TLS between servers, and no address of the WAN but the gateways'. */
+function federated(number: number, authority: CertificateAuthority, folder: string): object {
+  const name = `server.dc${number}.consul`;
+  const dnsNames = [name, `server-${number}.${name}`, 'localhost'];
+  const { chain, privateKey } = authority.issue({ dnsNames, addresses: ['127.0.0.1'] });
+  const file = (label: string, content: string): string => {
+    const path = join(folder, `${label}-${number}.pem`);
+    writeFileSync(path, content);
+    return path;
+  };
+  return {
+    connect: { enabled: true, enable_mesh_gateway_wan_federation: true },
+    ca_file: file('ca', authority.certificate),
+    cert_file: file('cert', chain),
+    key_file: file('key', privateKey),
+    verify_incoming_rpc: true,
+    verify_outgoing: true,
+    verify_server_hostname: true,
+    ...(number === 1 ? {} : SECONDARY),
+  };
+}
+
+const SECONDARY = {
+  primary_gateways: [`10.2.0.2:${WAY_OUT}`],
+  // As often as Consul allows: a federation should not take longer than it must.
+  primary_gateways_interval: '1s',
+  retry_interval_wan: '1s',
+};

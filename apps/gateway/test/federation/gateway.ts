@@ -1,0 +1,124 @@
+import { once } from 'node:events';
+import type { ChildProcess } from 'node:child_process';
+import { createInterface } from 'node:readline';
+import { fileURLToPath } from 'node:url';
+import type { Endpoint } from '@meshgate/core';
+import { eventually } from './eventually.ts';
+import type { Inside } from './inside.ts';
+import type { Namespace } from './namespace.ts';
+
+const MAIN = fileURLToPath(new URL('../../dist/main.js', import.meta.url));
+
+/** A line of the log. */
+export type LogLine = Readonly<Record<string, unknown>>;
+
+/** What `GET /ready` answers. */
+export interface Readiness {
+  readonly ready: boolean;
+  readonly reasons: readonly string[];
+  readonly warnings: readonly string[];
+}
+
+/** A route as `GET /routes` shows it. */
+export interface RouteShown {
+  readonly name: string;
+  readonly kind: string;
+  readonly backends: readonly { readonly host: string; readonly port: number; readonly healthy: boolean }[];
+}
+
+/** Where a gateway is run, and what its command line says. */
+export interface GatewayPlace {
+  readonly namespace: Namespace;
+  readonly inside: Inside;
+  /** Its admin server, in that network. */
+  readonly admin: Endpoint;
+  /** What follows `meshgate gateway`, beside the address of the admin server. */
+  readonly flags: readonly string[];
+}
+
+/** `meshgate gateway` as a process of its own, in a network of its own. */
+export class GatewayProcess implements AsyncDisposable {
+  readonly #place: GatewayPlace;
+  readonly lines: LogLine[] = [];
+  #process: ChildProcess;
+
+  constructor(place: GatewayPlace) {
+    this.#place = place;
+    this.#process = this.#spawn();
+  }
+
+  /** Resolves with its exit status once it has ended. */
+  get ended(): Promise<number | null> {
+    const { exitCode, signalCode } = this.#process;
+    if (exitCode !== null || signalCode !== null) return Promise.resolve(exitCode);
+    return once(this.#process, 'close').then(([status]: (number | null)[]) => status ?? null);
+  }
+
+  /** Waits until `GET /ready` says yes, and for its warnings, if these are asked for. */
+  ready(holds: (readiness: Readiness) => boolean = ({ ready }) => ready): Promise<Readiness> {
+    return eventually(
+      `a gateway that is ready; its log ends with ${JSON.stringify(this.lines.slice(-3))}`,
+      async () => {
+        const readiness = (await this.ask('/ready')) as Readiness;
+        return holds(readiness) ? readiness : undefined;
+      },
+      READY_MS,
+    );
+  }
+
+  /** Waits for a route, and for what must hold of it. */
+  route(name: string, holds: (route: RouteShown) => boolean = () => true): Promise<RouteShown> {
+    return eventually(
+      `the route ${name} of ${holds.toString()}`,
+      async () => {
+        const found = (await this.routes()).find((route) => route.name === name);
+        if (found === undefined || !holds(found)) throw new Error(JSON.stringify(found));
+        return found;
+      },
+      ROUTED_MS,
+    );
+  }
+
+  async routes(): Promise<readonly RouteShown[]> {
+    return ((await this.ask('/routes')) as { readonly routes: readonly RouteShown[] }).routes;
+  }
+
+  /** Asks the admin server, whatever the status. */
+  async ask(path: string): Promise<unknown> {
+    return JSON.parse((await this.#place.inside.ask(this.#place.admin, path)).text);
+  }
+
+  signal(name: NodeJS.Signals): void {
+    this.#process.kill(name);
+  }
+
+  /** Kills it: it says farewell to nobody. */
+  async kill(): Promise<void> {
+    this.signal('SIGKILL');
+    await this.ended;
+  }
+
+  /** Starts it again with the same command line. */
+  restart(): void {
+    this.#process = this.#spawn();
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.kill();
+  }
+
+  #spawn(): ChildProcess {
+    const { namespace, admin, flags } = this.#place;
+    const command = [process.execPath, MAIN, 'gateway', '--admin-bind', `${admin.host}:${admin.port}`, ...flags];
+    const child = namespace.spawn(command, ['ignore', 'pipe', 'pipe']);
+    if (child.stdout !== null)
+      createInterface({ input: child.stdout }).on('line', (text) => this.lines.push(JSON.parse(text) as LogLine));
+    child.stderr?.on('data', (chunk: Buffer) => this.lines.push({ stderr: chunk.toString() }));
+    return child;
+  }
+}
+
+// A start takes half a second; on two busy cores it may take some.
+const READY_MS = 20_000;
+// Consul itself takes some seconds to replicate what one datacenter knows of its gateways to the other, longer after a restart.
+const ROUTED_MS = 60_000;
