@@ -129,6 +129,7 @@ export class NodeConnection implements Connection {
       if (socket.destroyed || bottom.destroyed) throw below.#gone();
       const above = new NodeConnection(socket, below.#side, below.remote, below.#local, bottom);
       above.#explainLoss = explainLoss;
+      socket.resume();
       return above;
     } catch (reason) {
       bottom.destroy();

@@ -1,0 +1,155 @@
+import {
+  certificateAuthority,
+  rawClient,
+  refusingAddress,
+  silentAddress,
+  tcpBackend,
+  tlsBackend,
+} from '@meshgate/testkit';
+import type { Endpoint } from '@meshgate/core';
+import { describe, expect, it } from 'vitest';
+import { credentialsOf, leafOf, targetOf, upstreamOf, uriOf, viewOf } from './mesh.ts';
+import type { TargetOptions } from './mesh.ts';
+import { startSidecar, Told } from './sidecar.ts';
+
+const root = certificateAuthority('root');
+const web = credentialsOf(leafOf(root, 'web'), root);
+
+/** Something that a sidecar of `service` could be: it answers a GET with `name`. */
+function server(name: string, service: string, datacenter = 'dc1') {
+  return tlsBackend(name, {
+    identity: leafOf(root, service, { uris: [uriOf(service, datacenter)] }),
+    clientCa: root.certificate,
+  });
+}
+
+async function answerAt(at: Endpoint): Promise<string> {
+  await using client = await rawClient(at);
+  await client.send('GET / HTTP/1.1\r\nhost: db\r\n\r\n');
+  return (await client.receiveAll()).toString().split('\r\n\r\n')[1] ?? '';
+}
+
+async function webWith(...targets: readonly [TargetOptions, ...TargetOptions[]]) {
+  const [first, ...rest] = targets;
+  const upstreams = [upstreamOf('db', [targetOf(first), ...rest.map(targetOf)])];
+  return startSidecar({ credentials: web, view: viewOf({ service: 'web', upstreams }) });
+}
+
+describe('an upstream is dialled', () => {
+  it('at the first target that has a healthy backend, each with a name and an identity of its own', async () => {
+    await using near = await server('near', 'db');
+    await using far = await server('far', 'db', 'dc2');
+    await using one = await webWith(
+      { service: 'db', at: [{ ...near.address, healthy: false }] },
+      { service: 'db', datacenter: 'dc2', path: 'remote-gateway', at: [far.address] },
+    );
+    expect(await answerAt(await one.address('upstream:db'))).toBe('far');
+    expect(far.serverNames[0]).toMatch(/^db\.default\.dc2\.internal\./);
+    const { closed } = await one.events.until('connection.closed');
+    expect(closed.upstream?.route.origin).toMatchObject({ path: 'remote-gateway', identity: uriOf('db', 'dc2') });
+  });
+
+  it('at the next gateway when a dial fails, and at the next target when all have', async () => {
+    await using refusing = await refusingAddress();
+    await using resetting = await tcpBackend('gateway', { conduct: { kind: 'reset', afterBytes: 1 } });
+    await using far = await server('far', 'db', 'dc2');
+    await using one = await webWith(
+      { service: 'db', at: [refusing.address, resetting.address] },
+      { service: 'db', datacenter: 'dc2', at: [far.address] },
+    );
+    expect(await answerAt(await one.address('upstream:db'))).toBe('far');
+    const { closed } = await one.events.until('connection.closed');
+    expect(closed).toMatchObject({ attempts: 3, dialled: far.address });
+    expect(closed.upstream?.attempts).toBe(3);
+    expect(one.events.all('dial.failed').map(({ error }) => error.code)).toEqual(
+      expect.arrayContaining(['CONNECT_REFUSED', 'CONNECT_FAILED']),
+    );
+  });
+
+  it('at the next address when a server is not who it should be', async () => {
+    await using impostor = await server('impostor', 'mail');
+    await using right = await server('right', 'db');
+    await using one = await webWith({ service: 'db', at: [impostor.address, right.address] });
+    const at = await one.address('upstream:db');
+    expect(await answerAt(at)).toBe('right');
+    expect(await answerAt(at)).toBe('right');
+    expect(one.events.all('dial.failed').map(({ error }) => error.code)).toContain('UPSTREAM_UNTRUSTED');
+  });
+
+  it('no longer than its connect timeout, the handshake included', async () => {
+    await using silent = await silentAddress();
+    await using hanging = await tcpBackend('gateway', { conduct: { kind: 'hang' } });
+    await using one = await webWith(
+      { service: 'db', at: [silent.address], connectTimeoutMs: 50 },
+      { service: 'db', datacenter: 'dc2', at: [hanging.address], connectTimeoutMs: 50 },
+    );
+    await using client = await rawClient(await one.address('upstream:db'));
+    await client.closed;
+    const failure = await one.failure('upstream:db');
+    expect(failure.code).toBe('CONNECT_TIMEOUT');
+    expect(failure.message).toMatch(/TLS handshake with .* for db\.default\.dc2.*no answer.*before that .*dial/);
+  });
+
+  it('never, when the application goes away first', async () => {
+    await using hanging = await tcpBackend('gateway', { conduct: { kind: 'hang' } });
+    await using one = await webWith({ service: 'db', at: [hanging.address] });
+    await using client = await rawClient(await one.address('upstream:db'));
+    await hanging.untilAccepted(1);
+    client.reset();
+    expect(await one.endings('upstream:db')).toEqual(['DOWNSTREAM_RESET']);
+    await hanging.untilIdle();
+  });
+
+  it('never without a target that can be dialled: the reason is told', async () => {
+    const refused = {
+      kind: 'refused',
+      definition: { name: 'db', kind: 'service', bind: { host: '127.0.0.1', port: 0 } },
+      reason: 'service-resolver.db.Redirect: a circle',
+    } as const;
+    const view = viewOf({ service: 'web', upstreams: [refused] });
+    await using one = await startSidecar({ credentials: web, view });
+    await using client = await rawClient(await one.address('upstream:db'));
+    await client.closed;
+    expect(await one.failure('upstream:db')).toMatchObject({
+      code: 'NO_BACKEND',
+      message: expect.stringContaining('a circle'),
+    });
+    expect(one.routes.sources[0]?.warnings).toEqual(['upstream db: service-resolver.db.Redirect: a circle']);
+  });
+});
+
+describe('while a sidecar runs', () => {
+  it('upstreams come and go, and what is connected stays', async () => {
+    await using far = await server('far', 'db');
+    const db = upstreamOf('db', [targetOf({ service: 'db', at: [far.address] })]);
+    const view = new Told('proxy', viewOf({ service: 'web', upstreams: [db] }));
+    await using one = await startSidecar({ credentials: web, view });
+    await using client = await rawClient(await one.address('upstream:db'));
+    await client.send('one');
+    await client.receive(3);
+    const mail = upstreamOf('mail', [targetOf({ service: 'db', at: [far.address] })]);
+    view.tell(viewOf({ service: 'web', upstreams: [mail] }));
+    expect(await answerAt(await one.address('upstream:mail'))).toBe('far');
+    await one.events.until('listener.closed', ({ listener }) => listener === 'upstream:db');
+    await client.send('two');
+    expect((await client.receive(3)).toString()).toBe('two');
+  });
+
+  it('two upstreams of one name have names of their own', async () => {
+    await using far = await server('far', 'db');
+    const target = targetOf({ service: 'db', at: [far.address] });
+    const upstreams = [upstreamOf('db', [target]), upstreamOf('db', [target], { host: '127.0.0.2', port: 0 })];
+    await using one = await startSidecar({ credentials: web, view: viewOf({ service: 'web', upstreams }) });
+    expect(await answerAt(await one.address('upstream:db 127.0.0.1:0'))).toBe('far');
+    expect(await answerAt(await one.address('upstream:db 127.0.0.2:0'))).toBe('far');
+  });
+
+  it('nothing is accepted before there are credentials', async () => {
+    const credentials = { name: 'ca', watch: () => new Told('ca', web).watch(gate.signal) };
+    const gate = new AbortController();
+    gate.abort();
+    await using one = await startSidecar({ credentials, view: viewOf({ service: 'web' }) });
+    await one.events.until('source.failed');
+    expect(one.events.all('listener.opened')).toEqual([]);
+  });
+});
