@@ -11,6 +11,7 @@ const BROKEN: readonly (readonly [part: string, claim: string])[] = [
   ['a source of differences', 'yields what it knows at once, and the whole again at each change'],
   ['a source that reuses its array', 'never changes what it has yielded'],
   ['a source that is deaf to its signal', 'returns when its signal aborts while it waits for a change'],
+  ['a source that throws when it is told to leave', 'returns when its signal aborts while it waits for a change'],
   ['a source that forgets a timer', 'leaves no timer, socket or watcher behind, however its watch ends'],
   ['a source of one version', 'gives equal versions to equal contents, and different ones to different'],
   [

@@ -43,7 +43,8 @@ class Reader<Value> {
   readonly #abort = new AbortController();
   readonly #iterator: AsyncIterator<Value, unknown>;
   readonly #content: (value: Value) => unknown;
-  #asked: Promise<IteratorResult<Value, unknown>> | undefined;
+  readonly #told: Value[] = [];
+  #pending: Promise<IteratorResult<Value, unknown>> | undefined;
 
   constructor(source: Watchable<Value>, content: (value: Value) => unknown) {
     this.#content = content;
@@ -51,10 +52,8 @@ class Reader<Value> {
   }
 
   /** The next value. */
-  async next(): Promise<Value> {
-    const result = await within(this.#iterator.next(), YIELDS_WITHIN_MS, 'the source to yield');
-    if (result.done !== true) return result.value;
-    throw new Error('expected the source to go on until its signal aborts, found it had returned');
+  next(): Promise<Value> {
+    return within(this.#read(), YIELDS_WITHIN_MS, 'the source to yield');
   }
 
   /** The first value that differs from `known`: a source may yield in between what it already knew. */
@@ -65,15 +64,22 @@ class Reader<Value> {
     }
   }
 
-  /** Reads on from `first` until a value is `wanted`. Rejects when that does not come. */
-  async until(wanted: Value, first: Value): Promise<void> {
-    let value = first;
+  /** Reads on until it is told the same as `wanted`. Rejects when that does not come. */
+  async nextLike(wanted: Value): Promise<void> {
+    let value = await this.next();
     while (!this.#isSame(value, wanted)) value = await this.next();
+  }
+
+  /** Reads on, here and there, until both were told the same. Rejects when they stay apart. */
+  async agreesWith(other: Reader<Value>): Promise<void> {
+    while (!this.#isSameAs(other)) {
+      await within(Promise.race([this.#read(), other.#read()]), YIELDS_WITHIN_MS, 'two readers to be told the same');
+    }
   }
 
   /** Asks for a value and does not wait for it: the next end finds the source in the midst of its work. */
   async ask(): Promise<void> {
-    this.#asked = this.#iterator.next();
+    this.#step().catch(() => undefined);
     await new Promise((resolve) => setImmediate(resolve));
   }
 
@@ -88,12 +94,31 @@ class Reader<Value> {
     await within(Promise.resolve(this.#iterator.return?.()), RETURNS_WITHIN_MS, 'the source to let its reader leave');
   }
 
+  async #read(): Promise<Value> {
+    const result = await this.#step();
+    if (result.done !== true) return result.value;
+    throw new Error('expected the source to go on until its signal aborts, found it had returned');
+  }
+
   async #drained(): Promise<void> {
-    let result = await this.#asked;
-    for (let count = 0; result?.done !== true; count += 1) {
+    for (let count = 0; (await this.#step()).done !== true; count += 1) {
       if (count > MOST_READY) throw new Error(`expected the source to return, found it yielded ${count} more values`);
-      result = await this.#iterator.next();
     }
+  }
+
+  /** One step at a time, as core takes them: who asks while another waits is told the same. */
+  #step(): Promise<IteratorResult<Value, unknown>> {
+    this.#pending ??= this.#iterator.next().then((result) => {
+      this.#pending = undefined;
+      if (result.done !== true) this.#told.push(result.value);
+      return result;
+    });
+    return this.#pending;
+  }
+
+  #isSameAs(other: Reader<Value>): boolean {
+    const [mine, theirs] = [this.#told.at(-1), other.#told.at(-1)];
+    return mine !== undefined && theirs !== undefined && this.#isSame(mine, theirs);
   }
 
   #isSame(one: Value, other: Value): boolean {
@@ -107,8 +132,8 @@ export function watchClaims<Value>(claim: DeclareClaim<Value>): void {
     const watched = reader();
     const first = await watched.next();
     await change();
-    const second = await watched.nextOther(first);
-    await watched.until(await reader().next(), second);
+    await watched.nextOther(first);
+    await watched.agreesWith(reader());
   });
 
   claim('keeps a change for a reader that comes for it late', async (reader, change) => {
@@ -117,15 +142,15 @@ export function watchClaims<Value>(claim: DeclareClaim<Value>): void {
     await change();
     await change();
     // Several changes may have become one value, and that is fine: what counts is where it ends.
-    await watched.until(await reader().next(), await watched.nextOther(first));
+    await watched.nextOther(first);
+    await watched.agreesWith(reader());
   });
 
   claim('can be watched again once a watch has ended', async (reader) => {
     const earlier = reader();
     const first = await earlier.next();
     await earlier.end();
-    const later = reader();
-    await later.until(first, await later.next());
+    await reader().nextLike(first);
   });
 
   claim('never changes what it has yielded', async (reader, change) => {
