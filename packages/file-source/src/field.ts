@@ -153,6 +153,7 @@ export class Field {
 
 /** One key of a mapping. */
 export interface FieldEntry {
+  /** As it is written. */
   readonly key: string;
   /** Where the key stands; `undefined` when the document was never a text. */
   readonly at: Place | undefined;

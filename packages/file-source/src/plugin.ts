@@ -57,6 +57,7 @@ export interface TlsFiles {
   readonly ca: string;
   /** Leaf certificate of the proxy's service, with the intermediates behind it. */
   readonly cert: string;
+  /** Private key of the leaf. */
   readonly key: string;
 }
 

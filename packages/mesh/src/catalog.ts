@@ -10,6 +10,7 @@ export interface Check {
 
 /** An address under a tag (`lan`, `wan`). */
 export interface TaggedAddress {
+  /** An IP address or a DNS name. */
   readonly address: string;
   /** 0 or absent: the port of the service. */
   readonly port?: number;
@@ -23,12 +24,15 @@ export interface Instance {
   readonly service: string;
   /** `''` for an ordinary service, `connect-proxy`, `terminating-gateway`, `mesh-gateway` … */
   readonly kind: string;
+  /** Name of the node on which it is registered. */
   readonly node: string;
+  /** The node's own address: meant where the instance has none. */
   readonly nodeAddress: string;
   /** The node's addresses by tag; only `wan` is ever used. */
   readonly nodeTaggedAddresses: Readonly<Record<string, string>>;
   /** Empty when the instance is registered without one: the node's is then meant. */
   readonly address: string;
+  /** 0: it is registered without a port, and cannot be dialled. */
   readonly port: number;
   /** The instance's addresses by tag; only `wan` is ever used. */
   readonly taggedAddresses: Readonly<Record<string, TaggedAddress>>;
@@ -80,6 +84,7 @@ export interface CatalogService {
 
 /** One account of the mesh gateways of a datacenter. */
 export interface GatewayGroup {
+  /** Where the gateways are. */
   readonly datacenter: string;
   /** `default` when absent. */
   readonly partition?: string;

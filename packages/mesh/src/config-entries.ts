@@ -64,9 +64,13 @@ export interface ServiceResolver extends Resolver {
 
 /** Another place for a service. What is absent stays as it is, but a subset: it belongs to its service. */
 export interface Destination {
+  /** The same service when absent. */
   readonly service?: string;
+  /** The same subset when absent and the service is the same, else the default one there. */
   readonly subset?: string;
+  /** The same namespace when absent. */
   readonly namespace?: string;
+  /** The same datacenter when absent. */
   readonly datacenter?: string;
 }
 

@@ -22,6 +22,7 @@ export interface DiscoveryChain {
 export interface ChainTarget {
   /** Unique in the chain, as Consul writes it: `v1.db.default.default.dc2`. */
   readonly id: string;
+  /** Name of the service, after redirects. */
   readonly service: string;
   /** The unnamed one when absent. */
   readonly subset?: string;
@@ -29,6 +30,7 @@ export interface ChainTarget {
   readonly namespace?: string;
   /** `default` when absent. */
   readonly partition?: string;
+  /** Where its instances are; of a peer's service the proxy's own. */
   readonly datacenter: string;
   /** The peer that exports it; absent for a service of this cluster or federation. */
   readonly peer?: string;
@@ -48,9 +50,11 @@ export interface ChainTarget {
 
 /** What {@link compileChain} compiles. */
 export interface ChainRequest {
+  /** Name of the upstream: redirects may lead from it elsewhere. */
   readonly service: string;
   /** `default` when absent. */
   readonly namespace?: string;
+  /** Where it is asked for: the upstream's, or the proxy's own. */
   readonly datacenter: string;
   /** What the dialling side says of the mode: `upstreamMode` of the same upstream. */
   readonly decision: ModeDecision;

@@ -271,11 +271,11 @@ function comparison(operator: Operator, selector: Selector, operand: string): Ju
   const { name, shape } = selector;
   if (!OPERATORS[shape].includes(operator))
     refuse(`expected another operator for ${name}, found ${operator}: it is a ${shape}`);
-  const holds = predicate(operator, shape, operand);
+  const isHit = predicate(operator, shape, operand);
   return (subject) => {
     const values = selector.find(subject);
     if (values.length === 0) return holdsForNothing(operator, selector);
-    return values.some(holds);
+    return values.some(isHit);
   };
 }
 
@@ -309,7 +309,7 @@ function predicate(operator: Operator, shape: Shape, operand: string): (value: u
 
 function isSame(value: unknown, shape: Shape, operand: string): boolean {
   if (shape === 'number') return Number(value ?? 0) === Number(operand);
-  return String(value ?? '') === operand;
+  return (typeof value === 'boolean' ? String(value) : (value ?? '')) === operand;
 }
 
 /** A list its element, a map its key, a text a part of it. */

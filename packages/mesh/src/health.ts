@@ -2,6 +2,7 @@ import type { Check, Instance } from './catalog.ts';
 
 /** How an instance takes part in balancing. */
 export interface Standing {
+  /** No check speaks against it, and its weight is not below 1. */
   readonly healthy: boolean;
   /** 1 to 128. */
   readonly weight: number;

@@ -18,7 +18,9 @@ export interface Intention {
 
 /** A judgement, and why, for the log of both sides. */
 export interface Authorization {
+  /** Whether the connection may stand. */
   readonly allowed: boolean;
+  /** The intention or the default that decided, for people. */
   readonly reason: string;
 }
 
@@ -26,6 +28,7 @@ export interface Authorization {
 export interface AuthorizationRequest {
   /** Who connects, by its verified certificate. */
   readonly source: Extract<SpiffeId, { kind: 'service' }>;
+  /** Name of the service that is connected to. */
   readonly destination: string;
   /** `default` when absent. */
   readonly destinationNamespace?: string;

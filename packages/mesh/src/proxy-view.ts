@@ -38,6 +38,7 @@ export type ProxyUpstream =
 /** Where a proxy's view comes from. The obligations of `watch` are those of core's `RouteSource`. */
 export interface ProxySource {
   readonly name: string;
+  /** Yields the whole view when first known, then at each change. */
   watch(signal: AbortSignal): AsyncIterable<ProxyView>;
 }
 

@@ -28,6 +28,7 @@ export interface ProxyDefinition {
 export interface UpstreamDefinition {
   /** Destination service, or the prepared query. */
   readonly name: string;
+  /** A prepared query is looked up by Consul's servers each time. */
   readonly kind: 'service' | 'prepared-query';
   /** `default` when absent. */
   readonly namespace?: string;

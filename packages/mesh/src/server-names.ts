@@ -3,6 +3,7 @@
 
 /** A service as a Connect proxy asks for it. */
 export interface ServiceTarget {
+  /** Name of the service. */
   readonly service: string;
   /** A subset that a service-resolver defines; the unnamed one when absent. */
   readonly subset?: string;
@@ -10,7 +11,9 @@ export interface ServiceTarget {
   readonly namespace?: string;
   /** `default` when absent. */
   readonly partition?: string;
+  /** Name of the datacenter. */
   readonly datacenter: string;
+  /** `UUID.consul`. */
   readonly trustDomain: string;
 }
 
@@ -18,12 +21,15 @@ export interface ServiceTarget {
 export interface DatacenterTarget {
   /** `default` when absent. */
   readonly partition?: string;
+  /** Name of the datacenter. */
   readonly datacenter: string;
+  /** `UUID.consul`. */
   readonly trustDomain: string;
 }
 
 /** A service that another cluster exports to this one. */
 export interface PeeredServiceTarget {
+  /** Name of the service. */
   readonly service: string;
   /** `default` when absent. */
   readonly namespace?: string;
@@ -37,6 +43,7 @@ export interface PeeredServiceTarget {
 
 /** The Consul servers of a datacenter, as other servers ask for them through gateways. */
 export interface ServersTarget {
+  /** Name of the datacenter. */
   readonly datacenter: string;
   /** The agent's DNS domain, with or without the trailing dot that the agent reports. Not the trust domain. */
   readonly dnsDomain: string;

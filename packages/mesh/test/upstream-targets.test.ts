@@ -133,7 +133,7 @@ describe('health behind a gateway', () => {
   it('is a problem where the filter cannot be evaluated', () => {
     const refused: Selection = { kind: 'refused', reason: 'no such field' };
     const around = surroundings({ mode: '' }, refused);
-    const [found] = upstreamTargets({ service: 'db', targets: [target({ subset: 'v1' }, '')] }, around);
+    const [found] = upstreamTargets({ service: 'db', targets: [chainTarget({ subset: 'v1' }, '')] }, around);
     expect(found?.problems).toEqual([
       { path: ['service-resolver', 'db', 'Subsets', 'v1', 'Filter'], message: 'this filter is refused: no such field' },
     ]);
@@ -226,7 +226,7 @@ interface Given {
 function dial(over: Partial<ChainTarget>, given: Given): UpstreamTarget {
   const instances = 'instances' in given ? given.instances : [LAN];
   const around = surroundings(given, instances && { kind: 'selected', instances });
-  const [found] = upstreamTargets({ service: 'db', targets: [target(over, given.mode ?? '')] }, around);
+  const [found] = upstreamTargets({ service: 'db', targets: [chainTarget(over, given.mode ?? '')] }, around);
   if (found === undefined) throw new Error('expected a target, found none');
   return found;
 }
@@ -239,7 +239,7 @@ function surroundings({ gateways }: Given, known: Selection | undefined): Surrou
   return { datacenter: 'dc1', gateways: gateways ?? all, instancesOf: () => known };
 }
 
-function target(over: Partial<ChainTarget>, mode: string): ChainTarget {
+function chainTarget(over: Partial<ChainTarget>, mode: string): ChainTarget {
   return {
     id: 'db.default.default.dc2',
     service: 'db',

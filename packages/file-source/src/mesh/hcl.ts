@@ -69,7 +69,7 @@ class Parser {
     const isBlock = !this.#take('=');
     const value = isBlock ? this.#block() : this.#value();
     const found = map.items.find((pair) => (pair.key as Scalar).value === key.value);
-    if (found === undefined) map.items.push(new Pair<unknown, unknown>(key, value));
+    if (found === undefined) map.items.push(new Pair<unknown>(key, value));
     else if (isBlock && this.#blocks.has(found.value as Node)) found.value = this.#appended(found.value as Node, value);
     else this.#note(key.range?.[0] ?? 0, 'this key is already set above');
   }
@@ -84,7 +84,7 @@ class Parser {
     const label = this.#key('=, { or a label in quotes');
     const map = new YAMLMap();
     map.range = [...(label.range ?? NO_RANGE)];
-    map.items.push(new Pair<unknown, unknown>(label, this.#block()));
+    map.items.push(new Pair<unknown>(label, this.#block()));
     this.#blocks.add(map);
     return map;
   }

@@ -38,10 +38,10 @@ export interface Registration {
 }
 
 /** The kinds of service that a mesh file may define. */
-export type ServiceKind = '' | 'connect-proxy' | 'mesh-gateway';
+type ServiceKind = '' | 'connect-proxy' | 'mesh-gateway';
 
 /** The `proxy` part of a definition. */
-export interface ProxyFields {
+interface ProxyFields {
   /** The service for which it speaks; empty for a gateway. */
   readonly destination: string;
   readonly destinationId?: string;
