@@ -107,6 +107,6 @@ export default { name: 'silent', install: (host) => host.addSource({
   name: 'silent',
   async *watch(signal) {
     console.log('waiting');
-    await new Promise((resolve) => signal.addEventListener('abort', resolve));
+    if (!signal.aborted) await new Promise((resolve) => signal.addEventListener('abort', resolve));
   },
 }) };`;

@@ -11,7 +11,7 @@ export default { name: 'remote', install: (host) => host.addSource({
   name: 'remote',
   async *watch(signal) {
     if (!existsSync(host.baseDir + '/silent')) yield JSON.parse(readFileSync(host.baseDir + '/snapshot.json', 'utf8'));
-    await new Promise((resolve) => signal.addEventListener('abort', resolve));
+    if (!signal.aborted) await new Promise((resolve) => signal.addEventListener('abort', resolve));
   },
 }) };`;
 

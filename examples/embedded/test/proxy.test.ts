@@ -9,7 +9,7 @@ it('carries TLS to the backend of the name, tells of it, and stops when the conn
     name: 'fixed',
     async *watch(signal: AbortSignal) {
       yield { version: '1', routes: [{ name: 'api', serverNames: ['api.example.com'], backends }] };
-      await new Promise((resolve) => signal.addEventListener('abort', resolve));
+      if (!signal.aborted) await new Promise((resolve) => signal.addEventListener('abort', resolve));
     },
   };
   const events = recorder();
