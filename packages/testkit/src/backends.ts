@@ -69,7 +69,9 @@ export async function tlsBackend(name: string, options: TlsBackendOptions = {}):
   const backend = await listen(name, options, (socket) => {
     if (endsBeforeTls(conduct)) behave(conduct, socket, name, socket);
     else {
-      raws.set(socket.remotePort, socket);
+      const { remotePort } = socket;
+      raws.set(remotePort, socket);
+      socket.once('close', () => raws.delete(remotePort));
       tls.emit('connection', socket);
     }
   });

@@ -92,17 +92,26 @@ function life(id: string): readonly ProxyEvent[] {
   ];
 }
 
-/** Connections that never had a hello, a route or a backend: every fact that may be absent is. */
+/** Connections that never had a hello, a route or a backend: these facts are missing, or there and `undefined`. */
 function earlyEnds(): readonly ProxyEvent[] {
   const { connection } = eventSamples()['connection.accepted'];
   const transfer = { bytesUp: 0, bytesDown: 0 };
   const codes = ['SNIFF_TIMEOUT', 'ROUTE_NOT_FOUND', 'NO_BACKEND', 'DOWNSTREAM_RESET', 'INTERNAL'] as const;
-  return codes.map((code) => {
+  return codes.flatMap((code) => {
     const error = new ProxyError(code, 'ended early');
     const closed = { connection, attempts: 0, transfer, closedAt: connection.at + 1, error };
-    return { type: 'connection.closed', closed };
+    return [closed, { ...closed, ...NOT_REACHED }].map((each) => ({ type: 'connection.closed', closed: each }));
   });
 }
+
+const NOT_REACHED = {
+  hello: undefined,
+  helloAt: undefined,
+  route: undefined,
+  upstream: undefined,
+  connectedAt: undefined,
+  dialled: undefined,
+};
 
 /** In a function of its own, so that nothing of them is left on the stack. */
 function tellLives(observer: Observer, count: number): readonly WeakRef<object>[] {
