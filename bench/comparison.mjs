@@ -76,18 +76,32 @@ export function judgements(results) {
 }
 
 /**
- * Connections that failed or lost their reply, all rounds together.
+ * Connections that were refused, cut or left without an answer, and bulk streams that stood still for the last second of a
+ * round: all rounds together.
  *
  * @param {Results} results
- * @returns {readonly { readonly contestant: string, readonly load: string, readonly failed: number }[]}
+ * @returns {readonly { readonly contestant: string, readonly load: string, readonly failed: number, readonly stalled: number }[]}
  */
 export function failures(results) {
   return Object.entries(results.samples).flatMap(([load, byContestant]) =>
     Object.entries(byContestant).flatMap(([contestant, samples]) => {
-      const failed = samples.reduce((sum, sample) => sum + (sample?.failed ?? 0), 0);
-      return failed === 0 ? [] : [{ contestant, load, failed }];
+      const [failed, stalled] = ['failed', 'stalled'].map((key) =>
+        samples.reduce((sum, sample) => sum + (sample?.[key] ?? 0), 0),
+      );
+      return failed + stalled === 0 ? [] : [{ contestant, load, failed, stalled }];
     }),
   );
+}
+
+/**
+ * How much of the machine's CPU others used meanwhile, from 0 to 1: the median of all samples.
+ *
+ * @param {Results} results
+ * @returns {number | undefined} `undefined` when nothing was sampled
+ */
+export function othersShare({ samples }) {
+  const all = Object.values(samples).flatMap((byContestant) => Object.values(byContestant).flat());
+  return summary(all.map((sample) => sample?.othersShare))?.median;
 }
 
 /**

@@ -1,5 +1,5 @@
 // The part of docs/performance.md that a run writes. Pure.
-import { failures, judgements, rows } from './comparison.mjs';
+import { failures, judgements, othersShare, rows } from './comparison.mjs';
 import { cellsOf, markdown, times } from './table.mjs';
 
 const BEGIN = '<!-- results: written by `pnpm bench --write-docs`, not by hand -->';
@@ -28,7 +28,7 @@ export function resultsText(results) {
   const versions = contestants.map(({ label, family, version }) => (family === 'ours' ? label : `${label} ${version}`));
   const blocks = [
     `Measured on ${date.slice(0, 10)}: ${machine.cpu}, ${machine.cores} cores, ${machine.memoryGib} GiB, ${machine.system}, ` +
-      `kernel ${machine.kernel}, Node ${machine.node}; ${settings.rounds} rounds of ${settings.seconds} s.`,
+      `kernel ${machine.kernel}, Node ${machine.node}; ${settings.rounds} rounds of ${settings.seconds} s.${othersText(results)}`,
     `Compared: ${versions.join(', ')}.${missingText(results)}`,
     '![Bars for each figure and proxy](../bench/results/latest.svg)',
     'Medians; in brackets the ratio to the best peer in its usual configuration, round by round.',
@@ -39,6 +39,11 @@ export function resultsText(results) {
     failuresText(results),
   ];
   return blocks.join('\n\n');
+}
+
+function othersText(results) {
+  const share = othersShare(results);
+  return share === undefined ? '' : ` Others used ${(share * 100).toFixed(0)} % of the machine's CPU meanwhile.`;
 }
 
 function missingText({ missing }) {
@@ -108,8 +113,9 @@ function calmText({ perSecond, p99Ms, p999Ms, maxMs, failed }) {
 }
 
 function failuresText(results) {
-  const failed = failures(results);
-  if (failed.length === 0) return 'No connection of any proxy failed or lost its reply.';
-  const parts = failed.map(({ contestant, load, failed: count }) => `${contestant} in ${load}: ${count}`);
-  return `Connections that failed or lost their reply: ${parts.join('; ')}.`;
+  const found = failures(results);
+  if (found.length === 0) return 'No connection of any proxy failed, and none stood still.';
+  const heading = ['', 'load', 'connections failed', 'bulk streams that stood still for a second'];
+  const lines = found.map(({ contestant, load, failed, stalled }) => [contestant, load, `${failed}`, `${stalled}`]);
+  return `### Failures\n\n${markdown([heading, ...lines])}`;
 }

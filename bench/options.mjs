@@ -16,6 +16,7 @@ export const USAGE = `pnpm bench [options]
   --rounds N          rounds, forwards and backwards in turn (3)
   --seconds N         length of one load on one proxy (2)
   --quick             one round of one second: to see whether it works
+  --render            measure nothing: table, picture and page out of the last raw results
   --output FOLDER     where latest.json and latest.svg go (bench/results)
   --write-docs        also put the results into docs/performance.md`;
 
@@ -28,6 +29,7 @@ export const USAGE = `pnpm bench [options]
  * @property {readonly string[] | undefined} chosen ids of contestants; all when absent
  * @property {readonly string[]} transports
  * @property {readonly number[]} workers
+ * @property {boolean} render
  * @property {string} output
  * @property {boolean} writeDocs
  */
@@ -49,6 +51,7 @@ export function parseOptions(args) {
       seconds: { type: 'string' },
       quick: { type: 'boolean', default: false },
       output: { type: 'string' },
+      render: { type: 'boolean', default: false },
       'write-docs': { type: 'boolean', default: false },
       help: { type: 'boolean', default: false },
     },
@@ -66,6 +69,7 @@ export function parseOptions(args) {
     chosen: list(values.proxies),
     transports: list(values.transports) ?? [],
     workers: (list(values.workers) ?? []).map((text) => positive('workers', text)),
+    render: values.render,
     output: values.output === undefined ? RESULTS : resolve(values.output),
     writeDocs: values['write-docs'],
   };

@@ -47,8 +47,9 @@ export async function reload({ programs, proxy, sinks, hello, seconds }) {
   }
 }
 
-function calm({ perSecond, p99Us, p999Us, maxUs, failed, lost }) {
-  return { perSecond, p99Ms: p99Us / 1e3, p999Ms: p999Us / 1e3, maxMs: maxUs / 1e3, failed: failed + lost };
+function calm({ perSecond, p99Us, p999Us, maxUs, refused, cut, unanswered }) {
+  const failed = refused + cut + unanswered;
+  return { perSecond, p99Ms: p99Us / 1e3, p999Ms: p999Us / 1e3, maxMs: maxUs / 1e3, failed };
 }
 
 function replaceRoutes(file, sinks, generation) {

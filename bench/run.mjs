@@ -5,7 +5,7 @@ import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 import { chart } from './chart.mjs';
-import { failures, judgements, rows } from './comparison.mjs';
+import { failures, judgements, othersShare, rows } from './comparison.mjs';
 import { contestants } from './contestants.mjs';
 import { withResults } from './document.mjs';
 import { LOADS } from './figures.mjs';
@@ -21,6 +21,7 @@ import { cellsOf, columns, times } from './table.mjs';
 const ROOT = fileURLToPath(new URL('..', import.meta.url));
 const PROGRAMS = join(ROOT, '.cache/bench');
 const DOCUMENT = join(ROOT, 'docs/performance.md');
+const RAW = 'latest.json';
 const MICRO = ['route-lookup', 'client-hello', 'table-swap'];
 // Compilers of JavaScript need it, and nobody is hurt by it.
 const WARMUP_SECONDS = 1;
@@ -39,10 +40,18 @@ async function main() {
     console.log(USAGE);
     return;
   }
+  report(options.render ? lastResults(options) : await measure(options), options);
+}
+
+function lastResults({ output }) {
+  return JSON.parse(readFileSync(join(output, RAW), 'utf8'));
+}
+
+async function measure(options) {
   const found = { date: new Date().toISOString(), machine: machine(), settings: options.settings };
   const compared = options.loads.length > 0 ? await compareAll(options) : { contestants: [], missing: [], samples: {} };
   const micro = options.micro ? await microBenchmarks() : undefined;
-  report({ ...found, ...compared, ...(micro !== undefined && { micro }) }, options);
+  return { ...found, ...compared, ...(micro !== undefined && { micro }) };
 }
 
 /** Every load on every proxy that is here; nothing where the loads cannot run. */
@@ -205,10 +214,15 @@ function report(results, { output, writeDocs }) {
       `${met ? 'met   ' : 'NOT met'} ${goal.transport}: ${figure.title}, ${times(ratio)} of ${against} (${bound})`,
     );
   }
-  for (const { contestant, load, failed } of failures(results)) console.log(`${contestant}, ${load}: ${failed} failed`);
+  for (const { contestant, load, failed, stalled } of failures(results)) {
+    console.log(`${contestant}, ${load}: ${failed} connections failed, ${stalled} bulk streams stood still`);
+  }
+  const others = othersShare(results);
+  if (others !== undefined)
+    console.log(`others used ${(others * 100).toFixed(0)} % of the machine's CPU (median of all samples)`);
   for (const part of ['micro', 'reload']) if (results[part] !== undefined) console.log(part, results[part]);
   mkdirSync(output, { recursive: true });
-  writeFileSync(join(output, 'latest.json'), `${JSON.stringify(results, null, 1)}\n`);
+  writeFileSync(join(output, RAW), `${JSON.stringify(results, null, 1)}\n`);
   if (found.length > 0) writeFileSync(join(output, 'latest.svg'), chart(results, found));
   if (writeDocs) writeFileSync(DOCUMENT, withResults(readFileSync(DOCUMENT, 'utf8'), results));
   console.log(`\nraw results and picture: ${output}`);

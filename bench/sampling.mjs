@@ -1,8 +1,9 @@
 // One load on one proxy, and what it has cost.
+import { availableParallelism } from 'node:os';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { IDLE_STEPS } from './figures.mjs';
 import { drive, holdIdle } from './load.mjs';
-import { cpuSeconds, machineCpuSeconds, memoryBytes } from './usage.mjs';
+import { cpuSeconds, machineCpuSeconds, memoryBytes, othersCpuSeconds } from './usage.mjs';
 
 /** @typedef {Readonly<Record<string, number>>} Sample what one run tells, by the keys of the figures */
 
@@ -13,16 +14,41 @@ import { cpuSeconds, machineCpuSeconds, memoryBytes } from './usage.mjs';
  * @param {import('./figures.mjs').Load} run.load
  * @param {(backend: string) => string} run.hello path of a sink's hello
  * @param {number} run.seconds
- * @returns {Promise<Sample>}
+ * @returns {Promise<Sample>} of the attempt that was least disturbed by others on the machine
  */
-export async function sample({ programs, proxy, load, hello, seconds }) {
-  const before = { own: cpuSeconds(proxy.pid), machine: machineCpuSeconds() };
+export async function sample(run) {
+  let found = await attempt(run);
+  for (let again = 0; found.othersShare > DISTURBED_SHARE && again < RETAKES; again++) {
+    const next = await attempt(run);
+    if (next.othersShare < found.othersShare) found = next;
+  }
+  return found;
+}
+
+// One core of two that is busy with something else for a tenth of the time. A machine that is never quieter is taken as it is.
+const DISTURBED_SHARE = 0.05;
+const RETAKES = 2;
+
+async function attempt({ programs, proxy, load, hello, seconds }) {
+  const before = usage(proxy.pid);
   const time = ['--seconds', `${seconds}`, '--warmup', `${Math.min(0.5, seconds / 4)}`];
   const told = await Promise.all(
     load.streams.map(({ backend, args }) => drive(programs, [...args, ...time, ...target(proxy, backend, hello)])),
   );
-  const own = cpuSeconds(proxy.pid) - before.own;
-  return toSample(told, own, machineCpuSeconds() - before.machine);
+  const after = usage(proxy.pid);
+  const capacity = ((after.atMs - before.atMs) / 1e3) * availableParallelism();
+  // A process that ends unseen takes its time with it.
+  const othersShare = Math.max(0, after.others - before.others) / capacity;
+  return { ...toSample(told, after.own - before.own, after.machine - before.machine), othersShare };
+}
+
+function usage(pid) {
+  return {
+    own: cpuSeconds(pid),
+    machine: machineCpuSeconds(),
+    others: othersCpuSeconds(),
+    atMs: performance.now(),
+  };
 }
 
 /** @returns {readonly string[]} where the generator is to connect, and with which hello */
@@ -35,7 +61,8 @@ function toSample(told, own, machine) {
   const [first] = told;
   const gigabytes = sum(told, 'bytes') / 1e9;
   return {
-    failed: sum(told, 'failed') + sum(told, 'lost'),
+    failed: sum(told, 'refused') + sum(told, 'cut') + sum(told, 'unanswered'),
+    stalled: sum(told, 'stalled'),
     perSecond: first.perSecond,
     gigabytesPerSecond: sum(told, 'bytesPerSecond') / 1e9,
     p50Ms: first.p50Us / 1e3,

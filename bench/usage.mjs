@@ -1,5 +1,5 @@
 // What processes use, as Linux tells it in /proc.
-import { readFileSync } from 'node:fs';
+import { readdirSync, readFileSync } from 'node:fs';
 import { ask } from './processes.mjs';
 
 const TICKS_PER_SECOND = Number(ask('getconf', ['CLK_TCK'])) || 100;
@@ -26,8 +26,27 @@ export function cpuSeconds(pid) {
  * @returns {number}
  */
 export function machineCpuSeconds() {
-  const [, user, nice, system, , , irq, softirq] = readFileSync('/proc/stat', 'utf8').split('\n', 1)[0].split(/\s+/);
-  return [user, nice, system, irq, softirq].reduce((sum, ticks) => sum + Number(ticks), 0) / TICKS_PER_SECOND;
+  const [line] = readFileSync('/proc/stat', 'utf8').split('\n', 1);
+  const [user, nice, system, , , irq, softirq] = line.split(/\s+/).slice(1).map(Number);
+  return (user + nice + system + irq + softirq) / TICKS_PER_SECOND;
+}
+
+/**
+ * CPU time that has been used so far by whoever does not belong to this benchmark, in seconds: processes that were neither
+ * started by this one nor are it, with those of their children that have ended.
+ *
+ * @returns {number}
+ */
+export function othersCpuSeconds() {
+  const ours = new Set(tree(process.pid));
+  const others = readdirSync('/proc').filter((name) => /^\d+$/.test(name) && !ours.has(Number(name)));
+  // proc(5): the times of waited-for children follow the process's own.
+  const ticks = others.map((pid) =>
+    statOf(pid)
+      .slice(11, 15)
+      .reduce((sum, field) => sum + Number(field), 0),
+  );
+  return ticks.reduce((sum, one) => sum + one, 0) / TICKS_PER_SECOND;
 }
 
 /**

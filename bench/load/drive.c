@@ -38,7 +38,7 @@ struct stream {
   int fd;
   enum role role;
   enum phase phase;
-  uint64_t since;   // of this cycle or message
+  uint64_t since;   // of this cycle or message; for bulk, of the last bytes
   size_t received;  // of this message
 };
 
@@ -63,8 +63,8 @@ struct options {
 #define ROUNDS 4
 // Connections that are being opened at a time in `idle`: fewer than any proxy's backlog or pool for pending hellos.
 #define OPENING 128
-// On loopback an answer takes milliseconds at most: a cycle that has waited this long when time is up has lost its reply.
-#define LOST_AFTER_NS NS_PER_SECOND
+// On loopback anything takes milliseconds at most: who has waited this long when time is up has lost an answer, or stands still.
+#define WAITS_IN_VAIN_AFTER_NS NS_PER_SECOND
 // Nobody needs longer to read a proxy's memory.
 #define HOLD_SECONDS 60
 
@@ -75,7 +75,9 @@ static int stream_count, opened;
 static int epoll;
 static char buffer[READ_BYTES];
 
-static uint64_t completed, failed, bytes;
+static uint64_t completed, bytes;
+// Connections that never stood, and those that were lost later.
+static uint64_t refused, cut;
 static int held;
 static struct histogram latencies;
 // Set while the time that counts is running: what was done before it began.
@@ -92,9 +94,12 @@ static void watch(int operation, struct stream *stream, uint32_t events) {
   if (epoll_ctl(epoll, operation, stream->fd, &event) < 0) die("epoll_ctl");
 }
 
+static uint64_t failed(void) { return refused + cut; }
+
 // What is missed from now on; a cycle of `rate` is begun anew by `top_up`.
 static void fail(struct stream *stream) {
-  failed += 1;
+  if (stream->phase == DIALLING) refused += 1;
+  else cut += 1;
   close(stream->fd);
   stream->phase = CLOSED;
 }
@@ -117,7 +122,7 @@ static void open_stream(struct stream *stream) {
 // Opens what is to be open: a few at a time for `idle`, again and again for `rate`, all at once and once otherwise.
 static void top_up(void) {
   int idle = streams[0].role == IDLE;
-  while (opened < stream_count && (!idle || opened - held - (int)failed < OPENING)) open_stream(&streams[opened++]);
+  while (opened < stream_count && (!idle || opened - held - (int)failed() < OPENING)) open_stream(&streams[opened++]);
   if (streams[0].role != RATE) return;
   for (int i = 0; i < stream_count; i++)
     if (streams[i].phase == CLOSED) open_stream(&streams[i]);
@@ -170,6 +175,7 @@ static void receive(struct stream *stream) {
     }
     if (stream->role == DOWN) {
       bytes += (uint64_t)length;
+      stream->since = now_ns();
       continue;
     }
     stream->received += (size_t)length;
@@ -189,6 +195,7 @@ static void send_on(struct stream *stream) {
       return;
     }
     bytes += (uint64_t)length;
+    stream->since = now_ns();
   }
 }
 
@@ -229,10 +236,15 @@ static void usage(void) {
 
 static void parse(int count, char **arguments) {
   static const struct option known[] = {
-      {"mode", required_argument, NULL, 'm'},   {"port", required_argument, NULL, 'p'},
-      {"hello", required_argument, NULL, 'h'},  {"connections", required_argument, NULL, 'c'},
-      {"seconds", required_argument, NULL, 's'}, {"warmup", required_argument, NULL, 'w'},
-      {"message-bytes", required_argument, NULL, 'b'}, {NULL, 0, NULL, 0}};
+      {"mode", required_argument, NULL, 'm'},
+      {"port", required_argument, NULL, 'p'},
+      {"hello", required_argument, NULL, 'h'},
+      {"connections", required_argument, NULL, 'c'},
+      {"seconds", required_argument, NULL, 's'},
+      {"warmup", required_argument, NULL, 'w'},
+      {"message-bytes", required_argument, NULL, 'b'},
+      {NULL, 0, NULL, 0},
+  };
   int option;
   while ((option = getopt_long(count, arguments, "", known, NULL)) != -1) {
     if (option == 'm') options.mode = optarg;
@@ -277,7 +289,7 @@ static void run(uint64_t until) {
     int count = epoll_wait(epoll, events, EVENTS, 20);
     if (count < 0 && errno != EINTR) die("epoll_wait");
     for (int i = 0; i < count; i++) handle(events[i].data.ptr, events[i].events);
-    int all = streams[0].role != RATE && held + (int)failed >= stream_count;
+    int all = streams[0].role != RATE && held + (int)failed() >= stream_count;
     if (all) return;
   }
 }
@@ -285,7 +297,7 @@ static void run(uint64_t until) {
 // Waits for the end of standard input, but not for ever; connections that are lost meanwhile are counted.
 static void hold(void) {
   uint64_t until = now_ns() + HOLD_SECONDS * NS_PER_SECOND;
-  printf("{\"held\":%d,\"failed\":%llu}\n", held, (unsigned long long)failed);
+  printf("{\"held\":%d,\"failed\":%llu}\n", held, (unsigned long long)failed());
   fflush(stdout);
   struct stream input = {.fd = STDIN_FILENO};
   watch(EPOLL_CTL_ADD, &input, EPOLLIN);
@@ -299,26 +311,30 @@ static void hold(void) {
   }
 }
 
-static uint64_t lost_replies(void) {
-  uint64_t lost = 0, now = now_ns();
+// Streams that wait in vain when time is up: for an answer, or, when `bulk`, for more bytes to pass.
+static uint64_t waiting(int bulk) {
+  uint64_t found = 0, now = now_ns();
   for (int i = 0; i < stream_count; i++) {
     const struct stream *stream = &streams[i];
-    int waits = stream->phase == DIALLING || stream->phase == GREETING ||
-                (stream->phase == RUNNING && stream->role == PINGPONG);
-    if (waits && now - stream->since > LOST_AFTER_NS) lost += 1;
+    int is_bulk = stream->phase == RUNNING && (stream->role == UP || stream->role == DOWN);
+    int is_held = stream->phase == RUNNING && stream->role == IDLE;
+    if (stream->phase == CLOSED || is_held || is_bulk != bulk) continue;
+    if (now - stream->since > WAITS_IN_VAIN_AFTER_NS) found += 1;
   }
-  return lost;
+  return found;
 }
 
 static void report(void) {
   double seconds = (double)(now_ns() - counting_since) / (double)NS_PER_SECOND;
   if (!counting || seconds <= 0) seconds = 1;
   printf("{\"mode\":\"%s\",\"seconds\":%.3f,\"completed\":%llu,\"perSecond\":%.1f,\"bytes\":%llu,\"bytesPerSecond\":%.0f,"
-         "\"p50Us\":%.1f,\"p99Us\":%.1f,\"p999Us\":%.1f,\"maxUs\":%.1f,\"failed\":%llu,\"lost\":%llu,\"held\":%d}\n",
+         "\"p50Us\":%.1f,\"p99Us\":%.1f,\"p999Us\":%.1f,\"maxUs\":%.1f,\"refused\":%llu,\"cut\":%llu,\"unanswered\":%llu,"
+         "\"stalled\":%llu,\"held\":%d}\n",
          options.mode, seconds, (unsigned long long)completed, (double)(completed - completed_before) / seconds,
          (unsigned long long)bytes, (double)(bytes - bytes_before) / seconds, (double)percentile(&latencies, 0.5) / 1e3,
          (double)percentile(&latencies, 0.99) / 1e3, (double)percentile(&latencies, 0.999) / 1e3,
-         (double)latencies.largest / 1e3, (unsigned long long)failed, (unsigned long long)lost_replies(), held);
+         (double)latencies.largest / 1e3, (unsigned long long)refused, (unsigned long long)cut, (unsigned long long)waiting(0),
+         (unsigned long long)waiting(1), held);
 }
 
 int main(int count, char **arguments) {

@@ -39,7 +39,7 @@ describe('judgements', () => {
 
 describe('failures', () => {
   it('are added up over the rounds', () => {
-    expect(failures(someResults())).toEqual([{ contestant: 'core-node', load: 'rate', failed: 2 }]);
+    expect(failures(someResults())).toEqual([{ contestant: 'core-node', load: 'rate', failed: 2, stalled: 0 }]);
   });
 });
 
@@ -96,7 +96,7 @@ describe('the results of docs/performance.md', () => {
   it('name who was compared, who was not and why, and who failed', () => {
     const text = resultsText(someResults());
     expect(text).toContain('Not compared: Envoy (envoy is not installed).');
-    expect(text).toContain('core-node in rate: 2');
+    expect(text).toContain('| core-node | rate | 2 | 0 |');
   });
 
   it('replace those of the last run, and nothing else', () => {
