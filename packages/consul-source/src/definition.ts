@@ -4,7 +4,9 @@ import type { JsonObject } from './json.ts';
 
 /** What the agent has registered for this gateway, as far as a gateway lives by it. */
 export interface Definition {
+  /** Service id, unique on its agent; the name where the registration has none of its own. */
   readonly id: string;
+  /** Name in the catalog, which all instances of the gateway share; never empty. */
   readonly service: string;
   /** Sorted by name; no address twice. */
   readonly listeners: readonly ListenAddress[];

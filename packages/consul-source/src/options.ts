@@ -10,20 +10,34 @@ import type { RegisterOptions } from './registration.ts';
 
 /** The settings of `use: consul`, as written. */
 export interface ConsulSettings {
+  /** The agent, as `AgentOptions.address` wants it; `http://127.0.0.1:8500` when absent. */
   readonly address?: string;
+  /** ACL token. The agent takes its own default token when neither this nor `tokenFile` is set. */
   readonly token?: string;
   /** Relative to the configuration file, as all files are. Read again while running. */
   readonly tokenFile?: string;
+  /** Authorities (PEM) to which the agent's certificate must lead, beside those of `caPath`; the system's when neither is set. */
   readonly caFile?: string;
   /** A folder of certificate authorities. */
   readonly caPath?: string;
+  /** Client certificate (PEM) for an agent that demands one; with `keyFile`. */
   readonly certFile?: string;
+  /** Private key (PEM) of `certFile`. */
   readonly keyFile?: string;
+  /** Name in the agent's certificate; the host of `address` when absent. */
   readonly tlsServerName?: string;
+  /** Sent as `ns` with every query; Consul's community edition refuses queries that carry one. */
   readonly namespace?: string;
+  /** Admin partition of the gateway (Consul Enterprise); `default` when absent, and then not sent. */
   readonly partition?: string;
+  /** The local datacenter; asked of Consul when absent. */
   readonly datacenter?: string;
+  /** DNS domain of the agents; asked of the agent when absent, which takes `agent:read`, else `consul`. */
   readonly dnsDomain?: string;
+  /**
+   * Service id of a gateway that somebody else has registered; the one mesh gateway of the agent when absent.
+   * Of no account beside `register`.
+   */
   readonly proxyId?: string;
   readonly register?: RegisterOptions;
 }

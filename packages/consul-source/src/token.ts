@@ -2,6 +2,7 @@ import { readFile } from 'node:fs/promises';
 
 /** The ACL token to show to the agent. With neither field set the agent takes its own default token, or the anonymous one. */
 export interface TokenOptions {
+  /** The secret itself, sent as `X-Consul-Token`. An empty one counts as absent. */
   readonly token?: string;
   /** A file that holds the token, read again while running: a rotated token needs no restart. Beats `token`. */
   readonly tokenFile?: string;

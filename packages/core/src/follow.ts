@@ -3,7 +3,9 @@ import type { BackoffOptions } from './backoff.ts';
 
 /** What {@link follow} tells of the source it follows. */
 export interface Follower<T> {
+  /** The sequence has yielded. What this throws counts as its failure. */
   onValue(value: T): void;
+  /** The sequence threw, or ended by itself; it is started again in `retryInMs` milliseconds. Must not throw: following would end. */
   onFailure(error: Error, retryInMs: number): void;
 }
 

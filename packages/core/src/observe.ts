@@ -67,9 +67,11 @@ export type ProxyEvent =
 /** The whole life of a connection: facts that it never reached are absent. */
 export interface ClosedConnection {
   readonly connection: Accepted;
+  /** What the client said of itself; absent when the connection ended before that was known. */
   readonly hello?: Hello | undefined;
   /** When the hello was whole. */
   readonly helloAt?: number | undefined;
+  /** The route as it was when it was chosen, whatever has replaced it since; absent when none matched. */
   readonly route?: Route | undefined;
   /** Present once a backend was reached. */
   readonly upstream?: Upstream | undefined;

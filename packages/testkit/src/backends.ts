@@ -50,7 +50,9 @@ export interface TlsBackendOptions extends BackendOptions {
   readonly alpn?: readonly string[];
   /** Demands a certificate of the client, from this authority (PEM). By default it asks for none. */
   readonly clientCa?: string;
+  /** Oldest TLS version accepted; Node's own default when absent. */
   readonly minVersion?: SecureVersion;
+  /** Newest TLS version accepted; Node's own default when absent. */
   readonly maxVersion?: SecureVersion;
 }
 

@@ -28,6 +28,7 @@ export interface Validity {
 export interface LeafOptions extends Validity {
   /** Common name of the subject. By default the first DNS name; an empty subject when there is none, as in Consul's leaves. */
   readonly commonName?: string;
+  /** Subject alternative names of type `dNSName`, wildcards as written (`*.example.com`). By default none. */
   readonly dnsNames?: readonly string[];
   /** For example a SPIFFE ID: `spiffe://TRUST_DOMAIN/ns/default/dc/dc1/svc/web`. */
   readonly uris?: readonly string[];

@@ -21,7 +21,9 @@ export interface TlsClientOptions extends PeerOptions {
   readonly alpn?: readonly string[];
   /** The client's own certificate chain and key (PEM), for mutual TLS. */
   readonly identity?: { readonly chain: string; readonly privateKey: string };
+  /** Oldest TLS version offered; Node's own default when absent. */
   readonly minVersion?: SecureVersion;
+  /** Newest TLS version offered; Node's own default when absent. */
   readonly maxVersion?: SecureVersion;
   /** The session of an earlier client, to resume. */
   readonly session?: Buffer;

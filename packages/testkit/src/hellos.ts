@@ -45,6 +45,7 @@ export interface ServerNameEntry {
 
 /** An extension by its number, and the bytes after its length. */
 export interface Extension {
+  /** Number in IANA's registry "TLS ExtensionType Values"; 0 to 65535. */
   readonly type: number;
   readonly body: Uint8Array;
 }
@@ -53,6 +54,7 @@ export interface Extension {
 export interface KeyShare {
   /** Number of the group in IANA's registry "TLS Supported Groups". */
   readonly group: number;
+  /** Length of the key exchange data: 32 for X25519. */
   readonly bytes: number;
 }
 

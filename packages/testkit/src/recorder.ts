@@ -8,6 +8,7 @@ export type EventOf<Type extends ProxyEvent['type']> = Extract<ProxyEvent, { rea
 export interface UntilOptions {
   /** By default 5 s: less than a test may take, so that this tells what was seen and not the runner that time is over. */
   readonly timeoutMs?: number;
+  /** Gives up as soon as it aborts, with the same list of what was seen. */
   readonly signal?: AbortSignal;
 }
 
@@ -15,7 +16,9 @@ export interface UntilOptions {
 export interface Recorder extends Observer {
   /** All events so far, in the order in which they were told. */
   readonly events: readonly ProxyEvent[];
+  /** Those of one type so far, in the order in which they were told. A new list at each call. */
   all<Type extends ProxyEvent['type']>(type: Type): readonly EventOf<Type>[];
+  /** The latest of this type; `undefined` when there has been none. */
   last<Type extends ProxyEvent['type']>(type: Type): EventOf<Type> | undefined;
   /**
    * The first event of this type for which `matches` holds, told already or still to come. Rejects with a list of what was seen

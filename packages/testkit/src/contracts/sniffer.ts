@@ -8,6 +8,7 @@ export interface SnifferSample {
   readonly name: string;
   /** All that is needed for the verdict and not a byte more: of every shorter part, `hello` and `reject` cannot be known yet. */
   readonly bytes: Uint8Array;
+  /** The verdict on all of `bytes`. */
   readonly expected:
     /** `hello` names the fields that matter; others may be there. */
     | { readonly kind: 'hello'; readonly hello: Partial<Hello> }

@@ -5,6 +5,7 @@ import { leavesNothingBehind } from './resources.ts';
 
 /** A source in the hands of a contract suite. */
 export interface SourceUnderTest<Source> {
+  /** Watched more than once, by turns and at the same time, and always to the end. */
   readonly source: Source;
   /** Changes what the source gets its values from, so that it has something new to yield. Each call is another change. */
   change(): Promise<void>;
