@@ -14,11 +14,13 @@ export interface AgentOptions extends TokenOptions {
   readonly ca?: string | readonly string[];
   /** Client certificate (PEM) to show to the agent, with its key. */
   readonly cert?: string;
+  /** Private key (PEM) of `cert`. */
   readonly key?: string;
   /** Name to ask for and to check in the agent's certificate, where it is not the address. */
   readonly tlsServerName?: string;
   /** Sent with every query when set. Only Consul Enterprise knows namespaces and partitions. */
   readonly namespace?: string;
+  /** Sent with every query when set, like `namespace`; else the agent answers for its own. */
   readonly partition?: string;
 }
 
@@ -35,15 +37,18 @@ export interface Answer {
   readonly hash?: string;
   /** The agent left things out because the token may not see them. Only newer Consul says so. */
   readonly filtered: boolean;
+  /** False for a 404, which only a question with `mayBeMissing` takes for an answer. */
   readonly found: boolean;
 }
 
 /** One question. */
 export interface Question {
+  /** `GET` when absent. */
   readonly method?: 'GET' | 'PUT';
   /** Below `/v1/`, without a question mark. */
   readonly path: string;
   readonly query?: Readonly<Record<string, string>>;
+  /** Sent as JSON; nothing is sent when absent. */
   readonly body?: unknown;
   /** A 404 is an answer (`found: false`), not an error. */
   readonly mayBeMissing?: boolean;
