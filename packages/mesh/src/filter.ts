@@ -41,7 +41,7 @@ interface Token {
   readonly at: number;
 }
 
-const TOKEN = /\s*(?:("(?:[^"\\]|\\.)*"|`[^`]*`)|(==|!=|[()[\]])|([^\s()[\]"`=!]+))/y;
+const TOKEN = /\s*(?:("[^"]*"|`[^`]*`)|(==|!=|[()[\]])|([^\s()[\]"`=!]+))/y;
 
 function tokensOf(text: string): readonly Token[] {
   const tokens: Token[] = [];
@@ -53,15 +53,10 @@ function tokensOf(text: string): readonly Token[] {
       TOKEN.exec(text) ?? refuse(`expected a filter expression, found ${text.slice(before)}`);
     const found = quoted ?? sign ?? word ?? '';
     const at = before + all.length - found.length + 1;
-    if (quoted !== undefined) tokens.push({ kind: 'text', text: unquoted(quoted), at });
+    if (quoted !== undefined) tokens.push({ kind: 'text', text: quoted.slice(1, -1), at });
     else tokens.push({ kind: sign === undefined ? 'word' : 'sign', text: found, at });
   }
   return tokens;
-}
-
-function unquoted(quoted: string): string {
-  const inner = quoted.slice(1, -1);
-  return quoted.startsWith('`') ? inner : inner.replace(/\\(.)/gs, '$1');
 }
 
 /** Deeper than any filter that a person writes, and far from what the stack holds. */
@@ -142,11 +137,19 @@ class Reader {
     if (token?.kind !== 'word') return this.#expected('a field such as Service.Meta.version');
     this.#next += 1;
     const path = token.text.split('.');
+    if (!path.every((part) => /^[A-Za-z]\w*$/.test(part))) this.#refuseName(token.text);
     while (this.#take('[')) {
       path.push(this.#value('a key'));
       if (!this.#take(']')) this.#expected(']');
     }
     return selectorFor(path, token.text);
+  }
+
+  #refuseName(text: string): never {
+    this.#next -= 1;
+    return this.#expected(
+      text.includes('-') ? 'a field (a key with a hyphen stands in brackets: Service.Meta["a-b"])' : 'a field',
+    );
   }
 
   #value(what: string): string {
@@ -271,6 +274,8 @@ function comparison(operator: Operator, selector: Selector, operand: string): Ju
   const { name, shape } = selector;
   if (!OPERATORS[shape].includes(operator))
     refuse(`expected another operator for ${name}, found ${operator}: it is a ${shape}`);
+  if (shape === 'number' && !/^-?\d+$/.test(operand))
+    refuse(`expected a number for ${name}, found ${JSON.stringify(operand)}`);
   const isHit = predicate(operator, shape, operand);
   return (subject) => {
     const values = selector.find(subject);

@@ -1,0 +1,273 @@
+import { afterAll, beforeAll, expect, it } from 'vitest';
+import { compileChain, decideMode, NO_ENTRIES, parseFilter } from '../src/index.ts';
+import type { ConfigEntries, Destination, Filterable, ServiceResolver } from '../src/index.ts';
+import { type ConsulAgent, consulAgent, describeWithConsul } from './consul-agent.ts';
+
+const V1_V2 = {
+  v1: { filter: 'Service.Meta.version == v1', onlyPassing: false },
+  v2: { filter: '', onlyPassing: true },
+};
+
+/** By service, in an order in which Consul takes them: what is referred to comes first. */
+const CHAINS: Readonly<Record<string, Readonly<Record<string, Partial<ServiceResolver>>>>> = {
+  'no resolver': {},
+  'a default subset': { db: { subsets: V1_V2, defaultSubset: 'v1' } },
+  'a redirect to a service': { db: { redirect: { service: 'sql' } } },
+  'a redirect to a datacenter': { db: { redirect: { datacenter: 'dc2' } } },
+  'a redirect to a subset': {
+    sql: { subsets: V1_V2 },
+    db: { redirect: { service: 'sql', subset: 'v2', datacenter: 'dc2' } },
+  },
+  'redirects in a row': {
+    pg: { subsets: V1_V2, defaultSubset: 'v2' },
+    sql: { redirect: { service: 'pg', datacenter: 'dc2' } },
+    db: { redirect: { service: 'sql' } },
+  },
+  'failover over datacenters': { db: { failover: failover('*', { datacenter: 'dc2' }, { datacenter: 'dc3' }) } },
+  'failover of one subset': {
+    db: {
+      subsets: V1_V2,
+      defaultSubset: 'v1',
+      failover: new Map([...failover('*', { datacenter: 'dc2' }), ...failover('v1', { subset: 'v2' })]),
+    },
+  },
+  'failover that keeps its subset': {
+    db: { subsets: V1_V2, defaultSubset: 'v1', failover: failover('*', { datacenter: 'dc2' }) },
+  },
+  'failover to another service': {
+    sql: { subsets: V1_V2, defaultSubset: 'v2' },
+    db: { subsets: V1_V2, defaultSubset: 'v1', failover: failover('*', { service: 'sql' }) },
+  },
+  'failover to a subset elsewhere': {
+    sql: { subsets: V1_V2 },
+    db: { failover: failover('*', { service: 'sql', subset: 'v1', datacenter: 'dc2' }) },
+  },
+  'failover to a redirect, which fails over itself': {
+    pg: { failover: failover('*', { datacenter: 'dc9' }) },
+    sql: { redirect: { service: 'pg' } },
+    db: { failover: failover('*', { service: 'sql' }) },
+  },
+  'failover of where a redirect leads': {
+    sql: { failover: failover('*', { datacenter: 'dc2' }) },
+    db: { redirect: { service: 'sql' } },
+  },
+  'failover to where one is': { db: { failover: failover('*', { datacenter: 'dc1' }, { datacenter: 'dc2' }) } },
+};
+
+const FILTERS: readonly string[] = [
+  'Service.Meta.version == v1',
+  'Service.Meta.version != v1',
+  'Service.Meta.nothing == x',
+  'Service.Meta.nothing != x',
+  'Service.Meta.nothing not matches "x"',
+  'Service.Meta["a-b"] == x',
+  'Service.Meta.a-b == x',
+  'Service.Meta.version == "v\\"1"',
+  'Service.Meta.version matches "v[12]"',
+  'Service.Meta.version not matches "v[12]"',
+  'Service.Meta.version contains 1',
+  '"1" in Service.Meta.version',
+  'not Service.Meta.version == v1',
+  'version in Service.Meta',
+  'Service.Meta contains version',
+  'Service.Meta not contains version',
+  'Service.Meta is empty',
+  'Service.Meta.k is empty',
+  '"t2" in Service.Tags',
+  '"t2" not in Service.Tags',
+  'Service.Tags is empty',
+  'Service.Tags is not empty',
+  'Service.Tags == x',
+  'Service.ID == p1 or Service.ID == p2 and Service.ID == p3',
+  'not Service.ID == p1 and Service.ID == p2',
+  'not (Service.ID == p1 or Service.ID == p2)',
+  'Service.ID == p1 AND Service.ID == p2',
+  'Service.Kind == `connect-proxy`',
+  'Service.Port == 20',
+  'Service.Port != 20',
+  'Service.Port == x',
+  'Service.Port matches "2"',
+  'Service.Nope == x',
+  'Service.Weights.Passing == 3',
+  'Service.TaggedAddresses.wan.Port == 1',
+  'Service.TaggedAddresses.wan.Port != 1',
+  'Service.Proxy.DestinationServiceName == db',
+  'Service.Address == ""',
+  'Checks.Status == passing',
+  'Checks.Status != passing',
+  'Checks.Status == critical',
+  'Checks is empty',
+  'Node.Datacenter == dc1',
+];
+
+describeWithConsul('a real Consul', () => {
+  let consul: ConsulAgent;
+  beforeAll(async () => {
+    consul = await consulAgent();
+  }, START_TIMEOUT_MS);
+  afterAll(() => consul[Symbol.asyncDispose]());
+
+  it.each(Object.entries(CHAINS))('compiles the same chain: %s', async (_name, resolvers) => {
+    const { TrustDomain } = (await consul.ask('GET', 'agent/connect/ca/roots')) as { TrustDomain: string };
+    await consul.ask('PUT', 'config', { Kind: 'service-defaults', Name: 'sql', MeshGateway: { Mode: 'remote' } });
+    for (const [name, resolver] of Object.entries(resolvers))
+      await consul.ask('PUT', 'config', toConsul(name, resolver));
+    try {
+      for (const datacenter of ['dc1', 'dc2'])
+        for (const mode of ['', 'local'])
+          expect(ours(resolvers, datacenter, mode, TrustDomain)).toEqual(await theirs(consul, datacenter, mode));
+    } finally {
+      for (const name of Object.keys(resolvers).toReversed())
+        await consul.ask('DELETE', `config/service-resolver/${name}`);
+    }
+  });
+
+  it('selects the same instances by every filter, or refuses it', async () => {
+    await register(consul, 'p1', { version: 'v1' }, ['t1']);
+    await register(consul, 'p2', { version: 'v2', 'a-b': 'x' }, ['t2', 'blue']);
+    await register(consul, 'p3', { version: 'v3' }, []);
+    await register(consul, 'p4', {}, []);
+    const all = (await consul.ask('GET', 'health/connect/db')) as readonly Filterable[];
+    for (const filter of FILTERS) {
+      const parsed = parseFilter(filter);
+      const own = parsed.kind === 'refused' ? 'refused' : idsOf(all.filter((one) => parsed.selects(one)));
+      const path = `health/connect/db?filter=${encodeURIComponent(filter)}`;
+      const answer = await consul.ask('GET', path).then(
+        (found) => idsOf(found as readonly Filterable[]),
+        () => 'refused',
+      );
+      expect(`${filter}: ${own}`).toBe(`${filter}: ${answer}`);
+    }
+  });
+});
+
+const START_TIMEOUT_MS = 30_000;
+
+function failover(subset: string, ...legs: readonly Destination[]): ReadonlyMap<string, readonly Destination[]> {
+  return new Map([[subset, legs]]);
+}
+
+/** What both sides say of one target. Consul 1.8 has no mode for targets of the local datacenter, where none is of use. */
+interface Leg {
+  readonly id: string;
+  readonly sni: string;
+  readonly mode: string;
+  readonly filter: string;
+}
+
+function ours(
+  resolvers: Readonly<Record<string, Partial<ServiceResolver>>>,
+  datacenter: string,
+  mode: string,
+  trustDomain: string,
+): readonly Leg[] {
+  const whole = Object.entries(resolvers).map(
+    ([name, part]) => [name, { subsets: {}, failover: new Map(), ...part }] as const,
+  );
+  const sql = { upstreamOverrides: [], mode: { value: 'remote', object: 'service-defaults/sql' } };
+  const entries: ConfigEntries = { ...NO_ENTRIES, resolvers: new Map(whole), serviceDefaults: new Map([['sql', sql]]) };
+  const decision = decideMode([{ place: 'proxy-defaults', value: mode, object: 'proxy-defaults/global' }]);
+  const compiled = compileChain({ service: 'db', datacenter, decision }, entries, { trustDomain });
+  if (compiled.kind === 'refused') throw new Error(compiled.message);
+  return compiled.chain.targets.map((target) => ({
+    // Consul 1.8 has no partitions, and leaves theirs out of the id.
+    id: target.id.replace('.default.default.', '.default.'),
+    sni: target.serverName,
+    mode: target.decision.kind === 'decided' && target.datacenter !== 'dc1' ? target.decision.mode : '',
+    filter: target.instances.filter,
+  }));
+}
+
+interface ConsulChain {
+  readonly Chain: {
+    readonly StartNode: string;
+    readonly Nodes: Readonly<
+      Record<
+        string,
+        { readonly Resolver: { readonly Target: string; readonly Failover?: { readonly Targets: readonly string[] } } }
+      >
+    >;
+    readonly Targets: Readonly<
+      Record<
+        string,
+        {
+          readonly SNI: string;
+          readonly Datacenter: string;
+          readonly MeshGateway: { readonly Mode?: string };
+          readonly Subset: { readonly Filter?: string };
+        }
+      >
+    >;
+  };
+}
+
+async function theirs(consul: ConsulAgent, datacenter: string, mode: string): Promise<readonly Leg[]> {
+  const override = mode === '' ? {} : { OverrideMeshGateway: { Mode: mode } };
+  const answer = (await consul.ask('POST', `discovery-chain/db?compile-dc=${datacenter}`, override)) as ConsulChain;
+  const { StartNode, Nodes, Targets } = answer.Chain;
+  const start = Nodes[StartNode]?.Resolver;
+  return [start?.Target ?? '', ...(start?.Failover?.Targets ?? [])].map((id) => {
+    const target = Targets[id];
+    const ownMode = target?.Datacenter === 'dc1' ? '' : target?.MeshGateway.Mode;
+    return {
+      id: id.replace('.default.default.', '.default.'),
+      sni: target?.SNI ?? '',
+      mode: ownMode ?? '',
+      filter: target?.Subset.Filter ?? '',
+    };
+  });
+}
+
+function toConsul(
+  name: string,
+  { subsets = {}, defaultSubset, redirect, failover: legs }: Partial<ServiceResolver>,
+): object {
+  return {
+    Kind: 'service-resolver',
+    Name: name,
+    Subsets: Object.fromEntries(
+      Object.entries(subsets).map(([subset, { filter, onlyPassing }]) => [
+        subset,
+        { Filter: filter, OnlyPassing: onlyPassing },
+      ]),
+    ),
+    ...(defaultSubset === undefined ? {} : { DefaultSubset: defaultSubset }),
+    ...(redirect === undefined ? {} : { Redirect: { ...destination(redirect), Datacenter: redirect.datacenter } }),
+    Failover: Object.fromEntries(
+      Array.from(legs ?? [], ([subset, list]) => [
+        subset,
+        { ...destination(list[0] ?? {}), Datacenters: list.flatMap((leg) => leg.datacenter ?? []) },
+      ]),
+    ),
+  };
+}
+
+function destination({ service, subset }: Destination): object {
+  return { Service: service, ServiceSubset: subset };
+}
+
+async function register(
+  consul: ConsulAgent,
+  id: string,
+  meta: Readonly<Record<string, string>>,
+  tags: readonly string[],
+): Promise<void> {
+  const proxy = { DestinationServiceName: 'db' };
+  const weights = { Passing: 3, Warning: 1 };
+  const definition = {
+    ID: id,
+    Name: 'db-proxy',
+    Kind: 'connect-proxy',
+    Port: 20,
+    Meta: meta,
+    Tags: tags,
+    Weights: weights,
+    Proxy: proxy,
+  };
+  await consul.ask('PUT', 'agent/service/register', definition);
+}
+
+function idsOf(found: readonly Filterable[]): string {
+  const ids = found.map(({ Service }) => String(Service['ID']));
+  return ids.toSorted().join(' ');
+}
