@@ -33,6 +33,7 @@ export const SO_ERROR = 4;
 export const SO_KEEPALIVE = 9;
 export const SO_LINGER = 13;
 export const SO_REUSEPORT = 15;
+export const SO_RCVLOWAT = 18;
 export const SO_COOKIE = 57;
 
 /** tcp(7), `linux/tcp.h`. */

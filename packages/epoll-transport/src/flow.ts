@@ -8,6 +8,8 @@ import { EINVAL } from './system-error.ts';
 export interface FlowOwner {
   /** Bytes have arrived from `flow.from`. */
   onReceived(flow: Flow): void;
+  /** There is nothing more to do for `flow` until its sockets say so. */
+  onRest(flow: Flow): void;
   /** All that `flow.from` sent has been taken by the kernel for `flow.to`, and no more will come. */
   onFinished(flow: Flow): void;
   /** A connection is lost, for the reason that errno(3) gives. */
@@ -52,6 +54,16 @@ export class Flow implements Task {
     return this.#finished;
   }
 
+  /** Everything received has been taken, and there was nothing left to receive when somebody last looked. */
+  get atRest(): boolean {
+    return !this.#finished && !this.#holding && !this.from.readable && !this.from.ended;
+  }
+
+  /** Somebody else has carried `bytes`. */
+  addTaken(bytes: number): void {
+    this.#taken += bytes;
+  }
+
   /** Sends `bytes` before anything else. For the start: nothing has been received yet. */
   begin(bytes: Uint8Array): void {
     this.#rest = bytes;
@@ -69,6 +81,7 @@ export class Flow implements Task {
     this.#queued = false;
     this.carry();
     this.#queued = !this.#finished && this.#possible;
+    if (!this.#queued && this.#pace >= BULK) this.#owner.onRest(this);
     return this.#queued;
   }
 

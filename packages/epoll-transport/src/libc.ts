@@ -19,7 +19,6 @@ export interface Libc {
   epoll_ctl(epoll: number, operation: number, fd: number, event: number): number;
   epoll_wait(epoll: number, events: number, maxEvents: number, timeoutMs: number): number;
   fcntl(fd: number, command: number, argument: number): number;
-  getpeername(fd: number, address: number, addressLength: number): number;
   getsockname(fd: number, address: number, addressLength: number): number;
   getsockopt(fd: number, level: number, option: number, value: number, length: number): number;
   listen(fd: number, backlog: number): number;
@@ -70,7 +69,6 @@ function bindLibc(koffi: typeof Koffi, abi: Abi): Libc {
     epoll_create1: call('epoll_create1', 'int'),
     epoll_ctl: call('epoll_ctl', 'int int int int64'),
     epoll_wait: call('epoll_wait', 'int int64 int int'),
-    getpeername: call('getpeername', 'int int64 int64'),
     getsockname: call('getsockname', 'int int64 int64'),
     getsockopt: call('getsockopt', 'int int int int64 int64'),
     listen: call('listen', 'int int'),

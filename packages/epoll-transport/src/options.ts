@@ -17,6 +17,8 @@ export interface EpollOptions {
   readonly pipeBytes?: number;
   /** Most that one recv(2) brings, and the mark at which a direction counts as bulk. Default 64 KiB. */
   readonly bufferBytes?: number;
+  /** With `sockmap`: after how many bytes of bulk the kernel takes over. Default 4 MiB. */
+  readonly inKernelAfterBytes?: number;
   /** How often one direction may read and write before others get their turn. Default 4. */
   readonly roundsPerTurn?: number;
 }
@@ -32,4 +34,6 @@ export const DEFAULTS: Settings = {
   bufferBytes: 64 * 1024,
   // With a full pipe a round moves 1 MiB in about 0.3 ms: four keep a turn near one millisecond.
   roundsPerTurn: 4,
+  // Handing over and back costs about twenty system calls: nothing for what takes a millisecond to send.
+  inKernelAfterBytes: 4 * 1024 * 1024,
 };

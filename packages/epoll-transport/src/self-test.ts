@@ -11,13 +11,13 @@ export type SelfTest = { readonly ok: true } | { readonly ok: false; readonly re
 
 /**
  * Carries real bytes through the transport over the loopback interface: a client and a backend made of `node:net`, the transport
- * between them. Small and bulk, both ways, and an answer that is sent only after the client has finished. Takes a few
- * milliseconds, never throws, leaves nothing behind.
+ * between them. Small and bulk, both ways, with a pause in which the kernel takes over where it is to, and an answer that is sent
+ * only after the client has finished. Takes a few milliseconds, never throws, leaves nothing behind.
  */
 export async function selfTest(options: EpollOptions = {}): Promise<SelfTest> {
   const opened: Opened[] = [];
   try {
-    await within(TIMEOUT_MS, carry(epollTransport(options), opened));
+    await within(TIMEOUT_MS, carry(epollTransport({ ...options, inKernelAfterBytes: SMALL_BYTES }), opened));
     return { ok: true };
   } catch (reason) {
     return { ok: false, reason: reason instanceof Error ? reason.message : String(reason) };
@@ -29,7 +29,7 @@ export async function selfTest(options: EpollOptions = {}): Promise<SelfTest> {
 /** Closes one thing that the test has opened, whatever state it is in. Idempotent. */
 type Opened = () => unknown;
 
-/** The backend answers a request with its digest and the request itself, once the request has ended. */
+/** The backend says when it has half of the request, and answers with its digest and the request itself once it has ended. */
 async function carry(transport: Transport, opened: Opened[]): Promise<void> {
   const backend = createServer({ allowHalfOpen: true }, (socket) => {
     opened.push(() => socket.destroy());
@@ -61,24 +61,39 @@ async function exchange(port: number, opened: Opened[]): Promise<void> {
   const client = connect({ host: LOOPBACK, port, allowHalfOpen: true });
   opened.push(() => client.destroy());
   client.write(request.subarray(0, SMALL_BYTES));
-  client.end(request.subarray(SMALL_BYTES));
+  client.write(request.subarray(SMALL_BYTES, HALF_BYTES));
+  client.once('data', () => client.end(request.subarray(HALF_BYTES)));
   const answered = await received(client);
-  const expected = Buffer.concat([digest(request), request]);
+  const expected = Buffer.concat([HALF_OF_IT, digest(request), request]);
   if (!answered.equals(expected))
     throw new Error(`expected ${expected.length} bytes back, found ${answered.length} of which not all are the same`);
 }
 
 function answer(socket: NodeSocket): void {
-  received(socket).then(
+  let half = false;
+  received(socket, (bytes) => {
+    if (!half && bytes >= HALF_BYTES) socket.write(HALF_OF_IT);
+    half ||= bytes >= HALF_BYTES;
+  }).then(
     (request) => socket.end(Buffer.concat([digest(request), request])),
     () => socket.destroy(),
   );
 }
 
-async function received(socket: NodeSocket): Promise<Buffer> {
+/** Everything that `socket` receives, up to the end. */
+function received(socket: NodeSocket, onBytes: (bytes: number) => void = () => undefined): Promise<Buffer> {
   const chunks: Buffer[] = [];
-  for await (const chunk of socket.iterator({ destroyOnReturn: false })) chunks.push(chunk as Buffer);
-  return Buffer.concat(chunks);
+  let bytes = 0;
+  return new Promise((resolve, reject) => {
+    socket.on('data', (chunk: Buffer) => {
+      chunks.push(chunk);
+      bytes += chunk.length;
+      onBytes(bytes);
+    });
+    socket.once('end', () => resolve(Buffer.concat(chunks)));
+    socket.once('error', reject);
+    socket.once('close', () => reject(new Error('expected the end of the stream, found it closed before')));
+  });
 }
 
 function digest(bytes: Uint8Array): Buffer {
@@ -109,6 +124,8 @@ const TIMEOUT_MS = 2_000;
 const SMALL_BYTES = 512;
 /** Several times the buffer, so that both directions are promoted to bulk. */
 const BULK_BYTES = 512 * 1024;
+const HALF_BYTES = BULK_BYTES / 2;
+const HALF_OF_IT = Buffer.from('half');
 
 const KEEP_ALIVE = { idleMs: 60_000 };
 const LISTEN_OPTIONS = { backlog: 1, keepAlive: KEEP_ALIVE, onPause: (): void => undefined };

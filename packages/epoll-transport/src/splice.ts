@@ -4,6 +4,7 @@ import { closePassingOn, lostBy } from './connection.ts';
 import type { End, EpollConnection } from './connection.ts';
 import { Flow } from './flow.ts';
 import type { FlowOwner } from './flow.ts';
+import { InKernel } from './in-kernel.ts';
 import type { Kernel } from './kernel.ts';
 import type { Socket, SocketOwner } from './socket.ts';
 import { ECONNRESET } from './system-error.ts';
@@ -20,6 +21,10 @@ export class EpollSplice implements Splice, FlowOwner, SocketOwner {
   #resolve: (transfer: Transfer) => void = () => undefined;
   #firstByteAt: number | undefined;
   #lastByteAt = performance.now();
+  #inKernel: InKernel | undefined;
+  #stopping = false;
+  /** How much has to be carried here before the kernel takes over. */
+  #inKernelAt: number;
   #over = false;
 
   constructor(kernel: Kernel, down: EpollConnection, up: EpollConnection, { head, idleTimeoutMs }: SpliceOptions) {
@@ -27,6 +32,7 @@ export class EpollSplice implements Splice, FlowOwner, SocketOwner {
     this.#down = down;
     this.#up = up;
     this.#idleTimeoutMs = idleTimeoutMs;
+    this.#inKernelAt = kernel.settings.splice === 'sockmap' ? kernel.settings.inKernelAfterBytes : Infinity;
     this.done = new Promise((resolve) => {
       this.#resolve = resolve;
     });
@@ -42,19 +48,21 @@ export class EpollSplice implements Splice, FlowOwner, SocketOwner {
   }
 
   get bytesUp(): number {
-    return this.#upward.taken;
+    return this.#upward.taken + (this.#inKernel?.forwarded.up ?? 0);
   }
 
   get bytesDown(): number {
-    return this.#downward.taken;
+    return this.#downward.taken + (this.#inKernel?.forwarded.down ?? 0);
   }
 
   get lastByteAt(): number {
+    if (this.#inKernel !== undefined) this.#lastByteAt = performance.now() - this.#inKernel.quietMs;
     return this.#lastByteAt;
   }
 
   cut(reason: ProxyError): void {
     if (this.#over) return;
+    this.#leaveKernel();
     const { from: client, to: backend } = this.#upward;
     closePassingOn(client, 'downstream', this.#down.remote, reason);
     closePassingOn(backend, 'upstream', this.#up.remote, reason);
@@ -64,6 +72,10 @@ export class EpollSplice implements Splice, FlowOwner, SocketOwner {
   }
 
   onReady(socket: Socket): void {
+    if (this.#inKernel !== undefined) {
+      this.#stopKernel(this.#inKernel);
+      return;
+    }
     this.#upward.wake();
     this.#downward.wake();
     // With bytes still waiting for the other side nobody would read on to where the reset stands; and a reset does not wait.
@@ -72,9 +84,18 @@ export class EpollSplice implements Splice, FlowOwner, SocketOwner {
 
   /** The timer is set once a period, not once a read; what came meanwhile postpones it by as much. */
   onDeadline(socket: Socket): void {
-    const leftMs = this.#lastByteAt + this.#idleTimeoutMs - performance.now();
-    if (leftMs > 0) socket.setDeadline(leftMs);
-    else this.cut(new ProxyError('IDLE_TIMEOUT', `no byte either way for ${this.#idleTimeoutMs} ms`));
+    const leftMs = this.lastByteAt + this.#idleTimeoutMs - performance.now();
+    if (leftMs <= 0) this.cut(new ProxyError('IDLE_TIMEOUT', `no byte either way for ${this.#idleTimeoutMs} ms`));
+    else if (this.#inKernel === undefined) socket.setDeadline(leftMs);
+    else this.#lookAfter(this.#inKernel);
+  }
+
+  onRest(): void {
+    if (this.bytesUp + this.bytesDown < this.#inKernelAt || !this.#upward.atRest || !this.#downward.atRest) return;
+    const { from: client, to: backend } = this.#upward;
+    this.#inKernel = InKernel.begin(this.#kernel, client, backend);
+    if (this.#inKernel === undefined) this.#inKernelAt = Infinity;
+    else client.setDeadline(LOOK_AFTER_MS);
   }
 
   onReceived(flow: Flow): void {
@@ -100,17 +121,49 @@ export class EpollSplice implements Splice, FlowOwner, SocketOwner {
   #start(head: Uint8Array): void {
     this.#upward.from.setDeadline(this.#idleTimeoutMs);
     this.#upward.begin(head);
-    // What has come since nobody was reading any more; and an end or an error that is known already.
-    this.#upward.wake();
-    this.#downward.wake();
-    if (this.#upward.from.failed) this.#onFailed(this.#upward.from);
-    if (this.#upward.to.failed) this.#onFailed(this.#upward.to);
+    this.#wakeBoth();
   }
 
   #onFailed(socket: Socket): void {
     const incoming = socket === this.#upward.from ? this.#upward : this.#downward;
     incoming.carry();
     if (!this.#over) this.onLost(socket, socket.takeError() || ECONNRESET);
+  }
+
+  /** The kernel's queue between two sockets has no limit: a receiver that does not keep up is better served from here. */
+  #lookAfter(inKernel: InKernel): void {
+    if (this.#stopping || inKernel.underWay > MOST_UNDER_WAY_BYTES) this.#stopKernel(inKernel);
+    else this.#upward.from.setDeadline(LOOK_AFTER_MS);
+  }
+
+  #stopKernel(inKernel: InKernel): void {
+    if (!this.#stopping) inKernel.stop();
+    this.#stopping = true;
+    if (inKernel.underWay > 0) {
+      this.#upward.from.setDeadline(LOOK_AFTER_MS);
+      return;
+    }
+    this.#stopping = false;
+    this.#leaveKernel();
+    this.#inKernelAt = this.bytesUp + this.bytesDown + this.#kernel.settings.inKernelAfterBytes;
+    this.#upward.from.setDeadline(this.#idleTimeoutMs);
+    this.#wakeBoth();
+  }
+
+  #leaveKernel(): void {
+    if (this.#inKernel === undefined) return;
+    this.#lastByteAt = this.lastByteAt;
+    const { up, down } = this.#inKernel.leave();
+    this.#inKernel = undefined;
+    this.#upward.addTaken(up);
+    this.#downward.addTaken(down);
+  }
+
+  /** What has come since nobody was reading any more; and an end or an error that is known already. */
+  #wakeBoth(): void {
+    this.#upward.wake();
+    this.#downward.wake();
+    for (const socket of [this.#upward.from, this.#upward.to]) if (socket.failed) this.#onFailed(socket);
   }
 
   #endOf(socket: Socket): End {
@@ -123,6 +176,12 @@ export class EpollSplice implements Splice, FlowOwner, SocketOwner {
     this.#kernel.loop.settled();
   }
 }
+
+/** Two ticks of the wheel: short enough that little can gather on the way, long enough that looking costs nothing. */
+const LOOK_AFTER_MS = 16;
+
+/** What two well-filled socket buffers hold. More means that the receiver does not keep up. */
+const MOST_UNDER_WAY_BYTES = 4 * 1024 * 1024;
 
 /** Written out, case by case: spreading optional fields into a literal costs ten times as much, once a connection. */
 function transfer(progress: Progress, firstByteAt: number | undefined, error: ProxyError | undefined): Transfer {

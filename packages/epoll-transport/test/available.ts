@@ -1,8 +1,15 @@
 import { needs } from '@meshgate/testkit';
 import type { DeclareSuite } from '@meshgate/testkit';
+import type { SpliceMode } from '../src/options.ts';
 import { selfTest } from '../src/self-test.ts';
 
 const tested = await selfTest();
+
+/** Whether the kernel forwards by itself for us: a question of privileges, too. */
+export const sockmapWorks: boolean = (await selfTest({ splice: 'sockmap' })).ok;
+
+/** The ways of carrying that this machine knows. */
+export const WAYS: readonly SpliceMode[] = ['copy', 'splice', ...(sockmapWorks ? (['sockmap'] as const) : [])];
 
 /** `describe` where this transport works; elsewhere the tests are skipped, with the reason. */
 export const describeWithEpoll: DeclareSuite = needs('epoll', tested.ok || tested.reason);

@@ -10,7 +10,7 @@ import { loadLibc } from '../src/libc.ts';
 import { DEFAULTS } from '../src/options.ts';
 import type { SpliceMode } from '../src/options.ts';
 import { transportOver } from '../src/transport.ts';
-import { describeWithEpoll } from './available.ts';
+import { describeWithEpoll, WAYS } from './available.ts';
 import { KEEP_ALIVE, LISTEN, openDescriptors, until } from './relay.ts';
 
 /** How many connections in all; enlarge it with `MESHGATE_SOAK=1000000`. */
@@ -72,14 +72,14 @@ function draw(number: number, random: () => number): Fate {
 }
 
 describeWithEpoll('many connections of every fate', () => {
-  for (const splice of ['copy', 'splice'] as const)
+  for (const splice of WAYS)
     it(`lose no byte, and leave nothing behind (${splice})`, { timeout: TIMEOUT_MS }, () => soak(splice));
 });
 
 async function soak(splice: SpliceMode): Promise<void> {
   for (let turns = 0; turns < 5; turns += 1) await new Promise((resolve) => setImmediate(resolve));
   const before = openDescriptors();
-  const kernel = new Kernel(await loadLibc(), { ...DEFAULTS, splice });
+  const kernel = new Kernel(await loadLibc(), { ...DEFAULTS, splice, inKernelAfterBytes: 64 * 1024 });
   const turns = watchTurns(kernel);
   const fates = new Map<number, Fate>();
   const served = new Map<number, Promise<Seen>>();
