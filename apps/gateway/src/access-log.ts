@@ -28,6 +28,8 @@ export interface AccessEntry {
   readonly durationMs: number;
   /** Why it ended before its time; absent when both sides finished by themselves. */
   readonly code?: string;
+  /** The same for people: what was expected, what was found. Never to be parsed. */
+  readonly reason?: string;
 }
 
 /**
@@ -66,7 +68,7 @@ export function accessEntry({ connection, hello, route, dialled, transfer, ...re
     ...between('connectMs', helloAt, connectedAt),
     ...between('firstByteMs', connectedAt, transfer.firstByteAt),
     durationMs: toMicroseconds(closedAt - connection.at),
-    ...(error !== undefined && { code: error.code }),
+    ...(error !== undefined && { code: error.code, reason: error.message }),
   };
 }
 
@@ -83,12 +85,12 @@ function between<Key extends string>(key: Key, from?: number, to?: number): { re
 
 /** A health check of a load balancer: connected, and gone. */
 function leftWithoutAWord({ hello, error }: ClosedConnection): boolean {
-  return hello === undefined && error?.code === 'DOWNSTREAM_RESET';
+  return hello === undefined && error === undefined;
 }
 
 function sentence(entry: AccessEntry): string {
-  const { remote, serverName = 'no name', route, backend, bytesUp, bytesDown, durationMs, code } = entry;
+  const { remote, serverName = 'no name', route, backend, bytesUp, bytesDown, durationMs, code, reason } = entry;
   const way = [remote, serverName, route, backend].filter((step) => step !== undefined).join(' > ');
-  const end = code === undefined ? '' : ` ${code}`;
+  const end = code === undefined ? '' : ` ${code}: ${reason}`;
   return `${way} ${bytesUp} B up ${bytesDown} B down ${durationMs} ms${end}`;
 }

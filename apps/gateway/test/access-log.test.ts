@@ -51,7 +51,7 @@ describe('an entry of the access log', () => {
     });
   });
 
-  it('has no fact that the connection never reached, and a code when it failed', () => {
+  it('has no fact that the connection never reached, and a code with its reason when it failed', () => {
     const error = new ProxyError('SNIFF_TIMEOUT', 'late');
     const closed = { connection, attempts: 0, transfer: { bytesUp: 0, bytesDown: 0, error }, closedAt: 11_000, error };
     expect(accessEntry(closed)).toEqual({
@@ -63,6 +63,7 @@ describe('an entry of the access log', () => {
       bytesDown: 0,
       durationMs: 10_000,
       code: 'SNIFF_TIMEOUT',
+      reason: 'late',
     });
   });
 

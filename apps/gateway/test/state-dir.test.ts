@@ -44,8 +44,8 @@ describe('a gateway with a state folder', () => {
     const kept = (await readdir(files.path)).find((name) => name.endsWith('.json')) ?? '';
     await files.write(kept, '{');
     await using gateway = await startGateway(`${files.path}/meshgate.yaml`);
-    expect(JSON.stringify((await gateway.ask('/ready')).json)).toContain(
-      `kept routes cannot be read: ${files.path}/${kept} is damaged`,
-    );
+    const { status, json } = await gateway.ask('/ready');
+    expect(status).toBe(503);
+    expect(JSON.stringify(json)).toContain(`the routes kept cannot be read: ${files.path}/${kept} is damaged`);
   });
 });

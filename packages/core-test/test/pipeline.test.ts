@@ -173,6 +173,17 @@ describe('a client that does not behave', () => {
     expect(await proxy.ending()).toBe('DOWNSTREAM_RESET');
   });
 
+  it.each(['end', 'reset'] as const)(
+    'has ended well when it leaves without a byte, as health checks do (%s)',
+    async (how) => {
+      await using proxy = await startProxy({ routes: [] });
+      await using client = await rawClient(proxy.address);
+      await proxy.events.until('connection.accepted');
+      client[how]();
+      expect(await proxy.ending()).toBe('OK');
+    },
+  );
+
   it('that resets while a backend is dialled for it ends the dial', async () => {
     await using silent = await silentAddress();
     await using proxy = await startProxy({ routes: [routeTo(silent.address)] });

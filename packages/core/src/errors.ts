@@ -15,7 +15,7 @@ export type ProxyErrorCode =
   | 'CONNECT_TIMEOUT'
   /** The client proved who it is, and may not connect: an intention says so, or the default. */
   | 'DENIED'
-  /** The client reset the connection, or closed it before its hello was whole. */
+  /** The client reset the connection, or left in the middle of its hello. One that leaves without a byte has ended well. */
   | 'DOWNSTREAM_RESET'
   /** The client did not prove who it is: no certificate, one that has expired or leads to no trusted root, or no TLS at all. */
   | 'DOWNSTREAM_UNTRUSTED'

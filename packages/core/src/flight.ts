@@ -105,18 +105,21 @@ export class Flight {
   }
 
   async #carry(): Promise<Transfer> {
-    const { hello, head } = await this.#greet();
+    const greeted = await this.#greet();
+    if (greeted === undefined) return this.#leftWithoutAWord();
+    const { hello, head } = greeted;
     const route = this.#resolve(hello);
     const upstream = await this.#connect(route, hello);
     return this.#carryBytes(upstream, head);
   }
 
-  async #greet(): Promise<Greeted> {
+  async #greet(): Promise<Greeted | undefined> {
     const { limits, admission, observer } = this.#stages;
     const { helloTimeoutMs } = limits;
     const late = (): void => this.cut(new ProxyError('SNIFF_TIMEOUT', `hello not whole after ${helloTimeoutMs} ms`));
     const timer = setTimeout(late, helloTimeoutMs);
     const greeted = await this.#meet().finally(() => clearTimeout(timer));
+    if (greeted === undefined) return undefined;
     const { hello, downstream } = greeted;
     this.#downstream = downstream;
     admission.greeted();
@@ -126,11 +129,11 @@ export class Flight {
     return greeted;
   }
 
-  async #meet(): Promise<Greeted> {
+  async #meet(): Promise<Greeted | undefined> {
     const stages = this.#stages;
     if ('greeter' in stages) return stages.greeter.greet(this.#downstream, this.connection);
     const sniffed = await readHello(this.#downstream, stages.sniffer, stages.limits.helloMaxBytes);
-    return { ...sniffed, downstream: this.#downstream };
+    return sniffed && { ...sniffed, downstream: this.#downstream };
   }
 
   #resolve(hello: Hello): Route {
@@ -166,6 +169,12 @@ export class Flight {
     // Cut in the very moment in which the dial succeeded: there was no splice yet to be cut.
     if (this.#cutReason !== undefined) this.#splice.cut(this.#cutReason);
     return this.#splice.done;
+  }
+
+  /** A health check: it has its answer, which is that somebody listens. */
+  #leftWithoutAWord(): Transfer {
+    this.#downstream.destroy();
+    return { bytesUp: 0, bytesDown: 0 };
   }
 
   /** The only place that classifies what went wrong before the splice. */

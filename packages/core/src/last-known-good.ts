@@ -20,20 +20,25 @@ const PATIENCE_MS = 1_000;
 
 /**
  * `source` with a memory: when it fails or is silent at the start, what `archive` kept is used meanwhile, and says so as a
- * warning. Every word of the source is kept. An archive that fails is a warning too: it never takes routes away.
+ * warning. Every word of the source is kept. An archive that cannot be written is a warning too, one that cannot be read a failure of the source: neither takes routes away.
  */
 export function lastKnownGood(
   source: RouteSource,
   archive: SnapshotArchive,
   patienceMs: number = PATIENCE_MS,
 ): RouteSource {
+  let unreadable = false;
   return { name: source.name, watch };
 
   async function* watch(signal: AbortSignal): AsyncGenerator<RouteSnapshot> {
-    const words = source.watch(signal)[Symbol.asyncIterator]();
+    const leaving = new AbortController();
+    const leave = (): void => leaving.abort(signal.reason);
+    signal.addEventListener('abort', leave, { once: true });
+    if (signal.aborted) leave();
+    const words = source.watch(leaving.signal)[Symbol.asyncIterator]();
     try {
       const first = words.next();
-      if (!(await answers(first, signal))) yield* kept();
+      if (!unreadable && !(await answers(first, signal))) yield* kept();
       let keptVersion: string | undefined;
       for (let word = await first; word.done !== true; word = await words.next()) {
         yield word.value;
@@ -43,6 +48,9 @@ export function lastKnownGood(
         yield* keep(word.value);
       }
     } finally {
+      signal.removeEventListener('abort', leave);
+      // A source that is still silent cannot be told in any other way that nobody waits for it any more.
+      leave();
       await words.return?.(undefined);
     }
   }
@@ -64,16 +72,15 @@ export function lastKnownGood(
     if (failure !== undefined) yield warned(snapshot, `routes cannot be kept for the next start: ${failure}`);
   }
 
+  /** Throws, once, when what is kept cannot be read: the source is then started again, and waited for however long it takes. */
   async function* kept(): AsyncGenerator<RouteSnapshot> {
-    const archived = await archive.load(source.name).catch((reason: unknown) => text(reason));
+    const archived = await archive.load(source.name).catch((cause: unknown) => {
+      unreadable = true;
+      throw new Error(`no answer yet, and the routes kept cannot be read: ${text(cause)}`, { cause });
+    });
     if (archived === undefined) return;
-    if (typeof archived === 'string')
-      yield warned({ version: 'none', routes: [] }, `kept routes cannot be read: ${archived}`);
-    else
-      yield {
-        ...warned(archived.snapshot, `no answer yet: routes are those kept on ${archived.savedAt.toISOString()}`),
-        asOf: archived.savedAt,
-      };
+    const { snapshot, savedAt: asOf } = archived;
+    yield { ...warned(snapshot, `no answer yet: routes are those kept on ${asOf.toISOString()}`), asOf };
   }
 }
 

@@ -13,20 +13,37 @@ export interface Sniffed {
  * Reads until `sniffer` has decided. Each byte is received, copied and judged a bounded number of times, however small the
  * pieces. The deadline is the caller's: it destroys the connection, and the pending read rejects with its reason.
  *
- * @throws ProxyError `SNIFF_*`, or `DOWNSTREAM_RESET` when the client leaves first.
+ * @returns `undefined` when the client leaves without a word, as health checks do: nothing was asked, and nothing has failed
+ * @throws ProxyError `SNIFF_*`, or `DOWNSTREAM_RESET` when the client leaves in the middle of its hello
  */
-export async function readHello(connection: Connection, sniffer: Sniffer, maxBytes: number): Promise<Sniffed> {
+export async function readHello(
+  connection: Connection,
+  sniffer: Sniffer,
+  maxBytes: number,
+): Promise<Sniffed | undefined> {
   const received = new Head();
   let progress: unknown;
+  let bytes = await firstWord(connection);
+  if (bytes === undefined) return undefined;
   for (;;) {
-    const bytes = await connection.read();
-    if (bytes === undefined) throw gone(received.length);
     const head = received.append(bytes);
     const verdict = sniffer.inspect(head, progress);
     if (verdict.kind === 'hello') return { hello: verdict.hello, head };
     if (verdict.kind !== 'more') throw refused(verdict, head);
     if (head.length >= maxBytes) throw new ProxyError('SNIFF_TOO_LONG', `hello not whole after ${maxBytes} bytes`);
     progress = verdict.progress;
+    bytes = await connection.read();
+    if (bytes === undefined) throw gone(received.length);
+  }
+}
+
+/** Some health checks finish, others reset: to be gone without a byte is no failure either way. */
+async function firstWord(connection: Connection): Promise<Uint8Array | undefined> {
+  try {
+    return await connection.read();
+  } catch (reason) {
+    if (reason instanceof ProxyError && reason.code === 'DOWNSTREAM_RESET') return undefined;
+    throw reason;
   }
 }
 
