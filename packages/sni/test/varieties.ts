@@ -2,7 +2,7 @@ import { clientHello, X25519, X25519_MLKEM768 } from '@meshgate/testkit';
 import type { ClientHelloOptions, Extension } from '@meshgate/testkit';
 
 /** What is expected of a hello besides that it is one; the rest is as `clientHello` makes it by default. */
-export interface Expected {
+interface Expected {
   readonly serverName?: string;
   readonly alpn?: readonly string[];
   readonly supportedVersions?: readonly number[];
