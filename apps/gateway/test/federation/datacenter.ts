@@ -17,6 +17,7 @@ export class Datacenter implements AsyncDisposable {
   readonly inside: Inside;
   readonly consul: Consul;
   readonly #belongings: Belongings;
+  #web: Promise<IssuedCertificate> | undefined;
 
   private constructor(parts: DatacenterParts) {
     this.name = `dc${parts.number}`;
@@ -90,13 +91,15 @@ export class Datacenter implements AsyncDisposable {
     return this.#belongings.add(await tlsBackend(service, { at: await this.inside.from(at), identity, clientCa }));
   }
 
-  /** A client in this network, which connects to a gateway and asks for a name, and speaks for the service `web`. */
-  async client(gateway: Endpoint, serverName: string): Promise<TlsClient> {
-    this.#web ??= this.consul.identity('web');
-    return tlsClient(await this.inside.to(gateway), serverName, { identity: await this.#web });
+  /**
+   * A client in this network, which connects to a gateway and asks for a name.
+   *
+   * @param identity by default that of the service `web`, issued when it was first needed
+   */
+  async client(gateway: Endpoint, serverName: string, identity?: IssuedCertificate): Promise<TlsClient> {
+    const shown = identity ?? (await (this.#web ??= this.consul.identity('web')));
+    return tlsClient(await this.inside.to(gateway), serverName, { identity: shown });
   }
-
-  #web: Promise<IssuedCertificate> | undefined;
 
   async [Symbol.asyncDispose](): Promise<void> {
     await this.#belongings[Symbol.asyncDispose]();

@@ -22,8 +22,8 @@ describeInNetworks('two datacenters that reach each other through their gateways
     const Subsets = { v1: { Filter: 'Service.Meta.version == v1' } };
     await one.datacenter.consul.put('config', { Kind: 'service-resolver', Name: 'db', Subsets });
     for (const member of [one, two]) {
-      await member.gateways[0]?.route('service:db', ({ backends }) => backends.length === 2);
-      await member.gateways[0]?.route('subset:v1.db', ({ backends }) => backends.length === 1);
+      await member.gateways[0].route('service:db', ({ backends }) => backends.length === 2);
+      await member.gateways[0].route('subset:v1.db', ({ backends }) => backends.length === 1);
     }
   }, SET_UP_MS);
   afterAll(() => federation[Symbol.asyncDispose]());
@@ -103,9 +103,21 @@ describeInNetworks('two datacenters that reach each other through their gateways
     });
   });
 
+  it.each([
+    ['v1.db', 'dc1', { service: 'db', subset: 'v1', datacenter: 'dc1' }],
+    ['db', 'dc2', { datacenter: 'dc2' }],
+  ] as const)('have gateways that say why %s in %s is routed where it is', async (service, datacenter, origin) => {
+    const { one, two } = federation;
+    const name = federation.nameOf(service, datacenter === 'dc1' ? one : two);
+    expect(await one.gateways[0].ask(`/explain?serverName=${name}`)).toMatchObject({
+      found: true,
+      origin: { ...origin, rule: expect.any(String) },
+    });
+  });
+
   it('have a route for every name that their servers ask each other for', async () => {
-    const routes = await federation.one.gateways[0]?.routes();
-    expect(routes?.filter(({ kind }) => kind.includes('server')).map(({ name }) => name)).toEqual([
+    const routes = await federation.one.gateways[0].routes();
+    expect(routes.filter(({ kind }) => kind.includes('server')).map(({ name }) => name)).toEqual([
       'servers:dc2',
       'servers:dc1',
       'server:server-1',
@@ -134,10 +146,11 @@ describeInNetworks('two datacenters that reach each other through their gateways
     const name = federation.nameOf('db', federation.one);
     const at = performance.now();
     const flags = ['--register', '--proxy-id', 'late', '--address', formatEndpoint(lan)];
-    await using _late = datacenter.gateway(19_009, ...flags);
+    await using late = datacenter.gateway(19_009, ...flags);
     await using client = await eventually('a way through', () => datacenter.client(lan, name), REPLICATED_MS);
     const tookMs = performance.now() - at;
-    await client.say('here');
+    expect(await client.say('here')).toBe('here');
+    expect((await late.ready()).warnings).toEqual([]);
     return tookMs;
   }
 });
@@ -157,7 +170,7 @@ function clientOf({ datacenter }: Member, serverName: string): Promise<TlsClient
 
 /** Connections of services that are open at the moment; those between Consul's servers never end. */
 async function carriedBy({ gateways }: Member): Promise<readonly { readonly route: string }[]> {
-  const { connections } = (await gateways[0]?.ask('/connections')) as { connections: readonly { route: string }[] };
+  const { connections } = (await gateways[0].ask('/connections')) as { connections: readonly { route: string }[] };
   return connections.filter(({ route }) => !route.startsWith('server'));
 }
 

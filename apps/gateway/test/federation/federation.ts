@@ -12,8 +12,11 @@ import { connect } from './namespace.ts';
 /** A datacenter of a federation, with its gateways. */
 export interface Member {
   readonly datacenter: Datacenter;
-  readonly gateways: readonly GatewayProcess[];
+  readonly gateways: Gateways;
 }
+
+/** At least one. */
+type Gateways = readonly [GatewayProcess, ...GatewayProcess[]];
 
 /**
  * Two datacenters whose networks have one cable between them, on which nothing but gateways has an address. Their Consul servers
@@ -122,13 +125,16 @@ export function wanAddress(datacenter: number, index: number): string {
  */
 const WAY_OUT = 443;
 
-function gatewaysOf(datacenter: Datacenter, count: number): readonly GatewayProcess[] {
-  return Array.from({ length: count }, (_none, index) => {
-    const lan = formatEndpoint(datacenter.lan(11 + index, GATEWAY_PORT));
-    const wan = `${wanAddress(datacenter.number, index)}:443`;
-    const flags = ['--register', '--expose-servers', '--address', lan, '--wan-address', wan];
-    return datacenter.gateway(19_001 + index, ...flags, '--proxy-id', `gateway-${index + 1}`);
-  });
+function gatewaysOf(datacenter: Datacenter, count: number): Gateways {
+  const others = Array.from({ length: count - 1 }, (_none, index) => gatewayOf(datacenter, index + 1));
+  return [gatewayOf(datacenter, 0), ...others];
+}
+
+function gatewayOf(datacenter: Datacenter, index: number): GatewayProcess {
+  const lan = formatEndpoint(datacenter.lan(11 + index, GATEWAY_PORT));
+  const wan = `${wanAddress(datacenter.number, index)}:443`;
+  const flags = ['--register', '--expose-servers', '--address', lan, '--wan-address', wan];
+  return datacenter.gateway(19_001 + index, ...flags, '--proxy-id', `gateway-${index + 1}`);
 }
 
 /** Federation through gateways, as Consul's manual says: TLS between servers, and no address of the WAN but the gateways'. */

@@ -17,12 +17,13 @@ const DOORS = {
 };
 
 const lines = createInterface({ input: process.stdin });
-lines.on('line', async (line) => {
-  const { id, ...request } = JSON.parse(line);
-  const answer = await DOORS[request.door](request).catch((reason) => ({ error: reason.message }));
-  process.stdout.write(`${JSON.stringify({ id, ...answer })}\n`);
-});
+lines.on('line', (line) => void answer(JSON.parse(line)));
 lines.on('close', () => process.exit());
+
+async function answer({ id, ...request }) {
+  const outcome = await DOORS[request.door](request).catch((reason) => ({ error: reason.message }));
+  process.stdout.write(`${JSON.stringify({ id, ...outcome })}\n`);
+}
 
 function carry(from, to) {
   if (from.path) rmSync(from.path, { force: true });
