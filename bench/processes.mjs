@@ -8,7 +8,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 /** @type {Set<import('node:child_process').ChildProcess>} */
 const running = new Set();
 process.once('exit', () => {
-  for (const child of running) child.kill('SIGKILL');
+  for (const child of running) killAll(child);
 });
 
 /**
@@ -25,7 +25,8 @@ process.once('exit', () => {
  * @returns {Started}
  */
 export function start(command, args) {
-  const child = spawn(command, args, { stdio: ['pipe', 'pipe', 'pipe'] });
+  // A group of its own: when it has to be killed, so are the workers that it has started.
+  const child = spawn(command, args, { stdio: ['pipe', 'pipe', 'pipe'], detached: true });
   running.add(child);
   let printed = '';
   const gone = new Promise((resolve) => {
@@ -42,9 +43,18 @@ export function start(command, args) {
   async function stop() {
     child.stdin.end();
     child.kill('SIGTERM');
-    const hurry = setTimeout(() => child.kill('SIGKILL'), STOP_PATIENCE_MS);
+    const hurry = setTimeout(() => killAll(child), STOP_PATIENCE_MS);
     await gone;
     clearTimeout(hurry);
+  }
+}
+
+function killAll({ pid }) {
+  if (pid === undefined) return;
+  try {
+    process.kill(-pid, 'SIGKILL');
+  } catch {
+    // Gone already.
   }
 }
 

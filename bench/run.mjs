@@ -66,13 +66,13 @@ async function compareAll(options) {
   );
   if (programs === undefined) return nothing;
   const folder = mkdtempSync(join(tmpdir(), 'meshgate-bench-'));
+  process.once('exit', () => rmSync(folder, { recursive: true, force: true }));
   const sinks = await startSinks(programs);
   try {
     const bench = { programs, folder, sinks: sinks.ports, hello: writeHellos(folder), ...options };
     return await compare(bench);
   } finally {
     await sinks.stop();
-    rmSync(folder, { recursive: true, force: true });
   }
 }
 
