@@ -4,7 +4,7 @@ import { once } from 'node:events';
 import type { DrainProgress } from '@meshgate/core';
 
 /** What the proxy process holds, and what has happened so far. */
-export interface Usage {
+interface Usage {
   readonly live: number;
   readonly descriptors: number;
   readonly timers: number;
