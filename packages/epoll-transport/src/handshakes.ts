@@ -1,4 +1,8 @@
-import type { Socket } from './socket.ts';
+/** A connection that may owe its peer an acknowledgement. */
+interface Debtor {
+  /** Sends it, if it is still owed. */
+  acknowledge(): void;
+}
 
 /**
  * Handshakes of ours that the backend does not know to be complete yet. The acknowledgement waits for the first bytes to carry
@@ -6,10 +10,10 @@ import type { Socket } from './socket.ts';
  * it is sent by itself one turn later, so that nobody ever waits for it.
  */
 export class Handshakes {
-  #waiting: Socket[] = [];
+  #waiting: Debtor[] = [];
 
-  add(socket: Socket): void {
-    if (this.#waiting.push(socket) > 1) return;
+  add(debtor: Debtor): void {
+    if (this.#waiting.push(debtor) > 1) return;
     // Promise callbacks of this turn run before the second immediate, whichever version of Node this is.
     setImmediate(() => setImmediate(() => this.#acknowledge()));
   }
@@ -17,6 +21,6 @@ export class Handshakes {
   #acknowledge(): void {
     const waiting = this.#waiting;
     this.#waiting = [];
-    for (const socket of waiting) socket.acknowledge();
+    for (const debtor of waiting) debtor.acknowledge();
   }
 }

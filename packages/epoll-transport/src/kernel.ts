@@ -50,7 +50,7 @@ export class Kernel {
   /** `undefined` unless the settings ask for it. Throws the system's error where the kernel does not allow it. */
   get sockmap(): Sockmap | undefined {
     if (this.settings.splice !== 'sockmap') return undefined;
-    this.#sockmap ??= new Sockmap(this);
+    this.#sockmap ??= new Sockmap(this.libc);
     return this.#sockmap;
   }
 

@@ -1,9 +1,13 @@
 import { SO_COOKIE, SO_RCVLOWAT, SOL_SOCKET } from './abi.ts';
 import { Bpf, forwardingProgram } from './bpf.ts';
-import type { Kernel } from './kernel.ts';
+import type { Libc } from './libc.ts';
 import type { Memory } from './memory.ts';
-import type { Socket } from './socket.ts';
 import { TcpInfo } from './tcp-info.ts';
+
+/** A connected TCP socket, by its descriptor. */
+interface Member {
+  readonly fd: number;
+}
 
 /**
  * Pairs of sockets between which the kernel itself forwards, until it is told to stop.
@@ -14,7 +18,7 @@ import { TcpInfo } from './tcp-info.ts';
  */
 export class Sockmap {
   readonly tcpInfo: TcpInfo;
-  readonly #kernel: Kernel;
+  readonly #libc: Libc;
   readonly #bpf: Bpf;
   readonly #peers: number;
   readonly #forwarding: number;
@@ -25,9 +29,8 @@ export class Sockmap {
   readonly #value: Memory;
 
   /** Throws the system's error where the kernel does not allow it: it takes `CAP_BPF` and `CAP_NET_ADMIN`, and Linux 5.13. */
-  constructor(kernel: Kernel) {
-    this.#kernel = kernel;
-    const { libc } = kernel;
+  constructor(libc: Libc) {
+    this.#libc = libc;
     this.tcpInfo = new TcpInfo(libc);
     this.#bpf = new Bpf(libc);
     this.#key = libc.allocate(8);
@@ -46,7 +49,7 @@ export class Sockmap {
    *
    * @returns `false` when it cannot; nothing has changed then
    */
-  join(a: Socket, b: Socket): boolean {
+  join(a: Member, b: Member): boolean {
     try {
       this.#bpf.update(this.#peers, this.#keyOf(a), this.#valueOf(b));
       this.#bpf.update(this.#peers, this.#keyOf(b), this.#valueOf(a));
@@ -62,38 +65,39 @@ export class Sockmap {
   }
 
   /** What is received from here on stays with its socket; what was received before is still going out. */
-  stop(a: Socket, b: Socket): void {
+  stop(a: Member, b: Member): void {
     for (const socket of [a, b]) this.#bpf.delete(this.#forwarding, this.#keyOf(socket));
   }
 
   /** To be called once everything has gone out. */
-  leave(a: Socket, b: Socket): void {
+  leave(a: Member, b: Member): void {
     for (const socket of [a, b])
       for (const map of [this.#peers, this.#counters]) this.#bpf.delete(map, this.#keyOf(socket));
   }
 
   /** Bytes taken from what `socket` has received, since it was joined to its peer. */
-  taken(socket: Socket): number {
+  taken(socket: Member): number {
     if (!this.#bpf.lookup(this.#counters, this.#keyOf(socket), this.#value.address)) return 0;
     const [low = 0, high = 0] = this.#value.ints;
     return (low >>> 0) + high * 2 ** 32;
   }
 
   close(): void {
-    for (const fd of [this.#program, this.#forwarding, this.#counters, this.#peers]) this.#kernel.libc.close(fd);
+    for (const fd of [this.#program, this.#forwarding, this.#counters, this.#peers]) this.#libc.close(fd);
   }
 
   /**
    * What came after the last read and before the program was there waits in the queue, and the program runs only when something
    * comes. Setting the low-water mark, to what it is anyway, makes the kernel look (`tcp_set_rcvlowat`).
    */
-  #nudge({ fd }: Socket): void {
-    this.#kernel.setOption(fd, SOL_SOCKET, SO_RCVLOWAT, 1);
+  #nudge({ fd }: Member): void {
+    this.#value.ints[0] = 1;
+    this.#libc.setsockopt(fd, SOL_SOCKET, SO_RCVLOWAT, this.#value.address, 4);
   }
 
-  #keyOf({ fd }: Socket): number {
+  #keyOf({ fd }: Member): number {
     this.#length.ints[0] = 8;
-    this.#kernel.libc.getsockopt(fd, SOL_SOCKET, SO_COOKIE, this.#key.address, this.#length.address);
+    this.#libc.getsockopt(fd, SOL_SOCKET, SO_COOKIE, this.#key.address, this.#length.address);
     return this.#key.address;
   }
 
@@ -102,7 +106,7 @@ export class Sockmap {
     return this.#value.address;
   }
 
-  #valueOf({ fd }: Socket): number {
+  #valueOf({ fd }: Member): number {
     this.#value.ints[0] = fd;
     return this.#value.address;
   }

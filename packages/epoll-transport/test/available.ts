@@ -6,7 +6,7 @@ import { selfTest } from '../src/self-test.ts';
 const tested = await selfTest();
 
 /** Whether the kernel forwards by itself for us: a question of privileges, too. */
-export const sockmapWorks: boolean = (await selfTest({ splice: 'sockmap' })).ok;
+const sockmapWorks = (await selfTest({ splice: 'sockmap' })).ok;
 
 /** The ways of carrying that this machine knows. */
 export const WAYS: readonly SpliceMode[] = ['copy', 'splice', ...(sockmapWorks ? (['sockmap'] as const) : [])];
