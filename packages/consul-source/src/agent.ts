@@ -44,7 +44,7 @@ export interface Answer {
 /** One question. */
 export interface Question {
   /** `GET` when absent. */
-  readonly method?: 'GET' | 'PUT';
+  readonly method?: 'GET' | 'POST' | 'PUT';
   /** Below `/v1/`, without a question mark. */
   readonly path: string;
   readonly query?: Readonly<Record<string, string>>;

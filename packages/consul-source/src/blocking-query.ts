@@ -1,11 +1,13 @@
 import { setTimeout as pause } from 'node:timers/promises';
-import type { Agent, Answer } from './agent.ts';
+import type { Agent, Answer, Question } from './agent.ts';
 
 /** Something to follow. */
 export interface Watched {
   /** Below `/v1/`. */
   readonly path: string;
   readonly query?: Readonly<Record<string, string>>;
+  /** Asked by POST when there is one. */
+  readonly body?: object;
   /** A 404 is an answer: the thing does not exist at the moment. */
   readonly mayBeMissing?: boolean;
 }
@@ -72,10 +74,10 @@ const MIN_REST_MS = 20;
 // datacenter of thousands of services in which something changes all the time.
 const MAX_CHARS_PER_MS = 40_000;
 
-function questionAt({ path, query = {}, mayBeMissing = false }: Watched, index: number): Parameters<Agent['ask']>[0] {
-  if (index === 0) return { path, query, mayBeMissing };
-  const blocking = { ...query, index: String(index), wait: `${WAIT_MS / 1000}s` };
-  return { path, query: blocking, mayBeMissing, holdMs: HOLD_MS };
+function questionAt({ query = {}, body, ...watched }: Watched, index: number): Question {
+  const question = { ...watched, ...(body === undefined ? {} : ({ method: 'POST', body } as const)) };
+  if (index === 0) return { ...question, query };
+  return { ...question, query: { ...query, index: String(index), wait: `${WAIT_MS / 1000}s` }, holdMs: HOLD_MS };
 }
 
 /** The larger the answer, the longer the rest: what changes meanwhile comes with the next answer. */

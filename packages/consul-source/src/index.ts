@@ -7,6 +7,13 @@ export { consulPlugin } from './plugin.ts';
 export { registrationOf } from './registration.ts';
 export type { RegisterOptions, Registration, RegistrationBody } from './registration.ts';
 
+// For the daemon and for embedders: a Connect proxy in Consul.
+export { consulAuthorizer } from './sidecar/authorizer.ts';
+export type { ConsulAuthorizer } from './sidecar/authorizer.ts';
+export { consulCredentials } from './sidecar/credentials.ts';
+export type { ProxyChoice } from './sidecar/find-proxy.ts';
+export { consulProxySource } from './sidecar/proxy-source.ts';
+
 // For others who talk to an agent, and for meshes described in Consul's terms without one.
 export { AgentError, DEFAULT_ADDRESS, openAgent } from './agent.ts';
 export type { Agent, AgentOptions, Answer, Question } from './agent.ts';

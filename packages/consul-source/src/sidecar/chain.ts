@@ -1,0 +1,86 @@
+import { decideMode, serviceIdentity } from '@meshgate/mesh';
+import type { ChainTarget, CompiledChain, ModeDecision } from '@meshgate/mesh';
+import { list, object, text } from '../json.ts';
+import type { JsonObject } from '../json.ts';
+import { durationMs } from '../records.ts';
+import { modeIn } from './proxy-definition.ts';
+
+/** What the dialling side says of an upstream. */
+export interface ChainContext {
+  readonly service: string;
+  readonly trustDomain: string;
+  readonly decision: ModeDecision;
+  /** Milliseconds; goes before the chain's own. */
+  readonly connectTimeoutMs?: number;
+}
+
+/** Reads a discovery chain that Consul has compiled for TCP. `undefined` when it has another form. */
+export function chainOf(json: unknown, context: ChainContext): CompiledChain | undefined {
+  const chain = object(object(json)?.['Chain']);
+  const targets = object(chain?.['Targets']);
+  const start = object(object(chain?.['Nodes'])?.[text(chain?.['StartNode'])]);
+  if (chain === undefined || targets === undefined || start === undefined) return undefined;
+  const resolver = object(start['Resolver']);
+  if (start['Type'] !== 'resolver' || resolver === undefined) return notForTcp(context.service, start);
+  const ids = [resolver['Target'], ...list(object(resolver['Failover'])?.['Targets'])].map(text);
+  const timeoutMs = context.connectTimeoutMs ?? (resolver['Default'] === true ? undefined : msOf(resolver));
+  const [first, ...rest] = ids.map((id) => targetOf(id, object(targets[id]), context, timeoutMs));
+  if (first === undefined || [first, ...rest].includes(undefined)) return undefined;
+  const others = rest.filter((target) => target !== undefined);
+  return { kind: 'compiled', chain: { service: context.service, targets: [first, ...others] } };
+}
+
+function notForTcp(service: string, start: JsonObject): CompiledChain {
+  const message = `expected a chain that begins with a resolver, found a ${text(start['Type'])}: it is for HTTP`;
+  return { kind: 'refused', path: ['discovery-chain', service], message };
+}
+
+/** Consul fills in a default of its own, which is no more than what a proxy takes anyway. */
+function msOf(resolver: JsonObject): number | undefined {
+  const timeoutMs = Math.round(durationMs(resolver['ConnectTimeout']) ?? 0);
+  return timeoutMs < 1 ? undefined : timeoutMs;
+}
+
+function targetOf(
+  id: string,
+  target: JsonObject | undefined,
+  { trustDomain, decision }: ChainContext,
+  connectTimeoutMs: number | undefined,
+): ChainTarget | undefined {
+  const serverName = text(target?.['SNI']);
+  if (target === undefined || (serverName === '' && text(target['Peer']) === '')) return undefined;
+  const subset = object(target['Subset']);
+  const names = {
+    subset: text(target['ServiceSubset']),
+    namespace: notDefault(target['Namespace']),
+    partition: notDefault(target['Partition']),
+    peer: text(target['Peer']),
+  };
+  const place = {
+    service: text(target['Service']),
+    datacenter: text(target['Datacenter']),
+    ...Object.fromEntries(Object.entries(names).filter(([, name]) => name !== '')),
+  };
+  return {
+    ...place,
+    id,
+    serverName,
+    identities: [serviceIdentity(place, trustDomain)],
+    instances: { filter: text(subset?.['Filter']), onlyPassing: subset?.['OnlyPassing'] === true },
+    external: target['External'] === true,
+    decision: withChain(decision, target),
+    ...(connectTimeoutMs === undefined ? {} : { connectTimeoutMs }),
+  };
+}
+
+/** The chain has a say of its own, by the defaults of the destination, only when the dialling side has none. */
+function withChain(decision: ModeDecision, target: JsonObject): ModeDecision {
+  const { mode } = modeIn(target, `the defaults of ${text(target['Service'])}`);
+  return decision.kind === 'unset' && mode !== undefined
+    ? decideMode([{ place: 'discovery-chain', ...mode }])
+    : decision;
+}
+
+function notDefault(name: unknown): string {
+  return text(name) === 'default' ? '' : text(name);
+}

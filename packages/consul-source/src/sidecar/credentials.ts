@@ -1,0 +1,107 @@
+import { AgentError, openAgent, parsed } from '../agent.ts';
+import type { Agent, AgentOptions } from '../agent.ts';
+import { blockingQuery, hashQuery } from '../blocking-query.ts';
+import { object, objects, text } from '../json.ts';
+import { Wakeup } from '../wakeup.ts';
+import type { Credentials, CredentialsSource } from '@meshgate/mesh';
+import { proxyIdOf } from './find-proxy.ts';
+import type { ProxyChoice } from './find-proxy.ts';
+import { proxyDefinitionOf } from './proxy-definition.ts';
+
+/**
+ * The leaf of the service for which a proxy speaks, and the roots of the mesh, followed: the agent renews the leaf long before it
+ * expires, and tells of new roots before anybody shows a leaf of them. Keys stay in memory.
+ */
+export function consulCredentials(options: AgentOptions, choice: ProxyChoice): CredentialsSource {
+  return { name: 'consul-ca', watch };
+
+  async function* watch(signal: AbortSignal): AsyncGenerator<Credentials, void, void> {
+    const agent = openAgent(options, SOCKETS);
+    const stopper = new AbortController();
+    const both = AbortSignal.any([signal, stopper.signal]);
+    const service = await serviceBehind(agent, choice, both).catch(async (reason: unknown) => {
+      await agent.close();
+      throw reason;
+    });
+    const parts: Parts = { leaf: undefined, roots: undefined };
+    const wakeup = new Wakeup();
+    const watching = Promise.all(
+      [watchLeaf(agent, service, parts, wakeup, both), watchRoots(agent, parts, wakeup, both)].map((one) =>
+        one.catch((reason: unknown) => wakeup.fail(reason)),
+      ),
+    );
+    try {
+      for (;;) {
+        await wakeup.sleep(LONG_MS, both);
+        if (signal.aborted) return;
+        if (parts.leaf !== undefined && parts.roots !== undefined) yield { ...parts.leaf, ...parts.roots };
+      }
+    } finally {
+      stopper.abort();
+      await agent.close();
+      await watching;
+    }
+  }
+}
+
+// One question for the leaf and one for the roots are always open.
+const SOCKETS = 2;
+// Nothing happens by itself: any time will do.
+const LONG_MS = 60_000;
+
+interface Parts {
+  leaf: Pick<Credentials, 'certificate' | 'privateKey'> | undefined;
+  roots: Pick<Credentials, 'roots' | 'trustDomain'> | undefined;
+}
+
+/** Waits until the proxy is registered. */
+async function serviceBehind(agent: Agent, choice: ProxyChoice, signal: AbortSignal): Promise<string> {
+  const id = await proxyIdOf(agent, choice, signal);
+  const path = `agent/service/${encodeURIComponent(id)}`;
+  for await (const answer of hashQuery(agent, path, signal)) {
+    if (answer.found) return parsed(answer, path, 'the registration of a proxy', proxyDefinitionOf).service;
+  }
+  throw new AgentError(`expected a registration of ${id}, found none`);
+}
+
+async function watchLeaf(
+  agent: Agent,
+  service: string,
+  parts: Parts,
+  wakeup: Wakeup,
+  signal: AbortSignal,
+): Promise<void> {
+  const path = `agent/connect/ca/leaf/${encodeURIComponent(service)}`;
+  for await (const answer of blockingQuery(agent, { path }, signal)) {
+    parts.leaf = leafIn(answer, path);
+    wakeup.signal();
+  }
+}
+
+/** Says nothing of what it found: that holds a key. */
+function leafIn({ text: body }: { readonly text: string }, path: string): Parts['leaf'] {
+  const leaf = parsed({ text: body }, path, 'a leaf', (json) => leafOf(json) ?? null);
+  if (leaf === null)
+    throw new AgentError(`Consul agent: /v1/${path}: expected a certificate and its key, found neither`);
+  return leaf;
+}
+
+function leafOf(json: unknown): Parts['leaf'] {
+  const certificate = text(object(json)?.['CertPEM']);
+  const privateKey = text(object(json)?.['PrivateKeyPEM']);
+  return certificate === '' || privateKey === '' ? undefined : { certificate, privateKey };
+}
+
+async function watchRoots(agent: Agent, parts: Parts, wakeup: Wakeup, signal: AbortSignal): Promise<void> {
+  const path = 'agent/connect/ca/roots';
+  for await (const answer of blockingQuery(agent, { path }, signal)) {
+    parts.roots = parsed(answer, path, 'roots with a trust domain', rootsOf);
+    wakeup.signal();
+  }
+}
+
+function rootsOf(json: unknown): Parts['roots'] {
+  const trustDomain = text(object(json)?.['TrustDomain']);
+  const roots = objects(object(json)?.['Roots']).map((root) => text(root['RootCert']));
+  return trustDomain === '' || roots.length === 0 ? undefined : { roots, trustDomain };
+}

@@ -1,0 +1,87 @@
+import type { Endpoint } from '@meshgate/core';
+import type { ProxyDefinition, UpstreamDefinition, WrittenMode } from '@meshgate/mesh';
+import { number, object, objects, text } from '../json.ts';
+import type { JsonObject } from '../json.ts';
+
+/**
+ * Reads the registration of a Connect proxy as `agent/service/:id` gives it. `Proxy.Config` is opaque to Consul and read weakly, as
+ * Consul's own proxies do. `undefined` when it is no registration of a proxy.
+ */
+export function proxyDefinitionOf(json: unknown): ProxyDefinition | undefined {
+  const service = object(json);
+  const proxy = object(service?.['Proxy']);
+  const destination = text(proxy?.['DestinationServiceName']);
+  if (service === undefined || proxy === undefined || destination === '') return undefined;
+  const id = text(service['ID']) || text(service['Service']);
+  const serviceId = text(proxy['DestinationServiceID']);
+  const config = object(proxy['Config']) ?? {};
+  return {
+    id,
+    name: text(service['Service']),
+    service: destination,
+    ...(serviceId === '' ? {} : { serviceId }),
+    listen: listenAddress(service, config),
+    application: applicationAddress(proxy),
+    upstreams: objects(proxy['Upstreams']).flatMap((upstream) => upstreamOf(upstream, id)),
+    ...modeIn(proxy, `the registration of ${id}`),
+    config,
+  };
+}
+
+/** Listens on every address of the host, as Consul's proxies do without an address. */
+const ANY_ADDRESS = '0.0.0.0';
+const LOOPBACK = '127.0.0.1';
+
+function listenAddress(service: JsonObject, config: JsonObject): Endpoint {
+  const host = text(config['bind_address']) || text(service['Address']) || ANY_ADDRESS;
+  return { host, port: weakNumber(config['bind_port']) ?? number(service['Port']) };
+}
+
+function applicationAddress(proxy: JsonObject): Endpoint {
+  const socket = text(proxy['LocalServiceSocketPath']);
+  if (socket !== '') return { host: `unix:${socket}`, port: 0 };
+  return { host: text(proxy['LocalServiceAddress']) || LOOPBACK, port: number(proxy['LocalServicePort']) };
+}
+
+/** None without an address of its own: a transparent proxy's, which is told by where the application meant to connect. */
+function upstreamOf(upstream: JsonObject, proxyId: string): readonly UpstreamDefinition[] {
+  const name = text(upstream['DestinationName']);
+  const bind = bindAddress(upstream);
+  if (name === '' || bind === undefined) return [];
+  const optional = {
+    namespace: text(upstream['DestinationNamespace']),
+    datacenter: text(upstream['Datacenter']),
+    peer: text(upstream['DestinationPeer']),
+    socketMode: text(upstream['LocalBindSocketMode']),
+  };
+  const timeoutMs = weakNumber(object(upstream['Config'])?.['connect_timeout_ms']) ?? 0;
+  return [
+    {
+      name,
+      kind: upstream['DestinationType'] === 'prepared_query' ? 'prepared-query' : 'service',
+      bind,
+      ...Object.fromEntries(Object.entries(optional).filter(([, value]) => value !== '')),
+      ...modeIn(upstream, `upstream ${name} of ${proxyId}`),
+      ...(timeoutMs < 1 ? {} : { connectTimeoutMs: timeoutMs }),
+    },
+  ];
+}
+
+function bindAddress(upstream: JsonObject): Endpoint | undefined {
+  const socket = text(upstream['LocalBindSocketPath']);
+  if (socket !== '') return { host: `unix:${socket}`, port: 0 };
+  const port = number(upstream['LocalBindPort']);
+  return port < 1 ? undefined : { host: text(upstream['LocalBindAddress']) || LOOPBACK, port };
+}
+
+/** The mode that an object sets, if it does. */
+export function modeIn(json: JsonObject, where: string): { readonly mode?: WrittenMode } {
+  const value = text(object(json['MeshGateway'])?.['Mode']);
+  return value === '' ? {} : { mode: { value, object: where } };
+}
+
+/** `1500` or `"1500"`: Consul's configuration language makes texts of numbers here and there. */
+function weakNumber(value: unknown): number | undefined {
+  const read = typeof value === 'string' && value.trim() !== '' ? Number(value) : value;
+  return typeof read === 'number' && Number.isFinite(read) ? Math.trunc(read) : undefined;
+}

@@ -1,0 +1,81 @@
+import { setTimeout as pause } from 'node:timers/promises';
+import type { ChainTarget, Instance, Selection, UpstreamDefinition } from '@meshgate/mesh';
+import { AgentError, parsed } from '../agent.ts';
+import type { Agent } from '../agent.ts';
+import { blockingQuery } from '../blocking-query.ts';
+import { object, text } from '../json.ts';
+import { instancesOf } from '../records.ts';
+
+/** What a prepared query gave. */
+export interface QueryResult {
+  readonly service: string;
+  /** Where it was found: another one than the own when the query failed over. */
+  readonly datacenter: string;
+  readonly instances: readonly Instance[];
+}
+
+/** Follows a config entry; `null` while there is none. */
+export async function* entryAnswers(agent: Agent, path: string, signal: AbortSignal): AsyncGenerator<unknown> {
+  for await (const answer of blockingQuery(agent, { path, mayBeMissing: true }, signal))
+    yield answer.found ? parsed(answer, path, 'a config entry', object) : null;
+}
+
+/** Follows the discovery chain of an upstream, compiled for TCP whatever the protocol of the service: this proxy speaks no other. */
+export async function* chainAnswers(
+  agent: Agent,
+  { name, datacenter, namespace }: UpstreamDefinition,
+  signal: AbortSignal,
+): AsyncGenerator<unknown> {
+  const path = `discovery-chain/${encodeURIComponent(name)}`;
+  const query = {
+    ...(datacenter === undefined ? {} : { 'compile-dc': datacenter }),
+    ...(namespace === undefined ? {} : { 'compile-namespace': namespace }),
+  };
+  for await (const answer of blockingQuery(agent, { path, query, body: { OverrideProtocol: 'tcp' } }, signal))
+    yield parsed(answer, path, 'a discovery chain', (json) => object(object(json)?.['Chain']) && json);
+}
+
+/** Follows the instances that a target stands for. Consul itself evaluates the filter. */
+export async function* targetAnswers(
+  agent: Agent,
+  { service, datacenter, namespace, instances: { filter } }: ChainTarget,
+  signal: AbortSignal,
+): AsyncGenerator<Selection> {
+  const path = `health/connect/${encodeURIComponent(service)}`;
+  const scope = namespace === undefined ? {} : { ns: namespace };
+  const query = { dc: datacenter, ...scope, ...(filter === '' ? {} : { filter }) };
+  try {
+    for await (const answer of blockingQuery(agent, { path, query }, signal))
+      yield { kind: 'selected', instances: parsed(answer, path, 'a list of instances', instancesOf) };
+  } catch (reason) {
+    if (!(reason instanceof AgentError) || !/boolean expression|selector|filter/i.test(reason.complaint)) throw reason;
+    yield { kind: 'refused', reason: reason.complaint };
+    await pause(REFUSED_REST_MS, undefined, { signal });
+  }
+}
+
+/** Executes a prepared query every now and then: Consul has no way to be told of a change. */
+export async function* queryAnswers(
+  agent: Agent,
+  { name, datacenter }: UpstreamDefinition,
+  signal: AbortSignal,
+): AsyncGenerator<QueryResult> {
+  const path = `query/${encodeURIComponent(name)}/execute`;
+  const query = { connect: 'true', ...(datacenter === undefined ? {} : { dc: datacenter }) };
+  while (!signal.aborted) {
+    yield parsed(await agent.ask({ path, query }, signal), path, 'the result of a query', resultOf);
+    await pause(QUERY_REST_MS, undefined, { signal });
+  }
+}
+
+// As often as Consul's own proxies ask.
+const QUERY_REST_MS = 10_000;
+// A filter that is refused stays so until somebody writes another, and that makes another question.
+const REFUSED_REST_MS = 60_000;
+
+function resultOf(json: unknown): QueryResult | undefined {
+  const result = object(json);
+  const instances = instancesOf(result?.['Nodes'] ?? []);
+  const [service, datacenter] = [text(result?.['Service']), text(result?.['Datacenter'])];
+  return instances === undefined || service === '' ? undefined : { service, datacenter, instances };
+}

@@ -1,0 +1,108 @@
+import { createHash } from 'node:crypto';
+import { queryServerName, serviceIdentity, upstreamConnectTimeout, upstreamTargets } from '@meshgate/mesh';
+import type {
+  ChainTarget,
+  ConfigEntries,
+  GatewayGroup,
+  ProxyDefinition,
+  ProxyUpstream,
+  ProxyView,
+  Selection,
+  Surroundings,
+  UpstreamDefinition,
+} from '@meshgate/mesh';
+import { chainOf } from './chain.ts';
+import type { Followed } from './followed.ts';
+import { attributedMode } from './own-entries.ts';
+import type { QueryResult } from './questions.ts';
+
+/** Everything that an agent has told of a proxy and of what it reaches. */
+export interface Account {
+  readonly proxy: ProxyDefinition;
+  readonly datacenter: string;
+  readonly trustDomain: string;
+  readonly entries: ConfigEntries;
+  readonly gateways: readonly GatewayGroup[];
+  chain(upstream: UpstreamDefinition): Followed<unknown> | undefined;
+  instances(target: ChainTarget): Followed<Selection> | undefined;
+  query(upstream: UpstreamDefinition): Followed<QueryResult> | undefined;
+}
+
+/** The view of a proxy that follows from it. Pure. Intentions are asked for at each connection: none stand in it. */
+export function viewOf(account: Account, warnings: readonly string[]): ProxyView {
+  const { proxy, datacenter, trustDomain } = account;
+  const upstreams = proxy.upstreams.map((upstream) => upstreamOf(upstream, account));
+  const view = { proxy, datacenter, trustDomain, upstreams, intentions: [], intentionDefault: 'deny' as const };
+  const version = createHash('sha1')
+    .update(JSON.stringify([view, warnings]))
+    .digest('base64url');
+  return { ...view, version, ...(warnings.length === 0 ? {} : { warnings }) };
+}
+
+/** The targets of an upstream whose instances must be known. */
+export function chainTargets(upstream: UpstreamDefinition, account: Account): readonly ChainTarget[] {
+  const compiled = upstream.kind === 'service' ? compiledChain(upstream, account) : undefined;
+  return compiled?.kind === 'compiled' ? compiled.chain.targets : [];
+}
+
+function upstreamOf(definition: UpstreamDefinition, account: Account): ProxyUpstream {
+  if (definition.peer !== undefined)
+    return {
+      kind: 'refused',
+      definition,
+      reason: `services of peers, here of ${definition.peer}, are not reached yet`,
+    };
+  if (definition.kind === 'prepared-query') return queryUpstream(definition, account);
+  const compiled = compiledChain(definition, account);
+  if (compiled === undefined) return unknown(definition, 'discovery chain', account.chain(definition));
+  if (compiled.kind === 'refused')
+    return { kind: 'refused', definition, reason: `${compiled.path.join('.')}: ${compiled.message}` };
+  const { chain } = compiled;
+  return { kind: 'reachable', definition, chain, targets: upstreamTargets(chain, surroundings(account)) };
+}
+
+function unknown(definition: UpstreamDefinition, what: string, asked: Followed<unknown> | undefined): ProxyUpstream {
+  return { kind: 'refused', definition, reason: `its ${what} is not known: ${asked?.failure ?? 'no answer yet'}` };
+}
+
+function compiledChain(definition: UpstreamDefinition, account: Account): ReturnType<typeof chainOf> {
+  const { proxy, trustDomain, entries } = account;
+  const connectTimeoutMs = upstreamConnectTimeout(definition, proxy.service, entries);
+  const answer = account.chain(definition)?.value;
+  if (answer === undefined) return undefined;
+  return chainOf(answer, {
+    service: definition.name,
+    trustDomain,
+    decision: attributedMode(definition, proxy, entries),
+    ...(connectTimeoutMs === undefined ? {} : { connectTimeoutMs }),
+  });
+}
+
+function surroundings(account: Account): Surroundings {
+  const { datacenter, gateways } = account;
+  return { datacenter, gateways, instancesOf: (target) => account.instances(target)?.value };
+}
+
+/** Always dialled directly, as Consul's own proxies do: no gateway has a route for the name of a query. */
+function queryUpstream(definition: UpstreamDefinition, account: Account): ProxyUpstream {
+  const result = account.query(definition)?.value;
+  if (result === undefined) return unknown(definition, 'result', account.query(definition));
+  const { service, instances } = result;
+  const { trustDomain } = account;
+  const asked = definition.datacenter ?? account.datacenter;
+  const datacenter = result.datacenter || asked;
+  const target: ChainTarget = {
+    id: `${definition.name}.query.${datacenter}`,
+    service,
+    datacenter,
+    serverName: queryServerName(definition.name, { datacenter: asked, trustDomain }),
+    identities: [serviceIdentity({ service, datacenter }, trustDomain)],
+    instances: { filter: '', onlyPassing: false },
+    external: false,
+    decision: { kind: 'unset' },
+    ...(definition.connectTimeoutMs === undefined ? {} : { connectTimeoutMs: definition.connectTimeoutMs }),
+  };
+  const chain = { service: definition.name, targets: [target] as const };
+  const around = { ...surroundings(account), instancesOf: () => ({ kind: 'selected', instances }) as const };
+  return { kind: 'reachable', definition, chain, targets: upstreamTargets(chain, around) };
+}

@@ -1,0 +1,237 @@
+import { generateKeyPairSync, X509Certificate } from 'node:crypto';
+import type { Credentials, ProxyUpstream, ProxyView } from '@meshgate/mesh';
+import { afterAll, beforeAll, expect, it } from 'vitest';
+import { consulAuthorizer, consulCredentials, consulProxySource } from '../src/index.ts';
+import { Consul, describeWithConsul } from './real-consul.ts';
+import { Watched } from './watched.ts';
+
+// Consul itself takes some seconds to replicate what one datacenter knows of its gateways to the other.
+const REPLICATED_MS = 60_000;
+// Agents ask for leafs of a new authority at random within half a minute, so as not to overwhelm it.
+const CHANGED_AUTHORITY_MS = 60_000;
+const web = { sidecarFor: 'web-1' } as const;
+
+/** The one upstream of this name. */
+function upstream(view: ProxyView, name: string): ProxyUpstream {
+  const found = view.upstreams.find(({ definition }) => definition.name === name);
+  if (found === undefined) throw new Error(`expected an upstream ${name}, found ${JSON.stringify(view.upstreams)}`);
+  return found;
+}
+
+/** Its targets, in order: path, addresses and whether each is healthy. */
+function targets(view: ProxyView, name: string): readonly string[] {
+  const found = view.upstreams.find(({ definition }) => definition.name === name);
+  if (found?.kind !== 'reachable') return [found?.reason ?? 'missing'];
+  return found.targets.map(({ target, path, backends }) => {
+    const at = backends.map(({ address, healthy }) => `${address.host}:${address.port}${healthy ? '' : '!'}`);
+    return `${target.id} ${path} ${at.join(',')}`.trim();
+  });
+}
+
+function decidedBy(view: ProxyView, name: string): string | undefined {
+  const found = upstream(view, name);
+  return found.kind === 'reachable' ? found.targets[0]?.facts['decidedBy'] : found.reason;
+}
+
+function registration(over: object = {}) {
+  const upstreams = [{ DestinationName: 'db', LocalBindPort: 19_191, Datacenter: 'dc2', ...over }];
+  return {
+    ID: 'web-1',
+    Name: 'web',
+    Port: 8080,
+    Connect: { SidecarService: { Port: 20_000, Proxy: { Upstreams: upstreams } } },
+  };
+}
+
+function instance(service: string, address: string, status = 'passing', wan?: string) {
+  const tagged = wan === undefined ? {} : { TaggedAddresses: { wan: { Address: wan, Port: 443 } } };
+  return {
+    Node: `node-${service}`,
+    Address: '10.9.0.1',
+    Service: {
+      ID: `${service}-proxy`,
+      Service: `${service}-sidecar-proxy`,
+      Kind: 'connect-proxy',
+      Port: 20_000,
+      Address: address,
+      Proxy: { DestinationServiceName: service },
+      ...tagged,
+    },
+    Checks: [{ Node: `node-${service}`, CheckID: `${service}-up`, ServiceID: `${service}-proxy`, Status: status }],
+  };
+}
+
+function gateway(name: string, wan: string) {
+  return {
+    Name: name,
+    Kind: 'mesh-gateway',
+    Port: 8443,
+    Address: `10.7.${name.length}.1`,
+    TaggedAddresses: { wan: { Address: wan, Port: 443 } },
+  };
+}
+
+describeWithConsul('a sidecar in Consul', () => {
+  let one: Consul;
+  let two: Consul;
+
+  beforeAll(async () => {
+    one = await Consul.start();
+    const settings = { datacenter: 'dc2', node_name: 'server-2', primary_datacenter: 'dc1' };
+    two = await Consul.start({ ...settings, retry_join_wan: [one.wanAddress] });
+    await one.put('agent/service/register', registration());
+  });
+  afterAll(async () => {
+    await one[Symbol.asyncDispose]();
+    await two[Symbol.asyncDispose]();
+  });
+
+  it(
+    'has the leaf of its service, the roots, and is told when the authority changes',
+    { timeout: CHANGED_AUTHORITY_MS },
+    async () => {
+      const source = consulCredentials({ address: one.address }, web);
+      await using credentials = new Watched<Credentials>(source);
+      const first = await credentials.until(() => true);
+      const leaf = new X509Certificate(first.certificate);
+      expect(leaf.subjectAltName).toBe(`URI:spiffe://${first.trustDomain}/ns/default/dc/dc1/svc/web`);
+      expect(first.roots).toHaveLength(1);
+      const { privateKey } = generateKeyPairSync('ec', { namedCurve: 'P-256' });
+      await one.put('connect/ca/configuration', {
+        Provider: 'consul',
+        Config: { PrivateKey: privateKey.export({ type: 'sec1', format: 'pem' }), LeafCertTTL: '72h' },
+      });
+      const rotated = await credentials.until(
+        ({ roots, certificate }) => roots.length === 2 && certificate !== first.certificate,
+      );
+      expect(rotated.trustDomain).toBe(first.trustDomain);
+    },
+  );
+
+  it('of a secondary datacenter has the whole chain up to a root of the primary', async () => {
+    await two.put('agent/service/register', registration());
+    await using credentials = new Watched<Credentials>(consulCredentials({ address: two.address }, web));
+    const { certificate, roots } = await credentials.until(({ certificate: chain }) => chain.split('BEGIN').length > 2);
+    const chain = certificate.match(/-----BEGIN[^-]+-----[^-]+-----END[^-]+-----/g) ?? [];
+    const [leaf, intermediate] = chain.map((pem) => new X509Certificate(pem));
+    expect(intermediate && leaf?.checkIssued(intermediate)).toBe(true);
+    expect(roots.some((root) => intermediate?.checkIssued(new X509Certificate(root)))).toBe(true);
+  });
+
+  it('asks for each caller whether it may connect', async () => {
+    const authorizer = consulAuthorizer({ address: one.address });
+    const { signal } = new AbortController();
+    const { TrustDomain: trustDomain } = (await one.get('agent/connect/ca/roots')) as { TrustDomain: string };
+    const source = {
+      kind: 'service',
+      trustDomain,
+      partition: 'default',
+      namespace: 'default',
+      datacenter: 'dc1',
+    } as const;
+    const uri = `spiffe://${trustDomain}/ns/default/dc/dc1/svc/web`;
+    const caller = { uri, serialNumber: '0a:1b', source: { ...source, service: 'web' } };
+    const ask = () => authorizer.authorize(caller, { destination: 'db' }, signal);
+    expect(await ask()).toMatchObject({ allowed: true });
+    await one.put('connect/intentions/exact?source=web&destination=db', { Action: 'deny' }).catch(async () => {
+      const intention = { SourceName: 'web', DestinationName: 'db', SourceType: 'consul', Action: 'deny' };
+      await fetch(`${one.address}/v1/connect/intentions`, { method: 'POST', body: JSON.stringify(intention) });
+    });
+    let verdict = await ask();
+    for (; verdict.allowed; verdict = await ask()) await new Promise((resolve) => setImmediate(resolve));
+    expect(verdict.reason).toMatch(/web => default\/db|web.*db/);
+    await authorizer.stop(signal);
+    await expect(ask()).rejects.toThrow('agent/connect/authorize');
+  });
+
+  it(
+    'is told the targets of its upstreams, by the mode that each place sets, as they change',
+    async () => {
+      await two.put('catalog/register', instance('db', '10.2.0.1', 'passing', '198.18.2.1'));
+      await one.put('agent/service/register', gateway('near', '198.18.1.9'));
+      await two.put('agent/service/register', gateway('far-gateway', '198.18.2.9'));
+      await using views = new Watched<ProxyView>(consulProxySource({ address: one.address }, web));
+      const reached = (expected: string) => views.until((view) => targets(view, 'db')[0] === expected);
+      await reached('db.default.dc2 direct 198.18.2.1:443');
+      await one.put('config', { Kind: 'proxy-defaults', Name: 'global', MeshGateway: { Mode: 'remote' } });
+      const remote = await reached('db.default.dc2 remote-gateway 198.18.2.9:443');
+      expect(decidedBy(remote, 'db')).toBe('remote by the proxy defaults (proxy-defaults/global)');
+      await one.put('config', { Kind: 'service-defaults', Name: 'web', MeshGateway: { Mode: 'local' } });
+      const local = await reached('db.default.dc2 local-gateway 10.7.4.1:8443');
+      expect(decidedBy(local, 'db')).toMatch(/^local by the service defaults \(service-defaults\/web\)/);
+      await one.put('agent/service/register', registration({ MeshGateway: { Mode: 'none' } }));
+      const direct = await reached('db.default.dc2 direct 198.18.2.1:443');
+      expect(decidedBy(direct, 'db')).toMatch(/^none by the upstream definition/);
+      await one.put('agent/service/register', registration());
+      await one.delete('config/service-defaults/web');
+      await one.delete('config/proxy-defaults/global');
+      await reached('db.default.dc2 direct 198.18.2.1:443');
+    },
+    REPLICATED_MS,
+  );
+
+  it(
+    'follows subsets, failover and health, and reaches upstreams that come',
+    async () => {
+      await one.put('catalog/register', instance('api', '10.1.0.1'));
+      await two.put('catalog/register', instance('api', '10.2.0.2', 'passing', '198.18.2.2'));
+      await one.put('agent/service/register', registration({ DestinationName: 'api', Datacenter: '' }));
+      await using views = new Watched<ProxyView>(consulProxySource({ address: one.address }, web));
+      await views.until((view) => targets(view, 'api')[0] === 'api.default.dc1 direct 10.1.0.1:20000');
+      await one.put('config', {
+        Kind: 'service-resolver',
+        Name: 'api',
+        ConnectTimeout: '3s',
+        Failover: { '*': { Datacenters: ['dc2'] } },
+      });
+      const both = ['api.default.dc1 direct 10.1.0.1:20000', 'api.default.dc2 direct 198.18.2.2:443'];
+      const view = await views.until((next) => targets(next, 'api').join() === both.join());
+      const reachable = upstream(view, 'api');
+      const [target] = reachable.kind === 'reachable' ? reachable.targets : [];
+      expect(target?.target.connectTimeoutMs).toBe(3_000);
+      expect(target?.target.identities[0]).toMatch(/^spiffe:\/\/.*\/ns\/default\/dc\/dc1\/svc\/api$/);
+      await one.put('catalog/register', instance('api', '10.1.0.1', 'critical'));
+      await views.until((next) => targets(next, 'api')[0] === 'api.default.dc1 direct 10.1.0.1:20000!');
+      await one.delete('config/service-resolver/api');
+    },
+    REPLICATED_MS,
+  );
+
+  it('reaches what a prepared query finds', async () => {
+    await one.put('catalog/register', instance('geo', '10.1.0.3'));
+    const query = { Name: 'nearest', Service: { Service: 'geo', Connect: true } };
+    await fetch(`${one.address}/v1/query`, { method: 'POST', body: JSON.stringify(query) });
+    await one.put(
+      'agent/service/register',
+      registration({ DestinationType: 'prepared_query', DestinationName: 'nearest', Datacenter: '' }),
+    );
+    await using views = new Watched<ProxyView>(consulProxySource({ address: one.address }, web));
+    const view = await views.until((next) => targets(next, 'nearest')[0]?.endsWith('10.1.0.3:20000') === true);
+    const found = upstream(view, 'nearest');
+    expect(found.kind === 'reachable' && found.targets[0]?.target).toMatchObject({
+      service: 'geo',
+      serverName: expect.stringMatching(/^nearest\.default\.dc1\.query\./),
+      identities: [expect.stringMatching(/svc\/geo$/)],
+    });
+  });
+
+  it('keeps what it knew when its registration is gone, and says so', async () => {
+    await one.put('agent/service/register', registration());
+    await using views = new Watched<ProxyView>(
+      consulProxySource({ address: one.address }, { proxyId: 'web-1-sidecar-proxy' }),
+    );
+    await views.until((view) => targets(view, 'db')[0] !== 'missing');
+    await one.put('agent/service/deregister/web-1-sidecar-proxy');
+    const view = await views.until(
+      ({ warnings }) => warnings?.some((text) => text.includes('no longer knows')) === true,
+    );
+    expect(view.proxy.service).toBe('web');
+  });
+
+  it('that nobody registered is waited for, and the reason is told', async () => {
+    await using views = new Watched<ProxyView>(consulProxySource({ address: one.address }, { sidecarFor: 'nobody' }));
+    await views.failure('expected one proxy registered with the agent for nobody, found none');
+    await one.put('agent/service/register', { ...registration(), ID: 'nobody', Name: 'nobody' });
+    await views.until((view) => view.proxy.service === 'nobody');
+  });
+});
