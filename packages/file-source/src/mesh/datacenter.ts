@@ -37,15 +37,27 @@ export function membersOf(files: readonly MeshFile[], datacenter: string): Membe
 
 /** A service as the local catalog lists it: every name that is defined, or that a proxy speaks for. */
 export function servicesOf(members: readonly Member[], { resolvers }: ConfigEntries): readonly CatalogService[] {
+  const byName = connectMembers(members);
   const names = new Set(members.flatMap(({ registration }) => namesOf(registration)));
-  return [...names].toSorted().map((name) => serviceOf(name, members, resolvers.get(name)));
+  return [...names].toSorted().map((name) => serviceOf(name, byName.get(name) ?? [], resolvers.get(name)));
 }
 
-/** The members that answer for a service over Connect: its proxies, and itself where it speaks Connect. */
-export function connectMembers(name: string, members: readonly Member[]): readonly Member[] {
-  return members.filter(({ registration: { kind, proxy, native, name: own } }) =>
-    kind === 'connect-proxy' ? proxy?.destination === name : native && own === name,
-  );
+/** By service, the members that answer for it over Connect: its proxies, and itself where it speaks Connect. */
+export function connectMembers(members: readonly Member[]): ReadonlyMap<string, readonly Member[]> {
+  const byName = new Map<string, Member[]>();
+  for (const member of members) {
+    const name = connectName(member.registration);
+    const known = byName.get(name);
+    if (known !== undefined) known.push(member);
+    else if (name !== '') byName.set(name, [member]);
+  }
+  return byName;
+}
+
+/** The service for which a definition answers over Connect; empty when for none. */
+function connectName({ kind, proxy, native, name }: Registration): string {
+  if (kind === 'connect-proxy') return proxy?.destination ?? '';
+  return native ? name : '';
 }
 
 /** Those of `members` that `filter` selects. */
@@ -99,8 +111,7 @@ function namesOf({ kind, name, proxy }: Registration): readonly string[] {
   return kind === '' ? [name] : [];
 }
 
-function serviceOf(name: string, members: readonly Member[], resolver: ServiceResolver | undefined): CatalogService {
-  const connect = connectMembers(name, members);
+function serviceOf(name: string, connect: readonly Member[], resolver: ServiceResolver | undefined): CatalogService {
   const subsets = Object.entries(resolver?.subsets ?? {});
   return {
     name,

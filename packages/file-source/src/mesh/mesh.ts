@@ -55,6 +55,7 @@ export function buildMesh(
   const registered = new Map(Array.from(files, ([name, list]) => [name, membersOf(list, name)]));
   const seen = new Map(Array.from(files.keys(), (name) => [name, entriesSeenFrom(name, entries)]));
   const members = new Map(Array.from(registered, ([name, { members: list }]) => [name, list]));
+  const connect = new Map(Array.from(members, ([name, list]) => [name, connectMembers(list)]));
   const gateways = Array.from(members, ([datacenter, list]) => gatewayGroup(datacenter, list));
   const { datacenter, trustDomain } = standpoint;
   const own = seen.get(datacenter)?.entries ?? entriesSeenFrom(datacenter, entries).entries;
@@ -77,7 +78,7 @@ export function buildMesh(
     gateways: new Map(
       membersOfKind(members.get(datacenter), 'mesh-gateway').map((one) => [one.instance.id, gatewayOf(one, own)]),
     ),
-    instancesOf: (target) => instancesOf(target, members),
+    instancesOf: (target) => instancesOf(target, connect),
   };
   const parts = [...Array.from(files.values()).flat(), ...registered.values(), ...seen.values()];
   return { mesh, problems: distinct(parts.flatMap(({ problems }) => problems)) };
@@ -153,9 +154,12 @@ function proxyOf({ registration, instance }: Member): ProxyDefinition {
   };
 }
 
-function instancesOf(target: ChainTarget, members: ReadonlyMap<string, readonly Member[]>): Selection | undefined {
-  const there = members.get(target.datacenter);
-  return there && selection(target.instances.filter, connectMembers(target.service, there));
+/** Members by service, by datacenter. */
+type ConnectMembers = ReadonlyMap<string, ReadonlyMap<string, readonly Member[]>>;
+
+function instancesOf(target: ChainTarget, connect: ConnectMembers): Selection | undefined {
+  const there = connect.get(target.datacenter);
+  return there && selection(target.instances.filter, there.get(target.service) ?? []);
 }
 
 /** What two datacenters see is told once. */
