@@ -77,6 +77,9 @@ export class Listeners implements Service {
     const before = this.#followed.get(source) ?? new Map<string, Listener>();
     const now = new Map<string, Listener>();
     for (const at of addresses) {
+      // Configuration goes first: an address that it has bound is served already, whatever the source calls it.
+      if (this.#fixed.some((listener) => formatEndpoint(listener.at.endpoint) === formatEndpoint(at.endpoint)))
+        continue;
       const key = `${at.name} ${formatEndpoint(at.endpoint)}`;
       now.set(key, before.get(key) ?? this.#opened(at));
     }

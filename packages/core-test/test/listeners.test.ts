@@ -1,0 +1,103 @@
+import { once } from 'node:events';
+import { createServer } from 'node:net';
+import type { AddressInfo } from 'node:net';
+import { Listeners, nodeTransport } from '@meshgate/core';
+import type { ListenAddress, ListenerSource } from '@meshgate/core';
+import { rawClient, recorder } from '@meshgate/testkit';
+import { describe, expect, it } from 'vitest';
+
+const ANY_PORT = { host: '127.0.0.1', port: 0 };
+
+/** Lists what it was last told to list. */
+class ListenerList implements ListenerSource {
+  readonly name = 'list';
+  #addresses: readonly ListenAddress[];
+  #wake: () => void = () => undefined;
+
+  constructor(...addresses: readonly ListenAddress[]) {
+    this.#addresses = addresses;
+  }
+
+  set(...addresses: readonly ListenAddress[]): void {
+    this.#addresses = addresses;
+    this.#wake();
+  }
+
+  async *watch(signal: AbortSignal): AsyncGenerator<readonly ListenAddress[]> {
+    signal.addEventListener('abort', () => this.#wake(), { once: true });
+    while (!signal.aborted) {
+      const changed = new Promise<void>((resolve) => (this.#wake = resolve));
+      yield this.#addresses;
+      if (!signal.aborted) await changed;
+    }
+  }
+}
+
+async function listening(addresses: readonly ListenAddress[], ...sources: readonly ListenerSource[]) {
+  const events = recorder();
+  const listeners = new Listeners({
+    addresses,
+    sources,
+    transport: nodeTransport(),
+    listen: { backlog: 16, keepAlive: { idleMs: 60_000 } },
+    observer: events,
+    launch: (connection) => connection.destroy(),
+  });
+  await listeners.start();
+  return { events, listeners, [Symbol.asyncDispose]: () => listeners.stop() };
+}
+
+/** A port that is held until it is disposed of. */
+async function heldPort() {
+  const server = createServer().listen(0, '127.0.0.1');
+  await once(server, 'listening');
+  const { port } = server.address() as AddressInfo;
+  return { port, [Symbol.asyncDispose]: async () => void server.close() };
+}
+
+describe('listeners', () => {
+  it('follow a source: new ones open, those that are gone close, the rest stay', async () => {
+    const list = new ListenerList({ name: 'one', endpoint: ANY_PORT }, { name: 'two', endpoint: ANY_PORT });
+    await using proxy = await listening([], list);
+    const [first] = await proxy.events.untilCount('listener.opened', 2);
+    list.set({ name: 'one', endpoint: ANY_PORT }, { name: 'three', endpoint: ANY_PORT });
+    await proxy.events.untilCount('listener.opened', 3);
+    await proxy.events.until('listener.closed');
+    expect(proxy.events.all('listener.closed')).toMatchObject([{ listener: 'two' }]);
+    expect(proxy.listeners.status.map(({ name }) => name)).toEqual(['one', 'three']);
+    await using client = await rawClient(first?.address ?? ANY_PORT);
+    await client.closed;
+  });
+
+  it('that configuration fixes are bound all or none, and say which address it was', async () => {
+    await using held = await heldPort();
+    const taken = { name: 'taken', endpoint: { host: '127.0.0.1', port: held.port } };
+    await expect(listening([{ name: 'free', endpoint: ANY_PORT }, taken])).rejects.toMatchObject({
+      code: 'EADDRINUSE',
+      port: held.port,
+    });
+  });
+
+  it('that a source lists are tried again until their address is free', async () => {
+    const held = await heldPort();
+    const list = new ListenerList({ name: 'late', endpoint: { host: '127.0.0.1', port: held.port } });
+    await using proxy = await listening([], list);
+    expect(await proxy.events.until('listener.failed')).toMatchObject({
+      listener: 'late',
+      error: { code: 'EADDRINUSE' },
+    });
+    await held[Symbol.asyncDispose]();
+    await proxy.events.until('listener.opened');
+  });
+
+  it('of a source leave an address alone that configuration has bound', async () => {
+    await using held = await heldPort();
+    const endpoint = { host: '127.0.0.1', port: held.port };
+    await held[Symbol.asyncDispose]();
+    const list = new ListenerList({ name: 'default', endpoint }, { name: 'other', endpoint: ANY_PORT });
+    await using proxy = await listening([{ name: 'fixed', endpoint }], list);
+    await proxy.events.untilCount('listener.opened', 2);
+    expect(proxy.listeners.status.map(({ name }) => name)).toEqual(['fixed', 'other']);
+    expect(proxy.events.all('listener.failed')).toEqual([]);
+  });
+});
