@@ -6,6 +6,7 @@ import { SIDECAR_PORT } from './datacenter.ts';
 import { eventually } from './eventually.ts';
 import { Federation, GATEWAY_PORT, membersSeenBy, wanAddress } from './federation.ts';
 import type { Member } from './federation.ts';
+import type { RouteShown } from './gateway.ts';
 
 const SET_UP_MS = 120_000;
 // What one datacenter writes is replicated to the other within seconds.
@@ -103,6 +104,54 @@ describeInNetworks('two datacenters that reach each other through their gateways
     });
   });
 
+  it(
+    'do not send anybody to an instance in maintenance, and do again afterwards',
+    async () => {
+      const { one, two } = federation;
+      const [serving, resting] = instances.dc2;
+      const proxy = 'agent/service/maintenance/db-22-sidecar-proxy';
+      const healthy = (count: number) => (route: RouteShown) => healthyOf(route).length === count;
+      await two.datacenter.consul.put(`${proxy}?enable=true`);
+      await two.gateways[0].route('service:db', healthy(1));
+      const before = { serving: handshakes(serving), resting: handshakes(resting) };
+      for (let count = 1; count <= 4; count += 1) {
+        await using client = await clientOf(one, federation.nameOf('db', two));
+        expect(await client.say('served')).toBe('served');
+      }
+      expect({ serving: handshakes(serving), resting: handshakes(resting) }).toEqual({
+        serving: before.serving + 4,
+        resting: before.resting,
+      });
+      await two.datacenter.consul.put(`${proxy}?enable=false`);
+      await two.gateways[0].route('service:db', healthy(2));
+    },
+    REPLICATED_MS,
+  );
+
+  it(
+    'reach the gateways of the other one at the addresses that Consul chooses for strangers',
+    async () => {
+      const { one, two } = federation;
+      const chosen = Object.entries(ADDRESSES);
+      for (const [address, { node = {}, ...service }] of chosen) {
+        const place = { Node: `node-of-${address}`, Address: '10.2.9.9', TaggedAddresses: node };
+        // Critical, so that nobody is sent to where nobody is.
+        const Check = { CheckID: 'up', Name: 'up', ServiceID: address, Status: 'critical' };
+        const gateway = { ID: address, Service: 'mesh-gateway', Kind: 'mesh-gateway', Port: GATEWAY_PORT, ...service };
+        await two.datacenter.consul.put('catalog/register', { ...place, Service: gateway, Check });
+      }
+      const isAll = ({ backends }: RouteShown): boolean => backends.length === chosen.length + 1;
+      const { backends } = await one.gateways[0].route('datacenter:dc2', isAll);
+      const unhealthy = backends.filter(({ healthy }) => !healthy).map(({ host, port }) => `${host}:${port}`);
+      expect(unhealthy.toSorted()).toEqual(Object.keys(ADDRESSES).toSorted());
+      await using client = await clientOf(one, federation.nameOf('db', two));
+      expect(await client.say('through the healthy one')).toBe('through the healthy one');
+      for (const [address] of chosen)
+        await two.datacenter.consul.put('catalog/deregister', { Node: `node-of-${address}` });
+    },
+    REPLICATED_MS,
+  );
+
   it.each([
     ['v1.db', 'dc1', { service: 'db', subset: 'v1', datacenter: 'dc1' }],
     ['db', 'dc2', { datacenter: 'dc2' }],
@@ -130,11 +179,13 @@ describeInNetworks('two datacenters that reach each other through their gateways
       const { one, two } = federation;
       two.datacenter.consul.freeze(true);
       await one.datacenter.namespace.ip('link', 'set', 'wan', 'down');
-      // On a machine that is busy with something else, one start may be slow; three are not.
-      const starts = [await startMs(), await startMs(), await startMs()];
+      // A machine that is busy with something else makes a start slower, and never faster.
+      let quickestMs = await startMs();
+      for (let tries = 1; quickestMs >= 1_000 && tries < 10; tries += 1)
+        quickestMs = Math.min(quickestMs, await startMs());
       await one.datacenter.namespace.ip('link', 'set', 'wan', 'up');
       two.datacenter.consul.freeze(false);
-      expect(Math.min(...starts)).toBeLessThan(1_000);
+      expect(quickestMs).toBeLessThan(1_000);
     },
     REPLICATED_MS,
   );
@@ -155,6 +206,17 @@ describeInNetworks('two datacenters that reach each other through their gateways
   }
 });
 
+/** What Consul makes of the addresses of a gateway (its port is 8443) and of its node, 10.2.9.9, for other datacenters. */
+const ADDRESSES: Readonly<Record<string, { readonly node?: object } & Readonly<Record<string, unknown>>>> = {
+  '198.18.9.1:444': { Address: '10.2.9.1', TaggedAddresses: { wan: { Address: '198.18.9.1', Port: 444 } } },
+  '198.18.9.2:8443': { TaggedAddresses: { wan: { Address: '198.18.9.2', Port: 0 } } },
+  '10.2.9.3:8443': { Address: '10.2.9.3', node: { wan: '198.18.9.3' } },
+  '10.2.9.4:8443': { Address: '10.2.9.4', TaggedAddresses: { lan: { Address: '198.18.9.4', Port: 444 } } },
+  '198.18.9.5:8443': { node: { wan: '198.18.9.5' } },
+  '10.2.9.9:8443': {},
+  'gateway.example:444': { TaggedAddresses: { wan: { Address: 'gateway.example', Port: 444 } } },
+};
+
 /** Two versions of `db`. */
 function instancesIn({ datacenter }: Member): Promise<readonly TlsTestBackend[]> {
   return Promise.all([
@@ -172,6 +234,10 @@ function clientOf({ datacenter }: Member, serverName: string): Promise<TlsClient
 async function carriedBy({ gateways }: Member): Promise<readonly { readonly route: string }[]> {
   const { connections } = (await gateways[0].ask('/connections')) as { connections: readonly { route: string }[] };
   return connections.filter(({ route }) => !route.startsWith('server'));
+}
+
+function healthyOf({ backends }: RouteShown): RouteShown['backends'] {
+  return backends.filter(({ healthy }) => healthy);
 }
 
 /** Connections of Consul's own checks end before there is one. */
