@@ -59,7 +59,7 @@ function clientHandshake(raw: Socket, handshake: LocatedHandshake, signal: Abort
     tls.prependOnceListener('secure', () => (shown = tls.getPeerX509Certificate()));
     tls.once('secureConnect', () => settle(() => resolve(tls)));
     // For as long as it lives: between its success and its next owner an error must not be without a listener.
-    tls.on('error', (error) => fail(failure(error, shown, handshake)));
+    tls.on('error', (error: NodeJS.ErrnoException) => fail(failure(error, shown, handshake)));
     tls.once('close', () => fail(new ProxyError('CONNECT_FAILED', `${trouble(handshake)}: closed`)));
     if (signal.aborted) onAbort();
 

@@ -79,7 +79,7 @@ async function* listenersOf(
   identity: IdentityStore,
   signal: AbortSignal,
 ): AsyncGenerator<readonly ListenAddress[]> {
-  for await (const _known of identity.changes(signal)) break;
+  await identity.changes(signal).next();
   for await (const view of latest.watch(signal)) yield sidecarListeners(view);
 }
 

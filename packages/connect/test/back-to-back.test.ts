@@ -122,8 +122,11 @@ describe('two sidecars back to back', () => {
   it('reach an application, and are reached, on unix sockets', async () => {
     await using at = await unixAddress();
     await using bind = await unixAddress();
-    await using _application = await tcpBackend('db', { at: at.address });
-    await using two = await startSidecar({ credentials: db, view: viewOf({ service: 'db', application: at.address }) });
+    await using application = await tcpBackend('db', { at: at.address });
+    await using two = await startSidecar({
+      credentials: db,
+      view: viewOf({ service: 'db', application: application.address }),
+    });
     const targets = [targetOf({ service: 'db', at: [await two.address()] })] as const;
     const view = viewOf({ service: 'web', upstreams: [upstreamOf('db', targets, bind.address)] });
     await using one = await startSidecar({ credentials: web, view });

@@ -1,9 +1,10 @@
+import type { Credentials, CredentialsSource } from '@meshgate/mesh';
 import { AgentError, openAgent, parsed } from '../agent.ts';
 import type { Agent, AgentOptions } from '../agent.ts';
 import { blockingQuery, hashQuery } from '../blocking-query.ts';
 import { object, objects, text } from '../json.ts';
+import { scopeWithin } from '../scope.ts';
 import { Wakeup } from '../wakeup.ts';
-import type { Credentials, CredentialsSource } from '@meshgate/mesh';
 import { proxyIdOf } from './find-proxy.ts';
 import type { ProxyChoice } from './find-proxy.ts';
 import { proxyDefinitionOf } from './proxy-definition.ts';
@@ -17,27 +18,18 @@ export function consulCredentials(options: AgentOptions, choice: ProxyChoice): C
 
   async function* watch(signal: AbortSignal): AsyncGenerator<Credentials, void, void> {
     const agent = openAgent(options, SOCKETS);
-    const stopper = new AbortController();
-    const both = AbortSignal.any([signal, stopper.signal]);
-    const service = await serviceBehind(agent, choice, both).catch(async (reason: unknown) => {
-      await agent.close();
-      throw reason;
-    });
+    const scope = scopeWithin(signal);
     const parts: Parts = { leaf: undefined, roots: undefined };
     const wakeup = new Wakeup();
-    const watching = Promise.all(
-      [watchLeaf(agent, service, parts, wakeup, both), watchRoots(agent, parts, wakeup, both)].map((one) =>
-        one.catch((reason: unknown) => wakeup.fail(reason)),
-      ),
-    );
+    const watching = watchParts(agent, choice, parts, wakeup, scope.signal);
     try {
       for (;;) {
-        await wakeup.sleep(LONG_MS, both);
+        await wakeup.sleep(LONG_MS, signal);
         if (signal.aborted) return;
         if (parts.leaf !== undefined && parts.roots !== undefined) yield { ...parts.leaf, ...parts.roots };
       }
     } finally {
-      stopper.abort();
+      scope.end();
       await agent.close();
       await watching;
     }
@@ -52,6 +44,22 @@ const LONG_MS = 60_000;
 interface Parts {
   leaf: Pick<Credentials, 'certificate' | 'privateKey'> | undefined;
   roots: Pick<Credentials, 'roots' | 'trustDomain'> | undefined;
+}
+
+/** Until the scope ends. Never rejects: `wakeup` is told what fails. */
+async function watchParts(
+  agent: Agent,
+  choice: ProxyChoice,
+  parts: Parts,
+  wakeup: Wakeup,
+  signal: AbortSignal,
+): Promise<void> {
+  try {
+    const service = await serviceBehind(agent, choice, signal);
+    await Promise.all([watchLeaf(agent, service, parts, wakeup, signal), watchRoots(agent, parts, wakeup, signal)]);
+  } catch (reason) {
+    wakeup.fail(reason);
+  }
 }
 
 /** Waits until the proxy is registered. */

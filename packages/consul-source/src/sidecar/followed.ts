@@ -1,4 +1,6 @@
 import { follow } from '@meshgate/core';
+import { scopeWithin } from '../scope.ts';
+import type { Scope } from '../scope.ts';
 
 /** What a question gave last, and why it gives nothing at the moment. */
 export interface Followed<T> {
@@ -45,10 +47,9 @@ export class FollowedSet<T> {
   }
 
   #begin(watch: (signal: AbortSignal) => AsyncIterable<T>): Entry<T> {
-    const stopper = new AbortController();
-    const signal = AbortSignal.any([this.#signal, stopper.signal]);
-    const entry: Entry<T> = { stopper, value: undefined, failure: undefined, done: Promise.resolve() };
-    entry.done = follow(watch, signal, {
+    const scope = scopeWithin(this.#signal);
+    const entry: Entry<T> = { scope, value: undefined, failure: undefined, done: Promise.resolve() };
+    entry.done = follow(watch, scope.signal, {
       onValue: (value) => {
         Object.assign(entry, { value, failure: undefined });
         this.#changed();
@@ -61,14 +62,14 @@ export class FollowedSet<T> {
     return entry;
   }
 
-  #drop(key: string, { stopper }: Entry<T>): void {
-    stopper.abort();
+  #drop(key: string, { scope }: Entry<T>): void {
+    scope.end();
     this.#entries.delete(key);
   }
 }
 
 interface Entry<T> {
-  readonly stopper: AbortController;
+  readonly scope: Scope;
   value: T | undefined;
   failure: string | undefined;
   done: Promise<void>;

@@ -5,6 +5,7 @@ import type { Agent, AgentOptions } from '../agent.ts';
 import { blockingQuery, hashQuery } from '../blocking-query.ts';
 import { object, text } from '../json.ts';
 import { federatedGateways, hasNoFederationStates, polledGateways } from '../remote-gateways.ts';
+import { scopeWithin } from '../scope.ts';
 import { Wakeup } from '../wakeup.ts';
 import { proxyIdOf } from './find-proxy.ts';
 import type { ProxyChoice } from './find-proxy.ts';
@@ -25,12 +26,12 @@ export function consulProxySource(options: AgentOptions, choice: ProxyChoice): P
 
   async function* watch(signal: AbortSignal): AsyncGenerator<ProxyView, void, void> {
     const agent = openAgent(options, SOCKETS);
-    const stopper = new AbortController();
-    const watched = new ProxyWatch(agent, AbortSignal.any([signal, stopper.signal]));
+    const scope = scopeWithin(signal);
+    const watched = new ProxyWatch(agent, scope.signal);
     try {
       yield* watched.views(await proxyIdOf(agent, choice, signal), signal);
     } finally {
-      stopper.abort();
+      scope.end();
       await agent.close();
       await watched.end();
     }

@@ -15,7 +15,7 @@ export interface QueryResult {
 }
 
 /** Follows a config entry; `null` while there is none. */
-export async function* entryAnswers(agent: Agent, path: string, signal: AbortSignal): AsyncGenerator<unknown> {
+export async function* entryAnswers(agent: Agent, path: string, signal: AbortSignal): AsyncGenerator {
   for await (const answer of blockingQuery(agent, { path, mayBeMissing: true }, signal))
     yield answer.found ? parsed(answer, path, 'a config entry', object) : null;
 }
@@ -25,7 +25,7 @@ export async function* chainAnswers(
   agent: Agent,
   { name, datacenter, namespace }: UpstreamDefinition,
   signal: AbortSignal,
-): AsyncGenerator<unknown> {
+): AsyncGenerator {
   const path = `discovery-chain/${encodeURIComponent(name)}`;
   const query = {
     ...(datacenter === undefined ? {} : { 'compile-dc': datacenter }),
