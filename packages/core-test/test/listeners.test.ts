@@ -27,7 +27,8 @@ class ListenerList implements ListenerSource {
     signal.addEventListener('abort', () => this.#wake(), { once: true });
     while (!signal.aborted) {
       const changed = new Promise<void>((resolve) => (this.#wake = resolve));
-      yield this.#addresses;
+      const listed = this.#addresses;
+      yield listed;
       if (!signal.aborted) await changed;
     }
   }
