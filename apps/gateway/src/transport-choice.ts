@@ -9,7 +9,18 @@ export interface TransportCandidate {
 }
 
 /** Those that come with the gateway, in the order in which `auto` tries them; the last one works everywhere. */
-const BUILT_IN: readonly TransportCandidate[] = [{ name: 'node', open: () => Promise.resolve(nodeTransport()) }];
+const BUILT_IN: readonly TransportCandidate[] = [
+  { name: 'epoll', open: openEpoll },
+  { name: 'node', open: () => Promise.resolve(nodeTransport()) },
+];
+
+/** Imported only when it is wanted: `transport: node` never loads it. */
+async function openEpoll(): Promise<Transport> {
+  const { epollTransport, selfTest } = await import('@meshgate/epoll-transport');
+  const tested = await selfTest();
+  if (!tested.ok) throw new Error(tested.reason);
+  return epollTransport();
+}
 
 /** Which transport it is, or why it is none. */
 export type TransportChoice = ChosenTransport | { readonly kind: 'none'; readonly reason: string };
