@@ -8,10 +8,10 @@ import { connectionView, listenerView, routesView } from './views.ts';
 /** What the admin server shows, and the one thing that it does. */
 export interface AdminTargets {
   readonly routes: RouteStore;
-  readonly flights: Flights;
-  readonly listeners: Listeners;
-  readonly outliers: Outliers;
-  readonly drain: Drain;
+  readonly flights: Pick<Flights, 'live'>;
+  readonly listeners: Pick<Listeners, 'status'>;
+  readonly outliers: Pick<Outliers, 'isEjected'>;
+  readonly drain: Pick<Drain, 'progress'>;
   readonly registry: Registry;
   readonly limits: Limits;
   /** Begins the drain at whose end the process leaves. */

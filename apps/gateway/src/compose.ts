@@ -50,6 +50,17 @@ export interface Surroundings {
   readonly limits: Limits;
   /** Begins the drain at whose end the process leaves: what `POST /drain` asks for. */
   leave(): void;
+  /** Stands before every observer but the metrics; absent when they are told as it happens. */
+  tell?(observer: Observer): Observer;
+}
+
+/** The parts of a gateway that carries connections, for whoever speaks for it in place of an admin server. */
+export interface Carrier {
+  readonly gateway: Gateway;
+  readonly flights: Flights;
+  readonly listeners: Listeners;
+  readonly drain: Drain;
+  readonly registry: Registry;
 }
 
 // Several of a kind, in order.
@@ -75,13 +86,29 @@ const GATEWAY = token<Gateway>('gateway');
 
 /** Puts a gateway together. Nothing of it runs before it is started. */
 export function compose(config: GatewayConfig, parts: Parts, surroundings: Surroundings): Gateway {
+  return one(composed(config, parts, surroundings), GATEWAY);
+}
+
+/** {@link compose} for a worker. */
+export function composeCarrier(config: GatewayConfig, parts: Parts, surroundings: Surroundings): Carrier {
+  const c = composed(config, parts, surroundings);
+  return {
+    gateway: one(c, GATEWAY),
+    flights: one(c, FLIGHTS),
+    listeners: one(c, LISTENERS),
+    drain: one(c, DRAIN),
+    registry: one(c, REGISTRY),
+  };
+}
+
+function composed(config: GatewayConfig, parts: Parts, surroundings: Surroundings): Container {
   const plan = { ...surroundings, config, parts, c: newContainer() };
   bindObservers(plan);
   bindRoutes(plan);
   bindStages(plan);
   bindListeners(plan);
   bindServices(plan);
-  return one(plan.c, GATEWAY);
+  return plan.c;
 }
 
 interface Plan extends Surroundings {
@@ -91,20 +118,18 @@ interface Plan extends Surroundings {
 }
 
 /** Who is told what happens: our own first, so that what a plugin's observer does wrong is written down. */
-function bindObservers({ c, config, parts, log }: Plan): void {
+function bindObservers({ c, config, parts, log, tell = (observer) => observer }: Plan): void {
   bind(c, REGISTRY, registryOfThisProcess);
-  bind(c, OBSERVER, () => logObserver(log.logger));
-  if (config.log.access) bind(c, OBSERVER, () => accessLog(log));
+  bind(c, OBSERVER, () => tell(logObserver(log.logger)));
+  if (config.log.access) bind(c, OBSERVER, () => tell(accessLog(log)));
   bind(c, OBSERVER, () => prometheusObserver({ registry: one(c, REGISTRY) }));
-  bindEach(c, OBSERVER, parts.observers);
+  bindEach(c, OBSERVER, parts.observers.map(tell));
   bind(c, EVENTS, () => observers(all(c, OBSERVER)));
 }
 
 /** Where routes come from; with a folder to keep them in, from there while a source is silent at the start. */
 function bindRoutes({ c, config: { stateDir }, parts }: Plan): void {
-  const archive = stateDir === undefined ? undefined : fileArchive(stateDir);
-  const withMemory = (source: RouteSource): RouteSource => (archive ? lastKnownGood(source, archive) : source);
-  bindEach(c, SOURCE, parts.sources.map(withMemory));
+  bindEach(c, SOURCE, rememberedSources(parts.sources, stateDir));
   bind(c, ROUTES, () => new RouteStore({ sources: all(c, SOURCE), observer: one(c, EVENTS) }));
 }
 
@@ -195,7 +220,15 @@ function bindServices({ c, config: { admin: endpoint }, parts, limits, leave }: 
   });
 }
 
-function registryOfThisProcess(): Registry {
+/** @param stateDir folder in which they are kept; absent when they are not */
+export function rememberedSources(sources: readonly RouteSource[], stateDir?: string): readonly RouteSource[] {
+  if (stateDir === undefined) return sources;
+  const archive = fileArchive(stateDir);
+  return sources.map((source) => lastKnownGood(source, archive));
+}
+
+/** With the metrics of the process itself. */
+export function registryOfThisProcess(): Registry {
   const registry = new Registry();
   processMetrics(registry, { version: VERSION });
   return registry;

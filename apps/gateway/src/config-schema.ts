@@ -24,8 +24,8 @@ export interface GatewayConfig {
   readonly log: LogSettings;
   /** `auto`, or the name of a transport. */
   readonly transport: string;
-  /** Processes. */
-  readonly workers: 1;
+  /** Processes that carry connections; `auto`: as many as the machine has processors for us. */
+  readonly workers: number | 'auto';
 }
 
 /** One plugin, and what it is to be installed with. */
@@ -72,6 +72,8 @@ const MAX_NAME_CHARS = 253;
 const MAX_PATH_CHARS = 4096;
 /** More than any process can have descriptors for. */
 const MAX_CONNECTIONS = 10_000_000;
+/** More than any machine has processors. */
+const MAX_WORKERS = 1024;
 /** Every hello that a TLS library writes is longer. */
 const MIN_HELLO_BYTES = 64;
 /** A handshake message has a length of 24 bits (RFC 8446, section 4): no hello is longer. */
@@ -176,7 +178,10 @@ export const configSchema: z.ZodType<GatewayConfig> = mapping({
   stateDir: text(MAX_PATH_CHARS).optional().describe('folder for the last good routes, relative to this file'),
   log: log.prefault({}),
   transport: name.default('auto').describe('auto, or the name of a transport'),
-  workers: z.literal(1, expecting('1, since no more are available yet')).default(1).describe('processes'),
+  workers: z
+    .union([z.literal('auto'), integer(1, MAX_WORKERS)], expecting(`auto or an integer from 1 to ${MAX_WORKERS}`))
+    .default(1)
+    .describe('processes that carry connections'),
 }).transform(({ $schema: _forEditors, admin: endpoint, stateDir, ...settings }): GatewayConfig => ({
   ...settings,
   ...(endpoint !== undefined && { admin: endpoint }),

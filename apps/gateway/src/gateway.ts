@@ -16,10 +16,10 @@ import type { ListenerView } from './views.ts';
 export interface GatewayParts {
   readonly admin: AdminServer | undefined;
   readonly routes: RouteStore;
-  readonly listeners: Listeners;
-  readonly outliers: Outliers;
+  readonly listeners: Pick<Listeners, 'status'>;
+  readonly outliers: Pick<Outliers, 'clear'>;
   readonly observer: Observer;
-  readonly drain: Drain;
+  readonly drain: Pick<Drain, 'begin' | 'hurry'>;
   /** As they came from the plugins. */
   readonly sources: readonly RouteSource[];
   /** Everything that is started and stopped, as one. */

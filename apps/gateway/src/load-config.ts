@@ -10,6 +10,7 @@ import type { Parts } from './parts.ts';
 import { installPlugins } from './plugins.ts';
 import { chooseTransport } from './transport-choice.ts';
 import type { ChosenTransport } from './transport-choice.ts';
+import { unsharedBy } from './workers/unshared.ts';
 
 /** A configuration in which nothing is wrong, with everything that it names. */
 export interface LoadedConfig {
@@ -40,6 +41,7 @@ export async function loadConfig(file: string | undefined, amend: Amend = asWrit
   const lacking = lacksOf(config, parts);
   const choice = await chooseTransport(config.transport, parts.transports);
   if (choice.kind === 'none') lacking.push({ message: choice.reason, path: ['transport'] });
+  else lacking.push(...unsharedBy(choice.transport, config));
   if (choice.kind === 'none' || lacking.length > 0) throw new ConfigProblems(inOrder(lacking.map(placed)));
   return { file, text, config: withAbsolutePaths(config, baseDir), parts, transport: choice };
 }

@@ -18,12 +18,20 @@ export interface Log {
 export interface LogTarget {
   readonly fd: number;
   readonly isTerminal: boolean;
+  /** Other processes write there as well: lines must not get mixed up. */
+  readonly isShared?: boolean;
 }
 
 /** Opens the log as `settings` want it. With `auto`, a terminal gets lines for people and anything else JSON. Colours are for terminals. */
-export async function openLog({ level, format }: LogSettings, { fd, isTerminal }: LogTarget): Promise<Log> {
+export async function openLog({ level, format }: LogSettings, target: LogTarget): Promise<Log> {
+  const { fd, isTerminal, isShared = false } = target;
   const forPeople = format === 'pretty' || (format === 'auto' && isTerminal);
-  const destination = pino.destination({ dest: fd, sync: false, maxLength: MAX_BACKLOG_BYTES });
+  const destination = pino.destination({
+    dest: fd,
+    sync: false,
+    maxLength: MAX_BACKLOG_BYTES,
+    ...(isShared && ATOMIC),
+  });
   const stream: DestinationStream = forPeople ? await prettyStream(destination, isTerminal) : destination;
   const formatters = { level: (label: string) => ({ level: label }) };
   return {
@@ -35,6 +43,9 @@ export async function openLog({ level, format }: LogSettings, { fd, isTerminal }
 
 /** Writing waits for nobody: a reader that has stalled costs memory up to this, then lines, and never a connection. */
 const MAX_BACKLOG_BYTES = 16 * 1024 * 1024;
+
+/** What goes into a pipe at once stays in one piece: `PIPE_BUF` of Linux, pipe(7). Of files and terminals that holds anyway. */
+const ATOMIC = { maxWrite: 4096 };
 
 async function flush(destination: FlushableStream, patienceMs: number): Promise<void> {
   const over = new AbortController();

@@ -1,5 +1,4 @@
 import { pause } from '@meshgate/core';
-import type { Limits } from '@meshgate/core';
 import type { Amend } from './amend-config.ts';
 import { bindFailure } from './bind-failure.ts';
 import { compose } from './compose.ts';
@@ -8,9 +7,12 @@ import { loadConfig } from './load-config.ts';
 import type { LoadedConfig } from './load-config.ts';
 import { openLog } from './logger.ts';
 import type { Log, Logger, LogTarget } from './logger.ts';
-import { limitsFor, thisMachine } from './machine.ts';
+import { thisMachine } from './machine.ts';
 import { reload } from './reload.ts';
 import { VERSION } from './version.ts';
+import { composePrimary } from './workers/primary.ts';
+import { sharesOf } from './workers/shares.ts';
+import type { Shares } from './workers/shares.ts';
 
 /** What a process is told from outside. Each may be told any number of times. */
 export interface Signals {
@@ -41,8 +43,8 @@ export interface ConfigPlace {
  */
 export async function serve({ file, amend }: ConfigPlace, target: LogTarget, signals: Signals): Promise<ServeStatus> {
   const loaded = await loadConfig(file, amend);
-  const log = await openLog(loaded.config.log, target);
-  const status = await new Run(loaded, log).untilItEnds(signals);
+  const log = await openLog(loaded.config.log, { ...target, isShared: loaded.config.workers !== 1 });
+  const status = await new Run(loaded, log, target).untilItEnds(signals);
   await log.flush(FLUSH_PATIENCE_MS);
   return status;
 }
@@ -50,11 +52,11 @@ export async function serve({ file, amend }: ConfigPlace, target: LogTarget, sig
 /** Who reads the log may have stalled, or be gone. */
 const FLUSH_PATIENCE_MS = 1_000;
 
-/** One gateway in one process. */
+/** One gateway: in this process, or with this one as the primary of its workers. */
 class Run {
   readonly #loaded: LoadedConfig;
   readonly #logger: Logger;
-  readonly #limits: Limits;
+  readonly #shares: Shares;
   readonly #gateway: Gateway;
   /** Aborts when the process is to leave, whoever wants it to: a signal, the admin server, or a bug. */
   readonly #leaving = new AbortController();
@@ -62,13 +64,17 @@ class Run {
   readonly #hurrying = new AbortController();
   #status: ServeStatus = 0;
 
-  constructor(loaded: LoadedConfig, log: Log) {
+  constructor(loaded: LoadedConfig, log: Log, target: LogTarget) {
     this.#loaded = loaded;
     this.#logger = log.logger;
-    this.#limits = limitsFor(loaded.config.limits, thisMachine());
+    this.#shares = sharesOf(loaded.config, thisMachine());
+    const shares = this.#shares;
     const { transport } = loaded.transport;
-    const surroundings = { log, transport, limits: this.#limits, leave: () => this.#leave() };
-    this.#gateway = compose(loaded.config, loaded.parts, surroundings);
+    const leave = (): void => this.#leave();
+    this.#gateway =
+      shares.count === 1
+        ? compose(loaded.config, loaded.parts, { log, transport, limits: shares.total, leave })
+        : composePrimary(loaded, { log, target, shares, leave });
   }
 
   async untilItEnds(signals: Signals): Promise<ServeStatus> {
@@ -102,8 +108,16 @@ class Run {
     const { transport, declined } = this.#loaded.transport;
     for (const { name, reason } of declined) this.#logger.warn({ transport: name }, `transport stands down: ${reason}`);
     const { listeners, adminUrl: admin, routeCount: routes } = this.#gateway;
-    const { connections, pendingHellos } = this.#limits;
-    const facts = { version: VERSION, pid: process.pid, transport: transport.name, connections, pendingHellos };
+    const { count: workers, total } = this.#shares;
+    const { connections, pendingHellos } = total;
+    const facts = {
+      version: VERSION,
+      pid: process.pid,
+      transport: transport.name,
+      ...(workers > 1 && { workers }),
+      connections,
+      pendingHellos,
+    };
     this.#logger.info({ listeners, admin, routes, ...facts }, 'ready');
   }
 

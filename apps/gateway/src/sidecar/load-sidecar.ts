@@ -1,0 +1,123 @@
+import { dirname, resolve } from 'node:path';
+import { fileCredentials } from '@meshgate/connect';
+import { consulAuthorizer, consulCredentials, consulProxySource, optionsOf, parseSettings } from '@meshgate/consul-source';
+import type { ProxyChoice } from '@meshgate/consul-source';
+import { ConfigProblems, nodeTransport } from '@meshgate/core';
+import type { Problem, Service } from '@meshgate/core';
+import { meshOptionsOf, meshProxySource, parseFileSettings, readMesh, tlsFilesOf } from '@meshgate/file-source';
+import type { MeshConfig } from '@meshgate/file-source';
+import type { Authorizer, CredentialsSource, ProxySource } from '@meshgate/mesh';
+import type { Amend } from '../amend-config.ts';
+import { draftConfig, inOrder } from '../config.ts';
+import type { PlacedUse } from '../config.ts';
+import { readConfigText } from '../load-config.ts';
+import type { LoadedConfig } from '../load-config.ts';
+import { installPlugins } from '../plugins.ts';
+
+/** What a sidecar takes from Consul, or from mesh files. */
+export interface SidecarMaterial {
+  readonly proxy: ProxySource;
+  readonly credentials: CredentialsSource;
+  /** Absent: the intentions that `proxy` tells. */
+  readonly authorizer?: Authorizer;
+  /** Started before the listeners, and stopped after them. */
+  readonly services: readonly Service[];
+}
+
+/** A configuration in which nothing is wrong. Its listeners and its own source are not among the parts. */
+export interface LoadedSidecar extends LoadedConfig {
+  readonly material: SidecarMaterial;
+}
+
+/**
+ * Reads the configuration of a sidecar: that of a gateway, with one source, `use: consul` or `use: file` with `mesh`, and no
+ * listeners, since the proxy's own definition says where it listens. Starts nothing.
+ *
+ * @param file `undefined`: there is none, what `amend` adds to nothing is all
+ * @throws ConfigProblems with everything that is wrong
+ */
+export async function loadSidecar(file: string | undefined, amend: Amend, choice: ProxyChoice): Promise<LoadedSidecar> {
+  const baseDir = file === undefined ? resolve() : dirname(resolve(file));
+  const text = file === undefined ? '' : await readConfigText(file);
+  const { config, problems, uses, placed } = draftConfig(file === undefined ? '{}' : text, file ?? NO_FILE, amend);
+  const installed = await installPlugins(
+    uses.filter(({ list }) => list === 'plugins'),
+    baseDir,
+  );
+  const made = await materialOf(
+    uses.filter(({ list }) => list === 'sources'),
+    choice,
+    baseDir,
+  );
+  const ofListeners = config === undefined || config.listeners.length === 0 ? [] : [LISTENERS];
+  const own = made.kind === 'wrong' ? made.problems : [];
+  const wrong = [...problems, ...[...installed.problems, ...own, ...ofListeners].map(placed)];
+  if (config === undefined || made.kind === 'wrong' || wrong.length > 0) throw new ConfigProblems(inOrder(wrong));
+  // It ends TLS, which takes node:tls; and one process is what a sidecar stands beside.
+  const transport = { kind: 'chosen', transport: nodeTransport(), declined: [] } as const;
+  return { file, text, config, parts: installed.parts, transport, material: made.material };
+}
+
+const NO_FILE = 'command line';
+const LISTENERS: Problem = {
+  message: 'expected none for a sidecar: its definition in Consul, or in the mesh files, says where it listens',
+  path: ['listeners'],
+};
+
+type Made =
+  | { readonly kind: 'made'; readonly material: SidecarMaterial }
+  | { readonly kind: 'wrong'; readonly problems: readonly Problem[] };
+
+async function materialOf(sources: readonly PlacedUse[], choice: ProxyChoice, baseDir: string): Promise<Made> {
+  const [source, ...others] = sources;
+  if (source === undefined || others.length > 0) return wrong(['sources'], `${EXPECTED}, found ${sources.length} sources`);
+  try {
+    if (source.use === 'consul') return { kind: 'made', material: fromConsul(source.settings, choice, baseDir) };
+    if (source.use === 'file') return await fromFiles(source, choice, baseDir);
+  } catch (reason) {
+    if (!(reason instanceof ConfigProblems)) throw reason;
+    return {
+      kind: 'wrong',
+      problems: reason.problems.map((problem) => ({ ...problem, path: [...source.path, ...problem.path] })),
+    };
+  }
+  return wrong([...source.path, 'use'], `${EXPECTED}, found ${JSON.stringify(source.use)}`);
+}
+
+const EXPECTED = 'expected one source for a sidecar, consul or file with "mesh"';
+
+function wrong(path: Problem['path'], message: string): Made {
+  return { kind: 'wrong', problems: [{ path, message }] };
+}
+
+function fromConsul(settings: unknown, choice: ProxyChoice, baseDir: string): SidecarMaterial {
+  const agent = optionsOf(parseSettings(settings), baseDir);
+  const authorizer = consulAuthorizer(agent);
+  return {
+    proxy: consulProxySource(agent, choice),
+    credentials: consulCredentials(agent, choice),
+    authorizer,
+    services: [authorizer],
+  };
+}
+
+async function fromFiles({ settings, path }: PlacedUse, choice: ProxyChoice, baseDir: string): Promise<Made> {
+  const { kind, config } = parseFileSettings(settings);
+  if (kind === 'routes') return wrong(path, `${EXPECTED}, found route files`);
+  const tls = tlsFilesOf(config, baseDir);
+  if (tls === undefined) return wrong(path, 'expected "tls" with ca, cert and key: a sidecar proves who it is');
+  await checked(config, baseDir);
+  return {
+    kind: 'made',
+    material: {
+      proxy: meshProxySource({ ...meshOptionsOf(config, baseDir), proxy: choice }),
+      credentials: fileCredentials({ ...tls, trustDomain: config.trustDomain }),
+      services: [],
+    },
+  };
+}
+
+/** So that what is wrong in the mesh files is told before anything is started. */
+async function checked(config: MeshConfig, baseDir: string): Promise<void> {
+  await readMesh(meshOptionsOf(config, baseDir).folder, config);
+}

@@ -1,0 +1,119 @@
+import { pause } from '@meshgate/core';
+import type { DrainOptions, DrainProgress, DrainState, Observer, Service } from '@meshgate/core';
+import type { WorkerPool } from './pool.ts';
+
+/** What a {@link PoolDrain} works on. */
+export interface PoolDrainTargets {
+  readonly pool: WorkerPool;
+  /** Told first, all at once. */
+  readonly services: readonly Service[];
+  readonly observer: Observer;
+}
+
+/** Has every worker drain, each by itself and all at the same time. */
+export class PoolDrain {
+  readonly #options: DrainOptions;
+  readonly #targets: PoolDrainTargets;
+  readonly #hurry = new AbortController();
+  #progress: DrainProgress = { state: 'serving', left: 0, finished: 0, cut: 0, leftMs: 0 };
+  #ending: Promise<DrainProgress> | undefined;
+
+  constructor(options: DrainOptions, targets: PoolDrainTargets) {
+    this.#options = options;
+    this.#targets = targets;
+  }
+
+  /** What was last known of it; the state is always true. */
+  get progress(): DrainProgress {
+    return this.#progress;
+  }
+
+  /** Asks the workers how far they have come: those that do not answer are left out. */
+  async count(): Promise<DrainProgress> {
+    if (this.#progress.state === 'drained') return this.#progress;
+    const all: DrainProgress[] = [];
+    await this.#targets.pool.ask('progress', (one) => void all.push(one));
+    return { state: this.#state(all), ...together(all) };
+  }
+
+  /** Begins, or joins the drain that has begun. Resolves when no worker has a connection any more. */
+  begin(): Promise<DrainProgress> {
+    this.#ending ??= this.#run();
+    return this.#ending;
+  }
+
+  /** Whatever is left is closed now. A worker that does not hear even that is killed. */
+  hurry(): void {
+    this.#hurry.abort();
+    this.#targets.pool.tell({ kind: 'hurry' });
+  }
+
+  async #run(): Promise<DrainProgress> {
+    const { pool, observer } = this.#targets;
+    pool.leave();
+    this.#enter('announcing');
+    const { left } = await this.count();
+    observer.observe({ type: 'drain.started', connections: left });
+    await this.#announce();
+    this.#enter('finishing');
+    pool.tell({ kind: 'drain' });
+    if (this.#hurry.signal.aborted) this.hurry();
+    const ends = await this.#drained();
+    this.#progress = { state: 'drained', ...together(ends) };
+    const { finished, cut } = this.#progress;
+    observer.observe({ type: 'drain.ended', finished, cut });
+    return this.#progress;
+  }
+
+  /** A service that cannot say farewell must not keep the others from leaving. */
+  async #announce(): Promise<void> {
+    const { services, observer } = this.#targets;
+    const farewell = async (service: Service): Promise<void> => {
+      await service.drain?.(this.#hurry.signal).catch((reason: unknown) => {
+        const error = reason instanceof Error ? reason : new Error(String(reason));
+        observer.observe({ type: 'service.failed', service: service.name, error });
+      });
+    };
+    await Promise.all(services.map(farewell));
+  }
+
+  /** Of those that lived to tell. */
+  async #drained(): Promise<readonly DrainProgress[]> {
+    const { workers } = this.#targets.pool;
+    const pending = new Set(workers);
+    const over = new AbortController();
+    void this.#overdue(over.signal).then(() => pending.forEach((worker) => worker.kill()));
+    const ends = await Promise.all(workers.map((worker) => worker.drained.finally(() => pending.delete(worker))));
+    over.abort();
+    return ends.filter((end) => end !== undefined);
+  }
+
+  /** Resolves when no worker should have a connection any more, one that is well. */
+  async #overdue(over: AbortSignal): Promise<void> {
+    const { delayMs, graceMs, spreadMs } = this.#options;
+    await pause(delayMs + graceMs + spreadMs, AbortSignal.any([over, this.#hurry.signal]));
+    await pause(LATE_MS, over);
+  }
+
+  #enter(state: DrainState): void {
+    this.#progress = { ...this.#progress, state };
+  }
+
+  #state(all: readonly DrainProgress[]): DrainState {
+    const { state } = this.#progress;
+    if (state !== 'finishing' || all.length === 0) return state;
+    return STATES.find((one) => all.some((worker) => worker.state === one)) ?? state;
+  }
+}
+
+/** The least advanced first. */
+const STATES: readonly DrainState[] = ['serving', 'announcing', 'finishing', 'closing', 'drained'];
+
+/** A worker that is well is done within milliseconds when its time is over. */
+const LATE_MS = 2_000;
+
+function together(all: readonly DrainProgress[]): Omit<DrainProgress, 'state'> {
+  const sum = (key: 'left' | 'finished' | 'cut'): number => all.reduce((total, one) => total + one[key], 0);
+  const leftMs = Math.max(0, ...all.map((one) => one.leftMs));
+  return { left: sum('left'), finished: sum('finished'), cut: sum('cut'), leftMs };
+}

@@ -1,0 +1,164 @@
+import { dirname, resolve } from 'node:path';
+import { inOrder, observers, Outliers, RouteStore } from '@meshgate/core';
+import type { Observer, Service } from '@meshgate/core';
+import { exposition, prometheusObserver } from '@meshgate/metrics';
+import { Counter, Gauge } from 'prom-client';
+import type { Registry } from 'prom-client';
+import { adminPaths } from '../admin-answers.ts';
+import type { AdminPaths } from '../admin-answers.ts';
+import { AdminServer } from '../admin.ts';
+import { BUILT_IN } from '../built-in.ts';
+import { registryOfThisProcess, rememberedSources } from '../compose.ts';
+import type { PlacedUse } from '../config.ts';
+import type { GatewayConfig } from '../config-schema.ts';
+import { Gateway } from '../gateway.ts';
+import type { LoadedConfig } from '../load-config.ts';
+import { logObserver } from '../log-observer.ts';
+import type { Log, LogTarget } from '../logger.ts';
+import type { ConnectionView } from '../views.ts';
+import type { WorkerPlan } from './messages.ts';
+import { News } from './news.ts';
+import { PoolDrain } from './pool-drain.ts';
+import { WorkerPool } from './pool.ts';
+import type { Shares } from './shares.ts';
+import { Tally } from './tally.ts';
+import type { WorkerProcess } from './worker-process.ts';
+
+/** What a primary stands on beside its configuration. */
+export interface PrimarySurroundings {
+  readonly log: Log;
+  /** Where the workers write theirs. */
+  readonly target: LogTarget;
+  readonly shares: Shares;
+  /** Begins the drain at whose end the process leaves. */
+  leave(): void;
+}
+
+/**
+ * Puts together a gateway that carries no connection itself: it follows the sources, registers, answers operators, and has
+ * workers. To whoever starts, drains and stops it, it is a gateway like any other.
+ */
+export function composePrimary(loaded: LoadedConfig, surroundings: PrimarySurroundings): Gateway {
+  const { config, parts } = loaded;
+  const { log, shares } = surroundings;
+  const registry = registryOfThisProcess();
+  const tally = new Tally<WorkerProcess>();
+  const news = new News(parts, (message) => pool.tell(message));
+  const observer = observers([
+    logObserver(log.logger),
+    prometheusObserver({ registry }),
+    news.observer,
+    forgetting(tally),
+    ...parts.observers,
+  ]);
+  const losses = new Counter({ name: LOSSES, help: 'Workers that died or had to be replaced', registers: [registry] });
+  const pool = new WorkerPool({
+    count: shares.count,
+    plan: planOf(loaded, surroundings),
+    news,
+    listeners: config.listeners,
+    listenerSources: parts.listenerSources,
+    observer,
+    onLost: () => losses.inc(),
+    onEnded: (worker) => void tally.departed(worker),
+  });
+  countWorkers(pool, registry);
+  const routes = new RouteStore({ sources: rememberedSources(parts.sources, config.stateDir), observer });
+  const outliers = new Outliers(observer);
+  const drain = new PoolDrain(config.drain, { pool, services: parts.services, observer });
+  const paths = pathsOf({ pool, drain, routes, tally, registry, ...surroundings });
+  const admin = adminOf(config, paths, observer);
+  const services: readonly Service[] = [...(admin ? [admin] : []), ...parts.services, routes, pool];
+  const lifecycle = inOrder('gateway', services);
+  return new Gateway({ lifecycle, admin, routes, listeners: pool, outliers, drain, observer, sources: parts.sources });
+}
+
+const LOSSES = 'meshgate_worker_losses_total';
+
+function planOf(
+  { file, config, transport: { transport } }: LoadedConfig,
+  { shares, target }: PrimarySurroundings,
+): Omit<WorkerPlan, 'idPrefix' | 'listeners' | 'sources' | 'listenerSources'> {
+  const { admin: _ofThePrimary, stateDir: _too, ...carrying } = config;
+  return {
+    config: { ...carrying, sources: [], plugins: [] },
+    limits: shares.each,
+    uses: usesOf(config),
+    baseDir: file === undefined ? resolve() : dirname(resolve(file)),
+    transport: transport.name,
+    // Node's own transport shares what the primary listens on; any other knows nothing of that.
+    reusePort: transport.name !== 'node',
+    log: target,
+  };
+}
+
+/** The plugins of others, which may add anything. Those of our own add sources, registrations and listeners: the primary's. */
+function usesOf({ sources, plugins }: GatewayConfig): readonly PlacedUse[] {
+  const ours = new Set(BUILT_IN.map(({ plugin }) => plugin.name));
+  const lists = { sources, plugins };
+  return (['sources', 'plugins'] as const).flatMap((list) =>
+    lists[list].flatMap((use, index) => (ours.has(use.use) ? [] : [{ ...use, list, path: [list, index] }])),
+  );
+}
+
+function countWorkers(pool: WorkerPool, registry: Registry): void {
+  const gauge: Gauge = new Gauge({
+    name: 'meshgate_workers',
+    help: 'Workers that take connections',
+    registers: [registry],
+    collect: () => gauge.set(pool.workers.filter(({ phase }) => phase === 'listening').length),
+  });
+}
+
+/** A route that is gone takes its series with it, those of workers that are gone as well. */
+function forgetting(tally: Tally<WorkerProcess>): Observer {
+  return {
+    name: 'tally',
+    observe: (event) => {
+      if (event.type === 'routes.replaced') tally.removed(event.removed);
+    },
+  };
+}
+
+interface Answering extends PrimarySurroundings {
+  readonly pool: WorkerPool;
+  readonly drain: PoolDrain;
+  readonly routes: RouteStore;
+  readonly tally: Tally<WorkerProcess>;
+  readonly registry: Registry;
+}
+
+/** The same paths as of a gateway in one process; those about connections ask the workers. */
+function pathsOf({ pool, drain, routes, tally, registry, shares, leave }: Answering): AdminPaths {
+  const flights = { live: () => [] };
+  const targets = { routes, flights, listeners: pool, outliers: pool, drain, registry, limits: shares.total, leave };
+  return {
+    ...adminPaths(targets),
+    '/connections': {
+      GET: async () => {
+        const connections: ConnectionView[] = [];
+        await pool.ask('connections', (some) => void connections.push(...some));
+        return { status: 200, json: { connections } };
+      },
+    },
+    '/metrics': {
+      GET: async ({ accept }) => {
+        await pool.ask('metrics', (families, worker) => tally.heard(worker, families));
+        const total = await tally.total(await registry.getMetricsAsJSON());
+        const { contentType, body } = await exposition(total, accept);
+        return { status: 200, contentType, text: body };
+      },
+    },
+    '/drain': {
+      GET: async () => ({ status: 200, json: await drain.count() }),
+      POST: async () => {
+        leave();
+        return { status: 202, json: await drain.count() };
+      },
+    },
+  };
+}
+
+function adminOf({ admin: endpoint }: GatewayConfig, paths: AdminPaths, observer: Observer): AdminServer | undefined {
+  return endpoint && new AdminServer({ endpoint, paths, observer });
+}

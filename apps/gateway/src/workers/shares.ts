@@ -1,0 +1,39 @@
+import { availableParallelism } from 'node:os';
+import type { Limits } from '@meshgate/core';
+import type { GatewayConfig, LimitSettings } from '../config-schema.ts';
+import { limitsFor } from '../machine.ts';
+import type { Machine } from '../machine.ts';
+
+/** What all processes may spend together, and each of them. With one process both are the same. */
+export interface Shares {
+  /** Processes that carry connections. */
+  readonly count: number;
+  readonly each: Limits;
+  readonly total: Limits;
+}
+
+/**
+ * Divides what `config` allows. A worker has file descriptors of its own and its part of the memory.
+ *
+ * @param parallelism what `auto` means
+ */
+export function sharesOf(
+  { workers, limits }: Pick<GatewayConfig, 'workers' | 'limits'>,
+  machine: Machine,
+  parallelism: number = availableParallelism(),
+): Shares {
+  const count = workers === 'auto' ? parallelism : workers;
+  const own = { ...machine, memoryBytes: machine.memoryBytes / count };
+  const each = limitsFor(divided(limits, count), own);
+  const { connections, pendingHellos } = each;
+  return { count, each, total: { ...each, connections: connections * count, pendingHellos: pendingHellos * count } };
+}
+
+function divided({ connections, pendingHellos, ...others }: LimitSettings, count: number): LimitSettings {
+  return { ...others, connections: part(connections, count), pendingHellos: part(pendingHellos, count) };
+}
+
+/** Rather a few too little than more than was allowed; but a worker that may carry nothing is none. */
+function part(limit: number | 'auto', count: number): number | 'auto' {
+  return limit === 'auto' ? limit : Math.max(1, Math.floor(limit / count));
+}

@@ -1,0 +1,211 @@
+import { formatEndpoint } from '@meshgate/core';
+import type { ListenAddress, Observer, RouteSnapshot, Transport } from '@meshgate/core';
+import { composeCarrier } from '../compose.ts';
+import type { Carrier } from '../compose.ts';
+import { openLog } from '../logger.ts';
+import type { Log } from '../logger.ts';
+import type { Parts } from '../parts.ts';
+import { installPlugins } from '../plugins.ts';
+import { chooseTransport } from '../transport-choice.ts';
+import { connectionView } from '../views.ts';
+import { startFailure } from './messages.ts';
+import type { Answers, FromWorker, Question, ToWorker, WorkerPlan, WorkerState } from './messages.ts';
+import { Relay } from './relay.ts';
+import { tellingIn } from './telling.ts';
+
+/** How a worker speaks to its primary. */
+export interface PrimaryChannel {
+  /** Resolves when the system has it. */
+  tell(message: FromWorker): Promise<void>;
+}
+
+/** 0: told to leave, and did. 1: it could not begin, or something in it was broken. */
+export type WorkerStatus = 0 | 1;
+
+/** A process that carries connections and does as the primary says. */
+export class WorkerRun {
+  /** Resolves when the process may end. */
+  readonly ended: Promise<WorkerStatus>;
+  readonly #primary: PrimaryChannel;
+  #end: (status: WorkerStatus) => void = () => undefined;
+  #relays: Relays | undefined;
+  #began: Began | undefined;
+  #status: WorkerStatus = 0;
+  #draining: Promise<void> | undefined;
+
+  constructor(primary: PrimaryChannel) {
+    this.#primary = primary;
+    this.ended = new Promise((resolve) => (this.#end = resolve));
+  }
+
+  hear(message: ToWorker): void {
+    switch (message.kind) {
+      case 'begin':
+        this.#relays = relaysOf(message.plan);
+        return void this.#begin(message.plan, this.#relays);
+      case 'snapshot':
+        return this.#relays?.routes.get(message.source)?.tell(message.snapshot);
+      case 'addresses':
+        return this.#relays?.listeners.get(message.source)?.tell(message.addresses);
+      case 'ask':
+        return void this.#answer(message.ask, message.question);
+      case 'drain':
+        return void this.#drain();
+      case 'hurry':
+        return this.#began?.carrier.gateway.hurry();
+      case 'stop':
+        return void this.#stop();
+      default:
+        message satisfies never;
+    }
+  }
+
+  /** The primary is gone, and with it everybody who could say anything: connections may finish, then nothing is left to do. */
+  onOrphaned(): void {
+    if (this.#began === undefined) return this.#end(1);
+    this.#status = 1;
+    this.#began.log.logger.error('the primary is gone: draining');
+    void this.#drain().then(() => this.#stop());
+  }
+
+  /** As in a process of its own: a bug ends the worker, but lets its connections finish first. */
+  onStray(error: Error, kind: 'exception' | 'rejection'): void {
+    if (this.#began === undefined) return void this.#fail(error);
+    this.#began.carrier.gateway.report(error);
+    if (kind === 'rejection') return;
+    this.#status = 1;
+    void this.#primary.tell({ kind: 'failing', reason: error.message });
+    void this.#drain().then(() => this.#stop());
+  }
+
+  async #begin(plan: WorkerPlan, relays: Relays): Promise<void> {
+    try {
+      const began = await compose(plan, relays, (state) => void this.#primary.tell({ kind: 'state', state }));
+      await began.carrier.gateway.start(new AbortController().signal);
+      this.#began = began;
+      await this.#primary.tell({ kind: 'begun' });
+    } catch (reason) {
+      await this.#fail(reason);
+    }
+  }
+
+  async #fail(reason: unknown): Promise<void> {
+    await this.#primary.tell({ kind: 'failed', failure: startFailure(reason) });
+    this.#end(1);
+  }
+
+  async #answer(ask: number, question: Question): Promise<void> {
+    const answer = this.#began && (await ANSWERS[question](this.#began));
+    await this.#primary.tell({ kind: 'answer', ask, answer });
+  }
+
+  #drain(): Promise<void> {
+    this.#draining ??= this.#began?.carrier.gateway.drain().then((progress) => {
+      return this.#primary.tell({ kind: 'drained', progress });
+    });
+    return this.#draining ?? Promise.resolve();
+  }
+
+  async #stop(): Promise<void> {
+    if (this.#began !== undefined) {
+      const { carrier, log } = this.#began;
+      await carrier.gateway.stop(new AbortController().signal).catch((reason: unknown) => {
+        this.#status = 1;
+        log.logger.error({ err: reason }, 'not stopped cleanly');
+      });
+      await log.flush(FLUSH_PATIENCE_MS);
+    }
+    this.#end(this.#status);
+  }
+}
+
+/** Who reads the log may have stalled, or be gone. */
+const FLUSH_PATIENCE_MS = 1_000;
+
+/** The sources of a worker: what the primary tells it, by the names of those that said it. */
+interface Relays {
+  readonly routes: ReadonlyMap<string, Relay<RouteSnapshot>>;
+  readonly listeners: ReadonlyMap<string, Relay<readonly ListenAddress[]>>;
+}
+
+function relaysOf({ sources, listenerSources }: WorkerPlan): Relays {
+  return {
+    routes: new Map(sources.map(({ source, snapshot }) => [source, new Relay(source, snapshot)])),
+    listeners: new Map(listenerSources.map(({ source, addresses }) => [source, new Relay(source, addresses)])),
+  };
+}
+
+/** A worker that listens. */
+interface Began {
+  readonly plan: WorkerPlan;
+  readonly carrier: Carrier;
+  readonly log: Log;
+}
+
+async function compose(plan: WorkerPlan, relays: Relays, onState: (state: WorkerState) => void): Promise<Began> {
+  const { config, idPrefix, limits, listeners, uses, baseDir } = plan;
+  const installed = await installPlugins(uses, baseDir);
+  const [problem] = installed.problems;
+  if (problem !== undefined) throw new Error(problem.message);
+  const opened = await openLog(config.log, { ...plan.log, isShared: true });
+  const log = { ...opened, logger: opened.logger.child({ worker: idPrefix.slice(0, -1) }) };
+  const state = watched(() => carrier.listeners.status, onState);
+  const carrier = composeCarrier({ ...config, listeners }, partsOf(installed.parts, relays, state), {
+    log,
+    transport: await transportOf(plan, installed.parts),
+    limits,
+    leave: () => undefined,
+    tell: (observer) => tellingIn(idPrefix, observer),
+  });
+  return { plan, carrier, log };
+}
+
+/** Of what plugins add, the primary has the sources and the services. */
+function partsOf(parts: Parts, relays: Relays, state: Observer): Parts {
+  return {
+    ...parts,
+    sources: [...relays.routes.values()],
+    listenerSources: [...relays.listeners.values()],
+    services: [],
+    observers: [state, ...parts.observers],
+  };
+}
+
+async function transportOf({ transport, reusePort }: WorkerPlan, { transports }: Parts): Promise<Transport> {
+  const choice = await chooseTransport(transport, transports);
+  if (choice.kind === 'none') throw new Error(choice.reason);
+  const chosen = choice.transport;
+  if (!reusePort) return chosen;
+  return {
+    name: chosen.name,
+    listen: (at, options, onConnection) => chosen.listen(at, { ...options, reusePort: true }, onConnection),
+    dial: (to, options, signal) => chosen.dial(to, options, signal),
+    splice: (down, up, options) => chosen.splice(down, up, options),
+  };
+}
+
+/** Notices what the primary keeps in mind of this worker. */
+function watched(listeners: () => WorkerState['listeners'], onState: (state: WorkerState) => void): Observer {
+  const ejected = new Set<string>();
+  return {
+    name: 'state',
+    observe: (event) => {
+      if (event.type === 'backend.ejected') ejected.add(formatEndpoint(event.address));
+      else if (event.type === 'backend.returned') ejected.delete(formatEndpoint(event.address));
+      else if (event.type !== 'listener.opened' && event.type !== 'listener.closed') return;
+      onState({ listeners: listeners(), ejected: [...ejected] });
+    },
+  };
+}
+
+const ANSWERS: { readonly [Asked in Question]: (began: Began) => Answers[Asked] | Promise<Answers[Asked]> } = {
+  connections: ({ carrier, plan }) => {
+    const now = performance.now();
+    return carrier.flights.live().map((live) => {
+      const view = connectionView(live, now);
+      return { ...view, id: plan.idPrefix + view.id };
+    });
+  },
+  progress: ({ carrier }) => carrier.drain.progress,
+  metrics: ({ carrier }) => carrier.registry.getMetricsAsJSON(),
+};
