@@ -17,6 +17,13 @@ function received(...pieces: Uint8Array[]): Connection {
   };
 }
 
+/** All bytes read, of a hello that was whole in the end. */
+async function headOf(...reading: Parameters<typeof readHello>): Promise<Uint8Array> {
+  const sniffed = await readHello(...reading);
+  if (sniffed === undefined) throw new Error('expected a hello, found a client that left without a word');
+  return sniffed.head;
+}
+
 const hello: Verdict = {
   kind: 'hello',
   hello: { protocol: 'x', alpn: [], supportedVersions: [], ech: false, earlyData: false },
@@ -38,13 +45,13 @@ function wants(bytes: number): Sniffer & { readonly progress: unknown[] } {
 describe('reading a hello', () => {
   it('passes a hello in one piece on as it came, uncopied', async () => {
     const bytes = new Uint8Array([1, 2, 3]);
-    const { head } = await readHello(received(bytes), wants(3), 100);
+    const head = await headOf(received(bytes), wants(3), 100);
     expect(head.buffer).toBe(bytes.buffer);
   });
 
   it('gathers pieces in order, and hands the sniffer its own progress back', async () => {
     const sniffer = wants(5);
-    const { head } = await readHello(
+    const head = await headOf(
       received(new Uint8Array([1, 2]), new Uint8Array([3]), new Uint8Array([4, 5, 6])),
       sniffer,
       100,
@@ -69,7 +76,7 @@ describe('reading a hello', () => {
         return head.length === 65_536 ? hello : { kind: 'more' };
       },
     };
-    const { head } = await readHello(received(...pieces), sniffer, 100_000);
+    const head = await headOf(received(...pieces), sniffer, 100_000);
     expect(head.every((byte, index) => byte === (index & 0xff))).toBe(true);
     expect(buffers.size).toBeLessThan(8);
   });
@@ -89,7 +96,11 @@ describe('reading a hello', () => {
   });
 
   it('takes a hello that is whole, however much came with it', async () => {
-    expect((await readHello(received(new Uint8Array(500)), wants(10), 100)).head).toHaveLength(500);
+    expect(await headOf(received(new Uint8Array(500)), wants(10), 100)).toHaveLength(500);
+  });
+
+  it('gives nothing for a client that leaves without a word', async () => {
+    expect(await readHello(received(), wants(10), 100)).toBeUndefined();
   });
 
   it('ends when the client does', async () => {
