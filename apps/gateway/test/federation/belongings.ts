@@ -1,3 +1,7 @@
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+
 /** Things that end together, the last one first. */
 export class Belongings implements AsyncDisposable {
   readonly #things: AsyncDisposable[] = [];
@@ -11,4 +15,14 @@ export class Belongings implements AsyncDisposable {
     for (let thing = this.#things.pop(); thing !== undefined; thing = this.#things.pop())
       await thing[Symbol.asyncDispose]();
   }
+}
+
+/** A folder that is gone with everything in it. */
+export interface TemporaryFolder extends AsyncDisposable {
+  readonly path: string;
+}
+
+export function temporaryFolder(): TemporaryFolder {
+  const path = mkdtempSync(join(tmpdir(), 'meshgate-networks-'));
+  return { path, [Symbol.asyncDispose]: async () => rmSync(path, { recursive: true, force: true }) };
 }

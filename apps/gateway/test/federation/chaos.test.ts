@@ -1,5 +1,6 @@
 import type { TlsTestBackend } from '@meshgate/testkit';
 import { afterAll, afterEach, beforeAll, beforeEach, expect, it } from 'vitest';
+import { Belongings } from './belongings.ts';
 import { describeInNetworks } from './consul.ts';
 import { SIDECAR_PORT } from './datacenter.ts';
 import { Federation, GATEWAY_PORT } from './federation.ts';
@@ -16,12 +17,13 @@ const MANY = 25;
  * on each side: one stream of connections through each gateway of dc1.
  */
 describeInNetworks('under a steady stream of new connections', () => {
+  const belongings = new Belongings();
   let federation: Federation;
   let unhealthy: TlsTestBackend;
   let streams: readonly [Stream, Stream];
 
   beforeAll(async () => {
-    federation = await Federation.create(2);
+    federation = belongings.add(await Federation.create(2));
     unhealthy = await instancesIn(federation.two);
     for (const gateway of federation.two.gateways)
       await gateway.route(
@@ -29,7 +31,7 @@ describeInNetworks('under a steady stream of new connections', () => {
         ({ backends }) => backends.map(({ healthy }) => healthy).join() === 'true,false',
       );
   }, SET_UP_MS);
-  afterAll(() => federation[Symbol.asyncDispose]());
+  afterAll(() => belongings[Symbol.asyncDispose]());
 
   beforeEach(async () => {
     streams = [streamThrough(11), streamThrough(12)];

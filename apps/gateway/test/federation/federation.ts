@@ -1,9 +1,9 @@
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
-import { tmpdir } from 'node:os';
+import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { formatEndpoint } from '@meshgate/core';
 import { certificateAuthority } from '@meshgate/testkit';
 import type { CertificateAuthority } from '@meshgate/testkit';
+import { Belongings, temporaryFolder } from './belongings.ts';
 import { Datacenter } from './datacenter.ts';
 import { eventually } from './eventually.ts';
 import type { GatewayProcess } from './gateway.ts';
@@ -26,40 +26,29 @@ export class Federation implements AsyncDisposable {
   readonly one: Member;
   readonly two: Member;
   readonly trustDomain: string;
-  readonly #folder: string;
+  readonly #belongings: Belongings;
 
-  private constructor(one: Member, two: Member, trustDomain: string, folder: string) {
+  private constructor(one: Member, two: Member, trustDomain: string, belongings: Belongings) {
     this.one = one;
     this.two = two;
     this.trustDomain = trustDomain;
-    this.#folder = folder;
+    this.#belongings = belongings;
   }
 
   /** @param gatewaysEach how many gateways each datacenter has: 1 or 2 */
   static async create(gatewaysEach: number): Promise<Federation> {
-    const folder = mkdtempSync(join(tmpdir(), 'meshgate-federation-'));
-    const authority = certificateAuthority('servers');
-    const one = await Datacenter.create(1, { settings: federated(1, authority, folder) });
-    await one.consul.ready();
-    const two = await Datacenter.create(2, { settings: federated(2, authority, folder) }, async (network, inside) => {
-      await connect(one.namespace, network, WAN);
-      for (const index of [0, 1]) {
-        await one.namespace.ip('address', 'add', `${wanAddress(1, index)}/24`, 'dev', WAN);
-        await network.ip('address', 'add', `${wanAddress(2, index)}/24`, 'dev', WAN);
-      }
-      await inside.forward({ host: '10.2.0.2', port: WAY_OUT }, { host: wanAddress(1, 0), port: 443 });
-    });
-    const gatewaysOfOne = gatewaysOf(one, gatewaysEach);
-    const gatewaysOfTwo = gatewaysOf(two, gatewaysEach);
-    await two.consul.ready();
-    const federation = new Federation(
-      { datacenter: one, gateways: gatewaysOfOne },
-      { datacenter: two, gateways: gatewaysOfTwo },
-      await one.consul.trustDomain(),
-      folder,
-    );
-    await federation.#known(gatewaysEach);
-    return federation;
+    const belongings = new Belongings();
+    try {
+      const [one, two] = await twoDatacenters(belongings);
+      const members = [memberOf(one, gatewaysEach), memberOf(two, gatewaysEach)] as const;
+      await two.consul.ready();
+      const federation = new Federation(...members, await one.consul.trustDomain(), belongings);
+      await federation.#known(gatewaysEach);
+      return federation;
+    } catch (reason) {
+      await belongings[Symbol.asyncDispose]();
+      throw reason;
+    }
   }
 
   /** The name by which services of the mesh ask for a service of a datacenter, or for a subset of it: `v1.db`. */
@@ -68,8 +57,7 @@ export class Federation implements AsyncDisposable {
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
-    for (const { datacenter } of [this.one, this.two]) await datacenter[Symbol.asyncDispose]();
-    rmSync(this.#folder, { recursive: true, force: true });
+    await this.#belongings[Symbol.asyncDispose]();
   }
 
   /** Waits until every gateway routes to all gateways of the other datacenter. */
@@ -108,6 +96,24 @@ interface WanMember {
 /** Serf's number for it. */
 const SERF_ALIVE = 1;
 
+/** The primary, ready; and the other one, which only has to find a way to the primary. */
+async function twoDatacenters(belongings: Belongings): Promise<readonly [Datacenter, Datacenter]> {
+  const folder = belongings.add(temporaryFolder());
+  const authority = certificateAuthority('servers');
+  const one = belongings.add(await Datacenter.create(1, { settings: federated(1, authority, folder.path) }));
+  await one.consul.ready();
+  const settings = federated(2, authority, folder.path);
+  const two = await Datacenter.create(2, { settings }, async (network, inside) => {
+    await connect(one.namespace, network, WAN);
+    for (const index of [0, 1]) {
+      await one.namespace.ip('address', 'add', `${wanAddress(1, index)}/24`, 'dev', WAN);
+      await network.ip('address', 'add', `${wanAddress(2, index)}/24`, 'dev', WAN);
+    }
+    await inside.forward({ host: '10.2.0.2', port: WAY_OUT }, { host: wanAddress(1, 0), port: 443 });
+  });
+  return [one, belongings.add(two)];
+}
+
 /** Where gateways listen in their own datacenter. */
 export const GATEWAY_PORT = 8443;
 
@@ -125,9 +131,9 @@ export function wanAddress(datacenter: number, index: number): string {
  */
 const WAY_OUT = 443;
 
-function gatewaysOf(datacenter: Datacenter, count: number): Gateways {
-  const others = Array.from({ length: count - 1 }, (_none, index) => gatewayOf(datacenter, index + 1));
-  return [gatewayOf(datacenter, 0), ...others];
+function memberOf(datacenter: Datacenter, gateways: number): Member {
+  const others = Array.from({ length: gateways - 1 }, (_none, index) => gatewayOf(datacenter, index + 1));
+  return { datacenter, gateways: [gatewayOf(datacenter, 0), ...others] };
 }
 
 function gatewayOf(datacenter: Datacenter, index: number): GatewayProcess {

@@ -57,10 +57,11 @@ export class GatewayProcess implements AsyncDisposable {
   /** Waits until `GET /ready` says yes, and for its warnings, if these are asked for. */
   ready(holds: (readiness: Readiness) => boolean = ({ ready }) => ready): Promise<Readiness> {
     return eventually(
-      `a gateway that is ready; its log ends with ${JSON.stringify(this.lines.slice(-3))}`,
+      'a gateway that is ready',
       async () => {
         const readiness = (await this.ask('/ready')) as Readiness;
-        return holds(readiness) ? readiness : undefined;
+        if (holds(readiness)) return readiness;
+        throw new Error(JSON.stringify({ readiness, log: this.lines.slice(-5) }));
       },
       READY_MS,
     );

@@ -5,6 +5,9 @@ import { promisify } from 'node:util';
 
 const run = promisify(execFile);
 
+/** Of iproute2. */
+const TOOL = 'ip';
+
 /** All names begin with it, then comes the process that made them. */
 const PREFIX = 'meshgate-test';
 
@@ -33,7 +36,7 @@ export class Namespace implements AsyncDisposable {
 
   /** Starts a command inside. */
   spawn(command: readonly string[], stdio: StdioOptions): ChildProcess {
-    return spawn('ip', ['netns', 'exec', this.name, ...command], { stdio });
+    return spawn(TOOL, ['netns', 'exec', this.name, ...command], { stdio });
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
@@ -54,9 +57,9 @@ export function namespacesAvailable(): true | string {
   if (platform() !== 'linux') return 'network namespaces are Linux only';
   const name = `${PREFIX}-${process.pid}-probe`;
   try {
-    execFileSync('ip', ['netns', 'add', name], { stdio: 'pipe' });
-    execFileSync('ip', ['netns', 'exec', name, 'true'], { stdio: 'pipe' });
-    execFileSync('ip', ['netns', 'del', name], { stdio: 'pipe' });
+    execFileSync(TOOL, ['netns', 'add', name], { stdio: 'pipe' });
+    execFileSync(TOOL, ['netns', 'exec', name, 'true'], { stdio: 'pipe' });
+    execFileSync(TOOL, ['netns', 'del', name], { stdio: 'pipe' });
     return true;
   } catch (reason) {
     return `ip netns fails: ${reason instanceof Error ? reason.message.trim().split('\n').join(' ') : String(reason)}`;
@@ -65,7 +68,7 @@ export function namespacesAvailable(): true | string {
 
 /** Removes the networks of processes that are gone. */
 async function sweep(): Promise<void> {
-  const { stdout } = await run('ip', ['netns', 'list']);
+  const { stdout } = await run(TOOL, ['netns', 'list']);
   const names = stdout.split('\n').flatMap((line) => line.split(' ')[0] ?? []);
   for (const name of names) {
     const [, owner] = new RegExp(`^${PREFIX}-(\\d+)-`).exec(name) ?? [];
@@ -74,7 +77,7 @@ async function sweep(): Promise<void> {
 }
 
 async function remove(name: string): Promise<void> {
-  const { stdout } = await run('ip', ['netns', 'pids', name]);
+  const { stdout } = await run(TOOL, ['netns', 'pids', name]);
   for (const pid of stdout.split('\n').filter(Boolean)) killed(Number(pid));
   await ip('netns', 'del', name);
 }
@@ -97,5 +100,5 @@ function isRunning(pid: number): boolean {
 }
 
 async function ip(...args: readonly string[]): Promise<void> {
-  await run('ip', args);
+  await run(TOOL, args);
 }

@@ -1,8 +1,8 @@
-import { mkdtempSync, readFileSync, writeFileSync } from 'node:fs';
-import { tmpdir } from 'node:os';
+import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { formatEndpoint } from '@meshgate/core';
 import { afterAll, beforeAll, expect, it } from 'vitest';
+import { Belongings, temporaryFolder } from './belongings.ts';
 import { describeInNetworks } from './consul.ts';
 import { Datacenter } from './datacenter.ts';
 import { eventually } from './eventually.ts';
@@ -16,16 +16,17 @@ const manual = readFileSync(new URL('../../../../docs/consul.md', import.meta.ur
 const [, LEAST_POLICY = ''] = /^## The least policy that works\n+```hcl\n(.*?)```/ms.exec(manual) ?? [];
 
 describeInNetworks('a gateway of a Consul that denies by default', () => {
+  const belongings = new Belongings();
   let datacenter: Datacenter;
   let name: string;
 
   beforeAll(async () => {
-    datacenter = await Datacenter.create(1, { settings: DENY, token: MASTER });
+    datacenter = belongings.add(await Datacenter.create(1, { settings: DENY, token: MASTER }));
     await datacenter.consul.ready();
     name = `db.default.dc1.internal.${await datacenter.consul.trustDomain()}`;
     await datacenter.instance('db', 21);
   }, TEST_MS);
-  afterAll(() => datacenter[Symbol.asyncDispose]());
+  afterAll(() => belongings[Symbol.asyncDispose]());
 
   it(
     'needs no more than the policy in the manual, from registration to farewell',
@@ -76,7 +77,7 @@ describeInNetworks('a gateway of a Consul that denies by default', () => {
   async function tokenFile(policy: string, rules: string): Promise<string> {
     await datacenter.consul.put('acl/policy', { Name: policy, Rules: rules });
     const { SecretID } = (await datacenter.consul.put('acl/token', { Policies: [{ Name: policy }] })) as Token;
-    const file = join(mkdtempSync(join(tmpdir(), 'meshgate-token-')), 'token');
+    const file = join(belongings.add(temporaryFolder()).path, 'token');
     writeFileSync(file, `${SecretID}\n`);
     return file;
   }
@@ -87,21 +88,22 @@ interface Token {
 }
 
 describeInNetworks('a gateway', () => {
+  const belongings = new Belongings();
   let datacenter: Datacenter;
   let name: string;
 
   beforeAll(async () => {
-    datacenter = await Datacenter.create(1, { settings: {} });
+    datacenter = belongings.add(await Datacenter.create(1, { settings: {} }));
     await datacenter.consul.ready();
     name = `db.default.dc1.internal.${await datacenter.consul.trustDomain()}`;
     await datacenter.instance('db', 21);
   }, TEST_MS);
-  afterAll(() => datacenter[Symbol.asyncDispose]());
+  afterAll(() => belongings[Symbol.asyncDispose]());
 
   it(
     'that is told to leave tells Consul first, then accepts no more, lets connections finish, and deregisters',
     async () => {
-      const file = join(mkdtempSync(join(tmpdir(), 'meshgate-drain-')), 'meshgate.yaml');
+      const file = join(belongings.add(temporaryFolder()).path, 'meshgate.yaml');
       writeFileSync(file, 'drain: { delay: 1s, grace: 20s }\n');
       const lan = datacenter.lan(11, GATEWAY_PORT);
       const gateway = datacenter.gateway(19_001, '--config', file, '--register', '--address', formatEndpoint(lan));

@@ -1,9 +1,9 @@
-import { mkdtempSync, writeFileSync } from 'node:fs';
-import { tmpdir } from 'node:os';
+import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { formatEndpoint } from '@meshgate/core';
 import type { IssuedCertificate, TlsClient } from '@meshgate/testkit';
 import { afterEach, beforeEach, expect, it } from 'vitest';
+import { Belongings, temporaryFolder } from './belongings.ts';
 import { describeInNetworks } from './consul.ts';
 import { Datacenter } from './datacenter.ts';
 import { eventually } from './eventually.ts';
@@ -18,18 +18,19 @@ const MANY = 15;
 const AT_ONCE_MS = 5_000;
 
 describeInNetworks('a gateway whose agent fails', () => {
+  const belongings = new Belongings();
   let datacenter: Datacenter;
   let trustDomain: string;
   let identity: IssuedCertificate;
 
   beforeEach(async () => {
-    datacenter = await Datacenter.create(1, { settings: {} });
+    datacenter = belongings.add(await Datacenter.create(1, { settings: {} }));
     await datacenter.consul.ready();
     trustDomain = await datacenter.consul.trustDomain();
     identity = await datacenter.consul.identity('web');
     await datacenter.instance('db', 21);
   }, TEST_MS);
-  afterEach(() => datacenter[Symbol.asyncDispose]());
+  afterEach(() => belongings[Symbol.asyncDispose]());
 
   it.each(['garbage', 'status 500'] as const)(
     'by answering with %s routes on, says so, and follows it again afterwards',
@@ -116,8 +117,7 @@ describeInNetworks('a gateway whose agent fails', () => {
   it(
     'before it starts routes at once with what it has kept, and says so',
     async () => {
-      const folder = mkdtempSync(join(tmpdir(), 'meshgate-state-'));
-      const file = join(folder, 'meshgate.yaml');
+      const file = join(belongings.add(temporaryFolder()).path, 'meshgate.yaml');
       writeFileSync(file, 'stateDir: state\n');
       const gateway = await started('--config', file);
       gateway.signal('SIGTERM');
