@@ -147,7 +147,7 @@ const WRONG: readonly {
   {
     claim: 'a transport that nobody knows',
     lines: [LISTENERS, `sources: [ ${FILE} ]`, 'transport: carrier'],
-    problems: ['meshgate.yaml:3:1: expected one of auto, node, found "carrier"'],
+    problems: ['meshgate.yaml:3:1: expected one of auto, epoll, node, found "carrier"'],
   },
 ];
 

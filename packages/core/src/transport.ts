@@ -98,7 +98,7 @@ export interface Transport {
   /**
    * Binds and accepts until closed. `onConnection` owns what it is given, must not throw, and answers for it from the first
    * tick. `TCP_NODELAY` is set on every connection.
-   * Rejects with the system's error (`EADDRINUSE` …) when it cannot bind.
+   * Rejects with the system's error (`EADDRINUSE` …, with `address` and `port`) when it cannot bind.
    */
   listen(at: Endpoint, options: ListenOptions, onConnection: (connection: Connection) => void): Promise<Listening>;
   /**

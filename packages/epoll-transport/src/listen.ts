@@ -42,7 +42,11 @@ function bind(kernel: Kernel, address: SocketAddress, at: Endpoint, options: Lis
   const fd = libc.socket(address.family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
   if (fd === -1) throw systemError(libc.errno(), 'socket');
   const refuse = (syscall: string): never => {
-    const error = systemError(libc.errno(), syscall, formatEndpoint(at));
+    // As Node's own errors of listening say it, so that whoever reads one can tell which address it was about.
+    const error = Object.assign(systemError(libc.errno(), syscall, formatEndpoint(at)), {
+      address: at.host,
+      port: at.port,
+    });
     libc.close(fd);
     throw error;
   };

@@ -34,7 +34,11 @@ export function describeListening(claim: Claim): void {
 
     claim('rejects with the error of the system when the address is in use', async (wiring) => {
       const { address } = await wiring.listen();
-      await expect(wiring.listen(address)).rejects.toMatchObject({ code: 'EADDRINUSE' });
+      await expect(wiring.listen(address)).rejects.toMatchObject({
+        code: 'EADDRINUSE',
+        address: address.host,
+        port: address.port,
+      });
     });
 
     claim('accepts everybody of a crowd', async (wiring) => {
