@@ -1,9 +1,11 @@
 import { formatEndpoint } from '@meshgate/core';
 import type { ClosedConnection, Observer } from '@meshgate/core';
 import type { Log } from './logger.ts';
+import { sidecarFacts } from './sidecar/access-facts.ts';
+import type { SidecarFacts } from './sidecar/access-facts.ts';
 
 /** One line of the access log, its `time` left out. A fact that the connection never reached is absent. */
-export interface AccessEntry {
+export interface AccessEntry extends SidecarFacts {
   /** Unique within the process. */
   readonly id: string;
   readonly listener: string;
@@ -51,8 +53,9 @@ export function accessLog({ logger, writeJson }: Pick<Log, 'logger' | 'writeJson
 }
 
 /** What the access log says of a connection. */
-export function accessEntry({ connection, hello, route, dialled, transfer, ...rest }: ClosedConnection): AccessEntry {
-  const { helloAt, connectedAt, closedAt, attempts, error } = rest;
+export function accessEntry(closed: ClosedConnection): AccessEntry {
+  const { connection, hello, route, dialled, transfer } = closed;
+  const { helloAt, connectedAt, closedAt, attempts, error } = closed;
   return {
     id: connection.id,
     listener: connection.listener,
@@ -61,6 +64,7 @@ export function accessEntry({ connection, hello, route, dialled, transfer, ...re
     ...(hello !== undefined && { alpn: hello.alpn }),
     ...(route !== undefined && { route: route.name }),
     ...(dialled !== undefined && { backend: formatEndpoint(dialled) }),
+    ...sidecarFacts(closed),
     attempts,
     bytesUp: transfer.bytesUp,
     bytesDown: transfer.bytesDown,

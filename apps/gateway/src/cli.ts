@@ -1,15 +1,18 @@
 import { existsSync } from 'node:fs';
+import type { ProxyChoice } from '@meshgate/consul-source';
 import { ConfigProblems, formatEndpoint, formatProblem } from '@meshgate/core';
 import { Command, CommanderError, Option } from 'commander';
 import { amending } from './amend-config.ts';
 import { DEFAULT_ADMIN } from './config-schema.ts';
-import { commandSettings, CONSUL_FLAGS, withTwoDashes } from './consul-flags.ts';
-import type { ConsulFlags, Environment } from './consul-flags.ts';
+import { commandSettings, CONSUL_FLAGS, SIDECAR_FLAGS, withTwoDashes } from './consul-flags.ts';
+import type { ConsulFlags, Environment, FlagDefinition } from './consul-flags.ts';
 import { loadConfig } from './load-config.ts';
 import { queriesOf, queriesTo } from './route-queries.ts';
 import type { RouteQueries } from './route-queries.ts';
 import { serve } from './serve.ts';
 import type { Signals } from './serve.ts';
+import { loadSidecar } from './sidecar/load-sidecar.ts';
+import { serveSidecar } from './sidecar/serve-sidecar.ts';
 import { explanationText, routesText } from './tables.ts';
 import { VERSION } from './version.ts';
 
@@ -52,10 +55,14 @@ function commands(terminal: Terminal, end: (status: ExitStatus) => void): Comman
     .configureOutput({ writeOut: (text) => stdout.write(text), writeErr: (text) => stderr.write(text) })
     .showSuggestionAfterError();
   // Settings of the program hold for commands that are made by it, from here on.
-  withConsulFlags(program.command('gateway').description('run a mesh gateway until it is told to leave'))
+  withFlags(program.command('gateway').description('run a mesh gateway until it is told to leave'), CONSUL_FLAGS)
     .option('-c, --config <file>', `configuration file (default: ${DEFAULT_FILE}, if it is there)`)
     .option('--check', 'look through the configuration and everything that it names, and exit')
     .action(async (options: GatewayFlags) => end(await gateway(options, terminal)));
+  withFlags(program.command('sidecar').description('run a Connect proxy until it is told to leave'), SIDECAR_FLAGS)
+    .option('-c, --config <file>', 'configuration file (default: none, everything comes from Consul)')
+    .option('--check', 'look through the configuration and everything that it names, and exit')
+    .action(async (options: SidecarFlags) => end(await sidecar(options, terminal)));
   withQuestionFlags(program.command('routes').description('show the route table')).action(
     async (flags: QuestionFlags) => {
       const view = await queriesFor(flags, terminal).routes();
@@ -94,8 +101,32 @@ async function gateway(
   return 0;
 }
 
-function withConsulFlags(command: Command): Command {
-  for (const { flag, description, repeatable } of CONSUL_FLAGS) {
+interface SidecarFlags extends GatewayFlags {
+  readonly sidecarFor?: string;
+}
+
+async function sidecar(
+  { config: file, check = false, sidecarFor, proxyId, ...flags }: SidecarFlags,
+  { stdout, signals, env }: Terminal,
+): Promise<ExitStatus> {
+  const choice = proxyChoice(sidecarFor, proxyId);
+  const settings = commandSettings(flags, env, process.cwd());
+  const place = { file, amend: amending(settings, settings.byFlag || file === undefined) };
+  if (!check) return serveSidecar(place, choice, { fd: stdout.fd, isTerminal: stdout.isTTY === true }, signals);
+  const { material } = await loadSidecar(place.file, place.amend, choice);
+  stdout.write(`${file ?? 'command line'}: fine; source: ${material.proxy.name}\n`);
+  return 0;
+}
+
+function proxyChoice(sidecarFor: string | undefined, proxyId: string | undefined): ProxyChoice {
+  if (proxyId !== undefined && sidecarFor === undefined) return { proxyId };
+  if (sidecarFor !== undefined && proxyId === undefined) return { sidecarFor };
+  const found = proxyId === undefined ? 'neither' : 'both';
+  throw new ConfigProblems([{ message: `expected --sidecar-for or --proxy-id, found ${found}`, path: [] }]);
+}
+
+function withFlags(command: Command, flags: readonly FlagDefinition[]): Command {
+  for (const { flag, description, repeatable } of flags) {
     const option = new Option(flag, description);
     const gather = (value: string, before: readonly string[] = []): readonly string[] => [...before, value];
     command.addOption(repeatable === true ? option.argParser(gather) : option);

@@ -40,7 +40,7 @@ import { logObserver } from './log-observer.ts';
 import type { Log } from './logger.ts';
 import type { Parts } from './parts.ts';
 import { all, bind, bindEach, newContainer, one, token } from './token.ts';
-import type { Container } from './token.ts';
+import type { Container, Token } from './token.ts';
 import { VERSION } from './version.ts';
 
 /** What a gateway stands on that is neither configuration nor plugin. */
@@ -72,12 +72,12 @@ const LAYER = token<Layer<Connector>>('connector layer');
 const SERVICE = token<Service>('service');
 
 // One each.
-const EVENTS = token<Observer>('events');
+export const EVENTS: Token<Observer> = token('events');
 const REGISTRY = token<Registry>('metrics registry');
-const ROUTES = token<RouteStore>('route store');
-const OUTLIERS = token<Outliers>('outliers');
+export const ROUTES: Token<RouteStore> = token('route store');
+export const OUTLIERS: Token<Outliers> = token('outliers');
 const DIALER = token<Connector>('dialer');
-const FLIGHTS = token<Flights>('flights');
+export const FLIGHTS: Token<Flights> = token('flights');
 const LISTENERS = token<Listeners>('listeners');
 const DRAIN = token<Drain>('drain');
 const PATHS = token<AdminPaths>('admin paths');
@@ -101,17 +101,32 @@ export function composeCarrier(config: GatewayConfig, parts: Parts, surroundings
   };
 }
 
-function composed(config: GatewayConfig, parts: Parts, surroundings: Surroundings): Container {
-  const plan = { ...surroundings, config, parts, c: newContainer() };
-  bindObservers(plan);
+/**
+ * {@link compose} for a proxy that meets its clients, and reaches the other side, in a way of its own.
+ *
+ * @param bindOwn binds `FLIGHTS` and `OUTLIERS`, and may add parts: the plan that it returns is carried out
+ */
+export function composeWith(
+  config: GatewayConfig,
+  parts: Parts,
+  surroundings: Surroundings,
+  bindOwn: (plan: Plan) => Plan,
+): Gateway {
+  return one(composed(config, parts, surroundings, bindOwn), GATEWAY);
+}
+
+function composed(config: GatewayConfig, parts: Parts, surroundings: Surroundings, bindOwn = bindStages): Container {
+  const start = { ...surroundings, config, parts, c: newContainer() };
+  bindObservers(start);
+  const plan = bindOwn(start);
   bindRoutes(plan);
-  bindStages(plan);
   bindListeners(plan);
   bindServices(plan);
   return plan.c;
 }
 
-interface Plan extends Surroundings {
+/** What is to be put together, and what with. */
+export interface Plan extends Surroundings {
   readonly c: Container;
   readonly config: GatewayConfig;
   readonly parts: Parts;
@@ -134,7 +149,9 @@ function bindRoutes({ c, config: { stateDir }, parts }: Plan): void {
 }
 
 /** What a connection passes through. */
-function bindStages({ c, config: { keepAlive }, parts, transport, limits }: Plan): void {
+function bindStages(plan: Plan): Plan {
+  const { c, config, parts, transport, limits } = plan;
+  const { keepAlive } = config;
   bindEach(c, SNIFFER, [sniSniffer(), ...parts.sniffers]);
   bindEach(c, RESOLVER, parts.resolvers);
   bind(c, RESOLVER, () => one(c, ROUTES));
@@ -161,6 +178,7 @@ function bindStages({ c, config: { keepAlive }, parts, transport, limits }: Plan
       limits,
     });
   });
+  return plan;
 }
 
 /** Where connections come in, and how they are let go. */

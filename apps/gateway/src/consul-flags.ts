@@ -102,6 +102,16 @@ export const CONSUL_FLAGS: readonly FlagDefinition[] = [
   { flag: '--admin-bind <ip:port>', description: 'where the admin server listens' },
 ];
 
+// What concerns the registration, which a sidecar leaves to others.
+const REGISTERING = /^--(?:register|service|proxy-id|address|wan-address|bind-address|expose-servers|deregister-)/;
+
+/** Flags of `meshgate sidecar`. */
+export const SIDECAR_FLAGS: readonly FlagDefinition[] = [
+  { flag: '--sidecar-for <id>', description: 'id of the service instance for which to speak' },
+  { flag: '--proxy-id <id>', description: 'id of the proxy, where an instance has several' },
+  ...CONSUL_FLAGS.filter(({ flag }) => !REGISTERING.test(flag)),
+];
+
 /**
  * Flags in the form of Consul's own command line, `-http-addr=…` and `-register=true`, as this one takes them; everything else
  * as it was. Pure.
@@ -109,7 +119,7 @@ export const CONSUL_FLAGS: readonly FlagDefinition[] = [
 export function withTwoDashes(args: readonly string[]): readonly string[] {
   return args.flatMap((arg) => {
     const [, name = '', value] = /^--?([a-z-]+)(?:=(.*))?$/s.exec(arg) ?? [];
-    const known = CONSUL_FLAGS.find(({ flag }) => flag.split(' ')[0] === `--${name}`);
+    const known = [...CONSUL_FLAGS, ...SIDECAR_FLAGS].find(({ flag }) => flag.split(' ')[0] === `--${name}`);
     if (known === undefined) return [arg];
     const isSwitch = !known.flag.includes(' ');
     if (!isSwitch || value === undefined) return [value === undefined ? `--${name}` : `--${name}=${value}`];

@@ -43,8 +43,26 @@ export interface ConfigPlace {
  */
 export async function serve({ file, amend }: ConfigPlace, target: LogTarget, signals: Signals): Promise<ServeStatus> {
   const loaded = await loadConfig(file, amend);
+  return run(loaded, (around) => gatewayOf(loaded, around), target, signals);
+}
+
+/** What there is when a proxy is put together. */
+export interface RunSurroundings {
+  readonly log: Log;
+  readonly target: LogTarget;
+  readonly shares: Shares;
+  leave(): void;
+}
+
+/** Runs what `putTogether` makes of a configuration until it is told to leave and has drained, or fails. */
+export async function run(
+  loaded: LoadedConfig,
+  putTogether: (around: RunSurroundings) => Gateway,
+  target: LogTarget,
+  signals: Signals,
+): Promise<ServeStatus> {
   const log = await openLog(loaded.config.log, { ...target, isShared: loaded.config.workers !== 1 });
-  const status = await new Run(loaded, log, target).untilItEnds(signals);
+  const status = await new Run(loaded, putTogether, log, target).untilItEnds(signals);
   await log.flush(FLUSH_PATIENCE_MS);
   return status;
 }
@@ -52,7 +70,15 @@ export async function serve({ file, amend }: ConfigPlace, target: LogTarget, sig
 /** Who reads the log may have stalled, or be gone. */
 const FLUSH_PATIENCE_MS = 1_000;
 
-/** One gateway: in this process, or with this one as the primary of its workers. */
+/** In this process, or with this one as the primary of its workers. */
+function gatewayOf(loaded: LoadedConfig, around: RunSurroundings): Gateway {
+  const { log, shares, leave } = around;
+  if (shares.count > 1) return composePrimary(loaded, around);
+  const { transport } = loaded.transport;
+  return compose(loaded.config, loaded.parts, { log, transport, limits: shares.total, leave });
+}
+
+/** One proxy, from its start to its end. */
 class Run {
   readonly #loaded: LoadedConfig;
   readonly #logger: Logger;
@@ -64,17 +90,11 @@ class Run {
   readonly #hurrying = new AbortController();
   #status: ServeStatus = 0;
 
-  constructor(loaded: LoadedConfig, log: Log, target: LogTarget) {
+  constructor(loaded: LoadedConfig, putTogether: (around: RunSurroundings) => Gateway, log: Log, target: LogTarget) {
     this.#loaded = loaded;
     this.#logger = log.logger;
     this.#shares = sharesOf(loaded.config, thisMachine());
-    const shares = this.#shares;
-    const { transport } = loaded.transport;
-    const leave = (): void => this.#leave();
-    this.#gateway =
-      shares.count === 1
-        ? compose(loaded.config, loaded.parts, { log, transport, limits: shares.total, leave })
-        : composePrimary(loaded, { log, target, shares, leave });
+    this.#gateway = putTogether({ log, target, shares: this.#shares, leave: () => this.#leave() });
   }
 
   async untilItEnds(signals: Signals): Promise<ServeStatus> {

@@ -1,6 +1,12 @@
 import { dirname, resolve } from 'node:path';
 import { fileCredentials } from '@meshgate/connect';
-import { consulAuthorizer, consulCredentials, consulProxySource, optionsOf, parseSettings } from '@meshgate/consul-source';
+import {
+  consulAuthorizer,
+  consulCredentials,
+  consulProxySource,
+  optionsOf,
+  parseSettings,
+} from '@meshgate/consul-source';
 import type { ProxyChoice } from '@meshgate/consul-source';
 import { ConfigProblems, nodeTransport } from '@meshgate/core';
 import type { Problem, Service } from '@meshgate/core';
@@ -10,6 +16,7 @@ import type { Authorizer, CredentialsSource, ProxySource } from '@meshgate/mesh'
 import type { Amend } from '../amend-config.ts';
 import { draftConfig, inOrder } from '../config.ts';
 import type { PlacedUse } from '../config.ts';
+import type { GatewayConfig } from '../config-schema.ts';
 import { readConfigText } from '../load-config.ts';
 import type { LoadedConfig } from '../load-config.ts';
 import { installPlugins } from '../plugins.ts';
@@ -49,20 +56,29 @@ export async function loadSidecar(file: string | undefined, amend: Amend, choice
     choice,
     baseDir,
   );
-  const ofListeners = config === undefined || config.listeners.length === 0 ? [] : [LISTENERS];
+  const misplaced = config === undefined ? [] : misplacedIn(config);
   const own = made.kind === 'wrong' ? made.problems : [];
-  const wrong = [...problems, ...[...installed.problems, ...own, ...ofListeners].map(placed)];
+  const wrong = [...problems, ...[...installed.problems, ...own, ...misplaced].map(placed)];
   if (config === undefined || made.kind === 'wrong' || wrong.length > 0) throw new ConfigProblems(inOrder(wrong));
-  // It ends TLS, which takes node:tls; and one process is what a sidecar stands beside.
+  // It ends TLS, which takes node:tls.
   const transport = { kind: 'chosen', transport: nodeTransport(), declined: [] } as const;
   return { file, text, config, parts: installed.parts, transport, material: made.material };
 }
 
 const NO_FILE = 'command line';
-const LISTENERS: Problem = {
-  message: 'expected none for a sidecar: its definition in Consul, or in the mesh files, says where it listens',
-  path: ['listeners'],
-};
+
+function misplacedIn({ listeners, workers, transport }: GatewayConfig): readonly Problem[] {
+  const problems: Problem[] = [];
+  if (listeners.length > 0) problems.push({ message: NO_LISTENERS, path: ['listeners'] });
+  if (workers !== 1)
+    problems.push({ message: `expected 1 for a sidecar, found ${JSON.stringify(workers)}`, path: ['workers'] });
+  if (transport !== 'auto' && transport !== 'node')
+    problems.push({ message: `expected auto or node for a sidecar, found ${transport}`, path: ['transport'] });
+  return problems;
+}
+
+const NO_LISTENERS =
+  'expected none for a sidecar: its definition, in Consul or in the mesh files, says where it listens';
 
 type Made =
   | { readonly kind: 'made'; readonly material: SidecarMaterial }
@@ -70,7 +86,8 @@ type Made =
 
 async function materialOf(sources: readonly PlacedUse[], choice: ProxyChoice, baseDir: string): Promise<Made> {
   const [source, ...others] = sources;
-  if (source === undefined || others.length > 0) return wrong(['sources'], `${EXPECTED}, found ${sources.length} sources`);
+  if (source === undefined || others.length > 0)
+    return wrong(['sources'], `${EXPECTED}, found ${sources.length} sources`);
   try {
     if (source.use === 'consul') return { kind: 'made', material: fromConsul(source.settings, choice, baseDir) };
     if (source.use === 'file') return await fromFiles(source, choice, baseDir);

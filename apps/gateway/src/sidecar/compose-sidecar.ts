@@ -1,0 +1,49 @@
+// A sidecar is put together as a gateway is: only how clients are met, and how the other side is reached, is its own.
+import { AddressBook, Admission, Flights, layered, Outliers } from '@meshgate/core';
+import { byListener, IdentityStore, sidecarConnector, sidecarParts } from '@meshgate/connect';
+import { composeWith, EVENTS, FLIGHTS, OUTLIERS, ROUTES } from '../compose.ts';
+import type { Plan, Surroundings } from '../compose.ts';
+import type { Gateway } from '../gateway.ts';
+import { bind, one } from '../token.ts';
+import type { LoadedSidecar, SidecarMaterial } from './load-sidecar.ts';
+
+/** Puts a sidecar together. Nothing of it runs before it is started. */
+export function composeSidecar({ config, parts, material }: LoadedSidecar, surroundings: Surroundings): Gateway {
+  // Without credentials routes are worth nothing, and these are never kept.
+  const { stateDir: _never, ...settings } = config;
+  return composeWith(settings, parts, surroundings, (plan) => bindSidecar(plan, material));
+}
+
+function bindSidecar(plan: Plan, { proxy, credentials, authorizer, services }: SidecarMaterial): Plan {
+  const { c, config, parts, transport, limits } = plan;
+  const events = one(c, EVENTS);
+  const identity = new IdentityStore({ source: credentials, observer: events });
+  const own = sidecarParts({ proxy, identity });
+  bind(c, OUTLIERS, () => new Outliers(events));
+  bind(c, FLIGHTS, () => {
+    const connector = sidecarConnector({
+      addresses: new AddressBook(events),
+      outliers: one(c, OUTLIERS),
+      observer: events,
+      keepAlive: config.keepAlive,
+      authorizer: authorizer ?? own.intentions,
+      identity,
+      transport,
+      limits,
+    });
+    return new Flights({
+      greeter: own.greeter,
+      resolver: byListener(one(c, ROUTES)),
+      connector: layered(connector, parts.layers),
+      admission: new Admission(limits),
+      observer: events,
+      transport,
+      limits,
+    });
+  });
+  const ownServices = [...services, identity, ...parts.services];
+  return {
+    ...plan,
+    parts: { ...parts, sources: [own.routes], listenerSources: [own.listeners], services: ownServices },
+  };
+}

@@ -1,0 +1,27 @@
+import type { ProxyChoice } from '@meshgate/consul-source';
+import type { LogTarget } from '../logger.ts';
+import { run } from '../serve.ts';
+import type { ConfigPlace, ServeStatus, Signals } from '../serve.ts';
+import { composeSidecar } from './compose-sidecar.ts';
+import { loadSidecar } from './load-sidecar.ts';
+
+/**
+ * Runs a sidecar until it is told to leave and has drained, or fails.
+ *
+ * @throws ConfigProblems when the configuration is wrong; nothing has been started then
+ */
+export async function serveSidecar(
+  { file, amend }: ConfigPlace,
+  choice: ProxyChoice,
+  target: LogTarget,
+  signals: Signals,
+): Promise<ServeStatus> {
+  const loaded = await loadSidecar(file, amend, choice);
+  const { transport } = loaded.transport;
+  return run(
+    loaded,
+    ({ log, shares, leave }) => composeSidecar(loaded, { log, transport, limits: shares.total, leave }),
+    target,
+    signals,
+  );
+}
