@@ -152,7 +152,7 @@ export class WorkerPool implements Service {
   }
 
   /**
-   * Any free port means the same one for all workers. With node's own distribution the workers see to that among themselves for
+   * Any free port means the same one for all workers. Those that share a socket see to that among themselves for
    * as long as one of them is there; those that bind by themselves have to be told.
    */
   #settlePorts(): void {
@@ -186,7 +186,7 @@ const PAUSES = { firstMs: 100, maxMs: 10_000 };
 /** After so long without a loss the next one is the first of its kind. */
 const CALM_MS = 60_000;
 /** A worker that is well answers within milliseconds; whoever scrapes gives up after ten seconds, as a rule. */
-const ANSWER_PATIENCE_MS = 2_000;
+const ANSWER_PATIENCE_MS = 1_000;
 
 async function orAborted<T>(work: Promise<T>, signal: AbortSignal): Promise<T> {
   const over = new AbortController();

@@ -38,6 +38,9 @@ export class WorkerProcess {
     this.lost = new Promise((resolve) => (this.#onLost = resolve));
     this.ended = new Promise((resolve) => (this.#onEnded = resolve));
     this.drained = new Promise((resolve) => (this.#onDrained = resolve));
+    // Each worker accepts by itself. The other policy, by which the primary accepts and hands out, loses what is on its way to a
+    // worker that dies: nobody ever closes that connection, its client waits for as long as it can.
+    cluster.schedulingPolicy = cluster.SCHED_NONE;
     cluster.setupPrimary({ exec: MAIN, args: [], serialization: 'advanced' });
     this.#worker = cluster.fork();
     // What could not be delivered is answered for by the end of the process, which follows.

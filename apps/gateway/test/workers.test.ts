@@ -1,0 +1,341 @@
+import { readFileSync } from 'node:fs';
+import { fileURLToPath } from 'node:url';
+import { selfTest } from '@meshgate/epoll-transport';
+import { needs, rawClient, tlsBackend, tlsClient } from '@meshgate/testkit';
+import type { DeclareSuite } from '@meshgate/testkit';
+import { describe, expect, it } from 'vitest';
+import { parseConfig } from '../src/config.ts';
+import { sharesOf } from '../src/workers/shares.ts';
+import { gatewayFolder, meshgate, routesTo, spawnGateway, startGateway } from './daemon.ts';
+import type { Daemon, Folder, LogLine, ReadyDaemon } from './daemon.ts';
+
+const EPOLL = new URL('../../../packages/epoll-transport/dist/index.js', import.meta.url).href;
+
+/** Offers the transport to gateways that do not have it by themselves. */
+const EPOLL_PLUGIN = `
+import { epollTransport } from ${JSON.stringify(EPOLL)};
+export default { name: 'epoll', install: (host) => host.addTransport(epollTransport()) };`;
+
+const epoll = await selfTest();
+
+const TRANSPORTS: readonly { readonly name: string; readonly declare: DeclareSuite }[] = [
+  { name: 'node', declare: describe },
+  { name: 'epoll', declare: needs('epoll', epoll.ok || epoll.reason) },
+];
+
+type Named = Parameters<typeof gatewayFolder>[0];
+
+async function workersFolder(transport: string, backends: Named, settings: object = {}): Promise<Folder> {
+  const files = await gatewayFolder(backends, { workers: 2, transport, plugins: ['./epoll.mjs'], ...settings });
+  await files.write('epoll.mjs', EPOLL_PLUGIN);
+  return files;
+}
+
+interface ConnectionsAnswer {
+  readonly connections: readonly { readonly id: string; readonly remote: string }[];
+}
+
+/** The workers that have connections now, by their numbers. */
+async function busyWorkers(gateway: ReadyDaemon): Promise<ReadonlySet<string>> {
+  const { connections } = (await gateway.ask('/connections')).json as ConnectionsAnswer;
+  return new Set(connections.map(({ id }) => id.split('-')[0] ?? ''));
+}
+
+async function scraped(gateway: ReadyDaemon, series: string, accept = '*/*'): Promise<number> {
+  const response = await fetch(new URL('/metrics', gateway.admin), { headers: { accept } });
+  const line = (await response.text()).split('\n').find((one) => one.startsWith(`${series} `));
+  return Number(line?.slice(series.length + 1));
+}
+
+/** Asks again and again until `holds`: what a process does by itself cannot be waited for otherwise from outside. */
+async function until(holds: () => Promise<boolean>): Promise<void> {
+  while (!(await holds())) await new Promise((resolve) => setImmediate(resolve));
+}
+
+async function isRefused({ address }: ReadyDaemon): Promise<boolean> {
+  const client = await rawClient(address).catch((reason: unknown) => String(reason));
+  if (typeof client !== 'string') await client[Symbol.asyncDispose]();
+  return String(client).includes('ECONNREFUSED');
+}
+
+/** Clients, opened one after the other until each of `count` workers has one. */
+async function clientsOnEach(gateway: ReadyDaemon, count: number) {
+  const clients: Awaited<ReturnType<typeof tlsClient>>[] = [];
+  do clients.push(await tlsClient(gateway.address, 'api.example.com'));
+  while ((await busyWorkers(gateway)).size < count);
+  return {
+    clients,
+    async [Symbol.asyncDispose]() {
+      for (const client of clients) await client[Symbol.asyncDispose]();
+    },
+  };
+}
+
+function children(pid: number): readonly number[] {
+  const text = readFileSync(`/proc/${pid}/task/${pid}/children`, 'utf8').trim();
+  return text === '' ? [] : text.split(' ').map(Number);
+}
+
+const isLoss = ({ service, msg }: LogLine): boolean => service === 'workers' && String(msg).includes('SIGKILL');
+
+const listens = (daemon: Daemon, worker: string) =>
+  daemon.line((line) => line['worker'] === worker && String(line['msg']).startsWith('listening on'));
+
+for (const { name: transport, declare } of TRANSPORTS) {
+  declare(`two workers with the transport ${transport}`, () => {
+    it('serve on one port, and their metrics and connections are one answer', async () => {
+      await using api = await tlsBackend('api.example.com');
+      await using files = await workersFolder(transport, [api]);
+      await using gateway = await startGateway(`${files.path}/meshgate.yaml`);
+      expect(await gateway.said('ready')).toMatchObject({ workers: 2, transport });
+      await using all = await clientsOnEach(gateway, 2);
+      for (const client of all.clients) expect(await client.say('hello')).toBe('hello');
+      const { length } = all.clients;
+      const { connections } = (await gateway.ask('/connections')).json as ConnectionsAnswer;
+      expect(new Set(connections.map(({ id }) => id)).size).toBe(length);
+      const accepted = 'meshgate_connections_accepted_total{listener="main"}';
+      expect(await scraped(gateway, accepted)).toBe(length);
+      expect(await scraped(gateway, accepted, 'application/openmetrics-text')).toBe(length);
+      expect(await scraped(gateway, 'meshgate_connections_active{route="api",listener="main"}')).toBe(length);
+      expect(await scraped(gateway, 'meshgate_workers')).toBe(2);
+      expect(await scraped(gateway, 'meshgate_source_server_names{source="file:routes.yaml"}')).toBe(1);
+    });
+
+    it('are both told of routes that change', async () => {
+      await using api = await tlsBackend('api.example.com');
+      await using web = await tlsBackend('web.example.com');
+      await using files = await workersFolder(transport, [api]);
+      await using gateway = await startGateway(`${files.path}/meshgate.yaml`);
+      await files.write('routes.yaml', routesTo(api, web));
+      gateway.signal('SIGHUP');
+      await gateway.said('2 routes in use');
+      const seen = new Set<string>();
+      while (seen.size < 2) {
+        // Workers are told a little later than the primary says so.
+        const client = await tlsClient(gateway.address, 'web.example.com').catch(() => undefined);
+        if (client === undefined) continue;
+        expect(await client.say('new')).toBe('new');
+        for (const worker of await busyWorkers(gateway)) seen.add(worker);
+        await client[Symbol.asyncDispose]();
+      }
+    });
+
+    it('are two again when one is killed; the other goes on, and no counter goes down', async () => {
+      await using api = await tlsBackend('api.example.com');
+      await using files = await workersFolder(transport, [api]);
+      await using gateway = await startGateway(`${files.path}/meshgate.yaml`);
+      await using all = await clientsOnEach(gateway, 2);
+      const accepted = 'meshgate_connections_accepted_total{listener="main"}';
+      const before = await scraped(gateway, accepted);
+      const [victim = 0] = children(gateway.pid);
+      const stream = streamOf(gateway);
+      process.kill(victim, 'SIGKILL');
+      expect(await gateway.line(isLoss)).toMatchObject({ level: 'error' });
+      await listens(gateway, '3');
+      await until(async () => (await scraped(gateway, 'meshgate_workers')) === 2);
+      const { served } = await stream.end();
+      expect(served).toBeGreaterThan(0);
+      const lives = await Promise.all(all.clients.map((client) => client.say('still').catch(() => 'cut')));
+      expect(new Set(lives)).toEqual(new Set(['still', 'cut']));
+      expect(await scraped(gateway, accepted)).toBeGreaterThanOrEqual(before);
+      expect(await scraped(gateway, 'meshgate_worker_losses_total')).toBe(1);
+      await using after = await clientsOnEach(gateway, 2);
+      for (const client of after.clients) expect(await client.say('again')).toBe('again');
+    });
+
+    it('both let their connections finish, and the gateway ends with status 0', async () => {
+      await using api = await tlsBackend('api.example.com');
+      await using files = await workersFolder(transport, [api]);
+      await using gateway = await startGateway(`${files.path}/meshgate.yaml`);
+      await using all = await clientsOnEach(gateway, 2);
+      const { length } = all.clients;
+      gateway.signal('SIGTERM');
+      for (const worker of ['1', '2'])
+        await gateway.line((line) => line['worker'] === worker && line['msg'] === 'listener closed');
+      await until(() => isRefused(gateway));
+      expect((await gateway.ask('/drain')).json).toMatchObject({ state: 'finishing', left: length, cut: 0 });
+      expect((await gateway.ask('/ready')).status).toBe(503);
+      for (const client of all.clients) expect(await client.say('not cut')).toBe('not cut');
+      for (const client of all.clients) client.end();
+      expect(await gateway.ended).toBe(0);
+      expect(await gateway.said('drain ends')).toMatchObject({ finished: length, cut: 0 });
+    });
+
+    it('begin to listen all or none, and who holds the port is said once', async () => {
+      await using api = await tlsBackend('api.example.com');
+      const { host: address, port } = api.address;
+      await using files = await workersFolder(transport, [], { listeners: [{ name: 'main', address, port }] });
+      await using gateway = spawnGateway(`${files.path}/meshgate.yaml`);
+      expect(await gateway.ended).toBe(1);
+      expect(gateway.lines.filter(({ level }) => level === 'fatal')).toHaveLength(1);
+    });
+  });
+}
+
+/** Short connections, one after the other, until it is told to end. */
+function streamOf(gateway: ReadyDaemon): { end(): Promise<{ readonly served: number }> } {
+  let ending = false;
+  let served = 0;
+  const running = (async () => {
+    while (!ending) {
+      // What the worker that dies has in its hands is lost, and nothing else is looked at here.
+      const client = await tlsClient(gateway.address, 'api.example.com').catch(() => undefined);
+      if (client === undefined) continue;
+      served += (await client.say('x').catch(() => '')) === 'x' ? 1 : 0;
+      await client[Symbol.asyncDispose]();
+    }
+  })();
+  return {
+    end: async () => {
+      ending = true;
+      await running;
+      return { served };
+    },
+  };
+}
+
+describe('workers', () => {
+  it('end with status 1 when one of them dies in the drain', async () => {
+    await using api = await tlsBackend('api.example.com', { conduct: { kind: 'linger' } });
+    await using files = await workersFolder('node', [api]);
+    await using gateway = await startGateway(`${files.path}/meshgate.yaml`);
+    await using all = await clientsOnEach(gateway, 2);
+    gateway.signal('SIGTERM');
+    await gateway.said('drain begins');
+    const [victim = 0] = children(gateway.pid);
+    process.kill(victim, 'SIGKILL');
+    for (const client of all.clients) client.reset();
+    expect(await gateway.ended).toBe(1);
+    expect(String(gateway.lines.at(-1)?.['msg'])).toMatch(
+      /^not stopped cleanly: worker \d \(pid \d+\) was ended by SIGKILL/,
+    );
+  });
+
+  it('cut what is left at a second signal, and end with status 1', async () => {
+    await using api = await tlsBackend('api.example.com', { conduct: { kind: 'linger' } });
+    await using files = await workersFolder('node', [api], { drain: { delay: '1h', grace: '1h', spread: '1h' } });
+    await using gateway = await startGateway(`${files.path}/meshgate.yaml`);
+    await using all = await clientsOnEach(gateway, 2);
+    gateway.signal('SIGTERM');
+    await gateway.said('drain begins');
+    gateway.signal('SIGTERM');
+    expect(await gateway.ended).toBe(1);
+    expect(await gateway.said('drain ends')).toMatchObject({ finished: 0, cut: all.clients.length });
+  });
+
+  it('do not hear signals themselves', async () => {
+    await using api = await tlsBackend('api.example.com');
+    await using files = await workersFolder('node', [api]);
+    await using gateway = await startGateway(`${files.path}/meshgate.yaml`);
+    await using all = await clientsOnEach(gateway, 2);
+    for (const pid of children(gateway.pid))
+      for (const name of ['SIGTERM', 'SIGINT', 'SIGHUP']) process.kill(pid, name);
+    for (const client of all.clients) expect(await client.say('here')).toBe('here');
+    expect(await scraped(gateway, 'meshgate_worker_losses_total')).toBe(0);
+  });
+
+  it('that stop answering do not hold up a scrape, nor a drain', async () => {
+    await using api = await tlsBackend('api.example.com');
+    await using files = await workersFolder('node', [api], { drain: { grace: '100ms', spread: '0ms' } });
+    await using gateway = await startGateway(`${files.path}/meshgate.yaml`);
+    const [stuck = 0] = children(gateway.pid);
+    process.kill(stuck, 'SIGSTOP');
+    expect(await scraped(gateway, 'meshgate_workers')).toBe(2);
+    gateway.signal('SIGTERM');
+    expect(await gateway.ended).toBe(1);
+  });
+
+  it('drain by themselves when the primary is gone', async () => {
+    await using api = await tlsBackend('api.example.com');
+    await using files = await workersFolder('node', [api]);
+    await using gateway = await startGateway(`${files.path}/meshgate.yaml`);
+    await using all = await clientsOnEach(gateway, 2);
+    gateway.signal('SIGKILL');
+    await gateway.line(({ worker, msg }) => worker === '1' && msg === 'the primary is gone: draining');
+    await gateway.line(({ worker, msg }) => worker === '2' && msg === 'the primary is gone: draining');
+    for (const client of all.clients) expect(await client.say('still')).toBe('still');
+    for (const client of all.clients) client.end();
+    // Its output is closed when the last process that has it has ended.
+    await gateway.ended;
+  });
+
+  it('are replaced while they drain when a plugin of theirs throws', async () => {
+    await using api = await tlsBackend('api.example.com');
+    await using files = await workersFolder('node', [api], { plugins: ['./thrower.mjs'] });
+    await files.write('thrower.mjs', THROWER);
+    await using gateway = await startGateway(`${files.path}/meshgate.yaml`);
+    await using client = await tlsClient(gateway.address, 'api.example.com');
+    await gateway.line(({ service, msg }) => service === 'workers' && String(msg).includes('thrown on purpose'));
+    expect(await client.say('not cut')).toBe('not cut');
+    await listens(gateway, '3');
+    client.end();
+    gateway.signal('SIGTERM');
+    await gateway.ended;
+  });
+
+  it('share no unix socket when they bind by themselves', async () => {
+    await using files = await workersFolder('own', [], {
+      listeners: [{ name: 'main', address: 'unix:/tmp/never-bound.sock' }],
+      plugins: ['./own.mjs'],
+    });
+    await files.write('own.mjs', OWN_TRANSPORT);
+    const { status, stderr } = await meshgate(['gateway', '--check', '--config', `${files.path}/meshgate.yaml`]);
+    expect({ status, stderr }).toEqual({
+      status: 2,
+      stderr: expect.stringContaining('workers share no unix socket with the transport own') as unknown,
+    });
+  });
+});
+
+const THROWER = `
+let thrown = false;
+export default { name: 'thrower', install: (host) => host.addObserver({ name: 'thrower', observe: ({ type }) => {
+  if (type !== 'connection.connected' || thrown) return;
+  thrown = true;
+  setImmediate(() => { throw new Error('thrown on purpose'); });
+} }) };`;
+
+const OWN_TRANSPORT = `
+export default { name: 'own', install: (host) => host.addTransport({ name: 'own' }) };`;
+
+describe('what workers may spend', () => {
+  const machine = { descriptors: 20_128, memoryBytes: 64 * 2 ** 30 };
+  const limitsOf = (text: string) => parseConfig(`listeners: []\n${text}`, 'meshgate.yaml');
+
+  it.each([
+    { text: 'workers: 1', count: 1, each: 10_000, total: 10_000 },
+    { text: 'workers: 4', count: 4, each: 10_000, total: 40_000 },
+    { text: 'workers: auto', count: 8, each: 10_000, total: 80_000 },
+    { text: 'workers: 4\nlimits: { connections: 1002 }', count: 4, each: 250, total: 1_000 },
+    { text: 'workers: 4\nlimits: { connections: 3 }', count: 4, each: 1, total: 4 },
+  ])('is $each connections for each of $count: $text', ({ text, count, each, total }) => {
+    const shares = sharesOf(limitsOf(text), machine, 8);
+    expect([shares.count, shares.each.connections, shares.total.connections]).toEqual([count, each, total]);
+  });
+});
+
+describe('docs/operate/workers.md', () => {
+  const page = readFileSync(fileURLToPath(new URL('../../../docs/operate/workers.md', import.meta.url)), 'utf8');
+  const block = (opening: string): string => page.split(`\`\`\`${opening}\n`)[1]?.split('```')[0] ?? '';
+
+  it('shows a gateway that runs, connections as they are shown, and the loss of a worker as it is logged', async () => {
+    await using files = await gatewayFolder([]);
+    await files.write('meshgate.yaml', `${block('yaml config').replace('8443', '0')}admin: { port: 0 }\n`);
+    await using gateway = await startGateway(`${files.path}/meshgate.yaml`);
+    await using silent = await rawClient(gateway.address);
+    await silent.send(Uint8Array.of(0x16));
+    const shown = JSON.parse(block('json GET /connections')) as ConnectionsAnswer;
+    await until(async () => (await busyWorkers(gateway)).size > 0);
+    const { connections } = (await gateway.ask('/connections')).json as ConnectionsAnswer;
+    expect(Object.keys(connections[0] ?? {})).toEqual(Object.keys(shown.connections[0] ?? {}));
+    expect(connections[0]?.id).toMatch(/^[12]-\w+$/);
+    process.kill(children(gateway.pid)[0] ?? 0, 'SIGKILL');
+    const said = await gateway.line(isLoss);
+    const logged = JSON.parse(block('jsonl lost')) as LogLine;
+    expect(Object.keys(said)).toEqual(Object.keys(logged));
+    const anonymous = (line: LogLine): string => String(line['msg']).replace(/\d+/g, 'N');
+    expect(anonymous(said)).toBe(anonymous(logged));
+    for (const [, metric = ''] of page.matchAll(/^\| `(meshgate_\w+)`/gm))
+      expect(await scraped(gateway, metric)).not.toBeNaN();
+  });
+});
