@@ -1,5 +1,5 @@
 // Results as a picture: a panel for each plotted figure, a bar for each contestant, its rounds as a thin line. Pure.
-import { format } from './comparison.mjs';
+import { format, othersShare } from './comparison.mjs';
 import { times } from './table.mjs';
 
 const COLOURS = { peer: '#8b98a9', tuned: '#5b6a7f', reference: '#c9ced6', ours: '#0f8b8d', oursNode: '#7cc4bd' };
@@ -18,7 +18,7 @@ const BAR_HEIGHT = 15;
 const LABEL_WIDTH = 168;
 // Room right of the longest bar for its number and ratio.
 const VALUE_WIDTH = 132;
-const HEADING = 104;
+const HEADING = 124;
 
 /**
  * @param {import('./comparison.mjs').Results} results
@@ -46,18 +46,27 @@ export function chart(results, rows) {
   ].join('\n');
 }
 
-function heading({ machine, date, settings }, width) {
-  const about = `${machine.cpu}, ${machine.cores} cores · Linux ${machine.kernel} · Node ${machine.node} · ${date.slice(0, 10)}`;
+function heading(results, width) {
+  const { machine, date, settings } = results;
+  const about = `${machine.cpu}, ${machine.cores} cores · Linux ${machine.kernel} · Node ${machine.node} · ${date.slice(0, 10)}${disturbance(results)}`;
   const rounds = `${settings.rounds} interleaved ${settings.rounds === 1 ? 'round' : 'rounds'}`;
   const how =
     `Medians of ${rounds} of ${settings.seconds} s; one thread for each proxy that does not say otherwise; ` +
-    'generator and sinks on the same machine. Thin lines: least to most of the rounds. ×: ratio to the best peer.';
+    'generator and sinks on the same machine.';
+  const key = 'Thin lines: the lowest and the highest round. ×: ratio to the best peer in its usual configuration.';
   return [
     text(MARGIN, 44, 'Meshgate beside other SNI proxies', { size: 24, weight: 700 }),
     text(MARGIN, 68, about, { size: 13, fill: FAINT }),
     text(MARGIN, 87, how, { size: 13, fill: FAINT }),
+    text(MARGIN, 106, key, { size: 13, fill: FAINT }),
     legend(width),
   ].join('\n');
+}
+
+/** Whoever looks at a picture alone should know, too, that the machine was busy. */
+function disturbance(results) {
+  const share = othersShare(results);
+  return share === undefined ? '' : ` · others used ${(share * 100).toFixed(0)} % of the CPU`;
 }
 
 const LEGEND = [

@@ -4,6 +4,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
+import { format, resolveConfig } from 'prettier';
 import { chart } from './chart.mjs';
 import { failures, judgements, othersShare, rows } from './comparison.mjs';
 import { contestants } from './contestants.mjs';
@@ -40,7 +41,7 @@ async function main() {
     console.log(USAGE);
     return;
   }
-  report(options.render ? lastResults(options) : await measure(options), options);
+  await report(options.render ? lastResults(options) : await measure(options), options);
 }
 
 function lastResults({ output }) {
@@ -205,7 +206,7 @@ function keep(samples, load, contestant, round, taken) {
   samples[load][contestant][round] = taken;
 }
 
-function report(results, { output, writeDocs }) {
+async function report(results, { output, writeDocs }) {
   const found = rows(results);
   if (found.length > 0) console.log(`\n${columns(cellsOf(found, results.contestants))}\n`);
   for (const { figure, against, ratio, goal, met } of judgements(results)) {
@@ -222,10 +223,15 @@ function report(results, { output, writeDocs }) {
     console.log(`others used ${(others * 100).toFixed(0)} % of the machine's CPU (median of all samples)`);
   for (const part of ['micro', 'reload']) if (results[part] !== undefined) console.log(part, results[part]);
   mkdirSync(output, { recursive: true });
-  writeFileSync(join(output, RAW), `${JSON.stringify(results, null, 1)}\n`);
+  await writeFormatted(join(output, RAW), JSON.stringify(results));
   if (found.length > 0) writeFileSync(join(output, 'latest.svg'), chart(results, found));
-  if (writeDocs) writeFileSync(DOCUMENT, withResults(readFileSync(DOCUMENT, 'utf8'), results));
+  if (writeDocs) await writeFormatted(DOCUMENT, withResults(readFileSync(DOCUMENT, 'utf8'), results));
   console.log(`\nraw results and picture: ${output}`);
+}
+
+/** As the project formats its files: these are checked like any other. */
+async function writeFormatted(file, text) {
+  writeFileSync(file, await format(text, { ...(await resolveConfig(DOCUMENT)), filepath: file }));
 }
 
 function say(line) {
