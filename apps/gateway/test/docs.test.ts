@@ -20,6 +20,7 @@ const PAGES = [
   'docs/operate/shutdown.md',
   'docs/operate/logs.md',
   'docs/operate/admin.md',
+  'docs/operate/workers.md',
   'docs/plugins/route-source.md',
 ];
 

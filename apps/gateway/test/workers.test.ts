@@ -9,13 +9,6 @@ import { sharesOf } from '../src/workers/shares.ts';
 import { gatewayFolder, meshgate, routesTo, spawnGateway, startGateway } from './daemon.ts';
 import type { Daemon, Folder, LogLine, ReadyDaemon } from './daemon.ts';
 
-const EPOLL = new URL('../../../packages/epoll-transport/dist/index.js', import.meta.url).href;
-
-/** Offers the transport to gateways that do not have it by themselves. */
-const EPOLL_PLUGIN = `
-import { epollTransport } from ${JSON.stringify(EPOLL)};
-export default { name: 'epoll', install: (host) => host.addTransport(epollTransport()) };`;
-
 const epoll = await selfTest();
 
 const TRANSPORTS: readonly { readonly name: string; readonly declare: DeclareSuite }[] = [
@@ -25,10 +18,8 @@ const TRANSPORTS: readonly { readonly name: string; readonly declare: DeclareSui
 
 type Named = Parameters<typeof gatewayFolder>[0];
 
-async function workersFolder(transport: string, backends: Named, settings: object = {}): Promise<Folder> {
-  const files = await gatewayFolder(backends, { workers: 2, transport, plugins: ['./epoll.mjs'], ...settings });
-  await files.write('epoll.mjs', EPOLL_PLUGIN);
-  return files;
+function workersFolder(transport: string, backends: Named, settings: object = {}): Promise<Folder> {
+  return gatewayFolder(backends, { workers: 2, transport, ...settings });
 }
 
 interface ConnectionsAnswer {
@@ -53,9 +44,10 @@ async function until(holds: () => Promise<boolean>): Promise<void> {
 }
 
 async function isRefused({ address }: ReadyDaemon): Promise<boolean> {
-  const client = await rawClient(address).catch((reason: unknown) => String(reason));
-  if (typeof client !== 'string') await client[Symbol.asyncDispose]();
-  return String(client).includes('ECONNREFUSED');
+  const client = await rawClient(address).catch(String);
+  if (typeof client === 'string') return client.includes('ECONNREFUSED');
+  await client[Symbol.asyncDispose]();
+  return false;
 }
 
 /** Clients, opened one after the other until each of `count` workers has one. */
@@ -174,10 +166,10 @@ for (const { name: transport, declare } of TRANSPORTS) {
 
 /** Short connections, one after the other, until it is told to end. */
 function streamOf(gateway: ReadyDaemon): { end(): Promise<{ readonly served: number }> } {
-  let ending = false;
+  const ending = new AbortController();
   let served = 0;
   const running = (async () => {
-    while (!ending) {
+    while (!ending.signal.aborted) {
       // What the worker that dies has in its hands is lost, and nothing else is looked at here.
       const client = await tlsClient(gateway.address, 'api.example.com').catch(() => undefined);
       if (client === undefined) continue;
@@ -187,7 +179,7 @@ function streamOf(gateway: ReadyDaemon): { end(): Promise<{ readonly served: num
   })();
   return {
     end: async () => {
-      ending = true;
+      ending.abort();
       await running;
       return { served };
     },

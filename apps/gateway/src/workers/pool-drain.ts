@@ -91,7 +91,7 @@ export class PoolDrain {
   /** Resolves when no worker should have a connection any more, one that is well. */
   async #overdue(over: AbortSignal): Promise<void> {
     const { delayMs, graceMs, spreadMs } = this.#options;
-    await pause(delayMs + graceMs + spreadMs, AbortSignal.any([over, this.#hurry.signal]));
+    await Promise.race([pause(delayMs + graceMs + spreadMs, over), aborted(this.#hurry.signal)]);
     await pause(LATE_MS, over);
   }
 
@@ -104,6 +104,11 @@ export class PoolDrain {
     if (state !== 'finishing' || all.length === 0) return state;
     return STATES.find((one) => all.some((worker) => worker.state === one)) ?? state;
   }
+}
+
+function aborted(signal: AbortSignal): Promise<void> {
+  if (signal.aborted) return Promise.resolve();
+  return new Promise((resolve) => signal.addEventListener('abort', () => resolve(), { once: true }));
 }
 
 /** The least advanced first. */

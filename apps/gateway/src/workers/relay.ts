@@ -27,7 +27,8 @@ export class Relay<T> {
         if (seen === this.#told) await new Promise<void>((resolve) => (this.#wake = resolve));
         if (seen === this.#told) continue;
         seen = this.#told;
-        yield this.#value;
+        const value = this.#value;
+        yield value;
       }
     } finally {
       signal.removeEventListener('abort', wake);

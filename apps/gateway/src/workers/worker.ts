@@ -69,12 +69,12 @@ export class WorkerRun {
   }
 
   /** As in a process of its own: a bug ends the worker, but lets its connections finish first. */
-  onStray(error: Error, kind: 'exception' | 'rejection'): void {
-    if (this.#began === undefined) return void this.#fail(error);
-    this.#began.carrier.gateway.report(error);
+  onStray(thrown: Error, kind: 'exception' | 'rejection'): void {
+    if (this.#began === undefined) return void this.#fail(thrown);
+    this.#began.carrier.gateway.report(thrown);
     if (kind === 'rejection') return;
     this.#status = 1;
-    void this.#primary.tell({ kind: 'failing', reason: error.message });
+    void this.#primary.tell({ kind: 'failing', reason: thrown.message });
     void this.#drain().then(() => this.#stop());
   }
 
