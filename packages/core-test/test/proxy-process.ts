@@ -1,4 +1,4 @@
-import { spawn } from 'node:child_process';
+import { execFileSync, spawn } from 'node:child_process';
 import type { ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
 import type { DrainProgress } from '@meshgate/core';
@@ -12,6 +12,8 @@ interface Usage {
   readonly heapBytes: number;
   /** Closed and refused connections by code; `OK` for those that ended well. */
   readonly codes: Readonly<Record<string, number>>;
+  /** Ports of the clients whose connections have closed, in that order. */
+  readonly closedPorts: readonly number[];
 }
 
 /** A proxy in a process of its own, so that what it holds can be counted without what the test itself holds. */
@@ -31,10 +33,7 @@ export interface ProxyProcess {
  * @param descriptors limit of file descriptors for the process: lowered, or raised where the system lets us
  */
 export async function proxyProcess(backendPort: number, descriptors: number): Promise<ProxyProcess> {
-  const script = new URL('./fixtures/proxy-process.mjs', import.meta.url).pathname;
-  const command = [process.execPath, '--expose-gc', script, String(backendPort)];
-  const limited = `ulimit -n ${descriptors} 2>/dev/null; exec "$@"`;
-  const child = spawn('sh', ['-c', limited, 'sh', ...command], { stdio: ['ignore', 'inherit', 'inherit', 'ipc'] });
+  const child = limitedProcess('proxy-process.mjs', [String(backendPort)], descriptors);
   const { port } = await message<{ port: number }>(child);
   return {
     port,
@@ -46,6 +45,32 @@ export async function proxyProcess(backendPort: number, descriptors: number): Pr
   };
 }
 
+/** A backend in a process of its own that gives back what it receives. */
+export interface EchoProcess {
+  readonly port: number;
+  stop(): Promise<void>;
+}
+
+/** @param descriptors as for {@link proxyProcess} */
+export async function echoProcess(descriptors: number): Promise<EchoProcess> {
+  const child = limitedProcess('echo-process.mjs', [], descriptors);
+  const { port } = await message<{ port: number }>(child);
+  return { port, stop: () => stop(child) };
+}
+
+/** How many descriptors a child process gets that asks for `wanted`, and how many this very process has. */
+export function descriptorLimits(wanted: number): { readonly child: number; readonly own: number } {
+  const limit = (command: string): number => Number(execFileSync('sh', ['-c', `${command} ulimit -n`]).toString());
+  return { child: limit(`ulimit -n ${wanted} 2>/dev/null;`), own: limit('') };
+}
+
+function limitedProcess(script: string, args: readonly string[], descriptors: number): ChildProcess {
+  const path = new URL(`./fixtures/${script}`, import.meta.url).pathname;
+  const limited = `ulimit -n ${descriptors} 2>/dev/null; exec "$@"`;
+  const command = [process.execPath, '--expose-gc', path, ...args];
+  return spawn('sh', ['-c', limited, 'sh', ...command], { stdio: ['ignore', 'inherit', 'inherit', 'ipc'] });
+}
+
 /** One question at a time: the answers carry no number. */
 async function ask<Answer>(child: ChildProcess, question: object): Promise<Answer> {
   child.send(question);
@@ -55,7 +80,7 @@ async function ask<Answer>(child: ChildProcess, question: object): Promise<Answe
 function message<Message>(child: ChildProcess): Promise<Message> {
   return new Promise((resolve, reject) => {
     const onExit = (code: number | null): void =>
-      reject(new Error(`expected a word of the proxy process, found it gone with ${code}`));
+      reject(new Error(`expected a word of the process, found it gone with ${code}`));
     child.once('exit', onExit);
     child.once('message', (word) => {
       child.removeListener('exit', onExit);
