@@ -176,7 +176,7 @@ class Acceptor implements Listening, Handler {
 /** Errors of accept(2) that will not go away by trying again at once. */
 const OUT_OF_RESOURCES: ReadonlySet<number> = new Set([EMFILE, ENFILE, ENOBUFS, ENOMEM]);
 
-/** Accepting costs about 20 µs a connection with all that follows at once: 64 are well below the length of a turn. */
+/** Each costs some microseconds of the kernel's and of ours: 64 stay well below the length of a turn. */
 const ACCEPTS_PER_TURN = 64;
 
 /** How long a pause lasts at least: room for one connection is no room yet, and each pause is an event for somebody to read. */

@@ -253,7 +253,7 @@ class TaskQueue {
 /** How long a turn may go on before everything else in the process gets its chance. Well below the 5 ms that a person could notice. */
 const TURN_MS = 2;
 
-/** Events taken by one epoll_wait(2), some 5 µs each. What is left is reported by the next. */
+/** Events taken by one epoll_wait(2): few enough that dispatching them stays below the length of a turn. What is left is reported by the next. */
 const EVENTS_PER_WAIT = 256;
 
 const INITIAL_DESCRIPTORS = 1024;

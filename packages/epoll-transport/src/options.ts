@@ -9,7 +9,7 @@ export type SpliceMode =
   /** As `splice`; a connection that has proved to be bulk is then handed to the kernel, which forwards by itself: bpf(2). */
   | 'sockmap';
 
-/** Settings of the transport. Every one has a default that was measured. */
+/** Settings of the transport. */
 export interface EpollOptions {
   /** Default `auto`. */
   readonly splice?: SpliceMode;
@@ -28,11 +28,11 @@ export type Settings = Required<EpollOptions>;
 
 export const DEFAULTS: Settings = {
   splice: 'auto',
-  // Half as much costs a tenth of the bulk rate: more, and smaller, turns. More than the system's own limit needs privileges.
+  // The largest that the system grants without privileges: the larger, the fewer system calls for each byte.
   pipeBytes: 1024 * 1024,
-  // As libuv. A quarter of it makes ping-pong no faster and bulk slower until it is promoted.
+  // As libuv. One buffer for the whole process, so that it stays in the cache; four whole TLS records fill it, and a message seldom does.
   bufferBytes: 64 * 1024,
-  // With a full pipe a round moves 1 MiB in about 0.3 ms: four keep a turn near one millisecond.
+  // Splicing takes about a quarter of a millisecond for each full pipe: four keep the share of one direction near one millisecond.
   roundsPerTurn: 4,
   // Handing over and back costs about twenty system calls: nothing for what takes a millisecond to send.
   inKernelAfterBytes: 4 * 1024 * 1024,

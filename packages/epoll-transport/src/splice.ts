@@ -73,7 +73,9 @@ export class EpollSplice implements Splice, FlowOwner, SocketOwner {
 
   onReady(socket: Socket): void {
     if (this.#inKernel !== undefined) {
-      this.#stopKernel(this.#inKernel);
+      // To or from a connection that is lost nothing will go out any more: there is nothing to wait for.
+      if (socket.failed) this.onLost(socket, socket.takeError() || ECONNRESET);
+      else this.#stopKernel(this.#inKernel);
       return;
     }
     this.#upward.wake();
@@ -183,7 +185,7 @@ const LOOK_AFTER_MS = 16;
 /** What two well-filled socket buffers hold. More means that the receiver does not keep up. */
 const MOST_UNDER_WAY_BYTES = 4 * 1024 * 1024;
 
-/** Written out, case by case: spreading optional fields into a literal costs ten times as much, once a connection. */
+/** Written out, case by case: spreading optional fields into a literal makes an object of a new shape each time. */
 function transfer(progress: Progress, firstByteAt: number | undefined, error: ProxyError | undefined): Transfer {
   const { bytesUp, bytesDown } = progress;
   if (error === undefined)

@@ -57,6 +57,11 @@ export async function relay(
   }
 }
 
+/** Lets loops of earlier tests, which rest a turn after their last descriptor, give back what they have. */
+export async function settled(): Promise<void> {
+  for (let turns = 0; turns < 5; turns += 1) await new Promise((resolve) => setImmediate(resolve));
+}
+
 /** What this process has open, as the kernel names it, by kind: `pipe`, `socket`, `anon_inode` … */
 export function openDescriptors(): Readonly<Record<string, number>> {
   const counts: Record<string, number> = {};

@@ -11,7 +11,7 @@ import { DEFAULTS } from '../src/options.ts';
 import type { SpliceMode } from '../src/options.ts';
 import { transportOver } from '../src/transport.ts';
 import { describeWithEpoll, WAYS } from './available.ts';
-import { KEEP_ALIVE, LISTEN, openDescriptors, until } from './relay.ts';
+import { KEEP_ALIVE, LISTEN, openDescriptors, settled, until } from './relay.ts';
 
 /** How many connections in all; enlarge it with `MESHGATE_SOAK=1000000`. */
 const CONNECTIONS = Number(process.env['MESHGATE_SOAK'] ?? 600);
@@ -77,7 +77,7 @@ describeWithEpoll('many connections of every fate', () => {
 });
 
 async function soak(splice: SpliceMode): Promise<void> {
-  for (let turns = 0; turns < 5; turns += 1) await new Promise((resolve) => setImmediate(resolve));
+  await settled();
   const before = openDescriptors();
   const kernel = new Kernel(await loadLibc(), { ...DEFAULTS, splice, inKernelAfterBytes: 64 * 1024 });
   const turns = watchTurns(kernel);

@@ -3,7 +3,7 @@ import { expect, it } from 'vitest';
 import { peerListener, rawClient, unixAddress } from '@meshgate/testkit';
 import { epollTransport } from '../src/transport.ts';
 import { describeWithEpoll, WAYS } from './available.ts';
-import { openDescriptors, relay, until } from './relay.ts';
+import { openDescriptors, relay, settled, until } from './relay.ts';
 
 const MIB = 1024 * 1024;
 
@@ -50,6 +50,7 @@ describeWithEpoll('a splice', () => {
     });
 
     it(`passes a reset on in the middle of bulk, and gives its pipe back (${splice})`, async () => {
+      await settled();
       const before = openDescriptors();
       {
         await using backend = await peerListener();
@@ -83,6 +84,7 @@ describeWithEpoll('a splice', () => {
   });
 
   it('needs about as many pipes as there are slow receivers, not two for each connection', async () => {
+    await settled();
     const before = openDescriptors()['pipe'] ?? 0;
     await using backend = await peerListener();
     await using proxy = await relay(epollTransport(), backend.address);

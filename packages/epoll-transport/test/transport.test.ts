@@ -9,7 +9,7 @@ import type { Connection } from '@meshgate/core';
 import { selfTest } from '../src/self-test.ts';
 import { epollTransport } from '../src/transport.ts';
 import { describeWithEpoll } from './available.ts';
-import { KEEP_ALIVE, LISTEN, openDescriptors, until } from './relay.ts';
+import { KEEP_ALIVE, LISTEN, openDescriptors, settled, until } from './relay.ts';
 
 const LOOPBACK = { host: '127.0.0.1', port: 0 };
 const NEVER = new AbortController().signal;
@@ -46,7 +46,7 @@ describeWithEpoll('the epoll transport', () => {
   });
 
   it('gives back every descriptor, its own included', async () => {
-    for (let turns = 0; turns < 5; turns += 1) await new Promise((resolve) => setImmediate(resolve));
+    await settled();
     const before = openDescriptors();
     for (let round = 0; round < 3; round += 1) expect(await selfTest()).toEqual({ ok: true });
     await until(() => JSON.stringify(openDescriptors()) === JSON.stringify(before));
