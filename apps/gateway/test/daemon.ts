@@ -89,7 +89,12 @@ export const TEST_CONFIG = {
 
 /** Starts `meshgate gateway` on a configuration file. */
 export function spawnGateway(config: string): Daemon {
-  const child = spawn(process.execPath, [MAIN, 'gateway', '--config', config], { stdio: ['ignore', 'pipe', 'pipe'] });
+  return spawnMeshgate(['gateway', '--config', config]);
+}
+
+/** Starts any command of `meshgate` that runs until it is told to leave. */
+export function spawnMeshgate(args: readonly string[]): Daemon {
+  const child = spawn(process.execPath, [MAIN, ...args], { stdio: ['ignore', 'pipe', 'pipe'] });
   return new GatewayProcess(child);
 }
 

@@ -42,7 +42,8 @@ export class IdentityStore implements Service {
     const { source, observer } = this.#options;
     this.#following = follow((signal) => this.#accepted(signal), this.#stopper.signal, {
       onValue: (identity) => {
-        observer.observe({ type: 'source.spoke', source: source.name, news: true, asOf: new Date() });
+        // No news, since these are news of routes.
+        observer.observe({ type: 'source.spoke', source: source.name, news: false, asOf: new Date() });
         this.#latest.set(identity);
       },
       onFailure: (error, retryInMs) =>

@@ -58,8 +58,8 @@ export async function loadSidecar(file: string | undefined, amend: Amend, choice
   );
   const misplaced = config === undefined ? [] : misplacedIn(config);
   const own = made.kind === 'wrong' ? made.problems : [];
-  const wrong = [...problems, ...[...installed.problems, ...own, ...misplaced].map(placed)];
-  if (config === undefined || made.kind === 'wrong' || wrong.length > 0) throw new ConfigProblems(inOrder(wrong));
+  const all = [...problems, ...[...installed.problems, ...own, ...misplaced].map(placed)];
+  if (config === undefined || made.kind === 'wrong' || all.length > 0) throw new ConfigProblems(inOrder(all));
   // It ends TLS, which takes node:tls.
   const transport = { kind: 'chosen', transport: nodeTransport(), declined: [] } as const;
   return { file, text, config, parts: installed.parts, transport, material: made.material };

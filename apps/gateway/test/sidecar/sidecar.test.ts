@@ -1,0 +1,184 @@
+import { mkdir } from 'node:fs/promises';
+import { join } from 'node:path';
+import { certificateAuthority, rawClient, tcpBackend } from '@meshgate/testkit';
+import { describe, expect, it } from 'vitest';
+import { folder, meshgate, spawnMeshgate } from '../daemon.ts';
+import type { Daemon, Folder, LogLine } from '../daemon.ts';
+import { describeWithConsul, freePorts, startConsul } from './agent.ts';
+import type { ConsulAgent } from './agent.ts';
+
+const TRUST_DOMAIN = '11111111-2222-3333-4444-555555555555.consul';
+const CONSUL_MS = 60_000;
+
+/** What a client hears of an echo at `port`. */
+async function echo(port: number): Promise<string> {
+  await using client = await rawClient({ host: '127.0.0.1', port });
+  await client.send('hello');
+  const answer = await client.receive(5).catch(() => Buffer.from('nothing'));
+  client.end();
+  await client.closed;
+  return answer.toString();
+}
+
+/** Its listener `name` is open. */
+function opened(daemon: Daemon, name: string): Promise<LogLine> {
+  return daemon.line(({ msg, listener }) => /listening/.test(String(msg)) && listener === name);
+}
+
+/** A line of the access log for the `count`-th connection of `listener`. */
+async function closed(daemon: Daemon, listener: string, count = 1): Promise<LogLine> {
+  const isOne = (line: LogLine): boolean => line['listener'] === listener && 'durationMs' in line;
+  return daemon.line((line) => isOne(line) && daemon.lines.filter(isOne).indexOf(line) === count - 1);
+}
+
+const SETTINGS = { admin: { port: 0 }, drain: { grace: '2s', spread: '100ms' }, log: { format: 'json' } };
+
+/** The folder of a mesh in which web has db as its upstream; what stands in each configuration is beside it. */
+async function meshFolder(ports: readonly number[], application: number): Promise<Folder> {
+  const [webPort, dbPort, bind] = ports;
+  const root = certificateAuthority('root');
+  const files = await folder();
+  await mkdir(join(files.path, 'mesh', 'dc1'), { recursive: true });
+  await files.write('ca.pem', root.certificate);
+  for (const service of ['web', 'db']) {
+    const leaf = root.issue({ uris: [`spiffe://${TRUST_DOMAIN}/ns/default/dc/dc1/svc/${service}`] });
+    await files.write(`${service}.pem`, leaf.chain);
+    await files.write(`${service}-key.pem`, leaf.privateKey);
+    const tls = { ca: 'ca.pem', cert: `${service}.pem`, key: `${service}-key.pem` };
+    const source = { use: 'file', mesh: 'mesh', datacenter: 'dc1', trustDomain: TRUST_DOMAIN, tls };
+    await files.write(`${service}.yaml`, { ...SETTINGS, sources: [source] });
+  }
+  await files.write(
+    'mesh/dc1/db.hcl',
+    `service { name = "db", port = ${application}, address = "127.0.0.1", connect { sidecar_service { port = ${dbPort} } } }`,
+  );
+  await files.write(
+    'mesh/dc1/web.hcl',
+    `service {
+      name = "web", port = 1, address = "127.0.0.1"
+      connect { sidecar_service { port = ${webPort}, proxy {
+        upstreams = [ { destination_name = "db", local_bind_port = ${bind} } ]
+      } } }
+    }`,
+  );
+  return files;
+}
+
+describe('meshgate sidecar, with mesh files', () => {
+  it('carries what an application says to another, and says who was on the other side', async () => {
+    await using application = await tcpBackend('db');
+    const ports = await freePorts(3);
+    await using files = await meshFolder(ports, application.address.port);
+    const start = (service: string): Daemon =>
+      spawnMeshgate(['sidecar', '--sidecar-for', service, '--config', join(files.path, `${service}.yaml`)]);
+    await using db = start('db');
+    await using web = start('web');
+    await Promise.all([opened(db, 'public'), opened(web, 'upstream:db')]);
+    expect(await echo(ports[2] ?? 0)).toBe('hello');
+    expect(await closed(web, 'upstream:db')).toMatchObject({
+      route: 'upstream:db',
+      backend: `127.0.0.1:${ports[1]}`,
+      path: 'direct',
+      mode: 'unset',
+      decidedBy: expect.stringContaining('same datacenter'),
+      identity: `spiffe://${TRUST_DOMAIN}/ns/default/dc/dc1/svc/db`,
+      bytesUp: 5,
+    });
+    expect(await closed(db, 'public')).toMatchObject({
+      route: 'public',
+      caller: `spiffe://${TRUST_DOMAIN}/ns/default/dc/dc1/svc/web`,
+      bytesDown: 5,
+    });
+    for (const sidecar of [web, db]) {
+      sidecar.signal('SIGTERM');
+      expect(await sidecar.ended).toBe(0);
+    }
+  });
+
+  it('answers for its routes as a gateway does', async () => {
+    await using application = await tcpBackend('db');
+    await using files = await meshFolder(await freePorts(3), application.address.port);
+    await using web = spawnMeshgate(['sidecar', '--sidecar-for', 'web', '--config', join(files.path, 'web.yaml')]);
+    const { admin } = await web.said('ready');
+    await opened(web, 'upstream:db');
+    const { stdout, status } = await meshgate([
+      'explain',
+      `db.default.dc1.internal.${TRUST_DOMAIN}`,
+      '--admin',
+      String(admin),
+    ]);
+    expect(status).toBe(0);
+    expect(stdout).toContain('upstream:db');
+    const ready = await fetch(new URL('/ready', String(admin)));
+    expect(ready.status).toBe(200);
+    const metrics = await (await fetch(new URL('/metrics', String(admin)))).text();
+    expect(metrics).toContain('meshgate_source_routes{source="mesh:mesh",kind="upstream"} 1');
+  });
+
+  it.each<readonly [claim: string, args: readonly string[], config: object, message: RegExp]>([
+    ['neither id', [], {}, /expected --sidecar-for or --proxy-id, found neither/],
+    ['both ids', ['--sidecar-for', 'a', '--proxy-id', 'b'], {}, /found both/],
+    [
+      'listeners',
+      ['--proxy-id', 'b'],
+      { listeners: [{ address: '127.0.0.1', port: 0 }] },
+      /expected none for a sidecar/,
+    ],
+    ['no source', ['--proxy-id', 'b'], {}, /expected one source for a sidecar, consul or file with "mesh", found 0/],
+    ['route files', ['--proxy-id', 'b'], { sources: [{ use: 'file', path: 'x.yaml' }] }, /found route files/],
+    ['workers', ['--proxy-id', 'b'], { workers: 2 }, /expected 1 for a sidecar, found 2/],
+  ])('%s: the configuration is wrong', async (_claim, args, config, message) => {
+    await using files = await folder({ 'meshgate.yaml': config });
+    const ended = await meshgate(['sidecar', ...args, '--config', join(files.path, 'meshgate.yaml'), '--check']);
+    expect(ended.stderr).toMatch(message);
+    expect(ended.status).toBe(2);
+  });
+});
+
+describeWithConsul('meshgate sidecar, with Consul', () => {
+  function start(consul: ConsulAgent, flags: readonly string[]): Daemon {
+    return spawnMeshgate(['sidecar', '--http-addr', consul.address, '--admin-bind', '127.0.0.1:0', ...flags]);
+  }
+
+  it(
+    'with nothing but the id of a service: leaf, roots, chain, health and intentions come from the agent',
+    async () => {
+      await using consul = await startConsul();
+      await using application = await tcpBackend('db');
+      const [webPort, dbPort, bind = 0] = await freePorts(3);
+      const upstreams = [{ DestinationName: 'db', LocalBindPort: bind }];
+      const own = (port: number | undefined): object => ({ Port: port, Address: '127.0.0.1', Checks: [] });
+      await consul.send('PUT', 'agent/service/register', {
+        ID: 'db-1',
+        Name: 'db',
+        Address: '127.0.0.1',
+        Port: application.address.port,
+        Connect: { SidecarService: own(dbPort) },
+      });
+      await consul.send('PUT', 'agent/service/register', {
+        ID: 'web-1',
+        Name: 'web',
+        Port: 1,
+        Connect: { SidecarService: { ...own(webPort), Proxy: { Upstreams: upstreams } } },
+      });
+      await using db = start(consul, ['--sidecar-for', 'db-1']);
+      await using web = start(consul, ['--proxy-id', 'web-1-sidecar-proxy']);
+      await Promise.all([opened(db, 'public'), opened(web, 'upstream:db')]);
+      expect(await echo(bind)).toBe('hello');
+      const { identity } = await closed(web, 'upstream:db');
+      expect(identity).toMatch(/^spiffe:\/\/.*\.consul\/ns\/default\/dc\/dc1\/svc\/db$/);
+      expect((await closed(db, 'public'))['caller']).toMatch(/svc\/web$/);
+
+      const intention = { SourceName: 'web', DestinationName: 'db', SourceType: 'consul', Action: 'deny' };
+      await consul.send('POST', 'connect/intentions', intention);
+      let count = 2;
+      for (let answer = await echo(bind); answer !== 'nothing'; answer = await echo(bind)) count += 1;
+      expect(await closed(db, 'public', count)).toMatchObject({
+        code: 'DENIED',
+        reason: expect.stringMatching(/svc\/web may not connect to db: .*web.*db/),
+      });
+      expect(await closed(web, 'upstream:db', count)).toMatchObject({ code: 'UPSTREAM_RESET' });
+    },
+    CONSUL_MS,
+  );
+});
