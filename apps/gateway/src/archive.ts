@@ -1,7 +1,7 @@
 import { createHash } from 'node:crypto';
 import { mkdir, open, readFile, rename, rm } from 'node:fs/promises';
 import { join } from 'node:path';
-import type { ArchivedSnapshot, RouteSnapshot, SnapshotArchive } from '@meshgate/core';
+import type { ArchivedSnapshot, ListenerArchive, RouteSnapshot, SnapshotArchive } from '@meshgate/core';
 import * as z from 'zod';
 
 /**
@@ -15,32 +15,45 @@ export function fileArchive(folder: string): SnapshotArchive {
   };
 }
 
+/** Keeps what listener sources list, as {@link fileArchive} keeps routes, in the same folder. */
+export function fileListenerArchive(folder: string): ListenerArchive {
+  const nameOf = (source: string): string => fileNameOf(`listeners ${source}`);
+  return {
+    load: async (source) => (await read(join(folder, nameOf(source)), listenersSchema))?.listeners,
+    save: (source, listeners) => replace(folder, nameOf(source), { format: FORMAT, source, listeners }),
+  };
+}
+
 async function load(file: string): Promise<ArchivedSnapshot | undefined> {
+  const kept = await read(file, archiveSchema);
+  return kept && { savedAt: new Date(kept.savedAt), snapshot: kept.snapshot };
+}
+
+function save(folder: string, name: string, source: string, { version, routes }: RouteSnapshot): Promise<void> {
+  const savedAt = new Date().toISOString();
+  return replace(folder, name, { format: FORMAT, source, savedAt, snapshot: { version, routes } });
+}
+
+/** `undefined` when there is no such file; rejects, naming it, when it is not what `schema` says. */
+async function read<T>(file: string, schema: z.ZodType<T>): Promise<T | undefined> {
   const text = await readFile(file, 'utf8').catch((reason: unknown) => {
     if (reason instanceof Error && 'code' in reason && reason.code === 'ENOENT') return undefined;
     throw reason;
   });
   if (text === undefined) return undefined;
   try {
-    const { savedAt, snapshot } = archiveSchema.parse(JSON.parse(text));
-    return { savedAt: new Date(savedAt), snapshot };
+    return schema.parse(JSON.parse(text));
   } catch (reason) {
     throw new Error(`${file} is damaged: ${firstLine(reason)}`, { cause: reason });
   }
 }
 
-async function save(folder: string, name: string, source: string, { version, routes }: RouteSnapshot): Promise<void> {
+async function replace(folder: string, name: string, value: object): Promise<void> {
   await mkdir(folder, { recursive: true, mode: 0o700 });
-  const text = JSON.stringify({
-    format: FORMAT,
-    source,
-    savedAt: new Date().toISOString(),
-    snapshot: { version, routes },
-  });
   // Two processes that share the folder must not write into one file.
   const temporary = join(folder, `.${name}.${process.pid}.tmp`);
   try {
-    await writeThrough(temporary, text);
+    await writeThrough(temporary, JSON.stringify(value));
     await rename(temporary, join(folder, name));
   } catch (reason) {
     await rm(temporary, { force: true });
@@ -71,8 +84,10 @@ const DIGEST_CHARS = 12;
 /** Of a file that another release has written in another way, nothing is used. */
 const FORMAT = 1;
 
+const endpointSchema = z.object({ host: z.string(), port: z.int() });
+
 const backendSchema = z.looseObject({
-  address: z.object({ host: z.string(), port: z.int() }),
+  address: endpointSchema,
   weight: z.int().min(1),
   healthy: z.boolean(),
 });
@@ -81,6 +96,11 @@ const routeSchema = z.looseObject({
   name: z.string(),
   serverNames: z.array(z.string()),
   backends: z.array(backendSchema),
+});
+
+const listenersSchema = z.object({
+  format: z.literal(FORMAT),
+  listeners: z.array(z.object({ name: z.string(), endpoint: endpointSchema })),
 });
 
 const archiveSchema = z.object({

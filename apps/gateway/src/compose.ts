@@ -9,6 +9,7 @@ import {
   firstOf,
   inOrder,
   lastKnownGood,
+  lastKnownListeners,
   layered,
   Listeners,
   observers,
@@ -19,6 +20,7 @@ import type {
   Connector,
   Layer,
   Limits,
+  ListenerSource,
   Observer,
   Resolver,
   RouteSource,
@@ -33,7 +35,7 @@ import { accessLog } from './access-log.ts';
 import { adminPaths } from './admin-answers.ts';
 import type { AdminPaths } from './admin-answers.ts';
 import { AdminServer } from './admin.ts';
-import { fileArchive } from './archive.ts';
+import { fileArchive, fileListenerArchive } from './archive.ts';
 import type { GatewayConfig } from './config-schema.ts';
 import { Gateway } from './gateway.ts';
 import { logObserver } from './log-observer.ts';
@@ -186,7 +188,7 @@ function bindListeners({ c, config, parts, transport }: Plan): void {
   bind(c, LISTENERS, () => {
     return new Listeners({
       addresses: config.listeners,
-      sources: parts.listenerSources,
+      sources: rememberedListeners(parts.listenerSources, config.stateDir),
       listen: { backlog: BACKLOG, keepAlive: config.keepAlive },
       launch: (connection, listener) => one(c, FLIGHTS).launch(connection, listener),
       observer: one(c, EVENTS),
@@ -243,6 +245,13 @@ export function rememberedSources(sources: readonly RouteSource[], stateDir?: st
   if (stateDir === undefined) return sources;
   const archive = fileArchive(stateDir);
   return sources.map((source) => lastKnownGood(source, archive));
+}
+
+/** The same for where to listen: kept routes are of no use to a gateway that does not know its own address. */
+export function rememberedListeners(sources: readonly ListenerSource[], stateDir?: string): readonly ListenerSource[] {
+  if (stateDir === undefined) return sources;
+  const archive = fileListenerArchive(stateDir);
+  return sources.map((source) => lastKnownListeners(source, archive));
 }
 
 /** With the metrics of the process itself. */

@@ -3,6 +3,7 @@ import { tlsBackend, tlsClient } from '@meshgate/testkit';
 import { describe, expect, it } from 'vitest';
 import { fileArchive } from '../src/archive.ts';
 import { gatewayFolder, startGateway } from './daemon.ts';
+import type { ReadyDaemon } from './daemon.ts';
 
 /** A source of one route, which a file beside it can keep silent. */
 const SOURCE = `
@@ -14,6 +15,29 @@ export default { name: 'remote', install: (host) => host.addSource({
     if (!signal.aborted) await new Promise((resolve) => signal.addEventListener('abort', resolve));
   },
 }) };`;
+
+/** A source of one listener, which a file beside it can keep silent. */
+const PLACES = `
+import { existsSync } from 'node:fs';
+export default { name: 'places', install: (host) => host.addListenerSource({
+  name: 'places',
+  async *watch(signal) {
+    if (!existsSync(host.baseDir + '/silent')) yield [{ name: 'place', endpoint: { host: '127.0.0.1', port: 0 } }];
+    if (!signal.aborted) await new Promise((resolve) => signal.addEventListener('abort', resolve));
+  },
+}) };`;
+
+interface Bound {
+  readonly bound: boolean;
+}
+
+/** The listeners, once there are some and all of them are bound. */
+async function bound(gateway: ReadyDaemon): Promise<readonly Bound[]> {
+  for (;;) {
+    const { listeners } = (await gateway.ask('/listeners')).json as { readonly listeners: readonly Bound[] };
+    if (listeners.length > 0 && listeners.every((listener) => listener.bound)) return listeners;
+  }
+}
 
 describe('a gateway with a state folder', () => {
   it('routes at once by the last good routes when its source is silent at the start, and says so', async () => {
@@ -34,6 +58,19 @@ describe('a gateway with a state folder', () => {
       status: 200,
       json: { warnings: [expect.stringContaining('source remote: no answer yet: routes are those kept on')] },
     });
+  });
+
+  it('listens where it did when the source of its listeners is silent at the start', async () => {
+    await using files = await gatewayFolder([], { listeners: [], plugins: ['./places.mjs'], stateDir: 'state' });
+    await files.write('places.mjs', PLACES);
+    const first = await startGateway(`${files.path}/meshgate.yaml`);
+    await bound(first);
+    first.signal('SIGTERM');
+    expect(await first.ended).toBe(0);
+
+    await files.write('silent', '');
+    await using second = await startGateway(`${files.path}/meshgate.yaml`);
+    expect(await bound(second)).toMatchObject([{ name: 'place', host: '127.0.0.1', bound: true }]);
   });
 
   it('starts without them when they are damaged, and says which file it is', async () => {

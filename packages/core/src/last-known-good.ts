@@ -1,5 +1,5 @@
 import { pause } from './backoff.ts';
-import type { RouteSnapshot, RouteSource } from './route.ts';
+import type { ListenAddress, ListenerSource, RouteSnapshot, RouteSource } from './route.ts';
 
 /** A snapshot as it was kept. */
 export interface ArchivedSnapshot {
@@ -15,12 +15,21 @@ export interface SnapshotArchive {
   save(source: string, snapshot: RouteSnapshot): Promise<void>;
 }
 
+/** Remembers what each listener source listed last. The same obligations as {@link SnapshotArchive}. */
+export interface ListenerArchive {
+  /** `undefined` when nothing is kept. */
+  load(source: string): Promise<readonly ListenAddress[] | undefined>;
+  /** Replaces what is kept. */
+  save(source: string, addresses: readonly ListenAddress[]): Promise<void>;
+}
+
 // A healthy local agent or disk answers in a fraction of this.
 const PATIENCE_MS = 1_000;
 
 /**
  * `source` with a memory: when it fails or is silent at the start, what `archive` kept is used meanwhile, and says so as a
- * warning. Every word of the source is kept. An archive that cannot be written is a warning too, one that cannot be read a failure of the source: neither takes routes away.
+ * warning. Every new word of the source is kept. An archive that cannot be written is a warning too, one that cannot be read a
+ * failure of the source: neither takes routes away.
  */
 export function lastKnownGood(
   source: RouteSource,
@@ -28,52 +37,11 @@ export function lastKnownGood(
   patienceMs: number = PATIENCE_MS,
 ): RouteSource {
   let unreadable = false;
-  return { name: source.name, watch };
-
-  async function* watch(signal: AbortSignal): AsyncGenerator<RouteSnapshot> {
-    const leaving = new AbortController();
-    const leave = (): void => leaving.abort(signal.reason);
-    signal.addEventListener('abort', leave, { once: true });
-    if (signal.aborted) leave();
-    const words = source.watch(leaving.signal)[Symbol.asyncIterator]();
-    try {
-      const first = words.next();
-      if (!unreadable && !(await answers(first, signal))) yield* kept();
-      let keptVersion: string | undefined;
-      for (let word = await first; word.done !== true; word = await words.next()) {
-        yield word.value;
-        // A source may repeat itself to say that it is alive: the disk need not hear of that.
-        if (word.value.version === keptVersion) continue;
-        keptVersion = word.value.version;
-        yield* keep(word.value);
-      }
-    } finally {
-      signal.removeEventListener('abort', leave);
-      // A source that is still silent cannot be told in any other way that nobody waits for it any more.
-      leave();
-      await words.return?.(undefined);
-    }
-  }
-
-  /** Whether the source spoke in time; a failure is no answer, and is thrown later by whoever awaits it for its value. */
-  async function answers(first: Promise<unknown>, signal: AbortSignal): Promise<boolean> {
-    const patience = new AbortController();
-    const spoke = first.then(
-      () => true,
-      () => false,
-    );
-    const answer = await Promise.race([spoke, pause(patienceMs, patience.signal).then(() => false)]);
-    patience.abort();
-    return answer || signal.aborted;
-  }
-
-  async function* keep(snapshot: RouteSnapshot): AsyncGenerator<RouteSnapshot> {
-    const failure = await archive.save(source.name, snapshot).then(() => undefined, text);
-    if (failure !== undefined) yield warned(snapshot, `routes cannot be kept for the next start: ${failure}`);
-  }
+  return { name: source.name, watch: (signal) => withMemory(source, signal, patienceMs, { restore, keep: keeper() }) };
 
   /** Throws, once, when what is kept cannot be read: the source is then started again, and waited for however long it takes. */
-  async function* kept(): AsyncGenerator<RouteSnapshot> {
+  async function* restore(): AsyncGenerator<RouteSnapshot> {
+    if (unreadable) return;
     const archived = await archive.load(source.name).catch((cause: unknown) => {
       unreadable = true;
       throw new Error(`no answer yet, and the routes kept cannot be read: ${text(cause)}`, { cause });
@@ -82,6 +50,84 @@ export function lastKnownGood(
     const { snapshot, savedAt: asOf } = archived;
     yield { ...warned(snapshot, `no answer yet: routes are those kept on ${asOf.toISOString()}`), asOf };
   }
+
+  function keeper(): Memory<RouteSnapshot>['keep'] {
+    let keptVersion: string | undefined;
+    return async function* keep(snapshot): AsyncGenerator<RouteSnapshot> {
+      // A source may repeat itself to say that it is alive: the disk need not hear of that.
+      if (snapshot.version === keptVersion) return;
+      keptVersion = snapshot.version;
+      const failure = await archive.save(source.name, snapshot).then(() => undefined, text);
+      if (failure !== undefined) yield warned(snapshot, `routes cannot be kept for the next start: ${failure}`);
+    };
+  }
+}
+
+/**
+ * The same for listeners, without which routes kept are of no use. What goes wrong with the archive is for the routes' to tell:
+ * here a list that cannot be kept or read is as good as none.
+ */
+export function lastKnownListeners(
+  source: ListenerSource,
+  archive: ListenerArchive,
+  patienceMs: number = PATIENCE_MS,
+): ListenerSource {
+  return { name: source.name, watch: (signal) => withMemory(source, signal, patienceMs, { restore, keep }) };
+
+  async function* restore(): AsyncGenerator<readonly ListenAddress[]> {
+    const kept = await archive.load(source.name).catch(() => undefined);
+    if (kept !== undefined) yield kept;
+  }
+
+  // oxlint-disable-next-line require-yield -- it has nothing to add to what was said
+  async function* keep(addresses: readonly ListenAddress[]): AsyncGenerator<readonly ListenAddress[]> {
+    await archive.save(source.name, addresses).catch(() => undefined);
+  }
+}
+
+interface Memory<T> {
+  /** What to say as long as the source itself says nothing. */
+  restore(): AsyncIterable<T>;
+  /** Keeps a word of the source; what to say after it. */
+  keep(word: T): AsyncIterable<T>;
+}
+
+async function* withMemory<T>(
+  source: { watch(signal: AbortSignal): AsyncIterable<T> },
+  signal: AbortSignal,
+  patienceMs: number,
+  memory: Memory<T>,
+): AsyncGenerator<T> {
+  const leaving = new AbortController();
+  const leave = (): void => leaving.abort(signal.reason);
+  signal.addEventListener('abort', leave, { once: true });
+  if (signal.aborted) leave();
+  const words = source.watch(leaving.signal)[Symbol.asyncIterator]();
+  try {
+    const first = words.next();
+    if (!(await answers(first, patienceMs)) && !signal.aborted) yield* memory.restore();
+    for (let word = await first; word.done !== true; word = await words.next()) {
+      yield word.value;
+      yield* memory.keep(word.value);
+    }
+  } finally {
+    signal.removeEventListener('abort', leave);
+    // A source that is still silent cannot be told in any other way that nobody waits for it any more.
+    leave();
+    await words.return?.(undefined);
+  }
+}
+
+/** Whether the source spoke in time; a failure is no answer, and is thrown later by whoever awaits it for its value. */
+async function answers(first: Promise<unknown>, patienceMs: number): Promise<boolean> {
+  const patience = new AbortController();
+  const spoke = first.then(
+    () => true,
+    () => false,
+  );
+  const answer = await Promise.race([spoke, pause(patienceMs, patience.signal).then(() => false)]);
+  patience.abort();
+  return answer;
 }
 
 function warned(snapshot: RouteSnapshot, warning: string): RouteSnapshot {

@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest';
-import { lastKnownGood } from '../src/last-known-good.ts';
+import { lastKnownGood, lastKnownListeners } from '../src/last-known-good.ts';
 import type { SnapshotArchive } from '../src/last-known-good.ts';
-import type { RouteSnapshot, RouteSource } from '../src/route.ts';
+import type { ListenAddress, RouteSnapshot, RouteSource } from '../src/route.ts';
 
 const fresh: RouteSnapshot = {
   version: 'fresh',
@@ -121,3 +121,44 @@ describe('a source with a memory', () => {
     });
   });
 });
+
+describe('listeners with a memory', () => {
+  const kept: readonly ListenAddress[] = [{ name: 'default', endpoint: { host: '127.0.0.1', port: 8443 } }];
+
+  it('are those kept as long as their source fails, and are kept anew when it speaks', async () => {
+    const saved: unknown[] = [];
+    const archive = {
+      load: () => Promise.resolve(kept),
+      save: (_source: string, addresses: readonly ListenAddress[]) => Promise.resolve(void saved.push(addresses)),
+    };
+    const failing = { name: 'agent', watch: () => rejecting(new Error('refused')) };
+    const words = lastKnownListeners(failing, archive).watch(new AbortController().signal)[Symbol.asyncIterator]();
+    expect((await words.next()).value).toBe(kept);
+    await expect(words.next()).rejects.toThrow('refused');
+
+    const [spoken] = [[{ name: 'lan', endpoint: { host: '10.0.0.1', port: 443 } }]];
+    const speaking = {
+      name: 'agent',
+      async *watch() {
+        yield spoken;
+      },
+    };
+    const heardNow: unknown[] = [];
+    for await (const addresses of lastKnownListeners(speaking, archive).watch(new AbortController().signal))
+      heardNow.push(addresses);
+    expect(heardNow).toEqual([spoken]);
+    expect(saved).toEqual([spoken]);
+  });
+
+  it('are waited for when the archive cannot be read', async () => {
+    const archive = { load: () => Promise.reject(new Error('damaged')), save: () => Promise.resolve() };
+    const failing = { name: 'agent', watch: () => rejecting(new Error('refused')) };
+    const words = lastKnownListeners(failing, archive).watch(new AbortController().signal)[Symbol.asyncIterator]();
+    await expect(words.next()).rejects.toThrow('refused');
+  });
+});
+
+// oxlint-disable-next-line require-yield -- it fails before it can
+async function* rejecting(error: Error): AsyncGenerator<never> {
+  throw error;
+}

@@ -8,7 +8,7 @@ import { adminPaths } from '../admin-answers.ts';
 import type { AdminPaths } from '../admin-answers.ts';
 import { AdminServer } from '../admin.ts';
 import { BUILT_IN } from '../built-in.ts';
-import { registryOfThisProcess, rememberedSources } from '../compose.ts';
+import { registryOfThisProcess, rememberedListeners, rememberedSources } from '../compose.ts';
 import type { PlacedUse } from '../config.ts';
 import type { GatewayConfig } from '../config-schema.ts';
 import { Gateway } from '../gateway.ts';
@@ -57,7 +57,7 @@ export function composePrimary(loaded: LoadedConfig, surroundings: PrimarySurrou
     plan: planOf(loaded, surroundings),
     news,
     listeners: config.listeners,
-    listenerSources: parts.listenerSources,
+    listenerSources: rememberedListeners(parts.listenerSources, config.stateDir),
     observer,
     onLost: () => losses.inc(),
     onEnded: (worker) => void tally.departed(worker),
