@@ -133,7 +133,7 @@ export class WorkerPool implements Service {
       this.#options.onLost();
       this.#options.observer.observe({ type: 'service.failed', service: this.name, error });
       await pause(pauseMs, signal);
-      lost = await this.#begin().then(() => undefined, String);
+      lost = await this.#begin().then(() => undefined, messageOf);
     }
   }
 
@@ -187,6 +187,10 @@ const PAUSES = { firstMs: 100, maxMs: 10_000 };
 const CALM_MS = 60_000;
 /** A worker that is well answers within milliseconds; whoever scrapes gives up after ten seconds, as a rule. */
 const ANSWER_PATIENCE_MS = 1_000;
+
+function messageOf(reason: unknown): string {
+  return reason instanceof Error ? reason.message : String(reason);
+}
 
 async function orAborted<T>(work: Promise<T>, signal: AbortSignal): Promise<T> {
   const over = new AbortController();

@@ -94,7 +94,7 @@ export class WorkerProcess {
   #hear(message: FromWorker, planFor: (idPrefix: string) => WorkerPlan): void {
     switch (message.kind) {
       case 'loaded':
-        return this.tell({ kind: 'begin', plan: planFor(`${this.#worker.id.toString(36)}-`) });
+        return this.tell({ kind: 'begin', plan: planFor(`${this.#worker.id}-`) });
       case 'begun':
         this.#phase = 'listening';
         return this.#onBegun();
