@@ -63,8 +63,8 @@ export function balancedConnector(options: ConnectorOptions): Connector {
   }
 
   function upstream({ connection, address }: Reached, route: Route, backend: Backend, attempts: number): Upstream {
-    loads.add(backend, 1);
-    return { connection, route, backend, address, attempts, release: () => loads.add(backend, -1) };
+    const release = route.balance === 'least_connections' ? loads.take(backend) : NOTHING_TO_RELEASE;
+    return { connection, route, backend, address, attempts, release };
   }
 }
 
@@ -187,7 +187,12 @@ function once(signal: AbortSignal, over: AbortSignal): Promise<'gone'> {
   );
 }
 
-/** Connections by backend address: backends of equal address are one, over all routes and snapshots. */
+const NOTHING_TO_RELEASE = (): void => undefined;
+
+/**
+ * Connections by backend address, of the routes that balance by it: backends of equal address are one, over all of these routes
+ * and over snapshots.
+ */
 class Loads {
   readonly #counts = new Map<string, number>();
 
@@ -195,8 +200,14 @@ class Loads {
     return this.#counts.get(formatEndpoint(address)) ?? 0;
   }
 
-  add({ address }: Backend, change: 1 | -1): void {
+  /** @returns gives the place back; to be called once */
+  take({ address }: Backend): () => void {
     const key = formatEndpoint(address);
+    this.#add(key, 1);
+    return () => this.#add(key, -1);
+  }
+
+  #add(key: string, change: 1 | -1): void {
     const count = (this.#counts.get(key) ?? 0) + change;
     if (count > 0) this.#counts.set(key, count);
     else this.#counts.delete(key);
