@@ -10,6 +10,7 @@ export interface CredentialFiles {
   readonly ca: string;
   /** The leaf, and every certificate between it and a root. */
   readonly cert: string;
+  /** The leaf's private key. */
   readonly key: string;
   /** The one of the certificate when absent. */
   readonly trustDomain?: string;

@@ -8,7 +8,9 @@ import { serviceIn } from './certificate-identity.ts';
 export interface Identity {
   /** The SPIFFE URI of the leaf. */
   readonly uri: string;
+  /** Everybody whom it trusts has an identity below it. */
   readonly trustDomain: string;
+  /** From then on peers refuse it. */
   readonly validUntil: Date;
   /** For servers and clients alike. Connections that were made with it live on when it is replaced. */
   readonly context: SecureContext;

@@ -11,12 +11,14 @@ import type {
   RouteSnapshot,
   RouteSource,
   RouteTable,
+  Transport,
 } from '@meshgate/core';
 import { authorize } from '@meshgate/mesh';
 import type { Authorizer, ProxySource, ProxyView } from '@meshgate/mesh';
 import type { IdentityStore } from './identity-store.ts';
 import { Latest } from './latest.ts';
 import { acceptMutualTls } from './server-handshake.ts';
+import { withSocketModes } from './socket-modes.ts';
 import { PUBLIC, sidecarListeners, sidecarRoutes } from './sidecar-routes.ts';
 
 /** What a sidecar lives by. */
@@ -34,6 +36,8 @@ export interface SidecarParts {
   readonly listeners: ListenerSource;
   /** Ends TLS on the public listener; has nothing to wait for on the others. */
   readonly greeter: Greeter;
+  /** The transport to listen with: it gives unix sockets the permissions that are asked for. */
+  transport(inner: Transport): Transport;
   /** By the intentions that the proxy's source tells. */
   readonly intentions: Authorizer;
 }
@@ -45,6 +49,7 @@ export function sidecarParts({ proxy, identity }: SidecarOptions): SidecarParts 
     routes: { name: proxy.name, watch: (signal) => routesOf(proxy, latest, signal) },
     listeners: { name: proxy.name, watch: (signal) => listenersOf(latest, identity, signal) },
     greeter: { greet: (connection, from) => greet(connection, from, identity) },
+    transport: (inner) => withSocketModes(inner, () => latest.value),
     intentions: byIntentions(latest),
   };
 }

@@ -1,4 +1,5 @@
 import { randomBytes } from 'node:crypto';
+import { stat } from 'node:fs/promises';
 import { certificateAuthority, peerListener, rawClient, tcpBackend, unixAddress } from '@meshgate/testkit';
 import { describe, expect, it } from 'vitest';
 import { credentialsOf, leafOf, targetOf, upstreamOf, uriOf, viewOf } from './mesh.ts';
@@ -133,6 +134,19 @@ describe('two sidecars back to back', () => {
     await using client = await rawClient(await one.address('upstream:db'));
     await client.send('through sockets');
     expect((await client.receive(15)).toString()).toBe('through sockets');
+  });
+
+  it.each([
+    ['0600', 0o600],
+    ['777', 0o777],
+  ])('listen on unix sockets with the permissions %s, when these are asked for', async (socketMode, expected) => {
+    await using bind = await unixAddress();
+    const upstream = upstreamOf('db', [targetOf({ service: 'db' })], bind.address);
+    const upstreams = [{ ...upstream, definition: { ...upstream.definition, socketMode } }];
+    await using one = await startSidecar({ credentials: web, view: viewOf({ service: 'web', upstreams }) });
+    await one.address('upstream:db');
+    const { mode } = await stat(bind.address.host.slice('unix:'.length));
+    expect(mode & 0o777).toBe(expected);
   });
 
   it('an application that is not there is known on both sides as a connection cut short', async () => {

@@ -91,7 +91,7 @@ export async function startSidecar(options: SidecarTestOptions): Promise<TestSid
   const listeners = new Listeners({
     addresses: [],
     sources: [parts.listeners],
-    transport,
+    transport: parts.transport(transport),
     listen: { backlog: 511, keepAlive: KEEP_ALIVE },
     observer,
     launch: (connection, listener) => flights.launch(connection, listener),

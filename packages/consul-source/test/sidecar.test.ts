@@ -5,10 +5,10 @@ import { consulAuthorizer, consulCredentials, consulProxySource } from '../src/i
 import { Consul, describeWithConsul } from './real-consul.ts';
 import { Watched } from './watched.ts';
 
-// Consul itself takes some seconds to replicate what one datacenter knows of its gateways to the other.
-const REPLICATED_MS = 60_000;
+// Consul itself takes half a minute, at times, to replicate what one datacenter knows of its gateways to the other.
+const REPLICATED_MS = 120_000;
 // Agents ask for leafs of a new authority at random within half a minute, so as not to overwhelm it.
-const CHANGED_AUTHORITY_MS = 60_000;
+const CHANGED_AUTHORITY_MS = 90_000;
 const web = { sidecarFor: 'web-1' } as const;
 
 /** The one upstream of this name. */
@@ -209,6 +209,13 @@ describeWithConsul('a sidecar in Consul', () => {
       ({ warnings }) => warnings?.some((text) => text.includes('no longer knows')) === true,
     );
     expect(view.proxy.service).toBe('web');
+  });
+
+  it('has an upstream of a datacenter that does not exist, and says what is wrong with it', async () => {
+    await one.put('agent/service/register', registration({ Datacenter: 'dc9' }));
+    await using views = new Watched<ProxyView>(consulProxySource({ address: one.address }, web));
+    const { warnings } = await views.until((view) => view.warnings !== undefined);
+    expect(warnings?.join()).toMatch(/health\/connect\/db.*No path to datacenter/);
   });
 
   it('that nobody registered is waited for, and the reason is told', async () => {

@@ -42,8 +42,6 @@ function bindSidecar(plan: Plan, { proxy, credentials, authorizer, services }: S
     });
   });
   const ownServices = [...services, identity, ...parts.services];
-  return {
-    ...plan,
-    parts: { ...parts, sources: [own.routes], listenerSources: [own.listeners], services: ownServices },
-  };
+  const added = { sources: [own.routes], listenerSources: [own.listeners], services: ownServices };
+  return { ...plan, transport: own.transport(transport), parts: { ...parts, ...added } };
 }

@@ -34,6 +34,11 @@ export class FollowedSet<T> {
     return { ...(value === undefined ? {} : { value }), ...(failure === undefined ? {} : { failure }) };
   }
 
+  /** Why some of them give nothing at the moment. */
+  get failures(): readonly string[] {
+    return Array.from(this.#entries.values(), ({ failure }) => failure).filter((failure) => failure !== undefined);
+  }
+
   /** Whether each has spoken or failed. */
   get settled(): boolean {
     return [...this.#entries.keys()].every((key) => this.get(key) !== undefined);

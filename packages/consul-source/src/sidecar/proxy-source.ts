@@ -99,7 +99,7 @@ class ProxyWatch {
     await Promise.all(this.#sets().map((set) => set.end()));
   }
 
-  #sets(): readonly Pick<FollowedSet<unknown>, 'end' | 'settled'>[] {
+  #sets(): readonly Pick<FollowedSet<unknown>, 'end' | 'failures' | 'settled'>[] {
     return [this.#registration, this.#facts, this.#gateways, this.#chains, this.#targets, this.#queries];
   }
 
@@ -167,17 +167,8 @@ class ProxyWatch {
   #warnings(id: string): readonly string[] {
     const missing = this.#registration.get(REGISTRATION)?.value === null;
     const lost = missing ? [`the agent no longer knows ${id}: what it was registered with last is used`] : [];
-    const failing = [REGISTRATION, TRUST_DOMAIN, DATACENTER, PROXY_DEFAULTS, SERVICE_DEFAULTS, GATEWAYS].flatMap(
-      (key) =>
-        failureOf(key, this.#registration) ?? failureOf(key, this.#facts) ?? failureOf(key, this.#gateways) ?? [],
-    );
-    return [...lost, ...failing];
+    return [...lost, ...new Set(this.#sets().flatMap(({ failures }) => failures))];
   }
-}
-
-function failureOf(key: string, set: Pick<FollowedSet<unknown>, 'get'>): string | undefined {
-  const failure = set.get(key)?.failure;
-  return failure === undefined ? undefined : `${key}: ${failure}`;
 }
 
 function upstreamKey(upstream: {
