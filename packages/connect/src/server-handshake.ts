@@ -23,19 +23,24 @@ export function callerOf(hello: Hello): Caller | undefined {
 /**
  * Ends mutual TLS on a connection that was accepted.
  *
+ * @returns `undefined` when the client left without a byte: Consul checks every few seconds in this way whether a proxy listens
  * @throws ProxyError `DOWNSTREAM_UNTRUSTED` when the client does not prove who it is, `DOWNSTREAM_RESET` when it leaves before
  */
-export async function acceptMutualTls(connection: Connection, identity: Identity): Promise<Greeted> {
+export async function acceptMutualTls(connection: Connection, identity: Identity): Promise<Greeted | undefined> {
   let hello: MutualHello | undefined;
-  const downstream = await upgradeConnection(
-    connection,
-    async (raw) => {
-      const tls = await serverHandshake(raw, identity);
-      hello = helloOf(tls, identity, raw);
-      return tls;
-    },
-    { explainLoss: () => `the client may have refused the certificate of ${describeIdentity(identity)}` },
-  );
+  let socket: Socket | undefined;
+  const upgrade = async (raw: Socket): Promise<Socket> => {
+    socket = raw;
+    const tls = await serverHandshake(raw, identity);
+    hello = helloOf(tls, identity, raw);
+    return tls;
+  };
+  const explainLoss = (): string => `the client may have refused the certificate of ${describeIdentity(identity)}`;
+  const downstream = await upgradeConnection(connection, upgrade, { explainLoss }).catch((reason: unknown) => {
+    if (socket?.bytesRead === 0 && reason instanceof ProxyError && reason.code === 'DOWNSTREAM_RESET') return undefined;
+    throw reason;
+  });
+  if (downstream === undefined) return undefined;
   if (hello === undefined) throw new ProxyError('INTERNAL', 'a handshake without a hello');
   return { downstream, hello, head: NO_BYTES };
 }

@@ -88,7 +88,11 @@ async function* listenersOf(
   for await (const view of latest.watch(signal)) yield sidecarListeners(view);
 }
 
-function greet(connection: Connection, { listener }: Accepted, { current }: IdentityStore): Promise<Greeted> {
+function greet(
+  connection: Connection,
+  { listener }: Accepted,
+  { current }: IdentityStore,
+): Promise<Greeted | undefined> {
   if (listener !== PUBLIC) return Promise.resolve({ downstream: connection, hello: NOTHING_SAID, head: NO_BYTES });
   if (current !== undefined) return acceptMutualTls(connection, current);
   return Promise.reject(new ProxyError('AUTHORIZATION_FAILED', 'there is no own certificate yet'));

@@ -121,6 +121,16 @@ describe('a client is refused at the public listener, before the application hea
     expect((await two.sidecar.failure('public')).code).toBe('DOWNSTREAM_RESET');
   });
 
+  it.each(['end', 'reset'] as const)('unless it leaves without a byte, as health checks do (%s)', async (how) => {
+    await using one = await dbSidecar();
+    await using client = await rawClient(await one.sidecar.address());
+    await one.sidecar.events.until('connection.accepted');
+    client[how]();
+    const { closed } = await one.sidecar.events.until('connection.closed');
+    expect(closed.error).toBeUndefined();
+    expect(one.application.accepted).toBe(0);
+  });
+
   it('that is silent for too long', async () => {
     await using application = await tcpBackend('db');
     const view = viewOf({ service: 'db', application: application.address });

@@ -22,11 +22,11 @@ export interface Greeted extends Sniffed {
  */
 export interface Greeter {
   /**
-   * Rejects with a `ProxyError`. The deadline is the caller's: it destroys `connection`, and what waits for it must then reject.
+   * `undefined` when the client left without a word, as health checks do. Rejects with a `ProxyError`. The deadline is the caller's: it destroys `connection`, and what waits for it must then reject.
    *
    * @param connection stays the caller's until this resolves
    */
-  greet(connection: Connection, from: Accepted): Promise<Greeted>;
+  greet(connection: Connection, from: Accepted): Promise<Greeted | undefined>;
 }
 
 /** What a connection passes through, and what it may spend: its hello is read by a sniffer, or a greeter meets the client. */
@@ -173,6 +173,8 @@ export class Flight {
 
   /** A health check: it has its answer, which is that somebody listens. */
   #leftWithoutAWord(): Transfer {
+    // It did not leave: it was silent until somebody ended it.
+    if (this.#cutReason !== undefined) throw this.#cutReason;
     this.#downstream.destroy();
     return { bytesUp: 0, bytesDown: 0 };
   }

@@ -25,9 +25,9 @@ function opened(daemon: Daemon, name: string): Promise<LogLine> {
   return daemon.line(({ msg, listener }) => /listening/.test(String(msg)) && listener === name);
 }
 
-/** A line of the access log for the `count`-th connection of `listener`. */
+/** A line of the access log for the `count`-th connection of `listener`; Consul's own health checks say nothing and are none. */
 async function closed(daemon: Daemon, listener: string, count = 1): Promise<LogLine> {
-  const isOne = (line: LogLine): boolean => line['listener'] === listener && 'durationMs' in line;
+  const isOne = (line: LogLine): boolean => line['listener'] === listener && 'durationMs' in line && 'route' in line;
   return daemon.line((line) => isOne(line) && daemon.lines.filter(isOne).indexOf(line) === count - 1);
 }
 
