@@ -5,6 +5,7 @@ import type { End, EpollConnection } from './connection.ts';
 import { Flow } from './flow.ts';
 import type { FlowOwner } from './flow.ts';
 import { InKernel } from './in-kernel.ts';
+import type { Course } from './in-kernel.ts';
 import type { Kernel } from './kernel.ts';
 import type { Socket, SocketOwner } from './socket.ts';
 import { ECONNRESET } from './system-error.ts';
@@ -48,11 +49,11 @@ export class EpollSplice implements Splice, FlowOwner, SocketOwner {
   }
 
   get bytesUp(): number {
-    return this.#upward.taken + (this.#inKernel?.forwarded.up ?? 0);
+    return this.#upward.taken + (this.#inKernel?.up.forwarded ?? 0);
   }
 
   get bytesDown(): number {
-    return this.#downward.taken + (this.#inKernel?.forwarded.down ?? 0);
+    return this.#downward.taken + (this.#inKernel?.down.forwarded ?? 0);
   }
 
   get lastByteAt(): number {
@@ -93,6 +94,7 @@ export class EpollSplice implements Splice, FlowOwner, SocketOwner {
   }
 
   onRest(): void {
+    if (this.#inKernel !== undefined) return;
     if (this.bytesUp + this.bytesDown < this.#inKernelAt || !this.#upward.atRest || !this.#downward.atRest) return;
     const { from: client, to: backend } = this.#upward;
     this.#inKernel = InKernel.begin(this.#kernel, client, backend);
@@ -134,31 +136,41 @@ export class EpollSplice implements Splice, FlowOwner, SocketOwner {
 
   /** The kernel's queue between two sockets has no limit: a receiver that does not keep up is better served from here. */
   #lookAfter(inKernel: InKernel): void {
-    if (this.#stopping || inKernel.underWay > MOST_UNDER_WAY_BYTES) this.#stopKernel(inKernel);
+    const underWay = inKernel.up.underWay + inKernel.down.underWay;
+    if (this.#stopping || underWay > MOST_UNDER_WAY_BYTES) this.#stopKernel(inKernel);
     else this.#upward.from.setDeadline(LOOK_AFTER_MS);
   }
 
+  /** To be called until nothing is under way any more: by events, and by the clock, since of what goes out there are none. */
   #stopKernel(inKernel: InKernel): void {
     if (!this.#stopping) inKernel.stop();
     this.#stopping = true;
-    if (inKernel.underWay > 0) {
+    this.#takeBack(inKernel.up, this.#upward);
+    this.#takeBack(inKernel.down, this.#downward);
+    if (!inKernel.up.over || !inKernel.down.over) {
       this.#upward.from.setDeadline(LOOK_AFTER_MS);
       return;
     }
-    this.#stopping = false;
     this.#leaveKernel();
     this.#inKernelAt = this.bytesUp + this.bytesDown + this.#kernel.settings.inKernelAfterBytes;
     this.#upward.from.setDeadline(this.#idleTimeoutMs);
     this.#wakeBoth();
   }
 
+  #takeBack(course: Course, flow: Flow): void {
+    if (!course.over && course.underWay === 0) flow.addTaken(course.end());
+    if (course.over) flow.wake();
+  }
+
   #leaveKernel(): void {
-    if (this.#inKernel === undefined) return;
+    const inKernel = this.#inKernel;
+    if (inKernel === undefined) return;
     this.#lastByteAt = this.lastByteAt;
-    const { up, down } = this.#inKernel.leave();
+    this.#upward.addTaken(inKernel.up.end());
+    this.#downward.addTaken(inKernel.down.end());
+    inKernel.leave();
     this.#inKernel = undefined;
-    this.#upward.addTaken(up);
-    this.#downward.addTaken(down);
+    this.#stopping = false;
   }
 
   /** What has come since nobody was reading any more; and an end or an error that is known already. */

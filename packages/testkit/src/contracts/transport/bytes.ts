@@ -47,7 +47,12 @@ export interface Stalled {
   readonly pending: Promise<void>;
 }
 
-/** Writes until a write has to wait. Rejects when none does: somebody then buffers without bound. */
+/**
+ * Writes until a write has to wait. Rejects when none does: somebody then buffers without bound.
+ *
+ * Between two writes everybody else in this thread gets a turn, the transport among them: a sender elsewhere would not keep it from
+ * looking at who keeps up and who does not.
+ */
 export async function writeUntilStalled(to: Pick<Connection, 'write'> | Pick<Peer, 'send'>): Promise<Stalled> {
   const chunks: Uint8Array[] = [];
   for (let count = 0; count < MOST_THAT_BUFFERS_HOLD_BYTES; count += CHUNK_BYTES) {
@@ -57,6 +62,7 @@ export async function writeUntilStalled(to: Pick<Connection, 'write'> | Pick<Pee
     pending.catch(() => undefined);
     const state = await Promise.race([pending.then(() => 'taken'), pause(STALLED_AFTER_MS, 'stalled')]);
     if (state === 'stalled') return { sent: Buffer.concat(chunks), pending };
+    await new Promise((resolve) => setImmediate(resolve));
   }
   throw new Error(`expected writes to wait for a reader, found ${MOST_THAT_BUFFERS_HOLD_BYTES} bytes taken from it`);
 }
