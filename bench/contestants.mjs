@@ -7,7 +7,7 @@ import { ask, firstJson, freePort, listening, start, which } from './processes.m
 import { fill } from './template.mjs';
 
 const HERE = fileURLToPath(new URL('.', import.meta.url));
-const GATEWAY = join(HERE, '../apps/gateway/dist/main.js');
+const ROOT = join(HERE, '..');
 
 /**
  * @typedef {object} Place where a contestant works
@@ -31,10 +31,13 @@ const GATEWAY = join(HERE, '../apps/gateway/dist/main.js');
  */
 
 /**
- * @param {{ readonly transports: readonly string[], readonly workers: readonly number[] }} ours what of ours is compared
+ * @param {object} ours what of ours is compared
+ * @param {readonly string[]} ours.transports
+ * @param {readonly number[]} ours.workers
+ * @param {string} [ours.root] the checkout that it is taken from; this one when absent
  * @returns {readonly Contestant[]}
  */
-export function contestants({ transports, workers }) {
+export function contestants({ transports, workers, root = ROOT }) {
   return [
     haproxy('haproxy', 'HAProxy', 'peer'),
     haproxy('haproxy-splice', 'HAProxy, splice', 'tuned'),
@@ -42,8 +45,8 @@ export function contestants({ transports, workers }) {
     sniproxy(),
     envoy(),
     bare(),
-    ...transports.map(core),
-    ...transports.flatMap((transport) => workers.map((count) => gateway(transport, count))),
+    ...transports.map((transport) => core(root, transport)),
+    ...transports.flatMap((transport) => workers.map((count) => gateway(root, transport, count))),
   ];
 }
 
@@ -118,17 +121,17 @@ function bare() {
   };
 }
 
-function core(transport) {
+function core(root, transport) {
   return {
     id: `core-${transport}`,
     label: `Meshgate core, ${transport}`,
     family: 'ours',
     transport,
     workers: 1,
-    find: () => built(join(HERE, '../packages/core/dist/index.js')),
+    find: () => built(join(root, 'packages/core/dist/index.js')),
     async start(place) {
       const routeFile = writeRoutes(place);
-      const args = [join(HERE, 'proxies/core.mjs'), '--routes', routeFile, '--transport', transport];
+      const args = [join(root, 'bench/proxies/core.mjs'), '--routes', routeFile, '--transport', transport];
       const started = start(process.execPath, args);
       const { port } = await firstJson(started);
       return { pid: started.pid, portFor: () => port, routeFile, stop: started.stop };
@@ -136,7 +139,8 @@ function core(transport) {
   };
 }
 
-function gateway(transport, workers) {
+function gateway(root, transport, workers) {
+  const main = join(root, 'apps/gateway/dist/main.js');
   const many = workers === 1 ? '' : `, ${workers} workers`;
   return {
     id: workers === 1 ? `gateway-${transport}` : `gateway-${transport}-${workers}w`,
@@ -144,13 +148,13 @@ function gateway(transport, workers) {
     family: 'ours',
     transport,
     workers,
-    find: () => built(GATEWAY),
+    find: () => built(main),
     async start(place) {
       const port = await freePort();
       const routeFile = writeRoutes(place);
       const config = join(place.folder, 'gateway.json');
       writeFileSync(config, JSON.stringify(gatewayConfig({ port, routeFile, transport, workers })));
-      const started = start(process.execPath, [GATEWAY, 'gateway', '--config', config]);
+      const started = start(process.execPath, [main, 'gateway', '--config', config]);
       await listening(started, port);
       return { pid: started.pid, portFor: () => port, routeFile, stop: started.stop };
     },

@@ -1,6 +1,5 @@
 // `pnpm bench`: this gateway beside other SNI proxies, in one run. docs/performance.md says how to read what comes out.
-import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
-import { tmpdir } from 'node:os';
+import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
@@ -10,7 +9,7 @@ import { failures, judgements, othersShare, rows } from './comparison.mjs';
 import { contestants } from './contestants.mjs';
 import { withResults } from './document.mjs';
 import { LOADS } from './figures.mjs';
-import { compile, startSinks, writeHellos } from './load.mjs';
+import { compiledPrograms, onGround, startOn } from './ground.mjs';
 import { machine } from './machine.mjs';
 import { parseOptions, USAGE } from './options.mjs';
 import { firstJson, start } from './processes.mjs';
@@ -20,7 +19,6 @@ import { orderOfRound } from './statistics.mjs';
 import { cellsOf, columns, times } from './table.mjs';
 
 const ROOT = fileURLToPath(new URL('..', import.meta.url));
-const PROGRAMS = join(ROOT, '.cache/bench');
 const DOCUMENT = join(ROOT, 'docs/performance.md');
 const RAW = 'latest.json';
 const MICRO = ['route-lookup', 'client-hello', 'table-swap'];
@@ -57,24 +55,11 @@ async function measure(options) {
 
 /** Every load on every proxy that is here; nothing where the loads cannot run. */
 async function compareAll(options) {
-  const nothing = { contestants: [], missing: [], samples: {} };
-  if (process.platform !== 'linux') {
-    say('only the measures inside the process: the load generator needs epoll and /proc, which are Linux’s');
-    return nothing;
-  }
-  const programs = await compile(PROGRAMS).catch((error) =>
+  const compiled = await compiledPrograms().catch((error) =>
     say(`only the measures inside the process: ${error.message}`),
   );
-  if (programs === undefined) return nothing;
-  const folder = mkdtempSync(join(tmpdir(), 'meshgate-bench-'));
-  process.once('exit', () => rmSync(folder, { recursive: true, force: true }));
-  const sinks = await startSinks(programs);
-  try {
-    const bench = { programs, folder, sinks: sinks.ports, hello: writeHellos(folder), ...options };
-    return await compare(bench);
-  } finally {
-    await sinks.stop();
-  }
+  if (compiled === undefined) return { contestants: [], missing: [], samples: {} };
+  return onGround(compiled, (ground) => compare({ ...ground, ...options }));
 }
 
 async function compare(bench) {
@@ -117,18 +102,13 @@ async function startAll(present, missing, bench) {
   const running = [];
   for (const contestant of present) {
     try {
-      running.push({ contestant, proxy: await startOne(contestant, bench) });
+      running.push({ contestant, proxy: await startOn(bench, contestant) });
     } catch (error) {
       missing.push({ id: contestant.id, label: contestant.label, why: 'does not start' });
       say(`without ${contestant.label}: ${error.message}`);
     }
   }
   return running;
-}
-
-function startOne(contestant, { folder, sinks }) {
-  const own = mkdtempSync(join(folder, `${contestant.id}-`));
-  return contestant.start({ folder: own, sinks });
 }
 
 /** Each round takes every load through every proxy, and each round the other way round. */
@@ -154,7 +134,7 @@ async function idleRounds(bench, started, samples) {
   for (let round = 0; round < bench.settings.rounds; round++) {
     progress(`round ${round + 1} of ${bench.settings.rounds}, idle`);
     for (const contestant of orderOfRound(started, round)) {
-      const proxy = await startOne(contestant, bench);
+      const proxy = await startOn(bench, contestant);
       const taken = await orSay(null, `idle on ${contestant.id}`, () => sampleIdle({ ...bench, proxy }));
       await proxy.stop();
       keep(samples, 'idle', contestant.id, round, taken);
@@ -166,7 +146,7 @@ async function reloadAll(bench, started) {
   const taken = {};
   for (const contestant of started.filter(({ family }) => family === 'ours')) {
     progress(`reload, ${contestant.id}`);
-    const proxy = await startOne(contestant, bench);
+    const proxy = await startOn(bench, contestant);
     const seconds = Math.max(bench.settings.seconds, LEAST_RELOAD_SECONDS);
     const found = await orSay(undefined, `reload on ${contestant.id}`, () => reload({ ...bench, proxy, seconds }));
     await proxy.stop();

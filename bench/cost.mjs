@@ -1,0 +1,176 @@
+// `pnpm bench:cost`: CPU time that a connection costs a proxy, measured finely enough to judge a change, on a machine that others
+// use too. docs/performance.md says how to read it.
+import { resolve } from 'node:path';
+import { parseArgs } from 'node:util';
+import { contestants } from './contestants.mjs';
+import { costsOf, ratiosOf } from './costs.mjs';
+import { LOADS } from './figures.mjs';
+import { compiledPrograms, onGround, startOn } from './ground.mjs';
+import { drive } from './load.mjs';
+import { orderOfRound } from './statistics.mjs';
+import { columns, times } from './table.mjs';
+import { cpuTime } from './usage.mjs';
+
+const USAGE = `pnpm bench:cost [options]
+
+  --against FOLDER   another checkout, built: the same proxies out of it, in turn with those of this one
+  --proxies LIST     bare, core-node, core-epoll, gateway-node, gateway-epoll … (bare,core-node,core-epoll)
+  --load NAME        ${idsOf(LOADS)} (rate)
+  --lives N          processes of each proxy, one after the other: what differs between two of them is no news (5)
+  --rounds N         of each life, forwards and backwards in turn (12)
+  --seconds N        length of a round (0.4)
+  --json             everything that was measured, for scripts`;
+
+// The compilers of JavaScript have done most of their work by then, on a busy machine as on a calm one.
+const WARM_AFTER = 15_000;
+const WARMUP_SECONDS = 1;
+const LONGEST_WARMUP_ROUNDS = 8;
+const OTHER = ' (other)';
+
+process.once('SIGINT', () => process.exit(130));
+process.once('SIGTERM', () => process.exit(143));
+await main();
+
+async function main() {
+  const options = parse(process.argv.slice(2));
+  if (options === undefined) {
+    console.log(USAGE);
+    return;
+  }
+  const subjects = subjectsOf(options);
+  const lives = await onGround(await compiledPrograms(), (ground) => liveAll({ ...ground, ...options, subjects }));
+  console.log(options.json ? JSON.stringify({ load: options.load.id, lives }, null, 2) : report(lives, options));
+}
+
+function parse(args) {
+  const { values } = parseArgs({
+    args,
+    options: {
+      against: { type: 'string' },
+      proxies: { type: 'string', default: 'bare,core-node,core-epoll' },
+      load: { type: 'string', default: 'rate' },
+      lives: { type: 'string', default: '5' },
+      rounds: { type: 'string', default: '12' },
+      seconds: { type: 'string', default: '0.4' },
+      json: { type: 'boolean', default: false },
+      help: { type: 'boolean', default: false },
+    },
+  });
+  if (values.help) return undefined;
+  const load = LOADS.find(({ id }) => id === values.load);
+  if (load === undefined) throw new TypeError(`expected one of ${idsOf(LOADS)} for --load, found ${values.load}`);
+  const [lives, rounds, seconds] = ['lives', 'rounds', 'seconds'].map((name) => positive(name, values[name]));
+  const against = values.against === undefined ? undefined : resolve(values.against);
+  return { against, load, lives, rounds, seconds, json: values.json, proxies: values.proxies.split(',') };
+}
+
+function idsOf(items) {
+  return items.map(({ id }) => id).join(', ');
+}
+
+function positive(name, text) {
+  const value = Number(text);
+  if (!(value > 0)) throw new TypeError(`expected a number above 0 for --${name}, found ${text}`);
+  return value;
+}
+
+/** Whom we start: with `--against`, each of ours twice. What does not change between two checkouts stands alone. */
+function subjectsOf({ proxies, against }) {
+  const ours = { transports: ['node', 'epoll'], workers: [1, 2] };
+  const known = contestants(ours);
+  const others = against === undefined ? [] : contestants({ ...ours, root: against });
+  return proxies.flatMap((id) => {
+    const own = known.find((contestant) => contestant.id === id);
+    if (own === undefined) throw new TypeError(`expected proxies out of ${idsOf(known)}, found ${id}`);
+    const other = others.find((contestant) => contestant.id === id && contestant.family === 'ours');
+    const pair =
+      other === undefined ? [own] : [own, { ...other, id: `${id}${OTHER}`, label: `${other.label}${OTHER}` }];
+    for (const { label, find } of pair) {
+      const found = find();
+      if ('missing' in found) throw new Error(`${label}: ${found.missing}`);
+    }
+    return pair;
+  });
+}
+
+async function liveAll(run) {
+  const lives = [];
+  for (let life = 0; life < run.lives; life++) {
+    tell(`life ${life + 1} of ${run.lives}`);
+    lives.push(await live(run, orderOfRound(run.subjects, life)));
+  }
+  return lives;
+}
+
+/** @returns {Promise<import('./costs.mjs').Life>} */
+async function live(run, subjects) {
+  const started = [];
+  try {
+    for (const subject of subjects) started.push({ subject, proxy: await startOn(run, subject) });
+    for (const { proxy } of started) await warm(run, proxy);
+    const rounds = Object.fromEntries(run.subjects.map(({ id }) => [id, []]));
+    for (let round = 0; round < run.rounds; round++) {
+      for (const { subject, proxy } of orderOfRound(started, round)) rounds[subject.id].push(await spend(run, proxy));
+    }
+    return rounds;
+  } finally {
+    await Promise.all(started.map(({ proxy }) => proxy.stop()));
+  }
+}
+
+/** Connections, whatever is measured later: they go through all of the pipeline. */
+async function warm(run, proxy) {
+  const [connections] = LOADS;
+  let done = 0;
+  for (let round = 0; done < WARM_AFTER && round < LONGEST_WARMUP_ROUNDS; round++) {
+    done += (await spend({ ...run, load: connections, seconds: WARMUP_SECONDS }, proxy)).units;
+  }
+  if (run.load !== connections) await spend({ ...run, seconds: WARMUP_SECONDS }, proxy);
+}
+
+/** @returns {Promise<import('./costs.mjs').Spent>} */
+async function spend({ programs, hello, load, seconds }, proxy) {
+  const before = cpuTime(proxy.pid);
+  const told = await Promise.all(
+    load.streams.map(({ backend, args }) => {
+      const target = ['--port', `${proxy.portFor(backend)}`, '--hello', hello(backend)];
+      return drive(programs, [...args, ...target, '--seconds', `${seconds}`, '--warmup', '0']);
+    }),
+  );
+  const after = cpuTime(proxy.pid);
+  const units = told[0].completed || told[0].bytes / 1e9;
+  return {
+    units,
+    total: after.total - before.total,
+    user: after.user - before.user,
+    system: after.system - before.system,
+  };
+}
+
+function report(lives, { load, against }) {
+  const bulk = load.id.startsWith('up') || load.id.startsWith('down');
+  const [unit, scale, digits] = bulk ? ['s/GB', 1, 3] : ['µs each', 1e6, 1];
+  const costs = costsOf(lives);
+  const subjects = Object.keys(costs);
+  const lines = subjects.map((id) => {
+    const { median, mean, user, system } = costs[id];
+    return [id, ...[median, mean, user, system].map((value) => (value * scale).toFixed(digits))];
+  });
+  const heading = [`${load.id}: CPU of the proxy, ${unit}`, 'median', 'mean', 'of it user', 'system'];
+  return [columns([heading, ...lines]), '', ...ratioLines(lives, subjects, against)].join('\n');
+}
+
+function ratioLines(lives, ids, against) {
+  const pairs = ids.flatMap((id) => {
+    const base = against === undefined ? ids[0] : `${id}${OTHER}`;
+    return ids.includes(base) && base !== id ? [[id, base]] : [];
+  });
+  return pairs.map(([id, base]) => {
+    const { median, min, max } = ratiosOf(lives, id, base);
+    return `${id} : ${base} = ${times(median)}   (lives: ${times(min)} to ${times(max)})`;
+  });
+}
+
+function tell(line) {
+  process.stderr.write(`[${Math.round(process.uptime())} s] ${line}\n`);
+}

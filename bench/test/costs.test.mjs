@@ -1,0 +1,38 @@
+import { describe, expect, it } from 'vitest';
+import { costsOf, ratiosOf } from '../costs.mjs';
+
+/** A hundred units of work that cost so much each. */
+function round(each, userShare = 0.5) {
+  const total = each * 100;
+  return { units: 100, total, user: total * userShare, system: total * (1 - userShare) };
+}
+
+describe('costs', () => {
+  it('are told as a median that rare events do not move, and a mean that has them', () => {
+    const { proxy } = costsOf([{ proxy: [round(2), round(2), round(8)] }]);
+    expect([proxy.median, proxy.mean]).toEqual([2, 4]);
+  });
+
+  it('tell user and system apart in the proportion of their ticks, within the exact total', () => {
+    const ticks = { units: 10, total: 5, user: 3, system: 1 };
+    expect(costsOf([{ proxy: [ticks] }]).proxy).toMatchObject({ mean: 0.5, user: 0.375, system: 0.125 });
+  });
+
+  it('weigh every round of every life by what it has done', () => {
+    const little = { units: 1, total: 10, user: 5, system: 5 };
+    expect(costsOf([{ proxy: [round(1)] }, { proxy: [little] }]).proxy.mean).toBeCloseTo(110 / 101);
+  });
+});
+
+describe('ratios of costs', () => {
+  const lives = [
+    { old: [round(10), round(20)], new: [round(9), round(18)] },
+    { old: [round(10)], new: [round(11)] },
+    { old: [round(10)], new: [round(8)] },
+  ];
+
+  it('compare round with round and life with life, and say how far the lives agree', () => {
+    const { median, min, max } = ratiosOf(lives, 'new', 'old');
+    expect([median, min, max]).toEqual([0.9, 0.8, 1.1]);
+  });
+});
