@@ -244,12 +244,26 @@ export class NodeConnection implements Connection {
   }
 
   #onEnd(): void {
+    if (this.#isReset) {
+      this.#onError(Object.assign(new Error('read ECONNRESET'), { code: 'ECONNRESET' }));
+      return;
+    }
     this.#ended = true;
     if (this.#sink !== undefined) this.#sink.onEnd(this);
     else {
       this.#reader?.resolve(undefined);
       this.#reader = undefined;
     }
+  }
+
+  /**
+   * Whether what Node reports as the end of an upstream was a reset: libuv takes one that is right behind bytes for the end, with
+   * which a refusal or half an answer would look whole. A connection that was reset has no peer any more (getpeername(2)).
+   * Cannot be told of one on which we have finished, too, nor of a downstream, of whose address Node keeps what it once was.
+   */
+  get #isReset(): boolean {
+    if (this.#side === 'downstream' || this.#socket.writableEnded || unixPath(this.remote) !== undefined) return false;
+    return this.#bottom.remoteAddress === undefined;
   }
 
   #onDrain(): void {

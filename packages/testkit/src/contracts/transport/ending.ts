@@ -68,6 +68,17 @@ export function resetClaims(claim: Claim): void {
   }
 }
 
+/** Of a client this is not asked: Node cannot always tell. A transport that can is free to. */
+export function resetBehindBytesClaim(claim: Claim): void {
+  claim('takes a reset by the backend for one, however close it is behind the last bytes', async (wiring) => {
+    const { backend, splice } = await wiring.spliced();
+    // In one turn: both are there when the transport looks next.
+    backend.send('last').catch(() => undefined);
+    backend.reset();
+    expect((await splice.done).error).toMatchObject({ name: 'ProxyError', code: 'UPSTREAM_RESET' });
+  });
+}
+
 export function cutClaims(claim: Claim): void {
   claim('that is cut closes both sides and ends with the reason, the first one', async (wiring) => {
     const { client, backend, splice } = await wiring.spliced({ halfOpen: false });

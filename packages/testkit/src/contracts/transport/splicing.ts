@@ -4,7 +4,7 @@ import { Random } from '../random.ts';
 import { expectSameBytes, payload, readBytes } from './bytes.ts';
 import type { Claim } from './claims.ts';
 import { crowdClaims } from './crowd.ts';
-import { cutClaims, halfCloseClaims, resetClaims } from './ending.ts';
+import { cutClaims, halfCloseClaims, resetBehindBytesClaim, resetClaims } from './ending.ts';
 import { backpressureClaims, idleClaims } from './waiting.ts';
 
 export function describeSplicing(claim: Claim): void {
@@ -14,6 +14,7 @@ export function describeSplicing(claim: Claim): void {
     progressClaims(claim);
     halfCloseClaims(claim);
     resetClaims(claim);
+    resetBehindBytesClaim(claim);
     cutClaims(claim);
     backpressureClaims(claim);
     idleClaims(claim);
