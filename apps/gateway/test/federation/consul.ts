@@ -97,6 +97,10 @@ export class Consul implements AsyncDisposable {
     return this.#ask('PUT', path, body);
   }
 
+  post(path: string, body: unknown): Promise<unknown> {
+    return this.#ask('POST', path, body);
+  }
+
   /** The trust domain of its mesh. */
   async trustDomain(): Promise<string> {
     const { TrustDomain } = (await this.get('agent/connect/ca/roots')) as { readonly TrustDomain: string };

@@ -3,9 +3,9 @@ import type { Endpoint } from '@meshgate/core';
 import { tlsBackend, tlsClient } from '@meshgate/testkit';
 import type { IssuedCertificate, TlsClient, TlsTestBackend } from '@meshgate/testkit';
 import { Belongings } from './belongings.ts';
-import { Consul } from './consul.ts';
+import { Consul, HTTP } from './consul.ts';
 import type { ConsulOptions } from './consul.ts';
-import { GatewayProcess } from './gateway.ts';
+import { DaemonProcess } from './daemon.ts';
 import { Inside } from './inside.ts';
 import { Namespace } from './namespace.ts';
 
@@ -56,11 +56,26 @@ export class Datacenter implements AsyncDisposable {
     return { host: `10.${this.number}.0.${last}`, port };
   }
 
-  /** Runs a gateway with these flags; see {@link GatewayProcess.ready}. */
-  gateway(adminPort: number, ...flags: readonly string[]): GatewayProcess {
+  /** Runs a gateway with these flags; see {@link DaemonProcess.ready}. */
+  gateway(adminPort: number, ...flags: readonly string[]): DaemonProcess {
     const { namespace, inside } = this;
     const admin = { host: '127.0.0.1', port: adminPort };
-    return this.#belongings.add(new GatewayProcess({ namespace, inside, admin, flags }));
+    return this.#belongings.add(new DaemonProcess({ namespace, inside, command: 'gateway', admin, flags }));
+  }
+
+  /**
+   * Runs a sidecar with these flags.
+   *
+   * @param place where; by default in this datacenter's own network
+   */
+  sidecar(adminPort: number, flags: readonly string[], { namespace, inside }: Place = this): DaemonProcess {
+    const admin = { host: '127.0.0.1', port: adminPort };
+    return this.#belongings.add(new DaemonProcess({ namespace, inside, command: 'sidecar', admin, flags }));
+  }
+
+  /** The address of its agent, for `--http-addr`: one that leads there from every network. */
+  async agent(): Promise<string> {
+    return (await this.inside.to(HTTP)).host.replace('unix:', 'unix://');
   }
 
   /**
@@ -105,6 +120,9 @@ export class Datacenter implements AsyncDisposable {
     await this.#belongings[Symbol.asyncDispose]();
   }
 }
+
+/** A network in which something runs. */
+export type Place = Pick<Datacenter, 'namespace' | 'inside'>;
 
 /** What is done to a network before Consul starts in it. */
 export type Prepare = (namespace: Namespace, inside: Inside) => Promise<void>;

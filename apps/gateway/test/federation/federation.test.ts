@@ -7,7 +7,7 @@ import { SIDECAR_PORT } from './datacenter.ts';
 import { eventually } from './eventually.ts';
 import { Federation, GATEWAY_PORT, membersSeenBy, wanAddress } from './federation.ts';
 import type { Member } from './federation.ts';
-import type { RouteShown } from './gateway.ts';
+import type { RouteShown } from './daemon.ts';
 
 const SET_UP_MS = 120_000;
 // What one datacenter writes is replicated to the other within seconds.

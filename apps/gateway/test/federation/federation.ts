@@ -6,7 +6,7 @@ import type { CertificateAuthority } from '@meshgate/testkit';
 import { Belongings, temporaryFolder } from './belongings.ts';
 import { Datacenter } from './datacenter.ts';
 import { eventually } from './eventually.ts';
-import type { GatewayProcess } from './gateway.ts';
+import type { DaemonProcess } from './daemon.ts';
 import { connect } from './namespace.ts';
 
 /** A datacenter of a federation, with its gateways. */
@@ -16,7 +16,7 @@ export interface Member {
 }
 
 /** At least one. */
-type Gateways = readonly [GatewayProcess, ...GatewayProcess[]];
+type Gateways = readonly [DaemonProcess, ...DaemonProcess[]];
 
 /**
  * Two datacenters whose networks have one cable between them, on which nothing but gateways has an address. Their Consul servers
@@ -136,7 +136,7 @@ function memberOf(datacenter: Datacenter, gateways: number): Member {
   return { datacenter, gateways: [gatewayOf(datacenter, 0), ...others] };
 }
 
-function gatewayOf(datacenter: Datacenter, index: number): GatewayProcess {
+function gatewayOf(datacenter: Datacenter, index: number): DaemonProcess {
   const lan = formatEndpoint(datacenter.lan(11 + index, GATEWAY_PORT));
   const wan = `${wanAddress(datacenter.number, index)}:443`;
   const flags = ['--register', '--expose-servers', '--address', lan, '--wan-address', wan];

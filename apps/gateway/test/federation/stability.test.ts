@@ -8,7 +8,7 @@ import { describeInNetworks } from './consul.ts';
 import { Datacenter } from './datacenter.ts';
 import { eventually } from './eventually.ts';
 import { GATEWAY_PORT } from './federation.ts';
-import type { GatewayProcess } from './gateway.ts';
+import type { DaemonProcess } from './daemon.ts';
 import { StandIn } from './stand-in.ts';
 import { Stream } from './stream.ts';
 
@@ -147,7 +147,7 @@ describeInNetworks('a gateway whose agent fails', () => {
   );
 
   /** A gateway that routes to `db`. */
-  async function started(...flags: readonly string[]): Promise<GatewayProcess> {
+  async function started(...flags: readonly string[]): Promise<DaemonProcess> {
     const gateway = datacenter.gateway(19_001, '--register', '--address', formatEndpoint(LAN), ...flags);
     await gateway.route('service:db');
     await gateway.ready();
@@ -155,7 +155,7 @@ describeInNetworks('a gateway whose agent fails', () => {
   }
 
   /** Resolves once the gateway has seen a change that is made now. */
-  async function follows(gateway: GatewayProcess): Promise<void> {
+  async function follows(gateway: DaemonProcess): Promise<void> {
     await datacenter.instance('late', 23);
     await gateway.route('service:late');
   }

@@ -26,23 +26,25 @@ export interface RouteShown {
   readonly backends: readonly { readonly host: string; readonly port: number; readonly healthy: boolean }[];
 }
 
-/** Where a gateway is run, and what its command line says. */
-export interface GatewayPlace {
+/** Where a gateway or a sidecar is run, and what its command line says. */
+export interface DaemonPlace {
   readonly namespace: Namespace;
   readonly inside: Inside;
+  readonly command: 'gateway' | 'sidecar';
   /** Its admin server, in that network. */
   readonly admin: Endpoint;
-  /** What follows `meshgate gateway`, beside the address of the admin server. */
+  /** What follows the command, beside the address of the admin server. */
   readonly flags: readonly string[];
 }
 
-/** `meshgate gateway` as a process of its own, in a network of its own. */
-export class GatewayProcess implements AsyncDisposable {
-  readonly #place: GatewayPlace;
+/** `meshgate gateway` or `meshgate sidecar` as a process of its own, in a network of its own. */
+export class DaemonProcess implements AsyncDisposable {
+  readonly #place: DaemonPlace;
   readonly lines: LogLine[] = [];
+  readonly #waiting = new Set<() => void>();
   #process: ChildProcess;
 
-  constructor(place: GatewayPlace) {
+  constructor(place: DaemonPlace) {
     this.#place = place;
     this.#process = this.#spawn();
   }
@@ -57,7 +59,7 @@ export class GatewayProcess implements AsyncDisposable {
   /** Waits until `GET /ready` says yes, and for its warnings, if these are asked for. */
   ready(holds: (readiness: Readiness) => boolean = ({ ready }) => ready): Promise<Readiness> {
     return eventually(
-      'a gateway that is ready',
+      'a daemon that is ready',
       async () => {
         const readiness = (await this.ask('/ready')) as Readiness;
         if (holds(readiness)) return readiness;
@@ -86,7 +88,24 @@ export class GatewayProcess implements AsyncDisposable {
 
   /** Asks the admin server, whatever the status. */
   async ask(path: string): Promise<unknown> {
-    return JSON.parse((await this.#place.inside.ask(this.#place.admin, path)).text);
+    return JSON.parse(await this.#text(path));
+  }
+
+  /** The value of a metric, all its series with labels that `holds` added up. */
+  async metric(name: string, holds: (labels: string) => boolean = () => true): Promise<number> {
+    const series = (await this.#text('/metrics')).matchAll(/^(\w+)\{?([^}]*)\}? (\S+)$/gm);
+    return Array.from(series, ([, metric, labels = '', value]) =>
+      metric === name && holds(labels) ? Number(value) : 0,
+    ).reduce((sum, value) => sum + value, 0);
+  }
+
+  /** The first line, from the one with index `from` on, that `matches`; waits for it. */
+  async line(matches: (line: LogLine) => boolean, from = 0): Promise<LogLine> {
+    for (;;) {
+      const found = this.lines.slice(from).find(matches);
+      if (found !== undefined) return found;
+      await new Promise<void>((resolve) => this.#waiting.add(resolve));
+    }
   }
 
   signal(name: NodeJS.Signals): void {
@@ -108,14 +127,24 @@ export class GatewayProcess implements AsyncDisposable {
     await this.kill();
   }
 
+  async #text(path: string): Promise<string> {
+    return (await this.#place.inside.ask(this.#place.admin, path)).text;
+  }
+
   #spawn(): ChildProcess {
-    const { namespace, admin, flags } = this.#place;
-    const command = [process.execPath, MAIN, 'gateway', '--admin-bind', `${admin.host}:${admin.port}`, ...flags];
-    const child = namespace.spawn(command, ['ignore', 'pipe', 'pipe']);
+    const { namespace, command, admin, flags } = this.#place;
+    const words = [process.execPath, MAIN, command, '--admin-bind', `${admin.host}:${admin.port}`, ...flags];
+    const child = namespace.spawn(words, ['ignore', 'pipe', 'pipe']);
     if (child.stdout !== null)
-      createInterface({ input: child.stdout }).on('line', (text) => this.lines.push(JSON.parse(text) as LogLine));
-    child.stderr?.on('data', (chunk: Buffer) => this.lines.push({ stderr: chunk.toString() }));
+      createInterface({ input: child.stdout }).on('line', (text) => this.#add(JSON.parse(text) as LogLine));
+    child.stderr?.on('data', (chunk: Buffer) => this.#add({ stderr: chunk.toString() }));
     return child;
+  }
+
+  #add(line: LogLine): void {
+    this.lines.push(line);
+    for (const resolve of this.#waiting) resolve();
+    this.#waiting.clear();
   }
 }
 
