@@ -1,0 +1,69 @@
+import { Belongings } from './belongings.ts';
+import type { Datacenter, Place } from './datacenter.ts';
+import { Inside } from './inside.ts';
+import { connect, Namespace } from './namespace.ts';
+
+/**
+ * A machine with a network of its own, and cables to two datacenters: to the one that it belongs to by the LAN, to the other one by
+ * the WAN. It has a way to nothing but the addresses that {@link Machine.reaches} names.
+ */
+export class Machine implements Place, AsyncDisposable {
+  readonly namespace: Namespace;
+  readonly inside: Inside;
+  readonly #belongings: Belongings;
+  #reached: readonly string[] = [];
+
+  private constructor(namespace: Namespace, inside: Inside, belongings: Belongings) {
+    this.namespace = namespace;
+    this.inside = inside;
+    this.#belongings = belongings;
+  }
+
+  static async create(home: Datacenter, other: Datacenter): Promise<Machine> {
+    const belongings = new Belongings();
+    try {
+      const namespace = belongings.add(await Namespace.create('machine'));
+      await cable(namespace, home.namespace, LAN);
+      await cable(namespace, other.namespace, WAN);
+      return new Machine(namespace, belongings.add(new Inside(namespace)), belongings);
+    } catch (reason) {
+      await belongings[Symbol.asyncDispose]();
+      throw reason;
+    }
+  }
+
+  /** From now on it has a way to exactly these addresses: those that begin with 10 by the LAN, others by the WAN. */
+  async reaches(...hosts: readonly string[]): Promise<void> {
+    for (const host of this.#reached) if (!hosts.includes(host)) await this.namespace.ip('route', 'del', host);
+    for (const host of hosts) await this.namespace.ip('route', 'replace', host, 'via', gatewayTo(host));
+    this.#reached = hosts;
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.#belongings[Symbol.asyncDispose]();
+  }
+}
+
+/** Both ends of a cable. */
+interface Cable {
+  readonly name: string;
+  /** The machine's end. */
+  readonly own: string;
+  readonly far: string;
+}
+
+/** Where others find the machine. */
+export const MACHINE = '10.1.1.2';
+
+const LAN: Cable = { name: 'machine-lan', own: MACHINE, far: '10.1.1.1' };
+const WAN: Cable = { name: 'machine-wan', own: '198.18.1.2', far: '198.18.1.1' };
+
+async function cable(machine: Namespace, datacenter: Namespace, { name, own, far }: Cable): Promise<void> {
+  await connect(machine, datacenter, name);
+  await machine.ip('address', 'add', `${own}/30`, 'dev', name);
+  await datacenter.ip('address', 'add', `${far}/30`, 'dev', name);
+}
+
+function gatewayTo(host: string): string {
+  return host.startsWith('10.') ? LAN.far : WAN.far;
+}

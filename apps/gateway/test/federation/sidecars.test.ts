@@ -1,0 +1,311 @@
+import { formatEndpoint } from '@meshgate/core';
+import { tlsClient } from '@meshgate/testkit';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { Belongings } from './belongings.ts';
+import { describeInNetworks } from './consul.ts';
+import type { DaemonProcess } from './daemon.ts';
+import { eventually } from './eventually.ts';
+import { GATEWAY_PORT, wanAddress } from './federation.ts';
+import { carriedOn, DB_THERE, FAR_WAN, SidecarMesh, WEB } from './sidecar-mesh.ts';
+import type { Modes } from './sidecar-mesh.ts';
+
+const SET_UP_MS = 120_000;
+// What one datacenter writes is replicated to the other within seconds.
+const REPLICATED_MS = 60_000;
+
+const NEAR = { host: '10.1.0.11', port: GATEWAY_PORT };
+const FAR = { host: wanAddress(2, 0), port: 443 };
+
+const EVERYBODY = [NEAR.host, '10.1.0.12', '10.1.0.21', FAR.host, FAR_WAN.host];
+
+const BILLING = { DestinationName: 'billing', Datacenter: 'dc2', LocalBindPort: 10_001 };
+const STORE = { DestinationName: 'store', LocalBindPort: 10_002 };
+const DB = { DestinationName: 'db', LocalBindPort: 10_003 };
+const NEAREST = { DestinationType: 'prepared_query', DestinationName: 'nearest', LocalBindPort: 10_004 };
+
+/** In which way a mode leads to the other datacenter: the only address for it, and the gateways that are passed. */
+const WAYS = {
+  local: { path: 'local-gateway', to: NEAR, passed: [1, 1] },
+  remote: { path: 'remote-gateway', to: FAR, passed: [0, 1] },
+  none: { path: 'direct', to: FAR_WAN, passed: [0, 0] },
+} as const;
+type Mode = keyof typeof WAYS;
+
+/** From the strongest to the weakest, and how they are named to people. */
+const PLACES = [
+  ['the upstream definition', 'upstream'],
+  ['the service instance', 'service-instance'],
+  ['the service defaults (service-defaults/web)', 'service-defaults'],
+  ['the proxy defaults (proxy-defaults/global)', 'proxy-defaults'],
+] as const;
+type ModePlace = (typeof PLACES)[number][1];
+
+describeInNetworks('sidecars in two datacenters, federated through their gateways', () => {
+  const belongings = new Belongings();
+  let mesh: SidecarMesh;
+
+  beforeAll(async () => {
+    mesh = belongings.add(await SidecarMesh.create());
+  }, SET_UP_MS);
+  afterAll(() => belongings[Symbol.asyncDispose]());
+
+  describe.each(PLACES)('a mode that is set by %s', (placeName, place) => {
+    it.each(Object.keys(WAYS) as Mode[])('%s: that way is taken, where there is no other', async (mode) => {
+      const { path, to, passed } = WAYS[mode];
+      const { near, far } = gateways();
+      const { web, machine } = mesh;
+      await mesh.configure(modesWith(place, mode));
+      await machine.reaches(to.host);
+      await eventually(
+        `the mode ${mode} by ${placeName}`,
+        () => upstreamFacts().then((facts) => holds(facts, { path, by: `${mode} by ${placeName}` })),
+        REPLICATED_MS,
+      );
+      const before = { near: await carried(near), far: await carried(far), lines: web.lines.length };
+      {
+        await using client = await mesh.application(DB_THERE);
+        await client.send('across');
+        expect((await client.receive(6)).toString()).toBe('across');
+        expect([await liveOn(near), await liveOn(far)]).toEqual(passed);
+      }
+      const line = await web.line(carriedOn('upstream:db@dc2'), before.lines);
+      expect(line).toMatchObject({ path, mode, backend: `${to.host}:${to.port}`, bytesUp: 6, bytesDown: 6 });
+      expect(line['code']).toBeUndefined();
+      const counters = async () => [(await carried(near)) - before.near, (await carried(far)) - before.far];
+      await eventually('gateways that have counted', async () => equal(await counters(), passed), REPLICATED_MS);
+      for (const other of [NEAR, FAR, FAR_WAN].filter((one) => one !== to))
+        expect(await machine.inside.probe(other)).toBe('ENETUNREACH');
+    });
+  });
+
+  describe('that may reach everything', () => {
+    beforeAll(() => mesh.machine.reaches(...EVERYBODY));
+
+    it('keep connections that stand when the mode changes; new ones take the new way', async () => {
+      const { near } = gateways();
+      await inMode('local');
+      await using before = await mesh.application(DB_THERE);
+      await before.send('one');
+      await before.receive(3);
+      await inMode('none');
+      const { lines } = mesh.web;
+      const from = lines.length;
+      expect(await mesh.answer(DB_THERE)).toBe('db in dc2');
+      expect(await mesh.web.line(carriedOn('upstream:db@dc2'), from)).toMatchObject({ path: 'direct' });
+      expect(await liveOn(near)).toBe(1);
+      await before.send('two');
+      expect((await before.receive(3)).toString()).toBe('two');
+    });
+
+    it('are reached from the secondary datacenter as well, whose chain of certificates is longer', async () => {
+      const from = mesh.web.lines.length;
+      expect(await mesh.answer(WEB, mesh.federation.two.datacenter)).toBe('web');
+      const line = await mesh.web.line(carriedOn('public'), from);
+      expect(line['caller']).toBe(`spiffe://${mesh.federation.trustDomain}/ns/default/dc/dc2/svc/db`);
+    });
+
+    it(
+      'let nobody in whom an intention denies, say why on both sides, and let in whom it allows',
+      async () => {
+        await inMode('local');
+        const { web, far } = mesh;
+        const { consul } = mesh.federation.one.datacenter;
+        const intention = { SourceName: 'web', DestinationName: 'db', SourceType: 'consul', Action: 'deny' };
+        const { ID } = (await consul.post('connect/intentions', intention)) as { readonly ID: string };
+        const answers = (who: string) => async () => ((await mesh.answer(DB_THERE)) === who ? true : undefined);
+        await eventually('nobody to answer', answers('nobody'), REPLICATED_MS);
+        expect(await far.daemon.line(({ code }) => code === 'DENIED')).toMatchObject({
+          caller: `spiffe://${mesh.federation.trustDomain}/ns/default/dc/dc1/svc/web`,
+          reason: expect.stringMatching(/svc\/web may not connect to db: .*DENY.*web => .*db/),
+        });
+        expect(await web.line(({ code }) => code === 'UPSTREAM_RESET')).toMatchObject({
+          path: 'local-gateway',
+          reason: expect.stringMatching(/certificate of spiffe:.*svc\/web.*or an intention denies it/),
+        });
+        await consul.put(`connect/intentions/${ID}`, { ...intention, Action: 'allow' });
+        await eventually('db to answer', answers('db in dc2'), REPLICATED_MS);
+      },
+      2 * REPLICATED_MS,
+    );
+
+    it('refuse a client without a certificate, whom gateways have let through', async () => {
+      const { trustDomain, one, two } = mesh.federation;
+      const from = mesh.far.daemon.lines.length;
+      await using client = await tlsClient(await one.datacenter.inside.to(NEAR), mesh.federation.nameOf('db', two));
+      expect(await client.closed).toMatchObject({
+        kind: 'lost',
+        error: { code: expect.stringContaining('CERTIFICATE_REQUIRED') },
+      });
+      expect(await mesh.far.daemon.line(({ code }) => code === 'DOWNSTREAM_UNTRUSTED', from)).toMatchObject({
+        reason: `expected a client certificate of ${trustDomain}, found none`,
+      });
+    });
+
+    it('find out who is not who the catalog says, and say so on both sides', async () => {
+      const { web, far, federation } = mesh;
+      const { consul } = federation.two.datacenter;
+      await consul.put('agent/service/register', { Name: 'billing', Port: 80 });
+      await consul.put('agent/service/register', {
+        Name: 'billing-proxy',
+        Kind: 'connect-proxy',
+        Address: far.at.host,
+        Port: far.at.port,
+        Proxy: { DestinationServiceName: 'billing' },
+      });
+      await mesh.configure({ upstream: 'local' }, [DB_THERE, BILLING]);
+      await web.route('upstream:billing@dc2', ({ backends }) => backends.some(({ healthy }) => healthy));
+      await gateways().far.route('service:billing');
+      const from = far.daemon.lines.length;
+      expect(await mesh.answer(BILLING)).toBe('nobody');
+      expect(await web.line(carriedOn('upstream:billing@dc2'))).toMatchObject({
+        code: 'UPSTREAM_UNTRUSTED',
+        reason: expect.stringMatching(
+          /expected a certificate of spiffe:.*svc\/billing, found that of spiffe:.*svc\/db/,
+        ),
+      });
+      const { trustDomain } = federation;
+      expect(await far.daemon.line(({ code }) => code === 'DOWNSTREAM_RESET', from)).toMatchObject({
+        reason: expect.stringContaining(`spiffe://${trustDomain}/ns/default/dc/dc2/svc/db`),
+      });
+    });
+
+    it('follow a redirect to another service of the other datacenter', async () => {
+      const { consul } = mesh.federation.one.datacenter;
+      const Redirect = { Service: 'db', Datacenter: 'dc2' };
+      await consul.put('config', { Kind: 'service-resolver', Name: 'store', Redirect });
+      await mesh.configure({ 'proxy-defaults': 'local' }, [DB_THERE, STORE]);
+      await mesh.web.route('upstream:store', ({ backends }) => backends.some(({ port }) => port === GATEWAY_PORT));
+      expect(await mesh.answer(STORE)).toBe('db in dc2');
+      expect(await mesh.web.line(carriedOn('upstream:store'))).toMatchObject({
+        path: 'local-gateway',
+        identity: `spiffe://${mesh.federation.trustDomain}/ns/default/dc/dc2/svc/db`,
+      });
+    });
+
+    it(
+      'turn to the other datacenter when the instances of their own die, and back when they live again',
+      async () => {
+        const { web, near, federation } = mesh;
+        const { consul } = federation.one.datacenter;
+        const Failover = { '*': { Datacenters: ['dc2'] } };
+        await consul.put('config', { Kind: 'service-resolver', Name: 'db', Failover });
+        await mesh.configure({ 'proxy-defaults': 'local' }, [DB_THERE, DB]);
+        await web.route(
+          'upstream:db',
+          ({ backends }) => backends.length === 2 && backends.every(({ healthy }) => healthy),
+        );
+        expect(await mesh.answer(DB)).toBe('db in dc1');
+        await near.daemon.kill();
+        const from = web.lines.length;
+        expect(await mesh.answer(DB)).toBe('db in dc2');
+        expect(await web.line(carriedOn('upstream:db'), from)).toMatchObject({ attempts: 2, path: 'local-gateway' });
+        await web.route('upstream:db', ({ backends }) => backends.some(({ healthy }) => !healthy));
+        const later = web.lines.length;
+        expect(await mesh.answer(DB)).toBe('db in dc2');
+        expect(await web.line(carriedOn('upstream:db'), later)).toMatchObject({ attempts: 1, path: 'local-gateway' });
+        near.daemon.restart();
+        const isBack = async () => ((await mesh.answer(DB)) === 'db in dc1' ? true : undefined);
+        await eventually('the local instance to answer', isBack, REPLICATED_MS);
+      },
+      REPLICATED_MS,
+    );
+
+    it(
+      'pass by a gateway that fails its own checks, and by one that has just died',
+      async () => {
+        const { web, federation } = mesh;
+        const { datacenter } = federation.one;
+        const second = datacenter.lan(12, GATEWAY_PORT);
+        const wan = `${wanAddress(1, 1)}:443`;
+        const flags = [
+          '--register',
+          '--proxy-id',
+          'gateway-2',
+          '--address',
+          formatEndpoint(second),
+          '--wan-address',
+          wan,
+        ];
+        const other = datacenter.gateway(19_002, ...flags);
+        await mesh.configure({ upstream: 'local' });
+        const standing = (...healthy: readonly boolean[]) =>
+          web.route('upstream:db@dc2', ({ backends }) =>
+            [NEAR, second].every(({ host }, index) =>
+              backends.some((one) => one.host === host && one.healthy === healthy[index]),
+            ),
+          );
+        const maintenance = (enable: boolean) =>
+          datacenter.consul.put(`agent/service/maintenance/gateway-1?enable=${enable}`);
+        await standing(true, true);
+        await maintenance(true);
+        await standing(false, true);
+        const before = await carried(gateways().near);
+        for (let count = 1; count <= 4; count += 1) expect(await mesh.answer(DB_THERE)).toBe('db in dc2');
+        expect(await carried(gateways().near)).toBe(before);
+        await maintenance(false);
+        await standing(true, true);
+        await other.kill();
+        for (let count = 1; count <= 4; count += 1) expect(await mesh.answer(DB_THERE)).toBe('db in dc2');
+      },
+      REPLICATED_MS,
+    );
+
+    it(
+      'reach what a prepared query finds',
+      async () => {
+        const { consul } = mesh.federation.one.datacenter;
+        await consul.post('query', { Name: 'nearest', Service: { Service: 'db', Connect: true } });
+        await mesh.configure({}, [NEAREST]);
+        await mesh.web.route('query:nearest', ({ backends }) => backends.length > 0);
+        expect(await mesh.answer(NEAREST)).toBe('db in dc1');
+      },
+      REPLICATED_MS,
+    );
+  });
+
+  /** Every upstream of `web` is in this mode. */
+  async function inMode(mode: Mode): Promise<void> {
+    const { to } = WAYS[mode];
+    await mesh.configure({ upstream: mode });
+    await mesh.web.route('upstream:db@dc2', ({ backends }) => backends[0]?.host === to.host);
+  }
+
+  function gateways(): { readonly near: DaemonProcess; readonly far: DaemonProcess } {
+    return { near: mesh.federation.one.gateways[0], far: mesh.federation.two.gateways[0] };
+  }
+
+  async function upstreamFacts(): Promise<unknown> {
+    const name = mesh.federation.nameOf('db', mesh.federation.two);
+    return ((await mesh.web.ask(`/explain?serverName=${name}`)) as { readonly origin?: unknown }).origin;
+  }
+});
+
+/** The place says so, those below it say otherwise, those above it say nothing. */
+function modesWith(place: ModePlace, mode: Mode): Modes {
+  const rank = PLACES.findIndex(([_name, one]) => one === place);
+  const others = (Object.keys(WAYS) as Mode[]).filter((one) => one !== mode);
+  const below = PLACES.slice(rank + 1).map(([_name, one], index) => [one, others[index % others.length]]);
+  return { ...Object.fromEntries(below), [place]: mode };
+}
+
+function holds(facts: unknown, { path, by }: { readonly path: string; readonly by: string }): true | undefined {
+  const { path: found, decidedBy } = Object(facts) as Readonly<Record<string, string>>;
+  if (found === path && decidedBy?.startsWith(by) === true) return true;
+  throw new Error(JSON.stringify(facts));
+}
+
+function equal(found: readonly number[], expected: readonly number[]): true | undefined {
+  if (found.join() === expected.join()) return true;
+  throw new Error(found.join());
+}
+
+/** Connections of services that a gateway has carried to their end; those between Consul's servers are none. */
+function carried(gateway: DaemonProcess): Promise<number> {
+  return gateway.metric('meshgate_connections_closed_total', (labels) => /route="(?:service|datacenter):/.test(labels));
+}
+
+/** Those that it carries at the moment. */
+async function liveOn(gateway: DaemonProcess): Promise<number> {
+  const { connections } = (await gateway.ask('/connections')) as { connections: readonly { route?: string }[] };
+  return connections.filter(({ route }) => /^(?:service|datacenter):/.test(route ?? '')).length;
+}
