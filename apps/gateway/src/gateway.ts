@@ -9,6 +9,7 @@ import type {
   Service,
 } from '@meshgate/core';
 import type { AdminServer } from './admin.ts';
+import { Seldom } from './seldom.ts';
 import { listenerView } from './views.ts';
 import type { ListenerView } from './views.ts';
 
@@ -29,6 +30,7 @@ export interface GatewayParts {
 /** A gateway: started once, drained, stopped. */
 export class Gateway {
   readonly #parts: GatewayParts;
+  readonly #failures = new Seldom();
 
   constructor(parts: GatewayParts) {
     this.#parts = parts;
@@ -70,8 +72,15 @@ export class Gateway {
     await this.#parts.lifecycle.stop(signal);
   }
 
-  /** Tells the observers of a failure that belongs to no connection, service or source. */
-  report(error: Error): void {
+  /**
+   * Tells the observers of a failure that belongs to no connection, service or source: of one a second, since it may be an observer
+   * that fails whenever it is told something, and the two would go round in circles.
+   */
+  report(failure: Error): void {
+    const untold = this.#failures.happened();
+    if (untold === undefined) return;
+    const message = `${failure.message} (${untold} more since the last that was told)`;
+    const error = untold === 0 ? failure : new Error(message, { cause: failure });
     this.#parts.observer.observe({ type: 'service.failed', service: 'process', error });
   }
 

@@ -1,6 +1,7 @@
 import { formatEndpoint } from '@meshgate/core';
 import type { Observer, ProxyEvent } from '@meshgate/core';
 import type { Logger } from './logger.ts';
+import { Seldom } from './seldom.ts';
 
 /** A line of the log before it is written. */
 interface LogLine {
@@ -132,20 +133,18 @@ const LINES: { readonly [Type in ProxyEvent['type']]: Writer<EventOf<Type>> | un
 
 /** A flood of refusals is what a limit is there for: the log has one line of it now and then, the metrics have all. */
 class Refusals {
-  readonly #byListener = new Map<string, { since: number; unsaid: number }>();
+  readonly #byListener = new Map<string, Seldom>();
 
   /** The line that is due, or nothing. */
   count(event: EventOf<'connection.refused'>): LogLine | undefined {
-    const now = performance.now();
-    const { since, unsaid } = this.#byListener.get(event.listener) ?? { since: -Infinity, unsaid: 0 };
-    if (now - since < REFUSALS_EVERY_MS) {
-      this.#byListener.set(event.listener, { since, unsaid: unsaid + 1 });
-      return undefined;
-    }
-    this.#byListener.set(event.listener, { since: now, unsaid: 0 });
-    const line = lineOf(event);
-    return line && { ...line, facts: { ...line.facts, alsoRefused: unsaid } };
+    const alsoRefused = this.#of(event.listener).happened();
+    const line = alsoRefused === undefined ? undefined : lineOf(event);
+    return line && { ...line, facts: { ...line.facts, alsoRefused } };
+  }
+
+  #of(listener: string): Seldom {
+    const known = this.#byListener.get(listener) ?? new Seldom();
+    this.#byListener.set(listener, known);
+    return known;
   }
 }
-
-const REFUSALS_EVERY_MS = 1_000;

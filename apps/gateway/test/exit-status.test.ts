@@ -154,6 +154,24 @@ describe('exit status 0', () => {
     expect(await gateway.ended).toBe(0);
   });
 
+  it.each([
+    ['answers with a promise that rejects', 'async () => { throw new Error("no disk"); }'],
+    ['leaves a promise behind that rejects', '() => void Promise.reject(new Error("no disk"))'],
+    ['leaves one behind that rejects later', '() => void setImmediate(() => Promise.reject(new Error("no disk")))'],
+  ])('is that of a gateway with an observer that %s at every event: it goes on', async (_what, observe) => {
+    const observer = `{ name: 'sloppy', observe: ${observe} }`;
+    await using files = await pluginFolder(
+      `export default { name: 'sloppy', install: (host) => host.addObserver(${observer}) };`,
+    );
+    await files.write('routes.yaml', ROUTES);
+    await using gateway = await startGateway(`${files.path}/meshgate.yaml`);
+    await gateway.line(({ level, msg }) => level === 'error' && String(msg).includes('no disk'));
+    expect((await gateway.ask('/ready')).status).toBe(200);
+    gateway.signal('SIGTERM');
+    expect(await gateway.ended).toBe(0);
+    expect(gateway.lines.filter(({ level }) => level === 'error').length).toBeLessThan(20);
+  });
+
   it('is that of help and of the release', async () => {
     expect(await meshgate(['--help'])).toMatchObject({ status: 0, stdout: expect.stringContaining('gateway') });
     expect(await meshgate(['version'])).toMatchObject({

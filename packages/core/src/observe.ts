@@ -57,7 +57,7 @@ export type ProxyEvent =
   | { readonly type: 'source.spoke'; readonly source: string; readonly news: boolean; readonly asOf: Date }
   /** A source threw; its last snapshot stays in use. */
   | { readonly type: 'source.failed'; readonly source: string; readonly error: Error; readonly retryInMs: number }
-  /** A service could not do its part of a drain; the drain goes on. */
+  /** A service failed, at its part of a drain for example; everything else goes on. */
   | { readonly type: 'service.failed'; readonly service: string; readonly error: Error }
   | { readonly type: 'drain.started'; readonly connections: number }
   | { readonly type: 'drain.ended'; readonly finished: number; readonly cut: number }
@@ -98,8 +98,8 @@ export interface Observer {
 }
 
 /**
- * All of `list` as one observer. One that throws does not keep the others from hearing: they are told `observer.threw`, once
- * for each observer and message, so that a broken observer cannot flood a log.
+ * All of `list` as one observer. One that throws, or answers with a promise that rejects, does not keep the others from hearing:
+ * they are told `observer.threw`, once for each observer and message, so that a broken observer cannot flood a log.
  */
 export function observers(list: readonly Observer[]): Observer {
   const told = new Set<string>();
@@ -108,11 +108,16 @@ export function observers(list: readonly Observer[]): Observer {
   function observe(event: ProxyEvent): void {
     for (const observer of list) {
       try {
-        observer.observe(event);
+        answered(observer, observer.observe(event));
       } catch (reason) {
         tell(observer, reason);
       }
     }
+  }
+
+  /** The compiler lets an `async` method stand for one that gives nothing: nobody else waits for what it rejects with. */
+  function answered(observer: Observer, answer: unknown): void {
+    if (answer instanceof Promise) answer.catch((reason: unknown) => tell(observer, reason));
   }
 
   function tell(broken: Observer, reason: unknown): void {
@@ -123,12 +128,17 @@ export function observers(list: readonly Observer[]): Observer {
     if (told.has(key) || told.size >= 100) return;
     told.add(key);
     for (const other of list) {
-      if (other === broken) continue;
-      try {
-        other.observe({ type: 'observer.threw', observer, error });
-      } catch {
-        // It will be told of by its own next failure; telling now could go round in circles.
-      }
+      if (other !== broken) tellQuietly(other, { type: 'observer.threw', observer, error });
     }
+  }
+}
+
+/** Whoever fails at this will be told of by its own next failure; telling now could go round in circles. */
+function tellQuietly(observer: Observer, event: ProxyEvent): void {
+  try {
+    const answer: unknown = observer.observe(event);
+    if (answer instanceof Promise) answer.catch(() => undefined);
+  } catch {
+    // See above.
   }
 }

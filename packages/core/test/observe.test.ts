@@ -18,6 +18,11 @@ function broken(message: () => string): Observer {
   };
 }
 
+/** The compiler lets an `async` method stand for one that gives nothing. */
+function rejecting(message: string): Observer {
+  return { name: 'rejecting', observe: () => Promise.reject(new Error(message)) as unknown as void };
+}
+
 describe('several observers', () => {
   it('all hear of everything, in order', () => {
     const [one, other] = [recorder(), recorder()];
@@ -40,6 +45,17 @@ describe('several observers', () => {
     const all = observers([broken(() => `failure ${(count += 1)}`), healthy]);
     for (let i = 0; i < 1_000; i += 1) all.observe(event);
     expect(healthy.events.filter(({ type }) => type === 'observer.threw')).toHaveLength(100);
+  });
+
+  it('are told of one that answers with a promise and lets it reject, as of one that throws', async () => {
+    const healthy = recorder();
+    const all = observers([rejecting('no disk'), healthy, rejecting('no network')]);
+    for (let i = 0; i < 3; i += 1) all.observe(event);
+    // Vitest fails a file in which a rejection is left to nobody.
+    await new Promise((resolve) => setImmediate(resolve));
+    const threw = healthy.events.filter(({ type }) => type === 'observer.threw');
+    expect(threw).toMatchObject([{ error: { message: 'no disk' } }, { error: { message: 'no network' } }]);
+    expect(healthy.events).toHaveLength(5);
   });
 
   it('survive that all of them throw', () => {

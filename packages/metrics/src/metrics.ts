@@ -200,7 +200,7 @@ export const METRICS = {
   serviceFailures: {
     type: 'counter',
     name: 'meshgate_service_failures_total',
-    help: 'Services that could not do their part of a drain',
+    help: 'Failures of services; those that belong to none, of which one a second is counted, are the service process',
     labels: ['service'],
   },
   observerFailures: {

@@ -9,9 +9,7 @@ export function tellingIn(idPrefix: string, observer: Observer): Observer {
   const unique = (connection: Accepted): Accepted => ({ ...connection, id: idPrefix + connection.id });
   return {
     ...(name !== undefined && { name }),
-    observe: (event) => {
-      if (!OF_THE_PRIMARY.has(event.type)) observer.observe(withIds(event, unique));
-    },
+    observe: (event) => (OF_THE_PRIMARY.has(event.type) ? undefined : observer.observe(withIds(event, unique))),
   };
 }
 
