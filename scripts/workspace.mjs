@@ -10,13 +10,14 @@ export const ROOT = fileURLToPath(new URL('..', import.meta.url));
 /**
  * Installs what the lock file names and builds every package. What is up to date already costs about two seconds.
  *
+ * @param {(line: string) => void} say where the steps are told; by default on standard output
  * @returns {Promise<boolean>} whether all of it worked; if not, it has been said why
  */
-export async function prepare() {
+export async function prepare(say = console.log) {
   return (
-    (await step('pnpm', usePinnedPnpm)) &&
-    (await step('install', () => run('pnpm', ['install', '--frozen-lockfile', '--prefer-offline']))) &&
-    (await step('build', () => run('turbo', ['run', 'build', '--output-logs=errors-only'])))
+    (await step('pnpm', usePinnedPnpm, say)) &&
+    (await step('install', () => run('pnpm', ['install', '--frozen-lockfile', '--prefer-offline']), say)) &&
+    (await step('build', () => run('turbo', ['run', 'build', '--output-logs=errors-only']), say))
   );
 }
 
@@ -25,13 +26,14 @@ export async function prepare() {
  *
  * @param {string} name
  * @param {() => Promise<unknown>} work
+ * @param {(line: string) => void} say where it is told; by default on standard output
  * @returns {Promise<boolean>} whether it worked
  */
-export async function step(name, work) {
+export async function step(name, work, say = console.log) {
   const start = performance.now();
   const failure = await work().then(() => undefined, String);
   const seconds = ((performance.now() - start) / 1000).toFixed(1);
-  console.log(failure === undefined ? `ok  ${name} (${seconds} s)` : `FAILED  ${name} (${seconds} s)\n${failure}`);
+  say(failure === undefined ? `ok  ${name} (${seconds} s)` : `FAILED  ${name} (${seconds} s)\n${failure}`);
   return failure === undefined;
 }
 
