@@ -23,6 +23,7 @@ const PAGES = [
   'docs/operate/admin.md',
   'docs/operate/workers.md',
   'docs/plugins/route-source.md',
+  'examples/two-datacenters/README.md',
 ];
 
 /** The fenced blocks of a page whose opening line begins with `opening`: the rest of that line, and the text. */

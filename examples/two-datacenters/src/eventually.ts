@@ -1,0 +1,30 @@
+import { setTimeout as pause } from 'node:timers/promises';
+
+/** What an attempt has come to: done, or what is still missing, as a clause for people. */
+export type Attempt<T> = { readonly done: T } | { readonly missing: string };
+
+/**
+ * Tries until it is done. An attempt that rejects has come to nothing yet.
+ *
+ * @param what for the failure: `a leader`
+ * @param withinMs after which it is given up
+ */
+export async function eventually<T>(
+  what: string,
+  withinMs: number,
+  signal: AbortSignal,
+  attempt: () => Promise<Attempt<T>>,
+): Promise<T> {
+  const endsAt = performance.now() + withinMs;
+  for (;;) {
+    const outcome = await attempt().catch((reason: unknown) => ({
+      missing: reason instanceof Error ? reason.message : String(reason),
+    }));
+    if ('done' in outcome) return outcome.done;
+    if (performance.now() > endsAt)
+      throw new Error(`expected ${what} within ${withinMs / 1000} s, found: ${outcome.missing}`);
+    await pause(POLL_MS, undefined, { signal });
+  }
+}
+
+const POLL_MS = 50;

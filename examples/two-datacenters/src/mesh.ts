@@ -1,0 +1,138 @@
+// The gateways and sidecars of a demonstration, each `meshgate` as a process of its own.
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { formatEndpoint } from '@meshgate/core';
+import type { Endpoint } from '@meshgate/core';
+import { apiOf } from './agents.ts';
+import type { Company } from './company.ts';
+import { eventually } from './eventually.ts';
+import type { Attempt } from './eventually.ts';
+import type { Form } from './options.ts';
+import { GATEWAYS, REQUESTS, SERVICES } from './picture.ts';
+import type { Datacenter, Gateway, Service } from './picture.ts';
+import type { Program } from './program.ts';
+import type { Stage } from './stage.ts';
+
+/** A gateway that runs. */
+export interface RunningGateway {
+  readonly datacenter: Datacenter;
+  readonly program: Program;
+  readonly admin: string;
+  /** Where it listens, for its own datacenter and for the other. */
+  readonly addresses: readonly Endpoint[];
+}
+
+/** A sidecar that runs. */
+export interface RunningSidecar {
+  readonly service: Service;
+  readonly program: Program;
+  readonly admin: string;
+  /** Where the rest of the mesh finds it. */
+  readonly address: Endpoint;
+}
+
+/** All that carries requests. */
+export interface Mesh {
+  readonly gateways: readonly RunningGateway[];
+  readonly sidecars: readonly RunningSidecar[];
+}
+
+/** Starts every gateway and every sidecar. See {@link untilReady}. */
+export function startMesh(form: Form, stage: Stage, company: Company): Mesh {
+  const start = (name: string, args: readonly string[]): Program =>
+    company.start(name, process.execPath, [MESHGATE, ...args]);
+  return {
+    gateways: GATEWAYS.map((gateway) => ({
+      datacenter: gateway.datacenter,
+      program: start(`gateway of ${gateway.datacenter}`, ['gateway', ...argsOf(gateway, form, stage)]),
+      admin: urlOf(gateway.admin, stage),
+      addresses: [stage.at(gateway.lan), stage.at(gateway.wan)],
+    })),
+    sidecars: SERVICES.map((service) => ({
+      service,
+      program: start(`sidecar of ${service.name}`, [
+        'sidecar',
+        '--sidecar-for',
+        service.name,
+        ...argsOf(service, form, stage),
+      ]),
+      admin: urlOf(service.admin, stage),
+      address: stage.at(service.sidecar),
+    })),
+  };
+}
+
+/** Waits until each listens, and knows somebody healthy for everything that it may be asked for. */
+export async function untilReady({ gateways, sidecars }: Mesh, signal: AbortSignal): Promise<void> {
+  await Promise.all([
+    ...gateways.map(({ program, admin, datacenter }) => {
+      const ready = (): Promise<Attempt<true>> => readiness(admin, routesOfGateway(datacenter), 2);
+      return eventually(`the ${program.name} to be ready`, READY_MS, signal, ready);
+    }),
+    ...sidecars.map(({ program, admin, service }) => {
+      const upstreams = routesOfSidecar(service);
+      const ready = (): Promise<Attempt<true>> => readiness(admin, upstreams, 1 + upstreams.length);
+      return eventually(`the ${program.name} to be ready`, READY_MS, signal, ready);
+    }),
+  ]);
+}
+
+const MESHGATE = fileURLToPath(new URL('../../../apps/gateway/dist/main.js', import.meta.url));
+
+// Consul's checks and the news from the other datacenter take some seconds; a busy machine may need longer.
+const READY_MS = 60_000;
+
+/** With Consul the agent says everything, and no file is needed. */
+function argsOf(one: Gateway | Service, form: Form, stage: Stage): readonly string[] {
+  if (form === 'consul')
+    return ['--http-addr', apiOf(one.datacenter, stage), '--admin-bind', formatEndpoint(stage.at(one.admin))];
+  const file = 'name' in one ? one.name : `gateway-${one.datacenter}`;
+  return ['--config', join(stage.folder, 'config', `${file}.yaml`)];
+}
+
+function urlOf(address: Endpoint, stage: Stage): string {
+  return `http://${formatEndpoint(stage.at(address))}`;
+}
+
+/** Begins of the names of routes. */
+function routesOfGateway(datacenter: Datacenter): readonly string[] {
+  const own = SERVICES.filter((one) => one.datacenter === datacenter).map(({ name }) => `service:${name}`);
+  const others = GATEWAYS.filter((one) => one.datacenter !== datacenter).map((one) => `datacenter:${one.datacenter}`);
+  return [...own, ...others];
+}
+
+function routesOfSidecar({ name }: Service): readonly string[] {
+  return REQUESTS.filter(({ from }) => from === name).map(({ to }) => `upstream:${to}`);
+}
+
+interface RoutesAnswer {
+  readonly routes: readonly { readonly name: string; readonly backends: readonly { readonly healthy: boolean }[] }[];
+}
+
+interface ListenersAnswer {
+  readonly listeners: readonly { readonly name: string; readonly bound: boolean }[];
+}
+
+/** @param addresses on how many it listens */
+async function readiness(admin: string, wanted: readonly string[], addresses: number): Promise<Attempt<true>> {
+  const { ready, reasons } = (await ask(admin, '/ready')) as { ready: boolean; reasons: readonly string[] };
+  if (!ready) return { missing: reasons.join(', ') };
+  const { listeners } = (await ask(admin, '/listeners')) as ListenersAnswer;
+  const bound = listeners.filter((one) => one.bound).map(({ name }) => name);
+  if (bound.length < addresses) return { missing: `${bound.length} of ${addresses} listeners: ${bound.join(', ')}` };
+  const { routes } = (await ask(admin, '/routes')) as RoutesAnswer;
+  const isServed = (name: string): boolean =>
+    routes.some(
+      (route) =>
+        (route.name === name || route.name.startsWith(`${name}@`)) && route.backends.some(({ healthy }) => healthy),
+    );
+  const unserved = wanted.filter((name) => !isServed(name));
+  return unserved.length > 0 ? { missing: `no healthy backend of ${unserved.join(', ')}` } : { done: true };
+}
+
+async function ask(admin: string, path: string): Promise<unknown> {
+  const answer = await fetch(`${admin}${path}`, { signal: AbortSignal.timeout(ANSWER_MS) });
+  return answer.json();
+}
+
+const ANSWER_MS = 5_000;

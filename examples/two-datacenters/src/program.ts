@@ -1,0 +1,158 @@
+import { spawn } from 'node:child_process';
+import type { ChildProcess } from 'node:child_process';
+import { once } from 'node:events';
+import { createWriteStream } from 'node:fs';
+import { createInterface } from 'node:readline';
+
+/** A line of a log, as its fields; one that is no JSON has only `text`. */
+export type LogLine = Readonly<Record<string, unknown>>;
+
+/** What to run. */
+export interface ProgramOptions {
+  /** For people: `gateway of primary`. */
+  readonly name: string;
+  readonly command: string;
+  readonly args: readonly string[];
+  /** Everything that it says is written here. */
+  readonly logFile: string;
+}
+
+/** How long to wait for a line, and what to say when it does not come. */
+export interface LineWait {
+  /** How many lines to pass over. By default none. */
+  readonly from?: number;
+  readonly what: string;
+  readonly withinMs: number;
+}
+
+/**
+ * A program that runs until it is stopped, in a process group of its own: Ctrl-C reaches it through us, once, and not a second
+ * time from the terminal.
+ */
+export class Program {
+  readonly name: string;
+  readonly logFile: string;
+  readonly lines: LogLine[] = [];
+  /** Resolves when it has ended, with the way in which it did: `status 1`. */
+  readonly ended: Promise<string>;
+  readonly #child: ChildProcess;
+  readonly #waiting = new Set<() => void>();
+  #end: string | undefined;
+
+  constructor({ name, command, args, logFile }: ProgramOptions) {
+    this.name = name;
+    this.logFile = logFile;
+    const child = spawn(command, args, { stdio: ['ignore', 'pipe', 'pipe'], detached: true });
+    this.#child = child;
+    const log = createWriteStream(logFile);
+    for (const output of [child.stdout, child.stderr])
+      createInterface({ input: output }).on('line', (text) => {
+        log.write(`${text}\n`);
+        this.#add(text);
+      });
+    this.ended = howItEnds(child).then((end) => {
+      log.end();
+      this.#end = end;
+      this.#tell();
+      return end;
+    });
+  }
+
+  /** `undefined` when it could not be started at all. */
+  get pid(): number | undefined {
+    return this.#child.pid;
+  }
+
+  /**
+   * The first line from the `from`-th on that `matches`.
+   *
+   * @param what is waited for: a clause for the failure
+   * @throws Error when the program ends, or the time is over, before there is one
+   */
+  async line(matches: (line: LogLine) => boolean, { from = 0, what, withinMs }: LineWait): Promise<LogLine> {
+    const endsAt = performance.now() + withinMs;
+    for (;;) {
+      const found = this.lines.slice(from).find(matches);
+      if (found !== undefined) return found;
+      if (this.#end !== undefined) throw new Error(this.complaint(this.#end));
+      const leftMs = endsAt - performance.now();
+      if (leftMs <= 0) throw new Error(`${this.name}: expected ${what} within ${withinMs} ms, found none`);
+      await this.#change(leftMs);
+    }
+  }
+
+  /** For people: that it ended, how, and what it said last. */
+  complaint(end: string): string {
+    const serious = this.lines.filter(isSerious);
+    const last = (serious.length > 0 ? serious : this.lines).slice(-LAST_LINES).map(wordsOf);
+    return [`${this.name} ended with ${end}; what it said last:`, ...last.map((text) => `  ${text}`)].join('\n');
+  }
+
+  /** Asks it to leave, more urgently when it does not; resolves when it has gone. */
+  async stop(): Promise<void> {
+    const kill = (signal: NodeJS.Signals): void => void this.#child.kill(signal);
+    kill('SIGTERM');
+    const hurry = setTimeout(() => kill('SIGTERM'), HURRY_MS);
+    const end = setTimeout(() => kill('SIGKILL'), KILL_MS);
+    await this.ended;
+    clearTimeout(hurry);
+    clearTimeout(end);
+  }
+
+  /** For when there is no time left at all. */
+  kill(): void {
+    this.#child.kill('SIGKILL');
+  }
+
+  #add(text: string): void {
+    this.lines.push(fieldsOf(text));
+    this.#tell();
+  }
+
+  #tell(): void {
+    for (const resolve of this.#waiting) resolve();
+    this.#waiting.clear();
+  }
+
+  /** Something has been said, it has ended, or the time is over. */
+  async #change(withinMs: number): Promise<void> {
+    let timer: NodeJS.Timeout | undefined;
+    await new Promise<void>((resolve) => {
+      this.#waiting.add(resolve);
+      timer = setTimeout(resolve, withinMs);
+    });
+    clearTimeout(timer);
+  }
+}
+
+// A gateway drains within little more than a second; who leaves a client connected is asked again.
+const HURRY_MS = 3_000;
+const KILL_MS = 6_000;
+const LAST_LINES = 5;
+
+async function howItEnds(child: ChildProcess): Promise<string> {
+  try {
+    const [status, signal] = (await once(child, 'close')) as [number | null, NodeJS.Signals | null];
+    return status === null ? `signal ${signal}` : `status ${status}`;
+  } catch (reason) {
+    return `no start: ${reason instanceof Error ? reason.message : String(reason)}`;
+  }
+}
+
+function fieldsOf(text: string): LogLine {
+  if (!text.startsWith('{')) return { text };
+  try {
+    return JSON.parse(text) as LogLine;
+  } catch {
+    return { text };
+  }
+}
+
+function isSerious({ level, text }: LogLine): boolean {
+  if (typeof text === 'string') return /error|fail|==>/i.test(text);
+  return level === 'fatal' || level === 'error' || level === 'warn';
+}
+
+function wordsOf({ text, ...fields }: LogLine): string {
+  return typeof text === 'string' ? text.trim() : JSON.stringify(fields);
+}

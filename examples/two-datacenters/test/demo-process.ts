@@ -1,0 +1,122 @@
+// Runs the built demonstration as a process of its own, and tells what becomes of it.
+import { execFileSync, spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { onTestFinished } from 'vitest';
+
+/** What `--json` writes, as far as the tests look at it. */
+export interface Findings {
+  readonly form: string;
+  readonly consul?: string;
+  readonly folder: string;
+  readonly requests: readonly RequestFound[];
+  readonly processes: readonly { readonly name: string; readonly pid: number }[];
+}
+
+interface RequestFound {
+  readonly from: string;
+  readonly to: string;
+  readonly url: string;
+  readonly mode: string;
+  readonly decidedBy: string;
+  readonly gateways: readonly string[];
+  readonly hops: readonly { readonly by: string; readonly dialled: string; readonly proved?: string }[];
+  readonly answer: string;
+  readonly asExpected: boolean;
+}
+
+/** A demonstration that was started. What it leaves behind in its temporary folder or as a process, a test can see. */
+export interface DemoProcess {
+  /** Resolves once `holds` of what it has said; rejects when it ends before. */
+  until(holds: (said: Said) => boolean): Promise<Said>;
+  /** What `--json` wrote, as soon as it is whole. */
+  findings(): Promise<Findings>;
+  signal(name: NodeJS.Signals): void;
+  /** Its exit status, and all that it has said. */
+  readonly ended: Promise<Said & { readonly status: number | null }>;
+  /** Files and processes that speak of its temporary folder. */
+  leftovers(): readonly string[];
+}
+
+interface Said {
+  readonly stdout: string;
+  readonly stderr: string;
+}
+
+const MAIN = fileURLToPath(new URL('../dist/main.js', import.meta.url));
+
+/** Starts one, with ports that the system chooses. */
+export function startDemo(args: readonly string[], env: Readonly<Record<string, string>> = {}): DemoProcess {
+  const folder = mkdtempSync(join(tmpdir(), 'meshgate-demo-test-'));
+  const child = spawn(process.execPath, [MAIN, '--free-ports', ...args], {
+    env: { ...process.env, ...env, TMPDIR: folder },
+    stdio: ['ignore', 'pipe', 'pipe'],
+  });
+  const said = { stdout: '', stderr: '' };
+  const waiting = new Set<() => void>();
+  for (const name of ['stdout', 'stderr'] as const)
+    child[name].on('data', (chunk: Buffer) => {
+      said[name] += chunk.toString();
+      for (const tell of waiting) tell();
+    });
+  const ended = once(child, 'close').then(([status]: (number | null)[]) => ({ ...said, status: status ?? null }));
+  onTestFinished(async () => {
+    // It cleans up after SIGTERM, also when the test has not come to its end.
+    child.kill('SIGTERM');
+    await ended;
+    rmSync(folder, { recursive: true, force: true });
+  });
+  return { until, findings, signal: (name) => void child.kill(name), ended, leftovers };
+
+  async function until(holds: (now: Said) => boolean): Promise<Said> {
+    const tooEarly = ended.then(({ status }) => {
+      throw new Error(`it ended with ${status} before that:\n${said.stdout}\n${said.stderr}`);
+    });
+    tooEarly.catch(() => undefined);
+    while (!holds(said)) {
+      const news = new Promise<void>((resolve) => waiting.add(resolve));
+      await Promise.race([news, tooEarly]);
+      waiting.clear();
+    }
+    return said;
+  }
+
+  async function findings(): Promise<Findings> {
+    const { stdout } = await until((now) => now.stdout.endsWith('\n}\n'));
+    return JSON.parse(stdout) as Findings;
+  }
+
+  function leftovers(): readonly string[] {
+    return [...readdirSync(folder), ...commandLines().filter((line) => line.includes(folder))];
+  }
+}
+
+/** Of all processes of this machine. */
+function commandLines(): readonly string[] {
+  if (!existsSync('/proc/self/cmdline')) return execFileSync('ps', ['-A', '-o', 'args']).toString().split('\n');
+  return readdirSync('/proc')
+    .filter((name) => /^\d+$/.test(name))
+    .map(commandLine);
+}
+
+function commandLine(pid: string): string {
+  try {
+    return readFileSync(`/proc/${pid}/cmdline`, 'utf8').replaceAll('\0', ' ');
+  } catch {
+    // It has ended meanwhile.
+    return '';
+  }
+}
+
+/** Whether a process with this id runs. */
+export function isRunning(pid: number): boolean {
+  try {
+    process.kill(pid, 0);
+    return true;
+  } catch {
+    return false;
+  }
+}
