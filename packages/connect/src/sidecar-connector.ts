@@ -1,6 +1,19 @@
 import { balancedConnector, ProxyError } from '@meshgate/core';
-import type { ConnectContext, Connection, Connector, ConnectorOptions, DialOptions, Endpoint } from '@meshgate/core';
-import type { Route, Upstream } from '@meshgate/core';
+import type {
+  Accepted,
+  Backend,
+  ConnectContext,
+  Connection,
+  Connector,
+  ConnectorOptions,
+  Dial,
+  DialOptions,
+  Endpoint,
+  Hello,
+  Route,
+  Transport,
+  Upstream,
+} from '@meshgate/core';
 import type { Authorizer } from '@meshgate/mesh';
 import { beginMutualTls } from './client-handshake.ts';
 import type { IdentityStore } from './identity-store.ts';
@@ -67,20 +80,13 @@ class UpstreamConnectors {
   }
 
   async connect(route: UpstreamRoute, context: ConnectContext): Promise<Upstream> {
-    let attempts = 0;
-    const counting: ConnectContext = {
-      ...context,
-      dialing: (backend, address) => {
-        attempts += 1;
-        context.dialing(backend, address);
-      },
-    };
+    const counting = new CountingContext(context);
     const failures: ProxyError[] = [];
     for (const leg of route.legs) {
       try {
-        return { ...(await this.#connectorTo(leg).connect(leg, counting)), attempts };
+        return { ...(await this.#connectorTo(leg).connect(leg, counting)), attempts: counting.attempts };
       } catch (reason) {
-        if (context.signal.aborted) throw reason;
+        if (context.abandoned !== undefined) throw reason;
         failures.push(ProxyError.from(reason));
       }
     }
@@ -100,16 +106,60 @@ class UpstreamConnectors {
     return known;
   }
 
-  #dialer(server: ExpectedServer): (to: Endpoint, options: DialOptions, signal: AbortSignal) => Promise<Connection> {
-    const { transport, identity: store } = this.#options;
-    return async (to, options, signal) => {
-      const endsAt = performance.now() + options.timeoutMs;
-      const identity = store.current;
-      if (identity === undefined) throw new ProxyError('AUTHORIZATION_FAILED', 'there is no own certificate yet');
-      const connection = await transport.dial(to, options, signal);
-      const timeoutMs = Math.max(0, endsAt - performance.now());
-      return beginMutualTls(connection, { ...server, identity, timeoutMs }, signal);
+  #dialer(server: ExpectedServer): Transport['dial'] {
+    return (to, options) => {
+      const aborter = new AbortController();
+      const done = this.#reach(to, { ...options, server }, aborter.signal);
+      return { done, cut: (reason) => aborter.abort(reason) };
     };
+  }
+
+  /** By TCP, then TLS, both within the one time. */
+  async #reach(to: Endpoint, { server, ...options }: MutualDialOptions, signal: AbortSignal): Promise<Connection> {
+    const endsAt = performance.now() + options.timeoutMs;
+    const identity = this.#options.identity.current;
+    if (identity === undefined) throw new ProxyError('AUTHORIZATION_FAILED', 'there is no own certificate yet');
+    const dial = this.#options.transport.dial(to, options);
+    const onAbort = (): void => dial.cut(signal.reason as ProxyError);
+    signal.addEventListener('abort', onAbort, { once: true });
+    const connection = await dial.done.finally(() => signal.removeEventListener('abort', onAbort));
+    const timeoutMs = Math.max(0, endsAt - performance.now());
+    return beginMutualTls(connection, { ...server, identity, timeoutMs }, signal);
+  }
+}
+
+interface MutualDialOptions extends DialOptions {
+  readonly server: ExpectedServer;
+}
+
+/** Counts the dials of all targets together. */
+class CountingContext implements ConnectContext {
+  attempts = 0;
+  readonly #inner: ConnectContext;
+
+  constructor(inner: ConnectContext) {
+    this.#inner = inner;
+  }
+
+  get connection(): Accepted {
+    return this.#inner.connection;
+  }
+
+  get hello(): Hello {
+    return this.#inner.hello;
+  }
+
+  get signal(): AbortSignal {
+    return this.#inner.signal;
+  }
+
+  get abandoned(): ProxyError | undefined {
+    return this.#inner.abandoned;
+  }
+
+  dialing(backend: Backend, address: Endpoint, dial: Dial): void {
+    this.attempts += 1;
+    this.#inner.dialing(backend, address, dial);
   }
 }
 

@@ -11,7 +11,7 @@ import type { Observer } from './observe.ts';
 import type { Outliers } from './outliers.ts';
 import type { Backend, KeepAlive, Route } from './route.ts';
 import type { ConnectContext, Connector } from './stages.ts';
-import type { Connection, Transport } from './transport.ts';
+import type { Connection, Dial, Transport } from './transport.ts';
 
 /** What {@link balancedConnector} is made of. */
 export interface ConnectorOptions {
@@ -39,18 +39,32 @@ export function balancedConnector(options: ConnectorOptions): Connector {
 
   async function connect(route: Route, context: ConnectContext): Promise<Upstream> {
     const dials = new Dials(options, route, context);
-    const untried = new Set(route.backends);
-    for (let backend = next(route, untried); backend !== undefined; backend = next(route, untried)) {
-      untried.delete(backend);
-      const reached = await dials.tryAddressesOf(backend, untried.size === 0);
-      if (reached !== undefined) return upstream(reached, route, backend, dials.attempts);
+    let untried = route.backends;
+    while (untried.length > 0) {
+      const backend = next(route, untried);
+      untried = without(untried, backend);
+      const found = options.addresses.find(backend.address);
+      const addresses = found instanceof Promise ? await dials.resolved(backend, found) : found;
+      for (const [index, address] of trustedFirst(addresses, options.outliers).entries()) {
+        const isLast = untried.length === 0 && index === addresses.length - 1;
+        const dial = dials.begin(backend, address, isLast);
+        try {
+          const connection = await dial.done;
+          options.outliers.succeeded(address);
+          return upstream({ connection, address }, route, backend, dials.attempts);
+        } catch (reason) {
+          dials.failed(address, reason);
+          options.outliers.failed(address);
+        }
+      }
     }
     throw dials.failure;
   }
 
-  function next(route: Route, untried: ReadonlySet<Backend>): Backend | undefined {
+  function next(route: Route, untried: readonly Backend[]): Backend {
     const best = preferred(untried, options.outliers);
-    return best.length < 2 ? best[0] : pickerOf(route).pick(best);
+    const [only] = best;
+    return only !== undefined && best.length === 1 ? only : pickerOf(route).pick(best);
   }
 
   function pickerOf(route: Route): Picker {
@@ -69,13 +83,28 @@ export function balancedConnector(options: ConnectorOptions): Connector {
 }
 
 /** Healthy and not ejected; else healthy; else whatever there is: advice orders the dials, it never forbids one. */
-function preferred(backends: ReadonlySet<Backend>, outliers: Outliers): readonly Backend[] {
-  const all = [...backends];
-  const healthy = all.filter((backend) => backend.healthy);
-  const trusted = outliers.ejected === 0 ? healthy : healthy.filter(({ address }) => !outliers.isEjected(address));
+function preferred(backends: readonly Backend[], outliers: Outliers): readonly Backend[] {
+  const isTrusted = ({ healthy, address }: Backend): boolean => healthy && !outliers.isEjected(address);
+  // The usual case, and nothing is made for it.
+  if (backends.every(isTrusted)) return backends;
+  const trusted = backends.filter(isTrusted);
   if (trusted.length > 0) return trusted;
-  return healthy.length > 0 ? healthy : all;
+  const healthy = backends.filter((backend) => backend.healthy);
+  return healthy.length > 0 ? healthy : backends;
 }
+
+function trustedFirst(addresses: readonly Endpoint[], outliers: Outliers): readonly Endpoint[] {
+  if (outliers.ejected === 0 || addresses.length < 2) return addresses;
+  const isEjected = (address: Endpoint): boolean => outliers.isEjected(address);
+  return [...addresses.filter((address) => !isEjected(address)), ...addresses.filter(isEjected)];
+}
+
+function without(backends: readonly Backend[], backend: Backend): readonly Backend[] {
+  return backends.length === 1 ? NO_BACKENDS : backends.filter((one) => one !== backend);
+}
+
+const NO_BACKENDS: readonly Backend[] = [];
+const NO_ADDRESSES: readonly Endpoint[] = [];
 
 interface Reached {
   readonly connection: Connection;
@@ -105,50 +134,31 @@ class Dials {
     return this.#failure ?? new ProxyError('NO_BACKEND', `route ${this.#route.name} has no backend`);
   }
 
-  /** `undefined` when none of them answers; `failure` then says why. Throws when there is no time, or no client, to go on for. */
-  async tryAddressesOf(backend: Backend, isLast: boolean): Promise<Reached | undefined> {
-    const addresses = await this.#find(backend);
-    for (const [index, address] of addresses.entries()) {
-      const connection = await this.#dial(backend, address, isLast && index === addresses.length - 1);
-      if (connection !== undefined) return { connection, address };
-    }
-    return undefined;
-  }
-
-  async #find({ address }: Backend): Promise<readonly Endpoint[]> {
-    const { addresses, outliers } = this.#options;
+  /** What the name system says of a backend: nothing when it fails. Throws when there is no time, or nobody, to go on for. */
+  async resolved({ address }: Backend, found: Promise<readonly Endpoint[]>): Promise<readonly Endpoint[]> {
     try {
-      const found = addresses.find(address);
-      const all = found instanceof Promise ? await this.#inTime(found) : found;
-      if (outliers.ejected === 0 || all.length < 2) return all;
-      return [...all.filter((one) => !outliers.isEjected(one)), ...all.filter((one) => outliers.isEjected(one))];
+      return await this.#inTime(found);
     } catch (reason) {
-      this.#failed(address, ProxyError.from(reason));
-      return [];
+      this.failed(address, reason);
+      return NO_ADDRESSES;
     }
   }
 
-  async #dial(backend: Backend, address: Endpoint, isLast: boolean): Promise<Connection | undefined> {
+  /** Throws when there is no time left. */
+  begin(backend: Backend, address: Endpoint, isLast: boolean): Dial {
     const leftMs = this.#leftMs();
-    const { transport, outliers } = this.#options;
     const keepAlive = this.#route.keepAlive ?? this.#options.keepAlive;
     this.attempts += 1;
-    this.#context.dialing(backend, address);
-    try {
-      const timeoutMs = isLast ? leftMs : leftMs / 2;
-      const connection = await transport.dial(address, { keepAlive, timeoutMs }, this.#context.signal);
-      outliers.succeeded(address);
-      return connection;
-    } catch (reason) {
-      this.#failed(address, ProxyError.from(reason));
-      outliers.failed(address);
-      return undefined;
-    }
+    const dial = this.#options.transport.dial(address, { keepAlive, timeoutMs: isLast ? leftMs : leftMs / 2 });
+    this.#context.dialing(backend, address, dial);
+    return dial;
   }
 
-  #failed(address: Endpoint, error: ProxyError): void {
-    const { signal, connection } = this.#context;
-    if (signal.aborted) throw error;
+  /** `address` could not be found, or not be reached. Throws when nobody is there to go on for. */
+  failed(address: Endpoint, reason: unknown): void {
+    const { abandoned, connection } = this.#context;
+    if (abandoned !== undefined) throw abandoned;
+    const error = ProxyError.from(reason);
     this.#failure = error;
     this.#options.observer.observe({ type: 'dial.failed', connection, route: this.#route, address, error });
   }
@@ -158,7 +168,7 @@ class Dials {
     const { signal } = this.#context;
     const over = new AbortController();
     const late = pause(this.#leftMs(), over.signal).then(() => 'late' as const);
-    const gone = once(signal, over.signal);
+    const gone = aborted(signal, over.signal);
     const answer = await Promise.race([found, late, gone]).finally(() => over.abort());
     if (answer === 'gone') throw signal.reason;
     if (answer === 'late') throw this.#timeout('no answer of the name system');
@@ -181,7 +191,8 @@ class Dials {
   }
 }
 
-function once(signal: AbortSignal, over: AbortSignal): Promise<'gone'> {
+function aborted(signal: AbortSignal, over: AbortSignal): Promise<'gone'> {
+  if (signal.aborted) return Promise.resolve('gone');
   return new Promise((resolve) =>
     signal.addEventListener('abort', () => resolve('gone'), { once: true, signal: over }),
   );

@@ -1,5 +1,7 @@
 import type { Admission } from './admission.ts';
+import { Connecting } from './connecting.ts';
 import type { Accepted, Hello, Upstream } from './connection.ts';
+import type { Deadlines } from './deadlines.ts';
 import type { Endpoint } from './endpoint.ts';
 import { ProxyError } from './errors.ts';
 import type { Limits } from './limits.ts';
@@ -49,27 +51,35 @@ export interface LiveConnection extends Omit<ClosedConnection, 'transfer' | 'clo
   readonly state: FlightState;
 }
 
+/** What all flights of a proxy share. */
+export interface FlightControl {
+  readonly stages: Stages;
+  /** Those who still owe their hello. */
+  readonly helloDeadlines: Deadlines<Flight>;
+  /** The flight is over: everything has been said of it. */
+  landed(flight: Flight): void;
+}
+
 /**
  * One connection on its way through the stages: owns the downstream until the splice takes it, learns facts in one order, and
  * ends with exactly one `connection.closed`.
  */
 export class Flight {
   readonly connection: Accepted;
-  readonly #stages: Stages;
+  readonly #control: FlightControl;
   #downstream: Connection;
-  readonly #aborter = new AbortController();
   #cutReason: ProxyError | undefined;
   #hello: Hello | undefined;
   #helloAt: number | undefined;
   #route: Route | undefined;
-  #attempts = 0;
-  #dialled: Endpoint | undefined;
+  /** From the hello on until a backend is reached; its facts are the upstream's then. */
+  #connecting: Connecting | undefined;
   #upstream: Upstream | undefined;
   #connectedAt: number | undefined;
   #splice: Splice | undefined;
 
-  constructor(stages: Stages, downstream: Connection, connection: Accepted) {
-    this.#stages = stages;
+  constructor(control: FlightControl, downstream: Connection, connection: Accepted) {
+    this.#control = control;
     this.#downstream = downstream;
     this.connection = connection;
   }
@@ -80,7 +90,7 @@ export class Flight {
       bytesDown: 0,
       lastByteAt: this.connection.at,
     };
-    return { state: this.#state, ...this.#facts(), bytesUp, bytesDown, lastByteAt };
+    return { state: this.#state, ...this.#facts, bytesUp, bytesDown, lastByteAt };
   }
 
   /** Ends the connection now, wherever it is; its code is that of `reason`. Idempotent. */
@@ -90,54 +100,63 @@ export class Flight {
       return;
     }
     this.#cutReason ??= reason;
-    this.#aborter.abort(this.#cutReason);
+    this.#connecting?.abandon(reason);
     this.#downstream.destroy(this.#cutReason);
+  }
+
+  /** The hello was not whole in time. */
+  late(): void {
+    const { helloTimeoutMs } = this.#control.stages.limits;
+    this.cut(new ProxyError('SNIFF_TIMEOUT', `hello not whole after ${helloTimeoutMs} ms`));
   }
 
   /** From accept to close. Never rejects. */
   async fly(): Promise<void> {
-    const { observer, admission } = this.#stages;
-    observer.observe({ type: 'connection.accepted', connection: this.connection });
-    const transfer = await this.#carry().catch((reason: unknown) => this.#failed(reason));
-    admission.left(this.#hello !== undefined);
-    this.#upstream?.release(transfer);
-    observer.observe({ type: 'connection.closed', closed: this.#closed(transfer) });
+    const { stages, helloDeadlines } = this.#control;
+    stages.observer.observe({ type: 'connection.accepted', connection: this.connection });
+    helloDeadlines.begin(this, this.connection.at);
+    let transfer: Transfer;
+    try {
+      // A call of its own: while the splice goes on, nothing of what led to it is kept.
+      const splice = await this.#reach();
+      transfer = splice === undefined ? this.#leftWithoutAWord() : await splice.done;
+    } catch (reason) {
+      transfer = this.#failed(reason);
+    }
+    helloDeadlines.end(this);
+    this.#land(transfer);
   }
 
-  async #carry(): Promise<Transfer> {
-    const greeted = await this.#greet();
-    if (greeted === undefined) return this.#leftWithoutAWord();
-    const { hello, head } = greeted;
-    const route = this.#resolve(hello);
-    const upstream = await this.#connect(route, hello);
-    return this.#carryBytes(upstream, head);
-  }
-
-  async #greet(): Promise<Greeted | undefined> {
-    const { limits, admission, observer } = this.#stages;
-    const { helloTimeoutMs } = limits;
-    const late = (): void => this.cut(new ProxyError('SNIFF_TIMEOUT', `hello not whole after ${helloTimeoutMs} ms`));
-    const timer = setTimeout(late, helloTimeoutMs);
-    const greeted = await this.#meet().finally(() => clearTimeout(timer));
+  /** Accept to splice: the stages in their order. `undefined` when the client left without a word. */
+  async #reach(): Promise<Splice | undefined> {
+    const greeted = await this.#meet();
     if (greeted === undefined) return undefined;
-    const { hello, downstream } = greeted;
-    this.#downstream = downstream;
-    admission.greeted();
+    this.#met(greeted);
+    const route = this.#resolve(greeted.hello);
+    const upstream = await this.#connect(route, greeted.hello);
+    this.#connected(upstream);
+    return this.#carryBytes(upstream, greeted.head);
+  }
+
+  #meet(): Promise<Sniffed | Greeted | undefined> {
+    const { stages } = this.#control;
+    if ('greeter' in stages) return stages.greeter.greet(this.#downstream, this.connection);
+    return readHello(this.#downstream, stages.sniffer, stages.limits.helloMaxBytes);
+  }
+
+  #met(greeted: Sniffed | Greeted): void {
+    const { stages, helloDeadlines } = this.#control;
+    const { hello } = greeted;
+    helloDeadlines.end(this);
+    if ('downstream' in greeted) this.#downstream = greeted.downstream;
+    stages.admission.greeted();
     this.#hello = hello;
     this.#helloAt = performance.now();
-    observer.observe({ type: 'connection.sniffed', connection: this.connection, hello, at: this.#helloAt });
-    return greeted;
-  }
-
-  async #meet(): Promise<Greeted | undefined> {
-    const stages = this.#stages;
-    if ('greeter' in stages) return stages.greeter.greet(this.#downstream, this.connection);
-    const sniffed = await readHello(this.#downstream, stages.sniffer, stages.limits.helloMaxBytes);
-    return sniffed && { ...sniffed, downstream: this.#downstream };
+    stages.observer.observe({ type: 'connection.sniffed', connection: this.connection, hello, at: this.#helloAt });
   }
 
   #resolve(hello: Hello): Route {
-    const { resolver, observer } = this.#stages;
+    const { resolver, observer } = this.#control.stages;
     const route = resolver.resolve(hello, this.connection);
     if (route === undefined) throw unroutable(hello);
     this.#route = route;
@@ -145,30 +164,33 @@ export class Flight {
     return route;
   }
 
-  async #connect(route: Route, hello: Hello): Promise<Upstream> {
-    const { connector, observer } = this.#stages;
+  #connect(route: Route, hello: Hello): Promise<Upstream> {
+    const connecting = new Connecting(this.connection, hello);
+    this.#connecting = connecting;
     this.#downstream.onReset = (error) => this.cut(error);
-    const upstream = await connector.connect(route, {
-      connection: this.connection,
-      hello,
-      signal: this.#aborter.signal,
-      dialing: (_backend, address) => {
-        this.#attempts += 1;
-        this.#dialled = address;
-      },
-    });
-    this.#upstream = upstream;
-    this.#connectedAt = performance.now();
-    observer.observe({ type: 'connection.connected', connection: this.connection, upstream, at: this.#connectedAt });
-    return upstream;
+    return this.#control.stages.connector.connect(route, connecting);
   }
 
-  #carryBytes({ connection }: Upstream, head: Uint8Array): Promise<Transfer> {
-    const { transport, limits } = this.#stages;
-    this.#splice = transport.splice(this.#downstream, connection, { head, idleTimeoutMs: limits.idleTimeoutMs });
+  #connected(upstream: Upstream): void {
+    this.#connecting = undefined;
+    this.#upstream = upstream;
+    this.#connectedAt = performance.now();
+    const { connection } = this;
+    this.#control.stages.observer.observe({
+      type: 'connection.connected',
+      connection,
+      upstream,
+      at: this.#connectedAt,
+    });
+  }
+
+  #carryBytes({ connection }: Upstream, head: Uint8Array): Splice {
+    const { transport, limits } = this.#control.stages;
+    const splice = transport.splice(this.#downstream, connection, { head, idleTimeoutMs: limits.idleTimeoutMs });
+    this.#splice = splice;
     // Cut in the very moment in which the dial succeeded: there was no splice yet to be cut.
-    if (this.#cutReason !== undefined) this.#splice.cut(this.#cutReason);
-    return this.#splice.done;
+    if (this.#cutReason !== undefined) splice.cut(this.#cutReason);
+    return splice;
   }
 
   /** A health check: it has its answer, which is that somebody listens. */
@@ -186,16 +208,37 @@ export class Flight {
     return { bytesUp: 0, bytesDown: 0, error };
   }
 
+  #land(transfer: Transfer): void {
+    const { stages } = this.#control;
+    stages.admission.left(this.#hello !== undefined);
+    this.#upstream?.release(transfer);
+    stages.observer.observe({ type: 'connection.closed', closed: this.#closed(transfer) });
+    this.#control.landed(this);
+  }
+
   get #state(): FlightState {
     if (this.#splice !== undefined) return 'splicing';
     return this.#hello === undefined ? 'sniffing' : 'connecting';
   }
 
+  /** Written out: to spread the facts into it would cost more than all the other steps of a connection together. */
   #closed(transfer: Transfer): ClosedConnection {
-    return { ...this.#facts(), transfer, closedAt: performance.now(), error: transfer.error };
+    return {
+      connection: this.connection,
+      hello: this.#hello,
+      helloAt: this.#helloAt,
+      route: this.#route,
+      attempts: this.#attempts,
+      dialled: this.#dialled,
+      upstream: this.#upstream,
+      connectedAt: this.#connectedAt,
+      transfer,
+      closedAt: performance.now(),
+      error: transfer.error,
+    };
   }
 
-  #facts(): Omit<ClosedConnection, 'transfer' | 'closedAt'> {
+  get #facts(): Omit<ClosedConnection, 'transfer' | 'closedAt'> {
     return {
       connection: this.connection,
       hello: this.#hello,
@@ -206,6 +249,14 @@ export class Flight {
       upstream: this.#upstream,
       connectedAt: this.#connectedAt,
     };
+  }
+
+  get #attempts(): number {
+    return this.#upstream?.attempts ?? this.#connecting?.attempts ?? 0;
+  }
+
+  get #dialled(): Endpoint | undefined {
+    return this.#upstream?.address ?? this.#connecting?.dialled;
   }
 }
 

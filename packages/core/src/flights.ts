@@ -1,19 +1,24 @@
 import type { Accepted } from './connection.ts';
+import { Deadlines } from './deadlines.ts';
 import { Flight } from './flight.ts';
-import type { LiveConnection, Stages } from './flight.ts';
+import type { FlightControl, LiveConnection, Stages } from './flight.ts';
 import type { ProxyError } from './errors.ts';
 import type { Connection } from './transport.ts';
 
 /** All live connections of a proxy: launches them, shows them, and can end them. */
 export class Flights {
-  readonly #stages: Stages;
+  readonly #control: FlightControl;
   readonly #flights = new Map<string, Flight>();
   readonly #idle: (() => void)[] = [];
   #launched = 0;
   #ended = 0;
 
   constructor(stages: Stages) {
-    this.#stages = stages;
+    this.#control = {
+      stages,
+      helloDeadlines: new Deadlines(stages.limits.helloTimeoutMs, (flight) => flight.late()),
+      landed: (flight) => this.#landed(flight),
+    };
   }
 
   /** How many connections are live. */
@@ -28,15 +33,14 @@ export class Flights {
 
   /** Takes `connection` over from `listener`: refuses it when a limit is reached, otherwise carries it to its end. */
   launch(connection: Connection, listener: string): void {
-    const refusal = this.#stages.admission.admit();
+    const refusal = this.#control.stages.admission.admit();
     if (refusal !== undefined) {
       this.#refuse(connection, listener, refusal);
       return;
     }
-    const flight = new Flight(this.#stages, connection, this.#accepted(connection, listener));
-    const { id } = flight.connection;
-    this.#flights.set(id, flight);
-    void flight.fly().then(() => this.#landed(id));
+    const flight = new Flight(this.#control, connection, this.#accepted(connection, listener));
+    this.#flights.set(flight.connection.id, flight);
+    void flight.fly();
   }
 
   /** A copy of what is known of every live connection, oldest first. */
@@ -63,12 +67,12 @@ export class Flights {
   }
 
   #refuse(connection: Connection, listener: string, error: ProxyError): void {
-    this.#stages.observer.observe({ type: 'connection.refused', listener, remote: connection.remote, error });
+    this.#control.stages.observer.observe({ type: 'connection.refused', listener, remote: connection.remote, error });
     connection.destroy(error);
   }
 
-  #landed(id: string): void {
-    this.#flights.delete(id);
+  #landed({ connection }: Flight): void {
+    this.#flights.delete(connection.id);
     this.#ended += 1;
     if (this.#flights.size > 0) return;
     for (const resolve of this.#idle.splice(0)) resolve();

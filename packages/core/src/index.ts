@@ -21,6 +21,7 @@ export type { Service } from './service.ts';
 export type { ConnectContext, Connector, Layer, Resolver, Sniffer, Verdict } from './stages.ts';
 export type {
   Connection,
+  Dial,
   DialOptions,
   ListenOptions,
   Listening,

@@ -3,6 +3,7 @@ import { unixPath } from './endpoint.ts';
 import type { Endpoint } from './endpoint.ts';
 import { ProxyError } from './errors.ts';
 import type { ProxyErrorCode } from './errors.ts';
+import type { KeepAlive } from './route.ts';
 import type { Connection } from './transport.ts';
 
 /** Takes over what a connection receives, from one call on until the connection is closed. */
@@ -36,12 +37,24 @@ export interface UpgradeOptions {
   explainLoss?(): string;
 }
 
-interface SocketListeners {
-  data(this: void, bytes: Uint8Array): void;
-  end(this: void): void;
-  drain(this: void): void;
-  error(this: void, error: NodeJS.ErrnoException): void;
-  close(this: void): void;
+const OWNER = Symbol('connection');
+
+/** A socket that knows whose it is: so that one set of listeners serves all sockets, and none has to be made for each. */
+interface OwnedSocket extends Socket {
+  [OWNER]: NodeConnection;
+}
+
+/** What a connection is made of. */
+interface Parts {
+  readonly socket: Socket;
+  /** The socket of the system: another one than `socket` where TLS runs between the two. */
+  readonly bottom: Socket;
+  readonly side: End;
+  readonly remote: Endpoint;
+  /** Asked of the system when somebody wants to know, if absent. */
+  readonly local: Endpoint | undefined;
+  /** Absent for unix sockets. */
+  readonly keepAlive: KeepAlive | undefined;
 }
 
 interface Waiter<T> {
@@ -50,18 +63,17 @@ interface Waiter<T> {
 }
 
 /**
- * A `net.Socket` as a {@link Connection}. One set of listeners serves its whole life: what differs is who is told, first a
+ * A `net.Socket` as a {@link Connection}. It listens to the socket for its whole life: what differs is who is told, first a
  * reader, then a {@link Sink}. Received bytes that nobody has asked for are held, one read at most, and reading pauses.
  */
 export class NodeConnection implements Connection {
   readonly remote: Endpoint;
   onReset: ((error: ProxyError) => void) | undefined;
   readonly #socket: Socket;
-  /** The socket of the system: another one than `#socket` where TLS runs between the two. */
   readonly #bottom: Socket;
   readonly #side: End;
+  readonly #keepAlive: KeepAlive | undefined;
   #local: Endpoint | undefined;
-  readonly #listeners: SocketListeners;
   #explainLoss: (() => string) | undefined;
   readonly #held: Uint8Array[] = [];
   #ended = false;
@@ -71,26 +83,42 @@ export class NodeConnection implements Connection {
   #writer: Waiter<void> | undefined;
   #sink: Sink | undefined;
 
-  private constructor(socket: Socket, side: End, remote: Endpoint, local: Endpoint | undefined, bottom = socket) {
+  static readonly #listeners = {
+    data(this: OwnedSocket, bytes: Uint8Array): void {
+      this[OWNER].#onBytes(bytes);
+    },
+    end(this: OwnedSocket): void {
+      this[OWNER].#onEnd();
+    },
+    drain(this: OwnedSocket): void {
+      this[OWNER].#onDrain();
+    },
+    error(this: OwnedSocket, error: NodeJS.ErrnoException): void {
+      this[OWNER].#onError(error);
+    },
+    close(this: OwnedSocket): void {
+      this[OWNER].#onClose();
+    },
+  };
+
+  private constructor({ socket, bottom, side, remote, local, keepAlive }: Parts) {
     this.#socket = socket;
     this.#bottom = bottom;
     this.#side = side;
     this.remote = remote;
     this.#local = local;
-    this.#listeners = {
-      data: (bytes) => this.#onBytes(bytes),
-      end: () => this.#onEnd(),
-      drain: () => this.#onDrain(),
-      error: (error) => this.#onError(error),
-      close: () => this.#onClose(),
-    };
-    const { data, end, drain, error, close } = this.#listeners;
+    this.#keepAlive = keepAlive;
+    const { data, end, drain, error, close } = NodeConnection.#listeners;
+    Object.assign(socket, { [OWNER]: this });
     socket.on('data', data).on('end', end).on('drain', drain).on('error', error).on('close', close);
   }
 
   /** `undefined` when the client was gone before it could be asked for its address. */
-  static accepted(socket: Socket, listening: Endpoint): NodeConnection | undefined {
-    if (unixPath(listening) !== undefined) return new NodeConnection(socket, 'downstream', listening, listening);
+  static accepted(socket: Socket, listening: Endpoint, keepAlive: KeepAlive): NodeConnection | undefined {
+    const bottom = socket;
+    const side = 'downstream';
+    if (unixPath(listening) !== undefined)
+      return new NodeConnection({ socket, bottom, side, remote: listening, local: listening, keepAlive: undefined });
     const { remoteAddress, remotePort } = socket;
     if (remoteAddress === undefined || remotePort === undefined) {
       socket.on('error', () => undefined);
@@ -98,11 +126,15 @@ export class NodeConnection implements Connection {
       return undefined;
     }
     const remote = { host: unmapped(remoteAddress), port: remotePort };
-    return new NodeConnection(socket, 'downstream', remote, isWildcard(listening) ? undefined : listening);
+    const local = isWildcard(listening) ? undefined : listening;
+    return new NodeConnection({ socket, bottom, side, remote, local, keepAlive });
   }
 
-  static dialled(socket: Socket, to: Endpoint): NodeConnection {
-    return new NodeConnection(socket, 'upstream', to, unixPath(to) === undefined ? undefined : to);
+  static dialled(socket: Socket, to: Endpoint, keepAlive: KeepAlive): NodeConnection {
+    const bottom = socket;
+    return unixPath(to) === undefined
+      ? new NodeConnection({ socket, bottom, side: 'upstream', remote: to, local: undefined, keepAlive })
+      : new NodeConnection({ socket, bottom, side: 'upstream', remote: to, local: to, keepAlive: undefined });
   }
 
   /** Narrows what this transport handed out; a connection of another transport is a bug of the caller. */
@@ -127,7 +159,14 @@ export class NodeConnection implements Connection {
     try {
       const socket = await upgrade(bottom);
       if (socket.destroyed || bottom.destroyed) throw below.#gone();
-      const above = new NodeConnection(socket, below.#side, below.remote, below.#local, bottom);
+      const above = new NodeConnection({
+        socket,
+        bottom,
+        side: below.#side,
+        remote: below.remote,
+        local: below.#local,
+        keepAlive: below.#keepAlive,
+      });
       above.#explainLoss = explainLoss;
       socket.resume();
       return above;
@@ -185,6 +224,12 @@ export class NodeConnection implements Connection {
     else this.#socket.destroy();
   }
 
+  /** Has the system look after it while it is silent. A unix socket needs no looking after. */
+  keepAlive(): void {
+    if (this.#keepAlive === undefined || this.#bottom.destroyed) return;
+    this.#bottom.setKeepAlive(true, this.#keepAlive.idleMs);
+  }
+
   /** Hands everything received, and all that follows, to `sink`. */
   pipeInto(sink: Sink): void {
     this.#sink = sink;
@@ -219,7 +264,7 @@ export class NodeConnection implements Connection {
     if (this.#lost !== undefined) throw this.#lost;
     if (this.#ended) throw this.#gone();
     const socket = this.#socket;
-    const { data, end, drain, error, close } = this.#listeners;
+    const { data, end, drain, error, close } = NodeConnection.#listeners;
     socket.off('data', data).off('end', end).off('drain', drain).off('error', error).off('close', close);
     socket.pause();
     for (const bytes of this.#held.splice(0).reverse()) socket.unshift(bytes);

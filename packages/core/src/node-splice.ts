@@ -1,3 +1,4 @@
+import type { Deadlines } from './deadlines.ts';
 import { ProxyError } from './errors.ts';
 import type { NodeConnection, Sink } from './node-connection.ts';
 import type { Splice, SpliceOptions, Transfer } from './transport.ts';
@@ -8,6 +9,7 @@ export class NodeSplice implements Splice, Sink {
   readonly #down: NodeConnection;
   readonly #up: NodeConnection;
   readonly #idleTimeoutMs: number;
+  readonly #lasting: Deadlines<NodeSplice>;
   #resolve: (transfer: Transfer) => void = () => undefined;
   #idleTimer: NodeJS.Timeout;
   #firstByteAt: number | undefined;
@@ -15,14 +17,22 @@ export class NodeSplice implements Splice, Sink {
   #error: ProxyError | undefined;
   #open = 2;
 
-  constructor(down: NodeConnection, up: NodeConnection, { head, idleTimeoutMs }: SpliceOptions) {
+  /** @param lasting calls {@link keepAlive} when it has gone on for a while */
+  constructor(
+    down: NodeConnection,
+    up: NodeConnection,
+    { head, idleTimeoutMs }: SpliceOptions,
+    lasting: Deadlines<NodeSplice>,
+  ) {
+    this.#lasting = lasting;
     this.#down = down;
     this.#up = up;
     this.#idleTimeoutMs = idleTimeoutMs;
     this.done = new Promise((resolve) => {
       this.#resolve = resolve;
     });
-    this.#idleTimer = setTimeout(() => this.#onQuiet(), idleTimeoutMs);
+    this.#idleTimer = setTimeout(onQuiet, idleTimeoutMs, this);
+    lasting.begin(this, this.#lastByteAt);
     if (head.length > 0) up.push(head);
     down.pipeInto(this);
     up.pipeInto(this);
@@ -38,6 +48,12 @@ export class NodeSplice implements Splice, Sink {
 
   get lastByteAt(): number {
     return this.#lastByteAt;
+  }
+
+  /** From now on the system asks peers that are silent whether they are still there. */
+  keepAlive(): void {
+    this.#down.keepAlive();
+    this.#up.keepAlive();
   }
 
   cut(reason: ProxyError): void {
@@ -70,6 +86,7 @@ export class NodeSplice implements Splice, Sink {
     this.#open -= 1;
     if (this.#open > 0) return;
     clearTimeout(this.#idleTimer);
+    this.#lasting.end(this);
     const { bytesUp, bytesDown } = this;
     this.#resolve({ bytesUp, bytesDown, firstByteAt: this.#firstByteAt, error: this.#error });
   }
@@ -79,12 +96,16 @@ export class NodeSplice implements Splice, Sink {
   }
 
   /** The timer is set once a period, not once a read; what came meanwhile postpones it by as much. */
-  #onQuiet(): void {
+  onQuiet(): void {
     const leftMs = this.#lastByteAt + this.#idleTimeoutMs - performance.now();
     if (leftMs <= 0) {
       this.cut(new ProxyError('IDLE_TIMEOUT', `no byte either way for ${this.#idleTimeoutMs} ms`));
       return;
     }
-    this.#idleTimer = setTimeout(() => this.#onQuiet(), leftMs);
+    this.#idleTimer = setTimeout(onQuiet, leftMs, this);
   }
+}
+
+function onQuiet(splice: NodeSplice): void {
+  splice.onQuiet();
 }

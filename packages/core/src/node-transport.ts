@@ -1,29 +1,23 @@
 import { createServer, connect as netConnect } from 'node:net';
 import type { ListenOptions as NetListenOptions, Server, Socket, NetConnectOpts } from 'node:net';
+import { Deadlines } from './deadlines.ts';
 import { formatEndpoint, unixPath } from './endpoint.ts';
 import type { Endpoint } from './endpoint.ts';
 import { ProxyError } from './errors.ts';
 import { NodeConnection } from './node-connection.ts';
 import type { UpgradeOptions } from './node-connection.ts';
 import { NodeSplice } from './node-splice.ts';
-import type {
-  Connection,
-  DialOptions,
-  Listening,
-  ListenOptions,
-  Splice,
-  SpliceOptions,
-  Transport,
-} from './transport.ts';
+import type { Connection, Dial, DialOptions, Listening, ListenOptions, Transport } from './transport.ts';
 
 /** The transport over `node:net`: runs everywhere, and is the reference for every other. */
 export function nodeTransport(): Transport {
   const shortage = new Shortage();
+  const lasting = new Deadlines<NodeSplice>(KEEP_ALIVE_AFTER_MS, (splice) => splice.keepAlive());
   return {
     name: 'node',
     listen: (at, options, onConnection) => listen(at, options, onConnection, shortage),
-    dial: (to, options, signal) => dial(to, options, signal, shortage),
-    splice,
+    dial: (to, options) => dial(to, options, shortage),
+    splice: (down, up, options) => new NodeSplice(NodeConnection.own(down), NodeConnection.own(up), options, lasting),
   };
 }
 
@@ -61,6 +55,9 @@ class Shortage {
   }
 }
 
+// Keepalive is for connections that last: those that are over within the second are spared its four system calls for each side.
+const KEEP_ALIVE_AFTER_MS = 1_000;
+
 // A read of libuv brings up to 64 KiB: a smaller mark would ask for backpressure after every single full read.
 const HIGH_WATER_MARK_BYTES = 256 * 1024;
 
@@ -70,16 +67,10 @@ async function listen(
   onConnection: (connection: Connection) => void,
   shortage: Shortage,
 ): Promise<Listening> {
-  const settings = {
-    allowHalfOpen: true,
-    noDelay: true,
-    keepAlive: true,
-    keepAliveInitialDelay: options.keepAlive.idleMs,
-    highWaterMark: HIGH_WATER_MARK_BYTES,
-  };
+  const settings = { allowHalfOpen: true, noDelay: true, highWaterMark: HIGH_WATER_MARK_BYTES };
   let address = at;
   const server = createServer(settings, (socket) => {
-    const connection = NodeConnection.accepted(socket, address);
+    const connection = NodeConnection.accepted(socket, address, options.keepAlive);
     if (connection !== undefined) onConnection(connection);
   });
   await bind(server, at, options);
@@ -168,26 +159,18 @@ const DIAL_FAILURES: Readonly<Record<string, 'CONNECT_REFUSED' | 'CONNECT_TIMEOU
   ETIMEDOUT: 'CONNECT_TIMEOUT',
 };
 
-function dial(
-  to: Endpoint,
-  { keepAlive, timeoutMs }: DialOptions,
-  signal: AbortSignal,
-  shortage: Shortage,
-): Promise<Connection> {
-  return new Promise((resolve, reject) => {
-    if (signal.aborted) {
-      reject(signal.reason as Error);
-      return;
-    }
-    const socket = netConnect(dialOptions(to, keepAlive.idleMs));
+function dial(to: Endpoint, { keepAlive, timeoutMs }: DialOptions, shortage: Shortage): Dial {
+  let giveUp: (reason: ProxyError) => void = () => undefined;
+  const done = new Promise<Connection>((resolve, reject) => {
+    const socket = netConnect(dialOptions(to));
     const timer = setTimeout(onTimeout, timeoutMs);
-    signal.addEventListener('abort', onAbort, { once: true });
     socket.once('error', onError);
     socket.once('connect', onConnect);
+    giveUp = abandon;
 
     function onConnect(): void {
       settle();
-      resolve(NodeConnection.dialled(socket, to));
+      resolve(NodeConnection.dialled(socket, to, keepAlive));
     }
     function onError(cause: NodeJS.ErrnoException): void {
       settle();
@@ -196,12 +179,9 @@ function dial(
       reject(new ProxyError(code, `dial ${formatEndpoint(to)}: ${cause.code ?? cause.message}`, { cause }));
     }
     function onTimeout(): void {
-      giveUp(new ProxyError('CONNECT_TIMEOUT', `dial ${formatEndpoint(to)}: no answer within ${timeoutMs} ms`));
+      abandon(new ProxyError('CONNECT_TIMEOUT', `dial ${formatEndpoint(to)}: no answer within ${timeoutMs} ms`));
     }
-    function onAbort(): void {
-      giveUp(signal.reason as Error);
-    }
-    function giveUp(reason: Error): void {
+    function abandon(reason: ProxyError): void {
       settle();
       // Its last error, if any, has no reader any more; without a listener it would end the process.
       socket.on('error', () => undefined);
@@ -209,29 +189,18 @@ function dial(
       reject(reason);
     }
     function settle(): void {
+      giveUp = () => undefined;
       clearTimeout(timer);
-      signal.removeEventListener('abort', onAbort);
       socket.removeListener('error', onError);
       socket.removeListener('connect', onConnect);
     }
   });
+  return { done, cut: (reason) => giveUp(reason) };
 }
 
-function dialOptions(to: Endpoint, keepAliveInitialDelay: number): NetConnectOpts & { highWaterMark: number } {
+function dialOptions(to: Endpoint): NetConnectOpts & { highWaterMark: number } {
   const path = unixPath(to);
   if (path !== undefined) return { path, allowHalfOpen: true, highWaterMark: HIGH_WATER_MARK_BYTES };
   const { host, port } = to;
-  return {
-    host,
-    port,
-    allowHalfOpen: true,
-    noDelay: true,
-    keepAlive: true,
-    keepAliveInitialDelay,
-    highWaterMark: HIGH_WATER_MARK_BYTES,
-  };
-}
-
-function splice(down: Connection, up: Connection, options: SpliceOptions): Splice {
-  return new NodeSplice(NodeConnection.own(down), NodeConnection.own(up), options);
+  return { host, port, allowHalfOpen: true, noDelay: true, highWaterMark: HIGH_WATER_MARK_BYTES };
 }

@@ -23,28 +23,24 @@ export async function readHello(
 ): Promise<Sniffed | undefined> {
   const received = new Head();
   let progress: unknown;
-  let bytes = await firstWord(connection);
-  if (bytes === undefined) return undefined;
-  for (;;) {
-    const head = received.append(bytes);
-    const verdict = sniffer.inspect(head, progress);
-    if (verdict.kind === 'hello') return { hello: verdict.hello, head };
-    if (verdict.kind !== 'more') throw refused(verdict, head);
-    if (head.length >= maxBytes) throw new ProxyError('SNIFF_TOO_LONG', `hello not whole after ${maxBytes} bytes`);
-    progress = verdict.progress;
-    bytes = await connection.read();
-    if (bytes === undefined) throw gone(received.length);
-  }
-}
-
-/** Some health checks finish, others reset: to be gone without a byte is no failure either way. */
-async function firstWord(connection: Connection): Promise<Uint8Array | undefined> {
   try {
-    return await connection.read();
+    for (;;) {
+      const bytes = await connection.read();
+      if (bytes === undefined) break;
+      const head = received.append(bytes);
+      const verdict = sniffer.inspect(head, progress);
+      if (verdict.kind === 'hello') return { hello: verdict.hello, head };
+      if (verdict.kind !== 'more') throw refused(verdict, head);
+      if (head.length >= maxBytes) throw new ProxyError('SNIFF_TOO_LONG', `hello not whole after ${maxBytes} bytes`);
+      progress = verdict.progress;
+    }
   } catch (reason) {
-    if (reason instanceof ProxyError && reason.code === 'DOWNSTREAM_RESET') return undefined;
+    // Some health checks finish, others reset: to be gone without a byte is no failure either way.
+    if (received.length === 0 && reason instanceof ProxyError && reason.code === 'DOWNSTREAM_RESET') return undefined;
     throw reason;
   }
+  if (received.length === 0) return undefined;
+  throw gone(received.length);
 }
 
 /** Bytes received so far. One read is passed on as it came; more are gathered in a buffer that doubles, so that work is linear. */

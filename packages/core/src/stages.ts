@@ -1,6 +1,8 @@
 import type { Accepted, Hello, Upstream } from './connection.ts';
 import type { Endpoint } from './endpoint.ts';
+import type { ProxyError } from './errors.ts';
 import type { Backend, Route } from './route.ts';
+import type { Dial } from './transport.ts';
 
 /** A judgement on the bytes so far. */
 export type Verdict =
@@ -35,10 +37,18 @@ export interface Resolver {
 export interface ConnectContext {
   readonly connection: Accepted;
   readonly hello: Hello;
-  /** Aborts when the client is gone or the drain's grace is over; its reason is a `ProxyError`. */
+  /**
+   * Aborts when the client is gone or the drain's grace is over; its reason is a `ProxyError`. Made when it is first asked for:
+   * for who dials by {@link dialing} and looks at {@link abandoned} it need never be, and it costs as much as a dial.
+   */
   readonly signal: AbortSignal;
-  /** Says who is about to be dialled, for the live view and the log. Obligation: called before every dial. */
-  dialing(backend: Backend, address: Endpoint): void;
+  /** The reason with which `signal` has aborted, or would have: nobody waits for the backend any more. */
+  readonly abandoned: ProxyError | undefined;
+  /**
+   * Says who is being dialled: for the live view and the log, and so that the dial is cut when nobody waits for it any more.
+   * Obligation: called with every dial, at once.
+   */
+  dialing(backend: Backend, address: Endpoint, dial: Dial): void;
 }
 
 /** Reaches one of a route's backends. */

@@ -92,6 +92,17 @@ export interface Listening {
   close(): Promise<void>;
 }
 
+/** A connection under way to somebody. */
+export interface Dial {
+  /**
+   * The connection, which belongs to the caller then. Rejects with `CONNECT_REFUSED`, `CONNECT_TIMEOUT`, `CONNECT_FAILED`, or with
+   * the reason given to {@link cut}; nothing is left behind then.
+   */
+  readonly done: Promise<Connection>;
+  /** Gives it up: `done` rejects with `reason`. Without effect once that has settled. Idempotent. */
+  cut(reason: ProxyError): void;
+}
+
 /** The seam under the pipeline: how bytes get in and out. `describeTransport` of the testkit holds every implementation to it. */
 export interface Transport {
   readonly name: string;
@@ -101,11 +112,8 @@ export interface Transport {
    * Rejects with the system's error (`EADDRINUSE` …, with `address` and `port`) when it cannot bind.
    */
   listen(at: Endpoint, options: ListenOptions, onConnection: (connection: Connection) => void): Promise<Listening>;
-  /**
-   * Connects. `to.host` is an address or a unix socket, never a DNS name. Rejects with `CONNECT_REFUSED`, `CONNECT_TIMEOUT`, `CONNECT_FAILED`, or
-   * with `signal.reason` once `signal` aborts; nothing is left behind then.
-   */
-  dial(to: Endpoint, options: DialOptions, signal: AbortSignal): Promise<Connection>;
+  /** Connects. `to.host` is an address or a unix socket, never a DNS name. Does not throw. */
+  dial(to: Endpoint, options: DialOptions): Dial;
   /**
    * Carries bytes both ways until both have ended: backpressure and half-close in each direction, a reset on one side passed
    * on to the other. Owns both connections from the call on and closes them.

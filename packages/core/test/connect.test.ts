@@ -1,13 +1,15 @@
 import { afterEach, describe, expect, it, vi } from 'vitest';
 import { AddressBook } from '../src/addresses.ts';
 import { balancedConnector } from '../src/connect.ts';
+import { Connecting } from '../src/connecting.ts';
 import type { Upstream } from '../src/connection.ts';
 import { formatEndpoint } from '../src/endpoint.ts';
+import type { Endpoint } from '../src/endpoint.ts';
 import { ProxyError } from '../src/errors.ts';
 import type { ProxyEvent } from '../src/observe.ts';
 import { Outliers } from '../src/outliers.ts';
 import type { Backend, Route } from '../src/route.ts';
-import type { Connection, DialOptions } from '../src/transport.ts';
+import type { Connection, Dial, DialOptions } from '../src/transport.ts';
 
 type Answer = 'accepts' | 'refuses' | 'hangs';
 
@@ -17,26 +19,25 @@ function network(answers: Record<string, Answer>) {
   let waitedMs = 0;
   return { dialled, dial, waited: () => waitedMs };
 
-  function dial(
-    to: { host: string; port: number },
-    { timeoutMs }: DialOptions,
-    signal: AbortSignal,
-  ): Promise<Connection> {
+  function dial(to: { host: string; port: number }, { timeoutMs }: DialOptions): Dial {
     const address = formatEndpoint(to);
     dialled.push({ address, timeoutMs });
-    if (signal.aborted) return Promise.reject(signal.reason as Error);
-    if (answers[address] === 'accepts') return Promise.resolve(connectionTo(to));
+    if (answers[address] === 'accepts') return settled(Promise.resolve(connectionTo(to)));
     if (answers[address] === 'refuses')
-      return Promise.reject(new ProxyError('CONNECT_REFUSED', `dial ${address}: ECONNREFUSED`));
+      return settled(Promise.reject(new ProxyError('CONNECT_REFUSED', `dial ${address}: ECONNREFUSED`)));
     waitedMs += timeoutMs;
-    return new Promise((_resolve, reject) => {
-      const timer = setTimeout(
-        () => reject(new ProxyError('CONNECT_TIMEOUT', `dial ${address}: no answer`)),
-        timeoutMs,
-      );
-      signal.addEventListener('abort', () => (clearTimeout(timer), reject(signal.reason as Error)), { once: true });
+    let cut: Dial['cut'] = () => undefined;
+    const done = new Promise<Connection>((_resolve, reject) => {
+      const late = (): void => reject(new ProxyError('CONNECT_TIMEOUT', `dial ${address}: no answer`));
+      const timer = setTimeout(late, timeoutMs);
+      cut = (reason) => (clearTimeout(timer), reject(reason));
     });
+    return { done, cut };
   }
+}
+
+function settled(done: Promise<Connection>): Dial {
+  return { done, cut: () => undefined };
 }
 
 function connectionTo(remote: { host: string; port: number }): Connection {
@@ -61,14 +62,33 @@ function route(backends: readonly Backend[], more: Partial<Route> = {}): Route {
 const accepted = { id: '1', listener: 'l', remote: { host: '::1', port: 1 }, local: { host: '::1', port: 2 }, at: 0 };
 const hello = { protocol: 'tls', alpn: [], supportedVersions: [], ech: false, earlyData: false };
 
-function harness(answers: Record<string, Answer>, names: Record<string, readonly string[]> = {}) {
+/** Remembers who was dialled. */
+class Watched extends Connecting {
+  readonly #seen: string[];
+
+  constructor(seen: string[]) {
+    super(accepted, hello);
+    this.#seen = seen;
+  }
+
+  override dialing(to: Backend, address: Endpoint, dial: Dial): void {
+    this.#seen.push(formatEndpoint(address));
+    super.dialing(to, address, dial);
+  }
+}
+
+function harness(
+  answers: Record<string, Answer>,
+  names: Record<string, readonly string[] | Promise<readonly string[]>> = {},
+) {
   const events: ProxyEvent[] = [];
   const observer = { observe: (event: ProxyEvent) => void events.push(event) };
   const net = network(answers);
   const outliers = new Outliers(observer, { consecutiveFailures: 1, baseEjectionMs: 60_000, maxEjectionMs: 60_000 });
   const addresses = new AddressBook(observer, (host) => {
     const hosts = names[host];
-    return hosts === undefined ? Promise.reject(new Error('ENOTFOUND')) : Promise.resolve({ hosts, ttlSeconds: 60 });
+    if (hosts === undefined) return Promise.reject(new Error('ENOTFOUND'));
+    return Promise.resolve(hosts).then((found) => ({ hosts: found, ttlSeconds: 60 }));
   });
   const connector = balancedConnector({
     transport: net,
@@ -79,16 +99,13 @@ function harness(answers: Record<string, Answer>, names: Record<string, readonly
     keepAlive: { idleMs: 1 },
     random: () => 0,
   });
-  const aborter = new AbortController();
   const seen: string[] = [];
-  const connect = (to: Route): Promise<Upstream> =>
-    connector.connect(to, {
-      connection: accepted,
-      hello,
-      signal: aborter.signal,
-      dialing: (_backend, address) => void seen.push(formatEndpoint(address)),
-    });
-  return { connect, events, outliers, aborter, seen, ...net };
+  let connecting = new Watched(seen);
+  const connect = (to: Route): Promise<Upstream> => {
+    connecting = new Watched(seen);
+    return connector.connect(to, connecting);
+  };
+  return { connect, abandon: (reason: ProxyError) => connecting.abandon(reason), events, outliers, seen, ...net };
 }
 
 afterEach(() => void vi.useRealTimers());
@@ -167,11 +184,19 @@ describe('connecting', () => {
   });
 
   it('stops at once, with the reason, when the client is gone', async () => {
-    const { connect, aborter, outliers } = harness({ '10.0.0.1:1': 'hangs', '10.0.0.2:1': 'accepts' });
+    const { connect, abandon, outliers } = harness({ '10.0.0.1:1': 'hangs', '10.0.0.2:1': 'accepts' });
     const connecting = connect(route([backend('10.0.0.1'), backend('10.0.0.2')]));
-    aborter.abort(new ProxyError('DOWNSTREAM_RESET', 'gone'));
+    abandon(new ProxyError('DOWNSTREAM_RESET', 'gone'));
     await expect(connecting).rejects.toMatchObject({ code: 'DOWNSTREAM_RESET' });
     expect(outliers.ejected).toBe(0);
+  });
+
+  it('stops at once, with the reason, when the client is gone while a name is being resolved', async () => {
+    const { connect, abandon, seen } = harness({}, { db: new Promise(() => undefined) });
+    const connecting = connect(route([backend('db')]));
+    abandon(new ProxyError('DOWNSTREAM_RESET', 'gone'));
+    await expect(connecting).rejects.toMatchObject({ code: 'DOWNSTREAM_RESET' });
+    expect(seen).toEqual([]);
   });
 
   it('counts a connection until it is released', async () => {

@@ -1,5 +1,5 @@
 import { formatEndpoint, ProxyError, unixPath } from '@meshgate/core';
-import type { Connection, DialOptions, Endpoint } from '@meshgate/core';
+import type { Connection, Dial, DialOptions, Endpoint } from '@meshgate/core';
 import { AF_UNIX, SOCK_CLOEXEC, SOCK_NONBLOCK, SOCK_STREAM } from './abi.ts';
 import { EpollConnection } from './connection.ts';
 import type { Kernel } from './kernel.ts';
@@ -9,39 +9,41 @@ import { encodeAddress } from './socket-address.ts';
 import { EINPROGRESS, errorName, systemError } from './system-error.ts';
 
 /** As `Transport.dial` of the core. */
-export function dial(kernel: Kernel, to: Endpoint, options: DialOptions, signal: AbortSignal): Promise<Connection> {
-  return new Promise((resolve, reject) => {
-    if (signal.aborted) reject(signal.reason as Error);
-    else new Dialling(kernel, to, options, { signal, resolve, reject }).start();
-  });
-}
-
-interface Asker {
-  readonly signal: AbortSignal;
-  resolve(connection: Connection): void;
-  reject(reason: Error): void;
+export function dial(kernel: Kernel, to: Endpoint, options: DialOptions): Dial {
+  const dialling = new Dialling(kernel, to, options);
+  dialling.start();
+  return dialling;
 }
 
 /** A connection on its way up: owns its socket until it is handed on or given up. */
-class Dialling implements SocketOwner {
+class Dialling implements Dial, SocketOwner {
+  readonly done: Promise<Connection>;
   readonly #kernel: Kernel;
   readonly #to: Endpoint;
   readonly #options: DialOptions;
-  readonly #asker: Asker;
+  #resolve: (connection: Connection) => void = () => undefined;
+  #reject: (reason: ProxyError) => void = () => undefined;
   #socket: Socket | undefined;
-  readonly #onAbort = (): void => this.#giveUp(this.#asker.signal.reason as Error);
+  #settled = false;
 
-  constructor(kernel: Kernel, to: Endpoint, options: DialOptions, asker: Asker) {
+  constructor(kernel: Kernel, to: Endpoint, options: DialOptions) {
     this.#kernel = kernel;
     this.#to = to;
     this.#options = options;
-    this.#asker = asker;
+    this.done = new Promise((resolve, reject) => {
+      this.#resolve = resolve;
+      this.#reject = reject;
+    });
+  }
+
+  cut(reason: ProxyError): void {
+    if (!this.#settled) this.#giveUp(reason);
   }
 
   start(): void {
     const address = encodeAddress(this.#to);
     if (typeof address === 'string') {
-      this.#asker.reject(new ProxyError('CONNECT_FAILED', `dial ${formatEndpoint(this.#to)}: ${address}`));
+      this.#giveUp(this.#failure('CONNECT_FAILED', address));
       return;
     }
     const { libc } = this.#kernel;
@@ -72,49 +74,49 @@ class Dialling implements SocketOwner {
     try {
       this.#socket = new Socket(this.#kernel, fd, family, this);
     } catch (cause) {
-      this.#asker.reject(this.#failure('CONNECT_FAILED', String(cause), cause));
+      this.#giveUp(this.#failure('CONNECT_FAILED', String(cause), cause));
       return;
     }
     if (family !== AF_UNIX) this.#socket.oweAcknowledgement();
     this.#socket.setDeadline(this.#options.timeoutMs);
-    this.#asker.signal.addEventListener('abort', this.#onAbort, { once: true });
   }
 
   onReady(socket: Socket): void {
     if (socket.failed) {
-      const errno = socket.takeError();
-      this.#settle();
-      socket.close();
-      this.#fail(errno, 'connect');
+      this.#fail(socket.takeError(), 'connect');
     } else if (socket.writable) {
-      this.#settle();
-      if (unixPath(this.#to) === undefined) {
-        socket.keepAliveLater(this.#options.keepAlive);
-        this.#kernel.handshakes.add(socket);
-      }
-      this.#asker.resolve(new EpollConnection(this.#kernel, socket, 'upstream', this.#to));
+      this.#connected(socket);
     }
+  }
+
+  #connected(socket: Socket): void {
+    this.#settle();
+    if (unixPath(this.#to) === undefined) {
+      socket.keepAliveLater(this.#options.keepAlive);
+      this.#kernel.handshakes.add(socket);
+    }
+    this.#resolve(new EpollConnection(this.#kernel, socket, 'upstream', this.#to));
   }
 
   onDeadline(): void {
     this.#giveUp(this.#failure('CONNECT_TIMEOUT', `no answer within ${this.#options.timeoutMs} ms`));
   }
 
-  #giveUp(reason: Error): void {
+  #giveUp(reason: ProxyError): void {
     this.#settle();
     this.#socket?.close();
-    this.#asker.reject(reason);
+    this.#reject(reason);
   }
 
   #settle(): void {
+    this.#settled = true;
     this.#socket?.clearDeadline();
-    this.#asker.signal.removeEventListener('abort', this.#onAbort);
     this.#kernel.loop.settled();
   }
 
   #fail(errno: number, syscall: string): void {
     const code = DIAL_FAILURES[errorName(errno)] ?? 'CONNECT_FAILED';
-    this.#asker.reject(this.#failure(code, errorName(errno), systemError(errno, syscall)));
+    this.#giveUp(this.#failure(code, errorName(errno), systemError(errno, syscall)));
   }
 
   #failure(code: DialFailure, detail: string, cause?: unknown): ProxyError {

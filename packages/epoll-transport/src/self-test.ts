@@ -50,7 +50,7 @@ async function carry(transport: Transport, opened: Opened[]): Promise<void> {
 
 async function join(transport: Transport, down: Connection, to: Endpoint, opened: Opened[]): Promise<void> {
   opened.push(() => down.destroy());
-  const up = await transport.dial(to, DIAL_OPTIONS, new AbortController().signal);
+  const up = await transport.dial(to, DIAL_OPTIONS).done;
   const splice = transport.splice(down, up, { head: new Uint8Array(0), idleTimeoutMs: TIMEOUT_MS });
   opened.push(() => splice.cut(new ProxyError('INTERNAL', 'the test is over')));
   await splice.done;

@@ -1,4 +1,4 @@
-import type { Transport } from '@meshgate/core';
+import type { Connection, Dial, DialOptions, Endpoint, ProxyError, Transport } from '@meshgate/core';
 import { EpollConnection } from './connection.ts';
 import { dial } from './dial.ts';
 import { Kernel } from './kernel.ts';
@@ -28,10 +28,7 @@ export function transportOver(open: () => Promise<Kernel>): Transport {
   return {
     name: 'epoll',
     listen: async (at, options, onConnection) => listen(kernel ?? (await opened()), at, options, onConnection),
-    dial: (to, options, signal) =>
-      kernel === undefined
-        ? opened().then((ours) => dial(ours, to, options, signal))
-        : dial(kernel, to, options, signal),
+    dial: (to, options) => (kernel === undefined ? dialOnceOpen(opened(), to, options) : dial(kernel, to, options)),
     splice: (down, up, options) => {
       const ours = EpollConnection.own(down);
       return new EpollSplice(ours.kernel, ours, EpollConnection.own(up), options);
@@ -44,5 +41,23 @@ export function transportOver(open: () => Promise<Kernel>): Transport {
       return ours;
     });
     return opening;
+  }
+}
+
+/** A dial that nobody has begun yet: it may be cut before it is. */
+function dialOnceOpen(opening: Promise<Kernel>, to: Endpoint, options: DialOptions): Dial {
+  let begun: Dial | undefined;
+  let cutBy: ProxyError | undefined;
+  return { done: begin(), cut };
+
+  async function begin(): Promise<Connection> {
+    const kernel = await opening;
+    if (cutBy !== undefined) throw cutBy;
+    begun = dial(kernel, to, options);
+    return begun.done;
+  }
+  function cut(reason: ProxyError): void {
+    cutBy ??= reason;
+    begun?.cut(reason);
   }
 }

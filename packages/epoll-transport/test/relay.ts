@@ -34,7 +34,7 @@ export async function relay(
   const splices: Splice[] = [];
   const waiting: (() => void)[] = [];
   const listening = await transport.listen(at, LISTEN, (down) => {
-    transport.dial(backend, { keepAlive: KEEP_ALIVE, timeoutMs: 5_000 }, new AbortController().signal).then(
+    transport.dial(backend, { keepAlive: KEEP_ALIVE, timeoutMs: 5_000 }).done.then(
       (up) => {
         splices.push(transport.splice(down, up, { head: NOTHING, idleTimeoutMs }));
         for (const tell of waiting.splice(0)) tell();

@@ -153,13 +153,11 @@ async function relayByNumber(
       if (head === undefined || fate === undefined) return down.destroy();
       // Port 1 of loopback refuses.
       const to = { host: '127.0.0.1', port: fate.plan === 'nobody there' ? 1 : port };
-      return transport
-        .dial(to, { keepAlive: KEEP_ALIVE, timeoutMs: 10_000 }, new AbortController().signal)
-        .then((up) => {
-          const splice = transport.splice(down, up, { head, idleTimeoutMs: 30_000 });
-          carried.set(fate.number, splice.done);
-          if (fate.plan === 'cut') cutAfter(splice, fate.breaksAt);
-        }, refuse);
+      return transport.dial(to, { keepAlive: KEEP_ALIVE, timeoutMs: 10_000 }).done.then((up) => {
+        const splice = transport.splice(down, up, { head, idleTimeoutMs: 30_000 });
+        carried.set(fate.number, splice.done);
+        if (fate.plan === 'cut') cutAfter(splice, fate.breaksAt);
+      }, refuse);
     }, refuse);
   });
 }

@@ -5,6 +5,7 @@ import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
 import { describe, expect, it } from 'vitest';
 import { peerListener, rawClient, refusingAddress, silentAddress } from '@meshgate/testkit';
+import { ProxyError } from '@meshgate/core';
 import type { Connection } from '@meshgate/core';
 import { selfTest } from '../src/self-test.ts';
 import { epollTransport } from '../src/transport.ts';
@@ -12,7 +13,6 @@ import { describeWithEpoll } from './available.ts';
 import { KEEP_ALIVE, LISTEN, openDescriptors, settled, until } from './relay.ts';
 
 const LOOPBACK = { host: '127.0.0.1', port: 0 };
-const NEVER = new AbortController().signal;
 
 function fixture(name: string): string {
   return fileURLToPath(new URL(`fixtures/${name}`, import.meta.url));
@@ -77,7 +77,7 @@ describeWithEpoll('the epoll transport', () => {
   it('writes what a slow reader takes in many parts, in order, and resolves when the last part is taken', async () => {
     const transport = epollTransport();
     await using backend = await peerListener();
-    const up = await transport.dial(backend.address, { keepAlive: KEEP_ALIVE, timeoutMs: 5_000 }, NEVER);
+    const up = await transport.dial(backend.address, { keepAlive: KEEP_ALIVE, timeoutMs: 5_000 }).done;
     await using server = await backend.accept();
     server.pause();
     const bytes = Buffer.alloc(24 * 1024 * 1024, 'abcdefg');
@@ -117,17 +117,16 @@ describeWithEpoll('the epoll transport', () => {
     await using refusing = await refusingAddress();
     await using silent = await silentAddress();
     const options = { keepAlive: KEEP_ALIVE, timeoutMs: 50 };
-    await expect(transport.dial(refusing.address, options, NEVER)).rejects.toMatchObject({ code: 'CONNECT_REFUSED' });
-    await expect(transport.dial(silent.address, options, NEVER)).rejects.toMatchObject({ code: 'CONNECT_TIMEOUT' });
-    const aborter = new AbortController();
-    const dialling = transport.dial(silent.address, { ...options, timeoutMs: 60_000 }, aborter.signal);
-    aborter.abort(new Error('changed my mind'));
-    await expect(dialling).rejects.toThrow('changed my mind');
-    await expect(transport.dial({ host: 'example.com', port: 1 }, options, NEVER)).rejects.toMatchObject({
+    await expect(transport.dial(refusing.address, options).done).rejects.toMatchObject({ code: 'CONNECT_REFUSED' });
+    await expect(transport.dial(silent.address, options).done).rejects.toMatchObject({ code: 'CONNECT_TIMEOUT' });
+    const dial = transport.dial(silent.address, { ...options, timeoutMs: 60_000 });
+    dial.cut(new ProxyError('DOWNSTREAM_RESET', 'changed my mind'));
+    await expect(dial.done).rejects.toThrow('changed my mind');
+    await expect(transport.dial({ host: 'example.com', port: 1 }, options).done).rejects.toMatchObject({
       code: 'CONNECT_FAILED',
       message: 'dial example.com:1: expected an IP address or unix:/path, found example.com',
     });
-    await expect(transport.dial({ host: 'unix:/nowhere/at/all', port: 0 }, options, NEVER)).rejects.toMatchObject({
+    await expect(transport.dial({ host: 'unix:/nowhere/at/all', port: 0 }, options).done).rejects.toMatchObject({
       code: 'CONNECT_REFUSED',
     });
   });

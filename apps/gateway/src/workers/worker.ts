@@ -179,7 +179,7 @@ async function transportOf({ transport, reusePort }: WorkerPlan, { transports }:
   return {
     name: chosen.name,
     listen: (at, options, onConnection) => chosen.listen(at, { ...options, reusePort: true }, onConnection),
-    dial: (to, options, signal) => chosen.dial(to, options, signal),
+    dial: (to, options) => chosen.dial(to, options),
     splice: (down, up, options) => chosen.splice(down, up, options),
   };
 }

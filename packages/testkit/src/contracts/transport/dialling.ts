@@ -1,4 +1,3 @@
-import { getEventListeners } from 'node:events';
 import { describe, expect } from 'vitest';
 import { refusingAddress, silentAddress, unixAddress } from '../../addresses.ts';
 import { openDescriptors, untilDescriptors } from '../resources.ts';
@@ -6,6 +5,7 @@ import { readBytes } from './bytes.ts';
 import type { Claim } from './claims.ts';
 import { hasIPv6 } from './listening.ts';
 import type { Wiring } from './wiring.ts';
+import { ProxyError } from '@meshgate/core';
 import type { Endpoint } from '@meshgate/core';
 
 export function describeDialling(claim: Claim): void {
@@ -47,32 +47,35 @@ function abandonedClaims(claim: Claim): void {
     await untilDescriptors(before);
   });
 
-  claim('rejects with the reason of its signal when that aborts, and leaves nothing behind', async (wiring) => {
+  claim('rejects with the reason for which it is cut, and leaves nothing behind', async (wiring) => {
     const { address } = wiring.owned(await silentAddress());
     const before = openDescriptors();
-    const abort = new AbortController();
-    const reason = new Error('the client has gone');
-    const dials = Array.from({ length: 10 }, () => wiring.dial(address, {}, abort.signal));
-    setImmediate(() => abort.abort(reason));
-    for (const dial of await Promise.allSettled(dials)) expect(dial).toEqual({ status: 'rejected', reason });
+    const reason = new ProxyError('DOWNSTREAM_RESET', 'the client has gone');
+    const dials = Array.from({ length: 10 }, () => wiring.dialling(address));
+    setImmediate(() => {
+      for (const dial of dials) dial.cut(reason);
+    });
+    for (const { done } of dials) expect(await done.catch((error: unknown) => error)).toBe(reason);
     await untilDescriptors(before);
   });
 
-  claim('rejects with the reason of a signal that has aborted before', async (wiring) => {
-    const reason = new Error('too late');
+  claim('can be cut in the moment in which it begins, and once more', async (wiring) => {
     const { address } = await wiring.listen();
-    const outcome = await wiring.dial(address, {}, AbortSignal.abort(reason)).catch((error: unknown) => error);
-    expect(outcome).toBe(reason);
+    const reason = new ProxyError('CLOSED_BY_DRAIN', 'the grace is over');
+    const dial = wiring.dialling(address);
+    dial.cut(reason);
+    dial.cut(new ProxyError('INTERNAL', 'again'));
+    expect(await dial.done.catch((error: unknown) => error)).toBe(reason);
   });
 
-  claim('lets go of its signal once it has connected', async (wiring) => {
+  claim('cannot be cut any more once it has connected', async (wiring) => {
     const { address, accept } = await wiring.listen();
-    const abort = new AbortController();
-    const connection = await wiring.dial(address, {}, abort.signal);
-    expect(getEventListeners(abort.signal, 'abort')).toEqual([]);
-    abort.abort(new Error('nobody listens to it any more'));
+    const dial = wiring.dialling(address);
+    const connection = await dial.done;
+    dial.cut(new ProxyError('INTERNAL', 'too late'));
     await connection.write(Buffer.from('alive'));
     expect(Buffer.from(await readBytes(await accept(), 5)).toString()).toBe('alive');
+    connection.destroy();
   });
 }
 

@@ -1,6 +1,7 @@
 import { ProxyError } from '@meshgate/core';
 import type {
   Connection,
+  Dial,
   DialOptions,
   Endpoint,
   Listening,
@@ -85,10 +86,15 @@ export class Wiring implements AsyncDisposable {
     return { connection, peer: await listener.accept() };
   }
 
-  async dial(to: Endpoint, options: Partial<DialOptions> = {}, signal: AbortSignal = NEVER): Promise<Connection> {
-    const connection = await this.transport.dial(to, { ...DIAL_OPTIONS, ...options }, signal);
+  async dial(to: Endpoint, options: Partial<DialOptions> = {}): Promise<Connection> {
+    const connection = await this.dialling(to, options).done;
     this.#disposals.push(() => connection.destroy());
     return connection;
+  }
+
+  /** The same, under way. */
+  dialling(to: Endpoint, options: Partial<DialOptions> = {}): Dial {
+    return this.transport.dial(to, { ...DIAL_OPTIONS, ...options });
   }
 
   /** A client, the transport between, and a backend. */
@@ -117,8 +123,6 @@ export class Wiring implements AsyncDisposable {
     for (const dispose of this.#disposals.toReversed()) await dispose();
   }
 }
-
-const NEVER = new AbortController().signal;
 
 const KEEP_ALIVE = { idleMs: 60_000 };
 

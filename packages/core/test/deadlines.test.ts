@@ -1,0 +1,61 @@
+import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
+import { Deadlines } from '../src/deadlines.ts';
+
+const AFTER_MS = 100;
+
+function deadlines() {
+  const late: string[] = [];
+  const all = new Deadlines<string>(AFTER_MS, (one) => late.push(one));
+  return { late, begin: (one: string) => all.begin(one, performance.now()), end: (one: string) => all.end(one) };
+}
+
+beforeEach(() => void vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout', 'performance'] }));
+afterEach(() => void vi.useRealTimers());
+
+describe('deadlines', () => {
+  it('are over after their time, each after its own', () => {
+    const { begin, late } = deadlines();
+    begin('a');
+    vi.advanceTimersByTime(60);
+    begin('b');
+    vi.advanceTimersByTime(39);
+    expect(late).toEqual([]);
+    vi.advanceTimersByTime(1);
+    expect(late).toEqual(['a']);
+    vi.advanceTimersByTime(59);
+    expect(late).toEqual(['a']);
+    vi.advanceTimersByTime(1);
+    expect(late).toEqual(['a', 'b']);
+  });
+
+  it('that have ended are not late, and do not keep others waiting', () => {
+    const { begin, end, late } = deadlines();
+    begin('a');
+    begin('b');
+    end('a');
+    end('a');
+    vi.advanceTimersByTime(AFTER_MS);
+    expect(late).toEqual(['b']);
+  });
+
+  it('share one timer, and leave none when the last is over', () => {
+    const { begin, end } = deadlines();
+    for (let number = 0; number < 1_000; number += 1) begin(String(number));
+    expect(vi.getTimerCount()).toBe(1);
+    for (let number = 0; number < 1_000; number += 1) end(String(number));
+    vi.advanceTimersByTime(AFTER_MS);
+    expect(vi.getTimerCount()).toBe(0);
+  });
+
+  it('can begin again, from within the call that says that they are late', () => {
+    const late: number[] = [];
+    const all: Deadlines<string> = new Deadlines(AFTER_MS, (one) => {
+      late.push(performance.now());
+      if (late.length < 3) all.begin(one, performance.now());
+    });
+    const start = performance.now();
+    all.begin('a', start);
+    vi.advanceTimersByTime(3 * AFTER_MS);
+    expect(late.map((at) => at - start)).toEqual([AFTER_MS, 2 * AFTER_MS, 3 * AFTER_MS]);
+  });
+});
