@@ -7,7 +7,7 @@ export class Deadlines<One> {
   readonly #onLate: (one: One) => void;
   /** Who is waited for and until when, in the order of both. */
   readonly #due = new Map<One, number>();
-  #timer: NodeJS.Timeout | undefined;
+  #timerIsSet = false;
 
   /**
    * @param afterMs milliseconds
@@ -25,7 +25,7 @@ export class Deadlines<One> {
    */
   begin(one: One, nowMs: number): void {
     this.#due.set(one, nowMs + this.#afterMs);
-    this.#timer ??= this.#timerFor(this.#afterMs);
+    if (!this.#timerIsSet) this.#setTimer(this.#afterMs);
   }
 
   /** It was in time. Idempotent. */
@@ -39,19 +39,18 @@ export class Deadlines<One> {
     for (const [one, dueMs] of this.#due) {
       // Timers count in whole milliseconds, and may come a fraction of one early.
       if (dueMs > nowMs) {
-        this.#timer = this.#timerFor(Math.ceil(dueMs - nowMs));
+        this.#setTimer(Math.ceil(dueMs - nowMs));
         return;
       }
       this.#due.delete(one);
       this.#onLate(one);
     }
-    this.#timer = undefined;
+    this.#timerIsSet = false;
   }
 
   /** Does not keep the process alive: who is waited for does, by its socket. */
-  #timerFor(ms: number): NodeJS.Timeout {
-    const timer = setTimeout(() => this.#onTimer(), ms);
-    timer.unref();
-    return timer;
+  #setTimer(ms: number): void {
+    this.#timerIsSet = true;
+    setTimeout(() => this.#onTimer(), ms).unref();
   }
 }
