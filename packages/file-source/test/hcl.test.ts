@@ -10,6 +10,11 @@ describe('HCL is read as Consul reads it', () => {
       'a = "x"\nb = 8080\nc = true\nd = -1.5e3\ne = 0x1F\nf = 0600',
       { a: 'x', b: 8080, c: true, d: -1500, e: 31, f: 384 },
     ],
+    [
+      'numbers with a bare point or a signed exponent',
+      'a = 1.\nb = .5\nc = 1e-3\nd = -1.5E+3\ne = -010',
+      { a: 1, b: 0.5, c: 0.001, d: -1500, e: -8 },
+    ],
     ['a key in quotes, with dots and hyphens', '"a b" = 1\nc.d-e_f = 2', { 'a b': 1, 'c.d-e_f': 2 }],
     ['a block', 'proxy { port = 1 }', { proxy: { port: 1 } }],
     [
@@ -32,6 +37,13 @@ describe('HCL is read as Consul reads it', () => {
     ['an interpolation, which stays as it is', 'a = "x${ f("y") }z $"', { a: 'x${ f("y") }z $' }],
     ['a heredoc', 'a = <<EOF\none\n  two\nEOF\nb = 1', { a: 'one\n  two\n', b: 1 }],
     ['an indented heredoc', 'a = <<-EOF\n    one\n      two\n    EOF\nb = 1', { a: 'one\n  two\n', b: 1 }],
+    [
+      'an indented heredoc, by its marker alone: whole where a line is further left',
+      'a = <<-EOF\n    one\n  two\n    EOF\nb = <<-EOF\n  one\n\n  EOF\nc = <<-EOF\n\t  one\n\tEOF\n',
+      { a: '    one\n  two\n', b: '  one\n\n', c: '  one\n' },
+    ],
+    ['a heredoc with line breaks of Windows', 'a = <<EOF\r\none\r\nEOF\r\n', { a: 'one\n' }],
+    ['half of a character pair, which stands for nothing', String.raw`a = "\ud800x"`, { a: '\uFFFDx' }],
     [
       'line breaks of Windows, and a byte order mark',
       '\uFEFFa = 1\r\nb {\r\n c = "d"\r\n}\r\n',
@@ -56,6 +68,11 @@ describe('a mistake in HCL has its place', () => {
     ['a = null', '1:5: invalid HCL: expected a value (a text stands in quotes), found null'],
     ['a = "x\nb = "y"', '1:5: invalid HCL: expected " at the end of this text, found none in its line'],
     ['timeout = 10s', '1:11: invalid HCL: expected a number or a text in quotes, found 10s'],
+    ['a = 08', '1:5: invalid HCL: expected a number, found 08, which is octal by its first digit'],
+    ['a = 9223372036854775808', '1:5: invalid HCL: expected a number that 64 bits hold, found 9223372036854775808'],
+    ['a = 1e400', '1:5: invalid HCL: expected a number that 64 bits hold, found 1e400'],
+    ['a = "\\400"', '1:6: invalid HCL: expected an escape such as \\n, \\" or \\u00e9, found \\4'],
+    ['a = "x\0"', '1:7: invalid HCL: expected text, found the character NUL'],
     ['a = [ 1 2 ]', '1:9: invalid HCL: expected , or ], found the number 2'],
     ['a = [ { b = 1 } { c = 2 } ]', '1:17: invalid HCL: expected , or ], found {'],
     ['a = [,]', '1:6: invalid HCL: expected a value, found ,'],

@@ -91,7 +91,7 @@ function nameAt(text: string, at: number): Token | undefined {
   return name === undefined ? undefined : { kind: 'name', text: name, at, end: at + name.length };
 }
 
-const NUMBER = /-?(?:0[xX][\da-fA-F]+|\d+(?:\.\d+)?(?:[eE][+-]?\d+)?)/y;
+const NUMBER = /-?(?:0[xX][\da-fA-F]+|(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?)/y;
 
 function numberAt(text: string, at: number): Token | undefined {
   const written = matchAt(NUMBER, text, at)?.[0];
@@ -99,12 +99,19 @@ function numberAt(text: string, at: number): Token | undefined {
   const end = at + written.length;
   const rest = matchAt(NAME, text, end)?.[0];
   if (rest !== undefined) return refuse(at, `expected a number or a text in quotes, found ${written}${rest}`);
-  return { kind: 'number', value: valueOf(written), at, end };
+  return { kind: 'number', value: valueOf(written, at), at, end };
 }
 
-function valueOf(written: string): number {
-  const digits = written.replace('-', '');
-  const value = /^0[0-7]+$/.test(digits) ? Number.parseInt(digits, 8) : Number(digits);
+/** As Go reads it: a first 0 makes an integer octal, and what 64 bits do not hold is no number. */
+function valueOf(written: string, at: number): number {
+  const digits = written.replace(/^-/, '');
+  const isInteger = /^(?:\d+|0x.*)$/i.test(digits);
+  const isOctal = /^0\d+$/.test(digits);
+  if (isOctal && /[89]/.test(digits))
+    refuse(at, `expected a number, found ${written}, which is octal by its first digit`);
+  const value = isOctal ? Number.parseInt(digits, 8) : Number(digits);
+  if (!Number.isFinite(value) || (isInteger && value >= 2 ** 63))
+    refuse(at, `expected a number that 64 bits hold, found ${written}`);
   return written.startsWith('-') ? -value : value;
 }
 
@@ -120,11 +127,11 @@ const ESCAPES: Readonly<Record<string, string>> = {
   '"': '"',
 };
 
-/** Escapes with digits: octal, and hexadecimal of three lengths. */
-const CODE = /([0-7]{3})|x([\da-fA-F]{2})|u([\da-fA-F]{4})|U([\da-fA-F]{8})/y;
+/** Escapes with digits: octal of one byte, and hexadecimal of three lengths. */
+const CODE = /([0-3][0-7]{2})|x([\da-fA-F]{2})|u([\da-fA-F]{4})|U([\da-fA-F]{8})/y;
 
 /** One step of a quoted text: an escape, the start of an interpolation, or plain characters. */
-const PLAIN = /[^"\\$\n]+/y;
+const PLAIN = /[^"\\$\n\0]+/y;
 
 function quotedAt(text: string, at: number): Token {
   let value = '';
@@ -146,6 +153,7 @@ interface Piece {
 function pieceAt(text: string, at: number, char: string): Piece {
   if (char === '\\') return escapeAt(text, at);
   if (text.startsWith('${', at)) return interpolationAt(text, at);
+  if (char === '\0') return refuse(at, 'expected text, found the character NUL');
   const plain = matchAt(PLAIN, text, at)?.[0] ?? char;
   return { text: plain, end: at + plain.length };
 }
@@ -158,7 +166,12 @@ function escapeAt(text: string, at: number): Piece {
   const point = octal === undefined ? Number.parseInt(hexadecimal.find(Boolean) ?? '', 16) : Number.parseInt(octal, 8);
   if (all === undefined || !(point <= MAX_CODE_POINT))
     return refuse(at, `expected an escape such as \\n, \\" or \\u00e9, found ${text.slice(at, at + 2)}`);
-  return { text: String.fromCodePoint(point), end: at + 1 + all.length };
+  return { text: isSurrogate(point) ? '\uFFFD' : String.fromCodePoint(point), end: at + 1 + all.length };
+}
+
+/** Half of a pair is no character, and HCL knows no pairs. */
+function isSurrogate(point: number): boolean {
+  return point >= 0xd8_00 && point <= 0xdf_ff;
 }
 
 const MAX_CODE_POINT = 0x10_ff_ff;
@@ -176,7 +189,7 @@ function interpolationAt(text: string, at: number): Piece {
 
 const HEREDOC = /<<(-?)([\p{L}\p{Nd}_]+)[ \t]*\r?\n/uy;
 
-/** Lines up to one that holds the marker alone. After `<<-` the indentation that all of them share is taken away. */
+/** Lines up to one that holds the marker alone. After `<<-` its indentation is taken away from all. */
 function heredocAt(text: string, at: number): Token {
   const [opening, dash, marker = ''] =
     matchAt(HEREDOC, text, at) ?? refuse(at, 'expected << with a marker and a line break, found something else');
@@ -184,19 +197,17 @@ function heredocAt(text: string, at: number): Token {
   for (let next = at + opening.length; next < text.length;) {
     const lineEnd = text.indexOf('\n', next);
     const end = lineEnd === -1 ? text.length : lineEnd;
-    const line = text.slice(next, end);
-    if (line.trim() === marker) return { kind: 'text', text: joined(lines, dash === '-'), at, end };
+    const line = text.slice(next, end).replace(/\r$/, '');
+    if (line.trim() === marker)
+      return { kind: 'text', text: joined(lines, dash === '-' ? line.slice(0, line.indexOf(marker)) : ''), at, end };
     lines.push(line);
     next = end + 1;
   }
   return refuse(at, `expected a line with ${marker} alone, found none`);
 }
 
-function joined(lines: readonly string[], isIndented: boolean): string {
-  const indents = lines.filter((line) => line.trim() !== '').map((line) => line.length - line.trimStart().length);
-  const indent = isIndented ? Math.min(...indents, MAX_INDENT) : 0;
-  return lines.map((line) => `${line.slice(indent)}\n`).join('');
+/** All or none: where a single line has not this indentation, every line stays as it is (as in HCL 1). */
+function joined(lines: readonly string[], indent: string): string {
+  const isIndented = lines.every((line) => line.startsWith(indent));
+  return lines.map((line) => `${isIndented ? line.slice(indent.length) : line}\n`).join('');
 }
-
-/** Only so that the smallest of no indents is a number. */
-const MAX_INDENT = 1_000;
