@@ -10,11 +10,18 @@ export type Opened =
   /** Not YAML or not JSON: there is nothing to read. */
   | { readonly kind: 'broken'; readonly problems: readonly Problem[] };
 
+/** In which language a text is written. */
+export type Language = 'yaml' | 'json';
+
 /**
- * Opens a YAML 1.2 text, or a JSON one when the name of `file` ends in `.json`. Pure: `file` is only what problems are said to
+ * Opens a YAML 1.2 text, or a JSON one; which, the name of `file` says when nobody else does: JSON when it ends in `.json`. Pure: `file` is only what problems are said to
  * be in. Duplicate keys, unknown tags, a second document and aliases by the hundred are problems.
  */
-export function openDocument(text: string, file: string): Opened {
+export function openDocument(
+  text: string,
+  file: string,
+  language: Language = file.endsWith('.json') ? 'json' : 'yaml',
+): Opened {
   const lines = new LineCounter();
   const placeOf = (offset: number): Place => placeIn(file, lines, offset);
   const document = parseDocument(text, {
@@ -23,7 +30,7 @@ export function openDocument(text: string, file: string): Opened {
     stringKeys: true,
     logLevel: 'error',
   });
-  const syntax = file.endsWith('.json') ? jsonProblems(text, placeOf) : [];
+  const syntax = language === 'json' ? jsonProblems(text, placeOf) : [];
   const errors = [...document.errors, ...document.warnings];
   if (syntax.length === 0) syntax.push(...errors.filter(breaks).map((error) => yamlProblem(error, placeOf)));
   if (syntax.length > 0) return { kind: 'broken', problems: syntax };

@@ -105,6 +105,22 @@ describe('configuration entries', () => {
     });
   });
 
+  it('may be JSON in a file that says HCL, as Consul takes it, and weakly typed', async () => {
+    const mesh = await meshOf({
+      'primary/a.hcl': '\n { "Kind": "proxy-defaults", "MeshGateway": { "Mode": "local" } }',
+      'primary/b.hcl':
+        'Kind = "service-resolver"\nName = "db"\nConnectTimeout = ".5s"\nSubsets { a { OnlyPassing = "true" }, b { OnlyPassing = 1 }, c { OnlyPassing = "F" } }',
+      'primary/c.hcl':
+        'Kind = "service-resolver"\nName = "sql"\nConnectTimeout = "0"\nSubsets { v1 {} }\nDefaultSubset = "v1"\nRedirect { Service = "db" }',
+    });
+    expect(mesh.entries.proxyDefaults?.mode?.value).toBe('local');
+    expect(mesh.entries.resolvers.get('db')).toMatchObject({
+      connectTimeoutMs: 500,
+      subsets: { a: { onlyPassing: true }, b: { onlyPassing: true }, c: { onlyPassing: false } },
+    });
+    expect(mesh.entries.resolvers.get('sql')?.connectTimeoutMs).toBeUndefined();
+  });
+
   it('of service-resolver select instances, redirect and fail over', async () => {
     const mesh = await meshOf({
       'primary/db.hcl': `
@@ -346,6 +362,27 @@ describe('a mistake of meaning has its file, its place and its key path', () => 
       '3:1: MeshGatway: unknown key "MeshGatway": did you mean "MeshGateway"?',
     ],
     ['Kind = "service-defaults"', '1:1: expected the key "name", found none'],
+    ['Kimd = "service-defaults"', '1:1: Kimd: unknown key "Kimd": did you mean "Kind"?'],
+    [
+      'service { name = "web", port = 1, connect { sidecar_service { connect { sidecar_service {} } } } }',
+      '1:71: service.connect.sidecar_service.connect: expected no sidecar of a sidecar, found one',
+    ],
+    [
+      'service { name = "web", port = 1, connect { sidecar_service { kind = "mesh-gateway" } } }',
+      '1:70: service.connect.sidecar_service.kind: expected one of connect-proxy, found "mesh-gateway"',
+    ],
+    [
+      'service { name = "p", port = 1, proxy { destination_service_name = "web" }, connect { native = true } }',
+      '1:85: service.connect: expected no "native" in a connect-proxy, found it: only an application can be native',
+    ],
+    [
+      'service { name = "gw", kind = "mesh-gateway", port = 1, proxy { destination_service_name = "web" } }',
+      '1:9: service: expected a mesh-gateway without a destination and upstreams, found one that has them',
+    ],
+    [
+      'service { name = "web", weights { passing = 0 } }',
+      '1:45: service.weights.passing: expected an integer from 1 to 65535, found the number 0',
+    ],
     [
       'Kind = "service-resolver"\nName = "db"\nSubsets { v1 { Filter = "Service.Nope == x" } }',
       '3:25: Subsets.v1.Filter: expected a field of an instance, found Service.Nope, which is none',
@@ -362,6 +399,40 @@ describe('a mistake of meaning has its file, its place and its key path', () => 
       'Kind = "service-resolver"\nName = "db"\nRedirect { Service = "a" }\nFailover "*" { Service = "b" }',
       '4:10: Failover: expected a redirect alone, found failover beside it',
     ],
+    ...[
+      ['Redirect {}', '3:10: Redirect: expected a service or a datacenter to redirect to, found neither of them'],
+      [
+        'Subsets { v1 {} }\nRedirect { ServiceSubset = "v1" }',
+        '4:28: Redirect.ServiceSubset: expected a service beside the service_subset of a redirect, found none',
+      ],
+      [
+        'Subsets { v_1 {} }',
+        '3:15: Subsets.v_1: expected a name of lower-case letters, digits and - for a subset, found "v_1"',
+      ],
+      [
+        'Subsets { v1 {} }\nFailover { v2 { Service = "sql" } }',
+        '4:15: Failover.v2: expected failover of * or of one of the subsets (v1), found "v2"',
+      ],
+      [
+        'Failover "*" { Service = "sql", Datacenter = "dc2" }',
+        '3:33: Failover.*.Datacenter: unknown key "Datacenter": did you mean "Datacenters"?',
+      ],
+      [
+        'Redirect { Service = "sql", ServiceSubset = "v1" }',
+        '1:1: service-resolver/db: Redirect.ServiceSubset: expected a subset of sql (none), found "v1"',
+      ],
+      [
+        'Subsets { v1 {} }\nFailover "*" { ServiceSubset = "v2" }',
+        '1:1: service-resolver/db: Failover.*.ServiceSubset: expected a subset of db (v1), found "v2"',
+      ],
+      [
+        'ConnectTimeout = 15',
+        '3:18: ConnectTimeout: expected a duration from 1ms to 596h, found 15, which counts nanoseconds',
+      ],
+      ['ConnectTimeout = "600h"', '3:18: ConnectTimeout: expected a duration from 1ms to 596h, found 600h'],
+      ['ConnectTimeout = "-1s"', '3:18: ConnectTimeout: expected a duration from 1ms to 596h, found -1s'],
+      ['Subsets { v1 { OnlyPassing = "yes" } }', '3:30: Subsets.v1.OnlyPassing: expected true or false, found "yes"'],
+    ].map(([text, message]): [string, string] => [`Kind = "service-resolver"\nName = "db"\n${text}`, message ?? '']),
     [
       'Kind = "service-resolver"\nName = "db"\nFailover "*" {}',
       '3:14: Failover.*: expected a service, a service_subset, datacenters or targets to fail over to, found none of them',
@@ -378,6 +449,29 @@ describe('a mistake of meaning has its file, its place and its key path', () => 
     const folder = await meshFolder({ 'primary/a.hcl': text });
     const failure = { name: 'ConfigProblems', message: `${folder}/primary/a.hcl:${message}` };
     await expect(readMesh(folder, PRIMARY)).rejects.toMatchObject(failure);
+  });
+
+  it('also in a circle of redirects, at each entry of it', async () => {
+    const redirect = (name: string, to: string): string =>
+      `Kind = "service-resolver"\nName = "${name}"\nRedirect { Service = "${to}" }`;
+    const folder = await meshFolder({ 'primary/a.hcl': redirect('a', 'b'), 'primary/b.hcl': redirect('b', 'a') });
+    const circle = (...names: readonly string[]): string =>
+      `expected redirects that end somewhere, found a circle: ${names.map((name) => `${name}.default.default.primary`).join(' -> ')}`;
+    await expect(readMesh(folder, PRIMARY)).rejects.toThrow(
+      [
+        `${folder}/primary/a.hcl:1:1: service-resolver/a: Redirect: ${circle('a', 'b', 'a')}`,
+        `${folder}/primary/b.hcl:1:1: service-resolver/b: Redirect: ${circle('b', 'a', 'b')}`,
+      ].join('\n'),
+    );
+  });
+
+  it('a key that is written twice is said once', async () => {
+    const folder = await meshFolder({
+      'primary/a.json': '{ "Kind": "proxy-defaults", "MeshGateway": {}, "MeshGateway": {} }',
+    });
+    await expect(readMesh(folder, PRIMARY)).rejects.toMatchObject({
+      message: `${folder}/primary/a.json:1:48: this key is already set above`,
+    });
   });
 
   it('also between two definitions and between two entries', async () => {

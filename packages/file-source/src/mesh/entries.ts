@@ -9,7 +9,7 @@ import type {
 } from '@meshgate/mesh';
 import { parseFilter } from '@meshgate/mesh';
 import { MAX_TIMER_MS } from '../duration.ts';
-import type { Field } from '../field.ts';
+import type { Field, FieldEntry } from '../field.ts';
 import {
   durationMs,
   itemsOf,
@@ -21,6 +21,7 @@ import {
   refuseEnterprise,
   requiredName,
   textList,
+  weakBoolean,
 } from './keys.ts';
 import { present } from './present.ts';
 import { readConfig } from './registration.ts';
@@ -81,17 +82,21 @@ const PROXY_DEFAULTS_KEYS = {
 
 function readProxyDefaults(field: Field): ConfigEntry {
   const fields = readKeys(field, PROXY_DEFAULTS_KEYS);
-  const name = nameOf(field, fields);
-  if (name !== '' && name !== 'global')
-    fields.get('name')?.refuse(`expected global, the only name of proxy-defaults, found ${JSON.stringify(name)}`);
+  refuseEnterprise(fields, 'namespace', 'partition');
+  const written = optionalText(fields.get('name')) ?? PROXY_DEFAULTS_NAME;
+  if (written !== PROXY_DEFAULTS_NAME)
+    fields.get('name')?.refuse(`expected global, the only name of proxy-defaults, found ${JSON.stringify(written)}`);
   const mode = readMode(fields.get('mesh_gateway'));
   return {
     field,
     kind: 'proxy-defaults',
-    name,
+    name: PROXY_DEFAULTS_NAME,
     value: { config: readConfig(fields.get('config')), ...present({ mode }) },
   };
 }
+
+/** Consul fills it in where it is not written. */
+const PROXY_DEFAULTS_NAME = 'global';
 
 const SERVICE_DEFAULTS_KEYS = {
   ...ENTRY_KEYS,
@@ -170,9 +175,12 @@ const RESOLVER_KEYS = {
 function readResolver(field: Field): ConfigEntry {
   const fields = readKeys(field, RESOLVER_KEYS);
   const redirect = fields.get('redirect');
-  const failover = namedValues(fields.get('failover')).map(({ key, value }) => [key, readFailover(value)] as const);
+  const subsets = readSubsets(fields.get('subsets'));
+  const failover = namedValues(fields.get('failover')).map(
+    (entry) => [entry.key, readFailover(entry, subsets)] as const,
+  );
   const value: ServiceResolver = {
-    subsets: readSubsets(fields.get('subsets')),
+    subsets,
     failover: new Map(failover),
     ...present({
       connectTimeoutMs: durationMs(fields.get('connect_timeout')),
@@ -186,21 +194,29 @@ function readResolver(field: Field): ConfigEntry {
 }
 
 function readSubsets(field: Field | undefined): Readonly<Record<string, Subset>> {
-  return Object.fromEntries(namedValues(field).map(({ key, value }) => [key, readSubset(value)]));
+  return Object.fromEntries(namedValues(field).map((entry) => [entry.key, readSubset(entry)]));
 }
 
-function readSubset(field: Field): Subset {
+function readSubset({ key, value: field }: FieldEntry): Subset {
+  if (!SUBSET_NAME.test(key))
+    field.refuse(`expected a name of lower-case letters, digits and - for a subset, found ${JSON.stringify(key)}`);
   const fields = readKeys(field, { filter: 'read', only_passing: 'read' });
   const filter = optionalText(fields.get('filter')) ?? '';
   const parsed = parseFilter(filter);
   if (parsed.kind === 'refused') fields.get('filter')?.refuse(parsed.reason);
-  return { filter, onlyPassing: fields.get('only_passing')?.boolean() ?? false };
+  return { filter, onlyPassing: weakBoolean(fields.get('only_passing')) ?? false };
 }
+
+/** As Consul checks it: it becomes a label of the server name. */
+const SUBSET_NAME = /^[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?$/;
 
 function checkDefaultSubset(field: Field | undefined, { defaultSubset, subsets }: ServiceResolver): void {
   if (defaultSubset === undefined || Object.hasOwn(subsets, defaultSubset)) return;
-  const known = Object.keys(subsets).join(', ') || 'none';
-  field?.refuse(`expected one of the subsets (${known}), found ${JSON.stringify(defaultSubset)}`);
+  field?.refuse(`expected one of the subsets (${namesOf(subsets)}), found ${JSON.stringify(defaultSubset)}`);
+}
+
+function namesOf(subsets: ServiceResolver['subsets']): string {
+  return Object.keys(subsets).join(', ') || 'none';
 }
 
 const DESTINATION_KEYS = {
@@ -213,11 +229,16 @@ const DESTINATION_KEYS = {
   sameness_group: 'read',
 } as const;
 
-/** As Consul checks it: what stands for another service has nothing of its own. */
+/** As Consul checks it: what stands for another service has no failover of its own. */
 function readRedirect(field: Field, beside: Keyed<keyof typeof RESOLVER_KEYS>): Destination {
-  for (const key of ['default_subset', 'subsets', 'failover'] as const)
-    beside.get(key)?.refuse(`expected a redirect alone, found ${key} beside it`);
-  return readDestination(readKeys(field, DESTINATION_KEYS));
+  beside.get('failover')?.refuse('expected a redirect alone, found failover beside it');
+  const fields = readKeys(field, DESTINATION_KEYS);
+  const redirect = readDestination(fields);
+  if (redirect.subset !== undefined && redirect.service === undefined)
+    fields.get('service_subset')?.refuse('expected a service beside the service_subset of a redirect, found none');
+  if (Object.keys(redirect).length === 0)
+    field.refuse('expected a service or a datacenter to redirect to, found neither of them');
+  return redirect;
 }
 
 function readDestination(fields: ReadonlyMap<string, Field>): Destination {
@@ -237,10 +258,20 @@ function refuseForeign(fields: ReadonlyMap<string, Field>): void {
       fields.get(key)?.refuse(`expected no ${key}, found one: mesh files have none`);
 }
 
-const FAILOVER_KEYS = { ...DESTINATION_KEYS, datacenters: 'read', targets: 'read', policy: 'ignored' } as const;
+const FAILOVER_KEYS = {
+  service: 'read',
+  service_subset: 'read',
+  namespace: 'read',
+  sameness_group: 'read',
+  datacenters: 'read',
+  targets: 'read',
+  policy: 'ignored',
+} as const;
 
 /** One leg a datacenter, or one a target, or one. */
-function readFailover(field: Field): readonly Destination[] {
+function readFailover({ key, value: field }: FieldEntry, subsets: ServiceResolver['subsets']): readonly Destination[] {
+  if (key !== '*' && !Object.hasOwn(subsets, key))
+    field.refuse(`expected failover of * or of one of the subsets (${namesOf(subsets)}), found ${JSON.stringify(key)}`);
   const fields = readKeys(field, FAILOVER_KEYS);
   const leg = readDestination(fields);
   const datacenters = textList(fields.get('datacenters'));

@@ -105,12 +105,12 @@ function numberAt(text: string, at: number): Token | undefined {
 /** As Go reads it: a first 0 makes an integer octal, and what 64 bits do not hold is no number. */
 function valueOf(written: string, at: number): number {
   const digits = written.replace(/^-/, '');
-  const isInteger = /^(?:\d+|0x.*)$/i.test(digits);
   const isOctal = /^0\d+$/.test(digits);
   if (isOctal && /[89]/.test(digits))
     refuse(at, `expected a number, found ${written}, which is octal by its first digit`);
   const value = isOctal ? Number.parseInt(digits, 8) : Number(digits);
-  if (!Number.isFinite(value) || (isInteger && value >= 2 ** 63))
+  const isInteger = /^(?:\d+|0x.*)$/i.test(digits);
+  if (!Number.isFinite(value) || (isInteger && BigInt.asIntN(64, BigInt(digits)) !== BigInt(digits)))
     refuse(at, `expected a number that 64 bits hold, found ${written}`);
   return written.startsWith('-') ? -value : value;
 }

@@ -1,4 +1,5 @@
 import { parseGatewayMode, type WrittenMode } from '@meshgate/mesh';
+import { MAX_TIMER_MS } from '../duration.ts';
 import type { Field, FieldEntry } from '../field.ts';
 
 /** What is done with a key: read, or known to Consul and of no effect here. */
@@ -16,11 +17,19 @@ export type Keyed<Key extends string> = ReadonlyMap<Key, Field>;
 export function readKeys<Key extends string>(field: Field, keys: Readonly<Record<Key, KeyUse>>): Keyed<Key> {
   const names = new Map(Object.keys(keys).map((key) => [folded(key), key as Key]));
   const found = new Map<Key, Field>();
+  const spellings = new Map<Key, string>();
   for (const entry of only(field).entries() ?? []) {
     const key = names.get(folded(entry.key));
-    if (key === undefined) unknownKey(entry, Object.keys(keys));
-    else if (found.has(key)) entry.value.refuse('this key is already set above, in another spelling');
-    else if (keys[key] === 'read' && entry.value.shape !== 'nothing') found.set(key, entry.value);
+    if (key === undefined) {
+      unknownKey(entry, Object.keys(keys));
+      continue;
+    }
+    const earlier = spellings.get(key);
+    spellings.set(key, entry.key);
+    if (earlier === undefined && keys[key] === 'read' && entry.value.shape !== 'nothing') found.set(key, entry.value);
+    // In the same spelling whoever parsed the text has said it.
+    if (earlier !== undefined && earlier !== entry.key)
+      entry.value.refuse('this key is already set above, in another spelling');
   }
   return found;
 }
@@ -53,6 +62,15 @@ export function optionalText(field: Field | undefined): string | undefined {
   return field?.string() || undefined;
 }
 
+/** A boolean as Consul takes it in configuration entries: `true`, `"true"`, `1`, `"F"`. */
+export function weakBoolean(field: Field | undefined): boolean | undefined {
+  const written = field?.plain();
+  if (typeof written === 'number') return written !== 0;
+  if (typeof written !== 'string') return field?.boolean();
+  if (/^(?:1|[tT]|true|TRUE|True)$/.test(written)) return true;
+  return /^(?:0|[fF]|false|FALSE|False)?$/.test(written) ? false : field?.boolean();
+}
+
 /** The name that the mapping `of` must have; empty, and a problem, when it has none. */
 export function requiredName(of: Field, name: Field | undefined): string {
   if (name === undefined) of.refuse('expected the key "name", found none');
@@ -83,27 +101,37 @@ export function placeOf({ at, path }: Field): string {
   return at === undefined ? path.join('.') : `${at.file}:${at.line}:${at.column}`;
 }
 
-/** A duration as Go reads and writes it: `1m30s`, `1.5s`, or a number of nanoseconds. In milliseconds, above 0. */
+/**
+ * A duration as Go reads and writes it: `1m30s`, `1.5s`, `.5s`, or a number of nanoseconds. In milliseconds; `undefined` for 0, which
+ * sets none. Less than a millisecond is a problem: `15` was hardly meant to be 15 ns.
+ */
 export function durationMs(field: Field | undefined): number | undefined {
   const written = field?.plain();
-  if (field === undefined || written === '' || written === 0) return undefined;
+  if (field === undefined || written === '') return undefined;
   const lengthMs = typeof written === 'number' ? written / NANOSECONDS_A_MS : goDurationMs(String(written));
+  if (lengthMs === 0) return undefined;
   if (lengthMs === undefined) return field.expected('a duration such as 500ms, 5s or 1m30s');
-  return lengthMs > 0 ? lengthMs : undefined;
+  if (lengthMs >= 1 && lengthMs <= MAX_TIMER_MS) return lengthMs;
+  const unit = typeof written === 'number' ? ', which counts nanoseconds' : '';
+  return field.refuse(`expected a duration from 1ms to ${MAX_TIMER_HOURS}h, found ${String(written)}${unit}`);
 }
 
 const NANOSECONDS_A_MS = 1e6;
+const MAX_TIMER_HOURS = Math.floor(MAX_TIMER_MS / 3_600_000);
 
 function goDurationMs(text: string): number | undefined {
-  if (!/^(?:\d+(?:\.\d+)?(?:ns|us|µs|ms|s|m|h))+$/.test(text)) return undefined;
-  const parts = Array.from(text.matchAll(/([\d.]+)(\D+)/g));
-  return parts.reduce((sum, [, count, unit]) => sum + Number(count) * (UNITS_MS[unit ?? ''] ?? 0), 0);
+  const [, sign, length = ''] = /^([+-]?)(0|(?:(?:\d+\.?\d*|\.\d+)(?:ns|us|µs|μs|ms|s|m|h))+)$/.exec(text) ?? [];
+  if (sign === undefined) return undefined;
+  const parts = Array.from(length.matchAll(/([\d.]+)(\D+)/g));
+  const sum = parts.reduce((total, [, count, unit]) => total + Number(count) * (UNITS_MS[unit ?? ''] ?? 0), 0);
+  return sign === '-' ? -sum : sum;
 }
 
 const UNITS_MS: Readonly<Record<string, number>> = {
   ns: 1e-6,
   us: 1e-3,
   µs: 1e-3,
+  μs: 1e-3,
   ms: 1,
   s: 1_000,
   m: 60_000,

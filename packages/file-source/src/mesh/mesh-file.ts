@@ -19,13 +19,15 @@ export interface MeshFile {
 export const MESH_FILE_ENDINGS: readonly string[] = ['.hcl', '.json'];
 
 /**
- * Reads the text of a mesh file: HCL, or JSON when the name of `file` ends in `.json`. It holds service definitions (`service`,
+ * Reads the text of a mesh file: HCL, or JSON when the name of `file` ends in `.json` or the text begins with a brace, as Consul's
+ * HCL takes it. It holds service definitions (`service`,
  * `services`), or one configuration entry (`Kind`). Pure; never throws.
  *
  * @param file where problems are said to be; it is not opened
  */
 export function parseMeshFile(text: string, file: string): MeshFile {
-  const opened = file.endsWith('.json') ? openDocument(text, file) : openHcl(text, file);
+  const isJson = file.endsWith('.json') || /^\s*\{/.test(text);
+  const opened = isJson ? openDocument(text, file, 'json') : openHcl(text, file);
   if (opened.kind === 'broken') return { file, registrations: [], entries: [], problems: opened.problems };
   const content = readContent(opened.root);
   return { file, ...content, problems: opened.problems.map(withPath) };
@@ -48,7 +50,8 @@ function readContent(root: Field): Pick<MeshFile, 'registrations' | 'entries'> {
     const entry = readEntry(root);
     return { registrations: [], entries: entry === undefined ? [] : [entry] };
   }
-  const fields = readKeys(root, { service: 'read', services: 'read' });
+  // It has no kind, but may have been meant to: then the hint should name that key.
+  const fields = readKeys(root, { kind: 'ignored', service: 'read', services: 'read' });
   const definitions = [...itemsOf(fields.get('service')), ...itemsOf(fields.get('services'))];
   return { registrations: definitions.flatMap(readService), entries: [] };
 }

@@ -102,6 +102,10 @@ export function readService(field: Field): readonly Registration[] {
   const connect = readConnect(fields.get('connect'));
   const service = registrationOf(field, fields, { name, id: name });
   const own = { ...service, native: connect.native };
+  if (connect.native && service.kind !== '')
+    fields
+      .get('connect')
+      ?.refuse(`expected no "native" in a ${service.kind}, found it: only an application can be native`);
   return connect.sidecar === undefined ? [own] : [own, sidecarOf(own, connect.sidecar)];
 }
 
@@ -121,6 +125,8 @@ function readConnect(field: Field | undefined): Connect {
 function sidecarOf(service: Registration, field: Field): Registration {
   const fields = readKeys(field, SERVICE_KEYS);
   refuseEnterprise(fields, 'namespace', 'partition');
+  if (readConnect(fields.get('connect')).sidecar !== undefined)
+    fields.get('connect')?.refuse('expected no sidecar of a sidecar, found one');
   const named = { name: `${service.name}-sidecar-proxy`, id: `${service.id}-sidecar-proxy` };
   const read = registrationOf(field, fields, named, service);
   return {
@@ -148,7 +154,7 @@ function registrationOf(
     field,
     id,
     name,
-    kind: readKind(fields, proxy),
+    kind: readKind(fields, proxy, parent === undefined ? KINDS : SIDECAR_KINDS),
     address: optionalText(fields.get('address')) ?? '',
     port: fields.get('port')?.integer(0, MAX_PORT) ?? 0,
     taggedAddresses: readTaggedAddresses(fields.get('tagged_addresses')),
@@ -166,18 +172,23 @@ function registrationOf(
 const MAX_PORT = 65_535;
 
 /** A proxy is one by its kind or, as in the first versions of Consul, by the service for which it speaks. */
-function readKind(fields: ServiceFields, proxy: ProxyFields | undefined): ServiceKind {
+function readKind(fields: ServiceFields, proxy: ProxyFields | undefined, kinds: readonly ServiceKind[]): ServiceKind {
   const kind = fields.get('kind');
   const written = optionalText(kind);
   if (kind === undefined || written === undefined) return proxy?.destination ? 'connect-proxy' : '';
-  return kind.oneOf(['connect-proxy', 'mesh-gateway'] as const) ?? '';
+  return kind.oneOf(kinds) ?? '';
 }
+
+const KINDS = ['connect-proxy', 'mesh-gateway'] as const;
+const SIDECAR_KINDS = ['connect-proxy'] as const;
 
 /** As Consul checks a registration. */
 function checkProxy({ field, kind, port, proxy }: Registration): void {
   if (kind === 'connect-proxy' && !proxy?.destination)
     field.refuse('expected the key "proxy.destination_service_name" in a connect-proxy, found none');
   if (kind !== '' && port === 0) field.refuse(`expected the key "port" in a ${kind}, found none`);
+  if (kind === 'mesh-gateway' && proxy !== undefined && (proxy.destination !== '' || proxy.upstreams.length > 0))
+    field.refuse('expected a mesh-gateway without a destination and upstreams, found one that has them');
 }
 
 function readProxy(field: Field | undefined, parent: Registration | undefined): ProxyFields {
@@ -212,8 +223,8 @@ export function readConfig(field: Field | undefined): Readonly<Record<string, un
 function readWeights(field: Field | undefined): Registration['weights'] {
   if (field === undefined) return undefined;
   const fields = readKeys(field, { passing: 'read', warning: 'read' });
-  const weight = (key: 'passing' | 'warning'): number => fields.get(key)?.integer(0, MAX_WEIGHT) ?? 1;
-  return { passing: weight('passing'), warning: weight('warning') };
+  const weight = (key: 'passing' | 'warning', min: number): number => fields.get(key)?.integer(min, MAX_WEIGHT) ?? 1;
+  return { passing: weight('passing', 1), warning: weight('warning', 0) };
 }
 
 /** As Consul limits it. */

@@ -1,5 +1,6 @@
 import type { Problem } from '@meshgate/core';
-import type { ConfigEntries } from '@meshgate/mesh';
+import { compileChain } from '@meshgate/mesh';
+import type { ConfigEntries, Destination, ServiceResolver } from '@meshgate/mesh';
 import type { ConfigEntry } from './entries.ts';
 import { placeOf } from './keys.ts';
 import { problemWith } from './mesh-file.ts';
@@ -28,7 +29,36 @@ export function entriesSeenFrom(datacenter: string, all: EntriesByDatacenter): S
     if (first === undefined) seen.set(keyOf(entry), entry);
     else if (!own.includes(first) || own.includes(entry)) problems.push(...contradiction(entry, first));
   }
-  return { entries: together([...seen.values()]), problems };
+  const entries = together([...seen.values()]);
+  return {
+    entries,
+    problems: [...problems, ...[...seen.values()].flatMap((entry) => astray(entry, entries, datacenter))],
+  };
+}
+
+/** What a resolver leads to and nobody has defined, as Consul checks it when an entry is written. */
+function astray(entry: ConfigEntry, entries: ConfigEntries, datacenter: string): readonly Problem[] {
+  if (entry.kind !== 'service-resolver') return [];
+  const { name, field, value } = entry;
+  const path = `${keyOf(entry)}: `;
+  const undefinedSubsets = leadsOf(value).flatMap(([key, { service = name, subset }]) => {
+    const known = Object.keys(entries.resolvers.get(service)?.subsets ?? {});
+    if (subset === undefined || known.includes(subset)) return [];
+    const found = known.join(', ') || 'none';
+    return [
+      problemWith(field, `${path}${key}.ServiceSubset: expected a subset of ${service} (${found}), found "${subset}"`),
+    ];
+  });
+  const chain = compileChain({ service: name, datacenter, decision: { kind: 'unset' } }, entries, { trustDomain: '' });
+  const isCircle = chain.kind === 'refused' && chain.path.at(-1) === 'Redirect';
+  return isCircle ? [...undefinedSubsets, problemWith(field, `${path}Redirect: ${chain.message}`)] : undefinedSubsets;
+}
+
+function leadsOf({ redirect, failover }: ServiceResolver): readonly (readonly [key: string, to: Destination])[] {
+  const failovers = Array.from(failover).flatMap(([subset, legs]) =>
+    legs.map((leg) => [`Failover.${subset}`, leg] as const),
+  );
+  return redirect === undefined ? failovers : [['Redirect', redirect], ...failovers];
 }
 
 function keyOf({ kind, name }: ConfigEntry): string {
