@@ -63,6 +63,19 @@ describe('a service definition', () => {
     expect(instances(mesh, 'db')).toMatchObject([{ id: 'p', port: 7 }]);
   });
 
+  it('of a proxy has opaque settings, read weakly as in Consul: where it listens, how long it dials', async () => {
+    const mesh = await meshOf({
+      'primary/a.hcl': `service { name = "web", address = "10.0.0.3", port = 1, connect { sidecar_service { port = 2, proxy {
+        config { bind_address = "0.0.0.0", bind_port = "8443" }
+        upstreams { destination_name = "db", local_bind_port = 9, config { connect_timeout_ms = "700" } }
+      } } } }`,
+    });
+    expect(mesh.proxies.get('web-sidecar-proxy')).toMatchObject({
+      listen: { host: '0.0.0.0', port: 8_443 },
+      upstreams: [{ connectTimeoutMs: 700 }],
+    });
+  });
+
   it('has weights, WAN addresses and health as they are written', async () => {
     const mesh = await meshOf({
       'primary/a.hcl': `service {
@@ -378,6 +391,10 @@ describe('a mistake of meaning has its file, its place and its key path', () => 
     [
       'service { name = "gw", kind = "mesh-gateway", port = 1, proxy { destination_service_name = "web" } }',
       '1:9: service: expected a mesh-gateway without a destination and upstreams, found one that has them',
+    ],
+    [
+      proxy('config { bind_port = "70000" }'),
+      `5:22: ${at}.config.bind_port: expected an integer from 1 to 65535, found "70000"`,
     ],
     [
       'service { name = "web", weights { passing = 0 } }',

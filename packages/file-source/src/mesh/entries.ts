@@ -22,6 +22,7 @@ import {
   requiredName,
   textList,
   weakBoolean,
+  weakInteger,
 } from './keys.ts';
 import { present } from './present.ts';
 import { readConfig } from './registration.ts';
@@ -156,7 +157,7 @@ function readOverride(field: Field): ServiceDefaults['upstreamOverrides'][number
 
 function upstreamSettings(fields: Keyed<keyof typeof UPSTREAM_KEYS>): UpstreamSettings {
   const mode = readMode(fields.get('mesh_gateway'));
-  const connectTimeoutMs = fields.get('connect_timeout_ms')?.integer(0, MAX_TIMER_MS) || undefined;
+  const connectTimeoutMs = weakInteger(fields.get('connect_timeout_ms'), 0, MAX_TIMER_MS) || undefined;
   return present({ mode, connectTimeoutMs });
 }
 

@@ -71,6 +71,13 @@ export function weakBoolean(field: Field | undefined): boolean | undefined {
   return /^(?:0|[fF]|false|FALSE|False)?$/.test(written) ? false : field?.boolean();
 }
 
+/** An integer of opaque settings, as Consul reads these: the text `"8443"` stands for its number. */
+export function weakInteger(field: Field | undefined, min: number, max: number): number | undefined {
+  const written = field?.plain();
+  const value = typeof written === 'string' && /^-?\d+$/.test(written) ? Number(written) : undefined;
+  return value !== undefined && value >= min && value <= max ? value : field?.integer(min, max);
+}
+
 /** The name that the mapping `of` must have; empty, and a problem, when it has none. */
 export function requiredName(of: Field, name: Field | undefined): string {
   if (name === undefined) of.refuse('expected the key "name", found none');

@@ -137,20 +137,15 @@ function gatewayOf({ registration, instance }: Member, { proxyDefaults }: Config
 
 function proxyOf({ registration, instance }: Member): ProxyDefinition {
   const { proxy } = registration;
-  const config = proxy?.config ?? {};
-  const [host, port] = [config['bind_address'], config['bind_port']];
   return {
     id: instance.id,
     name: instance.service,
     service: proxy?.destination ?? '',
     ...present({ serviceId: proxy?.destinationId, mode: proxy?.mode }),
-    listen: {
-      host: typeof host === 'string' ? host : instance.address || THIS_MACHINE,
-      port: typeof port === 'number' ? port : instance.port,
-    },
+    listen: { host: instance.address || THIS_MACHINE, port: instance.port, ...proxy?.bind },
     application: proxy?.application ?? { host: THIS_MACHINE, port: 0 },
     upstreams: proxy?.upstreams ?? [],
-    config,
+    config: proxy?.config ?? {},
   };
 }
 

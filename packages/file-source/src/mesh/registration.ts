@@ -12,7 +12,9 @@ import {
   requiredName,
   textList,
   texts,
+  weakInteger,
 } from './keys.ts';
+import { present } from './present.ts';
 import { readUpstreams } from './upstreams.ts';
 
 /** One service definition as it is written, defaults filled in: what `consul services register` would register. */
@@ -46,6 +48,8 @@ interface ProxyFields {
   readonly destination: string;
   readonly destinationId?: string;
   readonly application: Endpoint;
+  /** Where it listens, as far as `config` goes before the definition's own address and port. */
+  readonly bind: Partial<Endpoint>;
   readonly upstreams: readonly UpstreamDefinition[];
   readonly mode?: WrittenMode;
   readonly config: Readonly<Record<string, unknown>>;
@@ -199,6 +203,7 @@ function readProxy(field: Field | undefined, parent: Registration | undefined): 
     destination: optionalText(fields.get('destination_service_name')) ?? parent?.name ?? '',
     ...(destinationId === undefined ? {} : { destinationId }),
     application: readApplication(fields, parent?.port ?? 0),
+    bind: readBind(fields.get('config')),
     upstreams: readUpstreams(fields.get('upstreams')),
     ...(mode === undefined ? {} : { mode }),
     config: readConfig(fields.get('config')),
@@ -213,6 +218,12 @@ function readApplication(fields: Keyed<keyof typeof PROXY_KEYS>, defaultPort: nu
   if (socket !== undefined) return { host: `unix:${socket}`, port: 0 };
   const host = optionalText(fields.get('local_service_address')) ?? LOOPBACK;
   return { host, port: fields.get('local_service_port')?.integer(0, MAX_PORT) || defaultPort };
+}
+
+function readBind(config: Field | undefined): Partial<Endpoint> {
+  const settings = new Map(namedValues(config).map(({ key, value }) => [key, value]));
+  const host = optionalText(settings.get('bind_address'));
+  return present({ host, port: weakInteger(settings.get('bind_port'), 1, MAX_PORT) });
 }
 
 /** Opaque settings. Several blocks are one mapping. */

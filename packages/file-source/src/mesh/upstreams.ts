@@ -1,7 +1,8 @@
 import type { Endpoint } from '@meshgate/core';
 import type { UpstreamDefinition } from '@meshgate/mesh';
+import { MAX_TIMER_MS } from '../duration.ts';
 import type { Field } from '../field.ts';
-import { itemsOf, type Keyed, optionalText, readKeys, readMode, refuseEnterprise } from './keys.ts';
+import { itemsOf, type Keyed, optionalText, readKeys, readMode, refuseEnterprise, weakInteger } from './keys.ts';
 import { present } from './present.ts';
 
 const UPSTREAM_KEYS = {
@@ -82,8 +83,5 @@ function readBind(field: Field, fields: UpstreamFields): Endpoint | undefined {
 
 function readConnectTimeout(config: Field | undefined): number | undefined {
   const written = (config?.entries() ?? []).find(({ key }) => key === 'connect_timeout_ms')?.value;
-  return written?.integer(1, MAX_TIMEOUT_MS);
+  return weakInteger(written, 1, MAX_TIMER_MS);
 }
-
-/** What a timer holds: 24 days. */
-const MAX_TIMEOUT_MS = 2 ** 31 - 1;
