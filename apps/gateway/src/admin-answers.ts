@@ -3,6 +3,7 @@ import { exposition } from '@meshgate/metrics';
 import type { Registry } from 'prom-client';
 import { explain } from './explain.ts';
 import { readinessOf } from './readiness.ts';
+import type { Vitals } from './readiness.ts';
 import { connectionView, listenerView, routesView } from './views.ts';
 
 /** What the admin server shows, and the one thing that it does. */
@@ -14,6 +15,8 @@ export interface AdminTargets {
   readonly drain: Pick<Drain, 'progress'>;
   readonly registry: Registry;
   readonly limits: Limits;
+  /** Of a proxy that proves who it is. */
+  readonly certificate?: { readonly status: Vitals['certificate'] } | undefined;
   /** Begins the drain at whose end the process leaves. */
   leave(): void;
 }
@@ -37,14 +40,19 @@ type Answerer = (request: AdminRequest) => AdminAnswer | Promise<AdminAnswer>;
 
 /** Every path of the admin API, as docs/operate/admin.md describes them. */
 export function adminPaths(targets: AdminTargets): AdminPaths {
-  const { routes, flights, listeners, outliers, drain, registry, limits, leave } = targets;
+  const { routes, flights, listeners, outliers, drain, registry, limits, certificate, leave } = targets;
   const paths: AdminPaths = {
     '/': { GET: () => ok({ paths: Object.keys(paths) }) },
     '/live': { GET: () => ok({ live: true }) },
     '/ready': {
       GET: () => {
-        const state = drain.progress.state;
-        const readiness = readinessOf({ sources: routes.sources, listeners: listeners.status, drain: state });
+        const own = certificate?.status;
+        const readiness = readinessOf({
+          sources: routes.sources,
+          listeners: listeners.status,
+          drain: drain.progress.state,
+          ...(own !== undefined && { certificate: own }),
+        });
         return { status: readiness.ready ? 200 : 503, json: readiness };
       },
     },

@@ -1,5 +1,6 @@
 // The composition root: the one place that knows every part by name. It reads from top to bottom, in the order in which the
 // parts stand on each other; `bind` says how a part is made, `one` and `all` ask for what it is made of.
+import type { CertificateStatus } from '@meshgate/connect';
 import {
   AddressBook,
   Admission,
@@ -83,6 +84,8 @@ export const FLIGHTS: Token<Flights> = token('flights');
 const LISTENERS = token<Listeners>('listeners');
 const DRAIN = token<Drain>('drain');
 const PATHS = token<AdminPaths>('admin paths');
+/** What this proxy shows of itself; none when it only passes TLS on. */
+export const CERTIFICATE: Token<{ readonly status: CertificateStatus }> = token('own certificate');
 const ADMIN = token<AdminServer>('admin server');
 const GATEWAY = token<Gateway>('gateway');
 
@@ -222,6 +225,7 @@ function bindServices({ c, config: { admin: endpoint }, parts, limits, leave }: 
       outliers: one(c, OUTLIERS),
       drain: one(c, DRAIN),
       registry: one(c, REGISTRY),
+      certificate: all(c, CERTIFICATE)[0],
       limits,
       leave,
     });

@@ -1,5 +1,6 @@
 import { formatEndpoint } from '@meshgate/core';
 import type { Observer, ProxyEvent } from '@meshgate/core';
+import { certificateTrouble } from './certificate-trouble.ts';
 import type { Logger } from './logger.ts';
 import { Seldom } from './seldom.ts';
 
@@ -114,8 +115,18 @@ const LINES: { readonly [Type in ProxyEvent['type']]: Writer<EventOf<Type>> | un
   'source.spoke': undefined,
   'source.failed': ({ source, error, retryInMs }) => ({
     level: 'warn',
-    message: `source failed, its last routes stay in use: ${error.message}`,
+    message: `source failed, what it said last stays in use: ${error.message}`,
     facts: { source, retryInMs: Math.round(retryInMs) },
+  }),
+  'certificate.taken': ({ source, certificate: { identity, validUntil } }) => ({
+    level: 'info',
+    message: `certificate of ${identity} in use, valid until ${validUntil.toISOString()}`,
+    facts: { source },
+  }),
+  'certificate.aged': ({ source, certificate, standing }) => ({
+    level: standing === 'expired' ? 'error' : 'warn',
+    message: certificateTrouble(certificate, standing),
+    facts: { source },
   }),
   'service.failed': ({ service, error }) => ({
     level: 'error',

@@ -23,6 +23,7 @@ const replaced = (...warnings: string[]): ProxyEvent => ({
   tookMs: 1.4,
 });
 const failed: ProxyEvent = { type: 'source.failed', source: 'file', error: new Error('gone'), retryInMs: 250.4 };
+const certificate = { identity: 'spiffe://x/svc/web', validUntil: new Date(0) };
 const spoke: ProxyEvent = { type: 'source.spoke', source: 'file', news: false, asOf: new Date(0) };
 
 /** What is written of these events: level and message. */
@@ -68,7 +69,20 @@ describe('the log', () => {
     [
       'has the failure of a source and its recovery, and not each of its words',
       [spoke, failed, spoke, spoke],
-      ['warn: source failed, its last routes stay in use: gone', 'info: the source answers again'],
+      ['warn: source failed, what it said last stays in use: gone', 'info: the source answers again'],
+    ],
+    [
+      'has a certificate when it is taken into use, a warning when it should have been renewed, an error when it has expired',
+      [
+        { type: 'certificate.taken', source: 'ca', certificate },
+        { type: 'certificate.aged', source: 'ca', certificate, standing: 'overdue' },
+        { type: 'certificate.aged', source: 'ca', certificate, standing: 'expired' },
+      ],
+      [
+        'info: certificate of spiffe://x/svc/web in use, valid until 1970-01-01T00:00:00.000Z',
+        'warn: the certificate of spiffe://x/svc/web expires at 1970-01-01T00:00:00.000Z and has not been renewed: peers will refuse it from then on',
+        'error: the certificate of spiffe://x/svc/web expired at 1970-01-01T00:00:00.000Z and was not renewed: peers refuse it',
+      ],
     ],
     [
       'has what an observer threw',

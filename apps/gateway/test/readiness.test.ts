@@ -8,6 +8,7 @@ const bound: ListenerStatus = { name: 'main', endpoint, address: endpoint };
 const unbound: ListenerStatus = { name: 'wan', endpoint };
 const spoken: SourceStatus = { name: 'file', state: 'current', routes: 1, lastSuccess: new Date(), warnings: [] };
 const silent: SourceStatus = { name: 'consul', state: 'waiting', routes: 0, warnings: [] };
+const certificate = { identity: 'spiffe://x/svc/web', validUntil: new Date(0) };
 const fine: Vitals = { sources: [spoken], listeners: [bound], drain: 'serving' };
 
 describe('ready', () => {
@@ -24,6 +25,18 @@ describe('ready', () => {
       'a source has only ever failed',
       { sources: [{ ...silent, state: 'failing', error: new Error('refused') }] },
       ['source consul has not spoken yet: refused'],
+    ],
+    [
+      'its certificate has never come',
+      { certificate: { source: 'ca', error: new Error('permission denied') } },
+      ['certificates of ca have not come yet: permission denied'],
+    ],
+    [
+      'its certificate has expired',
+      { certificate: { source: 'ca', certificate: { ...certificate, standing: 'expired' } } },
+      [
+        'the certificate of spiffe://x/svc/web expired at 1970-01-01T00:00:00.000Z and was not renewed: peers refuse it',
+      ],
     ],
   ])('is no gateway when %s', (_claim, vitals, reasons) => {
     expect(readinessOf({ ...fine, ...vitals })).toMatchObject({ ready: false, reasons });
@@ -44,6 +57,20 @@ describe('ready', () => {
       'a source warns',
       { sources: [{ ...spoken, warnings: ['token lacks node:read'] }] },
       ['source file: token lacks node:read'],
+    ],
+    [
+      'its certificate should have been renewed, and why it was not',
+      {
+        certificate: {
+          source: 'ca',
+          certificate: { ...certificate, standing: 'overdue' },
+          error: new Error('No cluster leader'),
+        },
+      },
+      [
+        'the certificate of spiffe://x/svc/web expires at 1970-01-01T00:00:00.000Z and has not been renewed: peers will refuse it from then on',
+        'certificates of ca: failing, the last one stays in use: No cluster leader',
+      ],
     ],
   ])('is a gateway also when %s, which is a warning', (_claim, vitals, warnings) => {
     expect(readinessOf({ ...fine, ...vitals })).toEqual({ ready: true, reasons: [], warnings });

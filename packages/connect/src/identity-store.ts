@@ -1,15 +1,25 @@
 import { follow } from '@meshgate/core';
-import type { Observer, Service } from '@meshgate/core';
+import type { Observer, OwnCertificate, Service } from '@meshgate/core';
 import type { CredentialsSource } from '@meshgate/mesh';
-import { identityOf } from './identity.ts';
-import type { Identity } from './identity.ts';
+import { identityOf, standingOf } from './identity.ts';
+import type { Identity, Standing } from './identity.ts';
 import { Latest } from './latest.ts';
 
 /** What an {@link IdentityStore} is made of. */
 export interface IdentityStoreOptions {
   readonly source: CredentialsSource;
-  /** Is told `source.spoke` and `source.failed`, as of any source. */
+  /** Is told `source.spoke` and `source.failed`, as of any source; when a certificate is taken, and when it has become too old. */
   readonly observer: Observer;
+}
+
+/** How the own certificate is doing. */
+export interface CertificateStatus {
+  /** Where it comes from. */
+  readonly source: string;
+  /** Absent until one has come. */
+  readonly certificate?: OwnCertificate & { readonly standing: Standing };
+  /** Why no other comes at the moment; absent when nothing is wrong. */
+  readonly error?: Error;
 }
 
 /**
@@ -22,6 +32,9 @@ export class IdentityStore implements Service {
   readonly #latest = new Latest<Identity>();
   readonly #stopper = new AbortController();
   #following: Promise<void> = Promise.resolve();
+  #error: Error | undefined;
+  #told: Standing = 'good';
+  #timer: NodeJS.Timeout | undefined;
 
   constructor(options: IdentityStoreOptions) {
     this.#options = options;
@@ -30,6 +43,18 @@ export class IdentityStore implements Service {
   /** What handshakes take now; `undefined` until credentials have come. */
   get current(): Identity | undefined {
     return this.#latest.value;
+  }
+
+  /** How the certificate is doing at the moment. */
+  get status(): CertificateStatus {
+    const { current } = this;
+    return {
+      source: this.#options.source.name,
+      ...(current === undefined
+        ? {}
+        : { certificate: { ...certificateOf(current), standing: standingOf(current, new Date()) } }),
+      ...(this.#error === undefined ? {} : { error: this.#error }),
+    };
   }
 
   /** Each identity from now on, the one in use first. Ends when `signal` aborts. */
@@ -44,10 +69,13 @@ export class IdentityStore implements Service {
       onValue: (identity) => {
         // No news, since these are news of routes.
         observer.observe({ type: 'source.spoke', source: source.name, news: false, asOf: new Date() });
-        this.#latest.set(identity);
+        this.#error = undefined;
+        this.#take(identity);
       },
-      onFailure: (error, retryInMs) =>
-        observer.observe({ type: 'source.failed', source: source.name, error, retryInMs }),
+      onFailure: (error, retryInMs) => {
+        this.#error = error;
+        observer.observe({ type: 'source.failed', source: source.name, error, retryInMs });
+      },
     });
     return Promise.resolve();
   }
@@ -55,10 +83,46 @@ export class IdentityStore implements Service {
   async stop(): Promise<void> {
     this.#stopper.abort(new Error('the identity store stops'));
     await this.#following;
+    clearTimeout(this.#timer);
+  }
+
+  #take(identity: Identity): void {
+    const { source, observer } = this.#options;
+    observer.observe({ type: 'certificate.taken', source: source.name, certificate: certificateOf(identity) });
+    this.#latest.set(identity);
+    this.#told = 'good';
+    this.#age(identity);
+  }
+
+  /** Tells when it should have been renewed, and when it has expired. */
+  #age(identity: Identity): void {
+    clearTimeout(this.#timer);
+    const { source, observer } = this.#options;
+    const now = new Date();
+    const standing = standingOf(identity, now);
+    if (standing !== 'good' && standing !== this.#told)
+      observer.observe({
+        type: 'certificate.aged',
+        source: source.name,
+        certificate: certificateOf(identity),
+        standing,
+      });
+    this.#told = standing;
+    if (standing === 'expired') return;
+    const next = standing === 'good' ? identity.renewalDue : identity.validUntil;
+    const waitMs = Math.min(next.getTime() - now.getTime(), LONGEST_WAIT_MS);
+    this.#timer = setTimeout(() => this.#age(identity), waitMs).unref();
   }
 
   async *#accepted(signal: AbortSignal): AsyncGenerator<Identity> {
     // What is wrong with credentials is the source's failure: it is asked again, in case only half of a change was seen.
     for await (const credentials of this.#options.source.watch(signal)) yield identityOf(credentials);
   }
+}
+
+// Clocks are set, and machines sleep: neither may make a warning late by more than this.
+const LONGEST_WAIT_MS = 60_000;
+
+function certificateOf({ uri, validUntil }: Identity): OwnCertificate {
+  return { identity: uri, validUntil };
 }

@@ -10,8 +10,10 @@ export interface Identity {
   readonly uri: string;
   /** Everybody whom it trusts has an identity below it. */
   readonly trustDomain: string;
-  /** From then on peers refuse it. */
+  /** From then on peers refuse it: the end of whatever is needed of its chain and ends first. */
   readonly validUntil: Date;
+  /** By then it should have been renewed: a tenth of its life is left. */
+  readonly renewalDue: Date;
   /** For servers and clients alike. Connections that were made with it live on when it is replaced. */
   readonly context: SecureContext;
 }
@@ -38,7 +40,45 @@ export function identityOf({ certificate, privateKey, roots, trustDomain }: Cred
     ciphers: CIPHERS.join(':'),
     secureOptions: constants.SSL_OP_NO_TICKET,
   });
-  return { uri: service.uri, trustDomain, validUntil: new Date(leaf.validTo), context };
+  return { uri: service.uri, trustDomain, ...lifeOf(leaf, pathFrom(leaf, chain, roots)), context };
+}
+
+/** How a certificate stands at some time: `overdue` when it should have been renewed, `expired` when peers refuse it. */
+export type Standing = 'good' | 'overdue' | 'expired';
+
+/** How `identity` stands at `now`. Pure. */
+export function standingOf(
+  { validUntil, renewalDue }: Pick<Identity, 'validUntil' | 'renewalDue'>,
+  now: Date,
+): Standing {
+  if (now >= validUntil) return 'expired';
+  return now >= renewalDue ? 'overdue' : 'good';
+}
+
+// Consul's agents renew a leaf when 60 to 90 percent of its life is over, others earlier: whoever has not by then will not.
+const LAST_PART = 0.1;
+
+function lifeOf(leaf: X509Certificate, path: readonly X509Certificate[]): Pick<Identity, 'validUntil' | 'renewalDue'> {
+  const end = Math.min(...path.map(({ validTo }) => Date.parse(validTo)));
+  const lifeMs = end - Date.parse(leaf.validFrom);
+  return { validUntil: new Date(end), renewalDue: new Date(end - lifeMs * LAST_PART) };
+}
+
+/** The leaf and what leads from it to a root. The rest of a chain is for peers who do not know that root yet. */
+function pathFrom(
+  leaf: X509Certificate,
+  chain: readonly X509Certificate[],
+  roots: readonly string[],
+): readonly X509Certificate[] {
+  const anchors = roots.flatMap(certificatesIn);
+  const path = [leaf];
+  for (let last = leaf; !anchors.some((anchor) => last.checkIssued(anchor));) {
+    const issuer = chain.find((one) => !path.includes(one) && last.checkIssued(one));
+    if (issuer === undefined) return path;
+    path.push(issuer);
+    last = issuer;
+  }
+  return path;
 }
 
 /** For the end of messages: whose certificate a peer may have refused. */

@@ -4,7 +4,7 @@ export { formatEndpoint, parseEndpoint, unixPath } from './endpoint.ts';
 export type { Endpoint } from './endpoint.ts';
 export { ProxyError, SIDES } from './errors.ts';
 export type { ProxyErrorCode, Side } from './errors.ts';
-export type { ClosedConnection, Observer, ProxyEvent } from './observe.ts';
+export type { ClosedConnection, Observer, OwnCertificate, ProxyEvent } from './observe.ts';
 export { ConfigProblems, definePlugin, formatProblem } from './plugin.ts';
 export type { Plugin, PluginDefinition, PluginHost, Problem } from './plugin.ts';
 export type {

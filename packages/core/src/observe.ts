@@ -57,12 +57,30 @@ export type ProxyEvent =
   | { readonly type: 'source.spoke'; readonly source: string; readonly news: boolean; readonly asOf: Date }
   /** A source threw; its last snapshot stays in use. */
   | { readonly type: 'source.failed'; readonly source: string; readonly error: Error; readonly retryInMs: number }
+  /** A certificate is in use by which this proxy proves who it is. A proxy that only passes TLS on has none. */
+  | { readonly type: 'certificate.taken'; readonly source: string; readonly certificate: OwnCertificate }
+  /** The certificate in use is older than it should be, and no other has come from the source. Once for each `standing`. */
+  | {
+      readonly type: 'certificate.aged';
+      readonly source: string;
+      readonly certificate: OwnCertificate;
+      /** `overdue`: it should have been renewed by now. `expired`: peers refuse it. */
+      readonly standing: 'overdue' | 'expired';
+    }
   /** A service failed, at its part of a drain for example; everything else goes on. */
   | { readonly type: 'service.failed'; readonly service: string; readonly error: Error }
   | { readonly type: 'drain.started'; readonly connections: number }
   | { readonly type: 'drain.ended'; readonly finished: number; readonly cut: number }
   /** An observer threw. It is not told of this event itself. */
   | { readonly type: 'observer.threw'; readonly observer: string; readonly error: Error };
+
+/** What this proxy shows of itself. */
+export interface OwnCertificate {
+  /** For people: whose it is, a SPIFFE URI in a mesh. */
+  readonly identity: string;
+  /** From then on peers refuse it. */
+  readonly validUntil: Date;
+}
 
 /** The whole life of a connection: facts that it never reached are absent. */
 export interface ClosedConnection {

@@ -8,7 +8,7 @@ export const LABELS = {
   code: 'the error codes of `@meshgate/core`, a closed list; `OK` when both sides finished by themselves',
   side: '`downstream`, `upstream` or `proxy`: who is to blame; `none` for `OK`',
   direction: '`up`: from the client to the backend; `down`: the other way',
-  source: 'the route sources of the configuration',
+  source: 'the sources of the configuration: those of routes, and that of the own certificate',
   kind: 'the kinds of route that a source makes, a short list of its own; empty when it names none',
   service: 'the services of the daemon, its own and those of plugins',
   observer: 'the observers of the configuration',
@@ -190,6 +190,12 @@ export const METRICS = {
     labels: [],
     // The table swap may hold up the event loop for 50 ms at most, with 100,000 routes.
     buckets: [0.0001, 0.001, 0.005, 0.01, 0.025, 0.05, 0.1, 1],
+  },
+  certificateExpiry: {
+    type: 'gauge',
+    name: 'meshgate_certificate_expiry_timestamp_seconds',
+    help: 'When the certificate of this proxy expires (Unix time); only a proxy that has one has this metric',
+    labels: ['source'],
   },
   draining: {
     type: 'gauge',

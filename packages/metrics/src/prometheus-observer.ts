@@ -79,6 +79,11 @@ function count(event: ProxyEvent, { connections, backends, listeners, sources, d
       return sources.spoke(event.source, event.asOf);
     case 'source.failed':
       return sources.failed(event.source);
+    case 'certificate.taken':
+      return sources.certified(event.source, event.certificate.validUntil);
+    case 'certificate.aged':
+      // Whoever looks at the metric sees it coming.
+      return;
     case 'drain.started':
       return daemon.drainStarted();
     case 'drain.ended':

@@ -8,12 +8,15 @@ import { METRICS } from './metrics.ts';
 
 /** What the sources have said, and when. */
 export class SourceMetrics {
+  readonly #expiries: Memo<string, Cell>;
   readonly #routes: Family<'source' | 'kind'>;
   readonly #duration: Durations<never>;
   readonly #series: Memo<string, SourceSeries>;
 
   constructor(registry: Registry) {
     this.#routes = new Family(METRICS.sourceRoutes, registry);
+    const expiries = new Family(METRICS.certificateExpiry, registry);
+    this.#expiries = new Memo((source) => expiries.cell({ source }));
     this.#duration = new Durations(METRICS.snapshotSeconds, registry);
     this.#series = seriesBySource(registry);
   }
@@ -31,6 +34,10 @@ export class SourceMetrics {
     series.serverNames.value = snapshot.routes.reduce((sum, { serverNames }) => sum + serverNames.length, 0);
     this.#duration.observe({}, tookMs);
     this.#count(source, snapshot.routes);
+  }
+
+  certified(source: string, validUntil: Date): void {
+    this.#expiries.get(source).value = validUntil.getTime() / 1000;
   }
 
   failed(source: string): void {

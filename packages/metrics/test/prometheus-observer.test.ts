@@ -7,6 +7,24 @@ import { begun, closed, connected, connection, NOW_MS, replaced, route, spoke, t
 const api = route('api');
 const address = { host: '10.0.0.1', port: 443 };
 
+describe('the own certificate', () => {
+  it('has the time of its end, as the source says it last', async () => {
+    const taken = (seconds: number): ProxyEvent => ({
+      type: 'certificate.taken',
+      source: 'ca',
+      certificate: { identity: 'spiffe://x/svc/web', validUntil: new Date(seconds * 1_000) },
+    });
+    const { scrape } = told(taken(1_900_000_000), taken(1_900_000_300));
+    expect(await scrape('certificate')).toEqual([
+      'meshgate_certificate_expiry_timestamp_seconds{source="ca"} 1900000300',
+    ]);
+  });
+
+  it('is not mentioned where there is none', async () => {
+    expect(await told().scrape('certificate')).toEqual([]);
+  });
+});
+
 describe('connections', () => {
   it('are counted from accept to close', async () => {
     const { tell, scrape } = told(...begun('1', api), connected('1', api), ...begun('2'));

@@ -32,6 +32,7 @@ export function eventSamples(id = 'c1'): EventSamples {
     'dial.failed': { type: 'dial.failed', connection, route: ROUTE, address: BACKEND, error },
     ...listenerSamples(),
     ...routingSamples(),
+    ...certificateSamples(),
     ...serviceSamples(),
   };
 }
@@ -89,6 +90,15 @@ function routingSamples(): Samples<'backend' | 'resolution' | 'routes' | 'source
     'routes.replaced': { type: 'routes.replaced', source: 'file', snapshot, removed: ['old'], tookMs: 0.5 },
     'source.spoke': { type: 'source.spoke', source: 'file', news: true, asOf: new Date(0) },
     'source.failed': { type: 'source.failed', source: 'file', error: ERROR, retryInMs: 250 },
+  };
+}
+
+function certificateSamples(): Samples<'certificate'> {
+  const identity = 'spiffe://11111111-2222-3333-4444-555555555555.consul/ns/default/dc/dc1/svc/api';
+  const certificate = { identity, validUntil: new Date(0) };
+  return {
+    'certificate.taken': { type: 'certificate.taken', source: 'credentials', certificate },
+    'certificate.aged': { type: 'certificate.aged', source: 'credentials', certificate, standing: 'overdue' },
   };
 }
 

@@ -1,7 +1,7 @@
 // A sidecar is put together as a gateway is: only how clients are met, and how the other side is reached, is its own.
 import { AddressBook, Admission, Flights, layered, Outliers } from '@meshgate/core';
 import { byListener, IdentityStore, sidecarConnector, sidecarParts } from '@meshgate/connect';
-import { composeWith, EVENTS, FLIGHTS, OUTLIERS, ROUTES } from '../compose.ts';
+import { CERTIFICATE, composeWith, EVENTS, FLIGHTS, OUTLIERS, ROUTES } from '../compose.ts';
 import type { Plan, Surroundings } from '../compose.ts';
 import type { Gateway } from '../gateway.ts';
 import { bind, one } from '../token.ts';
@@ -19,6 +19,7 @@ function bindSidecar(plan: Plan, { proxy, credentials, authorizer, services }: S
   const events = one(c, EVENTS);
   const identity = new IdentityStore({ source: credentials, observer: events });
   const own = sidecarParts({ proxy, identity });
+  bind(c, CERTIFICATE, () => identity);
   bind(c, OUTLIERS, () => new Outliers(events));
   bind(c, FLIGHTS, () => {
     const connector = sidecarConnector({

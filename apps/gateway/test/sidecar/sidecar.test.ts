@@ -1,6 +1,8 @@
+import { X509Certificate } from 'node:crypto';
 import { mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import { certificateAuthority, rawClient, tcpBackend } from '@meshgate/testkit';
+import type { CertificateAuthority } from '@meshgate/testkit';
 import { describe, expect, it } from 'vitest';
 import { folder, meshgate, spawnMeshgate } from '../daemon.ts';
 import type { Daemon, Folder, LogLine } from '../daemon.ts';
@@ -34,9 +36,12 @@ async function closed(daemon: Daemon, listener: string, count = 1): Promise<LogL
 const SETTINGS = { admin: { port: 0 }, drain: { grace: '2s', spread: '100ms' }, log: { format: 'json' } };
 
 /** The folder of a mesh in which web has db as its upstream; what stands in each configuration is beside it. */
-async function meshFolder(ports: readonly number[], application: number): Promise<Folder> {
+async function meshFolder(
+  ports: readonly number[],
+  application: number,
+  root: CertificateAuthority = certificateAuthority('root'),
+): Promise<Folder> {
   const [webPort, dbPort, bind] = ports;
-  const root = certificateAuthority('root');
   const files = await folder();
   await mkdir(join(files.path, 'mesh', 'dc1'), { recursive: true });
   await files.write('ca.pem', root.certificate);
@@ -113,6 +118,37 @@ describe('meshgate sidecar, with mesh files', () => {
     expect(ready.status).toBe(200);
     const metrics = await (await fetch(new URL('/metrics', String(admin)))).text();
     expect(metrics).toContain('meshgate_source_routes{source="mesh:mesh",kind="upstream"} 1');
+  });
+
+  it('warns while its certificate can still be renewed, is not ready once it has expired, and is again with another', async () => {
+    await using application = await tcpBackend('db');
+    const root = certificateAuthority('root');
+    await using files = await meshFolder(await freePorts(3), application.address.port, root);
+    const written = async (minutes: number): Promise<string> => {
+      const fromNow = (ms: number): Date => new Date(new Date().getTime() + ms);
+      const uris = [`spiffe://${TRUST_DOMAIN}/ns/default/dc/dc1/svc/web`];
+      const leaf = root.issue({ uris, notBefore: fromNow(-86_400_000), notAfter: fromNow(minutes * 60_000) });
+      await files.write('web.pem', leaf.chain);
+      await files.write('web-key.pem', leaf.privateKey);
+      return new Date(new X509Certificate(leaf.certificate).validTo).toISOString();
+    };
+    const of = `the certificate of spiffe://${TRUST_DOMAIN}/ns/default/dc/dc1/svc/web`;
+    const late = await written(5);
+    await using web = spawnMeshgate(['sidecar', '--sidecar-for', 'web', '--config', join(files.path, 'web.yaml')]);
+    const { admin } = await web.said('ready');
+    const readiness = async (): Promise<unknown> => (await fetch(new URL('/ready', String(admin)))).json();
+    await opened(web, 'public');
+    const warning = `${of} expires at ${late} and has not been renewed: peers will refuse it from then on`;
+    expect(await web.said(warning)).toMatchObject({ level: 'warn' });
+    expect(await readiness()).toMatchObject({ ready: true, warnings: [warning] });
+    const metrics = await (await fetch(new URL('/metrics', String(admin)))).text();
+    const metric = 'meshgate_certificate_expiry_timestamp_seconds{source="credentials"}';
+    expect(metrics).toContain(`${metric} ${Date.parse(late) / 1_000}`);
+    const reason = `${of} expired at ${await written(-5)} and was not renewed: peers refuse it`;
+    expect(await web.said(reason)).toMatchObject({ level: 'error' });
+    expect(await readiness()).toMatchObject({ ready: false, reasons: [reason] });
+    await web.said(`certificate of ${of.split(' ').at(-1)} in use, valid until ${await written(86_400)}`);
+    expect(await readiness()).toMatchObject({ ready: true, warnings: [] });
   });
 
   it.each<readonly [claim: string, args: readonly string[], config: object, message: RegExp]>([

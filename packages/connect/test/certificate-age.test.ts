@@ -1,0 +1,75 @@
+import { certificateAuthority, recorder } from '@meshgate/testkit';
+import type { Validity } from '@meshgate/testkit';
+import { describe, expect, it } from 'vitest';
+import { identityOf, IdentityStore, standingOf } from '../src/index.ts';
+import { credentialsOf, leafOf, uriOf } from './mesh.ts';
+import { Told } from './sidecar.ts';
+
+const root = certificateAuthority('root');
+const DAY = { notBefore: new Date('2030-01-01T00:00:00Z'), notAfter: new Date('2030-01-02T00:00:00Z') };
+
+/** A validity of a hundred minutes of which so many seconds are left. */
+function leaving(seconds: number): Validity {
+  const now = new Date().getTime();
+  return { notBefore: new Date(now - 6_000_000 + seconds * 1_000), notAfter: new Date(now + seconds * 1_000) };
+}
+
+describe('a certificate', () => {
+  it.each([
+    ['2030-01-01T12:00:00Z', 'good'],
+    ['2030-01-01T21:35:59Z', 'good'],
+    ['2030-01-01T21:36:00Z', 'overdue'],
+    ['2030-01-01T23:59:59Z', 'overdue'],
+    ['2030-01-02T00:00:00Z', 'expired'],
+  ] as const)('of the first of January is, at %s, %s: the last tenth of its life is late', (now, standing) => {
+    expect(standingOf(identityOf(credentialsOf(leafOf(root, 'web', DAY), root)), new Date(now))).toBe(standing);
+  });
+
+  it('ends when the first certificate ends that leads to its root', () => {
+    const intermediate = root.intermediate('secondary', { ...DAY, notAfter: new Date('2030-01-01T12:00:00Z') });
+    const { validUntil } = identityOf(credentialsOf(leafOf(intermediate, 'web', DAY), root));
+    expect(validUntil).toEqual(new Date('2030-01-01T12:00:00Z'));
+  });
+
+  it('does not end with one that only those need who do not know its root yet', () => {
+    const leaf = leafOf(root, 'web', DAY);
+    const cross = certificateAuthority('older root').intermediate('cross', {
+      notAfter: new Date('2030-01-01T12:00:00Z'),
+    });
+    const { validUntil } = identityOf(credentialsOf({ ...leaf, chain: leaf.chain + cross.certificate }, root));
+    expect(validUntil).toEqual(DAY.notAfter);
+  });
+});
+
+describe('an identity store', () => {
+  it('tells of each certificate that it takes, and of nothing else while that is good', async () => {
+    const observer = recorder();
+    const credentials = new Told('ca', credentialsOf(leafOf(root, 'web'), root));
+    const store = new IdentityStore({ source: credentials, observer });
+    await store.start();
+    const { certificate, source } = await observer.until('certificate.taken');
+    expect({ source, identity: certificate.identity }).toEqual({ source: 'ca', identity: uriOf('web') });
+    credentials.tell(credentialsOf(leafOf(root, 'web'), root));
+    await observer.untilCount('certificate.taken', 2);
+    expect(store.status).toMatchObject({ source: 'ca', certificate: { identity: uriOf('web'), standing: 'good' } });
+    await store.stop();
+    expect(observer.all('certificate.aged')).toEqual([]);
+  });
+
+  it('tells when the certificate should have been renewed and when it has expired, each once, and of its successor', async () => {
+    const observer = recorder();
+    const credentials = new Told('ca', credentialsOf(leafOf(root, 'web', leaving(60)), root));
+    const store = new IdentityStore({ source: credentials, observer });
+    await store.start();
+    await observer.until('certificate.aged', ({ standing }) => standing === 'overdue');
+    expect(store.status.certificate?.standing).toBe('overdue');
+    credentials.tell(credentialsOf(leafOf(root, 'web', leaving(2)), root));
+    await observer.until('certificate.aged', ({ standing }) => standing === 'expired');
+    expect(store.status.certificate?.standing).toBe('expired');
+    credentials.tell(credentialsOf(leafOf(root, 'web'), root));
+    await observer.untilCount('certificate.taken', 3);
+    expect(store.status.certificate?.standing).toBe('good');
+    expect(observer.all('certificate.aged').filter(({ standing }) => standing === 'expired')).toHaveLength(1);
+    await store.stop();
+  });
+});
