@@ -1,5 +1,5 @@
 // What the samples say: each figure for each contestant, and how ours compare. Pure.
-import { FIGURES, GOALS } from './figures.mjs';
+import { FIGURES, GOALS, SHARED_FIGURES } from './figures.mjs';
 import { best, ratio, summary } from './statistics.mjs';
 
 /**
@@ -13,8 +13,9 @@ import { best, ratio, summary } from './statistics.mjs';
  *   by load, then by contestant, one a round; `null` where it failed
  * @property {Readonly<Record<string, Readonly<Record<string, number>>>>} [micro]
  * @property {Readonly<Record<string, import('./reload.mjs').Reload>>} [reload] by contestant
+ * @property {Pick<Results, 'contestants' | 'samples'>} [sidecar] of the ways between two applications, each a contestant
  *
- * @typedef {Pick<import('./contestants.mjs').Contestant, 'id' | 'label' | 'family' | 'transport' | 'workers'> & { readonly version: string }} Participant
+ * @typedef {Pick<import('./contestants.mjs').Contestant, 'id' | 'label' | 'family' | 'transport' | 'splice' | 'workers'> & { readonly version: string }} Participant
  */
 
 /**
@@ -30,12 +31,23 @@ import { best, ratio, summary } from './statistics.mjs';
  */
 
 /**
- * @param {Results} results
+ * Who is compared with whom: everybody with one thread.
+ *
+ * @param {Pick<Results, 'contestants'>} results
+ * @returns {readonly Participant[]}
+ */
+export function single({ contestants }) {
+  return contestants.filter(({ workers = 1 }) => workers === 1);
+}
+
+/**
+ * @param {Pick<Results, 'contestants' | 'samples'>} results
+ * @param {readonly import('./figures.mjs').Figure[]} [figures]
  * @returns {readonly Row[]}
  */
-export function rows(results) {
-  return FIGURES.flatMap((figure) => {
-    const cells = results.contestants.flatMap((contestant) => {
+export function rows(results, figures = FIGURES) {
+  return figures.flatMap((figure) => {
+    const cells = single(results).flatMap((contestant) => {
       const found = summary(values(results, figure, contestant.id));
       return found === undefined ? [] : [{ contestant, summary: found }];
     });
@@ -62,17 +74,54 @@ export function rows(results) {
 export function judgements(results) {
   return GOALS.flatMap((goal) => {
     const figure = FIGURES.find(({ id }) => id === goal.figure);
-    const ours = results.contestants.find(
-      ({ family, transport, workers }) => family === 'ours' && transport === goal.transport && workers === 1,
-    );
     const other = goal.against === 'peer' ? bestOf(results, figure, 'peer') : goal.against;
     const against = results.contestants.find(({ id }) => id === other);
-    if (ours === undefined || against === undefined) return [];
-    const found = ratio(values(results, figure, ours.id), values(results, figure, against.id));
-    if (found === undefined) return [];
-    const met = figure.better === 'more' ? found >= goal.bound : found <= goal.bound;
-    return [{ goal, figure, ours, against: against.label, ratio: found, met }];
+    if (against === undefined) return [];
+    return single(results).flatMap((ours) => {
+      if (ours.family !== 'ours' || ours.transport !== goal.transport || ours.splice !== goal.splice) return [];
+      const found = ratio(values(results, figure, ours.id), values(results, figure, against.id));
+      if (found === undefined) return [];
+      const met = figure.better === 'more' ? found >= goal.bound : found <= goal.bound;
+      return [{ goal, figure, ours, against: against.label, ratio: found, met }];
+    });
   });
+}
+
+/**
+ * @typedef {object} Sharing what several workers do beside one
+ * @property {Participant} many
+ * @property {Participant} one
+ * @property {import('./figures.mjs').Figure} figure
+ * @property {number} ratio of many to one
+ * @property {number} proxyCores that one worker keeps busy
+ * @property {number} otherCores that generator and sinks keep busy meanwhile
+ * @property {number} cores that there are for all of these: without what others used
+ * @property {number} atMost the ratio at which all cores would be busy, if nothing that is done became dearer
+ */
+
+/**
+ * @param {Results} results
+ * @returns {readonly Sharing[]}
+ */
+export function sharings(results) {
+  const several = results.contestants.filter(({ workers = 1 }) => workers > 1);
+  return several.flatMap((many) => {
+    const one = single(results).find(({ id }) => many.id === `${id}-${many.workers}w`);
+    if (one === undefined) return [];
+    return SHARED_FIGURES.flatMap((id) => sharing(results, id, one, many));
+  });
+}
+
+function sharing(results, id, one, many) {
+  const figure = FIGURES.find((known) => known.id === id);
+  const found = ratio(values(results, figure, many.id), values(results, figure, one.id));
+  const [own, all, others] = ['proxyCores', 'allCores', 'othersShare'].map((key) =>
+    summary(values(results, { ...figure, key }, one.id)),
+  );
+  if (found === undefined || own === undefined || all === undefined || others === undefined) return [];
+  const cores = results.machine.cores * (1 - others.median);
+  const busy = { proxyCores: own.median, otherCores: Math.max(0, all.median - own.median) };
+  return [{ many, one, figure, ratio: found, ...busy, cores, atMost: Math.max(1, cores / all.median) }];
 }
 
 /**
@@ -83,7 +132,7 @@ export function judgements(results) {
  * @returns {readonly { readonly contestant: string, readonly load: string, readonly failed: number, readonly stalled: number }[]}
  */
 export function failures(results) {
-  return Object.entries(results.samples).flatMap(([load, byContestant]) =>
+  return Object.entries({ ...results.samples, ...results.sidecar?.samples }).flatMap(([load, byContestant]) =>
     Object.entries(byContestant).flatMap(([contestant, samples]) => {
       const [failed, stalled] = ['failed', 'stalled'].map((key) =>
         samples.reduce((sum, sample) => sum + (sample?.[key] ?? 0), 0),
@@ -99,9 +148,36 @@ export function failures(results) {
  * @param {Results} results
  * @returns {number | undefined} `undefined` when nothing was sampled
  */
-export function othersShare({ samples }) {
-  const all = Object.values(samples).flatMap((byContestant) => Object.values(byContestant).flat());
+export function othersShare({ samples, sidecar }) {
+  const all = Object.values({ ...samples, ...sidecar?.samples }).flatMap((byContestant) =>
+    Object.values(byContestant).flat(),
+  );
   return summary(all.map((sample) => sample?.othersShare))?.median;
+}
+
+/**
+ * @typedef {object} Added what a way through the mesh adds to a message there and back
+ * @property {Participant} way
+ * @property {number} p50Ms median of the rounds' differences from the direct way
+ * @property {number} p99Ms likewise
+ */
+
+/**
+ * @param {NonNullable<Results['sidecar']>} sidecar
+ * @returns {readonly Added[]} on a connection that has the machine to itself
+ */
+export function added({ contestants, samples }) {
+  const { direct = [], ...others } = samples['way-latency'] ?? {};
+  return contestants.flatMap((way) => {
+    const [p50, p99] = ['p50Ms', 'p99Ms'].map((key) =>
+      summary((others[way.id] ?? []).map((sample, round) => differenceOf(sample?.[key], direct[round]?.[key]))),
+    );
+    return p50 === undefined || p99 === undefined ? [] : [{ way, p50Ms: p50.median, p99Ms: p99.median }];
+  });
+}
+
+function differenceOf(value, base) {
+  return value === undefined || base === undefined ? undefined : value - base;
 }
 
 /**

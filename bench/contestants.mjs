@@ -2,22 +2,30 @@
 import { existsSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
+import { LOADS } from './figures.mjs';
 import { BACKENDS, serverName } from './load.mjs';
-import { ask, firstJson, freePort, listening, start, which } from './processes.mjs';
+import { ask, firstJson, freePort, listening, start, until, which } from './processes.mjs';
 import { fill } from './template.mjs';
 
 const HERE = fileURLToPath(new URL('.', import.meta.url));
 const ROOT = join(HERE, '..');
 
+// What differs between ways to carry bulk.
+const BULK = LOADS.map(({ id }) => id).filter((id) => /^(down|up|mixed)/.test(id));
+// Of two workers it is asked how much more they do than one: in connections, messages and bytes.
+const SHARED_OUT = ['rate', 'pingpong-1024', 'down-8'];
+
 /**
  * @typedef {object} Place where a contestant works
  * @property {string} folder of its own
  * @property {Readonly<Record<string, number>>} sinks their ports by name
+ * @property {boolean} [collectable] whether one on Node is to collect its garbage when asked
  *
  * @typedef {object} Proxy a contestant that runs
  * @property {number} pid
  * @property {(backend: string) => number} portFor where connections for a sink are to be made
  * @property {string} [routeFile] the routes that it follows
+ * @property {() => Promise<void>} [collect] rid of the garbage that it has not collected yet; where there is none, absent
  * @property {() => Promise<void>} stop
  *
  * @typedef {object} Contestant
@@ -25,7 +33,9 @@ const ROOT = join(HERE, '..');
  * @property {string} label
  * @property {'peer' | 'tuned' | 'ours' | 'reference'} family `tuned`: a peer in a configuration that is not its usual one
  * @property {string} [transport] of ours
+ * @property {string} [splice] of ours on `epoll`, where it is not what that chooses by itself
  * @property {number} [workers] of ours
+ * @property {readonly string[]} [loads] those in which it has something to say; all when absent
  * @property {() => { readonly version: string } | { readonly missing: string }} find
  * @property {(place: Place) => Promise<Proxy>} start
  */
@@ -46,6 +56,7 @@ export function contestants({ transports, workers, root = ROOT }) {
     envoy(),
     bare(),
     ...transports.map((transport) => core(root, transport)),
+    ...(transports.includes('epoll') ? [core(root, 'epoll', 'sockmap')] : []),
     ...transports.flatMap((transport) => workers.map((count) => gateway(root, transport, count))),
   ];
 }
@@ -77,7 +88,7 @@ function nginx() {
 
 /** @returns {string | undefined} the line that loads the stream module, empty when it is built in, `undefined` when there is none */
 function nginxModule() {
-  const about = ask(which('nginx') ?? 'nginx', ['-V']);
+  const about = ask(programNamed('nginx') ?? 'nginx', ['-V']);
   if (!about.includes('stream_ssl_preread_module')) return undefined;
   if (!about.includes('--with-stream=dynamic')) return '';
   const [, folder = ''] = /--modules-path=(\S+)/.exec(about) ?? [];
@@ -112,29 +123,33 @@ function bare() {
     label: 'bare node pipe',
     family: 'reference',
     find: () => ({ version: process.version }),
-    async start({ sinks }) {
-      const pairs = Object.entries(sinks).map(([name, port]) => `${name}=${port}`);
-      const started = start(process.execPath, [join(HERE, 'proxies/bare.mjs'), ...pairs]);
+    async start(place) {
+      const pairs = Object.entries(place.sinks).map(([name, port]) => `${name}=${port}`);
+      const started = startNode(place, [join(HERE, 'proxies/bare.mjs'), ...pairs]);
       const { ports } = await firstJson(started);
-      return { pid: started.pid, portFor: (backend) => ports[backend], stop: started.stop };
+      return { ...running(started, place), portFor: (backend) => ports[backend] };
     },
   };
 }
 
-function core(root, transport) {
+/** @param {string} [splice] how `epoll` carries bulk, where it is to be told */
+function core(root, transport, splice) {
+  const chosen = splice === undefined ? {} : { splice, loads: BULK };
   return {
-    id: `core-${transport}`,
-    label: `Meshgate core, ${transport}`,
+    id: ['core', transport, ...(splice === undefined ? [] : [splice])].join('-'),
+    label: `Meshgate core, ${splice ?? transport}`,
     family: 'ours',
     transport,
     workers: 1,
+    ...chosen,
     find: () => built(join(root, 'packages/core/dist/index.js')),
     async start(place) {
       const routeFile = writeRoutes(place);
-      const args = [join(root, 'bench/proxies/core.mjs'), '--routes', routeFile, '--transport', transport];
-      const started = start(process.execPath, args);
+      const how = ['--transport', transport, ...(splice === undefined ? [] : ['--splice', splice])];
+      const args = [join(root, 'bench/proxies/core.mjs'), '--routes', routeFile, ...how];
+      const started = startNode(place, args);
       const { port } = await firstJson(started);
-      return { pid: started.pid, portFor: () => port, routeFile, stop: started.stop };
+      return { ...running(started, place), portFor: () => port, routeFile };
     },
   };
 }
@@ -148,17 +163,36 @@ function gateway(root, transport, workers) {
     family: 'ours',
     transport,
     workers,
+    ...(workers > 1 && { loads: SHARED_OUT }),
     find: () => built(main),
     async start(place) {
       const port = await freePort();
       const routeFile = writeRoutes(place);
       const config = join(place.folder, 'gateway.json');
       writeFileSync(config, JSON.stringify(gatewayConfig({ port, routeFile, transport, workers })));
-      const started = start(process.execPath, [main, 'gateway', '--config', config]);
+      const started = startNode(place, [main, 'gateway', '--config', config]);
       await listening(started, port);
-      return { pid: started.pid, portFor: () => port, routeFile, stop: started.stop };
+      return { ...running(started, place), portFor: () => port, routeFile };
     },
   };
+}
+
+const COLLECT = new URL('proxies/collect.mjs', import.meta.url).href;
+
+function startNode({ collectable = false }, args) {
+  return start(process.execPath, [...(collectable ? ['--import', COLLECT] : []), ...args]);
+}
+
+/** What every proxy on Node has in common. */
+function running(started, { collectable = false }) {
+  return { pid: started.pid, stop: started.stop, ...(collectable && { collect: () => collected(started) }) };
+}
+
+async function collected(started) {
+  const said = () => started.output().split('garbage collected').length;
+  const before = said();
+  started.child.kill('SIGUSR2');
+  await until(started, () => (said() > before ? true : undefined));
 }
 
 /** What peers are not asked to do, a log line for each connection, is switched off; metrics stay on, as they always are. */
@@ -196,15 +230,20 @@ async function peer({ folder, sinks }, template, command, args, values = {}) {
   const backends = BACKENDS.map((name) => ({ serverName: serverName(name), port: sinks[name] }));
   const text = readFileSync(join(HERE, 'peers', template), 'utf8');
   writeFileSync(file, fill(text, { port, folder, ...values }, backends));
-  const started = start(which(command) ?? command, args(file));
+  const started = start(programNamed(command) ?? command, args(file));
   await listening(started, port);
   return { pid: started.pid, portFor: () => port, stop: started.stop };
 }
 
 function program(name, args, version) {
-  const path = which(name);
+  const path = programNamed(name);
   if (path === undefined) return { missing: `${name} is not installed` };
   return { version: version.exec(ask(path, args))?.[1] ?? 'unknown version' };
+}
+
+/** Where a peer is: as the environment says, for one that is not installed (`MESHGATE_BENCH_ENVOY=/somewhere/envoy`), or in the PATH. */
+function programNamed(name) {
+  return process.env[`MESHGATE_BENCH_${name.toUpperCase()}`] ?? which(name);
 }
 
 function built(path) {

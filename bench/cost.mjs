@@ -3,10 +3,11 @@
 import { resolve } from 'node:path';
 import { parseArgs } from 'node:util';
 import { contestants } from './contestants.mjs';
-import { costsOf, ratiosOf } from './costs.mjs';
+import { costsOf, ratioOf } from './costs.mjs';
 import { LOADS } from './figures.mjs';
 import { compiledPrograms, onGround, startOn } from './ground.mjs';
 import { drive } from './load.mjs';
+import { warm } from './sampling.mjs';
 import { orderOfRound } from './statistics.mjs';
 import { columns, times } from './table.mjs';
 import { cpuTime } from './usage.mjs';
@@ -18,13 +19,14 @@ const USAGE = `pnpm bench:cost [options]
   --load NAME        ${idsOf(LOADS)} (rate)
   --lives N          processes of each proxy, one after the other: what differs between two of them is no news (5)
   --rounds N         of each life, forwards and backwards in turn (12)
-  --seconds N        length of a round (0.4)
+  --cycles N         connections of a round, or messages (4000; ten times as many messages)
+  --seconds N        length of a round of bulk (0.4)
   --json             everything that was measured, for scripts`;
 
-// The compilers of JavaScript have done most of their work by then, on a busy machine as on a calm one.
-const WARM_AFTER = 15_000;
-const WARMUP_SECONDS = 1;
-const LONGEST_WARMUP_ROUNDS = 8;
+// The work is what bounds a round. On a machine that has no time left for it, this does.
+const LONGEST_ROUND_SECONDS = 5;
+const CYCLES = 4_000;
+const MESSAGES = 10 * CYCLES;
 const OTHER = ' (other)';
 
 process.once('SIGINT', () => process.exit(130));
@@ -51,6 +53,7 @@ function parse(args) {
       load: { type: 'string', default: 'rate' },
       lives: { type: 'string', default: '5' },
       rounds: { type: 'string', default: '12' },
+      cycles: { type: 'string' },
       seconds: { type: 'string', default: '0.4' },
       json: { type: 'boolean', default: false },
       help: { type: 'boolean', default: false },
@@ -59,9 +62,17 @@ function parse(args) {
   if (values.help) return undefined;
   const load = LOADS.find(({ id }) => id === values.load);
   if (load === undefined) throw new TypeError(`expected one of ${idsOf(LOADS)} for --load, found ${values.load}`);
-  const [lives, rounds, seconds] = ['lives', 'rounds', 'seconds'].map((name) => positive(name, values[name]));
+  const [lives, rounds] = ['lives', 'rounds'].map((name) => positive(name, values[name]));
+  const cycles = values.cycles ?? `${load.id === 'rate' ? CYCLES : MESSAGES}`;
+  const length = isBulk(load)
+    ? { seconds: positive('seconds', values.seconds), cycles: 0 }
+    : { seconds: LONGEST_ROUND_SECONDS, cycles: positive('cycles', cycles) };
   const against = values.against === undefined ? undefined : resolve(values.against);
-  return { against, load, lives, rounds, seconds, json: values.json, proxies: values.proxies.split(',') };
+  return { against, load, lives, rounds, length, json: values.json, proxies: values.proxies.split(',') };
+}
+
+function isBulk({ id }) {
+  return id.startsWith('up') || id.startsWith('down');
 }
 
 function idsOf(items) {
@@ -107,7 +118,7 @@ async function live(run, subjects) {
   const started = [];
   try {
     for (const subject of subjects) started.push({ subject, proxy: await startOn(run, subject) });
-    for (const { proxy } of started) await warm(run, proxy);
+    for (const { proxy } of started) await warm({ ...run, proxy });
     const rounds = Object.fromEntries(run.subjects.map(({ id }) => [id, []]));
     for (let round = 0; round < run.rounds; round++) {
       for (const { subject, proxy } of orderOfRound(started, round)) rounds[subject.id].push(await spend(run, proxy));
@@ -118,23 +129,13 @@ async function live(run, subjects) {
   }
 }
 
-/** Connections, whatever is measured later: they go through all of the pipeline. */
-async function warm(run, proxy) {
-  const [connections] = LOADS;
-  let done = 0;
-  for (let round = 0; done < WARM_AFTER && round < LONGEST_WARMUP_ROUNDS; round++) {
-    done += (await spend({ ...run, load: connections, seconds: WARMUP_SECONDS }, proxy)).units;
-  }
-  if (run.load !== connections) await spend({ ...run, seconds: WARMUP_SECONDS }, proxy);
-}
-
 /** @returns {Promise<import('./costs.mjs').Spent>} */
-async function spend({ programs, hello, load, seconds }, proxy) {
+async function spend({ programs, hello, load, length: { seconds, cycles } }, proxy) {
   const before = cpuTime(proxy.pid);
   const told = await Promise.all(
     load.streams.map(({ backend, args }) => {
       const target = ['--port', `${proxy.portFor(backend)}`, '--hello', hello(backend)];
-      return drive(programs, [...args, ...target, '--seconds', `${seconds}`, '--warmup', '0']);
+      return drive(programs, [...args, ...target, '--seconds', `${seconds}`, '--warmup', '0', '--cycles', `${cycles}`]);
     }),
   );
   const after = cpuTime(proxy.pid);
@@ -148,8 +149,7 @@ async function spend({ programs, hello, load, seconds }, proxy) {
 }
 
 function report(lives, { load, against }) {
-  const bulk = load.id.startsWith('up') || load.id.startsWith('down');
-  const [unit, scale, digits] = bulk ? ['s/GB', 1, 3] : ['µs each', 1e6, 1];
+  const [unit, scale, digits] = isBulk(load) ? ['s/GB', 1, 3] : ['µs each', 1e6, 1];
   const costs = costsOf(lives);
   const subjects = Object.keys(costs);
   const lines = subjects.map((id) => {
@@ -166,8 +166,9 @@ function ratioLines(lives, ids, against) {
     return ids.includes(base) && base !== id ? [[id, base]] : [];
   });
   return pairs.map(([id, base]) => {
-    const { median, min, max } = ratiosOf(lives, id, base);
-    return `${id} : ${base} = ${times(median)}   (lives: ${times(min)} to ${times(max)})`;
+    const { median, error, min, max } = ratioOf(lives, id, base);
+    const spread = error === undefined ? '' : ` ± ${error.toFixed(2)}`;
+    return `${id} : ${base} = ${times(median)}${spread}   (lives: ${times(min)} to ${times(max)})`;
   });
 }
 

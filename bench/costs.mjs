@@ -1,5 +1,5 @@
 // What a unit of work has cost, out of many short rounds of several processes. Pure.
-import { median, ratio, summary } from './statistics.mjs';
+import { median } from './statistics.mjs';
 
 /**
  * @typedef {object} Spent in one round
@@ -35,16 +35,38 @@ function costOf(rounds) {
 }
 
 /**
- * How what `id` costs compares with what `base` costs: of each life the median of its rounds' ratios, and of these the median, the
- * lowest and the highest. A difference that not all lives agree on is none.
+ * @typedef {object} Ratio
+ * @property {number} median of the ratios of all rounds of all lives
+ * @property {number} [error] its standard error, as the lives differ; absent with one life
+ * @property {number} min the life with the lowest median
+ * @property {number} max the life with the highest
+ */
+
+/**
+ * How what `id` costs compares with what `base` costs, round by round.
  *
  * @param {readonly Life[]} lives at least one, with at least one round each
  * @param {string} id
  * @param {string} base
- * @returns {import('./statistics.mjs').Summary}
+ * @returns {Ratio}
  */
-export function ratiosOf(lives, id, base) {
-  return summary(lives.map((life) => ratio(life[id].map(each), life[base].map(each))));
+export function ratioOf(lives, id, base) {
+  const ratios = lives.map((life) => life[id].map((spent, round) => each(spent) / each(life[base][round])));
+  const medians = ratios.map(median);
+  return {
+    median: median(ratios.flat()),
+    ...(lives.length > 1 && { error: standardError(medians) }),
+    min: Math.min(...medians),
+    max: Math.max(...medians),
+  };
+}
+
+// A normal distribution's standard deviation, in those of its median deviations: one odd life does not spoil it.
+const DEVIATIONS = 1.4826;
+
+function standardError(values) {
+  const middle = median(values);
+  return (DEVIATIONS * median(values.map((value) => Math.abs(value - middle)))) / Math.sqrt(values.length);
 }
 
 function each({ total, units }) {

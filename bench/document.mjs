@@ -1,6 +1,8 @@
 // The part of docs/performance.md that a run writes. Pure.
-import { failures, judgements, othersShare, rows } from './comparison.mjs';
-import { cellsOf, markdown, times } from './table.mjs';
+import { failures, othersShare, rows, single } from './comparison.mjs';
+import { addedLines, goalLines, sharingLines } from './findings.mjs';
+import { WAY_FIGURES } from './sidecar/figures.mjs';
+import { cellsOf, markdown } from './table.mjs';
 
 const BEGIN = '<!-- results: written by `pnpm bench --write-docs`, not by hand -->';
 const END = '<!-- /results -->';
@@ -32,8 +34,10 @@ export function resultsText(results) {
     `Compared: ${versions.join(', ')}.${missingText(results)}`,
     '![Bars for each figure and proxy](../bench/results/latest.svg)',
     'Medians; in brackets the ratio to the best peer in its usual configuration, round by round.',
-    markdown(cellsOf(rows(results), contestants)),
+    markdown(cellsOf(rows(results), single(results))),
     ...goalsText(results),
+    ...workersText(results),
+    ...sidecarText(results),
     ...microText(results),
     ...reloadText(results),
     failuresText(results),
@@ -53,17 +57,25 @@ function missingText({ missing }) {
 }
 
 function goalsText(results) {
-  const judged = judgements(results);
-  if (judged.length === 0) return [];
-  const lines = judged.map(({ goal, figure, ours, against, ratio, met }) => [
-    figure.title,
-    ours.label,
-    against,
-    `${figure.better === 'more' ? '≥' : '≤'} ${goal.bound}`,
-    times(ratio),
-    met ? 'yes' : 'no',
-  ]);
-  return ['### Goals', markdown([['figure', 'ours', 'against', 'goal', 'ratio', 'met'], ...lines])];
+  const lines = goalLines(results);
+  return lines.length === 0 ? [] : ['### Goals', markdown(lines)];
+}
+
+function workersText(results) {
+  const lines = sharingLines(results);
+  return lines.length === 0 ? [] : ['### Several workers', bullets(lines)];
+}
+
+function sidecarText({ sidecar }) {
+  if (sidecar === undefined) return [];
+  const heading = '### Two sidecars, and two gateways between them';
+  const explained = 'In brackets the ratio to direct mutual TLS, round by round.';
+  const table = markdown(cellsOf(rows(sidecar, WAY_FIGURES), sidecar.contestants));
+  return [heading, explained, table, bullets(addedLines(sidecar))];
+}
+
+function bullets(lines) {
+  return lines.map((line) => `- ${line}`).join('\n');
 }
 
 const MICRO_TITLES = {

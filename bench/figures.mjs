@@ -67,9 +67,12 @@ export const FIGURES = [
  * @typedef {object} Goal
  * @property {string} figure
  * @property {'epoll' | 'node'} transport that is held to it
+ * @property {'sockmap'} [splice] that is held to it; what the transport chooses by itself when absent
  * @property {'peer' | 'haproxy-splice' | 'bare'} against `peer`: the best of them in its usual configuration
  * @property {number} bound of the ratio of ours to theirs: at least, or at most where less is better
  */
+
+const SOCKMAP = { transport: 'epoll', splice: 'sockmap' };
 
 /** @type {readonly Goal[]} */
 export const GOALS = [
@@ -80,6 +83,10 @@ export const GOALS = [
   { figure: 'up-8.gigabytesPerSecond', transport: 'epoll', against: 'haproxy-splice', bound: 1 },
   { figure: 'down-8.machineSecondsPerGigabyte', transport: 'epoll', against: 'haproxy-splice', bound: 1 },
   { figure: 'up-8.machineSecondsPerGigabyte', transport: 'epoll', against: 'haproxy-splice', bound: 1 },
+  { figure: 'down-8.gigabytesPerSecond', ...SOCKMAP, against: 'haproxy-splice', bound: 1.5 },
+  { figure: 'up-8.gigabytesPerSecond', ...SOCKMAP, against: 'haproxy-splice', bound: 1.5 },
+  { figure: 'down-8.machineSecondsPerGigabyte', ...SOCKMAP, against: 'haproxy-splice', bound: 0.6 },
+  { figure: 'up-8.machineSecondsPerGigabyte', ...SOCKMAP, against: 'haproxy-splice', bound: 0.6 },
   { figure: 'pingpong-1024.perSecond', transport: 'epoll', against: 'peer', bound: 1 },
   { figure: 'pingpong-1024.p99Ms', transport: 'epoll', against: 'peer', bound: 1 },
   { figure: 'idle.bytesPerConnection', transport: 'epoll', against: 'peer', bound: 0.25 },
@@ -87,6 +94,12 @@ export const GOALS = [
   { figure: 'down-8.gigabytesPerSecond', transport: 'node', against: 'bare', bound: 1 },
   { figure: 'up-8.gigabytesPerSecond', transport: 'node', against: 'bare', bound: 1 },
 ];
+
+/** Loads without which a goal cannot be judged. */
+export const GOAL_LOADS = [...new Set(GOALS.map((goal) => goal.figure.split('.')[0]))];
+
+/** What is asked of several workers: how much more they do than one. */
+export const SHARED_FIGURES = ['rate.perSecond', 'pingpong-1024.perSecond', 'down-8.gigabytesPerSecond'];
 
 /** @returns {Stream} */
 function stream(mode, backend, connections, more = []) {
@@ -120,7 +133,16 @@ function pingpong(bytes, size, plotted = false) {
   ];
 }
 
-/** @returns {Figure} */
-function figure(load, key, title, unit, better, digits, { plotted = false } = {}) {
+/**
+ * @param {string} load
+ * @param {string} key
+ * @param {string} title
+ * @param {string} unit
+ * @param {'more' | 'less'} better
+ * @param {number} digits
+ * @param {{ readonly plotted?: boolean }} [more]
+ * @returns {Figure}
+ */
+export function figure(load, key, title, unit, better, digits, { plotted = false } = {}) {
   return { id: `${load}.${key}`, load, key, title, unit, better, digits, plotted };
 }

@@ -41,10 +41,11 @@ export async function onGround(programs, measure) {
 }
 
 /**
- * @param {import('./contestants.mjs').Contestant} contestant
  * @param {Pick<Ground, 'folder' | 'sinks'>} ground
+ * @param {import('./contestants.mjs').Contestant} contestant
+ * @param {{ readonly collectable?: boolean }} [more]
  * @returns {Promise<import('./contestants.mjs').Proxy>} in a folder of its own
  */
-export function startOn({ folder, sinks }, contestant) {
-  return contestant.start({ folder: mkdtempSync(join(folder, `${contestant.id}-`)), sinks });
+export function startOn({ folder, sinks }, contestant, more = {}) {
+  return contestant.start({ folder: mkdtempSync(join(folder, `${contestant.id}-`)), sinks, ...more });
 }

@@ -1,18 +1,19 @@
 import { resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
-import { LOADS } from './figures.mjs';
+import { GOAL_LOADS, LOADS } from './figures.mjs';
 
 const RESULTS = fileURLToPath(new URL('results', import.meta.url));
-const KNOWN_LOADS = [...LOADS.map(({ id }) => id), 'idle', 'reload'];
+const KNOWN_LOADS = [...LOADS.map(({ id }) => id), 'idle', 'reload', 'sidecar'];
 
 /** What `pnpm bench --help` prints. */
 export const USAGE = `pnpm bench [options]
 
   --only LIST         loads, or the beginnings of their names, with commas between: ${KNOWN_LOADS.join(', ')}, micro
+  --goals             only what the goals are about: ${GOAL_LOADS.join(', ')}, sidecar
   --proxies LIST      proxies by their names: haproxy, haproxy-splice, nginx, sniproxy, envoy, bare, core-node, gateway-epoll …
   --transports LIST   of ours: node, epoll (both)
-  --workers LIST      of ours: processes (1)
+  --workers LIST      of the gateway: processes (1,2)
   --rounds N          rounds, forwards and backwards in turn (3)
   --seconds N         length of one load on one proxy (2)
   --quick             one round of one second: to see whether it works
@@ -46,9 +47,10 @@ export function parseOptions(args) {
       only: { type: 'string' },
       proxies: { type: 'string' },
       transports: { type: 'string', default: 'node,epoll' },
-      workers: { type: 'string', default: '1' },
+      workers: { type: 'string', default: '1,2' },
       rounds: { type: 'string' },
       seconds: { type: 'string' },
+      goals: { type: 'boolean', default: false },
       quick: { type: 'boolean', default: false },
       output: { type: 'string' },
       render: { type: 'boolean', default: false },
@@ -57,7 +59,7 @@ export function parseOptions(args) {
     },
   });
   if (values.help) return { kind: 'help' };
-  const wanted = list(values.only) ?? [...KNOWN_LOADS, 'micro'];
+  const wanted = list(values.only) ?? (values.goals ? [...GOAL_LOADS, 'sidecar'] : [...KNOWN_LOADS, 'micro']);
   return {
     kind: 'run',
     settings: {

@@ -88,18 +88,32 @@ export async function listening(started, port) {
   await until(started, async () => ((await accepts(port)) ? true : undefined));
 }
 
+// Below those that systems give to clients, and to whoever asks for any port: one of these would be gone again before a program that
+// is told its port could take it.
+const LOWEST_PORT = 16_384;
+const HIGHEST_PORT = 32_767;
+const given = new Set();
+
 /**
- * A port of 127.0.0.1 that is free now, for programs that cannot be asked to choose one.
+ * A port of 127.0.0.1 that is free now, for programs that cannot be asked to choose one. Never the same twice.
  *
  * @returns {Promise<number>}
  */
-export function freePort() {
+export async function freePort() {
+  for (;;) {
+    const port = LOWEST_PORT + Math.floor(Math.random() * (HIGHEST_PORT - LOWEST_PORT));
+    if (given.has(port) || !(await isFree(port))) continue;
+    given.add(port);
+    return port;
+  }
+}
+
+function isFree(port) {
   return new Promise((resolve, reject) => {
-    const server = createServer().once('error', reject);
-    server.listen(0, '127.0.0.1', () => {
-      const { port } = server.address();
-      server.close(() => resolve(port));
-    });
+    const server = createServer().once('error', (error) =>
+      error.code === 'EADDRINUSE' ? resolve(false) : reject(error),
+    );
+    server.listen(port, '127.0.0.1', () => server.close(() => resolve(true)));
   });
 }
 
@@ -130,7 +144,15 @@ export function ask(command, args) {
 const READY_WITHIN_MS = 15_000;
 const LOOK_EVERY_MS = 20;
 
-async function until(started, find) {
+/**
+ * Looks again and again until there is something to be found.
+ *
+ * @template T
+ * @param {Started} started who is to bring it about
+ * @param {() => T | undefined | Promise<T | undefined>} find
+ * @returns {Promise<T>} rejects when the process ends before, or it takes too long
+ */
+export async function until(started, find) {
   const endsAt = performance.now() + READY_WITHIN_MS;
   for (;;) {
     const found = await find();

@@ -5,25 +5,26 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 import { format, resolveConfig } from 'prettier';
 import { chart } from './chart.mjs';
-import { failures, judgements, othersShare, rows } from './comparison.mjs';
+import { failures, othersShare, rows, single } from './comparison.mjs';
 import { contestants } from './contestants.mjs';
 import { withResults } from './document.mjs';
 import { LOADS } from './figures.mjs';
+import { addedLines, goalLines, sharingLines } from './findings.mjs';
 import { compiledPrograms, onGround, startOn } from './ground.mjs';
 import { machine } from './machine.mjs';
 import { parseOptions, USAGE } from './options.mjs';
 import { firstJson, start } from './processes.mjs';
 import { reload } from './reload.mjs';
-import { sample, sampleIdle } from './sampling.mjs';
+import { sample, sampleIdle, warm } from './sampling.mjs';
+import { WAY_FIGURES } from './sidecar/figures.mjs';
+import { measureWays } from './sidecar/measure.mjs';
 import { orderOfRound } from './statistics.mjs';
-import { cellsOf, columns, times } from './table.mjs';
+import { cellsOf, columns } from './table.mjs';
 
 const ROOT = fileURLToPath(new URL('..', import.meta.url));
 const DOCUMENT = join(ROOT, 'docs/performance.md');
 const RAW = 'latest.json';
 const MICRO = ['route-lookup', 'client-hello', 'table-swap'];
-// Compilers of JavaScript need it, and nobody is hurt by it.
-const WARMUP_SECONDS = 1;
 // Between two runs: sockets that are closing do so.
 const SETTLE_MS = 100;
 // Routes are replaced once a second: a few times at least.
@@ -65,23 +66,37 @@ async function compareAll(options) {
 async function compare(bench) {
   const { present, missing } = find(bench);
   const samples = {};
-  const running = await startAll(present, missing, bench);
+  // The ways between two applications have processes of their own.
+  const wanted = bench.loads.some((id) => id !== 'sidecar') ? present : [];
+  const running = await startAll(wanted, missing, bench);
   try {
     await inRounds(bench, running, samples);
   } finally {
     await Promise.all(running.map(({ proxy }) => proxy.stop()));
   }
   const started = running.map(({ contestant }) => contestant);
-  if (bench.loads.includes('idle')) await idleRounds(bench, started, samples);
-  const reloads = bench.loads.includes('reload') ? await reloadAll(bench, started) : undefined;
-  const participants = started.map(({ id, label, family, transport, workers, version }) => ({
+  // Those that have only a few loads are the same proxy as another in all the rest.
+  const whole = started.filter(({ loads }) => loads === undefined);
+  if (bench.loads.includes('idle')) await idleRounds(bench, whole, samples);
+  const reloads = bench.loads.includes('reload') ? await reloadAll(bench, whole) : undefined;
+  const ways = bench.loads.includes('sidecar')
+    ? await orSay(undefined, 'sidecar', () => measureWays(bench, progress))
+    : undefined;
+  const participants = started.map(({ id, label, family, transport, splice, workers, version }) => ({
     id,
     label,
     family,
     version,
     ...(transport !== undefined && { transport, workers }),
+    ...(splice !== undefined && { splice }),
   }));
-  return { contestants: participants, missing, samples, ...(reloads !== undefined && { reload: reloads }) };
+  return {
+    contestants: participants,
+    missing,
+    samples,
+    ...(reloads !== undefined && { reload: reloads }),
+    ...(ways !== undefined && { sidecar: ways }),
+  };
 }
 
 function find({ transports, workers, chosen }) {
@@ -104,7 +119,7 @@ async function startAll(present, missing, bench) {
     try {
       running.push({ contestant, proxy: await startOn(bench, contestant) });
     } catch (error) {
-      missing.push({ id: contestant.id, label: contestant.label, why: 'does not start' });
+      missing.push({ id: contestant.id, label: contestant.label, why: `does not start: ${reasonOf(error)}` });
       say(`without ${contestant.label}: ${error.message}`);
     }
   }
@@ -116,11 +131,13 @@ async function inRounds(bench, running, samples) {
   const { settings } = bench;
   const loads = LOADS.filter(({ id }) => bench.loads.includes(id));
   if (loads.length === 0) return;
-  for (const { proxy } of running) await sampleOr(null, { ...bench, proxy, load: LOADS[0], seconds: WARMUP_SECONDS });
+  for (const { contestant, proxy } of running)
+    await orSay(null, `warming ${contestant.id}`, () => warm({ ...bench, proxy }));
   for (let round = 0; round < settings.rounds; round++) {
     for (const load of loads) {
       progress(`round ${round + 1} of ${settings.rounds}, ${load.id}`);
-      for (const { contestant, proxy } of orderOfRound(running, round)) {
+      const concerned = running.filter(({ contestant }) => contestant.loads?.includes(load.id) ?? true);
+      for (const { contestant, proxy } of orderOfRound(concerned, round)) {
         await sleep(SETTLE_MS);
         const taken = await sampleOr(null, { ...bench, proxy, load, seconds: settings.seconds });
         keep(samples, load.id, contestant.id, round, taken);
@@ -134,7 +151,7 @@ async function idleRounds(bench, started, samples) {
   for (let round = 0; round < bench.settings.rounds; round++) {
     progress(`round ${round + 1} of ${bench.settings.rounds}, idle`);
     for (const contestant of orderOfRound(started, round)) {
-      const proxy = await startOn(bench, contestant);
+      const proxy = await startOn(bench, contestant, { collectable: true });
       const taken = await orSay(null, `idle on ${contestant.id}`, () => sampleIdle({ ...bench, proxy }));
       await proxy.stop();
       keep(samples, 'idle', contestant.id, round, taken);
@@ -180,6 +197,12 @@ async function orSay(otherwise, what, work) {
   }
 }
 
+/** What a program prints before it ends may be a stack of lines: the one with the error, or the first. */
+function reasonOf({ message }) {
+  const lines = message.split('\n').map((line) => line.trim());
+  return lines.find((line) => line.startsWith('Error: ')) ?? lines[0];
+}
+
 function keep(samples, load, contestant, round, taken) {
   samples[load] ??= {};
   samples[load][contestant] ??= [];
@@ -188,13 +211,12 @@ function keep(samples, load, contestant, round, taken) {
 
 async function report(results, { output, writeDocs }) {
   const found = rows(results);
-  if (found.length > 0) console.log(`\n${columns(cellsOf(found, results.contestants))}\n`);
-  for (const { figure, against, ratio, goal, met } of judgements(results)) {
-    const bound = `${figure.better === 'more' ? '≥' : '≤'} ${goal.bound}`;
-    console.log(
-      `${met ? 'met   ' : 'NOT met'} ${goal.transport}: ${figure.title}, ${times(ratio)} of ${against} (${bound})`,
-    );
-  }
+  if (found.length > 0) tell(columns(cellsOf(found, single(results))));
+  const { sidecar } = results;
+  const ways = sidecar === undefined ? [] : rows(sidecar, WAY_FIGURES);
+  if (ways.length > 0) tell(columns(cellsOf(ways, sidecar.contestants)), ...addedLines(sidecar));
+  const goals = goalLines(results);
+  if (goals.length > 0) tell(columns(goals, 3), ...sharingLines(results));
   for (const { contestant, load, failed, stalled } of failures(results)) {
     console.log(`${contestant}, ${load}: ${failed} connections failed, ${stalled} bulk streams stood still`);
   }
@@ -204,7 +226,8 @@ async function report(results, { output, writeDocs }) {
   for (const part of ['micro', 'reload']) if (results[part] !== undefined) console.log(part, results[part]);
   mkdirSync(output, { recursive: true });
   await writeFormatted(join(output, RAW), JSON.stringify(results));
-  if (found.length > 0) writeFileSync(join(output, 'latest.svg'), chart(results, found));
+  const plotted = [...found, ...ways];
+  if (plotted.length > 0) writeFileSync(join(output, 'latest.svg'), chart(results, plotted));
   if (writeDocs) await writeFormatted(DOCUMENT, withResults(readFileSync(DOCUMENT, 'utf8'), results));
   console.log(`\nraw results and picture: ${output}`);
 }
@@ -212,6 +235,11 @@ async function report(results, { output, writeDocs }) {
 /** As the project formats its files: these are checked like any other. */
 async function writeFormatted(file, text) {
   writeFileSync(file, await format(text, { ...(await resolveConfig(DOCUMENT)), filepath: file }));
+}
+
+/** A paragraph of its own. */
+function tell(...lines) {
+  console.log(`\n${lines.join('\n')}`);
 }
 
 function say(line) {

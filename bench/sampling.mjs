@@ -1,9 +1,8 @@
 // One load on one proxy, and what it has cost.
-import { availableParallelism } from 'node:os';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { IDLE_STEPS } from './figures.mjs';
 import { drive, holdIdle } from './load.mjs';
-import { cpuSeconds, machineCpuSeconds, memoryBytes, othersCpuSeconds } from './usage.mjs';
+import { memoryBytes, spentBetween, usage } from './usage.mjs';
 
 /** @typedef {Readonly<Record<string, number>>} Sample what one run tells, by the keys of the figures */
 
@@ -30,25 +29,12 @@ const DISTURBED_SHARE = 0.1;
 const RETAKES = 1;
 
 async function attempt({ programs, proxy, load, hello, seconds }) {
-  const before = usage(proxy.pid);
+  const before = usage([proxy.pid]);
   const time = ['--seconds', `${seconds}`, '--warmup', `${Math.min(0.5, seconds / 4)}`];
   const told = await Promise.all(
     load.streams.map(({ backend, args }) => drive(programs, [...args, ...time, ...target(proxy, backend, hello)])),
   );
-  const after = usage(proxy.pid);
-  const capacity = ((after.atMs - before.atMs) / 1e3) * availableParallelism();
-  // A process that ends unseen takes its time with it.
-  const othersShare = Math.max(0, after.others - before.others) / capacity;
-  return { ...toSample(told, after.own - before.own, after.machine - before.machine), othersShare };
-}
-
-function usage(pid) {
-  return {
-    own: cpuSeconds(pid),
-    machine: machineCpuSeconds(),
-    others: othersCpuSeconds(),
-    atMs: performance.now(),
-  };
+  return toSample(told, spentBetween(before, usage([proxy.pid])));
 }
 
 /** @returns {readonly string[]} where the generator is to connect, and with which hello */
@@ -57,7 +43,7 @@ function target(proxy, backend, hello) {
 }
 
 /** The first generator's latencies, everybody's bytes. */
-function toSample(told, own, machine) {
+function toSample(told, { seconds, own, machine, othersShare }) {
   const [first] = told;
   const gigabytes = sum(told, 'bytes') / 1e9;
   return {
@@ -70,6 +56,9 @@ function toSample(told, own, machine) {
     p999Ms: first.p999Us / 1e3,
     ...(gigabytes > 0 && { cpuSecondsPerGigabyte: own / gigabytes, machineSecondsPerGigabyte: machine / gigabytes }),
     ...(first.completed > 0 && { cpuMicroseconds: (own / first.completed) * 1e6 }),
+    proxyCores: own / seconds,
+    allCores: machine / seconds,
+    othersShare,
   };
 }
 
@@ -78,34 +67,67 @@ function sum(told, key) {
 }
 
 /**
- * The memory of a proxy that has just been started, with more and more idle connections.
+ * Has a proxy carry connections until compilers of JavaScript have done most of their work, on a busy machine as on a calm one.
+ *
+ * @param {Pick<Parameters<typeof sample>[0], 'programs' | 'proxy' | 'hello'>} run
+ */
+export async function warm({ programs, proxy, hello }) {
+  const length = ['--cycles', `${WARM_AFTER}`, '--seconds', `${LONGEST_WARMUP_SECONDS}`];
+  await drive(programs, ['--mode', 'rate', ...length, ...target(proxy, 'reply', hello)]);
+}
+
+const WARM_AFTER = 20_000;
+const LONGEST_WARMUP_SECONDS = 15;
+
+/**
+ * The memory of a proxy that has carried connections before, with more and more idle ones: as it stands, and without the garbage
+ * that is still to be collected. What a connection needs is how much the latter grows from the first connections to the last.
  *
  * @param {Omit<Parameters<typeof sample>[0], 'load' | 'seconds'>} run
- * @returns {Promise<Sample>}
+ * @returns {Promise<Sample>} rejects when the proxy does not take all of them
  */
-export async function sampleIdle({ programs, proxy, hello }) {
-  const taken = { failed: 0 };
-  for (const connections of IDLE_STEPS) {
-    const idle = connections === 0 ? NOBODY : await holdIdle(programs, idleArgs(connections, proxy, hello));
-    await sleep(SETTLE_MS);
-    taken[`mib${connections}`] = memoryBytes(proxy.pid) / 2 ** 20;
-    taken.failed += idle.failed;
-    await idle.release();
-    if (idle.held < connections) break;
+export async function sampleIdle(run) {
+  await warm(run);
+  const holding = [];
+  try {
+    const steps = [];
+    for (const connections of IDLE_STEPS) {
+      const more = connections - (steps.at(-1)?.connections ?? 0);
+      if (more > 0) holding.push(await hold(more, run));
+      steps.push({ connections, ...(await memory(run.proxy)) });
+    }
+    return toIdleSample(steps);
+  } finally {
+    await Promise.all(holding.map((held) => held.release()));
   }
-  const [none, ...some] = IDLE_STEPS;
-  const most = some.at(-1);
-  const grown = (taken[`mib${most}`] - taken[`mib${none}`]) * 2 ** 20;
-  return Number.isNaN(grown) ? taken : { ...taken, bytesPerConnection: grown / most };
 }
 
-const NOBODY = { held: 0, failed: 0, release: () => Promise.resolve() };
-// Longer than opening 8,000 connections takes anybody; then the generator holds those that it has.
-const IDLE_SECONDS = 10;
+async function hold(connections, { programs, proxy, hello }) {
+  const opened = ['--mode', 'idle', '--connections', `${connections}`, '--seconds', `${IDLE_SECONDS}`];
+  const idle = await holdIdle(programs, [...opened, ...target(proxy, 'reply', hello)]);
+  if (idle.held === connections) return idle;
+  await idle.release();
+  throw new Error(`expected ${connections} more idle connections, found ${idle.held}`);
+}
+
+async function memory({ pid, collect }) {
+  await sleep(SETTLE_MS);
+  const standing = memoryBytes(pid);
+  if (collect === undefined) return { standing, needed: standing };
+  await collect();
+  await sleep(SETTLE_MS);
+  return { standing, needed: memoryBytes(pid) };
+}
+
+/** From the first connections to the last: what is there once, like the code for them, is there before. */
+function toIdleSample(steps) {
+  const totals = steps.map(({ connections, standing }) => [`mib${connections}`, standing / 2 ** 20]);
+  const [few, many] = [steps.at(1), steps.at(-1)];
+  const bytesPerConnection = (many.needed - few.needed) / (many.connections - few.connections);
+  return { ...Object.fromEntries(totals), bytesPerConnection };
+}
+
+// Longer than opening 7,000 connections takes anybody on a machine with time to spare.
+const IDLE_SECONDS = 12;
 // What a proxy does once after it has accepted, it has done by then.
 const SETTLE_MS = 500;
-
-function idleArgs(connections, proxy, hello) {
-  const opened = ['--mode', 'idle', '--connections', `${connections}`, '--seconds', `${IDLE_SECONDS}`];
-  return [...opened, ...target(proxy, 'reply', hello)];
-}

@@ -32,15 +32,18 @@ export function times(ratio) {
 }
 
 /**
- * Columns for a terminal: the first to the left, the others to the right.
+ * Columns for a terminal: words to the left, numbers to the right.
  *
  * @param {readonly (readonly string[])[]} lines
+ * @param {number} [words] so many columns are words, the first ones
  * @returns {string}
  */
-export function columns(lines) {
+export function columns(lines, words = 1) {
   const widths = lines[0].map((_, column) => Math.max(...lines.map((line) => line[column].length)));
   return lines
-    .map((line) => line.map((text, column) => (column === 0 ? text.padEnd(widths[0]) : text.padStart(widths[column]))))
+    .map((line) =>
+      line.map((text, column) => (column < words ? text.padEnd(widths[column]) : text.padStart(widths[column]))),
+    )
     .map((line) => line.join('  ').trimEnd())
     .join('\n');
 }

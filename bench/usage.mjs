@@ -1,5 +1,6 @@
 // What processes use, as Linux tells it in /proc.
 import { readdirSync, readFileSync } from 'node:fs';
+import { availableParallelism } from 'node:os';
 import { ask } from './processes.mjs';
 
 const TICKS_PER_SECOND = Number(ask('getconf', ['CLK_TCK'])) || 100;
@@ -9,17 +10,6 @@ const USER = 11;
 const SYSTEM = 12;
 
 /**
- * CPU time that a process and its children have used so far, in seconds, all their threads together.
- *
- * @param {number} pid
- * @returns {number}
- */
-export function cpuSeconds(pid) {
-  const members = tree(pid);
-  return secondsOf(members, USER) + secondsOf(members, SYSTEM);
-}
-
-/**
  * @typedef {object} CpuTime in seconds
  * @property {number} total exact
  * @property {number} user the kernel's estimate: it looks every hundredth of a second at who is where, so that only long sums say much
@@ -27,7 +17,7 @@ export function cpuSeconds(pid) {
  */
 
 /**
- * CPU time of a process and its children as {@link cpuSeconds}, but exact, and told apart.
+ * CPU time that a process and its children have used so far, all their threads together.
  *
  * @param {number} pid
  * @returns {CpuTime}
@@ -37,6 +27,42 @@ export function cpuTime(pid) {
   const [user, system] = [secondsOf(members, USER), secondsOf(members, SYSTEM)];
   const nanoseconds = members.flatMap(threadsOf).reduce((sum, thread) => sum + ranNs(thread), 0);
   return { user, system, total: nanoseconds > 0 ? nanoseconds / 1e9 : user + system };
+}
+
+/**
+ * @typedef {object} Usage what everybody has used so far, to be compared with the same later
+ * @property {number} own CPU seconds of the processes that are looked at, and their children
+ * @property {number} machine
+ * @property {number} others
+ * @property {number} atMs
+ *
+ * @typedef {object} Spent between two usages
+ * @property {number} seconds that have passed
+ * @property {number} own CPU seconds
+ * @property {number} machine CPU seconds of the benchmark, whoever of it used them: generator, proxy, sinks, and the kernel for them
+ * @property {number} othersShare of the machine that others used, from 0 to 1
+ */
+
+/**
+ * @param {readonly number[]} pids
+ * @returns {Usage}
+ */
+export function usage(pids) {
+  const own = pids.reduce((sum, pid) => sum + cpuTime(pid).total, 0);
+  return { own, machine: machineCpuSeconds(), others: othersCpuSeconds(), atMs: performance.now() };
+}
+
+/**
+ * @param {Usage} before
+ * @param {Usage} after
+ * @returns {Spent}
+ */
+export function spentBetween(before, after) {
+  const seconds = (after.atMs - before.atMs) / 1e3;
+  // A process that ends unseen takes its time with it.
+  const others = Math.max(0, after.others - before.others);
+  const machine = Math.max(0, after.machine - before.machine - others);
+  return { seconds, own: after.own - before.own, machine, othersShare: others / (seconds * availableParallelism()) };
 }
 
 /** @returns {number} seconds of a field of all of `pids`; whoever is gone has none */
@@ -59,12 +85,8 @@ function ranNs(thread) {
   return Number(readOr('0', `${thread}/schedstat`).split(' ')[0]);
 }
 
-/**
- * CPU time that the whole machine has used so far, in seconds: kernel, interrupts and everybody's programs.
- *
- * @returns {number}
- */
-export function machineCpuSeconds() {
+/** CPU time that the whole machine has used so far, in seconds: kernel, interrupts and everybody's programs. */
+function machineCpuSeconds() {
   const [line] = readFileSync('/proc/stat', 'utf8').split('\n', 1);
   const [user, nice, system, , , irq, softirq] = line.split(/\s+/).slice(1).map(Number);
   return (user + nice + system + irq + softirq) / TICKS_PER_SECOND;
@@ -73,10 +95,8 @@ export function machineCpuSeconds() {
 /**
  * CPU time that has been used so far by whoever does not belong to this benchmark, in seconds: processes that were neither
  * started by this one nor are it, with those of their children that have ended.
- *
- * @returns {number}
  */
-export function othersCpuSeconds() {
+function othersCpuSeconds() {
   const ours = new Set(tree(process.pid));
   const others = readdirSync('/proc').filter((name) => /^\d+$/.test(name) && !ours.has(Number(name)));
   // proc(5): the times of waited-for children follow the process's own.

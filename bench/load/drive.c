@@ -11,7 +11,7 @@
 //             and hold them until standard input ends
 //
 // Options, with their defaults: --connections 64, --seconds 3 (all in all), --warmup 0.5 (of these, not counted),
-// --message-bytes 1024.
+// --cycles 0 (end when so many connections or messages are done; 0: when time is up), --message-bytes 1024.
 #define _GNU_SOURCE
 #include <arpa/inet.h>
 #include <errno.h>
@@ -52,6 +52,7 @@ struct options {
   int port;
   int connections;
   double seconds, warmup;
+  uint64_t cycles;
   size_t message_bytes;
 };
 
@@ -242,6 +243,7 @@ static void parse(int count, char **arguments) {
       {"connections", required_argument, NULL, 'c'},
       {"seconds", required_argument, NULL, 's'},
       {"warmup", required_argument, NULL, 'w'},
+      {"cycles", required_argument, NULL, 'n'},
       {"message-bytes", required_argument, NULL, 'b'},
       {NULL, 0, NULL, 0},
   };
@@ -253,6 +255,7 @@ static void parse(int count, char **arguments) {
     else if (option == 'c') options.connections = atoi(optarg);
     else if (option == 's') options.seconds = atof(optarg);
     else if (option == 'w') options.warmup = atof(optarg);
+    else if (option == 'n') options.cycles = strtoull(optarg, NULL, 10);
     else if (option == 'b') options.message_bytes = (size_t)atol(optarg);
     else usage();
   }
@@ -279,7 +282,7 @@ static void prepare_streams(void) {
   }
 }
 
-// Runs until `until`, or until there is nothing more to do: all are held, or lost.
+// Runs until `until`, or until there is nothing more to do: all are held, or lost, or as many cycles done as are wanted.
 static void run(uint64_t until) {
   struct epoll_event events[EVENTS];
   uint64_t warm = now_ns() + (uint64_t)(options.warmup * (double)NS_PER_SECOND);
@@ -290,7 +293,8 @@ static void run(uint64_t until) {
     if (count < 0 && errno != EINTR) die("epoll_wait");
     for (int i = 0; i < count; i++) handle(events[i].data.ptr, events[i].events);
     int all = streams[0].role != RATE && held + (int)failed() >= stream_count;
-    if (all) return;
+    int enough = options.cycles > 0 && completed >= options.cycles;
+    if (all || enough) return;
   }
 }
 

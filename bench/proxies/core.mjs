@@ -1,6 +1,6 @@
 // Meshgate without its daemon: core, the SNI sniffer and a route file, as an embedder composes them. No log, no metrics.
 //
-//   node core.mjs --routes FILE [--transport node|epoll]     prints {"port":PORT}; ends when its standard input does
+//   node core.mjs --routes FILE [--transport node|epoll] [--splice auto|copy|splice|sockmap]     prints {"port":PORT}; ends when its standard input does
 import { resolve } from 'node:path';
 import { parseArgs } from 'node:util';
 import {
@@ -18,7 +18,11 @@ import { fileSource } from '../../packages/file-source/dist/index.js';
 import { sniSniffer } from '../../packages/sni/dist/index.js';
 
 const { values } = parseArgs({
-  options: { routes: { type: 'string' }, transport: { type: 'string', default: 'node' } },
+  options: {
+    routes: { type: 'string' },
+    transport: { type: 'string', default: 'node' },
+    splice: { type: 'string', default: 'auto' },
+  },
 });
 if (values.routes === undefined) throw new TypeError('expected --routes FILE, found none');
 
@@ -27,7 +31,7 @@ const limits = { ...DEFAULT_LIMITS, connections: 100_000, pendingHellos: 10_000 
 const observer = { observe: () => undefined };
 const keepAlive = { idleMs: 60_000 };
 
-const transport = await transportNamed(values.transport);
+const transport = await transportNamed(values);
 const routes = new RouteStore({ sources: [fileSource({ path: resolve(values.routes) })], observer });
 const connector = balancedConnector({
   transport,
@@ -60,10 +64,10 @@ await listeners.start();
 console.log(JSON.stringify({ port: listeners.status[0]?.address?.port }));
 process.stdin.resume().once('end', () => process.exit(0));
 
-/** @param {string} name */
-async function transportNamed(name) {
+async function transportNamed({ transport: name, splice }) {
   if (name === 'node') return nodeTransport();
-  const { epollTransport } = await import('../../packages/epoll-transport/dist/index.js');
-  if (epollTransport === undefined) throw new Error('packages/epoll-transport exports no epollTransport');
-  return epollTransport();
+  const { epollTransport, selfTest } = await import('../../packages/epoll-transport/dist/index.js');
+  const tested = await selfTest({ splice });
+  if (!tested.ok) throw new Error(`the transport ${name} with splice: ${splice} cannot be used here: ${tested.reason}`);
+  return epollTransport({ splice });
 }

@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { costsOf, ratiosOf } from '../costs.mjs';
+import { costsOf, ratioOf } from '../costs.mjs';
 
 /** A hundred units of work that cost so much each. */
 function round(each, userShare = 0.5) {
@@ -31,8 +31,13 @@ describe('ratios of costs', () => {
     { old: [round(10)], new: [round(8)] },
   ];
 
-  it('compare round with round and life with life, and say how far the lives agree', () => {
-    const { median, min, max } = ratiosOf(lives, 'new', 'old');
+  it('compare round with round, and say how far the lives agree', () => {
+    const { median, error, min, max } = ratioOf(lives, 'new', 'old');
     expect([median, min, max]).toEqual([0.9, 0.8, 1.1]);
+    expect(error).toBeCloseTo((1.4826 * 0.1) / Math.sqrt(3));
+  });
+
+  it('of one life claim no exactness', () => {
+    expect(ratioOf(lives.slice(0, 1), 'new', 'old')).toEqual({ median: 0.9, min: 0.9, max: 0.9 });
   });
 });

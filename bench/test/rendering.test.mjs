@@ -1,12 +1,13 @@
 import { readFileSync } from 'node:fs';
 import { describe, expect, it } from 'vitest';
 import { chart } from '../chart.mjs';
-import { failures, judgements, rows } from '../comparison.mjs';
+import { added, failures, judgements, rows, sharings } from '../comparison.mjs';
 import { resultsText, withResults } from '../document.mjs';
+import { sharingLines } from '../findings.mjs';
 import { parseOptions } from '../options.mjs';
 import { cellsOf, columns, markdown } from '../table.mjs';
 import { fill } from '../template.mjs';
-import { someResults } from './results.mjs';
+import { resultsWithSockmap, resultsWithWays, resultsWithWorkers, someResults } from './results.mjs';
 
 describe('rows', () => {
   it('compare ours with the best peer in its usual configuration', () => {
@@ -34,6 +35,71 @@ describe('judgements', () => {
       ['core-epoll', 'HAProxy', expect.closeTo(1.1), true],
       ['core-node', 'bare node pipe', 0.75, false],
     ]);
+  });
+});
+
+describe('a goal of a way to carry bulk', () => {
+  it('is for what carries it that way, and not for the same transport otherwise', () => {
+    const judged = judgements(resultsWithSockmap()).map(({ ours, goal, met }) => [ours.id, goal.bound, met]);
+    expect(judged).toEqual([
+      ['core-epoll', 1, true],
+      ['core-epoll-sockmap', 1.5, true],
+    ]);
+  });
+});
+
+describe('several workers', () => {
+  it('are compared with one, and with what the cores have room for', () => {
+    const [sharing] = sharings(resultsWithWorkers({ two: 10_500, allCores: 1.9 }));
+    expect([sharing.many.id, sharing.one.id, sharing.ratio]).toEqual(['gateway-epoll-2w', 'gateway-epoll', 1.05]);
+    expect(sharing.atMost).toBeCloseTo(2 / 1.9);
+    expect(sharing.otherCores).toBeCloseTo(0.9);
+  });
+
+  it('have no room where others use the machine', () => {
+    const [sharing] = sharings(resultsWithWorkers({ two: 10_500, allCores: 1, othersShare: 0.4 }));
+    expect(sharing.atMost).toBeCloseTo(1.2);
+  });
+
+  it.each([
+    [10_500, 'that is what is missing'],
+    [8_000, 'the rest goes into sharing them'],
+    [15_000, 'each one takes less'],
+  ])('do %d a second: the reason is told', (two, reason) => {
+    expect(sharingLines(resultsWithWorkers({ two, allCores: 1.9 }))).toEqual([expect.stringContaining(reason)]);
+  });
+
+  it('stand in no column beside those with one thread', () => {
+    const [rate] = rows(resultsWithWorkers({ two: 15_000, allCores: 1.9 }));
+    expect(rate.cells.map(({ contestant }) => contestant.id)).not.toContain('gateway-epoll-2w');
+  });
+
+  it('are reported beside the goals', () => {
+    const text = resultsText(resultsWithWorkers({ two: 10_500, allCores: 1.9 }));
+    expect(text).toMatch(/\| Meshgate, epoll, 2 workers \|\s+Meshgate, epoll \| reported \| 1\.05× \|/);
+  });
+});
+
+describe('a way through the mesh', () => {
+  it('adds what it takes longer than the direct one, round by round', () => {
+    const [pair] = added(resultsWithWays().sidecar);
+    expect(pair.way.id).toBe('pair');
+    expect([pair.p50Ms, pair.p99Ms]).toEqual([expect.closeTo(0.1), expect.closeTo(0.3)]);
+  });
+
+  it('is on the page, with its ratio', () => {
+    const text = resultsText(resultsWithWays());
+    expect(text).toContain('Added to 1 KiB there and back by two sidecars: 0.100 ms at p50, 0.300 ms at p99.');
+    expect(text).toContain('0.175 (2.50×)');
+  });
+
+  it('counts among the failures, too', () => {
+    expect(failures(resultsWithWays())).toContainEqual({
+      contestant: 'pair',
+      load: 'way-latency',
+      failed: 1,
+      stalled: 0,
+    });
   });
 });
 
@@ -131,6 +197,13 @@ describe('the options', () => {
   it('choose loads by the beginnings of their names', () => {
     expect(parseOptions(['--only', 'rate,up'])).toMatchObject({
       loads: ['rate', 'up-1', 'up-8', 'up-64'],
+      micro: false,
+    });
+  });
+
+  it('of the goals are the loads that they need, and those of the sidecars', () => {
+    expect(parseOptions(['--goals'])).toMatchObject({
+      loads: ['rate', 'down-8', 'up-8', 'pingpong-1024', 'idle', 'sidecar'],
       micro: false,
     });
   });

@@ -25,6 +25,69 @@ const CONTESTANTS = [
   { id: 'core-node', label: 'Meshgate core, node', family: 'ours', transport: 'node', workers: 1, version: 'v20.19.0' },
 ];
 
+const SOCKMAP = {
+  id: 'core-epoll-sockmap',
+  label: 'Meshgate core, sockmap',
+  family: 'ours',
+  transport: 'epoll',
+  splice: 'sockmap',
+  workers: 1,
+  version: 'v20.19.0',
+};
+
+/** As {@link someResults}, with a gateway of one worker and of two. */
+export function resultsWithWorkers({ two, allCores, othersShare = 0 }) {
+  const results = someResults();
+  const gateway = { family: 'ours', transport: 'epoll', version: 'v20.19.0' };
+  const one = { ...gateway, id: 'gateway-epoll', label: 'Meshgate, epoll', workers: 1 };
+  const many = { ...gateway, id: 'gateway-epoll-2w', label: 'Meshgate, epoll, 2 workers', workers: 2 };
+  const { rate } = results.samples;
+  const busy = { failed: 0, proxyCores: 1, allCores, othersShare };
+  return {
+    ...results,
+    contestants: [...results.contestants, one, many],
+    samples: {
+      ...results.samples,
+      rate: { ...rate, [one.id]: [{ perSecond: 10_000, ...busy }], [many.id]: [{ perSecond: two, failed: 0 }] },
+    },
+  };
+}
+
+/** As {@link someResults}, with the same transport in both of its ways to carry bulk. */
+export function resultsWithSockmap() {
+  const results = someResults();
+  const down = results.samples['down-8'];
+  const carried = { 'core-epoll': rounds('gigabytesPerSecond', [3]), [SOCKMAP.id]: rounds('gigabytesPerSecond', [4]) };
+  return {
+    ...results,
+    contestants: [...results.contestants, SOCKMAP],
+    samples: { 'down-8': { ...down, ...carried } },
+  };
+}
+
+/** As {@link someResults}, with two ways between two applications. */
+export function resultsWithWays() {
+  const way = (id, label, family) => ({ id, label, family, version: 'v20.19.0' });
+  return {
+    ...someResults(),
+    sidecar: {
+      contestants: [way('direct', 'direct mutual TLS', 'peer'), way('pair', 'two sidecars', 'ours')],
+      samples: {
+        'way-latency': {
+          direct: [
+            { p50Ms: 0.05, p99Ms: 0.1, failed: 0 },
+            { p50Ms: 0.1, p99Ms: 0.2, failed: 0 },
+          ],
+          pair: [
+            { p50Ms: 0.15, p99Ms: 0.4, failed: 0 },
+            { p50Ms: 0.2, p99Ms: 0.5, failed: 1 },
+          ],
+        },
+      },
+    },
+  };
+}
+
 /** @returns {import('../comparison.mjs').Results} */
 export function someResults() {
   return {

@@ -1,0 +1,67 @@
+// What was found, in lines for people: the same on a terminal and on the page. Pure.
+import { added, judgements, sharings } from './comparison.mjs';
+import { times } from './table.mjs';
+
+/**
+ * @param {import('./comparison.mjs').Results} results
+ * @returns {readonly (readonly string[])[]} a line for each goal, and for what is only reported; the heading first. Empty without any.
+ */
+export function goalLines(results) {
+  const judged = judgements(results).map(({ goal, figure, ours, against, ratio, met }) => [
+    figure.title,
+    ours.label,
+    against,
+    `${figure.better === 'more' ? '≥' : '≤'} ${goal.bound}`,
+    times(ratio),
+    met ? 'yes' : 'no',
+  ]);
+  const reported = sharings(results).map(({ many, one, figure, ratio }) => [
+    figure.title,
+    many.label,
+    one.label,
+    'reported',
+    times(ratio),
+    '',
+  ]);
+  const lines = [...judged, ...reported];
+  return lines.length === 0 ? [] : [['figure', 'ours', 'against', 'goal', 'ratio', 'met'], ...lines];
+}
+
+/**
+ * Why several workers do not do so many times the work of one.
+ *
+ * @param {import('./comparison.mjs').Results} results
+ * @returns {readonly string[]} a sentence for each figure
+ */
+export function sharingLines(results) {
+  return sharings(results).map(
+    ({ many, figure, ratio, proxyCores, otherCores, cores, atMost }) =>
+      `${many.label}, ${lower(figure.title)}: ${times(ratio)} of one worker. With one, the proxy keeps ${proxyCores.toFixed(2)} and ` +
+      `generator and sinks ${otherCores.toFixed(2)} of ${cores.toFixed(2)} cores busy: there is room for ${times(atMost)}, ` +
+      `${reasonOf(ratio, atMost)}.`,
+  );
+}
+
+// Of what a sample of a second or two can tell.
+const TOLERANCE = 0.05;
+
+function reasonOf(ratio, atMost) {
+  if (ratio > atMost + TOLERANCE) return 'and each one takes less of their time with two';
+  if (ratio < atMost - TOLERANCE) return 'and the rest goes into sharing them';
+  return 'and that is what is missing to the number of workers';
+}
+
+/**
+ * @param {NonNullable<import('./comparison.mjs').Results['sidecar']>} sidecar
+ * @returns {readonly string[]} a sentence for each way
+ */
+export function addedLines(sidecar) {
+  return added(sidecar).map(
+    ({ way, p50Ms, p99Ms }) =>
+      `Added to 1 KiB there and back by ${way.label}: ${p50Ms.toFixed(3)} ms at p50, ${p99Ms.toFixed(3)} ms at p99.`,
+  );
+}
+
+function lower(title) {
+  return title[0].toLowerCase() + title.slice(1);
+}
