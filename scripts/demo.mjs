@@ -2,7 +2,7 @@
 import { prepare } from './workspace.mjs';
 
 // Standard output is for the result alone, where a program reads it.
-const say = process.argv.includes('--json') ? console.error : console.log;
+const output = process.argv.includes('--json') ? process.stderr : process.stdout;
 
-if (await prepare(say)) await import('../examples/two-datacenters/dist/main.js');
+if (await prepare(output)) await import('../examples/two-datacenters/dist/main.js');
 else process.exitCode = 1;

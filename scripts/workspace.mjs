@@ -7,33 +7,38 @@ import { fileURLToPath } from 'node:url';
 /** The top folder of the project. */
 export const ROOT = fileURLToPath(new URL('..', import.meta.url));
 
+/** @typedef {{ readonly isTTY?: boolean, write(text: string): unknown }} Output where steps are told */
+
 /**
  * Installs what the lock file names and builds every package. What is up to date already costs about two seconds.
  *
- * @param {(line: string) => void} say where the steps are told; by default on standard output
+ * @param {Output} output where the steps are told; by default standard output
  * @returns {Promise<boolean>} whether all of it worked; if not, it has been said why
  */
-export async function prepare(say = console.log) {
+export async function prepare(output = process.stdout) {
   return (
-    (await step('pnpm', usePinnedPnpm, say)) &&
-    (await step('install', () => run('pnpm', ['install', '--frozen-lockfile', '--prefer-offline']), say)) &&
-    (await step('build', () => run('turbo', ['run', 'build', '--output-logs=errors-only']), say))
+    (await step('pnpm', usePinnedPnpm, output)) &&
+    (await step('install', () => run('pnpm', ['install', '--frozen-lockfile', '--prefer-offline']), output)) &&
+    (await step('build', () => run('turbo', ['run', 'build', '--output-logs=errors-only']), output))
   );
 }
 
 /**
- * Does one thing and says so in one line, with the time it took; when it fails, with the reason.
+ * Does one thing and says so in one line, with the time it took; when it fails, with the reason. On a terminal it is also said
+ * while it is being done.
  *
  * @param {string} name
  * @param {() => Promise<unknown>} work
- * @param {(line: string) => void} say where it is told; by default on standard output
+ * @param {Output} output where it is told; by default standard output
  * @returns {Promise<boolean>} whether it worked
  */
-export async function step(name, work, say = console.log) {
+export async function step(name, work, output = process.stdout) {
   const start = performance.now();
+  if (output.isTTY) output.write(`..  ${name}\r`);
   const failure = await work().then(() => undefined, String);
   const seconds = ((performance.now() - start) / 1000).toFixed(1);
-  say(failure === undefined ? `ok  ${name} (${seconds} s)` : `FAILED  ${name} (${seconds} s)\n${failure}`);
+  const said = failure === undefined ? `ok  ${name} (${seconds} s)` : `FAILED  ${name} (${seconds} s)\n${failure}`;
+  output.write(`${said}\n`);
   return failure === undefined;
 }
 
