@@ -43,11 +43,16 @@ async function run(options: Options): Promise<number> {
     });
     return right === undefined ? INTERRUPTED : right ? 0 : 1;
   } catch (reason) {
-    process.stderr.write(`${paint('red', 'FAILED')}  ${reason instanceof Error ? reason.message : String(reason)}\n`);
+    process.stderr.write(`${paint('red', 'FAILED')}  ${wordsFor(reason)}\n`);
     return 1;
   } finally {
     process.stdin.destroy();
   }
+}
+
+function wordsFor(reason: unknown): string {
+  const message = reason instanceof Error ? reason.message : String(reason);
+  return message.includes('Consul') ? `${message}\nWithout Consul: npm run demo -- --mesh-files` : message;
 }
 
 /** @throws Error when there is none although one is asked for */

@@ -65,7 +65,7 @@ export const HELP = `Runs two datacenters with a mesh gateway each on loopback, 
   --mesh-files    without Consul, by files alone; without either flag: Consul where there is one
   --once          send the requests once and exit: 0 when each took the expected path, else 1
   --json          one JSON object on standard output (with npm: npm run --silent demo -- --once --json)
-  --free-ports    ports that the system chooses, so that two of them can run at once
+  --free-ports    ports that the system chooses, none of those in the files
   --one-address   everything on 127.0.0.1; where loopback has no other address, as on macOS, this is so by itself
   --help          this
 `;

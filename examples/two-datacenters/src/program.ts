@@ -153,6 +153,9 @@ function isSerious({ level, text }: LogLine): boolean {
   return level === 'fatal' || level === 'error' || level === 'warn';
 }
 
-function wordsOf({ text, ...fields }: LogLine): string {
-  return typeof text === 'string' ? text.trim() : JSON.stringify(fields);
+/** As it is written, or what it says first and then the rest of it. */
+function wordsOf({ text, level, msg, ...fields }: LogLine): string {
+  if (typeof text === 'string') return text.trim();
+  const facts = Object.entries(fields).filter(([key]) => key !== 'time');
+  return `${String(level)}: ${String(msg)}${facts.length === 0 ? '' : ` ${JSON.stringify(Object.fromEntries(facts))}`}`;
 }

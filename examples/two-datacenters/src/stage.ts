@@ -19,7 +19,7 @@ export interface Stage extends AsyncDisposable {
   at(address: Endpoint): Endpoint;
   /** Whether all is on 127.0.0.1. */
   readonly oneAddress: boolean;
-  /** For people: each address of the files that could not be had, and the one taken instead. */
+  /** For people, a line each: addresses of the files that could not be had, and those taken instead. */
   readonly moved: readonly string[];
 }
 
@@ -27,7 +27,8 @@ export interface Stage extends AsyncDisposable {
 export async function setUp(form: Form, options: Pick<Options, 'freePorts' | 'oneAddress'>): Promise<Stage> {
   const oneAddress = options.oneAddress || !(await hostsAvailable());
   const places = placesOf(form);
-  const taken = await claim(places, oneAddress, options.freePorts);
+  const alone = options.freePorts ? undefined : await listening(DOORBELL);
+  const taken = await claim(places, oneAddress, alone === undefined);
   const folder = await mkdtemp(join(tmpdir(), 'meshgate-demo-'));
   const fill = (text: string): string => filledIn(text, taken, oneAddress);
   for (const part of ['mesh', ...(form === 'consul' ? ['consul'] : ['config'])]) await copyFilled(part, folder, fill);
@@ -35,10 +36,17 @@ export async function setUp(form: Form, options: Pick<Options, 'freePorts' | 'on
     folder,
     at: (address) => taken.get(address.port) ?? address,
     oneAddress,
-    moved: options.freePorts ? [] : movedOf(places, taken),
-    [Symbol.asyncDispose]: () => rm(folder, { recursive: true, force: true }),
+    moved: options.freePorts ? [] : alone === undefined ? [NOT_ALONE] : movedOf(places, taken),
+    async [Symbol.asyncDispose]() {
+      if (alone !== undefined) await closed(alone);
+      await rm(folder, { recursive: true, force: true });
+    },
   };
 }
+
+/** Held as long as a demonstration runs. Another one that starts meanwhile would find ports free that are about to be taken. */
+const DOORBELL: Endpoint = { host: '127.0.0.1', port: 11_000 };
+const NOT_ALONE = `${formatEndpoint(DOORBELL)} is in use, as by another demo: all ports are others`;
 
 /** The trust domain of the mesh files: what would be Consul's cluster id. */
 const TRUST_DOMAIN = '11111111-2222-3333-4444-555555555555.consul';
