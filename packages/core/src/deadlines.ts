@@ -1,3 +1,6 @@
+import { Line } from './line.ts';
+import type { Place } from './line.ts';
+
 /**
  * One deadline for each of many, all equally long: a single timer serves them all, however many there are, since the first to
  * begin is the first to be late. A timer of Node's own for each would cost more than everything else that waiting costs.
@@ -5,8 +8,7 @@
 export class Deadlines<One> {
   readonly #afterMs: number;
   readonly #onLate: (one: One) => void;
-  /** Who is waited for and until when, in the order of both. */
-  readonly #due = new Map<One, number>();
+  readonly #line = new Line<Waiting<One>>();
   #timerIsSet = false;
 
   /**
@@ -19,31 +21,31 @@ export class Deadlines<One> {
   }
 
   /**
-   * Obligation: {@link end}, unless it is late before that.
+   * Obligation: {@link end} what it returns, unless it is late before that.
    *
    * @param nowMs of the monotonic clock, never less than in the call before
    */
-  begin(one: One, nowMs: number): void {
-    this.#due.set(one, nowMs + this.#afterMs);
+  begin(one: One, nowMs: number): Deadline<One> {
     if (!this.#timerIsSet) this.#setTimer(this.#afterMs);
+    return this.#line.enter({ one, dueMs: nowMs + this.#afterMs });
   }
 
   /** It was in time. Idempotent. */
-  end(one: One): void {
-    this.#due.delete(one);
+  end(deadline: Deadline<One>): void {
+    this.#line.leave(deadline);
   }
 
   /** Until it is done, its own timer stands for the next: who begins meanwhile needs none. */
   #onTimer(): void {
     const nowMs = performance.now();
-    for (const [one, dueMs] of this.#due) {
+    for (let next = this.#line.first; next !== undefined; next = this.#line.first) {
       // Timers count in whole milliseconds, and may come a fraction of one early.
-      if (dueMs > nowMs) {
-        this.#setTimer(Math.ceil(dueMs - nowMs));
+      if (next.one.dueMs > nowMs) {
+        this.#setTimer(Math.ceil(next.one.dueMs - nowMs));
         return;
       }
-      this.#due.delete(one);
-      this.#onLate(one);
+      this.#line.leave(next);
+      this.#onLate(next.one.one);
     }
     this.#timerIsSet = false;
   }
@@ -54,3 +56,11 @@ export class Deadlines<One> {
     setTimeout(() => this.#onTimer(), ms).unref();
   }
 }
+
+interface Waiting<One> {
+  readonly one: One;
+  readonly dueMs: number;
+}
+
+/** For who has begun one, to end it. */
+export type Deadline<One> = Place<Waiting<One>>;

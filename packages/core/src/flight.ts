@@ -1,10 +1,11 @@
 import type { Admission } from './admission.ts';
 import { Connecting } from './connecting.ts';
 import type { Accepted, Hello, Upstream } from './connection.ts';
-import type { Deadlines } from './deadlines.ts';
+import type { Deadline, Deadlines } from './deadlines.ts';
 import type { Endpoint } from './endpoint.ts';
 import { ProxyError } from './errors.ts';
 import type { Limits } from './limits.ts';
+import type { Place } from './line.ts';
 import type { ClosedConnection, Observer } from './observe.ts';
 import type { Route } from './route.ts';
 import { readHello } from './sniff.ts';
@@ -56,8 +57,8 @@ export interface FlightControl {
   readonly stages: Stages;
   /** Those who still owe their hello. */
   readonly helloDeadlines: Deadlines<Flight>;
-  /** The flight is over: everything has been said of it. */
-  landed(flight: Flight): void;
+  /** The flight at `place` is over: everything has been said of it. */
+  landed(place: Place<Flight>): void;
 }
 
 /**
@@ -68,6 +69,7 @@ export class Flight {
   readonly connection: Accepted;
   readonly #control: FlightControl;
   #downstream: Connection;
+  #helloDeadline: Deadline<Flight> | undefined;
   #cutReason: ProxyError | undefined;
   #hello: Hello | undefined;
   #helloAt: number | undefined;
@@ -110,11 +112,15 @@ export class Flight {
     this.cut(new ProxyError('SNIFF_TIMEOUT', `hello not whole after ${helloTimeoutMs} ms`));
   }
 
-  /** From accept to close. Never rejects. */
-  async fly(): Promise<void> {
+  /**
+   * From accept to close. Never rejects.
+   *
+   * @param place its own, given back when it has landed
+   */
+  async fly(place: Place<Flight>): Promise<void> {
     const { stages, helloDeadlines } = this.#control;
     stages.observer.observe({ type: 'connection.accepted', connection: this.connection });
-    helloDeadlines.begin(this, this.connection.at);
+    this.#helloDeadline = helloDeadlines.begin(this, this.connection.at);
     let transfer: Transfer;
     try {
       // A call of its own: while the splice goes on, nothing of what led to it is kept.
@@ -123,8 +129,8 @@ export class Flight {
     } catch (reason) {
       transfer = this.#failed(reason);
     }
-    helloDeadlines.end(this);
     this.#land(transfer);
+    this.#control.landed(place);
   }
 
   /** Accept to splice: the stages in their order. `undefined` when the client left without a word. */
@@ -145,9 +151,9 @@ export class Flight {
   }
 
   #met(greeted: Sniffed | Greeted): void {
-    const { stages, helloDeadlines } = this.#control;
+    const { stages } = this.#control;
     const { hello } = greeted;
-    helloDeadlines.end(this);
+    this.#endHelloDeadline();
     if ('downstream' in greeted) this.#downstream = greeted.downstream;
     stages.admission.greeted();
     this.#hello = hello;
@@ -210,10 +216,16 @@ export class Flight {
 
   #land(transfer: Transfer): void {
     const { stages } = this.#control;
+    this.#endHelloDeadline();
     stages.admission.left(this.#hello !== undefined);
     this.#upstream?.release(transfer);
     stages.observer.observe({ type: 'connection.closed', closed: this.#closed(transfer) });
-    this.#control.landed(this);
+  }
+
+  #endHelloDeadline(): void {
+    if (this.#helloDeadline === undefined) return;
+    this.#control.helloDeadlines.end(this.#helloDeadline);
+    this.#helloDeadline = undefined;
   }
 
   get #state(): FlightState {

@@ -3,12 +3,14 @@ import { Deadlines } from './deadlines.ts';
 import { Flight } from './flight.ts';
 import type { FlightControl, LiveConnection, Stages } from './flight.ts';
 import type { ProxyError } from './errors.ts';
+import { Line } from './line.ts';
+import type { Place } from './line.ts';
 import type { Connection } from './transport.ts';
 
 /** All live connections of a proxy: launches them, shows them, and can end them. */
 export class Flights {
   readonly #control: FlightControl;
-  readonly #flights = new Map<string, Flight>();
+  readonly #flights = new Line<Flight>();
   readonly #idle: (() => void)[] = [];
   #launched = 0;
   #ended = 0;
@@ -17,7 +19,7 @@ export class Flights {
     this.#control = {
       stages,
       helloDeadlines: new Deadlines(stages.limits.helloTimeoutMs, (flight) => flight.late()),
-      landed: (flight) => this.#landed(flight),
+      landed: (place) => this.#landed(place),
     };
   }
 
@@ -39,20 +41,22 @@ export class Flights {
       return;
     }
     const flight = new Flight(this.#control, connection, this.#accepted(connection, listener));
-    this.#flights.set(flight.connection.id, flight);
-    void flight.fly();
+    void flight.fly(this.#flights.enter(flight));
   }
 
   /** A copy of what is known of every live connection, oldest first. */
   live(): readonly LiveConnection[] {
-    return Array.from(this.#flights.values(), (flight) => flight.live);
+    return Array.from(this.#flights, (flight) => flight.live);
   }
 
   /** Ends the connection `id`; `false` when there is none (any more). */
   cut(id: string, reason: ProxyError): boolean {
-    const flight = this.#flights.get(id);
-    flight?.cut(reason);
-    return flight !== undefined;
+    for (const flight of this.#flights) {
+      if (flight.connection.id !== id) continue;
+      flight.cut(reason);
+      return true;
+    }
+    return false;
   }
 
   /** Resolves when no connection is live: at once, or when the last has ended. */
@@ -71,8 +75,8 @@ export class Flights {
     connection.destroy(error);
   }
 
-  #landed({ connection }: Flight): void {
-    this.#flights.delete(connection.id);
+  #landed(place: Place<Flight>): void {
+    this.#flights.leave(place);
     this.#ended += 1;
     if (this.#flights.size > 0) return;
     for (const resolve of this.#idle.splice(0)) resolve();

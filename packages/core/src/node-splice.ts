@@ -1,4 +1,4 @@
-import type { Deadlines } from './deadlines.ts';
+import type { Deadline, Deadlines } from './deadlines.ts';
 import { ProxyError } from './errors.ts';
 import type { NodeConnection, Sink } from './node-connection.ts';
 import type { Splice, SpliceOptions, Transfer } from './transport.ts';
@@ -10,6 +10,7 @@ export class NodeSplice implements Splice, Sink {
   readonly #up: NodeConnection;
   readonly #idleTimeoutMs: number;
   readonly #lasting: Deadlines<NodeSplice>;
+  readonly #lastsAt: Deadline<NodeSplice>;
   #resolve: (transfer: Transfer) => void = () => undefined;
   #idleTimer: NodeJS.Timeout;
   #firstByteAt: number | undefined;
@@ -32,7 +33,7 @@ export class NodeSplice implements Splice, Sink {
       this.#resolve = resolve;
     });
     this.#idleTimer = setTimeout(onQuiet, idleTimeoutMs, this);
-    lasting.begin(this, this.#lastByteAt);
+    this.#lastsAt = lasting.begin(this, this.#lastByteAt);
     if (head.length > 0) up.push(head);
     down.pipeInto(this);
     up.pipeInto(this);
@@ -86,7 +87,7 @@ export class NodeSplice implements Splice, Sink {
     this.#open -= 1;
     if (this.#open > 0) return;
     clearTimeout(this.#idleTimer);
-    this.#lasting.end(this);
+    this.#lasting.end(this.#lastsAt);
     const { bytesUp, bytesDown } = this;
     this.#resolve({ bytesUp, bytesDown, firstByteAt: this.#firstByteAt, error: this.#error });
   }

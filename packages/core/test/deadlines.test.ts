@@ -6,7 +6,7 @@ const AFTER_MS = 100;
 function deadlines() {
   const late: string[] = [];
   const all = new Deadlines<string>(AFTER_MS, (one) => late.push(one));
-  return { late, begin: (one: string) => all.begin(one, performance.now()), end: (one: string) => all.end(one) };
+  return { late, begin: (one: string) => all.begin(one, performance.now()), end: all.end.bind(all) };
 }
 
 beforeEach(() => void vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout', 'performance'] }));
@@ -30,19 +30,19 @@ describe('deadlines', () => {
 
   it('that have ended are not late, and do not keep others waiting', () => {
     const { begin, end, late } = deadlines();
-    begin('a');
+    const first = begin('a');
     begin('b');
-    end('a');
-    end('a');
+    end(first);
+    end(first);
     vi.advanceTimersByTime(AFTER_MS);
     expect(late).toEqual(['b']);
   });
 
   it('share one timer, and leave none when the last is over', () => {
     const { begin, end } = deadlines();
-    for (let number = 0; number < 1_000; number += 1) begin(String(number));
+    const begun = Array.from({ length: 1_000 }, (_, number) => begin(String(number)));
     expect(vi.getTimerCount()).toBe(1);
-    for (let number = 0; number < 1_000; number += 1) end(String(number));
+    for (const one of begun) end(one);
     vi.advanceTimersByTime(AFTER_MS);
     expect(vi.getTimerCount()).toBe(0);
   });
