@@ -21,8 +21,8 @@ class Dialling implements Dial, SocketOwner {
   readonly #kernel: Kernel;
   readonly #to: Endpoint;
   readonly #options: DialOptions;
-  #resolve: (connection: Connection) => void = () => undefined;
-  #reject: (reason: ProxyError) => void = () => undefined;
+  #resolve: (connection: Connection) => void = IGNORE;
+  #reject: (reason: ProxyError) => void = IGNORE;
   #socket: Socket | undefined;
   #settled = false;
 
@@ -133,3 +133,6 @@ const DIAL_FAILURES: Readonly<Record<string, DialFailure>> = {
   // The kernel gave up before our own deadline.
   ETIMEDOUT: 'CONNECT_TIMEOUT',
 };
+
+/** In the place of what a promise's executor brings at once. */
+const IGNORE = (): void => undefined;

@@ -19,7 +19,7 @@ export class EpollSplice implements Splice, FlowOwner, SocketOwner {
   readonly #upward: Flow;
   readonly #downward: Flow;
   readonly #idleTimeoutMs: number;
-  #resolve: (transfer: Transfer) => void = () => undefined;
+  #resolve: (transfer: Transfer) => void = IGNORE;
   #firstByteAt: number | undefined;
   #lastByteAt = performance.now();
   #inKernel: InKernel | undefined;
@@ -204,3 +204,6 @@ function transfer(progress: Progress, firstByteAt: number | undefined, error: Pr
     return firstByteAt === undefined ? { bytesUp, bytesDown } : { bytesUp, bytesDown, firstByteAt };
   return firstByteAt === undefined ? { bytesUp, bytesDown, error } : { bytesUp, bytesDown, firstByteAt, error };
 }
+
+/** In the place of what a promise's executor brings at once. */
+const IGNORE = (): void => undefined;

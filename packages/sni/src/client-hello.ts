@@ -127,7 +127,7 @@ function takeProtocols(body: ByteReader, hello: Draft): Rejected | undefined {
     const protocol = name.text();
     if (!isGreaseProtocol(protocol)) alpn.push(protocol);
   }
-  hello.alpn = alpn;
+  hello.alpn = exactly(alpn);
   return undefined;
 }
 
@@ -141,8 +141,13 @@ function takeVersions(body: ByteReader, hello: Draft): Rejected | undefined {
     const version = list.uint16();
     if (!isGrease(version)) versions.push(version);
   }
-  hello.supportedVersions = versions;
+  hello.supportedVersions = exactly(versions);
   return undefined;
+}
+
+/** What was pushed into an array leaves it with room for some sixteen more; this one is kept for as long as the connection lives. */
+function exactly<One>(list: readonly One[]): readonly One[] {
+  return list.slice();
 }
 
 /** RFC 8701, section 2: 0x0a0a, 0x1a1a … 0xfafa, sent only to be ignored. */
