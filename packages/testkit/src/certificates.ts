@@ -48,11 +48,13 @@ export interface IssuedCertificate {
   readonly privateKey: string;
 }
 
-/** A throw-away certificate authority whose key exists in this process only. */
+/** A throw-away certificate authority. Its key exists in this process only, unless somebody is given it. */
 export interface CertificateAuthority {
   readonly name: string;
   /** Its own certificate, in PEM. Of a root this is what a peer gives as `ca`. */
   readonly certificate: string;
+  /** PKCS #8: for programs that are to issue certificates in its name. */
+  readonly privateKey: string;
   issue(options: LeafOptions): IssuedCertificate;
   /** An authority below this one. What it issues carries it in `chain`. */
   intermediate(name: string, validity?: Validity): CertificateAuthority;
@@ -92,13 +94,12 @@ interface AuthorityParts {
 
 function authority(name: string, { keys, certificate, below }: AuthorityParts): CertificateAuthority {
   const signer = { name, keys };
-  return { name, certificate, issue, intermediate };
+  return { name, certificate, privateKey: inPem(keys.privateKey), issue, intermediate };
 
   function issue(options: LeafOptions): IssuedCertificate {
     const leafKeys = newKeys();
     const leaf = certify(signer, leafTemplate(leafKeys, options));
-    const privateKey = leafKeys.privateKey.export({ type: 'pkcs8', format: 'pem' }).toString();
-    return { certificate: leaf, chain: [leaf, ...below].join(''), privateKey };
+    return { certificate: leaf, chain: [leaf, ...below].join(''), privateKey: inPem(leafKeys.privateKey) };
   }
 
   function intermediate(lowerName: string, validity: Validity = {}): CertificateAuthority {
@@ -106,6 +107,10 @@ function authority(name: string, { keys, certificate, below }: AuthorityParts): 
     const lower = certify(signer, authorityTemplate(lowerName, lowerKeys, validity));
     return authority(lowerName, { keys: lowerKeys, certificate: lower, below: [lower, ...below] });
   }
+}
+
+function inPem(key: KeyObject): string {
+  return key.export({ type: 'pkcs8', format: 'pem' }).toString();
 }
 
 function newKeys(): Keys {

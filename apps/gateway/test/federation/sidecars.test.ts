@@ -1,13 +1,18 @@
+import { createPrivateKey } from 'node:crypto';
+import { mkdirSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
 import { formatEndpoint } from '@meshgate/core';
-import { tlsClient } from '@meshgate/testkit';
+import { certificateAuthority, tlsClient } from '@meshgate/testkit';
+import type { CertificateAuthority, IssuedCertificate, LeafOptions, Peer, Validity } from '@meshgate/testkit';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { Belongings } from './belongings.ts';
+import { Belongings, temporaryFolder } from './belongings.ts';
 import { describeInNetworks } from './consul.ts';
-import type { DaemonProcess } from './daemon.ts';
+import type { DaemonProcess, LogLine } from './daemon.ts';
 import { eventually } from './eventually.ts';
 import { GATEWAY_PORT, wanAddress } from './federation.ts';
 import { carriedOn, DB_THERE, FAR_WAN, SidecarMesh, WEB } from './sidecar-mesh.ts';
 import type { Modes } from './sidecar-mesh.ts';
+import { Stream } from './stream.ts';
 
 const SET_UP_MS = 120_000;
 // What one datacenter writes is replicated to the other within seconds.
@@ -22,6 +27,16 @@ const BILLING = { DestinationName: 'billing', Datacenter: 'dc2', LocalBindPort: 
 const STORE = { DestinationName: 'store', LocalBindPort: 10_002 };
 const DB = { DestinationName: 'db', LocalBindPort: 10_003 };
 const NEAREST = { DestinationType: 'prepared_query', DestinationName: 'nearest', LocalBindPort: 10_004 };
+
+// Agents ask for leafs of a new authority at random within some twenty seconds, so as not to overwhelm it.
+const CHANGED_AUTHORITY_MS = 90_000;
+const MANY = 10;
+const authority = certificateAuthority('the next authority', { notAfter: new Date('2100-01-01T00:00:00Z') });
+const PAST = { notBefore: new Date('2020-01-01T00:00:00Z'), notAfter: new Date('2020-01-02T00:00:00Z') };
+const FOREIGN = '99999999-2222-3333-4444-555555555555.consul';
+
+/** Of a sidecar that mesh files describe, in dc1. */
+const STRANGERS = { DestinationName: 'db', Datacenter: 'dc2', LocalBindPort: 10_200 };
 
 /** In which way a mode leads to the other datacenter: the only address for it, and the gateways that are passed. */
 const WAYS = {
@@ -263,6 +278,84 @@ describeInNetworks('sidecars in two datacenters, federated through their gateway
     );
   });
 
+  describe('whose authority changes', () => {
+    beforeAll(async () => {
+      await mesh.machine.reaches(...EVERYBODY);
+      await inMode('local');
+    });
+
+    it(
+      'cut nothing, and refuse nobody, while streams of connections run both ways',
+      async () => {
+        const { one, two } = mesh.federation;
+        await using thereAndBack = await mesh.application(DB_THERE);
+        await using hereAndBack = await mesh.application(WEB, two.datacenter);
+        const streams = [
+          new Stream(async () => expect(await mesh.answer(DB_THERE)).toBe('db in dc2')),
+          new Stream(async () => expect(await mesh.answer(WEB, two.datacenter)).toBe('web')),
+          new Stream(() => roundTrip(thereAndBack)),
+          new Stream(() => roundTrip(hereAndBack)),
+        ];
+        for (const stream of streams) await stream.more(MANY);
+        const renewed = [mesh.web, mesh.far.daemon].map((sidecar) =>
+          sidecar.line(otherCertificate(sidecar.lines), sidecar.lines.length),
+        );
+        await one.datacenter.consul.put('connect/ca/configuration', {
+          Provider: 'consul',
+          Config: { PrivateKey: sec1(authority), RootCert: authority.certificate },
+        });
+        await Promise.all(renewed);
+        for (const stream of streams) await stream.more(MANY);
+        for (const stream of streams) await stream[Symbol.asyncDispose]();
+        expect(streams.flatMap((stream) => stream.failuresApartFrom())).toEqual([]);
+        const shown = await two.datacenter.consul.roots();
+        expect(shown).toContain(authority.certificate.trim());
+      },
+      CHANGED_AUTHORITY_MS,
+    );
+
+    it.each([
+      ['has expired', () => authority.issue(leafOf('web', PAST)), /svc\/web, valid until 2020-01-02.*expired/],
+      ['is of another authority', () => certificateAuthority('strange').issue(leafOf('web')), /leads to a root of/],
+    ] as const)(
+      'refuse a sidecar whose certificate %s, with the reason on both sides',
+      async (_claim, issue, reason) => {
+        const { one } = mesh.federation;
+        await using folder = temporaryFolder();
+        const file = foreignSidecar(folder.path, issue(), { authority, trustDomain: mesh.federation.trustDomain });
+        await using stranger = one.datacenter.sidecar(19_030, ['--sidecar-for', 'web', '--config', file]);
+        await stranger.line(({ listener }) => listener === 'upstream:db@dc2');
+        const from = mesh.far.daemon.lines.length;
+        expect(await mesh.answer(STRANGERS, one.datacenter)).toBe('nobody');
+        expect(await mesh.far.daemon.line(({ code }) => code === 'DOWNSTREAM_UNTRUSTED', from)).toMatchObject({
+          reason: expect.stringMatching(reason),
+        });
+        expect(await stranger.line(carriedOn('upstream:db@dc2'))).toMatchObject({
+          code: 'UPSTREAM_RESET',
+          reason: expect.stringMatching(/refused the certificate of spiffe:.*svc\/web, valid until/),
+        });
+      },
+    );
+
+    it('refuse a client of a foreign trust domain, although their own authority vouches for it', async () => {
+      const { one, two, trustDomain } = mesh.federation;
+      const identity = authority.issue({ uris: [`spiffe://${FOREIGN}/ns/default/dc/dc1/svc/web`] });
+      const from = mesh.far.daemon.lines.length;
+      const name = mesh.federation.nameOf('db', two);
+      await using client = await one.datacenter.client(NEAR, name, identity);
+      expect((await client.closed).kind).not.toBe('left');
+      expect(client.bytesReceived).toBe(0);
+      expect(await mesh.far.daemon.line(({ code }) => code === 'DOWNSTREAM_UNTRUSTED', from)).toMatchObject({
+        reason: expect.stringContaining(`expected an identity of ${trustDomain}, found spiffe://${FOREIGN}`),
+      });
+    });
+
+    /** What a leaf of a service of dc1 says. */
+    function leafOf(service: string, validity: Validity = {}): LeafOptions {
+      return { uris: [`spiffe://${mesh.federation.trustDomain}/ns/default/dc/dc1/svc/${service}`], ...validity };
+    }
+  });
+
   /** Every upstream of `web` is in this mode. */
   async function inMode(mode: Mode): Promise<void> {
     const { to } = WAYS[mode];
@@ -308,4 +401,45 @@ function carried(gateway: DaemonProcess): Promise<number> {
 async function liveOn(gateway: DaemonProcess): Promise<number> {
   const { connections } = (await gateway.ask('/connections')) as { connections: readonly { route?: string }[] };
   return connections.filter(({ route }) => /^(?:service|datacenter):/.test(route ?? '')).length;
+}
+
+async function roundTrip(client: Peer): Promise<void> {
+  await client.send('still here');
+  expect((await client.receive(10)).toString()).toBe('still here');
+}
+
+/** As Consul takes keys. */
+function sec1({ privateKey }: CertificateAuthority): string {
+  return createPrivateKey(privateKey).export({ type: 'sec1', format: 'pem' }).toString();
+}
+
+/** A line that tells of a certificate with another end than that which the `lines` so far tell of. */
+function otherCertificate(lines: readonly LogLine[]): (line: LogLine) => boolean {
+  const isAny = ({ msg }: LogLine): boolean => /^certificate of .* in use/.test(String(msg));
+  const now = lines.findLast(isAny);
+  return (line) => isAny(line) && line['msg'] !== now?.['msg'];
+}
+
+/** The folder of a sidecar of `web` that knows everybody and shows this certificate; returns its configuration file. */
+function foreignSidecar(
+  folder: string,
+  { chain, privateKey }: IssuedCertificate,
+  mesh: { readonly authority: CertificateAuthority; readonly trustDomain: string },
+): string {
+  const tls = { ca: 'ca.pem', cert: 'web.pem', key: 'web-key.pem' };
+  const source = { use: 'file', mesh: 'mesh', datacenter: 'dc1', trustDomain: mesh.trustDomain, tls };
+  const upstream = `destination_name = "db", datacenter = "dc2", local_bind_port = ${STRANGERS.LocalBindPort}`;
+  const files = {
+    'meshgate.yaml': JSON.stringify({ sources: [source], log: { format: 'json' } }),
+    'ca.pem': mesh.authority.certificate,
+    'web.pem': chain,
+    'web-key.pem': privateKey,
+    'mesh/dc1/gateway.hcl': `service { kind = "mesh-gateway", name = "gateway", address = "${NEAR.host}", port = ${NEAR.port} }`,
+    'mesh/dc1/web.hcl': `service { name = "web", port = 1, address = "10.1.0.22", connect { sidecar_service {
+      port = 20000, proxy { mesh_gateway { mode = "local" }, upstreams = [ { ${upstream} } ] } } } }`,
+    'mesh/dc2/db.hcl': `service { name = "db", port = 1, address = "10.2.0.21", connect { sidecar_service { port = 20000 } } }`,
+  };
+  for (const datacenter of ['dc1', 'dc2']) mkdirSync(join(folder, 'mesh', datacenter), { recursive: true });
+  for (const [name, content] of Object.entries(files)) writeFileSync(join(folder, name), content);
+  return join(folder, 'meshgate.yaml');
 }
