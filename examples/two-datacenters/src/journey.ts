@@ -1,41 +1,19 @@
 // One request, and what those who carried it say of it.
 import { formatEndpoint } from '@meshgate/core';
 import type { Endpoint } from '@meshgate/core';
-import { answerOf } from './application.ts';
+import { expectationOf, problemsOf } from './judgement.ts';
+import type { Hop, Outcome } from './judgement.ts';
 import type { Mesh, RunningGateway, RunningSidecar } from './mesh.ts';
-import { serviceNamed } from './picture.ts';
-import type { Datacenter, Expectation, Request } from './picture.ts';
+import type { Datacenter, Request } from './picture.ts';
 import type { LogLine } from './program.ts';
 import type { Stage } from './stage.ts';
 
-/** What one of those who carried the request wrote into its access log. */
-export interface Hop {
-  /** `sidecar of web`, `gateway of primary` */
-  readonly by: string;
-  /** Whom it connected to. */
-  readonly dialled: string;
-  /** The name that it was asked for; absent where the application connects to its own sidecar. */
-  readonly serverName?: string;
-  /** Who the other side has proved to be by its certificate. Sidecars only: a gateway cannot know. */
-  readonly proved?: string;
-}
-
 /** What became of a request. */
-export interface Journey {
-  readonly from: string;
-  readonly to: string;
+export interface Journey extends Outcome {
   /** Where the application connects. */
   readonly url: string;
-  readonly expected: Expectation;
-  /** What the sidecar says: the mode, the place that decided, and the whole of its explanation. */
-  readonly mode: string;
-  readonly decidedBy: string;
+  /** The whole of the sidecar's explanation of the mode. */
   readonly explained: string;
-  /** Whose gateways it passed, in this order. */
-  readonly gateways: readonly Datacenter[];
-  readonly hops: readonly Hop[];
-  /** What the application at the other end answered; `undefined` when nothing came. */
-  readonly answer: string | undefined;
   /** From the request to the whole answer, in milliseconds. */
   readonly tookMs: number;
   /** What is not as expected; empty when all is. */
@@ -61,13 +39,15 @@ export async function travel(
   const after = await counted(mesh.gateways);
   const passed = mesh.gateways.filter((_gateway, index) => (after[index] ?? 0) > (before[index] ?? 0));
 
-  const trail = failure === undefined ? await follow(request, mesh, (program) => marks.get(program) ?? 0) : LOST;
+  const mark: Mark = (program) => marks.get(program) ?? 0;
+  const trail = failure === undefined ? await follow(request, mesh, mark) : LOST;
   const { from, to } = request;
-  const expected = expecting === 'written' ? request.expected : fitting(request, trail);
+  const expected = expecting === 'written' ? request.expected : expectationOf(request, trail);
   const { mode, decidedBy, explained, gateways, hops } = trail;
   const journey = { from, to, url, expected, mode, decidedBy, explained, gateways, hops, answer, tookMs };
   const counts = passed.map(({ datacenter }) => datacenter);
-  return { ...journey, problems: failure === undefined ? problemsOf(journey, counts) : [failure] };
+  if (failure === undefined) return { ...journey, problems: problemsOf(journey, counts) };
+  return { ...journey, problems: [failure, ...(await complaints(request, mesh, mark))] };
 }
 
 // Far more than it takes, also on a machine with something else to do.
@@ -117,8 +97,7 @@ type Mark = (program: RunningSidecar['program']) => number;
 
 /** From the sidecar of the one who asks: whom it dialled, whom that one dialled, until nobody of the mesh is at the address. */
 async function follow({ from, to }: Request, mesh: Mesh, mark: Mark): Promise<Trail> {
-  const asking = mesh.sidecars.find(({ service }) => service.name === from);
-  if (asking === undefined) throw new Error(`expected a sidecar of ${from}, found none`);
+  const asking = sidecarOf(from, mesh);
   const first = await accessLine(asking.program, mark, ({ listener }) => isUpstream(listener, to));
   const hops = [hopOf(asking.program.name, first)];
   const gateways: Datacenter[] = [];
@@ -137,16 +116,34 @@ function isUpstream(listener: unknown, to: string): boolean {
   return listener === `upstream:${to}` || textOf(listener).startsWith(`upstream:${to}@`);
 }
 
+/** Why the sidecar of the one who asks has closed the connection. */
+async function complaints({ from, to }: Request, mesh: Mesh, mark: Mark): Promise<readonly string[]> {
+  const program = sidecarOf(from, mesh).program;
+  const isIts = ({ listener, code }: LogLine): boolean => isUpstream(listener, to) && code !== undefined;
+  const line = await accessLine(program, mark, isIts, COMPLAINT_MS).catch(() => undefined);
+  return line === undefined ? [] : [`the ${program.name} says ${textOf(line['code'])}: ${textOf(line['reason'])}`];
+}
+
+// It is written at the moment when the client sees the end, if there is any.
+const COMPLAINT_MS = 1_000;
+
+function sidecarOf(name: string, { sidecars }: Mesh): RunningSidecar {
+  const found = sidecars.find(({ service }) => service.name === name);
+  if (found === undefined) throw new Error(`expected a sidecar of ${name}, found none`);
+  return found;
+}
+
 /** Lines of the access log have a duration; nothing else has. It is written when the connection has closed. */
 function accessLine(
   program: RunningSidecar['program'],
   mark: Mark,
   isIts: (line: LogLine) => boolean,
+  withinMs = ANSWER_MS,
 ): Promise<LogLine> {
   return program.line((line) => 'durationMs' in line && isIts(line), {
     from: mark(program),
     what: 'a line in its access log',
-    withinMs: ANSWER_MS,
+    withinMs,
   });
 }
 
@@ -176,42 +173,4 @@ function placeIn(explained: string): string {
 
 function textOf(value: unknown): string {
   return typeof value === 'string' ? value : '';
-}
-
-/** @param counts the gateways whose counters have moved */
-function problemsOf(journey: Omit<Journey, 'problems'>, counts: readonly Datacenter[]): readonly string[] {
-  const { expected, hops, answer, to } = journey;
-  const problems = (['mode', 'decidedBy'] as const)
-    .filter((key) => journey[key] !== expected[key])
-    .map((key) => `${NAMES[key]}: expected ${expected[key]}, found ${journey[key]}`);
-  if (!isSame(journey.gateways, expected.gateways))
-    problems.push(`path: expected ${pathText(expected.gateways)}, found ${pathText(journey.gateways)}`);
-  if (!isSame([...journey.gateways].sort(), [...counts].sort()))
-    problems.push(`the access logs say ${pathText(journey.gateways)}, the counters ${pathText(counts)}`);
-  const last = hops.at(-1)?.by;
-  if (last !== `sidecar of ${to}`) problems.push(`expected to arrive at the sidecar of ${to}, found ${last}`);
-  const right = answerOf(serviceNamed(to));
-  if (answer !== right) problems.push(`expected the answer "${right}", found "${answer}"`);
-  return problems;
-}
-
-/** What the mode that the sidecar says must lead to. */
-function fitting({ from, to, expected }: Request, { mode, decidedBy }: Trail): Expectation {
-  const [here, there] = [serviceNamed(from).datacenter, serviceNamed(to).datacenter];
-  const gateways = { local: [here, there], remote: [there] }[mode] ?? [];
-  return { ...expected, mode, decidedBy, gateways: here === there ? [] : gateways };
-}
-
-const NAMES = { mode: 'mode', decidedBy: 'decided by' } as const;
-
-function isSame(one: readonly string[], other: readonly string[]): boolean {
-  return one.length === other.length && one.every((each, index) => each === other[index]);
-}
-
-/** For people: `secondary's gateway`. */
-export function pathText(gateways: readonly Datacenter[]): string {
-  const [first, ...others] = gateways;
-  if (first === undefined) return 'direct, no gateway';
-  if (others.length > 0 && isSame(gateways, ['primary', 'secondary'])) return 'both gateways';
-  return gateways.map((datacenter) => `${datacenter}'s gateway`).join(', ');
 }
