@@ -1,6 +1,6 @@
 // Everything that is compared: how to find it, and how to start it with one thread and its best configuration.
 import { existsSync, readFileSync, writeFileSync } from 'node:fs';
-import { join } from 'node:path';
+import { basename, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { LOADS } from './figures.mjs';
 import { BACKENDS, serverName } from './load.mjs';
@@ -44,16 +44,17 @@ const SHARED_OUT = ['rate', 'pingpong-1024', 'down-8'];
  * @param {object} ours what of ours is compared
  * @param {readonly string[]} ours.transports
  * @param {readonly number[]} ours.workers
- * @param {string} [ours.root] the checkout that it is taken from; this one when absent
+ * @param {string} [ours.root] the checkout that it is taken from, with the configurations of peers; this one when absent
  * @returns {readonly Contestant[]}
  */
 export function contestants({ transports, workers, root = ROOT }) {
   return [
-    haproxy('haproxy', 'HAProxy', 'peer'),
-    haproxy('haproxy-splice', 'HAProxy, splice', 'tuned'),
-    nginx(),
-    sniproxy(),
-    envoy(),
+    haproxy(root, 'haproxy', 'HAProxy', 'peer'),
+    haproxy(root, 'haproxy-splice', 'HAProxy, splice', 'tuned'),
+    nginx(root, 'nginx', 'nginx stream', 'peer', '16k'),
+    { ...nginx(root, 'nginx-buffers', 'nginx, 64 KiB buffers', 'tuned', '64k'), loads: BULK },
+    sniproxy(root),
+    envoy(root),
     bare(),
     ...transports.map((transport) => core(root, transport)),
     ...(transports.includes('epoll') ? [core(root, 'epoll', 'sockmap')] : []),
@@ -61,28 +62,31 @@ export function contestants({ transports, workers, root = ROOT }) {
   ];
 }
 
-function haproxy(id, label, family) {
+function haproxy(root, id, label, family) {
   return {
     id,
     label,
     family,
     find: () => program('haproxy', ['-v'], /version (\S+)/),
-    start: (place) => peer(place, `${id}.cfg`, 'haproxy', (file) => ['-db', '-q', '-f', file]),
+    start: (place) => peer(place, template(root, `${id}.cfg`), 'haproxy', (file) => ['-db', '-q', '-f', file]),
   };
 }
 
-function nginx() {
+function nginx(root, id, label, family, buffer) {
   return {
-    id: 'nginx',
-    label: 'nginx stream',
-    family: 'peer',
+    id,
+    label,
+    family,
     find() {
       const found = program('nginx', ['-V'], /nginx\/(\S+)/);
       if ('missing' in found || nginxModule() !== undefined) return found;
       return { missing: 'nginx is built without its stream module (Debian: libnginx-mod-stream)' };
     },
     start: (place) =>
-      peer(place, 'nginx.conf', 'nginx', (file) => ['-c', file, '-e', 'stderr'], { loadModule: nginxModule() ?? '' }),
+      peer(place, template(root, 'nginx.conf'), 'nginx', (file) => ['-c', file, '-e', 'stderr'], {
+        loadModule: nginxModule() ?? '',
+        buffer,
+      }),
   };
 }
 
@@ -96,24 +100,24 @@ function nginxModule() {
   return existsSync(file) ? `load_module ${file};` : undefined;
 }
 
-function sniproxy() {
+function sniproxy(root) {
   return {
     id: 'sniproxy',
     label: 'sniproxy',
     family: 'peer',
     find: () => program('sniproxy', ['-V'], /sniproxy (\S+)/),
-    start: (place) => peer(place, 'sniproxy.conf', 'sniproxy', (file) => ['-f', '-c', file]),
+    start: (place) => peer(place, template(root, 'sniproxy.conf'), 'sniproxy', (file) => ['-f', '-c', file]),
   };
 }
 
-function envoy() {
+function envoy(root) {
   const quiet = ['--concurrency', '1', '--disable-hot-restart', '--log-level', 'error'];
   return {
     id: 'envoy',
     label: 'Envoy',
     family: 'peer',
     find: () => program('envoy', ['--version'], /\/(\d+\.\d+\.\d+)\//),
-    start: (place) => peer(place, 'envoy.yaml.template', 'envoy', (file) => ['-c', file, ...quiet]),
+    start: (place) => peer(place, template(root, 'envoy.yaml.template'), 'envoy', (file) => ['-c', file, ...quiet]),
   };
 }
 
@@ -224,11 +228,15 @@ export function routesTo(sinks) {
   }));
 }
 
-async function peer({ folder, sinks }, template, command, args, values = {}) {
+function template(root, name) {
+  return join(root, 'bench/peers', name);
+}
+
+async function peer({ folder, sinks }, from, command, args, values = {}) {
   const port = await freePort();
-  const file = join(folder, template.replace(/\.template$/, ''));
+  const file = join(folder, basename(from, '.template'));
   const backends = BACKENDS.map((name) => ({ serverName: serverName(name), port: sinks[name] }));
-  const text = readFileSync(join(HERE, 'peers', template), 'utf8');
+  const text = readFileSync(from, 'utf8');
   writeFileSync(file, fill(text, { port, folder, ...values }, backends));
   const started = start(programNamed(command) ?? command, args(file));
   await listening(started, port);

@@ -14,7 +14,7 @@ import { cpuTime } from './usage.mjs';
 
 const USAGE = `pnpm bench:cost [options]
 
-  --against FOLDER   another checkout, built: the same proxies out of it, in turn with those of this one
+  --against FOLDER   another checkout, built: the same proxies out of it, and peers with its configurations, in turn with those of this one
   --proxies LIST     bare, core-node, core-epoll, gateway-node, gateway-epoll … (bare,core-node,core-epoll)
   --load NAME        ${idsOf(LOADS)} (rate)
   --lives N          processes of each proxy, one after the other: what differs between two of them is no news (5)
@@ -27,7 +27,7 @@ const USAGE = `pnpm bench:cost [options]
 const LONGEST_ROUND_SECONDS = 5;
 const CYCLES = 4_000;
 const MESSAGES = 10 * CYCLES;
-const OTHER = ' (other)';
+const OTHER = '-other';
 
 process.once('SIGINT', () => process.exit(130));
 process.once('SIGTERM', () => process.exit(143));
@@ -93,7 +93,7 @@ function subjectsOf({ proxies, against }) {
   return proxies.flatMap((id) => {
     const own = known.find((contestant) => contestant.id === id);
     if (own === undefined) throw new TypeError(`expected proxies out of ${idsOf(known)}, found ${id}`);
-    const other = others.find((contestant) => contestant.id === id && contestant.family === 'ours');
+    const other = others.find((contestant) => contestant.id === id && contestant.family !== 'reference');
     const pair =
       other === undefined ? [own] : [own, { ...other, id: `${id}${OTHER}`, label: `${other.label}${OTHER}` }];
     for (const { label, find } of pair) {

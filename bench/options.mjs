@@ -11,11 +11,11 @@ export const USAGE = `pnpm bench [options]
 
   --only LIST         loads, or the beginnings of their names, with commas between: ${KNOWN_LOADS.join(', ')}, micro
   --goals             only what the goals are about: ${GOAL_LOADS.join(', ')}, sidecar
-  --proxies LIST      proxies by their names: haproxy, haproxy-splice, nginx, sniproxy, envoy, bare, core-node, gateway-epoll …
+  --proxies LIST      proxies by their names: haproxy, haproxy-splice, nginx, nginx-buffers, sniproxy, envoy, bare, core-node, gateway-epoll …
   --transports LIST   of ours: node, epoll (both)
   --workers LIST      of the gateway: processes (1,2)
   --rounds N          rounds, forwards and backwards in turn (3)
-  --seconds N         length of one load on one proxy (2)
+  --seconds N         length of one load on one proxy (2; 1.5 with --goals)
   --quick             one round of one second: to see whether it works
   --render            measure nothing: table, picture and page out of the last raw results
   --output FOLDER     where latest.json and latest.svg go (bench/results)
@@ -64,7 +64,7 @@ export function parseOptions(args) {
     kind: 'run',
     settings: {
       rounds: positive('rounds', values.rounds ?? (values.quick ? '1' : '3')),
-      seconds: positive('seconds', values.seconds ?? (values.quick ? '1' : '2')),
+      seconds: positive('seconds', values.seconds ?? lengthOf(values)),
     },
     loads: loadsOf(wanted),
     micro: wanted.includes('micro'),
@@ -75,6 +75,12 @@ export function parseOptions(args) {
     output: values.output === undefined ? RESULTS : resolve(values.output),
     writeDocs: values['write-docs'],
   };
+}
+
+/** Shorter where somebody is waiting. */
+function lengthOf({ quick, goals }) {
+  if (quick) return '1';
+  return goals ? '1.5' : '2';
 }
 
 function loadsOf(wanted) {

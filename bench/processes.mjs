@@ -65,17 +65,19 @@ const STOP_PATIENCE_MS = 2_000;
  * The first line of JSON that a process prints.
  *
  * @param {Started} started
+ * @param {number} [withinMs] for what has work to do before it prints
  * @returns {Promise<Record<string, unknown>>} rejects when it ends without, or takes too long
  */
-export async function firstJson(started) {
-  return until(started, () => {
+export async function firstJson(started, withinMs) {
+  const find = () => {
     const line = started
       .output()
       .split('\n')
       .slice(0, -1)
       .find((text) => text.startsWith('{'));
     return line === undefined ? undefined : JSON.parse(line);
-  });
+  };
+  return until(started, find, withinMs);
 }
 
 /**
@@ -150,10 +152,11 @@ const LOOK_EVERY_MS = 20;
  * @template T
  * @param {Started} started who is to bring it about
  * @param {() => T | undefined | Promise<T | undefined>} find
+ * @param {number} [withinMs]
  * @returns {Promise<T>} rejects when the process ends before, or it takes too long
  */
-export async function until(started, find) {
-  const endsAt = performance.now() + READY_WITHIN_MS;
+export async function until(started, find, withinMs = READY_WITHIN_MS) {
+  const endsAt = performance.now() + withinMs;
   for (;;) {
     const found = await find();
     if (found !== undefined) return found;

@@ -8,6 +8,7 @@ import { chart } from './chart.mjs';
 import { failures, othersShare, rows, single } from './comparison.mjs';
 import { contestants } from './contestants.mjs';
 import { withResults } from './document.mjs';
+import { expectedSeconds, MOST_IDLE_ROUNDS, takes } from './expected.mjs';
 import { LOADS } from './figures.mjs';
 import { addedLines, goalLines, sharingLines } from './findings.mjs';
 import { compiledPrograms, onGround, startOn } from './ground.mjs';
@@ -27,6 +28,8 @@ const RAW = 'latest.json';
 const MICRO = ['route-lookup', 'client-hello', 'table-swap'];
 // Between two runs: sockets that are closing do so.
 const SETTLE_MS = 100;
+// On a machine that has no time left for it, too.
+const MICRO_WITHIN_MS = 120_000;
 // Routes are replaced once a second: a few times at least.
 const LEAST_RELOAD_SECONDS = 5;
 
@@ -66,6 +69,8 @@ async function compareAll(options) {
 async function compare(bench) {
   const { present, missing } = find(bench);
   const samples = {};
+  const minutes = Math.ceil(expectedSeconds(present, bench) / 60);
+  progress(`about ${minutes} ${minutes === 1 ? 'minute' : 'minutes'}, if nobody else uses this machine`);
   // The ways between two applications have processes of their own.
   const wanted = bench.loads.some((id) => id !== 'sidecar') ? present : [];
   const running = await startAll(wanted, missing, bench);
@@ -136,7 +141,7 @@ async function inRounds(bench, running, samples) {
   for (let round = 0; round < settings.rounds; round++) {
     for (const load of loads) {
       progress(`round ${round + 1} of ${settings.rounds}, ${load.id}`);
-      const concerned = running.filter(({ contestant }) => contestant.loads?.includes(load.id) ?? true);
+      const concerned = running.filter(({ contestant }) => takes(contestant, load.id));
       for (const { contestant, proxy } of orderOfRound(concerned, round)) {
         await sleep(SETTLE_MS);
         const taken = await sampleOr(null, { ...bench, proxy, load, seconds: settings.seconds });
@@ -148,8 +153,9 @@ async function inRounds(bench, running, samples) {
 
 /** Memory is read in a process of its own for each round: what earlier loads have left behind is not counted. */
 async function idleRounds(bench, started, samples) {
-  for (let round = 0; round < bench.settings.rounds; round++) {
-    progress(`round ${round + 1} of ${bench.settings.rounds}, idle`);
+  const rounds = Math.min(bench.settings.rounds, MOST_IDLE_ROUNDS);
+  for (let round = 0; round < rounds; round++) {
+    progress(`round ${round + 1} of ${rounds}, idle`);
     for (const contestant of orderOfRound(started, round)) {
       const proxy = await startOn(bench, contestant, { collectable: true });
       const taken = await orSay(null, `idle on ${contestant.id}`, () => sampleIdle({ ...bench, proxy }));
@@ -177,8 +183,9 @@ async function microBenchmarks() {
   for (const name of MICRO) {
     progress(name);
     const started = start(process.execPath, [fileURLToPath(new URL(`micro/${name}.mjs`, import.meta.url))]);
-    results[name] = await firstJson(started);
+    const found = await orSay(undefined, name, () => firstJson(started, MICRO_WITHIN_MS));
     await started.stop();
+    if (found !== undefined) results[name] = found;
   }
   return results;
 }

@@ -67,7 +67,7 @@ struct options {
 // On loopback anything takes milliseconds at most: who has waited this long when time is up has lost an answer, or stands still.
 #define WAITS_IN_VAIN_AFTER_NS NS_PER_SECOND
 // Nobody needs longer to read a proxy's memory.
-#define HOLD_SECONDS 60
+#define HOLD_SECONDS 300
 
 static struct options options = {.connections = 64, .seconds = 3, .warmup = 0.5, .message_bytes = 1024};
 static struct hello hello;

@@ -1,0 +1,47 @@
+// How long a run will take on a machine with time to spare. Pure.
+import { LOADS } from './figures.mjs';
+import { WAY_LOADS, WAYS } from './sidecar/figures.mjs';
+
+// Measured: what comes to a sample's own length, and what the parts take that have none.
+const SAMPLE_SECONDS = 0.2;
+const WARMUP_SECONDS = 3;
+const IDLE_SECONDS = 7;
+const RELOAD_SECONDS = 17;
+const WAY_SAMPLE_SECONDS = 0.8;
+const MESH_SECONDS = 20;
+const MICRO_SECONDS = 30;
+
+/** Memory does not depend on how fast a machine is at the moment: more rounds say no more. */
+export const MOST_IDLE_ROUNDS = 2;
+
+/**
+ * @param {readonly { readonly family: string, readonly loads?: readonly string[] }[]} contestants
+ * @param {{ readonly loads: readonly string[], readonly micro: boolean, readonly settings: { readonly rounds: number, readonly seconds: number } }} options
+ * @returns {number} seconds
+ */
+export function expectedSeconds(contestants, { loads, micro, settings: { rounds, seconds } }) {
+  const timed = LOADS.filter(({ id }) => loads.includes(id));
+  const whole = contestants.filter((contestant) => contestant.loads === undefined);
+  const samples = contestants.reduce((sum, one) => sum + timed.filter(({ id }) => takes(one, id)).length, 0);
+  const ours = whole.filter(({ family }) => family === 'ours');
+  const parts = {
+    warmup: timed.length > 0 ? contestants.length * WARMUP_SECONDS : 0,
+    samples: samples * rounds * (seconds + SAMPLE_SECONDS),
+    idle: loads.includes('idle') ? whole.length * Math.min(rounds, MOST_IDLE_ROUNDS) * IDLE_SECONDS : 0,
+    reload: loads.includes('reload') ? ours.length * RELOAD_SECONDS : 0,
+    sidecar: loads.includes('sidecar')
+      ? MESH_SECONDS + WAYS.length * WAY_LOADS.length * rounds * (seconds + WAY_SAMPLE_SECONDS)
+      : 0,
+    micro: micro ? MICRO_SECONDS : 0,
+  };
+  return Object.values(parts).reduce((sum, part) => sum + part, 0);
+}
+
+/**
+ * @param {{ readonly loads?: readonly string[] }} contestant
+ * @param {string} load
+ * @returns {boolean} whether it has something to say in it
+ */
+export function takes({ loads }, load) {
+  return loads?.includes(load) ?? true;
+}
