@@ -1,8 +1,9 @@
 import { createPrivateKey, X509Certificate } from 'node:crypto';
 import { readFile } from 'node:fs/promises';
-import { pause } from '@meshgate/core';
-import { parseSpiffeId } from '@meshgate/mesh';
-import type { Credentials, CredentialsSource } from '@meshgate/mesh';
+import { ConfigProblems, pause } from '@meshgate/core';
+import { parseSpiffeId, serviceIdentity } from '@meshgate/mesh';
+import type { ChainTarget, Credentials, CredentialsSource } from '@meshgate/mesh';
+import { describeCertificate, serviceIn } from './certificate-identity.ts';
 
 /** Files in PEM. */
 export interface CredentialFiles {
@@ -14,53 +15,129 @@ export interface CredentialFiles {
   readonly key: string;
   /** The one of the certificate when absent. */
   readonly trustDomain?: string;
+  /** For whom the leaf must be; any service when absent. */
+  readonly owner?: Pick<ChainTarget, 'service' | 'datacenter'>;
   /** Unique within the proxy; `credentials` when absent. */
   readonly name?: string;
 }
 
-/** Credentials from files, read again every second: whoever renews them may replace files, links or whole folders. */
+/**
+ * Credentials from files, read again every second: whoever renews them may replace files, links or whole folders. What does not
+ * fit together is waited for, and told when it has not changed by the next reading.
+ */
 export function fileCredentials(files: CredentialFiles): CredentialsSource {
   return { name: files.name ?? 'credentials', watch };
 
   async function* watch(signal: AbortSignal): AsyncGenerator<Credentials, void, void> {
     let last: string | undefined;
+    let doubtful: string | undefined;
     while (!signal.aborted) {
-      const credentials = await read(files);
-      const text = JSON.stringify(credentials);
-      // A certificate is written before its key or after it: what does not match yet will soon.
-      if (text !== last && (last === undefined || isPair(credentials))) {
-        last = text;
-        yield credentials;
+      const texts = await readTexts(files);
+      const text = JSON.stringify(texts);
+      if (text !== last) {
+        const checked = check(texts, files);
+        if (checked.kind === 'good') {
+          last = text;
+          yield checked.credentials;
+          // A certificate is written before its key or after it: what does not match yet will soon.
+        } else if (last === undefined || text === doubtful) throw problem(checked.file, checked.message);
+        doubtful = text;
       }
       await pause(REREAD_MS, signal);
     }
   }
 }
 
+/**
+ * Reads credentials once.
+ *
+ * @throws ConfigProblems with the file, and what was expected and found in it
+ */
+export async function readCredentials(files: CredentialFiles): Promise<Credentials> {
+  const checked = check(await readTexts(files), files);
+  if (checked.kind === 'wrong') throw problem(checked.file, checked.message);
+  return checked.credentials;
+}
+
 // Three small files: nothing for a disk, and soon enough for certificates that are renewed hours before they expire.
 const REREAD_MS = 1_000;
 
-async function read({ ca, cert, key, trustDomain }: CredentialFiles): Promise<Credentials> {
-  const [root, certificate, privateKey] = await Promise.all([ca, cert, key].map((file) => readFile(file, 'utf8')));
-  if (root === undefined || certificate === undefined || privateKey === undefined)
-    throw new Error('expected three files, found fewer');
-  return { certificate, privateKey, roots: [root], trustDomain: trustDomain ?? trustDomainIn(certificate, cert) };
+interface Texts {
+  readonly ca: string;
+  readonly cert: string;
+  readonly key: string;
 }
 
-function trustDomainIn(certificate: string, file: string): string {
-  const { subjectAltName = '' } = new X509Certificate(certificate);
-  const uri = /URI:(spiffe:[^,"]+)/.exec(subjectAltName)?.[1];
-  const id = parseSpiffeId(uri ?? '');
-  if (id.kind === 'service') return id.trustDomain;
-  throw new Error(
-    `${file}: expected a certificate with the SPIFFE URI of a service, found ${subjectAltName || 'none'}`,
-  );
+async function readTexts({ ca, cert, key }: CredentialFiles): Promise<Texts> {
+  const [root = '', certificate = '', privateKey = ''] = await Promise.all([ca, cert, key].map(textOf));
+  return { ca: root, cert: certificate, key: privateKey };
 }
 
-function isPair({ certificate, privateKey }: Credentials): boolean {
+async function textOf(file: string): Promise<string> {
   try {
-    return new X509Certificate(certificate).checkPrivateKey(createPrivateKey(privateKey));
-  } catch {
-    return false;
+    return await readFile(file, 'utf8');
+  } catch (reason) {
+    throw problem(file, `cannot be read: ${reason instanceof Error ? reason.message : String(reason)}`);
   }
+}
+
+function problem(file: string, message: string): ConfigProblems {
+  return new ConfigProblems([{ message, path: [], at: { file, line: 1, column: 1 } }]);
+}
+
+type Checked =
+  | { readonly kind: 'good'; readonly credentials: Credentials }
+  /** `message`: what was expected in `file`, and what was found. */
+  | { readonly kind: 'wrong'; readonly file: string; readonly message: string };
+
+function check({ ca, cert, key }: Texts, files: CredentialFiles): Checked {
+  const wrong = (file: string, message: string): Checked => ({ kind: 'wrong', file, message });
+  const [roots, chain] = [certificatesIn(ca), certificatesIn(cert)];
+  const [leaf] = chain;
+  if (roots.length === 0) return wrong(files.ca, 'expected at least one root in PEM, found none');
+  if (leaf === undefined) return wrong(files.cert, 'expected a certificate in PEM, found none');
+  const trustDomain = files.trustDomain ?? trustDomainIn(leaf);
+  const service = serviceIn(leaf, trustDomain);
+  if (service.kind === 'unknown') return wrong(files.cert, service.reason);
+  const owner = files.owner && serviceIdentity(files.owner, trustDomain);
+  if (owner !== undefined && owner !== service.uri)
+    return wrong(files.cert, `expected a certificate of ${owner}, found ${describeCertificate(leaf)}`);
+  const privateKey = keyIn(key);
+  if (privateKey === undefined)
+    return wrong(files.key, 'expected a private key in PEM, without a password, found none');
+  if (!leaf.checkPrivateKey(privateKey))
+    return wrong(files.key, `expected the key of ${service.uri}, found that of another certificate`);
+  if (!leadsTo(roots, chain))
+    return wrong(files.cert, `expected a chain to a root of ${files.ca}, found none that signed it`);
+  return { kind: 'good', credentials: { certificate: cert, privateKey: key, roots: [ca], trustDomain } };
+}
+
+function certificatesIn(pem: string): readonly X509Certificate[] {
+  const blocks = pem.match(/-----BEGIN CERTIFICATE-----[^-]+-----END CERTIFICATE-----/g) ?? [];
+  return blocks.flatMap((block) => {
+    try {
+      return [new X509Certificate(block)];
+    } catch {
+      return [];
+    }
+  });
+}
+
+function keyIn(pem: string): ReturnType<typeof createPrivateKey> | undefined {
+  try {
+    return createPrivateKey(pem);
+  } catch {
+    return undefined;
+  }
+}
+
+/** Only so that a wrong file is told here, and not by every peer: in handshakes OpenSSL judges the chain, and all of it. */
+function leadsTo(roots: readonly X509Certificate[], chain: readonly X509Certificate[]): boolean {
+  return chain.some((one) => roots.some((root) => one.checkIssued(root) && one.verify(root.publicKey)));
+}
+
+/** Empty where there is none: whatever the certificate says then, it is of another one. */
+function trustDomainIn({ subjectAltName = '' }: X509Certificate): string {
+  const id = parseSpiffeId(/URI:(spiffe:[^,"]+)/.exec(subjectAltName)?.[1] ?? '');
+  return id.kind === 'service' ? id.trustDomain : '';
 }

@@ -11,7 +11,7 @@ export { IdentityStore } from './identity-store.ts';
 export type { CertificateStatus, IdentityStoreOptions } from './identity-store.ts';
 export { identityOf, standingOf } from './identity.ts';
 export type { Identity, Standing } from './identity.ts';
-export { fileCredentials } from './file-credentials.ts';
+export { fileCredentials, readCredentials } from './file-credentials.ts';
 export type { CredentialFiles } from './file-credentials.ts';
 export { serviceIn } from './certificate-identity.ts';
 export type { CertifiedService } from './certificate-identity.ts';

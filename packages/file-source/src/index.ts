@@ -17,7 +17,7 @@ export { parseRouteFile } from './routes/route-file.ts';
 export type { RouteFile } from './routes/route-file.ts';
 
 // For gateways and Connect proxies: a mesh without Consul, from files in Consul's own language.
-export { meshListenerSource, meshProxySource, meshSource } from './mesh/mesh-source.ts';
+export { meshListenerSource, meshProxySource, meshSource, readMeshProxy } from './mesh/mesh-source.ts';
 export type { MeshGatewayOptions, MeshOptions, ProxyChoice } from './mesh/mesh-source.ts';
 export { readMesh } from './mesh/read-mesh.ts';
 export { meshProxyView, sidecarsFor } from './mesh/mesh.ts';

@@ -158,19 +158,27 @@ describe('the view of a proxy', () => {
     const gone = await seen();
     expect(gone.upstreams).toEqual(upstreams);
     expect(gone.warnings?.[0]).toBe(
-      `${folder}:1:1: expected a proxy with the id web-sidecar-proxy in datacenter primary, found db-sidecar-proxy`,
+      `${folder}:1:1: expected a proxy with the id web-sidecar-proxy in datacenter primary, found db-sidecar-proxy: did you mean "db-sidecar-proxy"?`,
     );
   });
 
   it.each([
     [
-      { proxyId: 'web' },
-      'expected a proxy with the id web in datacenter primary, found a-proxy, db-sidecar-proxy, z-proxy',
+      { proxyId: 'db-sidecar-prxy' },
+      'expected a proxy with the id db-sidecar-prxy in datacenter primary, found a-proxy, db-sidecar-proxy, z-proxy: did you mean "db-sidecar-proxy"?',
     ],
-    [{ sidecarFor: 'shop' }, 'expected one proxy for shop in datacenter primary, found a-proxy, z-proxy'],
     [
-      { sidecarFor: 'web' },
-      'expected one proxy for web in datacenter primary, found a-proxy, db-sidecar-proxy, z-proxy',
+      { proxyId: 'db' },
+      'expected a proxy with the id db in datacenter primary, found a-proxy, db-sidecar-proxy, z-proxy: "db" is the id of a service that has a proxy',
+    ],
+    [
+      { sidecarFor: 'shop' },
+      'expected one proxy for shop in datacenter primary, found a-proxy, z-proxy: choose by its own id',
+    ],
+    [{ sidecarFor: 'elsewhere' }, 'expected a proxy for elsewhere in datacenter primary, found proxies for db, shop'],
+    [
+      { sidecarFor: 'a-proxy' },
+      'expected a proxy for a-proxy in datacenter primary, found proxies for db, shop: "a-proxy" is the id of the proxy itself',
     ],
   ])('is not known at start: %j', async (proxy, message) => {
     const shop = ['a', 'z'].map(

@@ -1,5 +1,5 @@
 import { dirname, resolve } from 'node:path';
-import { fileCredentials } from '@meshgate/connect';
+import { fileCredentials, identityOf, readCredentials } from '@meshgate/connect';
 import {
   consulAuthorizer,
   consulCredentials,
@@ -10,8 +10,7 @@ import {
 import type { ProxyChoice } from '@meshgate/consul-source';
 import { ConfigProblems, nodeTransport } from '@meshgate/core';
 import type { Problem, Service } from '@meshgate/core';
-import { meshOptionsOf, meshProxySource, parseFileSettings, readMesh, tlsFilesOf } from '@meshgate/file-source';
-import type { MeshConfig } from '@meshgate/file-source';
+import { meshOptionsOf, meshProxySource, parseFileSettings, readMeshProxy, tlsFilesOf } from '@meshgate/file-source';
 import type { Authorizer, CredentialsSource, ProxySource } from '@meshgate/mesh';
 import type { Amend } from '../amend-config.ts';
 import { draftConfig, inOrder } from '../config.ts';
@@ -123,18 +122,14 @@ async function fromFiles({ settings, path }: PlacedUse, choice: ProxyChoice, bas
   if (kind === 'routes') return wrong(path, `${EXPECTED}, found route files`);
   const tls = tlsFilesOf(config, baseDir);
   if (tls === undefined) return wrong(path, 'expected "tls" with ca, cert and key: a sidecar proves who it is');
-  await checked(config, baseDir);
+  const { trustDomain } = config;
+  const options = { ...meshOptionsOf(config, baseDir), proxy: choice };
+  // Read here, so that what is wrong in any of the files is told before anything is started.
+  const { proxy, datacenter } = await readMeshProxy(options);
+  const files = { ...tls, trustDomain, owner: { service: proxy.service, datacenter } };
+  identityOf(await readCredentials(files));
   return {
     kind: 'made',
-    material: {
-      proxy: meshProxySource({ ...meshOptionsOf(config, baseDir), proxy: choice }),
-      credentials: fileCredentials({ ...tls, trustDomain: config.trustDomain }),
-      services: [],
-    },
+    material: { proxy: meshProxySource(options), credentials: fileCredentials(files), services: [] },
   };
-}
-
-/** So that what is wrong in the mesh files is told before anything is started. */
-async function checked(config: MeshConfig, baseDir: string): Promise<void> {
-  await readMesh(meshOptionsOf(config, baseDir).folder, config);
 }

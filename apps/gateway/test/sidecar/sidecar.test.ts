@@ -151,6 +151,36 @@ describe('meshgate sidecar, with mesh files', () => {
     expect(await readiness()).toMatchObject({ ready: true, warnings: [] });
   });
 
+  it.each<readonly [claim: string, args: readonly string[], files: Readonly<Record<string, string>>, message: string]>([
+    [
+      'a proxy that is not there',
+      ['--proxy-id', 'web-sidecar-prxy'],
+      {},
+      'expected a proxy with the id web-sidecar-prxy in datacenter dc1, found db-sidecar-proxy, web-sidecar-proxy: did you mean "web-sidecar-proxy"?',
+    ],
+    [
+      'a service that has no proxy',
+      ['--sidecar-for', 'wep'],
+      {},
+      'expected a proxy for wep in datacenter dc1, found proxies for db, web: did you mean "web"?',
+    ],
+    ['the certificate of another service', ['--sidecar-for', 'db'], {}, 'svc/db, found that of spiffe://'],
+    [
+      'no roots',
+      ['--sidecar-for', 'web'],
+      { 'ca.pem': '' },
+      'ca.pem:1:1: expected at least one root in PEM, found none',
+    ],
+    ['no key', ['--sidecar-for', 'web'], { 'web-key.pem': 'x' }, 'web-key.pem:1:1: expected a private key in PEM'],
+    ['a mistake in a mesh file', ['--sidecar-for', 'web'], { 'mesh/dc1/x.hcl': 'servise {}' }, 'x.hcl:1:1: servise:'],
+  ])('%s: it does not start, and says why', async (_claim, args, broken, message) => {
+    await using files = await meshFolder([1, 2, 3], 4);
+    for (const [name, text] of Object.entries(broken)) await files.write(name, text);
+    const ended = await meshgate(['sidecar', ...args, '--config', join(files.path, 'web.yaml')]);
+    expect(ended.stderr).toContain(message);
+    expect(ended.status).toBe(2);
+  });
+
   it.each<readonly [claim: string, args: readonly string[], config: object, message: RegExp]>([
     ['neither id', [], {}, /expected --sidecar-for or --proxy-id, found neither/],
     ['both ids', ['--sidecar-for', 'a', '--proxy-id', 'b'], {}, /found both/],

@@ -1,12 +1,14 @@
 import { isAbsolute } from 'node:path';
+import { ConfigProblems } from '@meshgate/core';
 import type { ListenAddress, ListenerSource, Problem, RouteSnapshot } from '@meshgate/core';
 import type { GatewayDefinition, ProxySource, ProxyView } from '@meshgate/mesh';
 import { routeDeriver } from '@meshgate/mesh';
+import { closestMatch } from 'leven';
 import { digestOf } from '../files.ts';
 import { followFiles, type Follower, type Told } from '../follow-files.ts';
 import type { FileSource } from '../source.ts';
 import { type Mesh, meshProxyView, type MeshStandpoint, sidecarsFor } from './mesh.ts';
-import { meshParser, readMeshFiles, wayToMesh } from './read-mesh.ts';
+import { meshParser, readMesh, readMeshFiles, wayToMesh } from './read-mesh.ts';
 
 /** Settings of all that follows a folder of mesh files. */
 export interface MeshOptions extends MeshStandpoint {
@@ -105,6 +107,19 @@ export function meshProxySource(options: MeshOptions & { readonly proxy: ProxyCh
   }
 }
 
+/**
+ * What a Connect proxy of the own datacenter runs by at this moment.
+ *
+ * @throws ConfigProblems with every problem of the files; also when they define no such proxy, or several for the same instance
+ * @throws TypeError when `folder` is not absolute
+ */
+export async function readMeshProxy(options: MeshOptions & { readonly proxy: ProxyChoice }): Promise<ProxyView> {
+  const { folder, proxy } = absolute(options);
+  const { view, problems } = chooseProxy(await readMesh(folder, options), proxy, folder);
+  if (view === undefined) throw new ConfigProblems(problems);
+  return view;
+}
+
 function followMesh(options: MeshOptions, what: string): Follower<Mesh> {
   const { folder } = options;
   const parse = meshParser(folder, options);
@@ -177,8 +192,35 @@ function chooseProxy(mesh: Mesh, choice: ProxyChoice, folder: string): ChosenPro
   const [id, ...others] = ids;
   const view = id === undefined ? undefined : meshProxyView(mesh, id);
   if (view !== undefined && others.length === 0) return { view, problems: [] };
-  const what = 'proxyId' in choice ? `a proxy with the id ${choice.proxyId}` : `one proxy for ${choice.sidecarFor}`;
-  const found = others.length > 0 ? ids : [...mesh.proxies.keys()];
-  const message = `expected ${what} in datacenter ${mesh.datacenter}, found ${found.join(', ') || 'no proxy at all'}`;
+  const message = others.length > 0 ? severalProxies(choice, ids, mesh) : noProxy(choice, mesh);
   return { view: undefined, problems: [{ message, path: [], at: { file: folder, line: 1, column: 1 } }] };
+}
+
+function severalProxies(choice: ProxyChoice, ids: readonly string[], { datacenter }: Mesh): string {
+  return `expected one proxy for ${chosenId(choice)} in datacenter ${datacenter}, found ${ids.join(', ')}: choose by its own id`;
+}
+
+/** Which ids there are, and the one that was meant as far as that can be told: often it is of the other kind. */
+function noProxy(choice: ProxyChoice, { proxies, datacenter }: Mesh): string {
+  const chosen = chosenId(choice);
+  const byProxy = 'proxyId' in choice;
+  const [own, served] = [
+    [...proxies.keys()],
+    [...proxies.values()].map(({ serviceId, service }) => serviceId ?? service),
+  ];
+  const [known, other] = byProxy ? [own, served] : [served, own];
+  const what = byProxy ? `a proxy with the id ${chosen}` : `a proxy for ${chosen}`;
+  const found =
+    known.length === 0
+      ? 'no proxy at all'
+      : `${byProxy ? '' : 'proxies for '}${[...new Set(known)].toSorted().join(', ')}`;
+  const nearest = closestMatch(chosen, known, { maxDistance: Math.max(1, Math.floor(chosen.length / 2)) });
+  const hint = nearest === undefined ? '' : `: did you mean ${JSON.stringify(nearest)}?`;
+  const kind = byProxy ? 'a service that has a proxy' : 'the proxy itself';
+  const mixedUp = other.includes(chosen) ? `: ${JSON.stringify(chosen)} is the id of ${kind}` : hint;
+  return `expected ${what} in datacenter ${datacenter}, found ${found}${mixedUp}`;
+}
+
+function chosenId(choice: ProxyChoice): string {
+  return 'proxyId' in choice ? choice.proxyId : choice.sidecarFor;
 }

@@ -1,0 +1,103 @@
+import { mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { certificateAuthority } from '@meshgate/testkit';
+import { describe, expect, it, onTestFinished } from 'vitest';
+import { fileCredentials, readCredentials } from '../src/index.ts';
+import type { CredentialFiles } from '../src/index.ts';
+import { leafOf, TRUST_DOMAIN, uriOf } from './mesh.ts';
+
+const root = certificateAuthority('root');
+const intermediate = root.intermediate('secondary');
+const [web, other] = [leafOf(root, 'web'), leafOf(root, 'web')];
+const OWNER = { service: 'web', datacenter: 'dc1' };
+
+interface Texts {
+  readonly ca?: string;
+  readonly cert?: string;
+  readonly key?: string;
+}
+
+async function filesWith(texts: Texts): Promise<CredentialFiles> {
+  const folder = await mkdtemp(join(tmpdir(), 'meshgate-credentials-'));
+  onTestFinished(() => rm(folder, { recursive: true }));
+  const files = { ca: join(folder, 'ca.pem'), cert: join(folder, 'web.pem'), key: join(folder, 'web-key.pem') };
+  const whole = { ca: root.certificate, cert: web.chain, key: web.privateKey, ...texts };
+  for (const part of ['ca', 'cert', 'key'] as const) await writeFile(files[part], whole[part]);
+  return { ...files, trustDomain: TRUST_DOMAIN, owner: OWNER };
+}
+
+describe('credentials in files', () => {
+  it.each<[string, Texts]>([
+    ['with a leaf of a root', {}],
+    [
+      'with a chain over an intermediate',
+      (({ chain: cert, privateKey: key }) => ({ cert, key }))(leafOf(intermediate, 'web')),
+    ],
+    [
+      'with several roots and prose between them',
+      { ca: `old:\n${certificateAuthority('old').certificate}\nnew:\n${root.certificate}` },
+    ],
+  ])('are taken %s', async (_claim, texts) => {
+    expect(await readCredentials(await filesWith(texts))).toMatchObject({ trustDomain: TRUST_DOMAIN });
+  });
+
+  it.each<[string, Texts, 'ca' | 'cert' | 'key', string]>([
+    ['an empty file of roots', { ca: '' }, 'ca', 'expected at least one root in PEM, found none'],
+    ['a file of roots that is no PEM', { ca: 'garbage' }, 'ca', 'expected at least one root in PEM, found none'],
+    ['a certificate that is none', { cert: 'garbage' }, 'cert', 'expected a certificate in PEM, found none'],
+    [
+      'a certificate of another service',
+      { cert: leafOf(root, 'db').chain },
+      'cert',
+      `expected a certificate of ${uriOf('web')}, found that of ${uriOf('db')}`,
+    ],
+    [
+      'a certificate of another datacenter',
+      { cert: leafOf(root, 'web', { uris: [uriOf('web', 'dc2')] }).chain },
+      'cert',
+      `expected a certificate of ${uriOf('web')}, found that of ${uriOf('web', 'dc2')}`,
+    ],
+    [
+      'a certificate of another trust domain',
+      { cert: leafOf(root, 'web', { uris: [uriOf('web', 'dc1', 'other.consul')] }).chain },
+      'cert',
+      `expected an identity of ${TRUST_DOMAIN}, found ${uriOf('web', 'dc1', 'other.consul')}`,
+    ],
+    [
+      'a certificate that no root has signed',
+      { ca: certificateAuthority('root').certificate },
+      'cert',
+      'expected a chain to a root of ',
+    ],
+    ['a key that is none', { key: 'garbage' }, 'key', 'expected a private key in PEM, without a password, found none'],
+    [
+      'the key of another certificate',
+      { key: other.privateKey },
+      'key',
+      `expected the key of ${uriOf('web')}, found that of another certificate`,
+    ],
+  ])('are refused: %s', async (_claim, texts, file, message) => {
+    const files = await filesWith(texts);
+    await expect(readCredentials(files)).rejects.toThrow(`${files[file]}:1:1: ${message}`);
+  });
+
+  it('are refused where a file cannot be read, by its name', async () => {
+    const files = await filesWith({});
+    await rm(files.key);
+    await expect(readCredentials(files)).rejects.toThrow(`${files.key}:1:1: cannot be read: ENOENT`);
+    await expect(readCredentials({ ...files, key: tmpdir() })).rejects.toThrow(
+      `${tmpdir()}:1:1: cannot be read: EISDIR`,
+    );
+  });
+
+  it('that do not fit together are waited for, and told when they stay so', async () => {
+    const files = await filesWith({});
+    const abort = new AbortController();
+    const seen = fileCredentials(files).watch(abort.signal)[Symbol.asyncIterator]();
+    expect((await seen.next()).value).toMatchObject({ privateKey: web.privateKey });
+    await writeFile(files.key, other.privateKey);
+    await expect(seen.next()).rejects.toThrow(`expected the key of ${uriOf('web')}, found that of another certificate`);
+    abort.abort();
+  });
+});
