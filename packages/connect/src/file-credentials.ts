@@ -92,9 +92,8 @@ type Checked =
 
 function check({ ca, cert, key }: Texts, files: CredentialFiles): Checked {
   const wrong = (file: string, message: string): Checked => ({ kind: 'wrong', file, message });
-  const [roots, chain] = [certificatesIn(ca), certificatesIn(cert)];
-  const [leaf] = chain;
-  if (roots.length === 0) return wrong(files.ca, 'expected at least one root in PEM, found none');
+  const [leaf] = certificatesIn(cert);
+  if (certificatesIn(ca).length === 0) return wrong(files.ca, 'expected at least one root in PEM, found none');
   if (leaf === undefined) return wrong(files.cert, 'expected a certificate in PEM, found none');
   const trustDomain = files.trustDomain ?? trustDomainIn(leaf);
   const service = serviceIn(leaf, trustDomain);
@@ -107,20 +106,17 @@ function check({ ca, cert, key }: Texts, files: CredentialFiles): Checked {
     return wrong(files.key, 'expected a private key in PEM, without a password, found none');
   if (!leaf.checkPrivateKey(privateKey))
     return wrong(files.key, `expected the key of ${service.uri}, found that of another certificate`);
-  if (!leadsTo(roots, chain))
-    return wrong(files.cert, `expected a chain to a root of ${files.ca}, found none that signed it`);
   return { kind: 'good', credentials: { certificate: cert, privateKey: key, roots: [ca], trustDomain } };
 }
 
+/** None when any of them is broken: a chain with a hole in it is worth nothing. */
 function certificatesIn(pem: string): readonly X509Certificate[] {
   const blocks = pem.match(/-----BEGIN CERTIFICATE-----[^-]+-----END CERTIFICATE-----/g) ?? [];
-  return blocks.flatMap((block) => {
-    try {
-      return [new X509Certificate(block)];
-    } catch {
-      return [];
-    }
-  });
+  try {
+    return blocks.map((block) => new X509Certificate(block));
+  } catch {
+    return [];
+  }
 }
 
 function keyIn(pem: string): ReturnType<typeof createPrivateKey> | undefined {
@@ -129,11 +125,6 @@ function keyIn(pem: string): ReturnType<typeof createPrivateKey> | undefined {
   } catch {
     return undefined;
   }
-}
-
-/** Only so that a wrong file is told here, and not by every peer: in handshakes OpenSSL judges the chain, and all of it. */
-function leadsTo(roots: readonly X509Certificate[], chain: readonly X509Certificate[]): boolean {
-  return chain.some((one) => roots.some((root) => one.checkIssued(root) && one.verify(root.publicKey)));
 }
 
 /** Empty where there is none: whatever the certificate says then, it is of another one. */

@@ -11,7 +11,7 @@ import type { ProxyChoice } from '@meshgate/consul-source';
 import { ConfigProblems, nodeTransport } from '@meshgate/core';
 import type { Problem, Service } from '@meshgate/core';
 import { meshOptionsOf, meshProxySource, parseFileSettings, readMeshProxy, tlsFilesOf } from '@meshgate/file-source';
-import type { Authorizer, CredentialsSource, ProxySource } from '@meshgate/mesh';
+import type { Authorizer, Credentials, CredentialsSource, ProxySource } from '@meshgate/mesh';
 import type { Amend } from '../amend-config.ts';
 import { draftConfig, inOrder } from '../config.ts';
 import type { PlacedUse } from '../config.ts';
@@ -127,9 +127,20 @@ async function fromFiles({ settings, path }: PlacedUse, choice: ProxyChoice, bas
   // Read here, so that what is wrong in any of the files is told before anything is started.
   const { proxy, datacenter } = await readMeshProxy(options);
   const files = { ...tls, trustDomain, owner: { service: proxy.service, datacenter } };
-  identityOf(await readCredentials(files));
+  const unusable = whyUnusable(await readCredentials(files));
+  if (unusable !== undefined) return wrong([...path, 'tls'], unusable);
   return {
     kind: 'made',
     material: { proxy: meshProxySource(options), credentials: fileCredentials(files), services: [] },
   };
+}
+
+/** What TLS itself says, for example of a key that is too short. */
+function whyUnusable(credentials: Credentials): string | undefined {
+  try {
+    identityOf(credentials);
+    return undefined;
+  } catch (reason) {
+    return `expected credentials that TLS takes: ${reason instanceof Error ? reason.message : String(reason)}`;
+  }
 }
