@@ -1,5 +1,5 @@
-import type { ChainTarget, GatewayGroup, ProxyDefinition, ProxySource, ProxyView } from '@meshgate/mesh';
-import type { Selection } from '@meshgate/mesh';
+import type { ChainTarget, GatewayGroup, Instance, ProxyDefinition, ProxySource } from '@meshgate/mesh';
+import type { ProxyView, Selection } from '@meshgate/mesh';
 import { openAgent, parsed } from '../agent.ts';
 import type { Agent, AgentOptions } from '../agent.ts';
 import { blockingQuery, hashQuery } from '../blocking-query.ts';
@@ -10,16 +10,18 @@ import { Wakeup } from '../wakeup.ts';
 import { proxyIdOf } from './find-proxy.ts';
 import type { ProxyChoice } from './find-proxy.ts';
 import { FollowedSet } from './followed.ts';
+import { gatewaysInUse, withCurrentHealth } from './gateway-health.ts';
+import type { GatewayService } from './gateway-health.ts';
 import { ownEntriesOf } from './own-entries.ts';
 import { proxyDefinitionOf } from './proxy-definition.ts';
-import { chainAnswers, entryAnswers, queryAnswers, targetAnswers } from './questions.ts';
+import { chainAnswers, entryAnswers, gatewayAnswers, queryAnswers, targetAnswers } from './questions.ts';
 import type { QueryResult } from './questions.ts';
 import { chainTargets, viewOf } from './view.ts';
 import type { Account } from './view.ts';
 
 /**
  * What a Connect proxy runs by, from the local agent: its registration by hash; for each upstream the compiled discovery chain and
- * the health of every target; and the mesh gateways of all datacenters. What fails keeps what it gave last, with a warning.
+ * the health of every target; and the mesh gateways of all datacenters, with the health of those that are dialled. What fails keeps what it gave last, with a warning.
  */
 export function consulProxySource(options: AgentOptions, choice: ProxyChoice): ProxySource {
   return { name: 'consul', watch };
@@ -61,6 +63,7 @@ class ProxyWatch {
   readonly #facts: FollowedSet<unknown>;
   readonly #registration: FollowedSet<ProxyDefinition | null>;
   readonly #gateways: FollowedSet<readonly GatewayGroup[]>;
+  readonly #gatewayHealth: FollowedSet<readonly Instance[]>;
   readonly #chains: FollowedSet<unknown>;
   readonly #targets: FollowedSet<Selection>;
   readonly #queries: FollowedSet<QueryResult>;
@@ -72,6 +75,7 @@ class ProxyWatch {
     this.#facts = new FollowedSet(changed, signal);
     this.#registration = new FollowedSet(changed, signal);
     this.#gateways = new FollowedSet(changed, signal);
+    this.#gatewayHealth = new FollowedSet(changed, signal);
     this.#chains = new FollowedSet(changed, signal);
     this.#targets = new FollowedSet(changed, signal);
     this.#queries = new FollowedSet(changed, signal);
@@ -100,7 +104,8 @@ class ProxyWatch {
   }
 
   #sets(): readonly Pick<FollowedSet<unknown>, 'end' | 'failures' | 'settled'>[] {
-    return [this.#registration, this.#facts, this.#gateways, this.#chains, this.#targets, this.#queries];
+    const gateways = [this.#gateways, this.#gatewayHealth];
+    return [this.#registration, this.#facts, ...gateways, this.#chains, this.#targets, this.#queries];
   }
 
   #isSettled(): boolean {
@@ -124,7 +129,22 @@ class ProxyWatch {
         ]),
       ),
     );
+    this.#gatewayHealth.want(
+      new Map(
+        gatewaysInUse(targets, { datacenter, gateways: this.#knownGateways() }).map(
+          (asked): [string, Watch<readonly Instance[]>] => [
+            gatewayKey(asked),
+            (signal) => gatewayAnswers(this.#agent, asked, signal),
+          ],
+        ),
+      ),
+    );
     return account;
+  }
+
+  /** Of all datacenters, as they were some seconds ago. */
+  #knownGateways(): readonly GatewayGroup[] {
+    return this.#gateways.get(GATEWAYS)?.value ?? [];
   }
 
   #askAbout({ service, upstreams }: ProxyDefinition): void {
@@ -157,7 +177,7 @@ class ProxyWatch {
       trustDomain,
       datacenter,
       entries: ownEntriesOf({ proxyDefaults, serviceDefaults }, proxy.service),
-      gateways: this.#gateways.get(GATEWAYS)?.value ?? [],
+      gateways: withCurrentHealth(this.#knownGateways(), (asked) => this.#gatewayHealth.get(gatewayKey(asked))),
       chain: (upstream) => this.#chains.get(upstreamKey(upstream)),
       instances: (target) => this.#targets.get(targetKey(target)),
       query: (upstream) => this.#queries.get(upstreamKey(upstream)),
@@ -181,6 +201,10 @@ function upstreamKey(upstream: {
 
 function targetKey({ service, datacenter, namespace, instances: { filter } }: ChainTarget): string {
   return JSON.stringify([service, datacenter, namespace, filter]);
+}
+
+function gatewayKey({ datacenter, service }: GatewayService): string {
+  return JSON.stringify([datacenter, service]);
 }
 
 /** `null` while the agent does not know the proxy. */

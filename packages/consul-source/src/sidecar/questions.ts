@@ -5,6 +5,7 @@ import type { Agent } from '../agent.ts';
 import { blockingQuery } from '../blocking-query.ts';
 import { object, text } from '../json.ts';
 import { instancesOf } from '../records.ts';
+import type { GatewayService } from './gateway-health.ts';
 
 /** What a prepared query gave. */
 export interface QueryResult {
@@ -52,6 +53,17 @@ export async function* targetAnswers(
     yield { kind: 'refused', reason: reason.complaint };
     await pause(REFUSED_REST_MS, undefined, { signal });
   }
+}
+
+/** Follows the gateways of one service, with their health, in a datacenter. */
+export async function* gatewayAnswers(
+  agent: Agent,
+  { service, datacenter }: GatewayService,
+  signal: AbortSignal,
+): AsyncGenerator<readonly Instance[]> {
+  const path = `health/service/${encodeURIComponent(service)}`;
+  for await (const answer of blockingQuery(agent, { path, query: { dc: datacenter } }, signal))
+    yield parsed(answer, path, 'a list of instances', instancesOf);
 }
 
 /** Executes a prepared query every now and then: Consul has no way to be told of a change. */

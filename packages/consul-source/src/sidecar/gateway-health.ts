@@ -1,0 +1,46 @@
+import { pathTo } from '@meshgate/mesh';
+import type { Catalog, ChainTarget, GatewayGroup, Instance } from '@meshgate/mesh';
+import type { Followed } from './followed.ts';
+
+/** A service of mesh gateways whose health decides who is dialled. */
+export interface GatewayService {
+  readonly datacenter: string;
+  readonly service: string;
+}
+
+/** The services of the gateways through which any of `targets` is reached. */
+export function gatewaysInUse(
+  targets: readonly ChainTarget[],
+  { datacenter, gateways }: Pick<Catalog, 'datacenter' | 'gateways'>,
+): readonly GatewayService[] {
+  const where = new Set(targets.map((target) => gatewaysFor(target, datacenter)));
+  return gateways.filter((group) => where.has(group.datacenter)).flatMap(servicesOf);
+}
+
+/**
+ * `groups`, each gateway as its own datacenter says that it is, where that answers: federation states are written by each datacenter
+ * every few seconds, and are replicated some time after.
+ */
+export function withCurrentHealth(
+  groups: readonly GatewayGroup[],
+  answer: (asked: GatewayService) => Followed<readonly Instance[]> | undefined,
+): readonly GatewayGroup[] {
+  return groups.map((group) => {
+    const gateways = servicesOf(group).flatMap((asked) => {
+      const { value, failure } = answer(asked) ?? {};
+      if (value !== undefined && failure === undefined) return value.filter(({ kind }) => kind === 'mesh-gateway');
+      return group.gateways.filter(({ service }) => service === asked.service);
+    });
+    return { ...group, gateways };
+  });
+}
+
+function gatewaysFor(target: ChainTarget, datacenter: string): string | undefined {
+  const path = pathTo(target, { datacenter });
+  if (path === 'local-gateway') return datacenter;
+  return path === 'remote-gateway' && target.peer === undefined ? target.datacenter : undefined;
+}
+
+function servicesOf({ datacenter, gateways }: GatewayGroup): readonly GatewayService[] {
+  return Array.from(new Set(gateways.map(({ service }) => service)), (service) => ({ datacenter, service }));
+}

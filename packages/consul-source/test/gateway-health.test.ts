@@ -1,0 +1,99 @@
+import type { ProxyView } from '@meshgate/mesh';
+import { describe, expect, it } from 'vitest';
+import { consulProxySource } from '../src/index.ts';
+import { answeringAgent } from './answering-agent.ts';
+import type { Answers } from './answering-agent.ts';
+import { Watched } from './watched.ts';
+
+const TRUST_DOMAIN = '11111111-2222-3333-4444-555555555555.consul';
+const FEDERATION = 'internal/federation-states/mesh-gateways';
+const PROXY = 'web-sidecar-proxy';
+
+function instance(service: string, address: string, status: string, kind = 'mesh-gateway'): object {
+  return {
+    Node: { Node: 'node', Address: '10.0.0.1' },
+    Service: { ID: service, Service: service, Kind: kind, Address: address, Port: 8443 },
+    Checks: [{ CheckID: 'up', Status: status }],
+  };
+}
+
+/** A mesh in which `web` of dc1 has `db` of dc2 as its upstream, and federation states take every gateway to be well. */
+function mesh(mode: string, more: Answers): Answers {
+  const upstream = { DestinationName: 'db', Datacenter: 'dc2', LocalBindPort: 9191, MeshGateway: { Mode: mode } };
+  const target = { Service: 'db', Datacenter: 'dc2', SNI: `db.default.dc2.internal.${TRUST_DOMAIN}` };
+  return {
+    [`agent/service/${PROXY}`]: {
+      ID: PROXY,
+      Service: PROXY,
+      Port: 20_000,
+      Proxy: { DestinationServiceName: 'web', Upstreams: [upstream] },
+    },
+    'agent/connect/ca/roots': { TrustDomain: TRUST_DOMAIN },
+    'discovery-chain/web': { Chain: { Datacenter: 'dc1' } },
+    'discovery-chain/db': {
+      Chain: {
+        StartNode: 'resolver:db',
+        Nodes: { 'resolver:db': { Type: 'resolver', Resolver: { Target: 'db.dc2' } } },
+        Targets: { 'db.dc2': target },
+      },
+    },
+    'health/connect/db': [instance('db-proxy', '10.2.0.1', 'passing', 'connect-proxy')],
+    [FEDERATION]: {
+      dc1: [instance('near', '10.1.0.5', 'passing'), instance('nearer', '10.1.0.6', 'passing')],
+      dc2: [instance('far', '10.2.0.5', 'passing')],
+    },
+    ...more,
+  };
+}
+
+/** The gateways that are dialled, those that are unhealthy with a mark. */
+function dialled({ upstreams }: ProxyView): readonly string[] {
+  const [upstream] = upstreams;
+  const [target] = upstream?.kind === 'reachable' ? upstream.targets : [];
+  return (target?.backends ?? []).map(({ address, healthy }) => `${address.host}${healthy ? '' : '!'}`);
+}
+
+describe('the gateways that a sidecar dials', () => {
+  it.each([
+    ['local', 'near', 'dc1', ['10.1.0.5!', '10.1.0.6']],
+    ['remote', 'far', 'dc2', ['10.2.0.5!']],
+  ])(
+    'in mode %s: their own datacenter says how they are, sooner than federation states do',
+    async (mode, name, datacenter, expected) => {
+      const [healthy] = [instance('nearer', '10.1.0.6', 'passing')];
+      const ill = instance(name, name === 'near' ? '10.1.0.5' : '10.2.0.5', 'critical');
+      const answers = { [`health/service/${name}`]: [ill], 'health/service/nearer': [healthy] };
+      await using agent = await answeringAgent(mesh(mode, answers));
+      await using views = new Watched<ProxyView>(consulProxySource({ address: agent.address }, { proxyId: PROXY }));
+      await views.until((view) => dialled(view).join() === expected.join());
+      expect(agent.asked).toContain(`health/service/${name}?dc=${datacenter}`);
+    },
+  );
+
+  it('are none when their datacenter has none any more, and that is asked once', async () => {
+    await using agent = await answeringAgent(mesh('remote', { 'health/service/far': [] }));
+    await using views = new Watched<ProxyView>(consulProxySource({ address: agent.address }, { proxyId: PROXY }));
+    const view = await views.until(({ upstreams }) => upstreams[0]?.kind === 'reachable');
+    expect(dialled(view)).toEqual([]);
+    expect(agent.asked.filter((path) => path.startsWith('health/service'))).toEqual(['health/service/far?dc=dc2']);
+  });
+
+  it('are those of federation states while their datacenter does not answer', async () => {
+    await using agent = await answeringAgent(mesh('remote', {}));
+    await using views = new Watched<ProxyView>(consulProxySource({ address: agent.address }, { proxyId: PROXY }));
+    const { warnings } = await views.until((view) => view.warnings !== undefined);
+    expect(dialled(views.latest ?? fail())).toEqual(['10.2.0.5']);
+    expect(warnings?.join()).toContain('health/service/far');
+  });
+
+  it('are not asked about where nobody dials them', async () => {
+    await using agent = await answeringAgent(mesh('none', {}));
+    await using views = new Watched<ProxyView>(consulProxySource({ address: agent.address }, { proxyId: PROXY }));
+    await views.until((view) => dialled(view).join() === '10.2.0.1');
+    expect(agent.asked.filter((path) => path.startsWith('health/service'))).toEqual([]);
+  });
+});
+
+function fail(): never {
+  throw new Error('expected a view');
+}
