@@ -146,6 +146,8 @@ class Acceptor implements Listening, Handler {
       this.#pause(error instanceof Error ? error : new Error(String(error)));
       return;
     }
+    // Under load a client's first bytes are there before its connection is accepted.
+    socket.expectBytes();
     this.#onConnection(new EpollConnection(this.#kernel, socket, 'downstream', remote, this.#local));
   }
 

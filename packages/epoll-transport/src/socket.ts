@@ -81,6 +81,11 @@ export class Socket implements Handler {
     return this.#fd;
   }
 
+  /** There may be something to be read already: the next attempt tells, and costs less than to be woken for it. */
+  expectBytes(): void {
+    this.#state |= READABLE;
+  }
+
   onEvents(events: number): void {
     let state = this.#state;
     if ((events & (EPOLLIN | EPOLLRDHUP | EPOLLHUP | EPOLLERR)) !== 0) state |= READABLE;
