@@ -20,6 +20,5 @@ export type { Agent, AgentOptions, Answer, Question } from './agent.ts';
 export { blockingQuery, hashQuery } from './blocking-query.ts';
 export type { Change, Watched } from './blocking-query.ts';
 export { definitionOf } from './definition.ts';
-export type { Definition } from './definition.ts';
 export { instancesOf, resolversOf } from './records.ts';
 export type { TokenOptions } from './token.ts';

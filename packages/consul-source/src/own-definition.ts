@@ -1,13 +1,13 @@
+import type { GatewayDefinition } from '@meshgate/mesh';
 import { AgentError, parsed } from './agent.ts';
 import type { Agent } from './agent.ts';
 import { hashQuery } from './blocking-query.ts';
 import { definitionOf } from './definition.ts';
-import type { Definition } from './definition.ts';
 import { object, objects, text } from './json.ts';
 
 /** What is known of the gateway's own registration: its definition, or that the agent has none. */
 export type OwnDefinition =
-  { readonly kind: 'registered'; readonly definition: Definition } | { readonly kind: 'missing' };
+  { readonly kind: 'registered'; readonly definition: GatewayDefinition } | { readonly kind: 'missing' };
 
 /**
  * Follows the gateway's own registration, by hash. Ends when `signal` aborts; throws what the agent throws.

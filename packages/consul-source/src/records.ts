@@ -1,5 +1,5 @@
 // Consul's JSON turned into the records of the mesh. Field names are those of Consul's HTTP API.
-import type { Check, CheckStatus, GatewayGroup, Instance, Resolver } from '@meshgate/mesh';
+import type { Check, CheckStatus, GatewayGroup, Instance, Resolver, TaggedAddress } from '@meshgate/mesh';
 import { mapped, number, object, objects, text, texts } from './json.ts';
 import type { JsonObject } from './json.ts';
 
@@ -18,7 +18,7 @@ function instanceOf(value: unknown): Instance | undefined {
     nodeTaggedAddresses: texts(node['TaggedAddresses']),
     address: text(service['Address']),
     port: number(service['Port']),
-    taggedAddresses: mapped(service['TaggedAddresses'], taggedAddressOf),
+    taggedAddresses: taggedAddressesOf(service['TaggedAddresses']),
     ...(weights === undefined
       ? {}
       : { weights: { passing: number(weights['Passing']), warning: number(weights['Warning']) } }),
@@ -26,6 +26,14 @@ function instanceOf(value: unknown): Instance | undefined {
     modifyIndex: number(service['ModifyIndex']),
     checks: objects(object(value)?.['Checks']).map(checkOf),
   };
+}
+
+/** The addresses of a registration by their tags. */
+export function taggedAddressesOf(json: unknown): Readonly<Record<string, TaggedAddress>> {
+  return mapped(json, (tagged) => ({
+    address: text(object(tagged)?.['Address']),
+    port: number(object(tagged)?.['Port']),
+  }));
 }
 
 /** A health answer; `undefined` when it is no list of instances. */
@@ -95,10 +103,6 @@ function resolverOf(entry: JsonObject): Resolver {
       onlyPassing: object(subset)?.['OnlyPassing'] === true,
     })),
   };
-}
-
-function taggedAddressOf(value: unknown): { readonly address: string; readonly port: number } {
-  return { address: text(object(value)?.['Address']), port: number(object(value)?.['Port']) };
 }
 
 function checkOf(check: JsonObject): Check {

@@ -3,10 +3,9 @@ import { setMaxListeners } from 'node:events';
 import { formatProblem } from '@meshgate/core';
 import type { Problem, RouteSnapshot, RouteSource } from '@meshgate/core';
 import { routeDeriver } from '@meshgate/mesh';
-import type { Catalog, CatalogService, DerivedRoutes, Gateway } from '@meshgate/mesh';
+import type { Catalog, CatalogService, DerivedRoutes, Gateway, GatewayDefinition } from '@meshgate/mesh';
 import { openAgent } from './agent.ts';
 import type { Agent, AgentOptions } from './agent.ts';
-import type { Definition } from './definition.ts';
 import { Memory } from './memory.ts';
 import type { Remembered } from './memory.ts';
 import { emptyView, isComplete, watchMesh } from './mesh-view.ts';
@@ -22,7 +21,7 @@ export interface RouteSourceOptions {
   /** Shown among the warnings of every snapshot. */
   readonly notices?: Notices;
   /** What the gateway is about to be registered with: used as long as the agent does not know it. */
-  readonly expected?: Definition;
+  readonly expected?: GatewayDefinition;
 }
 
 /**
@@ -147,7 +146,7 @@ function inputsOf(
   view: KnownView,
   services: readonly CatalogService[],
   { partition }: Preset,
-  expected: Definition | undefined,
+  expected: GatewayDefinition | undefined,
 ): readonly [Catalog, Gateway] {
   const { trustDomain, datacenter, dnsDomain, gateways, servers, own } = view;
   const definition = own?.kind === 'registered' ? own.definition : expected;

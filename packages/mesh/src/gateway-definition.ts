@@ -1,6 +1,8 @@
+import { formatEndpoint } from '@meshgate/core';
 import type { Endpoint, KeepAlive, ListenAddress } from '@meshgate/core';
 import type { Instance } from './catalog.ts';
 import { defined } from './defined.ts';
+import { compare } from './order.ts';
 import type { Gateway } from './routes.ts';
 
 /** What a mesh gateway lives by, out of its registration: where it listens, and how its routes are derived. */
@@ -36,33 +38,41 @@ export function gatewayDefinition(registration: GatewayRegistration, anyAddress:
 }
 
 function listenersOf(registration: GatewayRegistration, config: WeakReader, any: string): readonly ListenAddress[] {
-  const { address, port, taggedAddresses } = registration;
-  const bound = {
-    ...(config.boolean('no_default_bind') ? {} : { default: { host: address || any, port } }),
-    ...(config.boolean('bind_tagged_addresses') ? endpointsOf({ ...taggedAddresses }) : {}),
-    ...endpointsOf(config.fields('bind_addresses')),
-  };
-  const byName = Object.entries(bound).toSorted(([one], [other]) => (one < other ? -1 : 1));
-  const taken = new Set<string>();
-  return byName.flatMap(([name, endpoint]) => {
-    const place = `${endpoint.host} ${endpoint.port}`;
-    if (taken.has(place)) return [];
-    taken.add(place);
-    return [{ name, endpoint }];
-  });
+  const { address, port } = registration;
+  const bound = [
+    ...(config.boolean('no_default_bind') ? [] : [{ name: 'default', endpoint: { host: address || any, port } }]),
+    ...(config.boolean('bind_tagged_addresses') ? addressesOf(registration) : []),
+    ...config.addresses('bind_addresses'),
+  ];
+  const names = new Set<string>();
+  const places = new Set<string>();
+  return bound
+    .toSorted((one, other) => compare(one.name, other.name))
+    .flatMap(({ name, endpoint }) => {
+      const place = formatEndpoint(endpoint);
+      if (places.has(place)) return [];
+      places.add(place);
+      // Consul lets a bind address be called as a tagged one is, or `default`, and listens on both.
+      const unique = names.has(name) ? `${name}:${place}` : name;
+      names.add(name);
+      return [{ name: unique, endpoint }];
+    });
 }
 
-function endpointsOf(values: JsonObject): Readonly<Record<string, Endpoint>> {
-  const entries = Object.entries(values).map(([name, value]) => [name, endpointOf(unwrapped(value))] as const);
-  return Object.fromEntries(entries.filter((entry): entry is [string, Endpoint] => entry[1] !== undefined));
+function addressesOf({ taggedAddresses, port: own }: GatewayRegistration): readonly ListenAddress[] {
+  const tagged = Object.entries(taggedAddresses).filter(([, { address }]) => address !== '');
+  return tagged.map(([name, { address, port }]) => ({ name, endpoint: { host: address, port: port || own } }));
 }
 
+/** `undefined` when there is no address, or no port on which one can listen. */
 function endpointOf(value: unknown): Endpoint | undefined {
-  const fields = isObject(value) ? value : {};
-  const host = fields['Address'] ?? fields['address'];
-  const port = Number(fields['Port'] ?? fields['port']);
-  return typeof host !== 'string' || host === '' || !Number.isInteger(port) ? undefined : { host, port };
+  const fields = foldedFields(value);
+  const host = unwrapped(fields.get('address')?.value);
+  const port = numberOf(unwrapped(fields.get('port')?.value)) ?? 0;
+  return typeof host !== 'string' || host === '' || port < 1 || port > MAX_PORT ? undefined : { host, port };
 }
+
+const MAX_PORT = 65_535;
 
 // Well below the 350 s after which cloud load balancers forget a silent connection.
 const DEFAULT_KEEPALIVE_IDLE_MS = 60_000;
@@ -81,31 +91,62 @@ function keepAliveOf(config: WeakReader): KeepAlive | undefined {
 
 type JsonObject = Readonly<Record<string, unknown>>;
 
-/** Fields of a map whose values may be of the wrong type. Names are without the prefix that Consul gives them. */
+/**
+ * Fields of a map whose values may be of the wrong type, and whose keys may be written in any case. Names are without the prefix
+ * that Consul gives them.
+ */
 interface WeakReader {
   boolean(name: string): boolean;
   number(name: string): number | undefined;
-  fields(name: string): JsonObject;
+  addresses(name: string): readonly ListenAddress[];
 }
 
 /** The present spelling of a gateway's keys and that of Consul 1.7; other keys have no prefix. */
 const PREFIXES = ['envoy_gateway_', 'envoy_mesh_gateway_', ''];
 
 function weakReader(config: JsonObject, problems: string[]): WeakReader {
-  return {
-    boolean: (name) => read(name, 'a boolean', booleanOf) ?? false,
-    number: (name) => read(name, 'a number', numberOf),
-    fields: (name) => read(name, 'addresses by name', (value) => (isObject(value) ? value : undefined)) ?? {},
-  };
+  const fields = foldedFields(config);
+  return { boolean: (name) => read(name, 'a boolean', booleanOf) ?? false, number, addresses };
+
+  function number(name: string): number | undefined {
+    return read(name, 'a number', numberOf);
+  }
+
+  function addresses(name: string): readonly ListenAddress[] {
+    const values = read(name, 'addresses by name', (value) => (isObject(value) ? value : undefined)) ?? {};
+    return Object.entries(values).flatMap(([label, value]) => {
+      const endpoint = endpointOf(unwrapped(value));
+      if (endpoint === undefined) complain(`${find(name)?.key}.${label}`, 'an Address and a Port', value);
+      return endpoint === undefined ? [] : [{ name: label, endpoint }];
+    });
+  }
 
   function read<T>(name: string, expected: string, turn: (value: unknown) => T | undefined): T | undefined {
-    const key = PREFIXES.map((prefix) => prefix + name).find((candidate) => config[candidate] !== undefined);
-    if (key === undefined) return undefined;
-    const value = turn(unwrapped(config[key]));
-    if (value === undefined)
-      problems.push(`Proxy.Config.${key}: expected ${expected}, found ${JSON.stringify(config[key])}`);
+    const field = find(name);
+    if (field === undefined) return undefined;
+    const value = turn(unwrapped(field.value));
+    if (value === undefined) complain(field.key, expected, field.value);
     return value;
   }
+
+  function find(name: string): Field | undefined {
+    return PREFIXES.map((prefix) => fields.get(prefix + name)).find((field) => field !== undefined);
+  }
+
+  function complain(key: string, expected: string, found: unknown): void {
+    problems.push(`Proxy.Config.${key}: expected ${expected}, found ${JSON.stringify(found)}`);
+  }
+}
+
+interface Field {
+  readonly key: string;
+  readonly value: unknown;
+}
+
+/** What is set of an object, by its key in lower case: Consul's decoder takes a key in any case. `null` is as good as not set. */
+function foldedFields(value: unknown): ReadonlyMap<string, Field> {
+  const fields = Object.entries(isObject(value) ? value : {}).filter(([, field]) => field !== null);
+  return new Map(fields.map(([key, field]) => [key.toLowerCase(), { key, value: field }]));
 }
 
 function isObject(value: unknown): value is JsonObject {
