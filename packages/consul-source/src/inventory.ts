@@ -18,9 +18,9 @@ export interface Listed {
 
 /** Everything that is registered. */
 export interface Inventory {
-  /** Ordinary services, by `namespace/name`. Proxies and gateways are not among them: nobody asks for those by name. */
+  /** By `namespace/name`: ordinary services, and proxies or gateways for whose own name something speaks Connect. */
   readonly services: ReadonlyMap<string, Listed>;
-  /** Terminating gateways and their digests, by `namespace/name` of the gateway. */
+  /** Terminating gateways and their digests, by {@link indexKey}. */
   readonly terminatingGateways: ReadonlyMap<string, string>;
   /** No node is visible. Every datacenter has nodes: the token may not read them. */
   readonly blind: boolean;
@@ -34,19 +34,22 @@ export function inventoryOfNodes(json: unknown): Inventory | undefined {
   const nodes = objects(json).filter((node) => !text(node['PeerName']));
   const digests = new Map<string, string[]>();
   const names = new Map<string, Omit<Listed, 'digest'>>();
+  const others = new Map<string, Omit<Listed, 'digest'>>();
   const gateways = new Map<string, string[]>();
   for (const node of nodes) {
     for (const entry of entriesOf(node)) {
       const { service, namespace, kind } = entry;
-      if (kind === '') names.set(serviceKey(service, namespace), { name: service, namespace });
-      if (kind === TERMINATING_GATEWAY) push(gateways, serviceKey(service, namespace), entry.digest);
-      if (entry.speaksFor !== '') push(digests, serviceKey(entry.speaksFor, namespace), entry.digest);
+      const named = kind === '' ? names : others;
+      named.set(serviceKey(service, namespace), { name: service, namespace });
+      if (kind === TERMINATING_GATEWAY) push(gateways, indexKey(service, namespace), entry.digest);
+      if (entry.speaksFor !== '') push(digests, indexKey(entry.speaksFor, namespace), entry.digest);
     }
   }
+  const digestOfName = ({ name, namespace }: Omit<Listed, 'digest'>): string =>
+    digests.get(indexKey(name, namespace))?.join(';') ?? '';
+  for (const [key, name] of others) if (digestOfName(name) !== '') names.set(key, name);
   return {
-    services: new Map(
-      Array.from(names, ([key, name]) => [key, { ...name, digest: digests.get(key)?.join(';') ?? '' }]),
-    ),
+    services: new Map(Array.from(names, ([key, name]) => [key, { ...name, digest: digestOfName(name) }])),
     terminatingGateways: new Map(Array.from(gateways, ([key, parts]) => [key, parts.join(';')])),
     blind: nodes.length === 0,
     partial: !names.has(serviceKey(CONSUL, '')),
@@ -63,13 +66,13 @@ export function inventoryOfNames(json: unknown): Inventory | undefined {
   return { services: new Map(services), terminatingGateways: new Map(), blind: false, partial: !(CONSUL in names) };
 }
 
-/** Which services each terminating gateway stands in for: `*` for all. From the list of config entries. */
+/** Which services each terminating gateway stands in for: `*` for all. From the list of config entries; by {@link indexKey}. */
 export function linksOf(json: unknown): ReadonlyMap<string, readonly string[]> | undefined {
   if (!Array.isArray(json)) return undefined;
   return new Map(
     objects(json).map((entry) => [
-      serviceKey(text(entry['Name']), text(entry['Namespace'])),
-      objects(entry['Services']).map((link) => serviceKey(text(link['Name']), text(link['Namespace']))),
+      indexKey(text(entry['Name']), text(entry['Namespace'])),
+      objects(entry['Services']).map((link) => indexKey(text(link['Name']), text(link['Namespace']))),
     ]),
   );
 }
@@ -79,16 +82,26 @@ export function digestsOf(
   { services, terminatingGateways }: Inventory,
   links: ReadonlyMap<string, readonly string[]>,
 ): ReadonlyMap<string, string | undefined> {
-  const all = new Map(Array.from(services, ([key, { digest }]) => [key, digest]));
-  for (const [gateway, linked] of links) {
+  const linked = new Map<string, string[]>();
+  for (const [gateway, names] of links) {
     const digest = terminatingGateways.get(gateway);
-    if (digest === undefined) continue;
-    for (const key of linked.some((name) => name.endsWith('/*')) ? services.keys() : linked) {
-      const own = all.get(key);
-      if (own !== undefined) all.set(key, `${own}|${digest}`);
-    }
+    if (digest !== undefined) for (const name of names) push(linked, name, digest);
   }
-  return all;
+  const linkedTo = (name: string, namespace: string): readonly string[] => linked.get(indexKey(name, namespace)) ?? [];
+  return new Map(
+    Array.from(services, ([key, { name, namespace, digest }]) => [
+      key,
+      digest === undefined ? undefined : [digest, ...linkedTo(name, namespace), ...linkedTo('*', namespace)].join('|'),
+    ]),
+  );
+}
+
+/**
+ * What a name is known by in Consul's own indexes: two that differ in case only are one there, so that the answer for either
+ * depends on what is registered for both.
+ */
+function indexKey(service: string, namespace: string): string {
+  return serviceKey(service, namespace).toLowerCase();
 }
 
 /** The name under which Consul's servers are registered. */

@@ -1,7 +1,7 @@
 import type { CatalogService, Instance, Resolver, Selection, Subset } from '@meshgate/mesh';
 import { AgentError, parsed } from './agent.ts';
 import type { Agent, Answer } from './agent.ts';
-import { CONSUL, digestsOf } from './inventory.ts';
+import { digestsOf } from './inventory.ts';
 import type { Inventory, Listed } from './inventory.ts';
 import { instancesOf } from './records.ts';
 
@@ -49,8 +49,8 @@ export class ServiceAnswers {
     for (const [key, listed] of inventory.services) {
       const digest = digests.get(key);
       const resolver = resolvers.get(key);
-      // Nothing speaks Connect for it: its answer would be empty. Consul's servers never do.
-      if (digest === '' || listed.name === CONSUL) continue;
+      // Nothing speaks Connect for it: its answer would be empty.
+      if (digest === '') continue;
       const known = this.#known.get(key);
       if (known !== undefined && isCurrent(known, digest, resolver)) next.set(key, known);
       else changed.push([key, listed, resolver]);

@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { digestsOf, inventoryOfNames, inventoryOfNodes } from '../src/inventory.ts';
+import { digestsOf, inventoryOfNames, inventoryOfNodes, linksOf } from '../src/inventory.ts';
 import type { Inventory } from '../src/inventory.ts';
 
 const APP = { ID: 'db-1', Service: 'db', Port: 80, ModifyIndex: 5 };
@@ -47,6 +47,32 @@ describe('the inventory', () => {
   ])('shows by its digests which services a change of %s concerns', (_what, after, changed) => {
     const [before, now] = [digestsOf(inventory([NODE]), LINKS), digestsOf(inventory([{ ...NODE, ...after }]), LINKS)];
     expect([...now].filter(([key, digest]) => before.get(key) !== digest).map(([key]) => key)).toEqual(changed);
+  });
+
+  it('asks for a service again when one changes whose name differs in case only: to Consul they are one', () => {
+    const upper = [
+      { ...APP, Service: 'DB' },
+      { ...LEGACY, Service: 'Legacy' },
+    ];
+    const services = (gateway: number, sidecar: number): object[] => [
+      ...upper,
+      { ...SIDECAR, ModifyIndex: sidecar },
+      { ...GATEWAY, Service: 'Tgw', ModifyIndex: gateway },
+    ];
+    const links = linksOf([{ Name: 'tgw', Services: [{ Name: 'LEGACY' }] }]) ?? new Map();
+    const digests = (gateway: number, sidecar: number): ReadonlyMap<string, string | undefined> =>
+      digestsOf(inventory([{ ...NODE, Services: services(gateway, sidecar) }]), links);
+    const before = digests(1, 1);
+    expect([...before.keys()]).toEqual(['default/DB', 'default/Legacy']);
+    expect(digests(1, 2).get('default/DB')).not.toBe(before.get('default/DB'));
+    expect(digests(1, 2).get('default/Legacy')).toBe(before.get('default/Legacy'));
+    expect(digests(2, 1).get('default/Legacy')).not.toBe(before.get('default/Legacy'));
+  });
+
+  it('lists the name of a proxy for which another proxy speaks', () => {
+    const outer = { ...SIDECAR, ID: 'outer', Service: 'outer', Proxy: { DestinationServiceName: 'db-sidecar-proxy' } };
+    const digests = digestsOf(inventory([{ ...NODE, Services: [SIDECAR, outer] }]), new Map());
+    expect([...digests.keys()]).toEqual(['default/db-sidecar-proxy']);
   });
 
   it('takes a wildcard link for every service', () => {
