@@ -5,7 +5,7 @@ import { list, object, objects, text } from './json.ts';
 import type { JsonObject } from './json.ts';
 import { serviceKey } from './records.ts';
 
-/** A service in the datacenter's list. */
+/** A name in the datacenter's list of services. */
 export interface Listed {
   readonly name: string;
   readonly namespace: string;
@@ -18,7 +18,7 @@ export interface Listed {
 
 /** Everything that is registered. */
 export interface Inventory {
-  /** By `namespace/name`: ordinary services, and proxies or gateways for whose own name something speaks Connect. */
+  /** Every name, by `namespace/name`: Consul routes to whatever speaks Connect for one, were it for the name of a proxy. */
   readonly services: ReadonlyMap<string, Listed>;
   /** Terminating gateways and their digests, by {@link indexKey}. */
   readonly terminatingGateways: ReadonlyMap<string, string>;
@@ -32,22 +32,16 @@ export interface Inventory {
 export function inventoryOfNodes(json: unknown): Inventory | undefined {
   if (!Array.isArray(json)) return undefined;
   const nodes = objects(json).filter((node) => !text(node['PeerName']));
+  const names = new Map<string, Pick<Listed, 'name' | 'namespace'>>();
   const digests = new Map<string, string[]>();
-  const names = new Map<string, Omit<Listed, 'digest'>>();
-  const others = new Map<string, Omit<Listed, 'digest'>>();
   const gateways = new Map<string, string[]>();
-  for (const node of nodes) {
-    for (const entry of entriesOf(node)) {
-      const { service, namespace, kind } = entry;
-      const named = kind === '' ? names : others;
-      named.set(serviceKey(service, namespace), { name: service, namespace });
-      if (kind === TERMINATING_GATEWAY) push(gateways, indexKey(service, namespace), entry.digest);
-      if (entry.speaksFor !== '') push(digests, indexKey(entry.speaksFor, namespace), entry.digest);
-    }
+  for (const { service, namespace, kind, speaksFor, digest } of nodes.flatMap(entriesOf)) {
+    names.set(serviceKey(service, namespace), { name: service, namespace });
+    if (kind === TERMINATING_GATEWAY) push(gateways, indexKey(service, namespace), digest);
+    if (speaksFor !== '') push(digests, indexKey(speaksFor, namespace), digest);
   }
-  const digestOfName = ({ name, namespace }: Omit<Listed, 'digest'>): string =>
+  const digestOfName = ({ name, namespace }: Pick<Listed, 'name' | 'namespace'>): string =>
     digests.get(indexKey(name, namespace))?.join(';') ?? '';
-  for (const [key, name] of others) if (digestOfName(name) !== '') names.set(key, name);
   return {
     services: new Map(Array.from(names, ([key, name]) => [key, { ...name, digest: digestOfName(name) }])),
     terminatingGateways: new Map(Array.from(gateways, ([key, parts]) => [key, parts.join(';')])),
@@ -77,7 +71,10 @@ export function linksOf(json: unknown): ReadonlyMap<string, readonly string[]> |
   );
 }
 
-/** For each service what its answer depends on: its own digest, and those of the terminating gateways linked to it. */
+/**
+ * For each service what its answer depends on: its own digest, and those of the terminating gateways linked to it, with the link:
+ * which names a wildcard covers is for Consul to say.
+ */
 export function digestsOf(
   { services, terminatingGateways }: Inventory,
   links: ReadonlyMap<string, readonly string[]>,
@@ -85,15 +82,13 @@ export function digestsOf(
   const linked = new Map<string, string[]>();
   for (const [gateway, names] of links) {
     const digest = terminatingGateways.get(gateway);
-    if (digest !== undefined) for (const name of names) push(linked, name, digest);
+    if (digest !== undefined) for (const name of names) push(linked, name, `${name}: ${digest}`);
   }
-  const linkedTo = (name: string, namespace: string): readonly string[] => linked.get(indexKey(name, namespace)) ?? [];
-  return new Map(
-    Array.from(services, ([key, { name, namespace, digest }]) => [
-      key,
-      digest === undefined ? undefined : [digest, ...linkedTo(name, namespace), ...linkedTo('*', namespace)].join('|'),
-    ]),
-  );
+  const whole = ({ name, namespace, digest }: Listed): string | undefined => {
+    const gateways = [name, '*'].flatMap((pattern) => linked.get(indexKey(pattern, namespace)) ?? []);
+    return digest === undefined ? undefined : [digest, ...gateways].join('|');
+  };
+  return new Map(Array.from(services, ([key, listed]) => [key, whole(listed)]));
 }
 
 /**

@@ -11,7 +11,7 @@ import type { Remembered } from './memory.ts';
 import { emptyView, isComplete, watchMesh } from './mesh-view.ts';
 import type { KnownEssentials, MeshView, Preset } from './mesh-view.ts';
 import { Notices } from './notices.ts';
-import { ServiceAnswers } from './service-answers.ts';
+import { ServiceAnswers, SETTLE_MS } from './service-answers.ts';
 import { Wakeup } from './wakeup.ts';
 
 /** What {@link routeSource} follows. */
@@ -87,14 +87,14 @@ class RouteTeller {
         answers.doubt();
         doubtAt = now + DOUBT_MS;
       }
-      await answers.refresh(view, signal);
+      await answers.refresh(view, now, signal);
       const snapshot = this.#snapshot(view, answers, said?.snapshot);
       // Said again although nothing has changed, once the agent has been heard: so that its last word is never an old one.
       if (said?.snapshot.version !== snapshot.version || agent.lastAnswerAt - said.at > REPEAT_MS) {
         said = { snapshot, at: now };
         yield snapshot;
       }
-      restMs = REPEAT_MS;
+      restMs = answers.settled ? REPEAT_MS : SETTLE_MS;
     }
   }
 

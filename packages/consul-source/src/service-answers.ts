@@ -10,6 +10,8 @@ export interface Registered {
   readonly inventory: Inventory;
   readonly resolvers: ReadonlyMap<string, Resolver>;
   readonly links: ReadonlyMap<string, readonly string[]>;
+  /** Raft index of the inventory. */
+  readonly index: number;
 }
 
 /**
@@ -36,13 +38,25 @@ export class ServiceAnswers {
     return Array.from(this.#known.values()).some(({ filtered }) => filtered);
   }
 
+  /**
+   * Every answer belongs to the inventory that it was asked for by. Otherwise something has changed since, and may be taken back
+   * before the inventory is seen again, with the digests that it had: so it is asked for once more, {@link SETTLE_MS} later.
+   */
+  get settled(): boolean {
+    return Array.from(this.#known.values()).every(({ againAt }) => againAt === undefined);
+  }
+
   /** Everything is asked for anew in the next round, changed or not; what is known stays until then. */
   doubt(): void {
     this.#known = new Map(Array.from(this.#known, ([key, known]) => [key, { ...known, digest: undefined }]));
   }
 
-  /** One round. Rejects when the agent fails; what was known before is then kept whole. */
-  async refresh({ inventory, resolvers, links }: Registered, signal: AbortSignal): Promise<void> {
+  /**
+   * One round. Rejects when the agent fails; what was known before is then kept whole.
+   *
+   * @param now monotonic milliseconds
+   */
+  async refresh({ inventory, resolvers, links, index }: Registered, now: number, signal: AbortSignal): Promise<void> {
     const digests = digestsOf(inventory, links);
     const next = new Map<string, Known>();
     const changed: (readonly [key: string, listed: Listed, resolver: Resolver | undefined])[] = [];
@@ -52,13 +66,18 @@ export class ServiceAnswers {
       // Nothing speaks Connect for it: its answer would be empty.
       if (digest === '') continue;
       const known = this.#known.get(key);
-      if (known !== undefined && isCurrent(known, digest, resolver)) next.set(key, known);
+      if (known !== undefined && isCurrent(known, { digest, resolver: JSON.stringify(resolver), now }))
+        next.set(key, known);
       else changed.push([key, listed, resolver]);
     }
     await inParallel(changed, AT_A_TIME, async ([key, listed, resolver]) => {
-      const { service, filtered } = await this.#ask(listed, resolver, signal);
-      const asked = { digest: digests.get(key), resolver: JSON.stringify(resolver), filtered };
-      next.set(key, { ...asked, service: same(this.#known.get(key)?.service, service) });
+      const answer = await this.#ask(listed, resolver, signal);
+      const before = this.#known.get(key);
+      // Or it is the same as a while ago: nothing was taken back.
+      const settled = answer.index <= index || (answer.index === before?.index && isDue(before, now));
+      const againAt = settled ? undefined : now + SETTLE_MS;
+      const asked = { digest: digests.get(key), resolver: JSON.stringify(resolver), againAt };
+      next.set(key, { ...answer, ...asked, service: same(before?.service, answer.service) });
     });
     this.#known = next;
     const services = new Set(Array.from(next.values(), ({ service }) => service));
@@ -70,7 +89,7 @@ export class ServiceAnswers {
     { name, namespace }: Listed,
     resolver: Resolver | undefined,
     signal: AbortSignal,
-  ): Promise<Pick<Known, 'service' | 'filtered'>> {
+  ): Promise<Pick<Known, 'service' | 'filtered' | 'index'>> {
     const path = `health/connect/${encodeURIComponent(name)}`;
     const scope = namespace === '' ? {} : { ns: namespace };
     const answer = await this.#agent.ask({ path, query: scope }, signal);
@@ -88,7 +107,7 @@ export class ServiceAnswers {
       ...(resolver === undefined ? {} : { resolver }),
       selections: Object.fromEntries(await Promise.all(selections)),
     };
-    return { service, filtered: answer.filtered };
+    return { service, filtered: answer.filtered, index: answer.index ?? 0 };
   }
 }
 
@@ -97,14 +116,26 @@ interface Known {
   readonly digest: string | undefined;
   readonly resolver: string | undefined;
   readonly filtered: boolean;
+  /** Raft index of the answer: that of the last change which concerns this service. */
+  readonly index: number;
+  /** When to ask once more whatever the digest is, in monotonic milliseconds; `undefined`: never. */
+  readonly againAt: number | undefined;
   readonly service: CatalogService;
 }
 
 // More connections make the sweep of thousands of services no faster, and less room for everything else.
 const AT_A_TIME = 12;
 
-function isCurrent(known: Known, digest: string | undefined, resolver: Resolver | undefined): boolean {
-  return digest !== undefined && known.digest === digest && known.resolver === JSON.stringify(resolver);
+/** Longer than the coarse query of a large datacenter takes to show a change. */
+export const SETTLE_MS = 1_000;
+
+function isCurrent(known: Known, present: Pick<Known, 'digest' | 'resolver'> & { readonly now: number }): boolean {
+  const { digest, resolver, now } = present;
+  return digest !== undefined && known.digest === digest && known.resolver === resolver && !isDue(known, now);
+}
+
+function isDue({ againAt }: Known, now: number): boolean {
+  return againAt !== undefined && now >= againAt;
 }
 
 /** The object that is known already, when it says the same: whoever derives from it can tell by identity that nothing changed. */

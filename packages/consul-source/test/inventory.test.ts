@@ -24,10 +24,11 @@ const NODE = {
 const LINKS = new Map([['default/tgw', ['default/legacy', 'default/nowhere']]]);
 
 describe('the inventory', () => {
-  it('lists ordinary services, and knows for which of them something speaks Connect', () => {
+  it('lists every name, and knows for which of them something speaks Connect', () => {
     const digests = digestsOf(inventory([NODE]), LINKS);
-    expect([...digests.keys()]).toEqual(['default/db', 'default/plain', 'default/legacy']);
-    expect([...digests].filter(([, digest]) => digest === '').map(([key]) => key)).toEqual(['default/plain']);
+    const names = ['default/db', 'default/db-sidecar-proxy', 'default/plain', 'default/legacy', 'default/tgw'];
+    expect([...digests.keys()]).toEqual(names);
+    expect(spokenFor(digests)).toEqual(['default/db', 'default/legacy']);
   });
 
   it.each<readonly [what: string, after: object, changed: readonly string[]]>([
@@ -63,21 +64,23 @@ describe('the inventory', () => {
     const digests = (gateway: number, sidecar: number): ReadonlyMap<string, string | undefined> =>
       digestsOf(inventory([{ ...NODE, Services: services(gateway, sidecar) }]), links);
     const before = digests(1, 1);
-    expect([...before.keys()]).toEqual(['default/DB', 'default/Legacy']);
+    expect(spokenFor(before)).toEqual(['default/DB', 'default/Legacy']);
     expect(digests(1, 2).get('default/DB')).not.toBe(before.get('default/DB'));
     expect(digests(1, 2).get('default/Legacy')).toBe(before.get('default/Legacy'));
     expect(digests(2, 1).get('default/Legacy')).not.toBe(before.get('default/Legacy'));
   });
 
-  it('lists the name of a proxy for which another proxy speaks', () => {
+  it('knows that something speaks for the name of a proxy', () => {
     const outer = { ...SIDECAR, ID: 'outer', Service: 'outer', Proxy: { DestinationServiceName: 'db-sidecar-proxy' } };
-    const digests = digestsOf(inventory([{ ...NODE, Services: [SIDECAR, outer] }]), new Map());
-    expect([...digests.keys()]).toEqual(['default/db-sidecar-proxy']);
+    const links = new Map([['default/tgw', ['default/outer']]]);
+    const digests = digestsOf(inventory([{ ...NODE, Services: [SIDECAR, outer, GATEWAY] }]), links);
+    expect(spokenFor(digests)).toEqual(['default/db-sidecar-proxy', 'default/outer']);
   });
 
-  it('takes a wildcard link for every service', () => {
-    const digests = digestsOf(inventory([NODE]), new Map([['default/tgw', ['default/*']]]));
-    expect([...digests.values()].every((digest) => digest?.includes('tgw') === true)).toBe(true);
+  it('takes a wildcard link for every name, and not for the same as a link by name', () => {
+    const wild = digestsOf(inventory([NODE]), new Map([['default/tgw', ['default/*']]]));
+    expect(spokenFor(wild)).toEqual([...wild.keys()]);
+    expect(wild.get('default/legacy')).not.toBe(digestsOf(inventory([NODE]), LINKS).get('default/legacy'));
   });
 
   it('is blind without nodes, partial without Consul’s own servers', () => {
@@ -103,4 +106,8 @@ function inventory(nodes: readonly object[]): Inventory {
   const read = inventoryOfNodes(nodes);
   if (read === undefined) throw new Error('expected an inventory, found none');
   return read;
+}
+
+function spokenFor(digests: ReadonlyMap<string, string | undefined>): readonly string[] {
+  return [...digests].filter(([, digest]) => digest !== '').map(([key]) => key);
 }
