@@ -1,3 +1,4 @@
+import { isIPv4 } from 'node:net';
 import { networkInterfaces } from 'node:os';
 import { parseEndpoint } from '@meshgate/core';
 import type { Endpoint, Problem } from '@meshgate/core';
@@ -9,7 +10,10 @@ export interface RegisterOptions {
   readonly service?: string;
   /** Service id; the service's name when absent. */
   readonly id?: string;
-  /** `IP:PORT` under which this datacenter reaches the gateway; port 443 on the agent's own address when absent. */
+  /**
+   * `IP:PORT` under which this datacenter reaches the gateway. Port 443 when there is none beside an IPv4 address; the agent's own
+   * address where there is only `:PORT`; both when absent.
+   */
   readonly address?: string;
   /** `HOST:PORT` under which other datacenters reach it. */
   readonly wanAddress?: string;
@@ -45,7 +49,10 @@ export function registrationOf(
   const { lan, wan } = addresses;
   const name = options.service ?? 'mesh-gateway';
   const [host, port] = [lan?.host ?? '', lan?.port ?? DEFAULT_PORT];
-  const tagged = { ...(lan ? { lan: addressBody(lan) } : {}), ...(wan ? { wan: addressBody(wan) } : {}) };
+  const tagged = {
+    ...(host === '' || !lan ? {} : { lan: addressBody(lan) }),
+    ...(wan ? { wan: addressBody(wan) } : {}),
+  };
   const config = bindConfig(addresses, isLocal);
   const body = {
     Kind: 'mesh-gateway',
@@ -85,7 +92,7 @@ interface Addresses {
 function addressesOf({ address, wanAddress, bindAddresses = {} }: RegisterOptions): Addresses {
   const problems: Problem[] = [];
   const read = (value: string | undefined, ...path: readonly string[]): Endpoint | undefined => {
-    const endpoint = value === undefined ? undefined : parseEndpoint(value);
+    const endpoint = value === undefined ? undefined : endpointOf(value);
     const isWrong = endpoint === undefined || endpoint.port === 0 || value?.includes('{{') === true;
     if (value === undefined || !isWrong) return endpoint;
     problems.push({ path, message: `expected an address such as 10.0.0.5:8443, found ${JSON.stringify(value)}` });
@@ -95,11 +102,22 @@ function addressesOf({ address, wanAddress, bindAddresses = {} }: RegisterOption
     ([name, value]) => [name, read(value, 'bindAddresses', name)] as const,
   );
   return {
-    lan: read(address, 'address'),
+    lan: portAlone(address) ?? read(address, 'address'),
     wan: read(wanAddress, 'wanAddress'),
     bind: Object.fromEntries(bind.filter((entry): entry is [string, Endpoint] => entry[1] !== undefined)),
     problems,
   };
+}
+
+/** As Consul's command reads its flags: an IPv4 address alone means its port 443. */
+function endpointOf(text: string): Endpoint | undefined {
+  return parseEndpoint(isIPv4(text) ? `${text}:${DEFAULT_PORT}` : text);
+}
+
+/** `:8443`: that port of the agent's own address, which then goes unsaid. */
+function portAlone(text = ''): Endpoint | undefined {
+  const { port = 0 } = text.startsWith(':') ? (parseEndpoint(`localhost${text}`) ?? {}) : {};
+  return port === 0 ? undefined : { host: '', port };
 }
 
 /** A named address is bound; else lan and wan where both are this host's; else the registered address, which then must be. */
@@ -117,7 +135,7 @@ function bindConfig({ lan, wan, bind }: Addresses, isLocal: (ip: string) => bool
 
 /** Unlike Consul's command, any address of the IPv4 loopback network will do: it can be bound without being assigned. */
 function bindProblems({ lan, bind }: Addresses, isLocal: (ip: string) => boolean): readonly Problem[] {
-  if (lan === undefined || Object.keys(bind).length > 0) return [];
+  if (lan === undefined || lan.host === '' || Object.keys(bind).length > 0) return [];
   if (isLocal(lan.host) || lan.host.startsWith('127.')) return [];
   const message = `expected an address of this host, or bind addresses beside it, found ${lan.host}`;
   return [{ path: ['address'], message }];

@@ -30,6 +30,8 @@ export class Consul implements AsyncDisposable {
   readonly address: string;
   /** Where other datacenters join it. */
   readonly wanAddress: string;
+  /** Where Envoy would ask it. */
+  readonly grpcAddress: string;
   readonly #folder: string;
   readonly #config: object;
   readonly #headers: Readonly<Record<string, string>>;
@@ -37,20 +39,21 @@ export class Consul implements AsyncDisposable {
 
   private constructor(
     config: object,
-    { http, serfWan }: { readonly http: number; readonly serfWan: number },
+    { http, serfWan, grpc }: { readonly http: number; readonly serfWan: number; readonly grpc: number },
     headers: Readonly<Record<string, string>>,
   ) {
     this.#folder = mkdtempSync(join(tmpdir(), 'meshgate-consul-test-'));
     this.#config = config;
     this.address = `http://127.0.0.1:${http}`;
     this.wanAddress = `127.0.0.1:${serfWan}`;
+    this.grpcAddress = `http://127.0.0.1:${grpc}`;
     this.#headers = headers;
     this.#process = this.#spawn();
   }
 
   /** Starts one and waits until it has a leader and a certificate authority. */
   static async start(settings: object = {}, token?: string): Promise<Consul> {
-    const [http = 0, server = 0, serfLan = 0, serfWan = 0] = await freePorts(4);
+    const [http = 0, server = 0, serfLan = 0, serfWan = 0, grpc = 0] = await freePorts(5);
     const config = {
       datacenter: 'dc1',
       node_name: 'server-1',
@@ -58,13 +61,13 @@ export class Consul implements AsyncDisposable {
       bootstrap_expect: 1,
       bind_addr: '127.0.0.1',
       connect: { enabled: true },
-      ports: { http, server, serf_lan: serfLan, serf_wan: serfWan, dns: -1, grpc: -1 },
+      ports: { http, server, serf_lan: serfLan, serf_wan: serfWan, dns: -1, grpc },
       performance: { raft_multiplier: 1 },
       log_level: 'ERROR',
       ...settings,
     };
     const headers = token === undefined ? {} : { 'x-consul-token': token };
-    const consul = new Consul(config, { http, serfWan }, headers);
+    const consul = new Consul(config, { http, serfWan, grpc }, headers);
     await consul.ready();
     return consul;
   }

@@ -79,12 +79,33 @@ describe('a registration', () => {
     [{ address: 'nonsense' }, ['address'], '"nonsense"'],
     [{ address: '{{ GetPrivateIP }}:443' }, ['address'], '{{ GetPrivateIP }}'],
     [{ wanAddress: '1.2.3.4:0' }, ['wanAddress'], '1.2.3.4:0'],
-    [{ bindAddresses: { one: '1.2.3.4' } }, ['bindAddresses', 'one'], '"1.2.3.4"'],
+    [{ wanAddress: ':443' }, ['wanAddress'], '":443"'],
+    [{ address: ':0' }, ['address'], '":0"'],
+    [{ address: '10.0.0.5:99999' }, ['address'], '"10.0.0.5:99999"'],
+    [{ bindAddresses: { one: ':8443' } }, ['bindAddresses', 'one'], '":8443"'],
+    [{ bindAddresses: { one: 'gw' } }, ['bindAddresses', 'one'], '"gw"'],
     [{ deregisterAfterCritical: 'soon' }, ['deregisterAfterCritical'], '"soon"'],
   ])('is refused with %j', (options, path, found) => {
     const registration = registrationOf(options, isLocal);
     const message = expect.stringContaining(found) as string;
     expect(registration).toEqual({ kind: 'invalid', problems: [{ path, message }] });
+  });
+
+  it('has port 443 where an address has none, and the agent’s own address where there is only a port', () => {
+    expect(bodyOf({ address: '10.0.0.5', wanAddress: '198.18.0.1' })).toMatchObject({
+      Address: '10.0.0.5',
+      Port: 443,
+      TaggedAddresses: { lan: { Address: '10.0.0.5', Port: 443 }, wan: { Address: '198.18.0.1', Port: 443 } },
+    });
+    expect(bodyOf({ bindAddresses: { lan: '10.0.0.5' } })['Proxy']).toMatchObject({
+      Config: { envoy_gateway_bind_addresses: { lan: { Address: '10.0.0.5', Port: 443 } } },
+    });
+    const alone = bodyOf({ address: ':8443', wanAddress: '203.0.113.5:443' });
+    expect(alone).toMatchObject({ Port: 8443, TaggedAddresses: { wan: { Address: '203.0.113.5' } } });
+    expect(alone).toMatchObject({ Check: { TCP: '127.0.0.1:8443' } });
+    expect(alone).not.toHaveProperty('Address');
+    expect(alone).not.toHaveProperty(['TaggedAddresses', 'lan']);
+    expect(alone).not.toHaveProperty('Proxy');
   });
 
   it('is checked on the IPv6 address in brackets', () => {

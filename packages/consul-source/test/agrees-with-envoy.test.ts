@@ -1,0 +1,146 @@
+import fc from 'fast-check';
+import { formatEndpoint } from '@meshgate/core';
+import type { Endpoint, ListenAddress, RouteSnapshot } from '@meshgate/core';
+import { afterAll, beforeAll, expect, it } from 'vitest';
+import { consulParts } from '../src/index.ts';
+import { anyCatalog, GATEWAY, marker } from './envoy/catalogs.ts';
+import type { Write } from './envoy/catalogs.ts';
+import { EnvoyView } from './envoy/envoy-view.ts';
+import type { EnvoyRoute } from './envoy/envoy-view.ts';
+import { Consul, describeWithConsul } from './real-consul.ts';
+import { Watched } from './watched.ts';
+
+// `MESHGATE_TEST_SEED=random npx vitest run …` looks further than the ones that are looked at each time.
+const given = process.env['MESHGATE_TEST_SEED'] ?? '20';
+const SEED = given === 'random' ? Math.floor(Math.random() * 1_000_000) : Number(given);
+const TURNS = 12;
+// Gateways of the other datacenter arrive when its server has told this one, which it does by and by.
+const SETTLED_MS = 30_000;
+
+describeWithConsul('for any catalog', () => {
+  let one: Consul;
+  let two: Consul;
+  let envoy: EnvoyView;
+  let routes: Watched;
+  let listeners: Watched<readonly ListenAddress[]>;
+
+  beforeAll(async () => {
+    one = await Consul.start();
+    two = await Consul.start({
+      datacenter: 'dc2',
+      node_name: 'server-2',
+      primary_datacenter: 'dc1',
+      retry_join_wan: [one.wanAddress],
+    });
+    await one.put('agent/service/register', { Name: 'gateway', ID: GATEWAY, Kind: 'mesh-gateway', Port: 8_443 });
+    envoy = new EnvoyView(one.grpcAddress, GATEWAY);
+    const parts = consulParts({ address: one.address, proxyId: GATEWAY });
+    routes = new Watched(parts.routes);
+    listeners = new Watched(parts.listeners);
+  });
+  afterAll(async () => {
+    envoy[Symbol.dispose]();
+    for (const running of [routes, listeners, one, two]) await running[Symbol.asyncDispose]();
+  });
+
+  it.each(Array.from({ length: TURNS }, (_, turn) => turn))(
+    `routes and listeners are those that Consul tells Envoy (seed ${SEED}, catalog %i)`,
+    async (turn) => {
+      const [catalog] = fc.sample(anyCatalog(turn), { seed: SEED + turn, numRuns: 1 });
+      if (catalog === undefined) throw new Error('expected a catalog, found none');
+      try {
+        await send(catalog.register);
+        const message = JSON.stringify(catalog.register, null, 1);
+        await expect.poll(() => differences(turn), { timeout: SETTLED_MS, message }).toEqual([]);
+      } finally {
+        await send(catalog.remove);
+      }
+    },
+    SETTLED_MS + 10_000,
+  );
+
+  async function send(writes: readonly Write[]): Promise<void> {
+    for (const { datacenter, method, path, body } of writes) {
+      const server = datacenter === 'dc1' ? one : two;
+      await (method === 'PUT' ? server.put(path, body) : server.delete(path));
+    }
+  }
+
+  /** One line for each. Deliberate ones, which `docs/consul.md` lists, are none. */
+  function differences(turn: number): readonly string[] {
+    const ours = ourRoutes(routes.latest);
+    const theirs = theirRoutes(envoy.routes, turn);
+    const places = [listeners.latest?.map(({ endpoint }) => endpoint) ?? [], envoy.listeners].map(placesOf);
+    // Consul never tells Envoy that no listener is left: the last ones stay, with the names that they had.
+    const isDeaf = places[0] === '';
+    const names = [...new Set([...ours.keys(), ...theirs.keys()])].filter((name) => !isDeaf || !name.startsWith('*'));
+    return [
+      ...unknownMarker(turn, ours, theirs),
+      ...(isDeaf || places[0] === places[1] ? [] : [`listeners: ${places.join(' expected ')}`]),
+      ...names.flatMap((name) => difference(name, ours.get(name), theirs.get(name))),
+    ];
+  }
+});
+
+function placesOf(endpoints: readonly Endpoint[]): string {
+  return endpoints.map(formatEndpoint).toSorted().join(' ');
+}
+
+/** Where a name leads, as one text. */
+interface Lead {
+  readonly connectTimeoutMs: number;
+  readonly backends: readonly string[];
+  /** Consul names only one of several hosts. */
+  readonly partial: boolean;
+}
+
+function ourRoutes(snapshot: RouteSnapshot | undefined): ReadonlyMap<string, readonly Lead[]> {
+  const leads = (snapshot?.routes ?? []).flatMap(({ serverNames, connectTimeoutMs = DEFAULT_TIMEOUT_MS, backends }) =>
+    serverNames.map((name) => [name, [leadOf({ connectTimeoutMs, backends, byName: false })]] as const),
+  );
+  return new Map(leads);
+}
+
+const DEFAULT_TIMEOUT_MS = 5_000;
+
+/** In lower case: two names that differ in nothing else are one to a client, and either may be meant. */
+function theirRoutes(routes: ReadonlyMap<string, EnvoyRoute>, turn: number): ReadonlyMap<string, readonly Lead[]> {
+  const leads = new Map<string, readonly Lead[]>();
+  for (const [name, route] of routes) {
+    // Services of catalogs before this one: Consul 1.8 tells Envoy of them for ever.
+    const named = /-(\d+)\.default\.dc1\.internal\./.exec(name)?.[1];
+    if (named !== undefined && Number(named) !== turn) continue;
+    leads.set(name.toLowerCase(), [...(leads.get(name.toLowerCase()) ?? []), leadOf(route)]);
+  }
+  return leads;
+}
+
+function leadOf({ connectTimeoutMs, backends, byName }: EnvoyRoute): Lead {
+  const shown = backends.map(
+    ({ address, weight, healthy }) => `${formatEndpoint(address)} w${weight}${healthy ? '' : ' unhealthy'}`,
+  );
+  return { connectTimeoutMs, backends: shown.toSorted(), partial: byName };
+}
+
+function difference(name: string, ours: readonly Lead[] = [], theirs: readonly Lead[] = []): readonly string[] {
+  const agree = ours.some((own) => theirs.some((other) => isSame(own, other)));
+  return agree ? [] : [`${name}: ${JSON.stringify(ours)} expected ${JSON.stringify(theirs)}`];
+}
+
+function isSame(own: Lead, other: Lead): boolean {
+  if (own.connectTimeoutMs !== other.connectTimeoutMs) return false;
+  if (other.partial) return other.backends.every((backend) => own.backends.includes(backend));
+  return own.backends.join() === other.backends.join();
+}
+
+/** Without it a side is not as far as the other yet, and agreement says nothing. */
+function unknownMarker(turn: number, ...sides: readonly ReadonlyMap<string, readonly Lead[]>[]): readonly string[] {
+  const { service, port, remotePort } = marker(turn);
+  const leadsTo = (prefix: string, place: string) => (side: ReadonlyMap<string, readonly Lead[]>) => {
+    const [lead] = [...side].find(([name]) => name.startsWith(prefix))?.[1] ?? [];
+    return lead?.partial === true || lead?.backends.some((backend) => backend.startsWith(`${place} `)) === true;
+  };
+  const services = sides.every(leadsTo(`${service}.`, `10.250.0.1:${port}`));
+  const gateways = sides.every(leadsTo('dc2.internal.', `10.250.0.2:${remotePort}`));
+  return services && gateways ? [] : ['not everything has arrived yet'];
+}

@@ -1,0 +1,128 @@
+import { connect } from 'node:http2';
+import type { ClientHttp2Session, ClientHttp2Stream } from 'node:http2';
+import type { Endpoint } from '@meshgate/core';
+import { encoded, Message } from './protobuf.ts';
+
+/** Where a server name leads, as Consul tells Envoy. */
+export interface EnvoyRoute {
+  readonly connectTimeoutMs: number;
+  readonly backends: readonly { readonly address: Endpoint; readonly weight: number; readonly healthy: boolean }[];
+  /** Of addresses that are names, Consul passes on a single one. */
+  readonly byName: boolean;
+}
+
+/** What an Envoy that runs as this gateway is told: Consul's own gRPC server, asked as Envoy asks it (ADS of its API v2). */
+export class EnvoyView implements Disposable {
+  readonly #session: ClientHttp2Session;
+  readonly #stream: ClientHttp2Stream;
+  readonly #gateway: string;
+  readonly #told = new Map<string, readonly Message[]>();
+  #unread = Buffer.alloc(0);
+
+  constructor(grpc: string, gateway: string) {
+    this.#gateway = gateway;
+    this.#session = connect(grpc);
+    this.#stream = this.#session.request({
+      ':method': 'POST',
+      ':path': '/envoy.service.discovery.v2.AggregatedDiscoveryService/StreamAggregatedResources',
+      'content-type': 'application/grpc',
+      te: 'trailers',
+    });
+    this.#stream.on('data', (chunk: Buffer) => this.#read(chunk));
+    // Whoever compares sees that nothing arrives any more.
+    for (const emitter of [this.#session, this.#stream]) emitter.on('error', () => undefined);
+    for (const type of [CLUSTER, LISTENER]) this.#ask(type, []);
+  }
+
+  /** By server name, as written; patterns as `*.suffix`. */
+  get routes(): ReadonlyMap<string, EnvoyRoute> {
+    const endpoints = new Map(this.#resources(ENDPOINTS).map((assignment) => [assignment.text(1), assignment]));
+    const clusters = this.#resources(CLUSTER).map((cluster) => {
+      const assignment = endpoints.get(cluster.text(1));
+      return [cluster.text(1), routeOf(cluster, cluster.has(33) ? cluster.message(33) : assignment)] as const;
+    });
+    // Without a filter chain of its own, a server name is the name of a cluster.
+    const exact = new Map(clusters);
+    const patterns = this.#resources(LISTENER)
+      .flatMap((listener) => listener.messages(3).flatMap((chain) => chain.message(1).texts(11)))
+      .filter((name) => name.startsWith('*.'));
+    return new Map([...exact, ...patterns.flatMap((name) => entry(name, exact.get(name.slice(2))))]);
+  }
+
+  /** Consul never says that the last of them has gone. */
+  get listeners(): readonly Endpoint[] {
+    return this.#resources(LISTENER).map((listener) => endpointOf(listener.message(2)));
+  }
+
+  [Symbol.dispose](): void {
+    this.#stream.close();
+    this.#session.destroy();
+  }
+
+  #resources(type: string): readonly Message[] {
+    return this.#told.get(type) ?? [];
+  }
+
+  #read(chunk: Buffer): void {
+    this.#unread = Buffer.concat([this.#unread, chunk]);
+    while (this.#unread.length >= FRAME_HEADER_BYTES) {
+      const end = FRAME_HEADER_BYTES + this.#unread.readUInt32BE(1);
+      if (this.#unread.length < end) return;
+      this.#take(new Message(this.#unread.subarray(FRAME_HEADER_BYTES, end)));
+      this.#unread = this.#unread.subarray(end);
+    }
+  }
+
+  #take(response: Message): void {
+    const type = response.text(4);
+    const isFirst = !this.#told.has(type);
+    const resources = response.messages(2).map((any) => any.message(2));
+    this.#told.set(type, resources);
+    this.#ask(type, [encoded(1, response.text(1)), encoded(5, response.text(5))]);
+    if (type === CLUSTER && isFirst)
+      this.#ask(
+        ENDPOINTS,
+        resources.map((cluster) => encoded(3, cluster.text(1))),
+      );
+  }
+
+  #ask(type: string, details: readonly Buffer[]): void {
+    const node = Buffer.concat([encoded(1, this.#gateway), encoded(2, this.#gateway)]);
+    const request = Buffer.concat([encoded(2, node), encoded(4, type), ...details]);
+    const header = Buffer.alloc(FRAME_HEADER_BYTES);
+    header.writeUInt32BE(request.length, 1);
+    this.#stream.write(Buffer.concat([header, request]));
+  }
+}
+
+const CLUSTER = 'type.googleapis.com/envoy.api.v2.Cluster';
+const ENDPOINTS = 'type.googleapis.com/envoy.api.v2.ClusterLoadAssignment';
+const LISTENER = 'type.googleapis.com/envoy.api.v2.Listener';
+// gRPC: whether it is compressed, and its length.
+const FRAME_HEADER_BYTES = 5;
+// Envoy's enumerations: a cluster whose endpoints are told apart from it, an endpoint that is not to be used.
+const EDS = 3;
+const UNHEALTHY = 2;
+
+function entry(name: string, route: EnvoyRoute | undefined): readonly (readonly [string, EnvoyRoute])[] {
+  return route === undefined ? [] : [[name, route]];
+}
+
+function routeOf(cluster: Message, assignment: Message | undefined): EnvoyRoute {
+  const timeout = cluster.message(4);
+  const endpoints = assignment?.messages(2).flatMap((locality) => locality.messages(2)) ?? [];
+  return {
+    connectTimeoutMs: timeout.number(1) * 1_000 + timeout.number(2) / 1_000_000,
+    backends: endpoints.map((endpoint) => ({
+      address: endpointOf(endpoint.message(1).message(1)),
+      weight: endpoint.has(4) ? endpoint.message(4).number(1) : 1,
+      healthy: endpoint.number(2) !== UNHEALTHY,
+    })),
+    byName: cluster.number(2) !== EDS,
+  };
+}
+
+function endpointOf(address: Message): Endpoint {
+  const socket = address.message(1);
+  return { host: socket.text(2), port: socket.number(3) };
+}
