@@ -6,7 +6,7 @@ export interface Write {
   readonly datacenter: 'dc1' | 'dc2';
   readonly method: 'PUT' | 'DELETE';
   readonly path: string;
-  readonly body?: object;
+  readonly body?: Readonly<Record<string, unknown>>;
 }
 
 /** What is registered, in an order in which Consul takes it, and how it is taken back. */
@@ -34,7 +34,8 @@ export function anyCatalog(turn: number): fc.Arbitrary<Catalog> {
       instances: fc.array(fc.oneof(...instancesOf(turn)), { minLength: 3, maxLength: 12 }),
       nodeChecks: fc.array(nodeCheck(turn), { maxLength: 2 }),
       resolvers: fc.array(resolver(turn), { maxLength: 3 }),
-      linked: fc.array(links(turn), { maxLength: 2 }),
+      // One entry for each gateway: of a link that is taken back, Consul 1.8 tells Envoy for ever.
+      linked: fc.uniqueArray(links(turn), { maxLength: 2, selector: ({ body }) => body?.['Name'] }),
       proxyDefaults: fc.option(gatewayConfig),
       own: ownGateway(turn),
       remote: changesRemote(turn) ? fc.array(remoteGateway(), { maxLength: 3 }) : fc.constant([]),
@@ -85,7 +86,7 @@ const ordinary = {
   TaggedAddresses: maybe(tagged),
 };
 
-function nodeOf(Node: string): fc.Arbitrary<object> {
+function nodeOf(Node: string): fc.Arbitrary<Readonly<Record<string, unknown>>> {
   return fc.record({
     Node: fc.constant(Node),
     Address: address,
@@ -285,7 +286,7 @@ function remoteGateway(): fc.Arbitrary<Write> {
 }
 
 interface Parts {
-  readonly nodes: readonly object[];
+  readonly nodes: readonly Readonly<Record<string, unknown>>[];
   readonly instances: readonly (readonly Write[])[];
   readonly nodeChecks: readonly Write[];
   readonly resolvers: readonly Write[];
@@ -341,6 +342,6 @@ function removalOf(turn: number, { resolvers, linked, instances }: Parts): reado
   ];
 }
 
-function put(path: string, body?: object): Write {
+function put(path: string, body?: Write['body']): Write {
   return { datacenter: 'dc1', method: 'PUT', path, ...(body === undefined ? {} : { body }) };
 }
