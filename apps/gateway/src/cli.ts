@@ -4,6 +4,7 @@ import { ConfigProblems, formatEndpoint, formatProblem } from '@meshgate/core';
 import { Command, CommanderError, Option } from 'commander';
 import { amending } from './amend-config.ts';
 import { DEFAULT_ADMIN } from './config-schema.ts';
+import { describe } from './config-words.ts';
 import { commandSettings, CONSUL_FLAGS, SIDECAR_FLAGS, withTwoDashes } from './consul-flags.ts';
 import type { ConsulFlags, Environment, FlagDefinition } from './consul-flags.ts';
 import { loadConfig } from './load-config.ts';
@@ -51,6 +52,7 @@ function commands(terminal: Terminal, end: (status: ExitStatus) => void): Comman
   const { stdout, stderr } = terminal;
   const program = new Command('meshgate')
     .description('Routes TLS by server name, undecrypted')
+    .version(RELEASE, '-V, --version', 'show the release')
     .exitOverride()
     .configureOutput({ writeOut: (text) => stdout.write(text), writeErr: (text) => stderr.write(text) })
     .showSuggestionAfterError();
@@ -79,9 +81,11 @@ function commands(terminal: Terminal, end: (status: ExitStatus) => void): Comman
   program
     .command('version')
     .description('show the release')
-    .action(() => void stdout.write(`meshgate ${VERSION} (Node.js ${process.versions.node})\n`));
+    .action(() => void stdout.write(`${RELEASE}\n`));
   return program;
 }
+
+const RELEASE = `meshgate ${VERSION} (Node.js ${process.versions.node})`;
 
 interface GatewayFlags extends ConsulFlags {
   readonly config?: string;
@@ -150,8 +154,16 @@ function withQuestionFlags(command: Command): Command {
 }
 
 function queriesFor({ admin = DEFAULT_ADMIN_URL, config }: QuestionFlags, { env }: Terminal): RouteQueries {
-  if (config === undefined) return queriesTo(admin);
+  if (config === undefined) return queriesTo(adminUrl(admin));
   return queriesOf(config, amending(commandSettings({}, env, process.cwd()), false));
+}
+
+/** @throws ConfigProblems when nobody can be asked there: `localhost:19000` is a URL, too, of the scheme `localhost` */
+function adminUrl(text: string): URL {
+  const url = URL.canParse(text) ? new URL(text) : undefined;
+  if (url?.protocol === 'http:' || url?.protocol === 'https:') return url;
+  const message = `expected --admin to be a URL such as ${DEFAULT_ADMIN_URL}, found ${describe(text)}`;
+  throw new ConfigProblems([{ message, path: [] }]);
 }
 
 const DEFAULT_FILE = 'meshgate.yaml';

@@ -11,7 +11,8 @@ type Path = readonly (string | number)[];
 export function schemaProblems(issues: readonly Issue[], value: unknown): readonly Problem[] {
   const found = issues.flatMap((issue) => findings(issue, [], value));
   const meant = new Set(found.flatMap(({ meant: key }) => (key === undefined ? [] : [key])));
-  return found.filter(({ problem }) => !meant.has(pathKey(problem.path))).map(({ problem }) => problem);
+  const isEcho = ({ path }: Problem): boolean => meant.has(pathKey(path)) && isMissing(value, path);
+  return found.map(({ problem }) => problem).filter((problem) => !isEcho(problem));
 }
 
 interface Finding {

@@ -31,7 +31,7 @@ async function install(use: PlacedUse, host: GatheringHost): Promise<readonly Pr
   if (loaded.kind === 'problem') return [{ message: loaded.message, path: use.path }];
   const before = host.parts.sources.length;
   try {
-    loaded.plugin.install(host, use.settings);
+    refusePromise(loaded.plugin.install(host, use.settings));
     await loaded.check(use.settings, host.baseDir);
   } catch (reason) {
     return problemsOf(reason, loaded.plugin.name).map((problem) => ({
@@ -42,6 +42,13 @@ async function install(use: PlacedUse, host: GatheringHost): Promise<readonly Pr
   const isIdle = use.list === 'sources' && host.parts.sources.length === before;
   const message = `the plugin ${JSON.stringify(loaded.plugin.name)} adds no source: it belongs under plugins`;
   return isIdle ? [{ message, path: use.path }] : [];
+}
+
+/** The compiler lets an `async` method stand for one that gives nothing; what it adds later would be seen by nobody. */
+function refusePromise(answer: unknown): void {
+  if (!(answer instanceof Promise)) return;
+  answer.catch(() => undefined);
+  throw new TypeError('expected install to add its parts before it returns, found a promise');
 }
 
 type Loaded =

@@ -13,7 +13,7 @@ export interface RouteQueries {
 }
 
 /** From a gateway that runs. Rejects when it does not answer, or with an error. */
-export function queriesTo(adminUrl: string): RouteQueries {
+export function queriesTo(adminUrl: URL): RouteQueries {
   return {
     routes: async () => (await ask(adminUrl, 'routes')) as RoutesView,
     explain: async (serverName) =>
@@ -50,11 +50,11 @@ async function withRoutes<Answer>(
 /** Nobody waits longer for an answer from the same machine. */
 const PATIENCE_MS = 10_000;
 
-async function ask(adminUrl: string, path: string): Promise<unknown> {
-  const url = new URL(path, adminUrl.endsWith('/') ? adminUrl : `${adminUrl}/`);
+async function ask(adminUrl: URL, path: string): Promise<unknown> {
+  const url = new URL(path, adminUrl.href.endsWith('/') ? adminUrl : `${adminUrl.href}/`);
   const response = await fetch(url, { signal: AbortSignal.timeout(PATIENCE_MS) }).catch((reason: unknown) => {
     const cause = reason instanceof Error && reason.cause instanceof Error ? reason.cause : reason;
-    throw new Error(`no gateway answers at ${adminUrl}: ${cause instanceof Error ? cause.message : String(cause)}`);
+    throw new Error(`no gateway answers at ${adminUrl.href}: ${cause instanceof Error ? cause.message : String(cause)}`);
   });
   if (!response.ok) throw new Error(`expected an answer of ${url.href}, found status ${response.status}`);
   return response.json();

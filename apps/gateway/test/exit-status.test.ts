@@ -17,6 +17,15 @@ describe('exit status 2', () => {
     expect((await meshgate(['gateway', '--chekc'])).status).toBe(2);
   });
 
+  it.each(['localhost:19000', '127.0.0.1:19000', 'ftp://localhost', '/tmp/admin', ''])(
+    'is that of a question to %j, which is no URL to ask at',
+    async (url) => {
+      const { status, stderr } = await meshgate(['explain', 'a.example', '--admin', url]);
+      const found = `expected --admin to be a URL such as http://127.0.0.1:19000, found ${JSON.stringify(url)}\n`;
+      expect({ status, stderr }).toEqual({ status: 2, stderr: found });
+    },
+  );
+
   it('is that of a gateway without a configuration, which is shown the smallest that would do', async () => {
     await using empty = await folder();
     const { status, stderr } = await meshgate(['gateway'], empty.path);
@@ -174,10 +183,12 @@ describe('exit status 0', () => {
 
   it('is that of help and of the release', async () => {
     expect(await meshgate(['--help'])).toMatchObject({ status: 0, stdout: expect.stringContaining('gateway') });
-    expect(await meshgate(['version'])).toMatchObject({
-      status: 0,
-      stdout: expect.stringMatching(/^meshgate \d+\.\d+\.\d+ /),
-    });
+    for (const asked of ['version', '--version', '-V']) {
+      expect(await meshgate([asked])).toMatchObject({
+        status: 0,
+        stdout: expect.stringMatching(/^meshgate \d+\.\d+\.\d+ .*\n$/),
+      });
+    }
   });
 });
 

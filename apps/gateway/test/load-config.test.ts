@@ -101,6 +101,14 @@ const WRONG: readonly {
     problems: ['meshgate.yaml:3:12: the plugin "mine" cannot be installed: out of luck'],
   },
   {
+    claim: 'a plugin that is not done when its install returns: what it adds later is seen by nobody',
+    lines: [LISTENERS, `sources: [ ${FILE} ]`, 'plugins: [ ./mine.mjs ]'],
+    plugin: `export default { name: 'mine', async install() { throw new Error('too late'); } };`,
+    problems: [
+      'meshgate.yaml:3:12: the plugin "mine" cannot be installed: expected install to add its parts before it returns, found a promise',
+    ],
+  },
+  {
     claim: 'settings that a schema library refuses, at the key that is wrong',
     lines: [LISTENERS, 'sources:', '  - { use: ./mine.mjs, deep: { port: x } }'],
     plugin: plugin(
