@@ -54,7 +54,9 @@ async function ask(adminUrl: URL, path: string): Promise<unknown> {
   const url = new URL(path, adminUrl.href.endsWith('/') ? adminUrl : `${adminUrl.href}/`);
   const response = await fetch(url, { signal: AbortSignal.timeout(PATIENCE_MS) }).catch((reason: unknown) => {
     const cause = reason instanceof Error && reason.cause instanceof Error ? reason.cause : reason;
-    throw new Error(`no gateway answers at ${adminUrl.href}: ${cause instanceof Error ? cause.message : String(cause)}`);
+    throw new Error(
+      `no gateway answers at ${adminUrl.href}: ${cause instanceof Error ? cause.message : String(cause)}`,
+    );
   });
   if (!response.ok) throw new Error(`expected an answer of ${url.href}, found status ${response.status}`);
   return response.json();

@@ -156,11 +156,14 @@ describe('a client that does not behave', () => {
     expect(sent).toBeGreaterThan(3);
   });
 
-  it('is let go when its hello is larger than the limit', async () => {
+  it.each([
+    ['in part', 2_000],
+    ['whole', 5_000],
+  ])('is let go when its hello is larger than the limit, of which it sends at once %s', async (_what, bytes) => {
     await using proxy = await startProxy({ routes: [], limits: { helloMaxBytes: 1_000 } });
     await using client = await rawClient(proxy.address);
     const hello = inRecords(clientHello({ serverName: 'backend.example', padToBytes: 4_000 }));
-    await client.send(hello.subarray(0, 2_000));
+    await client.send(hello.subarray(0, bytes));
     await client.closed;
     expect(await proxy.ending()).toBe('SNIFF_TOO_LONG');
   });

@@ -28,7 +28,8 @@ export async function readHello(
       const bytes = await connection.read();
       if (bytes === undefined) break;
       const head = received.append(bytes);
-      const verdict = sniffer.inspect(head, progress);
+      // What is above the limit is not shown: else it would hang on how the client's bytes were cut on their way.
+      const verdict = sniffer.inspect(head.length > maxBytes ? head.subarray(0, maxBytes) : head, progress);
       if (verdict.kind === 'hello') return { hello: verdict.hello, head };
       if (verdict.kind !== 'more') throw refused(verdict, head);
       if (head.length >= maxBytes) throw new ProxyError('SNIFF_TOO_LONG', `hello not whole after ${maxBytes} bytes`);

@@ -99,6 +99,13 @@ describe('reading a hello', () => {
     expect(await headOf(received(new Uint8Array(500)), wants(10), 100)).toHaveLength(500);
   });
 
+  it('refuses a hello above the limit, also when its end comes with its beginning', async () => {
+    await expect(readHello(received(new Uint8Array(500)), wants(101), 100)).rejects.toMatchObject({
+      code: 'SNIFF_TOO_LONG',
+      message: 'hello not whole after 100 bytes',
+    });
+  });
+
   it('gives nothing for a client that leaves without a word', async () => {
     expect(await readHello(received(), wants(10), 100)).toBeUndefined();
   });
