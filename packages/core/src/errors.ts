@@ -81,6 +81,13 @@ export class ProxyError extends Error {
     this.code = code;
   }
 
+  /** Also one of another copy of this package: a plugin that lives in a folder of its own brings its own. Not to be extended. */
+  static override [Symbol.hasInstance](value: unknown): value is ProxyError {
+    return (
+      value instanceof Error && value.name === 'ProxyError' && Object.hasOwn(SIDES, String(Reflect.get(value, 'code')))
+    );
+  }
+
   /** Who is to blame. */
   get side(): Side {
     return SIDES[this.code];

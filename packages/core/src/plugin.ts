@@ -69,6 +69,11 @@ export class ConfigProblems extends Error {
     super(problems.map(formatProblem).join('\n'));
     this.problems = problems;
   }
+
+  /** Also one of another copy of this package: a plugin that lives in a folder of its own brings its own. Not to be extended. */
+  static override [Symbol.hasInstance](value: unknown): value is ConfigProblems {
+    return value instanceof Error && value.name === 'ConfigProblems' && Array.isArray(Reflect.get(value, 'problems'));
+  }
 }
 
 /** `FILE:LINE:COLUMN: message`, or `key.path: message` when the problem has no file. */
