@@ -125,8 +125,6 @@ describe('a client that does not behave', () => {
     ['garbage', Buffer.from([0xde, 0xad, 0xbe, 0xef]), 'SNIFF_UNRECOGNIZED'],
     ['plain HTTP', Buffer.from('GET / HTTP/1.1\r\nHost: backend.example\r\n\r\n'), 'SNIFF_UNRECOGNIZED'],
     ['a hello that breaks its own format', Buffer.from('1603010004020000000000', 'hex'), 'SNIFF_MALFORMED'],
-    ['a hello without a name', inRecords(clientHello({})), 'NO_SERVER_NAME'],
-    ['a name that no route has', inRecords(clientHello({ serverName: 'other.example' })), 'ROUTE_NOT_FOUND'],
   ])('is turned away for %s, before any backend hears of it', async (_what, bytes, code) => {
     await using backend = await echoServer();
     await using proxy = await startProxy({ routes: [routeTo(backend.address)] });
@@ -134,6 +132,19 @@ describe('a client that does not behave', () => {
     await client.send(bytes);
     await client.closed;
     expect(client.bytesReceived).toBe(0);
+    expect(await proxy.ending()).toBe(code);
+    expect(backend.accepted).toBe(0);
+  });
+
+  it.each([
+    ['no name', inRecords(clientHello({})), 'NO_SERVER_NAME', 109],
+    ['a name that no route has', inRecords(clientHello({ serverName: 'other.example' })), 'ROUTE_NOT_FOUND', 112],
+  ])('is turned away for %s, by an alert that says so', async (_what, bytes, code, alert) => {
+    await using backend = await echoServer();
+    await using proxy = await startProxy({ routes: [routeTo(backend.address)] });
+    await using client = await rawClient(proxy.address);
+    await client.send(bytes);
+    expect([...(await client.receiveAll())]).toEqual([21, 3, 1, 0, 2, 2, alert]);
     expect(await proxy.ending()).toBe(code);
     expect(backend.accepted).toBe(0);
   });

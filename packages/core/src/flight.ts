@@ -138,7 +138,7 @@ export class Flight {
     const greeted = await this.#meet();
     if (greeted === undefined) return undefined;
     this.#met(greeted);
-    const route = this.#resolve(greeted.hello);
+    const route = this.#resolve(greeted);
     const upstream = await this.#connect(route, greeted.hello);
     this.#connected(upstream);
     return this.#carryBytes(upstream, greeted.head);
@@ -161,13 +161,21 @@ export class Flight {
     stages.observer.observe({ type: 'connection.sniffed', connection: this.connection, hello, at: this.#helloAt });
   }
 
-  #resolve(hello: Hello): Route {
+  #resolve(sniffed: Sniffed): Route {
     const { resolver, observer } = this.#control.stages;
-    const route = resolver.resolve(hello, this.connection);
-    if (route === undefined) throw unroutable(hello);
+    const route = resolver.resolve(sniffed.hello, this.connection);
+    if (route === undefined) throw this.#turnedAway(sniffed);
     this.#route = route;
     observer.observe({ type: 'connection.routed', connection: this.connection, route });
     return route;
+  }
+
+  /** Tells the client, as far as the kernel takes it at once: nobody is waited for. */
+  #turnedAway({ hello, farewells }: Sniffed): ProxyError {
+    const error = unroutable(hello);
+    const farewell = farewells?.[error.code];
+    if (farewell !== undefined) this.#downstream.write(farewell).catch(() => undefined);
+    return error;
   }
 
   #connect(route: Route, hello: Hello): Promise<Upstream> {

@@ -18,7 +18,7 @@ export type {
   RouteSource,
 } from './route.ts';
 export type { Service } from './service.ts';
-export type { ConnectContext, Connector, Layer, Resolver, Sniffer, Verdict } from './stages.ts';
+export type { ConnectContext, Connector, Farewells, Layer, Resolver, Sniffer, Verdict } from './stages.ts';
 export type {
   Connection,
   Dial,

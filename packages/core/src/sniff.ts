@@ -1,12 +1,14 @@
 import type { Hello } from './connection.ts';
 import { ProxyError } from './errors.ts';
-import type { Sniffer, Verdict } from './stages.ts';
+import type { Farewells, Sniffer, Verdict } from './stages.ts';
 import type { Connection } from './transport.ts';
 
 /** A hello, and every byte received so far: it owes them to the upstream. */
 export interface Sniffed {
   readonly hello: Hello;
   readonly head: Uint8Array;
+  /** How to refuse the client in its own protocol; absent when nothing is to be said. */
+  readonly farewells?: Farewells | undefined;
 }
 
 /**
@@ -30,7 +32,7 @@ export async function readHello(
       const head = received.append(bytes);
       // What is above the limit is not shown: else it would hang on how the client's bytes were cut on their way.
       const verdict = sniffer.inspect(head.length > maxBytes ? head.subarray(0, maxBytes) : head, progress);
-      if (verdict.kind === 'hello') return { hello: verdict.hello, head };
+      if (verdict.kind === 'hello') return { hello: verdict.hello, head, farewells: verdict.farewells };
       if (verdict.kind !== 'more') throw refused(verdict, head);
       if (head.length >= maxBytes) throw new ProxyError('SNIFF_TOO_LONG', `hello not whole after ${maxBytes} bytes`);
       progress = verdict.progress;

@@ -1,19 +1,26 @@
 import type { Accepted, Hello, Upstream } from './connection.ts';
 import type { Endpoint } from './endpoint.ts';
+import type { ProxyErrorCode } from './errors.ts';
 import type { ProxyError } from './errors.ts';
 import type { Backend, Route } from './route.ts';
 import type { Dial } from './transport.ts';
 
 /** A judgement on the bytes so far. */
 export type Verdict =
-  /** Recognised: everything there is to know before routing. */
-  | { readonly kind: 'hello'; readonly hello: Hello }
+  /** Recognised: everything there is to know before routing, and how to say in its protocol that it ends here. */
+  | { readonly kind: 'hello'; readonly hello: Hello; readonly farewells?: Farewells }
   /** Undecided: ask again with more bytes. `progress` is handed back then, so that no byte is judged twice. */
   | { readonly kind: 'more'; readonly progress?: unknown }
   /** Not mine: ask the next sniffer. */
   | { readonly kind: 'pass' }
   /** Mine, and broken: `reason` says for people what is wrong. */
   | { readonly kind: 'reject'; readonly reason: string };
+
+/**
+ * What a client is told, in the protocol of its hello, when its name leads nowhere and the connection ends with one of these
+ * codes; of others it is told nothing. The bytes are never changed, so that one set may serve all connections.
+ */
+export type Farewells = Readonly<Partial<Record<ProxyErrorCode, Uint8Array>>>;
 
 /**
  * Recognises a protocol by its first bytes. Pure: somebody else owns the socket, the deadline and the size limit.

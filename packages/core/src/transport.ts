@@ -22,7 +22,8 @@ export interface Connection {
   /** Resolves when the kernel has taken all of `bytes`, or will without further help; the caller no longer touches them. */
   write(bytes: Uint8Array): Promise<void>;
   /**
-   * Closes at once, both ways; idempotent. A pending `read` or `write` rejects with `reason`.
+   * Closes at once, both ways; idempotent. A pending `read` or `write` rejects with `reason`; what the kernel had taken by then still
+   * goes out.
    * A reset of the other side is passed on: with the reason `UPSTREAM_RESET` a downstream's peer sees a reset, and the reverse.
    */
   destroy(reason?: ProxyError): void;

@@ -1,10 +1,10 @@
-import type { Hello, Sniffer, Verdict } from '@meshgate/core';
+import type { Farewells, Hello, Sniffer, Verdict } from '@meshgate/core';
 import { parseClientHello } from './client-hello.ts';
 import type { ParsedClientHello } from './verdict.ts';
 
 /**
  * Recognises TLS. Passes on the first byte that rules it out, rejects what is TLS (or SSL 2.0) and broken; the reason of a
- * rejection begins with its {@link RejectReason}.
+ * rejection begins with its {@link RejectReason}. A client whose name leads nowhere is told so by an alert.
  */
 export function sniSniffer(): Sniffer {
   return { name: PROTOCOL, inspect };
@@ -14,10 +14,29 @@ const PROTOCOL = 'tls';
 
 function inspect(head: Uint8Array, progress?: unknown): Verdict {
   const verdict = parseClientHello(head, progress);
-  if (verdict.kind === 'hello') return { kind: 'hello', hello: toHello(verdict) };
+  if (verdict.kind === 'hello') return { kind: 'hello', hello: toHello(verdict), farewells: ALERTS };
   if (verdict.kind === 'more') return verdict;
   return verdict.reason === 'not_tls' ? PASS : { kind: 'reject', reason: `${verdict.reason}: ${verdict.detail}` };
 }
+
+/**
+ * A fatal alert in a record of its own (RFC 8446, 5.1 and 6). The version is the one that clients of every age take before one is
+ * agreed on.
+ */
+function fatalAlert(description: number): Uint8Array {
+  return Uint8Array.of(21, 3, 1, 0, 2, 2, description);
+}
+
+/**
+ * Only what no other try would change: of a failure that may pass, such as a backend that is away, an alert would make one that
+ * clients do not try again after.
+ */
+const ALERTS: Farewells = {
+  // missing_extension (RFC 8446, 9.2).
+  NO_SERVER_NAME: fatalAlert(109),
+  // unrecognized_name (RFC 6066, 3).
+  ROUTE_NOT_FOUND: fatalAlert(112),
+};
 
 const PASS: Verdict = { kind: 'pass' };
 

@@ -17,13 +17,22 @@ const HELLO = {
 describe('the TLS sniffer', () => {
   it('tells what the hello says, and nothing else', () => {
     const head = inRecords(clientHello(OPTIONS));
-    expect(sniSniffer().inspect(head)).toStrictEqual({ kind: 'hello', hello: HELLO });
+    expect(sniSniffer().inspect(head)).toStrictEqual({ kind: 'hello', hello: HELLO, farewells: expect.anything() });
+  });
+
+  it('has an alert for a client whose name leads nowhere, and for no failure that may pass', () => {
+    const verdict = sniSniffer().inspect(inRecords(clientHello(OPTIONS)));
+    expect(verdict).toMatchObject({ kind: 'hello' });
+    expect('farewells' in verdict && verdict.farewells).toEqual({
+      NO_SERVER_NAME: Uint8Array.of(21, 3, 1, 0, 2, 2, 109),
+      ROUTE_NOT_FOUND: Uint8Array.of(21, 3, 1, 0, 2, 2, 112),
+    });
   });
 
   it('leaves the name out when there is none', () => {
     const { serverName: _serverName, ...nameless } = HELLO;
     const head = inRecords(clientHello({ alpn: ['h2'], earlyData: true }));
-    expect(sniSniffer().inspect(head)).toStrictEqual({ kind: 'hello', hello: nameless });
+    expect(sniSniffer().inspect(head)).toMatchObject({ kind: 'hello', hello: nameless });
   });
 
   it('takes up where its last answer left off', () => {
@@ -31,7 +40,7 @@ describe('the TLS sniffer', () => {
     const first = sniSniffer().inspect(head.subarray(0, 200));
     const progress = first.kind === 'more' ? first.progress : undefined;
     expect(progress).toBeDefined();
-    expect(sniSniffer().inspect(head, progress)).toStrictEqual({ kind: 'hello', hello: HELLO });
+    expect(sniSniffer().inspect(head, progress)).toMatchObject({ kind: 'hello', hello: HELLO });
   });
 
   it.each(['G', 'S', '\0', '\x15', '\x16\x02', '\x80\x10\x04'])('passes on %j', (opening) => {

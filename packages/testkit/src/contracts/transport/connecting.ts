@@ -115,6 +115,13 @@ function destroyingClaims(claim: Claim, { open, otherReset }: End): void {
     expect(await peer.closed).toEqual({ kind: 'finished' });
   });
 
+  claim('still delivers what was written right before it is destroyed', async (wiring) => {
+    const { connection, peer } = await open(wiring);
+    connection.write(payload(100)).catch(() => undefined);
+    connection.destroy(new ProxyError('ROUTE_NOT_FOUND', 'no route'));
+    expectSameBytes(await peer.receiveAll(), payload(100));
+  });
+
   claim('rejects a pending read with the reason for which it is destroyed', async (wiring) => {
     const { connection } = await open(wiring);
     const read = connection.read().catch((error: unknown) => error);
