@@ -27,6 +27,7 @@ const RESET_OF: Readonly<Record<End, ProxyErrorCode>> = { downstream: 'DOWNSTREA
 const RESET_OF_THE_OTHER: typeof RESET_OF = { downstream: 'UPSTREAM_RESET', upstream: 'DOWNSTREAM_RESET' };
 
 const RESOLVED = Promise.resolve();
+const NOTHING = new Uint8Array(0);
 
 // One for all: an error takes a stack trace with it, which would be a tenth of what a whole connection costs.
 const USED_AFTER_CLOSE = new ProxyError('INTERNAL', 'a connection was used after it was closed');
@@ -220,7 +221,7 @@ export class NodeConnection implements Connection {
     // What the other side did is passed on; and TLS that is cut short must not look finished to its peer.
     const reset = isPassedOn || (reason !== undefined && this.#bottom !== this.#socket);
     // Only TCP knows a reset; on a unix socket the peer sees the end of the stream.
-    if (reset && unixPath(this.remote) === undefined) this.#bottom.resetAndDestroy();
+    if (reset && unixPath(this.remote) === undefined) this.#reset();
     else this.#socket.destroy();
   }
 
@@ -246,9 +247,14 @@ export class NodeConnection implements Connection {
     return this.#socket.write(bytes);
   }
 
-  /** Finishes the sending direction once everything written has gone. */
+  /**
+   * Finishes the sending direction once everything written has gone. Node is told only then: a socket whose shutdown waits behind
+   * bytes cannot be reset (libuv refuses, `uv_tcp_close_reset`), and Node would never close it.
+   */
   end(): void {
-    this.#socket.end();
+    const socket = this.#socket;
+    if (socket.writableLength === 0) socket.end();
+    else socket.write(NOTHING, (error) => void (error ?? socket.end()));
   }
 
   pause(): void {
@@ -257,6 +263,14 @@ export class NodeConnection implements Connection {
 
   resume(): void {
     this.#socket.resume();
+  }
+
+  /** A shutdown with no bytes before it is over within a turn. Below TLS there may be some: that its stream is cut short TLS shows by itself. */
+  #reset(): void {
+    const bottom = this.#bottom;
+    if (!bottom.writableEnded || bottom.writableFinished) bottom.resetAndDestroy();
+    else if (bottom.writableLength > 0) bottom.destroy();
+    else bottom.once('finish', () => bottom.resetAndDestroy());
   }
 
   /** Gives the socket away, quiet and with all that it has received. */

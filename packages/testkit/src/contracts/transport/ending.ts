@@ -68,6 +68,26 @@ export function resetClaims(claim: Claim): void {
   }
 }
 
+/** The end has been passed on, the bytes before it have not: a reset overtakes both. */
+export function resetBehindEndClaim(claim: Claim): void {
+  claim('passes a reset on although the end is still behind bytes that the backend does not take', async (wiring) => {
+    const head = payload(MORE_THAN_BUFFERS_HOLD_BYTES);
+    const { client, backend, splice } = await wiring.spliced({ head, halfOpen: false });
+    backend.pause();
+    client.end();
+    // There and back: the transport has had its turn with the end.
+    await backend.send('still here');
+    await client.receive(10);
+    const reset = new ProxyError('DOWNSTREAM_RESET', 'the client is gone');
+    splice.cut(reset);
+    expect((await splice.done).error).toBe(reset);
+    // Whether what its peer sees is a reset Node cannot always tell.
+    backend.resume();
+    await backend.closed;
+    expect(backend.bytesReceived).toBeLessThan(head.length);
+  });
+}
+
 /** Of a client this is not asked: Node cannot always tell. A transport that can is free to. */
 export function resetBehindBytesClaim(claim: Claim): void {
   claim('takes a reset by the backend for one, however close it is behind the last bytes', async (wiring) => {
@@ -104,3 +124,5 @@ export function cutClaims(claim: Claim): void {
 }
 
 const FINISHED = { kind: 'finished' };
+// A pair of kernel buffers on a Linux of today (tcp_rmem, tcp_wmem), and some more.
+const MORE_THAN_BUFFERS_HOLD_BYTES = 48 * 1024 * 1024;

@@ -4,7 +4,7 @@ import { Random } from '../random.ts';
 import { expectSameBytes, payload, readBytes } from './bytes.ts';
 import type { Claim } from './claims.ts';
 import { crowdClaims } from './crowd.ts';
-import { cutClaims, halfCloseClaims, resetBehindBytesClaim, resetClaims } from './ending.ts';
+import { cutClaims, halfCloseClaims, resetBehindBytesClaim, resetBehindEndClaim, resetClaims } from './ending.ts';
 import { backpressureClaims, idleClaims } from './waiting.ts';
 
 export function describeSplicing(claim: Claim): void {
@@ -15,6 +15,7 @@ export function describeSplicing(claim: Claim): void {
     halfCloseClaims(claim);
     resetClaims(claim);
     resetBehindBytesClaim(claim);
+    resetBehindEndClaim(claim);
     cutClaims(claim);
     backpressureClaims(claim);
     idleClaims(claim);
