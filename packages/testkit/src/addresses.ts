@@ -42,8 +42,12 @@ export async function refusingAddress(): Promise<HeldAddress> {
  * accepts nothing, and its queue is full: further SYNs are dropped by the kernel, which Linux and macOS both do.
  */
 export async function silentAddress(): Promise<HeldAddress> {
-  const listener = new Worker(SLEEPING_LISTENER, { eval: true });
+  const sleep = new Int32Array(new SharedArrayBuffer(8));
+  const listener = new Worker(SLEEPING_LISTENER, { eval: true, workerData: sleep });
   const [port] = (await once(listener, 'message')) as [number];
+  // Not before it has been heard: what a thread says last before it sleeps may stay with it.
+  listener.postMessage('sleep');
+  while (Atomics.load(sleep, IS_ASLEEP) === 0) await new Promise((resolve) => setImmediate(resolve));
   const address = { host: LOOPBACK.host, port };
   const fillers = Array.from({ length: MORE_THAN_THE_QUEUE_HOLDS }, () => connect(address));
   for (const filler of fillers) filler.on('error', () => undefined);
@@ -53,7 +57,10 @@ export async function silentAddress(): Promise<HeldAddress> {
     address,
     async [Symbol.asyncDispose]() {
       for (const filler of fillers) filler.destroy();
-      await listener.terminate();
+      const gone = once(listener, 'exit');
+      Atomics.store(sleep, IS_OVER, 1);
+      Atomics.notify(sleep, IS_OVER);
+      await gone;
     },
   };
 }
@@ -70,12 +77,20 @@ export async function unixAddress(): Promise<HeldAddress> {
 // A queue of 1 holds two connections on Linux. Those that do not fit keep asking, and take any place that comes free.
 const MORE_THAN_THE_QUEUE_HOLDS = 8;
 
+/** Set by the thread, and set for it. */
+const IS_ASLEEP = 0;
+const IS_OVER = 1;
+
 // CommonJS, as a worker made from a text is.
 const SLEEPING_LISTENER = `
 const { createServer } = require('node:net');
-const { parentPort } = require('node:worker_threads');
+const { parentPort, workerData: sleep } = require('node:worker_threads');
 const server = createServer().listen({ host: '127.0.0.1', port: 0, backlog: 1 }, () => {
   parentPort.postMessage(server.address().port);
-  Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0);
+});
+parentPort.once('message', () => {
+  Atomics.store(sleep, ${IS_ASLEEP}, 1);
+  Atomics.wait(sleep, ${IS_OVER}, 0);
+  process.exit();
 });
 `;

@@ -176,7 +176,8 @@ class ListeningBackend implements TestBackend {
 
   async [Symbol.asyncDispose](): Promise<void> {
     for (const socket of this.#connections.sockets) {
-      if (socket.remoteAddress === undefined) socket.destroy();
+      // One whose end is on its way cannot be reset: Node would never close it.
+      if (socket.remoteAddress === undefined || socket.writableEnded) socket.destroy();
       else socket.resetAndDestroy();
     }
     if (this.#server.listening) await unbind(this.#server);
