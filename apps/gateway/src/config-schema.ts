@@ -1,6 +1,7 @@
 import { isIP } from 'node:net';
 import { DEFAULT_DRAIN, DEFAULT_LIMITS, formatEndpoint } from '@meshgate/core';
 import type { DrainOptions, Endpoint, KeepAlive, Limits, ListenAddress } from '@meshgate/core';
+import type { SpliceMode } from '@meshgate/epoll-transport';
 import { DURATION_FORM, MAX_TIMER_MS, parseDuration } from '@meshgate/file-source';
 import * as z from 'zod';
 import { expecting, missingKey } from './config-words.ts';
@@ -22,10 +23,17 @@ export interface GatewayConfig {
   /** Folder for the last good routes; absent when they are not kept. Relative to the folder of the file until it is resolved. */
   readonly stateDir?: string;
   readonly log: LogSettings;
-  /** `auto`, or the name of a transport. */
-  readonly transport: string;
+  readonly transport: TransportSettings;
   /** Processes that carry connections; `auto`: as many as the machine has processors for us. */
   readonly workers: number | 'auto';
+}
+
+/** Which transport, and how it is to carry. */
+interface TransportSettings {
+  /** `auto`, or the name of a transport. */
+  readonly use: string;
+  /** Of `epoll`. */
+  readonly splice: SpliceMode;
 }
 
 /** One plugin, and what it is to be installed with. */
@@ -50,6 +58,8 @@ export interface LogSettings {
   /** `auto`: for people on a terminal, JSON elsewhere. */
   readonly format: 'auto' | 'json' | 'pretty';
 }
+
+const SPLICE_MODES = ['auto', 'copy', 'splice', 'sockmap'] as const satisfies readonly SpliceMode[];
 
 const LOG_LEVELS = ['trace', 'debug', 'info', 'warn', 'error', 'fatal', 'silent'] as const;
 
@@ -165,6 +175,25 @@ const log = mapping({
   format: z.enum(['auto', 'json', 'pretty'], expecting('one of auto, json, pretty')).default('auto'),
 });
 
+const transport = z
+  .union(
+    [
+      name.transform((named): TransportSettings => ({ use: named, splice: 'auto' })),
+      mapping({
+        use: name.default('auto').describe('auto, or the name of a transport'),
+        splice: z
+          .enum(SPLICE_MODES, expecting(`one of ${SPLICE_MODES.join(', ')}`))
+          .default('auto')
+          .describe('of epoll: how bytes get from one socket to the other'),
+      }),
+    ],
+    expecting('a text, or a mapping'),
+  )
+  .superRefine(({ use: named, splice }, context) => {
+    if (splice === 'auto' || named === 'epoll') return;
+    refuse(context, ['splice'], `expected use: epoll beside splice: ${splice}, found ${named}`);
+  });
+
 /** What a configuration file may hold; its outcome is a {@link GatewayConfig}. The published JSON Schema is made of it. */
 export const configSchema: z.ZodType<GatewayConfig> = mapping({
   $schema: z.string(expecting('a text')).optional().describe('for editors'),
@@ -177,7 +206,7 @@ export const configSchema: z.ZodType<GatewayConfig> = mapping({
   keepAlive: keepAlive.prefault({}),
   stateDir: text(MAX_PATH_CHARS).optional().describe('folder for the last good routes, relative to this file'),
   log: log.prefault({}),
-  transport: name.default('auto').describe('auto, or the name of a transport'),
+  transport: transport.prefault('auto'),
   workers: z
     .union([z.literal('auto'), integer(1, MAX_WORKERS)], expecting(`auto or an integer from 1 to ${MAX_WORKERS}`))
     .default(1)

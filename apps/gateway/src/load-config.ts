@@ -8,7 +8,7 @@ import { draftConfig, inOrder } from './config.ts';
 import type { GatewayConfig } from './config-schema.ts';
 import type { Parts } from './parts.ts';
 import { installPlugins } from './plugins.ts';
-import { chooseTransport } from './transport-choice.ts';
+import { builtInTransports, chooseTransport } from './transport-choice.ts';
 import type { ChosenTransport } from './transport-choice.ts';
 import { unsharedBy } from './workers/unshared.ts';
 
@@ -39,7 +39,8 @@ export async function loadConfig(file: string | undefined, amend: Amend = asWrit
   if (config === undefined || wrong.length > 0) throw new ConfigProblems(inOrder(wrong));
   const { parts } = installed;
   const lacking = lacksOf(config, parts);
-  const choice = await chooseTransport(config.transport, parts.transports);
+  const { use, splice } = config.transport;
+  const choice = await chooseTransport(use, parts.transports, builtInTransports(splice));
   if (choice.kind === 'none') lacking.push({ message: choice.reason, path: ['transport'] });
   else lacking.push(...unsharedBy(choice.transport, config));
   if (choice.kind === 'none' || lacking.length > 0) throw new ConfigProblems(inOrder(lacking.map(placed)));

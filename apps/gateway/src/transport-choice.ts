@@ -1,5 +1,6 @@
 import { nodeTransport } from '@meshgate/core';
 import type { Transport } from '@meshgate/core';
+import type { SpliceMode } from '@meshgate/epoll-transport';
 
 /** A transport that may not work on this machine. */
 export interface TransportCandidate {
@@ -9,17 +10,19 @@ export interface TransportCandidate {
 }
 
 /** Those that come with the gateway, in the order in which `auto` tries them; the last one works everywhere. */
-const BUILT_IN: readonly TransportCandidate[] = [
-  { name: 'epoll', open: openEpoll },
-  { name: 'node', open: () => Promise.resolve(nodeTransport()) },
-];
+export function builtInTransports(splice: SpliceMode): readonly TransportCandidate[] {
+  return [
+    { name: 'epoll', open: () => openEpoll(splice) },
+    { name: 'node', open: () => Promise.resolve(nodeTransport()) },
+  ];
+}
 
 /** Imported only when it is wanted: `transport: node` never loads it. */
-async function openEpoll(): Promise<Transport> {
+async function openEpoll(splice: SpliceMode): Promise<Transport> {
   const { epollTransport, selfTest } = await import('@meshgate/epoll-transport');
-  const tested = await selfTest();
+  const tested = await selfTest({ splice });
   if (!tested.ok) throw new Error(tested.reason);
-  return epollTransport();
+  return epollTransport({ splice });
 }
 
 /** Which transport it is, or why it is none. */
@@ -45,7 +48,7 @@ interface Declined {
 export async function chooseTransport(
   wanted: string,
   offered: readonly Transport[],
-  builtIn: readonly TransportCandidate[] = BUILT_IN,
+  builtIn: readonly TransportCandidate[],
 ): Promise<TransportChoice> {
   const ready = offered.map((transport) => ({ name: transport.name, open: () => Promise.resolve(transport) }));
   const known = [...builtIn, ...ready];

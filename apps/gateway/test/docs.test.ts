@@ -105,7 +105,8 @@ interface Schema {
 function* settingsOf({ properties = {} }: Schema, above = ''): Generator<string> {
   for (const [key, value] of Object.entries(properties)) {
     if (key === '$schema') continue;
-    const isGroup = value.properties !== undefined;
+    // One that may also be written as a text alone has the text's meaning under a key of its own.
+    const isGroup = value.properties !== undefined || (key === 'transport' && value.anyOf !== undefined);
     if (!isGroup) yield `${above}${key}`;
     yield* settingsOf(value, `${above}${key}.`);
     for (const form of value.anyOf ?? []) yield* settingsOf(form, `${above}${key}.`);

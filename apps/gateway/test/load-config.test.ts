@@ -157,6 +157,16 @@ const WRONG: readonly {
     lines: [LISTENERS, `sources: [ ${FILE} ]`, 'transport: carrier'],
     problems: ['meshgate.yaml:3:1: expected one of auto, epoll, node, found "carrier"'],
   },
+  {
+    claim: 'a way of carrying that the transport does not know',
+    lines: [LISTENERS, `sources: [ ${FILE} ]`, 'transport: { splice: sockmap }'],
+    problems: ['meshgate.yaml:3:14: expected use: epoll beside splice: sockmap, found auto'],
+  },
+  {
+    claim: 'a way of carrying that nobody knows',
+    lines: [LISTENERS, `sources: [ ${FILE} ]`, 'transport: { use: epoll, splice: zip }'],
+    problems: ['meshgate.yaml:3:26: expected one of auto, copy, splice, sockmap, found "zip"'],
+  },
 ];
 
 describe('what is told of', () => {

@@ -71,8 +71,8 @@ function misplacedIn({ listeners, workers, transport }: GatewayConfig): readonly
   if (listeners.length > 0) problems.push({ message: NO_LISTENERS, path: ['listeners'] });
   if (workers !== 1)
     problems.push({ message: `expected 1 for a sidecar, found ${JSON.stringify(workers)}`, path: ['workers'] });
-  if (transport !== 'auto' && transport !== 'node')
-    problems.push({ message: `expected auto or node for a sidecar, found ${transport}`, path: ['transport'] });
+  if (transport.use !== 'auto' && transport.use !== 'node')
+    problems.push({ message: `expected auto or node for a sidecar, found ${transport.use}`, path: ['transport'] });
   return problems;
 }
 

@@ -6,7 +6,7 @@ import { openLog } from '../logger.ts';
 import type { Log } from '../logger.ts';
 import type { Parts } from '../parts.ts';
 import { installPlugins } from '../plugins.ts';
-import { chooseTransport } from '../transport-choice.ts';
+import { builtInTransports, chooseTransport } from '../transport-choice.ts';
 import { connectionView } from '../views.ts';
 import { startFailure } from './messages.ts';
 import type { Answers, FromWorker, Question, ToWorker, WorkerPlan, WorkerState } from './messages.ts';
@@ -171,8 +171,8 @@ function partsOf(parts: Parts, relays: Relays, state: Observer): Parts {
   };
 }
 
-async function transportOf({ transport, reusePort }: WorkerPlan, { transports }: Parts): Promise<Transport> {
-  const choice = await chooseTransport(transport, transports);
+async function transportOf({ transport, config, reusePort }: WorkerPlan, { transports }: Parts): Promise<Transport> {
+  const choice = await chooseTransport(transport, transports, builtInTransports(config.transport.splice));
   if (choice.kind === 'none') throw new Error(choice.reason);
   const chosen = choice.transport;
   if (!reusePort) return chosen;
