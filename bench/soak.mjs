@@ -1,0 +1,100 @@
+// `pnpm bench:soak`: hours compressed into minutes. See the page about the epoll transport for what is looked at.
+import { parseArgs } from 'node:util';
+import { soak } from './soak/soak.mjs';
+
+const USAGE = `pnpm bench:soak [options]
+
+  --ways LIST         node, copy, splice, sockmap: transports, and ways of the epoll transport (all)
+  --connections N     for each way (20000)
+  --seed TEXT         the same seed sends the same bytes along the same fates (1)
+  --at-a-time N       connections under way at the same time (48)
+  --deaths N          how often the backends are killed meanwhile (10)
+  --json              one line of JSON for each way, nothing else`;
+
+/** Of the connections, how many are sent once more with too few descriptors. */
+const STARVED_SHARE = 10;
+
+const { values } = parseArgs({
+  options: {
+    ways: { type: 'string', default: 'node,copy,splice,sockmap' },
+    connections: { type: 'string', default: '20000' },
+    seed: { type: 'string', default: '1' },
+    'at-a-time': { type: 'string', default: '48' },
+    deaths: { type: 'string', default: '10' },
+    json: { type: 'boolean', default: false },
+    help: { type: 'boolean', default: false },
+  },
+});
+
+if (values.help) console.log(USAGE);
+else await soakAll(values.ways.split(','));
+
+async function soakAll(ways) {
+  for (const way of ways) {
+    const connections = positive('connections', values.connections);
+    await soakOne(way, { connections, deaths: positive('deaths', values.deaths) });
+    // Again, with too few descriptors for half of those who come at the same time.
+    await soakOne(way, { connections: Math.ceil(connections / STARVED_SHARE), descriptors: 56 });
+  }
+}
+
+async function soakOne(way, options) {
+  const atATime = positive('at-a-time', values['at-a-time']);
+  const name = options.descriptors === undefined ? way : `${way}, ${options.descriptors} descriptors`;
+  const show = values.json ? () => undefined : progressLine(name, options.connections);
+  const report = await soak({ ...settingsOf(way), ...options, seed: values.seed, atATime, onProgress: show });
+  if (report.complaints.length > 0) process.exitCode = 1;
+  if (values.json) console.log(JSON.stringify({ way, ...options, ...report }));
+  else tell(name, report);
+}
+
+/** @returns {{ readonly transport: 'node' | 'epoll', readonly splice?: 'copy' | 'splice' | 'sockmap' }} */
+function settingsOf(way) {
+  if (way === 'node') return { transport: 'node' };
+  if (way === 'copy' || way === 'splice' || way === 'sockmap') return { transport: 'epoll', splice: way };
+  throw new TypeError(`expected ways out of node, copy, splice, sockmap, found ${JSON.stringify(way)}`);
+}
+
+/** One line that changes on a terminal; elsewhere one now and then. */
+function progressLine(name, connections) {
+  const began = performance.now();
+  let shownAt = began;
+  let told = 0;
+  return ({ done, starved, bytes, complaints }) => {
+    const now = performance.now();
+    // At once: whoever waits for hours wants to know after minutes.
+    for (; told < complaints.length; told += 1) process.stderr.write(`\n${name}: ${complaints[told]}\n`);
+    if (now - shownAt < (process.stderr.isTTY ? 200 : 30_000)) return;
+    shownAt = now;
+    const perSecond = (done * 1000) / (now - began);
+    const left = Math.max(0, (connections - done) / perSecond);
+    const text = `${name}: ${done} of ${connections}, ${Math.round(perSecond)}/s, ${minutes(left)} left, ${gigabytes(bytes)} compared, ${starved} without a descriptor, ${complaints.length} complaints`;
+    process.stderr.write(process.stderr.isTTY ? `\r\x1b[K${text}` : `${text}\n`);
+  };
+}
+
+function tell(name, { done, whole, disturbed, starved, bytes, complaints, before, after, seconds }) {
+  if (process.stderr.isTTY) process.stderr.write('\r\x1b[K');
+  const heap = ((after.heapBytes - before.heapBytes) / 1e6).toFixed(1);
+  console.log(
+    `${name}: ${done} connections in ${minutes(seconds)}, ${gigabytes(bytes)} compared; ${whole} whole, ${disturbed} under way when a backend died, ${starved} without a descriptor; ` +
+      `${after.pauses} pauses of accepting; left: ${JSON.stringify(after.descriptors)}, ${after.timers} timers, heap ${heap} MB more; ` +
+      (complaints.length === 0 ? 'nothing lost' : `${complaints.length} complaints`),
+  );
+  for (const complaint of complaints) console.log(`  ${complaint}`);
+}
+
+function positive(name, text) {
+  const value = Number(text);
+  if (!Number.isInteger(value) || value < 1)
+    throw new TypeError(`expected an integer above 0 for --${name}, found ${text}`);
+  return value;
+}
+
+function minutes(seconds) {
+  return seconds < 100 ? `${Math.round(seconds)} s` : `${Math.round(seconds / 60)} min`;
+}
+
+function gigabytes(bytes) {
+  return `${(bytes / 1e9).toFixed(1)} GB`;
+}

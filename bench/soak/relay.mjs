@@ -1,0 +1,128 @@
+// What a soak soaks: a transport between clients and one backend, in a process whose belongings can be counted.
+//
+//   node --expose-gc relay.mjs '{"transport":"epoll","splice":"copy","seed":"1","backend":PORT}'
+//
+// Does as its parent says: { ask: 'listen' | 'close' | 'usage' }. Tells { ended: … } for each connection that it has accepted.
+import { readdirSync, readlinkSync } from 'node:fs';
+import { nodeTransport, ProxyError } from '../../packages/core/dist/index.js';
+import { fatesOf, HEADER_BYTES } from './fates.mjs';
+
+const settings = JSON.parse(process.argv[2] ?? '{}');
+const fates = fatesOf(settings.seed);
+const transport = await transportOf(settings);
+const keepAlive = { idleMs: 60_000 };
+let pauses = 0;
+const live = new Set();
+/** @type {{ readonly address: { readonly port: number }, close(): Promise<void> } | undefined} */
+let listening;
+
+const ANSWERS = { listen, close, usage };
+process.on('message', ({ ask }) => void ANSWERS[ask]().then((answer) => process.send?.({ answer })));
+process.once('disconnect', () => process.exit(0));
+process.send?.({ answer: { ready: true } });
+
+async function listen() {
+  const options = { backlog: 1024, keepAlive, onPause: (paused) => (pauses += paused ? 1 : 0) };
+  listening = await transport.listen({ host: '127.0.0.1', port: 0 }, options, (down) => {
+    live.add(down);
+    carry(down).then(
+      (ended) => tell(down, ended),
+      (reason) => tell(down, { ...(reason.number !== undefined && { number: reason.number }), error: codeOf(reason) }),
+    );
+  });
+  return { port: listening.address.port };
+}
+
+function tell(down, ended) {
+  live.delete(down);
+  process.send?.({ ended });
+}
+
+/** From the header to the last byte, as the connection's fate has it. */
+async function carry(down) {
+  const { number, head } = await headOf(down);
+  const fate = fates.draw(number);
+  // Port 1 of loopback refuses.
+  const to = { host: '127.0.0.1', port: fate.plan === 'nobody there' ? 1 : settings.backend };
+  const up = await transport
+    .dial(to, { keepAlive, timeoutMs: 10_000 }, new AbortController().signal)
+    .catch((reason) => {
+      down.destroy();
+      return { refused: codeOf(reason) };
+    });
+  if ('refused' in up) return { number, error: up.refused };
+  const splice = transport.splice(down, up, { head, idleTimeoutMs: 30_000 });
+  if (fate.plan === 'cut') cutAfter(splice, fate.breaksAt);
+  const { bytesUp, bytesDown, error } = await splice.done;
+  return { number, bytesUp, bytesDown, ...(error && { error: error.code }) };
+}
+
+/** Whatever came first; it may be that the header alone came, or not all of it. */
+async function headOf(down) {
+  let head = Buffer.alloc(0);
+  while (head.length < HEADER_BYTES) {
+    const bytes = await down.read().catch(() => undefined);
+    if (bytes === undefined) {
+      down.destroy();
+      throw new Error('no header');
+    }
+    head = Buffer.concat([head, bytes]);
+  }
+  return { number: head.readUInt32BE(0), head };
+}
+
+function cutAfter(splice, bytes) {
+  let over = false;
+  void splice.done.then(() => (over = true));
+  const look = () => {
+    if (splice.bytesUp + splice.bytesDown >= bytes) splice.cut(new ProxyError('CLOSED_BY_DRAIN', 'soaked'));
+    else if (!over) setImmediate(look);
+  };
+  look();
+}
+
+async function close() {
+  await listening?.close();
+  while (live.size > 0) await new Promise((resolve) => setTimeout(resolve, 1));
+  return {};
+}
+
+/** With everything closed, and after a few turns in which what is kept for the next is given back. */
+async function usage() {
+  for (let turns = 0; turns < 20; turns += 1) await new Promise((resolve) => setImmediate(resolve));
+  for (let times = 0; times < 2; times += 1) globalThis.gc?.();
+  const { heapUsed, arrayBuffers, rss } = process.memoryUsage();
+  const timers = process.getActiveResourcesInfo().filter((name) => name === 'Timeout').length;
+  return { descriptors: descriptorsByKind(), timers, heapBytes: heapUsed + arrayBuffers, rssBytes: rss, pauses };
+}
+
+function descriptorsByKind() {
+  const counts = {};
+  for (const fd of readdirSync('/dev/fd')) {
+    const kind = kindOf(fd);
+    if (kind !== undefined) counts[kind] = (counts[kind] ?? 0) + 1;
+  }
+  return counts;
+}
+
+/** As Linux names it; elsewhere all are of one kind. The one that lists the folder is gone when it is asked for. */
+function kindOf(fd) {
+  if (process.platform !== 'linux') return 'open';
+  try {
+    const target = readlinkSync(`/proc/self/fd/${fd}`);
+    return target.startsWith('/') ? 'file' : target.slice(0, target.indexOf(':'));
+  } catch {
+    return undefined;
+  }
+}
+
+async function transportOf({ transport: name, splice }) {
+  if (name === 'node') return nodeTransport();
+  const { epollTransport } = await import('../../packages/epoll-transport/dist/index.js');
+  // The sooner the kernel takes over, the more often it has to.
+  return epollTransport({ splice, inKernelAfterBytes: 64 * 1024 });
+}
+
+function codeOf(reason) {
+  return reason.code ?? reason.message;
+}

@@ -1,0 +1,46 @@
+import { selfTest } from '../../packages/epoll-transport/dist/index.js';
+import { needs } from '../../packages/testkit/dist/index.js';
+import { describe, expect, it } from 'vitest';
+import { soak } from '../soak/soak.mjs';
+
+const epoll = await selfTest();
+const sockmap = await selfTest({ splice: 'sockmap' });
+const describeWithEpoll = needs('epoll', epoll.ok || epoll.reason);
+
+/** @type {readonly { readonly name: string, readonly way: { readonly transport: 'node' | 'epoll', readonly splice?: 'copy' | 'splice' | 'sockmap' }, readonly declare: import('@meshgate/testkit').DeclareSuite }[]} */
+const WAYS = [
+  { name: 'node', way: { transport: 'node' }, declare: describe },
+  { name: 'epoll, copy', way: { transport: 'epoll', splice: 'copy' }, declare: describeWithEpoll },
+  { name: 'epoll, splice', way: { transport: 'epoll', splice: 'splice' }, declare: describeWithEpoll },
+  {
+    name: 'epoll, sockmap',
+    way: { transport: 'epoll', splice: 'sockmap' },
+    declare: sockmap.ok ? describeWithEpoll : (name, suite) => describe.skip(`${name} (${sockmap.reason})`, suite),
+  },
+];
+
+for (const { name, way, declare } of WAYS) {
+  declare(`many connections of every fate (${name})`, () => {
+    it('lose no byte, also while backends are killed, and leave nothing behind', { timeout: 60_000 }, async () => {
+      const { complaints, done, disturbed } = await soak({ ...way, connections: 600, deaths: 2, seed: 'short' });
+      expect(complaints).toEqual([]);
+      expect(done).toBe(FIRST_ROUND + 600);
+      expect(disturbed).toBeGreaterThan(0);
+    });
+
+    it('do so when there are too few file descriptors for all of them', { timeout: 60_000 }, async () => {
+      const { complaints, starved, whole, after } = await soak({
+        ...way,
+        connections: 300,
+        descriptors: 56,
+        seed: 'few',
+      });
+      expect(complaints).toEqual([]);
+      expect(after.pauses).toBeGreaterThan(0);
+      expect(Math.min(starved, whole)).toBeGreaterThan(0);
+    });
+  });
+}
+
+/** What goes through before anything is counted. */
+const FIRST_ROUND = 200;
