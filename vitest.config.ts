@@ -1,16 +1,42 @@
 import { defineConfig } from 'vitest/config';
 
+/** Suites that send traffic through whole proxies: what they claim is claimed of every transport. */
+const THROUGH_PROXIES = [
+  'apps/gateway/test/{admin,drain,exit-status,gateway,state-dir}.test.ts',
+  'packages/core-test/test/{many-connections,pipeline,real-clients}.test.ts',
+];
+
+const EVERYTHING = [
+  '{packages,apps,examples}/*/test/**/*.test.ts',
+  'examples/*/*.test.ts',
+  'scripts/**/*.test.ts',
+  'bench/test/**/*.test.mjs',
+];
+
 export default defineConfig({
   test: {
-    include: [
-      '{packages,apps,examples}/*/test/**/*.test.ts',
-      'examples/*/*.test.ts',
-      'scripts/**/*.test.ts',
-      'bench/test/**/*.test.mjs',
-    ],
     pool: 'forks',
     // A test that needs longer is waiting for something that will not come.
     testTimeout: 15_000,
     hookTimeout: 30_000,
+    projects: [
+      { extends: true, test: { name: 'node', include: EVERYTHING, provide: { transport: 'node' } } },
+      {
+        extends: true,
+        test: {
+          name: 'epoll',
+          include: THROUGH_PROXIES,
+          provide: { transport: 'epoll' },
+          setupFiles: ['packages/epoll-transport/test/unless-epoll.ts'],
+        },
+      },
+    ],
   },
 });
+
+declare module 'vitest' {
+  interface ProvidedContext {
+    /** The transport through which suites send their traffic that claim the same of every transport. */
+    transport: 'node' | 'epoll';
+  }
+}

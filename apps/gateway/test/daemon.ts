@@ -8,6 +8,7 @@ import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { fileURLToPath } from 'node:url';
 import type { Endpoint } from '@meshgate/core';
+import { inject } from 'vitest';
 
 const MAIN = fileURLToPath(new URL('../dist/main.js', import.meta.url));
 
@@ -79,12 +80,13 @@ export interface ReadyDaemon extends Daemon {
   ask(path: string, init?: RequestInit): Promise<{ readonly status: number; readonly json: unknown }>;
 }
 
-/** What every test wants: free ports, JSON logs, a drain that does not take long. */
+/** What every test wants: free ports, JSON logs, a drain that does not take long; and the transport of which it is claimed. */
 export const TEST_CONFIG = {
   listeners: [{ name: 'main', address: '127.0.0.1', port: 0 }],
   sources: [{ use: 'file', path: 'routes.yaml' }],
   admin: { port: 0 },
   drain: { grace: '5s', spread: '100ms' },
+  transport: inject('transport'),
 };
 
 /** Starts `meshgate gateway` on a configuration file. */

@@ -2,7 +2,7 @@ import { once } from 'node:events';
 import { connect } from 'node:net';
 import type { Socket } from 'node:net';
 import { clientHello, inRecords } from '@meshgate/testkit';
-import { afterEach, describe, expect, it } from 'vitest';
+import { afterEach, describe, expect, inject, it } from 'vitest';
 import { descriptorLimits, echoProcess, proxyProcess } from './proxy-process.ts';
 import type { ProxyProcess } from './proxy-process.ts';
 
@@ -78,7 +78,8 @@ describe('very many connections', () => {
       const after = await proxy.empty();
       expect(after.codes).toEqual({ OK: WANTED });
       expect(after.descriptors).toBe(before.descriptors);
-      expect(after.timers).toBe(before.timers);
+      // A transport may keep one for all deadlines together, until the next of those is over that have been set.
+      expect(after.timers).toBeLessThanOrEqual(before.timers + 1);
       // Of each connection less than what its access log line alone would take.
       expect(after.heapBytes - before.heapBytes).toBeLessThan(WANTED * 100);
     },
@@ -121,12 +122,13 @@ describe('very many connections', () => {
 it('without a file descriptor left, accepting pauses, and goes on when there are some again', async () => {
   const proxy = await proxied(64);
   const crowd = Array.from({ length: 60 }, () => connect({ port: proxy.port, host: '127.0.0.1' }));
-  for (const socket of crowd) {
-    socket.on('error', () => undefined);
-    socket.write(HELLO);
-  }
+  for (const socket of crowd) socket.on('error', () => undefined).resume();
+  // Node is told of the shortage by a dial only, epoll by accepting: and whoever is silent keeps a descriptor until it is met.
+  const isToldByDial = inject('transport') === 'node';
+  if (isToldByDial) for (const socket of crowd) socket.write(HELLO);
   await proxy.until('paused');
-  for (const socket of crowd) socket.destroy();
+  if (isToldByDial) for (const socket of crowd) socket.destroy();
+  else for (const socket of crowd) socket.end(HELLO);
   await proxy.until('resumed');
   await finished(await held(proxy.port, 1));
   const { codes } = await proxy.empty();

@@ -2,6 +2,7 @@ import { execFileSync, spawn } from 'node:child_process';
 import type { ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
 import type { DrainProgress } from '@meshgate/core';
+import { inject } from 'vitest';
 
 /** What the proxy process holds, and what has happened so far. */
 interface Usage {
@@ -33,7 +34,7 @@ export interface ProxyProcess {
  * @param descriptors limit of file descriptors for the process: lowered, or raised where the system lets us
  */
 export async function proxyProcess(backendPort: number, descriptors: number): Promise<ProxyProcess> {
-  const child = limitedProcess('proxy-process.mjs', [String(backendPort)], descriptors);
+  const child = limitedProcess('proxy-process.mjs', [String(backendPort), inject('transport')], descriptors);
   const { port } = await message<{ port: number }>(child);
   return {
     port,

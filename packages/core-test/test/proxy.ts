@@ -6,7 +6,6 @@ import {
   firstOf,
   Flights,
   Listeners,
-  nodeTransport,
   observers,
   Outliers,
   ProxyError,
@@ -16,6 +15,7 @@ import type { Endpoint, Limits, Observer, Route, Sniffer, Transport } from '@mes
 import { sniSniffer } from '@meshgate/sni';
 import { recorder, staticSource } from '@meshgate/testkit';
 import type { Recorder } from '@meshgate/testkit';
+import { transportUnderTest } from './transport-under-test.ts';
 
 /** What a test may change of a proxy. */
 export interface ProxyOptions {
@@ -48,7 +48,7 @@ const KEEP_ALIVE = { idleMs: 60_000 };
 
 /** Composed of core's parts on loopback. */
 export async function startProxy(options: ProxyOptions): Promise<TestProxy> {
-  const { routes, transport = nodeTransport() } = options;
+  const { routes, transport = transportUnderTest() } = options;
   const limits = { ...DEFAULT_LIMITS, ...options.limits };
   const events = recorder();
   const observer = observers([...(options.observers ?? []), events]);

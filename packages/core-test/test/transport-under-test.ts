@@ -1,0 +1,9 @@
+import { nodeTransport } from '@meshgate/core';
+import type { Transport } from '@meshgate/core';
+import { epollTransport } from '@meshgate/epoll-transport';
+import { inject } from 'vitest';
+
+/** A new transport of the kind of which the suite is claimed. */
+export function transportUnderTest(): Transport {
+  return inject('transport') === 'epoll' ? epollTransport() : nodeTransport();
+}
