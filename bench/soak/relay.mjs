@@ -44,12 +44,10 @@ async function carry(down) {
   const fate = fates.draw(number);
   // Port 1 of loopback refuses.
   const to = { host: '127.0.0.1', port: fate.plan === 'nobody there' ? 1 : settings.backend };
-  const up = await transport
-    .dial(to, { keepAlive, timeoutMs: 10_000 }, new AbortController().signal)
-    .catch((reason) => {
-      down.destroy();
-      return { refused: codeOf(reason) };
-    });
+  const up = await transport.dial(to, { keepAlive, timeoutMs: 10_000 }).done.catch((reason) => {
+    down.destroy();
+    return { refused: codeOf(reason) };
+  });
   if ('refused' in up) return { number, error: up.refused };
   const splice = transport.splice(down, up, { head, idleTimeoutMs: 30_000 });
   if (fate.plan === 'cut') cutAfter(splice, fate.breaksAt);
