@@ -117,9 +117,10 @@ function destroyingClaims(claim: Claim, { open, otherReset }: End): void {
 
   claim('still delivers what was written right before it is destroyed', async (wiring) => {
     const { connection, peer } = await open(wiring);
-    connection.write(payload(100)).catch(() => undefined);
+    const sent = payload(100);
+    connection.write(sent).catch(() => undefined);
     connection.destroy(new ProxyError('ROUTE_NOT_FOUND', 'no route'));
-    expectSameBytes(await peer.receiveAll(), payload(100));
+    expectSameBytes(await peer.receiveAll(), sent);
   });
 
   claim('rejects a pending read with the reason for which it is destroyed', async (wiring) => {
