@@ -208,9 +208,10 @@ describe('docs/operate/shutdown.md', () => {
     await using client = await tlsClient(one.address, 'api.example.com');
     one.signal('SIGINT');
     await one.said('drain begins');
+    // Which of the two it is hangs on how soon after the signal it is asked.
     expect(await one.ask('/drain', { method: 'POST' })).toMatchObject({
       status: 202,
-      json: { state: 'finishing', left: 1 },
+      json: { state: expect.stringMatching(/^(announcing|finishing)$/), left: 1 },
     });
     client.end();
     expect(await one.ended).toBe(0);
