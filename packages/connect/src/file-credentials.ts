@@ -1,9 +1,11 @@
-import { createPrivateKey, X509Certificate } from 'node:crypto';
+import { createPrivateKey } from 'node:crypto';
+import type { X509Certificate } from 'node:crypto';
 import { readFile } from 'node:fs/promises';
 import { ConfigProblems, pause } from '@meshgate/core';
 import { parseSpiffeId, serviceIdentity } from '@meshgate/mesh';
 import type { ChainTarget, Credentials, CredentialsSource } from '@meshgate/mesh';
 import { describeCertificate, serviceIn } from './certificate-identity.ts';
+import { certificatesIn } from './pem.ts';
 
 /** Files in PEM. */
 export interface CredentialFiles {
@@ -92,8 +94,8 @@ type Checked =
 
 function check({ ca, cert, key }: Texts, files: CredentialFiles): Checked {
   const wrong = (file: string, message: string): Checked => ({ kind: 'wrong', file, message });
-  const [leaf] = certificatesIn(cert);
-  if (certificatesIn(ca).length === 0) return wrong(files.ca, 'expected at least one root in PEM, found none');
+  const [leaf] = wholeChainIn(cert);
+  if (wholeChainIn(ca).length === 0) return wrong(files.ca, 'expected at least one root in PEM, found none');
   if (leaf === undefined) return wrong(files.cert, 'expected a certificate in PEM, found none');
   const trustDomain = files.trustDomain ?? trustDomainIn(leaf);
   const service = serviceIn(leaf, trustDomain);
@@ -110,10 +112,9 @@ function check({ ca, cert, key }: Texts, files: CredentialFiles): Checked {
 }
 
 /** None when any of them is broken: a chain with a hole in it is worth nothing. */
-function certificatesIn(pem: string): readonly X509Certificate[] {
-  const blocks = pem.match(/-----BEGIN CERTIFICATE-----[^-]+-----END CERTIFICATE-----/g) ?? [];
+function wholeChainIn(pem: string): readonly X509Certificate[] {
   try {
-    return blocks.map((block) => new X509Certificate(block));
+    return certificatesIn(pem);
   } catch {
     return [];
   }

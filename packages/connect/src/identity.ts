@@ -1,8 +1,10 @@
-import { constants, createPrivateKey, X509Certificate } from 'node:crypto';
+import { constants, createPrivateKey } from 'node:crypto';
+import type { X509Certificate } from 'node:crypto';
 import { createSecureContext } from 'node:tls';
 import type { SecureContext } from 'node:tls';
 import type { Credentials } from '@meshgate/mesh';
 import { serviceIn } from './certificate-identity.ts';
+import { certificatesIn } from './pem.ts';
 
 /** Credentials in which nothing is wrong, ready for handshakes of both sides. Immutable: other credentials are another identity. */
 export interface Identity {
@@ -24,7 +26,7 @@ export interface Identity {
  * @throws Error that says what was expected and found, when the leaf is none of its trust domain or does not belong to the key
  */
 export function identityOf({ certificate, privateKey, roots, trustDomain }: Credentials): Identity {
-  const chain = certificatesIn(certificate);
+  const chain = withoutRepeats(certificatesIn(certificate));
   const [leaf] = chain;
   if (leaf === undefined) throw new Error('expected a certificate in PEM, found none');
   if (roots.length === 0) throw new Error('expected at least one root in PEM, found none');
@@ -100,9 +102,7 @@ const CIPHERS = [
 ];
 
 /** Consul gives the intermediate of a secondary datacenter twice: once is enough, in the same order. */
-function certificatesIn(pem: string): readonly X509Certificate[] {
-  const blocks = pem.match(/-----BEGIN CERTIFICATE-----[^-]+-----END CERTIFICATE-----/g) ?? [];
-  const certificates = blocks.map((block) => new X509Certificate(block));
+function withoutRepeats(certificates: readonly X509Certificate[]): readonly X509Certificate[] {
   const isFirst = ({ fingerprint256 }: X509Certificate, index: number): boolean =>
     certificates.findIndex((other) => other.fingerprint256 === fingerprint256) === index;
   return certificates.filter(isFirst);

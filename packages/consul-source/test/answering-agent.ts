@@ -1,6 +1,5 @@
-import { once } from 'node:events';
 import { createServer } from 'node:http';
-import type { AddressInfo } from 'node:net';
+import { onLoopback } from './loopback.ts';
 
 /** What an agent knows: an answer for each path below `/v1/`, queries left out. Whatever is not in it is a 404. */
 export type Answers = Readonly<Record<string, unknown>>;
@@ -17,17 +16,7 @@ export async function answeringAgent(answers: Answers): Promise<AnsweringAgent> 
     outgoing.writeHead(answer === undefined ? 404 : 200, { 'X-Consul-Index': '7', 'X-Consul-Contenthash': 'h' });
     outgoing.end(JSON.stringify(answer ?? null));
   });
-  server.listen(0, '127.0.0.1');
-  await once(server, 'listening');
-  return {
-    asked,
-    address: `http://127.0.0.1:${(server.address() as AddressInfo).port}`,
-    async [Symbol.asyncDispose]() {
-      server.close();
-      server.closeAllConnections();
-      await once(server, 'close');
-    },
-  };
+  return { asked, ...(await onLoopback(server)) };
 }
 
 export interface AnsweringAgent extends AsyncDisposable {

@@ -1,6 +1,5 @@
-import { once } from 'node:events';
 import { createServer } from 'node:http';
-import type { AddressInfo } from 'node:net';
+import { onLoopback } from './loopback.ts';
 
 /** One answer; the last of a script is held back for good. */
 export interface Scripted {
@@ -21,17 +20,7 @@ export async function scriptedAgent(script: readonly Scripted[]): Promise<Script
     if (hash !== undefined) outgoing.setHeader('X-Consul-Contenthash', hash);
     outgoing.writeHead(status).end(body);
   });
-  server.listen(0, '127.0.0.1');
-  await once(server, 'listening');
-  return {
-    asked,
-    address: `http://127.0.0.1:${(server.address() as AddressInfo).port}`,
-    async [Symbol.asyncDispose]() {
-      server.close();
-      server.closeAllConnections();
-      await once(server, 'close');
-    },
-  };
+  return { asked, ...(await onLoopback(server)) };
 }
 
 export interface ScriptedAgent extends AsyncDisposable {
