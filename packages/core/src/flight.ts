@@ -241,7 +241,7 @@ export class Flight {
     return this.#hello === undefined ? 'sniffing' : 'connecting';
   }
 
-  /** Written out: to spread the facts into it would cost more than all the other steps of a connection together. */
+  /** Written out, beside {@link #facts}: to spread those into it took 3 µs of each connection. */
   #closed(transfer: Transfer): ClosedConnection {
     return {
       connection: this.connection,

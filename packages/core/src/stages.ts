@@ -1,7 +1,6 @@
 import type { Accepted, Hello, Upstream } from './connection.ts';
 import type { Endpoint } from './endpoint.ts';
-import type { ProxyErrorCode } from './errors.ts';
-import type { ProxyError } from './errors.ts';
+import type { ProxyError, ProxyErrorCode } from './errors.ts';
 import type { Backend, Route } from './route.ts';
 import type { Dial } from './transport.ts';
 
