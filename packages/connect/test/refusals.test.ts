@@ -113,6 +113,36 @@ describe('a client is refused at the public listener, before the application hea
     expect((await two.sidecar.failure('public')).code).toMatch(/DOWNSTREAM_UNTRUSTED/);
   });
 
+  it.each([
+    ['without authentication of what is encrypted', 'ECDHE-ECDSA-AES128-SHA'],
+    ['without authentication, though with a newer hash', 'ECDHE-ECDSA-AES128-SHA256'],
+    ['that Consul never offers', 'ECDHE-ECDSA-AES128-CCM'],
+  ])('that offers, of TLS 1.2, a cipher %s', async (_claim, ciphers) => {
+    await using two = await dbSidecar();
+    const { host, port } = await two.sidecar.address();
+    const { chain: cert, privateKey: key } = leafOf(root, 'web');
+    const client = tlsConnect({ host, port, cert, key, rejectUnauthorized: false, maxVersion: 'TLSv1.2', ciphers });
+    await once(client, 'error');
+    expect(await two.sidecar.failure('public')).toMatchObject({
+      code: 'DOWNSTREAM_UNTRUSTED',
+      message: expect.stringMatching(/expected a TLS handshake, found .*cipher/),
+    });
+  });
+
+  it.each(['ECDHE-ECDSA-AES128-GCM-SHA256', 'ECDHE-ECDSA-AES256-GCM-SHA384', 'ECDHE-ECDSA-CHACHA20-POLY1305'])(
+    'but not one that offers %s',
+    async (ciphers) => {
+      await using two = await dbSidecar();
+      const { host, port } = await two.sidecar.address();
+      const { chain: cert, privateKey: key } = leafOf(root, 'web');
+      const client = tlsConnect({ host, port, cert, key, rejectUnauthorized: false, maxVersion: 'TLSv1.2', ciphers });
+      await once(client, 'secureConnect');
+      client.write('hello');
+      expect(String(((await once(client, 'data')) as [Buffer])[0])).toBe('hello');
+      client.destroy();
+    },
+  );
+
   it('that goes away in the middle of its handshake, which is no refusal', async () => {
     await using two = await dbSidecar();
     await using client = await rawClient(await two.sidecar.address());
