@@ -109,6 +109,8 @@ interface Group {
   readonly instances: readonly Instance[];
   readonly onlyPassing: boolean;
   readonly rule: string;
+  /** Why nobody could be selected; absent otherwise. */
+  readonly refused?: string;
   readonly problems: readonly Problem[];
 }
 
@@ -153,11 +155,12 @@ function selected(selection: Selection | undefined): {
 function originOf(
   service: CatalogService,
   subset: string | undefined,
-  { rule, onlyPassing }: Group,
+  { rule, refused, onlyPassing }: Group,
   datacenter: string,
 ): Readonly<Record<string, string>> {
   return {
     rule,
+    ...defined({ refused }),
     service: service.name,
     ...defined({ subset }),
     namespace: service.namespace ?? 'default',

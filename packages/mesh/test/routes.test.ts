@@ -127,6 +127,8 @@ describe('subsets', () => {
     } as const;
     const derived = deriveRoutes(catalog({ services: [{ ...split, selections }, bar()] }), GATEWAY);
     expect(derived.routes.map(({ backends }) => backends.length)).toEqual([2, 4, 0, 2]);
+    const reasons = derived.routes.map(({ origin }) => origin?.['refused']);
+    expect(reasons).toEqual([undefined, undefined, 'Selector "Nope" is not valid', undefined]);
     expect(derived.problems).toEqual([
       {
         path: ['service-resolver', 'foo', 'Subsets', 'v1', 'Filter'],
