@@ -48,6 +48,7 @@ export type { RouteStoreOptions } from './route-store.ts';
 export type { SourceState, SourceStatus } from './source-track.ts';
 export { lastKnownGood, lastKnownListeners } from './last-known-good.ts';
 export type { ArchivedSnapshot, ListenerArchive, SnapshotArchive } from './last-known-good.ts';
+export { inShares } from './route-shares.ts';
 export { indexRoutes, RouteTable } from './route-table.ts';
 export type { Match, MatchKind, RouteIndex } from './route-table.ts';
 export { balancedConnector } from './connect.ts';

@@ -7,6 +7,7 @@ import type { Worker } from 'node:worker_threads';
 import { ConfigProblems, formatProblem } from '@meshgate/core';
 import { describe, expect, it, onTestFinished } from 'vitest';
 import { fileSource, parseRouteFile, readRoutes } from '../src/index.ts';
+import type { RouteFile } from '../src/routes/route-file.ts';
 
 const ROUTES = 3_000;
 
@@ -32,6 +33,20 @@ describe('a large file', () => {
     while ((await Promise.race([reading, setImmediate('turn')])) === 'turn') turns += 1;
     // Read in place it would leave some turns for the file itself, and none for the parsing.
     expect(turns).toBeGreaterThan(100);
+  });
+
+  it('hands its routes over in small shares, one a turn', async () => {
+    const { file } = await largeFile();
+    const started = once(process, 'worker');
+    const reading = readRoutes(file).then(() => 'read');
+    const [worker] = (await started) as [Worker];
+    const shares: { readonly routes: number; readonly turn: number }[] = [];
+    let turn = 0;
+    worker.on('message', ({ routes }: RouteFile) => shares.push({ routes: routes.length, turn }));
+    while ((await Promise.race([reading, setImmediate('turn')])) === 'turn') turn += 1;
+    expect(shares.reduce((sum, { routes }) => sum + routes, 0)).toBe(ROUTES);
+    for (const { routes } of shares) expect(routes).toBeLessThanOrEqual(200);
+    expect(new Set(shares.map((share) => share.turn)).size).toBe(shares.length);
   });
 
   it('is given up when its source is aborted, with its thread', async () => {

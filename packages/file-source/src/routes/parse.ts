@@ -1,4 +1,5 @@
 import { Worker } from 'node:worker_threads';
+import type { Route } from '@meshgate/core';
 import type { FileText } from '../files.ts';
 import { mergeRouteFiles, parseRouteFilePart, type RouteFile } from './route-file.ts';
 
@@ -18,6 +19,12 @@ export function parseInPlace(files: readonly FileText[]): RouteFile {
   return mergeRouteFiles(files.map(({ file, text }) => parseRouteFilePart(text, file)));
 }
 
+/** What the thread gives each time it is asked: to copy all of a large file at once would keep every connection waiting. */
+export interface RouteShare extends RouteFile {
+  /** The problems are all in this one. */
+  readonly isLast: boolean;
+}
+
 /** About 300 routes, which take about as long here as a thread takes to start. */
 const IN_PLACE_CHARS = 32 * 1024;
 
@@ -30,7 +37,13 @@ function parseInThread(files: readonly FileText[], signal: AbortSignal | undefin
     const abort = (): void => void worker.terminate();
     signal?.addEventListener('abort', abort, { once: true });
     if (signal?.aborted) abort();
-    worker.once('message', resolve);
+    const routes: Route[] = [];
+    worker.on('message', (share: RouteShare) => {
+      routes.push(...share.routes);
+      if (share.isLast) resolve({ routes, problems: share.problems });
+      // Not at once: the answer could come before everybody else has had a turn.
+      else setImmediate(() => worker.postMessage('more'));
+    });
     worker.once('error', reject);
     worker.once('exit', (code) => {
       signal?.removeEventListener('abort', abort);
