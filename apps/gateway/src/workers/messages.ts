@@ -1,14 +1,16 @@
-import type { DrainProgress, Limits, ListenAddress, ListenerStatus, RouteSnapshot } from '@meshgate/core';
+import type { DrainProgress, Limits, ListenAddress, ListenerStatus } from '@meshgate/core';
 import type { MetricObjectWithValues, MetricValue } from 'prom-client';
 import type { PlacedUse } from '../config.ts';
 import type { GatewayConfig } from '../config-schema.ts';
 import type { LogTarget } from '../logger.ts';
 import type { ConnectionView } from '../views.ts';
+import type { RoutesPart } from './route-feed.ts';
 
 /** What the primary says to a worker. In this order: `begin` once, anything else afterwards. */
 export type ToWorker =
   | { readonly kind: 'begin'; readonly plan: WorkerPlan }
-  | { readonly kind: 'snapshot'; readonly source: string; readonly snapshot: RouteSnapshot }
+  /** Answered by `taken`, and not followed by another before that. */
+  | { readonly kind: 'routes'; readonly part: RoutesPart }
   | { readonly kind: 'addresses'; readonly source: string; readonly addresses: readonly ListenAddress[] }
   | { readonly kind: 'ask'; readonly ask: number; readonly question: Question }
   /** Answered by `drained` in the end. */
@@ -22,6 +24,7 @@ export type ToWorker =
 export type FromWorker =
   /** It can hear: `begin` may be said. */
   | { readonly kind: 'loaded' }
+  | { readonly kind: 'taken' }
   /** It listens. */
   | { readonly kind: 'begun' }
   /** It cannot begin, and ends. */
@@ -62,17 +65,11 @@ export interface WorkerPlan {
   readonly reusePort: boolean;
   /** Those of the configuration. */
   readonly listeners: readonly ListenAddress[];
-  /** Every source of routes, in order of precedence, with what it has said last. */
-  readonly sources: readonly NamedSnapshot[];
+  /** Every source of routes, in order of precedence. What each has said last follows: before that the worker does not listen. */
+  readonly sources: readonly string[];
   /** Every source of listeners, with what it has said last. */
   readonly listenerSources: readonly NamedAddresses[];
   readonly log: LogTarget;
-}
-
-/** What a source of routes has said last; of one that has not spoken, no routes. */
-export interface NamedSnapshot {
-  readonly source: string;
-  readonly snapshot: RouteSnapshot;
 }
 
 /** What a source of listeners has said last. */

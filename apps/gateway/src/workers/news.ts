@@ -1,22 +1,29 @@
 import type { ListenAddress, Observer, ProxyEvent, RouteSnapshot } from '@meshgate/core';
 import type { Parts } from '../parts.ts';
-import type { NamedAddresses, NamedSnapshot, ToWorker } from './messages.ts';
+import type { NamedAddresses } from './messages.ts';
+
+/** Who hears of each change. */
+export interface NewsReader {
+  offer(source: string, snapshot: RouteSnapshot): void;
+  listen(heard: NamedAddresses): void;
+}
 
 /** What the sources have said last: a worker that begins is told all of it, the others each change. */
 export class News {
   readonly #snapshots: Map<string, RouteSnapshot>;
   readonly #addresses: Map<string, readonly ListenAddress[]>;
-  readonly #tell: (message: ToWorker) => void;
+  readonly #readers: () => Iterable<NewsReader>;
 
-  /** @param tell tells every worker */
-  constructor({ sources, listenerSources }: Sources, tell: (message: ToWorker) => void) {
+  /** @param readers those who can hear now */
+  constructor({ sources, listenerSources }: Sources, readers: () => Iterable<NewsReader>) {
     this.#snapshots = new Map(sources.map(({ name }) => [name, NOTHING_YET]));
     this.#addresses = new Map(listenerSources.map(({ name }) => [name, []]));
-    this.#tell = tell;
+    this.#readers = readers;
   }
 
-  get snapshots(): readonly NamedSnapshot[] {
-    return Array.from(this.#snapshots, ([source, snapshot]) => ({ source, snapshot }));
+  /** By source, in order of precedence; of one that has not spoken, no routes. */
+  get snapshots(): ReadonlyMap<string, RouteSnapshot> {
+    return this.#snapshots;
   }
 
   get addresses(): readonly NamedAddresses[] {
@@ -30,14 +37,14 @@ export class News {
 
   listen(source: string, addresses: readonly ListenAddress[]): void {
     this.#addresses.set(source, addresses);
-    this.#tell({ kind: 'addresses', source, addresses });
+    for (const reader of this.#readers()) reader.listen({ source, addresses });
   }
 
   #observe(event: ProxyEvent): void {
     if (event.type !== 'routes.replaced') return;
     const { source, snapshot } = event;
     this.#snapshots.set(source, snapshot);
-    this.#tell({ kind: 'snapshot', source, snapshot });
+    for (const reader of this.#readers()) reader.offer(source, snapshot);
   }
 }
 

@@ -109,7 +109,8 @@ export class WorkerPool implements Service {
 
   async #begin(): Promise<void> {
     if (this.#leaving.signal.aborted) return;
-    const worker = new WorkerProcess((idPrefix) => this.#planFor(idPrefix));
+    const { news } = this.#options;
+    const worker = new WorkerProcess((idPrefix) => ({ plan: this.#planFor(idPrefix), snapshots: news.snapshots }));
     this.#workers.add(worker);
     void worker.ended.then((failure) => this.#ended(worker, failure));
     const failure = await worker.begun;
@@ -147,7 +148,7 @@ export class WorkerPool implements Service {
   #planFor(idPrefix: string): WorkerPlan {
     const { plan, news } = this.#options;
     this.#settlePorts();
-    const said = { sources: news.snapshots, listenerSources: news.addresses };
+    const said = { sources: [...news.snapshots.keys()], listenerSources: news.addresses };
     return { ...plan, ...said, idPrefix, listeners: this.#listeners };
   }
 

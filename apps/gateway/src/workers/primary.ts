@@ -43,7 +43,7 @@ export function composePrimary(loaded: LoadedConfig, surroundings: PrimarySurrou
   const { log, shares } = surroundings;
   const registry = registryOfThisProcess();
   const tally = new Tally<WorkerProcess>();
-  const news = new News(parts, (message) => pool.tell(message));
+  const news: News = new News(parts, () => pool.workers);
   const observer = observers([
     logObserver(log.logger),
     prometheusObserver({ registry }),

@@ -2,12 +2,20 @@ import cluster from 'node:cluster';
 import type { Worker } from 'node:cluster';
 import { fileURLToPath } from 'node:url';
 import { pause } from '@meshgate/core';
-import type { DrainProgress } from '@meshgate/core';
-import type { Answers, FromWorker, Question, ToWorker, WorkerPlan, WorkerState } from './messages.ts';
+import type { DrainProgress, RouteSnapshot } from '@meshgate/core';
+import type { Answers, FromWorker, NamedAddresses, Question, ToWorker, WorkerPlan, WorkerState } from './messages.ts';
 import { startError } from './messages.ts';
+import { RouteFeed } from './route-feed.ts';
 
 /** `leaving`: it drains by itself, since something in it is broken. */
 export type WorkerPhase = 'starting' | 'listening' | 'leaving' | 'ended';
+
+/** What a worker begins with. */
+export interface Beginning {
+  readonly plan: WorkerPlan;
+  /** What each source of routes has said last. */
+  readonly snapshots: ReadonlyMap<string, RouteSnapshot>;
+}
 
 const MAIN = fileURLToPath(new URL('main.js', import.meta.url));
 
@@ -29,11 +37,14 @@ export class WorkerProcess {
   #onDrained: (progress?: DrainProgress) => void = () => undefined;
   #state: WorkerState = { listeners: [], ejected: [] };
   #phase: WorkerPhase = 'starting';
+  /** Absent until the worker can hear. */
+  #feed: RouteFeed | undefined;
+  #onTaken: () => void = () => undefined;
   #wanted = true;
   #asked = 0;
 
-  /** @param planFor called once, when the worker can hear */
-  constructor(planFor: (idPrefix: string) => WorkerPlan) {
+  /** @param beginning called once, when the worker can hear */
+  constructor(beginning: (idPrefix: string) => Beginning) {
     this.begun = new Promise((resolve) => (this.#onBegun = resolve));
     this.lost = new Promise((resolve) => (this.#onLost = resolve));
     this.ended = new Promise((resolve) => (this.#onEnded = resolve));
@@ -45,7 +56,7 @@ export class WorkerProcess {
     this.#worker = cluster.fork();
     // What could not be delivered is answered for by the end of the process, which follows.
     this.#worker.on('error', () => undefined);
-    this.#worker.on('message', (message: FromWorker) => this.#hear(message, planFor));
+    this.#worker.on('message', (message: FromWorker) => this.#hear(message, beginning));
     this.#worker.on('exit', (code, signal) => this.#end(code, signal));
   }
 
@@ -64,6 +75,16 @@ export class WorkerProcess {
 
   tell(message: ToWorker): void {
     if (this.#worker.isConnected()) this.#worker.send(message);
+  }
+
+  /** The routes of `source` from now on. Of no effect before it can hear: it begins with all that there is then. */
+  offer(source: string, snapshot: RouteSnapshot): void {
+    this.#feed?.offer(source, snapshot);
+  }
+
+  /** The same for where to listen. */
+  listen(heard: NamedAddresses): void {
+    this.tell({ kind: 'addresses', ...heard });
   }
 
   /** `undefined` when it does not answer in time. */
@@ -91,10 +112,12 @@ export class WorkerProcess {
     this.kill();
   }
 
-  #hear(message: FromWorker, planFor: (idPrefix: string) => WorkerPlan): void {
+  #hear(message: FromWorker, beginning: (idPrefix: string) => Beginning): void {
     switch (message.kind) {
       case 'loaded':
-        return this.tell({ kind: 'begin', plan: planFor(`${this.#worker.id}-`) });
+        return this.#begin(beginning(`${this.#worker.id}-`));
+      case 'taken':
+        return this.#onTaken();
       case 'begun':
         this.#phase = 'listening';
         return this.#onBegun();
@@ -113,6 +136,15 @@ export class WorkerProcess {
       default:
         message satisfies never;
     }
+  }
+
+  #begin({ plan, snapshots }: Beginning): void {
+    this.tell({ kind: 'begin', plan });
+    this.#feed = new RouteFeed((part) => {
+      this.tell({ kind: 'routes', part });
+      return new Promise((resolve) => (this.#onTaken = resolve));
+    });
+    for (const [source, snapshot] of snapshots) this.#feed.offer(source, snapshot);
   }
 
   #end(code: number | null, signal: string | null): void {

@@ -1,3 +1,4 @@
+import { setImmediate as nextTurn } from 'node:timers/promises';
 import { formatEndpoint } from '@meshgate/core';
 import type { ListenAddress, Observer, RouteSnapshot, Transport } from '@meshgate/core';
 import { composeCarrier } from '../compose.ts';
@@ -11,6 +12,8 @@ import { connectionView } from '../views.ts';
 import { startFailure } from './messages.ts';
 import type { Answers, FromWorker, Question, ToWorker, WorkerPlan, WorkerState } from './messages.ts';
 import { Relay } from './relay.ts';
+import { RouteIntake } from './route-feed.ts';
+import type { RoutesPart } from './route-feed.ts';
 import { tellingIn } from './telling.ts';
 
 /** How a worker speaks to its primary. */
@@ -28,6 +31,7 @@ export class WorkerRun {
   readonly ended: Promise<WorkerStatus>;
   readonly #primary: PrimaryChannel;
   #end: (status: WorkerStatus) => void = () => undefined;
+  readonly #intake = new RouteIntake();
   #relays: Relays | undefined;
   #began: Began | undefined;
   #status: WorkerStatus = 0;
@@ -43,8 +47,8 @@ export class WorkerRun {
       case 'begin':
         this.#relays = relaysOf(message.plan);
         return void this.#begin(message.plan, this.#relays);
-      case 'snapshot':
-        return this.#relays?.routes.get(message.source)?.tell(message.snapshot);
+      case 'routes':
+        return void this.#take(message.part);
       case 'addresses':
         return this.#relays?.listeners.get(message.source)?.tell(message.addresses);
       case 'ask':
@@ -81,12 +85,22 @@ export class WorkerRun {
   async #begin(plan: WorkerPlan, relays: Relays): Promise<void> {
     try {
       const began = await compose(plan, relays, (state) => void this.#primary.tell({ kind: 'state', state }));
+      // One that does not know all routes yet would turn clients away that others serve.
+      await Promise.all(Array.from(relays.routes.values(), ({ firstWord }) => firstWord));
       await began.carrier.gateway.start(new AbortController().signal);
       this.#began = began;
       await this.#primary.tell({ kind: 'begun' });
     } catch (reason) {
       await this.#fail(reason);
     }
+  }
+
+  async #take(part: RoutesPart): Promise<void> {
+    const snapshot = this.#intake.take(part);
+    if (snapshot !== undefined) this.#relays?.routes.get(part.source)?.tell(snapshot);
+    // Not at once: the next part could come before everybody else has had a turn.
+    await nextTurn();
+    await this.#primary.tell({ kind: 'taken' });
   }
 
   async #fail(reason: unknown): Promise<void> {
@@ -130,9 +144,15 @@ interface Relays {
 
 function relaysOf({ sources, listenerSources }: WorkerPlan): Relays {
   return {
-    routes: new Map(sources.map(({ source, snapshot }) => [source, new Relay(source, snapshot)])),
-    listeners: new Map(listenerSources.map(({ source, addresses }) => [source, new Relay(source, addresses)])),
+    routes: new Map(sources.map((source) => [source, new Relay(source)])),
+    listeners: new Map(listenerSources.map(({ source, addresses }) => [source, told(source, addresses)])),
   };
+}
+
+function told<Word>(name: string, word: Word): Relay<Word> {
+  const relay = new Relay<Word>(name);
+  relay.tell(word);
+  return relay;
 }
 
 /** A worker that listens. */

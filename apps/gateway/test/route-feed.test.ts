@@ -1,0 +1,63 @@
+import type { Route, RouteSnapshot } from '@meshgate/core';
+import { describe, expect, it } from 'vitest';
+import { RouteFeed, RouteIntake } from '../src/workers/route-feed.ts';
+import type { RoutesPart } from '../src/workers/route-feed.ts';
+
+function snapshot(version: string, count: number): RouteSnapshot {
+  const backends = [{ address: { host: 'b', port: 1 }, weight: 1, healthy: true }];
+  const routes = Array.from({ length: count }, (_, index): Route => {
+    return { name: `r${index}`, serverNames: [`s${index}.example`], backends };
+  });
+  return { version, routes, warnings: [`of ${version}`] };
+}
+
+/** A worker that takes a part only when it is told to. */
+function slowWorker() {
+  const intake = new RouteIntake();
+  const parts: RoutesPart[] = [];
+  const got: RouteSnapshot[] = [];
+  let taken: () => void = () => undefined;
+  const feed = new RouteFeed((part) => {
+    parts.push(part);
+    return new Promise((resolve) => (taken = resolve));
+  });
+  /** Until nothing more comes. */
+  const takeAll = async (): Promise<void> => {
+    for (let part = parts.shift(); part !== undefined; part = parts.shift()) {
+      const whole = intake.take(part);
+      if (whole !== undefined) got.push(whole);
+      taken();
+      await new Promise((resolve) => setImmediate(resolve));
+    }
+  };
+  return { feed, parts, got, takeAll };
+}
+
+describe('snapshots on their way to a worker', () => {
+  it('arrive as they were, also without a route', async () => {
+    const { feed, got, takeAll } = slowWorker();
+    const said = [snapshot('large', 1_000), snapshot('empty', 0)];
+    for (const [index, one] of said.entries()) feed.offer(`source ${index}`, one);
+    await takeAll();
+    expect(got).toEqual(said);
+  });
+
+  it('come in small parts, each when the last has been taken', async () => {
+    const { feed, parts, takeAll } = slowWorker();
+    feed.offer('a', snapshot('1', 1_000));
+    await new Promise((resolve) => setImmediate(resolve));
+    expect(parts.map(({ routes }) => routes.length)).toEqual([200]);
+    await takeAll();
+  });
+
+  it('of a source that goes on talking are the one on its way and the newest, those between are left out', async () => {
+    const { feed, got, takeAll } = slowWorker();
+    for (const version of ['1', '2', '3', '4']) feed.offer('a', snapshot(version, 300));
+    feed.offer('b', snapshot('of b', 1));
+    await takeAll();
+    expect(got.map(({ version }) => version)).toEqual(['1', '4', 'of b']);
+    feed.offer('a', snapshot('5', 1));
+    await takeAll();
+    expect(got.at(-1)).toEqual(snapshot('5', 1));
+  });
+});
