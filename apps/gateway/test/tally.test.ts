@@ -55,6 +55,21 @@ describe('the metrics of all processes', () => {
     expect(names(await shown(tally, own, 'application/openmetrics-text'))).toEqual(names(ofOne));
   });
 
+  it('never go down by the rounding of a sum when workers end, in whichever order', async () => {
+    const tally = new Tally<string>();
+    const seconds = { '1': 0.1, '2': 0.000_244_474, '3': 1_234_567.7, '4': 0.3 };
+    for (const [worker, d_seconds] of Object.entries(seconds))
+      tally.heard(worker, await process({ d_seconds }).getMetricsAsJSON());
+    const own = process({ d_seconds: 0.7 });
+    const sum = async (): Promise<string | undefined> =>
+      (await shown(tally, own)).find((line) => line.startsWith('d_seconds_sum'));
+    const before = await sum();
+    for (const worker of ['3', '1', '4', '2']) {
+      await tally.departed(worker);
+      expect(await sum()).toBe(before);
+    }
+  });
+
   it('keep what workers had counted that are gone, and nothing that they had measured', async () => {
     const tally = new Tally<string>();
     for (const worker of ['1', '2', '3'])

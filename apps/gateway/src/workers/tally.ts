@@ -14,10 +14,7 @@ export class Tally<Worker> {
 
   /** What `worker` counts now, all of it. */
   heard(worker: Worker, families: readonly MetricFamily[]): void {
-    this.#last.set(
-      worker,
-      families.filter(({ name }) => !name.startsWith(OF_THE_PRIMARY)),
-    );
+    this.#last.set(worker, families.filter(({ name }) => !name.startsWith(OF_THE_PRIMARY)).map(exactlyAddable));
   }
 
   /** `worker` has ended: what it had counted stays, what it had measured is no more. */
@@ -44,7 +41,7 @@ export class Tally<Worker> {
   /** @param own of the primary */
   async total(own: readonly MetricFamily[]): Promise<Registry> {
     const registry = new Registry();
-    for (const family of await summed([own, ...this.#last.values(), this.#departed]))
+    for (const family of await summed([own.map(exactlyAddable), ...this.#last.values(), this.#departed]))
       registry.registerMetric(asMetric(family));
     return registry;
   }
@@ -54,6 +51,22 @@ export class Tally<Worker> {
 const OF_THE_PRIMARY = 'meshgate_source_';
 
 const COUNTING: ReadonlySet<string> = new Set(['counter', 'histogram']);
+
+/**
+ * With every value of what counts as a whole number of steps. Sums of those are exact in any order, up to 2^33 seconds; of others the
+ * last digits depend on the order, which changes when a worker ends: a sum that goes down by its last digit is, to whoever scrapes, a
+ * process that began anew.
+ */
+function exactlyAddable(family: MetricFamily): MetricFamily {
+  if (!COUNTING.has(String(family.type))) return family;
+  return {
+    ...family,
+    values: family.values.map((series) => ({ ...series, value: Math.floor(series.value * STEPS) / STEPS })),
+  };
+}
+
+/** To a second: each is about a microsecond. */
+const STEPS = 2 ** 20;
 
 /** How gauges of which a sum says nothing come together; of all others, prom-client knows, or the sum is right. */
 const AGGREGATORS: Readonly<Record<string, string>> = {
