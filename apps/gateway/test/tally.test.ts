@@ -90,7 +90,18 @@ describe('the metrics of all processes', () => {
     const tally = new Tally<string>();
     tally.heard('1', await process({ c_total: 2 }).getMetricsAsJSON());
     await tally.departed('1');
-    tally.removed(['a']);
+    await tally.removed(['a']);
     expect(await shown(tally, new Registry())).toEqual([]);
+  });
+
+  it('lose them also when a worker ends just then, before it was asked again', async () => {
+    for (const order of ['removed first', 'departed first']) {
+      const tally = new Tally<string>();
+      tally.heard('1', await process({ c_total: 2 }).getMetricsAsJSON());
+      const steps = [() => tally.removed(['a']), () => tally.departed('1')];
+      if (order === 'departed first') steps.reverse();
+      await Promise.all(steps.map((step) => step()));
+      expect(await shown(tally, new Registry())).toEqual([]);
+    }
   });
 });

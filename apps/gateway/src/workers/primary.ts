@@ -115,7 +115,7 @@ function forgetting(tally: Tally<WorkerProcess>): Observer {
   return {
     name: 'tally',
     observe: (event) => {
-      if (event.type === 'routes.replaced') tally.removed(event.removed);
+      if (event.type === 'routes.replaced') void tally.removed(event.removed);
     },
   };
 }

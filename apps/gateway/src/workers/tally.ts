@@ -10,7 +10,7 @@ export class Tally<Worker> {
   readonly #last = new Map<Worker, readonly MetricFamily[]>();
   #departed: readonly MetricFamily[] = [];
   /** One after the other. */
-  #burying: Promise<void> = Promise.resolve();
+  #changing: Promise<void> = Promise.resolve();
 
   /** What `worker` counts now, all of it. */
   heard(worker: Worker, families: readonly MetricFamily[]): void {
@@ -19,23 +19,22 @@ export class Tally<Worker> {
 
   /** `worker` has ended: what it had counted stays, what it had measured is no more. */
   departed(worker: Worker): Promise<void> {
-    this.#burying = this.#burying.then(async () => {
+    return this.#next(async () => {
       const counted = (this.#last.get(worker) ?? []).filter(({ type }) => COUNTING.has(String(type)));
       const departed = await summed([this.#departed, counted]);
       this.#last.delete(worker);
       this.#departed = departed;
     });
-    return this.#burying;
   }
 
   /** No source has these routes any more: their series go, as they do in the workers. */
-  removed(routes: readonly string[]): void {
-    if (routes.length === 0) return;
-    const gone = new Set(routes);
-    this.#departed = this.#departed.map((family) => ({
-      ...family,
-      values: family.values.filter(({ labels }) => !gone.has(String(labels['route'] ?? ''))),
-    }));
+  removed(routes: readonly string[]): Promise<void> {
+    return this.#next(() => {
+      if (routes.length === 0) return;
+      const gone = new Set(routes);
+      this.#departed = without(gone, this.#departed);
+      for (const [worker, families] of this.#last) this.#last.set(worker, without(gone, families));
+    });
   }
 
   /** @param own of the primary */
@@ -45,6 +44,18 @@ export class Tally<Worker> {
       registry.registerMetric(asMetric(family));
     return registry;
   }
+
+  #next(change: () => Promise<void> | void): Promise<void> {
+    this.#changing = this.#changing.then(change);
+    return this.#changing;
+  }
+}
+
+function without(gone: ReadonlySet<string>, families: readonly MetricFamily[]): readonly MetricFamily[] {
+  return families.map((family) => ({
+    ...family,
+    values: family.values.filter(({ labels }) => !gone.has(String(labels['route'] ?? ''))),
+  }));
 }
 
 /** Of these the primary alone knows the truth; workers only repeat it. */
