@@ -2,6 +2,7 @@ import { generateKeyPairSync, X509Certificate } from 'node:crypto';
 import type { Credentials, ProxyUpstream, ProxyView } from '@meshgate/mesh';
 import { afterAll, afterEach, beforeAll, expect, it } from 'vitest';
 import { consulAuthorizer, consulCredentials, consulProxySource } from '../src/index.ts';
+import type { ProxyChoice } from '../src/index.ts';
 import { Consul, describeWithConsul } from './real-consul.ts';
 import { Watched } from './watched.ts';
 
@@ -226,11 +227,70 @@ describeWithConsul('a sidecar in Consul', () => {
     expect(warnings?.join()).toMatch(/health\/connect\/db.*No path to datacenter/);
   });
 
-  it('that nobody registered is waited for, and the reason is told', async () => {
-    await using views = new Watched<ProxyView>(consulProxySource({ address: one.address }, { sidecarFor: 'nobody' }));
-    await views.failure('expected one proxy registered with the agent for nobody, found none');
+  it.each<readonly [choice: ProxyChoice, message: string]>([
+    [
+      { sidecarFor: 'nobody' },
+      'expected one proxy registered with the agent for nobody, found proxies for web-1: it is waited for',
+    ],
+    [
+      { proxyId: 'nobody-sidecar-proxy' },
+      'expected a proxy registered with the agent as nobody-sidecar-proxy, found web-1-sidecar-proxy: it is waited for',
+    ],
+  ])('that nobody registered is waited for, and this is told once: %o', async (choice, message) => {
+    await one.put('agent/service/register', registration());
+    await using views = new Watched<ProxyView>(consulProxySource({ address: one.address }, choice));
+    await using credentials = new Watched<Credentials>(consulCredentials({ address: one.address }, choice));
+    await views.failure(message);
     await one.put('agent/service/register', { ...registration(), ID: 'nobody', Name: 'nobody' });
     await views.until((view) => view.proxy.service === 'nobody');
+    await credentials.until(() => true);
+    expect([views.errors.length, credentials.errors.length]).toEqual([1, 0]);
+    await one.put('agent/service/deregister/nobody');
+  });
+
+  it('that lacks its kind is served by what the catalog has of it, and the lack is told until there is a kind', async () => {
+    const kindless = (mode: string) => ({
+      ID: 'shop-proxy',
+      Name: 'shop-proxy',
+      Port: 8181,
+      Proxy: {
+        DestinationServiceName: 'shop',
+        MeshGateway: { Mode: mode },
+        Upstreams: [{ DestinationName: 'db', Datacenter: 'dc2', LocalBindPort: 19_191 }],
+      },
+    });
+    const choice = { proxyId: 'shop-proxy' } as const;
+    await one.put('agent/service/register', kindless('remote'));
+    await using views = new Watched<ProxyView>(consulProxySource({ address: one.address }, choice));
+    const decided = (by: string) => views.until((view) => decidedBy(view, 'db') === by);
+    const { proxy, warnings } = await decided('remote by the service instance (the registration of shop-proxy)');
+    expect(proxy).toMatchObject({ service: 'shop', listen: { port: 8181 } });
+    expect(warnings?.join()).toContain(
+      'shop-proxy is registered without kind = "connect-proxy": Consul takes it for an ordinary service, and leads nobody to shop by it',
+    );
+    await using credentials = new Watched<Credentials>(consulCredentials({ address: one.address }, choice));
+    const { certificate } = await credentials.until(() => true);
+    expect(new X509Certificate(certificate).subjectAltName).toMatch(/svc\/shop$/);
+    // To the agent both are the same: its hash leaves out what it does not show.
+    await one.put('agent/service/register', kindless('local'));
+    await decided('local by the service instance (the registration of shop-proxy)');
+    await one.put('agent/service/register', { ...kindless('none'), Kind: 'connect-proxy' });
+    const { warnings: none = [] } = await decided('none by the service instance (the registration of shop-proxy)');
+    expect(none.join()).not.toContain('kind');
+    await one.put('agent/service/deregister/shop-proxy');
+  });
+
+  it.each<readonly [claim: string, over: object, found: string]>([
+    ['is an ordinary service', {}, 'found an ordinary service, without that'],
+    ['is a gateway', { Kind: 'mesh-gateway' }, 'found a mesh-gateway'],
+  ])('that %s is none, and what it would take is told', async (_claim, over, found) => {
+    await one.put('agent/service/register', { ID: 'plain', Name: 'plain', Port: 8181, ...over });
+    await using views = new Watched<ProxyView>(consulProxySource({ address: one.address }, { proxyId: 'plain' }));
+    const { message } = await views.failure(found);
+    expect(message).toBe(
+      `expected plain to be a proxy, with kind = "connect-proxy" and proxy.destination_service_name, ${found}`,
+    );
+    await one.put('agent/service/deregister/plain');
   });
 });
 

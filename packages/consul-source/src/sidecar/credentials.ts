@@ -1,19 +1,21 @@
 import type { Credentials, CredentialsSource } from '@meshgate/mesh';
 import { AgentError, openAgent, parsed } from '../agent.ts';
 import type { Agent, AgentOptions } from '../agent.ts';
-import { blockingQuery, hashQuery } from '../blocking-query.ts';
+import { blockingQuery } from '../blocking-query.ts';
 import { object, objects, text } from '../json.ts';
 import { scopeWithin } from '../scope.ts';
 import { Wakeup } from '../wakeup.ts';
-import { proxyIdOf } from './find-proxy.ts';
-import type { ProxyChoice } from './find-proxy.ts';
-import { proxyDefinitionOf } from './proxy-definition.ts';
+import { proxyFinder } from './find-proxy.ts';
+import type { FindProxy, ProxyChoice } from './find-proxy.ts';
+import { registeredProxy } from './registered-proxy.ts';
 
 /**
  * The leaf of the service for which a proxy speaks, and the roots of the mesh, followed: the agent renews the leaf long before it
  * expires, and tells of new roots before anybody shows a leaf of them. Keys stay in memory.
  */
 export function consulCredentials(options: AgentOptions, choice: ProxyChoice): CredentialsSource {
+  // What the proxy's own source waits for is told by that.
+  const find = proxyFinder(choice, { tells: false });
   return { name: 'consul-ca', watch };
 
   async function* watch(signal: AbortSignal): AsyncGenerator<Credentials, void, void> {
@@ -21,7 +23,7 @@ export function consulCredentials(options: AgentOptions, choice: ProxyChoice): C
     const scope = scopeWithin(signal);
     const parts: Parts = { leaf: undefined, roots: undefined };
     const wakeup = new Wakeup();
-    const watching = watchParts(agent, choice, parts, wakeup, scope.signal);
+    const watching = watchParts(agent, find, parts, wakeup, scope.signal);
     try {
       for (;;) {
         await wakeup.sleep(LONG_MS, signal);
@@ -49,13 +51,13 @@ interface Parts {
 /** Until the scope ends. Never rejects: `wakeup` is told what fails. */
 async function watchParts(
   agent: Agent,
-  choice: ProxyChoice,
+  find: FindProxy,
   parts: Parts,
   wakeup: Wakeup,
   signal: AbortSignal,
 ): Promise<void> {
   try {
-    const service = await serviceBehind(agent, choice, signal);
+    const service = await serviceBehind(agent, find, signal);
     await Promise.all([watchLeaf(agent, service, parts, wakeup, signal), watchRoots(agent, parts, wakeup, signal)]);
   } catch (reason) {
     wakeup.fail(reason);
@@ -63,12 +65,10 @@ async function watchParts(
 }
 
 /** Waits until the proxy is registered. */
-async function serviceBehind(agent: Agent, choice: ProxyChoice, signal: AbortSignal): Promise<string> {
-  const id = await proxyIdOf(agent, choice, signal);
-  const path = `agent/service/${encodeURIComponent(id)}`;
-  for await (const answer of hashQuery(agent, path, signal)) {
-    if (answer.found) return parsed(answer, path, 'the registration of a proxy', proxyDefinitionOf).service;
-  }
+async function serviceBehind(agent: Agent, find: FindProxy, signal: AbortSignal): Promise<string> {
+  const id = await find(agent, signal);
+  for await (const registered of registeredProxy(agent, id, signal))
+    if (registered !== null) return registered.definition.service;
   throw new AgentError(`expected a registration of ${id}, found none`);
 }
 

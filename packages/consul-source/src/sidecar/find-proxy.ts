@@ -1,25 +1,77 @@
+import { setTimeout as pause } from 'node:timers/promises';
 import { AgentError, parsed } from '../agent.ts';
 import type { Agent } from '../agent.ts';
 import { object, objects, text } from '../json.ts';
+import type { JsonObject } from '../json.ts';
 
 /** Which proxy is meant: by its own id, or by that of the instance for which it speaks. */
 export type ProxyChoice = { readonly proxyId: string } | { readonly sidecarFor: string };
 
 /**
- * The id of the proxy that is meant.
+ * Finds the id of the proxy that is meant, and waits for it when it is not there: whoever starts a sidecar may register it later.
  *
- * @throws AgentError when the agent has no proxy for the instance, or several
+ * @throws AgentError, the first time that it has to wait, with what is missing; after that it waits in silence
  */
-export async function proxyIdOf(agent: Agent, choice: ProxyChoice, signal: AbortSignal): Promise<string> {
-  if ('proxyId' in choice) return choice.proxyId;
-  const path = 'agent/services';
-  const services = objects(Object.values(parsed(await agent.ask({ path }, signal), path, 'services by id', object)));
-  const ids = services.filter((service) => speaksFor(service, choice.sidecarFor)).map(({ ID: id }) => text(id));
-  if (ids.length === 1 && ids[0] !== undefined) return ids[0];
-  const found = ids.length === 0 ? 'none' : `${ids.toSorted().join(', ')}: name one of them by its id`;
-  throw new AgentError(`expected one proxy registered with the agent for ${choice.sidecarFor}, found ${found}`);
+export type FindProxy = (agent: Agent, signal: AbortSignal) => Promise<string>;
+
+/** @param tells false: never throws for a proxy that is not there, since somebody else tells of it */
+export function proxyFinder(choice: ProxyChoice, { tells }: { readonly tells: boolean }): FindProxy {
+  let isTold = !tells;
+  return async (agent, signal) => {
+    for (let restMs = FIRST_REST_MS; ; restMs = Math.min(restMs * 2, LONGEST_REST_MS)) {
+      const found = await lookUp(agent, choice, signal);
+      if (found.kind === 'found') return found.id;
+      if (!isTold) {
+        isTold = true;
+        throw new AgentError(`${found.message}: it is waited for`);
+      }
+      await pause(restMs, undefined, { signal });
+    }
+  };
 }
 
-function speaksFor(service: Readonly<Record<string, unknown>>, id: string): boolean {
-  return service['Kind'] === 'connect-proxy' && object(service['Proxy'])?.['DestinationServiceID'] === id;
+// What is about to be registered is found at once; what stays away costs a question a second.
+const FIRST_REST_MS = 50;
+const LONGEST_REST_MS = 1_000;
+
+type LookUp = { readonly kind: 'found'; readonly id: string } | { readonly kind: 'missing'; readonly message: string };
+
+async function lookUp(agent: Agent, choice: ProxyChoice, signal: AbortSignal): Promise<LookUp> {
+  if ('sidecarFor' in choice) return byInstance(await servicesOf(agent, signal), choice.sidecarFor);
+  const id = choice.proxyId;
+  // Whatever has the id: whether it is a proxy is seen when more is known of it.
+  const path = `agent/service/${encodeURIComponent(id)}`;
+  if ((await agent.ask({ path, mayBeMissing: true }, signal)).found) return { kind: 'found', id };
+  const proxies = (await servicesOf(agent, signal)).filter(isProxy).map((service) => text(service['ID']));
+  const message = `expected a proxy registered with the agent as ${id}, found ${listed(proxies) || 'none'}`;
+  return { kind: 'missing', message };
+}
+
+async function servicesOf(agent: Agent, signal: AbortSignal): Promise<readonly JsonObject[]> {
+  const path = 'agent/services';
+  return objects(Object.values(parsed(await agent.ask({ path }, signal), path, 'services by id', object)));
+}
+
+function byInstance(services: readonly JsonObject[], instance: string): LookUp {
+  const proxies = services.filter((service) => isProxy(service) && instanceOf(service) !== '');
+  const ids = proxies.filter((proxy) => instanceOf(proxy) === instance).map((proxy) => text(proxy['ID']));
+  const [id, ...others] = ids;
+  if (id !== undefined && others.length === 0) return { kind: 'found', id };
+  const served = listed(proxies.map(instanceOf));
+  const found = id === undefined ? served && `proxies for ${served}` : `${listed(ids)}, one of which to name by its id`;
+  const message = `expected one proxy registered with the agent for ${instance}, found ${found || 'none'}`;
+  return { kind: 'missing', message };
+}
+
+function isProxy(service: JsonObject): boolean {
+  return service['Kind'] === 'connect-proxy';
+}
+
+/** The id of the instance for which a proxy speaks; `''` where its registration names none. */
+function instanceOf(proxy: JsonObject): string {
+  return text(object(proxy['Proxy'])?.['DestinationServiceID']);
+}
+
+function listed(names: readonly string[]): string {
+  return names.toSorted().join(', ');
 }

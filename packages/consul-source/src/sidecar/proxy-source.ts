@@ -1,21 +1,22 @@
 import type { ChainTarget, GatewayGroup, Instance, ProxyDefinition, ProxySource } from '@meshgate/mesh';
 import type { ProxyView, Selection } from '@meshgate/mesh';
-import { openAgent, parsed } from '../agent.ts';
+import { AgentError, openAgent, parsed } from '../agent.ts';
 import type { Agent, AgentOptions } from '../agent.ts';
-import { blockingQuery, hashQuery } from '../blocking-query.ts';
+import { blockingQuery } from '../blocking-query.ts';
 import { object, text } from '../json.ts';
 import { federatedGateways, hasNoFederationStates, polledGateways } from '../remote-gateways.ts';
 import { scopeWithin } from '../scope.ts';
 import { Wakeup } from '../wakeup.ts';
-import { proxyIdOf } from './find-proxy.ts';
+import { proxyFinder } from './find-proxy.ts';
 import type { ProxyChoice } from './find-proxy.ts';
 import { FollowedSet } from './followed.ts';
 import { gatewaysInUse, withCurrentHealth } from './gateway-health.ts';
 import type { GatewayService } from './gateway-health.ts';
 import { ownEntriesOf } from './own-entries.ts';
-import { proxyDefinitionOf } from './proxy-definition.ts';
 import { chainAnswers, entryAnswers, gatewayAnswers, queryAnswers, targetAnswers } from './questions.ts';
 import type { QueryResult } from './questions.ts';
+import { registeredProxy } from './registered-proxy.ts';
+import type { RegisteredProxy } from './registered-proxy.ts';
 import { chainTargets, viewOf } from './view.ts';
 import type { Account } from './view.ts';
 
@@ -24,6 +25,7 @@ import type { Account } from './view.ts';
  * the health of every target; and the mesh gateways of all datacenters, with the health of those that are dialled. What fails keeps what it gave last, with a warning.
  */
 export function consulProxySource(options: AgentOptions, choice: ProxyChoice): ProxySource {
+  const find = proxyFinder(choice, { tells: true });
   return { name: 'consul', watch };
 
   async function* watch(signal: AbortSignal): AsyncGenerator<ProxyView, void, void> {
@@ -31,7 +33,7 @@ export function consulProxySource(options: AgentOptions, choice: ProxyChoice): P
     const scope = scopeWithin(signal);
     const watched = new ProxyWatch(agent, scope.signal);
     try {
-      yield* watched.views(await proxyIdOf(agent, choice, signal), signal);
+      yield* watched.views(await find(agent, signal), signal);
     } finally {
       scope.end();
       await agent.close();
@@ -61,7 +63,7 @@ class ProxyWatch {
   readonly #agent: Agent;
   readonly #wakeup = new Wakeup();
   readonly #facts: FollowedSet<unknown>;
-  readonly #registration: FollowedSet<ProxyDefinition | null>;
+  readonly #registration: FollowedSet<RegisteredProxy | null>;
   readonly #gateways: FollowedSet<readonly GatewayGroup[]>;
   readonly #gatewayHealth: FollowedSet<readonly Instance[]>;
   readonly #chains: FollowedSet<unknown>;
@@ -83,7 +85,7 @@ class ProxyWatch {
 
   /** Each view that differs from the one before. */
   async *views(id: string, signal: AbortSignal): AsyncGenerator<ProxyView, void, void> {
-    this.#registration.want(new Map([[REGISTRATION, (inner) => registrations(this.#agent, id, inner)]]));
+    this.#registration.want(new Map([[REGISTRATION, (inner) => registeredProxy(this.#agent, id, inner)]]));
     const patientUntil = performance.now() + PATIENCE_MS;
     let version = '';
     while (!signal.aborted) {
@@ -94,7 +96,9 @@ class ProxyWatch {
         if (view.version !== version) yield view;
         ({ version } = view);
       }
-      await this.#wakeup.sleep(account === undefined || leftMs <= 0 ? LONG_MS : leftMs, signal);
+      const [failure] = account === undefined ? this.#failuresOfFirst() : [];
+      if (failure !== undefined) throw new AgentError(failure);
+      await this.#wakeup.sleep(leftMs <= 0 ? LONG_MS : leftMs, signal);
     }
   }
 
@@ -114,7 +118,7 @@ class ProxyWatch {
 
   /** What is known, the questions adjusted to it; `undefined` while something is missing without which there is no view. */
   #account(): Account | undefined {
-    this.#proxy = this.#registration.get(REGISTRATION)?.value ?? this.#proxy;
+    this.#proxy = this.#registration.get(REGISTRATION)?.value?.definition ?? this.#proxy;
     if (this.#proxy === undefined) return undefined;
     this.#askAbout(this.#proxy);
     const [trustDomain, datacenter] = [TRUST_DOMAIN, DATACENTER].map((key) => text(this.#facts.get(key)?.value));
@@ -185,9 +189,17 @@ class ProxyWatch {
   }
 
   #warnings(id: string): readonly string[] {
-    const missing = this.#registration.get(REGISTRATION)?.value === null;
-    const lost = missing ? [`the agent no longer knows ${id}: what it was registered with last is used`] : [];
-    return [...lost, ...new Set(this.#sets().flatMap(({ failures }) => failures))];
+    const registered = this.#registration.get(REGISTRATION)?.value;
+    const lost = `the agent no longer knows ${id}: what it was registered with last is used`;
+    const odd = registered === null ? lost : registered?.warning;
+    const failures = this.#sets().flatMap((set) => set.failures);
+    return [...(odd === undefined ? [] : [odd]), ...new Set(failures)];
+  }
+
+  /** Why what must be known before all else is not. */
+  #failuresOfFirst(): readonly string[] {
+    const first = [this.#registration.get(REGISTRATION), this.#facts.get(TRUST_DOMAIN), this.#facts.get(DATACENTER)];
+    return first.map((asked) => asked?.failure).filter((failure) => failure !== undefined);
   }
 }
 
@@ -205,13 +217,6 @@ function targetKey({ service, datacenter, namespace, instances: { filter } }: Ch
 
 function gatewayKey({ datacenter, service }: GatewayService): string {
   return JSON.stringify([datacenter, service]);
-}
-
-/** `null` while the agent does not know the proxy. */
-async function* registrations(agent: Agent, id: string, signal: AbortSignal): AsyncGenerator<ProxyDefinition | null> {
-  const path = `agent/service/${encodeURIComponent(id)}`;
-  for await (const answer of hashQuery(agent, path, signal))
-    yield answer.found ? parsed(answer, path, 'the registration of a Connect proxy', proxyDefinitionOf) : null;
 }
 
 async function* trustDomains(agent: Agent, signal: AbortSignal): AsyncGenerator<string> {

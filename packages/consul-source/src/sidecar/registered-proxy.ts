@@ -1,0 +1,114 @@
+import { setTimeout as pause } from 'node:timers/promises';
+import type { ProxyDefinition } from '@meshgate/mesh';
+import { AgentError, parsed } from '../agent.ts';
+import type { Agent } from '../agent.ts';
+import { blockingQuery, hashQuery } from '../blocking-query.ts';
+import { object, objects, text } from '../json.ts';
+import type { JsonObject } from '../json.ts';
+import { proxyDefinitionOf } from './proxy-definition.ts';
+
+/** A proxy as it is registered with the agent. */
+export interface RegisteredProxy {
+  readonly definition: ProxyDefinition;
+  /** What is odd about the registration although it can be served. */
+  readonly warning?: string;
+}
+
+/**
+ * Follows the registration of a proxy; `null` while the agent does not know it.
+ *
+ * A definition with `proxy.destination_service_name` is meant as a proxy also when it lacks `kind = "connect-proxy"`: Consul's
+ * manual has such examples. The agent takes it for an ordinary service then, and does not show what it says of the proxy; the
+ * catalog does.
+ *
+ * @throws AgentError when the id is that of something else
+ */
+export async function* registeredProxy(
+  agent: Agent,
+  id: string,
+  signal: AbortSignal,
+): AsyncGenerator<RegisteredProxy | null> {
+  while (!signal.aborted) {
+    const ordinary = yield* whileProxy(agent, id, signal);
+    if (ordinary === undefined) return;
+    yield* whileOrdinary(agent, ordinary, signal);
+    // The agent and the catalog disagree for as long as the one has not told the other.
+    await pause(REST_MS, undefined, { signal });
+  }
+}
+
+const REST_MS = 1_000;
+
+/** A service without a kind. */
+interface OrdinaryService {
+  readonly id: string;
+  readonly name: string;
+}
+
+/** By what the agent shows, until that is an ordinary service, which is returned. */
+async function* whileProxy(
+  agent: Agent,
+  id: string,
+  signal: AbortSignal,
+): AsyncGenerator<RegisteredProxy | null, OrdinaryService | undefined> {
+  const path = `agent/service/${encodeURIComponent(id)}`;
+  for await (const answer of hashQuery(agent, path, signal)) {
+    const service = answer.found ? parsed(answer, path, 'a registration', object) : undefined;
+    const definition = proxyDefinitionOf(service);
+    if (service === undefined) yield null;
+    else if (definition !== undefined) yield { definition };
+    else if (text(service['Kind']) === '') return { id, name: text(service['Service']) };
+    else throw new AgentError(noProxy(id, `a ${text(service['Kind'])}`));
+  }
+  return undefined;
+}
+
+/** By what the catalog has of it, for as long as it has no kind there either. */
+async function* whileOrdinary(
+  agent: Agent,
+  { id, name }: OrdinaryService,
+  signal: AbortSignal,
+): AsyncGenerator<RegisteredProxy> {
+  const node = await ownNode(agent, id, signal);
+  const path = `catalog/service/${encodeURIComponent(name)}`;
+  const filter = `Node == ${JSON.stringify(node)} and ServiceID == ${JSON.stringify(id)}`;
+  for await (const answer of blockingQuery(agent, { path, query: { filter } }, signal)) {
+    const [row] = parsed(answer, path, 'a list of instances', (json) =>
+      Array.isArray(json) ? objects(json) : undefined,
+    );
+    if (row === undefined || text(row['ServiceKind']) !== '') return;
+    const definition = proxyDefinitionOf(asAgentShows(row));
+    if (definition === undefined) throw new AgentError(noProxy(id, 'an ordinary service, without that'));
+    yield { definition, warning: withoutKind(definition) };
+  }
+}
+
+/** The same id may be that of a service at another agent as well. */
+async function ownNode(agent: Agent, id: string, signal: AbortSignal): Promise<string> {
+  const path = 'agent/self';
+  try {
+    return parsed(await agent.ask({ path }, signal), path, 'the name of the node', (json) => {
+      return text(object(object(json)?.['Config'])?.['NodeName']) || undefined;
+    });
+  } catch (reason) {
+    if (!(reason instanceof AgentError) || reason.status !== FORBIDDEN) throw reason;
+    const hint = 'what it says of a proxy is in the catalog, which takes a token with agent "read" to find';
+    throw new AgentError(noProxy(id, `an ordinary service: ${hint}`), { cause: reason });
+  }
+}
+
+const FORBIDDEN = 403;
+
+function asAgentShows(row: JsonObject): JsonObject {
+  const { ServiceID: ID, ServiceName: Service, ServiceAddress: Address, ServicePort: Port, ServiceProxy: Proxy } = row;
+  return { ID, Service, Address, Port, Proxy };
+}
+
+function noProxy(id: string, found: string): string {
+  return `expected ${id} to be a proxy, with kind = "connect-proxy" and proxy.destination_service_name, found ${found}`;
+}
+
+function withoutKind({ id, service }: ProxyDefinition): string {
+  const lack = `${id} is registered without kind = "connect-proxy"`;
+  return `${lack}: Consul takes it for an ordinary service, and leads nobody to ${service} by it`;
+}
