@@ -1,6 +1,5 @@
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { fileURLToPath } from 'node:url';
 import { ProxyError, SIDES } from '@meshgate/core';
 import { parseRouteFile } from '@meshgate/file-source';
 import { rawClient, tlsBackend, tlsClient } from '@meshgate/testkit';
@@ -13,8 +12,9 @@ import { parseConfig } from '../src/config.ts';
 import { configSchema } from '../src/config-schema.ts';
 import { gatewayFolder, startGateway } from './daemon.ts';
 import type { Folder, ReadyDaemon } from './daemon.ts';
+import { blocksIn, pageText, ROOT } from './page.ts';
+import type { Block } from './page.ts';
 
-const ROOT = fileURLToPath(new URL('../../../', import.meta.url));
 const PAGES = [
   'README.md',
   'docs/operate/config.md',
@@ -26,17 +26,14 @@ const PAGES = [
   'examples/two-datacenters/README.md',
 ];
 
-/** The fenced blocks of a page whose opening line begins with `opening`: the rest of that line, and the text. */
-function blocks(page: string, opening: string): readonly { readonly label: string; readonly text: string }[] {
-  const fences = readFileSync(join(ROOT, page), 'utf8').matchAll(/^```(.*)\n([^]*?)^```$/gm);
-  return Array.from(fences, ([, info = '', text = '']) => ({ info, text }))
-    .filter(({ info }) => info.startsWith(`${opening} `))
-    .map(({ info, text }) => ({ label: info.slice(opening.length + 1), text }));
+/** The fenced blocks of a page whose opening line begins with `opening`. */
+function blocks(page: string, opening: string): readonly Block[] {
+  return blocksIn(pageText(page), opening);
 }
 
 /** What stands in backticks in the first column of the tables of a page. */
 function firstColumn(page: string): readonly string[] {
-  return Array.from(readFileSync(join(ROOT, page), 'utf8').matchAll(/^\| `([^`]+)`/gm), ([, cell = '']) => cell);
+  return Array.from(pageText(page).matchAll(/^\| `([^`]+)`/gm), ([, cell = '']) => cell);
 }
 
 const configs = PAGES.flatMap((page) =>
@@ -54,12 +51,12 @@ describe('every page', () => {
     ['ts', 'yaml'].flatMap((language) => blocks(page, language)).map((block) => ({ page, ...block })),
   );
   it.each(files.filter(({ label }) => label.includes('/')))('shows $label as it is: $page', ({ label, text }) => {
-    expect(readFileSync(join(ROOT, label), 'utf8')).toContain(text);
+    expect(pageText(label)).toContain(text);
   });
 
   it('leads to pages that are there', () => {
     for (const page of PAGES) {
-      const links = readFileSync(join(ROOT, page), 'utf8').matchAll(/\]\((?!https?:)([^)#]+)/g);
+      const links = pageText(page).matchAll(/\]\((?!https?:)([^)#]+)/g);
       for (const [, link = ''] of links)
         expect(() => readFileSync(join(ROOT, page, '..', link)), `${link} in ${page}`).not.toThrow('ENOENT');
     }
@@ -140,7 +137,7 @@ describe('docs/operate/logs.md', () => {
   });
 
   it('has every code, with the side that is to blame', () => {
-    const page = readFileSync(join(ROOT, 'docs/operate/logs.md'), 'utf8');
+    const page = pageText('docs/operate/logs.md');
     const documented = Array.from(page.matchAll(/^\| `([A-Z_]+)` +\| (\w+) /gm), ([, code, side]) => [code, side]);
     expect(Object.fromEntries(documented)).toEqual(SIDES);
   });
@@ -193,7 +190,7 @@ function shapeOf(value: unknown): unknown {
 
 describe('docs/operate/shutdown.md', () => {
   it('has every phase that a drain goes through, and a patience that is enough for its example', () => {
-    const page = readFileSync(join(ROOT, 'docs/operate/shutdown.md'), 'utf8');
+    const page = pageText('docs/operate/shutdown.md');
     const [example] = blocks('docs/operate/shutdown.md', 'yaml');
     const { delayMs, graceMs, spreadMs } = parseConfig(example?.text ?? '', 'meshgate.yaml').drain;
     const patienceMs = Number(/TimeoutStopSec=(\d+)/.exec(page)?.[1]) * 1_000;

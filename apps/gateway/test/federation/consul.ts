@@ -1,8 +1,10 @@
 import { once } from 'node:events';
+import { execFile } from 'node:child_process';
 import type { ChildProcess } from 'node:child_process';
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { promisify } from 'node:util';
 import type { Endpoint } from '@meshgate/core';
 import { needs } from '@meshgate/testkit';
 import type { DeclareSuite, IssuedCertificate } from '@meshgate/testkit';
@@ -26,6 +28,14 @@ const declareInNetworks = needs('netns', namespacesAvailable());
 
 /** A suite that needs real Consul and networks of its own. */
 export const describeInNetworks: DeclareSuite = consulAvailable === true ? declareInNetworks : declareWithConsul;
+
+/** A suite that needs networks of its own, and no Consul. */
+export const describeInNetworksOnly: DeclareSuite = declareInNetworks;
+
+/** Runs one of Consul's own commands, and resolves with what it says. Rejects when it ends with another status than 0. */
+export async function consulCommand(...args: readonly string[]): Promise<string> {
+  return (await promisify(execFile)(binary ?? 'consul', args)).stdout;
+}
 
 /** Where an agent answers in its own network. */
 export const HTTP: Endpoint = { host: '127.0.0.1', port: 8500 };
@@ -150,6 +160,8 @@ export class Consul implements AsyncDisposable {
 /** How a server is set up. */
 export interface ConsulOptions {
   readonly settings: object;
+  /** What its datacenter is called; that depends on its number when absent. */
+  readonly datacenter?: string;
   /** Used by the test itself. */
   readonly token?: string;
 }

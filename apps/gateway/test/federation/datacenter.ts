@@ -20,7 +20,7 @@ export class Datacenter implements AsyncDisposable {
   #web: Promise<IssuedCertificate> | undefined;
 
   private constructor(parts: DatacenterParts) {
-    this.name = `dc${parts.number}`;
+    this.name = parts.name;
     this.namespace = parts.namespace;
     this.inside = parts.inside;
     this.consul = parts.consul;
@@ -31,7 +31,7 @@ export class Datacenter implements AsyncDisposable {
   /**
    * Makes one, and does not wait for its Consul to be ready.
    *
-   * @param number 1 or 2: its name is `dc1`, its addresses are below 10.1.0
+   * @param number 1 or 2: its addresses are below 10.1.0, its name is `dc1` unless `consul` says another
    * @param prepare called when the network is there, before Consul starts
    */
   static async create(number: number, consul: ConsulOptions, prepare?: Prepare): Promise<Datacenter> {
@@ -41,10 +41,11 @@ export class Datacenter implements AsyncDisposable {
       for (const last of HOSTS) await namespace.ip('address', 'add', `10.${number}.0.${last}/32`, 'dev', 'lo');
       const inside = belongings.add(new Inside(namespace));
       await prepare?.(namespace, inside);
-      const own = { bind_addr: `10.${number}.0.2`, datacenter: `dc${number}`, node_name: `server-${number}` };
+      const name = consul.datacenter ?? `dc${number}`;
+      const own = { bind_addr: `10.${number}.0.2`, datacenter: name, node_name: `server-${number}` };
       const settings = { ...own, ...consul.settings };
       const server = belongings.add(Consul.start(namespace, inside, { ...consul, settings }));
-      return new Datacenter({ number, namespace, inside, consul: server, belongings });
+      return new Datacenter({ name, number, namespace, inside, consul: server, belongings });
     } catch (reason) {
       await belongings[Symbol.asyncDispose]();
       throw reason;
@@ -84,11 +85,12 @@ export class Datacenter implements AsyncDisposable {
    *
    * @param last the last part of its address
    */
-  async instance(service: string, last: number, meta: Readonly<Record<string, string>> = {}): Promise<TlsTestBackend> {
+  async instance(service: string, last: number, { meta = {}, wan }: InstanceOptions = {}): Promise<TlsTestBackend> {
     const at = this.lan(last, SIDECAR_PORT);
     const backend = await this.serve(service, at);
     const check = { Name: 'listening', TCP: formatEndpoint(at), Interval: '1s', Status: 'passing' };
-    const sidecar = { Address: at.host, Port: at.port, Meta: meta, Checks: [check] };
+    const tagged = wan === undefined ? {} : { TaggedAddresses: { wan: { Address: wan.host, Port: wan.port } } };
+    const sidecar = { Address: at.host, Port: at.port, Meta: meta, Checks: [check], ...tagged };
     const id = `${service}-${last}`;
     await this.consul.put('agent/service/register', {
       Name: service,
@@ -121,6 +123,13 @@ export class Datacenter implements AsyncDisposable {
   }
 }
 
+/** What an instance is registered with beside its address. */
+export interface InstanceOptions {
+  readonly meta?: Readonly<Record<string, string>>;
+  /** Where others than its own datacenter find it; its address when absent. */
+  readonly wan?: Endpoint;
+}
+
 /** A network in which something runs. */
 export type Place = Pick<Datacenter, 'namespace' | 'inside'>;
 
@@ -128,6 +137,7 @@ export type Place = Pick<Datacenter, 'namespace' | 'inside'>;
 export type Prepare = (namespace: Namespace, inside: Inside) => Promise<void>;
 
 interface DatacenterParts {
+  readonly name: string;
   readonly number: number;
   readonly namespace: Namespace;
   readonly inside: Inside;

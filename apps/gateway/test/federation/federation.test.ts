@@ -222,8 +222,8 @@ const ADDRESSES: Readonly<Record<string, { readonly node?: object } & Readonly<R
 /** Two versions of `db`. */
 function instancesIn({ datacenter }: Member): Promise<readonly TlsTestBackend[]> {
   return Promise.all([
-    datacenter.instance('db', 21, { version: 'v1' }),
-    datacenter.instance('db', 22, { version: 'v2' }),
+    datacenter.instance('db', 21, { meta: { version: 'v1' } }),
+    datacenter.instance('db', 22, { meta: { version: 'v2' } }),
   ]);
 }
 

@@ -7,6 +7,7 @@ import { Belongings, temporaryFolder } from './belongings.ts';
 import { Datacenter } from './datacenter.ts';
 import { eventually } from './eventually.ts';
 import type { DaemonProcess } from './daemon.ts';
+import type { ConsulOptions } from './consul.ts';
 import { connect } from './namespace.ts';
 
 /** A datacenter of a federation, with its gateways. */
@@ -14,6 +15,9 @@ export interface Member {
   readonly datacenter: Datacenter;
   readonly gateways: Gateways;
 }
+
+/** Of the primary datacenter, and of the other one. */
+export type Names = readonly [string, string];
 
 /** At least one. */
 type Gateways = readonly [DaemonProcess, ...DaemonProcess[]];
@@ -36,10 +40,10 @@ export class Federation implements AsyncDisposable {
   }
 
   /** @param gatewaysEach how many gateways each datacenter has: 1 or 2 */
-  static async create(gatewaysEach: number): Promise<Federation> {
+  static async create(gatewaysEach: number, names: Names = ['dc1', 'dc2']): Promise<Federation> {
     const belongings = new Belongings();
     try {
-      const [one, two] = await twoDatacenters(belongings);
+      const [one, two] = await twoDatacenters(names, belongings);
       const members = [memberOf(one, gatewaysEach), memberOf(two, gatewaysEach)] as const;
       await two.consul.ready();
       const federation = new Federation(...members, await one.consul.trustDomain(), belongings);
@@ -97,13 +101,11 @@ interface WanMember {
 const SERF_ALIVE = 1;
 
 /** The primary, ready; and the other one, which only has to find a way to the primary. */
-async function twoDatacenters(belongings: Belongings): Promise<readonly [Datacenter, Datacenter]> {
-  const folder = belongings.add(temporaryFolder());
-  const authority = certificateAuthority('servers');
-  const one = belongings.add(await Datacenter.create(1, { settings: federated(1, authority, folder.path) }));
+async function twoDatacenters(names: Names, belongings: Belongings): Promise<readonly [Datacenter, Datacenter]> {
+  const papers = { authority: certificateAuthority('servers'), folder: belongings.add(temporaryFolder()).path };
+  const one = belongings.add(await Datacenter.create(1, federated(1, names, papers)));
   await one.consul.ready();
-  const settings = federated(2, authority, folder.path);
-  const two = await Datacenter.create(2, { settings }, async (network, inside) => {
+  const two = await Datacenter.create(2, federated(2, names, papers), async (network, inside) => {
     await connect(one.namespace, network, WAN);
     for (const index of [0, 1]) {
       await one.namespace.ip('address', 'add', `${wanAddress(1, index)}/24`, 'dev', WAN);
@@ -144,8 +146,10 @@ function gatewayOf(datacenter: Datacenter, index: number): DaemonProcess {
 }
 
 /** Federation through gateways, as Consul's manual says: TLS between servers, and no address of the WAN but the gateways'. */
-function federated(number: number, authority: CertificateAuthority, folder: string): object {
-  const name = `server.dc${number}.consul`;
+function federated(number: 1 | 2, names: Names, { authority, folder }: Papers): ConsulOptions {
+  const [primary] = names;
+  const datacenter = names[number - 1] ?? primary;
+  const name = `server.${datacenter}.consul`;
   const dnsNames = [name, `server-${number}.${name}`, 'localhost'];
   const { chain, privateKey } = authority.issue({ dnsNames, addresses: ['127.0.0.1'] });
   const file = (label: string, content: string): string => {
@@ -153,7 +157,8 @@ function federated(number: number, authority: CertificateAuthority, folder: stri
     writeFileSync(path, content);
     return path;
   };
-  return {
+  const settings = {
+    primary_datacenter: primary,
     connect: { enabled: true, enable_mesh_gateway_wan_federation: true },
     ca_file: file('ca', authority.certificate),
     cert_file: file('cert', chain),
@@ -163,6 +168,13 @@ function federated(number: number, authority: CertificateAuthority, folder: stri
     verify_server_hostname: true,
     ...(number === 1 ? {} : SECONDARY),
   };
+  return { datacenter, settings };
+}
+
+/** By what servers know each other, and where their files go. */
+interface Papers {
+  readonly authority: CertificateAuthority;
+  readonly folder: string;
 }
 
 const SECONDARY = {

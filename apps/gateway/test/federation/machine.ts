@@ -1,5 +1,5 @@
 import { Belongings } from './belongings.ts';
-import type { Datacenter, Place } from './datacenter.ts';
+import type { Place } from './datacenter.ts';
 import { Inside } from './inside.ts';
 import { connect, Namespace } from './namespace.ts';
 
@@ -19,7 +19,7 @@ export class Machine implements Place, AsyncDisposable {
     this.#belongings = belongings;
   }
 
-  static async create(home: Datacenter, other: Datacenter): Promise<Machine> {
+  static async create(home: Network, other: Network): Promise<Machine> {
     const belongings = new Belongings();
     try {
       const namespace = belongings.add(await Namespace.create('machine'));
@@ -43,6 +43,9 @@ export class Machine implements Place, AsyncDisposable {
     await this.#belongings[Symbol.asyncDispose]();
   }
 }
+
+/** That of a datacenter. */
+type Network = Pick<Place, 'namespace'>;
 
 /** Both ends of a cable. */
 interface Cable {
