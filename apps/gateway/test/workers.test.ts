@@ -180,6 +180,25 @@ for (const { name: transport, declare } of TRANSPORTS) {
   });
 }
 
+const ofEpoll = TRANSPORTS.find(({ name }) => name === 'epoll')?.declare ?? describe;
+
+ofEpoll('workers that bind by themselves', () => {
+  it('open no listener of a plugin that they cannot share, say why, and serve its others', async () => {
+    await using api = await tlsBackend('api.example.com');
+    await using files = await workersFolder('epoll', [api], { plugins: ['./lister.mjs'] });
+    await files.write('lister.mjs', LISTER);
+    await using gateway = await startGateway(`${files.path}/meshgate.yaml`);
+    for (const why of [
+      'listener any of the source lister stays closed: workers share no port 0 with the transport epoll',
+      'listener path of the source lister stays closed: workers share no unix socket with the transport epoll',
+    ])
+      await gateway.line(({ level, msg }) => level === 'error' && String(msg).includes(why));
+    for (const worker of ['1', '2'])
+      await gateway.line((line) => line['worker'] === worker && line['listener'] === 'chosen');
+    expect((await gateway.ask('/listeners')).json).toMatchObject({ listeners: [{ name: 'main' }, { name: 'chosen' }] });
+  });
+});
+
 /** Short connections, one after the other, until it is told to end. */
 function streamOf(gateway: ReadyDaemon): { end(): Promise<{ readonly served: number }> } {
   const ending = new AbortController();
@@ -301,6 +320,17 @@ export default { name: 'thrower', install: (host) => host.addObserver({ name: 't
   if (type !== 'connection.connected' || thrown) return;
   thrown = true;
   setImmediate(() => { throw new Error('thrown on purpose'); });
+} }) };`;
+
+const LISTER = `
+export default { name: 'lister', install: (host) => host.addListenerSource({ name: 'lister', async *watch(signal) {
+  yield [
+    { name: 'any', endpoint: { host: '127.0.0.1', port: 0 } },
+    { name: 'path', endpoint: { host: 'unix:/tmp/never-bound.sock', port: 0 } },
+    // Nobody else binds in there: the port is the same for both workers, and free.
+    { name: 'chosen', endpoint: { host: '127.77.' + (process.pid % 250) + '.' + (1 + process.ppid % 250), port: 8443 } },
+  ];
+  await new Promise((resolve) => signal.addEventListener('abort', resolve, { once: true }));
 } }) };`;
 
 const OWN_TRANSPORT = `

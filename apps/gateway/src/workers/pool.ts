@@ -2,6 +2,7 @@ import { backoff, follow, formatEndpoint, pause } from '@meshgate/core';
 import type { Endpoint, ListenAddress, ListenerSource, ListenerStatus, Observer, Service } from '@meshgate/core';
 import type { Answers, Question, ToWorker, WorkerPlan } from './messages.ts';
 import type { News } from './news.ts';
+import { whyUnshared } from './unshared.ts';
 import { WorkerProcess } from './worker-process.ts';
 
 /** What a {@link WorkerPool} is made of. */
@@ -172,11 +173,24 @@ export class WorkerPool implements Service {
     return address === undefined ? {} : { address };
   }
 
+  /** Those on which all workers can listen. */
+  #shareable(source: string, addresses: readonly ListenAddress[]): readonly ListenAddress[] {
+    const { plan, observer } = this.#options;
+    if (!plan.reusePort) return addresses;
+    return addresses.filter(({ name, endpoint }) => {
+      const why = whyUnshared(plan.transport, endpoint);
+      if (why === undefined) return true;
+      const error = new Error(`listener ${name} of the source ${source} stays closed: ${why}`);
+      observer.observe({ type: 'service.failed', service: this.name, error });
+      return false;
+    });
+  }
+
   async #follow(source: ListenerSource): Promise<void> {
     const { news, observer } = this.#options;
     const { name } = source;
     await follow((signal) => source.watch(signal), this.#leaving.signal, {
-      onValue: (addresses) => news.listen(name, addresses),
+      onValue: (addresses) => news.listen(name, this.#shareable(name, addresses)),
       onFailure: (error, retryInMs) => observer.observe({ type: 'source.failed', source: name, error, retryInMs }),
     });
   }
