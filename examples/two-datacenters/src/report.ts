@@ -104,7 +104,7 @@ export function traceText({ from, to, explained, hops }: Journey, { folder }: St
     'The name asked for, which is all that a gateway reads:',
     `  ${hops.find(({ serverName }) => serverName !== undefined)?.serverName ?? 'none'}`,
     `The mode is ${reason}`,
-    ...others.map((text) => text.replace(/^(the .*) says (\w+)$/, '  else $2 by $1')),
+    ...others.map((text) => `  ${text}`),
   ].join('\n');
 }
 

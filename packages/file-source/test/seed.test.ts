@@ -186,7 +186,7 @@ describe('the document of mesh gateways', () => {
     const all = { ...defaults, 'primary/web.hcl': AS_SIDECAR };
     const [upstream] = (await viewOf(all)).upstreams;
     expect(upstream?.kind === 'reachable' && upstream.targets[0]?.facts['decidedBy']).toMatch(
-      /^remote by the service instance \(.*web\.hcl:9:17\); the service defaults \(.*b\.hcl:5:11\) says local; the proxy defaults \(.*a\.hcl:5:11\) says none$/,
+      /^remote by the service instance \(.*web\.hcl:9:17\); else local by the service defaults \(.*b\.hcl:5:11\); else none by the proxy defaults \(.*a\.hcl:5:11\)$/,
     );
   });
 });

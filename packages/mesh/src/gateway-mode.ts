@@ -82,7 +82,7 @@ export function modeOf(decision: ModeDecision): GatewayMode | undefined {
   return decision.kind === 'decided' ? decision.mode : undefined;
 }
 
-/** One line for people: the mode, the place that decided, and what the others said. */
+/** One line for people: the mode, the place that decided, and what would hold without it. */
 export function explainMode(decision: ModeDecision): string {
   switch (decision.kind) {
     case 'unset':
@@ -90,8 +90,8 @@ export function explainMode(decision: ModeDecision): string {
     case 'refused':
       return decision.message;
     case 'decided': {
-      const others = decision.others.map(({ value, ...where }) => `${placeName(where)} says ${value}`);
-      return [`${decision.mode} by ${placeName(decision.by)}`, ...others].join('; ');
+      const settings = [decision.by, ...decision.others];
+      return settings.map(({ value, ...where }) => `${value} by ${placeName(where)}`).join('; else ');
     }
   }
 }

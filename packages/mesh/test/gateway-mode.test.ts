@@ -98,7 +98,7 @@ describe('the explanation of a mode', () => {
       setting('service-defaults', 'none'),
     ];
     expect(explainMode(decideMode(settings))).toBe(
-      'remote by the upstream definition (upstream/x); the service defaults (service-defaults/x) says none; the proxy defaults (proxy-defaults/x) says local',
+      'remote by the upstream definition (upstream/x); else none by the service defaults (service-defaults/x); else local by the proxy defaults (proxy-defaults/x)',
     );
   });
 

@@ -9,7 +9,7 @@ export interface SidecarFacts {
   readonly path?: string;
   /** Of an upstream: the gateway mode, or `unset`. */
   readonly mode?: string;
-  /** Of an upstream: which place decided the path, and what the others said. */
+  /** Of an upstream: which place decided the path, and what would hold without it. */
   readonly decidedBy?: string;
   /** Of an upstream: the SPIFFE URI that the server has proved; absent when it came to no handshake. */
   readonly identity?: string;
