@@ -18,6 +18,9 @@ interface ConsulScript {
 const script = (await import(new URL('../../../../scripts/consul.mjs', import.meta.url).href)) as ConsulScript;
 const binary = script.findConsul();
 
+/** For Consul's own commands. */
+export const consulBinary = binary ?? 'consul';
+
 /** A suite that needs a Consul binary. */
 export const describeWithConsul: DeclareSuite = needs(
   'consul',
@@ -47,7 +50,7 @@ export async function startConsul(): Promise<ConsulAgent> {
     log_level: 'ERROR',
   };
   writeFileSync(join(folder, 'agent.json'), JSON.stringify(config));
-  const child = spawn(binary ?? 'consul', ['agent', '-config-file', join(folder, 'agent.json')], { stdio: 'ignore' });
+  const child = spawn(consulBinary, ['agent', '-config-file', join(folder, 'agent.json')], { stdio: 'ignore' });
   const ended = once(child, 'exit');
   const address = `http://127.0.0.1:${http}`;
   const agent = { address, send, [Symbol.asyncDispose]: stop };
