@@ -1,6 +1,6 @@
 import { formatEndpoint } from '@meshgate/core';
 import type { Explanation, ExplainedBackend, FoundRoute } from './explain.ts';
-import type { BackendView, RoutesView } from './views.ts';
+import type { BackendView, RoutesView, SourceView } from './views.ts';
 
 /** The answer of `meshgate routes`, for people. */
 export function routesText({ routes, sources }: RoutesView): string {
@@ -11,11 +11,17 @@ export function routesText({ routes, sources }: RoutesView): string {
     kind,
     source,
   ]);
-  const troubles = sources.flatMap(({ name, state, error, warnings }) => [
-    ...(state === 'current' ? [] : [`source ${name} is ${state}${error === undefined ? '' : `: ${error}`}`]),
-    ...warnings.map((warning) => `source ${name}: ${warning}`),
+  const troubles = sources.flatMap((source) => [
+    ...(source.state === 'current' ? [] : [`source ${source.name} is ${standing(source)}`]),
+    ...source.warnings.map((warning) => `source ${source.name}: ${warning}`),
   ]);
   return lines([...columns([['ROUTE', 'SERVER NAMES', 'BACKENDS', 'KIND', 'SOURCE'], ...rows]), ...troubles]);
+}
+
+function standing({ state, lastSuccess, error }: SourceView): string {
+  // Why it is stale, its warnings say.
+  if (state === 'stale') return `stale: its routes are those of ${lastSuccess ?? 'before'}`;
+  return error === undefined ? state : `${state}: ${error}`;
 }
 
 /** The answer of `meshgate explain`, for people. */

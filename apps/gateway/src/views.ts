@@ -21,12 +21,13 @@ export interface BackendView {
 }
 
 /** A source in `GET /routes`. */
-interface SourceView {
+export interface SourceView {
   readonly name: string;
   readonly state: SourceStatus['state'];
   readonly routes: number;
-  /** ISO 8601; absent when it has never spoken. */
+  /** When what is in use of it was last known to be right, in ISO 8601; absent when it has never spoken. */
   readonly lastSuccess?: string;
+  /** Why it is `failing`, or the first reason why it is `stale`. */
   readonly error?: string;
   readonly warnings: readonly string[];
 }
@@ -63,12 +64,13 @@ function routeView(route: Route, source: string, connectTimeoutMs: number): Rout
 }
 
 function sourceView({ name, state, routes, lastSuccess, error, warnings }: SourceStatus): SourceView {
+  const reason = error?.message ?? (state === 'stale' ? warnings[0] : undefined);
   return {
     name,
     state,
     routes,
     ...(lastSuccess !== undefined && { lastSuccess: lastSuccess.toISOString() }),
-    ...(error !== undefined && { error: error.message }),
+    ...(reason !== undefined && { error: reason }),
     warnings,
   };
 }

@@ -101,6 +101,7 @@ api.example.com: route api, its exact name is in the table; source first comes b
     const statuses = [
       { name: 'first', state: 'current', routes: 2, warnings: ['old'] },
       { name: 'second', state: 'failing', routes: 3, warnings: [], error: new Error('agent is gone') },
+      { name: 'third', state: 'stale', routes: 0, warnings: ['f:1:1: oops'], lastSuccess: new Date(0) },
     ] as const;
     expect(routesText(routesView(TABLE, statuses, 5_000))).toBe(`\
 ROUTE      SERVER NAMES        BACKENDS                                    KIND    SOURCE
@@ -111,6 +112,8 @@ deep       *.deep.example.com  none                                             
 rest       *                   none                                                second
 source first: old
 source second is failing: agent is gone
+source third is stale: its routes are those of 1970-01-01T00:00:00.000Z
+source third: f:1:1: oops
 `);
   });
 });

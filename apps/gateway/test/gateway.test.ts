@@ -156,6 +156,15 @@ describe('a gateway', () => {
       status: 200,
       json: expect.stringContaining('naem'),
     });
+    const { sources } = (await gateway.ask('/routes')).json as {
+      sources: { lastSuccess: string; state: string; error: string }[];
+    };
+    expect(sources).toMatchObject([{ state: 'stale', error: problem['msg'] }]);
+    const wasGood = new Date(sources[0]?.lastSuccess ?? NaN);
+    expect(wasGood < new Date(String(problem['time']))).toBe(true);
+    await files.write('routes.yaml', routesTo(api));
+    await gateway.said('the source has nothing to warn of any more');
+    expect((await gateway.ask('/routes')).json).toMatchObject({ sources: [{ state: 'current' }] });
   });
 
   it('goes on when an observer throws, and says which', async () => {

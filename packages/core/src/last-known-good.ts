@@ -54,8 +54,8 @@ export function lastKnownGood(
   function keeper(): Memory<RouteSnapshot>['keep'] {
     let keptVersion: string | undefined;
     return async function* keep(snapshot): AsyncGenerator<RouteSnapshot> {
-      // A source may repeat itself to say that it is alive: the disk need not hear of that.
-      if (snapshot.version === keptVersion) return;
+      // A source may repeat itself to say that it is alive, or say what is kept already: the disk need not hear of that.
+      if (snapshot.version === keptVersion || snapshot.asOf !== undefined) return;
       keptVersion = snapshot.version;
       const failure = await archive.save(source.name, snapshot).then(() => undefined, text);
       if (failure !== undefined) yield warned(snapshot, `routes cannot be kept for the next start: ${failure}`);

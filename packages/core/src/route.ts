@@ -51,7 +51,10 @@ export interface RouteSnapshot {
   /** Equal versions mean equal routes: a snapshot whose version is the one in use is ignored. */
   readonly version: string;
   readonly routes: readonly Route[];
-  /** When this was known to be right, if that is not now: a snapshot kept from an earlier run of the process. */
+  /**
+   * When this was known to be right, if that is not now: a snapshot kept from an earlier run of the process, or the last good one of a
+   * source whose present word is of no use. `warnings` then say why.
+   */
   readonly asOf?: Date;
   /**
    * What is wrong with the source at the moment although it goes on serving, one sentence each: «token lacks node:read»,

@@ -7,9 +7,10 @@ import type { RouteIndex } from './route-table.ts';
 
 /**
  * `waiting`: it has not spoken yet. `current`: its last word is in use. `restored`: it has not spoken, what it said before this
- * process started is in use. `failing`: it threw; its last snapshot, if any, stays in use.
+ * process started is in use. `stale`: what it says now is of no use, what it said before is in use. `failing`: it threw; its last
+ * snapshot, if any, stays in use.
  */
-export type SourceState = 'waiting' | 'current' | 'restored' | 'failing';
+export type SourceState = 'waiting' | 'current' | 'restored' | 'stale' | 'failing';
 
 /** How a source is doing. */
 export interface SourceStatus {
@@ -35,6 +36,8 @@ export class SourceTrack {
   #spoke: () => void = () => undefined;
   #state: SourceState = 'waiting';
   #lastSuccess: Date | undefined;
+  /** It has said something in this run of the process that was right then. */
+  #wasCurrent = false;
   #error: Error | undefined;
   #index: RouteIndex | undefined;
   #indexMs = 0;
@@ -82,7 +85,8 @@ export class SourceTrack {
   }
 
   #onSnapshot(snapshot: RouteSnapshot): void {
-    this.#state = snapshot.asOf === undefined ? 'current' : 'restored';
+    this.#state = this.#stateBy(snapshot);
+    this.#wasCurrent ||= this.#state === 'current';
     const asOf = snapshot.asOf ?? new Date();
     this.#lastSuccess = asOf;
     this.#error = undefined;
@@ -91,6 +95,11 @@ export class SourceTrack {
     if (!news) return;
     this.#next = snapshot;
     this.#indexing ??= this.#indexAll();
+  }
+
+  #stateBy({ asOf }: RouteSnapshot): SourceState {
+    if (asOf === undefined) return 'current';
+    return this.#wasCurrent ? 'stale' : 'restored';
   }
 
   #onFailure(error: Error, retryInMs: number): void {

@@ -77,6 +77,13 @@ describe('a source with a memory', () => {
     await expect(words.next()).rejects.toThrow('connection refused');
   });
 
+  it('that has nothing better than its last good word is remembered as of when that was right', async () => {
+    const { archive, saved } = memory(old);
+    const stale = { ...fresh, version: 'stale', asOf: savedAt };
+    expect(await heard(lastKnownGood(source(Promise.resolve(stale)), archive), 1)).toEqual([stale]);
+    expect(saved).toEqual([]);
+  });
+
   it('that repeats itself is remembered once', async () => {
     const { archive, saved } = memory();
     const repeating: RouteSource = {

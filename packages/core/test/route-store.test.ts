@@ -129,6 +129,23 @@ describe('the route store', () => {
     expect(store.sources[0]?.error).toBeUndefined();
   });
 
+  it('calls a source stale whose last good word is from before, and current again when it is not', async () => {
+    const source = new Puppet('file');
+    const routes = [route('a', 'a.example')];
+    source.say({ version: '1', routes });
+    const { store, next } = storeOf(source);
+    await store.start(never);
+    const asOf = new Date(0);
+    source.say({ version: '1+', routes, asOf, warnings: ['routes.yaml is broken'] });
+    expect(await next('source.spoke')).toMatchObject({ asOf });
+    await next('routes.replaced');
+    expect(store.sources).toMatchObject([{ state: 'stale', lastSuccess: asOf, warnings: ['routes.yaml is broken'] }]);
+    source.say({ version: '1', routes });
+    await next('routes.replaced');
+    expect(store.sources).toMatchObject([{ state: 'current', warnings: [] }]);
+    expect(store.sources[0]?.lastSuccess).not.toEqual(asOf);
+  });
+
   it('does not wait for ever for a silent source, and serves the others meanwhile', async () => {
     const [silent, speaking] = [new Puppet('silent'), new Puppet('speaking')];
     speaking.say({ version: '1', routes: [route('a', 'a.example')] });

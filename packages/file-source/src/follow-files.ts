@@ -22,6 +22,8 @@ export interface Told<Value> {
   readonly version: string;
   /** The last one that had no problem. */
   readonly value: Value;
+  /** When it was last read without a problem, if there is one now. */
+  readonly asOf?: Date;
   /** What is wrong at the moment. Absent when nothing is. */
   readonly warnings?: readonly string[];
 }
@@ -94,6 +96,8 @@ interface Reading<Value> {
   readonly good: Told<Value>;
   /** `good`, or with warnings. */
   readonly told: Told<Value>;
+  /** When `good` was last read. */
+  readonly goodAt: Date;
 }
 
 /** @throws ConfigProblems when nothing good was read before, and something else when `signal` aborts */
@@ -103,15 +107,20 @@ async function look<Read extends { readonly digest: string }, Value>(
   last: Reading<Value> | undefined,
   signal: AbortSignal,
 ): Promise<Reading<Value>> {
+  const now = new Date();
   const read = await subject.read();
   const digest = digestOf([read.digest, ...warnings]);
-  if (digest === last?.digest) return last;
+  if (digest === last?.digest) return last.told.asOf === undefined ? { ...last, goodAt: now } : last;
   const { value, problems } = await subject.parse(read, signal);
   signal.throwIfAborted();
   if (problems.length > 0 && last === undefined) throw new ConfigProblems(problems);
-  const good = problems.length > 0 && last !== undefined ? last.good : { version: read.digest, value };
-  const broken = problems.length > 0 ? [...problems.map(formatProblem), lastGood(subject.what)] : [];
-  return { digest, good, told: withWarnings(good, [...broken, ...warnings]) };
+  if (problems.length === 0 || last === undefined) {
+    const good = { version: read.digest, value };
+    return { digest, good, told: withWarnings(good, warnings), goodAt: now };
+  }
+  const { good, goodAt } = last;
+  const broken = [...problems.map(formatProblem), lastGood(subject.what)];
+  return { digest, good, told: { ...withWarnings(good, [...broken, ...warnings]), asOf: goodAt }, goodAt };
 }
 
 function lastGood(what: string): string {

@@ -104,10 +104,14 @@ describe('a file that is followed', () => {
 
 describe('a broken file', () => {
   it('takes no route away: every problem is a warning with its place, until it is mended', async () => {
+    const start = new Date();
     const { file, seen } = await followedFile();
     const good = await seen.next();
+    expect(good.asOf).toBeUndefined();
     await writeFile(file, 'routes:\n  - { serverNames: [ a ], backend: [], port: 1 }\n');
     const broken = await seen.next();
+    const { asOf = new Date(NaN) } = broken;
+    expect([start <= asOf, asOf <= new Date()]).toEqual([true, true]);
     expect(broken.routes).toEqual(good.routes);
     expect(broken.warnings).toEqual([
       `${file}:2:27: unknown key "backend": did you mean "backends"?`,
@@ -117,9 +121,10 @@ describe('a broken file', () => {
     await writeFile(file, 'routes: [');
     const other = await seen.next();
     expect(other.version).not.toBe(broken.version);
+    expect(other.asOf).toEqual(asOf);
     await writeFile(file, routes('two'));
     const mended = await seen.next();
-    expect([names(mended), mended.warnings]).toEqual([['two'], undefined]);
+    expect([names(mended), mended.warnings, mended.asOf]).toEqual([['two'], undefined, undefined]);
   });
 
   it('is thrown with every problem when it is the first reading, and read when the source is started again', async () => {

@@ -75,6 +75,7 @@ describe('the routes of a folder of mesh files', () => {
     await writeMesh(folder, { 'secondary/broken.hcl': 'service {' });
     const broken = await seen();
     expect(broken.routes).toEqual(good.routes);
+    expect(broken.asOf).toBeInstanceOf(Date);
     expect(broken.warnings).toEqual([
       `${folder}/secondary/broken.hcl:1:10: invalid HCL: expected a name, found the end of the file`,
       'the routes in use are the last good ones, until the problems above are mended',

@@ -156,7 +156,7 @@ function ownGateway({ gateways }: Mesh, { gateway }: MeshGatewayOptions): Gatewa
 }
 
 function snapshotOf(
-  { value: mesh, warnings = [] }: Told<Mesh>,
+  { value: mesh, warnings = [], asOf }: Told<Mesh>,
   options: MeshGatewayOptions,
   derive: ReturnType<typeof routeDeriver>,
 ): RouteSnapshot {
@@ -166,7 +166,7 @@ function snapshotOf(
   const all = [...warnings, ...aboutOwn(mesh, options), ...(own?.problems ?? []), ...problems.map(sentence)];
   // Of the result: most of what mesh files say, a gateway does not care for.
   const version = digestOf([JSON.stringify(routes), ...all]);
-  return { version, routes, ...(all.length === 0 ? {} : { warnings: all }) };
+  return { version, routes, ...(asOf !== undefined && { asOf }), ...(all.length === 0 ? {} : { warnings: all }) };
 }
 
 const NO_ROUTES = { routes: [], problems: [] } as const;
