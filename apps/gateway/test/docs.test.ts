@@ -17,6 +17,9 @@ import type { Block } from './page.ts';
 
 const PAGES = [
   'README.md',
+  'docs/consul.md',
+  'docs/mesh-gateways.md',
+  'docs/sidecar.md',
   'docs/operate/config.md',
   'docs/operate/shutdown.md',
   'docs/operate/logs.md',
