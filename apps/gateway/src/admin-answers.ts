@@ -1,7 +1,7 @@
 import type { Drain, Flights, Limits, Listeners, Outliers, RouteStore } from '@meshgate/core';
 import { exposition } from '@meshgate/metrics';
 import type { Registry } from 'prom-client';
-import { explain } from './explain.ts';
+import { askedName, explain } from './explain.ts';
 import { readinessOf } from './readiness.ts';
 import type { Vitals } from './readiness.ts';
 import { connectionView, listenerView, routesView } from './views.ts';
@@ -61,7 +61,9 @@ export function adminPaths(targets: AdminTargets): AdminPaths {
       GET: ({ query }) => {
         const serverName = query.get('serverName') ?? '';
         if (serverName === '') return { status: 400, json: { error: 'expected ?serverName=NAME, found none' } };
-        return ok(explain(serverName, routes.table, (address) => outliers.isEjected(address)));
+        const asked = askedName(serverName);
+        if (asked.kind === 'impossible') return { status: 400, json: { error: asked.why } };
+        return ok(explain(asked.serverName, routes.table, (address) => outliers.isEjected(address)));
       },
     },
     '/connections': {

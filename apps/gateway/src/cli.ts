@@ -7,6 +7,7 @@ import { DEFAULT_ADMIN } from './config-schema.ts';
 import { describe } from './config-words.ts';
 import { commandSettings, CONSUL_FLAGS, SIDECAR_FLAGS, withTwoDashes } from './consul-flags.ts';
 import type { ConsulFlags, Environment, FlagDefinition } from './consul-flags.ts';
+import { askedName } from './explain.ts';
 import { loadConfig } from './load-config.ts';
 import { queriesOf, queriesTo } from './route-queries.ts';
 import type { RouteQueries } from './route-queries.ts';
@@ -73,7 +74,8 @@ function commands(terminal: Terminal, end: (status: ExitStatus) => void): Comman
   );
   withQuestionFlags(program.command('explain').description('say which route takes a server name, and why'))
     .argument('<server-name>')
-    .action(async (serverName: string, flags: QuestionFlags) => {
+    .action(async (text: string, flags: QuestionFlags) => {
+      const serverName = possibleName(text);
       const explanation = await queriesFor(flags, terminal).explain(serverName);
       stdout.write(flags.json === true ? toJson(explanation) : explanationText(explanation));
       end(explanation.found ? 0 : 1);
@@ -151,6 +153,13 @@ function withQuestionFlags(command: Command): Command {
     .addOption(new Option('--admin <url>', `gateway to ask (default: ${DEFAULT_ADMIN_URL})`).conflicts('config'))
     .option('-c, --config <file>', 'look into a configuration instead')
     .option('--json', 'for programs');
+}
+
+/** @throws ConfigProblems when no client can ask for it: then it is no question for a route table */
+function possibleName(text: string): string {
+  const asked = askedName(text);
+  if (asked.kind === 'name') return asked.serverName;
+  throw new ConfigProblems([{ message: asked.why, path: [] }]);
 }
 
 function queriesFor({ admin = DEFAULT_ADMIN_URL, config }: QuestionFlags, { env }: Terminal): RouteQueries {

@@ -1,5 +1,7 @@
 import type { Backend, Endpoint, Match, MatchKind, RouteTable } from '@meshgate/core';
+import { parseServerName } from '@meshgate/sni';
 import leven from 'leven';
+import { describe } from './config-words.ts';
 
 /** Which route takes a server name, and why. The answer of `GET /explain` and of `meshgate explain --json`. */
 export type Explanation = FoundRoute | NotFound;
@@ -47,6 +49,15 @@ export interface ExplainedBackend {
   readonly healthy: boolean;
   /** Put aside for a while, since dials to it failed in a row. Only known of addresses that are no DNS names. */
   readonly ejected: boolean;
+}
+
+/** A name that a client can ask for, as it would arrive; or why none can. */
+export function askedName(
+  text: string,
+): { readonly kind: 'name'; readonly serverName: string } | { readonly kind: 'impossible'; readonly why: string } {
+  const verdict = parseServerName(text);
+  if (verdict.kind === 'name') return verdict;
+  return { kind: 'impossible', why: `no client can send ${describe(text)} as a server name: ${verdict.detail}` };
 }
 
 /** Explains what `table` does with a name, as it was typed. Pure. */

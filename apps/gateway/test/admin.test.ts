@@ -50,6 +50,13 @@ describe('the admin API', () => {
       origin: { file: `${files.path}/routes.yaml`, line: '1' },
     });
     expect((await gateway.ask('/explain')).status).toBe(400);
+    expect(await gateway.ask('/explain?serverName=10.0.0.1')).toEqual({
+      status: 400,
+      json: {
+        error:
+          'no client can send "10.0.0.1" as a server name: expected a host name, found what reads as an IPv4 address',
+      },
+    });
   });
 
   it('shows the listeners with their bound addresses', async () => {

@@ -26,6 +26,13 @@ describe('exit status 2', () => {
     },
   );
 
+  it('is that of a question for what no client can ask for', async () => {
+    const { status, stdout, stderr } = await meshgate(['explain', '--json', '10.0.0.1']);
+    const why =
+      'no client can send "10.0.0.1" as a server name: expected a host name, found what reads as an IPv4 address\n';
+    expect({ status, stdout, stderr }).toEqual({ status: 2, stdout: '', stderr: why });
+  });
+
   it('is that of a gateway without a configuration, which is shown the smallest that would do', async () => {
     await using empty = await folder();
     const { status, stderr } = await meshgate(['gateway'], empty.path);

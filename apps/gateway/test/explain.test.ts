@@ -1,7 +1,7 @@
 import { indexRoutes, RouteTable } from '@meshgate/core';
 import type { Route } from '@meshgate/core';
 import { describe, expect, it } from 'vitest';
-import { explain } from '../src/explain.ts';
+import { askedName, explain } from '../src/explain.ts';
 import { explanationText, routesText } from '../src/tables.ts';
 import { routesView } from '../src/views.ts';
 
@@ -28,6 +28,26 @@ const TABLE = new RouteTable([
     routes: [route('other-api', ['api.example.com']), route('deep', ['*.deep.example.com']), route('rest', ['*'])],
   }),
 ]);
+
+describe('a name that is asked for', () => {
+  it('is looked up as it would arrive', () => {
+    expect(askedName('API.example.com.')).toEqual({ kind: 'name', serverName: 'api.example.com' });
+  });
+
+  it.each([
+    ['10.0.0.1', 'expected a host name, found what reads as an IPv4 address'],
+    ['::1', 'expected a host name, found what reads as an IPv6 address'],
+    ['a..b', 'expected labels of 1 to 63 bytes in the host name, found one of 0'],
+    ['a b.example', expect.stringContaining('found byte 0x20 at 1')],
+    ['*.example', expect.stringContaining('found byte 0x2a at 0')],
+    ['b\u00fccher.example', expect.stringContaining('found byte 0xc3 at 1')],
+    ['a.'.repeat(128), 'expected a host name of 1 to 253 bytes, found 256'],
+  ])('is told apart when no client can send it: %j', (name, detail) => {
+    const asked = askedName(name);
+    const why = asked.kind === 'impossible' ? asked.why : '';
+    expect(why.replace(/^no client can send .* as a server name: /, '')).toEqual(detail);
+  });
+});
 
 describe('an explanation', () => {
   it('names the route, its source, its origin, its backends, and every route that it shadows', () => {

@@ -1,3 +1,12 @@
 export { parseClientHello } from './client-hello.ts';
+export { parseServerName } from './server-name.ts';
 export { sniSniffer } from './sniffer.ts';
-export type { ClientHelloVerdict, MoreNeeded, ParsedClientHello, RejectReason, Rejected } from './verdict.ts';
+export type {
+  ClientHelloVerdict,
+  MoreNeeded,
+  ParsedClientHello,
+  PossibleServerName,
+  RejectReason,
+  Rejected,
+  ServerNameVerdict,
+} from './verdict.ts';

@@ -1,7 +1,7 @@
 import { isIPv6 } from 'node:net';
 import type { ByteReader } from './byte-reader.ts';
 import { rejected } from './verdict.ts';
-import type { Rejected } from './verdict.ts';
+import type { Rejected, ServerNameVerdict } from './verdict.ts';
 
 /**
  * The host name in the body of a `server_name` extension (RFC 6066, section 3), normalised; `undefined` when the list holds
@@ -23,6 +23,16 @@ export function readServerName(body: ByteReader): string | undefined | Rejected 
   return name && readHostName(name);
 }
 
+/**
+ * Judges a name from elsewhere, such as a command line, as one that a client sends is judged: letters beyond ASCII as the bytes of
+ * UTF-8, which are none of a host name. Pure; never throws.
+ */
+export function parseServerName(text: string): ServerNameVerdict {
+  const bytes = Buffer.from(text);
+  const name = isPossibleLength(bytes.length) ? hostName(bytes.toString('latin1')) : wrongLength(bytes.length);
+  return typeof name === 'string' ? { kind: 'name', serverName: name } : name;
+}
+
 const HOST_NAME = 0;
 // RFC 1035, 2.3.4: 255 bytes on the wire are 253 as text, the root's dot not counted.
 const MAX_NAME_BYTES = 253;
@@ -38,9 +48,15 @@ const ENDS_IN_NUMBER = /(?:^|\.)(?:\d+|0x[\da-f]*)$/i;
 
 /** Refuses an impossible length before there is a string, and any other impossible name before anybody sees it. */
 function readHostName(entry: ByteReader): string | Rejected {
-  const nameBytes = entry.remaining;
-  if (nameBytes === 0 || nameBytes > MAX_NAME_BYTES + 1) return wrongLength(nameBytes);
-  const text = entry.text();
+  return isPossibleLength(entry.remaining) ? hostName(entry.text()) : wrongLength(entry.remaining);
+}
+
+/** The dot of the root may be there as well. */
+function isPossibleLength(nameBytes: number): boolean {
+  return nameBytes > 0 && nameBytes <= MAX_NAME_BYTES + 1;
+}
+
+function hostName(text: string): string | Rejected {
   const name = text.endsWith('.') ? text.slice(0, -1) : text;
   if (!HOST.test(name)) return isIPv6(name) ? isAddress('IPv6') : wrongLetters(name);
   if (name.length > MAX_NAME_BYTES) return wrongLength(name.length);

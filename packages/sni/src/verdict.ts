@@ -34,6 +34,16 @@ export interface MoreNeeded {
   readonly progress: unknown;
 }
 
+/** Whether a client can ask for a name. */
+export type ServerNameVerdict = PossibleServerName | Rejected;
+
+/** A client can. */
+export interface PossibleServerName {
+  readonly kind: 'name';
+  /** In lower case, without a trailing dot: as in the hello of a client that asks for it. */
+  readonly serverName: string;
+}
+
 /** Never a hello, whatever follows. */
 export interface Rejected {
   readonly kind: 'reject';

@@ -1,6 +1,6 @@
 import { clientHello, inRecords } from '@meshgate/testkit';
 import { describe, expect, it } from 'vitest';
-import { parseClientHello } from '../src/index.ts';
+import { parseClientHello, parseServerName } from '../src/index.ts';
 import type { ClientHelloVerdict, RejectReason } from '../src/index.ts';
 
 const label = (bytes: number): string => 'a'.repeat(bytes);
@@ -25,6 +25,7 @@ describe('taken as a server name is', () => {
     [`${NAME_OF_253}.`, NAME_OF_253],
   ])('%s', (sent, expected = sent) => {
     expect(helloFor(sent)).toMatchObject({ kind: 'hello', serverName: expected });
+    expect(parseServerName(sent)).toEqual({ kind: 'name', serverName: expected });
   });
 });
 
@@ -68,6 +69,7 @@ const REFUSED: readonly (readonly [name: string, reason: RejectReason])[] = [
 describe('refused as a server name is', () => {
   it.each(REFUSED)('%j', (name, reason) => {
     expect(helloFor(name)).toMatchObject({ kind: 'reject', reason });
+    expect(parseServerName(name)).toMatchObject({ kind: 'reject', reason });
   });
 
   it('every byte but letters, digits, hyphen, underscore and dot', () => {
