@@ -194,11 +194,29 @@ const transport = z
     refuse(context, ['splice'], `expected use: epoll beside splice: ${splice}, found ${named}`);
   });
 
+const workers = z
+  .union([z.literal('auto'), integer(1, MAX_WORKERS)], expecting(`auto or an integer from 1 to ${MAX_WORKERS}`))
+  .default(1)
+  .describe('processes that carry connections');
+
+/**
+ * Settings that are looked at together with what plugins add: understood each by itself, whatever is wrong elsewhere, so that nothing
+ * wrong with them waits for the rest to be right.
+ */
+export const SETTINGS_BESIDE_PLUGINS: {
+  readonly [Key in 'listeners' | 'sources' | 'transport' | 'workers']: z.ZodType<GatewayConfig[Key]>;
+} = {
+  listeners: listeners.default([]),
+  sources: list(pluginEntry).default([]).describe('where routes come from; order is precedence'),
+  transport: transport.prefault('auto'),
+  workers,
+};
+
 /** What a configuration file may hold; its outcome is a {@link GatewayConfig}. The published JSON Schema is made of it. */
 export const configSchema: z.ZodType<GatewayConfig> = mapping({
   $schema: z.string(expecting('a text')).optional().describe('for editors'),
-  listeners: listeners.default([]),
-  sources: list(pluginEntry).default([]).describe('where routes come from; order is precedence'),
+  listeners: SETTINGS_BESIDE_PLUGINS.listeners,
+  sources: SETTINGS_BESIDE_PLUGINS.sources,
   plugins: list(plugin).default([]).describe('parts other than sources'),
   admin: admin.prefault({}),
   limits: limits.prefault({}),
@@ -206,11 +224,8 @@ export const configSchema: z.ZodType<GatewayConfig> = mapping({
   keepAlive: keepAlive.prefault({}),
   stateDir: text(MAX_PATH_CHARS).optional().describe('folder for the last good routes, relative to this file'),
   log: log.prefault({}),
-  transport: transport.prefault('auto'),
-  workers: z
-    .union([z.literal('auto'), integer(1, MAX_WORKERS)], expecting(`auto or an integer from 1 to ${MAX_WORKERS}`))
-    .default(1)
-    .describe('processes that carry connections'),
+  transport: SETTINGS_BESIDE_PLUGINS.transport,
+  workers: SETTINGS_BESIDE_PLUGINS.workers,
 }).transform(({ $schema: _forEditors, admin: endpoint, stateDir, ...settings }): GatewayConfig => ({
   ...settings,
   ...(endpoint !== undefined && { admin: endpoint }),

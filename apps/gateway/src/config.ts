@@ -1,10 +1,10 @@
-import { ConfigProblems } from '@meshgate/core';
+import { ConfigProblems, formatProblem } from '@meshgate/core';
 import type { Problem } from '@meshgate/core';
 import { openDocument } from '@meshgate/file-source';
 import { asWritten } from './amend-config.ts';
 import type { Amend } from './amend-config.ts';
 import { schemaProblems } from './config-problems.ts';
-import { configSchema } from './config-schema.ts';
+import { configSchema, SETTINGS_BESIDE_PLUGINS } from './config-schema.ts';
 import type { GatewayConfig, PluginUse } from './config-schema.ts';
 import { placesIn } from './yaml-places.ts';
 
@@ -12,6 +12,8 @@ import { placesIn } from './yaml-places.ts';
 export interface ConfigDraft {
   /** Absent when something is wrong with it. */
   readonly config?: GatewayConfig;
+  /** Some settings, each if it can be understood, whatever is wrong elsewhere. */
+  readonly understood: UnderstoodSettings;
   /** Everything that is wrong with it. */
   readonly problems: readonly Problem[];
   /** Plugins whose entries can be understood, whatever is wrong elsewhere: so that their own problems are told as well. */
@@ -19,6 +21,9 @@ export interface ConfigDraft {
   /** Gives a problem its place in the file, when it has none yet. */
   placed(problem: Problem): Problem;
 }
+
+/** Settings that are looked at together with what plugins add. */
+export type UnderstoodSettings = Partial<Pick<GatewayConfig, keyof typeof SETTINGS_BESIDE_PLUGINS>>;
 
 /** Where in a configuration a plugin is named. */
 export interface PlacedUse extends PluginUse {
@@ -46,18 +51,29 @@ export function parseConfig(content: string, file: string): GatewayConfig {
 export function draftConfig(content: string, file: string, amend: Amend = asWritten): ConfigDraft {
   const opened = openDocument(content, file);
   const written = placesIn(content, file);
-  if (opened.kind === 'broken') return { problems: opened.problems, uses: [], placed: written.placed };
+  if (opened.kind === 'broken') return { understood: {}, problems: opened.problems, uses: [], placed: written.placed };
   const { value, problems: ofAmendment, blamed } = amend(written.value);
   const placed = (problem: Problem): Problem => blamed(problem) ?? written.placed(problem);
   const parsed = configSchema.safeParse(value);
   const wrong = parsed.success ? [] : schemaProblems(parsed.error.issues, value).map(placed);
   const problems = [...ofAmendment, ...opened.problems, ...wrong];
   const config = parsed.success && problems.length === 0 ? { config: parsed.data } : {};
-  return { ...config, problems, uses: [...usesIn(value, 'sources'), ...usesIn(value, 'plugins')], placed };
+  const uses = [...usesIn(value, 'sources'), ...usesIn(value, 'plugins')];
+  return { ...config, understood: understoodOf(value), problems, uses, placed };
 }
 
-/** From the top of each file to its end. */
-export function inOrder(problems: readonly Problem[]): readonly Problem[] {
+function understoodOf(value: unknown): UnderstoodSettings {
+  const settings = isMapping(value) ? value : {};
+  const understood = Object.entries(SETTINGS_BESIDE_PLUGINS).flatMap(([key, schema]) => {
+    const parsed = schema.safeParse(settings[key]);
+    return parsed.success ? [[key, parsed.data] as const] : [];
+  });
+  return Object.fromEntries(understood);
+}
+
+/** From the top of each file to its end, and each once: two sources may read one file. */
+export function inOrder(all: readonly Problem[]): readonly Problem[] {
+  const problems = [...new Map(all.map((problem) => [formatProblem(problem), problem])).values()];
   const files = [...new Set(problems.map(({ at }) => at?.file))];
   const rank = ({ at }: Problem): number => files.indexOf(at?.file);
   return problems.toSorted(

@@ -5,9 +5,11 @@ import type { Problem } from '@meshgate/core';
 import { asWritten } from './amend-config.ts';
 import type { Amend } from './amend-config.ts';
 import { draftConfig, inOrder } from './config.ts';
+import type { UnderstoodSettings } from './config.ts';
 import type { GatewayConfig } from './config-schema.ts';
 import type { Parts } from './parts.ts';
 import { installPlugins } from './plugins.ts';
+import type { Installed } from './plugins.ts';
 import { builtInTransports, chooseTransport } from './transport-choice.ts';
 import type { ChosenTransport } from './transport-choice.ts';
 import { unsharedBy } from './workers/unshared.ts';
@@ -33,18 +35,14 @@ export interface LoadedConfig {
 export async function loadConfig(file: string | undefined, amend: Amend = asWritten): Promise<LoadedConfig> {
   const baseDir = file === undefined ? resolve() : dirname(resolve(file));
   const text = file === undefined ? '' : await readConfigText(file);
-  const { config, problems, uses, placed } = draftConfig(file === undefined ? '{}' : text, file ?? NO_FILE, amend);
-  const installed = await installPlugins(uses, baseDir);
-  const wrong = [...problems, ...installed.problems.map(placed)];
-  if (config === undefined || wrong.length > 0) throw new ConfigProblems(inOrder(wrong));
-  const { parts } = installed;
-  const lacking = lacksOf(config, parts);
-  const { use, splice } = config.transport;
-  const choice = await chooseTransport(use, parts.transports, builtInTransports(splice));
-  if (choice.kind === 'none') lacking.push({ message: choice.reason, path: ['transport'] });
-  else lacking.push(...unsharedBy(choice.transport, config));
-  if (choice.kind === 'none' || lacking.length > 0) throw new ConfigProblems(inOrder(lacking.map(placed)));
-  return { file, text, config: withAbsolutePaths(config, baseDir), parts, transport: choice };
+  const draft = draftConfig(file === undefined ? '{}' : text, file ?? NO_FILE, amend);
+  const { config, understood, problems, placed } = draft;
+  const installed = await installPlugins(draft.uses, baseDir);
+  const { transport, problems: ofTransport } = await transportOf(understood, installed);
+  const together = [...installed.problems, ...lacksOf(understood, installed), ...ofTransport];
+  const wrong = [...problems, ...together.map(placed)];
+  if (config === undefined || transport === undefined || wrong.length > 0) throw new ConfigProblems(inOrder(wrong));
+  return { file, text, config: withAbsolutePaths(config, baseDir), parts: installed.parts, transport };
 }
 
 /** What problems are said to be in when nothing has a place of its own. */
@@ -60,11 +58,28 @@ export async function readConfigText(file: string): Promise<string> {
   }
 }
 
-function lacksOf({ listeners }: GatewayConfig, { sources, listenerSources }: Parts): Problem[] {
+interface TransportFound {
+  /** Absent when there is a problem, or may be one. */
+  readonly transport?: ChosenTransport;
+  readonly problems: readonly Problem[];
+}
+
+async function transportOf(settings: UnderstoodSettings, { parts, complete }: Installed): Promise<TransportFound> {
+  if (settings.transport === undefined) return { problems: [] };
+  const { use, splice } = settings.transport;
+  const choice = await chooseTransport(use, parts.transports, builtInTransports(splice));
+  if (choice.kind === 'chosen') return { transport: choice, problems: unsharedBy(choice.transport, settings) };
+  // The plugin that could not be installed may be the one that adds it.
+  return { problems: complete ? [{ message: choice.reason, path: ['transport'] }] : [] };
+}
+
+/** What is missing, unless a plugin that could not be installed might have added it, or it is there and could not be understood. */
+function lacksOf({ listeners, sources }: UnderstoodSettings, { parts, complete }: Installed): readonly Problem[] {
   const problems: Problem[] = [];
-  if (sources.length === 0)
+  if (!complete) return problems;
+  if (sources?.length === 0 && parts.sources.length === 0)
     problems.push({ message: 'expected at least one source of routes, found none', path: ['sources'] });
-  if (listeners.length + listenerSources.length === 0)
+  if (listeners?.length === 0 && parts.listenerSources.length === 0)
     problems.push({ message: 'expected at least one listener, found none', path: ['listeners'] });
   return problems;
 }

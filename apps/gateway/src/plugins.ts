@@ -11,6 +11,8 @@ export interface Installed {
   readonly parts: Parts;
   /** Everything that is wrong with them; paths from the top of the configuration, places only in files of their own. */
   readonly problems: readonly Problem[];
+  /** Every plugin has been installed, whatever is wrong with what it will read: no part is missing that one of them might have added. */
+  readonly complete: boolean;
 }
 
 /**
@@ -22,26 +24,36 @@ export interface Installed {
 export async function installPlugins(uses: readonly PlacedUse[], baseDir: string): Promise<Installed> {
   const host = gatheringHost(baseDir);
   const problems: Problem[] = [];
-  for (const use of uses) problems.push(...(await install(use, host)));
-  return { parts: host.parts, problems: [...problems, ...repeatedNames(host.parts)] };
+  let complete = true;
+  for (const use of uses) {
+    const outcome = await install(use, host);
+    problems.push(...outcome.problems);
+    complete &&= outcome.installed;
+  }
+  return { parts: host.parts, problems: [...problems, ...repeatedNames(host.parts)], complete };
 }
 
-async function install(use: PlacedUse, host: GatheringHost): Promise<readonly Problem[]> {
+interface Outcome {
+  readonly installed: boolean;
+  readonly problems: readonly Problem[];
+}
+
+async function install(use: PlacedUse, host: GatheringHost): Promise<Outcome> {
   const loaded = await load(use, host.baseDir);
-  if (loaded.kind === 'problem') return [{ message: loaded.message, path: use.path }];
+  if (loaded.kind === 'problem') return { installed: false, problems: [{ message: loaded.message, path: use.path }] };
   const before = host.parts.sources.length;
+  let installed = false;
   try {
     refusePromise(loaded.plugin.install(host, use.settings));
+    installed = true;
     await loaded.check(use.settings, host.baseDir);
   } catch (reason) {
-    return problemsOf(reason, loaded.plugin.name).map((problem) => ({
-      ...problem,
-      path: [...use.path, ...problem.path],
-    }));
+    const problems = problemsOf(reason, loaded.plugin.name);
+    return { installed, problems: problems.map((problem) => ({ ...problem, path: [...use.path, ...problem.path] })) };
   }
   const isIdle = use.list === 'sources' && host.parts.sources.length === before;
   const message = `the plugin ${JSON.stringify(loaded.plugin.name)} adds no source: it belongs under plugins`;
-  return isIdle ? [{ message, path: use.path }] : [];
+  return { installed, problems: isIdle ? [{ message, path: use.path }] : [] };
 }
 
 /** The compiler lets an `async` method stand for one that gives nothing; what it adds later would be seen by nobody. */

@@ -130,8 +130,33 @@ const WRONG: readonly {
     routes: 'routes: [ { serverNames: [ "*" ] } ]\n',
     problems: [
       'meshgate.yaml:1:1: unknown key "listener": did you mean "listeners"?',
+      'meshgate.yaml:1:1: expected at least one listener, found none',
       'routes.yaml:1:11: expected the key "backends", found none',
     ],
+  },
+  {
+    claim: 'a transport that nobody knows, and what is lacking, beside mistakes everywhere else',
+    lines: ['listeners: []', 'transport: epol', 'sources:', `  - ${FILE}`, 'limit: {}', 'workers: 0'],
+    routes: 'routes: [ { serverNames: [ "*" ] } ]\n',
+    problems: [
+      'meshgate.yaml:1:1: expected at least one listener, found none',
+      'meshgate.yaml:2:1: expected one of auto, epoll, node, found "epol"',
+      'meshgate.yaml:5:1: unknown key "limit": did you mean "limits"?',
+      'meshgate.yaml:6:1: expected an integer from 1 to 1024, found the number 0',
+      'routes.yaml:1:11: expected the key "backends", found none',
+    ],
+  },
+  {
+    claim: 'a plugin that cannot be installed, and of nothing that it might have added',
+    lines: ['sources: [ { use: ./mine.mjs } ]', 'transport: carrier'],
+    plugin: plugin('throw new Error("oops");'),
+    problems: ['meshgate.yaml:1:12: the plugin "mine" cannot be installed: oops'],
+  },
+  {
+    claim: 'a mistake in a route file that two sources read, once',
+    lines: [LISTENERS, 'sources:', `  - ${FILE}`, '  - { use: file, path: routes.yaml, name: again }'],
+    routes: 'routes: [ { serverNames: [ "*" ] } ]\n',
+    problems: ['routes.yaml:1:11: expected the key "backends", found none'],
   },
   {
     claim: 'a source that adds none',

@@ -14,8 +14,7 @@ import { meshOptionsOf, meshProxySource, parseFileSettings, readMeshProxy, tlsFi
 import type { Authorizer, Credentials, CredentialsSource, ProxySource } from '@meshgate/mesh';
 import type { Amend } from '../amend-config.ts';
 import { draftConfig, inOrder } from '../config.ts';
-import type { PlacedUse } from '../config.ts';
-import type { GatewayConfig } from '../config-schema.ts';
+import type { PlacedUse, UnderstoodSettings } from '../config.ts';
 import { readConfigText } from '../load-config.ts';
 import type { LoadedConfig } from '../load-config.ts';
 import { installPlugins } from '../plugins.ts';
@@ -45,7 +44,8 @@ export interface LoadedSidecar extends LoadedConfig {
 export async function loadSidecar(file: string | undefined, amend: Amend, choice: ProxyChoice): Promise<LoadedSidecar> {
   const baseDir = file === undefined ? resolve() : dirname(resolve(file));
   const text = file === undefined ? '' : await readConfigText(file);
-  const { config, problems, uses, placed } = draftConfig(file === undefined ? '{}' : text, file ?? NO_FILE, amend);
+  const draft = draftConfig(file === undefined ? '{}' : text, file ?? NO_FILE, amend);
+  const { config, understood, problems, uses, placed } = draft;
   const installed = await installPlugins(
     uses.filter(({ list }) => list === 'plugins'),
     baseDir,
@@ -55,9 +55,8 @@ export async function loadSidecar(file: string | undefined, amend: Amend, choice
     choice,
     baseDir,
   );
-  const misplaced = config === undefined ? [] : misplacedIn(config);
   const own = made.kind === 'wrong' ? made.problems : [];
-  const all = [...problems, ...[...installed.problems, ...own, ...misplaced].map(placed)];
+  const all = [...problems, ...[...installed.problems, ...own, ...misplacedIn(understood)].map(placed)];
   if (config === undefined || made.kind === 'wrong' || all.length > 0) throw new ConfigProblems(inOrder(all));
   // It ends TLS, which takes node:tls.
   const transport = { kind: 'chosen', transport: nodeTransport(), declined: [] } as const;
@@ -66,12 +65,12 @@ export async function loadSidecar(file: string | undefined, amend: Amend, choice
 
 const NO_FILE = 'command line';
 
-function misplacedIn({ listeners, workers, transport }: GatewayConfig): readonly Problem[] {
+function misplacedIn({ listeners = [], workers = 1, transport }: UnderstoodSettings): readonly Problem[] {
   const problems: Problem[] = [];
   if (listeners.length > 0) problems.push({ message: NO_LISTENERS, path: ['listeners'] });
   if (workers !== 1)
     problems.push({ message: `expected 1 for a sidecar, found ${JSON.stringify(workers)}`, path: ['workers'] });
-  if (transport.use !== 'auto' && transport.use !== 'node')
+  if (transport !== undefined && transport.use !== 'auto' && transport.use !== 'node')
     problems.push({ message: `expected auto or node for a sidecar, found ${transport.use}`, path: ['transport'] });
   return problems;
 }

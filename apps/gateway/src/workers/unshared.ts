@@ -8,7 +8,7 @@ import type { GatewayConfig } from '../config-schema.ts';
  */
 export function unsharedBy(
   transport: { readonly name: string },
-  { workers, listeners }: Pick<GatewayConfig, 'workers' | 'listeners'>,
+  { workers = 1, listeners = [] }: Partial<Pick<GatewayConfig, 'workers' | 'listeners'>>,
 ): readonly Problem[] {
   if (workers === 1 || transport.name === 'node') return [];
   return listeners.flatMap(({ endpoint }, index) => {
