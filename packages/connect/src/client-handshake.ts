@@ -9,7 +9,7 @@ import { describeIdentity } from './identity.ts';
 import type { Identity } from './identity.ts';
 import { serverRefusal } from './server-identity.ts';
 import type { ExpectedServer } from './server-identity.ts';
-import { refusalByAlert, tlsReason } from './tls-reason.ts';
+import { isUnknownNameAlert, refusalByAlert, tlsReason } from './tls-reason.ts';
 
 /** One handshake with a server of the mesh. */
 export interface ClientHandshake extends ExpectedServer {
@@ -98,6 +98,12 @@ function failure(
     const message = `the server refused the certificate of ${describeIdentity(handshake.identity)}`;
     return new ProxyError('CONNECT_FAILED', `${trouble(handshake)}: ${message} (${tlsReason(error)})`, cause);
   }
+  if (isUnknownNameAlert(error))
+    return new ProxyError(
+      'CONNECT_FAILED',
+      `${trouble(handshake)}: nobody there has this name (${tlsReason(error)})`,
+      cause,
+    );
   if (shown !== undefined) {
     const expected = `expected a certificate that leads to a root of ${handshake.identity.trustDomain}`;
     const message = `${expected}, found ${describeCertificate(shown)}: ${tlsReason(error)}`;

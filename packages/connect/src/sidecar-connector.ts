@@ -41,9 +41,13 @@ export function sidecarConnector(options: SidecarConnectorOptions): Connector {
     if (isUpstreamRoute(route)) return toUpstream.connect(route, context);
     if (!isPublicRoute(route)) throw new ProxyError('INTERNAL', `route ${route.name} is none of a sidecar`);
     await authorized(route, context, options.authorizer);
+    if (route.backends.length === 0) throw new ProxyError('NO_BACKEND', NO_APPLICATION);
     return toApplication.connect(route, context);
   }
 }
+
+const NO_APPLICATION =
+  'the definition of the proxy names no local_service_port: there is no application to hand this to';
 
 async function authorized(
   { service }: PublicRoute,
@@ -83,6 +87,10 @@ class UpstreamConnectors {
     const counting = new CountingContext(context);
     const failures: ProxyError[] = [];
     for (const leg of route.legs) {
+      if (leg.nobody !== undefined) {
+        failures.push(new ProxyError('NO_BACKEND', `${leg.name}: ${leg.nobody}`));
+        continue;
+      }
       try {
         return { ...(await this.#connectorTo(leg).connect(leg, counting)), attempts: counting.attempts };
       } catch (reason) {

@@ -24,7 +24,10 @@ export interface UpstreamRoute extends Route {
 }
 
 /** One target of an upstream, itself a route: of the same name, since names are metric labels. */
-export interface Leg extends Route, ExpectedServer {}
+export interface Leg extends Route, ExpectedServer {
+  /** Why it has no backend; absent when it has. */
+  readonly nobody?: string;
+}
 
 /** Whether `route` leads to the application. */
 export function isPublicRoute(route: Route): route is PublicRoute {
@@ -101,7 +104,7 @@ function upstreamRoute(name: string, upstream: ProxyUpstream): UpstreamRoute {
   };
 }
 
-function legOf(name: string, { target, path, backends, facts }: UpstreamTarget): Leg {
+function legOf(name: string, { target, path, backends, nobody, facts }: UpstreamTarget): Leg {
   const { serverName, identities, connectTimeoutMs } = target;
   return {
     name,
@@ -110,6 +113,7 @@ function legOf(name: string, { target, path, backends, facts }: UpstreamTarget):
     identities,
     serverNames: [serverName.toLowerCase()],
     backends,
+    ...(nobody === undefined ? {} : { nobody }),
     ...(connectTimeoutMs === undefined ? {} : { connectTimeoutMs }),
     origin: { id: target.id, ...facts, serverName, identity: identities.join(' or ') },
   };

@@ -11,3 +11,8 @@ export function tlsReason(error: NodeJS.ErrnoException & { readonly reason?: str
 export function refusalByAlert({ code = '' }: NodeJS.ErrnoException): boolean {
   return /^ERR_SSL_.*ALERT_.*(?:CERTIFICATE|UNKNOWN_CA|ACCESS_DENIED)/.test(code);
 }
+
+/** Whether the peer sent the alert `unrecognized_name` (RFC 6066, section 3): gateways that have no route for a name do. */
+export function isUnknownNameAlert({ code = '' }: NodeJS.ErrnoException): boolean {
+  return /^ERR_SSL_.*UNRECOGNIZED_NAME$/.test(code);
+}

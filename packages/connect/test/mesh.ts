@@ -44,13 +44,15 @@ export interface TargetOptions {
   readonly path?: UpstreamPath;
   /** Without any the target has no backend. */
   readonly at?: readonly (Endpoint & { readonly healthy?: boolean })[];
+  /** Why it has no backend. */
+  readonly nobody?: string;
   readonly connectTimeoutMs?: number;
   readonly identities?: readonly string[];
 }
 
 /** A target as the mesh's functions make it. */
 export function targetOf(options: TargetOptions): UpstreamTarget {
-  const { service, datacenter = 'dc1', path = 'direct', at = [], connectTimeoutMs } = options;
+  const { service, datacenter = 'dc1', path = 'direct', at = [], nobody, connectTimeoutMs } = options;
   const target: ChainTarget = {
     id: targetId({ service, datacenter }),
     service,
@@ -63,7 +65,16 @@ export function targetOf(options: TargetOptions): UpstreamTarget {
     ...(connectTimeoutMs === undefined ? {} : { connectTimeoutMs }),
   };
   const backends = at.map(({ host, port, healthy = true }) => ({ address: { host, port }, weight: 1, healthy }));
-  return { target, path, backends, service: 'healthy', facts: { path, target: service, datacenter }, problems: [] };
+  const empty = nobody === undefined ? {} : { nobody };
+  return {
+    target,
+    path,
+    backends,
+    ...empty,
+    service: 'healthy',
+    facts: { path, target: service, datacenter },
+    problems: [],
+  };
 }
 
 /** An upstream on any free port. */

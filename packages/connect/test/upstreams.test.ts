@@ -1,3 +1,6 @@
+import { once } from 'node:events';
+import { createServer } from 'node:net';
+import type { AddressInfo } from 'node:net';
 import {
   certificateAuthority,
   rawClient,
@@ -7,10 +10,13 @@ import {
   tlsBackend,
 } from '@meshgate/testkit';
 import type { Endpoint } from '@meshgate/core';
-import { describe, expect, it } from 'vitest';
+import { describe, expect, it, onTestFinished } from 'vitest';
 import { credentialsOf, leafOf, targetOf, upstreamOf, uriOf, viewOf } from './mesh.ts';
 import type { TargetOptions } from './mesh.ts';
 import { startSidecar, Told } from './sidecar.ts';
+
+// A fatal alert of TLS 1.2 (RFC 5246, section 7.2), of the kind that RFC 6066 adds.
+const UNRECOGNIZED_NAME = Uint8Array.of(21, 3, 3, 0, 2, 2, 112);
 
 const root = certificateAuthority('root');
 const web = credentialsOf(leafOf(root, 'web'), root);
@@ -98,6 +104,37 @@ describe('an upstream is dialled', () => {
     client.reset();
     expect(await one.endings('upstream:db')).toEqual(['DOWNSTREAM_RESET']);
     await hanging.untilIdle();
+  });
+
+  it('never where nobody is: the reason is told, and what became of other targets', async () => {
+    await using refusing = await refusingAddress();
+    await using one = await webWith(
+      { service: 'db', at: [refusing.address] },
+      { service: 'db', datacenter: 'dc2', nobody: 'db has no instance in datacenter dc2' },
+    );
+    await using client = await rawClient(await one.address('upstream:db'));
+    await client.closed;
+    expect(await one.failure('upstream:db')).toMatchObject({
+      code: 'NO_BACKEND',
+      message: expect.stringMatching(/^upstream:db: db has no instance in datacenter dc2; before that .*refused/i),
+    });
+  });
+
+  it('in vain behind a gateway that has no route for its name: so it says', async () => {
+    const gateway = createServer((socket) => {
+      // The sidecar resets what it gives up.
+      socket.on('error', () => undefined).end(UNRECOGNIZED_NAME);
+    }).listen(0, '127.0.0.1');
+    await once(gateway, 'listening');
+    onTestFinished(() => void gateway.close());
+    const { port } = gateway.address() as AddressInfo;
+    await using one = await webWith({ service: 'db', at: [{ host: '127.0.0.1', port }], path: 'remote-gateway' });
+    await using client = await rawClient(await one.address('upstream:db'));
+    await client.closed;
+    expect(await one.failure('upstream:db')).toMatchObject({
+      code: 'CONNECT_FAILED',
+      message: expect.stringContaining('nobody there has this name (tlsv1 unrecognized name)'),
+    });
   });
 
   it('never without a target that can be dialled: the reason is told', async () => {

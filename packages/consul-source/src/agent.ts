@@ -138,9 +138,9 @@ export function openAgent(options: AgentOptions, sockets: number): Agent {
     });
   }
 
-  function unreachable({ path }: Question, reason: unknown): AgentError {
+  function unreachable(question: Question, reason: unknown): AgentError {
     const why = reason instanceof Error ? reason.message || reason.name : String(reason);
-    return new AgentError(`Consul agent at ${options.address ?? DEFAULT_ADDRESS}: /v1/${path}: ${why}`, {
+    return new AgentError(`Consul agent at ${options.address ?? DEFAULT_ADDRESS}: ${shown(question)}: ${why}`, {
       cause: reason,
     });
   }
@@ -153,12 +153,19 @@ const CONNECT_TIMEOUT_MS = 5_000;
 const MAX_ANSWER_BYTES = 256 * 1024 * 1024;
 const LONGEST_COMPLAINT = 300;
 
-async function answerOf({ path, mayBeMissing = false }: Question, response: Dispatcher.ResponseData): Promise<Answer> {
+/** A question for people: of another datacenter it is another question. */
+function shown({ path, query = {} }: Question): string {
+  const datacenter = query['dc'] ?? query['compile-dc'];
+  return datacenter === undefined ? `/v1/${path}` : `/v1/${path} of ${datacenter}`;
+}
+
+async function answerOf(question: Question, response: Dispatcher.ResponseData): Promise<Answer> {
+  const { mayBeMissing = false } = question;
   const { statusCode: status, headers } = response;
   const text = await response.body.text();
   if (status !== 200 && !(status === 404 && mayBeMissing)) {
     const complaint = text.trim().slice(0, LONGEST_COMPLAINT);
-    throw new AgentError(`Consul agent: /v1/${path}: expected status 200, found ${status}: ${complaint}`, {
+    throw new AgentError(`Consul agent: ${shown(question)}: expected status 200, found ${status}: ${complaint}`, {
       status,
       complaint,
     });

@@ -224,7 +224,7 @@ describeWithConsul('a sidecar in Consul', () => {
     await one.put('agent/service/register', registration({ Datacenter: 'dc9' }));
     await using views = new Watched<ProxyView>(consulProxySource({ address: one.address }, web));
     const { warnings } = await views.until((view) => view.warnings !== undefined);
-    expect(warnings?.join()).toMatch(/health\/connect\/db.*No path to datacenter/);
+    expect(warnings?.join()).toMatch(/health\/connect\/db of dc9: .*No path to datacenter/);
   });
 
   it.each<readonly [choice: ProxyChoice, message: string]>([

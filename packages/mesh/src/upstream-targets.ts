@@ -34,6 +34,8 @@ export interface UpstreamTarget {
   readonly path: UpstreamPath;
   /** Whom to dial: instances or gateways, by address. An unhealthy one is dialled only when no target has a healthy one. */
   readonly backends: readonly Backend[];
+  /** Why `backends` is empty, a clause for people; absent when it is not. */
+  readonly nobody?: string;
   /** Whether the service itself has a healthy instance there, whoever is dialled for it. */
   readonly service: 'healthy' | 'unhealthy' | 'unknown';
   /** For `explain` and the log: mode, who decided it, path, health. */
@@ -75,14 +77,28 @@ function upstreamTarget(target: ChainTarget, around: Surroundings): UpstreamTarg
   const dialled = dialledFor(target, path, known, around);
   const { list, facts, problems } = backendsOf(dialled.instances, dialled.reach, dialled.onlyPassing, dialled.path);
   const backends = service === 'unhealthy' ? list.map((backend) => ({ ...backend, healthy: false })) : list;
+  const all = [...modeProblems(target, path), ...selectionProblems(target, known), ...problems];
+  const nobody = list.length > 0 ? undefined : (all[0]?.message ?? missing(target, path, known, around));
   return {
     target,
     path,
     backends,
+    ...defined({ nobody }),
     service,
-    facts: { ...describe(target, path, around), service, ...facts },
-    problems: [...modeProblems(target, path), ...selectionProblems(target, known), ...problems],
+    facts: { ...describe(target, path, around), service, ...facts, ...defined({ nobody }) },
+    problems: all,
   };
+}
+
+/** Who is missing, where nothing is wrong with what is known. */
+function missing(target: ChainTarget, path: UpstreamPath, known: Selection | undefined, around: Surroundings): string {
+  if (path === 'local-gateway') return `no mesh gateway of datacenter ${around.datacenter} is known`;
+  const { service, subset, datacenter, peer } = target;
+  if (path === 'remote-gateway' && peer === undefined) return `no mesh gateway of datacenter ${datacenter} is known`;
+  const name = subset === undefined || subset === '' ? service : `${subset}.${service}`;
+  if (known === undefined)
+    return `which instances ${name} has in datacenter ${datacenter} is not known, at least not yet`;
+  return `${name} has no instance in datacenter ${datacenter}`;
 }
 
 function serviceHealth(

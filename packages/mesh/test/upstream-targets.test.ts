@@ -181,6 +181,44 @@ describe('the facts of a target', () => {
   });
 });
 
+describe('why there is nobody to dial', () => {
+  it.each<[string, Partial<ChainTarget>, Given, string | undefined]>([
+    ['somebody is there', {}, { mode: 'none' }, undefined],
+    ['an unhealthy one is there', {}, { mode: 'none', instances: [{ ...LAN, checks: CRITICAL }] }, undefined],
+    ['nobody is', {}, { mode: 'none', instances: [] }, 'db has no instance in datacenter dc2'],
+    [
+      'nobody is in the subset',
+      { subset: 'v1' },
+      { mode: '', instances: [] },
+      'v1.db has no instance in datacenter dc2',
+    ],
+    [
+      'nobody knows',
+      {},
+      { mode: 'none', instances: undefined },
+      'which instances db has in datacenter dc2 is not known, at least not yet',
+    ],
+    ['there is no gateway', { datacenter: 'dc3' }, { mode: 'remote' }, 'no mesh gateway of datacenter dc3 is known'],
+    ['there is no own gateway', {}, { mode: 'local', gateways: [] }, 'no mesh gateway of datacenter dc1 is known'],
+    [
+      'nobody can be dialled',
+      {},
+      { mode: 'none', instances: [{ ...LAN, port: 0 }] },
+      'instance db-1 on node node-1 has no address and port that can be dialled',
+    ],
+    [
+      'the way is undecided',
+      {},
+      { mode: 'Local' },
+      'service-defaults/web: expected none, local or remote, found "Local": write local, in lower case',
+    ],
+  ])('%s', (_claim, over, given, nobody) => {
+    const found = dial(over, given);
+    expect(found.nobody).toBe(nobody);
+    expect(found.facts['nobody']).toBe(nobody);
+  });
+});
+
 describe('the order of dialling', () => {
   it('puts targets without a healthy backend behind the others, and keeps them', () => {
     const [dead, alive, empty] = [
