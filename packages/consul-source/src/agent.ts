@@ -65,13 +65,19 @@ export class AgentError extends Error {
   readonly status: number | undefined;
   /** What the agent itself said, shortened; `''` when there was no answer. */
   readonly complaint: string;
+  /** The message without the question, where no answer came: the same for all questions, so that it is told once. */
+  readonly unreachable: string | undefined;
 
-  constructor(message: string, options: ErrorOptions & { readonly status?: number; readonly complaint?: string } = {}) {
+  constructor(message: string, options: ErrorOptions & AgentErrorFacts = {}) {
     super(message, options);
     this.status = options.status;
     this.complaint = options.complaint ?? '';
+    this.unreachable = options.unreachable;
   }
 }
+
+/** What is known of an {@link AgentError} beside its message. */
+type AgentErrorFacts = Partial<Pick<AgentError, 'status' | 'complaint' | 'unreachable'>>;
 
 /** A connection to the agent. Whoever opens one closes it. */
 export interface Agent {
@@ -140,9 +146,8 @@ export function openAgent(options: AgentOptions, sockets: number): Agent {
 
   function unreachable(question: Question, reason: unknown): AgentError {
     const why = reason instanceof Error ? reason.message || reason.name : String(reason);
-    return new AgentError(`Consul agent at ${options.address ?? DEFAULT_ADDRESS}: ${shown(question)}: ${why}`, {
-      cause: reason,
-    });
+    const who = `Consul agent at ${options.address ?? DEFAULT_ADDRESS}`;
+    return new AgentError(`${who}: ${shown(question)}: ${why}`, { cause: reason, unreachable: `${who}: ${why}` });
   }
 }
 

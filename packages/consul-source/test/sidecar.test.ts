@@ -220,6 +220,19 @@ describeWithConsul('a sidecar in Consul', () => {
     expect(view.proxy.service).toBe('web');
   });
 
+  it('is told in one sentence of an agent that does not answer, however many questions wait for it', async () => {
+    await using consul = await Consul.start();
+    await consul.put('agent/service/register', registration({ Datacenter: '' }));
+    await using views = new Watched<ProxyView>(consulProxySource({ address: consul.address }, web));
+    const { upstreams } = await views.until((view) => view.warnings === undefined);
+    await consul.kill();
+    const refused = `Consul agent at ${consul.address}: connect ECONNREFUSED ${new URL(consul.address).host}`;
+    const silent = await views.until(({ warnings }) => warnings?.join() === refused);
+    expect(silent.upstreams).toEqual(upstreams);
+    await consul.restart();
+    await views.until((view) => view.warnings === undefined);
+  });
+
   it('has an upstream of a datacenter that does not exist, and says what is wrong with it', async () => {
     await one.put('agent/service/register', registration({ Datacenter: 'dc9' }));
     await using views = new Watched<ProxyView>(consulProxySource({ address: one.address }, web));

@@ -1,4 +1,5 @@
 import { follow } from '@meshgate/core';
+import { AgentError } from '../agent.ts';
 import { scopeWithin } from '../scope.ts';
 import type { Scope } from '../scope.ts';
 
@@ -59,8 +60,8 @@ export class FollowedSet<T> {
         Object.assign(entry, { value, failure: undefined });
         this.#changed();
       },
-      onFailure: ({ message }) => {
-        entry.failure = message;
+      onFailure: (error) => {
+        entry.failure = (error instanceof AgentError ? error.unreachable : undefined) ?? error.message;
         this.#changed();
       },
     });
