@@ -1,8 +1,9 @@
 import { mkdtempSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import type { ProxyView } from '@meshgate/mesh';
 import { expect, it } from 'vitest';
-import { consulParts, consulSource } from '../src/index.ts';
+import { consulParts, consulProxySource, consulSource } from '../src/index.ts';
 import { Consul, describeWithConsul } from './real-consul.ts';
 import { register } from './register.ts';
 import { shown, Watched } from './watched.ts';
@@ -57,6 +58,14 @@ describeWithConsul('with ACLs that deny by default', () => {
     await using routes = new Watched(consulSource({ address: consul.address, token, datacenter: 'dc1' }));
     const { warnings } = await routes.until(() => true);
     expect(warnings).toContainEqual(expect.stringContaining('the token may lack service_prefix "" read'));
+  });
+
+  it('a sidecar that may see no service is told that the token may be why', async () => {
+    await using consul = await Consul.start(DENY, MASTER);
+    await register(consul, 'db', {});
+    const source = consulProxySource({ address: consul.address }, { sidecarFor: 'db-1' });
+    await using views = new Watched<ProxyView>(source);
+    await views.failure('found no service at all (a token without service "read" is shown none)');
   });
 
   it('a token file is read again when it has been rotated', async () => {

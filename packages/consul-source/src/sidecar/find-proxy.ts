@@ -42,9 +42,10 @@ async function lookUp(agent: Agent, choice: ProxyChoice, signal: AbortSignal): P
   // Whatever has the id: whether it is a proxy is seen when more is known of it.
   const path = `agent/service/${encodeURIComponent(id)}`;
   if ((await agent.ask({ path, mayBeMissing: true }, signal)).found) return { kind: 'found', id };
-  const proxies = (await servicesOf(agent, signal)).filter(isProxy).map((service) => text(service['ID']));
-  const message = `expected a proxy registered with the agent as ${id}, found ${listed(proxies) || 'none'}`;
-  return { kind: 'missing', message };
+  const services = await servicesOf(agent, signal);
+  const proxies = services.filter(isProxy).map((service) => text(service['ID']));
+  const found = listed(proxies) || noneOf(services);
+  return { kind: 'missing', message: `expected a proxy registered with the agent as ${id}, found ${found}` };
 }
 
 async function servicesOf(agent: Agent, signal: AbortSignal): Promise<readonly JsonObject[]> {
@@ -58,9 +59,14 @@ function byInstance(services: readonly JsonObject[], instance: string): LookUp {
   const [id, ...others] = ids;
   if (id !== undefined && others.length === 0) return { kind: 'found', id };
   const served = listed(proxies.map(instanceOf));
-  const found = id === undefined ? served && `proxies for ${served}` : `${listed(ids)}, one of which to name by its id`;
-  const message = `expected one proxy registered with the agent for ${instance}, found ${found || 'none'}`;
-  return { kind: 'missing', message };
+  const none = served === '' ? noneOf(services) : `proxies for ${served}`;
+  const found = id === undefined ? none : `${listed(ids)}, one of which to name by its id`;
+  return { kind: 'missing', message: `expected one proxy registered with the agent for ${instance}, found ${found}` };
+}
+
+/** An agent leaves out in silence what the token may not read. */
+function noneOf(services: readonly JsonObject[]): string {
+  return services.length > 0 ? 'none' : 'no service at all (a token without service "read" is shown none)';
 }
 
 function isProxy(service: JsonObject): boolean {
