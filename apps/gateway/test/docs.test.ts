@@ -27,6 +27,9 @@ const PAGES = [
   'docs/operate/workers.md',
   'docs/plugins/route-source.md',
   'examples/two-datacenters/README.md',
+  'packages/core/README.md',
+  'packages/mesh/README.md',
+  'packages/consul-source/README.md',
 ];
 
 /** The fenced blocks of a page whose opening line begins with `opening`. */

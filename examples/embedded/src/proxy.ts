@@ -8,14 +8,17 @@ import {
   Flights,
   Listeners,
   nodeTransport,
+  observers,
   Outliers,
   RouteStore,
 } from '@meshgate/core';
 import type { Endpoint, Observer, RouteSource } from '@meshgate/core';
 import { sniSniffer } from '@meshgate/sni';
 
-/** A proxy inside another program: what it knows it has from `source`, what it does it tells `observer`. */
-export async function startProxy(at: Endpoint, source: RouteSource, observer: Observer): Promise<Proxy> {
+/** A proxy inside another program: what it knows it has from `source`, what it does it tells each of `listening`. */
+export async function startProxy(at: Endpoint, source: RouteSource, listening: readonly Observer[]): Promise<Proxy> {
+  // One that throws keeps neither the others nor the proxy from their work.
+  const observer = observers(listening);
   const [transport, keepAlive] = [nodeTransport(), { idleMs: 60_000 }];
   const [addresses, outliers, admission] = [new AddressBook(observer), new Outliers(observer), new Admission(limits)];
   const routes = new RouteStore({ sources: [source], observer });

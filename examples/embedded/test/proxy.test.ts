@@ -1,8 +1,9 @@
+import type { Observer } from '@meshgate/core';
 import { recorder, tlsBackend, tlsClient } from '@meshgate/testkit';
 import { expect, it } from 'vitest';
 import { startProxy } from '../src/proxy.ts';
 
-it('carries TLS to the backend of the name, tells of it, and stops when the connection has finished', async () => {
+it('carries TLS to the backend of the name, tells of it whatever another observer does, and stops when the connection has finished', async () => {
   await using api = await tlsBackend('api.example.com');
   const backends = [{ address: api.address, weight: 1, healthy: true }];
   const source = {
@@ -13,11 +14,18 @@ it('carries TLS to the backend of the name, tells of it, and stops when the conn
     },
   };
   const events = recorder();
-  const proxy = await startProxy({ host: '127.0.0.1', port: 0 }, source, events);
+  const broken: Observer = {
+    name: 'broken',
+    observe() {
+      throw new Error('oops');
+    },
+  };
+  const proxy = await startProxy({ host: '127.0.0.1', port: 0 }, source, [broken, events]);
   await using client = await tlsClient(proxy.address, 'api.example.com', { ca: api.ca });
   expect(await client.say('hello')).toBe('hello');
   const stopped = proxy.stop();
   client.end();
   await stopped;
+  expect(events.last('observer.threw')).toMatchObject({ observer: 'broken', error: { message: 'oops' } });
   expect(events.last('connection.closed')?.closed).toMatchObject({ route: { name: 'api' }, attempts: 1 });
 });
