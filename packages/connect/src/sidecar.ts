@@ -18,8 +18,8 @@ import type { Authorizer, ProxySource, ProxyView } from '@meshgate/mesh';
 import type { IdentityStore } from './identity-store.ts';
 import { Latest } from './latest.ts';
 import { acceptMutualTls } from './server-handshake.ts';
-import { withSocketModes } from './socket-modes.ts';
 import { PUBLIC, sidecarListeners, sidecarRoutes } from './sidecar-routes.ts';
+import { withUnixSockets } from './unix-sockets.ts';
 
 /** What a sidecar lives by. */
 export interface SidecarOptions {
@@ -49,7 +49,7 @@ export function sidecarParts({ proxy, identity }: SidecarOptions): SidecarParts 
     routes: { name: proxy.name, watch: (signal) => routesOf(proxy, latest, signal) },
     listeners: { name: proxy.name, watch: (signal) => listenersOf(latest, identity, signal) },
     greeter: { greet: (connection, from) => greet(connection, from, identity) },
-    transport: (inner) => withSocketModes(inner, () => latest.value),
+    transport: (inner) => withUnixSockets(inner, () => latest.value),
     intentions: byIntentions(latest),
   };
 }

@@ -1,0 +1,68 @@
+import { once } from 'node:events';
+import { chmod, lstat, stat, unlink } from 'node:fs/promises';
+import { connect } from 'node:net';
+import { platform } from 'node:os';
+import { dirname } from 'node:path';
+import { unixPath } from '@meshgate/core';
+import type { Endpoint, Transport } from '@meshgate/core';
+import type { ProxyView } from '@meshgate/mesh';
+
+/**
+ * Listens on the unix sockets of upstreams: with the permissions that their definitions ask for, and in the place of a socket that a
+ * killed process has left. Until permissions are set they are those of the process's umask, by which usually nobody else may connect.
+ *
+ * @param view the one in use
+ */
+export function withUnixSockets(inner: Transport, view: () => ProxyView | undefined): Transport {
+  return {
+    ...inner,
+    async listen(at, options, onConnection) {
+      const path = unixPath(at);
+      if (path === undefined) return inner.listen(at, options, onConnection);
+      await prepare(path);
+      const listening = await inner.listen(at, options, onConnection);
+      const mode = modeOf(at, view());
+      try {
+        if (mode !== undefined) await chmod(path, mode);
+        return listening;
+      } catch (reason) {
+        await listening.close();
+        throw reason;
+      }
+    },
+  };
+}
+
+/** As the kernel limits it, less the NUL at its end; a longer one would be cut off in silence. */
+const MAX_PATH_BYTES = platform() === 'darwin' ? 103 : 107;
+
+async function prepare(path: string): Promise<void> {
+  const length = Buffer.byteLength(path);
+  if (length > MAX_PATH_BYTES)
+    throw new Error(`expected a path of at most ${MAX_PATH_BYTES} bytes for a unix socket, found one of ${length}`);
+  // The system would call a folder that is not there a lack of permission.
+  await stat(dirname(path));
+  if (await isLeftBehind(path)) await unlink(path);
+}
+
+/** A socket that nobody listens on: unlike a port it outlives the process that made it, when that is killed. */
+async function isLeftBehind(path: string): Promise<boolean> {
+  const found = await lstat(path).catch(() => undefined);
+  if (found?.isSocket() !== true) return false;
+  const socket = connect(path);
+  try {
+    await once(socket, 'connect');
+    return false;
+  } catch (reason) {
+    return reason instanceof Error && 'code' in reason && reason.code === 'ECONNREFUSED';
+  } finally {
+    socket.destroy();
+  }
+}
+
+/** Octal, as on every command line: `0600`, `770`. Anything else is no mode. */
+function modeOf({ host }: Endpoint, view: ProxyView | undefined): number | undefined {
+  const upstream = view?.upstreams.find(({ definition }) => definition.bind.host === host);
+  const written = upstream?.definition.socketMode ?? '';
+  return /^0?[0-7]{3}$/.test(written) ? Number.parseInt(written, 8) : undefined;
+}
