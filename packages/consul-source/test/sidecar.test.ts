@@ -293,6 +293,14 @@ describeWithConsul('a sidecar in Consul', () => {
     await one.put('agent/service/deregister/shop-proxy');
   });
 
+  it('that names no instance is found by its service', async () => {
+    const Proxy = { DestinationServiceName: 'till', LocalServicePort: 7 };
+    await one.put('agent/service/register', { Name: 'till-proxy', Kind: 'connect-proxy', Port: 8, Proxy });
+    await using views = new Watched<ProxyView>(consulProxySource({ address: one.address }, { sidecarFor: 'till' }));
+    expect((await views.until(() => true)).proxy).toMatchObject({ id: 'till-proxy', application: { port: 7 } });
+    await one.put('agent/service/deregister/till-proxy');
+  });
+
   it.each<readonly [claim: string, over: object, found: string]>([
     ['is an ordinary service', {}, 'found an ordinary service, without that'],
     ['is a gateway', { Kind: 'mesh-gateway' }, 'found a mesh-gateway'],

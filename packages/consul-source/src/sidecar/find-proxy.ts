@@ -54,7 +54,7 @@ async function servicesOf(agent: Agent, signal: AbortSignal): Promise<readonly J
 }
 
 function byInstance(services: readonly JsonObject[], instance: string): LookUp {
-  const proxies = services.filter((service) => isProxy(service) && instanceOf(service) !== '');
+  const proxies = services.filter(isProxy);
   const ids = proxies.filter((proxy) => instanceOf(proxy) === instance).map((proxy) => text(proxy['ID']));
   const [id, ...others] = ids;
   if (id !== undefined && others.length === 0) return { kind: 'found', id };
@@ -73,9 +73,10 @@ function isProxy(service: JsonObject): boolean {
   return service['Kind'] === 'connect-proxy';
 }
 
-/** The id of the instance for which a proxy speaks; `''` where its registration names none. */
-function instanceOf(proxy: JsonObject): string {
-  return text(object(proxy['Proxy'])?.['DestinationServiceID']);
+/** The id of the instance for which a proxy speaks; its service where the registration names no instance, as in mesh files. */
+function instanceOf(service: JsonObject): string {
+  const proxy = object(service['Proxy']);
+  return text(proxy?.['DestinationServiceID']) || text(proxy?.['DestinationServiceName']);
 }
 
 function listed(names: readonly string[]): string {
