@@ -126,7 +126,7 @@ export function farewell({ folder, at }: Stage, consul: Binary | undefined, mesh
     paint('bold', 'To try in another terminal, as the applications do'),
     ...indented([...requests, [asking]]),
     '',
-    paint('bold', 'To change: the mode of reports → api, which is in'),
+    paint('bold', 'To change: the way of reports → api. Write none or remote for local in'),
     `  ${file}`,
     ...(consul === undefined
       ? ['It holds within a second. A mistake in it changes nothing, and is reported in', `  ${folder}/logs`]
