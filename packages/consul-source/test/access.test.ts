@@ -1,9 +1,9 @@
 import { mkdtempSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import type { ProxyView } from '@meshgate/mesh';
+import type { Credentials, ProxyView } from '@meshgate/mesh';
 import { expect, it } from 'vitest';
-import { consulParts, consulProxySource, consulSource } from '../src/index.ts';
+import { consulAuthorizer, consulCredentials, consulParts, consulProxySource, consulSource } from '../src/index.ts';
 import { Consul, describeWithConsul } from './real-consul.ts';
 import { register } from './register.ts';
 import { shown, Watched } from './watched.ts';
@@ -18,6 +18,15 @@ service "mesh-gateway" { policy = "write" }
 service_prefix "" { policy = "read" }
 node_prefix "" { policy = "read" }
 `;
+
+/** What `docs/sidecar.md` asks for, and what it asks for beside that where a definition lacks its kind. */
+const SIDECARS_LEAST = `
+service "web" { policy = "write" }
+service "web-sidecar-proxy" { policy = "write" }
+service_prefix "" { policy = "read" }
+node_prefix "" { policy = "read" }
+`;
+const AGENT_READ = 'agent_prefix "" { policy = "read" }';
 
 describeWithConsul('with ACLs that deny by default', () => {
   it('the policy in the manual is enough: to register, to route, to drain, to leave', async () => {
@@ -58,6 +67,47 @@ describeWithConsul('with ACLs that deny by default', () => {
     await using routes = new Watched(consulSource({ address: consul.address, token, datacenter: 'dc1' }));
     const { warnings } = await routes.until(() => true);
     expect(warnings).toContainEqual(expect.stringContaining('the token may lack service_prefix "" read'));
+  });
+
+  it('what the manual asks for a sidecar is enough, for a definition without its kind with agent read', async () => {
+    await using consul = await Consul.start(DENY, MASTER);
+    const address = consul.address;
+    const proxy = (over: object) => ({
+      Name: 'web-sidecar-proxy',
+      Port: 21_000,
+      Proxy: { DestinationServiceName: 'web', Upstreams: [{ DestinationName: 'db', LocalBindPort: 9 }] },
+      ...over,
+    });
+    await register(consul, 'db', {});
+    await consul.put('agent/service/register', proxy({ Kind: 'connect-proxy' }));
+    const choice = { proxyId: 'web-sidecar-proxy' } as const;
+    const least = { address, token: await tokenFor(consul, 'least', SIDECARS_LEAST) };
+    await using views = new Watched<ProxyView>(consulProxySource(least, choice));
+    const isDialled = ({ upstreams: [db] }: ProxyView): boolean =>
+      db?.kind === 'reachable' && db.targets[0]?.backends.length === 1;
+    expect((await views.until(isDialled)).warnings ?? []).toEqual([]);
+    await using credentials = new Watched<Credentials>(consulCredentials(least, choice));
+    await credentials.until(() => true);
+    const authorizer = consulAuthorizer(least);
+    const { trustDomain } = await views.until(() => true);
+    const source = {
+      kind: 'service',
+      trustDomain,
+      partition: 'default',
+      namespace: 'default',
+      datacenter: 'dc1',
+    } as const;
+    const caller = { uri: `spiffe://${trustDomain}/ns/default/dc/dc1/svc/db`, serialNumber: '0a:1b' };
+    const asked = { ...caller, source: { ...source, service: 'db' } };
+    expect(await authorizer.authorize(asked, { destination: 'web' }, hurry)).toMatchObject({ allowed: false });
+    await authorizer.stop(hurry);
+
+    await consul.put('agent/service/register', proxy({}));
+    await views.until((view) => view.warnings?.join().includes('takes a token with agent "read" to find') === true);
+    const more = { address, token: await tokenFor(consul, 'more', `${SIDECARS_LEAST}${AGENT_READ}`) };
+    await using others = new Watched<ProxyView>(consulProxySource(more, choice));
+    const { warnings } = await others.until(isDialled);
+    expect(warnings).toEqual([expect.stringContaining('is registered without kind')]);
   });
 
   it('a sidecar that may see no service is told that the token may be why', async () => {
