@@ -1,5 +1,6 @@
 import { Pool } from 'undici';
 import type { Dispatcher } from 'undici';
+import { AnswerReader } from './answer-reader.ts';
 import { tokenReader } from './token.ts';
 import type { TokenOptions } from './token.ts';
 
@@ -99,9 +100,9 @@ export function openAgent(options: AgentOptions, sockets: number): Agent {
   const token = tokenReader(options);
   const pool = new Pool(origin, {
     connections: sockets,
-    maxResponseSize: MAX_ANSWER_BYTES,
     connect: { ...tlsOf(options), ...(socketPath === undefined ? {} : { socketPath }), timeout: CONNECT_TIMEOUT_MS },
   });
+  const reader = new AnswerReader();
   let lastAnswerAt = 0;
   return {
     ask,
@@ -113,7 +114,9 @@ export function openAgent(options: AgentOptions, sockets: number): Agent {
 
   async function ask(question: Question, signal: AbortSignal): Promise<Answer> {
     try {
-      const answer = await answerOf(question, await send(question, signal));
+      const response = await send(question, signal);
+      const text = await reader.read(response, BODY_PATIENCE * (question.timeoutMs ?? ANSWER_TIMEOUT_MS));
+      const answer = answerOf(question, response, text);
       lastAnswerAt = performance.now();
       return answer;
     } catch (reason) {
@@ -154,8 +157,8 @@ export function openAgent(options: AgentOptions, sockets: number): Agent {
 // A healthy agent answers the largest of these questions in a tenth of a second; one without a leader holds them for 7 s.
 const ANSWER_TIMEOUT_MS = 10_000;
 const CONNECT_TIMEOUT_MS = 5_000;
-// 20 times the answer of 5,000 services: whoever sends more is not an agent.
-const MAX_ANSWER_BYTES = 256 * 1024 * 1024;
+// From its beginning to its end, an answer may take so many times what its beginning may: the largest come in parts.
+const BODY_PATIENCE = 6;
 const LONGEST_COMPLAINT = 300;
 
 /** A question for people: of another datacenter it is another question. */
@@ -164,13 +167,13 @@ function shown({ path, query = {} }: Question): string {
   return datacenter === undefined ? `/v1/${path}` : `/v1/${path} of ${datacenter}`;
 }
 
-async function answerOf(question: Question, response: Dispatcher.ResponseData): Promise<Answer> {
+function answerOf(question: Question, response: Dispatcher.ResponseData, text: string): Answer {
   const { mayBeMissing = false } = question;
   const { statusCode: status, headers } = response;
-  const text = await response.body.text();
   if (status !== 200 && !(status === 404 && mayBeMissing)) {
     const complaint = text.trim().slice(0, LONGEST_COMPLAINT);
-    throw new AgentError(`Consul agent: ${shown(question)}: expected status 200, found ${status}: ${complaint}`, {
+    const found = [`${status}${redirection(headers['location'])}`, complaint].filter((part) => part !== '').join(': ');
+    throw new AgentError(`Consul agent: ${shown(question)}: expected status 200, found ${found}`, {
       status,
       complaint,
     });
@@ -184,6 +187,11 @@ async function answerOf(question: Question, response: Dispatcher.ResponseData): 
     filtered: headers['x-consul-results-filtered-by-acls'] === 'true',
     found: status === 200,
   };
+}
+
+/** An agent sends nobody elsewhere, and the token is not for whoever is there: it is told, and not followed. */
+function redirection(location: string | string[] | undefined): string {
+  return location === undefined ? '' : `, a redirect to ${String(location).slice(0, LONGEST_COMPLAINT)}`;
 }
 
 /**

@@ -1,0 +1,118 @@
+// What stands at the agent's address may be anything. What of it is wrong in meaning, the other suites look at; here is what is wrong in
+// size, time and place.
+import { once } from 'node:events';
+import { createServer } from 'node:http';
+import type { ServerResponse } from 'node:http';
+import { describe, expect, it } from 'vitest';
+import { AgentError, openAgent } from '../src/index.ts';
+import type { Agent, Question } from '../src/index.ts';
+import { onLoopback } from './loopback.ts';
+
+const MIB = 1024 * 1024;
+const CHUNK = Buffer.alloc(MIB, 'a');
+const never = new AbortController().signal;
+
+/** Something that answers every question with `answer`, and an agent that takes it for one of Consul's. */
+async function before(answer: (outgoing: ServerResponse) => void) {
+  const closed: Promise<unknown>[] = [];
+  const server = createServer((_incoming, outgoing) => {
+    closed.push(once(outgoing, 'close'));
+    answer(outgoing);
+  });
+  const listening = await onLoopback(server);
+  const agent = openAgent({ address: listening.address }, 8);
+  return {
+    agent,
+    /** Resolves when nobody reads any of the answers any more. */
+    allClosed: () => Promise.all(closed),
+    async [Symbol.asyncDispose]() {
+      await agent.close();
+      await listening[Symbol.asyncDispose]();
+    },
+  };
+}
+
+/** Writes for as long as somebody reads; counts. */
+function flood(outgoing: ServerResponse, sent: { bytes: number }): void {
+  const write = (): void => {
+    if (outgoing.destroyed) return;
+    sent.bytes += CHUNK.length;
+    if (outgoing.write(CHUNK)) setImmediate(write);
+    else outgoing.once('drain', write);
+  };
+  write();
+}
+
+async function failureOf(agent: Agent, question: Partial<Question> = {}): Promise<string> {
+  const reason: unknown = await agent.ask({ path: 'x', ...question }, never).then(
+    () => 'an answer',
+    (error: unknown) => error,
+  );
+  expect(reason).toBeInstanceOf(AgentError);
+  return (reason as Error).message;
+}
+
+describe('an agent that is none', () => {
+  it('and whose answer never ends is read up to the limit, and left', async () => {
+    const sent = { bytes: 0 };
+    await using hostile = await before((outgoing) => flood(outgoing.writeHead(200), sent));
+    expect(await failureOf(hostile.agent)).toMatch(/: \/v1\/x: expected an answer of at most 64 MiB, found more$/);
+    await hostile.allClosed();
+    expect(sent.bytes / MIB).toBeLessThan(80);
+  });
+
+  it('and whose answers never end fills no more memory with eight of them than with two', async () => {
+    await using hostile = await before((outgoing) => flood(outgoing.writeHead(200), { bytes: 0 }));
+    const failures = await Promise.all(Array.from({ length: 8 }, () => failureOf(hostile.agent)));
+    for (const failure of failures)
+      expect(failure).toMatch(/expected (an answer of at most 64|answers under way of at most 128) MiB, found more$/);
+    // Who brings it above the limit is left; the others go on with the room that is then.
+    expect(failures.some((failure) => failure.includes('answers under way'))).toBe(true);
+    await hostile.allClosed();
+  });
+
+  it('and whose error never ends is heard for as long as an error of an agent is', async () => {
+    const sent = { bytes: 0 };
+    await using hostile = await before((outgoing) => flood(outgoing.writeHead(500), sent));
+    const complaint = 'a'.repeat(300);
+    expect(await failureOf(hostile.agent)).toBe(`Consul agent: /v1/x: expected status 200, found 500: ${complaint}`);
+    await hostile.allClosed();
+    expect(sent.bytes / MIB).toBeLessThan(16);
+  });
+
+  it('and whose answer trickles for ever is left when its time is over', async () => {
+    await using hostile = await before((outgoing) => {
+      outgoing.writeHead(200).write('[');
+      const trickle = setInterval(() => outgoing.write(' '), 5);
+      outgoing.on('close', () => clearInterval(trickle));
+    });
+    expect(await failureOf(hostile.agent, { timeoutMs: 50 })).toMatch(
+      /: \/v1\/x: expected the whole answer within 300 ms, found one that goes on$/,
+    );
+    await hostile.allClosed();
+  });
+
+  it('and that sends elsewhere is not followed, and where to is told', async () => {
+    let asked = 0;
+    await using elsewhere = await onLoopback(
+      createServer((_incoming, outgoing) => {
+        asked += 1;
+        outgoing.end('[]');
+      }),
+    );
+    const location = `${elsewhere.address}/login`;
+    await using hostile = await before((outgoing) => void outgoing.writeHead(302, { location }).end());
+    expect(await failureOf(hostile.agent)).toBe(
+      `Consul agent: /v1/x: expected status 200, found 302, a redirect to ${location}`,
+    );
+    expect(asked).toBe(0);
+  });
+
+  it('and that breaks off in the middle of an answer has given none', async () => {
+    await using hostile = await before((outgoing) => {
+      outgoing.writeHead(200, { 'content-length': 100 });
+      outgoing.write('["half"', () => outgoing.destroy());
+    });
+    expect(await failureOf(hostile.agent)).toMatch(/: \/v1\/x: (other side closed|.*aborted|.*terminated)/);
+  });
+});
