@@ -41,7 +41,7 @@ describe('a blocking query', () => {
   it('does not adopt the index of an error', async () => {
     const script = [{ status: 500, index: '1', body: 'No path to datacenter' }];
     const found = run(script, (agent, signal) => blockingQuery(agent, { path: 'x', query: { dc: 'no' } }, signal), 1);
-    await expect(found).rejects.toThrow('/v1/x: expected status 200, found 500: No path to datacenter');
+    await expect(found).rejects.toThrow('/v1/x of no: expected status 200, found 500: No path to datacenter');
   });
 
   it('can follow what does not exist yet', async () => {
