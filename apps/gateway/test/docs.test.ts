@@ -27,6 +27,7 @@ const PAGES = [
   'docs/operate/workers.md',
   'docs/plugins/route-source.md',
   'examples/two-datacenters/README.md',
+  'apps/gateway/README.md',
   'packages/core/README.md',
   'packages/mesh/README.md',
   'packages/consul-source/README.md',
@@ -69,13 +70,13 @@ describe('every page', () => {
   });
 });
 
-describe('README.md', () => {
+describe.each([
+  ['README.md', 'api'],
+  ['apps/gateway/README.md', 'api.example.com'],
+])('%s', (page, name) => {
   it('shows a route file that is fine', () => {
-    const [routes] = blocks('README.md', 'yaml').filter(({ label }) => label === 'routes');
-    expect(parseRouteFile(routes?.text ?? '', 'routes.yaml')).toMatchObject({
-      routes: [{ name: 'api' }],
-      problems: [],
-    });
+    const [routes] = blocks(page, 'yaml').filter(({ label }) => label === 'routes');
+    expect(parseRouteFile(routes?.text ?? '', 'routes.yaml')).toMatchObject({ routes: [{ name }], problems: [] });
   });
 });
 
