@@ -17,16 +17,28 @@ interface LogLine {
 export function logObserver(logger: Logger): Observer {
   const warnings = new Map<string, readonly string[]>();
   const failing = new Set<string>();
+  const known = new Set<string>();
   const refusals = new Refusals();
   return { name: 'log', observe };
 
   function observe(event: ProxyEvent): void {
     if (event.type === 'connection.refused') write(refusals.count(event));
+    else if (event.type === 'source.failed') writeFailure(event);
     else write(lineOf(event));
-    if (event.type === 'source.failed') failing.add(event.source);
-    if (event.type === 'source.spoke' && failing.delete(event.source))
-      write({ level: 'info', message: 'the source answers again', facts: { source: event.source } });
+    if (event.type === 'source.spoke') writeRecovery(event.source);
     if (event.type === 'routes.replaced') writeWarnings(event.source, event.snapshot.warnings ?? []);
+  }
+
+  function writeFailure({ source, error, retryInMs }: EventOf<'source.failed'>): void {
+    failing.add(source);
+    const rest = known.has(source) ? 'what it said last stays in use' : 'and has said nothing yet';
+    const facts = { source, retryInMs: Math.round(retryInMs) };
+    write({ level: 'warn', message: `source failed, ${rest}: ${error.message}`, facts });
+  }
+
+  function writeRecovery(source: string): void {
+    known.add(source);
+    if (failing.delete(source)) write({ level: 'info', message: 'the source answers again', facts: { source } });
   }
 
   /** Each warning when it first appears: sources repeat them with every snapshot. */
@@ -113,11 +125,8 @@ const LINES: { readonly [Type in ProxyEvent['type']]: Writer<EventOf<Type>> | un
     facts: { source, version: snapshot.version, removed: removed.length, tookMs: Math.round(tookMs) },
   }),
   'source.spoke': undefined,
-  'source.failed': ({ source, error, retryInMs }) => ({
-    level: 'warn',
-    message: `source failed, what it said last stays in use: ${error.message}`,
-    facts: { source, retryInMs: Math.round(retryInMs) },
-  }),
+  // It depends on what came before.
+  'source.failed': undefined,
   'certificate.taken': ({ source, certificate: { identity, validUntil } }) => ({
     level: 'info',
     message: `certificate of ${identity} in use, valid until ${validUntil.toISOString()}`,

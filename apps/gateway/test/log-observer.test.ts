@@ -72,6 +72,11 @@ describe('the log', () => {
       ['warn: source failed, what it said last stays in use: gone', 'info: the source answers again'],
     ],
     [
+      'does not say of a source that has said nothing yet that this stays in use',
+      [failed, spoke],
+      ['warn: source failed, and has said nothing yet: gone', 'info: the source answers again'],
+    ],
+    [
       'has a certificate when it is taken into use, a warning when it should have been renewed, an error when it has expired',
       [
         { type: 'certificate.taken', source: 'ca', certificate },
