@@ -26,7 +26,11 @@ export function listenerSource({ agent: options, id, meanwhile = [] }: ListenerS
     const definitions = ownDefinition(agent, id, signal);
     try {
       let next = definitions.next();
-      if (!known && meanwhile.length > 0 && !(await isRegistered(next, signal))) yield meanwhile;
+      // Once: a word makes the pauses short after which a source that fails is started again.
+      if (!known && meanwhile.length > 0 && !(await isRegistered(next, signal))) {
+        known = true;
+        yield meanwhile;
+      }
       for (let own = await next; own.done !== true; own = await next) {
         if (own.value.kind === 'registered') {
           known = true;

@@ -4,7 +4,7 @@ import { once } from 'node:events';
 import { createServer } from 'node:http';
 import type { ServerResponse } from 'node:http';
 import { describe, expect, it } from 'vitest';
-import { AgentError, openAgent } from '../src/index.ts';
+import { AgentError, consulParts, openAgent } from '../src/index.ts';
 import type { Agent, Question } from '../src/index.ts';
 import { onLoopback } from './loopback.ts';
 
@@ -51,6 +51,18 @@ async function failureOf(agent: Agent, question: Partial<Question> = {}): Promis
   expect(reason).toBeInstanceOf(AgentError);
   return (reason as Error).message;
 }
+
+describe('an agent that is not there', () => {
+  it('is asked where to listen after pauses that grow: the addresses of the registration are told once', async () => {
+    // Port 1 of loopback refuses.
+    const { listeners } = consulParts({ address: '127.0.0.1:1', register: { address: '127.0.0.1:8443' } });
+    const again = () => listeners.watch(never)[Symbol.asyncIterator]();
+    const first = again();
+    expect((await first.next()).value).toMatchObject([{ endpoint: { host: '127.0.0.1', port: 8443 } }]);
+    await expect(first.next()).rejects.toThrow('ECONNREFUSED');
+    await expect(again().next()).rejects.toThrow('ECONNREFUSED');
+  });
+});
 
 describe('an agent that is none', () => {
   it('and whose answer never ends is read up to the limit, and left', async () => {

@@ -36,14 +36,17 @@ export function lastKnownGood(
   archive: SnapshotArchive,
   patienceMs: number = PATIENCE_MS,
 ): RouteSource {
-  let unreadable = false;
+  let known = false;
   return { name: source.name, watch: (signal) => withMemory(source, signal, patienceMs, { restore, keep: keeper() }) };
 
-  /** Throws, once, when what is kept cannot be read: the source is then started again, and waited for however long it takes. */
+  /**
+   * At the start only: what has been said since is not to be replaced by what was kept, and a word makes the pauses short after which
+   * a source that fails is started again. Throws, once, when what is kept cannot be read.
+   */
   async function* restore(): AsyncGenerator<RouteSnapshot> {
-    if (unreadable) return;
+    if (known) return;
+    known = true;
     const archived = await archive.load(source.name).catch((cause: unknown) => {
-      unreadable = true;
       throw new Error(`no answer yet, and the routes kept cannot be read: ${text(cause)}`, { cause });
     });
     if (archived === undefined) return;
@@ -54,6 +57,7 @@ export function lastKnownGood(
   function keeper(): Memory<RouteSnapshot>['keep'] {
     let keptVersion: string | undefined;
     return async function* keep(snapshot): AsyncGenerator<RouteSnapshot> {
+      known = true;
       // A source may repeat itself to say that it is alive, or say what is kept already: the disk need not hear of that.
       if (snapshot.version === keptVersion || snapshot.asOf !== undefined) return;
       keptVersion = snapshot.version;
@@ -72,15 +76,20 @@ export function lastKnownListeners(
   archive: ListenerArchive,
   patienceMs: number = PATIENCE_MS,
 ): ListenerSource {
+  let known = false;
   return { name: source.name, watch: (signal) => withMemory(source, signal, patienceMs, { restore, keep }) };
 
+  /** At the start only, as with routes. */
   async function* restore(): AsyncGenerator<readonly ListenAddress[]> {
+    if (known) return;
+    known = true;
     const kept = await archive.load(source.name).catch(() => undefined);
     if (kept !== undefined) yield kept;
   }
 
   // oxlint-disable-next-line require-yield -- it has nothing to add to what was said
   async function* keep(addresses: readonly ListenAddress[]): AsyncGenerator<readonly ListenAddress[]> {
+    known = true;
     await archive.save(source.name, addresses).catch(() => undefined);
   }
 }

@@ -84,6 +84,17 @@ describe('a source with a memory', () => {
     expect(saved).toEqual([]);
   });
 
+  it('that fails again and again is replaced by what was kept once, so that its pauses grow', async () => {
+    const { archive } = memory(old);
+    const remembered = lastKnownGood(source(Promise.reject(new Error('connection refused'))), archive);
+    const again = (): AsyncIterator<RouteSnapshot> =>
+      remembered.watch(new AbortController().signal)[Symbol.asyncIterator]();
+    const first = again();
+    expect((await first.next()).value).toMatchObject({ routes: old.routes });
+    await expect(first.next()).rejects.toThrow('connection refused');
+    await expect(again().next()).rejects.toThrow('connection refused');
+  });
+
   it('that repeats itself is remembered once', async () => {
     const { archive, saved } = memory();
     const repeating: RouteSource = {
