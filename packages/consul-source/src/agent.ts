@@ -148,7 +148,7 @@ export function openAgent(options: AgentOptions, sockets: number): Agent {
   }
 
   function unreachable(question: Question, reason: unknown): AgentError {
-    const why = reason instanceof Error ? reason.message || reason.name : String(reason);
+    const why = whyUnreachable(reason);
     const who = `Consul agent at ${options.address ?? DEFAULT_ADDRESS}`;
     return new AgentError(`${who}: ${shown(question)}: ${why}`, { cause: reason, unreachable: `${who}: ${why}` });
   }
@@ -218,8 +218,19 @@ function jsonOf(text: string): unknown {
   }
 }
 
+/** In words: what OpenSSL says of an answer that is no TLS begins with a number and ends with the name of a function. */
+function whyUnreachable(reason: unknown): string {
+  if (codeOf(reason) === 'ERR_SSL_WRONG_VERSION_NUMBER')
+    return 'expected TLS, found another protocol: http:// may be meant';
+  return reason instanceof Error ? reason.message || reason.name : String(reason);
+}
+
+function codeOf(reason: unknown): unknown {
+  return reason instanceof Error && 'code' in reason ? reason.code : undefined;
+}
+
 function isReset(reason: unknown): boolean {
-  const code = reason instanceof Error && 'code' in reason ? reason.code : undefined;
+  const code = codeOf(reason);
   return code === 'ECONNRESET' || code === 'EPIPE' || code === 'UND_ERR_SOCKET';
 }
 

@@ -120,6 +120,13 @@ describe('an agent that is none', () => {
     expect(asked).toBe(0);
   });
 
+  it('and that does not speak TLS where it should is told in words', async () => {
+    await using plain = await onLoopback(createServer((_incoming, outgoing) => void outgoing.end('[]')));
+    const agent = openAgent({ address: plain.address.replace('http:', 'https:') }, 1);
+    expect(await failureOf(agent)).toMatch(/: \/v1\/x: expected TLS, found another protocol: http:\/\/ may be meant$/);
+    await agent.close();
+  });
+
   it('and that breaks off in the middle of an answer has given none', async () => {
     await using hostile = await before((outgoing) => {
       outgoing.writeHead(200, { 'content-length': 100 });
