@@ -7,10 +7,12 @@ import { ProxyError } from './errors.ts';
 import { NodeConnection } from './node-connection.ts';
 import type { UpgradeOptions } from './node-connection.ts';
 import { NodeSplice } from './node-splice.ts';
+import { warmUpSockets } from './node-warm-up.ts';
 import type { Connection, Dial, DialOptions, Listening, ListenOptions, Transport } from './transport.ts';
 
 /** The transport over `node:net`: runs everywhere, and is the reference for every other. */
 export function nodeTransport(): Transport {
+  warmUpSockets();
   const shortage = new Shortage();
   const lasting = new Deadlines<NodeSplice>(KEEP_ALIVE_AFTER_MS, (splice) => splice.keepAlive());
   return {
