@@ -189,11 +189,12 @@ function bindStages(plan: Plan): Plan {
 /** Where connections come in, and how they are let go. */
 function bindListeners({ c, config, parts, transport }: Plan): void {
   bind(c, LISTENERS, () => {
+    const flights = one(c, FLIGHTS);
     return new Listeners({
       addresses: config.listeners,
       sources: rememberedListeners(parts.listenerSources, config.stateDir),
       listen: { backlog: BACKLOG, keepAlive: config.keepAlive },
-      launch: (connection, listener) => one(c, FLIGHTS).launch(connection, listener),
+      launch: (connection, listener) => flights.launch(connection, listener),
       observer: one(c, EVENTS),
       transport,
     });

@@ -4,7 +4,10 @@ import type { ProxyError } from './errors.ts';
 import type { Route, RouteSnapshot } from './route.ts';
 import type { Transfer } from './transport.ts';
 
-/** Everything worth a log line or a metric, in the past tense: a closed union. Times are monotonic milliseconds. */
+/**
+ * Everything worth a log line or a metric, in the past tense: a closed union. Times are monotonic milliseconds. All events of a
+ * connection have the same object as `connection`: what an observer wants to remember of it, a `WeakMap` keeps best.
+ */
 export type ProxyEvent =
   | { readonly type: 'connection.accepted'; readonly connection: Accepted }
   | { readonly type: 'connection.sniffed'; readonly connection: Accepted; readonly hello: Hello; readonly at: number }

@@ -23,7 +23,8 @@ export class ConnectionMetrics {
     (listener: string) => new Memo((code: ProxyErrorCode) => this.#refused.cell({ listener, code })),
   );
   readonly #routes = new Memo((route: string) => new RouteSeries(route, this.#ofRoutes));
-  readonly #live = new Map<Accepted['id'], Live>();
+  /** Weak only because a `Map` that is written to with each connection keeps its old tables, and all that stood in them, in V8's heap. */
+  readonly #live = new WeakMap<Accepted, Live>();
 
   constructor(registry: Registry) {
     this.#accepted = new Family(METRICS.accepted, registry);
@@ -32,45 +33,51 @@ export class ConnectionMetrics {
     this.#ofRoutes = new RouteFamilies(registry);
   }
 
-  accepted({ id, listener }: Accepted): void {
+  accepted(connection: Accepted): void {
+    const { listener } = connection;
     this.#acceptedBy.get(listener).value += 1;
     const series = this.#routes.get(NO_ROUTE);
     series.at(listener).active.value += 1;
-    this.#live.set(id, { listener, series, helloAt: undefined });
+    this.#live.set(connection, { series, helloAt: undefined });
   }
 
   refused(listener: string, code: ProxyErrorCode): void {
     this.#refusedBy.get(listener).get(code).value += 1;
   }
 
-  sniffed({ id, listener, at }: Accepted, helloAt: number): void {
-    const live = this.#live.get(id);
+  sniffed(connection: Accepted, helloAt: number): void {
+    const { listener, at } = connection;
+    const live = this.#live.get(connection);
     if (live !== undefined) live.helloAt = helloAt;
     this.#hello.observe({ listener }, helloAt - at);
   }
 
-  routed({ id }: Accepted, route: string): void {
-    const live = this.#live.get(id);
-    if (live !== undefined) move(live, this.#routes.get(route));
+  routed(connection: Accepted, route: string): void {
+    const { listener } = connection;
+    const live = this.#live.get(connection);
+    if (live === undefined) return;
+    seriesOf(live).at(listener).active.value -= 1;
+    live.series = this.#routes.get(route);
+    live.series.at(listener).active.value += 1;
   }
 
-  dialFailed({ id }: Accepted, code: ProxyErrorCode): void {
-    const live = this.#live.get(id);
-    if (live !== undefined) live.series.dialFailures.get(code).value += 1;
+  dialFailed(connection: Accepted, code: ProxyErrorCode): void {
+    const live = this.#live.get(connection);
+    if (live !== undefined) seriesOf(live).dialFailures.get(code).value += 1;
   }
 
-  connected({ id }: Accepted, at: number): void {
-    const live = this.#live.get(id);
-    if (live?.helloAt !== undefined) this.#ofRoutes.connect.observe(live.series.labels, at - live.helloAt);
+  connected(connection: Accepted, at: number): void {
+    const live = this.#live.get(connection);
+    if (live?.helloAt !== undefined) this.#ofRoutes.connect.observe(seriesOf(live).labels, at - live.helloAt);
   }
 
   closed(facts: ClosedConnection): void {
-    const { id, listener } = facts.connection;
-    const live = this.#live.get(id);
+    const { connection } = facts;
+    const live = this.#live.get(connection);
     if (live === undefined) return;
-    this.#live.delete(id);
-    const { series } = live;
-    const here = series.at(listener);
+    this.#live.delete(connection);
+    const series = seriesOf(live);
+    const here = series.at(connection.listener);
     here.active.value -= 1;
     here.closed.get(facts.error?.code ?? WELL_ENDED).value += 1;
     this.#carried(series, facts);
@@ -78,12 +85,14 @@ export class ConnectionMetrics {
 
   /** Drops the series of routes that are in no source any more. */
   removed(names: readonly string[]): void {
-    const gone = new Set(names.filter((name) => this.#routes.delete(name)));
-    if (gone.size === 0) return;
-    for (const live of this.#live.values()) {
-      if (gone.has(live.series.labels.route)) move(live, this.#routes.get(NO_ROUTE));
+    const gone = new Set<string>();
+    for (const name of names) {
+      const series = this.#routes.take(name);
+      if (series === undefined) continue;
+      series.handOverTo(this.#routes.get(NO_ROUTE));
+      gone.add(name);
     }
-    this.#ofRoutes.drop(gone);
+    if (gone.size > 0) this.#ofRoutes.drop(gone);
   }
 
   #carried(series: RouteSeries, { connection, connectedAt, closedAt, transfer }: ClosedConnection): void {
@@ -103,17 +112,16 @@ const WELL_ENDED = 'OK';
 /** What `closed` is counted by. */
 type Ending = ProxyErrorCode | typeof WELL_ENDED;
 
-/** Where a live connection is counted. */
+/** What is known of a live connection. */
 interface Live {
-  readonly listener: string;
+  /** Of the route that it has taken; see {@link seriesOf}. */
   series: RouteSeries;
   helloAt: number | undefined;
 }
 
-function move(live: Live, to: RouteSeries): void {
-  live.series.at(live.listener).active.value -= 1;
-  live.series = to;
-  to.at(live.listener).active.value += 1;
+/** Where it is counted: under its route, or under none once that is gone. */
+function seriesOf({ series }: Live): RouteSeries {
+  return series.successor ?? series;
 }
 
 /** The metrics that have a label `route`. */
@@ -150,6 +158,8 @@ class RouteSeries {
   readonly bytesUp: Cell;
   readonly bytesDown: Cell;
   readonly dialFailures: Memo<ProxyErrorCode, Cell>;
+  /** Counts what would have been counted here, since the route is gone. */
+  successor: RouteSeries | undefined;
   readonly #families: RouteFamilies;
   readonly #listeners = new Memo((listener: string) => this.#on(listener));
 
@@ -164,6 +174,12 @@ class RouteSeries {
   /** Of the connections that came in at `listener`. */
   at(listener: string): ListenerSeries {
     return this.#listeners.get(listener);
+  }
+
+  /** The route is gone: its connections live on, and are counted by `successor`. */
+  handOverTo(successor: RouteSeries): void {
+    this.successor = successor;
+    for (const [listener, { active }] of this.#listeners) successor.at(listener).active.value += active.value;
   }
 
   #on(listener: string): ListenerSeries {

@@ -15,7 +15,15 @@ export class Memo<K, V> {
     return made;
   }
 
-  delete(key: K): boolean {
-    return this.#made.delete(key);
+  /** What was made for `key`, if anything was: the next who asks for it gets a new one. */
+  take(key: K): V | undefined {
+    const made = this.#made.get(key);
+    this.#made.delete(key);
+    return made;
+  }
+
+  /** All that have been made, with their keys. */
+  [Symbol.iterator](): IterableIterator<[K, V]> {
+    return this.#made.entries();
   }
 }

@@ -36,11 +36,17 @@ export function route(name: string, settings: Partial<Route> = {}): Route {
   return { name, serverNames: [`${name}.example.com`], backends, ...settings };
 }
 
-/** A connection that came in at the listener `edge`, at 1000 ms. */
+/** A connection that came in at the listener `edge`, at 1000 ms: for each id one object, as in the events of a proxy. */
 export function connection(id: string): Accepted {
+  const known = connections.get(id);
+  if (known !== undefined) return known;
   const here = { host: '127.0.0.1', port: 8443 };
-  return { id, listener: 'edge', remote: { host: '127.0.0.1', port: 50_000 }, local: here, at: 1000 };
+  const made = { id, listener: 'edge', remote: { host: '127.0.0.1', port: 50_000 }, local: here, at: 1000 };
+  connections.set(id, made);
+  return made;
 }
+
+const connections = new Map<string, Accepted>();
 
 /** Accepted, hello after 2 ms, and routed when there is a route. */
 export function begun(id: string, to?: Route): readonly ProxyEvent[] {
