@@ -77,20 +77,21 @@ export class Flow implements Task {
     this.#kernel.loop.enqueue(this);
   }
 
-  run(): boolean {
+  run(untilMs: number): boolean {
     this.#queued = false;
-    this.carry();
+    this.carry(untilMs);
     this.#queued = !this.#finished && this.#possible;
     if (!this.#queued && this.#pace >= BULK) this.#owner.onRest(this);
     return this.#queued;
   }
 
-  /** Moves what can be moved now, a bounded number of times. */
-  carry(): void {
+  /** Moves what can be moved now, a bounded number of times, and at least once. Bulk stops at `untilMs`: a round of it takes long. */
+  carry(untilMs: number = Infinity): void {
     for (let round = this.#kernel.settings.roundsPerTurn; round > 0 && this.#possible && !this.#finished; round -= 1) {
       if (this.#holding) this.#sendOn();
       else if (this.#pace >= BULK) this.#receiveIntoPipe();
       else this.#copy();
+      if (this.#pace >= BULK && performance.now() >= untilMs) return;
     }
   }
 

@@ -14,8 +14,12 @@ export interface Handler {
 
 /** Work that is done in shares, so that others get their turn between them. */
 export interface Task {
-  /** Does one share. `true` when there is more to do at once. */
-  run(): boolean;
+  /**
+   * Does one share. `true` when there is more to do at once.
+   *
+   * @param untilMs when the turn is to end, by the clock of {@link Loop.nowMs}: what takes long looks at it between its steps
+   */
+  run(untilMs: number): boolean;
 }
 
 /**
@@ -253,7 +257,7 @@ class TaskQueue {
     let done = 0;
     for (const task of tasks) {
       done += 1;
-      if (task.run()) stillHungry.push(task);
+      if (task.run(untilMs)) stillHungry.push(task);
       if (performance.now() >= untilMs) break;
     }
     return tasks.slice(done);

@@ -38,9 +38,9 @@ async function watchedKernel(splice: SpliceMode): Promise<{ readonly kernel: Ker
   const enqueue = loop.enqueue.bind(loop);
   loop.enqueue = (task) =>
     enqueue({
-      run: () => {
+      run: (untilMs) => {
         now = { calls: 0, bytes: 0 };
-        const more = task.run();
+        const more = task.run(untilMs);
         shares.push(now);
         return more;
       },
