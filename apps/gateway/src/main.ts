@@ -1,6 +1,6 @@
 #!/usr/bin/env node
-import { setFlagsFromString } from 'node:v8';
 import { runCommand } from './cli.ts';
+import { guessNoAges } from './collector.ts';
 import type { Signals } from './serve.ts';
 
 const signals: Signals = {
@@ -15,10 +15,7 @@ const signals: Signals = {
   },
 };
 
-// V8 makes objects old at once where it has seen that most of them grow old. In the first moments of traffic that is what it sees, in half of all
-// processes, and never looks again: from then on a third of all connections fills the old generation, which has to be collected as a whole, for tens
-// of milliseconds, every few thousand connections. Ours live for milliseconds or for hours; the second kind is too rare to be worth a guess.
-setFlagsFromString('--no-allocation-site-pretenuring');
+guessNoAges();
 
 const { stdout, stderr } = process;
 // Whatever a plugin may have left behind must not keep the process.

@@ -1,8 +1,11 @@
 // What a worker process runs. It does as the primary says, and nothing else: signals go to all processes of a terminal or of a
 // service, and it is the primary that knows what they mean.
 import cluster from 'node:cluster';
+import { guessNoAges } from '../collector.ts';
 import type { FromWorker, ToWorker } from './messages.ts';
 import { WorkerRun } from './worker.ts';
+
+guessNoAges();
 
 const { worker } = cluster;
 if (worker === undefined) throw new Error('expected to be started by a primary: run meshgate instead');
