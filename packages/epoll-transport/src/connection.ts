@@ -158,7 +158,9 @@ export class EpollConnection implements Connection, SocketOwner {
     const awaited = this.#reader !== undefined || this.#writer !== undefined;
     const error = lostBy(this.#socket.takeError() || ECONNRESET, this.#side);
     this.#lose(error);
-    if (!awaited) this.onReset?.(error);
+    if (awaited || this.onReset === undefined) return;
+    this.onReset(error);
+    this.kernel.loop.settled();
   }
 
   #lose(reason: ProxyError): void {

@@ -149,6 +149,7 @@ class Acceptor implements Listening, Handler {
     // Under load a client's first bytes are there before its connection is accepted.
     socket.expectBytes();
     this.#onConnection(new EpollConnection(this.#kernel, socket, 'downstream', remote, this.#local));
+    this.#kernel.loop.settled();
   }
 
   /**

@@ -114,8 +114,9 @@ export class Loop {
   }
 
   /**
-   * Obligation of whoever settles a promise. After a call from native code Node runs promise callbacks only at the next
-   * JavaScript that it calls itself: an immediate is the nearest.
+   * Obligation of whoever settles a promise, or calls somebody who may: a client's bytes that are there when it is accepted settle one, too.
+   * After a call from native code Node (from 26 on) runs promise callbacks only at the next JavaScript that it calls itself: an
+   * immediate is the nearest.
    */
   settled(): void {
     this.#owesMicrotasks = true;

@@ -74,6 +74,18 @@ describeWithEpoll('the epoll transport', () => {
     expect(report.pauses[0]?.[1]).toBe('EMFILE');
   });
 
+  it('reads at once what was there when it accepted, also where nothing else ever happens', async () => {
+    const alone = spawn(process.execPath, [fixture('accepted-with-bytes.mjs')], { stdio: ['pipe', 'pipe', 'inherit'] });
+    const lines = alone.stdout.setEncoding('utf8')[Symbol.asyncIterator]();
+    const port = Number((await lines.next()).value);
+    const client = connect(port, '127.0.0.1');
+    await once(client, 'connect');
+    await new Promise((resolve) => client.write('hello', resolve));
+    alone.stdin.write('.');
+    expect((await lines.next()).value).toBe('at once\n');
+    client.destroy();
+  });
+
   it('writes what a slow reader takes in many parts, in order, and resolves when the last part is taken', async () => {
     const transport = epollTransport();
     await using backend = await peerListener();
