@@ -36,16 +36,10 @@ export function lastKnownGood(
   archive: SnapshotArchive,
   patienceMs: number = PATIENCE_MS,
 ): RouteSource {
-  let known = false;
-  return { name: source.name, watch: (signal) => withMemory(source, signal, patienceMs, { restore, keep: keeper() }) };
+  return { name: source.name, watch: withMemory(source, patienceMs, () => ({ restore, keep: keeper() })) };
 
-  /**
-   * At the start only: what has been said since is not to be replaced by what was kept, and a word makes the pauses short after which
-   * a source that fails is started again. Throws, once, when what is kept cannot be read.
-   */
+  /** Throws when what is kept cannot be read. */
   async function* restore(): AsyncGenerator<RouteSnapshot> {
-    if (known) return;
-    known = true;
     const archived = await archive.load(source.name).catch((cause: unknown) => {
       throw new Error(`no answer yet, and the routes kept cannot be read: ${text(cause)}`, { cause });
     });
@@ -57,7 +51,6 @@ export function lastKnownGood(
   function keeper(): Memory<RouteSnapshot>['keep'] {
     let keptVersion: string | undefined;
     return async function* keep(snapshot): AsyncGenerator<RouteSnapshot> {
-      known = true;
       // A source may repeat itself to say that it is alive, or say what is kept already: the disk need not hear of that.
       if (snapshot.version === keptVersion || snapshot.asOf !== undefined) return;
       keptVersion = snapshot.version;
@@ -76,20 +69,15 @@ export function lastKnownListeners(
   archive: ListenerArchive,
   patienceMs: number = PATIENCE_MS,
 ): ListenerSource {
-  let known = false;
-  return { name: source.name, watch: (signal) => withMemory(source, signal, patienceMs, { restore, keep }) };
+  return { name: source.name, watch: withMemory(source, patienceMs, () => ({ restore, keep })) };
 
-  /** At the start only, as with routes. */
   async function* restore(): AsyncGenerator<readonly ListenAddress[]> {
-    if (known) return;
-    known = true;
     const kept = await archive.load(source.name).catch(() => undefined);
     if (kept !== undefined) yield kept;
   }
 
   // oxlint-disable-next-line require-yield -- it has nothing to add to what was said
   async function* keep(addresses: readonly ListenAddress[]): AsyncGenerator<readonly ListenAddress[]> {
-    known = true;
     await archive.save(source.name, addresses).catch(() => undefined);
   }
 }
@@ -101,30 +89,43 @@ interface Memory<T> {
   keep(word: T): AsyncIterable<T>;
 }
 
-async function* withMemory<T>(
+/**
+ * How to watch `source` with a memory. What it kept is told at the start of the process only, and once: what has been said since is not
+ * to be replaced by it, and each word makes the pauses short after which a source that fails is started again.
+ *
+ * @param memory called for each watch
+ */
+function withMemory<T>(
   source: { watch(signal: AbortSignal): AsyncIterable<T> },
-  signal: AbortSignal,
   patienceMs: number,
-  memory: Memory<T>,
-): AsyncGenerator<T> {
-  const leaving = new AbortController();
-  const leave = (): void => leaving.abort(signal.reason);
-  signal.addEventListener('abort', leave, { once: true });
-  if (signal.aborted) leave();
-  const words = source.watch(leaving.signal)[Symbol.asyncIterator]();
-  try {
-    const first = words.next();
-    if (!(await answers(first, patienceMs)) && !signal.aborted) yield* memory.restore();
-    for (let word = await first; word.done !== true; word = await words.next()) {
-      yield word.value;
-      yield* memory.keep(word.value);
+  memory: () => Memory<T>,
+): (signal: AbortSignal) => AsyncGenerator<T> {
+  let known = false;
+  return async function* watch(signal) {
+    const { restore, keep } = memory();
+    const leaving = new AbortController();
+    const leave = (): void => leaving.abort(signal.reason);
+    signal.addEventListener('abort', leave, { once: true });
+    if (signal.aborted) leave();
+    const words = source.watch(leaving.signal)[Symbol.asyncIterator]();
+    try {
+      const first = words.next();
+      if (!known && !(await answers(first, patienceMs)) && !signal.aborted) {
+        known = true;
+        yield* restore();
+      }
+      for (let word = await first; word.done !== true; word = await words.next()) {
+        known = true;
+        yield word.value;
+        yield* keep(word.value);
+      }
+    } finally {
+      signal.removeEventListener('abort', leave);
+      // A source that is still silent cannot be told in any other way that nobody waits for it any more.
+      leave();
+      await words.return?.(undefined);
     }
-  } finally {
-    signal.removeEventListener('abort', leave);
-    // A source that is still silent cannot be told in any other way that nobody waits for it any more.
-    leave();
-    await words.return?.(undefined);
-  }
+  };
 }
 
 /** Whether the source spoke in time; a failure is no answer, and is thrown later by whoever awaits it for its value. */
