@@ -4,6 +4,7 @@ import { join } from 'node:path';
 import type { Credentials, ProxyView } from '@meshgate/mesh';
 import { expect, it } from 'vitest';
 import { consulAuthorizer, consulCredentials, consulParts, consulProxySource, consulSource } from '../src/index.ts';
+import { caller } from './caller.ts';
 import { Consul, describeWithConsul } from './real-consul.ts';
 import { register } from './register.ts';
 import { shown, Watched } from './watched.ts';
@@ -90,15 +91,7 @@ describeWithConsul('with ACLs that deny by default', () => {
     await credentials.until(() => true);
     const authorizer = consulAuthorizer(least);
     const { trustDomain } = await views.until(() => true);
-    const source = {
-      kind: 'service',
-      trustDomain,
-      partition: 'default',
-      namespace: 'default',
-      datacenter: 'dc1',
-    } as const;
-    const caller = { uri: `spiffe://${trustDomain}/ns/default/dc/dc1/svc/db`, serialNumber: '0a:1b' };
-    const asked = { ...caller, source: { ...source, service: 'db' } };
+    const asked = caller(trustDomain, 'db');
     expect(await authorizer.authorize(asked, { destination: 'web' }, hurry)).toMatchObject({ allowed: false });
     await authorizer.stop(hurry);
 

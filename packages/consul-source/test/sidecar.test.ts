@@ -3,6 +3,7 @@ import type { Credentials, ProxyUpstream, ProxyView } from '@meshgate/mesh';
 import { afterAll, afterEach, beforeAll, expect, it } from 'vitest';
 import { consulAuthorizer, consulCredentials, consulProxySource } from '../src/index.ts';
 import type { ProxyChoice } from '../src/index.ts';
+import { caller } from './caller.ts';
 import { Consul, describeWithConsul } from './real-consul.ts';
 import { Watched } from './watched.ts';
 
@@ -111,16 +112,7 @@ describeWithConsul('a sidecar in Consul', () => {
     const authorizer = consulAuthorizer({ address: one.address });
     const { signal } = new AbortController();
     const { TrustDomain: trustDomain } = (await one.get('agent/connect/ca/roots')) as { TrustDomain: string };
-    const source = {
-      kind: 'service',
-      trustDomain,
-      partition: 'default',
-      namespace: 'default',
-      datacenter: 'dc1',
-    } as const;
-    const uri = `spiffe://${trustDomain}/ns/default/dc/dc1/svc/web`;
-    const caller = { uri, serialNumber: '0a:1b', source: { ...source, service: 'web' } };
-    const ask = () => authorizer.authorize(caller, { destination: 'db' }, signal);
+    const ask = () => authorizer.authorize(caller(trustDomain, 'web'), { destination: 'db' }, signal);
     expect(await ask()).toMatchObject({ allowed: true });
     await one.put('connect/intentions/exact?source=web&destination=db', { Action: 'deny' }).catch(async () => {
       const intention = { SourceName: 'web', DestinationName: 'db', SourceType: 'consul', Action: 'deny' };

@@ -1,0 +1,9 @@
+import { formatSpiffeId } from '@meshgate/mesh';
+import type { Caller } from '@meshgate/mesh';
+
+/** An instance of `service` in datacenter `dc1`, as its certificate shows it. */
+export function caller(trustDomain: string, service: string): Caller {
+  const place = { trustDomain, partition: 'default', namespace: 'default', datacenter: 'dc1' };
+  const source = { kind: 'service', ...place, service } as const;
+  return { uri: formatSpiffeId(source), serialNumber: '0a:1b', source };
+}
