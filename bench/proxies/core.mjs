@@ -8,7 +8,7 @@ import {
   Admission,
   balancedConnector,
   DEFAULT_LIMITS,
-  Flights,
+  Sessions,
   Listeners,
   nodeTransport,
   Outliers,
@@ -41,7 +41,7 @@ const connector = balancedConnector({
   limits,
   keepAlive,
 });
-const flights = new Flights({
+const sessions = new Sessions({
   sniffer: sniSniffer(),
   resolver: routes,
   connector,
@@ -56,7 +56,7 @@ const listeners = new Listeners({
   transport,
   listen: { backlog: 4096, keepAlive },
   observer,
-  launch: (connection, listener) => flights.launch(connection, listener),
+  accept: (connection, listener) => sessions.accept(connection, listener),
 });
 
 await routes.start(new AbortController().signal);

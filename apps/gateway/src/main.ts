@@ -1,7 +1,7 @@
 #!/usr/bin/env node
-import { runCommand } from './cli.ts';
-import { guessNoAges } from './collector.ts';
-import type { Signals } from './serve.ts';
+import { runCommand } from './cli/cli.ts';
+import { disablePretenuring } from './run/v8-flags.ts';
+import type { Signals } from './run/serve.ts';
 
 const signals: Signals = {
   onStop(listener) {
@@ -15,7 +15,7 @@ const signals: Signals = {
   },
 };
 
-guessNoAges();
+disablePretenuring();
 
 const { stdout, stderr } = process;
 // Whatever a plugin may have left behind must not keep the process.

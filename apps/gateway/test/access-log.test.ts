@@ -1,7 +1,7 @@
 import { ProxyError } from '@meshgate/core';
 import type { ClosedConnection } from '@meshgate/core';
 import { describe, expect, it } from 'vitest';
-import { accessEntry, accessLog } from '../src/access-log.ts';
+import { accessEntry, accessLog } from '../src/log/access-log.ts';
 
 const connection = {
   id: '1z',

@@ -2,8 +2,8 @@ import { readdirSync, readFileSync } from 'node:fs';
 import { ConfigProblems } from '@meshgate/core';
 import { describe, expect, it } from 'vitest';
 import * as z from 'zod';
-import { parseConfig } from '../src/config.ts';
-import { configSchema } from '../src/config-schema.ts';
+import { parseConfig } from '../src/config/config.ts';
+import { configSchema } from '../src/config/config-schema.ts';
 
 const FOLDER = new URL('config/', import.meta.url);
 

@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest';
-import { amending } from '../src/amend-config.ts';
-import { commandSettings, withTwoDashes } from '../src/consul-flags.ts';
-import type { ConsulFlags, Environment } from '../src/consul-flags.ts';
+import { amending } from '../src/config/amend-config.ts';
+import { commandSettings, withTwoDashes } from '../src/cli/consul-flags.ts';
+import type { ConsulFlags, Environment } from '../src/cli/consul-flags.ts';
 import { folder, meshgate } from './daemon.ts';
 
 const CWD = '/run';

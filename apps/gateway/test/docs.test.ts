@@ -6,10 +6,10 @@ import { rawClient, tlsBackend, tlsClient } from '@meshgate/testkit';
 import type { Peer } from '@meshgate/testkit';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import * as z from 'zod';
-import { accessEntry } from '../src/access-log.ts';
-import { adminPaths } from '../src/admin-answers.ts';
-import { parseConfig } from '../src/config.ts';
-import { configSchema } from '../src/config-schema.ts';
+import { accessEntry } from '../src/log/access-log.ts';
+import { adminPaths } from '../src/admin/admin-answers.ts';
+import { parseConfig } from '../src/config/config.ts';
+import { configSchema } from '../src/config/config-schema.ts';
 import { gatewayFolder, startGateway } from './daemon.ts';
 import type { Folder, ReadyDaemon } from './daemon.ts';
 import { blocksIn, pageText, ROOT } from './page.ts';
@@ -215,7 +215,7 @@ describe('docs/operate/shutdown.md', () => {
     // Which of the two it is hangs on how soon after the signal it is asked.
     expect(await one.ask('/drain', { method: 'POST' })).toMatchObject({
       status: 202,
-      json: { state: expect.stringMatching(/^(announcing|finishing)$/), left: 1 },
+      json: { state: expect.stringMatching(/^(announcing|finishing)$/), remaining: 1 },
     });
     client.end();
     expect(await one.ended).toBe(0);

@@ -29,7 +29,7 @@ describe('a drain', () => {
     await gateway.said('listener closed');
     first.reset();
     await gateway.line(({ durationMs }) => durationMs !== undefined);
-    expect((await gateway.ask('/drain')).json).toMatchObject({ state: 'finishing', left: 1, finished: 1, cut: 0 });
+    expect((await gateway.ask('/drain')).json).toMatchObject({ state: 'finishing', remaining: 1, finished: 1, cut: 0 });
     expect(await gateway.ask('/ready')).toMatchObject({ status: 503, json: { ready: false } });
     expect((await gateway.ask('/live')).status).toBe(200);
     second.reset();
@@ -41,7 +41,7 @@ describe('a drain', () => {
     await using files = await gatewayFolder([api]);
     await using gateway = await startGateway(`${files.path}/meshgate.yaml`);
     await using client = await tlsClient(gateway.address, 'api.example.com');
-    expect(await gateway.ask('/drain', { method: 'POST' })).toMatchObject({ status: 202, json: { left: 1 } });
+    expect(await gateway.ask('/drain', { method: 'POST' })).toMatchObject({ status: 202, json: { remaining: 1 } });
     client.end();
     expect(await gateway.ended).toBe(0);
   });
@@ -49,7 +49,7 @@ describe('a drain', () => {
   it('answers POST /drain also when there is nothing to wait for', async () => {
     await using files = await gatewayFolder([]);
     await using gateway = await startGateway(`${files.path}/meshgate.yaml`);
-    expect(await gateway.ask('/drain', { method: 'POST' })).toMatchObject({ status: 202, json: { left: 0 } });
+    expect(await gateway.ask('/drain', { method: 'POST' })).toMatchObject({ status: 202, json: { remaining: 0 } });
     expect(await gateway.ended).toBe(0);
   });
 

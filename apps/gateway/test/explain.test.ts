@@ -1,9 +1,9 @@
 import { indexRoutes, RouteTable } from '@meshgate/core';
 import type { Route } from '@meshgate/core';
 import { describe, expect, it } from 'vitest';
-import { askedName, explain } from '../src/explain.ts';
-import { explanationText, routesText } from '../src/tables.ts';
-import { routesView } from '../src/views.ts';
+import { askedName, explain } from '../src/cli/explain.ts';
+import { explanationText, routesText } from '../src/cli/tables.ts';
+import { routesView } from '../src/admin/views.ts';
 
 const route = (name: string, serverNames: readonly string[], rest: Partial<Route> = {}): Route => {
   return { name, serverNames, backends: [], ...rest };

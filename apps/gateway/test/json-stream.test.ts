@@ -1,7 +1,7 @@
 import { text } from 'node:stream/consumers';
 import { setImmediate as nextTurn } from 'node:timers/promises';
 import { describe, expect, it } from 'vitest';
-import { jsonStream } from '../src/json-stream.ts';
+import { jsonStream } from '../src/admin/json-stream.ts';
 
 describe('a JSON stream', () => {
   it.each([

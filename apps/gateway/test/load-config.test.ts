@@ -1,7 +1,7 @@
 import { ConfigProblems } from '@meshgate/core';
 import { describe, expect, it } from 'vitest';
-import { loadConfig } from '../src/load-config.ts';
-import type { LoadedConfig } from '../src/load-config.ts';
+import { loadConfig } from '../src/config/load-config.ts';
+import type { LoadedConfig } from '../src/config/load-config.ts';
 import { folder } from './daemon.ts';
 import type { Folder } from './daemon.ts';
 

@@ -1,7 +1,7 @@
 import { ProxyError } from '@meshgate/core';
 import type { ProxyEvent } from '@meshgate/core';
 import { describe, expect, it } from 'vitest';
-import { logObserver } from '../src/log-observer.ts';
+import { logObserver } from '../src/log/log-observer.ts';
 
 const address = { host: '10.0.0.1', port: 443 };
 const connection = { id: '7', listener: 'main', remote: address, local: address, at: 0 };
@@ -24,7 +24,7 @@ const replaced = (...warnings: string[]): ProxyEvent => ({
 });
 const failed: ProxyEvent = { type: 'source.failed', source: 'file', error: new Error('gone'), retryInMs: 250.4 };
 const certificate = { identity: 'spiffe://x/svc/web', validUntil: new Date(0) };
-const spoke: ProxyEvent = { type: 'source.spoke', source: 'file', news: false, asOf: new Date(0) };
+const spoke: ProxyEvent = { type: 'source.updated', source: 'file', changed: false, asOf: new Date(0) };
 
 /** What is written of these events: level and message. */
 function written(...events: readonly ProxyEvent[]): readonly string[] {
@@ -79,9 +79,9 @@ describe('the log', () => {
     [
       'has a certificate when it is taken into use, a warning when it should have been renewed, an error when it has expired',
       [
-        { type: 'certificate.taken', source: 'ca', certificate },
-        { type: 'certificate.aged', source: 'ca', certificate, standing: 'overdue' },
-        { type: 'certificate.aged', source: 'ca', certificate, standing: 'expired' },
+        { type: 'certificate.installed', source: 'ca', certificate },
+        { type: 'certificate.aged', source: 'ca', certificate, state: 'overdue' },
+        { type: 'certificate.aged', source: 'ca', certificate, state: 'expired' },
       ],
       [
         'info: certificate of spiffe://x/svc/web in use, valid until 1970-01-01T00:00:00.000Z',

@@ -1,6 +1,6 @@
 import { DEFAULT_LIMITS } from '@meshgate/core';
 import { describe, expect, it } from 'vitest';
-import { limitsFor, thisMachine } from '../src/machine.ts';
+import { limitsFor, thisMachine } from '../src/run/machine.ts';
 
 const GIB = 2 ** 30;
 const auto = { ...DEFAULT_LIMITS, connections: 'auto', pendingHellos: 'auto' } as const;

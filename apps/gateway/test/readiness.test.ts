@@ -1,7 +1,7 @@
 import type { ListenerStatus, SourceStatus } from '@meshgate/core';
 import { describe, expect, it } from 'vitest';
-import { readinessOf } from '../src/readiness.ts';
-import type { Vitals } from '../src/readiness.ts';
+import { readinessOf } from '../src/admin/readiness.ts';
+import type { Vitals } from '../src/admin/readiness.ts';
 
 const endpoint = { host: '127.0.0.1', port: 8443 };
 const bound: ListenerStatus = { name: 'main', endpoint, address: endpoint };
@@ -33,7 +33,7 @@ describe('ready', () => {
     ],
     [
       'its certificate has expired',
-      { certificate: { source: 'ca', certificate: { ...certificate, standing: 'expired' } } },
+      { certificate: { source: 'ca', certificate: { ...certificate, state: 'expired' } } },
       [
         'the certificate of spiffe://x/svc/web expired at 1970-01-01T00:00:00.000Z and was not renewed: peers refuse it',
       ],
@@ -63,7 +63,7 @@ describe('ready', () => {
       {
         certificate: {
           source: 'ca',
-          certificate: { ...certificate, standing: 'overdue' },
+          certificate: { ...certificate, state: 'overdue' },
           error: new Error('No cluster leader'),
         },
       },

@@ -2,8 +2,8 @@
 // Read the difference before you commit it: it is what users of the configuration will see.
 import { readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import * as z from 'zod';
-import { parseConfig } from '../dist/config.js';
-import { configSchema } from '../dist/config-schema.js';
+import { parseConfig } from '../dist/config/config.js';
+import { configSchema } from '../dist/config/config-schema.js';
 
 const schema = z.toJSONSchema(configSchema, { io: 'input' });
 writeFileSync(new URL('../schema/meshgate.schema.json', import.meta.url), `${JSON.stringify(schema, null, 2)}\n`);

@@ -1,7 +1,7 @@
 import { readdir } from 'node:fs/promises';
 import { tlsBackend, tlsClient } from '@meshgate/testkit';
 import { describe, expect, it } from 'vitest';
-import { fileArchive } from '../src/archive.ts';
+import { fileSnapshotStore } from '../src/run/snapshot-files.ts';
 import { gatewayFolder, startGateway } from './daemon.ts';
 import type { ReadyDaemon } from './daemon.ts';
 
@@ -77,7 +77,7 @@ describe('a gateway with a state folder', () => {
     await using files = await gatewayFolder([], { sources: [{ use: './remote.mjs' }], stateDir: '.' });
     await files.write('remote.mjs', SOURCE);
     await files.write('silent', '');
-    await fileArchive(files.path).save('remote', { version: '1', routes: [] });
+    await fileSnapshotStore(files.path).save('remote', { version: '1', routes: [] });
     const kept = (await readdir(files.path)).find((name) => name.endsWith('.json')) ?? '';
     await files.write(kept, '{');
     await using gateway = await startGateway(`${files.path}/meshgate.yaml`);

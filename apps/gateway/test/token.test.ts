@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { all, bind, bindEach, newContainer, one, token } from '../src/token.ts';
+import { all, bind, bindEach, newContainer, one, token } from '../src/run/token.ts';
 
 const NUMBER = token<number>('number');
 const TEXT = token<string>('text');

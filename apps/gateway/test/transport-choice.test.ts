@@ -1,6 +1,6 @@
 import { nodeTransport } from '@meshgate/core';
 import { describe, expect, it } from 'vitest';
-import { chooseTransport } from '../src/transport-choice.ts';
+import { chooseTransport } from '../src/run/transport-choice.ts';
 
 const named = (name: string) => ({ ...nodeTransport(), name });
 const works = (name: string) => ({ name, open: () => Promise.resolve(named(name)) });

@@ -4,7 +4,7 @@ import { selfTest } from '@meshgate/epoll-transport';
 import { needs, rawClient, tlsBackend, tlsClient } from '@meshgate/testkit';
 import type { DeclareSuite } from '@meshgate/testkit';
 import { describe, expect, it } from 'vitest';
-import { parseConfig } from '../src/config.ts';
+import { parseConfig } from '../src/config/config.ts';
 import { sharesOf } from '../src/workers/shares.ts';
 import { gatewayFolder, meshgate, routesTo, spawnGateway, startGateway } from './daemon.ts';
 import type { Daemon, Folder, LogLine, ReadyDaemon } from './daemon.ts';
@@ -161,7 +161,7 @@ for (const { name: transport, declare } of TRANSPORTS) {
       for (const worker of ['1', '2'])
         await gateway.line((line) => line['worker'] === worker && line['msg'] === 'listener closed');
       await until(() => isRefused(gateway));
-      expect((await gateway.ask('/drain')).json).toMatchObject({ state: 'finishing', left: length, cut: 0 });
+      expect((await gateway.ask('/drain')).json).toMatchObject({ state: 'finishing', remaining: length, cut: 0 });
       expect((await gateway.ask('/ready')).status).toBe(503);
       for (const client of all.clients) expect(await client.say('not cut')).toBe('not cut');
       for (const client of all.clients) client.end();

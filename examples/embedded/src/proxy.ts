@@ -5,7 +5,7 @@ import {
   DEFAULT_DRAIN,
   DEFAULT_LIMITS as limits,
   Drain,
-  Flights,
+  Sessions,
   Listeners,
   nodeTransport,
   observers,
@@ -24,16 +24,16 @@ export async function startProxy(at: Endpoint, source: RouteSource, listening: r
   const routes = new RouteStore({ sources: [source], observer });
   const connector = balancedConnector({ transport, addresses, outliers, observer, limits, keepAlive });
   const sniffer = sniSniffer();
-  const flights = new Flights({ sniffer, resolver: routes, connector, transport, limits, admission, observer });
+  const sessions = new Sessions({ sniffer, resolver: routes, connector, transport, limits, admission, observer });
   const listeners = new Listeners({
     addresses: [{ name: 'main', endpoint: at }],
     sources: [],
     listen: { backlog: 511, keepAlive },
-    launch: (connection, listener) => flights.launch(connection, listener),
+    accept: (connection, listener) => sessions.accept(connection, listener),
     transport,
     observer,
   });
-  const drain = new Drain(DEFAULT_DRAIN, { flights, listeners, services: [], observer });
+  const drain = new Drain(DEFAULT_DRAIN, { sessions, listeners, services: [], observer });
   await routes.start(new AbortController().signal);
   await listeners.start();
   return {

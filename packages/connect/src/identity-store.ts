@@ -1,14 +1,14 @@
 import { follow } from '@meshgate/core';
 import type { Observer, OwnCertificate, Service } from '@meshgate/core';
 import type { CredentialsSource } from '@meshgate/mesh';
-import { identityOf, standingOf } from './identity.ts';
-import type { Identity, Standing } from './identity.ts';
+import { identityOf, certificateState } from './identity.ts';
+import type { Identity, CertificateState } from './identity.ts';
 import { Latest } from './latest.ts';
 
 /** What an {@link IdentityStore} is made of. */
 export interface IdentityStoreOptions {
   readonly source: CredentialsSource;
-  /** Is told `source.spoke` and `source.failed`, as of any source; when a certificate is taken, and when it has become too old. */
+  /** Is told `source.updated` and `source.failed`, as of any source; when a certificate is taken, and when it has become too old. */
   readonly observer: Observer;
 }
 
@@ -17,7 +17,7 @@ export interface CertificateStatus {
   /** Where it comes from. */
   readonly source: string;
   /** Absent until one has come. */
-  readonly certificate?: OwnCertificate & { readonly standing: Standing };
+  readonly certificate?: OwnCertificate & { readonly state: CertificateState };
   /** Why no other comes at the moment; absent when nothing is wrong. */
   readonly error?: Error;
 }
@@ -33,7 +33,7 @@ export class IdentityStore implements Service {
   readonly #stopper = new AbortController();
   #following: Promise<void> = Promise.resolve();
   #error: Error | undefined;
-  #told: Standing = 'good';
+  #told: CertificateState = 'good';
   #timer: NodeJS.Timeout | undefined;
 
   constructor(options: IdentityStoreOptions) {
@@ -52,7 +52,7 @@ export class IdentityStore implements Service {
       source: this.#options.source.name,
       ...(current === undefined
         ? {}
-        : { certificate: { ...certificateOf(current), standing: standingOf(current, new Date()) } }),
+        : { certificate: { ...certificateOf(current), state: certificateState(current, new Date()) } }),
       ...(this.#error === undefined ? {} : { error: this.#error }),
     };
   }
@@ -68,7 +68,7 @@ export class IdentityStore implements Service {
     this.#following = follow((signal) => this.#accepted(signal), this.#stopper.signal, {
       onValue: (identity) => {
         // No news, since these are news of routes.
-        observer.observe({ type: 'source.spoke', source: source.name, news: false, asOf: new Date() });
+        observer.observe({ type: 'source.updated', source: source.name, changed: false, asOf: new Date() });
         this.#error = undefined;
         this.#take(identity);
       },
@@ -88,7 +88,7 @@ export class IdentityStore implements Service {
 
   #take(identity: Identity): void {
     const { source, observer } = this.#options;
-    observer.observe({ type: 'certificate.taken', source: source.name, certificate: certificateOf(identity) });
+    observer.observe({ type: 'certificate.installed', source: source.name, certificate: certificateOf(identity) });
     this.#latest.set(identity);
     this.#told = 'good';
     this.#age(identity);
@@ -99,17 +99,17 @@ export class IdentityStore implements Service {
     clearTimeout(this.#timer);
     const { source, observer } = this.#options;
     const now = new Date();
-    const standing = standingOf(identity, now);
-    if (standing !== 'good' && standing !== this.#told)
+    const state = certificateState(identity, now);
+    if (state !== 'good' && state !== this.#told)
       observer.observe({
         type: 'certificate.aged',
         source: source.name,
         certificate: certificateOf(identity),
-        standing,
+        state,
       });
-    this.#told = standing;
-    if (standing === 'expired') return;
-    const next = standing === 'good' ? identity.renewalDue : identity.validUntil;
+    this.#told = state;
+    if (state === 'expired') return;
+    const next = state === 'good' ? identity.renewalDue : identity.validUntil;
     const waitMs = Math.min(next.getTime() - now.getTime(), LONGEST_WAIT_MS);
     this.#timer = setTimeout(() => this.#age(identity), waitMs).unref();
   }

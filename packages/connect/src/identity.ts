@@ -46,13 +46,13 @@ export function identityOf({ certificate, privateKey, roots, trustDomain }: Cred
 }
 
 /** How a certificate stands at some time: `overdue` when it should have been renewed, `expired` when peers refuse it. */
-export type Standing = 'good' | 'overdue' | 'expired';
+export type CertificateState = 'good' | 'overdue' | 'expired';
 
 /** How `identity` stands at `now`. Pure. */
-export function standingOf(
+export function certificateState(
   { validUntil, renewalDue }: Pick<Identity, 'validUntil' | 'renewalDue'>,
   now: Date,
-): Standing {
+): CertificateState {
   if (now >= validUntil) return 'expired';
   return now >= renewalDue ? 'overdue' : 'good';
 }

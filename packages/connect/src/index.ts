@@ -9,8 +9,8 @@ export type { Leg, PublicRoute, UpstreamRoute } from './sidecar-routes.ts';
 // Who a proxy is, and who its peers are.
 export { IdentityStore } from './identity-store.ts';
 export type { CertificateStatus, IdentityStoreOptions } from './identity-store.ts';
-export { identityOf, standingOf } from './identity.ts';
-export type { Identity, Standing } from './identity.ts';
+export { identityOf, certificateState } from './identity.ts';
+export type { Identity, CertificateState } from './identity.ts';
 export { fileCredentials, readCredentials } from './file-credentials.ts';
 export type { CredentialFiles } from './file-credentials.ts';
 export { serviceIn } from './certificate-identity.ts';

@@ -1,7 +1,7 @@
 import { certificateAuthority, recorder } from '@meshgate/testkit';
 import type { Validity } from '@meshgate/testkit';
 import { describe, expect, it } from 'vitest';
-import { identityOf, IdentityStore, standingOf } from '../src/index.ts';
+import { identityOf, IdentityStore, certificateState } from '../src/index.ts';
 import { credentialsOf, leafOf, uriOf } from './mesh.ts';
 import { Told } from './sidecar.ts';
 
@@ -21,8 +21,8 @@ describe('a certificate', () => {
     ['2030-01-01T21:36:00Z', 'overdue'],
     ['2030-01-01T23:59:59Z', 'overdue'],
     ['2030-01-02T00:00:00Z', 'expired'],
-  ] as const)('of the first of January is, at %s, %s: the last tenth of its life is late', (now, standing) => {
-    expect(standingOf(identityOf(credentialsOf(leafOf(root, 'web', DAY), root)), new Date(now))).toBe(standing);
+  ] as const)('of the first of January is, at %s, %s: the last tenth of its life is late', (now, state) => {
+    expect(certificateState(identityOf(credentialsOf(leafOf(root, 'web', DAY), root)), new Date(now))).toBe(state);
   });
 
   it('ends when the first certificate ends that leads to its root', () => {
@@ -47,11 +47,11 @@ describe('an identity store', () => {
     const credentials = new Told('ca', credentialsOf(leafOf(root, 'web'), root));
     const store = new IdentityStore({ source: credentials, observer });
     await store.start();
-    const { certificate, source } = await observer.until('certificate.taken');
+    const { certificate, source } = await observer.until('certificate.installed');
     expect({ source, identity: certificate.identity }).toEqual({ source: 'ca', identity: uriOf('web') });
     credentials.tell(credentialsOf(leafOf(root, 'web'), root));
-    await observer.untilCount('certificate.taken', 2);
-    expect(store.status).toMatchObject({ source: 'ca', certificate: { identity: uriOf('web'), standing: 'good' } });
+    await observer.untilCount('certificate.installed', 2);
+    expect(store.status).toMatchObject({ source: 'ca', certificate: { identity: uriOf('web'), state: 'good' } });
     await store.stop();
     expect(observer.all('certificate.aged')).toEqual([]);
   });
@@ -61,15 +61,15 @@ describe('an identity store', () => {
     const credentials = new Told('ca', credentialsOf(leafOf(root, 'web', leaving(60)), root));
     const store = new IdentityStore({ source: credentials, observer });
     await store.start();
-    await observer.until('certificate.aged', ({ standing }) => standing === 'overdue');
-    expect(store.status.certificate?.standing).toBe('overdue');
+    await observer.until('certificate.aged', ({ state }) => state === 'overdue');
+    expect(store.status.certificate?.state).toBe('overdue');
     credentials.tell(credentialsOf(leafOf(root, 'web', leaving(2)), root));
-    await observer.until('certificate.aged', ({ standing }) => standing === 'expired');
-    expect(store.status.certificate?.standing).toBe('expired');
+    await observer.until('certificate.aged', ({ state }) => state === 'expired');
+    expect(store.status.certificate?.state).toBe('expired');
     credentials.tell(credentialsOf(leafOf(root, 'web'), root));
-    await observer.untilCount('certificate.taken', 3);
-    expect(store.status.certificate?.standing).toBe('good');
-    expect(observer.all('certificate.aged').filter(({ standing }) => standing === 'expired')).toHaveLength(1);
+    await observer.untilCount('certificate.installed', 3);
+    expect(store.status.certificate?.state).toBe('good');
+    expect(observer.all('certificate.aged').filter(({ state }) => state === 'expired')).toHaveLength(1);
     await store.stop();
   });
 });

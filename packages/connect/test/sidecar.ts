@@ -2,7 +2,7 @@ import {
   AddressBook,
   Admission,
   DEFAULT_LIMITS,
-  Flights,
+  Sessions,
   Listeners,
   nodeTransport,
   Outliers,
@@ -46,7 +46,7 @@ export interface SidecarTestOptions {
 /** A sidecar in the test's own process, with everything that it told. Disposing of it cuts what is live. */
 export interface TestSidecar extends AsyncDisposable {
   readonly events: Recorder;
-  readonly flights: Flights;
+  readonly sessions: Sessions;
   readonly identity: IdentityStore;
   readonly routes: RouteStore;
   /** Where a listener is bound; the public one when none is named. Waits for it. */
@@ -79,7 +79,7 @@ export async function startSidecar(options: SidecarTestOptions): Promise<TestSid
     identity,
     authorizer: options.authorizer ?? parts.intentions,
   });
-  const flights = new Flights({
+  const sessions = new Sessions({
     greeter: parts.greeter,
     resolver: byListener(routes),
     connector,
@@ -94,12 +94,12 @@ export async function startSidecar(options: SidecarTestOptions): Promise<TestSid
     transport: parts.transport(transport),
     listen: { backlog: 511, keepAlive: KEEP_ALIVE },
     observer,
-    launch: (connection, listener) => flights.launch(connection, listener),
+    accept: (connection, listener) => sessions.accept(connection, listener),
   });
   await identity.start();
   await routes.start(new AbortController().signal);
   await listeners.start();
-  return { events: observer, flights, identity, routes, address, endings, failure, [Symbol.asyncDispose]: stop };
+  return { events: observer, sessions, identity, routes, address, endings, failure, [Symbol.asyncDispose]: stop };
 
   async function address(listener = PUBLIC): Promise<Endpoint> {
     return (await observer.until('listener.opened', (event) => event.listener === listener)).address;
@@ -124,9 +124,9 @@ export async function startSidecar(options: SidecarTestOptions): Promise<TestSid
 
   async function stop(): Promise<void> {
     await listeners.stop();
-    for (const { connection } of flights.live())
-      flights.cut(connection.id, new ProxyError('CLOSED_BY_DRAIN', 'the test is over'));
-    await flights.empty();
+    for (const { connection } of sessions.live())
+      sessions.cut(connection.id, new ProxyError('CLOSED_BY_DRAIN', 'the test is over'));
+    await sessions.empty();
     await routes.stop();
     await identity.stop();
   }

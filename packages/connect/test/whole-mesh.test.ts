@@ -6,7 +6,7 @@ import {
   Admission,
   balancedConnector,
   DEFAULT_LIMITS,
-  Flights,
+  Sessions,
   Listeners,
   nodeTransport,
   Outliers,
@@ -51,7 +51,7 @@ async function startGateway(folder: string, datacenter: string): Promise<Recorde
     limits,
     keepAlive: KEEP_ALIVE,
   });
-  const flights = new Flights({
+  const sessions = new Sessions({
     sniffer: sniSniffer(),
     resolver: store,
     connector,
@@ -66,14 +66,14 @@ async function startGateway(folder: string, datacenter: string): Promise<Recorde
     transport,
     listen: { backlog: 511, keepAlive: KEEP_ALIVE },
     observer,
-    launch: (connection, listener) => flights.launch(connection, listener),
+    accept: (connection, listener) => sessions.accept(connection, listener),
   });
   await store.start(new AbortController().signal);
   await listeners.start();
   onTestFinished(async () => {
     await listeners.stop();
-    for (const { connection } of flights.live()) flights.cut(connection.id, new ProxyError('INTERNAL', 'over'));
-    await flights.empty();
+    for (const { connection } of sessions.live()) sessions.cut(connection.id, new ProxyError('INTERNAL', 'over'));
+    await sessions.empty();
     await store.stop();
   });
   await observer.until('listener.opened');

@@ -23,7 +23,7 @@ export function tokenReader({ token, tokenFile }: TokenOptions): () => Promise<s
   };
 }
 
-// Seldom enough for thousands of questions a second, often enough that nobody waits for a rotated token.
+// LogThrottle enough for thousands of questions a second, often enough that nobody waits for a rotated token.
 const REREAD_MS = 1_000;
 
 async function secretIn(file: string): Promise<string> {

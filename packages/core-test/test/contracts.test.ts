@@ -1,6 +1,6 @@
 import { expect, it } from 'vitest';
 import { firstOf, lastKnownGood, observers, RouteStore } from '@meshgate/core';
-import type { Route, RouteSnapshot, RouteSource, SnapshotArchive, Sniffer } from '@meshgate/core';
+import type { Route, RouteSnapshot, RouteSource, SnapshotStore, Sniffer } from '@meshgate/core';
 import { sniSniffer } from '@meshgate/sni';
 import {
   clientHello,
@@ -80,7 +80,7 @@ function greetingSniffer(): Sniffer {
   };
 }
 
-function remembering(archive: SnapshotArchive): SourceUnderTest<RouteSource> {
+function remembering(archive: SnapshotStore): SourceUnderTest<RouteSource> {
   const inner = staticSource('static', [route('first')]);
   let changes = 0;
   return {
@@ -93,7 +93,7 @@ function remembering(archive: SnapshotArchive): SourceUnderTest<RouteSource> {
   };
 }
 
-function inMemory(): SnapshotArchive {
+function inMemory(): SnapshotStore {
   const kept = new Map<string, RouteSnapshot>();
   return {
     load(source) {

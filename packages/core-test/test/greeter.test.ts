@@ -5,7 +5,7 @@ import {
   Admission,
   balancedConnector,
   DEFAULT_LIMITS,
-  Flights,
+  Sessions,
   nodeTransport,
   Outliers,
   ProxyError,
@@ -23,7 +23,7 @@ async function proxy(greeter: Greeter, backend: Endpoint, helloTimeoutMs = 1_000
   const observer = recorder();
   const limits = { ...DEFAULT_LIMITS, helloTimeoutMs };
   const route = { name: 'r', serverNames: [], backends: [{ address: backend, weight: 1, healthy: true }] };
-  const flights = new Flights({
+  const sessions = new Sessions({
     greeter,
     resolver: { resolve: () => route },
     connector: balancedConnector({
@@ -41,15 +41,15 @@ async function proxy(greeter: Greeter, backend: Endpoint, helloTimeoutMs = 1_000
   });
   const options = { backlog: 1, keepAlive: KEEP_ALIVE, onPause: () => undefined };
   const listening = await transport.listen({ host: '127.0.0.1', port: 0 }, options, (connection) =>
-    flights.launch(connection, 'test'),
+    sessions.accept(connection, 'test'),
   );
   return {
     at: listening.address,
     observer,
     async [Symbol.asyncDispose](): Promise<void> {
       await listening.close();
-      for (const { connection } of flights.live()) flights.cut(connection.id, new ProxyError('INTERNAL', 'over'));
-      await flights.empty();
+      for (const { connection } of sessions.live()) sessions.cut(connection.id, new ProxyError('INTERNAL', 'over'));
+      await sessions.empty();
     },
   };
 }

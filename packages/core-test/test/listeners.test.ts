@@ -42,7 +42,7 @@ async function listening(addresses: readonly ListenAddress[], ...sources: readon
     transport: nodeTransport(),
     listen: { backlog: 16, keepAlive: { idleMs: 60_000 } },
     observer: events,
-    launch: (connection) => connection.destroy(),
+    accept: (connection) => connection.destroy(),
   });
   await listeners.start();
   return { events, listeners, [Symbol.asyncDispose]: () => listeners.stop() };

@@ -95,7 +95,7 @@ describe('very many connections', () => {
       expect(chunk.toString()).toBe('more');
       await finished(socket);
     }
-    expect(await drained).toMatchObject({ state: 'drained', left: 0, finished: 1_000, cut: 0 });
+    expect(await drained).toMatchObject({ state: 'drained', remaining: 0, finished: 1_000, cut: 0 });
   });
 
   it('a drain whose grace is over closes what is left, spread out, those silent for longest first', async () => {
@@ -112,7 +112,7 @@ describe('very many connections', () => {
     const port = first.localPort;
     first.write('still here');
     await once(first, 'data');
-    expect(await proxy.drain(0, 400)).toMatchObject({ finished: 0, cut: 20, left: 0 });
+    expect(await proxy.drain(0, 400)).toMatchObject({ finished: 0, cut: 20, remaining: 0 });
     await Promise.all(sockets.map((socket) => socket.closed || once(socket, 'close')));
     expect((await proxy.usage()).closedPorts.at(-1)).toBe(port);
     expect((closedAt.at(-1) ?? 0) - (closedAt[0] ?? 0)).toBeGreaterThan(200);

@@ -96,13 +96,13 @@ describe('a connection that is carried', () => {
     const before = process.memoryUsage().arrayBuffers;
     // At rest once nothing has moved for many turns of this very loop, which is the proxy's, too.
     for (let turns = 0, last = -1; turns < 200;) {
-      const { bytesDown = 0 } = proxy.flights.live()[0] ?? {};
+      const { bytesDown = 0 } = proxy.sessions.live()[0] ?? {};
       turns = bytesDown === last ? turns + 1 : 0;
       last = bytesDown;
       await new Promise((resolve) => setImmediate(resolve));
     }
     expect(process.memoryUsage().arrayBuffers - before).toBeLessThan(8_000_000);
-    expect(proxy.flights.live()[0]?.bytesDown).toBeLessThan(50_000_000);
+    expect(proxy.sessions.live()[0]?.bytesDown).toBeLessThan(50_000_000);
   });
 
   it('is let go when it is silent both ways for too long; a byte postpones that', async () => {
@@ -346,12 +346,12 @@ it('a live connection can be seen, and cut', async () => {
   await using client = await rawClient(proxy.address);
   await client.send(HELLO);
   await client.receive(HELLO.length);
-  const [live] = proxy.flights.live();
+  const [live] = proxy.sessions.live();
   const bytes = { bytesUp: HELLO.length, bytesDown: HELLO.length };
   expect(live).toMatchObject({ state: 'splicing', hello: { serverName: 'backend.example' }, ...bytes });
   const byHand = new ProxyError('CLOSED_BY_DRAIN', 'by hand');
-  expect(proxy.flights.cut(live?.connection.id ?? '', byHand)).toBe(true);
+  expect(proxy.sessions.cut(live?.connection.id ?? '', byHand)).toBe(true);
   await client.closed;
   expect(await proxy.ending()).toBe('CLOSED_BY_DRAIN');
-  expect(proxy.flights.cut('none', byHand)).toBe(false);
+  expect(proxy.sessions.cut('none', byHand)).toBe(false);
 });

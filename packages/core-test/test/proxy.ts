@@ -4,7 +4,7 @@ import {
   balancedConnector,
   DEFAULT_LIMITS,
   firstOf,
-  Flights,
+  Sessions,
   Listeners,
   observers,
   Outliers,
@@ -29,7 +29,7 @@ export interface ProxyOptions {
 /** A proxy in the test's own process, with everything that it told. Disposing of it cuts what is live. */
 export interface TestProxy extends AsyncDisposable {
   readonly address: Endpoint;
-  readonly flights: Flights;
+  readonly sessions: Sessions;
   readonly events: Recorder;
   /** How the first connection ended: its code, or `OK`. */
   ending(): Promise<string>;
@@ -58,19 +58,19 @@ export async function startProxy(options: ProxyOptions): Promise<TestProxy> {
   const connector = balancedConnector({ transport, addresses, outliers, observer, limits, keepAlive: KEEP_ALIVE });
   const sniffer = firstOf(options.sniffers ?? [sniSniffer()]);
   const admission = new Admission(limits);
-  const flights = new Flights({ sniffer, resolver: store, connector, transport, limits, admission, observer });
+  const sessions = new Sessions({ sniffer, resolver: store, connector, transport, limits, admission, observer });
   const listeners = new Listeners({
     addresses: [{ name: 'test', endpoint: { host: '127.0.0.1', port: 0 } }],
     sources: [],
     transport,
     listen: { backlog: 511, keepAlive: KEEP_ALIVE },
     observer,
-    launch: (connection, listener) => flights.launch(connection, listener),
+    accept: (connection, listener) => sessions.accept(connection, listener),
   });
   await store.start(new AbortController().signal);
   await listeners.start();
   const { address } = await events.until('listener.opened');
-  return { address, flights, events, ending, [Symbol.asyncDispose]: stop };
+  return { address, sessions, events, ending, [Symbol.asyncDispose]: stop };
 
   async function ending(): Promise<string> {
     return (await events.until('connection.closed')).closed.error?.code ?? 'OK';
@@ -78,9 +78,9 @@ export async function startProxy(options: ProxyOptions): Promise<TestProxy> {
 
   async function stop(): Promise<void> {
     await listeners.stop();
-    for (const { connection } of flights.live())
-      flights.cut(connection.id, new ProxyError('CLOSED_BY_DRAIN', 'the test is over'));
-    await flights.empty();
+    for (const { connection } of sessions.live())
+      sessions.cut(connection.id, new ProxyError('CLOSED_BY_DRAIN', 'the test is over'));
+    await sessions.empty();
     await store.stop();
     outliers.clear();
   }

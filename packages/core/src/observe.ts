@@ -1,8 +1,8 @@
-import type { Accepted, Hello, Upstream } from './connection.ts';
-import type { Endpoint } from './endpoint.ts';
+import type { Accepted, Hello, Upstream } from './pipeline/connection.ts';
+import type { Endpoint } from './transport/endpoint.ts';
 import type { ProxyError } from './errors.ts';
-import type { Route, RouteSnapshot } from './route.ts';
-import type { Transfer } from './transport.ts';
+import type { Route, RouteSnapshot } from './routes/route.ts';
+import type { Transfer } from './transport/transport.ts';
 
 /**
  * Everything worth a log line or a metric, in the past tense: a closed union. Times are monotonic milliseconds. All events of a
@@ -56,19 +56,19 @@ export type ProxyEvent =
       readonly removed: readonly string[];
       readonly tookMs: number;
     }
-  /** A source spoke. `news`: what it said differs from what is in use, and `routes.replaced` follows. `asOf`: when it was right. */
-  | { readonly type: 'source.spoke'; readonly source: string; readonly news: boolean; readonly asOf: Date }
+  /** A source spoke. `changed`: what it said differs from what is in use, and `routes.replaced` follows. `asOf`: when it was right. */
+  | { readonly type: 'source.updated'; readonly source: string; readonly changed: boolean; readonly asOf: Date }
   /** A source threw; its last snapshot stays in use. */
   | { readonly type: 'source.failed'; readonly source: string; readonly error: Error; readonly retryInMs: number }
   /** A certificate is in use by which this proxy proves who it is. A proxy that only passes TLS on has none. */
-  | { readonly type: 'certificate.taken'; readonly source: string; readonly certificate: OwnCertificate }
-  /** The certificate in use is older than it should be, and no other has come from the source. Once for each `standing`. */
+  | { readonly type: 'certificate.installed'; readonly source: string; readonly certificate: OwnCertificate }
+  /** The certificate in use is older than it should be, and no other has come from the source. Once for each `state`. */
   | {
       readonly type: 'certificate.aged';
       readonly source: string;
       readonly certificate: OwnCertificate;
       /** `overdue`: it should have been renewed by now. `expired`: peers refuse it. */
-      readonly standing: 'overdue' | 'expired';
+      readonly state: 'overdue' | 'expired';
     }
   /** A service failed, at its part of a drain for example; everything else goes on. */
   | { readonly type: 'service.failed'; readonly service: string; readonly error: Error }

@@ -1,8 +1,8 @@
 import { createSocket } from 'node:dgram';
 import type { Socket } from 'node:dgram';
 import { afterEach, describe, expect, it, vi } from 'vitest';
-import { AddressBook, systemResolve } from '../src/addresses.ts';
-import type { Resolution } from '../src/addresses.ts';
+import { AddressBook, systemResolve } from '../src/pipeline/addresses.ts';
+import type { Resolution } from '../src/pipeline/addresses.ts';
 import type { ProxyEvent } from '../src/observe.ts';
 
 const ignore = { observe: () => undefined };

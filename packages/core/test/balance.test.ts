@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
-import { picker } from '../src/balance.ts';
-import type { Backend } from '../src/route.ts';
+import { picker } from '../src/pipeline/balance.ts';
+import type { Backend } from '../src/routes/route.ts';
 
 function backend(host: string, weight = 1): Backend {
   return { address: { host, port: 1 }, weight, healthy: true };

@@ -1,15 +1,15 @@
 import { afterEach, describe, expect, it, vi } from 'vitest';
-import { AddressBook } from '../src/addresses.ts';
-import { balancedConnector } from '../src/connect.ts';
-import { Connecting } from '../src/connecting.ts';
-import type { Upstream } from '../src/connection.ts';
-import { formatEndpoint } from '../src/endpoint.ts';
-import type { Endpoint } from '../src/endpoint.ts';
+import { AddressBook } from '../src/pipeline/addresses.ts';
+import { balancedConnector } from '../src/pipeline/connect.ts';
+import { Connecting } from '../src/pipeline/connecting.ts';
+import type { Upstream } from '../src/pipeline/connection.ts';
+import { formatEndpoint } from '../src/transport/endpoint.ts';
+import type { Endpoint } from '../src/transport/endpoint.ts';
 import { ProxyError } from '../src/errors.ts';
 import type { ProxyEvent } from '../src/observe.ts';
-import { Outliers } from '../src/outliers.ts';
-import type { Backend, Route } from '../src/route.ts';
-import type { Connection, Dial, DialOptions } from '../src/transport.ts';
+import { Outliers } from '../src/pipeline/outliers.ts';
+import type { Backend, Route } from '../src/routes/route.ts';
+import type { Connection, Dial, DialOptions } from '../src/transport/transport.ts';
 
 type Answer = 'accepts' | 'refuses' | 'hangs';
 

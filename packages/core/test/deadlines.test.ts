@@ -1,5 +1,5 @@
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
-import { Deadlines } from '../src/deadlines.ts';
+import { Deadlines } from '../src/pipeline/deadlines.ts';
 
 const AFTER_MS = 100;
 

@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { formatEndpoint, parseEndpoint, unixPath } from '../src/endpoint.ts';
+import { formatEndpoint, parseEndpoint, unixPath } from '../src/transport/endpoint.ts';
 
 describe('an endpoint as text', () => {
   it.each([

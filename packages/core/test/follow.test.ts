@@ -1,6 +1,6 @@
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
-import { backoff, pause } from '../src/backoff.ts';
-import { follow } from '../src/follow.ts';
+import { backoff, pause } from '../src/watch/backoff.ts';
+import { follow } from '../src/watch/follow.ts';
 
 beforeEach(() => void vi.useFakeTimers());
 afterEach(() => void vi.useRealTimers());

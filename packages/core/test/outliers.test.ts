@@ -1,6 +1,6 @@
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import type { ProxyEvent } from '../src/observe.ts';
-import { Outliers } from '../src/outliers.ts';
+import { Outliers } from '../src/pipeline/outliers.ts';
 
 const address = { host: '10.0.0.1', port: 1 };
 const options = { consecutiveFailures: 3, baseEjectionMs: 1_000, maxEjectionMs: 2_500 };

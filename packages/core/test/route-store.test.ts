@@ -1,8 +1,8 @@
 import { afterEach, describe, expect, it } from 'vitest';
-import type { Hello } from '../src/connection.ts';
+import type { Hello } from '../src/pipeline/connection.ts';
 import type { ProxyEvent } from '../src/observe.ts';
-import type { Route, RouteSnapshot, RouteSource } from '../src/route.ts';
-import { RouteStore } from '../src/route-store.ts';
+import type { Route, RouteSnapshot, RouteSource } from '../src/routes/route.ts';
+import { RouteStore } from '../src/routes/route-store.ts';
 
 const { signal: never } = new AbortController();
 const from = { id: '1', listener: 'l', remote: { host: '::1', port: 1 }, local: { host: '::1', port: 2 }, at: 0 };
@@ -137,7 +137,7 @@ describe('the route store', () => {
     await store.start(never);
     const asOf = new Date(0);
     source.say({ version: '1+', routes, asOf, warnings: ['routes.yaml is broken'] });
-    expect(await next('source.spoke')).toMatchObject({ asOf });
+    expect(await next('source.updated')).toMatchObject({ asOf });
     await next('routes.replaced');
     expect(store.sources).toMatchObject([{ state: 'stale', lastSuccess: asOf, warnings: ['routes.yaml is broken'] }]);
     source.say({ version: '1', routes });

@@ -1,7 +1,7 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import type { Route } from '../src/route.ts';
-import { indexRoutes, RouteTable } from '../src/route-table.ts';
+import type { Route } from '../src/routes/route.ts';
+import { indexRoutes, RouteTable } from '../src/routes/route-table.ts';
 
 function route(name: string, ...serverNames: string[]): Route {
   return { name, serverNames, backends: [] };

@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
-import { inOrder } from '../src/service.ts';
-import type { Service } from '../src/service.ts';
+import { inOrder } from '../src/lifecycle/service.ts';
+import type { Service } from '../src/lifecycle/service.ts';
 
 const { signal } = new AbortController();
 

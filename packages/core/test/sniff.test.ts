@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest';
-import { readHello } from '../src/sniff.ts';
-import type { Sniffer, Verdict } from '../src/stages.ts';
-import type { Connection } from '../src/transport.ts';
+import { readHello } from '../src/pipeline/sniff.ts';
+import type { Sniffer, Verdict } from '../src/pipeline/stages.ts';
+import type { Connection } from '../src/transport/transport.ts';
 
 /** A connection that has received `pieces`, and then the end of the stream. */
 function received(...pieces: Uint8Array[]): Connection {

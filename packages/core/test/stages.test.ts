@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
-import { firstOf, layered } from '../src/stages.ts';
-import type { Sniffer, Verdict } from '../src/stages.ts';
+import { firstOf, layered } from '../src/pipeline/stages.ts';
+import type { Sniffer, Verdict } from '../src/pipeline/stages.ts';
 
 const hello: Verdict = {
   kind: 'hello',

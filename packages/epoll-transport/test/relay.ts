@@ -17,7 +17,7 @@ const LOOPBACK = { host: '127.0.0.1', port: 0 };
 const NOTHING = new Uint8Array(0);
 
 /** A transport between clients and one backend, with nothing else in between. */
-export interface Relay extends AsyncDisposable {
+export interface ReplaySource extends AsyncDisposable {
   readonly address: Endpoint;
   /** The splices so far, in the order in which they began. */
   readonly splices: readonly Splice[];
@@ -30,7 +30,7 @@ export async function relay(
   transport: Transport,
   backend: Endpoint,
   { at = LOOPBACK, idleTimeoutMs = 60_000 }: { readonly at?: Endpoint; readonly idleTimeoutMs?: number } = {},
-): Promise<Relay> {
+): Promise<ReplaySource> {
   const splices: Splice[] = [];
   const waiting: (() => void)[] = [];
   const listening = await transport.listen(at, LISTEN, (down) => {

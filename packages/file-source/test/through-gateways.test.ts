@@ -4,7 +4,7 @@ import {
   Admission,
   balancedConnector,
   DEFAULT_LIMITS,
-  Flights,
+  Sessions,
   type ListenAddress,
   Listeners,
   nodeTransport,
@@ -113,7 +113,7 @@ async function startGateway(folder: string, datacenter: string) {
     limits,
     keepAlive,
   });
-  const flights = new Flights({
+  const sessions = new Sessions({
     sniffer: sniSniffer(),
     resolver: store,
     connector,
@@ -129,7 +129,7 @@ async function startGateway(folder: string, datacenter: string) {
     transport,
     listen: { backlog: 511, keepAlive },
     observer,
-    launch: (connection, listener) => flights.launch(connection, listener),
+    accept: (connection, listener) => sessions.accept(connection, listener),
   });
   await store.start(new AbortController().signal);
   await listeners.start();

@@ -75,11 +75,11 @@ function count(event: ProxyEvent, { connections, backends, listeners, sources, d
     case 'routes.replaced':
       sources.replaced(event.source, event.snapshot, event.tookMs);
       return connections.removed(event.removed);
-    case 'source.spoke':
+    case 'source.updated':
       return sources.spoke(event.source, event.asOf);
     case 'source.failed':
       return sources.failed(event.source);
-    case 'certificate.taken':
+    case 'certificate.installed':
       return sources.certified(event.source, event.certificate.validUntil);
     case 'certificate.aged':
       // Whoever looks at the metric sees it coming.

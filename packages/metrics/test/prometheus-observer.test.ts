@@ -10,7 +10,7 @@ const address = { host: '10.0.0.1', port: 443 };
 describe('the own certificate', () => {
   it('has the time of its end, as the source says it last', async () => {
     const taken = (seconds: number): ProxyEvent => ({
-      type: 'certificate.taken',
+      type: 'certificate.installed',
       source: 'ca',
       certificate: { identity: 'spiffe://x/svc/web', validUntil: new Date(seconds * 1_000) },
     });

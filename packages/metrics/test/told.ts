@@ -75,8 +75,8 @@ export function closed(id: string, code?: ProxyErrorCode): ProxyEvent {
 }
 
 /** The source spoke, with news or to confirm what it said before. */
-export function spoke(news: boolean): ProxyEvent {
-  return { type: 'source.spoke', source: 'files', news, asOf: new Date(NOW_MS) };
+export function spoke(changed: boolean): ProxyEvent {
+  return { type: 'source.updated', source: 'files', changed, asOf: new Date(NOW_MS) };
 }
 
 /** A snapshot of `routes` is in use, `removed` are no more. */

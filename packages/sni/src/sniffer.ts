@@ -1,4 +1,4 @@
-import type { Farewells, Hello, Sniffer, Verdict } from '@meshgate/core';
+import type { RejectionBytes, Hello, Sniffer, Verdict } from '@meshgate/core';
 import { parseClientHello } from './client-hello.ts';
 import type { ParsedClientHello } from './verdict.ts';
 
@@ -14,7 +14,7 @@ const PROTOCOL = 'tls';
 
 function inspect(head: Uint8Array, progress?: unknown): Verdict {
   const verdict = parseClientHello(head, progress);
-  if (verdict.kind === 'hello') return { kind: 'hello', hello: toHello(verdict), farewells: ALERTS };
+  if (verdict.kind === 'hello') return { kind: 'hello', hello: toHello(verdict), rejections: ALERTS };
   if (verdict.kind === 'more') return verdict;
   return verdict.reason === 'not_tls' ? PASS : { kind: 'reject', reason: `${verdict.reason}: ${verdict.detail}` };
 }
@@ -31,7 +31,7 @@ function fatalAlert(description: number): Uint8Array {
  * Only what no other try would change: of a failure that may pass, such as a backend that is away, an alert would make one that
  * clients do not try again after.
  */
-const ALERTS: Farewells = {
+const ALERTS: RejectionBytes = {
   // missing_extension (RFC 8446, 9.2).
   NO_SERVER_NAME: fatalAlert(109),
   // unrecognized_name (RFC 6066, 3).

@@ -17,13 +17,13 @@ const HELLO = {
 describe('the TLS sniffer', () => {
   it('tells what the hello says, and nothing else', () => {
     const head = inRecords(clientHello(OPTIONS));
-    expect(sniSniffer().inspect(head)).toStrictEqual({ kind: 'hello', hello: HELLO, farewells: expect.anything() });
+    expect(sniSniffer().inspect(head)).toStrictEqual({ kind: 'hello', hello: HELLO, rejections: expect.anything() });
   });
 
   it('has an alert for a client whose name leads nowhere, and for no failure that may pass', () => {
     const verdict = sniSniffer().inspect(inRecords(clientHello(OPTIONS)));
     expect(verdict).toMatchObject({ kind: 'hello' });
-    expect('farewells' in verdict && verdict.farewells).toEqual({
+    expect('rejections' in verdict && verdict.rejections).toEqual({
       NO_SERVER_NAME: Uint8Array.of(21, 3, 1, 0, 2, 2, 109),
       ROUTE_NOT_FOUND: Uint8Array.of(21, 3, 1, 0, 2, 2, 112),
     });

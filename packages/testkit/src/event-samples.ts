@@ -88,7 +88,7 @@ function routingSamples(): Samples<'backend' | 'resolution' | 'routes' | 'source
     'backend.returned': { type: 'backend.returned', address: BACKEND },
     'resolution.failed': { type: 'resolution.failed', host: 'db.example', error: ERROR, lastGood: true },
     'routes.replaced': { type: 'routes.replaced', source: 'file', snapshot, removed: ['old'], tookMs: 0.5 },
-    'source.spoke': { type: 'source.spoke', source: 'file', news: true, asOf: new Date(0) },
+    'source.updated': { type: 'source.updated', source: 'file', changed: true, asOf: new Date(0) },
     'source.failed': { type: 'source.failed', source: 'file', error: ERROR, retryInMs: 250 },
   };
 }
@@ -97,8 +97,8 @@ function certificateSamples(): Samples<'certificate'> {
   const identity = 'spiffe://11111111-2222-3333-4444-555555555555.consul/ns/default/dc/dc1/svc/api';
   const certificate = { identity, validUntil: new Date(0) };
   return {
-    'certificate.taken': { type: 'certificate.taken', source: 'credentials', certificate },
-    'certificate.aged': { type: 'certificate.aged', source: 'credentials', certificate, standing: 'overdue' },
+    'certificate.installed': { type: 'certificate.installed', source: 'credentials', certificate },
+    'certificate.aged': { type: 'certificate.aged', source: 'credentials', certificate, state: 'overdue' },
   };
 }
 

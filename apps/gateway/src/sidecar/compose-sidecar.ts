@@ -1,10 +1,10 @@
 // A sidecar is put together as a gateway is: only how clients are met, and how the other side is reached, is its own.
-import { AddressBook, Admission, Flights, layered, Outliers } from '@meshgate/core';
+import { AddressBook, Admission, Sessions, layered, Outliers } from '@meshgate/core';
 import { byListener, IdentityStore, sidecarConnector, sidecarParts } from '@meshgate/connect';
-import { CERTIFICATE, composeWith, EVENTS, FLIGHTS, OUTLIERS, ROUTES } from '../compose.ts';
-import type { Plan, Surroundings } from '../compose.ts';
-import type { Gateway } from '../gateway.ts';
-import { bind, one } from '../token.ts';
+import { CERTIFICATE, composeWith, EVENTS, SESSIONS, OUTLIERS, ROUTES } from '../run/compose.ts';
+import type { Plan, Surroundings } from '../run/compose.ts';
+import type { Gateway } from '../run/gateway.ts';
+import { bind, one } from '../run/token.ts';
 import type { LoadedSidecar, SidecarMaterial } from './load-sidecar.ts';
 
 /** Puts a sidecar together. Nothing of it runs before it is started. */
@@ -21,7 +21,7 @@ function bindSidecar(plan: Plan, { proxy, credentials, authorizer, services }: S
   const own = sidecarParts({ proxy, identity });
   bind(c, CERTIFICATE, () => identity);
   bind(c, OUTLIERS, () => new Outliers(events));
-  bind(c, FLIGHTS, () => {
+  bind(c, SESSIONS, () => {
     const connector = sidecarConnector({
       addresses: new AddressBook(events),
       outliers: one(c, OUTLIERS),
@@ -32,7 +32,7 @@ function bindSidecar(plan: Plan, { proxy, credentials, authorizer, services }: S
       transport,
       limits,
     });
-    return new Flights({
+    return new Sessions({
       greeter: own.greeter,
       resolver: byListener(one(c, ROUTES)),
       connector: layered(connector, parts.layers),

@@ -12,12 +12,12 @@ import { ConfigProblems, nodeTransport } from '@meshgate/core';
 import type { Problem, Service } from '@meshgate/core';
 import { meshOptionsOf, meshProxySource, parseFileSettings, readMeshProxy, tlsFilesOf } from '@meshgate/file-source';
 import type { Authorizer, Credentials, CredentialsSource, ProxySource } from '@meshgate/mesh';
-import type { Amend } from '../amend-config.ts';
-import { draftConfig, inOrder } from '../config.ts';
-import type { PlacedUse, UnderstoodSettings } from '../config.ts';
-import { readConfigText } from '../load-config.ts';
-import type { LoadedConfig } from '../load-config.ts';
-import { installPlugins } from '../plugins.ts';
+import type { Amend } from '../config/amend-config.ts';
+import { draftConfig, inOrder } from '../config/config.ts';
+import type { PlacedUse, UnderstoodSettings } from '../config/config.ts';
+import { readConfigText } from '../config/load-config.ts';
+import type { LoadedConfig } from '../config/load-config.ts';
+import { installPlugins } from '../config/plugins.ts';
 
 /** What a sidecar takes from Consul, or from mesh files. */
 export interface SidecarMaterial {

@@ -1,7 +1,7 @@
 import type { ProxyChoice } from '@meshgate/consul-source';
-import type { LogTarget } from '../logger.ts';
-import { run } from '../serve.ts';
-import type { ConfigPlace, ServeStatus, Signals } from '../serve.ts';
+import type { LogTarget } from '../log/logger.ts';
+import { run } from '../run/serve.ts';
+import type { ConfigPlace, ServeStatus, Signals } from '../run/serve.ts';
 import { composeSidecar } from './compose-sidecar.ts';
 import { loadSidecar } from './load-sidecar.ts';
 

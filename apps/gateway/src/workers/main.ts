@@ -1,11 +1,11 @@
 // What a worker process runs. It does as the primary says, and nothing else: signals go to all processes of a terminal or of a
 // service, and it is the primary that knows what they mean.
 import cluster from 'node:cluster';
-import { guessNoAges } from '../collector.ts';
+import { disablePretenuring } from '../run/v8-flags.ts';
 import type { FromWorker, ToWorker } from './messages.ts';
 import { WorkerRun } from './worker.ts';
 
-guessNoAges();
+disablePretenuring();
 
 const { worker } = cluster;
 if (worker === undefined) throw new Error('expected to be started by a primary: run meshgate instead');

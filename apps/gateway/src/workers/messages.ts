@@ -1,9 +1,9 @@
 import type { DrainProgress, Limits, ListenAddress, ListenerStatus } from '@meshgate/core';
 import type { MetricObjectWithValues, MetricValue } from 'prom-client';
-import type { PlacedUse } from '../config.ts';
-import type { GatewayConfig } from '../config-schema.ts';
-import type { LogTarget } from '../logger.ts';
-import type { ConnectionView } from '../views.ts';
+import type { PlacedUse } from '../config/config.ts';
+import type { GatewayConfig } from '../config/config-schema.ts';
+import type { LogTarget } from '../log/logger.ts';
+import type { ConnectionView } from '../admin/views.ts';
 import type { RoutesPart } from './route-feed.ts';
 
 /** What the primary says to a worker. In this order: `begin` once, anything else afterwards. */
@@ -16,7 +16,7 @@ export type ToWorker =
   /** Answered by `drained` in the end. */
   | { readonly kind: 'drain' }
   /** Ends a drain at once. */
-  | { readonly kind: 'hurry' }
+  | { readonly kind: 'force' }
   /** After the drain: leave. */
   | { readonly kind: 'stop' };
 

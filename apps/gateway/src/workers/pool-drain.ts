@@ -14,8 +14,8 @@ export interface PoolDrainTargets {
 export class PoolDrain {
   readonly #options: DrainOptions;
   readonly #targets: PoolDrainTargets;
-  readonly #hurry = new AbortController();
-  #progress: DrainProgress = { state: 'serving', left: 0, finished: 0, cut: 0, leftMs: 0 };
+  readonly #force = new AbortController();
+  #progress: DrainProgress = { state: 'serving', remaining: 0, finished: 0, cut: 0, remainingMs: 0 };
   #ending: Promise<DrainProgress> | undefined;
 
   constructor(options: DrainOptions, targets: PoolDrainTargets) {
@@ -43,21 +43,21 @@ export class PoolDrain {
   }
 
   /** Whatever is left is closed now. A worker that does not hear even that is killed. */
-  hurry(): void {
-    this.#hurry.abort();
-    this.#targets.pool.tell({ kind: 'hurry' });
+  force(): void {
+    this.#force.abort();
+    this.#targets.pool.tell({ kind: 'force' });
   }
 
   async #run(): Promise<DrainProgress> {
     const { pool, observer } = this.#targets;
     pool.leave();
     this.#enter('announcing');
-    const { left } = await this.count();
-    observer.observe({ type: 'drain.started', connections: left });
+    const { remaining } = await this.count();
+    observer.observe({ type: 'drain.started', connections: remaining });
     await this.#announce();
     this.#enter('finishing');
     pool.tell({ kind: 'drain' });
-    if (this.#hurry.signal.aborted) this.hurry();
+    if (this.#force.signal.aborted) this.force();
     const ends = await this.#drained();
     this.#progress = { state: 'drained', ...together(ends) };
     const { finished, cut } = this.#progress;
@@ -69,7 +69,7 @@ export class PoolDrain {
   async #announce(): Promise<void> {
     const { services, observer } = this.#targets;
     const farewell = async (service: Service): Promise<void> => {
-      await service.drain?.(this.#hurry.signal).catch((reason: unknown) => {
+      await service.drain?.(this.#force.signal).catch((reason: unknown) => {
         const error = reason instanceof Error ? reason : new Error(String(reason));
         observer.observe({ type: 'service.failed', service: service.name, error });
       });
@@ -91,7 +91,7 @@ export class PoolDrain {
   /** Resolves when no worker should have a connection any more, one that is well. */
   async #overdue(over: AbortSignal): Promise<void> {
     const { delayMs, graceMs, spreadMs } = this.#options;
-    await Promise.race([pause(delayMs + graceMs + spreadMs, over), aborted(this.#hurry.signal)]);
+    await Promise.race([pause(delayMs + graceMs + spreadMs, over), aborted(this.#force.signal)]);
     await pause(LATE_MS, over);
   }
 
@@ -118,7 +118,7 @@ const STATES: readonly DrainState[] = ['serving', 'announcing', 'finishing', 'cl
 const LATE_MS = 2_000;
 
 function together(all: readonly DrainProgress[]): Omit<DrainProgress, 'state'> {
-  const sum = (key: 'left' | 'finished' | 'cut'): number => all.reduce((total, one) => total + one[key], 0);
-  const leftMs = Math.max(0, ...all.map((one) => one.leftMs));
-  return { left: sum('left'), finished: sum('finished'), cut: sum('cut'), leftMs };
+  const sum = (key: 'remaining' | 'finished' | 'cut'): number => all.reduce((total, one) => total + one[key], 0);
+  const remainingMs = Math.max(0, ...all.map((one) => one.remainingMs));
+  return { remaining: sum('remaining'), finished: sum('finished'), cut: sum('cut'), remainingMs };
 }

@@ -1,7 +1,7 @@
 import { backoff, follow, formatEndpoint, pause } from '@meshgate/core';
 import type { Endpoint, ListenAddress, ListenerSource, ListenerStatus, Observer, Service } from '@meshgate/core';
 import type { Answers, Question, ToWorker, WorkerPlan } from './messages.ts';
-import type { News } from './news.ts';
+import type { News } from './snapshot-broadcaster.ts';
 import { whyUnshared } from './unshared.ts';
 import { WorkerProcess } from './worker-process.ts';
 

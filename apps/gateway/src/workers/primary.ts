@@ -4,24 +4,24 @@ import type { Observer, Service } from '@meshgate/core';
 import { exposition, prometheusObserver } from '@meshgate/metrics';
 import { Counter, Gauge } from 'prom-client';
 import type { Registry } from 'prom-client';
-import { adminPaths } from '../admin-answers.ts';
-import type { AdminPaths } from '../admin-answers.ts';
-import { AdminServer } from '../admin.ts';
-import { BUILT_IN } from '../built-in.ts';
-import { registryOfThisProcess, rememberedListeners, rememberedSources } from '../compose.ts';
-import type { PlacedUse } from '../config.ts';
-import type { GatewayConfig } from '../config-schema.ts';
-import { Gateway } from '../gateway.ts';
-import type { LoadedConfig } from '../load-config.ts';
-import { logObserver } from '../log-observer.ts';
-import type { Log, LogTarget } from '../logger.ts';
-import type { ConnectionView } from '../views.ts';
+import { adminPaths } from '../admin/admin-answers.ts';
+import type { AdminPaths } from '../admin/admin-answers.ts';
+import { AdminServer } from '../admin/admin.ts';
+import { BUILT_IN } from '../config/built-in.ts';
+import { registryOfThisProcess, rememberedListeners, rememberedSources } from '../run/compose.ts';
+import type { PlacedUse } from '../config/config.ts';
+import type { GatewayConfig } from '../config/config-schema.ts';
+import { Gateway } from '../run/gateway.ts';
+import type { LoadedConfig } from '../config/load-config.ts';
+import { logObserver } from '../log/log-observer.ts';
+import type { Log, LogTarget } from '../log/logger.ts';
+import type { ConnectionView } from '../admin/views.ts';
 import type { WorkerPlan } from './messages.ts';
-import { News } from './news.ts';
+import { News } from './snapshot-broadcaster.ts';
 import { PoolDrain } from './pool-drain.ts';
 import { WorkerPool } from './pool.ts';
 import type { Shares } from './shares.ts';
-import { Tally } from './tally.ts';
+import { MetricsAggregator } from './metrics-aggregator.ts';
 import type { WorkerProcess } from './worker-process.ts';
 
 /** What a primary stands on beside its configuration. */
@@ -42,7 +42,7 @@ export function composePrimary(loaded: LoadedConfig, surroundings: PrimarySurrou
   const { config, parts } = loaded;
   const { log, shares } = surroundings;
   const registry = registryOfThisProcess();
-  const tally = new Tally<WorkerProcess>();
+  const tally = new MetricsAggregator<WorkerProcess>();
   const news: News = new News(parts, () => pool.workers);
   const observer = observers([
     logObserver(log.logger),
@@ -111,7 +111,7 @@ function countWorkers(pool: WorkerPool, registry: Registry): void {
 }
 
 /** A route that is gone takes its series with it, those of workers that are gone as well. */
-function forgetting(tally: Tally<WorkerProcess>): Observer {
+function forgetting(tally: MetricsAggregator<WorkerProcess>): Observer {
   return {
     name: 'tally',
     observe: (event) => {
@@ -124,14 +124,14 @@ interface Answering extends PrimarySurroundings {
   readonly pool: WorkerPool;
   readonly drain: PoolDrain;
   readonly routes: RouteStore;
-  readonly tally: Tally<WorkerProcess>;
+  readonly tally: MetricsAggregator<WorkerProcess>;
   readonly registry: Registry;
 }
 
 /** The same paths as of a gateway in one process; those about connections ask the workers. */
 function pathsOf({ pool, drain, routes, tally, registry, shares, leave }: Answering): AdminPaths {
-  const flights = { live: () => [] };
-  const targets = { routes, flights, listeners: pool, outliers: pool, drain, registry, limits: shares.total, leave };
+  const sessions = { live: () => [] };
+  const targets = { routes, sessions, listeners: pool, outliers: pool, drain, registry, limits: shares.total, leave };
   return {
     ...adminPaths(targets),
     '/connections': {

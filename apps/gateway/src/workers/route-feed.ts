@@ -1,4 +1,4 @@
-import { inShares } from '@meshgate/core';
+import { inSlices } from '@meshgate/core';
 import type { Route, RouteSnapshot } from '@meshgate/core';
 
 /** A part of a snapshot, on its way to a worker. */
@@ -40,7 +40,7 @@ export class RouteFeed {
   }
 
   async #sendOne(source: string, { routes, ...whole }: RouteSnapshot): Promise<void> {
-    for (const share of inShares(routes)) await this.#send({ source, routes: share });
+    for (const share of inSlices(routes)) await this.#send({ source, routes: share });
     await this.#send({ source, routes: [], whole });
   }
 }

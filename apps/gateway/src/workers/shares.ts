@@ -1,8 +1,8 @@
 import { availableParallelism } from 'node:os';
 import type { Limits } from '@meshgate/core';
-import type { GatewayConfig, LimitSettings } from '../config-schema.ts';
-import { limitsFor } from '../machine.ts';
-import type { Machine } from '../machine.ts';
+import type { GatewayConfig, LimitSettings } from '../config/config-schema.ts';
+import { limitsFor } from '../run/machine.ts';
+import type { Machine } from '../run/machine.ts';
 
 /** What all processes may spend together, and each of them. With one process both are the same. */
 export interface Shares {

@@ -1,6 +1,6 @@
 import { unixPath } from '@meshgate/core';
 import type { Endpoint, Problem } from '@meshgate/core';
-import type { GatewayConfig } from '../config-schema.ts';
+import type { GatewayConfig } from '../config/config-schema.ts';
 
 /**
  * Listeners that several workers cannot have together, with a transport whose workers bind by themselves: ports can be shared so

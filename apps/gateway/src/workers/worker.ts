@@ -1,20 +1,20 @@
 import { setImmediate as nextTurn } from 'node:timers/promises';
 import { formatEndpoint } from '@meshgate/core';
 import type { ListenAddress, Observer, RouteSnapshot, Transport } from '@meshgate/core';
-import { composeCarrier } from '../compose.ts';
-import type { Carrier } from '../compose.ts';
-import { openLog } from '../logger.ts';
-import type { Log } from '../logger.ts';
-import type { Parts } from '../parts.ts';
-import { installPlugins } from '../plugins.ts';
-import { builtInTransports, chooseTransport } from '../transport-choice.ts';
-import { connectionView } from '../views.ts';
+import { composeCarrier } from '../run/compose.ts';
+import type { Carrier } from '../run/compose.ts';
+import { openLog } from '../log/logger.ts';
+import type { Log } from '../log/logger.ts';
+import type { Parts } from '../config/parts.ts';
+import { installPlugins } from '../config/plugins.ts';
+import { builtInTransports, chooseTransport } from '../run/transport-choice.ts';
+import { connectionView } from '../admin/views.ts';
 import { startFailure } from './messages.ts';
 import type { Answers, FromWorker, Question, ToWorker, WorkerPlan, WorkerState } from './messages.ts';
-import { Relay } from './relay.ts';
+import { ReplaySource } from './replay-source.ts';
 import { RouteIntake } from './route-feed.ts';
 import type { RoutesPart } from './route-feed.ts';
-import { tellingIn } from './telling.ts';
+import { workerObserver } from './worker-observer.ts';
 
 /** How a worker speaks to its primary. */
 export interface PrimaryChannel {
@@ -55,8 +55,8 @@ export class WorkerRun {
         return void this.#answer(message.ask, message.question);
       case 'drain':
         return void this.#drain();
-      case 'hurry':
-        return this.#began?.carrier.gateway.hurry();
+      case 'force':
+        return this.#began?.carrier.gateway.force();
       case 'stop':
         return void this.#stop();
       default:
@@ -86,7 +86,7 @@ export class WorkerRun {
     try {
       const began = await compose(plan, relays, (state) => void this.#primary.tell({ kind: 'state', state }));
       // One that does not know all routes yet would turn clients away that others serve.
-      await Promise.all(Array.from(relays.routes.values(), ({ firstWord }) => firstWord));
+      await Promise.all(Array.from(relays.routes.values(), ({ firstSnapshot }) => firstSnapshot));
       await began.carrier.gateway.start(new AbortController().signal);
       this.#began = began;
       await this.#primary.tell({ kind: 'begun' });
@@ -138,19 +138,19 @@ const FLUSH_PATIENCE_MS = 1_000;
 
 /** The sources of a worker: what the primary tells it, by the names of those that said it. */
 interface Relays {
-  readonly routes: ReadonlyMap<string, Relay<RouteSnapshot>>;
-  readonly listeners: ReadonlyMap<string, Relay<readonly ListenAddress[]>>;
+  readonly routes: ReadonlyMap<string, ReplaySource<RouteSnapshot>>;
+  readonly listeners: ReadonlyMap<string, ReplaySource<readonly ListenAddress[]>>;
 }
 
 function relaysOf({ sources, listenerSources }: WorkerPlan): Relays {
   return {
-    routes: new Map(sources.map((source) => [source, new Relay(source)])),
+    routes: new Map(sources.map((source) => [source, new ReplaySource(source)])),
     listeners: new Map(listenerSources.map(({ source, addresses }) => [source, told(source, addresses)])),
   };
 }
 
-function told<Word>(name: string, word: Word): Relay<Word> {
-  const relay = new Relay<Word>(name);
+function told<Word>(name: string, word: Word): ReplaySource<Word> {
+  const relay = new ReplaySource<Word>(name);
   relay.tell(word);
   return relay;
 }
@@ -175,7 +175,7 @@ async function compose(plan: WorkerPlan, relays: Relays, onState: (state: Worker
     transport: await transportOf(plan, installed.parts),
     limits,
     leave: () => undefined,
-    tell: (observer) => tellingIn(idPrefix, observer),
+    tell: (observer) => workerObserver(idPrefix, observer),
   });
   return { plan, carrier, log };
 }
@@ -221,7 +221,7 @@ function watched(listeners: () => WorkerState['listeners'], onState: (state: Wor
 const ANSWERS: { readonly [Asked in Question]: (began: Began) => Answers[Asked] | Promise<Answers[Asked]> } = {
   connections: ({ carrier, plan }) => {
     const now = performance.now();
-    return carrier.flights.live().map((live) => {
+    return carrier.sessions.live().map((live) => {
       const view = connectionView(live, now);
       return { ...view, id: plan.idPrefix + view.id };
     });

@@ -1,11 +1,11 @@
 import { parentPort, workerData } from 'node:worker_threads';
-import { inShares } from '@meshgate/core';
+import { inSlices } from '@meshgate/core';
 import type { FileText } from '../files.ts';
 import { parseInPlace, type RouteShare } from './parse.ts';
 
 // The body of the thread that parse.ts starts: one set of files in, their routes and problems out, a share each time it is asked.
 const { routes, problems } = parseInPlace(workerData as readonly FileText[]);
-const shares = inShares(routes);
+const shares = inSlices(routes);
 hand();
 
 function hand(): void {

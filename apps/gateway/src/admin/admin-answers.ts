@@ -1,0 +1,95 @@
+import type { Drain, Sessions, Limits, Listeners, Outliers, RouteStore } from '@meshgate/core';
+import { exposition } from '@meshgate/metrics';
+import type { Registry } from 'prom-client';
+import { askedName, explain } from '../cli/explain.ts';
+import { readinessOf } from './readiness.ts';
+import type { Vitals } from './readiness.ts';
+import { connectionView, listenerView, routesView } from './views.ts';
+
+/** What the admin server shows, and the one thing that it does. */
+export interface AdminTargets {
+  readonly routes: RouteStore;
+  readonly sessions: Pick<Sessions, 'live'>;
+  readonly listeners: Pick<Listeners, 'status'>;
+  readonly outliers: Pick<Outliers, 'isEjected'>;
+  readonly drain: Pick<Drain, 'progress'>;
+  readonly registry: Registry;
+  readonly limits: Limits;
+  /** Of a proxy that proves who it is. */
+  readonly certificate?: { readonly status: Vitals['certificate'] } | undefined;
+  /** Begins the drain at whose end the process leaves. */
+  leave(): void;
+}
+
+/** What of a request an answer depends on. */
+interface AdminRequest {
+  readonly query: URLSearchParams;
+  /** The header `Accept`. */
+  readonly accept: string | undefined;
+}
+
+/** An answer: JSON, whose members may be any iterable, or a text of a type of its own. */
+export type AdminAnswer =
+  | { readonly status: number; readonly json: object }
+  | { readonly status: number; readonly contentType: string; readonly text: string };
+
+/** Methods by path; a `GET` answers a `HEAD` as well. */
+export type AdminPaths = Readonly<Record<string, Partial<Readonly<Record<'GET' | 'POST', Answerer>>>>>;
+
+type Answerer = (request: AdminRequest) => AdminAnswer | Promise<AdminAnswer>;
+
+/** Every path of the admin API, as docs/operate/admin.md describes them. */
+export function adminPaths(targets: AdminTargets): AdminPaths {
+  const { routes, sessions, listeners, outliers, drain, registry, limits, certificate, leave } = targets;
+  const paths: AdminPaths = {
+    '/': { GET: () => ok({ paths: Object.keys(paths) }) },
+    '/live': { GET: () => ok({ live: true }) },
+    '/ready': {
+      GET: () => {
+        const own = certificate?.status;
+        const readiness = readinessOf({
+          sources: routes.sources,
+          listeners: listeners.status,
+          drain: drain.progress.state,
+          ...(own !== undefined && { certificate: own }),
+        });
+        return { status: readiness.ready ? 200 : 503, json: readiness };
+      },
+    },
+    '/routes': { GET: () => ok(routesView(routes.table, routes.sources, limits.connectTimeoutMs)) },
+    '/explain': {
+      GET: ({ query }) => {
+        const serverName = query.get('serverName') ?? '';
+        if (serverName === '') return { status: 400, json: { error: 'expected ?serverName=NAME, found none' } };
+        const asked = askedName(serverName);
+        if (asked.kind === 'impossible') return { status: 400, json: { error: asked.why } };
+        return ok(explain(asked.serverName, routes.table, (address) => outliers.isEjected(address)));
+      },
+    },
+    '/connections': {
+      GET: () => {
+        const now = performance.now();
+        return ok({ connections: sessions.live().map((live) => connectionView(live, now)) });
+      },
+    },
+    '/listeners': { GET: () => ok({ listeners: listeners.status.map(listenerView) }) },
+    '/metrics': {
+      GET: async ({ accept }) => {
+        const { contentType, body } = await exposition(registry, accept);
+        return { status: 200, contentType, text: body };
+      },
+    },
+    '/drain': {
+      GET: () => ok(drain.progress),
+      POST: () => {
+        leave();
+        return { status: 202, json: drain.progress };
+      },
+    },
+  };
+  return paths;
+}
+
+function ok(json: object): AdminAnswer {
+  return { status: 200, json };
+}

@@ -1,0 +1,65 @@
+import type { CertificateStatus } from '@meshgate/connect';
+import { formatEndpoint } from '@meshgate/core';
+import type { DrainState, ListenerStatus, SourceStatus } from '@meshgate/core';
+import { certificateTrouble } from '../log/certificate-trouble.ts';
+
+/** Whether traffic should be sent here. The answer of `GET /ready`. */
+export interface Readiness {
+  readonly ready: boolean;
+  /** Why not; empty when ready. */
+  readonly reasons: readonly string[];
+  /** What an operator should know although traffic may come. */
+  readonly warnings: readonly string[];
+}
+
+/** What readiness depends on. */
+export interface Vitals {
+  readonly sources: readonly SourceStatus[];
+  readonly listeners: readonly ListenerStatus[];
+  readonly drain: DrainState;
+  /** Of a proxy that proves who it is. */
+  readonly certificate?: CertificateStatus;
+}
+
+/** Ready: it listens, every source has spoken at least once, its certificate holds, and no drain has begun. Pure. */
+export function readinessOf({ sources, listeners, drain, certificate }: Vitals): Readiness {
+  const own = certificate === undefined ? NO_TROUBLE : certificateTroubles(certificate);
+  const unbound = listeners.filter(({ address }) => address === undefined);
+  const reasons = [
+    ...(drain === 'serving' ? [] : [`draining: ${drain}`]),
+    ...(unbound.length === listeners.length ? ['nothing is listening'] : []),
+    ...sources.filter(({ lastSuccess }) => lastSuccess === undefined).map(neverSpoke),
+    ...own.reasons,
+  ];
+  const warnings = [
+    ...(unbound.length < listeners.length ? unbound.map(notBound) : []),
+    ...sources.filter(({ lastSuccess }) => lastSuccess !== undefined).flatMap(troubles),
+    ...own.warnings,
+  ];
+  return { ready: reasons.length === 0, reasons, warnings };
+}
+
+function neverSpoke({ name, error }: SourceStatus): string {
+  return `source ${name} has not spoken yet${error === undefined ? '' : `: ${error.message}`}`;
+}
+
+function notBound({ name, endpoint }: ListenerStatus): string {
+  return `listener ${name} is not bound to ${formatEndpoint(endpoint)}`;
+}
+
+function troubles({ name, error, warnings }: SourceStatus): readonly string[] {
+  const failure = error === undefined ? [] : [`failing, its last routes stay in use: ${error.message}`];
+  return [...failure, ...warnings].map((trouble) => `source ${name}: ${trouble}`);
+}
+
+const NO_TROUBLE: Pick<Readiness, 'reasons' | 'warnings'> = { reasons: [], warnings: [] };
+
+function certificateTroubles({ source, certificate, error }: CertificateStatus): typeof NO_TROUBLE {
+  const why = error === undefined ? '' : `: ${error.message}`;
+  if (certificate === undefined)
+    return { reasons: [`certificates of ${source} have not come yet${why}`], warnings: [] };
+  const { state } = certificate;
+  const aged = state === 'good' ? [] : [certificateTrouble(certificate, state)];
+  const failing = error === undefined ? [] : [`certificates of ${source}: failing, the last one stays in use${why}`];
+  return state === 'expired' ? { reasons: aged, warnings: failing } : { reasons: [], warnings: [...aged, ...failing] };
+}

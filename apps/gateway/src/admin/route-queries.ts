@@ -1,0 +1,63 @@
+import { observers, RouteStore } from '@meshgate/core';
+import type { Amend } from '../config/amend-config.ts';
+import { explain } from '../cli/explain.ts';
+import type { Explanation } from '../cli/explain.ts';
+import { loadConfig } from '../config/load-config.ts';
+import { routesView } from './views.ts';
+import type { RoutesView } from './views.ts';
+
+/** Answers about routes, from wherever they are known. */
+export interface RouteQueries {
+  routes(): Promise<RoutesView>;
+  explain(serverName: string): Promise<Explanation>;
+}
+
+/** From a gateway that runs. Rejects when it does not answer, or with an error. */
+export function queriesTo(adminUrl: URL): RouteQueries {
+  return {
+    routes: async () => (await ask(adminUrl, 'routes')) as RoutesView,
+    explain: async (serverName) =>
+      (await ask(adminUrl, `explain?${new URLSearchParams({ serverName }).toString()}`)) as Explanation,
+  };
+}
+
+/**
+ * From a configuration file, as a gateway would see it that started now: its sources are followed until each has spoken.
+ * Rejects with `ConfigProblems` when it is wrong.
+ */
+export function queriesOf(file: string, amend: Amend): RouteQueries {
+  return {
+    routes: () => withRoutes(file, amend, (store, timeoutMs) => routesView(store.table, store.sources, timeoutMs)),
+    explain: (serverName) => withRoutes(file, amend, (store) => explain(serverName, store.table)),
+  };
+}
+
+async function withRoutes<Answer>(
+  file: string,
+  amend: Amend,
+  answer: (store: RouteStore, connectTimeoutMs: number) => Answer,
+): Promise<Answer> {
+  const { config, parts } = await loadConfig(file, amend);
+  const store = new RouteStore({ sources: parts.sources, observer: observers([]) });
+  await store.start(new AbortController().signal);
+  try {
+    return answer(store, config.limits.connectTimeoutMs);
+  } finally {
+    await store.stop();
+  }
+}
+
+/** Nobody waits longer for an answer from the same machine. */
+const PATIENCE_MS = 10_000;
+
+async function ask(adminUrl: URL, path: string): Promise<unknown> {
+  const url = new URL(path, adminUrl.href.endsWith('/') ? adminUrl : `${adminUrl.href}/`);
+  const response = await fetch(url, { signal: AbortSignal.timeout(PATIENCE_MS) }).catch((reason: unknown) => {
+    const cause = reason instanceof Error && reason.cause instanceof Error ? reason.cause : reason;
+    throw new Error(
+      `no gateway answers at ${adminUrl.href}: ${cause instanceof Error ? cause.message : String(cause)}`,
+    );
+  });
+  if (!response.ok) throw new Error(`expected an answer of ${url.href}, found status ${response.status}`);
+  return response.json();
+}

@@ -1,0 +1,128 @@
+import type { Backend, Endpoint, Match, MatchKind, RouteTable } from '@meshgate/core';
+import { parseServerName } from '@meshgate/sni';
+import leven from 'leven';
+import { describe } from '../config/config-words.ts';
+
+/** Which route takes a server name, and why. The answer of `GET /explain` and of `meshgate explain --json`. */
+export type Explanation = FoundRoute | NotFound;
+
+/** There is a route. */
+export interface FoundRoute extends Claim {
+  readonly found: true;
+  /** As it was looked up: lower case, no trailing dot. */
+  readonly serverName: string;
+  /** What the source calls such a route; absent when it does not say. */
+  readonly kind?: string;
+  /** In one sentence. */
+  readonly why: string;
+  /** What made the route: facts of its source, such as the file and the line. */
+  readonly origin?: Readonly<Record<string, string>>;
+  readonly backends: readonly ExplainedBackend[];
+  /** Routes that would take the name if this one did not, the next one first. */
+  readonly shadowed: readonly Claim[];
+}
+
+/** There is none: a client that asks for this name is turned away. */
+interface NotFound {
+  readonly found: false;
+  readonly serverName: string;
+  readonly why: string;
+  /** Names in the table that look like it, the likeliest first. */
+  readonly nearest: readonly string[];
+}
+
+/** A route that claims a name. */
+interface Claim {
+  readonly route: string;
+  readonly source: string;
+  readonly match: MatchKind;
+  /** What the route claims: the name itself, `*.suffix` or `*`. */
+  readonly pattern: string;
+}
+
+/** A backend, and what is thought of it. */
+export interface ExplainedBackend {
+  readonly host: string;
+  readonly port: number;
+  readonly weight: number;
+  /** What the source says. */
+  readonly healthy: boolean;
+  /** Put aside for a while, since dials to it failed in a row. Only known of addresses that are no DNS names. */
+  readonly ejected: boolean;
+}
+
+/** A name that a client can ask for, as it would arrive; or why none can. */
+export function askedName(
+  text: string,
+): { readonly kind: 'name'; readonly serverName: string } | { readonly kind: 'impossible'; readonly why: string } {
+  const verdict = parseServerName(text);
+  if (verdict.kind === 'name') return verdict;
+  return { kind: 'impossible', why: `no client can send ${describe(text)} as a server name: ${verdict.detail}` };
+}
+
+/** Explains what `table` does with a name, as it was typed. Pure. */
+export function explain(
+  name: string,
+  table: RouteTable,
+  isEjected: (address: Endpoint) => boolean = () => false,
+): Explanation {
+  const serverName = name.toLowerCase().replace(/\.$/, '');
+  const [match, ...others] = table.matches(serverName);
+  if (match === undefined) return notFound(serverName, table);
+  const { route } = match;
+  return {
+    found: true,
+    serverName,
+    ...claimOf(match),
+    ...(route.kind !== undefined && { kind: route.kind }),
+    why: reason(match, others),
+    ...(route.origin !== undefined && { origin: route.origin }),
+    backends: route.backends.map((backend) => explained(backend, isEjected)),
+    shadowed: others.map(claimOf),
+  };
+}
+
+function notFound(serverName: string, table: RouteTable): NotFound {
+  const why = `none of ${table.size} routes has this name, a suffix of it, or *`;
+  return { found: false, serverName, why, nearest: nearestNames(serverName, table) };
+}
+
+function claimOf({ kind, pattern, source, route }: Match): Claim {
+  return { route: route.name, source, match: kind, pattern };
+}
+
+function reason({ kind, source, pattern }: Match, others: readonly Match[]): string {
+  const own = {
+    exact: 'its exact name is in the table',
+    suffix: `${pattern} is the longest suffix of it in the table`,
+    any: 'no other route has this name or a suffix of it, and * takes every name',
+  }[kind];
+  const rivals = others.filter((other) => other.pattern === pattern).map((other) => other.source);
+  return rivals.length === 0 ? own : `${own}; source ${source} comes before ${rivals.join(', ')}`;
+}
+
+function explained({ address, weight, healthy }: Backend, isEjected: (address: Endpoint) => boolean): ExplainedBackend {
+  return { ...address, weight, healthy, ejected: isEjected(address) };
+}
+
+/** More than these would be a list of everything. */
+const SHOWN_NAMES = 3;
+
+function nearestNames(serverName: string, table: RouteTable): readonly string[] {
+  // Of three letters one may be wrong; further off it is another name.
+  const maxDistance = Math.max(1, Math.floor(serverName.length / 3));
+  const near: { readonly name: string; readonly distance: number }[] = [];
+  for (const name of namesIn(table)) {
+    const distance = leven(serverName, name, { maxDistance: maxDistance + 1 });
+    if (distance <= maxDistance) near.push({ name, distance });
+  }
+  near.sort((one, other) => one.distance - other.distance || (one.name < other.name ? -1 : 1));
+  return [...new Set(near.map(({ name }) => name))].slice(0, SHOWN_NAMES);
+}
+
+function* namesIn({ indexes }: RouteTable): Generator<string> {
+  for (const { exact, suffixes } of indexes) {
+    yield* exact.keys();
+    for (const suffix of suffixes.keys()) yield `*${suffix}`;
+  }
+}

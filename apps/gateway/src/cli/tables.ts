@@ -1,0 +1,72 @@
+import { formatEndpoint } from '@meshgate/core';
+import type { Explanation, ExplainedBackend, FoundRoute } from './explain.ts';
+import type { BackendView, RoutesView, SourceView } from '../admin/views.ts';
+
+/** The answer of `meshgate routes`, for people. */
+export function routesText({ routes, sources }: RoutesView): string {
+  const rows = [...routes].map(({ name, source, kind = '', serverNames, backends }) => [
+    name,
+    serverNames.join(' '),
+    backends.map(backendText).join(' ') || 'none',
+    kind,
+    source,
+  ]);
+  const troubles = sources.flatMap((source) => [
+    ...(source.state === 'current' ? [] : [`source ${source.name} is ${standing(source)}`]),
+    ...source.warnings.map((warning) => `source ${source.name}: ${warning}`),
+  ]);
+  return lines([...columns([['ROUTE', 'SERVER NAMES', 'BACKENDS', 'KIND', 'SOURCE'], ...rows]), ...troubles]);
+}
+
+function standing({ state, lastSuccess, error }: SourceView): string {
+  // Why it is stale, its warnings say.
+  if (state === 'stale') return `stale: its routes are those of ${lastSuccess ?? 'before'}`;
+  return error === undefined ? state : `${state}: ${error}`;
+}
+
+/** The answer of `meshgate explain`, for people. */
+export function explanationText(explanation: Explanation): string {
+  const { serverName, why } = explanation;
+  if (explanation.found) return lines([`${serverName}: route ${explanation.route}, ${why}`, ...detailsOf(explanation)]);
+  const hints = explanation.nearest.length === 0 ? [] : [`  nearest names: ${explanation.nearest.join(', ')}`];
+  return lines([`${serverName}: no route, ${why}`, ...hints]);
+}
+
+function detailsOf({ kind, source, origin = {}, backends, shadowed }: FoundRoute): readonly string[] {
+  const facts = [
+    ['source', source],
+    ...(kind === undefined ? [] : [['kind', kind]]),
+    ...Object.entries(origin),
+    ...shadowed.map((other) => ['shadows', `${other.route} (${other.pattern} of ${other.source})`]),
+  ];
+  const rows = backends.map((backend) => [addressText(backend), String(backend.weight), stateText(backend)]);
+  const backendTable = [['BACKEND', 'WEIGHT', 'STATE'], ...rows];
+  const none = ['  no backend: connections end with NO_BACKEND'];
+  return [...columns(facts, '  '), ...(rows.length === 0 ? none : columns(backendTable, '  '))];
+}
+
+function backendText(backend: BackendView): string {
+  return `${addressText(backend)}${backend.healthy ? '' : ' (unhealthy)'}`;
+}
+
+function addressText({ host, port }: BackendView): string {
+  return formatEndpoint({ host, port });
+}
+
+function stateText({ healthy, ejected }: ExplainedBackend): string {
+  return [healthy ? 'healthy' : 'unhealthy', ...(ejected ? ['put aside after failures'] : [])].join(', ');
+}
+
+/** Columns as wide as their widest cell, two spaces apart. */
+function columns(rows: readonly (readonly string[])[], indent = ''): readonly string[] {
+  const widths = (rows[0] ?? []).map((_, column) =>
+    rows.reduce((width, row) => Math.max(width, row[column]?.length ?? 0), 0),
+  );
+  const cells = (row: readonly string[]): readonly string[] =>
+    row.map((cell, column) => cell.padEnd(widths[column] ?? 0));
+  return rows.map((row) => `${indent}${cells(row).join('  ')}`.trimEnd());
+}
+
+function lines(texts: readonly string[]): string {
+  return texts.map((text) => `${text}\n`).join('');
+}

@@ -1,0 +1,115 @@
+import type { Problem } from '@meshgate/core';
+import type { CommandSettings, Said } from '../cli/consul-flags.ts';
+
+/** What stood in a configuration file, with what the command line and the environment change in it. */
+interface Amended {
+  readonly value: unknown;
+  /** What is wrong with the changes. */
+  readonly problems: readonly Problem[];
+  /** `problem` under the name of the flag or variable that it is about; `undefined` when that is none. */
+  blamed(problem: Problem): Problem | undefined;
+}
+
+/** A change of a configuration before it is parsed. */
+export type Amend = (value: unknown) => Amended;
+
+/** Changes nothing. */
+export const asWritten: Amend = (value) => ({ value, problems: [], blamed: () => undefined });
+
+/**
+ * Lays `settings` over a configuration: over its entry `use: consul`. Pure.
+ *
+ * @param adds where there is no such entry, adds one behind the sources that there are
+ */
+export function amending(settings: CommandSettings, adds: boolean): Amend {
+  return (value) => {
+    const { problems } = settings;
+    if (!isMapping(value)) return { ...asWritten(value), problems };
+    const admin = settings.said.find(({ path }) => path[0] === 'admin');
+    const config = admin === undefined ? value : { ...value, admin: admin.value };
+    const sources = listOf(value['sources'] ?? []);
+    const at = sources?.findIndex(isConsul) ?? -1;
+    if (sources === undefined || (at === -1 && !adds))
+      return { value: config, problems, blamed: blaming(settings.said, []) };
+    const index = at === -1 ? sources.length : at;
+    const written = sources[index];
+    const changed = changedEntry(isMapping(written) ? written : { use: 'consul' }, settings);
+    return {
+      value: { ...config, sources: [...sources.slice(0, index), changed.entry, ...sources.slice(index + 1)] },
+      problems: [...problems, ...changed.problems],
+      blamed: blaming(settings.said, ['sources', index]),
+    };
+  };
+}
+
+type Mapping = Readonly<Record<string, unknown>>;
+
+interface ChangedEntry {
+  readonly entry: Mapping;
+  readonly problems: readonly Problem[];
+}
+
+function changedEntry(written: Mapping, { said, secure }: CommandSettings): ChangedEntry {
+  const about = (key: string): readonly Said[] => said.filter(({ path }) => path[0] === key);
+  const registers = 'register' in written || about('register').some(({ path }) => path.length === 1);
+  const ofRegister = about('register').filter(({ path }) => path.length === 2);
+  const apart = new Set(['admin', 'register', 'proxyId']);
+  const entry = { ...written, ...keyed(said.filter(({ path }) => !apart.has(path[0] ?? ''))) };
+  const address = secure ? { address: secured(entry['address']) } : {};
+  const registration = registers
+    ? registering(written['register'], ofRegister, about('proxyId'))
+    : keyed(about('proxyId'));
+  return {
+    entry: defined({ ...entry, ...address, ...registration }),
+    problems: registers ? [] : ofRegister.map(({ by }) => ({ path: [by], message: 'expected --register with it' })),
+  };
+}
+
+/** One flag, two meanings, as in Consul: `--proxy-id` is the id to register, or else that of what is registered already. */
+function registering(written: unknown, said: readonly Said[], proxyId: readonly Said[]): Mapping {
+  if (written !== undefined && !isMapping(written)) return {};
+  const id = proxyId.map(({ value }) => ['id', value] as const);
+  return { register: { ...written, ...keyed(said), ...Object.fromEntries(id) } };
+}
+
+/** TLS that is asked for is never given up, whatever the address says; a unix socket needs none. */
+function secured(address: unknown): unknown {
+  if (address === undefined) return DEFAULT_SECURE_ADDRESS;
+  if (typeof address !== 'string' || address.startsWith('unix://')) return address;
+  return `https://${address.replace(/^https?:\/\//i, '')}`;
+}
+
+const DEFAULT_SECURE_ADDRESS = 'https://127.0.0.1:8500';
+
+function blaming(said: readonly Said[], entry: Problem['path']): Amended['blamed'] {
+  const byPath = new Map(said.map(({ path, by }) => [JSON.stringify(path), by]));
+  return ({ path, message, ...rest }) => {
+    const inEntry = entry.every((part, index) => path[index] === part) ? path.slice(entry.length) : path;
+    const asSaid = inEntry.join('.') === 'register.id' ? ['proxyId'] : inEntry;
+    for (let length = asSaid.length; length > 0; length -= 1) {
+      const by = byPath.get(JSON.stringify(asSaid.slice(0, length)));
+      if (by !== undefined && rest.at === undefined) return { message, path: [by] };
+    }
+    return undefined;
+  };
+}
+
+function keyed(said: readonly Said[]): Mapping {
+  return Object.fromEntries(said.map(({ path, value }) => [path.at(-1) ?? '', value]));
+}
+
+function defined(entry: Mapping): Mapping {
+  return Object.fromEntries(Object.entries(entry).filter(([, value]) => value !== undefined));
+}
+
+function isConsul(source: unknown): boolean {
+  return isMapping(source) && source['use'] === 'consul';
+}
+
+function listOf(value: unknown): readonly unknown[] | undefined {
+  return Array.isArray(value) ? value : undefined;
+}
+
+function isMapping(value: unknown): value is Mapping {
+  return typeof value === 'object' && value !== null && !Array.isArray(value);
+}

@@ -1,0 +1,89 @@
+import { readFile } from 'node:fs/promises';
+import { dirname, resolve } from 'node:path';
+import { ConfigProblems } from '@meshgate/core';
+import type { Problem } from '@meshgate/core';
+import { asWritten } from './amend-config.ts';
+import type { Amend } from './amend-config.ts';
+import { draftConfig, inOrder } from './config.ts';
+import type { UnderstoodSettings } from './config.ts';
+import type { GatewayConfig } from './config-schema.ts';
+import type { Parts } from './parts.ts';
+import { installPlugins } from './plugins.ts';
+import type { Installed } from './plugins.ts';
+import { builtInTransports, chooseTransport } from '../run/transport-choice.ts';
+import type { ChosenTransport } from '../run/transport-choice.ts';
+import { unsharedBy } from '../workers/unshared.ts';
+
+/** A configuration in which nothing is wrong, with everything that it names. */
+export interface LoadedConfig {
+  /** As it was given; absent when everything was said without one. */
+  readonly file: string | undefined;
+  /** What stood in it; `''` without one. */
+  readonly text: string;
+  /** Paths in it are absolute. */
+  readonly config: GatewayConfig;
+  readonly parts: Parts;
+  readonly transport: ChosenTransport;
+}
+
+/**
+ * Reads a configuration file, amends it, loads and installs its plugins, and looks through the files that it names. Starts nothing.
+ *
+ * @param file `undefined`: there is none, what `amend` adds to nothing is all
+ * @throws ConfigProblems with everything that is wrong, in whichever of these files
+ */
+export async function loadConfig(file: string | undefined, amend: Amend = asWritten): Promise<LoadedConfig> {
+  const baseDir = file === undefined ? resolve() : dirname(resolve(file));
+  const text = file === undefined ? '' : await readConfigText(file);
+  const draft = draftConfig(file === undefined ? '{}' : text, file ?? NO_FILE, amend);
+  const { config, understood, problems, placed } = draft;
+  const installed = await installPlugins(draft.uses, baseDir);
+  const { transport, problems: ofTransport } = await transportOf(understood, installed);
+  const together = [...installed.problems, ...lacksOf(understood, installed), ...ofTransport];
+  const wrong = [...problems, ...together.map(placed)];
+  if (config === undefined || transport === undefined || wrong.length > 0) throw new ConfigProblems(inOrder(wrong));
+  return { file, text, config: withAbsolutePaths(config, baseDir), parts: installed.parts, transport };
+}
+
+/** What problems are said to be in when nothing has a place of its own. */
+const NO_FILE = 'command line';
+
+/** @throws ConfigProblems when it cannot be read */
+export async function readConfigText(file: string): Promise<string> {
+  try {
+    return await readFile(file, 'utf8');
+  } catch (reason) {
+    const message = `cannot be read: ${reason instanceof Error ? reason.message : String(reason)}`;
+    throw new ConfigProblems([{ message, path: [], at: { file, line: 1, column: 1 } }]);
+  }
+}
+
+interface TransportFound {
+  /** Absent when there is a problem, or may be one. */
+  readonly transport?: ChosenTransport;
+  readonly problems: readonly Problem[];
+}
+
+async function transportOf(settings: UnderstoodSettings, { parts, complete }: Installed): Promise<TransportFound> {
+  if (settings.transport === undefined) return { problems: [] };
+  const { use, splice } = settings.transport;
+  const choice = await chooseTransport(use, parts.transports, builtInTransports(splice));
+  if (choice.kind === 'chosen') return { transport: choice, problems: unsharedBy(choice.transport, settings) };
+  // The plugin that could not be installed may be the one that adds it.
+  return { problems: complete ? [{ message: choice.reason, path: ['transport'] }] : [] };
+}
+
+/** What is missing, unless a plugin that could not be installed might have added it, or it is there and could not be understood. */
+function lacksOf({ listeners, sources }: UnderstoodSettings, { parts, complete }: Installed): readonly Problem[] {
+  const problems: Problem[] = [];
+  if (!complete) return problems;
+  if (sources?.length === 0 && parts.sources.length === 0)
+    problems.push({ message: 'expected at least one source of routes, found none', path: ['sources'] });
+  if (listeners?.length === 0 && parts.listenerSources.length === 0)
+    problems.push({ message: 'expected at least one listener, found none', path: ['listeners'] });
+  return problems;
+}
+
+function withAbsolutePaths(config: GatewayConfig, baseDir: string): GatewayConfig {
+  return config.stateDir === undefined ? config : { ...config, stateDir: resolve(baseDir, config.stateDir) };
+}

@@ -1,0 +1,100 @@
+import { formatEndpoint } from '@meshgate/core';
+import type { ClosedConnection, Observer } from '@meshgate/core';
+import type { Log } from './logger.ts';
+import { sidecarFacts } from '../sidecar/access-facts.ts';
+import type { SidecarFacts } from '../sidecar/access-facts.ts';
+
+/** One line of the access log, its `time` left out. A fact that the connection never reached is absent. */
+export interface AccessEntry extends SidecarFacts {
+  /** Unique within the process. */
+  readonly id: string;
+  readonly listener: string;
+  /** `host:port` of the client. */
+  readonly remote: string;
+  readonly serverName?: string;
+  readonly alpn?: readonly string[];
+  readonly route?: string;
+  /** `host:port` dialled last, reached or not. */
+  readonly backend?: string;
+  /** Dials made. */
+  readonly attempts: number;
+  readonly bytesUp: number;
+  readonly bytesDown: number;
+  /** From accept to a whole hello. */
+  readonly helloMs?: number;
+  /** From the hello to an established connection to the backend. */
+  readonly connectMs?: number;
+  /** From there to the backend's first byte. */
+  readonly firstByteMs?: number;
+  /** From accept to close. */
+  readonly durationMs: number;
+  /** Why it ended before its time; absent when both sides finished by themselves. */
+  readonly code?: string;
+  /** The same for people: what was expected, what was found. Never to be parsed. */
+  readonly reason?: string;
+}
+
+/**
+ * Writes one line for each closed connection. A client that leaves without a word, as health checks do, is worth one at level
+ * `debug` only.
+ */
+export function accessLog({ logger, writeJson }: Pick<Log, 'logger' | 'writeJson'>): Observer {
+  return {
+    name: 'access-log',
+    observe(event) {
+      if (event.type !== 'connection.closed') return;
+      const level = leftWithoutAWord(event.closed) ? 'debug' : 'info';
+      if (!logger.isLevelEnabled(level)) return;
+      const entry = accessEntry(event.closed);
+      if (writeJson === undefined) logger[level](sentence(entry));
+      else writeJson({ time: new Date().toISOString(), ...entry });
+    },
+  };
+}
+
+/** What the access log says of a connection. */
+export function accessEntry(closed: ClosedConnection): AccessEntry {
+  const { connection, hello, route, dialled, transfer } = closed;
+  const { helloAt, connectedAt, closedAt, attempts, error } = closed;
+  return {
+    id: connection.id,
+    listener: connection.listener,
+    remote: formatEndpoint(connection.remote),
+    ...(hello?.serverName !== undefined && { serverName: hello.serverName }),
+    ...(hello !== undefined && { alpn: hello.alpn }),
+    ...(route !== undefined && { route: route.name }),
+    ...(dialled !== undefined && { backend: formatEndpoint(dialled) }),
+    ...sidecarFacts(closed),
+    attempts,
+    bytesUp: transfer.bytesUp,
+    bytesDown: transfer.bytesDown,
+    ...between('helloMs', connection.at, helloAt),
+    ...between('connectMs', helloAt, connectedAt),
+    ...between('firstByteMs', connectedAt, transfer.firstByteAt),
+    durationMs: toMicroseconds(closedAt - connection.at),
+    ...(error !== undefined && { code: error.code, reason: error.message }),
+  };
+}
+
+/** Times are measured in fractions of a microsecond, of which nobody wants to read the digits. */
+function toMicroseconds(ms: number): number {
+  return Math.round(ms * 1_000) / 1_000;
+}
+
+function between<Key extends string>(key: Key, from?: number, to?: number): { readonly [key in Key]?: number } {
+  return from === undefined || to === undefined
+    ? {}
+    : ({ [key]: toMicroseconds(to - from) } as { [key in Key]: number });
+}
+
+/** A health check of a load balancer: connected, and gone. */
+function leftWithoutAWord({ hello, error }: ClosedConnection): boolean {
+  return hello === undefined && error === undefined;
+}
+
+function sentence(entry: AccessEntry): string {
+  const { remote, serverName = 'no name', route, backend, bytesUp, bytesDown, durationMs, code, reason } = entry;
+  const way = [remote, serverName, route, backend].filter((step) => step !== undefined).join(' > ');
+  const end = code === undefined ? '' : ` ${code}: ${reason}`;
+  return `${way} ${bytesUp} B up ${bytesDown} B down ${durationMs} ms${end}`;
+}

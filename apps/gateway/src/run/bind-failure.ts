@@ -1,0 +1,37 @@
+import { formatEndpoint } from '@meshgate/core';
+import type { Endpoint } from '@meshgate/core';
+import type { GatewayConfig } from '../config/config-schema.ts';
+
+/**
+ * Why an address could not be listened on, in words for an operator: whose it is, and who may hold it.
+ *
+ * @returns `undefined` when `reason` is about something else
+ */
+export function bindFailure(reason: unknown, config: GatewayConfig): string | undefined {
+  const { code, syscall, address, port, message } = Object(reason) as NodeJS.ErrnoException & Partial<Address>;
+  // A plugin may have failed to connect somewhere: that has an address as well.
+  if (address === undefined || syscall === 'connect') return undefined;
+  const endpoint = { host: address, port: port ?? 0 };
+  const who = `${ownerOf(endpoint, config)} cannot listen on ${formatEndpoint(endpoint)}`;
+  return `${who}: ${EXPLAINED[code ?? '']?.(endpoint) ?? message}`;
+}
+
+/** Node says in its errors which address it was about. */
+interface Address {
+  readonly address: string;
+  readonly port: number;
+}
+
+function ownerOf(endpoint: Endpoint, { listeners, admin }: GatewayConfig): string {
+  const isSame = (other: Endpoint): boolean => other.host === endpoint.host && other.port === endpoint.port;
+  const listener = listeners.find((one) => isSame(one.endpoint));
+  if (listener !== undefined) return `listener ${listener.name}`;
+  return admin !== undefined && isSame(admin) ? 'the admin server' : 'the gateway';
+}
+
+const EXPLAINED: Readonly<Record<string, (endpoint: Endpoint) => string>> = {
+  EADDRINUSE: ({ port }) =>
+    `another process holds it, perhaps a gateway that still runs (ss -ltnp 'sport = :${port}' or lsof -i :${port} shows which)`,
+  EADDRNOTAVAIL: () => 'the address is none of this machine',
+  EACCES: () => 'not permitted: a port below 1024 takes root or CAP_NET_BIND_SERVICE',
+};

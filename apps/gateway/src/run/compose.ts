@@ -1,0 +1,284 @@
+// The composition root: the one place that knows every part by name. It reads from top to bottom, in the order in which the
+// parts stand on each other; `bind` says how a part is made, `one` and `all` ask for what it is made of.
+import type { CertificateStatus } from '@meshgate/connect';
+import {
+  AddressBook,
+  Admission,
+  balancedConnector,
+  Drain,
+  Sessions,
+  firstOf,
+  inOrder,
+  lastKnownGood,
+  lastKnownListeners,
+  layered,
+  Listeners,
+  observers,
+  Outliers,
+  RouteStore,
+} from '@meshgate/core';
+import type {
+  Connector,
+  Layer,
+  Limits,
+  ListenerSource,
+  Observer,
+  Resolver,
+  RouteSource,
+  Service,
+  Sniffer,
+  Transport,
+} from '@meshgate/core';
+import { processMetrics, prometheusObserver } from '@meshgate/metrics';
+import { sniSniffer } from '@meshgate/sni';
+import { Registry } from 'prom-client';
+import { accessLog } from '../log/access-log.ts';
+import { adminPaths } from '../admin/admin-answers.ts';
+import type { AdminPaths } from '../admin/admin-answers.ts';
+import { AdminServer } from '../admin/admin.ts';
+import { fileSnapshotStore, fileListenerStore } from './snapshot-files.ts';
+import type { GatewayConfig } from '../config/config-schema.ts';
+import { Gateway } from './gateway.ts';
+import { logObserver } from '../log/log-observer.ts';
+import type { Log } from '../log/logger.ts';
+import type { Parts } from '../config/parts.ts';
+import { all, bind, bindEach, newContainer, one, token } from './token.ts';
+import type { Container, Token } from './token.ts';
+import { VERSION } from '../cli/version.ts';
+
+/** What a gateway stands on that is neither configuration nor plugin. */
+export interface Surroundings {
+  readonly log: Log;
+  readonly transport: Transport;
+  readonly limits: Limits;
+  /** Begins the drain at whose end the process leaves: what `POST /drain` asks for. */
+  leave(): void;
+  /** Stands before every observer but the metrics; absent when they are told as it happens. */
+  tell?(observer: Observer): Observer;
+}
+
+/** The parts of a gateway that carries connections, for whoever speaks for it in place of an admin server. */
+export interface Carrier {
+  readonly gateway: Gateway;
+  readonly sessions: Sessions;
+  readonly listeners: Listeners;
+  readonly drain: Drain;
+  readonly registry: Registry;
+}
+
+// Several of a kind, in order.
+const OBSERVER = token<Observer>('observer');
+const SOURCE = token<RouteSource>('route source');
+const SNIFFER = token<Sniffer>('sniffer');
+const RESOLVER = token<Resolver>('resolver');
+const LAYER = token<Layer<Connector>>('connector layer');
+const SERVICE = token<Service>('service');
+
+// One each.
+export const EVENTS: Token<Observer> = token('events');
+const REGISTRY = token<Registry>('metrics registry');
+export const ROUTES: Token<RouteStore> = token('route store');
+export const OUTLIERS: Token<Outliers> = token('outliers');
+const DIALER = token<Connector>('dialer');
+export const SESSIONS: Token<Sessions> = token('sessions');
+const LISTENERS = token<Listeners>('listeners');
+const DRAIN = token<Drain>('drain');
+const PATHS = token<AdminPaths>('admin paths');
+/** What this proxy shows of itself; none when it only passes TLS on. */
+export const CERTIFICATE: Token<{ readonly status: CertificateStatus }> = token('own certificate');
+const ADMIN = token<AdminServer>('admin server');
+const GATEWAY = token<Gateway>('gateway');
+
+/** Puts a gateway together. Nothing of it runs before it is started. */
+export function compose(config: GatewayConfig, parts: Parts, surroundings: Surroundings): Gateway {
+  return one(composed(config, parts, surroundings), GATEWAY);
+}
+
+/** {@link compose} for a worker. */
+export function composeCarrier(config: GatewayConfig, parts: Parts, surroundings: Surroundings): Carrier {
+  const c = composed(config, parts, surroundings);
+  return {
+    gateway: one(c, GATEWAY),
+    sessions: one(c, SESSIONS),
+    listeners: one(c, LISTENERS),
+    drain: one(c, DRAIN),
+    registry: one(c, REGISTRY),
+  };
+}
+
+/**
+ * {@link compose} for a proxy that meets its clients, and reaches the other side, in a way of its own.
+ *
+ * @param bindOwn binds `SESSIONS` and `OUTLIERS`, and may add parts: the plan that it returns is carried out
+ */
+export function composeWith(
+  config: GatewayConfig,
+  parts: Parts,
+  surroundings: Surroundings,
+  bindOwn: (plan: Plan) => Plan,
+): Gateway {
+  return one(composed(config, parts, surroundings, bindOwn), GATEWAY);
+}
+
+function composed(config: GatewayConfig, parts: Parts, surroundings: Surroundings, bindOwn = bindStages): Container {
+  const start = { ...surroundings, config, parts, c: newContainer() };
+  bindObservers(start);
+  const plan = bindOwn(start);
+  bindRoutes(plan);
+  bindListeners(plan);
+  bindServices(plan);
+  return plan.c;
+}
+
+/** What is to be put together, and what with. */
+export interface Plan extends Surroundings {
+  readonly c: Container;
+  readonly config: GatewayConfig;
+  readonly parts: Parts;
+}
+
+/** Who is told what happens: our own first, so that what a plugin's observer does wrong is written down. */
+function bindObservers({ c, config, parts, log, tell = (observer) => observer }: Plan): void {
+  bind(c, REGISTRY, registryOfThisProcess);
+  bind(c, OBSERVER, () => tell(logObserver(log.logger)));
+  if (config.log.access) bind(c, OBSERVER, () => tell(accessLog(log)));
+  bind(c, OBSERVER, () => prometheusObserver({ registry: one(c, REGISTRY) }));
+  bindEach(c, OBSERVER, parts.observers.map(tell));
+  bind(c, EVENTS, () => observers(all(c, OBSERVER)));
+}
+
+/** Where routes come from; with a folder to keep them in, from there while a source is silent at the start. */
+function bindRoutes({ c, config: { stateDir }, parts }: Plan): void {
+  bindEach(c, SOURCE, rememberedSources(parts.sources, stateDir));
+  bind(c, ROUTES, () => new RouteStore({ sources: all(c, SOURCE), observer: one(c, EVENTS) }));
+}
+
+/** What a connection passes through. */
+function bindStages(plan: Plan): Plan {
+  const { c, config, parts, transport, limits } = plan;
+  const { keepAlive } = config;
+  bindEach(c, SNIFFER, [sniSniffer(), ...parts.sniffers]);
+  bindEach(c, RESOLVER, parts.resolvers);
+  bind(c, RESOLVER, () => one(c, ROUTES));
+  bindEach(c, LAYER, parts.layers);
+  bind(c, OUTLIERS, () => new Outliers(one(c, EVENTS)));
+  bind(c, DIALER, () => {
+    return balancedConnector({
+      addresses: new AddressBook(one(c, EVENTS)),
+      outliers: one(c, OUTLIERS),
+      observer: one(c, EVENTS),
+      transport,
+      limits,
+      keepAlive,
+    });
+  });
+  bind(c, SESSIONS, () => {
+    return new Sessions({
+      sniffer: firstOf(all(c, SNIFFER)),
+      resolver: firstToKnow(all(c, RESOLVER)),
+      connector: layered(one(c, DIALER), all(c, LAYER)),
+      admission: new Admission(limits),
+      observer: one(c, EVENTS),
+      transport,
+      limits,
+    });
+  });
+  return plan;
+}
+
+/** Where connections come in, and how they are let go. */
+function bindListeners({ c, config, parts, transport }: Plan): void {
+  bind(c, LISTENERS, () => {
+    const sessions = one(c, SESSIONS);
+    return new Listeners({
+      addresses: config.listeners,
+      sources: rememberedListeners(parts.listenerSources, config.stateDir),
+      listen: { backlog: BACKLOG, keepAlive: config.keepAlive },
+      accept: (connection, listener) => sessions.accept(connection, listener),
+      observer: one(c, EVENTS),
+      transport,
+    });
+  });
+  bind(c, DRAIN, () => {
+    return new Drain(config.drain, {
+      sessions: one(c, SESSIONS),
+      listeners: one(c, LISTENERS),
+      services: parts.services,
+      observer: one(c, EVENTS),
+    });
+  });
+}
+
+/** What is started, in this order, and stopped in reverse: probes are answered all the while, routes are known before a port opens. */
+function bindServices({ c, config: { admin: endpoint }, parts, limits, leave }: Plan): void {
+  if (endpoint !== undefined) {
+    bind(c, ADMIN, () => new AdminServer({ endpoint, paths: one(c, PATHS), observer: one(c, EVENTS) }));
+    bind(c, SERVICE, () => one(c, ADMIN));
+  }
+  bindEach(c, SERVICE, parts.services);
+  bind(c, SERVICE, () => one(c, ROUTES));
+  bind(c, SERVICE, () => one(c, LISTENERS));
+  bind(c, PATHS, () => {
+    return adminPaths({
+      routes: one(c, ROUTES),
+      sessions: one(c, SESSIONS),
+      listeners: one(c, LISTENERS),
+      outliers: one(c, OUTLIERS),
+      drain: one(c, DRAIN),
+      registry: one(c, REGISTRY),
+      certificate: all(c, CERTIFICATE)[0],
+      limits,
+      leave,
+    });
+  });
+  bind(c, GATEWAY, () => {
+    return new Gateway({
+      lifecycle: inOrder('gateway', all(c, SERVICE)),
+      admin: all(c, ADMIN)[0],
+      routes: one(c, ROUTES),
+      listeners: one(c, LISTENERS),
+      outliers: one(c, OUTLIERS),
+      drain: one(c, DRAIN),
+      observer: one(c, EVENTS),
+      sources: parts.sources,
+    });
+  });
+}
+
+/** @param stateDir folder in which they are kept; absent when they are not */
+export function rememberedSources(sources: readonly RouteSource[], stateDir?: string): readonly RouteSource[] {
+  if (stateDir === undefined) return sources;
+  const archive = fileSnapshotStore(stateDir);
+  return sources.map((source) => lastKnownGood(source, archive));
+}
+
+/** The same for where to listen: kept routes are of no use to a gateway that does not know its own address. */
+export function rememberedListeners(sources: readonly ListenerSource[], stateDir?: string): readonly ListenerSource[] {
+  if (stateDir === undefined) return sources;
+  const archive = fileListenerStore(stateDir);
+  return sources.map((source) => lastKnownListeners(source, archive));
+}
+
+/** With the metrics of the process itself. */
+export function registryOfThisProcess(): Registry {
+  const registry = new Registry();
+  processMetrics(registry, { version: VERSION });
+  return registry;
+}
+
+function firstToKnow(resolvers: readonly Resolver[]): Resolver {
+  const [only] = resolvers;
+  if (only !== undefined && resolvers.length === 1) return only;
+  return {
+    resolve(hello, from) {
+      for (const resolver of resolvers) {
+        const route = resolver.resolve(hello, from);
+        if (route !== undefined) return route;
+      }
+      return undefined;
+    },
+  };
+}
+
+/** The kernel cuts it to its own limit (`net.core.somaxconn`, 4096 on Linux): a burst of connections is for it to hold. */
+const BACKLOG = 4096;

@@ -1,0 +1,116 @@
+import { createHash } from 'node:crypto';
+import { mkdir, open, readFile, rename, rm } from 'node:fs/promises';
+import { join } from 'node:path';
+import type { StoredSnapshot, ListenerStore, RouteSnapshot, SnapshotStore } from '@meshgate/core';
+import * as z from 'zod';
+
+/**
+ * Keeps snapshots in `folder`, one file for each source, readable by its owner only. A file is replaced whole or not at all,
+ * also when the machine goes down meanwhile. The folder is made when it is first needed.
+ */
+export function fileSnapshotStore(folder: string): SnapshotStore {
+  return {
+    load: (source) => load(join(folder, fileNameOf(source))),
+    save: (source, snapshot) => save(folder, fileNameOf(source), source, snapshot),
+  };
+}
+
+/** Keeps what listener sources list, as {@link fileSnapshotStore} keeps routes, in the same folder. */
+export function fileListenerStore(folder: string): ListenerStore {
+  const nameOf = (source: string): string => fileNameOf(`listeners ${source}`);
+  return {
+    load: async (source) => (await read(join(folder, nameOf(source)), listenersSchema))?.listeners,
+    save: (source, listeners) => replace(folder, nameOf(source), { format: FORMAT, source, listeners }),
+  };
+}
+
+async function load(file: string): Promise<StoredSnapshot | undefined> {
+  const kept = await read(file, archiveSchema);
+  return kept && { savedAt: new Date(kept.savedAt), snapshot: kept.snapshot };
+}
+
+function save(folder: string, name: string, source: string, { version, routes }: RouteSnapshot): Promise<void> {
+  const savedAt = new Date().toISOString();
+  return replace(folder, name, { format: FORMAT, source, savedAt, snapshot: { version, routes } });
+}
+
+/** `undefined` when there is no such file; rejects, naming it, when it is not what `schema` says. */
+async function read<T>(file: string, schema: z.ZodType<T>): Promise<T | undefined> {
+  const text = await readFile(file, 'utf8').catch((reason: unknown) => {
+    if (reason instanceof Error && 'code' in reason && reason.code === 'ENOENT') return undefined;
+    throw reason;
+  });
+  if (text === undefined) return undefined;
+  try {
+    return schema.parse(JSON.parse(text));
+  } catch (reason) {
+    throw new Error(`${file} is damaged: ${firstLine(reason)}`, { cause: reason });
+  }
+}
+
+async function replace(folder: string, name: string, value: object): Promise<void> {
+  await mkdir(folder, { recursive: true, mode: 0o700 });
+  // Two processes that share the folder must not write into one file.
+  const temporary = join(folder, `.${name}.${process.pid}.tmp`);
+  try {
+    await writeThrough(temporary, JSON.stringify(value));
+    await rename(temporary, join(folder, name));
+  } catch (reason) {
+    await rm(temporary, { force: true });
+    throw reason;
+  }
+}
+
+async function writeThrough(file: string, text: string): Promise<void> {
+  const handle = await open(file, 'w', 0o600);
+  try {
+    await handle.writeFile(text);
+    await handle.sync();
+  } finally {
+    await handle.close();
+  }
+}
+
+/** Readable where the name allows it, and different for different sources in any case. */
+function fileNameOf(source: string): string {
+  const readable = source.replace(/[^a-z0-9.-]+/gi, '_').slice(0, READABLE_CHARS);
+  const digest = createHash('sha256').update(source).digest('hex').slice(0, DIGEST_CHARS);
+  return `${readable}-${digest}.json`;
+}
+
+const READABLE_CHARS = 64;
+const DIGEST_CHARS = 12;
+
+/** Of a file that another release has written in another way, nothing is used. */
+const FORMAT = 1;
+
+const endpointSchema = z.object({ host: z.string(), port: z.int() });
+
+const backendSchema = z.looseObject({
+  address: endpointSchema,
+  weight: z.int().min(1),
+  healthy: z.boolean(),
+});
+
+const routeSchema = z.looseObject({
+  name: z.string(),
+  serverNames: z.array(z.string()),
+  backends: z.array(backendSchema),
+});
+
+const listenersSchema = z.object({
+  format: z.literal(FORMAT),
+  listeners: z.array(z.object({ name: z.string(), endpoint: endpointSchema })),
+});
+
+const archiveSchema = z.object({
+  format: z.literal(FORMAT),
+  savedAt: z.iso.datetime(),
+  snapshot: z.object({ version: z.string(), routes: z.array(routeSchema) }),
+});
+
+function firstLine(reason: unknown): string {
+  if (reason instanceof z.ZodError)
+    return reason.issues.map(({ path, message }) => `${path.join('.')}: ${message}`)[0] ?? '';
+  return reason instanceof Error ? reason.message : String(reason);
+}

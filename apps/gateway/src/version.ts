@@ -1,9 +1,0 @@
-import { readFileSync } from 'node:fs';
-
-/** The release, as the package says. */
-export const VERSION: string = releaseOf(readFileSync(new URL('../package.json', import.meta.url), 'utf8'));
-
-function releaseOf(manifest: string): string {
-  const { version } = JSON.parse(manifest) as { readonly version: string };
-  return version;
-}

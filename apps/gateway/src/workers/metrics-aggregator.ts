@@ -1,0 +1,110 @@
+import { AggregatorRegistry, Registry } from 'prom-client';
+import type { Metric } from 'prom-client';
+import type { MetricFamily } from './messages.ts';
+
+/**
+ * Adds up the metrics of all processes. What was last heard of a worker counts until something newer is: one that does not
+ * answer, or has died, takes nothing back, so that no counter ever goes down.
+ */
+export class MetricsAggregator<Worker> {
+  readonly #last = new Map<Worker, readonly MetricFamily[]>();
+  #departed: readonly MetricFamily[] = [];
+  /** One after the other. */
+  #changing: Promise<void> = Promise.resolve();
+
+  /** What `worker` counts now, all of it. */
+  heard(worker: Worker, families: readonly MetricFamily[]): void {
+    this.#last.set(worker, families.filter(({ name }) => !name.startsWith(OF_THE_PRIMARY)).map(exactlyAddable));
+  }
+
+  /** `worker` has ended: what it had counted stays, what it had measured is no more. */
+  departed(worker: Worker): Promise<void> {
+    return this.#next(async () => {
+      const counted = (this.#last.get(worker) ?? []).filter(({ type }) => COUNTING.has(String(type)));
+      const departed = await summed([this.#departed, counted]);
+      this.#last.delete(worker);
+      this.#departed = departed;
+    });
+  }
+
+  /** No source has these routes any more: their series go, as they do in the workers. */
+  removed(routes: readonly string[]): Promise<void> {
+    return this.#next(() => {
+      if (routes.length === 0) return;
+      const gone = new Set(routes);
+      this.#departed = without(gone, this.#departed);
+      for (const [worker, families] of this.#last) this.#last.set(worker, without(gone, families));
+    });
+  }
+
+  /** @param own of the primary */
+  async total(own: readonly MetricFamily[]): Promise<Registry> {
+    const registry = new Registry();
+    for (const family of await summed([own.map(exactlyAddable), ...this.#last.values(), this.#departed]))
+      registry.registerMetric(asMetric(family));
+    return registry;
+  }
+
+  #next(change: () => Promise<void> | void): Promise<void> {
+    this.#changing = this.#changing.then(change);
+    return this.#changing;
+  }
+}
+
+function without(gone: ReadonlySet<string>, families: readonly MetricFamily[]): readonly MetricFamily[] {
+  return families.map((family) => ({
+    ...family,
+    values: family.values.filter(({ labels }) => !gone.has(String(labels['route'] ?? ''))),
+  }));
+}
+
+/** Of these the primary alone knows the truth; workers only repeat it. */
+const OF_THE_PRIMARY = 'meshgate_source_';
+
+const COUNTING: ReadonlySet<string> = new Set(['counter', 'histogram']);
+
+/**
+ * With every value of what counts as a whole number of steps. Sums of those are exact in any order, up to 2^33 seconds; of others the
+ * last digits depend on the order, which changes when a worker ends: a sum that goes down by its last digit is, to whoever scrapes, a
+ * process that began anew.
+ */
+function exactlyAddable(family: MetricFamily): MetricFamily {
+  if (!COUNTING.has(String(family.type))) return family;
+  return {
+    ...family,
+    values: family.values.map((series) => ({ ...series, value: Math.floor(series.value * STEPS) / STEPS })),
+  };
+}
+
+/** To a second: each is about a microsecond. */
+const STEPS = 2 ** 20;
+
+/** How gauges of which a sum says nothing come together; of all others, prom-client knows, or the sum is right. */
+const AGGREGATORS: Readonly<Record<string, string>> = {
+  meshgate_build_info: 'first',
+  // One that is not bound is worth an alarm, one that pauses too.
+  meshgate_listener_up: 'min',
+  meshgate_listener_paused: 'max',
+  meshgate_draining: 'max',
+  meshgate_backends_ejected: 'max',
+  process_start_time_seconds: 'min',
+};
+
+async function summed(lists: readonly (readonly MetricFamily[])[]): Promise<readonly MetricFamily[]> {
+  const named = lists.map((families) =>
+    families.map((family) => ({ ...family, aggregator: AGGREGATORS[family.name] ?? family.aggregator })),
+  );
+  return AggregatorRegistry.aggregate(named).getMetricsAsJSON();
+}
+
+/** In the form that a registry writes out: it may call the metric by another name, and asks it for its values. */
+function asMetric(family: MetricFamily): Metric {
+  const metric = {
+    ...family,
+    get(this: { readonly name: string }) {
+      return Promise.resolve({ ...family, name: this.name });
+    },
+  };
+  // The registry uses nothing else of a metric; its type is that of the four classes.
+  return metric as unknown as Metric;
+}

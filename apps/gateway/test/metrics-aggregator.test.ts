@@ -1,0 +1,111 @@
+import { exposition } from '@meshgate/metrics';
+import { Counter, Gauge, Histogram, Registry } from 'prom-client';
+import { describe, expect, it } from 'vitest';
+import { MetricsAggregator } from '../src/workers/metrics-aggregator.ts';
+
+/** A process that has counted. */
+function process(values: Readonly<Record<string, number>>): Registry {
+  const registry = new Registry();
+  const registers = [registry];
+  for (const [name, value] of Object.entries(values)) {
+    if (name.endsWith('_total'))
+      new Counter({ name, help: 'h', labelNames: ['route'], registers }).inc({ route: 'a' }, value);
+    else if (name.endsWith('_seconds')) new Histogram({ name, help: 'h', buckets: [1], registers }).observe(value);
+    else new Gauge({ name, help: 'h', registers }).set(value);
+  }
+  return registry;
+}
+
+async function shown(
+  tally: MetricsAggregator<string>,
+  own: Registry,
+  accept = 'text/plain',
+): Promise<readonly string[]> {
+  const { body } = await exposition(await tally.total(await own.getMetricsAsJSON()), accept);
+  return body.split('\n').filter((line) => line !== '' && !line.startsWith('#'));
+}
+
+describe('the metrics of all processes', () => {
+  it('are sums, except for gauges of which a sum says nothing', async () => {
+    const tally = new MetricsAggregator<string>();
+    const own = process({ c_total: 1, g: 1, meshgate_listener_paused: 0, meshgate_source_routes: 9 });
+    for (const worker of ['1', '2'])
+      tally.heard(
+        worker,
+        await process({
+          c_total: 2,
+          g: 3,
+          meshgate_listener_up: Number(worker === '1'),
+          meshgate_listener_paused: 1,
+          meshgate_source_routes: 5,
+        }).getMetricsAsJSON(),
+      );
+    expect(await shown(tally, own)).toEqual([
+      'c_total{route="a"} 5',
+      'g 7',
+      'meshgate_listener_paused 1',
+      'meshgate_source_routes 9',
+      'meshgate_listener_up 0',
+    ]);
+  });
+
+  it('have the same names in OpenMetrics as those of one process', async () => {
+    const tally = new MetricsAggregator<string>();
+    const own = process({ c_total: 1, d_seconds: 2 });
+    tally.heard('1', await process({ c_total: 1, d_seconds: 2 }).getMetricsAsJSON());
+    const names = (lines: readonly string[]) => lines.map((line) => line.split(' ')[0]);
+    const { body } = await exposition(own, 'application/openmetrics-text');
+    const ofOne = body.split('\n').filter((line) => line !== '' && !line.startsWith('#'));
+    expect(names(await shown(tally, own, 'application/openmetrics-text'))).toEqual(names(ofOne));
+  });
+
+  it('never go down by the rounding of a sum when workers end, in whichever order', async () => {
+    const tally = new MetricsAggregator<string>();
+    const seconds = { '1': 0.1, '2': 0.000_244_474, '3': 1_234_567.7, '4': 0.3 };
+    for (const [worker, d_seconds] of Object.entries(seconds))
+      tally.heard(worker, await process({ d_seconds }).getMetricsAsJSON());
+    const own = process({ d_seconds: 0.7 });
+    const sum = async (): Promise<string | undefined> =>
+      (await shown(tally, own)).find((line) => line.startsWith('d_seconds_sum'));
+    const before = await sum();
+    for (const worker of ['3', '1', '4', '2']) {
+      await tally.departed(worker);
+      expect(await sum()).toBe(before);
+    }
+  });
+
+  it('keep what workers had counted that are gone, and nothing that they had measured', async () => {
+    const tally = new MetricsAggregator<string>();
+    for (const worker of ['1', '2', '3'])
+      tally.heard(worker, await process({ c_total: 2, d_seconds: 2, g: 3 }).getMetricsAsJSON());
+    await Promise.all([tally.departed('1'), tally.departed('2')]);
+    const own = process({ c_total: 1 });
+    expect(await shown(tally, own)).toEqual([
+      'c_total{route="a"} 7',
+      'd_seconds_bucket{le="1"} 0',
+      'd_seconds_bucket{le="+Inf"} 3',
+      'd_seconds_sum 6',
+      'd_seconds_count 3',
+      'g 3',
+    ]);
+  });
+
+  it('lose the series of a route that no source has any more', async () => {
+    const tally = new MetricsAggregator<string>();
+    tally.heard('1', await process({ c_total: 2 }).getMetricsAsJSON());
+    await tally.departed('1');
+    await tally.removed(['a']);
+    expect(await shown(tally, new Registry())).toEqual([]);
+  });
+
+  it('lose them also when a worker ends just then, before it was asked again', async () => {
+    for (const order of ['removed first', 'departed first']) {
+      const tally = new MetricsAggregator<string>();
+      tally.heard('1', await process({ c_total: 2 }).getMetricsAsJSON());
+      const steps = [() => tally.removed(['a']), () => tally.departed('1')];
+      if (order === 'departed first') steps.reverse();
+      await Promise.all(steps.map((step) => step()));
+      expect(await shown(tally, new Registry())).toEqual([]);
+    }
+  });
+});

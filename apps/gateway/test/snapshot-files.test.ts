@@ -1,0 +1,68 @@
+import { readdir, readFile, stat, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import type { RouteSnapshot } from '@meshgate/core';
+import { describe, expect, it } from 'vitest';
+import { fileSnapshotStore } from '../src/run/snapshot-files.ts';
+import { folder } from './daemon.ts';
+
+const snapshot: RouteSnapshot = {
+  version: 'v1',
+  routes: [
+    {
+      name: 'api',
+      kind: 'static',
+      serverNames: ['api.example.com'],
+      backends: [{ address: { host: '10.0.0.1', port: 443 }, weight: 1, healthy: true }],
+      origin: { file: 'routes.yaml' },
+    },
+  ],
+};
+
+describe('an archive on files', () => {
+  it('gives back what it was given last', async () => {
+    await using files = await folder();
+    const archive = fileSnapshotStore(join(files.path, 'state', 'deep'));
+    await archive.save('consul', { version: 'v0', routes: [] });
+    await archive.save('consul', snapshot);
+    await archive.save('../other', { version: 'x', routes: [] });
+    expect(await archive.load('consul')).toEqual({ snapshot, savedAt: expect.any(Date) });
+    expect((await archive.load('../other'))?.snapshot.version).toBe('x');
+    expect((await readdir(join(files.path, 'state', 'deep'))).length).toBe(2);
+  });
+
+  it('knows nothing of a source that was never saved', async () => {
+    await using files = await folder();
+    expect(await fileSnapshotStore(files.path).load('consul')).toBeUndefined();
+  });
+
+  it('lets nobody else read it', async () => {
+    await using files = await folder();
+    const state = join(files.path, 'state');
+    await fileSnapshotStore(state).save('consul', snapshot);
+    const [name = ''] = await readdir(state);
+    const mode = async (path: string): Promise<string> => ((await stat(path)).mode & 0o777).toString(8);
+    expect([await mode(state), await mode(join(state, name))]).toEqual(['700', '600']);
+  });
+
+  it.each([
+    ['is cut off', (text: string) => text.slice(0, -10)],
+    ['is of another format', (text: string) => text.replace('"format":1', '"format":2')],
+    ['lacks an address', (text: string) => text.replace('"host":"10.0.0.1",', '')],
+    ['is empty', () => ''],
+  ])('refuses a file that %s, by name', async (_claim, damage) => {
+    await using files = await folder();
+    const archive = fileSnapshotStore(files.path);
+    await archive.save('consul', snapshot);
+    const [name = ''] = await readdir(files.path);
+    const file = join(files.path, name);
+    await writeFile(file, damage(await readFile(file, 'utf8')));
+    await expect(archive.load('consul')).rejects.toThrow(`${file} is damaged: `);
+  });
+
+  it('leaves what it had when it cannot write, and nothing half done', async () => {
+    await using files = await folder({ state: 'a file, no folder' });
+    const archive = fileSnapshotStore(join(files.path, 'state'));
+    await expect(archive.save('consul', snapshot)).rejects.toThrow();
+    expect(await readdir(files.path)).toEqual(['state']);
+  });
+});

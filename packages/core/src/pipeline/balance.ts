@@ -1,0 +1,76 @@
+import type { Backend, Balance } from '../routes/route.ts';
+
+/** Chooses the next backend among equals. */
+export interface Picker {
+  /** @param from at least one backend; need not be the same set each time */
+  pick(from: readonly Backend[]): Backend;
+}
+
+/** What a picker may ask. */
+export interface PickerOptions {
+  /** Connections that the backend has now. */
+  load(backend: Backend): number;
+  /** In [0, 1). */
+  random(): number;
+}
+
+/** A picker with a memory of its own: one for each route. */
+export function picker(balance: Balance, options: PickerOptions): Picker {
+  if (balance === 'random') return { pick: (from) => drawn(from, options.random) };
+  if (balance === 'least_connections') return leastConnections(options);
+  return roundRobin(options.random);
+}
+
+/**
+ * Smooth weighted round robin: each turn everyone gains its weight, the richest is chosen and pays the sum. Weights 5, 1, 1 give
+ * a a b a c a a, not five a in a row. Begins at a random place, so that many gateways, or one that reloads often, do not all
+ * favour whatever is listed first.
+ */
+function roundRobin(random: () => number): Picker {
+  const credit = new Map<Backend, number>();
+  return { pick };
+
+  function pick(from: readonly Backend[]): Backend {
+    const total = sumOfWeights(from);
+    let chosen: Backend | undefined;
+    let most = -Infinity;
+    for (const backend of from) {
+      const gained = (credit.get(backend) ?? random() * backend.weight) + backend.weight;
+      credit.set(backend, gained);
+      if (gained <= most) continue;
+      chosen = backend;
+      most = gained;
+    }
+    if (chosen === undefined) throw new RangeError('expected at least one backend to choose from, found none');
+    credit.set(chosen, most - total);
+    return chosen;
+  }
+}
+
+/** The power of two choices: of two drawn by weight, the one with fewer connections for its weight. */
+function leastConnections({ load, random }: PickerOptions): Picker {
+  return {
+    pick(from) {
+      const one = drawn(from, random);
+      const other = drawn(from, random);
+      return load(other) * one.weight < load(one) * other.weight ? other : one;
+    },
+  };
+}
+
+function drawn(from: readonly Backend[], random: () => number): Backend {
+  let ticket = random() * sumOfWeights(from);
+  for (const backend of from) {
+    ticket -= backend.weight;
+    if (ticket < 0) return backend;
+  }
+  const last = from.at(-1);
+  if (last === undefined) throw new RangeError('expected at least one backend to choose from, found none');
+  return last;
+}
+
+function sumOfWeights(backends: readonly Backend[]): number {
+  let sum = 0;
+  for (const { weight } of backends) sum += weight;
+  return sum;
+}

@@ -1,0 +1,47 @@
+import type { Endpoint } from '../transport/endpoint.ts';
+import type { Backend, Route } from '../routes/route.ts';
+import type { Connection, Transfer } from '../transport/transport.ts';
+
+/** What is known of a connection when it has been accepted. Every later fact is a new value beside this one. */
+export interface Accepted {
+  /** Unique within the process; also the `id` of the access log. */
+  readonly id: string;
+  /** Name of the listener that accepted it: a metric label, bounded by configuration. */
+  readonly listener: string;
+  readonly remote: Endpoint;
+  readonly local: Endpoint;
+  /** When it was accepted, in milliseconds of the monotonic clock (`performance.now()`). */
+  readonly at: number;
+}
+
+/** What the client said of itself before anything was decided. */
+export interface Hello {
+  /** The sniffer's name for what it recognised, for example `tls`. */
+  readonly protocol: string;
+  /** The name asked for: lower case, no trailing dot, a valid host name (RFC 6066, section 3). Absent when none was sent. */
+  readonly serverName?: string;
+  /** Protocols offered by ALPN (RFC 7301), as text, in the client's order. */
+  readonly alpn: readonly string[];
+  /** TLS versions offered, newest form (`0x0304` is TLS 1.3), GREASE left out. */
+  readonly supportedVersions: readonly number[];
+  /** Encrypted ClientHello was offered: `serverName` is then only the outer, public name. */
+  readonly ech: boolean;
+  /** Early data was offered: bytes after the hello must not be sent to two backends. */
+  readonly earlyData: boolean;
+}
+
+/** A connection to a backend that stands. Whoever holds it owns it until it calls {@link Upstream.release}. */
+export interface Upstream {
+  readonly connection: Connection;
+  readonly route: Route;
+  readonly backend: Backend;
+  /** The address dialled: `backend.address` after name resolution. */
+  readonly address: Endpoint;
+  /** Dials it took, this one included: 1 or more. */
+  readonly attempts: number;
+  /**
+   * Tells the connector how it ended, so that it can count active connections and judge the backend.
+   * Obligation: called exactly once, when the splice has ended.
+   */
+  release(transfer: Transfer): void;
+}

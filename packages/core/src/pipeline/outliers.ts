@@ -1,0 +1,117 @@
+import { formatEndpoint } from '../transport/endpoint.ts';
+import type { Endpoint } from '../transport/endpoint.ts';
+import type { Observer } from '../observe.ts';
+
+/** When an address is left alone for a while. */
+export interface OutlierOptions {
+  /** Failures in a row that eject an address. */
+  readonly consecutiveFailures: number;
+  /** The first ejection lasts this long, in milliseconds, the n-th in a row n times as long. */
+  readonly baseEjectionMs: number;
+  /** No ejection lasts longer, in milliseconds. */
+  readonly maxEjectionMs: number;
+}
+
+/** As Envoy's outlier detection has it, which operators of Consul are used to. */
+export const DEFAULT_OUTLIERS: OutlierOptions = {
+  consecutiveFailures: 5,
+  baseEjectionMs: 30_000,
+  maxEjectionMs: 300_000,
+};
+
+interface Record {
+  failures: number;
+  ejections: number;
+  lastFailureAt: number;
+  returns: NodeJS.Timeout | undefined;
+}
+
+// Addresses come and go for as long as the process lives; only those that failed are here, and these are forgotten after a while.
+const PRUNE_ABOVE = 1_000;
+const FORGET_AFTER_MS = 600_000;
+
+/**
+ * Remembers which addresses fail. An ejected address is tried only when nothing better is left: ejection changes the order of
+ * dials, so that it can never leave a route without a backend.
+ */
+export class Outliers {
+  readonly #options: OutlierOptions;
+  readonly #observer: Observer;
+  readonly #records = new Map<string, Record>();
+  #ejected = 0;
+
+  constructor(observer: Observer, options: OutlierOptions = DEFAULT_OUTLIERS) {
+    this.#observer = observer;
+    this.#options = options;
+  }
+
+  /** How many addresses are ejected now. */
+  get ejected(): number {
+    return this.#ejected;
+  }
+
+  /** Whether `address` should be left alone for now. */
+  isEjected(address: Endpoint): boolean {
+    return this.#ejected > 0 && this.#records.get(formatEndpoint(address))?.returns !== undefined;
+  }
+
+  /** A dial to `address` succeeded: whatever was held against it is forgotten. */
+  succeeded(address: Endpoint): void {
+    if (this.#records.size === 0) return;
+    const key = formatEndpoint(address);
+    const record = this.#records.get(key);
+    if (record === undefined) return;
+    this.#records.delete(key);
+    if (record.returns !== undefined) this.#return(record, address);
+  }
+
+  /** A dial to `address` failed. */
+  failed(address: Endpoint): void {
+    const record = this.#record(formatEndpoint(address));
+    record.failures += 1;
+    record.lastFailureAt = performance.now();
+    if (record.returns === undefined && record.failures >= this.#options.consecutiveFailures)
+      this.#eject(record, address);
+  }
+
+  /** Forgets everything; no timer is left. */
+  clear(): void {
+    for (const { returns } of this.#records.values()) clearTimeout(returns);
+    this.#records.clear();
+    this.#ejected = 0;
+  }
+
+  #record(key: string): Record {
+    const known = this.#records.get(key);
+    if (known !== undefined) return known;
+    if (this.#records.size >= PRUNE_ABOVE) this.#prune();
+    const record: Record = { failures: 0, ejections: 0, lastFailureAt: 0, returns: undefined };
+    this.#records.set(key, record);
+    return record;
+  }
+
+  #eject(record: Record, address: Endpoint): void {
+    record.ejections += 1;
+    const forMs = Math.min(this.#options.maxEjectionMs, this.#options.baseEjectionMs * record.ejections);
+    record.returns = setTimeout(() => this.#return(record, address), forMs);
+    record.returns.unref();
+    this.#ejected += 1;
+    this.#observer.observe({ type: 'backend.ejected', address, forMs, failures: record.failures });
+  }
+
+  /** On probation: the next failure ejects it again, for longer. */
+  #return(record: Record, address: Endpoint): void {
+    clearTimeout(record.returns);
+    record.returns = undefined;
+    record.failures = this.#options.consecutiveFailures - 1;
+    this.#ejected -= 1;
+    this.#observer.observe({ type: 'backend.returned', address });
+  }
+
+  #prune(): void {
+    const oldest = performance.now() - FORGET_AFTER_MS;
+    for (const [key, { returns, lastFailureAt }] of this.#records) {
+      if (returns === undefined && lastFailureAt < oldest) this.#records.delete(key);
+    }
+  }
+}

@@ -1,0 +1,99 @@
+import type { Accepted, Hello, Upstream } from './connection.ts';
+import type { Endpoint } from '../transport/endpoint.ts';
+import type { ProxyError, ProxyErrorCode } from '../errors.ts';
+import type { Backend, Route } from '../routes/route.ts';
+import type { Dial } from '../transport/transport.ts';
+
+/** A judgement on the bytes so far. */
+export type Verdict =
+  /** Recognised: everything there is to know before routing, and how to say in its protocol that it ends here. */
+  | { readonly kind: 'hello'; readonly hello: Hello; readonly rejections?: RejectionBytes }
+  /** Undecided: ask again with more bytes. `progress` is handed back then, so that no byte is judged twice. */
+  | { readonly kind: 'more'; readonly progress?: unknown }
+  /** Not mine: ask the next sniffer. */
+  | { readonly kind: 'pass' }
+  /** Mine, and broken: `reason` says for people what is wrong. */
+  | { readonly kind: 'reject'; readonly reason: string };
+
+/**
+ * What a client is told, in the protocol of its hello, when its name leads nowhere and the connection ends with one of these
+ * codes; of others it is told nothing. The bytes are never changed, so that one set may serve all connections.
+ */
+export type RejectionBytes = Readonly<Partial<Record<ProxyErrorCode, Uint8Array>>>;
+
+/**
+ * Recognises a protocol by its first bytes. Pure: somebody else owns the socket, the deadline and the size limit.
+ * The first sniffer that does not `pass` decides, and its `more` makes the others wait: pass on the first byte that rules you out.
+ */
+export interface Sniffer {
+  readonly name: string;
+  /**
+   * @param head all bytes received so far, at least one, from the first; not to be kept or changed
+   * @param progress what this sniffer's last `more` for the same connection carried
+   */
+  inspect(head: Uint8Array, progress?: unknown): Verdict;
+}
+
+/** Finds the route of a hello. Synchronous: routing never waits. */
+export interface Resolver {
+  resolve(hello: Hello, from: Accepted): Route | undefined;
+}
+
+/** What a connector may know of the connection it dials for. */
+export interface ConnectContext {
+  readonly connection: Accepted;
+  readonly hello: Hello;
+  /**
+   * Aborts when the client is gone or the drain's grace is over; its reason is a `ProxyError`. Made when it is first asked for:
+   * for who dials by {@link dialing} and looks at {@link abandoned} it need never be, and it costs as much as a dial.
+   */
+  readonly signal: AbortSignal;
+  /** The reason with which `signal` has aborted, or would have: nobody waits for the backend any more. */
+  readonly abandoned: ProxyError | undefined;
+  /**
+   * Says who is being dialled: for the live view and the log, and so that the dial is cut when nobody waits for it any more.
+   * Obligation: called with every dial, at once.
+   */
+  dialing(backend: Backend, address: Endpoint, dial: Dial): void;
+}
+
+/** Reaches one of a route's backends. */
+export interface Connector {
+  /** The caller owns what it gets. Rejects with a `ProxyError`: `NO_BACKEND`, `CONNECT_*`, or the signal's reason. */
+  connect(route: Route, context: ConnectContext): Promise<Upstream>;
+}
+
+/** Wraps a stage in a stage of the same kind. */
+export type Layer<Stage> = (inner: Stage) => Stage;
+
+/** `stage` wrapped in `layers`; the layer listed first is outermost and sees a call first. */
+export function layered<Stage>(stage: Stage, layers: readonly Layer<Stage>[]): Stage {
+  return layers.reduceRight((inner, layer) => layer(inner), stage);
+}
+
+/** Asks `sniffers` in order; the first that does not `pass` decides. All passing is a `pass`. */
+export function firstOf(sniffers: readonly Sniffer[]): Sniffer {
+  const [only] = sniffers;
+  if (only !== undefined && sniffers.length === 1) return only;
+  return {
+    name: 'first-of',
+    inspect: (head, progress) => inspectInOrder(sniffers, head, progress as Waiting | undefined),
+  };
+}
+
+/** Which of several sniffers asked for more bytes, and what it has seen. */
+interface Waiting {
+  readonly index: number;
+  readonly progress: unknown;
+}
+
+function inspectInOrder(sniffers: readonly Sniffer[], head: Uint8Array, waiting: Waiting | undefined): Verdict {
+  for (const [index, sniffer] of sniffers.entries()) {
+    if (waiting !== undefined && index < waiting.index) continue;
+    const verdict = sniffer.inspect(head, index === waiting?.index ? waiting.progress : undefined);
+    if (verdict.kind === 'more')
+      return { kind: 'more', progress: { index, progress: verdict.progress } satisfies Waiting };
+    if (verdict.kind !== 'pass') return verdict;
+  }
+  return { kind: 'pass' };
+}

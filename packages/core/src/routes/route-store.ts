@@ -1,0 +1,98 @@
+import type { Accepted, Hello } from '../pipeline/connection.ts';
+import type { Observer } from '../observe.ts';
+import type { Route, RouteSource } from './route.ts';
+import { RouteTable } from './route-table.ts';
+import type { Service } from '../lifecycle/service.ts';
+import { SourceFollower } from '../watch/source-follower.ts';
+import type { SourceStatus } from '../watch/source-follower.ts';
+import type { Resolver } from '../pipeline/stages.ts';
+
+/** What {@link RouteStore} is made of. */
+export interface RouteStoreOptions {
+  /** Order is precedence. */
+  readonly sources: readonly RouteSource[];
+  readonly observer: Observer;
+  /** How long `start` waits for sources that are silent, in milliseconds; 5 s when absent. */
+  readonly patienceMs?: number;
+}
+
+// Longer than any healthy agent or disk takes, shorter than an orchestrator's patience with a process that does not listen.
+const DEFAULT_PATIENCE_MS = 5_000;
+
+/**
+ * Follows the sources, keeps each one's last good snapshot, and swaps the table whole at each change. Nothing that a source does
+ * takes routes away, except a snapshot without them.
+ */
+export class RouteStore implements Service, Resolver {
+  readonly name = 'routes';
+  readonly #observer: Observer;
+  readonly #patienceMs: number;
+  readonly #tracks: readonly SourceFollower[];
+  readonly #stopper = new AbortController();
+  #table = new RouteTable([]);
+  #following: Promise<unknown> = Promise.resolve();
+
+  constructor({ sources, observer, patienceMs = DEFAULT_PATIENCE_MS }: RouteStoreOptions) {
+    this.#observer = observer;
+    this.#patienceMs = patienceMs;
+    this.#tracks = sources.map((source) => new SourceFollower(source, observer, (track) => this.#swap(track)));
+  }
+
+  /** The table in use. */
+  get table(): RouteTable {
+    return this.#table;
+  }
+
+  /** How each source is doing, in order of precedence. */
+  get sources(): readonly SourceStatus[] {
+    return this.#tracks.map((track) => track.status);
+  }
+
+  resolve({ serverName }: Hello, _from: Accepted): Route | undefined {
+    return serverName === undefined ? undefined : this.#table.lookup(serverName);
+  }
+
+  /** Resolves when every source has spoken, failed, or been silent for too long; `sources` says which. Rejects when told to hurry. */
+  async start(signal: AbortSignal): Promise<void> {
+    this.#following = Promise.all(this.#tracks.map((track) => track.follow(this.#stopper.signal)));
+    await this.#firstWords(signal);
+    if (!signal.aborted) return;
+    await this.stop();
+    throw signal.reason;
+  }
+
+  async stop(): Promise<void> {
+    this.#stopper.abort(new Error('the route store stops'));
+    await this.#following;
+  }
+
+  #firstWords(signal: AbortSignal): Promise<void> {
+    return new Promise((resolve) => {
+      const timer = setTimeout(end, this.#patienceMs);
+      signal.addEventListener('abort', end, { once: true });
+      void Promise.all(this.#tracks.map((track) => track.firstSnapshot)).then(end);
+      function end(): void {
+        clearTimeout(timer);
+        signal.removeEventListener('abort', end);
+        resolve();
+      }
+    });
+  }
+
+  #swap(changed: SourceFollower): void {
+    const { indexes: before } = this.#table;
+    const indexes = this.#tracks.flatMap(({ index }) => (index === undefined ? [] : [index]));
+    this.#table = new RouteTable(indexes);
+    const { index } = changed;
+    if (index === undefined) return;
+    const previous = before.find(({ source }) => source === index.source)?.routes.keys() ?? [];
+    const removed = Array.from(previous).filter((name) => !indexes.some(({ routes }) => routes.has(name)));
+    this.#observer.observe({
+      type: 'routes.replaced',
+      source: index.source,
+      snapshot: index.snapshot,
+      removed,
+      tookMs: changed.indexMs,
+    });
+  }
+}

@@ -1,0 +1,91 @@
+import type { Endpoint } from '../transport/endpoint.ts';
+
+/** One place that can serve a route. */
+export interface Backend {
+  /** The host may be a DNS name: all its addresses, A and AAAA, are then used. */
+  readonly address: Endpoint;
+  /** Share of the route's connections: an integer of 1 or more. */
+  readonly weight: number;
+  /** Advice, not proof: an unhealthy backend is dialled only when the route has no healthy one left. */
+  readonly healthy: boolean;
+}
+
+/** How the next backend is chosen. `least_connections` takes the less busy of two drawn at random. */
+export type Balance = 'round_robin' | 'least_connections' | 'random';
+
+/** TCP keepalive (RFC 1122, section 4.2.3.6). */
+export interface KeepAlive {
+  /** Silence before the first probe, in milliseconds. */
+  readonly idleMs: number;
+  /** Between probes, in milliseconds. The system's default when absent, or where the transport cannot set it. */
+  readonly intervalMs?: number;
+  /** Probes without an answer before the connection is given up. The system's default when absent, as above. */
+  readonly probes?: number;
+}
+
+/** Where connections for some names go. */
+export interface Route {
+  /** Metric label and log field: unique within its snapshot and stable over time, chosen by configuration, never by a client. */
+  readonly name: string;
+  /** What made it, for people and for metrics: `static`, `local-service`, `remote-datacenter` … A short list, bounded by the source. */
+  readonly kind?: string;
+  /**
+   * The names that lead here: exact (`api.example.com`), `*.suffix` (one or more labels before the suffix; the suffix itself
+   * does not match), or `*` for any name. Lower case, no trailing dot. Matching is the route table's, never the source's.
+   */
+  readonly serverNames: readonly string[];
+  /** May be empty: connections then end with `NO_BACKEND`. */
+  readonly backends: readonly Backend[];
+  /** `round_robin` when absent. */
+  readonly balance?: Balance;
+  /** From the first dial to an established connection, all attempts together, in milliseconds. The proxy's limit when absent. */
+  readonly connectTimeoutMs?: number;
+  /** Keepalive towards the backends. The proxy's own setting when absent. */
+  readonly keepAlive?: KeepAlive;
+  /** Why this route exists, as facts for `explain`: for example `{ service: 'db', subset: 'v1', datacenter: 'dc2' }`. */
+  readonly origin?: Readonly<Record<string, string>>;
+}
+
+/** Everything that a source knows at one moment. */
+export interface RouteSnapshot {
+  /** Equal versions mean equal routes: a snapshot whose version is the one in use is ignored. */
+  readonly version: string;
+  readonly routes: readonly Route[];
+  /**
+   * When this was known to be right, if that is not now: a snapshot kept from an earlier run of the process, or the last good one of a
+   * source whose present word is of no use. `warnings` then say why.
+   */
+  readonly asOf?: Date;
+  /**
+   * What is wrong with the source at the moment although it goes on serving, one sentence each: «token lacks node:read»,
+   * «agent unreachable since …, routes are the last good ones». Shown by `/ready`, the log and the metrics.
+   */
+  readonly warnings?: readonly string[];
+}
+
+/** Where routes come from. Anybody can write one; `describeRouteSource` of the testkit says whether it keeps its promises. */
+export interface RouteSource {
+  /** Unique within the proxy; a metric label. */
+  readonly name: string;
+  /**
+   * Yields the whole set: once when first known, then at each change. What has been yielded is never mutated.
+   *
+   * Returns when `signal` aborts, and leaves nothing behind: no timer, no socket. Throwing means "start me again": the last
+   * snapshot stays in use, and `watch` is called anew after a pause that grows.
+   */
+  watch(signal: AbortSignal): AsyncIterable<RouteSnapshot>;
+}
+
+/** An address to listen on. */
+export interface ListenAddress {
+  /** Unique within the proxy; a metric label. */
+  readonly name: string;
+  readonly endpoint: Endpoint;
+}
+
+/** Where listeners come from when configuration does not fix them. The same obligations as {@link RouteSource}. */
+export interface ListenerSource {
+  readonly name: string;
+  /** Yields the whole set at each change. A listener that is no longer listed stops accepting; its connections live on. */
+  watch(signal: AbortSignal): AsyncIterable<readonly ListenAddress[]>;
+}

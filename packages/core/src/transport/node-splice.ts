@@ -1,0 +1,112 @@
+import type { Deadline, Deadlines } from '../pipeline/deadlines.ts';
+import { ProxyError } from '../errors.ts';
+import type { NodeConnection, Sink } from './node-connection.ts';
+import type { Splice, SpliceOptions, Transfer } from './transport.ts';
+
+/** Carries bytes between two sockets until both have ended. Owns both from its construction on. */
+export class NodeSplice implements Splice, Sink {
+  readonly done: Promise<Transfer>;
+  readonly #down: NodeConnection;
+  readonly #up: NodeConnection;
+  readonly #idleTimeoutMs: number;
+  readonly #lasting: Deadlines<NodeSplice>;
+  readonly #lastsAt: Deadline<NodeSplice>;
+  #resolve: (transfer: Transfer) => void = () => undefined;
+  #idleTimer: NodeJS.Timeout;
+  #firstByteAt: number | undefined;
+  #lastByteAt = performance.now();
+  #error: ProxyError | undefined;
+  #open = 2;
+
+  /** @param lasting calls {@link keepAlive} when it has gone on for a while */
+  constructor(
+    down: NodeConnection,
+    up: NodeConnection,
+    { head, idleTimeoutMs }: SpliceOptions,
+    lasting: Deadlines<NodeSplice>,
+  ) {
+    this.#lasting = lasting;
+    this.#down = down;
+    this.#up = up;
+    this.#idleTimeoutMs = idleTimeoutMs;
+    this.done = new Promise((resolve) => {
+      this.#resolve = resolve;
+    });
+    this.#idleTimer = setTimeout(onQuiet, idleTimeoutMs, this);
+    this.#lastsAt = lasting.begin(this, this.#lastByteAt);
+    if (head.length > 0) up.push(head);
+    down.pipeInto(this);
+    up.pipeInto(this);
+  }
+
+  get bytesUp(): number {
+    return this.#up.bytesTaken;
+  }
+
+  get bytesDown(): number {
+    return this.#down.bytesTaken;
+  }
+
+  get lastByteAt(): number {
+    return this.#lastByteAt;
+  }
+
+  /** From now on the system asks peers that are silent whether they are still there. */
+  keepAlive(): void {
+    this.#down.keepAlive();
+    this.#up.keepAlive();
+  }
+
+  cut(reason: ProxyError): void {
+    if (this.#open === 0) return;
+    this.#error ??= reason;
+    this.#down.destroy(reason);
+    this.#up.destroy(reason);
+  }
+
+  onBytes(from: NodeConnection, bytes: Uint8Array): void {
+    this.#lastByteAt = performance.now();
+    if (from === this.#up) this.#firstByteAt ??= this.#lastByteAt;
+    if (!this.#otherThan(from).push(bytes)) from.pause();
+  }
+
+  onEnd(from: NodeConnection): void {
+    this.#otherThan(from).end();
+  }
+
+  onDrained(to: NodeConnection): void {
+    this.#otherThan(to).resume();
+  }
+
+  onLost(connection: NodeConnection, error: ProxyError): void {
+    // A reset after both directions had finished takes nothing away from anybody.
+    if (!connection.finished) this.cut(error);
+  }
+
+  onClosed(): void {
+    this.#open -= 1;
+    if (this.#open > 0) return;
+    clearTimeout(this.#idleTimer);
+    this.#lasting.end(this.#lastsAt);
+    const { bytesUp, bytesDown } = this;
+    this.#resolve({ bytesUp, bytesDown, firstByteAt: this.#firstByteAt, error: this.#error });
+  }
+
+  #otherThan(connection: NodeConnection): NodeConnection {
+    return connection === this.#down ? this.#up : this.#down;
+  }
+
+  /** The timer is set once a period, not once a read; what came meanwhile postpones it by as much. */
+  onQuiet(): void {
+    const leftMs = this.#lastByteAt + this.#idleTimeoutMs - performance.now();
+    if (leftMs <= 0) {
+      this.cut(new ProxyError('IDLE_TIMEOUT', `no byte either way for ${this.#idleTimeoutMs} ms`));
+      return;
+    }
+    this.#idleTimer = setTimeout(onQuiet, leftMs, this);
+  }
+}
+
+function onQuiet(splice: NodeSplice): void {
+  splice.onQuiet();
+}

@@ -1,0 +1,208 @@
+import { createServer, connect as netConnect } from 'node:net';
+import type { ListenOptions as NetListenOptions, Server, Socket, NetConnectOpts } from 'node:net';
+import { Deadlines } from '../pipeline/deadlines.ts';
+import { formatEndpoint, unixPath } from './endpoint.ts';
+import type { Endpoint } from './endpoint.ts';
+import { ProxyError } from '../errors.ts';
+import { NodeConnection } from './node-connection.ts';
+import type { UpgradeOptions } from './node-connection.ts';
+import { NodeSplice } from './node-splice.ts';
+import { warmUpSockets } from './node-warm-up.ts';
+import type { Connection, Dial, DialOptions, Listening, ListenOptions, Transport } from './transport.ts';
+
+/** The transport over `node:net`: runs everywhere, and is the reference for every other. */
+export function nodeTransport(): Transport {
+  warmUpSockets();
+  const shortage = new Shortage();
+  const lasting = new Deadlines<NodeSplice>(KEEP_ALIVE_AFTER_MS, (splice) => splice.keepAlive());
+  return {
+    name: 'node',
+    listen: (at, options, onConnection) => listen(at, options, onConnection, shortage),
+    dial: (to, options) => dial(to, options, shortage),
+    splice: (down, up, options) => new NodeSplice(NodeConnection.own(down), NodeConnection.own(up), options, lasting),
+  };
+}
+
+/**
+ * Puts another socket over the one of a connection of this transport: TLS that the proxy itself ends or begins. From the call on
+ * `connection` can only be destroyed, which ends both; what comes of it goes through the pipeline in its place.
+ *
+ * @param upgrade gets the socket with all that it has received; answers for both sockets' errors until its promise settles
+ * @throws what `upgrade` rejects with, the connection closed; ProxyError when it is of another transport, lost or ended
+ */
+export function upgradeConnection(
+  connection: Connection,
+  upgrade: (socket: Socket) => Promise<Socket>,
+  options?: UpgradeOptions,
+): Promise<Connection> {
+  return NodeConnection.over(connection, upgrade, options);
+}
+
+/**
+ * Who must know when file descriptors have run out. Node never says so of an accept: libuv then accepts and closes at once
+ * whatever waits, unseen by anybody. A dial that cannot have a descriptor is the sign that we do get.
+ */
+class Shortage {
+  readonly #listeners = new Set<(reason: Error) => void>();
+
+  tell(cause: NodeJS.ErrnoException): void {
+    if (cause.code !== 'EMFILE' && cause.code !== 'ENFILE') return;
+    for (const listener of this.#listeners) listener(cause);
+  }
+
+  /** @returns ends the subscription */
+  onShortage(listener: (reason: Error) => void): () => void {
+    this.#listeners.add(listener);
+    return () => this.#listeners.delete(listener);
+  }
+}
+
+// Keepalive is for connections that last: those that are over within the second are spared its four system calls for each side.
+const KEEP_ALIVE_AFTER_MS = 1_000;
+
+// A read of libuv brings up to 64 KiB: a smaller mark would ask for backpressure after every single full read.
+const HIGH_WATER_MARK_BYTES = 256 * 1024;
+
+async function listen(
+  at: Endpoint,
+  options: ListenOptions,
+  onConnection: (connection: Connection) => void,
+  shortage: Shortage,
+): Promise<Listening> {
+  const settings = { allowHalfOpen: true, noDelay: true, highWaterMark: HIGH_WATER_MARK_BYTES };
+  let address = at;
+  const server = createServer(settings, (socket) => {
+    const connection = NodeConnection.accepted(socket, address, options.keepAlive);
+    if (connection !== undefined) onConnection(connection);
+  });
+  await bind(server, at, options);
+  address = boundAddress(server, at);
+  return pausing(server, address, options, shortage);
+}
+
+/** Rejects with the system's error when the address cannot be bound. */
+async function bind(server: Server, at: Endpoint, { backlog, reusePort }: ListenOptions): Promise<void> {
+  const path = unixPath(at);
+  // `reusePort` is newer than the oldest Node supported, whose types do not know it and whose listen ignores it.
+  const options: NetListenOptions & { reusePort?: boolean } =
+    path === undefined ? { host: at.host, port: at.port, backlog } : { path, backlog };
+  if (reusePort === true) options.reusePort = true;
+  await new Promise<void>((resolve, reject) => {
+    server.once('error', onError);
+    server.once('listening', onListening);
+    server.listen(options);
+
+    function onError(error: Error): void {
+      server.removeListener('listening', onListening);
+      reject(error);
+    }
+    function onListening(): void {
+      server.removeListener('error', onError);
+      resolve();
+    }
+  });
+}
+
+function boundAddress(server: Server, asked: Endpoint): Endpoint {
+  const address = server.address();
+  return address === null || typeof address === 'string' ? asked : { host: address.address, port: address.port };
+}
+
+// Long enough for other connections to give their descriptors back, short enough that a client's own retry finds us.
+const RELISTEN_AFTER_MS = 250;
+
+/**
+ * Node has no way to stop accepting but to close the listening socket, so that is how we pause: clients are refused, which they
+ * can tell from a broken service, instead of being accepted and dropped; the port is bound again a little later.
+ */
+function pausing(server: Server, address: Endpoint, options: ListenOptions, shortage: Shortage): Listening {
+  let closed = false;
+  let retry: NodeJS.Timeout | undefined;
+  const unsubscribe = shortage.onShortage(pause);
+  server.on('error', pause);
+  return { address, close };
+
+  function pause(reason: Error): void {
+    if (closed || retry !== undefined) return;
+    server.close();
+    options.onPause(true, reason);
+    retry = setTimeout(resume, RELISTEN_AFTER_MS, reason);
+  }
+
+  function resume(reason: Error): void {
+    bind(server, address, options).then(
+      () => {
+        retry = undefined;
+        if (closed) server.close();
+        else options.onPause(false, reason);
+      },
+      () => {
+        if (!closed) retry = setTimeout(resume, RELISTEN_AFTER_MS, reason);
+      },
+    );
+  }
+
+  async function close(): Promise<void> {
+    closed = true;
+    unsubscribe();
+    clearTimeout(retry);
+    if (!server.listening) return;
+    // Not waited for through its callback: that one also waits for every accepted connection, and these live on.
+    server.close();
+    await new Promise((resolve) => setImmediate(resolve));
+  }
+}
+
+const DIAL_FAILURES: Readonly<Record<string, 'CONNECT_REFUSED' | 'CONNECT_TIMEOUT'>> = {
+  ECONNREFUSED: 'CONNECT_REFUSED',
+  // A unix socket that nobody listens on any more, or that is not there.
+  ENOENT: 'CONNECT_REFUSED',
+  // The kernel gave up before our own deadline.
+  ETIMEDOUT: 'CONNECT_TIMEOUT',
+};
+
+function dial(to: Endpoint, { keepAlive, timeoutMs }: DialOptions, shortage: Shortage): Dial {
+  let giveUp: (reason: ProxyError) => void = () => undefined;
+  const done = new Promise<Connection>((resolve, reject) => {
+    const socket = netConnect(dialOptions(to));
+    const timer = setTimeout(onTimeout, timeoutMs);
+    socket.once('error', onError);
+    socket.once('connect', onConnect);
+    giveUp = abandon;
+
+    function onConnect(): void {
+      settle();
+      resolve(NodeConnection.dialled(socket, to, keepAlive));
+    }
+    function onError(cause: NodeJS.ErrnoException): void {
+      settle();
+      shortage.tell(cause);
+      const code = DIAL_FAILURES[cause.code ?? ''] ?? 'CONNECT_FAILED';
+      reject(new ProxyError(code, `dial ${formatEndpoint(to)}: ${cause.code ?? cause.message}`, { cause }));
+    }
+    function onTimeout(): void {
+      abandon(new ProxyError('CONNECT_TIMEOUT', `dial ${formatEndpoint(to)}: no answer within ${timeoutMs} ms`));
+    }
+    function abandon(reason: ProxyError): void {
+      settle();
+      // Its last error, if any, has no reader any more; without a listener it would end the process.
+      socket.on('error', () => undefined);
+      socket.destroy();
+      reject(reason);
+    }
+    function settle(): void {
+      giveUp = () => undefined;
+      clearTimeout(timer);
+      socket.removeListener('error', onError);
+      socket.removeListener('connect', onConnect);
+    }
+  });
+  return { done, cut: (reason) => giveUp(reason) };
+}
+
+function dialOptions(to: Endpoint): NetConnectOpts & { highWaterMark: number } {
+  const path = unixPath(to);
+  if (path !== undefined) return { path, allowHalfOpen: true, highWaterMark: HIGH_WATER_MARK_BYTES };
+  const { host, port } = to;
+  return { host, port, allowHalfOpen: true, noDelay: true, highWaterMark: HIGH_WATER_MARK_BYTES };
+}

@@ -1,0 +1,123 @@
+import type { Endpoint } from './endpoint.ts';
+import type { ProxyError } from '../errors.ts';
+import type { KeepAlive } from '../routes/route.ts';
+
+/**
+ * One byte stream, owned by exactly one stage at a time: the stage that holds it reads it, and destroys it or hands it on.
+ * At most one `read` and one `write` may be under way.
+ */
+export interface Connection {
+  readonly remote: Endpoint;
+  readonly local: Endpoint;
+  /**
+   * Called once when the peer resets while nobody is reading or writing; set by the owner, cleared on handing on. A transport
+   * that cannot see a reset without reading may stay silent: the next read or write then rejects.
+   */
+  onReset: ((error: ProxyError) => void) | undefined;
+  /**
+   * The next bytes, which belong to the caller from then on; `undefined` when the peer has finished sending.
+   * Rejects with a `ProxyError` when the connection is lost, and with the reason given to {@link destroy}.
+   */
+  read(): Promise<Uint8Array | undefined>;
+  /** Resolves when the kernel has taken all of `bytes`, or will without further help; the caller no longer touches them. */
+  write(bytes: Uint8Array): Promise<void>;
+  /**
+   * Closes at once, both ways; idempotent. A pending `read` or `write` rejects with `reason`; what the kernel had taken by then still
+   * goes out.
+   * A reset of the other side is passed on: with the reason `UPSTREAM_RESET` a downstream's peer sees a reset, and the reverse.
+   */
+  destroy(reason?: ProxyError): void;
+}
+
+/** Settings of accepted connections. */
+export interface ListenOptions {
+  /** Length of the kernel's queue of connections not yet accepted. */
+  readonly backlog: number;
+  readonly keepAlive: KeepAlive;
+  /** Several processes share the port, the kernel spreads connections over them (`SO_REUSEPORT`). */
+  readonly reusePort?: boolean;
+  /** Told when accepting had to pause (no file descriptor left) and when it goes on. Nothing else is reported this way. */
+  onPause(paused: boolean, reason: Error): void;
+}
+
+/** Settings of dialled connections. */
+export interface DialOptions {
+  readonly keepAlive: KeepAlive;
+  /** Longest wait for the connection to be established, in milliseconds. */
+  readonly timeoutMs: number;
+}
+
+/** Settings of one splice. */
+export interface SpliceOptions {
+  /** Bytes already read from the downstream: written to the upstream before anything else. */
+  readonly head: Uint8Array;
+  /** Without a byte either way for this long, both sides are closed with `IDLE_TIMEOUT`. Milliseconds. */
+  readonly idleTimeoutMs: number;
+}
+
+/** How the carrying ended. */
+export interface Transfer {
+  /** Bytes that the kernel took for the upstream, the head included. */
+  readonly bytesUp: number;
+  /** Bytes that the kernel took for the downstream. */
+  readonly bytesDown: number;
+  /** When the upstream's first byte arrived (monotonic milliseconds); absent when none did. */
+  readonly firstByteAt?: number | undefined;
+  /** Absent when both sides finished by themselves. */
+  readonly error?: ProxyError | undefined;
+}
+
+/** What a splice has moved so far: read at any time, updated in place by the transport. */
+export interface Progress {
+  /** As in {@link Transfer}: what the kernel has taken for the upstream, the head included. */
+  readonly bytesUp: number;
+  /** What the kernel has taken for the downstream. */
+  readonly bytesDown: number;
+  /** When a byte last arrived from either side (monotonic milliseconds); the start of the splice when none has. */
+  readonly lastByteAt: number;
+}
+
+/** A splice under way. */
+export interface Splice extends Progress {
+  /** Settles when both directions have ended and both connections are closed. Never rejects. */
+  readonly done: Promise<Transfer>;
+  /** Ends it now: both sides are closed, `done` resolves with `reason` as its error. Idempotent. */
+  cut(reason: ProxyError): void;
+}
+
+/** A bound listener. */
+export interface Listening {
+  /** The address in use: with the port that the system chose when 0 was asked for. */
+  readonly address: Endpoint;
+  /** Stops accepting; accepted connections live on. Idempotent; resolves when the port is free. */
+  close(): Promise<void>;
+}
+
+/** A connection under way to somebody. */
+export interface Dial {
+  /**
+   * The connection, which belongs to the caller then. Rejects with `CONNECT_REFUSED`, `CONNECT_TIMEOUT`, `CONNECT_FAILED`, or with
+   * the reason given to {@link cut}; nothing is left behind then.
+   */
+  readonly done: Promise<Connection>;
+  /** Gives it up: `done` rejects with `reason`. Without effect once that has settled. Idempotent. */
+  cut(reason: ProxyError): void;
+}
+
+/** The seam under the pipeline: how bytes get in and out. `describeTransport` of the testkit holds every implementation to it. */
+export interface Transport {
+  readonly name: string;
+  /**
+   * Binds and accepts until closed. `onConnection` owns what it is given, must not throw, and answers for it from the first
+   * tick. `TCP_NODELAY` is set on every connection.
+   * Rejects with the system's error (`EADDRINUSE` …, with `address` and `port`) when it cannot bind.
+   */
+  listen(at: Endpoint, options: ListenOptions, onConnection: (connection: Connection) => void): Promise<Listening>;
+  /** Connects. `to.host` is an address or a unix socket, never a DNS name. Does not throw. */
+  dial(to: Endpoint, options: DialOptions): Dial;
+  /**
+   * Carries bytes both ways until both have ended: backpressure and half-close in each direction, a reset on one side passed
+   * on to the other. Owns both connections from the call on and closes them.
+   */
+  splice(down: Connection, up: Connection, options: SpliceOptions): Splice;
+}

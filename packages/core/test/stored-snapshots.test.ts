@@ -1,0 +1,182 @@
+import { describe, expect, it } from 'vitest';
+import { lastKnownGood, lastKnownListeners } from '../src/watch/stored-snapshots.ts';
+import type { SnapshotStore } from '../src/watch/stored-snapshots.ts';
+import type { ListenAddress, RouteSnapshot, RouteSource } from '../src/routes/route.ts';
+
+const fresh: RouteSnapshot = {
+  version: 'fresh',
+  routes: [{ name: 'new', serverNames: ['new.example'], backends: [] }],
+};
+const old: RouteSnapshot = { version: 'old', routes: [{ name: 'old', serverNames: ['old.example'], backends: [] }] };
+const savedAt = new Date('2026-01-02T03:04:05Z');
+
+function archiveOf(
+  kept: RouteSnapshot | Error | undefined,
+  onSave: (snapshot: RouteSnapshot) => Promise<void>,
+): SnapshotStore {
+  const load = () =>
+    kept instanceof Error ? Promise.reject(kept) : Promise.resolve(kept && { snapshot: kept, savedAt });
+  return { load, save: (_source, snapshot) => onSave(snapshot) };
+}
+
+function memory(kept?: RouteSnapshot | Error) {
+  const saved: string[] = [];
+  return { saved, archive: archiveOf(kept, (snapshot) => Promise.resolve(void saved.push(snapshot.version))) };
+}
+
+function source(first: Promise<RouteSnapshot>): RouteSource {
+  return {
+    name: 'agent',
+    async *watch(signal) {
+      const left = new Promise<undefined>((resolve) => signal.addEventListener('abort', () => resolve(undefined)));
+      const word = await Promise.race([first, left]);
+      if (word !== undefined) yield word;
+      if (!signal.aborted)
+        await new Promise<void>((resolve) => signal.addEventListener('abort', () => resolve(), { once: true }));
+    },
+  };
+}
+
+/** The first `count` snapshots, or the error that came before. */
+async function heard(from: RouteSource, count: number): Promise<RouteSnapshot[]> {
+  const stopper = new AbortController();
+  const snapshots: RouteSnapshot[] = [];
+  for await (const snapshot of from.watch(stopper.signal)) {
+    snapshots.push(snapshot);
+    if (snapshots.length === count) stopper.abort();
+  }
+  return snapshots;
+}
+
+describe('a source with a memory', () => {
+  it('that answers is heard as it is, and remembered', async () => {
+    const { archive, saved } = memory(old);
+    expect(await heard(lastKnownGood(source(Promise.resolve(fresh)), archive), 1)).toEqual([fresh]);
+    expect(saved).toEqual(['fresh']);
+  });
+
+  it('that is silent at first is replaced by what was kept, until it speaks', async () => {
+    const { archive } = memory(old);
+    let speak: (snapshot: RouteSnapshot) => void = () => undefined;
+    const first = new Promise<RouteSnapshot>((resolve) => (speak = resolve));
+    const words = lastKnownGood(source(first), archive, 1).watch(new AbortController().signal)[Symbol.asyncIterator]();
+    expect((await words.next()).value).toMatchObject({
+      routes: old.routes,
+      asOf: savedAt,
+      warnings: ['no answer yet: routes are those kept on 2026-01-02T03:04:05.000Z'],
+    });
+    speak(fresh);
+    expect((await words.next()).value).toEqual(fresh);
+  });
+
+  it('that fails at once is replaced by what was kept, and its failure is told after that', async () => {
+    const { archive } = memory(old);
+    const failing = source(Promise.reject(new Error('connection refused')));
+    const words = lastKnownGood(failing, archive).watch(new AbortController().signal)[Symbol.asyncIterator]();
+    expect((await words.next()).value).toMatchObject({ routes: old.routes });
+    await expect(words.next()).rejects.toThrow('connection refused');
+  });
+
+  it('that has nothing better than its last good word is remembered as of when that was right', async () => {
+    const { archive, saved } = memory(old);
+    const stale = { ...fresh, version: 'stale', asOf: savedAt };
+    expect(await heard(lastKnownGood(source(Promise.resolve(stale)), archive), 1)).toEqual([stale]);
+    expect(saved).toEqual([]);
+  });
+
+  it('that fails again and again is replaced by what was kept once, so that its pauses grow', async () => {
+    const { archive } = memory(old);
+    const remembered = lastKnownGood(source(Promise.reject(new Error('connection refused'))), archive);
+    const again = (): AsyncIterator<RouteSnapshot> =>
+      remembered.watch(new AbortController().signal)[Symbol.asyncIterator]();
+    const first = again();
+    expect((await first.next()).value).toMatchObject({ routes: old.routes });
+    await expect(first.next()).rejects.toThrow('connection refused');
+    await expect(again().next()).rejects.toThrow('connection refused');
+  });
+
+  it('that repeats itself is remembered once', async () => {
+    const { archive, saved } = memory();
+    const repeating: RouteSource = {
+      name: 'agent',
+      async *watch() {
+        yield fresh;
+        yield fresh;
+        yield old;
+      },
+    };
+    await heard(lastKnownGood(repeating, archive), 3);
+    expect(saved).toEqual(['fresh', 'old']);
+  });
+
+  it('that fails and was never heard before just fails', async () => {
+    const { archive } = memory();
+    await expect(heard(lastKnownGood(source(Promise.reject(new Error('refused'))), archive), 1)).rejects.toThrow(
+      'refused',
+    );
+  });
+
+  it('says when what was kept cannot be read, once, and is then waited for', async () => {
+    const { archive } = memory(new Error('agent.json: unexpected end'));
+    let speak: (snapshot: RouteSnapshot) => void = () => undefined;
+    const first = new Promise<RouteSnapshot>((resolve) => (speak = resolve));
+    const slow = lastKnownGood(source(first), archive, 1);
+    await expect(heard(slow, 1)).rejects.toThrow(
+      'no answer yet, and the routes kept cannot be read: agent.json: unexpected end',
+    );
+    const hearing = heard(slow, 1);
+    speak(fresh);
+    expect(await hearing).toEqual([fresh]);
+  });
+
+  it('goes on serving when nothing can be kept, and says so', async () => {
+    const archive = archiveOf(undefined, () => Promise.reject(new Error('disk full')));
+    const [first, second] = await heard(lastKnownGood(source(Promise.resolve(fresh)), archive), 2);
+    expect(first).toEqual(fresh);
+    expect(second).toMatchObject({
+      routes: fresh.routes,
+      warnings: ['routes cannot be kept for the next start: disk full'],
+    });
+  });
+});
+
+describe('listeners with a memory', () => {
+  const kept: readonly ListenAddress[] = [{ name: 'default', endpoint: { host: '127.0.0.1', port: 8443 } }];
+
+  it('are those kept as long as their source fails, and are kept anew when it speaks', async () => {
+    const saved: unknown[] = [];
+    const archive = {
+      load: () => Promise.resolve(kept),
+      save: (_source: string, addresses: readonly ListenAddress[]) => Promise.resolve(void saved.push(addresses)),
+    };
+    const failing = { name: 'agent', watch: () => rejecting(new Error('refused')) };
+    const words = lastKnownListeners(failing, archive).watch(new AbortController().signal)[Symbol.asyncIterator]();
+    expect((await words.next()).value).toBe(kept);
+    await expect(words.next()).rejects.toThrow('refused');
+
+    const [spoken] = [[{ name: 'lan', endpoint: { host: '10.0.0.1', port: 443 } }]];
+    const speaking = {
+      name: 'agent',
+      async *watch() {
+        yield spoken;
+      },
+    };
+    const heardNow: unknown[] = [];
+    for await (const addresses of lastKnownListeners(speaking, archive).watch(new AbortController().signal))
+      heardNow.push(addresses);
+    expect(heardNow).toEqual([spoken]);
+    expect(saved).toEqual([spoken]);
+  });
+
+  it('are waited for when the archive cannot be read', async () => {
+    const archive = { load: () => Promise.reject(new Error('damaged')), save: () => Promise.resolve() };
+    const failing = { name: 'agent', watch: () => rejecting(new Error('refused')) };
+    const words = lastKnownListeners(failing, archive).watch(new AbortController().signal)[Symbol.asyncIterator]();
+    await expect(words.next()).rejects.toThrow('refused');
+  });
+});
+
+// oxlint-disable-next-line require-yield -- it fails before it can
+async function* rejecting(error: Error): AsyncGenerator<never> {
+  throw error;
+}
