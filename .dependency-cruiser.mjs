@@ -53,9 +53,9 @@ const forbidden = [
   },
   {
     name: 'no-deep-import',
-    comment: 'What is not in its index.ts is not offered: import the package by its name.',
+    comment: 'What is in neither its index.ts nor its parts.ts is not offered: import the package by its name.',
     from: { path: '^(?:packages|apps|examples)/([^/]+)/' },
-    to: { path: '^(?:packages|apps)/([^/]+)/', pathNot: ['^[^/]+/$1/', '^packages/[^/]+/(src|dist)/index[.]'] },
+    to: { path: '^(?:packages|apps)/([^/]+)/', pathNot: ['^[^/]+/$1/', '^packages/[^/]+/(src|dist)/(index|parts)[.]'] },
   },
   only(
     'container-in-the-app',

@@ -10,13 +10,17 @@ import { ROOT } from './workspace.mjs';
 /** Members that mean the same everywhere: their interface says the rest. */
 const PLAIN_MEMBERS = new Set(['constructor', 'name', 'message', 'toString']);
 
+/** What packages offer: for everybody, and for those who follow their changes. */
+const ENTRIES = ['index.ts', 'parts.ts'];
+
 const gaps = indexes().flatMap(undocumented);
 for (const gap of gaps) console.error(gap);
 process.exitCode = gaps.length === 0 ? 0 : 1;
 
 function indexes() {
   const packages = readdirSync(join(ROOT, 'packages')).map((name) => join(ROOT, 'packages', name));
-  return packages.map((folder) => join(folder, 'src', 'index.ts')).filter((file) => existsSync(file));
+  const entries = packages.flatMap((folder) => ENTRIES.map((name) => join(folder, 'src', name)));
+  return entries.filter((file) => existsSync(file));
 }
 
 /** What `index` exports without saying what it is, one line each. */

@@ -1,4 +1,4 @@
-import { indexRoutes, RouteTable } from '@meshgate/core';
+import { indexRoutes, RouteTable } from '@meshgate/core/parts';
 import type { Route } from '@meshgate/core';
 import { describe, expect, it } from 'vitest';
 import { askedName, explain } from '../src/cli/explain.ts';

@@ -1,4 +1,4 @@
-import type { ListenerStatus, SourceStatus } from '@meshgate/core';
+import type { ListenerStatus, SourceStatus } from '@meshgate/core/parts';
 import { describe, expect, it } from 'vitest';
 import { readinessOf } from '../src/admin/readiness.ts';
 import type { Vitals } from '../src/admin/readiness.ts';

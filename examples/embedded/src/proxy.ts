@@ -1,17 +1,15 @@
+import { DEFAULT_DRAIN, DEFAULT_LIMITS as limits, nodeTransport } from '@meshgate/core';
 import {
   AddressBook,
   Admission,
   balancedConnector,
-  DEFAULT_DRAIN,
-  DEFAULT_LIMITS as limits,
   Drain,
   Sessions,
   Listeners,
-  nodeTransport,
   observers,
   Outliers,
   RouteStore,
-} from '@meshgate/core';
+} from '@meshgate/core/parts';
 import type { Endpoint, Observer, RouteSource } from '@meshgate/core';
 import { sniSniffer } from '@meshgate/sni';
 

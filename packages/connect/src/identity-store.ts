@@ -1,4 +1,4 @@
-import { follow } from '@meshgate/core';
+import { follow } from '@meshgate/core/parts';
 import type { Observer, OwnCertificate, Service } from '@meshgate/core';
 import type { CredentialsSource } from '@meshgate/mesh';
 import { identityOf, certificateState } from './identity.ts';

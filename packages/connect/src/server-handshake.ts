@@ -1,7 +1,9 @@
 import type { Socket } from 'node:net';
 import { TLSSocket } from 'node:tls';
-import { ProxyError, upgradeConnection } from '@meshgate/core';
-import type { Connection, Greeted, Hello } from '@meshgate/core';
+import { ProxyError } from '@meshgate/core';
+import { upgradeConnection } from '@meshgate/core/parts';
+import type { Connection, Hello } from '@meshgate/core';
+import type { Greeted } from '@meshgate/core/parts';
 import type { Caller } from '@meshgate/mesh';
 import { describeCertificate, serviceIn } from './certificate-identity.ts';
 import { describeIdentity } from './identity.ts';

@@ -1,11 +1,11 @@
-import { balancedConnector, ProxyError } from '@meshgate/core';
+import { ProxyError } from '@meshgate/core';
+import { balancedConnector } from '@meshgate/core/parts';
 import type {
   Accepted,
   Backend,
   ConnectContext,
   Connection,
   Connector,
-  ConnectorOptions,
   Dial,
   DialOptions,
   Endpoint,
@@ -14,6 +14,7 @@ import type {
   Transport,
   Upstream,
 } from '@meshgate/core';
+import type { ConnectorOptions } from '@meshgate/core/parts';
 import type { Authorizer } from '@meshgate/mesh';
 import { beginMutualTls } from './client-handshake.ts';
 import type { IdentityStore } from './identity-store.ts';

@@ -2,17 +2,15 @@ import { ProxyError } from '@meshgate/core';
 import type {
   Accepted,
   Connection,
-  Greeted,
-  Greeter,
   Hello,
   ListenAddress,
   ListenerSource,
   Resolver,
   RouteSnapshot,
   RouteSource,
-  RouteTable,
   Transport,
 } from '@meshgate/core';
+import type { Greeted, Greeter, RouteTable } from '@meshgate/core/parts';
 import { authorize } from '@meshgate/mesh';
 import type { Authorizer, ProxySource, ProxyView } from '@meshgate/mesh';
 import type { IdentityStore } from './identity-store.ts';

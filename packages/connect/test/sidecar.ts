@@ -1,14 +1,5 @@
-import {
-  AddressBook,
-  Admission,
-  DEFAULT_LIMITS,
-  Sessions,
-  Listeners,
-  nodeTransport,
-  Outliers,
-  ProxyError,
-  RouteStore,
-} from '@meshgate/core';
+import { DEFAULT_LIMITS, nodeTransport, ProxyError } from '@meshgate/core';
+import { AddressBook, Admission, Sessions, Listeners, Outliers, RouteStore } from '@meshgate/core/parts';
 import type { Endpoint, Limits } from '@meshgate/core';
 import type { Authorizer, Credentials, CredentialsSource, ProxySource, ProxyView } from '@meshgate/mesh';
 import { recorder } from '@meshgate/testkit';

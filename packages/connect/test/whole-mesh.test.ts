@@ -1,18 +1,16 @@
 import { mkdir, mkdtemp, rename, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { basename, dirname, join } from 'node:path';
+import { DEFAULT_LIMITS, nodeTransport, ProxyError } from '@meshgate/core';
 import {
   AddressBook,
   Admission,
   balancedConnector,
-  DEFAULT_LIMITS,
   Sessions,
   Listeners,
-  nodeTransport,
   Outliers,
-  ProxyError,
   RouteStore,
-} from '@meshgate/core';
+} from '@meshgate/core/parts';
 import type { Endpoint } from '@meshgate/core';
 import { meshListenerSource, meshProxySource, meshSource } from '@meshgate/file-source';
 import { sniSniffer } from '@meshgate/sni';

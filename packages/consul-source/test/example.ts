@@ -1,5 +1,5 @@
 import { consulParts } from '@meshgate/consul-source';
-import { observers, RouteStore } from '@meshgate/core';
+import { observers, RouteStore } from '@meshgate/core/parts';
 
 /** The server names that a mesh gateway of this agent routes now. */
 export async function namesRouted(address: string): Promise<readonly string[]> {

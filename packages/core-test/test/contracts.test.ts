@@ -1,6 +1,7 @@
 import { expect, it } from 'vitest';
-import { firstOf, lastKnownGood, observers, RouteStore } from '@meshgate/core';
-import type { Route, RouteSnapshot, RouteSource, SnapshotStore, Sniffer } from '@meshgate/core';
+import { firstOf, lastKnownGood, observers, RouteStore } from '@meshgate/core/parts';
+import type { Route, RouteSnapshot, RouteSource, Sniffer } from '@meshgate/core';
+import type { SnapshotStore } from '@meshgate/core/parts';
 import { sniSniffer } from '@meshgate/sni';
 import {
   clientHello,

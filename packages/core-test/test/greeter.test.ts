@@ -1,17 +1,9 @@
 import { peerListener, rawClient, recorder, tcpBackend } from '@meshgate/testkit';
 import { describe, expect, it } from 'vitest';
-import {
-  AddressBook,
-  Admission,
-  balancedConnector,
-  DEFAULT_LIMITS,
-  Sessions,
-  nodeTransport,
-  Outliers,
-  ProxyError,
-  upgradeConnection,
-} from '@meshgate/core';
-import type { Connection, Endpoint, Greeter, Hello } from '@meshgate/core';
+import { DEFAULT_LIMITS, nodeTransport, ProxyError } from '@meshgate/core';
+import { AddressBook, Admission, balancedConnector, Sessions, Outliers, upgradeConnection } from '@meshgate/core/parts';
+import type { Connection, Endpoint, Hello } from '@meshgate/core';
+import type { Greeter } from '@meshgate/core/parts';
 
 const HELLO: Hello = { protocol: 'tcp', alpn: [], supportedVersions: [], ech: false, earlyData: false };
 const KEEP_ALIVE = { idleMs: 60_000 };

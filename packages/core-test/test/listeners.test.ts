@@ -1,7 +1,8 @@
 import { once } from 'node:events';
 import { createServer } from 'node:net';
 import type { AddressInfo } from 'node:net';
-import { Listeners, nodeTransport } from '@meshgate/core';
+import { nodeTransport } from '@meshgate/core';
+import { Listeners } from '@meshgate/core/parts';
 import type { ListenAddress, ListenerSource } from '@meshgate/core';
 import { rawClient, recorder } from '@meshgate/testkit';
 import { describe, expect, it } from 'vitest';

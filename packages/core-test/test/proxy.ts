@@ -1,16 +1,15 @@
+import { DEFAULT_LIMITS, ProxyError } from '@meshgate/core';
 import {
   AddressBook,
   Admission,
   balancedConnector,
-  DEFAULT_LIMITS,
   firstOf,
   Sessions,
   Listeners,
   observers,
   Outliers,
-  ProxyError,
   RouteStore,
-} from '@meshgate/core';
+} from '@meshgate/core/parts';
 import type { Endpoint, Limits, Observer, Route, Sniffer, Transport } from '@meshgate/core';
 import { sniSniffer } from '@meshgate/sni';
 import { recorder, staticSource } from '@meshgate/testkit';

@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { inSlices } from '../src/index.ts';
+import { inSlices } from '../src/routes/route-slices.ts';
 import type { Route } from '../src/index.ts';
 
 const BACKEND = { address: { host: 'b', port: 1 }, weight: 1, healthy: true };

@@ -1,17 +1,15 @@
 import { X509Certificate } from 'node:crypto';
+import { DEFAULT_LIMITS, type ListenAddress, nodeTransport } from '@meshgate/core';
 import {
   AddressBook,
   Admission,
   balancedConnector,
-  DEFAULT_LIMITS,
   Sessions,
-  type ListenAddress,
   Listeners,
-  nodeTransport,
   observers,
   Outliers,
   RouteStore,
-} from '@meshgate/core';
+} from '@meshgate/core/parts';
 import type { UpstreamPath, UpstreamTarget } from '@meshgate/mesh';
 import { sniSniffer } from '@meshgate/sni';
 import { certificateAuthority, recorder, tlsBackend, tlsClient } from '@meshgate/testkit';

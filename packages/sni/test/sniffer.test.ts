@@ -1,4 +1,4 @@
-import { firstOf } from '@meshgate/core';
+import { firstOf } from '@meshgate/core/parts';
 import type { Sniffer } from '@meshgate/core';
 import { clientHello, inRecords } from '@meshgate/testkit';
 import { describe, expect, it } from 'vitest';

@@ -1,4 +1,5 @@
-import type { Drain, Sessions, Limits, Listeners, Outliers, RouteStore } from '@meshgate/core';
+import type { Limits } from '@meshgate/core';
+import type { Drain, Sessions, Listeners, Outliers, RouteStore } from '@meshgate/core/parts';
 import { exposition } from '@meshgate/metrics';
 import type { Registry } from 'prom-client';
 import { askedName, explain } from '../cli/explain.ts';

@@ -1,6 +1,7 @@
 import type { CertificateStatus } from '@meshgate/connect';
 import { formatEndpoint } from '@meshgate/core';
-import type { DrainState, ListenerStatus, SourceStatus } from '@meshgate/core';
+import type { DrainState } from '@meshgate/core';
+import type { ListenerStatus, SourceStatus } from '@meshgate/core/parts';
 import { certificateTrouble } from '../log/certificate-trouble.ts';
 
 /** Whether traffic should be sent here. The answer of `GET /ready`. */

@@ -1,4 +1,4 @@
-import { observers, RouteStore } from '@meshgate/core';
+import { observers, RouteStore } from '@meshgate/core/parts';
 import type { Amend } from '../config/amend-config.ts';
 import { explain } from '../cli/explain.ts';
 import type { Explanation } from '../cli/explain.ts';

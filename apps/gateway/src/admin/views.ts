@@ -1,4 +1,5 @@
-import type { LiveConnection, ListenerStatus, RouteTable, Route, SourceStatus } from '@meshgate/core';
+import type { Route } from '@meshgate/core';
+import type { LiveConnection, ListenerStatus, RouteTable, SourceStatus } from '@meshgate/core/parts';
 import { formatEndpoint } from '@meshgate/core';
 import { createHash } from 'node:crypto';
 

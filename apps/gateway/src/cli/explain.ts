@@ -1,4 +1,5 @@
-import type { Backend, Endpoint, Match, MatchKind, RouteTable } from '@meshgate/core';
+import type { Backend, Endpoint } from '@meshgate/core';
+import type { Match, MatchKind, RouteTable } from '@meshgate/core/parts';
 import { parseServerName } from '@meshgate/sni';
 import leven from 'leven';
 import { describe } from '../config/config-words.ts';

@@ -16,7 +16,7 @@ import {
   observers,
   Outliers,
   RouteStore,
-} from '@meshgate/core';
+} from '@meshgate/core/parts';
 import type {
   Connector,
   Layer,

@@ -1,13 +1,5 @@
-import type {
-  Drain,
-  DrainProgress,
-  Listeners,
-  Observer,
-  Outliers,
-  RouteSource,
-  RouteStore,
-  Service,
-} from '@meshgate/core';
+import type { DrainProgress, Observer, RouteSource, Service } from '@meshgate/core';
+import type { Drain, Listeners, Outliers, RouteStore } from '@meshgate/core/parts';
 import type { AdminServer } from '../admin/admin.ts';
 import { LogThrottle } from '../log/log-throttle.ts';
 import { listenerView } from '../admin/views.ts';

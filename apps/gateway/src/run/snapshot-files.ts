@@ -1,7 +1,8 @@
 import { createHash } from 'node:crypto';
 import { mkdir, open, readFile, rename, rm } from 'node:fs/promises';
 import { join } from 'node:path';
-import type { StoredSnapshot, ListenerStore, RouteSnapshot, SnapshotStore } from '@meshgate/core';
+import type { RouteSnapshot } from '@meshgate/core';
+import type { StoredSnapshot, ListenerStore, SnapshotStore } from '@meshgate/core/parts';
 import * as z from 'zod';
 
 /**

@@ -1,4 +1,5 @@
-import type { DrainProgress, Limits, ListenAddress, ListenerStatus } from '@meshgate/core';
+import type { DrainProgress, Limits, ListenAddress } from '@meshgate/core';
+import type { ListenerStatus } from '@meshgate/core/parts';
 import type { MetricObjectWithValues, MetricValue } from 'prom-client';
 import type { PlacedUse } from '../config/config.ts';
 import type { GatewayConfig } from '../config/config-schema.ts';

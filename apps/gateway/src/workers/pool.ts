@@ -1,5 +1,7 @@
-import { backoff, follow, formatEndpoint, pause } from '@meshgate/core';
-import type { Endpoint, ListenAddress, ListenerSource, ListenerStatus, Observer, Service } from '@meshgate/core';
+import { formatEndpoint, pause } from '@meshgate/core';
+import { backoff, follow } from '@meshgate/core/parts';
+import type { Endpoint, ListenAddress, ListenerSource, Observer, Service } from '@meshgate/core';
+import type { ListenerStatus } from '@meshgate/core/parts';
 import type { Answers, Question, ToWorker, WorkerPlan } from './messages.ts';
 import type { News } from './snapshot-broadcaster.ts';
 import { whyUnshared } from './unshared.ts';

@@ -1,5 +1,5 @@
 import { dirname, resolve } from 'node:path';
-import { inOrder, observers, Outliers, RouteStore } from '@meshgate/core';
+import { inOrder, observers, Outliers, RouteStore } from '@meshgate/core/parts';
 import type { Observer, Service } from '@meshgate/core';
 import { exposition, prometheusObserver } from '@meshgate/metrics';
 import { Counter, Gauge } from 'prom-client';

@@ -1,4 +1,4 @@
-import { inSlices } from '@meshgate/core';
+import { inSlices } from '@meshgate/core/parts';
 import type { Route, RouteSnapshot } from '@meshgate/core';
 
 /** A part of a snapshot, on its way to a worker. */

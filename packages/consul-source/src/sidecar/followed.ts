@@ -1,4 +1,4 @@
-import { follow } from '@meshgate/core';
+import { follow } from '@meshgate/core/parts';
 import { AgentError } from '../agent.ts';
 import { scopeWithin } from '../scope.ts';
 import type { Scope } from '../scope.ts';

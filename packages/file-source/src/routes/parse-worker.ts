@@ -1,5 +1,5 @@
 import { parentPort, workerData } from 'node:worker_threads';
-import { inSlices } from '@meshgate/core';
+import { inSlices } from '@meshgate/core/parts';
 import type { FileText } from '../files.ts';
 import { parseInPlace, type RouteShare } from './parse.ts';
 

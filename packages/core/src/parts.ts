@@ -1,0 +1,34 @@
+// The parts of which a proxy is composed, in the order in which a connection meets them, for programs that put one together in a way
+// that `createProxy` does not know. They follow the design rather than hold it still: any minor version may change them.
+export { Listener } from './pipeline/listener.ts';
+export type { ListenerOptions } from './pipeline/listener.ts';
+export { Listeners } from './pipeline/listeners.ts';
+export type { ListenersOptions, ListenerStatus } from './pipeline/listeners.ts';
+export { Admission } from './pipeline/admission.ts';
+export { Sessions } from './pipeline/sessions.ts';
+export type { SessionState, Greeted, Greeter, LiveConnection, Stages } from './pipeline/session.ts';
+export { firstOf, layered } from './pipeline/stages.ts';
+export { RouteStore } from './routes/route-store.ts';
+export type { RouteStoreOptions } from './routes/route-store.ts';
+export type { SourceState, SourceStatus } from './watch/source-follower.ts';
+export { lastKnownGood, lastKnownListeners } from './watch/stored-snapshots.ts';
+export type { StoredSnapshot, ListenerStore, SnapshotStore } from './watch/stored-snapshots.ts';
+export { inSlices } from './routes/route-slices.ts';
+export { indexRoutes, RouteTable } from './routes/route-table.ts';
+export type { Match, MatchKind, RouteIndex } from './routes/route-table.ts';
+export { balancedConnector } from './pipeline/connect.ts';
+export type { ConnectorOptions } from './pipeline/connect.ts';
+export { AddressBook, systemResolve } from './pipeline/addresses.ts';
+export type { Resolution, Resolve } from './pipeline/addresses.ts';
+export { DEFAULT_OUTLIERS, Outliers } from './pipeline/outliers.ts';
+export type { OutlierOptions } from './pipeline/outliers.ts';
+export { upgradeConnection } from './transport/node-transport.ts';
+export type { UpgradeOptions } from './transport/node-connection.ts';
+export { observers } from './observe.ts';
+export { Drain } from './lifecycle/drain.ts';
+export type { DrainTargets } from './lifecycle/drain.ts';
+export { inOrder } from './lifecycle/service.ts';
+export { follow } from './watch/follow.ts';
+export type { Follower } from './watch/follow.ts';
+export { backoff } from './watch/backoff.ts';
+export type { BackoffOptions } from './watch/backoff.ts';
