@@ -20,6 +20,8 @@ export type {
   RouteSnapshot,
   RouteSource,
 } from './routes/route.ts';
+export { snapshotProblems } from './routes/snapshot-problems.ts';
+export type { SnapshotProblem } from './routes/snapshot-problems.ts';
 export type { Service } from './lifecycle/service.ts';
 export type {
   ConnectContext,

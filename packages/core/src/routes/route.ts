@@ -8,6 +8,11 @@ export interface Backend {
   readonly weight: number;
   /** Advice, not proof: an unhealthy backend is dialled only when the route has no healthy one left. */
   readonly healthy: boolean;
+  /**
+   * Lower first: an integer of 0 or more, 0 when absent. Backends of a higher priority are backups, used when no healthy, non-ejected
+   * backend of the lower ones can be reached.
+   */
+  readonly priority?: number;
 }
 
 /** How the next backend is chosen. `least_connections` takes the less busy of two drawn at random. */
@@ -34,6 +39,16 @@ export interface Route {
    * does not match), or `*` for any name. Lower case, no trailing dot. Matching is the route table's, never the source's.
    */
   readonly serverNames: readonly string[];
+  /**
+   * Names of the listeners for whose connections the route holds; all of them when absent. For one listener a route that names it goes
+   * before one that holds for all, where both claim the same name.
+   */
+  readonly listeners?: readonly string[];
+  /**
+   * Also takes clients that send no server name, or speak no protocol that a sniffer knows. `serverNames` may then be empty. Clients that
+   * send a name which no route takes are not meant: `*` takes these.
+   */
+  readonly fallback?: boolean;
   /** May be empty: connections then end with `NO_BACKEND`. */
   readonly backends: readonly Backend[];
   /** `round_robin` when absent. */

@@ -1,0 +1,235 @@
+import { isIP } from 'node:net';
+import type { Problem } from '../lifecycle/plugin.ts';
+import type { Balance } from './route.ts';
+
+/** One thing that is wrong with a snapshot. */
+export interface SnapshotProblem extends Problem {
+  /**
+   * `error`: connections cannot be routed by it; the snapshot is refused whole. `warning`: what it names is of no effect, and the
+   * rest of the snapshot is fine.
+   */
+  readonly severity: 'error' | 'warning';
+}
+
+/**
+ * Everything that is wrong with what a route source yields. A source may be plain JavaScript, so nothing is taken for granted. Pure;
+ * throws only what a getter or a proxy in the snapshot throws. Takes time in proportion to the routes, names and backends.
+ */
+export function snapshotProblems(snapshot: unknown): readonly SnapshotProblem[] {
+  const steps = judgingSnapshot(snapshot);
+  for (;;) {
+    const step = steps.next();
+    if (step.done === true) return step.value;
+  }
+}
+
+// Between two pauses: about a tenth of a millisecond of work.
+const ROUTES_PER_STEP = 200;
+
+// A broken source of 100,000 routes must not fill the memory with words: nobody reads more than the first few.
+const MAX_PROBLEMS = 100;
+
+/** {@link snapshotProblems} step by step, so that whoever runs it can give way to connections in between. */
+export function* judgingSnapshot(snapshot: unknown): Generator<void, readonly SnapshotProblem[]> {
+  const judge = new Judge();
+  if (!isRecord(snapshot)) return [problem('error', [], 'a snapshot', snapshot)];
+  const { version, routes, asOf, warnings } = snapshot;
+  judge.check(isFilled(version), ['version'], 'a non-empty string', version);
+  judge.check(asOf === undefined || isDate(asOf), ['asOf'], 'a valid Date', asOf);
+  judge.check(warnings === undefined || isStrings(warnings), ['warnings'], 'a list of strings', warnings);
+  if (!Array.isArray(routes)) return [...judge.problems, problem('error', ['routes'], 'a list', routes)];
+  for (let index = 0; index < routes.length; index += 1) {
+    judge.route(routes[index], index);
+    if (judge.isFull) break;
+    if (index % ROUTES_PER_STEP === ROUTES_PER_STEP - 1) yield;
+  }
+  return judge.problems;
+}
+
+type Path = readonly (string | number)[];
+
+/** The problems found so far, and the names seen. */
+class Judge {
+  readonly problems: SnapshotProblem[] = [];
+  readonly #routeNames = new Set<string>();
+
+  get isFull(): boolean {
+    return this.problems.length >= MAX_PROBLEMS;
+  }
+
+  check(isRight: boolean, path: Path, expected: string, found: unknown): void {
+    if (!isRight) this.problems.push(problem('error', path, expected, found));
+  }
+
+  route(route: unknown, index: number): void {
+    const path = ['routes', index];
+    if (!isRecord(route)) {
+      this.problems.push(problem('error', path, 'a route', route));
+      return;
+    }
+    this.#routeName(route['name'], path);
+    this.#serverNames(route, path);
+    this.#backends(route['backends'], path);
+    this.#settings(route, path);
+  }
+
+  #routeName(name: unknown, path: Path): void {
+    this.check(isFilled(name), [...path, 'name'], 'a non-empty string', name);
+    if (typeof name !== 'string') return;
+    if (this.#routeNames.has(name))
+      this.#warn([...path, 'name'], `another route of the source is named ${quoted(name)}`);
+    this.#routeNames.add(name);
+  }
+
+  #serverNames({ serverNames, fallback }: Fields, path: Path): void {
+    const at = [...path, 'serverNames'];
+    if (!Array.isArray(serverNames)) {
+      this.problems.push(problem('error', at, 'a list', serverNames));
+      return;
+    }
+    if (serverNames.length === 0 && fallback !== true)
+      this.#warn(
+        at,
+        'expected a server name, or fallback: true; found an empty list, so that no client reaches the route',
+      );
+    for (const [index, name] of serverNames.entries()) {
+      if (typeof name !== 'string') this.problems.push(problem('error', [...at, index], 'a string', name));
+      else this.#serverName(name, [...at, index]);
+      if (this.isFull) return;
+    }
+  }
+
+  #serverName(name: string, path: Path): void {
+    const fault = serverNameFault(name);
+    if (fault !== undefined) this.#warn(path, `no client can send the server name ${quoted(name)}: ${fault}`);
+  }
+
+  #backends(backends: unknown, path: Path): void {
+    const at = [...path, 'backends'];
+    if (!Array.isArray(backends)) {
+      this.problems.push(problem('error', at, 'a list', backends));
+      return;
+    }
+    for (const [index, backend] of backends.entries()) {
+      this.#backend(backend, [...at, index]);
+      if (this.isFull) return;
+    }
+  }
+
+  #backend(backend: unknown, path: Path): void {
+    if (!isRecord(backend)) {
+      this.problems.push(problem('error', path, 'a backend', backend));
+      return;
+    }
+    const { address, weight, healthy, priority } = backend;
+    this.#address(address, [...path, 'address']);
+    this.check(isWholeNumber(weight, 1), [...path, 'weight'], 'an integer of 1 or more', weight);
+    this.check(typeof healthy === 'boolean', [...path, 'healthy'], 'true or false', healthy);
+    const isPriority = priority === undefined || isWholeNumber(priority, 0);
+    this.check(isPriority, [...path, 'priority'], 'an integer of 0 or more', priority);
+  }
+
+  #address(address: unknown, path: Path): void {
+    if (!isRecord(address)) {
+      this.problems.push(problem('error', path, 'an address with host and port', address));
+      return;
+    }
+    const { host, port } = address;
+    this.check(isFilled(host), [...path, 'host'], 'a non-empty string', host);
+    const isSocket = typeof host === 'string' && host.startsWith('unix:');
+    if (isSocket) this.check(port === 0, [...path, 'port'], '0 beside a unix socket', port);
+    else this.check(isWholeNumber(port, 1, 65_535), [...path, 'port'], 'an integer from 1 to 65535', port);
+  }
+
+  #settings({ listeners, fallback, balance, connectTimeoutMs, keepAlive }: Fields, path: Path): void {
+    const isTime = connectTimeoutMs === undefined || isPositive(connectTimeoutMs);
+    this.check(listeners === undefined || isStrings(listeners), [...path, 'listeners'], 'a list of names', listeners);
+    this.check(isOptionalBoolean(fallback), [...path, 'fallback'], 'true or false', fallback);
+    this.check(isBalance(balance), [...path, 'balance'], `one of ${BALANCES.join(', ')}`, balance);
+    this.check(isTime, [...path, 'connectTimeoutMs'], 'a number of milliseconds above 0', connectTimeoutMs);
+    this.check(isKeepAlive(keepAlive), [...path, 'keepAlive'], 'keepalive times above 0', keepAlive);
+  }
+
+  #warn(path: Path, message: string): void {
+    this.problems.push({ severity: 'warning', path, message });
+  }
+}
+
+type Fields = Readonly<Record<string, unknown>>;
+
+function isRecord(value: unknown): value is Fields {
+  return typeof value === 'object' && value !== null && !Array.isArray(value);
+}
+
+function isFilled(value: unknown): value is string {
+  return typeof value === 'string' && value !== '';
+}
+
+function isStrings(value: unknown): boolean {
+  return Array.isArray(value) && value.every((one) => typeof one === 'string');
+}
+
+function isDate(value: unknown): boolean {
+  return value instanceof Date && !Number.isNaN(value.getTime());
+}
+
+function isWholeNumber(value: unknown, min: number, max: number = Number.MAX_SAFE_INTEGER): boolean {
+  return Number.isSafeInteger(value) && Number(value) >= min && Number(value) <= max;
+}
+
+function isPositive(value: unknown): boolean {
+  return typeof value === 'number' && Number.isFinite(value) && value > 0;
+}
+
+function isOptionalBoolean(value: unknown): boolean {
+  return value === undefined || typeof value === 'boolean';
+}
+
+const BALANCES: readonly Balance[] = ['round_robin', 'least_connections', 'random'];
+
+function isBalance(value: unknown): boolean {
+  return value === undefined || BALANCES.some((balance) => balance === value);
+}
+
+function isKeepAlive(value: unknown): boolean {
+  if (value === undefined) return true;
+  if (!isRecord(value)) return false;
+  const { idleMs, intervalMs, probes } = value;
+  return isPositive(idleMs) && [intervalMs, probes].every((one) => one === undefined || isPositive(one));
+}
+
+// RFC 1123, 2.1, with the underscore of many internal names; in lower case, as `Hello.serverName` is.
+const LABEL = /^[a-z0-9_-]{1,63}$/;
+// RFC 1035, 2.3.4.
+const MAX_NAME_CHARS = 253;
+
+/** What keeps `name` from matching what a client sends (RFC 6066, section 3); `undefined` when nothing does. */
+function serverNameFault(name: string): string | undefined {
+  if (name === '*') return undefined;
+  if (name === '') return 'it is empty';
+  if (name !== name.toLowerCase()) return 'it must be in lower case';
+  if (name.endsWith('.')) return 'it ends in a dot';
+  const host = name.startsWith('*.') ? name.slice(2) : name;
+  if (isIP(host) !== 0) return 'it is an IP address';
+  if (host.length > MAX_NAME_CHARS) return `it has more than ${MAX_NAME_CHARS} characters`;
+  const wrong = host.split('.').find((label) => !LABEL.test(label));
+  return wrong === undefined ? undefined : `${quoted(wrong)} is no label of a host name`;
+}
+
+function problem(severity: SnapshotProblem['severity'], path: Path, expected: string, found: unknown): SnapshotProblem {
+  return { severity, path, message: `expected ${expected}, found ${described(found)}` };
+}
+
+function described(value: unknown): string {
+  if (Array.isArray(value)) return 'a list';
+  if (typeof value === 'string') return value === '' ? 'an empty string' : quoted(value);
+  if (typeof value === 'object' && value !== null) return value instanceof Date ? 'an invalid Date' : 'an object';
+  return typeof value === 'function' ? 'a function' : String(value);
+}
+
+// A name of a megabyte belongs into no log.
+const MAX_QUOTED_CHARS = 100;
+
+function quoted(text: string): string {
+  return JSON.stringify(text.length > MAX_QUOTED_CHARS ? `${text.slice(0, MAX_QUOTED_CHARS)}…` : text);
+}

@@ -1,0 +1,128 @@
+import { describe, expect, it } from 'vitest';
+import { formatProblem } from '../src/lifecycle/plugin.ts';
+import { judgingSnapshot, snapshotProblems } from '../src/routes/snapshot-problems.ts';
+
+const backend = { address: { host: '10.0.0.1', port: 8443 }, weight: 1, healthy: true };
+const route = { name: 'api', serverNames: ['api.example.com'], backends: [backend] };
+
+function withRoute(more: object): object {
+  return { version: '1', routes: [{ ...route, ...more }] };
+}
+
+function withBackend(more: object): object {
+  return withRoute({ backends: [{ ...backend, ...more }] });
+}
+
+function withAddress(host: unknown, port: unknown): object {
+  return withBackend({ address: { host, port } });
+}
+
+function described(snapshot: unknown): readonly string[] {
+  return snapshotProblems(snapshot).map((problem) => `${problem.severity}: ${formatProblem(problem)}`);
+}
+
+describe('a sound snapshot', () => {
+  it.each([
+    ['without routes', { version: '1', routes: [] }],
+    ['with all settings', withRoute({ listeners: ['edge'], fallback: false, balance: 'random', connectTimeoutMs: 5 })],
+    ['with a suffix, any name and an underscore', withRoute({ serverNames: ['*.a.example', '*', 'my_db.internal'] })],
+    ['with a fallback route that has no name', withRoute({ serverNames: [], fallback: true })],
+    ['with a route without backends', withRoute({ backends: [] })],
+    ['with a unix socket', withAddress('unix:/run/api.sock', 0)],
+    ['with a backup', withBackend({ priority: 1 })],
+    ['with keepalive', withRoute({ keepAlive: { idleMs: 1_000, intervalMs: 500, probes: 3 } })],
+    ['that is stale', { version: '1', routes: [route], asOf: new Date(0), warnings: ['agent unreachable'] }],
+  ])('%s has no problem', (_what, snapshot) => {
+    expect(described(snapshot)).toEqual([]);
+  });
+});
+
+describe('a malformed snapshot', () => {
+  it.each([
+    [null, 'error: expected a snapshot, found null'],
+    ['routes', 'error: expected a snapshot, found "routes"'],
+    [[], 'error: expected a snapshot, found a list'],
+    [{ routes: [] }, 'error: version: expected a non-empty string, found undefined'],
+    [{ version: '', routes: [] }, 'error: version: expected a non-empty string, found an empty string'],
+    [{ version: '1' }, 'error: routes: expected a list, found undefined'],
+    [{ version: '1', routes: [], asOf: 'today' }, 'error: asOf: expected a valid Date, found "today"'],
+    [{ version: '1', routes: [], asOf: new Date(NaN) }, 'error: asOf: expected a valid Date, found an invalid Date'],
+    [{ version: '1', routes: [], warnings: 'x' }, 'error: warnings: expected a list of strings, found "x"'],
+    [{ version: '1', routes: [null] }, 'error: routes.0: expected a route, found null'],
+    [withRoute({ name: undefined }), 'error: routes.0.name: expected a non-empty string, found undefined'],
+    [withRoute({ serverNames: undefined }), 'error: routes.0.serverNames: expected a list, found undefined'],
+    [withRoute({ serverNames: [7] }), 'error: routes.0.serverNames.0: expected a string, found 7'],
+    [withRoute({ backends: null }), 'error: routes.0.backends: expected a list, found null'],
+    [withRoute({ backends: [null] }), 'error: routes.0.backends.0: expected a backend, found null'],
+    [withRoute({ listeners: 'edge' }), 'error: routes.0.listeners: expected a list of names, found "edge"'],
+    [withRoute({ fallback: 'yes' }), 'error: routes.0.fallback: expected true or false, found "yes"'],
+    [
+      withRoute({ balance: 'best' }),
+      'error: routes.0.balance: expected one of round_robin, least_connections, random, found "best"',
+    ],
+    [
+      withRoute({ connectTimeoutMs: NaN }),
+      'error: routes.0.connectTimeoutMs: expected a number of milliseconds above 0, found NaN',
+    ],
+    [withRoute({ keepAlive: {} }), 'error: routes.0.keepAlive: expected keepalive times above 0, found an object'],
+    [
+      withBackend({ address: null }),
+      'error: routes.0.backends.0.address: expected an address with host and port, found null',
+    ],
+    [withBackend({ healthy: 1 }), 'error: routes.0.backends.0.healthy: expected true or false, found 1'],
+    [withAddress('', 1), 'error: routes.0.backends.0.address.host: expected a non-empty string, found an empty string'],
+  ])('%j is refused', (snapshot, expected) => {
+    expect(described(snapshot)).toEqual([expected]);
+  });
+
+  it.each([0, -30_351, 65_536, 100_721, 1.5, NaN, '8443', undefined, null])('is refused for the port %s', (port) => {
+    expect(described(withAddress('10.0.0.1', port))).toHaveLength(1);
+  });
+
+  it.each([0, -1, 0.5, NaN, Infinity, '2', undefined])('is refused for the weight %s', (weight) => {
+    expect(described(withBackend({ weight }))).toHaveLength(1);
+  });
+
+  it.each([-1, 0.5, NaN, '1', null])('is refused for the priority %s', (priority) => {
+    expect(described(withBackend({ priority }))).toHaveLength(1);
+  });
+
+  it('names every problem at once, up to a limit', () => {
+    expect(described({ routes: [null, withRoute({}), { ...route, name: '' }] })).toHaveLength(6);
+    expect(described({ version: '1', routes: Array.from({ length: 5_000 }, () => null) })).toHaveLength(100);
+  });
+});
+
+describe('a name in a snapshot', () => {
+  it.each([
+    ['API.example.com', 'it must be in lower case'],
+    ['api.example.com.', 'it ends in a dot'],
+    ['', 'it is empty'],
+    ['web@v2.example.com', '"web@v2" is no label of a host name'],
+    ['a..example', '"" is no label of a host name'],
+    ['*.*.example', '"*" is no label of a host name'],
+    ['10.0.0.1', 'it is an IP address'],
+    [`${'a'.repeat(64)}.example`, `"${'a'.repeat(64)}" is no label of a host name`],
+    [`${'a.'.repeat(130)}example`, 'it has more than 253 characters'],
+  ])('that no client can send is a warning: %s', (name, why) => {
+    const [only, ...others] = snapshotProblems(withRoute({ serverNames: [name] }));
+    expect(only).toMatchObject({ severity: 'warning', path: ['routes', 0, 'serverNames', 0] });
+    expect(only?.message).toContain(why);
+    expect(others).toEqual([]);
+  });
+
+  it('that two routes have is a warning', () => {
+    expect(described({ version: '1', routes: [route, { ...route, serverNames: ['b.example'] }] })).toEqual([
+      'warning: routes.1.name: another route of the source is named "api"',
+    ]);
+  });
+
+  it('is missing where no client can reach the route', () => {
+    expect(described(withRoute({ serverNames: [] }))).toEqual([expect.stringContaining('no client reaches the route')]);
+  });
+});
+
+it('judges a large snapshot in steps', () => {
+  const routes = Array.from({ length: 1_000 }, (_, index) => ({ ...route, name: `r${index}` }));
+  expect(Array.from(judgingSnapshot({ version: '1', routes }))).toHaveLength(5);
+});
