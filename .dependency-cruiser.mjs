@@ -1,8 +1,8 @@
 // Which package may import what: ARCHITECTURE.md draws the picture, these rules keep it true. Each says why it is there.
 
-/** Packages that plug into core. They know core and, where listed in MESH_USERS, mesh; never each other. */
-const PLUGINS = 'sni|mesh|consul-source|file-source|connect|metrics|epoll-transport';
-const MESH_USERS = 'consul-source|file-source|connect';
+/** Packages that plug into core. They know core, documents and, where listed in MESH_USERS, mesh; never each other. */
+const PLUGINS = 'sni|documents|mesh|consul-source|file-source|mesh-files|connect|metrics|epoll-transport';
+const MESH_USERS = 'consul-source|mesh-files|connect';
 
 /** Tests, benchmarks, and the package that exists to test core from outside, may import the testkit and tools for tests. */
 const TESTS = '(^packages/core-test/|/(test|bench)/|[.]test[.]ts$)';
@@ -24,7 +24,7 @@ const forbidden = [
     name: 'plugins-do-not-know-each-other',
     comment: 'A plugin that imports another cannot be used, replaced or published without it.',
     from: { path: `^packages/(${PLUGINS})/src/` },
-    to: { path: '^packages/(?!core/)', pathNot: ['^packages/$1/', '^packages/mesh/'] },
+    to: { path: '^packages/(?!core/)', pathNot: ['^packages/$1/', '^packages/(mesh|documents)/'] },
   },
   {
     name: 'mesh-is-for-those-who-speak-consul',
@@ -77,7 +77,7 @@ const forbidden = [
       'Only what is about files touches the disk (tokens, certificates and unix sockets are files, too); everybody else is handed values.',
     from: {
       path: '^packages/',
-      pathNot: ['^packages/(file-source|consul-source|epoll-transport|testkit|connect)/', TESTS],
+      pathNot: ['^packages/(documents|mesh-files|consul-source|epoll-transport|testkit|connect)/', TESTS],
     },
     to: { path: '^(node:)?fs(/promises)?$' },
   },

@@ -31,9 +31,11 @@ const BYSTANDERS: readonly (readonly [file: string, text: string])[] = [
   ['packages/core/src/egg.ts', "import type {} from './chicken.ts';\n"],
   ['packages/core/src/secret.ts', 'export {};\n'],
   ['packages/core/src/index.ts', "import 'node:net';\n"],
+  ['packages/documents/src/index.ts', "import 'node:fs';\nimport '../../core/src/index.ts';\n"],
+  ['packages/file-source/src/index.ts', "import '../../documents/src/index.ts';\n"],
   [
-    'packages/file-source/src/index.ts',
-    "import 'node:fs';\nimport '../../core/src/index.ts';\nimport '../../mesh/src/index.ts';\n",
+    'packages/mesh-files/src/index.ts',
+    "import 'node:fs';\nimport '../../documents/src/index.ts';\nimport '../../mesh/src/index.ts';\n",
   ],
   ['packages/mesh/src/index.ts', "import '../../core/src/index.ts';\n"],
   ['packages/metrics/src/index.ts', "import 'prom-client';\n"],

@@ -12,7 +12,7 @@ import {
   RouteStore,
 } from '@meshgate/core/parts';
 import type { Endpoint } from '@meshgate/core';
-import { meshListenerSource, meshProxySource, meshSource } from '@meshgate/file-source';
+import { meshListenerSource, meshProxySource, meshSource } from '@meshgate/mesh-files';
 import { sniSniffer } from '@meshgate/sni';
 import { certificateAuthority, rawClient, recorder, tcpBackend } from '@meshgate/testkit';
 import type { Recorder } from '@meshgate/testkit';

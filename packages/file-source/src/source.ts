@@ -1,8 +1,6 @@
 import { isAbsolute } from 'node:path';
-import type { RouteSnapshot, RouteSource } from '@meshgate/core';
-import { readFiles } from './files.ts';
-import { followFiles } from './follow-files.ts';
-import { wayTo } from './lookups.ts';
+import type { RouteSnapshot } from '@meshgate/core';
+import { type FileSource, followFiles, readFiles, wayTo } from '@meshgate/documents';
 import { parseRouteFiles, ROUTE_FILE_ENDINGS } from './routes/read-routes.ts';
 
 /** Settings of {@link fileSource}. */
@@ -16,12 +14,6 @@ export interface FileSourceOptions {
    * 0 for never; `DEFAULT_POLL_MS` when absent.
    */
   readonly pollMs?: number;
-}
-
-/** A route source that can be told to look at its files. */
-export interface FileSource extends RouteSource {
-  /** Reads the files again now, or when they are no longer being written; what is unchanged is not yielded again. */
-  refresh(): void;
 }
 
 /**

@@ -3,7 +3,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { PluginHost, RouteSource } from '@meshgate/core';
 import { describe, expect, it, onTestFinished } from 'vitest';
-import { fileSourceOf, fileSourcePlugin, parseFileSourceConfig } from '../src/index.ts';
+import { checkFileSettings, fileSourceOf, fileSourcePlugin, parseFileSourceConfig } from '../src/index.ts';
 
 describe('the plugin', () => {
   it('adds a source whose path is relative to the configuration, and whose name says how it was written', async () => {
@@ -26,6 +26,13 @@ describe('the plugin', () => {
       pollMs: 5_000,
     });
     expect(fileSourceOf({ path: '/r.d', name: 'static' }, '/etc').name).toBe('static');
+  });
+
+  it('checks the files before anything is started', async () => {
+    const baseDir = await mkdtemp(join(tmpdir(), 'file-source-'));
+    onTestFinished(() => rm(baseDir, { recursive: true }));
+    await writeFile(join(baseDir, 'routes.json'), '{}');
+    await expect(checkFileSettings({ path: 'routes.json' }, baseDir)).rejects.toThrow('expected the key "routes"');
   });
 
   it.each([

@@ -17,8 +17,6 @@ export { dialAddress } from './address.ts';
 export type { Reach } from './address.ts';
 export { standing } from './health.ts';
 export type { Standing } from './health.ts';
-export { parseFilter } from './filter.ts';
-export type { Filterable, ParsedFilter } from './filter.ts';
 export { gatewayDefinition } from './gateway-definition.ts';
 export type { GatewayDefinition, GatewayRegistration } from './gateway-definition.ts';
 export { deriveRoutes, routeDeriver } from './routes.ts';

@@ -1,6 +1,6 @@
 import { afterAll, beforeAll, expect, it } from 'vitest';
-import { compileChain, decideMode, NO_ENTRIES, parseFilter } from '../src/index.ts';
-import type { ConfigEntries, Destination, Filterable, ServiceResolver } from '../src/index.ts';
+import { compileChain, decideMode, NO_ENTRIES } from '../src/index.ts';
+import type { ConfigEntries, Destination, ServiceResolver } from '../src/index.ts';
 import { type ConsulAgent, consulAgent, describeWithConsul } from './consul-agent.ts';
 
 const V1_V2 = {
@@ -54,52 +54,6 @@ const CHAINS: Readonly<Record<string, Readonly<Record<string, Partial<ServiceRes
   'failover to where one is': { db: { failover: failover('*', { datacenter: 'dc1' }, { datacenter: 'dc2' }) } },
 };
 
-const FILTERS: readonly string[] = [
-  'Service.Meta.version == v1',
-  'Service.Meta.version != v1',
-  'Service.Meta.nothing == x',
-  'Service.Meta.nothing != x',
-  'Service.Meta.nothing not matches "x"',
-  'Service.Meta["a-b"] == x',
-  'Service.Meta.a-b == x',
-  'Service.Meta.version == "v\\"1"',
-  'Service.Meta.version matches "v[12]"',
-  'Service.Meta.version not matches "v[12]"',
-  'Service.Meta.version contains 1',
-  '"1" in Service.Meta.version',
-  'not Service.Meta.version == v1',
-  'version in Service.Meta',
-  'Service.Meta contains version',
-  'Service.Meta not contains version',
-  'Service.Meta is empty',
-  'Service.Meta.k is empty',
-  '"t2" in Service.Tags',
-  '"t2" not in Service.Tags',
-  'Service.Tags is empty',
-  'Service.Tags is not empty',
-  'Service.Tags == x',
-  'Service.ID == p1 or Service.ID == p2 and Service.ID == p3',
-  'not Service.ID == p1 and Service.ID == p2',
-  'not (Service.ID == p1 or Service.ID == p2)',
-  'Service.ID == p1 AND Service.ID == p2',
-  'Service.Kind == `connect-proxy`',
-  'Service.Port == 20',
-  'Service.Port != 20',
-  'Service.Port == x',
-  'Service.Port matches "2"',
-  'Service.Nope == x',
-  'Service.Weights.Passing == 3',
-  'Service.TaggedAddresses.wan.Port == 1',
-  'Service.TaggedAddresses.wan.Port != 1',
-  'Service.Proxy.DestinationServiceName == db',
-  'Service.Address == ""',
-  'Checks.Status == passing',
-  'Checks.Status != passing',
-  'Checks.Status == critical',
-  'Checks is empty',
-  'Node.Datacenter == dc1',
-];
-
 describeWithConsul('a real Consul', () => {
   let consul: ConsulAgent;
   beforeAll(async () => {
@@ -119,24 +73,6 @@ describeWithConsul('a real Consul', () => {
     } finally {
       for (const name of Object.keys(resolvers).toReversed())
         await consul.ask('DELETE', `config/service-resolver/${name}`);
-    }
-  });
-
-  it('selects the same instances by every filter, or refuses it', async () => {
-    await register(consul, 'p1', { version: 'v1' }, ['t1']);
-    await register(consul, 'p2', { version: 'v2', 'a-b': 'x' }, ['t2', 'blue']);
-    await register(consul, 'p3', { version: 'v3' }, []);
-    await register(consul, 'p4', {}, []);
-    const all = (await consul.ask('GET', 'health/connect/db')) as readonly Filterable[];
-    for (const filter of FILTERS) {
-      const parsed = parseFilter(filter);
-      const own = parsed.kind === 'refused' ? 'refused' : idsOf(all.filter((one) => parsed.selects(one)));
-      const path = `health/connect/db?filter=${encodeURIComponent(filter)}`;
-      const answer = await consul.ask('GET', path).then(
-        (found) => idsOf(found as readonly Filterable[]),
-        () => 'refused',
-      );
-      expect(`${filter}: ${own}`).toBe(`${filter}: ${answer}`);
     }
   });
 });
@@ -244,30 +180,4 @@ function toConsul(
 
 function destination({ service, subset }: Destination): object {
   return { Service: service, ServiceSubset: subset };
-}
-
-async function register(
-  consul: ConsulAgent,
-  id: string,
-  meta: Readonly<Record<string, string>>,
-  tags: readonly string[],
-): Promise<void> {
-  const proxy = { DestinationServiceName: 'db' };
-  const weights = { Passing: 3, Warning: 1 };
-  const definition = {
-    ID: id,
-    Name: 'db-proxy',
-    Kind: 'connect-proxy',
-    Port: 20,
-    Meta: meta,
-    Tags: tags,
-    Weights: weights,
-    Proxy: proxy,
-  };
-  await consul.ask('PUT', 'agent/service/register', definition);
-}
-
-function idsOf(found: readonly Filterable[]): string {
-  const ids = found.map(({ Service }) => String(Service['ID']));
-  return ids.toSorted().join(' ');
 }

@@ -1,6 +1,7 @@
 import { consulPlugin } from '@meshgate/consul-source';
 import type { Plugin } from '@meshgate/core';
 import { checkFileSettings, fileSourcePlugin } from '@meshgate/file-source';
+import { checkMeshSettings, meshFilesPlugin } from '@meshgate/mesh-files';
 
 /** A plugin that comes with the gateway. */
 export interface BuiltIn {
@@ -9,9 +10,23 @@ export interface BuiltIn {
   check(settings: unknown, baseDir: string): Promise<unknown>;
 }
 
+/** `use: file`: mesh files where `mesh` is set, else route files. */
+const FILES: BuiltIn = {
+  plugin: {
+    name: fileSourcePlugin.name,
+    install: (host, settings) => (isMesh(settings) ? meshFilesPlugin : fileSourcePlugin).install(host, settings),
+  },
+  check: (settings, baseDir) => (isMesh(settings) ? checkMeshSettings : checkFileSettings)(settings, baseDir),
+};
+
 /** By the names under which `use` knows them. */
 export const BUILT_IN: readonly BuiltIn[] = [
-  { plugin: fileSourcePlugin, check: checkFileSettings },
+  FILES,
   // What it will read is the agent's, and that need not be there yet.
   { plugin: consulPlugin, check: () => Promise.resolve() },
 ];
+
+/** Whether the settings of `use: file` are about mesh files. */
+export function isMesh(settings: unknown): boolean {
+  return typeof settings === 'object' && settings !== null && 'mesh' in settings;
+}

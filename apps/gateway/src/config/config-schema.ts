@@ -2,7 +2,7 @@ import { isIP } from 'node:net';
 import { DEFAULT_DRAIN, DEFAULT_LIMITS, formatEndpoint } from '@meshgate/core';
 import type { DrainOptions, Endpoint, KeepAlive, Limits, ListenAddress } from '@meshgate/core';
 import type { SpliceMode } from '@meshgate/epoll-transport';
-import { DURATION_FORM, MAX_TIMER_MS, parseDuration } from '@meshgate/file-source';
+import { DURATION_FORM, MAX_TIMER_MS, parseDuration } from '@meshgate/documents';
 import * as z from 'zod';
 import { expecting, missingKey } from './config-words.ts';
 

@@ -1,6 +1,6 @@
 import { ConfigProblems, formatProblem } from '@meshgate/core';
 import type { Problem } from '@meshgate/core';
-import { openDocument } from '@meshgate/file-source';
+import { openDocument } from '@meshgate/documents';
 import { asWritten } from './amend-config.ts';
 import type { Amend } from './amend-config.ts';
 import { schemaProblems } from './config-problems.ts';

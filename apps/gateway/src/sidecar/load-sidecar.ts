@@ -10,9 +10,10 @@ import {
 import type { ProxyChoice } from '@meshgate/consul-source';
 import { ConfigProblems, nodeTransport } from '@meshgate/core';
 import type { Problem, Service } from '@meshgate/core';
-import { meshOptionsOf, meshProxySource, parseFileSettings, readMeshProxy, tlsFilesOf } from '@meshgate/file-source';
 import type { Authorizer, Credentials, CredentialsSource, ProxySource } from '@meshgate/mesh';
+import { meshOptionsOf, meshProxySource, parseMeshConfig, readMeshProxy, tlsFilesOf } from '@meshgate/mesh-files';
 import type { Amend } from '../config/amend-config.ts';
+import { isMesh } from '../config/built-in.ts';
 import { draftConfig, inOrder } from '../config/config.ts';
 import type { PlacedUse, UnderstoodSettings } from '../config/config.ts';
 import { readConfigText } from '../config/load-config.ts';
@@ -117,8 +118,8 @@ function fromConsul(settings: unknown, choice: ProxyChoice, baseDir: string): Si
 }
 
 async function fromFiles({ settings, path }: PlacedUse, choice: ProxyChoice, baseDir: string): Promise<Made> {
-  const { kind, config } = parseFileSettings(settings);
-  if (kind === 'routes') return wrong(path, `${EXPECTED}, found route files`);
+  if (!isMesh(settings)) return wrong(path, `${EXPECTED}, found route files`);
+  const config = parseMeshConfig(settings);
   const tls = tlsFilesOf(config, baseDir);
   if (tls === undefined) return wrong(path, 'expected "tls" with ca, cert and key: a sidecar proves who it is');
   const { trustDomain } = config;

@@ -4,7 +4,7 @@ import { execFile } from 'node:child_process';
 import { mkdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
-import { openHcl, readMesh } from '@meshgate/file-source';
+import { type Filterable, openHcl, parseFilter, readMesh } from '@meshgate/mesh-files';
 import { afterAll, beforeAll, expect, it } from 'vitest';
 import { folder } from '../daemon.ts';
 import type { Folder } from '../daemon.ts';
@@ -69,6 +69,53 @@ const TAKEN: readonly (readonly [claim: string, ending: 'hcl' | 'json', text: st
   ['JSON', 'json', '{ "service": { "name": "NAME", "port": 8080 } }'],
   ['JSON with keys as Go writes them', 'json', '{ "Services": [ { "Name": "NAME", "Port": 8080, "Tags": null } ] }'],
   ['JSON in a file that says HCL', 'hcl', '{ "service": { "name": "NAME" } }'],
+];
+
+/** Filters of a subset: each selects the same instances here and there, or is refused by both. */
+const FILTERS: readonly string[] = [
+  'Service.Meta.version == v1',
+  'Service.Meta.version != v1',
+  'Service.Meta.nothing == x',
+  'Service.Meta.nothing != x',
+  'Service.Meta.nothing not matches "x"',
+  'Service.Meta["a-b"] == x',
+  'Service.Meta.a-b == x',
+  'Service.Meta.version == "v\\"1"',
+  'Service.Meta.version matches "v[12]"',
+  'Service.Meta.version not matches "v[12]"',
+  'Service.Meta.version contains 1',
+  '"1" in Service.Meta.version',
+  'not Service.Meta.version == v1',
+  'version in Service.Meta',
+  'Service.Meta contains version',
+  'Service.Meta not contains version',
+  'Service.Meta is empty',
+  'Service.Meta.k is empty',
+  '"t2" in Service.Tags',
+  '"t2" not in Service.Tags',
+  'Service.Tags is empty',
+  'Service.Tags is not empty',
+  'Service.Tags == x',
+  'Service.ID == p1 or Service.ID == p2 and Service.ID == p3',
+  'not Service.ID == p1 and Service.ID == p2',
+  'not (Service.ID == p1 or Service.ID == p2)',
+  'Service.ID == p1 AND Service.ID == p2',
+  'Service.Kind == `connect-proxy`',
+  'Service.Port == 20',
+  'Service.Port != 20',
+  'Service.Port == x',
+  'Service.Port matches "2"',
+  'Service.Nope == x',
+  'Service.Weights.Passing == 3',
+  'Service.TaggedAddresses.wan.Port == 1',
+  'Service.TaggedAddresses.wan.Port != 1',
+  'Service.Proxy.DestinationServiceName == db',
+  'Service.Address == ""',
+  'Checks.Status == passing',
+  'Checks.Status != passing',
+  'Checks.Status == critical',
+  'Checks is empty',
+  'Node.Datacenter == dc1',
 ];
 
 type Verdict = 'both' | 'neither' | 'Consul alone' | 'mesh files alone';
@@ -298,6 +345,34 @@ describeWithConsul('mesh files and the commands of Consul', () => {
       ours: verdict === 'both' || verdict === 'mesh files alone',
     });
   });
+
+  it('select the same instances by every filter, or refuse it', async () => {
+    await register('p1', { version: 'v1' }, ['t1']);
+    await register('p2', { version: 'v2', 'a-b': 'x' }, ['t2', 'blue']);
+    await register('p3', { version: 'v3' }, []);
+    await register('p4', {}, []);
+    const all = (await consul.send('GET', 'health/connect/db')) as readonly Filterable[];
+    for (const filter of FILTERS) {
+      const parsed = parseFilter(filter);
+      const own = parsed.kind === 'refused' ? 'refused' : idsOf(all.filter((one) => parsed.selects(one)));
+      const answer = await consul.send('GET', `health/connect/db?filter=${encodeURIComponent(filter)}`).then(
+        (found) => idsOf(found as readonly Filterable[]),
+        () => 'refused',
+      );
+      expect(`${filter}: ${own}`).toBe(`${filter}: ${answer}`);
+    }
+  });
+
+  async function register(id: string, meta: Readonly<Record<string, string>>, tags: readonly string[]): Promise<void> {
+    const kind = { Kind: 'connect-proxy', Proxy: { DestinationServiceName: 'db' } };
+    const rest = { Port: 20, Meta: meta, Tags: tags, Weights: { Passing: 3, Warning: 1 } };
+    await consul.send('PUT', 'agent/service/register', { ID: id, Name: 'db-proxy', ...kind, ...rest });
+  }
+
+  function idsOf(found: readonly Filterable[]): string {
+    const ids = found.map(({ Service }) => String(Service['ID']));
+    return ids.toSorted().join(' ');
+  }
 
   function nextName(): string {
     count += 1;

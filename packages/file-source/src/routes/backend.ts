@@ -1,6 +1,6 @@
 import { isIP } from 'node:net';
 import type { Backend } from '@meshgate/core';
-import type { Field, Parsed } from '../field.ts';
+import type { Field, Parsed } from '@meshgate/documents';
 import { isHostName } from './server-name.ts';
 
 /** Keys of a backend. */

@@ -1,5 +1,5 @@
 import type { Problem } from '@meshgate/core';
-import type { Field } from '../field.ts';
+import type { Field } from '@meshgate/documents';
 
 /** What only one route may have. */
 export interface Claim {

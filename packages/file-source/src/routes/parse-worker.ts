@@ -1,6 +1,6 @@
 import { parentPort, workerData } from 'node:worker_threads';
 import { inSlices } from '@meshgate/core/parts';
-import type { FileText } from '../files.ts';
+import type { FileText } from '@meshgate/documents';
 import { parseInPlace, type RouteShare } from './parse.ts';
 
 // The body of the thread that parse.ts starts: one set of files in, their routes and problems out, a share each time it is asked.

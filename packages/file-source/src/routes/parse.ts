@@ -1,6 +1,6 @@
 import { Worker } from 'node:worker_threads';
 import type { Route } from '@meshgate/core';
-import type { FileText } from '../files.ts';
+import type { FileText } from '@meshgate/documents';
 import { mergeRouteFiles, parseRouteFilePart, type RouteFile } from './route-file.ts';
 
 /**

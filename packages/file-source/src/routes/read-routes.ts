@@ -1,5 +1,5 @@
 import { ConfigProblems, type RouteSnapshot } from '@meshgate/core';
-import { type FilesRead, readFiles } from '../files.ts';
+import { type FilesRead, readFiles } from '@meshgate/documents';
 import { parseFiles } from './parse.ts';
 import type { RouteFile } from './route-file.ts';
 

@@ -1,7 +1,5 @@
 import type { Balance, Problem, Route } from '@meshgate/core';
-import { openDocument } from '../document.ts';
-import { DURATION_FORM, MAX_TIMER_MS, parseDuration } from '../duration.ts';
-import type { Field, Parsed } from '../field.ts';
+import { DURATION_FORM, type Field, MAX_TIMER_MS, openDocument, type Parsed, parseDuration } from '@meshgate/documents';
 import { readBackend } from './backend.ts';
 import { type Claim, contested } from './claim.ts';
 import { parseServerName } from './server-name.ts';

@@ -1,6 +1,6 @@
 import { isIP } from 'node:net';
 import { domainToASCII } from 'node:url';
-import type { Parsed } from '../field.ts';
+import type { Parsed } from '@meshgate/documents';
 
 /**
  * Reads what a route may claim: `api.example.com`, `*.example.com` or `*`, in lower case and without the dot of the root.

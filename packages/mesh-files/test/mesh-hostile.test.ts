@@ -1,7 +1,7 @@
 import { deriveRoutes } from '@meshgate/mesh';
 import { expect, it } from 'vitest';
-import { buildMesh, meshProxyView } from '../src/mesh/mesh.ts';
-import { parseMeshFile } from '../src/mesh/mesh-file.ts';
+import { buildMesh, meshProxyView } from '../src/mesh.ts';
+import { parseMeshFile } from '../src/mesh-file.ts';
 import { PRIMARY } from './mesh-folder.ts';
 
 const SERVICES = {

@@ -1,6 +1,5 @@
+import { type Field, type FieldEntry, MAX_TIMER_MS } from '@meshgate/documents';
 import { parseGatewayMode, type WrittenMode } from '@meshgate/mesh';
-import { MAX_TIMER_MS } from '../duration.ts';
-import type { Field, FieldEntry } from '../field.ts';
 
 /** What is done with a key: read, or known to Consul and of no effect here. */
 export type KeyUse = 'read' | 'ignored';

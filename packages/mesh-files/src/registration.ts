@@ -1,6 +1,6 @@
 import type { Endpoint } from '@meshgate/core';
+import type { Field } from '@meshgate/documents';
 import type { Check, CheckStatus, TaggedAddress, UpstreamDefinition, WrittenMode } from '@meshgate/mesh';
-import type { Field } from '../field.ts';
 import {
   itemsOf,
   type Keyed,

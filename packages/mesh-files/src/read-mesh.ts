@@ -1,8 +1,7 @@
 import { readdir, stat } from 'node:fs/promises';
 import { basename, join } from 'node:path';
 import { ConfigProblems, type Problem } from '@meshgate/core';
-import { digestOf, type FilesRead, readFiles } from '../files.ts';
-import { type Lookup, lookupsOf, wayTo } from '../lookups.ts';
+import { digestOf, type FilesRead, type Lookup, lookupsOf, readFiles, wayTo } from '@meshgate/documents';
 import { buildMesh, type BuiltMesh, type Mesh, type MeshStandpoint } from './mesh.ts';
 import { MESH_FILE_ENDINGS, type MeshFile, parseMeshFile } from './mesh-file.ts';
 

@@ -1,7 +1,6 @@
 import type { Problem } from '@meshgate/core';
+import { Field, type Opened, placesIn } from '@meshgate/documents';
 import { Document, type Node, Pair, Scalar, YAMLMap, YAMLSeq } from 'yaml';
-import { type Opened, placesIn } from '../document.ts';
-import { Field } from '../field.ts';
 import { describeToken, HclError, type Sign, type Token, tokenAfter } from './hcl-tokens.ts';
 
 /**

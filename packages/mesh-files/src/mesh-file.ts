@@ -1,6 +1,5 @@
 import type { Problem } from '@meshgate/core';
-import { openDocument } from '../document.ts';
-import type { Field } from '../field.ts';
+import { type Field, openDocument } from '@meshgate/documents';
 import { type ConfigEntry, readEntry } from './entries.ts';
 import { openHcl } from './hcl.ts';
 import { itemsOf, readKeys } from './keys.ts';

@@ -1,7 +1,6 @@
 import type { Endpoint } from '@meshgate/core';
+import { type Field, MAX_TIMER_MS } from '@meshgate/documents';
 import type { UpstreamDefinition } from '@meshgate/mesh';
-import { MAX_TIMER_MS } from '../duration.ts';
-import type { Field } from '../field.ts';
 import { itemsOf, type Keyed, optionalText, readKeys, readMode, refuseEnterprise, weakInteger } from './keys.ts';
 import { present } from './present.ts';
 

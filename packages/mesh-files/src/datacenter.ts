@@ -1,7 +1,7 @@
 import { basename } from 'node:path';
 import type { Problem } from '@meshgate/core';
-import type { CatalogService, ConfigEntries, Filterable, Instance, Selection, ServiceResolver } from '@meshgate/mesh';
-import { parseFilter } from '@meshgate/mesh';
+import type { CatalogService, ConfigEntries, Instance, Selection, ServiceResolver } from '@meshgate/mesh';
+import { type Filterable, parseFilter } from './filter.ts';
 import { placeOf } from './keys.ts';
 import { type MeshFile, problemWith } from './mesh-file.ts';
 import type { Registration } from './registration.ts';

@@ -1,3 +1,4 @@
+import { type Field, type FieldEntry, MAX_TIMER_MS } from '@meshgate/documents';
 import type {
   Destination,
   Intention,
@@ -7,9 +8,7 @@ import type {
   Subset,
   UpstreamSettings,
 } from '@meshgate/mesh';
-import { parseFilter } from '@meshgate/mesh';
-import { MAX_TIMER_MS } from '../duration.ts';
-import type { Field, FieldEntry } from '../field.ts';
+import { parseFilter } from './filter.ts';
 import {
   durationMs,
   itemsOf,

@@ -2,7 +2,7 @@ import { readFileSync } from 'node:fs';
 import { deriveRoutes, type ProxyUpstream } from '@meshgate/mesh';
 import { describe, expect, it } from 'vitest';
 import { parse } from 'yaml';
-import { meshProxyView, parseFileSettings, readMesh } from '../src/index.ts';
+import { meshProxyView, parseMeshConfig, readMesh } from '../src/index.ts';
 import { meshFolder, type MeshTexts, PRIMARY, TRUST_DOMAIN } from './mesh-folder.ts';
 
 const FILES_PAGE = page('mesh-files.md');
@@ -15,7 +15,7 @@ describe('docs/mesh-files.md', () => {
     const [config] = blocks(FILES_PAGE).filter(({ info }) => info === 'yaml config');
     const { sources } = parse(config?.text ?? '') as { sources: readonly Record<string, unknown>[] };
     for (const { use, ...settings } of sources)
-      expect([use, parseFileSettings(settings).kind]).toEqual(['file', 'mesh']);
+      expect([use, parseMeshConfig(settings).datacenter]).toEqual(['file', 'primary']);
   });
 
   it.each(['primary', 'secondary'])('has an example whose routes in %s are those of its table', async (datacenter) => {

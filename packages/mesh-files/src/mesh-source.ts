@@ -1,12 +1,10 @@
 import { isAbsolute } from 'node:path';
 import { ConfigProblems } from '@meshgate/core';
 import type { ListenAddress, ListenerSource, Problem, RouteSnapshot } from '@meshgate/core';
+import { digestOf, type FileSource, followFiles, type Follower, type Told } from '@meshgate/documents';
 import type { GatewayDefinition, ProxySource, ProxyView } from '@meshgate/mesh';
 import { routeDeriver } from '@meshgate/mesh';
 import { closestMatch } from 'leven';
-import { digestOf } from '../files.ts';
-import { followFiles, type Follower, type Told } from '../follow-files.ts';
-import type { FileSource } from '../source.ts';
 import { type Mesh, meshProxyView, type MeshStandpoint, sidecarsFor } from './mesh.ts';
 import { meshParser, readMesh, readMeshFiles, wayToMesh } from './read-mesh.ts';
 

@@ -1,4 +1,4 @@
-import { ConfigProblems, formatProblem, type Problem } from '@meshgate/core';
+import { ConfigProblems, formatProblem, type Problem, type RouteSource } from '@meshgate/core';
 import { digestOf } from './files.ts';
 import { FolderWatchers, type Unwatched } from './folder-watchers.ts';
 import type { Lookup } from './lookups.ts';
@@ -38,6 +38,12 @@ export interface FollowOptions {
 export interface Follower<Value> {
   /** Yields the value once when first known, then at each change. Throws `ConfigProblems` only when the first reading is wrong. */
   watch(signal: AbortSignal): AsyncGenerator<Told<Value>, void, void>;
+  /** Reads the files again now, or when they are no longer being written; what is unchanged is not yielded again. */
+  refresh(): void;
+}
+
+/** A route source that can be told to look at its files. */
+export interface FileSource extends RouteSource {
   /** Reads the files again now, or when they are no longer being written; what is unchanged is not yielded again. */
   refresh(): void;
 }

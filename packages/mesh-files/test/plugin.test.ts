@@ -1,11 +1,11 @@
 import type { ListenerSource, PluginHost, RouteSource } from '@meshgate/core';
 import { describe, expect, it } from 'vitest';
-import { checkFileSettings, fileSourcePlugin, meshOptionsOf, parseFileSettings, tlsFilesOf } from '../src/index.ts';
+import { checkMeshSettings, meshFilesPlugin, meshOptionsOf, parseMeshConfig, tlsFilesOf } from '../src/index.ts';
 import { meshFolder, PRIMARY } from './mesh-folder.ts';
 
 const SETTINGS = { mesh: 'mesh', ...PRIMARY };
 
-describe('the plugin, for mesh files', () => {
+describe('the plugin', () => {
   it('adds routes and listeners of the gateway that the files define', async () => {
     const baseDir = await meshFolder({
       'mesh/primary/a.hcl': 'service { kind = "mesh-gateway", name = "gw", port = 8443 }',
@@ -13,7 +13,7 @@ describe('the plugin, for mesh files', () => {
     });
     const routes: RouteSource[] = [];
     const listeners: ListenerSource[] = [];
-    fileSourcePlugin.install(hostWith(baseDir, routes, listeners), SETTINGS);
+    meshFilesPlugin.install(hostWith(baseDir, routes, listeners), SETTINGS);
     expect(routes.map(({ name }) => name)).toEqual(['mesh:mesh']);
     expect(await first(routes[0])).toMatchObject({ routes: [{ name: 'datacenter:secondary' }] });
     expect(await first(listeners[0])).toEqual([{ name: 'default', endpoint: { host: '127.0.0.1', port: 8_443 } }]);
@@ -22,9 +22,9 @@ describe('the plugin, for mesh files', () => {
   it('reads its settings', () => {
     const tls = { ca: 'ca.pem', cert: 'web.pem', key: '/keys/web.pem' };
     const settings = { ...SETTINGS, trustDomain: 'ABC.Consul', gateway: 'gw-1', tls, name: 'static', poll: '5s' };
-    const parsed = parseFileSettings(settings);
+    const parsed = parseMeshConfig(settings);
     const config = { ...SETTINGS, trustDomain: 'abc.consul', gateway: 'gw-1', tls, name: 'static', pollMs: 5_000 };
-    expect(parsed).toEqual({ kind: 'mesh', config });
+    expect(parsed).toEqual(config);
     expect(meshOptionsOf(config, '/etc')).toEqual({
       folder: '/etc/mesh',
       datacenter: 'primary',
@@ -53,14 +53,13 @@ describe('the plugin, for mesh files', () => {
       'tls: expected the key "cert", found none\ntls: expected the key "key", found none',
     ],
   ])('refuses %j', (config, message) => {
-    expect(() => parseFileSettings(config)).toThrow(expect.objectContaining({ name: 'ConfigProblems', message }));
+    expect(() => parseMeshConfig(config)).toThrow(expect.objectContaining({ name: 'ConfigProblems', message }));
   });
 
   it('checks the files before anything is started', async () => {
-    const baseDir = await meshFolder({ 'mesh/primary/a.hcl': 'service {}', 'routes.json': '{}' });
+    const baseDir = await meshFolder({ 'mesh/primary/a.hcl': 'service {}' });
     const message = `${baseDir}/mesh/primary/a.hcl:1:9: service: expected the key "name", found none`;
-    await expect(checkFileSettings(SETTINGS, baseDir)).rejects.toMatchObject({ name: 'ConfigProblems', message });
-    await expect(checkFileSettings({ path: 'routes.json' }, baseDir)).rejects.toThrow('expected the key "routes"');
+    await expect(checkMeshSettings(SETTINGS, baseDir)).rejects.toMatchObject({ name: 'ConfigProblems', message });
   });
 });
 

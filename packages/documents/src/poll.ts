@@ -1,0 +1,9 @@
+import { DURATION_FORM, MAX_TIMER_MS, parseDuration } from './duration.ts';
+import type { Parsed } from './field.ts';
+
+/** Reads the setting `poll` of a source that follows files: a duration, `0s` for never. In milliseconds. */
+export function parsePoll(text: string): Parsed<number> {
+  const pollMs = parseDuration(text);
+  if (pollMs !== undefined && pollMs <= MAX_TIMER_MS) return { kind: 'value', value: pollMs };
+  return { kind: 'refused', expected: `${DURATION_FORM}, or 0s for never` };
+}

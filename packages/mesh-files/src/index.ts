@@ -1,0 +1,13 @@
+// For gateways and Connect proxies: a mesh without Consul, from files in Consul's own language.
+export { meshListenerSource, meshProxySource, meshSource, readMeshProxy } from './mesh-source.ts';
+export type { MeshGatewayOptions, MeshOptions, ProxyChoice } from './mesh-source.ts';
+export { checkMeshSettings, meshFilesPlugin, meshOptionsOf, parseMeshConfig, tlsFilesOf } from './plugin.ts';
+export type { MeshConfig, TlsFiles } from './plugin.ts';
+export { readMesh } from './read-mesh.ts';
+export { meshProxyView, sidecarsFor } from './mesh.ts';
+export type { Mesh, MeshStandpoint } from './mesh.ts';
+
+// Consul's languages by themselves: definitions, and the filters of service-resolvers.
+export { openHcl } from './hcl.ts';
+export { parseFilter } from './filter.ts';
+export type { Filterable, ParsedFilter } from './filter.ts';

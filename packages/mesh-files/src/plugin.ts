@@ -1,0 +1,116 @@
+import { resolve } from 'node:path';
+import { ConfigProblems, definePlugin, type Plugin, type PluginHost } from '@meshgate/core';
+import { type Field, openValue, type Parsed, parsePoll } from '@meshgate/documents';
+import { type MeshGatewayOptions, meshListenerSource, meshSource } from './mesh-source.ts';
+import { present } from './present.ts';
+import { readMesh } from './read-mesh.ts';
+
+/** The plugin `mesh-files`: adds the routes of a mesh gateway and, where the mesh files define that gateway, its listeners. */
+export const meshFilesPlugin: Plugin = definePlugin<MeshConfig>({
+  name: 'mesh-files',
+  parse: parseMeshConfig,
+  setup: addSources,
+});
+
+/** Settings of the plugin. */
+export interface MeshConfig {
+  /** Folder with a folder for each datacenter, relative to the folder of the configuration. */
+  readonly mesh: string;
+  /** The own datacenter. */
+  readonly datacenter: string;
+  /** Of the whole mesh: `UUID.consul`. In lower case. */
+  readonly trustDomain: string;
+  /** Service id of the gateway's own definition; may be left out when the datacenter has one gateway. */
+  readonly gateway?: string;
+  /** For a Connect proxy only: a gateway needs no key. */
+  readonly tls?: TlsFiles;
+  /** Name of the source. `mesh:` and the folder as written when absent. */
+  readonly name?: string;
+  /** As `MeshOptions.pollMs`; written as a duration. */
+  readonly pollMs?: number;
+}
+
+/** PEM files of a Connect proxy, relative to the folder of the configuration. */
+export interface TlsFiles {
+  /** Roots that other proxies are trusted by. */
+  readonly ca: string;
+  /** Leaf certificate of the proxy's service, with the intermediates behind it. */
+  readonly cert: string;
+  /** Private key of the leaf. */
+  readonly key: string;
+}
+
+/** @throws ConfigProblems with every problem, also for keys that are not known */
+export function parseMeshConfig(settings: unknown): MeshConfig {
+  const { root, problems } = openValue(settings);
+  const fields = root.record(MESH_KEYS);
+  const mesh = fields?.get('mesh')?.text();
+  const datacenter = fields?.get('datacenter')?.parsed(parseDatacenter);
+  const trustDomain = fields?.get('trustDomain')?.parsed(parseTrustDomain);
+  const optional = {
+    gateway: fields?.get('gateway')?.text(),
+    tls: readTls(fields?.get('tls')),
+    name: fields?.get('name')?.text(),
+    pollMs: fields?.get('poll')?.parsed(parsePoll),
+  };
+  if (mesh === undefined || datacenter === undefined || trustDomain === undefined || problems.length > 0)
+    throw new ConfigProblems(problems);
+  return { mesh, datacenter, trustDomain, ...present(optional) };
+}
+
+/** What follows the mesh files that `config` describes, with paths taken from `baseDir`. */
+export function meshOptionsOf(config: MeshConfig, baseDir: string): MeshGatewayOptions {
+  const { mesh, name = `mesh:${mesh}`, tls: _forSidecars, ...rest } = config;
+  return { folder: resolve(baseDir, mesh), name, ...rest };
+}
+
+/** The PEM files that `config` names, as absolute paths; `undefined` when it names none. */
+export function tlsFilesOf({ tls }: MeshConfig, baseDir: string): TlsFiles | undefined {
+  if (tls === undefined) return undefined;
+  return { ca: resolve(baseDir, tls.ca), cert: resolve(baseDir, tls.cert), key: resolve(baseDir, tls.key) };
+}
+
+/**
+ * Reads once what the plugin would read with these settings, to say what is wrong before anything is started.
+ *
+ * @throws ConfigProblems with every problem of the settings, or of the files
+ */
+export async function checkMeshSettings(settings: unknown, baseDir: string): Promise<void> {
+  const config = parseMeshConfig(settings);
+  await readMesh(resolve(baseDir, config.mesh), config);
+}
+
+function addSources(host: PluginHost, config: MeshConfig): void {
+  const options = meshOptionsOf(config, host.baseDir);
+  host.addSource(meshSource(options));
+  host.addListenerSource(meshListenerSource(options));
+}
+
+const MESH_KEYS = {
+  mesh: 'required',
+  datacenter: 'required',
+  trustDomain: 'required',
+  gateway: 'optional',
+  tls: 'optional',
+  name: 'optional',
+  poll: 'optional',
+} as const;
+
+function readTls(field: Field | undefined): TlsFiles | undefined {
+  const fields = field?.record({ ca: 'required', cert: 'required', key: 'required' });
+  const [ca, cert, key] = [fields?.get('ca')?.text(), fields?.get('cert')?.text(), fields?.get('key')?.text()];
+  return ca === undefined || cert === undefined || key === undefined ? undefined : { ca, cert, key };
+}
+
+/** It is the name of a folder and a label of host names (as in Consul). */
+function parseDatacenter(text: string): Parsed<string> {
+  if (/^[\w-]+$/.test(text)) return { kind: 'value', value: text };
+  return { kind: 'refused', expected: 'the name of a datacenter: letters, digits, hyphens and underscores' };
+}
+
+/** Server names end in it, which are compared without regard to case. */
+function parseTrustDomain(text: string): Parsed<string> {
+  const name = text.toLowerCase();
+  if (/^[a-z\d_-]+(?:\.[a-z\d_-]+)*$/.test(name)) return { kind: 'value', value: name };
+  return { kind: 'refused', expected: 'a trust domain such as 11111111-2222-3333-4444-555555555555.consul' };
+}
