@@ -13,7 +13,9 @@ export type Parsed<Value> =
 
 /** What the fields of one document share. */
 export interface FieldContext {
+  /** Resolves aliases. */
   readonly document: Document;
+  /** The place of an offset into the text; `undefined` when the document was never a text. */
   placeOf(offset: number): Place | undefined;
   /** Grows while fields are read. */
   readonly problems: Problem[];

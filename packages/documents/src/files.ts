@@ -5,7 +5,9 @@ import type { Problem } from '@meshgate/core';
 
 /** A file that was read whole. */
 export interface FileText {
+  /** Its path. */
   readonly file: string;
+  /** All of it, decoded as UTF-8. */
   readonly text: string;
 }
 

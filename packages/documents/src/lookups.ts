@@ -4,6 +4,7 @@ import { filesIn } from './files.ts';
 
 /** One step on the way to a file: `name` is looked up in `folder`, which is a real folder and no link to one. */
 export interface Lookup {
+  /** Its path, without links. */
   readonly folder: string;
   /** Tells this folder from another that takes its place under the same path. */
   readonly id: string;
