@@ -1,7 +1,10 @@
-/** The state of one health check. Anything that Consul may add later counts as neither passing, warning nor critical. */
-export type CheckStatus = 'passing' | 'warning' | 'critical' | 'unknown';
+/**
+ * The state of one health check. `maintenance` arrives only from a peer: within a cluster, maintenance shows as a critical check.
+ * Anything that Consul may add later counts as neither passing, warning nor critical.
+ */
+export type CheckStatus = 'passing' | 'warning' | 'critical' | 'maintenance' | 'unknown';
 
-/** One health check, of a node or of a service instance; maintenance shows as a critical check. */
+/** One health check, of a node or of a service instance. */
 export interface Check {
   /** For people, in `explain`: `serfHealth`, `service:db-sidecar-proxy:1`. */
   readonly id: string;
@@ -43,6 +46,18 @@ export interface Instance {
   readonly modifyIndex: number;
   /** Node checks and service checks together. */
   readonly checks: readonly Check[];
+  /** What a peer says of a service that it exports; absent for an instance of this cluster or federation. */
+  readonly peerMeta?: PeerMeta;
+}
+
+/** How an exported service is asked for and recognised (`Connect.PeerMeta` of a replicated instance). */
+export interface PeerMeta {
+  /** The names to send as SNI; Consul gives one. */
+  readonly serverNames: readonly string[];
+  /** SPIFFE URIs, one of which the server's certificate must carry: the service's own first, then the peer's gateway. */
+  readonly identities: readonly string[];
+  /** `tcp`, `http`, `http2` or `grpc`. */
+  readonly protocol: string;
 }
 
 /** What a service-resolver says of one subset. */
@@ -91,6 +106,76 @@ export interface GatewayGroup {
   readonly gateways: readonly Instance[];
 }
 
+/** Another cluster with which this one exchanges services. */
+export interface Peer {
+  /** The name that this cluster gives to it. */
+  readonly name: string;
+  /** As Consul reports it: `PENDING`, `ESTABLISHING`, `ACTIVE`, `FAILING`, `TERMINATED` … */
+  readonly state: string;
+  /** Its deletion has begun; `state` may still say `ACTIVE`. */
+  readonly isDeleted: boolean;
+  /** The name of its servers (`server.dc1.peering.TRUST-DOMAIN`); absent where this cluster does not dial. */
+  readonly serverName?: string;
+  /** `HOST:PORT` each: where this cluster dials its servers. */
+  readonly serverAddresses: readonly string[];
+  /** Its certificate authorities, in PEM; empty where they are not known. */
+  readonly roots: readonly string[];
+  /** Raft index of the last change: of two peerings with the same server name the newer one counts. */
+  readonly modifyIndex: number;
+}
+
+/** A service that this cluster exports. */
+export interface ExportedService {
+  readonly name: string;
+  /** `default` when absent. */
+  readonly namespace?: string;
+  /** The peers that may use it, by the names this cluster gives to them. */
+  readonly peers: readonly string[];
+  /** Absent: not known, so that nothing is passed on. */
+  readonly chain?: ExportChain;
+}
+
+/** What a gateway has to know of the discovery chain of an exported service. */
+export interface ExportChain {
+  /** `tcp`, `http`, `http2` or `grpc`. */
+  readonly protocol: string;
+  /** Where the chain begins. Absent where a router or a splitter comes first, which chooses by request. */
+  readonly target?: ExportTarget;
+}
+
+/** The place to which an exported name leads. */
+export interface ExportTarget {
+  readonly service: string;
+  /** All instances when absent, or those of the default subset. */
+  readonly subset?: string;
+  /** `default` when absent. */
+  readonly namespace?: string;
+  /** `default` when absent. */
+  readonly partition?: string;
+  readonly datacenter: string;
+  readonly peer?: string;
+}
+
+/** A service that a peer exports to this cluster. */
+export interface ImportedService {
+  readonly name: string;
+  /** The name that this cluster gives to the peer. */
+  readonly peer: string;
+  /** One for each mesh gateway of the peer, with its addresses and its health. */
+  readonly instances: readonly Instance[];
+}
+
+/** Cluster peering as this cluster's servers describe it. */
+export interface PeeringCatalog {
+  /** All of them, those under deletion too. */
+  readonly peers: readonly Peer[];
+  /** What is exported to peers that are not in `peers` has no route. */
+  readonly exports: readonly ExportedService[];
+  readonly imports: readonly ImportedService[];
+  /** The servers talk to each other through the mesh gateways (`mesh` entry, `Peering.PeerThroughMeshGateways`). */
+  readonly throughGateways: boolean;
+}
+
 /** The mesh as Consul, or a folder of mesh files, describes it at one moment: everything routes are derived from. */
 export interface Catalog {
   /** The local datacenter. */
@@ -104,6 +189,8 @@ export interface Catalog {
   readonly services: readonly CatalogService[];
   /** Of all datacenters; the local one is passed over. Where two accounts of one datacenter are given, the newer one counts. */
   readonly gateways: readonly GatewayGroup[];
-  /** The Consul servers of the local datacenter; used for WAN federation only. */
+  /** The Consul servers of the local datacenter; used for WAN federation and for the control plane of peerings. */
   readonly servers: readonly Instance[];
+  /** Absent where the cluster has no peering, or it cannot be read. */
+  readonly peering?: PeeringCatalog;
 }

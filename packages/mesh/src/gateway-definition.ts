@@ -3,7 +3,7 @@ import type { Endpoint, KeepAlive, ListenAddress } from '@meshgate/core';
 import type { Instance } from './catalog.ts';
 import { defined } from './defined.ts';
 import { compare } from './order.ts';
-import type { Gateway } from './routes.ts';
+import type { Gateway } from './derived-routes.ts';
 
 /** What a mesh gateway lives by, out of its registration: where it listens, and how its routes are derived. */
 export interface GatewayDefinition extends Gateway {

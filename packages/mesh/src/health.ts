@@ -1,4 +1,4 @@
-import type { Check, Instance } from './catalog.ts';
+import type { Check, CheckStatus, Instance } from './catalog.ts';
 
 /** How an instance takes part in balancing. */
 export interface Standing {
@@ -17,13 +17,18 @@ export interface Standing {
  * warning weight, where weights are registered. A weight below 1 takes the instance out and becomes 1; above 128 it becomes 128.
  */
 export function standing({ checks, weights }: Instance, onlyPassing: boolean): Standing {
-  const against = checks.filter(({ status }) => status === 'critical' || (onlyPassing && status !== 'passing'));
+  const against = checks.filter(({ status }) => isAgainst(status) || (onlyPassing && status !== 'passing'));
   const registered = weights === undefined ? 1 : weights[warned(checks) ? 'warning' : 'passing'];
   return {
     healthy: against.length === 0 && registered >= MIN_WEIGHT,
     weight: Math.min(Math.max(Math.trunc(registered), MIN_WEIGHT), MAX_WEIGHT),
     against: against.map(({ id, status }) => `${id} ${status}`),
   };
+}
+
+/** Consul's own proxies go on using a gateway of a peer that is in maintenance; it is taken out of use here, as its operator meant. */
+function isAgainst(status: CheckStatus): boolean {
+  return status === 'critical' || status === 'maintenance';
 }
 
 const MIN_WEIGHT = 1;

@@ -4,8 +4,15 @@ export type {
   CatalogService,
   Check,
   CheckStatus,
+  ExportChain,
+  ExportedService,
+  ExportTarget,
   GatewayGroup,
+  ImportedService,
   Instance,
+  Peer,
+  PeeringCatalog,
+  PeerMeta,
   Resolver,
   Selection,
   Subset,
@@ -20,7 +27,10 @@ export type { Standing } from './health.ts';
 export { gatewayDefinition } from './gateway-definition.ts';
 export type { GatewayDefinition, GatewayRegistration } from './gateway-definition.ts';
 export { deriveRoutes, routeDeriver } from './routes.ts';
-export type { DerivedRoutes, Gateway, MeshRouteKind } from './routes.ts';
+export { derivePeeringRoutes } from './peering-routes.ts';
+export { replicated } from './replication.ts';
+export type { Export } from './replication.ts';
+export type { DerivedRoutes, Gateway, HttpExports, MeshRouteKind } from './derived-routes.ts';
 export {
   anyNameBelow,
   datacenterServerName,
@@ -28,6 +38,7 @@ export {
   peeringServersName,
   queryServerName,
   serverName,
+  serverNameProblem,
   serversName,
   serviceServerName,
 } from './server-names.ts';

@@ -1,31 +1,15 @@
-import type { Balance, KeepAlive, Problem, Route } from '@meshgate/core';
+import type { Balance, Route } from '@meshgate/core';
 import { backendsOf } from './backends.ts';
-import type { Catalog, CatalogService, GatewayGroup, Instance, Resolver, Selection } from './catalog.ts';
+import type { Catalog, CatalogService, GatewayGroup, Instance, Resolver } from './catalog.ts';
 import { defined } from './defined.ts';
+import { joined, NOTHING, routeTableOf } from './derived-routes.ts';
+import type { DerivedRoutes, Gateway, MeshRouteKind } from './derived-routes.ts';
 import { datacenterLabel, newestOfEach } from './gateway-groups.ts';
 import { compare } from './order.ts';
+import { derivePeeringRoutes } from './peering-routes.ts';
 import { anyNameBelow, datacenterServerName, serverName, serversName, serviceServerName } from './server-names.ts';
-
-/** The gateway that routes are derived for. Its datacenter and partition are the catalog's. */
-export interface Gateway {
-  /** Carries the traffic of Consul's own servers too (registration meta `consul-wan-federation` = `1`). */
-  readonly wanFederation: boolean;
-  /** For routes whose service has no timeout of its own, in milliseconds. The proxy's own limit when absent. */
-  readonly connectTimeoutMs?: number;
-  /** Towards the gateways of other datacenters. The proxy's own setting when absent. */
-  readonly remoteKeepAlive?: KeepAlive;
-}
-
-/** Values of `Route.kind`. */
-export type MeshRouteKind =
-  'local-service' | 'local-subset' | 'remote-datacenter' | 'remote-servers' | 'local-servers' | 'local-server';
-
-/** Routes, and what stands in the catalog that could not be made into one. */
-export interface DerivedRoutes {
-  readonly routes: readonly Route[];
-  /** The path of each begins with the kind and name of the Consul object. */
-  readonly problems: readonly Problem[];
-}
+import { groupOf } from './service-group.ts';
+import type { ServiceGroup } from './service-group.ts';
 
 /**
  * The route table of a mesh gateway: what Consul would tell Envoy for the same gateway, with the differences that
@@ -61,13 +45,12 @@ function derivedBy(
   catalog: Catalog,
   gateway: Gateway,
 ): DerivedRoutes {
-  const parts = [
+  return routeTableOf([
     ...catalog.services.toSorted(byName).map(routesOf),
     ...newestOfEach(remoteGroups(catalog)).map((group) => datacenterRoutes(group, catalog, gateway)),
     ...(gateway.wanFederation ? [serverRoutes(catalog, gateway)] : []),
-  ];
-  const { routes, problems } = joined(parts);
-  return withoutClashes(routes.toSorted(byKindAndName), problems);
+    derivePeeringRoutes(catalog, gateway),
+  ]);
 }
 
 /**
@@ -104,58 +87,10 @@ function serviceRoute(
   return { routes: [route], problems: [...group.problems, ...backends.problems] };
 }
 
-/** The instances that stand for one name of a service. */
-interface Group {
-  readonly instances: readonly Instance[];
-  readonly onlyPassing: boolean;
-  readonly rule: string;
-  /** Why nobody could be selected; absent otherwise. */
-  readonly refused?: string;
-  readonly problems: readonly Problem[];
-}
-
-function groupOf(service: CatalogService, subset: string | undefined): Group {
-  const name = subset ?? service.resolver?.defaultSubset;
-  if (name === undefined || name === '') return wholeService(service);
-  const definition = service.resolver?.subsets[name];
-  if (definition === undefined) return withoutDefaultSubset(service, name);
-  const rule = `${subset === undefined ? 'default subset' : 'subset'} ${name}: ${definition.filter || 'no filter'}`;
-  const group = { ...selected(service.selections[name]), onlyPassing: definition.onlyPassing, rule };
-  if (group.refused === undefined || subset === undefined) return { ...group, problems: [] };
-  const path = ['service-resolver', service.name, 'Subsets', name, 'Filter'];
-  return { ...group, problems: [{ path, message: `Consul refuses this filter: ${group.refused}` }] };
-}
-
-function wholeService({ instances }: CatalogService): Group {
-  return { instances, onlyPassing: false, rule: 'all Connect instances', problems: [] };
-}
-
-/** Consul checks this when the entry is written; a mesh file may still get it wrong. */
-function withoutDefaultSubset(service: CatalogService, name: string): Group {
-  const path = ['service-resolver', service.name, 'DefaultSubset'];
-  const known = Object.keys(service.resolver?.subsets ?? {}).join(', ') || 'none';
-  const message = `expected one of the subsets (${known}), found ${name}`;
-  return {
-    instances: [],
-    onlyPassing: false,
-    rule: `default subset ${name}: not defined`,
-    problems: [{ path, message }],
-  };
-}
-
-function selected(selection: Selection | undefined): {
-  readonly instances: readonly Instance[];
-  readonly refused?: string;
-} {
-  if (selection === undefined) return { instances: [], refused: 'no answer yet' };
-  if (selection.kind === 'refused') return { instances: [], refused: selection.reason };
-  return { instances: selection.instances };
-}
-
 function originOf(
   service: CatalogService,
   subset: string | undefined,
-  { rule, refused, onlyPassing }: Group,
+  { rule, refused, onlyPassing }: ServiceGroup,
   datacenter: string,
 ): Readonly<Record<string, string>> {
   return {
@@ -231,43 +166,6 @@ function serverRoutes(catalog: Catalog, gateway: Gateway): DerivedRoutes {
   const each = servers.map((one) => route('local-server', `server:${one.node}`, serverName(one.node, target), [one]));
   const all = route('local-servers', `servers:${datacenter}`, serversName(target), servers);
   return { routes: joined([all, ...each]).routes, problems: all.problems };
-}
-
-const NOTHING: DerivedRoutes = { routes: [], problems: [] };
-
-function joined(parts: readonly DerivedRoutes[]): DerivedRoutes {
-  return { routes: parts.flatMap(({ routes }) => routes), problems: parts.flatMap(({ problems }) => problems) };
-}
-
-/**
- * Names are an operator's text: service `v1.db` and subset `v1` of `db` ask for the same server name, and so do `Db` and `db`.
- * The first by kind and name keeps it. The other is left out and reported, never merged: nobody asked for that.
- */
-function withoutClashes(routes: readonly Route[], problems: readonly Problem[]): DerivedRoutes {
-  const owners = new Map<string, Route>();
-  const clashes: Problem[] = [];
-  const kept = routes.filter((route) => {
-    const keys = [route.name, ...route.serverNames];
-    const owner = keys.map((key) => owners.get(key)).find((found) => found !== undefined);
-    if (owner === undefined) for (const key of keys) owners.set(key, route);
-    else clashes.push({ path: ['route', route.name], message: `has the same name as ${owner.name}: not routed` });
-    return owner === undefined;
-  });
-  return { routes: kept, problems: [...problems, ...clashes] };
-}
-
-const KIND_ORDER: readonly string[] = [
-  'local-service',
-  'local-subset',
-  'remote-datacenter',
-  'remote-servers',
-  'local-servers',
-  'local-server',
-] satisfies readonly MeshRouteKind[];
-
-function byKindAndName(a: Route, b: Route): number {
-  const byKind = KIND_ORDER.indexOf(a.kind ?? '') - KIND_ORDER.indexOf(b.kind ?? '');
-  return byKind || compare(a.name, b.name);
 }
 
 /** Decides between routes whose labels are alike: the sort by label keeps this order. */

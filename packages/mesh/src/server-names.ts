@@ -94,6 +94,24 @@ export function anyNameBelow(suffix: string): string {
   return `*.${suffix}`;
 }
 
+/**
+ * Why no TLS client can send `name` as its SNI, or `undefined` if one can: a host name of at most 253 bytes, in labels of 1 to 63
+ * letters, digits, hyphens and underscores. Consul accepts any text as the name of a service.
+ */
+export function serverNameProblem(name: string): string | undefined {
+  const host = name.startsWith('*.') ? name.slice(2) : name;
+  const byte = /[^a-z0-9._-]/iu.exec(host)?.[0];
+  if (byte !== undefined) return `expected letters, digits, hyphens and underscores, found ${JSON.stringify(byte)}`;
+  const longest = host.split('.').reduce((most, label) => Math.max(most, label.length), 0);
+  if (longest > MAX_LABEL) return `expected labels of at most ${MAX_LABEL} bytes, found one of ${longest}`;
+  if (host.split('.').includes('')) return 'expected labels with at least one byte, found an empty one';
+  return host.length > MAX_NAME ? `expected at most ${MAX_NAME} bytes, found ${host.length}` : undefined;
+}
+
+// RFC 1035, section 2.3.4: 255 octets with the length bytes of first and last label.
+const MAX_LABEL = 63;
+const MAX_NAME = 253;
+
 const DEFAULT = 'default';
 
 function orDefault(name: string | undefined): string {

@@ -1,0 +1,105 @@
+import type { KeepAlive, Problem, Route } from '@meshgate/core';
+import { compare } from './order.ts';
+import { serverNameProblem } from './server-names.ts';
+
+/** The gateway that routes are derived for. Its datacenter and partition are the catalog's. */
+export interface Gateway {
+  /** Carries the traffic of Consul's own servers too (registration meta `consul-wan-federation` = `1`). */
+  readonly wanFederation: boolean;
+  /** For routes whose service has no timeout of its own, in milliseconds. The proxy's own limit when absent. */
+  readonly connectTimeoutMs?: number;
+  /** Towards the gateways of other datacenters. The proxy's own setting when absent. */
+  readonly remoteKeepAlive?: KeepAlive;
+  /**
+   * What to do with a service that is exported to a peer with protocol `http`, `http2` or `grpc`. Consul's own gateway decrypts such
+   * connections; passed through undecrypted, an intention that denies the peer's callers has no effect at a destination that is an
+   * Envoy (seen with Consul 1.16.4). `refuse` when absent.
+   */
+  readonly httpExports?: HttpExports;
+}
+
+/** See {@link Gateway.httpExports}. */
+export type HttpExports = 'refuse' | 'passthrough';
+
+/** Values of `Route.kind`. */
+export type MeshRouteKind =
+  | 'local-service'
+  | 'local-subset'
+  | 'remote-datacenter'
+  | 'remote-servers'
+  | 'local-servers'
+  | 'local-server'
+  | 'exported-service'
+  | 'imported-service'
+  | 'peering-servers'
+  | 'remote-peering-servers';
+
+/** Routes, and what stands in the catalog that could not be made into one. */
+export interface DerivedRoutes {
+  readonly routes: readonly Route[];
+  /** The path of each begins with the kind and name of the Consul object. */
+  readonly problems: readonly Problem[];
+}
+
+/** No routes, no problems. */
+export const NOTHING: DerivedRoutes = { routes: [], problems: [] };
+
+/** The routes and problems of all parts, in their order. */
+export function joined(parts: readonly DerivedRoutes[]): DerivedRoutes {
+  return { routes: parts.flatMap(({ routes }) => routes), problems: parts.flatMap(({ problems }) => problems) };
+}
+
+/** The table that is made of `parts`: sorted by kind and name, no server name twice, each name checked. */
+export function routeTableOf(parts: readonly DerivedRoutes[]): DerivedRoutes {
+  const { routes, problems } = joined(parts);
+  return withCheckedNames(withoutClashes({ routes: routes.toSorted(byKindAndName), problems }));
+}
+
+/**
+ * Names are an operator's text: service `v1.db` and subset `v1` of `db` ask for the same server name, and so do `Db` and `db`.
+ * The first by kind and name keeps it. The other is left out and reported, never merged: nobody asked for that.
+ */
+function withoutClashes({ routes, problems }: DerivedRoutes): DerivedRoutes {
+  const owners = new Map<string, Route>();
+  const clashes: Problem[] = [];
+  const kept = routes.filter((route) => {
+    const keys = [route.name, ...route.serverNames];
+    const owner = keys.map((key) => owners.get(key)).find((found) => found !== undefined);
+    if (owner === undefined) for (const key of keys) owners.set(key, route);
+    else clashes.push({ path: ['route', route.name], message: `has the same name as ${owner.name}: not routed` });
+    return owner === undefined;
+  });
+  return { routes: kept, problems: [...problems, ...clashes] };
+}
+
+/** A name that no TLS client can send keeps its route, so that `explain` finds it and can say what is wrong with it. */
+function withCheckedNames({ routes, problems }: DerivedRoutes): DerivedRoutes {
+  const unusable: Problem[] = [];
+  const checked = routes.map((route) => {
+    const found = route.serverNames.flatMap((name) => serverNameProblem(name) ?? []);
+    const [message] = found;
+    if (message === undefined) return route;
+    unusable.push({ path: ['route', route.name], message: `no client can ask for it: ${message}` });
+    return { ...route, origin: { ...route.origin, unusableName: message } };
+  });
+  return { routes: checked, problems: [...problems, ...unusable] };
+}
+
+const KIND_ORDER: readonly string[] = [
+  'local-service',
+  'local-subset',
+  'remote-datacenter',
+  'remote-servers',
+  'local-servers',
+  'local-server',
+  'exported-service',
+  'imported-service',
+  'peering-servers',
+  'remote-peering-servers',
+] satisfies readonly MeshRouteKind[];
+
+/** The order of a route table: by kind, then by name. */
+function byKindAndName(a: Route, b: Route): number {
+  const byKind = KIND_ORDER.indexOf(a.kind ?? '') - KIND_ORDER.indexOf(b.kind ?? '');
+  return byKind || compare(a.name, b.name);
+}

@@ -1,0 +1,297 @@
+import { parseEndpoint } from '@meshgate/core';
+import type { Backend, Endpoint, Problem, Route } from '@meshgate/core';
+import { backendsOf } from './backends.ts';
+import type {
+  Catalog,
+  CatalogService,
+  ExportedService,
+  ExportTarget,
+  ImportedService,
+  Instance,
+  Peer,
+  PeeringCatalog,
+} from './catalog.ts';
+import { defined } from './defined.ts';
+import { joined, NOTHING } from './derived-routes.ts';
+import type { DerivedRoutes, Gateway, HttpExports, MeshRouteKind } from './derived-routes.ts';
+import { compare } from './order.ts';
+import { peeredServiceServerName, peeringServersName } from './server-names.ts';
+import { groupOf } from './service-group.ts';
+
+/**
+ * The routes of cluster peering: what this cluster exports, what it imports, and the servers' own connections where they go
+ * through the gateways. The rules are those of Consul 1.16.4, with the differences that `docs/peering.md` lists. None without
+ * `catalog.peering`.
+ */
+export function derivePeeringRoutes(catalog: Catalog, gateway: Gateway): DerivedRoutes {
+  const { peering } = catalog;
+  if (peering === undefined) return NOTHING;
+  const scope: Scope = {
+    catalog,
+    gateway,
+    peering,
+    peers: livePeers(peering),
+    services: new Map(catalog.services.map((service) => [keyOf(service), service])),
+  };
+  return joined([
+    stateProblems(scope),
+    ...peering.exports.map((service) => exportRoutes(service, scope)),
+    ...peering.imports.flatMap((service) => importRoutes(service, scope)),
+    ...(peering.throughGateways ? [localServers(scope), remoteServers(scope)] : []),
+  ]);
+}
+
+interface Scope {
+  readonly catalog: Catalog;
+  readonly gateway: Gateway;
+  readonly peering: PeeringCatalog;
+  /** By name in lower case: peers made before Consul 1.14.4 may have capitals. */
+  readonly peers: ReadonlyMap<string, Peer>;
+  /** By {@link keyOf}. */
+  readonly services: ReadonlyMap<string, CatalogService>;
+}
+
+/** A peering whose deletion has begun loses all its names at once, whatever is still replicated. */
+function livePeers({ peers }: PeeringCatalog): ReadonlyMap<string, Peer> {
+  const live = peers.filter(({ isDeleted }) => !isDeleted);
+  return new Map(live.map((peer) => [peer.name.toLowerCase(), peer]));
+}
+
+/** Nothing that is wrong with a peering takes its routes away, so that somebody has to say it. */
+function stateProblems({ peers }: Scope): DerivedRoutes {
+  const problems = Array.from(peers.values(), ({ name, state }): Problem | undefined => {
+    const message = STATE_PROBLEMS[state];
+    return message === undefined ? undefined : { path: ['peering', name], message };
+  });
+  return { routes: [], problems: problems.filter((problem) => problem !== undefined) };
+}
+
+const STATE_PROBLEMS: Readonly<Record<string, string>> = {
+  FAILING: 'the peering is FAILING, its routes stay as they were last replicated',
+  TERMINATED: 'the other cluster has ended the peering (TERMINATED), delete it here or establish it again',
+};
+
+function exportRoutes(service: ExportedService, scope: Scope): DerivedRoutes {
+  const exported = scope.services.get(keyOf(service));
+  // As in Consul: nothing is exported for Connect that has no instance that speaks it; Consul's own servers never are.
+  if (service.name === 'consul' || exported === undefined || exported.instances.length === 0) return NOTHING;
+  const importers = [...new Set(service.peers)].flatMap((name) => scope.peers.get(name.toLowerCase()) ?? []);
+  if (importers.length === 0) return NOTHING;
+  const group = exportGroup(service, scope);
+  const routes = importers.map((peer) => exportRoute(service, peer, group, scope));
+  return { routes, problems: group.problems };
+}
+
+function exportRoute(service: ExportedService, peer: Peer, group: ExportGroup, scope: Scope): Route {
+  const { datacenter, partition, trustDomain } = scope.catalog;
+  const { name, namespace, chain } = service;
+  const label = namespace === undefined || namespace === 'default' ? name : `${namespace}/${name}`;
+  return {
+    name: `exported:${peer.name}/${label}`,
+    kind: 'exported-service' satisfies MeshRouteKind,
+    serverNames: [
+      peeredServiceServerName({ service: name, peer: peer.name, trustDomain, ...defined({ namespace, partition }) }),
+    ],
+    backends: group.backends,
+    ...defined({ connectTimeoutMs: group.connectTimeoutMs ?? scope.gateway.connectTimeoutMs }),
+    origin: {
+      rule: `exported to peer ${peer.name}`,
+      ...group.facts,
+      service: name,
+      namespace: namespace ?? 'default',
+      datacenter,
+      peer: peer.name,
+      peering: peer.state,
+      ...defined({ protocol: chain?.protocol }),
+    },
+  };
+}
+
+/** Where the names of one exported service lead, whoever asks. */
+interface ExportGroup {
+  readonly backends: readonly Backend[];
+  readonly connectTimeoutMs?: number;
+  readonly facts: Readonly<Record<string, string>>;
+  readonly problems: readonly Problem[];
+}
+
+/** A name that leads nowhere keeps its route without a backend, so that `explain` can say why. */
+function exportGroup(service: ExportedService, scope: Scope): ExportGroup {
+  const refused = exportRefusal(service, scope);
+  if (refused.kind === 'refused') {
+    const problems = refused.isProblem ? [{ path: exportPath(service), message: refused.reason }] : [];
+    return { backends: [], facts: { refused: refused.reason }, problems };
+  }
+  const { target, warning } = refused;
+  const found = scope.services.get(keyOf({ ...target, name: target.service }));
+  if (found === undefined)
+    return { backends: [], facts: { rule: 'all Connect instances', target: target.service }, problems: [] };
+  const group = groupOf(found, target.subset);
+  const backends = backendsOf(group.instances, 'lan', group.onlyPassing, ['service', found.name]);
+  const connectTimeoutMs = found.resolver?.connectTimeoutMs;
+  return {
+    backends: backends.list,
+    ...defined({ connectTimeoutMs }),
+    facts: {
+      ...defined({ refused: group.refused, warning, subset: target.subset }),
+      ...(target.service === service.name ? {} : { target: target.service }),
+      instances: group.rule,
+      ...backends.facts,
+    },
+    problems: warning === undefined ? [] : [{ path: exportPath(service), message: warning }],
+  };
+}
+
+type ExportVerdict =
+  | { readonly kind: 'refused'; readonly reason: string; readonly isProblem: boolean }
+  | { readonly kind: 'passed'; readonly target: ExportTarget; readonly warning?: string };
+
+function exportRefusal({ name, chain }: ExportedService, { catalog, gateway }: Scope): ExportVerdict {
+  if (chain === undefined)
+    return { kind: 'refused', reason: 'its discovery chain is not known, at least not yet', isProblem: false };
+  const { protocol, target } = chain;
+  const advice = HTTP_LIKE.has(protocol) ? httpAdvice(name, protocol, gateway.httpExports) : undefined;
+  if (advice !== undefined && gateway.httpExports !== 'passthrough')
+    return { kind: 'refused', reason: advice, isProblem: true };
+  if (target === undefined) {
+    const reason = 'a router or splitter chooses by request, which takes a gateway that decrypts';
+    return { kind: 'refused', reason, isProblem: true };
+  }
+  if (!isLocal(target, catalog)) {
+    const place = target.peer === undefined ? `datacenter ${target.datacenter}` : `peer ${target.peer}`;
+    const reason = `its discovery chain leads to ${target.service} in ${place}: what is exported must be local (as in Consul)`;
+    return { kind: 'refused', reason, isProblem: true };
+  }
+  return { kind: 'passed', target, ...defined({ warning: advice }) };
+}
+
+function httpAdvice(name: string, protocol: string, mode: HttpExports = 'refuse'): string {
+  const danger = `exported with protocol ${protocol}, which is passed on undecrypted: a deny intention for callers of the peer has no effect at an Envoy destination`;
+  const remedy = `set Protocol = "tcp" in service-defaults/${name}`;
+  return mode === 'passthrough'
+    ? `${danger}; ${remedy}`
+    : `not routed, ${danger}; ${remedy}, or httpExports: passthrough`;
+}
+
+const HTTP_LIKE: ReadonlySet<string> = new Set(['http', 'http2', 'grpc']);
+
+function exportPath({ name }: ExportedService): readonly string[] {
+  return ['exported-services', name];
+}
+
+function isLocal({ datacenter, partition, peer }: ExportTarget, own: Catalog): boolean {
+  const isHere = datacenter === own.datacenter && (partition || 'default') === (own.partition ?? 'default');
+  return isHere && (peer ?? '') === '';
+}
+
+function keyOf({ name, namespace }: Pick<CatalogService, 'name' | 'namespace'>): string {
+  return `${namespace || 'default'}/${name}`;
+}
+
+/** Always the WAN addresses, hostnames and IPs alike: Consul drops the IPs where one gateway has a hostname. */
+function importRoutes(service: ImportedService, { peers, gateway }: Scope): readonly DerivedRoutes[] {
+  const peer = peers.get(service.peer.toLowerCase());
+  if (peer === undefined) return [];
+  const named = [...byServerName(service.instances)].toSorted(([a], [b]) => compare(a, b));
+  return named.map(([serverName, instances], index) => {
+    const backends = backendsOf(instances, 'wan', false, ['service', `${service.name} of peer ${peer.name}`]);
+    const route: Route = {
+      // A peer that is changing its trust domain gives two names for a while.
+      name: `imported:${peer.name}/${service.name}${index === 0 ? '' : `#${index + 1}`}`,
+      kind: 'imported-service' satisfies MeshRouteKind,
+      serverNames: [serverName],
+      backends: backends.list,
+      ...defined({ connectTimeoutMs: gateway.connectTimeoutMs }),
+      origin: {
+        rule: `imported from peer ${peer.name}, through its mesh gateways`,
+        service: service.name,
+        peer: peer.name,
+        peering: peer.state,
+        ...defined({ protocol: instances[0]?.peerMeta?.protocol }),
+        ...backends.facts,
+      },
+    };
+    return { routes: [route], problems: backends.problems };
+  });
+}
+
+/** Instances without a name are left out: those of services outside the mesh, which are replicated for DNS. */
+function byServerName(instances: readonly Instance[]): ReadonlyMap<string, readonly Instance[]> {
+  const groups = new Map<string, Instance[]>();
+  for (const instance of instances) {
+    const serverName = instance.peerMeta?.serverNames[0]?.toLowerCase() ?? '';
+    if (serverName !== '') groups.set(serverName, [...(groups.get(serverName) ?? []), instance]);
+  }
+  return groups;
+}
+
+/** Read replicas take no part in peering. Health is left aside, as in Consul: followers hang up, and the dialling side tries again. */
+function localServers({ catalog, gateway }: Scope): DerivedRoutes {
+  const { datacenter, trustDomain, servers } = catalog;
+  const voters = servers.filter(({ meta }) => meta['read_replica'] !== 'true').flatMap(withPeeringPort);
+  if (voters.length === 0) return NOTHING;
+  const backends = backendsOf(voters, 'lan', false, ['service', 'consul']);
+  const route: Route = {
+    name: `peering-servers:${datacenter}`,
+    kind: 'peering-servers' satisfies MeshRouteKind,
+    serverNames: [peeringServersName({ datacenter, trustDomain })],
+    backends: backends.list,
+    ...defined({ connectTimeoutMs: gateway.connectTimeoutMs }),
+    origin: { rule: 'peering through mesh gateways: servers of this datacenter', datacenter, ...backends.facts },
+  };
+  return { routes: [route], problems: backends.problems };
+}
+
+function withPeeringPort(server: Instance): readonly Instance[] {
+  const port = Number(/^\d{1,5}$/.exec(server.meta['grpc_tls_port'] ?? '')?.[0] ?? 0);
+  return port === 0 ? [] : [{ ...server, port, checks: [], weights: { passing: 1, warning: 1 } }];
+}
+
+/** The clusters that this one dials. Two peerings with the same server name: the newer one counts, as in Consul. */
+function remoteServers({ catalog, gateway, peers }: Scope): DerivedRoutes {
+  // Only servers of the default partition dial.
+  if ((catalog.partition ?? 'default') !== 'default') return NOTHING;
+  const dialled = [...peers.values()].filter((peer) => peer.serverAddresses.length > 0 && peer.serverName);
+  const newest = new Map<string, Peer>();
+  for (const peer of dialled.toSorted((a, b) => a.modifyIndex - b.modifyIndex))
+    newest.set(peer.serverName?.toLowerCase() ?? '', peer);
+  return joined(Array.from(newest, ([serverName, peer]) => remoteServersRoute(serverName, peer, gateway)));
+}
+
+function remoteServersRoute(serverName: string, peer: Peer, { connectTimeoutMs }: Gateway): DerivedRoutes {
+  const addresses = peer.serverAddresses.toSorted(compare);
+  const parsed = addresses.map((text) => ({ text, endpoint: parseAddress(text) }));
+  const backends = parsed.flatMap(({ endpoint }) =>
+    endpoint === undefined ? [] : [{ address: endpoint, weight: 1, healthy: true }],
+  );
+  const problems = parsed.flatMap(({ text, endpoint }) =>
+    endpoint === undefined
+      ? [
+          {
+            path: ['peering', peer.name],
+            message: `expected a server address HOST:PORT, found ${JSON.stringify(text)}`,
+          },
+        ]
+      : [],
+  );
+  const origin = {
+    rule: 'peering through mesh gateways: servers of a peer',
+    peer: peer.name,
+    peering: peer.state,
+    health: `${backends.length} of ${addresses.length} addresses used`,
+  };
+  const route: Route = {
+    name: `remote-peering-servers:${peer.name}`,
+    kind: 'remote-peering-servers' satisfies MeshRouteKind,
+    serverNames: [serverName],
+    backends,
+    ...defined({ connectTimeoutMs }),
+    origin,
+  };
+  return { routes: [route], problems };
+}
+
+function parseAddress(text: string): Endpoint | undefined {
+  const endpoint = parseEndpoint(text);
+  return endpoint === undefined || endpoint.port === 0 ? undefined : endpoint;
+}

@@ -1,0 +1,50 @@
+import type { Catalog, CheckStatus, Instance } from './catalog.ts';
+import { defined } from './defined.ts';
+import { serviceIdentity } from './discovery-chain.ts';
+import { peeredServiceServerName } from './server-names.ts';
+import { formatSpiffeId } from './spiffe.ts';
+
+/** A service as a cluster exports it to one peer. */
+export interface Export {
+  readonly service: string;
+  /** `default` when absent. */
+  readonly namespace?: string;
+  /** The name that the exporting cluster gives to the importing one. */
+  readonly peer: string;
+  /** Of the discovery chain: `tcp`, `http`, `http2` or `grpc`. */
+  readonly protocol: string;
+  /** SPIFFE URIs of all targets of the discovery chain, those of failover too. */
+  readonly targetIdentities: readonly string[];
+}
+
+/**
+ * What a cluster tells a peer of a service that it exports, instead of the service's own instances: one instance for each of its mesh
+ * gateways, with the gateway's addresses, weights and health. The gateway's own identity is always among those that may answer, so
+ * that a service can change between tcp and http.
+ */
+export function replicated(
+  { service, namespace, peer, protocol, targetIdentities }: Export,
+  gateways: readonly Instance[],
+  { datacenter, partition = 'default', trustDomain }: Pick<Catalog, 'datacenter' | 'partition' | 'trustDomain'>,
+): readonly Instance[] {
+  const place = { service, datacenter, partition, ...defined({ namespace }) };
+  const own = serviceIdentity(place, trustDomain);
+  const gateway = formatSpiffeId({ kind: 'mesh-gateway', trustDomain, partition, datacenter });
+  const others = protocol === 'tcp' ? targetIdentities : [];
+  const peerMeta = {
+    serverNames: [peeredServiceServerName({ ...place, peer, trustDomain })],
+    identities: [...new Set([own, gateway, ...others])],
+    protocol,
+  };
+  return gateways.map((one, index): Instance => {
+    const id = `${service}-sidecar-proxy-instance-${index}`;
+    const checks = [{ id: `${id}:overall-check`, status: worst(one) }];
+    return { ...one, id, service: `${service}-sidecar-proxy`, kind: 'connect-proxy', meta: {}, checks, peerMeta };
+  });
+}
+
+function worst({ checks }: Instance): CheckStatus {
+  return BY_SEVERITY.find((status) => checks.some((check) => check.status === status)) ?? 'passing';
+}
+
+const BY_SEVERITY: readonly CheckStatus[] = ['maintenance', 'critical', 'unknown', 'warning'];

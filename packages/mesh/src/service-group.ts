@@ -1,0 +1,51 @@
+import type { Problem } from '@meshgate/core';
+import type { CatalogService, Instance, Selection } from './catalog.ts';
+
+/** The instances that stand for one name of a service. */
+export interface ServiceGroup {
+  readonly instances: readonly Instance[];
+  readonly onlyPassing: boolean;
+  readonly rule: string;
+  /** Why no instance could be selected; absent otherwise. */
+  readonly refused?: string;
+  readonly problems: readonly Problem[];
+}
+
+/** Whom `subset` of a service stands for; the default subset, or all of its instances, when `undefined`. */
+export function groupOf(service: CatalogService, subset: string | undefined): ServiceGroup {
+  const name = subset ?? service.resolver?.defaultSubset;
+  if (name === undefined || name === '') return wholeService(service);
+  const definition = service.resolver?.subsets[name];
+  if (definition === undefined) return withoutDefaultSubset(service, name);
+  const rule = `${subset === undefined ? 'default subset' : 'subset'} ${name}: ${definition.filter || 'no filter'}`;
+  const group = { ...selected(service.selections[name]), onlyPassing: definition.onlyPassing, rule };
+  if (group.refused === undefined || subset === undefined) return { ...group, problems: [] };
+  const path = ['service-resolver', service.name, 'Subsets', name, 'Filter'];
+  return { ...group, problems: [{ path, message: `Consul refuses this filter: ${group.refused}` }] };
+}
+
+function wholeService({ instances }: CatalogService): ServiceGroup {
+  return { instances, onlyPassing: false, rule: 'all Connect instances', problems: [] };
+}
+
+/** Consul checks this when the entry is written; a mesh file may still get it wrong. */
+function withoutDefaultSubset(service: CatalogService, name: string): ServiceGroup {
+  const path = ['service-resolver', service.name, 'DefaultSubset'];
+  const known = Object.keys(service.resolver?.subsets ?? {}).join(', ') || 'none';
+  const message = `expected one of the subsets (${known}), found ${name}`;
+  return {
+    instances: [],
+    onlyPassing: false,
+    rule: `default subset ${name}: not defined`,
+    problems: [{ path, message }],
+  };
+}
+
+function selected(selection: Selection | undefined): {
+  readonly instances: readonly Instance[];
+  readonly refused?: string;
+} {
+  if (selection === undefined) return { instances: [], refused: 'no answer yet' };
+  if (selection.kind === 'refused') return { instances: [], refused: selection.reason };
+  return { instances: selection.instances };
+}
