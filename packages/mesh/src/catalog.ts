@@ -145,6 +145,7 @@ export interface ExportChain {
 
 /** The place to which an exported name leads. */
 export interface ExportTarget {
+  /** Name of the service, after redirects. */
   readonly service: string;
   /** All instances when absent, or those of the default subset. */
   readonly subset?: string;
@@ -152,7 +153,9 @@ export interface ExportTarget {
   readonly namespace?: string;
   /** `default` when absent. */
   readonly partition?: string;
+  /** Name of the datacenter. */
   readonly datacenter: string;
+  /** Absent for a service of this cluster or federation. */
   readonly peer?: string;
 }
 

@@ -6,6 +6,7 @@ import { formatSpiffeId } from './spiffe.ts';
 
 /** A service as a cluster exports it to one peer. */
 export interface Export {
+  /** Name of the service. */
   readonly service: string;
   /** `default` when absent. */
   readonly namespace?: string;
