@@ -34,7 +34,6 @@ const keepAlive = { idleMs: 60_000 };
 const transport = await transportNamed(values);
 const routes = new RouteStore({ sources: [fileSource({ path: resolve(values.routes) })], observer });
 const connector = balancedConnector({
-  transport,
   addresses: new AddressBook(observer),
   outliers: new Outliers(observer),
   observer,

@@ -20,7 +20,7 @@ export async function startProxy(at: Endpoint, source: RouteSource, listening: r
   const [transport, keepAlive] = [nodeTransport(), { idleMs: 60_000 }];
   const [addresses, outliers, admission] = [new AddressBook(observer), new Outliers(observer), new Admission(limits)];
   const routes = new RouteStore({ sources: [source], observer });
-  const connector = balancedConnector({ transport, addresses, outliers, observer, limits, keepAlive });
+  const connector = balancedConnector({ addresses, outliers, observer, limits, keepAlive });
   const sniffer = sniSniffer();
   const sessions = new Sessions({ sniffer, resolver: routes, connector, transport, limits, admission, observer });
   const listeners = new Listeners({

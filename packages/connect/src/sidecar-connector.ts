@@ -1,19 +1,6 @@
 import { ProxyError } from '@meshgate/core';
+import type { ConnectContext, ConnectDialOptions, Connector, Route, Upstream } from '@meshgate/core';
 import { balancedConnector } from '@meshgate/core/parts';
-import type {
-  Accepted,
-  Backend,
-  ConnectContext,
-  Connection,
-  Connector,
-  Dial,
-  DialOptions,
-  Endpoint,
-  Hello,
-  Route,
-  Transport,
-  Upstream,
-} from '@meshgate/core';
 import type { ConnectorOptions } from '@meshgate/core/parts';
 import type { Authorizer } from '@meshgate/mesh';
 import { beginMutualTls } from './client-handshake.ts';
@@ -85,7 +72,7 @@ class UpstreamConnectors {
   }
 
   async connect(route: UpstreamRoute, context: ConnectContext): Promise<Upstream> {
-    const counting = new CountingContext(context);
+    if (this.#options.identity.current === undefined) throw noCertificate();
     const failures: ProxyError[] = [];
     for (const leg of route.legs) {
       if (leg.nobody !== undefined) {
@@ -93,7 +80,7 @@ class UpstreamConnectors {
         continue;
       }
       try {
-        return { ...(await this.#connectorTo(leg).connect(leg, counting)), attempts: counting.attempts };
+        return await this.#connectorTo(leg).connect(leg, context);
       } catch (reason) {
         if (context.abandoned !== undefined) throw reason;
         failures.push(ProxyError.from(reason));
@@ -107,69 +94,25 @@ class UpstreamConnectors {
     const key = JSON.stringify([serverName, identities]);
     let known = this.#connectors.get(key);
     if (known === undefined) {
-      const server = { serverName, identities };
-      const dial = this.#dialer(server);
-      known = balancedConnector({ ...this.#options, transport: { dial } });
+      known = balancedConnector({ ...this.#options, upgrade: this.#upgradeTo({ serverName, identities }) });
       this.#connectors.set(key, known);
     }
     return known;
   }
 
-  #dialer(server: ExpectedServer): Transport['dial'] {
-    return (to, options) => {
-      const aborter = new AbortController();
-      const done = this.#reach(to, { ...options, server }, aborter.signal);
-      return { done, cut: (reason) => aborter.abort(reason) };
+  /** TLS belongs to the dial: a handshake that fails is a dial that failed. */
+  #upgradeTo(server: ExpectedServer): NonNullable<ConnectDialOptions['upgrade']> {
+    return (connection, { timeoutMs, signal }) => {
+      const identity = this.#options.identity.current;
+      if (identity === undefined) throw noCertificate();
+      return beginMutualTls(connection, { ...server, identity, timeoutMs }, signal);
     };
   }
-
-  /** By TCP, then TLS, both within the one time. */
-  async #reach(to: Endpoint, { server, ...options }: MutualDialOptions, signal: AbortSignal): Promise<Connection> {
-    const endsAt = performance.now() + options.timeoutMs;
-    const identity = this.#options.identity.current;
-    if (identity === undefined) throw new ProxyError('AUTHORIZATION_FAILED', 'there is no own certificate yet');
-    const dial = this.#options.transport.dial(to, options);
-    const onAbort = (): void => dial.cut(signal.reason as ProxyError);
-    signal.addEventListener('abort', onAbort, { once: true });
-    const connection = await dial.done.finally(() => signal.removeEventListener('abort', onAbort));
-    const timeoutMs = Math.max(0, endsAt - performance.now());
-    return beginMutualTls(connection, { ...server, identity, timeoutMs }, signal);
-  }
 }
 
-interface MutualDialOptions extends DialOptions {
-  readonly server: ExpectedServer;
-}
-
-/** Counts the dials of all targets together. */
-class CountingContext implements ConnectContext {
-  attempts = 0;
-  readonly #inner: ConnectContext;
-
-  constructor(inner: ConnectContext) {
-    this.#inner = inner;
-  }
-
-  get connection(): Accepted {
-    return this.#inner.connection;
-  }
-
-  get hello(): Hello {
-    return this.#inner.hello;
-  }
-
-  get signal(): AbortSignal {
-    return this.#inner.signal;
-  }
-
-  get abandoned(): ProxyError | undefined {
-    return this.#inner.abandoned;
-  }
-
-  dialing(backend: Backend, address: Endpoint, dial: Dial): void {
-    this.attempts += 1;
-    this.#inner.dialing(backend, address, dial);
-  }
+/** Ours to have: asked for before anybody is dialled, so that no server is blamed for it. */
+function noCertificate(): ProxyError {
+  return new ProxyError('AUTHORIZATION_FAILED', 'no own certificate yet');
 }
 
 /** The last failure has the last word; those before it are told beside it. */

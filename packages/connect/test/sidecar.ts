@@ -61,7 +61,6 @@ export async function startSidecar(options: SidecarTestOptions): Promise<TestSid
   const parts = sidecarParts({ proxy, identity });
   const routes = new RouteStore({ sources: [parts.routes], observer });
   const connector = sidecarConnector({
-    transport,
     addresses: new AddressBook(observer),
     outliers: new Outliers(observer),
     observer,

@@ -42,7 +42,6 @@ async function startGateway(folder: string, datacenter: string): Promise<Recorde
   const options = { folder, datacenter, trustDomain: TRUST_DOMAIN };
   const store = new RouteStore({ observer, sources: [meshSource(options)] });
   const connector = balancedConnector({
-    transport,
     addresses: new AddressBook(observer),
     outliers: new Outliers(observer),
     observer,

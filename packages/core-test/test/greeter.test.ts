@@ -19,7 +19,6 @@ async function proxy(greeter: Greeter, backend: Endpoint, helloTimeoutMs = 1_000
     greeter,
     resolver: { resolve: () => route },
     connector: balancedConnector({
-      transport,
       addresses: new AddressBook(observer),
       outliers: new Outliers(observer),
       observer,

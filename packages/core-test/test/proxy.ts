@@ -54,7 +54,7 @@ export async function startProxy(options: ProxyOptions): Promise<TestProxy> {
   const store = new RouteStore({ observer, sources: [staticSource('test', routes)] });
   const addresses = new AddressBook(observer);
   const outliers = new Outliers(observer);
-  const connector = balancedConnector({ transport, addresses, outliers, observer, limits, keepAlive: KEEP_ALIVE });
+  const connector = balancedConnector({ addresses, outliers, observer, limits, keepAlive: KEEP_ALIVE });
   const sniffer = firstOf(options.sniffers ?? [sniSniffer()]);
   const admission = new Admission(limits);
   const sessions = new Sessions({ sniffer, resolver: store, connector, transport, limits, admission, observer });

@@ -7,7 +7,7 @@ export type ProxyErrorCode =
   | 'AUTHORIZATION_FAILED'
   /** The drain's grace was over before the connection was. */
   | 'CLOSED_BY_DRAIN'
-  /** The dial failed for a reason that is neither of the next two: no route to host, name not found, no descriptor left. */
+  /** The dial failed for a reason that is neither of the next two: no route to host, name not found. */
   | 'CONNECT_FAILED'
   /** The backend refused the connection. */
   | 'CONNECT_REFUSED'
@@ -25,10 +25,22 @@ export type ProxyErrorCode =
   | 'INTERNAL'
   /** Refused at accept: a connection limit was reached, or no file descriptor was left. */
   | 'LIMIT_REACHED'
+  /** The proxy itself lacked something: file descriptors, ports, memory, a permission. No backend is to blame, none is ejected. */
+  | 'LOCAL_RESOURCE'
+  /** The dial would lead back to this proxy: the route's backend is one of its own listeners. */
+  | 'LOOP_DETECTED'
   /** The route has no backend at all. */
   | 'NO_BACKEND'
+  /** The route leads to a datacenter or peer that has no mesh gateway. */
+  | 'NO_GATEWAY'
   /** The hello names no server. */
   | 'NO_SERVER_NAME'
+  /** A PROXY protocol header that breaks its own format. */
+  | 'PROXY_PROTOCOL_MALFORMED'
+  /** A PROXY protocol header from an address that may not send one, or none from an address that must. */
+  | 'PROXY_PROTOCOL_UNTRUSTED'
+  /** A plugin refused the connection; the message says which, and why. */
+  | 'REFUSED_BY_POLICY'
   /** No route has this server name. */
   | 'ROUTE_NOT_FOUND'
   /** A hello that breaks its own format. */
@@ -60,8 +72,14 @@ export const SIDES: Readonly<Record<ProxyErrorCode, Side>> = {
   IDLE_TIMEOUT: 'downstream',
   INTERNAL: 'proxy',
   LIMIT_REACHED: 'proxy',
+  LOCAL_RESOURCE: 'proxy',
+  LOOP_DETECTED: 'proxy',
   NO_BACKEND: 'proxy',
+  NO_GATEWAY: 'upstream',
   NO_SERVER_NAME: 'downstream',
+  PROXY_PROTOCOL_MALFORMED: 'downstream',
+  PROXY_PROTOCOL_UNTRUSTED: 'downstream',
+  REFUSED_BY_POLICY: 'downstream',
   ROUTE_NOT_FOUND: 'downstream',
   SNIFF_MALFORMED: 'downstream',
   SNIFF_TIMEOUT: 'downstream',

@@ -25,11 +25,13 @@ export type { SnapshotProblem } from './routes/snapshot-problems.ts';
 export type { Service } from './lifecycle/service.ts';
 export type {
   ConnectContext,
+  ConnectDialOptions,
   Connector,
   RejectionBytes,
   Layer,
   Resolver,
   Sniffer,
+  UpgradeTime,
   Verdict,
 } from './pipeline/stages.ts';
 export type {

@@ -104,7 +104,6 @@ async function startGateway(folder: string, datacenter: string) {
   const store = new RouteStore({ observer, sources: [source] });
   const outliers = new Outliers(observer);
   const connector = balancedConnector({
-    transport,
     addresses: new AddressBook(observer),
     outliers,
     observer,

@@ -104,7 +104,6 @@ function upstream(to: Route): Upstream {
     route: to,
     backend,
     address: backend.address,
-    attempts: 1,
     connection: { ...connectionToBackend, read: unused, write: unused, destroy: unused },
     release: unused,
   };

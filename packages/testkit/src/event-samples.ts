@@ -120,7 +120,6 @@ function sampleUpstream(): Upstream {
     route: ROUTE,
     backend,
     address: BACKEND,
-    attempts: 1,
     release: () => undefined,
   };
 }

@@ -167,7 +167,6 @@ function bindStages(plan: Plan): Plan {
       addresses: new AddressBook(one(c, EVENTS)),
       outliers: one(c, OUTLIERS),
       observer: one(c, EVENTS),
-      transport,
       limits,
       keepAlive,
     });

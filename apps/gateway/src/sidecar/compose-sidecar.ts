@@ -29,7 +29,6 @@ function bindSidecar(plan: Plan, { proxy, credentials, authorizer, services }: S
       keepAlive: config.keepAlive,
       authorizer: authorizer ?? own.intentions,
       identity,
-      transport,
       limits,
     });
     return new Sessions({

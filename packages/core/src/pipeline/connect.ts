@@ -10,20 +10,22 @@ import type { Limits } from './limits.ts';
 import type { Observer } from '../observe.ts';
 import type { Outliers } from './outliers.ts';
 import type { Backend, KeepAlive, Route } from '../routes/route.ts';
-import type { ConnectContext, Connector } from './stages.ts';
-import type { Connection, Dial, Transport } from '../transport/transport.ts';
+import type { ConnectContext, ConnectDialOptions, Connector } from './stages.ts';
+import type { Connection, Dial } from '../transport/transport.ts';
 
 /** What {@link balancedConnector} is made of. */
 export interface ConnectorOptions {
-  readonly transport: Pick<Transport, 'dial'>;
   readonly addresses: AddressBook;
   readonly outliers: Outliers;
+  /** Told of backends whose name has no address. */
   readonly observer: Observer;
   readonly limits: Pick<Limits, 'connectTimeoutMs'>;
   /** For routes that have none of their own. */
   readonly keepAlive: KeepAlive;
   /** In [0, 1); `Math.random` when absent. */
   readonly random?: () => number;
+  /** What every dial puts over its connection before that counts as reached; nothing when absent. */
+  readonly upgrade?: ConnectDialOptions['upgrade'];
 }
 
 /**
@@ -51,9 +53,9 @@ export function balancedConnector(options: ConnectorOptions): Connector {
         try {
           const connection = await dial.done;
           options.outliers.succeeded(address);
-          return upstream({ connection, address }, route, backend, dials.attempts);
+          return upstream({ connection, address }, route, backend);
         } catch (reason) {
-          dials.failed(address, reason);
+          dials.failed(reason);
           options.outliers.failed(address);
         }
       }
@@ -76,9 +78,9 @@ export function balancedConnector(options: ConnectorOptions): Connector {
     return known;
   }
 
-  function upstream({ connection, address }: Reached, route: Route, backend: Backend, attempts: number): Upstream {
+  function upstream({ connection, address }: Reached, route: Route, backend: Backend): Upstream {
     const release = route.balance === 'least_connections' ? loads.take(backend) : NOTHING_TO_RELEASE;
-    return { connection, route, backend, address, attempts, release };
+    return { connection, route, backend, address, release };
   }
 }
 
@@ -111,9 +113,8 @@ interface Reached {
   readonly address: Endpoint;
 }
 
-/** The dials made for one connection: counts them, divides the time among them, remembers why the last one failed. */
+/** The dials made for one connection: divides the time among them, and remembers why the last one failed. */
 class Dials {
-  attempts = 0;
   #failure: ProxyError | undefined;
   readonly #options: ConnectorOptions;
   readonly #route: Route;
@@ -139,7 +140,9 @@ class Dials {
     try {
       return await this.#inTime(found);
     } catch (reason) {
-      this.failed(address, reason);
+      const error = this.failed(reason);
+      const { connection } = this.#context;
+      this.#options.observer.observe({ type: 'dial.failed', connection, route: this.#route, address, error });
       return NO_ADDRESSES;
     }
   }
@@ -147,20 +150,17 @@ class Dials {
   /** Throws when there is no time left. */
   begin(backend: Backend, address: Endpoint, isLast: boolean): Dial {
     const leftMs = this.#leftMs();
-    const keepAlive = this.#route.keepAlive ?? this.#options.keepAlive;
-    this.attempts += 1;
-    const dial = this.#options.transport.dial(address, { keepAlive, timeoutMs: isLast ? leftMs : leftMs / 2 });
-    this.#context.dialing(backend, address, dial);
-    return dial;
+    const { upgrade, keepAlive } = this.#options;
+    const options = { keepAlive: this.#route.keepAlive ?? keepAlive, timeoutMs: isLast ? leftMs : leftMs / 2 };
+    return this.#context.dial(backend, address, upgrade === undefined ? options : { ...options, upgrade });
   }
 
-  /** `address` could not be found, or not be reached. Throws when nobody is there to go on for. */
-  failed(address: Endpoint, reason: unknown): void {
-    const { abandoned, connection } = this.#context;
+  /** A backend could not be found, or not be reached. Throws when nobody is there to go on for. */
+  failed(reason: unknown): ProxyError {
+    const { abandoned } = this.#context;
     if (abandoned !== undefined) throw abandoned;
-    const error = ProxyError.from(reason);
-    this.#failure = error;
-    this.#options.observer.observe({ type: 'dial.failed', connection, route: this.#route, address, error });
+    this.#failure = ProxyError.from(reason);
+    return this.#failure;
   }
 
   /** Waits for the name system no longer than for a backend. */
@@ -178,9 +178,10 @@ class Dials {
   #leftMs(): number {
     const leftMs = this.#endsAt - performance.now();
     if (leftMs > 0) return leftMs;
-    throw this.attempts === 0
+    const { attempts } = this.#context;
+    throw attempts === 0
       ? this.#timeout('no dial was made')
-      : this.#timeout(`the last of ${this.attempts} dials: ${this.failure.message}`);
+      : this.#timeout(`the last of ${attempts} dials: ${this.failure.message}`);
   }
 
   #timeout(detail: string): ProxyError {

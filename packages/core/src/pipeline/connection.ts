@@ -37,8 +37,6 @@ export interface Upstream {
   readonly backend: Backend;
   /** The address dialled: `backend.address` after name resolution. */
   readonly address: Endpoint;
-  /** Dials it took, this one included: 1 or more. */
-  readonly attempts: number;
   /**
    * Tells the connector how it ended, so that it can count active connections and judge the backend.
    * Obligation: called exactly once, when the splice has ended.

@@ -38,7 +38,7 @@ export type Stages = LaterStages & ({ readonly sniffer: Sniffer } | { readonly g
 interface LaterStages {
   readonly resolver: Resolver;
   readonly connector: Connector;
-  readonly transport: Pick<Transport, 'splice'>;
+  readonly transport: Pick<Transport, 'dial' | 'splice'>;
   readonly limits: Pick<Limits, 'helloTimeoutMs' | 'helloMaxBytes' | 'idleTimeoutMs'>;
   readonly admission: Admission;
   readonly observer: Observer;
@@ -74,7 +74,7 @@ export class Session {
   #hello: Hello | undefined;
   #helloAt: number | undefined;
   #route: Route | undefined;
-  /** From the hello on until a backend is reached; its facts are the upstream's then. */
+  /** From the hello on: every dial that was made. */
   #connecting: Connecting | undefined;
   #upstream: Upstream | undefined;
   #connectedAt: number | undefined;
@@ -179,14 +179,14 @@ export class Session {
   }
 
   #connect(route: Route, hello: Hello): Promise<Upstream> {
-    const connecting = new Connecting(this.connection, hello);
+    const { transport, observer } = this.#control.stages;
+    const connecting = new Connecting({ transport, observer, connection: this.connection, hello, route });
     this.#connecting = connecting;
     this.#downstream.onReset = (error) => this.cut(error);
     return this.#control.stages.connector.connect(route, connecting);
   }
 
   #connected(upstream: Upstream): void {
-    this.#connecting = undefined;
     this.#upstream = upstream;
     this.#connectedAt = performance.now();
     const { connection } = this;
@@ -272,7 +272,7 @@ export class Session {
   }
 
   get #attempts(): number {
-    return this.#upstream?.attempts ?? this.#connecting?.attempts ?? 0;
+    return this.#connecting?.attempts ?? 0;
   }
 
   get #dialled(): Endpoint | undefined {

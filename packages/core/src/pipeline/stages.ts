@@ -2,7 +2,7 @@ import type { Accepted, Hello, Upstream } from './connection.ts';
 import type { Endpoint } from '../transport/endpoint.ts';
 import type { ProxyError, ProxyErrorCode } from '../errors.ts';
 import type { Backend, Route } from '../routes/route.ts';
-import type { Dial } from '../transport/transport.ts';
+import type { Connection, Dial, DialOptions } from '../transport/transport.ts';
 
 /** A judgement on the bytes so far. */
 export type Verdict =
@@ -39,22 +39,44 @@ export interface Resolver {
   resolve(hello: Hello, from: Accepted): Route | undefined;
 }
 
-/** What a connector may know of the connection it dials for. */
+/** Settings of a dial that a session makes for a connector. */
+export interface ConnectDialOptions extends DialOptions {
+  /**
+   * Puts something over the new connection before it counts as reached: TLS, a header. Its time is what is left of the dial's; a
+   * rejection is a dial that failed. The connection is closed then, and when the session ends meanwhile.
+   */
+  readonly upgrade?: (connection: Connection, within: UpgradeTime) => Promise<Connection>;
+}
+
+/** How long an upgrade may take. */
+export interface UpgradeTime {
+  /** Milliseconds; 0 when none is left. */
+  readonly timeoutMs: number;
+  /** Aborts when nobody waits for the connection any more; its reason is a `ProxyError`. */
+  readonly signal: AbortSignal;
+}
+
+/** What a connector knows of the session for which it reaches a backend, and how it dials. */
 export interface ConnectContext {
   readonly connection: Accepted;
   readonly hello: Hello;
   /**
    * Aborts when the client is gone or the drain's grace is over; its reason is a `ProxyError`. Made when it is first asked for:
-   * for who dials by {@link dialing} and looks at {@link abandoned} it need never be, and it costs as much as a dial.
+   * a connector that only dials, and reads {@link abandoned}, never needs it, and it costs as much as a dial.
    */
   readonly signal: AbortSignal;
   /** The reason with which `signal` has aborted, or would have: nobody waits for the backend any more. */
   readonly abandoned: ProxyError | undefined;
+  /** Dials so far, of all connectors and layers of the session together. */
+  readonly attempts: number;
   /**
-   * Says who is being dialled: for the live view and the log, and so that the dial is cut when nobody waits for it any more.
-   * Obligation: called with every dial, at once.
+   * Dials `address`, one of those of `backend`, by the transport of the listener. The session counts the dial, reports its failure
+   * as `dial.failed`, and cuts it when nobody waits for it any more; several may be under way at once.
+   *
+   * The connector owns what a dial gives until it hands it over as an {@link Upstream}, and closes what it does not hand over; the
+   * session closes what is left when it ends. A dial that is cut is not reported as failed.
    */
-  dialing(backend: Backend, address: Endpoint, dial: Dial): void;
+  dial(backend: Backend, address: Endpoint, options: ConnectDialOptions): Dial;
 }
 
 /** Reaches one of a route's backends. */
