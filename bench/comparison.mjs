@@ -15,7 +15,7 @@ import { best, ratio, summary } from './statistics.mjs';
  * @property {Readonly<Record<string, import('./reload.mjs').Reload>>} [reload] by contestant
  * @property {Pick<Results, 'contestants' | 'samples'>} [sidecar] of the ways between two applications, each a contestant
  *
- * @typedef {Pick<import('./contestants.mjs').Contestant, 'id' | 'label' | 'family' | 'transport' | 'splice' | 'workers'> & { readonly version: string }} Participant
+ * @typedef {Pick<import('./contestants.mjs').Contestant, 'id' | 'label' | 'family' | 'transport' | 'workers'> & { readonly version: string }} Participant
  */
 
 /**
@@ -78,7 +78,7 @@ export function judgements(results) {
     const against = results.contestants.find(({ id }) => id === other);
     if (against === undefined) return [];
     return single(results).flatMap((ours) => {
-      if (ours.family !== 'ours' || ours.transport !== goal.transport || ours.splice !== goal.splice) return [];
+      if (ours.family !== 'ours' || ours.transport !== goal.transport) return [];
       const found = ratio(values(results, figure, ours.id), values(results, figure, against.id));
       if (found === undefined) return [];
       const met = figure.better === 'more' ? found >= goal.bound : found <= goal.bound;

@@ -33,7 +33,6 @@ const SHARED_OUT = ['rate', 'pingpong-1024', 'down-8'];
  * @property {string} label
  * @property {'peer' | 'tuned' | 'ours' | 'reference'} family `tuned`: a peer in a configuration that is not its usual one
  * @property {string} [transport] of ours
- * @property {string} [splice] of ours on `epoll`, where it is not what that chooses by itself
  * @property {number} [workers] of ours
  * @property {readonly string[]} [loads] those in which it has something to say; all when absent
  * @property {() => { readonly version: string } | { readonly missing: string }} find
@@ -57,7 +56,6 @@ export function contestants({ transports, workers, root = ROOT }) {
     envoy(root),
     bare(),
     ...transports.map((transport) => core(root, transport)),
-    ...(transports.includes('epoll') ? [core(root, 'epoll', 'sockmap')] : []),
     ...transports.flatMap((transport) => workers.map((count) => gateway(root, transport, count))),
   ];
 }
@@ -136,21 +134,17 @@ function bare() {
   };
 }
 
-/** @param {string} [splice] how `epoll` carries bulk, where it is to be told */
-function core(root, transport, splice) {
-  const chosen = splice === undefined ? {} : { splice, loads: BULK };
+function core(root, transport) {
   return {
-    id: ['core', transport, ...(splice === undefined ? [] : [splice])].join('-'),
-    label: `Meshgate core, ${splice ?? transport}`,
+    id: `core-${transport}`,
+    label: `Meshgate core, ${transport}`,
     family: 'ours',
     transport,
     workers: 1,
-    ...chosen,
     find: () => built(join(root, 'packages/core/dist/index.js')),
     async start(place) {
       const routeFile = writeRoutes(place);
-      const how = ['--transport', transport, ...(splice === undefined ? [] : ['--splice', splice])];
-      const args = [join(root, 'bench/proxies/core.mjs'), '--routes', routeFile, ...how];
+      const args = [join(root, 'bench/proxies/core.mjs'), '--routes', routeFile, '--transport', transport];
       const started = startNode(place, args);
       const { port } = await firstJson(started);
       return { ...running(started, place), portFor: () => port, routeFile };

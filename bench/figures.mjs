@@ -67,12 +67,9 @@ export const FIGURES = [
  * @typedef {object} Goal
  * @property {string} figure
  * @property {'epoll' | 'node'} transport that is held to it
- * @property {'sockmap'} [splice] that is held to it; what the transport chooses by itself when absent
  * @property {'peer' | 'haproxy-splice' | 'bare'} against `peer`: the best of them in its usual configuration
  * @property {number} bound of the ratio of ours to theirs: at least, or at most where less is better
  */
-
-const SOCKMAP = { transport: 'epoll', splice: 'sockmap' };
 
 /** @type {readonly Goal[]} */
 export const GOALS = [
@@ -83,10 +80,6 @@ export const GOALS = [
   { figure: 'up-8.gigabytesPerSecond', transport: 'epoll', against: 'haproxy-splice', bound: 1 },
   { figure: 'down-8.machineSecondsPerGigabyte', transport: 'epoll', against: 'haproxy-splice', bound: 1 },
   { figure: 'up-8.machineSecondsPerGigabyte', transport: 'epoll', against: 'haproxy-splice', bound: 1 },
-  { figure: 'down-8.gigabytesPerSecond', ...SOCKMAP, against: 'haproxy-splice', bound: 1.5 },
-  { figure: 'up-8.gigabytesPerSecond', ...SOCKMAP, against: 'haproxy-splice', bound: 1.5 },
-  { figure: 'down-8.machineSecondsPerGigabyte', ...SOCKMAP, against: 'haproxy-splice', bound: 0.6 },
-  { figure: 'up-8.machineSecondsPerGigabyte', ...SOCKMAP, against: 'haproxy-splice', bound: 0.6 },
   { figure: 'pingpong-1024.perSecond', transport: 'epoll', against: 'peer', bound: 1 },
   { figure: 'pingpong-1024.p99Ms', transport: 'epoll', against: 'peer', bound: 1 },
   { figure: 'idle.bytesPerConnection', transport: 'epoll', against: 'peer', bound: 0.25 },

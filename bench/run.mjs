@@ -87,13 +87,12 @@ async function compare(bench) {
   const ways = bench.loads.includes('sidecar')
     ? await orSay(undefined, 'sidecar', () => measureWays(bench, progress))
     : undefined;
-  const participants = started.map(({ id, label, family, transport, splice, workers, version }) => ({
+  const participants = started.map(({ id, label, family, transport, workers, version }) => ({
     id,
     label,
     family,
     version,
     ...(transport !== undefined && { transport, workers }),
-    ...(splice !== undefined && { splice }),
   }));
   return {
     contestants: participants,

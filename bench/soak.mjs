@@ -4,7 +4,7 @@ import { soak } from './soak/soak.mjs';
 
 const USAGE = `pnpm bench:soak [options]
 
-  --ways LIST         node, copy, splice, sockmap: transports, and ways of the epoll transport (all)
+  --ways LIST         node, copy, splice: transports, and ways of the epoll transport (all)
   --connections N     for each way (20000)
   --seed TEXT         the same seed sends the same bytes along the same fates (1)
   --at-a-time N       connections under way at the same time (48)
@@ -16,7 +16,7 @@ const STARVED_SHARE = 10;
 
 const { values } = parseArgs({
   options: {
-    ways: { type: 'string', default: 'node,copy,splice,sockmap' },
+    ways: { type: 'string', default: 'node,copy,splice' },
     connections: { type: 'string', default: '20000' },
     seed: { type: 'string', default: '1' },
     'at-a-time': { type: 'string', default: '48' },
@@ -48,11 +48,11 @@ async function soakOne(way, options) {
   else tell(name, report);
 }
 
-/** @returns {{ readonly transport: 'node' | 'epoll', readonly splice?: 'copy' | 'splice' | 'sockmap' }} */
+/** @returns {{ readonly transport: 'node' | 'epoll', readonly splice?: 'copy' | 'splice' }} */
 function settingsOf(way) {
   if (way === 'node') return { transport: 'node' };
-  if (way === 'copy' || way === 'splice' || way === 'sockmap') return { transport: 'epoll', splice: way };
-  throw new TypeError(`expected ways out of node, copy, splice, sockmap, found ${JSON.stringify(way)}`);
+  if (way === 'copy' || way === 'splice') return { transport: 'epoll', splice: way };
+  throw new TypeError(`expected ways out of node, copy, splice, found ${JSON.stringify(way)}`);
 }
 
 /** One line that changes on a terminal; elsewhere one now and then. */

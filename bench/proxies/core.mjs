@@ -1,6 +1,6 @@
 // Meshgate without its daemon: core, the SNI sniffer and a route file, as an embedder composes them. No log, no metrics.
 //
-//   node core.mjs --routes FILE [--transport node|epoll] [--splice auto|copy|splice|sockmap]     prints {"port":PORT}; ends when its standard input does
+//   node core.mjs --routes FILE [--transport node|epoll] [--splice auto|copy|splice]     prints {"port":PORT}; ends when its standard input does
 import { resolve } from 'node:path';
 import { parseArgs } from 'node:util';
 import {

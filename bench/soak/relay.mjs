@@ -117,8 +117,7 @@ function kindOf(fd) {
 async function transportOf({ transport: name, splice }) {
   if (name === 'node') return nodeTransport();
   const { epollTransport } = await import('../../packages/epoll-transport/dist/index.js');
-  // The sooner the kernel takes over, the more often it has to.
-  return epollTransport({ splice, inKernelAfterBytes: 64 * 1024 });
+  return epollTransport({ splice });
 }
 
 function codeOf(reason) {

@@ -8,7 +8,7 @@ import { live } from './peer.mjs';
 /**
  * @typedef {object} SoakOptions
  * @property {'node' | 'epoll'} transport
- * @property {'copy' | 'splice' | 'sockmap'} [splice] of `epoll`
+ * @property {'copy' | 'splice'} [splice] of `epoll`
  * @property {number} connections
  * @property {string} seed
  * @property {number} [atATime] 48

@@ -7,7 +7,7 @@ import { sharingLines } from '../findings.mjs';
 import { parseOptions } from '../options.mjs';
 import { cellsOf, columns, markdown } from '../table.mjs';
 import { fill } from '../template.mjs';
-import { resultsWithSockmap, resultsWithWays, resultsWithWorkers, someResults } from './results.mjs';
+import { resultsWithWays, resultsWithWorkers, someResults } from './results.mjs';
 
 describe('rows', () => {
   it('compare ours with the best peer in its usual configuration', () => {
@@ -34,16 +34,6 @@ describe('judgements', () => {
     expect(judged).toEqual([
       ['core-epoll', 'HAProxy', expect.closeTo(1.1), true],
       ['core-node', 'bare node pipe', 0.75, false],
-    ]);
-  });
-});
-
-describe('a goal of a way to carry bulk', () => {
-  it('is for what carries it that way, and not for the same transport otherwise', () => {
-    const judged = judgements(resultsWithSockmap()).map(({ ours, goal, met }) => [ours.id, goal.bound, met]);
-    expect(judged).toEqual([
-      ['core-epoll', 1, true],
-      ['core-epoll-sockmap', 1.5, true],
     ]);
   });
 });

@@ -25,16 +25,6 @@ const CONTESTANTS = [
   { id: 'core-node', label: 'Meshgate core, node', family: 'ours', transport: 'node', workers: 1, version: 'v20.19.0' },
 ];
 
-const SOCKMAP = {
-  id: 'core-epoll-sockmap',
-  label: 'Meshgate core, sockmap',
-  family: 'ours',
-  transport: 'epoll',
-  splice: 'sockmap',
-  workers: 1,
-  version: 'v20.19.0',
-};
-
 /** As {@link someResults}, with a gateway of one worker and of two. */
 export function resultsWithWorkers({ two, allCores, othersShare = 0 }) {
   const results = someResults();
@@ -50,18 +40,6 @@ export function resultsWithWorkers({ two, allCores, othersShare = 0 }) {
       ...results.samples,
       rate: { ...rate, [one.id]: [{ perSecond: 10_000, ...busy }], [many.id]: [{ perSecond: two, failed: 0 }] },
     },
-  };
-}
-
-/** As {@link someResults}, with the same transport in both of its ways to carry bulk. */
-export function resultsWithSockmap() {
-  const results = someResults();
-  const down = results.samples['down-8'];
-  const carried = { 'core-epoll': rounds('gigabytesPerSecond', [3]), [SOCKMAP.id]: rounds('gigabytesPerSecond', [4]) };
-  return {
-    ...results,
-    contestants: [...results.contestants, SOCKMAP],
-    samples: { 'down-8': { ...down, ...carried } },
   };
 }
 

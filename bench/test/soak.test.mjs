@@ -4,19 +4,13 @@ import { describe, expect, it } from 'vitest';
 import { soak } from '../soak/soak.mjs';
 
 const epoll = await selfTest();
-const sockmap = await selfTest({ splice: 'sockmap' });
 const describeWithEpoll = needs('epoll', epoll.ok || epoll.reason);
 
-/** @type {readonly { readonly name: string, readonly way: { readonly transport: 'node' | 'epoll', readonly splice?: 'copy' | 'splice' | 'sockmap' }, readonly declare: import('@meshgate/testkit').DeclareSuite }[]} */
+/** @type {readonly { readonly name: string, readonly way: { readonly transport: 'node' | 'epoll', readonly splice?: 'copy' | 'splice' }, readonly declare: import('@meshgate/testkit').DeclareSuite }[]} */
 const WAYS = [
   { name: 'node', way: { transport: 'node' }, declare: describe },
   { name: 'epoll, copy', way: { transport: 'epoll', splice: 'copy' }, declare: describeWithEpoll },
   { name: 'epoll, splice', way: { transport: 'epoll', splice: 'splice' }, declare: describeWithEpoll },
-  {
-    name: 'epoll, sockmap',
-    way: { transport: 'epoll', splice: 'sockmap' },
-    declare: sockmap.ok ? describeWithEpoll : (name, suite) => describe.skip(`${name} (${sockmap.reason})`, suite),
-  },
 ];
 
 for (const { name, way, declare } of WAYS) {

@@ -184,13 +184,13 @@ const WRONG: readonly {
   },
   {
     claim: 'a way of carrying that the transport does not know',
-    lines: [LISTENERS, `sources: [ ${FILE} ]`, 'transport: { splice: sockmap }'],
-    problems: ['meshgate.yaml:3:14: expected use: epoll beside splice: sockmap, found auto'],
+    lines: [LISTENERS, `sources: [ ${FILE} ]`, 'transport: { splice: copy }'],
+    problems: ['meshgate.yaml:3:14: expected use: epoll beside splice: copy, found auto'],
   },
   {
     claim: 'a way of carrying that nobody knows',
     lines: [LISTENERS, `sources: [ ${FILE} ]`, 'transport: { use: epoll, splice: zip }'],
-    problems: ['meshgate.yaml:3:26: expected one of auto, copy, splice, sockmap, found "zip"'],
+    problems: ['meshgate.yaml:3:26: expected one of auto, copy, splice, found "zip"'],
   },
 ];
 

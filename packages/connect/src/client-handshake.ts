@@ -3,7 +3,7 @@ import type { Socket } from 'node:net';
 import { connect as tlsConnect } from 'node:tls';
 import type { TLSSocket } from 'node:tls';
 import { formatEndpoint, ProxyError } from '@meshgate/core';
-import { upgradeConnection } from '@meshgate/core/parts';
+import { formatDuration, upgradeConnection } from '@meshgate/core/parts';
 import type { Connection } from '@meshgate/core';
 import { describeCertificate } from './certificate-identity.ts';
 import { describeIdentity } from './identity.ts';
@@ -73,7 +73,12 @@ function clientHandshake(raw: Socket, handshake: LocatedHandshake, signal: Abort
       });
     }
     function onTimeout(): void {
-      fail(new ProxyError('CONNECT_TIMEOUT', `${trouble(handshake)}: no answer within ${handshake.timeoutMs} ms`));
+      fail(
+        new ProxyError(
+          'CONNECT_TIMEOUT',
+          `${trouble(handshake)}: no answer within ${formatDuration(handshake.timeoutMs)}`,
+        ),
+      );
     }
     function onAbort(): void {
       fail(signal.reason as Error);

@@ -4,6 +4,7 @@ import { connect } from 'node:net';
 import { platform } from 'node:os';
 import { dirname } from 'node:path';
 import { unixPath } from '@meshgate/core';
+import { withListen } from '@meshgate/core/parts';
 import type { Endpoint, Transport } from '@meshgate/core';
 import type { ProxyView } from '@meshgate/mesh';
 
@@ -14,23 +15,20 @@ import type { ProxyView } from '@meshgate/mesh';
  * @param view the one in use
  */
 export function withUnixSockets(inner: Transport, view: () => ProxyView | undefined): Transport {
-  return {
-    ...inner,
-    async listen(at, options, onConnection) {
-      const path = unixPath(at);
-      if (path === undefined) return inner.listen(at, options, onConnection);
-      await prepare(path);
-      const listening = await inner.listen(at, options, onConnection);
-      const mode = modeOf(at, view());
-      try {
-        if (mode !== undefined) await chmod(path, mode);
-        return listening;
-      } catch (reason) {
-        await listening.close();
-        throw reason;
-      }
-    },
-  };
+  return withListen(inner, (listen) => async (at, options, onConnection) => {
+    const path = unixPath(at);
+    if (path === undefined) return listen(at, options, onConnection);
+    await prepare(path);
+    const listening = await listen(at, options, onConnection);
+    const mode = modeOf(at, view());
+    try {
+      if (mode !== undefined) await chmod(path, mode);
+      return listening;
+    } catch (reason) {
+      await listening.close();
+      throw reason;
+    }
+  });
 }
 
 /** As the kernel limits it, less the NUL at its end; a longer one would be cut off in silence. */

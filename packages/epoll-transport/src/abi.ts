@@ -33,8 +33,6 @@ export const SO_ERROR = 4;
 export const SO_KEEPALIVE = 9;
 export const SO_LINGER = 13;
 export const SO_REUSEPORT = 15;
-export const SO_RCVLOWAT = 18;
-export const SO_COOKIE = 57;
 
 /** tcp(7), `linux/tcp.h`. */
 export const IPPROTO_TCP = 6;
@@ -42,7 +40,6 @@ export const TCP_NODELAY = 1;
 export const TCP_KEEPIDLE = 4;
 export const TCP_KEEPINTVL = 5;
 export const TCP_KEEPCNT = 6;
-export const TCP_INFO = 11;
 export const TCP_QUICKACK = 12;
 
 /** ipv6(7). */
@@ -63,13 +60,11 @@ export interface Abi {
    * programs agree there (`EPOLL_PACKED` in `linux/eventpoll.h`); aligned to 8 bytes everywhere else.
    */
   readonly epollEvent: { readonly words: number; readonly dataWord: number };
-  /** Number of the system call bpf(2), which no C library wraps. */
-  readonly bpf: number;
 }
 
 const ABIS: Readonly<Record<string, Abi>> = {
-  x64: { epollEvent: { words: 3, dataWord: 1 }, bpf: 321 },
-  arm64: { epollEvent: { words: 4, dataWord: 2 }, bpf: 280 },
+  x64: { epollEvent: { words: 3, dataWord: 1 } },
+  arm64: { epollEvent: { words: 4, dataWord: 2 } },
 };
 
 /** `undefined` for a platform or processor whose layouts are not known here. */

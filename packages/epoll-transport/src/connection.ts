@@ -40,7 +40,7 @@ export class EpollConnection implements Connection, SocketOwner {
   #lost: ProxyError | undefined;
   #reader: Reader | undefined;
   #writer: Writer | undefined;
-  #taken = false;
+  #released = false;
 
   /**
    * Owns `socket` from here on.
@@ -88,14 +88,14 @@ export class EpollConnection implements Connection, SocketOwner {
   }
 
   destroy(reason?: ProxyError): void {
-    if (this.#taken || this.#socket.closed) return;
+    if (this.#released || this.#socket.closed) return;
     this.#lose(reason ?? new ProxyError('INTERNAL', 'used after it was destroyed'));
     closePassingOn(this.#socket, this.#side, this.remote, reason);
   }
 
   /** Gives the socket away, for good; with it, why it is lost if it is. */
   release(): { readonly socket: Socket; readonly lost: ProxyError | undefined } {
-    this.#taken = true;
+    this.#released = true;
     this.onReset = undefined;
     return { socket: this.#socket, lost: this.#lost };
   }

@@ -1,12 +1,13 @@
-import { formatEndpoint, ProxyError, unixPath } from '@meshgate/core';
-import type { Connection, Dial, DialOptions, Endpoint } from '@meshgate/core';
+import { unixPath } from '@meshgate/core';
+import { dialFailure, dialTimeout, undiallable } from '@meshgate/core/parts';
+import type { Connection, Dial, DialOptions, Endpoint, ProxyError } from '@meshgate/core';
 import { AF_UNIX, SOCK_CLOEXEC, SOCK_NONBLOCK, SOCK_STREAM } from './abi.ts';
 import { EpollConnection } from './connection.ts';
 import type { Kernel } from './kernel.ts';
 import { Socket } from './socket.ts';
 import type { SocketOwner } from './socket.ts';
 import { encodeAddress } from './socket-address.ts';
-import { EINPROGRESS, errorName, systemError } from './system-error.ts';
+import { EINPROGRESS, systemError } from './system-error.ts';
 
 /** As `Transport.dial` of the core. */
 export function dial(kernel: Kernel, to: Endpoint, options: DialOptions): Dial {
@@ -43,7 +44,7 @@ class Dialling implements Dial, SocketOwner {
   start(): void {
     const address = encodeAddress(this.#to);
     if (typeof address === 'string') {
-      this.#giveUp(this.#failure('CONNECT_FAILED', address));
+      this.#giveUp(undiallable(this.#to, address));
       return;
     }
     const { libc } = this.#kernel;
@@ -74,7 +75,7 @@ class Dialling implements Dial, SocketOwner {
     try {
       this.#socket = new Socket(this.#kernel, fd, family, this);
     } catch (cause) {
-      this.#giveUp(this.#failure('CONNECT_FAILED', String(cause), cause));
+      this.#giveUp(dialFailure(this.#to, cause as NodeJS.ErrnoException));
       return;
     }
     if (family !== AF_UNIX) this.#socket.oweAcknowledgement();
@@ -99,7 +100,7 @@ class Dialling implements Dial, SocketOwner {
   }
 
   onDeadline(): void {
-    this.#giveUp(this.#failure('CONNECT_TIMEOUT', `no answer within ${this.#options.timeoutMs} ms`));
+    this.#giveUp(dialTimeout(this.#to, this.#options.timeoutMs));
   }
 
   #giveUp(reason: ProxyError): void {
@@ -115,24 +116,9 @@ class Dialling implements Dial, SocketOwner {
   }
 
   #fail(errno: number, syscall: string): void {
-    const code = DIAL_FAILURES[errorName(errno)] ?? 'CONNECT_FAILED';
-    this.#giveUp(this.#failure(code, errorName(errno), systemError(errno, syscall)));
-  }
-
-  #failure(code: DialFailure, detail: string, cause?: unknown): ProxyError {
-    return new ProxyError(code, `dial ${formatEndpoint(this.#to)}: ${detail}`, cause === undefined ? {} : { cause });
+    this.#giveUp(dialFailure(this.#to, systemError(errno, syscall)));
   }
 }
-
-type DialFailure = 'CONNECT_REFUSED' | 'CONNECT_TIMEOUT' | 'CONNECT_FAILED';
-
-const DIAL_FAILURES: Readonly<Record<string, DialFailure>> = {
-  ECONNREFUSED: 'CONNECT_REFUSED',
-  // A unix socket that nobody listens on any more, or that is not there.
-  ENOENT: 'CONNECT_REFUSED',
-  // The kernel gave up before our own deadline.
-  ETIMEDOUT: 'CONNECT_TIMEOUT',
-};
 
 /** In the place of what a promise's executor brings at once. */
 const IGNORE = (): void => undefined;

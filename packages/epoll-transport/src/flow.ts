@@ -8,8 +8,6 @@ import { EINVAL } from './system-error.ts';
 export interface FlowOwner {
   /** Bytes have arrived from `flow.from`. */
   onReceived(flow: Flow): void;
-  /** There is nothing more to do for `flow` until its sockets say so. */
-  onRest(flow: Flow): void;
   /** All that `flow.from` sent has been taken by the kernel for `flow.to`, and no more will come. */
   onFinished(flow: Flow): void;
   /** A connection is lost, for the reason that errno(3) gives. */
@@ -28,7 +26,7 @@ export class Flow implements Task {
   readonly to: Socket;
   readonly #kernel: Kernel;
   readonly #owner: FlowOwner;
-  #taken = 0;
+  #bytesWritten = 0;
   /** Received, and not yet taken by the kernel. */
   #rest: Uint8Array = NOTHING;
   #pipe: Pipe | undefined;
@@ -45,23 +43,13 @@ export class Flow implements Task {
   }
 
   /** Bytes that the kernel has taken for `to`. */
-  get taken(): number {
-    return this.#taken;
+  get bytesWritten(): number {
+    return this.#bytesWritten;
   }
 
   /** All has been received and taken. */
   get finished(): boolean {
     return this.#finished;
-  }
-
-  /** Everything received has been taken, and there was nothing left to receive when somebody last looked. */
-  get atRest(): boolean {
-    return !this.#finished && !this.#holding && !this.from.readable && !this.from.ended;
-  }
-
-  /** Somebody else has carried `bytes`. */
-  addTaken(bytes: number): void {
-    this.#taken += bytes;
   }
 
   /** Sends `bytes` before anything else. For the start: nothing has been received yet. */
@@ -81,7 +69,6 @@ export class Flow implements Task {
     this.#queued = false;
     this.carry(untilMs);
     this.#queued = !this.#finished && this.#possible;
-    if (!this.#queued && this.#pace >= BULK) this.#owner.onRest(this);
     return this.#queued;
   }
 
@@ -137,7 +124,7 @@ export class Flow implements Task {
 
   /** The buffer is everybody's: what it holds beyond `sent` is put aside. */
   #count(sent: number, received: number): void {
-    this.#taken += sent;
+    this.#bytesWritten += sent;
     if (sent < received) this.#rest = this.#kernel.buffer.bytes.slice(sent, received);
     else if (this.from.ended) this.#end();
   }
@@ -151,7 +138,7 @@ export class Flow implements Task {
       this.#lost(this.to, -sent);
       return;
     }
-    this.#taken += sent;
+    this.#bytesWritten += sent;
     this.#rest = sent === this.#rest.length ? NOTHING : this.#rest.subarray(sent);
   }
 
@@ -182,7 +169,7 @@ export class Flow implements Task {
       this.#lost(this.to, -sent);
       return;
     }
-    this.#taken += sent;
+    this.#bytesWritten += sent;
     this.#inPipe -= sent;
     if (this.#inPipe === 0) this.#givePipeBack();
   }

@@ -18,7 +18,6 @@ import type { Settings } from './options.ts';
 import { PipePool } from './pipe-pool.ts';
 import { decodeAddress, SOCKET_ADDRESS_BYTES } from './socket-address.ts';
 import type { SocketAddress } from './socket-address.ts';
-import { Sockmap } from './sockmap.ts';
 
 /** What all parts of one transport share: the system calls, the loop, the memory in which small things are handed over. */
 export class Kernel {
@@ -31,7 +30,6 @@ export class Kernel {
   readonly buffer: Memory;
   readonly #address: Memory;
   readonly #addressLength: Memory;
-  #sockmap: Sockmap | undefined;
   readonly #option: Memory;
   readonly #optionLength: Memory;
 
@@ -39,19 +37,13 @@ export class Kernel {
     this.libc = libc;
     this.settings = settings;
     this.pipes = new PipePool(libc, settings.pipeBytes);
-    this.loop = new Loop(libc, () => this.#rest());
+    // Nothing is open any more: what was kept for the next is given back, too.
+    this.loop = new Loop(libc, () => this.pipes.drain());
     this.buffer = libc.allocate(settings.bufferBytes);
     this.#address = libc.allocate(SOCKET_ADDRESS_BYTES);
     this.#addressLength = libc.allocate(4);
     this.#option = libc.allocate(8);
     this.#optionLength = libc.allocate(4);
-  }
-
-  /** `undefined` unless the settings ask for it. Throws the system's error where the kernel does not allow it. */
-  get sockmap(): Sockmap | undefined {
-    if (this.settings.splice !== 'sockmap') return undefined;
-    this.#sockmap ??= new Sockmap(this.libc);
-    return this.#sockmap;
   }
 
   /** accept4(2). {@link lastAddress} is the peer's then. */
@@ -119,13 +111,6 @@ export class Kernel {
     this.setOption(fd, IPPROTO_TCP, TCP_KEEPIDLE, seconds(idleMs));
     if (intervalMs !== undefined) this.setOption(fd, IPPROTO_TCP, TCP_KEEPINTVL, seconds(intervalMs));
     if (probes !== undefined) this.setOption(fd, IPPROTO_TCP, TCP_KEEPCNT, probes);
-  }
-
-  /** Nothing is open any more: what was kept for the next is given back, too. */
-  #rest(): void {
-    this.pipes.drain();
-    this.#sockmap?.close();
-    this.#sockmap = undefined;
   }
 }
 

@@ -30,8 +30,6 @@ export interface Libc {
   socket(family: number, type: number, protocol: number): number;
   /** The offsets are always 0: neither pipes nor sockets have one. */
   splice(from: number, fromOffset: 0, to: number, toOffset: 0, length: number, flags: number): number;
-  /** bpf(2). */
-  bpf(command: number, attributes: number, size: number): number;
   /** Why the last call failed. */
   errno(): number;
   allocate(lengthBytes: number): Memory;
@@ -82,12 +80,10 @@ function bindLibc(koffi: typeof Koffi, abi: Abi): Libc {
   };
   // Variadic in C: the callee may look for its arguments elsewhere than a function of fixed arity does.
   const fcntl = library.func('int fcntl(int fd, int command, ...)') as (...values: readonly unknown[]) => number;
-  const syscall = library.func('long syscall(long number, ...)') as (...values: readonly unknown[]) => number;
   return {
     ...calls,
     abi,
     fcntl: (fd, command, argument) => fcntl(fd, command, 'int', argument),
-    bpf: (command, attributes, size) => syscall(abi.bpf, 'int', command, 'int64', attributes, 'uint', size),
     errno: () => koffi.errno(),
     allocate: (lengthBytes) => allocate(lengthBytes, (bytes) => Number(koffi.address(bytes))),
     poll: (fd, onReadable) => koffi.node.poll(fd, { readable: true }, onReadable),

@@ -5,9 +5,7 @@ export type SpliceMode =
   /** Through a buffer of this process: recv(2), send(2). */
   | 'copy'
   /** Small messages as `copy`; a direction that has proved to be bulk through a pipe, which moves pages and copies nothing: splice(2). */
-  | 'splice'
-  /** As `splice`; a connection that has proved to be bulk is then handed to the kernel, which forwards by itself: bpf(2). */
-  | 'sockmap';
+  | 'splice';
 
 /** Settings of the transport. */
 export interface EpollOptions {
@@ -17,8 +15,6 @@ export interface EpollOptions {
   readonly pipeBytes?: number;
   /** Most that one recv(2) brings, and the mark at which a direction counts as bulk. Default 64 KiB. */
   readonly bufferBytes?: number;
-  /** With `sockmap`: after how many bytes of bulk the kernel takes over. Default 4 MiB. */
-  readonly inKernelAfterBytes?: number;
   /** How often one direction may read and write before others get their turn. Default 4. */
   readonly roundsPerTurn?: number;
 }
@@ -34,6 +30,4 @@ export const DEFAULTS: Settings = {
   bufferBytes: 64 * 1024,
   // Splicing takes about a quarter of a millisecond for each full pipe: four keep the share of one direction near one millisecond.
   roundsPerTurn: 4,
-  // Handing over and back costs about twenty system calls: nothing for what takes a millisecond to send.
-  inKernelAfterBytes: 4 * 1024 * 1024,
 };

@@ -1,6 +1,7 @@
 import { networkInterfaces } from 'node:os';
 import { isIPv4, isIPv6 } from 'node:net';
 import { unixPath } from '@meshgate/core';
+import { portProblem } from '@meshgate/core/parts';
 import type { Endpoint } from '@meshgate/core';
 import { AF_INET, AF_INET6, AF_UNIX } from './abi.ts';
 
@@ -19,11 +20,13 @@ export interface SocketAddress {
 /**
  * `struct sockaddr_in`, `sockaddr_in6` or `sockaddr_un`: ip(7), ipv6(7), unix(7).
  *
- * @returns a sentence when `endpoint` is neither an address nor a unix socket, or its path is too long
+ * @returns a sentence when `endpoint` is neither an address nor a unix socket, or its path is too long, or its port is none
  */
 export function encodeAddress(endpoint: Endpoint): SocketAddress | string {
   const path = unixPath(endpoint);
   if (path !== undefined) return encodeUnix(path);
+  const problem = portProblem(endpoint);
+  if (problem !== undefined) return problem;
   if (isIPv4(endpoint.host)) return { family: AF_INET, bytes: encodeIPv4(endpoint.host, endpoint.port) };
   if (isIPv6(endpoint.host)) return encodeIPv6(endpoint.host, endpoint.port);
   return `expected an IP address or unix:/path, found ${endpoint.host}`;

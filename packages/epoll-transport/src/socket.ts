@@ -182,18 +182,6 @@ export class Socket implements Handler {
     this.#kernel.setQuickAck(this.#fd, 1);
   }
 
-  /** Others receive from it for a while: only its end, or its loss, is an event. */
-  watchEndOnly(): void {
-    this.#loop.modify(this.#fd, EPOLLRDHUP | EPOLLET);
-  }
-
-  /** The others have left. What is there to be read or written is an event once more. */
-  watchAll(): void {
-    if (this.#fd === -1) return;
-    this.#state |= READABLE | WRITABLE;
-    this.#loop.modify(this.#fd, WATCHED);
-  }
-
   setDeadline(afterMs: number): void {
     this.#loop.setDeadline(this.#fd, afterMs);
   }

@@ -1,11 +1,10 @@
 import { ProxyError } from '@meshgate/core';
+import { formatDuration } from '@meshgate/core/parts';
 import type { Progress, Splice, SpliceOptions, Transfer } from '@meshgate/core';
 import { closePassingOn, lostBy } from './connection.ts';
 import type { End, EpollConnection } from './connection.ts';
 import { Flow } from './flow.ts';
 import type { FlowOwner } from './flow.ts';
-import { InKernel } from './in-kernel.ts';
-import type { Course } from './in-kernel.ts';
 import type { Kernel } from './kernel.ts';
 import type { Socket, SocketOwner } from './socket.ts';
 import { ECONNRESET } from './system-error.ts';
@@ -22,10 +21,6 @@ export class EpollSplice implements Splice, FlowOwner, SocketOwner {
   #resolve: (transfer: Transfer) => void = IGNORE;
   #firstByteAt: number | undefined;
   #lastByteAt = performance.now();
-  #inKernel: InKernel | undefined;
-  #stopping = false;
-  /** How much has to be carried here before the kernel takes over. */
-  #inKernelAt: number;
   #over = false;
 
   constructor(kernel: Kernel, down: EpollConnection, up: EpollConnection, { head, idleTimeoutMs }: SpliceOptions) {
@@ -33,7 +28,6 @@ export class EpollSplice implements Splice, FlowOwner, SocketOwner {
     this.#down = down;
     this.#up = up;
     this.#idleTimeoutMs = idleTimeoutMs;
-    this.#inKernelAt = kernel.settings.splice === 'sockmap' ? kernel.settings.inKernelAfterBytes : Infinity;
     this.done = new Promise((resolve) => {
       this.#resolve = resolve;
     });
@@ -49,21 +43,19 @@ export class EpollSplice implements Splice, FlowOwner, SocketOwner {
   }
 
   get bytesUp(): number {
-    return this.#upward.taken + (this.#inKernel?.up.forwarded ?? 0);
+    return this.#upward.bytesWritten;
   }
 
   get bytesDown(): number {
-    return this.#downward.taken + (this.#inKernel?.down.forwarded ?? 0);
+    return this.#downward.bytesWritten;
   }
 
   get lastByteAt(): number {
-    if (this.#inKernel !== undefined) this.#lastByteAt = performance.now() - this.#inKernel.quietMs;
     return this.#lastByteAt;
   }
 
   cut(reason: ProxyError): void {
     if (this.#over) return;
-    this.#leaveKernel();
     const { from: client, to: backend } = this.#upward;
     closePassingOn(client, 'downstream', this.#down.remote, reason);
     closePassingOn(backend, 'upstream', this.#up.remote, reason);
@@ -73,12 +65,6 @@ export class EpollSplice implements Splice, FlowOwner, SocketOwner {
   }
 
   onReady(socket: Socket): void {
-    if (this.#inKernel !== undefined) {
-      // To or from a connection that is lost nothing will go out any more: there is nothing to wait for.
-      if (socket.failed) this.onLost(socket, socket.takeError() || ECONNRESET);
-      else this.#stopKernel(this.#inKernel);
-      return;
-    }
     this.#upward.wake();
     this.#downward.wake();
     // With bytes still waiting for the other side nobody would read on to where the reset stands; and a reset does not wait.
@@ -87,19 +73,10 @@ export class EpollSplice implements Splice, FlowOwner, SocketOwner {
 
   /** The timer is set once a period, not once a read; what came meanwhile postpones it by as much. */
   onDeadline(socket: Socket): void {
-    const leftMs = this.lastByteAt + this.#idleTimeoutMs - performance.now();
-    if (leftMs <= 0) this.cut(new ProxyError('IDLE_TIMEOUT', `no byte either way for ${this.#idleTimeoutMs} ms`));
-    else if (this.#inKernel === undefined) socket.setDeadline(leftMs);
-    else this.#lookAfter(this.#inKernel);
-  }
-
-  onRest(): void {
-    if (this.#inKernel !== undefined) return;
-    if (this.bytesUp + this.bytesDown < this.#inKernelAt || !this.#upward.atRest || !this.#downward.atRest) return;
-    const { from: client, to: backend } = this.#upward;
-    this.#inKernel = InKernel.begin(this.#kernel, client, backend);
-    if (this.#inKernel === undefined) this.#inKernelAt = Infinity;
-    else client.setDeadline(LOOK_AFTER_MS);
+    const remainingMs = this.lastByteAt + this.#idleTimeoutMs - performance.now();
+    if (remainingMs <= 0)
+      this.cut(new ProxyError('IDLE_TIMEOUT', `no byte either way for ${formatDuration(this.#idleTimeoutMs)}`));
+    else socket.setDeadline(remainingMs);
   }
 
   onReceived(flow: Flow): void {
@@ -125,59 +102,16 @@ export class EpollSplice implements Splice, FlowOwner, SocketOwner {
   #start(head: Uint8Array): void {
     this.#upward.from.setDeadline(this.#idleTimeoutMs);
     this.#upward.begin(head);
-    this.#wakeBoth();
+    // What has come since nobody was reading any more; and an end or an error that is known already.
+    this.#upward.wake();
+    this.#downward.wake();
+    for (const socket of [this.#upward.from, this.#upward.to]) if (socket.failed) this.#onFailed(socket);
   }
 
   #onFailed(socket: Socket): void {
     const incoming = socket === this.#upward.from ? this.#upward : this.#downward;
     incoming.carry();
     if (!this.#over) this.onLost(socket, socket.takeError() || ECONNRESET);
-  }
-
-  /** The kernel's queue between two sockets has no limit: a receiver that does not keep up is better served from here. */
-  #lookAfter(inKernel: InKernel): void {
-    const underWay = inKernel.up.underWay + inKernel.down.underWay;
-    if (this.#stopping || underWay > MOST_UNDER_WAY_BYTES) this.#stopKernel(inKernel);
-    else this.#upward.from.setDeadline(LOOK_AFTER_MS);
-  }
-
-  /** To be called until nothing is under way any more: by events, and by the clock, since of what goes out there are none. */
-  #stopKernel(inKernel: InKernel): void {
-    if (!this.#stopping) inKernel.stop();
-    this.#stopping = true;
-    this.#takeBack(inKernel.up, this.#upward);
-    this.#takeBack(inKernel.down, this.#downward);
-    if (!inKernel.up.over || !inKernel.down.over) {
-      this.#upward.from.setDeadline(LOOK_AFTER_MS);
-      return;
-    }
-    this.#leaveKernel();
-    this.#inKernelAt = this.bytesUp + this.bytesDown + this.#kernel.settings.inKernelAfterBytes;
-    this.#upward.from.setDeadline(this.#idleTimeoutMs);
-    this.#wakeBoth();
-  }
-
-  #takeBack(course: Course, flow: Flow): void {
-    if (!course.over && course.underWay === 0) flow.addTaken(course.end());
-    if (course.over) flow.wake();
-  }
-
-  #leaveKernel(): void {
-    const inKernel = this.#inKernel;
-    if (inKernel === undefined) return;
-    this.#lastByteAt = this.lastByteAt;
-    this.#upward.addTaken(inKernel.up.end());
-    this.#downward.addTaken(inKernel.down.end());
-    inKernel.leave();
-    this.#inKernel = undefined;
-    this.#stopping = false;
-  }
-
-  /** What has come since nobody was reading any more; and an end or an error that is known already. */
-  #wakeBoth(): void {
-    this.#upward.wake();
-    this.#downward.wake();
-    for (const socket of [this.#upward.from, this.#upward.to]) if (socket.failed) this.#onFailed(socket);
   }
 
   #endOf(socket: Socket): End {
@@ -190,12 +124,6 @@ export class EpollSplice implements Splice, FlowOwner, SocketOwner {
     this.#kernel.loop.settled();
   }
 }
-
-/** Two ticks of the wheel: short enough that little can gather on the way, long enough that looking costs nothing. */
-const LOOK_AFTER_MS = 16;
-
-/** What two well-filled socket buffers hold. More means that the receiver does not keep up. */
-const MOST_UNDER_WAY_BYTES = 4 * 1024 * 1024;
 
 /** Written out, case by case: spreading optional fields into a literal makes an object of a new shape each time. */
 function transfer(progress: Progress, firstByteAt: number | undefined, error: ProxyError | undefined): Transfer {

@@ -16,6 +16,7 @@ export class TimerWheel {
   /** All ticks before this one have been dealt with. */
   #tick: number;
   #size = 0;
+  #advancing = false;
 
   constructor(nowMs: number) {
     this.#tick = tickOf(nowMs);
@@ -34,8 +35,9 @@ export class TimerWheel {
   set(key: number, atMs: number, nowMs: number): void {
     if (key >= this.#slotOf.length) this.#grow(key);
     this.clear(key);
-    // An empty wheel need not be turned through the time in which nobody looked at it.
-    if (this.#size === 0) this.#tick = tickOf(nowMs);
+    // An empty wheel need not be turned through the time in which nobody looked at it. While it turns, its hand stays where it is:
+    // moved on, a slot of the present would stand for the far end of the next turn, and a deadline put there would be due at once.
+    if (this.#size === 0 && !this.#advancing) this.#tick = tickOf(nowMs);
     this.#dueTick[key] = Math.max(Math.ceil(atMs / TICK_MS), this.#tick + 1);
     this.#insert(key);
     this.#size += 1;
@@ -48,9 +50,18 @@ export class TimerWheel {
     this.#size -= 1;
   }
 
-  /** Takes out every deadline that is over and tells of it; the deadline is cleared by then, and may be set anew. */
+  /** Clears every deadline that is over and calls `onDue` with its key, for which another one may be set at once. */
   advance(nowMs: number, onDue: (key: number) => void): void {
-    const last = Math.floor(nowMs / TICK_MS);
+    this.#advancing = true;
+    try {
+      this.#turn(Math.floor(nowMs / TICK_MS), onDue);
+    } finally {
+      this.#advancing = false;
+    }
+  }
+
+  /** @param last tick that is over */
+  #turn(last: number, onDue: (key: number) => void): void {
     while (this.#tick <= last && this.#size > 0) {
       this.#cascade();
       const slot = this.#tick % SLOTS;

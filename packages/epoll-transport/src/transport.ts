@@ -13,12 +13,7 @@ import { EpollSplice } from './splice.ts';
  * loaded by the first `listen` or `dial`, which reject where it does not work. Ask `selfTest` before relying on it.
  */
 export function epollTransport(options: EpollOptions = {}): Transport {
-  return transportOver(async () => {
-    const kernel = new Kernel(await loadLibc(), { ...DEFAULTS, ...options });
-    // Made at once where it was asked for, so that it is known at once that it cannot be.
-    void kernel.sockmap;
-    return kernel;
-  });
+  return transportOver(async () => new Kernel(await loadLibc(), { ...DEFAULTS, ...options }));
 }
 
 /** @param open called once, by the first `listen` or `dial` */

@@ -3,8 +3,8 @@ import { abiOf } from '../src/abi.ts';
 
 describe('the binary interface', () => {
   it.each([
-    ['x64', { epollEvent: { words: 3, dataWord: 1 }, bpf: 321 }],
-    ['arm64', { epollEvent: { words: 4, dataWord: 2 }, bpf: 280 }],
+    ['x64', { epollEvent: { words: 3, dataWord: 1 } }],
+    ['arm64', { epollEvent: { words: 4, dataWord: 2 } }],
   ])('is known for %s: epoll_event is packed on x86 only', (arch, abi) => {
     expect(abiOf('linux', arch)).toEqual(abi);
   });

@@ -5,11 +5,8 @@ import { selfTest } from '../src/self-test.ts';
 
 const tested = await selfTest();
 
-/** Whether the kernel forwards by itself for us: a question of privileges, too. */
-const sockmapWorks = (await selfTest({ splice: 'sockmap' })).ok;
-
 /** The ways of carrying that this machine knows. */
-export const WAYS: readonly SpliceMode[] = ['copy', 'splice', ...(sockmapWorks ? (['sockmap'] as const) : [])];
+export const WAYS: readonly SpliceMode[] = ['copy', 'splice'];
 
 /** `describe` where this transport works; elsewhere the tests are skipped, with the reason. */
 export const describeWithEpoll: DeclareSuite = needs('epoll', tested.ok || tested.reason);

@@ -32,7 +32,7 @@ async function watchedKernel(splice: SpliceMode): Promise<{ readonly kernel: Ker
     send: (...values) => noted(libc.send(...values)),
     splice: (...values) => noted(libc.splice(...values)),
   };
-  const kernel = new Kernel(noting, { ...DEFAULTS, splice, inKernelAfterBytes: 8 * MIB });
+  const kernel = new Kernel(noting, { ...DEFAULTS, splice });
   const shares: Work[] = [];
   const { loop } = kernel;
   const enqueue = loop.enqueue.bind(loop);

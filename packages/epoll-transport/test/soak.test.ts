@@ -79,7 +79,7 @@ describeWithEpoll('many connections of every fate', () => {
 async function soak(splice: SpliceMode): Promise<void> {
   await settled();
   const before = openDescriptors();
-  const kernel = new Kernel(await loadLibc(), { ...DEFAULTS, splice, inKernelAfterBytes: 64 * 1024 });
+  const kernel = new Kernel(await loadLibc(), { ...DEFAULTS, splice });
   const turns = watchTurns(kernel);
   const fates = new Map<number, Fate>();
   const served = new Map<number, Promise<Seen>>();

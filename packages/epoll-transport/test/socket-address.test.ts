@@ -20,6 +20,10 @@ describe('socket addresses', () => {
     expect(Buffer.from(bytesOf(host, port)).toString('hex')).toBe(hex.replaceAll(' ', ''));
   });
 
+  it.each([100_721, -30_351, 65_536, 1.5, Number.NaN])('the port %d is refused, not cut to 16 bits', (port) => {
+    expect(encodeAddress({ host: '192.0.2.1', port })).toBe(`expected a port from 0 to 65535, found ${port}`);
+  });
+
   it.each([
     ['192.0.2.1', 443],
     ['::1', 65_535],

@@ -15,7 +15,7 @@ describeWithEpoll('a splice', () => {
   for (const splice of WAYS) {
     it(`carries bulk both ways at once, every byte, and counts exactly (${splice})`, async () => {
       await using backend = await peerListener();
-      await using proxy = await relay(epollTransport({ splice, inKernelAfterBytes: 64 * 1024 }), backend.address);
+      await using proxy = await relay(epollTransport({ splice }), backend.address);
       await using client = await rawClient(proxy.address);
       await using server = await backend.accept();
       const [up, down] = [randomBytes(24 * MIB + 17), randomBytes(16 * MIB + 5)];
@@ -29,7 +29,7 @@ describeWithEpoll('a splice', () => {
 
     it(`lets the sender wait for a receiver that does not read, and then loses nothing (${splice})`, async () => {
       await using backend = await peerListener();
-      await using proxy = await relay(epollTransport({ splice, inKernelAfterBytes: 64 * 1024 }), backend.address);
+      await using proxy = await relay(epollTransport({ splice }), backend.address);
       await using client = await rawClient(proxy.address);
       await using server = await backend.accept();
       server.pause();
@@ -54,7 +54,7 @@ describeWithEpoll('a splice', () => {
       const before = openDescriptors();
       {
         await using backend = await peerListener();
-        await using proxy = await relay(epollTransport({ splice, inKernelAfterBytes: 64 * 1024 }), backend.address);
+        await using proxy = await relay(epollTransport({ splice }), backend.address);
         for (const from of ['client', 'server'] as const) {
           await using client = await rawClient(proxy.address);
           await using server = await backend.accept();

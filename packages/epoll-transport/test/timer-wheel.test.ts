@@ -71,6 +71,26 @@ describe('the timer wheel', () => {
     expect(due).toEqual([2]);
   });
 
+  it('keeps a deadline that is set while the only other one falls due late, exactly one turn of the first wheel ahead', () => {
+    for (const lateTicks of [1, 2, 63, 64, 65, 1_000]) {
+      const wheel = new TimerWheel(0);
+      const due: number[] = [];
+      wheel.set(1, TICK_MS, 0);
+      const lateMs = (1 + lateTicks) * TICK_MS;
+      const nextMs = (1 + 64) * TICK_MS + (lateTicks >= 64 ? lateMs : 0);
+      wheel.advance(lateMs, (key) => {
+        due.push(key);
+        if (due.length > 10) throw new Error('expected one deadline to be due, found it due again and again');
+        wheel.set(1, nextMs, lateMs);
+      });
+      expect(due).toEqual([1]);
+      wheel.advance(nextMs - 1, (key) => due.push(key));
+      expect(due).toEqual([1]);
+      wheel.advance(nextMs + TICK_MS, (key) => due.push(key));
+      expect(due).toEqual([1, 1]);
+    }
+  });
+
   it('asks for nothing when nothing is set', () => {
     const wheel = new TimerWheel(0);
     wheel.set(5, 100, 0);

@@ -41,6 +41,20 @@ describeWithEpoll('the epoll transport', () => {
     expect(await selfTest({ bufferBytes: 0 })).toMatchObject({ ok: false });
   });
 
+  it('passes its own test on a machine without IPv4', async ({ skip }) => {
+    const run = promisify(execFile);
+    const ownNetwork = ['--user', '--map-root-user', '--net', 'sh', '-c'];
+    const withoutIPv4 = 'ip link set lo up && ip address del 127.0.0.1/8 dev lo';
+    const possible = await run('unshare', [...ownNetwork, withoutIPv4]).then(
+      () => true,
+      () => false,
+    );
+    skip(!possible, 'needs network namespaces and ip(8)');
+    const program = [`${withoutIPv4} && exec "$0" "$1"`, process.execPath, fixture('self-test.mjs')];
+    const { stdout } = await run('unshare', [...ownNetwork, ...program], { timeout: 10_000 });
+    expect(JSON.parse(stdout)).toEqual({ ok: true });
+  });
+
   it('lets the process end once everything it opened is closed', async () => {
     expect(await output('exits.mjs')).toEqual({ ok: true });
   });

@@ -59,7 +59,7 @@ export interface LogSettings {
   readonly format: 'auto' | 'json' | 'pretty';
 }
 
-const SPLICE_MODES = ['auto', 'copy', 'splice', 'sockmap'] as const satisfies readonly SpliceMode[];
+const SPLICE_MODES = ['auto', 'copy', 'splice'] as const satisfies readonly SpliceMode[];
 
 const LOG_LEVELS = ['trace', 'debug', 'info', 'warn', 'error', 'fatal', 'silent'] as const;
 

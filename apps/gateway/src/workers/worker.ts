@@ -1,5 +1,6 @@
 import { setImmediate as nextTurn } from 'node:timers/promises';
 import { formatEndpoint } from '@meshgate/core';
+import { withListen } from '@meshgate/core/parts';
 import type { ListenAddress, Observer, RouteSnapshot, Transport } from '@meshgate/core';
 import { composeCarrier } from '../run/compose.ts';
 import type { Carrier } from '../run/compose.ts';
@@ -196,12 +197,10 @@ async function transportOf({ transport, config, reusePort }: WorkerPlan, { trans
   if (choice.kind === 'none') throw new Error(choice.reason);
   const chosen = choice.transport;
   if (!reusePort) return chosen;
-  return {
-    name: chosen.name,
-    listen: (at, options, onConnection) => chosen.listen(at, { ...options, reusePort: true }, onConnection),
-    dial: (to, options) => chosen.dial(to, options),
-    splice: (down, up, options) => chosen.splice(down, up, options),
-  };
+  return withListen(
+    chosen,
+    (listen) => (at, options, onConnection) => listen(at, { ...options, reusePort: true }, onConnection),
+  );
 }
 
 /** Notices what the primary keeps in mind of this worker. */

@@ -13,6 +13,8 @@ export interface Endpoint {
 
 const UNIX_PREFIX = 'unix:';
 
+const HIGHEST_PORT = 65_535;
+
 /** The path of the unix socket that `endpoint` names, or `undefined` when it is a TCP endpoint. */
 export function unixPath(endpoint: Endpoint): string | undefined {
   return endpoint.host.startsWith(UNIX_PREFIX) ? endpoint.host.slice(UNIX_PREFIX.length) : undefined;
@@ -22,6 +24,12 @@ export function unixPath(endpoint: Endpoint): string | undefined {
 export function formatEndpoint({ host, port }: Endpoint): string {
   if (host.startsWith(UNIX_PREFIX)) return host;
   return host.includes(':') ? `[${host}]:${port}` : `${host}:${port}`;
+}
+
+/** What is wrong with the port of `endpoint`, as one clause; `undefined` when it is one: the kernel would silently cut others to 16 bits. */
+export function portProblem({ port }: Endpoint): string | undefined {
+  const isPort = Number.isInteger(port) && port >= 0 && port <= HIGHEST_PORT;
+  return isPort ? undefined : `expected a port from 0 to ${HIGHEST_PORT}, found ${port}`;
 }
 
 /**
@@ -34,5 +42,5 @@ export function parseEndpoint(text: string): Endpoint | undefined {
   const match = /^(?:\[([^\]]+)\]|([^:[\]]+)):(\d{1,5})$/.exec(text);
   const host = match?.[1] ?? match?.[2];
   const port = Number(match?.[3]);
-  return host === undefined || port > 65535 ? undefined : { host, port };
+  return host === undefined || port > HIGHEST_PORT ? undefined : { host, port };
 }

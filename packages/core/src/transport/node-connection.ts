@@ -78,7 +78,7 @@ export class NodeConnection implements Connection {
   #explainLoss: (() => string) | undefined;
   readonly #held: Uint8Array[] = [];
   #ended = false;
-  #taken: number | undefined;
+  #written: number | undefined;
   #lost: ProxyError | undefined;
   #reader: Waiter<Uint8Array | undefined> | undefined;
   #writer: Waiter<void> | undefined;
@@ -184,8 +184,8 @@ export class NodeConnection implements Connection {
   }
 
   /** Bytes that the kernel has taken: what was written less what still waits here. Stands still once the connection is lost. */
-  get bytesTaken(): number {
-    return this.#taken ?? this.#socket.bytesWritten - this.#socket.writableLength;
+  get bytesWritten(): number {
+    return this.#written ?? this.#socket.bytesWritten - this.#socket.writableLength;
   }
 
   /** Both directions have finished by themselves. */
@@ -349,7 +349,7 @@ export class NodeConnection implements Connection {
 
   #lose(reason: ProxyError): void {
     // Destroying a socket discards what waits in it, and with that the difference we count by.
-    this.#taken ??= this.bytesTaken;
+    this.#written ??= this.bytesWritten;
     this.#lost ??= reason;
     this.#reader?.reject(this.#lost);
     this.#writer?.reject(this.#lost);

@@ -1,4 +1,5 @@
 import type { Deadline, Deadlines } from '../pipeline/deadlines.ts';
+import { formatDuration } from '../duration.ts';
 import { ProxyError } from '../errors.ts';
 import type { NodeConnection, Sink } from './node-connection.ts';
 import type { Splice, SpliceOptions, Transfer } from './transport.ts';
@@ -40,11 +41,11 @@ export class NodeSplice implements Splice, Sink {
   }
 
   get bytesUp(): number {
-    return this.#up.bytesTaken;
+    return this.#up.bytesWritten;
   }
 
   get bytesDown(): number {
-    return this.#down.bytesTaken;
+    return this.#down.bytesWritten;
   }
 
   get lastByteAt(): number {
@@ -98,12 +99,12 @@ export class NodeSplice implements Splice, Sink {
 
   /** The timer is set once a period, not once a read; what came meanwhile postpones it by as much. */
   onQuiet(): void {
-    const leftMs = this.#lastByteAt + this.#idleTimeoutMs - performance.now();
-    if (leftMs <= 0) {
-      this.cut(new ProxyError('IDLE_TIMEOUT', `no byte either way for ${this.#idleTimeoutMs} ms`));
+    const remainingMs = this.#lastByteAt + this.#idleTimeoutMs - performance.now();
+    if (remainingMs <= 0) {
+      this.cut(new ProxyError('IDLE_TIMEOUT', `no byte either way for ${formatDuration(this.#idleTimeoutMs)}`));
       return;
     }
-    this.#idleTimer = setTimeout(onQuiet, leftMs, this);
+    this.#idleTimer = setTimeout(onQuiet, remainingMs, this);
   }
 }
 

@@ -1,9 +1,10 @@
 import { createServer, connect as netConnect } from 'node:net';
 import type { ListenOptions as NetListenOptions, Server, Socket, NetConnectOpts } from 'node:net';
 import { Deadlines } from '../pipeline/deadlines.ts';
-import { formatEndpoint, unixPath } from './endpoint.ts';
+import { dialFailure, dialTimeout, undiallable } from './dial-failure.ts';
+import { formatEndpoint, portProblem, unixPath } from './endpoint.ts';
 import type { Endpoint } from './endpoint.ts';
-import { ProxyError } from '../errors.ts';
+import type { ProxyError } from '../errors.ts';
 import { NodeConnection } from './node-connection.ts';
 import type { UpgradeOptions } from './node-connection.ts';
 import { NodeSplice } from './node-splice.ts';
@@ -69,6 +70,8 @@ async function listen(
   onConnection: (connection: Connection) => void,
   shortage: Shortage,
 ): Promise<Listening> {
+  const problem = portProblem(at);
+  if (problem !== undefined) throw new RangeError(`listen ${formatEndpoint(at)}: ${problem}`);
   const settings = { allowHalfOpen: true, noDelay: true, highWaterMark: HIGH_WATER_MARK_BYTES };
   let address = at;
   const server = createServer(settings, (socket) => {
@@ -118,6 +121,7 @@ const RELISTEN_AFTER_MS = 250;
 function pausing(server: Server, address: Endpoint, options: ListenOptions, shortage: Shortage): Listening {
   let closed = false;
   let retry: NodeJS.Timeout | undefined;
+  let binding: Promise<void> = Promise.resolve();
   const unsubscribe = shortage.onShortage(pause);
   server.on('error', pause);
   return { address, close };
@@ -130,11 +134,10 @@ function pausing(server: Server, address: Endpoint, options: ListenOptions, shor
   }
 
   function resume(reason: Error): void {
-    bind(server, address, options).then(
+    binding = bind(server, address, options).then(
       () => {
         retry = undefined;
-        if (closed) server.close();
-        else options.onPause(false, reason);
+        if (!closed) options.onPause(false, reason);
       },
       () => {
         if (!closed) retry = setTimeout(resume, RELISTEN_AFTER_MS, reason);
@@ -146,6 +149,8 @@ function pausing(server: Server, address: Endpoint, options: ListenOptions, shor
     closed = true;
     unsubscribe();
     clearTimeout(retry);
+    // Bound again in this very moment, perhaps: the port is free only once that has been undone.
+    await binding;
     if (!server.listening) return;
     // Not waited for through its callback: that one also waits for every accepted connection, and these live on.
     server.close();
@@ -153,15 +158,9 @@ function pausing(server: Server, address: Endpoint, options: ListenOptions, shor
   }
 }
 
-const DIAL_FAILURES: Readonly<Record<string, 'CONNECT_REFUSED' | 'CONNECT_TIMEOUT'>> = {
-  ECONNREFUSED: 'CONNECT_REFUSED',
-  // A unix socket that nobody listens on any more, or that is not there.
-  ENOENT: 'CONNECT_REFUSED',
-  // The kernel gave up before our own deadline.
-  ETIMEDOUT: 'CONNECT_TIMEOUT',
-};
-
 function dial(to: Endpoint, { keepAlive, timeoutMs }: DialOptions, shortage: Shortage): Dial {
+  const problem = portProblem(to);
+  if (problem !== undefined) return { done: Promise.reject(undiallable(to, problem)), cut: () => undefined };
   let giveUp: (reason: ProxyError) => void = () => undefined;
   const done = new Promise<Connection>((resolve, reject) => {
     const socket = netConnect(dialOptions(to));
@@ -177,11 +176,10 @@ function dial(to: Endpoint, { keepAlive, timeoutMs }: DialOptions, shortage: Sho
     function onError(cause: NodeJS.ErrnoException): void {
       settle();
       shortage.tell(cause);
-      const code = DIAL_FAILURES[cause.code ?? ''] ?? 'CONNECT_FAILED';
-      reject(new ProxyError(code, `dial ${formatEndpoint(to)}: ${cause.code ?? cause.message}`, { cause }));
+      reject(dialFailure(to, cause));
     }
     function onTimeout(): void {
-      abandon(new ProxyError('CONNECT_TIMEOUT', `dial ${formatEndpoint(to)}: no answer within ${timeoutMs} ms`));
+      abandon(dialTimeout(to, timeoutMs));
     }
     function abandon(reason: ProxyError): void {
       settle();

@@ -3,7 +3,7 @@ import { refusingAddress, silentAddress, unixAddress } from '../../addresses.ts'
 import { openDescriptors, untilDescriptors } from '../resources.ts';
 import { readBytes } from './bytes.ts';
 import type { Claim } from './claims.ts';
-import { hasIPv6 } from './listening.ts';
+import { hasIPv6, NO_PORTS } from './listening.ts';
 import type { Wiring } from './wiring.ts';
 import { ProxyError } from '@meshgate/core';
 import type { Endpoint } from '@meshgate/core';
@@ -31,6 +31,15 @@ export function describeDialling(claim: Claim): void {
       // No TCP connection can be made to the broadcast address: the system says so without sending anything.
       const dial = wiring.dial({ host: '255.255.255.255', port: 1 });
       await expect(dial).rejects.toMatchObject({ name: 'ProxyError', code: 'CONNECT_FAILED' });
+    });
+
+    claim('rejects with CONNECT_FAILED for a port that is none, instead of dialling another', async (wiring) => {
+      for (const port of NO_PORTS)
+        await expect(wiring.dial({ host: '127.0.0.1', port })).rejects.toMatchObject({
+          name: 'ProxyError',
+          code: 'CONNECT_FAILED',
+          message: expect.stringContaining(`${port}`) as string,
+        });
     });
     abandonedClaims(claim);
   });

@@ -14,6 +14,9 @@ export function hasIPv6(): boolean {
   return addresses.some((each) => each?.address === '::1');
 }
 
+/** The kernel has 16 bits for a port: of what is beyond it would take the lower ones. */
+export const NO_PORTS: readonly number[] = [65_536, 100_721, -30_351, 1.5, Number.NaN];
+
 export function describeListening(claim: Claim): void {
   describe('listening', () => {
     claim('takes any free port, says which, and knows both ends of what it accepts', async (wiring) => {
@@ -39,6 +42,10 @@ export function describeListening(claim: Claim): void {
         address: address.host,
         port: address.port,
       });
+    });
+
+    claim('rejects a port that is none, instead of listening on another', async (wiring) => {
+      for (const port of NO_PORTS) await expect(wiring.listen({ host: '127.0.0.1', port })).rejects.toThrow(`${port}`);
     });
 
     claim('accepts everybody of a crowd', async (wiring) => {
