@@ -1,9 +1,8 @@
-import { follow } from '@meshgate/core/parts';
+import { Cell, follow, openScope } from '@meshgate/core/parts';
 import type { Observer, OwnCertificate, Service } from '@meshgate/core';
 import type { CredentialsSource } from '@meshgate/mesh';
 import { identityOf, certificateState } from './identity.ts';
 import type { Identity, CertificateState } from './identity.ts';
-import { Latest } from './latest.ts';
 
 /** What an {@link IdentityStore} is made of. */
 export interface IdentityStoreOptions {
@@ -29,9 +28,9 @@ export interface CertificateStatus {
 export class IdentityStore implements Service {
   readonly name = 'identity';
   readonly #options: IdentityStoreOptions;
-  readonly #latest = new Latest<Identity>();
-  readonly #stopper = new AbortController();
-  #following: Promise<void> = Promise.resolve();
+  readonly #latest = new Cell<Identity>();
+  readonly #scope = openScope();
+  #following: Promise<unknown> = Promise.resolve();
   #error: Error | undefined;
   #told: CertificateState = 'good';
   #timer: NodeJS.Timeout | undefined;
@@ -65,7 +64,7 @@ export class IdentityStore implements Service {
   /** Does not wait for the source: listeners do, by {@link IdentityStore.changes}. */
   start(): Promise<void> {
     const { source, observer } = this.#options;
-    this.#following = follow((signal) => this.#accepted(signal), this.#stopper.signal, {
+    this.#following = follow((signal) => this.#accepted(signal), this.#scope.signal, {
       onValue: (identity) => {
         // No news, since these are news of routes.
         observer.observe({ type: 'source.updated', source: source.name, changed: false, asOf: new Date() });
@@ -81,7 +80,7 @@ export class IdentityStore implements Service {
   }
 
   async stop(): Promise<void> {
-    this.#stopper.abort(new Error('the identity store stops'));
+    this.#scope.end(new Error('the identity store stops'));
     await this.#following;
     clearTimeout(this.#timer);
   }

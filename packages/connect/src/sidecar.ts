@@ -10,11 +10,11 @@ import type {
   RouteSource,
   Transport,
 } from '@meshgate/core';
+import { Cell } from '@meshgate/core/parts';
 import type { Greeted, Greeter, RouteTable } from '@meshgate/core/parts';
 import { authorize } from '@meshgate/mesh';
 import type { Authorizer, ProxySource, ProxyView } from '@meshgate/mesh';
 import type { IdentityStore } from './identity-store.ts';
-import { Latest } from './latest.ts';
 import { acceptMutualTls } from './server-handshake.ts';
 import { PUBLIC, sidecarListeners, sidecarRoutes } from './sidecar-routes.ts';
 import { withUnixSockets } from './unix-sockets.ts';
@@ -42,7 +42,7 @@ export interface SidecarParts {
 
 /** The parts of a Connect proxy. Nothing runs before they are followed; `routes` is what keeps the others up to date. */
 export function sidecarParts({ proxy, identity }: SidecarOptions): SidecarParts {
-  const latest = new Latest<ProxyView>();
+  const latest = new Cell<ProxyView>();
   return {
     routes: { name: proxy.name, watch: (signal) => routesOf(proxy, latest, signal) },
     listeners: { name: proxy.name, watch: (signal) => listenersOf(latest, identity, signal) },
@@ -67,7 +67,7 @@ export function byListener(routes: { readonly table: RouteTable }): Resolver {
 
 async function* routesOf(
   proxy: ProxySource,
-  latest: Latest<ProxyView>,
+  latest: Cell<ProxyView>,
   signal: AbortSignal,
 ): AsyncGenerator<RouteSnapshot> {
   for await (const view of proxy.watch(signal)) {
@@ -78,7 +78,7 @@ async function* routesOf(
 }
 
 async function* listenersOf(
-  latest: Latest<ProxyView>,
+  latest: Cell<ProxyView>,
   identity: IdentityStore,
   signal: AbortSignal,
 ): AsyncGenerator<readonly ListenAddress[]> {
@@ -100,7 +100,7 @@ function greet(
 const NOTHING_SAID: Hello = { protocol: 'tcp', alpn: [], supportedVersions: [], ech: false, earlyData: false };
 const NO_BYTES = new Uint8Array(0);
 
-function byIntentions(latest: Latest<ProxyView>): Authorizer {
+function byIntentions(latest: Cell<ProxyView>): Authorizer {
   return {
     authorize({ source }, destination) {
       const view = latest.value;

@@ -5,12 +5,12 @@ import type { Authorizer, Credentials, CredentialsSource, ProxySource, ProxyView
 import { recorder } from '@meshgate/testkit';
 import type { EventOf, Recorder } from '@meshgate/testkit';
 import { byListener, IdentityStore, PUBLIC, sidecarConnector, sidecarParts } from '../src/index.ts';
-import { Latest } from '../src/latest.ts';
+import { Cell } from '@meshgate/core/parts';
 
 /** A source that says what a test tells it to. */
 export class Told<T> {
   readonly name: string;
-  readonly #latest = new Latest<T>();
+  readonly #latest = new Cell<T>();
 
   constructor(name: string, first: T) {
     this.name = name;

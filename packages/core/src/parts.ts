@@ -32,7 +32,19 @@ export { observers } from './observe.ts';
 export { Drain } from './lifecycle/drain.ts';
 export type { DrainTargets } from './lifecycle/drain.ts';
 export { inOrder } from './lifecycle/service.ts';
+
+// The kernel of what is watched: sources, credentials, files and agents' answers stand on it.
+export { aborted, onAbort, openScope, settlesWithin } from './watch/scope.ts';
+export type { Scope } from './watch/scope.ts';
+export { Cell } from './watch/cell.ts';
+export { answered, errorOf, failed, NO_READING } from './watch/reading.ts';
+export type { Freshness, Reading } from './watch/reading.ts';
 export { follow } from './watch/follow.ts';
-export type { Follower } from './watch/follow.ts';
+export type { FollowEnd, Follower } from './watch/follow.ts';
+export { WatchSet } from './watch/watch-set.ts';
+export type { Watch, WatchSetOptions } from './watch/watch-set.ts';
+export { QuerySet } from './watch/query-set.ts';
+export type { Query, QuerySetOptions } from './watch/query-set.ts';
+export { inTurns } from './watch/turns.ts';
 export { backoff } from './watch/backoff.ts';
 export type { BackoffOptions } from './watch/backoff.ts';

@@ -174,7 +174,7 @@ export const METRICS = {
   sourceFailures: {
     type: 'counter',
     name: 'meshgate_source_failures_total',
-    help: 'Times the source failed and was started again',
+    help: 'Times the source failed, or its snapshot was refused',
     labels: ['source'],
   },
   snapshots: {

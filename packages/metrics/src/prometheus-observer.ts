@@ -78,6 +78,7 @@ function count(event: ProxyEvent, { connections, backends, listeners, sources, d
     case 'source.updated':
       return sources.spoke(event.source, event.asOf);
     case 'source.failed':
+    case 'source.refused':
       return sources.failed(event.source);
     case 'certificate.installed':
       return sources.certified(event.source, event.certificate.validUntil);

@@ -89,6 +89,7 @@ function routingSamples(): Samples<'backend' | 'resolution' | 'routes' | 'source
     'resolution.failed': { type: 'resolution.failed', host: 'db.example', error: ERROR, lastGood: true },
     'routes.replaced': { type: 'routes.replaced', source: 'file', snapshot, removed: ['old'], tookMs: 0.5 },
     'source.updated': { type: 'source.updated', source: 'file', changed: true, asOf: new Date(0) },
+    'source.refused': { type: 'source.refused', source: 'file', error: ERROR },
     'source.failed': { type: 'source.failed', source: 'file', error: ERROR, retryInMs: 250 },
   };
 }

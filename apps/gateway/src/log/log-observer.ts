@@ -23,16 +23,17 @@ export function logObserver(logger: Logger): Observer {
 
   function observe(event: ProxyEvent): void {
     if (event.type === 'connection.refused') write(refusals.count(event));
-    else if (event.type === 'source.failed') writeFailure(event);
+    else if (event.type === 'source.failed' || event.type === 'source.refused') writeFailure(event);
     else write(lineOf(event));
     if (event.type === 'source.updated') writeRecovery(event.source);
     if (event.type === 'routes.replaced') writeWarnings(event.source, event.snapshot.warnings ?? []);
   }
 
-  function writeFailure({ source, error, retryInMs }: EventOf<'source.failed'>): void {
+  function writeFailure(event: EventOf<'source.failed' | 'source.refused'>): void {
+    const { source, error } = event;
     failing.add(source);
     const rest = known.has(source) ? 'what it said last stays in use' : 'and has said nothing yet';
-    const facts = { source, retryInMs: Math.round(retryInMs) };
+    const facts = { source, ...('retryInMs' in event && { retryInMs: Math.round(event.retryInMs) }) };
     write({ level: 'warn', message: `source failed, ${rest}: ${error.message}`, facts });
   }
 
@@ -127,6 +128,7 @@ const LINES: { readonly [Type in ProxyEvent['type']]: Writer<EventOf<Type>> | un
   'source.updated': undefined,
   // It depends on what came before.
   'source.failed': undefined,
+  'source.refused': undefined,
   'certificate.installed': ({ source, certificate: { identity, validUntil } }) => ({
     level: 'info',
     message: `certificate of ${identity} in use, valid until ${validUntil.toISOString()}`,

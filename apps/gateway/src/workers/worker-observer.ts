@@ -23,6 +23,7 @@ const OF_THE_PRIMARY: ReadonlySet<ProxyEvent['type']> = new Set([
   'routes.replaced',
   'source.updated',
   'source.failed',
+  'source.refused',
   'drain.started',
   'drain.ended',
 ]);

@@ -78,5 +78,5 @@ interface Entry<T> {
   readonly scope: Scope;
   value: T | undefined;
   failure: string | undefined;
-  done: Promise<void>;
+  done: Promise<unknown>;
 }

@@ -3,6 +3,8 @@ import type { Observer } from '../observe.ts';
 import type { Route, RouteSource } from './route.ts';
 import { RouteTable } from './route-table.ts';
 import type { Service } from '../lifecycle/service.ts';
+import { errorOf } from '../watch/reading.ts';
+import { openScope, settlesWithin } from '../watch/scope.ts';
 import { SourceFollower } from '../watch/source-follower.ts';
 import type { SourceStatus } from '../watch/source-follower.ts';
 import type { Resolver } from '../pipeline/stages.ts';
@@ -27,15 +29,15 @@ export class RouteStore implements Service, Resolver {
   readonly name = 'routes';
   readonly #observer: Observer;
   readonly #patienceMs: number;
-  readonly #tracks: readonly SourceFollower[];
-  readonly #stopper = new AbortController();
+  readonly #followers: readonly SourceFollower[];
+  readonly #scope = openScope();
   #table = new RouteTable([]);
-  #following: Promise<unknown> = Promise.resolve();
+  #following: Promise<readonly PromiseSettledResult<void>[]> = Promise.resolve([]);
 
   constructor({ sources, observer, patienceMs = DEFAULT_PATIENCE_MS }: RouteStoreOptions) {
     this.#observer = observer;
     this.#patienceMs = patienceMs;
-    this.#tracks = sources.map((source) => new SourceFollower(source, observer, (track) => this.#swap(track)));
+    this.#followers = sources.map((source) => new SourceFollower(source, observer, (follower) => this.#swap(follower)));
   }
 
   /** The table in use. */
@@ -45,7 +47,7 @@ export class RouteStore implements Service, Resolver {
 
   /** How each source is doing, in order of precedence. */
   get sources(): readonly SourceStatus[] {
-    return this.#tracks.map((track) => track.status);
+    return this.#followers.map((follower) => follower.status);
   }
 
   resolve({ serverName }: Hello, _from: Accepted): Route | undefined {
@@ -54,34 +56,25 @@ export class RouteStore implements Service, Resolver {
 
   /** Resolves when every source has spoken, failed, or been silent for too long; `sources` says which. Rejects when told to hurry. */
   async start(signal: AbortSignal): Promise<void> {
-    this.#following = Promise.all(this.#tracks.map((track) => track.follow(this.#stopper.signal)));
-    await this.#firstWords(signal);
+    this.#following = Promise.allSettled(this.#followers.map((follower) => follower.follow(this.#scope.signal)));
+    const first = Promise.all(this.#followers.map((follower) => follower.firstSnapshot));
+    await settlesWithin(first, this.#patienceMs, signal);
     if (!signal.aborted) return;
     await this.stop();
     throw signal.reason;
   }
 
+  /** Rejects, naming them, when sources do not stop within two seconds: they are left behind. */
   async stop(): Promise<void> {
-    this.#stopper.abort(new Error('the route store stops'));
-    await this.#following;
-  }
-
-  #firstWords(signal: AbortSignal): Promise<void> {
-    return new Promise((resolve) => {
-      const timer = setTimeout(end, this.#patienceMs);
-      signal.addEventListener('abort', end, { once: true });
-      void Promise.all(this.#tracks.map((track) => track.firstSnapshot)).then(end);
-      function end(): void {
-        clearTimeout(timer);
-        signal.removeEventListener('abort', end);
-        resolve();
-      }
-    });
+    this.#scope.end(new Error('the route store stops'));
+    const ends = await this.#following;
+    const failures = ends.flatMap((end) => (end.status === 'rejected' ? [errorOf(end.reason)] : []));
+    if (failures.length > 0) throw new AggregateError(failures, failures.map(({ message }) => message).join('; '));
   }
 
   #swap(changed: SourceFollower): void {
     const { indexes: before } = this.#table;
-    const indexes = this.#tracks.flatMap(({ index }) => (index === undefined ? [] : [index]));
+    const indexes = this.#followers.flatMap(({ index }) => (index === undefined ? [] : [index]));
     this.#table = new RouteTable(indexes);
     const { index } = changed;
     if (index === undefined) return;

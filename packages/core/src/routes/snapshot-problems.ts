@@ -81,17 +81,13 @@ class Judge {
     this.#routeNames.add(name);
   }
 
-  #serverNames({ serverNames, fallback }: Fields, path: Path): void {
+  #serverNames({ serverNames }: Fields, path: Path): void {
     const at = [...path, 'serverNames'];
     if (!Array.isArray(serverNames)) {
       this.problems.push(problem('error', at, 'a list', serverNames));
       return;
     }
-    if (serverNames.length === 0 && fallback !== true)
-      this.#warn(
-        at,
-        'expected a server name, or fallback: true; found an empty list, so that no client reaches the route',
-      );
+    // An empty list is fine: a resolver may know another way to the route, as the one of a sidecar's upstreams does.
     for (const [index, name] of serverNames.entries()) {
       if (typeof name !== 'string') this.problems.push(problem('error', [...at, index], 'a string', name));
       else this.#serverName(name, [...at, index]);

@@ -1,3 +1,5 @@
+import { onAbort } from './scope.ts';
+
 /** Bounds of a growing pause, in milliseconds. */
 export interface BackoffOptions {
   /** The first pause. */
@@ -5,6 +7,9 @@ export interface BackoffOptions {
   /** No pause is longer. */
   readonly maxMs: number;
 }
+
+/** A source that fails at once must not spin; one that has been away for an hour should be asked again within half a minute. */
+export const RETRY_PAUSES: BackoffOptions = { firstMs: 250, maxMs: 30_000 };
 
 /**
  * Pauses that double from `firstMs` to `maxMs`, each shortened at random by up to a half, so that many who failed together do
@@ -21,12 +26,12 @@ export function* backoff(
 export function pause(ms: number, signal: AbortSignal): Promise<void> {
   if (signal.aborted) return Promise.resolve();
   return new Promise((resolve) => {
-    const timer = setTimeout(end, ms);
-    signal.addEventListener('abort', end, { once: true });
-    function end(): void {
+    const end = (): void => {
       clearTimeout(timer);
-      signal.removeEventListener('abort', end);
+      release();
       resolve();
-    }
+    };
+    const timer = setTimeout(end, ms);
+    const release = onAbort(signal, end);
   });
 }

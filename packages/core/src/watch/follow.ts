@@ -1,41 +1,87 @@
-import { backoff, pause } from './backoff.ts';
+import { setImmediate as nextTurn } from 'node:timers/promises';
+import { backoff, pause, RETRY_PAUSES } from './backoff.ts';
 import type { BackoffOptions } from './backoff.ts';
+import { errorOf } from './reading.ts';
+import { aborted, settlesWithin } from './scope.ts';
 
-/** What {@link follow} tells of the source it follows. */
+/** What {@link follow} reports of the sequence it follows. */
 export interface Follower<T> {
-  /** The sequence has yielded. What this throws counts as its failure. */
+  /** The sequence has yielded. What this throws counts as a failure of the sequence. */
   onValue(value: T): void;
-  /** The sequence threw, or ended by itself; it is started again in `retryInMs` milliseconds. Must not throw: following would end. */
+  /** The sequence threw, or ended by itself; it is started again in `retryInMs` milliseconds. */
   onFailure(error: Error, retryInMs: number): void;
+  /** Pauses between tries; 250 ms to 30 s when absent. */
+  readonly pauses?: BackoffOptions;
 }
 
-// A source that fails at once must not spin; one that has been away for an hour should be asked again within half a minute.
-const PAUSES: BackoffOptions = { firstMs: 250, maxMs: 30_000 };
+/** How following ended: in time, or by leaving behind a sequence that did not stop when it was told to. */
+export type FollowEnd = 'ended' | 'left-behind';
 
 /**
- * Follows an endless sequence until `signal` aborts: started anew after a growing pause whenever it throws, or ends although
- * nobody asked it to. A value makes the pauses short again.
+ * A sequence that has lasted this long after its first value was a success, and the next failure is the first of a new row. A value
+ * alone is none: an agent without servers answers from its cache, and fails a moment later. Longer than a blocking query and its
+ * time-out together.
+ */
+const LASTING_MS = 60_000;
+
+// What else the process has to do waits no longer than this for a sequence that yields without ever waiting itself.
+const TURN_MS = 5;
+
+/** Sources promise to return at once: what takes longer than this after the signal does not come back. */
+const LEAVE_MS = 2_000;
+
+/**
+ * Follows an endless sequence until `signal` aborts: started anew after a growing pause whenever it throws, or ends although nobody
+ * asked it to. A sequence that yields without ever waiting gives way to the rest of the process every 5 ms all the same.
+ *
+ * Resolves two seconds after the signal at the latest, whatever the sequence does. Never rejects.
  */
 export async function follow<T>(
   watch: (signal: AbortSignal) => AsyncIterable<T>,
   signal: AbortSignal,
   follower: Follower<T>,
+): Promise<FollowEnd> {
+  const following = followUntil(watch, signal, follower);
+  await aborted(signal);
+  return (await settlesWithin(following, LEAVE_MS)) ? 'ended' : 'left-behind';
+}
+
+async function followUntil<T>(
+  watch: (signal: AbortSignal) => AsyncIterable<T>,
+  signal: AbortSignal,
+  follower: Follower<T>,
 ): Promise<void> {
-  let pauses = backoff(PAUSES);
+  const { pauses = RETRY_PAUSES } = follower;
+  let pausesMs = backoff(pauses);
   while (!signal.aborted) {
+    let firstAt: number | undefined;
+    let turnEndsAt = performance.now() + TURN_MS;
     try {
       for await (const value of watch(signal)) {
         if (signal.aborted) return;
-        pauses = backoff(PAUSES);
+        firstAt ??= performance.now();
         follower.onValue(value);
+        if (performance.now() < turnEndsAt) continue;
+        await nextTurn();
+        turnEndsAt = performance.now() + TURN_MS;
       }
       if (signal.aborted) return;
       throw new Error('ended although it should go on for as long as it is watched');
     } catch (reason) {
       if (signal.aborted) return;
-      const retryInMs = pauses.next().value;
-      follower.onFailure(reason instanceof Error ? reason : new Error(String(reason)), retryInMs);
+      if (firstAt !== undefined && performance.now() - firstAt >= LASTING_MS) pausesMs = backoff(pauses);
+      const retryInMs = pausesMs.next().value;
+      report(follower, errorOf(reason), retryInMs);
       await pause(retryInMs, signal);
     }
+  }
+}
+
+/** An observer that throws must not end the following. */
+function report(follower: Follower<never>, error: Error, retryInMs: number): void {
+  try {
+    follower.onFailure(error, retryInMs);
+  } catch {
+    // Whoever throws here has nobody else to tell.
   }
 }

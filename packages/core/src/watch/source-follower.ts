@@ -1,16 +1,20 @@
-import { setImmediate as nextTurn } from 'node:timers/promises';
-import { follow } from './follow.ts';
 import type { Observer } from '../observe.ts';
 import type { RouteSnapshot, RouteSource } from '../routes/route.ts';
 import { indexing } from '../routes/route-table.ts';
 import type { RouteIndex } from '../routes/route-table.ts';
+import { judgingSnapshot } from '../routes/snapshot-problems.ts';
+import { formatProblem } from '../lifecycle/plugin.ts';
+import type { Problem } from '../lifecycle/plugin.ts';
+import { Cell } from './cell.ts';
+import { follow } from './follow.ts';
+import { Pace } from './pace.ts';
+import type { PaceOptions } from './pace.ts';
+import { answered, errorOf, failed, NO_READING } from './reading.ts';
+import type { Freshness, Reading } from './reading.ts';
+import { inTurns } from './turns.ts';
 
-/**
- * `waiting`: it has not spoken yet. `current`: its last word is in use. `restored`: it has not spoken, what it said before this
- * process started is in use. `stale`: what it says now is of no use, what it said before is in use. `failing`: it threw; its last
- * snapshot, if any, stays in use.
- */
-export type SourceState = 'waiting' | 'current' | 'restored' | 'stale' | 'failing';
+/** How far a source's routes can be trusted; see {@link Freshness}. `failing` also when its last snapshot was refused. */
+export type SourceState = Freshness;
 
 /** How a source is doing. */
 export interface SourceStatus {
@@ -18,45 +22,51 @@ export interface SourceStatus {
   readonly state: SourceState;
   /** Routes of it in use. */
   readonly routes: number;
-  /** When it last spoke, or what is in use of it was right; absent when it never has. */
+  /** When what is in use of it was last known to be right; absent when it has yielded nothing of use. */
   readonly lastSuccess?: Date;
-  /** Its last failure; absent once it has spoken again. */
+  /** Its last failure, or why its last snapshot was refused; absent once it has yielded a good one again. */
   readonly error?: Error;
   /** What is wrong with it although it serves, in its own words. */
   readonly warnings: readonly string[];
 }
 
-/** Follows one source and indexes what it says, the newest word only: those that come meanwhile are skipped. */
+// More changes than anybody makes by hand, and a bound for a source gone wild: each change is a new table, an event, a line of the log.
+const PACE: PaceOptions = { burst: 20, perSecond: 5 };
+
+// More warnings say no more: a log line should stay one.
+const MAX_SHOWN = 10;
+
+/**
+ * Follows one source: judges and indexes what it yields, the newest snapshot only, and says how it is doing. A snapshot that is refused
+ * leaves the last good one in use, as a failure does.
+ */
 export class SourceFollower {
   /** Resolves when the source's first snapshot is in use, or it has failed for the first time. */
   readonly firstSnapshot: Promise<void>;
   readonly #source: RouteSource;
   readonly #observer: Observer;
-  readonly #onIndexed: (track: SourceFollower) => void;
-  #spoke: () => void = () => undefined;
-  #state: SourceState = 'waiting';
-  #lastSuccess: Date | undefined;
-  /** It has said something in this run of the process that was right then. */
-  #wasCurrent = false;
-  #error: Error | undefined;
-  #index: RouteIndex | undefined;
+  readonly #onIndexed: (follower: SourceFollower) => void;
+  readonly #latest = new Cell<Yielded>();
+  readonly #pace = new Pace(PACE);
+  #onFirst: () => void = () => undefined;
+  #reading: Reading<RouteIndex> = NO_READING;
+  /** The last failure, and what had been yielded before it. */
+  #failure: { readonly error: Error; readonly after: Yielded | undefined } | undefined;
   #indexMs = 0;
-  #next: RouteSnapshot | undefined;
-  #indexing: Promise<void> | undefined;
 
-  /** @param onIndexed called with this track each time a new index is ready */
-  constructor(source: RouteSource, observer: Observer, onIndexed: (track: SourceFollower) => void) {
+  /** @param onIndexed called with this follower each time a new index is ready */
+  constructor(source: RouteSource, observer: Observer, onIndexed: (follower: SourceFollower) => void) {
     this.#source = source;
     this.#observer = observer;
     this.#onIndexed = onIndexed;
     this.firstSnapshot = new Promise((resolve) => {
-      this.#spoke = resolve;
+      this.#onFirst = resolve;
     });
   }
 
-  /** What of the source is in use; absent until it has spoken. */
+  /** What of the source is in use; absent until it has yielded something of use. */
   get index(): RouteIndex | undefined {
-    return this.#index;
+    return this.#reading.value;
   }
 
   /** How long the last indexing took, its pauses included, in milliseconds. */
@@ -65,75 +75,101 @@ export class SourceFollower {
   }
 
   get status(): SourceStatus {
+    const { state, value, asOf, error } = this.#reading;
     return {
       name: this.#source.name,
-      state: this.#state,
-      routes: this.#index?.routes.size ?? 0,
-      ...(this.#lastSuccess === undefined ? {} : { lastSuccess: this.#lastSuccess }),
-      ...(this.#error === undefined ? {} : { error: this.#error }),
-      warnings: this.#index?.snapshot.warnings ?? [],
+      state,
+      routes: value?.routes.size ?? 0,
+      ...(asOf === undefined ? {} : { lastSuccess: asOf }),
+      ...(error === undefined ? {} : { error }),
+      warnings: value?.snapshot.warnings ?? [],
     };
   }
 
-  /** Until `signal` aborts; then nothing is left behind. */
+  /**
+   * Until `signal` aborts; then nothing is left behind.
+   *
+   * @throws Error that names the source, when it does not stop although the signal has aborted
+   */
   async follow(signal: AbortSignal): Promise<void> {
-    await follow((inner) => this.#source.watch(inner), signal, {
-      onValue: (snapshot) => this.#onSnapshot(snapshot),
-      onFailure: (error, retryInMs) => this.#onFailure(error, retryInMs),
+    const { name } = this.#source;
+    const using = this.#useSnapshots(signal);
+    const end = await follow((inner) => this.#source.watch(inner), signal, {
+      onValue: (snapshot) => this.#latest.set({ snapshot }),
+      onFailure: (error, retryInMs) => {
+        this.#failure = { error, after: this.#latest.value };
+        this.#onFailure(error);
+        this.#observer.observe({ type: 'source.failed', source: name, error, retryInMs });
+      },
     });
-    await this.#indexing;
+    await using;
+    if (end === 'left-behind') throw new Error(`source ${name} did not stop when told to, left behind`);
   }
 
-  #onSnapshot(snapshot: RouteSnapshot): void {
-    this.#state = this.#stateBy(snapshot);
-    this.#wasCurrent ||= this.#state === 'current';
-    const asOf = snapshot.asOf ?? new Date();
-    this.#lastSuccess = asOf;
-    this.#error = undefined;
-    const changed = snapshot.version !== (this.#next ?? this.#index?.snapshot)?.version;
-    this.#observer.observe({ type: 'source.updated', source: this.#source.name, changed, asOf });
-    if (!changed) return;
-    this.#next = snapshot;
-    this.#indexing ??= this.#indexAll();
-  }
-
-  #stateBy({ asOf }: RouteSnapshot): SourceState {
-    if (asOf === undefined) return 'current';
-    return this.#wasCurrent ? 'stale' : 'restored';
-  }
-
-  #onFailure(error: Error, retryInMs: number): void {
-    this.#state = 'failing';
-    this.#error = error;
-    this.#observer.observe({ type: 'source.failed', source: this.#source.name, error, retryInMs });
-    this.#spoke();
-  }
-
-  async #indexAll(): Promise<void> {
-    for (let snapshot = this.#next; snapshot !== undefined; snapshot = this.#next) {
-      const start = performance.now();
-      const index = await inTurns(indexing(this.#source.name, snapshot));
-      if (this.#next === snapshot) this.#next = undefined;
-      this.#indexMs = performance.now() - start;
-      this.#index = index;
-      this.#onIndexed(this);
-      this.#spoke();
+  async #useSnapshots(signal: AbortSignal): Promise<void> {
+    for await (const yielded of this.#latest.watch(signal)) {
+      // Plugins are JavaScript: whatever is wrong with a snapshot, a getter that throws included, is wrong with that snapshot alone.
+      await this.#use(yielded).catch((reason: unknown) => this.#refuse(errorOf(reason)));
+      await this.#pace.next(signal);
     }
-    this.#indexing = undefined;
+  }
+
+  async #use(yielded: Yielded): Promise<void> {
+    const { name } = this.#source;
+    const start = performance.now();
+    const before = this.index;
+    const snapshot = await inTurns(judged(yielded.snapshot, before?.snapshot.version));
+    const changed = snapshot.version !== before?.snapshot.version;
+    this.#observer.observe({ type: 'source.updated', source: name, changed, asOf: snapshot.asOf ?? new Date() });
+    const index = changed ? await inTurns(indexing(name, snapshot)) : before;
+    this.#indexMs = performance.now() - start;
+    const reading = answered(this.#reading, index, snapshot.asOf);
+    // A source that has failed since: its last snapshot is in use, and the failure is the newer fact.
+    this.#reading = this.#failure?.after === yielded ? failed(reading, this.#failure.error) : reading;
+    if (changed) this.#onIndexed(this);
+    this.#onFirst();
+  }
+
+  /** Reported once for each reason: a source may repeat itself. */
+  #refuse(reason: Error): void {
+    const error = new Error(`snapshot refused: ${reason.message}`, { cause: reason });
+    const isNews = this.#reading.error?.message !== error.message;
+    this.#onFailure(error);
+    if (isNews) this.#observer.observe({ type: 'source.refused', source: this.#source.name, error });
+  }
+
+  #onFailure(error: Error): void {
+    this.#reading = failed(this.#reading, error);
+    this.#onFirst();
   }
 }
 
-// A connection that arrives meanwhile waits no longer than this: a tenth of what people notice.
-const TURN_MS = 5;
+/** What a source has yielded, whatever that is. */
+interface Yielded {
+  readonly snapshot: unknown;
+}
 
-/** Runs `steps` to their end, giving way to everything else after each `TURN_MS`. */
-async function inTurns<T>(steps: Generator<void, T>): Promise<T> {
-  let turnEndsAt = performance.now() + TURN_MS;
-  for (;;) {
-    const step = steps.next();
-    if (step.done === true) return step.value;
-    if (performance.now() < turnEndsAt) continue;
-    await nextTurn();
-    turnEndsAt = performance.now() + TURN_MS;
-  }
+/**
+ * The snapshot, if connections can be routed by it; what is odd about it joins its own warnings. One of the version in use is not
+ * looked at: equal versions mean equal routes.
+ *
+ * @throws Error that says why it is refused
+ */
+function* judged(yielded: unknown, versionInUse: string | undefined): Generator<void, RouteSnapshot> {
+  const isRepeated = versionInUse !== undefined && versionOf(yielded) === versionInUse;
+  const problems = isRepeated ? [] : yield* judgingSnapshot(yielded);
+  const errors = problems.filter(({ severity }) => severity === 'error');
+  if (errors.length > 0) throw new Error(shown(errors).join('; '));
+  const snapshot = yielded as RouteSnapshot;
+  if (problems.length === 0) return snapshot;
+  return { ...snapshot, warnings: [...(snapshot.warnings ?? []), ...shown(problems)] };
+}
+
+function versionOf(yielded: unknown): unknown {
+  return typeof yielded === 'object' && yielded !== null && 'version' in yielded ? yielded.version : undefined;
+}
+
+function shown(problems: readonly Problem[]): readonly string[] {
+  const first = problems.slice(0, MAX_SHOWN).map(formatProblem);
+  return problems.length > first.length ? [...first, `and ${problems.length - first.length} more problems`] : first;
 }

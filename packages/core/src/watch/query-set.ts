@@ -1,0 +1,206 @@
+import { backoff, RETRY_PAUSES } from './backoff.ts';
+import type { BackoffOptions } from './backoff.ts';
+import { answered, errorOf, failed, NO_READING } from './reading.ts';
+import type { Reading } from './reading.ts';
+
+/** One question of a {@link QuerySet}. */
+export interface Query<T> {
+  /** Stands for everything that the answer depends on: when it changes, the question is asked again. `undefined`: each time it is set. */
+  readonly stamp: string | undefined;
+  ask(signal: AbortSignal): Promise<T>;
+}
+
+/** What a {@link QuerySet} runs by. */
+export interface QuerySetOptions {
+  /** Called whenever the reading of any key changes, and when all have converged. */
+  readonly changed: () => void;
+  /** Questions under way at a time. */
+  readonly atATime: number;
+  /**
+   * Whether a failure says nothing of its question, but that there are too many of them: then nobody asks for a while, and the question
+   * is asked again as if it had not been.
+   */
+  readonly isOverload: (error: Error) => boolean;
+  /** Pauses of a question that fails; 250 ms to 30 s when absent. */
+  readonly pauses?: BackoffOptions;
+}
+
+/**
+ * Questions by key, each asked once for each stamp, few at a time: thousands of them converge over a handful of sockets, also when whoever
+ * answers limits how often it may be asked. One that fails leaves the others alone: its last answer stays, its reading says why there
+ * is no newer one, and it is asked again after growing pauses.
+ *
+ * It asks only while it {@link run}s; what is known outlives that.
+ */
+export class QuerySet<T> {
+  readonly #options: QuerySetOptions;
+  readonly #entries = new Map<string, Entry<T>>();
+  /** Keys to ask about, first come, first served. */
+  readonly #due = new Set<string>();
+  #signal: AbortSignal | undefined;
+  #underWay = 0;
+  #overload = backoff(OVERLOAD_PAUSES);
+  #pausedUntil: NodeJS.Timeout | undefined;
+
+  constructor(options: QuerySetOptions) {
+    this.#options = options;
+  }
+
+  /** From now on exactly these keys. Those whose stamp has changed are asked about again. */
+  set(wanted: ReadonlyMap<string, Query<T>>): void {
+    for (const [key, entry] of this.#entries) {
+      if (wanted.has(key)) continue;
+      clearTimeout(entry.retry);
+      this.#entries.delete(key);
+      this.#due.delete(key);
+    }
+    for (const [key, query] of wanted) {
+      const entry = this.#entries.get(key) ?? this.#add(key, query);
+      const isCurrent = entry.asked !== undefined && entry.asked === query.stamp;
+      entry.query = query;
+      if (!isCurrent) this.#enqueue(key, entry);
+    }
+    this.#askAll();
+  }
+
+  /** Asks about `key` again although its stamp has not changed. */
+  refresh(key: string): void {
+    const entry = this.#entries.get(key);
+    if (entry === undefined) return;
+    this.#enqueue(key, entry);
+    this.#askAll();
+  }
+
+  /** What is known of `key`; `undefined` when it is not wanted. */
+  get(key: string): Reading<T> | undefined {
+    return this.#entries.get(key)?.reading;
+  }
+
+  /** All readings by key. */
+  *readings(): Generator<readonly [key: string, reading: Reading<T>], void, void> {
+    for (const [key, { reading }] of this.#entries) yield [key, reading];
+  }
+
+  /** Whether each question has been answered, or has failed, since its stamp changed last. */
+  get converged(): boolean {
+    return this.#underWay === 0 && this.#due.size === 0;
+  }
+
+  /** Asks until `signal` aborts. One run at a time. */
+  run(signal: AbortSignal): void {
+    this.#signal = signal;
+    this.#overload = backoff(OVERLOAD_PAUSES);
+    // What failed in an earlier run need not wait for its pause.
+    for (const [key, entry] of this.#entries) if (entry.reading.state === 'failing') this.#enqueue(key, entry);
+    this.#askAll();
+  }
+
+  /** Leaves no timer behind; what is known stays, and what is due is asked in the next run. */
+  rest(): void {
+    this.#signal = undefined;
+    clearTimeout(this.#pausedUntil);
+    this.#pausedUntil = undefined;
+    for (const [key, entry] of this.#entries) {
+      if (entry.retry === undefined) continue;
+      clearTimeout(entry.retry);
+      entry.retry = undefined;
+      this.#due.add(key);
+    }
+  }
+
+  #add(key: string, query: Query<T>): Entry<T> {
+    const { pauses = RETRY_PAUSES } = this.#options;
+    const entry: Entry<T> = {
+      query,
+      pauses: backoff(pauses),
+      reading: NO_READING,
+      asked: undefined,
+      isUnderWay: false,
+      retry: undefined,
+    };
+    this.#entries.set(key, entry);
+    return entry;
+  }
+
+  #enqueue(key: string, entry: Entry<T>): void {
+    clearTimeout(entry.retry);
+    entry.retry = undefined;
+    this.#due.add(key);
+  }
+
+  #askAll(): void {
+    const signal = this.#signal;
+    if (signal === undefined || signal.aborted || this.#pausedUntil !== undefined) return;
+    for (const key of this.#due) {
+      if (this.#underWay >= this.#options.atATime) return;
+      const entry = this.#entries.get(key);
+      // One at a time: of two answers the older could come last.
+      if (entry?.isUnderWay === true) continue;
+      this.#due.delete(key);
+      if (entry !== undefined) void this.#ask(key, entry, signal);
+    }
+  }
+
+  async #ask(key: string, entry: Entry<T>, signal: AbortSignal): Promise<void> {
+    const { query } = entry;
+    this.#underWay += 1;
+    entry.isUnderWay = true;
+    entry.asked = query.stamp;
+    const outcome: Outcome<T> = await query.ask(signal).then(
+      (value) => ({ value }),
+      (reason: unknown) => ({ error: errorOf(reason) }),
+    );
+    this.#underWay -= 1;
+    entry.isUnderWay = false;
+    if (this.#entries.get(key) === entry) this.#onOutcome(key, entry, outcome, signal);
+    this.#askAll();
+  }
+
+  #onOutcome(key: string, entry: Entry<T>, outcome: Outcome<T>, signal: AbortSignal): void {
+    if ('value' in outcome) this.#onAnswer(entry, outcome.value);
+    // The run is over, and that is why it failed.
+    else if (signal.aborted) return void this.#due.add(key);
+    else if (this.#options.isOverload(outcome.error)) this.#onOverload(key);
+    else this.#onFailure(key, entry, outcome.error);
+    this.#options.changed();
+  }
+
+  #onAnswer(entry: Entry<T>, value: T): void {
+    const { pauses = RETRY_PAUSES } = this.#options;
+    if (entry.reading.state === 'failing') entry.pauses = backoff(pauses);
+    entry.reading = answered(entry.reading, value);
+  }
+
+  #onFailure(key: string, entry: Entry<T>, error: Error): void {
+    entry.reading = failed(entry.reading, error);
+    if (this.#due.has(key)) return;
+    entry.retry = setTimeout(() => {
+      this.#enqueue(key, entry);
+      this.#askAll();
+    }, entry.pauses.next().value);
+  }
+
+  #onOverload(key: string): void {
+    this.#due.add(key);
+    if (this.#pausedUntil !== undefined) return;
+    this.#pausedUntil = setTimeout(() => {
+      this.#pausedUntil = undefined;
+      this.#askAll();
+    }, this.#overload.next().value);
+  }
+}
+
+// A limit counts by the second: soon after there is room again. What is asked meanwhile only makes it longer.
+const OVERLOAD_PAUSES: BackoffOptions = { firstMs: 100, maxMs: 1_000 };
+
+type Outcome<T> = { readonly value: T } | { readonly error: Error };
+
+interface Entry<T> {
+  query: Query<T>;
+  pauses: Generator<number, never>;
+  reading: Reading<T>;
+  /** The stamp of the question asked last. */
+  asked: string | undefined;
+  isUnderWay: boolean;
+  retry: NodeJS.Timeout | undefined;
+}

@@ -1,0 +1,67 @@
+import { setMaxListeners } from 'node:events';
+
+/** A span of time: what is started within it gets its signal, and is told to leave when it ends. */
+export interface Scope {
+  /** Aborts when the scope ends, or the one around it. Any number of listeners may wait for it. */
+  readonly signal: AbortSignal;
+  /** Ends it, and stops listening to the scope around it. Idempotent. The reason is the signal's, for whoever asks. */
+  end(reason?: unknown): void;
+}
+
+/**
+ * Begins a scope, within `outer` when that is given. Once it has ended nothing is left of it: `outer` may live as long as the
+ * process.
+ */
+export function openScope(outer?: AbortSignal): Scope {
+  const inner = new AbortController();
+  // Each query under way listens to it: many listeners are intended, and no leak.
+  setMaxListeners(0, inner.signal);
+  let release = nothing;
+  if (outer !== undefined) release = onAbort(outer, () => end(outer.reason));
+  return { signal: inner.signal, end };
+
+  function end(reason?: unknown): void {
+    release();
+    inner.abort(reason);
+  }
+}
+
+/**
+ * Calls `listener` when `signal` aborts: at once when it has already.
+ *
+ * @returns stops listening
+ */
+export function onAbort(signal: AbortSignal, listener: () => void): () => void {
+  if (signal.aborted) {
+    listener();
+    return nothing;
+  }
+  signal.addEventListener('abort', listener, { once: true });
+  return () => signal.removeEventListener('abort', listener);
+}
+
+/** Resolves when `signal` aborts. For signals that are sure to: it listens until then. */
+export function aborted(signal: AbortSignal): Promise<void> {
+  return new Promise((resolve) => void onAbort(signal, resolve));
+}
+
+/**
+ * Whether `work` settles within `ms`, well or not: its failure is for whoever awaits it for its value. `false` early when `signal` aborts.
+ * Leaves no timer behind.
+ */
+export function settlesWithin(work: Promise<unknown>, ms: number, signal?: AbortSignal): Promise<boolean> {
+  return new Promise((resolve) => {
+    let release = nothing;
+    const end = (settled: boolean): void => {
+      clearTimeout(timer);
+      release();
+      resolve(settled);
+    };
+    const timer = setTimeout(end, ms, false);
+    const settled = (): void => end(true);
+    work.then(settled, settled);
+    if (signal !== undefined) release = onAbort(signal, () => end(false));
+  });
+}
+
+function nothing(): void {}

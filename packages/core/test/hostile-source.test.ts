@@ -1,0 +1,193 @@
+// A source is third-party code, and JavaScript: it may yield, throw, hang or never stop as it likes. It harms itself alone.
+import { afterEach, describe, expect, it } from 'vitest';
+import type { ProxyEvent } from '../src/observe.ts';
+import type { Route, RouteSnapshot, RouteSource } from '../src/routes/route.ts';
+import { RouteStore } from '../src/routes/route-store.ts';
+import { Cell } from '../src/watch/cell.ts';
+import { aborted } from '../src/watch/scope.ts';
+
+const { signal: never } = new AbortController();
+const GOOD: Route = {
+  name: 'api',
+  serverNames: ['api.example'],
+  backends: [{ address: { host: '10.0.0.1', port: 443 }, weight: 1, healthy: true }],
+};
+
+function snapshot(version: string, over: object = {}): RouteSnapshot {
+  return { version, routes: [{ ...GOOD, ...over }] };
+}
+
+/** Yields whatever the test sets, without a look at it. */
+function source(yielded: Cell<unknown>, name = 'plugin'): RouteSource {
+  return { name, watch: (signal) => yielded.watch(signal) as AsyncIterable<RouteSnapshot> };
+}
+
+function routesFrom(watch: (signal: AbortSignal) => unknown, name = 'plugin'): RouteSource {
+  return { name, watch: watch as RouteSource['watch'] };
+}
+
+const started: RouteStore[] = [];
+afterEach(async () => {
+  for (const store of started.splice(0)) await store.stop().catch(() => undefined);
+});
+
+async function storeOf(...sources: RouteSource[]) {
+  const events: ProxyEvent[] = [];
+  const news = new Cell<number>();
+  const observe = (event: ProxyEvent): void => {
+    events.push(event);
+    news.set(events.length);
+  };
+  const store = new RouteStore({ sources, observer: { observe }, patienceMs: 100 });
+  started.push(store);
+  await store.start(never);
+  const count = (type: ProxyEvent['type']): number => events.filter((event) => event.type === type).length;
+  /** Waits for so many events of the type since the start. */
+  const reaches = async (type: ProxyEvent['type'], times: number): Promise<void> => {
+    while (count(type) < times) await news.changed(news.revision, never);
+  };
+  return { store, events, count, reaches, port: () => store.table.lookup('api.example')?.backends[0]?.address.port };
+}
+
+const throwingGetter = {
+  version: '2',
+  get routes(): never {
+    throw new Error('a getter threw');
+  },
+};
+
+describe('a snapshot that cannot be used is refused whole: the last good one stays, the next good one is used', () => {
+  it.each<readonly [what: string, yielded: unknown, reason: string]>([
+    ['without server names', { version: '2', routes: [{ name: 'x', backends: [] }] }, 'serverNames: expected a list'],
+    ['without a version', { routes: [GOOD] }, 'version: expected a non-empty string'],
+    ['whose version is a number', { version: 2, routes: [GOOD] }, 'version: expected a non-empty string'],
+    ['that is nothing', null, 'expected a snapshot, found null'],
+    ['that is undefined', undefined, 'expected a snapshot, found undefined'],
+    ['that is a string', 'routes', 'expected a snapshot, found "routes"'],
+    ['whose routes are no list', { version: '2', routes: {} }, 'routes: expected a list'],
+    ['with a route that is null', { version: '2', routes: [null] }, 'routes.0: expected a route'],
+    ['with a port out of range', snapshot('2', { backends: backend({ port: 100_721 }) }), 'port: expected an integer'],
+    ['with a weight that is no number', snapshot('2', { backends: backend({}, NaN) }), 'weight: expected an integer'],
+    ['with a getter that throws', throwingGetter, 'a getter threw'],
+    ['with an age that is no date', { ...snapshot('2'), asOf: 'yesterday' }, 'asOf: expected a valid Date'],
+  ])('%s', async (_what, bad, reason) => {
+    const yielded = new Cell<unknown>();
+    yielded.set(snapshot('1'));
+    const { store, events, reaches, port } = await storeOf(source(yielded));
+    yielded.set(bad);
+    await reaches('source.refused', 1);
+    expect(store.sources).toMatchObject([{ name: 'plugin', state: 'failing', routes: 1 }]);
+    expect(store.sources[0]?.error?.message).toContain(reason);
+    expect(port()).toBe(443);
+    yielded.set(snapshot('3', { backends: backend({ port: 444 }) }));
+    await reaches('routes.replaced', 2);
+    expect([port(), store.sources[0]?.state, store.sources[0]?.error]).toEqual([444, 'current', undefined]);
+    expect(events.filter(({ type }) => type === 'source.failed')).toEqual([]);
+  });
+
+  it('is reported once when it is repeated', async () => {
+    const yielded = new Cell<unknown>();
+    const { store, count, reaches } = await storeOf(source(yielded));
+    for (let times = 0; times < 10; times += 1) {
+      yielded.set({ version: `${times}`, routes: [null] });
+      await new Promise((resolve) => setImmediate(resolve));
+    }
+    yielded.set(snapshot('good'));
+    await reaches('routes.replaced', 1);
+    expect([count('source.refused'), store.sources[0]?.state]).toEqual([1, 'current']);
+  });
+
+  it('names what is odd but usable among the warnings of the source', async () => {
+    const yielded = new Cell<unknown>();
+    yielded.set(snapshot('1', { serverNames: ['API.example.'] }));
+    const { store } = await storeOf(source(yielded));
+    expect(store.sources[0]).toMatchObject({
+      state: 'current',
+      warnings: [expect.stringContaining('no client can send')],
+    });
+  });
+});
+
+describe('a source that misbehaves', () => {
+  it('and yields without ever waiting lets others have their turn, and makes few changes', async () => {
+    let version = 0;
+    const endless = routesFrom(async function* (signal: AbortSignal) {
+      while (!signal.aborted) yield snapshot(`${(version += 1)}`);
+    });
+    const { count } = await storeOf(endless);
+    for (let turns = 0; turns < 100; turns += 1) await new Promise((resolve) => setTimeout(resolve, 1));
+    expect(version).toBeGreaterThan(100);
+    expect(count('routes.replaced')).toBeLessThan(30);
+  });
+
+  it('and throws in place of a sequence is started again', async () => {
+    let calls = 0;
+    const broken = routesFrom((signal: AbortSignal) => {
+      calls += 1;
+      if (calls === 1) throw new Error('no sequence today');
+      const cell = new Cell<unknown>();
+      cell.set(snapshot('1'));
+      return cell.watch(signal);
+    });
+    const { store, reaches } = await storeOf(broken);
+    expect(store.sources[0]?.error?.message).toBe('no sequence today');
+    await reaches('routes.replaced', 1);
+    expect(store.sources[0]?.state).toBe('current');
+  });
+
+  it.each<readonly [what: string, value: unknown]>([
+    ['nothing', undefined],
+    ['a number', 7],
+    ['a list of nothing iterable', { next: 'soon' }],
+  ])('and gives %s in place of a sequence fails with words', async (_what, value) => {
+    const { store, count } = await storeOf(routesFrom(() => value));
+    expect(store.sources[0]?.state).toBe('failing');
+    expect(count('source.failed')).toBe(1);
+  });
+
+  it('and never stops is left behind after its time, and named', async () => {
+    const { store } = await storeOf(
+      routesFrom(() => ({ [Symbol.asyncIterator]: () => ({ next: () => new Promise(() => undefined) }) }), 'stuck'),
+    );
+    await expect(store.stop()).rejects.toThrow('source stuck did not stop when told to, left behind');
+    started.length = 0;
+  });
+
+  it('and whose leaving rejects is left in peace', async () => {
+    const { store } = await storeOf(
+      routesFrom((signal) => {
+        return {
+          [Symbol.asyncIterator]: () => ({
+            next: () => aborted(signal).then(() => ({ done: false, value: snapshot('late') })),
+            return: () => Promise.reject(new Error('will not go')),
+          }),
+        };
+      }),
+    );
+    await store.stop();
+  });
+
+  it('keeps nobody else from being heard', async () => {
+    const good = new Cell<unknown>();
+    good.set(snapshot('1'));
+    const bad = new Cell<unknown>();
+    bad.set({ version: '1', routes: 'all of them' });
+    const { store, port } = await storeOf(source(bad, 'bad'), source(good, 'good'));
+    expect([port(), store.sources.map(({ state }) => state)]).toEqual([443, ['failing', 'current']]);
+  });
+
+  it('has its failure shown when it fails right after a good snapshot', async () => {
+    const { store, reaches, port } = await storeOf(
+      routesFrom(async function* () {
+        yield snapshot('1');
+        throw new Error('and gone');
+      }),
+    );
+    await reaches('routes.replaced', 1);
+    expect([port(), store.sources[0]?.state, store.sources[0]?.error?.message]).toEqual([443, 'failing', 'and gone']);
+  });
+});
+
+function backend(address: object, weight: number = 1): unknown {
+  return [{ address: { host: '10.0.0.1', port: 443, ...address }, weight, healthy: true }];
+}
