@@ -26,6 +26,12 @@ export function serviceIn(certificate: X509Certificate, trustDomain: string): Ce
   return { kind: 'service', uri, source, serialNumber: pairs(certificate.serialNumber) };
 }
 
+/** The one URI of a certificate; `undefined` when it has none, or several. */
+export function uriIn(certificate: X509Certificate): string | undefined {
+  const [uri, ...others] = urisIn(certificate);
+  return others.length === 0 ? uri : undefined;
+}
+
 /** For people: whose it is as far as it says, and until when. Says nothing of whether that is true. */
 export function describeCertificate(certificate: X509Certificate): string {
   const name = urisIn(certificate).join(', ') || subjectOf(certificate);

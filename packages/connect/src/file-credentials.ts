@@ -2,7 +2,7 @@ import { createPrivateKey } from 'node:crypto';
 import type { X509Certificate } from 'node:crypto';
 import { readFile } from 'node:fs/promises';
 import { ConfigProblems, pause } from '@meshgate/core';
-import { parseSpiffeId, serviceIdentity } from '@meshgate/mesh';
+import { isSameSpiffeId, parseSpiffeId, serviceIdentity } from '@meshgate/mesh';
 import type { ChainTarget, Credentials, CredentialsSource } from '@meshgate/mesh';
 import { describeCertificate, serviceIn } from './certificate-identity.ts';
 import { certificatesIn } from './pem.ts';
@@ -101,7 +101,7 @@ function check({ ca, cert, key }: Texts, files: CredentialFiles): Checked {
   const service = serviceIn(leaf, trustDomain);
   if (service.kind === 'unknown') return wrong(files.cert, service.reason);
   const owner = files.owner && serviceIdentity(files.owner, trustDomain);
-  if (owner !== undefined && owner !== service.uri)
+  if (owner !== undefined && !isSameSpiffeId(owner, service.uri))
     return wrong(files.cert, `expected a certificate of ${owner}, found ${describeCertificate(leaf)}`);
   const privateKey = keyIn(key);
   if (privateKey === undefined)

@@ -1,13 +1,13 @@
 import type { X509Certificate } from 'node:crypto';
 import { ProxyError } from '@meshgate/core';
-import { describeCertificate, serviceIn } from './certificate-identity.ts';
-import type { Identity } from './identity.ts';
+import { isSameSpiffeId } from '@meshgate/mesh';
+import { describeCertificate, uriIn } from './certificate-identity.ts';
 
 /** Whom a proxy expects at the other end. */
 export interface ExpectedServer {
   /** The SNI to send. The certificate need not know it: it carries a SPIFFE URI and no DNS name. */
   readonly serverName: string;
-  /** SPIFFE URIs, one of which the server's certificate must carry, exactly. */
+  /** SPIFFE URIs, one of which the server's certificate must carry, compared decoded: two may be escaped differently. */
   readonly identities: readonly string[];
 }
 
@@ -17,16 +17,11 @@ export interface ExpectedServer {
  */
 export function serverRefusal(
   certificate: X509Certificate | undefined,
-  { identities, serverName, identity }: ExpectedServer & { readonly identity: Pick<Identity, 'trustDomain'> },
+  { identities, serverName }: ExpectedServer,
 ): ProxyError | undefined {
   const expected = `for ${serverName}: expected a certificate of ${identities.join(' or ') || 'nobody: none is known'}`;
   if (certificate === undefined) return new ProxyError('UPSTREAM_UNTRUSTED', `${expected}, found none`);
-  const service = serviceIn(certificate, trustDomainOf(identities) ?? identity.trustDomain);
-  if (service.kind === 'service' && identities.includes(service.uri)) return undefined;
+  const uri = uriIn(certificate);
+  if (uri !== undefined && identities.some((identity) => isSameSpiffeId(identity, uri))) return undefined;
   return new ProxyError('UPSTREAM_UNTRUSTED', `${expected}, found ${describeCertificate(certificate)}`);
-}
-
-/** Of a peer it is another one than the own. */
-function trustDomainOf([first]: readonly string[]): string | undefined {
-  return first === undefined || !URL.canParse(first) ? undefined : new URL(first).host;
 }

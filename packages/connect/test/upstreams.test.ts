@@ -11,7 +11,7 @@ import {
 } from '@meshgate/testkit';
 import type { Endpoint } from '@meshgate/core';
 import { describe, expect, it, onTestFinished } from 'vitest';
-import { credentialsOf, leafOf, targetOf, upstreamOf, uriOf, viewOf } from './mesh.ts';
+import { credentialsOf, leafOf, targetOf, TRUST_DOMAIN, upstreamOf, uriOf, viewOf } from './mesh.ts';
 import type { TargetOptions } from './mesh.ts';
 import { startSidecar, Told } from './sidecar.ts';
 
@@ -79,6 +79,27 @@ describe('an upstream is dialled', () => {
     expect(await answerAt(at)).toBe('right');
     expect(await answerAt(at)).toBe('right');
     expect(one.events.all('dial.failed').map(({ error }) => error.code)).toContain('UPSTREAM_UNTRUSTED');
+  });
+
+  it.each([
+    ['db@v2', 'db@v2'],
+    ['db@v2', 'db%40v2'],
+    ['db v2', 'db%20v2'],
+    ['dbé', 'db%C3%A9'],
+  ])('at a server whose identity is that of service %s, written as %s', async (service, written) => {
+    const uri = uriOf('NAME').replace('NAME', written);
+    const identity = leafOf(root, 'db', { uris: [uri] });
+    await using right = await tlsBackend('right', { identity, clientCa: root.certificate });
+    await using one = await webWith({ service: 'db', identities: [uriOf(service)], at: [right.address] });
+    expect(await answerAt(await one.address('upstream:db'))).toBe('right');
+  });
+
+  it('at the gateway of a peer that ends TLS for its services, where its identity is among those expected', async () => {
+    const gateway = `spiffe://${TRUST_DOMAIN}/gateway/mesh/dc/dc2`;
+    const identity = leafOf(root, 'db', { uris: [gateway] });
+    await using right = await tlsBackend('right', { identity, clientCa: root.certificate });
+    await using one = await webWith({ service: 'db', identities: [uriOf('db'), gateway], at: [right.address] });
+    expect(await answerAt(await one.address('upstream:db'))).toBe('right');
   });
 
   it('no longer than its connect timeout, the handshake included', async () => {

@@ -43,7 +43,7 @@ export {
   serviceServerName,
 } from './server-names.ts';
 export type { DatacenterTarget, PeeredServiceTarget, ServersTarget, ServiceTarget } from './server-names.ts';
-export { formatSpiffeId, parseSpiffeId } from './spiffe.ts';
+export { formatSpiffeId, isSameSpiffeId, parseSpiffeId } from './spiffe.ts';
 export type { ParsedSpiffeId, SpiffeId } from './spiffe.ts';
 
 // The dialling side: modes, discovery chains, targets, intentions.

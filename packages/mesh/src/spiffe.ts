@@ -45,9 +45,20 @@ export function parseSpiffeId(text: string): ParsedSpiffeId {
   return identity(host.toLowerCase(), segments) ?? invalid(text, 'expected a path that Consul gives to an identity');
 }
 
-/** The URI for an identity: the inverse of {@link parseSpiffeId}. The default partition is left out, as Consul does. */
+/**
+ * The URI for an identity: the inverse of {@link parseSpiffeId}. The default partition is left out, and characters are escaped as
+ * Go's `url.URL` does, which makes the URIs in Consul's certificates: `@ : + $ = ; & , ~` stand as they are.
+ */
 export function formatSpiffeId(id: SpiffeId): string {
-  return ['spiffe:/', id.trustDomain, ...segmentsOf(id).map(encodeURIComponent)].join('/');
+  return ['spiffe:/', id.trustDomain, ...segmentsOf(id).map(escaped)].join('/');
+}
+
+/** Whether two URIs stand for the same identity, however each is escaped. One that is no identity equals none. */
+export function isSameSpiffeId(one: string, other: string): boolean {
+  const parsed = parseSpiffeId(one);
+  const otherParsed = parseSpiffeId(other);
+  if (parsed.kind === 'invalid' || otherParsed.kind === 'invalid') return false;
+  return formatSpiffeId(parsed) === formatSpiffeId(otherParsed);
 }
 
 const DEFAULT = 'default';
@@ -55,6 +66,16 @@ const DEFAULT = 'default';
 function invalid(text: string, expected: string): ParsedSpiffeId {
   return { kind: 'invalid', reason: `${expected}, found ${JSON.stringify(text)}` };
 }
+
+/** A slash is escaped, which Consul does not do: it issues no certificate for such a name. */
+function escaped(segment: string): string {
+  return Array.from(new TextEncoder().encode(segment), (byte) => {
+    const character = String.fromCharCode(byte);
+    return UNESCAPED.test(character) ? character : `%${byte.toString(16).toUpperCase().padStart(2, '0')}`;
+  }).join('');
+}
+
+const UNESCAPED = /[A-Za-z0-9\-_.~$&+,:;=@]/;
 
 function unescaped(segments: readonly string[]): readonly string[] | undefined {
   try {

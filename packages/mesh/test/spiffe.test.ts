@@ -1,6 +1,6 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { formatSpiffeId, parseSpiffeId } from '../src/index.ts';
+import { formatSpiffeId, isSameSpiffeId, parseSpiffeId } from '../src/index.ts';
 import type { SpiffeId } from '../src/index.ts';
 
 const trustDomain = '88674a45-183b-4d14-02bd-f42cffaa3215.consul';
@@ -62,6 +62,52 @@ describe('a SPIFFE id', () => {
 
   it('has a trust domain in lower case', () => {
     expect(parseSpiffeId('spiffe://TD.Consul/agent/server/dc/dc1')).toMatchObject({ trustDomain: 'td.consul' });
+  });
+
+  it.each([
+    ['web@v2', 'web@v2'],
+    ['web:v2', 'web:v2'],
+    ['web+x', 'web+x'],
+    ['web$1', 'web$1'],
+    ['web;1', 'web;1'],
+    ['web=1', 'web=1'],
+    ['web&1', 'web&1'],
+    ['web,1', 'web,1'],
+    ['web~1', 'web~1'],
+    ['Web_1', 'Web_1'],
+    ['web v2', 'web%20v2'],
+    ['wéb', 'w%C3%A9b'],
+    ['web%1', 'web%251'],
+    ['web!1', 'web%211'],
+    ["web'1", 'web%271'],
+    ['web(1)', 'web%281%29'],
+    ['web*1', 'web%2A1'],
+    ['web[1]', 'web%5B1%5D'],
+    ['web?1', 'web%3F1'],
+    ['web#1', 'web%231'],
+    ['a/b', 'a%2Fb'],
+    ['\ud800', '%EF%BF%BD'],
+  ])('of the service %j is written as Go writes it: %s', (service, written) => {
+    const id = { kind: 'service', trustDomain, partition: 'default', namespace: 'default', datacenter: 'dc1' } as const;
+    expect(formatSpiffeId({ ...id, service })).toBe(`spiffe://${trustDomain}/ns/default/dc/dc1/svc/${written}`);
+  });
+
+  it.each([
+    ['web@v2', 'web%40v2', true],
+    ['web', '%77eb', true],
+    ['w%c3%a9b', 'w%C3%A9b', true],
+    ['web', 'Web', false],
+    ['a%2Fb', 'a/b', false],
+    ['%zz', '%zz', false],
+  ])('ending in %s and one ending in %s are the same: %s', (one, other, expected) => {
+    const uri = (service: string): string => `spiffe://${trustDomain}/ns/default/dc/dc1/svc/${service}`;
+    expect(isSameSpiffeId(uri(one), uri(other))).toBe(expected);
+  });
+
+  it('is the same with a trust domain in capitals and with the default partition written out', () => {
+    const plain = `spiffe://${trustDomain}/ns/default/dc/dc1/svc/web`;
+    expect(isSameSpiffeId(plain, plain.replace(trustDomain, trustDomain.toUpperCase()))).toBe(true);
+    expect(isSameSpiffeId(plain, `spiffe://${trustDomain}/ap/default/ns/default/dc/dc1/svc/web`)).toBe(true);
   });
 
   it('comes back whole whatever the names are', () => {
