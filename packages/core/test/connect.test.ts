@@ -1,5 +1,5 @@
 import { afterEach, describe, expect, it, vi } from 'vitest';
-import { AddressBook } from '../src/pipeline/addresses.ts';
+import { AddressBook } from '../src/names/address-book.ts';
 import { balancedConnector } from '../src/pipeline/connect.ts';
 import { Connecting } from '../src/pipeline/connecting.ts';
 import type { Upstream } from '../src/pipeline/connection.ts';
@@ -69,11 +69,12 @@ function harness(
   const observer = { observe: (event: ProxyEvent) => void events.push(event) };
   const net = network(answers);
   const outliers = new Outliers(observer, { consecutiveFailures: 1, baseEjectionMs: 60_000, maxEjectionMs: 60_000 });
-  const addresses = new AddressBook(observer, (host) => {
+  const resolve = (host: string) => {
     const hosts = names[host];
     if (hosts === undefined) return Promise.reject(new Error('ENOTFOUND'));
     return Promise.resolve(hosts).then((found) => ({ hosts: found, ttlSeconds: 60 }));
-  });
+  };
+  const addresses = new AddressBook(observer, { resolve });
   const connector = balancedConnector({
     addresses,
     outliers,

@@ -9,6 +9,8 @@ export type { PeerListener, PeerListenerOptions } from './listener.ts';
 export type { Ending, Peer, PeerOptions } from './peer.ts';
 export { refusingAddress, silentAddress, unixAddress } from './addresses.ts';
 export type { HeldAddress } from './addresses.ts';
+export { nameServer } from './name-server.ts';
+export type { NameAnswer, NameServer, Zone } from './name-server.ts';
 export { certificateAuthority } from './certificates.ts';
 export type { CertificateAuthority, IssuedCertificate, LeafOptions, Validity } from './certificates.ts';
 export { recorder } from './recorder.ts';

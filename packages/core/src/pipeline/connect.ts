@@ -1,4 +1,4 @@
-import type { AddressBook } from './addresses.ts';
+import type { AddressBook } from '../names/address-book.ts';
 import { pause } from '../watch/backoff.ts';
 import { picker } from './balance.ts';
 import type { Picker } from './balance.ts';

@@ -1,0 +1,248 @@
+import { mkdtemp, rename, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { AddressBook, systemNames } from '@meshgate/core/parts';
+import { nameServer, recorder } from '@meshgate/testkit';
+import type { NameServer, Zone } from '@meshgate/testkit';
+import { describe, expect, it } from 'vitest';
+
+interface Files {
+  readonly hosts?: string;
+  readonly nsswitch?: string;
+  /** Lines of resolv.conf beside those that name the servers. */
+  readonly resolv?: string;
+}
+
+/** A name system of files of its own, which asks stand-in name servers. */
+async function system(zones: readonly Zone[], { hosts = '', nsswitch = 'hosts: files dns', resolv = '' }: Files = {}) {
+  const folder = await mkdtemp(join(tmpdir(), 'meshgate-names-'));
+  const servers = await Promise.all(zones.map((zone) => nameServer(zone)));
+  const [hostsFile, resolvConf, nsswitchConf] = [
+    join(folder, 'hosts'),
+    join(folder, 'resolv'),
+    join(folder, 'nsswitch'),
+  ];
+  await writeFile(hostsFile, hosts);
+  await writeFile(nsswitchConf, nsswitch);
+  await writeFile(resolvConf, `${resolv}\n${serverLines(servers)}`);
+  const names = systemNames({ hostsFile, resolvConf, nsswitch: nsswitchConf, platform: 'linux' });
+  const resolve = (host: string) => names.resolve(host).then((found) => found.hosts);
+  const [server] = servers;
+  if (server === undefined) throw new Error('expected at least one zone');
+  return {
+    names,
+    resolve,
+    server,
+    hostsFile,
+    resolvConf,
+    async [Symbol.asyncDispose]() {
+      await Promise.all(servers.map((one) => one[Symbol.asyncDispose]()));
+      await rm(folder, { recursive: true });
+    },
+  };
+}
+
+function serverLines(servers: readonly NameServer[]): string {
+  return servers.map(({ server }) => `nameserver ${server}\n`).join('');
+}
+
+const A = (...addresses: string[]) => ({ addresses, ttl: 90 });
+
+describe('the order of the system', () => {
+  it('asks the hosts file first', async () => {
+    await using at = await system([{ 'db.internal': { A: A('127.0.0.2') } }], { hosts: '127.0.0.1 db.internal' });
+    expect(await at.resolve('DB.internal')).toEqual(['127.0.0.1']);
+    expect(at.server.questions).toEqual([]);
+  });
+
+  it('asks the name servers first when nsswitch.conf says so', async () => {
+    await using at = await system([{ 'db.internal': { A: A('127.0.0.2') } }], {
+      hosts: '127.0.0.1 db.internal\n127.0.0.3 file.internal',
+      nsswitch: 'hosts: dns files',
+    });
+    expect(await at.resolve('db.internal')).toEqual(['127.0.0.2']);
+    expect(await at.resolve('file.internal')).toEqual(['127.0.0.3']);
+  });
+
+  it('stops where nsswitch.conf says that what is not found is final', async () => {
+    await using at = await system([{ 'db.internal': { A: A('127.0.0.2') } }], {
+      nsswitch: 'hosts: files [NOTFOUND=return] dns',
+    });
+    await expect(at.resolve('db.internal')).rejects.toMatchObject({ kind: 'absent' });
+    expect(at.server.questions).toEqual([]);
+  });
+
+  it('asks name servers also where a service is listed that only the C library knows', async () => {
+    await using at = await system([{ 'db.internal': { A: A('127.0.0.2') } }], {
+      nsswitch: 'hosts: mymachines resolve [!UNAVAIL=return] files myhostname dns',
+    });
+    expect(await at.resolve('db.internal')).toEqual(['127.0.0.2']);
+  });
+
+  it.each(['localhost', 'LOCALHOST.', 'app.localhost'])('never asks name servers for %s', async (name) => {
+    await using at = await system([{ localhost: { A: A('192.0.2.1') }, 'app.localhost': { A: A('192.0.2.1') } }]);
+    expect(await at.resolve(name)).toEqual(['127.0.0.1', '::1']);
+    expect(at.server.questions).toEqual([]);
+  });
+
+  it('finds every one of twenty names of the hosts file at once while no name server answers', async () => {
+    const lines = Array.from({ length: 20 }, (_, index) => `127.0.0.${index + 1} host-${index}.internal`);
+    await using at = await system([{}], { hosts: lines.join('\n') });
+    const found = await Promise.all(lines.map((_, index) => at.resolve(`host-${index}.internal`)));
+    expect(found.flat()).toEqual(lines.map((line) => line.split(' ')[0]));
+    expect(at.server.questions).toEqual([]);
+  });
+});
+
+describe('search domains', () => {
+  const zone: Zone = {
+    'db.b.example': { A: A('10.0.0.1') },
+    'a.b': { A: A('10.0.0.2') },
+    'x.y.b.example': { A: A('10.0.0.3') },
+  };
+  const resolv = 'search a.example b.example';
+
+  it('are appended to a name without enough dots, in their order', async () => {
+    await using at = await system([zone], { resolv });
+    expect(await at.resolve('db')).toEqual(['10.0.0.1']);
+    expect(at.server.questions.filter((question) => question.startsWith('A '))).toEqual([
+      'A db.a.example',
+      'A db.b.example',
+    ]);
+  });
+
+  it('come after the name itself when it has enough dots', async () => {
+    await using at = await system([zone], { resolv });
+    expect(await at.resolve('x.y')).toEqual(['10.0.0.3']);
+    expect(at.server.questions[0]).toMatch(/ x\.y$/);
+  });
+
+  it('come first for a name with fewer dots than ndots', async () => {
+    await using at = await system([zone], { resolv: `${resolv}\noptions ndots:5` });
+    expect(await at.resolve('a.b')).toEqual(['10.0.0.2']);
+    expect(at.server.questions[0]).toMatch(/ a\.b\.a\.example$/);
+  });
+
+  it('are not tried for a name that ends in a dot', async () => {
+    await using at = await system([zone], { resolv });
+    await expect(at.resolve('db.')).rejects.toMatchObject({ kind: 'absent' });
+  });
+});
+
+describe('two families', () => {
+  it('give all their addresses and the shorter time to live', async () => {
+    await using at = await system([
+      { 'db.example': { A: { addresses: ['192.0.2.7'], ttl: 90 }, AAAA: { addresses: ['2001:db8::7'], ttl: 45 } } },
+    ]);
+    expect(await at.names.resolve('db.example')).toEqual({ hosts: ['192.0.2.7', '2001:db8::7'], ttlSeconds: 45 });
+  });
+
+  it.each([
+    ['AAAA', { A: A('127.0.0.1'), AAAA: 'drop' }, ['127.0.0.1']],
+    ['A', { A: 'drop', AAAA: A('::1') }, ['::1']],
+  ] as const)('do not wait for one another: %s is dropped', async (_family, answers, expected) => {
+    await using at = await system([{ 'db.internal': answers }]);
+    const start = performance.now();
+    expect(await at.resolve('db.internal')).toEqual(expected);
+    expect(performance.now() - start).toBeLessThan(1_000);
+  });
+
+  it.each(['none', 'NXDOMAIN', 'SERVFAIL', 'REFUSED'] as const)('are one when the other answers %s', async (AAAA) => {
+    await using at = await system([{ 'db.internal': { A: A('127.0.0.1'), AAAA } }]);
+    expect(await at.resolve('db.internal')).toEqual(['127.0.0.1']);
+  });
+
+  it('give addresses that fit into no packet, over TCP', async () => {
+    const addresses = Array.from({ length: 200 }, (_, index) => `10.0.1.${index}`);
+    await using at = await system([{ 'db.internal': { A: { addresses, truncated: true } } }]);
+    expect(await at.resolve('db.internal')).toEqual(addresses);
+  });
+});
+
+describe('a name without an address', () => {
+  it.each([
+    ['NXDOMAIN', 'NXDOMAIN', 'absent'],
+    ['none', 'none', 'absent'],
+    ['SERVFAIL', 'SERVFAIL', 'unavailable'],
+    ['none', 'SERVFAIL', 'unavailable'],
+    ['REFUSED', 'REFUSED', 'unavailable'],
+  ] as const)('of which the servers say %s and %s is %s', async (a, aaaa, kind) => {
+    await using at = await system([{ 'db.internal': { A: a, AAAA: aaaa } }]);
+    await expect(at.resolve('db.internal')).rejects.toMatchObject({ kind });
+  });
+
+  it('is unavailable when no server answers, and says which was asked', async () => {
+    await using at = await system([{ 'db.internal': { A: 'drop', AAAA: 'drop' } }], {
+      resolv: 'options timeout:1 attempts:1',
+    });
+    await expect(at.resolve('db.internal')).rejects.toMatchObject({
+      kind: 'unavailable',
+      message: `no answer (name server ${at.server.server})`,
+    });
+  });
+
+  it.each(['SERVFAIL', 'REFUSED', 'drop'] as const)(
+    'is found with the next server when the first has %s',
+    async (first) => {
+      await using at = await system([
+        { 'db.internal': { A: first, AAAA: first } },
+        { 'db.internal': { A: A('10.0.0.1') } },
+      ]);
+      expect(await at.resolve('db.internal')).toEqual(['10.0.0.1']);
+      const asked = at.server.questions.length;
+      expect(await at.resolve('db.internal')).toEqual(['10.0.0.1']);
+      expect(at.server.questions.length).toBeLessThanOrEqual(asked + 1);
+    },
+  );
+});
+
+describe('the files of the system', () => {
+  it('are followed: a hosts file that is written to', async () => {
+    await using at = await system([{}], { hosts: '127.0.0.1 db.internal' });
+    expect(await at.names.hasChanged?.()).toBe(false);
+    await writeFile(at.hostsFile, '127.0.0.9 db.internal');
+    expect(await at.names.hasChanged?.()).toBe(true);
+    expect(await at.names.hasChanged?.()).toBe(false);
+    expect(await at.resolve('db.internal')).toEqual(['127.0.0.9']);
+  });
+
+  it('are followed: a resolv.conf that is replaced, while the old server is silent', async () => {
+    await using at = await system([{ 'db.internal': { A: 'drop', AAAA: 'drop' } }], {
+      resolv: 'options timeout:1 attempts:1',
+    });
+    await using next = await nameServer({ 'db.internal': { A: A('10.0.0.2') } });
+    const old = at.resolve('db.internal').catch(() => 'no answer');
+    await at.server.asked('A db.internal');
+    await writeFile(`${at.resolvConf}.new`, `nameserver ${next.server}`);
+    await rename(`${at.resolvConf}.new`, at.resolvConf);
+    expect(await at.resolve('db.internal')).toEqual(['10.0.0.2']);
+    expect(await old).toBe('no answer');
+  });
+
+  it('may be missing', async () => {
+    const names = systemNames({
+      hostsFile: '/nonexistent/h',
+      resolvConf: '/nonexistent/r',
+      nsswitch: '/nonexistent/n',
+    });
+    expect((await names.resolve('localhost')).hosts).toEqual(['127.0.0.1', '::1']);
+  });
+});
+
+describe('an address book over the system', () => {
+  it('has the new addresses soon after the hosts file has changed, long before the old ones are out of date', async () => {
+    await using at = await system([{ 'db.internal': { A: A('10.0.0.1') } }]);
+    const book = new AddressBook(recorder(), at.names);
+    const find = async () => (await book.find({ host: 'db.internal', port: 1 })).map(({ host }) => host);
+    expect(await find()).toEqual(['10.0.0.1']);
+    await writeFile(at.hostsFile, '10.0.0.9 db.internal');
+    await expect.poll(find, { timeout: 10_000, interval: 50 }).toEqual(['10.0.0.9']);
+  });
+
+  it('asks the name server once for many who wait', async () => {
+    await using at = await system([{ 'db.internal': { A: A('10.0.0.1') } }]);
+    const book = new AddressBook(recorder(), at.names);
+    await Promise.all(Array.from({ length: 50 }, () => book.find({ host: 'db.internal', port: 1 })));
+    expect(at.server.questions.filter((question) => question === 'A db.internal')).toHaveLength(1);
+  });
+});

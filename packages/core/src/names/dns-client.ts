@@ -1,0 +1,173 @@
+import { Resolver } from 'node:dns/promises';
+import type { ResolvConf } from './resolv-conf.ts';
+import { ResolutionError } from './resolution.ts';
+import type { Resolution } from './resolution.ts';
+import { within } from './within.ts';
+
+type Family = 4 | 6;
+
+/** What the name servers say of one family of one name. */
+type Answer =
+  | {
+      readonly kind: 'addresses';
+      readonly family: Family;
+      readonly hosts: readonly string[];
+      readonly ttlSeconds: number;
+    }
+  /** The name exists and has no address of this family. */
+  | { readonly kind: 'none'; readonly family: Family }
+  | { readonly kind: 'absent'; readonly family: Family }
+  | { readonly kind: 'unavailable'; readonly family: Family; readonly code: string };
+
+// RFC 8305, section 3: how long the answer that came first waits for the other family's.
+const RESOLUTION_DELAY_MS = 50;
+// A middlebox that drops questions for AAAA does so for ever, or until somebody mends it.
+const SILENCE_REMEMBERED_MS = 300_000;
+
+/** Asks the name servers of one resolv.conf, search domains included. */
+export class DnsClient {
+  readonly #conf: ResolvConf;
+  /** One for each server. */
+  readonly #resolvers: readonly Resolver[];
+  /** Which server is asked first: the one that answered last. */
+  #preferred = 0;
+  /** Until when nobody waits for a family whose questions are not answered. */
+  readonly #silentUntil: Record<Family, number> = { 4: 0, 6: 0 };
+
+  constructor(conf: ResolvConf) {
+    this.#conf = conf;
+    this.#resolvers = conf.servers.map((server) => resolverOf(server, conf));
+  }
+
+  /** Tries `host` as it stands and with the search domains, in the order that `ndots` says. Rejects with a `ResolutionError`. */
+  async resolve(host: string): Promise<Resolution> {
+    let trouble: ResolutionError | undefined;
+    for (const name of this.#candidates(host)) {
+      try {
+        return await this.#resolveName(name);
+      } catch (reason) {
+        if (!(reason instanceof ResolutionError)) throw reason;
+        if (reason.kind === 'absent') continue;
+        trouble ??= reason;
+        // A server that answers may know the next name; one that does not would only use up the time.
+        if (!ANSWERED_WITHOUT_AN_ANSWER.has(codeOf(reason.cause))) break;
+      }
+    }
+    throw trouble ?? new ResolutionError('absent', `the name servers know no address (${this.#servers})`);
+  }
+
+  #candidates(host: string): readonly string[] {
+    if (host.endsWith('.')) return [host.slice(0, -1)];
+    const searched = this.#conf.search.map((domain) => `${host}.${domain}`);
+    const dots = host.split('.').length - 1;
+    return dots >= this.#conf.ndots ? [host, ...searched] : [...searched, host];
+  }
+
+  /** Both families at once; the first addresses wait a moment for the others. */
+  async #resolveName(name: string): Promise<Resolution> {
+    const four = this.#ask(name, 4);
+    const six = this.#ask(name, 6);
+    const first = await Promise.race([four, six]);
+    const other = first.family === 4 ? six : four;
+    const second = await this.#second(first, other);
+    if (second !== undefined) return this.#both(first, second);
+    if (first.kind !== 'addresses') throw new ResolutionError('absent', `no such name (${this.#servers})`);
+    return { ...first, rest: other.then((late) => this.#merged(first, late)) };
+  }
+
+  /** `undefined` when it is not worth waiting for. */
+  #second(first: Answer, other: Promise<Answer>): Promise<Answer | undefined> {
+    if (first.kind === 'none' || first.kind === 'unavailable') return other;
+    const family = first.family === 4 ? 6 : 4;
+    if (performance.now() < this.#silentUntil[family]) return Promise.resolve(undefined);
+    return within(other, RESOLUTION_DELAY_MS);
+  }
+
+  #merged(first: Answer, late: Answer): Resolution | undefined {
+    this.#silentUntil[late.family] = late.kind === 'unavailable' ? performance.now() + SILENCE_REMEMBERED_MS : 0;
+    return late.kind === 'addresses' ? this.#both(first, late) : undefined;
+  }
+
+  #both(first: Answer, second: Answer): Resolution {
+    const answers = first.family === 4 ? [first, second] : [second, first];
+    const found = answers.flatMap((answer) => (answer.kind === 'addresses' ? [answer] : []));
+    if (found.length > 0) {
+      const ttlSeconds = Math.min(...found.map((answer) => answer.ttlSeconds));
+      return { hosts: found.flatMap(({ hosts }) => hosts), ttlSeconds };
+    }
+    const trouble = answers.find((answer) => answer.kind === 'unavailable');
+    if (trouble?.kind === 'unavailable') throw this.#unavailable(trouble.code);
+    throw new ResolutionError('absent', `the name has no address (${this.#servers})`);
+  }
+
+  #unavailable(code: string): ResolutionError {
+    const words = TROUBLES[code] ?? code;
+    return new ResolutionError('unavailable', `${words} (${this.#servers})`, { cause: { code } });
+  }
+
+  get #servers(): string {
+    return `name server ${this.#conf.servers.join(', ')}`;
+  }
+
+  /** One server after the other, for as many rounds as the configuration says, until one of them knows. Never rejects. */
+  async #ask(name: string, family: Family): Promise<Answer> {
+    const { attempts } = this.#conf;
+    const count = this.#resolvers.length;
+    const start = this.#preferred;
+    let answer: Answer = { kind: 'unavailable', family, code: 'ENODATA' };
+    for (let turn = 0; turn < attempts * count; turn += 1) {
+      const index = (start + turn) % count;
+      answer = await askServer(this.#resolvers[index], name, family);
+      if (answer.kind === 'unavailable') continue;
+      this.#preferred = index;
+      return answer;
+    }
+    return answer;
+  }
+}
+
+/** Node reports what one server says, also that it failed: to go on to the next is ours. */
+function resolverOf(server: string, { timeoutMs }: ResolvConf): Resolver {
+  const resolver = new Resolver({ timeout: timeoutMs, tries: 1 });
+  resolver.setServers([server]);
+  return resolver;
+}
+
+/** Never rejects. */
+async function askServer(resolver: Resolver | undefined, name: string, family: Family): Promise<Answer> {
+  try {
+    const records = await (family === 4
+      ? resolver?.resolve4(name, { ttl: true })
+      : resolver?.resolve6(name, { ttl: true }));
+    if (records === undefined || records.length === 0) return { kind: 'none', family };
+    const hosts = [...new Set(records.map(({ address }) => address))];
+    return { kind: 'addresses', family, hosts, ttlSeconds: Math.min(...records.map(({ ttl }) => ttl)) };
+  } catch (reason) {
+    return failed(codeOf(reason), family);
+  }
+}
+
+function failed(code: string, family: Family): Answer {
+  if (code === 'ENODATA') return { kind: 'none', family };
+  if (code === 'ENOTFOUND' || code === 'EBADNAME') return { kind: 'absent', family };
+  return { kind: 'unavailable', family, code };
+}
+
+const ANSWERED_WITHOUT_AN_ANSWER: ReadonlySet<string> = new Set([
+  'ESERVFAIL',
+  'EREFUSED',
+  'EFORMERR',
+  'ENOTIMP',
+  'EBADRESP',
+]);
+
+const TROUBLES: Readonly<Record<string, string>> = {
+  ECONNREFUSED: 'nobody listens',
+  EREFUSED: 'the question was refused (REFUSED)',
+  ESERVFAIL: 'the server failed (SERVFAIL)',
+  ETIMEOUT: 'no answer',
+};
+
+function codeOf(reason: unknown): string {
+  return typeof reason === 'object' && reason !== null && 'code' in reason ? String(reason.code) : 'EUNKNOWN';
+}

@@ -1,0 +1,65 @@
+import { isIP } from 'node:net';
+
+/** How the name servers are asked (resolv.conf(5)). */
+export interface ResolvConf {
+  /** In order of preference, with the port where it is not 53: `[127.0.0.1]:5353`. At least one. */
+  readonly servers: readonly string[];
+  /** Domains that are appended to a name, in order. */
+  readonly search: readonly string[];
+  /** A name with fewer dots is tried with the search domains first. */
+  readonly ndots: number;
+  /** For each try, in milliseconds. */
+  readonly timeoutMs: number;
+  /** How often each server is asked. */
+  readonly attempts: number;
+}
+
+// resolv.conf(5): without a name server the one of this machine is asked; the C library looks at no more than three.
+const LOCAL_SERVER = '127.0.0.1';
+const MAX_SERVERS = 3;
+const MAX_NDOTS = 15;
+// The C library waits for 5 s, which is all the time that a connection has by default.
+const MAX_TIMEOUT_MS = 2_000;
+const MAX_ATTEMPTS = 5;
+
+/**
+ * Reads the text of a resolv.conf. Lines that are not understood are skipped, as the system skips them. The last of several `search` and
+ * `domain` lines counts. Pure.
+ */
+export function parseResolvConf(text: string): ResolvConf {
+  const servers: string[] = [];
+  let search: readonly string[] = [];
+  const options = new Map<string, number>();
+  for (const line of text.split('\n')) {
+    const [key, ...values] = line
+      .replace(/[#;].*$/, '')
+      .trim()
+      .split(/\s+/);
+    if (key === 'nameserver') servers.push(...values.slice(0, 1).filter(isServer));
+    else if (key === 'search') search = values.map(domain);
+    else if (key === 'domain') search = values.slice(0, 1).map(domain);
+    else if (key === 'options') for (const value of values) addOption(options, value);
+  }
+  return {
+    servers: servers.length === 0 ? [LOCAL_SERVER] : servers.slice(0, MAX_SERVERS),
+    search: search.filter((name) => name !== ''),
+    ndots: Math.min(options.get('ndots') ?? 1, MAX_NDOTS),
+    timeoutMs: Math.min(Math.max((options.get('timeout') ?? 2) * 1_000, 1), MAX_TIMEOUT_MS),
+    attempts: Math.min(Math.max(options.get('attempts') ?? 2, 1), MAX_ATTEMPTS),
+  };
+}
+
+/** An address, or one in brackets with a port: what other resolvers than the C library's read as well. */
+function isServer(text: string): boolean {
+  const bracketed = /^\[([^\]]+)\]:(\d{1,5})$/.exec(text);
+  return isIP(bracketed?.[1] ?? text) !== 0;
+}
+
+function domain(text: string): string {
+  return text.toLowerCase().replace(/^\.|\.$/g, '');
+}
+
+function addOption(options: Map<string, number>, text: string): void {
+  const [, name, value] = /^([a-z]+):(\d+)$/.exec(text) ?? [];
+  if (name !== undefined) options.set(name, Number(value));
+}

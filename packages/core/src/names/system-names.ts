@@ -1,0 +1,132 @@
+import { lookup } from 'node:dns/promises';
+import { DnsClient } from './dns-client.ts';
+import { FollowedFile } from './followed-file.ts';
+import { parseHosts } from './hosts-file.ts';
+import { parseNsswitch } from './nsswitch.ts';
+import type { NameService } from './nsswitch.ts';
+import { ResolutionError } from './resolution.ts';
+import type { NameSystem, Resolution } from './resolution.ts';
+import { parseResolvConf } from './resolv-conf.ts';
+import { within } from './within.ts';
+
+/** Where the system keeps what it knows of names. */
+export interface SystemNamesOptions {
+  /** `/etc/hosts` when absent. */
+  readonly hostsFile?: string;
+  /** `/etc/resolv.conf` when absent. */
+  readonly resolvConf?: string;
+  /** `/etc/nsswitch.conf` when absent. */
+  readonly nsswitch?: string;
+  /**
+   * Elsewhere than on Linux names are the business of a daemon of the system, which is asked by `getaddrinfo`; the system that runs when
+   * absent.
+   */
+  readonly platform?: NodeJS.Platform;
+}
+
+// The hosts file tells no time to live. Envoy asks again every 5 s, Consul's own default is 10 s.
+const DEFAULT_TTL_SECONDS = 10;
+// RFC 6761, section 6.3.
+const LOOPBACK: Resolution = { hosts: ['127.0.0.1', '::1'], ttlSeconds: DEFAULT_TTL_SECONDS };
+// Longer than any client waits, and nobody waits for ever.
+const DEADLINE_MS = 10_000;
+
+/**
+ * Names as the system resolves them: in the order of nsswitch.conf, the hosts file and the name servers of resolv.conf, all three
+ * followed while they change; A and AAAA by RFC 8305; `localhost` and names below it always this machine (RFC 6761). `getaddrinfo`,
+ * which tells no time to live and cannot be cancelled, is asked where the order names a service that only the C library knows.
+ */
+export function systemNames(options: SystemNamesOptions = {}): NameSystem {
+  const system = new SystemNames(options);
+  return { resolve: (host) => system.resolve(host), hasChanged: () => system.hasChanged() };
+}
+
+class SystemNames {
+  readonly #hosts: FollowedFile<ReturnType<typeof parseHosts>>;
+  readonly #services: FollowedFile<readonly NameService[]>;
+  readonly #dns: FollowedFile<DnsClient>;
+  readonly #isLinux: boolean;
+  /** The versions of the files, added up, when {@link hasChanged} was last asked. */
+  #reported: number | undefined;
+
+  constructor(options: SystemNamesOptions) {
+    this.#hosts = new FollowedFile(options.hostsFile ?? '/etc/hosts', parseHosts);
+    this.#services = new FollowedFile(options.nsswitch ?? '/etc/nsswitch.conf', parseNsswitch);
+    this.#dns = new FollowedFile(
+      options.resolvConf ?? '/etc/resolv.conf',
+      (text) => new DnsClient(parseResolvConf(text)),
+    );
+    this.#isLinux = (options.platform ?? process.platform) === 'linux';
+  }
+
+  async hasChanged(): Promise<boolean> {
+    await this.#refresh();
+    const version = this.#hosts.version + this.#services.version + this.#dns.version;
+    const hasChanged = this.#reported !== undefined && version !== this.#reported;
+    this.#reported = version;
+    return hasChanged;
+  }
+
+  async resolve(host: string): Promise<Resolution> {
+    const found = await within(this.#resolveInOrder(host), DEADLINE_MS);
+    if (found !== undefined) return found;
+    throw new ResolutionError('unavailable', `no answer within ${DEADLINE_MS / 1_000} s`);
+  }
+
+  async #refresh(): Promise<void> {
+    await Promise.all([this.#hosts.refresh(), this.#services.refresh(), this.#dns.refresh()]);
+  }
+
+  async #resolveInOrder(host: string): Promise<Resolution> {
+    await this.#refresh();
+    const name = host.toLowerCase().replace(/\.$/, '');
+    if (isLocalhost(name)) return this.#fromFile(name) ?? LOOPBACK;
+    if (!this.#isLinux) return askSystem(name);
+    let failure: ResolutionError | undefined;
+    let hasOthers = false;
+    for (const { name: service, isFinal } of this.#services.value) {
+      const found = await this.#ask(service, name, host);
+      if (found === undefined) hasOthers = true;
+      else if (!(found instanceof ResolutionError)) return found;
+      else if (failure?.kind !== 'unavailable') failure = found;
+      if (isFinal && found instanceof ResolutionError && found.kind === 'absent') break;
+    }
+    // Last, since it asks everybody once more and holds a thread meanwhile.
+    if (hasOthers && failure?.kind !== 'unavailable') return askSystem(name);
+    throw failure ?? new ResolutionError('absent', 'no service of nsswitch.conf knows the name');
+  }
+
+  /** `undefined` when only the C library knows the service. */
+  async #ask(service: string, name: string, host: string): Promise<Resolution | ResolutionError | undefined> {
+    if (service === 'files') return this.#fromFile(name) ?? new ResolutionError('absent', 'not in the hosts file');
+    // RFC 6762, section 3: multicast DNS answers for names below local, and only it does.
+    const isMulticast = service.startsWith('mdns') && name.endsWith('.local');
+    // systemd-resolved serves its stub as a name server, which resolv.conf names.
+    if (!isMulticast && service !== 'dns' && service !== 'resolve') return undefined;
+    try {
+      return await (isMulticast ? askSystem(name) : this.#dns.value.resolve(host));
+    } catch (reason) {
+      if (reason instanceof ResolutionError) return reason;
+      throw reason;
+    }
+  }
+
+  #fromFile(name: string): Resolution | undefined {
+    const hosts = this.#hosts.value.get(name);
+    return hosts === undefined ? undefined : { hosts, ttlSeconds: DEFAULT_TTL_SECONDS };
+  }
+}
+
+function isLocalhost(name: string): boolean {
+  return name === 'localhost' || name.endsWith('.localhost');
+}
+
+async function askSystem(name: string): Promise<Resolution> {
+  try {
+    const records = await lookup(name, { all: true });
+    return { hosts: [...new Set(records.map(({ address }) => address))], ttlSeconds: DEFAULT_TTL_SECONDS };
+  } catch (cause) {
+    const code = cause instanceof Error && 'code' in cause ? String(cause.code) : String(cause);
+    throw new ResolutionError(code === 'ENOTFOUND' ? 'absent' : 'unavailable', `getaddrinfo ${code}`, { cause });
+  }
+}

@@ -1,0 +1,154 @@
+import { createSocket } from 'node:dgram';
+import type { Socket as UdpSocket } from 'node:dgram';
+import { once } from 'node:events';
+import { createServer } from 'node:net';
+import type { Server, Socket as TcpSocket } from 'node:net';
+import { isIPv6 } from 'node:net';
+
+/** What a {@link nameServer} says of one type of record of one name. */
+export type NameAnswer =
+  /** Addresses, with the time to live in seconds. Those that do not fit into a packet are fetched over TCP. */
+  | { readonly addresses: readonly string[]; readonly ttl?: number; readonly truncated?: boolean }
+  /** The name exists, and has no address of this family. */
+  | 'none'
+  | 'NXDOMAIN'
+  | 'SERVFAIL'
+  | 'REFUSED'
+  /** No answer, ever. */
+  | 'drop';
+
+/** A name in lower case without a trailing dot, by family. What is not listed does not exist; a family not listed is `none`. */
+export type Zone = Readonly<Record<string, { readonly A?: NameAnswer; readonly AAAA?: NameAnswer }>>;
+
+/** A name server on loopback, for tests of whoever asks it. */
+export interface NameServer extends AsyncDisposable {
+  /** As a resolv.conf names it: `[127.0.0.1]:PORT`. */
+  readonly server: string;
+  /** Every question so far, `A db.example`, in order; those over TCP too. */
+  readonly questions: readonly string[];
+  /** Resolves when `question` has been asked `times` times, at once if it has been already. */
+  asked(question: string, times?: number): Promise<void>;
+  /** Replaces what it knows. */
+  serve(zone: Zone): void;
+}
+
+const HOST = '127.0.0.1';
+const RCODES = { none: 0, NXDOMAIN: 3, SERVFAIL: 2, REFUSED: 5 } as const;
+const TYPES: Readonly<Record<number, 'A' | 'AAAA'>> = { 1: 'A', 28: 'AAAA' };
+const HEADER_BYTES = 12;
+
+/** Starts a name server that knows `zone` (RFC 1035, section 4), over UDP and TCP on one port of loopback. */
+export async function nameServer(zone: Zone = {}): Promise<NameServer> {
+  let known = zone;
+  const questions: string[] = [];
+  const waiting = new Set<() => void>();
+  const { udp, tcp, port } = await bound();
+  udp.on('message', (query, from) => {
+    const reply = answer(query, 'udp');
+    if (reply !== undefined) udp.send(reply, from.port, from.address);
+  });
+  tcp.on('connection', (socket: TcpSocket) => {
+    socket.on('error', () => undefined);
+    socket.on('data', (bytes) => {
+      const reply = answer(bytes.subarray(2), 'tcp');
+      if (reply !== undefined) socket.end(Buffer.concat([uint16(reply.length), reply]));
+    });
+  });
+  return { server: `[${HOST}]:${port}`, questions, asked, serve, [Symbol.asyncDispose]: close };
+
+  function answer(query: Buffer, over: 'udp' | 'tcp'): Buffer | undefined {
+    const { name, type, end } = question(query);
+    questions.push(`${type ?? 'other'} ${name}`);
+    for (const wake of waiting) wake();
+    const records = type === undefined ? 'none' : (known[name]?.[type] ?? (name in known ? 'none' : 'NXDOMAIN'));
+    return records === 'drop' ? undefined : message(query.subarray(0, end), records, over);
+  }
+
+  async function asked(text: string, times = 1): Promise<void> {
+    while (questions.filter((one) => one === text).length < times)
+      await new Promise<void>((resolve) => {
+        const wake = (): void => (waiting.delete(wake), resolve());
+        waiting.add(wake);
+      });
+  }
+
+  function serve(next: Zone): void {
+    known = next;
+  }
+
+  async function close(): Promise<void> {
+    const closed = [once(udp, 'close'), once(tcp, 'close')];
+    udp.close();
+    tcp.close();
+    await Promise.all(closed);
+  }
+}
+
+/** The port that the system chose for TCP may be taken for UDP: then another is tried. */
+async function bound(): Promise<{ udp: UdpSocket; tcp: Server; port: number }> {
+  for (;;) {
+    const tcp = createServer().listen(0, HOST);
+    await once(tcp, 'listening');
+    const address = tcp.address();
+    if (address === null || typeof address === 'string') throw new TypeError('expected an IP address');
+    const udp = createSocket('udp4');
+    udp.bind(address.port, HOST);
+    const isBound = await once(udp, 'listening').then(
+      () => true,
+      () => false,
+    );
+    if (isBound) return { udp, tcp, port: address.port };
+    tcp.close();
+  }
+}
+
+/** The only question of a query, and where it ends. */
+function question(query: Buffer): { name: string; type: 'A' | 'AAAA' | undefined; end: number } {
+  const labels: string[] = [];
+  let at = HEADER_BYTES;
+  for (let length = query.readUInt8(at); length > 0; length = query.readUInt8(at)) {
+    labels.push(query.toString('latin1', at + 1, at + 1 + length));
+    at += 1 + length;
+  }
+  return { name: labels.join('.').toLowerCase(), type: TYPES[query.readUInt16BE(at + 1)], end: at + 5 };
+}
+
+function message(query: Buffer, said: Exclude<NameAnswer, 'drop'>, over: 'udp' | 'tcp'): Buffer {
+  const isTruncated = typeof said !== 'string' && said.truncated === true && over === 'udp';
+  const addresses = typeof said === 'string' || isTruncated ? [] : said.addresses;
+  const records = addresses.map((address) => record(address, typeof said === 'string' ? 0 : (said.ttl ?? 60)));
+  const rcode = typeof said === 'string' ? RCODES[said] : 0;
+  const flags = 0x81_80 | (isTruncated ? 0x02_00 : 0) | rcode;
+  const counts = [1, records.length, 0, 0].map(uint16);
+  const header = Buffer.concat([query.subarray(0, 2), uint16(flags), ...counts]);
+  return Buffer.concat([header, query.subarray(HEADER_BYTES), ...records]);
+}
+
+function record(address: string, ttl: number): Buffer {
+  const data = isIPv6(address) ? ipv6Bytes(address) : Buffer.from(address.split('.').map(Number));
+  const seconds = Buffer.alloc(4);
+  seconds.writeUInt32BE(ttl);
+  // The name is that of the question: a pointer to it.
+  return Buffer.concat([
+    uint16(0xc0_0c),
+    uint16(isIPv6(address) ? 28 : 1),
+    uint16(1),
+    seconds,
+    uint16(data.length),
+    data,
+  ]);
+}
+
+function ipv6Bytes(address: string): Buffer {
+  const [head = '', tail] = address.split('::');
+  const groups = (text: string): string[] => (text === '' ? [] : text.split(':'));
+  const [before, after] = [groups(head), groups(tail ?? '')];
+  const zeros = Array.from({ length: 8 - before.length - after.length }, () => '0');
+  return Buffer.concat([...before, ...zeros, ...after].map((group) => uint16(Number.parseInt(group, 16))));
+}
+
+function uint16(value: number): Buffer {
+  const bytes = Buffer.alloc(2);
+  bytes.writeUInt16BE(value);
+  return bytes;
+}
