@@ -1,5 +1,5 @@
 // One lookup among 100,000 routes: exact, by suffix, by a long name's last suffix, and not at all. Nanoseconds.
-import { indexRoutes, RouteTable } from '../../packages/core/dist/index.js';
+import { indexRoutes, RouteTable } from '../../packages/core/dist/parts.js';
 import { nanosecondsEach } from './timing.mjs';
 import { manyRoutes, ROUTES } from './routes.mjs';
 

@@ -3,17 +3,7 @@
 //   node core.mjs --routes FILE [--transport node|epoll] [--splice auto|copy|splice]     prints {"port":PORT}; ends when its standard input does
 import { resolve } from 'node:path';
 import { parseArgs } from 'node:util';
-import {
-  AddressBook,
-  Admission,
-  balancedConnector,
-  DEFAULT_LIMITS,
-  Sessions,
-  Listeners,
-  nodeTransport,
-  Outliers,
-  RouteStore,
-} from '../../packages/core/dist/index.js';
+import { createProxy, nodeTransport } from '../../packages/core/dist/index.js';
 import { fileSource } from '../../packages/file-source/dist/index.js';
 import { sniSniffer } from '../../packages/sni/dist/index.js';
 
@@ -26,41 +16,16 @@ const { values } = parseArgs({
 });
 if (values.routes === undefined) throw new TypeError('expected --routes FILE, found none');
 
-// More than any measure opens: what is measured is the carrying, not the refusing.
-const limits = { ...DEFAULT_LIMITS, connections: 100_000, pendingHellos: 10_000 };
-const observer = { observe: () => undefined };
-const keepAlive = { idleMs: 60_000 };
-
-const transport = await transportNamed(values);
-const routes = new RouteStore({ sources: [fileSource({ path: resolve(values.routes) })], observer });
-const connector = balancedConnector({
-  addresses: new AddressBook(observer),
-  outliers: new Outliers(observer),
-  observer,
-  limits,
-  keepAlive,
+const proxy = createProxy({
+  listen: { host: '127.0.0.1', port: 0 },
+  sources: [fileSource({ path: resolve(values.routes) })],
+  sniffers: [sniSniffer()],
+  // More than any measure opens: what is measured is the carrying, not the refusing.
+  limits: { connections: 100_000, pendingHellos: 10_000 },
+  transport: await transportNamed(values),
 });
-const sessions = new Sessions({
-  sniffer: sniSniffer(),
-  resolver: routes,
-  connector,
-  transport,
-  limits,
-  admission: new Admission(limits),
-  observer,
-});
-const listeners = new Listeners({
-  addresses: [{ name: 'bench', endpoint: { host: '127.0.0.1', port: 0 } }],
-  sources: [],
-  transport,
-  listen: { backlog: 4096, keepAlive },
-  observer,
-  accept: (connection, listener) => sessions.accept(connection, listener),
-});
-
-await routes.start(new AbortController().signal);
-await listeners.start();
-console.log(JSON.stringify({ port: listeners.status[0]?.address?.port }));
+await proxy.start();
+console.log(JSON.stringify({ port: proxy.address.port }));
 process.stdin.resume().once('end', () => process.exit(0));
 
 async function transportNamed({ transport: name, splice }) {

@@ -1,4 +1,5 @@
 import { expect, it } from 'vitest';
+import { staticSource } from '@meshgate/core';
 import { firstOf, lastKnownGood, observers, RouteStore } from '@meshgate/core/parts';
 import type { Route, RouteSnapshot, RouteSource, Sniffer } from '@meshgate/core';
 import type { SnapshotStore } from '@meshgate/core/parts';
@@ -12,7 +13,6 @@ import {
   inRecords,
   recorder,
   sampleHello,
-  staticSource,
 } from '@meshgate/testkit';
 import type { SnifferSample, SourceUnderTest } from '@meshgate/testkit';
 

@@ -1,4 +1,4 @@
-import { DEFAULT_LIMITS, ProxyError } from '@meshgate/core';
+import { DEFAULT_LIMITS, ProxyError, staticSource } from '@meshgate/core';
 import {
   AddressBook,
   Admission,
@@ -12,7 +12,7 @@ import {
 } from '@meshgate/core/parts';
 import type { Endpoint, Limits, Observer, Route, Sniffer, Transport } from '@meshgate/core';
 import { sniSniffer } from '@meshgate/sni';
-import { recorder, staticSource } from '@meshgate/testkit';
+import { recorder } from '@meshgate/testkit';
 import type { Recorder } from '@meshgate/testkit';
 import { transportUnderTest } from './transport-under-test.ts';
 

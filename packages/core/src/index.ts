@@ -49,6 +49,10 @@ export type {
 export { pause } from './watch/backoff.ts';
 
 // For embedders.
+export { createProxy } from './proxy.ts';
+export type { Proxy, ProxyOptions } from './proxy.ts';
+export { staticSource } from './routes/static-source.ts';
+export type { StaticSource } from './routes/static-source.ts';
 export { DEFAULT_LIMITS } from './pipeline/limits.ts';
 export type { Limits } from './pipeline/limits.ts';
 export { nodeTransport } from './transport/node-transport.ts';

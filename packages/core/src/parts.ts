@@ -7,7 +7,7 @@ export type { ListenersOptions, ListenerStatus } from './pipeline/listeners.ts';
 export { Admission } from './pipeline/admission.ts';
 export { Sessions } from './pipeline/sessions.ts';
 export type { SessionState, Greeted, Greeter, LiveConnection, Stages } from './pipeline/session.ts';
-export { firstOf, layered } from './pipeline/stages.ts';
+export { firstOf, firstToKnow, layered } from './pipeline/stages.ts';
 export { RouteStore } from './routes/route-store.ts';
 export type { RouteStoreOptions } from './routes/route-store.ts';
 export type { SourceState, SourceStatus } from './watch/source-follower.ts';

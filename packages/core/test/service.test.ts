@@ -28,6 +28,17 @@ describe('services in order', () => {
     expect(log).toEqual(['start a', 'start b', 'stop a']);
   });
 
+  it('are stopped again when the signal aborts before all have started', async () => {
+    const log: string[] = [];
+    const hurry = new AbortController();
+    const slow: Service = {
+      ...service('a', log),
+      start: () => Promise.resolve(hurry.abort(new Error('told to leave'))),
+    };
+    await expect(inOrder('all', [slow, service('b', log)]).start(hurry.signal)).rejects.toThrow('told to leave');
+    expect(log).toEqual(['stop a']);
+  });
+
   it('are all stopped although one of them cannot', async () => {
     const log: string[] = [];
     const all = inOrder('all', [service('a', log), service('b', log, 'stop')]);

@@ -32,8 +32,6 @@ export type { ObserverTraits } from './contracts/observer.ts';
 // Values for tests of single parts.
 export { eventSamples, sampleAccepted, sampleHello } from './event-samples.ts';
 export type { EventSamples } from './event-samples.ts';
-export { staticSource } from './static-source.ts';
-export type { StaticSource } from './static-source.ts';
 
 // ClientHellos, byte by byte.
 export {

@@ -1,5 +1,6 @@
 import type { ListenAddress, Route, RouteSnapshot } from '@meshgate/core';
-import { describeListenerSource, describeObserver, describeRouteSource, recorder, staticSource } from '../src/index.ts';
+import { describeListenerSource, describeObserver, describeRouteSource, recorder } from '../src/index.ts';
+import { staticSource } from '@meshgate/core';
 
 describeObserver('the recorder', recorder, { keepsClosedConnections: true });
 

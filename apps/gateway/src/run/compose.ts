@@ -8,6 +8,7 @@ import {
   Drain,
   Sessions,
   firstOf,
+  firstToKnow,
   inOrder,
   lastKnownGood,
   lastKnownListeners,
@@ -263,20 +264,6 @@ export function registryOfThisProcess(): Registry {
   const registry = new Registry();
   processMetrics(registry, { version: VERSION });
   return registry;
-}
-
-function firstToKnow(resolvers: readonly Resolver[]): Resolver {
-  const [only] = resolvers;
-  if (only !== undefined && resolvers.length === 1) return only;
-  return {
-    resolve(hello, from) {
-      for (const resolver of resolvers) {
-        const route = resolver.resolve(hello, from);
-        if (route !== undefined) return route;
-      }
-      return undefined;
-    },
-  };
 }
 
 /** The kernel cuts it to its own limit (`net.core.somaxconn`, 4096 on Linux): a burst of connections is for it to hold. */

@@ -14,7 +14,10 @@ export interface Service {
   stop(signal: AbortSignal): Promise<void>;
 }
 
-/** `services` as one: started in order, stopped in reverse. When one cannot start, those before it are stopped again. */
+/**
+ * `services` as one: started in order, stopped in reverse. When one cannot start, or `signal` aborts, those before it are
+ * stopped again.
+ */
 export function inOrder(name: string, services: readonly Service[]): Service {
   const started: Service[] = [];
   return { name, start, stop };
@@ -22,6 +25,7 @@ export function inOrder(name: string, services: readonly Service[]): Service {
   async function start(signal: AbortSignal): Promise<void> {
     for (const service of services) {
       try {
+        signal.throwIfAborted();
         await service.start(signal);
       } catch (reason) {
         await stop(AbortSignal.abort(reason));

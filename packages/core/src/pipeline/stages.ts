@@ -93,6 +93,21 @@ export function layered<Stage>(stage: Stage, layers: readonly Layer<Stage>[]): S
   return layers.reduceRight((inner, layer) => layer(inner), stage);
 }
 
+/** Asks `resolvers` in order; the first that knows a route decides. */
+export function firstToKnow(resolvers: readonly Resolver[]): Resolver {
+  const [only] = resolvers;
+  if (only !== undefined && resolvers.length === 1) return only;
+  return {
+    resolve(hello, from) {
+      for (const resolver of resolvers) {
+        const route = resolver.resolve(hello, from);
+        if (route !== undefined) return route;
+      }
+      return undefined;
+    },
+  };
+}
+
 /** Asks `sniffers` in order; the first that does not `pass` decides. All passing is a `pass`. */
 export function firstOf(sniffers: readonly Sniffer[]): Sniffer {
   const [only] = sniffers;

@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import type { Route } from '@meshgate/core';
+import type { Route } from '../src/index.ts';
 import { staticSource } from '../src/index.ts';
 
 function route(name: string): Route {

@@ -1,0 +1,205 @@
+import { createServer } from 'node:net';
+import type { AddressInfo } from 'node:net';
+import { createProxy, staticSource } from '@meshgate/core';
+import type { ProxyOptions, Route, RouteSource, Service } from '@meshgate/core';
+import { sniSniffer } from '@meshgate/sni';
+import { recorder, tlsBackend, tlsClient } from '@meshgate/testkit';
+import type { TlsTestBackend } from '@meshgate/testkit';
+import { describe, expect, it } from 'vitest';
+
+const LOOPBACK = { host: '127.0.0.1', port: 0 };
+
+function routeTo({ address }: TlsTestBackend): Route {
+  return { name: 'api', serverNames: ['api.example.com'], backends: [{ address, weight: 1, healthy: true }] };
+}
+
+function options(more: Partial<ProxyOptions> = {}): ProxyOptions {
+  return { listen: LOOPBACK, routes: [], sniffers: [sniSniffer()], ...more };
+}
+
+/** What this process listens on and is connected by. */
+function sockets(): readonly string[] {
+  return process.getActiveResourcesInfo().filter((kind) => kind.startsWith('TCP'));
+}
+
+/** A service that says when it starts and stops. */
+function service(name: string, log: string[], start = async (): Promise<void> => undefined): Service {
+  return {
+    name,
+    async start() {
+      await start();
+      log.push(`${name} started`);
+    },
+    stop: () => Promise.resolve(void log.push(`${name} stopped`)),
+  };
+}
+
+describe('a proxy made by createProxy', () => {
+  it('carries TLS to the backend of the route that takes the name', async () => {
+    await using api = await tlsBackend('api.example.com');
+    const proxy = createProxy(options({ routes: [routeTo(api)] }));
+    await proxy.start();
+    await using client = await tlsClient(proxy.address, 'api.example.com', { ca: api.ca });
+    expect(await client.say('hello')).toBe('hello');
+    client.end();
+    await proxy.stop();
+  });
+
+  it('asks resolvers before routes, and reaches backends through its layers, the first outermost', async () => {
+    await using api = await tlsBackend('api.example.com');
+    const order: string[] = [];
+    const proxy = createProxy(
+      options({
+        resolvers: [{ resolve: ({ serverName }) => (serverName === 'api.example.com' ? routeTo(api) : undefined) }],
+        layers: ['outer', 'inner'].map((name) => (next) => ({
+          connect(route, context) {
+            order.push(name);
+            return next.connect(route, context);
+          },
+        })),
+      }),
+    );
+    await proxy.start();
+    await using client = await tlsClient(proxy.address, 'api.example.com', { ca: api.ca });
+    expect(await client.say('hello')).toBe('hello');
+    expect(order).toEqual(['outer', 'inner']);
+    client.end();
+    await proxy.stop();
+  });
+
+  it('says where each of its listeners accepts, and nothing of one that is not bound', async () => {
+    const listen = ['a', 'b'].map((name) => ({ name, endpoint: LOOPBACK }));
+    const proxy = createProxy(options({ listen }));
+    expect([proxy.address, proxy.addresses.size]).toEqual([LOOPBACK, 0]);
+    await proxy.start();
+    expect(proxy.address).toEqual(proxy.addresses.get('a'));
+    expect(proxy.addresses.get('b')?.port).not.toBe(proxy.address.port);
+    await proxy.stop();
+    expect(proxy.addresses.size).toBe(0);
+  });
+
+  it('leaves nothing behind when its port is taken, and can be started again when it is free', async () => {
+    // What an earlier test has closed takes a turn of the loop to go.
+    await expect.poll(sockets).toEqual([]);
+    const taken = createServer().listen(0, '127.0.0.1');
+    await new Promise((resolve) => taken.once('listening', resolve));
+    const { port } = taken.address() as AddressInfo;
+    const log: string[] = [];
+    const proxy = createProxy(
+      options({
+        listen: { host: '127.0.0.1', port },
+        sources: [watched(log)],
+        services: [service('registration', log)],
+      }),
+    );
+    await expect(proxy.start()).rejects.toMatchObject({ code: 'EADDRINUSE' });
+    expect(log).toEqual(['registration started', 'watch began', 'watch ended', 'registration stopped']);
+    await new Promise((resolve) => taken.close(resolve));
+    await expect.poll(sockets).toEqual([]);
+    await proxy.start();
+    expect(proxy.address.port).toBe(port);
+    await proxy.stop();
+    await expect.poll(sockets).toEqual([]);
+  });
+
+  it('stops the services that have started when one of them cannot', async () => {
+    const log: string[] = [];
+    const events = recorder();
+    const broken = service('second', log, () => Promise.reject(new Error('no agent')));
+    const proxy = createProxy(options({ services: [service('first', log), broken], observers: [events] }));
+    await expect(proxy.start()).rejects.toThrow('no agent');
+    expect(log).toEqual(['first started', 'first stopped']);
+    expect(events.last('listener.opened')).toBeUndefined();
+  });
+
+  it('gives up starting when it is stopped meanwhile', async () => {
+    const silent: RouteSource = {
+      name: 'silent',
+      // oxlint-disable-next-line require-yield -- it never knows anything
+      async *watch(signal) {
+        await new Promise((resolve) => signal.addEventListener('abort', resolve));
+      },
+    };
+    const proxy = createProxy(options({ sources: [silent] }));
+    const started = proxy.start();
+    const stopped = proxy.stop();
+    await expect(started).rejects.toThrow('the proxy stops');
+    await stopped;
+  });
+
+  it('waits for live connections when it is stopped, and closes them when it is told to hurry', async () => {
+    await using api = await tlsBackend('api.example.com');
+    const events = recorder();
+    const proxy = createProxy(options({ routes: [routeTo(api)], observers: [events], drain: { spreadMs: 0 } }));
+    await proxy.start();
+    await using client = await tlsClient(proxy.address, 'api.example.com', { ca: api.ca });
+    await client.say('hello');
+    const hurry = new AbortController();
+    const stopped = proxy.stop(hurry.signal);
+    await events.until('listener.closed');
+    expect(proxy.progress).toMatchObject({ state: 'finishing', remaining: 1 });
+    hurry.abort();
+    await stopped;
+    expect(events.last('connection.closed')?.closed.error?.code).toBe('CLOSED_BY_DRAIN');
+  });
+
+  it('goes on when an observer throws', async () => {
+    const events = recorder();
+    const broken = { name: 'broken', observe: () => Promise.reject(new Error('oops')) as unknown as void };
+    const proxy = createProxy(options({ observers: [broken, events] }));
+    await proxy.start();
+    expect(await events.until('observer.threw')).toMatchObject({ observer: 'broken' });
+    await proxy.stop();
+  });
+
+  it('follows what its sources say later', async () => {
+    await using api = await tlsBackend('api.example.com');
+    const source = staticSource('mine');
+    const events = recorder();
+    const proxy = createProxy({ listen: LOOPBACK, sources: [source], sniffers: [sniSniffer()], observers: [events] });
+    await proxy.start();
+    source.set([routeTo(api)]);
+    await events.untilCount('routes.replaced', 2);
+    await using client = await tlsClient(proxy.address, 'api.example.com', { ca: api.ca });
+    expect(await client.say('hello')).toBe('hello');
+    client.end();
+    await proxy.stop();
+  });
+
+  it('is refused with every problem at once when it could never carry anything', () => {
+    expect(() => createProxy({ listen: [], sniffers: [] })).toThrow(
+      [
+        'listen: expected at least one address, found none',
+        'sniffers: expected at least one sniffer, found none',
+        'sources: expected routes, a source or a resolver, found none',
+      ].join('\n'),
+    );
+  });
+
+  it('cannot be started twice', async () => {
+    const proxy = createProxy(options());
+    await proxy.start();
+    await expect(proxy.start()).rejects.toThrow('never started');
+    await proxy.stop();
+    await expect(proxy.start()).rejects.toThrow('never started, found it stopped');
+  });
+
+  it('stops at once when it was never started', async () => {
+    const proxy = createProxy(options());
+    expect(await proxy.drain()).toMatchObject({ state: 'serving', remaining: 0 });
+    await proxy.stop();
+  });
+});
+
+/** A source that says when it is watched and when it is left. */
+function watched(log: string[]): RouteSource {
+  return {
+    name: 'watched',
+    async *watch(signal) {
+      log.push('watch began');
+      yield { version: '1', routes: [] };
+      await new Promise((resolve) => signal.addEventListener('abort', resolve));
+      log.push('watch ended');
+    },
+  };
+}

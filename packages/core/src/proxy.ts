@@ -1,0 +1,255 @@
+// A proxy in one call: the composition that most programs want, of the parts that parts.ts offers one by one.
+import { Drain, DEFAULT_DRAIN } from './lifecycle/drain.ts';
+import type { DrainOptions, DrainProgress } from './lifecycle/drain.ts';
+import { ConfigProblems } from './lifecycle/plugin.ts';
+import type { Problem } from './lifecycle/plugin.ts';
+import { inOrder } from './lifecycle/service.ts';
+import type { Service } from './lifecycle/service.ts';
+import { observers } from './observe.ts';
+import type { Observer } from './observe.ts';
+import { AddressBook } from './names/address-book.ts';
+import { Admission } from './pipeline/admission.ts';
+import { balancedConnector } from './pipeline/connect.ts';
+import { DEFAULT_LIMITS } from './pipeline/limits.ts';
+import type { Limits } from './pipeline/limits.ts';
+import { Listeners } from './pipeline/listeners.ts';
+import { Outliers } from './pipeline/outliers.ts';
+import { Sessions } from './pipeline/sessions.ts';
+import { firstOf, firstToKnow, layered } from './pipeline/stages.ts';
+import type { Connector, Layer, Resolver, Sniffer } from './pipeline/stages.ts';
+import type { KeepAlive, ListenAddress, Route, RouteSource } from './routes/route.ts';
+import { RouteStore } from './routes/route-store.ts';
+import { staticSource } from './routes/static-source.ts';
+import type { Endpoint } from './transport/endpoint.ts';
+import { nodeTransport } from './transport/node-transport.ts';
+import type { Transport } from './transport/transport.ts';
+
+/** What a proxy is made of. Only `listen`, `sniffers` and something that knows routes are needed. */
+export interface ProxyOptions {
+  /** Where clients connect; port 0 is any free one. One address alone is the listener `main`. */
+  readonly listen: Endpoint | readonly ListenAddress[];
+  /** Routes that stay as they are; they go before those of `sources`. */
+  readonly routes?: readonly Route[];
+  /** Where routes come from; order is precedence. */
+  readonly sources?: readonly RouteSource[];
+  /** What recognises the clients' protocol, asked in order: `sniSniffer()` of `@meshgate/sni` for TLS. */
+  readonly sniffers: readonly Sniffer[];
+  /** Asked before the routes, in order; `undefined` means "not mine". */
+  readonly resolvers?: readonly Resolver[];
+  /** Wrap how backends are reached; the first is outermost. */
+  readonly layers?: readonly Layer<Connector>[];
+  /** Told of everything, in order. One that throws keeps neither the others nor the proxy from their work. */
+  readonly observers?: readonly Observer[];
+  /** Started before the listeners, stopped after them. */
+  readonly services?: readonly Service[];
+  /** What differs from {@link DEFAULT_LIMITS}. */
+  readonly limits?: Partial<Limits>;
+  /** What differs from {@link DEFAULT_DRAIN}. */
+  readonly drain?: Partial<DrainOptions>;
+  /** TCP keepalive on both sides; after 60 s of silence when absent. */
+  readonly keepAlive?: KeepAlive;
+  /** `nodeTransport()` when absent. */
+  readonly transport?: Transport;
+}
+
+/** A proxy inside another program. */
+export interface Proxy {
+  /** Where the first listener accepts; its `listen` as it was given while it is not bound. */
+  readonly address: Endpoint;
+  /** Where each listener accepts, by its name; those that are not bound are not there. */
+  readonly addresses: ReadonlyMap<string, Endpoint>;
+  /** How far a drain has come, and how many connections are live. */
+  readonly progress: DrainProgress;
+  /**
+   * Follows the sources, then opens the listeners. Rejects with the system's error when an address cannot be bound, or with what a
+   * service rejects with; nothing is left behind then, and `start` may be called again.
+   *
+   * @param signal give up
+   */
+  start(signal?: AbortSignal): Promise<void>;
+  /** Accepts no more, and lets live connections finish within the grace of the drain. Resolves when none is left. */
+  drain(): Promise<DrainProgress>;
+  /**
+   * Drains, and stops everything: no socket, timer or watch is left. Resolves at once when the proxy does not run.
+   *
+   * @param signal close what is live now
+   */
+  stop(signal?: AbortSignal): Promise<void>;
+}
+
+/**
+ * Puts a proxy together; nothing of it runs before it is started.
+ *
+ * @throws ConfigProblems when there is nothing to listen on, nothing that recognises a protocol, or nothing that knows routes
+ */
+export function createProxy(options: ProxyOptions): Proxy {
+  const problems = problemsOf(options);
+  if (problems.length > 0) throw new ConfigProblems(problems);
+  return new EmbeddedProxy(options);
+}
+
+function problemsOf({ listen, routes, sources = [], resolvers = [], sniffers }: ProxyOptions): readonly Problem[] {
+  const names = listening(listen).map(({ name }) => name);
+  const sourceNames = sources.map(({ name }) => name);
+  const problem = (isWrong: boolean, key: keyof ProxyOptions, message: string): readonly Problem[] =>
+    isWrong ? [{ path: [key], message }] : [];
+  return [
+    ...problem(names.length === 0, 'listen', 'expected at least one address, found none'),
+    ...problem(new Set(names).size < names.length, 'listen', 'expected listeners with different names'),
+    ...problem(sniffers.length === 0, 'sniffers', 'expected at least one sniffer, found none'),
+    ...problem(
+      routes === undefined && sources.length + resolvers.length === 0,
+      'sources',
+      'expected routes, a source or a resolver, found none',
+    ),
+    ...problem(
+      new Set([ROUTES_SOURCE, ...sourceNames]).size <= sourceNames.length,
+      'sources',
+      `expected sources with different names, none of them ${JSON.stringify(ROUTES_SOURCE)}`,
+    ),
+  ];
+}
+
+/** `idle`: not started, or rolled back. */
+type State =
+  | { readonly kind: 'idle' }
+  | { readonly kind: 'started'; readonly done: Promise<void>; readonly giveUp: AbortController }
+  | { readonly kind: 'stopped'; readonly done: Promise<void> };
+
+class EmbeddedProxy implements Proxy {
+  readonly #options: ProxyOptions;
+  readonly #at: readonly ListenAddress[];
+  #parts: Parts;
+  #state: State = { kind: 'idle' };
+
+  constructor(options: ProxyOptions) {
+    this.#options = options;
+    this.#at = listening(options.listen);
+    this.#parts = compose(options, this.#at);
+  }
+
+  get address(): Endpoint {
+    const [first] = this.#parts.listeners.status;
+    return first?.address ?? first?.endpoint ?? { host: '', port: 0 };
+  }
+
+  get addresses(): ReadonlyMap<string, Endpoint> {
+    const { status } = this.#parts.listeners;
+    return new Map(status.flatMap(({ name, address }) => (address === undefined ? [] : [[name, address]])));
+  }
+
+  get progress(): DrainProgress {
+    return this.#parts.drain.progress;
+  }
+
+  async start(signal?: AbortSignal): Promise<void> {
+    if (this.#state.kind !== 'idle')
+      throw new Error(`expected a proxy that was never started, found it ${this.#state.kind}`);
+    const giveUp = new AbortController();
+    const done = whenAborted(signal, giveUp, this.#parts.lifecycle.start(giveUp.signal));
+    const state: State = { kind: 'started', done, giveUp };
+    this.#state = state;
+    try {
+      await done;
+    } catch (reason) {
+      // What has run once cannot be started again.
+      this.#parts = compose(this.#options, this.#at);
+      if (this.#state === state) this.#state = { kind: 'idle' };
+      throw reason;
+    }
+  }
+
+  drain(): Promise<DrainProgress> {
+    return this.#state.kind === 'idle' ? Promise.resolve(this.progress) : this.#parts.drain.begin();
+  }
+
+  stop(signal?: AbortSignal): Promise<void> {
+    const state = this.#state;
+    if (state.kind === 'idle') return Promise.resolve();
+    const { drain } = this.#parts;
+    const done = state.kind === 'stopped' ? state.done : this.#stop(state);
+    this.#state = { kind: 'stopped', done };
+    return whenAborted(signal, { abort: () => drain.force() }, done);
+  }
+
+  async #stop({ done, giveUp }: Extract<State, { kind: 'started' }>): Promise<void> {
+    const { drain, lifecycle } = this.#parts;
+    giveUp.abort(new Error('the proxy stops'));
+    const hasStarted = await done.then(
+      () => true,
+      () => false,
+    );
+    if (!hasStarted) return;
+    await drain.begin();
+    await lifecycle.stop(new AbortController().signal);
+  }
+}
+
+/** `done`; when `signal` aborts before it is, `target` is told. */
+async function whenAborted(
+  signal: AbortSignal | undefined,
+  target: { abort(reason?: unknown): void },
+  done: Promise<void>,
+): Promise<void> {
+  const onAbort = (): void => target.abort(signal?.reason);
+  signal?.addEventListener('abort', onAbort, { once: true });
+  if (signal?.aborted === true) onAbort();
+  try {
+    await done;
+  } finally {
+    signal?.removeEventListener('abort', onAbort);
+  }
+}
+
+interface Parts {
+  readonly listeners: Listeners;
+  readonly drain: Drain;
+  readonly lifecycle: Service;
+}
+
+function compose(options: ProxyOptions, addresses: readonly ListenAddress[]): Parts {
+  const { resolvers = [], layers = [], services = [], transport = nodeTransport() } = options;
+  const { keepAlive = { idleMs: 60_000 } } = options;
+  const limits = { ...DEFAULT_LIMITS, ...options.limits };
+  const observer = observers(options.observers ?? []);
+  const [book, outliers] = [new AddressBook(observer), new Outliers(observer)];
+  const routes = new RouteStore({ sources: sourcesOf(options), observer });
+  const dialer = balancedConnector({ addresses: book, outliers, observer, limits, keepAlive });
+  const sessions = new Sessions({
+    sniffer: firstOf(options.sniffers),
+    resolver: firstToKnow([...resolvers, routes]),
+    connector: layered(dialer, layers),
+    admission: new Admission(limits),
+    transport,
+    limits,
+    observer,
+  });
+  const listeners = new Listeners({
+    addresses,
+    sources: [],
+    listen: { backlog: BACKLOG, keepAlive },
+    accept: (connection, listener) => sessions.accept(connection, listener),
+    transport,
+    observer,
+  });
+  const drain = new Drain({ ...DEFAULT_DRAIN, ...options.drain }, { sessions, listeners, services, observer });
+  const ejections: Service = {
+    name: 'ejections',
+    start: () => Promise.resolve(),
+    stop: () => Promise.resolve(outliers.clear()),
+  };
+  return { listeners, drain, lifecycle: inOrder('proxy', [ejections, ...services, routes, listeners]) };
+}
+
+function sourcesOf({ routes, sources = [] }: ProxyOptions): readonly RouteSource[] {
+  return routes === undefined ? sources : [staticSource(ROUTES_SOURCE, routes), ...sources];
+}
+
+function listening(listen: Endpoint | readonly ListenAddress[]): readonly ListenAddress[] {
+  return 'host' in listen ? [{ name: 'main', endpoint: listen }] : listen;
+}
+
+/** What the source of `routes` is called in metrics and in `explain`. */
+const ROUTES_SOURCE = 'routes';
+/** The kernel cuts it to its own limit (`net.core.somaxconn`): a burst of connections is for it to hold. */
+const BACKLOG = 4_096;
