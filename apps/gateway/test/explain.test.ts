@@ -50,6 +50,15 @@ describe('a name that is asked for', () => {
 });
 
 describe('an explanation', () => {
+  it('of a name that no client can send, but that a route has, says both', () => {
+    const name = 'web@v2.default.dc1.internal.example';
+    const table = new RouteTable([indexRoutes('consul', { version: '1', routes: [route('service:web@v2', [name])] })]);
+    expect(explain(name, table)).toMatchObject({ found: true, route: 'service:web@v2', match: 'exact' });
+    expect(explain(name, table).why).toMatch(
+      /^its exact name is in the table, but no client can send .* byte 0x40 at 3$/,
+    );
+  });
+
   it('names the route, its source, its origin, its backends, and every route that it shadows', () => {
     expect(explain('API.example.com.', TABLE, ({ host }) => host === '10.0.0.1')).toEqual({
       found: true,

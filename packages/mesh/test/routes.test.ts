@@ -225,6 +225,34 @@ describe('WAN federation', () => {
   });
 });
 
+describe('a service whose name cannot be part of a server name', () => {
+  it.each([
+    ['web@v2', 'expected letters, digits, hyphens and underscores, found "@"'],
+    ['web:v2', 'expected letters, digits, hyphens and underscores, found ":"'],
+    ['team/web', 'expected letters, digits, hyphens and underscores, found "/"'],
+    ['web api', 'expected letters, digits, hyphens and underscores, found " "'],
+    ['w\u{1f600}', 'expected letters, digits, hyphens and underscores, found "\u{1f600}"'],
+    ['a..b', 'expected labels with at least one byte, found an empty one'],
+    ['w'.repeat(64), 'expected labels of at most 63 bytes, found one of 64'],
+    ['w.'.repeat(100), 'expected labels with at least one byte, found an empty one'],
+    [Array(100).fill('w').join('.'), expect.stringMatching(/^expected at most 253 bytes, found 2/)],
+  ])('is routed all the same, with a warning that names it: %s', (name, why) => {
+    const derived = deriveRoutes(catalog({ services: [{ ...foo(), name }] }), GATEWAY);
+    const [route] = derived.routes;
+    expect(route?.backends).toHaveLength(1);
+    expect(route?.origin?.['unusableName']).toEqual(why);
+    expect(derived.problems).toEqual([
+      { path: ['route', `service:${name}`], message: `no client can ask for it: ${route?.origin?.['unusableName']}` },
+    ]);
+  });
+
+  it.each(['Web', 'web_1', 'a.b', 'w'.repeat(63), '-web', 'web-'])('is not %s', (name) => {
+    const derived = deriveRoutes(catalog({ services: [{ ...foo(), name }] }), GATEWAY);
+    expect(derived.problems).toEqual([]);
+    expect(derived.routes[0]?.origin).not.toHaveProperty('unusableName');
+  });
+});
+
 describe('routes', () => {
   it('with the same name are never merged: the first keeps it and the other is reported', () => {
     const dotted = { name: 'v1.db', instances: [at('.3')], selections: {} };

@@ -2,7 +2,7 @@ import type { Limits } from '@meshgate/core';
 import type { Drain, Sessions, Listeners, Outliers, RouteStore } from '@meshgate/core/parts';
 import { exposition } from '@meshgate/metrics';
 import type { Registry } from 'prom-client';
-import { askedName, explain } from '../cli/explain.ts';
+import { askedName, explain, isExact } from '../cli/explain.ts';
 import { readinessOf } from './readiness.ts';
 import type { Vitals } from './readiness.ts';
 import { connectionView, listenerView, routesView } from './views.ts';
@@ -63,8 +63,9 @@ export function adminPaths(targets: AdminTargets): AdminPaths {
         const serverName = query.get('serverName') ?? '';
         if (serverName === '') return { status: 400, json: { error: 'expected ?serverName=NAME, found none' } };
         const asked = askedName(serverName);
-        if (asked.kind === 'impossible') return { status: 400, json: { error: asked.why } };
-        return ok(explain(asked.serverName, routes.table, (address) => outliers.isEjected(address)));
+        const explanation = explain(serverName, routes.table, (address) => outliers.isEjected(address));
+        if (asked.kind === 'name' || isExact(explanation)) return ok(explanation);
+        return { status: 400, json: { error: asked.why } };
       },
     },
     '/connections': {

@@ -7,7 +7,8 @@ import { DEFAULT_ADMIN } from '../config/config-schema.ts';
 import { describe } from '../config/config-words.ts';
 import { commandSettings, CONSUL_FLAGS, SIDECAR_FLAGS, withTwoDashes } from './consul-flags.ts';
 import type { ConsulFlags, Environment, FlagDefinition } from './consul-flags.ts';
-import { askedName } from './explain.ts';
+import { askedName, isExact } from './explain.ts';
+import type { Explanation } from './explain.ts';
 import { loadConfig } from '../config/load-config.ts';
 import { queriesOf, queriesTo } from '../admin/route-queries.ts';
 import type { RouteQueries } from '../admin/route-queries.ts';
@@ -75,8 +76,7 @@ function commands(terminal: Terminal, end: (status: ExitStatus) => void): Comman
   withQuestionFlags(program.command('explain').description('say which route takes a server name, and why'))
     .argument('<server-name>')
     .action(async (text: string, flags: QuestionFlags) => {
-      const serverName = possibleName(text);
-      const explanation = await queriesFor(flags, terminal).explain(serverName);
+      const explanation = await explained(text, queriesFor(flags, terminal));
       stdout.write(flags.json === true ? toJson(explanation) : explanationText(explanation));
       end(explanation.found ? 0 : 1);
     });
@@ -155,10 +155,12 @@ function withQuestionFlags(command: Command): Command {
     .option('--json', 'for programs');
 }
 
-/** @throws ConfigProblems when no client can ask for it: then it is no question for a route table */
-function possibleName(text: string): string {
+/** @throws ConfigProblems when no client can ask for it and no route has it: then it is no question for a route table */
+async function explained(text: string, queries: RouteQueries): Promise<Explanation> {
   const asked = askedName(text);
-  if (asked.kind === 'name') return asked.serverName;
+  if (asked.kind === 'name') return queries.explain(asked.serverName);
+  const explanation = await queries.explain(text).catch(() => undefined);
+  if (explanation !== undefined && isExact(explanation)) return explanation;
   throw new ConfigProblems([{ message: asked.why, path: [] }]);
 }
 

@@ -68,6 +68,7 @@ export function explain(
   isEjected: (address: Endpoint) => boolean = () => false,
 ): Explanation {
   const serverName = name.toLowerCase().replace(/\.$/, '');
+  const asked = askedName(name);
   const [match, ...others] = table.matches(serverName);
   if (match === undefined) return notFound(serverName, table);
   const { route } = match;
@@ -76,11 +77,19 @@ export function explain(
     serverName,
     ...claimOf(match),
     ...(route.kind !== undefined && { kind: route.kind }),
-    why: reason(match, others),
+    why: asked.kind === 'name' ? reason(match, others) : `${reason(match, others)}, but ${asked.why}`,
     ...(route.origin !== undefined && { origin: route.origin }),
     backends: route.backends.map((backend) => explained(backend, isEjected)),
     shadowed: others.map(claimOf),
   };
+}
+
+/**
+ * Whether a route has exactly the name that was asked for. Consul takes any text as the name of a service, so that a route can have
+ * a name that no client can send.
+ */
+export function isExact(explanation: Explanation): boolean {
+  return explanation.found && explanation.match === 'exact';
 }
 
 function notFound(serverName: string, table: RouteTable): NotFound {
