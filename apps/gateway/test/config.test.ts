@@ -28,6 +28,16 @@ describe('a configuration file', () => {
     expect(outcomeOf(text, name)).toEqual(outcome.startsWith('{') ? JSON.parse(outcome) : outcome.trimEnd());
   });
 
+  it('may set no limit to silence', () => {
+    const text = `
+      limits: { idleTimeout: off, halfCloseTimeout: off }
+      keepAlive: { userTimeout: off }`;
+    expect(parseConfig(text, 'meshgate.yaml')).toMatchObject({
+      limits: { idleTimeoutMs: Infinity, halfCloseTimeoutMs: Infinity },
+      keepAlive: { userTimeoutMs: 0 },
+    });
+  });
+
   it('is described by the published JSON Schema', () => {
     const published = readFileSync(new URL('../schema/meshgate.schema.json', import.meta.url), 'utf8');
     expect(JSON.parse(published)).toEqual(z.toJSONSchema(configSchema, { io: 'input' }));

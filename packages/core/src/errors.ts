@@ -19,6 +19,8 @@ export type ProxyErrorCode =
   | 'DOWNSTREAM_RESET'
   /** The client did not prove who it is: no certificate, one that has expired or leads to no trusted root, or no TLS at all. */
   | 'DOWNSTREAM_UNTRUSTED'
+  /** One side had finished sending, and the other sent no byte for the half-close timeout. */
+  | 'HALF_CLOSE_TIMEOUT'
   /** Neither side sent a byte for the idle timeout. */
   | 'IDLE_TIMEOUT'
   /** A bug in the proxy or in a plugin: please report it. */
@@ -69,6 +71,7 @@ export const SIDES: Readonly<Record<ProxyErrorCode, Side>> = {
   DENIED: 'downstream',
   DOWNSTREAM_RESET: 'downstream',
   DOWNSTREAM_UNTRUSTED: 'downstream',
+  HALF_CLOSE_TIMEOUT: 'downstream',
   IDLE_TIMEOUT: 'downstream',
   INTERNAL: 'proxy',
   LIMIT_REACHED: 'proxy',

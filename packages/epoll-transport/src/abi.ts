@@ -41,6 +41,7 @@ export const TCP_KEEPIDLE = 4;
 export const TCP_KEEPINTVL = 5;
 export const TCP_KEEPCNT = 6;
 export const TCP_QUICKACK = 12;
+export const TCP_USER_TIMEOUT = 18;
 
 /** ipv6(7). */
 export const IPPROTO_IPV6 = 41;

@@ -9,6 +9,7 @@ import {
   TCP_KEEPINTVL,
   TCP_NODELAY,
   TCP_QUICKACK,
+  TCP_USER_TIMEOUT,
 } from './abi.ts';
 import { Handshakes } from './handshakes.ts';
 import type { Libc } from './libc.ts';
@@ -106,13 +107,28 @@ export class Kernel {
     this.setOption(fd, IPPROTO_TCP, TCP_QUICKACK, value);
   }
 
-  setKeepAlive(fd: number, { idleMs, intervalMs, probes }: KeepAlive): void {
+  setKeepAlive(fd: number, keepAlive: KeepAlive): void {
+    const { idleMs, intervalMs, probes } = keepAlive;
     this.setOption(fd, SOL_SOCKET, SO_KEEPALIVE, 1);
+    this.setOption(fd, IPPROTO_TCP, TCP_USER_TIMEOUT, userTimeoutMs(keepAlive));
     this.setOption(fd, IPPROTO_TCP, TCP_KEEPIDLE, seconds(idleMs));
     if (intervalMs !== undefined) this.setOption(fd, IPPROTO_TCP, TCP_KEEPINTVL, seconds(intervalMs));
     if (probes !== undefined) this.setOption(fd, IPPROTO_TCP, TCP_KEEPCNT, probes);
   }
 }
+
+/** With the time-out set, the kernel also ends keepalive by it, and no longer by the number of probes: so both have to say the same. */
+function userTimeoutMs({ idleMs, intervalMs, probes, userTimeoutMs: asked }: KeepAlive): number {
+  const probedMs = idleMs + (intervalMs ?? DEFAULT_INTERVAL_MS) * (probes ?? DEFAULT_PROBES);
+  return Math.min(LONGEST_USER_TIMEOUT_MS, Math.ceil(asked ?? probedMs));
+}
+
+/** `/proc/sys/net/ipv4/tcp_keepalive_intvl` and `tcp_keepalive_probes`, as they are where nobody has changed them: tcp(7). */
+const DEFAULT_INTERVAL_MS = 75_000;
+const DEFAULT_PROBES = 9;
+
+/** The option is an `int`, and a negative one is refused. */
+const LONGEST_USER_TIMEOUT_MS = 2 ** 31 - 1;
 
 // `MAX_TCP_KEEPIDLE` and `MAX_TCP_KEEPINTVL` of the kernel: beyond it setsockopt(2) fails.
 const LONGEST_SECONDS = 32_767;

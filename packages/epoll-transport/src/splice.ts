@@ -1,6 +1,5 @@
-import { ProxyError } from '@meshgate/core';
-import { formatDuration } from '@meshgate/core/parts';
-import type { Progress, Splice, SpliceOptions, Transfer } from '@meshgate/core';
+import { longestSilenceMs, silenceError } from '@meshgate/core/parts';
+import type { Progress, ProxyError, Splice, SpliceOptions, Transfer } from '@meshgate/core';
 import { closePassingOn, lostBy } from './connection.ts';
 import type { End, EpollConnection } from './connection.ts';
 import { Flow } from './flow.ts';
@@ -17,17 +16,19 @@ export class EpollSplice implements Splice, FlowOwner, SocketOwner {
   readonly #up: EpollConnection;
   readonly #upward: Flow;
   readonly #downward: Flow;
-  readonly #idleTimeoutMs: number;
+  readonly #options: SpliceOptions;
   #resolve: (transfer: Transfer) => void = IGNORE;
   #firstByteAt: number | undefined;
   #lastByteAt = performance.now();
+  /** When one side had finished sending. */
+  #halfClosedAt: number | undefined;
   #over = false;
 
-  constructor(kernel: Kernel, down: EpollConnection, up: EpollConnection, { head, idleTimeoutMs }: SpliceOptions) {
+  constructor(kernel: Kernel, down: EpollConnection, up: EpollConnection, options: SpliceOptions) {
     this.#kernel = kernel;
     this.#down = down;
     this.#up = up;
-    this.#idleTimeoutMs = idleTimeoutMs;
+    this.#options = options;
     this.done = new Promise((resolve) => {
       this.#resolve = resolve;
     });
@@ -38,7 +39,7 @@ export class EpollSplice implements Splice, FlowOwner, SocketOwner {
     client.owner = this;
     backend.owner = this;
     const lost = clientLost ?? backendLost;
-    if (lost === undefined) this.#start(head);
+    if (lost === undefined) this.#start();
     else this.cut(lost);
   }
 
@@ -72,11 +73,8 @@ export class EpollSplice implements Splice, FlowOwner, SocketOwner {
   }
 
   /** The timer is set once a period, not once a read; what came meanwhile postpones it by as much. */
-  onDeadline(socket: Socket): void {
-    const remainingMs = this.lastByteAt + this.#idleTimeoutMs - performance.now();
-    if (remainingMs <= 0)
-      this.cut(new ProxyError('IDLE_TIMEOUT', `no byte either way for ${formatDuration(this.#idleTimeoutMs)}`));
-    else socket.setDeadline(remainingMs);
+  onDeadline(): void {
+    this.#watchSilence();
   }
 
   onReceived(flow: Flow): void {
@@ -88,6 +86,8 @@ export class EpollSplice implements Splice, FlowOwner, SocketOwner {
   onFinished(flow: Flow): void {
     if (!this.#upward.finished || !this.#downward.finished) {
       flow.to.finish();
+      this.#halfClosedAt = this.#kernel.loop.nowMs;
+      this.#watchSilence();
       return;
     }
     this.#upward.from.close();
@@ -99,13 +99,21 @@ export class EpollSplice implements Splice, FlowOwner, SocketOwner {
     this.cut(lostBy(errno, this.#endOf(socket)));
   }
 
-  #start(head: Uint8Array): void {
-    this.#upward.from.setDeadline(this.#idleTimeoutMs);
-    this.#upward.begin(head);
+  #start(): void {
+    this.#watchSilence();
+    this.#upward.begin(this.#options.head);
     // What has come since nobody was reading any more; and an end or an error that is known already.
     this.#upward.wake();
     this.#downward.wake();
     for (const socket of [this.#upward.from, this.#upward.to]) if (socket.failed) this.#onFailed(socket);
+  }
+
+  #watchSilence(): void {
+    const halfClosed = this.#halfClosedAt !== undefined;
+    const quietSince = Math.max(this.#lastByteAt, this.#halfClosedAt ?? 0);
+    const remainingMs = quietSince + longestSilenceMs(this.#options, halfClosed) - performance.now();
+    if (remainingMs <= 0) this.cut(silenceError(this.#options, halfClosed));
+    else if (remainingMs < Infinity) this.#upward.from.setDeadline(remainingMs);
   }
 
   #onFailed(socket: Socket): void {

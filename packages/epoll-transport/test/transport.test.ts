@@ -4,8 +4,8 @@ import { connect } from 'node:net';
 import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
 import { describe, expect, it } from 'vitest';
-import { peerListener, rawClient, refusingAddress, silentAddress } from '@meshgate/testkit';
-import { ProxyError } from '@meshgate/core';
+import { peerListener, rawClient, refusingAddress, silentAddress, unixAddress } from '@meshgate/testkit';
+import { ProxyError, unixPath } from '@meshgate/core';
 import type { Connection } from '@meshgate/core';
 import { selfTest } from '../src/self-test.ts';
 import { epollTransport } from '../src/transport.ts';
@@ -20,6 +20,27 @@ function fixture(name: string): string {
 
 async function output(name: string, ...args: readonly string[]): Promise<unknown> {
   const { stdout } = await promisify(execFile)(process.execPath, [fixture(name), ...args], { timeout: 10_000 });
+  return JSON.parse(stdout);
+}
+
+/**
+ * What a program prints in a network namespace of its own, with nothing but loopback in it.
+ *
+ * @param prepare a command of the shell that comes first
+ * @returns `undefined` where there are no namespaces
+ */
+async function inOwnNetwork(prepare: string, ...program: readonly string[]): Promise<unknown> {
+  const run = promisify(execFile);
+  const inside = ['--user', '--map-root-user', '--net', 'sh', '-c'];
+  const ready = `ip link set lo up && ${prepare}`;
+  const possible = await run('unshare', [...inside, ready]).then(
+    () => true,
+    () => false,
+  );
+  if (!possible) return undefined;
+  const { stdout } = await run('unshare', [...inside, `${ready} && exec "$0" "$@"`, process.execPath, ...program], {
+    timeout: 20_000,
+  });
   return JSON.parse(stdout);
 }
 
@@ -42,17 +63,22 @@ describeWithEpoll('the epoll transport', () => {
   });
 
   it('passes its own test on a machine without IPv4', async ({ skip }) => {
-    const run = promisify(execFile);
-    const ownNetwork = ['--user', '--map-root-user', '--net', 'sh', '-c'];
-    const withoutIPv4 = 'ip link set lo up && ip address del 127.0.0.1/8 dev lo';
-    const possible = await run('unshare', [...ownNetwork, withoutIPv4]).then(
-      () => true,
-      () => false,
-    );
-    skip(!possible, 'needs network namespaces and ip(8)');
-    const program = [`${withoutIPv4} && exec "$0" "$1"`, process.execPath, fixture('self-test.mjs')];
-    const { stdout } = await run('unshare', [...ownNetwork, ...program], { timeout: 10_000 });
-    expect(JSON.parse(stdout)).toEqual({ ok: true });
+    const found = await inOwnNetwork('ip address del 127.0.0.1/8 dev lo', fixture('self-test.mjs'));
+    skip(found === undefined, 'needs network namespaces and ip(8)');
+    expect(found).toEqual({ ok: true });
+  });
+
+  it('gives up a backend that leaves what it is sent unacknowledged, as early as keepalive would give up a silent one', async ({
+    skip,
+  }) => {
+    await using socket = await unixAddress();
+    const found = await inOwnNetwork('true', fixture('dead-peer.mjs'), unixPath(socket.address) ?? '');
+    skip(found === undefined, 'needs network namespaces and ip(8)');
+    expect(found).toMatchObject({ code: 'UPSTREAM_RESET' });
+    const { afterMs } = found as { afterMs: number };
+    // idle + interval * probes; the kernel would go on for a quarter of an hour.
+    expect(afterMs).toBeGreaterThan(2_000);
+    expect(afterMs).toBeLessThan(10_000);
   });
 
   it('lets the process end once everything it opened is closed', async () => {

@@ -73,7 +73,7 @@ export const DEFAULT_ADMIN: Endpoint = { host: '127.0.0.1', port: 19_000 };
  * Well below the 350 s after which cloud load balancers forget a silent connection. A peer that has vanished is noticed within
  * idle + interval * probes: two minutes.
  */
-const DEFAULT_KEEP_ALIVE: Required<KeepAlive> = { idleMs: 60_000, intervalMs: 15_000, probes: 4 };
+const DEFAULT_KEEP_ALIVE = { idleMs: 60_000, intervalMs: 15_000, probes: 4 };
 
 const MAX_PORT = 65_535;
 /** A name is a metric label, and the longest host name is as long. */
@@ -147,13 +147,17 @@ const limits = mapping({
   helloTimeout: duration(1, DEFAULT_LIMITS.helloTimeoutMs).describe('from accept to a whole ClientHello'),
   helloMaxBytes: size(MIN_HELLO_BYTES, MAX_HELLO_BYTES, DEFAULT_LIMITS.helloMaxBytes).describe('largest ClientHello'),
   connectTimeout: duration(1, DEFAULT_LIMITS.connectTimeoutMs).describe('all dials of a connection together'),
-  idleTimeout: duration(1, DEFAULT_LIMITS.idleTimeoutMs).describe('longest silence of both sides'),
+  idleTimeout: durationOrOff().prefault(`${DEFAULT_LIMITS.idleTimeoutMs}ms`).describe('longest silence of both sides'),
+  halfCloseTimeout: durationOrOff()
+    .prefault(`${DEFAULT_LIMITS.halfCloseTimeoutMs}ms`)
+    .describe('longest silence once one side has finished'),
   connections: count.describe('connections at a time'),
   pendingHellos: count.describe('of these, how many may still owe their ClientHello'),
-}).transform(({ helloTimeout, connectTimeout, idleTimeout, ...sizes }): LimitSettings => ({
+}).transform(({ helloTimeout, connectTimeout, idleTimeout, halfCloseTimeout, ...sizes }): LimitSettings => ({
   helloTimeoutMs: helloTimeout,
   connectTimeoutMs: connectTimeout,
   idleTimeoutMs: idleTimeout,
+  halfCloseTimeoutMs: halfCloseTimeout,
   ...sizes,
 }));
 
@@ -167,7 +171,15 @@ const keepAlive = mapping({
   idle: duration(MIN_KEEP_ALIVE_MS, DEFAULT_KEEP_ALIVE.idleMs).describe('silence before the first probe'),
   interval: duration(MIN_KEEP_ALIVE_MS, DEFAULT_KEEP_ALIVE.intervalMs).describe('between probes'),
   probes: integer(1, MAX_PROBES).default(DEFAULT_KEEP_ALIVE.probes).describe('unanswered ones, then the peer is gone'),
-}).transform(({ idle, interval, probes }): KeepAlive => ({ idleMs: idle, intervalMs: interval, probes }));
+  userTimeout: durationOrOff()
+    .optional()
+    .describe('how long sent bytes may stay unacknowledged; as long as all probes when absent'),
+}).transform(({ idle, interval, probes, userTimeout }): KeepAlive => ({
+  idleMs: idle,
+  intervalMs: interval,
+  probes,
+  ...(userTimeout !== undefined && { userTimeoutMs: Number.isFinite(userTimeout) ? userTimeout : 0 }),
+}));
 
 const log = mapping({
   level: z.enum(LOG_LEVELS, expecting(`one of ${LOG_LEVELS.join(', ')}`)).default('info'),
@@ -254,14 +266,23 @@ function integer(min: number, max: number): z.ZodInt {
 
 /** @param minMs 0 where "at once" has a meaning */
 function duration(minMs: number, defaultMs: number): z.ZodPrefault<z.ZodType<number, string>> {
-  const wrong = expecting(`${DURATION_FORM}, from ${minMs}ms to ${MAX_TIMER_MS}ms`);
+  return durationFrom(minMs, `${DURATION_FORM}, from ${minMs}ms to ${MAX_TIMER_MS}ms`).prefault(`${defaultMs}ms`);
+}
+
+function durationFrom(minMs: number, form: string): z.ZodType<number, string> {
+  const wrong = expecting(form);
   const inRange = (ms: number): boolean => ms >= minMs && ms <= MAX_TIMER_MS;
   return z
     .string(wrong)
     .regex(/^\d{1,9}(?:ms|s|m|h)$/, { ...wrong, abort: true })
     .refine((value) => inRange(parseDuration(value) ?? -1), wrong)
-    .transform((value) => parseDuration(value) ?? 0)
-    .prefault(`${defaultMs}ms`);
+    .transform((value) => parseDuration(value) ?? 0);
+}
+
+/** A time that may be without a limit: `off` is `Infinity`. */
+function durationOrOff(): z.ZodType<number, string> {
+  const form = `${DURATION_FORM}, from 1ms to ${MAX_TIMER_MS}ms, or off`;
+  return z.union([z.literal('off').transform(() => Infinity), durationFrom(1, form)], expecting(form));
 }
 
 /** A number of bytes with its unit: `64KiB`. */

@@ -6,8 +6,10 @@ export interface Limits {
   readonly helloMaxBytes: number;
   /** From the first dial to an established connection, all attempts together, in milliseconds. A route may set its own. */
   readonly connectTimeoutMs: number;
-  /** Longest silence of both sides, in milliseconds. */
+  /** Longest silence of both sides, in milliseconds; `Infinity`: no limit. */
   readonly idleTimeoutMs: number;
+  /** The same once one side has finished sending. */
+  readonly halfCloseTimeoutMs: number;
   /** Connections at a time, all listeners together. */
   readonly connections: number;
   /** Of these, how many may still owe their hello: slow or silent clients cannot take the places of the others. */
@@ -24,6 +26,8 @@ export const DEFAULT_LIMITS: Limits = {
   connectTimeoutMs: 5_000,
   // As in Envoy's TCP proxy, so that a migration does not cut what lived before.
   idleTimeoutMs: 3_600_000,
+  // An answer that takes longer than this to begin, or to go on, is rare; a peer that is gone without a word is not.
+  halfCloseTimeoutMs: 300_000,
   connections: 10_000,
   pendingHellos: 1_000,
 };

@@ -39,7 +39,7 @@ interface LaterStages {
   readonly resolver: Resolver;
   readonly connector: Connector;
   readonly transport: Pick<Transport, 'dial' | 'splice'>;
-  readonly limits: Pick<Limits, 'helloTimeoutMs' | 'helloMaxBytes' | 'idleTimeoutMs'>;
+  readonly limits: Pick<Limits, 'helloTimeoutMs' | 'helloMaxBytes' | 'idleTimeoutMs' | 'halfCloseTimeoutMs'>;
   readonly admission: Admission;
   readonly observer: Observer;
 }
@@ -200,7 +200,8 @@ export class Session {
 
   #carryBytes({ connection }: Upstream, head: Uint8Array): Splice {
     const { transport, limits } = this.#control.stages;
-    const splice = transport.splice(this.#downstream, connection, { head, idleTimeoutMs: limits.idleTimeoutMs });
+    const { idleTimeoutMs, halfCloseTimeoutMs } = limits;
+    const splice = transport.splice(this.#downstream, connection, { head, idleTimeoutMs, halfCloseTimeoutMs });
     this.#splice = splice;
     // Cut in the very moment in which the dial succeeded: there was no splice yet to be cut.
     if (this.#cutReason !== undefined) splice.cut(this.#cutReason);

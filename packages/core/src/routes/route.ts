@@ -26,6 +26,12 @@ export interface KeepAlive {
   readonly intervalMs?: number;
   /** Probes without an answer before the connection is given up. The system's default when absent, as above. */
   readonly probes?: number;
+  /**
+   * Longest time, in milliseconds, that bytes we have sent may stay unacknowledged, which no probe looks after; and that a receiver may
+   * take none (RFC 5482; tcp(7), `TCP_USER_TIMEOUT`). What the probes take together when absent; 0: the system's own. Not on transports
+   * that cannot set it.
+   */
+  readonly userTimeoutMs?: number;
 }
 
 /** Where connections for some names go. */

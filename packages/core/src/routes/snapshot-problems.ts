@@ -190,8 +190,9 @@ function isBalance(value: unknown): boolean {
 function isKeepAlive(value: unknown): boolean {
   if (value === undefined) return true;
   if (!isRecord(value)) return false;
-  const { idleMs, intervalMs, probes } = value;
-  return isPositive(idleMs) && [intervalMs, probes].every((one) => one === undefined || isPositive(one));
+  const { idleMs, intervalMs, probes, userTimeoutMs } = value;
+  const optional = [intervalMs, probes, userTimeoutMs === 0 ? undefined : userTimeoutMs];
+  return isPositive(idleMs) && optional.every((one) => one === undefined || isPositive(one));
 }
 
 // RFC 1123, 2.1, with the underscore of many internal names; in lower case, as `Hello.serverName` is.

@@ -3,13 +3,13 @@ import { ProxyError } from '../errors.ts';
 import { formatEndpoint } from './endpoint.ts';
 import type { Endpoint } from './endpoint.ts';
 
-/** Codes with which a dial can fail by itself. */
-type DialFailureCode = 'CONNECT_REFUSED' | 'CONNECT_TIMEOUT' | 'CONNECT_FAILED';
-
 /** What a dial to `to` rejects with when the system has reported `cause`, of which only `code` (`ECONNREFUSED` …) is looked at. */
 export function dialFailure(to: Endpoint, cause: NodeJS.ErrnoException): ProxyError {
-  const code = DIAL_FAILURES[cause.code ?? ''] ?? 'CONNECT_FAILED';
-  return new ProxyError(code, `dial ${formatEndpoint(to)}: ${cause.code ?? cause.message}`, { cause });
+  const { code: name = '' } = cause;
+  const shortage = LOCAL_SHORTAGES[name];
+  const detail = `dial ${formatEndpoint(to)}: ${name === '' ? cause.message : name}`;
+  if (shortage !== undefined) return new ProxyError('LOCAL_RESOURCE', `${detail}, ${shortage}`, { cause });
+  return new ProxyError(DIAL_FAILURES[name] ?? 'CONNECT_FAILED', detail, { cause });
 }
 
 /** What a dial rejects with when nobody has answered for `timeoutMs` milliseconds. */
@@ -22,7 +22,18 @@ export function undiallable(to: Endpoint, problem: string): ProxyError {
   return new ProxyError('CONNECT_FAILED', `dial ${formatEndpoint(to)}: ${problem}`);
 }
 
-const DIAL_FAILURES: Readonly<Record<string, DialFailureCode>> = {
+/** What this machine lacks, by errno(3): nobody else is to blame. connect(2), socket(2), ip(7). */
+const LOCAL_SHORTAGES: Readonly<Record<string, string>> = {
+  EMFILE: 'no file descriptor left in this process (ulimit -n)',
+  ENFILE: 'no file descriptor left on this machine (fs.file-max)',
+  EADDRNOTAVAIL: 'no local port or address left for it (net.ipv4.ip_local_port_range)',
+  ENOBUFS: 'no memory left for sockets',
+  ENOMEM: 'no memory left for sockets',
+  EPERM: 'not permitted on this machine (packet filter, security policy)',
+  EACCES: 'not permitted on this machine (security policy, permissions of the socket)',
+};
+
+const DIAL_FAILURES: Readonly<Record<string, 'CONNECT_REFUSED' | 'CONNECT_TIMEOUT'>> = {
   ECONNREFUSED: 'CONNECT_REFUSED',
   // A unix socket that nobody listens on any more, or that is not there.
   ENOENT: 'CONNECT_REFUSED',

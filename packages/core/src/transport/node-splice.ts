@@ -1,7 +1,7 @@
 import type { Deadline, Deadlines } from '../pipeline/deadlines.ts';
-import { formatDuration } from '../duration.ts';
-import { ProxyError } from '../errors.ts';
+import type { ProxyError } from '../errors.ts';
 import type { NodeConnection, Sink } from './node-connection.ts';
+import { longestSilenceMs, silenceError } from './silence.ts';
 import type { Splice, SpliceOptions, Transfer } from './transport.ts';
 
 /** Carries bytes between two sockets until both have ended. Owns both from its construction on. */
@@ -9,33 +9,30 @@ export class NodeSplice implements Splice, Sink {
   readonly done: Promise<Transfer>;
   readonly #down: NodeConnection;
   readonly #up: NodeConnection;
-  readonly #idleTimeoutMs: number;
+  readonly #options: SpliceOptions;
   readonly #lasting: Deadlines<NodeSplice>;
   readonly #lastsAt: Deadline<NodeSplice>;
   #resolve: (transfer: Transfer) => void = () => undefined;
   #idleTimer: NodeJS.Timeout;
   #firstByteAt: number | undefined;
   #lastByteAt = performance.now();
+  /** When one side had finished sending. */
+  #halfClosedAt: number | undefined;
   #error: ProxyError | undefined;
   #open = 2;
 
   /** @param lasting calls {@link keepAlive} when it has gone on for a while */
-  constructor(
-    down: NodeConnection,
-    up: NodeConnection,
-    { head, idleTimeoutMs }: SpliceOptions,
-    lasting: Deadlines<NodeSplice>,
-  ) {
+  constructor(down: NodeConnection, up: NodeConnection, options: SpliceOptions, lasting: Deadlines<NodeSplice>) {
     this.#lasting = lasting;
     this.#down = down;
     this.#up = up;
-    this.#idleTimeoutMs = idleTimeoutMs;
+    this.#options = options;
     this.done = new Promise((resolve) => {
       this.#resolve = resolve;
     });
-    this.#idleTimer = setTimeout(onQuiet, idleTimeoutMs, this);
+    this.#idleTimer = timer(this, longestSilenceMs(options, false));
     this.#lastsAt = lasting.begin(this, this.#lastByteAt);
-    if (head.length > 0) up.push(head);
+    if (options.head.length > 0) up.push(options.head);
     down.pipeInto(this);
     up.pipeInto(this);
   }
@@ -72,6 +69,9 @@ export class NodeSplice implements Splice, Sink {
   }
 
   onEnd(from: NodeConnection): void {
+    this.#halfClosedAt ??= performance.now();
+    clearTimeout(this.#idleTimer);
+    this.onQuiet();
     this.#otherThan(from).end();
   }
 
@@ -99,15 +99,21 @@ export class NodeSplice implements Splice, Sink {
 
   /** The timer is set once a period, not once a read; what came meanwhile postpones it by as much. */
   onQuiet(): void {
-    const remainingMs = this.#lastByteAt + this.#idleTimeoutMs - performance.now();
-    if (remainingMs <= 0) {
-      this.cut(new ProxyError('IDLE_TIMEOUT', `no byte either way for ${formatDuration(this.#idleTimeoutMs)}`));
-      return;
-    }
-    this.#idleTimer = setTimeout(onQuiet, remainingMs, this);
+    const halfClosed = this.#halfClosedAt !== undefined;
+    const quietSince = Math.max(this.#lastByteAt, this.#halfClosedAt ?? 0);
+    const remainingMs = quietSince + longestSilenceMs(this.#options, halfClosed) - performance.now();
+    if (remainingMs <= 0) this.cut(silenceError(this.#options, halfClosed));
+    else this.#idleTimer = timer(this, remainingMs);
   }
+}
+
+function timer(splice: NodeSplice, afterMs: number): NodeJS.Timeout {
+  return setTimeout(onQuiet, Math.min(afterMs, LONGEST_TIMER_MS), splice);
 }
 
 function onQuiet(splice: NodeSplice): void {
   splice.onQuiet();
 }
+
+/** Beyond it Node's timers fire at once. */
+const LONGEST_TIMER_MS = 2 ** 31 - 1;

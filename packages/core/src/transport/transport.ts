@@ -51,8 +51,13 @@ export interface DialOptions {
 export interface SpliceOptions {
   /** Bytes already read from the downstream: written to the upstream before anything else. */
   readonly head: Uint8Array;
-  /** Without a byte either way for this long, both sides are closed with `IDLE_TIMEOUT`. Milliseconds. */
+  /** Without a byte from either side for this long, both are closed with `IDLE_TIMEOUT`. Milliseconds; `Infinity`: never. */
   readonly idleTimeoutMs: number;
+  /**
+   * The same once one side has finished sending, with `HALF_CLOSE_TIMEOUT`; counted from that end on, or from the last byte after it.
+   * Milliseconds; as `idleTimeoutMs` when absent or longer.
+   */
+  readonly halfCloseTimeoutMs?: number | undefined;
 }
 
 /** How the carrying ended. */
@@ -96,8 +101,9 @@ export interface Listening {
 /** A connection under way to somebody. */
 export interface Dial {
   /**
-   * The connection, which belongs to the caller then. Rejects with `CONNECT_REFUSED`, `CONNECT_TIMEOUT`, `CONNECT_FAILED`, or with
-   * the reason given to {@link cut}; nothing is left behind then.
+   * The connection, which belongs to the caller then. Rejects with `CONNECT_REFUSED`, `CONNECT_TIMEOUT`, `CONNECT_FAILED`,
+   * `LOCAL_RESOURCE`, or with the reason given to {@link cut}; nothing is left behind then. The system's error, if it was one, is the
+   * `cause`.
    */
   readonly done: Promise<Connection>;
   /** Gives it up: `done` rejects with `reason`. Without effect once that has settled. Idempotent. */

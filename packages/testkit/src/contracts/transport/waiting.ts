@@ -72,6 +72,40 @@ export function idleClaims(claim: Claim): void {
     expect((await splice.done).error).toMatchObject({ code: 'IDLE_TIMEOUT' });
   });
 
+  claim(
+    'ends with HALF_CLOSE_TIMEOUT once one side has finished and the other is silent for so long',
+    async (wiring) => {
+      for (const first of ['client', 'backend'] as const) {
+        const limits = { idleTimeoutMs: 600_000, halfCloseTimeoutMs: IDLE_MS };
+        const { splice, ...peers } = await wiring.spliced(limits);
+        const endedAt = performance.now();
+        peers[first].end();
+        expect((await splice.done).error).toMatchObject({ name: 'ProxyError', code: 'HALF_CLOSE_TIMEOUT' });
+        expect(performance.now() - endedAt).toBeGreaterThan(IDLE_MS - CLOCK_MS);
+      }
+    },
+  );
+
+  claim('goes on after one side has finished for as long as the other sends something', async (wiring) => {
+    const limits = { idleTimeoutMs: 600_000, halfCloseTimeoutMs: IDLE_MS };
+    const { client, backend, splice } = await wiring.spliced(limits);
+    client.end();
+    await backend.finished;
+    const lastSentAt = await talk(backend, 3 * IDLE_MS);
+    expect((await splice.done).error).toMatchObject({ code: 'HALF_CLOSE_TIMEOUT' });
+    expect(performance.now() - lastSentAt).toBeGreaterThan(IDLE_MS - CLOCK_MS);
+  });
+
+  claim('is not ended for silence when the idle timeout is Infinity', async (wiring) => {
+    const { client, backend, splice } = await wiring.spliced({ idleTimeoutMs: Infinity });
+    await pause(TALK_EVERY_MS);
+    await client.send('still here');
+    expect((await backend.receive(10)).toString()).toBe('still here');
+    client.end();
+    backend.end();
+    expect((await splice.done).error).toBeUndefined();
+  });
+
   claim('ends with IDLE_TIMEOUT, too, when a side does not read any more', async (wiring) => {
     const { client, backend, splice } = await wiring.spliced({ idleTimeoutMs: 5 * IDLE_MS });
     backend.pause();
