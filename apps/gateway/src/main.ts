@@ -18,6 +18,8 @@ const signals: Signals = {
 disablePretenuring();
 
 const { stdout, stderr } = process;
+// Whoever reads them may have gone, as in `meshgate routes | head -1`: no reason to break off with a stack.
+for (const output of [stdout, stderr]) output.on('error', () => undefined);
 // Whatever a plugin may have left behind must not keep the process.
 process.exit(await runCommand(process.argv.slice(2), { stdout, stderr, signals, env: process.env }));
 

@@ -100,6 +100,11 @@ export function spawnMeshgate(args: readonly string[]): Daemon {
   return new GatewayProcess(child);
 }
 
+/** Starts any command of `meshgate` with `stdout`, a descriptor or `pipe`, as its standard output: nobody reads it. */
+export function spawnWithOutput(args: readonly string[], stdout: number | 'pipe'): ChildProcess {
+  return spawn(process.execPath, [MAIN, ...args], { stdio: ['ignore', stdout, 'inherit'] });
+}
+
 /** Starts a gateway and waits until it says that it is ready. */
 export async function startGateway(config: string): Promise<ReadyDaemon> {
   const daemon = spawnGateway(config);

@@ -18,6 +18,8 @@ export interface AdminTargets {
   readonly limits: Limits;
   /** Of a proxy that proves who it is. */
   readonly certificate?: { readonly status: Vitals['certificate'] } | undefined;
+  /** Why lines of the log cannot be written at the moment, if so. */
+  logTrouble(): string | undefined;
   /** Begins the drain at whose end the process leaves. */
   leave(): void;
 }
@@ -41,7 +43,7 @@ type Answerer = (request: AdminRequest) => AdminAnswer | Promise<AdminAnswer>;
 
 /** Every path of the admin API, as docs/operate/admin.md describes them. */
 export function adminPaths(targets: AdminTargets): AdminPaths {
-  const { routes, sessions, listeners, outliers, drain, registry, limits, certificate, leave } = targets;
+  const { routes, sessions, listeners, outliers, drain, registry, limits, certificate, logTrouble, leave } = targets;
   const paths: AdminPaths = {
     '/': { GET: () => ok({ paths: Object.keys(paths) }) },
     '/live': { GET: () => ok({ live: true }) },
@@ -52,6 +54,7 @@ export function adminPaths(targets: AdminTargets): AdminPaths {
           sources: routes.sources,
           listeners: listeners.status,
           drain: drain.progress.state,
+          logTrouble: logTrouble(),
           ...(own !== undefined && { certificate: own }),
         });
         return { status: readiness.ready ? 200 : 503, json: readiness };

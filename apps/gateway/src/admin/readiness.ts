@@ -20,10 +20,12 @@ export interface Vitals {
   readonly drain: DrainState;
   /** Of a proxy that proves who it is. */
   readonly certificate?: CertificateStatus;
+  /** Why lines of the log cannot be written at the moment. */
+  readonly logTrouble?: string | undefined;
 }
 
 /** Ready: it listens, every source has spoken at least once, its certificate holds, and no drain has begun. Pure. */
-export function readinessOf({ sources, listeners, drain, certificate }: Vitals): Readiness {
+export function readinessOf({ sources, listeners, drain, certificate, logTrouble }: Vitals): Readiness {
   const own = certificate === undefined ? NO_TROUBLE : certificateTroubles(certificate);
   const unbound = listeners.filter(({ address }) => address === undefined);
   const reasons = [
@@ -36,6 +38,7 @@ export function readinessOf({ sources, listeners, drain, certificate }: Vitals):
     ...(unbound.length < listeners.length ? unbound.map(notBound) : []),
     ...sources.filter(({ lastSuccess }) => lastSuccess !== undefined).flatMap(troubles),
     ...own.warnings,
+    ...(logTrouble === undefined ? [] : [`log lines cannot be written: ${logTrouble}`]),
   ];
   return { ready: reasons.length === 0, reasons, warnings };
 }

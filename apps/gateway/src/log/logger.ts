@@ -1,7 +1,9 @@
-import { pause } from '@meshgate/core';
 import { pino } from 'pino';
 import type { DestinationStream, Logger } from 'pino';
 import type { LogSettings } from '../config/config-schema.ts';
+import { LogWriter, nonBlocking } from './log-writer.ts';
+import type { LogHealth } from './log-writer.ts';
+import { printable, printableJson, withoutControls } from './printable.ts';
 
 export type { Logger } from 'pino';
 
@@ -10,8 +12,36 @@ export interface Log {
   readonly logger: Logger;
   /** Writes `fields` as a JSON line with nothing added; absent when people read the log. */
   readonly writeJson: ((fields: object) => void) | undefined;
-  /** Resolves when everything written so far has been handed to the system, or its reader has not taken it in time. */
+  readonly health: LogHealth;
+  /** Resolves when everything written so far has been handed to the system, or that has failed, or after `patienceMs`. */
   flush(patienceMs: number): Promise<void>;
+  /** Whether a write has not come back from the system: the process cannot exit by itself before it does. */
+  readonly isWriting: boolean;
+}
+
+/** Before the process exits: writes what can still be written, within a second. */
+export async function closeLog(log: Pick<Log, 'flush' | 'isWriting'>): Promise<void> {
+  await log.flush(FLUSH_PATIENCE_MS);
+  // Node waits for the threads of its pool before it exits: for one whose write blocks, as that to a terminal that was stopped, for ever.
+  if (log.isWriting) process.kill(process.pid, 'SIGKILL');
+}
+
+/** Its reader may have stalled, or be gone. */
+const FLUSH_PATIENCE_MS = 1_000;
+
+/** The same log, through a child of its logger. */
+export function withLogger(log: Log, logger: Logger): Log {
+  return {
+    logger,
+    writeJson: log.writeJson,
+    flush: (patienceMs) => log.flush(patienceMs),
+    get health() {
+      return log.health;
+    },
+    get isWriting() {
+      return log.isWriting;
+    },
+  };
 }
 
 /** Where a log goes. */
@@ -20,46 +50,47 @@ export interface LogTarget {
   readonly isTerminal: boolean;
   /** Other processes write there as well: lines must not get mixed up. */
   readonly isShared?: boolean;
+  /** Called when `health.trouble` has appeared, changed or gone. */
+  onTrouble?(): void;
 }
 
 /** Opens the log as `settings` want it. With `auto`, a terminal gets lines for people and anything else JSON. Colours are for terminals. */
 export async function openLog({ level, format }: LogSettings, target: LogTarget): Promise<Log> {
-  const { fd, isTerminal, isShared = false } = target;
+  const { fd, isTerminal, isShared = false, onTrouble } = target;
   const forPeople = format === 'pretty' || (format === 'auto' && isTerminal);
-  const destination = pino.destination({
-    dest: fd,
-    sync: false,
-    maxLength: MAX_BACKLOG_BYTES,
+  const writer = new LogWriter({
+    fd: nonBlocking(fd),
     ...(isShared && ATOMIC),
+    onRecovered: (dropped, reason) => logger.warn({ dropped }, `${dropped} log lines dropped: ${reason}`),
+    ...(onTrouble !== undefined && { onTrouble }),
   });
-  const stream: DestinationStream = forPeople ? await prettyStream(destination, isTerminal) : destination;
+  const stream = forPeople ? await prettyStream(writer, isTerminal) : jsonStream(writer);
   const formatters = { level: (label: string) => ({ level: label }) };
+  const logger = pino({ level, base: null, timestamp: pino.stdTimeFunctions.isoTime, formatters }, stream);
   return {
-    logger: pino({ level, base: null, timestamp: pino.stdTimeFunctions.isoTime, formatters }, stream),
-    writeJson: forPeople ? undefined : (fields) => void destination.write(`${JSON.stringify(fields)}\n`),
-    flush: (patienceMs) => flush(destination, patienceMs),
+    logger,
+    writeJson: forPeople ? undefined : (fields) => writer.write(`${printableJson(JSON.stringify(fields))}\n`),
+    flush: (patienceMs) => writer.flush(patienceMs),
+    get health() {
+      return writer.health;
+    },
+    get isWriting() {
+      return writer.isWriting;
+    },
   };
 }
 
-/** Writing waits for nobody: a reader that has stalled costs memory up to this, then lines, and never a connection. */
-const MAX_BACKLOG_BYTES = 16 * 1024 * 1024;
-
 /** What goes into a pipe at once stays in one piece: `PIPE_BUF` of Linux, pipe(7). Of files and terminals that holds anyway. */
-const ATOMIC = { maxWrite: 4096 };
+const ATOMIC = { maxWriteBytes: 4096 };
 
-async function flush(destination: FlushableStream, patienceMs: number): Promise<void> {
-  const over = new AbortController();
-  const flushed = new Promise<void>((resolve) => destination.flush(() => resolve()));
-  await Promise.race([flushed, pause(patienceMs, over.signal)]);
-  over.abort();
-}
-
-interface FlushableStream {
-  flush(callback: () => void): void;
+function jsonStream(destination: DestinationStream): DestinationStream {
+  return { write: (line) => destination.write(printableJson(line)) };
 }
 
 /** Loaded only when it is needed: it takes longer than all the rest of a start. */
 async function prettyStream(destination: DestinationStream, colorize: boolean): Promise<DestinationStream> {
-  const { default: pretty } = await import('pino-pretty');
-  return pretty({ colorize, destination, translateTime: 'SYS:HH:MM:ss.l', singleLine: true, sync: true });
+  const { prettyFactory } = await import('pino-pretty');
+  const messageFormat = (line: Record<string, unknown>, key: string): string => printable(String(line[key]));
+  const prettify = prettyFactory({ colorize, messageFormat, translateTime: 'SYS:HH:MM:ss.l', singleLine: true });
+  return { write: (line) => destination.write(prettify(withoutControls(line))) };
 }

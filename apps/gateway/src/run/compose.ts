@@ -34,6 +34,7 @@ import { processMetrics, prometheusObserver } from '@meshgate/metrics';
 import { sniSniffer } from '@meshgate/sni';
 import { Registry } from 'prom-client';
 import { accessLog } from '../log/access-log.ts';
+import { countDroppedLines } from '../log/log-metrics.ts';
 import { adminPaths } from '../admin/admin-answers.ts';
 import type { AdminPaths } from '../admin/admin-answers.ts';
 import { AdminServer } from '../admin/admin.ts';
@@ -140,7 +141,7 @@ export interface Plan extends Surroundings {
 
 /** Who is told what happens: our own first, so that what a plugin's observer does wrong is written down. */
 function bindObservers({ c, config, parts, log, tell = (observer) => observer }: Plan): void {
-  bind(c, REGISTRY, registryOfThisProcess);
+  bind(c, REGISTRY, () => registryOfThisProcess(log));
   bind(c, OBSERVER, () => tell(logObserver(log.logger)));
   if (config.log.access) bind(c, OBSERVER, () => tell(accessLog(log)));
   bind(c, OBSERVER, () => prometheusObserver({ registry: one(c, REGISTRY) }));
@@ -210,7 +211,7 @@ function bindListeners({ c, config, parts, transport }: Plan): void {
 }
 
 /** What is started, in this order, and stopped in reverse: probes are answered all the while, routes are known before a port opens. */
-function bindServices({ c, config: { admin: endpoint }, parts, limits, leave }: Plan): void {
+function bindServices({ c, config: { admin: endpoint }, parts, limits, log, leave }: Plan): void {
   if (endpoint !== undefined) {
     bind(c, ADMIN, () => new AdminServer({ endpoint, paths: one(c, PATHS), observer: one(c, EVENTS) }));
     bind(c, SERVICE, () => one(c, ADMIN));
@@ -227,6 +228,7 @@ function bindServices({ c, config: { admin: endpoint }, parts, limits, leave }: 
       drain: one(c, DRAIN),
       registry: one(c, REGISTRY),
       certificate: all(c, CERTIFICATE)[0],
+      logTrouble: () => log.health.trouble,
       limits,
       leave,
     });
@@ -259,10 +261,11 @@ export function rememberedListeners(sources: readonly ListenerSource[], stateDir
   return sources.map((source) => lastKnownListeners(source, archive));
 }
 
-/** With the metrics of the process itself. */
-export function registryOfThisProcess(): Registry {
+/** With the metrics of the process itself, and of its log. */
+export function registryOfThisProcess(log: Pick<Log, 'health'>): Registry {
   const registry = new Registry();
   processMetrics(registry, { version: VERSION });
+  countDroppedLines(log, registry);
   return registry;
 }
 

@@ -5,7 +5,7 @@ import { compose } from './compose.ts';
 import type { Gateway } from './gateway.ts';
 import { loadConfig } from '../config/load-config.ts';
 import type { LoadedConfig } from '../config/load-config.ts';
-import { openLog } from '../log/logger.ts';
+import { closeLog, openLog } from '../log/logger.ts';
 import type { Log, Logger, LogTarget } from '../log/logger.ts';
 import { thisMachine } from './machine.ts';
 import { reload } from './reload.ts';
@@ -63,12 +63,9 @@ export async function run(
 ): Promise<ServeStatus> {
   const log = await openLog(loaded.config.log, { ...target, isShared: loaded.config.workers !== 1 });
   const status = await new Run(loaded, putTogether, log, target).untilItEnds(signals);
-  await log.flush(FLUSH_PATIENCE_MS);
+  await closeLog(log);
   return status;
 }
-
-/** Who reads the log may have stalled, or be gone. */
-const FLUSH_PATIENCE_MS = 1_000;
 
 /** In this process, or with this one as the primary of its workers. */
 function gatewayOf(loaded: LoadedConfig, around: RunSurroundings): Gateway {

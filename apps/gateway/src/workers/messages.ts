@@ -84,6 +84,8 @@ export interface WorkerState {
   readonly listeners: readonly ListenerStatus[];
   /** Backends that it has put aside, as `host:port`. */
   readonly ejected: readonly string[];
+  /** Why lines of its log cannot be written at the moment. */
+  readonly logTrouble?: string | undefined;
 }
 
 /** Why a worker cannot begin: the error that it met, without what cannot be sent. */

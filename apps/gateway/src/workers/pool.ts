@@ -13,6 +13,8 @@ export interface PoolOptions {
   readonly count: number;
   /** The same for all of them, and for those that come later. */
   readonly plan: Omit<WorkerPlan, 'idPrefix' | 'listeners' | 'sources' | 'listenerSources'>;
+  /** Where workers write their logs; stays open. */
+  readonly logFd: number;
   readonly news: News;
   readonly listeners: readonly ListenAddress[];
   readonly listenerSources: readonly ListenerSource[];
@@ -58,6 +60,11 @@ export class WorkerPool implements Service {
   isEjected(address: Endpoint): boolean {
     const text = formatEndpoint(address);
     return this.workers.some(({ state }) => state.ejected.includes(text));
+  }
+
+  /** Why the lines of a worker's log cannot be written at the moment, if so. */
+  get logTrouble(): string | undefined {
+    return this.workers.find(({ state }) => state.logTrouble !== undefined)?.state.logTrouble;
   }
 
   tell(message: ToWorker): void {
@@ -112,8 +119,11 @@ export class WorkerPool implements Service {
 
   async #begin(): Promise<void> {
     if (this.#leaving.signal.aborted) return;
-    const { news } = this.#options;
-    const worker = new WorkerProcess((idPrefix) => ({ plan: this.#planFor(idPrefix), snapshots: news.snapshots }));
+    const { news, logFd } = this.#options;
+    const worker = new WorkerProcess(logFd, (idPrefix) => ({
+      plan: this.#planFor(idPrefix),
+      snapshots: news.snapshots,
+    }));
     this.#workers.add(worker);
     void worker.ended.then((failure) => this.#ended(worker, failure));
     const failure = await worker.begun;

@@ -22,6 +22,7 @@ import { PoolDrain } from './pool-drain.ts';
 import { WorkerPool } from './pool.ts';
 import type { Shares } from './shares.ts';
 import { MetricsAggregator } from './metrics-aggregator.ts';
+import { WORKER_LOG_FD } from './worker-process.ts';
 import type { WorkerProcess } from './worker-process.ts';
 
 /** What a primary stands on beside its configuration. */
@@ -41,7 +42,7 @@ export interface PrimarySurroundings {
 export function composePrimary(loaded: LoadedConfig, surroundings: PrimarySurroundings): Gateway {
   const { config, parts } = loaded;
   const { log, shares } = surroundings;
-  const registry = registryOfThisProcess();
+  const registry = registryOfThisProcess(log);
   const tally = new MetricsAggregator<WorkerProcess>();
   const news: News = new News(parts, () => pool.workers);
   const observer = observers([
@@ -55,6 +56,7 @@ export function composePrimary(loaded: LoadedConfig, surroundings: PrimarySurrou
   const pool = new WorkerPool({
     count: shares.count,
     plan: planOf(loaded, surroundings),
+    logFd: surroundings.target.fd,
     news,
     listeners: config.listeners,
     listenerSources: rememberedListeners(parts.listenerSources, config.stateDir),
@@ -88,7 +90,7 @@ function planOf(
     transport: transport.name,
     // Node's own transport shares what the primary listens on; any other knows nothing of that.
     reusePort: transport.name !== 'node',
-    log: target,
+    log: { ...target, fd: WORKER_LOG_FD },
   };
 }
 
@@ -129,9 +131,11 @@ interface Answering extends PrimarySurroundings {
 }
 
 /** The same paths as of a gateway in one process; those about connections ask the workers. */
-function pathsOf({ pool, drain, routes, tally, registry, shares, leave }: Answering): AdminPaths {
+function pathsOf({ pool, drain, routes, tally, registry, log, shares, leave }: Answering): AdminPaths {
   const sessions = { live: () => [] };
-  const targets = { routes, sessions, listeners: pool, outliers: pool, drain, registry, limits: shares.total, leave };
+  const logTrouble = (): string | undefined => log.health.trouble ?? pool.logTrouble;
+  const own = { routes, sessions, drain, registry, logTrouble, leave };
+  const targets = { ...own, listeners: pool, outliers: pool, limits: shares.total };
   return {
     ...adminPaths(targets),
     '/connections': {

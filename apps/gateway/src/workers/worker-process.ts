@@ -19,6 +19,17 @@ export interface Beginning {
 
 const MAIN = fileURLToPath(new URL('main.js', import.meta.url));
 
+/** The descriptor of a worker's log, in the worker. */
+export const WORKER_LOG_FD = 4;
+
+/**
+ * The log is no standard output of the worker: those a new process inherits are made blocking for everybody who has them, as libuv does
+ * before it starts one, and again when Node exits.
+ */
+function stdioOf(logFd: number): (string | number)[] {
+  return ['ignore', 'pipe', 'pipe', 'ipc', logFd];
+}
+
 /** A worker as the primary sees it, from its fork to its end. */
 export class WorkerProcess {
   /** Resolves when it listens, or with the reason why it never will. */
@@ -43,8 +54,11 @@ export class WorkerProcess {
   #wanted = true;
   #asked = 0;
 
-  /** @param beginning called once, when the worker can hear */
-  constructor(beginning: (idPrefix: string) => Beginning) {
+  /**
+   * @param logFd where the process writes its log: it finds it as {@link WORKER_LOG_FD}
+   * @param beginning called once, when the worker can hear
+   */
+  constructor(logFd: number, beginning: (idPrefix: string) => Beginning) {
     this.begun = new Promise((resolve) => (this.#onBegun = resolve));
     this.lost = new Promise((resolve) => (this.#onLost = resolve));
     this.ended = new Promise((resolve) => (this.#onEnded = resolve));
@@ -52,8 +66,11 @@ export class WorkerProcess {
     // Each worker accepts by itself. The other policy, by which the primary accepts and hands out, loses what is on its way to a
     // worker that dies: nobody ever closes that connection, its client waits for as long as it can.
     cluster.schedulingPolicy = cluster.SCHED_NONE;
-    cluster.setupPrimary({ exec: MAIN, args: [], serialization: 'advanced' });
+    cluster.setupPrimary({ exec: MAIN, args: [], serialization: 'advanced', stdio: stdioOf(logFd) });
     this.#worker = cluster.fork();
+    // What plugins print, and what Node itself says when it breaks off.
+    this.#worker.process.stdout?.on('data', (chunk: Buffer) => process.stdout.write(chunk));
+    this.#worker.process.stderr?.on('data', (chunk: Buffer) => process.stderr.write(chunk));
     // What could not be delivered is answered for by the end of the process, which follows.
     this.#worker.on('error', () => undefined);
     this.#worker.on('message', (message: FromWorker) => this.#hear(message, beginning));

@@ -1,10 +1,10 @@
 import { setImmediate as nextTurn } from 'node:timers/promises';
 import { formatEndpoint } from '@meshgate/core';
 import { withListen } from '@meshgate/core/parts';
-import type { ListenAddress, Observer, RouteSnapshot, Transport } from '@meshgate/core';
+import type { ListenAddress, Observer, ProxyEvent, RouteSnapshot, Transport } from '@meshgate/core';
 import { composeCarrier } from '../run/compose.ts';
 import type { Carrier } from '../run/compose.ts';
-import { openLog } from '../log/logger.ts';
+import { closeLog, openLog, withLogger } from '../log/logger.ts';
 import type { Log } from '../log/logger.ts';
 import type { Parts } from '../config/parts.ts';
 import { installPlugins } from '../config/plugins.ts';
@@ -128,14 +128,11 @@ export class WorkerRun {
         this.#status = 1;
         log.logger.error({ err: reason }, 'not stopped cleanly');
       });
-      await log.flush(FLUSH_PATIENCE_MS);
+      await closeLog(log);
     }
     this.#end(this.#status);
   }
 }
-
-/** Who reads the log may have stalled, or be gone. */
-const FLUSH_PATIENCE_MS = 1_000;
 
 /** The sources of a worker: what the primary tells it, by the names of those that said it. */
 interface Relays {
@@ -168,9 +165,12 @@ async function compose(plan: WorkerPlan, relays: Relays, onState: (state: Worker
   const installed = await installPlugins(uses, baseDir);
   const [problem] = installed.problems;
   if (problem !== undefined) throw new Error(problem.message);
-  const opened = await openLog(config.log, { ...plan.log, isShared: true });
-  const log = { ...opened, logger: opened.logger.child({ worker: idPrefix.slice(0, -1) }) };
-  const state = watched(() => carrier.listeners.status, onState);
+  const opened = await openLog(config.log, { ...plan.log, isShared: true, onTrouble: () => state.report() });
+  const log = withLogger(opened, opened.logger.child({ worker: idPrefix.slice(0, -1) }));
+  const state = new ReportedState(
+    () => ({ listeners: carrier.listeners.status, logTrouble: log.health.trouble }),
+    onState,
+  );
   const carrier = composeCarrier({ ...config, listeners }, partsOf(installed.parts, relays, state), {
     log,
     transport: await transportOf(plan, installed.parts),
@@ -203,18 +203,28 @@ async function transportOf({ transport, config, reusePort }: WorkerPlan, { trans
   );
 }
 
-/** Notices what the primary keeps in mind of this worker. */
-function watched(listeners: () => WorkerState['listeners'], onState: (state: WorkerState) => void): Observer {
-  const ejected = new Set<string>();
-  return {
-    name: 'state',
-    observe: (event) => {
-      if (event.type === 'backend.ejected') ejected.add(formatEndpoint(event.address));
-      else if (event.type === 'backend.returned') ejected.delete(formatEndpoint(event.address));
-      else if (event.type !== 'listener.opened' && event.type !== 'listener.closed') return;
-      onState({ listeners: listeners(), ejected: [...ejected] });
-    },
-  };
+/** Tells the primary what it keeps in mind of this worker, whenever that has changed. */
+class ReportedState implements Observer {
+  readonly name = 'state';
+  readonly #ejected = new Set<string>();
+  readonly #rest: () => Omit<WorkerState, 'ejected'>;
+  readonly #onState: (state: WorkerState) => void;
+
+  constructor(rest: () => Omit<WorkerState, 'ejected'>, onState: (state: WorkerState) => void) {
+    this.#rest = rest;
+    this.#onState = onState;
+  }
+
+  observe(event: ProxyEvent): void {
+    if (event.type === 'backend.ejected') this.#ejected.add(formatEndpoint(event.address));
+    else if (event.type === 'backend.returned') this.#ejected.delete(formatEndpoint(event.address));
+    else if (event.type !== 'listener.opened' && event.type !== 'listener.closed') return;
+    this.report();
+  }
+
+  report(): void {
+    this.#onState({ ...this.#rest(), ejected: [...this.#ejected] });
+  }
 }
 
 const ANSWERS: { readonly [Asked in Question]: (began: Began) => Answers[Asked] | Promise<Answers[Asked]> } = {

@@ -1,10 +1,13 @@
 import { X509Certificate } from 'node:crypto';
-import { mkdir } from 'node:fs/promises';
+import { once } from 'node:events';
+import { closeSync, openSync } from 'node:fs';
+import { mkdir, readFile } from 'node:fs/promises';
 import { join } from 'node:path';
+import { setImmediate as nextTurn } from 'node:timers/promises';
 import { certificateAuthority, rawClient, tcpBackend } from '@meshgate/testkit';
 import type { CertificateAuthority } from '@meshgate/testkit';
 import { describe, expect, it } from 'vitest';
-import { folder, meshgate, spawnMeshgate } from '../daemon.ts';
+import { folder, meshgate, spawnMeshgate, spawnWithOutput } from '../daemon.ts';
 import type { Daemon, Folder, LogLine } from '../daemon.ts';
 import { describeWithConsul, freePorts, startConsul } from './agent.ts';
 import type { ConsulAgent } from './agent.ts';
@@ -119,6 +122,28 @@ describe('meshgate sidecar, with mesh files', () => {
     const metrics = await (await fetch(new URL('/metrics', String(admin)))).text();
     expect(metrics).toContain('meshgate_source_routes{source="mesh:mesh",kind="upstream"} 1');
   });
+
+  it.runIf(process.platform === 'linux')(
+    'serves its admin API, warns and stops when the disk of its log is full',
+    async () => {
+      await using application = await tcpBackend('db');
+      const [webPort = 0, dbPort = 0, bind = 0, admin = 0] = await freePorts(4);
+      await using files = await meshFolder([webPort, dbPort, bind], application.address.port);
+      const config = JSON.parse(await readFile(join(files.path, 'web.yaml'), 'utf8')) as object;
+      await files.write('web.yaml', { ...config, admin: { port: admin } });
+      const full = openSync('/dev/full', 'w');
+      const web = spawnWithOutput(['sidecar', '--sidecar-for', 'web', '--config', join(files.path, 'web.yaml')], full);
+      const ended = once(web, 'exit');
+      closeSync(full);
+      const warnings = async (): Promise<string> => {
+        const response = await fetch(`http://127.0.0.1:${admin}/ready`).catch(() => undefined);
+        return (await response?.text()) ?? '';
+      };
+      while (!(await warnings()).includes('log lines cannot be written: ENOSPC')) await nextTurn();
+      web.kill('SIGTERM');
+      expect(await ended).toEqual([0, null]);
+    },
+  );
 
   it('warns while its certificate can still be renewed, is not ready once it has expired, and is again with another', async () => {
     await using application = await tcpBackend('db');

@@ -1,0 +1,29 @@
+// What comes from the catalog, from a client or from an agent may hold anything: sequences that rewrite a terminal, line breaks that
+// forge a line, marks that turn the order of letters round.
+
+/** `text` as one line that a terminal shows as it is: control characters and marks of direction are written as `\u001b`. */
+export function printable(text: string): string {
+  return text.replace(CONTROLS, escaped);
+}
+
+/** A line of JSON whose strings are printable, also as they stand: JSON itself escapes only the characters below U+0020. */
+export function printableJson(line: string): string {
+  return line.replace(CONTROLS_THAT_JSON_LEAVES, escaped);
+}
+
+/** A line of JSON whose strings, once they are read, hold no control character but line breaks and tabs. */
+export function withoutControls(line: string): string {
+  return printableJson(line)
+    .replace(ESCAPES_OF_CONTROLS, '\\$1')
+    .replace(/\\[bfr]/g, ' ');
+}
+
+function escaped(character: string): string {
+  return `\\u${character.charCodeAt(0).toString(16).padStart(4, '0')}`;
+}
+
+// C0, DEL and C1 (ECMA-48); marks and overrides of direction (Unicode UAX 9); separators of lines and paragraphs.
+// oxlint-disable-next-line no-control-regex -- it is what is looked for
+const CONTROLS = /[\u0000-\u001f\u007f-\u009f\u200e\u200f\u2028-\u202e\u2066-\u2069]/g;
+const CONTROLS_THAT_JSON_LEAVES = /[\u007f-\u009f\u200e\u200f\u2028-\u202e\u2066-\u2069]/g;
+const ESCAPES_OF_CONTROLS = /(?<!\\)(\\u(?:00[01][0-9a-f]|00[7-9][0-9a-f]|20[0-9a-f]{2}))/g;

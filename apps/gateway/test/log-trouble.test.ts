@@ -1,0 +1,244 @@
+// Whatever becomes of the log, traffic goes on: the real command with an output that fails, in each way that outputs fail.
+import { execFileSync } from 'node:child_process';
+import type { ChildProcess } from 'node:child_process';
+import { once } from 'node:events';
+import { closeSync, constants, openSync, readFileSync, readSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { setImmediate as nextTurn } from 'node:timers/promises';
+import { needs, tlsBackend, tlsClient } from '@meshgate/testkit';
+import type { TlsTestBackend } from '@meshgate/testkit';
+import { describe, expect, it, onTestFinished } from 'vitest';
+import { freePorts } from './sidecar/agent.ts';
+import { gatewayFolder, spawnWithOutput } from './daemon.ts';
+import type { Folder } from './daemon.ts';
+
+/** A gateway whose output nobody here reads, asked over its ports. */
+interface MuteGateway extends AsyncDisposable {
+  readonly child: ChildProcess;
+  readonly ended: Promise<number | null>;
+  /** One client's request through it. */
+  serve(): Promise<string>;
+  ready(): Promise<{ readonly ready: boolean; readonly warnings: readonly string[] }>;
+  dropped(): Promise<number>;
+}
+
+/** Starts it with `settings` beside a route to `api`, and waits until it is ready. */
+async function startMute(
+  api: TlsTestBackend,
+  settings: object,
+  stdout: number | 'pipe',
+): Promise<MuteGateway & { readonly files: Folder }> {
+  const [port = 0, admin = 0] = await freePorts(2);
+  const files = await gatewayFolder([api], {
+    listeners: [{ name: 'main', address: '127.0.0.1', port }],
+    admin: { port: admin },
+    ...settings,
+  });
+  const child = spawnWithOutput(['gateway', '--config', join(files.path, 'meshgate.yaml')], stdout);
+  const ended = once(child, 'exit').then(([status]: (number | null)[]) => status ?? null);
+  const get = (path: string): Promise<Response> => fetch(`http://127.0.0.1:${admin}${path}`);
+  const gateway: MuteGateway & { readonly files: Folder } = {
+    files,
+    child,
+    ended,
+    async serve() {
+      await using client = await tlsClient({ host: '127.0.0.1', port }, 'api.example.com');
+      return await client.say('hello');
+    },
+    ready: async () => (await get('/ready')).json() as ReturnType<MuteGateway['ready']>,
+    async dropped() {
+      const text = await (await get('/metrics')).text();
+      return Number(/^meshgate_log_lines_dropped_total (\d+)$/m.exec(text)?.[1]);
+    },
+    async [Symbol.asyncDispose]() {
+      child.kill('SIGKILL');
+      await ended;
+      await files[Symbol.asyncDispose]();
+    },
+  };
+  await until(async () => (await get('/ready').catch(() => undefined))?.status === 200);
+  return gateway;
+}
+
+/** Asks again and again until `holds`: what a process does by itself cannot be waited for otherwise from outside. */
+async function until(holds: () => Promise<boolean> | boolean): Promise<void> {
+  while (!(await holds())) await nextTurn();
+}
+
+async function warned(gateway: MuteGateway, warning: string): Promise<void> {
+  await until(async () => (await gateway.ready()).warnings.some((one) => one.includes(warning)));
+}
+
+async function isQuiet(gateway: MuteGateway): Promise<boolean> {
+  return (await gateway.ready()).warnings.length === 0;
+}
+
+/** What is in the pipe now. */
+function contents(fd: number): string {
+  const buffer = Buffer.alloc(1024 * 1024);
+  try {
+    return buffer.subarray(0, readSync(fd, buffer)).toString();
+  } catch {
+    return '';
+  }
+}
+
+async function fifoIn(files: Folder): Promise<string> {
+  const path = join(files.path, 'log');
+  execFileSync('mkfifo', [path]);
+  return Promise.resolve(path);
+}
+
+/** Fills a FIFO to its last page, as a stalled reader leaves it. */
+function fill(fd: number): void {
+  // Lines of a page each: a pipe counts pages.
+  const page = `${'-'.repeat(4_094)}\n`;
+  try {
+    for (;;) writeFileSync(fd, page);
+  } catch {
+    // It is full.
+  }
+}
+
+const MODES = [
+  { log: { format: 'json' } },
+  { log: { format: 'pretty' } },
+  { log: { format: 'json' }, workers: 2 },
+] as const;
+
+describe.runIf(process.platform === 'linux')('a gateway whose log cannot be written', () => {
+  describe.each(MODES)('with %j', (settings) => {
+    it('serves, warns and stops when the disk of its log is full', async () => {
+      await using api = await tlsBackend('api.example.com');
+      const full = openSync('/dev/full', 'w');
+      onTestFinished(() => closeSync(full));
+      await using gateway = await startMute(api, settings, full);
+      expect(await gateway.serve()).toBe('hello');
+      await warned(gateway, 'log lines cannot be written: ENOSPC: no space left on device');
+      expect(await gateway.serve()).toBe('hello');
+      gateway.child.kill('SIGTERM');
+      expect(await gateway.ended).toBe(0);
+    });
+
+    it('serves and stops when the reader of its log has gone', async () => {
+      await using api = await tlsBackend('api.example.com');
+      await using gateway = await startMute(api, settings, 'pipe');
+      gateway.child.stdout?.destroy();
+      expect(await gateway.serve()).toBe('hello');
+      await warned(gateway, 'log lines cannot be written: EPIPE: broken pipe');
+      expect(await gateway.serve()).toBe('hello');
+      gateway.child.kill('SIGTERM');
+      expect(await gateway.ended).toBe(0);
+    });
+
+    it('serves and stops when the reader of a socket has stalled', async () => {
+      await using api = await tlsBackend('api.example.com');
+      await using gateway = await startMute(api, { ...settings, log: { ...settings.log, level: 'trace' } }, 'pipe');
+      gateway.child.stdout?.pause();
+      while (await isQuiet(gateway)) for (let count = 0; count < 50; count += 1) await gateway.serve();
+      await warned(gateway, 'its reader does not keep up');
+      gateway.child.kill('SIGTERM');
+      expect(await gateway.ended).toBe(0);
+    });
+
+    it('serves while the reader of a FIFO has stalled, and writes to the next one', async () => {
+      await using api = await tlsBackend('api.example.com');
+      await using home = await gatewayFolder([]);
+      const path = await fifoIn(home);
+      const reader = openSync(path, constants.O_RDONLY | constants.O_NONBLOCK);
+      const writer = openSync(path, constants.O_WRONLY | constants.O_NONBLOCK);
+      fill(writer);
+      const output = openSync(path, constants.O_WRONLY);
+      await using gateway = await startMute(api, settings, output);
+      closeSync(output);
+      closeSync(writer);
+      expect(await gateway.serve()).toBe('hello');
+      await warned(gateway, 'its reader does not keep up');
+      closeSync(reader);
+      await warned(gateway, 'EPIPE');
+      const next = openSync(path, constants.O_RDONLY | constants.O_NONBLOCK);
+      onTestFinished(() => closeSync(next));
+      let text = '';
+      await until(() => (text += contents(next)).includes('api.example.com'));
+      await until(() => isQuiet(gateway));
+      gateway.child.kill('SIGTERM');
+      expect(await gateway.ended).toBe(0);
+    });
+
+    it('stops while the reader of a FIFO has stalled', async () => {
+      await using api = await tlsBackend('api.example.com');
+      await using home = await gatewayFolder([]);
+      const path = await fifoIn(home);
+      const reader = openSync(path, constants.O_RDONLY | constants.O_NONBLOCK);
+      onTestFinished(() => closeSync(reader));
+      const writer = openSync(path, constants.O_WRONLY | constants.O_NONBLOCK);
+      fill(writer);
+      const output = openSync(path, constants.O_WRONLY);
+      await using gateway = await startMute(api, settings, output);
+      closeSync(output);
+      closeSync(writer);
+      expect(await gateway.serve()).toBe('hello');
+      gateway.child.kill('SIGTERM');
+      expect(await gateway.ended).toBe(0);
+    });
+  });
+});
+
+describe.runIf(process.platform === 'linux')('a gateway in which something throws while its log is full', () => {
+  it('drains and ends', async () => {
+    await using api = await tlsBackend('api.example.com');
+    const full = openSync('/dev/full', 'w');
+    onTestFinished(() => closeSync(full));
+
+    await using home = await gatewayFolder([]);
+    const plugin = await home.write('thrower.mjs', THROWS_AT_USR2);
+
+    await using gateway = await startMute(api, { plugins: [plugin] }, full);
+    expect(await gateway.serve()).toBe('hello');
+    gateway.child.kill('SIGUSR2');
+    expect(await gateway.ended).toBe(1);
+  });
+});
+
+const THROWS_AT_USR2 = `
+export default { name: 'thrower', install: (host) => host.addService({
+  name: 'thrower',
+  start: () => { process.on('SIGUSR2', () => { throw new Error('thrown'); }); return Promise.resolve(); },
+  stop: () => Promise.resolve(),
+}) };`;
+
+needs('netns', mountable())('a gateway whose log is on a small disk', () => {
+  it.each(MODES)(
+    'loses lines while it is full, says how many once there is room, and goes on: %j',
+    async (settings) => {
+      await using api = await tlsBackend('api.example.com');
+      await using home = await gatewayFolder([]);
+      execFileSync('mount', ['-t', 'tmpfs', '-o', 'size=64k', 'tmpfs', home.path]);
+      try {
+        const path = join(home.path, 'log');
+        writeFileSync(join(home.path, 'ballast'), Buffer.alloc(40 * 1024));
+        const output = openSync(path, 'a');
+        await using gateway = await startMute(api, settings, output);
+        closeSync(output);
+        while (await isQuiet(gateway)) await gateway.serve();
+        await warned(gateway, 'ENOSPC');
+        expect(await gateway.serve()).toBe('hello');
+        execFileSync('rm', [join(home.path, 'ballast')]);
+        await until(() => isQuiet(gateway));
+        const size = readFileSync(path).length;
+        expect(await gateway.serve()).toBe('hello');
+        await until(() => readFileSync(path).length > size);
+        gateway.child.kill('SIGTERM');
+        expect(await gateway.ended).toBe(0);
+      } finally {
+        execFileSync('umount', [home.path]);
+      }
+    },
+  );
+});
+
+/** Whether this process may mount a file system: `true`, or why not. */
+function mountable(): true | string {
+  if (process.platform !== 'linux') return 'tmpfs is of Linux';
+  return process.getuid?.() === 0 || 'mounting takes root';
+}

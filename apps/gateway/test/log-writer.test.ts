@@ -1,0 +1,168 @@
+import { execFileSync } from 'node:child_process';
+import { closeSync, constants, openSync, readFileSync, readSync } from 'node:fs';
+import { join } from 'node:path';
+import { setImmediate as nextTurn } from 'node:timers/promises';
+import { describe, expect, it, onTestFinished } from 'vitest';
+import { LogWriter, nonBlocking } from '../src/log/log-writer.ts';
+import type { LogWriterOptions } from '../src/log/log-writer.ts';
+import { folder } from './daemon.ts';
+
+/** Longer than any of these takes. */
+const PATIENCE_MS = 10_000;
+const LINE = `${'x'.repeat(1_023)}\n`;
+/** More of {@link LINE} than a writer keeps. */
+const TOO_MANY = 10_000;
+
+/** A writer, and what it has reported. */
+function writerTo(fd: number, options: Partial<LogWriterOptions> = {}) {
+  const recovered = deferred();
+  const failed = deferred();
+  const writer: LogWriter = new LogWriter({
+    fd,
+    onRecovered: (dropped, reason) => {
+      writer.write(`${dropped} dropped: ${reason}\n`);
+      recovered.resolve(`${dropped} dropped: ${reason}\n`);
+    },
+    onTrouble: () => {
+      if (writer.health.trouble !== undefined) failed.resolve(writer.health.trouble);
+    },
+    ...options,
+  });
+  return { writer, recovered: recovered.promise, failed: failed.promise };
+}
+
+function deferred(): { readonly promise: Promise<string>; readonly resolve: (value: string) => void } {
+  let resolve: (value: string) => void = () => undefined;
+  const promise = new Promise<string>((resolveIt) => (resolve = resolveIt));
+  return { promise, resolve };
+}
+
+async function fifo(): Promise<{ readonly path: string; openReader(): number; writeEnd(): number }> {
+  const files = await folder();
+  onTestFinished(() => files[Symbol.asyncDispose]());
+  const path = join(files.path, 'log');
+  execFileSync('mkfifo', [path]);
+  return {
+    path,
+    openReader: () => openSync(path, constants.O_RDONLY | constants.O_NONBLOCK),
+    writeEnd: () => {
+      const fd = openSync(path, constants.O_WRONLY | constants.O_NONBLOCK);
+      const own = nonBlocking(fd);
+      onTestFinished(() => {
+        closeSync(fd);
+        if (own !== fd) closeSync(own);
+      });
+      return own;
+    },
+  };
+}
+
+/** Everything that is in the pipe now. */
+function drained(fd: number): string {
+  const buffer = Buffer.alloc(1024 * 1024);
+  let text = '';
+  for (;;) {
+    try {
+      const bytes = readSync(fd, buffer);
+      if (bytes === 0) return text;
+      text += buffer.subarray(0, bytes).toString();
+    } catch {
+      return text;
+    }
+  }
+}
+
+/** Reads until `end` has come, which `writer` writes last. */
+async function readUntil(end: RegExp, fd: number, writer: LogWriter): Promise<string> {
+  let text = '';
+  while (!end.test(text)) {
+    await writer.flush(5);
+    await nextTurn();
+    text += drained(fd);
+  }
+  return text;
+}
+
+describe('a log writer', () => {
+  it('writes lines to a file in their order', async () => {
+    await using files = await folder();
+    const path = join(files.path, 'log');
+    const fd = openSync(path, 'a');
+    onTestFinished(() => closeSync(fd));
+    const { writer } = writerTo(fd);
+    const lines = Array.from({ length: 5_000 }, (_, index) => `line ${index} é\n`);
+    for (const line of lines) writer.write(line);
+    await writer.flush(PATIENCE_MS);
+    expect(readFileSync(path, 'utf8')).toBe(lines.join(''));
+    expect(writer.health).toEqual({ dropped: 0 });
+  });
+
+  it.runIf(process.platform === 'linux')('reports a full disk and keeps a bounded number of lines', async () => {
+    const fd = openSync('/dev/full', 'w');
+    onTestFinished(() => closeSync(fd));
+    const { writer, failed } = writerTo(fd);
+    for (let index = 0; index < TOO_MANY; index += 1) writer.write(LINE);
+    expect(await failed).toMatch(/ENOSPC|keep up/);
+    await writer.flush(PATIENCE_MS);
+    const { dropped, trouble } = writer.health;
+    expect(trouble).toContain('ENOSPC');
+    expect(dropped).toBeGreaterThan(TOO_MANY / 2);
+    expect(dropped).toBeLessThan(TOO_MANY);
+  });
+
+  it('resolves a flush at once when the descriptor fails', async () => {
+    const pipe = await fifo();
+    const reader = pipe.openReader();
+    const { writer, failed } = writerTo(pipe.writeEnd());
+    closeSync(reader);
+    writer.write(LINE);
+    expect(await failed).toContain('EPIPE');
+    await writer.flush(24 * 60 * 60 * 1_000);
+    expect(writer.health).toMatchObject({ dropped: 0 });
+  });
+
+  it('drops lines while the reader of a pipe has stalled, and says afterwards in their place how many', async () => {
+    const pipe = await fifo();
+    const reader = pipe.openReader();
+    onTestFinished(() => closeSync(reader));
+    const { writer, recovered } = writerTo(pipe.writeEnd());
+    for (let index = 0; index < TOO_MANY; index += 1) writer.write(LINE);
+    const { dropped, trouble } = writer.health;
+    expect(trouble).toBe('its reader does not keep up');
+    const text = await readUntil(/dropped: .*\n$/, reader, writer);
+    expect(await recovered).toBe(`${dropped} dropped: its reader does not keep up\n`);
+    expect(text).toBe(`${LINE.repeat(TOO_MANY - dropped)}${await recovered}`);
+    writer.write('next\n');
+    expect(await readUntil(/\n$/, reader, writer)).toBe('next\n');
+    expect(writer.health).toEqual({ dropped });
+  });
+
+  it('writes what it has kept to a reader that comes after the first one has gone', async () => {
+    const pipe = await fifo();
+    const first = pipe.openReader();
+    const { writer, failed } = writerTo(pipe.writeEnd());
+    // More than a pipe holds: the system takes a part, which may end within a line.
+    const lines = Array.from({ length: 400 }, (_, index) => `${index} ${LINE}`);
+    for (const line of lines) writer.write(line);
+    const before = await readUntil(/\n/, first, writer);
+    await writer.flush(5);
+    closeSync(first);
+    expect(await failed).toContain('EPIPE');
+    const second = pipe.openReader();
+    onTestFinished(() => closeSync(second));
+    expect(before + (await readUntil(/\n399 x+\n$/, second, writer))).toBe(lines.join(''));
+    expect(writer.health).toEqual({ dropped: 0 });
+  });
+
+  it('never splits a line that is shorter than what may be written at once', async () => {
+    const pipe = await fifo();
+    const reader = pipe.openReader();
+    onTestFinished(() => closeSync(reader));
+    const { writer } = writerTo(pipe.writeEnd(), { maxWriteBytes: 4096 });
+    const line = `${'y'.repeat(1_499)}\n`;
+    for (let index = 0; index < 200; index += 1) writer.write(line);
+    // A write of at most PIPE_BUF is taken whole or not at all, pipe(7).
+    await writer.flush(50);
+    expect(drained(reader).length % line.length).toBe(0);
+  });
+});
