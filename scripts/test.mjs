@@ -14,6 +14,7 @@ const CHECKS = [
   ['dependency directions', 'depcruise', '--config', '.dependency-cruiser.mjs', 'packages', 'apps', 'examples'],
   ['unused code', 'knip', '--no-config-hints'],
   ['docstrings', 'node', 'scripts/check-docs.mjs'],
+  ['reports of what packages offer', 'node', 'scripts/api-reports.mjs'],
   ['package manifests', 'node', 'scripts/check-packages.mjs'],
   ['packages as published', 'turbo', 'run', 'verify', '--output-logs=errors-only'],
 ];

@@ -14,6 +14,7 @@ import { isUnknownNameAlert, refusalByAlert, tlsReason } from './tls-reason.ts';
 
 /** One handshake with a server of the mesh. */
 export interface ClientHandshake extends ExpectedServer {
+  /** What this side shows, and the roots by which it judges the other. */
   readonly identity: Identity;
   /** Milliseconds. */
   readonly timeoutMs: number;

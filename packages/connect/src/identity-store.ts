@@ -6,6 +6,7 @@ import type { Identity, CertificateState } from './identity.ts';
 
 /** What an {@link IdentityStore} is made of. */
 export interface IdentityStoreOptions {
+  /** Where certificate, key and roots come from. */
   readonly source: CredentialsSource;
   /** Is told `source.updated` and `source.failed`, as of any source; when a certificate is taken, and when it has become too old. */
   readonly observer: Observer;

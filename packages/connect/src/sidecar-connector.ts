@@ -12,7 +12,9 @@ import type { Leg, PublicRoute, UpstreamRoute } from './sidecar-routes.ts';
 
 /** What {@link sidecarConnector} is made of, beside what every connector is. */
 export interface SidecarConnectorOptions extends ConnectorOptions {
+  /** What this proxy shows to the servers that it reaches. */
   readonly identity: Pick<IdentityStore, 'current'>;
+  /** Decides whether the application behind this proxy may be called. */
   readonly authorizer: Authorizer;
 }
 

@@ -23,6 +23,7 @@ import { withUnixSockets } from './unix-sockets.ts';
 export interface SidecarOptions {
   /** Where it listens, what for, and whom it reaches. */
   readonly proxy: ProxySource;
+  /** Who this proxy is, towards clients and servers alike. */
   readonly identity: IdentityStore;
 }
 

@@ -48,6 +48,7 @@ export interface Question {
   readonly method?: 'GET' | 'POST' | 'PUT';
   /** Below `/v1/`, without a question mark. */
   readonly path: string;
+  /** Parameters of the URL, not yet encoded. */
   readonly query?: Readonly<Record<string, string>>;
   /** Sent as JSON; nothing is sent when absent. */
   readonly body?: unknown;

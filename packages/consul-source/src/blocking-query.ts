@@ -5,6 +5,7 @@ import type { Agent, Answer, Question } from './agent.ts';
 export interface Watched {
   /** Below `/v1/`. */
   readonly path: string;
+  /** Parameters of the URL, not yet encoded; `index` and `wait` are added. */
   readonly query?: Readonly<Record<string, string>>;
   /** Asked by POST when there is one. */
   readonly body?: object;

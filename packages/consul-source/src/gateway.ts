@@ -23,7 +23,9 @@ export interface ConsulOptions extends AgentOptions {
 
 /** The parts of a mesh gateway that Consul configures. Each opens and closes its own sockets: 27 at most, all together. */
 export interface ConsulParts {
+  /** For each service that the mesh reaches through this gateway. */
   readonly routes: RouteSource;
+  /** Those of the gateway's registration. */
   readonly listeners: ListenerSource;
   /** Keeps the registration up. Started before the listeners, stopped after them. */
   readonly registration: Service;

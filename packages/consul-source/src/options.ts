@@ -39,6 +39,7 @@ export interface ConsulSettings {
    * Of no account beside `register`.
    */
   readonly proxyId?: string;
+  /** Registers the gateway with the agent; absent: it is registered by somebody else, or needs not be. */
   readonly register?: RegisterOptions;
 }
 

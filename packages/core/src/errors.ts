@@ -95,6 +95,7 @@ export const SIDES: Readonly<Record<ProxyErrorCode, Side>> = {
 /** The one error with which the pipeline's I/O rejects. The message is for people and never parsed. */
 export class ProxyError extends Error {
   override readonly name = 'ProxyError';
+  /** Label of metrics, key of logs, reason of a close. */
   readonly code: ProxyErrorCode;
 
   constructor(code: ProxyErrorCode, message: string, options?: ErrorOptions) {

@@ -89,6 +89,7 @@ export interface OwnCertificate {
 
 /** The whole life of a connection: facts that it never reached are absent. */
 export interface ClosedConnection {
+  /** The same object as in every other event of it. */
   readonly connection: Accepted;
   /** What the client said of itself; absent when the connection ended before that was known. */
   readonly hello?: Hello | undefined;

@@ -159,6 +159,7 @@ export interface FieldEntry {
   readonly key: string;
   /** Where the key stands; `undefined` when the document was never a text. */
   readonly at: Place | undefined;
+  /** What stands under the key. */
   readonly value: Field;
 }
 

@@ -1,7 +1,10 @@
 /** What a filter looks into: a node with its service and checks, under the names of Consul's API (`Service.Meta.version`). */
 export interface Filterable {
+  /** As `Node` in the answers of Consul's health API. */
   readonly Node: Readonly<Record<string, unknown>>;
+  /** As `Service` there. */
   readonly Service: Readonly<Record<string, unknown>>;
+  /** As `Checks` there. */
   readonly Checks: readonly Readonly<Record<string, unknown>>[];
 }
 

@@ -8,6 +8,7 @@ export type CheckStatus = 'passing' | 'warning' | 'critical' | 'maintenance' | '
 export interface Check {
   /** For people, in `explain`: `serfHealth`, `service:db-sidecar-proxy:1`. */
   readonly id: string;
+  /** As the agent or the check itself reported it last. */
   readonly status: CheckStatus;
 }
 
@@ -41,6 +42,7 @@ export interface Instance {
   readonly taggedAddresses: Readonly<Record<string, TaggedAddress>>;
   /** Absent when the registration has none. */
   readonly weights?: { readonly passing: number; readonly warning: number };
+  /** Metadata of the registration; a gateway's federation marks are among them. */
   readonly meta: Readonly<Record<string, string>>;
   /** Raft index of the registration's last change: tells which of two accounts of the same gateways is newer. */
   readonly modifyIndex: number;
@@ -74,6 +76,7 @@ export interface Resolver {
   readonly connectTimeoutMs?: number;
   /** The subset for which the service's unnamed name stands. */
   readonly defaultSubset?: string;
+  /** By name. */
   readonly subsets: Readonly<Record<string, Subset>>;
   /** The policy as written: `round_robin`, `least_request`, `random`, `ring_hash`, `maglev`. */
   readonly loadBalancer?: string;
@@ -92,6 +95,7 @@ export interface CatalogService {
   readonly namespace?: string;
   /** Sidecars, connect-native instances and terminating gateways, whatever their health. None: the service gets no route. */
   readonly instances: readonly Instance[];
+  /** Its `service-resolver`; absent when there is none. */
   readonly resolver?: Resolver;
   /** One for each of the resolver's subsets. */
   readonly selections: Readonly<Record<string, Selection>>;
@@ -103,6 +107,7 @@ export interface GatewayGroup {
   readonly datacenter: string;
   /** `default` when absent. */
   readonly partition?: string;
+  /** Their registrations, whatever their health. */
   readonly gateways: readonly Instance[];
 }
 
@@ -174,6 +179,7 @@ export interface PeeringCatalog {
   readonly peers: readonly Peer[];
   /** What is exported to peers that are not in `peers` has no route. */
   readonly exports: readonly ExportedService[];
+  /** Services that peers offer to this cluster. */
   readonly imports: readonly ImportedService[];
   /** The servers talk to each other through the mesh gateways (`mesh` entry, `Peering.PeerThroughMeshGateways`). */
   readonly throughGateways: boolean;
@@ -189,6 +195,7 @@ export interface Catalog {
   readonly trustDomain: string;
   /** The DNS domain of the agents, `consul` by default. */
   readonly dnsDomain: string;
+  /** All of the local datacenter, each namespace and partition. */
   readonly services: readonly CatalogService[];
   /** Of all datacenters; the local one is passed over. Where two accounts of one datacenter are given, the newer one counts. */
   readonly gateways: readonly GatewayGroup[];

@@ -23,6 +23,7 @@ export interface WrittenMode {
 
 /** Settings for every proxy and gateway. */
 export interface ProxyDefaults {
+  /** `MeshGateway.Mode`; absent when it is left out. */
   readonly mode?: WrittenMode;
   /** Opaque settings: those of an instance go before these. */
   readonly config: Readonly<Record<string, unknown>>;
@@ -30,6 +31,7 @@ export interface ProxyDefaults {
 
 /** Settings for one service. */
 export interface ServiceDefaults {
+  /** `MeshGateway.Mode` of the service itself; absent when it is left out. */
   readonly mode?: WrittenMode;
   /** `UpstreamConfig.Defaults`: for every upstream of this service's proxies. */
   readonly upstreamDefaults?: UpstreamSettings;
@@ -41,6 +43,7 @@ export interface ServiceDefaults {
 
 /** What service-defaults say of upstreams. */
 export interface UpstreamSettings {
+  /** `MeshGateway.Mode` towards the upstream; absent when it is left out. */
   readonly mode?: WrittenMode;
   /** Milliseconds, above 0. */
   readonly connectTimeoutMs?: number;

@@ -36,6 +36,7 @@ export type MeshRouteKind =
 
 /** Routes, and what stands in the catalog that could not be made into one. */
 export interface DerivedRoutes {
+  /** In a stable order: equal catalogs give equal lists. */
   readonly routes: readonly Route[];
   /** The path of each begins with the kind and name of the Consul object. */
   readonly problems: readonly Problem[];

@@ -15,6 +15,7 @@ export interface GatewayDefinition extends Gateway {
 
 /** The registration, with `config` as it is after central settings were merged in. */
 export interface GatewayRegistration extends Pick<Instance, 'address' | 'port' | 'taggedAddresses' | 'meta'> {
+  /** Opaque settings, as `Proxy.Config` has them. */
   readonly config: Readonly<Record<string, unknown>>;
 }
 

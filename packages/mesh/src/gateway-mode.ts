@@ -30,6 +30,7 @@ export type ModePlace = (typeof MODE_PLACES)[number];
 
 /** What one place says. */
 export interface ModeSetting {
+  /** Who says it. */
   readonly place: ModePlace;
   /** As it is written; empty when the place sets none, which is the same as leaving it out. */
   readonly value: string;

@@ -13,7 +13,9 @@ import type { Surroundings, UpstreamTarget } from './upstream-targets.ts';
 export interface ProxyView extends Pick<Catalog, 'datacenter' | 'partition' | 'trustDomain'> {
   /** Equal versions mean equal views. */
   readonly version: string;
+  /** The proxy's own definition. */
   readonly proxy: ProxyDefinition;
+  /** Each upstream with what is known of where it leads. */
   readonly upstreams: readonly ProxyUpstream[];
   /** Those that may speak about connections to `proxy.service`, in any order: for `authorize`. */
   readonly intentions: readonly Intention[];

@@ -17,6 +17,7 @@ export interface ProxyDefinition {
   readonly listen: Endpoint;
   /** Where the application is: `local_service_address` and port, or a unix socket. Port 0: the definition names none. */
   readonly application: Endpoint;
+  /** As they are written, in their order. */
   readonly upstreams: readonly UpstreamDefinition[];
   /** `Proxy.MeshGateway`. */
   readonly mode?: WrittenMode;
@@ -40,6 +41,7 @@ export interface UpstreamDefinition {
   readonly bind: Endpoint;
   /** Permission bits of a unix socket, as text: `0600`. The system's own when absent. */
   readonly socketMode?: string;
+  /** `MeshGateway.Mode` of this upstream; absent when it is left out. */
   readonly mode?: WrittenMode;
   /** Milliseconds, above 0. */
   readonly connectTimeoutMs?: number;

@@ -30,7 +30,9 @@ export type UpstreamPath =
 
 /** All that is needed to dial one target of an upstream. */
 export interface UpstreamTarget {
+  /** What the discovery chain chose. */
   readonly target: ChainTarget;
+  /** Straight, or through which gateways. */
   readonly path: UpstreamPath;
   /** Whom to dial: instances or gateways, by address. An unhealthy one is dialled only when no target has a healthy one. */
   readonly backends: readonly Backend[];

@@ -28,6 +28,7 @@ export interface MetricDefinition {
   readonly name: string;
   /** One sentence without a full stop, as is the custom. */
   readonly help: string;
+  /** In the order in which values are given. */
   readonly labels: readonly Label[];
   /** Upper bounds of a histogram's buckets, in seconds. */
   readonly buckets?: readonly number[];

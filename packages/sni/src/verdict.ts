@@ -47,6 +47,7 @@ export interface PossibleServerName {
 /** Never a hello, whatever follows. */
 export interface Rejected {
   readonly kind: 'reject';
+  /** For programs: bounded, stable over versions. */
   readonly reason: RejectReason;
   /** For people: what was expected, what was found, where. Printable ASCII whatever the client sent; never parsed. */
   readonly detail: string;

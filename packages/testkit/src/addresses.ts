@@ -10,6 +10,7 @@ import { bind, LOOPBACK, unbind } from './bind.ts';
 
 /** An address that behaves as promised for as long as it is held. */
 export interface HeldAddress extends AsyncDisposable {
+  /** The address itself. */
   readonly address: Endpoint;
 }
 

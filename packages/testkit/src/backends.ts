@@ -13,6 +13,7 @@ import type { Conduct } from './conduct.ts';
 /** A server that listens, until it is disposed of: it then resets what is still connected. */
 export interface TestBackend extends AsyncDisposable {
   readonly name: string;
+  /** Where it listens. */
   readonly address: Endpoint;
   /** TCP connections accepted so far. */
   readonly accepted: number;

@@ -20,7 +20,9 @@ import {
 
 /** When a certificate is valid. By default from an hour ago, for clocks that differ, until in a day. */
 export interface Validity {
+  /** An hour ago when absent. */
   readonly notBefore?: Date;
+  /** In a day when absent. */
   readonly notAfter?: Date;
 }
 
@@ -55,6 +57,7 @@ export interface CertificateAuthority {
   readonly certificate: string;
   /** PKCS #8: for programs that are to issue certificates in its name. */
   readonly privateKey: string;
+  /** Issues a leaf, with a key of its own. */
   issue(options: LeafOptions): IssuedCertificate;
   /** An authority below this one. What it issues carries it in `chain`. */
   intermediate(name: string, validity?: Validity): CertificateAuthority;

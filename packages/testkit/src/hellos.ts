@@ -47,6 +47,7 @@ export interface ServerNameEntry {
 export interface Extension {
   /** Number in IANA's registry "TLS ExtensionType Values"; 0 to 65535. */
   readonly type: number;
+  /** The bytes after its length. */
   readonly body: Uint8Array;
 }
 

@@ -7,6 +7,7 @@ import type { Peer, PeerOptions } from './peer.ts';
 
 /** A listener that hands each accepted connection to the test. Disposing of it closes what it accepted, too. */
 export interface PeerListener extends AsyncDisposable {
+  /** Where it listens. */
   readonly address: Endpoint;
   /** The next connection, in the order of arrival: one that waits already, or the one that comes next. */
   accept(): Promise<Peer>;

@@ -17,7 +17,9 @@ export type Ending =
  * so that it learns at once how the stream ends; what came is kept until it is asked for. {@link Peer.pause} makes it slow.
  */
 export interface Peer extends AsyncDisposable {
+  /** This end. */
   readonly local: Endpoint;
+  /** The other end. */
   readonly remote: Endpoint;
   /** Bytes that have come so far, whether or not they have been asked for. */
   readonly bytesReceived: number;

@@ -22,6 +22,7 @@ export type DrainState = 'serving' | 'announcing' | 'finishing' | 'closing' | 'd
 
 /** How far a drain has come. */
 export interface DrainProgress {
+  /** Where it is. */
   readonly state: DrainState;
   /** Connections live now. */
   readonly remaining: number;
@@ -58,6 +59,7 @@ export class Drain {
     this.#targets = targets;
   }
 
+  /** How far it has come. */
   get progress(): DrainProgress {
     const { delayMs, graceMs, spreadMs } = this.#options;
     const remaining = this.#targets.sessions.size;

@@ -63,6 +63,7 @@ export interface Problem {
 /** Every problem of a configuration at once, never only the first. */
 export class ConfigProblems extends Error {
   override readonly name = 'ConfigProblems';
+  /** In the order in which they were found. */
   readonly problems: readonly Problem[];
 
   constructor(problems: readonly Problem[]) {

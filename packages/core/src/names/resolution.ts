@@ -19,6 +19,7 @@ export type ResolutionFailure = 'absent' | 'unavailable';
 /** A name that led to no address. */
 export class ResolutionError extends Error {
   override readonly name = 'ResolutionError';
+  /** Why: the name does not exist, or nobody could say. */
   readonly kind: ResolutionFailure;
 
   constructor(kind: ResolutionFailure, message: string, options?: ErrorOptions) {

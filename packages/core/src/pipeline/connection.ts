@@ -8,7 +8,9 @@ export interface Accepted {
   readonly id: string;
   /** Name of the listener that accepted it: a metric label, bounded by configuration. */
   readonly listener: string;
+  /** The client. */
   readonly remote: Endpoint;
+  /** Where the client connected: one address of the listener. */
   readonly local: Endpoint;
   /** When it was accepted, in milliseconds of the monotonic clock (`performance.now()`). */
   readonly at: number;
@@ -32,8 +34,11 @@ export interface Hello {
 
 /** A connection to a backend that stands. Whoever holds it owns it until it calls {@link Upstream.release}. */
 export interface Upstream {
+  /** The stream to the backend. */
   readonly connection: Connection;
+  /** The route for which the backend was reached. */
   readonly route: Route;
+  /** The backend that was chosen. */
   readonly backend: Backend;
   /** The address dialled: `backend.address` after name resolution. */
   readonly address: Endpoint;

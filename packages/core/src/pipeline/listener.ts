@@ -15,6 +15,7 @@ export interface ListenerOptions {
 
 /** One address on which the proxy accepts. */
 export class Listener {
+  /** Its name, and what it was asked to bind. */
   readonly at: ListenAddress;
   readonly #options: ListenerOptions;
   readonly #stopper = new AbortController();

@@ -38,6 +38,7 @@ export class Listeners implements Service {
     this.#fixed = options.addresses.map((at) => new Listener(at, options));
   }
 
+  /** Each listener as an operator sees it, those of the configuration first. */
   get status(): readonly ListenerStatus[] {
     return this.#all().map(({ at: { name, endpoint }, address }) => ({
       name,

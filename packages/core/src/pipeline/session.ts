@@ -49,6 +49,7 @@ export type SessionState = 'sniffing' | 'connecting' | 'splicing';
 
 /** A live connection as an operator sees it. */
 export interface LiveConnection extends Omit<ClosedConnection, 'transfer' | 'closedAt' | 'error'>, Progress {
+  /** Where it is in its life. */
   readonly state: SessionState;
 }
 

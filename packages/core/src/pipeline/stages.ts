@@ -28,6 +28,8 @@ export type RejectionBytes = Readonly<Partial<Record<ProxyErrorCode, Uint8Array>
 export interface Sniffer {
   readonly name: string;
   /**
+   * Judges the bytes so far. Called again with more of them after a `more`.
+   *
    * @param head all bytes received so far, at least one, from the first; not to be kept or changed
    * @param progress what this sniffer's last `more` for the same connection carried
    */
@@ -58,7 +60,9 @@ export interface UpgradeTime {
 
 /** What a connector knows of the session for which it reaches a backend, and how it dials. */
 export interface ConnectContext {
+  /** The client's side. */
   readonly connection: Accepted;
+  /** What the client asked for. */
   readonly hello: Hello;
   /**
    * Aborts when the client is gone or the drain's grace is over; its reason is a `ProxyError`. Made when it is first asked for:

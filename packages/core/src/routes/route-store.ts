@@ -13,6 +13,7 @@ import type { Resolver } from '../pipeline/stages.ts';
 export interface RouteStoreOptions {
   /** Order is precedence. */
   readonly sources: readonly RouteSource[];
+  /** Told of each change, and of each source that fails. */
   readonly observer: Observer;
   /** How long `start` waits for sources that are silent, in milliseconds; 5 s when absent. */
   readonly patienceMs?: number;

@@ -5,11 +5,13 @@ export type MatchKind = 'exact' | 'suffix' | 'any';
 
 /** One route that takes a server name. */
 export interface Match {
+  /** How it was found. */
   readonly kind: MatchKind;
   /** What the route claims: the name itself, `*.suffix` or `*`. */
   readonly pattern: string;
   /** The source that the route came from. */
   readonly source: string;
+  /** The route itself. */
   readonly route: Route;
 }
 
@@ -17,6 +19,7 @@ export interface Match {
 export interface RouteIndex {
   /** The source's name. */
   readonly source: string;
+  /** What was indexed. */
   readonly snapshot: RouteSnapshot;
   /** By server name. */
   readonly exact: ReadonlyMap<string, Route>;
@@ -34,6 +37,7 @@ export interface RouteIndex {
  * first wins.
  */
 export class RouteTable {
+  /** One for each source that has routes, in order of precedence. */
   readonly indexes: readonly RouteIndex[];
   readonly #hasSuffixes: boolean;
 

@@ -71,6 +71,7 @@ export interface Route {
 export interface RouteSnapshot {
   /** Equal versions mean equal routes: a snapshot whose version is the one in use is ignored. */
   readonly version: string;
+  /** All of them: a route that is not here is gone. */
   readonly routes: readonly Route[];
   /**
    * When this was known to be right, if that is not now: a snapshot kept from an earlier run of the process, or the last good one of a
@@ -101,6 +102,7 @@ export interface RouteSource {
 export interface ListenAddress {
   /** Unique within the proxy; a metric label. */
   readonly name: string;
+  /** Where to listen; port 0 is any free one. */
   readonly endpoint: Endpoint;
 }
 

@@ -7,7 +7,9 @@ import type { KeepAlive } from '../routes/route.ts';
  * At most one `read` and one `write` may be under way.
  */
 export interface Connection {
+  /** The peer. */
   readonly remote: Endpoint;
+  /** This side's own address. */
   readonly local: Endpoint;
   /**
    * Called once when the peer resets while nobody is reading or writing; set by the owner, cleared on handing on. A transport
@@ -33,6 +35,7 @@ export interface Connection {
 export interface ListenOptions {
   /** Length of the kernel's queue of connections not yet accepted. */
   readonly backlog: number;
+  /** TCP keepalive of each accepted connection. */
   readonly keepAlive: KeepAlive;
   /** Several processes share the port, the kernel spreads connections over them (`SO_REUSEPORT`). */
   readonly reusePort?: boolean;
@@ -42,6 +45,7 @@ export interface ListenOptions {
 
 /** Settings of dialled connections. */
 export interface DialOptions {
+  /** TCP keepalive of the new connection. */
   readonly keepAlive: KeepAlive;
   /** Longest wait for the connection to be established, in milliseconds. */
   readonly timeoutMs: number;

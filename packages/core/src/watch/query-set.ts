@@ -7,6 +7,7 @@ import type { Reading } from './reading.ts';
 export interface Query<T> {
   /** Stands for everything that the answer depends on: when it changes, the question is asked again. `undefined`: each time it is set. */
   readonly stamp: string | undefined;
+  /** Asks once. Rejects when there is no answer. */
   ask(signal: AbortSignal): Promise<T>;
 }
 

@@ -10,6 +10,7 @@ export type Freshness = 'waiting' | 'current' | 'restored' | 'stale' | 'failing'
  * failure replaces nothing, and is shown beside the answer that stays in use.
  */
 export interface Reading<T> {
+  /** Whether the value is current. */
   readonly state: Freshness;
   /** The last good answer; absent when there has been none. */
   readonly value?: T;

@@ -19,6 +19,7 @@ export type SourceState = Freshness;
 /** How a source is doing. */
 export interface SourceStatus {
   readonly name: string;
+  /** Whether its routes are current. */
   readonly state: SourceState;
   /** Routes of it in use. */
   readonly routes: number;

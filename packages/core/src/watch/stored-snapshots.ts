@@ -3,7 +3,9 @@ import type { ListenAddress, ListenerSource, RouteSnapshot, RouteSource } from '
 
 /** A snapshot as it was kept. */
 export interface StoredSnapshot {
+  /** What the source yielded last. */
   readonly snapshot: RouteSnapshot;
+  /** When it was kept. */
   readonly savedAt: Date;
 }
 

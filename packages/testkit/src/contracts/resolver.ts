@@ -5,6 +5,7 @@ import { deepFrozen } from './freeze.ts';
 
 /** A resolver in the hands of a contract suite. */
 export interface ResolverUnderTest {
+  /** A new one. */
   readonly resolver: Resolver;
   /** A hello that it has a route for. */
   readonly known: Hello;
