@@ -2,9 +2,9 @@
 import { spawn } from 'node:child_process';
 import type { ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
-import { mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
-import { join } from 'node:path';
+import { dirname, join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { fileURLToPath } from 'node:url';
 import type { Endpoint } from '@meshgate/core';
@@ -23,6 +23,7 @@ export async function folder(files: Readonly<Record<string, unknown>> = {}): Pro
   const path = await mkdtemp(join(tmpdir(), 'meshgate-test-'));
   const write = async (name: string, content: unknown): Promise<string> => {
     const file = join(path, name);
+    await mkdir(dirname(file), { recursive: true });
     await writeFile(file, typeof content === 'string' ? content : JSON.stringify(content));
     return file;
   };

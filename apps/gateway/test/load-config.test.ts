@@ -204,3 +204,25 @@ describe('what is told of', () => {
     expect(problems).toEqual(expected.map((one) => (typeof one === 'string' ? one : expect.stringMatching(one))));
   });
 });
+
+describe('mesh files of a gateway', () => {
+  const MESH =
+    'sources: [ { use: file, mesh: mesh, datacenter: dc1, trustDomain: 11111111-2222-3333-4444-555555555555.consul } ]';
+  const gateway = (id: string): string => `service { kind = "mesh-gateway", name = "gw", id = "${id}", port = 8443 }\n`;
+
+  it('must define it where the configuration has no listener', async () => {
+    const files = { 'mesh/dc1/web.hcl': 'service { name = "web" }' };
+    expect((await load([MESH], files)).problems).toEqual([
+      'meshgate.yaml:1:1: expected at least one listener, found none: no mesh-gateway is defined in datacenter dc1',
+    ]);
+    expect((await load([LISTENERS, MESH], files)).problems).toEqual([]);
+    expect((await load([MESH], { 'mesh/dc1/gw.hcl': gateway('gw-1') })).problems).toEqual([]);
+  });
+
+  it('may not define several, none of which is chosen', async () => {
+    const files = { 'mesh/dc1/gw.hcl': gateway('gw-1') + gateway('gw-2') };
+    expect((await load([MESH], files)).problems).toEqual([
+      'meshgate.yaml:1:12: expected one mesh-gateway in datacenter dc1, found gw-1, gw-2: choose one by the setting "gateway"',
+    ]);
+  });
+});

@@ -1,12 +1,17 @@
 import type { Problem } from '@meshgate/core';
 import { type ParseError, parse as parseJson, printParseErrorCode } from 'jsonc-parser';
-import { type Alias, Document, LineCounter, parseDocument, visit, type YAMLError } from 'yaml';
-import { Field, type Place } from './field.ts';
+import { type Alias, Document, LineCounter, type Node, parseDocument, visit, type YAMLError } from 'yaml';
+import { Field, type FieldContext, type Place } from './field.ts';
 
 /** What became of a text. */
 export type Opened =
-  /** It can be read. `problems` is the list to which every {@link Field} below `root` adds what is wrong with it. */
-  | { readonly kind: 'document'; readonly root: Field; readonly problems: readonly Problem[] }
+  /** It can be read. Every {@link Field} below `root` adds to the lists: what is wrong, and what has no effect. */
+  | {
+      readonly kind: 'document';
+      readonly root: Field;
+      readonly problems: readonly Problem[];
+      readonly warnings: readonly Problem[];
+    }
   /** Not YAML or not JSON: there is nothing to read. */
   | { readonly kind: 'broken'; readonly problems: readonly Problem[] };
 
@@ -36,18 +41,19 @@ export function openDocument(
   if (syntax.length > 0) return { kind: 'broken', problems: syntax };
   const problems = errors.map((error) => yamlProblem(error, placeOf));
   problems.push(...aliasProblems(document, placeOf));
-  return { kind: 'document', problems, root: new Field(document.contents, [], { document, placeOf, problems }) };
+  return opened(document.contents, { document, placeOf, problems, warnings: [] });
 }
 
 /** A plain value, as `JSON.parse` makes them, read in the same way: its problems have a path and no place. */
 export function openValue(value: unknown): Extract<Opened, { kind: 'document' }> {
   const document = new Document(value);
-  const problems: Problem[] = [];
-  return {
-    kind: 'document',
-    problems,
-    root: new Field(document.contents, [], { document, placeOf: () => undefined, problems }),
-  };
+  return opened(document.contents, { document, placeOf: () => undefined, problems: [], warnings: [] });
+}
+
+/** What `contents` is read through, by whichever parser it was made. */
+export function opened(contents: Node | null, context: FieldContext): Extract<Opened, { kind: 'document' }> {
+  const { problems, warnings } = context;
+  return { kind: 'document', root: new Field(contents, [], context), problems, warnings };
 }
 
 /** Tells the place of an offset into `text`. */

@@ -17,8 +17,10 @@ export interface FieldContext {
   readonly document: Document;
   /** The place of an offset into the text; `undefined` when the document was never a text. */
   placeOf(offset: number): Place | undefined;
-  /** Grows while fields are read. */
+  /** What is wrong. Grows while fields are read. */
   readonly problems: Problem[];
+  /** What is allowed and has no effect. Grows while fields are read. */
+  readonly warnings: Problem[];
 }
 
 /**
@@ -130,7 +132,13 @@ export class Field {
 
   /** Notes a problem with this value, where it stands. */
   refuse(message: string): undefined {
-    this.#note({ message, path: this.path }, this.at);
+    return this.#note({ message, path: this.path }, this.at);
+  }
+
+  /** Notes something about this value, or what stands at `at`, that is allowed and has no effect. */
+  warn(message: string, at: Place | undefined = this.at): undefined {
+    this.#context.warnings.push(placed({ message, path: this.path }, at));
+    return undefined;
   }
 
   /** Notes that the key of `entry` is none of `known`. @returns the one that was meant, when that can be told */
@@ -148,9 +156,14 @@ export class Field {
     return isScalar(this.#node) ? this.#node.value : undefined;
   }
 
-  #note(problem: Problem, at: Place | undefined): void {
-    this.#context.problems.push(at === undefined ? problem : { ...problem, at });
+  #note(problem: Problem, at: Place | undefined): undefined {
+    this.#context.problems.push(placed(problem, at));
+    return undefined;
   }
+}
+
+function placed(problem: Problem, at: Place | undefined): Problem {
+  return at === undefined ? problem : { ...problem, at };
 }
 
 /** One key of a mapping. */

@@ -12,15 +12,29 @@ export interface FileSubject<Read extends { readonly digest: string }, Value> {
   way(): Promise<readonly Lookup[]>;
   /** The bytes. Equal digests mean that there is nothing to parse. */
   read(): Promise<Read>;
-  /** The value of what was read, not to be used while there are problems. Rejects when `signal` aborts. */
-  parse(read: Read, signal: AbortSignal): Promise<{ readonly value: Value; readonly problems: readonly Problem[] }>;
+  /** What was read, as a value. Rejects when `signal` aborts. */
+  parse(read: Read, signal: AbortSignal): Promise<Outcome<Value>>;
 }
+
+/** What became of files that were read. */
+export type Outcome<Value> =
+  | { readonly kind: 'good'; readonly value: Value }
+  /** Something is wrong, and `value` is what can be used in spite of it, with what was good before. Of a first reading it is not used. */
+  | {
+      readonly kind: 'partial';
+      readonly value: Value;
+      readonly problems: readonly Problem[];
+      /** For people: what of it is used. */
+      readonly notes: readonly string[];
+    }
+  /** The value before stays in use. */
+  | { readonly kind: 'wrong'; readonly problems: readonly Problem[] };
 
 /** What is known at one moment. */
 export interface Told<Value> {
   /** Equal versions mean an equal value and equal warnings. */
   readonly version: string;
-  /** The last one that had no problem. */
+  /** The last one that had no problem, or what is used of a later one. */
   readonly value: Value;
   /** When it was last read without a problem, if there is one now. */
   readonly asOf?: Date;
@@ -98,11 +112,11 @@ const BURST_MS = 1_000;
 interface Reading<Value> {
   /** Of what was read: when it has not changed, there is nothing to parse. */
   readonly digest: string;
-  /** The last value that had no problem. */
-  readonly good: Told<Value>;
-  /** `good`, or with warnings. */
+  /** The value in use, without warnings. */
+  readonly used: Told<Value>;
+  /** `used`, or with warnings. */
   readonly told: Told<Value>;
-  /** When `good` was last read. */
+  /** When there was last no problem. */
   readonly goodAt: Date;
 }
 
@@ -117,25 +131,28 @@ async function look<Read extends { readonly digest: string }, Value>(
   const read = await subject.read();
   const digest = digestOf([read.digest, ...warnings]);
   if (digest === last?.digest) return last.told.asOf === undefined ? { ...last, goodAt: now } : last;
-  const { value, problems } = await subject.parse(read, signal);
+  const outcome = await subject.parse(read, signal);
   signal.throwIfAborted();
-  if (problems.length > 0 && last === undefined) throw new ConfigProblems(problems);
-  if (problems.length === 0 || last === undefined) {
-    const good = { version: read.digest, value };
-    return { digest, good, told: withWarnings(good, warnings), goodAt: now };
+  if (outcome.kind === 'good') {
+    const used = { version: read.digest, value: outcome.value };
+    return { digest, used, told: withWarnings(used, warnings), goodAt: now };
   }
-  const { good, goodAt } = last;
-  const broken = [...problems.map(formatProblem), lastGood(subject.what)];
-  return { digest, good, told: { ...withWarnings(good, [...broken, ...warnings]), asOf: goodAt }, goodAt };
+  const { problems } = outcome;
+  if (last === undefined) throw new ConfigProblems(problems);
+  const { goodAt } = last;
+  const used = outcome.kind === 'partial' ? { version: read.digest, value: outcome.value } : last.used;
+  const notes = outcome.kind === 'partial' ? outcome.notes : [lastGood(subject.what)];
+  const told = withWarnings(used, [...problems.map(formatProblem), ...notes, ...warnings]);
+  return { digest, used, told: { ...told, asOf: goodAt }, goodAt };
 }
 
 function lastGood(what: string): string {
   return `the ${what} in use are the last good ones, until the problems above are mended`;
 }
 
-function withWarnings<Value>(good: Told<Value>, warnings: readonly string[]): Told<Value> {
-  if (warnings.length === 0) return good;
-  return { ...good, version: `${good.version}+${digestOf(warnings)}`, warnings };
+function withWarnings<Value>(used: Told<Value>, warnings: readonly string[]): Told<Value> {
+  if (warnings.length === 0) return used;
+  return { ...used, version: `${used.version}+${digestOf(warnings)}`, warnings };
 }
 
 /** A way that changes more often than this while it is being watched is caught by the events of the next round. */

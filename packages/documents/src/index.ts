@@ -1,8 +1,7 @@
 // Values with the places where they are written: from YAML and JSON texts, from plain values, from parsers of other languages.
-export { openDocument, openValue, placesIn } from './document.ts';
+export { openDocument, opened, openValue, placesIn } from './document.ts';
 export type { Language, Opened } from './document.ts';
-export { Field } from './field.ts';
-export type { FieldContext, FieldEntry, Parsed, Place } from './field.ts';
+export type { Field, FieldContext, FieldEntry, Parsed, Place } from './field.ts';
 export { DURATION_FORM, MAX_TIMER_MS, parseDuration } from './duration.ts';
 export { parsePoll } from './poll.ts';
 
@@ -10,6 +9,6 @@ export { parsePoll } from './poll.ts';
 export { digestOf, readFiles } from './files.ts';
 export type { FilesRead, FileText } from './files.ts';
 export { DEFAULT_POLL_MS, followFiles } from './follow-files.ts';
-export type { FileSource, FileSubject, Follower, FollowOptions, Told } from './follow-files.ts';
+export type { FileSource, FileSubject, Follower, FollowOptions, Outcome, Told } from './follow-files.ts';
 export { lookupsOf, wayTo } from './lookups.ts';
 export type { Lookup } from './lookups.ts';

@@ -34,7 +34,7 @@ export function fileSource({ path, name = `file:${path}`, ...options }: FileSour
       read: () => readFiles(path, ROUTE_FILE_ENDINGS),
       parse: async (read, signal) => {
         const { routes, problems } = await parseRouteFiles(path, read, signal);
-        return { value: routes, problems };
+        return problems.length === 0 ? { kind: 'good', value: routes } : { kind: 'wrong', problems };
       },
     },
     options,

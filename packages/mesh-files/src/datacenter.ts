@@ -2,7 +2,7 @@ import { basename } from 'node:path';
 import type { Problem } from '@meshgate/core';
 import type { CatalogService, ConfigEntries, Instance, Selection, ServiceResolver } from '@meshgate/mesh';
 import { type Filterable, parseFilter } from './filter.ts';
-import { placeOf } from './keys.ts';
+import type { LooseCheck } from './checks.ts';
 import { type MeshFile, problemWith } from './mesh-file.ts';
 import type { Registration } from './registration.ts';
 
@@ -18,6 +18,8 @@ export interface Member {
 export interface Members {
   readonly members: readonly Member[];
   readonly problems: readonly Problem[];
+  /** What has no effect. */
+  readonly warnings: readonly Problem[];
 }
 
 /** Where a definition without an address is: on this machine. Consul would take the address of the agent's node. */
@@ -25,14 +27,17 @@ export const THIS_MACHINE = '127.0.0.1';
 
 /** The definitions of a datacenter's files as instances. Sidecars without a port get one, in the order of their ids. */
 export function membersOf(files: readonly MeshFile[], datacenter: string): Members {
-  const registrations = files.flatMap((file) => file.registrations).toSorted((a, b) => (a.id < b.id ? -1 : 1));
+  const written = files.flatMap((file) => file.registrations).toSorted((a, b) => (a.id < b.id ? -1 : 1));
+  const loose = files.flatMap((file) => file.checks);
+  const registrations = withLooseChecks(written, loose);
   const { ports, problems } = sidecarPorts(registrations);
-  const members = registrations.map((written) => {
-    const registration = { ...written, port: ports.get(written) ?? written.port };
+  const members = registrations.map((one) => {
+    const registration = { ...one, port: ports.get(one) ?? one.port };
     const instance = instanceOf(registration);
     return { registration, instance, filterable: filterableOf(registration, datacenter) };
   });
-  return { members, problems: [...repeatedIds(registrations), ...problems] };
+  const warnings = ofNobody(loose, registrations);
+  return { members, problems, warnings };
 }
 
 /** A service as the local catalog lists it: every name that is defined, or that a proxy speaks for. */
@@ -68,6 +73,27 @@ export function selection(filter: string, members: readonly Member[]): Selection
   return { kind: 'selected', instances: selected.map(({ instance }) => instance) };
 }
 
+/** As an agent sees them: a check at the top of a file is one of the service that it names, and so of its sidecar. */
+function withLooseChecks(
+  registrations: readonly Registration[],
+  loose: readonly LooseCheck[],
+): readonly Registration[] {
+  if (loose.length === 0) return registrations;
+  return registrations.map((registration) => {
+    const { id, healthOf, checks } = registration;
+    const added = loose.filter(({ serviceId }) => serviceId === id || serviceId === healthOf);
+    return { ...registration, checks: [...checks, ...added.map(({ check }) => check)] };
+  });
+}
+
+/** Consul's agent refuses such a check when it registers it. */
+function ofNobody(loose: readonly LooseCheck[], registrations: readonly Registration[]): readonly Problem[] {
+  const ids = new Set(registrations.map(({ id }) => id));
+  return loose
+    .filter(({ serviceId }) => serviceId !== '' && !ids.has(serviceId))
+    .map(({ field, serviceId }) => problemWith(field, `this check has no effect: there is no service ${serviceId}`));
+}
+
 /** As Consul's agents give them out. */
 const FIRST_SIDECAR_PORT = 21_000;
 const LAST_SIDECAR_PORT = 21_255;
@@ -93,18 +119,6 @@ function sidecarPorts(registrations: readonly Registration[]): SidecarPorts {
 }
 
 const NO_PORT_LEFT = `expected a port: those from ${FIRST_SIDECAR_PORT} to ${LAST_SIDECAR_PORT} are given to other sidecars`;
-
-function repeatedIds(registrations: readonly Registration[]): readonly Problem[] {
-  const first = new Map<string, Registration>();
-  return registrations.flatMap((registration) => {
-    const { id, field } = registration;
-    const earlier = first.get(id);
-    if (earlier === undefined) first.set(id, registration);
-    if (earlier === undefined || id === '') return [];
-    const message = `service id ${JSON.stringify(id)} is taken at ${placeOf(earlier.field)}: give one of them an id of its own`;
-    return [problemWith(field, message)];
-  });
-}
 
 function namesOf({ kind, name, proxy }: Registration): readonly string[] {
   if (kind === 'connect-proxy') return proxy === undefined || proxy.destination === '' ? [] : [proxy.destination];
@@ -168,9 +182,9 @@ function filterableOf(registration: Registration, datacenter: string): Filterabl
     },
     Checks: checks.map((check) => ({
       CheckID: check.id,
-      Name: check.id,
+      Name: check.name,
       Node: node,
-      Notes: '',
+      Notes: check.notes,
       Output: '',
       ServiceID: id,
       ServiceName: name,

@@ -36,6 +36,25 @@ export type ConfigEntry = { readonly field: Field; readonly name: string } & (
 
 const KINDS = ['proxy-defaults', 'service-defaults', 'service-resolver', 'service-intentions'] as const;
 
+/** Every other kind of entry that Consul knows, up to 1.22. */
+const OTHER_KINDS = [
+  'api-gateway',
+  'bound-api-gateway',
+  'control-plane-request-limit',
+  'exported-services',
+  'file-system-certificate',
+  'http-route',
+  'ingress-gateway',
+  'inline-certificate',
+  'jwt-provider',
+  'mesh',
+  'sameness-group',
+  'service-router',
+  'service-splitter',
+  'tcp-route',
+  'terminating-gateway',
+] as const;
+
 /** Keys of every entry; the last ones are in what Consul answers. */
 const ENTRY_KEYS = {
   kind: 'read',
@@ -49,10 +68,11 @@ const ENTRY_KEYS = {
   status: 'ignored',
 } as const;
 
-/** Reads an entry: a mapping with the key `kind`. */
+/** Reads an entry: a mapping with the key `kind`. One of a kind that is of no use here is passed over, with a warning. */
 export function readEntry(field: Field): ConfigEntry | undefined {
-  const kind = (field.entries() ?? []).find(({ key }) => key.toLowerCase() === 'kind')?.value.oneOf(KINDS);
-  switch (kind) {
+  const kind = (field.entries() ?? []).find(({ key }) => key.toLowerCase() === 'kind')?.value;
+  const known = kind === undefined ? field.refuse('expected the key "kind", found none') : readKind(kind);
+  switch (known) {
     case undefined:
       return undefined;
     case 'proxy-defaults':
@@ -64,6 +84,13 @@ export function readEntry(field: Field): ConfigEntry | undefined {
     case 'service-intentions':
       return readIntentions(field);
   }
+}
+
+function readKind(kind: Field): (typeof KINDS)[number] | undefined {
+  const written = kind.plain();
+  const isOther = OTHER_KINDS.some((other) => other === written);
+  if (isOther) return kind.warn(`an entry of the kind ${String(written)} has no effect here`);
+  return kind.oneOf(KINDS);
 }
 
 const PROXY_DEFAULTS_KEYS = {
@@ -230,10 +257,11 @@ const DESTINATION_KEYS = {
 } as const;
 
 /** As Consul checks it: what stands for another service has no failover of its own. */
-function readRedirect(field: Field, beside: Keyed<keyof typeof RESOLVER_KEYS>): Destination {
+function readRedirect(field: Field, beside: Keyed<keyof typeof RESOLVER_KEYS>): Destination | undefined {
   beside.get('failover')?.refuse('expected a redirect alone, found failover beside it');
   const fields = readKeys(field, DESTINATION_KEYS);
   const redirect = readDestination(fields);
+  if (redirect === undefined) return undefined;
   if (redirect.subset !== undefined && redirect.service === undefined)
     fields.get('service_subset')?.refuse('expected a service beside the service_subset of a redirect, found none');
   if (Object.keys(redirect).length === 0)
@@ -241,9 +269,10 @@ function readRedirect(field: Field, beside: Keyed<keyof typeof RESOLVER_KEYS>): 
   return redirect;
 }
 
-function readDestination(fields: ReadonlyMap<string, Field>): Destination {
+/** `undefined` where it leads into another cluster. */
+function readDestination(fields: ReadonlyMap<string, Field>): Destination | undefined {
   refuseEnterprise(fields, 'namespace', 'partition');
-  refuseForeign(fields);
+  if (isForeign(fields)) return undefined;
   return present({
     service: optionalText(fields.get('service')),
     subset: optionalText(fields.get('service_subset')),
@@ -252,10 +281,10 @@ function readDestination(fields: ReadonlyMap<string, Field>): Destination {
 }
 
 /** Other clusters are known to Consul's servers only. */
-function refuseForeign(fields: ReadonlyMap<string, Field>): void {
-  for (const key of ['peer', 'sameness_group'])
-    if (optionalText(fields.get(key)) !== undefined)
-      fields.get(key)?.refuse(`expected no ${key}, found one: mesh files have none`);
+function isForeign(fields: ReadonlyMap<string, Field>): boolean {
+  const found = ['peer', 'sameness_group'].filter((key) => optionalText(fields.get(key)) !== undefined);
+  for (const key of found) fields.get(key)?.warn(`this has no effect: mesh files have no ${key.replace('_', ' ')}s`);
+  return found.length > 0;
 }
 
 const FAILOVER_KEYS = {
@@ -274,10 +303,11 @@ function readFailover({ key, value: field }: FieldEntry, subsets: ServiceResolve
     field.refuse(`expected failover of * or of one of the subsets (${namesOf(subsets)}), found ${JSON.stringify(key)}`);
   const fields = readKeys(field, FAILOVER_KEYS);
   const leg = readDestination(fields);
+  if (leg === undefined) return [];
   const datacenters = textList(fields.get('datacenters'));
   if (datacenters.length > 0) return datacenters.map((datacenter) => ({ ...leg, datacenter }));
   const targets = itemsOf(fields.get('targets'));
-  if (targets.length > 0) return targets.map((target) => readDestination(readKeys(target, DESTINATION_KEYS)));
+  if (targets.length > 0) return targets.flatMap((target) => readDestination(readKeys(target, DESTINATION_KEYS)) ?? []);
   if (Object.keys(leg).length > 0) return [leg];
   field.refuse('expected a service, a service_subset, datacenters or targets to fail over to, found none of them');
   return [];
@@ -302,7 +332,12 @@ function readIntentions(field: Field): ConfigEntry {
   const fields = readKeys(field, INTENTIONS_KEYS);
   const name = nameOf(field, fields);
   const sources = itemsOf(fields.get('sources'));
-  return { field, kind: 'service-intentions', name, value: sources.map((source) => readSource(source, name)) };
+  return {
+    field,
+    kind: 'service-intentions',
+    name,
+    value: sources.flatMap((source) => readSource(source, name) ?? []),
+  };
 }
 
 const SOURCE_KEYS = {
@@ -323,9 +358,9 @@ const SOURCE_KEYS = {
 } as const;
 
 /** A mistake in an intention never opens a door: what cannot be read denies, and is a problem besides. */
-function readSource(field: Field, destination: string): Intention {
+function readSource(field: Field, destination: string): Intention | undefined {
   const fields = readKeys(field, SOURCE_KEYS);
-  refuseForeign(fields);
+  if (isForeign(fields)) return undefined;
   const source = nameOf(field, fields);
   const action = fields.get('action');
   const permissions = itemsOf(fields.get('permissions'));

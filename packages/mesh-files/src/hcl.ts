@@ -1,5 +1,5 @@
 import type { Problem } from '@meshgate/core';
-import { Field, type Opened, placesIn } from '@meshgate/documents';
+import { type Opened, opened, placesIn } from '@meshgate/documents';
 import { Document, type Node, Pair, Scalar, YAMLMap, YAMLSeq } from 'yaml';
 import { describeToken, HclError, type Sign, type Token, tokenAfter } from './hcl-tokens.ts';
 
@@ -15,11 +15,7 @@ export function openHcl(text: string, file: string): Opened {
   const problems: Problem[] = [];
   try {
     const contents = new Parser(text, (at, message) => problems.push({ message, path: [], at: placeOf(at) })).file();
-    return {
-      kind: 'document',
-      problems,
-      root: new Field(contents, [], { document: new Document(), placeOf, problems }),
-    };
+    return opened(contents, { document: new Document(), placeOf, problems, warnings: [] });
   } catch (reason) {
     if (!(reason instanceof HclError)) throw reason;
     return {

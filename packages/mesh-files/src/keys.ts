@@ -1,5 +1,6 @@
 import { type Field, type FieldEntry, MAX_TIMER_MS } from '@meshgate/documents';
 import { parseGatewayMode, type WrittenMode } from '@meshgate/mesh';
+import { closestMatch } from 'leven';
 
 /** What is done with a key: read, or known to Consul and of no effect here. */
 export type KeyUse = 'read' | 'ignored';
@@ -8,19 +9,27 @@ export type KeyUse = 'read' | 'ignored';
 export type Keyed<Key extends string> = ReadonlyMap<Key, Field>;
 
 /**
- * Reads a mapping whose keys may be written as Consul's commands take them: `mesh_gateway`, `MeshGateway`, `meshGateway`. Any other
- * key is a problem. A list of one mapping is taken for the mapping, as Consul does.
+ * Reads a mapping whose keys may be written as Consul's commands take them: `mesh_gateway`, `MeshGateway`, `meshGateway`. A list of one
+ * mapping is taken for the mapping, as Consul does.
+ *
+ * Of other keys those that `isForeign` knows are passed over. The rest is a problem; where nobody knows what else there may be, only
+ * what looks like a slip is one, and a key of a newer Consul is a warning.
  *
  * @param keys in snake case
+ * @param isForeign absent: nobody knows
  */
-export function readKeys<Key extends string>(field: Field, keys: Readonly<Record<Key, KeyUse>>): Keyed<Key> {
+export function readKeys<Key extends string>(
+  field: Field,
+  keys: Readonly<Record<Key, KeyUse>>,
+  isForeign?: (entry: FieldEntry) => boolean,
+): Keyed<Key> {
   const names = new Map(Object.keys(keys).map((key) => [folded(key), key as Key]));
   const found = new Map<Key, Field>();
   const spellings = new Map<Key, string>();
   for (const entry of only(field).entries() ?? []) {
     const key = names.get(folded(entry.key));
     if (key === undefined) {
-      unknownKey(entry, Object.keys(keys));
+      if (isForeign?.(entry) !== true) unknownKey(entry, Object.keys(keys), isForeign === undefined);
       continue;
     }
     const earlier = spellings.get(key);
@@ -149,14 +158,23 @@ function only(field: Field): Field {
   return item !== undefined && others.length === 0 ? item : field;
 }
 
-function folded(key: string): string {
+/** How keys are compared: `mesh_gateway` and `MeshGateway` are one. */
+export function folded(key: string): string {
   return key.replaceAll('_', '').toLowerCase();
 }
 
 /** The hint is in the spelling of the writer. */
-function unknownKey(entry: FieldEntry, known: readonly string[]): void {
-  const isCamel = /^[A-Z]/.test(entry.key);
-  entry.value.unknown(entry, isCamel ? known.map(camel) : known);
+function unknownKey(entry: FieldEntry, known: readonly string[], mayBeNewer: boolean): void {
+  const names = /^[A-Z]/.test(entry.key) ? known.map(camel) : known;
+  if (mayBeNewer && !isSlip(entry.key, names))
+    entry.value.warn('this key is not known here, and has no effect', entry.at);
+  else entry.value.unknown(entry, names);
+}
+
+/** Two letters of a short word, a third of a longer one. */
+function isSlip(key: string, names: readonly string[]): boolean {
+  const maxDistance = Math.max(2, Math.floor(key.length / 3));
+  return closestMatch(key, names, { maxDistance }) !== undefined;
 }
 
 function camel(key: string): string {

@@ -1,17 +1,28 @@
 import type { Problem } from '@meshgate/core';
-import { type Field, openDocument } from '@meshgate/documents';
+import { type Field, type FieldEntry, openDocument } from '@meshgate/documents';
+import { AGENT_KEYS } from './agent-keys.ts';
+import { type LooseCheck, readLooseChecks } from './checks.ts';
 import { type ConfigEntry, readEntry } from './entries.ts';
 import { openHcl } from './hcl.ts';
-import { itemsOf, readKeys } from './keys.ts';
+import { folded, itemsOf, readKeys } from './keys.ts';
+import { payloadOf } from './payload.ts';
 import { readService, type Registration } from './registration.ts';
 
 /** What one mesh file says. */
-export interface MeshFile {
+export interface MeshFile extends Definitions {
   readonly file: string;
-  readonly registrations: readonly Registration[];
-  readonly entries: readonly ConfigEntry[];
   /** Everything that is wrong in the file by itself. */
   readonly problems: readonly Problem[];
+  /** Everything in it that has no effect. */
+  readonly warnings: readonly Problem[];
+}
+
+/** What mesh files define. */
+interface Definitions {
+  readonly registrations: readonly Registration[];
+  /** Those that stand beside services. */
+  readonly checks: readonly LooseCheck[];
+  readonly entries: readonly ConfigEntry[];
 }
 
 /** How mesh files end. */
@@ -19,17 +30,17 @@ export const MESH_FILE_ENDINGS: readonly string[] = ['.hcl', '.json'];
 
 /**
  * Reads the text of a mesh file: HCL, or JSON when the name of `file` ends in `.json` or the text begins with a brace, as Consul's
- * HCL takes it. It holds service definitions (`service`,
- * `services`), or one configuration entry (`Kind`). Pure; never throws.
+ * HCL takes it. It holds one configuration entry (`Kind`), or what a file in the configuration folder of Consul's agent holds: service
+ * definitions (`service`, `services`), checks, `config_entries`, and keys that say nothing of the mesh. Pure; never throws.
  *
  * @param file where problems are said to be; it is not opened
  */
 export function parseMeshFile(text: string, file: string): MeshFile {
   const isJson = file.endsWith('.json') || /^\s*\{/.test(text);
   const opened = isJson ? openDocument(text, file, 'json') : openHcl(text, file);
-  if (opened.kind === 'broken') return { file, registrations: [], entries: [], problems: opened.problems };
+  if (opened.kind === 'broken') return { file, ...NOTHING, problems: opened.problems, warnings: [] };
   const content = readContent(opened.root);
-  return { file, ...content, problems: opened.problems.map(withPath) };
+  return { file, ...content, problems: opened.problems.map(withPath), warnings: opened.warnings.map(withPath) };
 }
 
 /** A problem with a value, among other definitions or by itself. */
@@ -43,14 +54,53 @@ function withPath(problem: Problem): Problem {
   return path.length === 0 ? problem : { ...problem, message: `${path.join('.')}: ${message}` };
 }
 
-function readContent(root: Field): Pick<MeshFile, 'registrations' | 'entries'> {
-  const isEntry = root.shape === 'mapping' && root.entries()?.some(({ key }) => key.toLowerCase() === 'kind');
-  if (isEntry) {
-    const entry = readEntry(root);
-    return { registrations: [], entries: entry === undefined ? [] : [entry] };
+const NOTHING: Definitions = { registrations: [], checks: [], entries: [] };
+
+function readContent(root: Field): Definitions {
+  const payload = payloadOf(root);
+  if (payload !== undefined) {
+    root.refuse(payload);
+    return NOTHING;
   }
+  const isEntry = root.shape === 'mapping' && root.entries()?.some(({ key }) => key.toLowerCase() === 'kind');
+  if (isEntry) return { ...NOTHING, entries: entriesOf([root]) };
+  passOver(root);
   // It has no kind, but may have been meant to: then the hint should name that key.
-  const fields = readKeys(root, { kind: 'ignored', service: 'read', services: 'read' });
-  const definitions = [...itemsOf(fields.get('service')), ...itemsOf(fields.get('services'))];
-  return { registrations: definitions.flatMap(readService), entries: [] };
+  const fields = readKeys(root, FILE_KEYS, isAgentKey);
+  const bootstrap = itemsOf(fields.get('config_entries')).flatMap((entries) =>
+    itemsOf(readKeys(entries, { bootstrap: 'read' }).get('bootstrap')),
+  );
+  return {
+    registrations: [fields.get('service'), fields.get('services')].flatMap(itemsOf).flatMap(readService),
+    checks: readLooseChecks([fields.get('check'), fields.get('checks')]),
+    entries: entriesOf(bootstrap),
+  };
+}
+
+const FILE_KEYS = {
+  kind: 'ignored',
+  service: 'read',
+  services: 'read',
+  check: 'read',
+  checks: 'read',
+  config_entries: 'read',
+} as const;
+
+function entriesOf(fields: readonly Field[]): readonly ConfigEntry[] {
+  return fields.flatMap((field) => readEntry(field) ?? []);
+}
+
+const FOLDED_AGENT_KEYS: ReadonlySet<string> = new Set([...AGENT_KEYS].map(folded));
+
+function isAgentKey({ key }: FieldEntry): boolean {
+  return FOLDED_AGENT_KEYS.has(folded(key));
+}
+
+/** One line a file, however many there are. */
+function passOver(root: Field): void {
+  const found = root.shape === 'mapping' ? (root.entries() ?? []).filter(isAgentKey) : [];
+  const [first] = found;
+  if (first === undefined) return;
+  const keys = [...new Set(found.map(({ key }) => key))].join(', ');
+  root.warn(`settings of Consul's agent have no effect here: ${keys}`, first.at);
 }

@@ -1,11 +1,12 @@
 import { isAbsolute } from 'node:path';
 import { ConfigProblems } from '@meshgate/core';
 import type { ListenAddress, ListenerSource, Problem, RouteSnapshot } from '@meshgate/core';
-import { digestOf, type FileSource, followFiles, type Follower, type Told } from '@meshgate/documents';
+import { digestOf, type FileSource, followFiles, type Follower, type Outcome, type Told } from '@meshgate/documents';
 import type { GatewayDefinition, ProxySource, ProxyView } from '@meshgate/mesh';
 import { routeDeriver } from '@meshgate/mesh';
 import { closestMatch } from 'leven';
 import { type Mesh, meshProxyView, type MeshStandpoint, sidecarsFor } from './mesh.ts';
+import { gatewayChooser, type OwnGateway } from './own-gateway.ts';
 import { meshParser, readMesh, readMeshFiles, wayToMesh } from './read-mesh.ts';
 
 /** Settings of all that follows a folder of mesh files. */
@@ -34,14 +35,14 @@ export type ProxyChoice = { readonly proxyId: string } | { readonly sidecarFor: 
  * @throws TypeError when `folder` is not absolute
  */
 export function meshSource(options: MeshGatewayOptions): FileSource {
-  const follower = followMesh(options, 'routes');
+  const follower = followGateway(options, 'routes');
   return { name: nameOf(options), watch, refresh: follower.refresh };
 
   async function* watch(signal: AbortSignal): AsyncGenerator<RouteSnapshot, void, void> {
     const derive = routeDeriver();
     let last: string | undefined;
     for await (const told of follower.watch(signal)) {
-      const snapshot = snapshotOf(told, options, derive);
+      const snapshot = snapshotOf(told, derive);
       if (snapshot.version !== last) yield snapshot;
       last = snapshot.version;
     }
@@ -49,19 +50,19 @@ export function meshSource(options: MeshGatewayOptions): FileSource {
 }
 
 /**
- * Where the gateway's own definition says to listen: no address as long as the datacenter has no definition of it, or several and
- * none is chosen.
+ * Where the gateway's own definition says to listen: no address as long as the datacenter has no definition of it. `watch` throws
+ * `ConfigProblems` when the first reading has several and none is chosen; later the one that was there first stays.
  *
  * @throws TypeError when `folder` is not absolute
  */
 export function meshListenerSource(options: MeshGatewayOptions): ListenerSource {
-  const follower = followMesh(options, 'listeners');
+  const follower = followGateway(options, 'listeners');
   return { name: nameOf(options), watch };
 
   async function* watch(signal: AbortSignal): AsyncGenerator<readonly ListenAddress[], void, void> {
     let last: string | undefined;
     for await (const { value } of follower.watch(signal)) {
-      const listeners = ownGateway(value, options)?.listeners ?? [];
+      const listeners = value.own.definition?.listeners ?? [];
       const text = JSON.stringify(listeners);
       if (text !== last) yield listeners;
       last = text;
@@ -83,12 +84,7 @@ export function meshProxySource(options: MeshOptions & { readonly proxy: ProxyCh
       what: 'upstreams',
       way: () => wayToMesh(folder),
       read: () => readMeshFiles(folder),
-      parse: (read) => {
-        const { mesh, problems } = parse(read);
-        const chosen = chooseProxy(mesh, proxy, folder);
-        const value = chosen.view;
-        return Promise.resolve({ value, problems: problems.length > 0 ? problems : chosen.problems });
-      },
+      parse: (read) => Promise.resolve(asView(parse(read), (mesh) => chooseProxy(mesh, proxy, folder))),
     },
     absolute(options),
   );
@@ -96,8 +92,8 @@ export function meshProxySource(options: MeshOptions & { readonly proxy: ProxyCh
 
   async function* watch(signal: AbortSignal): AsyncGenerator<ProxyView, void, void> {
     let last: string | undefined;
-    for await (const { value, warnings = [] } of follower.watch(signal)) {
-      if (value === undefined) continue;
+    for await (const { value, warnings: found = [] } of follower.watch(signal)) {
+      const warnings = [...found, ...(value.warnings ?? [])];
       const version = digestOf([JSON.stringify({ ...value, version: '' }), ...warnings]);
       if (version !== last) yield { ...value, version, ...(warnings.length === 0 ? {} : { warnings }) };
       last = version;
@@ -118,21 +114,44 @@ export async function readMeshProxy(options: MeshOptions & { readonly proxy: Pro
   return view;
 }
 
-function followMesh(options: MeshOptions, what: string): Follower<Mesh> {
-  const { folder } = options;
+/** A mesh as one of its gateways sees it. */
+interface GatewayView {
+  readonly mesh: Mesh;
+  readonly own: OwnGateway;
+}
+
+function followGateway(options: MeshGatewayOptions, what: string): Follower<GatewayView> {
+  const { folder, gateway } = options;
   const parse = meshParser(folder, options);
+  const choose = gatewayChooser(gateway);
+  let isFirst = true;
   return followFiles(
     {
       what,
       way: () => wayToMesh(folder),
       read: () => readMeshFiles(folder),
-      parse: (read) => {
-        const { mesh, problems } = parse(read);
-        return Promise.resolve({ value: mesh, problems });
-      },
+      parse: (read) => Promise.resolve(asGateway(parse(read))),
     },
     absolute(options),
   );
+
+  function asGateway(outcome: Outcome<Mesh>): Outcome<GatewayView> {
+    if (outcome.kind === 'wrong') return outcome;
+    const own = choose(outcome.value);
+    if (outcome.kind === 'good' && isFirst && own.problem !== undefined)
+      return { kind: 'wrong', problems: [{ ...own.problem, at: { file: folder, line: 1, column: 1 } }] };
+    isFirst &&= outcome.kind !== 'good';
+    return { ...outcome, value: { mesh: outcome.value, own } };
+  }
+}
+
+/** A proxy that is no longer there, or no longer the only one, stays as it was. */
+function asView(outcome: Outcome<Mesh>, choose: (mesh: Mesh) => ChosenProxy): Outcome<ProxyView> {
+  if (outcome.kind === 'wrong') return outcome;
+  const { view, problems } = choose(outcome.value);
+  if (view === undefined) return { kind: 'wrong', problems: outcome.kind === 'partial' ? outcome.problems : problems };
+  const { warnings } = outcome.value;
+  return { ...outcome, value: warnings.length === 0 ? view : { ...view, warnings } };
 }
 
 function absolute<Options extends MeshOptions>(options: Options): Options {
@@ -147,34 +166,21 @@ function nameOf({ name, folder }: MeshOptions): string {
 /** Without a definition of its own a gateway still routes: only its settings are those of the proxy. */
 const NO_DEFINITION: GatewayDefinition = { listeners: [], wanFederation: false, problems: [] };
 
-function ownGateway({ gateways }: Mesh, { gateway }: MeshGatewayOptions): GatewayDefinition | undefined {
-  if (gateway !== undefined) return gateways.get(gateway);
-  const [only, ...others] = gateways.values();
-  return others.length === 0 ? only : undefined;
-}
-
 function snapshotOf(
-  { value: mesh, warnings = [], asOf }: Told<Mesh>,
-  options: MeshGatewayOptions,
+  { value, warnings = [], asOf }: Told<GatewayView>,
   derive: ReturnType<typeof routeDeriver>,
 ): RouteSnapshot {
+  const { mesh, own } = value;
   const catalog = mesh.catalogs.get(mesh.datacenter);
-  const own = ownGateway(mesh, options);
-  const { routes, problems } = catalog === undefined ? NO_ROUTES : derive(catalog, own ?? NO_DEFINITION);
-  const all = [...warnings, ...aboutOwn(mesh, options), ...(own?.problems ?? []), ...problems.map(sentence)];
+  const definition = own.definition ?? NO_DEFINITION;
+  const { routes, problems } = catalog === undefined ? NO_ROUTES : derive(catalog, definition);
+  const all = [...warnings, ...own.warnings, ...mesh.warnings, ...definition.problems, ...problems.map(sentence)];
   // Of the result: most of what mesh files say, a gateway does not care for.
   const version = digestOf([JSON.stringify(routes), ...all]);
   return { version, routes, ...(asOf !== undefined && { asOf }), ...(all.length === 0 ? {} : { warnings: all }) };
 }
 
 const NO_ROUTES = { routes: [], problems: [] } as const;
-
-function aboutOwn(mesh: Mesh, { gateway }: MeshGatewayOptions): readonly string[] {
-  const { datacenter, gateways } = mesh;
-  const found = [...gateways.keys()].join(', ') || 'none';
-  if (gateway === undefined || gateways.has(gateway)) return [];
-  return [`expected a mesh-gateway with the id ${gateway} in datacenter ${datacenter}; gateways found: ${found}`];
-}
 
 function sentence({ path, message }: Problem): string {
   return `${path.join('/')}: ${message}`;

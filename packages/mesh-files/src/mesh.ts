@@ -1,4 +1,4 @@
-import type { Problem } from '@meshgate/core';
+import { formatProblem, type Problem } from '@meshgate/core';
 import { gatewayDefinition, proxyUpstream } from '@meshgate/mesh';
 import type {
   Catalog,
@@ -11,6 +11,7 @@ import type {
   Selection,
 } from '@meshgate/mesh';
 import { connectMembers, type Member, membersOf, selection, servicesOf, THIS_MACHINE } from './datacenter.ts';
+import type { ConfigEntry } from './entries.ts';
 import type { MeshFile } from './mesh-file.ts';
 import { present } from './present.ts';
 import { entriesSeenFrom } from './seen-entries.ts';
@@ -35,17 +36,21 @@ export interface Mesh extends MeshStandpoint {
   readonly proxies: ReadonlyMap<string, ProxyDefinition>;
   /** The mesh gateways of the own datacenter, by id. */
   readonly gateways: ReadonlyMap<string, GatewayDefinition>;
+  /** What the files say to no effect, each with its place. */
+  readonly warnings: readonly string[];
   /** Which instances a target of a discovery chain stands for; `undefined` when the mesh has no such datacenter. */
   instancesOf(target: ChainTarget): Selection | undefined;
 }
 
-/** A mesh, not to be used while there are problems. */
+/** A mesh, and what is wrong between its definitions. */
 export interface BuiltMesh {
   readonly mesh: Mesh;
   readonly problems: readonly Problem[];
+  /** Entries that lead to what is not defined, or in a circle. */
+  readonly astray: readonly ConfigEntry[];
 }
 
-/** Puts the files of all datacenters together. Pure. */
+/** Puts the files of all datacenters together, no two of whose definitions in one datacenter are for one thing. Pure. */
 export function buildMesh(
   files: ReadonlyMap<string, readonly MeshFile[]>,
   standpoint: MeshStandpoint,
@@ -67,8 +72,10 @@ export function buildMesh(
     gateways,
     servers: [],
   });
+  const warned = [...Array.from(files.values()).flat(), ...registered.values()].flatMap(({ warnings }) => warnings);
   const mesh: Mesh = {
     ...standpoint,
+    warnings: warned.map(formatProblem),
     version,
     entries: own,
     catalogs: new Map(Array.from(members, ([name, list]) => [name, catalogOf(name, list)])),
@@ -80,8 +87,12 @@ export function buildMesh(
     ),
     instancesOf: (target) => instancesOf(target, connect),
   };
-  const parts = [...Array.from(files.values()).flat(), ...registered.values(), ...seen.values()];
-  return { mesh, problems: distinct(parts.flatMap(({ problems }) => problems)) };
+  const parts = [...registered.values(), ...seen.values()];
+  return {
+    mesh,
+    problems: distinct(parts.flatMap(({ problems }) => problems)),
+    astray: [...seen.values()].flatMap(({ astray }) => astray),
+  };
 }
 
 /**

@@ -3,6 +3,7 @@ import { ConfigProblems, definePlugin, type Plugin, type PluginHost } from '@mes
 import { type Field, openValue, type Parsed, parsePoll } from '@meshgate/documents';
 import { type MeshGatewayOptions, meshListenerSource, meshSource } from './mesh-source.ts';
 import { present } from './present.ts';
+import { gatewayChooser } from './own-gateway.ts';
 import { readMesh } from './read-mesh.ts';
 
 /** The plugin `mesh-files`: adds the routes of a mesh gateway and, where the mesh files define that gateway, its listeners. */
@@ -70,14 +71,27 @@ export function tlsFilesOf({ tls }: MeshConfig, baseDir: string): TlsFiles | und
   return { ca: resolve(baseDir, tls.ca), cert: resolve(baseDir, tls.cert), key: resolve(baseDir, tls.key) };
 }
 
+/** What the files say to somebody who looks before anything is started. */
+export interface CheckedMesh {
+  /** Why the files do not say where to listen; absent when they do. */
+  readonly noListeners?: string;
+  /** What has no effect, each with its place. */
+  readonly warnings: readonly string[];
+}
+
 /**
  * Reads once what the plugin would read with these settings, to say what is wrong before anything is started.
  *
- * @throws ConfigProblems with every problem of the settings, or of the files
+ * @throws ConfigProblems with every problem of the settings, or of the files; also when it cannot be told which gateway is the own one
  */
-export async function checkMeshSettings(settings: unknown, baseDir: string): Promise<void> {
+export async function checkMeshSettings(settings: unknown, baseDir: string): Promise<CheckedMesh> {
   const config = parseMeshConfig(settings);
-  await readMesh(resolve(baseDir, config.mesh), config);
+  const mesh = await readMesh(resolve(baseDir, config.mesh), config);
+  const { definition, problem, warnings } = gatewayChooser(config.gateway)(mesh);
+  if (problem !== undefined) throw new ConfigProblems([problem]);
+  const [reason = `no mesh-gateway is defined in datacenter ${config.datacenter}`] = warnings;
+  if (definition !== undefined && definition.listeners.length > 0) return { warnings: mesh.warnings };
+  return { noListeners: reason, warnings: [...warnings, ...mesh.warnings] };
 }
 
 function addSources(host: PluginHost, config: MeshConfig): void {

@@ -1,7 +1,8 @@
 import { readdir, stat } from 'node:fs/promises';
 import { basename, join } from 'node:path';
 import { ConfigProblems, type Problem } from '@meshgate/core';
-import { digestOf, type FilesRead, type Lookup, lookupsOf, readFiles, wayTo } from '@meshgate/documents';
+import { digestOf, type FilesRead, type Lookup, lookupsOf, type Outcome, readFiles, wayTo } from '@meshgate/documents';
+import { type FilesInForce, settle, type Settled } from './in-force.ts';
 import { buildMesh, type BuiltMesh, type Mesh, type MeshStandpoint } from './mesh.ts';
 import { MESH_FILE_ENDINGS, type MeshFile, parseMeshFile } from './mesh-file.ts';
 
@@ -12,9 +13,9 @@ import { MESH_FILE_ENDINGS, type MeshFile, parseMeshFile } from './mesh-file.ts'
  * @throws ConfigProblems with every problem of every file and its place; also when something cannot be read
  */
 export async function readMesh(folder: string, standpoint: MeshStandpoint): Promise<Mesh> {
-  const { mesh, problems } = meshParser(folder, standpoint)(await readMeshFiles(folder));
-  if (problems.length > 0) throw new ConfigProblems(problems);
-  return mesh;
+  const outcome = meshParser(folder, standpoint)(await readMeshFiles(folder));
+  if (outcome.kind !== 'good') throw new ConfigProblems(outcome.problems);
+  return outcome.value;
 }
 
 /** What stood in a folder of mesh files at one moment. */
@@ -46,23 +47,55 @@ export async function wayToMesh(folder: string): Promise<readonly Lookup[]> {
   return [...(await lookupsOf(folder)), ...ways.flat()];
 }
 
-/** Makes a mesh of what was read. It remembers files: one that has the same bytes as before is not parsed again. */
-export function meshParser(folder: string, standpoint: MeshStandpoint): (read: MeshFilesRead) => BuiltMesh {
+/**
+ * Makes a mesh of what was read. It remembers files: one that has the same bytes as before is not parsed again; and what is in force, of
+ * which a mistake takes nothing away.
+ */
+export function meshParser(folder: string, standpoint: MeshStandpoint): (read: MeshFilesRead) => Outcome<Mesh> {
   let known = new Map<string, { readonly text: string; readonly parsed: MeshFile }>();
+  let inForce: FilesInForce | undefined;
   return ({ datacenters, problems, digest }) => {
     const parsed = Array.from(datacenters, ([name, { files }]) => [name, files.map(parse)] as const);
     known = new Map(parsed.flatMap(([, files]) => files).map((one) => [one.parsed.file, one]));
     const files = new Map(parsed.map(([name, list]) => [name, list.map((one) => one.parsed)]));
-    const built = buildMesh(files, standpoint, digestOf([digest, standpoint.datacenter, standpoint.trustDomain]));
     const unread = Array.from(datacenters.values()).flatMap((one) => one.problems);
     const missing = problems.length === 0 ? withoutOwn(folder, datacenters, standpoint) : [];
-    return { mesh: built.mesh, problems: [...problems, ...missing, ...unread, ...built.problems] };
+    const inFiles = Array.from(files.values()).flatMap((list) => list.flatMap((file) => file.problems));
+    const broken = [...problems, ...missing, ...unread, ...inFiles];
+    const version = digestOf([digest, standpoint.datacenter, standpoint.trustDomain]);
+    const { built, settled, problems: between } = put(files, broken.length > 0, version);
+    const all = [...broken, ...between];
+    if (all.length === 0 || inForce !== undefined) inForce = settled.files;
+    if (all.length === 0) return { kind: 'good', value: built.mesh };
+    return { kind: 'partial', value: built.mesh, problems: all, notes: notesOn(settled.kept) };
   };
+
+  /** What leads nowhere is left as it was, as Consul would have refused to write it. */
+  function put(files: FilesInForce, isBroken: boolean, version: string): Put {
+    const settled = settle({ files, isBroken }, inForce);
+    const built = buildMesh(settled.files, standpoint, version);
+    const problems = [...settled.problems, ...built.problems];
+    if (inForce === undefined || built.astray.length === 0) return { settled, built, problems };
+    const again = settle({ files, isBroken: true, unusable: new Set(built.astray) }, inForce);
+    return { settled: again, built: buildMesh(again.files, standpoint, version), problems };
+  }
 
   function parse({ file, text }: FilesRead['files'][number]): { readonly text: string; readonly parsed: MeshFile } {
     const before = known.get(file);
     return before?.text === text ? before : { text, parsed: parseMeshFile(text, file) };
   }
+}
+
+interface Put {
+  readonly settled: Settled;
+  readonly built: BuiltMesh;
+  readonly problems: readonly Problem[];
+}
+
+function notesOn(kept: readonly string[]): readonly string[] {
+  const rule =
+    'until the problems above are fixed, files with problems stay in use as they were last read without any, and nothing is removed';
+  return kept.length === 0 ? [rule] : [`${rule}: still in use though no longer defined: ${kept.join(', ')}`];
 }
 
 const NOTHING: FilesRead = { files: [], problems: [], digest: '' };

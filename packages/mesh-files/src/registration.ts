@@ -1,8 +1,8 @@
 import type { Endpoint } from '@meshgate/core';
 import type { Field } from '@meshgate/documents';
-import type { Check, CheckStatus, TaggedAddress, UpstreamDefinition, WrittenMode } from '@meshgate/mesh';
+import type { TaggedAddress, UpstreamDefinition, WrittenMode } from '@meshgate/mesh';
+import { readChecks, type WrittenCheck } from './checks.ts';
 import {
-  itemsOf,
   type Keyed,
   namedValues,
   optionalText,
@@ -32,15 +32,26 @@ export interface Registration {
   readonly meta: Readonly<Record<string, string>>;
   readonly tags: readonly string[];
   readonly weights?: { readonly passing: number; readonly warning: number };
-  readonly checks: readonly Check[];
+  readonly checks: readonly WrittenCheck[];
+  /** Id of the service whose checks hold for this one, too: a sidecar without any of its own is as healthy as its service. */
+  readonly healthOf?: string;
   /** The application speaks Connect by itself. */
   readonly native: boolean;
   /** Of proxies and gateways. */
   readonly proxy?: ProxyFields;
 }
 
-/** The kinds of service that a mesh file may define. */
+/** The kinds of service that are of use here. */
 type ServiceKind = '' | 'connect-proxy' | 'mesh-gateway';
+
+/** Every kind of service that Consul knows; those behind the second are passed over. */
+export const SERVICE_KINDS = [
+  'connect-proxy',
+  'mesh-gateway',
+  'terminating-gateway',
+  'ingress-gateway',
+  'api-gateway',
+] as const;
 
 /** The `proxy` part of a definition. */
 interface ProxyFields {
@@ -101,6 +112,7 @@ type ServiceFields = Keyed<keyof typeof SERVICE_KEYS>;
 /** Reads one definition: the service itself and, when it asks for one, its sidecar. */
 export function readService(field: Field): readonly Registration[] {
   const fields = readKeys(field, SERVICE_KEYS);
+  if (isPassedOver(fields.get('kind'))) return [];
   refuseEnterprise(fields, 'namespace', 'partition');
   const name = requiredName(field, fields.get('name'));
   const connect = readConnect(fields.get('connect'));
@@ -111,6 +123,14 @@ export function readService(field: Field): readonly Registration[] {
       .get('connect')
       ?.refuse(`expected no "native" in a ${service.kind}, found it: only an application can be native`);
   return connect.sidecar === undefined ? [own] : [own, sidecarOf(own, connect.sidecar)];
+}
+
+/** What Consul knows and a mesh gateway has no part in. */
+function isPassedOver(kind: Field | undefined): boolean {
+  const written = kind?.plain();
+  const isKnown = SERVICE_KINDS.slice(KINDS.length).some((one) => one === written);
+  if (isKnown) kind?.warn(`a service of the kind ${String(written)} has no effect here`);
+  return isKnown;
 }
 
 interface Connect {
@@ -139,7 +159,7 @@ function sidecarOf(service: Registration, field: Field): Registration {
     address: read.address || service.address,
     meta: fields.has('meta') ? read.meta : service.meta,
     tags: fields.has('tags') ? read.tags : service.tags,
-    checks: fields.has('check') || fields.has('checks') ? read.checks : service.checks,
+    ...(fields.has('check') || fields.has('checks') ? {} : { healthOf: service.id, checks: service.checks }),
   };
 }
 
@@ -165,7 +185,7 @@ function registrationOf(
     meta: texts(fields.get('meta')),
     tags: textList(fields.get('tags')),
     ...(weights === undefined ? {} : { weights }),
-    checks: readChecks(fields, id),
+    checks: readChecks([fields.get('check'), fields.get('checks')], id),
     native: false,
     ...(proxy === undefined ? {} : { proxy }),
   };
@@ -249,20 +269,4 @@ function readTaggedAddress(field: Field): TaggedAddress {
   if (field.shape === 'scalar') return { address: field.text() ?? '' };
   const fields = readKeys(field, { address: 'read', port: 'read' });
   return { address: fields.get('address')?.text() ?? '', port: fields.get('port')?.integer(0, MAX_PORT) ?? 0 };
-}
-
-/** A check as far as mesh files go: nobody runs it, so its `status` is what somebody writes there. */
-function readChecks(fields: ServiceFields, id: string): readonly Check[] {
-  const checks = [...itemsOf(fields.get('check')), ...itemsOf(fields.get('checks'))];
-  return checks.map((field, index) => {
-    const read = new Map((field.entries() ?? []).map((entry) => [entry.key.toLowerCase(), entry.value]));
-    const status = read.get('status');
-    const name = optionalText(read.get('id') ?? read.get('checkid') ?? read.get('name'));
-    return { id: name ?? `service:${id}:${index + 1}`, status: (status && readStatus(status)) ?? 'passing' };
-  });
-}
-
-function readStatus(status: Field): CheckStatus | undefined {
-  if (optionalText(status) === undefined) return undefined;
-  return status.oneOf(['passing', 'warning', 'critical'] as const);
 }

@@ -13,6 +13,8 @@ export type EntriesByDatacenter = ReadonlyMap<string, readonly ConfigEntry[]>;
 export interface SeenEntries {
   readonly entries: ConfigEntries;
   readonly problems: readonly Problem[];
+  /** Those that lead to what is not defined, or in a circle. */
+  readonly astray: readonly ConfigEntry[];
 }
 
 /**
@@ -27,12 +29,14 @@ export function entriesSeenFrom(datacenter: string, all: EntriesByDatacenter): S
   for (const entry of [...own, ...others]) {
     const first = seen.get(keyOf(entry));
     if (first === undefined) seen.set(keyOf(entry), entry);
-    else if (!own.includes(first) || own.includes(entry)) problems.push(...contradiction(entry, first));
+    else if (!own.includes(first)) problems.push(...contradiction(entry, first));
   }
   const entries = together([...seen.values()]);
+  const wrong = [...seen.values()].map((entry) => [entry, astray(entry, entries, datacenter)] as const);
   return {
     entries,
-    problems: [...problems, ...[...seen.values()].flatMap((entry) => astray(entry, entries, datacenter))],
+    problems: [...problems, ...wrong.flatMap(([, found]) => found)],
+    astray: wrong.flatMap(([entry, found]) => (found.length > 0 ? [entry] : [])),
   };
 }
 

@@ -45,7 +45,7 @@ const MAX_PORT = 65_535;
 function readUpstream(field: Field): UpstreamDefinition | undefined {
   const fields = readKeys(field, UPSTREAM_KEYS);
   refuseEnterprise(fields, 'destination_namespace', 'destination_partition');
-  refuseWhatNeedsConsul(fields);
+  if (needsConsul(fields)) return undefined;
   const name = optionalText(fields.get('destination_name'));
   const bind = readBind(field, fields);
   if (name === undefined)
@@ -60,14 +60,14 @@ function readUpstream(field: Field): UpstreamDefinition | undefined {
 }
 
 /** Prepared queries and peers live in Consul's servers. */
-function refuseWhatNeedsConsul(fields: UpstreamFields): void {
-  const kind = optionalText(fields.get('destination_type'));
-  if (kind !== undefined && kind !== 'service')
-    fields
-      .get('destination_type')
-      ?.refuse(`expected service, found ${JSON.stringify(kind)}: mesh files have nothing else`);
-  if (optionalText(fields.get('destination_peer')) !== undefined)
-    fields.get('destination_peer')?.refuse('expected no peer, found one: mesh files have none');
+function needsConsul(fields: UpstreamFields): boolean {
+  const type = fields.get('destination_type');
+  const kind = optionalText(type) && type?.oneOf(['service', 'prepared_query'] as const);
+  if (kind === 'prepared_query') type?.warn('this upstream has no effect: prepared queries take Consul');
+  const peer = fields.get('destination_peer');
+  const isPeered = optionalText(peer) !== undefined;
+  if (isPeered) peer?.warn('this upstream has no effect: mesh files have no peers');
+  return kind === 'prepared_query' || isPeered;
 }
 
 function readBind(field: Field, fields: UpstreamFields): Endpoint | undefined {

@@ -351,16 +351,12 @@ describe('a mistake of meaning has its file, its place and its key path', () => 
       `5:64: ${at}.upstreams.1: expected an address of its own, found 127.0.0.1:1, which is taken by upstream a`,
     ],
     [
-      proxy('upstreams { destination_name = "a", local_bind_port = 1, destination_type = "prepared_query" }'),
-      `5:77: ${at}.upstreams.destination_type: expected service, found "prepared_query": mesh files have nothing else`,
+      proxy('upstreams { destination_name = "a", local_bind_port = 1, destination_type = "prepared_qery" }'),
+      `5:77: ${at}.upstreams.destination_type: expected one of service, prepared_query, found "prepared_qery"`,
     ],
     [
-      proxy('upstreams { destination_name = "a", local_bind_port = 1, destination_peer = "cloud" }'),
-      `5:77: ${at}.upstreams.destination_peer: expected no peer, found one: mesh files have none`,
-    ],
-    [
-      'Kind = "service-router"\nName = "web"',
-      '1:8: Kind: expected one of proxy-defaults, service-defaults, service-resolver, service-intentions, found "service-router"',
+      'Kind = "service-routers"\nName = "web"',
+      '1:8: Kind: expected one of proxy-defaults, service-defaults, service-resolver, service-intentions, found "service-routers"',
     ],
     [
       'Kind = "proxy-defaults"\nName = "web"',

@@ -9,6 +9,8 @@ import { meshFolder, PRIMARY, TRUST_DOMAIN, writeMesh } from './mesh-folder.ts';
 
 const GATEWAY = 'service { kind = "mesh-gateway", name = "gateway", address = "10.0.0.5", port = 8443 }';
 const DB = sidecarOf('db');
+const NOTHING_REMOVED =
+  'until the problems above are fixed, files with problems stay in use as they were last read without any, and nothing is removed';
 const WEB = `service { name = "web", port = 1, connect { sidecar_service { proxy {
   upstreams { destination_name = "api", datacenter = "secondary", local_bind_port = 9 }
 } } } }`;
@@ -78,7 +80,7 @@ describe('the routes of a folder of mesh files', () => {
     expect(broken.asOf).toBeInstanceOf(Date);
     expect(broken.warnings).toEqual([
       `${folder}/secondary/broken.hcl:1:10: invalid HCL: expected a name, found the end of the file`,
-      'the routes in use are the last good ones, until the problems above are mended',
+      NOTHING_REMOVED,
     ]);
     await unlink(join(folder, 'secondary/broken.hcl'));
     expect(await seen()).toEqual(good);
@@ -118,11 +120,109 @@ describe('the listeners of a folder of mesh files', () => {
       undefined,
       ['default 127.0.0.1:8443'],
     ],
-    ['none of several', TWO, undefined, []],
     ['of the one that is chosen', TWO, 'gw-2', ['default 10.0.0.5:8444']],
   ])('are %s', async (_claim, definitions, gateway, expected) => {
     const found = await listeners(definitions, gateway);
     expect(found.map(({ name, endpoint: { host, port } }) => `${name} ${host}:${port}`)).toEqual(expected);
+  });
+});
+
+describe('a mistake in one file keeps out nothing that other files say', () => {
+  it('what they add is in use at once, also when the file with the mistake is new', async () => {
+    const folder = await meshFolder({ 'primary/db.hcl': DB });
+    const seen = follow<RouteSnapshot>(meshSource({ ...PRIMARY, folder, pollMs: 0 }));
+    await seen();
+    await writeMesh(folder, { 'primary/broken.hcl': 'service {' });
+    expect((await seen()).warnings).toEqual([
+      `${folder}/primary/broken.hcl:1:10: invalid HCL: expected a name, found the end of the file`,
+      NOTHING_REMOVED,
+    ]);
+    await writeMesh(folder, { 'primary/api.hcl': sidecarOf('api') });
+    const added = await seen();
+    expect([names(added), added.warnings?.length]).toEqual([['service:api', 'service:db'], 2]);
+  });
+
+  it('what a file said before it was wrong stays in use, and is changed when it is right again', async () => {
+    const folder = await meshFolder({ 'primary/db.hcl': DB, 'primary/api.hcl': sidecarOf('api') });
+    const seen = follow<RouteSnapshot>(meshSource({ ...PRIMARY, folder, pollMs: 0 }));
+    const port = ({ routes }: RouteSnapshot): readonly unknown[] =>
+      routes.map(({ backends: [one] }) => one?.address.port);
+    expect(port(await seen())).toEqual([2, 2]);
+    await writeMesh(folder, { 'primary/db.hcl': DB.replace('port = 2', 'prot = 3') });
+    await seen();
+    await writeMesh(folder, { 'primary/api.hcl': sidecarOf('api').replace('port = 2', 'port = 4') });
+    expect(port(await seen())).toEqual([4, 2]);
+    await writeMesh(folder, { 'primary/db.hcl': DB.replace('port = 2', 'port = 3') });
+    const fixed = await seen();
+    expect([port(fixed), fixed.warnings, fixed.asOf]).toEqual([[4, 3], undefined, undefined]);
+  });
+
+  it('a service that leaves its file stays as long as another file cannot be read: it may have moved there', async () => {
+    const folder = await meshFolder({ 'primary/db.hcl': DB, 'primary/rest.hcl': '' });
+    const seen = follow<RouteSnapshot>(meshSource({ ...PRIMARY, folder, pollMs: 0 }));
+    await seen();
+    await writeMesh(folder, { 'primary/rest.hcl': 'service {' });
+    await seen();
+    await unlink(join(folder, 'primary/db.hcl'));
+    const kept = await seen();
+    expect([names(kept), kept.warnings?.at(-1)]).toEqual([
+      ['service:db'],
+      `${NOTHING_REMOVED}: still in use though no longer defined: service db (${folder}/primary/db.hcl:1:9), service db-sidecar-proxy (${folder}/primary/db.hcl:1:60)`,
+    ]);
+    await writeMesh(folder, { 'primary/rest.hcl': '' });
+    expect(names(await seen())).toEqual([]);
+  });
+
+  it('of two definitions of one service the one in use stays, whichever file comes first', async () => {
+    const folder = await meshFolder({ 'primary/db.hcl': DB });
+    const seen = follow<RouteSnapshot>(meshSource({ ...PRIMARY, folder, pollMs: 0 }));
+    await seen();
+    await writeMesh(folder, { 'primary/a.hcl': DB.replace('port = 2', 'port = 3') });
+    const both = await seen();
+    expect([both.routes[0]?.backends[0]?.address.port, both.warnings?.[0]]).toEqual([
+      2,
+      `${folder}/primary/a.hcl:1:9: service: service id "db" is taken at ${folder}/primary/db.hcl:1:9: give one of them an id of its own`,
+    ]);
+  });
+
+  it('a resolver that leads nowhere stays as it was', async () => {
+    const resolver = (text: string): string => `Kind = "service-resolver"\nName = "db"\nSubsets { v1 {} }\n${text}`;
+    const folder = await meshFolder({ 'primary/db.hcl': DB, 'primary/r.hcl': resolver('DefaultSubset = "v1"') });
+    const seen = follow<RouteSnapshot>(meshSource({ ...PRIMARY, folder, pollMs: 0 }));
+    const good = await seen();
+    await writeMesh(folder, { 'primary/r.hcl': resolver('Failover "*" { ServiceSubset = "v2" }') });
+    const wrong = await seen();
+    expect([wrong.routes, wrong.warnings?.[0]]).toEqual([
+      good.routes,
+      `${folder}/primary/r.hcl:1:1: service-resolver/db: Failover.*.ServiceSubset: expected a subset of db (v1), found "v2"`,
+    ]);
+  });
+});
+
+describe('a second gateway beside the own one', () => {
+  const OTHER = GATEWAY.replace('name =', 'id = "a-gateway", name =').replace('8443', '8444');
+  const ports = (listeners: readonly ListenAddress[]): readonly number[] =>
+    listeners.map(({ endpoint }) => endpoint.port);
+
+  it('never takes the listener of the first away, and is warned of', async () => {
+    const folder = await meshFolder({ 'primary/gateway.hcl': GATEWAY });
+    const listeners = follow<readonly ListenAddress[]>(meshListenerSource({ ...PRIMARY, folder, pollMs: 0 }));
+    const routes = follow<RouteSnapshot>(meshSource({ ...PRIMARY, folder, pollMs: 0 }));
+    expect(ports(await listeners())).toEqual([8_443]);
+    await routes();
+    await writeMesh(folder, { 'primary/a.hcl': OTHER });
+    expect((await routes()).warnings).toEqual([
+      'expected one mesh-gateway in datacenter primary, found a-gateway, gateway: choose one by the setting "gateway"; this one is still gateway',
+    ]);
+    await writeMesh(folder, { 'primary/gateway.hcl': GATEWAY.replace('8443', '8445') });
+    expect(ports(await listeners())).toEqual([8_445]);
+  });
+
+  it('is a mistake at the start, where nothing says which one is meant', async () => {
+    const folder = await meshFolder({ 'primary/gateway.hcl': GATEWAY, 'primary/a.hcl': OTHER });
+    const message = `${folder}:1:1: expected one mesh-gateway in datacenter primary, found a-gateway, gateway: choose one by the setting "gateway"`;
+    for (const source of [meshListenerSource({ ...PRIMARY, folder }), meshSource({ ...PRIMARY, folder })])
+      await expect(follow<unknown>(source)()).rejects.toMatchObject({ name: 'ConfigProblems', message });
   });
 });
 

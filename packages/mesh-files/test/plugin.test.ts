@@ -61,6 +61,28 @@ describe('the plugin', () => {
     const message = `${baseDir}/mesh/primary/a.hcl:1:9: service: expected the key "name", found none`;
     await expect(checkMeshSettings(SETTINGS, baseDir)).rejects.toMatchObject({ name: 'ConfigProblems', message });
   });
+
+  it.each([
+    ['no definition of a gateway', {}, 'no mesh-gateway is defined in datacenter primary'],
+    [
+      'the choice of another one',
+      { gateway: 'gw-2' },
+      'expected a mesh-gateway with the id gw-2 in datacenter primary; gateways found: none',
+    ],
+  ])('says that there is nowhere to listen: %s', async (_claim, gateway, reason) => {
+    const baseDir = await meshFolder({ 'mesh/primary/a.hcl': 'service { name = "web" }' });
+    expect(await checkMeshSettings({ ...SETTINGS, ...gateway }, baseDir)).toMatchObject({ noListeners: reason });
+  });
+
+  it('refuses to guess which of several gateways is meant', async () => {
+    const gateway = (id: string): string => `service { kind = "mesh-gateway", name = "gw", id = "${id}", port = 8443 }`;
+    const baseDir = await meshFolder({ 'mesh/primary/a.hcl': `${gateway('gw-1')}\n${gateway('gw-2')}` });
+    await expect(checkMeshSettings(SETTINGS, baseDir)).rejects.toMatchObject({
+      message:
+        'gateway: expected one mesh-gateway in datacenter primary, found gw-1, gw-2: choose one by the setting "gateway"',
+    });
+    expect(await checkMeshSettings({ ...SETTINGS, gateway: 'gw-2' }, baseDir)).toEqual({ warnings: [] });
+  });
 });
 
 async function first<Value>(source: { watch(signal: AbortSignal): AsyncIterable<Value> } | undefined): Promise<Value> {

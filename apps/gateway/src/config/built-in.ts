@@ -7,8 +7,19 @@ import { checkMeshSettings, meshFilesPlugin } from '@meshgate/mesh-files';
 export interface BuiltIn {
   readonly plugin: Plugin;
   /** Looks through what the plugin will read, so far as that can be wrong like a configuration. Rejects with `ConfigProblems`. */
-  check(settings: unknown, baseDir: string): Promise<unknown>;
+  check(settings: unknown, baseDir: string): Promise<Checked>;
 }
+
+/** What was found where a plugin will read. */
+export interface Checked {
+  /** Why the listener source that it adds has no listener, as far as that can be told. */
+  readonly noListeners?: string;
+  /** What has no effect, each with its place. */
+  readonly warnings: readonly string[];
+}
+
+/** Nothing to say. */
+export const NOTHING_FOUND: Checked = { warnings: [] };
 
 /** `use: file`: mesh files where `mesh` is set, else route files. */
 const FILES: BuiltIn = {
@@ -16,14 +27,18 @@ const FILES: BuiltIn = {
     name: fileSourcePlugin.name,
     install: (host, settings) => (isMesh(settings) ? meshFilesPlugin : fileSourcePlugin).install(host, settings),
   },
-  check: (settings, baseDir) => (isMesh(settings) ? checkMeshSettings : checkFileSettings)(settings, baseDir),
+  check: async (settings, baseDir) => {
+    if (isMesh(settings)) return checkMeshSettings(settings, baseDir);
+    await checkFileSettings(settings, baseDir);
+    return NOTHING_FOUND;
+  },
 };
 
 /** By the names under which `use` knows them. */
 export const BUILT_IN: readonly BuiltIn[] = [
   FILES,
   // What it will read is the agent's, and that need not be there yet.
-  { plugin: consulPlugin, check: () => Promise.resolve() },
+  { plugin: consulPlugin, check: () => Promise.resolve(NOTHING_FOUND) },
 ];
 
 /** Whether the settings of `use: file` are about mesh files. */

@@ -74,13 +74,18 @@ async function transportOf(settings: UnderstoodSettings, { parts, complete }: In
 }
 
 /** What is missing, unless a plugin that could not be installed might have added it, or it is there and could not be understood. */
-function lacksOf({ listeners, sources }: UnderstoodSettings, { parts, complete }: Installed): readonly Problem[] {
+function lacksOf(
+  { listeners, sources }: UnderstoodSettings,
+  { parts, complete, noListeners }: Installed,
+): readonly Problem[] {
   const problems: Problem[] = [];
   if (!complete) return problems;
   if (sources?.length === 0 && parts.sources.length === 0)
     problems.push({ message: 'expected at least one source of routes, found none', path: ['sources'] });
-  if (listeners?.length === 0 && parts.listenerSources.length === 0)
-    problems.push({ message: 'expected at least one listener, found none', path: ['listeners'] });
+  if (listeners?.length === 0 && parts.listenerSources.length <= noListeners.length) {
+    const why = noListeners.map((reason) => `: ${reason}`).join('');
+    problems.push({ message: `expected at least one listener, found none${why}`, path: ['listeners'] });
+  }
   return problems;
 }
 

@@ -1,6 +1,7 @@
 import { ConfigProblems } from '@meshgate/core';
 import type { Plugin, Problem } from '@meshgate/core';
-import { BUILT_IN } from './built-in.ts';
+import { BUILT_IN, NOTHING_FOUND } from './built-in.ts';
+import type { Checked } from './built-in.ts';
 import type { PlacedUse } from './config.ts';
 import { loadPlugin } from './load-plugin.ts';
 import { gatheringHost } from './parts.ts';
@@ -13,6 +14,10 @@ export interface Installed {
   readonly problems: readonly Problem[];
   /** Every plugin has been installed, whatever is wrong with what it will read: no part is missing that one of them might have added. */
   readonly complete: boolean;
+  /** For each listener source that is known to have no listener: why. */
+  readonly noListeners: readonly string[];
+  /** What has no effect in the files that they will read, each with its place. */
+  readonly warnings: readonly string[];
 }
 
 /**
@@ -24,37 +29,54 @@ export interface Installed {
 export async function installPlugins(uses: readonly PlacedUse[], baseDir: string): Promise<Installed> {
   const host = gatheringHost(baseDir);
   const problems: Problem[] = [];
+  const checks: Checked[] = [];
   let complete = true;
   for (const use of uses) {
     const outcome = await install(use, host);
     problems.push(...outcome.problems);
+    checks.push(outcome.checked);
     complete &&= outcome.installed;
   }
-  return { parts: host.parts, problems: [...problems, ...repeatedNames(host.parts)], complete };
+  return {
+    parts: host.parts,
+    problems: [...problems, ...repeatedNames(host.parts)],
+    complete,
+    noListeners: checks.flatMap(({ noListeners }) => noListeners ?? []),
+    warnings: checks.flatMap(({ warnings }) => warnings),
+  };
 }
 
 interface Outcome {
   readonly installed: boolean;
   readonly problems: readonly Problem[];
+  readonly checked: Checked;
 }
 
 async function install(use: PlacedUse, host: GatheringHost): Promise<Outcome> {
   const loaded = await load(use, host.baseDir);
-  if (loaded.kind === 'problem') return { installed: false, problems: [{ message: loaded.message, path: use.path }] };
+  if (loaded.kind === 'problem')
+    return { ...UNSEEN, installed: false, problems: [{ message: loaded.message, path: use.path }] };
   const before = host.parts.sources.length;
   let installed = false;
+  let checked = NOTHING_FOUND;
   try {
     refusePromise(loaded.plugin.install(host, use.settings));
     installed = true;
-    await loaded.check(use.settings, host.baseDir);
+    checked = await loaded.check(use.settings, host.baseDir);
   } catch (reason) {
     const problems = problemsOf(reason, loaded.plugin.name);
-    return { installed, problems: problems.map((problem) => ({ ...problem, path: [...use.path, ...problem.path] })) };
+    return {
+      ...UNSEEN,
+      installed,
+      problems: problems.map((problem) => ({ ...problem, path: [...use.path, ...problem.path] })),
+    };
   }
   const isIdle = use.list === 'sources' && host.parts.sources.length === before;
   const message = `the plugin ${JSON.stringify(loaded.plugin.name)} adds no source: it belongs under plugins`;
-  return { installed, problems: isIdle ? [{ message, path: use.path }] : [] };
+  return { installed, checked, problems: isIdle ? [{ message, path: use.path }] : [] };
 }
+
+const UNSEEN = { checked: NOTHING_FOUND } as const;
 
 /** The compiler lets an `async` method stand for one that gives nothing; what it adds later would be seen by nobody. */
 function refusePromise(answer: unknown): void {
@@ -64,14 +86,14 @@ function refusePromise(answer: unknown): void {
 }
 
 type Loaded =
-  | { readonly kind: 'plugin'; readonly plugin: Plugin; check(settings: unknown, baseDir: string): Promise<unknown> }
+  | { readonly kind: 'plugin'; readonly plugin: Plugin; check(settings: unknown, baseDir: string): Promise<Checked> }
   | { readonly kind: 'problem'; readonly message: string };
 
 async function load({ use }: PlacedUse, baseDir: string): Promise<Loaded> {
   const builtIn = BUILT_IN.find(({ plugin }) => plugin.name === use);
   if (builtIn !== undefined) return { kind: 'plugin', ...builtIn };
   try {
-    return { kind: 'plugin', plugin: await loadPlugin(use, baseDir), check: () => Promise.resolve() };
+    return { kind: 'plugin', plugin: await loadPlugin(use, baseDir), check: () => Promise.resolve(NOTHING_FOUND) };
   } catch (reason) {
     return { kind: 'problem', message: messageOf(reason) };
   }
