@@ -1,0 +1,211 @@
+import { checkServiceNode, nodesOf, serverServices } from './mesh.ts';
+import type { ConsulObject, StandInMesh, StandInService } from './mesh.ts';
+import type { VersionTraits } from './versions.ts';
+
+/** One answer before faults are applied. */
+export interface StandInAnswer {
+  readonly status: number;
+  /** JSON where it is an object, a list or null; a text is sent as it is. */
+  readonly body: unknown;
+  /** The endpoint never holds a query, and gives no index. */
+  readonly unheld?: boolean;
+  /** Something was left out that the token may not see. */
+  readonly filtered?: boolean;
+}
+
+/** A question as it came. */
+export interface StandInQuestion {
+  readonly method: string;
+  /** Below `/v1/`. */
+  readonly path: string;
+  readonly query: URLSearchParams;
+  /** The body, parsed; `undefined` without one. */
+  readonly body: unknown;
+}
+
+/** What an agent of some release answers that knows `mesh`. Pure. */
+export function answerOf(question: StandInQuestion, mesh: StandInMesh, traits: VersionTraits): StandInAnswer {
+  for (const [pattern, answer] of ENDPOINTS) {
+    const match = pattern.exec(question.path);
+    if (match !== null) return answer({ question, mesh, traits, name: decodeURIComponent(match[1] ?? '') });
+  }
+  return NO_ENDPOINT;
+}
+
+interface Asked {
+  readonly question: StandInQuestion;
+  readonly mesh: StandInMesh;
+  readonly traits: VersionTraits;
+  /** The last part of the path, where that is a name. */
+  readonly name: string;
+}
+
+const NO_ENDPOINT: StandInAnswer = {
+  status: 404,
+  body: 'Invalid URL path: not a recognized HTTP API endpoint\n',
+  unheld: true,
+};
+
+type Endpoint = (asked: Asked) => StandInAnswer;
+
+const ENDPOINTS: readonly (readonly [RegExp, Endpoint])[] = [
+  [/^status\/leader$/, () => ({ ...ok('127.0.0.1:8300'), unheld: true })],
+  [/^agent\/self$/, ({ traits, mesh }) => ({ ...ok(selfOf(traits, mesh)), unheld: true })],
+  [/^agent\/connect\/ca\/roots$/, ({ mesh }) => ok(rootsOf(mesh))],
+  [/^catalog\/datacenters$/, ({ mesh }) => ({ ...ok(datacentersOf(mesh)), unheld: true })],
+  [/^catalog\/services$/, ({ mesh }) => ok(Object.fromEntries(localServices(mesh).map(({ name }) => [name, []])))],
+  [/^internal\/ui\/nodes$/, ({ mesh }) => ok(nodesOf(everything(mesh)))],
+  [/^internal\/ui\/services$/, ({ mesh }) => ok(summaries(mesh))],
+  [/^internal\/ui\/exported-services$/, exportedToPeer],
+  [/^internal\/federation-states\/mesh-gateways$/, ({ mesh }) => ok(gatewaysByDatacenter(mesh))],
+  [/^exported-services$/, exportedServices],
+  [/^peerings$/, peerings],
+  [/^peering\/([^/]+)$/, peering],
+  [/^health\/service\/([^/]+)$/, (asked) => ok(healthOf(asked, ({ name }) => name === asked.name))],
+  [/^health\/connect\/([^/]+)$/, (asked) => ok(healthOf(asked, ({ destination }) => destination === asked.name))],
+  [/^discovery-chain\/([^/]+)$/, ({ mesh, name, traits }) => ok({ Chain: chainOf(name, mesh, traits) })],
+  [/^connect\/intentions\/match$/, intentions],
+  [/^config\/([^/]+)$/, entriesOfKind],
+  [/^config\/[^/]+\/([^/]+)$/, entry],
+];
+
+function ok(body: unknown): StandInAnswer {
+  return { status: 200, body };
+}
+
+const DATACENTER = 'dc1';
+const TRUST_DOMAIN = '11111111-2222-3333-4444-555555555555.consul';
+
+function selfOf({ release }: VersionTraits, { datacenter = DATACENTER }: StandInMesh): ConsulObject {
+  return { Config: { Datacenter: datacenter, Version: release }, DebugConfig: { DNSDomain: 'consul.' } };
+}
+
+function rootsOf({ trustDomain = TRUST_DOMAIN, roots = [] }: StandInMesh): ConsulObject {
+  const list = roots.map((pem, index) => ({ ID: String(index), RootCert: pem, Active: index === 0 }));
+  return { ActiveRootID: '0', TrustDomain: trustDomain, Roots: list };
+}
+
+function datacentersOf({ datacenter = DATACENTER, remoteGateways = {} }: StandInMesh): readonly string[] {
+  return [datacenter, ...Object.keys(remoteGateways)];
+}
+
+function localServices({ services = [], servers = [{ node: 'server-1', address: '127.0.0.1' }] }: StandInMesh) {
+  return [...serverServices(servers), ...services.filter(({ peer }) => peer === undefined)];
+}
+
+function everything(mesh: StandInMesh): readonly StandInService[] {
+  return [...localServices(mesh), ...(mesh.services ?? []).filter(({ peer }) => peer !== undefined)];
+}
+
+function summaries(mesh: StandInMesh): readonly ConsulObject[] {
+  return localServices(mesh).map(({ name, kind = '' }) => ({ Name: name, Kind: kind, InstanceCount: 1 }));
+}
+
+function gatewaysByDatacenter({
+  datacenter = DATACENTER,
+  services = [],
+  remoteGateways = {},
+}: StandInMesh): ConsulObject {
+  const own = services.filter(({ kind, peer }) => kind === 'mesh-gateway' && peer === undefined);
+  const groups = Object.entries({ [datacenter]: own, ...remoteGateways }).filter(([, group]) => group.length > 0);
+  return Object.fromEntries(
+    groups.map(([where, group]) => [where, group.map((gateway) => checkServiceNode(gateway, where))]),
+  );
+}
+
+function healthOf({ question, mesh }: Asked, isMeant: (service: StandInService) => boolean): readonly ConsulObject[] {
+  const peer = question.query.get('peer') ?? undefined;
+  const { datacenter = DATACENTER, remoteGateways = {} } = mesh;
+  const where = question.query.get('dc') ?? datacenter;
+  const there = where === datacenter ? everything(mesh) : (remoteGateways[where] ?? []);
+  const found = there.filter((service) => isMeant(service) && service.peer === peer);
+  return found.map((service) => checkServiceNode(service, where));
+}
+
+function exportedToPeer({ question, mesh, traits }: Asked): StandInAnswer {
+  if (!traits.hasPeering) return NO_ENDPOINT;
+  const names = mesh.exports?.[question.query.get('peer') ?? ''] ?? [];
+  return ok(names.map((name) => ({ Name: name, InstanceCount: 0 })));
+}
+
+function exportedServices({ mesh: { exports = {} }, traits }: Asked): StandInAnswer {
+  if (!traits.hasExportedServices) return NO_ENDPOINT;
+  const names = [...new Set(Object.values(exports).flat())];
+  const peersOf = (name: string): readonly string[] =>
+    Object.keys(exports).filter((peer) => exports[peer]?.includes(name));
+  return ok(names.map((name) => ({ Service: name, Consumers: { Peers: peersOf(name) } })));
+}
+
+function peerings({ mesh, traits }: Asked): StandInAnswer {
+  if (!traits.hasPeering) return NO_ENDPOINT;
+  const list = (mesh.peerings ?? []).map((one) => peeringObject(one, traits));
+  return { ...ok(list), unheld: !traits.holdsPeerings };
+}
+
+function peering({ mesh, traits, name }: Asked): StandInAnswer {
+  if (!traits.hasPeering) return NO_ENDPOINT;
+  const found = mesh.peerings?.find(({ Name }) => Name === name);
+  if (found === undefined)
+    return { status: 404, body: `Peering not found for ${JSON.stringify(name)}\n`, unheld: true };
+  return { ...ok(peeringObject(found, traits)), unheld: !traits.holdsPeerings };
+}
+
+function peeringObject(given: ConsulObject, { showsPeerRoots }: VersionTraits): ConsulObject {
+  const { PeerCAPems: roots, ...rest } = given;
+  const shown = roots === undefined || !showsPeerRoots ? {} : { PeerCAPems: roots };
+  return { State: 'ACTIVE', StreamStatus: {}, CreateIndex: 1, ModifyIndex: 1, ...rest, ...shown };
+}
+
+function intentions({ question, mesh }: Asked): StandInAnswer {
+  const name = question.query.get('name') ?? '';
+  const found = (mesh.intentions ?? []).filter(({ DestinationName: to }) => to === name || to === '*');
+  return ok({ [name]: found });
+}
+
+const NEW_KINDS: ReadonlySet<string> = new Set(['mesh', 'exported-services']);
+
+function entriesOfKind({ mesh, traits, name: kind }: Asked): StandInAnswer {
+  if (NEW_KINDS.has(kind) && !traits.hasMeshEntries)
+    return { status: 500, body: `invalid config entry kind: ${kind}`, unheld: true };
+  return ok((mesh.entries ?? []).filter(({ Kind }) => Kind === kind));
+}
+
+function entry({ question, mesh, traits, name }: Asked): StandInAnswer {
+  const kind = question.path.split('/')[1] ?? '';
+  const all = entriesOfKind({ question, mesh, traits, name: kind });
+  if (!Array.isArray(all.body)) return all;
+  const found = (all.body as readonly ConsulObject[]).find((one) => (one['Name'] ?? kind) === name);
+  if (found !== undefined) return ok(found);
+  return { status: 404, body: `Config entry not found for ${JSON.stringify(kind)} / ${JSON.stringify(name)}` };
+}
+
+/** A chain with one target. Failover, splitters and routers are given whole, as `chains`. */
+function chainOf(service: string, mesh: StandInMesh, { hasPartitions }: VersionTraits): ConsulObject {
+  const given = mesh.chains?.[service];
+  if (given !== undefined) return given;
+  const { datacenter = DATACENTER, trustDomain = TRUST_DOMAIN, entries = [] } = mesh;
+  const byName = (kind: string, name: string): ConsulObject | undefined =>
+    entries.find((one) => one['Kind'] === kind && one['Name'] === name);
+  const redirect = byName('service-resolver', service)?.['Redirect'] as
+    { readonly Service?: string; readonly ServiceSubset?: string } | undefined;
+  const target = redirect?.Service ?? service;
+  const resolver = byName('service-resolver', target) as { readonly DefaultSubset?: string } | undefined;
+  const subset = redirect?.ServiceSubset ?? resolver?.DefaultSubset ?? '';
+  const defaults = byName('proxy-defaults', 'global')?.['Config'] as ConsulObject | undefined;
+  const protocol = byName('service-defaults', service)?.['Protocol'] ?? defaults?.['protocol'] ?? 'tcp';
+  const label = subset === '' ? target : `${subset}.${target}`;
+  const id = `${label}.default.${hasPartitions ? 'default.' : ''}${datacenter}`;
+  const sni = `${label}.default.${datacenter}.internal.${trustDomain}`;
+  const partition = hasPartitions ? { Partition: 'default' } : {};
+  const place = { Service: target, ServiceSubset: subset, Namespace: 'default', ...partition, Datacenter: datacenter };
+  const node = { Type: 'resolver', Name: id, Resolver: { ConnectTimeout: '5s', Target: id } };
+  return {
+    ServiceName: service,
+    Namespace: 'default',
+    Datacenter: datacenter,
+    Protocol: protocol,
+    StartNode: `resolver:${id}`,
+    Nodes: { [`resolver:${id}`]: node },
+    Targets: { [id]: { ID: id, ...place, MeshGateway: {}, Subset: {}, SNI: sni, Name: sni } },
+  };
+}

@@ -1,0 +1,71 @@
+import type { ServerResponse } from 'node:http';
+
+/** How the agent misbehaves. */
+export type StandInFault =
+  /** The answer comes so many milliseconds late. */
+  | { readonly kind: 'delay'; readonly ms: number }
+  /** The connection is reset: at once, or in the middle of the answer. */
+  | { readonly kind: 'cut'; readonly midway?: boolean }
+  /** An error of Consul: 500 «No cluster leader», 429 «Your IP is issuing too many concurrent connections», 403 … */
+  | { readonly kind: 'status'; readonly status: number; readonly body?: string }
+  /** The answer before the one that holds now, with its index: what a server tells that has fallen behind. */
+  | { readonly kind: 'older' }
+  /** Nothing is known any more: an empty list or object, with a newer index. */
+  | { readonly kind: 'empty' }
+  /** No end: more than anybody should read. */
+  | { readonly kind: 'huge' }
+  /** One byte every few milliseconds, for ever. */
+  | { readonly kind: 'trickle' }
+  /** No answer at all. */
+  | { readonly kind: 'silence' }
+  /** Something that is not Consul's: `<html>…`. */
+  | { readonly kind: 'garbage' };
+
+/** Plays the faults that need no answer. `false`: it is one that changes the answer or its time. */
+export function playFault(fault: StandInFault, outgoing: ServerResponse): boolean {
+  switch (fault.kind) {
+    case 'cut':
+      if (fault.midway === true)
+        outgoing.writeHead(200, { 'content-length': 100 }).write('[', () => outgoing.destroy());
+      else outgoing.destroy();
+      return true;
+    case 'status':
+      outgoing.writeHead(fault.status).end(fault.body ?? COMPLAINTS[fault.status] ?? 'something is wrong');
+      return true;
+    case 'huge':
+      flood(outgoing.writeHead(200));
+      return true;
+    case 'trickle':
+      trickle(outgoing.writeHead(200));
+      return true;
+    case 'silence':
+      return true;
+    case 'garbage':
+      outgoing.writeHead(200, { 'X-Consul-Index': '5' }).end('<html>not Consul</html>');
+      return true;
+    case 'delay':
+    case 'older':
+    case 'empty':
+      return false;
+  }
+}
+
+const COMPLAINTS: Readonly<Record<number, string>> = {
+  403: "Permission denied: token with AccessorID '00000000-0000-0000-0000-000000000002' lacks permission 'service:read'",
+  429: 'Your IP is issuing too many concurrent connections, please rate limit your calls',
+  500: 'No cluster leader',
+};
+
+const CHUNK = Buffer.alloc(1024 * 1024, ' ');
+const TRICKLE_MS = 5;
+
+function flood(outgoing: ServerResponse): void {
+  if (outgoing.destroyed) return;
+  if (outgoing.write(CHUNK)) setImmediate(flood, outgoing);
+  else outgoing.once('drain', () => flood(outgoing));
+}
+
+function trickle(outgoing: ServerResponse): void {
+  const timer = setInterval(() => outgoing.write(' '), TRICKLE_MS);
+  outgoing.once('close', () => clearInterval(timer));
+}

@@ -1,0 +1,312 @@
+import { once } from 'node:events';
+import { createServer } from 'node:http';
+import type { IncomingMessage, Server, ServerResponse } from 'node:http';
+import type { AddressInfo } from 'node:net';
+import { text } from 'node:stream/consumers';
+import { answerOf } from './answers.ts';
+import type { StandInAnswer, StandInQuestion } from './answers.ts';
+import { playFault } from './faults.ts';
+import type { StandInFault } from './faults.ts';
+import type { StandInMesh } from './mesh.ts';
+import { traitsOf } from './versions.ts';
+import type { ConsulVersion, VersionTraits } from './versions.ts';
+
+/** What a {@link StandInAgent} is from its start. */
+export interface StandInAgentOptions {
+  /** The release that it plays. `1.16` when absent. */
+  readonly version?: ConsulVersion;
+  /** What it knows. Nothing but one server when absent. */
+  readonly mesh?: StandInMesh;
+  /** Answers that go before those made of `mesh`: by `PATH?QUERY`, else by `PATH`, both below `/v1/`. For example recorded ones. */
+  readonly answers?: Readonly<Record<string, unknown>>;
+  /**
+   * What the token may not see: by path, or by a path that ends in `*`. A text is the permission that is missing, and the answer
+   * 403; `filtered` is an empty list with status 200, as Consul answers for lists.
+   */
+  readonly denied?: Readonly<Record<string, string>>;
+}
+
+/** Plays a Consul agent on loopback over HTTP. Disposing of it closes every connection. */
+export interface StandInAgent extends AsyncDisposable {
+  /** `http://127.0.0.1:PORT`. */
+  readonly address: string;
+  /** Every question so far, in the order of arrival: `GET peerings?index=7&wait=30s`. */
+  readonly asked: readonly string[];
+  /** Services that were registered at this agent, by id, as they were sent. */
+  readonly registered: ReadonlyMap<string, unknown>;
+  /** Questions that are being held back at the moment. */
+  readonly held: number;
+  /** Connections at the moment. */
+  readonly connections: number;
+  /** Other knowledge: whoever waits for something that is different now is answered. */
+  change(mesh: StandInMesh): void;
+  /** Other prepared answers, as `StandInAgentOptions.answers`. */
+  answer(answers: Readonly<Record<string, unknown>>): void;
+  /** Other permissions, as `StandInAgentOptions.denied`. */
+  deny(denied: Readonly<Record<string, string>>): void;
+  /**
+   * Misbehaves from now on, also towards what is being held; `undefined` ends it.
+   *
+   * @param on the paths, below `/v1/` and without query, for which that is so; all of them when absent
+   */
+  misbehave(fault: StandInFault | undefined, on?: (path: string) => boolean): void;
+}
+
+/** Starts a stand-in for a Consul agent: blocking queries with indexes, permissions, missing endpoints, and faults on demand. */
+export async function standInAgent(options: StandInAgentOptions = {}): Promise<StandInAgent> {
+  const agent = new PlayedAgent(options);
+  await agent.start();
+  return agent;
+}
+
+/** A question that waits for another answer than it knows. */
+interface Held {
+  readonly outgoing: ServerResponse;
+  readonly question: StandInQuestion;
+  /** The answer that the client has. */
+  readonly known: string;
+}
+
+/** An answer with the index at which it became so. */
+interface Versioned extends StandInAnswer {
+  readonly text: string;
+  readonly index: number;
+}
+
+class PlayedAgent implements StandInAgent {
+  readonly asked: string[] = [];
+  readonly registered = new Map<string, unknown>();
+  readonly #server: Server;
+  readonly #traits: VersionTraits;
+  readonly #answers = new Map<string, readonly Versioned[]>();
+  readonly #held = new Set<Held>();
+  #mesh: StandInMesh;
+  #prepared: Readonly<Record<string, unknown>>;
+  #denied: Readonly<Record<string, string>>;
+  #fault: { readonly fault: StandInFault; readonly on: (path: string) => boolean } | undefined;
+  // Consul's own first writes have taken the first ones.
+  #index = 10;
+  #connections = 0;
+
+  constructor({ version = '1.16', mesh = {}, answers = {}, denied = {} }: StandInAgentOptions) {
+    this.#traits = traitsOf(version);
+    this.#mesh = mesh;
+    this.#prepared = answers;
+    this.#denied = denied;
+    this.#server = createServer((incoming, outgoing) => void this.#receive(incoming, outgoing));
+    this.#server.on('connection', (socket) => {
+      this.#connections += 1;
+      socket.once('close', () => (this.#connections -= 1));
+    });
+  }
+
+  async start(): Promise<void> {
+    this.#server.listen(0, '127.0.0.1');
+    await once(this.#server, 'listening');
+  }
+
+  get address(): string {
+    return `http://127.0.0.1:${(this.#server.address() as AddressInfo).port}`;
+  }
+
+  get held(): number {
+    return this.#held.size;
+  }
+
+  get connections(): number {
+    return this.#connections;
+  }
+
+  change(mesh: StandInMesh): void {
+    this.#mesh = mesh;
+    this.#changed();
+  }
+
+  answer(answers: Readonly<Record<string, unknown>>): void {
+    this.#prepared = answers;
+    this.#changed();
+  }
+
+  deny(denied: Readonly<Record<string, string>>): void {
+    this.#denied = denied;
+    this.#changed();
+  }
+
+  misbehave(fault: StandInFault | undefined, on: (path: string) => boolean = () => true): void {
+    this.#fault = fault === undefined ? undefined : { fault, on };
+    for (const held of this.#held)
+      if (on(held.question.path)) {
+        this.#held.delete(held);
+        this.#send(held.question, held.outgoing);
+      }
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    if (!this.#server.listening) return;
+    this.#server.close();
+    this.#server.closeAllConnections();
+    await once(this.#server, 'close');
+  }
+
+  #changed(): void {
+    this.#index += 1;
+    for (const held of this.#held)
+      if (this.#current(held.question).text !== held.known) {
+        this.#held.delete(held);
+        this.#send(held.question, held.outgoing);
+      }
+  }
+
+  async #receive(incoming: IncomingMessage, outgoing: ServerResponse): Promise<void> {
+    const { pathname, searchParams, search } = new URL(incoming.url ?? '/', 'http://agent');
+    const path = pathname.replace(/^\/v1\//, '');
+    const method = incoming.method ?? 'GET';
+    this.asked.push(`${method} ${path}${search}`);
+    const sent = await text(incoming).catch(() => '');
+    const question = {
+      method,
+      path,
+      query: searchParams,
+      body: sent === '' ? undefined : (JSON.parse(sent) as unknown),
+    };
+    if (this.#isHeldFor(question)) this.#hold(question, outgoing);
+    else this.#send(question, outgoing);
+  }
+
+  /** By index or by hash, as Consul's endpoints do. */
+  #isHeldFor(question: StandInQuestion): boolean {
+    const { method, query, path } = question;
+    if ((method !== 'GET' && method !== 'POST') || this.#faultFor(path) !== undefined) return false;
+    const current = this.#current(question);
+    if (current.unheld === true) return false;
+    const hash = query.get('hash');
+    if (hash !== null) return hash === hashOf(current);
+    return Number(query.get('index') ?? 0) >= current.index;
+  }
+
+  #hold(question: StandInQuestion, outgoing: ServerResponse): void {
+    const held: Held = { question, outgoing, known: this.#current(question).text };
+    this.#held.add(held);
+    const timer = setTimeout(
+      () => {
+        if (this.#held.delete(held)) this.#send(question, outgoing);
+      },
+      waitMs(question.query.get('wait')),
+    );
+    outgoing.once('close', () => {
+      clearTimeout(timer);
+      this.#held.delete(held);
+    });
+  }
+
+  #faultFor(path: string): StandInFault | undefined {
+    return this.#fault?.on(path) === true ? this.#fault.fault : undefined;
+  }
+
+  #send(question: StandInQuestion, outgoing: ServerResponse): void {
+    const fault = this.#faultFor(question.path);
+    if (fault !== undefined && playFault(fault, outgoing)) return;
+    const [current, before = current] = [this.#current(question), this.#before(question)];
+    if (fault?.kind === 'older') write(outgoing, { ...before, index: Math.min(before.index, current.index - 1) });
+    else if (fault?.kind === 'empty') write(outgoing, { ...current, ...emptied(current), index: current.index + 1 });
+    else if (fault?.kind === 'delay') {
+      const timer = setTimeout(() => write(outgoing, current), fault.ms);
+      outgoing.once('close', () => clearTimeout(timer));
+    } else write(outgoing, current);
+  }
+
+  #current(question: StandInQuestion): Versioned {
+    if (question.method === 'PUT') return versioned(this.#written(question), this.#index);
+    const key = keyOf(question);
+    const answer = this.#judge(question);
+    const next = versioned(answer, this.#index);
+    const known = this.#answers.get(key) ?? [];
+    const last = known.at(-1);
+    if (last?.text === next.text && last.status === next.status) return last;
+    this.#answers.set(key, [...known.slice(-1), next]);
+    return next;
+  }
+
+  #before(question: StandInQuestion): Versioned | undefined {
+    const known = this.#answers.get(keyOf(question)) ?? [];
+    return known.length > 1 ? known[0] : undefined;
+  }
+
+  #judge(question: StandInQuestion): StandInAnswer {
+    const { path } = question;
+    const [, permission] = Object.entries(this.#denied).find(([pattern]) => matches(pattern, path)) ?? [];
+    if (permission === 'filtered') return { status: 200, body: [], filtered: true };
+    if (permission !== undefined)
+      return {
+        status: 403,
+        body: `Permission denied: token with AccessorID '${ACCESSOR}' lacks permission '${permission}'`,
+      };
+    const prepared = this.#prepared[keyOf(question)] ?? this.#prepared[path];
+    if (prepared !== undefined) return { status: 200, body: prepared };
+    return this.#own(path) ?? answerOf(question, this.#mesh, this.#traits);
+  }
+
+  /** What was registered here. */
+  #own(path: string): StandInAnswer | undefined {
+    if (path === 'agent/services') return { status: 200, body: Object.fromEntries(this.registered), unheld: true };
+    const [, id] = /^agent\/service\/([^/]+)$/.exec(path) ?? [];
+    if (id === undefined) return undefined;
+    const service = this.registered.get(decodeURIComponent(id));
+    if (service !== undefined) return { status: 200, body: service };
+    return { status: 404, body: `unknown service ID: ${id}`, unheld: true };
+  }
+
+  #written({ path, body }: StandInQuestion): StandInAnswer {
+    const [, verb, id = ''] = /^agent\/service\/(register|deregister)(?:\/(.+))?$/.exec(path) ?? [];
+    if (verb === 'register') {
+      const service = body as { readonly Name: string; readonly ID?: string };
+      this.registered.set(service.ID ?? service.Name, { ...service, Service: service.Name });
+      this.#changed();
+    }
+    const isKnown = verb !== 'deregister' || this.registered.delete(decodeURIComponent(id));
+    if (isKnown || !this.#traits.refusesUnknownDeregistration) return { status: 200, body: '' };
+    return {
+      status: 404,
+      body: `Unknown service ID ${JSON.stringify(id)}. Ensure that the service ID is passed, not the service name.`,
+    };
+  }
+}
+
+const ACCESSOR = '00000000-0000-0000-0000-000000000002';
+
+/** The query without what only says how to wait. */
+function keyOf({ path, query }: StandInQuestion): string {
+  const rest = new URLSearchParams(query);
+  for (const name of ['index', 'wait', 'hash', 'stale', 'cached']) rest.delete(name);
+  return rest.size === 0 ? path : `${path}?${decodeURIComponent(rest.toString())}`;
+}
+
+function matches(pattern: string, path: string): boolean {
+  return pattern.endsWith('*') ? path.startsWith(pattern.slice(0, -1)) : pattern === path;
+}
+
+function versioned(answer: StandInAnswer, index: number): Versioned {
+  const body = typeof answer.body === 'string' ? answer.body : JSON.stringify(answer.body);
+  return { ...answer, text: body, index };
+}
+
+function emptied({ text: body }: Versioned): Pick<Versioned, 'text' | 'status'> {
+  return { status: 200, text: body.startsWith('{') ? '{}' : '[]' };
+}
+
+function write(outgoing: ServerResponse, { status, text: body, index, unheld, filtered }: Versioned): void {
+  if (unheld !== true) outgoing.setHeader('X-Consul-Index', String(index));
+  if (filtered === true) outgoing.setHeader('X-Consul-Results-Filtered-By-ACLs', 'true');
+  outgoing.setHeader('X-Consul-Contenthash', String(index));
+  outgoing.writeHead(status).end(body);
+}
+
+function hashOf({ index }: Versioned): string {
+  return String(index);
+}
+
+/** As Go writes it: `30s`, `5m`. Consul's own five minutes when absent. */
+function waitMs(wait: string | null): number {
+  const [, amount = '5', unit = 'm'] = /^(\d+)(ms|s|m)$/.exec(wait ?? '') ?? [];
+  return Number(amount) * { ms: 1, s: 1_000, m: 60_000 }[unit as 'ms' | 's' | 'm'];
+}

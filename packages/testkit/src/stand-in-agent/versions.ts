@@ -1,0 +1,60 @@
+/** The releases of Consul that can be played: each line stands for the last release of it whose behaviour was recorded or looked up. */
+export type ConsulVersion = '1.8' | '1.13' | '1.15' | '1.16' | '1.17';
+
+/** What differs between the releases, as far as a proxy asks for it. */
+export interface VersionTraits {
+  /** As `agent/self` says it. */
+  readonly release: string;
+  /** Cluster peering exists (1.13). */
+  readonly hasPeering: boolean;
+  /** Queries for peerings can be held (1.15.3). */
+  readonly holdsPeerings: boolean;
+  /** `PeerCAPems` stands in a peering (1.14). */
+  readonly showsPeerRoots: boolean;
+  /** `GET /v1/exported-services` exists (1.17.3). */
+  readonly hasExportedServices: boolean;
+  /** Config entries of kind `mesh` and `exported-services` exist (1.10, 1.13). */
+  readonly hasMeshEntries: boolean;
+  /** To take back a registration that is not there is an error (1.14). */
+  readonly refusesUnknownDeregistration: boolean;
+  /** Chain targets have the partition in their id (1.11). */
+  readonly hasPartitions: boolean;
+}
+
+/** The traits of a release. */
+export function traitsOf(version: ConsulVersion): VersionTraits {
+  return TRAITS[version];
+}
+
+const OLDEST: VersionTraits = {
+  release: '1.8.7',
+  hasPeering: false,
+  holdsPeerings: false,
+  showsPeerRoots: false,
+  hasExportedServices: false,
+  hasMeshEntries: false,
+  refusesUnknownDeregistration: false,
+  hasPartitions: false,
+};
+const FIRST_WITH_PEERING = {
+  ...OLDEST,
+  release: '1.13.9',
+  hasPeering: true,
+  hasMeshEntries: true,
+  hasPartitions: true,
+};
+const BEFORE_HOLDING = {
+  ...FIRST_WITH_PEERING,
+  release: '1.15.2',
+  showsPeerRoots: true,
+  refusesUnknownDeregistration: true,
+};
+const RECORDED = { ...BEFORE_HOLDING, release: '1.16.4', holdsPeerings: true };
+
+const TRAITS: Readonly<Record<ConsulVersion, VersionTraits>> = {
+  '1.8': OLDEST,
+  '1.13': FIRST_WITH_PEERING,
+  '1.15': BEFORE_HOLDING,
+  '1.16': RECORDED,
+  '1.17': { ...RECORDED, release: '1.17.3', hasExportedServices: true },
+};
