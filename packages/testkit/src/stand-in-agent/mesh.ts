@@ -39,12 +39,14 @@ export interface StandInService {
   readonly node?: string;
   /** `10.0.0.1` when absent. */
   readonly address?: string;
+  /** 0: registered without a port. */
   readonly port: number;
   /** The address under the tag `wan`. */
   readonly wan?: { readonly address: string; readonly port: number };
   /** Of its one check; `passing` when absent. */
   readonly status?: string;
   readonly meta?: Readonly<Record<string, string>>;
+  /** 1 each when absent. */
   readonly weights?: { readonly passing: number; readonly warning: number };
   /** The peer from which it is imported. */
   readonly peer?: string;
@@ -58,7 +60,9 @@ export interface StandInService {
 
 /** One of Consul's servers. */
 export interface StandInServer {
+  /** Name of its node. */
   readonly node: string;
+  /** Of the node; its RPC port is 8300. */
   readonly address: string;
   /** `grpc_tls_port`, `read_replica` … */
   readonly meta?: Readonly<Record<string, string>>;
