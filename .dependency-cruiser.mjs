@@ -1,7 +1,10 @@
 // Which package may import what: ARCHITECTURE.md draws the picture, these rules keep it true. Each says why it is there.
 
 /** Packages that plug into core. They know core, documents and, where listed in MESH_USERS, mesh; never each other. */
-const PLUGINS = 'sni|documents|mesh|consul-source|file-source|mesh-files|connect|metrics|epoll-transport';
+const PLUGINS =
+  'sni|documents|mesh|consul-source|file-source|mesh-files|connect|metrics|linux|epoll-transport|uring-transport';
+/** They share the system calls. */
+const LINUX_USERS = 'epoll-transport|uring-transport';
 const MESH_USERS = 'consul-source|mesh-files|connect';
 
 /** Tests, benchmarks, and the package that exists to test core from outside, may import the testkit and tools for tests. */
@@ -24,7 +27,7 @@ const forbidden = [
     name: 'plugins-do-not-know-each-other',
     comment: 'A plugin that imports another cannot be used, replaced or published without it.',
     from: { path: `^packages/(${PLUGINS})/src/` },
-    to: { path: '^packages/(?!core/)', pathNot: ['^packages/$1/', '^packages/(mesh|documents)/'] },
+    to: { path: '^packages/(?!core/)', pathNot: ['^packages/$1/', '^packages/(mesh|documents|linux)/'] },
   },
   {
     name: 'mesh-is-for-those-who-speak-consul',
@@ -32,6 +35,12 @@ const forbidden = [
       "Mesh is Consul's data model: only what reads that model, from an agent, from files or for a sidecar, needs it.",
     from: { path: '^packages/', pathNot: [`^packages/(mesh|${MESH_USERS})/`, TESTS] },
     to: { path: '^packages/mesh/' },
+  },
+  {
+    name: 'linux-is-for-its-transports',
+    comment: 'System calls crash the process when they are called wrongly: only transports made of them call them.',
+    from: { path: '^(packages|apps)/', pathNot: [`^packages/(linux|${LINUX_USERS})/`, TESTS] },
+    to: { path: '^packages/linux/' },
   },
   {
     name: 'testkit-is-for-tests',
@@ -69,7 +78,7 @@ const forbidden = [
     '^(packages/metrics|apps/gateway)/',
     'everybody else tells events to observers',
   ),
-  only('koffi-in-epoll', 'koffi', '^packages/epoll-transport/', 'native code stays where it can stand down'),
+  only('koffi-in-linux', 'koffi', '^packages/linux/', 'native code stays where it can stand down'),
   only('pino-in-the-app', 'pino|pino-pretty', '^apps/gateway/', 'libraries tell, the app writes'),
   {
     name: 'files-at-the-edge',
@@ -78,7 +87,7 @@ const forbidden = [
     from: {
       path: '^packages/',
       pathNot: [
-        '^packages/(documents|mesh-files|consul-source|epoll-transport|testkit|connect)/',
+        '^packages/(documents|mesh-files|consul-source|linux|testkit|connect)/',
         '^packages/core/src/names/',
         TESTS,
       ],

@@ -1,20 +1,9 @@
-import { ProxyError, unixPath } from '@meshgate/core';
-import type { Connection, Endpoint, ProxyErrorCode } from '@meshgate/core';
+import { ProxyError } from '@meshgate/core';
+import type { Connection, Endpoint } from '@meshgate/core';
+import { ECONNRESET, isPassedOn, lostBy } from '@meshgate/linux';
+import type { End } from '@meshgate/linux';
 import type { Kernel } from './kernel.ts';
 import type { Socket, SocketOwner } from './socket.ts';
-import { ECONNRESET, errorName, systemError } from './system-error.ts';
-
-/** The side of the proxy on which a connection stands. */
-export type End = 'downstream' | 'upstream';
-
-const RESET_OF: Readonly<Record<End, ProxyErrorCode>> = { downstream: 'DOWNSTREAM_RESET', upstream: 'UPSTREAM_RESET' };
-const RESET_OF_THE_OTHER: typeof RESET_OF = { downstream: 'UPSTREAM_RESET', upstream: 'DOWNSTREAM_RESET' };
-
-/** The connection of that side was lost with `errno`. */
-export function lostBy(errno: number, side: End): ProxyError {
-  const cause = systemError(errno, side);
-  return new ProxyError(RESET_OF[side], `${side} connection lost: ${errorName(errno)}`, { cause });
-}
 
 interface Reader {
   resolve(bytes: Uint8Array | undefined): void;
@@ -62,7 +51,7 @@ export class EpollConnection implements Connection, SocketOwner {
   }
 
   get local(): Endpoint {
-    this.#local ??= this.kernel.localAddress(this.#socket.fd) ?? { host: this.remote.host, port: 0 };
+    this.#local ??= this.kernel.sockets.localAddress(this.#socket.fd) ?? { host: this.remote.host, port: 0 };
     return this.#local;
   }
 
@@ -176,7 +165,6 @@ export class EpollConnection implements Connection, SocketOwner {
 
 /** Closes `socket`; what the other side did, its peer sees too. Only TCP knows a reset; on a unix socket it sees the end. */
 export function closePassingOn(socket: Socket, side: End, remote: Endpoint, reason: ProxyError | undefined): void {
-  const reset = reason?.code === RESET_OF_THE_OTHER[side] && unixPath(remote) === undefined;
-  if (reset) socket.reset();
+  if (isPassedOn(reason, side, remote)) socket.reset();
   else socket.close();
 }

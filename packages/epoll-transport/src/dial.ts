@@ -1,13 +1,19 @@
 import { unixPath } from '@meshgate/core';
 import { dialFailure, dialTimeout, undiallable } from '@meshgate/core/parts';
 import type { Connection, Dial, DialOptions, Endpoint, ProxyError } from '@meshgate/core';
-import { AF_UNIX, SOCK_CLOEXEC, SOCK_NONBLOCK, SOCK_STREAM } from './abi.ts';
+import {
+  AF_UNIX,
+  EINPROGRESS,
+  encodeAddress,
+  SOCK_CLOEXEC,
+  SOCK_NONBLOCK,
+  SOCK_STREAM,
+  systemError,
+} from '@meshgate/linux';
 import { EpollConnection } from './connection.ts';
 import type { Kernel } from './kernel.ts';
 import { Socket } from './socket.ts';
 import type { SocketOwner } from './socket.ts';
-import { encodeAddress } from './socket-address.ts';
-import { EINPROGRESS, systemError } from './system-error.ts';
 
 /** As `Transport.dial` of the core. */
 export function dial(kernel: Kernel, to: Endpoint, options: DialOptions): Dial {
@@ -54,7 +60,7 @@ class Dialling implements Dial, SocketOwner {
       return;
     }
     if (address.family !== AF_UNIX) this.#prepareTcp(fd);
-    const refusal = this.#kernel.connect(fd, address) === -1 ? libc.errno() : 0;
+    const refusal = this.#kernel.sockets.connect(fd, address) === -1 ? libc.errno() : 0;
     if (refusal === 0 || refusal === EINPROGRESS) {
       this.#wait(fd, address.family);
       return;
@@ -65,9 +71,9 @@ class Dialling implements Dial, SocketOwner {
 
   /** Keepalive comes later, see `Socket.keepAliveLater`. */
   #prepareTcp(fd: number): void {
-    this.#kernel.setNoDelay(fd);
+    this.#kernel.sockets.setNoDelay(fd);
     // One packet less for each connection, see `Handshakes`.
-    this.#kernel.setQuickAck(fd, 0);
+    this.#kernel.sockets.setQuickAck(fd, 0);
   }
 
   /** The kernel reports the outcome by an event, which the registration brings at once if it is known already. */

@@ -1,8 +1,7 @@
+import { BULK, EINVAL, NEVER_BULK, paceAfter, SMALL } from '@meshgate/linux';
+import type { Pace, Pipe, Task } from '@meshgate/linux';
 import type { Kernel } from './kernel.ts';
-import type { Task } from './loop.ts';
-import type { Pipe } from './pipe-pool.ts';
 import type { Socket } from './socket.ts';
-import { EINVAL } from './system-error.ts';
 
 /** Who is told how a direction goes on. */
 export interface FlowOwner {
@@ -193,23 +192,6 @@ export class Flow implements Task {
   #lost(socket: Socket, errno: number): void {
     this.#owner.onLost(socket, errno);
   }
-}
-
-/**
- * How a direction has been going: below {@link BULK} it is copied. Each large read counts up, each small one down, so that a
- * stream is promoted by its first full buffer and demoted only when small messages have become the rule.
- */
-type Pace = number;
-
-const SMALL: Pace = 0;
-const BULK: Pace = 4;
-const BULKIEST: Pace = 8;
-/** The socket cannot be spliced. */
-const NEVER_BULK: Pace = Number.NEGATIVE_INFINITY;
-
-function paceAfter(pace: Pace, large: boolean): Pace {
-  if (large) return Math.min(BULKIEST, Math.max(pace, SMALL) + BULK);
-  return pace > SMALL ? pace - 1 : pace;
 }
 
 const NOTHING = new Uint8Array(0);

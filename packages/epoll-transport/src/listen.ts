@@ -1,26 +1,21 @@
-import { unlinkSync } from 'node:fs';
-import { formatEndpoint, unixPath } from '@meshgate/core';
+import { unixPath } from '@meshgate/core';
 import type { Connection, Endpoint, Listening, ListenOptions } from '@meshgate/core';
 import {
-  AF_INET6,
   AF_UNIX,
   EPOLLIN,
-  IPPROTO_IPV6,
-  IPV6_V6ONLY,
+  isWildcard,
+  listeningSocket,
+  OUT_OF_RESOURCES,
+  removeIfThere,
   SOCK_CLOEXEC,
   SOCK_NONBLOCK,
-  SOCK_STREAM,
-  SO_REUSEADDR,
-  SO_REUSEPORT,
-  SOL_SOCKET,
-} from './abi.ts';
+  systemError,
+} from '@meshgate/linux';
+import type { ListeningSocket } from '@meshgate/linux';
 import { EpollConnection } from './connection.ts';
 import type { Kernel } from './kernel.ts';
 import type { Handler } from './loop.ts';
 import { Socket } from './socket.ts';
-import { encodeAddress } from './socket-address.ts';
-import type { SocketAddress } from './socket-address.ts';
-import { EMFILE, ENFILE, ENOBUFS, ENOMEM, systemError } from './system-error.ts';
 
 /** As `Transport.listen` of the core. Throws the system's error when it cannot bind. */
 export function listen(
@@ -29,41 +24,7 @@ export function listen(
   options: ListenOptions,
   onConnection: (connection: Connection) => void,
 ): Listening {
-  const address = encodeAddress(at);
-  if (typeof address === 'string') throw new TypeError(`listen ${formatEndpoint(at)}: ${address}`);
-  const fd = bind(kernel, address, at, options);
-  const bound = unixPath(at) === undefined ? (kernel.localAddress(fd) ?? at) : at;
-  return new Acceptor(kernel, { fd, family: address.family }, bound, options, onConnection);
-}
-
-/** @returns the listening descriptor */
-function bind(kernel: Kernel, address: SocketAddress, at: Endpoint, options: ListenOptions): number {
-  const { libc } = kernel;
-  const fd = libc.socket(address.family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
-  if (fd === -1) throw systemError(libc.errno(), 'socket');
-  const refuse = (syscall: string): never => {
-    // As Node's own errors of listening say it, so that whoever reads one can tell which address it was about.
-    const error = Object.assign(systemError(libc.errno(), syscall, formatEndpoint(at)), {
-      address: at.host,
-      port: at.port,
-    });
-    libc.close(fd);
-    throw error;
-  };
-  if (address.family !== AF_UNIX) prepareTcp(kernel, fd, options);
-  // `::` is any address of either family, whatever `/proc/sys/net/ipv6/bindv6only` says.
-  if (address.family === AF_INET6) kernel.setOption(fd, IPPROTO_IPV6, IPV6_V6ONLY, 0);
-  if (options.reusePort === true && kernel.setOption(fd, SOL_SOCKET, SO_REUSEPORT, 1) === -1) refuse('setsockopt');
-  if (kernel.bind(fd, address) === -1) refuse('bind');
-  if (libc.listen(fd, options.backlog) === -1) refuse('listen');
-  return fd;
-}
-
-/** What is set here accepted connections inherit, on Linux at least (accept(2), notes): nothing has to be set on each. */
-function prepareTcp(kernel: Kernel, fd: number, { keepAlive }: ListenOptions): void {
-  kernel.setOption(fd, SOL_SOCKET, SO_REUSEADDR, 1);
-  kernel.setNoDelay(fd);
-  kernel.setKeepAlive(fd, keepAlive);
+  return new Acceptor(kernel, listeningSocket(kernel, at, options), options, onConnection);
 }
 
 /** A listening socket: accepts what is there, and stops for a while when the system has nothing left to accept with. */
@@ -81,8 +42,7 @@ class Acceptor implements Listening, Handler {
 
   constructor(
     kernel: Kernel,
-    { fd, family }: { readonly fd: number; readonly family: number },
-    address: Endpoint,
+    { fd, family, address }: ListeningSocket,
     options: ListenOptions,
     onConnection: (connection: Connection) => void,
   ) {
@@ -90,7 +50,7 @@ class Acceptor implements Listening, Handler {
     this.#fd = fd;
     this.#family = family;
     this.address = address;
-    this.#local = isWildcard(address.host) ? undefined : address;
+    this.#local = isWildcard(address) ? undefined : address;
     this.#options = options;
     this.#onConnection = onConnection;
     // Level-triggered, unlike all else: what one turn leaves in the queue is reported again.
@@ -125,7 +85,7 @@ class Acceptor implements Listening, Handler {
 
   /** @returns whether there may be more */
   #acceptOne(): boolean {
-    const fd = this.#kernel.accept(this.#fd, SOCK_NONBLOCK | SOCK_CLOEXEC);
+    const fd = this.#kernel.sockets.accept(this.#fd, SOCK_NONBLOCK | SOCK_CLOEXEC);
     if (fd === -1) {
       const errno = this.#kernel.libc.errno();
       if (OUT_OF_RESOURCES.has(errno)) this.#pause(systemError(errno, 'accept4'));
@@ -137,7 +97,7 @@ class Acceptor implements Listening, Handler {
   }
 
   #handOver(fd: number): void {
-    const remote = (this.#family === AF_UNIX ? undefined : this.#kernel.lastAddress()) ?? this.address;
+    const remote = (this.#family === AF_UNIX ? undefined : this.#kernel.sockets.lastAddress()) ?? this.address;
     let socket: Socket;
     try {
       socket = new Socket(this.#kernel, fd, this.#family, NOBODY);
@@ -176,9 +136,6 @@ class Acceptor implements Listening, Handler {
   }
 }
 
-/** Errors of accept(2) that will not go away by trying again at once. */
-const OUT_OF_RESOURCES: ReadonlySet<number> = new Set([EMFILE, ENFILE, ENOBUFS, ENOMEM]);
-
 /** Each costs some microseconds of the kernel's and of ours: 64 stay well below the length of a turn. */
 const ACCEPTS_PER_TURN = 64;
 
@@ -190,15 +147,3 @@ const WAITS_AT_MOST = 10;
 
 /** Owner of a socket for the moment between its registration and its connection; no event can come in between. */
 const NOBODY = { onReady: (): void => undefined, onDeadline: (): void => undefined };
-
-function isWildcard(host: string): boolean {
-  return host === '0.0.0.0' || host === '::';
-}
-
-function removeIfThere(path: string): void {
-  try {
-    unlinkSync(path);
-  } catch (error) {
-    if ((error as NodeJS.ErrnoException).code !== 'ENOENT') throw error;
-  }
-}

@@ -1,8 +1,5 @@
-import { EPOLL_CLOEXEC, EPOLL_CTL_ADD, EPOLL_CTL_MOD } from './abi.ts';
-import type { Libc } from './libc.ts';
-import type { Memory } from './memory.ts';
-import { systemError } from './system-error.ts';
-import { TimerWheel } from './timer-wheel.ts';
+import { EPOLL_CLOEXEC, EPOLL_CTL_ADD, EPOLL_CTL_MOD, systemError, TaskQueue, WheelTimer } from '@meshgate/linux';
+import type { Libc, Memory, Task } from '@meshgate/linux';
 
 /** What happens to one file descriptor. */
 export interface Handler {
@@ -10,16 +7,6 @@ export interface Handler {
   onEvents(events: number): void;
   /** The deadline set for it is over, and cleared. */
   onDeadline(): void;
-}
-
-/** Work that is done in shares, so that others get their turn between them. */
-export interface Task {
-  /**
-   * Does one share. `true` when there is more to do at once.
-   *
-   * @param untilMs when the turn is to end, by the clock of {@link Loop.nowMs}: what takes long looks at it between its steps
-   */
-  run(untilMs: number): boolean;
 }
 
 /**
@@ -41,9 +28,7 @@ export class Loop {
   readonly #handlers: (Handler | undefined)[] = [];
   /** Counts the users of a descriptor's number, so that an event meant for one that is closed never reaches its successor. */
   #generations = new Int32Array(INITIAL_DESCRIPTORS);
-  readonly #wheel = new TimerWheel(this.nowMs);
-  #wheelTimer: NodeJS.Timeout | undefined;
-  #wheelTimerAtMs = Infinity;
+  readonly #deadlines = new WheelTimer((fd) => this.#onDue(fd));
   readonly #tasks = new TaskQueue();
   #turnComing = false;
   #epoll = -1;
@@ -85,7 +70,7 @@ export class Loop {
 
   /** Closes `fd`: whatever was still to happen to it will not. Closing also takes it out of epoll (epoll(7)): nobody duplicates ours. */
   close(fd: number): void {
-    this.#wheel.clear(fd);
+    this.#deadlines.clear(fd);
     this.#handlers[fd] = undefined;
     this.#generations[fd] = ((this.#generations[fd] ?? 0) + 1) | 0;
     this.libc.close(fd);
@@ -97,14 +82,11 @@ export class Loop {
 
   /** Calls `onDeadline` of the handler of `fd` once `afterMs` have passed, in place of a deadline set before. */
   setDeadline(fd: number, afterMs: number): void {
-    const nowMs = performance.now();
-    const atMs = nowMs + afterMs;
-    this.#wheel.set(fd, atMs, nowMs);
-    this.#wakeFor(atMs);
+    this.#deadlines.set(fd, afterMs);
   }
 
   clearDeadline(fd: number): void {
-    this.#wheel.clear(fd);
+    this.#deadlines.clear(fd);
   }
 
   /** Runs `task` in this turn if there is time, otherwise in one of the next. A task may be queued once at a time. */
@@ -136,9 +118,7 @@ export class Loop {
     this.#poll = undefined;
     this.libc.close(this.#epoll);
     this.#epoll = -1;
-    clearTimeout(this.#wheelTimer);
-    this.#wheelTimer = undefined;
-    this.#wheelTimerAtMs = Infinity;
+    this.#deadlines.rest();
     this.#onRest();
   }
 
@@ -207,61 +187,15 @@ export class Loop {
     return count;
   }
 
-  /** Deadlines need a timer of Node's own only for the next moment at which one may be due. */
-  #wakeFor(atMs: number): void {
-    if (atMs >= this.#wheelTimerAtMs) return;
-    clearTimeout(this.#wheelTimer);
-    this.#wheelTimerAtMs = atMs;
-    this.#wheelTimer = setTimeout(() => this.#onWheel(), Math.max(1, Math.ceil(atMs - performance.now())));
-  }
-
-  #onWheel(): void {
-    this.#wheelTimerAtMs = Infinity;
+  #onDue(fd: number): void {
     this.nowMs = performance.now();
-    this.#wheel.advance(this.nowMs, (fd) => this.#handlers[fd]?.onDeadline());
-    const quietMs = this.#wheel.quietMs(this.nowMs);
-    if (quietMs !== undefined) this.#wakeFor(this.nowMs + quietMs);
+    this.#handlers[fd]?.onDeadline();
   }
 
   #grow(fd: number): void {
     const larger = new Int32Array(2 ** Math.ceil(Math.log2(fd + 1)));
     larger.set(this.#generations);
     this.#generations = larger;
-  }
-}
-
-/**
- * Tasks in the order in which they came. Those that have just been woken go first, since most of them are small; but of those
- * that ask for more, at least one is served in each turn, so that nobody waits for ever.
- */
-class TaskQueue {
-  #fresh: Task[] = [];
-  #hungry: Task[] = [];
-
-  get size(): number {
-    return this.#fresh.length + this.#hungry.length;
-  }
-
-  add(task: Task): void {
-    this.#fresh.push(task);
-  }
-
-  /** Every task at most one share, and none is begun after `untilMs`. */
-  run(untilMs: number): void {
-    const stillHungry: Task[] = [];
-    this.#fresh = this.#share(this.#fresh, stillHungry, untilMs);
-    this.#hungry = this.#share(this.#hungry, stillHungry, untilMs).concat(stillHungry);
-  }
-
-  /** @returns those for which there was no time */
-  #share(tasks: Task[], stillHungry: Task[], untilMs: number): Task[] {
-    let done = 0;
-    for (const task of tasks) {
-      done += 1;
-      if (task.run(untilMs)) stillHungry.push(task);
-      if (performance.now() >= untilMs) break;
-    }
-    return tasks.slice(done);
   }
 }
 

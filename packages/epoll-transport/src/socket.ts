@@ -14,10 +14,10 @@ import {
   SOL_SOCKET,
   SPLICE_F_MOVE,
   SPLICE_F_NONBLOCK,
-} from './abi.ts';
+  EAGAIN,
+} from '@meshgate/linux';
 import type { Handler, Loop } from './loop.ts';
 import type { Kernel } from './kernel.ts';
-import { EAGAIN } from './system-error.ts';
 
 /** Who is told of what happens to a socket: one at a time, and it may change. */
 export interface SocketOwner {
@@ -102,7 +102,7 @@ export class Socket implements Handler {
       this.owner.onDeadline(this);
       return;
     }
-    this.#kernel.setKeepAlive(this.#fd, this.#keepAlive);
+    this.#kernel.sockets.setKeepAlive(this.#fd, this.#keepAlive);
     this.#keepAlive = undefined;
   }
 
@@ -152,7 +152,7 @@ export class Socket implements Handler {
 
   /** The error that the kernel holds for this socket, as errno; 0 when there is none. Asking takes it away: socket(7), `SO_ERROR`. */
   takeError(): number {
-    return this.#kernel.getOption(this.#fd, SOL_SOCKET, SO_ERROR);
+    return this.#kernel.sockets.getOption(this.#fd, SOL_SOCKET, SO_ERROR);
   }
 
   /** Idempotent. */
@@ -166,7 +166,7 @@ export class Socket implements Handler {
 
   /** Closes so that the peer sees a reset: what is not yet delivered is dropped (socket(7), `SO_LINGER`; RFC 1122, section 4.2.2.13). */
   reset(): void {
-    if (this.#fd !== -1) this.#kernel.dropUnsent(this.#fd);
+    if (this.#fd !== -1) this.#kernel.sockets.dropUnsent(this.#fd);
     this.close();
   }
 
@@ -179,7 +179,7 @@ export class Socket implements Handler {
   acknowledge(): void {
     if ((this.#state & OWES_ACKNOWLEDGEMENT) === 0) return;
     this.#state &= ~OWES_ACKNOWLEDGEMENT;
-    this.#kernel.setQuickAck(this.#fd, 1);
+    this.#kernel.sockets.setQuickAck(this.#fd, 1);
   }
 
   setDeadline(afterMs: number): void {

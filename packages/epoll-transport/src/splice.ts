@@ -1,12 +1,13 @@
 import { longestSilenceMs, silenceError } from '@meshgate/core/parts';
-import type { Progress, ProxyError, Splice, SpliceOptions, Transfer } from '@meshgate/core';
-import { closePassingOn, lostBy } from './connection.ts';
-import type { End, EpollConnection } from './connection.ts';
+import type { ProxyError, Splice, SpliceOptions, Transfer } from '@meshgate/core';
+import { ECONNRESET, lostBy, transferOf } from '@meshgate/linux';
+import type { End } from '@meshgate/linux';
+import { closePassingOn } from './connection.ts';
+import type { EpollConnection } from './connection.ts';
 import { Flow } from './flow.ts';
 import type { FlowOwner } from './flow.ts';
 import type { Kernel } from './kernel.ts';
 import type { Socket, SocketOwner } from './socket.ts';
-import { ECONNRESET } from './system-error.ts';
 
 /** Carries bytes between two connections until both directions have ended. Owns both from its construction on. */
 export class EpollSplice implements Splice, FlowOwner, SocketOwner {
@@ -128,17 +129,9 @@ export class EpollSplice implements Splice, FlowOwner, SocketOwner {
 
   #end(error: ProxyError | undefined): void {
     this.#over = true;
-    this.#resolve(transfer(this, this.#firstByteAt, error));
+    this.#resolve(transferOf(this, this.#firstByteAt, error));
     this.#kernel.loop.settled();
   }
-}
-
-/** Written out, case by case: spreading optional fields into a literal makes an object of a new shape each time. */
-function transfer(progress: Progress, firstByteAt: number | undefined, error: ProxyError | undefined): Transfer {
-  const { bytesUp, bytesDown } = progress;
-  if (error === undefined)
-    return firstByteAt === undefined ? { bytesUp, bytesDown } : { bytesUp, bytesDown, firstByteAt };
-  return firstByteAt === undefined ? { bytesUp, bytesDown, error } : { bytesUp, bytesDown, firstByteAt, error };
 }
 
 /** In the place of what a promise's executor brings at once. */

@@ -1,8 +1,8 @@
 import { closeSync, writeSync } from 'node:fs';
 import { expect, it } from 'vitest';
-import { EPOLLET, EPOLLIN, O_CLOEXEC, O_NONBLOCK } from '../src/abi.ts';
-import { loadLibc } from '../src/libc.ts';
-import type { Libc } from '../src/libc.ts';
+import { EPOLLET, EPOLLIN, O_CLOEXEC, O_NONBLOCK } from '@meshgate/linux';
+import { loadLibc } from '@meshgate/linux';
+import type { Libc } from '@meshgate/linux';
 import { Loop } from '../src/loop.ts';
 import { describeWithEpoll } from './available.ts';
 import { openDescriptors, settled, until } from './relay.ts';

@@ -2,8 +2,8 @@
 import { expect, it } from 'vitest';
 import { peerListener, rawClient } from '@meshgate/testkit';
 import { Kernel } from '../src/kernel.ts';
-import { loadLibc } from '../src/libc.ts';
-import type { Libc } from '../src/libc.ts';
+import { loadLibc } from '@meshgate/linux';
+import type { Libc } from '@meshgate/linux';
 import { DEFAULTS } from '../src/options.ts';
 import type { SpliceMode } from '../src/options.ts';
 import { transportOver } from '../src/transport.ts';

@@ -6,7 +6,7 @@ import { expect, it } from 'vitest';
 import { ProxyError } from '@meshgate/core';
 import type { Splice, Transfer } from '@meshgate/core';
 import { Kernel } from '../src/kernel.ts';
-import { loadLibc } from '../src/libc.ts';
+import { loadLibc } from '@meshgate/linux';
 import { DEFAULTS } from '../src/options.ts';
 import type { SpliceMode } from '../src/options.ts';
 import { transportOver } from '../src/transport.ts';

@@ -5,53 +5,84 @@
 
 /** epoll_ctl(2) and epoll_create1(2), `sys/epoll.h`. */
 export const EPOLL_CTL_ADD = 1;
+/** Changes what is watched for. */
 export const EPOLL_CTL_MOD = 3;
+/** Closed by execve(2). */
 export const EPOLL_CLOEXEC = 0o2000000;
+/** Something can be read, the end included. */
 export const EPOLLIN = 0x001;
+/** Urgent data. */
 export const EPOLLPRI = 0x002;
+/** Something can be written. */
 export const EPOLLOUT = 0x004;
+/** An error is pending; always reported. */
 export const EPOLLERR = 0x008;
+/** Both directions have ended; always reported. */
 export const EPOLLHUP = 0x010;
+/** The peer has finished sending. */
 export const EPOLLRDHUP = 0x2000;
 /** Bit 31: as a signed 32-bit number, since that is what JavaScript's bit operators make. */
 export const EPOLLET: number = 1 << 31;
 
 /** socket(2), `sys/socket.h`. */
 export const AF_UNIX = 1;
+/** IPv4. */
 export const AF_INET = 2;
+/** IPv6. */
 export const AF_INET6 = 10;
+/** A byte stream. */
 export const SOCK_STREAM = 1;
+/** Calls fail with `EAGAIN` instead of waiting. */
 export const SOCK_NONBLOCK = 0o4000;
+/** Closed by execve(2). */
 export const SOCK_CLOEXEC = 0o2000000;
+/** The sending direction. */
 export const SHUT_WR = 1;
+/** `EPIPE`, and no signal with it. */
 export const MSG_NOSIGNAL = 0x4000;
 
 /** socket(7). */
 export const SOL_SOCKET = 1;
+/** Bind although connections of an earlier listener are not quite over. */
 export const SO_REUSEADDR = 2;
+/** The pending error, which asking takes away. */
 export const SO_ERROR = 4;
+/** Probe silent peers. */
 export const SO_KEEPALIVE = 9;
+/** What close(2) does with what is unsent. */
 export const SO_LINGER = 13;
+/** Several sockets on one port. */
 export const SO_REUSEPORT = 15;
 
 /** tcp(7), `linux/tcp.h`. */
 export const IPPROTO_TCP = 6;
+/** Send at once, whatever is unacknowledged. */
 export const TCP_NODELAY = 1;
+/** Seconds of silence before the first probe. */
 export const TCP_KEEPIDLE = 4;
+/** Seconds between probes. */
 export const TCP_KEEPINTVL = 5;
+/** Probes without an answer. */
 export const TCP_KEEPCNT = 6;
+/** Whether to acknowledge at once. */
 export const TCP_QUICKACK = 12;
+/** Milliseconds for which sent bytes may stay unacknowledged. */
 export const TCP_USER_TIMEOUT = 18;
 
 /** ipv6(7). */
 export const IPPROTO_IPV6 = 41;
+/** No IPv4 on this socket of IPv6. */
 export const IPV6_V6ONLY = 26;
 
 /** pipe(2), fcntl(2), splice(2). */
 export const O_NONBLOCK = 0o4000;
+/** Closed by execve(2). */
 export const O_CLOEXEC = 0o2000000;
+/** Sets the capacity of a pipe. */
 export const F_SETPIPE_SZ = 1031;
+/** Move pages where it can be done. */
 export const SPLICE_F_MOVE = 1;
+/** Never wait for the pipe. */
 export const SPLICE_F_NONBLOCK = 2;
 
 /** What differs between the processors that we know. */

@@ -11,22 +11,39 @@ import type { Memory } from './memory.ts';
  */
 export interface Libc {
   readonly abi: Abi;
+  /** accept4(2). */
   accept4(fd: number, address: number, addressLength: number, flags: number): number;
+  /** bind(2). */
   bind(fd: number, address: number, addressLength: number): number;
+  /** close(2). */
   close(fd: number): number;
+  /** connect(2). */
   connect(fd: number, address: number, addressLength: number): number;
+  /** epoll_create(2). */
   epoll_create1(flags: number): number;
+  /** epoll_ctl(2). */
   epoll_ctl(epoll: number, operation: number, fd: number, event: number): number;
+  /** epoll_wait(2). */
   epoll_wait(epoll: number, events: number, maxEvents: number, timeoutMs: number): number;
+  /** fcntl(2). */
   fcntl(fd: number, command: number, argument: number): number;
+  /** getsockname(2). */
   getsockname(fd: number, address: number, addressLength: number): number;
+  /** getsockopt(2). */
   getsockopt(fd: number, level: number, option: number, value: number, length: number): number;
+  /** listen(2). */
   listen(fd: number, backlog: number): number;
+  /** pipe2(2). */
   pipe2(fds: number, flags: number): number;
+  /** recv(2). */
   recv(fd: number, buffer: number, length: number, flags: number): number;
+  /** send(2). */
   send(fd: number, buffer: number, length: number, flags: number): number;
+  /** setsockopt(2). */
   setsockopt(fd: number, level: number, option: number, value: number, length: number): number;
+  /** shutdown(2). */
   shutdown(fd: number, how: number): number;
+  /** socket(2). */
   socket(family: number, type: number, protocol: number): number;
   /** The offsets are always 0: neither pipes nor sockets have one. */
   splice(from: number, fromOffset: 0, to: number, toOffset: 0, length: number, flags: number): number;

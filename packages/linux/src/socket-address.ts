@@ -13,6 +13,7 @@ const UNIX_PATH_BYTES = 107;
 
 /** An address as the kernel wants it. */
 export interface SocketAddress {
+  /** `AF_INET`, `AF_INET6` or `AF_UNIX`. */
   readonly family: number;
   readonly bytes: Uint8Array;
 }

@@ -4,7 +4,9 @@ import type { Memory } from './memory.ts';
 
 /** Both ends of a pipe, as descriptors. */
 export interface Pipe {
+  /** Where bytes come out. */
   readonly readEnd: number;
+  /** Where bytes go in. */
   readonly writeEnd: number;
 }
 

@@ -12,6 +12,7 @@ interface Debtor {
 export class Handshakes {
   #waiting: Debtor[] = [];
 
+  /** Obligation: `debtor` has just been connected. */
   add(debtor: Debtor): void {
     if (this.#waiting.push(debtor) > 1) return;
     // Promise callbacks of this turn run before the second immediate, whichever version of Node this is.

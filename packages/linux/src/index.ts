@@ -1,0 +1,80 @@
+// For transports over Linux's own interfaces; what is here may change from one minor version to the next.
+export {
+  EPOLL_CTL_ADD,
+  EPOLL_CTL_MOD,
+  EPOLL_CLOEXEC,
+  EPOLLIN,
+  EPOLLPRI,
+  EPOLLOUT,
+  EPOLLERR,
+  EPOLLHUP,
+  EPOLLRDHUP,
+  EPOLLET,
+  AF_UNIX,
+  AF_INET,
+  AF_INET6,
+  SOCK_STREAM,
+  SOCK_NONBLOCK,
+  SOCK_CLOEXEC,
+  SHUT_WR,
+  MSG_NOSIGNAL,
+  SOL_SOCKET,
+  SO_REUSEADDR,
+  SO_ERROR,
+  SO_KEEPALIVE,
+  SO_LINGER,
+  SO_REUSEPORT,
+  IPPROTO_TCP,
+  TCP_NODELAY,
+  TCP_KEEPIDLE,
+  TCP_KEEPINTVL,
+  TCP_KEEPCNT,
+  TCP_QUICKACK,
+  TCP_USER_TIMEOUT,
+  IPPROTO_IPV6,
+  IPV6_V6ONLY,
+  O_NONBLOCK,
+  O_CLOEXEC,
+  F_SETPIPE_SZ,
+  SPLICE_F_MOVE,
+  SPLICE_F_NONBLOCK,
+  abiOf,
+} from './abi.ts';
+export type { Abi } from './abi.ts';
+export { lostBy, isPassedOn } from './connection-loss.ts';
+export type { End } from './connection-loss.ts';
+export { Handshakes } from './handshakes.ts';
+export { loadLibc } from './libc.ts';
+export type { Libc } from './libc.ts';
+export { listeningSocket, OUT_OF_RESOURCES, isWildcard, removeIfThere } from './listening-socket.ts';
+export type { ListeningSocket } from './listening-socket.ts';
+export { allocate } from './memory.ts';
+export type { Memory } from './memory.ts';
+export { openedLater } from './opened-later.ts';
+export type { OpenedTransport } from './opened-later.ts';
+export { SMALL, BULK, NEVER_BULK, paceAfter } from './pace.ts';
+export type { Pace } from './pace.ts';
+export { PipePool } from './pipe-pool.ts';
+export type { Pipe } from './pipe-pool.ts';
+export { testTransport } from './self-test.ts';
+export type { SelfTest } from './self-test.ts';
+export { SOCKET_ADDRESS_BYTES, encodeAddress, decodeAddress } from './socket-address.ts';
+export type { SocketAddress } from './socket-address.ts';
+export { Sockets } from './sockets.ts';
+export {
+  EAGAIN,
+  ECONNRESET,
+  EINPROGRESS,
+  EINVAL,
+  EMFILE,
+  ENFILE,
+  ENOBUFS,
+  ENOMEM,
+  systemError,
+  errorName,
+} from './system-error.ts';
+export { TaskQueue } from './tasks.ts';
+export type { Task } from './tasks.ts';
+export { TimerWheel, TICK_MS } from './timer-wheel.ts';
+export { transferOf } from './transfer.ts';
+export { WheelTimer } from './wheel-timer.ts';

@@ -1,0 +1,94 @@
+import { unlinkSync } from 'node:fs';
+import { formatEndpoint, unixPath } from '@meshgate/core';
+import type { Endpoint, ListenOptions } from '@meshgate/core';
+import {
+  AF_INET6,
+  AF_UNIX,
+  IPPROTO_IPV6,
+  IPV6_V6ONLY,
+  SOCK_CLOEXEC,
+  SOCK_NONBLOCK,
+  SOCK_STREAM,
+  SO_REUSEADDR,
+  SO_REUSEPORT,
+  SOL_SOCKET,
+} from './abi.ts';
+import type { Libc } from './libc.ts';
+import { encodeAddress } from './socket-address.ts';
+import type { SocketAddress } from './socket-address.ts';
+import type { Sockets } from './sockets.ts';
+import { EMFILE, ENFILE, ENOBUFS, ENOMEM, systemError } from './system-error.ts';
+
+interface Calls {
+  readonly libc: Libc;
+  readonly sockets: Sockets;
+}
+
+/** A socket that listens. */
+export interface ListeningSocket {
+  /** Its descriptor, which belongs to the caller. */
+  readonly fd: number;
+  /** `AF_INET`, `AF_INET6` or `AF_UNIX`. */
+  readonly family: number;
+  /** The address in use: with the port that the system chose when 0 was asked for. */
+  readonly address: Endpoint;
+}
+
+/**
+ * Binds and listens, as `Transport.listen` of the core has it.
+ *
+ * @throws the system's error when it cannot bind; TypeError when `at` is no address
+ */
+export function listeningSocket(calls: Calls, at: Endpoint, options: ListenOptions): ListeningSocket {
+  const address = encodeAddress(at);
+  if (typeof address === 'string') throw new TypeError(`listen ${formatEndpoint(at)}: ${address}`);
+  const fd = bind(calls, address, at, options);
+  const bound = unixPath(at) === undefined ? (calls.sockets.localAddress(fd) ?? at) : at;
+  return { fd, family: address.family, address: bound };
+}
+
+/** @returns the listening descriptor */
+function bind({ libc, sockets }: Calls, address: SocketAddress, at: Endpoint, options: ListenOptions): number {
+  const fd = libc.socket(address.family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+  if (fd === -1) throw systemError(libc.errno(), 'socket');
+  const refuse = (syscall: string): never => {
+    // As Node's own errors of listening say it, so that whoever reads one can tell which address it was about.
+    const error = Object.assign(systemError(libc.errno(), syscall, formatEndpoint(at)), {
+      address: at.host,
+      port: at.port,
+    });
+    libc.close(fd);
+    throw error;
+  };
+  if (address.family !== AF_UNIX) prepareTcp(sockets, fd, options);
+  // `::` is any address of either family, whatever `/proc/sys/net/ipv6/bindv6only` says.
+  if (address.family === AF_INET6) sockets.setOption(fd, IPPROTO_IPV6, IPV6_V6ONLY, 0);
+  if (options.reusePort === true && sockets.setOption(fd, SOL_SOCKET, SO_REUSEPORT, 1) === -1) refuse('setsockopt');
+  if (sockets.bind(fd, address) === -1) refuse('bind');
+  if (libc.listen(fd, options.backlog) === -1) refuse('listen');
+  return fd;
+}
+
+/** What is set here accepted connections inherit, on Linux at least (accept(2), notes): nothing has to be set on each. */
+function prepareTcp(sockets: Sockets, fd: number, { keepAlive }: ListenOptions): void {
+  sockets.setOption(fd, SOL_SOCKET, SO_REUSEADDR, 1);
+  sockets.setNoDelay(fd);
+  sockets.setKeepAlive(fd, keepAlive);
+}
+
+/** Errors of accept(2) that will not go away by trying again at once. */
+export const OUT_OF_RESOURCES: ReadonlySet<number> = new Set([EMFILE, ENFILE, ENOBUFS, ENOMEM]);
+
+/** Every address of the machine: which of them a client used is then the connection's to say. */
+export function isWildcard({ host }: Endpoint): boolean {
+  return host === '0.0.0.0' || host === '::';
+}
+
+/** Removes the file of a unix socket that is closed: left behind, it would keep the next listener from binding. */
+export function removeIfThere(path: string): void {
+  try {
+    unlinkSync(path);
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code !== 'ENOENT') throw error;
+  }
+}

@@ -1,0 +1,64 @@
+import type {
+  Connection,
+  Dial,
+  DialOptions,
+  Endpoint,
+  Listening,
+  ListenOptions,
+  ProxyError,
+  Transport,
+} from '@meshgate/core';
+
+/** What a transport does once `Kernel`, whatever it needs of the system, has been opened. */
+export interface OpenedTransport<Kernel> {
+  readonly name: string;
+  /** Called once, by the first `listen` or `dial`. */
+  open(): Promise<Kernel>;
+  listen(
+    kernel: Kernel,
+    at: Endpoint,
+    options: ListenOptions,
+    onConnection: (connection: Connection) => void,
+  ): Listening;
+  dial(kernel: Kernel, to: Endpoint, options: DialOptions): Dial;
+  /** There is no splice before something has been opened. */
+  readonly splice: Transport['splice'];
+}
+
+/** A transport that touches nothing of the system before it is used. */
+export function openedLater<Kernel>({ name, open, listen, dial, splice }: OpenedTransport<Kernel>): Transport {
+  let kernel: Kernel | undefined;
+  let opening: Promise<Kernel> | undefined;
+  return {
+    name,
+    listen: async (at, options, onConnection) => listen(kernel ?? (await opened()), at, options, onConnection),
+    dial: (to, options) => (kernel === undefined ? dialOnceOpen(to, options) : dial(kernel, to, options)),
+    splice,
+  };
+
+  function opened(): Promise<Kernel> {
+    opening ??= open().then((ours) => {
+      kernel = ours;
+      return ours;
+    });
+    return opening;
+  }
+
+  /** A dial that nobody has begun yet: it may be cut before it is. */
+  function dialOnceOpen(to: Endpoint, options: DialOptions): Dial {
+    let begun: Dial | undefined;
+    let cutBy: ProxyError | undefined;
+    return { done: begin(), cut };
+
+    async function begin(): Promise<Connection> {
+      const ours = await opened();
+      if (cutBy !== undefined) throw cutBy;
+      begun = dial(ours, to, options);
+      return begun.done;
+    }
+    function cut(reason: ProxyError): void {
+      cutBy ??= reason;
+      begun?.cut(reason);
+    }
+  }
+}

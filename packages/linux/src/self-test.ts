@@ -1,0 +1,145 @@
+import { createHash, randomBytes } from 'node:crypto';
+import { connect, createServer } from 'node:net';
+import type { AddressInfo, Server, Socket as NodeSocket } from 'node:net';
+import { ProxyError } from '@meshgate/core';
+import type { Connection, Endpoint, Transport } from '@meshgate/core';
+
+/** Whether the transport works on this system. `reason` is one sentence for the log. */
+export type SelfTest = { readonly ok: true } | { readonly ok: false; readonly reason: string };
+
+/**
+ * Carries real bytes through `transport` over the loopback interface: a client and a backend made of `node:net`, the transport between
+ * them. Small and bulk, both ways, and an answer that ends only after the client has finished. Takes a few milliseconds, never throws,
+ * leaves nothing behind.
+ */
+export async function testTransport(transport: Transport): Promise<SelfTest> {
+  const opened: Opened[] = [];
+  try {
+    await within(TIMEOUT_MS, carry(transport, opened));
+    return { ok: true };
+  } catch (reason) {
+    return { ok: false, reason: reason instanceof Error ? reason.message : String(reason) };
+  } finally {
+    for (const close of opened) close();
+  }
+}
+
+/** Closes one thing that the test has opened, whatever state it is in. Idempotent. */
+type Opened = () => unknown;
+
+/** 127.0.0.1, or `::1` on a machine that has no IPv4. Rejects where there is neither. */
+async function loopback(): Promise<string> {
+  const server = createServer();
+  try {
+    await listening(server, IPV4_LOOPBACK);
+    return IPV4_LOOPBACK;
+  } catch {
+    return IPV6_LOOPBACK;
+  } finally {
+    server.close();
+  }
+}
+
+/** The backend says when it has half of the request, and answers with its digest and the request itself once it has ended. */
+async function carry(transport: Transport, opened: Opened[]): Promise<void> {
+  const backend = createServer({ allowHalfOpen: true }, (socket) => {
+    opened.push(() => socket.destroy());
+    answer(socket);
+  });
+  opened.push(() => backend.close());
+  const host = await loopback();
+  const to = { host, port: await listening(backend, host) };
+  let joined: (joining: Promise<void>) => void = () => undefined;
+  const spliced = new Promise<void>((resolve) => {
+    joined = resolve;
+  });
+  const front = await transport.listen({ host, port: 0 }, LISTEN_OPTIONS, (down) => {
+    joined(join(transport, down, to, opened));
+  });
+  opened.push(() => front.close());
+  await Promise.all([exchange(front.address, opened), spliced]);
+}
+
+async function join(transport: Transport, down: Connection, to: Endpoint, opened: Opened[]): Promise<void> {
+  opened.push(() => down.destroy());
+  const up = await transport.dial(to, DIAL_OPTIONS).done;
+  const splice = transport.splice(down, up, { head: new Uint8Array(0), idleTimeoutMs: TIMEOUT_MS });
+  opened.push(() => splice.cut(new ProxyError('INTERNAL', 'the test is over')));
+  await splice.done;
+}
+
+async function exchange({ host, port }: Endpoint, opened: Opened[]): Promise<void> {
+  const request = randomBytes(BULK_BYTES);
+  const client = connect({ host, port, allowHalfOpen: true });
+  opened.push(() => client.destroy());
+  client.write(request.subarray(0, SMALL_BYTES));
+  client.write(request.subarray(SMALL_BYTES, HALF_BYTES));
+  client.once('data', () => client.end(request.subarray(HALF_BYTES)));
+  const answered = await received(client);
+  const expected = Buffer.concat([HALF_OF_IT, digest(request), request]);
+  if (!answered.equals(expected))
+    throw new Error(`expected ${expected.length} bytes back, found ${answered.length} of which not all are the same`);
+}
+
+function answer(socket: NodeSocket): void {
+  let half = false;
+  received(socket, (bytes) => {
+    if (!half && bytes >= HALF_BYTES) socket.write(HALF_OF_IT);
+    half ||= bytes >= HALF_BYTES;
+  }).then(
+    (request) => socket.end(Buffer.concat([digest(request), request])),
+    () => socket.destroy(),
+  );
+}
+
+/** Everything that `socket` receives, up to the end. */
+function received(socket: NodeSocket, onBytes: (bytes: number) => void = () => undefined): Promise<Buffer> {
+  const chunks: Buffer[] = [];
+  let bytes = 0;
+  return new Promise((resolve, reject) => {
+    socket.on('data', (chunk: Buffer) => {
+      chunks.push(chunk);
+      bytes += chunk.length;
+      onBytes(bytes);
+    });
+    socket.once('end', () => resolve(Buffer.concat(chunks)));
+    socket.once('error', reject);
+    socket.once('close', () => reject(new Error('expected the end of the stream, found it closed before')));
+  });
+}
+
+function digest(bytes: Uint8Array): Buffer {
+  return createHash('sha256').update(bytes).digest();
+}
+
+async function listening(server: Server, host: string): Promise<number> {
+  await new Promise<void>((resolve, reject) => {
+    server.once('error', reject);
+    server.listen(0, host, resolve);
+  });
+  return (server.address() as AddressInfo).port;
+}
+
+async function within(timeoutMs: number, task: Promise<void>): Promise<void> {
+  let timer: NodeJS.Timeout | undefined;
+  const late = new Promise<never>((_resolve, reject) => {
+    timer = setTimeout(() => reject(new Error(`no answer within ${timeoutMs} ms`)), timeoutMs);
+  });
+  await Promise.race([task, late]).finally(() => clearTimeout(timer));
+}
+
+const IPV4_LOOPBACK = '127.0.0.1';
+const IPV6_LOOPBACK = '::1';
+
+/** Some hundred times what it takes on an idle machine. */
+const TIMEOUT_MS = 2_000;
+
+const SMALL_BYTES = 512;
+/** Several times the buffer, so that both directions are promoted to bulk. */
+const BULK_BYTES = 512 * 1024;
+const HALF_BYTES = BULK_BYTES / 2;
+const HALF_OF_IT = Buffer.from('half');
+
+const KEEP_ALIVE = { idleMs: 60_000 };
+const LISTEN_OPTIONS = { backlog: 1, keepAlive: KEEP_ALIVE, onPause: (): void => undefined };
+const DIAL_OPTIONS = { keepAlive: KEEP_ALIVE, timeoutMs: TIMEOUT_MS };

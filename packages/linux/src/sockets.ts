@@ -1,0 +1,126 @@
+import type { Endpoint, KeepAlive } from '@meshgate/core';
+import {
+  IPPROTO_TCP,
+  SO_KEEPALIVE,
+  SO_LINGER,
+  SOL_SOCKET,
+  TCP_KEEPCNT,
+  TCP_KEEPIDLE,
+  TCP_KEEPINTVL,
+  TCP_NODELAY,
+  TCP_QUICKACK,
+  TCP_USER_TIMEOUT,
+} from './abi.ts';
+import type { Libc } from './libc.ts';
+import type { Memory } from './memory.ts';
+import { decodeAddress, SOCKET_ADDRESS_BYTES } from './socket-address.ts';
+import type { SocketAddress } from './socket-address.ts';
+
+/** System calls of sockets that take or give structures, and the memory in which these are handed over. */
+export class Sockets {
+  readonly #libc: Libc;
+  readonly #address: Memory;
+  readonly #addressLength: Memory;
+  readonly #option: Memory;
+  readonly #optionLength: Memory;
+
+  constructor(libc: Libc) {
+    this.#libc = libc;
+    this.#address = libc.allocate(SOCKET_ADDRESS_BYTES);
+    this.#addressLength = libc.allocate(4);
+    this.#option = libc.allocate(8);
+    this.#optionLength = libc.allocate(4);
+  }
+
+  /** accept4(2). {@link lastAddress} is the peer's then. */
+  accept(listener: number, flags: number): number {
+    this.#addressLength.ints[0] = SOCKET_ADDRESS_BYTES;
+    return this.#libc.accept4(listener, this.#address.address, this.#addressLength.address, flags);
+  }
+
+  /** What the kernel wrote last, by {@link accept}. */
+  lastAddress(): Endpoint | undefined {
+    return decodeAddress(this.#address.bytes, this.#addressLength.ints[0] ?? 0);
+  }
+
+  /** getsockname(2); `undefined` when the socket has no address of its own. */
+  localAddress(fd: number): Endpoint | undefined {
+    this.#addressLength.ints[0] = SOCKET_ADDRESS_BYTES;
+    const result = this.#libc.getsockname(fd, this.#address.address, this.#addressLength.address);
+    return result === -1 ? undefined : this.lastAddress();
+  }
+
+  /** bind(2). */
+  bind(fd: number, { bytes }: SocketAddress): number {
+    this.#address.bytes.set(bytes);
+    return this.#libc.bind(fd, this.#address.address, bytes.length);
+  }
+
+  /** connect(2). */
+  connect(fd: number, { bytes }: SocketAddress): number {
+    this.#address.bytes.set(bytes);
+    return this.#libc.connect(fd, this.#address.address, bytes.length);
+  }
+
+  /** getsockopt(2) of an option that is an `int`. */
+  getOption(fd: number, level: number, option: number): number {
+    this.#optionLength.ints[0] = 4;
+    const { address, ints } = this.#option;
+    return this.#libc.getsockopt(fd, level, option, address, this.#optionLength.address) === -1
+      ? this.#libc.errno()
+      : (ints[0] ?? 0);
+  }
+
+  /** setsockopt(2) of an option that is an `int`. */
+  setOption(fd: number, level: number, option: number, value: number): number {
+    this.#option.ints[0] = value;
+    return this.#libc.setsockopt(fd, level, option, this.#option.address, 4);
+  }
+
+  /** What close(2) finds unsent is dropped, and the peer sees a reset: socket(7), `SO_LINGER` with no time. */
+  dropUnsent(fd: number): void {
+    this.#option.ints[0] = 1;
+    this.#option.ints[1] = 0;
+    this.#libc.setsockopt(fd, SOL_SOCKET, SO_LINGER, this.#option.address, 8);
+  }
+
+  /** What small messages want: to be sent at once, whatever is still unacknowledged. */
+  setNoDelay(fd: number): void {
+    this.setOption(fd, IPPROTO_TCP, TCP_NODELAY, 1);
+  }
+
+  /** 1: acknowledge at once, also what has been received already; 0: wait for data to carry it (tcp(7), `TCP_QUICKACK`). */
+  setQuickAck(fd: number, value: 0 | 1): void {
+    this.setOption(fd, IPPROTO_TCP, TCP_QUICKACK, value);
+  }
+
+  /** Probes while it is silent, and the time-out of what stays unacknowledged: tcp(7). */
+  setKeepAlive(fd: number, keepAlive: KeepAlive): void {
+    const { idleMs, intervalMs, probes } = keepAlive;
+    this.setOption(fd, SOL_SOCKET, SO_KEEPALIVE, 1);
+    this.setOption(fd, IPPROTO_TCP, TCP_USER_TIMEOUT, userTimeoutMs(keepAlive));
+    this.setOption(fd, IPPROTO_TCP, TCP_KEEPIDLE, seconds(idleMs));
+    if (intervalMs !== undefined) this.setOption(fd, IPPROTO_TCP, TCP_KEEPINTVL, seconds(intervalMs));
+    if (probes !== undefined) this.setOption(fd, IPPROTO_TCP, TCP_KEEPCNT, probes);
+  }
+}
+
+/** With the time-out set, the kernel also ends keepalive by it, and no longer by the number of probes: so both have to say the same. */
+function userTimeoutMs({ idleMs, intervalMs, probes, userTimeoutMs: asked }: KeepAlive): number {
+  const probedMs = idleMs + (intervalMs ?? DEFAULT_INTERVAL_MS) * (probes ?? DEFAULT_PROBES);
+  return Math.min(LONGEST_USER_TIMEOUT_MS, Math.ceil(asked ?? probedMs));
+}
+
+/** `/proc/sys/net/ipv4/tcp_keepalive_intvl` and `tcp_keepalive_probes`, as they are where nobody has changed them: tcp(7). */
+const DEFAULT_INTERVAL_MS = 75_000;
+const DEFAULT_PROBES = 9;
+
+/** The option is an `int`, and a negative one is refused. */
+const LONGEST_USER_TIMEOUT_MS = 2 ** 31 - 1;
+
+// `MAX_TCP_KEEPIDLE` and `MAX_TCP_KEEPINTVL` of the kernel: beyond it setsockopt(2) fails.
+const LONGEST_SECONDS = 32_767;
+
+function seconds(ms: number): number {
+  return Math.min(LONGEST_SECONDS, Math.max(1, Math.ceil(ms / 1000)));
+}

@@ -1,0 +1,52 @@
+import { TimerWheel } from './timer-wheel.ts';
+
+/**
+ * Deadlines by small integer in a {@link TimerWheel}, with one timer of Node's own for all of them: set only for the next moment at which
+ * one may be due.
+ */
+export class WheelTimer {
+  readonly #wheel = new TimerWheel(performance.now());
+  readonly #onDue: (key: number) => void;
+  #timer: NodeJS.Timeout | undefined;
+  #timerAtMs = Infinity;
+
+  /** @param onDue called with the key of each deadline that is over; it is cleared by then */
+  constructor(onDue: (key: number) => void) {
+    this.#onDue = onDue;
+  }
+
+  /** Sets the deadline of `key`, in place of one that it may have. */
+  set(key: number, afterMs: number): void {
+    const nowMs = performance.now();
+    const atMs = nowMs + afterMs;
+    this.#wheel.set(key, atMs, nowMs);
+    this.#wakeFor(atMs, nowMs);
+  }
+
+  /** Idempotent. */
+  clear(key: number): void {
+    this.#wheel.clear(key);
+  }
+
+  /** No deadline is set any more: what keeps the process alive is given back. */
+  rest(): void {
+    clearTimeout(this.#timer);
+    this.#timer = undefined;
+    this.#timerAtMs = Infinity;
+  }
+
+  #wakeFor(atMs: number, nowMs: number): void {
+    if (atMs >= this.#timerAtMs) return;
+    clearTimeout(this.#timer);
+    this.#timerAtMs = atMs;
+    this.#timer = setTimeout(() => this.#onTimer(), Math.max(1, Math.ceil(atMs - nowMs)));
+  }
+
+  #onTimer(): void {
+    this.#timerAtMs = Infinity;
+    const nowMs = performance.now();
+    this.#wheel.advance(nowMs, this.#onDue);
+    const quietMs = this.#wheel.quietMs(nowMs);
+    if (quietMs !== undefined) this.#wakeFor(nowMs + quietMs, nowMs);
+  }
+}
