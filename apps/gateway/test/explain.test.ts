@@ -60,7 +60,7 @@ describe('an explanation', () => {
   });
 
   it('names the route, its source, its origin, its backends, and every route that it shadows', () => {
-    expect(explain('API.example.com.', TABLE, ({ host }) => host === '10.0.0.1')).toEqual({
+    expect(explain('API.example.com.', TABLE, { isEjected: ({ host }) => host === '10.0.0.1' })).toEqual({
       found: true,
       serverName: 'api.example.com',
       route: 'api',
@@ -143,6 +143,57 @@ source first: old
 source second is failing: agent is gone
 source third is stale: its routes are those of 1970-01-01T00:00:00.000Z
 source third: f:1:1: oops
+`);
+  });
+});
+
+describe('an explanation of a name that listeners take differently', () => {
+  const backend = { address: { host: '10.0.0.1', port: 443 }, weight: 1, healthy: true };
+  const backup = { address: { host: '10.0.0.9', port: 443 }, weight: 1, healthy: true, priority: 1 };
+  const table = new RouteTable([
+    indexRoutes('file', {
+      version: '1',
+      routes: [
+        { name: 'public', serverNames: ['api.example.com'], backends: [backend, backup] },
+        { name: 'inner', serverNames: ['api.example.com'], listeners: ['internal'], backends: [backend] },
+        { name: 'admin', serverNames: ['admin.example.com'], listeners: ['internal'], backends: [] },
+      ],
+    }),
+  ]);
+
+  it('says which route takes it on which listener', () => {
+    expect(explain('api.example.com', table)).toMatchObject({
+      route: 'public',
+      backends: [{ host: '10.0.0.1' }, { host: '10.0.0.9', priority: 1 }],
+      onListeners: [{ listener: 'internal', route: 'inner', source: 'file', match: 'exact' }],
+    });
+    expect(explain('api.example.com', table, { listener: 'edge' })).toMatchObject({ route: 'public' });
+  });
+
+  it('is that of the listener that was asked for', () => {
+    expect(explain('api.example.com', table, { listener: 'internal' })).toMatchObject({
+      route: 'inner',
+      listeners: ['internal'],
+      shadowed: [{ route: 'public' }],
+    });
+  });
+
+  it('says that a name is found on another listener', () => {
+    expect(explain('admin.example.com', table)).toMatchObject({
+      found: false,
+      onListeners: [{ listener: 'internal', route: 'admin' }],
+    });
+    expect(explain('admin.example.com', table, { listener: 'edge' })).not.toHaveProperty('onListeners');
+  });
+
+  it('is readable', () => {
+    expect(explanationText(explain('api.example.com', table))).toBe(`\
+api.example.com: route public, its exact name is in the table
+  source       file
+  on internal  route inner (api.example.com of file)
+  BACKEND       PRIORITY  WEIGHT  STATE
+  10.0.0.1:443  0         1       healthy
+  10.0.0.9:443  1         1       healthy
 `);
   });
 });

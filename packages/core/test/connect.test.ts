@@ -135,6 +135,23 @@ describe('connecting', () => {
     await expect(connect(route([backend('10.0.0.1')]))).rejects.toMatchObject({ code: 'CONNECT_REFUSED' });
   });
 
+  it('dials a backup only when no healthy backend of a lower priority can be reached', async () => {
+    const { connect, seen, dialled } = harness({
+      '10.0.0.1:1': 'accepts',
+      '10.0.0.2:1': 'refuses',
+      '10.0.0.9:1': 'accepts',
+    });
+    const backup: Backend = { ...backend('10.0.0.9'), priority: 1 };
+    for (let i = 0; i < 3; i += 1) await connect(route([backup, backend('10.0.0.1')]));
+    expect(new Set(seen())).toEqual(new Set(['10.0.0.1:1']));
+    dialled.length = 0;
+    await connect(route([backup, backend('10.0.0.2'), backend('10.0.0.1', false)]));
+    expect(seen()).toEqual(['10.0.0.2:1', '10.0.0.9:1']);
+    dialled.length = 0;
+    await connect(route([backup, backend('10.0.0.2')]));
+    expect(seen()).toEqual(['10.0.0.9:1']);
+  });
+
   it('gives one that hangs half of the time that is left, and the last one all of it', async () => {
     vi.useFakeTimers();
     const { connect, dialled } = harness({ '10.0.0.1:1': 'hangs', '10.0.0.2:1': 'hangs' });

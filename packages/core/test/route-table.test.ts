@@ -64,6 +64,43 @@ describe('a server name', () => {
   });
 });
 
+describe('a route that names listeners', () => {
+  const routes = table(
+    [
+      { ...route('general', 'a.example', '*.b.example', '*'), fallback: true },
+      { ...route('inner', 'a.example', '*.b.example'), listeners: ['internal'], fallback: true },
+      { ...route('both', 'only.example'), listeners: ['internal', 'edge'] },
+    ],
+    [{ ...route('second', 'a.example', 'x.b.example'), listeners: ['internal', 'other'] }],
+  );
+
+  it.each([
+    ['a.example', 'internal', 'inner', 'it goes before one that holds on all'],
+    ['a.example', 'edge', 'general', 'on other listeners it takes nothing'],
+    ['a.example', undefined, 'general', 'nor without a listener'],
+    ['a.example', 'other', 'general', 'a source listed first goes before it'],
+    ['x.b.example', 'internal', 'second', 'an exact name still beats a suffix'],
+    ['y.b.example', 'internal', 'inner', 'it may be found by a suffix'],
+    ['only.example', 'edge', 'both', 'it may name several'],
+    ['only.example', 'other', 'general', 'any name is found on all'],
+  ])('takes %s on %s by %s: %s', (serverName, listener, name, _why) => {
+    expect(routes.lookup(serverName, listener)?.name).toBe(name);
+    expect(routes.matches(serverName, listener)[0]?.route.name).toBe(name);
+  });
+
+  it('may be the fallback of its listeners', () => {
+    expect(routes.fallback('internal')?.name).toBe('inner');
+    expect(routes.fallback('edge')?.name).toBe('general');
+    expect(routes.fallback()?.name).toBe('general');
+    expect(table([route('api', 'api.example.com', '*')]).fallback('edge')).toBeUndefined();
+  });
+
+  it('is listed by the table', () => {
+    expect(routes.listeners).toEqual(['internal', 'edge', 'other']);
+    expect(routes.size).toBe(4);
+  });
+});
+
 it('looking up and explaining never disagree', () => {
   const label = fc.constantFrom('a', 'b', 'c');
   const name = fc.array(label, { minLength: 1, maxLength: 4 }).map((labels) => labels.join('.'));

@@ -116,7 +116,7 @@ const YAML: readonly Golden[] = [
       '2:5: unknown key "nmae": did you mean "name"?',
       '3:5: unknown key "servernames": did you mean "serverNames"?',
       '4:19: unknown key "adress": did you mean "address"?',
-      '4:46: unknown key "protocol": known keys are address, port, weight',
+      '4:46: unknown key "protocol": known keys are address, port, weight, priority',
     ],
   },
   {
@@ -178,7 +178,7 @@ const YAML: readonly Golden[] = [
           `2:${[22, 28, 35, 41, 49, 57, 66, 73][index]}: expected a host name, "*.suffix" or "*", found ${found}`,
       ),
       '2:77: expected a host name, "*.suffix" or "*" in ASCII (xn--bcher-kva.example), found "bücher.example"',
-      '3:20: expected at least one server name, found an empty list',
+      '3:20: expected at least one server name, or fallback: true; found an empty list',
     ],
   },
   {

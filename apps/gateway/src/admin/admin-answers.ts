@@ -66,7 +66,11 @@ export function adminPaths(targets: AdminTargets): AdminPaths {
         const serverName = query.get('serverName') ?? '';
         if (serverName === '') return { status: 400, json: { error: 'expected ?serverName=NAME, found none' } };
         const asked = askedName(serverName);
-        const explanation = explain(serverName, routes.table, (address) => outliers.isEjected(address));
+        const listener = query.get('listener');
+        const explanation = explain(serverName, routes.table, {
+          ...(listener !== null && { listener }),
+          isEjected: (address) => outliers.isEjected(address),
+        });
         if (asked.kind === 'name' || isExact(explanation)) return ok(explanation);
         return { status: 400, json: { error: asked.why } };
       },

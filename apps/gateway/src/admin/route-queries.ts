@@ -9,15 +9,18 @@ import type { RoutesView } from './views.ts';
 /** Answers about routes, from wherever they are known. */
 export interface RouteQueries {
   routes(): Promise<RoutesView>;
-  explain(serverName: string): Promise<Explanation>;
+  /** @param listener whose connection it would be; any when absent */
+  explain(serverName: string, listener?: string): Promise<Explanation>;
 }
 
 /** From a gateway that runs. Rejects when it does not answer, or with an error. */
 export function queriesTo(adminUrl: URL): RouteQueries {
   return {
     routes: async () => (await ask(adminUrl, 'routes')) as RoutesView,
-    explain: async (serverName) =>
-      (await ask(adminUrl, `explain?${new URLSearchParams({ serverName }).toString()}`)) as Explanation,
+    explain: async (serverName, listener) => {
+      const question = new URLSearchParams({ serverName, ...(listener !== undefined && { listener }) });
+      return (await ask(adminUrl, `explain?${question.toString()}`)) as Explanation;
+    },
   };
 }
 
@@ -28,7 +31,8 @@ export function queriesTo(adminUrl: URL): RouteQueries {
 export function queriesOf(file: string, amend: Amend): RouteQueries {
   return {
     routes: () => withRoutes(file, amend, (store, timeoutMs) => routesView(store.table, store.sources, timeoutMs)),
-    explain: (serverName) => withRoutes(file, amend, (store) => explain(serverName, store.table)),
+    explain: (serverName, listener) =>
+      withRoutes(file, amend, (store) => explain(serverName, store.table, listener === undefined ? {} : { listener })),
   };
 }
 

@@ -1,4 +1,4 @@
-import type { Route } from '@meshgate/core';
+import type { Backend, Route } from '@meshgate/core';
 import type { LiveConnection, ListenerStatus, RouteTable, SourceStatus } from '@meshgate/core/parts';
 import { formatEndpoint } from '@meshgate/core';
 import { createHash } from 'node:crypto';
@@ -9,6 +9,10 @@ interface RouteView {
   readonly source: string;
   readonly kind?: string;
   readonly serverNames: readonly string[];
+  /** The listeners on which the route holds; absent when it holds on all of them. */
+  readonly listeners?: readonly string[];
+  /** It also takes clients without a server name, or of no known protocol; absent when it does not. */
+  readonly fallback?: true;
   readonly connectTimeoutMs: number;
   readonly backends: readonly BackendView[];
 }
@@ -19,6 +23,8 @@ export interface BackendView {
   readonly port: number;
   readonly weight: number;
   readonly healthy: boolean;
+  /** Lower first; absent when it is 0. */
+  readonly priority?: number;
 }
 
 /** A source in `GET /routes`. */
@@ -59,9 +65,16 @@ function routeView(route: Route, source: string, connectTimeoutMs: number): Rout
     source,
     ...(route.kind !== undefined && { kind: route.kind }),
     serverNames: route.serverNames,
+    ...(route.listeners !== undefined && { listeners: route.listeners }),
+    ...(route.fallback === true && { fallback: true }),
     connectTimeoutMs: route.connectTimeoutMs ?? connectTimeoutMs,
-    backends: route.backends.map(({ address, weight, healthy }) => ({ ...address, weight, healthy })),
+    backends: route.backends.map(backendView),
   };
+}
+
+/** What is said of a backend everywhere. */
+export function backendView({ address, weight, healthy, priority = 0 }: Backend): BackendView {
+  return { ...address, weight, healthy, ...(priority > 0 && { priority }) };
 }
 
 function sourceView({ name, state, routes, lastSuccess, error, warnings }: SourceStatus): SourceView {

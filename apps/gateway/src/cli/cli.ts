@@ -75,8 +75,9 @@ function commands(terminal: Terminal, end: (status: ExitStatus) => void): Comman
   );
   withQuestionFlags(program.command('explain').description('say which route takes a server name, and why'))
     .argument('<server-name>')
-    .action(async (text: string, flags: QuestionFlags) => {
-      const explanation = await explained(text, queriesFor(flags, terminal));
+    .option('--listener <name>', 'listener that the client comes to (default: any)')
+    .action(async (text: string, flags: ExplainFlags) => {
+      const explanation = await explained(text, queriesFor(flags, terminal), flags.listener);
       stdout.write(flags.json === true ? toJson(explanation) : explanationText(explanation));
       end(explanation.found ? 0 : 1);
     });
@@ -146,6 +147,10 @@ interface QuestionFlags {
   readonly json?: boolean;
 }
 
+interface ExplainFlags extends QuestionFlags {
+  readonly listener?: string;
+}
+
 const DEFAULT_ADMIN_URL = `http://${formatEndpoint(DEFAULT_ADMIN)}`;
 
 function withQuestionFlags(command: Command): Command {
@@ -156,10 +161,10 @@ function withQuestionFlags(command: Command): Command {
 }
 
 /** @throws ConfigProblems when no client can ask for it and no route has it: then it is no question for a route table */
-async function explained(text: string, queries: RouteQueries): Promise<Explanation> {
+async function explained(text: string, queries: RouteQueries, listener?: string): Promise<Explanation> {
   const asked = askedName(text);
-  if (asked.kind === 'name') return queries.explain(asked.serverName);
-  const explanation = await queries.explain(text).catch(() => undefined);
+  if (asked.kind === 'name') return queries.explain(asked.serverName, listener);
+  const explanation = await queries.explain(text, listener).catch(() => undefined);
   if (explanation !== undefined && isExact(explanation)) return explanation;
   throw new ConfigProblems([{ message: asked.why, path: [] }]);
 }

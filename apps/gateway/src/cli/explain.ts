@@ -1,7 +1,9 @@
-import type { Backend, Endpoint } from '@meshgate/core';
+import type { Endpoint } from '@meshgate/core';
 import type { Match, MatchKind, RouteTable } from '@meshgate/core/parts';
 import { parseServerName } from '@meshgate/sni';
 import leven from 'leven';
+import { backendView } from '../admin/views.ts';
+import type { BackendView } from '../admin/views.ts';
 import { describe } from '../config/config-words.ts';
 
 /** Which route takes a server name, and why. The answer of `GET /explain` and of `meshgate explain --json`. */
@@ -19,6 +21,10 @@ export interface FoundRoute extends Claim {
   /** What made the route: facts of its source, such as the file and the line. */
   readonly origin?: Readonly<Record<string, string>>;
   readonly backends: readonly ExplainedBackend[];
+  /** The listeners on which the route holds; absent when it holds on all of them. */
+  readonly listeners?: readonly string[];
+  /** Where other routes take the name than this one. Absent when a listener was asked for, or there are none. */
+  readonly onListeners?: readonly ListenerClaim[];
   /** Routes that would take the name if this one did not, the next one first. */
   readonly shadowed: readonly Claim[];
 }
@@ -30,6 +36,21 @@ interface NotFound {
   readonly why: string;
   /** Names in the table that look like it, the likeliest first. */
   readonly nearest: readonly string[];
+  /** The listeners on which a route takes the name all the same. Absent when a listener was asked for, or there are none. */
+  readonly onListeners?: readonly ListenerClaim[];
+}
+
+/** The route that takes a name on one listener. */
+interface ListenerClaim extends Claim {
+  readonly listener: string;
+}
+
+/** What {@link explain} may know besides the table. */
+export interface ExplainOptions {
+  /** Whose connection it would be; routes of single listeners are told of apart when absent. */
+  readonly listener?: string;
+  /** Whether an address is ejected after failures; none is when absent. */
+  isEjected?(address: Endpoint): boolean;
 }
 
 /** A route that claims a name. */
@@ -41,13 +62,8 @@ interface Claim {
   readonly pattern: string;
 }
 
-/** A backend, and what is thought of it. */
-export interface ExplainedBackend {
-  readonly host: string;
-  readonly port: number;
-  readonly weight: number;
-  /** What the source says. */
-  readonly healthy: boolean;
+/** A backend, and what is thought of it. `healthy` is what the source says. */
+export interface ExplainedBackend extends BackendView {
   /** Put aside for a while, since dials to it failed in a row. Only known of addresses that are no DNS names. */
   readonly ejected: boolean;
 }
@@ -62,15 +78,14 @@ export function askedName(
 }
 
 /** Explains what `table` does with a name, as it was typed. Pure. */
-export function explain(
-  name: string,
-  table: RouteTable,
-  isEjected: (address: Endpoint) => boolean = () => false,
-): Explanation {
+export function explain(name: string, table: RouteTable, options: ExplainOptions = {}): Explanation {
   const serverName = name.toLowerCase().replace(/\.$/, '');
   const asked = askedName(name);
-  const [match, ...others] = table.matches(serverName);
-  if (match === undefined) return notFound(serverName, table);
+  const { listener, isEjected = () => false } = options;
+  const [match, ...others] = table.matches(serverName, listener);
+  const elsewhere = listener === undefined ? onListeners(serverName, table, match) : [];
+  const exceptions = elsewhere.length === 0 ? {} : { onListeners: elsewhere };
+  if (match === undefined) return { ...notFound(serverName, table), ...exceptions };
   const { route } = match;
   return {
     found: true,
@@ -79,7 +94,9 @@ export function explain(
     ...(route.kind !== undefined && { kind: route.kind }),
     why: asked.kind === 'name' ? reason(match, others) : `${reason(match, others)}, but ${asked.why}`,
     ...(route.origin !== undefined && { origin: route.origin }),
-    backends: route.backends.map((backend) => explained(backend, isEjected)),
+    ...(route.listeners !== undefined && { listeners: route.listeners }),
+    backends: route.backends.map((backend) => ({ ...backendView(backend), ejected: isEjected(backend.address) })),
+    ...exceptions,
     shadowed: others.map(claimOf),
   };
 }
@@ -90,6 +107,14 @@ export function explain(
  */
 export function isExact(explanation: Explanation): boolean {
   return explanation.found && explanation.match === 'exact';
+}
+
+/** Where a route that names the listener takes `serverName` instead of `general`. */
+function onListeners(serverName: string, table: RouteTable, general: Match | undefined): readonly ListenerClaim[] {
+  return table.listeners.flatMap((listener) => {
+    const [match] = table.matches(serverName, listener);
+    return match === undefined || match.route === general?.route ? [] : [{ listener, ...claimOf(match) }];
+  });
 }
 
 function notFound(serverName: string, table: RouteTable): NotFound {
@@ -111,10 +136,6 @@ function reason({ kind, source, pattern }: Match, others: readonly Match[]): str
   return rivals.length === 0 ? own : `${own}; source ${source} comes before ${rivals.join(', ')}`;
 }
 
-function explained({ address, weight, healthy }: Backend, isEjected: (address: Endpoint) => boolean): ExplainedBackend {
-  return { ...address, weight, healthy, ejected: isEjected(address) };
-}
-
 /** More than these would be a list of everything. */
 const SHOWN_NAMES = 3;
 
@@ -131,8 +152,10 @@ function nearestNames(serverName: string, table: RouteTable): readonly string[] 
 }
 
 function* namesIn({ indexes }: RouteTable): Generator<string> {
-  for (const { exact, suffixes } of indexes) {
-    yield* exact.keys();
-    for (const suffix of suffixes.keys()) yield `*${suffix}`;
+  for (const index of indexes) {
+    for (const { exact, suffixes } of [index, ...index.listeners.values()]) {
+      yield* exact.keys();
+      for (const suffix of suffixes.keys()) yield `*${suffix}`;
+    }
   }
 }

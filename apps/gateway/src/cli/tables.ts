@@ -4,9 +4,13 @@ import type { BackendView, RoutesView, SourceView } from '../admin/views.ts';
 
 /** The answer of `meshgate routes`, for people. */
 export function routesText({ routes, sources }: RoutesView): string {
-  const rows = [...routes].map(({ name, source, kind = '', serverNames, backends }) => [
+  const rows = [...routes].map(({ name, source, kind = '', serverNames, listeners, fallback, backends }) => [
     name,
-    serverNames.join(' '),
+    [
+      ...serverNames,
+      ...(fallback === true ? ['(no name)'] : []),
+      ...(listeners === undefined ? [] : [`on ${listeners.join(', ')}`]),
+    ].join(' '),
     backends.map(backendText).join(' ') || 'none',
     kind,
     source,
@@ -29,24 +33,46 @@ export function explanationText(explanation: Explanation): string {
   const { serverName, why } = explanation;
   if (explanation.found) return lines([`${serverName}: route ${explanation.route}, ${why}`, ...detailsOf(explanation)]);
   const hints = explanation.nearest.length === 0 ? [] : [`  nearest names: ${explanation.nearest.join(', ')}`];
-  return lines([`${serverName}: no route, ${why}`, ...hints]);
+  const exceptions = columns(exceptionsOf(explanation), '  ');
+  return lines([`${serverName}: no route, ${why}`, ...exceptions, ...hints]);
 }
 
-function detailsOf({ kind, source, origin = {}, backends, shadowed }: FoundRoute): readonly string[] {
+function detailsOf(found: FoundRoute): readonly string[] {
+  const { kind, source, origin = {}, listeners, backends, shadowed } = found;
   const facts = [
     ['source', source],
     ...(kind === undefined ? [] : [['kind', kind]]),
     ...Object.entries(origin),
+    ...(listeners === undefined ? [] : [['listeners', listeners.join(', ')]]),
+    ...exceptionsOf(found),
     ...shadowed.map((other) => ['shadows', `${other.route} (${other.pattern} of ${other.source})`]),
   ];
-  const rows = backends.map((backend) => [addressText(backend), String(backend.weight), stateText(backend)]);
-  const backendTable = [['BACKEND', 'WEIGHT', 'STATE'], ...rows];
+  const hasBackups = backends.some(({ priority }) => priority !== undefined);
+  const rows = backends.map((backend) => [
+    addressText(backend),
+    ...(hasBackups ? [String(backend.priority ?? 0)] : []),
+    String(backend.weight),
+    stateText(backend),
+  ]);
+  const backendTable = [['BACKEND', ...(hasBackups ? ['PRIORITY'] : []), 'WEIGHT', 'STATE'], ...rows];
   const none = ['  no backend: connections end with NO_BACKEND'];
   return [...columns(facts, '  '), ...(rows.length === 0 ? none : columns(backendTable, '  '))];
 }
 
+/** Where another route takes the name than on the other listeners. */
+function exceptionsOf({ onListeners = [] }: Explanation): readonly (readonly string[])[] {
+  return onListeners.map(({ listener, route, pattern, source }) => [
+    `on ${listener}`,
+    `route ${route} (${pattern} of ${source})`,
+  ]);
+}
+
 function backendText(backend: BackendView): string {
-  return `${addressText(backend)}${backend.healthy ? '' : ' (unhealthy)'}`;
+  const remarks = [
+    ...(backend.healthy ? [] : ['unhealthy']),
+    ...(backend.priority === undefined ? [] : [`priority ${backend.priority}`]),
+  ];
+  return remarks.length === 0 ? addressText(backend) : `${addressText(backend)} (${remarks.join(', ')})`;
 }
 
 function addressText({ host, port }: BackendView): string {

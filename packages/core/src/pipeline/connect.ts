@@ -84,15 +84,23 @@ export function balancedConnector(options: ConnectorOptions): Connector {
   }
 }
 
-/** Healthy and not ejected; else healthy; else whatever there is: advice orders the dials, it never forbids one. */
+/**
+ * Healthy and not ejected; else healthy; else whatever there is; and of these the lowest priority. Advice orders the dials, it never
+ * forbids one.
+ */
 function preferred(backends: readonly Backend[], outliers: Outliers): readonly Backend[] {
   const isTrusted = ({ healthy, address }: Backend): boolean => healthy && !outliers.isEjected(address);
   // The usual case, and nothing is made for it.
-  if (backends.every(isTrusted)) return backends;
+  if (backends.every((backend) => backend.priority === undefined && isTrusted(backend))) return backends;
   const trusted = backends.filter(isTrusted);
-  if (trusted.length > 0) return trusted;
+  if (trusted.length > 0) return firstInLine(trusted);
   const healthy = backends.filter((backend) => backend.healthy);
-  return healthy.length > 0 ? healthy : backends;
+  return firstInLine(healthy.length > 0 ? healthy : backends);
+}
+
+function firstInLine(backends: readonly Backend[]): readonly Backend[] {
+  const lowest = backends.reduce((least, { priority = 0 }) => Math.min(least, priority), Infinity);
+  return backends.filter(({ priority = 0 }) => priority === lowest);
 }
 
 function trustedFirst(addresses: readonly Endpoint[], outliers: Outliers): readonly Endpoint[] {

@@ -51,8 +51,8 @@ export class RouteStore implements Service, Resolver {
     return this.#followers.map((follower) => follower.status);
   }
 
-  resolve({ serverName }: Hello, _from: Accepted): Route | undefined {
-    return serverName === undefined ? undefined : this.#table.lookup(serverName);
+  resolve({ serverName }: Hello, { listener }: Accepted): Route | undefined {
+    return serverName === undefined ? this.#table.fallback(listener) : this.#table.lookup(serverName, listener);
   }
 
   /** Resolves when every source has spoken, failed, or been silent for too long; `sources` says which. Rejects when told to hurry. */

@@ -15,18 +15,26 @@ export interface Match {
   readonly route: Route;
 }
 
-/** One source's routes, ready to be searched. Immutable. */
-export interface RouteIndex {
-  /** The source's name. */
-  readonly source: string;
-  /** What was indexed. */
-  readonly snapshot: RouteSnapshot;
+/** Which route takes which name, on all listeners or on one. */
+interface NameIndex {
   /** By server name. */
   readonly exact: ReadonlyMap<string, Route>;
   /** By suffix without `*`: `.apps.example.com`. */
   readonly suffixes: ReadonlyMap<string, Route>;
   /** The route that takes any name. */
   readonly any: Route | undefined;
+  /** The route that takes clients that send no name, or speak no known protocol. */
+  readonly fallback: Route | undefined;
+}
+
+/** One source's routes, ready to be searched: those that hold on all listeners, and beside them those of single ones. Immutable. */
+export interface RouteIndex extends NameIndex {
+  /** The source's name. */
+  readonly source: string;
+  /** What was indexed. */
+  readonly snapshot: RouteSnapshot;
+  /** By listener. */
+  readonly listeners: ReadonlyMap<string, NameIndex>;
   /** By route name. */
   readonly routes: ReadonlyMap<string, Route>;
 }
@@ -34,16 +42,23 @@ export interface RouteIndex {
 /**
  * All sources' routes at one moment: immutable, swapped whole, read synchronously.
  * Exact beats suffix, the longer suffix beats the shorter, any suffix beats `*`; where two sources claim the same, the one listed
- * first wins.
+ * first wins; where two routes of one source do, the one that names the listener.
  */
 export class RouteTable {
   /** One for each source that has routes, in order of precedence. */
   readonly indexes: readonly RouteIndex[];
-  readonly #hasSuffixes: boolean;
+  /** What is searched for connections of a listener that a route names: empty when none does, which is the usual case. */
+  readonly #byListener: ReadonlyMap<string, readonly OwnedNames[]>;
 
   constructor(indexes: readonly RouteIndex[]) {
     this.indexes = indexes;
-    this.#hasSuffixes = indexes.some(({ suffixes }) => suffixes.size > 0);
+    const listeners = new Set(indexes.flatMap((index) => Array.from(index.listeners.keys())));
+    this.#byListener = new Map(Array.from(listeners, (listener) => [listener, namesOf(indexes, listener)]));
+  }
+
+  /** The listeners that routes name. */
+  get listeners(): readonly string[] {
+    return Array.from(this.#byListener.keys());
   }
 
   /** How many routes there are, all sources together. */
@@ -55,49 +70,75 @@ export class RouteTable {
    * The route that takes `serverName`.
    *
    * @param serverName lower case, without a trailing dot, as in `Hello.serverName`
+   * @param listener whose connection it is; routes of single listeners are left out when absent
    */
-  lookup(serverName: string): Route | undefined {
-    for (const { exact } of this.indexes) {
+  lookup(serverName: string, listener?: string): Route | undefined {
+    const searched = this.#searched(listener);
+    for (const { exact } of searched) {
       const route = exact.get(serverName);
       if (route !== undefined) return route;
     }
-    return this.#bySuffix(serverName) ?? this.#byAny();
+    return bySuffix(serverName, searched) ?? searched.find(({ any }) => any !== undefined)?.any;
+  }
+
+  /** The route that takes clients without a server name, and those of no known protocol. */
+  fallback(listener?: string): Route | undefined {
+    return this.#searched(listener).find(({ fallback }) => fallback !== undefined)?.fallback;
   }
 
   /** Every route that takes `serverName`, the one that `lookup` answers first. */
-  matches(serverName: string): readonly Match[] {
+  matches(serverName: string, listener?: string): readonly Match[] {
+    const searched = this.#searched(listener);
     return [
-      ...this.#matching('exact', serverName, ({ exact }) => exact.get(serverName)),
+      ...matching(searched, { kind: 'exact', pattern: serverName }, ({ exact }) => exact.get(serverName)),
       ...suffixesOf(serverName).flatMap((suffix) =>
-        this.#matching('suffix', `*${suffix}`, ({ suffixes }) => suffixes.get(suffix)),
+        matching(searched, { kind: 'suffix', pattern: `*${suffix}` }, ({ suffixes }) => suffixes.get(suffix)),
       ),
-      ...this.#matching('any', '*', ({ any }) => any),
+      ...matching(searched, { kind: 'any', pattern: '*' }, ({ any }) => any),
     ];
   }
 
-  /** On the way of every connection: no generator, no list. */
-  #bySuffix(serverName: string): Route | undefined {
-    if (!this.#hasSuffixes) return undefined;
-    for (let dot = nextSuffix(serverName, 0); dot !== -1; dot = nextSuffix(serverName, dot)) {
-      const suffix = serverName.slice(dot);
-      for (const { suffixes } of this.indexes) {
-        const route = suffixes.get(suffix);
-        if (route !== undefined) return route;
-      }
+  #searched(listener: string | undefined): readonly OwnedNames[] {
+    if (this.#byListener.size === 0 || listener === undefined) return this.indexes;
+    return this.#byListener.get(listener) ?? this.indexes;
+  }
+}
+
+/** Names, and the source that they come from. */
+interface OwnedNames extends NameIndex {
+  readonly source: string;
+}
+
+/** In each source what names the listener goes before what holds on all. */
+function namesOf(indexes: readonly RouteIndex[], listener: string): readonly OwnedNames[] {
+  return indexes.flatMap((index) => {
+    const own = index.listeners.get(listener);
+    return own === undefined ? [index] : [{ ...own, source: index.source }, index];
+  });
+}
+
+/** On the way of every connection: no generator, no list. */
+function bySuffix(serverName: string, searched: readonly NameIndex[]): Route | undefined {
+  if (!searched.some(({ suffixes }) => suffixes.size > 0)) return undefined;
+  for (let dot = nextSuffix(serverName, 0); dot !== -1; dot = nextSuffix(serverName, dot)) {
+    const suffix = serverName.slice(dot);
+    for (const { suffixes } of searched) {
+      const route = suffixes.get(suffix);
+      if (route !== undefined) return route;
     }
-    return undefined;
   }
+  return undefined;
+}
 
-  #byAny(): Route | undefined {
-    return this.indexes.find(({ any }) => any !== undefined)?.any;
-  }
-
-  #matching(kind: MatchKind, pattern: string, find: (index: RouteIndex) => Route | undefined): Match[] {
-    return this.indexes.flatMap((index) => {
-      const route = find(index);
-      return route === undefined ? [] : [{ kind, pattern, source: index.source, route }];
-    });
-  }
+function matching(
+  searched: readonly OwnedNames[],
+  claimed: Pick<Match, 'kind' | 'pattern'>,
+  find: (names: NameIndex) => Route | undefined,
+): readonly Match[] {
+  return searched.flatMap((names) => {
+    const route = find(names);
+    return route === undefined ? [] : [{ ...claimed, source: names.source, route }];
+  });
 }
 
 /** Where the next shorter suffix begins, with its dot; the name itself is none. -1 after the last. */
@@ -121,24 +162,46 @@ const ROUTES_PER_STEP = 200;
  * than a connection should wait. A name claimed twice goes to the route listed first.
  */
 export function* indexing(source: string, snapshot: RouteSnapshot): Generator<void, RouteIndex> {
-  const exact = new Map<string, Route>();
-  const suffixes = new Map<string, Route>();
+  const general = new Names();
+  const listeners = new Map<string, Names>();
   const routes = new Map<string, Route>();
-  let any: Route | undefined;
   let untilPause = ROUTES_PER_STEP;
   for (const route of snapshot.routes) {
     routes.set(route.name, route);
-    for (const name of route.serverNames) {
-      if (name === '*') any ??= route;
-      else if (name.startsWith('*.')) claim(suffixes, name.slice(1), route);
-      else claim(exact, name, route);
-    }
+    if (route.listeners === undefined) general.add(route);
+    else for (const listener of route.listeners) namesIn(listeners, listener).add(route);
     untilPause -= 1;
     if (untilPause > 0) continue;
     untilPause = ROUTES_PER_STEP;
     yield;
   }
-  return { source, snapshot, exact, suffixes, any, routes };
+  const { exact, suffixes, any, fallback } = general;
+  return { source, snapshot, exact, suffixes, any, fallback, listeners, routes };
+}
+
+/** A {@link NameIndex} in the making: the route listed first wins. */
+class Names implements NameIndex {
+  readonly exact = new Map<string, Route>();
+  readonly suffixes = new Map<string, Route>();
+  any: Route | undefined;
+  fallback: Route | undefined;
+
+  add(route: Route): void {
+    for (const name of route.serverNames) {
+      if (name === '*') this.any ??= route;
+      else if (name.startsWith('*.')) claim(this.suffixes, name.slice(1), route);
+      else claim(this.exact, name, route);
+    }
+    if (route.fallback === true) this.fallback ??= route;
+  }
+}
+
+function namesIn(listeners: Map<string, Names>, listener: string): Names {
+  const known = listeners.get(listener);
+  if (known !== undefined) return known;
+  const names = new Names();
+  listeners.set(listener, names);
+  return names;
 }
 
 function claim(names: Map<string, Route>, name: string, route: Route): void {

@@ -4,18 +4,24 @@ import type { Field, Parsed } from '@meshgate/documents';
 import { isHostName } from './server-name.ts';
 
 /** Keys of a backend. */
-export const BACKEND_KEYS = { address: 'required', port: 'optional', weight: 'optional' } as const;
+export const BACKEND_KEYS = {
+  address: 'required',
+  port: 'optional',
+  weight: 'optional',
+  priority: 'optional',
+} as const;
 
 /** As in DNS SRV (RFC 2782), so that weights carry over from there. */
 const MAX_WEIGHT = 65_535;
 const MAX_PORT = 65_535;
+/** As in DNS SRV, too: lower goes first. */
+const MAX_PRIORITY = 65_535;
 
 /** Reads one backend of a route; `undefined` when something is wrong with it, which is then noted. */
 export function readBackend(field: Field): Backend | undefined {
   const fields = field.record(BACKEND_KEYS);
   const host = fields?.get('address')?.parsed(parseAddress);
-  const weight = fields?.get('weight');
-  const share = weight === undefined ? 1 : weight.integer(1, MAX_WEIGHT);
+  const share = readShare(fields);
   const port = fields?.get('port');
   if (host?.startsWith(UNIX_PREFIX)) return toBackend(host, port?.refuse('a unix socket has no port') ?? 0, share);
   const number = port?.integer(1, MAX_PORT);
@@ -23,13 +29,22 @@ export function readBackend(field: Field): Backend | undefined {
   return toBackend(host, number, share);
 }
 
-function toBackend(
-  host: string | undefined,
-  port: number | undefined,
-  weight: number | undefined,
-): Backend | undefined {
-  if (host === undefined || port === undefined || weight === undefined) return undefined;
-  return { address: { host, port }, weight, healthy: true };
+type Share = Pick<Backend, 'weight' | 'priority'>;
+
+function readShare(fields: ReadonlyMap<keyof typeof BACKEND_KEYS, Field> | undefined): Share | undefined {
+  const weight = integerOr(fields?.get('weight'), 1, [1, MAX_WEIGHT]);
+  const priority = integerOr(fields?.get('priority'), 0, [0, MAX_PRIORITY]);
+  if (weight === undefined || priority === undefined) return undefined;
+  return priority === 0 ? { weight } : { weight, priority };
+}
+
+function integerOr(field: Field | undefined, absent: number, [min, max]: [number, number]): number | undefined {
+  return field === undefined ? absent : field.integer(min, max);
+}
+
+function toBackend(host: string | undefined, port: number | undefined, share: Share | undefined): Backend | undefined {
+  if (host === undefined || port === undefined || share === undefined) return undefined;
+  return { address: { host, port }, ...share, healthy: true };
 }
 
 const UNIX_PREFIX = 'unix:';

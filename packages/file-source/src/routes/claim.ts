@@ -3,8 +3,10 @@ import type { Field } from '@meshgate/documents';
 
 /** What only one route may have. */
 export interface Claim {
-  readonly what: 'name' | 'server name';
+  readonly what: 'name' | 'server name' | 'fallback';
   readonly value: string;
+  /** The listeners on which it is claimed; on all of them when absent. Two routes may have one name on different listeners. */
+  readonly listeners?: readonly string[] | undefined;
   /** Name of the route that claims it; empty when the route has none that could be read. */
   readonly route: string;
   /** The route itself: claims of one route are equal in this. */
@@ -18,13 +20,20 @@ export function contested(claims: readonly Claim[]): readonly Problem[] {
   const first = new Map<string, Claim>();
   const problems = new Map<Field, Problem>();
   for (const claim of claims) {
-    const key = `${claim.what} ${claim.value}`;
-    const earlier = first.get(key);
-    if (earlier === undefined) first.set(key, claim);
-    // A route without a name takes its first server name: one place can then break both rules, and is told of one.
-    else if (!problems.has(claim.field)) problems.set(claim.field, toProblem(claim, earlier));
+    for (const key of keysOf(claim)) {
+      const earlier = first.get(key);
+      if (earlier === undefined) first.set(key, claim);
+      // A route without a name takes its first server name: one place can then break both rules, and is told of one.
+      else if (!problems.has(claim.field)) problems.set(claim.field, toProblem(claim, earlier));
+    }
   }
   return [...problems.values()];
+}
+
+/** One for each listener; a claim on all of them goes after those on one, so that the two do not meet. */
+function keysOf({ what, value, listeners }: Claim): readonly string[] {
+  const key = `${what} ${value}`;
+  return listeners === undefined ? [key] : [...new Set(listeners)].map((listener) => `${key} on ${listener}`);
 }
 
 function toProblem(claim: Claim, earlier: Claim): Problem {
@@ -36,6 +45,7 @@ function words(claim: Claim, earlier: Claim): string {
   const place = where(earlier.field);
   const value = JSON.stringify(claim.value);
   if (claim.owner === earlier.owner) return `${claim.what} ${value} stands in this route twice, first at ${place}`;
+  if (claim.what === 'fallback') return `${named(earlier)} is the fallback already, at ${place}`;
   if (claim.what === 'name') return `route name ${value} is taken by another route, at ${place}`;
   return `server name ${value} of ${named(claim)} is claimed by ${named(earlier)} already, at ${place}`;
 }

@@ -54,6 +54,8 @@ export const FILE_KEYS = { routes: 'required', $schema: 'optional' } as const;
 export const ROUTE_KEYS = {
   name: 'optional',
   serverNames: 'required',
+  listeners: 'optional',
+  fallback: 'optional',
   backends: 'required',
   balance: 'optional',
   connectTimeout: 'optional',
@@ -67,13 +69,17 @@ type RouteFields = ReadonlyMap<keyof typeof ROUTE_KEYS, Field>;
 function readRoute(route: Field, claims: Claim[]): Route | undefined {
   const fields = route.record(ROUTE_KEYS);
   if (fields === undefined) return undefined;
-  const serverNames = readServerNames(fields.get('serverNames'));
+  const scope = { ...readListeners(fields), ...readFallback(fields) };
+  const serverNames = readServerNames(fields.get('serverNames'), scope.fallback === true);
   const name = fields.has('name') ? fields.get('name')?.parsed(parseRouteName) : serverNames[0]?.name;
-  claims.push(...claimsOf({ owner: route, nameField: fields.get('name'), name, serverNames }));
+  if (scope.fallback === true && serverNames.length === 0 && !fields.has('name'))
+    route.refuse('expected the key "name", since there is no server name to call the route by; found none');
+  claims.push(...claimsOf({ owner: route, fields, name, serverNames, scope }));
   const backends = fields.get('backends')?.list()?.map(readBackend).filter(isPresent);
   const options = { ...readBalance(fields), ...readConnectTimeout(fields), ...originOf(route) };
   if (name === undefined || backends === undefined) return undefined;
-  return { name, kind: 'static', serverNames: serverNames.map((claimed) => claimed.name), backends, ...options };
+  const names = serverNames.map((claimed) => claimed.name);
+  return { name, kind: 'static', serverNames: names, ...scope, backends, ...options };
 }
 
 interface ClaimedName {
@@ -81,29 +87,48 @@ interface ClaimedName {
   readonly field: Field;
 }
 
-function readServerNames(list: Field | undefined): readonly ClaimedName[] {
+function readServerNames(list: Field | undefined, mayBeEmpty: boolean): readonly ClaimedName[] {
   const fields = list?.list();
-  if (fields?.length === 0) list?.refuse('expected at least one server name, found an empty list');
+  if (fields?.length === 0 && !mayBeEmpty)
+    list?.refuse('expected at least one server name, or fallback: true; found an empty list');
   return (fields ?? []).flatMap((field) => {
     const name = field.parsed(parseServerName);
     return name === undefined ? [] : { name, field };
   });
 }
 
-interface Claimant {
-  readonly owner: Field;
-  /** Absent when the name is the first server name. */
-  readonly nameField: Field | undefined;
-  readonly name: string | undefined;
-  readonly serverNames: readonly ClaimedName[];
+function readListeners(fields: RouteFields): Pick<Route, 'listeners'> {
+  const list = fields.get('listeners');
+  if (list === undefined) return {};
+  const names = list.list();
+  if (names?.length === 0) list.refuse('expected at least one listener, found an empty list');
+  return { listeners: (names ?? []).flatMap((field) => field.text() ?? []) };
 }
 
-function claimsOf({ owner, nameField, name, serverNames }: Claimant): readonly Claim[] {
+function readFallback(fields: RouteFields): Pick<Route, 'fallback'> {
+  const fallback = fields.get('fallback')?.boolean();
+  return fallback === true ? { fallback } : {};
+}
+
+interface Claimant {
+  readonly owner: Field;
+  readonly fields: RouteFields;
+  readonly name: string | undefined;
+  readonly serverNames: readonly ClaimedName[];
+  readonly scope: Pick<Route, 'listeners' | 'fallback'>;
+}
+
+function claimsOf({ owner, fields, name, serverNames, scope }: Claimant): readonly Claim[] {
   const route = name ?? '';
+  const { listeners } = scope;
   const claims = serverNames.map((claimed): Claim => {
-    return { what: 'server name', value: claimed.name, route, owner, field: claimed.field };
+    return { what: 'server name', value: claimed.name, listeners, route, owner, field: claimed.field };
   });
-  const field = nameField ?? serverNames[0]?.field;
+  const fallback = fields.get('fallback');
+  if (fallback !== undefined && scope.fallback === true)
+    claims.push({ what: 'fallback', value: '', listeners, route, owner, field: fallback });
+  // The first server name is the name of a route that has no other.
+  const field = fields.get('name') ?? serverNames[0]?.field;
   if (name !== undefined && field !== undefined) claims.push({ what: 'name', value: name, route, owner, field });
   return claims;
 }

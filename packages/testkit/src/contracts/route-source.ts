@@ -1,6 +1,7 @@
 import { isDeepStrictEqual } from 'node:util';
 import { describe, expect, it } from 'vitest';
-import type { Backend, Route, RouteSnapshot, RouteSource } from '@meshgate/core';
+import { formatProblem, snapshotProblems } from '@meshgate/core';
+import type { RouteSnapshot, RouteSource } from '@meshgate/core';
 import { sourceClaims, watchClaims } from './watching.ts';
 import type { SourceHarness } from './watching.ts';
 
@@ -40,7 +41,7 @@ export function describeRouteSource(name: string, harness: SourceHarness<RouteSo
       const first = await watched.next();
       await change();
       const second = await watched.nextOther(first);
-      expect([...routeProblems(first.routes), ...routeProblems(second.routes)]).toEqual([]);
+      expect([first, second].flatMap(snapshotProblems).map(formatProblem)).toEqual([]);
     });
   });
 }
@@ -54,37 +55,4 @@ function* pairs<Item>(items: readonly Item[]): Generator<readonly [Item, Item], 
   for (const [index, one] of items.entries()) {
     for (const other of items.slice(index + 1)) yield [one, other];
   }
-}
-
-function routeProblems(routes: readonly Route[]): readonly string[] {
-  const names = routes.map(({ name }) => name);
-  return [
-    ...names.filter((name, index) => names.indexOf(name) !== index).map((name) => `two routes are named '${name}'`),
-    ...routes.flatMap((route) => problemsOf(route).map((problem) => `route '${route.name}': ${problem}`)),
-  ];
-}
-
-function problemsOf({ name, serverNames, backends, connectTimeoutMs = 1 }: Route): readonly string[] {
-  return [
-    ...(name === '' ? ['expected a name, found none'] : []),
-    ...serverNames.filter((each) => !isServerName(each)).map((each) => `expected a server name, found '${each}'`),
-    ...backends.flatMap(backendProblems),
-    ...(connectTimeoutMs > 0 ? [] : [`expected a connect timeout above 0 ms, found ${connectTimeoutMs}`]),
-  ];
-}
-
-function backendProblems({ address: { host, port }, weight }: Backend): readonly string[] {
-  const unix = host.startsWith('unix:');
-  const usable = unix ? port === 0 : host !== '' && Number.isInteger(port) && port > 0 && port <= 65535;
-  return [
-    ...(usable ? [] : [`expected an address that can be dialled, found '${host}' with port ${port}`]),
-    ...(Number.isInteger(weight) && weight >= 1 ? [] : [`expected an integer weight of 1 or more, found ${weight}`]),
-  ];
-}
-
-/** Exact, `*.suffix` or `*`; lower case, no trailing dot: what the route table can match. */
-function isServerName(name: string): boolean {
-  if (name === '*') return true;
-  const labels = (name.startsWith('*.') ? name.slice(2) : name).split('.');
-  return labels.every((label) => /^[a-z0-9_]([a-z0-9_-]*[a-z0-9_])?$/.test(label));
 }
