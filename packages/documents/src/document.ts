@@ -1,6 +1,7 @@
 import type { Problem } from '@meshgate/core';
 import { type ParseError, parse as parseJson, printParseErrorCode } from 'jsonc-parser';
-import { type Alias, Document, LineCounter, type Node, parseDocument, visit, type YAMLError } from 'yaml';
+import { Document, LineCounter, type Node, parseDocument, type YAMLError } from 'yaml';
+import { aliasesOf, expansionProblems } from './aliases.ts';
 import { Field, type FieldContext, type Place } from './field.ts';
 
 /** What became of a text. */
@@ -20,7 +21,7 @@ export type Language = 'yaml' | 'json';
 
 /**
  * Opens a YAML 1.2 text, or a JSON one; which, the name of `file` says when nobody else does: JSON when it ends in `.json`. Pure: `file` is only what problems are said to
- * be in. Duplicate keys, unknown tags, a second document and aliases by the hundred are problems.
+ * be in. Duplicate keys, unknown tags, a second document and aliases that grow without bounds are problems.
  */
 export function openDocument(
   text: string,
@@ -40,14 +41,16 @@ export function openDocument(
   if (syntax.length === 0) syntax.push(...errors.filter(breaks).map((error) => yamlProblem(error, placeOf)));
   if (syntax.length > 0) return { kind: 'broken', problems: syntax };
   const problems = errors.map((error) => yamlProblem(error, placeOf));
-  problems.push(...aliasProblems(document, placeOf));
-  return opened(document.contents, { document, placeOf, problems, warnings: [] });
+  const aliases = aliasesOf(document);
+  const expansion = expansionProblems(document.contents, aliases, placeOf);
+  if (expansion.length > 0) return { kind: 'broken', problems: [...problems, ...expansion] };
+  return opened(document.contents, { resolve: (alias) => aliases.get(alias), placeOf, problems, warnings: [] });
 }
 
 /** A plain value, as `JSON.parse` makes them, read in the same way: its problems have a path and no place. */
 export function openValue(value: unknown): Extract<Opened, { kind: 'document' }> {
-  const document = new Document(value);
-  return opened(document.contents, { document, placeOf: () => undefined, problems: [], warnings: [] });
+  const { contents } = new Document(value, { aliasDuplicateObjects: false });
+  return opened(contents, { resolve: () => undefined, placeOf: () => undefined, problems: [], warnings: [] });
 }
 
 /** What `contents` is read through, by whichever parser it was made. */
@@ -106,16 +109,4 @@ function jsonProblems(text: string, placeOf: (offset: number) => Place): Problem
 /** `CommaExpected` as `comma expected`. */
 function words(code: string): string {
   return code.replace(/(?<=[a-z])[A-Z]/g, (letter) => ` ${letter}`).toLowerCase();
-}
-
-/** Aliases that repeat aliases grow exponentially, from a text of a few lines to any amount of memory. */
-const MAX_ALIASES = 100;
-
-function aliasProblems(document: Document.Parsed, placeOf: (offset: number) => Place): Problem[] {
-  const aliases: Alias[] = [];
-  visit(document, { Alias: (_key, alias) => void aliases.push(alias) });
-  const first = aliases[MAX_ALIASES];
-  if (first === undefined) return [];
-  const message = `expected at most ${MAX_ALIASES} YAML aliases in a file, found ${aliases.length}`;
-  return [{ message, path: [], at: placeOf(first.range?.[0] ?? 0) }];
 }

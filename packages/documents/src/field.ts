@@ -1,6 +1,6 @@
 import type { Problem } from '@meshgate/core';
 import { closestMatch } from 'leven';
-import { type Document, isAlias, isMap, isScalar, isSeq, type Node, type Scalar } from 'yaml';
+import { type Alias, isAlias, isMap, isScalar, isSeq, type Node, type Pair, type Scalar, type YAMLMap } from 'yaml';
 
 /** A place in a file. Lines and columns count from 1. */
 export type Place = NonNullable<Problem['at']>;
@@ -13,8 +13,8 @@ export type Parsed<Value> =
 
 /** What the fields of one document share. */
 export interface FieldContext {
-  /** Resolves aliases. */
-  readonly document: Document;
+  /** What an alias stands for; `undefined` when for nothing. */
+  resolve(alias: Alias): Node | undefined;
   /** The place of an offset into the text; `undefined` when the document was never a text. */
   placeOf(offset: number): Place | undefined;
   /** What is wrong. Grows while fields are read. */
@@ -39,7 +39,7 @@ export class Field {
   constructor(node: Node | null, path: readonly (string | number)[], context: FieldContext, at?: Place) {
     this.path = path;
     this.at = node?.range ? context.placeOf(node.range[0]) : (at ?? context.placeOf(0));
-    this.#node = isAlias(node) ? (node.resolve(context.document) ?? node) : node;
+    this.#node = isAlias(node) ? (context.resolve(node) ?? node) : node;
     this.#context = context;
   }
 
@@ -98,13 +98,28 @@ export class Field {
     return fields;
   }
 
-  /** The keys of a mapping, whatever they are, with their values, in the order of the text. */
+  /** The keys of a mapping, whatever they are, with their values, in the order of the text; what it merges (`<<`) comes behind. */
   entries(): readonly FieldEntry[] | undefined {
-    if (!isMap<Scalar<string>, Node | null>(this.#node)) return this.expected('a mapping');
-    return this.#node.items.map(({ key, value }) => {
-      const at = key.range ? this.#context.placeOf(key.range[0]) : undefined;
-      return { key: key.value, at, value: new Field(value, [...this.path, key.value], this.#context, at) };
-    });
+    const node = this.#node;
+    if (!isMapping(node)) return this.expected('a mapping');
+    const own = node.items.filter((pair) => !isMerge(pair)).map((pair) => this.#entry(pair));
+    const merges = node.items.filter(isMerge).map((pair) => this.#entry(pair).value);
+    if (merges.length === 0) return own;
+    const entries = new Map(
+      [...own, ...merges.flatMap((field) => field.#merged())].toReversed().map((one) => [one.key, one]),
+    );
+    return [...entries.values()].toReversed();
+  }
+
+  #entry({ key, value }: Pair<Scalar<string>, Node | null>): FieldEntry {
+    const at = key.range ? this.#context.placeOf(key.range[0]) : undefined;
+    return { key: key.value, at, value: new Field(value, [...this.path, key.value], this.#context, at) };
+  }
+
+  /** What a merge key brings: a mapping, or several, of which the first goes before the others. */
+  #merged(): readonly FieldEntry[] {
+    const parts = this.shape === 'list' ? (this.list() ?? []) : [this];
+    return parts.flatMap((part) => part.entries() ?? []);
   }
 
   /** What it is, before it is read as that. */
@@ -122,7 +137,14 @@ export class Field {
 
   /** Whatever stands here, as `JSON.parse` would make it: for settings that are passed on unread. */
   plain(): unknown {
-    return this.#node?.toJS(this.#context.document);
+    switch (this.shape) {
+      case 'mapping':
+        return Object.fromEntries((this.entries() ?? []).map(({ key, value }) => [key, value.plain()]));
+      case 'list':
+        return (this.list() ?? []).map((item) => item.plain());
+      default:
+        return this.#scalar();
+    }
   }
 
   /** Notes that this should have been `what`, and what it is instead. */
@@ -160,6 +182,15 @@ export class Field {
     this.#context.problems.push(placed(problem, at));
     return undefined;
   }
+}
+
+function isMapping(node: Node | null): node is YAMLMap<Scalar<string>, Node | null> {
+  return isMap(node);
+}
+
+/** As YAML 1.1 has it: in YAML 1.2 it is a key like any other, which nobody means by it. In quotes it is one. */
+function isMerge({ key }: Pair<Scalar<string>, Node | null>): boolean {
+  return key.value === '<<' && key.type === 'PLAIN';
 }
 
 function placed(problem: Problem, at: Place | undefined): Problem {

@@ -1,6 +1,6 @@
 import type { Problem } from '@meshgate/core';
 import { type Opened, opened, placesIn } from '@meshgate/documents';
-import { Document, type Node, Pair, Scalar, YAMLMap, YAMLSeq } from 'yaml';
+import { type Node, Pair, Scalar, YAMLMap, YAMLSeq } from 'yaml';
 import { describeToken, HclError, type Sign, type Token, tokenAfter } from './hcl-tokens.ts';
 
 /**
@@ -15,7 +15,7 @@ export function openHcl(text: string, file: string): Opened {
   const problems: Problem[] = [];
   try {
     const contents = new Parser(text, (at, message) => problems.push({ message, path: [], at: placeOf(at) })).file();
-    return opened(contents, { document: new Document(), placeOf, problems, warnings: [] });
+    return opened(contents, { resolve: () => undefined, placeOf, problems, warnings: [] });
   } catch (reason) {
     if (!(reason instanceof HclError)) throw reason;
     return {

@@ -114,8 +114,13 @@ export async function readMeshProxy(options: MeshOptions & { readonly proxy: Pro
   return view;
 }
 
+/** What one of the gateways of a mesh routes by. */
+export function gatewaySnapshot(value: GatewayView): RouteSnapshot {
+  return snapshotOf({ value }, routeDeriver());
+}
+
 /** A mesh as one of its gateways sees it. */
-interface GatewayView {
+export interface GatewayView {
   readonly mesh: Mesh;
   readonly own: OwnGateway;
 }
@@ -167,7 +172,7 @@ function nameOf({ name, folder }: MeshOptions): string {
 const NO_DEFINITION: GatewayDefinition = { listeners: [], wanFederation: false, problems: [] };
 
 function snapshotOf(
-  { value, warnings = [], asOf }: Told<GatewayView>,
+  { value, warnings = [], asOf }: Pick<Told<GatewayView>, 'value' | 'warnings' | 'asOf'>,
   derive: ReturnType<typeof routeDeriver>,
 ): RouteSnapshot {
   const { mesh, own } = value;

@@ -1,7 +1,7 @@
 import { resolve } from 'node:path';
 import { ConfigProblems, definePlugin, type Plugin, type PluginHost } from '@meshgate/core';
 import { type Field, openValue, type Parsed, parsePoll } from '@meshgate/documents';
-import { type MeshGatewayOptions, meshListenerSource, meshSource } from './mesh-source.ts';
+import { gatewaySnapshot, type MeshGatewayOptions, meshListenerSource, meshSource } from './mesh-source.ts';
 import { present } from './present.ts';
 import { gatewayChooser } from './own-gateway.ts';
 import { readMesh } from './read-mesh.ts';
@@ -75,7 +75,7 @@ export function tlsFilesOf({ tls }: MeshConfig, baseDir: string): TlsFiles | und
 export interface CheckedMesh {
   /** Why the files do not say where to listen; absent when they do. */
   readonly noListeners?: string;
-  /** What has no effect, each with its place. */
+  /** What has no effect, each with its place, and what is odd about the routes. */
   readonly warnings: readonly string[];
 }
 
@@ -87,11 +87,12 @@ export interface CheckedMesh {
 export async function checkMeshSettings(settings: unknown, baseDir: string): Promise<CheckedMesh> {
   const config = parseMeshConfig(settings);
   const mesh = await readMesh(resolve(baseDir, config.mesh), config);
-  const { definition, problem, warnings } = gatewayChooser(config.gateway)(mesh);
-  if (problem !== undefined) throw new ConfigProblems([problem]);
-  const [reason = `no mesh-gateway is defined in datacenter ${config.datacenter}`] = warnings;
-  if (definition !== undefined && definition.listeners.length > 0) return { warnings: mesh.warnings };
-  return { noListeners: reason, warnings: [...warnings, ...mesh.warnings] };
+  const own = gatewayChooser(config.gateway)(mesh);
+  if (own.problem !== undefined) throw new ConfigProblems([own.problem]);
+  const { warnings = [] } = gatewaySnapshot({ mesh, own });
+  if (own.definition !== undefined && own.definition.listeners.length > 0) return { warnings };
+  const [reason = `no mesh-gateway is defined in datacenter ${config.datacenter}`] = own.warnings;
+  return { noListeners: reason, warnings };
 }
 
 function addSources(host: PluginHost, config: MeshConfig): void {

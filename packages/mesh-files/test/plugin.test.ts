@@ -74,6 +74,25 @@ describe('the plugin', () => {
     expect(await checkMeshSettings({ ...SETTINGS, ...gateway }, baseDir)).toMatchObject({ noListeners: reason });
   });
 
+  it.each(['web@v2', 'web:v2', 'team/web', 'web api', 'a'.repeat(64)])(
+    'warns of a service whose name no client can send: %s',
+    async (name) => {
+      const service = { service: { name, port: 80, connect: { sidecar_service: { port: 21_001 } } } };
+      const baseDir = await meshFolder({ 'mesh/primary/a.json': JSON.stringify(service) });
+      const { warnings } = await checkMeshSettings(SETTINGS, baseDir);
+      expect(warnings).toEqual([expect.stringContaining(`service:${name}: no client can ask for it`)]);
+    },
+  );
+
+  it.each(['Web', 'web_1', 'a.b', 'a'.repeat(63), '-web', 'web-'])(
+    'has nothing to say of a service named %s',
+    async (name) => {
+      const service = { service: { name, port: 80, connect: { sidecar_service: { port: 21_001 } } } };
+      const baseDir = await meshFolder({ 'mesh/primary/a.json': JSON.stringify(service) });
+      expect((await checkMeshSettings(SETTINGS, baseDir)).warnings).toEqual([]);
+    },
+  );
+
   it('refuses to guess which of several gateways is meant', async () => {
     const gateway = (id: string): string => `service { kind = "mesh-gateway", name = "gw", id = "${id}", port = 8443 }`;
     const baseDir = await meshFolder({ 'mesh/primary/a.hcl': `${gateway('gw-1')}\n${gateway('gw-2')}` });

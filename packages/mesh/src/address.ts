@@ -16,7 +16,12 @@ export function dialAddress(instance: Instance, reach: Reach): Endpoint | undefi
   const tagged = reach === 'wan' ? instance.taggedAddresses['wan'] : undefined;
   const host = tagged?.address || instance.address || nodeAddress(instance, reach);
   const port = (tagged?.address && tagged.port) || instance.port;
-  return host === '' || port < 1 || port > MAX_PORT ? undefined : { host, port };
+  return host === '' || port < 1 || port > MAX_PORT ? undefined : { host: withoutBrackets(host), port };
+}
+
+/** An IPv6 address as the system takes it. Consul registers what is written, brackets included. */
+export function withoutBrackets(host: string): string {
+  return /^\[[\da-f:.%]+\]$/i.test(host) ? host.slice(1, -1) : host;
 }
 
 const MAX_PORT = 65_535;

@@ -1,5 +1,6 @@
 import { formatEndpoint } from '@meshgate/core';
 import type { Endpoint, KeepAlive, ListenAddress } from '@meshgate/core';
+import { withoutBrackets } from './address.ts';
 import type { Instance } from './catalog.ts';
 import { defined } from './defined.ts';
 import { compare } from './order.ts';
@@ -48,6 +49,7 @@ function listenersOf(registration: GatewayRegistration, config: WeakReader, any:
   const names = new Set<string>();
   const places = new Set<string>();
   return bound
+    .map(({ name, endpoint: { host, port: at } }) => ({ name, endpoint: { host: bindHost(host), port: at } }))
     .toSorted((one, other) => compare(one.name, other.name))
     .flatMap(({ name, endpoint }) => {
       const place = formatEndpoint(endpoint);
@@ -58,6 +60,11 @@ function listenersOf(registration: GatewayRegistration, config: WeakReader, any:
       names.add(name);
       return [{ name: unique, endpoint }];
     });
+}
+
+/** One listens at an address, not at a name; this one has the same everywhere (RFC 6761, section 6.3). */
+function bindHost(host: string): string {
+  return host.toLowerCase() === 'localhost' ? '127.0.0.1' : withoutBrackets(host);
 }
 
 function addressesOf({ taggedAddresses, port: own }: GatewayRegistration): readonly ListenAddress[] {

@@ -67,6 +67,15 @@ describe('where a mesh gateway listens', () => {
     expect(problems).toEqual([]);
   });
 
+  it.each([
+    ['localhost', '127.0.0.1'],
+    ['[::1]', '::1'],
+    ['10.0.0.5', '10.0.0.5'],
+  ])('at %s is at the address %s', (address, host) => {
+    const registration = { address, port: 1, taggedAddresses: {}, meta: {}, config: {} };
+    expect(gatewayDefinition(registration, '0.0.0.0').listeners[0]?.endpoint.host).toBe(host);
+  });
+
   it('is any address that the caller means by none', () => {
     const registration = { address: '', port: 1, taggedAddresses: {}, meta: {}, config: {} };
     expect(gatewayDefinition(registration, '0.0.0.0').listeners[0]?.endpoint.host).toBe('0.0.0.0');

@@ -11,7 +11,9 @@ import { mergeRouteFiles, parseRouteFilePart, type RouteFile } from './route-fil
  */
 export async function parseFiles(files: readonly FileText[], signal?: AbortSignal): Promise<RouteFile> {
   const chars = files.reduce((sum, { text }) => sum + text.length, 0);
-  return chars <= IN_PLACE_CHARS ? parseInPlace(files) : parseInThread(files, signal);
+  // With anchors a short text may stand for a great deal.
+  const isShort = chars <= IN_PLACE_CHARS && !files.some(({ text }) => text.includes('&'));
+  return isShort ? parseInPlace(files) : parseInThread(files, signal);
 }
 
 /** The same, at once and in this thread. */

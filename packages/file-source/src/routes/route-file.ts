@@ -1,4 +1,4 @@
-import type { Balance, Problem, Route } from '@meshgate/core';
+import { type Balance, formatProblem, type Problem, type Route } from '@meshgate/core';
 import { DURATION_FORM, type Field, MAX_TIMER_MS, openDocument, type Parsed, parseDuration } from '@meshgate/documents';
 import { readBackend } from './backend.ts';
 import { type Claim, contested } from './claim.ts';
@@ -29,7 +29,9 @@ export function parseRouteFile(text: string, file: string): RouteFile {
 
 /** Several files as one: their routes in order, and among the problems also the names that two routes claim. */
 export function mergeRouteFiles(parts: readonly RouteFilePart[]): RouteFile {
-  const problems = [...parts.flatMap((part) => part.problems), ...contested(parts.flatMap((part) => part.claims))];
+  const found = [...parts.flatMap((part) => part.problems), ...contested(parts.flatMap((part) => part.claims))];
+  // What stands behind an alias is read as often as the alias is written.
+  const problems = [...new Map(found.map((problem) => [formatProblem(problem), problem])).values()];
   const order = new Map(parts.map(({ file }, index) => [file, index]));
   const rank = ({ at }: Problem): number => order.get(at?.file ?? '') ?? 0;
   problems.sort((a, b) => rank(a) - rank(b) || byPlace(a, b));

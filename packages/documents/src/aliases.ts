@@ -1,0 +1,82 @@
+import type { Problem } from '@meshgate/core';
+import { type Alias, type Document, isAlias, isCollection, isPair, type Node, visit } from 'yaml';
+import type { Place } from './field.ts';
+
+/** What each alias of a document stands for: the last node before it that has its anchor (YAML 1.2.2, section 7.1). */
+export function aliasesOf(document: Document): ReadonlyMap<Alias, Node> {
+  const anchors = new Map<string, Node>();
+  const aliases = new Map<Alias, Node>();
+  visit(document, {
+    Node: (_key, node) => {
+      const target = isAlias(node) ? anchors.get(node.source) : undefined;
+      if (isAlias(node) && target !== undefined) aliases.set(node, target);
+      else if (!isAlias(node) && node.anchor !== undefined) anchors.set(node.anchor, node);
+    },
+  });
+  return aliases;
+}
+
+/**
+ * Nodes that aliases may add to those of the text. Aliases that repeat aliases grow exponentially, from a text of a few lines to any
+ * amount of memory; a hundred thousand routes that share their backends stay below it.
+ */
+const MAX_ADDED_NODES = 1_000_000;
+
+/** Why the document may not be read with its aliases followed: they lead in a circle, or to more than anybody writes. */
+export function expansionProblems(
+  contents: Node | null,
+  aliases: ReadonlyMap<Alias, Node>,
+  placeOf: (offset: number) => Place,
+): readonly Problem[] {
+  if (aliases.size === 0) return [];
+  const problem = (alias: Alias, message: string): Problem => ({
+    message,
+    path: [],
+    at: placeOf(alias.range?.[0] ?? 0),
+  });
+  const sizes = new Map<Node, number>();
+  const added = { nodes: 0 };
+  try {
+    sizeOf(contents);
+  } catch (reason) {
+    if (reason instanceof ExpansionError) return [problem(reason.alias, reason.message)];
+    throw reason;
+  }
+  return [];
+
+  /** Nodes below `node` and itself, aliases followed. Each node is looked at once. */
+  function sizeOf(node: unknown): number {
+    if (isPair(node)) return sizeOf(node.key) + sizeOf(node.value);
+    if (isAlias(node)) return sizeOfAlias(node);
+    if (!isCollection(node)) return 1;
+    const known = sizes.get(node);
+    if (known !== undefined) return known;
+    sizes.set(node, UNFINISHED);
+    const size = node.items.reduce<number>((sum, item) => sum + sizeOf(item), 1);
+    sizes.set(node, size);
+    return size;
+  }
+
+  function sizeOfAlias(alias: Alias): number {
+    const target = aliases.get(alias);
+    const size = target === undefined ? 1 : sizeOf(target);
+    if (size === UNFINISHED)
+      throw new ExpansionError(alias, `expected a value, found the YAML alias *${alias.source} of what it stands in`);
+    added.nodes += size;
+    if (added.nodes > MAX_ADDED_NODES)
+      throw new ExpansionError(alias, `expected YAML aliases that add at most ${MAX_ADDED_NODES} values, found more`);
+    return size;
+  }
+}
+
+/** In the place of a size that is still being found: whoever meets it has come in a circle. */
+const UNFINISHED = -1;
+
+class ExpansionError extends Error {
+  readonly alias: Alias;
+
+  constructor(alias: Alias, message: string) {
+    super(message);
+    this.alias = alias;
+  }
+}
