@@ -103,7 +103,8 @@ async function gateway(
   const file = config ?? defaultFile(settings.byFlag || settings.byEnvironment);
   const amend = amending(settings, settings.byFlag || file === undefined);
   if (!check) return serve({ file, amend }, { fd: stdout.fd, isTerminal: stdout.isTTY === true }, signals);
-  const { parts } = await loadConfig(file, amend);
+  const { parts, warnings } = await loadConfig(file, amend);
+  for (const warning of warnings) stdout.write(`warning: ${warning}\n`);
   stdout.write(`${file ?? 'command line'}: fine; sources: ${parts.sources.map(({ name }) => name).join(', ')}\n`);
   return 0;
 }

@@ -24,6 +24,8 @@ export interface LoadedConfig {
   readonly config: GatewayConfig;
   readonly parts: Parts;
   readonly transport: ChosenTransport;
+  /** What is allowed and worth knowing of the files that its plugins will read, each with its place. */
+  readonly warnings: readonly string[];
 }
 
 /**
@@ -42,7 +44,8 @@ export async function loadConfig(file: string | undefined, amend: Amend = asWrit
   const together = [...installed.problems, ...lacksOf(understood, installed), ...ofTransport];
   const wrong = [...problems, ...together.map(placed)];
   if (config === undefined || transport === undefined || wrong.length > 0) throw new ConfigProblems(inOrder(wrong));
-  return { file, text, config: withAbsolutePaths(config, baseDir), parts: installed.parts, transport };
+  const { parts, warnings } = installed;
+  return { file, text, config: withAbsolutePaths(config, baseDir), parts, transport, warnings };
 }
 
 /** What problems are said to be in when nothing has a place of its own. */

@@ -61,7 +61,8 @@ export async function loadSidecar(file: string | undefined, amend: Amend, choice
   if (config === undefined || made.kind === 'wrong' || all.length > 0) throw new ConfigProblems(inOrder(all));
   // It ends TLS, which takes node:tls.
   const transport = { kind: 'chosen', transport: nodeTransport(), declined: [] } as const;
-  return { file, text, config, parts: installed.parts, transport, material: made.material };
+  const { parts, warnings } = installed;
+  return { file, text, config, parts, transport, warnings, material: made.material };
 }
 
 const NO_FILE = 'command line';
