@@ -3,8 +3,8 @@ export { byListener, sidecarParts } from './sidecar.ts';
 export type { SidecarOptions, SidecarParts } from './sidecar.ts';
 export { sidecarConnector } from './sidecar-connector.ts';
 export type { SidecarConnectorOptions } from './sidecar-connector.ts';
-export { isPublicRoute, isUpstreamRoute, PUBLIC, sidecarListeners, sidecarRoutes } from './sidecar-routes.ts';
-export type { Leg, PublicRoute, UpstreamRoute } from './sidecar-routes.ts';
+export { destinationOf, PUBLIC, sidecarListeners, sidecarRoutes } from './sidecar-routes.ts';
+export type { Destination, Leg } from './sidecar-routes.ts';
 
 // Who a proxy is, and who its peers are.
 export { IdentityStore } from './identity-store.ts';
@@ -15,8 +15,7 @@ export { fileCredentials, readCredentials } from './file-credentials.ts';
 export type { CredentialFiles } from './file-credentials.ts';
 export { serviceIn } from './certificate-identity.ts';
 export type { CertifiedService } from './certificate-identity.ts';
-export { acceptMutualTls, callerOf } from './server-handshake.ts';
-export type { MutualHello } from './server-handshake.ts';
+export { acceptMutualTls, CALLER } from './server-handshake.ts';
 export { beginMutualTls } from './client-handshake.ts';
 export type { ClientHandshake } from './client-handshake.ts';
 export type { ExpectedServer } from './server-identity.ts';

@@ -1,9 +1,8 @@
 import type { Socket } from 'node:net';
 import { TLSSocket } from 'node:tls';
-import { ProxyError } from '@meshgate/core';
+import { fact, ProxyError } from '@meshgate/core';
 import { upgradeConnection } from '@meshgate/core/parts';
-import type { Connection, Hello } from '@meshgate/core';
-import type { Greeted } from '@meshgate/core/parts';
+import type { Fact, FilterContext, FilterResult, Hello } from '@meshgate/core';
 import type { Caller } from '@meshgate/mesh';
 import { describeCertificate, serviceIn } from './certificate-identity.ts';
 import { describeIdentity } from './identity.ts';
@@ -11,43 +10,43 @@ import type { Identity } from './identity.ts';
 import { refusalByAlert, tlsReason } from './tls-reason.ts';
 import { verifyError } from './verify-error.ts';
 
-/** What a client has said and proved. */
-export interface MutualHello extends Hello {
-  /** Who it is: its certificate leads to a root, and speaks for a service of the trust domain. */
-  readonly caller: Caller;
-}
-
-/** Who a client has proved to be; `undefined` when it was never asked. */
-export function callerOf(hello: Hello): Caller | undefined {
-  return 'caller' in hello ? (hello as MutualHello).caller : undefined;
-}
+/** Who a client has proved to be: its certificate leads to a root, and speaks for a service of the trust domain. */
+export const CALLER: Fact<Caller> = fact('mtls.caller', ({ uri }) => uri);
 
 /**
- * Ends mutual TLS on a connection that was accepted.
+ * Ends mutual TLS on a connection that was accepted, and sets the fact {@link CALLER}.
  *
- * @returns `undefined` when the client left without a byte: Consul checks every few seconds in this way whether a proxy listens
+ * @returns the hello; that the client left when it did so without a byte: Consul checks every few seconds in this way whether a
+ * proxy listens
  * @throws ProxyError `DOWNSTREAM_UNTRUSTED` when the client does not prove who it is, `DOWNSTREAM_RESET` when it leaves before
  */
-export async function acceptMutualTls(connection: Connection, identity: Identity): Promise<Greeted | undefined> {
-  let hello: MutualHello | undefined;
+export async function acceptMutualTls(client: FilterContext, identity: Identity): Promise<FilterResult> {
+  let met: Met | undefined;
   let socket: Socket | undefined;
   const upgrade = async (raw: Socket): Promise<Socket> => {
     socket = raw;
     const tls = await serverHandshake(raw, identity);
-    hello = helloOf(tls, identity, raw);
+    met = clientOf(tls, identity, raw);
     return tls;
   };
   const explainLoss = (): string => `the client may have refused the certificate of ${describeIdentity(identity)}`;
-  const downstream = await upgradeConnection(connection, upgrade, { explainLoss }).catch((reason: unknown) => {
-    if (socket?.bytesRead === 0 && reason instanceof ProxyError && reason.code === 'DOWNSTREAM_RESET') return undefined;
+  try {
+    await client.replace((connection) => upgradeConnection(connection, upgrade, { explainLoss }));
+  } catch (reason) {
+    if (socket?.bytesRead === 0 && reason instanceof ProxyError && reason.code === 'DOWNSTREAM_RESET')
+      return { kind: 'left' };
     throw reason;
-  });
-  if (downstream === undefined) return undefined;
-  if (hello === undefined) throw new ProxyError('INTERNAL', 'a handshake without a hello');
-  return { downstream, hello, head: NO_BYTES };
+  }
+  if (met === undefined) throw new ProxyError('INTERNAL', 'a handshake without a hello');
+  client.set(CALLER, met.caller);
+  return { kind: 'hello', hello: met.hello };
 }
 
-const NO_BYTES = new Uint8Array(0);
+/** What a client has said and proved. */
+interface Met {
+  readonly hello: Hello;
+  readonly caller: Caller;
+}
 
 /** `TLSSocket` by itself, since a `tls.Server` does not tell which of its sockets a failed handshake was for. */
 function serverHandshake(raw: Socket, identity: Identity): Promise<TLSSocket> {
@@ -82,7 +81,7 @@ function left(what: string, identity: Identity, options?: ErrorOptions): ProxyEr
   return new ProxyError('DOWNSTREAM_RESET', message, options);
 }
 
-function helloOf(tls: TLSSocket, identity: Identity, raw: Socket): MutualHello {
+function clientOf(tls: TLSSocket, identity: Identity, raw: Socket): Met {
   const caller = callerBehind(tls, identity);
   if (typeof caller === 'string') {
     // A reset: after an orderly end the client would believe that it had been served.
@@ -90,15 +89,8 @@ function helloOf(tls: TLSSocket, identity: Identity, raw: Socket): MutualHello {
     throw new ProxyError('DOWNSTREAM_UNTRUSTED', caller);
   }
   const serverName = serverNameOf(tls);
-  return {
-    protocol: 'tls',
-    ...(serverName === undefined ? {} : { serverName }),
-    alpn: [],
-    supportedVersions: [tls.getProtocol() === 'TLSv1.2' ? TLS_1_2 : TLS_1_3],
-    ech: false,
-    earlyData: false,
-    caller,
-  };
+  const supportedVersions = [tls.getProtocol() === 'TLSv1.2' ? TLS_1_2 : TLS_1_3];
+  return { caller, hello: { protocol: 'tls', ...(serverName === undefined ? {} : { serverName }), supportedVersions } };
 }
 
 const TLS_1_2 = 0x0303;

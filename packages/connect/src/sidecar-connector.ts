@@ -5,10 +5,10 @@ import type { ConnectorOptions } from '@meshgate/core/parts';
 import type { Authorizer } from '@meshgate/mesh';
 import { beginMutualTls } from './client-handshake.ts';
 import type { IdentityStore } from './identity-store.ts';
-import { callerOf } from './server-handshake.ts';
+import { CALLER } from './server-handshake.ts';
 import type { ExpectedServer } from './server-identity.ts';
-import { isPublicRoute, isUpstreamRoute } from './sidecar-routes.ts';
-import type { Leg, PublicRoute, UpstreamRoute } from './sidecar-routes.ts';
+import { destinationOf } from './sidecar-routes.ts';
+import type { Destination } from './sidecar-routes.ts';
 
 /** What {@link sidecarConnector} is made of, beside what every connector is. */
 export interface SidecarConnectorOptions extends ConnectorOptions {
@@ -28,9 +28,10 @@ export function sidecarConnector(options: SidecarConnectorOptions): Connector {
   return { connect };
 
   async function connect(route: Route, context: ConnectContext): Promise<Upstream> {
-    if (isUpstreamRoute(route)) return toUpstream.connect(route, context);
-    if (!isPublicRoute(route)) throw new ProxyError('INTERNAL', `route ${route.name} is none of a sidecar`);
-    await authorized(route, context, options.authorizer);
+    const destination = destinationOf(route);
+    if (destination === undefined) throw new ProxyError('INTERNAL', `route ${route.name} is none of a sidecar`);
+    if (destination.kind === 'upstream') return toUpstream.connect(route, destination, context);
+    await authorized(destination.service, context, options.authorizer);
     if (route.backends.length === 0) throw new ProxyError('NO_BACKEND', NO_APPLICATION);
     return toApplication.connect(route, context);
   }
@@ -40,11 +41,11 @@ const NO_APPLICATION =
   'the definition of the proxy names no local_service_port: there is no application to hand this to';
 
 async function authorized(
-  { service }: PublicRoute,
-  { hello, signal }: ConnectContext,
+  service: string,
+  { connection, signal }: ConnectContext,
   authorizer: Authorizer,
 ): Promise<void> {
-  const caller = callerOf(hello);
+  const caller = CALLER.of(connection);
   if (caller === undefined)
     throw new ProxyError(
       'DOWNSTREAM_UNTRUSTED',
@@ -64,6 +65,8 @@ function unable(what: string, cause: unknown): ProxyError {
   return new ProxyError('AUTHORIZATION_FAILED', `${what} could not be found out: ${why}`, { cause });
 }
 
+type ToUpstream = Extract<Destination, { readonly kind: 'upstream' }>;
+
 /** One balanced connector for each server that is expected somewhere: what it has learned outlives a change of routes. */
 class UpstreamConnectors {
   readonly #options: SidecarConnectorOptions;
@@ -73,30 +76,29 @@ class UpstreamConnectors {
     this.#options = options;
   }
 
-  async connect(route: UpstreamRoute, context: ConnectContext): Promise<Upstream> {
+  async connect({ name }: Route, { legs, refusal }: ToUpstream, context: ConnectContext): Promise<Upstream> {
     if (this.#options.identity.current === undefined) throw noCertificate();
     const failures: ProxyError[] = [];
-    for (const leg of route.legs) {
-      if (leg.nobody !== undefined) {
-        failures.push(new ProxyError('NO_BACKEND', `${leg.name}: ${leg.nobody}`));
+    for (const { route, server, nobody } of legs) {
+      if (nobody !== undefined) {
+        failures.push(new ProxyError('NO_BACKEND', `${name}: ${nobody}`));
         continue;
       }
       try {
-        return await this.#connectorTo(leg).connect(leg, context);
+        return await this.#connectorTo(server).connect(route, context);
       } catch (reason) {
         if (context.abandoned !== undefined) throw reason;
         failures.push(ProxyError.from(reason));
       }
     }
-    throw allFailed(route, failures);
+    throw allFailed(name, refusal, failures);
   }
 
-  #connectorTo(leg: Leg): Connector {
-    const { serverName, identities } = leg;
-    const key = JSON.stringify([serverName, identities]);
+  #connectorTo(server: ExpectedServer): Connector {
+    const key = JSON.stringify([server.serverName, server.identities]);
     let known = this.#connectors.get(key);
     if (known === undefined) {
-      known = balancedConnector({ ...this.#options, upgrade: this.#upgradeTo({ serverName, identities }) });
+      known = balancedConnector({ ...this.#options, upgrade: this.#upgradeTo(server) });
       this.#connectors.set(key, known);
     }
     return known;
@@ -118,7 +120,7 @@ function noCertificate(): ProxyError {
 }
 
 /** The last failure has the last word; those before it are told beside it. */
-function allFailed({ name, refusal }: UpstreamRoute, failures: readonly ProxyError[]): ProxyError {
+function allFailed(name: string, refusal: string | undefined, failures: readonly ProxyError[]): ProxyError {
   const last = failures.at(-1);
   if (last === undefined) return new ProxyError('NO_BACKEND', `${name}: ${refusal ?? 'it has no target'}`);
   if (failures.length === 1) return last;

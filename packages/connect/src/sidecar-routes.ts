@@ -7,36 +7,34 @@ import type { ExpectedServer } from './server-identity.ts';
 /** Name of the listener, and of the route, on which a sidecar accepts connections of the mesh. */
 export const PUBLIC = 'public';
 
-/** To the application: what the mesh reaches. */
-export interface PublicRoute extends Route {
-  readonly kind: 'public';
-  /** The service for which the proxy speaks: the destination that intentions are about. */
-  readonly service: string;
-}
+/** What a route of a sidecar leads to. */
+export type Destination =
+  /** The application, for callers of the mesh. `service`: the one it speaks for, which intentions are about. */
+  | { readonly kind: 'application'; readonly service: string }
+  /** The mesh, for the application. `refusal`: why it must not be dialled; there are no legs then. */
+  | { readonly kind: 'upstream'; readonly legs: readonly Leg[]; readonly refusal?: string };
 
-/** To an upstream: what the application reaches. */
-export interface UpstreamRoute extends Route {
-  readonly kind: 'upstream';
-  /** In the order in which they are tried. */
-  readonly legs: readonly Leg[];
-  /** Why it must not be dialled; there are no legs then. */
-  readonly refusal?: string;
-}
-
-/** One target of an upstream, itself a route: of the same name, since names are metric labels. */
-export interface Leg extends Route, ExpectedServer {
+/** One target of an upstream, in the order in which they are tried. */
+export interface Leg {
+  /** Of the upstream's own name, since names are metric labels. */
+  readonly route: Route;
+  /** Who must be there. */
+  readonly server: ExpectedServer;
   /** Why it has no backend; absent when it has. */
   readonly nobody?: string;
 }
 
-/** Whether `route` leads to the application. */
-export function isPublicRoute(route: Route): route is PublicRoute {
-  return route.kind === 'public' && 'service' in route;
+/** Beside the routes rather than in them: nobody else has to know that a sidecar's routes have more to them. */
+const DESTINATIONS = new WeakMap<Route, Destination>();
+
+/** What `route` leads to; `undefined` when it is none that {@link sidecarRoutes} made. */
+export function destinationOf(route: Route): Destination | undefined {
+  return DESTINATIONS.get(route);
 }
 
-/** Whether `route` leads to an upstream. */
-export function isUpstreamRoute(route: Route): route is UpstreamRoute {
-  return route.kind === 'upstream' && 'legs' in route;
+function leadingTo(destination: Destination, route: Route): Route {
+  DESTINATIONS.set(route, destination);
+  return route;
 }
 
 /** Everything that a sidecar accepts and dials. Pure. */
@@ -70,52 +68,67 @@ function named({ upstreams }: ProxyView): readonly (readonly [name: string, upst
   });
 }
 
-function publicRoute({ proxy, datacenter, trustDomain }: ProxyView): PublicRoute {
+function publicRoute({ proxy, datacenter, trustDomain }: ProxyView): Route {
   const { service, application, listen, id } = proxy;
-  return {
-    name: PUBLIC,
-    kind: 'public',
-    service,
-    serverNames: [serviceServerName({ service, datacenter, trustDomain })],
-    backends: isDialable(application) ? [{ address: application, weight: 1, healthy: true }] : [],
-    origin: { service, proxy: id, listen: formatEndpoint(listen), application: formatEndpoint(application) },
-  };
+  return leadingTo(
+    { kind: 'application', service },
+    {
+      name: PUBLIC,
+      kind: 'public',
+      serverNames: [serviceServerName({ service, datacenter, trustDomain })],
+      backends: isDialable(application) ? [{ address: application, weight: 1, healthy: true }] : [],
+      origin: { service, proxy: id, listen: formatEndpoint(listen), application: formatEndpoint(application) },
+    },
+  );
 }
 
 function isDialable({ host, port }: { readonly host: string; readonly port: number }): boolean {
   return host.startsWith('unix:') || port > 0;
 }
 
-function upstreamRoute(name: string, upstream: ProxyUpstream): UpstreamRoute {
+function upstreamRoute(name: string, upstream: ProxyUpstream): Route {
   const { definition } = upstream;
   const origin = { upstream: definition.name, listen: formatEndpoint(definition.bind) };
-  const base = { name, kind: 'upstream', serverNames: [], backends: [], legs: [] } as const;
-  if (upstream.kind === 'refused')
-    return { ...base, refusal: upstream.reason, origin: { ...origin, refused: upstream.reason } };
+  const base = { name, kind: 'upstream', serverNames: [], backends: [] };
+  if (upstream.kind === 'refused') {
+    const refused = { kind: 'upstream', legs: [], refusal: upstream.reason } as const;
+    return leadingTo(refused, { ...base, origin: { ...origin, refused: upstream.reason } });
+  }
   const legs = dialOrder(upstream.targets).map((target) => legOf(name, target));
-  const [first, ...others] = legs;
+  const routes = legs.map(({ route }) => route);
+  const [first, ...others] = routes;
   const failover = others.map(({ origin: facts }) => `${facts?.['id'] ?? ''} by ${facts?.['path'] ?? ''}`).join(', ');
-  return {
-    ...base,
-    serverNames: [...new Set(legs.flatMap(({ serverNames }) => serverNames))],
-    backends: legs.flatMap(({ backends }) => backends),
-    legs,
-    origin: { ...origin, ...first?.origin, ...(failover === '' ? {} : { failover }) },
-  };
+  return leadingTo(
+    { kind: 'upstream', legs },
+    {
+      ...base,
+      serverNames: [...new Set(routes.flatMap(({ serverNames }) => serverNames))],
+      backends: routes.flatMap(({ backends }) => backends),
+      ...longestOf(routes),
+      origin: { ...origin, ...first?.origin, ...(failover === '' ? {} : { failover }) },
+    },
+  );
+}
+
+/** All targets share one time: the longest that one of them asks for. Without any it is the proxy's own. */
+function longestOf(routes: readonly Route[]): Pick<Route, 'connectTimeoutMs'> {
+  const own = routes.flatMap(({ connectTimeoutMs }) => (connectTimeoutMs === undefined ? [] : [connectTimeoutMs]));
+  return own.length === 0 ? {} : { connectTimeoutMs: Math.max(...own) };
 }
 
 function legOf(name: string, { target, path, backends, nobody, facts }: UpstreamTarget): Leg {
   const { serverName, identities, connectTimeoutMs } = target;
   return {
-    name,
-    kind: path,
-    serverName,
-    identities,
-    serverNames: [serverName.toLowerCase()],
-    backends,
+    route: {
+      name,
+      kind: path,
+      serverNames: [serverName.toLowerCase()],
+      backends,
+      ...(connectTimeoutMs === undefined ? {} : { connectTimeoutMs }),
+      origin: { id: target.id, ...facts, serverName, identity: identities.join(' or ') },
+    },
+    server: { serverName, identities },
     ...(nobody === undefined ? {} : { nobody }),
-    ...(connectTimeoutMs === undefined ? {} : { connectTimeoutMs }),
-    origin: { id: target.id, ...facts, serverName, identity: identities.join(' or ') },
   };
 }
 

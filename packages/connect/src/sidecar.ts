@@ -1,8 +1,8 @@
 import { ProxyError } from '@meshgate/core';
 import type {
-  Accepted,
-  Connection,
-  Hello,
+  ConnectionFilter,
+  FilterContext,
+  FilterResult,
   ListenAddress,
   ListenerSource,
   Resolver,
@@ -11,7 +11,7 @@ import type {
   Transport,
 } from '@meshgate/core';
 import { Cell } from '@meshgate/core/parts';
-import type { Greeted, Greeter, RouteTable } from '@meshgate/core/parts';
+import type { RouteTable } from '@meshgate/core/parts';
 import { authorize } from '@meshgate/mesh';
 import type { Authorizer, ProxySource, ProxyView } from '@meshgate/mesh';
 import type { IdentityStore } from './identity-store.ts';
@@ -33,8 +33,8 @@ export interface SidecarParts {
   readonly routes: RouteSource;
   /** Their listeners: none before there are routes and an identity. */
   readonly listeners: ListenerSource;
-  /** Ends TLS on the public listener; has nothing to wait for on the others. */
-  readonly greeter: Greeter;
+  /** For every listener: ends TLS on the public one, and knows that nothing is to be read on the others. */
+  readonly filter: ConnectionFilter;
   /** The transport to listen with: it gives unix sockets the permissions that are asked for. */
   transport(inner: Transport): Transport;
   /** By the intentions that the proxy's source tells. */
@@ -47,7 +47,7 @@ export function sidecarParts({ proxy, identity }: SidecarOptions): SidecarParts 
   return {
     routes: { name: proxy.name, watch: (signal) => routesOf(proxy, latest, signal) },
     listeners: { name: proxy.name, watch: (signal) => listenersOf(latest, identity, signal) },
-    greeter: { greet: (connection, from) => greet(connection, from, identity) },
+    filter: { name: 'connect', filter: (client) => accept(client, identity) },
     transport: (inner) => withUnixSockets(inner, () => latest.value),
     intentions: byIntentions(latest),
   };
@@ -87,19 +87,14 @@ async function* listenersOf(
   for await (const view of latest.watch(signal)) yield sidecarListeners(view);
 }
 
-function greet(
-  connection: Connection,
-  { listener }: Accepted,
-  { current }: IdentityStore,
-): Promise<Greeted | undefined> {
-  if (listener !== PUBLIC) return Promise.resolve({ downstream: connection, hello: NOTHING_SAID, head: NO_BYTES });
-  if (current !== undefined) return acceptMutualTls(connection, current);
-  return Promise.reject(new ProxyError('AUTHORIZATION_FAILED', 'there is no own certificate yet'));
+function accept(client: FilterContext, { current }: IdentityStore): Promise<FilterResult> {
+  if (client.connection.listener !== PUBLIC) return Promise.resolve(NOTHING_SAID);
+  if (current !== undefined) return acceptMutualTls(client, current);
+  return Promise.reject(new ProxyError('AUTHORIZATION_FAILED', 'no own certificate yet'));
 }
 
 /** An application that connects to an upstream need not say anything, and often waits for the other side to speak first. */
-const NOTHING_SAID: Hello = { protocol: 'tcp', alpn: [], supportedVersions: [], ech: false, earlyData: false };
-const NO_BYTES = new Uint8Array(0);
+const NOTHING_SAID: FilterResult = { kind: 'hello', hello: { protocol: 'tcp' } };
 
 function byIntentions(latest: Cell<ProxyView>): Authorizer {
   return {

@@ -2,6 +2,7 @@ import { randomBytes } from 'node:crypto';
 import { stat } from 'node:fs/promises';
 import { certificateAuthority, peerListener, rawClient, tcpBackend, unixAddress } from '@meshgate/testkit';
 import { describe, expect, it } from 'vitest';
+import { CALLER } from '../src/index.ts';
 import { credentialsOf, leafOf, targetOf, upstreamOf, uriOf, viewOf } from './mesh.ts';
 import { startSidecar } from './sidecar.ts';
 import type { TestSidecar } from './sidecar.ts';
@@ -58,8 +59,8 @@ describe('two sidecars back to back', () => {
     const accepted = await two.events.until('connection.closed');
     expect(accepted.closed.hello).toMatchObject({
       serverName: expect.stringMatching(/^db\.default\.dc1\.internal\./),
-      caller: { uri: uriOf('web') },
     });
+    expect(CALLER.of(accepted.closed.connection)).toMatchObject({ uri: uriOf('web') });
     expect(accepted.closed.route?.name).toBe('public');
   });
 

@@ -1,5 +1,5 @@
 import { DEFAULT_LIMITS, nodeTransport, ProxyError } from '@meshgate/core';
-import { AddressBook, Admission, Sessions, Listeners, Outliers, RouteStore } from '@meshgate/core/parts';
+import { AddressBook, Admission, firstOf, Sessions, Listeners, Outliers, RouteStore } from '@meshgate/core/parts';
 import type { Endpoint, Limits } from '@meshgate/core';
 import type { Authorizer, Credentials, CredentialsSource, ProxySource, ProxyView } from '@meshgate/mesh';
 import { recorder } from '@meshgate/testkit';
@@ -70,7 +70,8 @@ export async function startSidecar(options: SidecarTestOptions): Promise<TestSid
     authorizer: options.authorizer ?? parts.intentions,
   });
   const sessions = new Sessions({
-    greeter: parts.greeter,
+    filtersOf: () => [parts.filter],
+    sniffer: firstOf([]),
     resolver: byListener(routes),
     connector,
     transport,

@@ -17,6 +17,7 @@ import { sniSniffer } from '@meshgate/sni';
 import { certificateAuthority, rawClient, recorder, tcpBackend } from '@meshgate/testkit';
 import type { Recorder } from '@meshgate/testkit';
 import { describe, expect, it, onTestFinished } from 'vitest';
+import { CALLER } from '../src/index.ts';
 import { freePorts } from './free-ports.ts';
 import { credentialsOf, leafOf, TRUST_DOMAIN, uriOf } from './mesh.ts';
 import { startSidecar } from './sidecar.ts';
@@ -161,7 +162,7 @@ describe('application, sidecar, gateways, sidecar, application: with mesh files 
       identity: uriOf('db', 'dc2'),
     });
     const accepted = await mesh.db.events.until('connection.closed');
-    expect(accepted.closed.hello).toMatchObject({ caller: { uri: uriOf('web', 'dc1') } });
+    expect(CALLER.of(accepted.closed.connection)).toMatchObject({ uri: uriOf('web', 'dc1') });
     expect(passed(mesh)).toEqual(expected);
     for (const gateway of [mesh.near, mesh.far].filter((_one, index) => expected[index] === 1)) {
       const { closed: blind } = await gateway.until('connection.closed');

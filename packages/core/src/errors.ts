@@ -115,9 +115,14 @@ export class ProxyError extends Error {
     return SIDES[this.code];
   }
 
-  /** `reason` itself when it is a `ProxyError`; anything else is a bug and becomes `INTERNAL` with its cause. */
-  static from(reason: unknown): ProxyError {
+  /**
+   * `reason` itself when it is a `ProxyError`; anything else is a bug and becomes `INTERNAL` with its cause.
+   *
+   * @param part who threw it: `filter postgres`, `resolver` … The message begins with it.
+   */
+  static from(reason: unknown, part?: string): ProxyError {
     if (reason instanceof ProxyError) return reason;
-    return new ProxyError('INTERNAL', reason instanceof Error ? reason.message : String(reason), { cause: reason });
+    const message = reason instanceof Error ? reason.message : String(reason);
+    return new ProxyError('INTERNAL', part === undefined ? message : `${part}: ${message}`, { cause: reason });
   }
 }

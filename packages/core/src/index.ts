@@ -2,7 +2,10 @@
 // proxy is composed stand in parts.ts, which may change from one minor version to the next.
 
 // For plugin authors: the contracts.
-export type { Accepted, Hello, Upstream } from './pipeline/connection.ts';
+export type { Accepted, Hello, KnownFact, Upstream } from './pipeline/connection.ts';
+export { fact } from './pipeline/facts.ts';
+export type { Fact } from './pipeline/facts.ts';
+export type { ConnectionFilter, FilterContext, FilterResult } from './pipeline/filter.ts';
 export { formatEndpoint, parseEndpoint, unixPath } from './transport/endpoint.ts';
 export type { Endpoint } from './transport/endpoint.ts';
 export { ProxyError, SIDES } from './errors.ts';

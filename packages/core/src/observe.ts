@@ -126,8 +126,12 @@ export interface Observer {
  * they are told `observer.threw`, once for each observer and message, so that a broken observer cannot flood a log.
  */
 export function observers(list: readonly Observer[]): Observer {
+  const [only] = list;
+  if (only !== undefined && list.length === 1 && SAFE.has(only)) return only;
   const told = new Set<string>();
-  return { name: 'observers', observe };
+  const safe: Observer = { name: 'observers', observe };
+  SAFE.add(safe);
+  return safe;
 
   function observe(event: ProxyEvent): void {
     for (const observer of list) {
@@ -156,6 +160,9 @@ export function observers(list: readonly Observer[]): Observer {
     }
   }
 }
+
+/** Observers that never throw, since they were made here: to be made safe once is enough. */
+const SAFE = new WeakSet<Observer>();
 
 /** Whoever fails at this will be told of by its own next failure; telling now could go round in circles. */
 function tellQuietly(observer: Observer, event: ProxyEvent): void {

@@ -6,7 +6,7 @@ export { Listeners } from './pipeline/listeners.ts';
 export type { ListenersOptions, ListenerStatus } from './pipeline/listeners.ts';
 export { Admission } from './pipeline/admission.ts';
 export { Sessions } from './pipeline/sessions.ts';
-export type { SessionState, Greeted, Greeter, LiveConnection, Stages } from './pipeline/session.ts';
+export type { SessionState, LiveConnection, Stages } from './pipeline/session.ts';
 export { firstOf, firstToKnow, layered } from './pipeline/stages.ts';
 export { RouteStore } from './routes/route-store.ts';
 export type { RouteStoreOptions } from './routes/route-store.ts';

@@ -59,7 +59,7 @@ function route(backends: readonly Backend[], more: Partial<Route> = {}): Route {
 }
 
 const accepted = { id: '1', listener: 'l', remote: { host: '::1', port: 1 }, local: { host: '::1', port: 2 }, at: 0 };
-const hello = { protocol: 'tls', alpn: [], supportedVersions: [], ech: false, earlyData: false };
+const hello = { protocol: 'tls' };
 
 function harness(
   answers: Record<string, Answer>,
@@ -85,7 +85,8 @@ function harness(
   });
   let connecting: Connecting | undefined;
   const connect = (to: Route): Promise<Upstream> => {
-    connecting = new Connecting({ transport: net, observer, connection: accepted, hello, route: to });
+    connecting = new Connecting({ transport: net, observer }, accepted, hello);
+    connecting.route = to;
     return connector.connect(to, connecting);
   };
   const abandon = (reason: ProxyError): void => connecting?.abandon(reason);

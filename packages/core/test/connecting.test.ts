@@ -7,7 +7,7 @@ import type { Endpoint } from '../src/transport/endpoint.ts';
 import type { Connection, Dial, Transport } from '../src/transport/transport.ts';
 
 const connection = { id: '1', listener: 'l', remote: { host: '::1', port: 1 }, local: { host: '::1', port: 2 }, at: 0 };
-const hello = { protocol: 'tls', alpn: [], supportedVersions: [], ech: false, earlyData: false };
+const hello = { protocol: 'tls' };
 const backend = { address: { host: '10.0.0.1', port: 1 }, weight: 1, healthy: true };
 const route = { name: 'r', serverNames: [], backends: [backend] };
 const options = { keepAlive: { idleMs: 1 }, timeoutMs: 1_000 };
@@ -48,7 +48,8 @@ class Fake implements Connection {
 function connecting(transport: Pick<Transport, 'dial'>) {
   const events: ProxyEvent[] = [];
   const observer = { observe: (event: ProxyEvent) => void events.push(event) };
-  const context = new Connecting({ transport, observer, connection, hello, route });
+  const context = new Connecting({ transport, observer }, connection, hello);
+  context.route = route;
   const dial = (port: number, more?: Partial<ConnectDialOptions>): Dial =>
     context.dial(backend, { host: '10.0.0.1', port }, { ...options, ...more });
   return { context, dial, events };
@@ -110,7 +111,7 @@ describe('a dial of a session', () => {
         throw new TypeError('no');
       },
     });
-    await expect(dial(1).done).rejects.toMatchObject({ code: 'INTERNAL', message: 'no' });
+    await expect(dial(1).done).rejects.toMatchObject({ code: 'INTERNAL', message: 'transport: no' });
     expect(events).toMatchObject([{ type: 'dial.failed', error: { code: 'INTERNAL' } }]);
   });
 });

@@ -19,16 +19,21 @@ function received(...pieces: Uint8Array[]): Connection {
   };
 }
 
-/** All bytes read, of a hello that was whole in the end. */
-async function headOf(...reading: Parameters<typeof readHello>): Promise<Uint8Array> {
-  const sniffed = await readHello(...reading);
+/** What comes of reading a hello of at most `helloMaxBytes`. */
+function reading(connection: Connection, sniffer: Sniffer, helloMaxBytes: number): ReturnType<typeof readHello> {
+  return readHello(connection, { sniffer, limits: { helloMaxBytes } });
+}
+
+/** All bytes read, of a hello that was complete in the end. */
+async function headOf(...what: Parameters<typeof reading>): Promise<Uint8Array> {
+  const sniffed = await reading(...what);
   if (sniffed === undefined) throw new Error('expected a hello, found a client that left without a word');
   return sniffed.head;
 }
 
 const hello: Verdict = {
   kind: 'hello',
-  hello: { protocol: 'x', alpn: [], supportedVersions: [], ech: false, earlyData: false },
+  hello: { protocol: 'x' },
 };
 
 /** Wants `bytes` bytes; counts how often it was asked and notes the progress it was handed. */
@@ -64,7 +69,7 @@ describe('reading a hello', () => {
 
   it('never writes into a piece that it was given', async () => {
     const roomy = new Uint8Array(8).subarray(0, 2);
-    await readHello(received(roomy, new Uint8Array([9, 9])), wants(4), 100);
+    await reading(received(roomy, new Uint8Array([9, 9])), wants(4), 100);
     expect([...new Uint8Array(roomy.buffer)]).toEqual([0, 0, 0, 0, 0, 0, 0, 0]);
   });
 
@@ -92,31 +97,31 @@ describe('reading a hello', () => {
       'SNIFF_UNRECOGNIZED',
       'expected a protocol that a sniffer knows, found bytes that begin with 47455420',
     ],
-    ['the limit is reached', { kind: 'more' }, 'SNIFF_TOO_LONG', 'hello not whole after 4 bytes'],
+    ['the limit is reached', { kind: 'more' }, 'SNIFF_TOO_LONG', 'hello incomplete after 4 bytes'],
   ])('ends when %s', async (_when, verdict, code, message) => {
-    const reading = readHello(received(new TextEncoder().encode('GET ')), { name: 'x', inspect: () => verdict }, 4);
-    await expect(reading).rejects.toMatchObject({ code, message });
+    const outcome = reading(received(new TextEncoder().encode('GET ')), { name: 'x', inspect: () => verdict }, 4);
+    await expect(outcome).rejects.toMatchObject({ code, message });
   });
 
-  it('takes a hello that is whole, however much came with it', async () => {
+  it('takes a hello that is complete, however much came with it', async () => {
     expect(await headOf(received(new Uint8Array(500)), wants(10), 100)).toHaveLength(500);
   });
 
   it('refuses a hello above the limit, also when its end comes with its beginning', async () => {
-    await expect(readHello(received(new Uint8Array(500)), wants(101), 100)).rejects.toMatchObject({
+    await expect(reading(received(new Uint8Array(500)), wants(101), 100)).rejects.toMatchObject({
       code: 'SNIFF_TOO_LONG',
-      message: 'hello not whole after 100 bytes',
+      message: 'hello incomplete after 100 bytes',
     });
   });
 
   it('gives nothing for a client that leaves without a word', async () => {
-    expect(await readHello(received(), wants(10), 100)).toBeUndefined();
+    expect(await reading(received(), wants(10), 100)).toBeUndefined();
   });
 
   it('ends when the client does', async () => {
-    await expect(readHello(received(new Uint8Array(3)), wants(10), 100)).rejects.toMatchObject({
+    await expect(reading(received(new Uint8Array(3)), wants(10), 100)).rejects.toMatchObject({
       code: 'DOWNSTREAM_RESET',
-      message: 'the client closed after 3 bytes, before its hello was whole',
+      message: 'the client closed after 3 bytes, before its hello was complete',
     });
   });
 });

@@ -61,7 +61,7 @@ export function accessEntry(closed: ClosedConnection): AccessEntry {
     listener: connection.listener,
     remote: formatEndpoint(connection.remote),
     ...(hello?.serverName !== undefined && { serverName: hello.serverName }),
-    ...(hello !== undefined && { alpn: hello.alpn }),
+    ...(hello?.alpn !== undefined && { alpn: hello.alpn }),
     ...(route !== undefined && { route: route.name }),
     ...(dialled !== undefined && { backend: formatEndpoint(dialled) }),
     ...sidecarFacts(closed),

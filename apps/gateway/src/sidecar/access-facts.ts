@@ -1,4 +1,4 @@
-import { callerOf, isUpstreamRoute } from '@meshgate/connect';
+import { CALLER, destinationOf } from '@meshgate/connect';
 import type { ClosedConnection } from '@meshgate/core';
 
 /** What the access log says of a sidecar's connections beside what it says of every other. */
@@ -16,10 +16,10 @@ export interface SidecarFacts {
 }
 
 /** Empty for the connections of a gateway. */
-export function sidecarFacts({ hello, route, upstream }: ClosedConnection): SidecarFacts {
-  const caller = hello === undefined ? undefined : callerOf(hello);
+export function sidecarFacts({ connection, route, upstream }: ClosedConnection): SidecarFacts {
+  const caller = CALLER.of(connection);
   if (caller !== undefined) return { caller: caller.uri };
-  if (route === undefined || !isUpstreamRoute(route)) return {};
+  if (route === undefined || destinationOf(route)?.kind !== 'upstream') return {};
   const { path, mode, decidedBy, identity } = (upstream?.route ?? route).origin ?? {};
   return {
     ...(path !== undefined && { path }),

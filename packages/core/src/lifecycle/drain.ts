@@ -1,5 +1,6 @@
 import { pause } from '../watch/backoff.ts';
 import { ProxyError } from '../errors.ts';
+import type { Session } from '../pipeline/session.ts';
 import type { Sessions } from '../pipeline/sessions.ts';
 import type { Observer } from '../observe.ts';
 import type { Service } from './service.ts';
@@ -34,9 +35,13 @@ export interface DrainProgress {
   readonly remainingMs: number;
 }
 
+/** What a drain asks of sessions. */
+export type DrainedSessions = Pick<Sessions, 'size' | 'ended' | 'empty' | 'stopAccepting'> &
+  Iterable<Pick<Session, 'cut' | 'lastByteAt'>>;
+
 /** What {@link Drain} works on. */
 export interface DrainTargets {
-  readonly sessions: Sessions;
+  readonly sessions: DrainedSessions;
   readonly listeners: Pick<Service, 'stop'>;
   /** Told first, all at once: see `Service.drain`. */
   readonly services: readonly Service[];
@@ -87,13 +92,16 @@ export class Drain {
     this.#seen = sessions.ended;
     this.#state = 'announcing';
     observer.observe({ type: 'drain.started', connections: sessions.size });
-    await this.#announce(signal);
+    const hooks = this.#targets.services.filter((service) => service.drain !== undefined);
+    await Promise.all(hooks.map((service) => this.#bounded(service.name, () => service.drain?.(signal))));
     await pause(this.#options.delayMs, signal);
     this.#state = 'finishing';
-    await listeners.stop(signal);
+    await this.#bounded('listeners', () => listeners.stop(signal));
     await this.#emptyWithin(this.#options.graceMs, signal);
     this.#state = 'closing';
+    sessions.stopAccepting();
     await this.#closeRest(signal);
+    // Bounded, whatever the transport does: a session that was cut is closed by then.
     await sessions.empty();
     this.#state = 'drained';
     const { progress } = this;
@@ -101,15 +109,30 @@ export class Drain {
     return progress;
   }
 
-  /** A service that cannot say farewell must not keep the others from leaving. */
-  async #announce(signal: AbortSignal): Promise<void> {
-    const { services, observer } = this.#targets;
-    const rejections = await Promise.allSettled(services.map((service) => service.drain?.(signal)));
-    for (const [index, farewell] of rejections.entries()) {
-      if (farewell.status === 'fulfilled') continue;
-      const error = farewell.reason instanceof Error ? farewell.reason : new Error(String(farewell.reason));
-      observer.observe({ type: 'service.failed', service: services[index]?.name ?? 'unnamed', error });
+  /** One that fails, or does not settle in time, is reported, and keeps nobody else from leaving. Never rejects. */
+  async #bounded(name: string, hook: () => Promise<void> | undefined): Promise<void> {
+    const settled = new AbortController();
+    try {
+      const late = this.#hookTimeout(settled.signal).then(() => LATE);
+      if ((await Promise.race([hook(), late])) === LATE)
+        throw new Error('its part of the drain did not settle in time');
+    } catch (reason) {
+      const error = reason instanceof Error ? reason : new Error(String(reason));
+      this.#targets.observer.observe({ type: 'service.failed', service: name, error });
+    } finally {
+      settled.abort();
     }
+  }
+
+  async #hookTimeout(settled: AbortSignal): Promise<void> {
+    const first = new AbortController();
+    const end = (): void => first.abort();
+    const signals = [settled, this.#force.signal];
+    for (const signal of signals) signal.addEventListener('abort', end, { once: true });
+    await pause(this.#force.signal.aborted ? 0 : HOOK_TIMEOUT_MS, first.signal);
+    for (const signal of signals) signal.removeEventListener('abort', end);
+    // Told to hurry, by the same signal, a moment ago.
+    if (this.#force.signal.aborted) await pause(FORCED_HOOK_TIMEOUT_MS, settled);
   }
 
   async #emptyWithin(ms: number, signal: AbortSignal): Promise<void> {
@@ -124,16 +147,51 @@ export class Drain {
 
   /** Those silent for longest go first, since they lose least; each gets its slot of the spread. */
   async #closeRest(signal: AbortSignal): Promise<void> {
-    const { sessions } = this.#targets;
-    const rest = [...sessions.live()].sort((one, other) => one.lastByteAt - other.lastByteAt);
-    const slotMs = this.#options.spreadMs / Math.max(1, rest.length);
+    const rest = silentLongestFirst(this.#targets.sessions);
+    const reason = new ProxyError('CLOSED_BY_DRAIN', 'the grace of the drain is over');
     const start = performance.now();
-    for (const [index, { connection }] of rest.entries()) {
-      const waitMs = start + index * slotMs - performance.now();
-      // Below a timer's resolution several share a turn.
-      if (waitMs > 1) await this.#emptyWithin(waitMs, signal);
-      if (sessions.cut(connection.id, new ProxyError('CLOSED_BY_DRAIN', 'the grace of the drain was over')))
-        this.#cut += 1;
+    const { spreadMs } = this.#options;
+    let next = 0;
+    while (next < rest.length) {
+      const due = signal.aborted ? rest.length : dueAfter(performance.now() - start, spreadMs, rest.length);
+      const turnEndsAt = performance.now() + TURN_MS;
+      for (; next < due && performance.now() < turnEndsAt; next += 1)
+        if (rest[next]?.cut(reason) === true) this.#cut += 1;
+      if (next < due) await nextTurn();
+      else if (next < rest.length) await pause(TICK_MS, signal);
     }
   }
+}
+
+// An agent that is asked to send nobody here answers within a second; an orchestrator waits for the sum of the drain and some 10 s.
+const HOOK_TIMEOUT_MS = 5_000;
+const FORCED_HOOK_TIMEOUT_MS = 1_000;
+const LATE = Symbol('late');
+
+// Short enough that connections which go on do not notice, long enough that 50,000 are closed within seconds.
+const TURN_MS = 10;
+const TICK_MS = 5;
+
+/** How many of `count` are to be closed by then: the first at once, the last when the spread is over. */
+function dueAfter(elapsedMs: number, spreadMs: number, count: number): number {
+  return elapsedMs >= spreadMs ? count : Math.min(count, 1 + Math.floor((elapsedMs / spreadMs) * count));
+}
+
+function nextTurn(): Promise<void> {
+  return new Promise((resolve) => {
+    setImmediate(resolve);
+  });
+}
+
+/**
+ * In an order that takes linear work as near as makes no difference: numbers sort many times faster than objects do, so each is the
+ * time and the place in one. A turn of the loop is what sorting objects would take for 50,000.
+ */
+function silentLongestFirst<S extends Pick<Session, 'lastByteAt'>>(sessions: Iterable<S>): readonly S[] {
+  const all = Array.from(sessions);
+  const lastByteAt = all.map((session) => session.lastByteAt);
+  const first = lastByteAt.reduce((least, at) => Math.min(least, at), Infinity);
+  // Whole milliseconds: with a million sessions there is room for a hundred days of them.
+  const keys = Float64Array.from(lastByteAt, (at, index) => Math.floor(at - first) * all.length + index).sort();
+  return Array.from(keys, (key) => all[key % all.length]).filter((session) => session !== undefined);
 }

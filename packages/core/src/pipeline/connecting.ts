@@ -1,45 +1,46 @@
-import type { Accepted, Hello } from './connection.ts';
+import type { Accepted, Hello, Upstream } from './connection.ts';
 import type { Endpoint } from '../transport/endpoint.ts';
 import { ProxyError } from '../errors.ts';
 import type { Observer } from '../observe.ts';
 import type { Backend, Route } from '../routes/route.ts';
 import type { ConnectContext, ConnectDialOptions } from './stages.ts';
-import type { Connection, Dial, Transport } from '../transport/transport.ts';
+import type { Connection, Dial, Transfer, Transport } from '../transport/transport.ts';
 
-/** What a session dials with, and what for. */
-export interface ConnectingOptions {
+/** What a session dials with. */
+export interface DialStages {
   /** That of the listener: what it dials is what it can splice. */
   readonly transport: Pick<Transport, 'dial'>;
   /** Told of each dial that fails. */
   readonly observer: Observer;
-  readonly connection: Accepted;
-  readonly hello: Hello;
-  readonly route: Route;
 }
 
-/** A session's attempts to reach a backend: makes, counts and reports every dial, and owns whatever the dials reached. */
+/** What is known of a connection from its hello on; makes, counts and reports every dial, and owns whatever the dials reached. */
 export class Connecting implements ConnectContext {
-  readonly #options: ConnectingOptions;
+  readonly connection: Accepted;
+  readonly hello: Hello;
+  /** When the hello was complete. */
+  readonly helloAt: number = performance.now();
+  /** Absent until it is resolved, and when there is none. */
+  route: Route | undefined;
   /** Dials so far. */
   attempts = 0;
   /** The address dialled last; absent before the first dial. */
   dialled: Endpoint | undefined;
   /** Why nobody waits for a backend any more. */
   abandoned: ProxyError | undefined;
+  /** Present once a backend was reached. */
+  upstream: Upstream | undefined;
+  /** When it was reached. */
+  connectedAt: number | undefined;
+  readonly #stages: DialStages;
   /** The dial made last; each refers to the one before. */
   #newest: Attempt | undefined;
   #aborter: AbortController | undefined;
 
-  constructor(options: ConnectingOptions) {
-    this.#options = options;
-  }
-
-  get connection(): Accepted {
-    return this.#options.connection;
-  }
-
-  get hello(): Hello {
-    return this.#options.hello;
+  constructor(stages: DialStages, connection: Accepted, hello: Hello) {
+    this.#stages = stages;
+    this.connection = connection;
+    this.hello = hello;
   }
 
   get signal(): AbortSignal {
@@ -58,6 +59,29 @@ export class Connecting implements ConnectContext {
     return this.#newest;
   }
 
+  /** Whether a dial is under way. */
+  get isDialling(): boolean {
+    for (let attempt = this.#newest; attempt !== undefined; attempt = attempt.earlier) {
+      if (attempt.isPending) return true;
+    }
+    return false;
+  }
+
+  /**
+   * A connector has settled with `upstream`.
+   *
+   * @returns when
+   * @throws Error when that is none: connectors may be JavaScript
+   */
+  reached(upstream: Upstream): number {
+    if (!isUpstream(upstream)) throw new TypeError('expected an upstream with a connection, found none');
+    this.upstream = upstream;
+    // The usual case: one dial, and the session owns what it reached. Nothing else of it is kept while bytes are carried.
+    if (this.#newest?.isAllThatReached(upstream.connection) === true) this.#newest = undefined;
+    this.connectedAt = performance.now();
+    return this.connectedAt;
+  }
+
   /** Cuts every dial, and closes what the dials have reached. Idempotent: the first reason counts. */
   abandon(reason: ProxyError): void {
     if (this.abandoned !== undefined) return;
@@ -66,19 +90,47 @@ export class Connecting implements ConnectContext {
     for (let attempt = this.#newest; attempt !== undefined; attempt = attempt.earlier) attempt.end(reason);
   }
 
+  /** The session is over: everything is closed and given back. Never throws. @returns what a connector did wrong at that */
+  end(transfer: Transfer): ProxyError | undefined {
+    this.abandon(transfer.error ?? OVER);
+    return this.upstream === undefined ? undefined : releaseUpstream(this.upstream, transfer);
+  }
+
   /** Reports a dial that failed by itself. */
   failed(address: Endpoint, error: ProxyError): void {
-    const { observer, connection, route } = this.#options;
-    observer.observe({ type: 'dial.failed', connection, route, address, error });
+    const { connection, route } = this;
+    if (route !== undefined) this.#stages.observer.observe({ type: 'dial.failed', connection, route, address, error });
   }
 
   /** A transport must not throw here; one that does is not to leave an attempt without its end. */
   #begin(address: Endpoint, options: ConnectDialOptions): Dial {
     try {
-      return this.#options.transport.dial(address, options);
+      return this.#stages.transport.dial(address, options);
     } catch (reason) {
-      return failing(ProxyError.from(reason));
+      return failing(ProxyError.from(reason, 'transport'));
     }
+  }
+}
+
+/** The same for all: to make an error takes longer than all else that ends a session. */
+const OVER = new ProxyError('INTERNAL', 'the session is over');
+
+function isUpstream(value: unknown): value is Upstream {
+  if (typeof value !== 'object' || value === null) return false;
+  const { connection, address, backend, route } = value as Partial<Upstream>;
+  return [connection, address, backend, route].every((part) => typeof part === 'object' && part !== null);
+}
+
+/** Closes what a connector gave, and gives it back to the connector. Never throws. @returns what went wrong there */
+export function releaseUpstream(upstream: Upstream, transfer: Transfer): ProxyError | undefined {
+  if (!isUpstream(upstream)) return undefined;
+  try {
+    upstream.connection.destroy(transfer.error);
+    const answer: unknown = upstream.release(transfer);
+    if (answer instanceof Promise) answer.catch(() => undefined);
+    return undefined;
+  } catch (reason) {
+    return ProxyError.from(reason, 'connector: release');
   }
 }
 
@@ -101,6 +153,7 @@ class Attempt implements Dial {
   readonly #address: Endpoint;
   /** What was reached: closed when the session ends, whoever has it then. */
   #connection: Connection | undefined;
+  isPending = true;
   #cutBy: ProxyError | undefined;
   /** Only for a dial with something to do after it. */
   #aborter: AbortController | undefined;
@@ -117,6 +170,11 @@ class Attempt implements Dial {
         : this.#upgraded(options.upgrade, options.timeoutMs).catch(onFailed);
   }
 
+  /** Whether this is the only dial, and `connection` what it reached. */
+  isAllThatReached(connection: Connection): boolean {
+    return this.#connection === connection && this.earlier === undefined;
+  }
+
   cut(reason: ProxyError): void {
     this.#cutBy ??= reason;
     this.#dial.cut(reason);
@@ -126,11 +184,12 @@ class Attempt implements Dial {
   /** The session has ended, or nobody waits for the dial. */
   end(reason: ProxyError): void {
     this.cut(reason);
-    this.#connection?.destroy(reason);
+    destroyQuietly(this.#connection, reason);
   }
 
   #reached(connection: Connection): Connection {
     this.#connection = connection;
+    this.isPending = false;
     const reason = this.#owner.abandoned ?? this.#cutBy;
     if (reason === undefined) return connection;
     connection.destroy(reason);
@@ -155,11 +214,21 @@ class Attempt implements Dial {
   #failed(reason: unknown): never {
     // For a connector that does not wait for all of its dials: nobody else must hear of this one as unhandled.
     this.done.catch(() => undefined);
+    this.isPending = false;
     const { abandoned } = this.#owner;
     if (abandoned !== undefined) throw abandoned;
     if (this.#cutBy !== undefined) throw this.#cutBy;
     const error = ProxyError.from(reason);
     this.#owner.failed(this.#address, error);
     throw error;
+  }
+}
+
+/** Closes a connection of whatever transport: one that throws at that is as good as closed. */
+export function destroyQuietly(connection: Connection | undefined, reason?: ProxyError): void {
+  try {
+    connection?.destroy(reason);
+  } catch {
+    // Nobody can do more for it.
   }
 }

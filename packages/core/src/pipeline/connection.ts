@@ -2,18 +2,30 @@ import type { Endpoint } from '../transport/endpoint.ts';
 import type { Backend, Route } from '../routes/route.ts';
 import type { Connection, Transfer } from '../transport/transport.ts';
 
+/** A fact as a connection carries it. */
+export interface KnownFact {
+  /** Of the type that the fact's name stands for. */
+  readonly value: unknown;
+  /** The value as the access log shows it; absent when it does not. */
+  readonly shown?: string;
+}
+
 /** What is known of a connection when it has been accepted. Every later fact is a new value beside this one. */
 export interface Accepted {
   /** Unique within the process; also the `id` of the access log. */
   readonly id: string;
   /** Name of the listener that accepted it: a metric label, bounded by configuration. */
   readonly listener: string;
-  /** The client. */
+  /** The client: who connected, until a filter finds out on whose behalf that was. */
   readonly remote: Endpoint;
+  /** Who connected, when that is not the client but somebody in between; absent otherwise. */
+  readonly peer?: Endpoint;
   /** Where the client connected: one address of the listener. */
   readonly local: Endpoint;
   /** When it was accepted, in milliseconds of the monotonic clock (`performance.now()`). */
   readonly at: number;
+  /** What filters have learned, by the fact's name; read by {@link Fact.of}. Absent when they have learned nothing. */
+  readonly facts?: ReadonlyMap<string, KnownFact>;
 }
 
 /** What the client said of itself before anything was decided. */
@@ -22,14 +34,14 @@ export interface Hello {
   readonly protocol: string;
   /** The name asked for: lower case, no trailing dot, a valid host name (RFC 6066, section 3). Absent when none was sent. */
   readonly serverName?: string;
-  /** Protocols offered by ALPN (RFC 7301), as text, in the client's order. */
-  readonly alpn: readonly string[];
+  /** Protocols offered by ALPN (RFC 7301), as text, in the client's order. Absent, as the next three, where TLS is not spoken. */
+  readonly alpn?: readonly string[];
   /** TLS versions offered, newest form (`0x0304` is TLS 1.3), GREASE left out. */
-  readonly supportedVersions: readonly number[];
+  readonly supportedVersions?: readonly number[];
   /** Encrypted ClientHello was offered: `serverName` is then only the outer, public name. */
-  readonly ech: boolean;
+  readonly ech?: boolean;
   /** Early data was offered: bytes after the hello must not be sent to two backends. */
-  readonly earlyData: boolean;
+  readonly earlyData?: boolean;
 }
 
 /** A connection to a backend that stands. Whoever holds it owns it until it calls {@link Upstream.release}. */
@@ -47,4 +59,11 @@ export interface Upstream {
    * Obligation: called exactly once, when the splice has ended.
    */
   release(transfer: Transfer): void;
+}
+
+/** Whether a part has given a hello: plugins are JavaScript, and what reads a hello relies on these two fields. */
+export function isHello(value: unknown): value is Hello {
+  if (typeof value !== 'object' || value === null) return false;
+  const { protocol, serverName } = value as Partial<Hello>;
+  return typeof protocol === 'string' && (serverName === undefined || typeof serverName === 'string');
 }

@@ -2,23 +2,43 @@ import type { Accepted } from './connection.ts';
 import { Deadlines } from './deadlines.ts';
 import { Session } from './session.ts';
 import type { SessionControl, LiveConnection, Stages } from './session.ts';
-import type { ProxyError } from '../errors.ts';
+import { ProxyError } from '../errors.ts';
+import { observers } from '../observe.ts';
 import { LinkedList } from './linked-list.ts';
 import type { ListNode } from './linked-list.ts';
 import type { Connection } from '../transport/transport.ts';
 
-/** All live connections of a proxy: launches them, shows them, and can end them. */
+// A connector keeps to its time by itself; one that does not is given this much longer, so that what it has to say comes first.
+const CONNECTOR_GRACE_MS = 250;
+
+// Closing two sockets is a matter of the moment.
+const CUT_TIMEOUT_MS = 5_000;
+
+// As many as a timer of Node's can do.
+const MAX_TIMEOUT_MS = 2_147_483_647;
+
+// More than a configuration has; a resolver may invent one for each route that it makes.
+const MAX_CONNECT_TIMEOUTS = 1_000;
+
+const DRAINING = new ProxyError('CLOSED_BY_DRAIN', 'the proxy is draining');
+
+/** All live connections of a proxy: runs them, shows them, and can end them. */
 export class Sessions {
   readonly #control: SessionControl;
   readonly #sessions = new LinkedList<Session>();
+  readonly #connectDeadlines = new Map<number, Deadlines<Session>>();
   readonly #idle: (() => void)[] = [];
   #launched = 0;
   #ended = 0;
+  #isStopped = false;
 
   constructor(stages: Stages) {
     this.#control = {
-      stages,
+      // An observer that throws harms nobody: neither the other observers nor the connection.
+      stages: { ...stages, observer: observers([stages.observer]) },
       helloDeadlines: new Deadlines(stages.limits.helloTimeoutMs, (session) => session.onHelloTimeout()),
+      connectDeadlines: (timeoutMs) => this.#connectDeadlinesOf(timeoutMs),
+      cutDeadlines: new Deadlines(CUT_TIMEOUT_MS, (session) => session.onCutTimeout()),
       onClosed: (node) => this.#onClosed(node),
     };
   }
@@ -35,7 +55,7 @@ export class Sessions {
 
   /** Takes `connection` over from `listener`: refuses it when a limit is reached, otherwise carries it to its end. */
   accept(connection: Connection, listener: string): void {
-    const refusal = this.#control.stages.admission.admit();
+    const refusal = this.#isStopped ? DRAINING : this.#control.stages.admission.admit();
     if (refusal !== undefined) {
       this.#refuse(connection, listener, refusal);
       return;
@@ -44,17 +64,26 @@ export class Sessions {
     void session.run(this.#sessions.push(session));
   }
 
+  /** Refuses whatever comes from now on. */
+  stopAccepting(): void {
+    this.#isStopped = true;
+  }
+
   /** A copy of what is known of every live connection, oldest first. */
   live(): readonly LiveConnection[] {
-    return Array.from(this.#sessions, (session) => session.live);
+    return Array.from(this.#sessions, (session) => session.live).filter((live) => live !== undefined);
+  }
+
+  /** Every live session, oldest first. Sessions may end while they are iterated over. */
+  [Symbol.iterator](): Iterator<Session> {
+    return this.#sessions[Symbol.iterator]();
   }
 
   /** Ends the connection `id`; `false` when there is none (any more). */
   cut(id: string, reason: ProxyError): boolean {
     for (const session of this.#sessions) {
       if (session.connection.id !== id) continue;
-      session.cut(reason);
-      return true;
+      return session.cut(reason);
     }
     return false;
   }
@@ -67,12 +96,25 @@ export class Sessions {
 
   #accepted({ remote, local }: Connection, listener: string): Accepted {
     this.#launched += 1;
-    return { id: this.#launched.toString(36), listener, remote, local, at: performance.now() };
+    const id = (this.#control.stages.idPrefix ?? '') + this.#launched.toString(36);
+    return { id, listener, remote, local, at: performance.now() };
   }
 
   #refuse(connection: Connection, listener: string, error: ProxyError): void {
     this.#control.stages.observer.observe({ type: 'connection.refused', listener, remote: connection.remote, error });
     connection.destroy(error);
+  }
+
+  #connectDeadlinesOf(timeoutMs: number): Deadlines<Session> {
+    const known = this.#connectDeadlines.get(timeoutMs);
+    if (known !== undefined) return known;
+    if (this.#connectDeadlines.size >= MAX_CONNECT_TIMEOUTS) this.#connectDeadlines.clear();
+    // A route's own may be anything: routes of resolvers are judged by nobody.
+    const { connectTimeoutMs } = this.#control.stages.limits;
+    const afterMs = (timeoutMs > 0 ? timeoutMs : connectTimeoutMs) + CONNECTOR_GRACE_MS;
+    const made = new Deadlines<Session>(Math.min(afterMs, MAX_TIMEOUT_MS), (session) => session.onConnectTimeout());
+    this.#connectDeadlines.set(timeoutMs, made);
+    return made;
   }
 
   #onClosed(node: ListNode<Session>): void {

@@ -1,5 +1,8 @@
 import type { Hello } from './connection.ts';
 import { ProxyError } from '../errors.ts';
+import { Head } from './head.ts';
+import type { Limits } from './limits.ts';
+import { inspected } from './stages.ts';
 import type { RejectionBytes, Sniffer, Verdict } from './stages.ts';
 import type { Connection } from '../transport/transport.ts';
 
@@ -11,30 +14,43 @@ export interface Sniffed {
   readonly rejections?: RejectionBytes | undefined;
 }
 
+/** What reading a hello takes. */
+export interface HelloStages {
+  readonly sniffer: Sniffer;
+  readonly limits: Pick<Limits, 'helloMaxBytes'>;
+}
+
 /**
- * Reads until `sniffer` has decided. Each byte is received, copied and judged a bounded number of times, however small the
+ * Reads until the sniffer has decided. Each byte is received, copied and judged a bounded number of times, however small the
  * pieces. The deadline is the caller's: it destroys the connection, and the pending read rejects with its reason.
  *
+ * @param first bytes of `connection` that have been read already
  * @returns `undefined` when the client leaves without a word, as health checks do: nothing was asked, and nothing has failed
  * @throws ProxyError `SNIFF_*`, or `DOWNSTREAM_RESET` when the client leaves in the middle of its hello
  */
 export async function readHello(
   connection: Connection,
-  sniffer: Sniffer,
-  maxBytes: number,
+  { sniffer, limits }: HelloStages,
+  first: Uint8Array = NOTHING,
 ): Promise<Sniffed | undefined> {
+  const { helloMaxBytes } = limits;
   const received = new Head();
   let progress: unknown;
   try {
-    for (;;) {
-      const bytes = await connection.read();
+    for (let bytes: Uint8Array | undefined = first; ; bytes = await connection.read()) {
       if (bytes === undefined) break;
-      const head = received.append(bytes);
+      if (bytes.length === 0) continue;
+      received.append(bytes);
+      const head = received.bytes;
       // What is above the limit is not shown: else it would hang on how the client's bytes were cut on their way.
-      const verdict = sniffer.inspect(head.length > maxBytes ? head.subarray(0, maxBytes) : head, progress);
+      const verdict = inspected(
+        sniffer,
+        head.length > helloMaxBytes ? head.subarray(0, helloMaxBytes) : head,
+        progress,
+      );
       if (verdict.kind === 'hello') return { hello: verdict.hello, head, rejections: verdict.rejections };
       if (verdict.kind !== 'more') throw refused(verdict, head);
-      if (head.length >= maxBytes) throw new ProxyError('SNIFF_TOO_LONG', `hello not whole after ${maxBytes} bytes`);
+      if (head.length >= helloMaxBytes) throw tooLong(helloMaxBytes);
       progress = verdict.progress;
     }
   } catch (reason) {
@@ -46,36 +62,14 @@ export async function readHello(
   throw gone(received.length);
 }
 
-/** Bytes received so far. One read is passed on as it came; more are gathered in a buffer that doubles, so that work is linear. */
-class Head {
-  #buffer: Uint8Array = NOTHING;
-  length = 0;
-
-  append(bytes: Uint8Array): Uint8Array {
-    const start = this.length;
-    this.length += bytes.length;
-    if (start === 0) this.#buffer = bytes;
-    else this.#copy(bytes, start);
-    return this.#buffer.subarray(0, this.length);
-  }
-
-  #copy(bytes: Uint8Array, start: number): void {
-    if (this.#buffer.length < this.length) {
-      const larger = new Uint8Array(Math.max(SMALLEST_BUFFER_BYTES, 2 * this.length));
-      larger.set(this.#buffer.subarray(0, start));
-      this.#buffer = larger;
-    }
-    this.#buffer.set(bytes, start);
-  }
-}
-
 const NOTHING = new Uint8Array(0);
 
-// A hello that comes in pieces is most often a post-quantum one of under 2 KiB.
-const SMALLEST_BUFFER_BYTES = 4096;
+function tooLong(maxBytes: number): ProxyError {
+  return new ProxyError('SNIFF_TOO_LONG', `hello incomplete after ${maxBytes} bytes`);
+}
 
 function gone(received: number): ProxyError {
-  return new ProxyError('DOWNSTREAM_RESET', `the client closed after ${received} bytes, before its hello was whole`);
+  return new ProxyError('DOWNSTREAM_RESET', `the client closed after ${received} bytes, before its hello was complete`);
 }
 
 const SHOWN_BYTES = 8;

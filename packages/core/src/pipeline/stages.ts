@@ -1,6 +1,8 @@
 import type { Accepted, Hello, Upstream } from './connection.ts';
 import type { Endpoint } from '../transport/endpoint.ts';
-import type { ProxyError, ProxyErrorCode } from '../errors.ts';
+import { isHello } from './connection.ts';
+import { ProxyError } from '../errors.ts';
+import type { ProxyErrorCode } from '../errors.ts';
 import type { Backend, Route } from '../routes/route.ts';
 import type { Connection, Dial, DialOptions } from '../transport/transport.ts';
 
@@ -122,6 +124,28 @@ export function firstOf(sniffers: readonly Sniffer[]): Sniffer {
   };
 }
 
+/**
+ * What `sniffer` says of `head`.
+ *
+ * @throws ProxyError `INTERNAL` that names the sniffer when it throws, or answers with something that is no verdict
+ */
+export function inspected(sniffer: Sniffer, head: Uint8Array, progress: unknown): Verdict {
+  let verdict: unknown;
+  try {
+    verdict = sniffer.inspect(head, progress);
+  } catch (reason) {
+    throw ProxyError.from(reason, `sniffer ${sniffer.name}`);
+  }
+  if (isVerdict(verdict)) return verdict;
+  throw new ProxyError('INTERNAL', `sniffer ${sniffer.name}: expected a verdict, found none`);
+}
+
+function isVerdict(value: unknown): value is Verdict {
+  if (typeof value !== 'object' || value === null) return false;
+  const { kind, hello } = value as { readonly kind?: unknown; readonly hello?: unknown };
+  return kind === 'hello' ? isHello(hello) : kind === 'more' || kind === 'pass' || kind === 'reject';
+}
+
 /** Which of several sniffers asked for more bytes, and what it has seen. */
 interface Waiting {
   readonly index: number;
@@ -131,7 +155,7 @@ interface Waiting {
 function inspectInOrder(sniffers: readonly Sniffer[], head: Uint8Array, waiting: Waiting | undefined): Verdict {
   for (const [index, sniffer] of sniffers.entries()) {
     if (waiting !== undefined && index < waiting.index) continue;
-    const verdict = sniffer.inspect(head, index === waiting?.index ? waiting.progress : undefined);
+    const verdict = inspected(sniffer, head, index === waiting?.index ? waiting.progress : undefined);
     if (verdict.kind === 'more')
       return { kind: 'more', progress: { index, progress: verdict.progress } satisfies Waiting };
     if (verdict.kind !== 'pass') return verdict;
