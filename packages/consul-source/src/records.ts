@@ -1,6 +1,6 @@
 // Consul's JSON turned into the records of the mesh. Field names are those of Consul's HTTP API.
-import type { Check, CheckStatus, GatewayGroup, Instance, Resolver, TaggedAddress } from '@meshgate/mesh';
-import { mapped, number, object, objects, text, texts } from './json.ts';
+import type { Check, CheckStatus, GatewayGroup, Instance, PeerMeta, Resolver, TaggedAddress } from '@meshgate/mesh';
+import { list, mapped, number, object, objects, text, texts } from './json.ts';
 import type { JsonObject } from './json.ts';
 
 /** One element of a health answer (a CheckServiceNode); `undefined` when it has not even a node and a service. */
@@ -25,7 +25,16 @@ function instanceOf(value: unknown): Instance | undefined {
     meta: texts(service['Meta']),
     modifyIndex: number(service['ModifyIndex']),
     checks: objects(object(value)?.['Checks']).map(checkOf),
+    ...peerMetaOf(object(service['Connect'])?.['PeerMeta']),
   };
+}
+
+/** None without a name to ask for: that is a service outside the mesh, which a peer replicates for DNS. */
+function peerMetaOf(json: unknown): { readonly peerMeta?: PeerMeta } {
+  const serverNames = list(object(json)?.['SNI']).map(text).filter(Boolean);
+  if (serverNames.length === 0) return {};
+  const identities = list(object(json)?.['SpiffeID']).map(text).filter(Boolean);
+  return { peerMeta: { serverNames, identities, protocol: text(object(json)?.['Protocol']) || 'tcp' } };
 }
 
 /** The addresses of a registration by their tags. */
@@ -110,5 +119,6 @@ function checkOf(check: JsonObject): Check {
 }
 
 function statusOf(status: unknown): CheckStatus {
-  return status === 'passing' || status === 'warning' || status === 'critical' ? status : 'unknown';
+  const known: readonly CheckStatus[] = ['passing', 'warning', 'critical', 'maintenance'];
+  return known.find((one) => one === status) ?? 'unknown';
 }
