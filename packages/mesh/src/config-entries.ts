@@ -55,6 +55,8 @@ export interface UpstreamOverride extends UpstreamSettings {
   readonly name: string;
   /** `default` when absent. */
   readonly namespace?: string;
+  /** The peer that exports it; absent for a service of this cluster or federation. */
+  readonly peer?: string;
 }
 
 /** A whole service-resolver: what a gateway honours, and what the dialling proxy does. */
@@ -75,6 +77,8 @@ export interface Destination {
   readonly namespace?: string;
   /** The same datacenter when absent. */
   readonly datacenter?: string;
+  /** A peer, by the name this cluster gives to it: its services are followed no further. Goes before `datacenter`. */
+  readonly peer?: string;
 }
 
 /** No entries at all. */

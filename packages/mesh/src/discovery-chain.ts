@@ -20,7 +20,7 @@ export interface DiscoveryChain {
 
 /** One place that a chain leads to. */
 export interface ChainTarget {
-  /** Unique in the chain, as Consul writes it: `v1.db.default.default.dc2`. */
+  /** Unique in the chain, as Consul writes it: `v1.db.default.default.dc2`, `db.default.default.external.cloud` for one of a peer. */
   readonly id: string;
   /** Name of the service, after redirects. */
   readonly service: string;
@@ -34,9 +34,9 @@ export interface ChainTarget {
   readonly datacenter: string;
   /** The peer that exports it; absent for a service of this cluster or federation. */
   readonly peer?: string;
-  /** The SNI to send. */
+  /** The SNI to send. Empty for a service of a peer, until its instances are known: they say it. */
   readonly serverName: string;
-  /** SPIFFE URIs, one of which the server's certificate must carry, exactly. Empty: nobody can be trusted there. */
+  /** SPIFFE URIs, one of which the server's certificate must carry, compared decoded. Empty: nobody can be trusted there. */
   readonly identities: readonly string[];
   /** Which of the service's instances it stands for. */
   readonly instances: Subset;
@@ -56,6 +56,8 @@ export interface ChainRequest {
   readonly namespace?: string;
   /** Where it is asked for: the upstream's, or the proxy's own. */
   readonly datacenter: string;
+  /** The peer that exports it: the chain is then that one target. */
+  readonly peer?: string;
   /** What the dialling side says of the mode: `upstreamMode` of the same upstream. */
   readonly decision: ModeDecision;
   /** The dialling side's own, in milliseconds: goes before that of resolvers. */
@@ -77,10 +79,12 @@ export function compileChain(
   { trustDomain, partition }: Pick<Catalog, 'trustDomain' | 'partition'>,
 ): CompiledChain {
   const scope: Scope = { request, entries, trustDomain, ...defined({ partition }) };
-  const { service, datacenter, namespace } = request;
-  const first = settle({ service, datacenter, ...defined({ namespace }) }, scope);
+  const { service, datacenter, namespace, peer } = request;
+  const first = settle({ service, datacenter, ...defined({ namespace, peer }) }, scope);
   if (first.kind === 'refused') return first;
-  const others = failoverOf(first.spot, entries).map((spot) => settle(spot, scope));
+  // What a peer exports is dialled as it is. A redirect to a peer fails over as the resolver of the service's local name says (as in Consul).
+  const failover = peer === undefined ? failoverOf(first.spot, entries) : [];
+  const others = failover.map((spot) => settle(spot, scope));
   const refused = others.find((other) => other.kind === 'refused');
   if (refused !== undefined) return refused;
   const settled = [first, ...others].flatMap((one) => (one.kind === 'settled' ? one.spot : []));
@@ -88,17 +92,17 @@ export function compileChain(
   return { kind: 'compiled', chain: { service, targets: [target ?? targetAt(first.spot, scope), ...rest] } };
 }
 
-/** Consul's name for a place: `SUBSET.SERVICE.NAMESPACE.PARTITION.DATACENTER`. */
+/** Consul's name for a place: `SUBSET.SERVICE.NAMESPACE.PARTITION.DATACENTER`, with `external.PEER` at the end for one of a peer. */
 export function targetId(
-  spot: Pick<ChainTarget, 'service' | 'subset' | 'namespace' | 'partition' | 'datacenter'>,
+  spot: Pick<ChainTarget, 'service' | 'subset' | 'namespace' | 'partition' | 'datacenter' | 'peer'>,
 ): string {
-  const { service, subset, namespace, partition, datacenter } = spot;
+  const { service, subset, namespace, partition, datacenter, peer } = spot;
   return [
     ...(subset === undefined ? [] : [subset]),
     service,
     namespace ?? 'default',
     partition ?? 'default',
-    datacenter,
+    ...(peer === undefined ? [datacenter] : ['external', peer]),
   ].join('.');
 }
 
@@ -135,6 +139,7 @@ interface Spot {
   readonly subset?: string;
   readonly namespace?: string;
   readonly datacenter: string;
+  readonly peer?: string;
 }
 
 type Settled = { readonly kind: 'settled'; readonly spot: Spot } | Extract<CompiledChain, { readonly kind: 'refused' }>;
@@ -153,7 +158,9 @@ function settle(start: Spot, { entries }: Scope): Settled {
     passed.push(id);
     spot = next;
   }
-  const { service, subset } = spot;
+  const { service, subset, peer } = spot;
+  // What a peer exports is one name: its subsets and redirects are the peer's own.
+  if (peer !== undefined) return { kind: 'settled', spot };
   const known = entries.resolvers.get(service)?.subsets ?? {};
   if (subset === undefined || Object.hasOwn(known, subset)) return { kind: 'settled', spot };
   const found = Object.keys(known).join(', ') || 'none';
@@ -163,6 +170,7 @@ function settle(start: Spot, { entries }: Scope): Settled {
 
 /** `undefined` where nothing leads on. */
 function onward(spot: Spot, resolver: ServiceResolver | undefined): Spot | undefined {
+  if (spot.peer !== undefined) return undefined;
   if (resolver?.redirect !== undefined) {
     const redirected = moved(spot, resolver.redirect);
     if (targetId(redirected) !== targetId(spot)) return redirected;
@@ -179,6 +187,8 @@ function circular({ service }: Spot, passed: readonly string[]): Settled {
 /** A subset belongs to its service: with another service it is dropped, unless a new one is named. */
 function moved(spot: Spot, to: Destination): Spot {
   const service = to.service || spot.service;
+  const { peer } = to;
+  if (peer) return { service, datacenter: spot.datacenter, peer, ...defined({ namespace: to.namespace || undefined }) };
   const subset = to.subset || (service === spot.service ? spot.subset : undefined);
   const namespace = to.namespace || spot.namespace;
   return { service, datacenter: to.datacenter || spot.datacenter, ...defined({ subset, namespace }) };
@@ -190,7 +200,25 @@ function failoverOf(spot: Spot, { resolvers }: ConfigEntries): readonly Spot[] {
   return legs.map((leg) => moved(spot, leg));
 }
 
-function targetAt(spot: Spot, { request, entries, trustDomain, partition }: Scope): ChainTarget {
+function targetAt(spot: Spot, scope: Scope): ChainTarget {
+  return spot.peer === undefined ? ownTarget(spot, scope) : peerTarget(spot, scope);
+}
+
+/** What to send and whom to expect stands with the instances that the peer replicates. */
+function peerTarget(spot: Spot, { request }: Scope): ChainTarget {
+  return {
+    ...spot,
+    id: targetId(spot),
+    serverName: '',
+    identities: [],
+    instances: WHOLE_SERVICE,
+    external: false,
+    decision: request.decision,
+    ...defined({ connectTimeoutMs: request.connectTimeoutMs }),
+  };
+}
+
+function ownTarget(spot: Spot, { request, entries, trustDomain, partition }: Scope): ChainTarget {
   const resolver = entries.resolvers.get(spot.service);
   const externalSni = entries.serviceDefaults.get(spot.service)?.externalSni;
   const place = { ...spot, ...defined({ partition }) };

@@ -28,6 +28,11 @@ export interface Authorization {
 export interface AuthorizationRequest {
   /** Who connects, by its verified certificate. */
   readonly source: Extract<SpiffeId, { kind: 'service' }>;
+  /**
+   * The peer whose trust domain the certificate is of; absent for this cluster or federation. Only intentions that name this peer are
+   * about such a caller, also those for `*`: a service of a peer is never taken for the local one of its name.
+   */
+  readonly sourcePeer?: string;
   /** Name of the service that is connected to. */
   readonly destination: string;
   /** `default` when absent. */
@@ -47,21 +52,29 @@ export function authorize(
   intentions: readonly Intention[],
   byDefault: 'allow' | 'deny',
 ): Authorization {
-  const [first] = intentions
-    .filter((intention) => matches(intention, request))
-    .toSorted((a, b) => exactness(b) - exactness(a));
+  const [first] = matchingIntentions(request, intentions);
   if (first === undefined)
     return { allowed: byDefault === 'allow', reason: `no intention matches: ${byDefault} by default` };
-  const { source, destination, action } = first;
+  const { source, sourcePeer, destination, action } = first;
   const why = action === 'http' ? 'deny, since its permissions are for HTTP requests' : action;
-  return { allowed: action === 'allow', reason: `intention ${source} => ${destination}: ${why}` };
+  const of = sourcePeer === undefined ? '' : ` of peer ${sourcePeer}`;
+  return { allowed: action === 'allow', reason: `intention ${source}${of} => ${destination}: ${why}` };
+}
+
+/** Those of `intentions` that are about the request, the most exact first. */
+export function matchingIntentions(
+  request: AuthorizationRequest,
+  intentions: readonly Intention[],
+): readonly Intention[] {
+  return intentions.filter((intention) => matches(intention, request)).toSorted((a, b) => exactness(b) - exactness(a));
 }
 
 const ANY = '*';
 
-function matches(intention: Intention, { source, destination, destinationNamespace }: AuthorizationRequest): boolean {
+function matches(intention: Intention, request: AuthorizationRequest): boolean {
+  const { source, sourcePeer, destination, destinationNamespace } = request;
   return (
-    intention.sourcePeer === undefined &&
+    intention.sourcePeer === sourcePeer &&
     covers(intention.source, source.service) &&
     covers(intention.sourceNamespace ?? 'default', source.namespace) &&
     covers(intention.destination, destination) &&

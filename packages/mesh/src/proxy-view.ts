@@ -51,22 +51,18 @@ export function proxyUpstream(
   entries: ConfigEntries,
   around: Surroundings & Pick<Catalog, 'trustDomain'>,
 ): ProxyUpstream {
-  if (definition.kind !== 'service' || definition.peer !== undefined) return unsupported(definition);
-  const { name, namespace, datacenter = around.datacenter } = definition;
+  if (definition.kind !== 'service')
+    return { kind: 'refused', definition, reason: 'a prepared query can be looked up by Consul only' };
+  const { name, namespace, peer, datacenter = around.datacenter } = definition;
   const request = {
     service: name,
     datacenter,
     decision: upstreamMode(definition, proxy, entries),
-    ...defined({ namespace, connectTimeoutMs: upstreamConnectTimeout(definition, proxy.service, entries) }),
+    ...defined({ namespace, peer, connectTimeoutMs: upstreamConnectTimeout(definition, proxy.service, entries) }),
   };
   const compiled = compileChain(request, entries, around);
   if (compiled.kind === 'refused')
     return { kind: 'refused', definition, reason: `${compiled.path.join('.')}: ${compiled.message}` };
   const { chain } = compiled;
   return { kind: 'reachable', definition, chain, targets: upstreamTargets(chain, around) };
-}
-
-function unsupported(definition: UpstreamDefinition): ProxyUpstream {
-  const what = definition.peer === undefined ? 'a prepared query' : 'a service of a peer';
-  return { kind: 'refused', definition, reason: `${what} can be looked up by Consul only` };
 }

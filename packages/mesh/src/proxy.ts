@@ -49,7 +49,7 @@ export interface UpstreamDefinition {
 
 /** Which mode the dialling side sets for one upstream: the discovery chain's own word is not in it yet. */
 export function upstreamMode(
-  upstream: Pick<UpstreamDefinition, 'name' | 'namespace' | 'mode'>,
+  upstream: Pick<UpstreamDefinition, 'name' | 'namespace' | 'peer' | 'mode'>,
   proxy: Pick<ProxyDefinition, 'service' | 'mode'>,
   entries: ConfigEntries,
 ): ModeDecision {
@@ -58,7 +58,7 @@ export function upstreamMode(
 
 /** What each place says of one upstream, those that say nothing left out. */
 export function upstreamModeSettings(
-  upstream: Pick<UpstreamDefinition, 'name' | 'namespace' | 'mode'>,
+  upstream: Pick<UpstreamDefinition, 'name' | 'namespace' | 'peer' | 'mode'>,
   proxy: Pick<ProxyDefinition, 'service' | 'mode'>,
   entries: ConfigEntries,
 ): readonly ModeSetting[] {
@@ -75,7 +75,7 @@ export function upstreamModeSettings(
 
 /** How long dialling one upstream may take by its definition or, in their order, what the own service's defaults say of it. */
 export function upstreamConnectTimeout(
-  upstream: Pick<UpstreamDefinition, 'name' | 'namespace' | 'connectTimeoutMs'>,
+  upstream: Pick<UpstreamDefinition, 'name' | 'namespace' | 'peer' | 'connectTimeoutMs'>,
   service: string,
   entries: ConfigEntries,
 ): number | undefined {
@@ -87,12 +87,12 @@ export function upstreamConnectTimeout(
 }
 
 function overrideFor(
-  { name, namespace = 'default' }: Pick<UpstreamDefinition, 'name' | 'namespace'>,
+  { name, namespace = 'default', peer }: Pick<UpstreamDefinition, 'name' | 'namespace' | 'peer'>,
   service: string,
   { serviceDefaults }: ConfigEntries,
 ): UpstreamSettings | undefined {
   const overrides = serviceDefaults.get(service)?.upstreamOverrides ?? [];
-  return overrides.find((one) => one.name === name && (one.namespace ?? 'default') === namespace);
+  return overrides.find((one) => one.name === name && (one.namespace ?? 'default') === namespace && one.peer === peer);
 }
 
 function setting(place: ModePlace, written: WrittenMode | undefined): readonly ModeSetting[] {

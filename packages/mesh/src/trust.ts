@@ -8,8 +8,18 @@ export interface Credentials {
   readonly privateKey: string;
   /** All of them count, also those that are no longer, or not yet, active: while authorities change, both kinds of leaf are about. */
   readonly roots: readonly string[];
-  /** `UUID.consul`: the host of every SPIFFE URI that is trusted. */
+  /** `UUID.consul`: the host of every SPIFFE URI that these roots may speak for. */
   readonly trustDomain: string;
+  /** Other clusters that are trusted, each for its own trust domain only; none when absent. */
+  readonly peers?: readonly PeerTrust[];
+}
+
+/** The certificate authorities of a peer. Its trust domain is the URI in them. */
+export interface PeerTrust {
+  /** The name that this cluster gives to it. */
+  readonly peer: string;
+  /** In PEM; at least one. */
+  readonly roots: readonly string[];
 }
 
 /** Where credentials come from. The obligations of `watch` are those of core's `RouteSource`. */
@@ -20,7 +30,7 @@ export interface CredentialsSource {
 }
 
 /** A client whose certificate is verified: its chain, its trust domain, its form. */
-export interface Caller extends Pick<AuthorizationRequest, 'source'> {
+export interface Caller extends Pick<AuthorizationRequest, 'source' | 'sourcePeer'> {
   /** As it stands in the certificate. */
   readonly uri: string;
   /** Hexadecimal, two digits a byte, with colons: `0a:1b`. */
@@ -32,7 +42,7 @@ export interface Authorizer {
   /** Rejects when it cannot tell: whoever asks must then refuse. */
   authorize(
     caller: Caller,
-    destination: Omit<AuthorizationRequest, 'source'>,
+    destination: Omit<AuthorizationRequest, 'source' | 'sourcePeer'>,
     signal: AbortSignal,
   ): Promise<Authorization>;
 }

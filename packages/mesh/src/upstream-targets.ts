@@ -72,11 +72,14 @@ export function pathTo(target: ChainTarget, from: Pick<Catalog, 'datacenter' | '
   return mode === 'remote' || target.peer !== undefined ? 'remote-gateway' : 'direct';
 }
 
-function upstreamTarget(target: ChainTarget, around: Surroundings): UpstreamTarget {
-  const path = pathTo(target, around);
-  const known = around.instancesOf(target);
+function upstreamTarget(given: ChainTarget, around: Surroundings): UpstreamTarget {
+  const path = pathTo(given, around);
+  const known = around.instancesOf(given);
+  const target = given.peer === undefined ? given : withPeerMeta(given, known);
   const service = serviceHealth(known, target);
-  const dialled = dialledFor(target, path, known, around);
+  // Without a name and an identity there is nobody whom the other end could prove to be.
+  const isUnknown = target.peer !== undefined && target.serverName === '';
+  const dialled = isUnknown ? { ...NO_ONE, path: [] } : dialledFor(target, path, known, around);
   const { list, facts, problems } = backendsOf(dialled.instances, dialled.reach, dialled.onlyPassing, dialled.path);
   const backends = service === 'unhealthy' ? list.map((backend) => ({ ...backend, healthy: false })) : list;
   const all = [...modeProblems(target, path), ...selectionProblems(target, known), ...problems];
@@ -92,15 +95,29 @@ function upstreamTarget(target: ChainTarget, around: Surroundings): UpstreamTarg
   };
 }
 
+/** The name to send and the identities to expect are those that the peer gives; while it gives none, nobody is trusted there. */
+function withPeerMeta(target: ChainTarget, known: Selection | undefined): ChainTarget {
+  const described = selected(known).find(({ peerMeta }) => peerMeta !== undefined)?.peerMeta;
+  const [serverName] = described?.serverNames ?? [];
+  if (described === undefined || serverName === undefined) return target;
+  return { ...target, serverName: serverName.toLowerCase(), identities: described.identities };
+}
+
 /** Who is missing, where nothing is wrong with what is known. */
 function missing(target: ChainTarget, path: UpstreamPath, known: Selection | undefined, around: Surroundings): string {
+  const { service, subset, datacenter, peer, serverName } = target;
+  if (peer !== undefined && serverName === '') return missingAtPeer(service, peer, known);
   if (path === 'local-gateway') return `no mesh gateway of datacenter ${around.datacenter} is known`;
-  const { service, subset, datacenter, peer } = target;
-  if (path === 'remote-gateway' && peer === undefined) return `no mesh gateway of datacenter ${datacenter} is known`;
+  if (path === 'remote-gateway') return `no mesh gateway of datacenter ${datacenter} is known`;
   const name = subset === undefined || subset === '' ? service : `${subset}.${service}`;
   if (known === undefined)
     return `which instances ${name} has in datacenter ${datacenter} is not known, at least not yet`;
   return `${name} has no instance in datacenter ${datacenter}`;
+}
+
+function missingAtPeer(service: string, peer: string, known: Selection | undefined): string {
+  if (known === undefined) return `what peer ${peer} exports of ${service} is not known, at least not yet`;
+  return `peer ${peer} exports no ${service} to this cluster, or has no mesh gateway`;
 }
 
 function serviceHealth(

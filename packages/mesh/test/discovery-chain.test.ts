@@ -151,6 +151,45 @@ describe("a target's mode", () => {
   });
 });
 
+describe('a service of a peer', () => {
+  const cloud = {
+    id: 'db.default.default.external.cloud',
+    service: 'db',
+    peer: 'cloud',
+    datacenter: 'dc1',
+    serverName: '',
+    identities: [],
+  };
+
+  it('is one target, whatever resolvers say of the local service of its name', () => {
+    const resolvers = { db: { defaultSubset: 'v1', subsets: V1_V2, redirect: { service: 'sql' } } };
+    const [target, ...others] = targetsOf(resolvers, { peer: 'cloud' });
+    expect(target).toMatchObject({ ...cloud, instances: { filter: '', onlyPassing: false } });
+    expect(others).toEqual([]);
+  });
+
+  it('is where a redirect ends', () => {
+    const resolvers = { reports: { redirect: { service: 'db', peer: 'cloud' } } };
+    expect(targetsOf(resolvers, { service: 'reports' })).toMatchObject([cloud]);
+  });
+
+  it('takes over in failover, in its place among other targets', () => {
+    const legs = [{ peer: 'cloud' }, { service: 'db-fallback' }];
+    const ids = targetsOf({ db: { failover: new Map([['*', legs]]) } }).map(({ id }) => id);
+    expect(ids).toEqual(['db.default.default.dc1', cloud.id, 'db-fallback.default.default.dc1']);
+  });
+
+  it('that a redirect leads to fails over as the local resolver of its name says', () => {
+    const legs = [{ peer: 'cloud' }, { service: 'db-fallback' }];
+    const resolvers = {
+      reports: { redirect: { service: 'db', peer: 'cloud' } },
+      db: { failover: new Map([['*', legs]]) },
+    };
+    const ids = targetsOf(resolvers, { service: 'reports' }).map(({ id }) => id);
+    expect(ids).toEqual([cloud.id, 'db-fallback.default.default.dc1']);
+  });
+});
+
 describe('a chain is refused', () => {
   it.each<[string, Readonly<Record<string, Partial<ServiceResolver>>>, readonly string[], string]>([
     [

@@ -49,3 +49,37 @@ describe('of the intentions that match the most exact decides', () => {
     });
   });
 });
+
+describe('a caller of a peer', () => {
+  const ofCloud = (intention: Intention): Intention => ({ ...intention, sourcePeer: 'cloud' });
+
+  it.each<[string, readonly Intention[], boolean, string]>([
+    ['is not let in by what allows the local service of its name', [allow('web', 'db')], false, 'no intention'],
+    ['is not let in by what allows every local service', [allow('*', 'db')], false, 'no intention'],
+    ['is not let in by what allows everything here', [allow('*', '*')], false, 'no intention'],
+    ['is let in by name', [ofCloud(allow('web', 'db'))], true, 'web of peer cloud => db: allow'],
+    ['is let in with all of its peer', [ofCloud(allow('*', 'db'))], true, '* of peer cloud => db: allow'],
+    ['is not let in with all of another peer', [{ ...allow('*', 'db'), sourcePeer: 'other' }], false, 'no intention'],
+    [
+      'is refused by name where all of its peer are let in',
+      [ofCloud(allow('*', 'db')), ofCloud(deny('web', 'db'))],
+      false,
+      'deny',
+    ],
+    [
+      'is not refused by what denies the local service of its name',
+      [ofCloud(allow('*', 'db')), deny('web', 'db')],
+      true,
+      'allow',
+    ],
+  ])('%s', (_claim, intentions, allowed, reason) => {
+    const judged = authorize({ source: WEB, sourcePeer: 'cloud', destination: 'db' }, intentions, 'deny');
+    expect(judged).toEqual({ allowed, reason: expect.stringContaining(reason) as string });
+  });
+
+  it('is judged by the default where no intention is about its peer', () => {
+    expect(authorize({ source: WEB, sourcePeer: 'cloud', destination: 'db' }, [deny('*', '*')], 'allow').allowed).toBe(
+      true,
+    );
+  });
+});

@@ -242,15 +242,70 @@ describe('an upstream of a proxy', () => {
     });
   });
 
-  it.each([
-    [{ kind: 'prepared-query' as const }, 'a prepared query can be looked up by Consul only'],
-    [{ kind: 'service' as const, peer: 'cloud' }, 'a service of a peer can be looked up by Consul only'],
-  ])('that only Consul can look up is refused: %j', (over, reason) => {
+  it('that is a prepared query is refused: only Consul can look it up', () => {
     const around = { ...surroundings({ mode: '' }, undefined), trustDomain: 'td.consul' };
-    expect(proxyUpstream({ name: 'db', bind, ...over }, { service: 'web' }, NO_ENTRIES, around)).toMatchObject({
+    const definition = { name: 'db', kind: 'prepared-query' as const, bind };
+    expect(proxyUpstream(definition, { service: 'web' }, NO_ENTRIES, around)).toMatchObject({
       kind: 'refused',
-      reason,
+      reason: 'a prepared query can be looked up by Consul only',
     });
+  });
+});
+
+describe('an upstream of a peer', () => {
+  const bind = { host: '127.0.0.1', port: 10_000 };
+  const PTD = '1c053652-8512-4373-90cf-5a7f6263a994.consul';
+  const exported = (name: string, wan: Instance['taggedAddresses'][string]): Instance =>
+    instance(name, {
+      address: '85.252.102.31',
+      port: 443,
+      taggedAddresses: { wan },
+      peerMeta: {
+        serverNames: [`${name}.default.default.cloud.external.${PTD}`],
+        identities: [`spiffe://${PTD}/ns/default/dc/cloud-dc/svc/${name}`],
+        protocol: 'tcp',
+      },
+    });
+  const REFUNDS = exported('refunds', { address: '106.96.90.233', port: 443 });
+  const PAYMENTS = exported('payments', { address: '123.us-east-1.elb.notaws.com', port: 8443 });
+  const dialled = (name: string, mode: string, instances: readonly Instance[] | undefined) => {
+    const around = { ...surroundings({}, instances && { kind: 'selected', instances }), trustDomain: 'td.consul' };
+    const definition = {
+      name,
+      kind: 'service' as const,
+      peer: 'cloud',
+      bind,
+      mode: { value: mode, object: 'upstream' },
+    };
+    const upstream = proxyUpstream(definition, { service: 'web' }, NO_ENTRIES, around);
+    if (upstream.kind === 'refused') throw new Error(upstream.reason);
+    const [target] = upstream.targets;
+    return { ...target, at: target?.backends.map(({ address: { host, port } }) => `${host}:${port}`) };
+  };
+
+  it.each([
+    ['refunds', '', REFUNDS, ['106.96.90.233:443'], 'remote-gateway'],
+    ['payments', '', PAYMENTS, ['123.us-east-1.elb.notaws.com:8443'], 'remote-gateway'],
+    ['refunds', 'none', REFUNDS, ['106.96.90.233:443'], 'remote-gateway'],
+    ['refunds', 'local', REFUNDS, ['10.0.1.1:8443'], 'local-gateway'],
+    // Consul dials the peer's gateway here, since that has a hostname.
+    ['payments', 'local', PAYMENTS, ['10.0.1.1:8443'], 'local-gateway'],
+  ])('%s, mode %j: has the name and the identity that the peer gives', (name, mode, of, at, path) => {
+    expect(dialled(name, mode, [of])).toMatchObject({
+      at,
+      path,
+      target: { serverName: of.peerMeta?.serverNames[0], identities: of.peerMeta?.identities, peer: 'cloud' },
+    });
+  });
+
+  it('is not dialled through a local gateway while its peer has not said how to ask for it', () => {
+    const { at, nobody } = dialled('refunds', 'local', undefined);
+    expect([at, nobody]).toEqual([[], 'what peer cloud exports of refunds is not known, at least not yet']);
+  });
+
+  it('that the peer does not export is not dialled', () => {
+    const { at, nobody } = dialled('refunds', 'local', []);
+    expect([at, nobody]).toEqual([[], 'peer cloud exports no refunds to this cluster, or has no mesh gateway']);
   });
 });
 
