@@ -2,7 +2,7 @@ import { mkdtempSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { ConfigProblems } from '@meshgate/core';
-import type { ListenerSource, PluginHost, RouteSource, Service } from '@meshgate/core';
+import { fakeHost } from '@meshgate/testkit';
 import { describe, expect, it } from 'vitest';
 import { consulPlugin, optionsOf, parseSettings } from '../src/index.ts';
 import { durationMs } from '../src/records.ts';
@@ -45,14 +45,15 @@ describe('the settings of the Consul source', () => {
 });
 
 describe('the plugin', () => {
-  it('adds routes, listeners and the registration', () => {
-    const added: string[] = [];
-    consulPlugin.install(hostOf(added), { register: { address: '127.0.0.1:8443' } });
-    expect(added).toEqual(['source consul', 'listeners consul', 'service consul-registration']);
+  it('adds routes, listeners and the registration', async () => {
+    const parts = await fakeHost().install(consulPlugin, { register: { address: '127.0.0.1:8443' } });
+    const names = [parts.sources, parts.listenerSources, parts.services].flat().map(({ name }) => name);
+    expect(names).toEqual(['consul', 'consul', 'consul-registration']);
   });
 
   it('refuses a registration that cannot be', () => {
-    const install = (): void => consulPlugin.install(hostOf([]), { register: { address: 'nonsense' } });
+    const { host } = fakeHost();
+    const install = (): unknown => consulPlugin.install(host, { register: { address: 'nonsense' } });
     expect(problemsOf(install)).toEqual([expect.stringContaining('register.address: expected an address')]);
   });
 });
@@ -79,19 +80,4 @@ function problemsOf(run: () => unknown): readonly string[] {
     throw reason;
   }
   return [];
-}
-
-function hostOf(added: string[]): PluginHost {
-  const nothing = (): void => undefined;
-  return {
-    baseDir: '/nowhere',
-    addSource: ({ name }: RouteSource) => void added.push(`source ${name}`),
-    addListenerSource: ({ name }: ListenerSource) => void added.push(`listeners ${name}`),
-    addService: ({ name }: Service) => void added.push(`service ${name}`),
-    addSniffer: nothing,
-    addResolver: nothing,
-    addObserver: nothing,
-    addTransport: nothing,
-    wrapConnector: nothing,
-  };
 }

@@ -11,8 +11,23 @@ export type { Endpoint } from './transport/endpoint.ts';
 export { ProxyError, SIDES } from './errors.ts';
 export type { ProxyErrorCode, Side } from './errors.ts';
 export type { ClosedConnection, Observer, OwnCertificate, ProxyEvent } from './observe.ts';
-export { ConfigProblems, definePlugin, formatProblem } from './lifecycle/plugin.ts';
-export type { Plugin, PluginDefinition, PluginHost, Problem } from './lifecycle/plugin.ts';
+export { ConfigProblems, definePlugin, formatProblem, PLUGIN_API_VERSION } from './lifecycle/plugin.ts';
+export type {
+  MetricLabels,
+  Plugin,
+  PluginAnswer,
+  PluginAnswerer,
+  PluginDefinition,
+  PluginHost,
+  PluginLog,
+  PluginMetric,
+  PluginMetrics,
+  PluginRequest,
+  Problem,
+  ProcessRole,
+  RoutesView,
+  ServiceOptions,
+} from './lifecycle/plugin.ts';
 export type {
   Backend,
   Balance,

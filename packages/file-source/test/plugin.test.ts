@@ -1,7 +1,7 @@
 import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import type { PluginHost, RouteSource } from '@meshgate/core';
+import { fakeHost } from '@meshgate/testkit';
 import { describe, expect, it, onTestFinished } from 'vitest';
 import { checkFileSettings, fileSourceOf, fileSourcePlugin, parseFileSourceConfig } from '../src/index.ts';
 
@@ -10,8 +10,8 @@ describe('the plugin', () => {
     const baseDir = await mkdtemp(join(tmpdir(), 'file-source-'));
     onTestFinished(() => rm(baseDir, { recursive: true }));
     await writeFile(join(baseDir, 'routes.yaml'), 'routes: [ { serverNames: [ a ], backends: [] } ]');
-    const added: RouteSource[] = [];
-    fileSourcePlugin.install(hostWith(baseDir, added), { path: 'routes.yaml' });
+    const parts = await fakeHost({ baseDir }).install(fileSourcePlugin, { path: 'routes.yaml' });
+    const added = parts.sources;
     expect(added.map(({ name }) => name)).toEqual(['file:routes.yaml']);
     for await (const { routes } of added[0]?.watch(new AbortController().signal) ?? []) {
       expect(routes).toMatchObject([{ name: 'a' }]);
@@ -49,19 +49,3 @@ describe('the plugin', () => {
     expect(() => parseFileSourceConfig(config)).toThrow(expect.objectContaining({ name: 'ConfigProblems', message }));
   });
 });
-
-/** A host that takes sources, and fails the test for anything else. */
-function hostWith(baseDir: string, sources: RouteSource[]): PluginHost {
-  const refuse = (): never => expect.unreachable('a file source adds a source and nothing else');
-  return {
-    baseDir,
-    addSource: (source) => void sources.push(source),
-    addListenerSource: refuse,
-    addSniffer: refuse,
-    addResolver: refuse,
-    addObserver: refuse,
-    addService: refuse,
-    addTransport: refuse,
-    wrapConnector: refuse,
-  };
-}

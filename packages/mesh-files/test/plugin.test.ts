@@ -1,4 +1,4 @@
-import type { ListenerSource, PluginHost, RouteSource } from '@meshgate/core';
+import { fakeHost } from '@meshgate/testkit';
 import { describe, expect, it } from 'vitest';
 import { checkMeshSettings, meshFilesPlugin, meshOptionsOf, parseMeshConfig, tlsFilesOf } from '../src/index.ts';
 import { meshFolder, PRIMARY } from './mesh-folder.ts';
@@ -11,9 +11,10 @@ describe('the plugin', () => {
       'mesh/primary/a.hcl': 'service { kind = "mesh-gateway", name = "gw", port = 8443 }',
       'mesh/secondary/b.hcl': 'service { kind = "mesh-gateway", name = "gw", port = 9443 }',
     });
-    const routes: RouteSource[] = [];
-    const listeners: ListenerSource[] = [];
-    meshFilesPlugin.install(hostWith(baseDir, routes, listeners), SETTINGS);
+    const { sources: routes, listenerSources: listeners } = await fakeHost({ baseDir }).install(
+      meshFilesPlugin,
+      SETTINGS,
+    );
     expect(routes.map(({ name }) => name)).toEqual(['mesh:mesh']);
     expect(await first(routes[0])).toMatchObject({ routes: [{ name: 'datacenter:secondary' }] });
     expect(await first(listeners[0])).toEqual([{ name: 'default', endpoint: { host: '127.0.0.1', port: 8_443 } }]);
@@ -107,19 +108,4 @@ describe('the plugin', () => {
 async function first<Value>(source: { watch(signal: AbortSignal): AsyncIterable<Value> } | undefined): Promise<Value> {
   for await (const value of source?.watch(new AbortController().signal) ?? []) return value;
   throw new Error('expected a value, found none');
-}
-
-function hostWith(baseDir: string, routes: RouteSource[], listeners: ListenerSource[]): PluginHost {
-  const refuse = (): never => expect.unreachable('mesh files are sources and nothing else');
-  return {
-    baseDir,
-    addSource: (source) => void routes.push(source),
-    addListenerSource: (source) => void listeners.push(source),
-    addSniffer: refuse,
-    addResolver: refuse,
-    addObserver: refuse,
-    addService: refuse,
-    addTransport: refuse,
-    wrapConnector: refuse,
-  };
 }

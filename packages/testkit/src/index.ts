@@ -35,6 +35,8 @@ export type { CreateTransport } from './contracts/transport/claims.ts';
 export type { ObserverTraits } from './contracts/observer.ts';
 
 // Values for tests of single parts.
+export { fakeHost } from './fake-host.ts';
+export type { FakeHost, FakeHostOptions, LogLine } from './fake-host.ts';
 export { eventSamples, sampleAccepted, sampleHello } from './event-samples.ts';
 export type { EventSamples } from './event-samples.ts';
 

@@ -2,7 +2,9 @@ import type { Limits } from '@meshgate/core';
 import type { Drain, Sessions, Listeners, Outliers, RouteStore } from '@meshgate/core/parts';
 import { exposition } from '@meshgate/metrics';
 import type { Registry } from 'prom-client';
+import type { Parts } from '../config/parts.ts';
 import { askedName, explain, isExact } from '../cli/explain.ts';
+import { pluginPaths } from './plugin-paths.ts';
 import { readinessOf } from './readiness.ts';
 import type { Vitals } from './readiness.ts';
 import { connectionView, listenerView, routesView } from './views.ts';
@@ -20,6 +22,8 @@ export interface AdminTargets {
   readonly certificate?: { readonly status: Vitals['certificate'] } | undefined;
   /** Why lines of the log cannot be written at the moment, if so. */
   logTrouble(): string | undefined;
+  /** What plugins add to what is shown. */
+  readonly plugins: Pick<Parts, 'adminPaths' | 'lent'>;
   /** Begins the drain at whose end the process leaves. */
   leave(): void;
 }
@@ -43,7 +47,8 @@ type Answerer = (request: AdminRequest) => AdminAnswer | Promise<AdminAnswer>;
 
 /** Every path of the admin API, as docs/operate/admin.md describes them. */
 export function adminPaths(targets: AdminTargets): AdminPaths {
-  const { routes, sessions, listeners, outliers, drain, registry, limits, certificate, logTrouble, leave } = targets;
+  const { routes, sessions, listeners, outliers, drain, registry, limits, certificate, logTrouble, plugins, leave } =
+    targets;
   const paths: AdminPaths = {
     '/': { GET: () => ok({ paths: Object.keys(paths) }) },
     '/live': { GET: () => ok({ live: true }) },
@@ -55,6 +60,7 @@ export function adminPaths(targets: AdminTargets): AdminPaths {
           listeners: listeners.status,
           drain: drain.progress.state,
           logTrouble: logTrouble(),
+          pluginWarnings: plugins.lent.warnings,
           ...(own !== undefined && { certificate: own }),
         });
         return { status: readiness.ready ? 200 : 503, json: readiness };
@@ -95,6 +101,7 @@ export function adminPaths(targets: AdminTargets): AdminPaths {
         return { status: 202, json: drain.progress };
       },
     },
+    ...pluginPaths(plugins.adminPaths),
   };
   return paths;
 }

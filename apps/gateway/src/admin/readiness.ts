@@ -22,10 +22,19 @@ export interface Vitals {
   readonly certificate?: CertificateStatus;
   /** Why lines of the log cannot be written at the moment. */
   readonly logTrouble?: string | undefined;
+  /** What plugins warn of. */
+  readonly pluginWarnings?: readonly string[];
 }
 
 /** Ready: it listens, every source has spoken at least once, its certificate holds, and no drain has begun. Pure. */
-export function readinessOf({ sources, listeners, drain, certificate, logTrouble }: Vitals): Readiness {
+export function readinessOf({
+  sources,
+  listeners,
+  drain,
+  certificate,
+  logTrouble,
+  pluginWarnings = [],
+}: Vitals): Readiness {
   const own = certificate === undefined ? NO_TROUBLE : certificateTroubles(certificate);
   const unbound = listeners.filter(({ address }) => address === undefined);
   const reasons = [
@@ -39,6 +48,7 @@ export function readinessOf({ sources, listeners, drain, certificate, logTrouble
     ...sources.filter(({ lastSuccess }) => lastSuccess !== undefined).flatMap(troubles),
     ...own.warnings,
     ...(logTrouble === undefined ? [] : [`log lines cannot be written: ${logTrouble}`]),
+    ...pluginWarnings,
   ];
   return { ready: reasons.length === 0, reasons, warnings };
 }

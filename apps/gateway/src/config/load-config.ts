@@ -1,7 +1,7 @@
 import { readFile } from 'node:fs/promises';
 import { dirname, resolve } from 'node:path';
 import { ConfigProblems } from '@meshgate/core';
-import type { Problem } from '@meshgate/core';
+import type { Problem, ProcessRole } from '@meshgate/core';
 import { asWritten } from './amend-config.ts';
 import type { Amend } from './amend-config.ts';
 import { draftConfig, inOrder } from './config.ts';
@@ -12,6 +12,7 @@ import { installPlugins } from './plugins.ts';
 import type { Installed } from './plugins.ts';
 import { builtInTransports, chooseTransport } from '../run/transport-choice.ts';
 import type { ChosenTransport } from '../run/transport-choice.ts';
+import { workerCount } from '../workers/shares.ts';
 import { unsharedBy } from '../workers/unshared.ts';
 
 /** A configuration in which nothing is wrong, with everything that it names. */
@@ -39,13 +40,18 @@ export async function loadConfig(file: string | undefined, amend: Amend = asWrit
   const text = file === undefined ? '' : await readConfigText(file);
   const draft = draftConfig(file === undefined ? '{}' : text, file ?? NO_FILE, amend);
   const { config, understood, problems, placed } = draft;
-  const installed = await installPlugins(draft.uses, baseDir);
+  const installed = await installPlugins(draft.uses, { baseDir, process: roleOf(understood) });
   const { transport, problems: ofTransport } = await transportOf(understood, installed);
   const together = [...installed.problems, ...lacksOf(understood, installed), ...ofTransport];
   const wrong = [...problems, ...together.map(placed)];
   if (config === undefined || transport === undefined || wrong.length > 0) throw new ConfigProblems(inOrder(wrong));
   const { parts, warnings } = installed;
   return { file, text, config: withAbsolutePaths(config, baseDir), parts, transport, warnings };
+}
+
+/** What this process will be once it runs. */
+function roleOf({ workers = 1 }: UnderstoodSettings): ProcessRole {
+  return workerCount(workers) > 1 ? 'primary' : 'single';
 }
 
 /** What problems are said to be in when nothing has a place of its own. */

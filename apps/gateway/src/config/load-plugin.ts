@@ -1,11 +1,13 @@
 import { access } from 'node:fs/promises';
-import { createRequire } from 'node:module';
 import { isAbsolute, join, resolve } from 'node:path';
 import { pathToFileURL } from 'node:url';
+import { PLUGIN_API_VERSION } from '@meshgate/core';
 import type { Plugin } from '@meshgate/core';
+import { resolve as resolveImport } from 'import-meta-resolve';
 import { closestMatch } from 'leven';
 import { BUILT_IN } from './built-in.ts';
 import { describe } from './config-words.ts';
+import { settledWithin } from './settled-within.ts';
 
 /**
  * Imports a plugin that somebody else wrote: by its path when `use` begins with `.` or `/`, else as a package.
@@ -18,7 +20,12 @@ export async function loadPlugin(use: string, baseDir: string): Promise<Plugin> 
   const shown = isPath ? resolve(baseDir, use) : use;
   try {
     if (isPath) await access(shown);
-    const module: unknown = await import(isPath ? pathToFileURL(shown).href : packageUrl(use, baseDir));
+    const url = isPath ? pathToFileURL(shown).href : packageUrl(use, baseDir);
+    const module = await settledWithin<unknown>(
+      LOAD_PATIENCE_MS,
+      () => import(url),
+      'a top-level await does not settle',
+    );
     return pluginOf(module);
   } catch (reason) {
     const why = reason instanceof Error ? `${reason.name}: ${reason.message}` : String(reason);
@@ -26,12 +33,16 @@ export async function loadPlugin(use: string, baseDir: string): Promise<Plugin> 
   }
 }
 
+/** Longer than any module takes to load, shorter than anybody waits for a word. */
+const LOAD_PATIENCE_MS = 10_000;
+
 /** Looked up from the configuration; a package that only the gateway itself can see is left to its own import. */
 function packageUrl(use: string, baseDir: string): string {
   try {
-    return pathToFileURL(createRequire(join(baseDir, 'meshgate.yaml')).resolve(use)).href;
-  } catch {
-    return use;
+    return resolveImport(use, pathToFileURL(join(baseDir, 'meshgate.yaml')).href);
+  } catch (reason) {
+    if (Reflect.get(Object(reason), 'code') === 'ERR_MODULE_NOT_FOUND') return use;
+    throw reason;
   }
 }
 
@@ -44,11 +55,24 @@ function hint(use: string): string {
 
 function pluginOf(module: unknown): Plugin {
   const exported = typeof module === 'object' && module !== null && 'default' in module ? module.default : undefined;
-  if (isPlugin(exported)) return exported;
+  if (isPlugin(exported)) return ofOurVersion(exported);
   throw new TypeError(`expected a plugin as default export, as definePlugin makes it, found ${describe(exported)}`);
+}
+
+function ofOurVersion(plugin: Plugin): Plugin {
+  const { apiVersion = 1 } = plugin;
+  if (apiVersion === PLUGIN_API_VERSION) return plugin;
+  const written = `the plugin ${JSON.stringify(plugin.name)} is written for version ${describe(apiVersion)} of the plugin API`;
+  throw new TypeError(`${written}, and this gateway has version ${PLUGIN_API_VERSION}`);
 }
 
 function isPlugin(value: unknown): value is Plugin {
   if (typeof value !== 'object' || value === null) return false;
-  return 'name' in value && typeof value.name === 'string' && 'install' in value && typeof value.install === 'function';
+  return (
+    'name' in value &&
+    typeof value.name === 'string' &&
+    value.name !== '' &&
+    'install' in value &&
+    typeof value.install === 'function'
+  );
 }

@@ -1,11 +1,15 @@
 import { ConfigProblems } from '@meshgate/core';
 import type { Plugin, Problem } from '@meshgate/core';
+import { PartsCollector } from '@meshgate/core/parts';
+import type { PluginParts } from '@meshgate/core/parts';
 import { BUILT_IN, NOTHING_FOUND } from './built-in.ts';
 import type { Checked } from './built-in.ts';
 import type { PlacedUse } from './config.ts';
 import { loadPlugin } from './load-plugin.ts';
-import { gatheringHost } from './parts.ts';
-import type { GatheringHost, Parts } from './parts.ts';
+import type { Parts } from './parts.ts';
+import { PluginServices } from './plugin-services.ts';
+import type { PluginPlace } from './plugin-services.ts';
+import { settledWithin } from './settled-within.ts';
 
 /** What became of the plugins of a configuration. */
 export interface Installed {
@@ -23,27 +27,32 @@ export interface Installed {
 /**
  * Loads and installs `uses`, one after the other, and looks through what they will read. Starts nothing. Never rejects: what
  * goes wrong in a plugin is a problem of the configuration that names it.
- *
- * @param baseDir absolute folder of the configuration file
  */
-export async function installPlugins(uses: readonly PlacedUse[], baseDir: string): Promise<Installed> {
-  const host = gatheringHost(baseDir);
+export async function installPlugins(uses: readonly PlacedUse[], place: PluginPlace): Promise<Installed> {
+  const work: Work = { place, collector: new PartsCollector(), lent: new PluginServices(place) };
   const problems: Problem[] = [];
   const checks: Checked[] = [];
   let complete = true;
   for (const use of uses) {
-    const outcome = await install(use, host);
+    const outcome = await install(use, work);
     problems.push(...outcome.problems);
     checks.push(outcome.checked);
     complete &&= outcome.installed;
   }
+  const parts = { ...work.collector.parts, lent: work.lent };
   return {
-    parts: host.parts,
-    problems: [...problems, ...repeatedNames(host.parts)],
+    parts,
+    problems: [...problems, ...repeatedNames(parts)],
     complete,
     noListeners: checks.flatMap(({ noListeners }) => noListeners ?? []),
     warnings: checks.flatMap(({ warnings }) => warnings),
   };
+}
+
+interface Work {
+  readonly place: PluginPlace;
+  readonly collector: PartsCollector;
+  readonly lent: PluginServices;
 }
 
 interface Outcome {
@@ -52,48 +61,56 @@ interface Outcome {
   readonly checked: Checked;
 }
 
-async function install(use: PlacedUse, host: GatheringHost): Promise<Outcome> {
-  const loaded = await load(use, host.baseDir);
+async function install(use: PlacedUse, { place, collector, lent }: Work): Promise<Outcome> {
+  const loaded = await load(use, place.baseDir);
   if (loaded.kind === 'problem')
     return { ...UNSEEN, installed: false, problems: [{ message: loaded.message, path: use.path }] };
-  const before = host.parts.sources.length;
+  const { plugin } = loaded;
+  const before = collector.parts.sources.length;
+  const { host, close } = collector.hostFor(plugin.name, lent.for(plugin.name));
   let installed = false;
   let checked = NOTHING_FOUND;
   try {
-    refusePromise(loaded.plugin.install(host, use.settings));
+    await settledWithin(INSTALL_PATIENCE_MS, async () => plugin.install(host, use.settings), 'it is still busy');
     installed = true;
-    checked = await loaded.check(use.settings, host.baseDir);
+    checked = await loaded.check(use.settings, place.baseDir);
   } catch (reason) {
-    const problems = problemsOf(reason, loaded.plugin.name);
+    const problems = problemsOf(reason, plugin.name).map((problem) =>
+      loaded.isOurs ? problem : withAbsentKeys(problem, use.settings),
+    );
     return {
       ...UNSEEN,
       installed,
       problems: problems.map((problem) => ({ ...problem, path: [...use.path, ...problem.path] })),
     };
+  } finally {
+    close();
   }
-  const isIdle = use.list === 'sources' && host.parts.sources.length === before;
-  const message = `the plugin ${JSON.stringify(loaded.plugin.name)} adds no source: it belongs under plugins`;
+  const isIdle = use.list === 'sources' && collector.parts.sources.length === before;
+  const message = `the plugin ${JSON.stringify(plugin.name)} adds no source: it belongs under plugins`;
   return { installed, checked, problems: isIdle ? [{ message, path: use.path }] : [] };
 }
 
 const UNSEEN = { checked: NOTHING_FOUND } as const;
 
-/** The compiler lets an `async` method stand for one that gives nothing; what it adds later would be seen by nobody. */
-function refusePromise(answer: unknown): void {
-  if (!(answer instanceof Promise)) return;
-  answer.catch(() => undefined);
-  throw new TypeError('expected install to add its parts before it returns, found a promise');
-}
+/** As long as somebody at a terminal waits without asking. A plugin that needs longer does so in a service, or in its source. */
+const INSTALL_PATIENCE_MS = 10_000;
 
 type Loaded =
-  | { readonly kind: 'plugin'; readonly plugin: Plugin; check(settings: unknown, baseDir: string): Promise<Checked> }
+  | {
+      readonly kind: 'plugin';
+      readonly plugin: Plugin;
+      readonly isOurs: boolean;
+      check(settings: unknown, baseDir: string): Promise<Checked>;
+    }
   | { readonly kind: 'problem'; readonly message: string };
 
 async function load({ use }: PlacedUse, baseDir: string): Promise<Loaded> {
   const builtIn = BUILT_IN.find(({ plugin }) => plugin.name === use);
-  if (builtIn !== undefined) return { kind: 'plugin', ...builtIn };
+  if (builtIn !== undefined) return { kind: 'plugin', isOurs: true, ...builtIn };
   try {
-    return { kind: 'plugin', plugin: await loadPlugin(use, baseDir), check: () => Promise.resolve(NOTHING_FOUND) };
+    const plugin = await loadPlugin(use, baseDir);
+    return { kind: 'plugin', isOurs: false, plugin, check: () => Promise.resolve(NOTHING_FOUND) };
   } catch (reason) {
     return { kind: 'problem', message: messageOf(reason) };
   }
@@ -117,7 +134,18 @@ function toProblem(issue: unknown): Problem {
   };
 }
 
-function repeatedNames({ sources }: Parts): readonly Problem[] {
+/** What is not there has no place: the message says which key it was, since a schema library leaves that to the path. */
+function withAbsentKeys(problem: Problem, settings: unknown): Problem {
+  let value: unknown = settings;
+  for (const [depth, key] of problem.path.entries()) {
+    if (typeof value !== 'object' || value === null || !Object.hasOwn(value, key))
+      return { ...problem, message: `${problem.path.slice(depth).join('.')}: ${problem.message}` };
+    value = Reflect.get(value, key);
+  }
+  return problem;
+}
+
+function repeatedNames({ sources }: PluginParts): readonly Problem[] {
   const names = sources.map(({ name }) => name);
   const repeated = new Set(names.filter((name, index) => names.indexOf(name) !== index));
   return [...repeated].map((name) => ({

@@ -129,6 +129,7 @@ function composed(config: GatewayConfig, parts: Parts, surroundings: Surrounding
   bindRoutes(plan);
   bindListeners(plan);
   bindServices(plan);
+  parts.lent.connect({ logger: surroundings.log.logger, registry: one(plan.c, REGISTRY), routes: one(plan.c, ROUTES) });
   return plan.c;
 }
 
@@ -204,7 +205,7 @@ function bindListeners({ c, config, parts, transport }: Plan): void {
     return new Drain(config.drain, {
       sessions: one(c, SESSIONS),
       listeners: one(c, LISTENERS),
-      services: parts.services,
+      services: servicesOf(parts),
       observer: one(c, EVENTS),
     });
   });
@@ -216,7 +217,7 @@ function bindServices({ c, config: { admin: endpoint }, parts, limits, log, leav
     bind(c, ADMIN, () => new AdminServer({ endpoint, paths: one(c, PATHS), observer: one(c, EVENTS) }));
     bind(c, SERVICE, () => one(c, ADMIN));
   }
-  bindEach(c, SERVICE, parts.services);
+  bindEach(c, SERVICE, servicesOf(parts));
   bind(c, SERVICE, () => one(c, ROUTES));
   bind(c, SERVICE, () => one(c, LISTENERS));
   bind(c, PATHS, () => {
@@ -229,6 +230,7 @@ function bindServices({ c, config: { admin: endpoint }, parts, limits, log, leav
       registry: one(c, REGISTRY),
       certificate: all(c, CERTIFICATE)[0],
       logTrouble: () => log.health.trouble,
+      plugins: parts,
       limits,
       leave,
     });
@@ -245,6 +247,11 @@ function bindServices({ c, config: { admin: endpoint }, parts, limits, log, leav
       sources: parts.sources,
     });
   });
+}
+
+/** One process does everything, and a worker has none of the first. */
+function servicesOf({ services, carrierServices }: Parts): readonly Service[] {
+  return [...services, ...carrierServices];
 }
 
 /** @param stateDir folder in which they are kept; absent when they are not */

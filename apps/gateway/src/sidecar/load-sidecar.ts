@@ -49,7 +49,7 @@ export async function loadSidecar(file: string | undefined, amend: Amend, choice
   const { config, understood, problems, uses, placed } = draft;
   const installed = await installPlugins(
     uses.filter(({ list }) => list === 'plugins'),
-    baseDir,
+    { baseDir, process: 'single' },
   );
   const made = await materialOf(
     uses.filter(({ list }) => list === 'sources'),

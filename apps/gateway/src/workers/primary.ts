@@ -13,6 +13,7 @@ import type { PlacedUse } from '../config/config.ts';
 import type { GatewayConfig } from '../config/config-schema.ts';
 import { Gateway } from '../run/gateway.ts';
 import type { LoadedConfig } from '../config/load-config.ts';
+import type { Parts } from '../config/parts.ts';
 import { logObserver } from '../log/log-observer.ts';
 import type { Log, LogTarget } from '../log/logger.ts';
 import type { ConnectionView } from '../admin/views.ts';
@@ -68,7 +69,8 @@ export function composePrimary(loaded: LoadedConfig, surroundings: PrimarySurrou
   const routes = new RouteStore({ sources: rememberedSources(parts.sources, config.stateDir), observer });
   const outliers = new Outliers(observer);
   const drain = new PoolDrain(config.drain, { pool, services: parts.services, observer });
-  const paths = pathsOf({ pool, drain, routes, tally, registry, ...surroundings });
+  parts.lent.connect({ logger: log.logger, registry, routes });
+  const paths = pathsOf({ pool, drain, routes, tally, registry, parts, ...surroundings });
   const admin = adminOf(config, paths, observer);
   const services: readonly Service[] = [...(admin ? [admin] : []), ...parts.services, routes, pool];
   const lifecycle = inOrder('gateway', services);
@@ -123,6 +125,7 @@ function forgetting(tally: MetricsAggregator<WorkerProcess>): Observer {
 }
 
 interface Answering extends PrimarySurroundings {
+  readonly parts: Parts;
   readonly pool: WorkerPool;
   readonly drain: PoolDrain;
   readonly routes: RouteStore;
@@ -131,10 +134,10 @@ interface Answering extends PrimarySurroundings {
 }
 
 /** The same paths as of a gateway in one process; those about connections ask the workers. */
-function pathsOf({ pool, drain, routes, tally, registry, log, shares, leave }: Answering): AdminPaths {
+function pathsOf({ pool, drain, routes, tally, registry, parts, log, shares, leave }: Answering): AdminPaths {
   const sessions = { live: () => [] };
   const logTrouble = (): string | undefined => log.health.trouble ?? pool.logTrouble;
-  const own = { routes, sessions, drain, registry, logTrouble, leave };
+  const own = { routes, sessions, drain, registry, logTrouble, plugins: parts, leave };
   const targets = { ...own, listeners: pool, outliers: pool, limits: shares.total };
   return {
     ...adminPaths(targets),

@@ -22,11 +22,16 @@ export function sharesOf(
   machine: Machine,
   parallelism: number = availableParallelism(),
 ): Shares {
-  const count = workers === 'auto' ? parallelism : workers;
+  const count = workerCount(workers, parallelism);
   const own = { ...machine, memoryBytes: machine.memoryBytes / count };
   const each = limitsFor(divided(limits, count), own);
   const { connections, pendingHellos } = each;
   return { count, each, total: { ...each, connections: connections * count, pendingHellos: pendingHellos * count } };
+}
+
+/** How many processes carry connections. */
+export function workerCount(workers: GatewayConfig['workers'], parallelism: number = availableParallelism()): number {
+  return workers === 'auto' ? parallelism : workers;
 }
 
 function divided({ connections, pendingHellos, ...others }: LimitSettings, count: number): LimitSettings {

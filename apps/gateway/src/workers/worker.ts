@@ -162,7 +162,7 @@ interface Began {
 
 async function compose(plan: WorkerPlan, relays: Relays, onState: (state: WorkerState) => void): Promise<Began> {
   const { config, idPrefix, limits, listeners, uses, baseDir } = plan;
-  const installed = await installPlugins(uses, baseDir);
+  const installed = await installPlugins(uses, { baseDir, process: 'worker' });
   const [problem] = installed.problems;
   if (problem !== undefined) throw new Error(problem.message);
   const opened = await openLog(config.log, { ...plan.log, isShared: true, onTrouble: () => state.report() });
@@ -181,7 +181,7 @@ async function compose(plan: WorkerPlan, relays: Relays, onState: (state: Worker
   return { plan, carrier, log };
 }
 
-/** Of what plugins add, the primary has the sources and the services. */
+/** Of what plugins add, the primary has the sources, the services that run once, and the admin paths. */
 function partsOf(parts: Parts, relays: Relays, state: Observer): Parts {
   return {
     ...parts,

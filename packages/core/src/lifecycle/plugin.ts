@@ -1,13 +1,27 @@
 import type { Observer } from '../observe.ts';
-import type { ListenerSource, RouteSource } from '../routes/route.ts';
+import type { ListenerSource, Route, RouteSource } from '../routes/route.ts';
 import type { Service } from './service.ts';
 import type { Connector, Layer, Resolver, Sniffer } from '../pipeline/stages.ts';
 import type { Transport } from '../transport/transport.ts';
 
-/** Where a plugin puts its parts. It can add and never look up: plugins do not know each other. */
+/**
+ * Major version of the contracts between plugins and the gateway: grows when a plugin that was written for the one before would break.
+ * `definePlugin` writes it into the plugin, so that a gateway can say what it cannot run.
+ */
+export const PLUGIN_API_VERSION = 1;
+
+/** Where a plugin puts its parts, and what the gateway lends it. It can add and never look up: plugins do not know each other. */
 export interface PluginHost {
   /** Folder against which the plugin resolves relative paths: that of the configuration file. */
   readonly baseDir: string;
+  /** What the process does in which the plugin is installed: with several workers it is installed in each of them, and in the primary. */
+  readonly process: ProcessRole;
+  /** Writes into the gateway's log, under the plugin's name. Lines written before the start appear with the start. */
+  readonly log: PluginLog;
+  /** The gateway's metrics; those of the plugin begin with `meshgate_plugin_` and its name. */
+  readonly metrics: PluginMetrics;
+  /** The routes in use; none before the start. */
+  readonly routes: RoutesView;
   /** Order of addition is precedence. */
   addSource(source: RouteSource): void;
   /** Its listeners are opened beside those of the configuration. */
@@ -18,36 +32,143 @@ export interface PluginHost {
   addResolver(resolver: Resolver): void;
   /** Told of everything, in order of addition, after the daemon's own. */
   addObserver(observer: Observer): void;
-  /** Started before the listeners, in order of addition; stopped after them. */
-  addService(service: Service): void;
-  /** Offered under its name to the setting `transport`. */
+  /**
+   * Started before the listeners, in order of addition; stopped after them.
+   *
+   * @param options where it runs; in the primary, or the only process, when absent
+   */
+  addService(service: Service, options?: ServiceOptions): void;
+  /** Offered under its name to the setting `transport`; the name of a built-in one is taken. */
   addTransport(transport: Transport): void;
   /** The plugin added first is outermost. */
   wrapConnector(layer: Layer<Connector>): void;
+  /**
+   * Answers `GET` on the admin server, below `/plugins/` and the plugin's name. With several workers the primary answers.
+   *
+   * @param path begins with `/`
+   */
+  addAdminPath(path: string, answer: PluginAnswerer): void;
+  /**
+   * What an operator should know although everything goes on; `undefined`: all is well again. Shown by `/ready` and the log. May be
+   * called at any time, as often as it changes.
+   */
+  reportWarning(warning: string | undefined): void;
 }
+
+/** `single`: does everything. `primary`: follows sources and answers operators. `worker`: carries connections. */
+export type ProcessRole = 'single' | 'primary' | 'worker';
+
+/** Where a service runs when there are several workers. */
+export interface ServiceOptions {
+  /**
+   * `primary`: once, beside the sources. `carrier`: in every process that carries connections, beside the observers, resolvers and
+   * layers of the plugin.
+   */
+  readonly in: 'primary' | 'carrier';
+}
+
+/** A log for people. Facts are fields of the line; no secrets. */
+export interface PluginLog {
+  /** For whoever looks for a fault. */
+  debug(message: string, facts?: Readonly<Record<string, unknown>>): void;
+  /** Worth a line in a healthy system. */
+  info(message: string, facts?: Readonly<Record<string, unknown>>): void;
+  /** Somebody should look at it; everything goes on. */
+  warn(message: string, facts?: Readonly<Record<string, unknown>>): void;
+  /** Something did not work. */
+  error(message: string, facts?: Readonly<Record<string, unknown>>): void;
+}
+
+/** What a metric is called. */
+export interface PluginMetric {
+  /** Lower case letters, digits and `_`, without the prefix; that of a counter ends with `_total`. */
+  readonly name: string;
+  /** One sentence without a full stop. */
+  readonly help: string;
+  /** Names of labels; none when absent. Their values are bounded by configuration, never by what a client sent. */
+  readonly labels?: readonly string[];
+}
+
+/** Values of labels by their names. */
+export type MetricLabels = Readonly<Record<string, string>>;
+
+/** Metrics of a plugin. One that is asked for twice is the same both times. */
+export interface PluginMetrics {
+  /** A number that only grows. Over several workers it is their sum. */
+  counter(metric: PluginMetric): {
+    /** @param by above 0; 1 when absent */
+    add(by?: number, labels?: MetricLabels): void;
+  };
+  /** A number that goes up and down. Over several workers it is their sum. */
+  gauge(metric: PluginMetric): {
+    /** From now on this is its value. */
+    set(value: number, labels?: MetricLabels): void;
+  };
+}
+
+/** The routes in use, to be read. */
+export interface RoutesView {
+  /** How many there are. */
+  readonly size: number;
+  /** The route that takes `serverName`: lower case, without a trailing dot. */
+  lookup(serverName: string): Route | undefined;
+}
+
+/** What of a request an answer may depend on. */
+export interface PluginRequest {
+  /** The part after `?`. */
+  readonly query: URLSearchParams;
+}
+
+/** An answer of the admin server: JSON, or a text of a type of its own. `status` is 200 when absent. */
+export type PluginAnswer =
+  | { readonly status?: number; readonly json: object }
+  | { readonly status?: number; readonly contentType: string; readonly text: string };
+
+/** Answers one admin path. When it throws, or takes more than ten seconds, the client is told that it failed. */
+export type PluginAnswerer = (request: PluginRequest) => PluginAnswer | Promise<PluginAnswer>;
 
 /** What a plugin module exports as its default. */
 export interface Plugin {
+  /** Named in problems, log lines, metrics and admin paths. */
   readonly name: string;
+  /** {@link PLUGIN_API_VERSION} that it was written for; 1 when absent. */
+  readonly apiVersion?: number;
   /**
-   * Parses `config` and adds parts; starts nothing.
+   * Parses `config` and adds parts; starts nothing. What it adds after it has returned, or its promise has settled, is refused; that has
+   * to happen within ten seconds.
    * @throws ConfigProblems or any error when the configuration is wrong: the daemon then does not start.
    */
-  install(host: PluginHost, config: unknown): void;
+  install(host: PluginHost, config: unknown): void | Promise<void>;
 }
 
 /** How a plugin is made from a parser of its settings and a set-up that gets them typed. */
-export interface PluginDefinition<Config> {
+export interface PluginDefinition<Config, Prepared = Config> {
   readonly name: string;
-  /** Throws {@link ConfigProblems} when `config` is wrong. A schema library's own `parse` will do. */
-  parse(config: unknown): Config;
-  /** Adds parts to `host`; starts nothing. */
-  setup(host: PluginHost, config: Config): void;
+  /** Throws {@link ConfigProblems} when `config` is wrong. A schema library's own `parse` will do, one that answers later too. */
+  parse(config: unknown): Config | Promise<Config>;
+  /** What takes time before parts can be made: a file is read, a schema compiled. It connects to nobody: `--check` calls it too. */
+  prepare?(config: Config, host: Pick<PluginHost, 'baseDir' | 'process'>): Promise<Prepared>;
+  /** Adds parts to `host`; starts nothing. Gets what `prepare` has made, or the settings without one. */
+  setup(host: PluginHost, prepared: Prepared): void | Promise<void>;
 }
 
 /** Closes over `Config`, so that a list of plugins needs no type parameter. */
-export function definePlugin<Config>({ name, parse, setup }: PluginDefinition<Config>): Plugin {
-  return { name, install: (host, config) => setup(host, parse(config)) };
+export function definePlugin<Config, Prepared = Config>(definition: PluginDefinition<Config, Prepared>): Plugin {
+  const { name, parse, prepare, setup } = definition;
+  return { name, apiVersion: PLUGIN_API_VERSION, install };
+
+  function install(host: PluginHost, config: unknown): void | Promise<void> {
+    const parsed = parse(config);
+    // What needs no waiting is done at once: a caller may rely on it.
+    if (prepare === undefined && !(parsed instanceof Promise)) return setup(host, parsed as Prepared & Config);
+    return later(host, parsed);
+  }
+
+  async function later(host: PluginHost, parsed: Config | Promise<Config>): Promise<void> {
+    const config = await parsed;
+    await setup(host, prepare === undefined ? (config as Prepared & Config) : await prepare(config, host));
+  }
 }
 
 /** One thing that is wrong with a configuration. */

@@ -1,0 +1,41 @@
+import type { PluginAnswerer } from '@meshgate/core';
+import { settledWithin } from '../config/settled-within.ts';
+import type { AdminAnswer, AdminPaths } from './admin-answers.ts';
+
+/** What plugins answer, by path. What goes wrong in one of them is an answer that says so, and nobody else's trouble. */
+export function pluginPaths(answerers: ReadonlyMap<string, PluginAnswerer>): AdminPaths {
+  const paths = Array.from(answerers, ([path, answer]) => {
+    return [
+      path,
+      { GET: ({ query }: { readonly query: URLSearchParams }) => answered(path, () => answer({ query })) },
+    ] as const;
+  });
+  return Object.fromEntries(paths);
+}
+
+async function answered(path: string, answer: () => unknown): Promise<AdminAnswer> {
+  try {
+    return answerOf(await settledWithin(ANSWER_PATIENCE_MS, async () => answer(), 'it is still busy'));
+  } catch (reason) {
+    return { status: 500, json: { error: `${path}: ${reason instanceof Error ? reason.message : String(reason)}` } };
+  }
+}
+
+function answerOf(answer: unknown): AdminAnswer {
+  const { status = 200, json, contentType, text } = Object(answer) as Loose;
+  if (Number.isInteger(status) && status >= 200 && status <= 599) {
+    if (typeof json === 'object' && json !== null) return { status, json };
+    if (typeof contentType === 'string' && typeof text === 'string') return { status, contentType, text };
+  }
+  throw new TypeError('expected { json } or { contentType, text }, and a status from 200 to 599, found something else');
+}
+
+interface Loose {
+  readonly status?: number;
+  readonly json?: unknown;
+  readonly contentType?: unknown;
+  readonly text?: unknown;
+}
+
+/** Longer than an operator waits, shorter than a scraper's or a browser's patience. */
+const ANSWER_PATIENCE_MS = 10_000;
