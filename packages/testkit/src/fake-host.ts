@@ -16,6 +16,7 @@ export interface FakeHostOptions {
 
 /** One line that a plugin wrote. */
 export interface LogLine {
+  /** How much it matters. */
   readonly level: 'debug' | 'info' | 'warn' | 'error';
   /** The text of it. */
   readonly message: string;

@@ -62,7 +62,7 @@ function pluginOf(module: unknown): Plugin {
 function ofOurVersion(plugin: Plugin): Plugin {
   const { apiVersion = 1 } = plugin;
   if (apiVersion === PLUGIN_API_VERSION) return plugin;
-  const written = `the plugin ${JSON.stringify(plugin.name)} is written for version ${describe(apiVersion)} of the plugin API`;
+  const written = `the plugin ${JSON.stringify(plugin.name)} is written for version ${JSON.stringify(apiVersion)} of the plugin API`;
   throw new TypeError(`${written}, and this gateway has version ${PLUGIN_API_VERSION}`);
 }
 
