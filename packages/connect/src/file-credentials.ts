@@ -1,6 +1,7 @@
 import { createPrivateKey } from 'node:crypto';
 import type { X509Certificate } from 'node:crypto';
-import { readFile } from 'node:fs/promises';
+import { readdir, readFile, stat } from 'node:fs/promises';
+import { join } from 'node:path';
 import { ConfigProblems, pause } from '@meshgate/core';
 import { isSameSpiffeId, parseSpiffeId, serviceIdentity } from '@meshgate/mesh';
 import type { ChainTarget, Credentials, CredentialsSource } from '@meshgate/mesh';
@@ -9,7 +10,7 @@ import { certificatesIn } from './pem.ts';
 
 /** Files in PEM. */
 export interface CredentialFiles {
-  /** The roots. */
+  /** The roots: a file, or a folder of such files. */
   readonly ca: string;
   /** The leaf, and every certificate between it and a root. */
   readonly cert: string;
@@ -71,8 +72,20 @@ interface Texts {
 }
 
 async function readTexts({ ca, cert, key }: CredentialFiles): Promise<Texts> {
-  const [root = '', certificate = '', privateKey = ''] = await Promise.all([ca, cert, key].map(textOf));
+  const [root, certificate, privateKey] = await Promise.all([rootsAt(ca), textOf(cert), textOf(key)]);
   return { ca: root, cert: certificate, key: privateKey };
+}
+
+/** Of a folder every file with a certificate. Hidden names are left out: Kubernetes keeps there what its links point to. */
+async function rootsAt(path: string): Promise<string> {
+  const isFolder = (name: string): Promise<boolean> =>
+    stat(name)
+      .then((one) => one.isDirectory())
+      .catch(() => false);
+  if (!(await isFolder(path))) return textOf(path);
+  const names = (await readdir(path)).filter((name) => !name.startsWith('.')).toSorted();
+  const texts = await Promise.all(names.map((name) => readFile(join(path, name), 'utf8').catch(() => '')));
+  return texts.filter((text) => text.includes('-----BEGIN')).join('\n');
 }
 
 async function textOf(file: string): Promise<string> {

@@ -1,6 +1,8 @@
 import { Pool } from 'undici';
 import type { Dispatcher } from 'undici';
 import { AnswerReader } from './answer-reader.ts';
+import { followingConnector } from './tls-files.ts';
+import type { TlsFiles } from './tls-files.ts';
 import { tokenReader } from './token.ts';
 import type { TokenOptions } from './token.ts';
 
@@ -11,6 +13,8 @@ export interface AgentOptions extends TokenOptions {
    * {@link DEFAULT_ADDRESS}.
    */
   readonly address?: string;
+  /** Files for TLS, read again at each new connection. They go before `ca`, `cert` and `key`. */
+  readonly tls?: TlsFiles;
   /** Certificate authorities (PEM) to which the agent's certificate must lead; the system's when absent. */
   readonly ca?: string | readonly string[];
   /** Client certificate (PEM) to show to the agent, with its key. */
@@ -99,9 +103,14 @@ export interface Agent {
 export function openAgent(options: AgentOptions, sockets: number): Agent {
   const { origin, socketPath } = originOf(options.address ?? DEFAULT_ADDRESS);
   const token = tokenReader(options);
+  const connect = {
+    ...tlsOf(options),
+    ...(socketPath === undefined ? {} : { socketPath }),
+    timeout: CONNECT_TIMEOUT_MS,
+  };
   const pool = new Pool(origin, {
     connections: sockets,
-    connect: { ...tlsOf(options), ...(socketPath === undefined ? {} : { socketPath }), timeout: CONNECT_TIMEOUT_MS },
+    connect: options.tls === undefined ? connect : followingConnector(options.tls, connect),
   });
   const reader = new AnswerReader();
   let lastAnswerAt = 0;

@@ -1,18 +1,18 @@
-import { readFileSync, readdirSync } from 'node:fs';
-import { join, resolve } from 'node:path';
+import { accessSync, constants } from 'node:fs';
+import { resolve } from 'node:path';
 import { ConfigProblems } from '@meshgate/core';
 import type { Problem } from '@meshgate/core';
-import leven from 'leven';
+import { openValue } from '@meshgate/documents';
+import type { Field } from '@meshgate/documents';
 import type { ConsulOptions } from './gateway.ts';
-import { object } from './json.ts';
-import type { JsonObject } from './json.ts';
 import type { RegisterOptions } from './registration.ts';
+import { readTlsFiles } from './tls-files.ts';
 
 /** The settings of `use: consul`, as written. */
 export interface ConsulSettings {
   /** The agent, as `AgentOptions.address` wants it; `http://127.0.0.1:8500` when absent. */
   readonly address?: string;
-  /** ACL token. The agent takes its own default token when neither this nor `tokenFile` is set. */
+  /** ACL token; not beside `tokenFile`. The agent takes its own default token when neither is set. */
   readonly token?: string;
   /** Relative to the configuration file, as all files are. Read again while running. */
   readonly tokenFile?: string;
@@ -45,14 +45,21 @@ export interface ConsulSettings {
 
 /** @throws ConfigProblems with everything that is wrong */
 export function parseSettings(config: unknown): ConsulSettings {
-  const problems: Problem[] = [];
-  const settings = checked(config, SETTINGS, [], problems);
+  const { root, problems } = openValue(config ?? {});
+  const fields = root.record(SETTINGS);
+  const strings = stringsOf(fields, STRINGS);
+  if (strings['token'] !== undefined && strings['tokenFile'] !== undefined)
+    fields?.get('tokenFile')?.refuse('expected token or tokenFile, found both');
+  for (const [one, other] of [['certFile', 'keyFile'] as const, ['keyFile', 'certFile'] as const])
+    if (strings[one] !== undefined && strings[other] === undefined)
+      fields?.get(one)?.refuse(`expected ${other} beside ${one}, found none`);
+  const register = readRegister(fields?.get('register'));
   if (problems.length > 0) throw new ConfigProblems(problems);
-  return settings;
+  return { ...strings, ...(register === undefined ? {} : { register }) };
 }
 
 /**
- * Settings with their certificates read.
+ * Settings as the parts take them: files by absolute paths, each of which can be read at this moment.
  *
  * @param baseDir relative file names begin here
  * @throws ConfigProblems when a file cannot be read
@@ -60,99 +67,82 @@ export function parseSettings(config: unknown): ConsulSettings {
 export function optionsOf(settings: ConsulSettings, baseDir: string): ConsulOptions {
   const { caFile, caPath, certFile, keyFile, tokenFile, ...options } = settings;
   const problems: Problem[] = [];
-  const read = (key: keyof ConsulSettings, name: string | undefined): string | undefined =>
-    name === undefined ? undefined : attempt(key, problems, () => readFileSync(resolve(baseDir, name), 'utf8'));
-  const ca = [...filled(read('caFile', caFile)), ...(attempt('caPath', problems, () => folder(baseDir, caPath)) ?? [])];
-  const [cert, key] = [read('certFile', certFile), read('keyFile', keyFile)];
+  const tls = absolute({ caFile, caPath, certFile, keyFile }, baseDir);
+  for (const [key, path] of Object.entries(tls)) attempt(key, problems, () => readTlsFiles({ [key]: path }));
+  const token = absolute({ tokenFile }, baseDir);
+  if (token.tokenFile !== undefined)
+    attempt('tokenFile', problems, () => accessSync(token.tokenFile ?? '', constants.R_OK));
   if (problems.length > 0) throw new ConfigProblems(problems);
+  return { ...options, ...token, ...(Object.keys(tls).length === 0 ? {} : { tls }) };
+}
+
+const STRINGS = [
+  'address',
+  'token',
+  'tokenFile',
+  'caFile',
+  'caPath',
+  'certFile',
+  'keyFile',
+  'tlsServerName',
+  'namespace',
+  'partition',
+  'datacenter',
+  'dnsDomain',
+  'proxyId',
+] as const satisfies readonly (keyof ConsulSettings)[];
+
+const REGISTER_STRINGS = ['service', 'id', 'address', 'wanAddress', 'deregisterAfterCritical'] as const;
+
+const SETTINGS = optional([...STRINGS, 'register'] as const);
+const REGISTER = optional([...REGISTER_STRINGS, 'bindAddresses', 'exposeServers'] as const);
+
+function optional<Key extends string>(keys: readonly Key[]): Readonly<Record<Key, 'optional'>> {
+  return Object.fromEntries(keys.map((key) => [key, 'optional'])) as Record<Key, 'optional'>;
+}
+
+type Strings<Key extends string> = { readonly [Name in Key]?: string };
+
+function stringsOf<Key extends string>(
+  fields: ReadonlyMap<string, Field> | undefined,
+  keys: readonly Key[],
+): Strings<Key> {
+  const written = keys.map((key) => [key, fields?.get(key)?.string()] as const);
+  return Object.fromEntries(written.filter(([, value]) => value !== undefined)) as Strings<Key>;
+}
+
+function readRegister(field: Field | undefined): RegisterOptions | undefined {
+  if (field === undefined) return undefined;
+  if (field.shape === 'nothing') return {};
+  const fields = field.record(REGISTER);
+  const bindAddresses = fields
+    ?.get('bindAddresses')
+    ?.entries()
+    ?.map(({ key, value }) => [key, value.string() ?? '']);
+  const exposeServers = fields?.get('exposeServers')?.boolean();
   return {
-    ...options,
-    ...(tokenFile === undefined ? {} : { tokenFile: resolve(baseDir, tokenFile) }),
-    ...(ca.length === 0 ? {} : { ca }),
-    ...(cert === undefined ? {} : { cert }),
-    ...(key === undefined ? {} : { key }),
+    ...stringsOf(fields, REGISTER_STRINGS),
+    ...(bindAddresses === undefined
+      ? {}
+      : { bindAddresses: Object.fromEntries(bindAddresses) as Record<string, string> }),
+    ...(exposeServers === undefined ? {} : { exposeServers }),
   };
 }
 
-/** What a setting holds. An object stands for settings of its own. */
-type Kind = 'text' | 'boolean' | 'texts' | { readonly [key: string]: Kind };
-
-const SETTINGS = {
-  address: 'text',
-  token: 'text',
-  tokenFile: 'text',
-  caFile: 'text',
-  caPath: 'text',
-  certFile: 'text',
-  keyFile: 'text',
-  tlsServerName: 'text',
-  namespace: 'text',
-  partition: 'text',
-  datacenter: 'text',
-  dnsDomain: 'text',
-  proxyId: 'text',
-  register: {
-    service: 'text',
-    id: 'text',
-    address: 'text',
-    wanAddress: 'text',
-    bindAddresses: 'texts',
-    exposeServers: 'boolean',
-    deregisterAfterCritical: 'text',
-  } satisfies Readonly<Record<keyof RegisterOptions, Kind>>,
-} satisfies Readonly<Record<keyof ConsulSettings, Kind>>;
-
-function checked(
-  value: unknown,
-  kinds: { readonly [key: string]: Kind },
-  path: readonly string[],
-  problems: Problem[],
-): JsonObject {
-  const fields = object(value ?? {});
-  if (fields === undefined) problems.push({ path, message: `expected settings, found ${JSON.stringify(value)}` });
-  for (const [key, field] of Object.entries(fields ?? {})) {
-    const kind = kinds[key];
-    const at = [...path, key];
-    if (kind === undefined) problems.push({ path: at, message: `unknown key, ${hint(key, Object.keys(kinds))}` });
-    else if (typeof kind === 'object') checked(field, kind, at, problems);
-    else if (!IS[kind](field))
-      problems.push({ path: at, message: `expected ${NAMED[kind]}, found ${JSON.stringify(field)}` });
-  }
-  return fields ?? {};
+function absolute<Key extends string>(
+  files: { readonly [Name in Key]: string | undefined },
+  baseDir: string,
+): Strings<Key> {
+  const named = Object.entries<string | undefined>(files).filter(
+    (entry): entry is [string, string] => entry[1] !== undefined,
+  );
+  return Object.fromEntries(named.map(([key, name]) => [key, resolve(baseDir, name)])) as Strings<Key>;
 }
 
-const IS: Readonly<Record<Extract<Kind, string>, (value: unknown) => boolean>> = {
-  text: (value) => typeof value === 'string',
-  boolean: (value) => typeof value === 'boolean',
-  texts: (value) => Object.values(object(value) ?? { none: 0 }).every((field) => typeof field === 'string'),
-};
-const NAMED: Readonly<Record<Extract<Kind, string>, string>> = {
-  text: 'text',
-  boolean: 'true or false',
-  texts: 'texts by name',
-};
-
-function hint(key: string, known: readonly string[]): string {
-  const [nearest] = known.toSorted((one, other) => leven(key, one) - leven(key, other));
-  const isNear = nearest !== undefined && leven(key, nearest) <= Math.max(1, Math.floor(key.length / 2));
-  return isNear ? `did you mean ${nearest}?` : `known keys are ${known.join(', ')}`;
-}
-
-function folder(baseDir: string, name: string | undefined): readonly string[] {
-  if (name === undefined) return [];
-  const path = resolve(baseDir, name);
-  return readdirSync(path).map((file) => readFileSync(join(path, file), 'utf8'));
-}
-
-function filled(value: string | undefined): readonly string[] {
-  return value === undefined ? [] : [value];
-}
-
-function attempt<T>(key: keyof ConsulSettings, problems: Problem[], read: () => T): T | undefined {
+function attempt(key: string, problems: Problem[], read: () => unknown): void {
   try {
-    return read();
+    read();
   } catch (reason) {
     problems.push({ path: [key], message: reason instanceof Error ? reason.message : String(reason) });
-    return undefined;
   }
 }

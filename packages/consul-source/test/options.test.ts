@@ -16,12 +16,12 @@ describe('the settings of the Consul source', () => {
       register: { wanAdress: 'x', exposeServers: 'yes', bindAddresses: 5 },
     };
     expect(problemsOf(() => parseSettings(config))).toEqual([
-      'adress: unknown key, did you mean address?',
-      'token: expected text, found 5',
-      expect.stringContaining('zzzzzzzz: unknown key, known keys are address, token'),
-      'register.wanAdress: unknown key, did you mean wanAddress?',
+      'adress: unknown key "adress": did you mean "address"?',
+      expect.stringContaining('zzzzzzzz: unknown key "zzzzzzzz": known keys are address, token'),
+      'token: expected a string, found the number 5',
+      'register.wanAdress: unknown key "wanAdress": did you mean "wanAddress"?',
+      'register.bindAddresses: expected a mapping, found the number 5',
       'register.exposeServers: expected true or false, found "yes"',
-      'register.bindAddresses: expected texts by name, found 5',
     ]);
   });
 
@@ -31,15 +31,25 @@ describe('the settings of the Consul source', () => {
 
   it('name files relative to the configuration', () => {
     const folder = mkdtempSync(join(tmpdir(), 'meshgate-options-'));
-    writeFileSync(join(folder, 'ca.pem'), 'CA');
+    for (const file of ['ca.pem', 'token']) writeFileSync(join(folder, file), file);
     const options = optionsOf({ caFile: 'ca.pem', caPath: '.', tokenFile: 'token', address: 'https://a:8501' }, folder);
-    expect(options).toEqual({ address: 'https://a:8501', ca: ['CA', 'CA'], tokenFile: join(folder, 'token') });
+    const tls = { caFile: join(folder, 'ca.pem'), caPath: folder };
+    expect(options).toEqual({ address: 'https://a:8501', tls, tokenFile: join(folder, 'token') });
+  });
+
+  it.each([
+    [{ token: 'a', tokenFile: 'b' }, 'tokenFile: expected token or tokenFile, found both'],
+    [{ certFile: 'a' }, 'certFile: expected keyFile beside certFile, found none'],
+    [{ keyFile: 'a' }, 'keyFile: expected certFile beside keyFile, found none'],
+  ])('that contradict each other are wrong: %j', (settings, problem) => {
+    expect(problemsOf(() => parseSettings(settings))).toEqual([problem]);
   });
 
   it('that name files which cannot be read are wrong', () => {
-    expect(problemsOf(() => optionsOf({ caFile: 'none.pem', caPath: 'none' }, '/nowhere'))).toEqual([
+    expect(problemsOf(() => optionsOf({ caFile: 'none.pem', caPath: 'none', tokenFile: 't' }, '/nowhere'))).toEqual([
       expect.stringContaining('caFile: ENOENT'),
       expect.stringContaining('caPath: ENOENT'),
+      expect.stringContaining('tokenFile: ENOENT'),
     ]);
   });
 });

@@ -46,13 +46,13 @@ export class Field {
   /** A text that is not empty. */
   text(): string | undefined {
     const value = this.#scalar();
-    return typeof value === 'string' && value !== '' ? value : this.expected('a text');
+    return typeof value === 'string' && value !== '' ? value : this.expected('a string');
   }
 
   /** A text, which may be empty. */
   string(): string | undefined {
     const value = this.#scalar();
-    return typeof value === 'string' ? value : this.expected('a text');
+    return typeof value === 'string' ? value : this.expected('a string');
   }
 
   /** A text that `parse` understands. */
@@ -133,6 +133,15 @@ export class Field {
   boolean(): boolean | undefined {
     const value = this.#scalar();
     return typeof value === 'boolean' ? value : this.expected('true or false');
+  }
+
+  /** Where the key at the end of `path` stands, from here; of what is not there, the nearest value above it. */
+  placeOf(path: Problem['path']): Place | undefined {
+    const [head, ...rest] = path;
+    const entry = this.shape === 'mapping' ? this.entries()?.find(({ key }) => key === head) : undefined;
+    const item = entry?.value ?? (this.shape === 'list' ? this.list()?.[Number(head)] : undefined);
+    if (item === undefined) return this.at;
+    return rest.length === 0 ? (entry?.at ?? item.at) : item.placeOf(rest);
   }
 
   /** Whatever stands here, as `JSON.parse` would make it: for settings that are passed on unread. */

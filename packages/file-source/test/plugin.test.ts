@@ -40,10 +40,10 @@ describe('the plugin', () => {
     [{}, 'expected the key "path", found none'],
     [undefined, 'expected a mapping, found nothing'],
     ['r.yaml', 'expected a mapping, found "r.yaml"'],
-    [{ path: '' }, 'path: expected a text, found ""'],
+    [{ path: '' }, 'path: expected a string, found ""'],
     [
       { path: 3, poll: 5 },
-      'path: expected a text, found the number 3\npoll: expected a duration such as 500ms, 2s, 1m or 1h, or 0s for never, found the number 5',
+      'path: expected a string, found the number 3\npoll: expected a duration such as 500ms, 2s, 1m or 1h, or 0s for never, found the number 5',
     ],
   ])('refuses %j', (config, message) => {
     expect(() => parseFileSourceConfig(config)).toThrow(expect.objectContaining({ name: 'ConfigProblems', message }));

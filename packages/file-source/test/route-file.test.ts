@@ -128,7 +128,7 @@ const YAML: readonly Golden[] = [
     claim: 'values of the wrong kind',
     text: 'routes:\n  - name: 7\n    serverNames: a.example\n    backends: { address: b }\n    balance: [ random ]\n    connectTimeout: 2\n  - api\n',
     problems: [
-      '2:11: expected a text of 1 to 253 printable characters, found the number 7',
+      '2:11: expected a string of 1 to 253 printable characters, found the number 7',
       '3:18: expected a list, found "a.example"',
       '4:15: expected a list, found a mapping',
       '5:14: expected one of round_robin, least_connections, random, found a list',

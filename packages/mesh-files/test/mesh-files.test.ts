@@ -296,7 +296,7 @@ describe('a mistake of meaning has its file, its place and its key path', () => 
   it.each<[string, string]>([
     ['servise { }', '1:1: servise: unknown key "servise": did you mean "service"?'],
     ['service { port = 1 }', '1:9: service: expected the key "name", found none'],
-    ['service { name = "" }', '1:18: service.name: expected a text, found ""'],
+    ['service { name = "" }', '1:18: service.name: expected a string, found ""'],
     ['service {\n  name = "web"\n  prot = 1\n}', '3:3: service.prot: unknown key "prot": did you mean "port"?'],
     ['service { Name = "web", Adress = "a" }', '1:25: service.Adress: unknown key "Adress": did you mean "Address"?'],
     [
@@ -306,7 +306,7 @@ describe('a mistake of meaning has its file, its place and its key path', () => 
     ['service { name = "web", port = "80" }', '1:32: service.port: expected an integer from 0 to 65535, found "80"'],
     [
       'service { name = "web", meta { version = 1 } }',
-      '1:42: service.meta.version: expected a text, found the number 1',
+      '1:42: service.meta.version: expected a string, found the number 1',
     ],
     [
       'service { name = "web", kind = "gateway" }',

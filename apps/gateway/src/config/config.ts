@@ -6,7 +6,6 @@ import type { Amend } from './amend-config.ts';
 import { schemaProblems } from './config-problems.ts';
 import { configSchema, SETTINGS_BESIDE_PLUGINS } from './config-schema.ts';
 import type { GatewayConfig, PluginUse } from './config-schema.ts';
-import { placesIn } from './yaml-places.ts';
 
 /** A configuration file that has been looked through. */
 export interface ConfigDraft {
@@ -50,16 +49,24 @@ export function parseConfig(content: string, file: string): GatewayConfig {
  */
 export function draftConfig(content: string, file: string, amend: Amend = asWritten): ConfigDraft {
   const opened = openDocument(content, file);
-  const written = placesIn(content, file);
-  if (opened.kind === 'broken') return { understood: {}, problems: opened.problems, uses: [], placed: written.placed };
-  const { value, problems: ofAmendment, blamed } = amend(written.value);
-  const placed = (problem: Problem): Problem => blamed(problem) ?? written.placed(problem);
+  if (opened.kind === 'broken') return { understood: {}, problems: opened.problems, uses: [], placed: atTop(file) };
+  const { root } = opened;
+  const { value, problems: ofAmendment, blamed } = amend(root.plain());
+  const placed = (problem: Problem): Problem => {
+    const at = problem.at ?? root.placeOf(problem.path);
+    return blamed(problem) ?? (at === undefined ? problem : { ...problem, at });
+  };
   const parsed = configSchema.safeParse(value);
   const wrong = parsed.success ? [] : schemaProblems(parsed.error.issues, value).map(placed);
   const problems = [...ofAmendment, ...opened.problems, ...wrong];
   const config = parsed.success && problems.length === 0 ? { config: parsed.data } : {};
   const uses = [...usesIn(value, 'sources'), ...usesIn(value, 'plugins')];
   return { ...config, understood: understoodOf(value), problems, uses, placed };
+}
+
+/** Where nothing can be found. A problem that has a place keeps it. */
+function atTop(file: string): (problem: Problem) => Problem {
+  return (problem) => ({ ...problem, at: problem.at ?? { file, line: 1, column: 1 } });
 }
 
 function understoodOf(value: unknown): UnderstoodSettings {

@@ -142,7 +142,7 @@ const MAX_NAME_CHARS = 253;
 function parseRouteName(text: string): Parsed<string> {
   const fits = text.length > 0 && text.length <= MAX_NAME_CHARS && !/[\p{C}]/u.test(text) && text.trim() === text;
   if (fits) return { kind: 'value', value: text };
-  return { kind: 'refused', expected: `a text of 1 to ${MAX_NAME_CHARS} printable characters` };
+  return { kind: 'refused', expected: `a string of 1 to ${MAX_NAME_CHARS} printable characters` };
 }
 
 function readBalance(fields: RouteFields): Pick<Route, 'balance'> {

@@ -1,0 +1,109 @@
+import { once } from 'node:events';
+import { mkdirSync, mkdtempSync, renameSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
+import { createServer } from 'node:https';
+import type { AddressInfo } from 'node:net';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import type { TLSSocket } from 'node:tls';
+import { certificateAuthority } from '@meshgate/testkit';
+import { describe, expect, it, onTestFinished } from 'vitest';
+import { openAgent } from '../src/index.ts';
+import type { Agent, AgentOptions } from '../src/index.ts';
+
+const NAME = 'server.dc1.consul';
+
+describe('TLS files towards the agent', () => {
+  it('are read again at each new connection: a client certificate and its authority may be replaced', async () => {
+    const folder = newFolder();
+    const [first, second] = [certificateAuthority('first'), certificateAuthority('second')];
+    const client = first.issue({ commonName: 'before' });
+    write(folder, { 'ca.pem': first.certificate, 'cert.pem': client.chain, 'key.pem': client.privateKey });
+    const server = await tlsAgent(first);
+    const agent = open(server.port, filesIn(folder));
+    expect(await whoAmI(agent)).toBe('before');
+    const renewed = second.issue({ commonName: 'after' });
+    write(folder, { 'ca.pem': second.certificate, 'cert.pem': renewed.chain, 'key.pem': renewed.privateKey });
+    server.use(second);
+    expect(await whoAmI(agent)).toBe('after');
+  });
+
+  it('of which only half has been replaced are used as they were', async () => {
+    const folder = newFolder();
+    const authority = certificateAuthority('agents');
+    const client = authority.issue({ commonName: 'before' });
+    write(folder, { 'ca.pem': authority.certificate, 'cert.pem': client.chain, 'key.pem': client.privateKey });
+    const server = await tlsAgent(authority);
+    const agent = open(server.port, filesIn(folder));
+    expect(await whoAmI(agent)).toBe('before');
+    const renewed = authority.issue({ commonName: 'after' });
+    write(folder, { 'cert.pem': renewed.chain });
+    server.use(authority);
+    expect(await whoAmI(agent)).toBe('before');
+    rmSync(join(folder, 'key.pem'));
+    server.use(authority);
+    expect(await whoAmI(agent)).toBe('before');
+    write(folder, { 'key.pem': renewed.privateKey });
+    server.use(authority);
+    expect(await whoAmI(agent)).toBe('after');
+  });
+
+  it('may be a folder of authorities as Kubernetes mounts one, with whatever else there is in it', async () => {
+    const folder = newFolder();
+    const authority = certificateAuthority('agents');
+    mkdirSync(join(folder, '..2026_01_01'));
+    write(join(folder, '..2026_01_01'), { 'ca.pem': authority.certificate });
+    symlinkSync('..2026_01_01', join(folder, '..data'));
+    symlinkSync('..data/ca.pem', join(folder, 'ca.pem'));
+    mkdirSync(join(folder, 'subfolder'));
+    symlinkSync('nowhere', join(folder, 'dangling.pem'));
+    write(folder, { 'README.txt': 'authorities of the agents' });
+    const server = await tlsAgent(authority);
+    expect(await whoAmI(open(server.port, { caPath: folder }))).toBe('nobody');
+  });
+});
+
+function newFolder(): string {
+  const folder = mkdtempSync(join(tmpdir(), 'meshgate-tls-'));
+  onTestFinished(() => rmSync(folder, { recursive: true }));
+  return folder;
+}
+
+function write(folder: string, texts: Readonly<Record<string, string>>): void {
+  for (const [name, text] of Object.entries(texts)) {
+    writeFileSync(join(folder, `.${name}`), text);
+    renameSync(join(folder, `.${name}`), join(folder, name));
+  }
+}
+
+function filesIn(folder: string): NonNullable<AgentOptions['tls']> {
+  return { caFile: join(folder, 'ca.pem'), certFile: join(folder, 'cert.pem'), keyFile: join(folder, 'key.pem') };
+}
+
+function open(port: number, tls: NonNullable<AgentOptions['tls']>): Agent {
+  const agent = openAgent({ address: `https://127.0.0.1:${port}`, tlsServerName: NAME, tls }, 1);
+  onTestFinished(() => agent.close());
+  return agent;
+}
+
+async function whoAmI(agent: Agent): Promise<unknown> {
+  const { text } = await agent.ask({ path: 'x' }, new AbortController().signal);
+  return JSON.parse(text);
+}
+
+/** An agent that answers with the name in the client's certificate, and closes the connection behind each answer. */
+async function tlsAgent(authority: ReturnType<typeof certificateAuthority>) {
+  const settings = (from: typeof authority) => {
+    const { chain, privateKey } = from.issue({ dnsNames: [NAME] });
+    return { cert: chain, key: privateKey, ca: from.certificate, requestCert: true, rejectUnauthorized: false };
+  };
+  const server = createServer(settings(authority), (incoming, outgoing) => {
+    const { subject } = (incoming.socket as TLSSocket).getPeerCertificate();
+    outgoing.setHeader('connection', 'close').end(JSON.stringify(subject?.CN ?? 'nobody'));
+  }).listen(0, '127.0.0.1');
+  await once(server, 'listening');
+  onTestFinished(() => void server.close());
+  return {
+    port: (server.address() as AddressInfo).port,
+    use: (next: typeof authority) => server.setSecureContext(settings(next)),
+  };
+}
