@@ -10,7 +10,8 @@ import { Outliers } from '../src/pipeline/outliers.ts';
 import type { Backend, Route } from '../src/routes/route.ts';
 import type { Connection, Dial, DialOptions } from '../src/transport/transport.ts';
 
-type Answer = 'accepts' | 'refuses' | 'hangs';
+/** An `E…` is a system error of a transport that knows nothing of its meaning. */
+type Answer = 'accepts' | 'refuses' | 'hangs' | `E${string}`;
 
 /** Dials that do what the test says, by address; `hangs` uses up the time it was given. */
 function network(answers: Record<string, Answer>) {
@@ -24,6 +25,10 @@ function network(answers: Record<string, Answer>) {
     if (answers[address] === 'accepts') return settled(Promise.resolve(connectionTo(to)));
     if (answers[address] === 'refuses')
       return settled(Promise.reject(new ProxyError('CONNECT_REFUSED', `dial ${address}: ECONNREFUSED`)));
+    if (answers[address]?.startsWith('E') === true)
+      return settled(
+        Promise.reject(new ProxyError('CONNECT_FAILED', `dial ${address}`, { cause: systemError(answers[address]) })),
+      );
     waitedMs += timeoutMs;
     let cut: Dial['cut'] = () => undefined;
     const done = new Promise<Connection>((_resolve, reject) => {
@@ -33,6 +38,10 @@ function network(answers: Record<string, Answer>) {
     });
     return { done, cut };
   }
+}
+
+function systemError(code: string): Error {
+  return Object.assign(new Error(code), { code });
 }
 
 function settled(done: Promise<Connection>): Dial {
@@ -79,7 +88,8 @@ function harness(
     addresses,
     outliers,
     observer,
-    limits: { connectTimeoutMs: 1_000 },
+    limits: { connectTimeoutMs: 1_000, dials: 5 },
+    isOwn: ({ host }) => host === '10.0.0.99',
     keepAlive: { idleMs: 1 },
     random: () => 0,
   });
@@ -90,7 +100,7 @@ function harness(
     return connector.connect(to, connecting);
   };
   const abandon = (reason: ProxyError): void => connecting?.abandon(reason);
-  return { connect, abandon, attempts: () => connecting?.attempts, events, outliers, ...net };
+  return { connect, abandon, attempts: () => connecting?.attempts, latest: () => connecting, events, outliers, ...net };
 }
 
 afterEach(() => void vi.useRealTimers());
@@ -214,5 +224,172 @@ describe('connecting', () => {
     first.release({ bytesUp: 0, bytesDown: 0 });
     await connect(both);
     expect(seen()).toEqual(['10.0.0.1:1', '10.0.0.1:1']);
+  });
+});
+
+describe('a name with addresses of two families', () => {
+  const names = { db: ['::9', '10.0.0.1'] };
+
+  it('has its second address dialled after a quarter of a second, and the loser cut', async () => {
+    vi.useFakeTimers();
+    const { connect, seen, outliers } = harness({ '[::9]:1': 'hangs', '10.0.0.1:1': 'accepts' }, names);
+    const connecting = connect(route([backend('db')]));
+    await vi.advanceTimersByTimeAsync(249);
+    expect(seen()).toEqual(['[::9]:1']);
+    await vi.advanceTimersByTimeAsync(1);
+    expect((await connecting).address.host).toBe('10.0.0.1');
+    expect(outliers.ejected).toBe(0);
+    expect(vi.getTimerCount()).toBe(0);
+  });
+
+  it('has the family that let a connection wait tried second from then on', async () => {
+    vi.useFakeTimers();
+    const { connect, seen, dialled } = harness({ '[::9]:1': 'hangs', '10.0.0.1:1': 'accepts' }, names);
+    const db = route([backend('db')]);
+    const first = connect(db);
+    await vi.advanceTimersByTimeAsync(250);
+    await first;
+    dialled.length = 0;
+    for (let i = 0; i < 4; i += 1) await connect(db);
+    expect(new Set(seen())).toEqual(new Set(['10.0.0.1:1']));
+  });
+
+  it('ejects nobody when this machine has no route to one family', async () => {
+    const { connect, outliers } = harness({ '[::9]:1': 'ENETUNREACH', '10.0.0.1:1': 'accepts' }, names);
+    for (let i = 0; i < 6; i += 1) await connect(route([backend('db')]));
+    expect(outliers.ejected).toBe(0);
+  });
+
+  it('is dialled at both when the first hangs, until one deadline for all', async () => {
+    vi.useFakeTimers();
+    const { connect, attempts } = harness({ '[::9]:1': 'hangs', '10.0.0.1:1': 'hangs' }, names);
+    const failing = expect(connect(route([backend('db')]))).rejects.toMatchObject({ code: 'CONNECT_TIMEOUT' });
+    await vi.advanceTimersByTimeAsync(1_000);
+    await failing;
+    expect(attempts()).toBe(2);
+  });
+
+  it('leaves no dial behind when the client goes', async () => {
+    vi.useFakeTimers();
+    const { connect, abandon, outliers } = harness({ '[::9]:1': 'hangs', '10.0.0.1:1': 'hangs' }, names);
+    const failing = expect(connect(route([backend('db')]))).rejects.toMatchObject({ code: 'DOWNSTREAM_RESET' });
+    await vi.advanceTimersByTimeAsync(300);
+    abandon(new ProxyError('DOWNSTREAM_RESET', 'gone'));
+    await failing;
+    outliers.clear();
+    expect(vi.getTimerCount()).toBe(0);
+  });
+});
+
+describe('the work for one connection', () => {
+  const dead = Array.from({ length: 200 }, (_, index) => backend(`10.0.1.${index}`));
+  const refusing = Object.fromEntries(dead.map(({ address }) => [formatEndpoint(address), 'refuses' as const]));
+
+  it('is bounded: five dials of two hundred dead backends', async () => {
+    const { connect, dialled } = harness(refusing);
+    await expect(connect(route(dead))).rejects.toMatchObject({
+      code: 'CONNECT_REFUSED',
+      message: expect.stringMatching(/ECONNREFUSED; 5 dials were made, 195 more backends not tried$/),
+    });
+    expect(dialled).toHaveLength(5);
+  });
+
+  it('stays bounded when all of them are ejected', async () => {
+    const { connect, dialled, outliers } = harness(refusing);
+    for (const { address } of dead) outliers.failed(address);
+    expect(outliers.ejected).toBe(200);
+    await Promise.allSettled(Array.from({ length: 50 }, () => connect(route(dead))));
+    expect(dialled.length).toBeLessThanOrEqual(250);
+  });
+
+  it('is shared: an ejected backend is dialled by one of many connections at a time', async () => {
+    const { connect, dialled } = harness({ '10.0.0.1:1': 'refuses' });
+    const one = route([backend('10.0.0.1')]);
+    await expect(connect(one)).rejects.toMatchObject({ code: 'CONNECT_REFUSED' });
+    dialled.length = 0;
+    const results = await Promise.allSettled(Array.from({ length: 50 }, () => connect(one)));
+    expect(results.every(({ status }) => status === 'rejected')).toBe(true);
+    expect(dialled).toHaveLength(1);
+  });
+
+  it('serves all who wait once an ejected backend is back', async () => {
+    const answers: Record<string, Answer> = { '10.0.0.1:1': 'refuses' };
+    const { connect, outliers } = harness(answers);
+    const one = route([backend('10.0.0.1')]);
+    await connect(one).catch(() => undefined);
+    answers['10.0.0.1:1'] = 'accepts';
+    const results = await Promise.allSettled(Array.from({ length: 50 }, () => connect(one)));
+    expect(results.every(({ status }) => status === 'fulfilled')).toBe(true);
+    expect(outliers.ejected).toBe(0);
+  });
+
+  it('goes on for the others when the client leaves for whom an ejected backend is dialled', async () => {
+    const answers: Record<string, Answer> = { '10.0.0.1:1': 'refuses' };
+    const { connect, latest } = harness(answers);
+    const one = route([backend('10.0.0.1')]);
+    await connect(one).catch(() => undefined);
+    answers['10.0.0.1:1'] = 'hangs';
+    const first = expect(connect(one)).rejects.toMatchObject({ code: 'DOWNSTREAM_RESET' });
+    const firstOfTwo = latest();
+    const second = connect(one);
+    answers['10.0.0.1:1'] = 'accepts';
+    firstOfTwo?.abandon(new ProxyError('DOWNSTREAM_RESET', 'gone'));
+    await first;
+    expect((await second).address.host).toBe('10.0.0.1');
+  });
+});
+
+describe("a failure that is not the address's", () => {
+  it.each(['EMFILE', 'ENFILE', 'EADDRNOTAVAIL', 'ENOBUFS', 'ENOMEM', 'EPERM', 'EACCES'] as const)(
+    'is ours when the system says %s: nobody is ejected',
+    async (code) => {
+      const { connect, outliers, events } = harness({ '10.0.0.1:1': code });
+      for (let i = 0; i < 5; i += 1)
+        await expect(connect(route([backend('10.0.0.1')]))).rejects.toMatchObject({
+          code: 'LOCAL_RESOURCE',
+          side: 'proxy',
+        });
+      expect(outliers.ejected).toBe(0);
+      expect(events.every((event) => event.type === 'dial.failed' && event.error.code === 'LOCAL_RESOURCE')).toBe(true);
+    },
+  );
+
+  it('is a loop when the address is our own: it is not dialled, and another backend is', async () => {
+    const { connect, seen, outliers } = harness({ '10.0.0.1:1': 'accepts', '10.0.0.99:1': 'accepts' });
+    await expect(connect(route([backend('10.0.0.99')]))).rejects.toMatchObject({
+      code: 'LOOP_DETECTED',
+      side: 'proxy',
+    });
+    await connect(route([backend('10.0.0.99'), backend('10.0.0.1')]));
+    expect(seen()).toEqual(['10.0.0.1:1']);
+    expect(outliers.ejected).toBe(0);
+  });
+});
+
+describe('a client that leaves while a backend is dialled', () => {
+  it.each([
+    [249, 0],
+    [251, 1],
+  ])('after %i ms of 1 s: %i failures of the backend', async (afterMs, failures) => {
+    vi.useFakeTimers();
+    const { connect, abandon, events, outliers } = harness({ '10.0.0.1:1': 'hangs' });
+    const failing = expect(connect(route([backend('10.0.0.1')]))).rejects.toMatchObject({ code: 'DOWNSTREAM_RESET' });
+    await vi.advanceTimersByTimeAsync(afterMs);
+    abandon(new ProxyError('DOWNSTREAM_RESET', 'gone'));
+    await failing;
+    expect(outliers.ejected).toBe(failures);
+    const failed = events.flatMap((event) => (event.type === 'dial.failed' ? [event.error] : []));
+    expect(failed).toHaveLength(failures);
+    if (failures > 0) expect(failed[0]?.message).toBe('dial 10.0.0.1:1: no answer for 251 ms, then the client left');
+  });
+
+  it('is not held against it when the proxy itself ended the connection', async () => {
+    vi.useFakeTimers();
+    const { connect, abandon, outliers } = harness({ '10.0.0.1:1': 'hangs' });
+    const failing = expect(connect(route([backend('10.0.0.1')]))).rejects.toMatchObject({ code: 'CLOSED_BY_DRAIN' });
+    await vi.advanceTimersByTimeAsync(900);
+    abandon(new ProxyError('CLOSED_BY_DRAIN', 'drain'));
+    await failing;
+    expect(outliers.ejected).toBe(0);
   });
 });

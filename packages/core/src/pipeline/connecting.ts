@@ -1,6 +1,7 @@
 import type { Accepted, Hello, Upstream } from './connection.ts';
 import type { Endpoint } from '../transport/endpoint.ts';
 import { ProxyError } from '../errors.ts';
+import { recognisedShortage } from '../transport/dial-failure.ts';
 import type { Observer } from '../observe.ts';
 import type { Backend, Route } from '../routes/route.ts';
 import type { ConnectContext, ConnectDialOptions } from './stages.ts';
@@ -218,7 +219,7 @@ class Attempt implements Dial {
     const { abandoned } = this.#owner;
     if (abandoned !== undefined) throw abandoned;
     if (this.#cutBy !== undefined) throw this.#cutBy;
-    const error = ProxyError.from(reason);
+    const error = recognisedShortage(ProxyError.from(reason));
     this.#owner.failed(this.#address, error);
     throw error;
   }

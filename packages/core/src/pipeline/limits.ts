@@ -6,6 +6,8 @@ export interface Limits {
   readonly helloMaxBytes: number;
   /** From the first dial to an established connection, all attempts together, in milliseconds. A route may set its own. */
   readonly connectTimeoutMs: number;
+  /** Dials for one connection, of all backends and addresses together: at least 1. */
+  readonly dials: number;
   /** Longest silence of both sides, in milliseconds; `Infinity`: no limit. */
   readonly idleTimeoutMs: number;
   /** The same once one side has finished sending. */
@@ -24,6 +26,8 @@ export const DEFAULT_LIMITS: Limits = {
   helloMaxBytes: 64 * 1024,
   // Consul's own default for a mesh gateway.
   connectTimeoutMs: 5_000,
+  // Whoever is not reached by then is rarely reached at all; more would multiply a storm of clients when everything is down.
+  dials: 5,
   // As in Envoy's TCP proxy, so that a migration does not cut what lived before.
   idleTimeoutMs: 3_600_000,
   // An answer that takes longer than this to begin, or to go on, is rare; a peer that is gone without a word is not.

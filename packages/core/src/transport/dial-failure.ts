@@ -12,6 +12,14 @@ export function dialFailure(to: Endpoint, cause: NodeJS.ErrnoException): ProxyEr
   return new ProxyError(DIAL_FAILURES[name] ?? 'CONNECT_FAILED', detail, { cause });
 }
 
+/** `error`, or what it should have been: a transport may know less of shortages than this package. */
+export function recognisedShortage(error: ProxyError): ProxyError {
+  const { cause } = error;
+  if (error.code === 'LOCAL_RESOURCE' || !(cause instanceof Error) || !('code' in cause)) return error;
+  const shortage = LOCAL_SHORTAGES[String(cause.code)];
+  return shortage === undefined ? error : new ProxyError('LOCAL_RESOURCE', `${error.message}, ${shortage}`, { cause });
+}
+
 /** What a dial rejects with when nobody has answered for `timeoutMs` milliseconds. */
 export function dialTimeout(to: Endpoint, timeoutMs: number): ProxyError {
   return new ProxyError('CONNECT_TIMEOUT', `dial ${formatEndpoint(to)}: no answer within ${formatDuration(timeoutMs)}`);

@@ -1,0 +1,172 @@
+import { formatDuration } from '../duration.ts';
+import { ProxyError } from '../errors.ts';
+import type { Observer } from '../observe.ts';
+import type { Backend, KeepAlive, Route } from '../routes/route.ts';
+import { formatEndpoint } from '../transport/endpoint.ts';
+import type { Endpoint } from '../transport/endpoint.ts';
+import type { Dial } from '../transport/transport.ts';
+import { pause } from '../watch/backoff.ts';
+import type { Limits } from './limits.ts';
+import type { Outliers } from './outliers.ts';
+import type { ConnectContext, ConnectDialOptions } from './stages.ts';
+
+/** What {@link Dials} needs of its connector. */
+export interface DialsOptions {
+  readonly outliers: Outliers;
+  /** Told of backends whose name has no address, and of those that a client has waited for in vain. */
+  readonly observer: Observer;
+  readonly limits: Pick<Limits, 'connectTimeoutMs' | 'dials'>;
+  /** For routes that have none of their own. */
+  readonly keepAlive: KeepAlive;
+  /** What every dial puts over its connection before that counts as reached; nothing when absent. */
+  readonly upgrade?: ConnectDialOptions['upgrade'];
+  /** Whether an address leads back to this proxy: then it is not dialled. None does when absent. */
+  isOwn?(address: Endpoint): boolean;
+}
+
+// A client that leaves after a quarter of the time which it could have waited has most likely run out of its own patience.
+const BLAMED_AFTER = 0.25;
+
+/** The dials made for one connection: bounds their number, divides the time among them, and remembers why the last one failed. */
+export class Dials {
+  #failure: ProxyError | undefined;
+  readonly #options: DialsOptions;
+  readonly #route: Route;
+  readonly #context: ConnectContext;
+  readonly #timeoutMs: number;
+  readonly #endsAt: number;
+  #attempts = 0;
+  /** When the last dial began. */
+  beganAt = 0;
+
+  constructor(options: DialsOptions, route: Route, context: ConnectContext) {
+    this.#options = options;
+    this.#route = route;
+    this.#context = context;
+    this.#timeoutMs = route.connectTimeoutMs ?? options.limits.connectTimeoutMs;
+    this.#endsAt = performance.now() + this.#timeoutMs;
+  }
+
+  /** How many more dials there may be. */
+  get left(): number {
+    return this.#options.limits.dials - this.#attempts;
+  }
+
+  /** Why no backend was reached: the last dial's error. `untried`: how many backends were left when the dials had been used up. */
+  failure(untried: number): ProxyError {
+    const last = this.#failure ?? new ProxyError('NO_BACKEND', `route ${this.#route.name} has no backend`);
+    if (untried === 0 || this.left > 0) return last;
+    const rest = `${this.#attempts} dials were made, ${untried} more backends not tried`;
+    return new ProxyError(last.code, `${last.message}; ${rest}`, { cause: last });
+  }
+
+  /** The time for one more backend: all that is left for the last one, else half of it. Throws when there is none. */
+  timeFor(isLast: boolean): number {
+    const leftMs = this.#leftMs();
+    return isLast || this.left <= 1 ? leftMs : leftMs / 2;
+  }
+
+  /** Dials, unless it would lead back to this proxy: then `undefined`, and that is a failure like any other. */
+  begin(backend: Backend, address: Endpoint, timeoutMs: number): Dial | undefined {
+    this.beganAt = performance.now();
+    this.#attempts += 1;
+    if (this.#options.isOwn?.(address) === true) {
+      this.notDialled(
+        address,
+        new ProxyError('LOOP_DETECTED', `${formatEndpoint(address)} is an address of this proxy itself`),
+      );
+      return undefined;
+    }
+    const { upgrade, keepAlive } = this.#options;
+    const options = { keepAlive: this.#route.keepAlive ?? keepAlive, timeoutMs };
+    return this.#context.dial(backend, address, upgrade === undefined ? options : { ...options, upgrade });
+  }
+
+  /**
+   * A dial that began at `beganAt` has failed. Throws when nobody is there to go on for; a backend that has let its client wait for long
+   * is then blamed all the same.
+   */
+  failed(address: Endpoint, reason: unknown, beganAt: number): void {
+    const { abandoned } = this.#context;
+    if (abandoned !== undefined) {
+      if (abandoned.side === 'downstream') this.#blame(address, performance.now() - beganAt);
+      throw abandoned;
+    }
+    const error = ProxyError.from(reason);
+    this.#failure = error;
+    if (isOfAddress(error)) this.#options.outliers.failed(address);
+  }
+
+  /** An address that could not even be dialled. Throws when nobody is there to go on for. */
+  notDialled(address: Endpoint, reason: unknown): void {
+    const { abandoned, connection } = this.#context;
+    if (abandoned !== undefined) throw abandoned;
+    const error = ProxyError.from(reason);
+    this.#failure = error;
+    this.#options.observer.observe({ type: 'dial.failed', connection, route: this.#route, address, error });
+  }
+
+  /** It had not answered for long when another address of the backend answered at once. */
+  overtaken(address: Endpoint): void {
+    this.#options.outliers.failed(address);
+  }
+
+  /** Another connection's dial to the same address has failed. */
+  sharedFailure(error: ProxyError): void {
+    this.#failure = error;
+  }
+
+  /** Waits for somebody else no longer than for a backend. Rejects when the time is over, or nobody is there to go on for. */
+  async inTime<T>(answer: Promise<T>, what: string): Promise<T> {
+    const { signal } = this.#context;
+    const over = new AbortController();
+    const late = pause(this.#leftMs(), over.signal).then(() => LATE);
+    const gone = aborted(signal, over.signal);
+    const first = await Promise.race([answer, late, gone]).finally(() => over.abort());
+    if (first === GONE) throw signal.reason;
+    if (first === LATE) throw this.#timeout(`no answer ${what}`);
+    return first as T;
+  }
+
+  #blame(address: Endpoint, waitedMs: number): void {
+    if (waitedMs < this.#timeoutMs * BLAMED_AFTER) return;
+    const { connection } = this.#context;
+    const waited = `dial ${formatEndpoint(address)}: no answer for ${formatDuration(waitedMs)}, then the client left`;
+    const error = new ProxyError('CONNECT_TIMEOUT', waited);
+    this.#options.outliers.failed(address);
+    this.#options.observer.observe({ type: 'dial.failed', connection, route: this.#route, address, error });
+  }
+
+  #leftMs(): number {
+    const leftMs = this.#endsAt - performance.now();
+    if (leftMs > 0) return leftMs;
+    throw this.#timeout(
+      this.#failure === undefined
+        ? 'no dial was made'
+        : `the last of ${this.#attempts} dials: ${this.#failure.message}`,
+    );
+  }
+
+  #timeout(detail: string): ProxyError {
+    const within = formatDuration(this.#timeoutMs);
+    return new ProxyError('CONNECT_TIMEOUT', `no backend of route ${this.#route.name} within ${within}; ${detail}`);
+  }
+}
+
+const LATE = Symbol('late');
+const GONE = Symbol('gone');
+
+function aborted(signal: AbortSignal, over: AbortSignal): Promise<typeof GONE> {
+  if (signal.aborted) return Promise.resolve(GONE);
+  return new Promise((resolve) => signal.addEventListener('abort', () => resolve(GONE), { once: true, signal: over }));
+}
+
+/**
+ * Whether it speaks against the address that was dialled. Not: a shortage of our own, a missing certificate of our own, a network of which
+ * this machine has no route (IPv6 where there is none), and a peer that is somebody else, since one gateway's address serves many.
+ */
+function isOfAddress(error: ProxyError): boolean {
+  if (error.side !== 'upstream' || error.code === 'UPSTREAM_UNTRUSTED') return false;
+  const { cause } = error;
+  return !(cause instanceof Error && 'code' in cause && cause.code === 'ENETUNREACH');
+}

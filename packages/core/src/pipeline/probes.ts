@@ -1,0 +1,76 @@
+import { ProxyError } from '../errors.ts';
+import type { Backend } from '../routes/route.ts';
+import { formatEndpoint } from '../transport/endpoint.ts';
+import type { Endpoint } from '../transport/endpoint.ts';
+import type { Connection } from '../transport/transport.ts';
+import type { Dials } from './dials.ts';
+import type { Outliers } from './outliers.ts';
+
+/** An address that is ejected, and for whom it is dialled. */
+export interface ProbeOptions {
+  readonly backend: Backend;
+  readonly address: Endpoint;
+  readonly dials: Dials;
+  /** When the dial must have answered, in milliseconds of the monotonic clock. */
+  readonly endsAt: number;
+}
+
+/** `unknown`: who dialled has left before there was an answer. */
+type Outcome = 'reached' | 'unknown' | ProxyError;
+
+/**
+ * Dials to ejected addresses: of each one at a time, whose outcome all connections share that wait for it. So a dead backend costs one
+ * dial however many clients come, and one that is back is found by the first of them.
+ */
+export class Probes {
+  readonly #outliers: Outliers;
+  readonly #underWay = new Map<string, Promise<Outcome>>();
+
+  constructor(outliers: Outliers) {
+    this.#outliers = outliers;
+  }
+
+  /** `undefined` when it was not reached. Rejects when nobody is there to go on for, or the time is over. */
+  async reach(options: ProbeOptions): Promise<Connection | undefined> {
+    const { address, dials } = options;
+    const key = formatEndpoint(address);
+    for (let other = this.#underWay.get(key); other !== undefined; other = this.#underWay.get(key)) {
+      const outcome = await dials.inTime(other, `of ${key}, which another connection is dialling`);
+      if (outcome instanceof ProxyError) {
+        dials.sharedFailure(outcome);
+        return undefined;
+      }
+      if (outcome === 'reached') break;
+    }
+    return this.#dial(key, options);
+  }
+
+  async #dial(key: string, { backend, address, dials, endsAt }: ProbeOptions): Promise<Connection | undefined> {
+    const dial = dials.begin(backend, address, Math.max(1, endsAt - performance.now()));
+    if (dial === undefined) return undefined;
+    const { beganAt } = dials;
+    const isProbe = this.#outliers.isEjected(address);
+    const settled = isProbe ? this.#announce(key) : undefined;
+    try {
+      const connection = await dial.done;
+      this.#outliers.succeeded(address);
+      settled?.('reached');
+      return connection;
+    } catch (reason) {
+      const error = ProxyError.from(reason);
+      settled?.(error.side === 'downstream' || error.code === 'CLOSED_BY_DRAIN' ? 'unknown' : error);
+      dials.failed(address, error, beganAt);
+      return undefined;
+    }
+  }
+
+  /** @returns to be called once, with the outcome */
+  #announce(key: string): (outcome: Outcome) => void {
+    let settle: (outcome: Outcome) => void = () => undefined;
+    this.#underWay.set(key, new Promise((resolve) => (settle = resolve)));
+    return (outcome) => {
+      this.#underWay.delete(key);
+      settle(outcome);
+    };
+  }
+}

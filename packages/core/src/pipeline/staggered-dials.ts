@@ -1,0 +1,153 @@
+import { isIPv6 } from 'node:net';
+import { ProxyError } from '../errors.ts';
+import type { Backend } from '../routes/route.ts';
+import type { Endpoint } from '../transport/endpoint.ts';
+import type { Connection, Dial } from '../transport/transport.ts';
+import type { Dials } from './dials.ts';
+
+/** A backend that was reached, and where. */
+export interface Reached {
+  readonly connection: Connection;
+  /** The address that answered. */
+  readonly address: Endpoint;
+}
+
+/** RFC 8305, section 5: how long one address is waited for before the next is dialled as well. */
+export const STAGGER_MS = 250;
+
+// RFC 8305, section 4, asks to remember what worked; networks that lose one family do so for longer than this.
+const REMEMBERED_MS = 600_000;
+
+/** Which family of a backend's addresses has let connections wait: it is tried second for ten minutes. */
+export class SlowFamilies {
+  readonly #byBackend = new WeakMap<Backend, { readonly isIPv6: boolean; readonly until: number }>();
+
+  /** `family` has been overtaken by the other one. */
+  overtaken(backend: Backend, address: Endpoint): void {
+    this.#byBackend.set(backend, { isIPv6: isIPv6(address.host), until: performance.now() + REMEMBERED_MS });
+  }
+
+  /** `addresses` in the order to dial: families take turns, and a slow one does not begin (RFC 8305, section 4). */
+  ordered(backend: Backend, addresses: readonly Endpoint[]): readonly Endpoint[] {
+    const [first] = addresses;
+    if (first === undefined || addresses.length < 2) return addresses;
+    const slow = this.#byBackend.get(backend);
+    const isSlow = slow !== undefined && performance.now() < slow.until;
+    const beginsWithIPv6 = isSlow ? !slow.isIPv6 : isIPv6(first.host);
+    const ones = addresses.filter(({ host }) => isIPv6(host) === beginsWithIPv6);
+    const others = addresses.filter(({ host }) => isIPv6(host) !== beginsWithIPv6);
+    return Array.from({ length: Math.max(ones.length, others.length) }, (_, index) => [
+      ...ones.slice(index, index + 1),
+      ...others.slice(index, index + 1),
+    ]).flat();
+  }
+}
+
+/** What {@link StaggeredDials} dials. */
+export interface StaggeredOptions {
+  readonly backend: Backend;
+  /** In the order to dial; at least one. */
+  readonly addresses: readonly Endpoint[];
+  /** When the last dial must have answered, in milliseconds of the monotonic clock. */
+  readonly endsAt: number;
+  readonly dials: Dials;
+  readonly slowFamilies: SlowFamilies;
+}
+
+interface UnderWay {
+  readonly address: Endpoint;
+  readonly dial: Dial;
+  readonly beganAt: number;
+}
+
+/**
+ * Dials the addresses of one backend one after the other, the next one when the last has failed or has not answered for a quarter of a
+ * second, until one answers; the others are then cut (RFC 8305, section 5).
+ */
+export class StaggeredDials {
+  /** The first that answered; `undefined` when none has. Rejects when nobody is there to go on for. */
+  readonly done: Promise<Reached | undefined>;
+  readonly #options: StaggeredOptions;
+  readonly #underWay = new Set<UnderWay>();
+  #next = 0;
+  #timer: NodeJS.Timeout | undefined;
+  #resolve: (reached: Reached | undefined) => void = () => undefined;
+  #reject: (reason: unknown) => void = () => undefined;
+
+  constructor(options: StaggeredOptions) {
+    this.#options = options;
+    this.done = new Promise((resolve, reject) => {
+      this.#resolve = resolve;
+      this.#reject = reject;
+    });
+    this.#beginNext();
+  }
+
+  get #hasNext(): boolean {
+    const { addresses, dials, endsAt } = this.#options;
+    return this.#next < addresses.length && dials.left > 0 && performance.now() < endsAt;
+  }
+
+  #beginNext(): void {
+    clearTimeout(this.#timer);
+    const { backend, addresses, dials, endsAt } = this.#options;
+    try {
+      while (this.#hasNext) {
+        const address = addresses[this.#next];
+        this.#next += 1;
+        const dial = address && dials.begin(backend, address, endsAt - performance.now());
+        if (address === undefined || dial === undefined) continue;
+        this.#await({ address, dial, beganAt: dials.beganAt });
+        if (this.#hasNext) this.#timer = setTimeout(() => this.#beginNext(), STAGGER_MS);
+        return;
+      }
+    } catch (reason) {
+      this.#reject(reason);
+    }
+    if (this.#underWay.size === 0) this.#resolve(undefined);
+  }
+
+  #await(one: UnderWay): void {
+    this.#underWay.add(one);
+    one.dial.done.then(
+      (connection) => this.#answered(one, connection),
+      (reason: unknown) => this.#failed(one, reason),
+    );
+  }
+
+  #answered(one: UnderWay, connection: Connection): void {
+    clearTimeout(this.#timer);
+    if (!this.#underWay.delete(one)) {
+      connection.destroy();
+      return;
+    }
+    for (const other of this.#underWay) {
+      other.dial.cut(new ProxyError('CONNECT_FAILED', 'another address of the backend answered first'));
+      this.#overtaken(other, one);
+    }
+    this.#underWay.clear();
+    this.#resolve({ connection, address: one.address });
+  }
+
+  #overtaken(slow: UnderWay, fast: UnderWay): void {
+    const { backend, slowFamilies, dials } = this.#options;
+    if (slow.beganAt > fast.beganAt) return;
+    if (isIPv6(slow.address.host) !== isIPv6(fast.address.host)) slowFamilies.overtaken(backend, slow.address);
+    else if (performance.now() - fast.beganAt < STAGGER_MS) dials.overtaken(slow.address);
+  }
+
+  #failed(one: UnderWay, reason: unknown): void {
+    // Cut, since another has answered.
+    if (!this.#underWay.delete(one)) return;
+    const { backend, dials, slowFamilies, addresses } = this.#options;
+    try {
+      dials.failed(one.address, reason, one.beganAt);
+      const hasOtherFamily = addresses.some(({ host }) => isIPv6(host) !== isIPv6(one.address.host));
+      if (hasOtherFamily && one.address === addresses[0]) slowFamilies.overtaken(backend, one.address);
+      this.#beginNext();
+    } catch (gone) {
+      clearTimeout(this.#timer);
+      this.#reject(gone);
+    }
+  }
+}
