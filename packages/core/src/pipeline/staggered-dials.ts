@@ -13,7 +13,7 @@ export interface Reached {
 }
 
 /** RFC 8305, section 5: how long one address is waited for before the next is dialled as well. */
-export const STAGGER_MS = 250;
+const STAGGER_MS = 250;
 
 // RFC 8305, section 4, asks to remember what worked; networks that lose one family do so for longer than this.
 const REMEMBERED_MS = 600_000;
