@@ -175,7 +175,7 @@ describe('meshgate gateway', () => {
     await using empty = await folder();
     expect(await meshgate(['gateway', '-register', '--address', '127.0.0.1:8443', '--check'], empty.path)).toEqual({
       status: 0,
-      stdout: 'command line: fine; sources: consul\n',
+      stdout: 'command line: OK (sources: consul)\n',
       stderr: '',
     });
   });

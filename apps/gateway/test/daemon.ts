@@ -95,7 +95,7 @@ export function spawnGateway(config: string): Daemon {
   return spawnMeshgate(['gateway', '--config', config]);
 }
 
-/** Starts any command of `meshgate` that runs until it is told to leave. */
+/** Starts any command of `meshgate` that runs until it is told to stop. */
 export function spawnMeshgate(args: readonly string[]): Daemon {
   const child = spawn(process.execPath, [MAIN, ...args], { stdio: ['ignore', 'pipe', 'pipe'] });
   return new GatewayProcess(child);
@@ -106,16 +106,16 @@ export function spawnWithOutput(args: readonly string[], stdout: number | 'pipe'
   return spawn(process.execPath, [MAIN, ...args], { stdio: ['ignore', stdout, 'inherit'] });
 }
 
-/** Starts a gateway and waits until it says that it is ready. */
-export async function startGateway(config: string): Promise<ReadyDaemon> {
+/** Starts a gateway and waits until its log says that it is ready, or, where it will not be, that it has started. */
+export async function startGateway(config: string, until: 'ready' | 'started' = 'ready'): Promise<ReadyDaemon> {
   const daemon = spawnGateway(config);
-  const { listeners, admin } = (await daemon.said('ready')) as unknown as Ready;
+  const { listeners = [], admin } = (await daemon.said(until)) as unknown as Ready;
   const address = listeners[0] ?? { host: '', port: 0 };
   return Object.assign(daemon, { address, admin, ask: asker(admin) });
 }
 
 interface Ready {
-  readonly listeners: readonly Endpoint[];
+  readonly listeners?: readonly Endpoint[];
   readonly admin: string;
 }
 

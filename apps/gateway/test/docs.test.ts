@@ -211,7 +211,7 @@ describe('docs/operate/shutdown.md', () => {
     await using one = await startGateway(`${drained.path}/meshgate.yaml`);
     await using client = await tlsClient(one.address, 'api.example.com');
     one.signal('SIGINT');
-    await one.said('drain begins');
+    await one.said('drain started');
     // Which of the two it is hangs on how soon after the signal it is asked.
     expect(await one.ask('/drain', { method: 'POST' })).toMatchObject({
       status: 202,

@@ -16,7 +16,7 @@ describe('a drain', () => {
     expect(await client.say('not cut')).toBe('not cut');
     client.end();
     expect(await gateway.ended).toBe(0);
-    expect(await gateway.said('drain ends')).toMatchObject({ finished: 1, cut: 0 });
+    expect(await gateway.said('drain finished')).toMatchObject({ finished: 1, cut: 0 });
   });
 
   it('shows itself: not ready with the reason, how many are left, how many have finished', async () => {
@@ -59,11 +59,11 @@ describe('a drain', () => {
     await using gateway = await startGateway(`${files.path}/meshgate.yaml`);
     await using client = await tlsClient(gateway.address, 'api.example.com');
     gateway.signal('SIGTERM');
-    await gateway.said('drain begins');
+    await gateway.said('drain started');
     gateway.signal('SIGTERM');
     expect(await gateway.ended).toBe(1);
     expect((await client.closed).kind).not.toBe('left');
-    expect(await gateway.said('drain ends')).toMatchObject({ finished: 0, cut: 1 });
+    expect(await gateway.said('drain finished')).toMatchObject({ finished: 0, cut: 1 });
   });
 
   it('does not wait for a plugin that does not stop, once the signal has come a second time', async () => {
@@ -74,7 +74,7 @@ describe('a drain', () => {
     await gateway.said('stopping');
     gateway.signal('SIGTERM');
     expect(await gateway.ended).toBe(1);
-    expect(gateway.lines.at(-1)).toMatchObject({ msg: 'not stopped cleanly: a service is still busy' });
+    expect(gateway.lines.at(-1)).toMatchObject({ msg: 'shutdown incomplete: a service is still stopping' });
   });
 
   it('ends also when nobody reads the log any more', async () => {

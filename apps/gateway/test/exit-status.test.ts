@@ -91,7 +91,7 @@ describe('exit status 1', () => {
     await using files = await gatewayFolder([], { listeners: [{ name: 'public', address: '127.0.0.1', port }] });
     await using gateway = spawnGateway(`${files.path}/meshgate.yaml`);
     const { msg } = await gateway.line(({ level }) => level === 'fatal');
-    expect(msg).toContain(`listener public cannot listen on 127.0.0.1:${port}: another process holds it`);
+    expect(msg).toContain(`listener public cannot listen on 127.0.0.1:${port}: already in use`);
     expect(msg).toContain(`sport = :${port}`);
     expect(await gateway.ended).toBe(1);
     holder.close();
@@ -101,7 +101,7 @@ describe('exit status 1', () => {
     const { status, stderr } = await meshgate(['routes', '--admin', 'http://127.0.0.1:1']);
     expect({ status, stderr }).toEqual({
       status: 1,
-      stderr: expect.stringContaining('no gateway answers at http://127.0.0.1:1'),
+      stderr: expect.stringContaining('no gateway at http://127.0.0.1:1'),
     });
   });
 
@@ -116,7 +116,7 @@ describe('exit status 1', () => {
     expect(gateway.lines.find(({ code }) => code !== undefined)).toMatchObject({ code: 'CLOSED_BY_DRAIN' });
   });
 
-  it('is that of an exception that nobody caught, after the connections have finished', async () => {
+  it('is that of an uncaught exception, after the connections have finished', async () => {
     await using api = await tlsBackend('api.example.com');
     await using files = await pluginFolder(
       `process.once('SIGUSR2', () => { throw new Error('a bug'); }); export default { name: 'bad', install() {} };`,
@@ -127,7 +127,7 @@ describe('exit status 1', () => {
     await using gateway = await startGateway(`${files.path}/meshgate.yaml`);
     await using client = await tlsClient(gateway.address, 'api.example.com');
     gateway.signal('SIGUSR2');
-    await gateway.said('drain begins');
+    await gateway.said('drain started');
     expect(await client.say('not cut')).toBe('not cut');
     client.end();
     expect(await gateway.ended).toBe(1);
@@ -142,13 +142,13 @@ describe('exit status 0', () => {
     const { status, stdout, stderr } = await meshgate(['gateway', '--check'], files.path);
     expect({ status, stdout, stderr }).toEqual({
       status: 0,
-      stdout: 'meshgate.yaml: fine; sources: file:routes.yaml\n',
+      stdout: 'meshgate.yaml: OK (sources: file:routes.yaml)\n',
       stderr: '',
     });
   });
 
   it.each(['SIGTERM', 'SIGINT'] as const)(
-    'is that of a gateway without connections that is told to leave by %s',
+    'is that of a gateway without connections that is told to stop by %s',
     async (signal) => {
       await using files = await gatewayFolder([]);
       await using gateway = await startGateway(`${files.path}/meshgate.yaml`);

@@ -1,7 +1,7 @@
 import { indexRoutes, RouteTable } from '@meshgate/core/parts';
 import type { Route } from '@meshgate/core';
 import { describe, expect, it } from 'vitest';
-import { askedName, explain } from '../src/cli/explain.ts';
+import { requestedName, explain } from '../src/cli/explain.ts';
 import { explanationText, routesText } from '../src/cli/tables.ts';
 import { routesView } from '../src/admin/views.ts';
 
@@ -31,7 +31,7 @@ const TABLE = new RouteTable([
 
 describe('a name that is asked for', () => {
   it('is looked up as it would arrive', () => {
-    expect(askedName('API.example.com.')).toEqual({ kind: 'name', serverName: 'api.example.com' });
+    expect(requestedName('API.example.com.')).toEqual({ kind: 'name', serverName: 'api.example.com' });
   });
 
   it.each([
@@ -43,7 +43,7 @@ describe('a name that is asked for', () => {
     ['b\u00fccher.example', expect.stringContaining('found byte 0xc3 at 1')],
     ['a.'.repeat(128), 'expected a host name of 1 to 253 bytes, found 256'],
   ])('is told apart when no client can send it: %j', (name, detail) => {
-    const asked = askedName(name);
+    const asked = requestedName(name);
     const why = asked.kind === 'impossible' ? asked.why : '';
     expect(why.replace(/^no client can send .* as a server name: /, '')).toEqual(detail);
   });
@@ -54,9 +54,7 @@ describe('an explanation', () => {
     const name = 'web@v2.default.dc1.internal.example';
     const table = new RouteTable([indexRoutes('consul', { version: '1', routes: [route('service:web@v2', [name])] })]);
     expect(explain(name, table)).toMatchObject({ found: true, route: 'service:web@v2', match: 'exact' });
-    expect(explain(name, table).why).toMatch(
-      /^its exact name is in the table, but no client can send .* byte 0x40 at 3$/,
-    );
+    expect(explain(name, table).why).toMatch(/^exact match, but no client can send .* byte 0x40 at 3$/);
   });
 
   it('names the route, its source, its origin, its backends, and every route that it shadows', () => {
@@ -68,7 +66,7 @@ describe('an explanation', () => {
       match: 'exact',
       pattern: 'api.example.com',
       kind: 'static',
-      why: 'its exact name is in the table; source first comes before second',
+      why: 'exact match; source first takes precedence over second',
       origin,
       backends: [
         { host: '10.0.0.1', port: 443, weight: 2, healthy: true, ejected: true },
@@ -83,9 +81,9 @@ describe('an explanation', () => {
   });
 
   it.each([
-    ['x.deep.example.com', 'deep', '*.deep.example.com is the longest suffix of it in the table'],
-    ['x.example.com', 'apps', '*.example.com is the longest suffix of it in the table'],
-    ['nobody.test', 'rest', 'no other route has this name or a suffix of it, and * takes every name'],
+    ['x.deep.example.com', 'deep', 'longest suffix match: *.deep.example.com'],
+    ['x.example.com', 'apps', 'longest suffix match: *.example.com'],
+    ['nobody.test', 'rest', 'no exact or suffix match; * matches every name'],
   ])('of %s is route %s: %s', (name, found, why) => {
     expect(explain(name, TABLE)).toMatchObject({ route: found, why });
   });
@@ -100,7 +98,7 @@ describe('an explanation', () => {
     expect(explain('apx.example.com', table)).toEqual({
       found: false,
       serverName: 'apx.example.com',
-      why: 'none of 1 routes has this name, a suffix of it, or *',
+      why: 'no route matches the name, a suffix of it, or * (1 route in the table)',
       nearest: ['api.example.com', 'apx.example.org', '*.example.con'],
     });
   });
@@ -109,7 +107,7 @@ describe('an explanation', () => {
 describe('for people', () => {
   it('an explanation is a few lines', () => {
     expect(explanationText(explain('api.example.com', TABLE))).toBe(`\
-api.example.com: route api, its exact name is in the table; source first comes before second
+api.example.com: route api, exact match; source first takes precedence over second
   source   first
   kind     static
   file     /etc/routes.yaml
@@ -122,7 +120,7 @@ api.example.com: route api, its exact name is in the table; source first comes b
   [2001:db8::1]:443  1       unhealthy
 `);
     expect(explanationText(explain('x.deep.example.com', TABLE))).toContain(
-      'no backend: connections end with NO_BACKEND',
+      'no backend: connections are closed with NO_BACKEND',
     );
   });
 
@@ -141,7 +139,7 @@ deep       *.deep.example.com  none                                             
 rest       *                   none                                                second
 source first: old
 source second is failing: agent is gone
-source third is stale: its routes are those of 1970-01-01T00:00:00.000Z
+source third is stale since 1970-01-01T00:00:00.000Z
 source third: f:1:1: oops
 `);
   });

@@ -120,7 +120,7 @@ describe('a gateway', () => {
     await using old = await tlsClient(gateway.address, 'api.example.com');
     await files.write('routes.yaml', routesTo(after));
     await gateway.line(
-      ({ msg, removed }) => msg === '1 routes in use' && removed === 0 && countOf(gateway.lines) === 2,
+      ({ msg, removed }) => msg === 'routes updated: 1 route' && removed === 0 && countOf(gateway.lines) === 2,
     );
     await using fresh = await tlsClient(gateway.address, 'api.example.com');
     expect(await fresh.say('hello')).toBe('hello');
@@ -136,7 +136,7 @@ describe('a gateway', () => {
     gateway.signal('SIGHUP');
     expect(await gateway.line(({ level }) => level === 'error')).toMatchObject({
       msg: expect.stringMatching(
-        /would not start again: .*meshgate.yaml:1:36: unknown key "prt": did you mean "port"\?/,
+        /configuration file is now invalid: .*meshgate.yaml:1:36: unknown key "prt": did you mean "port"\?/,
       ),
     });
   });
@@ -159,11 +159,11 @@ describe('a gateway', () => {
     const { sources } = (await gateway.ask('/routes')).json as {
       sources: { lastSuccess: string; state: string; error: string }[];
     };
-    expect(sources).toMatchObject([{ state: 'stale', error: problem['msg'] }]);
+    expect(sources).toMatchObject([{ state: 'stale', error: String(problem['msg']).replace('source warning: ', '') }]);
     const wasGood = new Date(sources[0]?.lastSuccess ?? NaN);
     expect(wasGood < new Date(String(problem['time']))).toBe(true);
     await files.write('routes.yaml', routesTo(api));
-    await gateway.said('the source has nothing to warn of any more');
+    await gateway.said('source warnings cleared');
     expect((await gateway.ask('/routes')).json).toMatchObject({ sources: [{ state: 'current' }] });
   });
 
@@ -174,7 +174,7 @@ describe('a gateway', () => {
     await using gateway = await startGateway(`${files.path}/meshgate.yaml`);
     await using client = await tlsClient(gateway.address, 'api.example.com');
     expect(await client.say('still')).toBe('still');
-    expect(await gateway.line(({ observer }) => observer === 'mine')).toMatchObject({ msg: 'observer threw: oops' });
+    expect(await gateway.line(({ observer }) => observer === 'mine')).toMatchObject({ msg: 'observer failed: oops' });
   });
 
   it('hands the backend every byte of the hello, however it was cut', async () => {
@@ -194,7 +194,7 @@ const THROWING_OBSERVER = `export default {
 };`;
 
 function countOf(lines: readonly LogLine[]): number {
-  return lines.filter(({ msg }) => msg === '1 routes in use').length;
+  return lines.filter(({ msg }) => msg === 'routes updated: 1 route').length;
 }
 
 async function isThere(command: string, argument: string): Promise<true | string> {

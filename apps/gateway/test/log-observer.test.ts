@@ -41,7 +41,7 @@ describe('the log', () => {
     [
       'has bugs as errors',
       [closed(new ProxyError('INTERNAL', 'x is undefined'))],
-      ['error: a bug ended a connection: please report it'],
+      ['error: internal error, connection closed: x is undefined'],
     ],
     [
       'has other ends of connections for debugging',
@@ -57,24 +57,24 @@ describe('the log', () => {
       'has a warning when it is new, and its end',
       [replaced('old'), replaced('old'), replaced('old', 'new'), replaced()],
       [
-        'info: 0 routes in use',
-        'warn: old',
-        'info: 0 routes in use',
-        'info: 0 routes in use',
-        'warn: new',
-        'info: 0 routes in use',
-        'info: the source has nothing to warn of any more',
+        'info: routes updated: 0 routes',
+        'warn: source warning: old',
+        'info: routes updated: 0 routes',
+        'info: routes updated: 0 routes',
+        'warn: source warning: new',
+        'info: routes updated: 0 routes',
+        'info: source warnings cleared',
       ],
     ],
     [
       'has the failure of a source and its recovery, and not each of its words',
       [spoke, failed, spoke, spoke],
-      ['warn: source failed, what it said last stays in use: gone', 'info: the source answers again'],
+      ['warn: source failed, keeping last routes: gone', 'info: source recovered after 0 ms'],
     ],
     [
       'does not say of a source that has said nothing yet that this stays in use',
       [failed, spoke],
-      ['warn: source failed, and has said nothing yet: gone', 'info: the source answers again'],
+      ['warn: source failed, no routes yet: gone', 'info: source recovered after 0 ms'],
     ],
     [
       'has a certificate when it is taken into use, a warning when it should have been renewed, an error when it has expired',
@@ -84,15 +84,15 @@ describe('the log', () => {
         { type: 'certificate.aged', source: 'ca', certificate, state: 'expired' },
       ],
       [
-        'info: certificate of spiffe://x/svc/web in use, valid until 1970-01-01T00:00:00.000Z',
-        'warn: the certificate of spiffe://x/svc/web expires at 1970-01-01T00:00:00.000Z and has not been renewed: peers will refuse it from then on',
-        'error: the certificate of spiffe://x/svc/web expired at 1970-01-01T00:00:00.000Z and was not renewed: peers refuse it',
+        'info: certificate of spiffe://x/svc/web installed, valid until 1970-01-01T00:00:00.000Z',
+        'warn: certificate of spiffe://x/svc/web expires at 1970-01-01T00:00:00.000Z and has not been renewed',
+        'error: certificate of spiffe://x/svc/web expired at 1970-01-01T00:00:00.000Z and has not been renewed; peers reject it',
       ],
     ],
     [
       'has what an observer threw',
       [{ type: 'observer.threw', observer: 'mine', error: new Error('oops') }],
-      ['error: observer threw: oops'],
+      ['error: observer failed: oops'],
     ],
   ])('%s', (_claim, events, lines) => {
     expect(written(...events)).toEqual(lines);

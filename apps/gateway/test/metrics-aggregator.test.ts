@@ -30,7 +30,7 @@ describe('the metrics of all processes', () => {
     const tally = new MetricsAggregator<string>();
     const own = process({ c_total: 1, g: 1, meshgate_listener_paused: 0, meshgate_source_routes: 9 });
     for (const worker of ['1', '2'])
-      tally.heard(
+      tally.update(
         worker,
         await process({
           c_total: 2,
@@ -52,7 +52,7 @@ describe('the metrics of all processes', () => {
   it('have the same names in OpenMetrics as those of one process', async () => {
     const tally = new MetricsAggregator<string>();
     const own = process({ c_total: 1, d_seconds: 2 });
-    tally.heard('1', await process({ c_total: 1, d_seconds: 2 }).getMetricsAsJSON());
+    tally.update('1', await process({ c_total: 1, d_seconds: 2 }).getMetricsAsJSON());
     const names = (lines: readonly string[]) => lines.map((line) => line.split(' ')[0]);
     const { body } = await exposition(own, 'application/openmetrics-text');
     const ofOne = body.split('\n').filter((line) => line !== '' && !line.startsWith('#'));
@@ -63,13 +63,13 @@ describe('the metrics of all processes', () => {
     const tally = new MetricsAggregator<string>();
     const seconds = { '1': 0.1, '2': 0.000_244_474, '3': 1_234_567.7, '4': 0.3 };
     for (const [worker, d_seconds] of Object.entries(seconds))
-      tally.heard(worker, await process({ d_seconds }).getMetricsAsJSON());
+      tally.update(worker, await process({ d_seconds }).getMetricsAsJSON());
     const own = process({ d_seconds: 0.7 });
     const sum = async (): Promise<string | undefined> =>
       (await shown(tally, own)).find((line) => line.startsWith('d_seconds_sum'));
     const before = await sum();
     for (const worker of ['3', '1', '4', '2']) {
-      await tally.departed(worker);
+      await tally.retire(worker);
       expect(await sum()).toBe(before);
     }
   });
@@ -77,8 +77,8 @@ describe('the metrics of all processes', () => {
   it('keep what workers had counted that are gone, and nothing that they had measured', async () => {
     const tally = new MetricsAggregator<string>();
     for (const worker of ['1', '2', '3'])
-      tally.heard(worker, await process({ c_total: 2, d_seconds: 2, g: 3 }).getMetricsAsJSON());
-    await Promise.all([tally.departed('1'), tally.departed('2')]);
+      tally.update(worker, await process({ c_total: 2, d_seconds: 2, g: 3 }).getMetricsAsJSON());
+    await Promise.all([tally.retire('1'), tally.retire('2')]);
     const own = process({ c_total: 1 });
     expect(await shown(tally, own)).toEqual([
       'c_total{route="a"} 7',
@@ -92,8 +92,8 @@ describe('the metrics of all processes', () => {
 
   it('lose the series of a route that no source has any more', async () => {
     const tally = new MetricsAggregator<string>();
-    tally.heard('1', await process({ c_total: 2 }).getMetricsAsJSON());
-    await tally.departed('1');
+    tally.update('1', await process({ c_total: 2 }).getMetricsAsJSON());
+    await tally.retire('1');
     await tally.removed(['a']);
     expect(await shown(tally, new Registry())).toEqual([]);
   });
@@ -101,8 +101,8 @@ describe('the metrics of all processes', () => {
   it('lose them also when a worker ends just then, before it was asked again', async () => {
     for (const order of ['removed first', 'departed first']) {
       const tally = new MetricsAggregator<string>();
-      tally.heard('1', await process({ c_total: 2 }).getMetricsAsJSON());
-      const steps = [() => tally.removed(['a']), () => tally.departed('1')];
+      tally.update('1', await process({ c_total: 2 }).getMetricsAsJSON());
+      const steps = [() => tally.removed(['a']), () => tally.retire('1')];
       if (order === 'departed first') steps.reverse();
       await Promise.all(steps.map((step) => step()));
       expect(await shown(tally, new Registry())).toEqual([]);

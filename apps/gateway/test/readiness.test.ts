@@ -18,24 +18,24 @@ describe('ready', () => {
 
   it.each<[string, Partial<Vitals>, readonly string[]]>([
     ['it drains', { drain: 'announcing' }, ['draining: announcing']],
-    ['nothing is bound', { listeners: [unbound] }, ['nothing is listening']],
-    ['there is no listener', { listeners: [] }, ['nothing is listening']],
-    ['a source is silent', { sources: [spoken, silent] }, ['source consul has not spoken yet']],
+    ['nothing is bound', { listeners: [unbound] }, ['no listener is bound']],
+    ['there is no listener', { listeners: [] }, ['no listener is bound']],
+    ['a source is silent', { sources: [spoken, silent] }, ['source consul: no snapshot yet']],
     [
       'a source has only ever failed',
       { sources: [{ ...silent, state: 'failing', error: new Error('refused') }] },
-      ['source consul has not spoken yet: refused'],
+      ['source consul: no snapshot yet: refused'],
     ],
     [
       'its certificate has never come',
       { certificate: { source: 'ca', error: new Error('permission denied') } },
-      ['certificates of ca have not come yet: permission denied'],
+      ['source ca: no certificate yet: permission denied'],
     ],
     [
       'its certificate has expired',
       { certificate: { source: 'ca', certificate: { ...certificate, state: 'expired' } } },
       [
-        'the certificate of spiffe://x/svc/web expired at 1970-01-01T00:00:00.000Z and was not renewed: peers refuse it',
+        'certificate of spiffe://x/svc/web expired at 1970-01-01T00:00:00.000Z and has not been renewed; peers reject it',
       ],
     ],
   ])('is no gateway when %s', (_claim, vitals, reasons) => {
@@ -46,12 +46,12 @@ describe('ready', () => {
     [
       'one of several listeners is not bound',
       { listeners: [bound, unbound] },
-      ['listener wan is not bound to 127.0.0.1:8443'],
+      ['listener wan: not bound to 127.0.0.1:8443'],
     ],
     [
       'a source fails that has spoken before',
       { sources: [{ ...spoken, state: 'failing', error: new Error('refused') }] },
-      ['source file: failing, its last routes stay in use: refused'],
+      ['source file: failing, keeping last routes: refused'],
     ],
     [
       'a source warns',
@@ -68,8 +68,8 @@ describe('ready', () => {
         },
       },
       [
-        'the certificate of spiffe://x/svc/web expires at 1970-01-01T00:00:00.000Z and has not been renewed: peers will refuse it from then on',
-        'certificates of ca: failing, the last one stays in use: No cluster leader',
+        'certificate of spiffe://x/svc/web expires at 1970-01-01T00:00:00.000Z and has not been renewed',
+        'source ca: failing, keeping last certificate: No cluster leader',
       ],
     ],
   ])('is a gateway also when %s, which is a warning', (_claim, vitals, warnings) => {

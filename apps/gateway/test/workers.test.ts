@@ -100,7 +100,7 @@ for (const { name: transport, declare } of TRANSPORTS) {
       await using gateway = await startGateway(`${files.path}/meshgate.yaml`);
       await files.write('routes.yaml', routesTo(api, web));
       gateway.signal('SIGHUP');
-      await gateway.said('2 routes in use');
+      await gateway.said('routes updated: 2 routes');
       const seen = new Set<string>();
       while (seen.size < 2) {
         // Workers are told a little later than the primary says so.
@@ -166,7 +166,7 @@ for (const { name: transport, declare } of TRANSPORTS) {
       for (const client of all.clients) expect(await client.say('not cut')).toBe('not cut');
       for (const client of all.clients) client.end();
       expect(await gateway.ended).toBe(0);
-      expect(await gateway.said('drain ends')).toMatchObject({ finished: length, cut: 0 });
+      expect(await gateway.said('drain finished')).toMatchObject({ finished: length, cut: 0 });
     });
 
     it('begin to listen all or none, and who holds the port is said once', async () => {
@@ -189,8 +189,8 @@ ofEpoll('workers that bind by themselves', () => {
     await files.write('lister.mjs', LISTER);
     await using gateway = await startGateway(`${files.path}/meshgate.yaml`);
     for (const why of [
-      'listener any of the source lister stays closed: workers share no port 0 with the transport epoll',
-      'listener path of the source lister stays closed: workers share no unix socket with the transport epoll',
+      'listener any of source lister not opened: workers share no port 0 with the transport epoll',
+      'listener path of source lister not opened: workers share no unix socket with the transport epoll',
     ])
       await gateway.line(({ level, msg }) => level === 'error' && String(msg).includes(why));
     for (const worker of ['1', '2'])
@@ -228,13 +228,13 @@ describe('workers', () => {
     await using gateway = await startGateway(`${files.path}/meshgate.yaml`);
     await using all = await clientsOnEach(gateway, 2);
     gateway.signal('SIGTERM');
-    await gateway.said('drain begins');
+    await gateway.said('drain started');
     const [victim = 0] = children(gateway.pid);
     process.kill(victim, 'SIGKILL');
     for (const client of all.clients) client.reset();
     expect(await gateway.ended).toBe(1);
     expect(String(gateway.lines.at(-1)?.['msg'])).toMatch(
-      /^not stopped cleanly: worker \d \(pid \d+\) was ended by SIGKILL/,
+      /^shutdown incomplete: worker \d \(pid \d+\) was killed by SIGKILL/,
     );
   });
 
@@ -244,10 +244,10 @@ describe('workers', () => {
     await using gateway = await startGateway(`${files.path}/meshgate.yaml`);
     await using all = await clientsOnEach(gateway, 2);
     gateway.signal('SIGTERM');
-    await gateway.said('drain begins');
+    await gateway.said('drain started');
     gateway.signal('SIGTERM');
     expect(await gateway.ended).toBe(1);
-    expect(await gateway.said('drain ends')).toMatchObject({ finished: 0, cut: all.clients.length });
+    expect(await gateway.said('drain finished')).toMatchObject({ finished: 0, cut: all.clients.length });
   });
 
   it('do not hear signals themselves', async () => {
@@ -278,8 +278,8 @@ describe('workers', () => {
     await using gateway = await startGateway(`${files.path}/meshgate.yaml`);
     await using all = await clientsOnEach(gateway, 2);
     gateway.signal('SIGKILL');
-    await gateway.line(({ worker, msg }) => worker === '1' && msg === 'the primary is gone: draining');
-    await gateway.line(({ worker, msg }) => worker === '2' && msg === 'the primary is gone: draining');
+    await gateway.line(({ worker, msg }) => worker === '1' && msg === 'primary process gone, draining');
+    await gateway.line(({ worker, msg }) => worker === '2' && msg === 'primary process gone, draining');
     for (const client of all.clients) expect(await client.say('still')).toBe('still');
     for (const client of all.clients) client.end();
     // Its output is closed when the last process that has it has ended.

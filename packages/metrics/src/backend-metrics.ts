@@ -5,7 +5,7 @@ import { Family } from './family.ts';
 import type { Cell } from './family.ts';
 import { METRICS } from './metrics.ts';
 
-/** Backends put aside, and names that DNS does not know. */
+/** Ejected backends, and names that cannot be resolved. */
 export class BackendMetrics {
   readonly #ejections: Cell;
   readonly #ejected: Cell;

@@ -12,7 +12,7 @@ export const LABELS = {
   kind: 'the kinds of route that a source makes, a short list of its own; empty when it names none',
   service: 'the services of the daemon, its own and those of plugins',
   observer: 'the observers of the configuration',
-  last_good: '`true`: the addresses of the last answer stay in use; `false`: there are none, and dials fail',
+  last_good: '`true`: the last addresses stay in use; `false`: there are none, and dials fail',
   version: 'one value: the release that runs',
   node: 'one value: the Node.js release that runs',
 } as const;
@@ -45,7 +45,7 @@ export const METRICS = {
   refused: {
     type: 'counter',
     name: 'meshgate_connections_refused_total',
-    help: 'Connections turned away at accept, which count as neither accepted nor closed',
+    help: 'Connections refused at accept, which count as neither accepted nor closed',
     labels: ['listener', 'code'],
   },
   active: {
@@ -69,7 +69,7 @@ export const METRICS = {
   helloSeconds: {
     type: 'histogram',
     name: 'meshgate_hello_duration_seconds',
-    help: 'From accept to a whole hello',
+    help: 'From accept to a complete ClientHello',
     labels: ['listener'],
     // A hello follows its handshake by about one round trip: 1 ms is a rack, 0.25 s the other side of the planet. Clients that
     // are slower lose packets, or are slow on purpose; the default limit is 10 s.
@@ -78,7 +78,7 @@ export const METRICS = {
   connectSeconds: {
     type: 'histogram',
     name: 'meshgate_connect_duration_seconds',
-    help: 'From the hello to an established connection to a backend, all attempts together',
+    help: 'From the ClientHello to an established backend connection, all attempts together',
     labels: ['route'],
     // Within a datacenter well under a millisecond. 1 s and 3 s are the first two retransmissions of a lost SYN (RFC 6298),
     // 5 s is the default limit.
@@ -87,7 +87,7 @@ export const METRICS = {
   firstByteSeconds: {
     type: 'histogram',
     name: 'meshgate_first_byte_duration_seconds',
-    help: 'From the established connection to the first byte of the backend',
+    help: 'From the established backend connection to the first byte of the backend',
     labels: ['route'],
     // The backend answers a hello with its certificate: one round trip and one signature. More is a loaded backend.
     buckets: [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1, 3, 10],
@@ -109,19 +109,19 @@ export const METRICS = {
   ejections: {
     type: 'counter',
     name: 'meshgate_backend_ejections_total',
-    help: 'Backend addresses put aside because dials to them failed in a row',
+    help: 'Backend addresses ejected after consecutive dial failures',
     labels: [],
   },
   ejected: {
     type: 'gauge',
     name: 'meshgate_backends_ejected',
-    help: 'Backend addresses put aside at the moment',
+    help: 'Backend addresses ejected at the moment',
     labels: [],
   },
   resolutionFailures: {
     type: 'counter',
     name: 'meshgate_resolution_failures_total',
-    help: 'DNS lookups of backends that failed',
+    help: 'Failed name lookups of backends',
     labels: ['last_good'],
   },
   listenerUp: {
@@ -133,43 +133,43 @@ export const METRICS = {
   listenerPaused: {
     type: 'gauge',
     name: 'meshgate_listener_paused',
-    help: '1 while the listener does not accept for want of file descriptors',
+    help: '1 while accept is paused, for lack of file descriptors',
     labels: ['listener'],
   },
   listenerFailures: {
     type: 'counter',
     name: 'meshgate_listener_failures_total',
-    help: 'Attempts to bind that failed',
+    help: 'Failed attempts to bind',
     labels: ['listener'],
   },
   sourceRoutes: {
     type: 'gauge',
     name: 'meshgate_source_routes',
-    help: 'Routes in the snapshot of the source that is in use',
+    help: 'Routes in the current snapshot of the source',
     labels: ['source', 'kind'],
   },
   sourceServerNames: {
     type: 'gauge',
     name: 'meshgate_source_server_names',
-    help: 'Server names in the snapshot of the source that is in use',
+    help: 'Server names in the current snapshot of the source',
     labels: ['source'],
   },
   sourceWarnings: {
     type: 'gauge',
     name: 'meshgate_source_warnings',
-    help: 'What is wrong with the source at the moment although it goes on serving',
+    help: 'Current warnings of the source',
     labels: ['source'],
   },
   sourceLastSuccess: {
     type: 'gauge',
     name: 'meshgate_source_last_success_timestamp_seconds',
-    help: 'When what the source said last was right (Unix time): a source that confirms what it said keeps this fresh',
+    help: 'When the current snapshot was last known to be right (Unix time)',
     labels: ['source'],
   },
   sourceFailing: {
     type: 'gauge',
     name: 'meshgate_source_failing',
-    help: '1 from a failure of the source until it speaks again; its last snapshot stays in use meanwhile',
+    help: '1 while the source fails; its last snapshot stays in use',
     labels: ['source'],
   },
   sourceFailures: {
@@ -181,13 +181,13 @@ export const METRICS = {
   snapshots: {
     type: 'counter',
     name: 'meshgate_source_snapshots_total',
-    help: 'Snapshots taken into use',
+    help: 'Snapshots applied',
     labels: ['source'],
   },
   snapshotSeconds: {
     type: 'histogram',
     name: 'meshgate_routes_replace_duration_seconds',
-    help: 'Work to take a snapshot into use',
+    help: 'Time to apply a snapshot',
     labels: [],
     // The table swap may hold up the event loop for 50 ms at most, with 100,000 routes.
     buckets: [0.0001, 0.001, 0.005, 0.01, 0.025, 0.05, 0.1, 1],
@@ -201,19 +201,19 @@ export const METRICS = {
   draining: {
     type: 'gauge',
     name: 'meshgate_draining',
-    help: '1 from the beginning of the drain',
+    help: '1 from the start of the drain',
     labels: [],
   },
   serviceFailures: {
     type: 'counter',
     name: 'meshgate_service_failures_total',
-    help: 'Failures of services; those that belong to none, of which one a second is counted, are the service process',
+    help: 'Failures of services; service="process" are uncaught exceptions and rejections, at most one a second',
     labels: ['service'],
   },
   observerFailures: {
     type: 'counter',
     name: 'meshgate_observer_failures_total',
-    help: 'Different errors that an observer threw, repetitions not counted',
+    help: 'Distinct errors thrown by an observer',
     labels: ['observer'],
   },
   build: {

@@ -76,7 +76,7 @@ function count(event: ProxyEvent, { connections, backends, listeners, sources, d
       sources.replaced(event.source, event.snapshot, event.tookMs);
       return connections.removed(event.removed);
     case 'source.updated':
-      return sources.spoke(event.source, event.asOf);
+      return sources.updated(event.source, event.asOf);
     case 'source.failed':
     case 'source.refused':
       return sources.failed(event.source);

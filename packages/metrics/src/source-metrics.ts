@@ -21,7 +21,7 @@ export class SourceMetrics {
     this.#series = seriesBySource(registry);
   }
 
-  spoke(source: string, asOf: Date): void {
+  updated(source: string, asOf: Date): void {
     const series = this.#series.get(source);
     series.failing.value = 0;
     series.lastSuccess.value = asOf.getTime() / 1000;

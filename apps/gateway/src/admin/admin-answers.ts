@@ -3,10 +3,9 @@ import type { Drain, Sessions, Listeners, Outliers, RouteStore } from '@meshgate
 import { exposition } from '@meshgate/metrics';
 import type { Registry } from 'prom-client';
 import type { Parts } from '../config/parts.ts';
-import { askedName, explain, isExact } from '../cli/explain.ts';
+import { requestedName, explain, isExact } from '../cli/explain.ts';
 import { pluginPaths } from './plugin-paths.ts';
-import { readinessOf } from './readiness.ts';
-import type { Vitals } from './readiness.ts';
+import type { Readiness } from './readiness.ts';
 import { connectionView, listenerView, routesView } from './views.ts';
 
 /** What the admin server shows, and the one thing that it does. */
@@ -18,14 +17,11 @@ export interface AdminTargets {
   readonly drain: Pick<Drain, 'progress'>;
   readonly registry: Registry;
   readonly limits: Limits;
-  /** Of a proxy that proves who it is. */
-  readonly certificate?: { readonly status: Vitals['certificate'] } | undefined;
-  /** Why lines of the log cannot be written at the moment, if so. */
-  logTrouble(): string | undefined;
-  /** What plugins add to what is shown. */
-  readonly plugins: Pick<Parts, 'adminPaths' | 'lent'>;
-  /** Begins the drain at whose end the process leaves. */
-  leave(): void;
+  readiness(): Readiness;
+  /** Paths that plugins add. */
+  readonly plugins: Pick<Parts, 'adminPaths'>;
+  /** Starts the drain at whose end the process exits. */
+  shutDown(): void;
 }
 
 /** What of a request an answer depends on. */
@@ -47,22 +43,13 @@ type Answerer = (request: AdminRequest) => AdminAnswer | Promise<AdminAnswer>;
 
 /** Every path of the admin API, as docs/operate/admin.md describes them. */
 export function adminPaths(targets: AdminTargets): AdminPaths {
-  const { routes, sessions, listeners, outliers, drain, registry, limits, certificate, logTrouble, plugins, leave } =
-    targets;
+  const { routes, sessions, listeners, outliers, drain, registry, limits, plugins, shutDown } = targets;
   const paths: AdminPaths = {
     '/': { GET: () => ok({ paths: Object.keys(paths) }) },
     '/live': { GET: () => ok({ live: true }) },
     '/ready': {
       GET: () => {
-        const own = certificate?.status;
-        const readiness = readinessOf({
-          sources: routes.sources,
-          listeners: listeners.status,
-          drain: drain.progress.state,
-          logTrouble: logTrouble(),
-          pluginWarnings: plugins.lent.warnings,
-          ...(own !== undefined && { certificate: own }),
-        });
+        const readiness = targets.readiness();
         return { status: readiness.ready ? 200 : 503, json: readiness };
       },
     },
@@ -71,14 +58,14 @@ export function adminPaths(targets: AdminTargets): AdminPaths {
       GET: ({ query }) => {
         const serverName = query.get('serverName') ?? '';
         if (serverName === '') return { status: 400, json: { error: 'expected ?serverName=NAME, found none' } };
-        const asked = askedName(serverName);
+        const requested = requestedName(serverName);
         const listener = query.get('listener');
         const explanation = explain(serverName, routes.table, {
           ...(listener !== null && { listener }),
           isEjected: (address) => outliers.isEjected(address),
         });
-        if (asked.kind === 'name' || isExact(explanation)) return ok(explanation);
-        return { status: 400, json: { error: asked.why } };
+        if (requested.kind === 'name' || isExact(explanation)) return ok(explanation);
+        return { status: 400, json: { error: requested.why } };
       },
     },
     '/connections': {
@@ -97,7 +84,7 @@ export function adminPaths(targets: AdminTargets): AdminPaths {
     '/drain': {
       GET: () => ok(drain.progress),
       POST: () => {
-        leave();
+        shutDown();
         return { status: 202, json: drain.progress };
       },
     },

@@ -12,11 +12,11 @@ import { jsonStream } from './json-stream.ts';
 export interface AdminOptions {
   readonly endpoint: Endpoint;
   readonly paths: AdminPaths;
-  /** Told when an answer fails for reasons of our own. */
+  /** Receives failures of our own. */
   readonly observer: Observer;
 }
 
-/** Answers operators, probes and scrapers over HTTP. It knows nothing of what it shows: that is `paths`. */
+/** The HTTP server of the admin API. What it serves is `paths`. */
 export class AdminServer implements Service {
   readonly name = 'admin';
   readonly #options: AdminOptions;
@@ -49,7 +49,7 @@ export class AdminServer implements Service {
     this.#server.on('error', (error) => this.#report(error));
   }
 
-  /** Answers that have begun, that to `POST /drain` among them, are still given; the rest of a connection is not waited for. */
+  /** Responses under way, such as that to `POST /drain`, are finished; idle connections are closed. */
   async stop(signal: AbortSignal): Promise<void> {
     const closed = new Promise((resolve) => this.#server.close(resolve));
     const over = new AbortController();
@@ -63,7 +63,7 @@ export class AdminServer implements Service {
 
   async #answer(request: IncomingMessage, response: ServerResponse): Promise<void> {
     try {
-      // Nobody has anything to say to us; what is said all the same is thrown away.
+      // No request has a body that matters.
       request.resume();
       await write(await this.#find(request), request.method === 'HEAD', response);
     } catch (reason) {
@@ -79,12 +79,12 @@ export class AdminServer implements Service {
     if (answerer === undefined)
       return { answer: refusal(405, `${pathname} has no method ${method}`), allow: methodsOf(path) };
     if (method === 'POST' && headers.origin !== undefined)
-      return { answer: refusal(403, 'requests of web pages are refused: expected no Origin header') };
+      return { answer: refusal(403, 'requests from web pages are refused: expected no Origin header') };
     return { answer: await answerer({ query: new URLSearchParams(query), accept: headers.accept }) };
   }
 
   #failed(reason: unknown, response: ServerResponse): void {
-    // The client went away, or was too slow: its business.
+    // The client has gone, or was too slow.
     if (response.destroyed || response.headersSent) return void response.destroy();
     this.#report(reason instanceof Error ? reason : new Error(String(reason)));
     response.writeHead(500, { 'content-type': JSON_TYPE }).end('{"error":"INTERNAL"}\n');

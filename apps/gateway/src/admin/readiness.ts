@@ -26,7 +26,7 @@ export interface Vitals {
   readonly pluginWarnings?: readonly string[];
 }
 
-/** Ready: it listens, every source has spoken at least once, its certificate holds, and no drain has begun. Pure. */
+/** Ready: a listener is bound, every source has a snapshot, the own certificate is valid, and no drain has started. Pure. */
 export function readinessOf({
   sources,
   listeners,
@@ -39,8 +39,8 @@ export function readinessOf({
   const unbound = listeners.filter(({ address }) => address === undefined);
   const reasons = [
     ...(drain === 'serving' ? [] : [`draining: ${drain}`]),
-    ...(unbound.length === listeners.length ? ['nothing is listening'] : []),
-    ...sources.filter(({ lastSuccess }) => lastSuccess === undefined).map(neverSpoke),
+    ...(unbound.length === listeners.length ? ['no listener is bound'] : []),
+    ...sources.filter(({ lastSuccess }) => lastSuccess === undefined).map(noSnapshot),
     ...own.reasons,
   ];
   const warnings = [
@@ -53,16 +53,16 @@ export function readinessOf({
   return { ready: reasons.length === 0, reasons, warnings };
 }
 
-function neverSpoke({ name, error }: SourceStatus): string {
-  return `source ${name} has not spoken yet${error === undefined ? '' : `: ${error.message}`}`;
+function noSnapshot({ name, error }: SourceStatus): string {
+  return `source ${name}: no snapshot yet${error === undefined ? '' : `: ${error.message}`}`;
 }
 
 function notBound({ name, endpoint }: ListenerStatus): string {
-  return `listener ${name} is not bound to ${formatEndpoint(endpoint)}`;
+  return `listener ${name}: not bound to ${formatEndpoint(endpoint)}`;
 }
 
 function troubles({ name, error, warnings }: SourceStatus): readonly string[] {
-  const failure = error === undefined ? [] : [`failing, its last routes stay in use: ${error.message}`];
+  const failure = error === undefined ? [] : [`failing, keeping last routes: ${error.message}`];
   return [...failure, ...warnings].map((trouble) => `source ${name}: ${trouble}`);
 }
 
@@ -70,10 +70,9 @@ const NO_TROUBLE: Pick<Readiness, 'reasons' | 'warnings'> = { reasons: [], warni
 
 function certificateTroubles({ source, certificate, error }: CertificateStatus): typeof NO_TROUBLE {
   const why = error === undefined ? '' : `: ${error.message}`;
-  if (certificate === undefined)
-    return { reasons: [`certificates of ${source} have not come yet${why}`], warnings: [] };
+  if (certificate === undefined) return { reasons: [`source ${source}: no certificate yet${why}`], warnings: [] };
   const { state } = certificate;
-  const aged = state === 'good' ? [] : [certificateTrouble(certificate, state)];
-  const failing = error === undefined ? [] : [`certificates of ${source}: failing, the last one stays in use${why}`];
+  const aged = state === 'good' ? [] : [certificateTrouble(certificate, state).message];
+  const failing = error === undefined ? [] : [`source ${source}: failing, keeping last certificate${why}`];
   return state === 'expired' ? { reasons: aged, warnings: failing } : { reasons: [], warnings: [...aged, ...failing] };
 }

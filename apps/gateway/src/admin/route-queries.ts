@@ -16,16 +16,16 @@ export interface RouteQueries {
 /** From a gateway that runs. Rejects when it does not answer, or with an error. */
 export function queriesTo(adminUrl: URL): RouteQueries {
   return {
-    routes: async () => (await ask(adminUrl, 'routes')) as RoutesView,
+    routes: async () => (await get(adminUrl, 'routes')) as RoutesView,
     explain: async (serverName, listener) => {
-      const question = new URLSearchParams({ serverName, ...(listener !== undefined && { listener }) });
-      return (await ask(adminUrl, `explain?${question.toString()}`)) as Explanation;
+      const query = new URLSearchParams({ serverName, ...(listener !== undefined && { listener }) });
+      return (await get(adminUrl, `explain?${query.toString()}`)) as Explanation;
     },
   };
 }
 
 /**
- * From a configuration file, as a gateway would see it that started now: its sources are followed until each has spoken.
+ * From a configuration file, as a gateway would see it that started now: its sources are followed until each has a snapshot.
  * Rejects with `ConfigProblems` when it is wrong.
  */
 export function queriesOf(file: string, amend: Amend): RouteQueries {
@@ -51,17 +51,15 @@ async function withRoutes<Answer>(
   }
 }
 
-/** Nobody waits longer for an answer from the same machine. */
+/** Ample for a request to the same machine. */
 const PATIENCE_MS = 10_000;
 
-async function ask(adminUrl: URL, path: string): Promise<unknown> {
+async function get(adminUrl: URL, path: string): Promise<unknown> {
   const url = new URL(path, adminUrl.href.endsWith('/') ? adminUrl : `${adminUrl.href}/`);
   const response = await fetch(url, { signal: AbortSignal.timeout(PATIENCE_MS) }).catch((reason: unknown) => {
     const cause = reason instanceof Error && reason.cause instanceof Error ? reason.cause : reason;
-    throw new Error(
-      `no gateway answers at ${adminUrl.href}: ${cause instanceof Error ? cause.message : String(cause)}`,
-    );
+    throw new Error(`no gateway at ${adminUrl.href}: ${cause instanceof Error ? cause.message : String(cause)}`);
   });
-  if (!response.ok) throw new Error(`expected an answer of ${url.href}, found status ${response.status}`);
+  if (!response.ok) throw new Error(`${url.href} responded with status ${response.status}`);
   return response.json();
 }

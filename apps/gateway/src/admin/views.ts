@@ -32,7 +32,7 @@ export interface SourceView {
   readonly name: string;
   readonly state: SourceStatus['state'];
   readonly routes: number;
-  /** When what is in use of it was last known to be right, in ISO 8601; absent when it has never spoken. */
+  /** When what is in use of it was last known to be right, in ISO 8601; absent when it never had a snapshot. */
   readonly lastSuccess?: string;
   /** Why it is `failing`, or the first reason why it is `stale`. */
   readonly error?: string;

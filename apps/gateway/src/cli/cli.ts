@@ -4,10 +4,10 @@ import { ConfigProblems, formatEndpoint, formatProblem } from '@meshgate/core';
 import { Command, CommanderError, Option } from 'commander';
 import { amending } from '../config/amend-config.ts';
 import { DEFAULT_ADMIN } from '../config/config-schema.ts';
-import { describe } from '../config/config-words.ts';
+import { describe } from '../config/config-messages.ts';
 import { commandSettings, CONSUL_FLAGS, SIDECAR_FLAGS, withTwoDashes } from './consul-flags.ts';
 import type { ConsulFlags, Environment, FlagDefinition } from './consul-flags.ts';
-import { askedName, isExact } from './explain.ts';
+import { requestedName, isExact } from './explain.ts';
 import type { Explanation } from './explain.ts';
 import { loadConfig } from '../config/load-config.ts';
 import { queriesOf, queriesTo } from '../admin/route-queries.ts';
@@ -19,7 +19,7 @@ import { serveSidecar } from '../sidecar/serve-sidecar.ts';
 import { explanationText, routesText } from './tables.ts';
 import { VERSION } from './version.ts';
 
-/** What a command line has to do with beside itself. */
+/** What a command runs in. */
 export interface Terminal {
   readonly stdout: Output;
   readonly stderr: Pick<Output, 'write'>;
@@ -36,7 +36,7 @@ interface Output {
 /** 0: done. 1: it failed at run time, or connections were cut. 2: the command line or the configuration is wrong. */
 export type ExitStatus = 0 | 1 | 2;
 
-/** Runs the command that `args` name, to its end. Never rejects: what goes wrong is said on standard error. */
+/** Runs the command of `args` to its end. Never rejects: errors are printed to standard error. */
 export async function runCommand(args: readonly string[], terminal: Terminal): Promise<ExitStatus> {
   let status: ExitStatus = 0;
   try {
@@ -45,7 +45,7 @@ export async function runCommand(args: readonly string[], terminal: Terminal): P
   } catch (reason) {
     // Commander has said what is wrong with the command line. Help and version are no failures.
     if (reason instanceof CommanderError) return reason.exitCode === 0 ? 0 : 2;
-    terminal.stderr.write(`${wordsFor(reason)}\n`);
+    terminal.stderr.write(`${errorText(reason)}\n`);
     return reason instanceof ConfigProblems ? 2 : 1;
   }
 }
@@ -53,29 +53,27 @@ export async function runCommand(args: readonly string[], terminal: Terminal): P
 function commands(terminal: Terminal, end: (status: ExitStatus) => void): Command {
   const { stdout, stderr } = terminal;
   const program = new Command('meshgate')
-    .description('Routes TLS by server name, undecrypted')
-    .version(RELEASE, '-V, --version', 'show the release')
+    .description('Mesh gateway and Connect proxy for Consul: routes TLS by server name (SNI) without decrypting it')
+    .version(RELEASE, '-V, --version', 'print the version')
     .exitOverride()
     .configureOutput({ writeOut: (text) => stdout.write(text), writeErr: (text) => stderr.write(text) })
     .showSuggestionAfterError();
   // Settings of the program hold for commands that are made by it, from here on.
-  withFlags(program.command('gateway').description('run a mesh gateway until it is told to leave'), CONSUL_FLAGS)
+  withFlags(program.command('gateway').description('run a mesh gateway'), CONSUL_FLAGS)
     .option('-c, --config <file>', `configuration file (default: ${DEFAULT_FILE}, if it is there)`)
-    .option('--check', 'look through the configuration and everything that it names, and exit')
+    .option('--check', 'validate the configuration and every file it names, then exit')
     .action(async (options: GatewayFlags) => end(await gateway(options, terminal)));
-  withFlags(program.command('sidecar').description('run a Connect proxy until it is told to leave'), SIDECAR_FLAGS)
+  withFlags(program.command('sidecar').description('run a Connect proxy (sidecar)'), SIDECAR_FLAGS)
     .option('-c, --config <file>', 'configuration file (default: none, everything comes from Consul)')
-    .option('--check', 'look through the configuration and everything that it names, and exit')
+    .option('--check', 'validate the configuration and every file it names, then exit')
     .action(async (options: SidecarFlags) => end(await sidecar(options, terminal)));
-  withQuestionFlags(program.command('routes').description('show the route table')).action(
-    async (flags: QuestionFlags) => {
-      const view = await queriesFor(flags, terminal).routes();
-      stdout.write(flags.json === true ? toJson({ ...view, routes: [...view.routes] }) : routesText(view));
-    },
-  );
-  withQuestionFlags(program.command('explain').description('say which route takes a server name, and why'))
+  withQueryFlags(program.command('routes').description('print the route table')).action(async (flags: QueryFlags) => {
+    const view = await queriesFor(flags, terminal).routes();
+    stdout.write(flags.json === true ? toJson({ ...view, routes: [...view.routes] }) : routesText(view));
+  });
+  withQueryFlags(program.command('explain').description('print the route of a server name, and why'))
     .argument('<server-name>')
-    .option('--listener <name>', 'listener that the client comes to (default: any)')
+    .option('--listener <name>', 'listener that the client connects to (default: any)')
     .action(async (text: string, flags: ExplainFlags) => {
       const explanation = await explained(text, queriesFor(flags, terminal), flags.listener);
       stdout.write(flags.json === true ? toJson(explanation) : explanationText(explanation));
@@ -83,7 +81,7 @@ function commands(terminal: Terminal, end: (status: ExitStatus) => void): Comman
     });
   program
     .command('version')
-    .description('show the release')
+    .description('print the version')
     .action(() => void stdout.write(`${RELEASE}\n`));
   return program;
 }
@@ -105,7 +103,7 @@ async function gateway(
   if (!check) return serve({ file, amend }, { fd: stdout.fd, isTerminal: stdout.isTTY === true }, signals);
   const { parts, warnings } = await loadConfig(file, amend);
   for (const warning of warnings) stdout.write(`warning: ${warning}\n`);
-  stdout.write(`${file ?? 'command line'}: fine; sources: ${parts.sources.map(({ name }) => name).join(', ')}\n`);
+  stdout.write(`${file ?? 'command line'}: OK (sources: ${parts.sources.map(({ name }) => name).join(', ')})\n`);
   return 0;
 }
 
@@ -122,7 +120,7 @@ async function sidecar(
   const place = { file, amend: amending(settings, settings.byFlag || file === undefined) };
   if (!check) return serveSidecar(place, choice, { fd: stdout.fd, isTerminal: stdout.isTTY === true }, signals);
   const { material } = await loadSidecar(place.file, place.amend, choice);
-  stdout.write(`${file ?? 'command line'}: fine; source: ${material.proxy.name}\n`);
+  stdout.write(`${file ?? 'command line'}: OK (source: ${material.proxy.name})\n`);
   return 0;
 }
 
@@ -142,40 +140,42 @@ function withFlags(command: Command, flags: readonly FlagDefinition[]): Command 
   return command;
 }
 
-interface QuestionFlags {
+interface QueryFlags {
   readonly admin?: string;
   readonly config?: string;
   readonly json?: boolean;
 }
 
-interface ExplainFlags extends QuestionFlags {
+interface ExplainFlags extends QueryFlags {
   readonly listener?: string;
 }
 
 const DEFAULT_ADMIN_URL = `http://${formatEndpoint(DEFAULT_ADMIN)}`;
 
-function withQuestionFlags(command: Command): Command {
+function withQueryFlags(command: Command): Command {
   return command
-    .addOption(new Option('--admin <url>', `gateway to ask (default: ${DEFAULT_ADMIN_URL})`).conflicts('config'))
-    .option('-c, --config <file>', 'look into a configuration instead')
-    .option('--json', 'for programs');
+    .addOption(
+      new Option('--admin <url>', `admin API of the gateway (default: ${DEFAULT_ADMIN_URL})`).conflicts('config'),
+    )
+    .option('-c, --config <file>', 'evaluate this configuration file instead of a running gateway')
+    .option('--json', 'print JSON');
 }
 
 /** @throws ConfigProblems when no client can ask for it and no route has it: then it is no question for a route table */
 async function explained(text: string, queries: RouteQueries, listener?: string): Promise<Explanation> {
-  const asked = askedName(text);
-  if (asked.kind === 'name') return queries.explain(asked.serverName, listener);
+  const requested = requestedName(text);
+  if (requested.kind === 'name') return queries.explain(requested.serverName, listener);
   const explanation = await queries.explain(text, listener).catch(() => undefined);
   if (explanation !== undefined && isExact(explanation)) return explanation;
-  throw new ConfigProblems([{ message: asked.why, path: [] }]);
+  throw new ConfigProblems([{ message: requested.why, path: [] }]);
 }
 
-function queriesFor({ admin = DEFAULT_ADMIN_URL, config }: QuestionFlags, { env }: Terminal): RouteQueries {
+function queriesFor({ admin = DEFAULT_ADMIN_URL, config }: QueryFlags, { env }: Terminal): RouteQueries {
   if (config === undefined) return queriesTo(adminUrl(admin));
   return queriesOf(config, amending(commandSettings({}, env, process.cwd()), false));
 }
 
-/** @throws ConfigProblems when nobody can be asked there: `localhost:19000` is a URL, too, of the scheme `localhost` */
+/** @throws ConfigProblems when it is no HTTP URL: `localhost:19000` is a URL of the scheme `localhost` */
 function adminUrl(text: string): URL {
   const url = URL.canParse(text) ? new URL(text) : undefined;
   if (url?.protocol === 'http:' || url?.protocol === 'https:') return url;
@@ -186,13 +186,13 @@ function adminUrl(text: string): URL {
 const DEFAULT_FILE = 'meshgate.yaml';
 
 /**
- * @param needless whether it goes without one
- * @throws ConfigProblems when there is none and one is needed: it shows the smallest that would do
+ * @param optional whether the command works without one
+ * @throws ConfigProblems when there is none and one is required: with a minimal example
  */
-function defaultFile(needless: boolean): string | undefined {
+function defaultFile(optional: boolean): string | undefined {
   if (existsSync(DEFAULT_FILE)) return DEFAULT_FILE;
-  if (needless) return undefined;
-  const message = `expected --config FILE or a file ${DEFAULT_FILE} in this folder, found neither; this is enough of one:\n\n${SMALLEST}`;
+  if (optional) return undefined;
+  const message = `expected --config FILE or a file ${DEFAULT_FILE} in this directory, found neither; a minimal one is:\n\n${SMALLEST}`;
   throw new ConfigProblems([{ message, path: [] }]);
 }
 
@@ -211,7 +211,7 @@ function toJson(value: object): string {
   return `${JSON.stringify(value, null, 2)}\n`;
 }
 
-function wordsFor(reason: unknown): string {
+function errorText(reason: unknown): string {
   if (reason instanceof ConfigProblems) return reason.problems.map(formatProblem).join('\n');
   return `meshgate: ${reason instanceof Error ? reason.message : String(reason)}`;
 }

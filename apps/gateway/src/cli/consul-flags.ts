@@ -3,7 +3,7 @@ import { resolve } from 'node:path';
 import { parseEndpoint } from '@meshgate/core';
 import type { Problem } from '@meshgate/core';
 
-/** What a command line says of Consul, and of the admin server: keys as the parser of command lines makes them of the flags. */
+/** Flags about Consul and the admin server, under the keys that the command line parser gives them. */
 export interface ConsulFlags {
   readonly httpAddr?: string;
   readonly token?: string;
@@ -28,28 +28,28 @@ export interface ConsulFlags {
   readonly adminBind?: string;
 }
 
-/** Variables of the process. */
+/** Environment variables. */
 export type Environment = Readonly<Record<string, string | undefined>>;
 
-/** One setting, and who has made it. */
-export interface Said {
+/** A setting of the command line or the environment. */
+export interface Override {
   /** Keys of the settings of `use: consul`, or `admin`. */
   readonly path: readonly string[];
   readonly value: unknown;
-  /** For messages: `--http-addr`, `CONSUL_HTTP_ADDR`. */
+  /** Its flag or variable, for messages: `--http-addr`, `CONSUL_HTTP_ADDR`. */
   readonly by: string;
 }
 
-/** What the command line and the environment set, whatever a configuration file says. */
+/** What the command line and the environment set. It overrides the configuration file. */
 export interface CommandSettings {
-  readonly said: readonly Said[];
+  readonly overrides: readonly Override[];
   /** Paths are the flag or the variable. */
   readonly problems: readonly Problem[];
-  /** Whether a flag speaks of Consul: then the gateway has to do with it, also where no file says so. */
+  /** Whether a flag is about Consul: then Consul is a source, also where no file says so. */
   readonly byFlag: boolean;
-  /** Whether the environment names an agent: that is meant for every program, and matters where nothing else is said. */
+  /** Whether the environment names an agent: that is meant for every program, and matters where nothing else is overrides. */
   readonly byEnvironment: boolean;
-  /** `CONSUL_HTTP_SSL`: the agent is spoken to over TLS, wherever its address comes from. */
+  /** `CONSUL_HTTP_SSL`: TLS to the agent, wherever its address comes from. */
   readonly secure: boolean;
 }
 
@@ -60,11 +60,11 @@ export interface CommandSettings {
  */
 export function commandSettings(flags: ConsulFlags, env: Environment, cwd: string): CommandSettings {
   const problems: Problem[] = [];
-  const said = [...agentSettings(flags, env, cwd, problems), ...registerSettings(flags, problems)];
+  const overrides = [...agentSettings(flags, env, cwd, problems), ...registerSettings(flags, problems)];
   const admin = flags.adminBind === undefined ? undefined : adminOf(flags.adminBind, problems);
   const { adminBind: _admin, ...aboutConsul } = flags;
   return {
-    said: admin === undefined ? said : [...said, { path: ['admin'], value: admin, by: '--admin-bind' }],
+    overrides: admin === undefined ? overrides : [...overrides, { path: ['admin'], value: admin, by: '--admin-bind' }],
     problems,
     byFlag: Object.keys(aboutConsul).length > 0,
     byEnvironment: isSet(env['CONSUL_HTTP_ADDR']),
@@ -83,23 +83,29 @@ export interface FlagDefinition {
 export const CONSUL_FLAGS: readonly FlagDefinition[] = [
   { flag: '--http-addr <address>', description: 'Consul agent (CONSUL_HTTP_ADDR; default: http://127.0.0.1:8500)' },
   { flag: '--token <token>', description: 'ACL token (CONSUL_HTTP_TOKEN)' },
-  { flag: '--token-file <file>', description: 'file with the ACL token, followed (CONSUL_HTTP_TOKEN_FILE)' },
-  { flag: '--ca-file <file>', description: "authority of the agent's certificate (CONSUL_CACERT)" },
-  { flag: '--ca-path <folder>', description: "authorities of the agent's certificate (CONSUL_CAPATH)" },
-  { flag: '--client-cert <file>', description: 'certificate to show to the agent (CONSUL_CLIENT_CERT)' },
-  { flag: '--client-key <file>', description: 'its key (CONSUL_CLIENT_KEY)' },
-  { flag: '--tls-server-name <name>', description: "name in the agent's certificate (CONSUL_TLS_SERVER_NAME)" },
-  { flag: '--namespace <name>', description: 'Consul Enterprise (CONSUL_NAMESPACE)' },
-  { flag: '--partition <name>', description: 'Consul Enterprise (CONSUL_PARTITION)' },
-  { flag: '--register', description: 'register the gateway in Consul, and take that back at the end' },
-  { flag: '--service <name>', description: 'name to register (default: mesh-gateway)' },
-  { flag: '--proxy-id <id>', description: 'id to register, or of the gateway that is registered already' },
-  { flag: '--address <ip:port>', description: 'address in this datacenter, to register' },
-  { flag: '--wan-address <host:port>', description: 'address for other datacenters, to register' },
-  { flag: '--bind-address <name=ip:port>', description: 'listen here instead; may be repeated', repeatable: true },
-  { flag: '--expose-servers', description: "carry the traffic of Consul's servers: WAN federation" },
-  { flag: '--deregister-after-critical <duration>', description: 'until Consul forgets a dead gateway (default: 6h)' },
-  { flag: '--admin-bind <ip:port>', description: 'where the admin server listens' },
+  { flag: '--token-file <file>', description: 'file with the ACL token, reloaded on change (CONSUL_HTTP_TOKEN_FILE)' },
+  { flag: '--ca-file <file>', description: 'CA certificate for the agent (CONSUL_CACERT)' },
+  { flag: '--ca-path <folder>', description: 'directory of CA certificates for the agent (CONSUL_CAPATH)' },
+  { flag: '--client-cert <file>', description: 'client certificate for the agent (CONSUL_CLIENT_CERT)' },
+  { flag: '--client-key <file>', description: 'key of the client certificate (CONSUL_CLIENT_KEY)' },
+  {
+    flag: '--tls-server-name <name>',
+    description: "server name expected in the agent's certificate (CONSUL_TLS_SERVER_NAME)",
+  },
+  { flag: '--namespace <name>', description: 'namespace, Consul Enterprise (CONSUL_NAMESPACE)' },
+  { flag: '--partition <name>', description: 'admin partition, Consul Enterprise (CONSUL_PARTITION)' },
+  { flag: '--register', description: 'register the gateway in Consul, and deregister it on exit' },
+  { flag: '--service <name>', description: 'service name to register (default: mesh-gateway)' },
+  { flag: '--proxy-id <id>', description: 'service id to register, or id of a gateway that is already registered' },
+  { flag: '--address <ip:port>', description: 'LAN address to register' },
+  { flag: '--wan-address <host:port>', description: 'WAN address to register, for other datacenters' },
+  { flag: '--bind-address <name=ip:port>', description: 'bind to this address instead; repeatable', repeatable: true },
+  { flag: '--expose-servers', description: 'expose Consul servers, for WAN federation through gateways' },
+  {
+    flag: '--deregister-after-critical <duration>',
+    description: 'deregister a critical gateway after this time (default: 6h)',
+  },
+  { flag: '--admin-bind <ip:port>', description: 'admin API address' },
 ];
 
 // What concerns the registration, which a sidecar leaves to others.
@@ -107,7 +113,7 @@ const REGISTERING = /^--(?:register|service|proxy-id|address|wan-address|bind-ad
 
 /** Flags of `meshgate sidecar`. */
 export const SIDECAR_FLAGS: readonly FlagDefinition[] = [
-  { flag: '--sidecar-for <id>', description: 'id of the service instance for which to speak' },
+  { flag: '--sidecar-for <id>', description: 'id of the service instance to proxy' },
   { flag: '--proxy-id <id>', description: 'id of the proxy, where an instance has several' },
   ...CONSUL_FLAGS.filter(({ flag }) => !REGISTERING.test(flag)),
 ];
@@ -135,7 +141,7 @@ const FALSE = new Set(['0', 'f', 'F', 'false', 'FALSE', 'False']);
 /** A setting of the agent: its flag, its variable and its key in a file. */
 type AgentSetting = readonly [flag: keyof ConsulFlags, written: string, variable: string, key: string];
 
-const TEXTS: readonly AgentSetting[] = [
+const STRINGS: readonly AgentSetting[] = [
   ['httpAddr', '--http-addr', 'CONSUL_HTTP_ADDR', 'address'],
   ['tlsServerName', '--tls-server-name', 'CONSUL_TLS_SERVER_NAME', 'tlsServerName'],
   ['namespace', '--namespace', 'CONSUL_NAMESPACE', 'namespace'],
@@ -150,19 +156,23 @@ const FILES: readonly AgentSetting[] = [
 const TOKEN: AgentSetting = ['token', '--token', 'CONSUL_HTTP_TOKEN', 'token'];
 const TOKEN_FILE: AgentSetting = ['tokenFile', '--token-file', 'CONSUL_HTTP_TOKEN_FILE', 'tokenFile'];
 
-function agentSettings(flags: ConsulFlags, env: Environment, cwd: string, problems: Problem[]): readonly Said[] {
-  const inFolder = (said: Said): Said => ({ ...said, value: resolve(cwd, String(said.value)) });
-  const texts = TEXTS.flatMap((setting) => found(setting, flags, env)).filter(isFine);
-  function isFine({ path, value, by }: Said): boolean {
+function agentSettings(flags: ConsulFlags, env: Environment, cwd: string, problems: Problem[]): readonly Override[] {
+  const inFolder = (overrides: Override): Override => ({ ...overrides, value: resolve(cwd, String(overrides.value)) });
+  const strings = STRINGS.flatMap((setting) => found(setting, flags, env)).filter(isFine);
+  function isFine({ path, value, by }: Override): boolean {
     const wrong = path[0] === 'address' ? addressProblems(value, by) : [];
     problems.push(...wrong);
     return wrong.length === 0;
   }
-  return [...texts, ...FILES.flatMap((setting) => found(setting, flags, env)).map(inFolder), ...token(flags, env, cwd)];
+  return [
+    ...strings,
+    ...FILES.flatMap((setting) => found(setting, flags, env)).map(inFolder),
+    ...token(flags, env, cwd),
+  ];
 }
 
 /** Consul's order: the flags before the variables, and in each the file before the token itself. */
-function token(flags: ConsulFlags, env: Environment, cwd: string): readonly Said[] {
+function token(flags: ConsulFlags, env: Environment, cwd: string): readonly Override[] {
   const ofFlags = [...found(TOKEN_FILE, flags, {}), ...found(TOKEN, flags, {})];
   const ofEnvironment = [...found(TOKEN_FILE, {}, env), ...found(TOKEN, {}, env)];
   const [first] = [...ofFlags, ...ofEnvironment];
@@ -176,7 +186,11 @@ function token(flags: ConsulFlags, env: Environment, cwd: string): readonly Said
   ];
 }
 
-function found([flag, written, variable, key]: AgentSetting, flags: ConsulFlags, env: Environment): readonly Said[] {
+function found(
+  [flag, written, variable, key]: AgentSetting,
+  flags: ConsulFlags,
+  env: Environment,
+): readonly Override[] {
   const path = [key];
   if (isSet(flags[flag])) return [{ path, value: flags[flag], by: written }];
   return isSet(env[variable]) ? [{ path, value: env[variable], by: variable }] : [];
@@ -212,7 +226,7 @@ function truth(variable: string, env: Environment, problems: Problem[]): boolean
   return false;
 }
 
-function registerSettings(flags: ConsulFlags, problems: Problem[]): readonly Said[] {
+function registerSettings(flags: ConsulFlags, problems: Problem[]): readonly Override[] {
   const { register, service, proxyId, address, wanAddress, exposeServers, deregisterAfterCritical } = flags;
   const settings: readonly (readonly [key: string, by: string, value: unknown])[] = [
     ['service', '--service', service],

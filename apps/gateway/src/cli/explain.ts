@@ -4,7 +4,8 @@ import { parseServerName } from '@meshgate/sni';
 import leven from 'leven';
 import { backendView } from '../admin/views.ts';
 import type { BackendView } from '../admin/views.ts';
-import { describe } from '../config/config-words.ts';
+import { describe } from '../config/config-messages.ts';
+import { counted } from '../log/messages.ts';
 
 /** Which route takes a server name, and why. The answer of `GET /explain` and of `meshgate explain --json`. */
 export type Explanation = FoundRoute | NotFound;
@@ -69,7 +70,7 @@ export interface ExplainedBackend extends BackendView {
 }
 
 /** A name that a client can ask for, as it would arrive; or why none can. */
-export function askedName(
+export function requestedName(
   text: string,
 ): { readonly kind: 'name'; readonly serverName: string } | { readonly kind: 'impossible'; readonly why: string } {
   const verdict = parseServerName(text);
@@ -80,7 +81,7 @@ export function askedName(
 /** Explains what `table` does with a name, as it was typed. Pure. */
 export function explain(name: string, table: RouteTable, options: ExplainOptions = {}): Explanation {
   const serverName = name.toLowerCase().replace(/\.$/, '');
-  const asked = askedName(name);
+  const requested = requestedName(name);
   const { listener, isEjected = () => false } = options;
   const [match, ...others] = table.matches(serverName, listener);
   const elsewhere = listener === undefined ? onListeners(serverName, table, match) : [];
@@ -92,7 +93,7 @@ export function explain(name: string, table: RouteTable, options: ExplainOptions
     serverName,
     ...claimOf(match),
     ...(route.kind !== undefined && { kind: route.kind }),
-    why: asked.kind === 'name' ? reason(match, others) : `${reason(match, others)}, but ${asked.why}`,
+    why: requested.kind === 'name' ? reason(match, others) : `${reason(match, others)}, but ${requested.why}`,
     ...(route.origin !== undefined && { origin: route.origin }),
     ...(route.listeners !== undefined && { listeners: route.listeners }),
     backends: route.backends.map((backend) => ({ ...backendView(backend), ejected: isEjected(backend.address) })),
@@ -118,7 +119,7 @@ function onListeners(serverName: string, table: RouteTable, general: Match | und
 }
 
 function notFound(serverName: string, table: RouteTable): NotFound {
-  const why = `none of ${table.size} routes has this name, a suffix of it, or *`;
+  const why = `no route matches the name, a suffix of it, or * (${counted(table.size, 'route')} in the table)`;
   return { found: false, serverName, why, nearest: nearestNames(serverName, table) };
 }
 
@@ -128,12 +129,12 @@ function claimOf({ kind, pattern, source, route }: Match): Claim {
 
 function reason({ kind, source, pattern }: Match, others: readonly Match[]): string {
   const own = {
-    exact: 'its exact name is in the table',
-    suffix: `${pattern} is the longest suffix of it in the table`,
-    any: 'no other route has this name or a suffix of it, and * takes every name',
+    exact: 'exact match',
+    suffix: `longest suffix match: ${pattern}`,
+    any: 'no exact or suffix match; * matches every name',
   }[kind];
   const rivals = others.filter((other) => other.pattern === pattern).map((other) => other.source);
-  return rivals.length === 0 ? own : `${own}; source ${source} comes before ${rivals.join(', ')}`;
+  return rivals.length === 0 ? own : `${own}; source ${source} takes precedence over ${rivals.join(', ')}`;
 }
 
 /** More than these would be a list of everything. */

@@ -16,15 +16,15 @@ export function routesText({ routes, sources }: RoutesView): string {
     source,
   ]);
   const troubles = sources.flatMap((source) => [
-    ...(source.state === 'current' ? [] : [`source ${source.name} is ${standing(source)}`]),
+    ...(source.state === 'current' ? [] : [`source ${source.name} is ${stateOf(source)}`]),
     ...source.warnings.map((warning) => `source ${source.name}: ${warning}`),
   ]);
   return lines([...columns([['ROUTE', 'SERVER NAMES', 'BACKENDS', 'KIND', 'SOURCE'], ...rows]), ...troubles]);
 }
 
-function standing({ state, lastSuccess, error }: SourceView): string {
-  // Why it is stale, its warnings say.
-  if (state === 'stale') return `stale: its routes are those of ${lastSuccess ?? 'before'}`;
+function stateOf({ state, lastSuccess, error }: SourceView): string {
+  // The reason is among its warnings.
+  if (state === 'stale') return `stale since ${lastSuccess ?? 'the start'}`;
   return error === undefined ? state : `${state}: ${error}`;
 }
 
@@ -55,7 +55,7 @@ function detailsOf(found: FoundRoute): readonly string[] {
     stateText(backend),
   ]);
   const backendTable = [['BACKEND', ...(hasBackups ? ['PRIORITY'] : []), 'WEIGHT', 'STATE'], ...rows];
-  const none = ['  no backend: connections end with NO_BACKEND'];
+  const none = ['  no backend: connections are closed with NO_BACKEND'];
   return [...columns(facts, '  '), ...(rows.length === 0 ? none : columns(backendTable, '  '))];
 }
 
@@ -80,7 +80,7 @@ function addressText({ host, port }: BackendView): string {
 }
 
 function stateText({ healthy, ejected }: ExplainedBackend): string {
-  return [healthy ? 'healthy' : 'unhealthy', ...(ejected ? ['put aside after failures'] : [])].join(', ');
+  return [healthy ? 'healthy' : 'unhealthy', ...(ejected ? ['ejected after failures'] : [])].join(', ');
 }
 
 /** Columns as wide as their widest cell, two spaces apart. */

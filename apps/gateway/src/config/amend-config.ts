@@ -1,5 +1,5 @@
 import type { Problem } from '@meshgate/core';
-import type { CommandSettings, Said } from '../cli/consul-flags.ts';
+import type { CommandSettings, Override } from '../cli/consul-flags.ts';
 
 /** What stood in a configuration file, with what the command line and the environment change in it. */
 interface Amended {
@@ -25,19 +25,19 @@ export function amending(settings: CommandSettings, adds: boolean): Amend {
   return (value) => {
     const { problems } = settings;
     if (!isMapping(value)) return { ...asWritten(value), problems };
-    const admin = settings.said.find(({ path }) => path[0] === 'admin');
+    const admin = settings.overrides.find(({ path }) => path[0] === 'admin');
     const config = admin === undefined ? value : { ...value, admin: admin.value };
     const sources = listOf(value['sources'] ?? []);
     const at = sources?.findIndex(isConsul) ?? -1;
     if (sources === undefined || (at === -1 && !adds))
-      return { value: config, problems, blamed: blaming(settings.said, []) };
+      return { value: config, problems, blamed: blaming(settings.overrides, []) };
     const index = at === -1 ? sources.length : at;
     const written = sources[index];
     const changed = changedEntry(isMapping(written) ? written : { use: 'consul' }, settings);
     return {
       value: { ...config, sources: [...sources.slice(0, index), changed.entry, ...sources.slice(index + 1)] },
       problems: [...problems, ...changed.problems],
-      blamed: blaming(settings.said, ['sources', index]),
+      blamed: blaming(settings.overrides, ['sources', index]),
     };
   };
 }
@@ -49,12 +49,12 @@ interface ChangedEntry {
   readonly problems: readonly Problem[];
 }
 
-function changedEntry(written: Mapping, { said, secure }: CommandSettings): ChangedEntry {
-  const about = (key: string): readonly Said[] => said.filter(({ path }) => path[0] === key);
+function changedEntry(written: Mapping, { overrides, secure }: CommandSettings): ChangedEntry {
+  const about = (key: string): readonly Override[] => overrides.filter(({ path }) => path[0] === key);
   const registers = 'register' in written || about('register').some(({ path }) => path.length === 1);
   const ofRegister = about('register').filter(({ path }) => path.length === 2);
   const apart = new Set(['admin', 'register', 'proxyId']);
-  const entry = { ...written, ...keyed(said.filter(({ path }) => !apart.has(path[0] ?? ''))) };
+  const entry = { ...written, ...keyed(overrides.filter(({ path }) => !apart.has(path[0] ?? ''))) };
   const address = secure ? { address: secured(entry['address']) } : {};
   const registration = registers
     ? registering(written['register'], ofRegister, about('proxyId'))
@@ -66,10 +66,10 @@ function changedEntry(written: Mapping, { said, secure }: CommandSettings): Chan
 }
 
 /** One flag, two meanings, as in Consul: `--proxy-id` is the id to register, or else that of what is registered already. */
-function registering(written: unknown, said: readonly Said[], proxyId: readonly Said[]): Mapping {
+function registering(written: unknown, overrides: readonly Override[], proxyId: readonly Override[]): Mapping {
   if (written !== undefined && !isMapping(written)) return {};
   const id = proxyId.map(({ value }) => ['id', value] as const);
-  return { register: { ...written, ...keyed(said), ...Object.fromEntries(id) } };
+  return { register: { ...written, ...keyed(overrides), ...Object.fromEntries(id) } };
 }
 
 /** TLS that is asked for is never given up, whatever the address says; a unix socket needs none. */
@@ -81,8 +81,8 @@ function secured(address: unknown): unknown {
 
 const DEFAULT_SECURE_ADDRESS = 'https://127.0.0.1:8500';
 
-function blaming(said: readonly Said[], entry: Problem['path']): Amended['blamed'] {
-  const byPath = new Map(said.map(({ path, by }) => [JSON.stringify(path), by]));
+function blaming(overrides: readonly Override[], entry: Problem['path']): Amended['blamed'] {
+  const byPath = new Map(overrides.map(({ path, by }) => [JSON.stringify(path), by]));
   return ({ path, message, ...rest }) => {
     const inEntry = entry.every((part, index) => path[index] === part) ? path.slice(entry.length) : path;
     const asSaid = inEntry.join('.') === 'register.id' ? ['proxyId'] : inEntry;
@@ -94,8 +94,8 @@ function blaming(said: readonly Said[], entry: Problem['path']): Amended['blamed
   };
 }
 
-function keyed(said: readonly Said[]): Mapping {
-  return Object.fromEntries(said.map(({ path, value }) => [path.at(-1) ?? '', value]));
+function keyed(overrides: readonly Override[]): Mapping {
+  return Object.fromEntries(overrides.map(({ path, value }) => [path.at(-1) ?? '', value]));
 }
 
 function defined(entry: Mapping): Mapping {

@@ -2,7 +2,7 @@ import type { Problem } from '@meshgate/core';
 import { closestMatch } from 'leven';
 import * as z from 'zod';
 import { configSchema } from './config-schema.ts';
-import { missingKey } from './config-words.ts';
+import { missingKey } from './config-messages.ts';
 
 type Issue = z.core.$ZodIssue;
 type Path = readonly (string | number)[];
@@ -10,15 +10,15 @@ type Path = readonly (string | number)[];
 /** What the schema found wrong with `value`, in words for people: one problem for each unknown key, none for its echo. */
 export function schemaProblems(issues: readonly Issue[], value: unknown): readonly Problem[] {
   const found = issues.flatMap((issue) => findings(issue, [], value));
-  const meant = new Set(found.flatMap(({ meant: key }) => (key === undefined ? [] : [key])));
-  const isEcho = ({ path }: Problem): boolean => meant.has(pathKey(path)) && isMissing(value, path);
+  const intended = new Set(found.flatMap(({ intended: key }) => (key === undefined ? [] : [key])));
+  const isEcho = ({ path }: Problem): boolean => intended.has(pathKey(path)) && isMissing(value, path);
   return found.map(({ problem }) => problem).filter((problem) => !isEcho(problem));
 }
 
 interface Finding {
   readonly problem: Problem;
   /** The key that a mistyped one was meant to be: that it is missing goes without saying. */
-  readonly meant?: string;
+  readonly intended?: string;
 }
 
 function findings(issue: Issue, above: Path, value: unknown): readonly Finding[] {
@@ -42,7 +42,7 @@ function unknownKey(key: string, path: Path): Finding {
   const hint =
     nearest === undefined ? `known keys are ${known.join(', ')}` : `did you mean ${JSON.stringify(nearest)}?`;
   const problem = { message: `unknown key ${JSON.stringify(key)}: ${hint}`, path: [...path, key] };
-  return nearest === undefined ? { problem } : { problem, meant: pathKey([...path, nearest]) };
+  return nearest === undefined ? { problem } : { problem, intended: pathKey([...path, nearest]) };
 }
 
 /** The part of a JSON Schema that it takes to find the keys of a mapping. */

@@ -4,7 +4,7 @@ import type { DrainOptions, Endpoint, KeepAlive, Limits, ListenAddress } from '@
 import type { SpliceMode } from '@meshgate/epoll-transport';
 import { DURATION_FORM, MAX_TIMER_MS, parseDuration } from '@meshgate/documents';
 import * as z from 'zod';
-import { expecting, missingKey } from './config-words.ts';
+import { expecting, missingKey } from './config-messages.ts';
 
 /** A configuration file as the gateway uses it: every setting is there, every duration in milliseconds. */
 export interface GatewayConfig {
@@ -96,17 +96,17 @@ const MAX_PROBES = 127;
 const IP_FORM = 'an IP address such as 127.0.0.1 or ::1';
 const COUNT_FORM = `auto or an integer from 1 to ${MAX_CONNECTIONS}`;
 
-const name = text(MAX_NAME_CHARS);
-const use = text(MAX_PATH_CHARS).describe('a built-in plugin, a path that begins with ./ or /, or a package');
-const port = integer(0, MAX_PORT).describe('0: any free one');
+const name = string(MAX_NAME_CHARS);
+const use = string(MAX_PATH_CHARS).describe('a built-in plugin, a path that starts with ./ or /, or a package');
+const port = integer(0, MAX_PORT).describe('0: any free port');
 const ipAddress = name.refine((value) => isIP(value) !== 0, expecting(IP_FORM));
 const count = z.union([z.literal('auto'), integer(1, MAX_CONNECTIONS)], expecting(COUNT_FORM)).default('auto');
 
 const listener = mapping({
-  name: name.optional().describe('metric label and log field; address and port when absent'),
+  name: name.optional().describe('metric label and log field; default: address and port'),
   address: name
     .refine((value) => isIP(value) !== 0 || /^unix:\/./.test(value), expecting(`${IP_FORM}, or unix:/path`))
-    .describe('IP address of this machine, or unix:/path'),
+    .describe('local IP address, or unix:/path'),
   port: port.optional(),
 })
   .superRefine((value, context) => {
@@ -129,7 +129,7 @@ const pluginEntry = z
 
 const plugin = z.union(
   [use.transform((named): PluginUse => ({ use: named, settings: {} })), pluginEntry],
-  expecting('a text, or a mapping with the key "use"'),
+  expecting('a string, or a mapping with the key "use"'),
 );
 
 const admin = z.union(
@@ -144,7 +144,7 @@ const admin = z.union(
 );
 
 const limits = mapping({
-  helloTimeout: duration(1, DEFAULT_LIMITS.helloTimeoutMs).describe('from accept to a whole ClientHello'),
+  helloTimeout: duration(1, DEFAULT_LIMITS.helloTimeoutMs).describe('from accept to a complete ClientHello'),
   helloMaxBytes: size(MIN_HELLO_BYTES, MAX_HELLO_BYTES, DEFAULT_LIMITS.helloMaxBytes).describe('largest ClientHello'),
   connectTimeout: duration(1, DEFAULT_LIMITS.connectTimeoutMs).describe('all dials of a connection together'),
   dials: z.int().min(1).max(1_000).default(DEFAULT_LIMITS.dials).describe('for one connection'),
@@ -152,8 +152,8 @@ const limits = mapping({
   halfCloseTimeout: durationOrOff()
     .prefault(`${DEFAULT_LIMITS.halfCloseTimeoutMs}ms`)
     .describe('longest silence once one side has finished'),
-  connections: count.describe('connections at a time'),
-  pendingHellos: count.describe('of these, how many may still owe their ClientHello'),
+  connections: count.describe('concurrent connections'),
+  pendingHellos: count.describe('of these, how many may be without a complete ClientHello'),
 }).transform(({ helloTimeout, connectTimeout, idleTimeout, halfCloseTimeout, ...sizes }): LimitSettings => ({
   helloTimeoutMs: helloTimeout,
   connectTimeoutMs: connectTimeout,
@@ -164,14 +164,16 @@ const limits = mapping({
 
 const drain = mapping({
   delay: duration(0, DEFAULT_DRAIN.delayMs).describe('not ready, still accepting'),
-  grace: duration(0, DEFAULT_DRAIN.graceMs).describe('not accepting, connections go on'),
-  spread: duration(0, DEFAULT_DRAIN.spreadMs).describe('over how long those that are left are closed'),
+  grace: duration(0, DEFAULT_DRAIN.graceMs).describe('not accepting, connections continue'),
+  spread: duration(0, DEFAULT_DRAIN.spreadMs).describe('period over which the remaining connections are closed'),
 }).transform(({ delay, grace, spread }): DrainOptions => ({ delayMs: delay, graceMs: grace, spreadMs: spread }));
 
 const keepAlive = mapping({
-  idle: duration(MIN_KEEP_ALIVE_MS, DEFAULT_KEEP_ALIVE.idleMs).describe('silence before the first probe'),
-  interval: duration(MIN_KEEP_ALIVE_MS, DEFAULT_KEEP_ALIVE.intervalMs).describe('between probes'),
-  probes: integer(1, MAX_PROBES).default(DEFAULT_KEEP_ALIVE.probes).describe('unanswered ones, then the peer is gone'),
+  idle: duration(MIN_KEEP_ALIVE_MS, DEFAULT_KEEP_ALIVE.idleMs).describe('idle time before the first probe'),
+  interval: duration(MIN_KEEP_ALIVE_MS, DEFAULT_KEEP_ALIVE.intervalMs).describe('time between probes'),
+  probes: integer(1, MAX_PROBES)
+    .default(DEFAULT_KEEP_ALIVE.probes)
+    .describe('unanswered probes before the peer counts as gone'),
   userTimeout: durationOrOff()
     .optional()
     .describe('how long sent bytes may stay unacknowledged; as long as all probes when absent'),
@@ -197,10 +199,10 @@ const transport = z
         splice: z
           .enum(SPLICE_MODES, expecting(`one of ${SPLICE_MODES.join(', ')}`))
           .default('auto')
-          .describe('of epoll: how bytes get from one socket to the other'),
+          .describe('of epoll: how bytes are copied between sockets'),
       }),
     ],
-    expecting('a text, or a mapping'),
+    expecting('a string, or a mapping'),
   )
   .superRefine(({ use: named, splice }, context) => {
     if (splice === 'auto' || named === 'epoll') return;
@@ -210,7 +212,7 @@ const transport = z
 const workers = z
   .union([z.literal('auto'), integer(1, MAX_WORKERS)], expecting(`auto or an integer from 1 to ${MAX_WORKERS}`))
   .default(1)
-  .describe('processes that carry connections');
+  .describe('worker processes');
 
 /**
  * Settings that are looked at together with what plugins add: understood each by itself, whatever is wrong elsewhere, so that nothing
@@ -220,22 +222,22 @@ export const SETTINGS_BESIDE_PLUGINS: {
   readonly [Key in 'listeners' | 'sources' | 'transport' | 'workers']: z.ZodType<GatewayConfig[Key]>;
 } = {
   listeners: listeners.default([]),
-  sources: list(pluginEntry).default([]).describe('where routes come from; order is precedence'),
+  sources: list(pluginEntry).default([]).describe('route sources; order is precedence'),
   transport: transport.prefault('auto'),
   workers,
 };
 
 /** What a configuration file may hold; its outcome is a {@link GatewayConfig}. The published JSON Schema is made of it. */
 export const configSchema: z.ZodType<GatewayConfig> = mapping({
-  $schema: z.string(expecting('a text')).optional().describe('for editors'),
+  $schema: z.string(expecting('a string')).optional().describe('for editors'),
   listeners: SETTINGS_BESIDE_PLUGINS.listeners,
   sources: SETTINGS_BESIDE_PLUGINS.sources,
-  plugins: list(plugin).default([]).describe('parts other than sources'),
+  plugins: list(plugin).default([]).describe('plugins that add anything else'),
   admin: admin.prefault({}),
   limits: limits.prefault({}),
   drain: drain.prefault({}),
   keepAlive: keepAlive.prefault({}),
-  stateDir: text(MAX_PATH_CHARS).optional().describe('folder for the last good routes, relative to this file'),
+  stateDir: string(MAX_PATH_CHARS).optional().describe('directory for the last good routes, relative to this file'),
   log: log.prefault({}),
   transport: SETTINGS_BESIDE_PLUGINS.transport,
   workers: SETTINGS_BESIDE_PLUGINS.workers,
@@ -253,10 +255,10 @@ function list<Item extends z.ZodType>(item: Item): z.ZodArray<Item> {
   return z.array(item, expecting('a list'));
 }
 
-function text(maxChars: number): z.ZodString {
+function string(maxChars: number): z.ZodString {
   return z
-    .string(expecting('a text'))
-    .min(1, expecting('a text'))
+    .string(expecting('a string'))
+    .min(1, expecting('a string'))
     .max(maxChars, expecting(`at most ${maxChars} characters`));
 }
 

@@ -6,7 +6,7 @@ import type { Plugin } from '@meshgate/core';
 import { resolve as resolveImport } from 'import-meta-resolve';
 import { closestMatch } from 'leven';
 import { BUILT_IN } from './built-in.ts';
-import { describe } from './config-words.ts';
+import { describe } from './config-messages.ts';
 import { settledWithin } from './settled-within.ts';
 
 /**

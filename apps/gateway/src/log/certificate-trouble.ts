@@ -1,9 +1,9 @@
 import type { OwnCertificate } from '@meshgate/core';
+import { lineOf } from './messages.ts';
+import type { LogLine } from './messages.ts';
 
-/** What is wrong with a certificate that was not renewed in time, in a sentence for the log and for `GET /ready`. */
-export function certificateTrouble({ identity, validUntil }: OwnCertificate, state: 'overdue' | 'expired'): string {
-  const until = validUntil.toISOString();
-  return state === 'expired'
-    ? `the certificate of ${identity} expired at ${until} and was not renewed: peers refuse it`
-    : `the certificate of ${identity} expires at ${until} and has not been renewed: peers will refuse it from then on`;
+/** What is wrong with a certificate that was not renewed in time, for the log and for `GET /ready`. */
+export function certificateTrouble({ identity, validUntil }: OwnCertificate, state: 'overdue' | 'expired'): LogLine {
+  const values = { identity, date: validUntil.toISOString() };
+  return lineOf(state === 'expired' ? 'certificateExpired' : 'certificateOverdue', values);
 }

@@ -1,71 +1,106 @@
 import { formatEndpoint } from '@meshgate/core';
 import type { Observer, ProxyEvent } from '@meshgate/core';
+import { formatDuration } from '@meshgate/core/parts';
 import { certificateTrouble } from './certificate-trouble.ts';
+import { FailureLog } from './failure-log.ts';
 import type { Logger } from './logger.ts';
-import { LogThrottle } from './log-throttle.ts';
-
-/** A line of the log before it is written. */
-interface LogLine {
-  readonly level: 'debug' | 'info' | 'warn' | 'error';
-  /** For people. */
-  readonly message: string;
-  /** For programs. An `err` is written with its stack. */
-  readonly facts: Readonly<Record<string, unknown>>;
-}
+import { counted, lineOf } from './messages.ts';
+import type { LogLine } from './messages.ts';
 
 /** Writes what happens to the gateway. What happens to connections is the access log's, except for bugs and refusals. */
 export function logObserver(logger: Logger): Observer {
   const warnings = new Map<string, readonly string[]>();
-  const failing = new Set<string>();
-  const known = new Set<string>();
-  const refusals = new Refusals();
+  const hasRoutes = new Set<string>();
+  const failures = new FailureLog();
   return { name: 'log', observe };
 
   function observe(event: ProxyEvent): void {
-    if (event.type === 'connection.refused') write(refusals.count(event));
-    else if (event.type === 'source.failed' || event.type === 'source.refused') writeFailure(event);
-    else write(lineOf(event));
-    if (event.type === 'source.updated') writeRecovery(event.source);
+    if (event.type === 'source.updated') recover(event.source);
+    const line = lineFor(event);
+    if (line !== undefined) write(line);
     if (event.type === 'routes.replaced') writeWarnings(event.source, event.snapshot.warnings ?? []);
   }
 
-  function writeFailure(event: EventOf<'source.failed' | 'source.refused'>): void {
-    const { source, error } = event;
-    failing.add(source);
-    const rest = known.has(source) ? 'what it said last stays in use' : 'and has said nothing yet';
-    const facts = { source, ...('retryInMs' in event && { retryInMs: Math.round(event.retryInMs) }) };
-    write({ level: 'warn', message: `source failed, ${rest}: ${error.message}`, facts });
+  function lineFor(event: ProxyEvent): LogLine | undefined {
+    const thing = failingThing(event);
+    // The table is total by its type; that an event meets the writer of its own type is beyond the compiler.
+    const writer = LINES[event.type] as Writer<ProxyEvent> | undefined;
+    const line = writer?.(event, { hasRoutes });
+    if (thing === undefined || line === undefined) return line;
+    const news = failures.failed(thing, line.message);
+    if (news.kind === 'silent') return undefined;
+    const { failingForMs, repeats } = news;
+    const repeated = repeats === 0 ? {} : { repeats, failingForSeconds: Math.round(failingForMs / 1_000) };
+    return { ...line, facts: { ...line.facts, ...repeated } };
   }
 
-  function writeRecovery(source: string): void {
-    known.add(source);
-    if (failing.delete(source)) write({ level: 'info', message: 'the source answers again', facts: { source } });
+  function recover(source: string): void {
+    hasRoutes.add(source);
+    const failedForMs = failures.recovered(thingOf('source', source));
+    if (failedForMs !== undefined)
+      write(lineOf('sourceRecovered', { duration: formatDuration(Math.round(failedForMs)) }, { source }));
   }
 
   /** Each warning when it first appears: sources repeat them with every snapshot. */
   function writeWarnings(source: string, now: readonly string[]): void {
     const before = warnings.get(source) ?? [];
     warnings.set(source, now);
-    for (const message of now) if (!before.includes(message)) write({ level: 'warn', message, facts: { source } });
-    if (before.length > 0 && now.length === 0)
-      write({ level: 'info', message: 'the source has nothing to warn of any more', facts: { source } });
+    for (const warning of now) if (!before.includes(warning)) write(lineOf('sourceWarning', { warning }, { source }));
+    if (before.length > 0 && now.length === 0) write(lineOf('sourceWarningsCleared', {}, { source }));
   }
 
-  function write(line: LogLine | undefined): void {
-    if (line !== undefined) logger[line.level](line.facts, line.message);
+  function write({ level, facts, message }: LogLine): void {
+    logger[level](facts, message);
   }
 }
 
-/** What the log says of `event`; `undefined` when nothing. Pure. */
-function lineOf(event: ProxyEvent): LogLine | undefined {
-  // The table is total by its type; that an event meets the writer of its own type is beyond the compiler.
-  const writer = LINES[event.type] as Writer<ProxyEvent> | undefined;
-  return writer?.(event);
+/** What it is that fails with `event` and may go on failing; `undefined` when the event is no such failure. */
+function failingThing(event: ProxyEvent): string | undefined {
+  switch (event.type) {
+    case 'source.failed':
+    case 'source.refused':
+      return thingOf('source', event.source);
+    case 'listener.failed':
+    case 'listener.paused':
+    case 'listener.resumed':
+    case 'connection.refused':
+      return thingOf(event.type, event.listener);
+    case 'resolution.failed':
+      return thingOf('name', event.host);
+    case 'backend.ejected':
+    case 'backend.returned':
+      return thingOf(event.type, formatEndpoint(event.address));
+    case 'service.failed':
+      return thingOf('service', event.service);
+    case 'observer.threw':
+      return thingOf('observer', event.observer);
+    case 'connection.closed':
+      return event.closed.error?.code === 'INTERNAL' ? thingOf('internal', '') : undefined;
+    default:
+      return undefined;
+  }
+}
+
+function thingOf(kind: string, name: string): string {
+  return `${kind} ${name}`;
 }
 
 type EventOf<Type extends ProxyEvent['type']> = Extract<ProxyEvent, { type: Type }>;
 
-type Writer<Event> = (event: Event) => LogLine | undefined;
+/** What a line depends on beside its event. */
+interface Known {
+  /** Sources that have yielded routes. */
+  readonly hasRoutes: ReadonlySet<string>;
+}
+
+type Writer<Event> = (event: Event, known: Known) => LogLine | undefined;
+
+function sourceFailure(event: EventOf<'source.failed' | 'source.refused'>, { hasRoutes }: Known): LogLine {
+  const { source, error } = event;
+  const facts = { source, ...('retryInMs' in event && { retryInMs: Math.round(event.retryInMs) }) };
+  const reason = error.message;
+  return lineOf(hasRoutes.has(source) ? 'sourceFailed' : 'sourceFailedWithoutRoutes', { reason }, facts);
+}
 
 const LINES: { readonly [Type in ProxyEvent['type']]: Writer<EventOf<Type>> | undefined } = {
   'connection.accepted': undefined,
@@ -76,97 +111,56 @@ const LINES: { readonly [Type in ProxyEvent['type']]: Writer<EventOf<Type>> | un
     if (error === undefined) return undefined;
     const facts = { id: connection.id, code: error.code };
     if (error.code !== 'INTERNAL') return { level: 'debug', message: error.message, facts };
-    return { level: 'error', message: 'a bug ended a connection: please report it', facts: { ...facts, err: error } };
+    return lineOf('internalError', { reason: error.message }, { ...facts, err: error });
   },
-  'connection.refused': ({ listener, remote, error }) => ({
-    level: 'warn',
-    message: `connection refused: ${error.message}`,
-    facts: { listener, remote: formatEndpoint(remote), code: error.code },
-  }),
+  'connection.refused': ({ listener, remote, error }) =>
+    lineOf(
+      'connectionsRefused',
+      { reason: error.message },
+      { listener, remote: formatEndpoint(remote), code: error.code },
+    ),
   'dial.failed': ({ connection, route, address, error }) => ({
     level: 'debug',
     message: `dial failed: ${error.message}`,
     facts: { id: connection.id, route: route.name, backend: formatEndpoint(address), code: error.code },
   }),
-  'backend.ejected': ({ address, failures, forMs }) => ({
-    level: 'warn',
-    message: 'backend put aside: too many failures in a row',
-    facts: { backend: formatEndpoint(address), failures, forMs },
-  }),
-  'backend.returned': ({ address }) => ({
-    level: 'info',
-    message: 'backend in use again',
-    facts: { backend: formatEndpoint(address) },
-  }),
-  'resolution.failed': ({ host, error, lastGood }) => ({
-    level: 'warn',
-    message: `backend name not resolved (${error.message}); ${lastGood ? 'its last addresses stay in use' : 'it has no address'}`,
-    facts: { host },
-  }),
-  'listener.opened': ({ listener, address }) => ({
-    level: 'info',
-    message: `listening on ${formatEndpoint(address)}`,
-    facts: { listener },
-  }),
-  'listener.failed': ({ listener, address, error, retryInMs }) => ({
-    level: 'warn',
-    message: `cannot listen on ${formatEndpoint(address)}: ${error.message}`,
-    facts: { listener, retryInMs: Math.round(retryInMs) },
-  }),
-  'listener.paused': ({ listener, reason }) => ({
-    level: 'warn',
-    message: `accepting pauses: ${reason.message}`,
-    facts: { listener },
-  }),
-  'listener.resumed': ({ listener }) => ({ level: 'info', message: 'accepting goes on', facts: { listener } }),
-  'listener.closed': ({ listener }) => ({ level: 'info', message: 'listener closed', facts: { listener } }),
-  'routes.replaced': ({ source, snapshot, removed, tookMs }) => ({
-    level: 'info',
-    message: `${snapshot.routes.length} routes in use`,
-    facts: { source, version: snapshot.version, removed: removed.length, tookMs: Math.round(tookMs) },
-  }),
+  'backend.ejected': ({ address, failures, forMs }) =>
+    lineOf(
+      'backendEjected',
+      { duration: formatDuration(forMs), failures: `${failures} consecutive failure${failures === 1 ? '' : 's'}` },
+      { backend: formatEndpoint(address) },
+    ),
+  'backend.returned': ({ address }) => lineOf('backendReturned', {}, { backend: formatEndpoint(address) }),
+  'resolution.failed': ({ host, error, lastGood }) =>
+    lineOf(lastGood ? 'resolutionFailed' : 'resolutionFailedWithoutAddress', { reason: error.message }, { host }),
+  'listener.opened': ({ listener, address }) => lineOf('listening', { address: formatEndpoint(address) }, { listener }),
+  'listener.failed': ({ listener, address, error, retryInMs }) =>
+    lineOf(
+      'cannotListen',
+      { address: formatEndpoint(address), reason: error.message },
+      { listener, retryInMs: Math.round(retryInMs) },
+    ),
+  'listener.paused': ({ listener, reason }) => lineOf('acceptPaused', { reason: reason.message }, { listener }),
+  'listener.resumed': ({ listener }) => lineOf('acceptResumed', {}, { listener }),
+  'listener.closed': ({ listener }) => lineOf('listenerClosed', {}, { listener }),
+  'routes.replaced': ({ source, snapshot, removed, tookMs }) =>
+    lineOf(
+      'routesUpdated',
+      { routes: counted(snapshot.routes.length, 'route') },
+      { source, version: snapshot.version, removed: removed.length, tookMs: Math.round(tookMs) },
+    ),
   'source.updated': undefined,
-  // It depends on what came before.
-  'source.failed': undefined,
-  'source.refused': undefined,
-  'certificate.installed': ({ source, certificate: { identity, validUntil } }) => ({
-    level: 'info',
-    message: `certificate of ${identity} in use, valid until ${validUntil.toISOString()}`,
-    facts: { source },
-  }),
+  'source.failed': sourceFailure,
+  'source.refused': sourceFailure,
+  'certificate.installed': ({ source, certificate: { identity, validUntil } }) =>
+    lineOf('certificateInstalled', { identity, date: validUntil.toISOString() }, { source }),
   'certificate.aged': ({ source, certificate, state }) => ({
-    level: state === 'expired' ? 'error' : 'warn',
-    message: certificateTrouble(certificate, state),
+    ...certificateTrouble(certificate, state),
     facts: { source },
   }),
-  'service.failed': ({ service, error }) => ({
-    level: 'error',
-    message: `service failed: ${error.message}`,
-    facts: { service, err: error },
-  }),
-  'drain.started': ({ connections }) => ({ level: 'info', message: 'drain begins', facts: { connections } }),
-  'drain.ended': ({ finished, cut }) => ({ level: 'info', message: 'drain ends', facts: { finished, cut } }),
-  'observer.threw': ({ observer, error }) => ({
-    level: 'error',
-    message: `observer threw: ${error.message}`,
-    facts: { observer, err: error },
-  }),
+  'service.failed': ({ service, error }) => lineOf('serviceFailed', { reason: error.message }, { service, err: error }),
+  'observer.threw': ({ observer, error }) =>
+    lineOf('observerFailed', { reason: error.message }, { observer, err: error }),
+  'drain.started': ({ connections }) => lineOf('drainStarted', {}, { connections }),
+  'drain.ended': ({ finished, cut }) => lineOf('drainFinished', {}, { finished, cut }),
 };
-
-/** A flood of refusals is what a limit is there for: the log has one line of it now and then, the metrics have all. */
-class Refusals {
-  readonly #byListener = new Map<string, LogThrottle>();
-
-  /** The line that is due, or nothing. */
-  count(event: EventOf<'connection.refused'>): LogLine | undefined {
-    const alsoRefused = this.#of(event.listener).happened();
-    const line = alsoRefused === undefined ? undefined : lineOf(event);
-    return line && { ...line, facts: { ...line.facts, alsoRefused } };
-  }
-
-  #of(listener: string): LogThrottle {
-    const known = this.#byListener.get(listener) ?? new LogThrottle();
-    this.#byListener.set(listener, known);
-    return known;
-  }
-}

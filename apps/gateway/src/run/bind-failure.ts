@@ -31,7 +31,7 @@ function ownerOf(endpoint: Endpoint, { listeners, admin }: GatewayConfig): strin
 
 const EXPLAINED: Readonly<Record<string, (endpoint: Endpoint) => string>> = {
   EADDRINUSE: ({ port }) =>
-    `another process holds it, perhaps a gateway that still runs (ss -ltnp 'sport = :${port}' or lsof -i :${port} shows which)`,
-  EADDRNOTAVAIL: () => 'the address is none of this machine',
-  EACCES: () => 'not permitted: a port below 1024 takes root or CAP_NET_BIND_SERVICE',
+    `already in use, perhaps by another gateway (ss -ltnp 'sport = :${port}' or lsof -i :${port} shows by whom)`,
+  EADDRNOTAVAIL: () => 'address not assigned to a local interface',
+  EACCES: () => 'permission denied: ports below 1024 require root or CAP_NET_BIND_SERVICE',
 };

@@ -38,6 +38,8 @@ import { countDroppedLines } from '../log/log-metrics.ts';
 import { adminPaths } from '../admin/admin-answers.ts';
 import type { AdminPaths } from '../admin/admin-answers.ts';
 import { AdminServer } from '../admin/admin.ts';
+import { readinessOf } from '../admin/readiness.ts';
+import type { Readiness } from '../admin/readiness.ts';
 import { fileSnapshotStore, fileListenerStore } from './snapshot-files.ts';
 import type { GatewayConfig } from '../config/config-schema.ts';
 import { Gateway } from './gateway.ts';
@@ -53,10 +55,12 @@ export interface Surroundings {
   readonly log: Log;
   readonly transport: Transport;
   readonly limits: Limits;
-  /** Begins the drain at whose end the process leaves: what `POST /drain` asks for. */
-  leave(): void;
-  /** Stands before every observer but the metrics; absent when they are told as it happens. */
-  tell?(observer: Observer): Observer;
+  /** Before the ids of connections; absent where one process carries all of them. */
+  readonly idPrefix?: string;
+  /** Starts the drain at whose end the process exits: `POST /drain`. */
+  shutDown(): void;
+  /** Applied to every observer but the metrics. */
+  wrapObserver?(observer: Observer): Observer;
 }
 
 /** The parts of a gateway that carries connections, for whoever speaks for it in place of an admin server. */
@@ -88,6 +92,7 @@ const DRAIN = token<Drain>('drain');
 const PATHS = token<AdminPaths>('admin paths');
 /** What this proxy shows of itself; none when it only passes TLS on. */
 export const CERTIFICATE: Token<{ readonly status: CertificateStatus }> = token('own certificate');
+const READINESS = token<() => Readiness>('readiness');
 const ADMIN = token<AdminServer>('admin server');
 const GATEWAY = token<Gateway>('gateway');
 
@@ -141,24 +146,24 @@ export interface Plan extends Surroundings {
 }
 
 /** Who is told what happens: our own first, so that what a plugin's observer does wrong is written down. */
-function bindObservers({ c, config, parts, log, tell = (observer) => observer }: Plan): void {
+function bindObservers({ c, config, parts, log, wrapObserver = (observer) => observer }: Plan): void {
   bind(c, REGISTRY, () => registryOfThisProcess(log));
-  bind(c, OBSERVER, () => tell(logObserver(log.logger)));
-  if (config.log.access) bind(c, OBSERVER, () => tell(accessLog(log)));
+  bind(c, OBSERVER, () => wrapObserver(logObserver(log.logger)));
+  if (config.log.access) bind(c, OBSERVER, () => wrapObserver(accessLog(log)));
   bind(c, OBSERVER, () => prometheusObserver({ registry: one(c, REGISTRY) }));
-  bindEach(c, OBSERVER, parts.observers.map(tell));
+  bindEach(c, OBSERVER, parts.observers.map(wrapObserver));
   bind(c, EVENTS, () => observers(all(c, OBSERVER)));
 }
 
 /** Where routes come from; with a folder to keep them in, from there while a source is silent at the start. */
 function bindRoutes({ c, config: { stateDir }, parts }: Plan): void {
-  bindEach(c, SOURCE, rememberedSources(parts.sources, stateDir));
+  bindEach(c, SOURCE, storedSources(parts.sources, stateDir));
   bind(c, ROUTES, () => new RouteStore({ sources: all(c, SOURCE), observer: one(c, EVENTS) }));
 }
 
 /** What a connection passes through. */
 function bindStages(plan: Plan): Plan {
-  const { c, config, parts, transport, limits } = plan;
+  const { c, config, parts, transport, limits, idPrefix } = plan;
   const { keepAlive } = config;
   bindEach(c, SNIFFER, [sniSniffer(), ...parts.sniffers]);
   bindEach(c, RESOLVER, parts.resolvers);
@@ -183,6 +188,7 @@ function bindStages(plan: Plan): Plan {
       observer: one(c, EVENTS),
       transport,
       limits,
+      ...(idPrefix !== undefined && { idPrefix }),
     });
   });
   return plan;
@@ -194,7 +200,7 @@ function bindListeners({ c, config, parts, transport }: Plan): void {
     const sessions = one(c, SESSIONS);
     return new Listeners({
       addresses: config.listeners,
-      sources: rememberedListeners(parts.listenerSources, config.stateDir),
+      sources: storedListeners(parts.listenerSources, config.stateDir),
       listen: { backlog: BACKLOG, keepAlive: config.keepAlive },
       accept: (connection, listener) => sessions.accept(connection, listener),
       observer: one(c, EVENTS),
@@ -212,7 +218,7 @@ function bindListeners({ c, config, parts, transport }: Plan): void {
 }
 
 /** What is started, in this order, and stopped in reverse: probes are answered all the while, routes are known before a port opens. */
-function bindServices({ c, config: { admin: endpoint }, parts, limits, log, leave }: Plan): void {
+function bindServices({ c, config: { admin: endpoint }, parts, limits, log, shutDown }: Plan): void {
   if (endpoint !== undefined) {
     bind(c, ADMIN, () => new AdminServer({ endpoint, paths: one(c, PATHS), observer: one(c, EVENTS) }));
     bind(c, SERVICE, () => one(c, ADMIN));
@@ -228,11 +234,21 @@ function bindServices({ c, config: { admin: endpoint }, parts, limits, log, leav
       outliers: one(c, OUTLIERS),
       drain: one(c, DRAIN),
       registry: one(c, REGISTRY),
-      certificate: all(c, CERTIFICATE)[0],
-      logTrouble: () => log.health.trouble,
+      readiness: () => one(c, READINESS)(),
       plugins: parts,
       limits,
-      leave,
+      shutDown,
+    });
+  });
+  bind(c, READINESS, () => () => {
+    const own = all(c, CERTIFICATE)[0]?.status;
+    return readinessOf({
+      sources: one(c, ROUTES).sources,
+      listeners: one(c, LISTENERS).status,
+      drain: one(c, DRAIN).progress.state,
+      logTrouble: log.health.trouble,
+      pluginWarnings: parts.lent.warnings,
+      ...(own !== undefined && { certificate: own }),
     });
   });
   bind(c, GATEWAY, () => {
@@ -244,6 +260,7 @@ function bindServices({ c, config: { admin: endpoint }, parts, limits, log, leav
       outliers: one(c, OUTLIERS),
       drain: one(c, DRAIN),
       observer: one(c, EVENTS),
+      readiness: () => one(c, READINESS)(),
       sources: parts.sources,
     });
   });
@@ -255,17 +272,17 @@ function servicesOf({ services, carrierServices }: Parts): readonly Service[] {
 }
 
 /** @param stateDir folder in which they are kept; absent when they are not */
-export function rememberedSources(sources: readonly RouteSource[], stateDir?: string): readonly RouteSource[] {
+export function storedSources(sources: readonly RouteSource[], stateDir?: string): readonly RouteSource[] {
   if (stateDir === undefined) return sources;
-  const archive = fileSnapshotStore(stateDir);
-  return sources.map((source) => lastKnownGood(source, archive));
+  const store = fileSnapshotStore(stateDir);
+  return sources.map((source) => lastKnownGood(source, store));
 }
 
 /** The same for where to listen: kept routes are of no use to a gateway that does not know its own address. */
-export function rememberedListeners(sources: readonly ListenerSource[], stateDir?: string): readonly ListenerSource[] {
+export function storedListeners(sources: readonly ListenerSource[], stateDir?: string): readonly ListenerSource[] {
   if (stateDir === undefined) return sources;
-  const archive = fileListenerStore(stateDir);
-  return sources.map((source) => lastKnownListeners(source, archive));
+  const store = fileListenerStore(stateDir);
+  return sources.map((source) => lastKnownListeners(source, store));
 }
 
 /** With the metrics of the process itself, and of its log. */

@@ -1,7 +1,7 @@
 import type { DrainProgress, Observer, RouteSource, Service } from '@meshgate/core';
 import type { Drain, Listeners, Outliers, RouteStore } from '@meshgate/core/parts';
 import type { AdminServer } from '../admin/admin.ts';
-import { LogThrottle } from '../log/log-throttle.ts';
+import type { Readiness } from '../admin/readiness.ts';
 import { listenerView } from '../admin/views.ts';
 import type { ListenerView } from '../admin/views.ts';
 
@@ -15,6 +15,7 @@ export interface GatewayParts {
   readonly drain: Pick<Drain, 'begin' | 'force'>;
   /** As they came from the plugins. */
   readonly sources: readonly RouteSource[];
+  readiness(): Readiness;
   /** Everything that is started and stopped, as one. */
   readonly lifecycle: Service;
 }
@@ -22,7 +23,8 @@ export interface GatewayParts {
 /** A gateway: started once, drained, stopped. */
 export class Gateway {
   readonly #parts: GatewayParts;
-  readonly #failures = new LogThrottle();
+  #reportedAt = -Infinity;
+  #unreported = 0;
 
   constructor(parts: GatewayParts) {
     this.#parts = parts;
@@ -36,6 +38,11 @@ export class Gateway {
   /** Where the admin server answers; absent when there is none. */
   get adminUrl(): string | undefined {
     return this.#parts.admin?.url;
+  }
+
+  /** Whether traffic should be sent here. */
+  get readiness(): Readiness {
+    return this.#parts.readiness();
   }
 
   /** How many routes are in use. */
@@ -64,15 +71,17 @@ export class Gateway {
     await this.#parts.lifecycle.stop(signal);
   }
 
-  /**
-   * Tells the observers of a failure that belongs to no connection, service or source: of one a second, since it may be an observer
-   * that fails whenever it is told something, and the two would go round in circles.
-   */
+  /** Tells the observers of a failure that belongs to no connection, service or source: of one a second, since it may be an observer itself that fails. */
   report(failure: Error): void {
-    const untold = this.#failures.happened();
-    if (untold === undefined) return;
-    const message = `${failure.message} (${untold} more since the last that was told)`;
-    const error = untold === 0 ? failure : new Error(message, { cause: failure });
+    const now = performance.now();
+    if (now - this.#reportedAt < REPORT_EVERY_MS) {
+      this.#unreported += 1;
+      return;
+    }
+    const message = `${failure.message} (${this.#unreported} more in between)`;
+    const error = this.#unreported === 0 ? failure : new Error(message, { cause: failure });
+    this.#reportedAt = now;
+    this.#unreported = 0;
     this.#parts.observer.observe({ type: 'service.failed', service: 'process', error });
   }
 
@@ -81,6 +90,8 @@ export class Gateway {
     for (const source of this.#parts.sources) if (canRefresh(source)) source.refresh();
   }
 }
+
+const REPORT_EVERY_MS = 1_000;
 
 /** A source that can be told to look again now. */
 interface Refreshable {

@@ -7,24 +7,26 @@ import { loadConfig } from '../config/load-config.ts';
 import type { LoadedConfig } from '../config/load-config.ts';
 import { closeLog, openLog } from '../log/logger.ts';
 import type { Log, Logger, LogTarget } from '../log/logger.ts';
+import { say } from '../log/messages.ts';
 import { thisMachine } from './machine.ts';
+import { ReadinessLog } from './readiness-log.ts';
 import { reload } from './reload.ts';
 import { VERSION } from '../cli/version.ts';
 import { composePrimary } from '../workers/primary.ts';
 import { sharesOf } from '../workers/shares.ts';
 import type { Shares } from '../workers/shares.ts';
 
-/** What a process is told from outside. Each may be told any number of times. */
+/** Signals and uncaught errors of the process. Each may come any number of times. */
 export interface Signals {
   /** SIGTERM, SIGINT. */
   onStop(listener: () => void): void;
   /** SIGHUP. */
   onReload(listener: () => void): void;
-  /** Something threw or rejected, and nobody was there to catch it. */
+  /** An uncaught exception or an unhandled rejection. */
   onStray(listener: (error: Error, kind: StrayKind) => void): void;
 }
 
-/** An answer that nobody waited for leaves nothing undone; after an exception nobody knows what is. */
+/** After an unhandled rejection nothing is left half done; after an exception that is not known. */
 type StrayKind = 'exception' | 'rejection';
 
 /** 0: stopped cleanly, nothing cut. 1: connections were cut, or something failed at run time. */
@@ -37,7 +39,7 @@ export interface ConfigPlace {
 }
 
 /**
- * Runs a gateway until it is told to leave and has drained, or fails.
+ * Runs a gateway until it has been told to stop and has drained, or fails.
  *
  * @throws ConfigProblems when the configuration is wrong; nothing has been started then
  */
@@ -46,33 +48,33 @@ export async function serve({ file, amend }: ConfigPlace, target: LogTarget, sig
   return run(loaded, (around) => gatewayOf(loaded, around), target, signals);
 }
 
-/** What there is when a proxy is put together. */
+/** What a proxy is composed with. */
 export interface RunSurroundings {
   readonly log: Log;
   readonly target: LogTarget;
   readonly shares: Shares;
-  leave(): void;
+  shutDown(): void;
 }
 
-/** Runs what `putTogether` makes of a configuration until it is told to leave and has drained, or fails. */
+/** Runs what `composeWith` composes of a configuration until it has been told to stop and has drained, or fails. */
 export async function run(
   loaded: LoadedConfig,
-  putTogether: (around: RunSurroundings) => Gateway,
+  composeWith: (around: RunSurroundings) => Gateway,
   target: LogTarget,
   signals: Signals,
 ): Promise<ServeStatus> {
   const log = await openLog(loaded.config.log, { ...target, isShared: loaded.config.workers !== 1 });
-  const status = await new Run(loaded, putTogether, log, target).untilItEnds(signals);
+  const status = await new Run(loaded, composeWith, log, target).untilItEnds(signals);
   await closeLog(log);
   return status;
 }
 
 /** In this process, or with this one as the primary of its workers. */
 function gatewayOf(loaded: LoadedConfig, around: RunSurroundings): Gateway {
-  const { log, shares, leave } = around;
+  const { log, shares, shutDown } = around;
   if (shares.count > 1) return composePrimary(loaded, around);
   const { transport } = loaded.transport;
-  return compose(loaded.config, loaded.parts, { log, transport, limits: shares.total, leave });
+  return compose(loaded.config, loaded.parts, { log, transport, limits: shares.total, shutDown });
 }
 
 /** One proxy, from its start to its end. */
@@ -81,25 +83,26 @@ class Run {
   readonly #logger: Logger;
   readonly #shares: Shares;
   readonly #gateway: Gateway;
-  /** Aborts when the process is to leave, whoever wants it to: a signal, the admin server, or a bug. */
+  /** Aborts when the process is to stop: a signal, the admin API, or a bug. */
   readonly #leaving = new AbortController();
-  /** Aborts when whoever wants it to leave will not wait any longer. */
-  readonly #hurrying = new AbortController();
+  /** Aborts at a second signal: nobody waits any longer. */
+  readonly #forcing = new AbortController();
   #status: ServeStatus = 0;
 
-  constructor(loaded: LoadedConfig, putTogether: (around: RunSurroundings) => Gateway, log: Log, target: LogTarget) {
+  constructor(loaded: LoadedConfig, composeWith: (around: RunSurroundings) => Gateway, log: Log, target: LogTarget) {
     this.#loaded = loaded;
     this.#logger = log.logger;
     this.#shares = sharesOf(loaded.config, thisMachine());
-    this.#gateway = putTogether({ log, target, shares: this.#shares, leave: () => this.#leave() });
+    this.#gateway = composeWith({ log, target, shares: this.#shares, shutDown: () => this.#leave() });
   }
 
   async untilItEnds(signals: Signals): Promise<ServeStatus> {
-    signals.onStop(() => this.#leaveOrHurry());
+    signals.onStop(() => this.#leaveOrForce());
     signals.onReload(() => void reload(this.#loaded, this.#gateway, this.#logger));
     signals.onStray((error, kind) => this.#onStray(error, kind));
+    const readiness = this.#readinessLog();
     if (!(await this.#start())) return this.#status;
-    this.#sayReady();
+    readiness.startFinished();
     await aborted(this.#leaving.signal);
     const { cut } = await this.#gateway.drain();
     if (cut > 0) this.#status = 1;
@@ -107,80 +110,85 @@ class Run {
     return this.#status;
   }
 
-  /** Whether it runs: not when it could not start, nor when it was told to leave before it had. */
-  async #start(): Promise<boolean> {
-    try {
-      await Promise.race([this.#gateway.start(this.#leaving.signal), rejection(this.#hurrying.signal)]);
-      return true;
-    } catch (reason) {
-      if (this.#leaving.signal.aborted) return false;
-      this.#status = 1;
-      const bind = bindFailure(reason, this.#loaded.config);
-      this.#logger.fatal(bind === undefined ? { err: reason } : {}, bind ?? `cannot start: ${messageOf(reason)}`);
-      return false;
-    }
-  }
-
-  #sayReady(): void {
+  #readinessLog(): ReadinessLog {
     const { transport, declined } = this.#loaded.transport;
-    for (const { name, reason } of declined) this.#logger.warn({ transport: name }, `transport stands down: ${reason}`);
-    const { listeners, adminUrl: admin, routeCount: routes } = this.#gateway;
+    for (const { name, reason } of declined)
+      say(this.#logger, 'transportUnavailable', { transport: name, used: transport.name, reason });
     const { count: workers, total } = this.#shares;
-    const { connections, pendingHellos } = total;
     const facts = {
       version: VERSION,
       pid: process.pid,
       transport: transport.name,
       ...(workers > 1 && { workers }),
-      connections,
-      pendingHellos,
+      maxConnections: total.connections,
+      maxPendingHandshakes: total.pendingHellos,
     };
-    this.#logger.info({ listeners, admin, routes, ...facts }, 'ready');
+    return new ReadinessLog({ gateway: this.#gateway, logger: this.#logger, facts, signal: this.#leaving.signal });
+  }
+
+  /** Whether it runs: not when it could not start, nor when it was told to stop before. */
+  async #start(): Promise<boolean> {
+    try {
+      await Promise.race([this.#gateway.start(this.#leaving.signal), rejection(this.#forcing.signal)]);
+      return true;
+    } catch (reason) {
+      if (this.#leaving.signal.aborted) return false;
+      this.#status = 1;
+      const bind = bindFailure(reason, this.#loaded.config);
+      say(
+        this.#logger,
+        'cannotStart',
+        { reason: bind ?? messageOf(reason) },
+        bind === undefined ? { err: reason } : {},
+      );
+      this.#leave();
+      return false;
+    }
   }
 
   #leave(): void {
-    this.#leaving.abort(new Error('told to leave'));
+    this.#leaving.abort(new Error('shutting down'));
   }
 
-  #leaveOrHurry(): void {
+  #leaveOrForce(): void {
     if (!this.#leaving.signal.aborted) {
       this.#leave();
       return;
     }
-    this.#hurrying.abort(new Error('told to leave at once'));
+    this.#forcing.abort(new Error('second signal'));
     this.#gateway.force();
   }
 
-  /** Connections are worth more than a clean state: a bug ends the process, but lets them finish first. */
+  /** After an uncaught exception the process has to go, but its connections may finish first. */
   #onStray(error: Error, kind: StrayKind): void {
     this.#gateway.report(error);
     if (kind === 'rejection') return;
     this.#status = 1;
-    this.#logger.fatal({ code: 'INTERNAL' }, 'an exception that nobody caught: draining, since a restart is needed');
+    say(this.#logger, 'uncaughtException', {}, { code: 'INTERNAL' });
     this.#leave();
   }
 
   async #stop(): Promise<void> {
     const over = new AbortController();
-    const stopped = this.#gateway.stop(this.#hurrying.signal).then(() => undefined, messageOf);
-    const late = pause(STOP_PATIENCE_MS, this.#hurrying.signal)
+    const stopped = this.#gateway.stop(this.#forcing.signal).then(() => undefined, messageOf);
+    const late = pause(STOP_PATIENCE_MS, this.#forcing.signal)
       .then(() => pause(LAST_PATIENCE_MS, over.signal))
-      .then(() => 'a service is still busy');
+      .then(() => 'a service is still stopping');
     const failure = await Promise.race([stopped, late]);
     over.abort();
     if (failure === undefined) return;
     this.#status = 1;
-    this.#logger.error(`not stopped cleanly: ${failure}`);
+    say(this.#logger, 'shutdownIncomplete', { reason: failure });
   }
 }
 
-/** No connection is left by then: what a plugin still has to say to somebody must not keep the process for ever. */
+/** No connection is left by then: a service that does not stop must not keep the process for ever. */
 const STOP_PATIENCE_MS = 10_000;
-/** For a service that has been told to hurry. */
+/** For a service whose signal has aborted. */
 const LAST_PATIENCE_MS = 1_000;
 
 function rejection(signal: AbortSignal): Promise<never> {
-  return aborted(signal).then(() => Promise.reject(new Error('told to leave at once')));
+  return aborted(signal).then(() => Promise.reject(new Error('second signal')));
 }
 
 function aborted(signal: AbortSignal): Promise<void> {

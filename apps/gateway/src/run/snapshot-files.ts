@@ -26,7 +26,7 @@ export function fileListenerStore(folder: string): ListenerStore {
 }
 
 async function load(file: string): Promise<StoredSnapshot | undefined> {
-  const kept = await read(file, archiveSchema);
+  const kept = await read(file, storedSchema);
   return kept && { savedAt: new Date(kept.savedAt), snapshot: kept.snapshot };
 }
 
@@ -104,7 +104,7 @@ const listenersSchema = z.object({
   listeners: z.array(z.object({ name: z.string(), endpoint: endpointSchema })),
 });
 
-const archiveSchema = z.object({
+const storedSchema = z.object({
   format: z.literal(FORMAT),
   savedAt: z.iso.datetime(),
   snapshot: z.object({ version: z.string(), routes: z.array(routeSchema) }),

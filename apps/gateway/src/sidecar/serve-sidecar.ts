@@ -6,7 +6,7 @@ import { composeSidecar } from './compose-sidecar.ts';
 import { loadSidecar } from './load-sidecar.ts';
 
 /**
- * Runs a sidecar until it is told to leave and has drained, or fails.
+ * Runs a sidecar until it has been told to stop and has drained, or fails.
  *
  * @throws ConfigProblems when the configuration is wrong; nothing has been started then
  */
@@ -20,7 +20,7 @@ export async function serveSidecar(
   const { transport } = loaded.transport;
   return run(
     loaded,
-    ({ log, shares, leave }) => composeSidecar(loaded, { log, transport, limits: shares.total, leave }),
+    ({ log, shares, shutDown }) => composeSidecar(loaded, { log, transport, limits: shares.total, shutDown }),
     target,
     signals,
   );

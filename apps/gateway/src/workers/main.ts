@@ -1,5 +1,4 @@
-// What a worker process runs. It does as the primary says, and nothing else: signals go to all processes of a terminal or of a
-// service, and it is the primary that knows what they mean.
+// The entry point of a worker process. Signals reach all processes of a terminal or a service: the primary alone handles them.
 import cluster from 'node:cluster';
 import { disablePretenuring } from '../run/v8-flags.ts';
 import type { FromWorker, ToWorker } from './messages.ts';
@@ -12,21 +11,20 @@ if (worker === undefined) throw new Error('expected to be started by a primary: 
 
 for (const signal of ['SIGTERM', 'SIGINT', 'SIGHUP'] as const) process.on(signal, () => undefined);
 
-const run = new WorkerRun({ tell });
+const run = new WorkerRun({ send });
 process.on('uncaughtException', (reason) => run.onStray(asError(reason), 'exception'));
 process.on('unhandledRejection', (reason) => run.onStray(asError(reason), 'rejection'));
-worker.on('message', (message: ToWorker) => run.hear(message));
+worker.on('message', (message: ToWorker) => run.receive(message));
 worker.on('disconnect', () => {
-  // Left to itself, node ends a worker at once when its primary is gone, with all of its connections.
+  // By default Node exits a worker at once when its primary is gone, with all of its connections.
   worker.exitedAfterDisconnect = true;
   run.onOrphaned();
 });
-await tell({ kind: 'loaded' });
+await send({ kind: 'loaded' });
 process.exit(await run.ended);
 
-function tell(message: FromWorker): Promise<void> {
+function send(message: FromWorker): Promise<void> {
   return new Promise((resolve) => {
-    // The primary may be gone: then nobody needs to know.
     if (process.connected) process.send?.(message, undefined, undefined, () => resolve());
     else resolve();
   });

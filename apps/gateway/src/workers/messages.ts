@@ -7,56 +7,56 @@ import type { LogTarget } from '../log/logger.ts';
 import type { ConnectionView } from '../admin/views.ts';
 import type { RoutesPart } from './route-feed.ts';
 
-/** What the primary says to a worker. In this order: `begin` once, anything else afterwards. */
+/** From the primary to a worker: `start` once, then anything else. */
 export type ToWorker =
-  | { readonly kind: 'begin'; readonly plan: WorkerPlan }
-  /** Answered by `taken`, and not followed by another before that. */
+  | { readonly kind: 'start'; readonly plan: WorkerPlan }
+  /** Acknowledged; the next part follows only then. */
   | { readonly kind: 'routes'; readonly part: RoutesPart }
   | { readonly kind: 'addresses'; readonly source: string; readonly addresses: readonly ListenAddress[] }
-  | { readonly kind: 'ask'; readonly ask: number; readonly question: Question }
-  /** Answered by `drained` in the end. */
+  | { readonly kind: 'query'; readonly id: number; readonly name: QueryName }
+  /** Followed by `drained` in the end. */
   | { readonly kind: 'drain' }
-  /** Ends a drain at once. */
+  /** Ends the drain at once. */
   | { readonly kind: 'force' }
-  /** After the drain: leave. */
+  /** After the drain: exit. */
   | { readonly kind: 'stop' };
 
-/** What a worker says to the primary. */
+/** From a worker to the primary. */
 export type FromWorker =
-  /** It can hear: `begin` may be said. */
+  /** It can receive: `start` may be sent. */
   | { readonly kind: 'loaded' }
-  | { readonly kind: 'taken' }
+  | { readonly kind: 'acknowledged' }
   /** It listens. */
-  | { readonly kind: 'begun' }
-  /** It cannot begin, and ends. */
+  | { readonly kind: 'started' }
+  /** It cannot start, and exits. */
   | { readonly kind: 'failed'; readonly failure: StartFailure }
-  /** Something in it is broken: it drains by itself and ends, and another should take its place. */
+  /** It had an uncaught exception: it drains by itself and exits, and should be replaced. */
   | { readonly kind: 'failing'; readonly reason: string }
   | { readonly kind: 'state'; readonly state: WorkerState }
-  | { readonly kind: 'answer'; readonly ask: number; readonly answer: Answers[Question] | undefined }
+  | { readonly kind: 'result'; readonly id: number; readonly result: QueryResults[QueryName] | undefined }
   | { readonly kind: 'drained'; readonly progress: DrainProgress };
 
-/** What a worker is asked, and what it answers. */
-export interface Answers {
+/** Queries by name, with the type of their results. */
+export interface QueryResults {
   readonly connections: readonly ConnectionView[];
   readonly progress: DrainProgress;
   readonly metrics: readonly MetricFamily[];
 }
 
-/** The name of a question. */
-export type Question = keyof Answers;
+/** Name of a query. */
+export type QueryName = keyof QueryResults;
 
 /** One metric with all its series, as prom-client writes it down. */
 export type MetricFamily = MetricObjectWithValues<MetricValue<string>>;
 
-/** All that a worker needs to know before it can begin. Nothing in it changes later, except through messages. */
+/** Everything a worker needs to start. Nothing in it changes later, except through messages. */
 export interface WorkerPlan {
-  /** Before the ids of its connections: no other worker of the gateway has it, or ever had. */
+  /** Prefix of its connection ids, unique among all workers that this gateway ever had. */
   readonly idPrefix: string;
   readonly config: GatewayConfig;
   /** This worker's share. */
   readonly limits: Limits;
-  /** Plugins whose parts it may need. */
+  /** Third-party plugins: their observers, layers, resolvers, sniffers and transports run here. */
   readonly uses: readonly PlacedUse[];
   /** Absolute folder of the configuration file. */
   readonly baseDir: string;
@@ -66,29 +66,29 @@ export interface WorkerPlan {
   readonly reusePort: boolean;
   /** Those of the configuration. */
   readonly listeners: readonly ListenAddress[];
-  /** Every source of routes, in order of precedence. What each has said last follows: before that the worker does not listen. */
+  /** Route sources in order of precedence. Their last snapshots follow; the worker listens only then. */
   readonly sources: readonly string[];
-  /** Every source of listeners, with what it has said last. */
+  /** Listener sources with their last lists. */
   readonly listenerSources: readonly NamedAddresses[];
   readonly log: LogTarget;
 }
 
-/** What a source of listeners has said last. */
+/** The last list of a listener source. */
 export interface NamedAddresses {
   readonly source: string;
   readonly addresses: readonly ListenAddress[];
 }
 
-/** What the primary keeps in mind of each worker: told at each change. */
+/** What the primary knows of each worker, sent at each change. */
 export interface WorkerState {
   readonly listeners: readonly ListenerStatus[];
-  /** Backends that it has put aside, as `host:port`. */
+  /** Backends that it has ejected, as `host:port`. */
   readonly ejected: readonly string[];
   /** Why lines of its log cannot be written at the moment. */
   readonly logTrouble?: string | undefined;
 }
 
-/** Why a worker cannot begin: the error that it met, without what cannot be sent. */
+/** Why a worker cannot start: its error, as far as it can be sent. */
 export interface StartFailure {
   readonly message: string;
   readonly code?: string;
@@ -97,7 +97,7 @@ export interface StartFailure {
   readonly port?: number;
 }
 
-/** The failure of `reason`, whatever that is. */
+/** `reason`, whatever it is, in a form that can be sent. */
 export function startFailure(reason: unknown): StartFailure {
   const { code, syscall, address, port } = Object(reason) as Partial<Record<keyof StartFailure, unknown>>;
   return {
@@ -109,7 +109,7 @@ export function startFailure(reason: unknown): StartFailure {
   };
 }
 
-/** The error again that a worker met. */
+/** The error of a worker again. */
 export function startError({ message, ...facts }: StartFailure): Error {
   return Object.assign(new Error(message), facts);
 }

@@ -3,27 +3,27 @@ import type { Metric } from 'prom-client';
 import type { MetricFamily } from './messages.ts';
 
 /**
- * Adds up the metrics of all processes. What was last heard of a worker counts until something newer is: one that does not
- * answer, or has died, takes nothing back, so that no counter ever goes down.
+ * Adds up the metrics of all processes. The last values of a worker count until newer ones come, also while it does not respond and
+ * after it has died, so that no counter ever goes down.
  */
 export class MetricsAggregator<Worker> {
   readonly #last = new Map<Worker, readonly MetricFamily[]>();
-  #departed: readonly MetricFamily[] = [];
-  /** One after the other. */
+  #retired: readonly MetricFamily[] = [];
+  /** Changes run one after the other. */
   #changing: Promise<void> = Promise.resolve();
 
-  /** What `worker` counts now, all of it. */
-  heard(worker: Worker, families: readonly MetricFamily[]): void {
+  /** All current values of `worker`. */
+  update(worker: Worker, families: readonly MetricFamily[]): void {
     this.#last.set(worker, families.filter(({ name }) => !name.startsWith(OF_THE_PRIMARY)).map(exactlyAddable));
   }
 
-  /** `worker` has ended: what it had counted stays, what it had measured is no more. */
-  departed(worker: Worker): Promise<void> {
+  /** `worker` has exited: its counters stay, its gauges go. */
+  retire(worker: Worker): Promise<void> {
     return this.#next(async () => {
       const counted = (this.#last.get(worker) ?? []).filter(({ type }) => COUNTING.has(String(type)));
-      const departed = await summed([this.#departed, counted]);
+      const retired = await summed([this.#retired, counted]);
       this.#last.delete(worker);
-      this.#departed = departed;
+      this.#retired = retired;
     });
   }
 
@@ -32,7 +32,7 @@ export class MetricsAggregator<Worker> {
     return this.#next(() => {
       if (routes.length === 0) return;
       const gone = new Set(routes);
-      this.#departed = without(gone, this.#departed);
+      this.#retired = without(gone, this.#retired);
       for (const [worker, families] of this.#last) this.#last.set(worker, without(gone, families));
     });
   }
@@ -40,7 +40,7 @@ export class MetricsAggregator<Worker> {
   /** @param own of the primary */
   async total(own: readonly MetricFamily[]): Promise<Registry> {
     const registry = new Registry();
-    for (const family of await summed([own.map(exactlyAddable), ...this.#last.values(), this.#departed]))
+    for (const family of await summed([own.map(exactlyAddable), ...this.#last.values(), this.#retired]))
       registry.registerMetric(asMetric(family));
     return registry;
   }
@@ -66,7 +66,7 @@ const COUNTING: ReadonlySet<string> = new Set(['counter', 'histogram']);
 /**
  * With every value of what counts as a whole number of steps. Sums of those are exact in any order, up to 2^33 seconds; of others the
  * last digits depend on the order, which changes when a worker ends: a sum that goes down by its last digit is, to whoever scrapes, a
- * process that began anew.
+ * process that started anew.
  */
 function exactlyAddable(family: MetricFamily): MetricFamily {
   if (!COUNTING.has(String(family.type))) return family;

@@ -5,12 +5,12 @@ import type { WorkerPool } from './pool.ts';
 /** What a {@link PoolDrain} works on. */
 export interface PoolDrainTargets {
   readonly pool: WorkerPool;
-  /** Told first, all at once. */
+  /** Their `drain` is called first, of all at the same time. */
   readonly services: readonly Service[];
   readonly observer: Observer;
 }
 
-/** Has every worker drain, each by itself and all at the same time. */
+/** Drains all workers at the same time. */
 export class PoolDrain {
   readonly #options: DrainOptions;
   readonly #targets: PoolDrainTargets;
@@ -23,40 +23,40 @@ export class PoolDrain {
     this.#targets = targets;
   }
 
-  /** What was last known of it; the state is always true. */
+  /** Counts as last queried; the state is current. */
   get progress(): DrainProgress {
     return this.#progress;
   }
 
-  /** Asks the workers how far they have come: those that do not answer are left out. */
+  /** Queries the workers' progress: those that do not respond are left out. */
   async count(): Promise<DrainProgress> {
     if (this.#progress.state === 'drained') return this.#progress;
     const all: DrainProgress[] = [];
-    await this.#targets.pool.ask('progress', (one) => void all.push(one));
+    await this.#targets.pool.query('progress', (one) => void all.push(one));
     return { state: this.#state(all), ...together(all) };
   }
 
-  /** Begins, or joins the drain that has begun. Resolves when no worker has a connection any more. */
+  /** Starts the drain, or joins the one that runs. Resolves when no worker has a connection any more. */
   begin(): Promise<DrainProgress> {
     this.#ending ??= this.#run();
     return this.#ending;
   }
 
-  /** Whatever is left is closed now. A worker that does not hear even that is killed. */
+  /** Closes the remaining connections now. A worker that does not do so is killed. */
   force(): void {
     this.#force.abort();
-    this.#targets.pool.tell({ kind: 'force' });
+    this.#targets.pool.send({ kind: 'force' });
   }
 
   async #run(): Promise<DrainProgress> {
     const { pool, observer } = this.#targets;
-    pool.leave();
+    pool.stopReplacing();
     this.#enter('announcing');
     const { remaining } = await this.count();
     observer.observe({ type: 'drain.started', connections: remaining });
     await this.#announce();
     this.#enter('finishing');
-    pool.tell({ kind: 'drain' });
+    pool.send({ kind: 'drain' });
     if (this.#force.signal.aborted) this.force();
     const ends = await this.#drained();
     this.#progress = { state: 'drained', ...together(ends) };
@@ -65,19 +65,19 @@ export class PoolDrain {
     return this.#progress;
   }
 
-  /** A service that cannot say farewell must not keep the others from leaving. */
+  /** A service whose `drain` fails does not hold up the others. */
   async #announce(): Promise<void> {
     const { services, observer } = this.#targets;
-    const farewell = async (service: Service): Promise<void> => {
+    const drainOne = async (service: Service): Promise<void> => {
       await service.drain?.(this.#force.signal).catch((reason: unknown) => {
         const error = reason instanceof Error ? reason : new Error(String(reason));
         observer.observe({ type: 'service.failed', service: service.name, error });
       });
     };
-    await Promise.all(services.map(farewell));
+    await Promise.all(services.map(drainOne));
   }
 
-  /** Of those that lived to tell. */
+  /** Workers that exited before reporting are skipped. */
   async #drained(): Promise<readonly DrainProgress[]> {
     const { workers } = this.#targets.pool;
     const pending = new Set(workers);
@@ -88,7 +88,7 @@ export class PoolDrain {
     return ends.filter((end) => end !== undefined);
   }
 
-  /** Resolves when no worker should have a connection any more, one that is well. */
+  /** Resolves when every healthy worker has ended its drain. */
   async #overdue(over: AbortSignal): Promise<void> {
     const { delayMs, graceMs, spreadMs } = this.#options;
     await Promise.race([pause(delayMs + graceMs + spreadMs, over), aborted(this.#force.signal)]);
@@ -114,7 +114,7 @@ function aborted(signal: AbortSignal): Promise<void> {
 /** The least advanced first. */
 const STATES: readonly DrainState[] = ['serving', 'announcing', 'finishing', 'closing', 'drained'];
 
-/** A worker that is well is done within milliseconds when its time is over. */
+/** A healthy worker has closed its connections within milliseconds of the deadline. */
 const LATE_MS = 2_000;
 
 function together(all: readonly DrainProgress[]): Omit<DrainProgress, 'state'> {

@@ -7,8 +7,10 @@ import type { Registry } from 'prom-client';
 import { adminPaths } from '../admin/admin-answers.ts';
 import type { AdminPaths } from '../admin/admin-answers.ts';
 import { AdminServer } from '../admin/admin.ts';
+import { readinessOf } from '../admin/readiness.ts';
+import type { Readiness } from '../admin/readiness.ts';
 import { BUILT_IN } from '../config/built-in.ts';
-import { registryOfThisProcess, rememberedListeners, rememberedSources } from '../run/compose.ts';
+import { registryOfThisProcess, storedListeners, storedSources } from '../run/compose.ts';
 import type { PlacedUse } from '../config/config.ts';
 import type { GatewayConfig } from '../config/config-schema.ts';
 import { Gateway } from '../run/gateway.ts';
@@ -18,7 +20,7 @@ import { logObserver } from '../log/log-observer.ts';
 import type { Log, LogTarget } from '../log/logger.ts';
 import type { ConnectionView } from '../admin/views.ts';
 import type { WorkerPlan } from './messages.ts';
-import { News } from './snapshot-broadcaster.ts';
+import { SnapshotBroadcaster } from './snapshot-broadcaster.ts';
 import { PoolDrain } from './pool-drain.ts';
 import { WorkerPool } from './pool.ts';
 import type { Shares } from './shares.ts';
@@ -26,55 +28,68 @@ import { MetricsAggregator } from './metrics-aggregator.ts';
 import { WORKER_LOG_FD } from './worker-process.ts';
 import type { WorkerProcess } from './worker-process.ts';
 
-/** What a primary stands on beside its configuration. */
+/** What a primary needs beside its configuration. */
 export interface PrimarySurroundings {
   readonly log: Log;
   /** Where the workers write theirs. */
   readonly target: LogTarget;
   readonly shares: Shares;
-  /** Begins the drain at whose end the process leaves. */
-  leave(): void;
+  /** Starts the drain at whose end the process exits. */
+  shutDown(): void;
 }
 
 /**
- * Puts together a gateway that carries no connection itself: it follows the sources, registers, answers operators, and has
- * workers. To whoever starts, drains and stops it, it is a gateway like any other.
+ * Composes a gateway that carries no connection itself: it follows the sources, registers in Consul, serves the admin API, and runs
+ * workers. It is started, drained and stopped like any other gateway.
  */
 export function composePrimary(loaded: LoadedConfig, surroundings: PrimarySurroundings): Gateway {
   const { config, parts } = loaded;
   const { log, shares } = surroundings;
   const registry = registryOfThisProcess(log);
-  const tally = new MetricsAggregator<WorkerProcess>();
-  const news: News = new News(parts, () => pool.workers);
+  const aggregator = new MetricsAggregator<WorkerProcess>();
+  const broadcaster: SnapshotBroadcaster = new SnapshotBroadcaster(parts, () => pool.workers);
   const observer = observers([
     logObserver(log.logger),
     prometheusObserver({ registry }),
-    news.observer,
-    forgetting(tally),
+    broadcaster.observer,
+    dropRemovedRoutes(aggregator),
     ...parts.observers,
   ]);
-  const losses = new Counter({ name: LOSSES, help: 'Workers that died or had to be replaced', registers: [registry] });
+  const losses = new Counter({
+    name: LOSSES,
+    help: 'Workers that exited unexpectedly or were replaced',
+    registers: [registry],
+  });
   const pool = new WorkerPool({
     count: shares.count,
     plan: planOf(loaded, surroundings),
     logFd: surroundings.target.fd,
-    news,
+    broadcaster,
     listeners: config.listeners,
-    listenerSources: rememberedListeners(parts.listenerSources, config.stateDir),
+    listenerSources: storedListeners(parts.listenerSources, config.stateDir),
     observer,
     onLost: () => losses.inc(),
-    onEnded: (worker) => void tally.departed(worker),
+    onEnded: (worker) => void aggregator.retire(worker),
   });
   countWorkers(pool, registry);
-  const routes = new RouteStore({ sources: rememberedSources(parts.sources, config.stateDir), observer });
+  const routes = new RouteStore({ sources: storedSources(parts.sources, config.stateDir), observer });
   const outliers = new Outliers(observer);
   const drain = new PoolDrain(config.drain, { pool, services: parts.services, observer });
   parts.lent.connect({ logger: log.logger, registry, routes });
-  const paths = pathsOf({ pool, drain, routes, tally, registry, parts, ...surroundings });
+  const readiness = (): Readiness =>
+    readinessOf({
+      sources: routes.sources,
+      listeners: pool.status,
+      drain: drain.progress.state,
+      logTrouble: log.health.trouble ?? pool.logTrouble,
+      pluginWarnings: parts.lent.warnings,
+    });
+  const paths = pathsOf({ pool, drain, routes, readiness, aggregator, registry, parts, ...surroundings });
   const admin = adminOf(config, paths, observer);
   const services: readonly Service[] = [...(admin ? [admin] : []), ...parts.services, routes, pool];
   const lifecycle = inOrder('gateway', services);
-  return new Gateway({ lifecycle, admin, routes, listeners: pool, outliers, drain, observer, sources: parts.sources });
+  const shown = { routes, listeners: pool, outliers, drain, readiness };
+  return new Gateway({ ...shown, lifecycle, admin, observer, sources: parts.sources });
 }
 
 const LOSSES = 'meshgate_worker_losses_total';
@@ -90,13 +105,13 @@ function planOf(
     uses: usesOf(config),
     baseDir: file === undefined ? resolve() : dirname(resolve(file)),
     transport: transport.name,
-    // Node's own transport shares what the primary listens on; any other knows nothing of that.
+    // With Node's own transport, workers share the sockets of the primary; with any other, each binds its own.
     reusePort: transport.name !== 'node',
     log: { ...target, fd: WORKER_LOG_FD },
   };
 }
 
-/** The plugins of others, which may add anything. Those of our own add sources, registrations and listeners: the primary's. */
+/** Third-party plugins. The built-in ones add only sources, registration and listeners, which run in the primary. */
 function usesOf({ sources, plugins }: GatewayConfig): readonly PlacedUse[] {
   const ours = new Set(BUILT_IN.map(({ plugin }) => plugin.name));
   const lists = { sources, plugins };
@@ -108,50 +123,51 @@ function usesOf({ sources, plugins }: GatewayConfig): readonly PlacedUse[] {
 function countWorkers(pool: WorkerPool, registry: Registry): void {
   const gauge: Gauge = new Gauge({
     name: 'meshgate_workers',
-    help: 'Workers that take connections',
+    help: 'Workers that accept connections',
     registers: [registry],
     collect: () => gauge.set(pool.workers.filter(({ phase }) => phase === 'listening').length),
   });
 }
 
 /** A route that is gone takes its series with it, those of workers that are gone as well. */
-function forgetting(tally: MetricsAggregator<WorkerProcess>): Observer {
+function dropRemovedRoutes(aggregator: MetricsAggregator<WorkerProcess>): Observer {
   return {
-    name: 'tally',
+    name: 'metrics aggregator',
     observe: (event) => {
-      if (event.type === 'routes.replaced') void tally.removed(event.removed);
+      if (event.type === 'routes.replaced') void aggregator.removed(event.removed);
     },
   };
 }
 
-interface Answering extends PrimarySurroundings {
+interface AdminParts extends PrimarySurroundings {
   readonly parts: Parts;
   readonly pool: WorkerPool;
   readonly drain: PoolDrain;
   readonly routes: RouteStore;
-  readonly tally: MetricsAggregator<WorkerProcess>;
+  readonly aggregator: MetricsAggregator<WorkerProcess>;
   readonly registry: Registry;
+  readiness(): Readiness;
 }
 
-/** The same paths as of a gateway in one process; those about connections ask the workers. */
-function pathsOf({ pool, drain, routes, tally, registry, parts, log, shares, leave }: Answering): AdminPaths {
+/** The paths of a single-process gateway; those about connections query the workers. */
+function pathsOf(all: AdminParts): AdminPaths {
+  const { pool, drain, routes, aggregator, registry, parts, readiness, shares, shutDown } = all;
   const sessions = { live: () => [] };
-  const logTrouble = (): string | undefined => log.health.trouble ?? pool.logTrouble;
-  const own = { routes, sessions, drain, registry, logTrouble, plugins: parts, leave };
+  const own = { routes, sessions, drain, registry, readiness, plugins: parts, shutDown };
   const targets = { ...own, listeners: pool, outliers: pool, limits: shares.total };
   return {
     ...adminPaths(targets),
     '/connections': {
       GET: async () => {
         const connections: ConnectionView[] = [];
-        await pool.ask('connections', (some) => void connections.push(...some));
+        await pool.query('connections', (some) => void connections.push(...some));
         return { status: 200, json: { connections } };
       },
     },
     '/metrics': {
       GET: async ({ accept }) => {
-        await pool.ask('metrics', (families, worker) => tally.heard(worker, families));
-        const total = await tally.total(await registry.getMetricsAsJSON());
+        await pool.query('metrics', (families, worker) => aggregator.update(worker, families));
+        const total = await aggregator.total(await registry.getMetricsAsJSON());
         const { contentType, body } = await exposition(total, accept);
         return { status: 200, contentType, text: body };
       },
@@ -159,7 +175,7 @@ function pathsOf({ pool, drain, routes, tally, registry, parts, log, shares, lea
     '/drain': {
       GET: async () => ({ status: 200, json: await drain.count() }),
       POST: async () => {
-        leave();
+        shutDown();
         return { status: 202, json: await drain.count() };
       },
     },

@@ -4,7 +4,7 @@ import type { GatewayConfig, LimitSettings } from '../config/config-schema.ts';
 import { limitsFor } from '../run/machine.ts';
 import type { Machine } from '../run/machine.ts';
 
-/** What all processes may spend together, and each of them. With one process both are the same. */
+/** Limits of all processes together, and of each. With one process both are the same. */
 export interface Shares {
   /** Processes that carry connections. */
   readonly count: number;
@@ -38,7 +38,7 @@ function divided({ connections, pendingHellos, ...others }: LimitSettings, count
   return { ...others, connections: part(connections, count), pendingHellos: part(pendingHellos, count) };
 }
 
-/** Rather a few too little than more than was allowed; but a worker that may carry nothing is none. */
+/** Rounded down, so that the sum stays within the limit; at least 1. */
 function part(limit: number | 'auto', count: number): number | 'auto' {
   return limit === 'auto' ? limit : Math.max(1, Math.floor(limit / count));
 }

@@ -2,26 +2,26 @@ import type { ListenAddress, Observer, ProxyEvent, RouteSnapshot } from '@meshga
 import type { Parts } from '../config/parts.ts';
 import type { NamedAddresses } from './messages.ts';
 
-/** Who hears of each change. */
+/** Receives each change. */
 export interface SnapshotReader {
   offer(source: string, snapshot: RouteSnapshot): void;
-  listen(heard: NamedAddresses): void;
+  listen(list: NamedAddresses): void;
 }
 
-/** What the sources have said last: a worker that begins is told all of it, the others each change. */
-export class News {
+/** The last snapshot of each source: a worker starts with all of them, and receives each change from then on. */
+export class SnapshotBroadcaster {
   readonly #snapshots: Map<string, RouteSnapshot>;
   readonly #addresses: Map<string, readonly ListenAddress[]>;
   readonly #readers: () => Iterable<SnapshotReader>;
 
-  /** @param readers those who can hear now */
+  /** @param readers those that can receive now */
   constructor({ sources, listenerSources }: Sources, readers: () => Iterable<SnapshotReader>) {
-    this.#snapshots = new Map(sources.map(({ name }) => [name, NOTHING_YET]));
+    this.#snapshots = new Map(sources.map(({ name }) => [name, NO_SNAPSHOT]));
     this.#addresses = new Map(listenerSources.map(({ name }) => [name, []]));
     this.#readers = readers;
   }
 
-  /** By source, in order of precedence; of one that has not spoken, no routes. */
+  /** By source, in order of precedence; without routes for a source that has no snapshot yet. */
   get snapshots(): ReadonlyMap<string, RouteSnapshot> {
     return this.#snapshots;
   }
@@ -30,7 +30,7 @@ export class News {
     return Array.from(this.#addresses, ([source, addresses]) => ({ source, addresses }));
   }
 
-  /** Hears of snapshots when the primary itself has taken them into use. */
+  /** Sends snapshots on when the primary itself uses them. */
   get observer(): Observer {
     return { name: 'workers', observe: (event) => this.#observe(event) };
   }
@@ -50,5 +50,5 @@ export class News {
 
 type Sources = Pick<Parts, 'sources' | 'listenerSources'>;
 
-/** A worker need not wait for a source that the primary has waited for already. */
-const NOTHING_YET: RouteSnapshot = { version: 'nothing yet', routes: [] };
+/** The primary has waited for the source already: workers need not wait again. */
+const NO_SNAPSHOT: RouteSnapshot = { version: 'none', routes: [] };

@@ -3,17 +3,25 @@ import type { Worker } from 'node:cluster';
 import { fileURLToPath } from 'node:url';
 import { pause } from '@meshgate/core';
 import type { DrainProgress, RouteSnapshot } from '@meshgate/core';
-import type { Answers, FromWorker, NamedAddresses, Question, ToWorker, WorkerPlan, WorkerState } from './messages.ts';
+import type {
+  QueryResults,
+  FromWorker,
+  NamedAddresses,
+  QueryName,
+  ToWorker,
+  WorkerPlan,
+  WorkerState,
+} from './messages.ts';
 import { startError } from './messages.ts';
 import { RouteFeed } from './route-feed.ts';
 
-/** `leaving`: it drains by itself, since something in it is broken. */
+/** `leaving`: it drains by itself after an uncaught exception. */
 export type WorkerPhase = 'starting' | 'listening' | 'leaving' | 'ended';
 
-/** What a worker begins with. */
-export interface Beginning {
+/** What a worker starts with. */
+export interface WorkerStart {
   readonly plan: WorkerPlan;
-  /** What each source of routes has said last. */
+  /** The last snapshot of each route source. */
   readonly snapshots: ReadonlyMap<string, RouteSnapshot>;
 }
 
@@ -30,36 +38,40 @@ function stdioOf(logFd: number): (string | number)[] {
   return ['ignore', 'pipe', 'pipe', 'ipc', logFd];
 }
 
-/** A worker as the primary sees it, from its fork to its end. */
+/** Loading takes a second, and each part of the route table is acknowledged: longer silence is a worker that hangs. */
+const START_PROGRESS_MS = 20_000;
+
+/** A worker as the primary sees it, from fork to exit. */
 export class WorkerProcess {
-  /** Resolves when it listens, or with the reason why it never will. */
-  readonly begun: Promise<Error | undefined>;
-  /** Resolves with the reason why it takes, or will soon take, no more connections, although nobody told it so. */
+  /** Resolves when it listens, or with the reason why it never will: it has failed, exited, or shown no progress in time. */
+  readonly started: Promise<Error | undefined>;
+  /** Resolves with the reason when it stops accepting connections without having been told to. */
   readonly lost: Promise<string>;
-  /** Resolves when the process is gone: with what was wrong with its end, if anything. */
+  /** Resolves when the process has exited: with the reason if that was a failure. */
   readonly ended: Promise<string | undefined>;
-  /** Resolves when no connection of it is left: with what became of them, unless it died. */
+  /** Resolves when it has no connection left: with the final counts, unless it died. */
   readonly drained: Promise<DrainProgress | undefined>;
   readonly #worker: Worker;
-  readonly #answers = new Map<number, (answer: Answers[Question] | undefined) => void>();
-  #onBegun: (failure?: Error) => void = () => undefined;
+  readonly #pending = new Map<number, (result: QueryResults[QueryName] | undefined) => void>();
+  readonly #startTimer: NodeJS.Timeout;
+  #onStarted: (failure?: Error) => void = () => undefined;
   #onLost: (reason: string) => void = () => undefined;
   #onEnded: (reason: string | undefined) => void = () => undefined;
   #onDrained: (progress?: DrainProgress) => void = () => undefined;
   #state: WorkerState = { listeners: [], ejected: [] };
   #phase: WorkerPhase = 'starting';
-  /** Absent until the worker can hear. */
+  /** Absent until the worker can receive. */
   #feed: RouteFeed | undefined;
-  #onTaken: () => void = () => undefined;
-  #wanted = true;
-  #asked = 0;
+  #onAcknowledged: () => void = () => undefined;
+  #isDiscarded = false;
+  #lastQuery = 0;
 
   /**
-   * @param logFd where the process writes its log: it finds it as {@link WORKER_LOG_FD}
-   * @param beginning called once, when the worker can hear
+   * @param logFd where the process writes its log; it is {@link WORKER_LOG_FD} there
+   * @param startOf called once, when the worker can receive
    */
-  constructor(logFd: number, beginning: (idPrefix: string) => Beginning) {
-    this.begun = new Promise((resolve) => (this.#onBegun = resolve));
+  constructor(logFd: number, startOf: (idPrefix: string) => WorkerStart) {
+    this.started = new Promise((resolve) => (this.#onStarted = resolve));
     this.lost = new Promise((resolve) => (this.#onLost = resolve));
     this.ended = new Promise((resolve) => (this.#onEnded = resolve));
     this.drained = new Promise((resolve) => (this.#onDrained = resolve));
@@ -68,13 +80,14 @@ export class WorkerProcess {
     cluster.schedulingPolicy = cluster.SCHED_NONE;
     cluster.setupPrimary({ exec: MAIN, args: [], serialization: 'advanced', stdio: stdioOf(logFd) });
     this.#worker = cluster.fork();
-    // What plugins print, and what Node itself says when it breaks off.
+    // Output of plugins, and of Node itself when it crashes.
     this.#worker.process.stdout?.on('data', (chunk: Buffer) => process.stdout.write(chunk));
     this.#worker.process.stderr?.on('data', (chunk: Buffer) => process.stderr.write(chunk));
-    // What could not be delivered is answered for by the end of the process, which follows.
+    // A message that could not be delivered is followed by the exit of the process, which is reported.
     this.#worker.on('error', () => undefined);
-    this.#worker.on('message', (message: FromWorker) => this.#hear(message, beginning));
+    this.#worker.on('message', (message: FromWorker) => this.#receive(message, startOf));
     this.#worker.on('exit', (code, signal) => this.#end(code, signal));
+    this.#startTimer = setTimeout(() => this.#onStuck(), START_PROGRESS_MS);
   }
 
   /** For people: `worker 2 (pid 4711)`. */
@@ -90,64 +103,66 @@ export class WorkerProcess {
     return this.#state;
   }
 
-  tell(message: ToWorker): void {
+  send(message: ToWorker): void {
     if (this.#worker.isConnected()) this.#worker.send(message);
   }
 
-  /** The routes of `source` from now on. Of no effect before it can hear: it begins with all that there is then. */
+  /** Routes of `source` from now on. Without effect before it can receive: it starts with those of that moment. */
   offer(source: string, snapshot: RouteSnapshot): void {
     this.#feed?.offer(source, snapshot);
   }
 
-  /** The same for where to listen. */
-  listen(heard: NamedAddresses): void {
-    this.tell({ kind: 'addresses', ...heard });
+  /** The same for addresses to listen on. */
+  listen(list: NamedAddresses): void {
+    this.send({ kind: 'addresses', ...list });
   }
 
-  /** `undefined` when it does not answer in time. */
-  async ask<Asked extends Question>(question: Asked, patienceMs: number): Promise<Answers[Asked] | undefined> {
-    this.#asked += 1;
-    const ask = this.#asked;
+  /** `undefined` when it does not respond in time. */
+  async query<Name extends QueryName>(name: Name, timeoutMs: number): Promise<QueryResults[Name] | undefined> {
+    this.#lastQuery += 1;
+    const id = this.#lastQuery;
     const over = new AbortController();
-    const answered = new Promise<Answers[Question] | undefined>((resolve) => this.#answers.set(ask, resolve));
-    this.tell({ kind: 'ask', ask, question });
-    const answer = await Promise.race([answered, this.ended, pause(patienceMs, over.signal)]);
+    const responded = new Promise<QueryResults[QueryName] | undefined>((resolve) => this.#pending.set(id, resolve));
+    this.send({ kind: 'query', id, name });
+    const result = await Promise.race([responded, this.ended, pause(timeoutMs, over.signal)]);
     over.abort();
-    this.#answers.delete(ask);
-    // The answer to a question is of its kind, or none at all: what `ended` resolves with is no object.
-    return typeof answer === 'object' ? (answer as Answers[Asked]) : undefined;
+    this.#pending.delete(id);
+    // A result has the type of its query; what `ended` resolves with is no object.
+    return typeof result === 'object' ? (result as QueryResults[Name]) : undefined;
   }
 
-  /** For one that hears nobody. */
+  /** Ends it at once, with its connections. */
   kill(): void {
     this.#worker.process.kill('SIGKILL');
   }
 
-  /** For one that is not wanted any more and has no connections: that it ends so is not held against it. */
+  /** Kills an idle worker on purpose: its exit is not reported as a failure. */
   discard(): void {
-    this.#wanted = false;
+    this.#isDiscarded = true;
     this.kill();
   }
 
-  #hear(message: FromWorker, beginning: (idPrefix: string) => Beginning): void {
+  #receive(message: FromWorker, startOf: (idPrefix: string) => WorkerStart): void {
+    if (this.#phase === 'starting') this.#startTimer.refresh();
     switch (message.kind) {
       case 'loaded':
-        return this.#begin(beginning(`${this.#worker.id}-`));
-      case 'taken':
-        return this.#onTaken();
-      case 'begun':
+        return this.#startWorker(startOf(`${this.#worker.id}-`));
+      case 'acknowledged':
+        return this.#onAcknowledged();
+      case 'started':
         this.#phase = 'listening';
-        return this.#onBegun();
+        clearTimeout(this.#startTimer);
+        return this.#onStarted();
       case 'failed':
-        return this.#onBegun(startError(message.failure));
+        return this.#onStarted(startError(message.failure));
       case 'failing':
         this.#phase = 'leaving';
-        return this.#onLost(`${this.name} met an exception that nobody caught: ${message.reason}`);
+        return this.#onLost(`${this.name} had an uncaught exception: ${message.reason}`);
       case 'state':
         this.#state = message.state;
         return;
-      case 'answer':
-        return this.#answers.get(message.ask)?.(message.answer);
+      case 'result':
+        return this.#pending.get(message.id)?.(message.result);
       case 'drained':
         return this.#onDrained(message.progress);
       default:
@@ -155,23 +170,30 @@ export class WorkerProcess {
     }
   }
 
-  #begin({ plan, snapshots }: Beginning): void {
-    this.tell({ kind: 'begin', plan });
+  #startWorker({ plan, snapshots }: WorkerStart): void {
+    this.send({ kind: 'start', plan });
     this.#feed = new RouteFeed((part) => {
-      this.tell({ kind: 'routes', part });
-      return new Promise((resolve) => (this.#onTaken = resolve));
+      this.send({ kind: 'routes', part });
+      return new Promise((resolve) => (this.#onAcknowledged = resolve));
     });
     for (const [source, snapshot] of snapshots) this.#feed.offer(source, snapshot);
   }
 
+  /** It hangs, in a plugin for example. */
+  #onStuck(): void {
+    this.#onStarted(new Error(`${this.name} made no progress for ${START_PROGRESS_MS / 1_000} s while it started`));
+    this.kill();
+  }
+
   #end(code: number | null, signal: string | null): void {
-    const how = signal === null ? `ended with status ${code}` : `was ended by ${signal}`;
+    clearTimeout(this.#startTimer);
+    const how = signal === null ? `exited with status ${code}` : `was killed by ${signal}`;
     const reason = `${this.name} ${how}`;
     this.#phase = 'ended';
     this.#state = { listeners: [], ejected: [] };
-    this.#onBegun(new Error(reason));
+    this.#onStarted(new Error(reason));
     this.#onLost(reason);
     this.#onDrained();
-    this.#onEnded(code === 0 || !this.#wanted ? undefined : reason);
+    this.#onEnded(code === 0 || this.#isDiscarded ? undefined : reason);
   }
 }

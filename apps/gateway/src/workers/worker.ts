@@ -1,40 +1,40 @@
 import { setImmediate as nextTurn } from 'node:timers/promises';
 import { formatEndpoint } from '@meshgate/core';
-import { withListen } from '@meshgate/core/parts';
+import { Cell, withListen } from '@meshgate/core/parts';
 import type { ListenAddress, Observer, ProxyEvent, RouteSnapshot, Transport } from '@meshgate/core';
 import { composeCarrier } from '../run/compose.ts';
 import type { Carrier } from '../run/compose.ts';
 import { closeLog, openLog, withLogger } from '../log/logger.ts';
 import type { Log } from '../log/logger.ts';
+import { say } from '../log/messages.ts';
 import type { Parts } from '../config/parts.ts';
 import { installPlugins } from '../config/plugins.ts';
 import { builtInTransports, chooseTransport } from '../run/transport-choice.ts';
 import { connectionView } from '../admin/views.ts';
 import { startFailure } from './messages.ts';
-import type { Answers, FromWorker, Question, ToWorker, WorkerPlan, WorkerState } from './messages.ts';
-import { ReplaySource } from './replay-source.ts';
+import type { QueryResults, FromWorker, QueryName, ToWorker, WorkerPlan, WorkerState } from './messages.ts';
 import { RouteIntake } from './route-feed.ts';
 import type { RoutesPart } from './route-feed.ts';
 import { workerObserver } from './worker-observer.ts';
 
-/** How a worker speaks to its primary. */
+/** The way from a worker to its primary. */
 export interface PrimaryChannel {
   /** Resolves when the system has it. */
-  tell(message: FromWorker): Promise<void>;
+  send(message: FromWorker): Promise<void>;
 }
 
-/** 0: told to leave, and did. 1: it could not begin, or something in it was broken. */
+/** 0: stopped as the primary asked. 1: it could not start, or had an uncaught exception. */
 export type WorkerStatus = 0 | 1;
 
-/** A process that carries connections and does as the primary says. */
+/** A process that carries connections, under a primary. */
 export class WorkerRun {
-  /** Resolves when the process may end. */
+  /** Resolves when the process may exit. */
   readonly ended: Promise<WorkerStatus>;
   readonly #primary: PrimaryChannel;
   #end: (status: WorkerStatus) => void = () => undefined;
   readonly #intake = new RouteIntake();
-  #relays: Relays | undefined;
-  #began: Began | undefined;
+  #sources: ReceivedSources | undefined;
+  #started: StartedWorker | undefined;
   #status: WorkerStatus = 0;
   #draining: Promise<void> | undefined;
 
@@ -43,21 +43,21 @@ export class WorkerRun {
     this.ended = new Promise((resolve) => (this.#end = resolve));
   }
 
-  hear(message: ToWorker): void {
+  receive(message: ToWorker): void {
     switch (message.kind) {
-      case 'begin':
-        this.#relays = relaysOf(message.plan);
-        return void this.#begin(message.plan, this.#relays);
+      case 'start':
+        this.#sources = receivedSources(message.plan);
+        return void this.#startWorker(message.plan, this.#sources);
       case 'routes':
         return void this.#take(message.part);
       case 'addresses':
-        return this.#relays?.listeners.get(message.source)?.tell(message.addresses);
-      case 'ask':
-        return void this.#answer(message.ask, message.question);
+        return this.#sources?.listeners.get(message.source)?.set(message.addresses);
+      case 'query':
+        return void this.#respond(message.id, message.name);
       case 'drain':
         return void this.#drain();
       case 'force':
-        return this.#began?.carrier.gateway.force();
+        return this.#started?.carrier.gateway.force();
       case 'stop':
         return void this.#stop();
       default:
@@ -65,32 +65,33 @@ export class WorkerRun {
     }
   }
 
-  /** The primary is gone, and with it everybody who could say anything: connections may finish, then nothing is left to do. */
+  /** The primary is gone: connections may finish, then the worker exits. */
   onOrphaned(): void {
-    if (this.#began === undefined) return this.#end(1);
+    if (this.#started === undefined) return this.#end(1);
     this.#status = 1;
-    this.#began.log.logger.error('the primary is gone: draining');
+    say(this.#started.log.logger, 'primaryGone');
     void this.#drain().then(() => this.#stop());
   }
 
   /** As in a process of its own: a bug ends the worker, but lets its connections finish first. */
   onStray(thrown: Error, kind: 'exception' | 'rejection'): void {
-    if (this.#began === undefined) return void this.#fail(thrown);
-    this.#began.carrier.gateway.report(thrown);
+    if (this.#started === undefined) return void this.#fail(thrown);
+    this.#started.carrier.gateway.report(thrown);
     if (kind === 'rejection') return;
     this.#status = 1;
-    void this.#primary.tell({ kind: 'failing', reason: thrown.message });
+    void this.#primary.send({ kind: 'failing', reason: thrown.message });
     void this.#drain().then(() => this.#stop());
   }
 
-  async #begin(plan: WorkerPlan, relays: Relays): Promise<void> {
+  async #startWorker(plan: WorkerPlan, sources: ReceivedSources): Promise<void> {
     try {
-      const began = await compose(plan, relays, (state) => void this.#primary.tell({ kind: 'state', state }));
-      // One that does not know all routes yet would turn clients away that others serve.
-      await Promise.all(Array.from(relays.routes.values(), ({ firstSnapshot }) => firstSnapshot));
-      await began.carrier.gateway.start(new AbortController().signal);
-      this.#began = began;
-      await this.#primary.tell({ kind: 'begun' });
+      const started = await compose(plan, sources, (state) => void this.#primary.send({ kind: 'state', state }));
+      const { signal } = new AbortController();
+      // Without all routes it would turn away clients that other workers serve.
+      await Promise.all(Array.from(sources.routes.values(), (cell) => cell.changed(0, signal)));
+      await started.carrier.gateway.start(signal);
+      this.#started = started;
+      await this.#primary.send({ kind: 'started' });
     } catch (reason) {
       await this.#fail(reason);
     }
@@ -98,35 +99,35 @@ export class WorkerRun {
 
   async #take(part: RoutesPart): Promise<void> {
     const snapshot = this.#intake.take(part);
-    if (snapshot !== undefined) this.#relays?.routes.get(part.source)?.tell(snapshot);
-    // Not at once: the next part could come before everybody else has had a turn.
+    if (snapshot !== undefined) this.#sources?.routes.get(part.source)?.set(snapshot);
+    // Other work gets a turn before the next part comes.
     await nextTurn();
-    await this.#primary.tell({ kind: 'taken' });
+    await this.#primary.send({ kind: 'acknowledged' });
   }
 
   async #fail(reason: unknown): Promise<void> {
-    await this.#primary.tell({ kind: 'failed', failure: startFailure(reason) });
+    await this.#primary.send({ kind: 'failed', failure: startFailure(reason) });
     this.#end(1);
   }
 
-  async #answer(ask: number, question: Question): Promise<void> {
-    const answer = this.#began && (await ANSWERS[question](this.#began));
-    await this.#primary.tell({ kind: 'answer', ask, answer });
+  async #respond(id: number, name: QueryName): Promise<void> {
+    const result = this.#started && (await QUERIES[name](this.#started));
+    await this.#primary.send({ kind: 'result', id, result });
   }
 
   #drain(): Promise<void> {
-    this.#draining ??= this.#began?.carrier.gateway.drain().then((progress) => {
-      return this.#primary.tell({ kind: 'drained', progress });
+    this.#draining ??= this.#started?.carrier.gateway.drain().then((progress) => {
+      return this.#primary.send({ kind: 'drained', progress });
     });
     return this.#draining ?? Promise.resolve();
   }
 
   async #stop(): Promise<void> {
-    if (this.#began !== undefined) {
-      const { carrier, log } = this.#began;
+    if (this.#started !== undefined) {
+      const { carrier, log } = this.#started;
       await carrier.gateway.stop(new AbortController().signal).catch((reason: unknown) => {
         this.#status = 1;
-        log.logger.error({ err: reason }, 'not stopped cleanly');
+        say(log.logger, 'shutdownIncomplete', { reason: messageOf(reason) }, { err: reason });
       });
       await closeLog(log);
     }
@@ -134,33 +135,34 @@ export class WorkerRun {
   }
 }
 
-/** The sources of a worker: what the primary tells it, by the names of those that said it. */
-interface Relays {
-  readonly routes: ReadonlyMap<string, ReplaySource<RouteSnapshot>>;
-  readonly listeners: ReadonlyMap<string, ReplaySource<readonly ListenAddress[]>>;
+/** What the primary sends of each source, by the name of the source. */
+interface ReceivedSources {
+  readonly routes: ReadonlyMap<string, Cell<RouteSnapshot>>;
+  readonly listeners: ReadonlyMap<string, Cell<readonly ListenAddress[]>>;
 }
 
-function relaysOf({ sources, listenerSources }: WorkerPlan): Relays {
-  return {
-    routes: new Map(sources.map((source) => [source, new ReplaySource(source)])),
-    listeners: new Map(listenerSources.map(({ source, addresses }) => [source, told(source, addresses)])),
-  };
+function receivedSources({ sources, listenerSources }: WorkerPlan): ReceivedSources {
+  const listeners = new Map(listenerSources.map(({ source }) => [source, new Cell<readonly ListenAddress[]>()]));
+  for (const { source, addresses } of listenerSources) listeners.get(source)?.set(addresses);
+  return { routes: new Map(sources.map((source) => [source, new Cell<RouteSnapshot>()])), listeners };
 }
 
-function told<Word>(name: string, word: Word): ReplaySource<Word> {
-  const relay = new ReplaySource<Word>(name);
-  relay.tell(word);
-  return relay;
+/** In the form of a source. */
+function watched<T>([name, cell]: readonly [string, Cell<T>]): { name: string; watch: Cell<T>['watch'] } {
+  return { name, watch: (signal) => cell.watch(signal) };
 }
 
 /** A worker that listens. */
-interface Began {
-  readonly plan: WorkerPlan;
+interface StartedWorker {
   readonly carrier: Carrier;
   readonly log: Log;
 }
 
-async function compose(plan: WorkerPlan, relays: Relays, onState: (state: WorkerState) => void): Promise<Began> {
+async function compose(
+  plan: WorkerPlan,
+  sources: ReceivedSources,
+  onState: (state: WorkerState) => void,
+): Promise<StartedWorker> {
   const { config, idPrefix, limits, listeners, uses, baseDir } = plan;
   const installed = await installPlugins(uses, { baseDir, process: 'worker' });
   const [problem] = installed.problems;
@@ -171,22 +173,23 @@ async function compose(plan: WorkerPlan, relays: Relays, onState: (state: Worker
     () => ({ listeners: carrier.listeners.status, logTrouble: log.health.trouble }),
     onState,
   );
-  const carrier = composeCarrier({ ...config, listeners }, partsOf(installed.parts, relays, state), {
+  const carrier = composeCarrier({ ...config, listeners }, partsOf(installed.parts, sources, state), {
     log,
     transport: await transportOf(plan, installed.parts),
     limits,
-    leave: () => undefined,
-    tell: (observer) => workerObserver(idPrefix, observer),
+    idPrefix,
+    shutDown: () => undefined,
+    wrapObserver: workerObserver,
   });
-  return { plan, carrier, log };
+  return { carrier, log };
 }
 
 /** Of what plugins add, the primary has the sources, the services that run once, and the admin paths. */
-function partsOf(parts: Parts, relays: Relays, state: Observer): Parts {
+function partsOf(parts: Parts, sources: ReceivedSources, state: Observer): Parts {
   return {
     ...parts,
-    sources: [...relays.routes.values()],
-    listenerSources: [...relays.listeners.values()],
+    sources: Array.from(sources.routes, watched),
+    listenerSources: Array.from(sources.listeners, watched),
     services: [],
     observers: [state, ...parts.observers],
   };
@@ -203,7 +206,7 @@ async function transportOf({ transport, config, reusePort }: WorkerPlan, { trans
   );
 }
 
-/** Tells the primary what it keeps in mind of this worker, whenever that has changed. */
+/** Sends the primary the state of this worker at each change. */
 class ReportedState implements Observer {
   readonly name = 'state';
   readonly #ejected = new Set<string>();
@@ -227,14 +230,17 @@ class ReportedState implements Observer {
   }
 }
 
-const ANSWERS: { readonly [Asked in Question]: (began: Began) => Answers[Asked] | Promise<Answers[Asked]> } = {
-  connections: ({ carrier, plan }) => {
+const QUERIES: {
+  readonly [Name in QueryName]: (started: StartedWorker) => QueryResults[Name] | Promise<QueryResults[Name]>;
+} = {
+  connections: ({ carrier }) => {
     const now = performance.now();
-    return carrier.sessions.live().map((live) => {
-      const view = connectionView(live, now);
-      return { ...view, id: plan.idPrefix + view.id };
-    });
+    return carrier.sessions.live().map((live) => connectionView(live, now));
   },
   progress: ({ carrier }) => carrier.drain.progress,
   metrics: ({ carrier }) => carrier.registry.getMetricsAsJSON(),
 };
+
+function messageOf(reason: unknown): string {
+  return reason instanceof Error ? reason.message : String(reason);
+}

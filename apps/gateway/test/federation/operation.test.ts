@@ -63,7 +63,7 @@ describeInNetworks('a gateway of a Consul that denies by default', () => {
         now.reasons.join().includes('the token may read no node'),
       );
       expect(ready).toBe(false);
-      expect(reasons).toContainEqual(expect.stringContaining('source consul has not spoken yet: '));
+      expect(reasons).toContainEqual(expect.stringContaining('source consul: no snapshot yet: '));
       const complaint = expect.stringContaining('the token may read no node');
       expect(gateway.lines).toContainEqual(expect.objectContaining({ level: 'warn', msg: complaint }));
       const { ID } = (await datacenter.consul.get('acl/policy/name/blind')) as { readonly ID: string };
@@ -101,7 +101,7 @@ describeInNetworks('a gateway', () => {
   afterAll(() => belongings[Symbol.asyncDispose]());
 
   it(
-    'that is told to leave tells Consul first, then accepts no more, lets connections finish, and deregisters',
+    'that is told to stop tells Consul first, then accepts no more, lets connections finish, and deregisters',
     async () => {
       const file = join(belongings.add(temporaryFolder()).path, 'meshgate.yaml');
       writeFileSync(file, 'drain: { delay: 1s, grace: 20s }\n');

@@ -157,22 +157,22 @@ describe('meshgate sidecar, with mesh files', () => {
       await files.write('web-key.pem', leaf.privateKey);
       return new Date(new X509Certificate(leaf.certificate).validTo).toISOString();
     };
-    const of = `the certificate of spiffe://${TRUST_DOMAIN}/ns/default/dc/dc1/svc/web`;
+    const of = `certificate of spiffe://${TRUST_DOMAIN}/ns/default/dc/dc1/svc/web`;
     const late = await written(5);
     await using web = spawnMeshgate(['sidecar', '--sidecar-for', 'web', '--config', join(files.path, 'web.yaml')]);
     const { admin } = await web.said('ready');
     const readiness = async (): Promise<unknown> => (await fetch(new URL('/ready', String(admin)))).json();
     await opened(web, 'public');
-    const warning = `${of} expires at ${late} and has not been renewed: peers will refuse it from then on`;
+    const warning = `${of} expires at ${late} and has not been renewed`;
     expect(await web.said(warning)).toMatchObject({ level: 'warn' });
     expect(await readiness()).toMatchObject({ ready: true, warnings: [warning] });
     const metrics = await (await fetch(new URL('/metrics', String(admin)))).text();
     const metric = 'meshgate_certificate_expiry_timestamp_seconds{source="credentials"}';
     expect(metrics).toContain(`${metric} ${Date.parse(late) / 1_000}`);
-    const reason = `${of} expired at ${await written(-5)} and was not renewed: peers refuse it`;
+    const reason = `${of} expired at ${await written(-5)} and has not been renewed; peers reject it`;
     expect(await web.said(reason)).toMatchObject({ level: 'error' });
     expect(await readiness()).toMatchObject({ ready: false, reasons: [reason] });
-    await web.said(`certificate of ${of.split(' ').at(-1)} in use, valid until ${await written(86_400)}`);
+    await web.said(`certificate of ${of.split(' ').at(-1)} installed, valid until ${await written(86_400)}`);
     expect(await readiness()).toMatchObject({ ready: true, warnings: [] });
   });
 

@@ -1,0 +1,68 @@
+import { pause } from '@meshgate/core';
+import { FailureLog } from '../log/failure-log.ts';
+import type { Logger } from '../log/logger.ts';
+import { say } from '../log/messages.ts';
+import type { Gateway } from './gateway.ts';
+
+/** What a {@link ReadinessLog} is made of. */
+export interface ReadinessLogOptions {
+  readonly gateway: Pick<Gateway, 'adminUrl' | 'listeners' | 'readiness' | 'routeCount'>;
+  readonly logger: Logger;
+  /** Of the process, for the lines `started` and `ready`. */
+  readonly facts: Readonly<Record<string, unknown>>;
+  /** Aborts when the process leaves: nothing is written any more. */
+  readonly signal: AbortSignal;
+}
+
+/** Writes `started`, then `ready` when `/ready` is, or else why it is not: at the start, and whenever that changes. */
+export class ReadinessLog {
+  readonly #options: ReadinessLogOptions;
+  readonly #failures = new FailureLog();
+  readonly #begunAt = performance.now();
+  #saidStarted = false;
+  #isStarting = true;
+  #wasReady = false;
+
+  constructor(options: ReadinessLogOptions) {
+    this.#options = options;
+    void this.#follow();
+  }
+
+  /** Everything has been started. */
+  startFinished(): void {
+    this.#isStarting = false;
+    this.#check();
+  }
+
+  #check(): void {
+    const { gateway, logger, facts, signal } = this.#options;
+    if (signal.aborted) return;
+    const { adminUrl: admin, listeners, routeCount: routes } = gateway;
+    if (!this.#saidStarted && (admin !== undefined || !this.#isStarting)) {
+      this.#saidStarted = true;
+      say(logger, 'started', {}, { admin, ...facts });
+    }
+    const { ready, reasons } = gateway.readiness;
+    if (!ready) return this.#sayNotReady(reasons.join('; '));
+    if (this.#wasReady || this.#isStarting) return;
+    this.#failures.recovered('readiness');
+    this.#wasReady = true;
+    say(logger, 'ready', {}, { listeners, admin, routes, ...facts });
+  }
+
+  #sayNotReady(reasons: string): void {
+    if (!this.#wasReady && performance.now() - this.#begunAt < STARTING_MS) return;
+    this.#wasReady = false;
+    if (this.#failures.failed('readiness', reasons).kind === 'line') say(this.#options.logger, 'notReady', { reasons });
+  }
+
+  async #follow(): Promise<void> {
+    const { signal } = this.#options;
+    for (await pause(POLL_MS, signal); !signal.aborted; await pause(POLL_MS, signal)) this.#check();
+  }
+}
+
+/** What depends on time as well (a certificate that expires) tells nobody when it changes. */
+const POLL_MS = 250;
+/** What is not ready for so short a time after the start is only starting. */
+const STARTING_MS = 2_000;
