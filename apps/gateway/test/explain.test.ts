@@ -186,7 +186,7 @@ describe('an explanation of a name that listeners take differently', () => {
 
   it('is readable', () => {
     expect(explanationText(explain('api.example.com', table))).toBe(`\
-api.example.com: route public, its exact name is in the table
+api.example.com: route public, exact match
   source       file
   on internal  route inner (api.example.com of file)
   BACKEND       PRIORITY  WEIGHT  STATE
