@@ -1,7 +1,7 @@
 import type { X509Certificate } from 'node:crypto';
 import type { Socket } from 'node:net';
 import { connect as tlsConnect } from 'node:tls';
-import type { TLSSocket } from 'node:tls';
+import type { SecureContext, TLSSocket } from 'node:tls';
 import { formatEndpoint, ProxyError } from '@meshgate/core';
 import { formatDuration, upgradeConnection } from '@meshgate/core/parts';
 import type { Connection } from '@meshgate/core';
@@ -34,22 +34,43 @@ export function beginMutualTls(
   const { identity } = handshake;
   const shown = `the server may have refused the certificate of ${describeIdentity(identity)}, or an intention denies it`;
   const where = formatEndpoint(connection.remote);
-  return upgradeConnection(connection, (raw) => clientHandshake(raw, { ...handshake, where }, signal), {
+  const { context, trustDomain } = trustTowards(handshake);
+  const located = { ...handshake, where, context, trustDomain };
+  return upgradeConnection(connection, (raw) => clientHandshake(raw, located, signal), {
     explainLoss: () => shown,
   });
 }
 
 interface LocatedHandshake extends ClientHandshake {
   readonly where: string;
+  readonly context: SecureContext;
+  /** Of whoever is expected. */
+  readonly trustDomain: string;
+}
+
+/** Why no server of `peer` can be trusted; `undefined` where its roots are known, and for this cluster. */
+export function distrustOf(peer: string | undefined, { peers }: Identity): ProxyError | undefined {
+  const known = peer === undefined ? undefined : peers.get(peer);
+  if (peer === undefined || known?.kind === 'trusted') return undefined;
+  const why = known?.reason ?? 'its roots are not known';
+  return new ProxyError('UPSTREAM_UNTRUSTED', `no server of peer ${peer} can be trusted: ${why}`);
+}
+
+/** A server of a peer is trusted by the peer's own roots, and by no others. */
+function trustTowards({ peer, identity }: ClientHandshake): Pick<LocatedHandshake, 'context' | 'trustDomain'> {
+  const known = peer === undefined ? identity : identity.peers.get(peer);
+  if (known !== undefined && 'context' in known) return known;
+  throw distrustOf(peer, identity) ?? new ProxyError('INTERNAL', 'a peer that is trusted has a context');
 }
 
 function clientHandshake(raw: Socket, handshake: LocatedHandshake, signal: AbortSignal): Promise<TLSSocket> {
   return new Promise((resolve, reject) => {
+    const { context } = handshake;
     let shown: X509Certificate | undefined;
     let settled = false;
     const tls = tlsConnect({
       socket: raw,
-      secureContext: handshake.identity.context,
+      secureContext: context,
       servername: handshake.serverName,
       rejectUnauthorized: true,
       checkServerIdentity: () => serverRefusal(shown, handshake),
@@ -112,7 +133,7 @@ function failure(
       cause,
     );
   if (shown !== undefined) {
-    const expected = `expected a certificate that leads to a root of ${handshake.identity.trustDomain}`;
+    const expected = `expected a certificate that leads to a root of ${handshake.trustDomain}`;
     const message = `${expected}, found ${describeCertificate(shown)}: ${tlsReason(error)}`;
     return new ProxyError('UPSTREAM_UNTRUSTED', `${trouble(handshake)}: ${message}`, cause);
   }

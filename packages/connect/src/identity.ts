@@ -2,9 +2,11 @@ import { constants, createPrivateKey } from 'node:crypto';
 import type { X509Certificate } from 'node:crypto';
 import { createSecureContext } from 'node:tls';
 import type { SecureContext } from 'node:tls';
-import type { Credentials } from '@meshgate/mesh';
-import { serviceIn } from './certificate-identity.ts';
+import { parseSpiffeId } from '@meshgate/mesh';
+import type { Credentials, TlsSettings } from '@meshgate/mesh';
+import { serviceIn, uriIn } from './certificate-identity.ts';
 import { certificatesIn } from './pem.ts';
+import { tlsLimits } from './tls-limits.ts';
 
 /** Credentials in which nothing is wrong, ready for handshakes of both sides. Immutable: other credentials are another identity. */
 export interface Identity {
@@ -16,16 +18,35 @@ export interface Identity {
   readonly validUntil: Date;
   /** By then it should have been renewed: a tenth of its life is left. */
   readonly renewalDue: Date;
-  /** For servers and clients alike. Connections that were made with it live on when it is replaced. */
+  /** To dial services of this cluster or federation. Connections that were made with it live on when it is replaced. */
   readonly context: SecureContext;
+  /** To accept callers of this cluster, and of all peers that are trusted: which of them a caller may be is {@link trustDomainOf}'s to say. */
+  readonly serverContext: SecureContext;
+  /** The roots of this cluster. */
+  readonly roots: readonly X509Certificate[];
+  /** By the names that this cluster gives to them. */
+  readonly peers: ReadonlyMap<string, PeerIdentity>;
 }
+
+/** What a peer's services are known by; or why none of them can be trusted. */
+export type PeerIdentity =
+  | {
+      readonly kind: 'trusted';
+      readonly peer: string;
+      readonly trustDomain: string;
+      readonly roots: readonly X509Certificate[];
+      /** To dial its services: no other authority counts. */
+      readonly context: SecureContext;
+    }
+  | { readonly kind: 'refused'; readonly peer: string; readonly reason: string };
 
 /**
  * Makes credentials ready for use: TLS 1.2 or newer, forward secrecy and authenticated encryption only, no resumption.
  *
  * @throws Error that says what was expected and found, when the leaf is none of its trust domain or does not belong to the key
  */
-export function identityOf({ certificate, privateKey, roots, trustDomain }: Credentials): Identity {
+export function identityOf(credentials: Credentials): Identity {
+  const { certificate, privateKey, roots, trustDomain, tls } = credentials;
   const chain = withoutRepeats(certificatesIn(certificate));
   const [leaf] = chain;
   if (leaf === undefined) throw new Error('expected a certificate in PEM, found none');
@@ -34,15 +55,65 @@ export function identityOf({ certificate, privateKey, roots, trustDomain }: Cred
   if (service.kind === 'unknown') throw new Error(`the own certificate: ${service.reason}`);
   if (!leaf.checkPrivateKey(createPrivateKey(privateKey)))
     throw new Error(`expected the key of ${service.uri}, found that of another certificate`);
-  const context = createSecureContext({
-    ca: [...roots],
-    cert: chain.map(String).join(''),
-    key: privateKey,
-    minVersion: 'TLSv1.2',
-    ciphers: CIPHERS.join(':'),
-    secureOptions: constants.SSL_OP_NO_TICKET,
-  });
-  return { uri: service.uri, trustDomain, ...lifeOf(leaf, pathFrom(leaf, chain, roots)), context };
+  const own = { cert: chain.map(String).join(''), key: privateKey, secureOptions: constants.SSL_OP_NO_TICKET };
+  const towards = (ca: readonly string[], settings: TlsSettings | undefined): SecureContext =>
+    createSecureContext({ ...own, ...tlsLimits(settings), ca: [...ca] });
+  const peers = peersOf(credentials, (ca) => towards(ca, tls?.outgoing));
+  const peerRoots = [...peers.values()].flatMap((peer) => (peer.kind === 'trusted' ? peer.roots.map(String) : []));
+  return {
+    uri: service.uri,
+    trustDomain,
+    ...lifeOf(leaf, pathFrom(leaf, chain, roots)),
+    context: towards(roots, tls?.outgoing),
+    serverContext: towards([...roots, ...peerRoots], tls?.incoming),
+    roots: roots.flatMap(certificatesIn),
+    peers,
+  };
+}
+
+/** A bundle in which something is wrong costs its own peer only. */
+function peersOf(
+  { peers = [], trustDomain: own }: Credentials,
+  contextFor: (roots: readonly string[]) => SecureContext,
+): ReadonlyMap<string, PeerIdentity> {
+  const taken = new Set([own.toLowerCase()]);
+  return new Map(
+    peers.map(({ peer, roots }): [string, PeerIdentity] => {
+      const bundle = readBundle(roots);
+      if (typeof bundle === 'string') return [peer, { kind: 'refused', peer, reason: bundle }];
+      const { trustDomain, certificates } = bundle;
+      // Of two clusters with one name nobody could say which of them a caller is of.
+      if (taken.has(trustDomain)) {
+        const reason = `its trust domain ${trustDomain} is that of this cluster or of another peer`;
+        return [peer, { kind: 'refused', peer, reason }];
+      }
+      taken.add(trustDomain);
+      const context = contextFor(certificates.map(String));
+      return [peer, { kind: 'trusted', peer, trustDomain, roots: certificates, context }];
+    }),
+  );
+}
+
+interface Bundle {
+  readonly trustDomain: string;
+  readonly certificates: readonly X509Certificate[];
+}
+
+/** The roots of one trust domain, which is the URI in them; or what is wrong with them. */
+function readBundle(roots: readonly string[]): Bundle | string {
+  let certificates: readonly X509Certificate[];
+  try {
+    certificates = roots.flatMap(certificatesIn);
+  } catch (reason) {
+    return `its roots cannot be read: ${reason instanceof Error ? reason.message : String(reason)}`;
+  }
+  if (certificates.length === 0) return 'its roots are not known';
+  const domains = new Set(certificates.map((certificate) => parseSpiffeId(uriIn(certificate) ?? '')));
+  const names = new Set([...domains].map((id) => (id.kind === 'invalid' ? '' : id.trustDomain)));
+  const [trustDomain = '', ...others] = names;
+  if (trustDomain === '' || others.length > 0)
+    return `expected roots with one SPIFFE URI of a trust domain, found ${[...names].join(', ') || 'none'}`;
+  return { trustDomain, certificates };
 }
 
 /** How a certificate stands at some time: `overdue` when it should have been renewed, `expired` when peers refuse it. */
@@ -87,19 +158,6 @@ function pathFrom(
 export function describeIdentity({ uri, validUntil }: Identity): string {
   return `${uri}, valid until ${validUntil.toISOString()}`;
 }
-
-// Of TLS 1.2 what Consul's own proxies offer; of TLS 1.3 all that there is in practice.
-const CIPHERS = [
-  'TLS_AES_128_GCM_SHA256',
-  'TLS_AES_256_GCM_SHA384',
-  'TLS_CHACHA20_POLY1305_SHA256',
-  'ECDHE-ECDSA-AES128-GCM-SHA256',
-  'ECDHE-RSA-AES128-GCM-SHA256',
-  'ECDHE-ECDSA-AES256-GCM-SHA384',
-  'ECDHE-RSA-AES256-GCM-SHA384',
-  'ECDHE-ECDSA-CHACHA20-POLY1305',
-  'ECDHE-RSA-CHACHA20-POLY1305',
-];
 
 /** Consul gives the intermediate of a secondary datacenter twice: once is enough, in the same order. */
 function withoutRepeats(certificates: readonly X509Certificate[]): readonly X509Certificate[] {

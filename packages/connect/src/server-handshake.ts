@@ -4,7 +4,8 @@ import { fact, ProxyError } from '@meshgate/core';
 import { upgradeConnection } from '@meshgate/core/parts';
 import type { Fact, FilterContext, FilterResult, Hello } from '@meshgate/core';
 import type { Caller } from '@meshgate/mesh';
-import { describeCertificate, serviceIn } from './certificate-identity.ts';
+import { callerOf } from './caller-trust.ts';
+import { describeCertificate } from './certificate-identity.ts';
 import { describeIdentity } from './identity.ts';
 import type { Identity } from './identity.ts';
 import { refusalByAlert, tlsReason } from './tls-reason.ts';
@@ -51,7 +52,12 @@ interface Met {
 /** `TLSSocket` by itself, since a `tls.Server` does not tell which of its sockets a failed handshake was for. */
 function serverHandshake(raw: Socket, identity: Identity): Promise<TLSSocket> {
   return new Promise((resolve, reject) => {
-    const options = { isServer: true, requestCert: true, rejectUnauthorized: true, secureContext: identity.context };
+    const options = {
+      isServer: true,
+      requestCert: true,
+      rejectUnauthorized: true,
+      secureContext: identity.serverContext,
+    };
     const tls = new TLSSocket(raw, options);
     // For as long as it lives: a socket that is not a server's tells here, and nowhere else, what breaks TLS later on.
     tls.on('_tlsError', (error: NodeJS.ErrnoException) => {
@@ -105,7 +111,7 @@ function callerBehind(tls: TLSSocket, identity: Identity): Caller | string {
     const expected = `expected a client certificate that leads to a root of ${identity.trustDomain}`;
     return `${expected}, found ${describeCertificate(certificate)}: ${tlsReason(refused)}`;
   }
-  const service = serviceIn(certificate, identity.trustDomain);
+  const service = callerOf(certificate, identity);
   return service.kind === 'service' ? service : `the client certificate: ${service.reason}`;
 }
 

@@ -9,6 +9,8 @@ export interface ExpectedServer {
   readonly serverName: string;
   /** SPIFFE URIs, one of which the server's certificate must carry, compared decoded: two may be escaped differently. */
   readonly identities: readonly string[];
+  /** The peer of whose authorities its certificate must be; absent for this cluster or federation. */
+  readonly peer?: string;
 }
 
 /**

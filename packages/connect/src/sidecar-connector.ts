@@ -3,7 +3,7 @@ import type { ConnectContext, ConnectDialOptions, Connector, Route, Upstream } f
 import { balancedConnector } from '@meshgate/core/parts';
 import type { ConnectorOptions } from '@meshgate/core/parts';
 import type { Authorizer } from '@meshgate/mesh';
-import { beginMutualTls } from './client-handshake.ts';
+import { beginMutualTls, distrustOf } from './client-handshake.ts';
 import type { IdentityStore } from './identity-store.ts';
 import { CALLER } from './server-handshake.ts';
 import type { ExpectedServer } from './server-identity.ts';
@@ -77,11 +77,18 @@ class UpstreamConnectors {
   }
 
   async connect({ name }: Route, { legs, refusal }: ToUpstream, context: ConnectContext): Promise<Upstream> {
-    if (this.#options.identity.current === undefined) throw noCertificate();
+    const identity = this.#options.identity.current;
+    if (identity === undefined) throw noCertificate();
     const failures: ProxyError[] = [];
     for (const { route, server, nobody } of legs) {
       if (nobody !== undefined) {
         failures.push(new ProxyError('NO_BACKEND', `${name}: ${nobody}`));
+        continue;
+      }
+      // Before anybody is dialled, so that no server is blamed for what this proxy lacks.
+      const distrust = distrustOf(server.peer, identity);
+      if (distrust !== undefined) {
+        failures.push(distrust);
         continue;
       }
       try {
@@ -95,7 +102,7 @@ class UpstreamConnectors {
   }
 
   #connectorTo(server: ExpectedServer): Connector {
-    const key = JSON.stringify([server.serverName, server.identities]);
+    const key = JSON.stringify([server.serverName, server.identities, server.peer]);
     let known = this.#connectors.get(key);
     if (known === undefined) {
       known = balancedConnector({ ...this.#options, upgrade: this.#upgradeTo(server) });

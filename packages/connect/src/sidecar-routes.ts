@@ -117,17 +117,18 @@ function longestOf(routes: readonly Route[]): Pick<Route, 'connectTimeoutMs'> {
 }
 
 function legOf(name: string, { target, path, backends, nobody, facts }: UpstreamTarget): Leg {
-  const { serverName, identities, connectTimeoutMs } = target;
+  const { serverName, identities, peer, connectTimeoutMs } = target;
   return {
     route: {
       name,
       kind: path,
-      serverNames: [serverName.toLowerCase()],
+      // Empty where nobody has said yet how a peer's service is asked for.
+      serverNames: serverName === '' ? [] : [serverName.toLowerCase()],
       backends,
       ...(connectTimeoutMs === undefined ? {} : { connectTimeoutMs }),
       origin: { id: target.id, ...facts, serverName, identity: identities.join(' or ') },
     },
-    server: { serverName, identities },
+    server: { serverName, identities, ...(peer === undefined ? {} : { peer }) },
     ...(nobody === undefined ? {} : { nobody }),
   };
 }

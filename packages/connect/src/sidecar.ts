@@ -98,10 +98,11 @@ const NOTHING_SAID: FilterResult = { kind: 'hello', hello: { protocol: 'tcp' } }
 
 function byIntentions(latest: Cell<ProxyView>): Authorizer {
   return {
-    authorize({ source }, destination) {
+    authorize({ source, sourcePeer }, destination) {
       const view = latest.value;
       if (view === undefined) return Promise.reject(new Error('intentions are not known yet'));
-      return Promise.resolve(authorize({ source, ...destination }, view.intentions, view.intentionDefault));
+      const request = { source, ...(sourcePeer === undefined ? {} : { sourcePeer }), ...destination };
+      return Promise.resolve(authorize(request, view.intentions, view.intentionDefault));
     },
   };
 }

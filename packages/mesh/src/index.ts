@@ -70,4 +70,4 @@ export { dialOrder, pathTo, upstreamTargets } from './upstream-targets.ts';
 export type { Surroundings, UpstreamPath, UpstreamTarget } from './upstream-targets.ts';
 export { authorize, matchingIntentions } from './intentions.ts';
 export type { Authorization, AuthorizationRequest, Intention } from './intentions.ts';
-export type { Authorizer, Caller, Credentials, CredentialsSource, PeerTrust } from './trust.ts';
+export type { Authorizer, Caller, Credentials, CredentialsSource, PeerTrust, TlsSettings } from './trust.ts';

@@ -12,6 +12,18 @@ export interface Credentials {
   readonly trustDomain: string;
   /** Other clusters that are trusted, each for its own trust domain only; none when absent. */
   readonly peers?: readonly PeerTrust[];
+  /** What the mesh asks of TLS (`mesh` entry, `TLS`), towards clients and towards servers; the proxy's own limits hold beside it. */
+  readonly tls?: { readonly incoming?: TlsSettings; readonly outgoing?: TlsSettings };
+}
+
+/** Versions and cipher suites that configuration allows for one direction. */
+export interface TlsSettings {
+  /** `TLSv1_0` … `TLSv1_3`, as Consul writes it. A version below 1.2 is 1.2. */
+  readonly minVersion?: string;
+  /** Likewise; the newest when absent. */
+  readonly maxVersion?: string;
+  /** Names of IANA's registry, of TLS 1.2 and older only: those of TLS 1.3 cannot be chosen (as in Consul). All when absent or empty. */
+  readonly cipherSuites?: readonly string[];
 }
 
 /** The certificate authorities of a peer. Its trust domain is the URI in them. */

@@ -40,6 +40,12 @@ export interface LeafOptions extends Validity {
   readonly usage?: readonly ('server' | 'client')[];
 }
 
+/** What a root says. */
+export interface AuthorityOptions extends Validity {
+  /** For example the trust domain for which it speaks, as in Consul's roots: `spiffe://TRUST_DOMAIN`. */
+  readonly uris?: readonly string[];
+}
+
 /** A leaf with its key, in PEM, as `node:tls` takes them. */
 export interface IssuedCertificate {
   /** The leaf alone. */
@@ -64,10 +70,10 @@ export interface CertificateAuthority {
 }
 
 /** A new root with a key of its own: ECDSA on P-256, as in Consul's built-in authority. */
-export function certificateAuthority(name: string, validity: Validity = {}): CertificateAuthority {
+export function certificateAuthority(name: string, options: AuthorityOptions = {}): CertificateAuthority {
   const keys = newKeys();
   const root = { name, keys };
-  return authority(name, { keys, certificate: certify(root, authorityTemplate(name, keys, validity)), below: [] });
+  return authority(name, { keys, certificate: certify(root, authorityTemplate(name, keys, options)), below: [] });
 }
 
 interface Keys {
@@ -163,12 +169,13 @@ const DNS_NAME = 2;
 const URI = 6;
 const IP_ADDRESS = 7;
 
-function authorityTemplate(name: string, keys: Keys, validity: Validity): Template {
+function authorityTemplate(name: string, keys: Keys, { uris = [], ...validity }: AuthorityOptions): Template {
   const constraints = new BasicConstraints({ cA: true }).toSchema().toBER();
   const extensions = [
     new Extension({ extnID: BASIC_CONSTRAINTS, critical: true, extnValue: constraints }),
     keyUsage(SIGNS_CERTIFICATES),
     subjectKeyIdentifier(keys),
+    ...(uris.length === 0 ? [] : [alternativeNameExtension(alternativeNames({ uris }), false)]),
   ];
   return { ...validity, commonName: name, keys, extensions };
 }

@@ -17,7 +17,13 @@ export type { ConsulVersion } from './stand-in-agent/versions.ts';
 export { nameServer } from './name-server.ts';
 export type { NameAnswer, NameServer, Zone } from './name-server.ts';
 export { certificateAuthority } from './certificates.ts';
-export type { CertificateAuthority, IssuedCertificate, LeafOptions, Validity } from './certificates.ts';
+export type {
+  AuthorityOptions,
+  CertificateAuthority,
+  IssuedCertificate,
+  LeafOptions,
+  Validity,
+} from './certificates.ts';
 export { recorder } from './recorder.ts';
 export type { EventOf, Recorder, UntilOptions } from './recorder.ts';
 

@@ -1,0 +1,67 @@
+import type { X509Certificate } from 'node:crypto';
+import { serviceIn } from './certificate-identity.ts';
+import type { CertifiedService } from './certificate-identity.ts';
+import type { Identity } from './identity.ts';
+
+/**
+ * Who the client behind a handshake is: a service of this cluster, or of a peer that is trusted. The chain has been verified against
+ * all roots together; here it is held against those of the one trust domain that the certificate claims, so that the authority of a
+ * peer can speak for nobody but its own services, and ours for nobody of a peer.
+ *
+ * @param certificate as the socket gave it when it was first asked: Node gives the rest of the chain only then
+ */
+export function callerOf(certificate: X509Certificate, identity: Identity): CertifiedService {
+  const peers = [...identity.peers.values()].flatMap((peer) => (peer.kind === 'trusted' ? [peer] : []));
+  const own = serviceIn(certificate, identity.trustDomain);
+  if (peers.length === 0) return own;
+  const domains = [{ peer: undefined, trustDomain: identity.trustDomain, roots: identity.roots }, ...peers];
+  for (const { peer, trustDomain, roots } of domains) {
+    const service = serviceIn(certificate, trustDomain);
+    if (service.kind === 'unknown') continue;
+    if (!leadsTo(roots, certificate, sentBeside(certificate))) {
+      const reason = `expected a chain to a root of ${trustDomain}, found one to another authority, for ${service.uri}`;
+      return { kind: 'unknown', reason };
+    }
+    return { ...service, ...(peer === undefined ? {} : { sourcePeer: peer }) };
+  }
+  return own;
+}
+
+/** What the other side has sent beside its leaf, as far as each is the issuer of the one before. */
+function sentBeside(leaf: X509Certificate): readonly X509Certificate[] {
+  const certificates: X509Certificate[] = [];
+  for (let next = leaf.issuerCertificate; next !== undefined; next = next.issuerCertificate) {
+    if (certificates.length === MAX_PATH || isIn(certificates, next)) break;
+    certificates.push(next);
+  }
+  return certificates;
+}
+
+/** Whether signatures lead from `leaf` by way of authorities in `sent` to one of `roots`, all of them valid now. */
+function leadsTo(roots: readonly X509Certificate[], leaf: X509Certificate, sent: readonly X509Certificate[]): boolean {
+  const path = [leaf];
+  for (let last = leaf; path.length <= MAX_PATH;) {
+    if (roots.some((root) => isValid(root) && isSignedBy(last, root))) return true;
+    const issuer = sent.find((one) => one.ca && isValid(one) && !isIn(path, one) && isSignedBy(last, one));
+    if (issuer === undefined) return false;
+    path.push(issuer);
+    last = issuer;
+  }
+  return false;
+}
+
+// Consul's chains have two intermediates at most; a client must not keep us busy with a long one.
+const MAX_PATH = 8;
+
+function isSignedBy(subject: X509Certificate, issuer: X509Certificate): boolean {
+  return subject.checkIssued(issuer) && subject.verify(issuer.publicKey);
+}
+
+function isValid({ validFrom, validTo }: X509Certificate): boolean {
+  const now = new Date().getTime();
+  return Date.parse(validFrom) <= now && now <= Date.parse(validTo);
+}
+
+function isIn(path: readonly X509Certificate[], { fingerprint256 }: X509Certificate): boolean {
+  return path.some((one) => one.fingerprint256 === fingerprint256);
+}
