@@ -1,6 +1,7 @@
 import { Pool } from 'undici';
 import type { Dispatcher } from 'undici';
 import { AnswerReader } from './answer-reader.ts';
+import type { Body } from './answer-reader.ts';
 import { followingConnector } from './tls-files.ts';
 import type { TlsFiles } from './tls-files.ts';
 import { tokenReader } from './token.ts';
@@ -34,8 +35,10 @@ export const DEFAULT_ADDRESS = 'http://127.0.0.1:8500';
 
 /** One answer of the agent with status 200, or 404 where that was allowed for. */
 export interface Answer {
-  /** The body as it came: equal texts are equal answers. */
+  /** The body as it came, `without` what was not wanted: equal texts are equal answers. */
   readonly text: string;
+  /** How long the body was, in bytes, before anything was left out of it. */
+  readonly bytes: number;
   /** `X-Consul-Index`; absent where an endpoint does not block by index. */
   readonly index?: number;
   /** `X-Consul-ContentHash`: for the endpoints that block by hash. */
@@ -58,6 +61,8 @@ export interface Question {
   readonly body?: unknown;
   /** A 404 is an answer (`found: false`), not an error. */
   readonly mayBeMissing?: boolean;
+  /** Fields of free text, such as the output of checks, that nobody reads: their values are left out of the answer. */
+  readonly without?: readonly string[];
   /** How long the agent may hold the answer back, in milliseconds: added to the timeout. */
   readonly holdMs?: number;
   /** How long the answer may take beside that, in milliseconds; 10 s when absent. */
@@ -81,6 +86,23 @@ export class AgentError extends Error {
     this.unreachable = options.unreachable;
   }
 }
+
+/** Whether the agent refuses because it is asked too often: nothing is wrong with the question. */
+export function isOverload(reason: Error): boolean {
+  return reason instanceof AgentError && (reason.status === TOO_MANY_REQUESTS || reason.status === UNAVAILABLE);
+}
+
+/** In words, and in the same ones for all questions where no answer came. */
+export function reasonOf(reason: unknown): string {
+  const unreachable = reason instanceof AgentError ? reason.unreachable : undefined;
+  return unreachable ?? (reason instanceof Error ? reason.message : String(reason));
+}
+
+/** What is written into checks and nodes for people: up to 4 KiB for each check, and no route depends on it. */
+export const FREE_TEXT: readonly string[] = ['Output', 'Notes'];
+
+const TOO_MANY_REQUESTS = 429;
+const UNAVAILABLE = 503;
 
 /** What is known of an {@link AgentError} beside its message. */
 type AgentErrorFacts = Partial<Pick<AgentError, 'status' | 'complaint' | 'unreachable'>>;
@@ -125,8 +147,9 @@ export function openAgent(options: AgentOptions, sockets: number): Agent {
   async function ask(question: Question, signal: AbortSignal): Promise<Answer> {
     try {
       const response = await send(question, signal);
-      const text = await reader.read(response, BODY_PATIENCE * (question.timeoutMs ?? ANSWER_TIMEOUT_MS));
-      const answer = answerOf(question, response, text);
+      const { without = [], timeoutMs = ANSWER_TIMEOUT_MS } = question;
+      const body = await reader.read(response, { patienceMs: BODY_PATIENCE * timeoutMs, without });
+      const answer = answerOf(question, response, body);
       lastAnswerAt = performance.now();
       return answer;
     } catch (reason) {
@@ -177,7 +200,7 @@ function shown({ path, query = {} }: Question): string {
   return datacenter === undefined ? `/v1/${path}` : `/v1/${path} of ${datacenter}`;
 }
 
-function answerOf(question: Question, response: Dispatcher.ResponseData, text: string): Answer {
+function answerOf(question: Question, response: Dispatcher.ResponseData, { text, bytes }: Body): Answer {
   const { mayBeMissing = false } = question;
   const { statusCode: status, headers } = response;
   if (status !== 200 && !(status === 404 && mayBeMissing)) {
@@ -192,6 +215,7 @@ function answerOf(question: Question, response: Dispatcher.ResponseData, text: s
   const hash = headers['x-consul-contenthash'];
   return {
     text,
+    bytes,
     ...(Number.isSafeInteger(index) && index >= 0 ? { index } : {}),
     ...(typeof hash === 'string' ? { hash } : {}),
     filtered: headers['x-consul-results-filtered-by-acls'] === 'true',

@@ -1,4 +1,21 @@
 import type { Dispatcher } from 'undici';
+import { FreeTextFilter } from './free-text-filter.ts';
+
+/** How to read the body of an answer. */
+export interface ReadOptions {
+  /** How long it may take to its end, in milliseconds. */
+  readonly patienceMs: number;
+  /** Names of fields whose values are left out, see {@link FreeTextFilter}: they count towards no limit but that of time. */
+  readonly without: readonly string[];
+}
+
+/** A body that has been read. */
+export interface Body {
+  /** What is left of it without the fields that were to be left out. */
+  readonly text: string;
+  /** As it came. */
+  readonly bytes: number;
+}
 
 /**
  * Reads the bodies of answers, all of one agent, within limits: whatever stands at its address can neither fill the memory nor keep a
@@ -8,30 +25,32 @@ export class AnswerReader {
   #underWayBytes = 0;
 
   /**
-   * The text of `response`; of one that is not what was asked for, its beginning.
+   * The body of `response`; of one that is not what was asked for, its beginning.
    *
-   * @param patienceMs how long it may take to its end
    * @throws Error when it is too long or takes too long; the connection is closed then
    */
-  async read({ statusCode, body }: Dispatcher.ResponseData, patienceMs: number): Promise<string> {
+  async read({ statusCode, body }: Dispatcher.ResponseData, { patienceMs, without }: ReadOptions): Promise<Body> {
     const overdue = setTimeout(() => body.destroy(tooSlow(patienceMs)), patienceMs);
     const decoder = new TextDecoder();
-    const isAnswer = statusCode === 200;
+    const filter = without.length === 0 ? undefined : new FreeTextFilter(without);
     let text = '';
-    let bytes = 0;
+    let [bytes, keptBytes] = [0, 0];
     try {
       for await (const chunk of body as AsyncIterable<Uint8Array>) {
         bytes += chunk.length;
-        this.#underWayBytes += chunk.length;
-        text += decoder.decode(chunk, { stream: true });
-        if (!isAnswer && bytes >= COMPLAINT_BYTES) break;
-        if (bytes > MAX_ANSWER_BYTES) throw tooLong('an answer', MAX_ANSWER_BYTES);
+        for (const kept of filter?.filter(chunk) ?? [chunk]) {
+          keptBytes += kept.length;
+          this.#underWayBytes += kept.length;
+          text += decoder.decode(kept, { stream: true });
+        }
+        if (statusCode !== 200 && bytes >= COMPLAINT_BYTES) break;
+        if (keptBytes > MAX_ANSWER_BYTES) throw tooLong('an answer', MAX_ANSWER_BYTES);
         if (this.#underWayBytes > MAX_UNDER_WAY_BYTES) throw tooLong('answers under way', MAX_UNDER_WAY_BYTES);
       }
-      return text + decoder.decode();
+      return { text: text + decoder.decode(), bytes };
     } finally {
       clearTimeout(overdue);
-      this.#underWayBytes -= bytes;
+      this.#underWayBytes -= keptBytes;
     }
   }
 }

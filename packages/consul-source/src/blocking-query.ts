@@ -9,6 +9,8 @@ export interface Watched {
   readonly query?: Readonly<Record<string, string>>;
   /** Asked by POST when there is one. */
   readonly body?: object;
+  /** Fields of free text to leave out: a change of these alone is none. */
+  readonly without?: readonly string[];
   /** A 404 is an answer: the thing does not exist at the moment. */
   readonly mayBeMissing?: boolean;
 }
@@ -73,7 +75,7 @@ const LONGEST_MISSING_REST_MS = 1_000;
 const MIN_REST_MS = 20;
 // An agent makes some 70 MB of such answers a second and core, so that one query takes less than half a core at the worst: in a
 // datacenter of thousands of services in which something changes all the time.
-const MAX_CHARS_PER_MS = 40_000;
+const MAX_BYTES_PER_MS = 40_000;
 
 function questionAt({ query = {}, body, ...watched }: Watched, index: number): Question {
   const question = { ...watched, ...(body === undefined ? {} : ({ method: 'POST', body } as const)) };
@@ -82,6 +84,6 @@ function questionAt({ query = {}, body, ...watched }: Watched, index: number): Q
 }
 
 /** The larger the answer, the longer the rest: what changes meanwhile comes with the next answer. */
-function restMs({ text }: Answer): number {
-  return Math.max(MIN_REST_MS, text.length / MAX_CHARS_PER_MS);
+function restMs({ bytes }: Answer): number {
+  return Math.max(MIN_REST_MS, bytes / MAX_BYTES_PER_MS);
 }

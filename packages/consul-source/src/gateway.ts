@@ -3,11 +3,11 @@ import type { ListenerSource, RouteSource, Service } from '@meshgate/core';
 import type { AgentOptions } from './agent.ts';
 import { definitionOf } from './definition.ts';
 import { listenerSource } from './listener-source.ts';
-import { Notices } from './notices.ts';
+import { Warnings } from './warnings.ts';
 import { registrationOf } from './registration.ts';
 import type { RegisterOptions, RegistrationBody } from './registration.ts';
 import { registrationService } from './registration-service.ts';
-import { routeSource } from './route-source.ts';
+import { routeSource } from './route-watch.ts';
 
 /** A mesh gateway in Consul: which agent, and what the gateway is there. */
 export interface ConsulOptions extends AgentOptions {
@@ -47,16 +47,16 @@ export function consulParts(options: ConsulOptions): ConsulParts {
     ...(dnsDomain === undefined ? {} : { dnsDomain }),
     ...(partition === undefined ? {} : { partition }),
   };
-  const notices = new Notices();
+  const warnings = new Warnings();
   const expected = definitionOf(body && asRegistered(body));
   return {
-    routes: routeSource({ agent: options, preset, notices, ...(expected === undefined ? {} : { expected }) }),
+    routes: routeSource({ agent: options, preset, warnings, ...(expected === undefined ? {} : { expected }) }),
     listeners: listenerSource({ agent: options, ...named, meanwhile: expected?.listeners ?? [] }),
     registration: registrationService({
       agent: options,
       ...(body === undefined ? named : { body }),
-      onProblem: (problem) => notices.set('registration', problem),
-      onLeave: () => notices.leave(),
+      onProblem: (problem) => warnings.set('registration', problem),
+      onLeave: () => warnings.leave(),
     }),
   };
 }

@@ -1,7 +1,7 @@
 // What is registered in the datacenter, told by one coarse query: enough to know which service has changed, so that only its
 // exact, documented health query is asked again.
 import { createHash } from 'node:crypto';
-import { list, object, objects, text } from './json.ts';
+import { elementsOf, list, number, object, objects, text } from './json.ts';
 import type { JsonObject } from './json.ts';
 import { serviceKey } from './records.ts';
 
@@ -24,6 +24,8 @@ export interface Inventory {
   readonly terminatingGateways: ReadonlyMap<string, string>;
   /** No node is visible. Every datacenter has nodes: the token may not read them. */
   readonly blind: boolean;
+  /** What tells instances apart, see {@link instanceKey}, by their id. */
+  readonly instances: ReadonlyMap<string, readonly string[]>;
   /** Consul's own servers are not visible. Every datacenter has them: the token may not read all services. */
   readonly partial: boolean;
 }
@@ -31,23 +33,60 @@ export interface Inventory {
 /** Reads `internal/ui/nodes`: every node with its services and checks. `undefined` when the answer has another form. */
 export function inventoryOfNodes(json: unknown): Inventory | undefined {
   if (!Array.isArray(json)) return undefined;
-  const nodes = objects(json).filter((node) => !text(node['PeerName']));
-  const names = new Map<string, Pick<Listed, 'name' | 'namespace'>>();
-  const digests = new Map<string, string[]>();
-  const gateways = new Map<string, string[]>();
-  for (const { service, namespace, kind, speaksFor, digest } of nodes.flatMap(entriesOf)) {
-    names.set(serviceKey(service, namespace), { name: service, namespace });
-    if (kind === TERMINATING_GATEWAY) push(gateways, indexKey(service, namespace), digest);
-    if (speaksFor !== '') push(digests, indexKey(speaksFor, namespace), digest);
+  const inventory = new InventoryBuilder();
+  for (const node of objects(json)) inventory.add(node);
+  return inventory.build();
+}
+
+/**
+ * {@link inventoryOfNodes} from the text of an answer, node by node, so that whoever runs it can give way in between: the answer about
+ * thousands of services has millions of characters.
+ */
+export function* readingNodes(json: string): Generator<void, Inventory | undefined> {
+  if (!json.trimStart().startsWith('[')) return undefined;
+  const inventory = new InventoryBuilder();
+  try {
+    for (const element of elementsOf(json)) {
+      const node = object(JSON.parse(element));
+      if (node !== undefined) inventory.add(node);
+      yield;
+    }
+  } catch {
+    return undefined;
   }
-  const digestOfName = ({ name, namespace }: Pick<Listed, 'name' | 'namespace'>): string =>
-    digests.get(indexKey(name, namespace))?.join(';') ?? '';
-  return {
-    services: new Map(Array.from(names, ([key, name]) => [key, { ...name, digest: digestOfName(name) }])),
-    terminatingGateways: new Map(Array.from(gateways, ([key, parts]) => [key, parts.join(';')])),
-    blind: nodes.length === 0,
-    partial: !names.has(serviceKey(CONSUL, '')),
-  };
+  return inventory.build();
+}
+
+class InventoryBuilder {
+  readonly #names = new Map<string, Pick<Listed, 'name' | 'namespace'>>();
+  readonly #digests = new Map<string, string[]>();
+  readonly #gateways = new Map<string, string[]>();
+  readonly #instances = new Map<string, string[]>();
+  #nodes = 0;
+
+  /** What was imported from a peer is no part of this datacenter. */
+  add(node: JsonObject): void {
+    if (text(node['PeerName'])) return;
+    this.#nodes += 1;
+    for (const { service, namespace, kind, speaksFor, digest, id, instance } of entriesOf(node)) {
+      this.#names.set(serviceKey(service, namespace), { name: service, namespace });
+      push(this.#instances, id, instance);
+      if (kind === TERMINATING_GATEWAY) push(this.#gateways, indexKey(service, namespace), digest);
+      if (speaksFor !== '') push(this.#digests, indexKey(speaksFor, namespace), digest);
+    }
+  }
+
+  build(): Inventory {
+    const digestOfName = ({ name, namespace }: Pick<Listed, 'name' | 'namespace'>): string =>
+      this.#digests.get(indexKey(name, namespace))?.join(';') ?? '';
+    return {
+      services: new Map(Array.from(this.#names, ([key, name]) => [key, { ...name, digest: digestOfName(name) }])),
+      terminatingGateways: new Map(Array.from(this.#gateways, ([key, parts]) => [key, parts.join(';')])),
+      instances: this.#instances,
+      blind: this.#nodes === 0,
+      partial: !this.#names.has(serviceKey(CONSUL, '')),
+    };
+  }
 }
 
 /** Reads `catalog/services`: names only, nothing of what is behind them. `undefined` when the answer has another form. */
@@ -57,7 +96,8 @@ export function inventoryOfNames(json: unknown): Inventory | undefined {
   const services = Object.keys(names).map(
     (name) => [serviceKey(name, ''), { name, namespace: '', digest: undefined }] as const,
   );
-  return { services: new Map(services), terminatingGateways: new Map(), blind: false, partial: !(CONSUL in names) };
+  const unknown = { terminatingGateways: new Map<string, string>(), instances: new Map<string, readonly string[]>() };
+  return { ...unknown, services: new Map(services), blind: false, partial: !(CONSUL in names) };
 }
 
 /** Which services each terminating gateway stands in for: `*` for all. From the list of config entries; by {@link indexKey}. */
@@ -99,6 +139,11 @@ function indexKey(service: string, namespace: string): string {
   return serviceKey(service, namespace).toLowerCase();
 }
 
+/** What tells an instance from others with the same id, as far as agents and servers both show it. */
+export function instanceKey({ Address: address, Port: port }: JsonObject): string {
+  return `${text(address)}:${number(port)}`;
+}
+
 /** The name under which Consul's servers are registered. */
 export const CONSUL = 'consul';
 
@@ -112,6 +157,9 @@ interface Entry {
   /** The service for which it speaks Connect; `''` for none. */
   readonly speaksFor: string;
   readonly digest: string;
+  readonly id: string;
+  /** See {@link instanceKey}. */
+  readonly instance: string;
 }
 
 function entriesOf(node: JsonObject): readonly Entry[] {
@@ -124,7 +172,15 @@ function entriesOf(node: JsonObject): readonly Entry[] {
     const id = text(service['ID']);
     // The index of its last change stands for the whole registration: address, port, weights, meta, tags.
     const digest = `${place} ${id}@${String(service['ModifyIndex'])}${checks.get(id) ?? ''}`;
-    return { service: text(service['Service']), namespace: text(service['Namespace']), kind, speaksFor, digest };
+    return {
+      service: text(service['Service']),
+      namespace: text(service['Namespace']),
+      kind,
+      speaksFor,
+      digest,
+      id,
+      instance: instanceKey(service),
+    };
   });
 }
 

@@ -41,3 +41,34 @@ export function texts(value: unknown): Readonly<Record<string, string>> {
 export function mapped<T>(value: unknown, turn: (value: unknown, key: string) => T): Readonly<Record<string, T>> {
   return Object.fromEntries(Object.entries(object(value) ?? {}).map(([key, field]) => [key, turn(field, key)]));
 }
+
+/**
+ * The elements of a list in JSON, each as text, in order. Reads no more than brackets and strings: what is wrong inside an element is for
+ * whoever parses it to find.
+ */
+export function* elementsOf(json: string): Generator<string, void, void> {
+  let depth = 0;
+  let start = -1;
+  for (let at = 0; at < json.length; at += 1) {
+    const char = json[at];
+    if (char === '"') at = closingQuote(json, at);
+    else if (char === '{' || char === '[') {
+      depth += 1;
+      if (depth === 2) start = at;
+    } else if (char === '}' || char === ']') {
+      depth -= 1;
+      if (depth === 1) yield json.slice(start, at + 1);
+    }
+  }
+  if (depth !== 0) throw new SyntaxError('expected the end of a list, found the end of the text');
+}
+
+/** Where the string that opens at `from` ends; the end of the text when it does not. */
+function closingQuote(json: string, from: number): number {
+  for (let at = json.indexOf('"', from + 1); at !== -1; at = json.indexOf('"', at + 1)) {
+    let first = at;
+    while (json[first - 1] === '\\') first -= 1;
+    if ((at - first) % 2 === 0) return at;
+  }
+  return json.length;
+}

@@ -3,11 +3,19 @@ import { AgentError, parsed } from './agent.ts';
 import type { Agent } from './agent.ts';
 import { hashQuery } from './blocking-query.ts';
 import { definitionOf } from './definition.ts';
+import { instanceKey } from './inventory.ts';
 import { object, objects, text } from './json.ts';
+import type { OwnInstance } from './own-visibility.ts';
 
 /** What is known of the gateway's own registration: its definition, or that the agent has none. */
 export type OwnDefinition =
-  { readonly kind: 'registered'; readonly definition: GatewayDefinition } | { readonly kind: 'missing' };
+  | {
+      readonly kind: 'registered';
+      readonly definition: GatewayDefinition;
+      /** What the servers know it by. */
+      readonly instance: OwnInstance;
+    }
+  | { readonly kind: 'missing' };
 
 /**
  * Follows the gateway's own registration, by hash. Ends when `signal` aborts; throws what the agent throws.
@@ -21,9 +29,15 @@ export async function* ownDefinition(
 ): AsyncGenerator<OwnDefinition> {
   const path = `agent/service/${encodeURIComponent(id ?? (await onlyGateway(agent, signal)))}`;
   for await (const answer of hashQuery(agent, path, signal)) {
-    if (!answer.found) yield { kind: 'missing' };
-    else yield { kind: 'registered', definition: parsed(answer, path, 'a registration', definitionOf) };
+    if (answer.found) yield parsed(answer, path, 'a registration', registeredOf);
+    else yield { kind: 'missing' };
   }
+}
+
+function registeredOf(json: unknown): OwnDefinition | undefined {
+  const [service, definition] = [object(json), definitionOf(json)];
+  if (service === undefined || definition === undefined) return undefined;
+  return { kind: 'registered', definition, instance: { id: text(service['ID']), key: instanceKey(service) } };
 }
 
 /**

@@ -1,6 +1,6 @@
-import { setTimeout as pause } from 'node:timers/promises';
+import { pause } from '@meshgate/core';
 import type { GatewayGroup } from '@meshgate/mesh';
-import { AgentError, parsed } from './agent.ts';
+import { AgentError, FREE_TEXT, parsed } from './agent.ts';
 import type { Agent } from './agent.ts';
 import { blockingQuery } from './blocking-query.ts';
 import { list, objects, text } from './json.ts';
@@ -10,11 +10,17 @@ import { gatewayGroupsOf, instancesOf } from './records.ts';
  * The mesh gateways of all datacenters, found by their kind, whatever their service is called.
  *
  * Federation states are replicated to every datacenter: one local query that goes on working while remote datacenters cannot be
- * reached. Throws an {@link AgentError} with status 404 or 403 where the agent has no such thing: see {@link polledGateways}.
+ * reached. An agent that is too old for them, or does not allow the query, is asked for each datacenter in turn, see
+ * {@link polledGateways}.
  */
-export async function* federatedGateways(agent: Agent, signal: AbortSignal): AsyncGenerator<readonly GatewayGroup[]> {
-  for await (const answer of blockingQuery(agent, { path: FEDERATION_STATES }, signal))
-    yield parsed(answer, FEDERATION_STATES, 'gateways by datacenter', gatewayGroupsOf);
+export async function* gatewayGroups(agent: Agent, signal: AbortSignal): AsyncGenerator<readonly GatewayGroup[]> {
+  try {
+    for await (const answer of blockingQuery(agent, { path: FEDERATION_STATES, without: FREE_TEXT }, signal))
+      yield parsed(answer, FEDERATION_STATES, 'gateways by datacenter', gatewayGroupsOf);
+  } catch (reason) {
+    if (!(reason instanceof AgentError) || (reason.status !== 404 && reason.status !== 403)) throw reason;
+    yield* polledGateways(agent, signal);
+  }
 }
 
 /**
@@ -23,7 +29,7 @@ export async function* federatedGateways(agent: Agent, signal: AbortSignal): Asy
  */
 export async function* polledGateways(agent: Agent, signal: AbortSignal): AsyncGenerator<readonly GatewayGroup[]> {
   const known = new Map<string, GatewayGroup>();
-  for (;;) {
+  while (!signal.aborted) {
     for (const datacenter of await datacentersOf(agent, signal)) {
       const group = await gatewaysIn(agent, datacenter, signal).catch((reason: unknown) => {
         if (reason instanceof AgentError) return undefined;
@@ -32,13 +38,8 @@ export async function* polledGateways(agent: Agent, signal: AbortSignal): AsyncG
       if (group !== undefined) known.set(datacenter, group);
     }
     yield [...known.values()];
-    await pause(POLL_MS, undefined, { signal });
+    await pause(POLL_MS, signal);
   }
-}
-
-/** Whether an agent that answers so has no federation states to give: too old, or not allowed. */
-export function hasNoFederationStates(reason: unknown): boolean {
-  return reason instanceof AgentError && (reason.status === 404 || reason.status === 403);
 }
 
 const FEDERATION_STATES = 'internal/federation-states/mesh-gateways';

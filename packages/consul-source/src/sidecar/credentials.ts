@@ -1,10 +1,9 @@
+import { Cell, openScope, Watched } from '@meshgate/core/parts';
 import type { Credentials, CredentialsSource } from '@meshgate/mesh';
 import { AgentError, openAgent, parsed } from '../agent.ts';
 import type { Agent, AgentOptions } from '../agent.ts';
 import { blockingQuery } from '../blocking-query.ts';
 import { object, objects, text } from '../json.ts';
-import { scopeWithin } from '../scope.ts';
-import { Wakeup } from '../wakeup.ts';
 import { proxyFinder } from './find-proxy.ts';
 import type { FindProxy, ProxyChoice } from './find-proxy.ts';
 import { registeredProxy } from './registered-proxy.ts';
@@ -14,53 +13,45 @@ import { registeredProxy } from './registered-proxy.ts';
  * expires, and tells of new roots before anybody shows a leaf of them. Keys stay in memory.
  */
 export function consulCredentials(options: AgentOptions, choice: ProxyChoice): CredentialsSource {
-  // What the proxy's own source waits for is told by that.
+  // What the proxy's own source waits for is reported by that.
   const find = proxyFinder(choice, { tells: false });
   return { name: 'consul-ca', watch };
 
   async function* watch(signal: AbortSignal): AsyncGenerator<Credentials, void, void> {
     const agent = openAgent(options, SOCKETS);
-    const scope = scopeWithin(signal);
-    const parts: Parts = { leaf: undefined, roots: undefined };
-    const wakeup = new Wakeup();
-    const watching = watchParts(agent, find, parts, wakeup, scope.signal);
+    const scope = openScope(signal);
     try {
-      for (;;) {
-        await wakeup.sleep(LONG_MS, signal);
-        if (signal.aborted) return;
-        if (parts.leaf !== undefined && parts.roots !== undefined) yield { ...parts.leaf, ...parts.roots };
-      }
+      const service = await serviceBehind(agent, find, scope.signal);
+      yield* credentialsOf(agent, service, scope.signal);
     } finally {
       scope.end();
       await agent.close();
-      await watching;
     }
   }
 }
 
-// One question for the leaf and one for the roots are always open.
+// One query for the leaf and one for the roots are always open.
 const SOCKETS = 2;
-// Nothing happens by itself: any time will do.
-const LONG_MS = 60_000;
 
-interface Parts {
-  leaf: Pick<Credentials, 'certificate' | 'privateKey'> | undefined;
-  roots: Pick<Credentials, 'roots' | 'trustDomain'> | undefined;
-}
+type Leaf = Pick<Credentials, 'certificate' | 'privateKey'>;
+type Roots = Pick<Credentials, 'roots' | 'trustDomain'>;
 
-/** Until the scope ends. Never rejects: `wakeup` is told what fails. */
-async function watchParts(
+/** Each pair of leaf and roots, once both are known. Throws when either fails, so that its status shows. */
+async function* credentialsOf(
   agent: Agent,
-  find: FindProxy,
-  parts: Parts,
-  wakeup: Wakeup,
+  service: string,
   signal: AbortSignal,
-): Promise<void> {
-  try {
-    const service = await serviceBehind(agent, find, signal);
-    await Promise.all([watchLeaf(agent, service, parts, wakeup, signal), watchRoots(agent, parts, wakeup, signal)]);
-  } catch (reason) {
-    wakeup.fail(reason);
+): AsyncGenerator<Credentials, void, void> {
+  const changes = new Cell<void>();
+  const options = { changed: (): void => changes.set(), signal };
+  const leaf = new Watched((inner) => leaves(agent, service, inner), options);
+  const roots = new Watched((inner) => allRoots(agent, inner), options);
+  for (let seen = 0; !signal.aborted; await changes.changed(seen, signal)) {
+    seen = changes.revision;
+    const failure = leaf.reading.error ?? roots.reading.error;
+    if (failure !== undefined) throw failure;
+    const [known, knownRoots] = [leaf.reading.value, roots.reading.value];
+    if (seen > 0 && known !== undefined && knownRoots !== undefined) yield { ...known, ...knownRoots };
   }
 }
 
@@ -72,43 +63,32 @@ async function serviceBehind(agent: Agent, find: FindProxy, signal: AbortSignal)
   throw new AgentError(`expected a registration of ${id}, found none`);
 }
 
-async function watchLeaf(
-  agent: Agent,
-  service: string,
-  parts: Parts,
-  wakeup: Wakeup,
-  signal: AbortSignal,
-): Promise<void> {
+async function* leaves(agent: Agent, service: string, signal: AbortSignal): AsyncGenerator<Leaf> {
   const path = `agent/connect/ca/leaf/${encodeURIComponent(service)}`;
-  for await (const answer of blockingQuery(agent, { path }, signal)) {
-    parts.leaf = leafIn(answer, path);
-    wakeup.signal();
-  }
+  for await (const answer of blockingQuery(agent, { path }, signal)) yield leafIn(answer, path);
 }
 
 /** Says nothing of what it found: that holds a key. */
-function leafIn({ text: body }: { readonly text: string }, path: string): Parts['leaf'] {
+function leafIn({ text: body }: { readonly text: string }, path: string): Leaf {
   const leaf = parsed({ text: body }, path, 'a leaf', (json) => leafOf(json) ?? null);
   if (leaf === null)
     throw new AgentError(`Consul agent: /v1/${path}: expected a certificate and its key, found neither`);
   return leaf;
 }
 
-function leafOf(json: unknown): Parts['leaf'] {
+function leafOf(json: unknown): Leaf | undefined {
   const certificate = text(object(json)?.['CertPEM']);
   const privateKey = text(object(json)?.['PrivateKeyPEM']);
   return certificate === '' || privateKey === '' ? undefined : { certificate, privateKey };
 }
 
-async function watchRoots(agent: Agent, parts: Parts, wakeup: Wakeup, signal: AbortSignal): Promise<void> {
+async function* allRoots(agent: Agent, signal: AbortSignal): AsyncGenerator<Roots> {
   const path = 'agent/connect/ca/roots';
-  for await (const answer of blockingQuery(agent, { path }, signal)) {
-    parts.roots = parsed(answer, path, 'roots with a trust domain', rootsOf);
-    wakeup.signal();
-  }
+  for await (const answer of blockingQuery(agent, { path }, signal))
+    yield parsed(answer, path, 'roots with a trust domain', rootsOf);
 }
 
-function rootsOf(json: unknown): Parts['roots'] {
+function rootsOf(json: unknown): Roots | undefined {
   const trustDomain = text(object(json)?.['TrustDomain']);
   const roots = objects(object(json)?.['Roots']).map((root) => text(root['RootCert']));
   return trustDomain === '' || roots.length === 0 ? undefined : { roots, trustDomain };

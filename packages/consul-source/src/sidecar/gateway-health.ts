@@ -1,6 +1,6 @@
+import type { Reading } from '@meshgate/core/parts';
 import { pathTo } from '@meshgate/mesh';
 import type { Catalog, ChainTarget, GatewayGroup, Instance } from '@meshgate/mesh';
-import type { Followed } from './followed.ts';
 
 /** A service of mesh gateways whose health decides who is dialled. */
 export interface GatewayService {
@@ -23,12 +23,12 @@ export function gatewaysInUse(
  */
 export function withCurrentHealth(
   groups: readonly GatewayGroup[],
-  answer: (asked: GatewayService) => Followed<readonly Instance[]> | undefined,
+  answer: (asked: GatewayService) => Reading<readonly Instance[]> | undefined,
 ): readonly GatewayGroup[] {
   return groups.map((group) => {
     const gateways = servicesOf(group).flatMap((asked) => {
-      const { value, failure } = answer(asked) ?? {};
-      if (value !== undefined && failure === undefined) return value.filter(({ kind }) => kind === 'mesh-gateway');
+      const { value, error } = answer(asked) ?? {};
+      if (value !== undefined && error === undefined) return value.filter(({ kind }) => kind === 'mesh-gateway');
       return group.gateways.filter(({ service }) => service === asked.service);
     });
     return { ...group, gateways };

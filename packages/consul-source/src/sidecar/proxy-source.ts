@@ -1,15 +1,19 @@
+import { Cell, openScope, Watched, WatchSet } from '@meshgate/core/parts';
+import type { Reading, Watch, WatchOptions } from '@meshgate/core/parts';
 import type { ChainTarget, GatewayGroup, Instance, ProxyDefinition, ProxySource } from '@meshgate/mesh';
-import type { ProxyView, Selection } from '@meshgate/mesh';
-import { AgentError, openAgent, parsed } from '../agent.ts';
+import type { ProxyView, Selection, UpstreamDefinition } from '@meshgate/mesh';
+import { openAgent, parsed, reasonOf } from '../agent.ts';
 import type { Agent, AgentOptions } from '../agent.ts';
 import { blockingQuery } from '../blocking-query.ts';
-import { object, text } from '../json.ts';
-import { federatedGateways, hasNoFederationStates, polledGateways } from '../remote-gateways.ts';
-import { scopeWithin } from '../scope.ts';
-import { Wakeup } from '../wakeup.ts';
+import { HeldAnswers } from '../held-answers.ts';
+import type { HoldTime } from '../held-answers.ts';
+import { instanceKey } from '../inventory.ts';
+import { object, objects, text } from '../json.ts';
+import { OwnVisibility } from '../own-visibility.ts';
+import { gatewayGroups } from '../remote-gateways.ts';
+import { LossDetector } from '../state-loss-guard.ts';
 import { proxyFinder } from './find-proxy.ts';
 import type { ProxyChoice } from './find-proxy.ts';
-import { FollowedSet } from './followed.ts';
 import { gatewaysInUse, withCurrentHealth } from './gateway-health.ts';
 import type { GatewayService } from './gateway-health.ts';
 import { ownEntriesOf } from './own-entries.ts';
@@ -21,8 +25,9 @@ import { chainTargets, viewOf } from './view.ts';
 import type { Account } from './view.ts';
 
 /**
- * What a Connect proxy runs by, from the local agent: its registration by hash; for each upstream the compiled discovery chain and
- * the health of every target; and the mesh gateways of all datacenters, with the health of those that are dialled. What fails keeps what it gave last, with a warning.
+ * What a Connect proxy runs by, from the local agent: its registration by hash; for each upstream the compiled discovery chain and the
+ * health of every target; and the mesh gateways of all datacenters, with the health of those that are dialled. What fails keeps what it
+ * gave last, with a warning; an answer that is suddenly empty is held as long as it may be untrue.
  */
 export function consulProxySource(options: AgentOptions, choice: ProxyChoice): ProxySource {
   const find = proxyFinder(choice, { tells: true });
@@ -30,177 +35,245 @@ export function consulProxySource(options: AgentOptions, choice: ProxyChoice): P
 
   async function* watch(signal: AbortSignal): AsyncGenerator<ProxyView, void, void> {
     const agent = openAgent(options, SOCKETS);
-    const scope = scopeWithin(signal);
-    const watched = new ProxyWatch(agent, scope.signal);
+    const scope = openScope(signal);
+    let watched: ProxyWatch | undefined;
     try {
-      yield* watched.views(await find(agent, signal), signal);
+      watched = new ProxyWatch(agent, await find(agent, signal), scope.signal);
+      yield* watched.views(signal);
     } finally {
       scope.end();
       await agent.close();
-      await watched.end();
+      await watched?.end();
     }
   }
 }
 
-// Each followed question holds one: room for some dozen upstreams, and for others on the host, of whose connections an agent
-// takes 200.
+// Each watched query holds one: room for some dozen upstreams, and for others on the host, of whose connections an agent takes 200.
 const SOCKETS = 128;
 // A datacenter that does not answer must not keep a proxy from reaching the others.
 const PATIENCE_MS = 2_000;
-const LONG_MS = 60_000;
 
-const REGISTRATION = 'registration';
-const TRUST_DOMAIN = 'trust domain';
-const DATACENTER = 'datacenter';
-const PROXY_DEFAULTS = 'proxy-defaults';
-const SERVICE_DEFAULTS = 'service-defaults';
-const GATEWAYS = 'mesh gateways';
-
-type Watch<T> = (signal: AbortSignal) => AsyncIterable<T>;
-
-/** The questions about one proxy, and what has become of them. */
+/** The queries about one proxy, and what has become of them. */
 class ProxyWatch {
   readonly #agent: Agent;
-  readonly #wakeup = new Wakeup();
-  readonly #facts: FollowedSet<unknown>;
-  readonly #registration: FollowedSet<RegisteredProxy | null>;
-  readonly #gateways: FollowedSet<readonly GatewayGroup[]>;
-  readonly #gatewayHealth: FollowedSet<readonly Instance[]>;
-  readonly #chains: FollowedSet<unknown>;
-  readonly #targets: FollowedSet<Selection>;
-  readonly #queries: FollowedSet<QueryResult>;
+  readonly #id: string;
+  readonly #options: WatchOptions;
+  readonly #changes = new Cell<void>();
+  readonly #registration: Watched<RegisteredProxy | null>;
+  #facts: Facts | undefined;
+  #visibility: Watched<OwnCatalog> | undefined;
+  readonly #chains: WatchSet<unknown>;
+  readonly #targets: WatchSet<Selection>;
+  readonly #queries: WatchSet<QueryResult>;
+  readonly #gatewayHealth: WatchSet<readonly Instance[]>;
+  readonly #loss = new LossDetector();
+  readonly #ownVisibility = new OwnVisibility('proxy');
+  #doubt: string | undefined;
+  readonly #selections = new HeldAnswers<Selection>();
+  readonly #groups = new HeldAnswers<GatewayGroup>();
   #proxy: ProxyDefinition | undefined;
 
-  constructor(agent: Agent, signal: AbortSignal) {
-    const changed = (): void => this.#wakeup.signal();
+  constructor(agent: Agent, id: string, signal: AbortSignal) {
     this.#agent = agent;
-    this.#facts = new FollowedSet(changed, signal);
-    this.#registration = new FollowedSet(changed, signal);
-    this.#gateways = new FollowedSet(changed, signal);
-    this.#gatewayHealth = new FollowedSet(changed, signal);
-    this.#chains = new FollowedSet(changed, signal);
-    this.#targets = new FollowedSet(changed, signal);
-    this.#queries = new FollowedSet(changed, signal);
+    this.#id = id;
+    this.#options = { changed: () => this.#changes.set(), signal };
+    this.#registration = new Watched((inner) => registeredProxy(agent, id, inner), this.#options);
+    this.#chains = new WatchSet(this.#options);
+    this.#targets = new WatchSet(this.#options);
+    this.#queries = new WatchSet(this.#options);
+    this.#gatewayHealth = new WatchSet(this.#options);
   }
 
   /** Each view that differs from the one before. */
-  async *views(id: string, signal: AbortSignal): AsyncGenerator<ProxyView, void, void> {
-    this.#registration.want(new Map([[REGISTRATION, (inner) => registeredProxy(this.#agent, id, inner)]]));
+  async *views(signal: AbortSignal): AsyncGenerator<ProxyView, void, void> {
     const patientUntil = performance.now() + PATIENCE_MS;
     let version = '';
     while (!signal.aborted) {
-      const account = this.#account();
-      const leftMs = patientUntil - performance.now();
-      if (account !== undefined && (leftMs <= 0 || this.#isSettled())) {
-        const view = viewOf(account, this.#warnings(id));
+      const seen = this.#changes.revision;
+      const now = performance.now();
+      const account = this.#account(now);
+      if (account !== undefined && (now >= patientUntil || this.#isSettled())) {
+        const view = viewOf(account, this.#warnings());
         if (view.version !== version) yield view;
         ({ version } = view);
       }
-      const [failure] = account === undefined ? this.#failuresOfFirst() : [];
-      if (failure !== undefined) throw new AgentError(failure);
-      await this.#wakeup.sleep(leftMs <= 0 ? LONG_MS : leftMs, signal);
+      const failure = account === undefined ? this.#failureOfFirst() : undefined;
+      if (failure !== undefined) throw failure;
+      const dueAt = [patientUntil, this.#selections.dueAt, this.#groups.dueAt].filter((at) => at > now);
+      await this.#changes.changed(seen, signal, dueAt.length === 0 ? undefined : Math.min(...dueAt) - now);
     }
   }
 
-  /** Resolves when nothing is followed any more. */
+  /** Resolves when nothing is watched any more. */
   async end(): Promise<void> {
-    await Promise.all(this.#sets().map((set) => set.end()));
+    const sets = [this.#chains, this.#targets, this.#queries, this.#gatewayHealth];
+    await Promise.all([...this.#single, ...sets, this.#visibility].map((each) => each?.end()));
   }
 
-  #sets(): readonly Pick<FollowedSet<unknown>, 'end' | 'failures' | 'settled'>[] {
-    const gateways = [this.#gateways, this.#gatewayHealth];
-    return [this.#registration, this.#facts, ...gateways, this.#chains, this.#targets, this.#queries];
+  get #readings(): readonly Reading<unknown>[] {
+    const sets: readonly WatchSet<unknown>[] = [this.#gatewayHealth, this.#chains, this.#targets, this.#queries];
+    return [...this.#single.map(({ reading }) => reading), ...sets.flatMap(({ readings }) => readings)];
+  }
+
+  get #single(): readonly Watched<unknown>[] {
+    return [this.#registration, ...(this.#facts === undefined ? [] : watchedFacts(this.#facts))];
   }
 
   #isSettled(): boolean {
-    return this.#sets().every(({ settled }) => settled);
+    return this.#readings.every(({ state }) => state !== 'waiting');
   }
 
-  /** What is known, the questions adjusted to it; `undefined` while something is missing without which there is no view. */
-  #account(): Account | undefined {
-    this.#proxy = this.#registration.get(REGISTRATION)?.value?.definition ?? this.#proxy;
+  /** What is known, the queries adjusted to it; `undefined` while something is missing without which there is no view. */
+  #account(now: number): Account | undefined {
+    this.#proxy = this.#registration.reading.value?.definition ?? this.#proxy;
     if (this.#proxy === undefined) return undefined;
-    this.#askAbout(this.#proxy);
-    const [trustDomain, datacenter] = [TRUST_DOMAIN, DATACENTER].map((key) => text(this.#facts.get(key)?.value));
-    if (!trustDomain || !datacenter) return undefined;
-    const account = this.#accountOf(this.#proxy, trustDomain, datacenter);
+    const facts = this.#factsAbout(this.#proxy);
+    const [trustDomain, datacenter] = [facts.trustDomain.reading.value, facts.datacenter.reading.value];
+    if (trustDomain === undefined || datacenter === undefined) return undefined;
+    const time = this.#holdTime(trustDomain, now);
+    const groups = facts.gateways.reading.value ?? [];
+    const current = withCurrentHealth(groups, (asked) => this.#gatewayHealth.get(gatewayKey(asked)));
+    const byDatacenter = new Map(current.map((group) => [group.datacenter, group]));
+    const gateways = [...this.#groups.apply(byDatacenter, hasNoGateway, time).values()];
+    const account = this.#accountOf(this.#proxy, facts, { trustDomain, datacenter, gateways });
     const targets = this.#proxy.upstreams.flatMap((upstream) => chainTargets(upstream, account));
-    this.#targets.want(
-      new Map(
-        targets.map((target): [string, Watch<Selection>] => [
-          targetKey(target),
-          (signal) => targetAnswers(this.#agent, target, signal),
-        ]),
-      ),
+    this.#targets.set(watches(targets, targetKey, (target, signal) => targetAnswers(this.#agent, target, signal)));
+    const used = gatewaysInUse(targets, { datacenter, gateways });
+    this.#gatewayHealth.set(watches(used, gatewayKey, (asked, signal) => gatewayAnswers(this.#agent, asked, signal)));
+    const selections = new Map(
+      targets.flatMap((target) => {
+        const value = this.#targets.get(targetKey(target))?.value;
+        return value === undefined ? [] : [[targetKey(target), value] as const];
+      }),
     );
-    this.#gatewayHealth.want(
-      new Map(
-        gatewaysInUse(targets, { datacenter, gateways: this.#knownGateways() }).map(
-          (asked): [string, Watch<readonly Instance[]>] => [
-            gatewayKey(asked),
-            (signal) => gatewayAnswers(this.#agent, asked, signal),
-          ],
-        ),
-      ),
-    );
-    return account;
+    const held = this.#selections.apply(selections, isEmpty, time);
+    if (this.#groups.hasNews || this.#selections.hasNews) this.#lookForLoss(this.#proxy);
+    if (this.#isSettled()) {
+      this.#groups.keep(byDatacenter, hasNoGateway);
+      this.#selections.keep(selections, isEmpty);
+    }
+    return { ...account, instances: (target) => held.get(targetKey(target)) };
   }
 
-  /** Of all datacenters, as they were some seconds ago. */
-  #knownGateways(): readonly GatewayGroup[] {
-    return this.#gateways.get(GATEWAYS)?.value ?? [];
-  }
-
-  #askAbout({ service, upstreams }: ProxyDefinition): void {
-    const agent = this.#agent;
-    this.#facts.want(
-      new Map<string, Watch<unknown>>([
-        [TRUST_DOMAIN, (signal) => trustDomains(agent, signal)],
-        [DATACENTER, (signal) => ownDatacenter(agent, service, signal)],
-        [PROXY_DEFAULTS, (signal) => entryAnswers(agent, 'config/proxy-defaults/global', signal)],
-        [
-          SERVICE_DEFAULTS,
-          (signal) => entryAnswers(agent, `config/service-defaults/${encodeURIComponent(service)}`, signal),
-        ],
-      ]),
-    );
-    this.#gateways.want(new Map([[GATEWAYS, (signal) => gatewayGroups(agent, signal)]]));
-    const isQuery = ({ kind }: { readonly kind: string }): boolean => kind === 'prepared-query';
+  /** What is asked about the proxy itself, from the moment in which it is known. */
+  #factsAbout(proxy: ProxyDefinition): Facts {
+    const { service, upstreams } = proxy;
+    const [agent, options] = [this.#agent, this.#options];
+    const defaults = `config/service-defaults/${encodeURIComponent(service)}`;
+    this.#facts ??= {
+      trustDomain: new Watched((signal) => trustDomains(agent, signal), options),
+      datacenter: new Watched((signal) => ownDatacenter(agent, service, signal), options),
+      proxyDefaults: new Watched((signal) => entryAnswers(agent, 'config/proxy-defaults/global', signal), options),
+      serviceDefaults: new Watched((signal) => entryAnswers(agent, defaults, signal), options),
+      gateways: new Watched((signal) => gatewayGroups(agent, signal), options),
+    };
+    if (this.#visibility === undefined) this.#lookForLoss(proxy);
+    const isQuery = ({ kind }: UpstreamDefinition): boolean => kind === 'prepared-query';
     const chains = upstreams.filter((one) => !isQuery(one) && one.peer === undefined);
-    this.#chains.want(new Map(chains.map((one) => [upstreamKey(one), (signal) => chainAnswers(agent, one, signal)])));
-    const queries = upstreams.filter(isQuery);
-    this.#queries.want(new Map(queries.map((one) => [upstreamKey(one), (signal) => queryAnswers(agent, one, signal)])));
+    this.#chains.set(watches(chains, upstreamKey, (one, signal) => chainAnswers(agent, one, signal)));
+    this.#queries.set(
+      watches(upstreams.filter(isQuery), upstreamKey, (one, signal) => queryAnswers(agent, one, signal)),
+    );
+    return this.#facts;
   }
 
-  #accountOf(proxy: ProxyDefinition, trustDomain: string, datacenter: string): Account {
-    const [proxyDefaults, serviceDefaults] = [PROXY_DEFAULTS, SERVICE_DEFAULTS].map(
-      (key) => this.#facts.get(key)?.value,
+  /** Asks anew, and at once, whether the servers show the proxy itself: one that is held back might be answered in half a minute. */
+  #lookForLoss(proxy: ProxyDefinition): void {
+    const before = this.#visibility;
+    this.#visibility = new Watched(
+      (signal) => ownCatalog(this.#agent, proxy.name, signal),
+      this.#options,
+      before?.reading.value,
     );
+    void before?.end();
+  }
+
+  #holdTime(trustDomain: string, now: number): HoldTime {
+    const { state, value: catalog } = this.#visibility?.reading ?? {};
+    const registration = this.#registration.reading.value;
+    const doubt = catalog && this.#ownVisibility.doubt(registration?.instance, catalog.instances);
+    const observation = { trustDomain, registered: registration !== null, ...(doubt === undefined ? {} : { doubt }) };
+    const hold = catalog && this.#loss.observe({ ...observation, index: catalog.index }, now);
+    this.#doubt = doubt;
+    return { hold, isChecked: state !== 'waiting', now };
+  }
+
+  #accountOf(
+    proxy: ProxyDefinition,
+    facts: Facts,
+    place: Pick<Account, 'trustDomain' | 'datacenter' | 'gateways'>,
+  ): Account {
+    const { proxyDefaults, serviceDefaults } = facts;
+    const entries = {
+      proxyDefaults: proxyDefaults.reading.value,
+      serviceDefaults: serviceDefaults.reading.value,
+    };
     return {
+      ...place,
       proxy,
-      trustDomain,
-      datacenter,
-      entries: ownEntriesOf({ proxyDefaults, serviceDefaults }, proxy.service),
-      gateways: withCurrentHealth(this.#knownGateways(), (asked) => this.#gatewayHealth.get(gatewayKey(asked))),
+      entries: ownEntriesOf(entries, proxy.service),
       chain: (upstream) => this.#chains.get(upstreamKey(upstream)),
-      instances: (target) => this.#targets.get(targetKey(target)),
+      instances: (target) => this.#targets.get(targetKey(target))?.value,
       query: (upstream) => this.#queries.get(upstreamKey(upstream)),
     };
   }
 
-  #warnings(id: string): readonly string[] {
-    const registered = this.#registration.get(REGISTRATION)?.value;
-    const lost = `the agent no longer knows ${id}: what it was registered with last is used`;
+  #warnings(): readonly string[] {
+    const registered = this.#registration.reading.value;
+    const lost = `the agent no longer knows ${this.#id}: what it was registered with last is used`;
     const odd = registered === null ? lost : registered?.warning;
-    const failures = this.#sets().flatMap((set) => set.failures);
-    return [...(odd === undefined ? [] : [odd]), ...new Set(failures)];
+    const failures = this.#readings.flatMap(({ error }) => (error === undefined ? [] : [reasonOf(error)]));
+    return [
+      ...(odd === undefined ? [] : [odd]),
+      ...(this.#doubt === undefined ? [] : [this.#doubt]),
+      ...this.#selections.warnings('instances'),
+      ...this.#groups.warnings('mesh gateways'),
+      ...new Set(failures),
+    ];
   }
 
   /** Why what must be known before all else is not. */
-  #failuresOfFirst(): readonly string[] {
-    const first = [this.#registration.get(REGISTRATION), this.#facts.get(TRUST_DOMAIN), this.#facts.get(DATACENTER)];
-    return first.map((asked) => asked?.failure).filter((failure) => failure !== undefined);
+  #failureOfFirst(): Error | undefined {
+    const first = [this.#registration, this.#facts?.trustDomain, this.#facts?.datacenter];
+    return first.map((watched) => watched?.reading.error).find((error) => error !== undefined);
   }
+}
+
+/** What is asked about a proxy beside its upstreams. */
+interface Facts {
+  readonly trustDomain: Watched<string>;
+  readonly datacenter: Watched<string>;
+  readonly proxyDefaults: Watched<unknown>;
+  readonly serviceDefaults: Watched<unknown>;
+  readonly gateways: Watched<readonly GatewayGroup[]>;
+}
+
+function watchedFacts(facts: Facts): readonly Watched<unknown>[] {
+  return [facts.trustDomain, facts.datacenter, facts.proxyDefaults, facts.serviceDefaults, facts.gateways];
+}
+
+/** What the servers show of the proxy's own service: when even the proxy is missing there, other empty answers are not to be believed. */
+interface OwnCatalog {
+  /** Keys by id. */
+  readonly instances: ReadonlyMap<string, readonly string[]>;
+  /** Raft index of the answer. */
+  readonly index: number;
+}
+
+function hasNoGateway({ gateways }: GatewayGroup): boolean {
+  return gateways.length === 0;
+}
+
+function isEmpty(selection: Selection): boolean {
+  return selection.kind === 'selected' && selection.instances.length === 0;
+}
+
+function watches<Item, T>(
+  items: readonly Item[],
+  keyOf: (item: Item) => string,
+  watch: (item: Item, signal: AbortSignal) => AsyncIterable<T>,
+): ReadonlyMap<string, Watch<T>> {
+  return new Map(items.map((item): [string, Watch<T>] => [keyOf(item), (signal) => watch(item, signal)]));
 }
 
 function upstreamKey(upstream: {
@@ -237,11 +310,15 @@ async function* ownDatacenter(agent: Agent, service: string, signal: AbortSignal
     );
 }
 
-async function* gatewayGroups(agent: Agent, signal: AbortSignal): AsyncGenerator<readonly GatewayGroup[]> {
-  try {
-    yield* federatedGateways(agent, signal);
-  } catch (reason) {
-    if (!hasNoFederationStates(reason)) throw reason;
-    yield* polledGateways(agent, signal);
+async function* ownCatalog(agent: Agent, name: string, signal: AbortSignal): AsyncGenerator<OwnCatalog> {
+  const path = `catalog/service/${encodeURIComponent(name)}`;
+  for await (const answer of blockingQuery(agent, { path }, signal)) {
+    const rows = parsed(answer, path, 'a list of instances', (json) =>
+      Array.isArray(json) ? objects(json) : undefined,
+    );
+    const instances = new Map<string, string[]>();
+    for (const { ServiceID: id, ServiceAddress: Address, ServicePort: Port } of rows)
+      instances.set(text(id), [...(instances.get(text(id)) ?? []), instanceKey({ Address, Port })]);
+    yield { instances, index: answer.index ?? 0 };
   }
 }

@@ -1,6 +1,6 @@
-import { setTimeout as pause } from 'node:timers/promises';
+import { pause } from '@meshgate/core';
 import type { ChainTarget, Instance, Selection, UpstreamDefinition } from '@meshgate/mesh';
-import { AgentError, parsed } from '../agent.ts';
+import { AgentError, FREE_TEXT, parsed } from '../agent.ts';
 import type { Agent } from '../agent.ts';
 import { blockingQuery } from '../blocking-query.ts';
 import { object, text } from '../json.ts';
@@ -46,12 +46,12 @@ export async function* targetAnswers(
   const scope = namespace === undefined ? {} : { ns: namespace };
   const query = { dc: datacenter, ...scope, ...(filter === '' ? {} : { filter }) };
   try {
-    for await (const answer of blockingQuery(agent, { path, query }, signal))
+    for await (const answer of blockingQuery(agent, { path, query, without: FREE_TEXT }, signal))
       yield { kind: 'selected', instances: parsed(answer, path, 'a list of instances', instancesOf) };
   } catch (reason) {
     if (!(reason instanceof AgentError) || !/boolean expression|selector|filter/i.test(reason.complaint)) throw reason;
     yield { kind: 'refused', reason: reason.complaint };
-    await pause(REFUSED_REST_MS, undefined, { signal });
+    await pause(REFUSED_REST_MS, signal);
   }
 }
 
@@ -62,7 +62,7 @@ export async function* gatewayAnswers(
   signal: AbortSignal,
 ): AsyncGenerator<readonly Instance[]> {
   const path = `health/service/${encodeURIComponent(service)}`;
-  for await (const answer of blockingQuery(agent, { path, query: { dc: datacenter } }, signal))
+  for await (const answer of blockingQuery(agent, { path, query: { dc: datacenter }, without: FREE_TEXT }, signal))
     yield parsed(answer, path, 'a list of instances', instancesOf);
 }
 
@@ -76,7 +76,7 @@ export async function* queryAnswers(
   const query = { connect: 'true', ...(datacenter === undefined ? {} : { dc: datacenter }) };
   while (!signal.aborted) {
     yield parsed(await agent.ask({ path, query }, signal), path, 'the result of a query', resultOf);
-    await pause(QUERY_REST_MS, undefined, { signal });
+    await pause(QUERY_REST_MS, signal);
   }
 }
 

@@ -3,13 +3,17 @@ import type { ProxyDefinition } from '@meshgate/mesh';
 import { AgentError, parsed } from '../agent.ts';
 import type { Agent } from '../agent.ts';
 import { blockingQuery, hashQuery } from '../blocking-query.ts';
+import { instanceKey } from '../inventory.ts';
 import { object, objects, text } from '../json.ts';
+import type { OwnInstance } from '../own-visibility.ts';
 import type { JsonObject } from '../json.ts';
 import { proxyDefinitionOf } from './proxy-definition.ts';
 
 /** A proxy as it is registered with the agent. */
 export interface RegisteredProxy {
   readonly definition: ProxyDefinition;
+  /** What the servers know it by. */
+  readonly instance: OwnInstance;
   /** What is odd about the registration although it can be served. */
   readonly warning?: string;
 }
@@ -56,7 +60,7 @@ async function* whileProxy(
     const service = answer.found ? parsed(answer, path, 'a registration', object) : undefined;
     const definition = proxyDefinitionOf(service);
     if (service === undefined) yield null;
-    else if (definition !== undefined) yield { definition };
+    else if (definition !== undefined) yield { definition, instance: instanceIn(service) };
     else if (text(service['Kind']) === '') return { id, name: text(service['Service']) };
     else throw new AgentError(noProxy(id, `a ${text(service['Kind'])}`));
   }
@@ -79,7 +83,7 @@ async function* whileOrdinary(
     if (row === undefined || text(row['ServiceKind']) !== '') return;
     const definition = proxyDefinitionOf(asAgentShows(row));
     if (definition === undefined) throw new AgentError(noProxy(id, 'an ordinary service, without that'));
-    yield { definition, warning: withoutKind(definition) };
+    yield { definition, instance: instanceIn(asAgentShows(row)), warning: withoutKind(definition) };
   }
 }
 
@@ -98,6 +102,10 @@ async function ownNode(agent: Agent, id: string, signal: AbortSignal): Promise<s
 }
 
 const FORBIDDEN = 403;
+
+function instanceIn(service: JsonObject): OwnInstance {
+  return { id: text(service['ID']), key: instanceKey(service) };
+}
 
 function asAgentShows(row: JsonObject): JsonObject {
   const { ServiceID: ID, ServiceName: Service, ServiceAddress: Address, ServicePort: Port, ServiceProxy: Proxy } = row;

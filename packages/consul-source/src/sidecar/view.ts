@@ -1,4 +1,5 @@
 import { createHash } from 'node:crypto';
+import type { Reading } from '@meshgate/core/parts';
 import { queryServerName, serviceIdentity, upstreamConnectTimeout, upstreamTargets } from '@meshgate/mesh';
 import type {
   ChainTarget,
@@ -11,8 +12,8 @@ import type {
   Surroundings,
   UpstreamDefinition,
 } from '@meshgate/mesh';
+import { reasonOf } from '../agent.ts';
 import { chainOf } from './chain.ts';
-import type { Followed } from './followed.ts';
 import { attributedMode } from './own-entries.ts';
 import type { QueryResult } from './questions.ts';
 
@@ -23,9 +24,9 @@ export interface Account {
   readonly trustDomain: string;
   readonly entries: ConfigEntries;
   readonly gateways: readonly GatewayGroup[];
-  chain(upstream: UpstreamDefinition): Followed<unknown> | undefined;
-  instances(target: ChainTarget): Followed<Selection> | undefined;
-  query(upstream: UpstreamDefinition): Followed<QueryResult> | undefined;
+  chain(upstream: UpstreamDefinition): Reading<unknown> | undefined;
+  instances(target: ChainTarget): Selection | undefined;
+  query(upstream: UpstreamDefinition): Reading<QueryResult> | undefined;
 }
 
 /** The view of a proxy that follows from it. Pure. Intentions are asked for at each connection: none stand in it. */
@@ -61,8 +62,12 @@ function upstreamOf(definition: UpstreamDefinition, account: Account): ProxyUpst
   return { kind: 'reachable', definition, chain, targets: upstreamTargets(chain, surroundings(account)) };
 }
 
-function unknown(definition: UpstreamDefinition, what: string, asked: Followed<unknown> | undefined): ProxyUpstream {
-  return { kind: 'refused', definition, reason: `its ${what} is not known: ${asked?.failure ?? 'no answer yet'}` };
+function unknown(definition: UpstreamDefinition, what: string, asked: Reading<unknown> | undefined): ProxyUpstream {
+  return {
+    kind: 'refused',
+    definition,
+    reason: `its ${what} is not known: ${asked?.error === undefined ? 'no answer yet' : reasonOf(asked.error)}`,
+  };
 }
 
 function compiledChain(definition: UpstreamDefinition, account: Account): ReturnType<typeof chainOf> {
@@ -80,7 +85,7 @@ function compiledChain(definition: UpstreamDefinition, account: Account): Return
 
 function surroundings(account: Account): Surroundings {
   const { datacenter, gateways } = account;
-  return { datacenter, gateways, instancesOf: (target) => account.instances(target)?.value };
+  return { datacenter, gateways, instancesOf: (target) => account.instances(target) };
 }
 
 /** Always dialled directly, as Consul's own proxies do: no gateway has a route for the name of a query. */

@@ -64,22 +64,14 @@ export class QuerySet<T> {
     this.#askAll();
   }
 
-  /** Asks about `key` again although its stamp has not changed. */
-  refresh(key: string): void {
-    const entry = this.#entries.get(key);
-    if (entry === undefined) return;
-    this.#enqueue(key, entry);
-    this.#askAll();
-  }
-
   /** What is known of `key`; `undefined` when it is not wanted. */
   get(key: string): Reading<T> | undefined {
     return this.#entries.get(key)?.reading;
   }
 
-  /** All readings by key. */
-  *readings(): Generator<readonly [key: string, reading: Reading<T>], void, void> {
-    for (const [key, { reading }] of this.#entries) yield [key, reading];
+  /** All readings. */
+  get readings(): readonly Reading<T>[] {
+    return Array.from(this.#entries.values(), ({ reading }) => reading);
   }
 
   /** Whether each question has been answered, or has failed, since its stamp changed last. */

@@ -3,11 +3,10 @@ import { follow } from './follow.ts';
 import { answered, failed, NO_READING } from './reading.ts';
 import type { Reading } from './reading.ts';
 import { openScope } from './scope.ts';
-import type { Scope } from './scope.ts';
 
-/** What a {@link WatchSet} runs by. */
-export interface WatchSetOptions {
-  /** Called whenever the reading of any key changes. */
+/** What a {@link Watched} and a {@link WatchSet} run by. */
+export interface WatchOptions {
+  /** Called whenever a reading changes. */
   readonly changed: () => void;
   /** Ends all watches. */
   readonly signal: AbortSignal;
@@ -15,71 +14,74 @@ export interface WatchSetOptions {
   readonly pauses?: BackoffOptions;
 }
 
-/** Starts the watch of one key. The obligations of a source: it returns when the signal aborts, and throwing means "again". */
+/** Starts one watch. The obligations of a source: it returns when the signal aborts, and throwing means "again". */
 export type Watch<T> = (signal: AbortSignal) => AsyncIterable<T>;
 
-/**
- * Watches that come and go by key, each followed for as long as it is wanted. One that fails leaves the others alone: its last answer
- * stays, its reading says why there is no newer one, and it is started again after growing pauses.
- */
-export class WatchSet<T> {
-  readonly #options: WatchSetOptions;
-  readonly #entries = new Map<string, Entry<T>>();
+/** One thing that is watched, from its construction on: what it gave last stays while it fails, and it is started again by itself. */
+export class Watched<T> {
+  readonly #scope: ReturnType<typeof openScope>;
+  readonly #following: Promise<unknown>;
+  #reading: Reading<T>;
 
-  constructor(options: WatchSetOptions) {
+  /** @param kept what an earlier watch of the same gave: in use until this one gives something */
+  constructor(watch: Watch<T>, { changed, signal, pauses }: WatchOptions, kept?: T) {
+    this.#scope = openScope(signal);
+    this.#reading = kept === undefined ? NO_READING : { ...NO_READING, value: kept };
+    const take = (reading: Reading<T>): void => {
+      this.#reading = reading;
+      changed();
+    };
+    this.#following = follow(watch, this.#scope.signal, {
+      onValue: (value) => take(answered(this.#reading, value)),
+      onFailure: (error) => take(failed(this.#reading, error)),
+      ...(pauses === undefined ? {} : { pauses }),
+    });
+  }
+
+  get reading(): Reading<T> {
+    return this.#reading;
+  }
+
+  /** Resolves when it is watched no more: soon, also when the watch does not stop. */
+  async end(): Promise<void> {
+    this.#scope.end();
+    await this.#following;
+  }
+}
+
+/** Watches that come and go by key, each followed for as long as it is wanted. One that fails leaves the others alone. */
+export class WatchSet<T> {
+  readonly #options: WatchOptions;
+  readonly #watched = new Map<string, Watched<T>>();
+
+  constructor(options: WatchOptions) {
     this.#options = options;
   }
 
   /** From now on exactly these keys. A key that is watched already goes on with the watch that it has. */
   set(wanted: ReadonlyMap<string, Watch<T>>): void {
-    for (const [key, { scope }] of this.#entries) {
+    for (const [key, watched] of this.#watched) {
       if (wanted.has(key)) continue;
-      scope.end();
-      this.#entries.delete(key);
+      void watched.end();
+      this.#watched.delete(key);
     }
-    for (const [key, watch] of wanted) if (!this.#entries.has(key)) this.#entries.set(key, this.#begin(watch));
+    for (const [key, watch] of wanted)
+      if (!this.#watched.has(key)) this.#watched.set(key, new Watched(watch, this.#options));
   }
 
   /** What is known of `key`; `undefined` when it is not wanted. */
   get(key: string): Reading<T> | undefined {
-    return this.#entries.get(key)?.reading;
+    return this.#watched.get(key)?.reading;
   }
 
-  /** All readings by key, in the order in which the keys were wanted first. */
-  *readings(): Generator<readonly [key: string, reading: Reading<T>], void, void> {
-    for (const [key, { reading }] of this.#entries) yield [key, reading];
-  }
-
-  /** Whether each key has answered or failed. */
-  get converged(): boolean {
-    return Array.from(this.#entries.values()).every(({ reading }) => reading.state !== 'waiting');
+  /** All readings, in the order in which their keys were wanted first. */
+  get readings(): readonly Reading<T>[] {
+    return Array.from(this.#watched.values(), ({ reading }) => reading);
   }
 
   /** Resolves when nothing is watched any more: soon, also when a watch does not stop. */
   async end(): Promise<void> {
-    const following = Array.from(this.#entries.values(), ({ following: each }) => each);
-    this.set(new Map());
-    await Promise.all(following);
+    await Promise.all(Array.from(this.#watched.values(), (watched) => watched.end()));
+    this.#watched.clear();
   }
-
-  #begin(watch: Watch<T>): Entry<T> {
-    const { changed, signal, pauses } = this.#options;
-    const entry: Entry<T> = { scope: openScope(signal), reading: NO_READING, following: Promise.resolve() };
-    const take = (reading: Reading<T>): void => {
-      entry.reading = reading;
-      changed();
-    };
-    entry.following = follow(watch, entry.scope.signal, {
-      onValue: (value) => take(answered(entry.reading, value)),
-      onFailure: (error) => take(failed(entry.reading, error)),
-      ...(pauses === undefined ? {} : { pauses }),
-    });
-    return entry;
-  }
-}
-
-interface Entry<T> {
-  readonly scope: Scope;
-  reading: Reading<T>;
-  following: Promise<unknown>;
 }

@@ -1,0 +1,248 @@
+import { aborted, inTurns, Watched } from '@meshgate/core/parts';
+import type { Watch, WatchOptions } from '@meshgate/core/parts';
+import { pause } from '@meshgate/core';
+import type { GatewayGroup, Instance, Resolver } from '@meshgate/mesh';
+import { AgentError, FREE_TEXT, parsed, reasonOf } from './agent.ts';
+import type { Agent } from './agent.ts';
+import { blockingQuery } from './blocking-query.ts';
+import { CONSUL, inventoryOfNames, linksOf, readingNodes } from './inventory.ts';
+import type { Inventory } from './inventory.ts';
+import { object, text } from './json.ts';
+import { ownDefinition } from './own-definition.ts';
+import type { OwnDefinition } from './own-definition.ts';
+import { datacenterOf, instancesOf, resolversOf } from './records.ts';
+import { gatewayGroups } from './remote-gateways.ts';
+import type { Registered } from './service-health.ts';
+
+/** The mesh as one agent knows it. */
+export interface MeshView extends Registered {
+  readonly trustDomain: string;
+  readonly datacenter: string;
+  readonly dnsDomain: string;
+  readonly servers: readonly Instance[];
+  readonly gateways: readonly GatewayGroup[];
+  readonly own: OwnDefinition | undefined;
+  /** Why some parts are those of before. */
+  readonly warnings: readonly string[];
+}
+
+/** What is set rather than asked. */
+export interface Preset {
+  /** Service id of the gateway; the one mesh gateway of the agent when absent. */
+  readonly id?: string;
+  /** Partition of the gateway; `default` when absent. */
+  readonly partition?: string;
+  /** The local datacenter; asked of Consul when absent. */
+  readonly datacenter?: string;
+  /** DNS domain of the agents; asked of the agent when absent, which takes `agent:read`, else `consul`. */
+  readonly dnsDomain?: string;
+}
+
+/** What each part gave last. */
+interface Parts {
+  readonly roots: string;
+  readonly inventory: { readonly inventory: Inventory; readonly index: number };
+  readonly resolvers: ReadonlyMap<string, Resolver>;
+  readonly servers: { readonly instances: readonly Instance[]; readonly datacenter: string | undefined };
+  readonly definition: OwnDefinition;
+  readonly gateways: readonly GatewayGroup[];
+  readonly links: ReadonlyMap<string, readonly string[]>;
+  readonly domain: string;
+}
+
+type WatchedParts = { readonly [Name in keyof Parts]: Watched<Parts[Name]> };
+
+/** What an earlier watch of the mesh knew. */
+export type KnownParts = { readonly [Name in keyof Parts]?: Parts[Name] | undefined };
+
+/** Without these no route can be derived. */
+const ESSENTIAL = ['roots', 'inventory', 'resolvers', 'servers'] as const;
+
+/**
+ * Watches the parts of the mesh, each by itself: one that fails keeps what it gave last, with a warning, and is asked again after
+ * growing pauses.
+ */
+export class MeshWatch {
+  readonly #preset: Preset;
+  readonly #parts: WatchedParts;
+
+  /** @param known what an earlier watch knew: in use until this one knows better */
+  constructor(agent: Agent, preset: Preset, options: WatchOptions, known: KnownParts = {}) {
+    this.#preset = preset;
+    const watched = <T>(watch: Watch<T>, kept: T | undefined): Watched<T> => new Watched(watch, options, kept);
+    this.#parts = {
+      roots: watched((signal) => trustDomains(agent, signal), known.roots),
+      inventory: watched((signal) => inventories(agent, signal), known.inventory),
+      resolvers: watched((signal) => resolvers(agent, signal), known.resolvers),
+      servers: watched((signal) => servers(agent, signal), known.servers),
+      definition: watched((signal) => ownDefinition(agent, preset.id, signal), known.definition),
+      gateways: watched((signal) => gatewayGroups(agent, signal), known.gateways),
+      links: watched((signal) => links(agent, signal), known.links),
+      domain: watched((signal) => dnsDomain(agent, preset, signal), known.domain),
+    };
+  }
+
+  /** What is known, for a later watch. */
+  get known(): KnownParts {
+    return Object.fromEntries(Object.entries(this.#parts).map(([name, { reading }]) => [name, reading.value]));
+  }
+
+  /** Why nothing can be derived: the agent answers none of the essential questions, or one of them never. */
+  get failure(): Error | undefined {
+    const readings = ESSENTIAL.map((name) => this.#parts[name].reading);
+    const failing = readings.filter(({ state }) => state === 'failing');
+    const unknown = failing.find(({ value }) => value === undefined);
+    if (unknown !== undefined) return unknown.error;
+    if (failing.length === readings.length) return failing[0]?.error;
+    if (readings.some(({ state }) => state === 'waiting') || this.#datacenter !== undefined) return undefined;
+    return new AgentError(
+      'the local datacenter is not known, since Consul\'s own servers are not visible: the token may lack service_prefix "" read',
+    );
+  }
+
+  /** @param awaited whether to wait for the parts that are not essential, too; `undefined` while there is something to wait for */
+  view(awaited: boolean): MeshView | undefined {
+    const {
+      roots,
+      inventory,
+      resolvers: overrides,
+      servers: own,
+      definition,
+      gateways,
+      links: linked,
+      domain,
+    } = this.#parts;
+    const waiting = awaited ? Object.values(this.#parts) : ESSENTIAL.map((name) => this.#parts[name]);
+    if (waiting.some(({ reading }) => reading.state === 'waiting')) return undefined;
+    const [trustDomain, datacenter, known] = [roots.reading.value, this.#datacenter, inventory.reading.value];
+    const resolverEntries = overrides.reading.value;
+    if (trustDomain === undefined || datacenter === undefined || known === undefined || resolverEntries === undefined)
+      return undefined;
+    return {
+      ...known,
+      trustDomain,
+      datacenter,
+      resolvers: resolverEntries,
+      dnsDomain: domain.reading.value ?? this.#preset.dnsDomain ?? DEFAULT_DNS_DOMAIN,
+      servers: own.reading.value?.instances ?? [],
+      gateways: gateways.reading.value ?? [],
+      links: linked.reading.value ?? NO_LINKS,
+      own: definition.reading.value,
+      warnings: this.#warnings,
+    };
+  }
+
+  /** Resolves when nothing is watched any more. */
+  async end(): Promise<void> {
+    await Promise.all(Object.values(this.#parts).map((part) => part.end()));
+  }
+
+  get #datacenter(): string | undefined {
+    return this.#preset.datacenter ?? this.#parts.servers.reading.value?.datacenter;
+  }
+
+  get #warnings(): readonly string[] {
+    return Object.entries(this.#parts).flatMap(([name, { reading }]) =>
+      reading.error === undefined ? [] : [`${name}: ${reasonOf(reading.error)}`],
+    );
+  }
+}
+
+const DEFAULT_DNS_DOMAIN = 'consul';
+const NO_LINKS: Parts['links'] = new Map();
+
+async function* trustDomains(agent: Agent, signal: AbortSignal): AsyncGenerator<string> {
+  const path = 'agent/connect/ca/roots';
+  for await (const answer of blockingQuery(agent, { path }, signal))
+    yield parsed(answer, path, 'roots with a trust domain', (json) => text(object(json)?.['TrustDomain']) || undefined);
+}
+
+/** By the coarse query that says what has changed; by the list of names alone where the agent has no such query. */
+async function* inventories(agent: Agent, signal: AbortSignal): AsyncGenerator<Parts['inventory']> {
+  try {
+    for await (const answer of blockingQuery(agent, { path: NODES, without: FREE_TEXT }, signal)) {
+      const read = await inTurns(readingNodes(answer.text));
+      const inventory = parsed(answer, NODES, 'a list of nodes', () => read);
+      if (inventory.blind)
+        throw new AgentError('the token may read no node, so that every answer is empty: it needs node_prefix "" read');
+      const partial = inventory.partial || answer.filtered;
+      yield { inventory: { ...inventory, partial }, index: answer.index ?? 0 };
+    }
+  } catch (reason) {
+    if (!isMissing(reason)) throw reason;
+    yield* polledInventories(agent, signal);
+  }
+}
+
+const NODES = 'internal/ui/nodes';
+
+/** Names say nothing of what is behind them, so that each look at them asks about every service. */
+async function* polledInventories(agent: Agent, signal: AbortSignal): AsyncGenerator<Parts['inventory']> {
+  const path = 'catalog/services';
+  while (!signal.aborted) {
+    const answer = await agent.ask({ path }, signal);
+    const inventory = parsed(answer, path, 'services by name', inventoryOfNames);
+    yield { inventory, index: answer.index ?? 0 };
+    await pause(POLL_MS, signal);
+  }
+}
+
+// A third of what a sweep of 5,000 services takes; with few services a change is still seen within a second.
+const POLL_MS = 500;
+
+async function* resolvers(agent: Agent, signal: AbortSignal): AsyncGenerator<Parts['resolvers']> {
+  const path = 'config/service-resolver';
+  for await (const answer of blockingQuery(agent, { path }, signal))
+    yield parsed(answer, path, 'a list of config entries', resolversOf);
+}
+
+/**
+ * Consul's own servers: part of the mesh in a WAN federation, and the surest source for the name of the datacenter. There is always one:
+ * an empty list is a token that may not see it, and says nothing.
+ */
+async function* servers(agent: Agent, signal: AbortSignal): AsyncGenerator<Parts['servers']> {
+  const path = `health/service/${CONSUL}`;
+  let known: Parts['servers'] = { instances: [], datacenter: undefined };
+  for await (const answer of blockingQuery(agent, { path, without: FREE_TEXT }, signal)) {
+    const instances = parsed(answer, path, 'a list of instances', instancesOf);
+    const datacenter = parsed(answer, path, 'instances with a datacenter', (json) => datacenterOf(json) ?? '');
+    if (instances.length > 0) known = { instances, datacenter: datacenter || known.datacenter };
+    yield known;
+  }
+}
+
+/** An agent too old for terminating gateways has no such kind of entry, and says so once. */
+async function* links(agent: Agent, signal: AbortSignal): AsyncGenerator<Parts['links']> {
+  const path = 'config/terminating-gateway';
+  try {
+    for await (const answer of blockingQuery(agent, { path }, signal))
+      yield parsed(answer, path, 'a list of config entries', linksOf);
+  } catch (reason) {
+    const isUnknown = reason instanceof AgentError && /invalid config entry kind/i.test(reason.complaint);
+    if (!isMissing(reason) && !isUnknown) throw reason;
+    yield NO_LINKS;
+    await aborted(signal);
+  }
+}
+
+/** The DNS domain of the agents, which takes `agent:read` to see; without it the default, or what was set, stays. */
+async function* dnsDomain(agent: Agent, { dnsDomain: preset }: Preset, signal: AbortSignal): AsyncGenerator<string> {
+  yield preset ?? (await askedDomain(agent, signal)) ?? DEFAULT_DNS_DOMAIN;
+  await aborted(signal);
+}
+
+async function askedDomain(agent: Agent, signal: AbortSignal): Promise<string | undefined> {
+  const path = 'agent/self';
+  try {
+    const answer = await agent.ask({ path }, signal);
+    const read = (json: unknown): string => text(object(object(json)?.['DebugConfig'])?.['DNSDomain']);
+    return parsed(answer, path, 'an object', read) || undefined;
+  } catch (reason) {
+    if (isMissing(reason)) return undefined;
+    throw reason;
+  }
+}
+
+function isMissing(reason: unknown): boolean {
+  return reason instanceof AgentError && (reason.status === 404 || reason.status === 403);
+}

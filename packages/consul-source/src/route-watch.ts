@@ -1,0 +1,205 @@
+import { formatProblem } from '@meshgate/core';
+import type { RouteSnapshot, RouteSource } from '@meshgate/core';
+import { Cell, inTurns, openScope } from '@meshgate/core/parts';
+import { routeDeriver } from '@meshgate/mesh';
+import type { Catalog, CatalogService, Gateway, GatewayDefinition } from '@meshgate/mesh';
+import { AgentError, openAgent } from './agent.ts';
+import type { Agent, AgentOptions } from './agent.ts';
+import { MeshWatch } from './mesh-watch.ts';
+import type { KnownParts, MeshView, Preset } from './mesh-watch.ts';
+import type { OwnDefinition } from './own-definition.ts';
+import { OwnVisibility } from './own-visibility.ts';
+import type { OwnInstance } from './own-visibility.ts';
+import { ServiceHealth, SETTLE_MS } from './service-health.ts';
+import { SnapshotVersions } from './snapshot-version.ts';
+import { StateLossGuard } from './state-loss-guard.ts';
+import { Warnings } from './warnings.ts';
+
+/** What {@link routeSource} follows. */
+export interface RouteSourceOptions {
+  readonly agent: AgentOptions;
+  readonly preset: Preset;
+  /** Shown among the warnings of every snapshot. */
+  readonly warnings?: Warnings;
+  /** What the gateway is about to be registered with: used as long as the agent does not know it. */
+  readonly expected?: GatewayDefinition;
+}
+
+/**
+ * The routes of a mesh gateway as the local Consul agent knows them. What fails keeps its last answer, with a warning that names it; it
+ * throws only when the agent answers nothing at all, so that whoever follows it keeps the last routes and starts it again. What is known
+ * outlives that.
+ */
+export function routeSource(options: RouteSourceOptions): RouteSource {
+  // A second watch at the same time begins with nothing.
+  let idle: ConsulRouteWatch | undefined;
+  return { name: 'consul', watch };
+
+  async function* watch(signal: AbortSignal): AsyncGenerator<RouteSnapshot, void, void> {
+    const routes = idle ?? new ConsulRouteWatch(options);
+    idle = undefined;
+    try {
+      yield* routes.snapshots(signal);
+    } finally {
+      idle = routes;
+    }
+  }
+}
+
+/** From the agent's answers to snapshots: watched parts, the health of each service, derived routes, the guard against losses. */
+class ConsulRouteWatch {
+  readonly #options: RouteSourceOptions;
+  readonly #warnings: Warnings;
+  readonly #changes = new Cell<void>();
+  readonly #health = new ServiceHealth(() => this.#changes.set());
+  readonly #derive = routeDeriver();
+  readonly #guard = new StateLossGuard();
+  readonly #visibility = new OwnVisibility('gateway');
+  readonly #versions = new SnapshotVersions();
+  #known: KnownParts = {};
+  #derivedAt = 0;
+  /** Every service has been asked about. */
+  #isComplete = false;
+
+  constructor(options: RouteSourceOptions) {
+    this.#options = options;
+    this.#warnings = options.warnings ?? new Warnings();
+  }
+
+  async *snapshots(outer: AbortSignal): AsyncGenerator<RouteSnapshot, void, void> {
+    const { signal, end } = openScope(outer);
+    const { agent: how, preset } = this.#options;
+    const agent = openAgent(how, SOCKETS);
+    const changed = (): void => this.#changes.set();
+    const mesh = new MeshWatch(agent, preset, { changed, signal }, this.#known);
+    const warned = this.#onWarning(changed, signal);
+    this.#health.run(agent, signal);
+    try {
+      yield* this.#changed(agent, mesh, signal);
+    } catch (reason) {
+      if (!outer.aborted) throw reason;
+    } finally {
+      end();
+      this.#known = mesh.known;
+      this.#health.rest();
+      await agent.close();
+      await Promise.all([mesh.end(), warned]);
+    }
+  }
+
+  /** Each snapshot that differs from the one before; the same once more while the agent is heard, so that it is never an old one. */
+  async *#changed(agent: Agent, mesh: MeshWatch, signal: AbortSignal): AsyncGenerator<RouteSnapshot, void, void> {
+    const startedAt = performance.now();
+    let last: { readonly version: string; readonly at: number } | undefined;
+    while (!signal.aborted) {
+      const seen = this.#changes.revision;
+      const now = performance.now();
+      const view = mesh.view(now - startedAt < PATIENCE_MS);
+      if (mesh.failure !== undefined) throw mesh.failure;
+      const snapshot = view === undefined ? undefined : await this.#look(view, now);
+      const isNews = snapshot?.version !== last?.version || agent.lastAnswerAt - (last?.at ?? 0) > REPEAT_MS;
+      if (snapshot !== undefined && isNews && !signal.aborted) {
+        last = { version: snapshot.version, at: now };
+        yield snapshot;
+      }
+      await this.#changes.changed(seen, signal, snapshot === undefined ? PROGRESS_MS : this.#restMs);
+    }
+  }
+
+  get #restMs(): number {
+    return this.#health.settled ? REPEAT_MS : SETTLE_MS;
+  }
+
+  /** @returns `undefined` while services are being asked about */
+  async #look(view: MeshView, now: number): Promise<RouteSnapshot | undefined> {
+    this.#health.update(view, now);
+    const isProgress = this.#isComplete && now - this.#derivedAt >= PROGRESS_MS;
+    if (!this.#health.converged && !isProgress) return undefined;
+    this.#complete();
+    this.#derivedAt = now;
+    return this.#snapshot(view);
+  }
+
+  /** @throws AgentError when there are fewer answers than failures: routes of the few would look like the removal of the others */
+  #complete(): void {
+    if (this.#isComplete) return;
+    const { failures, services } = this.#health;
+    const [failure] = failures;
+    if (failure !== undefined && failures.length > services.length)
+      throw new AgentError(`${failures.length} of ${failures.length + services.length} services: ${failure.message}`);
+    this.#isComplete = true;
+  }
+
+  async #snapshot(view: MeshView): Promise<RouteSnapshot> {
+    const { preset, expected } = this.#options;
+    const { routes: derived, problems } = this.#derive(...inputsOf(view, this.#health.services, preset, expected));
+    const { trustDomain, index, own } = view;
+    const doubt = view.inventory.partial ? PARTIAL : this.#visibility.doubt(instanceOf(own), view.inventory.instances);
+    const observation = {
+      trustDomain,
+      index,
+      registered: own?.kind === 'registered' || this.#warnings.isLeaving,
+      ...(doubt === undefined || this.#warnings.isLeaving ? {} : { doubt }),
+    };
+    const { routes, warning } = this.#guard.apply(derived, observation, performance.now());
+    const warnings = [
+      ...this.#warnings.list,
+      ...(warning === undefined ? [] : [warning]),
+      ...view.warnings,
+      ...(view.inventory.partial ? [PARTIAL] : []),
+      ...(this.#health.filtered ? [FILTERED] : []),
+      ...(own?.kind === 'registered' ? own.definition.problems : []),
+      ...shown(problems.map(formatProblem), MAX_PROBLEMS, 'problems'),
+      ...shown(
+        this.#health.failures.map(({ message }) => message),
+        MAX_FAILURES,
+        'services',
+      ),
+    ];
+    const version = await inTurns(this.#versions.of(routes, warnings));
+    return { version, routes, ...(warnings.length === 0 ? {} : { warnings }) };
+  }
+
+  async #onWarning(changed: () => void, signal: AbortSignal): Promise<void> {
+    const warnings = this.#warnings.watch(signal);
+    while ((await warnings.next()).done !== true) changed();
+  }
+}
+
+// Eight watches, a dozen queries at a time, and room for those of the lesser watches.
+const SOCKETS = 24;
+// Remote datacenters and everything else that is not essential must not keep local services waiting for longer.
+const PATIENCE_MS = 700;
+const REPEAT_MS = 15_000;
+// While thousands of services are asked about, those that have answered need not wait for the others.
+const PROGRESS_MS = 500;
+// Enough to see what is wrong; a log line should stay a line.
+const MAX_PROBLEMS = 20;
+const MAX_FAILURES = 5;
+const PARTIAL = 'Consul\'s own servers are not visible: the token may lack service_prefix "" read';
+const FILTERED = 'Consul leaves out what the token may not read: it may lack service_prefix "" or node_prefix "" read';
+function instanceOf(own: OwnDefinition | undefined): OwnInstance | undefined {
+  return own?.kind === 'registered' ? own.instance : undefined;
+}
+
+function shown(messages: readonly string[], most: number, what: string): readonly string[] {
+  return messages.length > most ? [...messages.slice(0, most), `and ${messages.length - most} more ${what}`] : messages;
+}
+
+function inputsOf(
+  view: MeshView,
+  services: readonly CatalogService[],
+  { partition }: Preset,
+  expected: GatewayDefinition | undefined,
+): readonly [Catalog, Gateway] {
+  const { trustDomain, datacenter, dnsDomain, gateways, servers, own } = view;
+  const definition = own?.kind === 'registered' ? own.definition : expected;
+  const { wanFederation = false, connectTimeoutMs, remoteKeepAlive } = definition ?? {};
+  const gateway = {
+    wanFederation,
+    ...(connectTimeoutMs === undefined ? {} : { connectTimeoutMs }),
+    ...(remoteKeepAlive === undefined ? {} : { remoteKeepAlive }),
+  };
+  const place = { datacenter, trustDomain, dnsDomain, ...(partition === undefined ? {} : { partition }) };
+  return [{ ...place, services, gateways, servers }, gateway];
+}

@@ -1,0 +1,210 @@
+import { errorOf, QuerySet } from '@meshgate/core/parts';
+import type { Query } from '@meshgate/core/parts';
+import type { CatalogService, Instance, Resolver, Selection, Subset } from '@meshgate/mesh';
+import { AgentError, FREE_TEXT, isOverload, parsed, reasonOf } from './agent.ts';
+import type { Agent, Answer } from './agent.ts';
+import { digestsOf } from './inventory.ts';
+import type { Inventory, Listed } from './inventory.ts';
+import { instancesOf } from './records.ts';
+
+/** What decides which services are asked about, and which subsets of them. */
+export interface Registered {
+  readonly inventory: Inventory;
+  readonly resolvers: ReadonlyMap<string, Resolver>;
+  readonly links: ReadonlyMap<string, readonly string[]>;
+  /** Raft index of the inventory. */
+  readonly index: number;
+}
+
+/**
+ * The Connect health of every service of the datacenter: asked about once for each change that concerns it, over few sockets. One query
+ * for a service, and one more for each of its subsets, since Consul itself evaluates the filters. A service whose query fails keeps its
+ * last answer. What is known outlives the agent that was asked.
+ */
+export class ServiceHealth {
+  readonly #queries: QuerySet<ServiceAnswer>;
+  #agent: Agent | undefined;
+  #registered: Registered | undefined;
+  #askAllAt = 0;
+  /** Each time that everything is to be asked about anew. */
+  #epoch = 0;
+  /** Services to be asked about once more, and when, in monotonic milliseconds. */
+  readonly #unsettled = new Map<string, number>();
+  /** How often each was asked about once more. */
+  readonly #repeats = new Map<string, number>();
+
+  /** @param changed called whenever an answer has come */
+  constructor(changed: () => void) {
+    this.#queries = new QuerySet({ changed, atATime: AT_A_TIME, isOverload });
+  }
+
+  /** Asks `agent` until `signal` aborts. */
+  run(agent: Agent, signal: AbortSignal): void {
+    this.#agent = agent;
+    this.#registered = undefined;
+    this.#queries.run(signal);
+  }
+
+  /** Asks nobody any more, and leaves no timer behind. */
+  rest(): void {
+    this.#queries.rest();
+  }
+
+  /** Whether every service has been asked about since the last change: an answer has come, or a failure. */
+  get converged(): boolean {
+    return this.#queries.converged;
+  }
+
+  /** Whether some answer may be newer than the inventory: its service is asked about once more, {@link SETTLE_MS} after. */
+  get settled(): boolean {
+    return this.#unsettled.size === 0;
+  }
+
+  /** The services as far as they are known, in no particular order: the same object as before where nothing has been asked. */
+  get services(): readonly CatalogService[] {
+    return this.#queries.readings.flatMap(({ value }) => (value === undefined ? [] : [value.service]));
+  }
+
+  /** The agent said that it left instances out, for want of permission. */
+  get filtered(): boolean {
+    return this.#queries.readings.some(({ value }) => value?.filtered === true);
+  }
+
+  /** Why some services keep an older answer, or have none. */
+  get failures(): readonly Error[] {
+    return this.#queries.readings.flatMap(({ error }) => (error === undefined ? [] : [error]));
+  }
+
+  /** Asks about what has changed since the last call. @param now monotonic milliseconds */
+  update(registered: Registered, now: number): void {
+    const due = [...this.#unsettled].filter(([, at]) => now >= at);
+    for (const [key] of due) {
+      this.#unsettled.delete(key);
+      this.#repeats.set(key, (this.#repeats.get(key) ?? 0) + 1);
+    }
+    if (now >= this.#askAllAt) {
+      if (this.#askAllAt > 0) this.#epoch += 1;
+      this.#askAllAt = now + ASK_ALL_MS;
+    } else if (due.length === 0 && isSame(registered, this.#registered)) return;
+    this.#registered = registered;
+    this.#queries.set(this.#wanted(registered));
+  }
+
+  #wanted({ inventory, resolvers, links, index }: Registered): ReadonlyMap<string, Query<ServiceAnswer>> {
+    const wanted = new Map<string, Query<ServiceAnswer>>();
+    for (const [key, digest] of digestsOf(inventory, links)) {
+      const listed = inventory.services.get(key);
+      // Nothing speaks Connect for it: its answer would be empty.
+      if (listed === undefined || digest === '') continue;
+      const resolver = resolvers.get(key);
+      const parts = [digest, JSON.stringify(resolver), this.#epoch, this.#repeats.get(key)];
+      wanted.set(key, {
+        stamp: digest === undefined ? undefined : parts.join(' '),
+        ask: (signal) => this.#ask(key, { listed, resolver, index }, signal),
+      });
+    }
+    for (const key of this.#repeats.keys()) if (!wanted.has(key)) this.#repeats.delete(key);
+    for (const key of this.#unsettled.keys()) if (!wanted.has(key)) this.#unsettled.delete(key);
+    return wanted;
+  }
+
+  /**
+   * An answer that is newer than the inventory belongs to a change that may be taken back before the inventory is seen again, with the
+   * digests that it had: so its service is asked about once more, unless it says the same as the last time.
+   */
+  async #ask(key: string, { listed, resolver, index }: Asked, signal: AbortSignal): Promise<ServiceAnswer> {
+    const before = this.#queries.get(key)?.value;
+    const repeats = this.#repeats.get(key);
+    const answer = await answerOf(this.#agent, listed, resolver, signal).catch((reason: unknown) => {
+      const { name } = listed;
+      if (isOverload(errorOf(reason))) throw reason;
+      throw new AgentError(`service ${name} keeps its last answer: ${reasonOf(reason)}`, { cause: reason });
+    });
+    const isRepeated = answer.index === before?.index && repeats !== before.repeats;
+    if (answer.index > index && !isRepeated) this.#unsettled.set(key, performance.now() + SETTLE_MS);
+    return { ...answer, repeats };
+  }
+}
+
+interface Asked {
+  readonly listed: Listed;
+  readonly resolver: Resolver | undefined;
+  /** Raft index of the inventory by which it is asked. */
+  readonly index: number;
+}
+
+interface HealthAnswer {
+  readonly service: CatalogService;
+  readonly filtered: boolean;
+  /** Raft index of the answer: that of the last change which concerns this service. */
+  readonly index: number;
+}
+
+interface ServiceAnswer extends HealthAnswer {
+  /** How often it had been asked about once more. */
+  readonly repeats: number | undefined;
+}
+
+// More connections make the sweep of thousands of services no faster, and less room for everything else.
+const AT_A_TIME = 12;
+// Everything is asked about anew in this time, so that nothing that the coarse query may not show is wrong for longer.
+const ASK_ALL_MS = 300_000;
+
+/** Longer than the coarse query of a large datacenter takes to show a change. */
+export const SETTLE_MS = 1_000;
+
+function isSame(one: Registered, other: Registered | undefined): boolean {
+  return one.inventory === other?.inventory && one.resolvers === other.resolvers && one.links === other.links;
+}
+
+async function answerOf(
+  agent: Agent | undefined,
+  { name, namespace }: Listed,
+  resolver: Resolver | undefined,
+  signal: AbortSignal,
+): Promise<HealthAnswer> {
+  if (agent === undefined) throw new AgentError('expected an agent to ask, found none');
+  const path = `health/connect/${encodeURIComponent(name)}`;
+  const scope = namespace === '' ? {} : { ns: namespace };
+  const ask = (query: Readonly<Record<string, string>>): Promise<Answer> =>
+    agent.ask({ path, query: { ...scope, ...query }, without: FREE_TEXT }, signal);
+  const answer = await ask({});
+  const instances = instancesIn(answer, path);
+  const subsets = instances.length === 0 ? [] : Object.entries(resolver?.subsets ?? {});
+  const selections = subsets.map(async ([subset, definition]) => {
+    return [subset, await selectionOf(definition, instances, path, (filter) => ask({ filter }))] as const;
+  });
+  const service = {
+    name,
+    ...(namespace === '' ? {} : { namespace }),
+    instances,
+    ...(resolver === undefined ? {} : { resolver }),
+    selections: Object.fromEntries(await Promise.all(selections)),
+  };
+  return { service, filtered: answer.filtered, index: answer.index ?? 0 };
+}
+
+function instancesIn(answer: Answer, path: string): readonly Instance[] {
+  return parsed(answer, path, 'a list of instances', instancesOf);
+}
+
+async function selectionOf(
+  { filter }: Subset,
+  instances: readonly Instance[],
+  path: string,
+  select: (filter: string) => Promise<Answer>,
+): Promise<Selection> {
+  if (filter === '') return { kind: 'selected', instances };
+  try {
+    return { kind: 'selected', instances: instancesIn(await select(filter), path) };
+  } catch (reason) {
+    if (!isRefusedFilter(reason)) throw reason;
+    return { kind: 'refused', reason: reason.complaint };
+  }
+}
+
+/** Consul accepts any text as a filter and says only here, with 400 or 500 by version, that it cannot be evaluated. */
+function isRefusedFilter(reason: unknown): reason is AgentError {
+  if (!(reason instanceof AgentError) || (reason.status !== 400 && reason.status !== 500)) return false;
+  return /boolean expression|selector|filter/i.test(reason.complaint);
+}

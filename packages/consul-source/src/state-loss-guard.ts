@@ -1,0 +1,95 @@
+import type { Route } from '@meshgate/core';
+
+/** What Consul shows at one moment, as far as it tells a loss from a removal. */
+export interface Observation {
+  readonly trustDomain: string;
+  /** Raft index of the newest answer: only ever grows while the servers keep their state. */
+  readonly index: number;
+  /** The agent knows this proxy's own registration. */
+  readonly registered: boolean;
+  /** Why answers may lack what exists, in words; absent while nothing speaks for that. */
+  readonly doubt?: string;
+}
+
+/** While it lasts, what has vanished may have been forgotten rather than removed. */
+export interface Hold {
+  /** In words: «Consul has lost its state». */
+  readonly reason: string;
+  /** When the loss was noticed, in milliseconds of the monotonic clock. */
+  readonly since: number;
+  /** When it is over, likewise: ten minutes after. */
+  readonly until: number;
+  /** Something speaks for incomplete answers now, too. */
+  readonly isOngoing: boolean;
+}
+
+// Agents register again what their servers have lost within a minute, up to seven in datacenters of thousands of nodes.
+const HOLD_MS = 600_000;
+
+/**
+ * Tells a loss from a removal: servers that come back empty or from an older snapshot, an agent that has lost its registrations or has left
+ * for a moment, a token that may see less than before. A service that is deregistered leaves index, trust domain, own registration and
+ * visibility as they are. Gateway and sidecar ask the same detector.
+ */
+export class LossDetector {
+  #last: Observation | undefined;
+  #hold: Omit<Hold, 'isOngoing'> | undefined;
+
+  /**
+   * @param now monotonic milliseconds
+   * @returns the hold that is in force
+   */
+  observe(observation: Observation, now: number): Hold | undefined {
+    const reason = this.#last === undefined ? undefined : lossBetween(this.#last, observation);
+    this.#last = observation;
+    if (reason !== undefined) this.#hold = { reason, since: now, until: now + HOLD_MS };
+    else if (this.#hold !== undefined && now >= this.#hold.until) this.#hold = undefined;
+    return this.#hold && { ...this.#hold, isOngoing: observation.doubt !== undefined };
+  }
+}
+
+function lossBetween(last: Observation, now: Observation): string | undefined {
+  const isRewound = now.index < last.index || now.trustDomain !== last.trustDomain;
+  if (isRewound || (last.registered && !now.registered)) return 'Consul has lost its state';
+  return last.doubt === undefined ? now.doubt : undefined;
+}
+
+/** What to route by. */
+export interface Guarded {
+  readonly routes: readonly Route[];
+  /** Present while routes are held that Consul has not confirmed since. */
+  readonly warning?: string;
+}
+
+/**
+ * Holds on to routes that Consul has not removed but forgotten. The services themselves go on running and register again by and by; what
+ * has not been confirmed by the end of the hold, ten minutes after the loss, is gone.
+ */
+export class StateLossGuard {
+  readonly #detector = new LossDetector();
+  #last: readonly Route[] = [];
+  /** Not confirmed since the loss. */
+  #held: readonly Route[] = [];
+
+  /** @param now monotonic milliseconds */
+  apply(routes: readonly Route[], observation: Observation, now: number): Guarded {
+    const hold = this.#detector.observe(observation, now);
+    if (hold === undefined) this.#held = [];
+    else if (hold.since === now) this.#held = [...this.#last, ...missing(this.#last, this.#held)];
+    this.#last = routes;
+    this.#held = missing(routes, this.#held);
+    if (hold === undefined || this.#held.length === 0) return { routes };
+    const warning = `${hold.reason}: ${this.#held.length} routes are held that it has not confirmed since`;
+    return { routes: [...routes, ...this.#held], warning };
+  }
+}
+
+/** Those of `older` that claim neither the label nor a server name of one of `routes`. */
+function missing(routes: readonly Route[], older: readonly Route[]): readonly Route[] {
+  if (older.length === 0) return older;
+  const claimed = new Set(routes.flatMap(({ name, serverNames }) => [`route ${name}`, ...serverNames]));
+  return older.filter(
+    ({ name, serverNames }) =>
+      !claimed.has(`route ${name}`) && !serverNames.some((serverName) => claimed.has(serverName)),
+  );
+}

@@ -1,0 +1,139 @@
+import { createServer } from 'node:http';
+import { Cell, openScope } from '@meshgate/core/parts';
+import { expect, it } from 'vitest';
+import { openAgent } from '../src/agent.ts';
+import { inventoryOfNodes } from '../src/inventory.ts';
+import { ServiceHealth, SETTLE_MS } from '../src/service-health.ts';
+import type { Registered } from '../src/service-health.ts';
+import { onLoopback } from './loopback.ts';
+import { scriptedAgent } from './scripted-agent.ts';
+import type { Scripted } from './scripted-agent.ts';
+
+function node(...names: string[]): object {
+  const proxies = names.map((name) => ({
+    ID: `${name}-proxy`,
+    Service: `${name}-proxy`,
+    Kind: 'connect-proxy',
+    Proxy: { DestinationServiceName: name },
+    ModifyIndex: 5,
+  }));
+  return { Node: 'one', Services: [...names.map((name) => ({ ID: name, Service: name })), ...proxies] };
+}
+
+function registered(index: number, ...names: string[]): Registered {
+  const inventory = inventoryOfNodes([node(...names)]);
+  if (inventory === undefined) throw new Error('expected an inventory, found none');
+  return { inventory, resolvers: new Map(), links: new Map(), index };
+}
+
+/** The health of services as `address` tells it; ends with the test. */
+function healthAt(address: string) {
+  const changes = new Cell<void>();
+  const scope = openScope();
+  const agent = openAgent({ address }, 12);
+  const health = new ServiceHealth(() => changes.set());
+  health.run(agent, scope.signal);
+  return {
+    health,
+    async until(holds: () => boolean): Promise<void> {
+      while (!holds()) await changes.changed(changes.revision, scope.signal);
+    },
+    async [Symbol.asyncDispose]() {
+      scope.end();
+      health.rest();
+      await agent.close();
+    },
+  };
+}
+
+function shown({ services }: ServiceHealth): string {
+  return services
+    .flatMap(({ instances }) => instances.map(({ id }) => id))
+    .sort()
+    .join(' ');
+}
+
+function answer(index: number, id: string): Scripted {
+  const instance = { Node: { Node: 'one', Address: '10.0.0.1' }, Service: { ID: id, Service: 'db-proxy', Port: 80 } };
+  return { index: String(index), body: JSON.stringify([instance]) };
+}
+
+it('an answer newer than the inventory is asked for again after a while: the change may have been taken back', async () => {
+  await using server = await scriptedAgent([answer(9, 'short-lived'), answer(12, 'db'), answer(12, 'db')]);
+  await using under = healthAt(server.address);
+  const { health, until } = under;
+  const start = performance.now();
+  for (const [later, ...expected] of [
+    [0, 'short-lived', false, 1],
+    [0, 'short-lived', false, 1],
+    [2 * SETTLE_MS, 'db', false, 2],
+    [4 * SETTLE_MS, 'db', true, 3],
+    [9 * SETTLE_MS, 'db', true, 3],
+  ] as const) {
+    health.update(registered(5, 'db'), start + later);
+    await until(() => health.converged);
+    expect([shown(health), health.settled, server.asked.length]).toEqual(expected);
+  }
+});
+
+it('an answer as old as the inventory is asked for once', async () => {
+  await using server = await scriptedAgent([answer(5, 'db')]);
+  await using under = healthAt(server.address);
+  const { health, until } = under;
+  health.update(registered(5, 'db'), 0);
+  await until(() => health.converged);
+  health.update(registered(8, 'db'), 2 * SETTLE_MS);
+  expect([shown(health), health.settled, server.asked.length]).toEqual(['db', true, 1]);
+});
+
+it.each([500, 403, 404])(
+  'a service whose query answers %i keeps its last answer; the others change',
+  async (status) => {
+    let broken: string | undefined;
+    let suffix = '';
+    const server = createServer((incoming, outgoing) => {
+      const name = /connect\/(\w+)/.exec(incoming.url ?? '')?.[1] ?? '';
+      if (name === broken) return void outgoing.writeHead(status).end('no');
+      outgoing.setHeader('X-Consul-Index', '5').end(answer(5, `${name}${suffix}`).body);
+    });
+    await using listening = await onLoopback(server);
+    await using under = healthAt(listening.address);
+    const { health, until } = under;
+    health.update(registered(5, 'a', 'b', 'c'), 0);
+    await until(() => health.converged);
+    [broken, suffix] = ['a', '2'];
+    const changed = registered(5, 'a', 'b', 'c');
+    const services = new Map(
+      [...changed.inventory.services].map(([key, one]) => [key, { ...one, digest: `${one.digest}!` }]),
+    );
+    health.update({ ...changed, inventory: { ...changed.inventory, services } }, 1);
+    await until(() => health.failures.length > 0 && shown(health) === 'a b2 c2');
+    expect(health.failures.map(({ message }) => message)).toEqual([
+      expect.stringContaining(
+        `service a keeps its last answer: Consul agent: /v1/health/connect/a: expected status 200, found ${status}`,
+      ),
+    ]);
+  },
+);
+
+it('thousands of services converge although the agent limits how often it may be asked', async () => {
+  let room = 400;
+  const refill = setInterval(() => (room = 400), 50);
+  let refused = 0;
+  const server = createServer((incoming, outgoing) => {
+    room -= 1;
+    if (room < 0) refused += 1;
+    if (room < 0) return void outgoing.writeHead(429).end('Your IP is issuing too many concurrent connections');
+    const name = /connect\/(\w+)/.exec(incoming.url ?? '')?.[1] ?? '';
+    outgoing.setHeader('X-Consul-Index', '5').end(answer(5, name).body);
+  });
+  await using listening = await onLoopback(server);
+  await using under = healthAt(listening.address);
+  const { health, until } = under;
+  health.update(registered(5, ...Array.from({ length: 2_000 }, (_, at) => `s${at}`)), 0);
+  await until(() => health.converged);
+  clearInterval(refill);
+  expect([health.services.length, health.failures.length]).toEqual([2_000, 0]);
+  // What is refused makes it slower for everybody: few were.
+  expect(refused).toBeLessThan(400);
+});

@@ -1,0 +1,96 @@
+import type { Route } from '@meshgate/core';
+import { describe, expect, it } from 'vitest';
+import { LossDetector, StateLossGuard } from '../src/state-loss-guard.ts';
+import type { Guarded, Observation } from '../src/state-loss-guard.ts';
+
+const MINUTE_MS = 60_000;
+
+describe('what Consul knew', () => {
+  it('is gone at once when it was removed', () => {
+    const guard = new StateLossGuard();
+    apply(guard, account(['db', 'web'], { index: 10 }), 0);
+    expect(names(apply(guard, account(['web'], { index: 11 }), 1))).toEqual(['web']);
+  });
+
+  it.each<readonly [what: string, after: Partial<Observation>]>([
+    ['the index goes backwards', { index: 9 }],
+    ['the trust domain is another', { trustDomain: 'new.consul' }],
+    ['the agent does not know this gateway any more', { registered: false }],
+    ['the servers do not show what the agent has registered', { doubt: 'the servers do not show this gateway' }],
+  ])('is held when %s', (_what, after) => {
+    const guard = new StateLossGuard();
+    apply(guard, account(['db', 'web'], { index: 10 }), 0);
+    const held = apply(guard, account(['web'], { index: 10, ...after }), 1);
+    expect(names(held)).toEqual(['web', 'db']);
+    expect(held.warning).toContain('1 routes are held');
+  });
+
+  it('is held for ten minutes, and not longer', () => {
+    const guard = new StateLossGuard();
+    apply(guard, account(['db'], { index: 10 }), 0);
+    apply(guard, account([], { index: 1 }), 0);
+    expect(names(apply(guard, account([], { index: 2 }), 10 * MINUTE_MS - 1))).toEqual(['db']);
+    expect(apply(guard, account([], { index: 3 }), 10 * MINUTE_MS)).toEqual({ routes: [] });
+  });
+
+  it('survives that the state is lost twice', () => {
+    const guard = new StateLossGuard();
+    apply(guard, account(['db'], { index: 10 }), 0);
+    apply(guard, account(['web'], { index: 5 }), 0);
+    expect(names(apply(guard, account([], { index: 1 }), MINUTE_MS))).toEqual(['web', 'db']);
+  });
+
+  it('is not held any more once it was confirmed: what is removed after that is gone at once', () => {
+    const guard = new StateLossGuard();
+    apply(guard, account(['db', 'web'], { index: 10 }), 0);
+    expect(names(apply(guard, account(['web'], { index: 1 }), 1))).toEqual(['web', 'db']);
+    apply(guard, account(['web', 'db'], { index: 2 }), 2);
+    expect(names(apply(guard, account(['web'], { index: 3 }), 3))).toEqual(['web']);
+  });
+
+  it('is not held because of a doubt that has always been there', () => {
+    const guard = new StateLossGuard();
+    const doubt = { doubt: 'the token may see less than there is' };
+    apply(guard, account(['db', 'web'], { index: 10, ...doubt }), 0);
+    expect(names(apply(guard, account(['web'], { index: 11, ...doubt }), 1))).toEqual(['web']);
+  });
+
+  it('gives way to what Consul says now: by label and by server name', () => {
+    const guard = new StateLossGuard();
+    const renamed: Route = { ...route('other'), serverNames: ['db.consul'] };
+    apply(guard, account(['db', 'web'], { index: 10 }), 0);
+    const now = guard.apply([renamed, route('web')], account([], { index: 1 }), 1);
+    expect(names(now)).toEqual(['other', 'web']);
+    expect(now.warning).toBeUndefined();
+  });
+});
+
+it('a loss is reported for ten minutes, and whether anything speaks for it still', () => {
+  const detector = new LossDetector();
+  const seen = { trustDomain: 'td.consul', index: 1, registered: true };
+  expect(detector.observe(seen, 0)).toBeUndefined();
+  const doubt = 'the servers do not show this proxy';
+  expect(detector.observe({ ...seen, doubt }, 5)).toMatchObject({ reason: doubt, since: 5, isOngoing: true });
+  expect(detector.observe(seen, 9)).toMatchObject({ reason: doubt, since: 5, isOngoing: false });
+  expect(detector.observe(seen, 5 + 10 * MINUTE_MS)).toBeUndefined();
+});
+
+interface Account extends Observation {
+  readonly routes: readonly Route[];
+}
+
+function account(services: readonly string[], over: Partial<Observation>): Account {
+  return { routes: services.map(route), trustDomain: 'td.consul', index: 1, registered: true, ...over };
+}
+
+function apply(guard: StateLossGuard, { routes, ...observation }: Account, now: number): Guarded {
+  return guard.apply(routes, observation, now);
+}
+
+function route(name: string): Route {
+  return { name, serverNames: [`${name}.consul`], backends: [] };
+}
+
+function names({ routes }: { readonly routes: readonly Route[] }): readonly string[] {
+  return routes.map(({ name }) => name);
+}
