@@ -11,7 +11,7 @@ export interface HoldTime {
 }
 
 /** The signs of a loss may come a moment after the empty answer itself. A removal is believed within a second all the same. */
-export const BELIEVED_AFTER_MS = 600;
+const BELIEVED_AFTER_MS = 600;
 
 // A blocking query that is filtered from now on shows it when its wait is over.
 const SHOWS_WITHIN_MS = 35_000;
