@@ -30,6 +30,15 @@ export default defineConfig({
           setupFiles: ['packages/epoll-transport/test/unless-epoll.ts'],
         },
       },
+      {
+        extends: true,
+        test: {
+          name: 'uring',
+          include: THROUGH_PROXIES,
+          provide: { transport: 'uring' },
+          setupFiles: ['packages/uring-transport/test/unless-uring.ts'],
+        },
+      },
     ],
   },
 });
@@ -37,6 +46,6 @@ export default defineConfig({
 declare module 'vitest' {
   interface ProvidedContext {
     /** The transport through which suites send their traffic that claim the same of every transport. */
-    transport: 'node' | 'epoll';
+    transport: 'node' | 'epoll' | 'uring';
   }
 }

@@ -15,7 +15,7 @@ import { cpuTime } from './usage.mjs';
 const USAGE = `pnpm bench:cost [options]
 
   --against FOLDER   another checkout, built: the same proxies out of it, and peers with its configurations, in turn with those of this one
-  --proxies LIST     bare, core-node, core-epoll, gateway-node, gateway-epoll … (bare,core-node,core-epoll)
+  --proxies LIST     bare, core-node, core-epoll, core-uring, gateway-node, gateway-epoll … (bare,core-node,core-epoll)
   --load NAME        ${idsOf(LOADS)} (rate)
   --lives N          processes of each proxy, one after the other: what differs between two of them is no news (5)
   --rounds N         of each life, forwards and backwards in turn (12)
@@ -87,7 +87,7 @@ function positive(name, text) {
 
 /** Whom we start: with `--against`, each of ours twice. What does not change between two checkouts stands alone. */
 function subjectsOf({ proxies, against }) {
-  const ours = { transports: ['node', 'epoll'], workers: [1, 2] };
+  const ours = { transports: ['node', 'epoll', 'uring'], workers: [1, 2] };
   const known = contestants(ours);
   const others = against === undefined ? [] : contestants({ ...ours, root: against });
   return proxies.flatMap((id) => {

@@ -12,7 +12,7 @@ export const USAGE = `pnpm bench [options]
   --only LIST         loads, or the beginnings of their names, with commas between: ${KNOWN_LOADS.join(', ')}, micro
   --goals             only what the goals are about: ${GOAL_LOADS.join(', ')}, sidecar
   --proxies LIST      proxies by their names: haproxy, haproxy-splice, nginx, nginx-buffers, sniproxy, envoy, bare, core-node, gateway-epoll …
-  --transports LIST   of ours: node, epoll (both)
+  --transports LIST   of ours: node, epoll, uring (all)
   --workers LIST      of the gateway: processes (1,2)
   --rounds N          rounds, forwards and backwards in turn (3)
   --seconds N         length of one load on one proxy (2; 1.5 with --goals)
@@ -46,7 +46,7 @@ export function parseOptions(args) {
     options: {
       only: { type: 'string' },
       proxies: { type: 'string' },
-      transports: { type: 'string', default: 'node,epoll' },
+      transports: { type: 'string', default: 'node,epoll,uring' },
       workers: { type: 'string', default: '1,2' },
       rounds: { type: 'string' },
       seconds: { type: 'string' },

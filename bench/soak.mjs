@@ -4,7 +4,7 @@ import { soak } from './soak/soak.mjs';
 
 const USAGE = `pnpm bench:soak [options]
 
-  --ways LIST         node, copy, splice: transports, and ways of the epoll transport (all)
+  --ways LIST         node, copy, splice, uring: transports, and ways of the epoll transport (all)
   --connections N     for each way (20000)
   --seed TEXT         the same seed sends the same bytes along the same fates (1)
   --at-a-time N       connections under way at the same time (48)
@@ -16,7 +16,7 @@ const STARVED_SHARE = 10;
 
 const { values } = parseArgs({
   options: {
-    ways: { type: 'string', default: 'node,copy,splice' },
+    ways: { type: 'string', default: 'node,copy,splice,uring' },
     connections: { type: 'string', default: '20000' },
     seed: { type: 'string', default: '1' },
     'at-a-time': { type: 'string', default: '48' },
@@ -48,11 +48,11 @@ async function soakOne(way, options) {
   else tell(name, report);
 }
 
-/** @returns {{ readonly transport: 'node' | 'epoll', readonly splice?: 'copy' | 'splice' }} */
+/** @returns {{ readonly transport: 'node' | 'epoll' | 'uring', readonly splice?: 'copy' | 'splice' }} */
 function settingsOf(way) {
-  if (way === 'node') return { transport: 'node' };
+  if (way === 'node' || way === 'uring') return { transport: way };
   if (way === 'copy' || way === 'splice') return { transport: 'epoll', splice: way };
-  throw new TypeError(`expected ways out of node, copy, splice, found ${JSON.stringify(way)}`);
+  throw new TypeError(`expected ways out of node, copy, splice, uring, found ${JSON.stringify(way)}`);
 }
 
 /** One line that changes on a terminal; elsewhere one now and then. */

@@ -1,6 +1,6 @@
 // Meshgate without its daemon: core, the SNI sniffer and a route file, as an embedder composes them. No log, no metrics.
 //
-//   node core.mjs --routes FILE [--transport node|epoll] [--splice auto|copy|splice]     prints {"port":PORT}; ends when its standard input does
+//   node core.mjs --routes FILE [--transport node|epoll|uring] [--splice auto|copy|splice]     prints {"port":PORT}; ends when its standard input does
 import { resolve } from 'node:path';
 import { parseArgs } from 'node:util';
 import { createProxy, nodeTransport } from '../../packages/core/dist/index.js';
@@ -30,8 +30,17 @@ process.stdin.resume().once('end', () => process.exit(0));
 
 async function transportNamed({ transport: name, splice }) {
   if (name === 'node') return nodeTransport();
+  const { tested, transport } = await (name === 'uring' ? uring() : epoll(splice));
+  if (!tested.ok) throw new Error(`the transport ${name} cannot be used here: ${tested.reason}`);
+  return transport;
+}
+
+async function epoll(splice) {
   const { epollTransport, selfTest } = await import('../../packages/epoll-transport/dist/index.js');
-  const tested = await selfTest({ splice });
-  if (!tested.ok) throw new Error(`the transport ${name} with splice: ${splice} cannot be used here: ${tested.reason}`);
-  return epollTransport({ splice });
+  return { tested: await selfTest({ splice }), transport: epollTransport({ splice }) };
+}
+
+async function uring() {
+  const { selfTest, uringTransport } = await import('../../packages/uring-transport/dist/index.js');
+  return { tested: await selfTest(), transport: uringTransport() };
 }

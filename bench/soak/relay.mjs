@@ -116,6 +116,10 @@ function kindOf(fd) {
 
 async function transportOf({ transport: name, splice }) {
   if (name === 'node') return nodeTransport();
+  if (name === 'uring') {
+    const { uringTransport } = await import('../../packages/uring-transport/dist/index.js');
+    return uringTransport();
+  }
   const { epollTransport } = await import('../../packages/epoll-transport/dist/index.js');
   return epollTransport({ splice });
 }

@@ -7,7 +7,7 @@ import { live } from './peer.mjs';
 
 /**
  * @typedef {object} SoakOptions
- * @property {'node' | 'epoll'} transport
+ * @property {'node' | 'epoll' | 'uring'} transport
  * @property {'copy' | 'splice'} [splice] of `epoll`
  * @property {number} connections
  * @property {string} seed
@@ -124,7 +124,7 @@ function judge(fate, { client, transfer, backend, excused }) {
 
 /** Only a process without descriptors may fail to dial. */
 function isStarved(transfer, descriptors) {
-  return descriptors !== undefined && transfer?.error === 'CONNECT_FAILED';
+  return descriptors !== undefined && transfer?.error === 'LOCAL_RESOURCE';
 }
 
 function leftOver(before, after, connections) {

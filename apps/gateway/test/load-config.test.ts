@@ -138,7 +138,7 @@ const WRONG: readonly {
     routes: 'routes: [ { serverNames: [ "*" ] } ]\n',
     problems: [
       'meshgate.yaml:1:1: expected at least one listener, found none',
-      'meshgate.yaml:2:1: expected one of auto, epoll, node, found "epol"',
+      'meshgate.yaml:2:1: expected one of auto, uring, epoll, node, found "epol"',
       'meshgate.yaml:5:1: unknown key "limit": did you mean "limits"?',
       'meshgate.yaml:6:1: expected an integer from 1 to 1024, found the number 0',
       'routes.yaml:1:11: expected the key "backends", found none',
@@ -178,7 +178,7 @@ const WRONG: readonly {
   {
     claim: 'a transport that nobody knows',
     lines: [LISTENERS, `sources: [ ${FILE} ]`, 'transport: carrier'],
-    problems: ['meshgate.yaml:3:1: expected one of auto, epoll, node, found "carrier"'],
+    problems: ['meshgate.yaml:3:1: expected one of auto, uring, epoll, node, found "carrier"'],
   },
   {
     claim: 'a way of carrying that the transport does not know',

@@ -15,6 +15,17 @@ describe('the choice of a transport', () => {
     });
   });
 
+  it('is an experimental one only by its name', async () => {
+    const experimental = { ...works('new'), byNameOnly: true };
+    expect(await chooseTransport('auto', [], [experimental, works('node')])).toMatchObject({
+      transport: { name: 'node' },
+      declined: [],
+    });
+    expect(await chooseTransport('new', [], [experimental, works('node')])).toMatchObject({
+      transport: { name: 'new' },
+    });
+  });
+
   it('never opens another than the one that was named', async () => {
     expect(await chooseTransport('node', [], [fails, works('node')])).toMatchObject({ declined: [] });
     expect(await chooseTransport('mine', [named('mine')], [fails])).toMatchObject({ transport: { name: 'mine' } });

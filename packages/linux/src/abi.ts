@@ -85,6 +85,29 @@ export const SPLICE_F_MOVE = 1;
 /** Never wait for the pipe. */
 export const SPLICE_F_NONBLOCK = 2;
 
+/** mmap(2): protection and flags. */
+export const PROT_READ = 1;
+/** Pages can be written. */
+export const PROT_WRITE = 2;
+/** Changes are seen by the other side. */
+export const MAP_SHARED = 1;
+/** Changes are ours. */
+export const MAP_PRIVATE = 2;
+/** Memory of no file. */
+export const MAP_ANONYMOUS = 0x20;
+/** Pages are there at once. */
+export const MAP_POPULATE = 0x8000;
+
+/** Numbers of the system calls of io_uring(7), the same on all processors that we know. */
+export const IO_URING_SETUP = 425;
+/** As above. */
+export const IO_URING_ENTER = 426;
+/** As above. */
+export const IO_URING_REGISTER = 427;
+
+/** `MSG_DONTWAIT` of send(2): `EAGAIN` instead of waiting, whatever the descriptor says. */
+export const MSG_DONTWAIT = 0x40;
+
 /** What differs between the processors that we know. */
 export interface Abi {
   /**

@@ -1,5 +1,6 @@
 // For transports over Linux's own interfaces; what is here may change from one minor version to the next.
 export {
+  MSG_DONTWAIT,
   EPOLL_CTL_ADD,
   EPOLL_CTL_MOD,
   EPOLL_CLOEXEC,
@@ -45,7 +46,7 @@ export { lostBy, isPassedOn } from './connection-loss.ts';
 export type { End } from './connection-loss.ts';
 export { Handshakes } from './handshakes.ts';
 export { loadLibc } from './libc.ts';
-export type { Libc } from './libc.ts';
+export type { Libc, MappedMemory } from './libc.ts';
 export { listeningSocket, OUT_OF_RESOURCES, isWildcard, removeIfThere } from './listening-socket.ts';
 export type { ListeningSocket } from './listening-socket.ts';
 export { allocate } from './memory.ts';

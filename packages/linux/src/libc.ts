@@ -1,5 +1,16 @@
 import type * as Koffi from 'koffi';
-import { abiOf } from './abi.ts';
+import {
+  abiOf,
+  IO_URING_ENTER,
+  IO_URING_REGISTER,
+  IO_URING_SETUP,
+  MAP_ANONYMOUS,
+  MAP_POPULATE,
+  MAP_PRIVATE,
+  MAP_SHARED,
+  PROT_READ,
+  PROT_WRITE,
+} from './abi.ts';
 import type { Abi } from './abi.ts';
 import { allocate } from './memory.ts';
 import type { Memory } from './memory.ts';
@@ -27,6 +38,8 @@ export interface Libc {
   epoll_wait(epoll: number, events: number, maxEvents: number, timeoutMs: number): number;
   /** fcntl(2). */
   fcntl(fd: number, command: number, argument: number): number;
+  /** getpeername(2). */
+  getpeername(fd: number, address: number, addressLength: number): number;
   /** getsockname(2). */
   getsockname(fd: number, address: number, addressLength: number): number;
   /** getsockopt(2). */
@@ -47,6 +60,18 @@ export interface Libc {
   socket(family: number, type: number, protocol: number): number;
   /** The offsets are always 0: neither pipes nor sockets have one. */
   splice(from: number, fromOffset: 0, to: number, toOffset: 0, length: number, flags: number): number;
+  /** io_uring_setup(2): the ring's descriptor. */
+  io_uring_setup(entries: number, parameters: number): number;
+  /** io_uring_enter(2), without a signal mask. */
+  io_uring_enter(ring: number, submit: number, minComplete: number, flags: number): number;
+  /** io_uring_register(2). */
+  io_uring_register(ring: number, operation: number, argument: number, count: number): number;
+  /**
+   * mmap(2) of a descriptor, or of nothing (−1), shared or private to match, read and write.
+   *
+   * @returns the memory, to be given back by `unmap` once nobody refers to it any more; `undefined` when it was refused
+   */
+  map(fd: number, offset: number, lengthBytes: number): MappedMemory | undefined;
   /** Why the last call failed. */
   errno(): number;
   allocate(lengthBytes: number): Memory;
@@ -69,6 +94,16 @@ export async function loadLibc(): Promise<Libc> {
   return bindLibc(koffi, abi);
 }
 
+/** Memory that the kernel shares with us. */
+export interface MappedMemory {
+  /** Where it begins. */
+  readonly address: number;
+  /** The memory itself. Must not be touched after {@link MappedMemory.unmap}. */
+  readonly buffer: ArrayBuffer;
+  /** munmap(2). */
+  unmap(): void;
+}
+
 type Call = (...values: readonly number[]) => number;
 
 function bindLibc(koffi: typeof Koffi, abi: Abi): Libc {
@@ -84,6 +119,7 @@ function bindLibc(koffi: typeof Koffi, abi: Abi): Libc {
     epoll_create1: call('epoll_create1', 'int'),
     epoll_ctl: call('epoll_ctl', 'int int int int64'),
     epoll_wait: call('epoll_wait', 'int int64 int int'),
+    getpeername: call('getpeername', 'int int64 int64'),
     getsockname: call('getsockname', 'int int64 int64'),
     getsockopt: call('getsockopt', 'int int int int64 int64'),
     listen: call('listen', 'int int'),
@@ -97,8 +133,28 @@ function bindLibc(koffi: typeof Koffi, abi: Abi): Libc {
   };
   // Variadic in C: the callee may look for its arguments elsewhere than a function of fixed arity does.
   const fcntl = library.func('int fcntl(int fd, int command, ...)') as (...values: readonly unknown[]) => number;
+  const mmap = library.func('mmap', 'int64', ['int64', 'int64', 'int', 'int', 'int', 'int64']) as Call;
+  const munmap = library.func('munmap', 'int', ['int64', 'int64']) as Call;
+  // No C library wraps these. Not declared as variadic, which koffi would have to look at with each call: on both processors the
+  // arguments of syscall(2) are where those of any other function are.
+  const syscall = (types: string): Call => library.func('syscall', 'long', ['long', ...types.split(' ')]) as Call;
+  const [setup, enter, register] = [
+    syscall('uint int64'),
+    syscall('int uint uint uint int64 int64'),
+    syscall('int uint int64 uint'),
+  ];
   return {
     ...calls,
+    io_uring_setup: (entries, parameters) => setup(IO_URING_SETUP, entries, parameters),
+    io_uring_enter: (ring, submit, minComplete, flags) => enter(IO_URING_ENTER, ring, submit, minComplete, flags, 0, 0),
+    io_uring_register: (ring, operation, argument, count) =>
+      register(IO_URING_REGISTER, ring, operation, argument, count),
+    map: (fd, offset, lengthBytes) => {
+      const flags = fd === -1 ? MAP_PRIVATE | MAP_ANONYMOUS : MAP_SHARED | MAP_POPULATE;
+      const address = mmap(0, lengthBytes, PROT_READ | PROT_WRITE, flags, fd, offset);
+      if (address === -1) return undefined;
+      return { address, buffer: koffi.view(address, lengthBytes), unmap: () => void munmap(address, lengthBytes) };
+    },
     abi,
     fcntl: (fd, command, argument) => fcntl(fd, command, 'int', argument),
     errno: () => koffi.errno(),

@@ -14,6 +14,7 @@ export const NEVER_BULK: Pace = Number.NEGATIVE_INFINITY;
 
 /** @param large the last read filled its buffer */
 export function paceAfter(pace: Pace, large: boolean): Pace {
+  if (pace === NEVER_BULK) return pace;
   if (large) return Math.min(BULKIEST, Math.max(pace, SMALL) + BULK);
   return pace > SMALL ? pace - 1 : pace;
 }

@@ -20,6 +20,7 @@ export class PipePool {
   readonly #ends: Memory;
   readonly #idle: Pipe[] = [];
   #existing = 0;
+  #unused: NodeJS.Timeout | undefined;
 
   /** @param capacity of each pipe, in bytes */
   constructor(libc: Libc, capacity: number) {
@@ -43,8 +44,13 @@ export class PipePool {
 
   /** Takes back an empty pipe. The one that was used last is the next to go out: its memory is still in the cache. */
   give(pipe: Pipe): void {
-    if (this.#idle.length < IDLE_PIPES) this.#idle.push(pipe);
-    else this.discard(pipe);
+    if (this.#idle.length >= IDLE_PIPES) {
+      this.discard(pipe);
+      return;
+    }
+    this.#idle.push(pipe);
+    if (this.#unused === undefined) this.#unused = setTimeout(() => this.drain(), UNUSED_MS).unref();
+    else this.#unused.refresh();
   }
 
   /** Takes back a pipe with bytes in it, which nobody wants any more. */
@@ -56,6 +62,8 @@ export class PipePool {
 
   /** Closes the pipes that are not in use. */
   drain(): void {
+    clearTimeout(this.#unused);
+    this.#unused = undefined;
     for (const pipe of this.#idle.splice(0)) this.discard(pipe);
   }
 
@@ -69,6 +77,9 @@ export class PipePool {
     return { readEnd, writeEnd };
   }
 }
+
+/** For how long pipes are kept of which none has been used. */
+const UNUSED_MS = 1_000;
 
 /** Kept for the next: more are rarely in use at the same moment. */
 const IDLE_PIPES = 16;

@@ -43,6 +43,13 @@ export class Sockets {
     return decodeAddress(this.#address.bytes, this.#addressLength.ints[0] ?? 0);
   }
 
+  /** getpeername(2); `undefined` when the peer is gone already, or has no address. */
+  peerAddress(fd: number): Endpoint | undefined {
+    this.#addressLength.ints[0] = SOCKET_ADDRESS_BYTES;
+    const result = this.#libc.getpeername(fd, this.#address.address, this.#addressLength.address);
+    return result === -1 ? undefined : this.lastAddress();
+  }
+
   /** getsockname(2); `undefined` when the socket has no address of its own. */
   localAddress(fd: number): Endpoint | undefined {
     this.#addressLength.ints[0] = SOCKET_ADDRESS_BYTES;

@@ -5,6 +5,8 @@ import type { SpliceMode } from '@meshgate/epoll-transport';
 /** A transport that may not work on this machine. */
 export interface TransportCandidate {
   readonly name: string;
+  /** It is experimental: `auto` does not try it. */
+  readonly byNameOnly?: boolean;
   /** Loads it and has it test itself. Rejects with the reason why it cannot be used here. */
   open(): Promise<Transport>;
 }
@@ -12,6 +14,7 @@ export interface TransportCandidate {
 /** Those that come with the gateway, in the order in which `auto` tries them; the last one works everywhere. */
 export function builtInTransports(splice: SpliceMode): readonly TransportCandidate[] {
   return [
+    { name: 'uring', byNameOnly: true, open: openUring },
     { name: 'epoll', open: () => openEpoll(splice) },
     { name: 'node', open: () => Promise.resolve(nodeTransport()) },
   ];
@@ -23,6 +26,13 @@ async function openEpoll(splice: SpliceMode): Promise<Transport> {
   const tested = await selfTest({ splice });
   if (!tested.ok) throw new Error(tested.reason);
   return epollTransport({ splice });
+}
+
+async function openUring(): Promise<Transport> {
+  const { selfTest, uringTransport } = await import('@meshgate/uring-transport');
+  const tested = await selfTest();
+  if (!tested.ok) throw new Error(tested.reason);
+  return uringTransport();
 }
 
 /** Which transport it is, or why it is none. */
@@ -52,7 +62,10 @@ export async function chooseTransport(
 ): Promise<TransportChoice> {
   const ready = offered.map((transport) => ({ name: transport.name, open: () => Promise.resolve(transport) }));
   const known = [...builtIn, ...ready];
-  const candidates = wanted === 'auto' ? builtIn : known.filter(({ name }) => name === wanted);
+  const candidates =
+    wanted === 'auto'
+      ? builtIn.filter(({ byNameOnly }) => byNameOnly !== true)
+      : known.filter(({ name }) => name === wanted);
   const declined: Declined[] = [];
   for (const { name, open } of candidates) {
     try {

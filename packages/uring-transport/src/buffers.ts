@@ -1,0 +1,93 @@
+import { systemError } from '@meshgate/linux';
+import type { Libc, MappedMemory, Memory } from '@meshgate/linux';
+import { BUF_REG_BYTES, BUF_WORDS, REGISTER_PBUF_RING } from './abi.ts';
+
+/**
+ * Buffers from which the kernel takes one at the moment in which bytes arrive (`IORING_REGISTER_PBUF_RING`): so a connection that waits
+ * holds none. Beside them some of our own, for what is sent without having been received.
+ */
+export class Buffers {
+  /** Length of each, in bytes. */
+  readonly lengthBytes: number;
+  readonly #memory: Memory;
+  readonly #own: number[];
+  readonly #provided: number;
+  #ring: MappedMemory | undefined;
+  #words: Int32Array = new Int32Array(0);
+  #halves: Uint16Array = new Uint16Array(0);
+  #tail = 0;
+
+  /** @param provided a power of two */
+  constructor(libc: Libc, provided: number, lengthBytes: number) {
+    this.lengthBytes = lengthBytes;
+    this.#provided = provided;
+    this.#memory = libc.allocate((provided + OWN_BUFFERS) * lengthBytes);
+    this.#own = Array.from({ length: OWN_BUFFERS }, (_, index) => provided + index);
+  }
+
+  /** Provides all of them to a ring that has just been made. Throws the system's error. */
+  register(libc: Libc, ringFd: number): void {
+    this.#ring = libc.map(-1, 0, Math.max(PAGE_BYTES, this.#provided * BUF_WORDS * 4));
+    if (this.#ring === undefined) throw systemError(libc.errno(), 'mmap');
+    this.#words = new Int32Array(this.#ring.buffer);
+    this.#halves = new Uint16Array(this.#ring.buffer);
+    this.#tail = 0;
+    const registration = libc.allocate(BUF_REG_BYTES);
+    const view = new DataView(registration.bytes.buffer);
+    view.setBigUint64(0, BigInt(this.#ring.address), true);
+    view.setUint32(8, this.#provided, true);
+    view.setUint16(12, BUFFER_GROUP, true);
+    if (libc.io_uring_register(ringFd, REGISTER_PBUF_RING, registration.address, 1) < 0) {
+      const error = systemError(libc.errno(), 'io_uring_register', 'buffers');
+      this.release();
+      throw error;
+    }
+    for (let id = 0; id < this.#provided; id += 1) this.give(id);
+  }
+
+  /** The ring is closed: nobody takes a buffer any more. */
+  release(): void {
+    this.#ring?.unmap();
+    this.#ring = undefined;
+  }
+
+  addressOf(id: number): number {
+    return this.#memory.address + id * this.lengthBytes;
+  }
+
+  /** What is in it now: valid until it is given back. */
+  bytesOf(id: number, length: number): Uint8Array {
+    const at = id * this.lengthBytes;
+    return this.#memory.bytes.subarray(at, at + length);
+  }
+
+  /** One of our own, owed back by {@link give}; `undefined` when all are in use. */
+  take(): number | undefined {
+    return this.#own.pop();
+  }
+
+  /** Takes a buffer back, ours or the kernel's. */
+  give(id: number): void {
+    if (id >= this.#provided) {
+      this.#own.push(id);
+      return;
+    }
+    if (this.#ring === undefined) return;
+    const address = this.addressOf(id);
+    const at = (this.#tail & (this.#provided - 1)) * BUF_WORDS;
+    this.#words[at] = address | 0;
+    this.#words[at + 1] = Math.floor(address / 2 ** 32);
+    this.#words[at + 2] = this.lengthBytes;
+    this.#halves[2 * at + 6] = id;
+    this.#tail = (this.#tail + 1) & 0xffff;
+    // The tail shares the first entry's memory: its last 16 bits.
+    Atomics.store(this.#halves, TAIL_HALF, this.#tail);
+  }
+}
+
+/** There is one group only. */
+export const BUFFER_GROUP = 0;
+
+const OWN_BUFFERS = 64;
+const TAIL_HALF = 7;
+const PAGE_BYTES = 4096;

@@ -1,0 +1,269 @@
+import { BULK, EINVAL, NEVER_BULK, paceAfter, SMALL } from '@meshgate/linux';
+import type { Pace, Pipe, Task } from '@meshgate/linux';
+import type { Kernel } from './kernel.ts';
+import type { Socket } from './socket.ts';
+
+/** Who is told how a direction goes on. */
+export interface FlowOwner {
+  /** Bytes have arrived from `flow.from`. */
+  onArrived(flow: Flow): void;
+  /** All that `flow.from` sent has been taken by the kernel for `flow.to`, and no more will come. */
+  onFinished(flow: Flow): void;
+  /** A connection is lost, for the reason that errno(3) gives. */
+  onLost(socket: Socket, errno: number): void;
+}
+
+/** What a direction is doing. */
+type Phase =
+  /** A recv is under way. */
+  | 'receiving'
+  /** What was received is being sent, by the ring, from the buffer in which it came. */
+  | 'sending'
+  /** The receiver has not taken all: there is a rest, or a pipe with bytes in it. */
+  | 'stalled'
+  /** Bulk: the pipe is filled and emptied by splice(2), in shares of turns. */
+  | 'splicing'
+  | 'finished';
+
+/**
+ * One direction of a splice. Small messages are received and sent by the ring, in one buffer and without a copy in between. A direction
+ * whose reads fill the buffer is bulk, and goes through a pipe: splice(2) hands pages over and copies nothing, but costs more for each
+ * message; and as a request of the ring it would go to a thread.
+ *
+ * Nothing is received before what was received earlier has been taken, so backpressure is the kernel's own.
+ */
+export class Flow implements Task {
+  readonly from: Socket;
+  readonly to: Socket;
+  readonly #kernel: Kernel;
+  readonly #owner: FlowOwner;
+  #phase: Phase = 'receiving';
+  #bytesWritten = 0;
+  #sendingId = -1;
+  #sendingBytes = 0;
+  /** Received, and not yet taken by the kernel. */
+  #rest: Uint8Array = NOTHING;
+  #pipe: Pipe | undefined;
+  #inPipe = 0;
+  #pace: Pace = SMALL;
+  #queued = false;
+  #running = false;
+
+  constructor(kernel: Kernel, from: Socket, to: Socket, owner: FlowOwner) {
+    this.#kernel = kernel;
+    this.from = from;
+    this.to = to;
+    this.#owner = owner;
+  }
+
+  /** Bytes that the kernel has taken for `to`. */
+  get bytesWritten(): number {
+    return this.#bytesWritten;
+  }
+
+  /** All has been received and taken. */
+  get finished(): boolean {
+    return this.#phase === 'finished';
+  }
+
+  /** Begins with `bytes`, which come before anything that is received from here on. */
+  begin(bytes: Uint8Array): void {
+    const id =
+      bytes.length > 0 && bytes.length <= this.#kernel.buffers.lengthBytes ? this.#kernel.buffers.take() : undefined;
+    if (id === undefined) {
+      this.#rest = bytes;
+      this.#sendRest();
+      return;
+    }
+    this.#kernel.buffers.bytesOf(id, bytes.length).set(bytes);
+    this.#send(id, bytes.length);
+    // What comes meanwhile waits its turn; and that the client has gone is known at once.
+    this.from.receive();
+  }
+
+  /** `length` bytes from `from`, in the buffer `id`. @returns whether the buffer is being sent */
+  onReceived(id: number, length: number): boolean {
+    this.#owner.onArrived(this);
+    if (this.#phase !== 'receiving') {
+      this.#hold(this.#kernel.buffers.bytesOf(id, length));
+      return false;
+    }
+    this.#pace = paceAfter(
+      this.#pace,
+      length === this.#kernel.buffers.lengthBytes && this.#kernel.settings.splice !== 'copy',
+    );
+    this.#send(id, length);
+    return true;
+  }
+
+  /** `from` has finished sending. */
+  onEnded(): void {
+    if (this.#phase === 'receiving') this.#finish();
+  }
+
+  /** The kernel has taken `sent` bytes of what was being sent. */
+  onSent(sent: number): void {
+    this.#bytesWritten += sent;
+    const { buffers } = this.#kernel;
+    const unsent = buffers.bytesOf(this.#sendingId, this.#sendingBytes).slice(sent);
+    if (unsent.length === 0) this.#sendRest();
+    else {
+      this.#rest = this.#rest.length === 0 ? unsent : Buffer.concat([unsent, this.#rest]);
+      this.#stall();
+    }
+  }
+
+  onWritable(): void {
+    if (this.#phase === 'stalled') this.#enqueue();
+  }
+
+  onReadable(): void {
+    if (this.#phase === 'splicing') this.#enqueue();
+  }
+
+  /** One share of a turn: of what takes long, a bounded number of rounds. */
+  run(untilMs: number): boolean {
+    this.#running = true;
+    this.#queued = this.#carry(untilMs);
+    this.#running = false;
+    return this.#queued;
+  }
+
+  /** Gives back what it holds. The sockets are not its own. */
+  abandon(): void {
+    this.#phase = 'finished';
+    this.#rest = NOTHING;
+    if (this.#pipe === undefined) return;
+    if (this.#inPipe === 0) this.#kernel.pipes.give(this.#pipe);
+    else this.#kernel.pipes.discard(this.#pipe);
+    this.#pipe = undefined;
+    this.#inPipe = 0;
+  }
+
+  #send(id: number, length: number): void {
+    this.#phase = 'sending';
+    this.#sendingId = id;
+    this.#sendingBytes = length;
+    this.to.send(id, length);
+  }
+
+  #hold(bytes: Uint8Array): void {
+    this.#rest = Buffer.concat([this.#rest, bytes]);
+  }
+
+  #enqueue(): void {
+    if (this.#queued) return;
+    this.#queued = true;
+    this.#kernel.loop.enqueue(this);
+  }
+
+  #carry(untilMs: number): boolean {
+    for (let round = this.#kernel.settings.roundsPerTurn; round > 0; round -= 1) {
+      if (!this.#carryOn()) return false;
+      if (performance.now() >= untilMs) break;
+    }
+    return true;
+  }
+
+  /** @returns whether there is more to do at once */
+  #carryOn(): boolean {
+    if (this.#phase === 'stalled') return this.#inPipe > 0 ? this.#emptyPipe() : this.#sendRest();
+    if (this.#phase === 'splicing') return this.#fillPipe();
+    return false;
+  }
+
+  /** @returns whether there is more to do at once */
+  #sendRest(): boolean {
+    const { buffer } = this.#kernel;
+    while (this.#rest.length > 0) {
+      const share = this.#rest.subarray(0, buffer.bytes.length);
+      buffer.bytes.set(share);
+      const sent = this.to.sendNow(buffer.address, share.length);
+      if (sent < 0) return this.#lost(this.to, -sent);
+      this.#bytesWritten += sent;
+      this.#rest = this.#rest.subarray(sent);
+      if (sent < share.length) return this.#stall();
+    }
+    this.#rest = NOTHING;
+    return this.#next();
+  }
+
+  /** @returns whether there is more to do at once */
+  #emptyPipe(): boolean {
+    if (this.#pipe === undefined) return false;
+    const sent = this.to.sendFrom(this.#pipe.readEnd, this.#inPipe);
+    if (sent < 0) return this.#lost(this.to, -sent);
+    this.#bytesWritten += sent;
+    this.#inPipe -= sent;
+    if (this.#inPipe > 0) return sent > 0 ? this.#holdInPipe() : this.#stall();
+    this.#kernel.pipes.give(this.#pipe);
+    this.#pipe = undefined;
+    return this.#next();
+  }
+
+  /** How much one call moves depends on how the bytes lie in the pipe: short need not mean full. */
+  #holdInPipe(): boolean {
+    this.#phase = 'stalled';
+    return true;
+  }
+
+  /** @returns whether there is more to do at once */
+  #fillPipe(): boolean {
+    const { pipes, settings, buffers } = this.#kernel;
+    const pipe = pipes.take();
+    if (pipe === undefined) return this.#receiveSmall(SMALL);
+    const received = this.from.receiveInto(pipe.writeEnd, settings.pipeBytes);
+    if (received <= 0) {
+      pipes.give(pipe);
+      if (received === -EINVAL) return this.#receiveSmall(NEVER_BULK);
+      if (received < 0) return this.#lost(this.from, -received);
+      if (this.from.ended) this.#finish();
+      else this.from.awaitReadable();
+      return false;
+    }
+    this.#owner.onArrived(this);
+    this.#pace = paceAfter(this.#pace, received >= buffers.lengthBytes);
+    this.#pipe = pipe;
+    this.#inPipe = received;
+    return this.#emptyPipe();
+  }
+
+  /** Everything received has been taken: what comes next? @returns whether there is more to do at once */
+  #next(): boolean {
+    if (this.from.ended) {
+      this.#finish();
+      return false;
+    }
+    if (this.#pace < BULK || this.from.receiving) return this.#receiveSmall(this.#pace);
+    this.#phase = 'splicing';
+    if (!this.#running) this.#enqueue();
+    return true;
+  }
+
+  #receiveSmall(pace: Pace): boolean {
+    this.#pace = pace;
+    this.#phase = 'receiving';
+    this.from.receive();
+    return false;
+  }
+
+  /** Waits for the receiver; a sender that goes away meanwhile is noticed. */
+  #stall(): false {
+    this.#phase = 'stalled';
+    this.to.awaitWritable();
+    this.from.watchForLoss();
+    return false;
+  }
+
+  #finish(): void {
+    this.#phase = 'finished';
+    this.#owner.onFinished(this);
+  }
+
+  #lost(socket: Socket, errno: number): false {
+    this.#owner.onLost(socket, errno);
+    return false;
+  }
+}
+
+const NOTHING = new Uint8Array(0);

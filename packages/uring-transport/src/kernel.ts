@@ -1,0 +1,46 @@
+import { PipePool, Sockets } from '@meshgate/linux';
+import type { Libc, Memory } from '@meshgate/linux';
+import { Buffers } from './buffers.ts';
+import { UringLoop } from './loop.ts';
+import type { Settings } from './options.ts';
+import { SUBMISSIONS } from './ring.ts';
+
+/** What all parts of one transport share: the system calls, the loop, the buffers. */
+export class Kernel {
+  readonly libc: Libc;
+  readonly sockets: Sockets;
+  readonly loop: UringLoop;
+  readonly buffers: Buffers;
+  readonly pipes: PipePool;
+  readonly settings: Settings;
+  /** What send(2) sends from. */
+  readonly buffer: Memory;
+  /** Addresses that go with requests not yet submitted. */
+  readonly #addresses: Memory;
+
+  constructor(libc: Libc, settings: Settings) {
+    this.libc = libc;
+    this.settings = settings;
+    this.sockets = new Sockets(libc);
+    this.buffers = new Buffers(libc, settings.buffers, settings.bufferBytes);
+    this.pipes = new PipePool(libc, settings.pipeBytes);
+    this.buffer = libc.allocate(SEND_BYTES);
+    this.#addresses = libc.allocate(SUBMISSIONS * ADDRESS_BYTES);
+    this.loop = new UringLoop(libc, this.buffers, () => this.pipes.drain());
+  }
+
+  /**
+   * Puts an address where a request may point to it until it is submitted.
+   *
+   * @param index of the request, below {@link SUBMISSIONS}
+   */
+  addressAt(index: number, bytes: Uint8Array): number {
+    this.#addresses.bytes.set(bytes, index * ADDRESS_BYTES);
+    return this.#addresses.address + index * ADDRESS_BYTES;
+  }
+}
+
+/** `struct sockaddr_un`, the longest, is 110 bytes. */
+const ADDRESS_BYTES = 128;
+
+const SEND_BYTES = 64 * 1024;

@@ -1,0 +1,175 @@
+import { systemError } from '@meshgate/linux';
+import type { Libc, MappedMemory } from '@meshgate/linux';
+import {
+  CQ_OFFSETS,
+  CQE_WORDS,
+  ENTER_GETEVENTS,
+  FEAT_NODROP,
+  FEAT_SINGLE_MMAP,
+  OFF_RINGS,
+  OFF_SQES,
+  PARAMS,
+  PARAMS_BYTES,
+  SETUP_COOP_TASKRUN,
+  SETUP_CQSIZE,
+  SETUP_SINGLE_ISSUER,
+  SETUP_SUBMIT_ALL,
+  SQ_CQ_OVERFLOW,
+  SQ_OFFSETS,
+  SQE_WORDS,
+} from './abi.ts';
+
+/** One request to the kernel: the fields of `struct io_uring_sqe` that are in use. */
+export interface Request {
+  readonly opcode: number;
+  /** `SQE_…`. */
+  readonly flags?: number;
+  readonly ioprio?: number;
+  readonly fd: number;
+  /** Bytes into `off`/`addr2`. */
+  readonly offset?: number;
+  readonly address?: number;
+  readonly length?: number;
+  /** `msg_flags`, `accept_flags`, `poll32_events`, `cancel_flags`. */
+  readonly operationFlags?: number;
+  readonly bufferGroup?: number;
+  /** What the completion brings back: two numbers of 32 bits. */
+  readonly slot: number;
+  readonly kind: number;
+}
+
+/** Called with each completion. `result` is that of the system call, or −errno. */
+export type OnCompletion = (slot: number, kind: number, result: number, flags: number) => void;
+
+/**
+ * An instance of io_uring(7): the two rings that we share with the kernel. Entries are written into memory; one system call hands them all
+ * over and brings what is complete.
+ */
+export class Ring {
+  /** Readable while there are completions. */
+  readonly fd: number;
+  readonly #libc: Libc;
+  readonly #rings: MappedMemory;
+  readonly #entries: MappedMemory;
+  readonly #words: Int32Array;
+  readonly #sqes: Int32Array;
+  readonly #sq: { readonly head: number; readonly tail: number; readonly flags: number; readonly mask: number };
+  readonly #cq: { readonly head: number; readonly tail: number; readonly cqes: number; readonly mask: number };
+  #tail: number;
+
+  /** Throws the system's error where the kernel is too old or does not allow it. */
+  constructor(libc: Libc) {
+    this.#libc = libc;
+    const parameters = libc.allocate(PARAMS_BYTES);
+    const { ints } = parameters;
+    ints[PARAMS.flags] = SETUP_CQSIZE | SETUP_SUBMIT_ALL | SETUP_COOP_TASKRUN | SETUP_SINGLE_ISSUER;
+    ints[PARAMS.cqEntries] = COMPLETIONS;
+    this.fd = libc.io_uring_setup(SUBMISSIONS, parameters.address);
+    if (this.fd === -1) throw systemError(libc.errno(), 'io_uring_setup');
+    try {
+      const needed = FEAT_SINGLE_MMAP | FEAT_NODROP;
+      if (((ints[PARAMS.features] ?? 0) & needed) !== needed)
+        throw new Error('expected the io_uring of Linux 6.0 or later');
+      const sq = (name: keyof typeof SQ_OFFSETS): number => (ints[PARAMS.sqOffsets + SQ_OFFSETS[name]] ?? 0) >>> 2;
+      const cq = (name: keyof typeof CQ_OFFSETS): number => (ints[PARAMS.cqOffsets + CQ_OFFSETS[name]] ?? 0) >>> 2;
+      const [sqEntries, cqEntries] = [ints[PARAMS.sqEntries] ?? 0, ints[PARAMS.cqEntries] ?? 0];
+      const words = Math.max(sq('array') + sqEntries, cq('cqes') + cqEntries * CQE_WORDS);
+      this.#rings = mapped(libc, this.fd, OFF_RINGS, words * 4);
+      this.#words = new Int32Array(this.#rings.buffer);
+      this.#entries = mapped(libc, this.fd, OFF_SQES, sqEntries * SQE_WORDS * 4);
+      this.#sqes = new Int32Array(this.#entries.buffer);
+      // Entry i of the ring is always entry i of the array: nobody reorders them.
+      for (let at = 0; at < sqEntries; at += 1) this.#words[sq('array') + at] = at;
+      this.#sq = { head: sq('head'), tail: sq('tail'), flags: sq('flags'), mask: sqEntries - 1 };
+      this.#cq = { head: cq('head'), tail: cq('tail'), cqes: cq('cqes'), mask: cqEntries - 1 };
+      this.#tail = Atomics.load(this.#words, this.#sq.tail);
+    } catch (reason) {
+      libc.close(this.fd);
+      throw reason;
+    }
+  }
+
+  /** Requests that the kernel has not got yet. */
+  get unsubmitted(): number {
+    return (this.#tail - Atomics.load(this.#words, this.#sq.head)) | 0;
+  }
+
+  /** Whether there are completions to be dispatched. */
+  get hasCompletions(): boolean {
+    const { head, tail } = this.#cq;
+    return Atomics.load(this.#words, head) !== Atomics.load(this.#words, tail);
+  }
+
+  /** Where the next request will be: an index below {@link SUBMISSIONS}, for memory that goes with it until it is submitted. */
+  get nextIndex(): number {
+    if (this.unsubmitted > this.#sq.mask) this.submit();
+    return this.#tail & this.#sq.mask;
+  }
+
+  /** Notes a request. Memory that it points to must stay as it is until {@link submit}, and what is sent or received until it completes. */
+  prepare(request: Request): void {
+    if (this.unsubmitted > this.#sq.mask) this.submit();
+    if (this.unsubmitted > this.#sq.mask) throw systemError(this.#libc.errno(), 'io_uring_enter');
+    const sqes = this.#sqes;
+    const at = (this.#tail & this.#sq.mask) * SQE_WORDS;
+    const { address = 0, offset = 0 } = request;
+    sqes[at] = request.opcode | ((request.flags ?? 0) << 8) | ((request.ioprio ?? 0) << 16);
+    sqes[at + 1] = request.fd;
+    sqes[at + 2] = offset | 0;
+    sqes[at + 3] = Math.floor(offset / WORD);
+    sqes[at + 4] = address | 0;
+    sqes[at + 5] = Math.floor(address / WORD);
+    sqes[at + 6] = request.length ?? 0;
+    sqes[at + 7] = request.operationFlags ?? 0;
+    sqes[at + 8] = request.slot;
+    sqes[at + 9] = request.kind;
+    sqes[at + 10] = request.bufferGroup ?? 0;
+    sqes.fill(0, at + 11, at + SQE_WORDS);
+    this.#tail = (this.#tail + 1) | 0;
+    Atomics.store(this.#words, this.#sq.tail, this.#tail);
+  }
+
+  /** Hands over what has been prepared, and has the kernel bring what is complete. What it does not take now stays prepared. */
+  submit(): void {
+    this.#libc.io_uring_enter(this.fd, this.unsubmitted, 0, ENTER_GETEVENTS);
+  }
+
+  /** Gives every completion that is there to `onCompletion`, and has the kernel bring those for which there was no room. */
+  dispatch(onCompletion: OnCompletion): number {
+    const words = this.#words;
+    const { cqes, mask } = this.#cq;
+    let head = Atomics.load(words, this.#cq.head);
+    const tail = Atomics.load(words, this.#cq.tail);
+    const count = (tail - head) | 0;
+    for (; head !== tail; head = (head + 1) | 0) {
+      const at = cqes + (head & mask) * CQE_WORDS;
+      const [slot = 0, kind = 0, result = 0, flags = 0] = [words[at], words[at + 1], words[at + 2], words[at + 3]];
+      // Taken before anybody is told: whoever is told may submit, and that brings more.
+      Atomics.store(words, this.#cq.head, (head + 1) | 0);
+      onCompletion(slot, kind, result, flags);
+    }
+    if ((Atomics.load(words, this.#sq.flags) & SQ_CQ_OVERFLOW) !== 0) this.submit();
+    return count;
+  }
+
+  /** Obligation: nothing is under way any more. */
+  close(): void {
+    this.#libc.close(this.fd);
+    this.#entries.unmap();
+    this.#rings.unmap();
+  }
+}
+
+function mapped(libc: Libc, fd: number, offset: number, lengthBytes: number): MappedMemory {
+  const memory = libc.map(fd, offset, lengthBytes);
+  if (memory === undefined) throw systemError(libc.errno(), 'mmap', 'of io_uring');
+  return memory;
+}
+
+const WORD = 2 ** 32;
+
+/** Most requests between two submissions; with more, one comes early. */
+export const SUBMISSIONS = 1024;
+
+/** Room for completions: beyond it the kernel keeps them in a list, which is slower. */
+const COMPLETIONS = 8192;

@@ -1,0 +1,346 @@
+import type { KeepAlive } from '@meshgate/core';
+import {
+  EAGAIN,
+  ECONNRESET,
+  ENOBUFS,
+  EPOLLERR,
+  EPOLLIN,
+  EPOLLOUT,
+  EPOLLRDHUP,
+  MSG_DONTWAIT,
+  MSG_NOSIGNAL,
+  SHUT_WR,
+  SO_ERROR,
+  SOL_SOCKET,
+  SPLICE_F_MOVE,
+  SPLICE_F_NONBLOCK,
+} from '@meshgate/linux';
+import {
+  CANCEL_ALL,
+  CANCEL_FD,
+  CQE_BUFFER,
+  CQE_SOCK_NONEMPTY,
+  OP_ASYNC_CANCEL,
+  OP_CONNECT,
+  OP_POLL_ADD,
+  OP_RECV,
+  OP_SEND,
+  RECV_POLL_FIRST,
+  SQE_BUFFER_SELECT,
+} from './abi.ts';
+import { BUFFER_GROUP } from './buffers.ts';
+import type { Kernel } from './kernel.ts';
+import type { Handler } from './loop.ts';
+import type { Request } from './ring.ts';
+
+/** Who is told of what happens to a socket: one at a time, and it may change. */
+export interface SocketOwner {
+  /** The outcome of {@link Socket.connect}: 0 or an errno. */
+  onConnected(socket: Socket, errno: number): void;
+  /**
+   * `length` bytes have come, in the buffer `id`. Nothing more is received until asked for.
+   *
+   * @returns whether the buffer is being sent now: who sends it gives it back. Otherwise it is given back when this returns.
+   */
+  onReceived(socket: Socket, id: number, length: number): boolean;
+  /** The peer has finished sending. */
+  onEnded(socket: Socket): void;
+  /** Of what {@link Socket.send} was given the kernel has taken `sent` bytes; the buffer is given back when this returns. */
+  onSent(socket: Socket, sent: number): void;
+  /** The answer to {@link Socket.awaitReadable}. */
+  onReadable(socket: Socket): void;
+  /** The answer to {@link Socket.awaitWritable}. */
+  onWritable(socket: Socket): void;
+  /** The connection is lost, for the reason that errno(3) gives. */
+  onLost(socket: Socket, errno: number): void;
+  /** The deadline set for the socket is over. */
+  onDeadline(socket: Socket): void;
+  /** Nothing is under way any more, and the descriptor is closed. */
+  onClosed(socket: Socket): void;
+}
+
+/**
+ * A stream socket whose requests go through the ring. At most one of each kind is under way; closing waits until none is, since the kernel
+ * holds the socket open as long as it works on one, and since memory must not be given back before.
+ */
+export class Socket implements Handler {
+  owner: SocketOwner;
+  readonly #kernel: Kernel;
+  readonly #fd: number;
+  readonly #slot: number;
+  #sentWhileClosing = 0;
+  /** Bits of the requests under way. */
+  #underWay = 0;
+  #state = 0;
+  #sending = NO_BUFFER;
+  #keepAlive: KeepAlive | undefined;
+
+  /**
+   * Owns `fd` from here on.
+   * @throws the system's error when there is no ring for it; `fd` is closed then
+   */
+  constructor(kernel: Kernel, fd: number, owner: SocketOwner) {
+    this.#kernel = kernel;
+    this.#fd = fd;
+    this.owner = owner;
+    try {
+      this.#slot = kernel.loop.add(this);
+    } catch (reason) {
+      kernel.libc.close(fd);
+      throw reason;
+    }
+  }
+
+  get closed(): boolean {
+    return (this.#state & CLOSING) !== 0;
+  }
+
+  /** The end of the stream has been received: nothing will follow. */
+  get ended(): boolean {
+    return (this.#state & ENDED) !== 0;
+  }
+
+  /** Something is being received, or will be told of. */
+  get receiving(): boolean {
+    return (this.#underWay & (RECEIVE | RETRY)) !== 0;
+  }
+
+  /** What the kernel had taken without our having been told when it was closed. Settled once it is closed. */
+  get sentWhileClosing(): number {
+    return this.#sentWhileClosing;
+  }
+
+  /** For calls that are not made here. */
+  get fd(): number {
+    return this.#fd;
+  }
+
+  /** @param address `struct sockaddr` */
+  connect(address: Uint8Array): void {
+    const at = this.#kernel.addressAt(this.#kernel.loop.nextIndex, address);
+    // The address's length goes where other requests have an offset.
+    this.#request({ ...this.#asks(OP_CONNECT, CONNECT), address: at, offset: address.length });
+  }
+
+  /** Receives once, into a buffer that the kernel takes when bytes are there. Without effect while it is under way, or at the end. */
+  receive(): void {
+    if ((this.#underWay & (RECEIVE | RETRY)) !== 0 || (this.#state & (ENDED | CLOSING)) !== 0) return;
+    this.#request({
+      opcode: OP_RECV,
+      flags: SQE_BUFFER_SELECT,
+      ioprio: (this.#state & EXPECTS_NOTHING) === 0 ? 0 : RECV_POLL_FIRST,
+      fd: this.#fd,
+      bufferGroup: BUFFER_GROUP,
+      slot: this.#slot,
+      kind: RECEIVE,
+    });
+  }
+
+  /** Sends what is in the buffer `id`, as much as the kernel takes now. The buffer is this socket's until then. */
+  send(id: number, length: number): void {
+    this.#sending = id;
+    this.#request({
+      opcode: OP_SEND,
+      fd: this.#fd,
+      address: this.#kernel.buffers.addressOf(id),
+      length,
+      operationFlags: MSG_NOSIGNAL | MSG_DONTWAIT,
+      slot: this.#slot,
+      kind: SEND,
+    });
+  }
+
+  /** Asks once for {@link SocketOwner.onReadable}. */
+  awaitReadable(): void {
+    this.#poll(READABLE, EPOLLIN | EPOLLRDHUP);
+  }
+
+  /** Asks once for {@link SocketOwner.onWritable}. */
+  awaitWritable(): void {
+    this.#poll(WRITABLE, EPOLLOUT);
+  }
+
+  /** While nobody receives, a reset is told of by nobody: from here on {@link SocketOwner.onLost} is called for one. Idempotent. */
+  watchForLoss(): void {
+    this.#poll(LOSS, 0);
+  }
+
+  /** @returns how many of `length` bytes at `address` the kernel has taken; −errno when the connection is lost */
+  sendNow(address: number, length: number): number {
+    const sent = this.#kernel.libc.send(this.#fd, address, length, MSG_NOSIGNAL | MSG_DONTWAIT);
+    return sent < 0 ? this.#none() : sent;
+  }
+
+  /** As {@link sendNow}, of what is in a pipe. */
+  sendFrom(pipe: number, length: number): number {
+    const sent = this.#kernel.libc.splice(pipe, 0, this.#fd, 0, length, SPLICE_FLAGS);
+    return sent < 0 ? this.#none() : sent;
+  }
+
+  /**
+   * Moves what has been received into an empty pipe.
+   * @returns how many bytes; 0 when there are none, now or, if {@link ended}, for ever; −errno when the connection is lost
+   */
+  receiveInto(pipe: number, length: number): number {
+    const received = this.#kernel.libc.splice(this.#fd, 0, pipe, 0, length, SPLICE_FLAGS);
+    if (received === 0) this.#state |= ENDED;
+    return received < 0 ? this.#none() : received;
+  }
+
+  /** Ends the sending direction: what the kernel has taken is still delivered. */
+  finish(): void {
+    this.#kernel.libc.shutdown(this.#fd, SHUT_WR);
+  }
+
+  /** Keepalive is for connections that last: see the transport over epoll. Takes the socket's deadline for it. */
+  keepAliveLater(keepAlive: KeepAlive): void {
+    this.#keepAlive = keepAlive;
+    this.setDeadline(KEEP_ALIVE_AFTER_MS);
+  }
+
+  setDeadline(afterMs: number): void {
+    this.#kernel.loop.setDeadline(this.#slot, afterMs);
+  }
+
+  clearDeadline(): void {
+    this.#kernel.loop.clearDeadline(this.#slot);
+  }
+
+  /** Idempotent. The owner is told of nothing any more but {@link SocketOwner.onClosed}, which may come at once. */
+  close(): void {
+    if (this.closed) return;
+    this.#state |= CLOSING;
+    this.clearDeadline();
+    if (this.#underWay === 0) this.#removeIfIdle();
+    else if (this.#underWay !== 0)
+      this.#request({ ...this.#asks(OP_ASYNC_CANCEL, CANCEL), operationFlags: CANCEL_ALL | CANCEL_FD });
+  }
+
+  /** Closes so that the peer sees a reset: what is not yet delivered is dropped (socket(7), `SO_LINGER`; RFC 1122, section 4.2.2.13). */
+  reset(): void {
+    if (!this.closed) this.#kernel.sockets.dropUnsent(this.#fd);
+    this.close();
+  }
+
+  onCompletion(kind: number, result: number, flags: number): void {
+    this.#underWay &= ~kind;
+    if ((this.#state & CLOSING) === 0) this.#completed(kind, result, flags);
+    else this.#releaseBuffer(kind, result, flags);
+    this.#removeIfIdle();
+  }
+
+  onDeadline(): void {
+    const keepAlive = this.#keepAlive;
+    if (keepAlive === undefined) {
+      this.owner.onDeadline(this);
+      return;
+    }
+    this.#keepAlive = undefined;
+    this.#kernel.sockets.setKeepAlive(this.#fd, keepAlive);
+  }
+
+  #completed(kind: number, result: number, flags: number): void {
+    if (kind === RECEIVE) this.#received(result, flags);
+    else if (kind === SEND) this.#sent(result);
+    else if (kind === CONNECT) this.owner.onConnected(this, -result);
+    else if (kind === READABLE) this.owner.onReadable(this);
+    else if (kind === WRITABLE) this.owner.onWritable(this);
+    else if (kind === RETRY) this.receive();
+    else if (kind === LOSS && (result & EPOLLERR) !== 0) this.owner.onLost(this, this.#takeError());
+  }
+
+  #received(result: number, flags: number): void {
+    if (result > 0) {
+      const id = flags >>> 16;
+      if ((flags & CQE_SOCK_NONEMPTY) === 0) this.#state |= EXPECTS_NOTHING;
+      else this.#state &= ~EXPECTS_NOTHING;
+      if (!this.owner.onReceived(this, id, result)) this.#kernel.buffers.give(id);
+      return;
+    }
+    if ((flags & CQE_BUFFER) !== 0) this.#kernel.buffers.give(flags >>> 16);
+    if (result === 0) {
+      this.#state |= ENDED;
+      this.owner.onEnded(this);
+    } else if (result === -ENOBUFS) {
+      // Every buffer was in use: those that are being sent are not any more when this is submitted.
+      this.#state &= ~EXPECTS_NOTHING;
+      this.receive();
+    } else if (result === -EAGAIN) {
+      // There are kernels that do not wait where the descriptor does not.
+      this.#poll(RETRY, EPOLLIN | EPOLLRDHUP);
+    } else this.owner.onLost(this, -result);
+  }
+
+  #sent(result: number): void {
+    const id = this.#sending;
+    this.#sending = NO_BUFFER;
+    if (result >= 0 || result === -EAGAIN) this.owner.onSent(this, Math.max(0, result));
+    else this.owner.onLost(this, -result);
+    this.#kernel.buffers.give(id);
+  }
+
+  /** Nobody is there to be told any more: what the kernel was given for it is all that is left. */
+  #releaseBuffer(kind: number, result: number, flags: number): void {
+    if (kind === SEND) {
+      this.#sentWhileClosing += Math.max(0, result);
+      this.#kernel.buffers.give(this.#sending);
+    } else if ((flags & CQE_BUFFER) !== 0) this.#kernel.buffers.give(flags >>> 16);
+  }
+
+  #removeIfIdle(): void {
+    if ((this.#state & (CLOSING | REMOVED)) !== CLOSING || this.#underWay !== 0) return;
+    this.#state |= REMOVED;
+    this.#kernel.loop.remove(this.#slot, this.#fd);
+    this.owner.onClosed(this);
+  }
+
+  #poll(kind: number, events: number): void {
+    if ((this.#underWay & kind) !== 0 || this.closed) return;
+    this.#request({ ...this.#asks(OP_POLL_ADD, kind), operationFlags: events });
+  }
+
+  #asks(opcode: number, kind: number): Request {
+    return { opcode, fd: this.#fd, slot: this.#slot, kind };
+  }
+
+  #request(request: Request): void {
+    this.#underWay |= request.kind;
+    this.#kernel.loop.request(request);
+  }
+
+  /** Nothing now, or −errno. */
+  #none(): number {
+    const errno = this.#kernel.libc.errno();
+    return errno === EAGAIN ? 0 : -errno;
+  }
+
+  /** The error that the kernel holds for this socket. Asking takes it away: socket(7), `SO_ERROR`. */
+  #takeError(): number {
+    return this.#kernel.sockets.getOption(this.#fd, SOL_SOCKET, SO_ERROR) || ECONNRESET;
+  }
+}
+
+const SPLICE_FLAGS = SPLICE_F_MOVE | SPLICE_F_NONBLOCK;
+
+/** The shortest silence after which the kernel can probe is a second, too: nothing is missed. */
+const KEEP_ALIVE_AFTER_MS = 1_000;
+
+const NO_BUFFER = -1;
+
+// Kinds of requests, as bits.
+const CONNECT = 1;
+const RECEIVE = 2;
+const SEND = 4;
+const READABLE = 8;
+const WRITABLE = 16;
+const LOSS = 32;
+const RETRY = 64;
+const CANCEL = 128;
+
+// State, as bits.
+const ENDED = 1;
+const CLOSING = 2;
+/** The last read left nothing in the queue. */
+const EXPECTS_NOTHING = 4;
+/** The descriptor has been closed. */
+const REMOVED = 8;

@@ -1,0 +1,8 @@
+import { needs } from '@meshgate/testkit';
+import type { DeclareSuite } from '@meshgate/testkit';
+import { selfTest } from '../src/self-test.ts';
+
+const tested = await selfTest();
+
+/** `describe` where this transport works; elsewhere the tests are skipped, with the reason. */
+export const describeWithUring: DeclareSuite = needs('uring', tested.ok || tested.reason);

@@ -1,0 +1,167 @@
+import { createHash, randomBytes } from 'node:crypto';
+import { expect, it } from 'vitest';
+import { peerListener, rawClient, unixAddress } from '@meshgate/testkit';
+import { uringTransport } from '../src/transport.ts';
+import { describeWithUring } from './available.ts';
+import { openDescriptors, relay, settled, until } from './relay.ts';
+
+const MIB = 1024 * 1024;
+
+function digest(bytes: Uint8Array): string {
+  return createHash('sha256').update(bytes).digest('hex');
+}
+
+describeWithUring('a splice', () => {
+  for (const splice of ['splice', 'copy'] as const) {
+    it(`carries bulk both ways at once, every byte, and counts exactly (${splice})`, async () => {
+      await using backend = await peerListener();
+      await using proxy = await relay(uringTransport({ splice }), backend.address);
+      await using client = await rawClient(proxy.address);
+      await using server = await backend.accept();
+      const [up, down] = [randomBytes(24 * MIB + 17), randomBytes(16 * MIB + 5)];
+      const sent = [client.send(up).then(() => client.end()), server.send(down).then(() => server.end())];
+      expect(digest(await server.receiveAll())).toBe(digest(up));
+      expect(digest(await client.receiveAll())).toBe(digest(down));
+      await Promise.all(sent);
+      const { bytesUp, bytesDown, error } = await proxy.transfer(0);
+      expect({ bytesUp, bytesDown, error }).toEqual({ bytesUp: up.length, bytesDown: down.length, error: undefined });
+    });
+
+    it(`lets the sender wait for a receiver that does not read, and then loses nothing (${splice})`, async () => {
+      await using backend = await peerListener();
+      await using proxy = await relay(uringTransport({ splice }), backend.address);
+      await using client = await rawClient(proxy.address);
+      await using server = await backend.accept();
+      server.pause();
+      const bytes = randomBytes(48 * MIB);
+      const sent = client.send(bytes).then(() => client.end());
+      // Standing still for ten turns of the loop in a row: all buffers on the way are full.
+      let [last, quietTurns] = [-1, 0];
+      await until(() => {
+        const taken = proxy.splices[0]?.bytesUp ?? 0;
+        quietTurns = taken === last && taken > 0 ? quietTurns + 1 : 0;
+        last = taken;
+        return quietTurns > 10;
+      });
+      expect(last).toBeLessThan(bytes.length / 2);
+      server.resume();
+      expect(digest(await server.receiveAll())).toBe(digest(bytes));
+      await sent;
+    });
+
+    it(`passes a reset on in the middle of bulk, and gives its pipe back (${splice})`, async () => {
+      await settled();
+      const before = openDescriptors();
+      {
+        await using backend = await peerListener();
+        await using proxy = await relay(uringTransport({ splice }), backend.address);
+        for (const from of ['client', 'server'] as const) {
+          await using client = await rawClient(proxy.address);
+          await using server = await backend.accept();
+          const [resetting, other] = from === 'client' ? [client, server] : [server, client];
+          other.pause();
+          resetting.send(randomBytes(32 * MIB)).catch(() => undefined);
+          await until(() => (proxy.splices.at(-1)?.bytesUp ?? 0) + (proxy.splices.at(-1)?.bytesDown ?? 0) > MIB);
+          resetting.reset();
+          const { error } = await proxy.transfer(proxy.splices.length - 1);
+          expect(error?.code).toBe(from === 'client' ? 'DOWNSTREAM_RESET' : 'UPSTREAM_RESET');
+        }
+      }
+      await until(() => openDescriptors()['pipe'] === before['pipe']);
+    });
+  }
+
+  it.each(['client', 'server'] as const)('shows the other side a reset when the %s resets', async (from) => {
+    await using backend = await peerListener();
+    await using proxy = await relay(uringTransport(), backend.address);
+    await using client = await rawClient(proxy.address);
+    await using server = await backend.accept();
+    const [resetting, other] = from === 'client' ? [client, server] : [server, client];
+    await resetting.send('a');
+    await other.receive(1);
+    resetting.reset();
+    expect(await other.closed).toMatchObject({ kind: 'lost', error: { code: 'ECONNRESET' } });
+  });
+
+  it('needs about as many pipes as there are slow receivers, not two for each connection', async () => {
+    await settled();
+    const before = openDescriptors()['pipe'] ?? 0;
+    await using backend = await peerListener();
+    await using proxy = await relay(uringTransport(), backend.address);
+    const clients = await Promise.all(Array.from({ length: 40 }, () => rawClient(proxy.address)));
+    const servers = await Promise.all(clients.map(() => backend.accept()));
+    await Promise.all(clients.map((client) => client.send(randomBytes(2 * MIB))));
+    await until(() => servers.every(({ bytesReceived }) => bytesReceived === 2 * MIB));
+    // Two descriptors a pipe; 16 are kept for the next.
+    expect((openDescriptors()['pipe'] ?? 0) - before).toBeLessThanOrEqual(2 * 16);
+    for (const client of clients) client.end();
+    await Promise.all(clients.map(({ closed }) => closed));
+  });
+
+  it('keeps both directions apart: an answer comes after the client has finished, and the other way round', async () => {
+    await using backend = await peerListener({ halfOpen: true });
+    await using proxy = await relay(uringTransport(), backend.address);
+    for (const first of ['client', 'server'] as const) {
+      await using client = await rawClient(proxy.address, { halfOpen: true });
+      await using server = await backend.accept();
+      const [early, late] = first === 'client' ? [client, server] : [server, client];
+      await early.send('all of it');
+      early.end();
+      expect((await late.receiveAll()).toString()).toBe('all of it');
+      await late.send('the answer');
+      late.end();
+      expect((await early.receiveAll()).toString()).toBe('the answer');
+      expect(await early.closed).toEqual({ kind: 'finished' });
+    }
+  });
+
+  it.each([['::1'], ['unix']])('goes over %s as over IPv4', async (kind) => {
+    await using front = await unixAddress();
+    await using back = await unixAddress();
+    const at = kind === 'unix' ? front.address : { host: kind, port: 0 };
+    await using backend = await peerListener({ at: kind === 'unix' ? back.address : { host: kind, port: 0 } });
+    await using proxy = await relay(uringTransport(), backend.address, { at });
+    await using client = await rawClient(proxy.address);
+    await using server = await backend.accept();
+    const bytes = randomBytes(8 * MIB);
+    const sent = client.send(bytes).then(() => client.end());
+    expect(digest(await server.receiveAll())).toBe(digest(bytes));
+    await sent;
+    expect((await proxy.transfer(0)).bytesUp).toBe(bytes.length);
+  });
+
+  it('takes urgent data for what it is: no byte behind it is missed', async () => {
+    await using backend = await peerListener();
+    await using proxy = await relay(uringTransport(), backend.address);
+    await using client = await rawClient(proxy.address);
+    await using server = await backend.accept();
+    await client.sendInPieces(Array.from({ length: 50 }, (_, index) => Buffer.from(`${index};`)));
+    client.end();
+    expect((await server.receiveAll()).toString()).toBe(Array.from({ length: 50 }, (_, index) => `${index};`).join(''));
+  });
+
+  it('ends a silent connection when its time is over, and not before', async () => {
+    await using backend = await peerListener();
+    await using proxy = await relay(uringTransport(), backend.address, { idleTimeoutMs: 150 });
+    await using client = await rawClient(proxy.address);
+    await using server = await backend.accept();
+    await client.send('a');
+    await server.receive(1);
+    const lastByteAt = proxy.splices[0]?.lastByteAt ?? 0;
+    const { error } = await proxy.transfer(0);
+    expect(error?.code).toBe('IDLE_TIMEOUT');
+    expect(performance.now() - lastByteAt).toBeGreaterThanOrEqual(150);
+  });
+
+  it('can be cut at any time, and says why', async () => {
+    await using backend = await peerListener();
+    await using proxy = await relay(uringTransport(), backend.address);
+    await using client = await rawClient(proxy.address);
+    await backend.accept();
+    await until(() => proxy.splices.length === 1);
+    const { ProxyError } = await import('@meshgate/core');
+    proxy.splices[0]?.cut(new ProxyError('CLOSED_BY_DRAIN', 'enough'));
+    expect((await proxy.transfer(0)).error).toMatchObject({ code: 'CLOSED_BY_DRAIN', message: 'enough' });
+    expect((await client.closed).kind).toBe('finished');
+  });
+});

@@ -1,0 +1,207 @@
+import { execFile, spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { connect } from 'node:net';
+import { constants } from 'node:os';
+import { fileURLToPath } from 'node:url';
+import { promisify } from 'node:util';
+import { describe, expect, it } from 'vitest';
+import { peerListener, rawClient, refusingAddress, silentAddress, unixAddress } from '@meshgate/testkit';
+import { ProxyError, unixPath } from '@meshgate/core';
+import type { Connection } from '@meshgate/core';
+import { selfTest } from '../src/self-test.ts';
+import { uringTransport } from '../src/transport.ts';
+import { describeWithUring } from './available.ts';
+import { KEEP_ALIVE, LISTEN, openDescriptors, settled, until } from './relay.ts';
+
+const LOOPBACK = { host: '127.0.0.1', port: 0 };
+
+function fixture(name: string): string {
+  return fileURLToPath(new URL(`fixtures/${name}`, import.meta.url));
+}
+
+async function output(name: string, ...args: readonly string[]): Promise<unknown> {
+  const { stdout } = await promisify(execFile)(process.execPath, [fixture(name), ...args], { timeout: 10_000 });
+  return JSON.parse(stdout);
+}
+
+/**
+ * What a program prints in a network namespace of its own, with nothing but loopback in it.
+ *
+ * @param prepare a command of the shell that comes first
+ * @returns `undefined` where there are no namespaces
+ */
+async function inOwnNetwork(prepare: string, ...program: readonly string[]): Promise<unknown> {
+  const run = promisify(execFile);
+  const inside = ['--user', '--map-root-user', '--net', 'sh', '-c'];
+  const ready = `ip link set lo up && ${prepare}`;
+  const possible = await run('unshare', [...inside, ready]).then(
+    () => true,
+    () => false,
+  );
+  if (!possible) return undefined;
+  const { stdout } = await run('unshare', [...inside, `${ready} && exec "$0" "$@"`, process.execPath, ...program], {
+    timeout: 20_000,
+  });
+  return JSON.parse(stdout);
+}
+
+describe('where the uring transport cannot work', () => {
+  it.each([
+    ['processor', `expected linux on x64 or arm64, found ${process.platform} on riscv64`],
+    ['koffi', 'koffi cannot be loaded: no binary'],
+  ])('the self-test says why, and nothing crashes: %s', async (what, reason) => {
+    expect(await output('unsupported.mjs', what)).toEqual({ ok: false, reason });
+  });
+
+  it.skipIf(process.platform !== 'linux').each(['EPERM', 'ENOSYS', 'ENOMEM', 'EINVAL'] as const)(
+    'the self-test says so, and nothing crashes, where io_uring_setup(2) fails with %s',
+    async (name) => {
+      const errno = String(constants.errno[name]);
+      expect(await output('forbidden.mjs', errno)).toEqual({ ok: false, reason: `io_uring_setup: ${name}` });
+    },
+  );
+});
+
+describeWithUring('the uring transport', () => {
+  it('passes its own test with every way of carrying', async () => {
+    for (const splice of ['copy', 'splice'] as const) expect(await selfTest({ splice })).toEqual({ ok: true });
+  });
+
+  it('fails its test, and leaves nothing behind, when a setting makes no sense', async () => {
+    expect(await selfTest({ buffers: 3 })).toMatchObject({ ok: false });
+  });
+
+  it('passes its own test on a machine without IPv4', async ({ skip }) => {
+    const found = await inOwnNetwork('ip address del 127.0.0.1/8 dev lo', fixture('self-test.mjs'));
+    skip(found === undefined, 'needs network namespaces and ip(8)');
+    expect(found).toEqual({ ok: true });
+  });
+
+  it('gives up a backend that leaves what it is sent unacknowledged, as early as keepalive would give up a silent one', async ({
+    skip,
+  }) => {
+    await using socket = await unixAddress();
+    const found = await inOwnNetwork('true', fixture('dead-peer.mjs'), unixPath(socket.address) ?? '');
+    skip(found === undefined, 'needs network namespaces and ip(8)');
+    expect(found).toMatchObject({ code: 'UPSTREAM_RESET' });
+    const { afterMs } = found as { afterMs: number };
+    // idle + interval * probes; the kernel would go on for a quarter of an hour.
+    expect(afterMs).toBeGreaterThan(2_000);
+    expect(afterMs).toBeLessThan(10_000);
+  });
+
+  it('lets the process end once everything it opened is closed', async () => {
+    expect(await output('exits.mjs')).toEqual({ ok: true });
+  });
+
+  it('gives back every descriptor, its own included', async () => {
+    await settled();
+    const before = openDescriptors();
+    for (let round = 0; round < 3; round += 1) expect(await selfTest()).toEqual({ ok: true });
+    await until(() => JSON.stringify(openDescriptors()) === JSON.stringify(before));
+  });
+
+  it('stops accepting when no file descriptor is left, says so once, and loses nobody who waits', async () => {
+    const limited = spawn('sh', ['-c', `ulimit -n 64; exec "$0" "$1"`, process.execPath, fixture('exhaustion.mjs')], {
+      stdio: ['ignore', 'inherit', 'inherit', 'ipc'],
+    });
+    const [{ port }] = (await once(limited, 'message')) as [{ port: number }];
+    const clients = Array.from({ length: 100 }, () => connect(port, '127.0.0.1'));
+    const ends = clients.map((client) => once(client.resume(), 'end'));
+    await Promise.all(clients.map((client) => once(client, 'connect')));
+    limited.send('go');
+    const [report] = (await once(limited, 'message')) as [
+      { before: number; accepted: number; pauses: readonly [boolean, string][] },
+    ];
+    await Promise.all(ends);
+    for (const client of clients) client.destroy();
+    expect(report.before).toBeLessThan(64);
+    expect(report.accepted).toBe(100);
+    // Pause and resumption take turns, and not one of each for every connection.
+    expect(report.pauses.map(([paused]) => paused)).toEqual(report.pauses.map((_, index) => index % 2 === 0));
+    expect(report.pauses.length).toBeLessThanOrEqual(20);
+    expect(report.pauses[0]?.[1]).toBe('EMFILE');
+  });
+
+  it('reads at once what was there when it accepted, also where nothing else ever happens', async () => {
+    const alone = spawn(process.execPath, [fixture('accepted-with-bytes.mjs')], { stdio: ['pipe', 'pipe', 'inherit'] });
+    const lines = alone.stdout.setEncoding('utf8')[Symbol.asyncIterator]();
+    const port = Number((await lines.next()).value);
+    const client = connect(port, '127.0.0.1');
+    await once(client, 'connect');
+    await new Promise((resolve) => client.write('hello', resolve));
+    alone.stdin.write('.');
+    expect((await lines.next()).value).toBe('at once\n');
+    client.destroy();
+  });
+
+  it('writes what a slow reader takes in many parts, in order, and resolves when the last part is taken', async () => {
+    const transport = uringTransport();
+    await using backend = await peerListener();
+    const up = await transport.dial(backend.address, { keepAlive: KEEP_ALIVE, timeoutMs: 5_000 }).done;
+    await using server = await backend.accept();
+    server.pause();
+    const bytes = Buffer.alloc(24 * 1024 * 1024, 'abcdefg');
+    let written = false;
+    const writing = up.write(bytes).then(() => {
+      written = true;
+    });
+    for (let turns = 0; turns < 50; turns += 1) await new Promise((resolve) => setImmediate(resolve));
+    expect(written).toBe(false);
+    server.resume();
+    await writing;
+    up.destroy();
+    expect((await server.receiveAll()).equals(bytes)).toBe(true);
+  });
+
+  it('tells whoever neither reads nor writes of a reset', async () => {
+    const transport = uringTransport();
+    let accept: (connection: Connection) => void = () => undefined;
+    const accepted = new Promise<Connection>((resolve) => {
+      accept = resolve;
+    });
+    const listening = await transport.listen(LOOPBACK, LISTEN, (connection) => accept(connection));
+    await using client = await rawClient(listening.address);
+    const down = await accepted;
+    const reset = new Promise<string>((resolve) => {
+      down.onReset = ({ code }) => resolve(code);
+    });
+    client.reset();
+    expect(await reset).toBe('DOWNSTREAM_RESET');
+    await expect(down.read()).rejects.toMatchObject({ code: 'DOWNSTREAM_RESET' });
+    down.destroy();
+    await listening.close();
+  });
+
+  it('says who refused, who did not answer, and who gave up', async () => {
+    const transport = uringTransport();
+    await using refusing = await refusingAddress();
+    await using silent = await silentAddress();
+    const options = { keepAlive: KEEP_ALIVE, timeoutMs: 50 };
+    await expect(transport.dial(refusing.address, options).done).rejects.toMatchObject({ code: 'CONNECT_REFUSED' });
+    await expect(transport.dial(silent.address, options).done).rejects.toMatchObject({ code: 'CONNECT_TIMEOUT' });
+    const dial = transport.dial(silent.address, { ...options, timeoutMs: 60_000 });
+    dial.cut(new ProxyError('DOWNSTREAM_RESET', 'changed my mind'));
+    await expect(dial.done).rejects.toThrow('changed my mind');
+    await expect(transport.dial({ host: 'example.com', port: 1 }, options).done).rejects.toMatchObject({
+      code: 'CONNECT_FAILED',
+      message: 'dial example.com:1: expected an IP address or unix:/path, found example.com',
+    });
+    await expect(transport.dial({ host: 'unix:/nowhere/at/all', port: 0 }, options).done).rejects.toMatchObject({
+      code: 'CONNECT_REFUSED',
+    });
+  });
+
+  it('shares a port where the listeners agree to, and only there', async () => {
+    const transport = uringTransport();
+    const shared = { ...LISTEN, reusePort: true };
+    const first = await transport.listen(LOOPBACK, shared, (connection) => connection.destroy());
+    const second = await transport.listen(first.address, shared, (connection) => connection.destroy());
+    expect(second.address).toEqual(first.address);
+    const alone = transport.listen(first.address, LISTEN, (connection) => connection.destroy());
+    await expect(alone).rejects.toMatchObject({ code: 'EADDRINUSE', syscall: 'bind' });
+    await Promise.all([first.close(), second.close()]);
+    const after = await transport.listen(first.address, LISTEN, (connection) => connection.destroy());
+    await after.close();
+  });
+});

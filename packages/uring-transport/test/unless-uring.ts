@@ -1,0 +1,10 @@
+// Before each file whose suites go through this transport: where it does not work, they are skipped, with the reason.
+import { needs } from '@meshgate/testkit';
+import { beforeEach } from 'vitest';
+import { selfTest } from '../src/self-test.ts';
+
+const tested = await selfTest();
+if (!tested.ok) {
+  needs('uring', tested.reason);
+  beforeEach(({ skip }) => skip(`needs uring: ${tested.reason}`));
+}
