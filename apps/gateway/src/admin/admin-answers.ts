@@ -5,6 +5,7 @@ import type { Registry } from 'prom-client';
 import type { Parts } from '../config/parts.ts';
 import { requestedName, explain, isExact } from '../cli/explain.ts';
 import { pluginPaths } from './plugin-paths.ts';
+import type { AdminAnswer, AdminPaths } from './admin-paths.ts';
 import type { Readiness } from './readiness.ts';
 import { connectionView, listenerView, routesView } from './views.ts';
 
@@ -23,23 +24,6 @@ export interface AdminTargets {
   /** Starts the drain at whose end the process exits. */
   shutDown(): void;
 }
-
-/** What of a request an answer depends on. */
-interface AdminRequest {
-  readonly query: URLSearchParams;
-  /** The header `Accept`. */
-  readonly accept: string | undefined;
-}
-
-/** An answer: JSON, whose members may be any iterable, or a text of a type of its own. */
-export type AdminAnswer =
-  | { readonly status: number; readonly json: object }
-  | { readonly status: number; readonly contentType: string; readonly text: string };
-
-/** Methods by path; a `GET` answers a `HEAD` as well. */
-export type AdminPaths = Readonly<Record<string, Partial<Readonly<Record<'GET' | 'POST', Answerer>>>>>;
-
-type Answerer = (request: AdminRequest) => AdminAnswer | Promise<AdminAnswer>;
 
 /** Every path of the admin API, as docs/operate/admin.md describes them. */
 export function adminPaths(targets: AdminTargets): AdminPaths {

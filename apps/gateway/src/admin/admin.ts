@@ -5,7 +5,7 @@ import { Readable } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
 import { formatEndpoint, pause } from '@meshgate/core';
 import type { Endpoint, Observer, Service } from '@meshgate/core';
-import type { AdminAnswer, AdminPaths } from './admin-answers.ts';
+import type { AdminAnswer, AdminPaths } from './admin-paths.ts';
 import { jsonStream } from './json-stream.ts';
 
 /** What an {@link AdminServer} is made of. */

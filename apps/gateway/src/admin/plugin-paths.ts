@@ -1,6 +1,6 @@
 import type { PluginAnswerer } from '@meshgate/core';
 import { settledWithin } from '../config/settled-within.ts';
-import type { AdminAnswer, AdminPaths } from './admin-answers.ts';
+import type { AdminAnswer, AdminPaths } from './admin-paths.ts';
 
 /** What plugins answer, by path. What goes wrong in one of them is an answer that says so, and nobody else's trouble. */
 export function pluginPaths(answerers: ReadonlyMap<string, PluginAnswerer>): AdminPaths {

@@ -1,4 +1,4 @@
-import type { Logger } from './logger.ts';
+import type { Logger } from 'pino';
 
 /** A message of the log, of level `info` or above, and what docs/operate/logs.md says of it. */
 export interface Message {

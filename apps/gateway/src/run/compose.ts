@@ -36,7 +36,7 @@ import { Registry } from 'prom-client';
 import { accessLog } from '../log/access-log.ts';
 import { countDroppedLines } from '../log/log-metrics.ts';
 import { adminPaths } from '../admin/admin-answers.ts';
-import type { AdminPaths } from '../admin/admin-answers.ts';
+import type { AdminPaths } from '../admin/admin-paths.ts';
 import { AdminServer } from '../admin/admin.ts';
 import { readinessOf } from '../admin/readiness.ts';
 import type { Readiness } from '../admin/readiness.ts';

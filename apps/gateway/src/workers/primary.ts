@@ -5,7 +5,7 @@ import { exposition, prometheusObserver } from '@meshgate/metrics';
 import { Counter, Gauge } from 'prom-client';
 import type { Registry } from 'prom-client';
 import { adminPaths } from '../admin/admin-answers.ts';
-import type { AdminPaths } from '../admin/admin-answers.ts';
+import type { AdminPaths } from '../admin/admin-paths.ts';
 import { AdminServer } from '../admin/admin.ts';
 import { readinessOf } from '../admin/readiness.ts';
 import type { Readiness } from '../admin/readiness.ts';
