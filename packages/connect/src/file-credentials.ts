@@ -4,7 +4,7 @@ import { readdir, readFile, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { ConfigProblems, pause } from '@meshgate/core';
 import { isSameSpiffeId, parseSpiffeId, serviceIdentity } from '@meshgate/mesh';
-import type { ChainTarget, Credentials, CredentialsSource } from '@meshgate/mesh';
+import type { ChainTarget, Credentials, CredentialsSource, PeerTrust } from '@meshgate/mesh';
 import { describeCertificate, serviceIn } from './certificate-identity.ts';
 import { certificatesIn } from './pem.ts';
 
@@ -16,6 +16,8 @@ export interface CredentialFiles {
   readonly cert: string;
   /** The leaf's private key. */
   readonly key: string;
+  /** Roots of peers, by the names that this cluster gives to them: files or folders. */
+  readonly peers?: Readonly<Record<string, string>>;
   /** The one of the certificate when absent. */
   readonly trustDomain?: string;
   /** For whom the leaf must be; any service when absent. */
@@ -69,11 +71,13 @@ interface Texts {
   readonly ca: string;
   readonly cert: string;
   readonly key: string;
+  readonly peers: readonly PeerTrust[];
 }
 
-async function readTexts({ ca, cert, key }: CredentialFiles): Promise<Texts> {
+async function readTexts({ ca, cert, key, peers = {} }: CredentialFiles): Promise<Texts> {
   const [root, certificate, privateKey] = await Promise.all([rootsAt(ca), textOf(cert), textOf(key)]);
-  return { ca: root, cert: certificate, key: privateKey };
+  const trust = Object.entries(peers).map(async ([peer, path]) => ({ peer, roots: [await rootsAt(path)] }));
+  return { ca: root, cert: certificate, key: privateKey, peers: await Promise.all(trust) };
 }
 
 /** Of a folder every file with a certificate. Hidden names are left out: Kubernetes keeps there what its links point to. */
@@ -105,7 +109,7 @@ type Checked =
   /** `message`: what was expected in `file`, and what was found. */
   | { readonly kind: 'wrong'; readonly file: string; readonly message: string };
 
-function check({ ca, cert, key }: Texts, files: CredentialFiles): Checked {
+function check({ ca, cert, key, peers }: Texts, files: CredentialFiles): Checked {
   const wrong = (file: string, message: string): Checked => ({ kind: 'wrong', file, message });
   const [leaf] = wholeChainIn(cert);
   if (wholeChainIn(ca).length === 0) return wrong(files.ca, 'expected at least one root in PEM, found none');
@@ -121,7 +125,8 @@ function check({ ca, cert, key }: Texts, files: CredentialFiles): Checked {
     return wrong(files.key, 'expected a private key in PEM, without a password, found none');
   if (!leaf.checkPrivateKey(privateKey))
     return wrong(files.key, `expected the key of ${service.uri}, found that of another certificate`);
-  return { kind: 'good', credentials: { certificate: cert, privateKey: key, roots: [ca], trustDomain } };
+  const credentials = { certificate: cert, privateKey: key, roots: [ca], trustDomain };
+  return { kind: 'good', credentials: peers.length === 0 ? credentials : { ...credentials, peers } };
 }
 
 /** None when any of them is broken: a chain with a hole in it is worth nothing. */

@@ -29,19 +29,33 @@ import { readConfig } from './registration.ts';
 /** One configuration entry, as `consul config write` takes it. */
 export type ConfigEntry = { readonly field: Field; readonly name: string } & (
   | { readonly kind: 'proxy-defaults'; readonly value: ProxyDefaults }
-  | { readonly kind: 'service-defaults'; readonly value: ServiceDefaults }
+  | { readonly kind: 'service-defaults'; readonly value: ServiceDefaults; readonly protocol?: string }
   | { readonly kind: 'service-resolver'; readonly value: ServiceResolver }
   | { readonly kind: 'service-intentions'; readonly value: readonly Intention[] }
+  | { readonly kind: 'exported-services'; readonly value: readonly WrittenExport[] }
 );
 
-const KINDS = ['proxy-defaults', 'service-defaults', 'service-resolver', 'service-intentions'] as const;
+/** A service and the peers that may use it. */
+export interface WrittenExport {
+  /** `*` for every service. */
+  readonly service: string;
+  /** By the names that this cluster gives to them. */
+  readonly peers: readonly string[];
+}
+
+const KINDS = [
+  'proxy-defaults',
+  'service-defaults',
+  'service-resolver',
+  'service-intentions',
+  'exported-services',
+] as const;
 
 /** Every other kind of entry that Consul knows, up to 1.22. */
 const OTHER_KINDS = [
   'api-gateway',
   'bound-api-gateway',
   'control-plane-request-limit',
-  'exported-services',
   'file-system-certificate',
   'http-route',
   'ingress-gateway',
@@ -83,6 +97,8 @@ export function readEntry(field: Field): ConfigEntry | undefined {
       return readResolver(field);
     case 'service-intentions':
       return readIntentions(field);
+    case 'exported-services':
+      return readExports(field);
   }
 }
 
@@ -130,7 +146,7 @@ const SERVICE_DEFAULTS_KEYS = {
   mesh_gateway: 'read',
   upstream_config: 'read',
   external_sni: 'read',
-  protocol: 'ignored',
+  protocol: 'read',
   mode: 'ignored',
   transparent_proxy: 'ignored',
   mutual_tls_mode: 'ignored',
@@ -158,7 +174,8 @@ function readServiceDefaults(field: Field): ConfigEntry {
       upstreamDefaults: defaults && upstreamSettings(readKeys(defaults, UPSTREAM_KEYS)),
     }),
   };
-  return { field, kind: 'service-defaults', name: nameOf(field, fields), value };
+  const protocol = optionalText(fields.get('protocol'))?.toLowerCase();
+  return { field, kind: 'service-defaults', name: nameOf(field, fields), value, ...present({ protocol }) };
 }
 
 const UPSTREAM_KEYS = {
@@ -178,7 +195,8 @@ const UPSTREAM_KEYS = {
 
 function readOverride(field: Field): ServiceDefaults['upstreamOverrides'][number] {
   const fields = readKeys(field, UPSTREAM_KEYS);
-  return { name: nameOf(field, fields), ...upstreamSettings(fields) };
+  const peer = optionalText(fields.get('peer'));
+  return { name: nameOf(field, fields), ...present({ peer }), ...upstreamSettings(fields) };
 }
 
 function upstreamSettings(fields: Keyed<keyof typeof UPSTREAM_KEYS>): UpstreamSettings {
@@ -269,7 +287,7 @@ function readRedirect(field: Field, beside: Keyed<keyof typeof RESOLVER_KEYS>): 
   return redirect;
 }
 
-/** `undefined` where it leads into another cluster. */
+/** `undefined` where it leads to what mesh files do not have. */
 function readDestination(fields: ReadonlyMap<string, Field>): Destination | undefined {
   refuseEnterprise(fields, 'namespace', 'partition');
   if (isForeign(fields)) return undefined;
@@ -277,14 +295,16 @@ function readDestination(fields: ReadonlyMap<string, Field>): Destination | unde
     service: optionalText(fields.get('service')),
     subset: optionalText(fields.get('service_subset')),
     datacenter: optionalText(fields.get('datacenter')),
+    peer: optionalText(fields.get('peer')),
   });
 }
 
-/** Other clusters are known to Consul's servers only. */
+/** Groups of clusters are known to Consul Enterprise only. */
 function isForeign(fields: ReadonlyMap<string, Field>): boolean {
-  const found = ['peer', 'sameness_group'].filter((key) => optionalText(fields.get(key)) !== undefined);
-  for (const key of found) fields.get(key)?.warn(`this has no effect: mesh files have no ${key.replace('_', ' ')}s`);
-  return found.length > 0;
+  const group = fields.get('sameness_group');
+  const isGroup = optionalText(group) !== undefined;
+  if (isGroup) group?.warn('this has no effect: mesh files have no sameness groups');
+  return isGroup;
 }
 
 const FAILOVER_KEYS = {
@@ -364,9 +384,33 @@ function readSource(field: Field, destination: string): Intention | undefined {
   const source = nameOf(field, fields);
   const action = fields.get('action');
   const permissions = itemsOf(fields.get('permissions'));
-  if (permissions.length > 0) return { source, destination, action: 'http' };
+  const from = present({ sourcePeer: optionalText(fields.get('peer')) });
+  if (permissions.length > 0) return { source, destination, ...from, action: 'http' };
   if (action === undefined) field.refuse('expected an "action", found none');
-  return { source, destination, action: action?.oneOf(['allow', 'deny'] as const) ?? 'deny' };
+  return { source, destination, ...from, action: action?.oneOf(['allow', 'deny'] as const) ?? 'deny' };
+}
+
+const EXPORTS_KEYS = { ...ENTRY_KEYS, services: 'read' } as const;
+const EXPORT_KEYS = { name: 'read', namespace: 'read', consumers: 'read' } as const;
+const CONSUMER_KEYS = { peer: 'read', partition: 'read', sameness_group: 'read' } as const;
+
+/** Its name is that of a partition, of which there is one. */
+function readExports(field: Field): ConfigEntry {
+  const fields = readKeys(field, EXPORTS_KEYS);
+  const services = itemsOf(fields.get('services')).map((item): WrittenExport => {
+    const keys = readKeys(item, EXPORT_KEYS);
+    return { service: nameOf(item, keys), peers: itemsOf(keys.get('consumers')).flatMap(readConsumer) };
+  });
+  return { field, kind: 'exported-services', name: nameOf(field, fields), value: services };
+}
+
+function readConsumer(field: Field): readonly string[] {
+  const fields = readKeys(field, CONSUMER_KEYS);
+  if (isForeign(fields)) return [];
+  const peer = optionalText(fields.get('peer'));
+  if (peer !== undefined) return [peer];
+  fields.get('partition')?.warn('this has no effect: mesh files have one partition');
+  return [];
 }
 
 function nameOf(field: Field, fields: ReadonlyMap<string, Field>): string {

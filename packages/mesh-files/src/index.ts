@@ -2,12 +2,13 @@
 export { meshListenerSource, meshProxySource, meshSource, readMeshProxy } from './mesh-source.ts';
 export type { MeshGatewayOptions, MeshOptions, ProxyChoice } from './mesh-source.ts';
 export { checkMeshSettings, meshFilesPlugin, meshOptionsOf, parseMeshConfig, tlsFilesOf } from './plugin.ts';
-export type { CheckedMesh, MeshConfig, TlsFiles } from './plugin.ts';
+export type { CheckedMesh, MeshConfig, PeerConfig, TlsFiles } from './plugin.ts';
 export { readMesh } from './read-mesh.ts';
 export { meshProxyView, sidecarsFor } from './mesh.ts';
-export type { Mesh, MeshStandpoint } from './mesh.ts';
+export type { Mesh, MeshStandpoint, PeerStandpoint, PeerStandpoints } from './mesh.ts';
 
 // Consul's languages by themselves: definitions, and the filters of service-resolvers.
 export { openHcl } from './hcl.ts';
+export type { WrittenExport } from './entries.ts';
 export { parseFilter } from './filter.ts';
 export type { Filterable, ParsedFilter } from './filter.ts';

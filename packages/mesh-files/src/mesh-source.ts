@@ -7,7 +7,7 @@ import { routeDeriver } from '@meshgate/mesh';
 import { closestMatch } from 'leven';
 import { type Mesh, meshProxyView, type MeshStandpoint, sidecarsFor } from './mesh.ts';
 import { gatewayChooser, type OwnGateway } from './own-gateway.ts';
-import { meshParser, readMesh, readMeshFiles, wayToMesh } from './read-mesh.ts';
+import { meshParser, peersOf, readMesh, readMeshFiles, wayToMesh } from './read-mesh.ts';
 
 /** Settings of all that follows a folder of mesh files. */
 export interface MeshOptions extends MeshStandpoint {
@@ -82,8 +82,8 @@ export function meshProxySource(options: MeshOptions & { readonly proxy: ProxyCh
   const follower = followFiles(
     {
       what: 'upstreams',
-      way: () => wayToMesh(folder),
-      read: () => readMeshFiles(folder),
+      way: () => wayToMesh(folder, peersOf(options)),
+      read: () => readMeshFiles(folder, peersOf(options)),
       parse: (read) => Promise.resolve(asView(parse(read), (mesh) => chooseProxy(mesh, proxy, folder))),
     },
     absolute(options),
@@ -133,8 +133,8 @@ function followGateway(options: MeshGatewayOptions, what: string): Follower<Gate
   return followFiles(
     {
       what,
-      way: () => wayToMesh(folder),
-      read: () => readMeshFiles(folder),
+      way: () => wayToMesh(folder, peersOf(options)),
+      read: () => readMeshFiles(folder, peersOf(options)),
       parse: (read) => Promise.resolve(asGateway(parse(read))),
     },
     absolute(options),

@@ -11,7 +11,7 @@ import type {
   Selection,
 } from '@meshgate/mesh';
 import { connectMembers, type Member, membersOf, selection, servicesOf, THIS_MACHINE } from './datacenter.ts';
-import type { ConfigEntry } from './entries.ts';
+import type { ConfigEntry, WrittenExport } from './entries.ts';
 import type { MeshFile } from './mesh-file.ts';
 import { present } from './present.ts';
 import { entriesSeenFrom } from './seen-entries.ts';
@@ -22,7 +22,22 @@ export interface MeshStandpoint {
   readonly datacenter: string;
   /** `UUID.consul`: one for all datacenters. */
   readonly trustDomain: string;
+  /** Other clusters, by the names that this one gives to them; none when absent. */
+  readonly peers?: PeerStandpoints;
 }
+
+/** How another cluster is seen, whose mesh files are in a folder of its own. */
+export interface PeerStandpoint {
+  /** The datacenter of the peer with which services are exchanged: the name of a folder below that of the peer. */
+  readonly datacenter: string;
+  /** The peer's own: not that of this mesh. */
+  readonly trustDomain: string;
+  /** The name that the peer gives to this cluster: what it exports, it exports to that name. */
+  readonly knownAs: string;
+}
+
+/** Peers by the names that this cluster gives to them. */
+export type PeerStandpoints = Readonly<Record<string, PeerStandpoint>>;
 
 /** A whole mesh, as its files describe it. */
 export interface Mesh extends MeshStandpoint {
@@ -32,6 +47,10 @@ export interface Mesh extends MeshStandpoint {
   readonly catalogs: ReadonlyMap<string, Catalog>;
   /** Configuration entries as they hold in the own datacenter. */
   readonly entries: ConfigEntries;
+  /** What other clusters may use, as the entries `exported-services` say it. */
+  readonly exports: readonly WrittenExport[];
+  /** Protocols by service, of those whose service-defaults say one. */
+  readonly protocols: ReadonlyMap<string, string>;
   /** The Connect proxies of the own datacenter, by id. */
   readonly proxies: ReadonlyMap<string, ProxyDefinition>;
   /** The mesh gateways of the own datacenter, by id. */
@@ -63,7 +82,7 @@ export function buildMesh(
   const connect = new Map(Array.from(members, ([name, list]) => [name, connectMembers(list)]));
   const gateways = Array.from(members, ([datacenter, list]) => gatewayGroup(datacenter, list));
   const { datacenter, trustDomain } = standpoint;
-  const own = seen.get(datacenter)?.entries ?? entriesSeenFrom(datacenter, entries).entries;
+  const { entries: own, exports, protocols } = seen.get(datacenter) ?? entriesSeenFrom(datacenter, entries);
   const catalogOf = (name: string, list: readonly Member[]): Catalog => ({
     datacenter: name,
     trustDomain,
@@ -78,6 +97,8 @@ export function buildMesh(
     warnings: warned.map(formatProblem),
     version,
     entries: own,
+    exports,
+    protocols,
     catalogs: new Map(Array.from(members, ([name, list]) => [name, catalogOf(name, list)])),
     proxies: new Map(
       membersOfKind(members.get(datacenter), 'connect-proxy').map((one) => [one.instance.id, proxyOf(one)]),

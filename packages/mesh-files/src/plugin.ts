@@ -1,6 +1,7 @@
 import { resolve } from 'node:path';
 import { ConfigProblems, definePlugin, type Plugin, type PluginHost } from '@meshgate/core';
-import { type Field, openValue, type Parsed, parsePoll } from '@meshgate/documents';
+import { type Field, type FieldEntry, openValue, type Parsed, parsePoll } from '@meshgate/documents';
+import type { PeerStandpoint } from './mesh.ts';
 import { gatewaySnapshot, type MeshGatewayOptions, meshListenerSource, meshSource } from './mesh-source.ts';
 import { present } from './present.ts';
 import { gatewayChooser } from './own-gateway.ts';
@@ -23,12 +24,20 @@ export interface MeshConfig {
   readonly trustDomain: string;
   /** Service id of the gateway's own definition; may be left out when the datacenter has one gateway. */
   readonly gateway?: string;
+  /** Other clusters, by the names that this one gives to them. */
+  readonly peers?: Readonly<Record<string, PeerConfig>>;
   /** For a Connect proxy only: a gateway needs no key. */
   readonly tls?: TlsFiles;
   /** Name of the source. `mesh:` and the folder as written when absent. */
   readonly name?: string;
   /** As `MeshOptions.pollMs`; written as a duration. */
   readonly pollMs?: number;
+}
+
+/** Another cluster, whose mesh files are in `peers/NAME` of the folder. */
+export interface PeerConfig extends PeerStandpoint {
+  /** PEM file of its roots, for a Connect proxy only. Relative to the folder of the configuration. */
+  readonly ca?: string;
 }
 
 /** PEM files of a Connect proxy, relative to the folder of the configuration. */
@@ -39,6 +48,8 @@ export interface TlsFiles {
   readonly cert: string;
   /** Private key of the leaf. */
   readonly key: string;
+  /** Roots of peers, by their names; none when absent. */
+  readonly peers?: Readonly<Record<string, string>>;
 }
 
 /** @throws ConfigProblems with every problem, also for keys that are not known */
@@ -50,6 +61,7 @@ export function parseMeshConfig(settings: unknown): MeshConfig {
   const trustDomain = fields?.get('trustDomain')?.parsed(parseTrustDomain);
   const optional = {
     gateway: fields?.get('gateway')?.text(),
+    peers: readPeers(fields?.get('peers')),
     tls: readTls(fields?.get('tls')),
     name: fields?.get('name')?.text(),
     pollMs: fields?.get('poll')?.parsed(parsePoll),
@@ -66,9 +78,13 @@ export function meshOptionsOf(config: MeshConfig, baseDir: string): MeshGatewayO
 }
 
 /** The PEM files that `config` names, as absolute paths; `undefined` when it names none. */
-export function tlsFilesOf({ tls }: MeshConfig, baseDir: string): TlsFiles | undefined {
+export function tlsFilesOf({ tls, peers = {} }: MeshConfig, baseDir: string): TlsFiles | undefined {
   if (tls === undefined) return undefined;
-  return { ca: resolve(baseDir, tls.ca), cert: resolve(baseDir, tls.cert), key: resolve(baseDir, tls.key) };
+  const roots = Object.entries(peers).flatMap(([name, { ca }]) =>
+    ca === undefined ? [] : [[name, resolve(baseDir, ca)]],
+  );
+  const own = { ca: resolve(baseDir, tls.ca), cert: resolve(baseDir, tls.cert), key: resolve(baseDir, tls.key) };
+  return roots.length === 0 ? own : { ...own, peers: Object.fromEntries(roots) as Record<string, string> };
 }
 
 /** What the files say to somebody who looks before anything is started. */
@@ -106,6 +122,7 @@ const MESH_KEYS = {
   datacenter: 'required',
   trustDomain: 'required',
   gateway: 'optional',
+  peers: 'optional',
   tls: 'optional',
   name: 'optional',
   poll: 'optional',
@@ -115,6 +132,33 @@ function readTls(field: Field | undefined): TlsFiles | undefined {
   const fields = field?.record({ ca: 'required', cert: 'required', key: 'required' });
   const [ca, cert, key] = [fields?.get('ca')?.text(), fields?.get('cert')?.text(), fields?.get('key')?.text()];
   return ca === undefined || cert === undefined || key === undefined ? undefined : { ca, cert, key };
+}
+
+const PEER_KEYS = { datacenter: 'required', trustDomain: 'required', knownAs: 'required', ca: 'optional' } as const;
+
+function readPeers(field: Field | undefined): MeshConfig['peers'] {
+  const peers = (field?.entries() ?? []).map((entry) => [entry.key, readPeer(entry)] as const);
+  return field && (Object.fromEntries(peers.filter(([, peer]) => peer !== undefined)) as Record<string, PeerConfig>);
+}
+
+function readPeer({ key, value: field }: FieldEntry): PeerConfig | undefined {
+  if (parsePeer(key).kind === 'refused')
+    field.refuse(`expected ${PEER_FORM} as name of a peer, found ${JSON.stringify(key)}`);
+  const fields = field.record(PEER_KEYS);
+  const datacenter = fields?.get('datacenter')?.parsed(parseDatacenter);
+  const trustDomain = fields?.get('trustDomain')?.parsed(parseTrustDomain);
+  const knownAs = fields?.get('knownAs')?.parsed(parsePeer);
+  const ca = fields?.get('ca')?.text();
+  if (datacenter === undefined || trustDomain === undefined || knownAs === undefined) return undefined;
+  return { datacenter, trustDomain, knownAs, ...present({ ca }) };
+}
+
+/** As Consul checks it when a peering is made: it is a label of server names. */
+const PEER_FORM = 'lower-case letters, digits and hyphens';
+
+function parsePeer(text: string): Parsed<string> {
+  if (/^[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?$/.test(text)) return { kind: 'value', value: text };
+  return { kind: 'refused', expected: PEER_FORM };
 }
 
 /** It is the name of a folder and a label of host names (as in Consul). */

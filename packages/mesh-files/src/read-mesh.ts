@@ -4,6 +4,7 @@ import { ConfigProblems, type Problem } from '@meshgate/core';
 import { digestOf, type FilesRead, type Lookup, lookupsOf, type Outcome, readFiles, wayTo } from '@meshgate/documents';
 import { type FilesInForce, settle, type Settled } from './in-force.ts';
 import { buildMesh, type BuiltMesh, type Mesh, type MeshStandpoint } from './mesh.ts';
+import { withPeers } from './peers.ts';
 import { MESH_FILE_ENDINGS, type MeshFile, parseMeshFile } from './mesh-file.ts';
 
 /**
@@ -13,7 +14,7 @@ import { MESH_FILE_ENDINGS, type MeshFile, parseMeshFile } from './mesh-file.ts'
  * @throws ConfigProblems with every problem of every file and its place; also when something cannot be read
  */
 export async function readMesh(folder: string, standpoint: MeshStandpoint): Promise<Mesh> {
-  const outcome = meshParser(folder, standpoint)(await readMeshFiles(folder));
+  const outcome = meshParser(folder, standpoint)(await readMeshFiles(folder, peersOf(standpoint)));
   if (outcome.kind !== 'good') throw new ConfigProblems(outcome.problems);
   return outcome.value;
 }
@@ -22,36 +23,81 @@ export async function readMesh(folder: string, standpoint: MeshStandpoint): Prom
 export interface MeshFilesRead {
   /** The files of each datacenter. */
   readonly datacenters: ReadonlyMap<string, FilesRead>;
+  /** The folders of peers, by their names. */
+  readonly peers: ReadonlyMap<string, MeshFilesRead>;
   /** What is wrong with the folder itself. */
   readonly problems: readonly Problem[];
+  /** Equal when everything in it was the same. */
   readonly digest: string;
 }
 
-/** Reads the bytes. Rejects for nothing: what cannot be read is a problem. */
-export async function readMeshFiles(folder: string): Promise<MeshFilesRead> {
-  const { folders, strays, problems } = await contentsOf(folder);
+/** The folder in that of a mesh which holds a folder for each peer. */
+const PEERS = 'peers';
+
+/** The names of the peers whose folders are read. */
+export function peersOf({ peers = {} }: MeshStandpoint): readonly string[] {
+  return Object.keys(peers).toSorted();
+}
+
+/**
+ * Reads the bytes. Rejects for nothing: what cannot be read is a problem.
+ *
+ * @param peers names of peers, whose folders are in `peers`, which is then no datacenter
+ */
+export async function readMeshFiles(folder: string, peers: readonly string[] = []): Promise<MeshFilesRead> {
+  const { folders, strays, problems } = await contentsOf(folder, peers.length > 0);
+  const ofPeers = await Promise.all(peers.map((name) => readMeshFiles(join(folder, PEERS, name))));
   const read = await Promise.all(folders.map((path) => readFiles(path, MESH_FILE_ENDINGS)));
   const datacenters = new Map(folders.map((path, index) => [basename(path), read[index] ?? NOTHING]));
   const digest = digestOf([
     ...folders,
     ...read.map((files) => files.digest),
+    ...ofPeers.map((one) => one.digest),
     ...problems.map(({ message }) => message),
   ]);
-  return { datacenters, problems: [...problems, ...strays.map(stray)], digest: digestOf([digest, ...strays]) };
+  return {
+    datacenters,
+    peers: new Map(peers.map((name, index) => [name, ofPeers[index] ?? NO_FILES])),
+    problems: [...problems, ...strays.map(stray)],
+    digest: digestOf([digest, ...strays]),
+  };
 }
 
 /** Every name that decides what stands in a folder of mesh files. */
-export async function wayToMesh(folder: string): Promise<readonly Lookup[]> {
-  const { folders } = await contentsOf(folder);
+export async function wayToMesh(folder: string, peers: readonly string[] = []): Promise<readonly Lookup[]> {
+  const { folders } = await contentsOf(folder, peers.length > 0);
+  const ofPeers = await Promise.all(peers.map((name) => wayToMesh(join(folder, PEERS, name))));
   const ways = await Promise.all(folders.map((path) => wayTo(path, MESH_FILE_ENDINGS)));
-  return [...(await lookupsOf(folder)), ...ways.flat()];
+  return [...(await lookupsOf(folder)), ...ways.flat(), ...ofPeers.flat()];
 }
 
 /**
  * Makes a mesh of what was read. It remembers files: one that has the same bytes as before is not parsed again; and what is in force, of
  * which a mistake takes nothing away.
+ * A mistake of a peer has no effect on anything else.
  */
 export function meshParser(folder: string, standpoint: MeshStandpoint): (read: MeshFilesRead) => Outcome<Mesh> {
+  const { peers = {}, ...own } = standpoint;
+  const parseOwn = clusterParser(folder, own);
+  const parsers = peersOf(standpoint).map((name) => {
+    const { datacenter = '', trustDomain = '' } = peers[name] ?? {};
+    return [name, clusterParser(join(folder, PEERS, name), { datacenter, trustDomain })] as const;
+  });
+  return (read) => {
+    const outcomes = parsers.map(([name, parse]) => [name, parse(read.peers.get(name) ?? NO_FILES)] as const);
+    const first = parseOwn(read);
+    const all = [first, ...outcomes.map(([, outcome]) => outcome)];
+    const value = withPeers(first.value, new Map(outcomes.map(([name, outcome]) => [name, outcome.value])), peers);
+    const partial = all.filter((outcome) => outcome.kind === 'partial');
+    if (partial.length === 0) return { kind: 'good', value };
+    const notes = new Set(partial.flatMap((outcome) => outcome.notes));
+    return { kind: 'partial', value, problems: partial.flatMap(({ problems }) => problems), notes: [...notes] };
+  };
+}
+
+type Parsed = Exclude<Outcome<Mesh>, { readonly kind: 'wrong' }>;
+
+function clusterParser(folder: string, standpoint: MeshStandpoint): (read: MeshFilesRead) => Parsed {
   let known = new Map<string, { readonly text: string; readonly parsed: MeshFile }>();
   let inForce: FilesInForce | undefined;
   return ({ datacenters, problems, digest }) => {
@@ -99,6 +145,7 @@ function notesOn(kept: readonly string[]): readonly string[] {
 }
 
 const NOTHING: FilesRead = { files: [], problems: [], digest: '' };
+const NO_FILES: MeshFilesRead = { datacenters: new Map(), peers: new Map(), problems: [], digest: '' };
 
 interface Contents {
   /** Of datacenters, by name. */
@@ -108,9 +155,11 @@ interface Contents {
   readonly problems: readonly Problem[];
 }
 
-async function contentsOf(folder: string): Promise<Contents> {
+/** @param hasPeers the folder of peers is no datacenter */
+async function contentsOf(folder: string, hasPeers: boolean): Promise<Contents> {
   try {
-    const names = (await readdir(folder)).filter((name) => !name.startsWith('.')).toSorted();
+    const isOurs = (name: string): boolean => !name.startsWith('.') && !(hasPeers && name === PEERS);
+    const names = (await readdir(folder)).filter(isOurs).toSorted();
     const paths = await Promise.all(names.map(async (name) => await asFolder(join(folder, name))));
     const folders = paths.filter((path) => path !== undefined);
     const strays = names

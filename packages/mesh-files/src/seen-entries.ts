@@ -1,7 +1,7 @@
 import type { Problem } from '@meshgate/core';
 import { compileChain } from '@meshgate/mesh';
 import type { ConfigEntries, Destination, ServiceResolver } from '@meshgate/mesh';
-import type { ConfigEntry } from './entries.ts';
+import type { ConfigEntry, WrittenExport } from './entries.ts';
 import { placeOf } from './keys.ts';
 import { problemWith } from './mesh-file.ts';
 import { present } from './present.ts';
@@ -12,6 +12,10 @@ export type EntriesByDatacenter = ReadonlyMap<string, readonly ConfigEntry[]>;
 /** The entries that hold in one datacenter, and what is wrong between them. */
 export interface SeenEntries {
   readonly entries: ConfigEntries;
+  /** What other clusters may use. */
+  readonly exports: readonly WrittenExport[];
+  /** Protocols by service, of those whose service-defaults say one. */
+  readonly protocols: ReadonlyMap<string, string>;
   readonly problems: readonly Problem[];
   /** Those that lead to what is not defined, or in a circle. */
   readonly astray: readonly ConfigEntry[];
@@ -33,8 +37,11 @@ export function entriesSeenFrom(datacenter: string, all: EntriesByDatacenter): S
   }
   const entries = together([...seen.values()]);
   const wrong = [...seen.values()].map((entry) => [entry, astray(entry, entries, datacenter)] as const);
+  const inForce = [...seen.values()];
   return {
     entries,
+    exports: inForce.flatMap((entry) => (entry.kind === 'exported-services' ? entry.value : [])),
+    protocols: new Map(inForce.flatMap((entry) => protocolIn(entry))),
     problems: [...problems, ...wrong.flatMap(([, found]) => found)],
     astray: wrong.flatMap(([entry, found]) => (found.length > 0 ? [entry] : [])),
   };
@@ -45,9 +52,9 @@ function astray(entry: ConfigEntry, entries: ConfigEntries, datacenter: string):
   if (entry.kind !== 'service-resolver') return [];
   const { name, field, value } = entry;
   const path = `${keyOf(entry)}: `;
-  const undefinedSubsets = leadsOf(value).flatMap(([key, { service = name, subset }]) => {
+  const undefinedSubsets = leadsOf(value).flatMap(([key, { service = name, subset, peer }]) => {
     const known = Object.keys(entries.resolvers.get(service)?.subsets ?? {});
-    if (subset === undefined || known.includes(subset)) return [];
+    if (subset === undefined || peer !== undefined || known.includes(subset)) return [];
     const found = known.join(', ') || 'none';
     return [
       problemWith(field, `${path}${key}.ServiceSubset: expected a subset of ${service} (${found}), found "${subset}"`),
@@ -56,6 +63,10 @@ function astray(entry: ConfigEntry, entries: ConfigEntries, datacenter: string):
   const chain = compileChain({ service: name, datacenter, decision: { kind: 'unset' } }, entries, { trustDomain: '' });
   const isCircle = chain.kind === 'refused' && chain.path.at(-1) === 'Redirect';
   return isCircle ? [...undefinedSubsets, problemWith(field, `${path}Redirect: ${chain.message}`)] : undefinedSubsets;
+}
+
+function protocolIn(entry: ConfigEntry): readonly (readonly [service: string, protocol: string])[] {
+  return entry.kind === 'service-defaults' && entry.protocol !== undefined ? [[entry.name, entry.protocol]] : [];
 }
 
 function leadsOf({ redirect, failover }: ServiceResolver): readonly (readonly [key: string, to: Destination])[] {

@@ -52,6 +52,7 @@ function readUpstream(field: Field): UpstreamDefinition | undefined {
     return (fields.get('destination_name') ?? field).refuse('expected a "destination_name", found none');
   const optional = {
     datacenter: optionalText(fields.get('datacenter')),
+    peer: optionalText(fields.get('destination_peer')),
     socketMode: optionalText(fields.get('local_bind_socket_mode')),
     mode: readMode(fields.get('mesh_gateway')),
     connectTimeoutMs: readConnectTimeout(fields.get('config')),
@@ -59,15 +60,12 @@ function readUpstream(field: Field): UpstreamDefinition | undefined {
   return bind && { name, kind: 'service', bind, ...present(optional) };
 }
 
-/** Prepared queries and peers live in Consul's servers. */
+/** Prepared queries live in Consul's servers. */
 function needsConsul(fields: UpstreamFields): boolean {
   const type = fields.get('destination_type');
   const kind = optionalText(type) && type?.oneOf(['service', 'prepared_query'] as const);
   if (kind === 'prepared_query') type?.warn('this upstream has no effect: prepared queries take Consul');
-  const peer = fields.get('destination_peer');
-  const isPeered = optionalText(peer) !== undefined;
-  if (isPeered) peer?.warn('this upstream has no effect: mesh files have no peers');
-  return kind === 'prepared_query' || isPeered;
+  return kind === 'prepared_query';
 }
 
 function readBind(field: Field, fields: UpstreamFields): Endpoint | undefined {

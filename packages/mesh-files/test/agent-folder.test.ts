@@ -159,7 +159,6 @@ describe('what Consul knows and a gateway does not use is passed over with a war
     'ingress-gateway',
     'terminating-gateway',
     'mesh',
-    'exported-services',
     'sameness-group',
     'api-gateway',
     'http-route',
@@ -207,7 +206,7 @@ describe('what Consul knows and a gateway does not use is passed over with a war
 
   it('but a kind that Consul does not know is a mistake', () => {
     expect(shown('kind = "service-spliter"\nname = "web"').problems).toEqual([
-      'a.hcl:1:8: kind: expected one of proxy-defaults, service-defaults, service-resolver, service-intentions, found "service-spliter"',
+      'a.hcl:1:8: kind: expected one of proxy-defaults, service-defaults, service-resolver, service-intentions, exported-services, found "service-spliter"',
     ]);
   });
 });

@@ -356,7 +356,7 @@ describe('a mistake of meaning has its file, its place and its key path', () => 
     ],
     [
       'Kind = "service-routers"\nName = "web"',
-      '1:8: Kind: expected one of proxy-defaults, service-defaults, service-resolver, service-intentions, found "service-routers"',
+      '1:8: Kind: expected one of proxy-defaults, service-defaults, service-resolver, service-intentions, exported-services, found "service-routers"',
     ],
     [
       'Kind = "proxy-defaults"\nName = "web"',

@@ -1,0 +1,122 @@
+import { compileChain, replicated } from '@meshgate/mesh';
+import type {
+  Catalog,
+  ConfigEntries,
+  DiscoveryChain,
+  ExportedService,
+  ImportedService,
+  Peer,
+  Selection,
+} from '@meshgate/mesh';
+import type { Mesh, PeerStandpoints } from './mesh.ts';
+import { present } from './present.ts';
+
+/**
+ * The mesh, with what its own datacenter exchanges with peers. What the servers of two clusters would replicate is worked out here from
+ * the files of both, by the rules of Consul.
+ *
+ * @param peers the meshes of peers, by their names here
+ */
+export function withPeers(mesh: Mesh, peers: ReadonlyMap<string, Mesh>, standpoints: PeerStandpoints): Mesh {
+  if (peers.size === 0 && mesh.exports.length === 0) return mesh;
+  const catalog = mesh.catalogs.get(mesh.datacenter);
+  const imports = Array.from(peers, ([name, peer]) => importsOf(name, peer, standpoints[name]?.knownAs ?? '')).flat();
+  const peering = { peers: [...peers.keys()].map(peerOf), exports: exportsOf(mesh), imports, throughGateways: false };
+  return {
+    ...mesh,
+    catalogs:
+      catalog === undefined ? mesh.catalogs : new Map([...mesh.catalogs, [mesh.datacenter, { ...catalog, peering }]]),
+    warnings: [...mesh.warnings, ...quiet(peers, imports, standpoints), ...strangers(mesh, peers)],
+    instancesOf: (target) =>
+      target.peer === undefined ? mesh.instancesOf(target) : imported(imports, peers, target.peer, target.service),
+  };
+}
+
+function imported(
+  imports: readonly ImportedService[],
+  peers: ReadonlyMap<string, Mesh>,
+  peer: string,
+  service: string,
+): Selection | undefined {
+  if (!peers.has(peer)) return undefined;
+  const found = imports.find((one) => one.peer === peer && one.name === service);
+  return { kind: 'selected', instances: found?.instances ?? [] };
+}
+
+/** As established, by servers that neither cluster has. */
+function peerOf(name: string): Peer {
+  return { name, state: 'ACTIVE', isDeleted: false, serverAddresses: [], roots: [], modifyIndex: 0 };
+}
+
+function exportsOf(mesh: Mesh): readonly ExportedService[] {
+  const { services = [] } = mesh.catalogs.get(mesh.datacenter) ?? {};
+  const peersOf = new Map<string, Set<string>>();
+  for (const { service, peers } of mesh.exports)
+    for (const name of service === '*' ? services.map((one) => one.name) : [service])
+      peersOf.set(name, new Set([...(peersOf.get(name) ?? []), ...peers]));
+  return Array.from(peersOf, ([name, peers]) => ({
+    name,
+    peers: [...peers],
+    ...present({ chain: exportChain(name, mesh) }),
+  }));
+}
+
+function exportChain(name: string, mesh: Mesh): ExportedService['chain'] {
+  const target = chainOf(name, mesh)?.targets[0];
+  if (target === undefined) return undefined;
+  const { service, subset, datacenter, peer } = target;
+  return { protocol: protocolOf(name, mesh), target: { service, datacenter, ...present({ subset, peer }) } };
+}
+
+/** What Consul's servers would replicate: in the place of instances the peer's gateways, with the name to send and whom to expect. */
+function importsOf(name: string, peer: Mesh, knownAs: string): readonly ImportedService[] {
+  const catalog = peer.catalogs.get(peer.datacenter);
+  const gateways = catalog?.gateways.find(({ datacenter }) => datacenter === peer.datacenter)?.gateways ?? [];
+  if (catalog === undefined) return [];
+  const services = new Set(
+    exportsOf(peer).flatMap((one) =>
+      one.peers.includes(knownAs) && hasInstances(one.name, catalog) ? [one.name] : [],
+    ),
+  );
+  return [...services].toSorted().map((service) => {
+    const targetIdentities = (chainOf(service, peer)?.targets ?? []).flatMap(({ identities }) => identities);
+    const exported = { service, peer: knownAs, protocol: protocolOf(service, peer), targetIdentities };
+    return { name: service, peer: name, instances: replicated(exported, gateways, peer) };
+  });
+}
+
+function hasInstances(service: string, { services }: Pick<Catalog, 'services'>): boolean {
+  return services.some(({ name, instances }) => name === service && instances.length > 0);
+}
+
+function chainOf(service: string, { datacenter, trustDomain, entries }: Mesh): DiscoveryChain | undefined {
+  const compiled = compileChain({ service, datacenter, decision: { kind: 'unset' } }, entries, { trustDomain });
+  return compiled.kind === 'refused' ? undefined : compiled.chain;
+}
+
+/** Of the service itself, else of all proxies: `tcp` where nothing is said. */
+function protocolOf(
+  service: string,
+  { protocols, entries }: Pick<Mesh, 'protocols'> & { readonly entries: ConfigEntries },
+): string {
+  const ofProxies = entries.proxyDefaults?.config['protocol'];
+  return (protocols.get(service) ?? (typeof ofProxies === 'string' ? ofProxies : '')) || 'tcp';
+}
+
+/** A peer that exports nothing here was hardly meant to: mostly one of the two names is another one. */
+function quiet(
+  peers: ReadonlyMap<string, Mesh>,
+  imports: readonly ImportedService[],
+  standpoints: PeerStandpoints,
+): readonly string[] {
+  return [...peers.keys()]
+    .filter((name) => !imports.some(({ peer }) => peer === name))
+    .map((name) => `peer ${name} exports nothing to ${standpoints[name]?.knownAs ?? ''}, as it knows this cluster`);
+}
+
+function strangers({ exports }: Mesh, peers: ReadonlyMap<string, Mesh>): readonly string[] {
+  const named = new Set(exports.flatMap((one) => one.peers).filter((name) => !peers.has(name)));
+  return [...named].map(
+    (name) => `exported-services: there is no peer ${name}; peers found: ${[...peers.keys()].join(', ') || 'none'}`,
+  );
+}

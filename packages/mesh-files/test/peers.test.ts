@@ -1,0 +1,224 @@
+import { unlink } from 'node:fs/promises';
+import { join } from 'node:path';
+import type { RouteSnapshot } from '@meshgate/core';
+import { deriveRoutes } from '@meshgate/mesh';
+import { describe, expect, it, onTestFinished } from 'vitest';
+import {
+  type Mesh,
+  meshProxyView,
+  meshSource,
+  type MeshStandpoint,
+  parseMeshConfig,
+  readMesh,
+  tlsFilesOf,
+} from '../src/index.ts';
+import { meshFolder, type MeshTexts, writeMesh } from './mesh-folder.ts';
+
+const ALPHA = 'aaaaaaaa-2222-3333-4444-555555555555.consul';
+const BETA = 'bbbbbbbb-2222-3333-4444-555555555555.consul';
+
+/** The cluster that imports, as it sees the other one. */
+const FROM_ALPHA: MeshStandpoint = {
+  datacenter: 'dc1',
+  trustDomain: ALPHA,
+  peers: { beta: { datacenter: 'dc2', trustDomain: BETA, knownAs: 'alpha' } },
+};
+/** The cluster that exports. */
+const FROM_BETA: MeshStandpoint = {
+  datacenter: 'dc2',
+  trustDomain: BETA,
+  peers: { alpha: { datacenter: 'dc1', trustDomain: ALPHA, knownAs: 'beta' } },
+};
+
+const gateway = (lan: string, wan: string): string =>
+  `service { kind = "mesh-gateway", name = "gateway", address = "${lan}", port = 8443, tagged_addresses { wan { address = "${wan}", port = 443 } } }`;
+const service = (name: string, address: string): string =>
+  `service { name = "${name}", address = "${address}", port = 1, connect { sidecar_service { port = 21000 } } }`;
+const exported = (name: string, peer: string): string =>
+  `Kind = "exported-services"\nName = "default"\nServices = [ { Name = "${name}", Consumers = [ { Peer = "${peer}" } ] } ]`;
+
+const ALPHA_FILES: MeshTexts = {
+  'dc1/gateway.hcl': gateway('10.1.0.1', '198.18.0.1'),
+  'dc1/web.hcl': `service { name = "web", address = "10.1.0.2", port = 1, connect { sidecar_service { port = 21000, proxy {
+    upstreams { destination_name = "db", destination_peer = "beta", local_bind_port = 5432, mesh_gateway { mode = "local" } }
+  } } } }`,
+};
+const BETA_FILES: MeshTexts = {
+  'dc2/gateway.hcl': gateway('10.2.0.1', 'gateway.beta.example.com'),
+  'dc2/db.hcl': service('db', '10.2.0.2'),
+  'dc2/secret.hcl': service('secret', '10.2.0.3'),
+  'dc2/exports.hcl': exported('db', 'alpha'),
+};
+
+describe('two clusters of mesh files', () => {
+  it('exchange what is exported under one name, and nothing else', async () => {
+    const alpha = await meshOf(ALPHA_FILES, BETA_FILES, FROM_ALPHA, 'beta');
+    const beta = await meshOf(BETA_FILES, ALPHA_FILES, FROM_BETA, 'alpha');
+    const name = `db.default.default.alpha.external.${BETA}`;
+    expect(peered(alpha)).toEqual([`imported:beta/db ${name} gateway.beta.example.com:443`]);
+    expect(peered(beta)).toEqual([`exported:alpha/db ${name} 10.2.0.2:21000`]);
+    expect([alpha.warnings, beta.warnings]).toEqual([
+      [],
+      ['peer alpha exports nothing to beta, as it knows this cluster'],
+    ]);
+  });
+
+  it('export every service by one star', async () => {
+    const files = { ...BETA_FILES, 'dc2/exports.hcl': exported('*', 'alpha') };
+    expect(peered(await meshOf(files, ALPHA_FILES, FROM_BETA, 'alpha')).map((line) => line.split(' ')[0])).toEqual([
+      'exported:alpha/db',
+      'exported:alpha/secret',
+    ]);
+    expect(peered(await meshOf(ALPHA_FILES, files, FROM_ALPHA, 'beta')).map((line) => line.split(' ')[0])).toEqual([
+      'imported:beta/db',
+      'imported:beta/secret',
+    ]);
+  });
+
+  it('do not pass on what speaks HTTP, whose intentions the gateway could not keep', async () => {
+    const files = { ...BETA_FILES, 'dc2/p.hcl': 'Kind = "service-defaults"\nName = "db"\nProtocol = "http"' };
+    expect(peered(await meshOf(files, ALPHA_FILES, FROM_BETA, 'alpha'))).toEqual([
+      expect.stringMatching(/^exported:alpha\/db \S+ $/),
+    ]);
+  });
+
+  it('make a proxy dial its peer through gateways, and trust nobody there but the service of the peer and its gateways', async () => {
+    const alpha = await meshOf(ALPHA_FILES, BETA_FILES, FROM_ALPHA, 'beta');
+    const [upstream] = meshProxyView(alpha, 'web-sidecar-proxy')?.upstreams ?? [];
+    expect(upstream).toMatchObject({
+      kind: 'reachable',
+      targets: [
+        {
+          path: 'local-gateway',
+          service: 'healthy',
+          backends: [{ address: { host: '10.1.0.1', port: 8_443 } }],
+          target: {
+            serverName: `db.default.default.alpha.external.${BETA}`,
+            identities: [
+              `spiffe://${BETA}/ns/default/dc/dc2/svc/db`,
+              expect.stringContaining(`spiffe://${BETA}/gateway/mesh/dc/dc2`),
+            ],
+          },
+        },
+      ],
+    });
+  });
+
+  it('fail over to each other, by a resolver that names the peer', async () => {
+    const files = {
+      ...ALPHA_FILES,
+      'dc1/db.hcl':
+        'service { name = "db", port = 1, check { status = "critical" }, connect { sidecar_service { port = 21000 } } }',
+      'dc1/r.hcl': 'Kind = "service-resolver"\nName = "db"\nFailover "*" { Targets = [ { Peer = "beta" } ] }',
+      'dc1/shop.hcl': `service { name = "shop", port = 1, connect { sidecar_service { proxy {
+        mesh_gateway { mode = "remote" }
+        upstreams { destination_name = "db", local_bind_port = 1 }
+      } } } }`,
+    };
+    const alpha = await meshOf(files, BETA_FILES, FROM_ALPHA, 'beta');
+    const [upstream] = meshProxyView(alpha, 'shop-sidecar-proxy')?.upstreams ?? [];
+    expect(upstream).toMatchObject({
+      targets: [
+        { service: 'unhealthy', target: { datacenter: 'dc1' } },
+        { service: 'healthy', target: { peer: 'beta' }, backends: [{ address: { host: 'gateway.beta.example.com' } }] },
+      ],
+    });
+  });
+
+  it('judge callers of peers by sources that name the peer', async () => {
+    const intentions = `Kind = "service-intentions"\nName = "web"\nSources = [
+      { Name = "shop", Peer = "beta", Action = "allow" }, { Name = "shop", Action = "deny" } ]`;
+    const alpha = await meshOf({ ...ALPHA_FILES, 'dc1/i.hcl': intentions }, BETA_FILES, FROM_ALPHA, 'beta');
+    expect(alpha.entries.intentions).toEqual([
+      { source: 'shop', sourcePeer: 'beta', destination: 'web', action: 'allow' },
+      { source: 'shop', destination: 'web', action: 'deny' },
+    ]);
+  });
+
+  it('warn of a peer that is named and not there', async () => {
+    const { peers: _none, ...alone } = FROM_BETA;
+    const mesh = await readMesh(await meshFolder(BETA_FILES), alone);
+    expect([mesh.warnings, peered(mesh)]).toEqual([
+      ['exported-services: there is no peer alpha; peers found: none'],
+      [],
+    ]);
+  });
+
+  it('follow each other, and a mistake of the peer takes nothing away', async () => {
+    const folder = await meshFolder(under(ALPHA_FILES, BETA_FILES, 'beta'));
+    const controller = new AbortController();
+    onTestFinished(() => controller.abort());
+    const source = meshSource({ ...FROM_ALPHA, folder, pollMs: 0 });
+    const snapshots = source.watch(controller.signal)[Symbol.asyncIterator]();
+    const next = async (): Promise<RouteSnapshot> => (await snapshots.next()).value as RouteSnapshot;
+    const imported = ({ routes }: RouteSnapshot): readonly string[] =>
+      routes.flatMap(({ name }) => (name.startsWith('imported') ? [name] : []));
+    expect(imported(await next())).toEqual(['imported:beta/db']);
+    await writeMesh(folder, { 'peers/beta/dc2/exports.hcl': exported('*', 'alpha') });
+    expect(imported(await next())).toEqual(['imported:beta/db', 'imported:beta/secret']);
+    await writeMesh(folder, { 'peers/beta/dc2/exports.hcl': 'Kind = "exported-services' });
+    const broken = await next();
+    expect([imported(broken), broken.warnings?.[0]]).toEqual([
+      ['imported:beta/db', 'imported:beta/secret'],
+      expect.stringContaining('/peers/beta/dc2/exports.hcl:1:8: invalid HCL'),
+    ]);
+    await unlink(join(folder, 'peers/beta/dc2/exports.hcl'));
+    expect(imported(await next())).toEqual([]);
+  });
+});
+
+describe('the setting "peers"', () => {
+  const SETTINGS = { mesh: 'mesh', datacenter: 'dc1', trustDomain: ALPHA };
+  const BETA_SETTINGS = { datacenter: 'dc2', trustDomain: BETA, knownAs: 'alpha' };
+
+  it('says how each cluster is seen, and by which roots it is trusted', () => {
+    const tls = { ca: 'ca.pem', cert: 'web.pem', key: 'web-key.pem' };
+    const config = parseMeshConfig({ ...SETTINGS, tls, peers: { beta: { ...BETA_SETTINGS, ca: 'beta.pem' } } });
+    expect(config.peers).toEqual({ beta: { ...BETA_SETTINGS, ca: 'beta.pem' } });
+    expect(tlsFilesOf(config, '/etc')).toMatchObject({ ca: '/etc/ca.pem', peers: { beta: '/etc/beta.pem' } });
+  });
+
+  it.each([
+    [{ beta: {} }, 'peers.beta: expected the key "datacenter", found none'],
+    [
+      { Beta: BETA_SETTINGS },
+      'peers.Beta: expected lower-case letters, digits and hyphens as name of a peer, found "Beta"',
+    ],
+    [
+      { beta: { ...BETA_SETTINGS, knownas: 'x' } },
+      'peers.beta.knownas: unknown key "knownas": did you mean "knownAs"?',
+    ],
+    [
+      { beta: { ...BETA_SETTINGS, knownAs: 'A_b' } },
+      'peers.beta.knownAs: expected lower-case letters, digits and hyphens, found "A_b"',
+    ],
+  ])('refuses %j', (peers, message) => {
+    expect(() => parseMeshConfig({ ...SETTINGS, peers })).toThrow(
+      expect.objectContaining({ message: expect.stringContaining(message) }),
+    );
+  });
+});
+
+function under(own: MeshTexts, other: MeshTexts, peer: string): MeshTexts {
+  return {
+    ...own,
+    ...Object.fromEntries(Object.entries(other).map(([path, text]) => [`peers/${peer}/${path}`, text])),
+  };
+}
+
+async function meshOf(own: MeshTexts, other: MeshTexts, standpoint: MeshStandpoint, peer: string): Promise<Mesh> {
+  return readMesh(await meshFolder(under(own, other, peer)), standpoint);
+}
+
+/** The routes of peering: name, server names and backends. */
+function peered(mesh: Mesh): readonly string[] {
+  const catalog = mesh.catalogs.get(mesh.datacenter);
+  const { routes } = catalog === undefined ? { routes: [] } : deriveRoutes(catalog, { wanFederation: false });
+  return routes
+    .filter(({ kind }) => kind === 'exported-service' || kind === 'imported-service')
+    .map(({ name, serverNames, backends }) => {
+      const dialled = backends.map(({ address: { host, port } }) => `${host}:${port}`);
+      return `${name} ${serverNames.join(',')} ${dialled.join(',')}`;
+    })
+    .toSorted();
+}
