@@ -63,6 +63,37 @@ describe('a configuration that is loaded', () => {
   });
 });
 
+describe('a route that uses a layer', () => {
+  const offering = plugin(`host.offerLayer('hedge', (settings) => {
+    if (typeof settings.after !== 'string') throw Object.assign(new Error(), { issues: [{ message: 'expected a duration', path: ['after'] }] });
+    return (inner) => inner;
+  });`);
+  const lines = [LISTENERS, `sources: [ ${FILE} ]`, 'plugins: [ ./mine.mjs ]'];
+  const using = (use: string): string => `${ROUTES.replace(' }\n', '')},\n      use: ${use} }\n`;
+  const loadUsing = (use: string, more = offering) => load(lines, { 'mine.mjs': more, 'routes.yaml': using(use) });
+
+  it('is fine when a plugin offers it and takes its settings, wherever the plugin stands in the file', async () => {
+    expect((await loadUsing('[ { name: hedge, after: 50ms } ]')).problems).toEqual([]);
+  });
+
+  it.each([
+    [
+      '[ { name: hegde } ]',
+      'routes.yaml:3:14: expected a layer that a plugin offers, found "hegde": did you mean "hedge"?',
+    ],
+    ['[ { name: hedge } ]', 'routes.yaml:3:14: after: expected a duration'],
+    ['[ { after: 5ms } ]', 'routes.yaml:3:14: expected the key "name", found none'],
+  ])('is refused where it is written: %s', async (use, problem) => {
+    expect((await loadUsing(use)).problems).toEqual([problem]);
+  });
+
+  it('is refused when no plugin offers any', async () => {
+    expect((await loadUsing('[ { name: hedge } ]', plugin(''))).problems).toEqual([
+      'routes.yaml:3:14: expected a layer that a plugin offers, found "hedge"; no plugin offers one',
+    ]);
+  });
+});
+
 const WRONG: readonly {
   readonly claim: string;
   readonly lines: readonly string[];

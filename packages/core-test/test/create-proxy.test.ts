@@ -1,9 +1,9 @@
 import { createServer } from 'node:net';
 import type { AddressInfo } from 'node:net';
 import { createProxy, staticSource } from '@meshgate/core';
-import type { ProxyOptions, Route, RouteSource, Service } from '@meshgate/core';
+import type { ConnectionFilter, ProxyOptions, Route, RouteSource, Service } from '@meshgate/core';
 import { sniSniffer } from '@meshgate/sni';
-import { recorder, tlsBackend, tlsClient } from '@meshgate/testkit';
+import { clientHello, inRecords, rawClient, recorder, tlsBackend, tlsClient } from '@meshgate/testkit';
 import type { TlsTestBackend } from '@meshgate/testkit';
 import { describe, expect, it } from 'vitest';
 
@@ -65,6 +65,61 @@ describe('a proxy made by createProxy', () => {
     expect(order).toEqual(['outer', 'inner']);
     client.end();
     await proxy.stop();
+  });
+
+  it('puts layers around the way to backends of routes that use them, made once a route, and fails closed without', async () => {
+    await using api = await tlsBackend('api.example.com');
+    const made: unknown[] = [];
+    const events = recorder();
+    const route = { ...routeTo(api), use: [{ name: 'traced', settings: { depth: 3 } }] };
+    const lost = { ...route, name: 'lost', serverNames: ['lost.example.com'], use: [{ name: 'gone', settings: {} }] };
+    const proxy = createProxy(
+      options({
+        routes: [route, lost],
+        observers: [events],
+        routeLayers: {
+          traced(settings) {
+            made.push(settings);
+            return (next) => next;
+          },
+        },
+      }),
+    );
+    await proxy.start();
+    for (const word of ['one', 'two']) {
+      await using client = await tlsClient(proxy.address, 'api.example.com', { ca: api.ca });
+      expect(await client.say(word)).toBe(word);
+    }
+    expect(made).toEqual([{ depth: 3 }]);
+    await expect(tlsClient(proxy.address, 'lost.example.com', { ca: api.ca })).rejects.toThrow();
+    const { closed } = await events.until('connection.closed', (event) => event.closed.route?.name === 'lost');
+    expect(closed.error).toMatchObject({
+      code: 'INTERNAL',
+      message: 'the route lost uses "gone", which no plugin offers',
+    });
+    await proxy.stop(AbortSignal.abort());
+  });
+
+  it('has filters before its sniffers, on every listener', async () => {
+    await using api = await tlsBackend('api.example.com');
+    const seen: string[] = [];
+    const greeting: ConnectionFilter = {
+      name: 'greeting',
+      async filter(client) {
+        const bytes = await client.peek(3);
+        seen.push(Buffer.from(bytes.subarray(0, 3)).toString());
+        client.consume(3);
+        return undefined;
+      },
+    };
+    const proxy = createProxy(options({ routes: [routeTo(api)], filters: [greeting] }));
+    await proxy.start();
+    await using client = await rawClient(proxy.address);
+    await client.send(Buffer.concat([Buffer.from('HI\n'), inRecords(clientHello({ serverName: 'api.example.com' }))]));
+    expect((await client.receive(1))[0]).toBe(0x16);
+    expect(seen).toEqual(['HI\n']);
+    client.end();
+    await proxy.stop(AbortSignal.abort());
   });
 
   it('says where each of its listeners accepts, and nothing of one that is not bound', async () => {

@@ -13,6 +13,7 @@ export type { ProxyErrorCode, Side } from './errors.ts';
 export type { ClosedConnection, Observer, OwnCertificate, ProxyEvent } from './observe.ts';
 export { ConfigProblems, definePlugin, formatProblem, PLUGIN_API_VERSION } from './lifecycle/plugin.ts';
 export type {
+  LayerFactory,
   MetricLabels,
   Plugin,
   PluginAnswer,
@@ -34,6 +35,7 @@ export type {
   KeepAlive,
   ListenAddress,
   ListenerSource,
+  PartUse,
   Route,
   RouteSnapshot,
   RouteSource,

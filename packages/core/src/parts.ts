@@ -35,6 +35,7 @@ export type { UpgradeOptions } from './transport/node-connection.ts';
 export { observers } from './observe.ts';
 export { Drain } from './lifecycle/drain.ts';
 export type { DrainTargets } from './lifecycle/drain.ts';
+export { withRouteLayers } from './pipeline/route-layers.ts';
 export { PartsCollector } from './lifecycle/plugin-parts.ts';
 export type { HostServices, OpenHost, PluginParts } from './lifecycle/plugin-parts.ts';
 export { inOrder } from './lifecycle/service.ts';

@@ -2,7 +2,7 @@
 import { Drain, DEFAULT_DRAIN } from './lifecycle/drain.ts';
 import type { DrainOptions, DrainProgress } from './lifecycle/drain.ts';
 import { ConfigProblems } from './lifecycle/plugin.ts';
-import type { Problem } from './lifecycle/plugin.ts';
+import type { LayerFactory, Problem } from './lifecycle/plugin.ts';
 import { inOrder } from './lifecycle/service.ts';
 import type { Service } from './lifecycle/service.ts';
 import { observers } from './observe.ts';
@@ -10,10 +10,12 @@ import type { Observer } from './observe.ts';
 import { AddressBook } from './names/address-book.ts';
 import { Admission } from './pipeline/admission.ts';
 import { balancedConnector } from './pipeline/connect.ts';
+import type { ConnectionFilter } from './pipeline/filter.ts';
 import { DEFAULT_LIMITS } from './pipeline/limits.ts';
 import type { Limits } from './pipeline/limits.ts';
 import { Listeners } from './pipeline/listeners.ts';
 import { Outliers } from './pipeline/outliers.ts';
+import { withRouteLayers } from './pipeline/route-layers.ts';
 import { Sessions } from './pipeline/sessions.ts';
 import { firstOf, firstToKnow, layered } from './pipeline/stages.ts';
 import type { Connector, Layer, Resolver, Sniffer } from './pipeline/stages.ts';
@@ -36,6 +38,10 @@ export interface ProxyOptions {
   readonly sniffers: readonly Sniffer[];
   /** Asked before the routes, in order; `undefined` means "not mine". */
   readonly resolvers?: readonly Resolver[];
+  /** Stand before the sniffers, on every listener, in order. */
+  readonly filters?: readonly ConnectionFilter[];
+  /** Makers of layers by the name that a route gives in `use`. */
+  readonly routeLayers?: Readonly<Record<string, LayerFactory>>;
   /** Wrap how backends are reached; the first is outermost. */
   readonly layers?: readonly Layer<Connector>[];
   /** Told of everything, in order. One that throws keeps neither the others nor the proxy from their work. */
@@ -208,7 +214,8 @@ interface Parts {
 }
 
 function compose(options: ProxyOptions, addresses: readonly ListenAddress[]): Parts {
-  const { resolvers = [], layers = [], services = [], transport = nodeTransport() } = options;
+  const { resolvers = [], filters = [], layers = [], services = [], transport = nodeTransport() } = options;
+  const offeredLayers = new Map(Object.entries(options.routeLayers ?? {}));
   const { keepAlive = { idleMs: 60_000 } } = options;
   const limits = { ...DEFAULT_LIMITS, ...options.limits };
   const observer = observers(options.observers ?? []);
@@ -218,7 +225,8 @@ function compose(options: ProxyOptions, addresses: readonly ListenAddress[]): Pa
   const sessions = new Sessions({
     sniffer: firstOf(options.sniffers),
     resolver: firstToKnow([...resolvers, routes]),
-    connector: layered(dialer, layers),
+    filtersOf: () => filters,
+    connector: layered(withRouteLayers(dialer, offeredLayers), layers),
     admission: new Admission(limits),
     transport,
     limits,

@@ -1,5 +1,5 @@
 import { resolve } from 'node:path';
-import { ConfigProblems, definePlugin, type Plugin } from '@meshgate/core';
+import { ConfigProblems, definePlugin, type Plugin, type Route } from '@meshgate/core';
 import { openValue, parsePoll } from '@meshgate/documents';
 import type { FileSource } from '@meshgate/documents';
 import { readRoutes } from './routes/read-routes.ts';
@@ -43,6 +43,7 @@ export function fileSourceOf({ path, name = `file:${path}`, ...rest }: FileSourc
  *
  * @throws ConfigProblems with every problem of the settings, or of the files
  */
-export async function checkFileSettings(settings: unknown, baseDir: string): Promise<void> {
-  await readRoutes(resolve(baseDir, parseFileSourceConfig(settings).path));
+export async function checkFileSettings(settings: unknown, baseDir: string): Promise<readonly Route[]> {
+  const { routes } = await readRoutes(resolve(baseDir, parseFileSourceConfig(settings).path));
+  return routes;
 }

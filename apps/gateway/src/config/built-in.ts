@@ -1,5 +1,5 @@
 import { consulPlugin } from '@meshgate/consul-source';
-import type { Plugin } from '@meshgate/core';
+import type { Plugin, Route } from '@meshgate/core';
 import { checkFileSettings, fileSourcePlugin } from '@meshgate/file-source';
 import { checkMeshSettings, meshFilesPlugin } from '@meshgate/mesh-files';
 
@@ -16,6 +16,8 @@ export interface Checked {
   readonly noListeners?: string;
   /** What has no effect, each with its place. */
   readonly warnings: readonly string[];
+  /** The routes that it found, if it found routes. */
+  readonly routes?: readonly Route[];
 }
 
 /** Nothing to say. */
@@ -29,8 +31,7 @@ const FILES: BuiltIn = {
   },
   check: async (settings, baseDir) => {
     if (isMesh(settings)) return checkMeshSettings(settings, baseDir);
-    await checkFileSettings(settings, baseDir);
-    return NOTHING_FOUND;
+    return { ...NOTHING_FOUND, routes: await checkFileSettings(settings, baseDir) };
   },
 };
 

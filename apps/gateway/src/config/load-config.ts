@@ -10,6 +10,7 @@ import type { GatewayConfig } from './config-schema.ts';
 import type { Parts } from './parts.ts';
 import { installPlugins } from './plugins.ts';
 import type { Installed } from './plugins.ts';
+import { useProblems } from './route-uses.ts';
 import { builtInTransports, chooseTransport } from '../run/transport-choice.ts';
 import type { ChosenTransport } from '../run/transport-choice.ts';
 import { workerCount } from '../workers/shares.ts';
@@ -42,7 +43,8 @@ export async function loadConfig(file: string | undefined, amend: Amend = asWrit
   const { config, understood, problems, placed } = draft;
   const installed = await installPlugins(draft.uses, { baseDir, process: roleOf(understood) });
   const { transport, problems: ofTransport } = await transportOf(understood, installed);
-  const together = [...installed.problems, ...lacksOf(understood, installed), ...ofTransport];
+  const ofUses = installed.complete ? useProblems(installed.routes, installed.parts.offeredLayers) : [];
+  const together = [...installed.problems, ...lacksOf(understood, installed), ...ofTransport, ...ofUses];
   const wrong = [...problems, ...together.map(placed)];
   if (config === undefined || transport === undefined || wrong.length > 0) throw new ConfigProblems(inOrder(wrong));
   const { parts, warnings } = installed;

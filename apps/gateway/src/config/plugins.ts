@@ -1,5 +1,4 @@
-import { ConfigProblems } from '@meshgate/core';
-import type { Plugin, Problem } from '@meshgate/core';
+import type { Plugin, Problem, Route } from '@meshgate/core';
 import { PartsCollector } from '@meshgate/core/parts';
 import type { PluginParts } from '@meshgate/core/parts';
 import { BUILT_IN, NOTHING_FOUND } from './built-in.ts';
@@ -7,6 +6,7 @@ import type { Checked } from './built-in.ts';
 import type { PlacedUse } from './config.ts';
 import { loadPlugin } from './load-plugin.ts';
 import type { Parts } from './parts.ts';
+import { problemsOf } from './plugin-problems.ts';
 import { PluginServices } from './plugin-services.ts';
 import type { PluginPlace } from './plugin-services.ts';
 import { settledWithin } from './settled-within.ts';
@@ -22,6 +22,8 @@ export interface Installed {
   readonly noListeners: readonly string[];
   /** What has no effect in the files that they will read, each with its place. */
   readonly warnings: readonly string[];
+  /** Those of route files, as they are now. */
+  readonly routes: readonly Route[];
 }
 
 /**
@@ -46,6 +48,7 @@ export async function installPlugins(uses: readonly PlacedUse[], place: PluginPl
     complete,
     noListeners: checks.flatMap(({ noListeners }) => noListeners ?? []),
     warnings: checks.flatMap(({ warnings }) => warnings),
+    routes: checks.flatMap(({ routes = [] }) => routes),
   };
 }
 
@@ -75,8 +78,8 @@ async function install(use: PlacedUse, { place, collector, lent }: Work): Promis
     installed = true;
     checked = await loaded.check(use.settings, place.baseDir);
   } catch (reason) {
-    const problems = problemsOf(reason, plugin.name).map((problem) =>
-      loaded.isOurs ? problem : withAbsentKeys(problem, use.settings),
+    const problems = problemsOf(reason, `the plugin ${JSON.stringify(plugin.name)} cannot be installed`).map(
+      (problem) => (loaded.isOurs ? problem : withAbsentKeys(problem, use.settings)),
     );
     return {
       ...UNSEEN,
@@ -114,24 +117,6 @@ async function load({ use }: PlacedUse, baseDir: string): Promise<Loaded> {
   } catch (reason) {
     return { kind: 'problem', message: messageOf(reason) };
   }
-}
-
-/** A plugin may throw our own problems, those of a schema library (`issues`, as Standard Schema has them), or anything. */
-function problemsOf(reason: unknown, plugin: string): readonly Problem[] {
-  if (reason instanceof ConfigProblems) return reason.problems;
-  const issues = typeof reason === 'object' && reason !== null && 'issues' in reason ? reason.issues : undefined;
-  if (!Array.isArray(issues) || issues.length === 0)
-    return [{ message: `the plugin ${JSON.stringify(plugin)} cannot be installed: ${messageOf(reason)}`, path: [] }];
-  return issues.map((issue: unknown) => toProblem(issue));
-}
-
-function toProblem(issue: unknown): Problem {
-  const { message, path } = Object(issue) as { readonly message?: unknown; readonly path?: unknown };
-  const parts: readonly unknown[] = Array.isArray(path) ? path : [];
-  return {
-    message: String(message),
-    path: parts.map((part) => (typeof part === 'number' ? part : String(part))),
-  };
 }
 
 /** What is not there has no place: the message says which key it was, since a schema library leaves that to the path. */

@@ -17,6 +17,7 @@ import {
   observers,
   Outliers,
   RouteStore,
+  withRouteLayers,
 } from '@meshgate/core/parts';
 import type {
   Connector,
@@ -183,7 +184,7 @@ function bindStages(plan: Plan): Plan {
     return new Sessions({
       sniffer: firstOf(all(c, SNIFFER)),
       resolver: firstToKnow(all(c, RESOLVER)),
-      connector: layered(one(c, DIALER), all(c, LAYER)),
+      connector: layered(withRouteLayers(one(c, DIALER), parts.offeredLayers), all(c, LAYER)),
       admission: new Admission(limits),
       observer: one(c, EVENTS),
       transport,

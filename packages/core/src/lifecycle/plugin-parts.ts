@@ -1,8 +1,9 @@
 import type { Observer } from '../observe.ts';
+import type { ConnectionFilter } from '../pipeline/filter.ts';
 import type { Connector, Layer, Resolver, Sniffer } from '../pipeline/stages.ts';
 import type { ListenerSource, RouteSource } from '../routes/route.ts';
 import type { Transport } from '../transport/transport.ts';
-import type { PluginAnswerer, PluginHost, ServiceOptions } from './plugin.ts';
+import type { LayerFactory, PluginAnswerer, PluginHost, ServiceOptions } from './plugin.ts';
 import type { Service } from './service.ts';
 
 /** What plugins have added, each list in the order of addition. */
@@ -23,8 +24,12 @@ export interface PluginParts {
   readonly carrierServices: readonly Service[];
   /** By name for the setting `transport`. */
   readonly transports: readonly Transport[];
+  /** For listeners that name them. */
+  readonly filters: readonly ConnectionFilter[];
   /** The first is outermost. */
   readonly layers: readonly Layer<Connector>[];
+  /** For routes that name them. */
+  readonly offeredLayers: ReadonlyMap<string, LayerFactory>;
   /** Answers by path, the plugin's own prefix included. */
   readonly adminPaths: ReadonlyMap<string, PluginAnswerer>;
 }
@@ -55,7 +60,9 @@ export class PartsCollector {
     services: new Array<Service>(),
     carrierServices: new Array<Service>(),
     transports: new Array<Transport>(),
+    filters: new Array<ConnectionFilter>(),
     layers: new Array<Layer<Connector>>(),
+    offeredLayers: new Map<string, LayerFactory>(),
     adminPaths: new Map<string, PluginAnswerer>(),
   };
 
@@ -89,7 +96,22 @@ export class PartsCollector {
       addTransport: add('addTransport', lists.transports, NAMED, methods('listen', 'dial', 'splice'), (method, part) =>
         this.#expectFreeTransport(method, part),
       ),
+      addFilter: add('addFilter', lists.filters, NAMED, methods('filter'), (method, part) =>
+        expectFree(method, part, 'filter', lists.filters),
+      ),
       wrapConnector: add('wrapConnector', lists.layers, isFunction),
+      offerLayer(name, make) {
+        refuseLate('offerLayer', closed);
+        NAMED('offerLayer', { name });
+        isFunction('offerLayer', make);
+        expectFree(
+          'offerLayer',
+          { name },
+          'layer',
+          Array.from(lists.offeredLayers.keys(), (taken) => ({ name: taken })),
+        );
+        lists.offeredLayers.set(name, make);
+      },
       addService(service, options: ServiceOptions = { in: 'primary' }) {
         if (runsIn(options) === 'carrier') addCarrierService(service);
         else addService(service);
@@ -107,8 +129,7 @@ export class PartsCollector {
     const name = String(Reflect.get(Object(part), 'name'));
     if (BUILT_IN_TRANSPORTS.has(name))
       throw new TypeError(`${method}: expected a name that no built-in transport has, found ${JSON.stringify(name)}`);
-    if (this.#lists.transports.some((other) => other.name === name))
-      throw new TypeError(`${method}: expected a name that no other transport has, found ${JSON.stringify(name)}`);
+    expectFree(method, part, 'transport', this.#lists.transports);
   }
 }
 
@@ -116,6 +137,13 @@ type Expectation = (method: string, part: unknown) => void;
 
 function refuseLate(method: string, closed: boolean): void {
   if (closed) throw new Error(`${method}: expected parts while the plugin is installed, found one afterwards`);
+}
+
+/** Configuration knows it by its name. */
+function expectFree(method: string, part: unknown, kind: string, taken: readonly { readonly name: string }[]): void {
+  const name = String(Reflect.get(Object(part), 'name'));
+  if (!taken.some((other) => other.name === name)) return;
+  throw new TypeError(`${method}: expected a name that no other ${kind} has, found ${JSON.stringify(name)}`);
 }
 
 function methods(...names: readonly string[]): Expectation {

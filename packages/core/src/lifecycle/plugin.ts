@@ -1,6 +1,7 @@
 import type { Observer } from '../observe.ts';
 import type { ListenerSource, Route, RouteSource } from '../routes/route.ts';
 import type { Service } from './service.ts';
+import type { ConnectionFilter } from '../pipeline/filter.ts';
 import type { Connector, Layer, Resolver, Sniffer } from '../pipeline/stages.ts';
 import type { Transport } from '../transport/transport.ts';
 
@@ -40,8 +41,16 @@ export interface PluginHost {
   addService(service: Service, options?: ServiceOptions): void;
   /** Offered under its name to the setting `transport`; the name of a built-in one is taken. */
   addTransport(transport: Transport): void;
-  /** The plugin added first is outermost. */
+  /** For listeners that name it in `filters`. */
+  addFilter(filter: ConnectionFilter): void;
+  /** Around the way to every backend; the plugin added first is outermost. */
   wrapConnector(layer: Layer<Connector>): void;
+  /**
+   * Around the way to the backends of routes that name it in `use`, with settings of their own.
+   *
+   * @param make called once for each route; throws, as `parse` does, when the settings are wrong
+   */
+  offerLayer(name: string, make: LayerFactory): void;
   /**
    * Answers `GET` on the admin server, below `/plugins/` and the plugin's name. With several workers the primary answers.
    *
@@ -54,6 +63,9 @@ export interface PluginHost {
    */
   reportWarning(warning: string | undefined): void;
 }
+
+/** Makes a layer for one route. A check calls it, too: it starts nothing. */
+export type LayerFactory = (settings: unknown) => Layer<Connector>;
 
 /** `single`: does everything. `primary`: follows sources and answers operators. `worker`: carries connections. */
 export type ProcessRole = 'single' | 'primary' | 'worker';

@@ -63,8 +63,19 @@ export interface Route {
   readonly connectTimeoutMs?: number;
   /** Keepalive towards the backends. The proxy's own setting when absent. */
   readonly keepAlive?: KeepAlive;
+  /** Layers around the way to its backends, offered by plugins; the first is outermost, inside those of all routes. None when absent. */
+  readonly use?: readonly PartUse[];
   /** Why this route exists, as facts for `explain`: for example `{ service: 'db', subset: 'v1', datacenter: 'dc2' }`. */
   readonly origin?: Readonly<Record<string, string>>;
+}
+
+/** A part of a plugin that a route uses, by the name under which it is offered. */
+export interface PartUse {
+  readonly name: string;
+  /** The plugin's own to parse. Plain data: it may be kept on disk, and goes to other processes. */
+  readonly settings: Readonly<Record<string, unknown>>;
+  /** Where it is written, for problems; absent when it is in no file. */
+  readonly at?: { readonly file: string; readonly line: number; readonly column: number };
 }
 
 /** Everything that a source knows at one moment. */

@@ -137,13 +137,14 @@ class Judge {
     else this.check(isWholeNumber(port, 1, 65_535), [...path, 'port'], 'an integer from 1 to 65535', port);
   }
 
-  #settings({ listeners, fallback, balance, connectTimeoutMs, keepAlive }: Fields, path: Path): void {
+  #settings({ listeners, fallback, balance, connectTimeoutMs, keepAlive, use }: Fields, path: Path): void {
     const isTime = connectTimeoutMs === undefined || isPositive(connectTimeoutMs);
     this.check(listeners === undefined || isStrings(listeners), [...path, 'listeners'], 'a list of names', listeners);
     this.check(isOptionalBoolean(fallback), [...path, 'fallback'], 'true or false', fallback);
     this.check(isBalance(balance), [...path, 'balance'], `one of ${BALANCES.join(', ')}`, balance);
     this.check(isTime, [...path, 'connectTimeoutMs'], 'a number of milliseconds above 0', connectTimeoutMs);
     this.check(isKeepAlive(keepAlive), [...path, 'keepAlive'], 'keepalive times above 0', keepAlive);
+    this.check(isUses(use), [...path, 'use'], 'a list of { name, settings }', use);
   }
 
   #warn(path: Path, message: string): void {
@@ -159,6 +160,13 @@ function isRecord(value: unknown): value is Fields {
 
 function isFilled(value: unknown): value is string {
   return typeof value === 'string' && value !== '';
+}
+
+function isUses(value: unknown): boolean {
+  if (value === undefined) return true;
+  return (
+    Array.isArray(value) && value.every((one) => isRecord(one) && isFilled(one['name']) && isRecord(one['settings']))
+  );
 }
 
 function isStrings(value: unknown): boolean {

@@ -1,4 +1,4 @@
-import { type Balance, formatProblem, type Problem, type Route } from '@meshgate/core';
+import { type Balance, formatProblem, type PartUse, type Problem, type Route } from '@meshgate/core';
 import { DURATION_FORM, type Field, MAX_TIMER_MS, openDocument, type Parsed, parseDuration } from '@meshgate/documents';
 import { readBackend } from './backend.ts';
 import { type Claim, contested } from './claim.ts';
@@ -61,6 +61,7 @@ export const ROUTE_KEYS = {
   backends: 'required',
   balance: 'optional',
   connectTimeout: 'optional',
+  use: 'optional',
 } as const;
 
 /** Values of `balance`. */
@@ -78,7 +79,7 @@ function readRoute(route: Field, claims: Claim[]): Route | undefined {
     route.refuse('expected the key "name", since there is no server name to call the route by; found none');
   claims.push(...claimsOf({ owner: route, fields, name, serverNames, scope }));
   const backends = fields.get('backends')?.list()?.map(readBackend).filter(isPresent);
-  const options = { ...readBalance(fields), ...readConnectTimeout(fields), ...originOf(route) };
+  const options = { ...readBalance(fields), ...readConnectTimeout(fields), ...readUse(fields), ...originOf(route) };
   if (name === undefined || backends === undefined) return undefined;
   const names = serverNames.map((claimed) => claimed.name);
   return { name, kind: 'static', serverNames: names, ...scope, backends, ...options };
@@ -162,6 +163,22 @@ function parseTimeout(text: string): Parsed<number> {
 }
 
 /** For `explain`: which line to edit. */
+/** Parts of plugins: what they are called, and what is their own to parse. */
+function readUse(fields: RouteFields): Pick<Route, 'use'> {
+  const list = fields.get('use')?.list();
+  if (list === undefined) return {};
+  const use = list.flatMap((entry): readonly PartUse[] => {
+    const entries = entry.entries();
+    if (entries === undefined) return [];
+    const named = entries.find(({ key }) => key === 'name');
+    const name = named === undefined ? entry.refuse('expected the key "name", found none') : named.value.text();
+    if (name === undefined) return [];
+    const settings = entries.filter(({ key }) => key !== 'name').map(({ key, value }) => [key, value.plain()] as const);
+    return [{ name, settings: Object.fromEntries(settings), ...(entry.at !== undefined && { at: entry.at }) }];
+  });
+  return { use };
+}
+
 function originOf({ at }: Field): Pick<Route, 'origin'> {
   return at === undefined ? {} : { origin: { file: at.file, line: String(at.line) } };
 }

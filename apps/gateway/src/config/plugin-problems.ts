@@ -1,0 +1,23 @@
+import { ConfigProblems } from '@meshgate/core';
+import type { Problem } from '@meshgate/core';
+
+/**
+ * What a plugin has thrown, as problems: our own, those of a schema library (`issues`, as Standard Schema has them), or anything.
+ *
+ * @param what goes before the message of anything else
+ */
+export function problemsOf(reason: unknown, what: string): readonly Problem[] {
+  if (reason instanceof ConfigProblems) return reason.problems;
+  const issues = typeof reason === 'object' && reason !== null && 'issues' in reason ? reason.issues : undefined;
+  if (Array.isArray(issues) && issues.length > 0) return issues.map((issue: unknown) => toProblem(issue));
+  return [{ message: `${what}: ${reason instanceof Error ? reason.message : String(reason)}`, path: [] }];
+}
+
+function toProblem(issue: unknown): Problem {
+  const { message, path } = Object(issue) as { readonly message?: unknown; readonly path?: unknown };
+  const parts: readonly unknown[] = Array.isArray(path) ? path : [];
+  return {
+    message: String(message),
+    path: parts.map((part) => (typeof part === 'number' ? part : String(part))),
+  };
+}
