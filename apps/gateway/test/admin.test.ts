@@ -128,10 +128,31 @@ describe('the admin API', () => {
     expect((await gateway.ask('/ready')).status).toBe(200);
   });
 
+  it.each([
+    ['localhost', 200],
+    ['127.0.0.1:1', 200],
+    ['[::1]:19000', 200],
+    ['meshgate.localhost:19000', 200],
+    ['evil.example', 403],
+    ['localhost.evil.example:19000', 403],
+  ])('answers a request for the host %s with %i: a name of a web page may lead to loopback', async (name, status) => {
+    const { hostname: host, port } = new URL(gateway.admin);
+    await using client = await rawClient({ host, port: Number(port) });
+    await client.send(`GET /live HTTP/1.1\r\nhost: ${name}\r\nconnection: close\r\n\r\n`);
+    expect((await client.receiveAll()).toString()).toMatch(new RegExp(`^HTTP/1\\.1 ${status} `));
+  });
+
+  it('answers a probe while a hundred silent connections are held open', async () => {
+    const { hostname: host, port } = new URL(gateway.admin);
+    const silent = await Promise.all(Array.from({ length: 100 }, () => rawClient({ host, port: Number(port) })));
+    expect((await gateway.ask('/live')).status).toBe(200);
+    for (const client of silent) await client[Symbol.asyncDispose]();
+  });
+
   it('refuses a request line that is no URL, and lives on', async () => {
     const { hostname: host, port } = new URL(gateway.admin);
     await using client = await rawClient({ host, port: Number(port) });
-    await client.send('GET // HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n');
+    await client.send('GET // HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n');
     expect((await client.receiveAll()).toString()).toMatch(/^HTTP\/1\.1 404 /);
     await using garbage = await rawClient({ host, port: Number(port) });
     await garbage.send('\0\0\0\r\n\r\n');

@@ -1,8 +1,9 @@
 import { createServer } from 'node:net';
+import { fileURLToPath } from 'node:url';
 import { once } from 'node:events';
 import { tlsBackend, tlsClient } from '@meshgate/testkit';
 import { describe, expect, it } from 'vitest';
-import { folder, gatewayFolder, meshgate, spawnGateway, startGateway, TEST_CONFIG } from './daemon.ts';
+import { folder, gatewayFolder, meshgate, run, spawnGateway, startGateway, TEST_CONFIG } from './daemon.ts';
 import type { Folder } from './daemon.ts';
 
 const ROUTES = { routes: [{ serverNames: ['a.example'], backends: [{ address: '127.0.0.1', port: 1 }] }] };
@@ -205,3 +206,37 @@ function pluginFolder(plugin: string): Promise<Folder> {
   const text = JSON.stringify({ listeners, sources, plugins: ['./plugin.mjs'], admin, drain });
   return folder({ 'meshgate.yaml': text, 'routes.yaml': ROUTES, 'plugin.mjs': plugin });
 }
+
+describe('signals', () => {
+  it.each(['SIGUSR1', 'SIGUSR2'] as const)('%s neither ends the process nor opens an inspector', async (signal) => {
+    await using files = await gatewayFolder([], { workers: 2, transport: 'node' });
+    await using gateway = await startGateway(`${files.path}/meshgate.yaml`);
+    gateway.signal(signal);
+    gateway.signal('SIGHUP');
+    await gateway.said('reloading route files');
+    expect((await gateway.ask('/live')).status).toBe(200);
+    expect(gateway.stderr).not.toContain('Debugger');
+  });
+
+  it('SIGQUIT drains, as SIGTERM does', async () => {
+    await using files = await gatewayFolder([]);
+    await using gateway = await startGateway(`${files.path}/meshgate.yaml`);
+    gateway.signal('SIGQUIT');
+    expect(await gateway.ended).toBe(0);
+    await gateway.said('drain finished');
+  });
+});
+
+describe('a limit of too few open files', () => {
+  it.each([20, 64, 128])('of %i is answered in words', async (limit) => {
+    await using files = await gatewayFolder([]);
+    const main = fileURLToPath(new URL('../dist/main.js', import.meta.url));
+    const command = `ulimit -n ${limit} && exec "$0" "$1" gateway --config "$2"`;
+    const ended = await run('/bin/sh', ['-c', command, process.execPath, main, `${files.path}/meshgate.yaml`]);
+    expect(ended).toEqual({
+      status: 1,
+      stdout: '',
+      stderr: `meshgate: open file limit too low: expected at least 256, found ${limit}; raise it with ulimit -n, or LimitNOFILE= of systemd\n`,
+    });
+  });
+});

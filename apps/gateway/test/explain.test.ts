@@ -88,6 +88,15 @@ describe('an explanation', () => {
     expect(explain(name, TABLE)).toMatchObject({ route: found, why });
   });
 
+  it('of a short name has the full names that it may stand for', () => {
+    const names = ['api.default.dc2.internal.example', 'api.default.dc1.internal.example', 'apix.example'];
+    const routes = names.map((name) => route(name, [name]));
+    expect(explain('api', new RouteTable([indexRoutes('one', { version: '1', routes })]))).toMatchObject({
+      found: false,
+      nearest: ['api.default.dc1.internal.example', 'api.default.dc2.internal.example'],
+    });
+  });
+
   it('of a name without a route has the names that look like it, the likeliest first', () => {
     const table = new RouteTable([
       indexRoutes('s', {

@@ -1,6 +1,7 @@
 import { DEFAULT_LIMITS } from '@meshgate/core';
 import { describe, expect, it } from 'vitest';
 import { limitsFor, thisMachine } from '../src/run/machine.ts';
+import { workerCount } from '../src/workers/shares.ts';
 
 const GIB = 2 ** 30;
 const auto = { ...DEFAULT_LIMITS, connections: 'auto', pendingHellos: 'auto' } as const;
@@ -45,5 +46,15 @@ describe('this machine', () => {
     const { descriptors, memoryBytes } = thisMachine();
     expect(descriptors).toBeGreaterThan(64);
     expect(memoryBytes).toBeGreaterThan(2 ** 26);
+  });
+});
+
+describe('workers: auto', () => {
+  it.each([
+    { processors: 8, memoryBytes: 64 * GIB, count: 8, why: 'one for each processor' },
+    { processors: 8, memoryBytes: GIB, count: 5, why: 'half of the memory' },
+    { processors: 2, memoryBytes: 100 * 1024 * 1024, count: 1, why: 'at least one' },
+  ])('are $count: $why', ({ processors, memoryBytes, count }) => {
+    expect(workerCount('auto', { processors, memoryBytes })).toBe(count);
   });
 });

@@ -272,6 +272,26 @@ describe('workers', () => {
     expect(await gateway.ended).toBe(1);
   });
 
+  it('give an observer the same connection object in all events of a connection, with an id that no other worker uses', async () => {
+    await using api = await tlsBackend('api.example.com');
+    await using files = await workersFolder('node', [api], { plugins: ['./remembering.mjs'] });
+    await files.write('remembering.mjs', REMEMBERING);
+    await using gateway = await startGateway(`${files.path}/meshgate.yaml`);
+    const all = await clientsOnEach(gateway, 2);
+    await all[Symbol.asyncDispose]();
+    for (const worker of [1, 2])
+      await gateway.line(({ msg }) => new RegExp(`^closed ${worker}-1: known$`).test(String(msg)));
+  });
+
+  it('that hang while they start are killed, and the start fails with the reason', { timeout: 60_000 }, async () => {
+    await using files = await workersFolder('node', [], { plugins: ['./stuck.mjs'] });
+    await files.write('stuck.mjs', STUCK_IN_WORKERS);
+    await using gateway = spawnGateway(`${files.path}/meshgate.yaml`);
+    const { msg } = await gateway.line(({ level }) => level === 'fatal');
+    expect(msg).toMatch(/^cannot start: worker 1 \(pid \d+\) made no progress for 20 s while it started$/);
+    expect(await gateway.ended).toBe(1);
+  });
+
   it('drain by themselves when the primary is gone', async () => {
     await using api = await tlsBackend('api.example.com');
     await using files = await workersFolder('node', [api]);
@@ -334,10 +354,22 @@ export default { name: 'lister', install: (host) => host.addListenerSource({ nam
 } }) };`;
 
 const OWN_TRANSPORT = `
-export default { name: 'own', install: (host) => host.addTransport({ name: 'own' }) };`;
+export default { name: 'own', install: (host) => host.addTransport({ name: 'own', listen() {}, dial() {}, splice() {} }) };`;
+
+const REMEMBERING = `
+const seen = new WeakSet();
+export default { name: 'remembering', install: (host) => host.addObserver({ name: 'remembering', observe(event) {
+  if (event.type === 'connection.accepted') seen.add(event.connection);
+  if (event.type === 'connection.closed')
+    console.log('closed ' + event.closed.connection.id + ': ' + (seen.has(event.closed.connection) ? 'known' : 'unknown'));
+} }) };`;
+
+const STUCK_IN_WORKERS = `
+import cluster from 'node:cluster';
+export default { name: 'stuck', install() { if (cluster.isWorker) for (;;); } };`;
 
 describe('what workers may spend', () => {
-  const machine = { descriptors: 20_128, memoryBytes: 64 * 2 ** 30 };
+  const machine = { descriptors: 20_128, memoryBytes: 64 * 2 ** 30, processors: 8 };
   const limitsOf = (text: string) => parseConfig(`listeners: []\n${text}`, 'meshgate.yaml');
 
   it.each([
@@ -347,7 +379,7 @@ describe('what workers may spend', () => {
     { text: 'workers: 4\nlimits: { connections: 1002 }', count: 4, each: 250, total: 1_000 },
     { text: 'workers: 4\nlimits: { connections: 3 }', count: 4, each: 1, total: 4 },
   ])('is $each connections for each of $count: $text', ({ text, count, each, total }) => {
-    const shares = sharesOf(limitsOf(text), machine, 8);
+    const shares = sharesOf(limitsOf(text), machine);
     expect([shares.count, shares.each.connections, shares.total.connections]).toEqual([count, each, total]);
   });
 });

@@ -7,7 +7,7 @@ import { requestedName, explain, isExact } from '../cli/explain.ts';
 import { pluginPaths } from './plugin-paths.ts';
 import type { AdminAnswer, AdminPaths } from './admin-paths.ts';
 import type { Readiness } from './readiness.ts';
-import { connectionView, listenerView, routesView } from './views.ts';
+import { connectionView, drainView, listenerView, routesView } from './views.ts';
 
 /** What the admin server shows, and the one thing that it does. */
 export interface AdminTargets {
@@ -66,10 +66,10 @@ export function adminPaths(targets: AdminTargets): AdminPaths {
       },
     },
     '/drain': {
-      GET: () => ok(drain.progress),
+      GET: () => ok(drainView(drain.progress)),
       POST: () => {
         shutDown();
-        return { status: 202, json: drain.progress };
+        return { status: 202, json: drainView(drain.progress) };
       },
     },
     ...pluginPaths(plugins.adminPaths),

@@ -1,6 +1,8 @@
 import { once } from 'node:events';
 import { createServer } from 'node:http';
 import type { IncomingMessage, Server, ServerResponse } from 'node:http';
+import { isIP } from 'node:net';
+import type { Socket } from 'node:net';
 import { Readable } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
 import { formatEndpoint, pause } from '@meshgate/core';
@@ -22,6 +24,9 @@ export class AdminServer implements Service {
   readonly #options: AdminOptions;
   readonly #server: Server;
   readonly #answering = new Set<Promise<void>>();
+  /** Oldest first. */
+  readonly #sockets = new Set<Socket>();
+  readonly #busy = new Set<Socket>();
 
   constructor(options: AdminOptions) {
     this.#options = options;
@@ -29,7 +34,7 @@ export class AdminServer implements Service {
       const answering = this.#answer(request, response).finally(() => this.#answering.delete(answering));
       this.#answering.add(answering);
     });
-    this.#server.maxConnections = MAX_CONNECTIONS;
+    this.#server.on('connection', (socket) => this.#admit(socket));
     this.#server.timeout = SILENCE_MS;
   }
 
@@ -61,7 +66,22 @@ export class AdminServer implements Service {
     await closed;
   }
 
+  /** Silent connections must not keep out probes: beyond the limit the oldest one that waits for no answer is closed. */
+  #admit(socket: Socket): void {
+    this.#sockets.add(socket);
+    socket.once('close', () => this.#sockets.delete(socket));
+    if (this.#sockets.size <= MAX_CONNECTIONS) return;
+    for (const other of this.#sockets) {
+      if (this.#busy.has(other)) continue;
+      other.destroy();
+      return;
+    }
+  }
+
   async #answer(request: IncomingMessage, response: ServerResponse): Promise<void> {
+    const { socket } = request;
+    this.#busy.add(socket);
+    response.once('close', () => this.#busy.delete(socket));
     try {
       // No request has a body that matters.
       request.resume();
@@ -72,6 +92,8 @@ export class AdminServer implements Service {
   }
 
   async #find({ method = '', url = '/', headers }: IncomingMessage): Promise<Found> {
+    if (!this.#isOurs(headers.host))
+      return { answer: refusal(403, `expected a Host header of this machine, found ${headers.host}`) };
     const [pathname = '/', query = ''] = url.split('?', 2);
     const path = Object.hasOwn(this.#options.paths, pathname) ? this.#options.paths[pathname] : undefined;
     if (path === undefined) return { answer: refusal(404, `no such path: ${pathname}`) };
@@ -81,6 +103,19 @@ export class AdminServer implements Service {
     if (method === 'POST' && headers.origin !== undefined)
       return { answer: refusal(403, 'requests from web pages are refused: expected no Origin header') };
     return { answer: await answerer({ query: new URLSearchParams(query), accept: headers.accept }) };
+  }
+
+  /**
+   * Whether `host` may be meant. A page in a browser of this machine can have a name of its own lead to loopback (DNS rebinding), and would
+   * read every answer then: on loopback only addresses and `localhost` are served.
+   */
+  #isOurs(host: string | undefined): boolean {
+    if (host === undefined || !isLoopback(this.#options.endpoint.host)) return true;
+    const name = host
+      .replace(/:\d*$/, '')
+      .replace(/^\[(.*)\]$/, '$1')
+      .toLowerCase();
+    return isIP(name) !== 0 || name === 'localhost' || name.endsWith('.localhost');
   }
 
   #failed(reason: unknown, response: ServerResponse): void {
@@ -112,6 +147,10 @@ async function write({ answer, allow }: Found, isHead: boolean, response: Server
   else await pipeline('text' in answer ? Readable.from([answer.text]) : jsonStream(answer.json), response);
 }
 
+function isLoopback(host: string): boolean {
+  return host === '::1' || host.startsWith('127.');
+}
+
 function refusal(status: number, error: string): AdminAnswer {
   return { status, json: { error } };
 }
@@ -124,7 +163,7 @@ function methodsOf(path: AdminPaths[string]): string {
 
 const JSON_TYPE = 'application/json; charset=utf-8';
 
-/** Some probes, some scrapers, some operators; more is a loop somewhere, which must not eat the descriptors of connections. */
+/** Some probes, some scrapers, some operators: more must not use up the descriptors of connections. */
 const MAX_CONNECTIONS = 64;
 /** A connection without progress for so long, in an answer or in a request, is closed. */
 const SILENCE_MS = 30_000;
@@ -136,6 +175,7 @@ const STOP_PATIENCE_MS = 1_000;
 const BOUNDS = {
   maxHeaderSize: 8 * 1024,
   headersTimeout: 5_000,
+  connectionsCheckingInterval: 1_000,
   requestTimeout: 10_000,
   keepAliveTimeout: 5_000,
 } as const;

@@ -1,6 +1,7 @@
 import type { Backend, Route } from '@meshgate/core';
 import type { LiveConnection, ListenerStatus, RouteTable, SourceStatus } from '@meshgate/core/parts';
 import { formatEndpoint } from '@meshgate/core';
+import type { DrainProgress } from '@meshgate/core';
 import { createHash } from 'node:crypto';
 
 /** A route in `GET /routes`. */
@@ -144,4 +145,9 @@ export interface ListenerView {
 
 export function listenerView({ name, endpoint, address }: ListenerStatus): ListenerView {
   return { name, ...(address ?? endpoint), bound: address !== undefined };
+}
+
+/** The progress of a drain in `GET /drain`: times in whole milliseconds. */
+export function drainView(progress: DrainProgress): DrainProgress {
+  return { ...progress, remainingMs: Math.round(progress.remainingMs) };
 }

@@ -12,6 +12,7 @@ import type { Explanation } from './explain.ts';
 import { loadConfig } from '../config/load-config.ts';
 import { queriesOf, queriesTo } from '../admin/route-queries.ts';
 import type { RouteQueries } from '../admin/route-queries.ts';
+import type { LogTarget } from '../log/logger.ts';
 import { serve } from '../run/serve.ts';
 import type { Signals } from '../run/serve.ts';
 import { loadSidecar } from '../sidecar/load-sidecar.ts';
@@ -27,9 +28,13 @@ export interface Terminal {
   readonly env: Environment;
 }
 
+const HELP_COLUMNS = 100;
+
 interface Output {
   readonly fd: number;
   readonly isTTY?: boolean;
+  /** Width of a terminal. */
+  readonly columns?: number;
   write(text: string): unknown;
 }
 
@@ -56,7 +61,11 @@ function commands(terminal: Terminal, end: (status: ExitStatus) => void): Comman
     .description('Mesh gateway and Connect proxy for Consul: routes TLS by server name (SNI) without decrypting it')
     .version(RELEASE, '-V, --version', 'print the version')
     .exitOverride()
-    .configureOutput({ writeOut: (text) => stdout.write(text), writeErr: (text) => stderr.write(text) })
+    .configureOutput({
+      writeOut: (text) => stdout.write(text),
+      writeErr: (text) => stderr.write(text),
+      getOutHelpWidth: () => stdout.columns ?? HELP_COLUMNS,
+    })
     .showSuggestionAfterError();
   // Settings of the program hold for commands that are made by it, from here on.
   withFlags(program.command('gateway').description('run a mesh gateway'), CONSUL_FLAGS)
@@ -100,11 +109,16 @@ async function gateway(
   const settings = commandSettings(flags, env, process.cwd());
   const file = config ?? defaultFile(settings.byFlag || settings.byEnvironment);
   const amend = amending(settings, settings.byFlag || file === undefined);
-  if (!check) return serve({ file, amend }, { fd: stdout.fd, isTerminal: stdout.isTTY === true }, signals);
+  if (!check) return serve({ file, amend }, logTarget(stdout, env), signals);
   const { parts, warnings } = await loadConfig(file, amend);
   for (const warning of warnings) stdout.write(`warning: ${warning}\n`);
   stdout.write(`${file ?? 'command line'}: OK (sources: ${parts.sources.map(({ name }) => name).join(', ')})\n`);
   return 0;
+}
+
+/** Colours are for terminals, unless the variable `NO_COLOR` is set and not empty (no-color.org). */
+function logTarget({ fd, isTTY: isTerminal = false }: Output, env: Environment): LogTarget {
+  return { fd, isTerminal, hasColors: isTerminal && (env['NO_COLOR'] ?? '') === '' };
 }
 
 interface SidecarFlags extends GatewayFlags {
@@ -118,7 +132,7 @@ async function sidecar(
   const choice = proxyChoice(sidecarFor, proxyId);
   const settings = commandSettings(flags, env, process.cwd());
   const place = { file, amend: amending(settings, settings.byFlag || file === undefined) };
-  if (!check) return serveSidecar(place, choice, { fd: stdout.fd, isTerminal: stdout.isTTY === true }, signals);
+  if (!check) return serveSidecar(place, choice, logTarget(stdout, env), signals);
   const { material } = await loadSidecar(place.file, place.amend, choice);
   stdout.write(`${file ?? 'command line'}: OK (source: ${material.proxy.name})\n`);
   return 0;

@@ -140,7 +140,13 @@ function reason({ kind, source, pattern }: Match, others: readonly Match[]): str
 /** More than these would be a list of everything. */
 const SHOWN_NAMES = 3;
 
+/** Those that a short name may stand for first (`api` for `api.default.dc2.internal…`), then those that differ by some letters. */
 function nearestNames(serverName: string, table: RouteTable): readonly string[] {
+  const longer = [...namesIn(table)].filter((name) => name.startsWith(`${serverName}.`)).toSorted();
+  return [...new Set([...longer, ...similarNames(serverName, table)])].slice(0, SHOWN_NAMES);
+}
+
+function similarNames(serverName: string, table: RouteTable): readonly string[] {
   // Of three letters one may be wrong; further off it is another name.
   const maxDistance = Math.max(1, Math.floor(serverName.length / 3));
   const near: { readonly name: string; readonly distance: number }[] = [];
@@ -149,7 +155,7 @@ function nearestNames(serverName: string, table: RouteTable): readonly string[] 
     if (distance <= maxDistance) near.push({ name, distance });
   }
   near.sort((one, other) => one.distance - other.distance || (one.name < other.name ? -1 : 1));
-  return [...new Set(near.map(({ name }) => name))].slice(0, SHOWN_NAMES);
+  return near.map(({ name }) => name);
 }
 
 function* namesIn({ indexes }: RouteTable): Generator<string> {

@@ -158,9 +158,19 @@ const LINES: { readonly [Type in ProxyEvent['type']]: Writer<EventOf<Type>> | un
     ...certificateTrouble(certificate, state),
     facts: { source },
   }),
-  'service.failed': ({ service, error }) => lineOf('serviceFailed', { reason: error.message }, { service, err: error }),
+  'service.failed': ({ service, error }) =>
+    lineOf('serviceFailed', { reason: error.message }, { service, ...stackOf(error, service === 'process') }),
   'observer.threw': ({ observer, error }) =>
     lineOf('observerFailed', { reason: error.message }, { observer, err: error }),
   'drain.started': ({ connections }) => lineOf('drainStarted', {}, { connections }),
   'drain.ended': ({ finished, cut }) => lineOf('drainFinished', {}, { finished, cut }),
 };
+
+/** A stack is of use where a bug is likely: nobody needs that of a refused connection. */
+function stackOf(error: Error, isUncaught: boolean): { readonly err?: Error } {
+  const { cause } = error;
+  const isBug = [error, cause].some((one) => BUGS.some((kind) => one instanceof kind));
+  return isUncaught || isBug ? { err: error } : {};
+}
+
+const BUGS = [TypeError, RangeError, ReferenceError, SyntaxError, EvalError, URIError];

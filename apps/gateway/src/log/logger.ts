@@ -49,6 +49,8 @@ export function withLogger(log: Log, logger: Logger): Log {
 export interface LogTarget {
   readonly fd: number;
   readonly isTerminal: boolean;
+  /** Colours for people; absent: on a terminal. */
+  readonly hasColors?: boolean;
   /** Other processes write there as well: lines must not get mixed up. */
   readonly isShared?: boolean;
   /** Called when `health.trouble` has appeared, changed or gone. */
@@ -57,7 +59,7 @@ export interface LogTarget {
 
 /** Opens the log as `settings` want it. With `auto`, a terminal gets lines for people and anything else JSON. Colours are for terminals. */
 export async function openLog({ level, format }: LogSettings, target: LogTarget): Promise<Log> {
-  const { fd, isTerminal, isShared = false, onTrouble } = target;
+  const { fd, isTerminal, hasColors = isTerminal, isShared = false, onTrouble } = target;
   const forPeople = format === 'pretty' || (format === 'auto' && isTerminal);
   const writer = new LogWriter({
     fd: nonBlocking(fd),
@@ -65,7 +67,7 @@ export async function openLog({ level, format }: LogSettings, target: LogTarget)
     onRecovered: (dropped, reason) => say(logger, 'linesDropped', { dropped: String(dropped), reason }, { dropped }),
     ...(onTrouble !== undefined && { onTrouble }),
   });
-  const stream = forPeople ? await prettyStream(writer, isTerminal) : jsonStream(writer);
+  const stream = forPeople ? await prettyStream(writer, hasColors) : jsonStream(writer);
   const formatters = { level: (label: string) => ({ level: label }) };
   const logger = pino({ level, base: null, timestamp: pino.stdTimeFunctions.isoTime, formatters }, stream);
   return {

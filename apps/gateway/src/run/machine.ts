@@ -1,18 +1,21 @@
-import { execFileSync } from 'node:child_process';
 import { readFileSync } from 'node:fs';
-import { totalmem } from 'node:os';
+import { availableParallelism, totalmem } from 'node:os';
 import type { Limits } from '@meshgate/core';
 import type { LimitSettings } from '../config/config-schema.ts';
+import { cgroupLimits } from './cgroup.ts';
+import { descriptorLimit } from './descriptor-limit.ts';
 
 /** What the machine lets this process have. */
 export interface Machine {
   /** File descriptors. */
   readonly descriptors: number;
   readonly memoryBytes: number;
+  /** Processors that it may keep busy: an integer from 1. */
+  readonly processors: number;
 }
 
 /** Replaces every `auto` by what `machine` can bear. Pure. */
-export function limitsFor(settings: LimitSettings, machine: Machine): Limits {
+export function limitsFor(settings: LimitSettings, machine: Pick<Machine, 'descriptors' | 'memoryBytes'>): Limits {
   const connections = settings.connections === 'auto' ? bearable(machine) : settings.connections;
   const pendingHellos =
     settings.pendingHellos === 'auto'
@@ -23,10 +26,14 @@ export function limitsFor(settings: LimitSettings, machine: Machine): Limits {
 
 /** Asks the operating system. Where it does not tell, the defaults of small machines are assumed. */
 export function thisMachine(): Machine {
-  // Node raises its own soft limit to the hard one when it starts.
-  const [constrained, total] = [process.constrainedMemory(), totalmem()];
-  const memoryBytes = constrained > 0 && constrained < total ? constrained : total;
-  return { descriptors: descriptorLimit() ?? ASSUMED_DESCRIPTORS, memoryBytes };
+  const { cpus = Infinity, memoryBytes = Infinity } = cgroupLimits(textOf);
+  const constrained = process.constrainedMemory();
+  return {
+    descriptors: descriptorLimit() ?? ASSUMED_DESCRIPTORS,
+    memoryBytes: Math.min(memoryBytes, constrained > 0 ? constrained : Infinity, totalmem()),
+    // Of one and a half processors, both halves are used.
+    processors: Math.max(1, Math.min(availableParallelism(), Math.ceil(cpus))),
+  };
 }
 
 /** One towards the client, one towards the backend. */
@@ -44,24 +51,16 @@ const MIN_PENDING_HELLOS = 32;
 /** The soft limit of most systems. */
 const ASSUMED_DESCRIPTORS = 1024;
 
-function bearable({ descriptors, memoryBytes }: Machine): number {
+function bearable({ descriptors, memoryBytes }: Pick<Machine, 'descriptors' | 'memoryBytes'>): number {
   const byDescriptors = (descriptors - RESERVED_DESCRIPTORS) / DESCRIPTORS_PER_CONNECTION;
   const byMemory = (memoryBytes * MEMORY_SHARE) / BYTES_PER_CONNECTION;
   return Math.max(MIN_CONNECTIONS, Math.floor(Math.min(byDescriptors, byMemory)));
 }
 
-function descriptorLimit(): number | undefined {
+function textOf(path: string): string | undefined {
   try {
-    const text =
-      process.platform === 'linux'
-        ? /^Max open files\s+(\d+|unlimited)/m.exec(readFileSync('/proc/self/limits', 'utf8'))?.[1]
-        : execFileSync('/bin/sh', ['-c', 'ulimit -n'], { encoding: 'utf8' }).trim();
-    return text === 'unlimited' ? Number.MAX_SAFE_INTEGER : positive(Number(text));
+    return readFileSync(path, 'utf8');
   } catch {
     return undefined;
   }
-}
-
-function positive(value: number): number | undefined {
-  return value > 0 ? value : undefined;
 }

@@ -118,6 +118,7 @@ class Run {
     const facts = {
       version: VERSION,
       pid: process.pid,
+      config: this.#loaded.file ?? 'command line',
       transport: transport.name,
       ...(workers > 1 && { workers }),
       maxConnections: total.connections,

@@ -9,7 +9,9 @@ disablePretenuring();
 const { worker } = cluster;
 if (worker === undefined) throw new Error('expected to be started by a primary: run meshgate instead');
 
-for (const signal of ['SIGTERM', 'SIGINT', 'SIGHUP'] as const) process.on(signal, () => undefined);
+// SIGUSR1 would open Node's inspector.
+for (const signal of ['SIGTERM', 'SIGINT', 'SIGQUIT', 'SIGHUP', 'SIGUSR1', 'SIGUSR2'] as const)
+  process.on(signal, () => undefined);
 
 const run = new WorkerRun({ send });
 process.on('uncaughtException', (reason) => run.onStray(asError(reason), 'exception'));

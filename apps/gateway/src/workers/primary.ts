@@ -18,6 +18,7 @@ import type { LoadedConfig } from '../config/load-config.ts';
 import type { Parts } from '../config/parts.ts';
 import { logObserver } from '../log/log-observer.ts';
 import type { Log, LogTarget } from '../log/logger.ts';
+import { drainView } from '../admin/views.ts';
 import type { ConnectionView } from '../admin/views.ts';
 import type { WorkerPlan } from './messages.ts';
 import { SnapshotBroadcaster } from './snapshot-broadcaster.ts';
@@ -173,10 +174,10 @@ function pathsOf(all: AdminParts): AdminPaths {
       },
     },
     '/drain': {
-      GET: async () => ({ status: 200, json: await drain.count() }),
+      GET: async () => ({ status: 200, json: drainView(await drain.count()) }),
       POST: async () => {
         shutDown();
-        return { status: 202, json: await drain.count() };
+        return { status: 202, json: drainView(await drain.count()) };
       },
     },
   };

@@ -1,7 +1,6 @@
-import { availableParallelism } from 'node:os';
 import type { Limits } from '@meshgate/core';
 import type { GatewayConfig, LimitSettings } from '../config/config-schema.ts';
-import { limitsFor } from '../run/machine.ts';
+import { limitsFor, thisMachine } from '../run/machine.ts';
 import type { Machine } from '../run/machine.ts';
 
 /** Limits of all processes together, and of each. With one process both are the same. */
@@ -14,25 +13,27 @@ export interface Shares {
 
 /**
  * Divides what `config` allows. A worker has file descriptors of its own and its part of the memory.
- *
- * @param parallelism what `auto` means
  */
-export function sharesOf(
-  { workers, limits }: Pick<GatewayConfig, 'workers' | 'limits'>,
-  machine: Machine,
-  parallelism: number = availableParallelism(),
-): Shares {
-  const count = workerCount(workers, parallelism);
+export function sharesOf({ workers, limits }: Pick<GatewayConfig, 'workers' | 'limits'>, machine: Machine): Shares {
+  const count = workerCount(workers, machine);
   const own = { ...machine, memoryBytes: machine.memoryBytes / count };
   const each = limitsFor(divided(limits, count), own);
   const { connections, pendingHellos } = each;
   return { count, each, total: { ...each, connections: connections * count, pendingHellos: pendingHellos * count } };
 }
 
-/** How many processes carry connections. */
-export function workerCount(workers: GatewayConfig['workers'], parallelism: number = availableParallelism()): number {
-  return workers === 'auto' ? parallelism : workers;
+/** How many processes carry connections. `auto`: as many as there are processors, and as fit into half of the memory. */
+export function workerCount(
+  workers: GatewayConfig['workers'],
+  { processors, memoryBytes }: Pick<Machine, 'processors' | 'memoryBytes'> = thisMachine(),
+): number {
+  if (workers !== 'auto') return workers;
+  return Math.max(1, Math.min(processors, Math.floor((memoryBytes * MEMORY_SHARE) / BYTES_PER_WORKER)));
 }
+
+const MEMORY_SHARE = 0.5;
+/** Of a worker without connections. */
+const BYTES_PER_WORKER = 96 * 1024 * 1024;
 
 function divided({ connections, pendingHellos, ...others }: LimitSettings, count: number): LimitSettings {
   return { ...others, connections: part(connections, count), pendingHellos: part(pendingHellos, count) };

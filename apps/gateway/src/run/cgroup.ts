@@ -1,0 +1,88 @@
+/** What the control groups of a process allow, cgroups(7). A limit that is not set is absent. */
+export interface CgroupLimits {
+  /** Processors' worth of time, as a fraction: 0.5 is half a processor. */
+  readonly cpus?: number;
+  readonly memoryBytes?: number;
+}
+
+/**
+ * Limits of the control groups of this process and of all groups above them, of version 1 and 2: the smallest counts. Groups above those
+ * that a container sees are not known.
+ *
+ * @param read the text of a file; `undefined` when there is none
+ */
+export function cgroupLimits(read: (path: string) => string | undefined): CgroupLimits {
+  const memberships = (read('/proc/self/cgroup') ?? '').split('\n').flatMap(membership);
+  const limits = memberships.flatMap(({ controllers, path }) =>
+    controllers === '' ? unifiedLimits(path, read) : legacyLimits(controllers.split(','), path, read),
+  );
+  const smallest = (values: readonly (number | undefined)[]): number =>
+    Math.min(...values.map((value) => value ?? Infinity));
+  const cpus = smallest(limits.map((limit) => limit.cpus));
+  const memoryBytes = smallest(limits.map((limit) => limit.memoryBytes));
+  return {
+    ...(Number.isFinite(cpus) && { cpus }),
+    ...(Number.isFinite(memoryBytes) && { memoryBytes }),
+  };
+}
+
+type Read = Parameters<typeof cgroupLimits>[0];
+
+interface Membership {
+  /** Of version 1, comma-separated; empty for version 2. */
+  readonly controllers: string;
+  readonly path: string;
+}
+
+/** A line of `/proc/self/cgroup`: `4:cpu,cpuacct:/docker/4711`, `0::/system.slice/meshgate.service`. */
+function membership(line: string): readonly Membership[] {
+  const [, controllers, path] = /^\d+:([^:]*):(\/.*)$/.exec(line) ?? [];
+  return controllers === undefined || path === undefined ? [] : [{ controllers, path }];
+}
+
+function unifiedLimits(path: string, read: Read): readonly CgroupLimits[] {
+  return groupsAbove(path).flatMap((group) => {
+    const folder = `/sys/fs/cgroup${group}`;
+    const [quota, period] = (read(`${folder}/cpu.max`) ?? '').trim().split(' ');
+    const memory = [read(`${folder}/memory.max`), read(`${folder}/memory.high`)];
+    return [limitsOf(ratio(quota, period)), ...memory.map((text) => limitsOf(undefined, positive(text)))];
+  });
+}
+
+function legacyLimits(controllers: readonly string[], path: string, read: Read): readonly CgroupLimits[] {
+  const mounts = [...controllers, controllers.join(',')];
+  return mounts.flatMap((mount) =>
+    groupsAbove(path).map((group) => {
+      const folder = `/sys/fs/cgroup/${mount}${group}`;
+      const cpus = controllers.includes('cpu')
+        ? ratio(read(`${folder}/cpu.cfs_quota_us`), read(`${folder}/cpu.cfs_period_us`))
+        : undefined;
+      const memory = controllers.includes('memory') ? read(`${folder}/memory.limit_in_bytes`) : undefined;
+      return limitsOf(cpus, positive(memory));
+    }),
+  );
+}
+
+/** `/a/b`, `/a` and the top. A container often sees itself as the top, whatever its path is called outside. */
+function groupsAbove(path: string): readonly string[] {
+  const parts = path.split('/').filter((part) => part !== '');
+  return parts.map((_, index) => `/${parts.slice(0, parts.length - index).join('/')}`).concat('');
+}
+
+function limitsOf(cpus: number | undefined, memoryBytes?: number): CgroupLimits {
+  return { ...(cpus !== undefined && { cpus }), ...(memoryBytes !== undefined && { memoryBytes }) };
+}
+
+/** `undefined` for `max` and -1. */
+function ratio(quota: string | undefined, period: string | undefined): number | undefined {
+  const [share, whole] = [positive(quota), positive(period)];
+  return share === undefined || whole === undefined ? undefined : share / whole;
+}
+
+function positive(text: string | undefined): number | undefined {
+  const value = Number(text?.trim() ?? NaN);
+  return value > 0 && value < UNLIMITED ? value : undefined;
+}
+
+/** Version 1 writes no limit as the largest multiple of a page. */
+const UNLIMITED = 2 ** 62;

@@ -1,0 +1,19 @@
+import { execFileSync } from 'node:child_process';
+import { readFileSync } from 'node:fs';
+
+/** How many file descriptors this process may have: Node raises its soft limit to the hard one. `undefined` where the system does not tell. */
+export function descriptorLimit(): number | undefined {
+  try {
+    const text =
+      process.platform === 'linux'
+        ? /^Max open files\s+(\d+|unlimited)/m.exec(readFileSync('/proc/self/limits', 'utf8'))?.[1]
+        : execFileSync('/bin/sh', ['-c', 'ulimit -n'], { encoding: 'utf8' }).trim();
+    if (text === 'unlimited') return Number.MAX_SAFE_INTEGER;
+    return Number(text) > 0 ? Number(text) : undefined;
+  } catch {
+    return undefined;
+  }
+}
+
+/** Loading the modules alone takes more than half of it. */
+export const MIN_DESCRIPTORS = 256;
