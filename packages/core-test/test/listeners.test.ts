@@ -37,16 +37,20 @@ class ListenerList implements ListenerSource {
 
 async function listening(addresses: readonly ListenAddress[], ...sources: readonly ListenerSource[]) {
   const events = recorder();
+  const accepted: string[] = [];
   const listeners = new Listeners({
     addresses,
     sources,
     transport: nodeTransport(),
     listen: { backlog: 16, keepAlive: { idleMs: 60_000 } },
     observer: events,
-    accept: (connection) => connection.destroy(),
+    accept(connection, listener) {
+      accepted.push(listener);
+      connection.destroy();
+    },
   });
   await listeners.start();
-  return { events, listeners, [Symbol.asyncDispose]: () => listeners.stop() };
+  return { events, listeners, accepted, [Symbol.asyncDispose]: () => listeners.stop() };
 }
 
 /** A port that is held until it is disposed of. */
@@ -101,5 +105,71 @@ describe('listeners', () => {
     await proxy.events.untilCount('listener.opened', 2);
     expect(proxy.listeners.status.map(({ name }) => name)).toEqual(['fixed', 'other']);
     expect(proxy.events.all('listener.failed')).toEqual([]);
+  });
+
+  it('of a source that change their name keep accepting, and are told of under the new one', async () => {
+    await using held = await heldPort();
+    const endpoint = { host: '127.0.0.1', port: held.port };
+    await held[Symbol.asyncDispose]();
+    const list = new ListenerList({ name: 'old', endpoint });
+    await using proxy = await listening([], list);
+    await proxy.events.until('listener.opened');
+    list.set({ name: 'new', endpoint });
+    await proxy.events.untilCount('listener.opened', 2);
+    expect(proxy.events.all('listener.opened').map(({ listener }) => listener)).toEqual(['old', 'new']);
+    expect(proxy.events.all('listener.failed')).toEqual([]);
+    await using client = await rawClient(endpoint);
+    await client.closed;
+    expect(proxy.accepted).toEqual(['new']);
+  });
+
+  it('of a source that take the place of another on the same port wait for it to close', async () => {
+    await using held = await heldPort();
+    const { port } = held;
+    await held[Symbol.asyncDispose]();
+    const list = new ListenerList({ name: 'all', endpoint: { host: '0.0.0.0', port } });
+    await using proxy = await listening([], list);
+    await proxy.events.until('listener.opened');
+    list.set({ name: 'one', endpoint: { host: '127.0.0.1', port } });
+    await proxy.events.untilCount('listener.opened', 2);
+    expect(proxy.events.all('listener.failed')).toEqual([]);
+  });
+
+  it('of a source that clash with another listener say with which', async () => {
+    await using held = await heldPort();
+    const { port } = held;
+    await held[Symbol.asyncDispose]();
+    const list = new ListenerList({ name: 'second', endpoint: { host: '0.0.0.0', port } });
+    await using proxy = await listening([{ name: 'first', endpoint: { host: '127.0.0.1', port } }], list);
+    expect(await proxy.events.until('listener.failed')).toMatchObject({
+      listener: 'second',
+      error: { code: 'EADDRINUSE', message: `listener first of this proxy takes 127.0.0.1:${port}` },
+    });
+  });
+
+  it.each(['localhost', '[::1]'])('may be named %s by a source', async (host) => {
+    await using proxy = await listening([], new ListenerList({ name: 'local', endpoint: { host, port: 0 } }));
+    const { address } = await proxy.events.until('listener.opened');
+    expect(['127.0.0.1', '::1']).toContain(address.host);
+  });
+
+  it.each([-1, 65_536, 1.5, NaN])('of a source are refused for the port %s', async (port) => {
+    const list = new ListenerList({ name: 'odd', endpoint: { host: '127.0.0.1', port } });
+    await using proxy = await listening([], list);
+    expect(await proxy.events.until('listener.failed')).toMatchObject({
+      error: { message: `expected a port from 0 to 65535 to listen on, found ${port}` },
+    });
+  });
+
+  it('know a dial that would come back to them', async () => {
+    await using proxy = await listening([{ name: 'all', endpoint: { host: '0.0.0.0', port: 0 } }]);
+    const port = proxy.listeners.status[0]?.address?.port ?? 0;
+    expect(['127.0.0.1', '127.9.9.9', '0.0.0.0'].map((host) => proxy.listeners.owns({ host, port }))).toEqual([
+      true,
+      true,
+      true,
+    ]);
+    expect(proxy.listeners.owns({ host: '127.0.0.1', port: port === 1 ? 2 : port - 1 })).toBe(false);
+    expect(proxy.listeners.owns({ host: '192.0.2.1', port })).toBe(false);
   });
 });

@@ -54,11 +54,18 @@ export async function startProxy(options: ProxyOptions): Promise<TestProxy> {
   const store = new RouteStore({ observer, sources: [staticSource('test', routes)] });
   const addresses = new AddressBook(observer);
   const outliers = new Outliers(observer);
-  const connector = balancedConnector({ addresses, outliers, observer, limits, keepAlive: KEEP_ALIVE });
+  const connector = balancedConnector({
+    addresses,
+    outliers,
+    observer,
+    limits,
+    keepAlive: KEEP_ALIVE,
+    isOwn: (address) => listeners.owns(address),
+  });
   const sniffer = firstOf(options.sniffers ?? [sniSniffer()]);
   const admission = new Admission(limits);
   const sessions = new Sessions({ sniffer, resolver: store, connector, transport, limits, admission, observer });
-  const listeners = new Listeners({
+  const listeners: Listeners = new Listeners({
     addresses: [{ name: 'test', endpoint: { host: '127.0.0.1', port: 0 } }],
     sources: [],
     transport,

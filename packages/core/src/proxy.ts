@@ -221,7 +221,14 @@ function compose(options: ProxyOptions, addresses: readonly ListenAddress[]): Pa
   const observer = observers(options.observers ?? []);
   const [book, outliers] = [new AddressBook(observer), new Outliers(observer)];
   const routes = new RouteStore({ sources: sourcesOf(options), observer });
-  const dialer = balancedConnector({ addresses: book, outliers, observer, limits, keepAlive });
+  const dialer = balancedConnector({
+    addresses: book,
+    outliers,
+    observer,
+    limits,
+    keepAlive,
+    isOwn: (address) => listeners.owns(address),
+  });
   const sessions = new Sessions({
     sniffer: firstOf(options.sniffers),
     resolver: firstToKnow([...resolvers, routes]),
@@ -232,7 +239,7 @@ function compose(options: ProxyOptions, addresses: readonly ListenAddress[]): Pa
     limits,
     observer,
   });
-  const listeners = new Listeners({
+  const listeners: Listeners = new Listeners({
     addresses,
     sources: [],
     listen: { backlog: BACKLOG, keepAlive },

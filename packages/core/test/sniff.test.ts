@@ -91,16 +91,24 @@ describe('reading a hello', () => {
 
   it.each<[string, Verdict, string, string]>([
     ['the sniffer rejects', { kind: 'reject', reason: 'no such version' }, 'SNIFF_MALFORMED', 'no such version'],
-    [
-      'every sniffer passes',
-      { kind: 'pass' },
-      'SNIFF_UNRECOGNIZED',
-      'expected a protocol that a sniffer knows, found bytes that begin with 47455420',
-    ],
     ['the limit is reached', { kind: 'more' }, 'SNIFF_TOO_LONG', 'hello incomplete after 4 bytes'],
   ])('ends when %s', async (_when, verdict, code, message) => {
     const outcome = reading(received(new TextEncoder().encode('GET ')), { name: 'x', inspect: () => verdict }, 4);
     await expect(outcome).rejects.toMatchObject({ code, message });
+  });
+
+  it('says what a connection ends with when every sniffer passes, unless a route takes it', async () => {
+    const bytes = new TextEncoder().encode('GET ');
+    const sniffed = await reading(received(bytes), { name: 'x', inspect: () => ({ kind: 'pass' }) }, 4);
+    expect(sniffed).toMatchObject({
+      hello: { protocol: 'unknown' },
+      head: bytes,
+      unrecognised: {
+        code: 'SNIFF_UNRECOGNIZED',
+        message: 'expected a protocol that a sniffer knows, found bytes that begin with 47455420',
+      },
+    });
+    expect(sniffed?.hello.serverName).toBeUndefined();
   });
 
   it('takes a hello that is complete, however much came with it', async () => {

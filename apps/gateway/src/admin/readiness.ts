@@ -22,6 +22,8 @@ export interface Vitals {
   readonly certificate?: CertificateStatus;
   /** Why lines of the log cannot be written at the moment. */
   readonly logTrouble?: string | undefined;
+  /** What this machine lacks, one sentence each. */
+  readonly shortages?: readonly string[];
   /** What plugins warn of. */
   readonly pluginWarnings?: readonly string[];
 }
@@ -33,6 +35,7 @@ export function readinessOf({
   drain,
   certificate,
   logTrouble,
+  shortages = [],
   pluginWarnings = [],
 }: Vitals): Readiness {
   const own = certificate === undefined ? NO_TROUBLE : certificateTroubles(certificate);
@@ -48,6 +51,7 @@ export function readinessOf({
     ...sources.filter(({ lastSuccess }) => lastSuccess !== undefined).flatMap(troubles),
     ...own.warnings,
     ...(logTrouble === undefined ? [] : [`log lines cannot be written: ${logTrouble}`]),
+    ...shortages,
     ...pluginWarnings,
   ];
   return { ready: reasons.length === 0, reasons, warnings };

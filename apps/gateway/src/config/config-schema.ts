@@ -1,5 +1,6 @@
 import { isIP } from 'node:net';
 import { DEFAULT_DRAIN, DEFAULT_LIMITS, formatEndpoint } from '@meshgate/core';
+import { overlap } from '@meshgate/core/parts';
 import type { DrainOptions, Endpoint, KeepAlive, Limits, ListenAddress } from '@meshgate/core';
 import type { SpliceMode } from '@meshgate/epoll-transport';
 import { DURATION_FORM, MAX_TIMER_MS, parseDuration } from '@meshgate/documents';
@@ -121,7 +122,19 @@ const listeners = list(listener).superRefine((all, context) => {
     if (all.findIndex((other) => other.name === one.name) === index) continue;
     refuse(context, [index, 'name'], `another listener above is named ${JSON.stringify(one.name)} already`);
   }
+  for (const [index, one] of all.entries()) {
+    const rival = all.slice(0, index).find((other) => other.name !== one.name && overlap(one.endpoint, other.endpoint));
+    if (rival !== undefined) refuse(context, [index, 'address'], clash(one.endpoint, rival));
+  }
 });
+
+/** @param rival that stands above */
+function clash(endpoint: Endpoint, { name: rival, endpoint: taken }: ListenAddress): string {
+  const [own, other] = [formatEndpoint(endpoint), formatEndpoint(taken)];
+  const what = own === other ? own : `${other}, which clashes with ${own}`;
+  const why = own !== other && [taken.host, endpoint.host].includes('::') ? ' (:: takes IPv4 connections as well)' : '';
+  return `listener ${rival} listens on ${what}${why}`;
+}
 
 const pluginEntry = z
   .looseObject({ use }, expecting('a mapping with the key "use"'))
@@ -241,11 +254,17 @@ export const configSchema: z.ZodType<GatewayConfig> = mapping({
   log: log.prefault({}),
   transport: SETTINGS_BESIDE_PLUGINS.transport,
   workers: SETTINGS_BESIDE_PLUGINS.workers,
-}).transform(({ $schema: _forEditors, admin: endpoint, stateDir, ...settings }): GatewayConfig => ({
-  ...settings,
-  ...(endpoint !== undefined && { admin: endpoint }),
-  ...(stateDir !== undefined && { stateDir }),
-}));
+})
+  .superRefine(({ listeners: all, admin: endpoint }, context) => {
+    const index = endpoint === undefined ? -1 : all.findIndex((one) => overlap(one.endpoint, endpoint));
+    if (endpoint !== undefined && index !== -1)
+      refuse(context, ['listeners', index, 'address'], `the admin server listens on ${formatEndpoint(endpoint)}`);
+  })
+  .transform(({ $schema: _forEditors, admin: endpoint, stateDir, ...settings }): GatewayConfig => ({
+    ...settings,
+    ...(endpoint !== undefined && { admin: endpoint }),
+    ...(stateDir !== undefined && { stateDir }),
+  }));
 
 function mapping<Shape extends z.core.$ZodLooseShape>(shape: Shape): z.ZodObject<Shape, z.core.$strict> {
   return z.strictObject(shape, expecting('a mapping'));

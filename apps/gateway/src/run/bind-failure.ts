@@ -11,7 +11,7 @@ export function bindFailure(reason: unknown, config: GatewayConfig): string | un
   const { code, syscall, address, port, message } = Object(reason) as NodeJS.ErrnoException & Partial<Address>;
   // A plugin may have failed to connect somewhere: that has an address as well.
   if (address === undefined || syscall === 'connect') return undefined;
-  const endpoint = { host: address, port: port ?? 0 };
+  const endpoint = isSocketFile(address) ? { host: asSocket(address), port: 0 } : { host: address, port: port ?? 0 };
   const who = `${ownerOf(endpoint, config)} cannot listen on ${formatEndpoint(endpoint)}`;
   return `${who}: ${EXPLAINED[code ?? '']?.(endpoint) ?? message}`;
 }
@@ -30,8 +30,22 @@ function ownerOf(endpoint: Endpoint, { listeners, admin }: GatewayConfig): strin
 }
 
 const EXPLAINED: Readonly<Record<string, (endpoint: Endpoint) => string>> = {
-  EADDRINUSE: ({ port }) =>
-    `already in use, perhaps by another gateway (ss -ltnp 'sport = :${port}' or lsof -i :${port} shows by whom)`,
+  EADDRINUSE: ({ host, port }) =>
+    isSocketFile(host)
+      ? STALE_SOCKET
+      : `already in use, perhaps by another gateway (ss -ltnp 'sport = :${port}' or lsof -i :${port} shows by whom)`,
   EADDRNOTAVAIL: () => 'address not assigned to a local interface',
   EACCES: () => 'permission denied: ports below 1024 require root or CAP_NET_BIND_SERVICE',
 };
+
+/** `node` names a unix socket by its path alone, `epoll` as it is configured. */
+function isSocketFile(address: string): boolean {
+  return address.startsWith('/') || address.startsWith('unix:');
+}
+
+function asSocket(address: string): string {
+  return address.startsWith('unix:') ? address : `unix:${address}`;
+}
+
+const STALE_SOCKET =
+  'the file exists: another process listens on it, or one that was killed has left it behind; if none does (ss -xl shows which), remove the file';

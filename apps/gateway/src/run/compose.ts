@@ -14,6 +14,7 @@ import {
   lastKnownListeners,
   layered,
   Listeners,
+  LocalShortages,
   observers,
   Outliers,
   RouteStore,
@@ -83,6 +84,7 @@ const SERVICE = token<Service>('service');
 
 // One each.
 export const EVENTS: Token<Observer> = token('events');
+const SHORTAGES: Token<LocalShortages> = token('shortages');
 const REGISTRY = token<Registry>('metrics registry');
 export const ROUTES: Token<RouteStore> = token('route store');
 export const OUTLIERS: Token<Outliers> = token('outliers');
@@ -151,6 +153,8 @@ function bindObservers({ c, config, parts, log, wrapObserver = (observer) => obs
   bind(c, REGISTRY, () => registryOfThisProcess(log));
   bind(c, OBSERVER, () => wrapObserver(logObserver(log.logger)));
   if (config.log.access) bind(c, OBSERVER, () => wrapObserver(accessLog(log)));
+  bind(c, SHORTAGES, () => new LocalShortages());
+  bind(c, OBSERVER, () => one(c, SHORTAGES));
   bind(c, OBSERVER, () => prometheusObserver({ registry: one(c, REGISTRY) }));
   bindEach(c, OBSERVER, parts.observers.map(wrapObserver));
   bind(c, EVENTS, () => observers(all(c, OBSERVER)));
@@ -172,12 +176,15 @@ function bindStages(plan: Plan): Plan {
   bindEach(c, LAYER, parts.layers);
   bind(c, OUTLIERS, () => new Outliers(one(c, EVENTS)));
   bind(c, DIALER, () => {
+    let listeners: Listeners | undefined;
     return balancedConnector({
       addresses: new AddressBook(one(c, EVENTS)),
       outliers: one(c, OUTLIERS),
       observer: one(c, EVENTS),
       limits,
       keepAlive,
+      // The listeners come after what they accept for.
+      isOwn: (address) => (listeners ??= one(c, LISTENERS)).owns(address),
     });
   });
   bind(c, SESSIONS, () => {
@@ -248,6 +255,7 @@ function bindServices({ c, config: { admin: endpoint }, parts, limits, log, shut
       listeners: one(c, LISTENERS).status,
       drain: one(c, DRAIN).progress.state,
       logTrouble: log.health.trouble,
+      shortages: one(c, SHORTAGES).warnings,
       pluginWarnings: parts.lent.warnings,
       ...(own !== undefined && { certificate: own }),
     });

@@ -3,13 +3,11 @@ import { picker } from './balance.ts';
 import type { Picker } from './balance.ts';
 import type { Upstream } from './connection.ts';
 import { formatEndpoint } from '../transport/endpoint.ts';
-import type { Endpoint } from '../transport/endpoint.ts';
 import { Dials } from './dials.ts';
 import type { DialsOptions } from './dials.ts';
+import { ManyAddresses } from './many-addresses.ts';
 import type { Outliers } from './outliers.ts';
-import { Probes } from './probes.ts';
 import type { Backend, Route } from '../routes/route.ts';
-import { SlowFamilies, StaggeredDials } from './staggered-dials.ts';
 import type { Reached } from './staggered-dials.ts';
 import type { ConnectContext, Connector } from './stages.ts';
 
@@ -30,8 +28,7 @@ export function balancedConnector(options: ConnectorOptions): Connector {
   const { outliers } = options;
   const loads = new Loads();
   const pickers = new WeakMap<Route, Picker>();
-  const slowFamilies = new SlowFamilies();
-  const probes = new Probes(outliers);
+  const manyAddresses = new ManyAddresses(outliers);
   const random = options.random ?? Math.random;
   return { connect };
 
@@ -42,12 +39,13 @@ export function balancedConnector(options: ConnectorOptions): Connector {
       const backend = next(route, untried);
       untried = without(untried, backend);
       const found = options.addresses.find(backend.address);
-      const addresses = found instanceof Promise ? await resolved(backend, dials, found) : found;
+      const addresses = found instanceof Promise ? await dials.lookedUp(backend.address, found) : found;
       const [address] = addresses;
       if (address === undefined) continue;
       const timeoutMs = dials.timeFor(untried.length === 0);
       if (addresses.length > 1 || outliers.isEjected(address)) {
-        const reached = await reachOneOf(addresses, backend, { dials, endsAt: performance.now() + timeoutMs });
+        const within = { dials, endsAt: performance.now() + timeoutMs };
+        const reached = await manyAddresses.reach(backend, addresses, within);
         if (reached !== undefined) return upstream(reached, route, backend);
         continue;
       }
@@ -64,41 +62,6 @@ export function balancedConnector(options: ConnectorOptions): Connector {
       }
     }
     throw dials.failure(untried.length);
-  }
-
-  /** What the name system says of a backend: nothing when it fails. Throws when nobody is there to go on for. */
-  async function resolved(
-    backend: Backend,
-    dials: Dials,
-    found: Promise<readonly Endpoint[]>,
-  ): Promise<readonly Endpoint[]> {
-    try {
-      return await dials.inTime(found, 'of the name system');
-    } catch (reason) {
-      dials.notDialled(backend.address, reason);
-      return NO_ADDRESSES;
-    }
-  }
-
-  /** Those that are not ejected first, staggered; then the others, one after the other. */
-  async function reachOneOf(
-    addresses: readonly Endpoint[],
-    backend: Backend,
-    { dials, endsAt }: { readonly dials: Dials; readonly endsAt: number },
-  ): Promise<Reached | undefined> {
-    const trusted = addresses.filter((address) => !outliers.isEjected(address));
-    if (trusted.length > 0) {
-      const ordered = slowFamilies.ordered(backend, trusted);
-      const reached = await new StaggeredDials({ backend, addresses: ordered, endsAt, dials, slowFamilies }).done;
-      if (reached !== undefined) outliers.succeeded(reached.address);
-      if (reached !== undefined) return reached;
-    }
-    for (const address of addresses) {
-      if (trusted.includes(address) || dials.left <= 0 || performance.now() >= endsAt) continue;
-      const connection = await probes.reach({ backend, address, dials, endsAt });
-      if (connection !== undefined) return { connection, address };
-    }
-    return undefined;
   }
 
   function next(route: Route, untried: readonly Backend[]): Backend {
@@ -146,7 +109,6 @@ function without(backends: readonly Backend[], backend: Backend): readonly Backe
 }
 
 const NO_BACKENDS: readonly Backend[] = [];
-const NO_ADDRESSES: readonly Endpoint[] = [];
 const NOTHING_TO_RELEASE = (): void => undefined;
 
 /**

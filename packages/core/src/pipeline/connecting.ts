@@ -1,4 +1,6 @@
 import type { Accepted, Hello, Upstream } from './connection.ts';
+import { formatDuration } from '../duration.ts';
+import { formatEndpoint } from '../transport/endpoint.ts';
 import type { Endpoint } from '../transport/endpoint.ts';
 import { ProxyError } from '../errors.ts';
 import { recognisedShortage } from '../transport/dial-failure.ts';
@@ -81,6 +83,16 @@ export class Connecting implements ConnectContext {
     if (this.#newest?.isAllThatReached(upstream.connection) === true) this.#newest = undefined;
     this.connectedAt = performance.now();
     return this.connectedAt;
+  }
+
+  /** Why the client left, and what it was waiting for until then. */
+  leftBy(error: ProxyError): ProxyError {
+    const waited = formatDuration(performance.now() - this.helloAt);
+    const cause =
+      this.dialled === undefined || !this.isDialling
+        ? 'before a backend was dialled'
+        : `while ${formatEndpoint(this.dialled)} had not answered`;
+    return new ProxyError(error.code, `${error.message}; ${waited} after its hello, ${cause}`, { cause: error });
   }
 
   /** Cuts every dial, and closes what the dials have reached. Idempotent: the first reason counts. */

@@ -106,6 +106,16 @@ export class Dials {
     this.#options.observer.observe({ type: 'dial.failed', connection, route: this.#route, address, error });
   }
 
+  /** What the name system says of a backend: nothing when it fails. Rejects when nobody is there to go on for. */
+  async lookedUp(address: Endpoint, found: Promise<readonly Endpoint[]>): Promise<readonly Endpoint[]> {
+    try {
+      return await this.inTime(found, 'of the name system');
+    } catch (reason) {
+      this.notDialled(address, reason);
+      return NO_ADDRESSES;
+    }
+  }
+
   /** It had not answered for long when another address of the backend answered at once. */
   overtaken(address: Endpoint): void {
     this.#options.outliers.failed(address);
@@ -152,6 +162,8 @@ export class Dials {
     return new ProxyError('CONNECT_TIMEOUT', `no backend of route ${this.#route.name} within ${within}; ${detail}`);
   }
 }
+
+const NO_ADDRESSES: readonly Endpoint[] = [];
 
 const LATE = Symbol('late');
 const GONE = Symbol('gone');

@@ -1,5 +1,7 @@
 import { backoff, pause } from '../watch/backoff.ts';
+import { formatEndpoint } from '../transport/endpoint.ts';
 import type { Endpoint } from '../transport/endpoint.ts';
+import { plainHost } from '../transport/own-addresses.ts';
 import type { Observer } from '../observe.ts';
 import type { ListenAddress } from '../routes/route.ts';
 import type { Connection, Listening, ListenOptions, Transport } from '../transport/transport.ts';
@@ -9,22 +11,37 @@ export interface ListenerOptions {
   readonly transport: Pick<Transport, 'listen'>;
   readonly listen: Omit<ListenOptions, 'onPause'>;
   readonly observer: Observer;
+  /** The listener of the same proxy that keeps another from its address; absent when there is none. */
+  rivalOf?(listener: Listener): ListenAddress | undefined;
   /** Takes over what was accepted. */
   accept(connection: Connection, listener: string): void;
+}
+
+/** @throws RangeError for a port that is none: a source may be plain JavaScript */
+function listenable({ host, port }: Endpoint): Endpoint {
+  if (!Number.isInteger(port) || port < 0 || port > 65_535)
+    throw new RangeError(`expected a port from 0 to 65535 to listen on, found ${port}`);
+  return { host: plainHost(host), port };
 }
 
 /** One address on which the proxy accepts. */
 export class Listener {
   /** Its name, and what it was asked to bind. */
-  readonly at: ListenAddress;
   readonly #options: ListenerOptions;
   readonly #stopper = new AbortController();
   #listening: Listening | undefined;
   #opening: Promise<void> = Promise.resolve();
 
+  #at: ListenAddress;
+
   constructor(at: ListenAddress, options: ListenerOptions) {
-    this.at = at;
+    this.#at = at;
     this.#options = options;
+  }
+
+  /** Its name, and the address that was asked for. */
+  get at(): ListenAddress {
+    return this.#at;
   }
 
   /** The address in use; absent while it is not bound. */
@@ -35,22 +52,35 @@ export class Listener {
   /** Binds, once. Rejects with the system's error. */
   async open(): Promise<void> {
     const { transport, listen, observer, accept } = this.#options;
-    const { name, endpoint } = this.at;
+    const endpoint = listenable(this.#at.endpoint);
     const onPause = (paused: boolean, reason: Error): void => this.#onPause(paused, reason);
     const listening = await transport.listen(endpoint, { ...listen, onPause }, (connection) =>
-      accept(connection, name),
+      accept(connection, this.#at.name),
     );
     if (this.#stopper.signal.aborted) {
       await listening.close();
       return;
     }
     this.#listening = listening;
-    observer.observe({ type: 'listener.opened', listener: name, address: listening.address });
+    observer.observe({ type: 'listener.opened', listener: this.#at.name, address: listening.address });
   }
 
-  /** Binds, and tries again for as long as it takes: for addresses that are not ours to correct. */
-  openEventually(): void {
-    this.#opening = this.#keepOpening();
+  /** Goes on under another name, without a moment in which it does not accept. Connections keep the name that they came by. */
+  rename(name: string): void {
+    const { observer } = this.#options;
+    const { address } = this;
+    if (address !== undefined) observer.observe({ type: 'listener.closed', listener: this.#at.name });
+    this.#at = { ...this.#at, name };
+    if (address !== undefined) observer.observe({ type: 'listener.opened', listener: name, address });
+  }
+
+  /**
+   * Binds, and tries again for as long as it takes: for addresses that are not ours to correct.
+   *
+   * @param free resolves when listeners that stand in the way have closed
+   */
+  openEventually(free: Promise<unknown>): void {
+    this.#opening = free.then(() => this.#keepOpening());
   }
 
   /** Stops accepting; accepted connections live on. */
@@ -60,7 +90,7 @@ export class Listener {
     if (this.#listening === undefined) return;
     await this.#listening.close();
     this.#listening = undefined;
-    this.#options.observer.observe({ type: 'listener.closed', listener: this.at.name });
+    this.#options.observer.observe({ type: 'listener.closed', listener: this.#at.name });
   }
 
   async #keepOpening(): Promise<void> {
@@ -70,8 +100,8 @@ export class Listener {
         await this.open();
         return;
       } catch (reason) {
-        const error = reason instanceof Error ? reason : new Error(String(reason));
-        const { name: listener, endpoint: address } = this.at;
+        const error = this.#explained(reason instanceof Error ? reason : new Error(String(reason)));
+        const { name: listener, endpoint: address } = this.#at;
         this.#options.observer.observe({ type: 'listener.failed', listener, address, error, retryInMs });
         await pause(retryInMs, signal);
       }
@@ -79,8 +109,16 @@ export class Listener {
     }
   }
 
+  /** An address that another listener of the proxy takes is in use by no other process. */
+  #explained(error: Error): Error {
+    const rival = 'code' in error && error.code === 'EADDRINUSE' ? this.#options.rivalOf?.(this) : undefined;
+    if (rival === undefined) return error;
+    const words = `listener ${rival.name} of this proxy takes ${formatEndpoint(rival.endpoint)}`;
+    return Object.assign(new Error(words, { cause: error }), { code: 'EADDRINUSE' });
+  }
+
   #onPause(paused: boolean, reason: Error): void {
-    const { name: listener } = this.at;
+    const { name: listener } = this.#at;
     this.#options.observer.observe(
       paused ? { type: 'listener.paused', listener, reason } : { type: 'listener.resumed', listener },
     );

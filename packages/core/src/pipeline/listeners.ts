@@ -1,5 +1,6 @@
 import { formatEndpoint } from '../transport/endpoint.ts';
 import type { Endpoint } from '../transport/endpoint.ts';
+import { leadsTo, overlap } from '../transport/own-addresses.ts';
 import { follow } from '../watch/follow.ts';
 import { Listener } from './listener.ts';
 import type { ListenerOptions } from './listener.ts';
@@ -29,13 +30,12 @@ export class Listeners implements Service {
   readonly #options: ListenersOptions;
   readonly #stopper = new AbortController();
   readonly #fixed: readonly Listener[];
-  /** By source, then by name and address. */
-  readonly #followed = new Map<ListenerSource, Map<string, Listener>>();
+  readonly #followed = new Map<ListenerSource, readonly Listener[]>();
   #following: Promise<unknown> = Promise.resolve();
 
   constructor(options: ListenersOptions) {
-    this.#options = options;
-    this.#fixed = options.addresses.map((at) => new Listener(at, options));
+    this.#options = { ...options, rivalOf: (listener) => this.#rivalOf(listener) };
+    this.#fixed = options.addresses.map((at) => new Listener(at, this.#options));
   }
 
   /** Each listener as an operator sees it, those of the configuration first. */
@@ -45,6 +45,14 @@ export class Listeners implements Service {
       endpoint,
       ...(address === undefined ? {} : { address }),
     }));
+  }
+
+  /** Whether a dial to `address` would come back to one of these listeners: by any address of this machine. */
+  owns(address: Endpoint): boolean {
+    for (const { address: bound } of this.#fixed) if (bound !== undefined && leadsTo(address, bound)) return true;
+    for (const listeners of this.#followed.values())
+      for (const { address: bound } of listeners) if (bound !== undefined && leadsTo(address, bound)) return true;
+    return false;
   }
 
   /** All or none of the fixed ones. Does not wait for the sources. */
@@ -75,33 +83,68 @@ export class Listeners implements Service {
   }
 
   #replace(source: ListenerSource, addresses: readonly ListenAddress[]): void {
-    const before = this.#followed.get(source) ?? new Map<string, Listener>();
-    const now = new Map<string, Listener>();
-    for (const at of addresses) {
-      // Configuration goes first: an address that it has bound is served already, whatever the source calls it.
-      if (this.#fixed.some((listener) => formatEndpoint(listener.at.endpoint) === formatEndpoint(at.endpoint)))
-        continue;
-      const key = `${at.name} ${formatEndpoint(at.endpoint)}`;
-      now.set(key, before.get(key) ?? this.#opened(at));
-    }
+    const before = this.#followed.get(source) ?? NO_LISTENERS;
+    const wanted = addresses.filter((at) => !this.#isFixed(at));
+    const kept = keptBy(before, wanted);
+    const stays = new Set(kept.values());
+    const gone = before.filter((listener) => !stays.has(listener));
+    const closed = Promise.all(gone.map((listener) => listener.close()));
+    // What stays by its address may have got another name.
+    for (const [{ name }, listener] of kept) if (listener.at.name !== name) listener.rename(name);
+    const now = wanted.map((at) => kept.get(at) ?? this.#opened(at, gone, closed));
     this.#followed.set(source, now);
-    for (const [key, listener] of before) if (!now.has(key)) void listener.close();
   }
 
-  #opened(at: ListenAddress): Listener {
+  /** Configuration goes first: an address that it has bound is served already, whatever a source calls it. */
+  #isFixed({ endpoint }: ListenAddress): boolean {
+    return this.#fixed.some((listener) => formatEndpoint(listener.at.endpoint) === formatEndpoint(endpoint));
+  }
+
+  #opened(at: ListenAddress, gone: readonly Listener[], closed: Promise<unknown>): Listener {
     const listener = new Listener(at, this.#options);
-    listener.openEventually();
+    const isInTheWay = gone.some((other) => overlap(other.at.endpoint, at.endpoint));
+    listener.openEventually(isInTheWay ? closed : Promise.resolve());
     return listener;
   }
 
+  #rivalOf(listener: Listener): ListenAddress | undefined {
+    const isRival = (other: Listener): boolean =>
+      other !== listener && other.address !== undefined && overlap(other.address, listener.at.endpoint);
+    return this.#all().find(isRival)?.at;
+  }
+
   #all(): readonly Listener[] {
-    return [
-      ...this.#fixed,
-      ...Array.from(this.#followed.values()).flatMap((listeners) => Array.from(listeners.values())),
-    ];
+    return [...this.#fixed, ...Array.from(this.#followed.values()).flat()];
   }
 
   async #closeAll(): Promise<void> {
     await Promise.all(this.#all().map((listener) => listener.close()));
   }
+}
+
+const NO_LISTENERS: readonly Listener[] = [];
+
+/** Which listeners go on, and as what: those of the same name and address, and then those of the same address. */
+function keptBy(before: readonly Listener[], wanted: readonly ListenAddress[]): ReadonlyMap<ListenAddress, Listener> {
+  const kept = new Map<ListenAddress, Listener>();
+  const free = new Set(before);
+  const keep = (at: ListenAddress, isRight: (one: ListenAddress) => boolean): void => {
+    const listener = Array.from(free).find((one) => isRight(one.at));
+    if (listener === undefined) return;
+    kept.set(at, listener);
+    free.delete(listener);
+  };
+  for (const at of wanted) keep(at, (one) => isListed(one, at));
+  // Of "any free port" there may be several, which have nothing in common.
+  for (const at of wanted)
+    if (!kept.has(at) && at.endpoint.port !== 0) keep(at, (one) => isSame(one.endpoint, at.endpoint));
+  return kept;
+}
+
+function isSame(one: Endpoint, other: Endpoint): boolean {
+  return one.host === other.host && one.port === other.port;
+}
+
+function isListed(one: ListenAddress, other: ListenAddress): boolean {
+  return one.name === other.name && isSame(one.endpoint, other.endpoint);
 }

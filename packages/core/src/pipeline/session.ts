@@ -208,6 +208,8 @@ export class Session {
     const sniffed = await this.#readHello();
     const phase = this.#phase;
     if (sniffed === undefined || (phase.kind !== 'filtering' && phase.kind !== 'sniffing')) return undefined;
+    // Such a client is known of only when a route takes it.
+    if (sniffed.unrecognised !== undefined && this.#route(sniffed.hello) === undefined) throw sniffed.unrecognised;
     const reaching = this.#helloComplete(phase, sniffed.hello);
     const route = this.#resolve(reaching.connecting, sniffed);
     // An observer may have closed it.
@@ -255,12 +257,16 @@ export class Session {
   }
 
   #resolve(connecting: Connecting, sniffed: Sniffed): Route {
-    const { resolver, observer } = this.#control.stages;
-    const route = resolved(resolver, sniffed.hello, this.connection);
+    const { observer } = this.#control.stages;
+    const route = this.#route(sniffed.hello);
     if (route === undefined) throw this.#reject(sniffed);
     connecting.route = route;
     observer.observe({ type: 'connection.routed', connection: this.connection, route });
     return route;
+  }
+
+  #route(hello: Hello): Route | undefined {
+    return resolved(this.#control.stages.resolver, hello, this.connection);
   }
 
   /** Tells the client, as far as the kernel takes it at once: nobody is waited for. */
@@ -279,7 +285,7 @@ export class Session {
     const { connector, limits } = this.#control.stages;
     const deadlines = this.#control.connectDeadlines(route.connectTimeoutMs ?? limits.connectTimeoutMs);
     reaching.deadline = { of: deadlines, at: deadlines.begin(this, performance.now()) };
-    this.#downstream.onReset = (error) => this.cut(error);
+    this.#downstream.onReset = (error) => this.cut(reaching.connecting.leftBy(error));
     return connector.connect(route, reaching.connecting);
   }
 

@@ -3,7 +3,7 @@ import { ProxyError } from '../errors.ts';
 import { Head } from './head.ts';
 import type { Limits } from './limits.ts';
 import { inspected } from './stages.ts';
-import type { RejectionBytes, Sniffer, Verdict } from './stages.ts';
+import type { RejectionBytes, Sniffer } from './stages.ts';
 import type { Connection } from '../transport/transport.ts';
 
 /** A hello, and every byte received so far: it owes them to the upstream. */
@@ -12,6 +12,8 @@ export interface Sniffed {
   readonly head: Uint8Array;
   /** How to refuse the client in its own protocol; absent when nothing is to be said. */
   readonly rejections?: RejectionBytes | undefined;
+  /** Present when no sniffer knows the protocol: what the connection ends with, unless a route takes such clients. */
+  readonly unrecognised?: ProxyError;
 }
 
 /** What reading a hello takes. */
@@ -26,7 +28,7 @@ export interface HelloStages {
  *
  * @param first bytes of `connection` that have been read already
  * @returns `undefined` when the client leaves without a word, as health checks do: nothing was asked, and nothing has failed
- * @throws ProxyError `SNIFF_*`, or `DOWNSTREAM_RESET` when the client leaves in the middle of its hello
+ * @throws ProxyError `SNIFF_MALFORMED`, `SNIFF_TOO_LONG`, or `DOWNSTREAM_RESET` when the client leaves in the middle of its hello
  */
 export async function readHello(
   connection: Connection,
@@ -49,7 +51,8 @@ export async function readHello(
         progress,
       );
       if (verdict.kind === 'hello') return { hello: verdict.hello, head, rejections: verdict.rejections };
-      if (verdict.kind !== 'more') throw refused(verdict, head);
+      if (verdict.kind === 'pass') return { hello: UNKNOWN_PROTOCOL, head, unrecognised: unrecognised(head) };
+      if (verdict.kind === 'reject') throw new ProxyError('SNIFF_MALFORMED', verdict.reason);
       if (head.length >= helloMaxBytes) throw tooLong(helloMaxBytes);
       progress = verdict.progress;
     }
@@ -74,11 +77,13 @@ function gone(received: number): ProxyError {
 
 const SHOWN_BYTES = 8;
 
-function refused(verdict: Extract<Verdict, { kind: 'pass' | 'reject' }>, head: Uint8Array): ProxyError {
-  if (verdict.kind === 'reject') return new ProxyError('SNIFF_MALFORMED', verdict.reason);
+function unrecognised(head: Uint8Array): ProxyError {
   const start = Buffer.from(head.subarray(0, SHOWN_BYTES)).toString('hex');
   return new ProxyError(
     'SNIFF_UNRECOGNIZED',
     `expected a protocol that a sniffer knows, found bytes that begin with ${start}`,
   );
 }
+
+/** What is known of a client whose protocol no sniffer knows. */
+const UNKNOWN_PROTOCOL: Hello = { protocol: 'unknown', alpn: [], supportedVersions: [], ech: false, earlyData: false };

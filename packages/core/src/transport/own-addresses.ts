@@ -1,0 +1,61 @@
+import { isIPv6 } from 'node:net';
+import { networkInterfaces } from 'node:os';
+import type { Endpoint } from './endpoint.ts';
+
+/**
+ * Whether two addresses cannot be listened on at once: they are one, or one of them takes all addresses of the machine. `::` takes those
+ * of IPv4 as well (ipv6(7), IPV6_V6ONLY). Port 0 clashes with none. Pure.
+ */
+export function overlap(one: Endpoint, other: Endpoint): boolean {
+  const [a, b] = [plainHost(one.host), plainHost(other.host)];
+  if (a.startsWith('unix:') || b.startsWith('unix:')) return a === b;
+  if (one.port !== other.port || one.port === 0) return false;
+  return a === b || takes(a, b) || takes(b, a);
+}
+
+/**
+ * Whether a dial to `to` ends at a listener that is bound to `bound`, on this machine.
+ *
+ * @param isLocal whether an address is one of this machine; those of the interfaces and loopback when absent
+ */
+export function leadsTo(to: Endpoint, bound: Endpoint, isLocal: (host: string) => boolean = isLocalAddress): boolean {
+  const [target, own] = [plainHost(to.host), plainHost(bound.host)];
+  if (target.startsWith('unix:') || own.startsWith('unix:')) return target === own;
+  if (to.port !== bound.port) return false;
+  // To dial "any address" is to dial this machine (ip(7)): loopback of the same family, and either family by `::`.
+  if (target === '0.0.0.0') return own === '0.0.0.0' || own === '::' || own.startsWith('127.');
+  if (target === '::') return own === '::' || own === '::1' || own === '0.0.0.0' || own.startsWith('127.');
+  if (target === own) return true;
+  return takes(own, target) && isLocal(target);
+}
+
+/** Without brackets, an IPv4 address as such (RFC 4291, section 2.5.5.2), and `localhost` as IPv4's. */
+export function plainHost(host: string): string {
+  if (host.startsWith('unix:')) return host;
+  const bare = host.toLowerCase().replace(/^\[(.*)\]$/, '$1');
+  if (bare === 'localhost') return '127.0.0.1';
+  return bare.replace(/^::ffff:(?=\d+\.\d+\.\d+\.\d+$)/, '');
+}
+
+/** Whether a listener on `wildcard` takes what comes to `host`. */
+function takes(wildcard: string, host: string): boolean {
+  return wildcard === '::' || (wildcard === '0.0.0.0' && !isIPv6(host));
+}
+
+// Addresses come and go with interfaces; to ask for them takes a tenth of a millisecond.
+const REMEMBERED_MS = 5_000;
+
+let known: { readonly hosts: ReadonlySet<string>; readonly until: number } | undefined;
+
+/** Whether `host` is an address of this machine, as of five seconds ago at most. */
+function isLocalAddress(host: string): boolean {
+  if (host.startsWith('127.') || host === '::1') return true;
+  const now = performance.now();
+  if (known === undefined || now >= known.until) {
+    const hosts = Object.values(networkInterfaces()).flatMap((addresses = []) =>
+      addresses.map(({ address }) => address),
+    );
+    known = { hosts: new Set(hosts), until: now + REMEMBERED_MS };
+  }
+  return known.hosts.has(host);
+}
