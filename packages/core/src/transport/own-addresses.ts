@@ -19,9 +19,9 @@ export function overlap(one: Endpoint, other: Endpoint): boolean {
  * @param isLocal whether an address is one of this machine; those of the interfaces and loopback when absent
  */
 export function leadsTo(to: Endpoint, bound: Endpoint, isLocal: (host: string) => boolean = isLocalAddress): boolean {
-  const [target, own] = [plainHost(to.host), plainHost(bound.host)];
-  if (target.startsWith('unix:') || own.startsWith('unix:')) return target === own;
+  // A unix socket has the port 0, which nothing is bound to. First, since it is what rules most dials out.
   if (to.port !== bound.port) return false;
+  const [target, own] = [plainHost(to.host), plainHost(bound.host)];
   // To dial "any address" is to dial this machine (ip(7)): loopback of the same family, and either family by `::`.
   if (target === '0.0.0.0') return own === '0.0.0.0' || own === '::' || own.startsWith('127.');
   if (target === '::') return own === '::' || own === '::1' || own === '0.0.0.0' || own.startsWith('127.');
@@ -29,7 +29,7 @@ export function leadsTo(to: Endpoint, bound: Endpoint, isLocal: (host: string) =
   return takes(own, target) && isLocal(target);
 }
 
-/** Without brackets, an IPv4 address as such (RFC 4291, section 2.5.5.2), and `localhost` as IPv4's. */
+/** A host as the system knows it: without brackets, an IPv4 address as such (RFC 4291, section 2.5.5.2), and `localhost` as IPv4's. */
 export function plainHost(host: string): string {
   if (host.startsWith('unix:')) return host;
   const bare = host.toLowerCase().replace(/^\[(.*)\]$/, '$1');
