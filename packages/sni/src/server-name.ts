@@ -58,6 +58,37 @@ function isPossibleLength(nameBytes: number): boolean {
 
 function hostName(text: string): string | Rejected {
   const name = text.endsWith('.') ? text.slice(0, -1) : text;
+  return isPlain(name) ? name : judged(name);
+}
+
+/**
+ * Nearly every name is plain: valid, in lower case, its last label begun by a letter, so that it cannot be a number. One pass over it says
+ * so, without an expression and without another string. What is not plain may still be valid: {@link judged} says.
+ */
+function isPlain(name: string): boolean {
+  if (name.length > MAX_NAME_BYTES) return false;
+  let labelAt = 0;
+  for (let at = 0; at < name.length; at += 1) {
+    const code = name.charCodeAt(at);
+    if (code === DOT) {
+      if (at === labelAt || at - labelAt > MAX_LABEL_BYTES) return false;
+      labelAt = at + 1;
+    } else if (PLAIN[code] !== 1) return false;
+  }
+  const lastBytes = name.length - labelAt;
+  return lastBytes > 0 && lastBytes <= MAX_LABEL_BYTES && !isDigit(name.charCodeAt(labelAt));
+}
+
+function isDigit(code: number): boolean {
+  return code >= 0x30 && code <= 0x39;
+}
+
+const DOT = 0x2e;
+
+/** 1 for the bytes of a label in lower case. */
+const PLAIN = Uint8Array.from({ length: 256 }, (_, code) => (/[a-z0-9_-]/.test(String.fromCharCode(code)) ? 1 : 0));
+
+function judged(name: string): string | Rejected {
   if (!HOST.test(name)) return isIPv6(name) ? isAddress('IPv6') : wrongLetters(name);
   if (name.length > MAX_NAME_BYTES) return wrongLength(name.length);
   return ENDS_IN_NUMBER.test(name) ? isAddress('IPv4') : name.toLowerCase();

@@ -81,6 +81,50 @@ describe('refused as a server name is', () => {
   });
 });
 
+/** The rules as expressions: RFC 1123, 2.1, RFC 1035, 2.3.4, and no number at the end. */
+function isHostName(name: string): boolean {
+  const labels = name.split('.');
+  const last = labels.at(-1) ?? '';
+  return (
+    name.length <= 253 && labels.every((one) => /^[a-z0-9_-]{1,63}$/i.test(one)) && !/^(\d+|0x[\da-f]*)$/i.test(last)
+  );
+}
+
+describe('any name', () => {
+  it('is judged in one pass as by the rules, one after the other', () => {
+    const pieces = [
+      'a',
+      'Z',
+      '0',
+      '9',
+      'x',
+      '0x',
+      '-',
+      '_',
+      '.',
+      '..',
+      ' ',
+      '/',
+      'test',
+      label(62),
+      label(63),
+      label(64),
+    ];
+    let state = 7;
+    const draw = (below: number): number => {
+      state = (Math.imul(state, 48_271) >>> 0) % 2_147_483_647;
+      return state % below;
+    };
+    for (let round = 0; round < 20_000; round += 1) {
+      const name = Array.from({ length: 1 + draw(7) }, () => pieces[draw(pieces.length)]).join('');
+      const bare = name.endsWith('.') ? name.slice(0, -1) : name;
+      const verdict = parseServerName(name);
+      expect(verdict.kind, JSON.stringify(name)).toBe(isHostName(bare) ? 'name' : 'reject');
+      if (verdict.kind === 'name') expect(verdict.serverName).toBe(bare.toLowerCase());
+    }
+  });
+});
+
 describe('the detail of a refused name', () => {
   it('says which byte is wrong, and where', () => {
     expect(helloFor('a.test\0')).toMatchObject({ detail: expect.stringMatching(/found byte 0x00 at 6$/) });
