@@ -58,9 +58,23 @@ function encodeIPv4(host: string, port: number): Uint8Array {
   const bytes = new Uint8Array(16);
   bytes[0] = AF_INET;
   setPort(bytes, port);
-  bytes.set(host.split('.').map(Number), 4);
+  // It is known to be one: digits and dots.
+  let at = 4;
+  let value = 0;
+  for (let index = 0; index < host.length; index += 1) {
+    const code = host.charCodeAt(index);
+    if (code === DOT) {
+      bytes[at] = value;
+      at += 1;
+      value = 0;
+    } else value = value * 10 + code - ZERO;
+  }
+  bytes[at] = value;
   return bytes;
 }
+
+const DOT = 0x2e;
+const ZERO = 0x30;
 
 function encodeIPv6(host: string, port: number): SocketAddress | string {
   const [address = '', zone] = host.split('%');

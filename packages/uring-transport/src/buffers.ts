@@ -86,7 +86,7 @@ export class Buffers {
 }
 
 /** There is one group only. */
-export const BUFFER_GROUP = 0;
+const BUFFER_GROUP = 0;
 
 const OWN_BUFFERS = 64;
 const TAIL_HALF = 7;

@@ -15,6 +15,7 @@ import { ACCEPT_MULTISHOT, CANCEL_ALL, CANCEL_FD, CQE_MORE, OP_ACCEPT, OP_ASYNC_
 import { UringConnection } from './connection.ts';
 import type { Kernel } from './kernel.ts';
 import type { Handler } from './loop.ts';
+import type { Requester } from './ring.ts';
 import { Socket } from './socket.ts';
 
 /** As `Transport.listen` of the core. Throws the system's error when it cannot bind. */
@@ -30,12 +31,12 @@ export function listen(
 }
 
 /** A listening socket: one request accepts on and on, and is made anew after a while when the system has nothing left to accept with. */
-class Acceptor implements Listening, Handler {
+class Acceptor implements Listening, Handler, Requester {
   readonly address: Endpoint;
   readonly #kernel: Kernel;
-  readonly #fd: number;
+  readonly fd: number;
+  readonly slot: number;
   readonly #family: number;
-  readonly #slot: number;
   readonly #options: ListenOptions;
   readonly #onConnection: (connection: Connection) => void;
   /** What every accepted connection has as its local address, unless the listener is bound to all of them. */
@@ -51,14 +52,14 @@ class Acceptor implements Listening, Handler {
     onConnection: (connection: Connection) => void,
   ) {
     this.#kernel = kernel;
-    this.#fd = fd;
+    this.fd = fd;
     this.#family = family;
     this.address = address;
     this.#local = isWildcard(address) ? undefined : address;
     this.#options = options;
     this.#onConnection = onConnection;
     try {
-      this.#slot = kernel.loop.add(this);
+      this.slot = kernel.loop.add(this);
     } catch (reason) {
       kernel.libc.close(fd);
       throw reason;
@@ -67,14 +68,9 @@ class Acceptor implements Listening, Handler {
 
   accept(): void {
     this.#underWay |= ACCEPT;
-    this.#kernel.loop.request({
-      opcode: OP_ACCEPT,
-      ioprio: ACCEPT_MULTISHOT,
-      fd: this.#fd,
-      operationFlags: SOCK_NONBLOCK | SOCK_CLOEXEC,
-      slot: this.#slot,
-      kind: ACCEPT,
-    });
+    const ring = this.#kernel.loop.request(this, OP_ACCEPT, ACCEPT);
+    ring.setFlags(0, ACCEPT_MULTISHOT);
+    ring.setOperationFlags(SOCK_NONBLOCK | SOCK_CLOEXEC);
   }
 
   close(): Promise<void> {
@@ -84,7 +80,7 @@ class Acceptor implements Listening, Handler {
       resolve = fulfil;
     });
     this.#closed = { done, resolve };
-    this.#kernel.loop.clearDeadline(this.#slot);
+    this.#kernel.loop.clearDeadline(this.slot);
     const path = unixPath(this.address);
     if (path !== undefined) removeIfThere(path);
     if (this.#underWay === 0) this.#remove();
@@ -107,7 +103,7 @@ class Acceptor implements Listening, Handler {
     const { closedBefore, waits, reason } = this.#paused;
     // Somebody of ours has closed a descriptor; or somebody else may have, of whom we hear nothing.
     if (this.#kernel.loop.closed > closedBefore || waits >= WAITS_AT_MOST) this.#tryAgain(reason);
-    else this.#kernel.loop.setDeadline(this.#slot, PAUSE_MS);
+    else this.#kernel.loop.setDeadline(this.slot, PAUSE_MS);
   }
 
   #accepted(result: number): void {
@@ -137,18 +133,18 @@ class Acceptor implements Listening, Handler {
   #pause(reason: Error): void {
     const first = this.#paused === undefined;
     this.#paused = { reason, closedBefore: this.#kernel.loop.closed, waits: 0 };
-    this.#kernel.loop.setDeadline(this.#slot, PAUSE_MS);
+    this.#kernel.loop.setDeadline(this.slot, PAUSE_MS);
     if (first) this.#options.onPause(true, reason);
   }
 
   /** The pause is over only once an accept does not fail any more: who listens is told once of each, not of every attempt. */
   #tryAgain(reason: Error): void {
     const { libc, sockets, loop } = this.#kernel;
-    const fd = sockets.accept(this.#fd, SOCK_NONBLOCK | SOCK_CLOEXEC);
+    const fd = sockets.accept(this.fd, SOCK_NONBLOCK | SOCK_CLOEXEC);
     const errno = fd === -1 ? libc.errno() : 0;
     if (OUT_OF_RESOURCES.has(errno)) {
       this.#paused = { reason, closedBefore: loop.closed, waits: 0 };
-      loop.setDeadline(this.#slot, PAUSE_MS);
+      loop.setDeadline(this.slot, PAUSE_MS);
       return;
     }
     this.#paused = undefined;
@@ -159,17 +155,11 @@ class Acceptor implements Listening, Handler {
 
   #cancel(): void {
     this.#underWay |= CANCEL;
-    this.#kernel.loop.request({
-      opcode: OP_ASYNC_CANCEL,
-      fd: this.#fd,
-      operationFlags: CANCEL_ALL | CANCEL_FD,
-      slot: this.#slot,
-      kind: CANCEL,
-    });
+    this.#kernel.loop.request(this, OP_ASYNC_CANCEL, CANCEL).setOperationFlags(CANCEL_ALL | CANCEL_FD);
   }
 
   #remove(): void {
-    this.#kernel.loop.remove(this.#slot, this.#fd);
+    this.#kernel.loop.remove(this.slot, this.fd);
     this.#closed?.resolve();
     this.#kernel.loop.settled();
   }

@@ -3,7 +3,7 @@ import type { Libc, Task } from '@meshgate/linux';
 import type { Buffers } from './buffers.ts';
 import { CQE_BUFFER } from './abi.ts';
 import { Ring } from './ring.ts';
-import type { Request } from './ring.ts';
+import type { Requester } from './ring.ts';
 
 /** Whoever has requests under way. */
 export interface Handler {
@@ -80,10 +80,12 @@ export class UringLoop {
     if (this.#open === 0) setImmediate(() => this.#rest());
   }
 
-  /** Notes a request, which is handed over at the end of this turn, or in the next. */
-  request(request: Request): void {
-    this.#ring?.prepare(request);
+  /** Notes a request, which is handed over at the end of this turn, or in the next. @returns who takes the rest of it, at once */
+  request(by: Requester, opcode: number, kind: number): Ring {
+    if (this.#ring === undefined) throw new Error('expected a ring for whoever has been added to the loop');
+    this.#ring.prepare(by, opcode, kind);
     if (!this.#inTurn) this.#turnAgain();
+    return this.#ring;
   }
 
   /** Index of the next request, see {@link Ring.nextIndex}. */

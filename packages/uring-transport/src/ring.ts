@@ -19,23 +19,11 @@ import {
   SQE_WORDS,
 } from './abi.ts';
 
-/** One request to the kernel: the fields of `struct io_uring_sqe` that are in use. */
-export interface Request {
-  readonly opcode: number;
-  /** `SQE_…`. */
-  readonly flags?: number;
-  readonly ioprio?: number;
+/** Who makes requests: about which descriptor, and under which number. */
+export interface Requester {
   readonly fd: number;
-  /** Bytes into `off`/`addr2`. */
-  readonly offset?: number;
-  readonly address?: number;
-  readonly length?: number;
-  /** `msg_flags`, `accept_flags`, `poll32_events`, `cancel_flags`. */
-  readonly operationFlags?: number;
-  readonly bufferGroup?: number;
-  /** What the completion brings back: two numbers of 32 bits. */
+  /** What a completion brings back, beside the kind of the request. */
   readonly slot: number;
-  readonly kind: number;
 }
 
 /** Called with each completion. `result` is that of the system call, or −errno. */
@@ -56,6 +44,8 @@ export class Ring {
   readonly #sq: { readonly head: number; readonly tail: number; readonly flags: number; readonly mask: number };
   readonly #cq: { readonly head: number; readonly tail: number; readonly cqes: number; readonly mask: number };
   #tail: number;
+  /** Where the entry that was prepared last begins. */
+  #at = 0;
 
   /** Throws the system's error where the kernel is too old or does not allow it. */
   constructor(libc: Libc) {
@@ -106,27 +96,45 @@ export class Ring {
     return this.#tail & this.#sq.mask;
   }
 
-  /** Notes a request. Memory that it points to must stay as it is until {@link submit}, and what is sent or received until it completes. */
-  prepare(request: Request): void {
+  /**
+   * Notes a request, of which the setters below say the rest: nothing is read before {@link submit}. No object is made of it, since there are
+   * a dozen for each connection.
+   */
+  prepare({ fd, slot }: Requester, opcode: number, kind: number): void {
     if (this.unsubmitted > this.#sq.mask) this.submit();
     if (this.unsubmitted > this.#sq.mask) throw systemError(this.#libc.errno(), 'io_uring_enter');
-    const sqes = this.#sqes;
     const at = (this.#tail & this.#sq.mask) * SQE_WORDS;
-    const { address = 0, offset = 0 } = request;
-    sqes[at] = request.opcode | ((request.flags ?? 0) << 8) | ((request.ioprio ?? 0) << 16);
-    sqes[at + 1] = request.fd;
-    sqes[at + 2] = offset | 0;
-    sqes[at + 3] = Math.floor(offset / WORD);
-    sqes[at + 4] = address | 0;
-    sqes[at + 5] = Math.floor(address / WORD);
-    sqes[at + 6] = request.length ?? 0;
-    sqes[at + 7] = request.operationFlags ?? 0;
-    sqes[at + 8] = request.slot;
-    sqes[at + 9] = request.kind;
-    sqes[at + 10] = request.bufferGroup ?? 0;
-    sqes.fill(0, at + 11, at + SQE_WORDS);
+    this.#sqes.fill(0, at, at + SQE_WORDS);
+    this.#sqes[at] = opcode;
+    this.#sqes[at + 1] = fd;
+    this.#sqes[at + 8] = slot;
+    this.#sqes[at + 9] = kind;
+    this.#at = at;
     this.#tail = (this.#tail + 1) | 0;
     Atomics.store(this.#words, this.#sq.tail, this.#tail);
+  }
+
+  /** `flags` and `ioprio` of the request that was prepared last. */
+  setFlags(flags: number, ioprio: number): void {
+    this.#sqes[this.#at] = (this.#sqes[this.#at] ?? 0) | (flags << 8) | (ioprio << 16);
+  }
+
+  /** `msg_flags`, `accept_flags`, `poll32_events` or `cancel_flags`. */
+  setOperationFlags(flags: number): void {
+    this.#sqes[this.#at + 7] = flags;
+  }
+
+  /** Where bytes are. Memory that is sent or received must stay as it is until the request completes. */
+  setMemory(address: number, length: number): void {
+    this.#sqes[this.#at + 4] = address | 0;
+    this.#sqes[this.#at + 5] = Math.floor(address / WORD);
+    this.#sqes[this.#at + 6] = length;
+  }
+
+  /** Where the address of a connect is, which is read by {@link submit}. Its length goes where other requests have an offset. */
+  setSocketAddress(address: number, length: number): void {
+    this.setMemory(address, 0);
+    this.#sqes[this.#at + 2] = length;
   }
 
   /** Hands over what has been prepared, and has the kernel bring what is complete. What it does not take now stays prepared. */

@@ -28,10 +28,9 @@ import {
   RECV_POLL_FIRST,
   SQE_BUFFER_SELECT,
 } from './abi.ts';
-import { BUFFER_GROUP } from './buffers.ts';
 import type { Kernel } from './kernel.ts';
 import type { Handler } from './loop.ts';
-import type { Request } from './ring.ts';
+import type { Requester, Ring } from './ring.ts';
 
 /** Who is told of what happens to a socket: one at a time, and it may change. */
 export interface SocketOwner {
@@ -63,11 +62,11 @@ export interface SocketOwner {
  * A stream socket whose requests go through the ring. At most one of each kind is under way; closing waits until none is, since the kernel
  * holds the socket open as long as it works on one, and since memory must not be given back before.
  */
-export class Socket implements Handler {
+export class Socket implements Handler, Requester {
   owner: SocketOwner;
   readonly #kernel: Kernel;
-  readonly #fd: number;
-  readonly #slot: number;
+  readonly fd: number;
+  readonly slot: number;
   #sentWhileClosing = 0;
   /** Bits of the requests under way. */
   #underWay = 0;
@@ -81,10 +80,10 @@ export class Socket implements Handler {
    */
   constructor(kernel: Kernel, fd: number, owner: SocketOwner) {
     this.#kernel = kernel;
-    this.#fd = fd;
+    this.fd = fd;
     this.owner = owner;
     try {
-      this.#slot = kernel.loop.add(this);
+      this.slot = kernel.loop.add(this);
     } catch (reason) {
       kernel.libc.close(fd);
       throw reason;
@@ -110,44 +109,26 @@ export class Socket implements Handler {
     return this.#sentWhileClosing;
   }
 
-  /** For calls that are not made here. */
-  get fd(): number {
-    return this.#fd;
-  }
-
   /** @param address `struct sockaddr` */
   connect(address: Uint8Array): void {
     const at = this.#kernel.addressAt(this.#kernel.loop.nextIndex, address);
-    // The address's length goes where other requests have an offset.
-    this.#request({ ...this.#asks(OP_CONNECT, CONNECT), address: at, offset: address.length });
+    this.#request(OP_CONNECT, CONNECT).setSocketAddress(at, address.length);
   }
 
   /** Receives once, into a buffer that the kernel takes when bytes are there. Without effect while it is under way, or at the end. */
   receive(): void {
     if ((this.#underWay & (RECEIVE | RETRY)) !== 0 || (this.#state & (ENDED | CLOSING)) !== 0) return;
-    this.#request({
-      opcode: OP_RECV,
-      flags: SQE_BUFFER_SELECT,
-      ioprio: (this.#state & EXPECTS_NOTHING) === 0 ? 0 : RECV_POLL_FIRST,
-      fd: this.#fd,
-      bufferGroup: BUFFER_GROUP,
-      slot: this.#slot,
-      kind: RECEIVE,
-    });
+    // From the group of buffers that has the number 0.
+    const expectsNothing = (this.#state & EXPECTS_NOTHING) !== 0;
+    this.#request(OP_RECV, RECEIVE).setFlags(SQE_BUFFER_SELECT, expectsNothing ? RECV_POLL_FIRST : 0);
   }
 
   /** Sends what is in the buffer `id`, as much as the kernel takes now. The buffer is this socket's until then. */
   send(id: number, length: number): void {
     this.#sending = id;
-    this.#request({
-      opcode: OP_SEND,
-      fd: this.#fd,
-      address: this.#kernel.buffers.addressOf(id),
-      length,
-      operationFlags: MSG_NOSIGNAL | MSG_DONTWAIT,
-      slot: this.#slot,
-      kind: SEND,
-    });
+    const ring = this.#request(OP_SEND, SEND);
+    ring.setMemory(this.#kernel.buffers.addressOf(id), length);
+    ring.setOperationFlags(MSG_NOSIGNAL | MSG_DONTWAIT);
   }
 
   /** Asks once for {@link SocketOwner.onReadable}. */
@@ -167,13 +148,13 @@ export class Socket implements Handler {
 
   /** @returns how many of `length` bytes at `address` the kernel has taken; −errno when the connection is lost */
   sendNow(address: number, length: number): number {
-    const sent = this.#kernel.libc.send(this.#fd, address, length, MSG_NOSIGNAL | MSG_DONTWAIT);
+    const sent = this.#kernel.libc.send(this.fd, address, length, MSG_NOSIGNAL | MSG_DONTWAIT);
     return sent < 0 ? this.#none() : sent;
   }
 
   /** As {@link sendNow}, of what is in a pipe. */
   sendFrom(pipe: number, length: number): number {
-    const sent = this.#kernel.libc.splice(pipe, 0, this.#fd, 0, length, SPLICE_FLAGS);
+    const sent = this.#kernel.libc.splice(pipe, 0, this.fd, 0, length, SPLICE_FLAGS);
     return sent < 0 ? this.#none() : sent;
   }
 
@@ -182,14 +163,14 @@ export class Socket implements Handler {
    * @returns how many bytes; 0 when there are none, now or, if {@link ended}, for ever; −errno when the connection is lost
    */
   receiveInto(pipe: number, length: number): number {
-    const received = this.#kernel.libc.splice(this.#fd, 0, pipe, 0, length, SPLICE_FLAGS);
+    const received = this.#kernel.libc.splice(this.fd, 0, pipe, 0, length, SPLICE_FLAGS);
     if (received === 0) this.#state |= ENDED;
     return received < 0 ? this.#none() : received;
   }
 
   /** Ends the sending direction: what the kernel has taken is still delivered. */
   finish(): void {
-    this.#kernel.libc.shutdown(this.#fd, SHUT_WR);
+    this.#kernel.libc.shutdown(this.fd, SHUT_WR);
   }
 
   /** Keepalive is for connections that last: see the transport over epoll. Takes the socket's deadline for it. */
@@ -199,11 +180,11 @@ export class Socket implements Handler {
   }
 
   setDeadline(afterMs: number): void {
-    this.#kernel.loop.setDeadline(this.#slot, afterMs);
+    this.#kernel.loop.setDeadline(this.slot, afterMs);
   }
 
   clearDeadline(): void {
-    this.#kernel.loop.clearDeadline(this.#slot);
+    this.#kernel.loop.clearDeadline(this.slot);
   }
 
   /** Idempotent. The owner is told of nothing any more but {@link SocketOwner.onClosed}, which may come at once. */
@@ -212,13 +193,12 @@ export class Socket implements Handler {
     this.#state |= CLOSING;
     this.clearDeadline();
     if (this.#underWay === 0) this.#removeIfIdle();
-    else if (this.#underWay !== 0)
-      this.#request({ ...this.#asks(OP_ASYNC_CANCEL, CANCEL), operationFlags: CANCEL_ALL | CANCEL_FD });
+    else if (this.#underWay !== 0) this.#request(OP_ASYNC_CANCEL, CANCEL).setOperationFlags(CANCEL_ALL | CANCEL_FD);
   }
 
   /** Closes so that the peer sees a reset: what is not yet delivered is dropped (socket(7), `SO_LINGER`; RFC 1122, section 4.2.2.13). */
   reset(): void {
-    if (!this.closed) this.#kernel.sockets.dropUnsent(this.#fd);
+    if (!this.closed) this.#kernel.sockets.dropUnsent(this.fd);
     this.close();
   }
 
@@ -236,7 +216,7 @@ export class Socket implements Handler {
       return;
     }
     this.#keepAlive = undefined;
-    this.#kernel.sockets.setKeepAlive(this.#fd, keepAlive);
+    this.#kernel.sockets.setKeepAlive(this.fd, keepAlive);
   }
 
   #completed(kind: number, result: number, flags: number): void {
@@ -290,22 +270,18 @@ export class Socket implements Handler {
   #removeIfIdle(): void {
     if ((this.#state & (CLOSING | REMOVED)) !== CLOSING || this.#underWay !== 0) return;
     this.#state |= REMOVED;
-    this.#kernel.loop.remove(this.#slot, this.#fd);
+    this.#kernel.loop.remove(this.slot, this.fd);
     this.owner.onClosed(this);
   }
 
   #poll(kind: number, events: number): void {
     if ((this.#underWay & kind) !== 0 || this.closed) return;
-    this.#request({ ...this.#asks(OP_POLL_ADD, kind), operationFlags: events });
+    this.#request(OP_POLL_ADD, kind).setOperationFlags(events);
   }
 
-  #asks(opcode: number, kind: number): Request {
-    return { opcode, fd: this.#fd, slot: this.#slot, kind };
-  }
-
-  #request(request: Request): void {
-    this.#underWay |= request.kind;
-    this.#kernel.loop.request(request);
+  #request(opcode: number, kind: number): Ring {
+    this.#underWay |= kind;
+    return this.#kernel.loop.request(this, opcode, kind);
   }
 
   /** Nothing now, or −errno. */
@@ -316,7 +292,7 @@ export class Socket implements Handler {
 
   /** The error that the kernel holds for this socket. Asking takes it away: socket(7), `SO_ERROR`. */
   #takeError(): number {
-    return this.#kernel.sockets.getOption(this.#fd, SOL_SOCKET, SO_ERROR) || ECONNRESET;
+    return this.#kernel.sockets.getOption(this.fd, SOL_SOCKET, SO_ERROR) || ECONNRESET;
   }
 }
 
