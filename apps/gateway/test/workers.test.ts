@@ -1,19 +1,22 @@
 import { readFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
-import { selfTest } from '@meshgate/epoll-transport';
+import { selfTest as epollTest } from '@meshgate/epoll-transport';
 import { needs, rawClient, tlsBackend, tlsClient } from '@meshgate/testkit';
 import type { DeclareSuite } from '@meshgate/testkit';
+import { selfTest as uringTest } from '@meshgate/uring-transport';
 import { describe, expect, it } from 'vitest';
 import { parseConfig } from '../src/config/config.ts';
 import { sharesOf } from '../src/workers/shares.ts';
 import { gatewayFolder, meshgate, routesTo, spawnGateway, startGateway } from './daemon.ts';
 import type { Daemon, Folder, LogLine, ReadyDaemon } from './daemon.ts';
 
-const epoll = await selfTest();
+const epoll = await epollTest();
+const uring = await uringTest();
 
 const TRANSPORTS: readonly { readonly name: string; readonly declare: DeclareSuite }[] = [
   { name: 'node', declare: describe },
   { name: 'epoll', declare: needs('epoll', epoll.ok || epoll.reason) },
+  { name: 'uring', declare: needs('uring', uring.ok || uring.reason) },
 ];
 
 type Named = Parameters<typeof gatewayFolder>[0];
