@@ -40,7 +40,7 @@ export async function soak({ connections, seed, atATime = 48, deaths = 0, descri
   const fates = fatesOf(seed);
   const backend = new Backend(seed);
   await backend.start();
-  const relay = new ReplaySource({ ...way, seed, backend: backend.port }, descriptors);
+  const relay = new Relay({ ...way, seed, backend: backend.port }, descriptors);
   const progress = { done: 0, whole: 0, disturbed: 0, starved: 0, bytes: 0, complaints: [] };
   const began = performance.now();
   try {
@@ -230,7 +230,7 @@ class Backend {
 }
 
 /** The process of the transport. */
-class ReplaySource {
+class Relay {
   /** @readonly */
   #settings;
   /** @readonly */
