@@ -20,12 +20,15 @@ const CHECKS = [
 ];
 
 const counts = { passed: 0, failed: 0, skipped: 0 };
+/** How many tests were skipped, by the reason. */
+const skips = new Map();
 if ((await check('MESHGATE_TEST_REQUIRE', requireKnown)) && (await prepare())) {
   for (const [name, command, ...args] of CHECKS) await check(name, () => run(command, args));
   await runTests();
 } else {
   counts.failed ||= 1;
 }
+for (const [reason, count] of skips) console.log(`skipped  ${count} ${count === 1 ? 'test' : 'tests'}: ${reason}`);
 console.log(`${counts.passed} passed, ${counts.failed} failed, ${counts.skipped} skipped`);
 process.exitCode = counts.failed === 0 ? 0 : 1;
 
@@ -61,11 +64,16 @@ function countFile(file) {
   for (const test of tests) {
     const { state, note } = test.result();
     if (state === 'passed' || state === 'failed') counts[state] += 1;
-    else skip(`${file.relativeModuleId} > ${test.fullName}${note === undefined ? '' : ` (${note})`}`);
+    else skip(note ?? reasonIn(test.fullName) ?? `${file.relativeModuleId}: not for this machine`);
   }
 }
 
-function skip(test) {
+function skip(reason) {
   counts.skipped += 1;
-  console.log(`skipped  ${test}`);
+  skips.set(reason, (skips.get(reason) ?? 0) + 1);
+}
+
+/** Suites that need something say so in their name, by `needs()` of the testkit. */
+function reasonIn(name) {
+  return /\((needs \w+: [^)]*)\)/.exec(name)?.[1];
 }

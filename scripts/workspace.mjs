@@ -1,6 +1,6 @@
 // What `npm start` and `npm test` do first, with nothing but Node and npm on the machine: get the pinned pnpm, install, build.
 import { spawn } from 'node:child_process';
-import { readFileSync } from 'node:fs';
+import { existsSync, readdirSync, readFileSync, statSync } from 'node:fs';
 import { delimiter, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 
@@ -19,13 +19,26 @@ export async function prepare(output = process.stdout) {
   return (
     (await step('pnpm', usePinnedPnpm, output)) &&
     (await step('install', () => run('pnpm', ['install', '--frozen-lockfile', '--prefer-offline']), output)) &&
-    (await step('build', () => run('turbo', ['run', 'build', '--output-logs=errors-only']), output))
+    (await step('build', build, output))
   );
 }
 
+function build() {
+  return run('turbo', ['run', 'build', '--output-logs=errors-only']);
+}
+
+/** How far the build has come that began at `since`: turbo leaves a log in each package that it has built or found built. */
+function buildProgress(since) {
+  const packages = ['packages', 'apps', 'examples'].flatMap((top) =>
+    readdirSync(join(ROOT, top)).map((name) => join(ROOT, top, name)),
+  );
+  const logs = packages.map((folder) => join(folder, '.turbo', 'turbo-build.log')).filter((file) => existsSync(file));
+  return `${logs.filter((file) => statSync(file).mtime >= since).length} packages built, `;
+}
+
 /**
- * Does one thing and says so in one line, with the time it took; when it fails, with the reason. On a terminal it is also said
- * while it is being done.
+ * Does one thing and says so in one line, with the time it took; when it fails, with the reason. While it is being done, it says how
+ * long already: on a terminal each second, in one line; elsewhere every half minute.
  *
  * @param {string} name
  * @param {() => Promise<unknown>} work
@@ -34,8 +47,19 @@ export async function prepare(output = process.stdout) {
  */
 export async function step(name, work, output = process.stdout) {
   const start = performance.now();
-  if (output.isTTY) output.write(`..  ${name}\r`);
+  const since = new Date();
+  const still = () => {
+    const seconds = Math.round((performance.now() - start) / 1000);
+    output.write(
+      `..  ${name} (${work === build ? buildProgress(since) : ''}${seconds} s)${output.isTTY ? '\r' : '\n'}`,
+    );
+  };
+  if (output.isTTY) still();
+  const ticking = setInterval(still, output.isTTY ? 1_000 : 30_000);
   const failure = await work().then(() => undefined, String);
+  clearInterval(ticking);
+  // Over what stood there while it was being done.
+  if (output.isTTY) output.write('\u001b[K');
   const seconds = ((performance.now() - start) / 1000).toFixed(1);
   const said = failure === undefined ? `ok  ${name} (${seconds} s)` : `FAILED  ${name} (${seconds} s)\n${failure}`;
   output.write(`${said}\n`);
