@@ -167,6 +167,21 @@ describe('a gateway', () => {
     expect((await gateway.ask('/routes')).json).toMatchObject({ sources: [{ state: 'current' }] });
   });
 
+  it.each([1, 2])('logs connections while they live, where that is asked for, with %i workers', async (workers) => {
+    await using api = await tlsBackend('api.example.com');
+    await using files = await gatewayFolder([api], { log: { access: { connected: true } }, workers });
+    await using gateway = await startGateway(`${files.path}/meshgate.yaml`);
+    await using client = await tlsClient(gateway.address, 'api.example.com');
+    const { port } = api.address;
+    const facts = { listener: 'main', serverName: 'api.example.com', route: 'api', backend: `127.0.0.1:${port}` };
+    const line = await gateway.line(({ event }) => event === 'connected');
+    expect(line).toMatchObject({ ...facts, helloMs: expect.any(Number), connectMs: expect.any(Number) });
+    client.end();
+    const closed = await gateway.line(({ durationMs }) => durationMs !== undefined);
+    expect(closed).toMatchObject({ ...facts, id: line['id'] });
+    expect(closed).not.toHaveProperty('event');
+  });
+
   it('goes on when an observer throws, and says which', async () => {
     await using api = await tlsBackend('api.example.com');
     await using files = await gatewayFolder([api], { plugins: ['./observer.mjs'] });

@@ -9,7 +9,10 @@ const HOSTILE = 'a\u001b[2Jb\nc\u009bd\u202ee\u007f';
 
 async function logged(format: 'json' | 'pretty'): Promise<string> {
   const path = join(mkdtempSync(join(tmpdir(), 'meshgate-log-')), 'log');
-  const log = await openLog({ level: 'info', access: true, format }, { fd: openSync(path, 'a'), isTerminal: false });
+  const log = await openLog(
+    { level: 'info', access: { connected: false }, format },
+    { fd: openSync(path, 'a'), isTerminal: false },
+  );
   log.logger.info({ serverName: HOSTILE }, HOSTILE);
   log.writeJson?.({ alpn: [HOSTILE] });
   await log.flush(10_000);

@@ -55,9 +55,15 @@ export interface LimitSettings extends Omit<Limits, 'connections' | 'pendingHell
 export interface LogSettings {
   readonly level: LogLevel;
   /** One line for each closed connection. */
-  readonly access: boolean;
+  readonly access: AccessLogSettings | false;
   /** `auto`: for people on a terminal, JSON elsewhere. */
   readonly format: 'auto' | 'json' | 'pretty';
+}
+
+/** Which lines the access log has beside that of each closed connection. */
+export interface AccessLogSettings {
+  /** One for each connection that has reached its backend. */
+  readonly connected: boolean;
 }
 
 const SPLICE_MODES = ['auto', 'copy', 'splice'] as const satisfies readonly SpliceMode[];
@@ -197,9 +203,17 @@ const keepAlive = mapping({
   ...(userTimeout !== undefined && { userTimeoutMs: Number.isFinite(userTimeout) ? userTimeout : 0 }),
 }));
 
+const access = z.union(
+  [
+    z.boolean().transform((on): AccessLogSettings | false => on && { connected: false }),
+    mapping({ connected: z.boolean(expecting('true or false')).default(false).describe('a line at connect, too') }),
+  ],
+  expecting('true, false or a mapping'),
+);
+
 const log = mapping({
   level: z.enum(LOG_LEVELS, expecting(`one of ${LOG_LEVELS.join(', ')}`)).default('info'),
-  access: z.boolean(expecting('true or false')).default(true).describe('one line for each closed connection'),
+  access: access.prefault(true).describe('one line for each closed connection'),
   format: z.enum(['auto', 'json', 'pretty'], expecting('one of auto, json, pretty')).default('auto'),
 });
 

@@ -1,5 +1,6 @@
 import { formatEndpoint } from '@meshgate/core';
-import type { ClosedConnection, Observer } from '@meshgate/core';
+import type { Accepted, ClosedConnection, Observer, ProxyEvent } from '@meshgate/core';
+import type { AccessLogSettings } from '../config/config-schema.ts';
 import type { Log } from './logger.ts';
 import { sidecarFacts } from '../sidecar/access-facts.ts';
 import type { SidecarFacts } from '../sidecar/access-facts.ts';
@@ -20,9 +21,9 @@ export interface AccessEntry extends SidecarFacts {
   readonly attempts: number;
   readonly bytesUp: number;
   readonly bytesDown: number;
-  /** From accept to a whole hello. */
+  /** From accept to a complete ClientHello. */
   readonly helloMs?: number;
-  /** From the hello to an established connection to the backend. */
+  /** From the ClientHello to an established connection to the backend. */
   readonly connectMs?: number;
   /** From there to the backend's first byte. */
   readonly firstByteMs?: number;
@@ -34,21 +35,60 @@ export interface AccessEntry extends SidecarFacts {
   readonly reason?: string;
 }
 
+/** The line of a connection that has reached its backend: the facts that are known by then. */
+export type ConnectedEntry = Pick<
+  AccessEntry,
+  'id' | 'listener' | 'remote' | 'serverName' | 'alpn' | 'route' | 'backend' | 'helloMs' | 'connectMs'
+> & { readonly event: 'connected' };
+
 /**
- * Writes one line for each closed connection. A client that leaves without a word, as health checks do, is worth one at level
- * `debug` only.
+ * Writes one line for each closed connection, and, when `connected` is set, one when it has reached its backend. A client that leaves
+ * without a byte, as health checks do, has one at level `debug` only.
  */
-export function accessLog({ logger, writeJson }: Pick<Log, 'logger' | 'writeJson'>): Observer {
+export function accessLog(
+  { logger, writeJson }: Pick<Log, 'logger' | 'writeJson'>,
+  { connected }: AccessLogSettings = { connected: false },
+): Observer {
+  /** ClientHellos of connections that have not reached a backend. */
+  const hellos = new WeakMap<Accepted, EventOf<'connection.sniffed'>>();
   return {
     name: 'access-log',
     observe(event) {
-      if (event.type !== 'connection.closed') return;
-      const level = leftWithoutAWord(event.closed) ? 'debug' : 'info';
-      if (!logger.isLevelEnabled(level)) return;
-      const entry = accessEntry(event.closed);
-      if (writeJson === undefined) logger[level](sentence(entry));
-      else writeJson({ time: new Date().toISOString(), ...entry });
+      if (event.type === 'connection.closed')
+        write(leftSilently(event.closed) ? 'debug' : 'info', () => accessEntry(event.closed));
+      else if (!connected) return;
+      else if (event.type === 'connection.sniffed') hellos.set(event.connection, event);
+      else if (event.type === 'connection.connected')
+        write('info', () => connectedEntry(event, hellos.get(event.connection)));
     },
+  };
+
+  function write(level: 'debug' | 'info', entryOf: () => AccessEntry | ConnectedEntry): void {
+    if (!logger.isLevelEnabled(level)) return;
+    const entry = entryOf();
+    if (writeJson === undefined) logger[level]('event' in entry ? connectedSentence(entry) : sentence(entry));
+    else writeJson({ time: new Date().toISOString(), ...entry });
+  }
+}
+
+type EventOf<Type extends ProxyEvent['type']> = Extract<ProxyEvent, { type: Type }>;
+
+function connectedEntry(
+  { connection, upstream, at }: EventOf<'connection.connected'>,
+  sniffed: EventOf<'connection.sniffed'> | undefined,
+): ConnectedEntry {
+  const { hello, at: helloAt } = sniffed ?? {};
+  return {
+    event: 'connected',
+    id: connection.id,
+    listener: connection.listener,
+    remote: formatEndpoint(connection.remote),
+    ...(hello?.serverName !== undefined && { serverName: hello.serverName }),
+    ...(hello !== undefined && { alpn: hello.alpn }),
+    route: upstream.route.name,
+    backend: formatEndpoint(upstream.address),
+    ...between('helloMs', connection.at, helloAt),
+    ...between('connectMs', helloAt, at),
   };
 }
 
@@ -88,13 +128,17 @@ function between<Key extends string>(key: Key, from?: number, to?: number): { re
 }
 
 /** A health check of a load balancer: connected, and gone. */
-function leftWithoutAWord({ hello, error }: ClosedConnection): boolean {
+function leftSilently({ hello, error }: ClosedConnection): boolean {
   return hello === undefined && error === undefined;
+}
+
+function connectedSentence({ remote, serverName = 'no name', route, backend }: ConnectedEntry): string {
+  return `connected: ${[remote, serverName, route, backend].join(' > ')}`;
 }
 
 function sentence(entry: AccessEntry): string {
   const { remote, serverName = 'no name', route, backend, bytesUp, bytesDown, durationMs, code, reason } = entry;
-  const way = [remote, serverName, route, backend].filter((step) => step !== undefined).join(' > ');
+  const path = [remote, serverName, route, backend].filter((step) => step !== undefined).join(' > ');
   const end = code === undefined ? '' : ` ${code}: ${reason}`;
-  return `${way} ${bytesUp} B up ${bytesDown} B down ${durationMs} ms${end}`;
+  return `${path} ${bytesUp} B up ${bytesDown} B down ${durationMs} ms${end}`;
 }

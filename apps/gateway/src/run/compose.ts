@@ -152,7 +152,8 @@ export interface Plan extends Surroundings {
 function bindObservers({ c, config, parts, log, wrapObserver = (observer) => observer }: Plan): void {
   bind(c, REGISTRY, () => registryOfThisProcess(log));
   bind(c, OBSERVER, () => wrapObserver(logObserver(log.logger)));
-  if (config.log.access) bind(c, OBSERVER, () => wrapObserver(accessLog(log)));
+  const { access } = config.log;
+  if (access !== false) bind(c, OBSERVER, () => wrapObserver(accessLog(log, access)));
   bind(c, SHORTAGES, () => new LocalShortages());
   bind(c, OBSERVER, () => one(c, SHORTAGES));
   bind(c, OBSERVER, () => prometheusObserver({ registry: one(c, REGISTRY) }));
