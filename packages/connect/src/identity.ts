@@ -29,7 +29,7 @@ export interface Identity {
 }
 
 /** What a peer's services are known by; or why none of them can be trusted. */
-export type PeerIdentity =
+type PeerIdentity =
   | {
       readonly kind: 'trusted';
       readonly peer: string;

@@ -1,5 +1,6 @@
 import { ConfigProblems } from '@meshgate/core';
 import type { ListenerSource, RouteSource, Service } from '@meshgate/core';
+import type { HttpExports } from '@meshgate/mesh';
 import type { AgentOptions } from './agent.ts';
 import { definitionOf } from './definition.ts';
 import { listenerSource } from './listener-source.ts';
@@ -19,9 +20,14 @@ export interface ConsulOptions extends AgentOptions {
   readonly datacenter?: string;
   /** DNS domain of the agents; asked of the agent when absent, which takes `agent:read`, else `consul`. */
   readonly dnsDomain?: string;
+  /**
+   * Whether services that are exported to a peer with protocol `http`, `http2` or `grpc` are passed on undecrypted; `refuse` when absent,
+   * since a deny intention for callers of the peer would then have no effect at a destination that is an Envoy.
+   */
+  readonly httpExports?: HttpExports;
 }
 
-/** The parts of a mesh gateway that Consul configures. Each opens and closes its own sockets: 27 at most, all together. */
+/** The parts of a mesh gateway that Consul configures. Each opens and closes its own sockets: 35 at most, all together. */
 export interface ConsulParts {
   /** For each service that the mesh reaches through this gateway. */
   readonly routes: RouteSource;
@@ -40,7 +46,7 @@ export function consulParts(options: ConsulOptions): ConsulParts {
   const body = options.register === undefined ? undefined : bodyOf(options.register);
   const id = body?.ID ?? options.proxyId;
   const named = id === undefined ? {} : { id };
-  const { datacenter, dnsDomain, partition } = options;
+  const { datacenter, dnsDomain, partition, httpExports } = options;
   const preset = {
     ...named,
     ...(datacenter === undefined ? {} : { datacenter }),
@@ -50,7 +56,13 @@ export function consulParts(options: ConsulOptions): ConsulParts {
   const warnings = new Warnings();
   const expected = definitionOf(body && asRegistered(body));
   return {
-    routes: routeSource({ agent: options, preset, warnings, ...(expected === undefined ? {} : { expected }) }),
+    routes: routeSource({
+      agent: options,
+      preset,
+      warnings,
+      ...(expected === undefined ? {} : { expected }),
+      ...(httpExports === undefined ? {} : { httpExports }),
+    }),
     listeners: listenerSource({ agent: options, ...named, meanwhile: expected?.listeners ?? [] }),
     registration: registrationService({
       agent: options,

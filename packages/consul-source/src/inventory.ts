@@ -1,8 +1,10 @@
 // What is registered in the datacenter, told by one coarse query: enough to know which service has changed, so that only its
 // exact, documented health query is asked again.
 import { createHash } from 'node:crypto';
+import type { ImportedService } from '@meshgate/mesh';
 import { elementsOf, list, number, object, objects, text } from './json.ts';
 import type { JsonObject } from './json.ts';
+import { importsOn, joinedImports } from './peering/peering-records.ts';
 import { serviceKey } from './records.ts';
 
 /** A name in the datacenter's list of services. */
@@ -28,6 +30,8 @@ export interface Inventory {
   readonly instances: ReadonlyMap<string, readonly string[]>;
   /** Consul's own servers are not visible. Every datacenter has them: the token may not read all services. */
   readonly partial: boolean;
+  /** What peers export to this cluster. */
+  readonly imports: readonly ImportedService[];
 }
 
 /** Reads `internal/ui/nodes`: every node with its services and checks. `undefined` when the answer has another form. */
@@ -62,11 +66,15 @@ class InventoryBuilder {
   readonly #digests = new Map<string, string[]>();
   readonly #gateways = new Map<string, string[]>();
   readonly #instances = new Map<string, string[]>();
+  readonly #imports: ImportedService[] = [];
   #nodes = 0;
 
   /** What was imported from a peer is no part of this datacenter. */
   add(node: JsonObject): void {
-    if (text(node['PeerName'])) return;
+    if (text(node['PeerName'])) {
+      this.#imports.push(...importsOn(node));
+      return;
+    }
     this.#nodes += 1;
     for (const { service, namespace, kind, speaksFor, digest, id, instance } of entriesOf(node)) {
       this.#names.set(serviceKey(service, namespace), { name: service, namespace });
@@ -85,6 +93,7 @@ class InventoryBuilder {
       instances: this.#instances,
       blind: this.#nodes === 0,
       partial: !this.#names.has(serviceKey(CONSUL, '')),
+      imports: joinedImports(this.#imports),
     };
   }
 }
@@ -97,7 +106,7 @@ export function inventoryOfNames(json: unknown): Inventory | undefined {
     (name) => [serviceKey(name, ''), { name, namespace: '', digest: undefined }] as const,
   );
   const unknown = { terminatingGateways: new Map<string, string>(), instances: new Map<string, readonly string[]>() };
-  return { ...unknown, services: new Map(services), blind: false, partial: !(CONSUL in names) };
+  return { ...unknown, services: new Map(services), blind: false, partial: !(CONSUL in names), imports: [] };
 }
 
 /** Which services each terminating gateway stands in for: `*` for all. From the list of config entries; by {@link indexKey}. */

@@ -175,6 +175,7 @@ async function* inventories(agent: Agent, signal: AbortSignal): AsyncGenerator<P
 }
 
 const NODES = 'internal/ui/nodes';
+const REWOUND_REST_MS = 1_000;
 
 /** Names say nothing of what is behind them, so that each look at them asks about every service. */
 async function* polledInventories(agent: Agent, signal: AbortSignal): AsyncGenerator<Parts['inventory']> {
@@ -206,6 +207,8 @@ async function* servers(agent: Agent, signal: AbortSignal): AsyncGenerator<Parts
   for await (const answer of blockingQuery(agent, { path, without: FREE_TEXT }, signal)) {
     const instances = parsed(answer, path, 'a list of instances', instancesOf);
     const datacenter = parsed(answer, path, 'instances with a datacenter', (json) => datacenterOf(json) ?? '');
+    // Older than what was known: whoever guards against losses must see the inventory first, which shows that there is one.
+    if (answer.rewound) await pause(REWOUND_REST_MS, signal);
     if (instances.length > 0) known = { instances, datacenter: datacenter || known.datacenter };
     yield known;
   }

@@ -4,6 +4,7 @@ import { ConfigProblems } from '@meshgate/core';
 import type { Problem } from '@meshgate/core';
 import { openValue } from '@meshgate/documents';
 import type { Field } from '@meshgate/documents';
+import type { HttpExports } from '@meshgate/mesh';
 import type { ConsulOptions } from './gateway.ts';
 import type { RegisterOptions } from './registration.ts';
 import { readTlsFiles } from './tls-files.ts';
@@ -39,6 +40,11 @@ export interface ConsulSettings {
    * Of no account beside `register`.
    */
   readonly proxyId?: string;
+  /**
+   * `passthrough`: services that are exported to a peer with protocol `http`, `http2` or `grpc` are passed on undecrypted; `refuse` when
+   * absent, since a deny intention for callers of the peer would then have no effect at a destination that is an Envoy.
+   */
+  readonly httpExports?: HttpExports;
   /** Registers the gateway with the agent; absent: it is registered by somebody else, or needs not be. */
   readonly register?: RegisterOptions;
 }
@@ -54,8 +60,13 @@ export function parseSettings(config: unknown): ConsulSettings {
     if (strings[one] !== undefined && strings[other] === undefined)
       fields?.get(one)?.refuse(`expected ${other} beside ${one}, found none`);
   const register = readRegister(fields?.get('register'));
+  const httpExports = fields?.get('httpExports')?.oneOf(['refuse', 'passthrough']);
   if (problems.length > 0) throw new ConfigProblems(problems);
-  return { ...strings, ...(register === undefined ? {} : { register }) };
+  return {
+    ...strings,
+    ...(httpExports === undefined ? {} : { httpExports }),
+    ...(register === undefined ? {} : { register }),
+  };
 }
 
 /**
@@ -94,7 +105,7 @@ const STRINGS = [
 
 const REGISTER_STRINGS = ['service', 'id', 'address', 'wanAddress', 'deregisterAfterCritical'] as const;
 
-const SETTINGS = optional([...STRINGS, 'register'] as const);
+const SETTINGS = optional([...STRINGS, 'httpExports', 'register'] as const);
 const REGISTER = optional([...REGISTER_STRINGS, 'bindAddresses', 'exposeServers'] as const);
 
 function optional<Key extends string>(keys: readonly Key[]): Readonly<Record<Key, 'optional'>> {

@@ -2,7 +2,7 @@ import { formatProblem } from '@meshgate/core';
 import type { RouteSnapshot, RouteSource } from '@meshgate/core';
 import { Cell, inTurns, openScope } from '@meshgate/core/parts';
 import { routeDeriver } from '@meshgate/mesh';
-import type { Catalog, CatalogService, Gateway, GatewayDefinition } from '@meshgate/mesh';
+import type { Catalog, CatalogService, Gateway, GatewayDefinition, HttpExports, PeeringCatalog } from '@meshgate/mesh';
 import { AgentError, openAgent } from './agent.ts';
 import type { Agent, AgentOptions } from './agent.ts';
 import { MeshWatch } from './mesh-watch.ts';
@@ -10,6 +10,8 @@ import type { KnownParts, MeshView, Preset } from './mesh-watch.ts';
 import type { OwnDefinition } from './own-definition.ts';
 import { OwnVisibility } from './own-visibility.ts';
 import type { OwnInstance } from './own-visibility.ts';
+import { PeeringWatch } from './peering/peering-watch.ts';
+import type { KnownPeering } from './peering/peering-watch.ts';
 import { ServiceHealth, SETTLE_MS } from './service-health.ts';
 import { SnapshotVersions } from './snapshot-version.ts';
 import { StateLossGuard } from './state-loss-guard.ts';
@@ -23,6 +25,8 @@ export interface RouteSourceOptions {
   readonly warnings?: Warnings;
   /** What the gateway is about to be registered with: used as long as the agent does not know it. */
   readonly expected?: GatewayDefinition;
+  /** See `Gateway` of `@meshgate/mesh`: `refuse` when absent. */
+  readonly httpExports?: HttpExports;
 }
 
 /**
@@ -46,6 +50,19 @@ export function routeSource(options: RouteSourceOptions): RouteSource {
   }
 }
 
+interface Watches {
+  readonly mesh: MeshWatch;
+  readonly peering: PeeringWatch;
+}
+
+/** What a snapshot is made of. */
+interface Look {
+  readonly view: MeshView;
+  readonly peering: PeeringWatch;
+  /** Peerings are still waited for. */
+  readonly isPatient: boolean;
+}
+
 /** From the agent's answers to snapshots: watched parts, the health of each service, derived routes, the guard against losses. */
 class ConsulRouteWatch {
   readonly #options: RouteSourceOptions;
@@ -57,6 +74,7 @@ class ConsulRouteWatch {
   readonly #visibility = new OwnVisibility('gateway');
   readonly #versions = new SnapshotVersions();
   #known: KnownParts = {};
+  #knownPeering: KnownPeering | undefined;
   #derivedAt = 0;
   /** Every service has been asked about. */
   #isComplete = false;
@@ -72,23 +90,29 @@ class ConsulRouteWatch {
     const agent = openAgent(how, SOCKETS);
     const changed = (): void => this.#changes.set();
     const mesh = new MeshWatch(agent, preset, { changed, signal }, this.#known);
+    const peering = new PeeringWatch(agent, { changed, signal }, this.#knownPeering);
     const warned = this.#onWarning(changed, signal);
     this.#health.run(agent, signal);
     try {
-      yield* this.#changed(agent, mesh, signal);
+      yield* this.#changed(agent, { mesh, peering }, signal);
     } catch (reason) {
       if (!outer.aborted) throw reason;
     } finally {
       end();
       this.#known = mesh.known;
+      this.#knownPeering = peering.known;
       this.#health.rest();
       await agent.close();
-      await Promise.all([mesh.end(), warned]);
+      await Promise.all([mesh.end(), peering.end(), warned]);
     }
   }
 
   /** Each snapshot that differs from the one before; the same once more while the agent is heard, so that it is never an old one. */
-  async *#changed(agent: Agent, mesh: MeshWatch, signal: AbortSignal): AsyncGenerator<RouteSnapshot, void, void> {
+  async *#changed(
+    agent: Agent,
+    { mesh, peering }: Watches,
+    signal: AbortSignal,
+  ): AsyncGenerator<RouteSnapshot, void, void> {
     const startedAt = performance.now();
     let last: { readonly version: string; readonly at: number } | undefined;
     while (!signal.aborted) {
@@ -96,7 +120,8 @@ class ConsulRouteWatch {
       const now = performance.now();
       const view = mesh.view(now - startedAt < PATIENCE_MS);
       if (mesh.failure !== undefined) throw mesh.failure;
-      const snapshot = view === undefined ? undefined : await this.#look(view, now);
+      const isPatient = now - startedAt < PEERING_PATIENCE_MS;
+      const snapshot = view === undefined ? undefined : await this.#look({ view, peering, isPatient }, now);
       const isNews = snapshot?.version !== last?.version || agent.lastAnswerAt - (last?.at ?? 0) > REPEAT_MS;
       if (snapshot !== undefined && isNews && !signal.aborted) {
         last = { version: snapshot.version, at: now };
@@ -111,13 +136,16 @@ class ConsulRouteWatch {
   }
 
   /** @returns `undefined` while services are being asked about */
-  async #look(view: MeshView, now: number): Promise<RouteSnapshot | undefined> {
+  async #look({ view, peering, isPatient }: Look, now: number): Promise<RouteSnapshot | undefined> {
     this.#health.update(view, now);
+    const peers = peering.update(this.#health.services, view.inventory.imports);
+    // Names of peers that are missing from the first snapshot would look like their removal.
+    if (!this.#isComplete && isPatient && !peering.converged) return undefined;
     const isProgress = this.#isComplete && now - this.#derivedAt >= PROGRESS_MS;
     if (!this.#health.converged && !isProgress) return undefined;
     this.#complete();
     this.#derivedAt = now;
-    return this.#snapshot(view);
+    return this.#snapshot(view, peers, peering.warnings);
   }
 
   /** @throws AgentError when there are fewer answers than failures: routes of the few would look like the removal of the others */
@@ -130,9 +158,14 @@ class ConsulRouteWatch {
     this.#isComplete = true;
   }
 
-  async #snapshot(view: MeshView): Promise<RouteSnapshot> {
-    const { preset, expected } = this.#options;
-    const { routes: derived, problems } = this.#derive(...inputsOf(view, this.#health.services, preset, expected));
+  async #snapshot(
+    view: MeshView,
+    peering: PeeringCatalog | undefined,
+    peeringWarnings: readonly string[],
+  ): Promise<RouteSnapshot> {
+    const [catalog, gateway] = inputsOf(view, this.#health.services, this.#options);
+    const whole = peering === undefined ? catalog : { ...catalog, peering };
+    const { routes: derived, problems } = this.#derive(whole, gateway);
     const { trustDomain, index, own } = view;
     const doubt = view.inventory.partial ? PARTIAL : this.#visibility.doubt(instanceOf(own), view.inventory.instances);
     const observation = {
@@ -146,6 +179,7 @@ class ConsulRouteWatch {
       ...this.#warnings.list,
       ...(warning === undefined ? [] : [warning]),
       ...view.warnings,
+      ...peeringWarnings,
       ...(view.inventory.partial ? [PARTIAL] : []),
       ...(this.#health.filtered ? [FILTERED] : []),
       ...(own?.kind === 'registered' ? own.definition.problems : []),
@@ -166,8 +200,10 @@ class ConsulRouteWatch {
   }
 }
 
+// Peerings and their exports take some questions one after the other; an agent that answers none of them must not keep the rest waiting.
+const PEERING_PATIENCE_MS = 5_000;
 // Eight watches, a dozen queries at a time, and room for those of the lesser watches.
-const SOCKETS = 24;
+const SOCKETS = 32;
 // Remote datacenters and everything else that is not essential must not keep local services waiting for longer.
 const PATIENCE_MS = 700;
 const REPEAT_MS = 15_000;
@@ -189,8 +225,7 @@ function shown(messages: readonly string[], most: number, what: string): readonl
 function inputsOf(
   view: MeshView,
   services: readonly CatalogService[],
-  { partition }: Preset,
-  expected: GatewayDefinition | undefined,
+  { preset: { partition }, expected, httpExports }: RouteSourceOptions,
 ): readonly [Catalog, Gateway] {
   const { trustDomain, datacenter, dnsDomain, gateways, servers, own } = view;
   const definition = own?.kind === 'registered' ? own.definition : expected;
@@ -199,6 +234,7 @@ function inputsOf(
     wanFederation,
     ...(connectTimeoutMs === undefined ? {} : { connectTimeoutMs }),
     ...(remoteKeepAlive === undefined ? {} : { remoteKeepAlive }),
+    ...(httpExports === undefined ? {} : { httpExports }),
   };
   const place = { datacenter, trustDomain, dnsDomain, ...(partition === undefined ? {} : { partition }) };
   return [{ ...place, services, gateways, servers }, gateway];

@@ -45,7 +45,7 @@ export interface StandInAgent extends AsyncDisposable {
   /** Other permissions, as `StandInAgentOptions.denied`. */
   deny(denied: Readonly<Record<string, string>>): void;
   /**
-   * Misbehaves from now on, also towards what is being held; `undefined` ends it.
+   * Misbehaves from now on, also towards what is being held; `undefined` ends it. Answers that an earlier fault keeps open are broken off.
    *
    * @param on the paths, below `/v1/` and without query, for which that is so; all of them when absent
    */
@@ -80,6 +80,8 @@ class PlayedAgent implements StandInAgent {
   readonly #traits: VersionTraits;
   readonly #answers = new Map<string, readonly Versioned[]>();
   readonly #held = new Set<Held>();
+  /** Answers that a fault keeps open. */
+  readonly #open = new Set<ServerResponse>();
   #mesh: StandInMesh;
   #prepared: Readonly<Record<string, unknown>>;
   #denied: Readonly<Record<string, string>>;
@@ -134,6 +136,7 @@ class PlayedAgent implements StandInAgent {
 
   misbehave(fault: StandInFault | undefined, on: (path: string) => boolean = () => true): void {
     this.#fault = fault === undefined ? undefined : { fault, on };
+    for (const outgoing of this.#open) outgoing.destroy();
     for (const held of this.#held)
       if (on(held.question.path)) {
         this.#held.delete(held);
@@ -205,7 +208,11 @@ class PlayedAgent implements StandInAgent {
 
   #send(question: StandInQuestion, outgoing: ServerResponse): void {
     const fault = this.#faultFor(question.path);
-    if (fault !== undefined && playFault(fault, outgoing)) return;
+    if (fault !== undefined && playFault(fault, outgoing)) {
+      this.#open.add(outgoing);
+      outgoing.once('close', () => this.#open.delete(outgoing));
+      return;
+    }
     const [current, before = current] = [this.#current(question), this.#before(question)];
     if (fault?.kind === 'older') write(outgoing, { ...before, index: Math.min(before.index, current.index - 1) });
     else if (fault?.kind === 'empty') write(outgoing, { ...current, ...emptied(current), index: current.index + 1 });

@@ -1,0 +1,182 @@
+import { pause } from '@meshgate/core';
+import type { Peer } from '@meshgate/mesh';
+import { AgentError, parsed } from '../agent.ts';
+import type { Agent, Answer } from '../agent.ts';
+import { blockingQuery } from '../blocking-query.ts';
+import { exportedNamesOf, exportsInEntries, isThroughGateways, peerOf, peersOf } from './peering-records.ts';
+import type { ExportedName } from './peering-records.ts';
+
+/** What an agent says of peerings. */
+export interface PeersAnswer {
+  readonly peers: readonly Peer[];
+  /** Why there is nothing to say, where that is for want of permission. */
+  readonly warning?: string;
+}
+
+/**
+ * Follows the peerings of this cluster. An agent before 1.13, or one on which peering is off, has none; one that refuses the token has
+ * none as far as anybody can tell, and a warning says which rule is missing.
+ *
+ * Held questions are answered when a peering is written, not when its state changes, and before 1.15.3 nothing is held: so it is asked
+ * every few seconds as well.
+ */
+export async function* peerAnswers(agent: Agent, known: KnownPeers, signal: AbortSignal): AsyncGenerator<PeersAnswer> {
+  for (let index = 0; !signal.aborted;) {
+    const held = index === 0 ? {} : { index: String(index), wait: `${HELD_MS / 1_000}s` };
+    const answer = await agent.ask({ path: PEERINGS, query: held, holdMs: HELD_MS * 2 }, signal).catch(noPeering);
+    if (answer instanceof AgentError) {
+      yield known.withdrawn(answer);
+      await pause(ABSENT_REST_MS, signal);
+      continue;
+    }
+    const peers = parsed(answer, PEERINGS, 'a list of peerings', peersOf);
+    yield await known.update(peers, agent, signal);
+    await pause(answer.index === undefined ? POLL_MS : MIN_REST_MS, signal);
+    index = answer.index ?? 0;
+  }
+}
+
+const PEERINGS = 'peerings';
+// States change without an answer to a held question: this is how old one may be.
+const HELD_MS = 5_000;
+const POLL_MS = 5_000;
+const MIN_REST_MS = 20;
+// A policy is corrected, or an agent replaced, rarely; this is how long it then takes.
+const ABSENT_REST_MS = 30_000;
+
+const NO_RULE =
+  'peerings cannot be read, services of peers are not routed: the token needs peering = "read" (or operator = "read")';
+
+/** An agent that has no peering is no failure; whatever else goes wrong is. */
+function noPeering(reason: unknown): AgentError {
+  if (!(reason instanceof AgentError)) throw reason;
+  const isOff = reason.status === 500 && /peering must be enabled/i.test(reason.complaint);
+  if (reason.status === 404 || reason.status === 403 || isOff) return reason;
+  throw reason;
+}
+
+/**
+ * Peerings that have been seen, so that an answer without one of them is doubted: a peering is shown as deleted before it leaves the
+ * list, and one that was deleted in between is unknown when it is asked for by its name.
+ */
+export class KnownPeers {
+  #last: ReadonlyMap<string, Peer>;
+
+  /** @param peers those of before, where an earlier watch has seen some */
+  constructor(peers: readonly Peer[] = []) {
+    this.#last = new Map(peers.map((peer) => [peer.name, peer]));
+  }
+
+  /** `peers`, and those of before of which the agent, asked about each, does not say that they are gone. */
+  async update(peers: readonly Peer[], agent: Agent, signal: AbortSignal): Promise<PeersAnswer> {
+    const next = new Map(peers.map((peer) => [peer.name, peer]));
+    for (const [name, peer] of this.#last) {
+      if (next.has(name) || peer.isDeleted || (await isGone(agent, name, signal))) continue;
+      next.set(name, peer);
+    }
+    this.#last = next;
+    return { peers: [...next.values()] };
+  }
+
+  /** The agent says that there are none, or does not say. */
+  withdrawn({ status, message }: AgentError): PeersAnswer {
+    if (status !== 403) this.#last = new Map();
+    const peers = [...this.#last.values()];
+    if (status === 403) return { peers, warning: NO_RULE };
+    // It was there before: somebody has turned it off, or the agent is another one.
+    return peers.length === 0 ? { peers } : { peers, warning: message };
+  }
+}
+
+async function isGone(agent: Agent, name: string, signal: AbortSignal): Promise<boolean> {
+  const path = peeringPath(name);
+  const answer = await agent.ask({ path, mayBeMissing: true }, signal);
+  return !answer.found || parsed(answer, path, 'a peering', peerOf).isDeleted;
+}
+
+function peeringPath(name: string): string {
+  return `peering/${encodeURIComponent(name)}`;
+}
+
+/** Follows whether servers of peers are reached through the gateways. `false` where the agent has no such entry, or no such kind. */
+export async function* throughGateways(agent: Agent, signal: AbortSignal): AsyncGenerator<boolean> {
+  const path = 'config/mesh/mesh';
+  for await (const answer of blockingQuery(agent, { path, mayBeMissing: true }, signal))
+    yield answer.found && parsed(answer, path, 'an entry of kind mesh', isThroughGateways);
+}
+
+/**
+ * Follows what is exported to `peer`. By what the servers make of the entry, wildcards expanded, which takes `service:read` only; by the
+ * entry itself where an agent does not have that.
+ *
+ * @param isHeld false: asks every few seconds instead, since a held question takes a connection
+ */
+export async function* exportAnswers(
+  agent: Agent,
+  { peer, isHeld }: { readonly peer: string; readonly isHeld: boolean },
+  signal: AbortSignal,
+): AsyncGenerator<readonly ExportedName[]> {
+  const asked = { path: 'internal/ui/exported-services', query: { peer } };
+  try {
+    for await (const answer of isHeld ? blockingQuery(agent, asked, signal) : polled(agent, asked, signal)) {
+      const names = parsed(answer, asked.path, 'a list of services', exportedNamesOf);
+      // Nothing at all: whoever says so must at least know the peer, or it does not know what it says.
+      if (names.length === 0) await confirmPeer(agent, peer, signal);
+      yield names;
+    }
+  } catch (reason) {
+    if (!(reason instanceof AgentError) || (reason.status !== 404 && reason.status !== 403)) throw reason;
+    yield* exportsByEntries(agent, peer, signal);
+  }
+}
+
+async function* exportsByEntries(
+  agent: Agent,
+  peer: string,
+  signal: AbortSignal,
+): AsyncGenerator<readonly ExportedName[]> {
+  const path = 'config/exported-services';
+  for await (const answer of blockingQuery(agent, { path }, signal)) {
+    if (answer.filtered) throw new AgentError(NO_EXPORTS_RULE);
+    yield parsed(answer, path, 'a list of config entries', (json) => exportsInEntries(json, peer));
+  }
+}
+
+const NO_EXPORTS_RULE =
+  'what is exported to peers cannot be read: the token needs service_prefix "" read, or mesh = "read"';
+
+async function* polled(
+  agent: Agent,
+  question: { readonly path: string; readonly query: Readonly<Record<string, string>> },
+  signal: AbortSignal,
+): AsyncGenerator<Answer> {
+  while (!signal.aborted) {
+    yield await agent.ask(question, signal);
+    await pause(POLL_MS, signal);
+  }
+}
+
+async function confirmPeer(agent: Agent, name: string, signal: AbortSignal): Promise<void> {
+  const path = peeringPath(name);
+  const answer = await agent.ask({ path, mayBeMissing: true }, signal);
+  if (answer.found) parsed(answer, path, 'a peering', peerOf);
+}
+
+/** The kinds of entries that make a discovery chain. */
+export const CHAIN_KINDS = [
+  'proxy-defaults',
+  'service-defaults',
+  'service-resolver',
+  'service-router',
+  'service-splitter',
+] as const;
+
+/** Follows the entries of one kind: yields another number at each change. */
+export async function* entryChanges(agent: Agent, kind: string, signal: AbortSignal): AsyncGenerator<number> {
+  let changes = 0;
+  const answers = blockingQuery(agent, { path: `config/${kind}` }, signal);
+  for (let next = await answers.next(); next.done !== true; next = await answers.next()) {
+    changes += 1;
+    yield changes;
+  }
+}

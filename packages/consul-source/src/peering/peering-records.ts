@@ -1,0 +1,117 @@
+// Consul's JSON about cluster peering turned into the records of the mesh. Field names are those of Consul's HTTP API.
+import type { ExportChain, ImportedService, Peer } from '@meshgate/mesh';
+import { list, number, object, objects, text } from '../json.ts';
+import type { JsonObject } from '../json.ts';
+import { instancesOf } from '../records.ts';
+
+/** One element of `/v1/peerings`, or `/v1/peering/NAME`; `undefined` when it is no peering. */
+export function peerOf(json: unknown): Peer | undefined {
+  const peering = object(json);
+  const name = text(peering?.['Name']);
+  if (peering === undefined || name === '') return undefined;
+  const serverName = text(peering['PeerServerName']);
+  const deletedAt = text(peering['DeletedAt']);
+  return {
+    name,
+    state: text(peering['State']),
+    // Older releases write the zero time instead of nothing.
+    isDeleted: (deletedAt !== '' && !deletedAt.startsWith('0001-01-01')) || text(peering['State']) === 'DELETING',
+    ...(serverName === '' ? {} : { serverName }),
+    serverAddresses: list(peering['PeerServerAddresses']).map(text),
+    roots: list(peering['PeerCAPems']).map(text),
+    modifyIndex: number(peering['ModifyIndex']),
+  };
+}
+
+/** `/v1/peerings`; `undefined` when it is no list of peerings. */
+export function peersOf(json: unknown): readonly Peer[] | undefined {
+  if (!Array.isArray(json)) return undefined;
+  const peers = json.map(peerOf).filter((peer) => peer !== undefined);
+  return peers.length === json.length ? peers : undefined;
+}
+
+/** `/v1/internal/ui/exported-services?peer=NAME`: the names of what is exported to one peer, by name. */
+export function exportedNamesOf(json: unknown): readonly ExportedName[] | undefined {
+  if (!Array.isArray(json)) return undefined;
+  return objects(json).map((service) => exportedName(service));
+}
+
+/** The name of an exported service. */
+export interface ExportedName {
+  readonly name: string;
+  /** `''` for the default one. */
+  readonly namespace: string;
+}
+
+function exportedName(service: JsonObject): ExportedName {
+  return { name: text(service['Name']), namespace: text(service['Namespace']) };
+}
+
+/**
+ * The list of `exported-services` entries: what is exported to `peer`. A wildcard is left as it is: whoever knows all services
+ * expands it.
+ */
+export function exportsInEntries(json: unknown, peer: string): readonly ExportedName[] | undefined {
+  if (!Array.isArray(json)) return undefined;
+  const services = objects(json).flatMap((entry) => objects(entry['Services']));
+  const isFor = (consumer: JsonObject): boolean =>
+    text(consumer['Peer']) === peer || text(consumer['PeerName']) === peer;
+  return services.filter((service) => objects(service['Consumers']).some(isFor)).map(exportedName);
+}
+
+/** `/v1/config/mesh/mesh`: whether servers of peers are to be reached through the mesh gateways. `undefined` when it is no such entry. */
+export function isThroughGateways(json: unknown): boolean | undefined {
+  const entry = object(json);
+  if (text(entry?.['Kind']) !== 'mesh') return undefined;
+  return object(entry?.['Peering'])?.['PeerThroughMeshGateways'] === true;
+}
+
+/** `/v1/discovery-chain/SERVICE`, as far as a gateway needs it of an exported service. */
+export function exportChainOf(json: unknown): ExportChain | undefined {
+  const chain = object(object(json)?.['Chain']);
+  if (chain === undefined) return undefined;
+  const protocol = text(chain['Protocol']) || 'tcp';
+  const start = object(object(chain['Nodes'])?.[text(chain['StartNode'])]);
+  const id = text(object(start?.['Resolver'])?.['Target']);
+  const target = object(object(chain['Targets'])?.[id]);
+  if (target === undefined) return { protocol };
+  const optional = {
+    subset: text(target['ServiceSubset']),
+    namespace: text(target['Namespace']),
+    partition: text(target['Partition']),
+    peer: text(target['Peer']),
+  };
+  return {
+    protocol,
+    target: {
+      service: text(target['Service']),
+      datacenter: text(target['Datacenter']),
+      ...Object.fromEntries(Object.entries(optional).filter(([, value]) => value !== '')),
+    },
+  };
+}
+
+/** The services that a node of `/v1/internal/ui/nodes` has from a peer: each instance that a gateway of that peer stands for. */
+export function importsOn(node: JsonObject): readonly ImportedService[] {
+  const peer = text(node['PeerName']);
+  if (peer === '') return [];
+  const checks = objects(node['Checks']);
+  return objects(node['Services']).flatMap((service) => {
+    const name = text(object(service['Proxy'])?.['DestinationServiceName']) || text(service['Service']);
+    const id = text(service['ID']);
+    const own = checks.filter((check) => text(check['ServiceID']) === '' || text(check['ServiceID']) === id);
+    const instances = instancesOf([{ Node: node, Service: service, Checks: own }]) ?? [];
+    return instances.some(({ peerMeta }) => peerMeta !== undefined) ? [{ name, peer, instances }] : [];
+  });
+}
+
+/** Parts of the same service put together, as they come from several nodes. */
+export function joinedImports(parts: readonly ImportedService[]): readonly ImportedService[] {
+  const services = new Map<string, ImportedService>();
+  for (const part of parts) {
+    const key = `${part.peer}/${part.name}`;
+    const known = services.get(key)?.instances ?? [];
+    services.set(key, { ...part, instances: [...known, ...part.instances] });
+  }
+  return [...services.values()];
+}

@@ -1,0 +1,209 @@
+import { QuerySet, Watched, WatchSet } from '@meshgate/core/parts';
+import type { Query, Watch, WatchOptions } from '@meshgate/core/parts';
+import type {
+  CatalogService,
+  ExportChain,
+  ExportedService,
+  ImportedService,
+  Peer,
+  PeeringCatalog,
+} from '@meshgate/mesh';
+import { isOverload, parsed, reasonOf } from '../agent.ts';
+import type { Agent } from '../agent.ts';
+import { serviceKey } from '../records.ts';
+import {
+  CHAIN_KINDS,
+  entryChanges,
+  exportAnswers,
+  KnownPeers,
+  peerAnswers,
+  throughGateways,
+} from './peering-queries.ts';
+import type { PeersAnswer } from './peering-queries.ts';
+import { exportChainOf } from './peering-records.ts';
+import type { ExportedName } from './peering-records.ts';
+
+/** What an earlier watch of peerings knew. */
+export interface KnownPeering {
+  readonly peers: PeersAnswer | undefined;
+  readonly isThrough: boolean | undefined;
+  readonly exports: ReadonlyMap<string, readonly ExportedName[]>;
+  readonly chains: ReadonlyMap<string, ExportChain>;
+}
+
+/**
+ * Watches cluster peering: which peers there are, what is exported to each, by which discovery chain, and whether the servers talk through
+ * the gateways. One part that fails keeps what it gave last. While there is no peer nothing but the list of peers is asked for.
+ */
+export class PeeringWatch {
+  readonly #agent: Agent;
+  readonly #options: WatchOptions;
+  readonly #known: KnownPeering;
+  readonly #peers: Watched<PeersAnswer>;
+  readonly #exports: WatchSet<readonly ExportedName[]>;
+  readonly #chains: QuerySet<ExportChain>;
+  /** Of what is exported, by service. */
+  #lastChains: ReadonlyMap<string, ExportChain>;
+  /** Watched from the first peer on. */
+  #more: { readonly isThrough: Watched<boolean>; readonly entries: WatchSet<number> } | undefined;
+
+  /** @param known what an earlier watch knew: in use until this one knows better */
+  constructor(agent: Agent, options: WatchOptions, known: KnownPeering = NOTHING_KNOWN) {
+    this.#agent = agent;
+    this.#options = options;
+    this.#known = known;
+    this.#lastChains = known.chains;
+    const seen = new KnownPeers(known.peers?.peers);
+    this.#peers = new Watched((signal) => peerAnswers(agent, seen, signal), options, known.peers);
+    this.#exports = new WatchSet(options);
+    this.#chains = new QuerySet({ changed: options.changed, atATime: AT_A_TIME, isOverload });
+    this.#chains.run(options.signal);
+  }
+
+  /** What is known, for a later watch. */
+  get known(): KnownPeering {
+    const peers = this.#peers.reading.value;
+    return {
+      peers,
+      isThrough: this.#isThrough,
+      exports: new Map(this.#live.map(({ name }) => [name, this.#exportsTo(name)])),
+      chains: this.#lastChains,
+    };
+  }
+
+  /** Whether each question that is asked has been answered, or has failed. */
+  get converged(): boolean {
+    if (this.#peers.reading.state === 'waiting') return false;
+    if (this.#live.length === 0) return true;
+    const entries = this.#more?.entries.readings ?? [];
+    const others = [this.#more?.isThrough.reading, ...entries, ...this.#exports.readings];
+    return others.every((reading) => reading !== undefined && reading.state !== 'waiting') && this.#chains.converged;
+  }
+
+  /** What cannot be read, and why some parts are those of before. */
+  get warnings(): readonly string[] {
+    const { value, error } = this.#peers.reading;
+    const failures = [
+      error,
+      this.#more?.isThrough.reading.error,
+      ...(this.#more?.entries.readings ?? []).map((reading) => reading.error),
+      ...this.#exports.readings.map((reading) => reading.error),
+      ...this.#chains.readings.map((reading) => reading.error),
+    ].flatMap((failure) => (failure === undefined ? [] : [`peering: ${reasonOf(failure)}`]));
+    return [...(value?.warning === undefined ? [] : [value.warning]), ...new Set(failures)];
+  }
+
+  /**
+   * Asks about what has changed, and gives what is known. `undefined`: there is no peering, or nobody knows.
+   *
+   * @param services of this datacenter: the chains of those that are exported and have instances are asked for
+   */
+  update(services: readonly CatalogService[], imports: readonly ImportedService[]): PeeringCatalog | undefined {
+    const peers = this.#peers.reading.value?.peers ?? [];
+    this.#follow();
+    const exported = this.#exported(services);
+    this.#chains.set(new Map(Array.from(exported, ([key, service]) => [key, this.#chainQuery(service)])));
+    const chains = Array.from(exported.keys(), (key): [string, ExportChain | undefined] => [
+      key,
+      this.#chains.get(key)?.value ?? this.#lastChains.get(key),
+    ]);
+    this.#lastChains = new Map(chains.filter((entry): entry is [string, ExportChain] => entry[1] !== undefined));
+    if (peers.length === 0) return undefined;
+    const exports = Array.from(exported, ([key, service]): ExportedService => {
+      const chain = this.#lastChains.get(key);
+      return chain === undefined ? service : { ...service, chain };
+    });
+    return { peers, exports, imports, throughGateways: this.#isThrough ?? false };
+  }
+
+  /** Resolves when nothing is watched any more. */
+  async end(): Promise<void> {
+    this.#chains.rest();
+    await Promise.all([this.#peers.end(), this.#exports.end(), this.#more?.isThrough.end(), this.#more?.entries.end()]);
+  }
+
+  get #live(): readonly Peer[] {
+    return (this.#peers.reading.value?.peers ?? []).filter(({ isDeleted }) => !isDeleted);
+  }
+
+  get #isThrough(): boolean | undefined {
+    return this.#more?.isThrough.reading.value ?? this.#known.isThrough;
+  }
+
+  /** Starts to follow what is exported to each peer, and stops where a peer has gone. */
+  #follow(): void {
+    const live = this.#live;
+    const isHeld = live.length <= MAX_HELD;
+    const watches = live.map(({ name: peer }): [string, Watch<readonly ExportedName[]>] => [
+      exportsKey(peer, isHeld),
+      (signal) => exportAnswers(this.#agent, { peer, isHeld }, signal),
+    ]);
+    this.#exports.set(new Map(watches));
+    if (live.length === 0) return;
+    if (this.#more !== undefined) return;
+    const entries = new WatchSet<number>(this.#options);
+    const kinds = CHAIN_KINDS.map((kind): [string, Watch<number>] => [
+      kind,
+      (signal) => entryChanges(this.#agent, kind, signal),
+    ]);
+    entries.set(new Map(kinds));
+    this.#more = {
+      isThrough: new Watched((signal) => throughGateways(this.#agent, signal), this.#options, this.#known.isThrough),
+      entries,
+    };
+  }
+
+  #exportsTo(peer: string): readonly ExportedName[] {
+    const reading = this.#exports.get(exportsKey(peer, true)) ?? this.#exports.get(exportsKey(peer, false));
+    return reading?.value ?? this.#known.exports.get(peer) ?? [];
+  }
+
+  /** Exported services that are among `services`, by key; a wildcard stands for all of them but Consul's own. */
+  #exported(services: readonly CatalogService[]): ReadonlyMap<string, ExportedService> {
+    const peersOf = new Map<string, string[]>();
+    for (const { name: peer } of this.#live)
+      for (const { name, namespace } of this.#exportsTo(peer)) {
+        const key = serviceKey(name, namespace);
+        peersOf.set(key, [...(peersOf.get(key) ?? []), peer]);
+      }
+    const exported = new Map<string, ExportedService>();
+    for (const { name, namespace = '' } of services) {
+      const everywhere = name === 'consul' ? [] : (peersOf.get(serviceKey('*', namespace)) ?? []);
+      const key = serviceKey(name, namespace);
+      const peers = [...(peersOf.get(key) ?? []), ...everywhere];
+      if (peers.length > 0) exported.set(key, { name, ...(namespace === '' ? {} : { namespace }), peers });
+    }
+    return exported;
+  }
+
+  /** What all chains depend on; every minute another one, for what no entry says. */
+  get #chainStamp(): string {
+    const changes = (this.#more?.entries.readings ?? []).map(({ value = 0 }) => value);
+    return [...changes, Math.floor(performance.now() / ASK_ALL_MS)].join('.');
+  }
+
+  #chainQuery({ name, namespace }: ExportedService): Query<ExportChain> {
+    const path = `discovery-chain/${encodeURIComponent(name)}`;
+    const query = namespace === undefined ? {} : { ns: namespace };
+    return {
+      stamp: this.#chainStamp,
+      ask: async (signal) =>
+        parsed(await this.#agent.ask({ path, query }, signal), path, 'a discovery chain', exportChainOf),
+    };
+  }
+}
+
+const NOTHING_KNOWN: KnownPeering = {
+  peers: undefined,
+  isThrough: undefined,
+  exports: new Map(),
+  chains: new Map(),
+};
+const AT_A_TIME = 4;
+const ASK_ALL_MS = 60_000;
+// Each takes a connection to the agent for as long as it is held.
+const MAX_HELD = 4;
+
+function exportsKey(peer: string, isHeld: boolean): string {
+  return `${isHeld ? 'held' : 'polled'} ${peer}`;
+}

@@ -1,0 +1,233 @@
+import type { RouteSnapshot } from '@meshgate/core';
+import { standInAgent } from '@meshgate/testkit';
+import type { ConsulVersion, StandInFault, StandInMesh, StandInService } from '@meshgate/testkit';
+import { describe, expect, it } from 'vitest';
+import { consulSource } from '../src/index.ts';
+import { shown, Watched } from './watched.ts';
+
+const TD = '11111111-2222-3333-4444-555555555555.consul';
+const PTD = '1c053652-8512-4373-90cf-5a7f6263a994.consul';
+
+const DB: StandInService = {
+  name: 'db-proxy',
+  kind: 'connect-proxy',
+  destination: 'db',
+  address: '10.0.0.2',
+  port: 20_000,
+};
+const API: StandInService = { ...DB, name: 'api-proxy', destination: 'api', address: '10.0.0.3' };
+/** The applications themselves: a service has a route when its name is registered and something speaks Connect for it. */
+const APPLICATIONS: readonly StandInService[] = ['db', 'api'].map((name) => ({ name, port: 80 }));
+const REFUNDS: StandInService = {
+  name: 'refunds-sidecar-proxy',
+  id: 'refunds-sidecar-proxy-instance-0',
+  kind: 'connect-proxy',
+  destination: 'refunds',
+  address: '10.9.0.1',
+  port: 8443,
+  wan: { address: '203.0.113.9', port: 443 },
+  peer: 'cloud',
+  peerMeta: {
+    SNI: [`refunds.default.default.here.external.${PTD}`],
+    SpiffeID: [`spiffe://${PTD}/ns/default/dc/cloud-dc/svc/refunds`],
+    Protocol: 'tcp',
+  },
+};
+const CLOUD = {
+  Name: 'cloud',
+  PeerServerName: `server.cloud-dc.peering.${PTD}`,
+  PeerServerAddresses: ['203.0.113.9:443', 'gw.cloud.example:443'],
+};
+const MESH: StandInMesh = {
+  services: [...APPLICATIONS, DB, API, REFUNDS],
+  servers: [{ node: 'server-1', address: '10.0.0.10', meta: { grpc_tls_port: '8503' } }],
+  peerings: [CLOUD],
+  exports: { cloud: ['db'] },
+  entries: [{ Kind: 'mesh', Peering: { PeerThroughMeshGateways: true } }],
+};
+
+const ROUTES = {
+  'service:db': '10.0.0.2:20000',
+  'service:api': '10.0.0.3:20000',
+  'exported:cloud/db': '10.0.0.2:20000',
+  'imported:cloud/refunds': '203.0.113.9:443',
+  'peering-servers:dc1': '10.0.0.10:8503',
+  'remote-peering-servers:cloud': '203.0.113.9:443, gw.cloud.example:443',
+};
+
+function byName(snapshot: RouteSnapshot): Readonly<Record<string, string | undefined>> {
+  return Object.fromEntries(snapshot.routes.map(({ name }) => [name, shown(snapshot, name)]));
+}
+
+/** No gateway is registered here, which is a warning of its own. */
+function warningsOf({ warnings = [] }: RouteSnapshot): readonly string[] {
+  return warnings.filter((warning) => !warning.startsWith('definition: '));
+}
+
+describe.each<ConsulVersion>(['1.13', '1.15', '1.16', '1.17'])('peering with an agent of %s', (version) => {
+  it('gives what is exported, what is imported, and the servers, all in the first snapshot', async () => {
+    await using agent = await standInAgent({ version, mesh: MESH });
+    await using routes = new Watched(consulSource({ address: agent.address }));
+    const first = await routes.until(() => true);
+    expect(byName(first)).toEqual(ROUTES);
+    const names = Object.fromEntries(first.routes.map(({ name, serverNames }) => [name, serverNames[0]]));
+    expect(names['exported:cloud/db']).toBe(`db.default.default.cloud.external.${TD}`);
+    expect(names['imported:cloud/refunds']).toBe(`refunds.default.default.here.external.${PTD}`);
+    expect(names['peering-servers:dc1']).toBe(`server.dc1.peering.${TD}`);
+    expect(names['remote-peering-servers:cloud']).toBe(`server.cloud-dc.peering.${PTD}`);
+    expect(warningsOf(first)).toEqual([]);
+  });
+
+  it('takes all names of a peering away at once when its deletion begins', { timeout: 15_000 }, async () => {
+    await using agent = await standInAgent({ version, mesh: MESH });
+    await using routes = new Watched(consulSource({ address: agent.address }));
+    await routes.until((at) => at.routes.length === 6);
+    agent.change({ ...MESH, peerings: [{ ...CLOUD, State: 'ACTIVE', DeletedAt: '2026-11-28T02:43:12Z' }] });
+    const after = await routes.until((at) => at.routes.length < 6);
+    expect(Object.keys(byName(after)).toSorted()).toEqual(['peering-servers:dc1', 'service:api', 'service:db']);
+  });
+});
+
+it('an agent of 1.8 has no peering, and nobody is warned', async () => {
+  await using agent = await standInAgent({ version: '1.8', mesh: { ...MESH, services: [...APPLICATIONS, DB] } });
+  await using routes = new Watched(consulSource({ address: agent.address }));
+  const first = await routes.until(() => true);
+  expect(Object.keys(byName(first))).toEqual(['service:db']);
+  expect(warningsOf(first)).toEqual([]);
+});
+
+describe('peering', () => {
+  it('that the token may not read gives no names of peers, and one warning with the missing rule', async () => {
+    await using agent = await standInAgent({ mesh: MESH, denied: { 'peering*': 'peering:read' } });
+    await using routes = new Watched(consulSource({ address: agent.address }));
+    const first = await routes.until(() => true);
+    expect(Object.keys(byName(first)).toSorted()).toEqual(['service:api', 'service:db']);
+    expect(warningsOf(first)).toEqual([expect.stringContaining('the token needs peering = "read"')]);
+  });
+
+  it('that is off is none, and nobody is warned', async () => {
+    await using agent = await standInAgent({ mesh: { services: [...APPLICATIONS, DB] } });
+    const body = 'peering must be enabled to use this endpoint';
+    agent.misbehave({ kind: 'status', status: 500, body }, (path) => path === 'peerings');
+    await using routes = new Watched(consulSource({ address: agent.address }));
+    const first = await routes.until(() => true);
+    expect(byName(first)).toEqual({ 'service:db': '10.0.0.2:20000' });
+    expect(warningsOf(first)).toEqual([]);
+  });
+
+  it('follows what is exported, and for what protocol', async () => {
+    await using agent = await standInAgent({ mesh: MESH });
+    await using routes = new Watched(consulSource({ address: agent.address }));
+    await routes.until((at) => at.routes.length === 6);
+    agent.change({ ...MESH, exports: { cloud: ['db', 'api'] } });
+    await routes.until((at) => shown(at, 'exported:cloud/api') === '10.0.0.3:20000');
+    const entries = [...(MESH.entries ?? []), { Kind: 'service-defaults', Name: 'db', Protocol: 'http' }];
+    agent.change({ ...MESH, entries, exports: { cloud: ['db', 'api'] } });
+    const after = await routes.until((at) => shown(at, 'exported:cloud/db') === '');
+    expect(warningsOf(after)).toEqual([expect.stringContaining('set Protocol = "tcp" in service-defaults/db')]);
+    agent.change({ ...MESH, exports: { cloud: [] } });
+    await routes.until((at) => shown(at, 'exported:cloud/api') === undefined);
+  });
+
+  it('passes http on where that is opted into', async () => {
+    const entries = [{ Kind: 'proxy-defaults', Name: 'global', Config: { protocol: 'http' } }];
+    await using agent = await standInAgent({ mesh: { ...MESH, entries } });
+    await using routes = new Watched(consulSource({ address: agent.address, httpExports: 'passthrough' }));
+    const first = await routes.until(() => true);
+    expect(shown(first, 'exported:cloud/db')).toBe('10.0.0.2:20000');
+    expect(warningsOf(first)).toEqual([expect.stringContaining('deny intention')]);
+  });
+
+  it('keeps its routes while it is failing, and says so', { timeout: 15_000 }, async () => {
+    await using agent = await standInAgent({ mesh: MESH });
+    await using routes = new Watched(consulSource({ address: agent.address }));
+    await routes.until((at) => at.routes.length === 6);
+    agent.change({ ...MESH, peerings: [{ ...CLOUD, State: 'FAILING' }] });
+    const after = await routes.until((at) => warningsOf(at).length > 0);
+    expect(byName(after)).toEqual(ROUTES);
+    expect(warningsOf(after)).toEqual([expect.stringContaining('the peering is FAILING')]);
+  });
+
+  it('that vanishes from the list has gone only when the agent does not know it by its name either', async () => {
+    await using agent = await standInAgent({ mesh: MESH });
+    await using routes = new Watched(consulSource({ address: agent.address }));
+    await routes.until((at) => at.routes.length === 6);
+    const asked = agent.asked.length;
+    agent.misbehave({ kind: 'empty' }, (path) => path === 'peerings');
+    await expect.poll(() => agent.asked.slice(asked)).toContain('GET peering/cloud');
+    expect(byName(routes.latest ?? { version: '', routes: [] })).toEqual(ROUTES);
+    agent.misbehave(undefined);
+    const { peerings: _peerings, exports: _exports, ...rest } = MESH;
+    agent.change({ ...rest, services: [...APPLICATIONS, DB, API] });
+    const after = await routes.until((at) => at.routes.length < 4);
+    expect(Object.keys(byName(after)).toSorted()).toEqual(['service:api', 'service:db']);
+  });
+
+  it('follows the gateways of a peer: a new one, and one in maintenance', async () => {
+    await using agent = await standInAgent({ mesh: MESH });
+    await using routes = new Watched(consulSource({ address: agent.address }));
+    await routes.until((at) => at.routes.length === 6);
+    const second = { ...REFUNDS, node: 'gw-2', wan: { address: 'gw.cloud.example', port: 443 } };
+    agent.change({ ...MESH, services: [...APPLICATIONS, DB, API, { ...REFUNDS, status: 'maintenance' }, second] });
+    await routes.until(
+      (at) => shown(at, 'imported:cloud/refunds') === '203.0.113.9:443 unhealthy, gw.cloud.example:443',
+    );
+  });
+
+  it('asks for exports of many peers over few connections', { timeout: 20_000 }, async () => {
+    const peers = Array.from({ length: 40 }, (_, index) => `peer-${index}`);
+    const mesh = {
+      ...MESH,
+      peerings: peers.map((Name) => ({ Name })),
+      exports: Object.fromEntries(peers.map((peer) => [peer, ['db']])),
+      services: [...APPLICATIONS, DB],
+    };
+    await using agent = await standInAgent({ mesh });
+    await using routes = new Watched(consulSource({ address: agent.address }));
+    await routes.until((at) => at.routes.filter(({ kind }) => kind === 'exported-service').length === 40);
+    expect(agent.connections).toBeLessThanOrEqual(32);
+  });
+});
+
+describe('no route of a healthy peering is lost, and nothing ends, when the agent', () => {
+  const FAULTS: readonly (readonly [string, StandInFault])[] = [
+    ['is slow', { kind: 'delay', ms: 150 }],
+    ['cuts connections', { kind: 'cut' }],
+    ['cuts answers', { kind: 'cut', midway: true }],
+    ['has no leader', { kind: 'status', status: 500 }],
+    ['is asked too often', { kind: 'status', status: 429 }],
+    ['tells what was before', { kind: 'older' }],
+    ['says nothing any more', { kind: 'empty' }],
+    ['never ends', { kind: 'huge' }],
+    ['trickles', { kind: 'trickle' }],
+    ['is silent', { kind: 'silence' }],
+    ['is none', { kind: 'garbage' }],
+  ];
+
+  it.each(FAULTS)('%s', { timeout: 30_000 }, async (_name, fault) => {
+    // What was before is a mesh without peers.
+    await using agent = await standInAgent({ mesh: { services: [...APPLICATIONS, DB] } });
+    await using routes = new Watched(consulSource({ address: agent.address }));
+    await routes.until((at) => at.routes.length === 1);
+    agent.change(MESH);
+    await routes.until((at) => at.routes.length === 6);
+    const asked = agent.asked.length;
+    const lost: string[] = [];
+    const watching = new AbortController();
+    const noticing = routes.until((at) => {
+      for (const name of Object.keys(ROUTES)) if (shown(at, name) === undefined) lost.push(name);
+      return watching.signal.aborted;
+    });
+    agent.misbehave(fault);
+    // Each part has been asked about again.
+    await expect.poll(() => agent.asked.length - asked, { timeout: 10_000 }).toBeGreaterThan(6);
+    agent.misbehave(undefined);
+    agent.change({ ...MESH, services: [...APPLICATIONS, { ...DB, status: 'critical' }, API, REFUNDS] });
+    await routes.until((at) => shown(at, 'exported:cloud/db') === '10.0.0.2:20000 unhealthy');
+    watching.abort();
+    agent.change({ ...MESH, services: [...APPLICATIONS, DB, API, REFUNDS] });
+    await noticing;
+    expect(lost).toEqual([]);
+    expect(byName(await routes.until((at) => shown(at, 'exported:cloud/db') === '10.0.0.2:20000'))).toEqual(ROUTES);
+  });
+});
