@@ -16,6 +16,7 @@ const CHECKS = [
   ['docstrings', 'node', 'scripts/check-docs.mjs'],
   ['reports of what packages offer', 'node', 'scripts/api-reports.mjs'],
   ['package manifests', 'node', 'scripts/check-packages.mjs'],
+  ['packages as a stranger has them', 'node', 'scripts/check-tarballs.mjs'],
   ['packages as published', 'turbo', 'run', 'verify', '--output-logs=errors-only'],
 ];
 

@@ -1,6 +1,9 @@
 import { createHash } from 'node:crypto';
-import { definePlugin, parseEndpoint, pause } from '@meshgate/core';
-import type { RouteSnapshot, RouteSource } from '@meshgate/core';
+import { ConfigProblems, definePlugin, parseEndpoint, pause } from '@meshgate/core';
+import type { Backend, RouteSnapshot, RouteSource } from '@meshgate/core';
+
+/** Longer than any healthy service takes, shorter than anybody waits for a change. */
+const TIMEOUT_MS = 5_000;
 
 /** Routes from an HTTP service that answers `{ "api.example.com": ["10.0.0.1:8443"] }`, asked again after each `intervalMs`. */
 export function httpSource(url: URL, intervalMs: number): RouteSource {
@@ -8,10 +11,7 @@ export function httpSource(url: URL, intervalMs: number): RouteSource {
     name: `http:${url.host}`,
     async *watch(signal) {
       try {
-        for (; !signal.aborted; await pause(intervalMs, signal)) {
-          const response = await fetch(url, { signal });
-          yield toSnapshot(await response.text());
-        }
+        for (; !signal.aborted; await pause(intervalMs, signal)) yield toSnapshot(await answerOf(url, signal));
       } catch (reason) {
         // Told to leave, a source returns. Anything else means "start me again": the last routes stay in use meanwhile.
         if (!signal.aborted) throw reason;
@@ -20,18 +20,48 @@ export function httpSource(url: URL, intervalMs: number): RouteSource {
   };
 }
 
+/** An error page is no list of routes, whatever its body: it throws, so that it takes no route away. */
+async function answerOf(url: URL, signal: AbortSignal): Promise<string> {
+  const asking = new AbortController();
+  const giveUp = (): void => asking.abort(new Error(`${url.href}: no answer within ${TIMEOUT_MS} ms`));
+  const timer = setTimeout(giveUp, TIMEOUT_MS);
+  signal.addEventListener('abort', giveUp);
+  try {
+    const response = await fetch(url, { signal: asking.signal });
+    if (!response.ok) throw new Error(`${url.href}: expected 200, found ${response.status}`);
+    return await response.text();
+  } finally {
+    clearTimeout(timer);
+    signal.removeEventListener('abort', giveUp);
+  }
+}
+
 function toSnapshot(text: string): RouteSnapshot {
-  const routes = Object.entries(JSON.parse(text) as Record<string, string[]>).map(([name, addresses]) => ({
-    name,
-    serverNames: [name],
-    backends: addresses.map(parseEndpoint).flatMap((address) => (address ? { address, weight: 1, healthy: true } : [])),
-  }));
+  const routes = Object.entries(Object(JSON.parse(text)) as Record<string, unknown>).map(([name, addresses]) => {
+    if (!Array.isArray(addresses)) throw new TypeError(`${name}: expected a list of addresses, found something else`);
+    return { name, serverNames: [name], backends: addresses.map(toBackend) };
+  });
   return { version: createHash('sha256').update(text).digest('hex'), routes };
+}
+
+function toBackend(written: unknown): Backend {
+  const address = parseEndpoint(String(written));
+  if (address === undefined) throw new TypeError(`expected host:port, found ${JSON.stringify(written)}`);
+  return { address, weight: 1, healthy: true };
 }
 
 /** So that a configuration can name it: `use: ./http-source.js`, with the keys `url` and `intervalMs`. */
 export default definePlugin({
   name: 'http',
-  parse: (config) => config as { readonly url: string; readonly intervalMs: number },
-  setup: (host, { url, intervalMs }) => host.addSource(httpSource(new URL(url), intervalMs)),
+  parse(config) {
+    const { url, intervalMs = 5_000 } = Object(config) as { readonly url?: unknown; readonly intervalMs?: unknown };
+    if (typeof url !== 'string' || !URL.canParse(url))
+      throw new ConfigProblems([
+        { path: ['url'], message: 'expected a URL such as http://127.0.0.1:8080/routes.json' },
+      ]);
+    if (typeof intervalMs !== 'number' || intervalMs < 1)
+      throw new ConfigProblems([{ path: ['intervalMs'], message: 'expected a number of milliseconds, 1 or more' }]);
+    return { url: new URL(url), intervalMs };
+  },
+  setup: (host, { url, intervalMs }) => host.addSource(httpSource(url, intervalMs)),
 });

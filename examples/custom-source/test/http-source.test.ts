@@ -1,17 +1,18 @@
 import { once } from 'node:events';
 import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
-import { describeRouteSource } from '@meshgate/testkit';
+import { describeRouteSource, fakeHost } from '@meshgate/testkit';
 import { expect, it } from 'vitest';
-import { httpSource } from '../src/http-source.ts';
+import plugin, { httpSource } from '../src/http-source.ts';
 
 interface Service extends AsyncDisposable {
   readonly url: URL;
 }
 
 /** An HTTP service that answers with `routes` as they are when it is asked. */
-async function service(routes: () => object): Promise<Service> {
-  const server = createServer((_request, response) => response.end(JSON.stringify(routes()))).listen(0, '127.0.0.1');
+async function service(routes: () => object, status = 200): Promise<Service> {
+  const server = createServer((_request, response) => response.writeHead(status).end(JSON.stringify(routes())));
+  server.listen(0, '127.0.0.1');
   await once(server, 'listening');
   const { port } = server.address() as AddressInfo;
   const stop = async (): Promise<void> => {
@@ -50,4 +51,17 @@ it('turns the answer into routes', async () => {
     ]);
     break;
   }
+});
+
+it('throws at an error page, whatever its body, so that no route is taken away', async () => {
+  await using http = await service(() => ({}), 503);
+  const values = httpSource(http.url, 1).watch(new AbortController().signal)[Symbol.asyncIterator]();
+  await expect(values.next()).rejects.toThrow('expected 200, found 503');
+});
+
+it.each([
+  [{}, 'url: expected a URL such as http://127.0.0.1:8080/routes.json'],
+  [{ url: 'http://127.0.0.1/', intervalMs: 'often' }, 'intervalMs: expected a number of milliseconds, 1 or more'],
+])('refuses the settings %j', async (settings, message) => {
+  await expect(fakeHost().install(plugin, settings)).rejects.toThrow(message);
 });

@@ -36,6 +36,8 @@ export type { SnifferSample } from './contracts/sniffer.ts';
 export { describeResolver } from './contracts/resolver.ts';
 export type { ResolverHarness, ResolverUnderTest } from './contracts/resolver.ts';
 export { describeObserver } from './contracts/observer.ts';
+export { describeLayer } from './contracts/layer.ts';
+export { describeService } from './contracts/service.ts';
 export { describeTransport } from './contracts/transport.ts';
 export type { CreateTransport } from './contracts/transport/claims.ts';
 export type { ObserverTraits } from './contracts/observer.ts';

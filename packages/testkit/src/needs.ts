@@ -1,4 +1,4 @@
-import { describe } from 'vitest';
+import { describe } from './runner.ts';
 
 /** Declares a suite, as vitest's `describe` does. */
 export type DeclareSuite = (name: string, suite: () => void) => void;

@@ -10,7 +10,9 @@ function page(path: string): string {
   return readFileSync(join(ROOT, path), 'utf8');
 }
 
-describe.each(['packages/testkit/README.md', 'docs/plugins/testing.md'])('%s', (path) => {
+const PAGES = ['README', 'filter', 'sniffer', 'resolver', 'layer', 'observer', 'service', 'transport', 'testing'];
+
+describe.each(['packages/testkit/README.md', ...PAGES.map((name) => `docs/plugins/${name}.md`)])('%s', (path) => {
   const examples = Array.from(page(path).matchAll(/^```ts (\S+)\n([^]*?)^```$/gm), ([, file = '', text = '']) => ({
     file,
     text,

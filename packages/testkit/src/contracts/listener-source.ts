@@ -1,5 +1,5 @@
 import { isIP } from 'node:net';
-import { describe, expect } from 'vitest';
+import { describe, expect } from '../runner.ts';
 import type { ListenAddress, ListenerSource } from '@meshgate/core';
 import { sourceClaims, watchClaims } from './watching.ts';
 import type { SourceHarness } from './watching.ts';

@@ -1,6 +1,6 @@
 import { setFlagsFromString } from 'node:v8';
 import { runInNewContext } from 'node:vm';
-import { describe, expect, it } from 'vitest';
+import { describe, expect, it } from '../runner.ts';
 import { ProxyError } from '@meshgate/core';
 import type { Observer, ProxyEvent } from '@meshgate/core';
 import { eventSamples } from '../event-samples.ts';

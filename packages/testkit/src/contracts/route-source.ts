@@ -1,5 +1,5 @@
 import { isDeepStrictEqual } from 'node:util';
-import { describe, expect, it } from 'vitest';
+import { describe, expect, it } from '../runner.ts';
 import { formatProblem, snapshotProblems } from '@meshgate/core';
 import type { RouteSnapshot, RouteSource } from '@meshgate/core';
 import { sourceClaims, watchClaims } from './watching.ts';

@@ -1,4 +1,4 @@
-import { describe, expect, it } from 'vitest';
+import { describe, expect, it } from '../runner.ts';
 import type { Hello, Sniffer, Verdict } from '@meshgate/core';
 import { Random } from './random.ts';
 

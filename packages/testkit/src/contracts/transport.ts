@@ -1,4 +1,4 @@
-import { describe, expect, it } from 'vitest';
+import { describe, expect, it } from '../runner.ts';
 import { claims } from './transport/claims.ts';
 import type { CreateTransport } from './transport/claims.ts';
 import { describeConnections } from './transport/connecting.ts';

@@ -1,5 +1,5 @@
 import { isDeepStrictEqual } from 'node:util';
-import { expect, it } from 'vitest';
+import { expect, it } from '../runner.ts';
 import { within } from './deadline.ts';
 import { leavesNothingBehind } from './resources.ts';
 

@@ -1,6 +1,6 @@
 import { createHash, randomBytes } from 'node:crypto';
 import { setTimeout as pause } from 'node:timers/promises';
-import { expect } from 'vitest';
+import { expect } from '../../runner.ts';
 import type { Connection } from '@meshgate/core';
 import type { Peer } from '../../peer.ts';
 

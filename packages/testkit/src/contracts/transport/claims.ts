@@ -1,4 +1,4 @@
-import { it } from 'vitest';
+import { it } from '../../runner.ts';
 import type { Transport } from '@meshgate/core';
 import { Wiring } from './wiring.ts';
 

@@ -1,4 +1,4 @@
-import { describe, expect } from 'vitest';
+import { describe, expect } from '../../runner.ts';
 import { ProxyError } from '@meshgate/core';
 import type { ProxyErrorCode } from '@meshgate/core';
 import type { PeerOptions } from '../../peer.ts';

@@ -1,4 +1,4 @@
-import { expect } from 'vitest';
+import { expect } from '../../runner.ts';
 import type { Peer } from '../../peer.ts';
 import { peerListener } from '../../listener.ts';
 import { Random } from '../random.ts';

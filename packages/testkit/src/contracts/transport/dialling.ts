@@ -1,4 +1,4 @@
-import { describe, expect } from 'vitest';
+import { describe, expect } from '../../runner.ts';
 import { refusingAddress, silentAddress, unixAddress } from '../../addresses.ts';
 import { openDescriptors, untilDescriptors } from '../resources.ts';
 import { readBytes } from './bytes.ts';

@@ -1,4 +1,4 @@
-import { expect } from 'vitest';
+import { expect } from '../../runner.ts';
 import { ProxyError } from '@meshgate/core';
 import { expectSameBytes, payload } from './bytes.ts';
 import type { Claim } from './claims.ts';

@@ -1,5 +1,5 @@
 import { networkInterfaces } from 'node:os';
-import { describe, expect } from 'vitest';
+import { describe, expect } from '../../runner.ts';
 import type { Connection } from '@meshgate/core';
 import { unixAddress } from '../../addresses.ts';
 import { rawClient } from '../../clients.ts';
@@ -44,6 +44,8 @@ export function describeListening(claim: Claim): void {
       });
     });
 
+    describeSharing(claim);
+
     claim('rejects a port that is none, instead of listening on another', async (wiring) => {
       for (const port of NO_PORTS) await expect(wiring.listen({ host: '127.0.0.1', port })).rejects.toThrow(`${port}`);
     });
@@ -79,4 +81,22 @@ async function expectAccepts(wiring: Wiring, at: { host: string; port: number })
   expect(address.port).toBeGreaterThan(0);
   const { connection, peer } = await wiring.acceptedFrom(address, accept);
   expect(connection).toMatchObject({ local: address, remote: peer.local });
+}
+
+function describeSharing(claim: Claim): void {
+  claim(
+    'shares a port with another listener when both say so, or refuses it, but never takes it over',
+    async (wiring) => {
+      const { address, accept } = await wiring.listen(undefined, { reusePort: true });
+      const second = await wiring.listen(address, { reusePort: true }).catch((reason: unknown) => reason);
+      if (second instanceof Error) {
+        expect(second).toMatchObject({ code: 'EADDRINUSE' });
+        return;
+      }
+      const other = second as Awaited<ReturnType<typeof wiring.listen>>;
+      const client = wiring.owned(await rawClient(address));
+      const accepted = await Promise.race([accept(), other.accept()]);
+      expect(accepted.remote.port).toBe(client.local.port);
+    },
+  );
 }

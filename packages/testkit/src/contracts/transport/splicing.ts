@@ -1,4 +1,4 @@
-import { describe, expect } from 'vitest';
+import { describe, expect } from '../../runner.ts';
 import { unixAddress } from '../../addresses.ts';
 import { Random } from '../random.ts';
 import { expectSameBytes, payload, readBytes } from './bytes.ts';

@@ -1,5 +1,5 @@
 import { setTimeout as pause } from 'node:timers/promises';
-import { expect } from 'vitest';
+import { expect } from '../../runner.ts';
 import { ProxyError } from '@meshgate/core';
 import type { Peer } from '../../peer.ts';
 import { expectSameBytes, payload, writeUntilStalled } from './bytes.ts';

@@ -48,10 +48,10 @@ export class Wiring implements AsyncDisposable {
     this.transport = transport;
   }
 
-  async listen(at: Endpoint = LOOPBACK): Promise<Accepting> {
+  async listen(at: Endpoint = LOOPBACK, more: Partial<ListenOptions> = {}): Promise<Accepting> {
     const arrived: Connection[] = [];
     const waiting: ((connection: Connection) => void)[] = [];
-    const listening = await this.transport.listen(at, LISTEN_OPTIONS, (connection) => {
+    const listening = await this.transport.listen(at, { ...LISTEN_OPTIONS, ...more }, (connection) => {
       this.#disposals.push(() => connection.destroy());
       const claim = waiting.shift();
       if (claim === undefined) arrived.push(connection);

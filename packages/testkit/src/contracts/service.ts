@@ -1,0 +1,63 @@
+import type { Service } from '@meshgate/core';
+import { describe, expect, it } from '../runner.ts';
+import { within } from './deadline.ts';
+import { leavesNothingBehind } from './resources.ts';
+
+/**
+ * Declares a suite that proves that a service keeps its promises: it starts and stops, in a hurry too, says farewell within a drain,
+ * and leaves nothing behind.
+ *
+ * @param create a new service for each test, which can start where the test runs
+ */
+export function describeService(name: string, create: () => Service | Promise<Service>): void {
+  describe(`${name}, as a service,`, () => {
+    it('has a name', async () => {
+      expect((await create()).name).not.toBe('');
+    });
+
+    it('starts, drains and stops, and leaves nothing behind', async () => {
+      await leavesNothingBehind(async () => {
+        const service = await create();
+        await within(service.start(never()), PATIENCE_MS, `${name} to start`);
+        await within(Promise.resolve(service.drain?.(never())), PATIENCE_MS, `${name} to drain`);
+        await within(service.stop(never()), PATIENCE_MS, `${name} to stop`);
+      });
+    });
+
+    it('stops within a second when it is told to hurry', async () => {
+      const service = await create();
+      await service.start(never());
+      await within(service.stop(AbortSignal.abort()), HURRY_MS, `${name} to stop in a hurry`);
+    });
+
+    it('ends its drain within a second when it is told to hurry', async () => {
+      const service = await create();
+      await service.start(never());
+      const draining = Promise.resolve(service.drain?.(AbortSignal.abort()));
+      await within(
+        draining.catch(() => undefined),
+        HURRY_MS,
+        `${name} to end its drain`,
+      );
+      await service.stop(AbortSignal.abort());
+    });
+
+    it('settles within a second when it is started and told to give up, and leaves nothing behind', async () => {
+      await leavesNothingBehind(async () => {
+        const service = await create();
+        const started = service.start(AbortSignal.abort(new Error('give up'))).then(
+          () => service.stop(AbortSignal.abort()),
+          () => undefined,
+        );
+        await within(started, HURRY_MS, `${name} to settle`);
+      });
+    });
+  });
+}
+
+const PATIENCE_MS = 5_000;
+const HURRY_MS = 1_000;
+
+function never(): AbortSignal {
+  return new AbortController().signal;
+}
