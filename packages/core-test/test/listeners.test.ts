@@ -172,4 +172,13 @@ describe('listeners', () => {
     expect(proxy.listeners.owns({ host: '127.0.0.1', port: port === 1 ? 2 : port - 1 })).toBe(false);
     expect(proxy.listeners.owns({ host: '192.0.2.1', port })).toBe(false);
   });
+
+  it('know the addresses by which others reach them', async () => {
+    const advertised = [{ host: '203.0.113.5', port: 443 }];
+    const list = new ListenerList({ name: 'edge', endpoint: { host: '127.0.0.1', port: 0 }, advertised });
+    await using proxy = await listening([], list);
+    await proxy.events.until('listener.opened');
+    expect(proxy.listeners.owns({ host: '203.0.113.5', port: 443 })).toBe(true);
+    expect(proxy.listeners.owns({ host: '203.0.113.5', port: 444 })).toBe(false);
+  });
 });

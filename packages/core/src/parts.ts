@@ -23,7 +23,7 @@ export { ResolutionError } from './names/resolution.ts';
 export type { NameSystem, Resolution, ResolutionFailure } from './names/resolution.ts';
 export { systemNames } from './names/system-names.ts';
 export type { SystemNamesOptions } from './names/system-names.ts';
-export { LocalShortages } from './pipeline/local-shortages.ts';
+export { RecentTroubles } from './pipeline/recent-troubles.ts';
 export { DEFAULT_OUTLIERS, Outliers } from './pipeline/outliers.ts';
 export type { OutlierOptions } from './pipeline/outliers.ts';
 export { withListen } from './transport/with-listen.ts';

@@ -46,6 +46,7 @@ function listenersOf(registration: GatewayRegistration, config: WeakReader, any:
     ...(config.boolean('bind_tagged_addresses') ? addressesOf(registration) : []),
     ...config.addresses('bind_addresses'),
   ];
+  const advertised = advertisedOf(registration);
   const names = new Set<string>();
   const places = new Set<string>();
   return bound
@@ -58,7 +59,7 @@ function listenersOf(registration: GatewayRegistration, config: WeakReader, any:
       // Consul lets a bind address be called as a tagged one is, or `default`, and listens on both.
       const unique = names.has(name) ? `${name}:${place}` : name;
       names.add(name);
-      return [{ name: unique, endpoint }];
+      return [{ name: unique, endpoint, ...defined({ advertised: advertised.length === 0 ? undefined : advertised }) }];
     });
 }
 
@@ -70,6 +71,13 @@ function bindHost(host: string): string {
 function addressesOf({ taggedAddresses, port: own }: GatewayRegistration): readonly ListenAddress[] {
   const tagged = Object.entries(taggedAddresses).filter(([, { address }]) => address !== '');
   return tagged.map(([name, { address, port }]) => ({ name, endpoint: { host: address, port: port || own } }));
+}
+
+/** Where other datacenters find it, which a NAT may translate; the agent sets it to the address itself where nobody has. */
+function advertisedOf(registration: GatewayRegistration): readonly Endpoint[] {
+  return addressesOf(registration)
+    .filter(({ name, endpoint }) => name === 'wan' && endpoint.host !== registration.address)
+    .map(({ endpoint }) => endpoint);
 }
 
 /** `undefined` when there is no address, or no port on which one can listen. */

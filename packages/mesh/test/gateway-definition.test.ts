@@ -76,6 +76,18 @@ describe('where a mesh gateway listens', () => {
     expect(gatewayDefinition(registration, '0.0.0.0').listeners[0]?.endpoint.host).toBe(host);
   });
 
+  it.each([
+    [
+      'its own where a NAT stands before it',
+      { address: '203.0.113.1', port: 443 },
+      [{ host: '203.0.113.1', port: 443 }],
+    ],
+    ['none beside its own where the agent has filled it in', { address: '10.0.0.1', port: 8443 }, undefined],
+  ])('is found by other datacenters at %s', (_what, wan, advertised) => {
+    const registration = { address: '10.0.0.1', port: 8443, taggedAddresses: { wan }, meta: {}, config: {} };
+    expect(gatewayDefinition(registration, '0.0.0.0').listeners[0]?.advertised).toEqual(advertised);
+  });
+
   it('is any address that the caller means by none', () => {
     const registration = { address: '', port: 1, taggedAddresses: {}, meta: {}, config: {} };
     expect(gatewayDefinition(registration, '0.0.0.0').listeners[0]?.endpoint.host).toBe('0.0.0.0');

@@ -22,8 +22,8 @@ export interface Vitals {
   readonly certificate?: CertificateStatus;
   /** Why lines of the log cannot be written at the moment. */
   readonly logTrouble?: string | undefined;
-  /** What this machine lacks, one sentence each. */
-  readonly shortages?: readonly string[];
+  /** What this machine and its name system have lacked of late, one sentence each. */
+  readonly troubles?: readonly string[];
   /** What plugins warn of. */
   readonly pluginWarnings?: readonly string[];
 }
@@ -35,7 +35,7 @@ export function readinessOf({
   drain,
   certificate,
   logTrouble,
-  shortages = [],
+  troubles: recent = [],
   pluginWarnings = [],
 }: Vitals): Readiness {
   const own = certificate === undefined ? NO_TROUBLE : certificateTroubles(certificate);
@@ -51,7 +51,7 @@ export function readinessOf({
     ...sources.filter(({ lastSuccess }) => lastSuccess !== undefined).flatMap(troubles),
     ...own.warnings,
     ...(logTrouble === undefined ? [] : [`log lines cannot be written: ${logTrouble}`]),
-    ...shortages,
+    ...recent,
     ...pluginWarnings,
   ];
   return { ready: reasons.length === 0, reasons, warnings };

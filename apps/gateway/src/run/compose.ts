@@ -14,7 +14,7 @@ import {
   lastKnownListeners,
   layered,
   Listeners,
-  LocalShortages,
+  RecentTroubles,
   observers,
   Outliers,
   RouteStore,
@@ -84,7 +84,7 @@ const SERVICE = token<Service>('service');
 
 // One each.
 export const EVENTS: Token<Observer> = token('events');
-const SHORTAGES: Token<LocalShortages> = token('shortages');
+const TROUBLES: Token<RecentTroubles> = token('troubles');
 const REGISTRY = token<Registry>('metrics registry');
 export const ROUTES: Token<RouteStore> = token('route store');
 export const OUTLIERS: Token<Outliers> = token('outliers');
@@ -154,8 +154,8 @@ function bindObservers({ c, config, parts, log, wrapObserver = (observer) => obs
   bind(c, OBSERVER, () => wrapObserver(logObserver(log.logger)));
   const { access } = config.log;
   if (access !== false) bind(c, OBSERVER, () => wrapObserver(accessLog(log, access)));
-  bind(c, SHORTAGES, () => new LocalShortages());
-  bind(c, OBSERVER, () => one(c, SHORTAGES));
+  bind(c, TROUBLES, () => new RecentTroubles());
+  bind(c, OBSERVER, () => one(c, TROUBLES));
   bind(c, OBSERVER, () => prometheusObserver({ registry: one(c, REGISTRY) }));
   bindEach(c, OBSERVER, parts.observers.map(wrapObserver));
   bind(c, EVENTS, () => observers(all(c, OBSERVER)));
@@ -256,7 +256,7 @@ function bindServices({ c, config: { admin: endpoint }, parts, limits, log, shut
       listeners: one(c, LISTENERS).status,
       drain: one(c, DRAIN).progress.state,
       logTrouble: log.health.trouble,
-      shortages: one(c, SHORTAGES).warnings,
+      troubles: one(c, TROUBLES).warnings,
       pluginWarnings: parts.lent.warnings,
       ...(own !== undefined && { certificate: own }),
     });

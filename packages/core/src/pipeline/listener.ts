@@ -1,7 +1,7 @@
 import { backoff, pause } from '../watch/backoff.ts';
 import { formatEndpoint } from '../transport/endpoint.ts';
 import type { Endpoint } from '../transport/endpoint.ts';
-import { plainHost } from '../transport/own-addresses.ts';
+import { isOneAddress, leadsTo, plainHost } from '../transport/own-addresses.ts';
 import type { Observer } from '../observe.ts';
 import type { ListenAddress } from '../routes/route.ts';
 import type { Connection, Listening, ListenOptions, Transport } from '../transport/transport.ts';
@@ -65,13 +65,22 @@ export class Listener {
     observer.observe({ type: 'listener.opened', listener: this.#at.name, address: listening.address });
   }
 
-  /** Goes on under another name, without a moment in which it does not accept. Connections keep the name that they came by. */
-  rename(name: string): void {
+  /** Goes on as `at`, of the same address, without a moment in which it does not accept. Connections keep the name that they came by. */
+  adopt(at: ListenAddress): void {
     const { observer } = this.#options;
+    const { name } = this.#at;
     const { address } = this;
-    if (address !== undefined) observer.observe({ type: 'listener.closed', listener: this.#at.name });
-    this.#at = { ...this.#at, name };
-    if (address !== undefined) observer.observe({ type: 'listener.opened', listener: name, address });
+    this.#at = at;
+    if (address === undefined || at.name === name) return;
+    observer.observe({ type: 'listener.closed', listener: name });
+    observer.observe({ type: 'listener.opened', listener: at.name, address });
+  }
+
+  /** Whether a dial to `address` would end here. */
+  isAt(address: Endpoint): boolean {
+    const bound = this.address;
+    if (bound === undefined) return false;
+    return leadsTo(address, bound) || this.#at.advertised?.some((one) => isOneAddress(one, address)) === true;
   }
 
   /**

@@ -1,6 +1,6 @@
 import { formatEndpoint } from '../transport/endpoint.ts';
 import type { Endpoint } from '../transport/endpoint.ts';
-import { leadsTo, overlap } from '../transport/own-addresses.ts';
+import { overlap } from '../transport/own-addresses.ts';
 import { follow } from '../watch/follow.ts';
 import { Listener } from './listener.ts';
 import type { ListenerOptions } from './listener.ts';
@@ -47,11 +47,11 @@ export class Listeners implements Service {
     }));
   }
 
-  /** Whether a dial to `address` would come back to one of these listeners: by any address of this machine. */
+  /** Whether a dial to `address` would come back to one of these listeners: by any address of this machine, or one that is advertised. */
   owns(address: Endpoint): boolean {
-    for (const { address: bound } of this.#fixed) if (bound !== undefined && leadsTo(address, bound)) return true;
+    for (const listener of this.#fixed) if (listener.isAt(address)) return true;
     for (const listeners of this.#followed.values())
-      for (const { address: bound } of listeners) if (bound !== undefined && leadsTo(address, bound)) return true;
+      for (const listener of listeners) if (listener.isAt(address)) return true;
     return false;
   }
 
@@ -90,7 +90,7 @@ export class Listeners implements Service {
     const gone = before.filter((listener) => !stays.has(listener));
     const closed = Promise.all(gone.map((listener) => listener.close()));
     // What stays by its address may have got another name.
-    for (const [{ name }, listener] of kept) if (listener.at.name !== name) listener.rename(name);
+    for (const [at, listener] of kept) listener.adopt(at);
     const now = wanted.map((at) => kept.get(at) ?? this.#opened(at, gone, closed));
     this.#followed.set(source, now);
   }

@@ -115,6 +115,11 @@ export interface ListenAddress {
   readonly name: string;
   /** Where to listen; port 0 is any free one. */
   readonly endpoint: Endpoint;
+  /**
+   * Addresses by which others reach it, beside those of this machine: of a NAT or a load balancer before it. A dial to one of them would come
+   * back, and is refused.
+   */
+  readonly advertised?: readonly Endpoint[];
 }
 
 /** Where listeners come from when configuration does not fix them. The same obligations as {@link RouteSource}. */

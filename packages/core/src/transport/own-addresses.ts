@@ -29,6 +29,11 @@ export function leadsTo(to: Endpoint, bound: Endpoint, isLocal: (host: string) =
   return takes(own, target) && isLocal(target);
 }
 
+/** Whether two addresses are one, however they are written. Pure. */
+export function isOneAddress(one: Endpoint, other: Endpoint): boolean {
+  return one.port === other.port && plainHost(one.host) === plainHost(other.host);
+}
+
 /** A host as the system knows it: without brackets, an IPv4 address as such (RFC 4291, section 2.5.5.2), and `localhost` as IPv4's. */
 export function plainHost(host: string): string {
   if (host.startsWith('unix:')) return host;
