@@ -36,7 +36,7 @@ export class Dials {
   readonly #timeoutMs: number;
   readonly #endsAt: number;
   #attempts = 0;
-  /** When the last dial began. */
+  /** When the time for the last backend was measured: its dial begins then. */
   beganAt = 0;
 
   constructor(options: DialsOptions, route: Route, context: ConnectContext) {
@@ -68,7 +68,6 @@ export class Dials {
 
   /** Dials, unless it would lead back to this proxy: then `undefined`, and that is a failure like any other. */
   begin(backend: Backend, address: Endpoint, timeoutMs: number): Dial | undefined {
-    this.beganAt = performance.now();
     this.#attempts += 1;
     if (this.#options.isOwn?.(address) === true) {
       this.notDialled(
@@ -148,7 +147,8 @@ export class Dials {
   }
 
   #leftMs(): number {
-    const leftMs = this.#endsAt - performance.now();
+    this.beganAt = performance.now();
+    const leftMs = this.#endsAt - this.beganAt;
     if (leftMs > 0) return leftMs;
     throw this.#timeout(
       this.#failure === undefined

@@ -46,9 +46,9 @@ export class Probes {
   }
 
   async #dial(key: string, { backend, address, dials, endsAt }: ProbeOptions): Promise<Connection | undefined> {
-    const dial = dials.begin(backend, address, Math.max(1, endsAt - performance.now()));
+    const beganAt = performance.now();
+    const dial = dials.begin(backend, address, Math.max(1, endsAt - beganAt));
     if (dial === undefined) return undefined;
-    const { beganAt } = dials;
     const isProbe = this.#outliers.isEjected(address);
     const settled = isProbe ? this.#announce(key) : undefined;
     try {

@@ -95,9 +95,10 @@ export class StaggeredDials {
       while (this.#hasNext) {
         const address = addresses[this.#next];
         this.#next += 1;
-        const dial = address && dials.begin(backend, address, endsAt - performance.now());
+        const beganAt = performance.now();
+        const dial = address && dials.begin(backend, address, endsAt - beganAt);
         if (address === undefined || dial === undefined) continue;
-        this.#await({ address, dial, beganAt: dials.beganAt });
+        this.#await({ address, dial, beganAt });
         if (this.#hasNext) this.#timer = setTimeout(() => this.#beginNext(), STAGGER_MS);
         return;
       }
