@@ -1,16 +1,19 @@
 import { selfTest } from '../../packages/epoll-transport/dist/index.js';
+import { selfTest as uringTest } from '../../packages/uring-transport/dist/index.js';
 import { needs } from '../../packages/testkit/dist/index.js';
 import { describe, expect, it } from 'vitest';
 import { soak } from '../soak/soak.mjs';
 
 const epoll = await selfTest();
+const uring = await uringTest();
 const describeWithEpoll = needs('epoll', epoll.ok || epoll.reason);
 
-/** @type {readonly { readonly name: string, readonly way: { readonly transport: 'node' | 'epoll', readonly splice?: 'copy' | 'splice' }, readonly declare: import('@meshgate/testkit').DeclareSuite }[]} */
+/** @type {readonly { readonly name: string, readonly way: { readonly transport: 'node' | 'epoll' | 'uring', readonly splice?: 'copy' | 'splice' }, readonly declare: import('@meshgate/testkit').DeclareSuite }[]} */
 const WAYS = [
   { name: 'node', way: { transport: 'node' }, declare: describe },
   { name: 'epoll, copy', way: { transport: 'epoll', splice: 'copy' }, declare: describeWithEpoll },
   { name: 'epoll, splice', way: { transport: 'epoll', splice: 'splice' }, declare: describeWithEpoll },
+  { name: 'uring', way: { transport: 'uring' }, declare: needs('uring', uring.ok || uring.reason) },
 ];
 
 for (const { name, way, declare } of WAYS) {

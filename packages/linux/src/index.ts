@@ -1,6 +1,9 @@
 // For transports over Linux's own interfaces; what is here may change from one minor version to the next.
 export {
   MSG_DONTWAIT,
+  IO_URING_ENTER,
+  IO_URING_REGISTER,
+  IO_URING_SETUP,
   EPOLL_CTL_ADD,
   EPOLL_CTL_MOD,
   EPOLL_CLOEXEC,

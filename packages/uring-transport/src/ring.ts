@@ -57,6 +57,8 @@ export class Ring {
     this.fd = libc.io_uring_setup(SUBMISSIONS, parameters.address);
     if (this.fd === -1) throw systemError(libc.errno(), 'io_uring_setup');
     try {
+      // A filter may allow the one and forbid the other; later there would be nobody to tell.
+      if (libc.io_uring_enter(this.fd, 0, 0, ENTER_GETEVENTS) < 0) throw systemError(libc.errno(), 'io_uring_enter');
       const needed = FEAT_SINGLE_MMAP | FEAT_NODROP;
       if (((ints[PARAMS.features] ?? 0) & needed) !== needed)
         throw new Error('expected the io_uring of Linux 6.0 or later');

@@ -10,6 +10,7 @@ import { ProxyError, unixPath } from '@meshgate/core';
 import type { Connection } from '@meshgate/core';
 import { selfTest } from '../src/self-test.ts';
 import { uringTransport } from '../src/transport.ts';
+import { IO_URING_ENTER, IO_URING_REGISTER, IO_URING_SETUP } from '@meshgate/linux';
 import { describeWithUring } from './available.ts';
 import { KEEP_ALIVE, LISTEN, openDescriptors, settled, until } from './relay.ts';
 
@@ -53,11 +54,21 @@ describe('where the uring transport cannot work', () => {
     expect(await output('unsupported.mjs', what)).toEqual({ ok: false, reason });
   });
 
-  it.skipIf(process.platform !== 'linux').each(['EPERM', 'ENOSYS', 'ENOMEM', 'EINVAL'] as const)(
-    'the self-test says so, and nothing crashes, where io_uring_setup(2) fails with %s',
-    async (name) => {
-      const errno = String(constants.errno[name]);
-      expect(await output('forbidden.mjs', errno)).toEqual({ ok: false, reason: `io_uring_setup: ${name}` });
+  it.skipIf(process.platform !== 'linux').each([
+    ['io_uring_setup', IO_URING_SETUP, 'EPERM'],
+    ['io_uring_setup', IO_URING_SETUP, 'ENOSYS'],
+    ['io_uring_setup', IO_URING_SETUP, 'ENOMEM'],
+    ['io_uring_setup', IO_URING_SETUP, 'EINVAL'],
+    ['io_uring_enter', IO_URING_ENTER, 'EPERM'],
+    ['io_uring_register buffers', IO_URING_REGISTER, 'EPERM'],
+  ] as const)(
+    'the self-test says so, and nothing crashes or is left, where %s (%i) fails with %s',
+    async (name, call, error) => {
+      const reason = `${name}: ${error}`;
+      expect(await output('forbidden.mjs', String(call), String(constants.errno[error]))).toEqual({
+        ok: false,
+        reason,
+      });
     },
   );
 });
