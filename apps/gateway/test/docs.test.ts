@@ -1,5 +1,6 @@
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { parseSettings } from '@meshgate/consul-source';
 import { ProxyError, SIDES } from '@meshgate/core';
 import { parseRouteFile } from '@meshgate/file-source';
 import { rawClient, tlsBackend, tlsClient } from '@meshgate/testkit';
@@ -25,6 +26,8 @@ const PAGES = [
   'docs/operate/logs.md',
   'docs/operate/admin.md',
   'docs/operate/workers.md',
+  'docs/operate/install.md',
+  'docs/troubleshooting.md',
   'docs/plugins/route-source.md',
   'examples/two-datacenters/README.md',
   'apps/gateway/README.md',
@@ -37,6 +40,38 @@ const PAGES = [
 function blocks(page: string, opening: string): readonly Block[] {
   return blocksIn(pageText(page), opening);
 }
+
+describe('docs/troubleshooting.md', () => {
+  it('names only codes, metrics and messages that exist', () => {
+    const page = pageText('docs/troubleshooting.md');
+    const codes = Array.from(page.matchAll(/`([A-Z]+(?:_[A-Z]+)+|DENIED|INTERNAL)`/g), ([, code = '']) => code);
+    expect(codes.filter((code) => !(code in SIDES))).toEqual([]);
+    expect(codes.length).toBeGreaterThan(15);
+    const metrics = Array.from(page.matchAll(/meshgate_\w+/g), ([name]) => name);
+    const documented = pageText('docs/metrics.md') + pageText('docs/operate/logs.md');
+    expect(metrics.filter((name) => !documented.includes(name))).toEqual([]);
+  });
+});
+
+describe('docs/consul.md', () => {
+  it('shows a configuration that names Consul, which says where to listen', () => {
+    const [sample] = blocks('docs/consul.md', 'yaml');
+    const { listeners, sources } = parseConfig(sample?.text ?? '', 'meshgate.yaml');
+    expect({ listeners, sources }).toMatchObject({ listeners: [], sources: [{ use: 'consul' }] });
+    const { register } = parseSettings(sources[0]?.settings);
+    expect(register).toMatchObject({ address: '10.0.0.5:8443' });
+  });
+});
+
+describe('docs/operate/install.md', () => {
+  it('gives a unit and a pod more time to stop than its example of a drain takes', () => {
+    const page = pageText('docs/operate/install.md');
+    const patience = Array.from(page.matchAll(/(?:TimeoutStopSec=|terminationGracePeriodSeconds: )(\d+)/g), ([, s]) =>
+      Number(s),
+    );
+    expect(patience).toEqual([80, 80]);
+  });
+});
 
 /** What stands in backticks in the first column of the tables of a page. */
 function firstColumn(page: string): readonly string[] {
