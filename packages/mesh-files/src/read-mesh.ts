@@ -42,11 +42,16 @@ export function peersOf({ peers = {} }: MeshStandpoint): readonly string[] {
 /**
  * Reads the bytes. Rejects for nothing: what cannot be read is a problem.
  *
- * @param peers names of peers, whose folders are in `peers`, which is then no datacenter
+ * @param peers names of peers, whose folders are in `peers`
+ * @param hasPeers `peers` is no datacenter
  */
-export async function readMeshFiles(folder: string, peers: readonly string[] = []): Promise<MeshFilesRead> {
-  const { folders, strays, problems } = await contentsOf(folder, peers.length > 0);
-  const ofPeers = await Promise.all(peers.map((name) => readMeshFiles(join(folder, PEERS, name))));
+export async function readMeshFiles(
+  folder: string,
+  peers: readonly string[] = [],
+  hasPeers: boolean = peers.length > 0,
+): Promise<MeshFilesRead> {
+  const { folders, strays, problems } = await contentsOf(folder, hasPeers);
+  const ofPeers = await Promise.all(peers.map((name) => readMeshFiles(join(folder, PEERS, name), [], true)));
   const read = await Promise.all(folders.map((path) => readFiles(path, MESH_FILE_ENDINGS)));
   const datacenters = new Map(folders.map((path, index) => [basename(path), read[index] ?? NOTHING]));
   const digest = digestOf([
@@ -64,9 +69,13 @@ export async function readMeshFiles(folder: string, peers: readonly string[] = [
 }
 
 /** Every name that decides what stands in a folder of mesh files. */
-export async function wayToMesh(folder: string, peers: readonly string[] = []): Promise<readonly Lookup[]> {
-  const { folders } = await contentsOf(folder, peers.length > 0);
-  const ofPeers = await Promise.all(peers.map((name) => wayToMesh(join(folder, PEERS, name))));
+export async function wayToMesh(
+  folder: string,
+  peers: readonly string[] = [],
+  hasPeers: boolean = peers.length > 0,
+): Promise<readonly Lookup[]> {
+  const { folders } = await contentsOf(folder, hasPeers);
+  const ofPeers = await Promise.all(peers.map((name) => wayToMesh(join(folder, PEERS, name), [], true)));
   const ways = await Promise.all(folders.map((path) => wayTo(path, MESH_FILE_ENDINGS)));
   return [...(await lookupsOf(folder)), ...ways.flat(), ...ofPeers.flat()];
 }
