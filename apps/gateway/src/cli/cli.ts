@@ -9,7 +9,7 @@ import { commandSettings, CONSUL_FLAGS, SIDECAR_FLAGS, withTwoDashes } from './c
 import type { ConsulFlags, Environment, FlagDefinition } from './consul-flags.ts';
 import { requestedName, isExact } from './explain.ts';
 import type { Explanation } from './explain.ts';
-import { loadConfig } from '../config/load-config.ts';
+import { checkConfig } from '../config/load-config.ts';
 import { queriesOf, queriesTo } from '../admin/route-queries.ts';
 import type { RouteQueries } from '../admin/route-queries.ts';
 import type { LogTarget } from '../log/logger.ts';
@@ -110,7 +110,7 @@ async function gateway(
   const file = config ?? defaultFile(settings.byFlag || settings.byEnvironment);
   const amend = amending(settings, settings.byFlag || file === undefined);
   if (!check) return serve({ file, amend }, logTarget(stdout, env), signals);
-  const { parts, warnings } = await loadConfig(file, amend);
+  const { parts, warnings } = await checkConfig(file, amend);
   for (const warning of warnings) stdout.write(`warning: ${warning}\n`);
   stdout.write(`${file ?? 'command line'}: OK (sources: ${parts.sources.map(({ name }) => name).join(', ')})\n`);
   return 0;

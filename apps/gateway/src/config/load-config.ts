@@ -11,6 +11,7 @@ import type { Parts } from './parts.ts';
 import { installPlugins } from './plugins.ts';
 import type { Installed } from './plugins.ts';
 import { useProblems } from './route-uses.ts';
+import { startProblems } from './start-problems.ts';
 import { builtInTransports, chooseTransport } from '../run/transport-choice.ts';
 import type { ChosenTransport } from '../run/transport-choice.ts';
 import { workerCount } from '../workers/shares.ts';
@@ -67,6 +68,19 @@ export async function readConfigText(file: string): Promise<string> {
     const message = `cannot be read: ${reason instanceof Error ? reason.message : String(reason)}`;
     throw new ConfigProblems([{ message, path: [], at: { file, line: 1, column: 1 } }]);
   }
+}
+
+/**
+ * {@link loadConfig}, and what a start would tell beside it.
+ *
+ * @throws ConfigProblems with everything that is wrong, or would be
+ */
+export async function checkConfig(file: string | undefined, amend: Amend = asWritten): Promise<LoadedConfig> {
+  const loaded = await loadConfig(file, amend);
+  const problems = await startProblems(loaded.config);
+  if (problems.length === 0) return loaded;
+  const { placed } = draftConfig(file === undefined ? '{}' : loaded.text, file ?? NO_FILE, amend);
+  throw new ConfigProblems(inOrder(problems.map(placed)));
 }
 
 interface TransportFound {

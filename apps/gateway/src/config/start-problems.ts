@@ -1,0 +1,66 @@
+import { access, constants, readFile } from 'node:fs/promises';
+import { platform } from 'node:os';
+import { dirname } from 'node:path';
+import type { Endpoint, Problem } from '@meshgate/core';
+import type { GatewayConfig } from './config-schema.ts';
+
+/**
+ * What would go wrong at a start, as this user on this machine, although nothing is wrong with the configuration itself. Looks, and changes
+ * nothing. A start does not ask: it tries, and knows better.
+ */
+export async function startProblems({ listeners, admin, stateDir }: GatewayConfig): Promise<readonly Problem[]> {
+  const rights = await bindRights();
+  return [
+    ...listeners.flatMap(({ endpoint }, index) => portProblems(endpoint, ['listeners', index, 'port'], rights)),
+    ...(admin === undefined ? [] : portProblems(admin, ['admin', 'port'], rights)),
+    ...(stateDir === undefined ? [] : await folderProblems(stateDir)),
+  ];
+}
+
+/** What Linux says of ports that not everybody may listen on. */
+export interface BindRights {
+  /** Capabilities in effect, hexadecimal, as `CapEff` in `/proc/self/status`. */
+  readonly capabilities: string;
+  /** `net.ipv4.ip_unprivileged_port_start`. */
+  readonly firstFreePort: number;
+}
+
+/** @param rights absent: whoever asks may listen anywhere, or nobody can tell */
+export function portProblems(
+  { host, port }: Endpoint,
+  path: Problem['path'],
+  rights: BindRights | undefined,
+): readonly Problem[] {
+  const isFree = host.startsWith('unix:') || port === 0 || rights === undefined || port >= rights.firstFreePort;
+  if (isFree || (BigInt(`0x${rights.capabilities}`) & NET_BIND_SERVICE) !== 0n) return [];
+  const message = `port ${port} takes root or CAP_NET_BIND_SERVICE: this user may listen on ports from ${rights.firstFreePort}`;
+  return [{ path, message }];
+}
+
+/** `CAP_NET_BIND_SERVICE` (capabilities(7)). */
+const NET_BIND_SERVICE = 1n << 10n;
+
+async function bindRights(): Promise<BindRights | undefined> {
+  if (platform() !== 'linux') return undefined;
+  try {
+    const [status, first] = await Promise.all([
+      readFile('/proc/self/status', 'utf8'),
+      readFile('/proc/sys/net/ipv4/ip_unprivileged_port_start', 'utf8'),
+    ]);
+    const capabilities = /^CapEff:\s*([\da-f]+)$/im.exec(status)?.[1];
+    return capabilities === undefined ? undefined : { capabilities, firstFreePort: Number(first) };
+  } catch {
+    return undefined;
+  }
+}
+
+/** The folder need not be there yet: it is made when it is first needed, in the nearest one that is. */
+async function folderProblems(folder: string): Promise<readonly Problem[]> {
+  for (let at = folder; ; at = dirname(at)) {
+    const failure = await access(at, constants.W_OK | constants.X_OK).catch((reason: unknown) => reason);
+    if (failure === undefined) return [];
+    const code = failure instanceof Error && 'code' in failure ? String(failure.code) : String(failure);
+    if (code === 'ENOENT' && at !== dirname(at)) continue;
+    return [{ path: ['stateDir'], message: `the folder cannot be written: ${at} (${code})` }];
+  }
+}
