@@ -1,6 +1,6 @@
 import { type FSWatcher, watch } from 'node:fs';
 import { basename } from 'node:path';
-import type { Lookup } from './lookups.ts';
+import type { WatchStep } from './watch-path.ts';
 
 /**
  * Watches folders for some of the names in them. Own code over `node:fs`, because what must be watched is a set of names that
@@ -16,12 +16,12 @@ export class FolderWatchers {
   }
 
   /**
-   * Watches exactly what `lookups` name from now on. Folders that were watched already go on being so, without a gap.
+   * Watches exactly what `steps` name from now on. Folders that were watched already go on being so, without a gap.
    *
    * @returns folders that cannot be watched, with the system's error code
    */
-  set(lookups: readonly Lookup[]): readonly Unwatched[] {
-    const wanted = byFolder(lookups);
+  set(steps: readonly WatchStep[]): readonly Unwatched[] {
+    const wanted = byFolder(steps);
     for (const [key, { watcher }] of this.#watchers) {
       if (wanted.has(key)) continue;
       watcher.close();
@@ -88,9 +88,9 @@ interface Wanted {
   readonly names: Set<string | undefined>;
 }
 
-function byFolder(lookups: readonly Lookup[]): ReadonlyMap<string, Wanted> {
+function byFolder(steps: readonly WatchStep[]): ReadonlyMap<string, Wanted> {
   const wanted = new Map<string, Wanted>();
-  for (const { folder, id, name } of lookups) {
+  for (const { folder, id, name } of steps) {
     const key = `${id} ${folder}`;
     const entry = wanted.get(key) ?? { folder, names: new Set() };
     entry.names.add(name);

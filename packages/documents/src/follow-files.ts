@@ -1,15 +1,15 @@
 import { ConfigProblems, formatProblem, type Problem, type RouteSource } from '@meshgate/core';
 import { digestOf } from './files.ts';
 import { FolderWatchers, type Unwatched } from './folder-watchers.ts';
-import type { Lookup } from './lookups.ts';
-import { Rounds } from './rounds.ts';
+import type { WatchStep } from './watch-path.ts';
+import { Debouncer } from './debouncer.ts';
 
 /** Something that is read from files, however many. */
 export interface FileSubject<Read extends { readonly digest: string }, Value> {
   /** What it is, for people: `routes`. */
   readonly what: string;
   /** Every name that decides what stands where it is read. */
-  way(): Promise<readonly Lookup[]>;
+  watchPath(): Promise<readonly WatchStep[]>;
   /** The bytes. Equal digests mean that there is nothing to parse. */
   read(): Promise<Read>;
   /** What was read, as a value. Rejects when `signal` aborts. */
@@ -31,7 +31,7 @@ export type Outcome<Value> =
   | { readonly kind: 'wrong'; readonly problems: readonly Problem[] };
 
 /** What is known at one moment. */
-export interface Told<Value> {
+export interface FollowedValue<Value> {
   /** Equal versions mean an equal value and equal warnings. */
   readonly version: string;
   /** The last one that had no problem, or what is used of a later one. */
@@ -51,7 +51,7 @@ export interface FollowOptions {
 /** Follows a subject, for any number of watchers at a time. */
 export interface Follower<Value> {
   /** Yields the value once when first known, then at each change. Throws `ConfigProblems` only when the first reading is wrong. */
-  watch(signal: AbortSignal): AsyncGenerator<Told<Value>, void, void>;
+  watch(signal: AbortSignal): AsyncGenerator<FollowedValue<Value>, void, void>;
   /** Reads the files again now, or when they are no longer being written; what is unchanged is not yielded again. */
   refresh(): void;
 }
@@ -70,26 +70,26 @@ export function followFiles<Read extends { readonly digest: string }, Value>(
   subject: FileSubject<Read, Value>,
   { pollMs = DEFAULT_POLL_MS }: FollowOptions,
 ): Follower<Value> {
-  const running = new Set<Rounds>();
+  const running = new Set<Debouncer>();
   return { watch, refresh };
 
   function refresh(): void {
-    for (const rounds of running) rounds.hurry();
+    for (const debouncer of running) debouncer.flush();
   }
 
-  async function* watch(signal: AbortSignal): AsyncGenerator<Told<Value>, void, void> {
-    const rounds = new Rounds({ quietMs: QUIET_MS, burstMs: BURST_MS, pollMs });
-    const watchers = new FolderWatchers(() => rounds.note());
+  async function* watch(signal: AbortSignal): AsyncGenerator<FollowedValue<Value>, void, void> {
+    const debouncer = new Debouncer({ quietMs: QUIET_MS, burstMs: BURST_MS, pollMs });
+    const watchers = new FolderWatchers(() => debouncer.note());
     const close = (): void => {
       watchers.close();
-      rounds.close();
-      running.delete(rounds);
+      debouncer.close();
+      running.delete(debouncer);
     };
     signal.addEventListener('abort', close, { once: true });
-    running.add(rounds);
+    running.add(debouncer);
     try {
-      for (let last: Reading<Value> | undefined; !signal.aborted; await rounds.next()) {
-        const next = await look(subject, await watchWay(subject, watchers), last, signal);
+      for (let last: Reading<Value> | undefined; !signal.aborted; await debouncer.next()) {
+        const next = await look(subject, await watchPath(subject, watchers), last, signal);
         if (next.told.version !== last?.told.version) yield next.told;
         last = next;
       }
@@ -113,9 +113,9 @@ interface Reading<Value> {
   /** Of what was read: when it has not changed, there is nothing to parse. */
   readonly digest: string;
   /** The value in use, without warnings. */
-  readonly used: Told<Value>;
+  readonly used: FollowedValue<Value>;
   /** `used`, or with warnings. */
-  readonly told: Told<Value>;
+  readonly told: FollowedValue<Value>;
   /** When there was last no problem. */
   readonly goodAt: Date;
 }
@@ -150,26 +150,26 @@ function lastGood(what: string): string {
   return `the ${what} in use are the last good ones, until the problems above are mended`;
 }
 
-function withWarnings<Value>(used: Told<Value>, warnings: readonly string[]): Told<Value> {
+function withWarnings<Value>(used: FollowedValue<Value>, warnings: readonly string[]): FollowedValue<Value> {
   if (warnings.length === 0) return used;
   return { ...used, version: `${used.version}+${digestOf(warnings)}`, warnings };
 }
 
-/** A way that changes more often than this while it is being watched is caught by the events of the next round. */
+/** A path that changes more often than this while it is being watched is caught by the events of the next round. */
 const MAX_WALKS = 5;
 
 /** Watches all that decides what stands there, before it is read: what changes later is then heard of. */
-async function watchWay(
-  subject: { way(): Promise<readonly Lookup[]> },
+async function watchPath(
+  subject: { watchPath(): Promise<readonly WatchStep[]> },
   watchers: FolderWatchers,
 ): Promise<readonly string[]> {
-  let way = await subject.way();
+  let path = await subject.watchPath();
   let unwatched: readonly Unwatched[] = [];
   for (let walks = 1; walks <= MAX_WALKS; walks += 1) {
-    unwatched = watchers.set(way);
-    const now = await subject.way();
-    if (JSON.stringify(now) === JSON.stringify(way)) break;
-    way = now;
+    unwatched = watchers.set(path);
+    const now = await subject.watchPath();
+    if (JSON.stringify(now) === JSON.stringify(path)) break;
+    path = now;
   }
   return unwatched.filter(({ code }) => !EXPECTED_CODES.has(code)).map(toWarning);
 }

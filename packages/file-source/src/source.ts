@@ -1,6 +1,6 @@
 import { isAbsolute } from 'node:path';
 import type { RouteSnapshot } from '@meshgate/core';
-import { type FileSource, followFiles, readFiles, wayTo } from '@meshgate/documents';
+import { type FileSource, followFiles, readFiles, watchPathTo } from '@meshgate/documents';
 import { parseRouteFiles, ROUTE_FILE_ENDINGS } from './routes/read-routes.ts';
 
 /** Settings of {@link fileSource}. */
@@ -30,7 +30,7 @@ export function fileSource({ path, name = `file:${path}`, ...options }: FileSour
   const follower = followFiles(
     {
       what: 'routes',
-      way: () => wayTo(path, ROUTE_FILE_ENDINGS),
+      watchPath: () => watchPathTo(path, ROUTE_FILE_ENDINGS),
       read: () => readFiles(path, ROUTE_FILE_ENDINGS),
       parse: async (read, signal) => {
         const { routes, problems } = await parseRouteFiles(path, read, signal);

@@ -1,13 +1,20 @@
 import { isAbsolute } from 'node:path';
 import { ConfigProblems } from '@meshgate/core';
 import type { ListenAddress, ListenerSource, Problem, RouteSnapshot } from '@meshgate/core';
-import { digestOf, type FileSource, followFiles, type Follower, type Outcome, type Told } from '@meshgate/documents';
+import {
+  digestOf,
+  type FileSource,
+  followFiles,
+  type Follower,
+  type Outcome,
+  type FollowedValue,
+} from '@meshgate/documents';
 import type { GatewayDefinition, ProxySource, ProxyView } from '@meshgate/mesh';
 import { routeDeriver } from '@meshgate/mesh';
 import { closestMatch } from 'leven';
 import { type Mesh, meshProxyView, type MeshStandpoint, sidecarsFor } from './mesh.ts';
 import { gatewayChooser, type OwnGateway } from './own-gateway.ts';
-import { meshParser, peersOf, readMesh, readMeshFiles, wayToMesh } from './read-mesh.ts';
+import { meshParser, peersOf, readMesh, readMeshFiles, meshWatchPath } from './read-mesh.ts';
 
 /** Settings of all that follows a folder of mesh files. */
 export interface MeshOptions extends MeshStandpoint {
@@ -82,7 +89,7 @@ export function meshProxySource(options: MeshOptions & { readonly proxy: ProxyCh
   const follower = followFiles(
     {
       what: 'upstreams',
-      way: () => wayToMesh(folder, peersOf(options)),
+      watchPath: () => meshWatchPath(folder, peersOf(options)),
       read: () => readMeshFiles(folder, peersOf(options)),
       parse: (read) => Promise.resolve(asView(parse(read), (mesh) => chooseProxy(mesh, proxy, folder))),
     },
@@ -133,7 +140,7 @@ function followGateway(options: MeshGatewayOptions, what: string): Follower<Gate
   return followFiles(
     {
       what,
-      way: () => wayToMesh(folder, peersOf(options)),
+      watchPath: () => meshWatchPath(folder, peersOf(options)),
       read: () => readMeshFiles(folder, peersOf(options)),
       parse: (read) => Promise.resolve(asGateway(parse(read))),
     },
@@ -172,7 +179,7 @@ function nameOf({ name, folder }: MeshOptions): string {
 const NO_DEFINITION: GatewayDefinition = { listeners: [], wanFederation: false, problems: [] };
 
 function snapshotOf(
-  { value, warnings = [], asOf }: Pick<Told<GatewayView>, 'value' | 'warnings' | 'asOf'>,
+  { value, warnings = [], asOf }: Pick<FollowedValue<GatewayView>, 'value' | 'warnings' | 'asOf'>,
   derive: ReturnType<typeof routeDeriver>,
 ): RouteSnapshot {
   const { mesh, own } = value;

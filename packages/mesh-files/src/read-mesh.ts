@@ -1,7 +1,15 @@
 import { readdir, stat } from 'node:fs/promises';
 import { basename, join } from 'node:path';
 import { ConfigProblems, type Problem } from '@meshgate/core';
-import { digestOf, type FilesRead, type Lookup, lookupsOf, type Outcome, readFiles, wayTo } from '@meshgate/documents';
+import {
+  digestOf,
+  type FilesRead,
+  type WatchStep,
+  watchPathOf,
+  type Outcome,
+  readFiles,
+  watchPathTo,
+} from '@meshgate/documents';
 import { type FilesInForce, settle, type Settled } from './in-force.ts';
 import { buildMesh, type BuiltMesh, type Mesh, type MeshStandpoint } from './mesh.ts';
 import { withPeers } from './peers.ts';
@@ -69,15 +77,15 @@ export async function readMeshFiles(
 }
 
 /** Every name that decides what stands in a folder of mesh files. */
-export async function wayToMesh(
+export async function meshWatchPath(
   folder: string,
   peers: readonly string[] = [],
   hasPeers: boolean = peers.length > 0,
-): Promise<readonly Lookup[]> {
+): Promise<readonly WatchStep[]> {
   const { folders } = await contentsOf(folder, hasPeers);
-  const ofPeers = await Promise.all(peers.map((name) => wayToMesh(join(folder, PEERS, name), [], true)));
-  const ways = await Promise.all(folders.map((path) => wayTo(path, MESH_FILE_ENDINGS)));
-  return [...(await lookupsOf(folder)), ...ways.flat(), ...ofPeers.flat()];
+  const ofPeers = await Promise.all(peers.map((name) => meshWatchPath(join(folder, PEERS, name), [], true)));
+  const ways = await Promise.all(folders.map((path) => watchPathTo(path, MESH_FILE_ENDINGS)));
+  return [...(await watchPathOf(folder)), ...ways.flat(), ...ofPeers.flat()];
 }
 
 /**

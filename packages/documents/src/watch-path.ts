@@ -2,8 +2,8 @@ import { lstat, readlink } from 'node:fs/promises';
 import { dirname, join, parse, resolve, sep } from 'node:path';
 import { filesIn } from './files.ts';
 
-/** One step on the way to a file: `name` is looked up in `folder`, which is a real folder and no link to one. */
-export interface Lookup {
+/** One step on the path to a file: `name` is looked up in `folder`, which is a real folder and no link to one. */
+export interface WatchStep {
   /** Its path, without links. */
   readonly folder: string;
   /** Tells this folder from another that takes its place under the same path. */
@@ -19,27 +19,27 @@ export interface Lookup {
  * This is what has to be watched to see `path` replaced in any way: Kubernetes, for one, changes a mounted file by replacing a
  * link two steps before it.
  */
-export async function lookupsOf(path: string): Promise<readonly Lookup[]> {
+export async function watchPathOf(path: string): Promise<readonly WatchStep[]> {
   const { root } = parse(path);
   const walk: Walk = { folder: root, ahead: parts(path.slice(root.length)), links: 0 };
-  const lookups: Lookup[] = [];
+  const steps: WatchStep[] = [];
   for (let step: Walk | undefined = walk; step !== undefined; step = await advance(step)) {
     const id = await identityOf(step.folder);
     if (id === undefined) break;
     const name = step.ahead[0];
-    lookups.push(name === undefined ? { folder: step.folder, id } : { folder: step.folder, id, name });
+    steps.push(name === undefined ? { folder: step.folder, id } : { folder: step.folder, id, name });
   }
-  return lookups;
+  return steps;
 }
 
-/** {@link lookupsOf} a file or a folder and, for a folder, also of the links in it that {@link filesIn} would read. */
-export async function wayTo(path: string, endings: readonly string[]): Promise<readonly Lookup[]> {
-  const way = await lookupsOf(path);
-  const end = way.at(-1);
-  if (end === undefined || end.name !== undefined) return way;
+/** {@link watchPathOf} a file or a folder and, for a folder, also of the links in it that {@link filesIn} would read. */
+export async function watchPathTo(path: string, endings: readonly string[]): Promise<readonly WatchStep[]> {
+  const steps = await watchPathOf(path);
+  const end = steps.at(-1);
+  if (end === undefined || end.name !== undefined) return steps;
   const files = await filesIn(end.folder, endings).catch(() => []);
-  const ways = await Promise.all(files.map(async (file) => ((await isLink(file)) ? lookupsOf(file) : [])));
-  return [...way, ...ways.flat()];
+  const links = await Promise.all(files.map(async (file) => ((await isLink(file)) ? watchPathOf(file) : [])));
+  return [...steps, ...links.flat()];
 }
 
 async function isLink(path: string): Promise<boolean> {
@@ -59,7 +59,7 @@ interface Walk {
 /** As many as the kernel of Linux follows (path_resolution(7)). */
 const MAX_LINKS = 40;
 
-/** `undefined` at the end of the way: nothing ahead, a name that is missing, or a file. */
+/** `undefined` at the end of the path: nothing ahead, a name that is missing, or a file. */
 async function advance({ folder, ahead, links }: Walk): Promise<Walk | undefined> {
   const [name, ...rest] = ahead;
   if (name === undefined || links > MAX_LINKS) return undefined;

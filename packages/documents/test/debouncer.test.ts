@@ -1,28 +1,28 @@
 import { describe, expect, it, onTestFinished, vi } from 'vitest';
-import { Rounds } from '../src/rounds.ts';
+import { Debouncer } from '../src/debouncer.ts';
 
-describe('rounds', () => {
-  it('are due a quiet time after the last of several events, and only once', async () => {
-    const { rounds, due } = running();
-    rounds.note();
+describe('a debouncer', () => {
+  it('fires once, a quiet time after the last of several events', async () => {
+    const { debouncer, due } = running();
+    debouncer.note();
     await vi.advanceTimersByTimeAsync(49);
-    rounds.note();
+    debouncer.note();
     await vi.advanceTimersByTimeAsync(49);
     expect(due()).toBe(0);
     await vi.advanceTimersByTimeAsync(500);
     expect(due()).toBe(1);
   });
 
-  it('are due in the middle of events that never stop', async () => {
-    const { rounds, due } = running();
+  it('fires in the middle of events that never stop', async () => {
+    const { debouncer, due } = running();
     for (let passedMs = 0; passedMs < 2_100; passedMs += 10) {
-      rounds.note();
+      debouncer.note();
       await vi.advanceTimersByTimeAsync(10);
     }
     expect(due()).toBe(2);
   });
 
-  it('are due at each poll when nothing happens', async () => {
+  it('fires at each poll when nothing happens', async () => {
     const { due } = running();
     await vi.advanceTimersByTimeAsync(30_000);
     expect(due()).toBe(3);
@@ -35,16 +35,16 @@ describe('rounds', () => {
   });
 
   it('are due at once when hurried', async () => {
-    const { rounds, due } = running();
-    rounds.hurry();
+    const { debouncer, due } = running();
+    debouncer.flush();
     await vi.advanceTimersByTimeAsync(0);
     expect(due()).toBe(1);
   });
 
   it('are not due in the middle of a burst, however much they are hurried', async () => {
-    const { rounds, due } = running();
-    rounds.note();
-    rounds.hurry();
+    const { debouncer, due } = running();
+    debouncer.note();
+    debouncer.flush();
     await vi.advanceTimersByTimeAsync(49);
     expect(due()).toBe(0);
     await vi.advanceTimersByTimeAsync(1);
@@ -52,27 +52,27 @@ describe('rounds', () => {
   });
 
   it('leave no timer behind', async () => {
-    const { rounds, stop } = running();
-    rounds.note();
+    const { debouncer, stop } = running();
+    debouncer.note();
     stop();
     await vi.advanceTimersByTimeAsync(0);
     expect(vi.getTimerCount()).toBe(0);
   });
 });
 
-/** Rounds that somebody always waits for, and how many were due. */
+/** Debouncer that somebody always waits for, and how many were due. */
 function running({ pollMs = 10_000 } = {}) {
   vi.useFakeTimers();
   onTestFinished(() => void vi.useRealTimers());
-  const rounds = new Rounds({ quietMs: 50, burstMs: 1_000, pollMs });
+  const debouncer = new Debouncer({ quietMs: 50, burstMs: 1_000, pollMs });
   let count = 0;
   const stopped = new AbortController();
   const stop = (): void => {
     stopped.abort();
-    rounds.close();
+    debouncer.close();
   };
   void (async () => {
-    for (await rounds.next(); !stopped.signal.aborted; await rounds.next()) count += 1;
+    for (await debouncer.next(); !stopped.signal.aborted; await debouncer.next()) count += 1;
   })();
-  return { rounds, stop, due: () => count };
+  return { debouncer, stop, due: () => count };
 }

@@ -3,7 +3,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { describe, expect, it, onTestFinished } from 'vitest';
 import { FolderWatchers } from '../src/folder-watchers.ts';
-import { type Lookup, lookupsOf, wayTo } from '../src/lookups.ts';
+import { type WatchStep, watchPathOf, watchPathTo } from '../src/watch-path.ts';
 
 describe('the way to a file', () => {
   it('names every folder in which something is looked up, those of links among them', async () => {
@@ -35,14 +35,14 @@ describe('the way to a file', () => {
     await writeFile(join(root, 'target'), '');
     await symlink('../target', join(root, 'd/link.yaml'));
     await symlink('../target', join(root, 'd/link.txt'));
-    const way = shown(root, await wayTo(join(root, 'd'), ['.yaml']));
+    const way = shown(root, await watchPathTo(join(root, 'd'), ['.yaml']));
     expect(way).toEqual(['d', 'd/*', 'd', 'd/link.yaml', 'd/..', 'target']);
   });
 
   it('does not go round in circles', async () => {
     const root = await temporary();
     await symlink('loop', join(root, 'loop'));
-    const way = await lookupsOf(join(root, 'loop'));
+    const way = await watchPathOf(join(root, 'loop'));
     expect(way.at(-1)?.name).toBe('loop');
     expect(way.length).toBeLessThan(100);
   });
@@ -58,13 +58,13 @@ describe('watchers of folders', () => {
 });
 
 /** The part of the way that lies below `root`. A link to an absolute path walks down to `root` again, which is left out. */
-function shown(root: string, way: readonly Lookup[]): readonly string[] {
+function shown(root: string, way: readonly WatchStep[]): readonly string[] {
   const inside = way.filter(({ folder }) => `${folder}/`.startsWith(`${root}/`));
   return inside.map(({ folder, name }) => `${folder}/${name ?? '*'}`.slice(root.length + 1));
 }
 
 async function below(root: string, path: string): Promise<readonly string[]> {
-  return shown(root, await lookupsOf(path));
+  return shown(root, await watchPathOf(path));
 }
 
 async function temporary(): Promise<string> {

@@ -1,5 +1,5 @@
 /** When to look again. Times in milliseconds. */
-export interface RoundTimes {
+export interface DebouncerTimes {
   /** Silence after an event before it is looked at: what is written in several steps is not seen half done. */
   readonly quietMs: number;
   /** Longest wait after the first event of a burst that never falls silent. */
@@ -8,15 +8,15 @@ export interface RoundTimes {
   readonly pollMs: number;
 }
 
-/** Says when the next round is due: some silence after events, soon when hurried, at the latest when the poll is. */
-export class Rounds {
-  readonly #times: RoundTimes;
+/** Says when to look again: some silence after events, at once when flushed, at the latest when the poll is due. */
+export class Debouncer {
+  readonly #times: DebouncerTimes;
   #timer: NodeJS.Timeout | undefined;
   #burstSince: number | undefined;
   #due = false;
   #wake: () => void = nothing;
 
-  constructor(times: RoundTimes) {
+  constructor(times: DebouncerTimes) {
     this.#times = times;
   }
 
@@ -29,8 +29,8 @@ export class Rounds {
   }
 
   /** The next round is due now; or, in the middle of a burst, when that is over: it would see things half done. */
-  hurry(): void {
-    if (this.#burstSince === undefined) this.#ring();
+  flush(): void {
+    if (this.#burstSince === undefined) this.#fire();
   }
 
   /** Resolves when a round is due. What happened while nobody waited counts. One caller at a time. */
@@ -45,10 +45,10 @@ export class Rounds {
 
   /** Leaves no timer behind. Whoever waits in {@link next} is let go. */
   close(): void {
-    this.#ring();
+    this.#fire();
   }
 
-  #ring(): void {
+  #fire(): void {
     clearTimeout(this.#timer);
     this.#burstSince = undefined;
     this.#due = true;
@@ -57,7 +57,7 @@ export class Rounds {
 
   #arm(ms: number): void {
     clearTimeout(this.#timer);
-    this.#timer = setTimeout(() => this.#ring(), ms);
+    this.#timer = setTimeout(() => this.#fire(), ms);
   }
 }
 
