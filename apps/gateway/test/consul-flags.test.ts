@@ -22,6 +22,7 @@ describe('a flag, a variable and a key of the file', () => {
   it.each<readonly [flags: ConsulFlags, env: Environment, file: object, settings: object]>([
     [{}, {}, {}, {}],
     [{ httpAddr: 'h:1' }, {}, {}, { address: 'h:1' }],
+    [{}, { CONSUL_HTTP_AUTH: 'u:p' }, {}, { httpAuth: 'u:p' }],
     [{}, { CONSUL_HTTP_ADDR: 'h:2' }, {}, { address: 'h:2' }],
     [{}, { CONSUL_HTTP_ADDR: '' }, { address: 'h:3' }, { address: 'h:3' }],
     [{ httpAddr: 'h:1' }, { CONSUL_HTTP_ADDR: 'h:2' }, { address: 'h:3' }, { address: 'h:1' }],

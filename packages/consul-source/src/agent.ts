@@ -1,5 +1,8 @@
 import { Pool } from 'undici';
 import type { Dispatcher } from 'undici';
+import { errorOf } from '@meshgate/core/parts';
+import { DEFAULT_ADDRESS, parseAgentAddress } from './agent-address.ts';
+import type { AgentAddress } from './agent-address.ts';
 import { AnswerReader } from './answer-reader.ts';
 import type { Body } from './answer-reader.ts';
 import { followingConnector } from './tls-files.ts';
@@ -10,10 +13,12 @@ import type { TokenOptions } from './token.ts';
 /** How to reach the local Consul agent. */
 export interface AgentOptions extends TokenOptions {
   /**
-   * `http://127.0.0.1:8500`, `https://…`, `127.0.0.1:8500`, or `unix:///run/consul.sock`. The default when absent is
-   * {@link DEFAULT_ADDRESS}.
+   * `http://127.0.0.1:8500`, `https://…`, `127.0.0.1:8500`, or `unix:///run/consul.sock`, the former with a path or with
+   * `user:password@` where a proxy stands before the agent. The default when absent is {@link DEFAULT_ADDRESS}.
    */
   readonly address?: string;
+  /** `user:password` for HTTP's basic authentication; goes before that of `address`. */
+  readonly httpAuth?: string;
   /** Files for TLS, read again at each new connection. They go before `ca`, `cert` and `key`. */
   readonly tls?: TlsFiles;
   /** Certificate authorities (PEM) to which the agent's certificate must lead; the system's when absent. */
@@ -29,9 +34,6 @@ export interface AgentOptions extends TokenOptions {
   /** Sent with every query when set, like `namespace`; else the agent answers for its own. */
   readonly partition?: string;
 }
-
-/** Where an agent listens unless told otherwise. */
-export const DEFAULT_ADDRESS = 'http://127.0.0.1:8500';
 
 /** One answer of the agent with status 200, or 404 where that was allowed for. */
 export interface Answer {
@@ -123,17 +125,12 @@ export interface Agent {
  * @param sockets at most so many at a time: further questions wait for a free one
  */
 export function openAgent(options: AgentOptions, sockets: number): Agent {
-  const { origin, socketPath } = originOf(options.address ?? DEFAULT_ADDRESS);
+  const address = parseAgentAddress(options.address ?? DEFAULT_ADDRESS);
+  if (address.kind === 'invalid') throw new AgentError(address.reason);
+  const { prefix, shown: shownAddress } = address;
+  const authorization = basicAuth(options.httpAuth ?? address.auth);
   const token = tokenReader(options);
-  const connect = {
-    ...tlsOf(options),
-    ...(socketPath === undefined ? {} : { socketPath }),
-    timeout: CONNECT_TIMEOUT_MS,
-  };
-  const pool = new Pool(origin, {
-    connections: sockets,
-    connect: options.tls === undefined ? connect : followingConnector(options.tls, connect),
-  });
+  const pool = poolOf(options, address, sockets);
   const reader = new AnswerReader();
   let lastAnswerAt = 0;
   return {
@@ -160,13 +157,16 @@ export function openAgent(options: AgentOptions, sockets: number): Agent {
 
   async function send(question: Question, signal: AbortSignal): Promise<Dispatcher.ResponseData> {
     const { method = 'GET', path, query = {}, body, holdMs = 0, timeoutMs = ANSWER_TIMEOUT_MS } = question;
-    const secret = await token();
+    const secret = await token().catch((cause: unknown) => {
+      const reason = errorOf(cause).message;
+      throw new AgentError(reason, { cause, unreachable: reason });
+    });
     const request = (): Promise<Dispatcher.ResponseData> =>
       pool.request({
         method,
-        path: `/v1/${path}`,
+        path: `${prefix}/v1/${path}`,
         query: { ...scopeOf(options), ...query },
-        headers: secret === undefined ? {} : { 'x-consul-token': secret },
+        headers: { ...authorization, ...(secret === undefined ? {} : { 'x-consul-token': secret }) },
         ...(body === undefined ? {} : { body: JSON.stringify(body) }),
         headersTimeout: timeoutMs + holdMs,
         bodyTimeout: ANSWER_TIMEOUT_MS,
@@ -182,7 +182,7 @@ export function openAgent(options: AgentOptions, sockets: number): Agent {
 
   function unreachable(question: Question, reason: unknown): AgentError {
     const why = whyUnreachable(reason);
-    const who = `Consul agent at ${options.address ?? DEFAULT_ADDRESS}`;
+    const who = `Consul agent at ${shownAddress}`;
     return new AgentError(`${who}: ${shown(question)}: ${why}`, { cause: reason, unreachable: `${who}: ${why}` });
   }
 }
@@ -268,12 +268,23 @@ function isReset(reason: unknown): boolean {
   return code === 'ECONNRESET' || code === 'EPIPE' || code === 'UND_ERR_SOCKET';
 }
 
-function originOf(address: string): { readonly origin: string; readonly socketPath?: string } {
-  if (address.startsWith('unix://')) return { origin: 'http://localhost', socketPath: address.slice('unix://'.length) };
-  const withScheme = /^[a-z]+:\/\//i.test(address) ? address : `http://${address}`;
-  const url = URL.canParse(withScheme) ? new URL(withScheme) : undefined;
-  if (url !== undefined && (url.protocol === 'http:' || url.protocol === 'https:')) return { origin: url.origin };
-  throw new AgentError(`expected an address such as ${DEFAULT_ADDRESS} or unix:///run/consul.sock, found ${address}`);
+function poolOf(options: AgentOptions, { origin, socketPath }: ReachableAddress, sockets: number): Pool {
+  const connect = {
+    ...tlsOf(options),
+    ...(socketPath === undefined ? {} : { socketPath }),
+    timeout: CONNECT_TIMEOUT_MS,
+  };
+  return new Pool(origin, {
+    connections: sockets,
+    connect: options.tls === undefined ? connect : followingConnector(options.tls, connect),
+  });
+}
+
+type ReachableAddress = Extract<AgentAddress, { readonly kind: 'address' }>;
+
+/** For a proxy before the agent (RFC 7617): Consul itself knows tokens only. */
+function basicAuth(auth: string | undefined): Readonly<Record<string, string>> {
+  return auth === undefined ? {} : { authorization: `Basic ${Buffer.from(auth).toString('base64')}` };
 }
 
 function tlsOf({ ca, cert, key, tlsServerName }: AgentOptions): object {

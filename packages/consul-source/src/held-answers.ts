@@ -31,7 +31,7 @@ export class HeldAnswers<T> {
     return this.#dueAt;
   }
 
-  /** An answer has become empty with the last call: time to look for a loss. */
+  /** With the last call an answer has become empty, or one that was held is there again: time to look for a loss, or for its end. */
   get hasNews(): boolean {
     return this.#hasNews;
   }
@@ -49,6 +49,7 @@ export class HeldAnswers<T> {
     for (const [key, last] of this.#last) {
       const answer = answers.get(key);
       if (answer !== undefined && !isEmpty(answer)) {
+        this.#hasNews ||= last.isHeld;
         Object.assign(last, NOT_EMPTY);
         continue;
       }
@@ -59,8 +60,12 @@ export class HeldAnswers<T> {
   }
 
   /** From now on `answers` are what was known: to be called once all of them have come, since before that they only complete each other. */
-  keep(answers: ReadonlyMap<string, T>, isEmpty: (answer: T) => boolean): void {
-    for (const [key, value] of answers) if (!isEmpty(value)) this.#last.set(key, { value, ...NOT_EMPTY });
+  keep(answers: ReadonlyMap<string, T>, isEmpty: (answer: T) => boolean, now: number): void {
+    for (const [key, value] of answers) {
+      const last = this.#last.get(key);
+      const cameAt = last?.value === value ? last.cameAt : now;
+      if (!isEmpty(value)) this.#last.set(key, { value, cameAt, ...NOT_EMPTY });
+    }
   }
 
   /** What is held because of a loss, in words. @param what the answers are, in the plural */
@@ -74,7 +79,7 @@ export class HeldAnswers<T> {
       this.#hasNews = true;
       last.believedAt = now + BELIEVED_AFTER_MS;
     }
-    if (!last.isHeld && hold !== undefined && (hold.isOngoing || now <= hold.since + SHOWS_WITHIN_MS)) {
+    if (!last.isHeld && hold !== undefined && isAtRisk(last.cameAt, hold, now)) {
       last.isHeld = true;
       last.believedAt = hold.until;
     }
@@ -83,10 +88,17 @@ export class HeldAnswers<T> {
   }
 }
 
+/** What came after the loss has been confirmed since: that it is gone now is another matter. */
+function isAtRisk(cameAt: number, { since, isOngoing }: Hold, now: number): boolean {
+  return isOngoing || (cameAt <= since && now <= since + SHOWS_WITHIN_MS);
+}
+
 const NOT_EMPTY = { believedAt: 0, isHeld: false };
 
 interface LastAnswer<T> {
   readonly value: T;
+  /** When it came, in monotonic milliseconds. */
+  readonly cameAt: number;
   /** When its emptiness is believed, in monotonic milliseconds; 0 while it is not empty. */
   believedAt: number;
   /** It is held because of a loss. */

@@ -15,7 +15,9 @@ export type { ProxyChoice } from './sidecar/find-proxy.ts';
 export { consulProxySource } from './sidecar/proxy-source.ts';
 
 // For others who talk to an agent, and for meshes described in Consul's terms without one.
-export { AgentError, DEFAULT_ADDRESS, openAgent } from './agent.ts';
+export { AgentError, openAgent } from './agent.ts';
+export { DEFAULT_ADDRESS, parseAgentAddress } from './agent-address.ts';
+export type { AgentAddress } from './agent-address.ts';
 export type { Agent, AgentOptions, Answer, Question } from './agent.ts';
 export { blockingQuery, hashQuery } from './blocking-query.ts';
 export type { Change, Watched } from './blocking-query.ts';

@@ -1,5 +1,5 @@
-import { setTimeout as pause } from 'node:timers/promises';
 import type { ListenAddress, ListenerSource } from '@meshgate/core';
+import { settlesWithin } from '@meshgate/core/parts';
 import { openAgent } from './agent.ts';
 import type { AgentOptions } from './agent.ts';
 import { ownDefinition } from './own-definition.ts';
@@ -26,7 +26,7 @@ export function listenerSource({ agent: options, id, meanwhile = [] }: ListenerS
     const definitions = ownDefinition(agent, id, signal);
     try {
       let next = definitions.next();
-      // Once: a word makes the pauses short after which a source that fails is started again.
+      // Once: what the agent has said since is not to be replaced by it.
       if (!known && meanwhile.length > 0 && !(await isRegistered(next, signal))) {
         known = true;
         yield meanwhile;
@@ -55,13 +55,9 @@ async function isRegistered(
   answer: Promise<IteratorResult<{ readonly kind: string }, unknown>>,
   signal: AbortSignal,
 ): Promise<boolean> {
-  const patience = new AbortController();
-  const registered = answer.then(
+  if (!(await settlesWithin(answer, PATIENCE_MS, signal))) return signal.aborted;
+  return answer.then(
     (own) => own.done !== true && own.value.kind === 'registered',
     () => false,
   );
-  const late = pause(PATIENCE_MS, false, { signal: patience.signal }).catch(() => false);
-  const answered = await Promise.race([registered, late]);
-  patience.abort();
-  return answered || signal.aborted;
 }

@@ -13,6 +13,8 @@ import { readTlsFiles } from './tls-files.ts';
 export interface ConsulSettings {
   /** The agent, as `AgentOptions.address` wants it; `http://127.0.0.1:8500` when absent. */
   readonly address?: string;
+  /** `user:password` for the basic authentication of a proxy before the agent; see `AgentOptions.httpAuth`. */
+  readonly httpAuth?: string;
   /** ACL token; not beside `tokenFile`. The agent takes its own default token when neither is set. */
   readonly token?: string;
   /** Relative to the configuration file, as all files are. Read again while running. */
@@ -89,6 +91,7 @@ export function optionsOf(settings: ConsulSettings, baseDir: string): ConsulOpti
 
 const STRINGS = [
   'address',
+  'httpAuth',
   'token',
   'tokenFile',
   'caFile',
@@ -103,7 +106,7 @@ const STRINGS = [
   'proxyId',
 ] as const satisfies readonly (keyof ConsulSettings)[];
 
-const REGISTER_STRINGS = ['service', 'id', 'address', 'wanAddress', 'deregisterAfterCritical'] as const;
+const REGISTER_STRINGS = ['service', 'id', 'address', 'wanAddress', 'readyUrl', 'deregisterAfterCritical'] as const;
 
 const SETTINGS = optional([...STRINGS, 'httpExports', 'register'] as const);
 const REGISTER = optional([...REGISTER_STRINGS, 'bindAddresses', 'exposeServers'] as const);

@@ -5,6 +5,7 @@ import { hashQuery } from './blocking-query.ts';
 import { definitionOf } from './definition.ts';
 import { instanceKey } from './inventory.ts';
 import { object, objects, text } from './json.ts';
+import type { JsonObject } from './json.ts';
 import type { OwnInstance } from './own-visibility.ts';
 
 /** What is known of the gateway's own registration: its definition, or that the agent has none. */
@@ -14,30 +15,56 @@ export type OwnDefinition =
       readonly definition: GatewayDefinition;
       /** What the servers know it by. */
       readonly instance: OwnInstance;
+      /** Of the process that has registered it, see {@link instanceMark}; `''` when that was somebody else. */
+      readonly mark: string;
     }
   | { readonly kind: 'missing' };
+
+/** What has the id is something else than a mesh gateway. */
+export class NotAGateway extends AgentError {}
 
 /**
  * Follows the gateway's own registration, by hash. Ends when `signal` aborts; throws what the agent throws.
  *
  * @param id the service id; the one mesh gateway registered with this agent when `undefined`
+ * @throws NotAGateway when the id is that of something else, whose port and maintenance are no business of ours
  */
 export async function* ownDefinition(
   agent: Agent,
   id: string | undefined,
   signal: AbortSignal,
 ): AsyncGenerator<OwnDefinition> {
-  const path = `agent/service/${encodeURIComponent(id ?? (await onlyGateway(agent, signal)))}`;
+  const own = id ?? (await onlyGateway(agent, signal));
+  const path = `agent/service/${encodeURIComponent(own)}`;
   for await (const answer of hashQuery(agent, path, signal)) {
-    if (answer.found) yield parsed(answer, path, 'a registration', registeredOf);
+    if (answer.found) yield gatewayIn(parsed(answer, path, 'a registration', object), own, path);
     else yield { kind: 'missing' };
   }
 }
 
-function registeredOf(json: unknown): OwnDefinition | undefined {
-  const [service, definition] = [object(json), definitionOf(json)];
-  if (service === undefined || definition === undefined) return undefined;
-  return { kind: 'registered', definition, instance: { id: text(service['ID']), key: instanceKey(service) } };
+function gatewayIn(service: JsonObject, id: string, path: string): OwnDefinition {
+  const kind = text(service['Kind']);
+  if (kind !== MESH_GATEWAY)
+    throw new NotAGateway(
+      `expected ${id} to be a mesh gateway, found ${kind === '' ? 'an ordinary service' : `a ${kind}`}`,
+    );
+  const definition = definitionOf(service);
+  if (definition === undefined) throw new AgentError(`Consul agent: /v1/${path}: expected a registration, found none`);
+  const instance = { id: text(service['ID']), key: instanceKey(service) };
+  return { kind: 'registered', definition, instance, mark: markOf(service) };
+}
+
+const MESH_GATEWAY = 'mesh-gateway';
+const MARK = 'meshgate-process';
+
+/** A field of a registration's meta that tells which process has made it. */
+export function instanceMark(mark: string): JsonObject {
+  return { [MARK]: mark };
+}
+
+/** Which process has made a registration; `''` when none of ours has. */
+export function markOf(service: JsonObject): string {
+  return text(object(service['Meta'])?.[MARK]);
 }
 
 /**
@@ -48,7 +75,7 @@ function registeredOf(json: unknown): OwnDefinition | undefined {
 export async function onlyGateway(agent: Agent, signal: AbortSignal): Promise<string> {
   const path = 'agent/services';
   const services = parsed(await agent.ask({ path }, signal), path, 'services by id', object);
-  const gateways = objects(Object.values(services)).filter((service) => service['Kind'] === 'mesh-gateway');
+  const gateways = objects(Object.values(services)).filter((service) => service['Kind'] === MESH_GATEWAY);
   const ids = gateways.map((service) => text(service['ID']));
   if (ids.length === 1 && ids[0] !== undefined) return ids[0];
   const found = ids.length === 0 ? 'none' : ids.join(', ');

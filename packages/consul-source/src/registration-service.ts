@@ -1,9 +1,11 @@
-import { setTimeout as pause } from 'node:timers/promises';
+import { randomUUID } from 'node:crypto';
 import type { Service } from '@meshgate/core';
-import { openAgent, parsed } from './agent.ts';
+import { Cell, follow, openScope } from '@meshgate/core/parts';
+import { AgentError, openAgent, parsed } from './agent.ts';
 import type { Agent, AgentOptions } from './agent.ts';
 import { object, objects, text } from './json.ts';
-import { onlyGateway, ownDefinition } from './own-definition.ts';
+import { instanceMark, markOf, NotAGateway, onlyGateway, ownDefinition } from './own-definition.ts';
+import type { OwnDefinition } from './own-definition.ts';
 import type { RegistrationBody } from './registration.ts';
 
 /** What {@link registrationService} keeps up. */
@@ -15,15 +17,17 @@ export interface RegistrationServiceOptions {
   readonly id?: string;
   /** Told what keeps the agent from knowing the gateway; `undefined` when nothing does. */
   readonly onProblem: (problem: string | undefined) => void;
-  /** Told that the gateway goes by itself, before it does. */
+  /** Told that the gateway leaves on purpose, before it does. */
   readonly onLeave: () => void;
 }
 
 /**
- * Keeps the gateway registered with its agent: registers at the start, again whenever the agent has lost it, puts it into
- * maintenance at the beginning of a drain so that nobody sends more, and takes the registration back at the end.
+ * Keeps the gateway registered with its agent: registers at the start, again whenever the agent has lost it, puts it into maintenance
+ * from the beginning of a drain to its end so that nobody sends more, and takes the registration back.
  *
- * An agent that is away never keeps the gateway from starting or from leaving.
+ * A registration belongs to whoever made it. One that another process has taken over by the same id is left alone, one of somebody else
+ * is left as it was found, and what is no mesh gateway is refused. An agent that is away never keeps the gateway from starting or from
+ * leaving.
  */
 export function registrationService(options: RegistrationServiceOptions): Service {
   return new Registration(options);
@@ -33,90 +37,136 @@ class Registration implements Service {
   readonly name = 'consul-registration';
   readonly #options: RegistrationServiceOptions;
   readonly #agent: Agent;
-  readonly #leaving = new AbortController();
-  #keeping: Promise<void> = Promise.resolve();
+  /** Tells this process from any other that registers the same id. */
+  readonly #mark = randomUUID();
+  readonly #scope = openScope();
+  #isDraining = false;
+  #refusal: NotAGateway | undefined;
+  #keeping: Promise<unknown> = Promise.resolve();
 
   constructor(options: RegistrationServiceOptions) {
     this.#options = options;
     this.#agent = openAgent(options.agent, SOCKETS);
   }
 
+  /** Rejects when what has the id is no mesh gateway. */
   async start(signal: AbortSignal): Promise<void> {
-    const patience = new AbortController();
-    const giveUp = (): void => patience.abort();
-    signal.addEventListener('abort', giveUp, { once: true });
-    this.#keeping = this.#keep(giveUp);
-    await pause(PATIENCE_MS, undefined, { signal: patience.signal }).catch(() => undefined);
-    signal.removeEventListener('abort', giveUp);
-    if (!signal.aborted) return;
+    const { onProblem } = this.#options;
+    const tries = new Cell<void>();
+    this.#keeping = follow((inner) => this.#keep(inner), this.#scope.signal, {
+      onValue: (problem) => {
+        onProblem(problem);
+        tries.set();
+      },
+      onFailure: (error) => {
+        onProblem(`the gateway may be missing in Consul: ${error.message}`);
+        if (error instanceof NotAGateway) this.#refusal = error;
+        tries.set();
+      },
+    });
+    await tries.changed(0, signal, PATIENCE_MS);
+    if (!signal.aborted && this.#refusal === undefined) return;
     await this.#end();
-    throw signal.reason;
+    throw this.#refusal ?? signal.reason;
   }
 
   async drain(signal: AbortSignal): Promise<void> {
-    const path = `agent/service/maintenance/${encodeURIComponent(await this.#serviceId(signal))}`;
-    const query = { enable: 'true', reason: MAINTENANCE_REASON };
-    await this.#agent.ask({ method: 'PUT', path, query, timeoutMs: FAREWELL_MS }, signal);
+    this.#isDraining = true;
+    const own = await this.#own(signal);
+    if (own !== undefined) await this.#maintain(own.id, true, signal);
   }
 
   async stop(signal: AbortSignal): Promise<void> {
     const { body, onLeave } = this.#options;
-    this.#leaving.abort();
+    this.#scope.end();
     onLeave();
     try {
       await this.#keeping;
-      if (body === undefined) return;
-      const path = `agent/service/deregister/${encodeURIComponent(body.ID)}`;
-      await this.#agent.ask({ method: 'PUT', path, timeoutMs: FAREWELL_MS }, signal);
+      const own = body === undefined && !this.#isDraining ? undefined : await this.#own(signal);
+      if (own === undefined) return;
+      if (body === undefined) await endOwnMaintenance(this.#agent, own.id, signal);
+      else await this.#deregister(own.id, signal);
     } finally {
       await this.#end();
     }
   }
 
   async #end(): Promise<void> {
-    this.#leaving.abort();
+    this.#scope.end();
     await this.#agent.close();
     await this.#keeping;
   }
 
-  /** @param tried called when the first attempt has ended, well or not */
-  async #keep(tried: () => void): Promise<void> {
-    const { signal } = this.#leaving;
-    const { onProblem } = this.#options;
-    let restMs = FIRST_REST_MS;
-    const onKnown = (): void => {
-      restMs = FIRST_REST_MS;
-      onProblem(undefined);
-      tried();
-    };
-    while (!signal.aborted) {
-      try {
-        await this.#keepRegistered(onKnown, signal);
-      } catch (reason) {
-        if (signal.aborted) return;
-        onProblem(`the gateway may be missing in Consul: ${reason instanceof Error ? reason.message : String(reason)}`);
-        tried();
-        await pause(restMs * (1 - Math.random() / 2), undefined, { signal }).catch(() => undefined);
-        restMs = Math.min(restMs * 2, LONGEST_REST_MS);
-      }
-    }
-  }
-
-  async #keepRegistered(onKnown: () => void, signal: AbortSignal): Promise<void> {
+  /** Yields what is wrong with the registration at each change of it; `undefined` when nothing is. */
+  async *#keep(signal: AbortSignal): AsyncGenerator<string | undefined> {
     await this.#register(signal);
     const id = await this.#serviceId(signal);
-    await endOwnMaintenance(this.#agent, id, signal);
+    if (!this.#isDraining) await endOwnMaintenance(this.#agent, id, signal);
     for await (const own of ownDefinition(this.#agent, id, signal)) {
       if (own.kind === 'missing') await this.#register(signal);
-      onKnown();
-      if (own.kind === 'missing' && this.#options.body === undefined)
-        this.#options.onProblem(`the agent does not know the gateway ${id} any more`);
+      yield this.#problemOf(own, id);
     }
   }
 
+  #problemOf(own: OwnDefinition, id: string): string | undefined {
+    const { body } = this.#options;
+    if (own.kind === 'missing')
+      return body === undefined ? `the agent does not know the gateway ${id} any more` : undefined;
+    const isOurs = body === undefined || own.mark === this.#mark;
+    return isOurs
+      ? undefined
+      : `another process has registered ${id} with the agent: this one leaves it alone from now on`;
+  }
+
+  /** @throws AgentError when another gateway has the id and is alive */
   async #register(signal: AbortSignal): Promise<void> {
     const { body } = this.#options;
-    if (body !== undefined) await this.#agent.ask({ method: 'PUT', path: 'agent/service/register', body }, signal);
+    if (body === undefined) return;
+    await this.#refuseRival(body, signal);
+    const marked = { ...body, Meta: { ...object(body['Meta']), ...instanceMark(this.#mark) } };
+    await this.#agent.ask({ method: 'PUT', path: 'agent/service/register', body: marked }, signal);
+    if (this.#isDraining) await this.#maintain(body.ID, true, signal);
+  }
+
+  /**
+   * A gateway that has the id, another address and a passing check is another one, which would lose its traffic. With the same address it
+   * is the one that this process replaces; without a mark it is none of ours, and is replaced as Consul's own command would.
+   */
+  async #refuseRival(body: RegistrationBody, signal: AbortSignal): Promise<void> {
+    const path = servicePath(body.ID);
+    const answer = await this.#agent.ask({ path, mayBeMissing: true }, signal);
+    const other = answer.found ? parsed(answer, path, 'a registration', object) : undefined;
+    if (other === undefined || ['', this.#mark].includes(markOf(other))) return;
+    const isSame = other['Port'] === body['Port'] && text(other['Address']) === text(body['Address']);
+    if (isSame || !(await isPassing(this.#agent, body.ID, signal))) return;
+    const at = `${text(other['Address'])}:${String(other['Port'])}`;
+    throw new AgentError(
+      `another gateway is registered with the agent as ${body.ID}, at ${at}, and its check passes: give this one an id of its own`,
+    );
+  }
+
+  /** The registration that this process answers for; `undefined` when there is none, or when another has taken it over. */
+  async #own(signal: AbortSignal): Promise<{ readonly id: string } | undefined> {
+    const { body } = this.#options;
+    const id = await this.#serviceId(signal);
+    const path = servicePath(id);
+    const answer = await this.#agent.ask({ path, mayBeMissing: true, timeoutMs: FAREWELL_MS }, signal);
+    if (!answer.found) return undefined;
+    const service = parsed(answer, path, 'a registration', object);
+    const isOurs = body === undefined ? service['Kind'] === 'mesh-gateway' : markOf(service) === this.#mark;
+    return isOurs ? { id } : undefined;
+  }
+
+  async #maintain(id: string, enable: boolean, signal: AbortSignal): Promise<void> {
+    const path = `agent/service/maintenance/${encodeURIComponent(id)}`;
+    const query = { enable: String(enable), ...(enable ? { reason: MAINTENANCE_REASON } : {}) };
+    await this.#agent.ask({ method: 'PUT', path, query, timeoutMs: FAREWELL_MS }, signal);
+  }
+
+  /** Newer agents answer 404 for what is not there any more: then there is nothing left to do. */
+  async #deregister(id: string, signal: AbortSignal): Promise<void> {
+    const path = `agent/service/deregister/${encodeURIComponent(id)}`;
+    await this.#agent.ask({ method: 'PUT', path, mayBeMissing: true, timeoutMs: FAREWELL_MS }, signal);
   }
 
   async #serviceId(signal: AbortSignal): Promise<string> {
@@ -128,21 +178,32 @@ class Registration implements Service {
 const SOCKETS = 2;
 // A gateway should route a second after it was started, whatever the agent does.
 const PATIENCE_MS = 1_000;
-const FIRST_REST_MS = 250;
-const LONGEST_REST_MS = 30_000;
-// The check fails soon after by itself; nobody should wait longer for an agent to hear the farewell.
+// The check fails soon after by itself; nobody should wait longer for an agent to hear that the gateway leaves.
 const FAREWELL_MS = 3_000;
 /** Tells our own maintenance, which a restart ends, from one that an operator has ordered, which it does not. */
 const MAINTENANCE_REASON = 'meshgate is draining';
 
+function servicePath(id: string): string {
+  return `agent/service/${encodeURIComponent(id)}`;
+}
+
 /** A gateway that was stopped in the middle of a drain finds itself in maintenance when it comes back. */
 async function endOwnMaintenance(agent: Agent, id: string, signal: AbortSignal): Promise<void> {
-  const path = 'agent/checks';
-  const checks = parsed(await agent.ask({ path }, signal), path, 'checks by id', object);
-  const ours = objects(Object.values(checks)).some(
+  const checks = await checksOf(agent, signal);
+  const ours = checks.some(
     (check) => text(check['CheckID']) === `_service_maintenance:${id}` && text(check['Notes']) === MAINTENANCE_REASON,
   );
   if (!ours) return;
   const maintenance = `agent/service/maintenance/${encodeURIComponent(id)}`;
   await agent.ask({ method: 'PUT', path: maintenance, query: { enable: 'false' } }, signal);
+}
+
+async function isPassing(agent: Agent, id: string, signal: AbortSignal): Promise<boolean> {
+  const own = (await checksOf(agent, signal)).filter((check) => text(check['ServiceID']) === id);
+  return own.length > 0 && own.every((check) => check['Status'] === 'passing');
+}
+
+async function checksOf(agent: Agent, signal: AbortSignal): Promise<readonly Readonly<Record<string, unknown>>[]> {
+  const path = 'agent/checks';
+  return objects(Object.values(parsed(await agent.ask({ path }, signal), path, 'checks by id', object)));
 }

@@ -21,6 +21,11 @@ export interface RegisterOptions {
   readonly bindAddresses?: Readonly<Record<string, string>>;
   /** Carries the traffic of Consul's own servers too (WAN federation through gateways). */
   readonly exposeServers?: boolean;
+  /**
+   * URL that the agent asks whether the gateway is ready, `http://127.0.0.1:19000/ready`: any status but 2xx is critical. When absent
+   * the agent looks whether the port is open, as for Consul's own command.
+   */
+  readonly readyUrl?: string;
   /** After this long with a failing check the agent forgets the gateway: a duration such as `6h`, which is the default. */
   readonly deregisterAfterCritical?: string;
 }
@@ -44,7 +49,12 @@ export function registrationOf(
 ): Registration {
   const addresses = addressesOf(options);
   const after = options.deregisterAfterCritical ?? DEREGISTER_AFTER;
-  const problems = [...addresses.problems, ...bindProblems(addresses, isLocal), ...durationProblems(after)];
+  const problems = [
+    ...addresses.problems,
+    ...bindProblems(addresses, isLocal),
+    ...durationProblems(after),
+    ...urlProblems(options.readyUrl),
+  ];
   if (problems.length > 0) return { kind: 'invalid', problems };
   const { lan, wan } = addresses;
   const name = options.service ?? 'mesh-gateway';
@@ -65,7 +75,9 @@ export function registrationOf(
     ...(config === undefined ? {} : { Proxy: { Config: config } }),
     Check: {
       Name: 'mesh-gateway listening',
-      TCP: `${bracketed(host || '127.0.0.1')}:${port}`,
+      ...(options.readyUrl === undefined
+        ? { TCP: `${bracketed(host || '127.0.0.1')}:${port}` }
+        : { HTTP: options.readyUrl, Timeout: '5s' }),
       Interval: '10s',
       DeregisterCriticalServiceAfter: after,
     },
@@ -146,6 +158,12 @@ function durationProblems(after: string): readonly Problem[] {
   return [
     { path: ['deregisterAfterCritical'], message: `expected a duration such as 6h, found ${JSON.stringify(after)}` },
   ];
+}
+
+function urlProblems(url: string | undefined): readonly Problem[] {
+  if (url === undefined || (/^https?:\/\//.test(url) && URL.canParse(url))) return [];
+  const message = `expected a URL such as http://127.0.0.1:19000/ready, found ${JSON.stringify(url)}`;
+  return [{ path: ['readyUrl'], message }];
 }
 
 function addressBody({ host, port }: Endpoint): { readonly Address: string; readonly Port: number } {

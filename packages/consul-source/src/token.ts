@@ -11,7 +11,7 @@ export interface TokenOptions {
 /**
  * Gives the token of the moment.
  *
- * @returns a function that rejects with the system's error when the file cannot be read
+ * @returns a function that rejects, naming the file, when it cannot be read
  */
 export function tokenReader({ token, tokenFile }: TokenOptions): () => Promise<string | undefined> {
   if (tokenFile === undefined) return () => Promise.resolve(token === '' ? undefined : token);
@@ -23,9 +23,13 @@ export function tokenReader({ token, tokenFile }: TokenOptions): () => Promise<s
   };
 }
 
-// LogThrottle enough for thousands of questions a second, often enough that nobody waits for a rotated token.
+// Seldom enough for thousands of queries a second, often enough that nobody waits for a rotated token.
 const REREAD_MS = 1_000;
 
 async function secretIn(file: string): Promise<string> {
-  return (await readFile(file, 'utf8')).trim();
+  const content = await readFile(file, 'utf8').catch((reason: unknown) => {
+    const why = reason instanceof Error ? reason.message : String(reason);
+    throw new Error(`the ACL token cannot be read from ${file}: ${why}`, { cause: reason });
+  });
+  return content.trim();
 }

@@ -103,6 +103,41 @@ describeWithConsul('with ACLs that deny by default', () => {
     expect(warnings).toEqual([expect.stringContaining('is registered without kind')]);
   });
 
+  it('a token that may see no node any more takes nothing away, from a gateway or from a sidecar, and this is said', async () => {
+    await using consul = await Consul.start(DENY, MASTER);
+    await register(consul, 'db', {});
+    await consul.put('agent/service/register', {
+      Name: 'web-sidecar-proxy',
+      Kind: 'connect-proxy',
+      Port: 21_000,
+      Proxy: { DestinationServiceName: 'web', Upstreams: [{ DestinationName: 'db', LocalBindPort: 9 }] },
+    });
+    const options = { address: consul.address, token: await tokenFor(consul, 'shrinking', SIDECARS_LEAST) };
+    await using routes = new Watched(consulSource({ ...options, datacenter: 'dc1' }));
+    await using views = new Watched<ProxyView>(consulProxySource(options, { proxyId: 'web-sidecar-proxy' }));
+    await routes.until((at) => shown(at, 'service:db') === '10.0.0.1:20000');
+    await views.until((view) => backends(view) === 1 && view.warnings === undefined);
+    const policies = (await consul.get('acl/policies')) as readonly { readonly ID: string; readonly Name: string }[];
+    const id = policies.find(({ Name }) => Name === 'shrinking')?.ID ?? '';
+    const rules = SIDECARS_LEAST.replace('node_prefix "" { policy = "read" }', '');
+    await consul.put(`acl/policy/${id}`, { Name: 'shrinking', Rules: rules });
+    // Whoever waits for a change is answered now, with nothing.
+    await register(consul, 'db', { status: 'warning' });
+    const routed = await routes.until(({ warnings }) => warnings?.join().includes('may read no node') === true);
+    expect(shown(routed, 'service:db')).toBe('10.0.0.1:20000');
+    const held = ({ warnings }: ProxyView): boolean => warnings?.join().includes('instances of 1 answers') === true;
+    const view = await views.until(held);
+    expect(backends(view)).toBe(1);
+    expect(view.warnings?.join()).toContain('the servers do not show this proxy');
+    await consul.put(`acl/policy/${id}`, { Name: 'shrinking', Rules: SIDECARS_LEAST });
+    await register(consul, 'db', {});
+    await views.until((next) => next.warnings === undefined && backends(next) === 1);
+    const removedAt = performance.now();
+    await consul.put('catalog/deregister', { Node: 'node-db-1' });
+    await views.until((next) => backends(next) === 0);
+    expect(performance.now() - removedAt).toBeLessThan(REMOVED_WITHIN_MS);
+  }, 60_000);
+
   it('a sidecar that may see no service is told that the token may be why', async () => {
     await using consul = await Consul.start(DENY, MASTER);
     await register(consul, 'db', {});
@@ -126,6 +161,13 @@ describeWithConsul('with ACLs that deny by default', () => {
     await routes.until((at) => shown(at, 'service:db') === '10.0.0.1:20000');
   });
 });
+
+// A second, and what a busy machine takes beside it.
+const REMOVED_WITHIN_MS = 3_000;
+
+function backends({ upstreams: [db] }: ProxyView): number {
+  return db?.kind === 'reachable' ? (db.targets[0]?.backends.length ?? 0) : 0;
+}
 
 async function tokenFor(consul: Consul, name: string, rules: string): Promise<string> {
   await consul.put('acl/policy', { Name: name, Rules: rules });

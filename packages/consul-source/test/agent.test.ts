@@ -79,6 +79,47 @@ describe('an agent', () => {
     http.close();
   });
 
+  it('behind a proxy is asked below a path, with user and password, of which no message speaks', async () => {
+    const asked: unknown[] = [];
+    const http = createHttpServer((incoming, outgoing) => {
+      asked.push([incoming.url, incoming.headers.authorization]);
+      outgoing.end('1');
+    }).listen(0, '127.0.0.1');
+    await once(http, 'listening');
+    const { port } = http.address() as AddressInfo;
+    const byAddress = openAgent({ address: `http://u:p%40ss@127.0.0.1:${port}/consul/` }, 1);
+    await byAddress.ask({ path: 'x' }, signal);
+    const bySetting = openAgent({ address: `127.0.0.1:${port}`, httpAuth: 'u:p' }, 1);
+    await bySetting.ask({ path: 'x' }, signal);
+    expect(asked).toEqual([
+      ['/consul/v1/x', `Basic ${Buffer.from('u:p@ss').toString('base64')}`],
+      ['/v1/x', `Basic ${Buffer.from('u:p').toString('base64')}`],
+    ]);
+    http.closeAllConnections();
+    http.close();
+    await once(http, 'close');
+    const failure: unknown = await byAddress.ask({ path: 'x' }, signal).catch((reason: unknown) => reason);
+    expect((failure as Error).message).toMatch(
+      /^Consul agent at http:\/\/127\.0\.0\.1:\d+\/consul\/: \/v1\/x: .*ECONNREFUSED/,
+    );
+    await Promise.all([byAddress.close(), bySetting.close()]);
+  });
+
+  it('whose token cannot be read is said to be so', async () => {
+    const agent = openAgent({ address: '127.0.0.1:1', tokenFile: '/nonexistent/token' }, 1);
+    await expect(agent.ask({ path: 'x' }, signal)).rejects.toThrow(
+      /^the ACL token cannot be read from \/nonexistent\/token: ENOENT/,
+    );
+    await agent.close();
+  });
+
+  it.each([
+    ['https://fc00::2:8501', 'an IPv6 address needs brackets, https://[fc00::2]:8501'],
+    ['http://127.0.0.1:8500/?x=1', 'where a query has no place'],
+  ])('is not opened at %s, and what may be meant is said', (address, hint) => {
+    expect(() => openAgent({ address }, 1)).toThrow(hint);
+  });
+
   it.each(['ftp://127.0.0.1', 'http://', ''])('is not opened at %j', (address) => {
     expect(() => openAgent({ address }, 1)).toThrow('expected an address such as');
   });

@@ -1,6 +1,8 @@
+import { createServer } from 'node:http';
 import { describe, expect, it } from 'vitest';
 import { consulParts, registrationOf } from '../src/index.ts';
 import type { RegisterOptions } from '../src/index.ts';
+import { onLoopback } from './loopback.ts';
 import { Consul, describeWithConsul } from './real-consul.ts';
 import { Watched } from './watched.ts';
 
@@ -130,6 +132,84 @@ describeWithConsul('a registered gateway', () => {
     await registration.stop(hurry);
     expect(await consul.get('agent/services')).toEqual({});
     expect(watched.latest?.warnings ?? []).toEqual([]);
+  });
+
+  it('stays in maintenance while it drains, also when the agent has lost it meanwhile', async () => {
+    await using consul = await Consul.start();
+    const { registration } = consulParts({ address: consul.address, register: REGISTER });
+    await registration.start(hurry);
+    await registration.drain?.(hurry);
+    await consul.put('agent/service/deregister/edge');
+    const checks = () => consul.get('agent/checks');
+    await expect.poll(checks).toHaveProperty(['_service_maintenance:edge', 'Notes'], 'meshgate is draining');
+    await registration.stop(hurry);
+    expect(await consul.get('agent/services')).toEqual({});
+  });
+
+  it('of somebody else is in maintenance while it drains, and left as it was found', async () => {
+    await using consul = await Consul.start();
+    await consul.put('agent/service/register', {
+      Name: 'edge',
+      Kind: 'mesh-gateway',
+      Address: '127.0.0.1',
+      Port: 8443,
+    });
+    const { registration } = consulParts({ address: consul.address, proxyId: 'edge' });
+    await registration.start(hurry);
+    await registration.drain?.(hurry);
+    expect(await consul.get('agent/checks')).toHaveProperty(['_service_maintenance:edge']);
+    await registration.stop(hurry);
+    expect(await consul.get('agent/checks')).not.toHaveProperty(['_service_maintenance:edge']);
+    expect(await consul.get('agent/services')).toHaveProperty('edge');
+  });
+
+  it('that is an ordinary service is refused, and not touched', async () => {
+    await using consul = await Consul.start();
+    await consul.put('agent/service/register', { Name: 'web', Port: 8080 });
+    const { registration, listeners } = consulParts({ address: consul.address, proxyId: 'web' });
+    const refusal = 'expected web to be a mesh gateway, found an ordinary service';
+    await expect(registration.start(hurry)).rejects.toThrow(refusal);
+    await using watched = new Watched(listeners);
+    await watched.failure(refusal);
+    expect(watched.latest).toBeUndefined();
+    expect(await consul.get('agent/checks')).toEqual({});
+  });
+
+  it('that another process has taken over is neither drained nor deregistered', async () => {
+    await using consul = await Consul.start();
+    const [first, second] = [0, 1].map(() => consulParts({ address: consul.address, register: REGISTER }).registration);
+    await first?.start(hurry);
+    await second?.start(hurry);
+    await first?.drain?.(hurry);
+    await first?.stop(hurry);
+    expect(await consul.get('agent/services')).toHaveProperty('edge');
+    expect(await consul.get('agent/checks')).not.toHaveProperty(['_service_maintenance:edge']);
+    await second?.stop(hurry);
+    expect(await consul.get('agent/services')).toEqual({});
+  });
+
+  it('is not made where another gateway has the id and is alive, and this is said', async () => {
+    await using consul = await Consul.start();
+    await using listening = await onLoopback(createServer());
+    const port = Number(new URL(listening.address).port);
+    const first = consulParts({ address: consul.address, register: { ...REGISTER, address: `127.0.0.1:${port}` } });
+    await first.registration.start(hurry);
+    const isPassing = async () => Object.values((await consul.get('agent/checks')) as object)[0] as { Status: string };
+    await expect.poll(isPassing, { timeout: 15_000 }).toMatchObject({ Status: 'passing' });
+    const second = consulParts({ address: consul.address, register: REGISTER });
+    await second.registration.start(hurry);
+    await using routes = new Watched(second.routes);
+    const { warnings } = await routes.until((at) => at.warnings !== undefined);
+    expect(warnings?.join()).toContain(`another gateway is registered with the agent as edge, at 127.0.0.1:${port}`);
+    await second.registration.stop(hurry);
+    expect(await consul.get('agent/service/edge')).toMatchObject({ Port: port });
+    await first.registration.stop(hurry);
+  }, 30_000);
+
+  it('is checked by whether it is ready where a URL for that is set', () => {
+    const check = bodyOf({ address: '127.0.0.1:8443', readyUrl: 'http://127.0.0.1:19000/ready' })['Check'];
+    expect(check).toMatchObject({ HTTP: 'http://127.0.0.1:19000/ready', Interval: '10s' });
+    expect(check).not.toHaveProperty('TCP');
   });
 
   it('comes back from a drain that was cut short without its own maintenance, but with an operator’s', async () => {

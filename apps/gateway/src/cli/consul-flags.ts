@@ -2,6 +2,7 @@ import { isIP } from 'node:net';
 import { resolve } from 'node:path';
 import { parseEndpoint } from '@meshgate/core';
 import type { Problem } from '@meshgate/core';
+import { parseAgentAddress } from '@meshgate/consul-source';
 
 /** Flags about Consul and the admin server, under the keys that the command line parser gives them. */
 export interface ConsulFlags {
@@ -164,8 +165,10 @@ function agentSettings(flags: ConsulFlags, env: Environment, cwd: string, proble
     problems.push(...wrong);
     return wrong.length === 0;
   }
+  const auth = env['CONSUL_HTTP_AUTH'];
   return [
     ...strings,
+    ...(isSet(auth) ? [{ path: ['httpAuth'], value: auth, by: 'CONSUL_HTTP_AUTH' }] : []),
     ...FILES.flatMap((setting) => found(setting, flags, env)).map(inFolder),
     ...token(flags, env, cwd),
   ];
@@ -203,10 +206,14 @@ function isSet(value: unknown): boolean {
 
 function addressProblems(value: unknown, by: string): readonly Problem[] {
   const address = String(value);
-  if (/^unix:\/\/./.test(address)) return [];
-  const url = /^https?:\/\//i.test(address) ? address : `http://${address}`;
-  if (URL.canParse(url) && !/^https?:\/\/.*:\/\//i.test(url)) return [];
-  return [problem(by, 'http://127.0.0.1:8500, https://HOST:PORT or unix:///PATH', address)];
+  const parsed = parseAgentAddress(address);
+  if (parsed.kind === 'address' && !/^https?:\/\/.*:\/\//i.test(address) && address !== 'unix://') return [];
+  const hint = parsed.kind === 'invalid' ? parsed.hint : '';
+  return [withHint(problem(by, 'http://127.0.0.1:8500, https://HOST:PORT or unix:///PATH', address), hint)];
+}
+
+function withHint({ path, message }: Problem, hint: string): Problem {
+  return { path, message: `${message}${hint}` };
 }
 
 function securityOf(env: Environment, problems: Problem[]): boolean {

@@ -149,8 +149,8 @@ class ProxyWatch {
     const held = this.#selections.apply(selections, isEmpty, time);
     if (this.#groups.hasNews || this.#selections.hasNews) this.#lookForLoss(this.#proxy);
     if (this.#isSettled()) {
-      this.#groups.keep(byDatacenter, hasNoGateway);
-      this.#selections.keep(selections, isEmpty);
+      this.#groups.keep(byDatacenter, hasNoGateway, now);
+      this.#selections.keep(selections, isEmpty, now);
     }
     return { ...account, instances: (target) => held.get(targetKey(target)) };
   }

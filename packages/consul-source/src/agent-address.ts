@@ -1,0 +1,52 @@
+import { isIPv6 } from 'node:net';
+
+/** Where an agent listens unless told otherwise. */
+export const DEFAULT_ADDRESS = 'http://127.0.0.1:8500';
+
+/** An agent's address, taken apart. */
+export type AgentAddress =
+  | {
+      readonly kind: 'address';
+      /** Scheme, host and port. */
+      readonly origin: string;
+      /** Before `/v1/`, for agents behind a proxy: `''` or `/consul`. */
+      readonly prefix: string;
+      /** `user:password` for HTTP's basic authentication. */
+      readonly auth?: string;
+      readonly socketPath?: string;
+      /** For messages: without the password. */
+      readonly shown: string;
+    }
+  | {
+      readonly kind: 'invalid';
+      /** What was expected, and what was found. */
+      readonly reason: string;
+      /** What may be meant, to be added to a sentence that ends in the address; `''` where that is not known. */
+      readonly hint: string;
+    };
+
+/** Reads `http://HOST:PORT`, `https://…`, `HOST:PORT`, each with a path or `user:password@` if need be, or `unix:///PATH`. Pure. */
+export function parseAgentAddress(address: string): AgentAddress {
+  if (address.startsWith('unix://'))
+    return { kind: 'address', origin: 'http://localhost', prefix: '', socketPath: address.slice(7), shown: address };
+  const withScheme = /^[a-z]+:\/\//i.test(address) ? address : `http://${address}`;
+  const url = URL.canParse(withScheme) ? new URL(withScheme) : undefined;
+  if (url === undefined || (url.protocol !== 'http:' && url.protocol !== 'https:'))
+    return invalid(address, hintFor(withScheme));
+  if (url.search !== '' || url.hash !== '') return invalid(address, ', where a query has no place');
+  const { origin, pathname, username, password } = url;
+  const prefix = pathname.replace(/\/+$/, '');
+  const auth = username === '' ? {} : { auth: `${decodeURIComponent(username)}:${decodeURIComponent(password)}` };
+  return { kind: 'address', origin, prefix, ...auth, shown: address.replace(/\/\/[^/@]*@/, '//') };
+}
+
+function invalid(address: string, hint: string): AgentAddress {
+  const reason = `expected an address such as ${DEFAULT_ADDRESS} or unix:///run/consul.sock, found ${address}${hint}`;
+  return { kind: 'invalid', reason, hint };
+}
+
+/** An IPv6 address without brackets cannot be told from its port. */
+function hintFor(url: string): string {
+  const [, scheme = '', host = '', port = ''] = /^(https?:\/\/)([0-9a-f:]*::?[0-9a-f:]*):(\d+)$/i.exec(url) ?? [];
+  return isIPv6(host) ? `: an IPv6 address needs brackets, ${scheme}[${host}]:${port}` : '';
+}

@@ -1,0 +1,86 @@
+import { describe, expect, it } from 'vitest';
+import { HeldAnswers } from '../src/held-answers.ts';
+import { OwnVisibility } from '../src/own-visibility.ts';
+import type { Hold } from '../src/state-loss-guard.ts';
+
+const MINUTE_MS = 60_000;
+const isEmpty = (answer: readonly string[]): boolean => answer.length === 0;
+
+function hold(since: number, isOngoing: boolean): Hold {
+  return { reason: 'the servers do not show this proxy', since, until: since + 10 * MINUTE_MS, isOngoing };
+}
+
+/** Answers of which `db` was known from the time 0 on. */
+function known() {
+  const answers = new HeldAnswers<readonly string[]>();
+  answers.keep(new Map([['db', ['10.0.0.1']]]), isEmpty, 0);
+  const look = (now: number, of: Hold | undefined, db: readonly string[] | 'missing' = [], isChecked = true) =>
+    answers.apply(new Map(db === 'missing' ? [] : [['db', db]]), isEmpty, { hold: of, isChecked, now }).get('db');
+  return { answers, look };
+}
+
+describe('an answer that has become empty', () => {
+  it.each([[[]], ['missing']] as const)('is believed within a second when nothing speaks for a loss: %j', (empty) => {
+    const { answers, look } = known();
+    expect(look(1_000, undefined, empty)).toEqual(['10.0.0.1']);
+    expect([answers.hasNews, answers.dueAt]).toEqual([true, 1_600]);
+    expect(look(1_599, undefined, empty)).toEqual(['10.0.0.1']);
+    expect(look(1_600, undefined, empty) ?? 'missing').toEqual(empty);
+    expect(answers.warnings('instances')).toEqual([]);
+  });
+
+  it('is not believed before it has been looked for a loss', () => {
+    const { look } = known();
+    look(1_000, undefined);
+    expect(look(9_000, undefined, [], false)).toEqual(['10.0.0.1']);
+    expect(look(9_001, undefined)).toEqual([]);
+  });
+
+  it('is held for ten minutes after a loss, with a warning', () => {
+    const { answers, look } = known();
+    look(1_000, hold(900, true));
+    expect(answers.warnings('instances')).toEqual([
+      'the servers do not show this proxy: instances of 1 answers that are empty now are held',
+    ]);
+    expect(look(900 + 10 * MINUTE_MS - 1, hold(900, false))).toEqual(['10.0.0.1']);
+    expect(look(900 + 10 * MINUTE_MS, undefined)).toEqual([]);
+    expect(answers.warnings('instances')).toEqual([]);
+  });
+
+  it('is held when the sign of the loss comes a moment after it', () => {
+    const { look } = known();
+    look(1_000, undefined);
+    look(1_500, hold(1_500, true));
+    expect(look(9_000, hold(1_500, true))).toEqual(['10.0.0.1']);
+  });
+
+  it('is believed when it had come again since the loss', () => {
+    const { answers, look } = known();
+    look(1_000, hold(900, true));
+    const again = ['10.0.0.2'];
+    expect(look(2_000, hold(900, false), again)).toEqual(again);
+    answers.keep(new Map([['db', again]]), isEmpty, 2_000);
+    look(3_000, hold(900, false));
+    expect(look(3_600, hold(900, false))).toEqual([]);
+  });
+});
+
+describe('a proxy', () => {
+  const own = { id: 'gw', key: '10.0.0.1:443' };
+  it.each<readonly [what: string, before: readonly string[], now: readonly string[], isMissed: boolean]>([
+    ['that the servers show', ['10.0.0.1:443'], ['10.0.0.1:443'], false],
+    ['that was never shown', ['10.0.0.2:443'], ['10.0.0.2:443'], false],
+    ['that is shown no more', ['10.0.0.1:443'], [], true],
+    ['that is shown no more beside others with its id', ['10.0.0.1:443', '10.0.0.2:443'], ['10.0.0.2:443'], true],
+    ['that is shown with another address', ['10.0.0.1:443'], ['10.0.0.1:8443'], false],
+  ])('%s', (_what, before, now, isMissed) => {
+    const visibility = new OwnVisibility('gateway');
+    expect(visibility.doubt(own, new Map([['gw', before]]))).toBeUndefined();
+    const doubt = visibility.doubt(own, new Map([['gw', now]]));
+    expect(doubt?.startsWith('the servers do not show this gateway') ?? false).toBe(isMissed);
+  });
+
+  it('that its agent does not know is missed by nobody', () => {
+    expect(new OwnVisibility('gateway').doubt(undefined, new Map())).toBeUndefined();
+  });
+});
