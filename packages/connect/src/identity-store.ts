@@ -1,6 +1,6 @@
 import { Cell, follow, openScope } from '@meshgate/core/parts';
 import type { Observer, OwnCertificate, Service } from '@meshgate/core';
-import type { CredentialsSource } from '@meshgate/mesh';
+import type { Credentials, CredentialsSource } from '@meshgate/mesh';
 import { identityOf, certificateState } from './identity.ts';
 import type { Identity, CertificateState } from './identity.ts';
 
@@ -32,6 +32,7 @@ export class IdentityStore implements Service {
   readonly #latest = new Cell<Identity>();
   readonly #scope = openScope();
   #following: Promise<unknown> = Promise.resolve();
+  #accepted: { readonly text: string; readonly identity: Identity } | undefined;
   #error: Error | undefined;
   #told: CertificateState = 'good';
   #timer: NodeJS.Timeout | undefined;
@@ -65,12 +66,13 @@ export class IdentityStore implements Service {
   /** Does not wait for the source: listeners do, by {@link IdentityStore.changes}. */
   start(): Promise<void> {
     const { source, observer } = this.#options;
-    this.#following = follow((signal) => this.#accepted(signal), this.#scope.signal, {
+    this.#following = follow((signal) => this.#identities(signal), this.#scope.signal, {
       onValue: (identity) => {
         // No news, since these are news of routes.
         observer.observe({ type: 'source.updated', source: source.name, changed: false, asOf: new Date() });
         this.#error = undefined;
-        this.#take(identity);
+        // A source that starts again repeats what it said last: that is no other certificate.
+        if (identity !== this.current) this.#take(identity);
       },
       onFailure: (error, retryInMs) => {
         this.#error = error;
@@ -114,9 +116,16 @@ export class IdentityStore implements Service {
     this.#timer = setTimeout(() => this.#age(identity), waitMs).unref();
   }
 
-  async *#accepted(signal: AbortSignal): AsyncGenerator<Identity> {
+  async *#identities(signal: AbortSignal): AsyncGenerator<Identity> {
     // What is wrong with credentials is the source's failure: it is asked again, in case only half of a change was seen.
-    for await (const credentials of this.#options.source.watch(signal)) yield identityOf(credentials);
+    for await (const credentials of this.#options.source.watch(signal)) yield this.#identityOf(credentials);
+  }
+
+  /** The identity in use when these are its credentials. */
+  #identityOf(credentials: Credentials): Identity {
+    const text = JSON.stringify(credentials);
+    if (this.#accepted?.text !== text) this.#accepted = { text, identity: identityOf(credentials) };
+    return this.#accepted.identity;
   }
 }
 

@@ -56,6 +56,21 @@ describe('an identity store', () => {
     expect(observer.all('certificate.aged')).toEqual([]);
   });
 
+  it('takes a certificate once, however often its source repeats it', async () => {
+    const observer = recorder();
+    const first = credentialsOf(leafOf(root, 'web'), root);
+    const credentials = new Told('ca', first);
+    const store = new IdentityStore({ source: credentials, observer });
+    await store.start();
+    await observer.until('certificate.installed');
+    credentials.tell({ ...first });
+    await observer.untilCount('source.updated', 2);
+    credentials.tell(credentialsOf(leafOf(root, 'web'), root));
+    await observer.untilCount('certificate.installed', 2);
+    expect(observer.all('source.updated')).toHaveLength(3);
+    await store.stop();
+  });
+
   it('tells when the certificate should have been renewed and when it has expired, each once, and of its successor', async () => {
     const observer = recorder();
     const credentials = new Told('ca', credentialsOf(leafOf(root, 'web', leaving(60)), root));

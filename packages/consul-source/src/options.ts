@@ -91,7 +91,6 @@ export function optionsOf(settings: ConsulSettings, baseDir: string): ConsulOpti
 
 const STRINGS = [
   'address',
-  'httpAuth',
   'token',
   'tokenFile',
   'caFile',
@@ -104,6 +103,7 @@ const STRINGS = [
   'datacenter',
   'dnsDomain',
   'proxyId',
+  'httpAuth',
 ] as const satisfies readonly (keyof ConsulSettings)[];
 
 const REGISTER_STRINGS = ['service', 'id', 'address', 'wanAddress', 'readyUrl', 'deregisterAfterCritical'] as const;
