@@ -109,6 +109,22 @@ describe('a source with a memory', () => {
     expect(saved).toEqual(['fresh', 'old']);
   });
 
+  it.each([null, { version: 'bad', routes: [{ name: 'x', backends: [] }] }])(
+    'that yields nonsense is not remembered for it, and goes on: %j',
+    async (nonsense) => {
+      const { archive, saved } = memory();
+      const mixed = {
+        name: 'plugin',
+        async *watch() {
+          yield nonsense as unknown as RouteSnapshot;
+          yield fresh;
+        },
+      };
+      expect(await heard(lastKnownGood(mixed, archive), 2)).toEqual([nonsense, fresh]);
+      expect(saved).toEqual(['fresh']);
+    },
+  );
+
   it('that fails and was never heard before just fails', async () => {
     const { archive } = memory();
     await expect(heard(lastKnownGood(source(Promise.reject(new Error('refused'))), archive), 1)).rejects.toThrow(

@@ -2,6 +2,7 @@ import { createHash } from 'node:crypto';
 import { mkdir, open, readFile, rename, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { RouteSnapshot } from '@meshgate/core';
+import { inSlices } from '@meshgate/core/parts';
 import type { StoredSnapshot, ListenerStore, SnapshotStore } from '@meshgate/core/parts';
 import * as z from 'zod';
 
@@ -21,7 +22,8 @@ export function fileListenerStore(folder: string): ListenerStore {
   const nameOf = (source: string): string => fileNameOf(`listeners ${source}`);
   return {
     load: async (source) => (await read(join(folder, nameOf(source)), listenersSchema))?.listeners,
-    save: (source, listeners) => replace(folder, nameOf(source), { format: FORMAT, source, listeners }),
+    save: (source, listeners) =>
+      replace(folder, nameOf(source), [JSON.stringify({ format: FORMAT, source, listeners })]),
   };
 }
 
@@ -30,9 +32,22 @@ async function load(file: string): Promise<StoredSnapshot | undefined> {
   return kept && { savedAt: new Date(kept.savedAt), snapshot: kept.snapshot };
 }
 
-function save(folder: string, name: string, source: string, { version, routes }: RouteSnapshot): Promise<void> {
+function save(folder: string, name: string, source: string, snapshot: RouteSnapshot): Promise<void> {
+  return replace(folder, name, snapshotText(source, snapshot));
+}
+
+/** In shares, so that connections need not wait for the text of 100,000 routes. */
+function* snapshotText(source: string, { version, routes }: RouteSnapshot): Generator<string, void, void> {
   const savedAt = new Date().toISOString();
-  return replace(folder, name, { format: FORMAT, source, savedAt, snapshot: { version, routes } });
+  const around = JSON.stringify({ format: FORMAT, source, savedAt, snapshot: { version, routes: [] } });
+  const end = ']}}';
+  yield around.slice(0, -end.length);
+  let separator = '';
+  for (const share of inSlices(routes)) {
+    yield separator + JSON.stringify(share).slice(1, -1);
+    separator = ',';
+  }
+  yield end;
 }
 
 /** `undefined` when there is no such file; rejects, naming it, when it is not what `schema` says. */
@@ -49,12 +64,12 @@ async function read<T>(file: string, schema: z.ZodType<T>): Promise<T | undefine
   }
 }
 
-async function replace(folder: string, name: string, value: object): Promise<void> {
+async function replace(folder: string, name: string, text: Iterable<string>): Promise<void> {
   await mkdir(folder, { recursive: true, mode: 0o700 });
   // Two processes that share the folder must not write into one file.
   const temporary = join(folder, `.${name}.${process.pid}.tmp`);
   try {
-    await writeThrough(temporary, JSON.stringify(value));
+    await writeThrough(temporary, text);
     await rename(temporary, join(folder, name));
   } catch (reason) {
     await rm(temporary, { force: true });
@@ -62,10 +77,10 @@ async function replace(folder: string, name: string, value: object): Promise<voi
   }
 }
 
-async function writeThrough(file: string, text: string): Promise<void> {
+async function writeThrough(file: string, text: Iterable<string>): Promise<void> {
   const handle = await open(file, 'w', 0o600);
   try {
-    await handle.writeFile(text);
+    for (const part of text) await handle.appendFile(part);
     await handle.sync();
   } finally {
     await handle.close();

@@ -1,4 +1,7 @@
-import { pause } from './backoff.ts';
+import { judgingSnapshot } from '../routes/snapshot-problems.ts';
+import { errorOf } from './reading.ts';
+import { openScope, settlesWithin } from './scope.ts';
+import { inTurns } from './turns.ts';
 import type { ListenAddress, ListenerSource, RouteSnapshot, RouteSource } from '../routes/route.ts';
 
 /** A snapshot as it was kept. */
@@ -29,71 +32,71 @@ export interface ListenerStore {
 const PATIENCE_MS = 1_000;
 
 /**
- * `source` with a memory: when it fails or is silent at the start, what `archive` kept is used meanwhile, and says so as a
- * warning. Every new word of the source is kept. An archive that cannot be written is a warning too, one that cannot be read a
- * failure of the source: neither takes routes away.
+ * `source` with a memory: when it fails or is silent at the start, what `store` kept is used meanwhile, and says so as a warning. Every
+ * new snapshot that can be used is kept. A store that cannot be written is a warning too, one that cannot be read a failure of the
+ * source: neither takes routes away.
  */
 export function lastKnownGood(
   source: RouteSource,
-  archive: SnapshotStore,
+  store: SnapshotStore,
   patienceMs: number = PATIENCE_MS,
 ): RouteSource {
   return { name: source.name, watch: withMemory(source, patienceMs, () => ({ restore, keep: keeper() })) };
 
   /** Throws when what is kept cannot be read. */
   async function* restore(): AsyncGenerator<RouteSnapshot> {
-    const archived = await archive.load(source.name).catch((cause: unknown) => {
-      throw new Error(`no answer yet, and the routes kept cannot be read: ${text(cause)}`, { cause });
+    const stored = await store.load(source.name).catch((cause: unknown) => {
+      throw new Error(`no answer yet, and the routes kept cannot be read: ${errorOf(cause).message}`, { cause });
     });
-    if (archived === undefined) return;
-    const { snapshot, savedAt: asOf } = archived;
+    if (stored === undefined) return;
+    const { snapshot, savedAt: asOf } = stored;
     yield { ...warned(snapshot, `no answer yet: routes are those kept on ${asOf.toISOString()}`), asOf };
   }
 
   function keeper(): Memory<RouteSnapshot>['keep'] {
     let keptVersion: string | undefined;
     return async function* keep(snapshot): AsyncGenerator<RouteSnapshot> {
-      // A source may repeat itself to say that it is alive, or say what is kept already: the disk need not hear of that.
-      if (snapshot.version === keptVersion || snapshot.asOf !== undefined) return;
+      // What is refused is not kept. A source may repeat itself to say that it is alive: the disk need not hear of that.
+      if (!(await isUsable(snapshot)) || snapshot.version === keptVersion || snapshot.asOf !== undefined) return;
       keptVersion = snapshot.version;
-      const failure = await archive.save(source.name, snapshot).then(() => undefined, text);
-      if (failure !== undefined) yield warned(snapshot, `routes cannot be kept for the next start: ${failure}`);
+      const failure = await store.save(source.name, snapshot).then(() => undefined, errorOf);
+      if (failure !== undefined) yield warned(snapshot, `routes cannot be kept for the next start: ${failure.message}`);
     };
   }
 }
 
 /**
- * The same for listeners, without which routes kept are of no use. What goes wrong with the archive is for the routes' to tell:
+ * The same for listeners, without which routes kept are of no use. What goes wrong with the store is for the routes' source to report:
  * here a list that cannot be kept or read is as good as none.
  */
 export function lastKnownListeners(
   source: ListenerSource,
-  archive: ListenerStore,
+  store: ListenerStore,
   patienceMs: number = PATIENCE_MS,
 ): ListenerSource {
   return { name: source.name, watch: withMemory(source, patienceMs, () => ({ restore, keep })) };
 
   async function* restore(): AsyncGenerator<readonly ListenAddress[]> {
-    const kept = await archive.load(source.name).catch(() => undefined);
+    const kept = await store.load(source.name).catch(() => undefined);
     if (kept !== undefined) yield kept;
   }
 
-  // oxlint-disable-next-line require-yield -- it has nothing to add to what was said
+  // oxlint-disable-next-line require-yield -- it has nothing to add to what was yielded
   async function* keep(addresses: readonly ListenAddress[]): AsyncGenerator<readonly ListenAddress[]> {
-    await archive.save(source.name, addresses).catch(() => undefined);
+    await store.save(source.name, addresses).catch(() => undefined);
   }
 }
 
 interface Memory<T> {
-  /** What to say as long as the source itself says nothing. */
+  /** What to yield as long as the source itself yields nothing. */
   restore(): AsyncIterable<T>;
-  /** Keeps a word of the source; what to say after it. */
-  keep(word: T): AsyncIterable<T>;
+  /** Keeps a value of the source; what to yield after it. */
+  keep(value: T): AsyncIterable<T>;
 }
 
 /**
- * How to watch `source` with a memory. What it kept is told at the start of the process only, and once: what has been said since is not
- * to be replaced by it, and each word makes the pauses short after which a source that fails is started again.
+ * How to watch `source` with a memory. What it kept is yielded once in the life of the process, before the first value of the source,
+ * and never replaces one.
  *
  * @param memory called for each watch
  */
@@ -102,44 +105,49 @@ function withMemory<T>(
   patienceMs: number,
   memory: () => Memory<T>,
 ): (signal: AbortSignal) => AsyncGenerator<T> {
-  let known = false;
+  let isKnown = false;
   return async function* watch(signal) {
     const { restore, keep } = memory();
-    const leaving = new AbortController();
-    const leave = (): void => leaving.abort(signal.reason);
-    signal.addEventListener('abort', leave, { once: true });
-    if (signal.aborted) leave();
-    const words = source.watch(leaving.signal)[Symbol.asyncIterator]();
+    const scope = openScope(signal);
+    const values = source.watch(scope.signal)[Symbol.asyncIterator]();
     try {
-      const first = words.next();
-      if (!known && !(await answers(first, patienceMs)) && !signal.aborted) {
-        known = true;
+      const first = values.next();
+      if (!isKnown && !(await answers(first, patienceMs)) && !signal.aborted) {
+        isKnown = true;
         yield* restore();
       }
-      for (let word = await first; word.done !== true; word = await words.next()) {
-        known = true;
-        yield word.value;
-        yield* keep(word.value);
+      for (let value = await first; value.done !== true; value = await values.next()) {
+        isKnown = true;
+        yield value.value;
+        yield* keep(value.value);
       }
     } finally {
-      signal.removeEventListener('abort', leave);
       // A source that is still silent cannot be told in any other way that nobody waits for it any more.
-      leave();
-      await words.return?.(undefined);
+      scope.end();
+      await values.return?.(undefined);
     }
   };
 }
 
-/** Whether the source spoke in time; a failure is no answer, and is thrown later by whoever awaits it for its value. */
+/** Whether the source answers in time; a failure is no answer, and is thrown later by whoever awaits it for its value. */
 async function answers(first: Promise<unknown>, patienceMs: number): Promise<boolean> {
-  const patience = new AbortController();
-  const spoke = first.then(
-    () => true,
-    () => false,
+  const isSettled = await settlesWithin(first, patienceMs);
+  return (
+    isSettled &&
+    first.then(
+      () => true,
+      () => false,
+    )
   );
-  const answer = await Promise.race([spoke, pause(patienceMs, patience.signal).then(() => false)]);
-  patience.abort();
-  return answer;
+}
+
+/** Sources are JavaScript: a snapshot that nobody could be routed by, or that throws when it is looked at, is not one to keep. */
+async function isUsable(snapshot: unknown): Promise<boolean> {
+  try {
+    return (await inTurns(judgingSnapshot(snapshot))).every(({ severity }) => severity !== 'error');
+  } catch {
+    return false;
+  }
 }
 
 function warned(snapshot: RouteSnapshot, warning: string): RouteSnapshot {
@@ -148,8 +156,4 @@ function warned(snapshot: RouteSnapshot, warning: string): RouteSnapshot {
     version: `${snapshot.version} (${warning})`,
     warnings: [...(snapshot.warnings ?? []), warning],
   };
-}
-
-function text(reason: unknown): string {
-  return reason instanceof Error ? reason.message : String(reason);
 }
