@@ -27,7 +27,7 @@ export interface ConsulOptions extends AgentOptions {
   readonly httpExports?: HttpExports;
 }
 
-/** The parts of a mesh gateway that Consul configures. Each opens and closes its own sockets: 35 at most, all together. */
+/** The parts of a mesh gateway that Consul configures. Each opens and closes its own sockets: 27 at most, all together. */
 export interface ConsulParts {
   /** For each service that the mesh reaches through this gateway. */
   readonly routes: RouteSource;

@@ -202,8 +202,8 @@ class ConsulRouteWatch {
 
 // Peerings and their exports take some questions one after the other; an agent that answers none of them must not keep the rest waiting.
 const PEERING_PATIENCE_MS = 5_000;
-// Eight watches, a dozen queries at a time, and room for those of the lesser watches.
-const SOCKETS = 32;
+// Eight watches of the mesh and eight of peering at most are held; the rest is for queries, of which a third more would be no faster.
+const SOCKETS = 24;
 // Remote datacenters and everything else that is not essential must not keep local services waiting for longer.
 const PATIENCE_MS = 700;
 const REPEAT_MS = 15_000;
