@@ -2,7 +2,7 @@
 
 /** Packages that plug into core. They know core, documents and, where listed in MESH_USERS, mesh; never each other. */
 const PLUGINS =
-  'sni|documents|mesh|consul-source|file-source|mesh-files|connect|metrics|linux|epoll-transport|uring-transport';
+  'sni|filters|documents|mesh|consul-source|file-source|mesh-files|connect|metrics|linux|epoll-transport|uring-transport';
 /** They share the system calls. */
 const LINUX_USERS = 'epoll-transport|uring-transport';
 const MESH_USERS = 'consul-source|mesh-files|connect';

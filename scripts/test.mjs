@@ -5,7 +5,7 @@
 import { prepare, run, step } from './workspace.mjs';
 
 /** What suites may declare that they need, by `needs()` of the testkit. */
-const CAPABILITIES = ['consul', 'netns', 'epoll', 'uring'];
+const CAPABILITIES = ['consul', 'netns', 'epoll', 'haproxy', 'nginx', 'postgres', 'uring'];
 
 const CHECKS = [
   ['types of tests and scripts', 'tsc', '-p', 'tsconfig.test.json'],

@@ -29,6 +29,8 @@ const PAGES = [
   'docs/operate/install.md',
   'docs/troubleshooting.md',
   'docs/plugins/route-source.md',
+  'docs/plugins/filter.md',
+  'docs/filters.md',
   'examples/two-datacenters/README.md',
   'apps/gateway/README.md',
   'packages/core/README.md',

@@ -307,18 +307,24 @@ describe('limits', () => {
     expect(refused).toMatchObject({ listener: 'test', error: { code: 'LIMIT_REACHED' } });
   });
 
-  it('for silent clients leave those that speak alone', async () => {
+  it('for silent clients leave those that speak alone, and let the newcomer in for the oldest', async () => {
     await using backend = await echoServer();
     await using proxy = await startProxy({ routes: [routeTo(backend.address)], limits: { pendingHellos: 2 } });
     await using speaking = await rawClient(proxy.address);
     await speaking.send(HELLO);
     await speaking.receive(HELLO.length);
     await using one = await rawClient(proxy.address);
+    await proxy.events.untilCount('connection.accepted', 2);
     await using other = await rawClient(proxy.address);
     await proxy.events.untilCount('connection.accepted', 3);
     await using third = await rawClient(proxy.address);
-    await third.closed;
-    expect(proxy.events.all('connection.refused')).toHaveLength(1);
+    await one.closed;
+    const { closed } = await proxy.events.until('connection.closed');
+    expect(closed.error).toMatchObject({ code: 'LIMIT_REACHED' });
+    expect(proxy.events.all('connection.closed')).toHaveLength(1);
+    expect(proxy.events.all('connection.refused')).toHaveLength(0);
+    await third.send(HELLO);
+    expect(await third.receive(HELLO.length)).toHaveLength(HELLO.length);
     expect([one.bytesReceived, other.bytesReceived]).toEqual([0, 0]);
     await speaking.send('still here');
     expect((await speaking.receive(10)).toString()).toBe('still here');

@@ -25,7 +25,7 @@ export type ProxyErrorCode =
   | 'IDLE_TIMEOUT'
   /** A bug in the proxy or in a plugin: please report it. */
   | 'INTERNAL'
-  /** Refused at accept: a connection limit was reached, or no file descriptor was left. */
+  /** A limit on connections was reached; the message names which. */
   | 'LIMIT_REACHED'
   /** The proxy itself lacked something: file descriptors, ports, memory, a permission. No backend is to blame, none is ejected. */
   | 'LOCAL_RESOURCE'
@@ -37,9 +37,9 @@ export type ProxyErrorCode =
   | 'NO_GATEWAY'
   /** The hello names no server. */
   | 'NO_SERVER_NAME'
-  /** A PROXY protocol header that breaks its own format. */
+  /** No PROXY protocol header from somebody who must send one, or one that breaks its own format. */
   | 'PROXY_PROTOCOL_MALFORMED'
-  /** A PROXY protocol header from an address that may not send one, or none from an address that must. */
+  /** A connection from somebody whose PROXY protocol header would not be believed, where every connection has one. */
   | 'PROXY_PROTOCOL_UNTRUSTED'
   /** A plugin refused the connection; the message says which, and why. */
   | 'REFUSED_BY_POLICY'
@@ -47,9 +47,9 @@ export type ProxyErrorCode =
   | 'ROUTE_NOT_FOUND'
   /** A hello that breaks its own format. */
   | 'SNIFF_MALFORMED'
-  /** The hello was not whole when its time was over. */
+  /** The hello was incomplete when its time was over. */
   | 'SNIFF_TIMEOUT'
-  /** The hello was not whole when its size limit was reached. */
+  /** The hello was incomplete when its size limit was reached. */
   | 'SNIFF_TOO_LONG'
   /** Not a protocol that any sniffer knows. */
   | 'SNIFF_UNRECOGNIZED'

@@ -3,6 +3,7 @@
 
 // For plugin authors: the contracts.
 export type { Accepted, Hello, KnownFact, Upstream } from './pipeline/connection.ts';
+export { withUpgrade } from './pipeline/stages.ts';
 export { fact } from './pipeline/facts.ts';
 export type { Fact } from './pipeline/facts.ts';
 export type { ConnectionFilter, FilterContext, FilterResult } from './pipeline/filter.ts';
@@ -74,7 +75,8 @@ export type { Proxy, ProxyOptions } from './proxy.ts';
 export { staticSource } from './routes/static-source.ts';
 export type { StaticSource } from './routes/static-source.ts';
 export { DEFAULT_LIMITS } from './pipeline/limits.ts';
-export type { Limits } from './pipeline/limits.ts';
+export type { Limits, PerClientLimits } from './pipeline/limits.ts';
+export type { ClientPrefix } from './pipeline/client-counts.ts';
 export { nodeTransport } from './transport/node-transport.ts';
 export { DEFAULT_DRAIN } from './lifecycle/drain.ts';
 export type { DrainOptions, DrainProgress, DrainState } from './lifecycle/drain.ts';

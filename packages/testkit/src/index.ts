@@ -31,6 +31,8 @@ export type { EventOf, Recorder, UntilOptions } from './recorder.ts';
 export { describeRouteSource } from './contracts/route-source.ts';
 export { describeListenerSource } from './contracts/listener-source.ts';
 export type { SourceHarness, SourceUnderTest } from './contracts/watching.ts';
+export { describeConnectionFilter } from './contracts/connection-filter.ts';
+export type { FilterSample } from './contracts/connection-filter.ts';
 export { describeSniffer } from './contracts/sniffer.ts';
 export type { SnifferSample } from './contracts/sniffer.ts';
 export { describeResolver } from './contracts/resolver.ts';

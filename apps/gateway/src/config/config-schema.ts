@@ -1,7 +1,8 @@
 import { isIP } from 'node:net';
 import { DEFAULT_DRAIN, DEFAULT_LIMITS, formatEndpoint } from '@meshgate/core';
 import { overlap } from '@meshgate/core/parts';
-import type { DrainOptions, Endpoint, KeepAlive, Limits, ListenAddress } from '@meshgate/core';
+import type { DrainOptions, Endpoint, KeepAlive, Limits, ListenAddress, PerClientLimits } from '@meshgate/core';
+import { isAddressOrBlock } from '@meshgate/filters';
 import type { SpliceMode } from '@meshgate/epoll-transport';
 import { DURATION_FORM, MAX_TIMER_MS, parseDuration } from '@meshgate/documents';
 import * as z from 'zod';
@@ -10,7 +11,7 @@ import { expecting, missingKey } from './config-messages.ts';
 /** A configuration file as the gateway uses it: every setting is there, every duration in milliseconds. */
 export interface GatewayConfig {
   /** May be empty when a plugin names listeners. */
-  readonly listeners: readonly ListenAddress[];
+  readonly listeners: readonly ListenerSettings[];
   /** Plugins that add route sources; order is precedence. */
   readonly sources: readonly PluginUse[];
   /** Plugins that add anything else. */
@@ -27,6 +28,14 @@ export interface GatewayConfig {
   readonly transport: TransportSettings;
   /** Processes that carry connections; `auto`: as many as the machine has processors for us. */
   readonly workers: number | 'auto';
+}
+
+/** An address to accept on, and what stands before the sniffer there. */
+export interface ListenerSettings extends ListenAddress {
+  /** Names of filters, in the order in which they run. */
+  readonly filters?: readonly string[];
+  /** Whose headers of the PROXY protocol are believed; nobody may connect without one then. */
+  readonly proxyProtocol?: { readonly from: readonly string[] };
 }
 
 /** Which transport, and how it is to carry. */
@@ -109,12 +118,24 @@ const port = integer(0, MAX_PORT).describe('0: any free port');
 const ipAddress = name.refine((value) => isIP(value) !== 0, expecting(IP_FORM));
 const count = z.union([z.literal('auto'), integer(1, MAX_CONNECTIONS)], expecting(COUNT_FORM)).default('auto');
 
+const trusted = name.refine(isAddressOrBlock, expecting('an address, a block such as 10.0.0.0/8, or unix'));
+
 const listener = mapping({
   name: name.optional().describe('metric label and log field; default: address and port'),
   address: name
     .refine((value) => isIP(value) !== 0 || /^unix:\/./.test(value), expecting(`${IP_FORM}, or unix:/path`))
     .describe('local IP address, or unix:/path'),
   port: port.optional(),
+  filters: list(name)
+    .optional()
+    .describe('what runs before the ClientHello, in this order: postgres, or those of plugins'),
+  proxyProtocol: mapping({
+    from: list(trusted)
+      .min(1, expecting('at least one address or block'))
+      .describe('load balancers: addresses, blocks, unix'),
+  })
+    .optional()
+    .describe('connections begin with a header of the PROXY protocol, version 1 or 2'),
 })
   .superRefine((value, context) => {
     const isUnix = value.address.startsWith('unix:');
@@ -162,6 +183,17 @@ const admin = z.union(
   expecting('a mapping, or false for no admin server'),
 );
 
+const perClient = mapping({
+  connections: count.describe('connections at a time; auto: half of all, 256 at least'),
+  prefix: mapping({
+    v4: integer(1, 32).default(32).describe('leading bits of an IPv4 address that make a client'),
+    v6: integer(1, 128).default(64).describe('the same of IPv6'),
+  }).prefault({}),
+}).transform(({ connections, prefix }): PerClientLimits => ({
+  prefix,
+  ...(connections !== 'auto' && { connections }),
+}));
+
 const limits = mapping({
   helloTimeout: duration(1, DEFAULT_LIMITS.helloTimeoutMs).describe('from accept to a complete ClientHello'),
   helloMaxBytes: size(MIN_HELLO_BYTES, MAX_HELLO_BYTES, DEFAULT_LIMITS.helloMaxBytes).describe('largest ClientHello'),
@@ -172,14 +204,18 @@ const limits = mapping({
     .prefault(`${DEFAULT_LIMITS.halfCloseTimeoutMs}ms`)
     .describe('longest silence once one side has finished'),
   connections: count.describe('concurrent connections'),
-  pendingHellos: count.describe('of these, how many may be without a complete ClientHello'),
-}).transform(({ helloTimeout, connectTimeout, idleTimeout, halfCloseTimeout, ...sizes }): LimitSettings => ({
-  helloTimeoutMs: helloTimeout,
-  connectTimeoutMs: connectTimeout,
-  idleTimeoutMs: idleTimeout,
-  halfCloseTimeoutMs: halfCloseTimeout,
-  ...sizes,
-}));
+  pendingHellos: count.describe('of these, how many ClientHellos may be incomplete; the oldest is closed for another'),
+  perClient: perClient.optional().describe('what one client address may have'),
+}).transform(
+  ({ helloTimeout, connectTimeout, idleTimeout, halfCloseTimeout, perClient: ofClient, ...sizes }): LimitSettings => ({
+    helloTimeoutMs: helloTimeout,
+    connectTimeoutMs: connectTimeout,
+    idleTimeoutMs: idleTimeout,
+    halfCloseTimeoutMs: halfCloseTimeout,
+    ...sizes,
+    ...(ofClient !== undefined && { perClient: ofClient }),
+  }),
+);
 
 const drain = mapping({
   delay: duration(0, DEFAULT_DRAIN.delayMs).describe('not ready, still accepting'),
@@ -341,11 +377,19 @@ interface WrittenListener {
   readonly name?: string | undefined;
   readonly address: string;
   readonly port?: number | undefined;
+  readonly filters?: readonly string[] | undefined;
+  readonly proxyProtocol?: { readonly from: readonly string[] } | undefined;
 }
 
-function toListenAddress({ name: given, address, port: number = 0 }: WrittenListener): ListenAddress {
+function toListenAddress(written: WrittenListener): ListenerSettings {
+  const { name: given, address, port: number = 0, filters, proxyProtocol } = written;
   const endpoint = { host: address, port: number };
-  return { name: given ?? formatEndpoint(endpoint), endpoint };
+  return {
+    name: given ?? formatEndpoint(endpoint),
+    endpoint,
+    ...(filters !== undefined && { filters }),
+    ...(proxyProtocol !== undefined && { proxyProtocol }),
+  };
 }
 
 function refuse(context: z.core.$RefinementCtx, path: (string | number)[], message: string): void {

@@ -3,6 +3,7 @@ import { dirname, resolve } from 'node:path';
 import { ConfigProblems } from '@meshgate/core';
 import type { Problem, ProcessRole } from '@meshgate/core';
 import { asWritten } from './amend-config.ts';
+import { filterProblems } from './listener-filters.ts';
 import type { Amend } from './amend-config.ts';
 import { draftConfig, inOrder } from './config.ts';
 import type { UnderstoodSettings } from './config.ts';
@@ -45,7 +46,8 @@ export async function loadConfig(file: string | undefined, amend: Amend = asWrit
   const installed = await installPlugins(draft.uses, { baseDir, process: roleOf(understood) });
   const { transport, problems: ofTransport } = await transportOf(understood, installed);
   const ofUses = installed.complete ? useProblems(installed.routes, installed.parts.offeredLayers) : [];
-  const together = [...installed.problems, ...lacksOf(understood, installed), ...ofTransport, ...ofUses];
+  const ofFilters = installed.complete ? filterProblems(understood.listeners ?? [], installed.parts.filters) : [];
+  const together = [...installed.problems, ...lacksOf(understood, installed), ...ofTransport, ...ofUses, ...ofFilters];
   const wrong = [...problems, ...together.map(placed)];
   if (config === undefined || transport === undefined || wrong.length > 0) throw new ConfigProblems(inOrder(wrong));
   const { parts, warnings } = installed;

@@ -1,4 +1,5 @@
 import { formatEndpoint } from '@meshgate/core';
+import { CALLER } from '@meshgate/connect';
 import type { Accepted, ClosedConnection, Observer, ProxyEvent } from '@meshgate/core';
 import type { AccessLogSettings } from '../config/config-schema.ts';
 import type { Log } from './logger.ts';
@@ -12,11 +13,15 @@ export interface AccessEntry extends SidecarFacts {
   readonly listener: string;
   /** `host:port` of the client. */
   readonly remote: string;
+  /** `host:port` of who connected, when that is not the client but somebody in between. */
+  readonly peer?: string;
   readonly serverName?: string;
   readonly alpn?: readonly string[];
   readonly route?: string;
   /** `host:port` dialled last, reached or not. */
   readonly backend?: string;
+  /** What filters have learned, by the fact's name. */
+  readonly facts?: Readonly<Record<string, string>>;
   /** Dials made. */
   readonly attempts: number;
   readonly bytesUp: number;
@@ -100,11 +105,13 @@ export function accessEntry(closed: ClosedConnection): AccessEntry {
     id: connection.id,
     listener: connection.listener,
     remote: formatEndpoint(connection.remote),
+    ...(connection.peer !== undefined && { peer: formatEndpoint(connection.peer) }),
     ...(hello?.serverName !== undefined && { serverName: hello.serverName }),
     ...(hello?.alpn !== undefined && { alpn: hello.alpn }),
     ...(route !== undefined && { route: route.name }),
     ...(dialled !== undefined && { backend: formatEndpoint(dialled) }),
     ...sidecarFacts(closed),
+    ...shownFacts(connection),
     attempts,
     bytesUp: transfer.bytesUp,
     bytesDown: transfer.bytesDown,
@@ -114,6 +121,15 @@ export function accessEntry(closed: ClosedConnection): AccessEntry {
     durationMs: toMicroseconds(closedAt - connection.at),
     ...(error !== undefined && { code: error.code, reason: error.message }),
   };
+}
+
+/** What filters have learned and want to be seen; the caller of a sidecar has a field of its own. */
+function shownFacts({ facts }: Accepted): Pick<AccessEntry, 'facts'> {
+  if (facts === undefined) return {};
+  const shown = Array.from(facts).flatMap(([name, fact]) =>
+    fact.shown === undefined || name === CALLER.name ? [] : [[name, fact.shown] as const],
+  );
+  return shown.length === 0 ? {} : { facts: Object.fromEntries(shown) };
 }
 
 /** Times are measured in fractions of a microsecond, of which nobody wants to read the digits. */

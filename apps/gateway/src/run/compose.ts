@@ -32,9 +32,11 @@ import type {
   Sniffer,
   Transport,
 } from '@meshgate/core';
+import { postgresBackends } from '@meshgate/filters';
 import { processMetrics, prometheusObserver } from '@meshgate/metrics';
 import { sniSniffer } from '@meshgate/sni';
 import { Registry } from 'prom-client';
+import { filtersByListener, POSTGRES_FILTER } from '../config/listener-filters.ts';
 import { accessLog } from '../log/access-log.ts';
 import { countDroppedLines } from '../log/log-metrics.ts';
 import { adminPaths } from '../admin/admin-answers.ts';
@@ -175,6 +177,8 @@ function bindStages(plan: Plan): Plan {
   bindEach(c, RESOLVER, parts.resolvers);
   bind(c, RESOLVER, () => one(c, ROUTES));
   bindEach(c, LAYER, parts.layers);
+  if (config.listeners.some(({ filters = [] }) => filters.includes(POSTGRES_FILTER))) bind(c, LAYER, postgresBackends);
+  const filtersOf = filtersByListener(config.listeners, parts.filters);
   bind(c, OUTLIERS, () => new Outliers(one(c, EVENTS)));
   bind(c, DIALER, () => {
     let listeners: Listeners | undefined;
@@ -190,6 +194,7 @@ function bindStages(plan: Plan): Plan {
   });
   bind(c, SESSIONS, () => {
     return new Sessions({
+      ...(filtersOf !== undefined && { filtersOf }),
       sniffer: firstOf(all(c, SNIFFER)),
       resolver: firstToKnow(all(c, RESOLVER)),
       connector: layered(withRouteLayers(one(c, DIALER), parts.offeredLayers), all(c, LAYER)),

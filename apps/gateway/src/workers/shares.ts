@@ -35,8 +35,18 @@ const MEMORY_SHARE = 0.5;
 /** Of a worker without connections. */
 const BYTES_PER_WORKER = 96 * 1024 * 1024;
 
-function divided({ connections, pendingHellos, ...others }: LimitSettings, count: number): LimitSettings {
-  return { ...others, connections: part(connections, count), pendingHellos: part(pendingHellos, count) };
+function divided({ connections, pendingHellos, perClient, ...others }: LimitSettings, count: number): LimitSettings {
+  // The kernel spreads a client's connections as evenly as everybody's.
+  const ofClient =
+    perClient?.connections === undefined ? undefined : Math.max(1, Math.ceil(perClient.connections / count));
+  return {
+    ...others,
+    ...(perClient !== undefined && {
+      perClient: { ...perClient, ...(ofClient !== undefined && { connections: ofClient }) },
+    }),
+    connections: part(connections, count),
+    pendingHellos: part(pendingHellos, count),
+  };
 }
 
 /** Rounded down, so that the sum stays within the limit; at least 1. */

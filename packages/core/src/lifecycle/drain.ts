@@ -191,7 +191,12 @@ function silentLongestFirst<S extends Pick<Session, 'lastByteAt'>>(sessions: Ite
   const all = Array.from(sessions);
   const lastByteAt = all.map((session) => session.lastByteAt);
   const first = lastByteAt.reduce((least, at) => Math.min(least, at), Infinity);
-  // Whole milliseconds: with a million sessions there is room for a hundred days of them.
-  const keys = Float64Array.from(lastByteAt, (at, index) => Math.floor(at - first) * all.length + index).sort();
+  const last = lastByteAt.reduce((most, at) => Math.max(most, at), -Infinity);
+  // As fine as numbers are exact: microseconds, or less fine where there are very many sessions over very many days.
+  const stepsPerMs = Math.min(1_000, Number.MAX_SAFE_INTEGER / (all.length * (last - first + 1)));
+  const keys = Float64Array.from(
+    lastByteAt,
+    (at, index) => Math.floor((at - first) * stepsPerMs) * all.length + index,
+  ).sort();
   return Array.from(keys, (key) => all[key % all.length]).filter((session) => session !== undefined);
 }

@@ -1,39 +1,87 @@
+import { ClientCounts } from './client-counts.ts';
+import type { ClientPrefix } from './client-counts.ts';
 import { ProxyError } from '../errors.ts';
 import type { Limits } from './limits.ts';
 
+/** What admission goes by. */
+export type AdmissionLimits = Pick<Limits, 'connections' | 'pendingHellos' | 'perClient'>;
+
+// A peer's mesh gateway, a NAT or a load balancer is one address with very many connections behind it, and must not be refused; half
+// of the places are what keeps any of them from taking all.
+const CLIENT_SHARE = 0.5;
+const MIN_PER_CLIENT = 256;
+const DEFAULT_PREFIX: ClientPrefix = { v4: 32, v6: 64 };
+
 /**
- * Counts who is in. Connections that still owe their hello have a smaller pool of their own, so that slow clients cannot keep
- * others out, and established connections are never touched.
+ * Counts connections. Those whose hello is incomplete have a smaller pool of their own: when it overflows, the oldest of them is to
+ * go, so that slow clients can neither keep others out nor touch established connections. No client address may have all places.
  */
 export class Admission {
-  readonly #limits: Pick<Limits, 'connections' | 'pendingHellos'>;
+  readonly #limits: AdmissionLimits;
+  readonly #perClient: number;
+  readonly #clients: ClientCounts;
   #connections = 0;
   #pendingHellos = 0;
 
-  constructor(limits: Pick<Limits, 'connections' | 'pendingHellos'>) {
+  constructor(limits: AdmissionLimits) {
     this.#limits = limits;
+    this.#perClient =
+      limits.perClient?.connections ?? Math.max(MIN_PER_CLIENT, Math.ceil(limits.connections * CLIENT_SHARE));
+    this.#clients = new ClientCounts(limits.perClient?.prefix ?? DEFAULT_PREFIX);
   }
 
-  /** Takes a place in both pools, or says why there is none. Whoever was admitted owes `helloComplete` or `released`. */
+  /** Whether more hellos are pending than may be: the oldest of them is to be closed. */
+  get hasTooManyPending(): boolean {
+    return this.#pendingHellos > this.#limits.pendingHellos;
+  }
+
+  /** Takes a place in both pools, or says why there is none. Whoever was admitted owes `released`, `helloComplete` before if it is. */
   admit(): ProxyError | undefined {
-    const { connections, pendingHellos } = this.#limits;
-    if (this.#connections >= connections) return full(`all ${connections} connections are in use`);
-    if (this.#pendingHellos >= pendingHellos) return full(`${pendingHellos} connections still owe their hello`);
+    const { connections } = this.#limits;
+    if (this.#connections >= connections) return full(`limits.connections: all ${connections} connections are in use`);
     this.#connections += 1;
     this.#pendingHellos += 1;
     return undefined;
   }
 
-  /** The hello is whole: its place among the pending is free again. */
+  /**
+   * Counts one more connection of a client, or says why there are too many. Whoever was counted owes `clientReleased`. Unix sockets have
+   * no address, and no limit.
+   *
+   * @param host its address
+   */
+  admitClient(host: string): ProxyError | undefined {
+    if (!isAddress(host)) return undefined;
+    if (this.#clients.of(host) >= this.#perClient)
+      return full(`limits.perClient.connections: ${host} has ${this.#perClient} connections`);
+    this.#clients.add(host);
+    return undefined;
+  }
+
+  /** How many connections a client has, those before their filters have run left out. */
+  connectionsOf(host: string): number {
+    return isAddress(host) ? this.#clients.of(host) : 0;
+  }
+
+  /** A connection of a client that was admitted is closed. */
+  clientReleased(host: string): void {
+    if (isAddress(host)) this.#clients.remove(host);
+  }
+
+  /** The hello is complete: its place among the pending is free again. */
   helloComplete(): void {
     this.#pendingHellos -= 1;
   }
 
-  /** The connection is closed; `greeted` says whether it had got that far. */
+  /** The connection is closed; `greeted` says whether its hello was complete. */
   released(greeted: boolean): void {
     this.#connections -= 1;
     if (!greeted) this.#pendingHellos -= 1;
   }
+}
+
+function isAddress(host: string): boolean {
+  return !host.startsWith('unix:');
 }
 
 function full(message: string): ProxyError {

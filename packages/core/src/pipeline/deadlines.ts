@@ -30,6 +30,11 @@ export class Deadlines<One> {
     return this.#list.push({ one, dueMs: nowMs + this.#afterMs });
   }
 
+  /** Who waits, those first who will be late first. They may end meanwhile. */
+  *[Symbol.iterator](): Generator<One, void, void> {
+    for (const { one } of this.#list) yield one;
+  }
+
   /** It was in time. Idempotent. */
   end(deadline: Deadline<One>): void {
     this.#list.remove(deadline);

@@ -1,3 +1,5 @@
+import type { ClientPrefix } from './client-counts.ts';
+
 /** What one proxy may spend. Every field is a setting; {@link DEFAULT_LIMITS} reasons about its default. */
 export interface Limits {
   /** From accept to a complete hello, in milliseconds. Absolute: no byte extends it. */
@@ -14,8 +16,18 @@ export interface Limits {
   readonly halfCloseTimeoutMs: number;
   /** Connections at a time, all listeners together. */
   readonly connections: number;
-  /** Of these, how many may still owe their hello: slow or silent clients cannot take the places of the others. */
+  /** Of these, how many hellos may be incomplete; when one more comes, the oldest of them is closed, first of the client that has most. */
   readonly pendingHellos: number;
+  /** What one client may have; half of all connections, 256 at least, when absent. */
+  readonly perClient?: PerClientLimits;
+}
+
+/** What one client may spend. */
+export interface PerClientLimits {
+  /** Connections at a time; half of all, 256 at least, when absent. */
+  readonly connections?: number;
+  /** Which addresses are one client; each IPv4 address, and each /64 of IPv6, when absent. */
+  readonly prefix?: ClientPrefix;
 }
 
 /** Defaults that need no knowledge of the machine. */

@@ -26,7 +26,7 @@ export interface Stages {
   readonly transport: Pick<Transport, 'dial' | 'splice'>;
   readonly limits: Pick<
     Limits,
-    'helloTimeoutMs' | 'helloMaxBytes' | 'connectTimeoutMs' | 'idleTimeoutMs' | 'halfCloseTimeoutMs'
+    'helloTimeoutMs' | 'helloMaxBytes' | 'pendingHellos' | 'connectTimeoutMs' | 'idleTimeoutMs' | 'halfCloseTimeoutMs'
   >;
   readonly admission: Admission;
   readonly observer: Observer;
@@ -59,6 +59,8 @@ export interface SessionControl {
 /** Until the hello is complete. */
 interface Opening {
   kind: 'filtering' | 'sniffing';
+  /** Whether the client's connections include this one: not before its filters have run. */
+  isCounted: boolean;
   readonly deadline: Deadline<Session>;
 }
 
@@ -189,7 +191,7 @@ export class Session {
   async run(node: ListNode<Session>): Promise<void> {
     const { stages, helloDeadlines } = this.#control;
     this.#node = node;
-    this.#phase = { kind: 'sniffing', deadline: helloDeadlines.begin(this, this.connection.at) };
+    this.#phase = { kind: 'sniffing', isCounted: true, deadline: helloDeadlines.begin(this, this.connection.at) };
     let transfer = NOTHING_CARRIED;
     try {
       stages.observer.observe({ type: 'connection.accepted', connection: this.connection });
@@ -234,11 +236,15 @@ export class Session {
     const opening = this.#phase;
     if (opening.kind !== 'sniffing') return undefined;
     opening.kind = 'filtering';
+    opening.isCounted = false;
     const client = new FilteredClient(this.#downstream, this.connection);
     const hello = await client.run(filters);
     this.#downstream = client.downstream;
     if (this.#isOver(opening)) destroyQuietly(client.downstream);
     if (hello === 'left' || this.#isOver(opening)) return undefined;
+    const refusal = this.#control.stages.admission.admitClient(this.connection.remote.host);
+    if (refusal !== undefined) throw refusal;
+    opening.isCounted = true;
     if (hello !== undefined) return { hello, head: client.rest };
     opening.kind = 'sniffing';
     return readHello(this.#downstream, this.#control.stages, client.rest);
@@ -321,7 +327,9 @@ export class Session {
     this.#phase = CLOSED;
     const { stages } = this.#control;
     this.#endDeadline(phase);
-    stages.admission.released(phase.kind === 'connecting' || phase.kind === 'splicing');
+    const isGreeted = phase.kind === 'connecting' || phase.kind === 'splicing';
+    stages.admission.released(isGreeted);
+    if (isGreeted || phase.isCounted) stages.admission.clientReleased(this.connection.remote.host);
     destroyQuietly(this.#downstream, transfer.error);
     const connecting = connectingOf(phase);
     const failure = connecting?.end(transfer);

@@ -11,6 +11,9 @@ import type { Connection } from '../transport/transport.ts';
 // A connector keeps to its time by itself; one that does not is given this much longer, so that what it has to say comes first.
 const CONNECTOR_GRACE_MS = 250;
 
+// Enough to find somebody of a crowd, few enough to look through at each connection that is one too many.
+const CANDIDATES = 32;
+
 // Closing two sockets is a matter of the moment.
 const CUT_TIMEOUT_MS = 5_000;
 
@@ -28,11 +31,18 @@ export class Sessions {
   readonly #sessions = new LinkedList<Session>();
   readonly #connectDeadlines = new Map<number, Deadlines<Session>>();
   readonly #idle: (() => void)[] = [];
+  /** The same for all: a flood is no time to make errors. */
+  readonly #tooManyPending: ProxyError;
   #launched = 0;
   #ended = 0;
   #isStopped = false;
 
   constructor(stages: Stages) {
+    const { pendingHellos } = stages.limits;
+    this.#tooManyPending = new ProxyError(
+      'LIMIT_REACHED',
+      `limits.pendingHellos: too many pending handshakes (limit ${pendingHellos}), the oldest of the largest client is closed`,
+    );
     this.#control = {
       // An observer that throws harms nobody: neither the other observers nor the connection.
       stages: { ...stages, observer: observers([stages.observer]) },
@@ -55,13 +65,14 @@ export class Sessions {
 
   /** Takes `connection` over from `listener`: refuses it when a limit is reached, otherwise carries it to its end. */
   accept(connection: Connection, listener: string): void {
-    const refusal = this.#isStopped ? DRAINING : this.#control.stages.admission.admit();
+    const refusal = this.#isStopped ? DRAINING : this.#admit(connection, listener);
     if (refusal !== undefined) {
       this.#refuse(connection, listener, refusal);
       return;
     }
     const session = new Session(this.#control, connection, this.#accepted(connection, listener));
     void session.run(this.#sessions.push(session));
+    if (this.#control.stages.admission.hasTooManyPending) this.#longestPending()?.cut(this.#tooManyPending);
   }
 
   /** Refuses whatever comes from now on. */
@@ -92,6 +103,31 @@ export class Sessions {
   empty(): Promise<void> {
     if (this.#sessions.size === 0) return Promise.resolve();
     return new Promise((resolve) => this.#idle.push(resolve));
+  }
+
+  /** Of those that have waited longest the one whose client has the most connections: a crowd makes room by itself. */
+  #longestPending(): Session | undefined {
+    const { admission } = this.#control.stages;
+    let chosen: Session | undefined;
+    let most = -1;
+    let seen = 0;
+    for (const session of this.#control.helloDeadlines) {
+      const count = admission.connectionsOf(session.connection.remote.host);
+      if (count > most) [chosen, most] = [session, count];
+      seen += 1;
+      if (seen === CANDIDATES) break;
+    }
+    return chosen;
+  }
+
+  /** Behind filters the client is not known yet: it is counted when they have run. */
+  #admit({ remote }: Connection, listener: string): ProxyError | undefined {
+    const { admission, filtersOf } = this.#control.stages;
+    const refusal = admission.admit();
+    if (refusal !== undefined || (filtersOf !== undefined && filtersOf(listener).length > 0)) return refusal;
+    const ofClient = admission.admitClient(remote.host);
+    if (ofClient !== undefined) admission.released(false);
+    return ofClient;
   }
 
   #accepted({ remote, local }: Connection, listener: string): Accepted {

@@ -85,6 +85,40 @@ export interface ConnectContext {
   dial(backend: Backend, address: Endpoint, options: ConnectDialOptions): Dial;
 }
 
+/** `context`, whose dials also do `upgrade`, before anything else that is put over their connections: for layers. */
+export function withUpgrade(
+  context: ConnectContext,
+  upgrade: NonNullable<ConnectDialOptions['upgrade']>,
+): ConnectContext {
+  return {
+    connection: context.connection,
+    hello: context.hello,
+    get signal() {
+      return context.signal;
+    },
+    get abandoned() {
+      return context.abandoned;
+    },
+    get attempts() {
+      return context.attempts;
+    },
+    dial: (backend, address, options) =>
+      context.dial(backend, address, { ...options, upgrade: inTurn(upgrade, options.upgrade) }),
+  };
+}
+
+function inTurn(
+  first: NonNullable<ConnectDialOptions['upgrade']>,
+  second: ConnectDialOptions['upgrade'],
+): NonNullable<ConnectDialOptions['upgrade']> {
+  if (second === undefined) return first;
+  return async (connection, { timeoutMs, signal }) => {
+    const endsAt = performance.now() + timeoutMs;
+    const upgraded = await first(connection, { timeoutMs, signal });
+    return second(upgraded, { timeoutMs: Math.max(0, endsAt - performance.now()), signal });
+  };
+}
+
 /** Reaches one of a route's backends. */
 export interface Connector {
   /** The caller owns what it gets. Rejects with a `ProxyError`: `NO_BACKEND`, `CONNECT_*`, or the signal's reason. */

@@ -1,0 +1,81 @@
+import { fact, ProxyError, withUpgrade } from '@meshgate/core';
+import type { Connection, ConnectionFilter, Connector, Fact, FilterContext, Layer, UpgradeTime } from '@meshgate/core';
+
+/** Set when a client asked for TLS in PostgreSQL's way before its ClientHello. */
+export const POSTGRES_SSL: Fact<true> = fact('postgres.ssl');
+
+// Both are a message of eight bytes: its length, and a code in place of a version (PostgreSQL, protocol, message formats).
+const REQUEST_BYTES = 8;
+const SSL_REQUEST = 80_877_103;
+const GSSENC_REQUEST = 80_877_104;
+const ACCEPTED = Buffer.from('S');
+const DECLINED = Buffer.from('N');
+
+// A client asks for each kind of encryption once at most.
+const MAX_REQUESTS = 2;
+
+/**
+ * Answers what PostgreSQL's clients send before TLS: encryption by GSSAPI is declined (`N`), TLS accepted (`S`); then their
+ * ClientHello follows, or has followed already. Clients that begin with a ClientHello (`sslnegotiation=direct`) pass as they are.
+ */
+export function postgres(): ConnectionFilter {
+  return { name: 'postgres', filter };
+
+  async function filter(client: FilterContext): Promise<undefined> {
+    for (let requests = 0; requests < MAX_REQUESTS; requests += 1) {
+      const code = await requestOf(client);
+      if (code === undefined) return;
+      client.consume(REQUEST_BYTES);
+      await client.write(code === SSL_REQUEST ? ACCEPTED : DECLINED);
+      if (code !== SSL_REQUEST) continue;
+      client.set(POSTGRES_SSL, true);
+      return;
+    }
+  }
+}
+
+/** The code of the request with which the bytes begin; `undefined` when that is none. */
+async function requestOf(client: FilterContext): Promise<number | undefined> {
+  // Of a ClientHello the first byte decides: 22 where a request has 0.
+  if ((await client.peek(1))[0] !== 0) return undefined;
+  const [, b1, b2, b3] = await client.peek(4);
+  if (b1 !== 0 || b2 !== 0 || b3 !== REQUEST_BYTES) return undefined;
+  const code = Buffer.from((await client.peek(REQUEST_BYTES)).subarray(4, REQUEST_BYTES)).readUInt32BE();
+  return code === SSL_REQUEST || code === GSSENC_REQUEST ? code : undefined;
+}
+
+/**
+ * For servers that expect it: asks a backend for TLS in PostgreSQL's way when the client asked us so, before the ClientHello goes on.
+ * Belongs to {@link postgres}: without it nothing is asked.
+ */
+export function postgresBackends(): Layer<Connector> {
+  return (inner) => ({
+    connect: (route, context) => {
+      const asked = POSTGRES_SSL.of(context.connection) === true;
+      return inner.connect(route, asked ? withUpgrade(context, askForTls) : context);
+    },
+  });
+}
+
+async function askForTls(connection: Connection, { timeoutMs }: UpgradeTime): Promise<Connection> {
+  const late = new ProxyError('CONNECT_TIMEOUT', 'no answer to an SSLRequest in time');
+  const timer = setTimeout(() => connection.destroy(late), timeoutMs);
+  try {
+    const request = Buffer.alloc(REQUEST_BYTES);
+    request.writeUInt32BE(REQUEST_BYTES, 0);
+    request.writeUInt32BE(SSL_REQUEST, 4);
+    await connection.write(request);
+    const answer = await connection.read();
+    if (answer !== undefined && Buffer.compare(answer, ACCEPTED) === 0) return connection;
+    throw new ProxyError('CONNECT_FAILED', `expected a PostgreSQL server that accepts TLS, found ${found(answer)}`);
+  } finally {
+    clearTimeout(timer);
+  }
+}
+
+function found(answer: Uint8Array | undefined): string {
+  if (answer === undefined) return 'the end of the stream';
+  return Buffer.compare(answer, DECLINED) === 0
+    ? 'one that declines it'
+    : `an answer that begins with ${Buffer.from(answer.subarray(0, REQUEST_BYTES)).toString('hex')}`;
+}
