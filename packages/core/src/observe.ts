@@ -15,7 +15,7 @@ export type ProxyEvent =
   | {
       readonly type: 'connection.connected';
       readonly connection: Accepted;
-      readonly upstream: Upstream;
+      readonly upstream: ReachedBackend;
       readonly at: number;
     }
   /** Exactly once for each `connection.accepted`. */
@@ -87,6 +87,9 @@ export interface OwnCertificate {
   readonly validUntil: Date;
 }
 
+/** The backend of a connection, as facts: the stream itself is the session's, and nobody who is told of it may touch it. */
+export type ReachedBackend = Pick<Upstream, 'route' | 'backend' | 'address'>;
+
 /** The whole life of a connection: facts that it never reached are absent. */
 export interface ClosedConnection {
   /** The same object as in every other event of it. */
@@ -98,7 +101,7 @@ export interface ClosedConnection {
   /** The route as it was when it was chosen, whatever has replaced it since; absent when none matched. */
   readonly route?: Route | undefined;
   /** Present once a backend was reached. */
-  readonly upstream?: Upstream | undefined;
+  readonly upstream?: ReachedBackend | undefined;
   /** When that backend was reached. */
   readonly connectedAt?: number | undefined;
   /** Dials made: 0 when it never came to that. */
