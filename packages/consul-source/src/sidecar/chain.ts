@@ -65,7 +65,8 @@ function targetOf(
     ...place,
     id,
     serverName,
-    identities: [serviceIdentity(place, trustDomain)],
+    // What a peer exports is known by what the peer says of it, which stands with its instances.
+    identities: names.peer === '' ? [serviceIdentity(place, trustDomain)] : [],
     instances: { filter: text(subset?.['Filter']), onlyPassing: subset?.['OnlyPassing'] === true },
     external: target['External'] === true,
     decision: withChain(decision, target),

@@ -1,9 +1,10 @@
 import { Cell, openScope, Watched } from '@meshgate/core/parts';
-import type { Credentials, CredentialsSource } from '@meshgate/mesh';
+import type { Credentials, CredentialsSource, Peer, TlsSettings } from '@meshgate/mesh';
 import { AgentError, openAgent, parsed } from '../agent.ts';
 import type { Agent, AgentOptions } from '../agent.ts';
 import { blockingQuery } from '../blocking-query.ts';
-import { object, objects, text } from '../json.ts';
+import { list, object, objects, text } from '../json.ts';
+import { KnownPeers, peerAnswers } from '../peering/peering-queries.ts';
 import { proxyFinder } from './find-proxy.ts';
 import type { FindProxy, ProxyChoice } from './find-proxy.ts';
 import { registeredProxy } from './registered-proxy.ts';
@@ -30,8 +31,8 @@ export function consulCredentials(options: AgentOptions, choice: ProxyChoice): C
   }
 }
 
-// One query for the leaf and one for the roots are always open.
-const SOCKETS = 2;
+// One query for the leaf, one for the roots, one for the peers and one for what the mesh asks of TLS are always open.
+const SOCKETS = 4;
 
 type Leaf = Pick<Credentials, 'certificate' | 'privateKey'>;
 type Roots = Pick<Credentials, 'roots' | 'trustDomain'>;
@@ -46,13 +47,52 @@ async function* credentialsOf(
   const options = { changed: (): void => changes.set(), signal };
   const leaf = new Watched((inner) => leaves(agent, service, inner), options);
   const roots = new Watched((inner) => allRoots(agent, inner), options);
+  // Other clusters may be trusted, too: without them, or where the token may not read them, only this one is.
+  const seenPeers = new KnownPeers();
+  const peers = new Watched((inner) => peerAnswers(agent, seenPeers, inner), options);
+  const tls = new Watched((inner) => tlsSettings(agent, inner), options);
+  let last: string | undefined;
   for (let seen = 0; !signal.aborted; await changes.changed(seen, signal)) {
     seen = changes.revision;
     const failure = leaf.reading.error ?? roots.reading.error;
     if (failure !== undefined) throw failure;
     const [known, knownRoots] = [leaf.reading.value, roots.reading.value];
-    if (seen > 0 && known !== undefined && knownRoots !== undefined) yield { ...known, ...knownRoots };
+    if (seen === 0 || known === undefined || knownRoots === undefined) continue;
+    const credentials = { ...known, ...knownRoots, ...trustOf(peers.reading.value?.peers ?? []), ...tls.reading.value };
+    // Peerings are heard of again and again, mostly without news.
+    const present = JSON.stringify(credentials);
+    if (present !== last) yield credentials;
+    last = present;
   }
+}
+
+/** By the `mesh` entry, which agents before 1.10 do not have. */
+async function* tlsSettings(agent: Agent, signal: AbortSignal): AsyncGenerator<Pick<Credentials, 'tls'>> {
+  const path = 'config/mesh/mesh';
+  for await (const answer of blockingQuery(agent, { path, mayBeMissing: true }, signal))
+    yield answer.found ? parsed(answer, path, 'a config entry', tlsOf) : {};
+}
+
+function tlsOf(json: unknown): Pick<Credentials, 'tls'> | undefined {
+  const entry = object(json);
+  if (text(entry?.['Kind']) !== 'mesh') return undefined;
+  const tls = object(entry?.['TLS']);
+  if (tls === undefined) return {};
+  return { tls: { incoming: directionOf(tls['Incoming']), outgoing: directionOf(tls['Outgoing']) } };
+}
+
+function directionOf(json: unknown): TlsSettings {
+  const settings = object(json);
+  return {
+    minVersion: text(settings?.['TLSMinVersion']),
+    maxVersion: text(settings?.['TLSMaxVersion']),
+    cipherSuites: list(settings?.['CipherSuites']).map(text),
+  };
+}
+
+function trustOf(peers: readonly Peer[]): Pick<Credentials, 'peers'> {
+  const trusted = peers.filter(({ isDeleted, roots }) => !isDeleted && roots.length > 0);
+  return trusted.length === 0 ? {} : { peers: trusted.map(({ name, roots }) => ({ peer: name, roots })) };
 }
 
 /** Waits until the proxy is registered. */

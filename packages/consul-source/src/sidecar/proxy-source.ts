@@ -284,8 +284,8 @@ function upstreamKey(upstream: {
   return JSON.stringify([upstream.name, upstream.datacenter, upstream.namespace]);
 }
 
-function targetKey({ service, datacenter, namespace, instances: { filter } }: ChainTarget): string {
-  return JSON.stringify([service, datacenter, namespace, filter]);
+function targetKey({ service, datacenter, namespace, peer, instances: { filter } }: ChainTarget): string {
+  return JSON.stringify([service, datacenter, namespace, peer, filter]);
 }
 
 function gatewayKey({ datacenter, service }: GatewayService): string {

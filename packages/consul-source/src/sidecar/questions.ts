@@ -39,12 +39,13 @@ export async function* chainAnswers(
 /** Follows the instances that a target stands for. Consul itself evaluates the filter. */
 export async function* targetAnswers(
   agent: Agent,
-  { service, datacenter, namespace, instances: { filter } }: ChainTarget,
+  { service, datacenter, namespace, peer, instances: { filter } }: ChainTarget,
   signal: AbortSignal,
 ): AsyncGenerator<Selection> {
   const path = `health/connect/${encodeURIComponent(service)}`;
   const scope = namespace === undefined ? {} : { ns: namespace };
-  const query = { dc: datacenter, ...scope, ...(filter === '' ? {} : { filter }) };
+  const place = peer === undefined ? { dc: datacenter } : { peer };
+  const query = { ...place, ...scope, ...(filter === '' ? {} : { filter }) };
   try {
     for await (const answer of blockingQuery(agent, { path, query, without: FREE_TEXT }, signal))
       yield { kind: 'selected', instances: parsed(answer, path, 'a list of instances', instancesOf) };

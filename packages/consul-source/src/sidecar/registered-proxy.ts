@@ -60,7 +60,8 @@ async function* whileProxy(
     const service = answer.found ? parsed(answer, path, 'a registration', object) : undefined;
     const definition = proxyDefinitionOf(service);
     if (service === undefined) yield null;
-    else if (definition !== undefined) yield { definition, instance: instanceIn(service) };
+    else if (definition !== undefined)
+      yield { definition, instance: instanceIn(service), ...transparency(service, definition) };
     else if (text(service['Kind']) === '') return { id, name: text(service['Service']) };
     else throw new AgentError(noProxy(id, `a ${text(service['Kind'])}`));
   }
@@ -114,6 +115,14 @@ function asAgentShows(row: JsonObject): JsonObject {
 
 function noProxy(id: string, found: string): string {
   return `expected ${id} to be a proxy, with kind = "connect-proxy" and proxy.destination_service_name, found ${found}`;
+}
+
+/** Consul's own proxy has one more listener then, to which the host redirects whatever an application dials. */
+function transparency(service: JsonObject, { id }: ProxyDefinition): Pick<RegisteredProxy, 'warning'> {
+  if (text(object(service['Proxy'])?.['Mode']) !== 'transparent') return {};
+  return {
+    warning: `${id} asks for mode "transparent", which has no effect here: name its upstreams with a local port each`,
+  };
 }
 
 function withoutKind({ id, service }: ProxyDefinition): string {

@@ -1,6 +1,13 @@
 import { createHash } from 'node:crypto';
 import type { Reading } from '@meshgate/core/parts';
-import { queryServerName, serviceIdentity, upstreamConnectTimeout, upstreamTargets } from '@meshgate/mesh';
+import {
+  compileChain,
+  NO_ENTRIES,
+  queryServerName,
+  serviceIdentity,
+  upstreamConnectTimeout,
+  upstreamTargets,
+} from '@meshgate/mesh';
 import type {
   ChainTarget,
   ConfigEntries,
@@ -47,12 +54,6 @@ export function chainTargets(upstream: UpstreamDefinition, account: Account): re
 }
 
 function upstreamOf(definition: UpstreamDefinition, account: Account): ProxyUpstream {
-  if (definition.peer !== undefined)
-    return {
-      kind: 'refused',
-      definition,
-      reason: `services of peers, here of ${definition.peer}, are not reached yet`,
-    };
   if (definition.kind === 'prepared-query') return queryUpstream(definition, account);
   const compiled = compiledChain(definition, account);
   if (compiled === undefined) return unknown(definition, 'discovery chain', account.chain(definition));
@@ -73,14 +74,17 @@ function unknown(definition: UpstreamDefinition, what: string, asked: Reading<un
 function compiledChain(definition: UpstreamDefinition, account: Account): ReturnType<typeof chainOf> {
   const { proxy, trustDomain, entries } = account;
   const connectTimeoutMs = upstreamConnectTimeout(definition, proxy.service, entries);
+  const timeout = connectTimeoutMs === undefined ? {} : { connectTimeoutMs };
+  const { name: service, namespace, peer } = definition;
+  const decision = attributedMode(definition, proxy, entries);
+  if (peer !== undefined) {
+    const scope = namespace === undefined ? {} : { namespace };
+    const request = { service, peer, datacenter: account.datacenter, decision, ...scope, ...timeout };
+    return compileChain(request, NO_ENTRIES, { trustDomain });
+  }
   const answer = account.chain(definition)?.value;
   if (answer === undefined) return undefined;
-  return chainOf(answer, {
-    service: definition.name,
-    trustDomain,
-    decision: attributedMode(definition, proxy, entries),
-    ...(connectTimeoutMs === undefined ? {} : { connectTimeoutMs }),
-  });
+  return chainOf(answer, { service, trustDomain, decision, ...timeout });
 }
 
 function surroundings(account: Account): Surroundings {
