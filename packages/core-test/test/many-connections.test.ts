@@ -120,8 +120,9 @@ describe('very many connections', () => {
 });
 
 it('without a file descriptor left, accepting pauses, and goes on when there are some again', async () => {
-  const proxy = await proxied(64);
-  const crowd = Array.from({ length: 60 }, () => connect({ port: proxy.port, host: '127.0.0.1' }));
+  // Enough to load the modules with, which Node opens all at once.
+  const proxy = await proxied(192);
+  const crowd = Array.from({ length: 188 }, () => connect({ port: proxy.port, host: '127.0.0.1' }));
   for (const socket of crowd) socket.on('error', () => undefined).resume();
   // Node is told of the shortage by a dial only, epoll by accepting: and whoever is silent keeps a descriptor until it is met.
   const isToldByDial = inject('transport') === 'node';
