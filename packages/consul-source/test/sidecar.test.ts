@@ -235,13 +235,13 @@ describeWithConsul('a sidecar in Consul', () => {
   it.each<readonly [choice: ProxyChoice, message: string]>([
     [
       { sidecarFor: 'nobody' },
-      'expected one proxy registered with the agent for nobody, found proxies for web-1: it is waited for',
+      'expected one proxy registered with the agent for nobody, found proxies for web-1; waiting for its registration',
     ],
     [
       { proxyId: 'nobody-sidecar-proxy' },
-      'expected a proxy registered with the agent as nobody-sidecar-proxy, found web-1-sidecar-proxy: it is waited for',
+      'expected a proxy registered with the agent as nobody-sidecar-proxy, found web-1-sidecar-proxy; waiting for its registration',
     ],
-  ])('that nobody registered is waited for, and this is told once: %o', async (choice, message) => {
+  ])('waits for a proxy that nobody has registered yet, and says so once: %o', async (choice, message) => {
     await one.put('agent/service/register', registration());
     await using views = new Watched<ProxyView>(consulProxySource({ address: one.address }, choice));
     await using credentials = new Watched<Credentials>(consulCredentials({ address: one.address }, choice));

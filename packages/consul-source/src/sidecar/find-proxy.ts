@@ -23,7 +23,7 @@ export function proxyFinder(choice: ProxyChoice, { tells }: { readonly tells: bo
       if (found.kind === 'found') return found.id;
       if (!isTold) {
         isTold = true;
-        throw new AgentError(`${found.message}: it is waited for`);
+        throw new AgentError(`${found.message}; waiting for its registration`);
       }
       await pause(restMs, undefined, { signal });
     }
