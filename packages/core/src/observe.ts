@@ -56,7 +56,7 @@ export type ProxyEvent =
       readonly removed: readonly string[];
       readonly tookMs: number;
     }
-  /** A source spoke. `changed`: what it said differs from what is in use, and `routes.replaced` follows. `asOf`: when it was right. */
+  /** A source yielded a snapshot. `changed`: it differs from the one in use, and `routes.replaced` follows. `asOf`: when it was right. */
   | { readonly type: 'source.updated'; readonly source: string; readonly changed: boolean; readonly asOf: Date }
   /** A source threw; its last snapshot stays in use. */
   | { readonly type: 'source.failed'; readonly source: string; readonly error: Error; readonly retryInMs: number }
@@ -167,7 +167,7 @@ export function observers(list: readonly Observer[]): Observer {
 /** Observers that never throw, since they were made here: to be made safe once is enough. */
 const SAFE = new WeakSet<Observer>();
 
-/** Whoever fails at this will be told of by its own next failure; telling now could go round in circles. */
+/** An observer that fails at this event is reported with its own next failure: reporting it now could loop. */
 function tellQuietly(observer: Observer, event: ProxyEvent): void {
   try {
     const answer: unknown = observer.observe(event);

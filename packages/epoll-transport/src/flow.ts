@@ -121,7 +121,7 @@ export class Flow implements Task {
     else this.#count(sent, received);
   }
 
-  /** The buffer is everybody's: what it holds beyond `sent` is put aside. */
+  /** The buffer is everybody's: what it holds beyond `sent` is copied. */
   #count(sent: number, received: number): void {
     this.#bytesWritten += sent;
     if (sent < received) this.#rest = this.#kernel.buffer.bytes.slice(sent, received);

@@ -34,7 +34,7 @@ export interface Hello {
   readonly protocol: string;
   /** The name asked for: lower case, no trailing dot, a valid host name (RFC 6066, section 3). Absent when none was sent. */
   readonly serverName?: string;
-  /** Protocols offered by ALPN (RFC 7301), as text, in the client's order. Absent, as the next three, where TLS is not spoken. */
+  /** Protocols offered by ALPN (RFC 7301), as text, in the client's order. Absent, as the next three, where the protocol is not TLS. */
   readonly alpn?: readonly string[];
   /** TLS versions offered, newest form (`0x0304` is TLS 1.3), GREASE left out. */
   readonly supportedVersions?: readonly number[];

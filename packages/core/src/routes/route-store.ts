@@ -55,7 +55,7 @@ export class RouteStore implements Service, Resolver {
     return serverName === undefined ? this.#table.fallback(listener) : this.#table.lookup(serverName, listener);
   }
 
-  /** Resolves when every source has spoken, failed, or been silent for too long; `sources` says which. Rejects when told to hurry. */
+  /** Resolves when every source has a snapshot, has failed, or was silent for too long; `sources` says which. Rejects when told to hurry. */
   async start(signal: AbortSignal): Promise<void> {
     this.#following = Promise.allSettled(this.#followers.map((follower) => follower.follow(this.#scope.signal)));
     const first = Promise.all(this.#followers.map((follower) => follower.firstSnapshot));

@@ -4,7 +4,7 @@ import { within } from './deadline.ts';
 import { leavesNothingBehind } from './resources.ts';
 
 /**
- * Declares a suite that proves that a service keeps its promises: it starts and stops, in a hurry too, says farewell within a drain,
+ * Declares a suite that proves that a service keeps its promises: it starts and stops, in a hurry too, drains within its time,
  * and leaves nothing behind.
  *
  * @param create a new service for each test, which can start where the test runs
