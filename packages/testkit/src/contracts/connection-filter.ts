@@ -1,7 +1,7 @@
 import type { ClosedConnection, ConnectionFilter, Endpoint } from '@meshgate/core';
 import { DEFAULT_LIMITS, nodeTransport, ProxyError } from '@meshgate/core';
 import { Admission, Sessions } from '@meshgate/core/parts';
-import { describe, expect, it } from 'vitest';
+import { describe, expect, it } from '../runner.ts';
 import { rawClient } from '../clients.ts';
 import { recorder } from '../recorder.ts';
 import { Random } from './random.ts';
