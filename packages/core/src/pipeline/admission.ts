@@ -73,10 +73,10 @@ export class Admission {
     this.#pendingHellos -= 1;
   }
 
-  /** The connection is closed; `greeted` says whether its hello was complete. */
-  released(greeted: boolean): void {
+  /** The connection is closed; `hasHello` says whether its hello was complete. */
+  released(hasHello: boolean): void {
     this.#connections -= 1;
-    if (!greeted) this.#pendingHellos -= 1;
+    if (!hasHello) this.#pendingHellos -= 1;
   }
 }
 
