@@ -57,9 +57,10 @@ async function bindRights(): Promise<BindRights | undefined> {
 /** The folder need not be there yet: it is made when it is first needed, in the nearest one that is. */
 async function folderProblems(folder: string): Promise<readonly Problem[]> {
   for (let at = folder; ; at = dirname(at)) {
-    const failure = await access(at, constants.W_OK | constants.X_OK).catch((reason: unknown) => reason);
-    if (failure === undefined) return [];
-    const code = failure instanceof Error && 'code' in failure ? String(failure.code) : String(failure);
+    const code = await access(at, constants.W_OK | constants.X_OK).catch(
+      ({ code: found }: NodeJS.ErrnoException) => found,
+    );
+    if (code === undefined) return [];
     if (code === 'ENOENT' && at !== dirname(at)) continue;
     return [{ path: ['stateDir'], message: `the folder cannot be written: ${at} (${code})` }];
   }

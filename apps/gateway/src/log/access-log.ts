@@ -41,7 +41,7 @@ export interface AccessEntry extends SidecarFacts {
 }
 
 /** The line of a connection that has reached its backend: the facts that are known by then. */
-export type ConnectedEntry = Pick<
+type ConnectedEntry = Pick<
   AccessEntry,
   'id' | 'listener' | 'remote' | 'serverName' | 'alpn' | 'route' | 'backend' | 'helloMs' | 'connectMs'
 > & { readonly event: 'connected' };
