@@ -78,6 +78,18 @@ const listens = (daemon: Daemon, worker: string) =>
 
 for (const { name: transport, declare } of TRANSPORTS) {
   declare(`two workers with the transport ${transport}`, () => {
+    it('count the bytes of connections while these live', async () => {
+      await using api = await tlsBackend('api.example.com');
+      await using files = await workersFolder(transport, [api]);
+      await using gateway = await startGateway(`${files.path}/meshgate.yaml`);
+      await using all = await clientsOnEach(gateway, 2);
+      const up = 'meshgate_bytes_total{route="api",direction="up"}';
+      const before = await scraped(gateway, up);
+      expect(before).toBeGreaterThan(0);
+      for (const client of all.clients) expect(await client.say('hello')).toBe('hello');
+      expect(await scraped(gateway, up)).toBeGreaterThan(before);
+    });
+
     it('serve on one port, and their metrics and connections are one answer', async () => {
       await using api = await tlsBackend('api.example.com');
       await using files = await workersFolder(transport, [api]);

@@ -1,11 +1,19 @@
 import { SIDES } from '@meshgate/core';
-import type { Accepted, ClosedConnection, ProxyErrorCode } from '@meshgate/core';
+import type { Accepted, ClosedConnection, Progress, ProxyErrorCode } from '@meshgate/core';
 import type { Registry } from 'prom-client';
 import { Durations } from './durations.ts';
 import { Family } from './family.ts';
 import type { Cell } from './family.ts';
 import { Memo } from './memo.ts';
 import { METRICS } from './metrics.ts';
+
+/** A live connection and what it has carried so far. */
+export interface CarriedConnection {
+  /** The object that its events have. */
+  readonly connection: Accepted;
+  /** As the transport counts: never less than at the last look. */
+  readonly carried: Pick<Progress, 'bytesUp' | 'bytesDown'>;
+}
 
 /**
  * What connections do, by listener and route.
@@ -26,11 +34,12 @@ export class ConnectionMetrics {
   /** Weak only because a `Map` that is written to with each connection keeps its old tables, and all that stood in them, in V8's heap. */
   readonly #live = new WeakMap<Accepted, Live>();
 
-  constructor(registry: Registry) {
+  /** @param live every live connection, asked at each scrape; none when absent: bytes are then counted at the close */
+  constructor(registry: Registry, live: () => Iterable<CarriedConnection> = () => []) {
     this.#accepted = new Family(METRICS.accepted, registry);
     this.#refused = new Family(METRICS.refused, registry);
     this.#hello = new Durations(METRICS.helloSeconds, registry);
-    this.#ofRoutes = new RouteFamilies(registry);
+    this.#ofRoutes = new RouteFamilies(registry, () => this.#sample(live()));
   }
 
   accepted(connection: Accepted): void {
@@ -38,7 +47,7 @@ export class ConnectionMetrics {
     this.#acceptedBy.get(listener).value += 1;
     const series = this.#routes.get(NO_ROUTE);
     series.at(listener).active.value += 1;
-    this.#live.set(connection, { series, helloAt: undefined });
+    this.#live.set(connection, { series, helloAt: undefined, bytesUp: 0, bytesDown: 0 });
   }
 
   refused(listener: string, code: ProxyErrorCode): void {
@@ -80,7 +89,8 @@ export class ConnectionMetrics {
     const here = series.at(connection.listener);
     here.active.value -= 1;
     here.closed.get(facts.error?.code ?? WELL_ENDED).value += 1;
-    this.#carried(series, facts);
+    count(live, facts.transfer);
+    this.#ended(series, facts);
   }
 
   /** Drops the series of routes that are in no source any more. */
@@ -95,10 +105,15 @@ export class ConnectionMetrics {
     if (gone.size > 0) this.#ofRoutes.drop(gone);
   }
 
-  #carried(series: RouteSeries, { connection, connectedAt, closedAt, transfer }: ClosedConnection): void {
-    const { labels, bytesUp, bytesDown } = series;
-    bytesUp.value += transfer.bytesUp;
-    bytesDown.value += transfer.bytesDown;
+  /** Connections may live for days: what they carry is counted while they do. */
+  #sample(connections: Iterable<CarriedConnection>): void {
+    for (const { connection, carried } of connections) {
+      const live = this.#live.get(connection);
+      if (live !== undefined) count(live, carried);
+    }
+  }
+
+  #ended({ labels }: RouteSeries, { connection, connectedAt, closedAt, transfer }: ClosedConnection): void {
     const { firstByteAt } = transfer;
     if (connectedAt !== undefined && firstByteAt !== undefined)
       this.#ofRoutes.firstByte.observe(labels, firstByteAt - connectedAt);
@@ -117,6 +132,18 @@ interface Live {
   /** Of the route that it has taken; see {@link seriesOf}. */
   series: RouteSeries;
   helloAt: number | undefined;
+  /** What has been counted of it. */
+  bytesUp: number;
+  bytesDown: number;
+}
+
+/** Adds what has come since it was counted last: a counter never goes down. */
+function count(live: Live, { bytesUp, bytesDown }: Pick<Progress, 'bytesUp' | 'bytesDown'>): void {
+  const series = seriesOf(live);
+  series.bytesUp.value += Math.max(0, bytesUp - live.bytesUp);
+  series.bytesDown.value += Math.max(0, bytesDown - live.bytesDown);
+  live.bytesUp = Math.max(live.bytesUp, bytesUp);
+  live.bytesDown = Math.max(live.bytesDown, bytesDown);
 }
 
 /** Where it is counted: under its route, or under none once that is gone. */
@@ -134,10 +161,10 @@ class RouteFamilies {
   readonly firstByte: Durations<'route'>;
   readonly lifetime: Durations<'route'>;
 
-  constructor(registry: Registry) {
+  constructor(registry: Registry, sample: () => void) {
     this.active = new Family(METRICS.active, registry);
     this.closed = new Family(METRICS.closed, registry);
-    this.bytes = new Family(METRICS.bytes, registry);
+    this.bytes = new Family(METRICS.bytes, registry, sample);
     this.dialFailures = new Family(METRICS.dialFailures, registry);
     this.connect = new Durations(METRICS.connectSeconds, registry);
     this.firstByte = new Durations(METRICS.firstByteSeconds, registry);

@@ -24,8 +24,16 @@ interface CellDefinition<L extends Label> extends MetricDefinition {
 export class Family<L extends Label> {
   readonly #series = new Set<Series<L>>();
 
-  constructor({ type, name, help, labels }: CellDefinition<L>, registry: Registry) {
-    const collect = (): void => this.#copyTo(metric);
+  /**
+   * @param definition a row of the table
+   * @param registry where the metric is registered
+   * @param sample brings the cells up to date before each scrape; absent when they always are
+   */
+  constructor({ type, name, help, labels }: CellDefinition<L>, registry: Registry, sample?: () => void) {
+    const collect = (): void => {
+      sample?.();
+      this.#copyTo(metric);
+    };
     const settings = { name, help, labelNames: labels, registers: [registry], collect };
     const metric = type === 'counter' ? new Counter(settings) : new Gauge(settings);
   }

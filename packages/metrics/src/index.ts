@@ -1,3 +1,4 @@
+export type { CarriedConnection } from './connection-metrics.ts';
 export { exposition } from './exposition.ts';
 export type { Exposition } from './exposition.ts';
 export { LABELS, METRICS } from './metrics.ts';

@@ -63,7 +63,7 @@ export const METRICS = {
   bytes: {
     type: 'counter',
     name: 'meshgate_bytes_total',
-    help: 'Bytes carried, counted when their connection closes',
+    help: 'Bytes carried, those of live connections included',
     labels: ['route', 'direction'],
   },
   helloSeconds: {

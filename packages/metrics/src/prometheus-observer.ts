@@ -2,6 +2,7 @@ import type { Observer, ProxyEvent } from '@meshgate/core';
 import type { Registry } from 'prom-client';
 import { BackendMetrics } from './backend-metrics.ts';
 import { ConnectionMetrics } from './connection-metrics.ts';
+import type { CarriedConnection } from './connection-metrics.ts';
 import { DaemonMetrics } from './daemon-metrics.ts';
 import { ListenerMetrics } from './listener-metrics.ts';
 import { SourceMetrics } from './source-metrics.ts';
@@ -10,6 +11,11 @@ import { SourceMetrics } from './source-metrics.ts';
 export interface PrometheusObserverOptions {
   /** The metrics are registered here, once: a second observer needs a registry of its own. Never prom-client's global one. */
   readonly registry: Registry;
+  /**
+   * Every live connection, called at each scrape: `() => sessions`, with the `Sessions` of core. What connections carry is then counted
+   * while they live; when absent, at their close.
+   */
+  live?(): Iterable<CarriedConnection>;
 }
 
 /**
@@ -21,9 +27,9 @@ export interface PrometheusObserverOptions {
  *
  * @throws Error when the registry has metrics of these names already
  */
-export function prometheusObserver({ registry }: PrometheusObserverOptions): Observer {
+export function prometheusObserver({ registry, live }: PrometheusObserverOptions): Observer {
   const counts: Counts = {
-    connections: new ConnectionMetrics(registry),
+    connections: new ConnectionMetrics(registry, live),
     backends: new BackendMetrics(registry),
     listeners: new ListenerMetrics(registry),
     sources: new SourceMetrics(registry),

@@ -2,7 +2,7 @@ import { ProxyError } from '@meshgate/core';
 import type { ProxyEvent } from '@meshgate/core';
 import { describe, expect, it } from 'vitest';
 import { METRICS, prometheusObserver } from '../src/index.ts';
-import { begun, closed, connected, connection, NOW_MS, replaced, route, spoke, told } from './told.ts';
+import { begun, closed, connected, connection, NOW_MS, replaced, route, spoke, told, toldOf } from './told.ts';
 
 const api = route('api');
 const address = { host: '10.0.0.1', port: 443 };
@@ -55,6 +55,29 @@ describe('connections', () => {
     expect(await scrape('bytes_total{route="api"')).toEqual([
       'meshgate_bytes_total{route="api",direction="up"} 100',
       'meshgate_bytes_total{route="api",direction="down"} 4000',
+    ]);
+  });
+
+  it('have their bytes counted while they live, each byte once, and never go backwards', async () => {
+    let live = [{ connection: connection('1'), carried: { bytesUp: 30, bytesDown: 1000 } }];
+    const { tell, scrape } = toldOf(() => live, ...begun('1', api), connected('1', api));
+    const bytes = async () => (await scrape('bytes_total{route="api"')).map((line) => Number(line.split(' ')[1]));
+    expect(await bytes()).toEqual([30, 1000]);
+    live = [{ connection: connection('1'), carried: { bytesUp: 20, bytesDown: 3000 } }];
+    expect(await bytes()).toEqual([30, 3000]);
+    live = [];
+    tell(closed('1'));
+    expect(await bytes()).toEqual([100, 4000]);
+  });
+
+  it('whose route is removed while they live are counted under none from then on', async () => {
+    const live = [{ connection: connection('1'), carried: { bytesUp: 30, bytesDown: 1000 } }];
+    const { tell, scrape } = toldOf(() => live, ...begun('1', api), connected('1', api));
+    await scrape('bytes_total');
+    tell(replaced([], ['api']), closed('1'));
+    expect(await scrape('bytes_total')).toEqual([
+      'meshgate_bytes_total{route="",direction="up"} 70',
+      'meshgate_bytes_total{route="",direction="down"} 3000',
     ]);
   });
 

@@ -2,6 +2,7 @@ import { ProxyError } from '@meshgate/core';
 import type { Accepted, ClosedConnection, Observer, ProxyErrorCode, ProxyEvent, Route, Upstream } from '@meshgate/core';
 import { Registry } from 'prom-client';
 import { exposition, prometheusObserver } from '../src/index.ts';
+import type { CarriedConnection } from '../src/index.ts';
 
 /** When what the sources of these tests say was right. */
 export const NOW_MS = 1_700_000_000_500;
@@ -18,8 +19,13 @@ export interface Told {
 
 /** A new observer that has been told `events`. */
 export function told(...events: readonly ProxyEvent[]): Told {
+  return toldOf(() => [], ...events);
+}
+
+/** The same, where `live` are the live connections. */
+export function toldOf(live: () => Iterable<CarriedConnection>, ...events: readonly ProxyEvent[]): Told {
   const registry = new Registry();
-  const observer = prometheusObserver({ registry });
+  const observer = prometheusObserver({ registry, live });
   const tell = (...more: readonly ProxyEvent[]): void => more.forEach((event) => observer.observe(event));
   tell(...events);
   return { registry, observer, tell, scrape };

@@ -158,7 +158,7 @@ function bindObservers({ c, config, parts, log, wrapObserver = (observer) => obs
   if (access !== false) bind(c, OBSERVER, () => wrapObserver(accessLog(log, access)));
   bind(c, TROUBLES, () => new RecentTroubles());
   bind(c, OBSERVER, () => one(c, TROUBLES));
-  bind(c, OBSERVER, () => prometheusObserver({ registry: one(c, REGISTRY) }));
+  bind(c, OBSERVER, () => prometheusObserver({ registry: one(c, REGISTRY), live: () => one(c, SESSIONS) }));
   bindEach(c, OBSERVER, parts.observers.map(wrapObserver));
   bind(c, EVENTS, () => observers(all(c, OBSERVER)));
 }

@@ -117,12 +117,17 @@ export class Session {
     return this.#phase.kind === 'splicing' ? this.#phase.splice.lastByteAt : this.connection.at;
   }
 
+  /** What has been carried so far, updated in place: for whoever looks at many sessions, and keeps none. */
+  get carried(): Pick<Progress, 'bytesUp' | 'bytesDown'> {
+    return this.#phase.kind === 'splicing' ? this.#phase.splice : NOTHING_CARRIED;
+  }
+
   /** A copy of what is known now; `undefined` once it is closed. */
   get live(): LiveConnection | undefined {
     const phase = this.#phase;
     if (phase.kind === 'closed') return undefined;
     const { lastByteAt } = this;
-    const { bytesUp, bytesDown } = phase.kind === 'splicing' ? phase.splice : NOTHING_CARRIED;
+    const { bytesUp, bytesDown } = this.carried;
     const {
       transfer: _none,
       closedAt: _never,
