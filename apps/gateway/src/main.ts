@@ -1,5 +1,6 @@
 #!/usr/bin/env node
 import { descriptorLimit, MIN_DESCRIPTORS } from './run/descriptor-limit.ts';
+import { strayError } from './run/stray-error.ts';
 import { disablePretenuring } from './run/v8-flags.ts';
 import type { Signals } from './run/serve.ts';
 
@@ -9,8 +10,8 @@ const signals: Signals = {
   },
   onReload: (listener) => void process.on('SIGHUP', listener),
   onStray(listener) {
-    process.on('uncaughtException', (reason) => listener(asError(reason), 'exception'));
-    process.on('unhandledRejection', (reason) => listener(asError(reason), 'rejection'));
+    process.on('uncaughtException', (reason) => listener(strayError(reason), 'exception'));
+    process.on('unhandledRejection', (reason) => listener(strayError(reason), 'rejection'));
   },
 };
 
@@ -34,7 +35,3 @@ if (descriptors < MIN_DESCRIPTORS) {
 const { runCommand } = await import('./cli/cli.ts');
 // Whatever a plugin may have left behind must not keep the process.
 process.exit(await runCommand(process.argv.slice(2), { stdout, stderr, signals, env: process.env }));
-
-function asError(reason: unknown): Error {
-  return reason instanceof Error ? reason : new Error(String(reason));
-}

@@ -122,7 +122,17 @@ export class ProxyError extends Error {
    */
   static from(reason: unknown, part?: string): ProxyError {
     if (reason instanceof ProxyError) return reason;
-    const message = reason instanceof Error ? reason.message : String(reason);
+    const { message } = errorOf(reason);
     return new ProxyError('INTERNAL', part === undefined ? message : `${part}: ${message}`, { cause: reason });
+  }
+}
+
+/** Whatever was thrown, as an error. Never throws: not everything that can be thrown has a text. */
+export function errorOf(thrown: unknown): Error {
+  if (thrown instanceof Error) return thrown;
+  try {
+    return new Error(String(thrown));
+  } catch {
+    return new Error(`a value of type ${typeof thrown} that has no text`);
   }
 }

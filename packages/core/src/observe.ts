@@ -1,5 +1,6 @@
 import type { Accepted, Hello, Upstream } from './pipeline/connection.ts';
 import type { Endpoint } from './transport/endpoint.ts';
+import { errorOf } from './errors.ts';
 import type { ProxyError } from './errors.ts';
 import type { Route, RouteSnapshot } from './routes/route.ts';
 import type { Transfer } from './transport/transport.ts';
@@ -152,7 +153,7 @@ export function observers(list: readonly Observer[]): Observer {
   }
 
   function tell(broken: Observer, reason: unknown): void {
-    const error = reason instanceof Error ? reason : new Error(String(reason));
+    const error = errorOf(reason);
     const observer = broken.name ?? 'unnamed';
     const key = `${observer}: ${error.message}`;
     // Bounded: an observer whose message differs each time (a timestamp, a name) must not make this set grow for ever.

@@ -1,5 +1,6 @@
 // The entry point of a worker process. Signals reach all processes of a terminal or a service: the primary alone handles them.
 import cluster from 'node:cluster';
+import { strayError } from '../run/stray-error.ts';
 import { disablePretenuring } from '../run/v8-flags.ts';
 import type { FromWorker, ToWorker } from './messages.ts';
 import { WorkerRun } from './worker.ts';
@@ -14,8 +15,8 @@ for (const signal of ['SIGTERM', 'SIGINT', 'SIGQUIT', 'SIGHUP', 'SIGUSR1', 'SIGU
   process.on(signal, () => undefined);
 
 const run = new WorkerRun({ send });
-process.on('uncaughtException', (reason) => run.onStray(asError(reason), 'exception'));
-process.on('unhandledRejection', (reason) => run.onStray(asError(reason), 'rejection'));
+process.on('uncaughtException', (reason) => run.onStray(strayError(reason), 'exception'));
+process.on('unhandledRejection', (reason) => run.onStray(strayError(reason), 'rejection'));
 worker.on('message', (message: ToWorker) => run.receive(message));
 worker.on('disconnect', () => {
   // By default Node exits a worker at once when its primary is gone, with all of its connections.
@@ -30,8 +31,4 @@ function send(message: FromWorker): Promise<void> {
     if (process.connected) process.send?.(message, undefined, undefined, () => resolve());
     else resolve();
   });
-}
-
-function asError(reason: unknown): Error {
-  return reason instanceof Error ? reason : new Error(String(reason));
 }

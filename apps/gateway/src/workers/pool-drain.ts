@@ -1,4 +1,5 @@
 import { pause } from '@meshgate/core';
+import { HOOK_TIMEOUT_MS, runDrainHooks } from '@meshgate/core/parts';
 import type { DrainOptions, DrainProgress, DrainState, Observer, Service } from '@meshgate/core';
 import type { WorkerPool } from './pool.ts';
 
@@ -7,6 +8,8 @@ export interface PoolDrainTargets {
   readonly pool: WorkerPool;
   /** Their `drain` is called first, of all at the same time. */
   readonly services: readonly Service[];
+  /** Those of the workers, which come to their `drain` before anything else. */
+  readonly carrierServices: readonly Service[];
   readonly observer: Observer;
 }
 
@@ -49,12 +52,12 @@ export class PoolDrain {
   }
 
   async #run(): Promise<DrainProgress> {
-    const { pool, observer } = this.#targets;
+    const { pool, services, observer } = this.#targets;
     pool.stopReplacing();
     this.#enter('announcing');
     const { remaining } = await this.count();
     observer.observe({ type: 'drain.started', connections: remaining });
-    await this.#announce();
+    await runDrainHooks(services, { force: this.#force.signal, observer });
     this.#enter('finishing');
     pool.send({ kind: 'drain' });
     if (this.#force.signal.aborted) this.force();
@@ -63,18 +66,6 @@ export class PoolDrain {
     const { finished, cut } = this.#progress;
     observer.observe({ type: 'drain.ended', finished, cut });
     return this.#progress;
-  }
-
-  /** A service whose `drain` fails does not hold up the others. */
-  async #announce(): Promise<void> {
-    const { services, observer } = this.#targets;
-    const drainOne = async (service: Service): Promise<void> => {
-      await service.drain?.(this.#force.signal).catch((reason: unknown) => {
-        const error = reason instanceof Error ? reason : new Error(String(reason));
-        observer.observe({ type: 'service.failed', service: service.name, error });
-      });
-    };
-    await Promise.all(services.map(drainOne));
   }
 
   /** Workers that exited before reporting are skipped. */
@@ -91,7 +82,9 @@ export class PoolDrain {
   /** Resolves when every healthy worker has ended its drain. */
   async #overdue(over: AbortSignal): Promise<void> {
     const { delayMs, graceMs, spreadMs } = this.#options;
-    await Promise.race([pause(delayMs + graceMs + spreadMs, over), aborted(this.#force.signal)]);
+    const hasHooks = this.#targets.carrierServices.some((service) => service.drain !== undefined);
+    const hooksMs = hasHooks ? HOOK_TIMEOUT_MS : 0;
+    await Promise.race([pause(hooksMs + delayMs + graceMs + spreadMs, over), aborted(this.#force.signal)]);
     await pause(LATE_MS, over);
   }
 

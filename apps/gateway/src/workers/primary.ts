@@ -75,7 +75,7 @@ export function composePrimary(loaded: LoadedConfig, surroundings: PrimarySurrou
   countWorkers(pool, registry);
   const routes = new RouteStore({ sources: storedSources(parts.sources, config.stateDir), observer });
   const outliers = new Outliers(observer);
-  const drain = new PoolDrain(config.drain, { pool, services: parts.services, observer });
+  const drain = new PoolDrain(config.drain, { ...parts, pool, observer });
   parts.lent.connect({ logger: log.logger, registry, routes });
   const readiness = (): Readiness =>
     readinessOf({

@@ -3,6 +3,7 @@ import { ProxyError } from '../errors.ts';
 import type { Session } from '../pipeline/session.ts';
 import type { Sessions } from '../pipeline/sessions.ts';
 import type { Observer } from '../observe.ts';
+import { runBounded, runDrainHooks } from './drain-hooks.ts';
 import type { Service } from './service.ts';
 
 /** How a drain takes its time, in milliseconds. */
@@ -92,11 +93,11 @@ export class Drain {
     this.#seen = sessions.ended;
     this.#state = 'announcing';
     observer.observe({ type: 'drain.started', connections: sessions.size });
-    const hooks = this.#targets.services.filter((service) => service.drain !== undefined);
-    await Promise.all(hooks.map((service) => this.#bounded(service.name, () => service.drain?.(signal))));
+    const control = { force: signal, observer };
+    await runDrainHooks(this.#targets.services, control);
     await pause(this.#options.delayMs, signal);
     this.#state = 'finishing';
-    await this.#bounded('listeners', () => listeners.stop(signal));
+    await runBounded('listeners', () => listeners.stop(signal), control);
     await this.#emptyWithin(this.#options.graceMs, signal);
     this.#state = 'closing';
     sessions.stopAccepting();
@@ -107,32 +108,6 @@ export class Drain {
     const { progress } = this;
     observer.observe({ type: 'drain.ended', finished: progress.finished, cut: progress.cut });
     return progress;
-  }
-
-  /** One that fails, or does not settle in time, is reported, and keeps nobody else from leaving. Never rejects. */
-  async #bounded(name: string, hook: () => Promise<void> | undefined): Promise<void> {
-    const settled = new AbortController();
-    try {
-      const late = this.#hookTimeout(settled.signal).then(() => LATE);
-      if ((await Promise.race([hook(), late])) === LATE)
-        throw new Error('its part of the drain did not settle in time');
-    } catch (reason) {
-      const error = reason instanceof Error ? reason : new Error(String(reason));
-      this.#targets.observer.observe({ type: 'service.failed', service: name, error });
-    } finally {
-      settled.abort();
-    }
-  }
-
-  async #hookTimeout(settled: AbortSignal): Promise<void> {
-    const first = new AbortController();
-    const end = (): void => first.abort();
-    const signals = [settled, this.#force.signal];
-    for (const signal of signals) signal.addEventListener('abort', end, { once: true });
-    await pause(this.#force.signal.aborted ? 0 : HOOK_TIMEOUT_MS, first.signal);
-    for (const signal of signals) signal.removeEventListener('abort', end);
-    // Told to hurry, by the same signal, a moment ago.
-    if (this.#force.signal.aborted) await pause(FORCED_HOOK_TIMEOUT_MS, settled);
   }
 
   async #emptyWithin(ms: number, signal: AbortSignal): Promise<void> {
@@ -162,11 +137,6 @@ export class Drain {
     }
   }
 }
-
-// An agent that is asked to send nobody here answers within a second; an orchestrator waits for the sum of the drain and some 10 s.
-const HOOK_TIMEOUT_MS = 5_000;
-const FORCED_HOOK_TIMEOUT_MS = 1_000;
-const LATE = Symbol('late');
 
 // Short enough that connections which go on do not notice, long enough that 50,000 are closed within seconds.
 const TURN_MS = 10;

@@ -38,7 +38,11 @@ export function inOrder(name: string, services: readonly Service[]): Service {
   async function stop(signal: AbortSignal): Promise<void> {
     const failures: unknown[] = [];
     for (let service = started.pop(); service !== undefined; service = started.pop()) {
-      await service.stop(signal).catch((reason: unknown) => failures.push(reason));
+      try {
+        await service.stop(signal);
+      } catch (reason) {
+        failures.push(reason);
+      }
     }
     if (failures.length > 0)
       throw new AggregateError(failures, `${name}: ${failures.length} services did not stop cleanly`);

@@ -1,4 +1,5 @@
 import { backoff, pause } from '../watch/backoff.ts';
+import { errorOf } from '../errors.ts';
 import { formatEndpoint } from '../transport/endpoint.ts';
 import type { Endpoint } from '../transport/endpoint.ts';
 import { isOneAddress, leadsTo, plainHost } from '../transport/own-addresses.ts';
@@ -109,7 +110,7 @@ export class Listener {
         await this.open();
         return;
       } catch (reason) {
-        const error = this.#explained(reason instanceof Error ? reason : new Error(String(reason)));
+        const error = this.#explained(errorOf(reason));
         const { name: listener, endpoint: address } = this.#at;
         this.#options.observer.observe({ type: 'listener.failed', listener, address, error, retryInMs });
         await pause(retryInMs, signal);

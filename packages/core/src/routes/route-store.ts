@@ -3,7 +3,7 @@ import type { Observer } from '../observe.ts';
 import type { Route, RouteSource } from './route.ts';
 import { RouteTable } from './route-table.ts';
 import type { Service } from '../lifecycle/service.ts';
-import { errorOf } from '../watch/reading.ts';
+import { errorOf } from '../errors.ts';
 import { openScope, settlesWithin } from '../watch/scope.ts';
 import { SourceFollower } from '../watch/source-follower.ts';
 import type { SourceStatus } from '../watch/source-follower.ts';

@@ -1,7 +1,7 @@
 import { setImmediate as nextTurn } from 'node:timers/promises';
 import { backoff, pause, RETRY_PAUSES } from './backoff.ts';
 import type { BackoffOptions } from './backoff.ts';
-import { errorOf } from './reading.ts';
+import { errorOf } from '../errors.ts';
 import { aborted, settlesWithin } from './scope.ts';
 
 /** What {@link follow} reports of the sequence it follows. */

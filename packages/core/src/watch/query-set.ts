@@ -1,6 +1,7 @@
 import { backoff, RETRY_PAUSES } from './backoff.ts';
 import type { BackoffOptions } from './backoff.ts';
-import { answered, errorOf, failed, NO_READING } from './reading.ts';
+import { errorOf } from '../errors.ts';
+import { answered, failed, NO_READING } from './reading.ts';
 import type { Reading } from './reading.ts';
 
 /** One question of a {@link QuerySet}. */

@@ -40,8 +40,3 @@ export function answered<T>(before: Reading<T>, value: T, asOf?: Date): Reading<
 export function failed<T>(before: Reading<T>, error: Error): Reading<T> {
   return { ...before, state: 'failing', error };
 }
-
-/** Whatever was thrown, as an error. */
-export function errorOf(thrown: unknown): Error {
-  return thrown instanceof Error ? thrown : new Error(String(thrown));
-}

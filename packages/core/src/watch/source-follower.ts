@@ -9,7 +9,8 @@ import { Cell } from './cell.ts';
 import { follow } from './follow.ts';
 import { Pace } from './pace.ts';
 import type { PaceOptions } from './pace.ts';
-import { answered, errorOf, failed, NO_READING } from './reading.ts';
+import { errorOf } from '../errors.ts';
+import { answered, failed, NO_READING } from './reading.ts';
 import type { Freshness, Reading } from './reading.ts';
 import { inTurns } from './turns.ts';
 

@@ -1,5 +1,5 @@
 import { judgingSnapshot } from '../routes/snapshot-problems.ts';
-import { errorOf } from './reading.ts';
+import { errorOf } from '../errors.ts';
 import { openScope, settlesWithin } from './scope.ts';
 import { inTurns } from './turns.ts';
 import type { ListenAddress, ListenerSource, RouteSnapshot, RouteSource } from '../routes/route.ts';

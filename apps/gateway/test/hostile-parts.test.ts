@@ -1,0 +1,294 @@
+// Parts of plugins that throw, reject, hang or answer nonsense, in the real processes: each harms the connection that it is asked
+// about, the worker goes on, and the drain comes to its end.
+import { formatEndpoint } from '@meshgate/core';
+import { clientHello, inRecords, rawClient, tlsBackend, tlsClient } from '@meshgate/testkit';
+import type { TlsClient } from '@meshgate/testkit';
+import { describe, expect, it } from 'vitest';
+import { folder, startGateway, TEST_CONFIG } from './daemon.ts';
+import type { Folder, LogLine, ReadyDaemon } from './daemon.ts';
+
+/** One kind of part; how it fails is the first label of the name that a client asks for. */
+interface Part {
+  readonly part: string;
+  /** What a plugin installs. */
+  readonly install: string;
+  /** The code that each failure ends with; `OK` when the connection does not mind. */
+  readonly ends: Readonly<Record<string, string>>;
+  /** What the reason of `INTERNAL` names. */
+  readonly named: string;
+  /** Clients of a protocol that only the plugin knows. */
+  readonly plain?: true;
+}
+
+const PARTS: readonly Part[] = [
+  {
+    part: 'a connector layer',
+    named: 'connector',
+    install: `host.wrapConnector((inner) => ({ connect(route, context) {
+      const reached = () => inner.connect(route, context);
+      switch (how(context.hello.serverName)) {
+        case 'throws': throw new Error('broke');
+        case 'throws-nothing': throw undefined;
+        case 'throws-what-has-no-text': throw Object.create(null);
+        case 'rejects': return Promise.reject(new Error('broke'));
+        case 'rejects-late': return reached().then(() => { throw new Error('broke'); });
+        case 'hangs': return new Promise(() => {});
+        case 'hangs-late': return reached().then(() => new Promise(() => {}));
+        case 'gives-nothing': return Promise.resolve();
+        case 'gives-text': return 'an upstream';
+        default: return reached();
+      }
+    } }));`,
+    ends: {
+      throws: 'INTERNAL',
+      'throws-nothing': 'INTERNAL',
+      'throws-what-has-no-text': 'INTERNAL',
+      rejects: 'INTERNAL',
+      'rejects-late': 'INTERNAL',
+      hangs: 'INTERNAL',
+      'hangs-late': 'INTERNAL',
+      'gives-nothing': 'INTERNAL',
+      'gives-text': 'INTERNAL',
+    },
+  },
+  {
+    part: 'a resolver',
+    named: 'resolver',
+    install: `host.addResolver({ resolve(hello) {
+      switch (how(hello.serverName)) {
+        case 'throws': throw new Error('broke');
+        case 'throws-nothing': throw undefined;
+        case 'throws-what-has-no-text': throw Object.create(null);
+        case 'rejects': return Promise.reject(new Error('broke'));
+        case 'hangs': return new Promise(() => {});
+        case 'gives-null': return null;
+        case 'gives-text': return 'api';
+        case 'gives-an-empty-route': return {};
+      }
+    } });`,
+    ends: {
+      throws: 'INTERNAL',
+      'throws-nothing': 'INTERNAL',
+      'throws-what-has-no-text': 'INTERNAL',
+      rejects: 'INTERNAL',
+      hangs: 'INTERNAL',
+      'gives-null': 'INTERNAL',
+      'gives-text': 'INTERNAL',
+      'gives-an-empty-route': 'INTERNAL',
+    },
+  },
+  {
+    part: 'a filter',
+    named: 'filter hostile',
+    install: `host.addFilter({ name: 'hostile', async filter(client) {
+      let name;
+      for (let atLeast = 1; name === undefined;) {
+        const bytes = await client.peek(atLeast);
+        name = /[a-z-]+\\.example\\.com/.exec(Buffer.from(bytes).toString('latin1'))?.[0];
+        atLeast = bytes.length + 1;
+      }
+      switch (how(name)) {
+        case 'throws': throw new Error('broke');
+        case 'throws-nothing': throw undefined;
+        case 'throws-what-has-no-text': throw Object.create(null);
+        case 'hangs': return new Promise(() => {});
+        case 'gives-text': return 'fine';
+        case 'gives-a-hello-that-is-none': return { kind: 'hello' };
+        case 'consumes-too-much': return client.consume(100_000);
+      }
+    } });`,
+    ends: {
+      throws: 'INTERNAL',
+      'throws-nothing': 'INTERNAL',
+      'throws-what-has-no-text': 'INTERNAL',
+      hangs: 'SNIFF_TIMEOUT',
+      'gives-text': 'INTERNAL',
+      'gives-a-hello-that-is-none': 'INTERNAL',
+      'consumes-too-much': 'INTERNAL',
+    },
+  },
+  {
+    part: 'a sniffer',
+    named: 'sniffer hostile',
+    plain: true,
+    install: `host.addSniffer({ name: 'hostile', inspect(head) {
+      switch (how(Buffer.from(head).toString('latin1'))) {
+        case 'throws': throw new Error('broke');
+        case 'rejects': return Promise.reject(new Error('broke'));
+        case 'hangs': return new Promise(() => {});
+        case 'always-wants-more': return { kind: 'more' };
+        case 'gives-null': return null;
+        case 'gives-a-name-that-is-none': return { kind: 'hello', hello: { protocol: 'x', serverName: 5 } };
+        default: return { kind: 'pass' };
+      }
+    } });`,
+    ends: {
+      throws: 'INTERNAL',
+      rejects: 'INTERNAL',
+      hangs: 'INTERNAL',
+      'always-wants-more': 'SNIFF_TIMEOUT',
+      'gives-null': 'INTERNAL',
+      'gives-a-name-that-is-none': 'INTERNAL',
+    },
+  },
+  {
+    part: 'an observer',
+    named: 'observer',
+    install: `host.addObserver({ name: 'hostile', observe(event) {
+      switch (how((event.hello ?? event.closed?.hello)?.serverName)) {
+        case 'throws': throw new Error('broke');
+        case 'throws-nothing': throw undefined;
+        case 'throws-what-has-no-text': throw Object.create(null);
+        case 'rejects': return Promise.reject(new Error('broke'));
+        case 'hangs': return new Promise(() => {});
+        case 'gives-text': return 'fine';
+        case 'forgets-a-rejection': return void Promise.reject(Object.create(null));
+      }
+    } });`,
+    ends: {
+      throws: 'OK',
+      'throws-nothing': 'OK',
+      'throws-what-has-no-text': 'OK',
+      rejects: 'OK',
+      hangs: 'OK',
+      'gives-text': 'OK',
+      'forgets-a-rejection': 'OK',
+    },
+  },
+];
+
+const GOOD = 'good.example.com';
+
+function plugin(install: string): string {
+  return `const how = (name) => name?.split('.')[0];
+export default { name: 'hostile', install(host) { ${install} } };`;
+}
+
+/** A gateway with the plugin, whose only route takes every name. */
+async function folderOf(to: { readonly port: number }, install: string, settings: object): Promise<Folder> {
+  const backends = [{ address: '127.0.0.1', port: to.port }];
+  return folder({
+    'routes.yaml': { routes: [{ name: 'all', serverNames: ['*'], backends }] },
+    'hostile.mjs': plugin(install),
+    'meshgate.yaml': {
+      ...TEST_CONFIG,
+      transport: 'node',
+      limits: { helloTimeout: '2s', connectTimeout: '1s' },
+      plugins: ['./hostile.mjs'],
+      ...settings,
+    },
+  });
+}
+
+/** Asks for what fails in this way, until the connection has ended. Resolves with its line in the access log. */
+async function failed(gateway: ReadyDaemon, { plain, ends }: Part, how: string): Promise<LogLine> {
+  const name = `${how}.example.com`;
+  const isHarmless = ends[how] === 'OK';
+  await using client = await (isHarmless ? tlsClient(gateway.address, name) : rawClient(gateway.address));
+  const remote = formatEndpoint(client.local);
+  await client.send(isHarmless || plain === true ? name : inRecords(clientHello({ serverName: name })));
+  if (isHarmless) client.end();
+  await client.closed;
+  return await gateway.line((line) => isAccess(line) && line['remote'] === remote);
+}
+
+const isAccess = (line: LogLine): boolean => 'durationMs' in line;
+
+/** The worker that carries a connection; every one is of the same where there is one process. */
+const workerOf = (line: LogLine): string => /^(\d+)-/.exec(String(line['id']))?.[1] ?? 'single';
+
+/** Good connections, opened one after the other until each of `workers` carries one. */
+async function goodOnEach(gateway: ReadyDaemon, workers: ReadonlySet<string>): Promise<readonly TlsClient[]> {
+  const clients: TlsClient[] = [];
+  for (const without = new Set(workers); without.size > 0;) {
+    const client = await tlsClient(gateway.address, GOOD);
+    expect(await client.say('carried')).toBe('carried');
+    clients.push(client);
+    const { connections } = (await gateway.ask('/connections')).json as { readonly connections: readonly LogLine[] };
+    // Of those that failed none is left.
+    expect(new Set(connections.map(({ serverName }) => serverName))).toEqual(new Set([GOOD]));
+    for (const one of connections) without.delete(workerOf(one));
+  }
+  return clients;
+}
+
+const WORKERS = [1, 2];
+
+describe.each(WORKERS)('with workers: %d,', (workers) => {
+  it.each(PARTS)('$part that fails harms that connection alone, and the drain is clean', async (one) => {
+    await using backend = await tlsBackend(GOOD);
+    const listeners = [{ ...TEST_CONFIG.listeners[0], ...(one.part === 'a filter' && { filters: ['hostile'] }) }];
+    await using files = await folderOf(backend.address, one.install, { workers, listeners });
+    await using gateway = await startGateway(`${files.path}/meshgate.yaml`);
+    const lines = await Promise.all(
+      Object.entries(one.ends).map(async ([how, code]) => {
+        const line = await failed(gateway, one, how);
+        expect({ how, code: line['code'] ?? 'OK' }).toEqual({ how, code });
+        if (code === 'INTERNAL') expect(line['reason']).toContain(one.named);
+        return line;
+      }),
+    );
+    const clients = await goodOnEach(gateway, new Set(lines.map(workerOf)));
+    gateway.signal('SIGTERM');
+    await gateway.said('listener closed');
+    for (const client of clients) {
+      expect(await client.say('not cut')).toBe('not cut');
+      client.end();
+    }
+    expect(await gateway.ended).toBe(0);
+    expect(await gateway.said('drain finished')).toMatchObject({ finished: clients.length, cut: 0 });
+    expect(gateway.lines.filter(({ level }) => level === 'fatal')).toEqual([]);
+  });
+
+  it('drain hooks that throw, reject, hang or answer nonsense are named, and keep no connection from finishing', async () => {
+    await using backend = await tlsBackend(GOOD);
+    // Shorter than the hooks may take: that time is not taken from the connections.
+    const drain = { grace: '2s', spread: '100ms' };
+    await using files = await folderOf(backend.address, DRAIN_HOOKS, { workers, drain });
+    await using gateway = await startGateway(`${files.path}/meshgate.yaml`);
+    await using client = await tlsClient(gateway.address, GOOD);
+    gateway.signal('SIGTERM');
+    await gateway.said('listener closed');
+    expect(await client.say('not cut')).toBe('not cut');
+    client.end();
+    expect(await gateway.ended).toBe(0);
+    expect(await gateway.said('drain finished')).toMatchObject({ finished: 1, cut: 0 });
+    const reported = gateway.lines.filter(({ msg }) => String(msg).startsWith('service failed'));
+    expect(new Set(reported.map(({ service }) => service))).toEqual(
+      new Set(['throws', 'rejects', 'hangs'].flatMap((how) => [`${how} in carrier`, `${how} in primary`])),
+    );
+  }, 30_000);
+
+  it.each(['throws', 'rejects'])(
+    'a service whose stop %s keeps no other from stopping; the status is 1',
+    async (how) => {
+      await using files = await folderOf({ port: 1 }, stopHooks(how), { workers });
+      await using gateway = await startGateway(`${files.path}/meshgate.yaml`);
+      gateway.signal('SIGTERM');
+      expect(await gateway.ended).toBe(1);
+      // Of a carrier's, each worker says it, and so does its process.
+      const said = gateway.lines.map(({ msg }) => String(msg));
+      expect(said.find((msg) => msg.startsWith('shutdown incomplete'))).toContain('broke');
+      expect(said).toContain('the other has stopped');
+    },
+  );
+});
+
+const DRAIN_HOOKS = `
+const hooks = {
+  throws() { throw new Error('broke'); },
+  async rejects() { throw new Error('broke'); },
+  hangs: () => new Promise(() => {}),
+  'gives text': () => 'fine',
+};
+for (const where of ['carrier', 'primary'])
+  for (const [name, drain] of Object.entries(hooks))
+    host.addService({ name: name + ' in ' + where, drain, async start() {}, async stop() {} }, { in: where });`;
+
+/** Stopped in reverse: the one that fails first. */
+function stopHooks(how: string): string {
+  const stop = how === 'throws' ? '() => { throw new Error("broke"); }' : 'async () => { throw new Error("broke"); }';
+  return `
+host.addService({ name: 'other', async start() {}, async stop() { host.log.info('the other has stopped'); } });
+host.addService({ name: 'hostile', async start() {}, stop: ${stop} });`;
+}
