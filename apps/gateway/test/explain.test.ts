@@ -154,6 +154,44 @@ source third: f:1:1: oops
   });
 });
 
+describe('what a catalog, a route or a name holds that would write to a terminal', () => {
+  const HOSTILE: readonly (readonly [what: string, text: string, shown: string])[] = [
+    ['a sequence that clears the screen', '\u001b[2J', '\\u001b[2J'],
+    ['one that sets the title of the window', '\u001b]0;x\u0007', '\\u001b]0;x\\u0007'],
+    ['one that begins with a C1 control', '\u009b31m', '\\u009b31m'],
+    ['a line break', 'a\nroute forged', 'a\\u000aroute forged'],
+    ['a return of the carriage', 'a\rb', 'a\\u000db'],
+    ['a tab', 'a\tb', 'a\\u0009b'],
+    ['a backspace and a delete', '\b\u007f', '\\u0008\\u007f'],
+    ['letters the other way round', '\u202eabc\u2066', '\\u202eabc\\u2066'],
+    ['a separator of lines', 'a\u2028b', 'a\\u2028b'],
+  ];
+  const RAW = /[^\n\u0020-\u007e]/;
+
+  it.each(HOSTILE)('is shown as it is written, in columns that still stand: %s', (_what, text, shown) => {
+    const hostile = route(text, [text, '*'], {
+      kind: text,
+      listeners: [text],
+      origin: { [text]: text },
+      backends: [{ address: { host: text, port: 1 }, weight: 1, healthy: true }],
+    });
+    const plain = route('plain', ['*.example'], { kind: 'k' });
+    const table = new RouteTable([indexRoutes(text, { version: '1', routes: [hostile, plain] })]);
+    const status = { name: text, state: 'failing', routes: 2, warnings: [text], error: new Error(text) } as const;
+    const routes = routesText(routesView(table, [status], 5_000));
+    const [head = '', first = '', second = ''] = routes.split('\n');
+    expect(first).toContain(shown);
+    expect(first.indexOf(` ${shown} `)).toBeGreaterThan(-1);
+    expect(second.indexOf('*.example')).toBe(head.indexOf('SERVER NAMES'));
+    expect(second.lastIndexOf('k')).toBe(head.indexOf('KIND'));
+    const found = explanationText(explain(text, table, { listener: text }));
+    const lost = explanationText(explain(`${text}.test`, table));
+    expect(found).toContain(`route ${shown}`);
+    for (const output of [routes, found, lost]) expect(output).not.toMatch(RAW);
+    expect(routes.trimEnd().split('\n')).toHaveLength(5);
+  });
+});
+
 describe('an explanation of a name that listeners take differently', () => {
   const backend = { address: { host: '10.0.0.1', port: 443 }, weight: 1, healthy: true };
   const backup = { address: { host: '10.0.0.9', port: 443 }, weight: 1, healthy: true, priority: 1 };

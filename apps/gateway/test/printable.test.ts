@@ -4,6 +4,7 @@ import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
 import { openLog } from '../src/log/logger.ts';
 import { printable } from '../src/log/printable.ts';
+import { folder, meshgate, TEST_CONFIG } from './daemon.ts';
 
 const HOSTILE = 'a\u001b[2Jb\nc\u009bd\u202ee\u007f';
 
@@ -38,5 +39,32 @@ describe('text from outside', () => {
     expect(text.trimEnd().split('\n')).toHaveLength(1);
     expect(text).not.toMatch(/[^\n\u0020-\u007e]/);
     expect(text).toContain('a\\u001b[2Jb');
+  });
+});
+
+/** A plugin whose source has a route of this name, which takes every server name. */
+const HOSTILE_SOURCE = `
+const name = ${JSON.stringify(HOSTILE)};
+const route = { name, kind: name, serverNames: ['*'], backends: [] };
+export default { name: 'catalog', install: (host) => host.addSource({ name, async *watch() { yield { version: '1', routes: [route] }; } }) };`;
+
+describe('what a command writes', () => {
+  it.each([
+    ['routes', ['routes'], 0],
+    ['routes --json', ['routes', '--json'], 0],
+    ['explain', ['explain', 'a.example'], 0],
+    ['explain --json', ['explain', 'a.example', '--json'], 0],
+    ['explain, of a name that no client can send', ['explain', HOSTILE], 2],
+    ['gateway --check', ['gateway', '--check'], 0],
+  ])('holds no control character of a catalog or of a name: %s', async (_name, args, status) => {
+    await using files = await folder({
+      'catalog.mjs': HOSTILE_SOURCE,
+      'meshgate.yaml': { ...TEST_CONFIG, sources: [{ use: './catalog.mjs' }] },
+    });
+    const ended = await meshgate([...args, '--config', `${files.path}/meshgate.yaml`]);
+    expect(ended.status).toBe(status);
+    const said = ended.stdout + ended.stderr;
+    expect(said).toContain('\\u001b[2Jb');
+    expect(said).not.toMatch(/[^\n\u0020-\u007e]/);
   });
 });

@@ -13,6 +13,7 @@ import { checkConfig } from '../config/load-config.ts';
 import { queriesOf, queriesTo } from '../admin/route-queries.ts';
 import type { RouteQueries } from '../admin/route-queries.ts';
 import type { LogTarget } from '../log/logger.ts';
+import { printable, printableJson, printableLines } from '../log/printable.ts';
 import { serve } from '../run/serve.ts';
 import type { Signals } from '../run/serve.ts';
 import { loadSidecar } from '../sidecar/load-sidecar.ts';
@@ -50,7 +51,7 @@ export async function runCommand(args: readonly string[], terminal: Terminal): P
   } catch (reason) {
     // Commander has said what is wrong with the command line. Help and version are no failures.
     if (reason instanceof CommanderError) return reason.exitCode === 0 ? 0 : 2;
-    terminal.stderr.write(`${errorText(reason)}\n`);
+    terminal.stderr.write(`${printableLines(errorText(reason))}\n`);
     return reason instanceof ConfigProblems ? 2 : 1;
   }
 }
@@ -111,8 +112,9 @@ async function gateway(
   const amend = amending(settings, settings.byFlag || file === undefined);
   if (!check) return serve({ file, amend }, logTarget(stdout, env), signals);
   const { parts, warnings } = await checkConfig(file, amend);
-  for (const warning of warnings) stdout.write(`warning: ${warning}\n`);
-  stdout.write(`${file ?? 'command line'}: OK (sources: ${parts.sources.map(({ name }) => name).join(', ')})\n`);
+  for (const warning of warnings) stdout.write(`warning: ${printable(warning)}\n`);
+  const names = printable(parts.sources.map(({ name }) => name).join(', '));
+  stdout.write(`${file ?? 'command line'}: OK (sources: ${names})\n`);
   return 0;
 }
 
@@ -134,7 +136,7 @@ async function sidecar(
   const place = { file, amend: amending(settings, settings.byFlag || file === undefined) };
   if (!check) return serveSidecar(place, choice, logTarget(stdout, env), signals);
   const { material } = await loadSidecar(place.file, place.amend, choice);
-  stdout.write(`${file ?? 'command line'}: OK (source: ${material.proxy.name})\n`);
+  stdout.write(`${file ?? 'command line'}: OK (source: ${printable(material.proxy.name)})\n`);
   return 0;
 }
 
@@ -222,7 +224,7 @@ and of a routes.yaml beside it:
 or, with Consul, no file at all: meshgate gateway --register --address IP:PORT`;
 
 function toJson(value: object): string {
-  return `${JSON.stringify(value, null, 2)}\n`;
+  return `${printableJson(JSON.stringify(value, null, 2))}\n`;
 }
 
 function errorText(reason: unknown): string {

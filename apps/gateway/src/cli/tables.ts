@@ -1,6 +1,7 @@
 import { formatEndpoint } from '@meshgate/core';
 import type { Explanation, ExplainedBackend, FoundRoute } from './explain.ts';
 import type { BackendView, RoutesView, SourceView } from '../admin/views.ts';
+import { printable } from '../log/printable.ts';
 
 /** The answer of `meshgate routes`, for people. */
 export function routesText({ routes, sources }: RoutesView): string {
@@ -83,8 +84,9 @@ function stateText({ healthy, ejected }: ExplainedBackend): string {
   return [healthy ? 'healthy' : 'unhealthy', ...(ejected ? ['ejected after failures'] : [])].join(', ');
 }
 
-/** Columns as wide as their widest cell, two spaces apart. */
-function columns(rows: readonly (readonly string[])[], indent = ''): readonly string[] {
+/** Columns as wide as their widest cell, two spaces apart. Cells are made printable first, since that makes them wider. */
+function columns(table: readonly (readonly string[])[], indent = ''): readonly string[] {
+  const rows = table.map((row) => row.map(printable));
   const widths = (rows[0] ?? []).map((_, column) =>
     rows.reduce((width, row) => Math.max(width, row[column]?.length ?? 0), 0),
   );
@@ -94,5 +96,5 @@ function columns(rows: readonly (readonly string[])[], indent = ''): readonly st
 }
 
 function lines(texts: readonly string[]): string {
-  return texts.map((text) => `${text}\n`).join('');
+  return texts.map((text) => `${printable(text)}\n`).join('');
 }

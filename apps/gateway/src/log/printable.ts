@@ -6,7 +6,12 @@ export function printable(text: string): string {
   return text.replace(CONTROLS, escaped);
 }
 
-/** A line of JSON whose strings are printable, also as they stand: JSON itself escapes only the characters below U+0020. */
+/** {@link printable} for a text that has lines of its own. */
+export function printableLines(text: string): string {
+  return text.split('\n').map(printable).join('\n');
+}
+
+/** JSON whose strings are printable, also as they stand: JSON itself escapes only the characters below U+0020. */
 export function printableJson(line: string): string {
   return line.replace(CONTROLS_THAT_JSON_LEAVES, escaped);
 }
