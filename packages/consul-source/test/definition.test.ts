@@ -13,10 +13,11 @@ it('a registration is read as a mesh gateway’s definition, whatever else a lat
     Proxy: { Config: { envoy_gateway_bind_tagged_addresses: true, connect_timeout_ms: '1234' }, Mode: '', Envoy: [] },
     Locality: { Region: 'eu' },
   };
+  const advertised = [{ host: '198.18.0.1', port: 443 }];
   expect(definitionOf(registration)).toEqual({
     listeners: [
-      { name: 'default', endpoint: { host: '10.0.0.1', port: 8443 } },
-      { name: 'wan', endpoint: { host: '198.18.0.1', port: 443 } },
+      { name: 'default', endpoint: { host: '10.0.0.1', port: 8443 }, advertised },
+      { name: 'wan', endpoint: { host: '198.18.0.1', port: 443 }, advertised },
     ],
     wanFederation: true,
     connectTimeoutMs: 1_234,

@@ -140,7 +140,7 @@ function namespaces(): true | string {
   try {
     execFileSync(TOOL, ['-n', 'ip', 'link', 'set', 'lo', 'up'], { stdio: 'pipe' });
     return true;
-  } catch {
-    return 'unshare -n fails';
+  } catch (reason) {
+    return reason instanceof Error ? reason.message : 'unshare -n fails';
   }
 }

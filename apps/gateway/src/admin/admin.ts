@@ -66,16 +66,23 @@ export class AdminServer implements Service {
     await closed;
   }
 
-  /** Silent connections must not keep out probes: beyond the limit the oldest one that waits for no answer is closed. */
+  /**
+   * Silent connections must not keep out probes: beyond the limit the oldest one that has never asked anything is closed, and only when
+   * there is none the oldest that waits for no answer: a scraper is about to use it again.
+   */
   #admit(socket: Socket): void {
     this.#sockets.add(socket);
     socket.once('close', () => this.#sockets.delete(socket));
     if (this.#sockets.size <= MAX_CONNECTIONS) return;
+    let idle: Socket | undefined;
     for (const other of this.#sockets) {
-      if (this.#busy.has(other)) continue;
-      other.destroy();
-      return;
+      if (this.#busy.has(other) || other === socket) continue;
+      idle ??= other;
+      if (other.bytesRead > 0) continue;
+      idle = other;
+      break;
     }
+    idle?.destroy();
   }
 
   async #answer(request: IncomingMessage, response: ServerResponse): Promise<void> {

@@ -150,13 +150,22 @@ const listeners = list(listener).superRefine((all, context) => {
     refuse(context, [index, 'name'], `another listener above is named ${JSON.stringify(one.name)} already`);
   }
   for (const [index, one] of all.entries()) {
-    const rival = all.slice(0, index).find((other) => other.name !== one.name && overlap(one.endpoint, other.endpoint));
-    if (rival !== undefined) refuse(context, [index, 'address'], clash(one.endpoint, rival));
+    const rival = all.slice(0, index).find((other) => other.name !== one.name && clash(one.endpoint, other.endpoint));
+    if (rival !== undefined) refuse(context, [index, 'address'], clashOf(one.endpoint, rival));
   }
 });
 
+/** What has a mistake of its own is here as it stands in the file, and clashes with nothing. */
+function clash(one: Partial<Endpoint> | undefined, other: Partial<Endpoint> | undefined): boolean {
+  return isEndpoint(one) && isEndpoint(other) && overlap(one, other);
+}
+
+function isEndpoint(value: Partial<Endpoint> | undefined): value is Endpoint {
+  return value?.host !== undefined && value.port !== undefined;
+}
+
 /** @param rival that stands above */
-function clash(endpoint: Endpoint, { name: rival, endpoint: taken }: ListenAddress): string {
+function clashOf(endpoint: Endpoint, { name: rival, endpoint: taken }: ListenAddress): string {
   const [own, other] = [formatEndpoint(endpoint), formatEndpoint(taken)];
   const what = own === other ? own : `${other}, which clashes with ${own}`;
   const why = own !== other && [taken.host, endpoint.host].includes('::') ? ' (:: takes IPv4 connections as well)' : '';
@@ -306,7 +315,7 @@ export const configSchema: z.ZodType<GatewayConfig> = mapping({
   workers: SETTINGS_BESIDE_PLUGINS.workers,
 })
   .superRefine(({ listeners: all, admin: endpoint }, context) => {
-    const index = endpoint === undefined ? -1 : all.findIndex((one) => overlap(one.endpoint, endpoint));
+    const index = endpoint === undefined ? -1 : all.findIndex((one) => clash(one.endpoint, endpoint));
     if (endpoint !== undefined && index !== -1)
       refuse(context, ['listeners', index, 'address'], `the admin server listens on ${formatEndpoint(endpoint)}`);
   })

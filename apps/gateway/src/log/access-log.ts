@@ -89,7 +89,7 @@ function connectedEntry(
     listener: connection.listener,
     remote: formatEndpoint(connection.remote),
     ...(hello?.serverName !== undefined && { serverName: hello.serverName }),
-    ...(hello !== undefined && { alpn: hello.alpn }),
+    ...(hello?.alpn !== undefined && { alpn: hello.alpn }),
     route: upstream.route.name,
     backend: formatEndpoint(upstream.address),
     ...between('helloMs', connection.at, helloAt),
