@@ -9,6 +9,9 @@ import { clientHello, inRecords, needs, rawClient, recorder, silentAddress, tcpB
 import { describe, expect, it } from 'vitest';
 import { routeTo, startProxy } from './proxy.ts';
 
+/** Of util-linux. */
+const TOOL = 'unshare';
+
 const HELLO = inRecords(clientHello({ serverName: 'backend.example' }));
 const NAMELESS = inRecords(clientHello({}));
 // The SSLRequest of PostgreSQL.
@@ -132,9 +135,6 @@ needs('netns', namespaces())('local ports that are used up', () => {
     });
   }, 60_000);
 });
-
-/** Of util-linux. */
-const TOOL = 'unshare';
 
 function namespaces(): true | string {
   try {

@@ -415,7 +415,7 @@ function sec1({ privateKey }: CertificateAuthority): string {
 
 /** A line that tells of a certificate with another end than that which the `lines` so far tell of. */
 function otherCertificate(lines: readonly LogLine[]): (line: LogLine) => boolean {
-  const isAny = ({ msg }: LogLine): boolean => /^certificate of .* in use/.test(String(msg));
+  const isAny = ({ msg }: LogLine): boolean => /^certificate of .* installed/.test(String(msg));
   const now = lines.findLast(isAny);
   return (line) => isAny(line) && line['msg'] !== now?.['msg'];
 }
