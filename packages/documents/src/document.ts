@@ -2,6 +2,7 @@ import type { Problem } from '@meshgate/core';
 import { type ParseError, parse as parseJson, printParseErrorCode } from 'jsonc-parser';
 import { Document, LineCounter, type Node, parseDocument, type YAMLError } from 'yaml';
 import { aliasesOf, expansionProblems } from './aliases.ts';
+import { nestingProblems } from './nesting.ts';
 import { Field, type FieldContext, type Place } from './field.ts';
 
 /** What became of a text. */
@@ -30,6 +31,9 @@ export function openDocument(
 ): Opened {
   const lines = new LineCounter();
   const placeOf = (offset: number): Place => placeIn(file, lines, offset);
+  // Before anything is parsed: the parsers call themselves for each level.
+  const nesting = nestingProblems(text, placesIn(text, file));
+  if (nesting.length > 0) return { kind: 'broken', problems: nesting };
   const document = parseDocument(text, {
     lineCounter: lines,
     prettyErrors: false,

@@ -39,6 +39,7 @@ describe('a filter selects what Consul selects', () => {
     ['Service.Meta.version == v1 and (Service.Tags contains t2 or Service.ID == p4)', ''],
     ['(Service.ID == p1)', 'p1'],
     ['Service.ID matches "^p[34]$"', 'p3 p4'],
+    ['Service.ID matches "(?i)^P(?P<number>[34])$"', 'p3 p4'],
     ['Service.ID not matches "^p[34]$"', 'p1 p2'],
     ['Service.Port == 8080', 'p1 p2 p3 p4'],
     ['Service.TaggedAddresses.wan.Port == 443', 'p1 p2 p3 p4'],
@@ -69,6 +70,11 @@ describe('a filter is refused', () => {
     ['Service.Meta["k" == x', 'expected ], found "==" at character 18'],
     [`${'not '.repeat(200)}Service.ID == p1`, 'expected at most 100 nested parts, found more'],
   ])('%s', (text, reason) => expect(parseFilter(text)).toEqual({ kind: 'refused', reason }));
+
+  it('and an expression on which others would not come back answers', () => {
+    const filter = parseFilter('Service.ID matches "^(a+)+$"');
+    expect(filter.kind === 'filter' && filter.selects(subject(`${'a'.repeat(5_000)}!`, {}, []))).toBe(false);
+  });
 
   it('or read, never thrown at', () => {
     const word = fc.constantFrom(

@@ -1,0 +1,55 @@
+import type { Problem } from '@meshgate/core';
+import { Lexer } from 'yaml';
+import type { Place } from './field.ts';
+
+/**
+ * What is nested too deeply in a YAML or JSON text. Judged by its tokens alone, without recursion, since a parser runs out of stack on
+ * some thousand levels, and V8 ends the process when that happens in one of its own compilers.
+ *
+ * @param placeOf the place of an offset into `text`
+ */
+export function nestingProblems(text: string, placeOf: (offset: number) => Place): readonly Problem[] {
+  const depth = new Depth();
+  let offset = 0;
+  for (const token of new Lexer().lex(text)) {
+    if (depth.over(token)) return [{ message: TOO_DEEP, path: [], at: placeOf(offset) }];
+    // Marks of the lexer's own, which are not in the text: a document, a plain scalar.
+    if (!MARKS.has(token)) offset += token.length;
+  }
+  return [];
+}
+
+/** Levels of brackets, and of indentation, at the token that was seen last. */
+class Depth {
+  #brackets = 0;
+  /** As far as its line is indented, by spaces or by the dashes of lists. */
+  #column = 0;
+  #isIndenting = true;
+
+  /** Whether there are too many with `token`. */
+  over(token: string): boolean {
+    if (token === '[' || token === '{') this.#brackets += 1;
+    else if (token === ']' || token === '}') this.#brackets -= 1;
+    return this.#brackets > MAX_LEVELS || this.#isIndentedTooFar(token);
+  }
+
+  /** A level of a block takes a column at least, also where several begin on one line: `- - -`. */
+  #isIndentedTooFar(token: string): boolean {
+    if (token.includes('\n')) {
+      this.#column = 0;
+      this.#isIndenting = true;
+      return false;
+    }
+    if (!this.#isIndenting) return false;
+    if (/^[ ?-]*$/.test(token)) this.#column += token.length;
+    else this.#isIndenting = MARKS.has(token);
+    return this.#column > MAX_LEVELS && !/^ *(#|$)/.test(token);
+  }
+}
+
+/** A route file has four levels, what Consul reads a dozen. */
+const MAX_LEVELS = 200;
+
+const TOO_DEEP = `expected at most ${MAX_LEVELS} levels, found more`;
+
+const MARKS: ReadonlySet<string> = new Set(['\u0002', '\u0018', '\u001f', '\ufeff']);
