@@ -74,7 +74,9 @@ function connectorOf(files: TlsFiles, options: buildConnector.BuildOptions, last
 function authoritiesIn(folder: string): readonly string[] {
   const names = readdirSync(folder).filter((name) => !name.startsWith('.'));
   const paths = names.toSorted().map((name) => join(folder, name));
-  const texts = paths.filter((path) => statSync(path, { throwIfNoEntry: false })?.isFile() === true).map(readText);
+  const texts = paths
+    .filter((path) => statSync(path, { bigint: true, throwIfNoEntry: false })?.isFile() === true)
+    .map(readText);
   return texts.filter((text) => text.includes('-----BEGIN'));
 }
 

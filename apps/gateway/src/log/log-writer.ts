@@ -182,11 +182,19 @@ export function nonBlocking(fd: number): number {
   // Looked at for its effect: Node makes a pipe or a socket that is its standard output non-blocking. It is all that can be done elsewhere.
   void process.stdout;
   try {
-    if (process.platform !== 'linux' || (!fstatSync(fd).isFIFO() && !isatty(fd))) return fd;
+    if (process.platform !== 'linux' || (!isPipe(fd) && !isatty(fd))) return fd;
     return openSync(`/proc/self/fd/${fd}`, constants.O_WRONLY | constants.O_NONBLOCK | constants.O_NOCTTY);
   } catch {
     return fd;
   }
+}
+
+/**
+ * As big integers, since Node keeps the other numbers of its last stat for itself: while they are those of a pipe, its `realpathSync`
+ * takes links for what they lead to, and modules that are imported next look for their dependencies in the wrong folder.
+ */
+function isPipe(fd: number): boolean {
+  return fstatSync(fd, { bigint: true }).isFIFO();
 }
 
 const EMPTY = Buffer.alloc(0);
