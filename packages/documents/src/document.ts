@@ -32,7 +32,7 @@ export function openDocument(
   const lines = new LineCounter();
   const placeOf = (offset: number): Place => placeIn(file, lines, offset);
   // Before anything is parsed: the parsers call themselves for each level.
-  const nesting = nestingProblems(text, placesIn(text, file));
+  const nesting = nestingProblems(text, (offset) => placesIn(text, file)(offset));
   if (nesting.length > 0) return { kind: 'broken', problems: nesting };
   const document = parseDocument(text, {
     lineCounter: lines,
