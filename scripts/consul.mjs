@@ -6,7 +6,7 @@
 //
 // Looked for in this order: MESHGATE_CONSUL_BIN, PATH, the cache (~/.cache/meshgate, or MESHGATE_CACHE). Fetched from HashiCorp's
 // release site, else from the Debian mirror that this machine's own apt names. Nothing is installed and no root is needed.
-import { execFile } from 'node:child_process';
+import { execFile, execFileSync } from 'node:child_process';
 import { createHash } from 'node:crypto';
 import {
   accessSync,
@@ -68,6 +68,27 @@ export async function obtainConsul() {
   throw new Error(
     `no Consul binary on PATH, in MESHGATE_CONSUL_BIN or ${cached()}, and none could be fetched:\n  ${reasons.join('\n  ')}`,
   );
+}
+
+/**
+ * The release of a binary: 16 for Consul 1.16.4. The tests ask it where an agent of one release is not like that of another.
+ *
+ * @param {string} binary
+ */
+export function minorRelease(binary) {
+  const [, minor] = /Consul v1\.(\d+)\./.exec(execFileSync(binary, ['version'], { encoding: 'utf8' })) ?? [];
+  if (minor === undefined) throw new Error(`expected ${binary} to tell its version, found none`);
+  return Number(minor);
+}
+
+/**
+ * Ports of an agent's configuration that are open unless they are closed: two servers on one address would share them.
+ *
+ * @param {string} binary
+ * @returns {Readonly<Record<string, number>>}
+ */
+export function closedPorts(binary) {
+  return { dns: -1, ...(minorRelease(binary) < 14 ? {} : { grpc_tls: -1 }) };
 }
 
 function cacheFolder() {

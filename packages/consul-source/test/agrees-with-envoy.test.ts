@@ -1,13 +1,14 @@
 import fc from 'fast-check';
 import { formatEndpoint } from '@meshgate/core';
 import type { Endpoint, ListenAddress, RouteSnapshot } from '@meshgate/core';
-import { afterAll, beforeAll, expect, it } from 'vitest';
+import type { DeclareSuite } from '@meshgate/testkit';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { consulParts } from '../src/index.ts';
 import { anyCatalog, GATEWAY, marker } from './envoy/catalogs.ts';
 import type { Write } from './envoy/catalogs.ts';
 import { EnvoyView } from './envoy/envoy-view.ts';
 import type { EnvoyRoute } from './envoy/envoy-view.ts';
-import { Consul, describeWithConsul } from './real-consul.ts';
+import { Consul, consulMinor, describeWithConsul } from './real-consul.ts';
 import { Watched } from './watched.ts';
 
 // `MESHGATE_TEST_SEED=random npx vitest run …` looks further than the ones that are looked at each time.
@@ -17,7 +18,14 @@ const TURNS = 12;
 // Gateways of the other datacenter arrive when its server has told this one, which it does by and by.
 const SETTLED_MS = 30_000;
 
-describeWithConsul('for any catalog', () => {
+// Later agents speak another version of Envoy's protocol, which this client does not. What they say is in `recorded/`.
+const LAST_WITH_OLD_PROTOCOL = 9;
+const isTooNew = consulMinor !== undefined && consulMinor > LAST_WITH_OLD_PROTOCOL;
+const declare: DeclareSuite = isTooNew
+  ? (name, suite) => describe.skip(`${name} (Consul 1.${consulMinor} speaks version 3 of Envoy's protocol only)`, suite)
+  : describeWithConsul;
+
+declare('for any catalog', () => {
   let one: Consul;
   let two: Consul;
   let envoy: EnvoyView;

@@ -13,11 +13,16 @@ import type { DeclareSuite } from '@meshgate/testkit';
 /** What `scripts/consul.mjs` offers. */
 interface ConsulScript {
   findConsul(): string | undefined;
+  minorRelease(binary: string): number;
+  closedPorts(binary: string): Readonly<Record<string, number>>;
 }
 
 // A URL that the compiler cannot resolve: the script is plain JavaScript outside this package.
 const script = (await import(new URL('../../../scripts/consul.mjs', import.meta.url).href)) as ConsulScript;
 const binary = script.findConsul();
+
+/** The release of the binary: 16 for 1.16.4. `undefined` without one. */
+export const consulMinor = binary === undefined ? undefined : script.minorRelease(binary);
 
 /** A suite that needs a Consul binary. */
 export const describeWithConsul: DeclareSuite = needs(
@@ -61,7 +66,7 @@ export class Consul implements AsyncDisposable {
       bootstrap_expect: 1,
       bind_addr: '127.0.0.1',
       connect: { enabled: true },
-      ports: { http, server, serf_lan: serfLan, serf_wan: serfWan, dns: -1, grpc },
+      ports: { http, server, serf_lan: serfLan, serf_wan: serfWan, grpc, ...script.closedPorts(binary ?? 'consul') },
       performance: { raft_multiplier: 1 },
       log_level: 'ERROR',
       ...settings,

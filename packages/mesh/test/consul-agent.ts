@@ -8,6 +8,7 @@ import { type DeclareSuite, needs } from '@meshgate/testkit';
 /** What `scripts/consul.mjs` offers. */
 interface ConsulScript {
   findConsul(): string | undefined;
+  minorRelease(binary: string): number;
 }
 
 // A URL that the compiler cannot resolve: the script is plain JavaScript outside this package.
@@ -31,7 +32,9 @@ export async function consulAgent(): Promise<ConsulAgent> {
   const [http, server, lan, wan] = await freePorts(4);
   const ports = ['-http-port', http, '-server-port', server, '-serf-lan-port', lan, '-serf-wan-port', wan];
   const settings = ['-bind', '127.0.0.1', '-dns-port', '-1', '-grpc-port', '-1', '-log-level', 'err'];
-  const child = spawn(binary ?? '', ['agent', '-dev', ...settings, ...ports.map(String)], { stdio: 'ignore' });
+  const newer = script.minorRelease(binary ?? '') < 14 ? [] : ['-grpc-tls-port', '-1'];
+  const flags = ['agent', '-dev', ...settings, ...newer, ...ports.map(String)];
+  const child = spawn(binary ?? '', flags, { stdio: 'ignore' });
   const agent = {
     ask: (method: string, path: string, body?: unknown) => ask(`http://127.0.0.1:${http}`, method, path, body),
   };

@@ -12,6 +12,8 @@ import type { DeclareSuite } from '@meshgate/testkit';
 /** What `scripts/consul.mjs` offers. */
 interface ConsulScript {
   findConsul(): string | undefined;
+  minorRelease(binary: string): number;
+  closedPorts(binary: string): Readonly<Record<string, number>>;
 }
 
 // A URL that the compiler cannot resolve: the script is plain JavaScript outside this package.
@@ -20,6 +22,9 @@ const binary = script.findConsul();
 
 /** For Consul's own commands. */
 export const consulBinary = binary ?? 'consul';
+
+/** The release of the binary: 16 for 1.16.4. The oldest that is tested without one. */
+export const consulMinor = binary === undefined ? 8 : script.minorRelease(binary);
 
 /** A suite that needs a Consul binary. */
 export const describeWithConsul: DeclareSuite = needs(
@@ -45,7 +50,7 @@ export async function startConsul(): Promise<ConsulAgent> {
     bootstrap_expect: 1,
     bind_addr: '127.0.0.1',
     connect: { enabled: true },
-    ports: { http, server, serf_lan: lan, serf_wan: wan, dns: -1, grpc: -1 },
+    ports: { http, server, serf_lan: lan, serf_wan: wan, grpc: -1, ...script.closedPorts(consulBinary) },
     performance: { raft_multiplier: 1 },
     log_level: 'ERROR',
   };

@@ -8,7 +8,7 @@ import { type Filterable, openHcl, parseFilter, readMesh } from '@meshgate/mesh-
 import { afterAll, beforeAll, expect, it } from 'vitest';
 import { folder } from '../daemon.ts';
 import type { Folder } from '../daemon.ts';
-import { consulBinary, describeWithConsul, startConsul } from './agent.ts';
+import { consulBinary, consulMinor, describeWithConsul, startConsul } from './agent.ts';
 import type { ConsulAgent } from './agent.ts';
 
 const run = promisify(execFile);
@@ -200,7 +200,12 @@ const JUDGED: readonly (readonly [claim: string, ending: 'hcl' | 'json', text: s
   ],
   ['a key that is set twice', 'hcl', 'service { name = "a", port = 1, port = 2 }', 'Consul alone'],
   ['a port that there is not', 'hcl', 'service { name = "a", port = 99999 }', 'Consul alone'],
-  ['proxy-defaults that nobody reads', 'hcl', 'Kind = "proxy-defaults"\nName = "other"', 'Consul alone'],
+  [
+    'proxy-defaults that nobody reads',
+    'hcl',
+    'Kind = "proxy-defaults"\nName = "other"',
+    consulMinor < 9 ? 'Consul alone' : 'neither',
+  ],
   [
     'a kind in capitals, which Consul does not know',
     'hcl',
@@ -227,7 +232,12 @@ const JUDGED: readonly (readonly [claim: string, ending: 'hcl' | 'json', text: s
     'Kind = "service-defaults"\nName = "a"\nMeshGateway { Mode = "local" }\nMeshGateway { Mode = "remote" }',
     'neither',
   ],
-  ['a kind in both spellings', 'hcl', 'Kind = "service-defaults"\nkind = "service-defaults"\nName = "a"', 'neither'],
+  [
+    'a kind in both spellings',
+    'hcl',
+    'Kind = "service-defaults"\nkind = "service-defaults"\nName = "a"',
+    consulMinor < 9 ? 'neither' : 'Consul alone',
+  ],
   ['a kind and two names', 'hcl', 'Kind = "service-defaults"\nName = "a"\nName = "b"', 'Consul alone'],
   ['an entry without a name', 'hcl', 'Kind = "service-defaults"', 'neither'],
   ['a byte order mark', 'hcl', '\uFEFFservice { name = "a" }', 'mesh files alone'],

@@ -1,0 +1,36 @@
+import { readFileSync } from 'node:fs';
+
+/** One answer of a real agent. */
+export interface RecordedAnswer {
+  readonly cluster: 'alpha' | 'beta';
+  /** Below `/v1/`, with its query. */
+  readonly path: string;
+  readonly status: number;
+  /** JSON, or the text of what was none. */
+  readonly body: unknown;
+}
+
+/**
+ * Answers of two peered clusters of Consul 1.16.4: `alpha` exports `db` (tcp, two sidecars), `api` (http) and `cache` (no Connect);
+ * `beta` imports them, and its `web` has the upstream `db` of peer `alpha`. Recorded on 2026-11-28; the clusters are gone.
+ */
+export const RECORDED = JSON.parse(readFileSync(new URL('consul-1.16.4.json', import.meta.url), 'utf8')) as Readonly<
+  Record<string, RecordedAnswer>
+>;
+
+/** The answer whose name begins with `number`. */
+export function recorded(number: number): RecordedAnswer {
+  const found = Object.entries(RECORDED).find(([name]) => name.startsWith(`${String(number).padStart(2, '0')}-`));
+  if (found === undefined) throw new Error(`expected a recorded answer ${number}, found none`);
+  return found[1];
+}
+
+/** For a stand-in agent: the recorded answers, by path and query. */
+export function answersOf(...numbers: readonly number[]): Readonly<Record<string, unknown>> {
+  return Object.fromEntries(numbers.map(recorded).map(({ path, body }) => [path, body]));
+}
+
+/** Trust domain of `alpha`. */
+export const ALPHA = '41013628-63fa-4ded-c508-2b8907680632.consul';
+/** Trust domain of `beta`. */
+export const BETA = '870a5160-cf8d-7564-222b-99fe1388fe98.consul';
