@@ -15,6 +15,8 @@ export type { ProxyChoice } from './sidecar/find-proxy.ts';
 export { consulProxySource } from './sidecar/proxy-source.ts';
 
 // For others who talk to an agent, and for meshes described in Consul's terms without one.
+export { checkAgent, RIGHTS_OF_READERS, rightsOfGateway } from './agent-check.ts';
+export type { AgentFinding, NeededRight } from './agent-check.ts';
 export { AgentError, openAgent } from './agent.ts';
 export { DEFAULT_ADDRESS, parseAgentAddress } from './agent-address.ts';
 export type { AgentAddress } from './agent-address.ts';

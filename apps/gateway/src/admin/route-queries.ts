@@ -54,7 +54,8 @@ async function withRoutes<Answer>(
 /** Ample for a request to the same machine. */
 const PATIENCE_MS = 10_000;
 
-async function get(adminUrl: URL, path: string): Promise<unknown> {
+/** Asks the admin API of a gateway that runs. Rejects when it does not answer, or with an error. */
+export async function get(adminUrl: URL, path: string): Promise<unknown> {
   const url = new URL(path, adminUrl.href.endsWith('/') ? adminUrl : `${adminUrl.href}/`);
   const response = await fetch(url, { signal: AbortSignal.timeout(PATIENCE_MS) }).catch((reason: unknown) => {
     const cause = reason instanceof Error && reason.cause instanceof Error ? reason.cause : reason;

@@ -10,6 +10,9 @@ import type { ConsulFlags, Environment, FlagDefinition } from './consul-flags.ts
 import { requestedName, isExact } from './explain.ts';
 import type { Explanation } from './explain.ts';
 import { checkConfig } from '../config/load-config.ts';
+import { findingText } from '../live-check/finding.ts';
+import type { Finding } from '../live-check/finding.ts';
+import { checkLive, checkSidecarLive } from '../live-check/live-check.ts';
 import { queriesOf, queriesTo } from '../admin/route-queries.ts';
 import type { RouteQueries } from '../admin/route-queries.ts';
 import type { LogTarget } from '../log/logger.ts';
@@ -72,10 +75,12 @@ function commands(terminal: Terminal, end: (status: ExitStatus) => void): Comman
   withFlags(program.command('gateway').description('run a mesh gateway'), CONSUL_FLAGS)
     .option('-c, --config <file>', `configuration file (default: ${DEFAULT_FILE}, if it is there)`)
     .option('--check', 'validate the configuration and every file it names, then exit')
+    .option('--live', 'with --check: also ask the agent, the name system, the ports and the state folder')
     .action(async (options: GatewayFlags) => end(await gateway(options, terminal)));
   withFlags(program.command('sidecar').description('run a Connect proxy (sidecar)'), SIDECAR_FLAGS)
     .option('-c, --config <file>', 'configuration file (default: none, everything comes from Consul)')
     .option('--check', 'validate the configuration and every file it names, then exit')
+    .option('--live', 'with --check: also ask the agent, the name system, the ports and the state folder')
     .action(async (options: SidecarFlags) => end(await sidecar(options, terminal)));
   withQueryFlags(program.command('routes').description('print the route table')).action(async (flags: QueryFlags) => {
     const view = await queriesFor(flags, terminal).routes();
@@ -101,21 +106,34 @@ const RELEASE = `meshgate ${VERSION} (Node.js ${process.versions.node})`;
 interface GatewayFlags extends ConsulFlags {
   readonly config?: string;
   readonly check?: boolean;
+  readonly live?: boolean;
 }
 
 async function gateway(
-  { config, check = false, ...flags }: GatewayFlags,
+  { config, check = false, live = false, ...flags }: GatewayFlags,
   { stdout, signals, env }: Terminal,
 ): Promise<ExitStatus> {
+  refuseLiveAlone(check, live);
   const settings = commandSettings(flags, env, process.cwd());
   const file = config ?? defaultFile(settings.byFlag || settings.byEnvironment);
   const amend = amending(settings, settings.byFlag || file === undefined);
   if (!check) return serve({ file, amend }, logTarget(stdout, env), signals);
-  const { parts, warnings } = await checkConfig(file, amend);
+  const loaded = await checkConfig(file, amend);
+  const { parts, warnings } = loaded;
   for (const warning of warnings) stdout.write(`warning: ${printable(warning)}\n`);
   const names = printable(parts.sources.map(({ name }) => name).join(', '));
   stdout.write(`${file ?? 'command line'}: OK (sources: ${names})\n`);
-  return 0;
+  return live ? printFindings(await checkLive(loaded), stdout) : 0;
+}
+
+function refuseLiveAlone(check: boolean, live: boolean): void {
+  if (live && !check) throw new ConfigProblems([{ message: 'expected --check before --live, found none', path: [] }]);
+}
+
+/** 1 when one of them would keep a gateway from being ready. */
+function printFindings(findings: readonly Finding[], stdout: Pick<Output, 'write'>): ExitStatus {
+  for (const finding of findings) stdout.write(`${printable(findingText(finding))}\n`);
+  return findings.some(({ outcome }) => outcome === 'failed') ? 1 : 0;
 }
 
 /** Colours are for terminals, unless the variable `NO_COLOR` is set and not empty (no-color.org). */
@@ -128,16 +146,17 @@ interface SidecarFlags extends GatewayFlags {
 }
 
 async function sidecar(
-  { config: file, check = false, sidecarFor, proxyId, ...flags }: SidecarFlags,
+  { config: file, check = false, live = false, sidecarFor, proxyId, ...flags }: SidecarFlags,
   { stdout, signals, env }: Terminal,
 ): Promise<ExitStatus> {
+  refuseLiveAlone(check, live);
   const choice = proxyChoice(sidecarFor, proxyId);
   const settings = commandSettings(flags, env, process.cwd());
   const place = { file, amend: amending(settings, settings.byFlag || file === undefined) };
   if (!check) return serveSidecar(place, choice, logTarget(stdout, env), signals);
-  const { material } = await loadSidecar(place.file, place.amend, choice);
-  stdout.write(`${file ?? 'command line'}: OK (source: ${printable(material.proxy.name)})\n`);
-  return 0;
+  const loaded = await loadSidecar(place.file, place.amend, choice);
+  stdout.write(`${file ?? 'command line'}: OK (source: ${printable(loaded.material.proxy.name)})\n`);
+  return live ? printFindings(await checkSidecarLive(loaded), stdout) : 0;
 }
 
 function proxyChoice(sidecarFor: string | undefined, proxyId: string | undefined): ProxyChoice {

@@ -13,7 +13,12 @@ export function bindFailure(reason: unknown, config: GatewayConfig): string | un
   if (address === undefined || syscall === 'connect') return undefined;
   const endpoint = isSocketFile(address) ? { host: asSocket(address), port: 0 } : { host: address, port: port ?? 0 };
   const who = `${ownerOf(endpoint, config)} cannot listen on ${formatEndpoint(endpoint)}`;
-  return `${who}: ${EXPLAINED[code ?? '']?.(endpoint) ?? message}`;
+  return `${who}: ${explained(code, endpoint) ?? message}`;
+}
+
+/** What a system's error code says of an address to listen on; `undefined` where that is not known. */
+export function explained(code: string | undefined, endpoint: Endpoint): string | undefined {
+  return EXPLAINED[code ?? '']?.(endpoint);
 }
 
 /** Node says in its errors which address it was about. */

@@ -49,8 +49,9 @@ const NO_ENDPOINT: StandInAnswer = {
 type Endpoint = (asked: Asked) => StandInAnswer;
 
 const ENDPOINTS: readonly (readonly [RegExp, Endpoint])[] = [
-  [/^status\/leader$/, () => ({ ...ok('127.0.0.1:8300'), unheld: true })],
+  [/^status\/leader$/, () => ({ ...ok('"127.0.0.1:8300"'), unheld: true })],
   [/^agent\/self$/, ({ traits, mesh }) => ({ ...ok(selfOf(traits, mesh)), unheld: true })],
+  [/^internal\/acl\/authorize$/, () => ({ status: 401, body: 'ACL support disabled\n', unheld: true })],
   [/^agent\/connect\/ca\/roots$/, ({ mesh }) => ok(rootsOf(mesh))],
   [/^catalog\/datacenters$/, ({ mesh }) => ({ ...ok(datacentersOf(mesh)), unheld: true })],
   [/^catalog\/services$/, ({ mesh }) => ok(Object.fromEntries(localServices(mesh).map(({ name }) => [name, []])))],

@@ -1,0 +1,78 @@
+import { dirname, resolve } from 'node:path';
+import { checkAgent, optionsOf, parseSettings, RIGHTS_OF_READERS, rightsOfGateway } from '@meshgate/consul-source';
+import type { PluginUse } from '../config/config-schema.ts';
+import type { LoadedConfig } from '../config/load-config.ts';
+import type { Finding } from './finding.ts';
+import { checkNames } from './name-check.ts';
+import { checkPorts } from './port-check.ts';
+import type { Place } from './port-check.ts';
+import { checkSources, placesOf } from './source-check.ts';
+import { checkStateFolder } from './state-folder-check.ts';
+
+/**
+ * Asks the world around a gateway what a start would need of it: the Consul agent, the sources of routes, the name system, the ports, the
+ * state folder. Registers nothing; takes half a minute at most.
+ */
+export async function checkLive(loaded: LoadedConfig): Promise<readonly Finding[]> {
+  const { config, parts } = loaded;
+  const [agents, sources, ports, around] = await Promise.all([
+    agentFindings(loaded, gatewayRights),
+    sourceFindings(loaded),
+    placesOf(parts.listenerSources, LISTENERS_PATIENCE_MS).then((places) => portFindings(loaded, places)),
+    stateFindings(config.stateDir),
+  ]);
+  return [...agents, ...sources, ...ports, ...around];
+}
+
+/** {@link checkLive} for a sidecar, whose routes and listeners are its agent's business. */
+export async function checkSidecarLive(loaded: LoadedConfig): Promise<readonly Finding[]> {
+  const [agents, ports, around] = await Promise.all([
+    agentFindings(loaded, () => RIGHTS_OF_READERS),
+    portFindings(loaded, []),
+    stateFindings(loaded.config.stateDir),
+  ]);
+  return [...agents, ...ports, ...around];
+}
+
+type Rights = Parameters<typeof checkAgent>[1];
+
+async function agentFindings(
+  { file, config }: LoadedConfig,
+  rightsOf: (settings: ReturnType<typeof parseSettings>) => Rights,
+): Promise<readonly Finding[]> {
+  const baseDir = file === undefined ? resolve() : dirname(resolve(file));
+  const asked = config.sources.filter(isConsul).map(async ({ settings: written }) => {
+    const settings = parseSettings(written);
+    return checkAgent(optionsOf(settings, baseDir), rightsOf(settings));
+  });
+  return (await Promise.all(asked)).flat();
+}
+
+function isConsul({ use }: PluginUse): boolean {
+  return use === 'consul';
+}
+
+function gatewayRights({ register }: ReturnType<typeof parseSettings>): Rights {
+  return rightsOfGateway(register === undefined ? undefined : (register.service ?? 'mesh-gateway'));
+}
+
+async function sourceFindings({ parts }: LoadedConfig): Promise<readonly Finding[]> {
+  const { findings, addresses } = await checkSources(parts.sources);
+  return [...findings, ...(await checkNames(addresses))];
+}
+
+function portFindings(
+  { config: { listeners, admin } }: LoadedConfig,
+  found: readonly Place[],
+): Promise<readonly Finding[]> {
+  const own = listeners.map(({ name, endpoint }) => ({ what: `listener ${name}`, endpoint }));
+  const places = [...own, ...found, ...(admin === undefined ? [] : [{ what: 'admin', endpoint: admin }])];
+  return checkPorts(places, admin);
+}
+
+async function stateFindings(stateDir: string | undefined): Promise<readonly Finding[]> {
+  return stateDir === undefined ? [] : [await checkStateFolder(stateDir)];
+}
+
+/** An agent that answers has told by then. */
+const LISTENERS_PATIENCE_MS = 3_000;

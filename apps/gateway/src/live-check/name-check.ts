@@ -1,0 +1,68 @@
+import { isIP } from 'node:net';
+import { unixPath } from '@meshgate/core';
+import type { Endpoint } from '@meshgate/core';
+import { ResolutionError, systemNames } from '@meshgate/core/parts';
+import type { NameSystem } from '@meshgate/core/parts';
+import { counted } from '../log/messages.ts';
+import type { Finding } from './finding.ts';
+
+/** Asks the name system for every name among `addresses`, each once. */
+export async function checkNames(
+  addresses: Iterable<Endpoint>,
+  system: NameSystem = systemNames(),
+): Promise<readonly Finding[]> {
+  const names = namesIn(addresses);
+  const failures: Finding[] = [];
+  const waiting = [...names];
+  const over = performance.now() + DEADLINE_MS;
+  await Promise.all(Array.from({ length: AT_ONCE }, askOneAfterTheOther));
+  if (names.size === 0) return [];
+  const resolved = names.size - failures.length - waiting.length;
+  const found = `${resolved} of ${counted(names.size, 'name')} resolve`;
+  const advice =
+    waiting.length === 0 ? {} : { advice: `${waiting.length} were not asked within ${DEADLINE_MS / 1_000} s` };
+  const sum: Finding = {
+    asked: 'names of backends',
+    outcome: waiting.length === 0 ? 'ok' : 'warning',
+    found,
+    ...advice,
+  };
+  return [sum, ...failures];
+
+  async function askOneAfterTheOther(): Promise<void> {
+    for (let name = waiting.pop(); name !== undefined; name = waiting.pop()) {
+      const failure = await failureOf(name);
+      if (failure !== undefined) failures.push(failure);
+      if (performance.now() > over) return;
+    }
+  }
+
+  async function failureOf(name: string): Promise<Finding | undefined> {
+    try {
+      await system.resolve(name);
+      return undefined;
+    } catch (reason) {
+      const isAbsent = reason instanceof ResolutionError && reason.kind === 'absent';
+      return {
+        asked: `name ${name}`,
+        outcome: 'failed',
+        found: reason instanceof Error ? reason.message : String(reason),
+        advice: isAbsent
+          ? 'correct the name, or add it to the hosts file or the name system'
+          : 'look at /etc/resolv.conf and its name servers',
+      };
+    }
+  }
+}
+
+/** Enough for a name system that answers, few enough for one that does not to be asked politely. */
+const AT_ONCE = 32;
+/** Nobody waits longer for a check. One question takes up to ten seconds. */
+const DEADLINE_MS = 10_000;
+
+function namesIn(addresses: Iterable<Endpoint>): ReadonlySet<string> {
+  const names = new Set<string>();
+  for (const address of addresses)
+    if (unixPath(address) === undefined && isIP(address.host.replace(/^\[|\]$/g, '')) === 0) names.add(address.host);
+  return names;
+}

@@ -1,0 +1,82 @@
+import { constants } from 'node:fs';
+import { access } from 'node:fs/promises';
+import { connect, createServer } from 'node:net';
+import { dirname } from 'node:path';
+import { formatEndpoint, unixPath } from '@meshgate/core';
+import type { Endpoint } from '@meshgate/core';
+import { get } from '../admin/route-queries.ts';
+import type { ListenerView } from '../admin/views.ts';
+import { explained } from '../run/bind-failure.ts';
+import type { Finding } from './finding.ts';
+
+/** An address to listen on. */
+export interface Place {
+  /** `listener public`, `admin`. */
+  readonly what: string;
+  readonly endpoint: Endpoint;
+}
+
+/**
+ * Whether each place can be listened on: it is tried, and let go at once. What the gateway that answers at `admin` holds is fine, since a
+ * start takes its place.
+ */
+export async function checkPorts(places: readonly Place[], admin: Endpoint | undefined): Promise<readonly Finding[]> {
+  const held = await heldAt(admin);
+  return Promise.all(places.map((place) => checkPort(place, held)));
+}
+
+async function checkPort({ what, endpoint }: Place, held: ReadonlySet<string>): Promise<Finding> {
+  const shown = formatEndpoint(endpoint);
+  const asked = `${what} on ${shown}`;
+  const path = unixPath(endpoint);
+  const problem = path === undefined ? await bindingProblem(endpoint) : await socketProblem(path);
+  if (problem === undefined) return { asked, outcome: 'ok', found: 'can be bound' };
+  if (problem.code === 'EADDRINUSE' && held.has(shown))
+    return { asked, outcome: 'ok', found: 'held by the gateway that runs with this configuration' };
+  return {
+    asked,
+    outcome: 'failed',
+    found: `cannot be bound: ${problem.code}`,
+    advice: explained(problem.code, endpoint) ?? problem.message,
+  };
+}
+
+/** Where the gateway that answers at `admin` listens, and that address itself. */
+async function heldAt(admin: Endpoint | undefined): Promise<ReadonlySet<string>> {
+  if (admin === undefined) return new Set();
+  try {
+    const { listeners } = (await get(new URL(`http://${formatEndpoint(admin)}`), 'listeners')) as ListenersAnswer;
+    return new Set([admin, ...listeners].map(formatEndpoint));
+  } catch {
+    return new Set();
+  }
+}
+
+interface ListenersAnswer {
+  readonly listeners: readonly ListenerView[];
+}
+
+function bindingProblem({ host, port }: Endpoint): Promise<NodeJS.ErrnoException | undefined> {
+  const server = createServer();
+  return new Promise((resolve) => {
+    server.once('error', resolve);
+    server.listen({ host, port, exclusive: true }, () => server.close(() => resolve(undefined)));
+  });
+}
+
+/** A socket file is not made for a try: whoever looks there would find it. */
+async function socketProblem(path: string): Promise<NodeJS.ErrnoException | undefined> {
+  const code = await new Promise<string | undefined>((resolve) => {
+    const socket = connect(path, () => resolve(undefined));
+    socket
+      .once('error', ({ code: found }: NodeJS.ErrnoException) => resolve(found))
+      .once('connect', () => socket.destroy());
+  });
+  // Nobody listens: what is left of a process that was killed is replaced.
+  if (code === 'ECONNREFUSED') return undefined;
+  if (code !== 'ENOENT') return Object.assign(new Error(code ?? 'in use'), { code: 'EADDRINUSE' });
+  return access(dirname(path), constants.W_OK | constants.X_OK).then(
+    () => undefined,
+    (reason: NodeJS.ErrnoException) => reason,
+  );
+}

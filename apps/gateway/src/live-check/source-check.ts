@@ -1,0 +1,52 @@
+import type { Endpoint, ListenerSource, RouteSource } from '@meshgate/core';
+import { observers, RouteStore } from '@meshgate/core/parts';
+import { counted } from '../log/messages.ts';
+import type { Finding } from './finding.ts';
+import type { Place } from './port-check.ts';
+
+/** What sources of routes were heard to say. */
+export interface SourcesChecked {
+  readonly findings: readonly Finding[];
+  /** Of every backend of every route. */
+  readonly addresses: readonly Endpoint[];
+}
+
+/** Follows every source until it has routes, or for five seconds. */
+export async function checkSources(sources: readonly RouteSource[]): Promise<SourcesChecked> {
+  const store = new RouteStore({ sources, observer: observers([]) });
+  await store.start(new AbortController().signal);
+  try {
+    const findings = store.sources.flatMap(({ name, routes, lastSuccess, error, warnings }): readonly Finding[] => {
+      const asked = `source ${name}`;
+      if (lastSuccess === undefined)
+        return [{ asked, outcome: 'failed', found: error?.message ?? 'no routes within 5 s', advice: LOOK_AT_SOURCE }];
+      const found = counted(routes, 'route');
+      return [
+        { asked, outcome: 'ok', found },
+        ...warnings.map((warning) => ({ asked, outcome: 'warning' as const, found: warning })),
+      ];
+    });
+    const all = store.table.indexes.flatMap(({ routes }) => Array.from(routes.values()));
+    return { findings, addresses: all.flatMap(({ backends }) => backends.map(({ address }) => address)) };
+  } finally {
+    await store.stop();
+  }
+}
+
+const LOOK_AT_SOURCE = 'a start would wait for it and not be ready';
+
+/** Where listener sources say to listen, as far as they say so within `patienceMs`. */
+export async function placesOf(sources: readonly ListenerSource[], patienceMs: number): Promise<readonly Place[]> {
+  const found = await Promise.all(sources.map((source) => firstPlaces(source, patienceMs)));
+  return found.flat();
+}
+
+async function firstPlaces(source: ListenerSource, patienceMs: number): Promise<readonly Place[]> {
+  try {
+    for await (const listeners of source.watch(AbortSignal.timeout(patienceMs)))
+      return listeners.map(({ name, endpoint }) => ({ what: `listener ${name}`, endpoint }));
+  } catch {
+    // What it needs has a line of its own.
+  }
+  return [];
+}
