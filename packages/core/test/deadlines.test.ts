@@ -1,12 +1,17 @@
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
-import { Deadlines } from '../src/pipeline/deadlines.ts';
+import { Deadline, Deadlines } from '../src/pipeline/deadlines.ts';
 
 const AFTER_MS = 100;
 
 function deadlines() {
   const late: string[] = [];
   const all = new Deadlines<string>(AFTER_MS, (one) => late.push(one));
-  return { late, begin: (one: string) => all.begin(one, performance.now()), end: all.end.bind(all) };
+  const begin = (one: string): Deadline<string> => {
+    const deadline = new Deadline(one);
+    deadline.begin(all, performance.now());
+    return deadline;
+  };
+  return { all, late, begin };
 }
 
 beforeEach(() => void vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout', 'performance'] }));
@@ -29,33 +34,45 @@ describe('deadlines', () => {
   });
 
   it('that have ended are not late, and do not keep others waiting', () => {
-    const { begin, end, late } = deadlines();
+    const { begin, late } = deadlines();
     const first = begin('a');
     begin('b');
-    end(first);
-    end(first);
+    first.end();
+    first.end();
     vi.advanceTimersByTime(AFTER_MS);
     expect(late).toEqual(['b']);
   });
 
   it('share one timer, and leave none when the last is over', () => {
-    const { begin, end } = deadlines();
+    const { begin } = deadlines();
     const begun = Array.from({ length: 1_000 }, (_, number) => begin(String(number)));
     expect(vi.getTimerCount()).toBe(1);
-    for (const one of begun) end(one);
+    for (const one of begun) one.end();
     vi.advanceTimersByTime(AFTER_MS);
     expect(vi.getTimerCount()).toBe(0);
   });
 
   it('can begin again, from within the call that says that they are late', () => {
     const late: number[] = [];
-    const all: Deadlines<string> = new Deadlines(AFTER_MS, (one) => {
+    const all: Deadlines<string> = new Deadlines(AFTER_MS, () => {
       late.push(performance.now());
-      if (late.length < 3) all.begin(one, performance.now());
+      if (late.length < 3) deadline.begin(all, performance.now());
     });
+    const deadline = new Deadline('a');
     const start = performance.now();
-    all.begin('a', start);
+    deadline.begin(all, start);
     vi.advanceTimersByTime(3 * AFTER_MS);
     expect(late.map((at) => at - start)).toEqual([AFTER_MS, 2 * AFTER_MS, 3 * AFTER_MS]);
+  });
+
+  it('are used for one wait after the other: what begins ends the one before', () => {
+    const { all, begin, late } = deadlines();
+    const deadline = begin('a');
+    vi.advanceTimersByTime(60);
+    deadline.begin(all, performance.now());
+    vi.advanceTimersByTime(99);
+    expect([late, deadline.isRunning]).toEqual([[], true]);
+    vi.advanceTimersByTime(1);
+    expect([late, deadline.isRunning]).toEqual([['a'], false]);
   });
 });

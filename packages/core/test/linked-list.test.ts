@@ -1,48 +1,64 @@
 import { describe, expect, it } from 'vitest';
 import { LinkedList } from '../src/pipeline/linked-list.ts';
 
-describe('a line', () => {
-  const orders: readonly [claim: string, leaving: readonly string[], left: readonly string[]][] = [
-    ['whoever stays', [], ['a', 'b', 'c']],
-    ['the rest when the first leaves', ['a'], ['b', 'c']],
-    ['the rest when the last leaves', ['c'], ['a', 'b']],
-    ['the rest when one leaves from the middle', ['b'], ['a', 'c']],
+class Letter {
+  earlier: Letter | undefined;
+  later: Letter | undefined;
+  readonly name: string;
+
+  constructor(name: string) {
+    this.name = name;
+  }
+}
+
+function listOf(...names: readonly string[]): { list: LinkedList<Letter>; letters: ReadonlyMap<string, Letter> } {
+  const list = new LinkedList<Letter>();
+  const letters = new Map(names.map((name) => [name, new Letter(name)]));
+  for (const letter of letters.values()) list.push(letter);
+  return { list, letters };
+}
+
+function removeFrom({ list, letters }: ReturnType<typeof listOf>, name: string): void {
+  const letter = letters.get(name);
+  if (letter !== undefined) list.remove(letter);
+}
+
+describe('a linked list', () => {
+  const orders: readonly [claim: string, removed: readonly string[], left: readonly string[]][] = [
+    ['all of them', [], ['a', 'b', 'c']],
+    ['the rest when the first is removed', ['a'], ['b', 'c']],
+    ['the rest when the last is removed', ['c'], ['a', 'b']],
+    ['the rest when one in the middle is removed', ['b'], ['a', 'c']],
     ['the last one', ['b', 'a'], ['c']],
-    ['nobody when all have left', ['a', 'b', 'c'], []],
-    ['nobody when all have left from behind', ['c', 'b', 'a'], []],
-    ['nobody twice, and who leaves twice leaves once', ['b', 'b'], ['a', 'c']],
+    ['nothing when all are removed', ['a', 'b', 'c'], []],
+    ['nothing when all are removed from the end', ['c', 'b', 'a'], []],
+    ['the rest when one is removed twice', ['b', 'b'], ['a', 'c']],
   ];
-  it.each(orders)('has in their order: %s', (_claim, leaving, left) => {
-    const line = new LinkedList<string>();
-    const places = new Map(['a', 'b', 'c'].map((one) => [one, line.push(one)]));
-    for (const one of leaving) {
-      const node = places.get(one);
-      if (node !== undefined) line.remove(node);
-    }
-    expect([...line]).toEqual(left);
-    expect(line.size).toBe(left.length);
-    expect(line.first?.one).toBe(left[0]);
-    line.push('d');
-    expect([...line]).toEqual([...left, 'd']);
+  it.each(orders)('holds in order of insertion: %s', (_claim, removed, left) => {
+    const all = listOf('a', 'b', 'c');
+    const { list } = all;
+    for (const name of removed) removeFrom(all, name);
+    expect(Array.from(list, ({ name }) => name)).toEqual(left);
+    expect(list.size).toBe(left.length);
+    expect(list.first?.name).toBe(left[0]);
+    list.push(new Letter('d'));
+    expect(Array.from(list, ({ name }) => name)).toEqual([...left, 'd']);
   });
 
-  it('has nothing to do with who has left: no reference leads from there to who is still in it', () => {
-    const line = new LinkedList<string>();
-    const places = ['a', 'b', 'c'].map((one) => line.push(one));
-    for (const node of places) line.remove(node);
-    expect(places).toEqual(['a', 'b', 'c'].map((one) => ({ one, earlier: undefined, later: undefined })));
+  it('leaves no reference from a removed member to any other', () => {
+    const all = listOf('a', 'b', 'c');
+    for (const name of all.letters.keys()) removeFrom(all, name);
+    for (const letter of all.letters.values()) expect([letter.earlier, letter.later]).toEqual([undefined, undefined]);
   });
 
-  it('can be left by whoever is being looked at', () => {
-    const line = new LinkedList<number>();
-    const places = new Map([1, 2, 3].map((one) => [one, line.push(one)]));
-    const seen: number[] = [];
-    for (const one of line) {
-      seen.push(one);
-      const node = places.get(one);
-      if (node !== undefined) line.remove(node);
+  it('lets the member that is looked at be removed', () => {
+    const { list } = listOf('a', 'b', 'c');
+    const seen: string[] = [];
+    for (const letter of list) {
+      seen.push(letter.name);
+      list.remove(letter);
     }
-    expect(seen).toEqual([1, 2, 3]);
-    expect(line.size).toBe(0);
+    expect(seen).toEqual(['a', 'b', 'c']);
+    expect(list.size).toBe(0);
   });
 });

@@ -1,14 +1,14 @@
 import { LinkedList } from './linked-list.ts';
-import type { ListNode } from './linked-list.ts';
+import type { Linked } from './linked-list.ts';
 
 /**
- * One deadline for each of many, all equally long: a single timer serves them all, however many there are, since the first to
- * begin is the first to be late. A timer of Node's own for each would cost more than everything else that waiting costs.
+ * Deadlines that are all equally long: one timer serves them all, however many there are, since the first to begin is the first to be
+ * late. A timer of Node's own for each would cost more than everything else that waiting costs.
  */
 export class Deadlines<One> {
   readonly #afterMs: number;
   readonly #onLate: (one: One) => void;
-  readonly #list = new LinkedList<Waiting<One>>();
+  readonly #list = new LinkedList<Deadline<One>>();
   #timerIsSet = false;
 
   /**
@@ -21,51 +21,84 @@ export class Deadlines<One> {
   }
 
   /**
-   * Obligation: {@link end} what it returns, unless it is late before that.
+   * Used by {@link Deadline.begin}.
    *
    * @param nowMs of the monotonic clock, never less than in the call before
    */
-  begin(one: One, nowMs: number): Deadline<One> {
+  add(deadline: Deadline<One>, nowMs: number): void {
     if (!this.#timerIsSet) this.#setTimer(this.#afterMs);
-    return this.#list.push({ one, dueMs: nowMs + this.#afterMs });
+    deadline.dueMs = nowMs + this.#afterMs;
+    this.#list.push(deadline);
   }
 
-  /** Who waits, those first who will be late first. They may end meanwhile. */
+  /** Used by {@link Deadline.end}. */
+  remove(deadline: Deadline<One>): void {
+    this.#list.remove(deadline);
+  }
+
+  /** Whose deadline has not passed, the first due first. They may end meanwhile. */
   *[Symbol.iterator](): Generator<One, void, void> {
     for (const { one } of this.#list) yield one;
   }
 
-  /** It was in time. Idempotent. */
-  end(deadline: Deadline<One>): void {
-    this.#list.remove(deadline);
-  }
-
-  /** Until it is done, its own timer stands for the next: who begins meanwhile needs none. */
+  /** `#timerIsSet` stays true until the loop ends: what begins meanwhile needs no timer of its own. */
   #onTimer(): void {
     const nowMs = performance.now();
-    for (let next = this.#list.first; next !== undefined; next = this.#list.first) {
+    for (let deadline = this.#list.first; deadline !== undefined; deadline = this.#list.first) {
       // Timers count in whole milliseconds, and may come a fraction of one early.
-      if (next.one.dueMs > nowMs) {
-        this.#setTimer(Math.ceil(next.one.dueMs - nowMs));
+      if (deadline.dueMs > nowMs) {
+        this.#setTimer(Math.ceil(deadline.dueMs - nowMs));
         return;
       }
-      this.#list.remove(next);
-      this.#onLate(next.one.one);
+      deadline.end();
+      this.#onLate(deadline.one);
     }
     this.#timerIsSet = false;
   }
 
-  /** Does not keep the process alive: who is waited for does, by its socket. */
+  /** Does not keep the process alive: the socket that is waited for does. */
   #setTimer(ms: number): void {
     this.#timerIsSet = true;
     setTimeout(() => this.#onTimer(), ms).unref();
   }
 }
 
-interface Waiting<One> {
+/**
+ * The one deadline that somebody may have at a time: made once, and used for one wait after the other. A class, because V8 guesses the age
+ * of object literals, and not that of instances (docs/adr/0023).
+ */
+export class Deadline<One> implements Linked<Deadline<One>> {
+  /** Whose it is. */
   readonly one: One;
-  readonly dueMs: number;
-}
+  earlier: Deadline<One> | undefined;
+  later: Deadline<One> | undefined;
+  /** Milliseconds of the monotonic clock; set by {@link Deadlines}. */
+  dueMs = 0;
+  #deadlines: Deadlines<One> | undefined;
 
-/** For who has begun one, to end it. */
-export type Deadline<One> = ListNode<Waiting<One>>;
+  constructor(one: One) {
+    this.one = one;
+  }
+
+  /** Whether it has begun, and neither ended nor passed. */
+  get isRunning(): boolean {
+    return this.#deadlines !== undefined;
+  }
+
+  /**
+   * Begins one of `deadlines`, and ends the one before.
+   *
+   * @param nowMs of the monotonic clock
+   */
+  begin(deadlines: Deadlines<One>, nowMs: number): void {
+    this.end();
+    this.#deadlines = deadlines;
+    deadlines.add(this, nowMs);
+  }
+
+  /** It was in time. Idempotent. */
+  end(): void {
+    this.#deadlines?.remove(this);
+    this.#deadlines = undefined;
+  }
+}

@@ -1,36 +1,41 @@
+/** What may stand in a {@link LinkedList}, in one at a time. Both fields are set by the list alone; `undefined` outside of it. */
+export interface Linked<Node> {
+  earlier: Node | undefined;
+  later: Node | undefined;
+}
+
 /**
- * Who is there, in the order in which they came; everybody may leave at any time.
+ * A doubly linked list in order of insertion, with removal in constant time. Its members hold the links: it allocates nothing.
  *
- * A `Map` would do the same, and cost more than all the rest: with every connection it is written to and deleted from, and now and
- * then it moves to a new table, to which the old one keeps a reference. Once such a table has grown old in V8's heap, every later
- * one, and whatever stands in it, lives on until the next full collection. Here, who has left refers to nobody.
+ * Not a `Map`: one that is written to and deleted from with each connection moves to a new table now and then, and the old table refers
+ * to the new one. Once such a table is in V8's old generation, every later table, and all that it holds, survives until the next full
+ * collection. Here, a removed member refers to no other.
  */
-export class LinkedList<One> {
-  #first: ListNode<One> | undefined;
-  #last: ListNode<One> | undefined;
+export class LinkedList<Node extends Linked<Node>> {
+  #first: Node | undefined;
+  #last: Node | undefined;
   #size = 0;
 
   get size(): number {
     return this.#size;
   }
 
-  /** The node of who has been there for longest. */
-  get first(): ListNode<One> | undefined {
+  /** The oldest. */
+  get first(): Node | undefined {
     return this.#first;
   }
 
-  /** @returns the node of `one`, which is its own until it leaves it */
-  push(one: One): ListNode<One> {
-    const node: ListNode<One> = { one, earlier: this.#last, later: undefined };
+  /** Appends `node`, which must be in no list. */
+  push(node: Node): void {
+    node.earlier = this.#last;
     if (this.#last === undefined) this.#first = node;
     else this.#last.later = node;
     this.#last = node;
     this.#size += 1;
-    return node;
   }
 
-  /** @param node one of this line. Idempotent. */
-  remove(node: ListNode<One>): void {
+  /** Removes `node`, a member of this list. Idempotent. */
+  remove(node: Node): void {
     const { earlier, later } = node;
     if (earlier === undefined && this.#first !== node) return;
     if (earlier === undefined) this.#first = later;
@@ -42,19 +47,12 @@ export class LinkedList<One> {
     this.#size -= 1;
   }
 
-  /** In their order. Who is being looked at may leave meanwhile. */
-  *[Symbol.iterator](): Generator<One, void, void> {
+  /** Oldest first. The one being looked at may be removed meanwhile. */
+  *[Symbol.iterator](): Generator<Node, void, void> {
     for (let node = this.#first; node !== undefined;) {
-      const { one, later } = node;
-      yield one;
+      const { later } = node;
+      yield node;
       node = later;
     }
   }
-}
-
-/** A node in a {@link LinkedList}. Belongs to whoever entered; changed by the line alone. */
-export interface ListNode<One> {
-  readonly one: One;
-  earlier: ListNode<One> | undefined;
-  later: ListNode<One> | undefined;
 }

@@ -1,13 +1,14 @@
 import type { Admission } from './admission.ts';
 import { Connecting, destroyQuietly, releaseUpstream } from './connecting.ts';
 import type { Accepted, Hello, Upstream } from './connection.ts';
-import type { Deadline, Deadlines } from './deadlines.ts';
+import { Deadline } from './deadlines.ts';
+import type { Deadlines } from './deadlines.ts';
 import { formatDuration } from '../duration.ts';
 import { ProxyError } from '../errors.ts';
 import { FilteredClient } from './filter.ts';
 import type { ConnectionFilter } from './filter.ts';
 import type { Limits } from './limits.ts';
-import type { ListNode } from './linked-list.ts';
+import type { Linked } from './linked-list.ts';
 import type { ClosedConnection, Observer } from '../observe.ts';
 import type { Route } from '../routes/route.ts';
 import { readHello } from './sniff.ts';
@@ -52,8 +53,8 @@ export interface SessionControl {
   connectDeadlines(timeoutMs: number): Deadlines<Session>;
   /** For transports that do not end a splice which was cut. */
   readonly cutDeadlines: Deadlines<Session>;
-  /** The session at `node` is over: everything has been reported of it. */
-  onClosed(node: ListNode<Session>): void;
+  /** `session` is over: everything has been reported of it. */
+  onClosed(session: Session): void;
 }
 
 /** Until the hello is complete. */
@@ -61,20 +62,12 @@ interface Opening {
   kind: 'filtering' | 'sniffing';
   /** Whether the client's connections include this one: not before its filters have run. */
   isCounted: boolean;
-  readonly deadline: Deadline<Session>;
 }
 
 /** From the hello until a backend is reached. */
 interface Reaching {
   readonly kind: 'connecting';
   readonly connecting: Connecting;
-  /** For a connector; begins when the route is known. */
-  deadline: ConnectDeadline | undefined;
-}
-
-interface ConnectDeadline {
-  readonly of: Deadlines<Session>;
-  readonly at: Deadline<Session>;
 }
 
 /** Both ends belong to the splice. */
@@ -82,8 +75,6 @@ interface Splicing {
   readonly kind: 'splicing';
   readonly connecting: Connecting;
   readonly splice: Splice;
-  /** Since it was cut: it has to end by then. */
-  deadline: Deadline<Session> | undefined;
 }
 
 interface Closed {
@@ -99,12 +90,15 @@ const NOTHING_CARRIED: Transfer = { bytesUp: 0, bytesDown: 0 };
  * One connection on its way through the stages: owns both of its ends from accept to close, and ends with exactly one
  * `connection.closed`, whatever the parts that it calls do.
  */
-export class Session {
+export class Session implements Linked<Session> {
   readonly connection: Accepted;
+  earlier: Session | undefined;
+  later: Session | undefined;
   readonly #control: SessionControl;
+  /** Of the phase that it is in: for the hello, for a connector, and for a splice that was cut. */
+  readonly #deadline = new Deadline<Session>(this);
   #downstream: Connection;
-  #phase: Phase = CLOSED;
-  #node: ListNode<Session> | undefined;
+  #phase: Phase = { kind: 'sniffing', isCounted: true };
 
   constructor(control: SessionControl, downstream: Connection, connection: Accepted) {
     this.#control = control;
@@ -148,8 +142,8 @@ export class Session {
       this.#close(failed(reason));
       return true;
     }
-    if (phase.deadline !== undefined) return false;
-    phase.deadline = this.#control.cutDeadlines.begin(this, performance.now());
+    if (this.#deadline.isRunning) return false;
+    this.#deadline.begin(this.#control.cutDeadlines, performance.now());
     try {
       phase.splice.cut(reason);
     } catch (thrown) {
@@ -188,15 +182,10 @@ export class Session {
     this.#close({ bytesUp, bytesDown, error });
   }
 
-  /**
-   * From accept to close. Never rejects.
-   *
-   * @param node its own, given back when it is closed
-   */
-  async run(node: ListNode<Session>): Promise<void> {
+  /** From accept to close; to be called once. Never rejects. */
+  async run(): Promise<void> {
     const { stages, helloDeadlines } = this.#control;
-    this.#node = node;
-    this.#phase = { kind: 'sniffing', isCounted: true, deadline: helloDeadlines.begin(this, this.connection.at) };
+    this.#deadline.begin(helloDeadlines, this.connection.at);
     let transfer = NOTHING_CARRIED;
     try {
       stages.observer.observe({ type: 'connection.accepted', connection: this.connection });
@@ -217,7 +206,7 @@ export class Session {
     if (sniffed === undefined || (phase.kind !== 'filtering' && phase.kind !== 'sniffing')) return undefined;
     // Such a client is known of only when a route takes it.
     if (sniffed.unrecognised !== undefined && this.#route(sniffed.hello) === undefined) throw sniffed.unrecognised;
-    const reaching = this.#helloComplete(phase, sniffed.hello);
+    const reaching = this.#helloComplete(sniffed.hello);
     const route = this.#resolve(reaching.connecting, sniffed);
     // An observer may have closed it.
     if (this.#isOver(reaching)) return undefined;
@@ -255,13 +244,13 @@ export class Session {
     return readHello(this.#downstream, this.#control.stages, client.rest);
   }
 
-  #helloComplete({ deadline }: Opening, hello: Hello): Reaching {
-    const { stages, helloDeadlines } = this.#control;
+  #helloComplete(hello: Hello): Reaching {
+    const { stages } = this.#control;
     const { connection } = this;
-    helloDeadlines.end(deadline);
+    this.#deadline.end();
     stages.admission.helloComplete();
     const connecting = new Connecting(stages, connection, hello);
-    const phase: Reaching = { kind: 'connecting', connecting, deadline: undefined };
+    const phase: Reaching = { kind: 'connecting', connecting };
     this.#phase = phase;
     stages.observer.observe({ type: 'connection.sniffed', connection, hello, at: connecting.helloAt });
     return phase;
@@ -295,13 +284,13 @@ export class Session {
   #connect(reaching: Reaching, route: Route): Promise<Upstream> {
     const { connector, limits } = this.#control.stages;
     const deadlines = this.#control.connectDeadlines(route.connectTimeoutMs ?? limits.connectTimeoutMs);
-    reaching.deadline = { of: deadlines, at: deadlines.begin(this, performance.now()) };
+    this.#deadline.begin(deadlines, performance.now());
     this.#downstream.onReset = (error) => this.cut(reaching.connecting.leftBy(error));
     return connector.connect(route, reaching.connecting);
   }
 
-  #connected({ connecting, deadline }: Reaching, upstream: Upstream): void {
-    deadline?.of.end(deadline.at);
+  #connected({ connecting }: Reaching, upstream: Upstream): void {
+    this.#deadline.end();
     const at = connecting.reached(upstream);
     const { connection } = this;
     this.#control.stages.observer.observe({ type: 'connection.connected', connection, upstream, at });
@@ -313,7 +302,7 @@ export class Session {
     const options = { head, idleTimeoutMs, halfCloseTimeoutMs };
     const splice = transport.splice(this.#downstream, upstream.connection, options);
     if (!isSplice(splice)) throw new TypeError('expected a splice, found none');
-    this.#phase = { kind: 'splicing', connecting, splice, deadline: undefined };
+    this.#phase = { kind: 'splicing', connecting, splice };
     return splice;
   }
 
@@ -331,7 +320,7 @@ export class Session {
     if (phase.kind === 'closed') return;
     this.#phase = CLOSED;
     const { stages } = this.#control;
-    this.#endDeadline(phase);
+    this.#deadline.end();
     const isGreeted = phase.kind === 'connecting' || phase.kind === 'splicing';
     stages.admission.released(isGreeted);
     if (isGreeted || phase.isCounted) stages.admission.clientReleased(this.connection.remote.host);
@@ -341,15 +330,7 @@ export class Session {
     const ending = failure === undefined || transfer.error !== undefined ? transfer : { ...transfer, error: failure };
     const closed = closedConnection(this.connection, connecting, ending);
     stages.observer.observe({ type: 'connection.closed', closed });
-    if (this.#node !== undefined) this.#control.onClosed(this.#node);
-  }
-
-  #endDeadline(phase: Opening | Reaching | Splicing): void {
-    const { helloDeadlines, cutDeadlines } = this.#control;
-    if (phase.deadline === undefined) return;
-    if (phase.kind === 'connecting') phase.deadline.of.end(phase.deadline.at);
-    else if (phase.kind === 'splicing') cutDeadlines.end(phase.deadline);
-    else helloDeadlines.end(phase.deadline);
+    this.#control.onClosed(this);
   }
 }
 

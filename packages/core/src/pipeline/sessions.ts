@@ -5,7 +5,6 @@ import type { SessionControl, LiveConnection, Stages } from './session.ts';
 import { ProxyError } from '../errors.ts';
 import { observers } from '../observe.ts';
 import { LinkedList } from './linked-list.ts';
-import type { ListNode } from './linked-list.ts';
 import type { Connection } from '../transport/transport.ts';
 
 // A connector keeps to its time by itself; one that does not is given this much longer, so that what it has to say comes first.
@@ -49,7 +48,7 @@ export class Sessions {
       helloDeadlines: new Deadlines(stages.limits.helloTimeoutMs, (session) => session.onHelloTimeout()),
       connectDeadlines: (timeoutMs) => this.#connectDeadlinesOf(timeoutMs),
       cutDeadlines: new Deadlines(CUT_TIMEOUT_MS, (session) => session.onCutTimeout()),
-      onClosed: (node) => this.#onClosed(node),
+      onClosed: (session) => this.#onClosed(session),
     };
   }
 
@@ -71,7 +70,8 @@ export class Sessions {
       return;
     }
     const session = new Session(this.#control, connection, this.#accepted(connection, listener));
-    void session.run(this.#sessions.push(session));
+    this.#sessions.push(session);
+    void session.run();
     if (this.#control.stages.admission.hasTooManyPending) this.#longestPending()?.cut(this.#tooManyPending);
   }
 
@@ -153,8 +153,8 @@ export class Sessions {
     return made;
   }
 
-  #onClosed(node: ListNode<Session>): void {
-    this.#sessions.remove(node);
+  #onClosed(session: Session): void {
+    this.#sessions.remove(session);
     this.#ended += 1;
     if (this.#sessions.size > 0) return;
     for (const resolve of this.#idle.splice(0)) resolve();

@@ -1,4 +1,5 @@
-import type { Deadline, Deadlines } from '../pipeline/deadlines.ts';
+import { Deadline } from '../pipeline/deadlines.ts';
+import type { Deadlines } from '../pipeline/deadlines.ts';
 import type { ProxyError } from '../errors.ts';
 import type { NodeConnection, Sink } from './node-connection.ts';
 import { longestSilenceMs, silenceError } from './silence.ts';
@@ -10,8 +11,7 @@ export class NodeSplice implements Splice, Sink {
   readonly #down: NodeConnection;
   readonly #up: NodeConnection;
   readonly #options: SpliceOptions;
-  readonly #lasting: Deadlines<NodeSplice>;
-  readonly #lastsAt: Deadline<NodeSplice>;
+  readonly #lasts = new Deadline<NodeSplice>(this);
   #resolve: (transfer: Transfer) => void = () => undefined;
   #idleTimer: NodeJS.Timeout;
   #firstByteAt: number | undefined;
@@ -23,7 +23,6 @@ export class NodeSplice implements Splice, Sink {
 
   /** @param lasting calls {@link keepAlive} when it has gone on for a while */
   constructor(down: NodeConnection, up: NodeConnection, options: SpliceOptions, lasting: Deadlines<NodeSplice>) {
-    this.#lasting = lasting;
     this.#down = down;
     this.#up = up;
     this.#options = options;
@@ -31,7 +30,7 @@ export class NodeSplice implements Splice, Sink {
       this.#resolve = resolve;
     });
     this.#idleTimer = timer(this, longestSilenceMs(options, false));
-    this.#lastsAt = lasting.begin(this, this.#lastByteAt);
+    this.#lasts.begin(lasting, this.#lastByteAt);
     if (options.head.length > 0) up.push(options.head);
     down.pipeInto(this);
     up.pipeInto(this);
@@ -88,7 +87,7 @@ export class NodeSplice implements Splice, Sink {
     this.#open -= 1;
     if (this.#open > 0) return;
     clearTimeout(this.#idleTimer);
-    this.#lasting.end(this.#lastsAt);
+    this.#lasts.end();
     const { bytesUp, bytesDown } = this;
     this.#resolve({ bytesUp, bytesDown, firstByteAt: this.#firstByteAt, error: this.#error });
   }
