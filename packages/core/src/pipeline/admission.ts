@@ -52,10 +52,9 @@ export class Admission {
    */
   admitClient(host: string): ProxyError | undefined {
     if (!isAddress(host)) return undefined;
-    if (this.#clients.of(host) >= this.#perClient)
-      return full(`limits.perClient.connections: ${host} has ${this.#perClient} connections`);
-    this.#clients.add(host);
-    return undefined;
+    if (this.#clients.add(host) <= this.#perClient) return undefined;
+    this.#clients.remove(host);
+    return full(`limits.perClient.connections: ${host} has ${this.#perClient} connections`);
   }
 
   /** How many connections a client has, those before their filters have run left out. */

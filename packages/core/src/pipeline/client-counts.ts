@@ -37,16 +37,18 @@ export class ClientCounts {
     return this.#counts[this.#slotOf(this.#key, 0)] ?? 0;
   }
 
-  /** One more of `host`. */
-  add(host: string): void {
+  /** One more of `host`. @returns the count, this one included */
+  add(host: string): number {
     this.#read(host);
     const slot = this.#slotOf(this.#key, 0);
     if (this.#counts[slot] === 0) {
       this.#keys.set(this.#key, slot * WORDS);
       this.#used += 1;
     }
-    this.#counts[slot] = (this.#counts[slot] ?? 0) + 1;
+    const count = (this.#counts[slot] ?? 0) + 1;
+    this.#counts[slot] = count;
     if (this.#used * 2 > this.#capacity) this.#resize(this.#capacity * 2);
+    return count;
   }
 
   /** One less of `host`, which was added before. */

@@ -57,24 +57,36 @@ export interface SessionControl {
   onClosed(session: Session): void;
 }
 
+// The phases are classes: V8 guesses the age of object literals, and makes those old at once that it takes for long-lived
+// (docs/adr/0023). Instances are spared that.
+
 /** Until the hello is complete. */
-interface Opening {
-  kind: 'filtering' | 'sniffing';
+class Opening {
+  kind: 'filtering' | 'sniffing' = 'sniffing';
   /** Whether the client's connections include this one: not before its filters have run. */
-  isCounted: boolean;
+  isCounted = true;
 }
 
 /** From the hello until a backend is reached. */
-interface Reaching {
-  readonly kind: 'connecting';
+class Reaching {
+  readonly kind = 'connecting';
   readonly connecting: Connecting;
+
+  constructor(connecting: Connecting) {
+    this.connecting = connecting;
+  }
 }
 
 /** Both ends belong to the splice. */
-interface Splicing {
-  readonly kind: 'splicing';
+class Splicing {
+  readonly kind = 'splicing';
   readonly connecting: Connecting;
   readonly splice: Splice;
+
+  constructor(connecting: Connecting, splice: Splice) {
+    this.connecting = connecting;
+    this.splice = splice;
+  }
 }
 
 interface Closed {
@@ -98,7 +110,7 @@ export class Session implements Linked<Session> {
   /** Of the phase that it is in: for the hello, for a connector, and for a splice that was cut. */
   readonly #deadline = new Deadline<Session>(this);
   #downstream: Connection;
-  #phase: Phase = { kind: 'sniffing', isCounted: true };
+  #phase: Phase = new Opening();
 
   constructor(control: SessionControl, downstream: Connection, connection: Accepted) {
     this.#control = control;
@@ -250,7 +262,7 @@ export class Session implements Linked<Session> {
     this.#deadline.end();
     stages.admission.helloComplete();
     const connecting = new Connecting(stages, connection, hello);
-    const phase: Reaching = { kind: 'connecting', connecting };
+    const phase = new Reaching(connecting);
     this.#phase = phase;
     stages.observer.observe({ type: 'connection.sniffed', connection, hello, at: connecting.helloAt });
     return phase;
@@ -302,7 +314,7 @@ export class Session implements Linked<Session> {
     const options = { head, idleTimeoutMs, halfCloseTimeoutMs };
     const splice = transport.splice(this.#downstream, upstream.connection, options);
     if (!isSplice(splice)) throw new TypeError('expected a splice, found none');
-    this.#phase = { kind: 'splicing', connecting, splice };
+    this.#phase = new Splicing(connecting, splice);
     return splice;
   }
 
