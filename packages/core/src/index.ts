@@ -67,7 +67,7 @@ export type {
   Transfer,
   Transport,
 } from './transport/transport.ts';
-export { pause } from './watch/backoff.ts';
+export { pause } from './watch/scope.ts';
 
 // For embedders.
 export { createProxy } from './proxy.ts';

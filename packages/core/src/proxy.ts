@@ -23,6 +23,7 @@ import type { KeepAlive, ListenAddress, Route, RouteSource } from './routes/rout
 import { RouteStore } from './routes/route-store.ts';
 import { staticSource } from './routes/static-source.ts';
 import type { Endpoint } from './transport/endpoint.ts';
+import { onAbort } from './watch/scope.ts';
 import { nodeTransport } from './transport/node-transport.ts';
 import type { Transport } from './transport/transport.ts';
 
@@ -197,14 +198,8 @@ async function whenAborted(
   target: { abort(reason?: unknown): void },
   done: Promise<void>,
 ): Promise<void> {
-  const onAbort = (): void => target.abort(signal?.reason);
-  signal?.addEventListener('abort', onAbort, { once: true });
-  if (signal?.aborted === true) onAbort();
-  try {
-    await done;
-  } finally {
-    signal?.removeEventListener('abort', onAbort);
-  }
+  const release = signal && onAbort(signal, () => target.abort(signal.reason));
+  await done.finally(release);
 }
 
 interface Parts {

@@ -1,5 +1,6 @@
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
-import { backoff, pause } from '../src/watch/backoff.ts';
+import { backoff } from '../src/watch/backoff.ts';
+import { pause } from '../src/watch/scope.ts';
 import { follow } from '../src/watch/follow.ts';
 
 beforeEach(() => void vi.useFakeTimers());

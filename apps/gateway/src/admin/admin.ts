@@ -5,7 +5,8 @@ import { isIP } from 'node:net';
 import type { Socket } from 'node:net';
 import { Readable } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
-import { formatEndpoint, pause } from '@meshgate/core';
+import { formatEndpoint } from '@meshgate/core';
+import { settlesWithin } from '@meshgate/core/parts';
 import type { Endpoint, Observer, Service } from '@meshgate/core';
 import type { AdminAnswer, AdminPaths } from './admin-paths.ts';
 import { jsonStream } from './json-stream.ts';
@@ -57,11 +58,7 @@ export class AdminServer implements Service {
   /** Responses under way, such as that to `POST /drain`, are finished; idle connections are closed. */
   async stop(signal: AbortSignal): Promise<void> {
     const closed = new Promise((resolve) => this.#server.close(resolve));
-    const over = new AbortController();
-    signal.addEventListener('abort', () => over.abort(), { once: true, signal: over.signal });
-    if (signal.aborted) over.abort();
-    await Promise.race([Promise.allSettled(this.#answering), pause(STOP_PATIENCE_MS, over.signal)]);
-    over.abort();
+    await settlesWithin(Promise.allSettled(this.#answering), STOP_PATIENCE_MS, signal);
     this.#server.closeAllConnections();
     await closed;
   }

@@ -1,6 +1,6 @@
 import { constants, fstatSync, openSync, write } from 'node:fs';
 import { isatty } from 'node:tty';
-import { pause } from '@meshgate/core';
+import { settlesWithin } from '@meshgate/core/parts';
 
 /** What may be wrong with a log, for `GET /ready` and the metrics. */
 export interface LogHealth {
@@ -67,11 +67,9 @@ export class LogWriter {
   /** Resolves when everything is written, when an error shows that it cannot be, or after `patienceMs`. */
   async flush(patienceMs: number): Promise<void> {
     if (this.#state.kind === 'idle') return;
-    const over = new AbortController();
     const settled = new Promise<void>((resolve) => this.#settled.add(resolve));
     if (this.#state.kind === 'waiting') this.#retry(this.#state.timer);
-    await Promise.race([settled, pause(patienceMs, over.signal)]);
-    over.abort();
+    await settlesWithin(settled, patienceMs);
     this.#settled.clear();
   }
 

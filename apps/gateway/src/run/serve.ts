@@ -1,4 +1,4 @@
-import { pause } from '@meshgate/core';
+import { aborted, settlesWithin } from '@meshgate/core/parts';
 import type { Amend } from '../config/amend-config.ts';
 import { bindFailure } from './bind-failure.ts';
 import { compose } from './compose.ts';
@@ -170,13 +170,11 @@ class Run {
   }
 
   async #stop(): Promise<void> {
-    const over = new AbortController();
-    const stopped = this.#gateway.stop(this.#forcing.signal).then(() => undefined, messageOf);
-    const late = pause(STOP_PATIENCE_MS, this.#forcing.signal)
-      .then(() => pause(LAST_PATIENCE_MS, over.signal))
-      .then(() => 'a service is still stopping');
-    const failure = await Promise.race([stopped, late]);
-    over.abort();
+    const { signal } = this.#forcing;
+    const stopped = this.#gateway.stop(signal).then(() => undefined, messageOf);
+    const isStopped =
+      (await settlesWithin(stopped, STOP_PATIENCE_MS, signal)) || (await settlesWithin(stopped, LAST_PATIENCE_MS));
+    const failure = isStopped ? await stopped : 'a service is still stopping';
     if (failure === undefined) return;
     this.#status = 1;
     say(this.#logger, 'shutdownIncomplete', { reason: failure });
@@ -190,11 +188,6 @@ const LAST_PATIENCE_MS = 1_000;
 
 function rejection(signal: AbortSignal): Promise<never> {
   return aborted(signal).then(() => Promise.reject(new Error('second signal')));
-}
-
-function aborted(signal: AbortSignal): Promise<void> {
-  if (signal.aborted) return Promise.resolve();
-  return new Promise((resolve) => signal.addEventListener('abort', () => resolve(), { once: true }));
 }
 
 function messageOf(reason: unknown): string {

@@ -1,5 +1,4 @@
-import { pause } from '@meshgate/core';
-import { HOOK_TIMEOUT_MS, runDrainHooks } from '@meshgate/core/parts';
+import { HOOK_TIMEOUT_MS, runDrainHooks, settlesWithin } from '@meshgate/core/parts';
 import type { DrainOptions, DrainProgress, DrainState, Observer, Service } from '@meshgate/core';
 import type { WorkerPool } from './pool.ts';
 
@@ -72,20 +71,17 @@ export class PoolDrain {
   async #drained(): Promise<readonly DrainProgress[]> {
     const { workers } = this.#targets.pool;
     const pending = new Set(workers);
-    const over = new AbortController();
-    void this.#overdue(over.signal).then(() => pending.forEach((worker) => worker.kill()));
-    const ends = await Promise.all(workers.map((worker) => worker.drained.finally(() => pending.delete(worker))));
-    over.abort();
-    return ends.filter((end) => end !== undefined);
+    const ends = Promise.all(workers.map((worker) => worker.drained.finally(() => pending.delete(worker))));
+    const isDone = (await settlesWithin(ends, this.#longestMs(), this.#force.signal)) || (await settlesWithin(ends, LATE_MS));
+    if (!isDone) for (const worker of pending) worker.kill();
+    return (await ends).filter((end) => end !== undefined);
   }
 
-  /** Resolves when every healthy worker has ended its drain. */
-  async #overdue(over: AbortSignal): Promise<void> {
+  /** How long the drain of a healthy worker may take. */
+  #longestMs(): number {
     const { delayMs, graceMs, spreadMs } = this.#options;
     const hasHooks = this.#targets.carrierServices.some((service) => service.drain !== undefined);
-    const hooksMs = hasHooks ? HOOK_TIMEOUT_MS : 0;
-    await Promise.race([pause(hooksMs + delayMs + graceMs + spreadMs, over), aborted(this.#force.signal)]);
-    await pause(LATE_MS, over);
+    return (hasHooks ? HOOK_TIMEOUT_MS : 0) + delayMs + graceMs + spreadMs;
   }
 
   #enter(state: DrainState): void {
@@ -97,11 +93,6 @@ export class PoolDrain {
     if (state !== 'finishing' || all.length === 0) return state;
     return STATES.find((one) => all.some((worker) => worker.state === one)) ?? state;
   }
-}
-
-function aborted(signal: AbortSignal): Promise<void> {
-  if (signal.aborted) return Promise.resolve();
-  return new Promise((resolve) => signal.addEventListener('abort', () => resolve(), { once: true }));
 }
 
 /** The least advanced first. */

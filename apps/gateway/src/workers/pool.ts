@@ -1,6 +1,6 @@
 import { formatEndpoint, pause } from '@meshgate/core';
 import { formatDuration } from '@meshgate/core/parts';
-import { backoff, follow } from '@meshgate/core/parts';
+import { backoff, follow, onAbort } from '@meshgate/core/parts';
 import type { Endpoint, ListenAddress, ListenerSource, Observer, Service } from '@meshgate/core';
 import type { ListenerStatus } from '@meshgate/core/parts';
 import type { QueryResults, QueryName, ToWorker, WorkerPlan } from './messages.ts';
@@ -109,12 +109,10 @@ export class WorkerPool implements Service {
   /** Rejects when a worker failed since the drain started. */
   async stop(signal: AbortSignal): Promise<void> {
     this.stopReplacing();
-    const killAll = (): void => this.workers.forEach((worker) => worker.kill());
-    signal.addEventListener('abort', killAll, { once: true });
-    if (signal.aborted) killAll();
+    const release = onAbort(signal, () => this.workers.forEach((worker) => worker.kill()));
     this.send({ kind: 'stop' });
     await Promise.all([this.#following, ...this.workers.map(({ ended }) => ended)]);
-    signal.removeEventListener('abort', killAll);
+    release();
     if (this.#failures.length > 0) throw new Error(this.#failures.join('; '));
   }
 
@@ -221,11 +219,9 @@ function messageOf(reason: unknown): string {
 }
 
 async function orAborted<T>(work: Promise<T>, signal: AbortSignal): Promise<T> {
-  const over = new AbortController();
+  let release: (() => void) | undefined;
   const aborted = new Promise<never>((_resolve, reject) => {
-    const abort = (): void => reject(signal.reason as Error);
-    signal.addEventListener('abort', abort, { once: true, signal: over.signal });
-    if (signal.aborted) abort();
+    release = onAbort(signal, () => reject(signal.reason as Error));
   });
-  return Promise.race([work, aborted]).finally(() => over.abort());
+  return Promise.race([work, aborted]).finally(release);
 }

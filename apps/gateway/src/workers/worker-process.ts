@@ -1,7 +1,7 @@
 import cluster from 'node:cluster';
 import type { Worker } from 'node:cluster';
 import { fileURLToPath } from 'node:url';
-import { pause } from '@meshgate/core';
+import { settlesWithin } from '@meshgate/core/parts';
 import type { DrainProgress, RouteSnapshot } from '@meshgate/core';
 import type {
   QueryResults,
@@ -121,11 +121,10 @@ export class WorkerProcess {
   async query<Name extends QueryName>(name: Name, timeoutMs: number): Promise<QueryResults[Name] | undefined> {
     this.#lastQuery += 1;
     const id = this.#lastQuery;
-    const over = new AbortController();
     const responded = new Promise<QueryResults[QueryName] | undefined>((resolve) => this.#pending.set(id, resolve));
     this.send({ kind: 'query', id, name });
-    const result = await Promise.race([responded, this.ended, pause(timeoutMs, over.signal)]);
-    over.abort();
+    const first = Promise.race([responded, this.ended]);
+    const result = (await settlesWithin(first, timeoutMs)) ? await first : undefined;
     this.#pending.delete(id);
     // A result has the type of its query; what `ended` resolves with is no object.
     return typeof result === 'object' ? (result as QueryResults[Name]) : undefined;

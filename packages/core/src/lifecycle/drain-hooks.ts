@@ -1,6 +1,6 @@
 import { errorOf } from '../errors.ts';
 import type { Observer } from '../observe.ts';
-import { pause } from '../watch/backoff.ts';
+import { settlesWithin } from '../watch/scope.ts';
 import type { Service } from './service.ts';
 
 /** What the hooks of a drain are run under. */
@@ -26,29 +26,19 @@ export async function runBounded(
   hook: () => Promise<void> | undefined,
   { force, observer }: HookControl,
 ): Promise<void> {
-  const settled = new AbortController();
+  const work = Promise.resolve().then(hook);
+  const isSettled =
+    (await settlesWithin(work, HOOK_TIMEOUT_MS, force)) ||
+    // Told to hurry, by the same signal, a moment ago.
+    (force.aborted && (await settlesWithin(work, FORCED_HOOK_TIMEOUT_MS)));
   try {
-    const late = hookTimeout(force, settled.signal).then(() => LATE);
-    if ((await Promise.race([hook(), late])) === LATE) throw new Error('its part of the drain did not settle in time');
+    if (!isSettled) throw new Error('its part of the drain did not settle in time');
+    await work;
   } catch (reason) {
     observer.observe({ type: 'service.failed', service: name, error: errorOf(reason) });
-  } finally {
-    settled.abort();
   }
-}
-
-async function hookTimeout(force: AbortSignal, settled: AbortSignal): Promise<void> {
-  const first = new AbortController();
-  const end = (): void => first.abort();
-  const signals = [settled, force];
-  for (const signal of signals) signal.addEventListener('abort', end, { once: true });
-  await pause(force.aborted ? 0 : HOOK_TIMEOUT_MS, first.signal);
-  for (const signal of signals) signal.removeEventListener('abort', end);
-  // Told to hurry, by the same signal, a moment ago.
-  if (force.aborted) await pause(FORCED_HOOK_TIMEOUT_MS, settled);
 }
 
 /** An agent that is asked to send nobody here answers within a second; an orchestrator waits for the sum of the drain and some 10 s. */
 export const HOOK_TIMEOUT_MS = 5_000;
 const FORCED_HOOK_TIMEOUT_MS = 1_000;
-const LATE = Symbol('late');

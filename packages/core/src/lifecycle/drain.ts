@@ -1,4 +1,4 @@
-import { pause } from '../watch/backoff.ts';
+import { pause, settlesWithin } from '../watch/scope.ts';
 import { ProxyError } from '../errors.ts';
 import type { Session } from '../pipeline/session.ts';
 import type { Sessions } from '../pipeline/sessions.ts';
@@ -98,7 +98,7 @@ export class Drain {
     await pause(this.#options.delayMs, signal);
     this.#state = 'finishing';
     await runBounded('listeners', () => listeners.stop(signal), control);
-    await this.#emptyWithin(this.#options.graceMs, signal);
+    await settlesWithin(sessions.empty(), this.#options.graceMs, signal);
     this.#state = 'closing';
     sessions.stopAccepting();
     await this.#closeRest(signal);
@@ -108,16 +108,6 @@ export class Drain {
     const { progress } = this;
     observer.observe({ type: 'drain.ended', finished: progress.finished, cut: progress.cut });
     return progress;
-  }
-
-  async #emptyWithin(ms: number, signal: AbortSignal): Promise<void> {
-    const over = new AbortController();
-    const stop = (): void => over.abort();
-    signal.addEventListener('abort', stop, { once: true });
-    if (signal.aborted) stop();
-    await Promise.race([this.#targets.sessions.empty(), pause(ms, over.signal)]);
-    stop();
-    signal.removeEventListener('abort', stop);
   }
 
   /** Those silent for longest go first, since they lose least; each gets its slot of the spread. */

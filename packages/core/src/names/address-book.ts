@@ -6,7 +6,7 @@ import type { Endpoint } from '../transport/endpoint.ts';
 import { ResolutionError } from './resolution.ts';
 import type { NameSystem, Resolution } from './resolution.ts';
 import { systemNames } from './system-names.ts';
-import { within } from './within.ts';
+import { settlesWithin } from '../watch/scope.ts';
 
 // A TTL of 0 would mean a question for each connection, one of days that a service which has moved is never found again.
 const MIN_TTL_SECONDS = 1;
@@ -96,12 +96,9 @@ export class AddressBook {
   }
 
   async #answeredSoon(entry: Entry, asking: Promise<void>): Promise<void> {
-    const answered = await within(
-      asking.then(() => true),
-      STALE_PATIENCE_MS,
-    );
+    if (await settlesWithin(asking, STALE_PATIENCE_MS)) return;
     // Those who come while the answer is still awaited take what is known.
-    if (answered === undefined && entry.asking === asking) entry.freshUntil = performance.now() + STALE_PATIENCE_MS;
+    if (entry.asking === asking) entry.freshUntil = performance.now() + STALE_PATIENCE_MS;
   }
 
   /** One question at a time for each name, however many connections wait for its answer. */

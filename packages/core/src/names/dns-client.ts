@@ -2,7 +2,7 @@ import { Resolver } from 'node:dns/promises';
 import type { ResolvConf } from './resolv-conf.ts';
 import { ResolutionError } from './resolution.ts';
 import type { Resolution } from './resolution.ts';
-import { within } from './within.ts';
+import { settlesWithin } from '../watch/scope.ts';
 
 type Family = 4 | 6;
 
@@ -76,11 +76,11 @@ export class DnsClient {
   }
 
   /** `undefined` when it is not worth waiting for. */
-  #second(first: Answer, other: Promise<Answer>): Promise<Answer | undefined> {
+  async #second(first: Answer, other: Promise<Answer>): Promise<Answer | undefined> {
     if (first.kind === 'none' || first.kind === 'unavailable') return other;
     const family = first.family === 4 ? 6 : 4;
-    if (performance.now() < this.#silentUntil[family]) return Promise.resolve(undefined);
-    return within(other, RESOLUTION_DELAY_MS);
+    if (performance.now() < this.#silentUntil[family]) return undefined;
+    return (await settlesWithin(other, RESOLUTION_DELAY_MS)) ? other : undefined;
   }
 
   #merged(first: Answer, late: Answer): Resolution | undefined {

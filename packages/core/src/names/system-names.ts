@@ -7,7 +7,7 @@ import type { NameService } from './nsswitch.ts';
 import { ResolutionError } from './resolution.ts';
 import type { NameSystem, Resolution } from './resolution.ts';
 import { parseResolvConf } from './resolv-conf.ts';
-import { within } from './within.ts';
+import { settlesWithin } from '../watch/scope.ts';
 
 /** Where the system keeps what it knows of names. */
 export interface SystemNamesOptions {
@@ -68,8 +68,8 @@ class SystemNames {
   }
 
   async resolve(host: string): Promise<Resolution> {
-    const found = await within(this.#resolveInOrder(host), DEADLINE_MS);
-    if (found !== undefined) return found;
+    const resolving = this.#resolveInOrder(host);
+    if (await settlesWithin(resolving, DEADLINE_MS)) return resolving;
     throw new ResolutionError('unavailable', `no answer within ${DEADLINE_MS / 1_000} s`);
   }
 

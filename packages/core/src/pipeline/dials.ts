@@ -5,7 +5,7 @@ import type { Backend, KeepAlive, Route } from '../routes/route.ts';
 import { formatEndpoint } from '../transport/endpoint.ts';
 import type { Endpoint } from '../transport/endpoint.ts';
 import type { Dial } from '../transport/transport.ts';
-import { pause } from '../watch/backoff.ts';
+import { pause } from '../watch/scope.ts';
 import type { Limits } from './limits.ts';
 import type { Outliers } from './outliers.ts';
 import type { ConnectContext, ConnectDialOptions } from './stages.ts';

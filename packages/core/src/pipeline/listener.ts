@@ -1,4 +1,5 @@
-import { backoff, pause } from '../watch/backoff.ts';
+import { backoff } from '../watch/backoff.ts';
+import { pause } from '../watch/scope.ts';
 import { errorOf } from '../errors.ts';
 import { formatEndpoint } from '../transport/endpoint.ts';
 import type { Endpoint } from '../transport/endpoint.ts';

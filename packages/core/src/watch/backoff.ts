@@ -1,5 +1,3 @@
-import { onAbort } from './scope.ts';
-
 /** Bounds of a growing pause, in milliseconds. */
 export interface BackoffOptions {
   /** The first pause. */
@@ -20,18 +18,4 @@ export function* backoff(
   random: () => number = Math.random,
 ): Generator<number, never> {
   for (let ms = firstMs; ; ms = Math.min(maxMs, ms * 2)) yield ms * (1 - random() / 2);
-}
-
-/** Waits `ms`, or until `signal` aborts: then it resolves early rather than rejects, and leaves no timer behind. */
-export function pause(ms: number, signal: AbortSignal): Promise<void> {
-  if (signal.aborted) return Promise.resolve();
-  return new Promise((resolve) => {
-    const end = (): void => {
-      clearTimeout(timer);
-      release();
-      resolve();
-    };
-    const timer = setTimeout(end, ms);
-    const release = onAbort(signal, end);
-  });
 }

@@ -1,4 +1,4 @@
-import { onAbort } from './scope.ts';
+import { endsWithin } from './scope.ts';
 
 /**
  * The latest value of something, and its changes: one side sets, any number of others wait. A value that nobody looked at before the
@@ -30,19 +30,16 @@ export class Cell<T> {
    * Resolves when the revision is not `seen` any more, when `withinMs` milliseconds have passed, or when `signal` aborts: whoever
    * waits looks which it was. Nothing that was set while nobody waited is missed. Leaves no timer behind.
    */
-  changed(seen: number, signal: AbortSignal, withinMs?: number): Promise<void> {
-    if (seen !== this.#revision || signal.aborted) return Promise.resolve();
-    return new Promise((resolve) => {
-      const end = (): void => {
-        clearTimeout(timer);
-        release();
-        this.#waiting.delete(end);
-        resolve();
-      };
-      const timer = withinMs === undefined ? undefined : setTimeout(end, withinMs);
-      const release = onAbort(signal, end);
-      this.#waiting.add(end);
-    });
+  async changed(seen: number, signal: AbortSignal, withinMs?: number): Promise<void> {
+    if (seen !== this.#revision || signal.aborted) return;
+    await endsWithin(
+      (end) => {
+        this.#waiting.add(end);
+        return () => this.#waiting.delete(end);
+      },
+      withinMs,
+      signal,
+    );
   }
 
   /** Yields the value when there is one, then the latest after each change. Ends when `signal` aborts. */

@@ -1,8 +1,8 @@
 import { setImmediate as nextTurn } from 'node:timers/promises';
-import { backoff, pause, RETRY_PAUSES } from './backoff.ts';
+import { backoff, RETRY_PAUSES } from './backoff.ts';
 import type { BackoffOptions } from './backoff.ts';
 import { errorOf } from '../errors.ts';
-import { aborted, settlesWithin } from './scope.ts';
+import { aborted, pause, settlesWithin } from './scope.ts';
 
 /** What {@link follow} reports of the sequence it follows. */
 export interface Follower<T> {

@@ -1,4 +1,4 @@
-import { pause } from './backoff.ts';
+import { pause } from './scope.ts';
 
 /** A bound on how often something happens. */
 export interface PaceOptions {

@@ -50,16 +50,42 @@ export function aborted(signal: AbortSignal): Promise<void> {
  * Leaves no timer behind.
  */
 export function settlesWithin(work: Promise<unknown>, ms: number, signal?: AbortSignal): Promise<boolean> {
+  return endsWithin(
+    (end) => {
+      work.then(end, end);
+      return nothing;
+    },
+    ms,
+    signal,
+  );
+}
+
+/** Waits `ms`, or until `signal` aborts: then it resolves early rather than rejects, and leaves no timer behind. */
+export async function pause(ms: number, signal: AbortSignal): Promise<void> {
+  if (!signal.aborted) await endsWithin(() => nothing, ms, signal);
+}
+
+/**
+ * Whether what `begin` starts ends within `ms`, and before `signal` aborts. Leaves no timer behind.
+ *
+ * @param begin gets what to call at the end, later than it returns; what it returns is called at the end, whichever it was
+ * @param ms no limit when `undefined`
+ */
+export function endsWithin(
+  begin: (end: () => void) => () => void,
+  ms: number | undefined,
+  signal: AbortSignal | undefined,
+): Promise<boolean> {
   return new Promise((resolve) => {
     let release = nothing;
-    const end = (settled: boolean): void => {
+    const end = (isInTime: boolean): void => {
       clearTimeout(timer);
       release();
-      resolve(settled);
+      stop();
+      resolve(isInTime);
     };
-    const timer = setTimeout(end, ms, false);
-    const settled = (): void => end(true);
-    work.then(settled, settled);
+    const timer = ms === undefined ? undefined : setTimeout(end, ms, false);
+    const stop = begin(() => end(true));
     if (signal !== undefined) release = onAbort(signal, () => end(false));
   });
 }
