@@ -1,3 +1,5 @@
+import { Cell } from '@meshgate/core/parts';
+
 /** When to look again. Times in milliseconds. */
 export interface DebouncerTimes {
   /** Silence after an event before it is looked at: what is written in several steps is not seen half done. */
@@ -11,10 +13,11 @@ export interface DebouncerTimes {
 /** Says when to look again: some silence after events, at once when flushed, at the latest when the poll is due. */
 export class Debouncer {
   readonly #times: DebouncerTimes;
-  #timer: NodeJS.Timeout | undefined;
-  #burstSince: number | undefined;
-  #due = false;
-  #wake: () => void = nothing;
+  readonly #events = new Cell<void>();
+  /** Revision of the last event that has been looked at. */
+  #seen = 0;
+  /** Revision of the last flush; 0 for none. */
+  #flushed = 0;
 
   constructor(times: DebouncerTimes) {
     this.#times = times;
@@ -22,43 +25,27 @@ export class Debouncer {
 
   /** Something may have changed. */
   note(): void {
-    const now = performance.now();
-    this.#burstSince ??= now;
-    const leftMs = this.#burstSince + this.#times.burstMs - now;
-    this.#arm(Math.max(0, Math.min(this.#times.quietMs, leftMs)));
+    this.#events.set();
   }
 
   /** The next round is due now; or, in the middle of a burst, when that is over: it would see things half done. */
   flush(): void {
-    if (this.#burstSince === undefined) this.#fire();
+    if (this.#events.revision !== this.#seen) return;
+    this.#events.set();
+    this.#flushed = this.#events.revision;
   }
 
-  /** Resolves when a round is due. What happened while nobody waited counts. One caller at a time. */
-  async next(): Promise<void> {
-    if (!this.#due) {
-      if (this.#burstSince === undefined && this.#times.pollMs > 0) this.#arm(this.#times.pollMs);
-      await new Promise<void>((resolve) => (this.#wake = resolve));
+  /** Resolves when a round is due, or `signal` aborts. What happened while nobody waited counts. One caller at a time. */
+  async next(signal: AbortSignal): Promise<void> {
+    const { quietMs, burstMs, pollMs } = this.#times;
+    await this.#events.changed(this.#seen, signal, pollMs === 0 ? undefined : pollMs);
+    const endsAt = performance.now() + burstMs;
+    let seen = this.#flushed > this.#seen ? this.#flushed : this.#seen;
+    while (this.#flushed <= this.#seen && seen !== this.#events.revision && performance.now() < endsAt) {
+      seen = this.#events.revision;
+      await this.#events.changed(seen, signal, Math.min(quietMs, endsAt - performance.now()));
+      if (signal.aborted) return;
     }
-    this.#due = false;
-    this.#wake = nothing;
-  }
-
-  /** Leaves no timer behind. Whoever waits in {@link next} is let go. */
-  close(): void {
-    this.#fire();
-  }
-
-  #fire(): void {
-    clearTimeout(this.#timer);
-    this.#burstSince = undefined;
-    this.#due = true;
-    this.#wake();
-  }
-
-  #arm(ms: number): void {
-    clearTimeout(this.#timer);
-    this.#timer = setTimeout(() => this.#fire(), ms);
+    this.#seen = seen;
   }
 }
-
-function nothing(): void {}

@@ -1,4 +1,5 @@
 import { ConfigProblems, formatProblem, type Problem, type RouteSource } from '@meshgate/core';
+import { answered, errorOf, failed, NO_READING, onAbort, type Reading } from '@meshgate/core/parts';
 import { digestOf } from './files.ts';
 import { FolderWatchers, type Unwatched } from './folder-watchers.ts';
 import type { WatchStep } from './watch-path.ts';
@@ -13,11 +14,11 @@ export interface FileSubject<Read extends { readonly digest: string }, Value> {
   /** The bytes. Equal digests mean that there is nothing to parse. */
   read(): Promise<Read>;
   /** What was read, as a value. Rejects when `signal` aborts. */
-  parse(read: Read, signal: AbortSignal): Promise<Outcome<Value>>;
+  parse(read: Read, signal: AbortSignal): Promise<ParseOutcome<Value>>;
 }
 
 /** What became of files that were read. */
-export type Outcome<Value> =
+export type ParseOutcome<Value> =
   | { readonly kind: 'good'; readonly value: Value }
   /** Something is wrong, and `value` is what can be used in spite of it, with what was good before. Of a first reading it is not used. */
   | {
@@ -49,7 +50,7 @@ export interface FollowOptions {
 }
 
 /** Follows a subject, for any number of watchers at a time. */
-export interface Follower<Value> {
+export interface FileFollower<Value> {
   /** Yields the value once when first known, then at each change. Throws `ConfigProblems` only when the first reading is wrong. */
   watch(signal: AbortSignal): AsyncGenerator<FollowedValue<Value>, void, void>;
   /** Reads the files again now, or when they are no longer being written; what is unchanged is not yielded again. */
@@ -69,7 +70,7 @@ export const DEFAULT_POLL_MS = 30_000;
 export function followFiles<Read extends { readonly digest: string }, Value>(
   subject: FileSubject<Read, Value>,
   { pollMs = DEFAULT_POLL_MS }: FollowOptions,
-): Follower<Value> {
+): FileFollower<Value> {
   const running = new Set<Debouncer>();
   return { watch, refresh };
 
@@ -80,24 +81,20 @@ export function followFiles<Read extends { readonly digest: string }, Value>(
   async function* watch(signal: AbortSignal): AsyncGenerator<FollowedValue<Value>, void, void> {
     const debouncer = new Debouncer({ quietMs: QUIET_MS, burstMs: BURST_MS, pollMs });
     const watchers = new FolderWatchers(() => debouncer.note());
-    const close = (): void => {
-      watchers.close();
-      debouncer.close();
-      running.delete(debouncer);
-    };
-    signal.addEventListener('abort', close, { once: true });
+    const release = onAbort(signal, () => watchers.close());
     running.add(debouncer);
     try {
-      for (let last: Reading<Value> | undefined; !signal.aborted; await debouncer.next()) {
+      for (let last: Round<Value> | undefined; !signal.aborted; await debouncer.next(signal)) {
         const next = await look(subject, await watchPath(subject, watchers), last, signal);
-        if (next.told.version !== last?.told.version) yield next.told;
+        if (next.shown.version !== last?.shown.version) yield next.shown;
         last = next;
       }
     } catch (reason) {
       if (!signal.aborted) throw reason;
     } finally {
-      signal.removeEventListener('abort', close);
-      close();
+      release();
+      watchers.close();
+      running.delete(debouncer);
     }
   }
 }
@@ -109,48 +106,63 @@ const QUIET_MS = 50;
 const BURST_MS = 1_000;
 
 /** What a round has found. */
-interface Reading<Value> {
+interface Round<Value> {
   /** Of what was read: when it has not changed, there is nothing to parse. */
   readonly digest: string;
-  /** The value in use, without warnings. */
-  readonly used: FollowedValue<Value>;
-  /** `used`, or with warnings. */
-  readonly told: FollowedValue<Value>;
-  /** When there was last no problem. */
-  readonly goodAt: Date;
+  /** The value in use, by the digest of the files from which it was made. */
+  readonly reading: Reading<Pick<FollowedValue<Value>, 'version' | 'value'>>;
+  /** The value in use, with what is wrong at the moment. */
+  readonly shown: FollowedValue<Value>;
 }
 
 /** @throws ConfigProblems when nothing good was read before, and something else when `signal` aborts */
 async function look<Read extends { readonly digest: string }, Value>(
   subject: FileSubject<Read, Value>,
   warnings: readonly string[],
-  last: Reading<Value> | undefined,
+  last: Round<Value> | undefined,
   signal: AbortSignal,
-): Promise<Reading<Value>> {
-  const now = new Date();
+): Promise<Round<Value>> {
   const read = await subject.read();
   const digest = digestOf([read.digest, ...warnings]);
-  if (digest === last?.digest) return last.told.asOf === undefined ? { ...last, goodAt: now } : last;
+  if (digest === last?.digest) return { ...last, reading: confirmed(last.reading) };
   const outcome = await subject.parse(read, signal);
   signal.throwIfAborted();
-  if (outcome.kind === 'good') {
-    const used = { version: read.digest, value: outcome.value };
-    return { digest, used, told: withWarnings(used, warnings), goodAt: now };
-  }
-  const { problems } = outcome;
-  if (last === undefined) throw new ConfigProblems(problems);
-  const { goodAt } = last;
-  const used = outcome.kind === 'partial' ? { version: read.digest, value: outcome.value } : last.used;
-  const notes = outcome.kind === 'partial' ? outcome.notes : [lastGood(subject.what)];
-  const told = withWarnings(used, [...problems.map(formatProblem), ...notes, ...warnings]);
-  return { digest, used, told: { ...told, asOf: goodAt }, goodAt };
+  const { reading, notes } = judged(outcome, read.digest, last?.reading ?? NO_READING, subject.what);
+  if (reading.value === undefined) throw errorOf(reading.error);
+  const { value, asOf, state } = reading;
+  const shown = withWarnings(value, [...notes, ...warnings]);
+  return { digest, reading, shown: state === 'current' || asOf === undefined ? shown : { ...shown, asOf } };
 }
 
-function lastGood(what: string): string {
-  return `the ${what} in use are the last good ones, until the problems above are mended`;
+type FileReading<Value> = Round<Value>['reading'];
+
+/** What is read again as it was is right now, too. */
+function confirmed<Value>(reading: FileReading<Value>): FileReading<Value> {
+  return reading.state === 'current' && reading.value !== undefined ? answered(reading, reading.value) : reading;
 }
 
-function withWarnings<Value>(used: FollowedValue<Value>, warnings: readonly string[]): FollowedValue<Value> {
+/** What is known now, and what there is to say about it. */
+function judged<Value>(
+  outcome: ParseOutcome<Value>,
+  version: string,
+  before: FileReading<Value>,
+  what: string,
+): { readonly reading: FileReading<Value>; readonly notes: readonly string[] } {
+  if (outcome.kind === 'good') return { reading: answered(before, { version, value: outcome.value }), notes: [] };
+  const problems = outcome.problems.map(formatProblem);
+  if (outcome.kind === 'partial' && before.value !== undefined)
+    return {
+      reading: answered(before, { version, value: outcome.value }, before.asOf),
+      notes: [...problems, ...outcome.notes],
+    };
+  const lastGood = `the ${what} in use are the last good ones, until the problems above are mended`;
+  return { reading: failed(before, new ConfigProblems(outcome.problems)), notes: [...problems, lastGood] };
+}
+
+function withWarnings<Value>(
+  used: Pick<FollowedValue<Value>, 'version' | 'value'>,
+  warnings: readonly string[],
+): FollowedValue<Value> {
   if (warnings.length === 0) return used;
   return { ...used, version: `${used.version}+${digestOf(warnings)}`, warnings };
 }

@@ -9,6 +9,13 @@ export { parsePoll } from './poll.ts';
 export { digestOf, readFiles } from './files.ts';
 export type { FilesRead, FileText } from './files.ts';
 export { DEFAULT_POLL_MS, followFiles } from './follow-files.ts';
-export type { FileSource, FileSubject, Follower, FollowOptions, Outcome, FollowedValue } from './follow-files.ts';
+export type {
+  FileFollower,
+  FileSource,
+  FileSubject,
+  FollowedValue,
+  FollowOptions,
+  ParseOutcome,
+} from './follow-files.ts';
 export { watchPathOf, watchPathTo } from './watch-path.ts';
 export type { WatchStep } from './watch-path.ts';

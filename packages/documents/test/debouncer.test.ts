@@ -67,12 +67,10 @@ function running({ pollMs = 10_000 } = {}) {
   const debouncer = new Debouncer({ quietMs: 50, burstMs: 1_000, pollMs });
   let count = 0;
   const stopped = new AbortController();
-  const stop = (): void => {
-    stopped.abort();
-    debouncer.close();
-  };
+  const { signal } = stopped;
+  const stop = (): void => stopped.abort();
   void (async () => {
-    for (await debouncer.next(); !stopped.signal.aborted; await debouncer.next()) count += 1;
+    for (await debouncer.next(signal); !signal.aborted; await debouncer.next(signal)) count += 1;
   })();
   return { debouncer, stop, due: () => count };
 }

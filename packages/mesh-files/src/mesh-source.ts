@@ -5,8 +5,8 @@ import {
   digestOf,
   type FileSource,
   followFiles,
-  type Follower,
-  type Outcome,
+  type FileFollower,
+  type ParseOutcome,
   type FollowedValue,
 } from '@meshgate/documents';
 import type { GatewayDefinition, ProxySource, ProxyView } from '@meshgate/mesh';
@@ -132,7 +132,7 @@ export interface GatewayView {
   readonly own: OwnGateway;
 }
 
-function followGateway(options: MeshGatewayOptions, what: string): Follower<GatewayView> {
+function followGateway(options: MeshGatewayOptions, what: string): FileFollower<GatewayView> {
   const { folder, gateway } = options;
   const parse = meshParser(folder, options);
   const choose = gatewayChooser(gateway);
@@ -147,7 +147,7 @@ function followGateway(options: MeshGatewayOptions, what: string): Follower<Gate
     absolute(options),
   );
 
-  function asGateway(outcome: Outcome<Mesh>): Outcome<GatewayView> {
+  function asGateway(outcome: ParseOutcome<Mesh>): ParseOutcome<GatewayView> {
     if (outcome.kind === 'wrong') return outcome;
     const own = choose(outcome.value);
     if (outcome.kind === 'good' && isFirst && own.problem !== undefined)
@@ -158,7 +158,7 @@ function followGateway(options: MeshGatewayOptions, what: string): Follower<Gate
 }
 
 /** A proxy that is no longer there, or no longer the only one, stays as it was. */
-function asView(outcome: Outcome<Mesh>, choose: (mesh: Mesh) => ChosenProxy): Outcome<ProxyView> {
+function asView(outcome: ParseOutcome<Mesh>, choose: (mesh: Mesh) => ChosenProxy): ParseOutcome<ProxyView> {
   if (outcome.kind === 'wrong') return outcome;
   const { view, problems } = choose(outcome.value);
   if (view === undefined) return { kind: 'wrong', problems: outcome.kind === 'partial' ? outcome.problems : problems };

@@ -6,7 +6,7 @@ import {
   type FilesRead,
   type WatchStep,
   watchPathOf,
-  type Outcome,
+  type ParseOutcome,
   readFiles,
   watchPathTo,
 } from '@meshgate/documents';
@@ -93,7 +93,7 @@ export async function meshWatchPath(
  * which a mistake takes nothing away.
  * A mistake of a peer has no effect on anything else.
  */
-export function meshParser(folder: string, standpoint: MeshStandpoint): (read: MeshFilesRead) => Outcome<Mesh> {
+export function meshParser(folder: string, standpoint: MeshStandpoint): (read: MeshFilesRead) => ParseOutcome<Mesh> {
   const { peers = {}, ...own } = standpoint;
   const parseOwn = clusterParser(folder, own);
   const parsers = peersOf(standpoint).map((name) => {
@@ -112,7 +112,7 @@ export function meshParser(folder: string, standpoint: MeshStandpoint): (read: M
   };
 }
 
-type Parsed = Exclude<Outcome<Mesh>, { readonly kind: 'wrong' }>;
+type Parsed = Exclude<ParseOutcome<Mesh>, { readonly kind: 'wrong' }>;
 
 function clusterParser(folder: string, standpoint: MeshStandpoint): (read: MeshFilesRead) => Parsed {
   let known = new Map<string, { readonly text: string; readonly parsed: MeshFile }>();

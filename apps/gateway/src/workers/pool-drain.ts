@@ -72,7 +72,8 @@ export class PoolDrain {
     const { workers } = this.#targets.pool;
     const pending = new Set(workers);
     const ends = Promise.all(workers.map((worker) => worker.drained.finally(() => pending.delete(worker))));
-    const isDone = (await settlesWithin(ends, this.#longestMs(), this.#force.signal)) || (await settlesWithin(ends, LATE_MS));
+    const isDone =
+      (await settlesWithin(ends, this.#longestMs(), this.#force.signal)) || (await settlesWithin(ends, LATE_MS));
     if (!isDone) for (const worker of pending) worker.kill();
     return (await ends).filter((end) => end !== undefined);
   }

@@ -6,14 +6,17 @@ import type { Endpoint } from '../transport/endpoint.ts';
 import { ResolutionError } from './resolution.ts';
 import type { NameSystem, Resolution } from './resolution.ts';
 import { systemNames } from './system-names.ts';
+import { backoff } from '../watch/backoff.ts';
+import type { BackoffOptions } from '../watch/backoff.ts';
+import { answered, failed, NO_READING } from '../watch/reading.ts';
+import type { Reading } from '../watch/reading.ts';
 import { settlesWithin } from '../watch/scope.ts';
 
 // A TTL of 0 would mean a question for each connection, one of days that a service which has moved is never found again.
 const MIN_TTL_SECONDS = 1;
 const MAX_TTL_SECONDS = 300;
 // After a failure: soon again, but not with each connection; while there is an address to use, in growing pauses.
-const FIRST_RETRY_SECONDS = 1;
-const MAX_RETRY_SECONDS = 30;
+const RETRY_PAUSES: BackoffOptions = { firstMs: 1_000, maxMs: 30_000 };
 // Rather an address that was right until now than a client that waits for a slow name server.
 const STALE_PATIENCE_MS = 250;
 // A name that is said not to exist any more may be in the middle of a change of its zone: its addresses are used this much longer.
@@ -25,22 +28,24 @@ const SWEEP_EVERY_MS = 60_000;
 const CHECK_EVERY_MS = 1_000;
 
 interface Entry {
-  hosts: readonly string[];
+  /** Its addresses: at least one, as soon as there is a value. */
+  reading: Reading<readonly string[]>;
   freshUntil: number;
   usedAt: number;
   /** Which address comes first next time. */
   turn: number;
   asking: Promise<void> | undefined;
-  /** The last failure; absent once the name has been resolved again. */
-  failure: Failure | undefined;
+  /** Of questions that fail in a row. */
+  pauses: Generator<number, never>;
+  /** Since when the name is said not to exist; absent while it does, and when nobody could say. */
+  absentSince: number | undefined;
 }
 
-interface Failure {
-  readonly error: ResolutionError;
-  /** How many questions in a row have failed. */
-  readonly count: number;
-  /** Since when the name is said not to exist; absent when nobody could say. */
-  readonly absentSince: number | undefined;
+const UNKNOWN = { reading: NO_READING, freshUntil: 0, turn: 0, asking: undefined, absentSince: undefined };
+
+/** Not shortened at random, as they are for those who would come back together: each name has its own. */
+function pauses(): Generator<number, never> {
+  return backoff(RETRY_PAUSES, () => 0);
 }
 
 /**
@@ -77,22 +82,23 @@ export class AddressBook {
     this.#checkForChanges(now);
     const entry = this.#entry(endpoint.host, now);
     if (now < entry.freshUntil) return this.#known(entry, endpoint);
-    if (entry.hosts.length === 0)
+    if (entry.reading.value === undefined)
       return this.#firstAnswer(endpoint.host, entry).then(() => this.#known(entry, endpoint));
     const asking = this.#refresh(endpoint.host, entry);
     // The name system has failed before, or is slow now: nobody else waits for it.
-    if (entry.failure !== undefined) return rotated(entry, endpoint);
+    if (entry.reading.state === 'failing') return this.#known(entry, endpoint);
     return this.#answeredSoon(entry, asking).then(() => this.#known(entry, endpoint));
   }
 
   #known(entry: Entry, endpoint: Endpoint): readonly Endpoint[] | Promise<readonly Endpoint[]> {
-    return entry.hosts.length > 0 ? rotated(entry, endpoint) : Promise.reject(unresolved(endpoint.host, entry.failure));
+    const { value, error } = entry.reading;
+    return value === undefined ? Promise.reject(unresolved(endpoint.host, error)) : rotated(value, entry, endpoint);
   }
 
   async #firstAnswer(host: string, entry: Entry): Promise<void> {
     // Again when the system's files have changed meanwhile: what the answer rested on does not hold any more.
     do await this.#refresh(host, entry);
-    while (entry.hosts.length === 0 && entry.failure === undefined);
+    while (entry.reading.state === 'waiting');
   }
 
   async #answeredSoon(entry: Entry, asking: Promise<void>): Promise<void> {
@@ -118,7 +124,7 @@ export class AddressBook {
       return known;
     }
     this.#sweep(now);
-    const entry: Entry = { hosts: [], freshUntil: 0, usedAt: now, turn: 0, asking: undefined, failure: undefined };
+    const entry: Entry = { ...UNKNOWN, usedAt: now, pauses: pauses() };
     this.#entries.set(host, entry);
     return entry;
   }
@@ -140,26 +146,23 @@ export class AddressBook {
   }
 
   #onAnswer(entry: Entry, { hosts, ttlSeconds, rest }: Resolution): void {
-    entry.hosts = hosts;
-    entry.failure = undefined;
+    if (entry.reading.state === 'failing') entry.pauses = pauses();
+    entry.reading = answered(entry.reading, hosts);
+    entry.absentSince = undefined;
     entry.freshUntil = performance.now() + Math.min(MAX_TTL_SECONDS, Math.max(MIN_TTL_SECONDS, ttlSeconds)) * 1_000;
     void rest?.then((all) => {
-      if (all !== undefined && entry.hosts === hosts) entry.hosts = all.hosts;
+      if (all !== undefined && entry.reading.value === hosts) entry.reading = answered(entry.reading, all.hosts);
     });
   }
 
   #onFailure(host: string, entry: Entry, reason: unknown): void {
     const now = performance.now();
     const error = reason instanceof ResolutionError ? reason : unavailable(reason);
-    const absentSince = error.kind === 'absent' ? (entry.failure?.absentSince ?? now) : undefined;
-    const count = (entry.failure?.count ?? 0) + 1;
-    entry.failure = { error, count, absentSince };
-    if (absentSince !== undefined && now - absentSince >= ABSENCE_DOUBTED_MS) entry.hosts = [];
-    const lastGood = entry.hosts.length > 0;
-    const seconds = lastGood
-      ? Math.min(MAX_RETRY_SECONDS, FIRST_RETRY_SECONDS * 2 ** (count - 1))
-      : FIRST_RETRY_SECONDS;
-    entry.freshUntil = now + seconds * 1_000;
+    entry.absentSince = error.kind === 'absent' ? (entry.absentSince ?? now) : undefined;
+    const isGone = entry.absentSince !== undefined && now - entry.absentSince >= ABSENCE_DOUBTED_MS;
+    entry.reading = failed(isGone ? NO_READING : entry.reading, error);
+    const lastGood = entry.reading.value !== undefined;
+    entry.freshUntil = now + (lastGood ? entry.pauses.next().value : RETRY_PAUSES.firstMs);
     this.#observer.observe({ type: 'resolution.failed', host, error, lastGood });
   }
 
@@ -174,8 +177,10 @@ export class AddressBook {
 
   #askAllAnew(): void {
     for (const entry of this.#entries.values()) {
+      const { reading } = entry;
       entry.freshUntil = 0;
-      entry.failure = undefined;
+      // Why the last question failed does not hold any more; whoever has no address asks, and waits.
+      entry.reading = reading.value === undefined ? NO_READING : answered(reading, reading.value, reading.asOf);
       entry.asking = undefined;
     }
   }
@@ -193,13 +198,11 @@ function unavailable(reason: unknown): ResolutionError {
   });
 }
 
-function unresolved(host: string, failure: Failure | undefined): ProxyError {
-  const why = failure?.error.message ?? 'not asked yet';
-  return new ProxyError('CONNECT_FAILED', `no address for ${host}: ${why}`, { cause: failure?.error });
+function unresolved(host: string, cause: Error | undefined): ProxyError {
+  return new ProxyError('CONNECT_FAILED', `no address for ${host}: ${cause?.message ?? 'not asked yet'}`, { cause });
 }
 
-function rotated(entry: Entry, { port }: Endpoint): readonly Endpoint[] {
-  const { hosts } = entry;
+function rotated(hosts: readonly string[], entry: Entry, { port }: Endpoint): readonly Endpoint[] {
   const start = entry.turn % hosts.length;
   entry.turn += 1;
   return [...hosts.slice(start), ...hosts.slice(0, start)].map((host) => ({ host, port }));

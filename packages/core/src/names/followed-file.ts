@@ -1,23 +1,29 @@
 import { readFile, stat } from 'node:fs/promises';
+import { errorOf } from '../errors.ts';
+import { answered, failed, NO_READING } from '../watch/reading.ts';
+import type { Reading } from '../watch/reading.ts';
 
-/** A small system file that is read again when it has changed. One that is missing or cannot be read is an empty text. */
+/**
+ * A small system file that is read again when it has changed. One that is missing is an empty one, as it is to the C library; one that
+ * cannot be read leaves what it held before.
+ */
 export class FollowedFile<T> {
   readonly #path: string;
   readonly #parse: (text: string) => T;
+  /** Of what was read last. */
   #stamp: string | undefined;
-  #value: T;
+  #reading: Reading<T> = NO_READING;
   #version = 0;
   #refreshing: Promise<void> | undefined;
 
   constructor(path: string, parse: (text: string) => T) {
     this.#path = path;
     this.#parse = parse;
-    this.#value = parse('');
   }
 
-  /** What stood in the file when it was last looked at. */
+  /** What the file held when it could be read last; as of an empty file before. */
   get value(): T {
-    return this.#value;
+    return this.#reading.value ?? this.#parse('');
   }
 
   /** Grows with each change that was seen. */
@@ -34,16 +40,30 @@ export class FollowedFile<T> {
   }
 
   async #read(): Promise<void> {
-    const stamp = await stampOf(this.#path);
-    if (stamp === this.#stamp) return;
-    this.#value = this.#parse(await readFile(this.#path, 'utf8').catch(() => ''));
-    this.#stamp = stamp;
-    this.#version += 1;
+    try {
+      const stamp = await stampOf(this.#path);
+      if (stamp === this.#stamp) return;
+      const text = stamp === MISSING ? '' : await readFile(this.#path, 'utf8');
+      this.#reading = answered(this.#reading, this.#parse(text));
+      this.#stamp = stamp;
+      this.#version += 1;
+    } catch (reason) {
+      // Want of descriptors, for one, says nothing of the file: it is looked at again the next time.
+      this.#reading = failed(this.#reading, errorOf(reason));
+    }
   }
 }
 
+const MISSING = '';
+
 /** Differs when the file has been written to or replaced, also by one of the same size within one tick of the clock. */
 async function stampOf(path: string): Promise<string> {
-  const found = await stat(path, { bigint: true }).catch(() => undefined);
-  return found === undefined ? '' : `${found.dev} ${found.ino} ${found.size} ${found.mtimeNs} ${found.ctimeNs}`;
+  try {
+    const { dev, ino, size, mtimeNs, ctimeNs } = await stat(path, { bigint: true });
+    return `${dev} ${ino} ${size} ${mtimeNs} ${ctimeNs}`;
+  } catch (reason) {
+    const code = reason instanceof Error && 'code' in reason ? reason.code : undefined;
+    if (code === 'ENOENT' || code === 'ENOTDIR') return MISSING;
+    throw reason;
+  }
 }

@@ -1,4 +1,5 @@
 import { createHash } from 'node:crypto';
+import { Cell } from '../watch/cell.ts';
 import type { Route, RouteSnapshot, RouteSource } from './route.ts';
 
 /** A source whose routes are those that it was last given. */
@@ -20,51 +21,39 @@ export interface StaticSource extends RouteSource {
  * @param name unique within the proxy; a metric label
  */
 export function staticSource(name: string, routes: readonly Route[] = []): StaticSource {
-  const readers = new Set<Reader>();
-  let current = snapshotOf(routes, []);
+  const changes = new Cell<State>();
+  let state: State = { snapshot: snapshotOf(routes, []), failure: undefined };
+  changes.set(state);
   return { name, watch, set, fail };
 
   function set(next: readonly Route[], warnings: readonly string[] = []): void {
-    current = snapshotOf(next, warnings);
-    for (const reader of readers) reader.wake();
+    change({ snapshot: snapshotOf(next, warnings) });
   }
 
   function fail(error: Error): void {
-    for (const reader of readers) {
-      reader.failure ??= error;
-      reader.wake();
-    }
+    change({ failure: { error } });
+  }
+
+  function change(part: Partial<State>): void {
+    state = { ...state, ...part };
+    changes.set(state);
   }
 
   async function* watch(signal: AbortSignal): AsyncGenerator<RouteSnapshot, void, void> {
-    const reader: Reader = { failure: undefined, wake: () => undefined };
-    const onAbort = (): void => reader.wake();
-    readers.add(reader);
-    signal.addEventListener('abort', onAbort);
-    try {
-      for (let yielded: RouteSnapshot | undefined; !signal.aborted;) {
-        if (reader.failure !== undefined) throw reader.failure;
-        if (current.version === yielded?.version) {
-          await new Promise<void>((resolve) => {
-            reader.wake = resolve;
-          });
-          continue;
-        }
-        yielded = current;
-        yield yielded;
-      }
-    } finally {
-      signal.removeEventListener('abort', onAbort);
-      readers.delete(reader);
+    const before = state.failure;
+    let version: string | undefined;
+    for await (const { snapshot, failure } of changes.watch(signal)) {
+      if (failure !== undefined && failure !== before) throw failure.error;
+      if (snapshot.version !== version) yield snapshot;
+      version = snapshot.version;
     }
   }
 }
 
-/** One watch that is under way. */
-interface Reader {
-  failure: Error | undefined;
-  /** Makes it look again. */
-  wake: () => void;
+interface State {
+  readonly snapshot: RouteSnapshot;
+  /** The last one: it ends the watches that were under way then. */
+  readonly failure: { readonly error: Error } | undefined;
 }
 
 /** The version is a digest of the rest, so that versions are equal when and only when that is. */

@@ -1,0 +1,37 @@
+import { mkdir, mkdtemp, rename, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { describe, expect, it, onTestFinished } from 'vitest';
+import { FollowedFile } from '../src/names/followed-file.ts';
+
+async function followed(text: string) {
+  const folder = await mkdtemp(join(tmpdir(), 'followed-file-'));
+  onTestFinished(() => rm(folder, { recursive: true }));
+  const path = join(folder, 'hosts');
+  await writeFile(path, text);
+  const file = new FollowedFile(path, (read) => read.trim());
+  await file.refresh();
+  return { folder, path, file };
+}
+
+describe('a system file that is followed', () => {
+  it('keeps what it held while it cannot be read, and is read as soon as it can', async () => {
+    const { folder, path, file } = await followed('10.0.0.1 db');
+    // A folder in its place can be looked at and not be read, as a file can when this process is out of descriptors.
+    await rm(path);
+    await mkdir(path);
+    await file.refresh();
+    expect([file.value, file.version]).toEqual(['10.0.0.1 db', 1]);
+    await rename(path, join(folder, 'away'));
+    await writeFile(path, '10.0.0.2 db');
+    await file.refresh();
+    expect([file.value, file.version]).toEqual(['10.0.0.2 db', 2]);
+  });
+
+  it('is empty when it is missing', async () => {
+    const { path, file } = await followed('10.0.0.1 db');
+    await rm(path);
+    await file.refresh();
+    expect([file.value, file.version]).toEqual(['', 2]);
+  });
+});
