@@ -59,7 +59,9 @@ describe('a source with a memory', () => {
     const { archive } = memory(old);
     let speak: (snapshot: RouteSnapshot) => void = () => undefined;
     const first = new Promise<RouteSnapshot>((resolve) => (speak = resolve));
-    const words = lastKnownGood(source(first), archive, 1).watch(new AbortController().signal)[Symbol.asyncIterator]();
+    const words = lastKnownGood(source(first), archive, { patienceMs: 1 })
+      .watch(new AbortController().signal)
+      [Symbol.asyncIterator]();
     expect((await words.next()).value).toMatchObject({
       routes: old.routes,
       asOf: savedAt,
@@ -136,7 +138,7 @@ describe('a source with a memory', () => {
     const { archive } = memory(new Error('agent.json: unexpected end'));
     let speak: (snapshot: RouteSnapshot) => void = () => undefined;
     const first = new Promise<RouteSnapshot>((resolve) => (speak = resolve));
-    const slow = lastKnownGood(source(first), archive, 1);
+    const slow = lastKnownGood(source(first), archive, { patienceMs: 1 });
     await expect(heard(slow, 1)).rejects.toThrow(
       'no answer yet, and the routes kept cannot be read: agent.json: unexpected end',
     );
@@ -153,6 +155,61 @@ describe('a source with a memory', () => {
       routes: fresh.routes,
       warnings: ['routes cannot be kept for the next start: disk full'],
     });
+  });
+});
+
+describe('a snapshot that cannot be kept', () => {
+  function fullDisk() {
+    const disk = { isFull: true, isThere: true, saves: 0 };
+    const save = (): Promise<void> => {
+      disk.saves += 1;
+      if (disk.isFull) return Promise.reject(Object.assign(new Error('ENOSPC: no space left'), { code: 'ENOSPC' }));
+      disk.isThere = true;
+      return Promise.resolve();
+    };
+    const load = () => Promise.resolve(undefined);
+    return { disk, store: { load, save, isKept: () => Promise.resolve(disk.isThere) } };
+  }
+
+  const WARNING = 'routes cannot be kept for the next start: ENOSPC: no space left';
+
+  it('is kept as soon as it can be, and the warning clears by itself', async () => {
+    const { disk, store } = fullDisk();
+    const watched = lastKnownGood(source(Promise.resolve(fresh)), store, { keepAgainMs: 1 });
+    const words = watched.watch(new AbortController().signal)[Symbol.asyncIterator]();
+    expect((await words.next()).value).toEqual(fresh);
+    expect((await words.next()).value).toEqual({ ...fresh, version: 'fresh (not kept: ENOSPC)', warnings: [WARNING] });
+    disk.isFull = false;
+    expect((await words.next()).value).toEqual(fresh);
+  });
+
+  it('keeps its warning when the source repeats itself', async () => {
+    const { store } = fullDisk();
+    const repeating: RouteSource = {
+      name: 'agent',
+      async *watch() {
+        yield fresh;
+        yield fresh;
+      },
+    };
+    const all = await heard(lastKnownGood(repeating, store), 3);
+    expect(all.map(({ warnings = [] }) => warnings)).toEqual([[], [WARNING], [WARNING]]);
+  });
+
+  it('is one whose folder has been deleted: it is kept anew', async () => {
+    const { disk, store } = fullDisk();
+    disk.isFull = false;
+    let speak: (snapshot: RouteSnapshot) => void = () => undefined;
+    const first = new Promise<RouteSnapshot>((resolve) => (speak = resolve));
+    const watched = lastKnownGood(source(first), store, { keepAgainMs: 1 });
+    const words = watched.watch(new AbortController().signal)[Symbol.asyncIterator]();
+    speak(fresh);
+    await words.next();
+    const next = words.next();
+    await expect.poll(() => disk.saves).toBe(1);
+    disk.isThere = false;
+    disk.isFull = true;
+    expect((await next).value).toMatchObject({ warnings: [WARNING] });
   });
 });
 

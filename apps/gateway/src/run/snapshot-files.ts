@@ -1,5 +1,5 @@
 import { createHash } from 'node:crypto';
-import { mkdir, open, readFile, rename, rm } from 'node:fs/promises';
+import { mkdir, open, readFile, rename, rm, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { RouteSnapshot } from '@meshgate/core';
 import { inSlices } from '@meshgate/core/parts';
@@ -14,6 +14,7 @@ export function fileSnapshotStore(folder: string): SnapshotStore {
   return {
     load: (source) => load(join(folder, fileNameOf(source))),
     save: (source, snapshot) => save(folder, fileNameOf(source), source, snapshot),
+    isKept: (source) => isFile(join(folder, fileNameOf(source))),
   };
 }
 
@@ -24,7 +25,15 @@ export function fileListenerStore(folder: string): ListenerStore {
     load: async (source) => (await read(join(folder, nameOf(source)), listenersSchema))?.listeners,
     save: (source, listeners) =>
       replace(folder, nameOf(source), [JSON.stringify({ format: FORMAT, source, listeners })]),
+    isKept: (source) => isFile(join(folder, nameOf(source))),
   };
+}
+
+function isFile(file: string): Promise<boolean> {
+  return stat(file).then(
+    (found) => found.isFile(),
+    () => false,
+  );
 }
 
 async function load(file: string): Promise<StoredSnapshot | undefined> {
@@ -72,9 +81,16 @@ async function replace(folder: string, name: string, text: Iterable<string>): Pr
     await writeThrough(temporary, text);
     await rename(temporary, join(folder, name));
   } catch (reason) {
-    await rm(temporary, { force: true });
-    throw reason;
+    // On a disk that cannot be written it cannot be removed either, which is no news.
+    await rm(temporary, { force: true }).catch(() => undefined);
+    throw inFolder(folder, reason);
   }
+}
+
+/** The system does not say where there is no space left. */
+function inFolder(folder: string, cause: unknown): Error {
+  const { message, code } = Object(cause) as NodeJS.ErrnoException;
+  return Object.assign(new Error(message.includes(folder) ? message : `${folder}: ${message}`, { cause }), { code });
 }
 
 async function writeThrough(file: string, text: Iterable<string>): Promise<void> {

@@ -167,7 +167,8 @@ function* judged(yielded: unknown, versionInUse: string | undefined): Generator<
   return { ...snapshot, warnings: [...(snapshot.warnings ?? []), ...shown(problems)] };
 }
 
-function versionOf(yielded: unknown): unknown {
+/** Of a snapshot, whatever that is. */
+export function versionOf(yielded: unknown): unknown {
   return typeof yielded === 'object' && yielded !== null && 'version' in yielded ? yielded.version : undefined;
 }
 

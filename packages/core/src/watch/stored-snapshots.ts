@@ -1,6 +1,7 @@
 import { judgingSnapshot } from '../routes/snapshot-problems.ts';
 import { errorOf } from '../errors.ts';
 import { openScope, settlesWithin } from './scope.ts';
+import { versionOf } from './source-follower.ts';
 import { inTurns } from './turns.ts';
 import type { ListenAddress, ListenerSource, RouteSnapshot, RouteSource } from '../routes/route.ts';
 
@@ -18,6 +19,8 @@ export interface SnapshotStore {
   load(source: string): Promise<StoredSnapshot | undefined>;
   /** Replaces what is kept, whole or not at all. One call at a time for each source. */
   save(source: string, snapshot: RouteSnapshot): Promise<void>;
+  /** Whether something is kept still: its folder may have been deleted. Absent: what was kept stays. Never rejects. */
+  isKept?(source: string): Promise<boolean>;
 }
 
 /** Remembers what each listener source listed last. The same obligations as {@link SnapshotStore}. */
@@ -26,22 +29,36 @@ export interface ListenerStore {
   load(source: string): Promise<readonly ListenAddress[] | undefined>;
   /** Replaces what is kept. */
   save(source: string, addresses: readonly ListenAddress[]): Promise<void>;
+  /** Whether something is kept still. */
+  isKept?(source: string): Promise<boolean>;
 }
 
 // A healthy local agent or disk answers in a fraction of this.
 const PATIENCE_MS = 1_000;
+// Room is made, or a folder mounted again, by people.
+const KEEP_AGAIN_MS = 5_000;
+
+/** How patient a source with a memory is, in milliseconds. */
+export interface MemoryTimes {
+  /** Until a source that is silent at the start is replaced by what was kept; 1 s when absent. */
+  readonly patienceMs?: number;
+  /** Between looks at whether everything is kept; 5 s when absent. */
+  readonly keepAgainMs?: number;
+}
 
 /**
  * `source` with a memory: when it fails or is silent at the start, what `store` kept is used meanwhile, and says so as a warning. Every
- * new snapshot that can be used is kept. A store that cannot be written is a warning too, one that cannot be read a failure of the
- * source: neither takes routes away.
+ * new snapshot that can be used is kept. A store that cannot be written is a warning too, for as long as that is so, one that cannot be
+ * read a failure of the source: neither takes routes away.
  */
-export function lastKnownGood(
-  source: RouteSource,
-  store: SnapshotStore,
-  patienceMs: number = PATIENCE_MS,
-): RouteSource {
-  return { name: source.name, watch: withMemory(source, patienceMs, () => ({ restore, keep: keeper() })) };
+export function lastKnownGood(source: RouteSource, store: SnapshotStore, times: MemoryTimes = {}): RouteSource {
+  return {
+    name: source.name,
+    watch: withMemory(source, times, () => {
+      const keeper = new SnapshotKeeper(source.name, store);
+      return { restore, keep: (snapshot) => keeper.keep(snapshot), keepAgain: () => keeper.keepAgain() };
+    }),
+  };
 
   /** Throws when what is kept cannot be read. */
   async function* restore(): AsyncGenerator<RouteSnapshot> {
@@ -50,18 +67,58 @@ export function lastKnownGood(
     });
     if (stored === undefined) return;
     const { snapshot, savedAt: asOf } = stored;
-    yield { ...warned(snapshot, `no answer yet: routes are those kept on ${asOf.toISOString()}`), asOf };
+    const warning = `no answer yet: routes are those kept on ${asOf.toISOString()}`;
+    yield { ...warned(snapshot, warning, 'kept'), asOf };
+  }
+}
+
+/** Keeps the snapshots of one source, and shows the last of them with a warning while it cannot be kept. */
+class SnapshotKeeper {
+  readonly #source: string;
+  readonly #store: SnapshotStore;
+  /** The last one that should be kept. */
+  #last: RouteSnapshot | undefined;
+  /** Why it is not. */
+  #failure: Error | undefined;
+
+  constructor(source: string, store: SnapshotStore) {
+    this.#source = source;
+    this.#store = store;
   }
 
-  function keeper(): Memory<RouteSnapshot>['keep'] {
-    let keptVersion: string | undefined;
-    return async function* keep(snapshot): AsyncGenerator<RouteSnapshot> {
-      // What is refused is not kept. A source may repeat itself to say that it is alive: the disk need not hear of that.
-      if (!(await isUsable(snapshot)) || snapshot.version === keptVersion || snapshot.asOf !== undefined) return;
-      keptVersion = snapshot.version;
-      const failure = await store.save(source.name, snapshot).then(() => undefined, errorOf);
-      if (failure !== undefined) yield warned(snapshot, `routes cannot be kept for the next start: ${failure.message}`);
-    };
+  /** A source may repeat itself to say that it is alive: the disk need not hear of that. */
+  async *keep(snapshot: RouteSnapshot): AsyncGenerator<RouteSnapshot> {
+    const isRepeated = this.#last !== undefined && versionOf(snapshot) === this.#last.version;
+    yield isRepeated ? this.#shown(snapshot) : snapshot;
+    // What is refused is not kept.
+    if (isRepeated || !(await isUsable(snapshot)) || snapshot.asOf !== undefined) return;
+    this.#last = snapshot;
+    this.#failure = undefined;
+    if (await this.#hasChanged()) yield this.#shown(snapshot);
+  }
+
+  async *keepAgain(): AsyncGenerator<RouteSnapshot> {
+    if (this.#last === undefined) return;
+    const isKept = this.#failure === undefined && ((await this.#store.isKept?.(this.#source)) ?? true);
+    if (!isKept && (await this.#hasChanged())) yield this.#shown(this.#last);
+  }
+
+  /** Keeps the last one. Whether it can be has changed, or why not. */
+  async #hasChanged(): Promise<boolean> {
+    if (this.#last === undefined) return false;
+    const before = this.#failure?.message;
+    this.#failure = await this.#store.save(this.#source, this.#last).then(() => undefined, errorOf);
+    return this.#failure?.message !== before;
+  }
+
+  #shown(snapshot: RouteSnapshot): RouteSnapshot {
+    if (this.#failure === undefined) return snapshot;
+    const { message } = this.#failure;
+    return warned(
+      snapshot,
+      `routes cannot be kept for the next start: ${message}`,
+      `not kept: ${codeOf(this.#failure)}`,
+    );
   }
 }
 
@@ -72,26 +129,47 @@ export function lastKnownGood(
 export function lastKnownListeners(
   source: ListenerSource,
   store: ListenerStore,
-  patienceMs: number = PATIENCE_MS,
+  times: MemoryTimes = {},
 ): ListenerSource {
-  return { name: source.name, watch: withMemory(source, patienceMs, () => ({ restore, keep })) };
+  return { name: source.name, watch: withMemory(source, times, memoryOfListeners) };
+
+  function memoryOfListeners(): Memory<readonly ListenAddress[]> {
+    let last: readonly ListenAddress[] | undefined;
+    let isKept = true;
+    return { restore, keep, keepAgain };
+
+    async function* keep(addresses: readonly ListenAddress[]): AsyncGenerator<readonly ListenAddress[]> {
+      yield addresses;
+      last = addresses;
+      await save(last);
+    }
+
+    // oxlint-disable-next-line require-yield -- it has nothing to add to what was yielded
+    async function* keepAgain(): AsyncGenerator<readonly ListenAddress[]> {
+      if (last !== undefined && !(isKept && ((await store.isKept?.(source.name)) ?? true))) await save(last);
+    }
+
+    async function save(addresses: readonly ListenAddress[]): Promise<void> {
+      isKept = await store.save(source.name, addresses).then(
+        () => true,
+        () => false,
+      );
+    }
+  }
 
   async function* restore(): AsyncGenerator<readonly ListenAddress[]> {
     const kept = await store.load(source.name).catch(() => undefined);
     if (kept !== undefined) yield kept;
-  }
-
-  // oxlint-disable-next-line require-yield -- it has nothing to add to what was yielded
-  async function* keep(addresses: readonly ListenAddress[]): AsyncGenerator<readonly ListenAddress[]> {
-    await store.save(source.name, addresses).catch(() => undefined);
   }
 }
 
 interface Memory<T> {
   /** What to yield as long as the source itself yields nothing. */
   restore(): AsyncIterable<T>;
-  /** Keeps a value of the source; what to yield after it. */
+  /** Keeps a value of the source. Yields it, and what follows from whether it could be kept. */
   keep(value: T): AsyncIterable<T>;
+  /** Keeps the last value once more where that failed, or where it is kept no longer; what to yield then. */
+  keepAgain(): AsyncIterable<T>;
 }
 
 /**
@@ -102,24 +180,30 @@ interface Memory<T> {
  */
 function withMemory<T>(
   source: { watch(signal: AbortSignal): AsyncIterable<T> },
-  patienceMs: number,
+  { patienceMs = PATIENCE_MS, keepAgainMs = KEEP_AGAIN_MS }: MemoryTimes,
   memory: () => Memory<T>,
 ): (signal: AbortSignal) => AsyncGenerator<T> {
   let isKnown = false;
   return async function* watch(signal) {
-    const { restore, keep } = memory();
+    const { restore, keep, keepAgain } = memory();
     const scope = openScope(signal);
     const values = source.watch(scope.signal)[Symbol.asyncIterator]();
     try {
-      const first = values.next();
-      if (!isKnown && !(await answers(first, patienceMs)) && !signal.aborted) {
+      let next = values.next();
+      if (!isKnown && !(await answers(next, patienceMs)) && !signal.aborted) {
         isKnown = true;
         yield* restore();
       }
-      for (let value = await first; value.done !== true; value = await values.next()) {
+      for (;;) {
+        if (!(await settlesWithin(next, keepAgainMs, signal)) && !signal.aborted) {
+          yield* keepAgain();
+          continue;
+        }
+        const { done, value } = await next;
+        if (done === true) return;
         isKnown = true;
-        yield value.value;
-        yield* keep(value.value);
+        yield* keep(value);
+        next = values.next();
       }
     } finally {
       // A source that is still silent cannot be told in any other way that nobody waits for it any more.
@@ -150,10 +234,16 @@ async function isUsable(snapshot: unknown): Promise<boolean> {
   }
 }
 
-function warned(snapshot: RouteSnapshot, warning: string): RouteSnapshot {
+/** @param mark tells it from the snapshot without the warning, which has the same routes */
+function warned(snapshot: RouteSnapshot, warning: string, mark: string): RouteSnapshot {
   return {
     ...snapshot,
-    version: `${snapshot.version} (${warning})`,
+    version: `${snapshot.version} (${mark})`,
     warnings: [...(snapshot.warnings ?? []), warning],
   };
+}
+
+/** Of the system, such as `ENOSPC`. */
+function codeOf(error: Error): string {
+  return 'code' in error ? String(error.code) : error.name;
 }
