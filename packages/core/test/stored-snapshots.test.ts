@@ -59,9 +59,8 @@ describe('a source with a memory', () => {
     const { archive } = memory(old);
     let speak: (snapshot: RouteSnapshot) => void = () => undefined;
     const first = new Promise<RouteSnapshot>((resolve) => (speak = resolve));
-    const words = lastKnownGood(source(first), archive, { patienceMs: 1 })
-      .watch(new AbortController().signal)
-      [Symbol.asyncIterator]();
+    const remembered = lastKnownGood(source(first), archive, { patienceMs: 1 });
+    const words = remembered.watch(new AbortController().signal)[Symbol.asyncIterator]();
     expect((await words.next()).value).toMatchObject({
       routes: old.routes,
       asOf: savedAt,

@@ -199,10 +199,10 @@ function withMemory<T>(
           yield* keepAgain();
           continue;
         }
-        const { done, value } = await next;
-        if (done === true) return;
+        const result = await next;
+        if (result.done === true) return;
         isKnown = true;
-        yield* keep(value);
+        yield* keep(result.value);
         next = values.next();
       }
     } finally {
