@@ -94,6 +94,29 @@ describe('a route that uses a layer', () => {
   });
 });
 
+describe('a route that names the balance of a plugin', () => {
+  const offering = plugin(`host.offerBalance('tenant', ({ label }) => {
+    if (typeof label !== 'string') throw Object.assign(new Error(), { issues: [{ message: 'expected a label', path: ['label'] }] });
+    return { pick: ([first]) => first };
+  });`);
+  const lines = [LISTENERS, `sources: [ ${FILE} ]`, 'plugins: [ ./mine.mjs ]'];
+  const balanced = (balance: string): string => `${ROUTES.replace(' }\n', '')},\n      balance: ${balance} }\n`;
+
+  it.each([
+    ['{ name: tenant, label: shard }', []],
+    [
+      '{ name: tennant }',
+      ['routes.yaml:3:16: expected a balance that a plugin offers, found "tennant": did you mean "tenant"?'],
+    ],
+    ['{ name: tenant }', ['routes.yaml:3:16: label: expected a label']],
+    ['{ label: shard }', ['routes.yaml:3:16: expected the key "name", found none']],
+    ['least_conn', [expect.stringContaining('routes.yaml:3:16: expected one of round_robin, least_connections')]],
+  ])('is judged where it is written: %s', async (balance, problems) => {
+    const files = { 'mine.mjs': offering, 'routes.yaml': balanced(balance) };
+    expect((await load(lines, files)).problems).toEqual(problems);
+  });
+});
+
 const WRONG: readonly {
   readonly claim: string;
   readonly lines: readonly string[];

@@ -6,6 +6,7 @@ import type { ConnectContext, FilterContext, Route } from '@meshgate/core';
 import { sniSniffer } from '@meshgate/sni';
 import { describe, expect, it } from 'vitest';
 import {
+  describeBalance,
   describeLayer,
   describeObserver,
   describeResolver,
@@ -22,6 +23,7 @@ import { announce } from '../src/announce-service.ts';
 import onlyFrom from '../src/only-from-filter.ts';
 import preview, { previewResolver } from '../src/preview-resolver.ts';
 import { slowTransport } from '../src/slow-transport.ts';
+import tenant, { tenantBalance } from '../src/tenant-balance.ts';
 import oldTls from '../src/old-tls-observer.ts';
 
 describeResolver('the resolver of previews', {
@@ -150,4 +152,39 @@ it('the slow transport gives up a dial at once', async () => {
   dial.cut(given);
   await expect(dial.done).rejects.toBe(given);
   await pause(0, new AbortController().signal);
+});
+
+describeBalance('the balance of tenants', (options) => tenantBalance('zone', options));
+
+describe('the balance of tenants', () => {
+  it('keeps a tenant on its own backends, and the others on those of nobody', async () => {
+    await using own = await tlsBackend('own.internal');
+    await using everybody = await tlsBackend('shared.internal');
+    const { offeredBalances } = await fakeHost().install(tenant);
+    const backends = [
+      { address: own.address, weight: 1, healthy: true, labels: { tenant: 'acme' } },
+      { address: everybody.address, weight: 1, healthy: true },
+    ];
+    const balance = { name: 'tenant', settings: { label: 'tenant' } };
+    const proxy = createProxy({
+      listen: { host: '127.0.0.1', port: 0 },
+      sniffers: [sniSniffer()],
+      balances: Object.fromEntries(offeredBalances),
+      routes: [{ name: 'shop', serverNames: ['*.shop.example.com'], balance, backends }],
+    });
+    await proxy.start();
+    const reached: string[] = [];
+    for (const name of ['acme', 'other', 'acme', 'third']) {
+      await using client = await tlsClient(proxy.address, `${name}.shop.example.com`);
+      reached.push(client.serverCertificateName);
+    }
+    expect(reached).toEqual(['own.internal', 'shared.internal', 'own.internal', 'shared.internal']);
+    await proxy.stop(AbortSignal.abort());
+  });
+
+  it('is offered with settings that are looked at', async () => {
+    const { offeredBalances } = await fakeHost().install(tenant);
+    const make = offeredBalances.get('tenant');
+    expect(() => make?.({}, { load: () => 0, random: () => 0 })).toThrow('label: expected the name of a label');
+  });
 });

@@ -6,6 +6,7 @@ export type { Accepted, Hello, KnownFact, Upstream } from './pipeline/connection
 export { withUpgrade } from './pipeline/stages.ts';
 export { fact } from './pipeline/facts.ts';
 export type { Fact } from './pipeline/facts.ts';
+export type { BalancedClient, BalanceFactory, Picker, PickerOptions } from './pipeline/picker.ts';
 export type { ConnectionFilter, FilterContext, FilterResult } from './pipeline/filter.ts';
 export { formatEndpoint, parseEndpoint, unixPath } from './transport/endpoint.ts';
 export type { Endpoint } from './transport/endpoint.ts';
@@ -33,6 +34,7 @@ export type {
 export type {
   Backend,
   Balance,
+  BuiltInBalance,
   KeepAlive,
   ListenAddress,
   ListenerSource,

@@ -37,6 +37,8 @@ export type ProxyEvent =
     }
   | { readonly type: 'backend.ejected'; readonly address: Endpoint; readonly forMs: number; readonly failures: number }
   | { readonly type: 'backend.returned'; readonly address: Endpoint }
+  /** A balance of a plugin threw, or chose none of the backends it was given: one of them was drawn at random. */
+  | { readonly type: 'balance.failed'; readonly route: Route; readonly balance: string; readonly error: Error }
   | { readonly type: 'resolution.failed'; readonly host: string; readonly error: Error; readonly lastGood: boolean }
   | { readonly type: 'listener.opened'; readonly listener: string; readonly address: Endpoint }
   | {

@@ -17,6 +17,7 @@ export { inSlices } from './routes/route-slices.ts';
 export { indexRoutes, RouteTable } from './routes/route-table.ts';
 export type { Match, MatchKind, RouteIndex } from './routes/route-table.ts';
 export { balancedConnector } from './pipeline/connect.ts';
+export type { Preference } from './pipeline/candidates.ts';
 export type { ConnectorOptions } from './pipeline/connect.ts';
 export { AddressBook } from './names/address-book.ts';
 export { ResolutionError } from './names/resolution.ts';

@@ -9,6 +9,7 @@ import { observers } from './observe.ts';
 import type { Observer } from './observe.ts';
 import { AddressBook } from './names/address-book.ts';
 import { Admission } from './pipeline/admission.ts';
+import type { BalanceFactory } from './pipeline/picker.ts';
 import { balancedConnector } from './pipeline/connect.ts';
 import type { ConnectionFilter } from './pipeline/filter.ts';
 import { DEFAULT_LIMITS } from './pipeline/limits.ts';
@@ -43,6 +44,10 @@ export interface ProxyOptions {
   readonly filters?: readonly ConnectionFilter[];
   /** Makers of layers by the name that a route gives in `use`. */
   readonly routeLayers?: Readonly<Record<string, LayerFactory>>;
+  /** Makers of pickers by the name that a route gives in `balance`. */
+  readonly balances?: Readonly<Record<string, BalanceFactory>>;
+  /** Labels of the backends that are used first, the most important one first: `{ zone: 'a' }`. */
+  readonly prefer?: Readonly<Record<string, string>>;
   /** Wrap how backends are reached; the first is outermost. */
   readonly layers?: readonly Layer<Connector>[];
   /** Told of everything, in order. One that throws keeps neither the others nor the proxy from their work. */
@@ -223,6 +228,8 @@ function compose(options: ProxyOptions, addresses: readonly ListenAddress[]): Pa
     limits,
     keepAlive,
     isOwn: (address) => listeners.owns(address),
+    balances: new Map(Object.entries(options.balances ?? {})),
+    ...(options.prefer !== undefined && { prefer: options.prefer }),
   });
   const sessions = new Sessions({
     sniffer: firstOf(options.sniffers),

@@ -1,6 +1,8 @@
 import { afterEach, describe, expect, it, vi } from 'vitest';
 import { AddressBook } from '../src/names/address-book.ts';
+import type { BalanceFactory } from '../src/pipeline/picker.ts';
 import { balancedConnector } from '../src/pipeline/connect.ts';
+import type { ConnectorOptions } from '../src/pipeline/connect.ts';
 import { Connecting } from '../src/pipeline/connecting.ts';
 import type { Upstream } from '../src/pipeline/connection.ts';
 import { formatEndpoint } from '../src/transport/endpoint.ts';
@@ -73,6 +75,7 @@ const hello = { protocol: 'tls' };
 function harness(
   answers: Record<string, Answer>,
   names: Record<string, readonly string[] | Promise<readonly string[]>> = {},
+  more: Pick<ConnectorOptions, 'balances' | 'prefer'> = {},
 ) {
   const events: ProxyEvent[] = [];
   const observer = { observe: (event: ProxyEvent) => void events.push(event) };
@@ -92,6 +95,7 @@ function harness(
     isOwn: ({ host }) => host === '10.0.0.99',
     keepAlive: { idleMs: 1 },
     random: () => 0,
+    ...more,
   });
   let connecting: Connecting | undefined;
   const connect = (to: Route): Promise<Upstream> => {
@@ -391,5 +395,96 @@ describe('a client that leaves while a backend is dialled', () => {
     abandon(new ProxyError('CLOSED_BY_DRAIN', 'drain'));
     await failing;
     expect(outliers.ejected).toBe(0);
+  });
+});
+
+describe('backends with labels', () => {
+  const at = (host: string, labels: Record<string, string>, more: Partial<Backend> = {}): Backend => {
+    return { ...backend(host), labels, ...more };
+  };
+  const prefer = { region: 'eu', zone: 'a' };
+
+  it('are used first when they have those that are preferred, the first label before the second', async () => {
+    const all = [at('10.0.0.1', { zone: 'a', region: 'us' }), at('10.0.0.2', { region: 'eu' })];
+    const net = harness({ '10.0.0.1:1': 'refuses', '10.0.0.2:1': 'refuses', '10.0.0.3:1': 'refuses' }, {}, { prefer });
+    const nearest = at('10.0.0.3', { region: 'eu', zone: 'a' });
+    await expect(net.connect(route([...all, nearest]))).rejects.toMatchObject({ code: 'CONNECT_REFUSED' });
+    expect(net.seen()).toEqual(['10.0.0.3:1', '10.0.0.2:1', '10.0.0.1:1']);
+  });
+
+  it('come after a lower priority and after health', async () => {
+    const all = [
+      at('10.0.0.1', { region: 'eu' }, { healthy: false }),
+      at('10.0.0.2', { region: 'eu' }, { priority: 1 }),
+    ];
+    const net = harness({ '10.0.0.1:1': 'refuses', '10.0.0.2:1': 'refuses', '10.0.0.3:1': 'refuses' }, {}, { prefer });
+    await expect(net.connect(route([...all, backend('10.0.0.3')]))).rejects.toMatchObject({ code: 'CONNECT_REFUSED' });
+    expect(net.seen()).toEqual(['10.0.0.3:1', '10.0.0.2:1', '10.0.0.1:1']);
+  });
+
+  it('are all alike to a gateway that prefers none', async () => {
+    const net = harness({ '10.0.0.1:1': 'accepts', '10.0.0.2:1': 'accepts' });
+    const balanced = route([at('10.0.0.1', { zone: 'a' }), at('10.0.0.2', { zone: 'b' })]);
+    for (let turn = 0; turn < 4; turn += 1) await net.connect(balanced);
+    expect(new Set(net.seen()).size).toBe(2);
+  });
+});
+
+describe('the balance of a plugin', () => {
+  const use = { name: 'last', settings: {} };
+  const both = [backend('10.0.0.1'), backend('10.0.0.2')];
+  const answers = { '10.0.0.1:1': 'accepts', '10.0.0.2:1': 'accepts' } as const;
+
+  it('chooses among the backends, by the client and its load', async () => {
+    const seen: unknown[] = [];
+    const make: BalanceFactory = (settings, { load }) => ({
+      pick(from, { connection, hello: { protocol } }) {
+        seen.push([settings, connection.remote.host, protocol, from.map(load)]);
+        return from.at(-1) as Backend;
+      },
+    });
+    const net = harness(answers, {}, { balances: new Map([['last', make]]) });
+    const to = route(both, { balance: { name: 'last', settings: { key: 1 } } });
+    await net.connect(to);
+    const second = await net.connect(to);
+    second.release({ bytesUp: 0, bytesDown: 0 });
+    await net.connect(to);
+    expect(net.seen()).toEqual(['10.0.0.2:1', '10.0.0.2:1', '10.0.0.2:1']);
+    expect(seen).toEqual(
+      [
+        [0, 0],
+        [0, 1],
+        [0, 1],
+      ].map((loads) => [{ key: 1 }, '::1', 'tls', loads]),
+    );
+  });
+
+  it.each<[string, BalanceFactory | undefined]>([
+    [
+      'throws',
+      () => ({
+        pick: () => {
+          throw new Error('a bug');
+        },
+      }),
+    ],
+    [
+      'throws when it is made',
+      () => {
+        throw new Error('wrong settings');
+      },
+    ],
+    ['chooses a backend of its own', () => ({ pick: () => backend('10.0.0.3') })],
+    ['chooses none', () => ({ pick: () => undefined as never })],
+    ['answers later', () => ({ pick: () => Promise.resolve(both[0]) as never })],
+    ['is no picker', () => undefined as never],
+    ['is not there', undefined],
+  ])('that %s costs no connection', async (_, make) => {
+    const balances = new Map(make === undefined ? [] : [['last', make]]);
+    const net = harness(answers, {}, { balances });
+    const upstream = await net.connect(route(both, { balance: use }));
+    expect(both).toContain(upstream.backend);
+    const [failure] = net.events;
+    expect(failure).toMatchObject({ type: 'balance.failed', balance: 'last', route: { name: 'r' } });
   });
 });

@@ -59,7 +59,7 @@ describe('a malformed snapshot', () => {
     [withRoute({ fallback: 'yes' }), 'error: routes.0.fallback: expected true or false, found "yes"'],
     [
       withRoute({ balance: 'best' }),
-      'error: routes.0.balance: expected one of round_robin, least_connections, random, found "best"',
+      'error: routes.0.balance: expected one of round_robin, least_connections, random, client_hash, name_hash, or { name, settings }, found "best"',
     ],
     [
       withRoute({ connectTimeoutMs: NaN }),

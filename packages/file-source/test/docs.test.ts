@@ -4,7 +4,8 @@ import { describe, expect, it } from 'vitest';
 import { parse } from 'yaml';
 import { parseFileSourceConfig, parseRouteFile } from '../src/index.ts';
 import { BACKEND_KEYS } from '../src/routes/backend.ts';
-import { BALANCES, FILE_KEYS, ROUTE_KEYS } from '../src/routes/route-file.ts';
+import { BALANCES } from '../src/routes/balance.ts';
+import { FILE_KEYS, ROUTE_KEYS } from '../src/routes/route-file.ts';
 
 const PAGE = readFileSync(new URL('../../../docs/routes.md', import.meta.url), 'utf8');
 const SCHEMA = JSON.parse(readFileSync(new URL('../schema/routes.schema.json', import.meta.url), 'utf8'));
@@ -21,7 +22,7 @@ describe('docs/routes.md', () => {
   });
 
   it.each(blocks('yaml config'))('shows settings that the plugin takes: %#', (text) => {
-    for (const { use, ...settings } of parse(text).sources) {
+    for (const { use, ...settings } of parse(text).sources ?? []) {
       expect(use).toBe('file');
       expect(parseFileSourceConfig(settings)).toMatchObject({ path: settings.path });
     }
@@ -39,7 +40,7 @@ describe('the JSON Schema', () => {
     expect(Object.keys(SCHEMA.properties).toSorted()).toEqual(Object.keys(FILE_KEYS).toSorted());
     expect(Object.keys(definitions.route.properties).toSorted()).toEqual(Object.keys(ROUTE_KEYS).toSorted());
     expect(Object.keys(definitions.backend.properties).toSorted()).toEqual(Object.keys(BACKEND_KEYS).toSorted());
-    expect(definitions.route.properties.balance.enum).toEqual(BALANCES);
+    expect(definitions.route.properties.balance.anyOf[0].enum).toEqual(BALANCES);
     for (const [key, need] of Object.entries(ROUTE_KEYS)) {
       expect(definitions.route.required.includes(key)).toBe(need === 'required');
     }
@@ -63,6 +64,9 @@ describe('the JSON Schema', () => {
     { routes: [{ serverNames: ['a'], listeners: 'edge', backends: [] }] },
     { routes: [{ serverNames: ['a'], backends: [{ address: 'b', port: 1, priority: -1 }] }] },
     { routes: [{ serverNames: ['a'], backends: [], balance: 'best' }] },
+    { routes: [{ serverNames: ['a'], backends: [], balance: { label: 'shard' } }] },
+    { routes: [{ serverNames: ['a'], backends: [{ address: 'b', port: 1, labels: { zone: 1 } }] }] },
+    { routes: [{ serverNames: ['a'], backends: [{ address: 'b', port: 1, labels: ['a'] }] }] },
     { routes: [{ serverNames: ['a'], backends: [], connectTimeout: 2 }] },
     { routes: [{ serverNames: ['a'], backends: [{ address: 'b' }] }] },
     { routes: [{ serverNames: ['a'], backends: [{ address: 'unix:/b', port: 1 }] }] },

@@ -36,6 +36,18 @@ describe('a route file', () => {
     ]);
   });
 
+  it('may name the balance of a plugin, and label its backends', () => {
+    const backends = '[ { address: b, port: 1, labels: { zone: a, rack: "7" } } ]';
+    const balance = '{ name: tenant, label: shard }';
+    const text = `routes: [ { serverNames: [ a.example ], backends: ${backends}, balance: ${balance} } ]`;
+    const { routes, problems } = parseRouteFile(text, 'r.yaml');
+    expect(problems).toEqual([]);
+    expect(routes[0]).toMatchObject({
+      balance: { name: 'tenant', settings: { label: 'shard' }, at: { file: 'r.yaml', line: 1 } },
+      backends: [{ labels: { zone: 'a', rack: '7' } }],
+    });
+  });
+
   it('gives a route without a name its first server name', () => {
     const text = 'routes: [ { serverNames: [ B.example, a.example ], backends: [] } ]';
     expect(parseRouteFile(text, 'r.yaml').routes.map(({ name }) => name)).toEqual(['b.example']);
@@ -116,7 +128,7 @@ const YAML: readonly Golden[] = [
       '2:5: unknown key "nmae": did you mean "name"?',
       '3:5: unknown key "servernames": did you mean "serverNames"?',
       '4:19: unknown key "adress": did you mean "address"?',
-      '4:46: unknown key "protocol": known keys are address, port, weight, priority',
+      '4:46: unknown key "protocol": known keys are address, port, weight, priority, labels',
     ],
   },
   {
@@ -131,7 +143,7 @@ const YAML: readonly Golden[] = [
       '2:11: expected a string of 1 to 253 printable characters, found the number 7',
       '3:18: expected a list, found "a.example"',
       '4:15: expected a list, found a mapping',
-      '5:14: expected one of round_robin, least_connections, random, found a list',
+      '5:14: expected one of round_robin, least_connections, random, client_hash, name_hash, found a list',
       '6:21: expected a duration such as 500ms, 2s, 1m or 1h, from 1ms to 2147483647ms, found the number 2',
       '7:5: expected a mapping, found "api"',
     ],

@@ -5,10 +5,11 @@ import { Family } from './family.ts';
 import type { Cell } from './family.ts';
 import { METRICS } from './metrics.ts';
 
-/** Ejected backends, and names that cannot be resolved. */
+/** Ejected backends, balances that fail, and names that cannot be resolved. */
 export class BackendMetrics {
   readonly #ejections: Cell;
   readonly #ejected: Cell;
+  readonly #balanceFailures: Cell;
   readonly #failuresWithLastGood: Cell;
   readonly #failuresWithNothing: Cell;
   /** By address: one that is ejected anew before it returned is still one. */
@@ -17,6 +18,7 @@ export class BackendMetrics {
   constructor(registry: Registry) {
     this.#ejections = new Family(METRICS.ejections, registry).cell({});
     this.#ejected = new Family(METRICS.ejected, registry).cell({});
+    this.#balanceFailures = new Family(METRICS.balanceFailures, registry).cell({});
     const failures = new Family(METRICS.resolutionFailures, registry);
     this.#failuresWithLastGood = failures.cell({ last_good: 'true' });
     this.#failuresWithNothing = failures.cell({ last_good: 'false' });
@@ -31,6 +33,10 @@ export class BackendMetrics {
   returned(address: Endpoint): void {
     this.#aside.delete(formatEndpoint(address));
     this.#ejected.value = this.#aside.size;
+  }
+
+  balanceFailed(): void {
+    this.#balanceFailures.value += 1;
   }
 
   resolutionFailed(lastGood: boolean): void {

@@ -118,6 +118,12 @@ export const METRICS = {
     help: 'Backend addresses ejected at the moment',
     labels: [],
   },
+  balanceFailures: {
+    type: 'counter',
+    name: 'meshgate_balance_failures_total',
+    help: 'Backends drawn at random, since the balance of a plugin failed',
+    labels: [],
+  },
   resolutionFailures: {
     type: 'counter',
     name: 'meshgate_resolution_failures_total',

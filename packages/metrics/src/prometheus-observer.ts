@@ -66,6 +66,8 @@ function count(event: ProxyEvent, { connections, backends, listeners, sources, d
       return backends.ejected(event.address);
     case 'backend.returned':
       return backends.returned(event.address);
+    case 'balance.failed':
+      return backends.balanceFailed();
     case 'resolution.failed':
       return backends.resolutionFailed(event.lastGood);
     case 'listener.opened':

@@ -81,11 +81,12 @@ function listenerSamples(): Samples<'listener'> & Pick<EventSamples, 'connection
   };
 }
 
-function routingSamples(): Samples<'backend' | 'resolution' | 'routes' | 'source'> {
+function routingSamples(): Samples<'backend' | 'balance' | 'resolution' | 'routes' | 'source'> {
   const snapshot = { version: '1', routes: [ROUTE], warnings: ['a file could not be read'] };
   return {
     'backend.ejected': { type: 'backend.ejected', address: BACKEND, forMs: 30_000, failures: 5 },
     'backend.returned': { type: 'backend.returned', address: BACKEND },
+    'balance.failed': { type: 'balance.failed', route: ROUTE, balance: 'by-shard', error: ERROR },
     'resolution.failed': { type: 'resolution.failed', host: 'db.example', error: ERROR, lastGood: true },
     'routes.replaced': { type: 'routes.replaced', source: 'file', snapshot, removed: ['old'], tookMs: 0.5 },
     'source.updated': { type: 'source.updated', source: 'file', changed: true, asOf: new Date(0) },

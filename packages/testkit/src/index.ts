@@ -38,6 +38,7 @@ export type { SnifferSample } from './contracts/sniffer.ts';
 export { describeResolver } from './contracts/resolver.ts';
 export type { ResolverHarness, ResolverUnderTest } from './contracts/resolver.ts';
 export { describeObserver } from './contracts/observer.ts';
+export { describeBalance } from './contracts/balance.ts';
 export { describeLayer } from './contracts/layer.ts';
 export { describeService } from './contracts/service.ts';
 export { describeTransport } from './contracts/transport.ts';

@@ -15,6 +15,8 @@ interface RouteView {
   /** It also takes clients without a server name, or of no known protocol; absent when it does not. */
   readonly fallback?: true;
   readonly connectTimeoutMs: number;
+  /** How the next backend is chosen; absent when by `round_robin`. */
+  readonly balance?: string;
   readonly backends: readonly BackendView[];
 }
 
@@ -26,6 +28,8 @@ export interface BackendView {
   readonly healthy: boolean;
   /** Lower first; absent when it is 0. */
   readonly priority?: number;
+  /** Where it stands; absent when nobody says. */
+  readonly labels?: Readonly<Record<string, string>>;
 }
 
 /** A source in `GET /routes`. */
@@ -69,13 +73,20 @@ function routeView(route: Route, source: string, connectTimeoutMs: number): Rout
     ...(route.listeners !== undefined && { listeners: route.listeners }),
     ...(route.fallback === true && { fallback: true }),
     connectTimeoutMs: route.connectTimeoutMs ?? connectTimeoutMs,
+    ...balanceView(route),
     backends: route.backends.map(backendView),
   };
 }
 
+/** How the route chooses, where it is not the usual way; a plugin's balance by its name. */
+export function balanceView({ balance }: Route): { readonly balance?: string } {
+  if (balance === undefined) return {};
+  return { balance: typeof balance === 'string' ? balance : balance.name };
+}
+
 /** What is said of a backend everywhere. */
-export function backendView({ address, weight, healthy, priority = 0 }: Backend): BackendView {
-  return { ...address, weight, healthy, ...(priority > 0 && { priority }) };
+export function backendView({ address, weight, healthy, priority = 0, labels }: Backend): BackendView {
+  return { ...address, weight, healthy, ...(priority > 0 && { priority }), ...(labels !== undefined && { labels }) };
 }
 
 function sourceView({ name, state, routes, lastSuccess, error, warnings }: SourceStatus): SourceView {

@@ -2,7 +2,7 @@ import type { Endpoint } from '@meshgate/core';
 import type { Match, MatchKind, RouteTable } from '@meshgate/core/parts';
 import { parseServerName } from '@meshgate/sni';
 import leven from 'leven';
-import { backendView } from '../admin/views.ts';
+import { backendView, balanceView } from '../admin/views.ts';
 import type { BackendView } from '../admin/views.ts';
 import { describe } from '../config/config-messages.ts';
 import { counted } from '../log/messages.ts';
@@ -21,6 +21,8 @@ export interface FoundRoute extends Claim {
   readonly why: string;
   /** What made the route: facts of its source, such as the file and the line. */
   readonly origin?: Readonly<Record<string, string>>;
+  /** How the next backend is chosen; absent when by `round_robin`. */
+  readonly balance?: string;
   readonly backends: readonly ExplainedBackend[];
   /** The listeners on which the route holds; absent when it holds on all of them. */
   readonly listeners?: readonly string[];
@@ -96,6 +98,7 @@ export function explain(name: string, table: RouteTable, options: ExplainOptions
     why: requested.kind === 'name' ? reason(match, others) : `${reason(match, others)}, but ${requested.why}`,
     ...(route.origin !== undefined && { origin: route.origin }),
     ...(route.listeners !== undefined && { listeners: route.listeners }),
+    ...balanceView(route),
     backends: route.backends.map((backend) => ({ ...backendView(backend), ejected: isEjected(backend.address) })),
     ...exceptions,
     shadowed: others.map(claimOf),

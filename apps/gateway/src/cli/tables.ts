@@ -39,12 +39,13 @@ export function explanationText(explanation: Explanation): string {
 }
 
 function detailsOf(found: FoundRoute): readonly string[] {
-  const { kind, source, origin = {}, listeners, backends, shadowed } = found;
+  const { kind, source, origin = {}, listeners, balance, backends, shadowed } = found;
   const facts = [
     ['source', source],
     ...(kind === undefined ? [] : [['kind', kind]]),
     ...Object.entries(origin),
     ...(listeners === undefined ? [] : [['listeners', listeners.join(', ')]]),
+    ...(balance === undefined ? [] : [['balance', balance]]),
     ...exceptionsOf(found),
     ...shadowed.map((other) => ['shadows', `${other.route} (${other.pattern} of ${other.source})`]),
   ];
@@ -53,7 +54,7 @@ function detailsOf(found: FoundRoute): readonly string[] {
     addressText(backend),
     ...(hasBackups ? [String(backend.priority ?? 0)] : []),
     String(backend.weight),
-    stateText(backend),
+    [stateText(backend), ...labelTexts(backend)].join(', '),
   ]);
   const backendTable = [['BACKEND', ...(hasBackups ? ['PRIORITY'] : []), 'WEIGHT', 'STATE'], ...rows];
   const none = ['  no backend: connections are closed with NO_BACKEND'];
@@ -70,10 +71,15 @@ function exceptionsOf({ onListeners = [] }: Explanation): readonly (readonly str
 
 function backendText(backend: BackendView): string {
   const remarks = [
+    ...labelTexts(backend),
     ...(backend.healthy ? [] : ['unhealthy']),
     ...(backend.priority === undefined ? [] : [`priority ${backend.priority}`]),
   ];
   return remarks.length === 0 ? addressText(backend) : `${addressText(backend)} (${remarks.join(', ')})`;
+}
+
+function labelTexts({ labels = {} }: BackendView): readonly string[] {
+  return Object.entries(labels).map(([key, value]) => `${key} ${value}`);
 }
 
 function addressText({ host, port }: BackendView): string {

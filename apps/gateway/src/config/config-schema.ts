@@ -22,6 +22,8 @@ export interface GatewayConfig {
   readonly drain: DrainOptions;
   /** Towards clients, and towards backends whose route has none of its own. */
   readonly keepAlive: KeepAlive;
+  /** Labels of the backends that are used first, the most important one first. */
+  readonly prefer?: Readonly<Record<string, string>>;
   /** Folder for the last good routes; absent when they are not kept. Relative to the folder of the file until it is resolved. */
   readonly stateDir?: string;
   readonly log: LogSettings;
@@ -309,6 +311,10 @@ export const configSchema: z.ZodType<GatewayConfig> = mapping({
   limits: limits.prefault({}),
   drain: drain.prefault({}),
   keepAlive: keepAlive.prefault({}),
+  prefer: z
+    .record(name, name, expecting('labels of backends, such as { zone: a }'))
+    .optional()
+    .describe('labels of the backends that are used first, the most important one first'),
   stateDir: string(MAX_PATH_CHARS).optional().describe('directory for the last good routes, relative to this file'),
   log: log.prefault({}),
   transport: SETTINGS_BESIDE_PLUGINS.transport,
@@ -319,8 +325,9 @@ export const configSchema: z.ZodType<GatewayConfig> = mapping({
     if (endpoint !== undefined && index !== -1)
       refuse(context, ['listeners', index, 'address'], `the admin server listens on ${formatEndpoint(endpoint)}`);
   })
-  .transform(({ $schema: _forEditors, admin: endpoint, stateDir, ...settings }): GatewayConfig => ({
+  .transform(({ $schema: _forEditors, admin: endpoint, stateDir, prefer, ...settings }): GatewayConfig => ({
     ...settings,
+    ...(prefer !== undefined && { prefer }),
     ...(endpoint !== undefined && { admin: endpoint }),
     ...(stateDir !== undefined && { stateDir }),
   }));

@@ -70,6 +70,8 @@ function failingThing(event: ProxyEvent): string | undefined {
     case 'backend.ejected':
     case 'backend.returned':
       return thingOf(event.type, formatEndpoint(event.address));
+    case 'balance.failed':
+      return thingOf('balance', event.balance);
     case 'service.failed':
       return thingOf('service', event.service);
     case 'observer.threw':
@@ -124,6 +126,8 @@ const LINES: { readonly [Type in ProxyEvent['type']]: Writer<EventOf<Type>> | un
     message: `dial failed: ${error.message}`,
     facts: { id: connection.id, route: route.name, backend: formatEndpoint(address), code: error.code },
   }),
+  'balance.failed': ({ route, balance, error }) =>
+    lineOf('balanceFailed', { balance, reason: error.message }, { route: route.name, ...stackOf(error, false) }),
   'backend.ejected': ({ address, failures, forMs }) =>
     lineOf(
       'backendEjected',

@@ -175,6 +175,12 @@ export const MESSAGES = {
     meaning: 'The time of an ejection is over.',
     action: 'Nothing.',
   },
+  balanceFailed: {
+    level: 'error',
+    text: 'balance {balance} failed, using a random backend: {reason}',
+    meaning: 'A balance of a plugin threw, or chose none of the backends it was given. Connections go on.',
+    action: 'Report it to its author; `--check` finds one that no plugin offers.',
+  },
   resolutionFailed: {
     level: 'warn',
     text: 'cannot resolve backend name, keeping last addresses: {reason}',

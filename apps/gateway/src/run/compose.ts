@@ -190,6 +190,8 @@ function bindStages(plan: Plan): Plan {
       keepAlive,
       // The listeners come after what they accept for.
       isOwn: (address) => (listeners ??= one(c, LISTENERS)).owns(address),
+      balances: parts.offeredBalances,
+      ...(config.prefer !== undefined && { prefer: config.prefer }),
     });
   });
   bind(c, SESSIONS, () => {

@@ -1,4 +1,5 @@
 import type { Observer } from '../observe.ts';
+import type { BalanceFactory } from '../pipeline/picker.ts';
 import type { ConnectionFilter } from '../pipeline/filter.ts';
 import type { Connector, Layer, Resolver, Sniffer } from '../pipeline/stages.ts';
 import type { ListenerSource, RouteSource } from '../routes/route.ts';
@@ -30,6 +31,8 @@ export interface PluginParts {
   readonly layers: readonly Layer<Connector>[];
   /** For routes that name them. */
   readonly offeredLayers: ReadonlyMap<string, LayerFactory>;
+  /** The same of balances. */
+  readonly offeredBalances: ReadonlyMap<string, BalanceFactory>;
   /** Answers by path, the plugin's own prefix included. */
   readonly adminPaths: ReadonlyMap<string, PluginAnswerer>;
 }
@@ -63,6 +66,7 @@ export class PartsCollector {
     filters: new Array<ConnectionFilter>(),
     layers: new Array<Layer<Connector>>(),
     offeredLayers: new Map<string, LayerFactory>(),
+    offeredBalances: new Map<string, BalanceFactory>(),
     adminPaths: new Map<string, PluginAnswerer>(),
   };
 
@@ -84,6 +88,16 @@ export class PartsCollector {
         list.push(part);
       };
     };
+    const offer = <Make>(method: string, kind: string, offered: Map<string, Make>) => {
+      return (name: string, make: Make): void => {
+        refuseLate(method, closed);
+        NAMED(method, { name });
+        isFunction(method, make);
+        const taken = Array.from(offered.keys(), (other) => ({ name: other }));
+        expectFree(method, { name }, kind, taken);
+        offered.set(name, make);
+      };
+    };
     const addService = add('addService', lists.services, NAMED, methods('start', 'stop'));
     const addCarrierService = add('addService', lists.carrierServices, NAMED, methods('start', 'stop'));
     const host: PluginHost = {
@@ -100,18 +114,8 @@ export class PartsCollector {
         expectFree(method, part, 'filter', lists.filters),
       ),
       wrapConnector: add('wrapConnector', lists.layers, isFunction),
-      offerLayer(name, make) {
-        refuseLate('offerLayer', closed);
-        NAMED('offerLayer', { name });
-        isFunction('offerLayer', make);
-        expectFree(
-          'offerLayer',
-          { name },
-          'layer',
-          Array.from(lists.offeredLayers.keys(), (taken) => ({ name: taken })),
-        );
-        lists.offeredLayers.set(name, make);
-      },
+      offerLayer: offer('offerLayer', 'layer', lists.offeredLayers),
+      offerBalance: offer('offerBalance', 'balance', lists.offeredBalances),
       addService(service, options: ServiceOptions = { in: 'primary' }) {
         if (runsIn(options) === 'carrier') addCarrierService(service);
         else addService(service);

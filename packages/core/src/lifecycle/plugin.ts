@@ -1,6 +1,7 @@
 import type { Observer } from '../observe.ts';
 import type { ListenerSource, Route, RouteSource } from '../routes/route.ts';
 import type { Service } from './service.ts';
+import type { BalanceFactory } from '../pipeline/picker.ts';
 import type { ConnectionFilter } from '../pipeline/filter.ts';
 import type { Connector, Layer, Resolver, Sniffer } from '../pipeline/stages.ts';
 import type { Transport } from '../transport/transport.ts';
@@ -51,6 +52,12 @@ export interface PluginHost {
    * @param make called once for each route; throws, as `parse` does, when the settings are wrong
    */
   offerLayer(name: string, make: LayerFactory): void;
+  /**
+   * How a route that names it in `balance` chooses among its backends. Where it throws, a backend is drawn at random.
+   *
+   * @param make called once for each route; throws, as `parse` does, when the settings are wrong
+   */
+  offerBalance(name: string, make: BalanceFactory): void;
   /**
    * Answers `GET` on the admin server, below `/plugins/` and the plugin's name. With several workers the primary answers.
    *

@@ -1,30 +1,27 @@
-import type { Backend, Balance } from '../routes/route.ts';
+import type { Backend, BuiltInBalance } from '../routes/route.ts';
+import { clientHash, nameHash } from './hash-balance.ts';
+import type { Picker, PickerOptions } from './picker.ts';
 
-/** Chooses the next backend among equals. */
-export interface Picker {
-  /** @param from at least one backend; need not be the same set each time */
-  pick(from: readonly Backend[]): Backend;
-}
-
-/** What a picker may ask. */
-export interface PickerOptions {
-  /** Connections that the backend has now. */
-  load(backend: Backend): number;
-  /** In [0, 1). */
-  random(): number;
-}
-
-/** A picker with a memory of its own: one for each route. */
-export function picker(balance: Balance, options: PickerOptions): Picker {
-  if (balance === 'random') return { pick: (from) => drawn(from, options.random) };
-  if (balance === 'least_connections') return leastConnections(options);
-  return roundRobin(options.random);
+/** A picker with state of its own: one for each route. */
+export function picker(balance: BuiltInBalance, options: PickerOptions): Picker {
+  switch (balance) {
+    case 'random':
+      return { pick: (from) => drawn(from, options.random) };
+    case 'least_connections':
+      return leastConnections(options);
+    case 'client_hash':
+      return clientHash(options);
+    case 'name_hash':
+      return nameHash(options);
+    default:
+      return roundRobin(options.random);
+  }
 }
 
 /**
- * Smooth weighted round robin: each turn everyone gains its weight, the richest is chosen and pays the sum. Weights 5, 1, 1 give
- * a a b a c a a, not five a in a row. Begins at a random place, so that many gateways, or one that reloads often, do not all
- * favour whatever is listed first.
+ * Smooth weighted round robin: each turn every backend gains its weight, the one with most credit is chosen and pays the sum. Weights
+ * 5, 1, 1 give a a b a c a a, not five a in a row. Begins at a random place, so that many gateways, or one that reloads often, do not
+ * all favour whatever is listed first.
  */
 function roundRobin(random: () => number): Picker {
   const credit = new Map<Backend, number>();
@@ -58,7 +55,8 @@ function leastConnections({ load, random }: PickerOptions): Picker {
   };
 }
 
-function drawn(from: readonly Backend[], random: () => number): Backend {
+/** One at random, by weight. */
+export function drawn(from: readonly Backend[], random: () => number): Backend {
   let ticket = random() * sumOfWeights(from);
   for (const backend of from) {
     ticket -= backend.weight;

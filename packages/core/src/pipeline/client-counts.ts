@@ -65,10 +65,8 @@ export class ClientCounts {
   }
 
   #read(host: string): void {
-    const isV4 = !host.includes(':');
-    if (isV4) readV4(host, this.#key);
-    else readV6(host, this.#key);
-    const mask = isV4 ? this.#masks.v4 : this.#masks.v6;
+    const mask = host.includes(':') ? this.#masks.v6 : this.#masks.v4;
+    readAddress(host, this.#key);
     for (let word = 0; word < WORDS; word += 1) this.#key[word] = (this.#key[word] ?? 0) & (mask[word] ?? 0);
   }
 
@@ -116,6 +114,12 @@ export class ClientCounts {
   }
 }
 
+/** Reads `host`, an IP address, into four words; IPv4 as IPv6 has it (RFC 4291, section 2.5.5.2). */
+export function readAddress(host: string, into: Uint32Array): void {
+  if (host.includes(':')) readV6(host, into);
+  else readV4(host, into);
+}
+
 /** The first `bits` of 128 set. */
 function maskOf(bits: number): Uint32Array {
   const word = (index: number): number => {
@@ -145,7 +149,6 @@ function mixed(value: number): number {
 const DOT = 46;
 const ZERO = 48;
 
-/** As IPv4 in IPv6, RFC 4291, section 2.5.5.2. */
 function readV4(host: string, key: Uint32Array): void {
   let address = 0;
   let part = 0;

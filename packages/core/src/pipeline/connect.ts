@@ -1,12 +1,13 @@
 import type { AddressBook } from '../names/address-book.ts';
-import { picker } from './balance.ts';
-import type { Picker } from './balance.ts';
+import type { BalanceFactory } from './picker.ts';
+import { Candidates } from './candidates.ts';
+import type { Preference } from './candidates.ts';
 import type { Upstream } from './connection.ts';
-import { formatEndpoint } from '../transport/endpoint.ts';
 import { Dials } from './dials.ts';
 import type { DialsOptions } from './dials.ts';
+import { Loads } from './loads.ts';
 import { ManyAddresses } from './many-addresses.ts';
-import type { Outliers } from './outliers.ts';
+import { countsConnections, Pickers } from './pickers.ts';
 import type { Backend, Route } from '../routes/route.ts';
 import type { Reached } from './staggered-dials.ts';
 import type { ConnectContext, Connector } from './stages.ts';
@@ -16,6 +17,10 @@ export interface ConnectorOptions extends DialsOptions {
   readonly addresses: AddressBook;
   /** In [0, 1); `Math.random` when absent. */
   readonly random?: () => number;
+  /** Balances that plugins offer, by name; none when absent. */
+  readonly balances?: ReadonlyMap<string, BalanceFactory>;
+  /** Labels of the backends to use first; none when absent. */
+  readonly prefer?: Preference;
 }
 
 /**
@@ -27,16 +32,21 @@ export interface ConnectorOptions extends DialsOptions {
 export function balancedConnector(options: ConnectorOptions): Connector {
   const { outliers } = options;
   const loads = new Loads();
-  const pickers = new WeakMap<Route, Picker>();
   const manyAddresses = new ManyAddresses(outliers);
-  const random = options.random ?? Math.random;
+  const candidates = new Candidates(outliers, options.prefer);
+  const pickers = new Pickers({
+    load: (backend) => loads.of(backend),
+    random: options.random ?? Math.random,
+    offered: options.balances ?? new Map(),
+    observer: options.observer,
+  });
   return { connect };
 
   async function connect(route: Route, context: ConnectContext): Promise<Upstream> {
     const dials = new Dials(options, route, context);
     let untried = route.backends;
     while (untried.length > 0 && dials.left > 0) {
-      const backend = next(route, untried);
+      const backend = next(route, untried, context);
       untried = without(untried, backend);
       const found = options.addresses.find(backend.address);
       const addresses = found instanceof Promise ? await dials.lookedUp(backend.address, found) : found;
@@ -64,44 +74,16 @@ export function balancedConnector(options: ConnectorOptions): Connector {
     throw dials.failure(untried.length);
   }
 
-  function next(route: Route, untried: readonly Backend[]): Backend {
-    const best = preferred(untried, options.outliers);
+  function next(route: Route, untried: readonly Backend[], client: ConnectContext): Backend {
+    const best = candidates.among(untried);
     const [only] = best;
-    return only !== undefined && best.length === 1 ? only : pickerOf(route).pick(best);
-  }
-
-  function pickerOf(route: Route): Picker {
-    let known = pickers.get(route);
-    if (known === undefined) {
-      known = picker(route.balance ?? 'round_robin', { load: (backend) => loads.of(backend), random });
-      pickers.set(route, known);
-    }
-    return known;
+    return only !== undefined && best.length === 1 ? only : pickers.pick(route, best, client);
   }
 
   function upstream({ connection, address }: Reached, route: Route, backend: Backend): Upstream {
-    const release = route.balance === 'least_connections' ? loads.take(backend) : NOTHING_TO_RELEASE;
+    const release = countsConnections(route.balance) ? loads.take(backend) : NOTHING_TO_RELEASE;
     return { connection, route, backend, address, release };
   }
-}
-
-/**
- * Healthy and not ejected; else healthy; else whatever there is; and of these the lowest priority. Advice orders the dials, it never
- * forbids one.
- */
-function preferred(backends: readonly Backend[], outliers: Outliers): readonly Backend[] {
-  const isTrusted = ({ healthy, address }: Backend): boolean => healthy && !outliers.isEjected(address);
-  // The usual case, and nothing is made for it.
-  if (backends.every((backend) => backend.priority === undefined && isTrusted(backend))) return backends;
-  const trusted = backends.filter(isTrusted);
-  if (trusted.length > 0) return firstInLine(trusted);
-  const healthy = backends.filter((backend) => backend.healthy);
-  return firstInLine(healthy.length > 0 ? healthy : backends);
-}
-
-function firstInLine(backends: readonly Backend[]): readonly Backend[] {
-  const lowest = backends.reduce((least, { priority = 0 }) => Math.min(least, priority), Infinity);
-  return backends.filter(({ priority = 0 }) => priority === lowest);
 }
 
 function without(backends: readonly Backend[], backend: Backend): readonly Backend[] {
@@ -110,28 +92,3 @@ function without(backends: readonly Backend[], backend: Backend): readonly Backe
 
 const NO_BACKENDS: readonly Backend[] = [];
 const NOTHING_TO_RELEASE = (): void => undefined;
-
-/**
- * Connections by backend address, of the routes that balance by it: backends of equal address are one, over all of these routes
- * and over snapshots.
- */
-class Loads {
-  readonly #counts = new Map<string, number>();
-
-  of({ address }: Backend): number {
-    return this.#counts.get(formatEndpoint(address)) ?? 0;
-  }
-
-  /** @returns gives the place back; to be called once */
-  take({ address }: Backend): () => void {
-    const key = formatEndpoint(address);
-    this.#add(key, 1);
-    return () => this.#add(key, -1);
-  }
-
-  #add(key: string, change: 1 | -1): void {
-    const count = (this.#counts.get(key) ?? 0) + change;
-    if (count > 0) this.#counts.set(key, count);
-    else this.#counts.delete(key);
-  }
-}

@@ -13,10 +13,18 @@ export interface Backend {
    * backend of the lower ones can be reached.
    */
   readonly priority?: number;
+  /** Where it stands, for a gateway that prefers some: `{ zone: 'a' }`. None when absent. */
+  readonly labels?: Readonly<Record<string, string>>;
 }
 
-/** How the next backend is chosen. `least_connections` takes the less busy of two drawn at random. */
-export type Balance = 'round_robin' | 'least_connections' | 'random';
+/**
+ * How the next backend is chosen. `least_connections` takes the less busy of two drawn at random; `client_hash` gives all connections
+ * of one client to one backend, `name_hash` all connections for one server name.
+ */
+export type BuiltInBalance = 'round_robin' | 'least_connections' | 'random' | 'client_hash' | 'name_hash';
+
+/** A built-in balance, or one that a plugin offers. */
+export type Balance = BuiltInBalance | PartUse;
 
 /** TCP keepalive (RFC 1122, section 4.2.3.6). */
 export interface KeepAlive {

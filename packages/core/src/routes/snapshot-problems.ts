@@ -1,6 +1,6 @@
 import { isIP } from 'node:net';
 import type { Problem } from '../lifecycle/plugin.ts';
-import type { Balance } from './route.ts';
+import type { BuiltInBalance } from './route.ts';
 
 /** One thing that is wrong with a snapshot. */
 export interface SnapshotProblem extends Problem {
@@ -117,12 +117,13 @@ class Judge {
       this.problems.push(problem('error', path, 'a backend', backend));
       return;
     }
-    const { address, weight, healthy, priority } = backend;
+    const { address, weight, healthy, priority, labels } = backend;
     this.#address(address, [...path, 'address']);
     this.check(isWholeNumber(weight, 1), [...path, 'weight'], 'an integer of 1 or more', weight);
     this.check(typeof healthy === 'boolean', [...path, 'healthy'], 'true or false', healthy);
     const isPriority = priority === undefined || isWholeNumber(priority, 0);
     this.check(isPriority, [...path, 'priority'], 'an integer of 0 or more', priority);
+    this.check(labels === undefined || isLabels(labels), [...path, 'labels'], 'strings by name', labels);
   }
 
   #address(address: unknown, path: Path): void {
@@ -141,7 +142,12 @@ class Judge {
     const isTime = connectTimeoutMs === undefined || isPositive(connectTimeoutMs);
     this.check(listeners === undefined || isStrings(listeners), [...path, 'listeners'], 'a list of names', listeners);
     this.check(isOptionalBoolean(fallback), [...path, 'fallback'], 'true or false', fallback);
-    this.check(isBalance(balance), [...path, 'balance'], `one of ${BALANCES.join(', ')}`, balance);
+    this.check(
+      isBalance(balance),
+      [...path, 'balance'],
+      `one of ${BALANCES.join(', ')}, or { name, settings }`,
+      balance,
+    );
     this.check(isTime, [...path, 'connectTimeoutMs'], 'a number of milliseconds above 0', connectTimeoutMs);
     this.check(isKeepAlive(keepAlive), [...path, 'keepAlive'], 'keepalive times above 0', keepAlive);
     this.check(isUses(use), [...path, 'use'], 'a list of { name, settings }', use);
@@ -164,9 +170,15 @@ function isFilled(value: unknown): value is string {
 
 function isUses(value: unknown): boolean {
   if (value === undefined) return true;
-  return (
-    Array.isArray(value) && value.every((one) => isRecord(one) && isFilled(one['name']) && isRecord(one['settings']))
-  );
+  return Array.isArray(value) && value.every(isUse);
+}
+
+function isUse(value: unknown): boolean {
+  return isRecord(value) && isFilled(value['name']) && isRecord(value['settings']);
+}
+
+function isLabels(value: unknown): boolean {
+  return isRecord(value) && isStrings(Object.values(value));
 }
 
 function isStrings(value: unknown): boolean {
@@ -189,10 +201,10 @@ function isOptionalBoolean(value: unknown): boolean {
   return value === undefined || typeof value === 'boolean';
 }
 
-const BALANCES: readonly Balance[] = ['round_robin', 'least_connections', 'random'];
+const BALANCES: readonly BuiltInBalance[] = ['round_robin', 'least_connections', 'random', 'client_hash', 'name_hash'];
 
 function isBalance(value: unknown): boolean {
-  return value === undefined || BALANCES.some((balance) => balance === value);
+  return value === undefined || isUse(value) || BALANCES.some((balance) => balance === value);
 }
 
 function isKeepAlive(value: unknown): boolean {

@@ -9,6 +9,7 @@ export const BACKEND_KEYS = {
   port: 'optional',
   weight: 'optional',
   priority: 'optional',
+  labels: 'optional',
 } as const;
 
 /** As in DNS SRV (RFC 2782), so that weights carry over from there. */
@@ -29,13 +30,19 @@ export function readBackend(field: Field): Backend | undefined {
   return toBackend(host, number, share);
 }
 
-type Share = Pick<Backend, 'weight' | 'priority'>;
+type Share = Pick<Backend, 'weight' | 'priority' | 'labels'>;
 
 function readShare(fields: ReadonlyMap<keyof typeof BACKEND_KEYS, Field> | undefined): Share | undefined {
   const weight = integerOr(fields?.get('weight'), 1, [1, MAX_WEIGHT]);
   const priority = integerOr(fields?.get('priority'), 0, [0, MAX_PRIORITY]);
   if (weight === undefined || priority === undefined) return undefined;
-  return priority === 0 ? { weight } : { weight, priority };
+  return { weight, ...(priority > 0 && { priority }), ...readLabels(fields?.get('labels')) };
+}
+
+function readLabels(field: Field | undefined): Pick<Backend, 'labels'> {
+  const entries = field?.entries();
+  if (entries === undefined) return {};
+  return { labels: Object.fromEntries(entries.map(({ key, value }) => [key, value.text() ?? ''])) };
 }
 
 function integerOr(field: Field | undefined, absent: number, [min, max]: [number, number]): number | undefined {

@@ -1,7 +1,9 @@
-import { type Balance, formatProblem, type PartUse, type Problem, type Route } from '@meshgate/core';
+import { formatProblem, type Problem, type Route } from '@meshgate/core';
 import { DURATION_FORM, type Field, MAX_TIMER_MS, openDocument, type Parsed, parseDuration } from '@meshgate/documents';
 import { readBackend } from './backend.ts';
+import { readBalance } from './balance.ts';
 import { type Claim, contested } from './claim.ts';
+import { readUse } from './part-use.ts';
 import { parseServerName } from './server-name.ts';
 
 /** What a route file says. */
@@ -64,9 +66,6 @@ export const ROUTE_KEYS = {
   use: 'optional',
 } as const;
 
-/** Values of `balance`. */
-export const BALANCES: readonly Balance[] = ['round_robin', 'least_connections', 'random'];
-
 type RouteFields = ReadonlyMap<keyof typeof ROUTE_KEYS, Field>;
 
 function readRoute(route: Field, claims: Claim[]): Route | undefined {
@@ -79,7 +78,12 @@ function readRoute(route: Field, claims: Claim[]): Route | undefined {
     route.refuse('expected the key "name", since there is no server name to call the route by; found none');
   claims.push(...claimsOf({ owner: route, fields, name, serverNames, scope }));
   const backends = fields.get('backends')?.list()?.map(readBackend).filter(isPresent);
-  const options = { ...readBalance(fields), ...readConnectTimeout(fields), ...readUse(fields), ...originOf(route) };
+  const options = {
+    ...readBalance(fields.get('balance')),
+    ...readConnectTimeout(fields),
+    ...readUse(fields.get('use')),
+    ...originOf(route),
+  };
   if (name === undefined || backends === undefined) return undefined;
   const names = serverNames.map((claimed) => claimed.name);
   return { name, kind: 'static', serverNames: names, ...scope, backends, ...options };
@@ -146,11 +150,6 @@ function parseRouteName(text: string): Parsed<string> {
   return { kind: 'refused', expected: `a string of 1 to ${MAX_NAME_CHARS} printable characters` };
 }
 
-function readBalance(fields: RouteFields): Pick<Route, 'balance'> {
-  const balance = fields.get('balance')?.oneOf(BALANCES);
-  return balance === undefined ? {} : { balance };
-}
-
 function readConnectTimeout(fields: RouteFields): Pick<Route, 'connectTimeoutMs'> {
   const connectTimeoutMs = fields.get('connectTimeout')?.parsed(parseTimeout);
   return connectTimeoutMs === undefined ? {} : { connectTimeoutMs };
@@ -163,22 +162,6 @@ function parseTimeout(text: string): Parsed<number> {
 }
 
 /** For `explain`: which line to edit. */
-/** Parts of plugins: what they are called, and what is their own to parse. */
-function readUse(fields: RouteFields): Pick<Route, 'use'> {
-  const list = fields.get('use')?.list();
-  if (list === undefined) return {};
-  const use = list.flatMap((entry): readonly PartUse[] => {
-    const entries = entry.entries();
-    if (entries === undefined) return [];
-    const named = entries.find(({ key }) => key === 'name');
-    const name = named === undefined ? entry.refuse('expected the key "name", found none') : named.value.text();
-    if (name === undefined) return [];
-    const settings = entries.filter(({ key }) => key !== 'name').map(({ key, value }) => [key, value.plain()] as const);
-    return [{ name, settings: Object.fromEntries(settings), ...(entry.at !== undefined && { at: entry.at }) }];
-  });
-  return { use };
-}
-
 function originOf({ at }: Field): Pick<Route, 'origin'> {
   return at === undefined ? {} : { origin: { file: at.file, line: String(at.line) } };
 }

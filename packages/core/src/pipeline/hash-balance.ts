@@ -1,0 +1,102 @@
+import type { Backend } from '../routes/route.ts';
+import { formatEndpoint } from '../transport/endpoint.ts';
+import type { BalancedClient, Picker, PickerOptions } from './picker.ts';
+import { readAddress } from './client-counts.ts';
+
+/**
+ * A client's connections go to one backend: an IPv4 address is one client, and so is a /64 of IPv6, within which a machine changes its
+ * address for privacy (RFC 8981). All processes and gateways with the same backends choose alike.
+ */
+export function clientHash(options: PickerOptions): Picker {
+  const words = new Uint32Array(4);
+  return hashed(options, ({ connection: { remote } }) => {
+    // A unix socket has no address: all of its clients are one.
+    if (!/^[\d:]|^[\da-f]+:/i.test(remote.host)) return hashOf(remote.host);
+    readAddress(remote.host, words);
+    const [a = 0, b = 0, c = 0, d = 0] = words;
+    const isIPv4 = a === 0 && b === 0 && c === 0xff_ff;
+    return isIPv4 ? mixed(d) : mixed(mixed(a) ^ b);
+  });
+}
+
+/** All connections for one server name go to one backend. */
+export function nameHash(options: PickerOptions): Picker {
+  return hashed(options, ({ hello }) => hashOf(hello.serverName ?? ''));
+}
+
+/** A backend may have a quarter more than its share of the connections: the usual factor of consistent hashing with bounded loads. */
+const LOAD_FACTOR = 1.25;
+/** So few connections overload nobody; without this, the second connection of the first client would go elsewhere. */
+const ALWAYS_ALLOWED = 8;
+
+/**
+ * Weighted rendezvous hashing (Thaler and Ravishankar, 1998) with bounded loads (Mirrokni, Thorup and Zadimoghaddam, 2016): the
+ * backend with the highest score for the key wins, unless it has more than its share; then the next. A score depends on one backend
+ * alone, so that a backend which comes or goes moves its own share of the keys and no other.
+ */
+function hashed({ load }: PickerOptions, keyOf: (client: BalancedClient) => number): Picker {
+  const seeds = new WeakMap<Backend, number>();
+  return { pick };
+
+  function pick(from: readonly Backend[], client: BalancedClient): Backend {
+    const key = keyOf(client);
+    const best = highest(from, key);
+    if (load(best) < ALWAYS_ALLOWED) return best;
+    const fits = bound(from);
+    if (fits(best)) return best;
+    return highest(from.filter(fits), key);
+  }
+
+  function highest(from: readonly Backend[], key: number): Backend {
+    let chosen: Backend | undefined;
+    let most = -Infinity;
+    for (const backend of from) {
+      const score = backend.weight / -Math.log(unit(mixed(seedOf(backend) ^ key)));
+      if (chosen !== undefined && score <= most) continue;
+      chosen = backend;
+      most = score;
+    }
+    if (chosen === undefined) throw new RangeError('expected at least one backend to choose from, found none');
+    return chosen;
+  }
+
+  /** Whether one more connection is within a backend's share. At least one backend is always below it. */
+  function bound(from: readonly Backend[]): (backend: Backend) => boolean {
+    let [connections, weights] = [1, 0];
+    for (const backend of from) {
+      connections += load(backend);
+      weights += backend.weight;
+    }
+    const perWeight = (LOAD_FACTOR * connections) / weights;
+    return (backend) => load(backend) < Math.max(ALWAYS_ALLOWED, Math.ceil(perWeight * backend.weight));
+  }
+
+  function seedOf(backend: Backend): number {
+    let seed = seeds.get(backend);
+    if (seed === undefined) {
+      seed = hashOf(formatEndpoint(backend.address));
+      seeds.set(backend, seed);
+    }
+    return seed;
+  }
+}
+
+/** FNV-1a, finished by {@link mixed}: the same in every process. */
+function hashOf(text: string): number {
+  let hash = 0x81_1c_9d_c5;
+  for (let at = 0; at < text.length; at += 1) hash = Math.imul(hash ^ text.charCodeAt(at), 0x01_00_01_93);
+  return mixed(hash);
+}
+
+/** The finish of MurmurHash3: every bit of the value decides on every bit of the result. */
+function mixed(value: number): number {
+  let hash = value;
+  hash = Math.imul(hash ^ (hash >>> 16), 0x85_eb_ca_6b);
+  hash = Math.imul(hash ^ (hash >>> 13), 0xc2_b2_ae_35);
+  return hash ^ (hash >>> 16);
+}
+
+/** In (0, 1), of a hash of 32 bits. */
+function unit(hash: number): number {
+  return ((hash >>> 0) + 0.5) / 0x1_00_00_00_00;
+}
