@@ -8,11 +8,12 @@ export { registrationOf } from './registration.ts';
 export type { RegisterOptions, Registration, RegistrationBody } from './registration.ts';
 
 // For the daemon and for embedders: a Connect proxy in Consul.
-export { consulAuthorizer } from './sidecar/authorizer.ts';
 export type { ConsulAuthorizer } from './sidecar/authorizer.ts';
-export { consulCredentials } from './sidecar/credentials.ts';
+export type { CredentialOptions } from './sidecar/credentials.ts';
 export type { ProxyChoice } from './sidecar/find-proxy.ts';
-export { consulProxySource } from './sidecar/proxy-source.ts';
+export { consulProxyParts } from './sidecar/proxy-parts.ts';
+export type { ConsulProxyParts } from './sidecar/proxy-parts.ts';
+export type { TrustBundles } from './peering/peer-trust.ts';
 
 // For others who talk to an agent, and for meshes described in Consul's terms without one.
 export { checkAgent, RIGHTS_OF_READERS, rightsOfGateway } from './agent-check.ts';

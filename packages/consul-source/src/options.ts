@@ -7,6 +7,9 @@ import type { Field } from '@meshgate/documents';
 import type { HttpExports } from '@meshgate/mesh';
 import type { ConsulOptions } from './gateway.ts';
 import type { RegisterOptions } from './registration.ts';
+import { readBundles } from './peering/peer-trust.ts';
+import type { TrustBundles } from './peering/peer-trust.ts';
+import type { CredentialOptions } from './sidecar/credentials.ts';
 import { readTlsFiles } from './tls-files.ts';
 
 /** The settings of `use: consul`, as written. */
@@ -47,6 +50,8 @@ export interface ConsulSettings {
    * absent, since a deny intention for callers of the peer would then have no effect at a destination that is an Envoy.
    */
   readonly httpExports?: HttpExports;
+  /** Sidecars only: files or folders with the roots of peers, by peer, for a token without `peering:read`; see `CredentialOptions`. */
+  readonly trustBundles?: TrustBundles;
   /** Registers the gateway with the agent; absent: it is registered by somebody else, or needs not be. */
   readonly register?: RegisterOptions;
 }
@@ -63,9 +68,11 @@ export function parseSettings(config: unknown): ConsulSettings {
       fields?.get(one)?.refuse(`expected ${other} beside ${one}, found none`);
   const register = readRegister(fields?.get('register'));
   const httpExports = fields?.get('httpExports')?.oneOf(['refuse', 'passthrough']);
+  const trustBundles = stringsByName(fields?.get('trustBundles'));
   if (problems.length > 0) throw new ConfigProblems(problems);
   return {
     ...strings,
+    ...(trustBundles === undefined ? {} : { trustBundles }),
     ...(httpExports === undefined ? {} : { httpExports }),
     ...(register === undefined ? {} : { register }),
   };
@@ -77,16 +84,23 @@ export function parseSettings(config: unknown): ConsulSettings {
  * @param baseDir relative file names begin here
  * @throws ConfigProblems when a file cannot be read
  */
-export function optionsOf(settings: ConsulSettings, baseDir: string): ConsulOptions {
-  const { caFile, caPath, certFile, keyFile, tokenFile, ...options } = settings;
+export function optionsOf(settings: ConsulSettings, baseDir: string): ConsulOptions & CredentialOptions {
+  const { caFile, caPath, certFile, keyFile, tokenFile, trustBundles, ...options } = settings;
   const problems: Problem[] = [];
   const tls = absolute({ caFile, caPath, certFile, keyFile }, baseDir);
   for (const [key, path] of Object.entries(tls)) attempt(key, problems, () => readTlsFiles({ [key]: path }));
   const token = absolute({ tokenFile }, baseDir);
   if (token.tokenFile !== undefined)
     attempt('tokenFile', problems, () => accessSync(token.tokenFile ?? '', constants.R_OK));
+  const bundles = trustBundles && absoluteFiles(trustBundles, baseDir);
+  if (bundles !== undefined) attempt('trustBundles', problems, () => readBundles(bundles));
   if (problems.length > 0) throw new ConfigProblems(problems);
-  return { ...options, ...token, ...(Object.keys(tls).length === 0 ? {} : { tls }) };
+  return {
+    ...options,
+    ...token,
+    ...(bundles === undefined ? {} : { trustBundles: bundles }),
+    ...(Object.keys(tls).length === 0 ? {} : { tls }),
+  };
 }
 
 const STRINGS = [
@@ -108,7 +122,7 @@ const STRINGS = [
 
 const REGISTER_STRINGS = ['service', 'id', 'address', 'wanAddress', 'readyUrl', 'deregisterAfterCritical'] as const;
 
-const SETTINGS = optional([...STRINGS, 'httpExports', 'register'] as const);
+const SETTINGS = optional([...STRINGS, 'httpExports', 'trustBundles', 'register'] as const);
 const REGISTER = optional([...REGISTER_STRINGS, 'bindAddresses', 'exposeServers'] as const);
 
 function optional<Key extends string>(keys: readonly Key[]): Readonly<Record<Key, 'optional'>> {
@@ -129,18 +143,18 @@ function readRegister(field: Field | undefined): RegisterOptions | undefined {
   if (field === undefined) return undefined;
   if (field.shape === 'nothing') return {};
   const fields = field.record(REGISTER);
-  const bindAddresses = fields
-    ?.get('bindAddresses')
-    ?.entries()
-    ?.map(({ key, value }) => [key, value.string() ?? '']);
+  const bindAddresses = stringsByName(fields?.get('bindAddresses'));
   const exposeServers = fields?.get('exposeServers')?.boolean();
   return {
     ...stringsOf(fields, REGISTER_STRINGS),
-    ...(bindAddresses === undefined
-      ? {}
-      : { bindAddresses: Object.fromEntries(bindAddresses) as Record<string, string> }),
+    ...(bindAddresses === undefined ? {} : { bindAddresses }),
     ...(exposeServers === undefined ? {} : { exposeServers }),
   };
+}
+
+function stringsByName(field: Field | undefined): Readonly<Record<string, string>> | undefined {
+  const entries = field?.entries()?.map(({ key, value }): [string, string] => [key, value.string() ?? '']);
+  return entries && Object.fromEntries(entries);
 }
 
 function absolute<Key extends string>(
@@ -150,7 +164,11 @@ function absolute<Key extends string>(
   const named = Object.entries<string | undefined>(files).filter(
     (entry): entry is [string, string] => entry[1] !== undefined,
   );
-  return Object.fromEntries(named.map(([key, name]) => [key, resolve(baseDir, name)])) as Strings<Key>;
+  return absoluteFiles(Object.fromEntries(named), baseDir) as Strings<Key>;
+}
+
+function absoluteFiles(files: Readonly<Record<string, string>>, baseDir: string): Readonly<Record<string, string>> {
+  return Object.fromEntries(Object.entries(files).map(([key, name]) => [key, resolve(baseDir, name)]));
 }
 
 function attempt(key: string, problems: Problem[], read: () => unknown): void {

@@ -70,6 +70,15 @@ function connectorOf(files: TlsFiles, options: buildConnector.BuildOptions, last
   }
 }
 
+/**
+ * Certificate authorities in PEM: of a file, or of every file of a folder.
+ *
+ * @throws Error of the system when it cannot be read
+ */
+export function authoritiesAt(path: string): readonly string[] {
+  return statSync(path).isDirectory() ? authoritiesIn(path) : [readText(path)];
+}
+
 /** Hidden names are left out: Kubernetes keeps there what its links point to. So are folders, and links to nothing. */
 function authoritiesIn(folder: string): readonly string[] {
   const names = readdirSync(folder).filter((name) => !name.startsWith('.'));

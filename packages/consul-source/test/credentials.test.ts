@@ -1,6 +1,6 @@
 import { createServer } from 'node:http';
 import { expect, it, vi } from 'vitest';
-import { consulCredentials } from '../src/index.ts';
+import { consulCredentials } from '../src/sidecar/credentials.ts';
 import { onLoopback } from './loopback.ts';
 
 const ROOTS = { TrustDomain: 'td.consul', Roots: [{ RootCert: 'root' }] };

@@ -2,7 +2,7 @@ import type { ProxyView } from '@meshgate/mesh';
 import { standInAgent } from '@meshgate/testkit';
 import type { StandInAgent } from '@meshgate/testkit';
 import { describe, expect, it } from 'vitest';
-import { consulProxySource } from '../src/index.ts';
+import { consulProxySource } from '../src/sidecar/proxy-source.ts';
 import { Watched } from './watched.ts';
 
 const TRUST_DOMAIN = '11111111-2222-3333-4444-555555555555.consul';

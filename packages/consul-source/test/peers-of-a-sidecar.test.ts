@@ -1,7 +1,12 @@
-import type { ProxyView } from '@meshgate/mesh';
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import type { Credentials, ProxyView } from '@meshgate/mesh';
 import { standInAgent } from '@meshgate/testkit';
-import { describe, expect, it } from 'vitest';
-import { consulAuthorizer, consulProxySource } from '../src/index.ts';
+import { describe, expect, it, onTestFinished } from 'vitest';
+import { consulParts, consulProxyParts } from '../src/index.ts';
+import { consulAuthorizer } from '../src/sidecar/authorizer.ts';
+import { consulProxySource } from '../src/sidecar/proxy-source.ts';
 import { caller } from './caller.ts';
 import { Watched } from './watched.ts';
 
@@ -13,25 +18,83 @@ const intention = (SourceName: string, Action: string, SourcePeer = ''): Readonl
   ...(SourcePeer === '' ? {} : { SourcePeer }),
 });
 
+/** What may stand about `web`, locally or at the peer. */
+const RULES: readonly (readonly (readonly [string, string])[])[] = [
+  [],
+  [['web', 'allow']],
+  [['web', 'deny']],
+  [['*', 'allow']],
+  [['*', 'deny']],
+  [
+    ['web', 'allow'],
+    ['*', 'deny'],
+  ],
+  [
+    ['web', 'deny'],
+    ['*', 'allow'],
+  ],
+  [['web', '']],
+];
+const rulesFor = (peer: string, rules: (typeof RULES)[number]) =>
+  rules.map(([who, action]) => intention(who, action, peer));
+const COMBINATIONS = RULES.flatMap((local) =>
+  RULES.flatMap((ofPeer) => (['allow', 'deny'] as const).map((byDefault) => ({ local, ofPeer, byDefault }))),
+);
+
+/** The most exact rule for the peer decides; without one the default, unless a local rule for everybody hides it. */
+function isLetIn({ local, ofPeer, byDefault }: (typeof COMBINATIONS)[number]): boolean {
+  const [first] = ofPeer;
+  if (first !== undefined) return first[1] === 'allow';
+  return byDefault === 'allow' && !local.some(([who]) => who === '*');
+}
+
 describe('a caller of a peer', () => {
-  it.each([
-    ['is let in by an intention that names its peer', [intention('web', 'allow', 'cloud')], 'Matched', true],
-    ['is refused by one', [intention('*', 'allow', 'cloud'), intention('web', 'deny', 'cloud')], 'Matched', false],
-    [
-      'is not let in by one for the local service of its name',
-      [intention('web', 'allow')],
-      'Matched L4 intention',
-      false,
-    ],
-    ['is let in by the default where there is no intention', [], 'Default behavior configured by ACLs', true],
-  ])('%s', async (_claim, intentions, reason, allowed) => {
-    const answers = { 'agent/connect/authorize': { Authorized: true, Reason: reason } };
-    await using agent = await standInAgent({ mesh: { intentions }, answers });
+  it('is judged by the intentions for that peer or by the default, and by no local one, in every combination', async () => {
+    await using agent = await standInAgent();
     const authorizer = consulAuthorizer({ address: agent.address });
     const web = { ...caller('cloud.consul', 'web'), sourcePeer: 'cloud' };
-    expect((await authorizer.authorize(web, { destination: 'db' }, signal)).allowed).toBe(allowed);
+    for (const combination of COMBINATIONS) {
+      const { local, ofPeer, byDefault } = combination;
+      const intentions = [...rulesFor('', local), ...rulesFor('cloud', ofPeer)];
+      agent.change({ intentions, intentionDefault: byDefault });
+      const { allowed } = await authorizer.authorize(web, { destination: 'db' }, signal);
+      expect({ ...combination, allowed }).toEqual({ ...combination, allowed: isLetIn(combination) });
+    }
     await authorizer.stop(signal);
   });
+
+  it.each([
+    ['another peer', [intention('*', 'allow', 'elsewhere')]],
+    ['another service of the peer', [intention('other', 'allow', 'cloud')]],
+    ['the local service of its name', [intention('web', 'allow')]],
+    ['everybody here', [intention('*', 'allow')]],
+  ])('is not let in by an intention for %s', async (_whom, intentions) => {
+    await using agent = await standInAgent({ mesh: { intentions, intentionDefault: 'deny' } });
+    const authorizer = consulAuthorizer({ address: agent.address });
+    const web = { ...caller('cloud.consul', 'web'), sourcePeer: 'cloud' };
+    const { allowed, reason } = await authorizer.authorize(web, { destination: 'db' }, signal);
+    expect({ allowed, reason }).toEqual({ allowed: false, reason: expect.stringContaining('about peer cloud') });
+    await authorizer.stop(signal);
+  });
+
+  it.each([403, 500])('is not let in when the agent answers %i', async (status) => {
+    await using agent = await standInAgent();
+    agent.misbehave({ kind: 'status', status }, (path) => path.startsWith('connect/intentions'));
+    const authorizer = consulAuthorizer({ address: agent.address });
+    const web = { ...caller('cloud.consul', 'web'), sourcePeer: 'cloud' };
+    await expect(authorizer.authorize(web, { destination: 'db' }, signal)).rejects.toThrow(String(status));
+    await authorizer.stop(signal);
+  });
+});
+
+it('a caller whom an intention with permissions is about is refused, with the reason', async () => {
+  const Permissions = [{ Action: 'allow', HTTP: { PathPrefix: '/' } }];
+  const mesh = { intentions: [{ ...intention('web', ''), Permissions }] };
+  await using agent = await standInAgent({ mesh });
+  const authorizer = consulAuthorizer({ address: agent.address });
+  const verdict = await authorizer.authorize(caller('td.consul', 'web'), { destination: 'db' }, signal);
+  expect(verdict).toEqual({ allowed: false, reason: expect.stringContaining('permissions are for HTTP requests') });
+  await authorizer.stop(signal);
 });
 
 it('an upstream of a peer is asked for at the peer, and has the name and the identity that it gives', async () => {
@@ -74,4 +137,113 @@ it('an upstream of a peer is asked for at the peer, and has the name and the ide
     ],
   });
   expect(warnings).toContainEqual(expect.stringContaining('mode "transparent", which has no effect'));
+});
+
+describe('roots of a peer', () => {
+  const ID = 'web-sidecar-proxy';
+  const proxy = (upstreams: readonly object[]): Readonly<Record<string, unknown>> => ({
+    [`agent/service/${ID}`]: {
+      ID,
+      Service: ID,
+      Kind: 'connect-proxy',
+      Port: 20_000,
+      Proxy: { DestinationServiceName: 'web', Upstreams: upstreams },
+    },
+    'agent/connect/ca/leaf/web': { CertPEM: 'leaf', PrivateKeyPEM: 'key' },
+  });
+  const OF_CLOUD = proxy([{ DestinationName: 'refunds', DestinationPeer: 'cloud', LocalBindPort: 9191 }]);
+  const PEM = '-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n';
+  const MESH = { roots: ['root'], peerings: [{ Name: 'cloud', PeerCAPems: [PEM] }] };
+  const trusted = ({ peers = [] }: Credentials): readonly string[] => peers.map(({ peer }) => peer);
+
+  it('are those that the agent shows, followed', async () => {
+    await using agent = await standInAgent({ mesh: MESH, answers: OF_CLOUD });
+    const { credentials } = consulProxyParts({ address: agent.address }, { proxyId: ID });
+    await using watched = new Watched<Credentials>(credentials);
+    await watched.until((at) => at.peers?.[0]?.roots[0] === PEM);
+    agent.change({ ...MESH, peerings: [{ Name: 'cloud', PeerCAPems: [PEM, 'next'] }] });
+    await watched.until((at) => at.peers?.[0]?.roots.length === 2);
+    agent.change({ ...MESH, peerings: [{ Name: 'cloud', PeerCAPems: [PEM], DeletedAt: '2026-11-28T02:43:12Z' }] });
+    await watched.until((at) => trusted(at).length === 0);
+  });
+
+  it.each([
+    ['the token may not read them', '1.16', 'the token needs peering = "read"'],
+    ['the agent does not show them', '1.13', 'Consul before 1.14 never does'],
+  ] as const)(
+    'are missed with the reason where %s, and taken from a file that is followed',
+    async (_case, version, why) => {
+      const denied = version === '1.16' ? { 'peering*': 'peering:read' } : {};
+      await using agent = await standInAgent({ version, mesh: MESH, answers: OF_CLOUD, denied });
+      const without = consulProxyParts({ address: agent.address }, { proxyId: ID });
+      await using views = new Watched<ProxyView>(without.proxy);
+      await using none = new Watched<Credentials>(without.credentials);
+      expect(trusted(await none.until(() => true))).toEqual([]);
+      const { warnings } = await views.until(
+        (at) => at.warnings?.some((one) => one.includes('roots of peer cloud')) === true,
+      );
+      expect(warnings).toContainEqual(expect.stringContaining(why));
+      expect(warnings).toContainEqual(expect.stringContaining('set trustBundles: { cloud: FILE }'));
+
+      const folder = mkdtempSync(join(tmpdir(), 'meshgate-bundle-'));
+      onTestFinished(() => rmSync(folder, { recursive: true }));
+      const file = join(folder, 'cloud.pem');
+      writeFileSync(file, PEM);
+      const parts = consulProxyParts({ address: agent.address, trustBundles: { cloud: file } }, { proxyId: ID });
+      await using bundled = new Watched<Credentials>(parts.credentials);
+      await using viewed = new Watched<ProxyView>(parts.proxy);
+      await bundled.until((at) => at.peers?.[0]?.roots[0] === PEM);
+      const odd = (at: ProxyView): readonly string[] => (at.warnings ?? []).filter((one) => one.includes('peer'));
+      expect(odd(await viewed.until(() => true))).toEqual([]);
+      writeFileSync(file, PEM + PEM);
+      await bundled.until((at) => at.peers?.[0]?.roots[0] === PEM + PEM);
+      writeFileSync(file, 'nothing');
+      await viewed.until((at) => odd(at).some((one) => one.includes('trust bundle of peer cloud')));
+      expect(bundled.latest && trusted(bundled.latest)).toEqual(['cloud']);
+    },
+  );
+
+  it('are missed where an intention names the peer, and by nobody else', async () => {
+    const denied = { 'peering*': 'peering:read' };
+    const intentions = [{ ...intention('shop', 'allow', 'cloud'), DestinationName: 'web' }];
+    await using agent = await standInAgent({ mesh: { ...MESH, intentions }, answers: proxy([]), denied });
+    const parts = consulProxyParts({ address: agent.address }, { proxyId: ID });
+    await using views = new Watched<ProxyView>(parts.proxy);
+    await using credentials = new Watched<Credentials>(parts.credentials);
+    await credentials.until(() => true);
+    await views.until((at) => at.warnings?.some((one) => one.includes('roots of peer cloud')) === true);
+    agent.change(MESH);
+    await views.until((at) => at.warnings === undefined);
+  });
+});
+
+it('what the mesh entry asks of TLS is part of the credentials, and followed', async () => {
+  const id = 'web-sidecar-proxy';
+  const answers = {
+    [`agent/service/${id}`]: {
+      ID: id,
+      Service: id,
+      Kind: 'connect-proxy',
+      Port: 1,
+      Proxy: { DestinationServiceName: 'web' },
+    },
+    'agent/connect/ca/leaf/web': { CertPEM: 'leaf', PrivateKeyPEM: 'key' },
+  };
+  const TLS = { Incoming: { TLSMinVersion: 'TLSv1_3' }, Outgoing: { CipherSuites: ['A', 'B'] } };
+  await using agent = await standInAgent({ mesh: { roots: ['root'], entries: [{ Kind: 'mesh', TLS }] }, answers });
+  await using credentials = new Watched<Credentials>(
+    consulProxyParts({ address: agent.address }, { proxyId: id }).credentials,
+  );
+  const { tls } = await credentials.until((at) => at.tls !== undefined);
+  expect(tls).toMatchObject({ incoming: { minVersion: 'TLSv1_3' }, outgoing: { cipherSuites: ['A', 'B'] } });
+  agent.change({ roots: ['root'] });
+  await credentials.until((at) => at.tls === undefined);
+});
+
+it('the end of a registration that the agent has forgotten already is no failure', async () => {
+  await using agent = await standInAgent({ version: '1.16' });
+  const { registration } = consulParts({ address: agent.address, register: { address: '127.0.0.1:8443' } });
+  await registration.start(signal);
+  await fetch(`${agent.address}/v1/agent/service/deregister/mesh-gateway`, { method: 'PUT' });
+  await expect(registration.stop(signal)).resolves.toBeUndefined();
 });

@@ -4,7 +4,7 @@ import { inTurns } from '@meshgate/core/parts';
 import type { Peer, ProxyView } from '@meshgate/mesh';
 import { standInAgent } from '@meshgate/testkit';
 import { describe, expect, it } from 'vitest';
-import { consulAuthorizer, consulProxySource, consulSource } from '../src/index.ts';
+import { consulSource } from '../src/index.ts';
 import { readingNodes } from '../src/inventory.ts';
 import {
   exportedNamesOf,
@@ -15,7 +15,9 @@ import {
 } from '../src/peering/peering-records.ts';
 import { exportChainOf } from '../src/peering/peering-records.ts';
 import { instancesOf } from '../src/records.ts';
+import { consulAuthorizer } from '../src/sidecar/authorizer.ts';
 import { proxyDefinitionOf } from '../src/sidecar/proxy-definition.ts';
+import { consulProxySource } from '../src/sidecar/proxy-source.ts';
 import { caller } from './caller.ts';
 import { ALPHA, answersOf, BETA, recorded } from './recorded/recorded.ts';
 import { shown, Watched } from './watched.ts';

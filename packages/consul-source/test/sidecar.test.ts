@@ -1,7 +1,9 @@
 import { generateKeyPairSync, X509Certificate } from 'node:crypto';
 import type { Credentials, ProxyUpstream, ProxyView } from '@meshgate/mesh';
 import { afterAll, afterEach, beforeAll, expect, it } from 'vitest';
-import { consulAuthorizer, consulCredentials, consulProxySource } from '../src/index.ts';
+import { consulAuthorizer } from '../src/sidecar/authorizer.ts';
+import { consulCredentials } from '../src/sidecar/credentials.ts';
+import { consulProxySource } from '../src/sidecar/proxy-source.ts';
 import type { ProxyChoice } from '../src/index.ts';
 import { caller } from './caller.ts';
 import { Consul, describeWithConsul } from './real-consul.ts';

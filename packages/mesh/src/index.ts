@@ -68,6 +68,6 @@ export { compileChain, serviceIdentity, targetId } from './discovery-chain.ts';
 export type { ChainRequest, ChainTarget, CompiledChain, DiscoveryChain } from './discovery-chain.ts';
 export { dialOrder, pathTo, upstreamTargets } from './upstream-targets.ts';
 export type { Surroundings, UpstreamPath, UpstreamTarget } from './upstream-targets.ts';
-export { authorize, matchingIntentions } from './intentions.ts';
+export { authorize, FOR_REQUESTS, matchingIntentions } from './intentions.ts';
 export type { Authorization, AuthorizationRequest, Intention } from './intentions.ts';
 export type { Authorizer, Caller, Credentials, CredentialsSource, PeerTrust, TlsSettings } from './trust.ts';

@@ -56,10 +56,13 @@ export function authorize(
   if (first === undefined)
     return { allowed: byDefault === 'allow', reason: `no intention matches: ${byDefault} by default` };
   const { source, sourcePeer, destination, action } = first;
-  const why = action === 'http' ? 'deny, since its permissions are for HTTP requests' : action;
+  const why = action === 'http' ? `deny, ${FOR_REQUESTS}` : action;
   const of = sourcePeer === undefined ? '' : ` of peer ${sourcePeer}`;
   return { allowed: action === 'allow', reason: `intention ${source}${of} => ${destination}: ${why}` };
 }
+
+/** Why an intention with permissions denies, for people. */
+export const FOR_REQUESTS = 'since its permissions are for HTTP requests, which cannot be checked in a TCP connection';
 
 /** Those of `intentions` that are about the request, the most exact first. */
 export function matchingIntentions(

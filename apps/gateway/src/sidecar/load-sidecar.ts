@@ -1,12 +1,6 @@
 import { dirname, resolve } from 'node:path';
 import { fileCredentials, identityOf, readCredentials } from '@meshgate/connect';
-import {
-  consulAuthorizer,
-  consulCredentials,
-  consulProxySource,
-  optionsOf,
-  parseSettings,
-} from '@meshgate/consul-source';
+import { consulProxyParts, optionsOf, parseSettings } from '@meshgate/consul-source';
 import type { ProxyChoice } from '@meshgate/consul-source';
 import { ConfigProblems, nodeTransport } from '@meshgate/core';
 import type { Problem, Service } from '@meshgate/core';
@@ -109,13 +103,8 @@ function wrong(path: Problem['path'], message: string): Made {
 
 function fromConsul(settings: unknown, choice: ProxyChoice, baseDir: string): SidecarMaterial {
   const agent = optionsOf(parseSettings(settings), baseDir);
-  const authorizer = consulAuthorizer(agent);
-  return {
-    proxy: consulProxySource(agent, choice),
-    credentials: consulCredentials(agent, choice),
-    authorizer,
-    services: [authorizer],
-  };
+  const material = consulProxyParts(agent, choice);
+  return { ...material, services: [material.authorizer] };
 }
 
 async function fromFiles({ settings, path }: PlacedUse, choice: ProxyChoice, baseDir: string): Promise<Made> {

@@ -1,5 +1,5 @@
 import type { Service } from '@meshgate/core';
-import { authorize as judge, matchingIntentions } from '@meshgate/mesh';
+import { authorize as judge, FOR_REQUESTS, formatSpiffeId, matchingIntentions } from '@meshgate/mesh';
 import type { Authorization, Authorizer, Intention } from '@meshgate/mesh';
 import { openAgent, parsed } from '../agent.ts';
 import type { Agent, AgentOptions } from '../agent.ts';
@@ -22,7 +22,7 @@ export function consulAuthorizer(options: AgentOptions): ConsulAuthorizer {
 
   function authorize(caller: Asked[0], destination: Asked[1], signal: AbortSignal): Promise<Authorization> {
     const { sourcePeer } = caller;
-    if (sourcePeer === undefined) return judgementOfAgent(agent, caller, destination, signal);
+    if (sourcePeer === undefined) return judgementOfLocal(agent, caller, destination, signal);
     return judgementOfPeer(agent, { ...caller, sourcePeer }, destination, signal);
   }
 }
@@ -31,6 +31,20 @@ export function consulAuthorizer(options: AgentOptions): ConsulAuthorizer {
 const SOCKETS = 8;
 // The caller waits meanwhile, and gives up dialling after about as long.
 const TIMEOUT_MS = 5_000;
+
+/** The agent says that an intention for HTTP requests denies, and not why. */
+async function judgementOfLocal(
+  agent: Agent,
+  caller: Asked[0],
+  destination: Asked[1],
+  signal: AbortSignal,
+): Promise<Authorization> {
+  const verdict = await judgementOfAgent(agent, caller, destination, signal);
+  if (verdict.allowed) return verdict;
+  const intentions = await intentionsFor(agent, destination, signal).catch(() => []);
+  const [first] = matchingIntentions({ source: caller.source, ...destination }, intentions);
+  return first?.action === 'http' ? { ...verdict, reason: `${verdict.reason}; ${FOR_REQUESTS}` } : verdict;
+}
 
 async function judgementOfAgent(
   agent: Agent,
@@ -50,22 +64,63 @@ async function judgementOfPeer(
   destination: Asked[1],
   signal: AbortSignal,
 ): Promise<Authorization> {
-  const path = 'connect/intentions/match';
-  const query = { by: 'destination', name: destination.destination };
-  const answer = await agent.ask({ path, query, timeoutMs: TIMEOUT_MS }, signal);
-  const intentions = parsed(answer, path, 'intentions by destination', (json) => intentionsOf(json, query.name));
+  const intentions = await intentionsFor(agent, destination, signal);
   const request = { source: caller.source, sourcePeer: caller.sourcePeer, ...destination };
   if (matchingIntentions(request, intentions).length > 0) return judge(request, intentions, 'deny');
-  // With an intention for local callers the agent speaks of that, and the default stays hidden.
-  const ofLocal = await judgementOfAgent(agent, caller, destination, signal);
-  const isDefault = /default/i.test(ofLocal.reason) && !/matched/i.test(ofLocal.reason);
-  const hidden = { allowed: false, reason: `no intention is about peer ${caller.sourcePeer}: denied` };
-  return isDefault
-    ? { ...ofLocal, reason: `no intention is about peer ${caller.sourcePeer}: ${ofLocal.reason}` }
-    : hidden;
+  const ofDefault = await defaultJudgement(agent, caller, { destination, intentions }, signal);
+  const reason = `no intention is about peer ${caller.sourcePeer}: ${ofDefault.reason}`;
+  return { ...ofDefault, reason };
 }
 
-function intentionsOf(json: unknown, destination: string): readonly Intention[] | undefined {
+interface Matching {
+  readonly destination: Asked[1];
+  readonly intentions: readonly Intention[];
+}
+
+/**
+ * What holds without an intention, which the agent shows only by its judgement of a caller that no intention is about: a name that no
+ * service has. A local intention for `*` is about that, too, and hides the default.
+ */
+async function defaultJudgement(
+  agent: Agent,
+  caller: Asked[0],
+  { destination, intentions }: Matching,
+  signal: AbortSignal,
+): Promise<Authorization> {
+  const source = { ...caller.source, service: NOBODY };
+  if (matchingIntentions({ source, ...destination }, intentions).length > 0) return HIDDEN;
+  const verdict = await judgementOfAgent(
+    agent,
+    { ...caller, source, uri: formatSpiffeId(source) },
+    destination,
+    signal,
+  );
+  // An intention that has been written meanwhile.
+  return /matched/i.test(verdict.reason) ? HIDDEN : verdict;
+}
+
+const NOBODY = 'meshgate-asks-for-the-default';
+const HIDDEN: Authorization = {
+  allowed: false,
+  reason: 'denied, since an intention for all local callers hides the default',
+};
+
+async function intentionsFor(
+  agent: Agent,
+  { destination: name }: Asked[1],
+  signal: AbortSignal,
+): Promise<readonly Intention[]> {
+  const answer = await agent.ask(
+    { path: INTENTIONS, query: { by: 'destination', name }, timeoutMs: TIMEOUT_MS },
+    signal,
+  );
+  return parsed(answer, INTENTIONS, 'intentions by destination', (json) => intentionsOf(json, name));
+}
+
+const INTENTIONS = 'connect/intentions/match';
+
+/** `/v1/connect/intentions/match`: what is about connections to `destination`; `undefined` when it has another form. */
+export function intentionsOf(json: unknown, destination: string): readonly Intention[] | undefined {
   const byName = object(json);
   if (byName === undefined) return undefined;
   return objects(byName[destination]).map((intention): Intention => {

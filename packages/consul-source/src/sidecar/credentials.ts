@@ -1,19 +1,34 @@
 import { Cell, openScope, Watched } from '@meshgate/core/parts';
-import type { Credentials, CredentialsSource, Peer, TlsSettings } from '@meshgate/mesh';
+import type { Credentials, CredentialsSource, TlsSettings } from '@meshgate/mesh';
 import { AgentError, openAgent, parsed } from '../agent.ts';
 import type { Agent, AgentOptions } from '../agent.ts';
 import { blockingQuery } from '../blocking-query.ts';
 import { list, object, objects, text } from '../json.ts';
+import { bundlesIn, peerTrust, PeerStatus } from '../peering/peer-trust.ts';
+import type { TrustBundles } from '../peering/peer-trust.ts';
 import { KnownPeers, peerAnswers } from '../peering/peering-queries.ts';
+import type { PeersAnswer } from '../peering/peering-queries.ts';
 import { proxyFinder } from './find-proxy.ts';
 import type { FindProxy, ProxyChoice } from './find-proxy.ts';
 import { registeredProxy } from './registered-proxy.ts';
 
+/** An agent, and what else a Connect proxy trusts. */
+export interface CredentialOptions extends AgentOptions {
+  /** Roots of peers, for a token that may not read them (`peering:read`): a file in PEM or a folder of such files each, followed. */
+  readonly trustBundles?: TrustBundles;
+}
+
 /**
- * The leaf of the service for which a proxy speaks, and the roots of the mesh, followed: the agent renews the leaf long before it
- * expires, and tells of new roots before anybody shows a leaf of them. Keys stay in memory.
+ * The leaf of the service for which a proxy speaks, the roots of the mesh and of its peers, followed: the agent renews the leaf long
+ * before it expires, and tells of new roots before anybody shows a leaf of them. Keys stay in memory.
+ *
+ * @param status is told what can be known of peers
  */
-export function consulCredentials(options: AgentOptions, choice: ProxyChoice): CredentialsSource {
+export function consulCredentials(
+  options: CredentialOptions,
+  choice: ProxyChoice,
+  status: PeerStatus = new PeerStatus(),
+): CredentialsSource {
   // What the proxy's own source waits for is reported by that.
   const find = proxyFinder(choice, { tells: false });
   return { name: 'consul-ca', watch };
@@ -23,7 +38,7 @@ export function consulCredentials(options: AgentOptions, choice: ProxyChoice): C
     const scope = openScope(signal);
     try {
       const service = await serviceBehind(agent, find, scope.signal);
-      yield* credentialsOf(agent, service, scope.signal);
+      yield* credentialsOf({ agent, service, status, bundles: options.trustBundles ?? {} }, scope.signal);
     } finally {
       scope.end();
       await agent.close();
@@ -37,10 +52,16 @@ const SOCKETS = 4;
 type Leaf = Pick<Credentials, 'certificate' | 'privateKey'>;
 type Roots = Pick<Credentials, 'roots' | 'trustDomain'>;
 
+interface Followed {
+  readonly agent: Agent;
+  readonly service: string;
+  readonly status: PeerStatus;
+  readonly bundles: TrustBundles;
+}
+
 /** Each pair of leaf and roots, once both are known. Throws when either fails, so that its status shows. */
 async function* credentialsOf(
-  agent: Agent,
-  service: string,
+  { agent, service, status, bundles: files }: Followed,
   signal: AbortSignal,
 ): AsyncGenerator<Credentials, void, void> {
   const changes = new Cell<void>();
@@ -49,20 +70,32 @@ async function* credentialsOf(
   const roots = new Watched((inner) => allRoots(agent, inner), options);
   // Other clusters may be trusted, too: without them, or where the token may not read them, only this one is.
   const seenPeers = new KnownPeers();
-  const peers = new Watched((inner) => peerAnswers(agent, seenPeers, inner), options);
+  const peers = new Watched((inner) => reported(peerAnswers(agent, seenPeers, inner), status), options);
+  const hasBundles = Object.keys(files).length > 0;
+  const bundles = hasBundles ? new Watched((inner) => bundlesIn(files, inner), options) : undefined;
   const tls = new Watched((inner) => tlsSettings(agent, inner), options);
   let last: string | undefined;
   for (let seen = 0; !signal.aborted; await changes.changed(seen, signal)) {
     seen = changes.revision;
     const failure = leaf.reading.error ?? roots.reading.error;
     if (failure !== undefined) throw failure;
-    const [known, knownRoots] = [leaf.reading.value, roots.reading.value];
+    const [known, knownRoots, bundled] = [leaf.reading.value, roots.reading.value, bundles?.reading.value ?? []];
+    status.bundleProblem(bundles?.reading.error);
     if (seen === 0 || known === undefined || knownRoots === undefined) continue;
-    const credentials = { ...known, ...knownRoots, ...trustOf(peers.reading.value?.peers ?? []), ...tls.reading.value };
+    const trusted = peerTrust(peers.reading.value?.peers ?? [], bundled);
+    const trust = trusted.length === 0 ? {} : { peers: trusted };
+    const credentials = { ...known, ...knownRoots, ...trust, ...tls.reading.value };
     // Peerings are heard of again and again, mostly without news.
     const present = JSON.stringify(credentials);
     if (present !== last) yield credentials;
     last = present;
+  }
+}
+
+async function* reported(answers: AsyncGenerator<PeersAnswer>, status: PeerStatus): AsyncGenerator<PeersAnswer> {
+  for await (const answer of answers) {
+    status.update(answer);
+    yield answer;
   }
 }
 
@@ -88,11 +121,6 @@ function directionOf(json: unknown): TlsSettings {
     maxVersion: text(settings?.['TLSMaxVersion']),
     cipherSuites: list(settings?.['CipherSuites']).map(text),
   };
-}
-
-function trustOf(peers: readonly Peer[]): Pick<Credentials, 'peers'> {
-  const trusted = peers.filter(({ isDeleted, roots }) => !isDeleted && roots.length > 0);
-  return trusted.length === 0 ? {} : { peers: trusted.map(({ name, roots }) => ({ peer: name, roots })) };
 }
 
 /** Waits until the proxy is registered. */

@@ -10,8 +10,10 @@ import type { HoldTime } from '../held-answers.ts';
 import { instanceKey } from '../inventory.ts';
 import { object, objects, text } from '../json.ts';
 import { OwnVisibility } from '../own-visibility.ts';
+import { PeerStatus } from '../peering/peer-trust.ts';
 import { gatewayGroups } from '../remote-gateways.ts';
 import { LossDetector } from '../state-loss-guard.ts';
+import { intentionsOf } from './authorizer.ts';
 import { proxyFinder } from './find-proxy.ts';
 import type { ProxyChoice } from './find-proxy.ts';
 import { gatewaysInUse, withCurrentHealth } from './gateway-health.ts';
@@ -28,8 +30,14 @@ import type { Account } from './view.ts';
  * What a Connect proxy runs by, from the local agent: its registration by hash; for each upstream the compiled discovery chain and the
  * health of every target; and the mesh gateways of all datacenters, with the health of those that are dialled. What fails keeps what it
  * gave last, with a warning; an answer that is suddenly empty is held as long as it may be untrue.
+ *
+ * @param peers what is known of the roots of peers
  */
-export function consulProxySource(options: AgentOptions, choice: ProxyChoice): ProxySource {
+export function consulProxySource(
+  options: AgentOptions,
+  choice: ProxyChoice,
+  peers: PeerStatus = new PeerStatus(),
+): ProxySource {
   const find = proxyFinder(choice, { tells: true });
   return { name: 'consul', watch };
 
@@ -38,7 +46,7 @@ export function consulProxySource(options: AgentOptions, choice: ProxyChoice): P
     const scope = openScope(signal);
     let watched: ProxyWatch | undefined;
     try {
-      watched = new ProxyWatch(agent, await find(agent, signal), scope.signal);
+      watched = new ProxyWatch({ agent, id: await find(agent, signal), peers }, scope.signal);
       yield* watched.views(signal);
     } finally {
       scope.end();
@@ -52,6 +60,12 @@ export function consulProxySource(options: AgentOptions, choice: ProxyChoice): P
 const SOCKETS = 128;
 // A datacenter that does not answer must not keep a proxy from reaching the others.
 const PATIENCE_MS = 2_000;
+
+interface WatchedProxy {
+  readonly agent: Agent;
+  readonly id: string;
+  readonly peers: PeerStatus;
+}
 
 /** The queries about one proxy, and what has become of them. */
 class ProxyWatch {
@@ -71,11 +85,17 @@ class ProxyWatch {
   #doubt: string | undefined;
   readonly #selections = new HeldAnswers<Selection>();
   readonly #groups = new HeldAnswers<GatewayGroup>();
+  readonly #peers: PeerStatus;
+  readonly #watchingPeers: Promise<void>;
+  /** Which peers the intentions speak of: watched where the roots of peers cannot be read. */
+  #callers: Watched<readonly string[]> | undefined;
   #proxy: ProxyDefinition | undefined;
 
-  constructor(agent: Agent, id: string, signal: AbortSignal) {
+  constructor({ agent, id, peers }: WatchedProxy, signal: AbortSignal) {
     this.#agent = agent;
     this.#id = id;
+    this.#peers = peers;
+    this.#watchingPeers = peers.watch(() => this.#changes.set(), signal);
     this.#options = { changed: () => this.#changes.set(), signal };
     this.#registration = new Watched((inner) => registeredProxy(agent, id, inner), this.#options);
     this.#chains = new WatchSet(this.#options);
@@ -93,7 +113,7 @@ class ProxyWatch {
       const now = performance.now();
       const account = this.#account(now);
       if (account !== undefined && (now >= patientUntil || this.#isSettled())) {
-        const view = viewOf(account, this.#warnings());
+        const view = viewOf(account, this.#warnings(account));
         if (view.version !== version) yield view;
         ({ version } = view);
       }
@@ -107,7 +127,8 @@ class ProxyWatch {
   /** Resolves when nothing is watched any more. */
   async end(): Promise<void> {
     const sets = [this.#chains, this.#targets, this.#queries, this.#gatewayHealth];
-    await Promise.all([...this.#single, ...sets, this.#visibility].map((each) => each?.end()));
+    await Promise.all([...this.#single, ...sets, this.#visibility, this.#callers].map((each) => each?.end()));
+    await this.#watchingPeers;
   }
 
   get #readings(): readonly Reading<unknown>[] {
@@ -218,7 +239,7 @@ class ProxyWatch {
     };
   }
 
-  #warnings(): readonly string[] {
+  #warnings(account: Account): readonly string[] {
     const registered = this.#registration.reading.value;
     const lost = `the agent no longer knows ${this.#id}: what it was registered with last is used`;
     const odd = registered === null ? lost : registered?.warning;
@@ -228,8 +249,18 @@ class ProxyWatch {
       ...(this.#doubt === undefined ? [] : [this.#doubt]),
       ...this.#selections.warnings('instances'),
       ...this.#groups.warnings('mesh gateways'),
+      ...this.#peers.warnings(this.#peersInUse(account)),
       ...new Set(failures),
     ];
+  }
+
+  /** Those that upstreams lead to, and those that may call: of others nobody needs to know anything. */
+  #peersInUse(account: Account): readonly string[] {
+    const { service, upstreams } = account.proxy;
+    if (this.#peers.isRefused)
+      this.#callers ??= new Watched((signal) => callingPeers(this.#agent, service, signal), this.#options);
+    const targets = upstreams.flatMap((upstream) => chainTargets(upstream, account));
+    return [...targets.flatMap(({ peer }) => peer ?? []), ...(this.#callers?.reading.value ?? [])];
   }
 
   /** Why what must be known before all else is not. */
@@ -308,6 +339,15 @@ async function* ownDatacenter(agent: Agent, service: string, signal: AbortSignal
       'a chain with a datacenter',
       (json) => text(object(object(json)?.['Chain'])?.['Datacenter']) || undefined,
     );
+}
+
+/** The peers that intentions for `service` name. */
+async function* callingPeers(agent: Agent, service: string, signal: AbortSignal): AsyncGenerator<readonly string[]> {
+  const path = 'connect/intentions/match';
+  for await (const answer of blockingQuery(agent, { path, query: { by: 'destination', name: service } }, signal)) {
+    const intentions = parsed(answer, path, 'intentions by destination', (json) => intentionsOf(json, service));
+    yield intentions.flatMap(({ sourcePeer }) => sourcePeer ?? []);
+  }
 }
 
 async function* ownCatalog(agent: Agent, name: string, signal: AbortSignal): AsyncGenerator<OwnCatalog> {

@@ -14,7 +14,7 @@ export interface RecordedAnswer {
  * Answers of two peered clusters of Consul 1.16.4: `alpha` exports `db` (tcp, two sidecars), `api` (http) and `cache` (no Connect);
  * `beta` imports them, and its `web` has the upstream `db` of peer `alpha`. Recorded on 2026-11-28; the clusters are gone.
  */
-export const RECORDED = JSON.parse(readFileSync(new URL('consul-1.16.4.json', import.meta.url), 'utf8')) as Readonly<
+const RECORDED = JSON.parse(readFileSync(new URL('consul-1.16.4.json', import.meta.url), 'utf8')) as Readonly<
   Record<string, RecordedAnswer>
 >;
 

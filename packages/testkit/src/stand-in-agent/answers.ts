@@ -49,11 +49,11 @@ const NO_ENDPOINT: StandInAnswer = {
 type Endpoint = (asked: Asked) => StandInAnswer;
 
 const ENDPOINTS: readonly (readonly [RegExp, Endpoint])[] = [
-  [/^status\/leader$/, () => ({ ...ok('"127.0.0.1:8300"'), unheld: true })],
-  [/^agent\/self$/, ({ traits, mesh }) => ({ ...ok(selfOf(traits, mesh)), unheld: true })],
+  [/^status\/leader$/, () => unheld('"127.0.0.1:8300"')],
+  [/^agent\/self$/, ({ traits, mesh }) => unheld(selfOf(traits, mesh))],
   [/^internal\/acl\/authorize$/, () => ({ status: 401, body: 'ACL support disabled\n', unheld: true })],
   [/^agent\/connect\/ca\/roots$/, ({ mesh }) => ok(rootsOf(mesh))],
-  [/^catalog\/datacenters$/, ({ mesh }) => ({ ...ok(datacentersOf(mesh)), unheld: true })],
+  [/^catalog\/datacenters$/, ({ mesh }) => unheld(datacentersOf(mesh))],
   [/^catalog\/services$/, ({ mesh }) => ok(Object.fromEntries(localServices(mesh).map(({ name }) => [name, []])))],
   [/^internal\/ui\/nodes$/, ({ mesh }) => ok(nodesOf(everything(mesh)))],
   [/^internal\/ui\/services$/, ({ mesh }) => ok(summaries(mesh))],
@@ -66,6 +66,7 @@ const ENDPOINTS: readonly (readonly [RegExp, Endpoint])[] = [
   [/^health\/connect\/([^/]+)$/, (asked) => ok(healthOf(asked, ({ destination }) => destination === asked.name))],
   [/^discovery-chain\/([^/]+)$/, ({ mesh, name, traits }) => ok({ Chain: chainOf(name, mesh, traits) })],
   [/^connect\/intentions\/match$/, intentions],
+  [/^agent\/connect\/authorize$/, authorization],
   [/^config\/([^/]+)$/, entriesOfKind],
   [/^config\/[^/]+\/([^/]+)$/, entry],
 ];
@@ -161,6 +162,31 @@ function intentions({ question, mesh }: Asked): StandInAnswer {
   const name = question.query.get('name') ?? '';
   const found = (mesh.intentions ?? []).filter(({ DestinationName: to }) => to === name || to === '*');
   return ok({ [name]: found });
+}
+
+/** As Consul judges: by the local intentions alone, whichever cluster the certificate is of. */
+function authorization({ question, mesh }: Asked): StandInAnswer {
+  const { Target: target, ClientCertURI: uri } = question.body as {
+    readonly Target: string;
+    readonly ClientCertURI: string;
+  };
+  const source = /\/svc\/([^/]+)$/.exec(uri)?.[1] ?? '';
+  const covers = (pattern: unknown, name: string): boolean => pattern === '*' || pattern === name;
+  const local = (mesh.intentions ?? []).filter(({ SourcePeer: peer = '' }) => peer === '');
+  const matching = local.filter((one) => covers(one['SourceName'], source) && covers(one['DestinationName'], target));
+  const exactness = (one: ConsulObject): number =>
+    (one['DestinationName'] === '*' ? 0 : 2) + (one['SourceName'] === '*' ? 0 : 1);
+  const [first] = matching.toSorted((one, other) => exactness(other) - exactness(one));
+  if (first === undefined)
+    return unheld({ Authorized: mesh.intentionDefault !== 'deny', Reason: 'Default behavior configured by ACLs' });
+  const action = first['Action'] === 'allow' ? 'ALLOW' : 'DENY';
+  const layer = first['Permissions'] === undefined ? 'L4' : 'L7';
+  const text = `default/${String(first['SourceName'])} => default/${String(first['DestinationName'])}`;
+  return unheld({ Authorized: action === 'ALLOW', Reason: `Matched ${layer} intention: ${text} (Action: ${action})` });
+}
+
+function unheld(body: unknown): StandInAnswer {
+  return { ...ok(body), unheld: true };
 }
 
 const NEW_KINDS: ReadonlySet<string> = new Set(['mesh', 'exported-services']);

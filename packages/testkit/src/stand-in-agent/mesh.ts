@@ -20,6 +20,8 @@ export interface StandInMesh {
   readonly entries?: readonly ConsulObject[];
   /** As `/v1/connect/intentions/match` gives them, of all destinations. */
   readonly intentions?: readonly ConsulObject[];
+  /** What `/v1/agent/connect/authorize` says where no intention matches; `allow` when absent. */
+  readonly intentionDefault?: 'allow' | 'deny';
   /** Discovery chains by service, as in `Chain`; without one it is compiled from the entries: protocol, default subset, redirect. */
   readonly chains?: Readonly<Record<string, ConsulObject>>;
   /** Mesh gateways of other datacenters, by datacenter. */

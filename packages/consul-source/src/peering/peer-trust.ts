@@ -1,0 +1,94 @@
+import { pause } from '@meshgate/core';
+import { Cell } from '@meshgate/core/parts';
+import type { Peer, PeerTrust } from '@meshgate/mesh';
+import { authoritiesAt } from '../tls-files.ts';
+import type { PeersAnswer } from './peering-queries.ts';
+
+/** Files with the roots of peers, by the names that this cluster gives to them; each a file in PEM, or a folder of such files. */
+export type TrustBundles = Readonly<Record<string, string>>;
+
+/** What one part of a sidecar finds out of peers, and another one warns of. */
+export class PeerStatus {
+  readonly #bundles: TrustBundles;
+  readonly #changes = new Cell<void>();
+  #answer: PeersAnswer | undefined;
+  #bundleProblem: Error | undefined;
+
+  constructor(bundles: TrustBundles = {}) {
+    this.#bundles = bundles;
+  }
+
+  update(answer: PeersAnswer): void {
+    this.#answer = answer;
+    this.#changes.set();
+  }
+
+  /** @param problem why a bundle cannot be read: the last one that could be read stays in use; `undefined` when nothing is wrong */
+  bundleProblem(problem: Error | undefined): void {
+    if (problem?.message === this.#bundleProblem?.message) return;
+    this.#bundleProblem = problem;
+    this.#changes.set();
+  }
+
+  /** The agent refuses to say what peers there are. */
+  get isRefused(): boolean {
+    return this.#answer?.warning !== undefined;
+  }
+
+  /** Calls `changed` whenever there is something new, until `signal` aborts. */
+  async watch(changed: () => void, signal: AbortSignal): Promise<void> {
+    const changes = this.#changes.watch(signal);
+    while ((await changes.next()).done !== true) changed();
+  }
+
+  /** @returns why each of `peers` is not trusted, one sentence each */
+  warnings(peers: Iterable<string>): readonly string[] {
+    const [answer, problem] = [this.#answer, this.#bundleProblem];
+    const ofBundles = problem === undefined ? [] : [problem.message];
+    return answer === undefined ? ofBundles : [...ofBundles, ...this.#untrusted(answer, peers)];
+  }
+
+  #untrusted(answer: PeersAnswer, peers: Iterable<string>): readonly string[] {
+    const without = [...new Set(peers)].filter((peer) => !Object.hasOwn(this.#bundles, peer));
+    return without.flatMap((peer) => {
+      const known = answer.peers.find(({ name }) => name === peer);
+      if (answer.warning === undefined && (known === undefined || known.roots.length > 0)) return [];
+      const why =
+        answer.warning === undefined
+          ? `the agent shows none for its ${known?.state ?? ''} peering (Consul before 1.14 never does)`
+          : 'the token needs peering = "read" (or operator = "read")';
+      return `roots of peer ${peer} cannot be read, its services are not trusted: ${why}; or set trustBundles: { ${peer}: FILE }`;
+    });
+  }
+}
+
+/** Whom to trust: a bundle that is configured goes before what the agent says of the same peer. */
+export function peerTrust(peers: readonly Peer[], bundles: readonly PeerTrust[]): readonly PeerTrust[] {
+  const configured = new Set(bundles.map(({ peer }) => peer));
+  const told = peers.filter(({ name, isDeleted, roots }) => !isDeleted && roots.length > 0 && !configured.has(name));
+  return [...bundles, ...told.map(({ name, roots }) => ({ peer: name, roots }))];
+}
+
+/** Follows the files. @throws Error when one cannot be read, or has no certificate */
+export async function* bundlesIn(files: TrustBundles, signal: AbortSignal): AsyncGenerator<readonly PeerTrust[]> {
+  let last: string | undefined;
+  while (!signal.aborted) {
+    const bundles = readBundles(files);
+    const text = JSON.stringify(bundles);
+    if (text !== last) yield bundles;
+    last = text;
+    await pause(REREAD_MS, signal);
+  }
+}
+
+// A few small files; whoever replaces one should not have to wait.
+const REREAD_MS = 1_000;
+
+/** @throws Error that names the peer and the file which cannot be read */
+export function readBundles(files: TrustBundles): readonly PeerTrust[] {
+  return Object.entries(files).map(([peer, path]) => {
+    const roots = authoritiesAt(path);
+    if (roots.some((text) => text.includes('-----BEGIN CERTIFICATE'))) return { peer, roots };
+    throw new Error(`trust bundle of peer ${peer}: expected certificates in PEM in ${path}, found none`);
+  });
+}

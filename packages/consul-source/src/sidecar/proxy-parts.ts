@@ -1,0 +1,32 @@
+import type { CredentialsSource, ProxySource } from '@meshgate/mesh';
+import { PeerStatus } from '../peering/peer-trust.ts';
+import { consulAuthorizer } from './authorizer.ts';
+import type { ConsulAuthorizer } from './authorizer.ts';
+import { consulCredentials } from './credentials.ts';
+import type { CredentialOptions } from './credentials.ts';
+import type { ProxyChoice } from './find-proxy.ts';
+import { consulProxySource } from './proxy-source.ts';
+
+/** The parts of a Connect proxy that Consul configures. Each opens and closes its own sockets. */
+export interface ConsulProxyParts {
+  /** Its registration, its upstreams, and how each is dialled. */
+  readonly proxy: ProxySource;
+  /** Its certificate, and whom it trusts. */
+  readonly credentials: CredentialsSource;
+  /** Whether a caller may connect. Started before the listeners, stopped after them. */
+  readonly authorizer: ConsulAuthorizer;
+}
+
+/**
+ * Everything that a Connect proxy takes from the local Consul agent.
+ *
+ * @throws AgentError when the address is wrong
+ */
+export function consulProxyParts(options: CredentialOptions, choice: ProxyChoice): ConsulProxyParts {
+  const peers = new PeerStatus(options.trustBundles);
+  return {
+    proxy: consulProxySource(options, choice, peers),
+    credentials: consulCredentials(options, choice, peers),
+    authorizer: consulAuthorizer(options),
+  };
+}
