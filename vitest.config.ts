@@ -3,8 +3,11 @@ import { defineConfig } from 'vitest/config';
 /** Suites that send traffic through whole proxies: what they claim is claimed of every transport. */
 const THROUGH_PROXIES = [
   'apps/gateway/test/{admin,drain,exit-status,gateway,state-dir}.test.ts',
-  'packages/core-test/test/{many-connections,pipeline,real-clients}.test.ts',
+  'packages/core-test/test/{many-connections,pipeline,real-clients,soak,splice}.test.ts',
 ];
+
+/** What is claimed of the transports made of system calls of Linux. */
+const OF_LINUX = 'packages/core-test/test/linux/*.test.ts';
 
 const EVERYTHING = [
   '{packages,apps,examples}/*/test/**/*.test.ts',
@@ -20,12 +23,15 @@ export default defineConfig({
     testTimeout: 15_000,
     hookTimeout: 30_000,
     projects: [
-      { extends: true, test: { name: 'node', include: EVERYTHING, provide: { transport: 'node' } } },
+      {
+        extends: true,
+        test: { name: 'node', include: EVERYTHING, exclude: [OF_LINUX], provide: { transport: 'node' } },
+      },
       {
         extends: true,
         test: {
           name: 'epoll',
-          include: THROUGH_PROXIES,
+          include: [...THROUGH_PROXIES, OF_LINUX],
           provide: { transport: 'epoll' },
           setupFiles: ['packages/epoll-transport/test/unless-epoll.ts'],
         },
@@ -34,7 +40,7 @@ export default defineConfig({
         extends: true,
         test: {
           name: 'uring',
-          include: THROUGH_PROXIES,
+          include: [...THROUGH_PROXIES, OF_LINUX],
           provide: { transport: 'uring' },
           setupFiles: ['packages/uring-transport/test/unless-uring.ts'],
         },

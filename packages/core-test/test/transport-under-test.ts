@@ -6,7 +6,17 @@ import { inject } from 'vitest';
 
 /** A new transport of the kind of which the suite is claimed. */
 export function transportUnderTest(): Transport {
-  const transport = inject('transport');
-  if (transport === 'uring') return uringTransport();
-  return transport === 'epoll' ? epollTransport() : nodeTransport();
+  return openTransport(inject('transport'));
+}
+
+/** The ways in which it carries bulk, each with a name for it and a new transport that does so. */
+export function waysUnderTest(): readonly (readonly [string, () => Transport])[] {
+  const name = inject('transport');
+  if (name === 'node') return [[name, nodeTransport]];
+  return (['copy', 'splice'] as const).map((splice) => [`${name}, ${splice}`, () => openTransport(name, splice)]);
+}
+
+function openTransport(name: 'node' | 'epoll' | 'uring', splice: 'copy' | 'splice' = 'splice'): Transport {
+  if (name === 'uring') return uringTransport({ splice });
+  return name === 'epoll' ? epollTransport({ splice }) : nodeTransport();
 }

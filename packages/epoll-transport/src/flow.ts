@@ -1,17 +1,7 @@
 import { BULK, EINVAL, NEVER_BULK, paceAfter, SMALL } from '@meshgate/linux';
-import type { Pace, Pipe, Task } from '@meshgate/linux';
+import type { Direction, DirectionOwner, Pace, Pipe, Task } from '@meshgate/linux';
 import type { Kernel } from './kernel.ts';
-import type { Socket } from './socket.ts';
-
-/** Who is told how a direction goes on. */
-export interface FlowOwner {
-  /** Bytes have arrived from `flow.from`. */
-  onReceived(flow: Flow): void;
-  /** All that `flow.from` sent has been taken by the kernel for `flow.to`, and no more will come. */
-  onFinished(flow: Flow): void;
-  /** A connection is lost, for the reason that errno(3) gives. */
-  onLost(socket: Socket, errno: number): void;
-}
+import type { Incoming, Outgoing, Socket } from './socket.ts';
 
 /**
  * One direction of a splice. Small messages are copied: recv(2), send(2). A direction whose reads fill the buffer is bulk, and
@@ -20,11 +10,11 @@ export interface FlowOwner {
  * Nothing is received before what was received earlier has been taken, so backpressure is the kernel's own: a receiver that does
  * not read fills its buffers, then the sender's, then the sender waits.
  */
-export class Flow implements Task {
+export class Flow implements Direction, Incoming, Outgoing, Task {
   readonly from: Socket;
   readonly to: Socket;
   readonly #kernel: Kernel;
-  readonly #owner: FlowOwner;
+  readonly #owner: DirectionOwner;
   #bytesWritten = 0;
   /** Received, and not yet taken by the kernel. */
   #rest: Uint8Array = NOTHING;
@@ -34,27 +24,30 @@ export class Flow implements Task {
   #finished = false;
   #queued = false;
 
-  constructor(kernel: Kernel, from: Socket, to: Socket, owner: FlowOwner) {
+  /** Hears of both sockets from here on. */
+  constructor(kernel: Kernel, from: Socket, to: Socket, owner: DirectionOwner) {
     this.#kernel = kernel;
     this.from = from;
     this.to = to;
     this.#owner = owner;
+    from.incoming = this;
+    to.outgoing = this;
   }
 
-  /** Bytes that the kernel has taken for `to`. */
   get bytesWritten(): number {
     return this.#bytesWritten;
   }
 
-  /** All has been received and taken. */
   get finished(): boolean {
     return this.#finished;
   }
 
-  /** Sends `bytes` before anything else. For the start: nothing has been received yet. */
   begin(bytes: Uint8Array): void {
     this.#rest = bytes;
     if (bytes.length > 0) this.#sendRest();
+    // What has come since nobody was reading any more; and an end or an error that is known already.
+    this.wake();
+    if (this.from.failed) this.carry();
   }
 
   /** Asks for a share of the coming turn if there is something to do. */
@@ -81,7 +74,6 @@ export class Flow implements Task {
     }
   }
 
-  /** Gives back what it holds. The sockets are not its own. */
   abandon(): void {
     this.#finished = true;
     this.#rest = NOTHING;

@@ -1,18 +1,20 @@
 import { unixPath } from '@meshgate/core';
 import type { Connection, Endpoint, Listening, ListenOptions } from '@meshgate/core';
 import {
+  AcceptPause,
   AF_UNIX,
+  NOBODY,
   EPOLLIN,
   isWildcard,
   listeningSocket,
   OUT_OF_RESOURCES,
   removeIfThere,
+  SocketConnection,
   SOCK_CLOEXEC,
   SOCK_NONBLOCK,
   systemError,
 } from '@meshgate/linux';
 import type { ListeningSocket } from '@meshgate/linux';
-import { EpollConnection } from './connection.ts';
 import type { Kernel } from './kernel.ts';
 import type { Handler } from './loop.ts';
 import { Socket } from './socket.ts';
@@ -33,11 +35,10 @@ class Acceptor implements Listening, Handler {
   readonly #kernel: Kernel;
   readonly #fd: number;
   readonly #family: number;
-  readonly #options: ListenOptions;
   readonly #onConnection: (connection: Connection) => void;
   /** What every accepted connection has as its local address, unless the listener is bound to all of them. */
   readonly #local: Endpoint | undefined;
-  #paused: { readonly reason: Error; readonly closedBefore: number; waits: number } | undefined;
+  readonly #pause: AcceptPause;
   #closed = false;
 
   constructor(
@@ -51,7 +52,7 @@ class Acceptor implements Listening, Handler {
     this.#family = family;
     this.address = address;
     this.#local = isWildcard(address) ? undefined : address;
-    this.#options = options;
+    this.#pause = new AcceptPause(kernel.loop, fd, options);
     this.#onConnection = onConnection;
     // Level-triggered, unlike all else: what one turn leaves in the queue is reported again.
     kernel.loop.add(fd, EPOLLIN, this);
@@ -68,82 +69,54 @@ class Acceptor implements Listening, Handler {
   }
 
   onEvents(): void {
-    for (let accepted = 0; accepted < ACCEPTS_PER_TURN && !this.#closed; accepted += 1) {
-      if (!this.#acceptOne()) return;
+    for (let accepts = 0; accepts < ACCEPTS_PER_TURN && !this.#closed; accepts += 1) {
+      if (this.#acceptOne() !== 'accepted') return;
     }
   }
 
-  /** While paused: looks whether there is room again. */
+  /** While paused: the pause is over only once an accept does not fail any more. */
   onDeadline(): void {
-    if (this.#paused === undefined) return;
-    this.#paused.waits += 1;
-    const { closedBefore, waits, reason } = this.#paused;
-    // Somebody of ours has closed a descriptor; or somebody else may have, of whom we hear nothing.
-    if (this.#kernel.loop.closed > closedBefore || waits >= WAITS_AT_MOST) this.#tryAgain(reason);
-    else this.#kernel.loop.setDeadline(this.#fd, PAUSE_MS);
+    if (!this.#pause.isOver()) return;
+    const outcome = this.#acceptOne();
+    if (outcome === 'exhausted' || this.#closed) return;
+    this.#kernel.loop.modify(this.#fd, EPOLLIN);
+    this.#pause.end();
+    if (outcome === 'accepted') this.onEvents();
   }
 
-  /** @returns whether there may be more */
-  #acceptOne(): boolean {
+  #acceptOne(): 'accepted' | 'none' | 'exhausted' {
     const fd = this.#kernel.sockets.accept(this.#fd, SOCK_NONBLOCK | SOCK_CLOEXEC);
-    if (fd === -1) {
-      const errno = this.#kernel.libc.errno();
-      if (OUT_OF_RESOURCES.has(errno)) this.#pause(systemError(errno, 'accept4'));
-      // Of anything else only the one connection dies: accept(2), "Error handling". With EAGAIN there is none.
-      return false;
-    }
-    this.#handOver(fd);
-    return true;
+    if (fd !== -1) return this.#handOver(fd);
+    const errno = this.#kernel.libc.errno();
+    // Of anything else only the one connection dies: accept(2), "Error handling". With EAGAIN there is none.
+    return OUT_OF_RESOURCES.has(errno) ? this.#exhausted(systemError(errno, 'accept4')) : 'none';
   }
 
-  #handOver(fd: number): void {
-    const remote = (this.#family === AF_UNIX ? undefined : this.#kernel.sockets.lastAddress()) ?? this.address;
+  #handOver(fd: number): 'accepted' | 'exhausted' {
+    const { sockets, loop } = this.#kernel;
+    const remote = (this.#family === AF_UNIX ? undefined : sockets.lastAddress()) ?? this.address;
     let socket: Socket;
     try {
       socket = new Socket(this.#kernel, fd, this.#family, NOBODY);
     } catch (error) {
       // Out of epoll watches (epoll(7), `max_user_watches`): the connection is closed already, and there will be no other.
-      this.#pause(error instanceof Error ? error : new Error(String(error)));
-      return;
+      return this.#exhausted(error instanceof Error ? error : new Error(String(error)));
     }
     // Under load a client's first bytes are there before its connection is accepted.
     socket.expectBytes();
-    this.#onConnection(new EpollConnection(this.#kernel, socket, 'downstream', remote, this.#local));
-    this.#kernel.loop.settled();
+    const ends = { side: 'downstream', remote, local: this.#local } as const;
+    this.#onConnection(new SocketConnection(this.#kernel, socket, ends));
+    loop.settled();
+    return 'accepted';
   }
 
-  /**
-   * Stops listening for events, but not listening: clients wait in the kernel's queue, unharmed, until there is room again.
-   * Not stopping would mean being woken for the same connection over and over.
-   */
-  #pause(reason: Error): void {
-    const first = this.#paused === undefined;
-    this.#paused = { reason, closedBefore: this.#kernel.loop.closed, waits: 0 };
+  /** Stops listening for events, but not listening. Not stopping would mean being woken for the same connection over and over. */
+  #exhausted(reason: Error): 'exhausted' {
     this.#kernel.loop.modify(this.#fd, 0);
-    this.#kernel.loop.setDeadline(this.#fd, PAUSE_MS);
-    if (first) this.#options.onPause(true, reason);
-  }
-
-  /** The pause is over only once an accept does not fail any more: who listens is told once of each, not of every attempt. */
-  #tryAgain(reason: Error): void {
-    const before = this.#paused;
-    const more = this.#acceptOne();
-    if (this.#paused !== before || this.#closed) return;
-    this.#paused = undefined;
-    this.#kernel.loop.modify(this.#fd, EPOLLIN);
-    this.#options.onPause(false, reason);
-    if (more) this.onEvents();
+    this.#pause.begin(reason);
+    return 'exhausted';
   }
 }
 
 /** Each costs some microseconds of the kernel's and of ours: 64 stay well below the length of a turn. */
 const ACCEPTS_PER_TURN = 64;
-
-/** How long a pause lasts at least: room for one connection is no room yet, and each pause is an event for somebody to read. */
-const PAUSE_MS = 20;
-
-/** A fifth of a second: short enough that a client's own patience is not over. */
-const WAITS_AT_MOST = 10;
-
-/** Owner of a socket for the moment between its registration and its connection; no event can come in between. */
-const NOBODY = { onReady: (): void => undefined, onDeadline: (): void => undefined };

@@ -15,25 +15,34 @@ import {
   SPLICE_F_MOVE,
   SPLICE_F_NONBLOCK,
   EAGAIN,
+  KEEP_ALIVE_AFTER_MS,
 } from '@meshgate/linux';
+import type { SocketOwner, StreamSocket } from '@meshgate/linux';
 import type { Handler, Loop } from './loop.ts';
 import type { Kernel } from './kernel.ts';
 
-/** Who is told of what happens to a socket: one at a time, and it may change. */
-export interface SocketOwner {
-  /** Something may be possible now that was not before: to read, to write, or to learn that the connection is lost. */
-  onReady(socket: Socket): void;
-  /** The deadline set for the socket is over. */
-  onDeadline(socket: Socket): void;
+/** The direction of a splice in which a socket's peer sends. */
+export interface Incoming {
+  /** Something may be possible now that was not before. */
+  wake(): void;
+  /** Takes what there is to be taken at once. */
+  carry(): void;
 }
+
+/** The direction of a splice in which it receives. */
+export type Outgoing = Pick<Incoming, 'wake'>;
 
 /**
  * A connected (or connecting) stream socket: its descriptor, and what is known of its readiness. Registered once,
  * edge-triggered, for everything: an edge sets a bit here, only the attempt that fails with EAGAIN, or comes back short, clears
  * it (epoll(7), "Level-triggered and edge-triggered").
  */
-export class Socket implements Handler {
+export class Socket implements Handler, StreamSocket {
   owner: SocketOwner;
+  /** While it is spliced. */
+  incoming: Incoming | undefined;
+  /** As above. */
+  outgoing: Outgoing | undefined;
   readonly #kernel: Kernel;
   readonly #loop: Loop;
   #fd: number;
@@ -94,6 +103,10 @@ export class Socket implements Handler {
     if ((events & EPOLLERR) !== 0) state |= FAILED;
     if ((events & EPOLLPRI) !== 0) state |= SHORT_IS_NOT_EMPTY;
     this.#state = state;
+    this.incoming?.wake();
+    this.outgoing?.wake();
+    // With bytes still waiting for the other side nobody would read on to where the reset stands; and a reset does not wait.
+    if ((state & FAILED) !== 0) this.incoming?.carry();
     this.owner.onReady(this);
   }
 
@@ -106,13 +119,14 @@ export class Socket implements Handler {
     this.#keepAlive = undefined;
   }
 
-  /**
-   * Keepalive is for connections that last: those that are over within the second are spared its system calls. Takes the
-   * socket's deadline for it, so this is for sockets that have no other.
-   */
   keepAliveLater(keepAlive: KeepAlive): void {
     this.#keepAlive = keepAlive;
     this.setDeadline(KEEP_ALIVE_AFTER_MS);
+  }
+
+  take(): Uint8Array | number {
+    const received = this.ended ? 0 : this.receive();
+    return received > 0 ? Buffer.from(this.#kernel.buffer.bytes.subarray(0, received)) : received;
   }
 
   /**
@@ -133,7 +147,6 @@ export class Socket implements Handler {
     return received <= 0 ? this.#nothingReceived(received) : received;
   }
 
-  /** @returns how many of `length` bytes at `address` the kernel has taken; −errno when the connection is lost */
   send(address: number, length: number): number {
     return this.#sent(this.#kernel.libc.send(this.#fd, address, length, MSG_NOSIGNAL), length);
   }
@@ -145,7 +158,6 @@ export class Socket implements Handler {
     return sent > 0 ? sent : this.#sent(sent, length);
   }
 
-  /** Ends the sending direction: what the kernel has taken is still delivered. */
   finish(): void {
     this.#kernel.libc.shutdown(this.#fd, SHUT_WR);
   }
@@ -155,13 +167,13 @@ export class Socket implements Handler {
     return this.#kernel.sockets.getOption(this.#fd, SOL_SOCKET, SO_ERROR);
   }
 
-  /** Idempotent. */
   close(): void {
     if (this.#fd === -1) return;
     const fd = this.#fd;
     this.#fd = -1;
     this.#state = 0;
     this.#loop.close(fd);
+    this.owner.onClosed?.(this);
   }
 
   /** Closes so that the peer sees a reset: what is not yet delivered is dropped (socket(7), `SO_LINGER`; RFC 1122, section 4.2.2.13). */
@@ -226,9 +238,6 @@ export class Socket implements Handler {
 
 const WATCHED = EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLPRI | EPOLLET;
 const SPLICE_FLAGS = SPLICE_F_MOVE | SPLICE_F_NONBLOCK;
-
-/** The shortest silence after which the kernel can probe is a second, too: nothing is missed. */
-const KEEP_ALIVE_AFTER_MS = 1_000;
 
 const READABLE = 1;
 const WRITABLE = 2;

@@ -1,12 +1,13 @@
-import type { Transport } from '@meshgate/core';
-import { loadLibc, openedLater } from '@meshgate/linux';
-import { EpollConnection } from './connection.ts';
-import { dial } from './dial.ts';
+import type { Connection, Transport } from '@meshgate/core';
+import { dialBy, loadLibc, openedLater, SocketConnection, SocketSplice } from '@meshgate/linux';
+import { CONNECTING } from './connecting.ts';
+import type { DirectionOwner } from '@meshgate/linux';
+import { Flow } from './flow.ts';
 import { Kernel } from './kernel.ts';
 import { listen } from './listen.ts';
 import { DEFAULTS } from './options.ts';
 import type { EpollOptions } from './options.ts';
-import { EpollSplice } from './splice.ts';
+import { Socket } from './socket.ts';
 
 /**
  * The transport over epoll(7) and splice(2), for Linux on x64 and arm64. Making one touches nothing of the system: koffi is
@@ -22,10 +23,15 @@ export function transportOver(open: () => Promise<Kernel>): Transport {
     name: 'epoll',
     open,
     listen,
-    dial,
-    splice: (down, up, options) => {
-      const ours = EpollConnection.own(down);
-      return new EpollSplice(ours.kernel, ours, EpollConnection.own(up), options);
-    },
+    dial: (kernel, to, options) => dialBy(kernel, CONNECTING, to, options),
+    splice: (down, up, options) => new SocketSplice(own(down), own(up), options, flow),
   });
+}
+
+function own(connection: Connection): SocketConnection<Kernel, Socket> {
+  return SocketConnection.own(connection, 'epoll', Socket);
+}
+
+function flow(kernel: Kernel, from: Socket, to: Socket, owner: DirectionOwner): Flow {
+  return new Flow(kernel, from, to, owner);
 }

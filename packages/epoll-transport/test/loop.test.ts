@@ -3,9 +3,9 @@ import { expect, it } from 'vitest';
 import { EPOLLET, EPOLLIN, O_CLOEXEC, O_NONBLOCK } from '@meshgate/linux';
 import { loadLibc } from '@meshgate/linux';
 import type { Libc } from '@meshgate/linux';
+import { descriptorsByKind, settled, until } from '@meshgate/testkit';
 import { Loop } from '../src/loop.ts';
 import { describeWithEpoll } from './available.ts';
-import { openDescriptors, settled, until } from './relay.ts';
 
 interface TestPipe {
   readonly readEnd: number;
@@ -132,7 +132,7 @@ describeWithEpoll('the loop', () => {
   it('gives its own descriptors back with the last that it watches, and starts again with the next', async () => {
     const libc = await loadLibc();
     await settled();
-    const before = openDescriptors()['anon_inode'] ?? 0;
+    const before = descriptorsByKind()['anon_inode'] ?? 0;
     let rests = 0;
     const loop = new Loop(libc, () => {
       rests += 1;
@@ -148,11 +148,11 @@ describeWithEpoll('the loop', () => {
       });
       writeSync(writeEnd, 'x');
       await until(() => events === 1);
-      expect((openDescriptors()['anon_inode'] ?? 0) - before).toBe(1);
+      expect((descriptorsByKind()['anon_inode'] ?? 0) - before).toBe(1);
       loop.close(readEnd);
       closeSync(writeEnd);
       await until(() => rests === round);
-      expect((openDescriptors()['anon_inode'] ?? 0) - before).toBe(0);
+      expect((descriptorsByKind()['anon_inode'] ?? 0) - before).toBe(0);
     }
   });
 });

@@ -1,6 +1,6 @@
 // What one connection can make of a turn, in what does not depend on the processor: calls and bytes.
 import { expect, it } from 'vitest';
-import { peerListener, rawClient } from '@meshgate/testkit';
+import { peerListener, rawClient, relay, until } from '@meshgate/testkit';
 import { Kernel } from '../src/kernel.ts';
 import { loadLibc } from '@meshgate/linux';
 import type { Libc } from '@meshgate/linux';
@@ -8,7 +8,6 @@ import { DEFAULTS } from '../src/options.ts';
 import type { SpliceMode } from '../src/options.ts';
 import { transportOver } from '../src/transport.ts';
 import { describeWithEpoll, WAYS } from './available.ts';
-import { relay, until } from './relay.ts';
 
 const MIB = 1024 * 1024;
 

@@ -45,8 +45,9 @@ export {
   abiOf,
 } from './abi.ts';
 export type { Abi } from './abi.ts';
-export { lostBy, isPassedOn } from './connection-loss.ts';
-export type { End } from './connection-loss.ts';
+export { AcceptPause } from './accept-pause.ts';
+export { dialBy } from './dialling.ts';
+export type { Connecting } from './dialling.ts';
 export { Handshakes } from './handshakes.ts';
 export { loadLibc } from './libc.ts';
 export type { Libc, MappedMemory } from './libc.ts';
@@ -64,7 +65,12 @@ export { testTransport } from './self-test.ts';
 export type { SelfTest } from './self-test.ts';
 export { SOCKET_ADDRESS_BYTES, encodeAddress, decodeAddress } from './socket-address.ts';
 export type { SocketAddress } from './socket-address.ts';
+export { SocketConnection } from './socket-connection.ts';
+export { SocketSplice } from './socket-splice.ts';
+export type { Direction, DirectionOwner } from './socket-splice.ts';
 export { Sockets } from './sockets.ts';
+export { KEEP_ALIVE_AFTER_MS, NOBODY } from './stream-socket.ts';
+export type { SocketOwner, StreamSocket } from './stream-socket.ts';
 export {
   EAGAIN,
   ECONNRESET,
@@ -80,5 +86,4 @@ export {
 export { TaskQueue } from './tasks.ts';
 export type { Task } from './tasks.ts';
 export { TimerWheel, TICK_MS } from './timer-wheel.ts';
-export { transferOf } from './transfer.ts';
 export { WheelTimer } from './wheel-timer.ts';

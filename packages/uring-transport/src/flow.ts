@@ -1,17 +1,7 @@
 import { BULK, EINVAL, NEVER_BULK, paceAfter, SMALL } from '@meshgate/linux';
-import type { Pace, Pipe, Task } from '@meshgate/linux';
+import type { Direction, DirectionOwner, Pace, Pipe, Task } from '@meshgate/linux';
 import type { Kernel } from './kernel.ts';
-import type { Socket } from './socket.ts';
-
-/** Who is told how a direction goes on. */
-export interface FlowOwner {
-  /** Bytes have arrived from `flow.from`. */
-  onArrived(flow: Flow): void;
-  /** All that `flow.from` sent has been taken by the kernel for `flow.to`, and no more will come. */
-  onFinished(flow: Flow): void;
-  /** A connection is lost, for the reason that errno(3) gives. */
-  onLost(socket: Socket, errno: number): void;
-}
+import type { Incoming, Outgoing, Socket } from './socket.ts';
 
 /** What a direction is doing. */
 type Phase =
@@ -32,11 +22,11 @@ type Phase =
  *
  * Nothing is received before what was received earlier has been taken, so backpressure is the kernel's own.
  */
-export class Flow implements Task {
+export class Flow implements Direction, Incoming, Outgoing, Task {
   readonly from: Socket;
   readonly to: Socket;
   readonly #kernel: Kernel;
-  readonly #owner: FlowOwner;
+  readonly #owner: DirectionOwner;
   #phase: Phase = 'receiving';
   #bytesWritten = 0;
   #sendingId = -1;
@@ -49,25 +39,28 @@ export class Flow implements Task {
   #queued = false;
   #running = false;
 
-  constructor(kernel: Kernel, from: Socket, to: Socket, owner: FlowOwner) {
+  /** Hears of both sockets from here on. */
+  constructor(kernel: Kernel, from: Socket, to: Socket, owner: DirectionOwner) {
     this.#kernel = kernel;
     this.from = from;
     this.to = to;
     this.#owner = owner;
+    from.incoming = this;
+    to.outgoing = this;
   }
 
-  /** Bytes that the kernel has taken for `to`. */
   get bytesWritten(): number {
-    return this.#bytesWritten;
+    return this.#bytesWritten + this.to.sentWhileClosing;
   }
 
-  /** All has been received and taken. */
   get finished(): boolean {
     return this.#phase === 'finished';
   }
 
-  /** Begins with `bytes`, which come before anything that is received from here on. */
-  begin(bytes: Uint8Array): void {
+  begin(head: Uint8Array): void {
+    const held = this.from.take();
+    if (typeof held !== 'number') this.#owner.onReceived(this);
+    const bytes = typeof held === 'number' ? head : joined(head, held);
     const id =
       bytes.length > 0 && bytes.length <= this.#kernel.buffers.lengthBytes ? this.#kernel.buffers.take() : undefined;
     if (id === undefined) {
@@ -81,9 +74,8 @@ export class Flow implements Task {
     this.from.receive();
   }
 
-  /** `length` bytes from `from`, in the buffer `id`. @returns whether the buffer is being sent */
   onReceived(id: number, length: number): boolean {
-    this.#owner.onArrived(this);
+    this.#owner.onReceived(this);
     if (this.#phase !== 'receiving') {
       this.#hold(this.#kernel.buffers.bytesOf(id, length));
       return false;
@@ -96,12 +88,10 @@ export class Flow implements Task {
     return true;
   }
 
-  /** `from` has finished sending. */
   onEnded(): void {
     if (this.#phase === 'receiving') this.#finish();
   }
 
-  /** The kernel has taken `sent` bytes of what was being sent. */
   onSent(sent: number): void {
     this.#bytesWritten += sent;
     const { buffers } = this.#kernel;
@@ -129,7 +119,6 @@ export class Flow implements Task {
     return this.#queued;
   }
 
-  /** Gives back what it holds. The sockets are not its own. */
   abandon(): void {
     this.#phase = 'finished';
     this.#rest = NOTHING;
@@ -144,7 +133,7 @@ export class Flow implements Task {
     this.#phase = 'sending';
     this.#sendingId = id;
     this.#sendingBytes = length;
-    this.to.send(id, length);
+    this.to.sendBuffer(id, length);
   }
 
   #hold(bytes: Uint8Array): void {
@@ -178,7 +167,7 @@ export class Flow implements Task {
     while (this.#rest.length > 0) {
       const share = this.#rest.subarray(0, buffer.bytes.length);
       buffer.bytes.set(share);
-      const sent = this.to.sendNow(buffer.address, share.length);
+      const sent = this.to.send(buffer.address, share.length);
       if (sent < 0) return this.#lost(this.to, -sent);
       this.#bytesWritten += sent;
       this.#rest = this.#rest.subarray(sent);
@@ -221,7 +210,7 @@ export class Flow implements Task {
       else this.from.awaitReadable();
       return false;
     }
-    this.#owner.onArrived(this);
+    this.#owner.onReceived(this);
     this.#pace = paceAfter(this.#pace, received >= buffers.lengthBytes);
     this.#pipe = pipe;
     this.#inPipe = received;
@@ -264,6 +253,10 @@ export class Flow implements Task {
     this.#owner.onLost(socket, errno);
     return false;
   }
+}
+
+function joined(head: Uint8Array, held: Uint8Array): Uint8Array {
+  return head.length === 0 ? held : Buffer.concat([head, held]);
 }
 
 const NOTHING = new Uint8Array(0);

@@ -1,18 +1,20 @@
 import { unixPath } from '@meshgate/core';
 import type { Connection, Endpoint, Listening, ListenOptions } from '@meshgate/core';
 import {
+  AcceptPause,
   AF_UNIX,
+  NOBODY,
   isWildcard,
   listeningSocket,
   OUT_OF_RESOURCES,
   removeIfThere,
+  SocketConnection,
   SOCK_CLOEXEC,
   SOCK_NONBLOCK,
   systemError,
 } from '@meshgate/linux';
 import type { ListeningSocket } from '@meshgate/linux';
 import { ACCEPT_MULTISHOT, CANCEL_ALL, CANCEL_FD, CQE_MORE, OP_ACCEPT, OP_ASYNC_CANCEL } from './abi.ts';
-import { UringConnection } from './connection.ts';
 import type { Kernel } from './kernel.ts';
 import type { Handler } from './loop.ts';
 import type { Requester } from './ring.ts';
@@ -37,11 +39,10 @@ class Acceptor implements Listening, Handler, Requester {
   readonly fd: number;
   readonly slot: number;
   readonly #family: number;
-  readonly #options: ListenOptions;
   readonly #onConnection: (connection: Connection) => void;
   /** What every accepted connection has as its local address, unless the listener is bound to all of them. */
   readonly #local: Endpoint | undefined;
-  #paused: { readonly reason: Error; readonly closedBefore: number; waits: number } | undefined;
+  readonly #pause: AcceptPause;
   #underWay = 0;
   #closed: { readonly done: Promise<void>; resolve(): void } | undefined;
 
@@ -56,7 +57,6 @@ class Acceptor implements Listening, Handler, Requester {
     this.#family = family;
     this.address = address;
     this.#local = isWildcard(address) ? undefined : address;
-    this.#options = options;
     this.#onConnection = onConnection;
     try {
       this.slot = kernel.loop.add(this);
@@ -64,6 +64,7 @@ class Acceptor implements Listening, Handler, Requester {
       kernel.libc.close(fd);
       throw reason;
     }
+    this.#pause = new AcceptPause(kernel.loop, this.slot, options);
   }
 
   accept(): void {
@@ -92,24 +93,29 @@ class Acceptor implements Listening, Handler, Requester {
     if ((flags & CQE_MORE) === 0) this.#underWay &= ~kind;
     if (kind === ACCEPT) this.#accepted(result);
     if (this.#closed === undefined) {
-      if (this.#underWay === 0 && this.#paused === undefined) this.accept();
+      if (this.#underWay === 0 && !this.#pause.active) this.accept();
     } else if (this.#underWay === 0) this.#remove();
   }
 
-  /** While paused: looks whether there is room again. */
+  /** While paused: the pause is over only once an accept does not fail any more. */
   onDeadline(): void {
-    if (this.#paused === undefined) return;
-    this.#paused.waits += 1;
-    const { closedBefore, waits, reason } = this.#paused;
-    // Somebody of ours has closed a descriptor; or somebody else may have, of whom we hear nothing.
-    if (this.#kernel.loop.closed > closedBefore || waits >= WAITS_AT_MOST) this.#tryAgain(reason);
-    else this.#kernel.loop.setDeadline(this.slot, PAUSE_MS);
+    if (!this.#pause.isOver()) return;
+    const fd = this.#kernel.sockets.accept(this.fd, SOCK_NONBLOCK | SOCK_CLOEXEC);
+    const errno = fd === -1 ? this.#kernel.libc.errno() : 0;
+    if (OUT_OF_RESOURCES.has(errno)) {
+      this.#pause.begin(systemError(errno, 'accept4'));
+      return;
+    }
+    this.#pause.end();
+    if (fd !== -1) this.#handOver(fd);
+    if (this.#closed === undefined && this.#underWay === 0) this.accept();
   }
 
   #accepted(result: number): void {
     if (result < 0) {
       // Of anything else only the one connection dies: accept(2), "Error handling".
-      if (OUT_OF_RESOURCES.has(-result) && this.#closed === undefined) this.#pause(systemError(-result, 'accept'));
+      if (OUT_OF_RESOURCES.has(-result) && this.#closed === undefined)
+        this.#pause.begin(systemError(-result, 'accept'));
       return;
     }
     // Accepted in the moment in which it was closed: nobody would answer for it.
@@ -125,32 +131,10 @@ class Acceptor implements Listening, Handler, Requester {
       return;
     }
     const socket = new Socket(this.#kernel, fd, NOBODY);
-    this.#onConnection(new UringConnection(this.#kernel, socket, 'downstream', remote, this.#local));
+    socket.receive();
+    const ends = { side: 'downstream', remote, local: this.#local } as const;
+    this.#onConnection(new SocketConnection(this.#kernel, socket, ends));
     this.#kernel.loop.settled();
-  }
-
-  /** Clients wait in the kernel's queue, unharmed, until there is room again. */
-  #pause(reason: Error): void {
-    const first = this.#paused === undefined;
-    this.#paused = { reason, closedBefore: this.#kernel.loop.closed, waits: 0 };
-    this.#kernel.loop.setDeadline(this.slot, PAUSE_MS);
-    if (first) this.#options.onPause(true, reason);
-  }
-
-  /** The pause is over only once an accept does not fail any more: who listens is told once of each, not of every attempt. */
-  #tryAgain(reason: Error): void {
-    const { libc, sockets, loop } = this.#kernel;
-    const fd = sockets.accept(this.fd, SOCK_NONBLOCK | SOCK_CLOEXEC);
-    const errno = fd === -1 ? libc.errno() : 0;
-    if (OUT_OF_RESOURCES.has(errno)) {
-      this.#paused = { reason, closedBefore: loop.closed, waits: 0 };
-      loop.setDeadline(this.slot, PAUSE_MS);
-      return;
-    }
-    this.#paused = undefined;
-    this.#options.onPause(false, reason);
-    if (fd !== -1) this.#handOver(fd);
-    if (this.#closed === undefined && this.#underWay === 0) this.accept();
   }
 
   #cancel(): void {
@@ -168,22 +152,3 @@ class Acceptor implements Listening, Handler, Requester {
 // Kinds of requests, as bits.
 const ACCEPT = 1;
 const CANCEL = 2;
-
-/** How long a pause lasts at least: room for one connection is no room yet, and each pause is an event for somebody to read. */
-const PAUSE_MS = 20;
-
-/** A fifth of a second: short enough that a client's own patience is not over. */
-const WAITS_AT_MOST = 10;
-
-/** Owner of a socket for the moment between its making and its connection; nothing can happen to it in between. */
-const NOBODY = {
-  onConnected: (): void => undefined,
-  onReceived: (): false => false,
-  onEnded: (): void => undefined,
-  onSent: (): void => undefined,
-  onReadable: (): void => undefined,
-  onWritable: (): void => undefined,
-  onLost: (): void => undefined,
-  onDeadline: (): void => undefined,
-  onClosed: (): void => undefined,
-};

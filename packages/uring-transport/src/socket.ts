@@ -7,6 +7,7 @@ import {
   EPOLLIN,
   EPOLLOUT,
   EPOLLRDHUP,
+  KEEP_ALIVE_AFTER_MS,
   MSG_DONTWAIT,
   MSG_NOSIGNAL,
   SHUT_WR,
@@ -15,6 +16,7 @@ import {
   SPLICE_F_MOVE,
   SPLICE_F_NONBLOCK,
 } from '@meshgate/linux';
+import type { SocketOwner, StreamSocket } from '@meshgate/linux';
 import {
   CANCEL_ALL,
   CANCEL_FD,
@@ -32,38 +34,40 @@ import type { Kernel } from './kernel.ts';
 import type { Handler } from './loop.ts';
 import type { Requester, Ring } from './ring.ts';
 
-/** Who is told of what happens to a socket: one at a time, and it may change. */
-export interface SocketOwner {
-  /** The outcome of {@link Socket.connect}: 0 or an errno. */
-  onConnected(socket: Socket, errno: number): void;
+/** The direction of a splice in which a socket's peer sends. */
+export interface Incoming {
   /**
    * `length` bytes have come, in the buffer `id`. Nothing more is received until asked for.
    *
    * @returns whether the buffer is being sent now: who sends it gives it back. Otherwise it is given back when this returns.
    */
-  onReceived(socket: Socket, id: number, length: number): boolean;
+  onReceived(id: number, length: number): boolean;
   /** The peer has finished sending. */
-  onEnded(socket: Socket): void;
-  /** Of what {@link Socket.send} was given the kernel has taken `sent` bytes; the buffer is given back when this returns. */
-  onSent(socket: Socket, sent: number): void;
+  onEnded(): void;
   /** The answer to {@link Socket.awaitReadable}. */
-  onReadable(socket: Socket): void;
+  onReadable(): void;
+}
+
+/** The direction of a splice in which it receives. */
+export interface Outgoing {
+  /** Of what {@link Socket.sendBuffer} was given the kernel has taken `sent` bytes; the buffer is given back when this returns. */
+  onSent(sent: number): void;
   /** The answer to {@link Socket.awaitWritable}. */
-  onWritable(socket: Socket): void;
-  /** The connection is lost, for the reason that errno(3) gives. */
-  onLost(socket: Socket, errno: number): void;
-  /** The deadline set for the socket is over. */
-  onDeadline(socket: Socket): void;
-  /** Nothing is under way any more, and the descriptor is closed. */
-  onClosed(socket: Socket): void;
+  onWritable(): void;
 }
 
 /**
  * A stream socket whose requests go through the ring. At most one of each kind is under way; closing waits until none is, since the kernel
  * holds the socket open as long as it works on one, and since memory must not be given back before.
+ *
+ * Until it is spliced, one read is always under way ahead of whoever reads: what comes is held, once; and an end or a reset is known at once.
  */
-export class Socket implements Handler, Requester {
+export class Socket implements Handler, Requester, StreamSocket {
   owner: SocketOwner;
+  /** While it is spliced. */
+  incoming: Incoming | undefined;
+  /** As above. */
+  outgoing: Outgoing | undefined;
   readonly #kernel: Kernel;
   readonly fd: number;
   readonly slot: number;
@@ -71,6 +75,9 @@ export class Socket implements Handler, Requester {
   /** Bits of the requests under way. */
   #underWay = 0;
   #state = 0;
+  #held: Uint8Array | undefined;
+  /** Why the connection is lost. */
+  #errno = 0;
   #sending = NO_BUFFER;
   #keepAlive: KeepAlive | undefined;
 
@@ -94,7 +101,18 @@ export class Socket implements Handler, Requester {
     return (this.#state & CLOSING) !== 0;
   }
 
-  /** The end of the stream has been received: nothing will follow. */
+  get readable(): boolean {
+    return this.#held !== undefined || this.ended;
+  }
+
+  get writable(): boolean {
+    return (this.#underWay & (CONNECT | WRITABLE)) === 0;
+  }
+
+  get failed(): boolean {
+    return (this.#state & FAILED) !== 0;
+  }
+
   get ended(): boolean {
     return (this.#state & ENDED) !== 0;
   }
@@ -123,36 +141,49 @@ export class Socket implements Handler, Requester {
     this.#request(OP_RECV, RECEIVE).setFlags(SQE_BUFFER_SELECT, expectsNothing ? RECV_POLL_FIRST : 0);
   }
 
+  take(): Uint8Array | number {
+    const held = this.#held;
+    if (held === undefined) return 0;
+    this.#held = undefined;
+    this.receive();
+    return held;
+  }
+
+  takeError(): number {
+    return this.#errno;
+  }
+
   /** Sends what is in the buffer `id`, as much as the kernel takes now. The buffer is this socket's until then. */
-  send(id: number, length: number): void {
+  sendBuffer(id: number, length: number): void {
     this.#sending = id;
     const ring = this.#request(OP_SEND, SEND);
     ring.setMemory(this.#kernel.buffers.addressOf(id), length);
     ring.setOperationFlags(MSG_NOSIGNAL | MSG_DONTWAIT);
   }
 
-  /** Asks once for {@link SocketOwner.onReadable}. */
+  /** Asks once for {@link Incoming.onReadable}. */
   awaitReadable(): void {
     this.#poll(READABLE, EPOLLIN | EPOLLRDHUP);
   }
 
-  /** Asks once for {@link SocketOwner.onWritable}. */
+  /** Asks once for {@link Outgoing.onWritable}, or `onReady` of the owner. */
   awaitWritable(): void {
     this.#poll(WRITABLE, EPOLLOUT);
   }
 
-  /** While nobody receives, a reset is told of by nobody: from here on {@link SocketOwner.onLost} is called for one. Idempotent. */
+  /** While nobody receives, a reset is told of by nobody: from here on the owner is. Idempotent. */
   watchForLoss(): void {
     this.#poll(LOSS, 0);
   }
 
-  /** @returns how many of `length` bytes at `address` the kernel has taken; −errno when the connection is lost */
-  sendNow(address: number, length: number): number {
-    const sent = this.#kernel.libc.send(this.fd, address, length, MSG_NOSIGNAL | MSG_DONTWAIT);
-    return sent < 0 ? this.#none() : sent;
+  send(address: number, length: number): number {
+    const result = this.#kernel.libc.send(this.fd, address, length, MSG_NOSIGNAL | MSG_DONTWAIT);
+    const sent = result < 0 ? this.#none() : result;
+    if (sent >= 0 && sent < length) this.awaitWritable();
+    return sent;
   }
 
-  /** As {@link sendNow}, of what is in a pipe. */
+  /** As {@link send}, of what is in a pipe. */
   sendFrom(pipe: number, length: number): number {
     const sent = this.#kernel.libc.splice(pipe, 0, this.fd, 0, length, SPLICE_FLAGS);
     return sent < 0 ? this.#none() : sent;
@@ -168,12 +199,10 @@ export class Socket implements Handler, Requester {
     return received < 0 ? this.#none() : received;
   }
 
-  /** Ends the sending direction: what the kernel has taken is still delivered. */
   finish(): void {
     this.#kernel.libc.shutdown(this.fd, SHUT_WR);
   }
 
-  /** Keepalive is for connections that last: see the transport over epoll. Takes the socket's deadline for it. */
   keepAliveLater(keepAlive: KeepAlive): void {
     this.#keepAlive = keepAlive;
     this.setDeadline(KEEP_ALIVE_AFTER_MS);
@@ -187,13 +216,13 @@ export class Socket implements Handler, Requester {
     this.#kernel.loop.clearDeadline(this.slot);
   }
 
-  /** Idempotent. The owner is told of nothing any more but {@link SocketOwner.onClosed}, which may come at once. */
+  /** The owner is told of nothing any more but {@link SocketOwner.onClosed}, which may come at once. */
   close(): void {
     if (this.closed) return;
     this.#state |= CLOSING;
     this.clearDeadline();
     if (this.#underWay === 0) this.#removeIfIdle();
-    else if (this.#underWay !== 0) this.#request(OP_ASYNC_CANCEL, CANCEL).setOperationFlags(CANCEL_ALL | CANCEL_FD);
+    else this.#request(OP_ASYNC_CANCEL, CANCEL).setOperationFlags(CANCEL_ALL | CANCEL_FD);
   }
 
   /** Closes so that the peer sees a reset: what is not yet delivered is dropped (socket(7), `SO_LINGER`; RFC 1122, section 4.2.2.13). */
@@ -222,11 +251,25 @@ export class Socket implements Handler, Requester {
   #completed(kind: number, result: number, flags: number): void {
     if (kind === RECEIVE) this.#received(result, flags);
     else if (kind === SEND) this.#sent(result);
-    else if (kind === CONNECT) this.owner.onConnected(this, -result);
-    else if (kind === READABLE) this.owner.onReadable(this);
-    else if (kind === WRITABLE) this.owner.onWritable(this);
+    else if (kind === CONNECT) this.#connected(-result);
+    else if (kind === READABLE) this.incoming?.onReadable();
+    else if (kind === WRITABLE) this.#nowWritable();
     else if (kind === RETRY) this.receive();
-    else if (kind === LOSS && (result & EPOLLERR) !== 0) this.owner.onLost(this, this.#takeError());
+    else if (kind === LOSS && (result & EPOLLERR) !== 0) this.#lost(this.#pendingError());
+  }
+
+  #connected(errno: number): void {
+    if (errno !== 0) {
+      this.#lost(errno);
+      return;
+    }
+    this.receive();
+    this.owner.onReady(this);
+  }
+
+  #nowWritable(): void {
+    if (this.outgoing === undefined) this.owner.onReady(this);
+    else this.outgoing.onWritable();
   }
 
   #received(result: number, flags: number): void {
@@ -234,28 +277,47 @@ export class Socket implements Handler, Requester {
       const id = flags >>> 16;
       if ((flags & CQE_SOCK_NONEMPTY) === 0) this.#state |= EXPECTS_NOTHING;
       else this.#state &= ~EXPECTS_NOTHING;
-      if (!this.owner.onReceived(this, id, result)) this.#kernel.buffers.give(id);
+      if (this.incoming === undefined) this.#hold(this.#kernel.buffers.bytesOf(id, result));
+      else if (this.incoming.onReceived(id, result)) return;
+      this.#kernel.buffers.give(id);
       return;
     }
     if ((flags & CQE_BUFFER) !== 0) this.#kernel.buffers.give(flags >>> 16);
-    if (result === 0) {
-      this.#state |= ENDED;
-      this.owner.onEnded(this);
-    } else if (result === -ENOBUFS) {
+    if (result === 0) this.#ended();
+    else if (result === -ENOBUFS) {
       // Every buffer was in use: those that are being sent are not any more when this is submitted.
       this.#state &= ~EXPECTS_NOTHING;
       this.receive();
     } else if (result === -EAGAIN) {
       // There are kernels that do not wait where the descriptor does not.
       this.#poll(RETRY, EPOLLIN | EPOLLRDHUP);
-    } else this.owner.onLost(this, -result);
+    } else this.#lost(-result);
+  }
+
+  /** Until somebody takes it. */
+  #hold(bytes: Uint8Array): void {
+    this.#held = Buffer.from(bytes);
+    this.owner.onReady(this);
+    if (this.#held !== undefined) this.watchForLoss();
+  }
+
+  #ended(): void {
+    this.#state |= ENDED;
+    if (this.incoming === undefined) this.owner.onReady(this);
+    else this.incoming.onEnded();
+  }
+
+  #lost(errno: number): void {
+    this.#state |= FAILED;
+    this.#errno = errno;
+    this.owner.onReady(this);
   }
 
   #sent(result: number): void {
     const id = this.#sending;
     this.#sending = NO_BUFFER;
-    if (result >= 0 || result === -EAGAIN) this.owner.onSent(this, Math.max(0, result));
-    else this.owner.onLost(this, -result);
+    if (result >= 0 || result === -EAGAIN) this.outgoing?.onSent(Math.max(0, result));
+    else this.#lost(-result);
     this.#kernel.buffers.give(id);
   }
 
@@ -271,7 +333,7 @@ export class Socket implements Handler, Requester {
     if ((this.#state & (CLOSING | REMOVED)) !== CLOSING || this.#underWay !== 0) return;
     this.#state |= REMOVED;
     this.#kernel.loop.remove(this.slot, this.fd);
-    this.owner.onClosed(this);
+    this.owner.onClosed?.(this);
   }
 
   #poll(kind: number, events: number): void {
@@ -291,15 +353,12 @@ export class Socket implements Handler, Requester {
   }
 
   /** The error that the kernel holds for this socket. Asking takes it away: socket(7), `SO_ERROR`. */
-  #takeError(): number {
+  #pendingError(): number {
     return this.#kernel.sockets.getOption(this.fd, SOL_SOCKET, SO_ERROR) || ECONNRESET;
   }
 }
 
 const SPLICE_FLAGS = SPLICE_F_MOVE | SPLICE_F_NONBLOCK;
-
-/** The shortest silence after which the kernel can probe is a second, too: nothing is missed. */
-const KEEP_ALIVE_AFTER_MS = 1_000;
 
 const NO_BUFFER = -1;
 
@@ -320,3 +379,4 @@ const CLOSING = 2;
 const EXPECTS_NOTHING = 4;
 /** The descriptor has been closed. */
 const REMOVED = 8;
+const FAILED = 16;

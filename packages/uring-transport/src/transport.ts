@@ -1,12 +1,13 @@
-import type { Transport } from '@meshgate/core';
-import { loadLibc, openedLater } from '@meshgate/linux';
-import { UringConnection } from './connection.ts';
-import { dial } from './dial.ts';
+import type { Connection, Transport } from '@meshgate/core';
+import { dialBy, loadLibc, openedLater, SocketConnection, SocketSplice } from '@meshgate/linux';
+import type { DirectionOwner } from '@meshgate/linux';
+import { CONNECTING } from './connecting.ts';
+import { Flow } from './flow.ts';
 import { Kernel } from './kernel.ts';
 import { listen } from './listen.ts';
 import { DEFAULTS } from './options.ts';
 import type { UringOptions } from './options.ts';
-import { UringSplice } from './splice.ts';
+import { Socket } from './socket.ts';
 
 /**
  * The transport over io_uring(7), for Linux 6.0 and later on x64 and arm64. Making one touches nothing of the system: koffi is loaded by
@@ -17,10 +18,15 @@ export function uringTransport(options: UringOptions = {}): Transport {
     name: 'uring',
     open: async () => new Kernel(await loadLibc(), { ...DEFAULTS, ...options }),
     listen,
-    dial,
-    splice: (down, up, settings) => {
-      const ours = UringConnection.own(down);
-      return new UringSplice(ours.kernel, ours, UringConnection.own(up), settings);
-    },
+    dial: (kernel, to, settings) => dialBy(kernel, CONNECTING, to, settings),
+    splice: (down, up, settings) => new SocketSplice(own(down), own(up), settings, flow),
   });
+}
+
+function own(connection: Connection): SocketConnection<Kernel, Socket> {
+  return SocketConnection.own(connection, 'uring', Socket);
+}
+
+function flow(kernel: Kernel, from: Socket, to: Socket, owner: DirectionOwner): Flow {
+  return new Flow(kernel, from, to, owner);
 }

@@ -1,9 +1,9 @@
 import { ProxyError } from '@meshgate/core';
 import type { Connection, Endpoint } from '@meshgate/core';
-import { ECONNRESET, isPassedOn, lostBy } from '@meshgate/linux';
-import type { End } from '@meshgate/linux';
-import type { Kernel } from './kernel.ts';
-import type { Socket, SocketOwner } from './socket.ts';
+import { isPassedOn, lostBy } from './connection-loss.ts';
+import type { End } from './connection-loss.ts';
+import type { SocketOwner, StreamSocket, TransportKernel } from './stream-socket.ts';
+import { ECONNRESET } from './system-error.ts';
 
 interface Reader {
   resolve(bytes: Uint8Array | undefined): void;
@@ -17,8 +17,19 @@ interface Writer {
   reject(reason: ProxyError): void;
 }
 
-/** A {@link Socket} as a {@link Connection}: reads and writes become promises, until a splice takes the socket over. */
-export class EpollConnection implements Connection, SocketOwner {
+/** Where a connection stands, and between whom. */
+export interface ConnectionEnds {
+  readonly side: End;
+  /** The peer. */
+  readonly remote: Endpoint;
+  /** Our own address; looked up when somebody asks, if absent. */
+  readonly local?: Endpoint | undefined;
+}
+
+/** A {@link StreamSocket} as a {@link Connection}: reads and writes become promises, until a splice takes the socket over. */
+export class SocketConnection<Kernel extends TransportKernel, Socket extends StreamSocket>
+  implements Connection, SocketOwner
+{
   readonly remote: Endpoint;
   onReset: ((error: ProxyError) => void) | undefined;
   /** That of the transport to which it belongs. */
@@ -31,11 +42,8 @@ export class EpollConnection implements Connection, SocketOwner {
   #writer: Writer | undefined;
   #released = false;
 
-  /**
-   * Owns `socket` from here on.
-   * @param local looked up when somebody asks, if absent
-   */
-  constructor(kernel: Kernel, socket: Socket, side: End, remote: Endpoint, local?: Endpoint) {
+  /** Owns `socket` from here on. */
+  constructor(kernel: Kernel, socket: Socket, { side, remote, local }: ConnectionEnds) {
     this.kernel = kernel;
     this.#socket = socket;
     this.#side = side;
@@ -44,10 +52,15 @@ export class EpollConnection implements Connection, SocketOwner {
     socket.owner = this;
   }
 
-  /** Narrows what this transport handed out; a connection of another transport is a bug of the caller. */
-  static own(connection: Connection): EpollConnection {
-    if (connection instanceof EpollConnection) return connection;
-    throw new ProxyError('INTERNAL', 'the epoll transport can only splice connections of its own');
+  /** Narrows what the transport `name` handed out; a connection of another transport is a bug of the caller. */
+  static own<Kernel extends TransportKernel, Socket extends StreamSocket>(
+    connection: Connection,
+    name: string,
+    type: abstract new (...values: never[]) => Socket,
+  ): SocketConnection<Kernel, Socket> {
+    if (connection instanceof SocketConnection && connection.#socket instanceof type)
+      return connection as SocketConnection<Kernel, Socket>;
+    throw new ProxyError('INTERNAL', `the ${name} transport can only splice connections of its own`);
   }
 
   get local(): Endpoint {
@@ -57,7 +70,7 @@ export class EpollConnection implements Connection, SocketOwner {
 
   read(): Promise<Uint8Array | undefined> {
     // What came before a reset is still there to be read.
-    const bytes = this.#socket.readable ? this.#receive() : undefined;
+    const bytes = this.#take();
     if (bytes !== undefined) return Promise.resolve(bytes);
     if (this.#lost !== undefined) return Promise.reject(this.#lost);
     if (this.#socket.ended) return Promise.resolve(undefined);
@@ -83,10 +96,10 @@ export class EpollConnection implements Connection, SocketOwner {
   }
 
   /** Gives the socket away, for good; with it, why it is lost if it is. */
-  release(): { readonly socket: Socket; readonly lost: ProxyError | undefined } {
+  release(): { readonly socket: Socket; readonly remote: Endpoint; readonly lost: ProxyError | undefined } {
     this.#released = true;
     this.onReset = undefined;
-    return { socket: this.#socket, lost: this.#lost };
+    return { socket: this.#socket, remote: this.remote, lost: this.#lost };
   }
 
   onReady(): void {
@@ -100,7 +113,7 @@ export class EpollConnection implements Connection, SocketOwner {
   }
 
   #readFor(reader: Reader): void {
-    const bytes = this.#receive();
+    const bytes = this.#take();
     if (bytes === undefined && !this.#socket.ended) return;
     this.#reader = undefined;
     reader.resolve(bytes);
@@ -117,11 +130,10 @@ export class EpollConnection implements Connection, SocketOwner {
   }
 
   /** `undefined` when nothing came: not yet, never (the socket has ended), or because the connection is lost. */
-  #receive(): Uint8Array | undefined {
-    if (this.#socket.ended) return undefined;
-    const received = this.#socket.receive();
-    if (received > 0) return Buffer.from(this.kernel.buffer.bytes.subarray(0, received));
-    if (received < 0) this.#lose(lostBy(-received, this.#side));
+  #take(): Uint8Array | undefined {
+    const taken = this.#socket.readable ? this.#socket.take() : 0;
+    if (typeof taken !== 'number') return taken;
+    if (taken < 0) this.#lose(lostBy(-taken, this.#side));
     return undefined;
   }
 
@@ -163,8 +175,13 @@ export class EpollConnection implements Connection, SocketOwner {
   }
 }
 
-/** Closes `socket`; what the other side did, its peer sees too. Only TCP knows a reset; on a unix socket it sees the end. */
-export function closePassingOn(socket: Socket, side: End, remote: Endpoint, reason: ProxyError | undefined): void {
+/** Closes `socket`; what the other side did, its peer sees too. */
+export function closePassingOn(
+  socket: StreamSocket,
+  side: End,
+  remote: Endpoint,
+  reason: ProxyError | undefined,
+): void {
   if (isPassedOn(reason, side, remote)) socket.reset();
   else socket.close();
 }

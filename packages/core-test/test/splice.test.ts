@@ -1,9 +1,8 @@
 import { createHash, randomBytes } from 'node:crypto';
-import { expect, it } from 'vitest';
-import { peerListener, rawClient, unixAddress } from '@meshgate/testkit';
-import { epollTransport } from '../src/transport.ts';
-import { describeWithEpoll, WAYS } from './available.ts';
-import { openDescriptors, relay, settled, until } from './relay.ts';
+import { describe, expect, it } from 'vitest';
+import { ProxyError } from '@meshgate/core';
+import { descriptorsByKind, peerListener, rawClient, relay, settled, unixAddress, until } from '@meshgate/testkit';
+import { transportUnderTest, waysUnderTest } from './transport-under-test.ts';
 
 const MIB = 1024 * 1024;
 
@@ -11,11 +10,11 @@ function digest(bytes: Uint8Array): string {
   return createHash('sha256').update(bytes).digest('hex');
 }
 
-describeWithEpoll('a splice', () => {
-  for (const splice of WAYS) {
-    it(`carries bulk both ways at once, every byte, and counts exactly (${splice})`, async () => {
+describe('a splice', () => {
+  for (const [way, create] of waysUnderTest()) {
+    it(`carries bulk both ways at once, every byte, and counts exactly (${way})`, async () => {
       await using backend = await peerListener();
-      await using proxy = await relay(epollTransport({ splice }), backend.address);
+      await using proxy = await relay(create(), backend.address);
       await using client = await rawClient(proxy.address);
       await using server = await backend.accept();
       const [up, down] = [randomBytes(24 * MIB + 17), randomBytes(16 * MIB + 5)];
@@ -27,9 +26,9 @@ describeWithEpoll('a splice', () => {
       expect({ bytesUp, bytesDown, error }).toEqual({ bytesUp: up.length, bytesDown: down.length, error: undefined });
     });
 
-    it(`lets the sender wait for a receiver that does not read, and then loses nothing (${splice})`, async () => {
+    it(`lets the sender wait for a receiver that does not read, and then loses nothing (${way})`, async () => {
       await using backend = await peerListener();
-      await using proxy = await relay(epollTransport({ splice }), backend.address);
+      await using proxy = await relay(create(), backend.address);
       await using client = await rawClient(proxy.address);
       await using server = await backend.accept();
       server.pause();
@@ -48,32 +47,11 @@ describeWithEpoll('a splice', () => {
       expect(digest(await server.receiveAll())).toBe(digest(bytes));
       await sent;
     });
-
-    it(`passes a reset on in the middle of bulk, and gives its pipe back (${splice})`, async () => {
-      await settled();
-      const before = openDescriptors();
-      {
-        await using backend = await peerListener();
-        await using proxy = await relay(epollTransport({ splice }), backend.address);
-        for (const from of ['client', 'server'] as const) {
-          await using client = await rawClient(proxy.address);
-          await using server = await backend.accept();
-          const [resetting, other] = from === 'client' ? [client, server] : [server, client];
-          other.pause();
-          resetting.send(randomBytes(32 * MIB)).catch(() => undefined);
-          await until(() => (proxy.splices.at(-1)?.bytesUp ?? 0) + (proxy.splices.at(-1)?.bytesDown ?? 0) > MIB);
-          resetting.reset();
-          const { error } = await proxy.transfer(proxy.splices.length - 1);
-          expect(error?.code).toBe(from === 'client' ? 'DOWNSTREAM_RESET' : 'UPSTREAM_RESET');
-        }
-      }
-      await until(() => openDescriptors()['pipe'] === before['pipe']);
-    });
   }
 
   it.each(['client', 'server'] as const)('shows the other side a reset when the %s resets', async (from) => {
     await using backend = await peerListener();
-    await using proxy = await relay(epollTransport(), backend.address);
+    await using proxy = await relay(transportUnderTest(), backend.address);
     await using client = await rawClient(proxy.address);
     await using server = await backend.accept();
     const [resetting, other] = from === 'client' ? [client, server] : [server, client];
@@ -85,22 +63,22 @@ describeWithEpoll('a splice', () => {
 
   it('needs about as many pipes as there are slow receivers, not two for each connection', async () => {
     await settled();
-    const before = openDescriptors()['pipe'] ?? 0;
+    const before = descriptorsByKind()['pipe'] ?? 0;
     await using backend = await peerListener();
-    await using proxy = await relay(epollTransport(), backend.address);
+    await using proxy = await relay(transportUnderTest(), backend.address);
     const clients = await Promise.all(Array.from({ length: 40 }, () => rawClient(proxy.address)));
     const servers = await Promise.all(clients.map(() => backend.accept()));
     await Promise.all(clients.map((client) => client.send(randomBytes(2 * MIB))));
     await until(() => servers.every(({ bytesReceived }) => bytesReceived === 2 * MIB));
     // Two descriptors a pipe; 16 are kept for the next.
-    expect((openDescriptors()['pipe'] ?? 0) - before).toBeLessThanOrEqual(2 * 16);
+    expect((descriptorsByKind()['pipe'] ?? 0) - before).toBeLessThanOrEqual(2 * 16);
     for (const client of clients) client.end();
     await Promise.all(clients.map(({ closed }) => closed));
   });
 
   it('keeps both directions apart: an answer comes after the client has finished, and the other way round', async () => {
     await using backend = await peerListener({ halfOpen: true });
-    await using proxy = await relay(epollTransport(), backend.address);
+    await using proxy = await relay(transportUnderTest(), backend.address);
     for (const first of ['client', 'server'] as const) {
       await using client = await rawClient(proxy.address, { halfOpen: true });
       await using server = await backend.accept();
@@ -120,7 +98,7 @@ describeWithEpoll('a splice', () => {
     await using back = await unixAddress();
     const at = kind === 'unix' ? front.address : { host: kind, port: 0 };
     await using backend = await peerListener({ at: kind === 'unix' ? back.address : { host: kind, port: 0 } });
-    await using proxy = await relay(epollTransport(), backend.address, { at });
+    await using proxy = await relay(transportUnderTest(), backend.address, { at });
     await using client = await rawClient(proxy.address);
     await using server = await backend.accept();
     const bytes = randomBytes(8 * MIB);
@@ -132,7 +110,7 @@ describeWithEpoll('a splice', () => {
 
   it('takes urgent data for what it is: no byte behind it is missed', async () => {
     await using backend = await peerListener();
-    await using proxy = await relay(epollTransport(), backend.address);
+    await using proxy = await relay(transportUnderTest(), backend.address);
     await using client = await rawClient(proxy.address);
     await using server = await backend.accept();
     await client.sendInPieces(Array.from({ length: 50 }, (_, index) => Buffer.from(`${index};`)));
@@ -142,7 +120,7 @@ describeWithEpoll('a splice', () => {
 
   it('ends a silent connection when its time is over, and not before', async () => {
     await using backend = await peerListener();
-    await using proxy = await relay(epollTransport(), backend.address, { idleTimeoutMs: 150 });
+    await using proxy = await relay(transportUnderTest(), backend.address, { idleTimeoutMs: 150 });
     await using client = await rawClient(proxy.address);
     await using server = await backend.accept();
     await client.send('a');
@@ -155,11 +133,10 @@ describeWithEpoll('a splice', () => {
 
   it('can be cut at any time, and says why', async () => {
     await using backend = await peerListener();
-    await using proxy = await relay(epollTransport(), backend.address);
+    await using proxy = await relay(transportUnderTest(), backend.address);
     await using client = await rawClient(proxy.address);
     await backend.accept();
     await until(() => proxy.splices.length === 1);
-    const { ProxyError } = await import('@meshgate/core');
     proxy.splices[0]?.cut(new ProxyError('CLOSED_BY_DRAIN', 'enough'));
     expect((await proxy.transfer(0)).error).toMatchObject({ code: 'CLOSED_BY_DRAIN', message: 'enough' });
     expect((await client.closed).kind).toBe('finished');

@@ -1,0 +1,34 @@
+// Where the transports of Linux cannot work: anywhere, so nothing is skipped.
+import { constants } from 'node:os';
+import { describe, expect, it } from 'vitest';
+import { output } from './linux/processes.ts';
+
+const CALLS = { io_uring_setup: 425, io_uring_enter: 426, io_uring_register: 427 };
+
+describe.each(['epoll', 'uring'])('where the %s transport cannot work', (transport) => {
+  it.each([
+    ['processor', `expected linux on x64 or arm64, found ${process.platform} on riscv64`],
+    ['koffi', 'koffi cannot be loaded: no binary'],
+  ])('its self-test says why, and nothing crashes: %s', async (what, reason) => {
+    expect(await output('unsupported.mjs', transport, what)).toEqual({ ok: false, reason });
+  });
+});
+
+describe.skipIf(process.platform !== 'linux')('where io_uring is forbidden or too old', () => {
+  it.each([
+    ['io_uring_setup', 'EPERM', 'io_uring_setup'],
+    ['io_uring_setup', 'ENOSYS', 'io_uring_setup'],
+    ['io_uring_setup', 'ENOMEM', 'io_uring_setup'],
+    ['io_uring_setup', 'EINVAL', 'io_uring_setup'],
+    ['io_uring_enter', 'EPERM', 'io_uring_enter'],
+    ['io_uring_register', 'EPERM', 'io_uring_register buffers'],
+  ] as const)(
+    'the self-test says so, and nothing crashes or is left, when %s fails with %s',
+    async (call, error, culprit) => {
+      expect(await output('forbidden.mjs', String(CALLS[call]), String(constants.errno[error]))).toEqual({
+        ok: false,
+        reason: `${culprit}: ${error}`,
+      });
+    },
+  );
+});

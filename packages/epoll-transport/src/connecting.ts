@@ -1,0 +1,22 @@
+import { AF_UNIX, EINPROGRESS, systemError } from '@meshgate/linux';
+import type { Connecting } from '@meshgate/linux';
+import type { Kernel } from './kernel.ts';
+import { Socket } from './socket.ts';
+
+/** The kernel reports the outcome by an event, which the registration brings at once if it is known already. */
+export const CONNECTING: Connecting<Kernel, Socket> = {
+  begin: (kernel, fd, address, owner) => {
+    const tcp = address.family !== AF_UNIX;
+    // One packet less for each connection, see `Handshakes`.
+    if (tcp) kernel.sockets.setQuickAck(fd, 0);
+    const errno = kernel.sockets.connect(fd, address) === -1 ? kernel.libc.errno() : 0;
+    if (errno !== 0 && errno !== EINPROGRESS) {
+      kernel.libc.close(fd);
+      throw systemError(errno, 'connect');
+    }
+    const socket = new Socket(kernel, fd, address.family, owner);
+    if (tcp) socket.oweAcknowledgement();
+    return socket;
+  },
+  connected: (kernel, socket) => kernel.handshakes.add(socket),
+};

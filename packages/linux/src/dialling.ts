@@ -1,0 +1,118 @@
+import { unixPath } from '@meshgate/core';
+import type { Connection, Dial, DialOptions, Endpoint, ProxyError } from '@meshgate/core';
+import { dialFailure, dialTimeout, undiallable } from '@meshgate/core/parts';
+import { AF_UNIX, SOCK_CLOEXEC, SOCK_NONBLOCK, SOCK_STREAM } from './abi.ts';
+import { encodeAddress } from './socket-address.ts';
+import type { SocketAddress } from './socket-address.ts';
+import { SocketConnection } from './socket-connection.ts';
+import type { SocketOwner, StreamSocket, TransportKernel } from './stream-socket.ts';
+import { systemError } from './system-error.ts';
+
+/** How a transport connects. */
+export interface Connecting<Kernel extends TransportKernel, Socket extends StreamSocket> {
+  /**
+   * Begins to connect. Owns `fd` from here on; `owner` is told of the outcome.
+   *
+   * @throws the system's error when that is known at once, `fd` closed
+   */
+  begin(kernel: Kernel, fd: number, address: SocketAddress, owner: SocketOwner): Socket;
+  /** A TCP connection is made. Absent where that takes nothing more. */
+  connected?(kernel: Kernel, socket: Socket): void;
+}
+
+/** As `Transport.dial` of the core. */
+export function dialBy<Kernel extends TransportKernel, Socket extends StreamSocket>(
+  kernel: Kernel,
+  connecting: Connecting<Kernel, Socket>,
+  to: Endpoint,
+  options: DialOptions,
+): Dial {
+  const dialling = new Dialling(kernel, connecting, to, options);
+  dialling.start();
+  return dialling;
+}
+
+/** A connection on its way up: owns its socket until it is handed on or given up. */
+class Dialling<Kernel extends TransportKernel, Socket extends StreamSocket> implements Dial, SocketOwner {
+  readonly done: Promise<Connection>;
+  readonly #kernel: Kernel;
+  readonly #connecting: Connecting<Kernel, Socket>;
+  readonly #to: Endpoint;
+  readonly #options: DialOptions;
+  #resolve: (connection: Connection) => void = IGNORE;
+  #reject: (reason: ProxyError) => void = IGNORE;
+  #socket: Socket | undefined;
+  #settled = false;
+
+  constructor(kernel: Kernel, connecting: Connecting<Kernel, Socket>, to: Endpoint, options: DialOptions) {
+    this.#kernel = kernel;
+    this.#connecting = connecting;
+    this.#to = to;
+    this.#options = options;
+    this.done = new Promise((resolve, reject) => {
+      this.#resolve = resolve;
+      this.#reject = reject;
+    });
+  }
+
+  cut(reason: ProxyError): void {
+    if (!this.#settled) this.#giveUp(reason);
+  }
+
+  start(): void {
+    const address = encodeAddress(this.#to);
+    if (typeof address === 'string') {
+      this.#giveUp(undiallable(this.#to, address));
+      return;
+    }
+    const { libc, sockets } = this.#kernel;
+    const fd = libc.socket(address.family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+    if (fd === -1) {
+      this.#giveUp(dialFailure(this.#to, systemError(libc.errno(), 'socket')));
+      return;
+    }
+    if (address.family !== AF_UNIX) sockets.setNoDelay(fd);
+    try {
+      this.#socket = this.#connecting.begin(this.#kernel, fd, address, this);
+    } catch (cause) {
+      this.#giveUp(dialFailure(this.#to, cause as NodeJS.ErrnoException));
+      return;
+    }
+    this.#socket.setDeadline(this.#options.timeoutMs);
+  }
+
+  onReady(): void {
+    const socket = this.#socket;
+    if (socket === undefined) return;
+    if (socket.failed) this.#giveUp(dialFailure(this.#to, systemError(socket.takeError(), 'connect')));
+    else if (socket.writable) this.#connected(socket);
+  }
+
+  onDeadline(): void {
+    this.#giveUp(dialTimeout(this.#to, this.#options.timeoutMs));
+  }
+
+  #connected(socket: Socket): void {
+    this.#settle();
+    if (unixPath(this.#to) === undefined) {
+      socket.keepAliveLater(this.#options.keepAlive);
+      this.#connecting.connected?.(this.#kernel, socket);
+    }
+    this.#resolve(new SocketConnection(this.#kernel, socket, { side: 'upstream', remote: this.#to }));
+  }
+
+  #giveUp(reason: ProxyError): void {
+    this.#settle();
+    this.#socket?.close();
+    this.#reject(reason);
+  }
+
+  #settle(): void {
+    this.#settled = true;
+    this.#socket?.clearDeadline();
+    this.#kernel.loop.settled();
+  }
+}
+
+/** In the place of what a promise's executor brings at once. */
+const IGNORE = (): void => undefined;

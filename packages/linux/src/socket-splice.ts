@@ -1,0 +1,158 @@
+import { longestSilenceMs, silenceError } from '@meshgate/core/parts';
+import type { Endpoint, ProxyError, Splice, SpliceOptions, Transfer } from '@meshgate/core';
+import { lostBy } from './connection-loss.ts';
+import type { End } from './connection-loss.ts';
+import { closePassingOn } from './socket-connection.ts';
+import type { SocketConnection } from './socket-connection.ts';
+import type { SocketOwner, StreamSocket, TransportKernel, TurnLoop } from './stream-socket.ts';
+import { ECONNRESET } from './system-error.ts';
+import { transferOf } from './transfer.ts';
+
+/** One direction of a splice, which moves the bytes. */
+export interface Direction {
+  readonly from: StreamSocket;
+  readonly to: StreamSocket;
+  /** Bytes that the kernel has taken for `to`. */
+  readonly bytesWritten: number;
+  /** All has been received and taken. */
+  readonly finished: boolean;
+  /** Begins with `bytes`, which come before anything that is received. */
+  begin(bytes: Uint8Array): void;
+  /** Gives back what it holds. The sockets are not its own. */
+  abandon(): void;
+}
+
+/** Who is told how a direction goes on. */
+export interface DirectionOwner {
+  /** Bytes have arrived from `direction.from`. */
+  onReceived(direction: Direction): void;
+  /** All that `direction.from` sent has been taken by the kernel for `direction.to`, and no more will come. */
+  onFinished(direction: Direction): void;
+  /** A connection is lost, for the reason that errno(3) gives. */
+  onLost(socket: StreamSocket, errno: number): void;
+}
+
+/** Makes the direction from one socket to the other, told of by the two sockets. */
+type CreateDirection<Kernel, Socket> = (kernel: Kernel, from: Socket, to: Socket, owner: DirectionOwner) => Direction;
+
+/** Carries bytes between two connections until both directions have ended. Owns both from its construction on. */
+export class SocketSplice<Kernel extends TransportKernel, Socket extends StreamSocket>
+  implements Splice, DirectionOwner, SocketOwner
+{
+  readonly done: Promise<Transfer>;
+  readonly #loop: TurnLoop;
+  readonly #remotes: Readonly<Record<End, Endpoint>>;
+  readonly #upward: Direction;
+  readonly #downward: Direction;
+  readonly #options: SpliceOptions;
+  #resolve: (transfer: Transfer) => void = () => undefined;
+  #firstByteAt: number | undefined;
+  #lastByteAt = performance.now();
+  /** When one side had finished sending. */
+  #halfClosedAt: number | undefined;
+  #over = false;
+  #error: ProxyError | undefined;
+  /** Descriptors not yet closed. */
+  #open = 2;
+
+  constructor(
+    down: SocketConnection<Kernel, Socket>,
+    up: SocketConnection<Kernel, Socket>,
+    options: SpliceOptions,
+    direction: CreateDirection<Kernel, Socket>,
+  ) {
+    const { kernel } = down;
+    const [client, backend] = [down.release(), up.release()];
+    this.#loop = kernel.loop;
+    this.#remotes = { downstream: client.remote, upstream: backend.remote };
+    this.#options = options;
+    this.done = new Promise((resolve) => {
+      this.#resolve = resolve;
+    });
+    this.#upward = direction(kernel, client.socket, backend.socket, this);
+    this.#downward = direction(kernel, backend.socket, client.socket, this);
+    client.socket.owner = this;
+    backend.socket.owner = this;
+    const lost = client.lost ?? backend.lost;
+    if (lost === undefined) this.#start();
+    else this.cut(lost);
+  }
+
+  get bytesUp(): number {
+    return this.#upward.bytesWritten;
+  }
+
+  get bytesDown(): number {
+    return this.#downward.bytesWritten;
+  }
+
+  get lastByteAt(): number {
+    return this.#lastByteAt;
+  }
+
+  cut(reason: ProxyError): void {
+    if (this.#over) return;
+    this.#over = true;
+    this.#error = reason;
+    this.#upward.abandon();
+    this.#downward.abandon();
+    closePassingOn(this.#upward.from, 'downstream', this.#remotes.downstream, reason);
+    closePassingOn(this.#upward.to, 'upstream', this.#remotes.upstream, reason);
+  }
+
+  /** What may be possible now is for the two directions to find out. */
+  onReady(socket: StreamSocket): void {
+    if (socket.failed && !this.#over) this.onLost(socket, socket.takeError() || ECONNRESET);
+  }
+
+  /** The timer is set once a period, not once a read; what came meanwhile postpones it by as much. */
+  onDeadline(): void {
+    this.#watchSilence();
+  }
+
+  onClosed(): void {
+    this.#open -= 1;
+    if (this.#open > 0) return;
+    this.#resolve(transferOf(this, this.#firstByteAt, this.#error));
+    this.#loop.settled();
+  }
+
+  onReceived(direction: Direction): void {
+    this.#lastByteAt = this.#loop.nowMs;
+    if (direction === this.#downward) this.#firstByteAt ??= this.#lastByteAt;
+  }
+
+  /** Only the first of two directions has to be shut down: the second is, by closing, since nothing is left unread then. */
+  onFinished(direction: Direction): void {
+    if (!this.#upward.finished || !this.#downward.finished) {
+      direction.to.finish();
+      this.#halfClosedAt = this.#loop.nowMs;
+      this.#watchSilence();
+      return;
+    }
+    this.#over = true;
+    this.#upward.from.close();
+    this.#upward.to.close();
+  }
+
+  onLost(socket: StreamSocket, errno: number): void {
+    this.cut(lostBy(errno, socket === this.#upward.from ? 'downstream' : 'upstream'));
+  }
+
+  #start(): void {
+    this.#watchSilence();
+    this.#upward.begin(this.#options.head);
+    if (!this.#over) this.#downward.begin(NOTHING);
+    for (const socket of [this.#upward.from, this.#upward.to]) this.onReady(socket);
+  }
+
+  #watchSilence(): void {
+    const halfClosed = this.#halfClosedAt !== undefined;
+    const quietSince = Math.max(this.#lastByteAt, this.#halfClosedAt ?? 0);
+    const remainingMs = quietSince + longestSilenceMs(this.#options, halfClosed) - performance.now();
+    if (remainingMs <= 0) this.cut(silenceError(this.#options, halfClosed));
+    else if (remainingMs < Infinity) this.#upward.from.setDeadline(remainingMs);
+  }
+}
+
+const NOTHING = new Uint8Array(0);

@@ -1,0 +1,63 @@
+import type { Endpoint, KeepAlive, ListenOptions, Splice, SpliceOptions, Transfer, Transport } from '@meshgate/core';
+import { LOOPBACK } from './bind.ts';
+
+const KEEP_ALIVE: KeepAlive = { idleMs: 60_000 };
+
+const LISTEN: ListenOptions = {
+  backlog: 128,
+  keepAlive: KEEP_ALIVE,
+  onPause: (paused, reason) => {
+    throw new Error(`expected no pause, found paused=${paused}: ${reason.message}`);
+  },
+};
+
+/** Where a {@link relay} listens, and what it makes of silence. */
+export interface RelayOptions extends Partial<Omit<SpliceOptions, 'head'>> {
+  /** Default: a port of 127.0.0.1 that the system chooses. */
+  readonly at?: Endpoint;
+  /** TCP keepalive of both sides. Default: none that a test could live to see. */
+  readonly keepAlive?: KeepAlive;
+}
+
+const NOTHING = new Uint8Array(0);
+
+/** A transport between clients and one backend, with nothing else in between. */
+export interface Relay extends AsyncDisposable {
+  readonly address: Endpoint;
+  /** The splices so far, in the order in which they began. */
+  readonly splices: readonly Splice[];
+  /** How the splice numbered `index` ended; waits until there is one. */
+  transfer(index: number): Promise<Transfer>;
+}
+
+/** Every connection to it is spliced with a new one to `backend`. Disposing of it waits for all splices to end. */
+export async function relay(
+  transport: Transport,
+  backend: Endpoint,
+  { at = LOOPBACK, keepAlive = KEEP_ALIVE, ...limits }: RelayOptions = {},
+): Promise<Relay> {
+  const splices: Splice[] = [];
+  const waiting: (() => void)[] = [];
+  const listening = await transport.listen(at, { ...LISTEN, keepAlive }, (down) => {
+    transport.dial(backend, { keepAlive, timeoutMs: 5_000 }).done.then(
+      (up) => {
+        splices.push(transport.splice(down, up, { head: NOTHING, idleTimeoutMs: 60_000, ...limits }));
+        for (const tell of waiting.splice(0)) tell();
+      },
+      () => down.destroy(),
+    );
+  });
+  return { address: listening.address, splices, transfer, [Symbol.asyncDispose]: dispose };
+
+  async function transfer(index: number): Promise<Transfer> {
+    while (splices.length <= index) await new Promise<void>((resolve) => waiting.push(resolve));
+    const splice = splices[index];
+    if (splice === undefined) throw new Error(`expected splice ${index}, found ${splices.length}`);
+    return splice.done;
+  }
+
+  async function dispose(): Promise<void> {
+    await listening.close();
+    await Promise.all(splices.map(({ done }) => done));
+  }
+}
