@@ -182,3 +182,67 @@ describe('listeners', () => {
     expect(proxy.listeners.owns({ host: '203.0.113.5', port: 444 })).toBe(false);
   });
 });
+
+describe('a change of the fixed listeners', () => {
+  async function free() {
+    const held = await heldPort();
+    await held[Symbol.asyncDispose]();
+    return { host: '127.0.0.1', port: held.port };
+  }
+
+  it('opens what is new, renames what stays at its address, and closes what is gone', async () => {
+    const [one, two] = [await free(), await free()];
+    await using proxy = await listening([
+      { name: 'one', endpoint: one },
+      { name: 'gone', endpoint: ANY_PORT },
+    ]);
+    const change = await proxy.listeners.prepare([
+      { name: 'renamed', endpoint: one },
+      { name: 'two', endpoint: two },
+    ]);
+    // It listens, and nothing is accepted before the change is in use.
+    const client = await rawClient(two);
+    expect(proxy.accepted).toEqual([]);
+    await change.commit();
+    await client.closed;
+    expect(proxy.accepted).toEqual(['two']);
+    expect(proxy.listeners.status.map(({ name }) => name)).toEqual(['renamed', 'two']);
+    expect(proxy.events.all('listener.closed').map(({ listener }) => listener)).toEqual(['one', 'gone']);
+  });
+
+  it('changes nothing when an address cannot be bound', async () => {
+    await using held = await heldPort();
+    const [one, other] = [await free(), await free()];
+    await using proxy = await listening([{ name: 'one', endpoint: one }]);
+    const wanted = [
+      { name: 'other', endpoint: other },
+      { name: 'taken', endpoint: { host: '127.0.0.1', port: held.port } },
+    ];
+    await expect(proxy.listeners.prepare(wanted)).rejects.toMatchObject({ code: 'EADDRINUSE', port: held.port });
+    expect(proxy.listeners.status).toMatchObject([{ name: 'one', address: one }]);
+    await expect(rawClient(other)).rejects.toThrow('ECONNREFUSED');
+  });
+
+  it('opens an address that overlaps with one that closes once that is free', async () => {
+    const one = await free();
+    await using proxy = await listening([{ name: 'narrow', endpoint: one }]);
+    const change = await proxy.listeners.prepare([{ name: 'wide', endpoint: { host: '0.0.0.0', port: one.port } }]);
+    await change.commit();
+    await proxy.events.untilCount('listener.opened', 2);
+    const client = await rawClient(one);
+    await client.closed;
+    expect(proxy.accepted).toEqual(['wide']);
+  });
+
+  it('takes over the address of a source, and gives it back', async () => {
+    const endpoint = await free();
+    await using proxy = await listening([], new ListenerList({ name: 'listed', endpoint }));
+    await proxy.events.until('listener.opened');
+    await (await proxy.listeners.prepare([{ name: 'fixed', endpoint }])).commit();
+    expect(proxy.listeners.status.map(({ name }) => name)).toEqual(['fixed']);
+    await (await proxy.listeners.prepare([])).commit();
+    await proxy.events.untilCount('listener.opened', 3);
+    expect(proxy.listeners.status.map(({ name }) => name)).toEqual(['listed']);
+    expect(proxy.events.all('listener.failed')).toEqual([]);
+  });
+});

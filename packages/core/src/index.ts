@@ -61,6 +61,7 @@ export type {
   Connection,
   Dial,
   DialOptions,
+  HeldSocket,
   ListenOptions,
   Listening,
   Progress,

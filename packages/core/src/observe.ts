@@ -65,6 +65,8 @@ export type ProxyEvent =
   | { readonly type: 'source.failed'; readonly source: string; readonly error: Error; readonly retryInMs: number }
   /** A source yielded a snapshot by which nobody can be routed: it is refused whole, and the last good one stays in use. */
   | { readonly type: 'source.refused'; readonly source: string; readonly error: Error }
+  /** A source is followed no more: a reload has taken it away. `removed` are the names of routes that no source has any more. */
+  | { readonly type: 'source.removed'; readonly source: string; readonly removed: readonly string[] }
   /** A certificate is in use by which this proxy proves who it is. A proxy that only passes TLS on has none. */
   | { readonly type: 'certificate.installed'; readonly source: string; readonly certificate: OwnCertificate }
   /** The certificate in use is older than it should be, and no other has come from the source. Once for each `state`. */

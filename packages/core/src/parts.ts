@@ -3,7 +3,7 @@
 export { Listener } from './pipeline/listener.ts';
 export type { ListenerOptions } from './pipeline/listener.ts';
 export { Listeners } from './pipeline/listeners.ts';
-export type { ListenersOptions, ListenerStatus } from './pipeline/listeners.ts';
+export type { ListenersOptions, ListenerStatus, ListeningSocket } from './pipeline/listeners.ts';
 export { Admission } from './pipeline/admission.ts';
 export { Sessions } from './pipeline/sessions.ts';
 export type { SessionState, LiveConnection, Stages } from './pipeline/session.ts';
@@ -37,13 +37,14 @@ export type { UpgradeOptions } from './transport/node-connection.ts';
 export { overlap } from './transport/own-addresses.ts';
 export { observers } from './observe.ts';
 export { Drain } from './lifecycle/drain.ts';
-export type { DrainTargets } from './lifecycle/drain.ts';
+export type { DrainReason, DrainTargets } from './lifecycle/drain.ts';
 export { HOOK_TIMEOUT_MS, runDrainHooks } from './lifecycle/drain-hooks.ts';
 export type { HookControl } from './lifecycle/drain-hooks.ts';
 export { withRouteLayers } from './pipeline/route-layers.ts';
 export { PartsCollector } from './lifecycle/plugin-parts.ts';
 export type { HostServices, OpenHost, PluginParts } from './lifecycle/plugin-parts.ts';
 export { inOrder } from './lifecycle/service.ts';
+export type { PreparedChange } from './lifecycle/service.ts';
 
 // The kernel of what is watched: sources, credentials, files and agents' answers stand on it.
 export { aborted, onAbort, openScope, settlesWithin } from './watch/scope.ts';

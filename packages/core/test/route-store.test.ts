@@ -175,3 +175,60 @@ describe('the route store', () => {
     expect(events.filter(({ type }) => type === 'routes.replaced').length).toBeLessThan(5);
   });
 });
+
+describe('a change of sources', () => {
+  it('keeps those that stay, and swaps the others at once when it is committed', async () => {
+    const [stays, goes, comes] = [new Puppet('stays'), new Puppet('goes'), new Puppet('comes')];
+    stays.say({ version: '1', routes: [route('api', 'api.example')] });
+    goes.say({ version: '1', routes: [route('old', 'old.example')] });
+    comes.say({ version: '1', routes: [route('new', 'new.example')] });
+    const { store, events } = storeOf(stays, goes);
+    await store.start(never);
+    const change = await store.prepare([comes, stays]);
+    expect(store.resolve(hello('new.example'), from)).toBeUndefined();
+    expect(store.resolve(hello('old.example'), from)?.name).toBe('old');
+    const committed = change.commit();
+    expect(store.resolve(hello('new.example'), from)?.name).toBe('new');
+    expect(store.resolve(hello('api.example'), from)?.name).toBe('api');
+    expect(store.resolve(hello('old.example'), from)).toBeUndefined();
+    await committed;
+    expect(store.sources.map(({ name }) => name)).toEqual(['comes', 'stays']);
+    expect(events.filter(({ type }) => type === 'source.removed')).toEqual([
+      { type: 'source.removed', source: 'goes', removed: ['old'] },
+    ]);
+  });
+
+  it('changes nothing when a new source has no snapshot in time, and says which', async () => {
+    const [stays, silent] = [new Puppet('stays'), new Puppet('silent')];
+    stays.say({ version: '1', routes: [route('api', 'api.example')] });
+    const { store } = storeOf(stays);
+    await store.start(never);
+    await expect(store.prepare([silent])).rejects.toThrow('source silent: no snapshot in time');
+    expect(store.sources.map(({ name }) => name)).toEqual(['stays']);
+    expect(store.resolve(hello('api.example'), from)?.name).toBe('api');
+  });
+
+  it('replaces a source by another of the same name without a moment without routes', async () => {
+    const [before, after] = [new Puppet('file'), new Puppet('file')];
+    before.say({ version: '1', routes: [route('api', 'api.example')] });
+    after.say({ version: '2', routes: [route('api', 'api.example', 'www.example')] });
+    const { store, events } = storeOf(before);
+    await store.start(never);
+    const change = await store.prepare([after]);
+    const committed = change.commit();
+    expect(store.resolve(hello('www.example'), from)?.name).toBe('api');
+    await committed;
+    expect(events.filter(({ type }) => type === 'source.removed')).toEqual([]);
+  });
+
+  it('leaves nothing behind when it is discarded', async () => {
+    const [stays, comes] = [new Puppet('stays'), new Puppet('comes')];
+    for (const source of [stays, comes])
+      source.say({ version: '1', routes: [route(source.name, `${source.name}.example`)] });
+    const { store } = storeOf(stays);
+    await store.start(never);
+    await (await store.prepare([comes])).discard();
+    comes.say({ version: '2', routes: [] });
+    expect(store.sources.map(({ name }) => name)).toEqual(['stays']);
+  });
+});

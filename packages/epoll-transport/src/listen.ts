@@ -1,5 +1,5 @@
 import { unixPath } from '@meshgate/core';
-import type { Connection, Endpoint, Listening, ListenOptions } from '@meshgate/core';
+import type { Connection, Endpoint, HeldSocket, Listening, ListenOptions } from '@meshgate/core';
 import {
   AcceptPause,
   AF_UNIX,
@@ -58,13 +58,22 @@ class Acceptor implements Listening, Handler {
     kernel.loop.add(fd, EPOLLIN, this);
   }
 
-  close(): Promise<void> {
-    if (this.#closed) return Promise.resolve();
-    this.#closed = true;
-    this.#kernel.loop.close(this.#fd);
-    const path = unixPath(this.address);
+  get socket(): HeldSocket | undefined {
+    return this.#closed ? undefined : { fd: this.#fd, release: () => this.#end() };
+  }
+
+  async close(): Promise<void> {
+    const path = this.#closed ? undefined : unixPath(this.address);
+    await this.#end();
     // Nobody can connect to it any more; left behind, it would keep the next listener from binding.
     if (path !== undefined) removeIfThere(path);
+  }
+
+  #end(): Promise<void> {
+    if (this.#closed) return Promise.resolve();
+    this.#closed = true;
+    this.#kernel.loop.unwatch(this.#fd);
+    this.#kernel.loop.close(this.#fd);
     return Promise.resolve();
   }
 

@@ -1,4 +1,12 @@
-import { EPOLL_CLOEXEC, EPOLL_CTL_ADD, EPOLL_CTL_MOD, systemError, TaskQueue, WheelTimer } from '@meshgate/linux';
+import {
+  EPOLL_CLOEXEC,
+  EPOLL_CTL_ADD,
+  EPOLL_CTL_DEL,
+  EPOLL_CTL_MOD,
+  systemError,
+  TaskQueue,
+  WheelTimer,
+} from '@meshgate/linux';
 import type { Libc, Memory, Task } from '@meshgate/linux';
 
 /** What happens to one file descriptor. */
@@ -68,7 +76,15 @@ export class Loop {
     this.#control(EPOLL_CTL_MOD, fd, events);
   }
 
-  /** Closes `fd`: whatever was still to happen to it will not. Closing also takes it out of epoll (epoll(7)): nobody duplicates ours. */
+  /** Watches `fd` no more, before it is closed: closing alone leaves a socket in epoll that another process has as well (epoll(7)). */
+  unwatch(fd: number): void {
+    this.#control(EPOLL_CTL_DEL, fd, 0);
+  }
+
+  /**
+   * Closes `fd`: whatever was still to happen to it will not. Closing also takes it out of epoll (epoll(7)), unless another process has
+   * it: {@link unwatch}.
+   */
   close(fd: number): void {
     this.#deadlines.clear(fd);
     this.#handlers[fd] = undefined;

@@ -5,6 +5,8 @@
 
 /** epoll_ctl(2) and epoll_create1(2), `sys/epoll.h`. */
 export const EPOLL_CTL_ADD = 1;
+/** Watches no more. */
+export const EPOLL_CTL_DEL = 2;
 /** Changes what is watched for. */
 export const EPOLL_CTL_MOD = 3;
 /** Closed by execve(2). */
@@ -23,6 +25,9 @@ export const EPOLLHUP = 0x010;
 export const EPOLLRDHUP = 0x2000;
 /** Bit 31: as a signed 32-bit number, since that is what JavaScript's bit operators make. */
 export const EPOLLET: number = 1 << 31;
+
+/** fcntl(2): sets the flags of the open file. */
+export const F_SETFL = 4;
 
 /** socket(2), `sys/socket.h`. */
 export const AF_UNIX = 1;

@@ -1,11 +1,15 @@
 import { unlinkSync } from 'node:fs';
+import { isIPv6 } from 'node:net';
 import { formatEndpoint, unixPath } from '@meshgate/core';
 import type { Endpoint, ListenOptions } from '@meshgate/core';
 import {
+  AF_INET,
   AF_INET6,
   AF_UNIX,
+  F_SETFL,
   IPPROTO_IPV6,
   IPV6_V6ONLY,
+  O_NONBLOCK,
   SOCK_CLOEXEC,
   SOCK_NONBLOCK,
   SOCK_STREAM,
@@ -35,16 +39,36 @@ export interface ListeningSocket {
 }
 
 /**
- * Binds and listens, as `Transport.listen` of the core has it.
+ * Binds and listens, as `Transport.listen` of the core has it; or goes on with a socket that was inherited.
  *
  * @throws the system's error when it cannot bind; TypeError when `at` is no address
  */
 export function listeningSocket(calls: Calls, at: Endpoint, options: ListenOptions): ListeningSocket {
+  if (options.socket !== undefined) return inherited(calls, at, { ...options, socket: options.socket });
   const address = encodeAddress(at);
   if (typeof address === 'string') throw new TypeError(`listen ${formatEndpoint(at)}: ${address}`);
   const fd = bind(calls, address, at, options);
   const bound = unixPath(at) === undefined ? (calls.sockets.localAddress(fd) ?? at) : at;
   return { fd, family: address.family, address: bound };
+}
+
+/** Whoever bound it may have asked for other settings: those that are inherited by connections are set again. */
+function inherited(
+  { libc, sockets }: Calls,
+  at: Endpoint,
+  options: ListenOptions & { readonly socket: number },
+): ListeningSocket {
+  const { socket: fd, backlog } = options;
+  const refuse = (syscall: string): never => {
+    throw systemError(libc.errno(), syscall, `inherited descriptor ${fd} for ${formatEndpoint(at)}`);
+  };
+  // A service manager hands them over blocking.
+  if (libc.fcntl(fd, F_SETFL, O_NONBLOCK) === -1) refuse('fcntl');
+  if (libc.listen(fd, backlog) === -1) refuse('listen');
+  const address = sockets.localAddress(fd);
+  if (address === undefined || unixPath(at) !== undefined) return { fd, family: AF_UNIX, address: at };
+  prepareTcp(sockets, fd, options);
+  return { fd, family: isIPv6(address.host) ? AF_INET6 : AF_INET, address };
 }
 
 /** @returns the listening descriptor */

@@ -46,7 +46,8 @@ interface Counts {
   readonly daemon: DaemonMetrics;
 }
 
-function count(event: ProxyEvent, { connections, backends, listeners, sources, daemon }: Counts): void {
+function count(event: ProxyEvent, counts: Counts): void {
+  const { connections } = counts;
   switch (event.type) {
     case 'connection.accepted':
       return connections.accepted(event.connection);
@@ -62,6 +63,17 @@ function count(event: ProxyEvent, { connections, backends, listeners, sources, d
       return connections.refused(event.listener, event.error.code);
     case 'dial.failed':
       return connections.dialFailed(event.connection, event.error.code);
+    default:
+      return countRest(event, counts);
+  }
+}
+
+/** What happens more rarely than connections come. */
+function countRest(
+  event: Exclude<ProxyEvent, { readonly type: `connection.${string}` | 'dial.failed' }>,
+  { connections, backends, listeners, sources, daemon }: Counts,
+): void {
+  switch (event.type) {
     case 'backend.ejected':
       return backends.ejected(event.address);
     case 'backend.returned':
@@ -82,6 +94,9 @@ function count(event: ProxyEvent, { connections, backends, listeners, sources, d
       return listeners.closed(event.listener);
     case 'routes.replaced':
       sources.replaced(event.source, event.snapshot, event.tookMs);
+      return connections.removed(event.removed);
+    case 'source.removed':
+      sources.removed(event.source);
       return connections.removed(event.removed);
     case 'source.updated':
       return sources.updated(event.source, event.asOf);

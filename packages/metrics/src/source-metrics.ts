@@ -11,6 +11,7 @@ export class SourceMetrics {
   readonly #expiries: Memo<string, Cell>;
   readonly #routes: Family<'source' | 'kind'>;
   readonly #duration: Durations<never>;
+  readonly #families: readonly Family<'source'>[];
   readonly #series: Memo<string, SourceSeries>;
 
   constructor(registry: Registry) {
@@ -18,7 +19,21 @@ export class SourceMetrics {
     const expiries = new Family(METRICS.certificateExpiry, registry);
     this.#expiries = new Memo((source) => expiries.cell({ source }));
     this.#duration = new Durations(METRICS.snapshotSeconds, registry);
-    this.#series = seriesBySource(registry);
+    const serverNames = new Family(METRICS.sourceServerNames, registry);
+    const warnings = new Family(METRICS.sourceWarnings, registry);
+    const lastSuccess = new Family(METRICS.sourceLastSuccess, registry);
+    const failing = new Family(METRICS.sourceFailing, registry);
+    const failures = new Family(METRICS.sourceFailures, registry);
+    const snapshots = new Family(METRICS.snapshots, registry);
+    this.#families = [serverNames, warnings, lastSuccess, failing, failures, snapshots];
+    this.#series = new Memo((source) => ({
+      serverNames: serverNames.cell({ source }),
+      warnings: warnings.cell({ source }),
+      lastSuccess: lastSuccess.cell({ source }),
+      failing: failing.cell({ source }),
+      failures: failures.cell({ source }),
+      snapshots: snapshots.cell({ source }),
+    }));
   }
 
   updated(source: string, asOf: Date): void {
@@ -46,6 +61,12 @@ export class SourceMetrics {
     series.failing.value = 1;
   }
 
+  /** It is followed no more: an alert on its age would never end. */
+  removed(source: string): void {
+    this.#series.take(source);
+    for (const family of [...this.#families, this.#routes]) family.drop((labels) => labels.source === source);
+  }
+
   /** Anew each time: a kind that the source no longer makes must not linger. */
   #count(source: string, routes: readonly Route[]): void {
     this.#routes.drop((labels) => labels.source === source);
@@ -63,21 +84,4 @@ interface SourceSeries {
   readonly failing: Cell;
   readonly failures: Cell;
   readonly snapshots: Cell;
-}
-
-function seriesBySource(registry: Registry): Memo<string, SourceSeries> {
-  const serverNames = new Family(METRICS.sourceServerNames, registry);
-  const warnings = new Family(METRICS.sourceWarnings, registry);
-  const lastSuccess = new Family(METRICS.sourceLastSuccess, registry);
-  const failing = new Family(METRICS.sourceFailing, registry);
-  const failures = new Family(METRICS.sourceFailures, registry);
-  const snapshots = new Family(METRICS.snapshots, registry);
-  return new Memo((source) => ({
-    serverNames: serverNames.cell({ source }),
-    warnings: warnings.cell({ source }),
-    lastSuccess: lastSuccess.cell({ source }),
-    failing: failing.cell({ source }),
-    failures: failures.cell({ source }),
-    snapshots: snapshots.cell({ source }),
-  }));
 }

@@ -89,6 +89,7 @@ function routingSamples(): Samples<'backend' | 'balance' | 'resolution' | 'route
     'balance.failed': { type: 'balance.failed', route: ROUTE, balance: 'by-shard', error: ERROR },
     'resolution.failed': { type: 'resolution.failed', host: 'db.example', error: ERROR, lastGood: true },
     'routes.replaced': { type: 'routes.replaced', source: 'file', snapshot, removed: ['old'], tookMs: 0.5 },
+    'source.removed': { type: 'source.removed', source: 'file', removed: ['old'] },
     'source.updated': { type: 'source.updated', source: 'file', changed: true, asOf: new Date(0) },
     'source.refused': { type: 'source.refused', source: 'file', error: ERROR },
     'source.failed': { type: 'source.failed', source: 'file', error: ERROR, retryInMs: 250 },

@@ -1,5 +1,5 @@
 import { unixPath } from '@meshgate/core';
-import type { Connection, Endpoint, Listening, ListenOptions } from '@meshgate/core';
+import type { Connection, Endpoint, HeldSocket, Listening, ListenOptions } from '@meshgate/core';
 import {
   AcceptPause,
   AF_UNIX,
@@ -74,7 +74,17 @@ class Acceptor implements Listening, Handler, Requester {
     ring.setOperationFlags(SOCK_NONBLOCK | SOCK_CLOEXEC);
   }
 
+  get socket(): HeldSocket | undefined {
+    return this.#closed === undefined ? { fd: this.fd, release: () => this.#end() } : undefined;
+  }
+
   close(): Promise<void> {
+    const path = this.#closed === undefined ? unixPath(this.address) : undefined;
+    if (path !== undefined) removeIfThere(path);
+    return this.#end();
+  }
+
+  #end(): Promise<void> {
     if (this.#closed !== undefined) return this.#closed.done;
     let resolve = (): void => undefined;
     const done = new Promise<void>((fulfil) => {
@@ -82,8 +92,6 @@ class Acceptor implements Listening, Handler, Requester {
     });
     this.#closed = { done, resolve };
     this.#kernel.loop.clearDeadline(this.slot);
-    const path = unixPath(this.address);
-    if (path !== undefined) removeIfThere(path);
     if (this.#underWay === 0) this.#remove();
     else this.#cancel();
     return done;

@@ -153,6 +153,7 @@ const LINES: { readonly [Type in ProxyEvent['type']]: Writer<EventOf<Type>> | un
       { routes: counted(snapshot.routes.length, 'route') },
       { source, version: snapshot.version, removed: removed.length, tookMs: Math.round(tookMs) },
     ),
+  'source.removed': ({ source, removed }) => lineOf('sourceRemoved', {}, { source, removed: removed.length }),
   'source.updated': undefined,
   'source.failed': sourceFailure,
   'source.refused': sourceFailure,

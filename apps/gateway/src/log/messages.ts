@@ -133,6 +133,12 @@ export const MESSAGES = {
     meaning: 'A snapshot of a source is in use; `removed` counts routes that no source has any more.',
     action: 'Nothing.',
   },
+  sourceRemoved: {
+    level: 'info',
+    text: 'source removed',
+    meaning: 'A reload has taken a source away; `removed` counts routes that no source has any more.',
+    action: 'Nothing.',
+  },
   sourceFailed: {
     level: 'warn',
     text: 'source failed, keeping last routes: {reason}',

@@ -19,6 +19,9 @@ export interface DrainOptions {
 /** No delay: only who stands in front knows how long it needs to notice. An orchestrator must wait for the sum of the three. */
 export const DEFAULT_DRAIN: DrainOptions = { delayMs: 0, graceMs: 30_000, spreadMs: 5_000 };
 
+/** Why a proxy goes out of service: nobody serves in its place, or a successor does already. */
+export type DrainReason = 'leaving' | 'handover';
+
 /** `announcing`: not ready, still accepting. `finishing`: not accepting, connections go on. `closing`: those left are closed. */
 export type DrainState = 'serving' | 'announcing' | 'finishing' | 'closing' | 'drained';
 
@@ -43,7 +46,8 @@ export type DrainedSessions = Pick<Sessions, 'size' | 'ended' | 'empty' | 'stopA
 /** What {@link Drain} works on. */
 export interface DrainTargets {
   readonly sessions: DrainedSessions;
-  readonly listeners: Pick<Service, 'stop'>;
+  /** `release` in place of `stop` when a successor goes on with their sockets. */
+  readonly listeners: Pick<Service, 'stop'> & { release?(): Promise<void> };
   /** Told first, all at once: see `Service.drain`. */
   readonly services: readonly Service[];
   readonly observer: Observer;
@@ -51,7 +55,7 @@ export interface DrainTargets {
 
 /** Takes a proxy out of service without hurting anybody who can finish in time. */
 export class Drain {
-  readonly #options: DrainOptions;
+  #options: DrainOptions;
   readonly #targets: DrainTargets;
   readonly #force = new AbortController();
   #state: DrainState = 'serving';
@@ -65,6 +69,11 @@ export class Drain {
     this.#targets = targets;
   }
 
+  /** From now on it takes its time so. */
+  use(options: DrainOptions): void {
+    this.#options = options;
+  }
+
   /** How far it has come. */
   get progress(): DrainProgress {
     const { delayMs, graceMs, spreadMs } = this.#options;
@@ -75,9 +84,13 @@ export class Drain {
     return { state: this.#state, remaining, finished, cut: this.#cut, remainingMs };
   }
 
-  /** Begins, or joins the drain that has begun. Resolves when no connection is left. */
-  begin(): Promise<DrainProgress> {
-    this.#ending ??= this.#run();
+  /**
+   * Begins, or joins the drain that has begun. Resolves when no connection is left.
+   *
+   * @param why `handover`: a successor accepts in its place already, so that nobody is told of it, and nobody needs time to notice
+   */
+  begin(why: DrainReason = 'leaving'): Promise<DrainProgress> {
+    this.#ending ??= this.#run(why);
     return this.#ending;
   }
 
@@ -86,7 +99,7 @@ export class Drain {
     this.#force.abort();
   }
 
-  async #run(): Promise<DrainProgress> {
+  async #run(why: DrainReason): Promise<DrainProgress> {
     const { sessions, listeners, observer } = this.#targets;
     const { signal } = this.#force;
     this.#began = performance.now();
@@ -94,10 +107,13 @@ export class Drain {
     this.#state = 'announcing';
     observer.observe({ type: 'drain.started', connections: sessions.size });
     const control = { force: signal, observer };
-    await runDrainHooks(this.#targets.services, control);
-    await pause(this.#options.delayMs, signal);
+    if (why === 'leaving') {
+      await runDrainHooks(this.#targets.services, control);
+      await pause(this.#options.delayMs, signal);
+    }
     this.#state = 'finishing';
-    await runBounded('listeners', () => listeners.stop(signal), control);
+    const released = why === 'handover' ? listeners.release?.bind(listeners) : undefined;
+    await runBounded('listeners', () => released?.() ?? listeners.stop(signal), control);
     await settlesWithin(sessions.empty(), this.#options.graceMs, signal);
     this.#state = 'closing';
     sessions.stopAccepting();

@@ -14,6 +14,14 @@ export interface Service {
   stop(signal: AbortSignal): Promise<void>;
 }
 
+/** A change that can be put into use at once: everything that may fail has been done, and nothing of it is in use yet. Either, once. */
+export interface PreparedChange {
+  /** Puts it into use. Resolves when nothing is left of what was in use before. */
+  commit(): Promise<void>;
+  /** Gives it up: everything stays as it was. */
+  discard(): Promise<void>;
+}
+
 /**
  * `services` as one: started in order, stopped in reverse. When one cannot start, or `signal` aborts, those before it are
  * stopped again.

@@ -17,17 +17,22 @@ const DEFAULT_PREFIX: ClientPrefix = { v4: 32, v6: 64 };
  * go, so that slow clients can neither keep others out nor touch established connections. No client address may have all places.
  */
 export class Admission {
-  readonly #limits: AdmissionLimits;
-  readonly #perClient: number;
+  #limits: AdmissionLimits;
+  #perClient: number;
   readonly #clients: ClientCounts;
   #connections = 0;
   #pendingHellos = 0;
 
   constructor(limits: AdmissionLimits) {
     this.#limits = limits;
-    this.#perClient =
-      limits.perClient?.connections ?? Math.max(MIN_PER_CLIENT, Math.ceil(limits.connections * CLIENT_SHARE));
+    this.#perClient = perClientOf(limits);
     this.#clients = new ClientCounts(limits.perClient?.prefix ?? DEFAULT_PREFIX);
+  }
+
+  /** From now on these hold. Whoever is here stays, also beyond them; `perClient.prefix` stays as it was. */
+  use(limits: AdmissionLimits): void {
+    this.#limits = limits;
+    this.#perClient = perClientOf(limits);
   }
 
   /** Whether more hellos are pending than may be: the oldest of them is to be closed. */
@@ -77,6 +82,10 @@ export class Admission {
     this.#connections -= 1;
     if (!hasHello) this.#pendingHellos -= 1;
   }
+}
+
+function perClientOf({ connections, perClient }: AdmissionLimits): number {
+  return perClient?.connections ?? Math.max(MIN_PER_CLIENT, Math.ceil(connections * CLIENT_SHARE));
 }
 
 function isAddress(host: string): boolean {

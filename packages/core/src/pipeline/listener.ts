@@ -13,6 +13,8 @@ export interface ListenerOptions {
   readonly transport: Pick<Transport, 'listen'>;
   readonly listen: Omit<ListenOptions, 'onPause'>;
   readonly observer: Observer;
+  /** A socket that was inherited for what is to be listened on; absent when there is none. Asked once for each listener. */
+  socketFor?(at: ListenAddress): number | undefined;
   /** The listener of the same proxy that keeps another from its address; absent when there is none. */
   rivalOf?(listener: Listener): ListenAddress | undefined;
   /** Takes over what was accepted. */
@@ -56,9 +58,9 @@ export class Listener {
     const { transport, listen, observer, accept } = this.#options;
     const endpoint = listenable(this.#at.endpoint);
     const onPause = (paused: boolean, reason: Error): void => this.#onPause(paused, reason);
-    const listening = await transport.listen(endpoint, { ...listen, onPause }, (connection) =>
-      accept(connection, this.#at.name),
-    );
+    const socket = this.#options.socketFor?.(this.#at);
+    const options = { ...listen, onPause, ...(socket !== undefined && { socket }) };
+    const listening = await transport.listen(endpoint, options, (connection) => accept(connection, this.#at.name));
     if (this.#stopper.signal.aborted) {
       await listening.close();
       return;
@@ -94,12 +96,26 @@ export class Listener {
     this.#opening = free.then(() => this.#keepOpening());
   }
 
+  /** The descriptor of its socket, for a successor to inherit; absent where there is none to give away. */
+  get fd(): number | undefined {
+    return this.#listening?.socket?.fd;
+  }
+
   /** Stops accepting; accepted connections live on. */
-  async close(): Promise<void> {
+  close(): Promise<void> {
+    return this.#end((listening) => listening.close());
+  }
+
+  /** {@link close}, when a successor goes on with the socket. */
+  release(): Promise<void> {
+    return this.#end((listening) => listening.socket?.release() ?? listening.close());
+  }
+
+  async #end(how: (listening: Listening) => Promise<void>): Promise<void> {
     this.#stopper.abort();
     await this.#opening;
     if (this.#listening === undefined) return;
-    await this.#listening.close();
+    await how(this.#listening);
     this.#listening = undefined;
     this.#options.observer.observe({ type: 'listener.closed', listener: this.#at.name });
   }

@@ -5,7 +5,8 @@ import { follow } from '../watch/follow.ts';
 import { Listener } from './listener.ts';
 import type { ListenerOptions } from './listener.ts';
 import type { ListenAddress, ListenerSource } from '../routes/route.ts';
-import type { Service } from '../lifecycle/service.ts';
+import type { PreparedChange, Service } from '../lifecycle/service.ts';
+import type { Connection } from '../transport/transport.ts';
 
 /** A listener as an operator sees it. */
 export interface ListenerStatus {
@@ -14,6 +15,16 @@ export interface ListenerStatus {
   readonly endpoint: Endpoint;
   /** What is bound; absent while it is not. */
   readonly address?: Endpoint;
+}
+
+/** A socket of a listener, for a successor. */
+export interface ListeningSocket {
+  /** Of the listener. */
+  readonly name: string;
+  /** What was asked for. */
+  readonly endpoint: Endpoint;
+  /** Descriptor of the socket, which stays the listener's. */
+  readonly fd: number;
 }
 
 /** What {@link Listeners} follows. */
@@ -29,8 +40,10 @@ export class Listeners implements Service {
   readonly name = 'listeners';
   readonly #options: ListenersOptions;
   readonly #stopper = new AbortController();
-  readonly #fixed: readonly Listener[];
+  #fixed: readonly Listener[];
   readonly #followed = new Map<ListenerSource, readonly Listener[]>();
+  /** What each source has listed last. */
+  readonly #listed = new Map<ListenerSource, readonly ListenAddress[]>();
   #following: Promise<unknown> = Promise.resolve();
 
   constructor(options: ListenersOptions) {
@@ -45,6 +58,11 @@ export class Listeners implements Service {
       endpoint,
       ...(address === undefined ? {} : { address }),
     }));
+  }
+
+  /** The sockets that a successor can go on with. */
+  get sockets(): readonly ListeningSocket[] {
+    return this.#all().flatMap(({ at: { name, endpoint }, fd }) => (fd === undefined ? [] : [{ name, endpoint, fd }]));
   }
 
   /** Whether a dial to `address` would come back to one of these listeners: by any address of this machine, or one that is advertised. */
@@ -66,11 +84,57 @@ export class Listeners implements Service {
     this.#following = Promise.all(this.#options.sources.map((source) => this.#follow(source)));
   }
 
+  /**
+   * Opens those of the fixed `addresses` that are not open yet, all or none; what they accept waits until the change is committed. Those
+   * of the same address go on, under another name perhaps. An address that overlaps with one that is to be closed is opened only then,
+   * as soon as it can be.
+   *
+   * @throws the system's error when one cannot be bound; nothing has changed then
+   */
+  async prepare(addresses: readonly ListenAddress[]): Promise<PreparedChange> {
+    const kept = keptBy(this.#all(), addresses);
+    const stays = new Set(kept.values());
+    const gone = this.#fixed.filter((listener) => !stays.has(listener));
+    const isInTheWay = (at: ListenAddress): boolean => gone.some((other) => overlap(other.at.endpoint, at.endpoint));
+    const gate = new Gate((connection, listener) => this.#options.accept(connection, listener));
+    const gated = { ...this.#options, accept: gate.accept };
+    const added = new Map(addresses.filter((at) => !kept.has(at)).map((at) => [at, new Listener(at, gated)]));
+    const opened = await Promise.allSettled(
+      Array.from(added, ([at, listener]) => (isInTheWay(at) ? undefined : listener.open())),
+    );
+    const discard = async (): Promise<void> => {
+      gate.refuse();
+      await Promise.all(Array.from(added.values(), (listener) => listener.close()));
+    };
+    const failed = opened.find((result) => result.status === 'rejected');
+    if (failed !== undefined) {
+      await discard();
+      throw failed.reason;
+    }
+    const commit = async (): Promise<void> => {
+      const closed = Promise.all(gone.map((listener) => listener.close()));
+      for (const [at, listener] of kept) listener.adopt(at);
+      for (const [at, listener] of added) if (isInTheWay(at)) listener.openEventually(closed);
+      this.#fixed = addresses.flatMap((at) => kept.get(at) ?? added.get(at) ?? []);
+      gate.open();
+      await closed;
+      this.#listAgain();
+    };
+    return { commit, discard };
+  }
+
   /** Stops accepting, everywhere. Accepted connections live on. */
   async stop(): Promise<void> {
     this.#stopper.abort(new Error('the listeners stop'));
     await this.#following;
     await this.#closeAll();
+  }
+
+  /** {@link stop}, when a successor goes on with the sockets. */
+  async release(): Promise<void> {
+    this.#stopper.abort(new Error('a successor listens'));
+    await this.#following;
+    await Promise.all(this.#all().map((listener) => listener.release()));
   }
 
   async #follow(source: ListenerSource): Promise<void> {
@@ -82,7 +146,18 @@ export class Listeners implements Service {
     });
   }
 
+  /** The fixed ones have changed: what one of them has taken from a source is not the source's any more, what it leaves is again. */
+  #listAgain(): void {
+    for (const [source, listeners] of this.#followed)
+      this.#followed.set(
+        source,
+        listeners.filter((listener) => !this.#fixed.includes(listener)),
+      );
+    for (const [source, addresses] of this.#listed) this.#replace(source, addresses);
+  }
+
   #replace(source: ListenerSource, addresses: readonly ListenAddress[]): void {
+    this.#listed.set(source, addresses);
     const before = this.#followed.get(source) ?? NO_LISTENERS;
     const wanted = addresses.filter((at) => !this.#isFixed(at));
     const kept = keptBy(before, wanted);
@@ -119,6 +194,35 @@ export class Listeners implements Service {
 
   async #closeAll(): Promise<void> {
     await Promise.all(this.#all().map((listener) => listener.close()));
+  }
+}
+
+/** Between listeners that are open already and what is to become of what they accept: keeps it until that is known. */
+class Gate {
+  readonly #pass: ListenerOptions['accept'];
+  #held: (readonly [Connection, string])[] | undefined = [];
+
+  constructor(pass: ListenerOptions['accept']) {
+    this.#pass = pass;
+  }
+
+  readonly accept: ListenerOptions['accept'] = (connection, listener) => {
+    if (this.#held === undefined) this.#pass(connection, listener);
+    else this.#held.push([connection, listener]);
+  };
+
+  open(): void {
+    for (const [connection, listener] of this.#take()) this.#pass(connection, listener);
+  }
+
+  refuse(): void {
+    for (const [connection] of this.#take()) connection.destroy();
+  }
+
+  #take(): readonly (readonly [Connection, string])[] {
+    const held = this.#held ?? [];
+    this.#held = undefined;
+    return held;
   }
 }
 

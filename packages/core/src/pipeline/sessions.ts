@@ -26,30 +26,26 @@ const DRAINING = new ProxyError('CLOSED_BY_DRAIN', 'the proxy is draining');
 
 /** All live connections of a proxy: runs them, shows them, and can end them. */
 export class Sessions {
-  readonly #control: SessionControl;
+  #control: SessionControl;
   readonly #sessions = new LinkedList<Session>();
   readonly #connectDeadlines = new Map<number, Deadlines<Session>>();
   readonly #idle: (() => void)[] = [];
   /** The same for all: a flood is no time to make errors. */
-  readonly #tooManyPending: ProxyError;
+  #tooManyPending: ProxyError;
   #launched = 0;
   #ended = 0;
   #isStopped = false;
 
   constructor(stages: Stages) {
-    const { pendingHellos } = stages.limits;
-    this.#tooManyPending = new ProxyError(
-      'LIMIT_REACHED',
-      `limits.pendingHellos: too many pending handshakes (limit ${pendingHellos}), the oldest of the largest client is closed`,
-    );
-    this.#control = {
-      // An observer that throws harms nobody: neither the other observers nor the connection.
-      stages: { ...stages, observer: observers([stages.observer]) },
-      helloDeadlines: new Deadlines(stages.limits.helloTimeoutMs, (session) => session.onHelloTimeout()),
-      connectDeadlines: (timeoutMs) => this.#connectDeadlinesOf(timeoutMs),
-      cutDeadlines: new Deadlines(CUT_TIMEOUT_MS, (session) => session.onCutTimeout()),
-      onClosed: (session) => this.#onClosed(session),
-    };
+    this.#tooManyPending = tooManyPending(stages);
+    this.#control = this.#controlOf(stages);
+  }
+
+  /** Connections that come from now on pass through `stages`. Those that are live keep what they began with. */
+  use(stages: Stages): void {
+    this.#connectDeadlines.clear();
+    this.#tooManyPending = tooManyPending(stages);
+    this.#control = this.#controlOf(stages);
   }
 
   /** How many connections are live. */
@@ -103,6 +99,17 @@ export class Sessions {
   empty(): Promise<void> {
     if (this.#sessions.size === 0) return Promise.resolve();
     return new Promise((resolve) => this.#idle.push(resolve));
+  }
+
+  #controlOf(stages: Stages): SessionControl {
+    return {
+      // An observer that throws harms nobody: neither the other observers nor the connection.
+      stages: { ...stages, observer: observers([stages.observer]) },
+      helloDeadlines: new Deadlines(stages.limits.helloTimeoutMs, (session) => session.onHelloTimeout()),
+      connectDeadlines: (timeoutMs) => this.#connectDeadlinesOf(timeoutMs),
+      cutDeadlines: new Deadlines(CUT_TIMEOUT_MS, (session) => session.onCutTimeout()),
+      onClosed: (session) => this.#onClosed(session),
+    };
   }
 
   /** Of those that have waited longest the one whose client has the most connections: a crowd makes room by itself. */
@@ -159,4 +166,11 @@ export class Sessions {
     if (this.#sessions.size > 0) return;
     for (const resolve of this.#idle.splice(0)) resolve();
   }
+}
+
+function tooManyPending({ limits: { pendingHellos } }: Stages): ProxyError {
+  return new ProxyError(
+    'LIMIT_REACHED',
+    `limits.pendingHellos: too many pending handshakes (limit ${pendingHellos}), the oldest of the largest client is closed`,
+  );
 }

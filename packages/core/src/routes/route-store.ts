@@ -2,7 +2,8 @@ import type { Accepted, Hello } from '../pipeline/connection.ts';
 import type { Observer } from '../observe.ts';
 import type { Route, RouteSource } from './route.ts';
 import { RouteTable } from './route-table.ts';
-import type { Service } from '../lifecycle/service.ts';
+import type { RouteIndex } from './route-table.ts';
+import type { PreparedChange, Service } from '../lifecycle/service.ts';
 import { errorOf } from '../errors.ts';
 import { openScope, settlesWithin } from '../watch/scope.ts';
 import { SourceFollower } from '../watch/source-follower.ts';
@@ -30,15 +31,13 @@ export class RouteStore implements Service, Resolver {
   readonly name = 'routes';
   readonly #observer: Observer;
   readonly #patienceMs: number;
-  readonly #followers: readonly SourceFollower[];
-  readonly #scope = openScope();
+  #followed: readonly FollowedSource[];
   #table = new RouteTable([]);
-  #following: Promise<readonly PromiseSettledResult<void>[]> = Promise.resolve([]);
 
   constructor({ sources, observer, patienceMs = DEFAULT_PATIENCE_MS }: RouteStoreOptions) {
     this.#observer = observer;
     this.#patienceMs = patienceMs;
-    this.#followers = sources.map((source) => new SourceFollower(source, observer, (follower) => this.#swap(follower)));
+    this.#followed = sources.map((source) => this.#prepared(source));
   }
 
   /** The table in use. */
@@ -48,7 +47,7 @@ export class RouteStore implements Service, Resolver {
 
   /** How each source is doing, in order of precedence. */
   get sources(): readonly SourceStatus[] {
-    return this.#followers.map((follower) => follower.status);
+    return this.#followed.map(({ follower }) => follower.status);
   }
 
   resolve({ serverName }: Hello, { listener }: Accepted): Route | undefined {
@@ -57,36 +56,119 @@ export class RouteStore implements Service, Resolver {
 
   /** Resolves when every source has a snapshot, has failed, or was silent for too long; `sources` says which. Rejects when told to hurry. */
   async start(signal: AbortSignal): Promise<void> {
-    this.#following = Promise.allSettled(this.#followers.map((follower) => follower.follow(this.#scope.signal)));
-    const first = Promise.all(this.#followers.map((follower) => follower.firstSnapshot));
+    for (const followed of this.#followed) followed.start();
+    const first = Promise.all(this.#followed.map(({ follower }) => follower.firstSnapshot));
     await settlesWithin(first, this.#patienceMs, signal);
     if (!signal.aborted) return;
     await this.stop();
     throw signal.reason;
   }
 
+  /**
+   * Starts those of `sources` that are not followed yet, and resolves when each of them has a snapshot. The table stays as it is until
+   * the change is committed: the others are followed on with what they have, and those that are gone are stopped only then.
+   *
+   * @throws Error that names a source without a snapshot in time; nothing has changed then
+   */
+  async prepare(sources: readonly RouteSource[]): Promise<PreparedChange> {
+    const before = this.#followed;
+    const next = sources.map((source) => before.find((one) => one.source === source) ?? this.#prepared(source));
+    const added = next.filter((one) => !before.includes(one));
+    for (const one of added) one.start();
+    await settlesWithin(Promise.all(added.map(({ follower }) => follower.firstSnapshot)), this.#patienceMs);
+    const silent = added.find(({ follower }) => follower.index === undefined);
+    if (silent !== undefined) {
+      const { name, error } = silent.follower.status;
+      await stopAll(added).catch(() => undefined);
+      throw new Error(`source ${name}: ${error?.message ?? 'no snapshot in time'}`);
+    }
+    return {
+      commit: () => this.#follow(next),
+      discard: () => stopAll(added),
+    };
+  }
+
   /** Rejects, naming them, when sources do not stop within two seconds: they are left behind. */
-  async stop(): Promise<void> {
-    this.#scope.end(new Error('the route store stops'));
-    const ends = await this.#following;
-    const failures = ends.flatMap((end) => (end.status === 'rejected' ? [errorOf(end.reason)] : []));
-    if (failures.length > 0) throw new AggregateError(failures, failures.map(({ message }) => message).join('; '));
+  stop(): Promise<void> {
+    return stopAll(this.#followed);
+  }
+
+  async #follow(next: readonly FollowedSource[]): Promise<void> {
+    const before = this.#followed;
+    const { indexes } = this.#table;
+    this.#followed = next;
+    this.#table = this.#current();
+    for (const { follower } of next.filter((one) => !before.includes(one))) this.#tell(follower, indexes);
+    const gone = before.filter((one) => !next.includes(one));
+    for (const { source } of gone) {
+      // One that goes on under the same name has been replaced, not removed.
+      if (next.some((one) => one.source.name === source.name)) continue;
+      this.#observer.observe({
+        type: 'source.removed',
+        source: source.name,
+        removed: this.#lost(source.name, indexes),
+      });
+    }
+    await stopAll(gone);
+  }
+
+  #prepared(source: RouteSource): FollowedSource {
+    return new FollowedSource(source, this.#observer, (follower) => this.#swap(follower));
   }
 
   #swap(changed: SourceFollower): void {
+    // One that is only prepared has no part in the table yet.
+    if (!this.#followed.some(({ follower }) => follower === changed)) return;
     const { indexes: before } = this.#table;
-    const indexes = this.#followers.flatMap(({ index }) => (index === undefined ? [] : [index]));
-    this.#table = new RouteTable(indexes);
-    const { index } = changed;
-    if (index === undefined) return;
-    const previous = before.find(({ source }) => source === index.source)?.routes.keys() ?? [];
-    const removed = Array.from(previous).filter((name) => !indexes.some(({ routes }) => routes.has(name)));
-    this.#observer.observe({
-      type: 'routes.replaced',
-      source: index.source,
-      snapshot: index.snapshot,
-      removed,
-      tookMs: changed.indexMs,
-    });
+    this.#table = this.#current();
+    this.#tell(changed, before);
   }
+
+  /** @param before what was in use until now */
+  #tell({ index, indexMs }: SourceFollower, before: readonly RouteIndex[]): void {
+    if (index === undefined) return;
+    const { source, snapshot } = index;
+    const removed = this.#lost(source, before);
+    this.#observer.observe({ type: 'routes.replaced', source, snapshot, removed, tookMs: indexMs });
+  }
+
+  #current(): RouteTable {
+    return new RouteTable(this.#followed.flatMap(({ follower: { index } }) => (index === undefined ? [] : [index])));
+  }
+
+  /** Names of routes that `source` had before, and no source has any more. */
+  #lost(source: string, before: readonly RouteIndex[]): readonly string[] {
+    const names = before.find((index) => index.source === source)?.routes.keys() ?? [];
+    return Array.from(names).filter((name) => !this.#table.indexes.some(({ routes }) => routes.has(name)));
+  }
+}
+
+/** A source with the time for which it is followed. */
+class FollowedSource {
+  readonly source: RouteSource;
+  readonly follower: SourceFollower;
+  readonly #scope = openScope();
+  #following: Promise<void> = Promise.resolve();
+
+  constructor(source: RouteSource, observer: Observer, onIndexed: (follower: SourceFollower) => void) {
+    this.source = source;
+    this.follower = new SourceFollower(source, observer, onIndexed);
+  }
+
+  start(): void {
+    this.#following = this.follower.follow(this.#scope.signal);
+    // Its failure is for whoever stops it.
+    this.#following.catch(() => undefined);
+  }
+
+  stop(): Promise<void> {
+    this.#scope.end(new Error('the source is followed no more'));
+    return this.#following;
+  }
+}
+
+async function stopAll(followed: readonly FollowedSource[]): Promise<void> {
+  const ends = await Promise.allSettled(followed.map((one) => one.stop()));
+  const failures = ends.flatMap((end) => (end.status === 'rejected' ? [errorOf(end.reason)] : []));
+  if (failures.length > 0) throw new AggregateError(failures, failures.map(({ message }) => message).join('; '));
 }

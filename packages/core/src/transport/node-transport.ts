@@ -9,7 +9,8 @@ import { NodeConnection } from './node-connection.ts';
 import type { UpgradeOptions } from './node-connection.ts';
 import { NodeSplice } from './node-splice.ts';
 import { warmUpSockets } from './node-warm-up.ts';
-import type { Connection, Dial, DialOptions, Listening, ListenOptions, Transport } from './transport.ts';
+import { bindPath, descriptorOf, isRemovedByNode, removePath } from './node-listening.ts';
+import type { Connection, Dial, DialOptions, HeldSocket, Listening, ListenOptions, Transport } from './transport.ts';
 
 /** The transport over `node:net`: runs everywhere, and is the reference for every other. */
 export function nodeTransport(): Transport {
@@ -84,12 +85,18 @@ async function listen(
 }
 
 /** Rejects with the system's error when the address cannot be bound. */
-async function bind(server: Server, at: Endpoint, { backlog, reusePort }: ListenOptions): Promise<void> {
+async function bind(server: Server, at: Endpoint, { backlog, reusePort, socket }: ListenOptions): Promise<void> {
+  // A worker of a cluster would ask its primary for a descriptor of that number.
+  if (socket !== undefined) return listening(server, { fd: socket, backlog, exclusive: true });
   const path = unixPath(at);
+  if (path !== undefined) return bindPath(path, (bound) => listening(server, { path: bound, backlog }), server);
   // `reusePort` is newer than the oldest Node supported, whose types do not know it and whose listen ignores it.
-  const options: NetListenOptions & { reusePort?: boolean } =
-    path === undefined ? { host: at.host, port: at.port, backlog } : { path, backlog };
+  const options: NetListenOptions & { reusePort?: boolean } = { host: at.host, port: at.port, backlog };
   if (reusePort === true) options.reusePort = true;
+  await listening(server, options);
+}
+
+async function listening(server: Server, options: NetListenOptions & { readonly fd?: number }): Promise<void> {
   await new Promise<void>((resolve, reject) => {
     server.once('error', onError);
     server.once('listening', onListening);
@@ -122,13 +129,23 @@ function pausing(server: Server, address: Endpoint, options: ListenOptions, shor
   let closed = false;
   let retry: NodeJS.Timeout | undefined;
   let binding: Promise<void> = Promise.resolve();
+  const path = unixPath(address);
   const unsubscribe = shortage.onShortage(pause);
   server.on('error', pause);
-  return { address, close };
+  return {
+    address,
+    close,
+    get socket(): HeldSocket | undefined {
+      const fd = closed || isRemovedByNode(path) ? undefined : descriptorOf(server);
+      return fd === undefined ? undefined : { fd, release: end };
+    },
+  };
 
   function pause(reason: Error): void {
-    if (closed || retry !== undefined) return;
+    // One that was inherited cannot be bound again for as long as somebody else has it, a service manager for example.
+    if (closed || retry !== undefined || options.socket !== undefined) return;
     server.close();
+    if (path !== undefined) removePath(path);
     options.onPause(true, reason);
     retry = setTimeout(resume, RELISTEN_AFTER_MS, reason);
   }
@@ -146,6 +163,12 @@ function pausing(server: Server, address: Endpoint, options: ListenOptions, shor
   }
 
   async function close(): Promise<void> {
+    const hasPath = !closed && server.listening;
+    await end();
+    if (path !== undefined && hasPath) removePath(path);
+  }
+
+  async function end(): Promise<void> {
     closed = true;
     unsubscribe();
     clearTimeout(retry);

@@ -39,6 +39,11 @@ export interface ListenOptions {
   readonly keepAlive: KeepAlive;
   /** Several processes share the port, the kernel spreads connections over them (`SO_REUSEPORT`). */
   readonly reusePort?: boolean;
+  /**
+   * Descriptor of a socket that listens already, inherited from whoever started this process: accepted on in place of binding. The
+   * transport owns it from then on.
+   */
+  readonly socket?: number;
   /** Told when accepting had to pause (no file descriptor left) and when it goes on. Nothing else is reported this way. */
   onPause(paused: boolean, reason: Error): void;
 }
@@ -100,6 +105,19 @@ export interface Listening {
   readonly address: Endpoint;
   /** Stops accepting; accepted connections live on. Idempotent; resolves when the port is free. */
   close(): Promise<void>;
+  /** The socket, for a process that goes on with it; absent where the transport cannot give it away, or has none at the moment. */
+  readonly socket?: HeldSocket | undefined;
+}
+
+/** A socket that listens, and may be given away. */
+export interface HeldSocket {
+  /** For another process to inherit; it stays open, and the transport's. */
+  readonly fd: number;
+  /**
+   * As `close`, once another process has it: what waits in the kernel's queue is that one's to accept, and the path of a unix socket
+   * stays.
+   */
+  release(): Promise<void>;
 }
 
 /** A connection under way to somebody. */
