@@ -88,7 +88,7 @@ const forbidden = [
       path: '^packages/',
       pathNot: [
         '^packages/(documents|mesh-files|consul-source|linux|testkit|connect)/',
-        '^packages/core/src/names/',
+        '^packages/core/src/(names/|transport/node-listening)',
         TESTS,
       ],
     },
