@@ -118,7 +118,7 @@ describe('a flag, a variable and a key of the file', () => {
       '--http-addr: expected http://127.0.0.1:8500, https://HOST:PORT or unix:///PATH, found "ftp://x"',
       '--bind-address: expected NAME=IP:PORT such as wan=203.0.113.5:443, found "a"',
       '--bind-address: expected another name than b again, found "b=1.2.3.4:2"',
-      '--admin-bind: expected IP:PORT such as 127.0.0.1:19000, found "x"',
+      '--admin-bind: expected IP:PORT such as 127.0.0.1:19000, or unix:/path, found "x"',
       'CONSUL_HTTP_SSL: expected true or false, found "perhaps"',
       expect.stringMatching(/^CONSUL_HTTP_SSL_VERIFY: expected true: .* found "false"$/),
       '--service: expected --register with it',
@@ -191,7 +191,7 @@ describe('meshgate gateway', () => {
       status: 2,
       lines: [
         '--address: expected an address of this host, or bind addresses beside it, found 192.0.2.1',
-        '--admin-bind: expected IP:PORT such as 127.0.0.1:19000, found "y"',
+        '--admin-bind: expected IP:PORT such as 127.0.0.1:19000, or unix:/path, found "y"',
         '--wan-address: expected an address such as 10.0.0.5:8443, found "x"',
         'meshgate.yaml:1:1: unknown key "listener": did you mean "listeners"?',
       ],

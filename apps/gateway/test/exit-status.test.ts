@@ -22,7 +22,7 @@ describe('exit status 2', () => {
     'is that of a question to %j, which is no URL to ask at',
     async (url) => {
       const { status, stderr } = await meshgate(['explain', 'a.example', '--admin', url]);
-      const found = `expected --admin to be a URL such as http://127.0.0.1:19000, found ${JSON.stringify(url)}\n`;
+      const found = `expected --admin to be a URL such as http://127.0.0.1:19000, or unix:/path, found ${JSON.stringify(url)}\n`;
       expect({ status, stderr }).toEqual({ status: 2, stderr: found });
     },
   );

@@ -1,16 +1,19 @@
 import type { PluginAnswerer } from '@meshgate/core';
 import { settledWithin } from '../config/settled-within.ts';
-import type { AdminAnswer, AdminPaths } from './admin-paths.ts';
+import type { AdminAnswer, AdminEndpoint } from './endpoint.ts';
 
-/** What plugins answer, by path. What goes wrong in one of them is an answer that says so, and nobody else's trouble. */
-export function pluginPaths(answerers: ReadonlyMap<string, PluginAnswerer>): AdminPaths {
-  const paths = Array.from(answerers, ([path, answer]) => {
-    return [
-      path,
-      { GET: ({ query }: { readonly query: URLSearchParams }) => answered(path, () => answer({ query })) },
-    ] as const;
-  });
-  return Object.fromEntries(paths);
+/** What plugins answer, by path. A failure of one is an answer that says so, and affects nothing else. */
+export function pluginEndpoints(answerers: ReadonlyMap<string, PluginAnswerer>): readonly AdminEndpoint[] {
+  return Array.from(answerers, ([path, answer]) => ({
+    method: 'GET',
+    path,
+    summary: 'Added by a plugin',
+    answers: {
+      200: { description: "the plugin's answer, of any type", contentType: '*/*' },
+      500: { description: 'the plugin failed', schema: 'Error' },
+    },
+    answer: ({ query }) => answered(path, () => answer({ query })),
+  }));
 }
 
 async function answered(path: string, answer: () => unknown): Promise<AdminAnswer> {

@@ -3,6 +3,7 @@ import type { Amend } from '../config/amend-config.ts';
 import { explain } from '../cli/explain.ts';
 import type { Explanation } from '../cli/explain.ts';
 import { loadConfig } from '../config/load-config.ts';
+import type { AdminClient } from './client.ts';
 import { routesView } from './views.ts';
 import type { RoutesView } from './views.ts';
 
@@ -14,12 +15,12 @@ export interface RouteQueries {
 }
 
 /** From a gateway that runs. Rejects when it does not answer, or with an error. */
-export function queriesTo(adminUrl: URL): RouteQueries {
+export function queriesTo(gateway: AdminClient): RouteQueries {
   return {
-    routes: async () => (await get(adminUrl, 'routes')) as RoutesView,
+    routes: async () => (await gateway.get('/routes')) as RoutesView,
     explain: async (serverName, listener) => {
       const query = new URLSearchParams({ serverName, ...(listener !== undefined && { listener }) });
-      return (await get(adminUrl, `explain?${query.toString()}`)) as Explanation;
+      return (await gateway.get(`/explain?${query.toString()}`)) as Explanation;
     },
   };
 }
@@ -30,7 +31,7 @@ export function queriesTo(adminUrl: URL): RouteQueries {
  */
 export function queriesOf(file: string, amend: Amend): RouteQueries {
   return {
-    routes: () => withRoutes(file, amend, (store, timeoutMs) => routesView(store.table, store.sources, timeoutMs)),
+    routes: () => withRoutes(file, amend, (store, timeoutMs) => routesView(store, timeoutMs)),
     explain: (serverName, listener) =>
       withRoutes(file, amend, (store) => explain(serverName, store.table, listener === undefined ? {} : { listener })),
   };
@@ -49,18 +50,4 @@ async function withRoutes<Answer>(
   } finally {
     await store.stop();
   }
-}
-
-/** Ample for a request to the same machine. */
-const PATIENCE_MS = 10_000;
-
-/** Asks the admin API of a gateway that runs. Rejects when it does not answer, or with an error. */
-export async function get(adminUrl: URL, path: string): Promise<unknown> {
-  const url = new URL(path, adminUrl.href.endsWith('/') ? adminUrl : `${adminUrl.href}/`);
-  const response = await fetch(url, { signal: AbortSignal.timeout(PATIENCE_MS) }).catch((reason: unknown) => {
-    const cause = reason instanceof Error && reason.cause instanceof Error ? reason.cause : reason;
-    throw new Error(`no gateway at ${adminUrl.href}: ${cause instanceof Error ? cause.message : String(cause)}`);
-  });
-  if (!response.ok) throw new Error(`${url.href} responded with status ${response.status}`);
-  return response.json();
 }

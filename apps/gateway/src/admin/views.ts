@@ -1,7 +1,7 @@
 import type { Backend, Route } from '@meshgate/core';
 import type { LiveConnection, ListenerStatus, RouteTable, SourceStatus } from '@meshgate/core/parts';
 import { formatEndpoint } from '@meshgate/core';
-import type { DrainProgress } from '@meshgate/core';
+import type { DrainProgress, Endpoint } from '@meshgate/core';
 import { createHash } from 'node:crypto';
 
 /** A route in `GET /routes`. */
@@ -17,7 +17,10 @@ interface RouteView {
   readonly connectTimeoutMs: number;
   /** How the next backend is chosen; absent when by `round_robin`. */
   readonly balance?: string;
-  readonly backends: readonly BackendView[];
+  readonly backends: readonly (BackendView & {
+    /** After consecutive dial failures; absent when it is not. Only known of addresses that are no DNS names. */
+    readonly ejected?: true;
+  })[];
 }
 
 /** A backend in `GET /routes`. */
@@ -52,19 +55,42 @@ export interface RoutesView {
   readonly sources: readonly SourceView[];
 }
 
-/** @param connectTimeoutMs of routes that have none of their own */
-export function routesView(table: RouteTable, sources: readonly SourceStatus[], connectTimeoutMs: number): RoutesView {
-  return { version: versionOf(table), routes: routeViews(table, connectTimeoutMs), sources: sources.map(sourceView) };
+/** What is known of routes. */
+export interface KnownRoutes {
+  readonly table: RouteTable;
+  readonly sources: readonly SourceStatus[];
+}
+
+/**
+ * @param connectTimeoutMs of routes that have none of their own
+ * @param isEjected whether an address is ejected after failures; none is when absent
+ */
+export function routesView(
+  { table, sources }: KnownRoutes,
+  connectTimeoutMs: number,
+  isEjected: (address: Endpoint) => boolean = () => false,
+): RoutesView {
+  const routes = routeViews(table, connectTimeoutMs, isEjected);
+  return { version: versionOf(table), routes, sources: sources.map(sourceView) };
 }
 
 /** One after the other, so that a table of 100,000 need not stand in memory twice. */
-function* routeViews(table: RouteTable, connectTimeoutMs: number): Generator<RouteView> {
+function* routeViews(
+  table: RouteTable,
+  connectTimeoutMs: number,
+  isEjected: (address: Endpoint) => boolean,
+): Generator<RouteView> {
+  const ofBackend = (backend: Backend): RouteView['backends'][number] => ({
+    ...backendView(backend),
+    ...(isEjected(backend.address) && { ejected: true }),
+  });
   for (const { source, routes } of table.indexes) {
-    for (const route of routes.values()) yield routeView(route, source, connectTimeoutMs);
+    for (const route of routes.values())
+      yield { ...routeView(route, source, connectTimeoutMs), backends: route.backends.map(ofBackend) };
   }
 }
 
-function routeView(route: Route, source: string, connectTimeoutMs: number): RouteView {
+function routeView(route: Route, source: string, connectTimeoutMs: number): Omit<RouteView, 'backends'> {
   return {
     name: route.name,
     source,
@@ -74,7 +100,6 @@ function routeView(route: Route, source: string, connectTimeoutMs: number): Rout
     ...(route.fallback === true && { fallback: true }),
     connectTimeoutMs: route.connectTimeoutMs ?? connectTimeoutMs,
     ...balanceView(route),
-    backends: route.backends.map(backendView),
   };
 }
 
@@ -127,8 +152,14 @@ export interface ConnectionView {
   readonly idleMs: number;
 }
 
+/** Live connections as they are now. */
+export function connectionsView(live: readonly LiveConnection[]): readonly ConnectionView[] {
+  const now = performance.now();
+  return live.map((one) => connectionView(one, now));
+}
+
 /** @param now monotonic milliseconds */
-export function connectionView(live: LiveConnection, now: number): ConnectionView {
+function connectionView(live: LiveConnection, now: number): ConnectionView {
   const { connection, hello, route, dialled } = live;
   return {
     id: connection.id,

@@ -13,6 +13,8 @@ import { checkConfig } from '../config/load-config.ts';
 import { findingText } from '../live-check/finding.ts';
 import type { Finding } from '../live-check/finding.ts';
 import { checkLive, checkSidecarLive } from '../live-check/live-check.ts';
+import { adminClient } from '../admin/client.ts';
+import type { AdminAddress } from '../admin/client.ts';
 import { queriesOf, queriesTo } from '../admin/route-queries.ts';
 import type { RouteQueries } from '../admin/route-queries.ts';
 import type { LogTarget } from '../log/logger.ts';
@@ -190,7 +192,9 @@ const DEFAULT_ADMIN_URL = `http://${formatEndpoint(DEFAULT_ADMIN)}`;
 function withQueryFlags(command: Command): Command {
   return command
     .addOption(
-      new Option('--admin <url>', `admin API of the gateway (default: ${DEFAULT_ADMIN_URL})`).conflicts('config'),
+      new Option('--admin <url>', `admin API of the gateway, or unix:/path (default: ${DEFAULT_ADMIN_URL})`).conflicts(
+        'config',
+      ),
     )
     .option('-c, --config <file>', 'evaluate this configuration file instead of a running gateway')
     .option('--json', 'print JSON');
@@ -206,15 +210,16 @@ async function explained(text: string, queries: RouteQueries, listener?: string)
 }
 
 function queriesFor({ admin = DEFAULT_ADMIN_URL, config }: QueryFlags, { env }: Terminal): RouteQueries {
-  if (config === undefined) return queriesTo(adminUrl(admin));
+  if (config === undefined) return queriesTo(adminClient(adminAddress(admin)));
   return queriesOf(config, amending(commandSettings({}, env, process.cwd()), false));
 }
 
-/** @throws ConfigProblems when it is no HTTP URL: `localhost:19000` is a URL of the scheme `localhost` */
-function adminUrl(text: string): URL {
+/** @throws ConfigProblems when it is neither an HTTP URL (`localhost:19000` is a URL of the scheme `localhost`) nor a unix socket */
+function adminAddress(text: string): AdminAddress {
+  if (/^unix:\/./.test(text)) return { socketPath: text.slice('unix:'.length) };
   const url = URL.canParse(text) ? new URL(text) : undefined;
   if (url?.protocol === 'http:' || url?.protocol === 'https:') return url;
-  const message = `expected --admin to be a URL such as ${DEFAULT_ADMIN_URL}, found ${describe(text)}`;
+  const message = `expected --admin to be a URL such as ${DEFAULT_ADMIN_URL}, or unix:/path, found ${describe(text)}`;
   throw new ConfigProblems([{ message, path: [] }]);
 }
 

@@ -106,7 +106,7 @@ export const CONSUL_FLAGS: readonly FlagDefinition[] = [
     flag: '--deregister-after-critical <duration>',
     description: 'deregister a critical gateway after this time (default: 6h)',
   },
-  { flag: '--admin-bind <ip:port>', description: 'admin API address' },
+  { flag: '--admin-bind <ip:port>', description: 'admin API address, or unix:/path' },
 ];
 
 // What concerns the registration, which a sidecar leaves to others.
@@ -264,8 +264,9 @@ function bindAddresses(written: readonly string[], problems: Problem[]): Readonl
 
 function adminOf(written: string, problems: Problem[]): object | undefined {
   const endpoint = parseEndpoint(written.replace(/^localhost:/, '127.0.0.1:'));
+  if (endpoint?.host.startsWith('unix:/') === true) return { address: endpoint.host };
   if (endpoint !== undefined && isIP(endpoint.host) !== 0) return { address: endpoint.host, port: endpoint.port };
-  problems.push(problem('--admin-bind', 'IP:PORT such as 127.0.0.1:19000', written));
+  problems.push(problem('--admin-bind', 'IP:PORT such as 127.0.0.1:19000, or unix:/path', written));
   return undefined;
 }
 

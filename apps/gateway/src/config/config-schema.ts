@@ -16,8 +16,8 @@ export interface GatewayConfig {
   readonly sources: readonly PluginUse[];
   /** Plugins that add anything else. */
   readonly plugins: readonly PluginUse[];
-  /** Where the admin server listens; absent when there is none. */
-  readonly admin?: Endpoint;
+  /** Where the admin API is served; none when empty. */
+  readonly admin: readonly AdminSettings[];
   readonly limits: LimitSettings;
   readonly drain: DrainOptions;
   /** Towards clients, and towards backends whose route has none of its own. */
@@ -30,6 +30,16 @@ export interface GatewayConfig {
   readonly transport: TransportSettings;
   /** Processes that carry connections; `auto`: as many as the machine has processors for us. */
   readonly workers: number | 'auto';
+}
+
+/** An address of the admin API. */
+export interface AdminSettings {
+  readonly endpoint: Endpoint;
+  /**
+   * File with the token that every request must present that changes something. Absent: none is needed on loopback and unix sockets, and
+   * nothing can be changed from beyond. Relative to the folder of the configuration file until it is resolved.
+   */
+  readonly tokenFile?: string;
 }
 
 /** An address to accept on, and what stands before the sniffer there. */
@@ -117,16 +127,17 @@ const COUNT_FORM = `auto or an integer from 1 to ${MAX_CONNECTIONS}`;
 const name = string(MAX_NAME_CHARS);
 const use = string(MAX_PATH_CHARS).describe('a built-in plugin, a path that starts with ./ or /, or a package');
 const port = integer(0, MAX_PORT).describe('0: any free port');
-const ipAddress = name.refine((value) => isIP(value) !== 0, expecting(IP_FORM));
 const count = z.union([z.literal('auto'), integer(1, MAX_CONNECTIONS)], expecting(COUNT_FORM)).default('auto');
 
 const trusted = name.refine(isAddressOrBlock, expecting('an address, a block such as 10.0.0.0/8, or unix'));
 
+const localAddress = name
+  .refine((value) => isIP(value) !== 0 || /^unix:\/./.test(value), expecting(`${IP_FORM}, or unix:/path`))
+  .describe('local IP address, or unix:/path');
+
 const listener = mapping({
   name: name.optional().describe('metric label and log field; default: address and port'),
-  address: name
-    .refine((value) => isIP(value) !== 0 || /^unix:\/./.test(value), expecting(`${IP_FORM}, or unix:/path`))
-    .describe('local IP address, or unix:/path'),
+  address: localAddress,
   port: port.optional(),
   filters: list(name)
     .optional()
@@ -183,16 +194,35 @@ const plugin = z.union(
   expecting('a string, or a mapping with the key "use"'),
 );
 
-const admin = z.union(
-  [
-    z.literal(false).transform(() => undefined),
-    mapping({
-      address: ipAddress.default(DEFAULT_ADMIN.host),
-      port: port.default(DEFAULT_ADMIN.port),
-    }).transform(({ address, port: number }): Endpoint => ({ host: address, port: number })),
-  ],
-  expecting('a mapping, or false for no admin server'),
-);
+const adminAddress = mapping({
+  address: localAddress.default(DEFAULT_ADMIN.host),
+  port: port.optional().describe(`default: ${DEFAULT_ADMIN.port}; 0: any free port`),
+  tokenFile: string(MAX_PATH_CHARS)
+    .optional()
+    .describe('file with the token that requests which change something must present'),
+})
+  .superRefine(({ address, port: given }, context) => {
+    if (address.startsWith('unix:') && given !== undefined) refuse(context, ['port'], 'a unix socket has no port');
+  })
+  .transform(({ address, port: given, tokenFile }): AdminSettings => ({
+    endpoint: { host: address, port: given ?? (address.startsWith('unix:') ? 0 : DEFAULT_ADMIN.port) },
+    ...(tokenFile !== undefined && { tokenFile }),
+  }));
+
+const admin = z
+  .union(
+    [
+      z.literal(false).transform((): readonly AdminSettings[] => []),
+      adminAddress.transform((one): readonly AdminSettings[] => [one]),
+      list(adminAddress),
+    ],
+    expecting('a mapping, a list of mappings, or false for no admin server'),
+  )
+  .superRefine((all, context) => {
+    for (const [index, { endpoint }] of all.entries())
+      if (all.slice(0, index).some((other) => clash(other.endpoint, endpoint)))
+        refuse(context, [index, 'address'], `another entry above has ${formatEndpoint(endpoint)} already`);
+  });
 
 const perClient = mapping({
   connections: count.describe('connections at a time; auto: half of all, 256 at least'),
@@ -320,15 +350,16 @@ export const configSchema: z.ZodType<GatewayConfig> = mapping({
   transport: SETTINGS_BESIDE_PLUGINS.transport,
   workers: SETTINGS_BESIDE_PLUGINS.workers,
 })
-  .superRefine(({ listeners: all, admin: endpoint }, context) => {
-    const index = endpoint === undefined ? -1 : all.findIndex((one) => clash(one.endpoint, endpoint));
-    if (endpoint !== undefined && index !== -1)
-      refuse(context, ['listeners', index, 'address'], `the admin server listens on ${formatEndpoint(endpoint)}`);
+  .superRefine(({ listeners: all, admin: addresses }, context) => {
+    for (const { endpoint } of addresses) {
+      const index = all.findIndex((one) => clash(one.endpoint, endpoint));
+      if (index !== -1)
+        refuse(context, ['listeners', index, 'address'], `the admin server listens on ${formatEndpoint(endpoint)}`);
+    }
   })
-  .transform(({ $schema: _forEditors, admin: endpoint, stateDir, prefer, ...settings }): GatewayConfig => ({
+  .transform(({ $schema: _forEditors, stateDir, prefer, ...settings }): GatewayConfig => ({
     ...settings,
     ...(prefer !== undefined && { prefer }),
-    ...(endpoint !== undefined && { admin: endpoint }),
     ...(stateDir !== undefined && { stateDir }),
   }));
 

@@ -12,7 +12,7 @@ import type { Parts } from './parts.ts';
 import { installPlugins } from './plugins.ts';
 import type { Installed } from './plugins.ts';
 import { useProblems } from './route-uses.ts';
-import { startProblems } from './start-problems.ts';
+import { startProblems, startWarnings } from './start-problems.ts';
 import { builtInTransports, chooseTransport } from '../run/transport-choice.ts';
 import type { ChosenTransport } from '../run/transport-choice.ts';
 import { workerCount } from '../workers/shares.ts';
@@ -80,7 +80,7 @@ export async function readConfigText(file: string): Promise<string> {
 export async function checkConfig(file: string | undefined, amend: Amend = asWritten): Promise<LoadedConfig> {
   const loaded = await loadConfig(file, amend);
   const problems = await startProblems(loaded.config);
-  if (problems.length === 0) return loaded;
+  if (problems.length === 0) return { ...loaded, warnings: [...loaded.warnings, ...startWarnings(loaded.config)] };
   const { placed } = draftConfig(file === undefined ? '{}' : loaded.text, file ?? NO_FILE, amend);
   throw new ConfigProblems(inOrder(problems.map(placed)));
 }
@@ -117,5 +117,13 @@ function lacksOf(
 }
 
 function withAbsolutePaths(config: GatewayConfig, baseDir: string): GatewayConfig {
-  return config.stateDir === undefined ? config : { ...config, stateDir: resolve(baseDir, config.stateDir) };
+  const { stateDir } = config;
+  return {
+    ...config,
+    admin: config.admin.map(({ tokenFile, ...one }) => ({
+      ...one,
+      ...(tokenFile !== undefined && { tokenFile: resolve(baseDir, tokenFile) }),
+    })),
+    ...(stateDir !== undefined && { stateDir: resolve(baseDir, stateDir) }),
+  };
 }

@@ -1,8 +1,11 @@
 import { access, constants, readFile } from 'node:fs/promises';
 import { platform } from 'node:os';
 import { dirname } from 'node:path';
+import { formatEndpoint } from '@meshgate/core';
 import type { Endpoint, Problem } from '@meshgate/core';
-import type { GatewayConfig } from './config-schema.ts';
+import { errorOf } from '@meshgate/core/parts';
+import { isBeyondThisMachine } from '../admin/change-guard.ts';
+import type { AdminSettings, GatewayConfig } from './config-schema.ts';
 
 /**
  * What would go wrong at a start, as this user on this machine, although nothing is wrong with the configuration itself. Looks, and changes
@@ -12,9 +15,28 @@ export async function startProblems({ listeners, admin, stateDir }: GatewayConfi
   const rights = await bindRights();
   return [
     ...listeners.flatMap(({ endpoint }, index) => portProblems(endpoint, ['listeners', index, 'port'], rights)),
-    ...(admin === undefined ? [] : portProblems(admin, ['admin', 'port'], rights)),
+    ...admin.flatMap(({ endpoint }) => portProblems(endpoint, ['admin', 'port'], rights)),
+    ...(await Promise.all(admin.map(tokenProblems))).flat(),
     ...(stateDir === undefined ? [] : await folderProblems(stateDir)),
   ];
+}
+
+/** A token that cannot be read lets nobody change anything. */
+async function tokenProblems({ tokenFile }: AdminSettings): Promise<readonly Problem[]> {
+  if (tokenFile === undefined) return [];
+  const token = await readFile(tokenFile, 'utf8').catch(errorOf);
+  if (typeof token !== 'string') return [{ path: ['admin', 'tokenFile'], message: token.message }];
+  return token.trim() === '' ? [{ path: ['admin', 'tokenFile'], message: `no token in ${tokenFile}` }] : [];
+}
+
+/** What is allowed and unwise. */
+export function startWarnings({ admin }: GatewayConfig): readonly string[] {
+  return admin
+    .filter(({ endpoint, tokenFile }) => tokenFile === undefined && isBeyondThisMachine(endpoint.host))
+    .map(
+      ({ endpoint }) =>
+        `the admin API on ${formatEndpoint(endpoint)} is beyond loopback without admin.tokenFile: anybody who reaches it may look, nobody may change anything`,
+    );
 }
 
 /** What Linux says of ports that not everybody may listen on. */

@@ -66,8 +66,11 @@ function portFindings(
   found: readonly Place[],
 ): Promise<readonly Finding[]> {
   const own = listeners.map(({ name, endpoint }) => ({ what: `listener ${name}`, endpoint }));
-  const places = [...own, ...found, ...(admin === undefined ? [] : [{ what: 'admin', endpoint: admin }])];
-  return checkPorts(places, admin);
+  const ofAdmin = admin.map(({ endpoint }) => ({ what: 'admin', endpoint }));
+  return checkPorts(
+    [...own, ...found, ...ofAdmin],
+    admin.map(({ endpoint }) => endpoint),
+  );
 }
 
 async function stateFindings(stateDir: string | undefined): Promise<readonly Finding[]> {

@@ -4,7 +4,7 @@ import { connect, createServer } from 'node:net';
 import { dirname } from 'node:path';
 import { formatEndpoint, unixPath } from '@meshgate/core';
 import type { Endpoint } from '@meshgate/core';
-import { get } from '../admin/route-queries.ts';
+import { adminClient, addressOf } from '../admin/client.ts';
 import type { ListenerView } from '../admin/views.ts';
 import { explained } from '../run/bind-failure.ts';
 import type { Finding } from './finding.ts';
@@ -20,7 +20,7 @@ export interface Place {
  * Whether each place can be listened on: it is tried, and let go at once. What the gateway that answers at `admin` holds is fine, since a
  * start takes its place.
  */
-export async function checkPorts(places: readonly Place[], admin: Endpoint | undefined): Promise<readonly Finding[]> {
+export async function checkPorts(places: readonly Place[], admin: readonly Endpoint[]): Promise<readonly Finding[]> {
   const held = await heldAt(admin);
   return Promise.all(places.map((place) => checkPort(place, held)));
 }
@@ -41,15 +41,16 @@ async function checkPort({ what, endpoint }: Place, held: ReadonlySet<string>): 
   };
 }
 
-/** Where the gateway that answers at `admin` listens, and that address itself. */
-async function heldAt(admin: Endpoint | undefined): Promise<ReadonlySet<string>> {
-  if (admin === undefined) return new Set();
-  try {
-    const { listeners } = (await get(new URL(`http://${formatEndpoint(admin)}`), 'listeners')) as ListenersAnswer;
-    return new Set([admin, ...listeners].map(formatEndpoint));
-  } catch {
-    return new Set();
+/** Where the gateway that answers at one of `admin` listens, and these addresses themselves. */
+async function heldAt(admin: readonly Endpoint[]): Promise<ReadonlySet<string>> {
+  for (const endpoint of admin) {
+    const answer = await adminClient(addressOf(endpoint))
+      .get('/listeners')
+      .catch(() => undefined);
+    if (answer === undefined) continue;
+    return new Set([...admin, ...(answer as ListenersAnswer).listeners].map(formatEndpoint));
   }
+  return new Set();
 }
 
 interface ListenersAnswer {

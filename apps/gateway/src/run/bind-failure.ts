@@ -31,7 +31,7 @@ function ownerOf(endpoint: Endpoint, { listeners, admin }: GatewayConfig): strin
   const isSame = (other: Endpoint): boolean => other.host === endpoint.host && other.port === endpoint.port;
   const listener = listeners.find((one) => isSame(one.endpoint));
   if (listener !== undefined) return `listener ${listener.name}`;
-  return admin !== undefined && isSame(admin) ? 'the admin server' : 'the gateway';
+  return admin.some((one) => isSame(one.endpoint)) ? 'the admin server' : 'the gateway';
 }
 
 const EXPLAINED: Readonly<Record<string, (endpoint: Endpoint) => string>> = {

@@ -39,11 +39,12 @@ import { Registry } from 'prom-client';
 import { filtersByListener, POSTGRES_FILTER } from '../config/listener-filters.ts';
 import { accessLog } from '../log/access-log.ts';
 import { countDroppedLines } from '../log/log-metrics.ts';
-import { adminPaths } from '../admin/admin-answers.ts';
-import type { AdminPaths } from '../admin/admin-paths.ts';
-import { AdminServer } from '../admin/admin.ts';
+import { adminEndpoints } from '../admin/endpoints.ts';
+import type { AdminEndpoint } from '../admin/endpoint.ts';
+import { AdminServer } from '../admin/server.ts';
 import { readinessOf } from '../admin/readiness.ts';
 import type { Readiness } from '../admin/readiness.ts';
+import { connectionsView } from '../admin/views.ts';
 import { fileSnapshotStore, fileListenerStore } from './snapshot-files.ts';
 import type { GatewayConfig } from '../config/config-schema.ts';
 import { Gateway } from './gateway.ts';
@@ -94,7 +95,7 @@ const DIALER = token<Connector>('dialer');
 export const SESSIONS: Token<Sessions> = token('sessions');
 const LISTENERS = token<Listeners>('listeners');
 const DRAIN = token<Drain>('drain');
-const PATHS = token<AdminPaths>('admin paths');
+const ENDPOINTS = token<readonly AdminEndpoint[]>('admin endpoints');
 /** What this proxy shows of itself; none when it only passes TLS on. */
 export const CERTIFICATE: Token<{ readonly status: CertificateStatus }> = token('own certificate');
 const READINESS = token<() => Readiness>('readiness');
@@ -234,25 +235,24 @@ function bindListeners({ c, config, parts, transport }: Plan): void {
 }
 
 /** What is started, in this order, and stopped in reverse: probes are answered all the while, routes are known before a port opens. */
-function bindServices({ c, config: { admin: endpoint }, parts, limits, log, shutDown }: Plan): void {
-  if (endpoint !== undefined) {
-    bind(c, ADMIN, () => new AdminServer({ endpoint, paths: one(c, PATHS), observer: one(c, EVENTS) }));
-    bind(c, SERVICE, () => one(c, ADMIN));
-  }
+function bindServices({ c, config: { admin }, parts, limits, log, shutDown }: Plan): void {
+  for (const settings of admin)
+    bind(c, ADMIN, () => new AdminServer({ settings, endpoints: one(c, ENDPOINTS), observer: one(c, EVENTS) }));
+  bind(c, SERVICE, () => inOrder('admin', all(c, ADMIN)));
   bindEach(c, SERVICE, servicesOf(parts));
   bind(c, SERVICE, () => one(c, ROUTES));
   bind(c, SERVICE, () => one(c, LISTENERS));
-  bind(c, PATHS, () => {
-    return adminPaths({
+  bind(c, ENDPOINTS, () => {
+    return adminEndpoints({
       routes: one(c, ROUTES),
-      sessions: one(c, SESSIONS),
       listeners: one(c, LISTENERS),
       outliers: one(c, OUTLIERS),
-      drain: one(c, DRAIN),
-      registry: one(c, REGISTRY),
-      readiness: () => one(c, READINESS)(),
       plugins: parts,
       limits,
+      readiness: () => one(c, READINESS)(),
+      connections: () => connectionsView(one(c, SESSIONS).live()),
+      metrics: () => one(c, REGISTRY),
+      drainProgress: () => one(c, DRAIN).progress,
       shutDown,
     });
   });

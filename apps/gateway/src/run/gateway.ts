@@ -1,6 +1,6 @@
 import type { DrainProgress, Observer, RouteSource, Service } from '@meshgate/core';
 import type { Drain, Listeners, Outliers, RouteStore } from '@meshgate/core/parts';
-import type { AdminServer } from '../admin/admin.ts';
+import type { AdminServer } from '../admin/server.ts';
 import type { Readiness } from '../admin/readiness.ts';
 import { listenerView } from '../admin/views.ts';
 import type { ListenerView } from '../admin/views.ts';

@@ -1,12 +1,12 @@
 import { dirname, resolve } from 'node:path';
 import { inOrder, observers, Outliers, RouteStore } from '@meshgate/core/parts';
 import type { Observer, Service } from '@meshgate/core';
-import { exposition, prometheusObserver } from '@meshgate/metrics';
+import { prometheusObserver } from '@meshgate/metrics';
 import { Counter, Gauge } from 'prom-client';
 import type { Registry } from 'prom-client';
-import { adminPaths } from '../admin/admin-answers.ts';
-import type { AdminPaths } from '../admin/admin-paths.ts';
-import { AdminServer } from '../admin/admin.ts';
+import { adminEndpoints } from '../admin/endpoints.ts';
+import type { AdminEndpoint } from '../admin/endpoint.ts';
+import { AdminServer } from '../admin/server.ts';
 import { readinessOf } from '../admin/readiness.ts';
 import type { Readiness } from '../admin/readiness.ts';
 import { BUILT_IN } from '../config/built-in.ts';
@@ -18,7 +18,6 @@ import type { LoadedConfig } from '../config/load-config.ts';
 import type { Parts } from '../config/parts.ts';
 import { logObserver } from '../log/log-observer.ts';
 import type { Log, LogTarget } from '../log/logger.ts';
-import { drainView } from '../admin/views.ts';
 import type { ConnectionView } from '../admin/views.ts';
 import type { WorkerPlan } from './messages.ts';
 import { SnapshotBroadcaster } from './snapshot-broadcaster.ts';
@@ -85,12 +84,12 @@ export function composePrimary(loaded: LoadedConfig, surroundings: PrimarySurrou
       logTrouble: log.health.trouble ?? pool.logTrouble,
       pluginWarnings: parts.lent.warnings,
     });
-  const paths = pathsOf({ pool, drain, routes, readiness, aggregator, registry, parts, ...surroundings });
-  const admin = adminOf(config, paths, observer);
-  const services: readonly Service[] = [...(admin ? [admin] : []), ...parts.services, routes, pool];
+  const endpoints = endpointsOf({ pool, drain, routes, readiness, aggregator, registry, parts, ...surroundings });
+  const admin = config.admin.map((settings) => new AdminServer({ settings, endpoints, observer }));
+  const services: readonly Service[] = [inOrder('admin', admin), ...parts.services, routes, pool];
   const lifecycle = inOrder('gateway', services);
   const shown = { routes, listeners: pool, outliers, drain, readiness };
-  return new Gateway({ ...shown, lifecycle, admin, observer, sources: parts.sources });
+  return new Gateway({ ...shown, lifecycle, admin: admin[0], observer, sources: parts.sources });
 }
 
 const LOSSES = 'meshgate_worker_losses_total';
@@ -101,7 +100,7 @@ function planOf(
 ): Omit<WorkerPlan, 'idPrefix' | 'listeners' | 'sources' | 'listenerSources'> {
   const { admin: _ofThePrimary, stateDir: _too, ...carrying } = config;
   return {
-    config: { ...carrying, sources: [], plugins: [] },
+    config: { ...carrying, admin: [], sources: [], plugins: [] },
     limits: shares.each,
     uses: usesOf(config),
     baseDir: file === undefined ? resolve() : dirname(resolve(file)),
@@ -150,39 +149,26 @@ interface AdminParts extends PrimarySurroundings {
   readiness(): Readiness;
 }
 
-/** The paths of a single-process gateway; those about connections query the workers. */
-function pathsOf(all: AdminParts): AdminPaths {
+/** Those of a single-process gateway; what only the workers know is asked of them. */
+function endpointsOf(all: AdminParts): readonly AdminEndpoint[] {
   const { pool, drain, routes, aggregator, registry, parts, readiness, shares, shutDown } = all;
-  const sessions = { live: () => [] };
-  const own = { routes, sessions, drain, registry, readiness, plugins: parts, shutDown };
-  const targets = { ...own, listeners: pool, outliers: pool, limits: shares.total };
-  return {
-    ...adminPaths(targets),
-    '/connections': {
-      GET: async () => {
-        const connections: ConnectionView[] = [];
-        await pool.query('connections', (some) => void connections.push(...some));
-        return { status: 200, json: { connections } };
-      },
+  return adminEndpoints({
+    routes,
+    readiness,
+    shutDown,
+    plugins: parts,
+    listeners: pool,
+    outliers: pool,
+    limits: shares.total,
+    connections: async () => {
+      const connections: ConnectionView[] = [];
+      await pool.query('connections', (some) => void connections.push(...some));
+      return connections;
     },
-    '/metrics': {
-      GET: async ({ accept }) => {
-        await pool.query('metrics', (families, worker) => aggregator.update(worker, families));
-        const total = await aggregator.total(await registry.getMetricsAsJSON());
-        const { contentType, body } = await exposition(total, accept);
-        return { status: 200, contentType, text: body };
-      },
+    metrics: async () => {
+      await pool.query('metrics', (families, worker) => aggregator.update(worker, families));
+      return aggregator.total(await registry.getMetricsAsJSON());
     },
-    '/drain': {
-      GET: async () => ({ status: 200, json: drainView(await drain.count()) }),
-      POST: async () => {
-        shutDown();
-        return { status: 202, json: drainView(await drain.count()) };
-      },
-    },
-  };
-}
-
-function adminOf({ admin: endpoint }: GatewayConfig, paths: AdminPaths, observer: Observer): AdminServer | undefined {
-  return endpoint && new AdminServer({ endpoint, paths, observer });
+    drainProgress: () => drain.count(),
+  });
 }

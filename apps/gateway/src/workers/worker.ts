@@ -10,7 +10,7 @@ import { say } from '../log/messages.ts';
 import type { Parts } from '../config/parts.ts';
 import { installPlugins } from '../config/plugins.ts';
 import { builtInTransports, chooseTransport } from '../run/transport-choice.ts';
-import { connectionView } from '../admin/views.ts';
+import { connectionsView } from '../admin/views.ts';
 import { startFailure } from './messages.ts';
 import type { QueryResults, FromWorker, QueryName, ToWorker, WorkerPlan, WorkerState } from './messages.ts';
 import { RouteIntake } from './route-feed.ts';
@@ -233,10 +233,7 @@ class ReportedState implements Observer {
 const QUERIES: {
   readonly [Name in QueryName]: (started: StartedWorker) => QueryResults[Name] | Promise<QueryResults[Name]>;
 } = {
-  connections: ({ carrier }) => {
-    const now = performance.now();
-    return carrier.sessions.live().map((live) => connectionView(live, now));
-  },
+  connections: ({ carrier }) => connectionsView(carrier.sessions.live()),
   progress: ({ carrier }) => carrier.drain.progress,
   metrics: ({ carrier }) => carrier.registry.getMetricsAsJSON(),
 };

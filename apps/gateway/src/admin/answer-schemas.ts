@@ -1,0 +1,117 @@
+// What the answers of the admin API look like. The OpenAPI document is made of these, and a test holds every answer to it: an object has
+// no member that is not listed here.
+import * as z from 'zod';
+
+const count = z.int().min(0);
+const milliseconds = z.number().min(0);
+const date = z.iso.datetime();
+const texts = z.array(z.string());
+
+const backend = {
+  host: z.string().describe('an address, a DNS name, or unix:/path'),
+  port: z.int().min(0).max(65_535),
+  weight: z.number().min(0),
+  healthy: z.boolean().describe('what the source says'),
+  priority: z.int().optional().describe('lower first; 0 when absent'),
+  labels: z.record(z.string(), z.string()).optional(),
+};
+
+const source = z.strictObject({
+  name: z.string(),
+  state: z.enum(['waiting', 'current', 'restored', 'stale', 'failing']),
+  routes: count,
+  lastSuccess: date.optional().describe('when its routes in use were last known to be right'),
+  error: z.string().optional(),
+  warnings: texts,
+});
+
+const route = z.strictObject({
+  name: z.string(),
+  source: z.string(),
+  kind: z.string().optional(),
+  serverNames: texts,
+  listeners: texts.optional().describe('all when absent'),
+  fallback: z.literal(true).optional().describe('also takes clients without a server name'),
+  connectTimeoutMs: milliseconds,
+  balance: z.string().optional().describe('round_robin when absent'),
+  backends: z.array(
+    z.strictObject({ ...backend, ejected: z.literal(true).optional().describe('after consecutive dial failures') }),
+  ),
+});
+
+const claim = {
+  route: z.string(),
+  source: z.string(),
+  match: z.enum(['exact', 'suffix', 'any']),
+  pattern: z.string(),
+};
+
+const onListeners = z.array(z.strictObject({ listener: z.string(), ...claim })).optional();
+
+const explanation = z.union([
+  z.strictObject({
+    found: z.literal(true),
+    serverName: z.string(),
+    ...claim,
+    kind: z.string().optional(),
+    balance: z.string().optional(),
+    why: z.string(),
+    origin: z.record(z.string(), z.string()).optional().describe('facts of the source'),
+    listeners: texts.optional(),
+    backends: z.array(z.strictObject({ ...backend, ejected: z.boolean() })),
+    onListeners,
+    shadowed: z.array(z.strictObject(claim)),
+  }),
+  z.strictObject({ found: z.literal(false), serverName: z.string(), why: z.string(), nearest: texts, onListeners }),
+]);
+
+const connection = z.strictObject({
+  id: z.string(),
+  state: z.enum(['filtering', 'sniffing', 'connecting', 'splicing']),
+  listener: z.string(),
+  remote: z.string().describe('address and port of the client'),
+  serverName: z.string().optional(),
+  route: z.string().optional(),
+  backend: z.string().optional().describe('dialled last'),
+  bytesUp: count,
+  bytesDown: count,
+  ageMs: milliseconds,
+  idleMs: milliseconds.describe('since a byte last came from either side'),
+});
+
+const listener = z.strictObject({ name: z.string(), host: z.string(), port: z.int(), bound: z.boolean() });
+
+const drain = z.strictObject({
+  state: z.enum(['serving', 'announcing', 'finishing', 'closing', 'drained']),
+  remaining: count,
+  finished: count,
+  cut: count,
+  remainingMs: milliseconds,
+});
+
+/** Names of the schemas of JSON answers, as the OpenAPI document has them. */
+export type SchemaName =
+  | 'Error'
+  | 'Paths'
+  | 'Live'
+  | 'Readiness'
+  | 'Routes'
+  | 'Explanation'
+  | 'Connections'
+  | 'Listeners'
+  | 'Drain'
+  | 'OpenApi';
+
+/** What each kind of JSON answer looks like. */
+export const ANSWERS: Readonly<Record<SchemaName, z.ZodType>> = {
+  Error: z.strictObject({ error: z.string().describe('what was expected, what was found; for people') }),
+  Paths: z.strictObject({ paths: texts }),
+  Live: z.strictObject({ live: z.literal(true) }),
+  Readiness: z.strictObject({ ready: z.boolean(), reasons: texts, warnings: texts }),
+  Routes: z.strictObject({ version: z.string(), routes: z.array(route), sources: z.array(source) }),
+  Explanation: explanation,
+  Connections: z.strictObject({ connections: z.array(connection) }),
+  Listeners: z.strictObject({ listeners: z.array(listener) }),
+  Drain: drain,
+  OpenApi: z.looseObject({ openapi: z.string() }),
+};

@@ -1,0 +1,110 @@
+import { readFile } from 'node:fs/promises';
+import { request as httpRequest } from 'node:http';
+import type { ClientRequest, IncomingMessage, RequestOptions } from 'node:http';
+import { request as httpsRequest } from 'node:https';
+import { text } from 'node:stream/consumers';
+import { formatEndpoint, unixPath } from '@meshgate/core';
+import type { Endpoint } from '@meshgate/core';
+import type { AdminMethod } from './endpoint.ts';
+
+/** Where a gateway's admin API answers. */
+export type AdminAddress = URL | { readonly socketPath: string };
+
+/** Of an admin API that listens at `endpoint`. */
+export function addressOf(endpoint: Endpoint): AdminAddress {
+  const socketPath = unixPath(endpoint);
+  return socketPath === undefined ? new URL(`http://${formatEndpoint(endpoint)}`) : { socketPath };
+}
+
+/** Asks the admin API of a gateway. Everything rejects, with a message for people, when there is none or it refuses. */
+export interface AdminClient {
+  /** The JSON of the answer to `GET`. */
+  get(path: string): Promise<unknown>;
+  /** The JSON of the answer to a request that changes something. */
+  change(method: Exclude<AdminMethod, 'GET'>, path: string): Promise<unknown>;
+  /** The text of an answer that does not end by itself, as it comes. Ends when `signal` aborts. */
+  stream(path: string, signal: AbortSignal): AsyncIterable<string>;
+}
+
+/** @param tokenFile with the token for what changes something; none is presented when absent */
+export function adminClient(address: AdminAddress, tokenFile?: string): AdminClient {
+  const name = address instanceof URL ? address.href : `unix:${address.socketPath}`;
+  return {
+    get: async (path) => jsonOf(await ask('GET', path)),
+    change: async (method, path) => jsonOf(await ask(method, path)),
+    async *stream(path, signal) {
+      const response = await ask('GET', path, signal);
+      response.setEncoding('utf8');
+      for await (const chunk of response) yield chunk as string;
+    },
+  };
+
+  async function ask(method: AdminMethod, path: string, signal?: AbortSignal): Promise<IncomingMessage> {
+    const headers = tokenFile === undefined || method === 'GET' ? {} : { authorization: await bearer(tokenFile) };
+    const response = await responseTo(address, path, { method, headers, ...(signal && { signal }) }).catch(
+      (reason: unknown) => {
+        throw new Error(`no gateway at ${name}: ${messageOf(reason)}`);
+      },
+    );
+    if (response.statusCode !== undefined && response.statusCode < 300) return response;
+    const why = errorIn(await text(response));
+    throw new Error(`${name}: ${method} ${path} responded with status ${response.statusCode}${why}`);
+  }
+}
+
+/** A request to the same machine takes milliseconds; a stream has something to say every few seconds. */
+const SILENCE_MS = 10_000;
+
+interface Asked {
+  readonly method: AdminMethod;
+  readonly headers: Readonly<Record<string, string>>;
+  readonly signal?: AbortSignal;
+}
+
+function responseTo(address: AdminAddress, path: string, asked: Asked): Promise<IncomingMessage> {
+  const options = { ...asked, agent: false };
+  const sent = address instanceof URL ? sentTo(address, path, options) : sentOverSocket(address, path, options);
+  return new Promise((resolve, reject) => {
+    sent.setTimeout(SILENCE_MS, () => sent.destroy(new Error(`no answer within ${SILENCE_MS / 1_000} s`)));
+    sent.once('error', reject);
+    sent.once('response', resolve);
+    sent.end();
+  });
+}
+
+function sentTo(url: URL, path: string, options: RequestOptions): ClientRequest {
+  const request = url.protocol === 'https:' ? httpsRequest : httpRequest;
+  return request(new URL(`${url.pathname.replace(/\/$/, '')}${path}`, url), options);
+}
+
+function sentOverSocket(
+  { socketPath }: { readonly socketPath: string },
+  path: string,
+  options: RequestOptions,
+): ClientRequest {
+  return httpRequest({ ...options, socketPath, path });
+}
+
+async function bearer(tokenFile: string): Promise<string> {
+  return `Bearer ${(await readFile(tokenFile, 'utf8')).trim()}`;
+}
+
+async function jsonOf(response: IncomingMessage): Promise<unknown> {
+  return JSON.parse(await text(response));
+}
+
+/** What a refusal says, as far as it can be read. */
+function errorIn(body: string): string {
+  try {
+    const { error } = Object(JSON.parse(body)) as { readonly error?: unknown };
+    return typeof error === 'string' ? `: ${error}` : '';
+  } catch {
+    return '';
+  }
+}
+
+function messageOf(reason: unknown): string {
+  // Of several addresses that were tried, all of which failed, Node has the reasons and no message.
+  if (reason instanceof AggregateError) return reason.errors.map(messageOf).join('; ');
+  return reason instanceof Error ? reason.message : String(reason);
+}

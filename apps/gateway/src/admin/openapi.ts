@@ -1,0 +1,71 @@
+import * as z from 'zod';
+import { VERSION } from '../cli/version.ts';
+import { ANSWERS } from './answer-schemas.ts';
+import type { AdminEndpoint, AnswerForm } from './endpoint.ts';
+
+/** The OpenAPI document (version 3.1) of `endpoints`. Pure. */
+export function openApiOf(endpoints: readonly AdminEndpoint[]): object {
+  const paths: Record<string, Record<string, object>> = {};
+  for (const endpoint of endpoints) {
+    const operations = (paths[endpoint.path] ??= {});
+    operations[endpoint.method.toLowerCase()] = operationOf(endpoint);
+  }
+  return {
+    openapi: '3.1.0',
+    info: {
+      title: 'Meshgate admin API',
+      version: VERSION,
+      description: 'How a running gateway is looked at and operated. Every GET answers HEAD as well.',
+    },
+    paths,
+    components: {
+      schemas: Object.fromEntries(Object.entries(ANSWERS).map(([name, schema]) => [name, schemaOf(schema)])),
+      securitySchemes: {
+        token: { type: 'http', scheme: 'bearer', description: 'the token in admin.tokenFile, where that is set' },
+      },
+    },
+  };
+}
+
+function operationOf({ method, path, summary, query = [], answers }: AdminEndpoint): object {
+  const inPath = Array.from(path.matchAll(/\{(\w+)\}/g), ([, name = '']) => parameter(name, 'path', true));
+  const inQuery = query.map(({ name, description, required = false }) => ({
+    ...parameter(name, 'query', required),
+    description,
+  }));
+  const forms = method === 'GET' ? answers : { ...REFUSALS, ...answers };
+  return {
+    operationId: `${method} ${path}`,
+    summary,
+    ...(inPath.length + inQuery.length > 0 && { parameters: [...inPath, ...inQuery] }),
+    ...(method !== 'GET' && { security: [{}, { token: [] }] }),
+    responses: {
+      ...Object.fromEntries(Object.entries(forms).map(([status, form]) => [status, responseOf(form)])),
+      default: responseOf({ description: 'refused, or failed', schema: 'Error' }),
+    },
+  };
+}
+
+/** Of whatever changes something. */
+const REFUSALS: Readonly<Record<number, AnswerForm>> = {
+  401: { description: 'no token, or another than that of admin.tokenFile', schema: 'Error' },
+  403: { description: 'a web page of another origin, or an address beyond loopback without a token', schema: 'Error' },
+};
+
+function parameter(name: string, where: 'path' | 'query', required: boolean): object {
+  return { name, in: where, required, schema: { type: 'string' } };
+}
+
+function responseOf(form: AnswerForm): object {
+  const [contentType, media] =
+    'schema' in form
+      ? ['application/json', { schema: { $ref: `#/components/schemas/${form.schema}` } }]
+      : [form.contentType, { schema: { type: 'string' } }];
+  return { description: form.description, content: { [contentType]: media } };
+}
+
+/** OpenAPI 3.1 says once for all which JSON Schema it means. */
+function schemaOf(schema: z.ZodType): object {
+  const { $schema: _sameForAll, ...rest } = z.toJSONSchema(schema);
+  return rest;
+}

@@ -1,0 +1,204 @@
+import { once } from 'node:events';
+import { createServer } from 'node:http';
+import type { IncomingMessage, Server, ServerResponse } from 'node:http';
+import { isIP } from 'node:net';
+import type { Socket } from 'node:net';
+import { Readable } from 'node:stream';
+import { pipeline } from 'node:stream/promises';
+import { formatEndpoint, unixPath } from '@meshgate/core';
+import { settlesWithin } from '@meshgate/core/parts';
+import type { Observer, Service } from '@meshgate/core';
+import type { AdminSettings } from '../config/config-schema.ts';
+import { changeRefusal, isLoopback } from './change-guard.ts';
+import type { AdminAnswer, AdminEndpoint } from './endpoint.ts';
+import { jsonStream } from './json-stream.ts';
+import { routerOf } from './routing.ts';
+import type { Router } from './routing.ts';
+import { listenOnSocket } from './unix-socket.ts';
+
+/** What an {@link AdminServer} is made of. */
+export interface AdminOptions {
+  /** Where it listens, and what whoever changes something must present. */
+  readonly settings: AdminSettings;
+  readonly endpoints: readonly AdminEndpoint[];
+  /** Receives failures of our own. */
+  readonly observer: Observer;
+}
+
+/** The HTTP server of the admin API at one address. */
+export class AdminServer implements Service {
+  readonly name = 'admin';
+  readonly #options: AdminOptions;
+  readonly #router: Router;
+  readonly #server: Server;
+  /** Aborts when the server stops: answers without an end are over then. */
+  readonly #stopping = new AbortController();
+  readonly #answering = new Set<Promise<void>>();
+  /** Oldest first. */
+  readonly #sockets = new Set<Socket>();
+  readonly #busy = new Set<Socket>();
+
+  constructor(options: AdminOptions) {
+    this.#options = options;
+    this.#router = routerOf(options.endpoints);
+    this.#server = createServer(BOUNDS, (request, response) => {
+      const answering = this.#answer(request, response).finally(() => this.#answering.delete(answering));
+      this.#answering.add(answering);
+    });
+    this.#server.on('connection', (socket) => this.#admit(socket));
+    this.#server.timeout = SILENCE_MS;
+  }
+
+  /** Where it answers, as `--admin` takes it; absent while it does not. */
+  get url(): string | undefined {
+    const address = this.#server.address();
+    if (address === null) return undefined;
+    if (typeof address === 'string') return `unix:${address}`;
+    return `http://${formatEndpoint({ host: address.address, port: address.port })}`;
+  }
+
+  /** Rejects with the system's error when it cannot bind. */
+  async start(): Promise<void> {
+    const { endpoint } = this.#options.settings;
+    const path = unixPath(endpoint);
+    if (path === undefined) {
+      this.#server.listen({ host: endpoint.host, port: endpoint.port });
+      await once(this.#server, 'listening');
+    } else {
+      await listenOnSocket(this.#server, path);
+    }
+    // An accept that fails, for lack of file descriptors for example, must not end the process.
+    this.#server.on('error', (error) => this.#report(error));
+  }
+
+  /** Responses under way, such as that to `POST /drain`, are finished; streams and idle connections are closed. */
+  async stop(signal: AbortSignal): Promise<void> {
+    const closed = new Promise((resolve) => this.#server.close(resolve));
+    this.#stopping.abort();
+    await settlesWithin(Promise.allSettled(this.#answering), STOP_PATIENCE_MS, signal);
+    this.#server.closeAllConnections();
+    await closed;
+  }
+
+  /**
+   * Idle connections must not keep out probes: beyond the limit the oldest that has never sent a byte is closed, or else the oldest
+   * without a request under way, which a scraper would use again.
+   */
+  #admit(socket: Socket): void {
+    this.#sockets.add(socket);
+    socket.once('close', () => this.#sockets.delete(socket));
+    if (this.#sockets.size <= MAX_CONNECTIONS) return;
+    let idle: Socket | undefined;
+    for (const other of this.#sockets) {
+      if (this.#busy.has(other) || other === socket) continue;
+      idle ??= other;
+      if (other.bytesRead > 0) continue;
+      idle = other;
+      break;
+    }
+    idle?.destroy();
+  }
+
+  async #answer(request: IncomingMessage, response: ServerResponse): Promise<void> {
+    const { socket } = request;
+    this.#busy.add(socket);
+    const gone = new AbortController();
+    const stop = (): void => gone.abort();
+    this.#stopping.signal.addEventListener('abort', stop, { once: true });
+    response.once('close', () => {
+      this.#stopping.signal.removeEventListener('abort', stop);
+      this.#busy.delete(socket);
+      gone.abort();
+    });
+    try {
+      // No request has a body that matters.
+      request.resume();
+      await write(await this.#answerTo(request, gone.signal), request.method === 'HEAD', response);
+    } catch (reason) {
+      this.#failed(reason, response);
+    }
+  }
+
+  async #answerTo(request: IncomingMessage, signal: AbortSignal): Promise<AdminAnswer> {
+    const { method = '', url = '/', headers } = request;
+    if (!this.#isOurs(headers.host))
+      return refusal(403, `expected a Host header of this machine, found ${headers.host}`);
+    const [pathname = '/', query = ''] = url.split('?', 2);
+    const routed = this.#router(method, pathname);
+    if (routed.kind === 'no such path') return refusal(404, `no such path: ${pathname}`);
+    if (routed.kind === 'wrong method')
+      return {
+        ...refusal(405, `${pathname} has no method ${method}`),
+        headers: { allow: routed.allow.join(', ') },
+      };
+    const { endpoint, parameters } = routed;
+    const refused = endpoint.method === 'GET' ? undefined : await changeRefusal(this.#options.settings, headers);
+    return (
+      refused ?? endpoint.answer({ query: new URLSearchParams(query), parameters, accept: headers.accept, signal })
+    );
+  }
+
+  /**
+   * Whether `host` is a name of this machine. A page in a browser here can have a name of its own resolve to loopback (DNS rebinding), and
+   * would read every answer: on loopback only addresses and `localhost` are served.
+   */
+  #isOurs(host: string | undefined): boolean {
+    if (host === undefined || !isLoopback(this.#options.settings.endpoint.host)) return true;
+    const name = host
+      .replace(/:\d*$/, '')
+      .replace(/^\[(.*)\]$/, '$1')
+      .toLowerCase();
+    return isIP(name) !== 0 || name === 'localhost' || name.endsWith('.localhost');
+  }
+
+  #failed(reason: unknown, response: ServerResponse): void {
+    // The client has gone, or was too slow.
+    if (response.destroyed || response.headersSent) return void response.destroy();
+    this.#report(reason instanceof Error ? reason : new Error(String(reason)));
+    response.writeHead(500, { 'content-type': JSON_TYPE }).end('{"error":"INTERNAL"}\n');
+  }
+
+  #report(error: Error): void {
+    this.#options.observer.observe({ type: 'service.failed', service: this.name, error });
+  }
+}
+
+async function write(answer: AdminAnswer, isHead: boolean, response: ServerResponse): Promise<void> {
+  response.writeHead(answer.status, {
+    'content-type': 'json' in answer ? JSON_TYPE : answer.contentType,
+    'cache-control': 'no-store',
+    'x-content-type-options': 'nosniff',
+    ...answer.headers,
+  });
+  if (isHead) response.end();
+  else await pipeline(bodyOf(answer), response);
+}
+
+function bodyOf(answer: AdminAnswer): Readable {
+  if ('json' in answer) return jsonStream(answer.json);
+  // Of a stream nothing is read ahead: what is not taken yet may be replaced by newer.
+  return 'text' in answer ? Readable.from([answer.text]) : Readable.from(answer.stream, { highWaterMark: 1 });
+}
+
+function refusal(status: number, error: string): AdminAnswer & { readonly json: object } {
+  return { status, json: { error } };
+}
+
+const JSON_TYPE = 'application/json; charset=utf-8';
+
+/** For some probes, scrapers and operators: more would use up file descriptors of proxied connections. */
+const MAX_CONNECTIONS = 64;
+/** A connection without progress for so long, in an answer or in a request, is closed. */
+const SILENCE_MS = 30_000;
+
+/** Longer than a scrape, shorter than the patience of whoever stops the process. */
+const STOP_PATIENCE_MS = 1_000;
+
+/** Requests of the admin API are a line and a few headers. */
+const BOUNDS = {
+  maxHeaderSize: 8 * 1024,
+  headersTimeout: 5_000,
+  connectionsCheckingInterval: 1_000,
+  requestTimeout: 10_000,
+  keepAliveTimeout: 5_000,
+} as const;
