@@ -59,7 +59,34 @@ export class Deadlines<One> {
   /** Does not keep the process alive: the socket that is waited for does. */
   #setTimer(ms: number): void {
     this.#timerIsSet = true;
-    setTimeout(() => this.#onTimer(), ms).unref();
+    setTimeout(() => this.#onTimer(), Math.min(ms, LONGEST_TIMER_MS)).unref();
+  }
+}
+
+/** Beyond it Node's timers fire at once. */
+export const LONGEST_TIMER_MS: number = 2 ** 31 - 1;
+
+// More lengths than a configuration has; a resolver may invent one for each route that it makes.
+const MAX_LENGTHS = 1_000;
+
+/** {@link Deadlines} of every length that is asked for, each made once. */
+export class DeadlinesByLength<One> {
+  readonly #onLate: (one: One) => void;
+  readonly #known = new Map<number, Deadlines<One>>();
+
+  /** @param onLate as that of {@link Deadlines} */
+  constructor(onLate: (one: One) => void) {
+    this.#onLate = onLate;
+  }
+
+  /** @param afterMs milliseconds; `Infinity`: never late */
+  of(afterMs: number): Deadlines<One> {
+    const known = this.#known.get(afterMs);
+    if (known !== undefined) return known;
+    if (this.#known.size >= MAX_LENGTHS) this.#known.clear();
+    const made = new Deadlines(afterMs, this.#onLate);
+    this.#known.set(afterMs, made);
+    return made;
   }
 }
 

@@ -1,5 +1,5 @@
 import type { Accepted } from './connection.ts';
-import { Deadlines } from './deadlines.ts';
+import { Deadlines, DeadlinesByLength } from './deadlines.ts';
 import { Session } from './session.ts';
 import type { SessionControl, LiveConnection, Stages } from './session.ts';
 import { ProxyError } from '../errors.ts';
@@ -16,19 +16,12 @@ const CANDIDATES = 32;
 // Closing two sockets is a matter of the moment.
 const CUT_TIMEOUT_MS = 5_000;
 
-// As many as a timer of Node's can do.
-const MAX_TIMEOUT_MS = 2_147_483_647;
-
-// More than a configuration has; a resolver may invent one for each route that it makes.
-const MAX_CONNECT_TIMEOUTS = 1_000;
-
 const DRAINING = new ProxyError('CLOSED_BY_DRAIN', 'the proxy is draining');
 
 /** All live connections of a proxy: runs them, shows them, and can end them. */
 export class Sessions {
   #control: SessionControl;
   readonly #sessions = new LinkedList<Session>();
-  readonly #connectDeadlines = new Map<number, Deadlines<Session>>();
   readonly #idle: (() => void)[] = [];
   /** The same for all: a flood is no time to make errors. */
   #tooManyPending: ProxyError;
@@ -43,7 +36,6 @@ export class Sessions {
 
   /** Connections that come from now on pass through `stages`. Those that are live keep what they began with. */
   use(stages: Stages): void {
-    this.#connectDeadlines.clear();
     this.#tooManyPending = tooManyPending(stages);
     this.#control = this.#controlOf(stages);
   }
@@ -102,11 +94,15 @@ export class Sessions {
   }
 
   #controlOf(stages: Stages): SessionControl {
+    const { connectTimeoutMs } = stages.limits;
+    const connectDeadlines = new DeadlinesByLength<Session>((session) => session.onConnectTimeout());
     return {
       // An observer that throws harms nobody: neither the other observers nor the connection.
       stages: { ...stages, observer: observers([stages.observer]) },
       helloDeadlines: new Deadlines(stages.limits.helloTimeoutMs, (session) => session.onHelloTimeout()),
-      connectDeadlines: (timeoutMs) => this.#connectDeadlinesOf(timeoutMs),
+      // A route's own may be anything: routes of resolvers are judged by nobody.
+      connectDeadlines: (timeoutMs) =>
+        connectDeadlines.of((timeoutMs > 0 ? timeoutMs : connectTimeoutMs) + CONNECTOR_GRACE_MS),
       cutDeadlines: new Deadlines(CUT_TIMEOUT_MS, (session) => session.onCutTimeout()),
       onClosed: (session) => this.#onClosed(session),
     };
@@ -146,18 +142,6 @@ export class Sessions {
   #refuse(connection: Connection, listener: string, error: ProxyError): void {
     this.#control.stages.observer.observe({ type: 'connection.refused', listener, remote: connection.remote, error });
     connection.destroy(error);
-  }
-
-  #connectDeadlinesOf(timeoutMs: number): Deadlines<Session> {
-    const known = this.#connectDeadlines.get(timeoutMs);
-    if (known !== undefined) return known;
-    if (this.#connectDeadlines.size >= MAX_CONNECT_TIMEOUTS) this.#connectDeadlines.clear();
-    // A route's own may be anything: routes of resolvers are judged by nobody.
-    const { connectTimeoutMs } = this.#control.stages.limits;
-    const afterMs = (timeoutMs > 0 ? timeoutMs : connectTimeoutMs) + CONNECTOR_GRACE_MS;
-    const made = new Deadlines<Session>(Math.min(afterMs, MAX_TIMEOUT_MS), (session) => session.onConnectTimeout());
-    this.#connectDeadlines.set(timeoutMs, made);
-    return made;
   }
 
   #onClosed(session: Session): void {

@@ -1,19 +1,33 @@
-import { Deadline } from '../pipeline/deadlines.ts';
-import type { Deadlines } from '../pipeline/deadlines.ts';
+import { Deadline, LONGEST_TIMER_MS } from '../pipeline/deadlines.ts';
+import type { Deadlines, DeadlinesByLength } from '../pipeline/deadlines.ts';
 import type { ProxyError } from '../errors.ts';
 import type { NodeConnection, Sink } from './node-connection.ts';
 import { longestSilenceMs, silenceError } from './silence.ts';
 import type { Splice, SpliceOptions, Transfer } from './transport.ts';
+
+/** What all splices of a transport share. */
+export interface SpliceTimers {
+  /** Calls {@link NodeSplice.keepAlive} of those that have gone on for a while. */
+  readonly lasting: Deadlines<NodeSplice>;
+  /** Calls {@link NodeSplice.onQuiet}. */
+  readonly silence: DeadlinesByLength<NodeSplice>;
+}
 
 /** Carries bytes between two sockets until both have ended. Owns both from its construction on. */
 export class NodeSplice implements Splice, Sink {
   readonly done: Promise<Transfer>;
   readonly #down: NodeConnection;
   readonly #up: NodeConnection;
-  readonly #options: SpliceOptions;
+  /** Not the options themselves: they would live as long, head and all. */
+  readonly idleTimeoutMs: number;
+  readonly halfCloseTimeoutMs: number | undefined;
+  readonly #timers: SpliceTimers;
   readonly #lasts = new Deadline<NodeSplice>(this);
+  /** Until somebody has to look whether it is silent. */
+  readonly #silence = new Deadline<NodeSplice>(this);
   #resolve: (transfer: Transfer) => void = () => undefined;
-  #idleTimer: NodeJS.Timeout;
+  /** Instead of `#silence`, once that has passed: most connections have ended by then. */
+  #quietTimer: NodeJS.Timeout | undefined;
   #firstByteAt: number | undefined;
   #lastByteAt = performance.now();
   /** When one side had finished sending. */
@@ -21,16 +35,17 @@ export class NodeSplice implements Splice, Sink {
   #error: ProxyError | undefined;
   #open = 2;
 
-  /** @param lasting calls {@link keepAlive} when it has gone on for a while */
-  constructor(down: NodeConnection, up: NodeConnection, options: SpliceOptions, lasting: Deadlines<NodeSplice>) {
+  constructor(down: NodeConnection, up: NodeConnection, options: SpliceOptions, timers: SpliceTimers) {
+    this.#timers = timers;
     this.#down = down;
     this.#up = up;
-    this.#options = options;
+    this.idleTimeoutMs = options.idleTimeoutMs;
+    this.halfCloseTimeoutMs = options.halfCloseTimeoutMs;
     this.done = new Promise((resolve) => {
       this.#resolve = resolve;
     });
-    this.#idleTimer = timer(this, longestSilenceMs(options, false));
-    this.#lasts.begin(lasting, this.#lastByteAt);
+    this.#silence.begin(timers.silence.of(longestSilenceMs(this, false)), this.#lastByteAt);
+    this.#lasts.begin(timers.lasting, this.#lastByteAt);
     if (options.head.length > 0) up.push(options.head);
     down.pipeInto(this);
     up.pipeInto(this);
@@ -68,9 +83,7 @@ export class NodeSplice implements Splice, Sink {
   }
 
   onEnd(from: NodeConnection): void {
-    this.#halfClosedAt ??= performance.now();
-    clearTimeout(this.#idleTimer);
-    this.onQuiet();
+    if (this.#halfClosedAt === undefined) this.#onHalfClosed();
     this.#otherThan(from).end();
   }
 
@@ -86,7 +99,8 @@ export class NodeSplice implements Splice, Sink {
   onClosed(): void {
     this.#open -= 1;
     if (this.#open > 0) return;
-    clearTimeout(this.#idleTimer);
+    clearTimeout(this.#quietTimer);
+    this.#silence.end();
     this.#lasts.end();
     const { bytesUp, bytesDown } = this;
     this.#resolve({ bytesUp, bytesDown, firstByteAt: this.#firstByteAt, error: this.#error });
@@ -96,23 +110,23 @@ export class NodeSplice implements Splice, Sink {
     return connection === this.#down ? this.#up : this.#down;
   }
 
-  /** The timer is set once a period, not once a read; what came meanwhile postpones it by as much. */
+  #onHalfClosed(): void {
+    const now = performance.now();
+    this.#halfClosedAt = now;
+    clearTimeout(this.#quietTimer);
+    this.#silence.begin(this.#timers.silence.of(longestSilenceMs(this, true)), now);
+  }
+
+  /** Looks whether it has been silent for too long, once a period and not once a read; a byte that came meanwhile postpones that. */
   onQuiet(): void {
     const halfClosed = this.#halfClosedAt !== undefined;
     const quietSince = Math.max(this.#lastByteAt, this.#halfClosedAt ?? 0);
-    const remainingMs = quietSince + longestSilenceMs(this.#options, halfClosed) - performance.now();
-    if (remainingMs <= 0) this.cut(silenceError(this.#options, halfClosed));
-    else this.#idleTimer = timer(this, remainingMs);
+    const remainingMs = quietSince + longestSilenceMs(this, halfClosed) - performance.now();
+    if (remainingMs <= 0) this.cut(silenceError(this, halfClosed));
+    else this.#quietTimer = setTimeout(onQuiet, Math.min(remainingMs, LONGEST_TIMER_MS), this);
   }
-}
-
-function timer(splice: NodeSplice, afterMs: number): NodeJS.Timeout {
-  return setTimeout(onQuiet, Math.min(afterMs, LONGEST_TIMER_MS), splice);
 }
 
 function onQuiet(splice: NodeSplice): void {
   splice.onQuiet();
 }
-
-/** Beyond it Node's timers fire at once. */
-const LONGEST_TIMER_MS = 2 ** 31 - 1;

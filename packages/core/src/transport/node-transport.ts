@@ -1,6 +1,6 @@
 import { createServer, connect as netConnect } from 'node:net';
 import type { ListenOptions as NetListenOptions, Server, Socket, NetConnectOpts } from 'node:net';
-import { Deadlines } from '../pipeline/deadlines.ts';
+import { Deadlines, DeadlinesByLength } from '../pipeline/deadlines.ts';
 import { dialFailure, dialTimeout, undiallable } from './dial-failure.ts';
 import { formatEndpoint, portProblem, unixPath } from './endpoint.ts';
 import type { Endpoint } from './endpoint.ts';
@@ -16,12 +16,15 @@ import type { Connection, Dial, DialOptions, HeldSocket, Listening, ListenOption
 export function nodeTransport(): Transport {
   warmUpSockets();
   const shortage = new Shortage();
-  const lasting = new Deadlines<NodeSplice>(KEEP_ALIVE_AFTER_MS, (splice) => splice.keepAlive());
+  const timers = {
+    lasting: new Deadlines<NodeSplice>(KEEP_ALIVE_AFTER_MS, (splice) => splice.keepAlive()),
+    silence: new DeadlinesByLength<NodeSplice>((splice) => splice.onQuiet()),
+  };
   return {
     name: 'node',
     listen: (at, options, onConnection) => listen(at, options, onConnection, shortage),
     dial: (to, options) => dial(to, options, shortage),
-    splice: (down, up, options) => new NodeSplice(NodeConnection.own(down), NodeConnection.own(up), options, lasting),
+    splice: (down, up, options) => new NodeSplice(NodeConnection.own(down), NodeConnection.own(up), options, timers),
   };
 }
 
