@@ -96,8 +96,8 @@ export function spawnGateway(config: string): Daemon {
 }
 
 /** Starts any command of `meshgate` that runs until it is told to stop. */
-export function spawnMeshgate(args: readonly string[]): Daemon {
-  const child = spawn(process.execPath, [MAIN, ...args], { stdio: ['ignore', 'pipe', 'pipe'] });
+export function spawnMeshgate(args: readonly string[], nodeOptions: readonly string[] = []): Daemon {
+  const child = spawn(process.execPath, [...nodeOptions, MAIN, ...args], { stdio: ['ignore', 'pipe', 'pipe'] });
   return new GatewayProcess(child);
 }
 

@@ -237,7 +237,7 @@ const WRONG: readonly {
   {
     claim: 'a way of carrying that the transport does not know',
     lines: [LISTENERS, `sources: [ ${FILE} ]`, 'transport: { splice: copy }'],
-    problems: ['meshgate.yaml:3:14: expected use: epoll beside splice: copy, found auto'],
+    problems: ['meshgate.yaml:3:14: expected use: epoll or uring beside splice: copy, found auto'],
   },
   {
     claim: 'a way of carrying that nobody knows',

@@ -1,6 +1,6 @@
 import { nodeTransport } from '@meshgate/core';
 import { describe, expect, it } from 'vitest';
-import { chooseTransport } from '../src/run/transport-choice.ts';
+import { builtInTransports, chooseTransport } from '../src/run/transport-choice.ts';
 
 const named = (name: string) => ({ ...nodeTransport(), name });
 const works = (name: string) => ({ name, open: () => Promise.resolve(named(name)) });
@@ -15,15 +15,8 @@ describe('the choice of a transport', () => {
     });
   });
 
-  it('is an experimental one only by its name', async () => {
-    const experimental = { ...works('new'), byNameOnly: true };
-    expect(await chooseTransport('auto', [], [experimental, works('node')])).toMatchObject({
-      transport: { name: 'node' },
-      declined: [],
-    });
-    expect(await chooseTransport('new', [], [experimental, works('node')])).toMatchObject({
-      transport: { name: 'new' },
-    });
+  it('is io_uring, then epoll, then Node', () => {
+    expect(builtInTransports('auto').map(({ name }) => name)).toEqual(['uring', 'epoll', 'node']);
   });
 
   it('never opens another than the one that was named', async () => {

@@ -16,19 +16,16 @@ describe.each(['epoll', 'uring'])('where the %s transport cannot work', (transpo
 
 describe.skipIf(process.platform !== 'linux')('where io_uring is forbidden or too old', () => {
   it.each([
-    ['io_uring_setup', 'EPERM', 'io_uring_setup'],
-    ['io_uring_setup', 'ENOSYS', 'io_uring_setup'],
-    ['io_uring_setup', 'ENOMEM', 'io_uring_setup'],
-    ['io_uring_setup', 'EINVAL', 'io_uring_setup'],
-    ['io_uring_enter', 'EPERM', 'io_uring_enter'],
-    ['io_uring_register', 'EPERM', 'io_uring_register buffers'],
-  ] as const)(
-    'the self-test says so, and nothing crashes or is left, when %s fails with %s',
-    async (call, error, culprit) => {
-      expect(await output('forbidden.mjs', String(CALLS[call]), String(constants.errno[error]))).toEqual({
-        ok: false,
-        reason: `${culprit}: ${error}`,
-      });
-    },
-  );
+    ['io_uring_setup', 'EPERM'],
+    ['io_uring_setup', 'ENOSYS'],
+    ['io_uring_setup', 'ENOMEM'],
+    ['io_uring_setup', 'EINVAL'],
+    ['io_uring_enter', 'EPERM'],
+    ['io_uring_register', 'EPERM'],
+  ] as const)('the self-test says so, and nothing crashes or is left, when %s fails with %s', async (call, error) => {
+    expect(await output('forbidden.mjs', String(CALLS[call]), String(constants.errno[error]))).toMatchObject({
+      ok: false,
+      reason: expect.stringMatching(`^${call}: ${error} \\(.+\\)$`) as string,
+    });
+  });
 });

@@ -11,11 +11,16 @@ export type SelfTest = { readonly ok: true } | { readonly ok: false; readonly re
  * Carries real bytes through `transport` over the loopback interface: a client and a backend made of `node:net`, the transport between
  * them. Small and bulk, both ways, and an answer that ends only after the client has finished. Takes a few milliseconds, never throws,
  * leaves nothing behind.
+ *
+ * @param timeoutMs after which it has failed; milliseconds, 2,000 if absent
  */
-export async function testTransport(transport: Transport): Promise<SelfTest> {
+export async function testTransport(
+  transport: Transport,
+  { timeoutMs = TIMEOUT_MS }: { readonly timeoutMs?: number } = {},
+): Promise<SelfTest> {
   const opened: Opened[] = [];
   try {
-    await within(TIMEOUT_MS, carry(transport, opened));
+    await within(timeoutMs, carry(transport, opened));
     return { ok: true };
   } catch (reason) {
     return { ok: false, reason: reason instanceof Error ? reason.message : String(reason) };

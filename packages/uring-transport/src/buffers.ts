@@ -1,6 +1,7 @@
 import { systemError } from '@meshgate/linux';
 import type { Libc, MappedMemory, Memory } from '@meshgate/linux';
 import { BUF_REG_BYTES, BUF_WORDS, REGISTER_PBUF_RING } from './abi.ts';
+import { refused } from './ring.ts';
 
 /**
  * Buffers from which the kernel takes one at the moment in which bytes arrive (`IORING_REGISTER_PBUF_RING`): so a connection that waits
@@ -38,7 +39,7 @@ export class Buffers {
     view.setUint32(8, this.#provided, true);
     view.setUint16(12, BUFFER_GROUP, true);
     if (libc.io_uring_register(ringFd, REGISTER_PBUF_RING, registration.address, 1) < 0) {
-      const error = systemError(libc.errno(), 'io_uring_register', 'buffers');
+      const error = refused(libc.errno(), 'io_uring_register');
       this.release();
       throw error;
     }

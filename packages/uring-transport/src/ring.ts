@@ -55,10 +55,10 @@ export class Ring {
     ints[PARAMS.flags] = SETUP_CQSIZE | SETUP_SUBMIT_ALL | SETUP_COOP_TASKRUN | SETUP_SINGLE_ISSUER;
     ints[PARAMS.cqEntries] = COMPLETIONS;
     this.fd = libc.io_uring_setup(SUBMISSIONS, parameters.address);
-    if (this.fd === -1) throw systemError(libc.errno(), 'io_uring_setup');
+    if (this.fd === -1) throw refused(libc.errno(), 'io_uring_setup');
     try {
       // A filter may allow the one and forbid the other; later there would be nobody to tell.
-      if (libc.io_uring_enter(this.fd, 0, 0, ENTER_GETEVENTS) < 0) throw systemError(libc.errno(), 'io_uring_enter');
+      if (libc.io_uring_enter(this.fd, 0, 0, ENTER_GETEVENTS) < 0) throw refused(libc.errno(), 'io_uring_enter');
       const needed = FEAT_SINGLE_MMAP | FEAT_NODROP;
       if (((ints[PARAMS.features] ?? 0) & needed) !== needed)
         throw new Error('expected the io_uring of Linux 6.0 or later');
@@ -168,6 +168,22 @@ export class Ring {
     this.#entries.unmap();
     this.#rings.unmap();
   }
+}
+
+/** What lies behind an error of `call` most often, for whoever reads it in a log. */
+const CAUSES: Readonly<Record<string, string>> = {
+  EPERM: 'forbidden by a seccomp filter or by kernel.io_uring_disabled',
+  ENOSYS: 'the kernel has none, or a seccomp filter hides it',
+  EINVAL: 'expected Linux 6.0 or later',
+  ENOMEM: 'the limit of locked memory, RLIMIT_MEMLOCK, is too low, or there is no memory left',
+};
+
+/** The system's error for a call that was refused, with what may be done about it. */
+export function refused(errno: number, call: string): Error {
+  const error = systemError(errno, call);
+  const cause = CAUSES[error.code ?? ''];
+  if (cause !== undefined) error.message += ` (${cause})`;
+  return error;
 }
 
 function mapped(libc: Libc, fd: number, offset: number, lengthBytes: number): MappedMemory {

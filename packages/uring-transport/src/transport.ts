@@ -14,9 +14,14 @@ import { Socket } from './socket.ts';
  * the first `listen` or `dial`, which reject where it does not work. Ask `selfTest` before relying on it.
  */
 export function uringTransport(options: UringOptions = {}): Transport {
+  return transportOver(async () => new Kernel(await loadLibc(), { ...DEFAULTS, ...options }));
+}
+
+/** @param open called once, by the first `listen` or `dial` */
+export function transportOver(open: () => Promise<Kernel>): Transport {
   return openedLater({
     name: 'uring',
-    open: async () => new Kernel(await loadLibc(), { ...DEFAULTS, ...options }),
+    open,
     listen,
     dial: (kernel, to, settings) => dialBy(kernel, CONNECTING, to, settings),
     splice: (down, up, settings) => new SocketSplice(own(down), own(up), settings, flow),

@@ -303,14 +303,14 @@ const transport = z
         splice: z
           .enum(SPLICE_MODES, expecting(`one of ${SPLICE_MODES.join(', ')}`))
           .default('auto')
-          .describe('of epoll: how bytes are copied between sockets'),
+          .describe('of uring and epoll: how bulk is copied between sockets'),
       }),
     ],
     expecting('a string, or a mapping'),
   )
   .superRefine(({ use: named, splice }, context) => {
-    if (splice === 'auto' || named === 'epoll') return;
-    refuse(context, ['splice'], `expected use: epoll beside splice: ${splice}, found ${named}`);
+    if (splice === 'auto' || named === 'epoll' || named === 'uring') return;
+    refuse(context, ['splice'], `expected use: epoll or uring beside splice: ${splice}, found ${named}`);
   });
 
 const workers = z

@@ -32,10 +32,10 @@ export const MESSAGES = {
     action: 'See the reasons: a source without a snapshot, a listener that cannot bind, an expired certificate.',
   },
   transportUnavailable: {
-    level: 'warn',
+    level: 'info',
     text: 'transport {transport} unavailable, using {used}: {reason}',
-    meaning: 'A faster transport does not work on this machine.',
-    action: 'Nothing, or mend the reason. `transport: node` silences it.',
+    meaning: 'A transport that `auto` prefers does not work on this machine; in most containers `uring` does not.',
+    action: 'Nothing, or mend the reason. Naming the transport in use silences it.',
   },
   cannotStart: {
     level: 'fatal',

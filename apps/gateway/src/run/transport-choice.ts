@@ -5,8 +5,6 @@ import type { SpliceMode } from '@meshgate/epoll-transport';
 /** A transport that may not work on this machine. */
 export interface TransportCandidate {
   readonly name: string;
-  /** It is experimental: `auto` does not try it. */
-  readonly byNameOnly?: boolean;
   /** Loads it and has it test itself. Rejects with the reason why it cannot be used here. */
   open(): Promise<Transport>;
 }
@@ -14,7 +12,7 @@ export interface TransportCandidate {
 /** Those that come with the gateway, in the order in which `auto` tries them; the last one works everywhere. */
 export function builtInTransports(splice: SpliceMode): readonly TransportCandidate[] {
   return [
-    { name: 'uring', byNameOnly: true, open: openUring },
+    { name: 'uring', open: () => openUring(splice) },
     { name: 'epoll', open: () => openEpoll(splice) },
     { name: 'node', open: () => Promise.resolve(nodeTransport()) },
   ];
@@ -28,11 +26,12 @@ async function openEpoll(splice: SpliceMode): Promise<Transport> {
   return epollTransport({ splice });
 }
 
-async function openUring(): Promise<Transport> {
+async function openUring(mode: SpliceMode): Promise<Transport> {
   const { selfTest, uringTransport } = await import('@meshgate/uring-transport');
-  const tested = await selfTest();
+  const splice = mode === 'copy' ? 'copy' : 'splice';
+  const tested = await selfTest({ splice });
   if (!tested.ok) throw new Error(tested.reason);
-  return uringTransport();
+  return uringTransport({ splice });
 }
 
 /** Which transport it is, or why it is none. */
@@ -62,10 +61,7 @@ export async function chooseTransport(
 ): Promise<TransportChoice> {
   const ready = offered.map((transport) => ({ name: transport.name, open: () => Promise.resolve(transport) }));
   const known = [...builtIn, ...ready];
-  const candidates =
-    wanted === 'auto'
-      ? builtIn.filter(({ byNameOnly }) => byNameOnly !== true)
-      : known.filter(({ name }) => name === wanted);
+  const candidates = wanted === 'auto' ? builtIn : known.filter(({ name }) => name === wanted);
   const declined: Declined[] = [];
   for (const { name, open } of candidates) {
     try {
