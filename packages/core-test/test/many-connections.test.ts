@@ -112,10 +112,12 @@ describe('very many connections', () => {
     const port = first.localPort;
     first.write('still here');
     await once(first, 'data');
+    const beganAt = performance.now();
     expect(await proxy.drain(0, 400)).toMatchObject({ finished: 0, cut: 20, remaining: 0 });
     await Promise.all(sockets.map((socket) => socket.closed || once(socket, 'close')));
     expect((await proxy.usage()).closedPorts.at(-1)).toBe(port);
-    expect((closedAt.at(-1) ?? 0) - (closedAt[0] ?? 0)).toBeGreaterThan(200);
+    // From below only: a machine that is busy may close all of them late, and never the last one early.
+    expect((closedAt.at(-1) ?? 0) - beganAt).toBeGreaterThan(300);
   });
 });
 
