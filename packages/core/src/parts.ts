@@ -29,6 +29,8 @@ export { DEFAULT_OUTLIERS, Outliers } from './pipeline/outliers.ts';
 export type { OutlierOptions } from './pipeline/outliers.ts';
 export { withListen } from './transport/with-listen.ts';
 export { dialFailure, dialTimeout, undiallable } from './transport/dial-failure.ts';
+export { isHarmlessLoss } from './transport/harmless-loss.ts';
+export type { Carried } from './transport/harmless-loss.ts';
 export { longestSilenceMs, silenceError } from './transport/silence.ts';
 export { portProblem } from './transport/endpoint.ts';
 export { formatDuration } from './duration.ts';

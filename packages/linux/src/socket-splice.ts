@@ -1,4 +1,5 @@
-import { longestSilenceMs, silenceError } from '@meshgate/core/parts';
+import { isHarmlessLoss, longestSilenceMs, silenceError } from '@meshgate/core/parts';
+import type { Carried } from '@meshgate/core/parts';
 import type { Endpoint, ProxyError, Splice, SpliceOptions, Transfer } from '@meshgate/core';
 import { lostBy } from './connection-loss.ts';
 import type { End } from './connection-loss.ts';
@@ -50,6 +51,9 @@ export class SocketSplice<Kernel extends TransportKernel, Socket extends StreamS
   #lastByteAt = performance.now();
   /** When one side had finished sending. */
   #halfClosedAt: number | undefined;
+  /** That side, and what had been carried by then. */
+  #finishedFirst: StreamSocket | undefined;
+  #atEnd: Carried = NOTHING_YET;
   #over = false;
   #error: ProxyError | undefined;
   /** Descriptors not yet closed. */
@@ -127,16 +131,17 @@ export class SocketSplice<Kernel extends TransportKernel, Socket extends StreamS
     if (!this.#upward.finished || !this.#downward.finished) {
       direction.to.finish();
       this.#halfClosedAt = this.#loop.nowMs;
+      this.#finishedFirst = direction.from;
+      this.#atEnd = { bytesUp: this.bytesUp, bytesDown: this.bytesDown };
       this.#watchSilence();
       return;
     }
-    this.#over = true;
-    this.#upward.from.close();
-    this.#upward.to.close();
+    this.#endWell();
   }
 
   onLost(socket: StreamSocket, errno: number): void {
-    this.cut(lostBy(errno, socket === this.#upward.from ? 'downstream' : 'upstream'));
+    if (socket === this.#finishedFirst && isHarmlessLoss(this, this.#atEnd)) this.#endWell();
+    else this.cut(lostBy(errno, socket === this.#upward.from ? 'downstream' : 'upstream'));
   }
 
   #start(): void {
@@ -144,6 +149,15 @@ export class SocketSplice<Kernel extends TransportKernel, Socket extends StreamS
     this.#upward.begin(this.#options.head);
     if (!this.#over) this.#downward.begin(NOTHING);
     for (const socket of [this.#upward.from, this.#upward.to]) this.onReady(socket);
+  }
+
+  #endWell(): void {
+    if (this.#over) return;
+    this.#over = true;
+    this.#upward.abandon();
+    this.#downward.abandon();
+    this.#upward.from.close();
+    this.#upward.to.close();
   }
 
   #watchSilence(): void {
@@ -156,3 +170,4 @@ export class SocketSplice<Kernel extends TransportKernel, Socket extends StreamS
 }
 
 const NOTHING = new Uint8Array(0);
+const NOTHING_YET: Carried = { bytesUp: 0, bytesDown: 0 };

@@ -2,6 +2,8 @@ import { Deadline, LONGEST_TIMER_MS } from '../pipeline/deadlines.ts';
 import type { Deadlines, DeadlinesByLength } from '../pipeline/deadlines.ts';
 import type { ProxyError } from '../errors.ts';
 import type { NodeConnection, Sink } from './node-connection.ts';
+import { isHarmlessLoss } from './harmless-loss.ts';
+import type { Carried } from './harmless-loss.ts';
 import { longestSilenceMs, silenceError } from './silence.ts';
 import type { Splice, SpliceOptions, Transfer } from './transport.ts';
 
@@ -32,6 +34,9 @@ export class NodeSplice implements Splice, Sink {
   #lastByteAt = performance.now();
   /** When one side had finished sending. */
   #halfClosedAt: number | undefined;
+  /** That side, and what had been carried both ways by then. */
+  #finishedFirst: NodeConnection | undefined;
+  #atEnd: Carried = NOTHING_YET;
   #error: ProxyError | undefined;
   #open = 2;
 
@@ -83,7 +88,7 @@ export class NodeSplice implements Splice, Sink {
   }
 
   onEnd(from: NodeConnection): void {
-    if (this.#halfClosedAt === undefined) this.#onHalfClosed();
+    if (this.#halfClosedAt === undefined) this.#onHalfClosed(from);
     this.#otherThan(from).end();
   }
 
@@ -93,7 +98,9 @@ export class NodeSplice implements Splice, Sink {
 
   onLost(connection: NodeConnection, error: ProxyError): void {
     // A reset after both directions had finished takes nothing away from anybody.
-    if (!connection.finished) this.cut(error);
+    if (connection.finished) return;
+    if (connection !== this.#finishedFirst || !isHarmlessLoss(this, this.#atEnd)) this.cut(error);
+    else this.#otherThan(connection).destroy();
   }
 
   onClosed(): void {
@@ -110,8 +117,10 @@ export class NodeSplice implements Splice, Sink {
     return connection === this.#down ? this.#up : this.#down;
   }
 
-  #onHalfClosed(): void {
+  #onHalfClosed(from: NodeConnection): void {
     const now = performance.now();
+    this.#finishedFirst = from;
+    this.#atEnd = { bytesUp: this.bytesUp, bytesDown: this.bytesDown };
     this.#halfClosedAt = now;
     clearTimeout(this.#quietTimer);
     this.#silence.begin(this.#timers.silence.of(longestSilenceMs(this, true)), now);
@@ -130,3 +139,5 @@ export class NodeSplice implements Splice, Sink {
 function onQuiet(splice: NodeSplice): void {
   splice.onQuiet();
 }
+
+const NOTHING_YET: Carried = { bytesUp: 0, bytesDown: 0 };

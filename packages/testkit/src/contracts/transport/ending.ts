@@ -2,6 +2,7 @@ import { expect } from '../../runner.ts';
 import { ProxyError } from '@meshgate/core';
 import { expectSameBytes, payload } from './bytes.ts';
 import type { Claim } from './claims.ts';
+import type { Spliced } from './wiring.ts';
 
 export function halfCloseClaims(claim: Claim): void {
   for (const [first, second] of [
@@ -66,6 +67,56 @@ export function resetClaims(claim: Claim): void {
       expect((await spliced.splice.done).error).toMatchObject({ name: 'ProxyError', code });
     });
   }
+}
+
+/** Who has finished, and had what it came for, may close its socket: what still comes for it is answered by a reset. */
+export function closeAfterAnswerClaims(claim: Claim): void {
+  for (const [first, second, code] of [
+    ['client', 'backend', 'DOWNSTREAM_RESET'],
+    ['backend', 'client', 'UPSTREAM_RESET'],
+  ] as const) {
+    claim(
+      `ends well when the ${first} closes after the answer, although the ${second} still says goodbye`,
+      async (wiring) => {
+        const spliced = await wiring.spliced();
+        await answered(spliced);
+        spliced[first].end();
+        await spliced[second].finished;
+        spliced[first].reset();
+        await spliced[second].send('goodbye').catch(() => undefined);
+        spliced[second].end();
+        expect((await spliced.splice.done).error).toBeUndefined();
+      },
+    );
+
+    claim(`ends with ${code} when the ${first} is lost in the middle of what the ${second} sends`, async (wiring) => {
+      const spliced = await wiring.spliced();
+      await answered(spliced);
+      spliced[first].end();
+      await spliced[second].finished;
+      await spliced[second].send(payload(100_000));
+      await spliced[first].receive(100_000);
+      spliced[first].reset();
+      spliced[second].send(payload(100_000)).catch(() => undefined);
+      expect((await spliced.splice.done).error).toMatchObject({ name: 'ProxyError', code });
+    });
+  }
+
+  claim('ends with DOWNSTREAM_RESET when a client that has finished is lost without an answer', async (wiring) => {
+    const { client, backend, splice } = await wiring.spliced();
+    client.end();
+    await backend.finished;
+    client.reset();
+    await backend.send('too late').catch(() => undefined);
+    expect((await splice.done).error).toMatchObject({ name: 'ProxyError', code: 'DOWNSTREAM_RESET' });
+  });
+}
+
+async function answered({ client, backend }: Pick<Spliced, 'client' | 'backend'>): Promise<void> {
+  await client.send('question');
+  await backend.receive(8);
+  await backend.send('answer');
+  await client.receive(6);
 }
 
 /** The end has been passed on, the bytes before it have not: a reset overtakes both. */

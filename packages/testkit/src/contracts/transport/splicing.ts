@@ -4,7 +4,14 @@ import { Random } from '../random.ts';
 import { expectSameBytes, payload, readBytes } from './bytes.ts';
 import type { Claim } from './claims.ts';
 import { crowdClaims } from './crowd.ts';
-import { cutClaims, halfCloseClaims, resetBehindBytesClaim, resetBehindEndClaim, resetClaims } from './ending.ts';
+import {
+  closeAfterAnswerClaims,
+  cutClaims,
+  halfCloseClaims,
+  resetBehindBytesClaim,
+  resetBehindEndClaim,
+  resetClaims,
+} from './ending.ts';
 import { backpressureClaims, idleClaims } from './waiting.ts';
 
 export function describeSplicing(claim: Claim): void {
@@ -14,6 +21,7 @@ export function describeSplicing(claim: Claim): void {
     progressClaims(claim);
     halfCloseClaims(claim);
     resetClaims(claim);
+    closeAfterAnswerClaims(claim);
     resetBehindBytesClaim(claim);
     resetBehindEndClaim(claim);
     cutClaims(claim);
