@@ -65,7 +65,9 @@ describe('filters of a listener', () => {
     await using folder = await folderWith({ host: '127.0.0.1', port: 1 }, 'filters: [ postgres, mysql ]');
     const loading = loadConfig(join(folder.path, 'meshgate.yaml'));
     await expect(loading).rejects.toBeInstanceOf(ConfigProblems);
-    await expect(loading).rejects.toThrow(/meshgate\.yaml:1:\d+: expected one of postgres, found "mysql"/);
+    await expect(loading).rejects.toThrow(
+      /meshgate\.yaml:1:\d+: expected a filter that a plugin offers, found "mysql"; known ones are postgres/,
+    );
   });
 
   it('may be those of a plugin, by their names', async () => {

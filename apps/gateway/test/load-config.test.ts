@@ -79,7 +79,7 @@ describe('a route that uses a layer', () => {
   it.each([
     [
       '[ { name: hegde } ]',
-      'routes.yaml:3:14: expected a layer that a plugin offers, found "hegde": did you mean "hedge"?',
+      'routes.yaml:3:14: expected a layer or resolver that a plugin offers, found "hegde": did you mean "hedge"?',
     ],
     ['[ { name: hedge } ]', 'routes.yaml:3:14: after: expected a duration'],
     ['[ { after: 5ms } ]', 'routes.yaml:3:14: expected the key "name", found none'],
@@ -89,7 +89,7 @@ describe('a route that uses a layer', () => {
 
   it('is refused when no plugin offers any', async () => {
     expect((await loadUsing('[ { name: hedge } ]', plugin(''))).problems).toEqual([
-      'routes.yaml:3:14: expected a layer that a plugin offers, found "hedge"; no plugin offers one',
+      'routes.yaml:3:14: expected a layer or resolver that a plugin offers, found "hedge"; no plugin offers one',
     ]);
   });
 });
@@ -114,6 +114,71 @@ describe('a route that names the balance of a plugin', () => {
   ])('is judged where it is written: %s', async (balance, problems) => {
     const files = { 'mine.mjs': offering, 'routes.yaml': balanced(balance) };
     expect((await load(lines, files)).problems).toEqual(problems);
+  });
+});
+
+describe('a listener that uses parts', () => {
+  const offering = plugin(`
+    host.offerFilter('knock', ({ line }) => {
+      if (typeof line !== 'string') throw Object.assign(new Error(), { issues: [{ message: 'expected a line', path: ['line'] }] });
+      return { name: 'knock', filter() {} };
+    });
+    host.addFilter({ name: 'plain', filter() {} });
+    host.offerFilter('broken', () => null);
+    host.offerResolver('mine', () => ({ resolve() {} }));`);
+  const loadUsing = (parts: string, more = offering) =>
+    load(
+      [`listeners: [ { address: 127.0.0.1, port: 0, ${parts} } ]`, `sources: [ ${FILE} ]`, 'plugins: [ ./mine.mjs ]'],
+      {
+        'mine.mjs': more,
+      },
+    );
+
+  it.each([
+    'filters: [ postgres, { name: knock, line: sesame }, plain ]',
+    'filters: [ { name: postgres } ]',
+    'use: [ { name: mine } ]',
+  ])('is fine when they are offered and take their settings: %s', async (parts) =>
+    expect((await loadUsing(parts)).problems).toEqual([]),
+  );
+
+  it.each([
+    ['filters: [ knock ]', 'expected a line'],
+    ['filters: [ { name: knock, line: 1 } ]', 'expected a line'],
+    ['filters: [ { name: plain, line: 1 } ]', 'the filter "plain" has no settings'],
+    ['filters: [ { name: postgres, tls: on } ]', 'the filter "postgres" has no settings'],
+    ['filters: [ { line: 1 } ]', 'expected the key "name", found none'],
+    [
+      'filters: [ broken ]',
+      'the filter "broken" refuses its settings: "broken": expected an object with filter(), found null',
+    ],
+    ['filters: [ mine ]', '"mine" is a resolver: expected it in use of a listener or a route'],
+    ['use: [ { name: knock } ]', '"knock" is a filter: expected it in filters of a listener'],
+    [
+      'use: [ { name: mien } ]',
+      'expected a layer or resolver that a plugin offers, found "mien": did you mean "mine"?',
+    ],
+  ])('is refused where it is written: %s', async (parts, problem) => {
+    const { problems } = await loadUsing(parts);
+    expect(problems).toEqual([expect.stringContaining(problem)]);
+    expect(problems[0]).toMatch(/^meshgate\.yaml:1:\d+: /);
+  });
+
+  it.each([
+    [
+      `host.addFilter({ name: 'postgres', filter() {} });`,
+      'addFilter: expected a name that no built-in filter has, found "postgres"',
+    ],
+    [
+      `host.offerFilter('postgres', () => ({ filter() {} }));`,
+      'offerFilter: expected a name that no built-in filter has, found "postgres"',
+    ],
+    [
+      `host.offerLayer('one', () => (inner) => inner); host.offerFilter('one', () => ({ filter() {} }));`,
+      'offerFilter: expected a name that no other layer has, found "one"',
+    ],
+  ])('is never given another part than it names, since names are taken once: %s', async (install, problem) => {
+    expect((await loadUsing('', plugin(install))).problems).toEqual([expect.stringContaining(problem)]);
   });
 });
 

@@ -3,6 +3,7 @@ import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { createProxy, pause, ProxyError } from '@meshgate/core';
 import type { ConnectContext, FilterContext, Route } from '@meshgate/core';
+import { offeredBalances } from '@meshgate/core/parts';
 import { sniSniffer } from '@meshgate/sni';
 import { describe, expect, it } from 'vitest';
 import {
@@ -20,6 +21,7 @@ import {
 } from '@meshgate/testkit';
 import again, { tryAgain } from '../src/again-layer.ts';
 import { announce } from '../src/announce-service.ts';
+import nearbyPlugin, { nearby } from '../src/nearby-resolver.ts';
 import onlyFrom from '../src/only-from-filter.ts';
 import preview, { previewResolver } from '../src/preview-resolver.ts';
 import { slowTransport } from '../src/slow-transport.ts';
@@ -38,14 +40,24 @@ it('the resolver of previews is added by its plugin', async () => {
   expect((await fakeHost().install(preview)).resolvers).toEqual([previewResolver]);
 });
 
+it('the resolver of nearby backends knows clients by their address, and has settings that are looked at', async () => {
+  const part = (await fakeHost().install(nearbyPlugin)).offered.get('nearby');
+  expect(() => part?.make({ prefix: 10 })).toThrow('expected prefix, route and host, each a string');
+  const settings = { prefix: '192.', route: 'near', host: '10.1.0.5', port: 8443 };
+  const resolver = part?.kind === 'resolver' ? part.make(settings) : expect.unreachable();
+  expect(resolver.resolve(sampleHello(), sampleAccepted())).toMatchObject({ name: 'near' });
+  expect(nearby('10.', { name: 'far', serverNames: [], backends: [] }).resolve(sampleHello(), sampleAccepted())).toBe(
+    undefined,
+  );
+});
+
 describeLayer('the layer that tries again', () => tryAgain(1));
 
 describe('the layer that tries again', () => {
   it('is offered with settings that are looked at', async () => {
-    const { offeredLayers } = await fakeHost().install(again);
-    const make = offeredLayers.get('again');
-    expect(() => make?.({ afterMs: 'soon' })).toThrow('afterMs: expected a number of milliseconds above 0');
-    expect(make?.({ afterMs: 500 })).toBeTypeOf('function');
+    const layer = (await fakeHost().install(again)).offered.get('again');
+    expect(() => layer?.make({ afterMs: 'soon' })).toThrow('afterMs: expected a number of milliseconds above 0');
+    expect(layer?.make({ afterMs: 500 })).toBeTypeOf('function');
   });
 
   it('reaches a backend that is there a little later', async () => {
@@ -80,9 +92,9 @@ it('the observer of old clients counts and logs those without TLS 1.3', async ()
 
 describe('the filter for one network', () => {
   const filterOf = async (network: unknown) => {
-    const [filter] = (await fakeHost().install(onlyFrom, { network })).filters;
+    const part = (await fakeHost().install(onlyFrom)).offered.get('only-from');
     const client = { connection: sampleAccepted() } as FilterContext;
-    return filter?.filter(client);
+    return part?.kind === 'filter' ? part.make({ network }).filter(client) : expect.unreachable();
   };
 
   it('lets in who is in it, and refuses who is not', async () => {
@@ -160,7 +172,7 @@ describe('the balance of tenants', () => {
   it('keeps a tenant on its own backends, and the others on those of nobody', async () => {
     await using own = await tlsBackend('own.internal');
     await using everybody = await tlsBackend('shared.internal');
-    const { offeredBalances } = await fakeHost().install(tenant);
+    const balances = offeredBalances((await fakeHost().install(tenant)).offered);
     const backends = [
       { address: own.address, weight: 1, healthy: true, labels: { tenant: 'acme' } },
       { address: everybody.address, weight: 1, healthy: true },
@@ -169,7 +181,7 @@ describe('the balance of tenants', () => {
     const proxy = createProxy({
       listen: { host: '127.0.0.1', port: 0 },
       sniffers: [sniSniffer()],
-      balances: Object.fromEntries(offeredBalances),
+      balances: Object.fromEntries(balances),
       routes: [{ name: 'shop', serverNames: ['*.shop.example.com'], balance, backends }],
     });
     await proxy.start();
@@ -183,8 +195,8 @@ describe('the balance of tenants', () => {
   });
 
   it('is offered with settings that are looked at', async () => {
-    const { offeredBalances } = await fakeHost().install(tenant);
-    const make = offeredBalances.get('tenant');
+    const balances = offeredBalances((await fakeHost().install(tenant)).offered);
+    const make = balances.get('tenant');
     expect(() => make?.({}, { load: () => 0, random: () => 0 })).toThrow('label: expected the name of a label');
   });
 });

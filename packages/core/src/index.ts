@@ -15,6 +15,7 @@ export type { ProxyErrorCode, Side } from './errors.ts';
 export type { ClosedConnection, Observer, OwnCertificate, ProxyEvent, ReachedBackend } from './observe.ts';
 export { ConfigProblems, definePlugin, formatProblem, PLUGIN_API_VERSION } from './lifecycle/plugin.ts';
 export type {
+  FilterFactory,
   LayerFactory,
   MetricLabels,
   Plugin,
@@ -28,6 +29,7 @@ export type {
   PluginRequest,
   Problem,
   ProcessRole,
+  ResolverFactory,
   RoutesView,
   ServiceOptions,
 } from './lifecycle/plugin.ts';

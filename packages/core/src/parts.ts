@@ -42,9 +42,9 @@ export { Drain } from './lifecycle/drain.ts';
 export type { DrainReason, DrainTargets } from './lifecycle/drain.ts';
 export { HOOK_TIMEOUT_MS, runDrainHooks } from './lifecycle/drain-hooks.ts';
 export type { HookControl } from './lifecycle/drain-hooks.ts';
-export { withRouteLayers } from './pipeline/route-layers.ts';
-export { PartsCollector } from './lifecycle/plugin-parts.ts';
-export type { HostServices, OpenHost, PluginParts } from './lifecycle/plugin-parts.ts';
+export { offeredBalances, withUsedLayers, withUsedResolvers } from './pipeline/used-parts.ts';
+export { PartsCollector, withoutSettings } from './lifecycle/plugin-parts.ts';
+export type { HostServices, OfferedPart, OfferedParts, OpenHost, PluginParts } from './lifecycle/plugin-parts.ts';
 export { inOrder } from './lifecycle/service.ts';
 export type { PreparedChange } from './lifecycle/service.ts';
 

@@ -3,6 +3,7 @@ import { Drain, DEFAULT_DRAIN } from './lifecycle/drain.ts';
 import type { DrainOptions, DrainProgress } from './lifecycle/drain.ts';
 import { ConfigProblems } from './lifecycle/plugin.ts';
 import type { LayerFactory, Problem } from './lifecycle/plugin.ts';
+import type { OfferedParts } from './lifecycle/plugin-parts.ts';
 import { inOrder } from './lifecycle/service.ts';
 import type { Service } from './lifecycle/service.ts';
 import { observers } from './observe.ts';
@@ -16,7 +17,7 @@ import { DEFAULT_LIMITS } from './pipeline/limits.ts';
 import type { Limits } from './pipeline/limits.ts';
 import { Listeners } from './pipeline/listeners.ts';
 import { Outliers } from './pipeline/outliers.ts';
-import { withRouteLayers } from './pipeline/route-layers.ts';
+import { withUsedLayers } from './pipeline/used-parts.ts';
 import { Sessions } from './pipeline/sessions.ts';
 import { firstOf, firstToKnow, layered } from './pipeline/stages.ts';
 import type { Connector, Layer, Resolver, Sniffer } from './pipeline/stages.ts';
@@ -215,7 +216,9 @@ interface Parts {
 
 function compose(options: ProxyOptions, addresses: readonly ListenAddress[]): Parts {
   const { resolvers = [], filters = [], layers = [], services = [], transport = nodeTransport() } = options;
-  const offeredLayers = new Map(Object.entries(options.routeLayers ?? {}));
+  const offered: OfferedParts = new Map(
+    Object.entries(options.routeLayers ?? {}).map(([name, make]) => [name, { kind: 'layer', make }]),
+  );
   const { keepAlive = { idleMs: 60_000 } } = options;
   const limits = { ...DEFAULT_LIMITS, ...options.limits };
   const observer = observers(options.observers ?? []);
@@ -235,7 +238,7 @@ function compose(options: ProxyOptions, addresses: readonly ListenAddress[]): Pa
     sniffer: firstOf(options.sniffers),
     resolver: firstToKnow([...resolvers, routes]),
     filtersOf: () => filters,
-    connector: layered(withRouteLayers(dialer, offeredLayers), layers),
+    connector: layered(withUsedLayers(dialer, offered), layers),
     admission: new Admission(limits),
     transport,
     limits,

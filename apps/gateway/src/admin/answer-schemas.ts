@@ -58,11 +58,19 @@ const explanation = z.union([
     why: z.string(),
     origin: z.record(z.string(), z.string()).optional().describe('facts of the source'),
     listeners: texts.optional(),
+    unknownListeners: texts.optional(),
     backends: z.array(z.strictObject({ ...backend, ejected: z.boolean() })),
     onListeners,
     shadowed: z.array(z.strictObject(claim)),
   }),
-  z.strictObject({ found: z.literal(false), serverName: z.string(), why: z.string(), nearest: texts, onListeners }),
+  z.strictObject({
+    found: z.literal(false),
+    serverName: z.string(),
+    why: z.string(),
+    unknownListeners: texts.optional(),
+    nearest: texts,
+    onListeners,
+  }),
 ]);
 
 const connection = z.strictObject({

@@ -3,6 +3,7 @@ import type { Listeners, Outliers, RouteStore } from '@meshgate/core/parts';
 import { exposition } from '@meshgate/metrics';
 import type { Registry } from 'prom-client';
 import type { Parts } from '../config/parts.ts';
+import { withUnknownListeners } from '../config/unknown-listeners.ts';
 import { requestedName, explain, isExact } from '../cli/explain.ts';
 import { openApiOf } from './openapi.ts';
 import { pluginEndpoints } from './plugin-paths.ts';
@@ -94,14 +95,18 @@ function probes({ readiness, metrics }: AdminTargets): readonly AdminEndpoint[] 
   ];
 }
 
-function aboutRoutes({ routes, outliers, limits }: AdminTargets): readonly AdminEndpoint[] {
+function aboutRoutes({ routes, listeners, outliers, limits }: AdminTargets): readonly AdminEndpoint[] {
   return [
     {
       method: 'GET',
       path: '/routes',
       summary: 'The route table, and the state of each source',
       answers: { 200: { description: 'the table', schema: 'Routes' } },
-      answer: () => ok(routesView(routes, limits.connectTimeoutMs, (address) => outliers.isEjected(address))),
+      answer: () => {
+        const { table } = routes;
+        const sources = withUnknownListeners(routes.sources, table, listeners.status);
+        return ok(routesView({ table, sources }, limits.connectTimeoutMs, (address) => outliers.isEjected(address)));
+      },
     },
     {
       method: 'GET',
@@ -115,22 +120,22 @@ function aboutRoutes({ routes, outliers, limits }: AdminTargets): readonly Admin
         200: { description: 'the route, or that there is none', schema: 'Explanation' },
         400: { description: 'no name, or one that no client can send', schema: 'Error' },
       },
-      answer: ({ query }) => explanationOf(query, routes.table, outliers),
+      answer: ({ query }) => explanationOf(query, { routes, listeners, outliers }),
     },
   ];
 }
 
 function explanationOf(
   query: URLSearchParams,
-  table: RouteStore['table'],
-  outliers: AdminTargets['outliers'],
+  { routes, listeners, outliers }: Pick<AdminTargets, 'routes' | 'listeners' | 'outliers'>,
 ): AdminAnswer {
   const serverName = query.get('serverName') ?? '';
   if (serverName === '') return { status: 400, json: { error: 'expected ?serverName=NAME, found none' } };
   const requested = requestedName(serverName);
   const listener = query.get('listener');
-  const explanation = explain(serverName, table, {
+  const explanation = explain(serverName, routes.table, {
     ...(listener !== null && { listener }),
+    listeners: listeners.status,
     isEjected: (address) => outliers.isEjected(address),
   });
   if (requested.kind === 'name' || isExact(explanation)) return ok(explanation);

@@ -1,9 +1,14 @@
 import { observers, RouteStore } from '@meshgate/core/parts';
+import type { ListenAddress } from '@meshgate/core';
 import type { Amend } from '../config/amend-config.ts';
 import { explain } from '../cli/explain.ts';
 import type { Explanation } from '../cli/explain.ts';
+import type { GatewayConfig } from '../config/config-schema.ts';
 import { loadConfig } from '../config/load-config.ts';
 import type { AdminClient } from './client.ts';
+import type { LoadedConfig } from '../config/load-config.ts';
+import type { Parts } from '../config/parts.ts';
+import { withUnknownListeners } from '../config/unknown-listeners.ts';
 import { routesView } from './views.ts';
 import type { RoutesView } from './views.ts';
 
@@ -31,23 +36,39 @@ export function queriesTo(gateway: AdminClient): RouteQueries {
  */
 export function queriesOf(file: string, amend: Amend): RouteQueries {
   return {
-    routes: () => withRoutes(file, amend, (store, timeoutMs) => routesView(store, timeoutMs)),
+    routes: () =>
+      withRoutes(file, amend, ({ table, sources }, { config, parts }) => {
+        const known = listenersOf(config, parts);
+        const shown = known === undefined ? sources : withUnknownListeners(sources, table, known);
+        return routesView({ table, sources: shown }, config.limits.connectTimeoutMs);
+      }),
     explain: (serverName, listener) =>
-      withRoutes(file, amend, (store) => explain(serverName, store.table, listener === undefined ? {} : { listener })),
+      withRoutes(file, amend, ({ table }, { config, parts }) => {
+        const listeners = listenersOf(config, parts);
+        return explain(serverName, table, {
+          ...(listener !== undefined && { listener }),
+          ...(listeners !== undefined && { listeners }),
+        });
+      }),
   };
 }
 
 async function withRoutes<Answer>(
   file: string,
   amend: Amend,
-  answer: (store: RouteStore, connectTimeoutMs: number) => Answer,
+  answer: (store: RouteStore, loaded: LoadedConfig) => Answer,
 ): Promise<Answer> {
-  const { config, parts } = await loadConfig(file, amend);
-  const store = new RouteStore({ sources: parts.sources, observer: observers([]) });
+  const loaded = await loadConfig(file, amend);
+  const store = new RouteStore({ sources: loaded.parts.sources, observer: observers([]) });
   await store.start(new AbortController().signal);
   try {
-    return answer(store, config.limits.connectTimeoutMs);
+    return answer(store, loaded);
   } finally {
     await store.stop();
   }
+}
+
+/** `undefined` when a source names them: nobody asks it here. */
+function listenersOf({ listeners }: GatewayConfig, { listenerSources }: Parts): readonly ListenAddress[] | undefined {
+  return listenerSources.length > 0 ? undefined : listeners;
 }

@@ -26,6 +26,8 @@ export interface FoundRoute extends Claim {
   readonly backends: readonly ExplainedBackend[];
   /** The listeners on which the route holds; absent when it holds on all of them. */
   readonly listeners?: readonly string[];
+  /** Listeners that the route names, or that were asked for, and that do not exist; absent when there are none. */
+  readonly unknownListeners?: readonly string[];
   /** Where other routes take the name than this one. Absent when a listener was asked for, or there are none. */
   readonly onListeners?: readonly ListenerClaim[];
   /** Routes that would take the name if this one did not, the next one first. */
@@ -37,6 +39,8 @@ interface NotFound {
   readonly found: false;
   readonly serverName: string;
   readonly why: string;
+  /** The listener that was asked for, when it does not exist. */
+  readonly unknownListeners?: readonly string[];
   /** Names in the table that look like it, the likeliest first. */
   readonly nearest: readonly string[];
   /** The listeners on which a route takes the name all the same. Absent when a listener was asked for, or there are none. */
@@ -52,6 +56,8 @@ interface ListenerClaim extends Claim {
 export interface ExplainOptions {
   /** Whose connection it would be; routes of single listeners are told of apart when absent. */
   readonly listener?: string;
+  /** Those that exist; nothing is said of unknown ones when absent. */
+  readonly listeners?: readonly { readonly name: string }[];
   /** Whether an address is ejected after failures; none is when absent. */
   isEjected?(address: Endpoint): boolean;
 }
@@ -88,7 +94,11 @@ export function explain(name: string, table: RouteTable, options: ExplainOptions
   const [match, ...others] = table.matches(serverName, listener);
   const elsewhere = listener === undefined ? onListeners(serverName, table, match) : [];
   const exceptions = elsewhere.length === 0 ? {} : { onListeners: elsewhere };
-  if (match === undefined) return { ...notFound(serverName, table), ...exceptions };
+  const unknown = unknownAmong(
+    [...(listener === undefined ? [] : [listener]), ...(match?.route.listeners ?? [])],
+    options,
+  );
+  if (match === undefined) return { ...notFound(serverName, table), ...unknown, ...exceptions };
   const { route } = match;
   return {
     found: true,
@@ -99,6 +109,7 @@ export function explain(name: string, table: RouteTable, options: ExplainOptions
     ...(route.origin !== undefined && { origin: route.origin }),
     ...(route.listeners !== undefined && { listeners: route.listeners }),
     ...balanceView(route),
+    ...unknown,
     backends: route.backends.map((backend) => ({ ...backendView(backend), ejected: isEjected(backend.address) })),
     ...exceptions,
     shadowed: others.map(claimOf),
@@ -111,6 +122,14 @@ export function explain(name: string, table: RouteTable, options: ExplainOptions
  */
 export function isExact(explanation: Explanation): boolean {
   return explanation.found && explanation.match === 'exact';
+}
+
+function unknownAmong(
+  named: readonly string[],
+  { listeners }: ExplainOptions,
+): { readonly unknownListeners?: readonly string[] } {
+  const unknown = named.filter((one) => listeners !== undefined && !listeners.some(({ name }) => name === one));
+  return unknown.length === 0 ? {} : { unknownListeners: Array.from(new Set(unknown)) };
 }
 
 /** Where a route that names the listener takes `serverName` instead of `general`. */

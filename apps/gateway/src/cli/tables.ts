@@ -34,7 +34,7 @@ export function explanationText(explanation: Explanation): string {
   const { serverName, why } = explanation;
   if (explanation.found) return lines([`${serverName}: route ${explanation.route}, ${why}`, ...detailsOf(explanation)]);
   const hints = explanation.nearest.length === 0 ? [] : [`  nearest names: ${explanation.nearest.join(', ')}`];
-  const exceptions = columns(exceptionsOf(explanation), '  ');
+  const exceptions = columns([...unknownOf(explanation), ...exceptionsOf(explanation)], '  ');
   return lines([`${serverName}: no route, ${why}`, ...exceptions, ...hints]);
 }
 
@@ -46,6 +46,7 @@ function detailsOf(found: FoundRoute): readonly string[] {
     ...Object.entries(origin),
     ...(listeners === undefined ? [] : [['listeners', listeners.join(', ')]]),
     ...(balance === undefined ? [] : [['balance', balance]]),
+    ...unknownOf(found),
     ...exceptionsOf(found),
     ...shadowed.map((other) => ['shadows', `${other.route} (${other.pattern} of ${other.source})`]),
   ];
@@ -59,6 +60,10 @@ function detailsOf(found: FoundRoute): readonly string[] {
   const backendTable = [['BACKEND', ...(hasBackups ? ['PRIORITY'] : []), 'WEIGHT', 'STATE'], ...rows];
   const none = ['  no backend: connections are closed with NO_BACKEND'];
   return [...columns(facts, '  '), ...(rows.length === 0 ? none : columns(backendTable, '  '))];
+}
+
+function unknownOf({ unknownListeners = [] }: Explanation): readonly (readonly string[])[] {
+  return unknownListeners.map((listener) => ['warning', `listener ${listener} does not exist`]);
 }
 
 /** Where another route takes the name than on the other listeners. */

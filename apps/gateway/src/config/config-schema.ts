@@ -1,7 +1,15 @@
 import { isIP } from 'node:net';
 import { DEFAULT_DRAIN, DEFAULT_LIMITS, formatEndpoint } from '@meshgate/core';
 import { overlap } from '@meshgate/core/parts';
-import type { DrainOptions, Endpoint, KeepAlive, Limits, ListenAddress, PerClientLimits } from '@meshgate/core';
+import type {
+  DrainOptions,
+  Endpoint,
+  KeepAlive,
+  Limits,
+  ListenAddress,
+  PartUse,
+  PerClientLimits,
+} from '@meshgate/core';
 import { isAddressOrBlock } from '@meshgate/filters';
 import type { SpliceMode } from '@meshgate/epoll-transport';
 import { DURATION_FORM, MAX_TIMER_MS, parseDuration } from '@meshgate/documents';
@@ -44,8 +52,10 @@ export interface AdminSettings {
 
 /** An address to accept on, and what stands before the sniffer there. */
 export interface ListenerSettings extends ListenAddress {
-  /** Names of filters, in the order in which they run. */
-  readonly filters?: readonly string[];
+  /** Filters, in the order in which they run, each with its settings here. */
+  readonly filters?: readonly PartUse[];
+  /** Resolvers and layers for its connections alone. */
+  readonly use?: readonly PartUse[];
   /** Whose headers of the PROXY protocol are believed; nobody may connect without one then. */
   readonly proxyProtocol?: { readonly from: readonly string[] };
 }
@@ -134,14 +144,20 @@ const trusted = name.refine(isAddressOrBlock, expecting('an address, a block suc
 const localAddress = name
   .refine((value) => isIP(value) !== 0 || /^unix:\/./.test(value), expecting(`${IP_FORM}, or unix:/path`))
   .describe('local IP address, or unix:/path');
+const PART_FORM = expecting('a name, or a mapping with the key "name"');
+
+const partUse = z
+  .looseObject({ name }, expecting('a mapping with the key "name"'))
+  .transform(({ name: named, ...settings }): PartUse => ({ name: named, settings }));
 
 const listener = mapping({
   name: name.optional().describe('metric label and log field; default: address and port'),
   address: localAddress,
   port: port.optional(),
-  filters: list(name)
+  filters: list(z.union([name.transform((named): PartUse => ({ name: named, settings: {} })), partUse], PART_FORM))
     .optional()
-    .describe('what runs before the ClientHello, in this order: postgres, or those of plugins'),
+    .describe('what runs before the ClientHello, in this order: postgres, or those of plugins, with their settings'),
+  use: list(partUse).optional().describe('resolvers and layers of plugins for its connections, with their settings'),
   proxyProtocol: mapping({
     from: list(trusted)
       .min(1, expecting('at least one address or block'))
@@ -424,17 +440,19 @@ interface WrittenListener {
   readonly name?: string | undefined;
   readonly address: string;
   readonly port?: number | undefined;
-  readonly filters?: readonly string[] | undefined;
+  readonly filters?: readonly PartUse[] | undefined;
+  readonly use?: readonly PartUse[] | undefined;
   readonly proxyProtocol?: { readonly from: readonly string[] } | undefined;
 }
 
 function toListenAddress(written: WrittenListener): ListenerSettings {
-  const { name: given, address, port: number = 0, filters, proxyProtocol } = written;
+  const { name: given, address, port: number = 0, filters, use: used, proxyProtocol } = written;
   const endpoint = { host: address, port: number };
   return {
     name: given ?? formatEndpoint(endpoint),
     endpoint,
     ...(filters !== undefined && { filters }),
+    ...(used !== undefined && { use: used }),
     ...(proxyProtocol !== undefined && { proxyProtocol }),
   };
 }

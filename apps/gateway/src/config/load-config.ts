@@ -3,7 +3,6 @@ import { dirname, resolve } from 'node:path';
 import { ConfigProblems } from '@meshgate/core';
 import type { Problem, ProcessRole } from '@meshgate/core';
 import { asWritten } from './amend-config.ts';
-import { filterProblems } from './listener-filters.ts';
 import type { Amend } from './amend-config.ts';
 import { draftConfig, inOrder } from './config.ts';
 import type { UnderstoodSettings } from './config.ts';
@@ -11,8 +10,9 @@ import type { GatewayConfig } from './config-schema.ts';
 import type { Parts } from './parts.ts';
 import { installPlugins } from './plugins.ts';
 import type { Installed } from './plugins.ts';
-import { useProblems } from './route-uses.ts';
+import { listenerUseProblems, offeredParts, routeUseProblems } from './part-uses.ts';
 import { startProblems, startWarnings } from './start-problems.ts';
+import { unknownListenerWarnings } from './unknown-listeners.ts';
 import { builtInTransports, chooseTransport } from '../run/transport-choice.ts';
 import type { ChosenTransport } from '../run/transport-choice.ts';
 import { workerCount } from '../workers/shares.ts';
@@ -45,13 +45,21 @@ export async function loadConfig(file: string | undefined, amend: Amend = asWrit
   const { config, understood, problems, placed } = draft;
   const installed = await installPlugins(draft.uses, { baseDir, process: roleOf(understood) });
   const { transport, problems: ofTransport } = await transportOf(understood, installed);
-  const ofUses = installed.complete ? useProblems(installed.routes, installed.parts) : [];
-  const ofFilters = installed.complete ? filterProblems(understood.listeners ?? [], installed.parts.filters) : [];
-  const together = [...installed.problems, ...lacksOf(understood, installed), ...ofTransport, ...ofUses, ...ofFilters];
+  const ofUses = installed.complete ? useProblems(understood, installed) : [];
+  const together = [...installed.problems, ...lacksOf(understood, installed), ...ofTransport, ...ofUses];
   const wrong = [...problems, ...together.map(placed)];
   if (config === undefined || transport === undefined || wrong.length > 0) throw new ConfigProblems(inOrder(wrong));
-  const { parts, warnings } = installed;
+  const { parts } = installed;
+  // Which listeners a source will name, nobody can tell yet.
+  const ofListeners =
+    parts.listenerSources.length > 0 ? [] : unknownListenerWarnings(installed.routes, config.listeners);
+  const warnings = [...installed.warnings, ...ofListeners];
   return { file, text, config: withAbsolutePaths(config, baseDir), parts, transport, warnings };
+}
+
+function useProblems({ listeners = [] }: UnderstoodSettings, { routes, parts }: Installed): readonly Problem[] {
+  const offered = offeredParts(parts);
+  return [...routeUseProblems(routes, offered), ...listenerUseProblems(listeners, offered)];
 }
 
 /** What this process will be once it runs. */

@@ -13,12 +13,14 @@ import {
   lastKnownGood,
   lastKnownListeners,
   layered,
+  offeredBalances,
   Listeners,
   RecentTroubles,
   observers,
   Outliers,
   RouteStore,
-  withRouteLayers,
+  withUsedLayers,
+  withUsedResolvers,
 } from '@meshgate/core/parts';
 import type {
   Connector,
@@ -36,7 +38,9 @@ import { postgresBackends } from '@meshgate/filters';
 import { processMetrics, prometheusObserver } from '@meshgate/metrics';
 import { sniSniffer } from '@meshgate/sni';
 import { Registry } from 'prom-client';
-import { filtersByListener, POSTGRES_FILTER } from '../config/listener-filters.ts';
+import { withUnknownListeners } from '../config/unknown-listeners.ts';
+import { offeredParts, POSTGRES_FILTER } from '../config/part-uses.ts';
+import { filtersByListener, withListenerLayers, withListenerResolvers } from './listener-parts.ts';
 import { accessLog } from '../log/access-log.ts';
 import { countDroppedLines } from '../log/log-metrics.ts';
 import { adminEndpoints } from '../admin/endpoints.ts';
@@ -178,8 +182,10 @@ function bindStages(plan: Plan): Plan {
   bindEach(c, RESOLVER, parts.resolvers);
   bind(c, RESOLVER, () => one(c, ROUTES));
   bindEach(c, LAYER, parts.layers);
-  if (config.listeners.some(({ filters = [] }) => filters.includes(POSTGRES_FILTER))) bind(c, LAYER, postgresBackends);
-  const filtersOf = filtersByListener(config.listeners, parts.filters);
+  if (config.listeners.some(({ filters = [] }) => filters.some(({ name }) => name === POSTGRES_FILTER)))
+    bind(c, LAYER, postgresBackends);
+  const offered = offeredParts(parts);
+  const filtersOf = filtersByListener(config.listeners, offered);
   bind(c, OUTLIERS, () => new Outliers(one(c, EVENTS)));
   bind(c, DIALER, () => {
     let listeners: Listeners | undefined;
@@ -191,7 +197,7 @@ function bindStages(plan: Plan): Plan {
       keepAlive,
       // The listeners come after what they accept for.
       isOwn: (address) => (listeners ??= one(c, LISTENERS)).owns(address),
-      balances: parts.offeredBalances,
+      balances: offeredBalances(offered),
       ...(config.prefer !== undefined && { prefer: config.prefer }),
     });
   });
@@ -199,8 +205,14 @@ function bindStages(plan: Plan): Plan {
     return new Sessions({
       ...(filtersOf !== undefined && { filtersOf }),
       sniffer: firstOf(all(c, SNIFFER)),
-      resolver: firstToKnow(all(c, RESOLVER)),
-      connector: layered(withRouteLayers(one(c, DIALER), parts.offeredLayers), all(c, LAYER)),
+      resolver: withUsedResolvers(
+        withListenerResolvers(firstToKnow(all(c, RESOLVER)), config.listeners, offered),
+        offered,
+      ),
+      connector: layered(
+        withListenerLayers(withUsedLayers(one(c, DIALER), offered), config.listeners, offered),
+        all(c, LAYER),
+      ),
       admission: new Admission(limits),
       observer: one(c, EVENTS),
       transport,
@@ -259,7 +271,7 @@ function bindServices({ c, config: { admin }, parts, limits, log, shutDown }: Pl
   bind(c, READINESS, () => () => {
     const own = all(c, CERTIFICATE)[0]?.status;
     return readinessOf({
-      sources: one(c, ROUTES).sources,
+      sources: withUnknownListeners(one(c, ROUTES).sources, one(c, ROUTES).table, one(c, LISTENERS).status),
       listeners: one(c, LISTENERS).status,
       drain: one(c, DRAIN).progress.state,
       logTrouble: log.health.trouble,

@@ -16,6 +16,7 @@ import type { GatewayConfig } from '../config/config-schema.ts';
 import { Gateway } from '../run/gateway.ts';
 import type { LoadedConfig } from '../config/load-config.ts';
 import type { Parts } from '../config/parts.ts';
+import { withUnknownListeners } from '../config/unknown-listeners.ts';
 import { logObserver } from '../log/log-observer.ts';
 import type { Log, LogTarget } from '../log/logger.ts';
 import type { ConnectionView } from '../admin/views.ts';
@@ -78,7 +79,7 @@ export function composePrimary(loaded: LoadedConfig, surroundings: PrimarySurrou
   parts.lent.connect({ logger: log.logger, registry, routes });
   const readiness = (): Readiness =>
     readinessOf({
-      sources: routes.sources,
+      sources: withUnknownListeners(routes.sources, routes.table, pool.status),
       listeners: pool.status,
       drain: drain.progress.state,
       logTrouble: log.health.trouble ?? pool.logTrouble,

@@ -4,7 +4,15 @@ import type { ConnectionFilter } from '../pipeline/filter.ts';
 import type { Connector, Layer, Resolver, Sniffer } from '../pipeline/stages.ts';
 import type { ListenerSource, RouteSource } from '../routes/route.ts';
 import type { Transport } from '../transport/transport.ts';
-import type { LayerFactory, PluginAnswerer, PluginHost, ServiceOptions } from './plugin.ts';
+import { ConfigProblems } from './plugin.ts';
+import type {
+  FilterFactory,
+  LayerFactory,
+  PluginAnswerer,
+  PluginHost,
+  ResolverFactory,
+  ServiceOptions,
+} from './plugin.ts';
 import type { Service } from './service.ts';
 
 /** What plugins have added, each list in the order of addition. */
@@ -25,17 +33,23 @@ export interface PluginParts {
   readonly carrierServices: readonly Service[];
   /** By name for the setting `transport`. */
   readonly transports: readonly Transport[];
-  /** For listeners that name them. */
-  readonly filters: readonly ConnectionFilter[];
   /** The first is outermost. */
   readonly layers: readonly Layer<Connector>[];
-  /** For routes that name them. */
-  readonly offeredLayers: ReadonlyMap<string, LayerFactory>;
-  /** The same of balances. */
-  readonly offeredBalances: ReadonlyMap<string, BalanceFactory>;
+  /** For listeners and routes that name them, filters without settings among them: by name, which no two have in common. */
+  readonly offered: OfferedParts;
   /** Answers by path, the plugin's own prefix included. */
   readonly adminPaths: ReadonlyMap<string, PluginAnswerer>;
 }
+
+/** A part of which each listener or route that names it has its own. */
+export type OfferedPart =
+  | { readonly kind: 'balance'; readonly make: BalanceFactory }
+  | { readonly kind: 'filter'; readonly make: FilterFactory }
+  | { readonly kind: 'layer'; readonly make: LayerFactory }
+  | { readonly kind: 'resolver'; readonly make: ResolverFactory };
+
+/** By the names under which listeners and routes use them. */
+export type OfferedParts = ReadonlyMap<string, OfferedPart>;
 
 /** What a host lends to plugins beside the places where their parts go. */
 export type HostServices = Pick<PluginHost, 'baseDir' | 'process' | 'log' | 'metrics' | 'routes' | 'reportWarning'>;
@@ -47,6 +61,9 @@ export interface OpenHost {
   /** The plugin is installed: what it adds from now on is refused. */
   close(): void;
 }
+
+/** Names of filters that plugins cannot have. */
+const BUILT_IN_FILTERS: ReadonlySet<string> = new Set(['postgres', 'proxy-protocol']);
 
 /** Names of transports that plugins cannot have. */
 const BUILT_IN_TRANSPORTS: ReadonlySet<string> = new Set(['auto', 'node', 'epoll', 'uring']);
@@ -63,10 +80,8 @@ export class PartsCollector {
     services: new Array<Service>(),
     carrierServices: new Array<Service>(),
     transports: new Array<Transport>(),
-    filters: new Array<ConnectionFilter>(),
     layers: new Array<Layer<Connector>>(),
-    offeredLayers: new Map<string, LayerFactory>(),
-    offeredBalances: new Map<string, BalanceFactory>(),
+    offered: new Map<string, OfferedPart>(),
     adminPaths: new Map<string, PluginAnswerer>(),
   };
 
@@ -88,15 +103,12 @@ export class PartsCollector {
         list.push(part);
       };
     };
-    const offer = <Make>(method: string, kind: string, offered: Map<string, Make>) => {
-      return (name: string, make: Make): void => {
-        refuseLate(method, closed);
-        NAMED(method, { name });
-        isFunction(method, make);
-        const taken = Array.from(offered.keys(), (other) => ({ name: other }));
-        expectFree(method, { name }, kind, taken);
-        offered.set(name, make);
-      };
+    const offer = (method: string, name: string, part: OfferedPart): void => {
+      refuseLate(method, closed);
+      NAMED(method, { name });
+      isFunction(method, part.make);
+      this.#expectFreeOffer(method, name);
+      lists.offered.set(name, part);
     };
     const addService = add('addService', lists.services, NAMED, methods('start', 'stop'));
     const addCarrierService = add('addService', lists.carrierServices, NAMED, methods('start', 'stop'));
@@ -110,12 +122,18 @@ export class PartsCollector {
       addTransport: add('addTransport', lists.transports, NAMED, methods('listen', 'dial', 'splice'), (method, part) =>
         this.#expectFreeTransport(method, part),
       ),
-      addFilter: add('addFilter', lists.filters, NAMED, methods('filter'), (method, part) =>
-        expectFree(method, part, 'filter', lists.filters),
-      ),
+      addFilter(filter) {
+        refuseLate('addFilter', closed);
+        NAMED('addFilter', filter);
+        IS_FILTER('addFilter', filter);
+        offer('addFilter', filter.name, { kind: 'filter', make: withoutSettings(filter) });
+      },
       wrapConnector: add('wrapConnector', lists.layers, isFunction),
-      offerLayer: offer('offerLayer', 'layer', lists.offeredLayers),
-      offerBalance: offer('offerBalance', 'balance', lists.offeredBalances),
+      offerFilter: (name, make) => offer('offerFilter', name, { kind: 'filter', make: making(name, make, IS_FILTER) }),
+      offerLayer: (name, make) => offer('offerLayer', name, { kind: 'layer', make: making(name, make, isFunction) }),
+      offerBalance: (name, make) => offer('offerBalance', name, { kind: 'balance', make }),
+      offerResolver: (name, make) =>
+        offer('offerResolver', name, { kind: 'resolver', make: making(name, make, IS_RESOLVER) }),
       addService(service, options: ServiceOptions = { in: 'primary' }) {
         if (runsIn(options) === 'carrier') addCarrierService(service);
         else addService(service);
@@ -129,11 +147,20 @@ export class PartsCollector {
     return { host: Object.freeze(host), close: () => (closed = true) };
   }
 
+  #expectFreeOffer(method: string, name: string): void {
+    if (BUILT_IN_FILTERS.has(name))
+      throw new TypeError(`${method}: expected a name that no built-in filter has, found ${JSON.stringify(name)}`);
+    const taken = this.#lists.offered.get(name);
+    if (taken !== undefined)
+      throw new TypeError(`${method}: expected a name that no other ${taken.kind} has, found ${JSON.stringify(name)}`);
+  }
+
   #expectFreeTransport(method: string, part: unknown): void {
     const name = String(Reflect.get(Object(part), 'name'));
     if (BUILT_IN_TRANSPORTS.has(name))
       throw new TypeError(`${method}: expected a name that no built-in transport has, found ${JSON.stringify(name)}`);
-    expectFree(method, part, 'transport', this.#lists.transports);
+    if (this.#lists.transports.some((other) => other.name === name))
+      throw new TypeError(`${method}: expected a name that no other transport has, found ${JSON.stringify(name)}`);
   }
 }
 
@@ -143,11 +170,27 @@ function refuseLate(method: string, closed: boolean): void {
   if (closed) throw new Error(`${method}: expected parts while the plugin is installed, found one afterwards`);
 }
 
-/** Configuration knows it by its name. */
-function expectFree(method: string, part: unknown, kind: string, taken: readonly { readonly name: string }[]): void {
-  const name = String(Reflect.get(Object(part), 'name'));
-  if (!taken.some((other) => other.name === name)) return;
-  throw new TypeError(`${method}: expected a name that no other ${kind} has, found ${JSON.stringify(name)}`);
+/** For a listener that names a filter which is the same everywhere. */
+export function withoutSettings(filter: ConnectionFilter): FilterFactory {
+  return (settings) => {
+    const [key] = typeof settings === 'object' && settings !== null ? Object.keys(settings) : [];
+    if (key === undefined) return filter;
+    throw new ConfigProblems([{ path: [key], message: `the filter ${JSON.stringify(filter.name)} has no settings` }]);
+  };
+}
+
+/** `make`, whose outcome is looked at as a part that is added is. What is no function stays what it is, to be refused. */
+function making<Part>(
+  name: string,
+  make: (settings: unknown) => Part,
+  isRight: Expectation,
+): (settings: unknown) => Part {
+  if (typeof make !== 'function') return make;
+  return (settings) => {
+    const part = make(settings);
+    isRight(JSON.stringify(name), part);
+    return part;
+  };
 }
 
 function methods(...names: readonly string[]): Expectation {
@@ -159,6 +202,9 @@ function methods(...names: readonly string[]): Expectation {
     );
   };
 }
+
+const IS_FILTER: Expectation = methods('filter');
+const IS_RESOLVER: Expectation = methods('resolve');
 
 function described(part: unknown, missing: string | undefined): string {
   if (typeof part === 'object' && part !== null) return `one without ${missing}()`;

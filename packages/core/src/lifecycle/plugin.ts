@@ -42,14 +42,20 @@ export interface PluginHost {
   addService(service: Service, options?: ServiceOptions): void;
   /** Offered under its name to the setting `transport`; the name of a built-in one is taken. */
   addTransport(transport: Transport): void;
-  /** For listeners that name it in `filters`. */
+  /** For listeners that name it in `filters`: one for all of them, without settings there. The name of a built-in one is taken. */
   addFilter(filter: ConnectionFilter): void;
+  /**
+   * For listeners that name it in `filters`, with settings of their own.
+   *
+   * @param make called once for each listener; throws, as `parse` does, when the settings are wrong
+   */
+  offerFilter(name: string, make: FilterFactory): void;
   /** Around the way to every backend; the plugin added first is outermost. */
   wrapConnector(layer: Layer<Connector>): void;
   /**
-   * Around the way to the backends of routes that name it in `use`, with settings of their own.
+   * Around the way to the backends of routes, or for the connections of listeners, that name it in `use`, with settings of their own.
    *
-   * @param make called once for each route; throws, as `parse` does, when the settings are wrong
+   * @param make called once for each route or listener; throws, as `parse` does, when the settings are wrong
    */
   offerLayer(name: string, make: LayerFactory): void;
   /**
@@ -58,6 +64,13 @@ export interface PluginHost {
    * @param make called once for each route; throws, as `parse` does, when the settings are wrong
    */
   offerBalance(name: string, make: BalanceFactory): void;
+  /**
+   * For listeners that name it in `use`, where it is asked before all others; and for routes, where it is asked when the route was found,
+   * and what it knows takes its place. With settings of their own.
+   *
+   * @param make called once for each listener or route; throws, as `parse` does, when the settings are wrong
+   */
+  offerResolver(name: string, make: ResolverFactory): void;
   /**
    * Answers `GET` on the admin server, below `/plugins/` and the plugin's name. With several workers the primary answers.
    *
@@ -71,8 +84,14 @@ export interface PluginHost {
   reportWarning(warning: string | undefined): void;
 }
 
-/** Makes a layer for one route. A check calls it, too: it starts nothing. */
+/** Makes a layer for one route or listener. A check calls it, too: it starts nothing. */
 export type LayerFactory = (settings: unknown) => Layer<Connector>;
+
+/** Makes a filter for one listener. A check calls it, too: it starts nothing. */
+export type FilterFactory = (settings: unknown) => ConnectionFilter;
+
+/** Makes a resolver for one listener or route. A check calls it, too: it starts nothing. */
+export type ResolverFactory = (settings: unknown) => Resolver;
 
 /** `single`: does everything. `primary`: follows sources and answers operators. `worker`: carries connections. */
 export type ProcessRole = 'single' | 'primary' | 'worker';
