@@ -1,14 +1,14 @@
 import { ProxyError } from '@meshgate/core';
 import type { ConnectContext, ConnectDialOptions, Connector, Route, Upstream } from '@meshgate/core';
 import { balancedConnector } from '@meshgate/core/parts';
-import type { ConnectorOptions } from '@meshgate/core/parts';
+import type { BalancedConnector, ConnectorOptions } from '@meshgate/core/parts';
 import type { Authorizer } from '@meshgate/mesh';
 import { beginMutualTls, distrustOf } from './client-handshake.ts';
 import type { IdentityStore } from './identity-store.ts';
 import { CALLER } from './server-handshake.ts';
 import type { ExpectedServer } from './server-identity.ts';
 import { destinationOf } from './sidecar-routes.ts';
-import type { Destination } from './sidecar-routes.ts';
+import type { Destination, Leg } from './sidecar-routes.ts';
 
 /** What {@link sidecarConnector} is made of, beside what every connector is. */
 export interface SidecarConnectorOptions extends ConnectorOptions {
@@ -70,7 +70,7 @@ type ToUpstream = Extract<Destination, { readonly kind: 'upstream' }>;
 /** One balanced connector for each server that is expected somewhere: what it has learned outlives a change of routes. */
 class UpstreamConnectors {
   readonly #options: SidecarConnectorOptions;
-  readonly #connectors = new Map<string, Connector>();
+  readonly #connectors = new Map<string, BalancedConnector>();
 
   constructor(options: SidecarConnectorOptions) {
     this.#options = options;
@@ -80,9 +80,10 @@ class UpstreamConnectors {
     const identity = this.#options.identity.current;
     if (identity === undefined) throw noCertificate();
     const failures: ProxyError[] = [];
-    for (const { route, server, nobody } of legs) {
+    const endsAt = performance.now() + this.#timeFor(legs);
+    for (const [index, { route, server, nobody, withoutBackend }] of legs.entries()) {
       if (nobody !== undefined) {
-        failures.push(new ProxyError('NO_BACKEND', `${name}: ${nobody}`));
+        failures.push(new ProxyError(withoutBackend, `${name}: ${nobody}`));
         continue;
       }
       // Before anybody is dialled, so that no server is blamed for what this proxy lacks.
@@ -92,7 +93,10 @@ class UpstreamConnectors {
         continue;
       }
       try {
-        return await this.#connectorTo(server).connect(route, context);
+        const leftMs = Math.max(endsAt - performance.now(), 0);
+        // One that hangs must leave time for the others.
+        const withinMs = index === legs.length - 1 ? leftMs : leftMs / 2;
+        return await this.#connectorTo(server).connect(route, context, withinMs);
       } catch (reason) {
         if (context.abandoned !== undefined) throw reason;
         failures.push(ProxyError.from(reason));
@@ -101,7 +105,13 @@ class UpstreamConnectors {
     throw allFailed(name, refusal, failures);
   }
 
-  #connectorTo(server: ExpectedServer): Connector {
+  /** One deadline for all legs: the longest that one of them asks for. In milliseconds. */
+  #timeFor(legs: readonly Leg[]): number {
+    const { connectTimeoutMs } = this.#options.limits;
+    return Math.max(0, ...legs.map(({ route }) => route.connectTimeoutMs ?? connectTimeoutMs));
+  }
+
+  #connectorTo(server: ExpectedServer): BalancedConnector {
     const key = JSON.stringify([server.serverName, server.identities, server.peer]);
     let known = this.#connectors.get(key);
     if (known === undefined) {

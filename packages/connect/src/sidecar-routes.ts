@@ -22,6 +22,8 @@ export interface Leg {
   readonly server: ExpectedServer;
   /** Why it has no backend; absent when it has. */
   readonly nobody?: string;
+  /** What a connection to it then ends with. */
+  readonly withoutBackend: UpstreamTarget['withoutBackend'];
 }
 
 /** Beside the routes rather than in them: nobody else has to know that a sidecar's routes have more to them. */
@@ -104,6 +106,7 @@ function upstreamRoute(name: string, upstream: ProxyUpstream): Route {
       ...base,
       serverNames: [...new Set(routes.flatMap(({ serverNames }) => serverNames))],
       backends: routes.flatMap(({ backends }) => backends),
+      withoutBackend: legs.at(-1)?.withoutBackend ?? 'NO_BACKEND',
       ...longestOf(routes),
       origin: { ...origin, ...first?.origin, ...(failover === '' ? {} : { failover }) },
     },
@@ -116,7 +119,7 @@ function longestOf(routes: readonly Route[]): Pick<Route, 'connectTimeoutMs'> {
   return own.length === 0 ? {} : { connectTimeoutMs: Math.max(...own) };
 }
 
-function legOf(name: string, { target, path, backends, nobody, facts }: UpstreamTarget): Leg {
+function legOf(name: string, { target, path, backends, nobody, withoutBackend, facts }: UpstreamTarget): Leg {
   const { serverName, identities, peer, connectTimeoutMs } = target;
   return {
     route: {
@@ -129,6 +132,7 @@ function legOf(name: string, { target, path, backends, nobody, facts }: Upstream
       origin: { id: target.id, ...facts, serverName, identity: identities.join(' or ') },
     },
     server: { serverName, identities, ...(peer === undefined ? {} : { peer }) },
+    withoutBackend,
     ...(nobody === undefined ? {} : { nobody }),
   };
 }

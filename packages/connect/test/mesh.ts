@@ -71,6 +71,7 @@ export function targetOf(options: TargetOptions): UpstreamTarget {
     path,
     backends,
     ...empty,
+    withoutBackend: path === 'direct' ? 'NO_BACKEND' : 'NO_GATEWAY',
     service: 'healthy',
     facts: { path, target: service, datacenter },
     problems: [],

@@ -116,6 +116,36 @@ describe('an upstream is dialled', () => {
     expect(failure.message).toMatch(/TLS handshake with .* for db\.default\.dc2.*no answer.*before that .*dial/);
   });
 
+  it('within one deadline, however many targets there are, and leaves time for each', async () => {
+    await using silent = await silentAddress();
+    await using far = await server('far', 'db', 'dc3');
+    const hangs = { service: 'db', at: [silent.address], connectTimeoutMs: 400 };
+    await using one = await webWith(
+      hangs,
+      { ...hangs, datacenter: 'dc2' },
+      { service: 'db', datacenter: 'dc3', at: [far.address], connectTimeoutMs: 400 },
+    );
+    expect(await answerAt(await one.address('upstream:db'))).toBe('far');
+    const waits = one.events
+      .all('dial.failed')
+      .map(({ error }) => Number(/within ([\d.]+) ms/.exec(error.message)?.[1]));
+    expect(waits[0]).toBe(200);
+    expect(waits[1]).toBeLessThanOrEqual(100);
+  });
+
+  it('never through a gateway where none is: that has a code of its own', async () => {
+    await using one = await webWith({
+      service: 'db',
+      datacenter: 'dc2',
+      path: 'remote-gateway',
+      nobody: 'no mesh gateway of datacenter dc2 is known',
+    });
+    await using client = await rawClient(await one.address('upstream:db'));
+    await client.closed;
+    expect(await one.failure('upstream:db')).toMatchObject({ code: 'NO_GATEWAY' });
+    expect(one.routes.table.indexes[0]?.routes.get('upstream:db')).toMatchObject({ withoutBackend: 'NO_GATEWAY' });
+  });
+
   it('never, when the application goes away first', async () => {
     await using hanging = await tcpBackend('gateway', { conduct: { kind: 'hang' } });
     await using one = await webWith({ service: 'db', at: [hanging.address] });

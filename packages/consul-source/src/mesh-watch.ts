@@ -76,7 +76,7 @@ export class MeshWatch {
       resolvers: watched((signal) => resolvers(agent, signal), known.resolvers),
       servers: watched((signal) => servers(agent, signal), known.servers),
       definition: watched((signal) => ownDefinition(agent, preset.id, signal), known.definition),
-      gateways: watched((signal) => gatewayGroups(agent, signal), known.gateways),
+      gateways: watched((signal) => gatewayGroups(agent, { checksStates: true }, signal), known.gateways),
       links: watched((signal) => links(agent, signal), known.links),
       domain: watched((signal) => dnsDomain(agent, preset, signal), known.domain),
     };

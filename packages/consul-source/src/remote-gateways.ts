@@ -1,62 +1,156 @@
 import { pause } from '@meshgate/core';
+import { Cell, openScope, QuerySet, Watched } from '@meshgate/core/parts';
+import { newestOfEach } from '@meshgate/mesh';
 import type { GatewayGroup } from '@meshgate/mesh';
-import { AgentError, FREE_TEXT, parsed } from './agent.ts';
+import { AgentError, FREE_TEXT, isOverload, parsed, reasonOf } from './agent.ts';
 import type { Agent } from './agent.ts';
 import { blockingQuery } from './blocking-query.ts';
 import { list, objects, text } from './json.ts';
 import { gatewayGroupsOf, instancesOf } from './records.ts';
 
+/** How {@link gatewayGroups} asks. */
+export interface GatewayGroupsOptions {
+  /** Whether datacenters are asked for which there is a federation state, too: it may be older than the catalog there. */
+  readonly checksStates: boolean;
+}
+
 /**
  * The mesh gateways of all datacenters, found by their kind, whatever their service is called.
  *
  * Federation states are replicated to every datacenter: one local query that goes on working while remote datacenters cannot be
- * reached. An agent that is too old for them, or does not allow the query, is asked for each datacenter in turn, see
- * {@link polledGateways}.
+ * reached. They may be absent (an agent that is too old, a token that may not read them, a datacenter without a replication token) or
+ * older than the catalog there, so each datacenter is also asked itself: every ten seconds where there is no state, every minute
+ * and at each change of its state where there is one. The newer registration counts.
+ *
+ * A datacenter that nobody knows a gateway of is yielded with none.
  */
-export async function* gatewayGroups(agent: Agent, signal: AbortSignal): AsyncGenerator<readonly GatewayGroup[]> {
+export async function* gatewayGroups(
+  agent: Agent,
+  options: GatewayGroupsOptions,
+  outer: AbortSignal,
+): AsyncGenerator<readonly GatewayGroup[]> {
+  const { signal, end } = openScope(outer);
+  const watch = new GatewayWatch(agent, options, signal);
+  let last: string | undefined;
   try {
-    for await (const answer of blockingQuery(agent, { path: FEDERATION_STATES, without: FREE_TEXT }, signal))
-      yield parsed(answer, FEDERATION_STATES, 'gateways by datacenter', gatewayGroupsOf);
-  } catch (reason) {
-    if (!(reason instanceof AgentError) || (reason.status !== 404 && reason.status !== 403)) throw reason;
-    yield* polledGateways(agent, signal);
-  }
-}
-
-/**
- * The same without federation states: each datacenter is asked in turn, every ten seconds. One that does not answer keeps the
- * gateways that it had. Needs a token that is valid in all datacenters.
- */
-export async function* polledGateways(agent: Agent, signal: AbortSignal): AsyncGenerator<readonly GatewayGroup[]> {
-  const known = new Map<string, GatewayGroup>();
-  while (!signal.aborted) {
-    for (const datacenter of await datacentersOf(agent, signal)) {
-      const group = await gatewaysIn(agent, datacenter, signal).catch((reason: unknown) => {
-        if (reason instanceof AgentError) return undefined;
-        throw reason;
-      });
-      if (group !== undefined) known.set(datacenter, group);
+    for (let seen = 0; !signal.aborted;) {
+      const groups = watch.groups();
+      const present = JSON.stringify(groups);
+      if (groups !== undefined && present !== last) yield groups;
+      last = groups === undefined ? last : present;
+      await watch.changes.changed(seen, signal, TICK_MS);
+      seen = watch.changes.revision;
     }
-    yield [...known.values()];
-    await pause(POLL_MS, signal);
+  } finally {
+    end();
+    await watch.end();
   }
 }
 
-const FEDERATION_STATES = 'internal/federation-states/mesh-gateways';
-// As often as Consul itself refreshes what it knows of other datacenters without being told.
-const POLL_MS = 10_000;
+type States = ReadonlyMap<string, GatewayGroup>;
 
-async function datacentersOf(agent: Agent, signal: AbortSignal): Promise<readonly string[]> {
+class GatewayWatch {
+  readonly changes = new Cell<void>();
+  readonly #agent: Agent;
+  readonly #states: Watched<States>;
+  readonly #datacenters: Watched<readonly string[]>;
+  readonly #direct: QuerySet<GatewayGroup>;
+  readonly #checksStates: boolean;
+  readonly #patientUntil = performance.now() + PATIENCE_MS;
+
+  constructor(agent: Agent, { checksStates }: GatewayGroupsOptions, signal: AbortSignal) {
+    this.#checksStates = checksStates;
+    const changed = (): void => this.changes.set();
+    this.#agent = agent;
+    this.#states = new Watched((inner) => federationStates(agent, inner), { changed, signal });
+    this.#datacenters = new Watched((inner) => datacenters(agent, inner), { changed, signal });
+    this.#direct = new QuerySet({ changed, atATime: AT_A_TIME, isOverload });
+    this.#direct.run(signal);
+  }
+
+  /**
+   * `undefined` while there is something to wait for.
+   *
+   * @throws AgentError when the agent itself fails
+   */
+  groups(): readonly GatewayGroup[] | undefined {
+    const failure = this.#states.reading.error ?? this.#datacenters.reading.error;
+    if (failure !== undefined) throw failure;
+    const [states, names] = [this.#states.reading.value, this.#datacenters.reading.value];
+    if (states === undefined || names === undefined) return undefined;
+    const all = [...new Set([...names, ...states.keys()])].toSorted();
+    const asked = all.filter((datacenter) => this.#checksStates || !states.has(datacenter));
+    this.#direct.set(new Map(asked.map((datacenter) => [datacenter, this.#query(datacenter, states.get(datacenter))])));
+    if (!this.#direct.converged && performance.now() < this.#patientUntil) return undefined;
+    return newestOfEach(all.flatMap((datacenter) => this.#groupsOf(datacenter, states.get(datacenter))));
+  }
+
+  async end(): Promise<void> {
+    this.#direct.rest();
+    await Promise.all([this.#states.end(), this.#datacenters.end()]);
+  }
+
+  #query(datacenter: string, state: GatewayGroup | undefined) {
+    const everyMs = state === undefined ? ASK_MS : CHECK_MS;
+    return {
+      stamp: `${Math.floor(performance.now() / everyMs)} ${JSON.stringify(state)}`,
+      ask: (signal: AbortSignal) => gatewaysIn(this.#agent, datacenter, signal),
+    };
+  }
+
+  /** What a datacenter that no longer answers has said is older than its state; without one it is all that there is. */
+  #groupsOf(datacenter: string, state: GatewayGroup | undefined): readonly GatewayGroup[] {
+    const { value, error } = this.#direct.get(datacenter) ?? {};
+    if (state !== undefined) return value === undefined || error !== undefined ? [state] : [state, value];
+    if (value !== undefined) return [value];
+    return error === undefined ? [] : [{ datacenter, gateways: [], problem: reasonOf(error) }];
+  }
+}
+
+// Datacenters that do not answer must not keep the others waiting.
+const PATIENCE_MS = 500;
+const TICK_MS = 5_000;
+// As often as Consul itself refreshes what it knows of other datacenters without being told.
+const ASK_MS = 10_000;
+const CHECK_MS = 60_000;
+const AT_A_TIME = 4;
+
+/** None where the agent has no such query, or the token may not ask it. */
+async function* federationStates(agent: Agent, signal: AbortSignal): AsyncGenerator<States> {
+  const path = 'internal/federation-states/mesh-gateways';
+  while (!signal.aborted) {
+    try {
+      for await (const answer of blockingQuery(agent, { path, without: FREE_TEXT }, signal)) {
+        const groups = parsed(answer, path, 'gateways by datacenter', gatewayGroupsOf);
+        const known = groups.filter(({ gateways }) => gateways.length > 0);
+        yield new Map(known.map((group) => [group.datacenter, group]));
+      }
+    } catch (reason) {
+      if (!(reason instanceof AgentError) || (reason.status !== 404 && reason.status !== 403)) throw reason;
+      yield new Map();
+      await pause(REFUSED_REST_MS, signal);
+    }
+  }
+}
+
+// Agents are replaced, and policies corrected, rarely.
+const REFUSED_REST_MS = 60_000;
+
+async function* datacenters(agent: Agent, signal: AbortSignal): AsyncGenerator<readonly string[]> {
   const path = 'catalog/datacenters';
-  return parsed(await agent.ask({ path }, signal), path, 'a list of names', (json) =>
-    Array.isArray(json) ? list(json).map(text) : undefined,
-  );
+  while (!signal.aborted) {
+    yield parsed(await agent.ask({ path }, signal), path, 'a list of names', (json) =>
+      Array.isArray(json) ? list(json).map(text) : undefined,
+    );
+    await pause(ASK_MS, signal);
+  }
 }
 
 async function gatewaysIn(agent: Agent, datacenter: string, signal: AbortSignal): Promise<GatewayGroup> {
   const path = 'internal/ui/services';
   const query = { dc: datacenter };
-  const services = parsed(await agent.ask({ path, query }, signal), path, 'a list of services', (json) =>
+  const answer = await agent.ask({ path, query, without: FREE_TEXT }, signal);
+  const services = parsed(answer, path, 'a list of services', (json) =>
     Array.isArray(json) ? objects(json) : undefined,
   );
   const names = services
@@ -64,7 +158,8 @@ async function gatewaysIn(agent: Agent, datacenter: string, signal: AbortSignal)
     .map((service) => text(service['Name']));
   const gateways = names.map(async (name) => {
     const health = `health/service/${encodeURIComponent(name)}`;
-    return parsed(await agent.ask({ path: health, query }, signal), health, 'a list of instances', instancesOf);
+    const found = await agent.ask({ path: health, query, without: FREE_TEXT }, signal);
+    return parsed(found, health, 'a list of instances', instancesOf);
   });
   return { datacenter, gateways: (await Promise.all(gateways)).flat().filter(({ kind }) => kind === 'mesh-gateway') };
 }

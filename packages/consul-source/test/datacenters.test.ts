@@ -1,7 +1,5 @@
 import { afterAll, beforeAll, expect, it } from 'vitest';
 import { consulSource } from '../src/index.ts';
-import { polledGateways } from '../src/remote-gateways.ts';
-import { openAgent } from '../src/agent.ts';
 import { Consul, describeWithConsul } from './real-consul.ts';
 import { shown, Watched } from './watched.ts';
 
@@ -37,25 +35,6 @@ describeWithConsul('with two datacenters', () => {
       await routes.until((at) => shown(at, 'datacenter:dc2') === '198.18.0.2:443 unhealthy');
       await two.put('agent/service/register', gateway('edge-2', 'gw.example.com'));
       await routes.until((at) => shown(at, 'datacenter:dc2') === '198.18.0.2:443 unhealthy, gw.example.com:443');
-    },
-    REPLICATED_MS,
-  );
-
-  it(
-    'an agent without federation states is asked for every datacenter',
-    async () => {
-      await two.put('agent/service/register', gateway('edge-3', '198.18.0.3'));
-      const agent = openAgent({ address: one.address }, 4);
-      const { signal } = new AbortController();
-      try {
-        for await (const groups of polledGateways(agent, signal)) {
-          const found = groups.find(({ datacenter }) => datacenter === 'dc2')?.gateways.map(({ id }) => id);
-          if (found?.includes('edge-3') === true) break;
-        }
-      } finally {
-        await agent.close();
-      }
-      expect(signal.aborted).toBe(false);
     },
     REPLICATED_MS,
   );

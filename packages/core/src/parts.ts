@@ -18,7 +18,7 @@ export { indexRoutes, RouteTable } from './routes/route-table.ts';
 export type { Match, MatchKind, RouteIndex } from './routes/route-table.ts';
 export { balancedConnector } from './pipeline/connect.ts';
 export type { Preference } from './pipeline/candidates.ts';
-export type { ConnectorOptions } from './pipeline/connect.ts';
+export type { BalancedConnector, ConnectorOptions } from './pipeline/connect.ts';
 export { AddressBook } from './names/address-book.ts';
 export { ResolutionError } from './names/resolution.ts';
 export type { NameSystem, Resolution, ResolutionFailure } from './names/resolution.ts';

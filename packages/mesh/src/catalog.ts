@@ -107,8 +107,10 @@ export interface GatewayGroup {
   readonly datacenter: string;
   /** `default` when absent. */
   readonly partition?: string;
-  /** Their registrations, whatever their health. */
+  /** Their registrations, whatever their health. None: a datacenter of the federation in which nobody knows of a gateway. */
   readonly gateways: readonly Instance[];
+  /** Why none is known, where that is for want of an answer, in words. */
+  readonly problem?: string;
 }
 
 /** Another cluster with which this one exchanges services. */

@@ -1,10 +1,9 @@
 import type { GatewayGroup } from './catalog.ts';
 
-/** Where two accounts of the same gateways are known, the one with the newest registration in it is right. */
+/** Where two accounts of the same gateways are known, the one with the newest registration in it is right; one without any is the oldest. */
 export function newestOfEach(groups: readonly GatewayGroup[]): readonly GatewayGroup[] {
   const newest = new Map<string, GatewayGroup>();
   for (const group of groups) {
-    if (group.gateways.length === 0) continue;
     const key = datacenterLabel(group);
     const known = newest.get(key);
     if (known === undefined || newestIndex(group) > newestIndex(known)) newest.set(key, group);
@@ -13,7 +12,7 @@ export function newestOfEach(groups: readonly GatewayGroup[]): readonly GatewayG
 }
 
 function newestIndex({ gateways }: GatewayGroup): number {
-  return Math.max(...gateways.map(({ modifyIndex }) => modifyIndex));
+  return Math.max(-1, ...gateways.map(({ modifyIndex }) => modifyIndex));
 }
 
 /** How a datacenter is named in routes: with its partition in front, unless that is the default one. */

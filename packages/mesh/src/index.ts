@@ -22,6 +22,7 @@ export type {
 // What follows from it: names, health, addresses, routes.
 export { dialAddress } from './address.ts';
 export type { Reach } from './address.ts';
+export { newestOfEach } from './gateway-groups.ts';
 export { standing } from './health.ts';
 export type { Standing } from './health.ts';
 export { gatewayDefinition } from './gateway-definition.ts';

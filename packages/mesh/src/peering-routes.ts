@@ -201,6 +201,7 @@ function importRoutes(service: ImportedService, { peers, gateway }: Scope): read
       kind: 'imported-service' satisfies MeshRouteKind,
       serverNames: [serverName],
       backends: backends.list,
+      withoutBackend: 'NO_GATEWAY',
       ...defined({ connectTimeoutMs: gateway.connectTimeoutMs }),
       origin: {
         rule: `imported from peer ${peer.name}, through its mesh gateways`,
@@ -285,6 +286,7 @@ function remoteServersRoute(serverName: string, peer: Peer, { connectTimeoutMs }
     kind: 'remote-peering-servers' satisfies MeshRouteKind,
     serverNames: [serverName],
     backends,
+    withoutBackend: 'NO_GATEWAY',
     ...defined({ connectTimeoutMs }),
     origin,
   };

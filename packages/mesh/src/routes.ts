@@ -1,4 +1,4 @@
-import type { Balance, Route } from '@meshgate/core';
+import type { Balance, Problem, Route } from '@meshgate/core';
 import { backendsOf } from './backends.ts';
 import type { Catalog, CatalogService, GatewayGroup, Instance, Resolver } from './catalog.ts';
 import { defined } from './defined.ts';
@@ -134,6 +134,7 @@ function datacenterRoutes(group: GatewayGroup, catalog: Catalog, gateway: Gatewa
     kind,
     serverNames: [anyNameBelow(suffix), suffix],
     backends: backends.list,
+    withoutBackend: 'NO_GATEWAY',
     ...settings,
     origin: { rule, datacenter, ...defined({ partition }), ...backends.facts },
   });
@@ -144,7 +145,16 @@ function datacenterRoutes(group: GatewayGroup, catalog: Catalog, gateway: Gatewa
     const servers = serversName({ datacenter, dnsDomain });
     routes.push(route('remote-servers', 'servers', 'WAN federation: servers of a remote datacenter', servers));
   }
-  return { routes, problems: backends.problems };
+  const none = backends.list.length === 0 ? noGateway(group) : [];
+  return { routes, problems: [...none, ...backends.problems] };
+}
+
+/** The name keeps its route: connections end with a code that says so, rather than as if nobody had ever heard of the datacenter. */
+function noGateway(group: GatewayGroup): readonly Problem[] {
+  const { problem, gateways } = group;
+  const found = gateways.length > 0 ? 'has no mesh gateway that can be dialled' : 'has no mesh gateway';
+  const message = problem === undefined ? found : `no mesh gateway of it is known: ${problem}`;
+  return [{ path: ['mesh-gateways', datacenterLabel(group)], message }];
 }
 
 /**

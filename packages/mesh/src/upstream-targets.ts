@@ -38,6 +38,8 @@ export interface UpstreamTarget {
   readonly backends: readonly Backend[];
   /** Why `backends` is empty, a clause for people; absent when it is not. */
   readonly nobody?: string;
+  /** What a connection to it ends with while `backends` is empty: `NO_GATEWAY` where gateways are missing. */
+  readonly withoutBackend: 'NO_BACKEND' | 'NO_GATEWAY';
   /** Whether the service itself has a healthy instance there, whoever is dialled for it. */
   readonly service: 'healthy' | 'unhealthy' | 'unknown';
   /** For `explain` and the log: mode, who decided it, path, health. */
@@ -89,6 +91,7 @@ function upstreamTarget(given: ChainTarget, around: Surroundings): UpstreamTarge
     path,
     backends,
     ...defined({ nobody }),
+    withoutBackend: path === 'local-gateway' || path === 'remote-gateway' ? 'NO_GATEWAY' : 'NO_BACKEND',
     service,
     facts: { ...describe(target, path, around), service, ...facts, ...defined({ nobody }) },
     problems: all,

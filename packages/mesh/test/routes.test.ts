@@ -169,8 +169,16 @@ describe('a remote datacenter', () => {
     expect(route?.serverNames).toEqual([`*.eu.dc1.internal-v1.${TD}`, `eu.dc1.internal-v1.${TD}`]);
   });
 
-  it('without a gateway has no route', () => {
-    expect(routes({ gateways: [{ datacenter: 'dc2', gateways: [] }] })).toEqual([]);
+  it('without a gateway keeps its names, which lead nowhere and say so', () => {
+    const group = { datacenter: 'dc2', gateways: [] };
+    const derived = deriveRoutes(catalog({ gateways: [group] }), GATEWAY);
+    expect(derived).toMatchObject({
+      routes: [{ name: 'datacenter:dc2', backends: [], withoutBackend: 'NO_GATEWAY' }],
+      problems: [{ path: ['mesh-gateways', 'dc2'], message: 'has no mesh gateway' }],
+    });
+    const unasked = { ...group, problem: 'it does not answer' };
+    const [problem] = deriveRoutes(catalog({ gateways: [unasked] }), GATEWAY).problems;
+    expect(problem?.message).toContain('it does not answer');
   });
 
   it.each([

@@ -24,6 +24,8 @@ export interface FoundRoute extends Claim {
   /** How the next backend is chosen; absent when by `round_robin`. */
   readonly balance?: string;
   readonly backends: readonly ExplainedBackend[];
+  /** The code with which connections end while there is no backend; absent while there is one. */
+  readonly withoutBackend?: string;
   /** The listeners on which the route holds; absent when it holds on all of them. */
   readonly listeners?: readonly string[];
   /** Listeners that the route names, or that were asked for, and that do not exist; absent when there are none. */
@@ -111,6 +113,7 @@ export function explain(name: string, table: RouteTable, options: ExplainOptions
     ...balanceView(route),
     ...unknown,
     backends: route.backends.map((backend) => ({ ...backendView(backend), ejected: isEjected(backend.address) })),
+    ...(route.backends.length === 0 && { withoutBackend: route.withoutBackend ?? 'NO_BACKEND' }),
     ...exceptions,
     shadowed: others.map(claimOf),
   };

@@ -58,7 +58,7 @@ function detailsOf(found: FoundRoute): readonly string[] {
     [stateText(backend), ...labelTexts(backend)].join(', '),
   ]);
   const backendTable = [['BACKEND', ...(hasBackups ? ['PRIORITY'] : []), 'WEIGHT', 'STATE'], ...rows];
-  const none = ['  no backend: connections are closed with NO_BACKEND'];
+  const none = [`  no backend: connections are closed with ${found.withoutBackend ?? 'NO_BACKEND'}`];
   return [...columns(facts, '  '), ...(rows.length === 0 ? none : columns(backendTable, '  '))];
 }
 

@@ -186,7 +186,7 @@ class ProxyWatch {
       datacenter: new Watched((signal) => ownDatacenter(agent, service, signal), options),
       proxyDefaults: new Watched((signal) => entryAnswers(agent, 'config/proxy-defaults/global', signal), options),
       serviceDefaults: new Watched((signal) => entryAnswers(agent, defaults, signal), options),
-      gateways: new Watched((signal) => gatewayGroups(agent, signal), options),
+      gateways: new Watched((signal) => gatewayGroups(agent, { checksStates: false }, signal), options),
     };
     if (this.#visibility === undefined) this.#lookForLoss(proxy);
     const isQuery = ({ kind }: UpstreamDefinition): boolean => kind === 'prepared-query';

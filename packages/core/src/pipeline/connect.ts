@@ -23,13 +23,19 @@ export interface ConnectorOptions extends DialsOptions {
   readonly prefer?: Preference;
 }
 
+/** A connector for those who try several routes for one connection. */
+export interface BalancedConnector extends Connector {
+  /** @param withinMs at most so long, in milliseconds, whatever the route says; no limit of its own when absent */
+  connect(route: Route, context: ConnectContext, withinMs?: number): Promise<Upstream>;
+}
+
 /**
  * Reaches one of a route's backends: chosen by the route's balance among the healthy ones, then, as dials fail, the next, and at
  * last those that are ejected or unhealthy. One deadline covers all attempts; while others are left, a backend may use half of
  * what remains of it, so that one that hangs cannot use it up. The number of dials is bounded; of an address that is ejected one dial is
  * under way at a time, and the other connections share its outcome.
  */
-export function balancedConnector(options: ConnectorOptions): Connector {
+export function balancedConnector(options: ConnectorOptions): BalancedConnector {
   const { outliers } = options;
   const loads = new Loads();
   const manyAddresses = new ManyAddresses(outliers);
@@ -42,8 +48,9 @@ export function balancedConnector(options: ConnectorOptions): Connector {
   });
   return { connect };
 
-  async function connect(route: Route, context: ConnectContext): Promise<Upstream> {
+  async function connect(route: Route, context: ConnectContext, withinMs?: number): Promise<Upstream> {
     const dials = new Dials(options, route, context);
+    if (withinMs !== undefined) dials.endWithin(withinMs);
     let untried = route.backends;
     while (untried.length > 0 && dials.left > 0) {
       const backend = next(route, untried, context);

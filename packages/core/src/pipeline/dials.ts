@@ -33,8 +33,8 @@ export class Dials {
   readonly #options: DialsOptions;
   readonly #route: Route;
   readonly #context: ConnectContext;
-  readonly #timeoutMs: number;
-  readonly #endsAt: number;
+  #timeoutMs: number;
+  #endsAt: number;
   #attempts = 0;
   /** When the time for the last backend was measured: its dial begins then. */
   beganAt = 0;
@@ -47,6 +47,12 @@ export class Dials {
     this.#endsAt = performance.now() + this.#timeoutMs;
   }
 
+  /** Ends `ms` milliseconds from now at the latest, whatever the route says. */
+  endWithin(ms: number): void {
+    this.#timeoutMs = Math.min(this.#timeoutMs, ms);
+    this.#endsAt = performance.now() + this.#timeoutMs;
+  }
+
   /** How many more dials there may be. */
   get left(): number {
     return this.#options.limits.dials - this.#attempts;
@@ -54,7 +60,8 @@ export class Dials {
 
   /** Why no backend was reached: the last dial's error. `untried`: how many backends were left when the dials had been used up. */
   failure(untried: number): ProxyError {
-    const last = this.#failure ?? new ProxyError('NO_BACKEND', `route ${this.#route.name} has no backend`);
+    const { name, withoutBackend = 'NO_BACKEND' } = this.#route;
+    const last = this.#failure ?? new ProxyError(withoutBackend, `route ${name} has no backend`);
     if (untried === 0 || this.left > 0) return last;
     const rest = `${this.#attempts} dials were made, ${untried} more backends not tried`;
     return new ProxyError(last.code, `${last.message}; ${rest}`, { cause: last });

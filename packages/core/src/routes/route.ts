@@ -63,8 +63,10 @@ export interface Route {
    * send a name which no route takes are not meant: `*` takes these.
    */
   readonly fallback?: boolean;
-  /** May be empty: connections then end with `NO_BACKEND`. */
+  /** May be empty: connections then end with {@link Route.withoutBackend}. */
   readonly backends: readonly Backend[];
+  /** What connections end with while there is no backend; `NO_BACKEND` when absent. `NO_GATEWAY`: the backends are other gateways. */
+  readonly withoutBackend?: 'NO_BACKEND' | 'NO_GATEWAY';
   /** `round_robin` when absent. */
   readonly balance?: Balance;
   /** From the first dial to an established connection, all attempts together, in milliseconds. The proxy's limit when absent. */

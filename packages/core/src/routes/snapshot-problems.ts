@@ -138,7 +138,10 @@ class Judge {
     else this.check(isWholeNumber(port, 1, 65_535), [...path, 'port'], 'an integer from 1 to 65535', port);
   }
 
-  #settings({ listeners, fallback, balance, connectTimeoutMs, keepAlive, use }: Fields, path: Path): void {
+  #settings(route: Fields, path: Path): void {
+    const { listeners, fallback, balance, connectTimeoutMs, keepAlive, use, withoutBackend } = route;
+    const isCode = [undefined, 'NO_BACKEND', 'NO_GATEWAY'].includes(withoutBackend as string | undefined);
+    this.check(isCode, [...path, 'withoutBackend'], 'NO_BACKEND or NO_GATEWAY', withoutBackend);
     const isTime = connectTimeoutMs === undefined || isPositive(connectTimeoutMs);
     this.check(listeners === undefined || isStrings(listeners), [...path, 'listeners'], 'a list of names', listeners);
     this.check(isOptionalBoolean(fallback), [...path, 'fallback'], 'true or false', fallback);

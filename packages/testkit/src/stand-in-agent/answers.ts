@@ -56,7 +56,7 @@ const ENDPOINTS: readonly (readonly [RegExp, Endpoint])[] = [
   [/^catalog\/datacenters$/, ({ mesh }) => unheld(datacentersOf(mesh))],
   [/^catalog\/services$/, ({ mesh }) => ok(Object.fromEntries(localServices(mesh).map(({ name }) => [name, []])))],
   [/^internal\/ui\/nodes$/, ({ mesh }) => ok(nodesOf(everything(mesh)))],
-  [/^internal\/ui\/services$/, ({ mesh }) => ok(summaries(mesh))],
+  [/^internal\/ui\/services$/, (asked) => ok(summaries(asked))],
   [/^internal\/ui\/exported-services$/, exportedToPeer],
   [/^internal\/federation-states\/mesh-gateways$/, ({ mesh }) => ok(gatewaysByDatacenter(mesh))],
   [/^exported-services$/, exportedServices],
@@ -99,8 +99,11 @@ function everything(mesh: StandInMesh): readonly StandInService[] {
   return [...localServices(mesh), ...(mesh.services ?? []).filter(({ peer }) => peer !== undefined)];
 }
 
-function summaries(mesh: StandInMesh): readonly ConsulObject[] {
-  return localServices(mesh).map(({ name, kind = '' }) => ({ Name: name, Kind: kind, InstanceCount: 1 }));
+function summaries({ mesh, question }: Asked): readonly ConsulObject[] {
+  const { datacenter = DATACENTER, remoteGateways = {} } = mesh;
+  const where = question.query.get('dc') ?? datacenter;
+  const there = where === datacenter ? localServices(mesh) : (remoteGateways[where] ?? []);
+  return there.map(({ name, kind = '' }) => ({ Name: name, Kind: kind, InstanceCount: 1 }));
 }
 
 function gatewaysByDatacenter({

@@ -1,0 +1,82 @@
+import { standInAgent } from '@meshgate/testkit';
+import type { StandInMesh, StandInService } from '@meshgate/testkit';
+import { describe, expect, it } from 'vitest';
+import { consulSource } from '../src/index.ts';
+import { shown, Watched } from './watched.ts';
+
+const STATES = 'internal/federation-states/mesh-gateways';
+const GATEWAY: StandInService = {
+  name: 'gw',
+  kind: 'mesh-gateway',
+  address: '10.0.0.2',
+  port: 443,
+  wan: { address: '198.18.0.2', port: 443 },
+};
+const MESH: StandInMesh = { remoteGateways: { dc2: [GATEWAY] } };
+
+/** A state as it is replicated, of an earlier or a later registration than the catalog's. */
+function state(address: string, ModifyIndex: number): unknown {
+  const Service = { ID: 'gw', Service: 'gw', Kind: 'mesh-gateway', Address: address, Port: 443, ModifyIndex };
+  return { dc2: [{ Node: { Node: 'n2', Address: address, Datacenter: 'dc2' }, Service, Checks: [] }] };
+}
+
+describe('the gateways of a datacenter', () => {
+  it.each([
+    ['has no federation state', { [STATES]: {} }],
+    ['has no gateway in its federation state', { [STATES]: { dc1: [], dc2: [] } }],
+    ['has an older federation state', { [STATES]: state('198.18.0.9', 0) }],
+  ])('are asked of itself where it %s', async (_case, answers) => {
+    await using agent = await standInAgent({ mesh: MESH, answers });
+    await using routes = new Watched(consulSource({ address: agent.address }));
+    const first = await routes.until((at) => at.routes.some(({ kind }) => kind === 'remote-datacenter'));
+    expect(shown(first, 'datacenter:dc2')).toBe('198.18.0.2:443');
+  });
+
+  it('are asked of itself where the token may not read federation states', async () => {
+    await using agent = await standInAgent({ mesh: MESH, denied: { [STATES]: 'operator:read' } });
+    await using routes = new Watched(consulSource({ address: agent.address }));
+    const found = await routes.until((at) => shown(at, 'datacenter:dc2') !== undefined);
+    expect(shown(found, 'datacenter:dc2')).toBe('198.18.0.2:443');
+  });
+
+  it('are those of the state where that is newer', async () => {
+    await using agent = await standInAgent({ mesh: MESH, answers: { [STATES]: state('198.18.0.9', 900) } });
+    await using routes = new Watched(consulSource({ address: agent.address }));
+    const found = await routes.until((at) => shown(at, 'datacenter:dc2') !== undefined);
+    expect(shown(found, 'datacenter:dc2')).toBe('198.18.0.9:443');
+  });
+
+  it('are those of the state where the datacenter does not answer', async () => {
+    await using agent = await standInAgent({ mesh: MESH });
+    agent.misbehave(
+      { kind: 'status', status: 500, body: 'No path to datacenter' },
+      (path) => path === 'internal/ui/services',
+    );
+    await using routes = new Watched(consulSource({ address: agent.address }));
+    const found = await routes.until((at) => shown(at, 'datacenter:dc2') !== undefined);
+    expect(shown(found, 'datacenter:dc2')).toBe('198.18.0.2:443');
+  });
+
+  it('go at once when the last one is deregistered, and its names stay with the reason', async () => {
+    await using agent = await standInAgent({ mesh: MESH });
+    await using routes = new Watched(consulSource({ address: agent.address }));
+    await routes.until((at) => shown(at, 'datacenter:dc2') === '198.18.0.2:443');
+    agent.change({ remoteGateways: { dc2: [] } });
+    const { routes: after, warnings } = await routes.until((at) => shown(at, 'datacenter:dc2') === '');
+    expect(after.find(({ name }) => name === 'datacenter:dc2')).toMatchObject({ withoutBackend: 'NO_GATEWAY' });
+    expect(warnings).toContainEqual(expect.stringContaining('dc2: has no mesh gateway'));
+  });
+
+  it('that nobody can tell of are a warning with the reason, and a route without a backend', async () => {
+    await using agent = await standInAgent({ mesh: MESH, answers: { [STATES]: {} } });
+    agent.misbehave(
+      { kind: 'status', status: 500, body: 'No path to datacenter' },
+      (path) => path === 'internal/ui/services',
+    );
+    await using routes = new Watched(consulSource({ address: agent.address }));
+    const { warnings } = await routes.until((at) => shown(at, 'datacenter:dc2') === '');
+    expect(warnings).toContainEqual(
+      expect.stringMatching(/dc2: no mesh gateway of it is known: .*No path to datacenter/),
+    );
+  });
+});
