@@ -19,7 +19,10 @@ describe('the admin API', () => {
   it('lists its paths', async () => {
     const { json } = await gateway.ask('/');
     expect(json).toEqual({
-      paths: '/ /live /ready /metrics /routes /explain /connections /listeners /drain /openapi.json'.split(' '),
+      paths:
+        '/ /live /ready /metrics /status /events /routes /explain /connections /listeners /drain /log-level /openapi.json'.split(
+          ' ',
+        ),
     });
   });
 

@@ -8,7 +8,7 @@ import type { Peer } from '@meshgate/testkit';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import * as z from 'zod';
 import { accessEntry } from '../src/log/access-log.ts';
-import { adminEndpoints } from '../src/admin/endpoints.ts';
+import { adminEndpoints, RouteChangeFeed } from '../src/admin/endpoints.ts';
 import { parseConfig } from '../src/config/config.ts';
 import { configSchema } from '../src/config/config-schema.ts';
 import { gatewayFolder, startGateway } from './daemon.ts';
@@ -206,7 +206,10 @@ describe('docs/operate/admin.md', () => {
   });
 
   it('has every path, with its methods', () => {
-    const endpoints = adminEndpoints({ plugins: { adminPaths: new Map() } } as never);
+    const endpoints = adminEndpoints({
+      plugins: { adminPaths: new Map() },
+      routeChanges: new RouteChangeFeed(),
+    } as never);
     const methods = endpoints.map(({ method, path }) => `${method} ${path}`);
     const documented = firstColumn('docs/operate/admin.md').map((cell) => cell.replace(/\?.*/, ''));
     expect(documented).toEqual(methods);

@@ -1,7 +1,7 @@
 import { rawClient, tlsBackend, tlsClient } from '@meshgate/testkit';
 import { Ajv2020 } from 'ajv/dist/2020.js';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { adminEndpoints } from '../src/admin/endpoints.ts';
+import { adminEndpoints, RouteChangeFeed } from '../src/admin/endpoints.ts';
 import { openApiOf } from '../src/admin/openapi.ts';
 import { gatewayFolder, startGateway } from './daemon.ts';
 import type { Folder, ReadyDaemon } from './daemon.ts';
@@ -20,7 +20,9 @@ interface Media {
   readonly schema: { readonly $ref?: string };
 }
 
-const DOCUMENT = openApiOf(adminEndpoints({ plugins: { adminPaths: new Map() } } as never)) as Document;
+const DOCUMENT = openApiOf(
+  adminEndpoints({ plugins: { adminPaths: new Map() }, routeChanges: new RouteChangeFeed() } as never),
+) as Document;
 const OPERATIONS = Object.entries(DOCUMENT.paths).flatMap(([path, methods]) =>
   Object.keys(methods).map((method) => `${method.toUpperCase()} ${path}`),
 );
@@ -42,6 +44,14 @@ const REQUESTS: Readonly<Record<string, readonly { readonly path: string; readon
   'GET /connections': [{ path: '/connections', status: 200 }],
   'GET /listeners': [{ path: '/listeners', status: 200 }],
   'GET /drain': [{ path: '/drain', status: 200 }],
+  'GET /status': [{ path: '/status', status: 200 }],
+  'GET /events': [{ path: '/events', status: 200 }],
+  'GET /log-level': [{ path: '/log-level', status: 200 }],
+  'PUT /log-level': [
+    { path: '/log-level?level=debug', status: 200 },
+    { path: '/log-level?level=loud', status: 400 },
+    { path: '/log-level', status: 400 },
+  ],
   'GET /openapi.json': [{ path: '/openapi.json', status: 200 }],
   'POST /drain': [{ path: '/drain', status: 202 }],
 };
@@ -93,7 +103,7 @@ describe('the OpenAPI document', () => {
     const form = DOCUMENT.paths[template]?.[method.toLowerCase()]?.responses[status];
     const [type = '', media] = Object.entries(form?.content ?? {})[0] ?? [];
     expect(response.headers.get('content-type')?.split(';')[0]).toBe(type);
-    if (media?.schema.$ref === undefined) return;
+    if (media?.schema.$ref === undefined) return response.body?.cancel();
     const isValid = ajv.compile({ $ref: `document${media.schema.$ref}` });
     isValid(await response.json());
     expect(isValid.errors).toBeNull();

@@ -51,11 +51,15 @@ export type ProxyEvent =
   | { readonly type: 'listener.paused'; readonly listener: string; readonly reason: Error }
   | { readonly type: 'listener.resumed'; readonly listener: string }
   | { readonly type: 'listener.closed'; readonly listener: string }
-  /** A source's snapshot is in use. `removed` are the names of routes that no source has any more. */
+  /**
+   * A source's snapshot is in use. `previous` is the one that it replaces, absent for the first; `removed` are the names of routes that no
+   * source has any more.
+   */
   | {
       readonly type: 'routes.replaced';
       readonly source: string;
       readonly snapshot: RouteSnapshot;
+      readonly previous?: RouteSnapshot;
       readonly removed: readonly string[];
       readonly tookMs: number;
     }

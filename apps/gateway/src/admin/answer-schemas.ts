@@ -1,6 +1,7 @@
 // What the answers of the admin API look like. The OpenAPI document is made of these, and a test holds every answer to it: an object has
 // no member that is not listed here.
 import * as z from 'zod';
+import { LOG_LEVELS } from '../config/config-schema.ts';
 
 const count = z.int().min(0);
 const milliseconds = z.number().min(0);
@@ -97,17 +98,41 @@ const drain = z.strictObject({
   remainingMs: milliseconds,
 });
 
+const readiness = { ready: z.boolean(), reasons: texts, warnings: texts };
+
+const logLevel = z.enum(LOG_LEVELS);
+
+const status = z.strictObject({
+  version: z.string(),
+  node: z.string().describe('release of Node.js'),
+  host: z.string(),
+  pid: z.int(),
+  startedAt: date,
+  role: z.enum(['gateway', 'sidecar']),
+  transport: z.string(),
+  workers: z.int().min(1),
+  ...readiness,
+  logLevel,
+  listeners: z.array(listener),
+  sources: z.array(source),
+  drain,
+  routes: count,
+  ejected: count.describe('backend addresses that are avoided after consecutive dial failures'),
+});
+
 /** Names of the schemas of JSON answers, as the OpenAPI document has them. */
 export type SchemaName =
   | 'Error'
   | 'Paths'
   | 'Live'
+  | 'Status'
   | 'Readiness'
   | 'Routes'
   | 'Explanation'
   | 'Connections'
   | 'Listeners'
   | 'Drain'
+  | 'LogLevel'
   | 'OpenApi';
 
 /** What each kind of JSON answer looks like. */
@@ -115,11 +140,13 @@ export const ANSWERS: Readonly<Record<SchemaName, z.ZodType>> = {
   Error: z.strictObject({ error: z.string().describe('what was expected, what was found; for people') }),
   Paths: z.strictObject({ paths: texts }),
   Live: z.strictObject({ live: z.literal(true) }),
-  Readiness: z.strictObject({ ready: z.boolean(), reasons: texts, warnings: texts }),
+  Status: status,
+  Readiness: z.strictObject(readiness),
   Routes: z.strictObject({ version: z.string(), routes: z.array(route), sources: z.array(source) }),
   Explanation: explanation,
   Connections: z.strictObject({ connections: z.array(connection) }),
   Listeners: z.strictObject({ listeners: z.array(listener) }),
   Drain: drain,
+  LogLevel: z.strictObject({ level: logLevel }),
   OpenApi: z.looseObject({ openapi: z.string() }),
 };

@@ -1,7 +1,9 @@
-import type { DrainProgress, Limits } from '@meshgate/core';
+import type { DrainProgress, Limits, Observer, ProxyEvent } from '@meshgate/core';
 import type { Listeners, Outliers, RouteStore } from '@meshgate/core/parts';
 import { exposition } from '@meshgate/metrics';
 import type { Registry } from 'prom-client';
+import { LOG_LEVELS } from '../config/config-schema.ts';
+import type { LogLevel } from '../config/config-schema.ts';
 import type { Parts } from '../config/parts.ts';
 import { withUnknownListeners } from '../config/unknown-listeners.ts';
 import { requestedName, explain, isExact } from '../cli/explain.ts';
@@ -9,24 +11,55 @@ import { openApiOf } from './openapi.ts';
 import { pluginEndpoints } from './plugin-paths.ts';
 import type { AdminAnswer, AdminEndpoint } from './endpoint.ts';
 import type { Readiness } from './readiness.ts';
-import { drainView, listenerView, routesView } from './views.ts';
+import { EventStreams, MAX_STREAMS } from './event-streams.ts';
+import { statusView } from './status.ts';
+import type { ProxyIdentity, StatusView } from './status.ts';
+import type { Traffic } from './traffic.ts';
+import { drainView, listenerView, routesView, sourceView } from './views.ts';
 import type { ConnectionView } from './views.ts';
 
 /** What the admin API shows and does. What other processes know of is asked of them. */
 export interface AdminTargets {
   readonly routes: Pick<RouteStore, 'table' | 'sources'>;
   readonly listeners: Pick<Listeners, 'status'>;
-  readonly outliers: Pick<Outliers, 'isEjected'>;
+  readonly outliers: Pick<Outliers, 'isEjected' | 'ejected'>;
   readonly limits: Limits;
+  readonly identity: ProxyIdentity;
+  /** Receives failures of our own. */
+  readonly observer: Observer;
+  /** What is told of changes of the routes. */
+  readonly routeChanges: Pick<RouteChangeFeed, 'subscribe'>;
   /** Paths that plugins add. */
   readonly plugins: Pick<Parts, 'adminPaths'>;
   readiness(): Readiness;
   /** Live connections, oldest first. */
   connections(): Eventually<readonly ConnectionView[]>;
   metrics(): Eventually<Registry>;
+  traffic(): Eventually<Traffic>;
   drainProgress(): Eventually<DrainProgress>;
+  readonly logLevel: LogLevelControl;
   /** Starts the drain at whose end the process exits. */
   shutDown(): void;
+}
+
+/** The level of the log, which can be changed while the process runs. */
+interface LogLevelControl {
+  readonly current: string;
+  set(level: LogLevel): void;
+}
+
+/** Passes on what the route store reports, to whoever is interested at the moment. */
+export class RouteChangeFeed implements Observer {
+  readonly name = 'route changes';
+  readonly #listeners: ((event: ProxyEvent) => void)[] = [];
+
+  observe(event: ProxyEvent): void {
+    for (const listener of this.#listeners) listener(event);
+  }
+
+  subscribe(listener: (event: ProxyEvent) => void): void {
+    this.#listeners.push(listener);
+  }
 }
 
 type Eventually<T> = T | Promise<T>;
@@ -35,9 +68,11 @@ type Eventually<T> = T | Promise<T>;
 export function adminEndpoints(targets: AdminTargets): readonly AdminEndpoint[] {
   const own = [
     ...probes(targets),
+    ...aboutStatus(targets),
     ...aboutRoutes(targets),
     ...aboutConnections(targets),
     ...aboutDrain(targets),
+    ...aboutLog(targets.logLevel),
     ...pluginEndpoints(targets.plugins.adminPaths),
   ];
   const endpoints: readonly AdminEndpoint[] = [
@@ -58,6 +93,21 @@ export function adminEndpoints(targets: AdminTargets): readonly AdminEndpoint[] 
     },
   ];
   return endpoints;
+}
+
+/** What the page and `meshgate status` begin with. */
+async function statusOf(targets: AdminTargets): Promise<StatusView> {
+  const { identity, routes, listeners, outliers, logLevel } = targets;
+  return statusView({
+    ...identity,
+    ...targets.readiness(),
+    logLevel: logLevel.current,
+    listeners: listeners.status.map(listenerView),
+    sources: routes.sources.map(sourceView),
+    drain: drainView(await targets.drainProgress()),
+    routes: routes.table.size,
+    ejected: outliers.ejected,
+  });
 }
 
 function probes({ readiness, metrics }: AdminTargets): readonly AdminEndpoint[] {
@@ -157,6 +207,72 @@ function aboutConnections({ connections, listeners }: AdminTargets): readonly Ad
       summary: 'Addresses, and whether they are bound',
       answers: { 200: { description: 'the listeners', schema: 'Listeners' } },
       answer: () => ok({ listeners: listeners.status.map(listenerView) }),
+    },
+  ];
+}
+
+function aboutStatus(targets: AdminTargets): readonly AdminEndpoint[] {
+  const { observer, routeChanges } = targets;
+  const streams = new EventStreams({
+    status: () => statusOf(targets),
+    traffic: () => targets.traffic(),
+    observer,
+  });
+  routeChanges.subscribe((event) => streams.observe(event));
+  return [
+    {
+      method: 'GET',
+      path: '/status',
+      summary: 'What the proxy is, since when, whether it is ready, and the state of its listeners, sources and drain',
+      answers: { 200: { description: 'the status', schema: 'Status' } },
+      answer: async () => ok(await statusOf(targets)),
+    },
+    {
+      method: 'GET',
+      path: '/events',
+      summary: 'Server-sent events: status and traffic each second, and changes of routes',
+      answers: {
+        200: { description: 'a stream without an end', contentType: 'text/event-stream' },
+        503: { description: 'too many streams', schema: 'Error' },
+      },
+      answer: ({ signal }) => {
+        const stream = streams.open(signal);
+        if (stream !== undefined) return { status: 200, contentType: 'text/event-stream', stream };
+        const error = `too many event streams (limit ${MAX_STREAMS})`;
+        return { status: 503, json: { error }, headers: { 'retry-after': '5' } };
+      },
+    },
+  ];
+}
+
+function aboutLog(control: LogLevelControl): readonly AdminEndpoint[] {
+  const answers = { 200: { description: 'the level in use', schema: 'LogLevel' } } as const;
+  const level = { name: 'level', description: `one of ${LOG_LEVELS.join(', ')}`, required: true };
+  return [
+    {
+      method: 'GET',
+      path: '/log-level',
+      summary: 'The level of the log',
+      answers,
+      answer: () => ok({ level: control.current }),
+    },
+    {
+      method: 'PUT',
+      path: '/log-level',
+      summary: 'Sets the level of the log, until the process ends',
+      query: [level],
+      answers: { ...answers, 400: { description: 'no such level', schema: 'Error' } },
+      answer: ({ query }) => {
+        const wanted = query.get('level');
+        const found = LOG_LEVELS.find((one) => one === wanted);
+        if (found === undefined)
+          return {
+            status: 400,
+            json: { error: `expected ?level= as one of ${LOG_LEVELS.join(', ')}, found ${wanted ?? 'none'}` },
+          };
+        control.set(found);
+        return ok({ level: control.current });
+      },
     },
   ];
 }

@@ -114,7 +114,8 @@ export function backendView({ address, weight, healthy, priority = 0, labels }: 
   return { ...address, weight, healthy, ...(priority > 0 && { priority }), ...(labels !== undefined && { labels }) };
 }
 
-function sourceView({ name, state, routes, lastSuccess, error, warnings }: SourceStatus): SourceView {
+/** A source's state, for people and programs. */
+export function sourceView({ name, state, routes, lastSuccess, error, warnings }: SourceStatus): SourceView {
   const reason = error?.message ?? (state === 'stale' ? warnings[0] : undefined);
   return {
     name,

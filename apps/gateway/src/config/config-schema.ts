@@ -99,10 +99,19 @@ export interface AccessLogSettings {
 
 const SPLICE_MODES = ['auto', 'copy', 'splice'] as const satisfies readonly SpliceMode[];
 
-const LOG_LEVELS = ['trace', 'debug', 'info', 'warn', 'error', 'fatal', 'silent'] as const;
-
 /** From the most to the least talkative; `silent` says nothing at all. */
-type LogLevel = (typeof LOG_LEVELS)[number];
+export const LOG_LEVELS: readonly ['trace', 'debug', 'info', 'warn', 'error', 'fatal', 'silent'] = [
+  'trace',
+  'debug',
+  'info',
+  'warn',
+  'error',
+  'fatal',
+  'silent',
+];
+
+/** One of {@link LOG_LEVELS}. */
+export type LogLevel = (typeof LOG_LEVELS)[number];
 
 /** Where admin requests are answered when the file does not say. */
 export const DEFAULT_ADMIN: Endpoint = { host: '127.0.0.1', port: 19_000 };

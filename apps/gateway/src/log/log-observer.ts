@@ -4,6 +4,8 @@ import { formatDuration } from '@meshgate/core/parts';
 import { certificateTrouble } from './certificate-trouble.ts';
 import { FailureLog } from './failure-log.ts';
 import type { Logger } from './logger.ts';
+import { routeChanges } from './route-changes.ts';
+import type { HealthChange, Listed, RouteChanges } from './route-changes.ts';
 import { counted, lineOf } from './messages.ts';
 import type { LogLine } from './messages.ts';
 
@@ -147,11 +149,17 @@ const LINES: { readonly [Type in ProxyEvent['type']]: Writer<EventOf<Type>> | un
   'listener.paused': ({ listener, reason }) => lineOf('acceptPaused', { reason: reason.message }, { listener }),
   'listener.resumed': ({ listener }) => lineOf('acceptResumed', {}, { listener }),
   'listener.closed': ({ listener }) => lineOf('listenerClosed', {}, { listener }),
-  'routes.replaced': ({ source, snapshot, removed, tookMs }) =>
+  'routes.replaced': ({ source, snapshot, previous, removed, tookMs }) =>
     lineOf(
       'routesUpdated',
       { routes: counted(snapshot.routes.length, 'route') },
-      { source, version: snapshot.version, removed: removed.length, tookMs: Math.round(tookMs) },
+      {
+        source,
+        version: snapshot.version,
+        removed: removed.length,
+        ...(previous !== undefined && changeFacts(routeChanges(previous, snapshot))),
+        tookMs: Math.round(tookMs),
+      },
     ),
   'source.removed': ({ source, removed }) => lineOf('sourceRemoved', {}, { source, removed: removed.length }),
   'source.updated': undefined,
@@ -170,6 +178,25 @@ const LINES: { readonly [Type in ProxyEvent['type']]: Writer<EventOf<Type>> | un
   'drain.started': ({ connections }) => lineOf('drainStarted', {}, { connections }),
   'drain.ended': ({ finished, cut }) => lineOf('drainFinished', {}, { finished, cut }),
 };
+
+/** What has changed, for people: a few names, and how many more. Kinds of change that there are none of are absent. */
+function changeFacts({ appeared, vanished, health }: RouteChanges): LogLine['facts'] {
+  const asText = ({ route, was, is }: HealthChange): string =>
+    `${route} ${was.healthy}/${was.total} to ${is.healthy}/${is.total}`;
+  return {
+    ...(appeared.count > 0 && { appeared: someOf(appeared) }),
+    ...(vanished.count > 0 && { vanished: someOf(vanished) }),
+    ...(health.count > 0 && { health: someOf({ count: health.count, first: health.first.map(asText) }) }),
+  };
+}
+
+function someOf({ count, first }: Listed<string>): string {
+  const more = count - Math.min(count, MAX_NAMES);
+  return [...first.slice(0, MAX_NAMES), ...(more > 0 ? [`and ${more} more`] : [])].join(', ');
+}
+
+/** A line is for a glance; `GET /events` has more. */
+const MAX_NAMES = 5;
 
 /** A stack is of use where a bug is likely: nobody needs that of a refused connection. */
 function stackOf(error: Error, isUncaught: boolean): { readonly err?: Error } {

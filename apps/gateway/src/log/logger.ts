@@ -1,6 +1,6 @@
 import { pino } from 'pino';
 import type { DestinationStream, Logger } from 'pino';
-import type { LogSettings } from '../config/config-schema.ts';
+import type { LogLevel, LogSettings } from '../config/config-schema.ts';
 import { LogWriter, nonBlocking } from './log-writer.ts';
 import type { LogHealth } from './log-writer.ts';
 import { say } from './messages.ts';
@@ -42,6 +42,16 @@ export function withLogger(log: Log, logger: Logger): Log {
     get isWriting() {
       return log.isWriting;
     },
+  };
+}
+
+/** The level of `logger`, to be shown and changed. */
+export function logLevelOf(logger: Logger): { readonly current: string; set(level: LogLevel): void } {
+  return {
+    get current() {
+      return logger.level;
+    },
+    set: (level) => void (logger.level = level),
   };
 }
 

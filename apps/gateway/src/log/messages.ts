@@ -130,7 +130,7 @@ export const MESSAGES = {
   routesUpdated: {
     level: 'info',
     text: 'routes updated: {routes}',
-    meaning: 'A snapshot of a source is in use; `removed` counts routes that no source has any more.',
+    meaning: 'A snapshot is in use. `appeared`, `vanished`, `health` name changed routes; `removed`: in no source now.',
     action: 'Nothing.',
   },
   sourceRemoved: {

@@ -43,7 +43,8 @@ import { offeredParts, POSTGRES_FILTER } from '../config/part-uses.ts';
 import { filtersByListener, withListenerLayers, withListenerResolvers } from './listener-parts.ts';
 import { accessLog } from '../log/access-log.ts';
 import { countDroppedLines } from '../log/log-metrics.ts';
-import { adminEndpoints } from '../admin/endpoints.ts';
+import { adminEndpoints, RouteChangeFeed } from '../admin/endpoints.ts';
+import { trafficOf } from '../admin/traffic.ts';
 import type { AdminEndpoint } from '../admin/endpoint.ts';
 import { AdminServer } from '../admin/server.ts';
 import { readinessOf } from '../admin/readiness.ts';
@@ -53,6 +54,7 @@ import { fileSnapshotStore, fileListenerStore } from './snapshot-files.ts';
 import type { GatewayConfig } from '../config/config-schema.ts';
 import { Gateway } from './gateway.ts';
 import { logObserver } from '../log/log-observer.ts';
+import { logLevelOf } from '../log/logger.ts';
 import type { Log } from '../log/logger.ts';
 import type { Parts } from '../config/parts.ts';
 import { all, bind, bindEach, newContainer, one, token } from './token.ts';
@@ -95,6 +97,7 @@ const TROUBLES: Token<RecentTroubles> = token('troubles');
 const REGISTRY = token<Registry>('metrics registry');
 export const ROUTES: Token<RouteStore> = token('route store');
 export const OUTLIERS: Token<Outliers> = token('outliers');
+const ROUTE_CHANGES = token<RouteChangeFeed>('route changes');
 const DIALER = token<Connector>('dialer');
 export const SESSIONS: Token<Sessions> = token('sessions');
 const LISTENERS = token<Listeners>('listeners');
@@ -171,7 +174,11 @@ function bindObservers({ c, config, parts, log, wrapObserver = (observer) => obs
 /** Where routes come from; with a folder to keep them in, from there while a source is silent at the start. */
 function bindRoutes({ c, config: { stateDir }, parts }: Plan): void {
   bindEach(c, SOURCE, storedSources(parts.sources, stateDir));
-  bind(c, ROUTES, () => new RouteStore({ sources: all(c, SOURCE), observer: one(c, EVENTS) }));
+  bind(c, ROUTE_CHANGES, () => new RouteChangeFeed());
+  bind(c, ROUTES, () => {
+    const observer = observers([one(c, EVENTS), one(c, ROUTE_CHANGES)]);
+    return new RouteStore({ sources: all(c, SOURCE), observer });
+  });
 }
 
 /** What a connection passes through. */
@@ -247,7 +254,7 @@ function bindListeners({ c, config, parts, transport }: Plan): void {
 }
 
 /** What is started, in this order, and stopped in reverse: probes are answered all the while, routes are known before a port opens. */
-function bindServices({ c, config: { admin }, parts, limits, log, shutDown }: Plan): void {
+function bindServices({ c, config: { admin }, parts, limits, log, transport, shutDown }: Plan): void {
   for (const settings of admin)
     bind(c, ADMIN, () => new AdminServer({ settings, endpoints: one(c, ENDPOINTS), observer: one(c, EVENTS) }));
   bind(c, SERVICE, () => inOrder('admin', all(c, ADMIN)));
@@ -264,6 +271,15 @@ function bindServices({ c, config: { admin }, parts, limits, log, shutDown }: Pl
       readiness: () => one(c, READINESS)(),
       connections: () => connectionsView(one(c, SESSIONS).live()),
       metrics: () => one(c, REGISTRY),
+      traffic: () => trafficOf(one(c, REGISTRY)),
+      identity: {
+        role: all(c, CERTIFICATE).length > 0 ? 'sidecar' : 'gateway',
+        transport: transport.name,
+        workers: 1,
+      },
+      observer: one(c, EVENTS),
+      routeChanges: one(c, ROUTE_CHANGES),
+      logLevel: logLevelOf(log.logger),
       drainProgress: () => one(c, DRAIN).progress,
       shutDown,
     });

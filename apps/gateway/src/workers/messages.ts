@@ -2,7 +2,8 @@ import type { DrainProgress, Limits, ListenAddress } from '@meshgate/core';
 import type { ListenerStatus } from '@meshgate/core/parts';
 import type { MetricObjectWithValues, MetricValue } from 'prom-client';
 import type { PlacedUse } from '../config/config.ts';
-import type { GatewayConfig } from '../config/config-schema.ts';
+import type { Traffic } from '../admin/traffic.ts';
+import type { GatewayConfig, LogLevel } from '../config/config-schema.ts';
 import type { LogTarget } from '../log/logger.ts';
 import type { ConnectionView } from '../admin/views.ts';
 import type { RoutesPart } from './route-feed.ts';
@@ -16,6 +17,7 @@ export type ToWorker =
   | { readonly kind: 'query'; readonly id: number; readonly name: QueryName }
   /** Followed by `drained` in the end. */
   | { readonly kind: 'drain' }
+  | { readonly kind: 'log level'; readonly level: LogLevel }
   /** Ends the drain at once. */
   | { readonly kind: 'force' }
   /** After the drain: exit. */
@@ -41,6 +43,7 @@ export interface QueryResults {
   readonly connections: readonly ConnectionView[];
   readonly progress: DrainProgress;
   readonly metrics: readonly MetricFamily[];
+  readonly traffic: Traffic;
 }
 
 /** Name of a query. */

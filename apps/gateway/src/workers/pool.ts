@@ -3,6 +3,7 @@ import { formatDuration } from '@meshgate/core/parts';
 import { backoff, follow, onAbort } from '@meshgate/core/parts';
 import type { Endpoint, ListenAddress, ListenerSource, Observer, Service } from '@meshgate/core';
 import type { ListenerStatus } from '@meshgate/core/parts';
+import type { LogLevel } from '../config/config-schema.ts';
 import type { QueryResults, QueryName, ToWorker, WorkerPlan } from './messages.ts';
 import type { SnapshotBroadcaster } from './snapshot-broadcaster.ts';
 import { whyUnshared } from './unshared.ts';
@@ -36,6 +37,8 @@ export class WorkerPool implements Service {
   /** Where the fixed listeners were bound last, by name. */
   readonly #bound = new Map<string, Endpoint>();
   #listeners: readonly ListenAddress[];
+  /** As it was set last; that of the configuration when absent. */
+  #logLevel: LogLevel | undefined;
   #pauses = backoff(PAUSES);
   #lastLossAt = -Infinity;
   #following: Promise<unknown> = Promise.resolve();
@@ -61,6 +64,17 @@ export class WorkerPool implements Service {
   isEjected(address: Endpoint): boolean {
     const text = formatEndpoint(address);
     return this.workers.some(({ state }) => state.ejected.includes(text));
+  }
+
+  /** How many addresses workers have ejected. */
+  get ejected(): number {
+    return new Set(this.workers.flatMap(({ state }) => state.ejected)).size;
+  }
+
+  /** Of all workers, those that start later included. */
+  setLogLevel(level: LogLevel): void {
+    this.#logLevel = level;
+    this.send({ kind: 'log level', level });
   }
 
   /** Why the lines of a worker's log cannot be written at the moment, if so. */
@@ -161,7 +175,8 @@ export class WorkerPool implements Service {
     const { plan, broadcaster } = this.#options;
     this.#fixPorts();
     const current = { sources: [...broadcaster.snapshots.keys()], listenerSources: broadcaster.addresses };
-    return { ...plan, ...current, idPrefix, listeners: this.#listeners };
+    const log = { ...plan.config.log, ...(this.#logLevel !== undefined && { level: this.#logLevel }) };
+    return { ...plan, ...current, config: { ...plan.config, log }, idPrefix, listeners: this.#listeners };
   }
 
   /**

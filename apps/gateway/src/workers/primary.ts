@@ -4,10 +4,12 @@ import type { Observer, Service } from '@meshgate/core';
 import { prometheusObserver } from '@meshgate/metrics';
 import { Counter, Gauge } from 'prom-client';
 import type { Registry } from 'prom-client';
-import { adminEndpoints } from '../admin/endpoints.ts';
+import { adminEndpoints, RouteChangeFeed } from '../admin/endpoints.ts';
 import type { AdminEndpoint } from '../admin/endpoint.ts';
 import { AdminServer } from '../admin/server.ts';
 import { readinessOf } from '../admin/readiness.ts';
+import { addedUp } from '../admin/traffic.ts';
+import type { Traffic } from '../admin/traffic.ts';
 import type { Readiness } from '../admin/readiness.ts';
 import { BUILT_IN } from '../config/built-in.ts';
 import { registryOfThisProcess, storedListeners, storedSources } from '../run/compose.ts';
@@ -15,7 +17,6 @@ import type { PlacedUse } from '../config/config.ts';
 import type { GatewayConfig } from '../config/config-schema.ts';
 import { Gateway } from '../run/gateway.ts';
 import type { LoadedConfig } from '../config/load-config.ts';
-import type { Parts } from '../config/parts.ts';
 import { withUnknownListeners } from '../config/unknown-listeners.ts';
 import { logObserver } from '../log/log-observer.ts';
 import type { Log, LogTarget } from '../log/logger.ts';
@@ -73,7 +74,11 @@ export function composePrimary(loaded: LoadedConfig, surroundings: PrimarySurrou
     onEnded: (worker) => void aggregator.retire(worker),
   });
   countWorkers(pool, registry);
-  const routes = new RouteStore({ sources: storedSources(parts.sources, config.stateDir), observer });
+  const routeChanges = new RouteChangeFeed();
+  const routes = new RouteStore({
+    sources: storedSources(parts.sources, config.stateDir),
+    observer: observers([observer, routeChanges]),
+  });
   const outliers = new Outliers(observer);
   const drain = new PoolDrain(config.drain, { ...parts, pool, observer });
   parts.lent.connect({ logger: log.logger, registry, routes });
@@ -85,8 +90,8 @@ export function composePrimary(loaded: LoadedConfig, surroundings: PrimarySurrou
       logTrouble: log.health.trouble ?? pool.logTrouble,
       pluginWarnings: parts.lent.warnings,
     });
-  const endpoints = endpointsOf({ pool, drain, routes, readiness, aggregator, registry, parts, ...surroundings });
-  const admin = config.admin.map((settings) => new AdminServer({ settings, endpoints, observer }));
+  const all = { pool, drain, routes, readiness, aggregator, registry, loaded, observer, routeChanges, ...surroundings };
+  const admin = adminServers(all);
   const services: readonly Service[] = [inOrder('admin', admin), ...parts.services, routes, pool];
   const lifecycle = inOrder('gateway', services);
   const shown = { routes, listeners: pool, outliers, drain, readiness };
@@ -141,7 +146,9 @@ function dropRemovedRoutes(aggregator: MetricsAggregator<WorkerProcess>): Observ
 }
 
 interface AdminParts extends PrimarySurroundings {
-  readonly parts: Parts;
+  readonly loaded: LoadedConfig;
+  readonly observer: Observer;
+  readonly routeChanges: RouteChangeFeed;
   readonly pool: WorkerPool;
   readonly drain: PoolDrain;
   readonly routes: RouteStore;
@@ -150,9 +157,15 @@ interface AdminParts extends PrimarySurroundings {
   readiness(): Readiness;
 }
 
+function adminServers(all: AdminParts): readonly AdminServer[] {
+  const endpoints = endpointsOf(all);
+  return all.loaded.config.admin.map((settings) => new AdminServer({ settings, endpoints, observer: all.observer }));
+}
+
 /** Those of a single-process gateway; what only the workers know is asked of them. */
 function endpointsOf(all: AdminParts): readonly AdminEndpoint[] {
-  const { pool, drain, routes, aggregator, registry, parts, readiness, shares, shutDown } = all;
+  const { pool, drain, routes, aggregator, registry, readiness, shares, log, observer, routeChanges, shutDown } = all;
+  const { parts, transport } = all.loaded;
   return adminEndpoints({
     routes,
     readiness,
@@ -165,6 +178,23 @@ function endpointsOf(all: AdminParts): readonly AdminEndpoint[] {
       const connections: ConnectionView[] = [];
       await pool.query('connections', (some) => void connections.push(...some));
       return connections;
+    },
+    identity: { role: 'gateway', transport: transport.transport.name, workers: shares.count },
+    observer,
+    routeChanges,
+    logLevel: {
+      get current() {
+        return log.logger.level;
+      },
+      set: (level) => {
+        log.logger.level = level;
+        pool.setLogLevel(level);
+      },
+    },
+    traffic: async () => {
+      const counts: Traffic[] = [];
+      await pool.query('traffic', (some) => void counts.push(some));
+      return addedUp(counts);
     },
     metrics: async () => {
       await pool.query('metrics', (families, worker) => aggregator.update(worker, families));

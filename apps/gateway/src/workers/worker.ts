@@ -10,6 +10,7 @@ import { say } from '../log/messages.ts';
 import type { Parts } from '../config/parts.ts';
 import { installPlugins } from '../config/plugins.ts';
 import { builtInTransports, chooseTransport } from '../run/transport-choice.ts';
+import { trafficOf } from '../admin/traffic.ts';
 import { connectionsView } from '../admin/views.ts';
 import { startFailure } from './messages.ts';
 import type { QueryResults, FromWorker, QueryName, ToWorker, WorkerPlan, WorkerState } from './messages.ts';
@@ -56,6 +57,9 @@ export class WorkerRun {
         return void this.#respond(message.id, message.name);
       case 'drain':
         return void this.#drain();
+      case 'log level':
+        if (this.#started !== undefined) this.#started.log.logger.level = message.level;
+        return;
       case 'force':
         return this.#started?.carrier.gateway.force();
       case 'stop':
@@ -236,6 +240,7 @@ const QUERIES: {
   connections: ({ carrier }) => connectionsView(carrier.sessions.live()),
   progress: ({ carrier }) => carrier.drain.progress,
   metrics: ({ carrier }) => carrier.registry.getMetricsAsJSON(),
+  traffic: ({ carrier }) => trafficOf(carrier.registry),
 };
 
 function messageOf(reason: unknown): string {

@@ -128,8 +128,16 @@ export class RouteStore implements Service, Resolver {
   #tell({ index, indexMs }: SourceFollower, before: readonly RouteIndex[]): void {
     if (index === undefined) return;
     const { source, snapshot } = index;
+    const previous = before.find((one) => one.source === source)?.snapshot;
     const removed = this.#lost(source, before);
-    this.#observer.observe({ type: 'routes.replaced', source, snapshot, removed, tookMs: indexMs });
+    this.#observer.observe({
+      type: 'routes.replaced',
+      source,
+      snapshot,
+      ...(previous !== undefined && { previous }),
+      removed,
+      tookMs: indexMs,
+    });
   }
 
   #current(): RouteTable {

@@ -1,0 +1,183 @@
+import { Readable } from 'node:stream';
+import type { Observer, ProxyEvent } from '@meshgate/core';
+import { pause } from '@meshgate/core';
+import { Cell, openScope } from '@meshgate/core/parts';
+import type { Scope } from '@meshgate/core/parts';
+import { routeChanges } from '../log/route-changes.ts';
+import type { RouteChanges } from '../log/route-changes.ts';
+import { RateMeter } from './traffic-rates.ts';
+import type { RouteRates, TrafficRates } from './traffic-rates.ts';
+import type { StatusView } from './status.ts';
+import type { Traffic } from './traffic.ts';
+
+/** What {@link EventStreams} are made of. */
+export interface EventStreamsOptions {
+  status(): StatusView | Promise<StatusView>;
+  traffic(): Traffic | Promise<Traffic>;
+  /** Receives failures of our own. */
+  readonly observer: Observer;
+  /** Milliseconds between two samples; {@link TICK_MS} when absent. */
+  readonly tickMs?: number;
+  /** How long a reader may leave a message unread, in milliseconds; {@link SLOW_MS} when absent. */
+  readonly slowMs?: number;
+}
+
+/** The event `routes`: what a source has changed. */
+interface RoutesEvent extends RouteChanges {
+  readonly source: string;
+  readonly version: string;
+}
+
+/**
+ * Server-sent events for any number of readers up to a limit: `status` and `traffic` at each tick, `routes` with the changes of the
+ * route table since the last one. While nobody reads, nothing is sampled.
+ *
+ * A reader that is slow misses ticks, never a change of a number: what has changed since it last read comes with its next message. One
+ * that does not read at all is dropped.
+ */
+export class EventStreams {
+  readonly #options: EventStreamsOptions;
+  readonly #readers = new Set<Reader>();
+  #isSampling = false;
+
+  constructor(options: EventStreamsOptions) {
+    this.#options = options;
+  }
+
+  /** Notes changes of routes. */
+  observe(event: ProxyEvent): void {
+    if (event.type !== 'routes.replaced' || event.previous === undefined || this.#readers.size === 0) return;
+    const { source, previous, snapshot } = event;
+    const changes = { source, version: snapshot.version, ...routeChanges(previous, snapshot) };
+    for (const reader of this.#readers) reader.addChange(changes);
+  }
+
+  /** A stream that ends when `signal` aborts; `undefined` when there are {@link MAX_STREAMS} already. */
+  open(signal: AbortSignal): Readable | undefined {
+    if (this.#readers.size >= MAX_STREAMS) return undefined;
+    const reader = new Reader(openScope(signal));
+    this.#readers.add(reader);
+    const stream = Readable.from(this.#messages(reader), { highWaterMark: 1 });
+    reader.scope.signal.addEventListener('abort', () => stream.destroy(), { once: true });
+    if (!this.#isSampling) void this.#sample();
+    return stream;
+  }
+
+  async *#messages(reader: Reader): AsyncGenerator<string> {
+    const { signal } = reader.scope;
+    try {
+      yield `retry: ${RETRY_MS}\n\n`;
+      for (;;) {
+        await reader.changed();
+        if (signal.aborted) return;
+        yield reader.take();
+      }
+    } finally {
+      this.#readers.delete(reader);
+      reader.scope.end();
+    }
+  }
+
+  /** Until nobody reads. Sampling takes a twentieth of the time at most. */
+  async #sample(): Promise<void> {
+    const { tickMs = TICK_MS, slowMs = SLOW_MS, observer } = this.#options;
+    this.#isSampling = true;
+    const meter = new RateMeter();
+    while (this.#readers.size > 0) {
+      const begunAt = performance.now();
+      try {
+        const [status, traffic] = await Promise.all([this.#options.status(), this.#options.traffic()]);
+        const rates = meter.next(traffic, performance.now());
+        for (const reader of this.#readers) reader.addTick(status, rates, () => meter.current);
+      } catch (reason) {
+        const error = reason instanceof Error ? reason : new Error(String(reason));
+        observer.observe({ type: 'service.failed', service: 'admin', error });
+      }
+      const tookMs = performance.now() - begunAt;
+      await pause(Math.max(tickMs, tookMs * 19), NEVER);
+      for (const reader of this.#readers) if (reader.unreadMs > slowMs) reader.scope.end();
+    }
+    this.#isSampling = false;
+  }
+}
+
+/** Two pages and a `top` for each of some operators; each costs a descriptor and a message a second. */
+export const MAX_STREAMS = 8;
+/** As often as anybody can read. */
+const TICK_MS = 1_000;
+/** A browser in the background still reads. */
+const SLOW_MS = 15_000;
+/** After which a browser connects again. */
+const RETRY_MS = 2_000;
+/** A reader that is slow hears of the first changes, and how many more there were. */
+const MAX_CHANGES = 50;
+
+const NEVER = new AbortController().signal;
+
+/** What one reader has not been told yet. */
+class Reader {
+  readonly scope: Scope;
+  readonly #cell = new Cell<true>();
+  #seen = 0;
+  #status: StatusView | undefined;
+  #rates: TrafficRates | undefined;
+  /** Of routes that have changed since the last message. */
+  #routes: Record<string, RouteRates> = {};
+  #isNew = true;
+  readonly #changes: RoutesEvent[] = [];
+  #missed = 0;
+  #unreadSince: number | undefined;
+
+  constructor(scope: Scope) {
+    this.scope = scope;
+  }
+
+  /** How long a message has been waiting to be read. */
+  get unreadMs(): number {
+    return this.#unreadSince === undefined ? 0 : performance.now() - this.#unreadSince;
+  }
+
+  changed(): Promise<void> {
+    return this.#cell.changed(this.#seen, this.scope.signal);
+  }
+
+  addChange(change: RoutesEvent): void {
+    if (this.#changes.length < MAX_CHANGES) this.#changes.push(change);
+    else this.#missed += 1;
+    this.#wake();
+  }
+
+  /** @param all rates of every route, for a reader that has been told of none */
+  addTick(status: StatusView, rates: TrafficRates, all: () => Readonly<Record<string, RouteRates>>): void {
+    this.#status = status;
+    this.#rates = rates;
+    this.#routes = this.#isNew ? { ...all() } : { ...this.#routes, ...rates.routes };
+    this.#isNew = false;
+    this.#wake();
+  }
+
+  /** Everything since the last call, as server-sent events. */
+  take(): string {
+    this.#seen = this.#cell.revision;
+    this.#unreadSince = undefined;
+    const missed = this.#missed === 0 ? [] : [message('missed', { changes: this.#missed })];
+    const tick = this.#status === undefined ? [] : [message('status', this.#status)];
+    const rates = this.#rates === undefined ? [] : [message('traffic', { ...this.#rates, routes: this.#routes })];
+    const changes = this.#changes.splice(0).map((change) => message('routes', change));
+    this.#missed = 0;
+    this.#status = undefined;
+    this.#rates = undefined;
+    this.#routes = {};
+    return [...changes, ...missed, ...tick, ...rates].join('');
+  }
+
+  #wake(): void {
+    this.#unreadSince ??= performance.now();
+    this.#cell.set(true);
+  }
+}
+
+/** JSON has no line break of its own, so that each is one line of data. */
+function message(event: string, data: object): string {
+  return `event: ${event}\ndata: ${JSON.stringify(data)}\n\n`;
+}

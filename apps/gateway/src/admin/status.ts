@@ -1,0 +1,49 @@
+import { hostname } from 'node:os';
+import type { DrainProgress } from '@meshgate/core';
+import { VERSION } from '../cli/version.ts';
+import type { Readiness } from './readiness.ts';
+import type { ListenerView, SourceView } from './views.ts';
+
+/** What a proxy is, which does not change while it runs. */
+export interface ProxyIdentity {
+  readonly role: 'gateway' | 'sidecar';
+  /** Name of the transport in use. */
+  readonly transport: string;
+  /** Processes that carry connections. */
+  readonly workers: number;
+}
+
+/** The answer of `GET /status`, and of the event `status`. */
+export interface StatusView extends ProxyIdentity, Readiness {
+  readonly version: string;
+  /** Release of Node.js. */
+  readonly node: string;
+  readonly host: string;
+  readonly pid: number;
+  /** In ISO 8601. */
+  readonly startedAt: string;
+  /** Level of the log. */
+  readonly logLevel: string;
+  readonly listeners: readonly ListenerView[];
+  readonly sources: readonly SourceView[];
+  readonly drain: DrainProgress;
+  /** How many are in use. */
+  readonly routes: number;
+  /** Backend addresses that are ejected. */
+  readonly ejected: number;
+}
+
+/** What of the status changes. */
+export type StatusNow = Omit<StatusView, 'version' | 'node' | 'host' | 'pid' | 'startedAt'>;
+
+/** With what every process knows of itself. */
+export function statusView(now: StatusNow): StatusView {
+  return {
+    version: VERSION,
+    node: process.versions.node,
+    host: hostname(),
+    pid: process.pid,
+    startedAt: new Date(performance.timeOrigin).toISOString(),
+    ...now,
+  };
+}

@@ -1,0 +1,105 @@
+import type { RouteTraffic, Traffic } from './traffic.ts';
+
+/** What connections do at the moment: the difference of two samples. */
+export interface TrafficRates {
+  /** Seconds between the two samples. */
+  readonly seconds: number;
+  readonly connections: number;
+  readonly acceptedPerSecond: number;
+  readonly refusedPerSecond: number;
+  /** Of routes whose numbers differ from those told before; others are as they were. */
+  readonly routes: Readonly<Record<string, RouteRates>>;
+}
+
+/** Of one route. */
+export interface RouteRates {
+  readonly active: number;
+  readonly closedPerSecond: number;
+  readonly failedPerSecond: number;
+  readonly bytesUpPerSecond: number;
+  readonly bytesDownPerSecond: number;
+  /** Since the start, by code. */
+  readonly errors: Readonly<Record<string, number>>;
+}
+
+/** Remembers the last sample, and tells what has changed since. */
+export class RateMeter {
+  #last: { readonly traffic: Traffic; readonly at: number } | undefined;
+  readonly #rates = new Map<string, RouteRates>();
+
+  /** Of all routes with traffic, as told last. */
+  get current(): Readonly<Record<string, RouteRates>> {
+    return Object.fromEntries(this.#rates);
+  }
+
+  /** @param at when `traffic` was sampled, in monotonic milliseconds; rates are 0 at the first sample */
+  next(traffic: Traffic, at: number): TrafficRates {
+    const last = this.#last ?? { traffic, at: at - 1_000 };
+    this.#last = { traffic, at };
+    const seconds = Math.max(0.001, (at - last.at) / 1_000);
+    const perSecond = (now: number, before: number): number => rounded(Math.max(0, now - before) / seconds);
+    let connections = 0;
+    const changed: [string, RouteRates][] = [];
+    for (const [name, now] of Object.entries(traffic.routes)) {
+      connections += now.active;
+      const rates = ratesOf(now, last.traffic.routes[name] ?? NOTHING, perSecond);
+      if (isSame(this.#rates.get(name), rates)) continue;
+      this.#rates.set(name, rates);
+      changed.push([name, rates]);
+    }
+    this.#forgetGone(traffic);
+    return {
+      seconds: rounded(seconds),
+      connections,
+      acceptedPerSecond: perSecond(traffic.accepted, last.traffic.accepted),
+      refusedPerSecond: perSecond(traffic.refused, last.traffic.refused),
+      routes: Object.fromEntries(changed),
+    };
+  }
+
+  /** Series of routes that were removed are dropped. */
+  #forgetGone({ routes }: Traffic): void {
+    for (const name of this.#rates.keys()) if (!(name in routes)) this.#rates.delete(name);
+  }
+}
+
+const NOTHING: RouteTraffic = { active: 0, closed: 0, bytesUp: 0, bytesDown: 0, errors: {} };
+
+function ratesOf(
+  now: RouteTraffic,
+  before: RouteTraffic,
+  perSecond: (now: number, before: number) => number,
+): RouteRates {
+  return {
+    active: now.active,
+    closedPerSecond: perSecond(now.closed, before.closed),
+    failedPerSecond: perSecond(failures(now), failures(before)),
+    bytesUpPerSecond: perSecond(now.bytesUp, before.bytesUp),
+    bytesDownPerSecond: perSecond(now.bytesDown, before.bytesDown),
+    errors: now.errors,
+  };
+}
+
+function failures({ errors }: RouteTraffic): number {
+  let sum = 0;
+  for (const code in errors) sum += errors[code] ?? 0;
+  return sum;
+}
+
+/** Errors only grow: an equal rate of failures with another sum of them is told by the next sample at the latest. */
+function isSame(one: RouteRates | undefined, other: RouteRates): boolean {
+  return (
+    one !== undefined &&
+    one.active === other.active &&
+    one.closedPerSecond === other.closedPerSecond &&
+    one.failedPerSecond === 0 &&
+    other.failedPerSecond === 0 &&
+    one.bytesUpPerSecond === other.bytesUpPerSecond &&
+    one.bytesDownPerSecond === other.bytesDownPerSecond
+  );
+}
+
+/** One decimal is all that anybody reads. */
+function rounded(value: number): number {
+  return Math.round(value * 10) / 10;
+}

@@ -1,0 +1,82 @@
+import { METRICS } from '@meshgate/metrics';
+import type { Registry } from 'prom-client';
+
+/** What connections have done since the start: counters, read from the metrics. */
+export interface Traffic {
+  readonly accepted: number;
+  readonly refused: number;
+  /** By name; routes that no connection has taken are absent. Under the empty name: what reached no route. */
+  readonly routes: Readonly<Record<string, RouteTraffic>>;
+}
+
+/** Of the connections of one route. */
+export interface RouteTraffic {
+  /** Live ones. */
+  readonly active: number;
+  readonly closed: number;
+  readonly bytesUp: number;
+  readonly bytesDown: number;
+  /** Those that ended with an error, by its code. */
+  readonly errors: Readonly<Record<string, number>>;
+}
+
+interface MutableTraffic {
+  active: number;
+  closed: number;
+  bytesUp: number;
+  bytesDown: number;
+  readonly errors: Record<string, number>;
+}
+
+/** Reads only the metrics that it needs: histograms of thousands of routes would take a while. */
+export async function trafficOf(registry: Registry): Promise<Traffic> {
+  const routes: Record<string, MutableTraffic> = Object.create(null) as Record<string, MutableTraffic>;
+  const at = (name = ''): MutableTraffic =>
+    (routes[name] ??= { active: 0, closed: 0, bytesUp: 0, bytesDown: 0, errors: {} });
+  for (const { labels, value } of await seriesOf(registry, METRICS.active.name)) at(labels['route']).active += value;
+  for (const { labels, value } of await seriesOf(registry, METRICS.closed.name)) {
+    const { route, code = '' } = labels;
+    const traffic = at(route);
+    traffic.closed += value;
+    if (code !== WELL_ENDED && value > 0) traffic.errors[code] = (traffic.errors[code] ?? 0) + value;
+  }
+  for (const { labels, value } of await seriesOf(registry, METRICS.bytes.name))
+    at(labels['route'])[labels['direction'] === 'up' ? 'bytesUp' : 'bytesDown'] += value;
+  return {
+    accepted: total(await seriesOf(registry, METRICS.accepted.name)),
+    refused: total(await seriesOf(registry, METRICS.refused.name)),
+    routes,
+  };
+}
+
+/** What several processes have done together. Pure. */
+export function addedUp(list: readonly Traffic[]): Traffic {
+  const routes: Record<string, MutableTraffic> = Object.create(null) as Record<string, MutableTraffic>;
+  for (const { routes: some } of list) {
+    for (const [name, one] of Object.entries(some)) {
+      const sum = (routes[name] ??= { active: 0, closed: 0, bytesUp: 0, bytesDown: 0, errors: {} });
+      for (const key of ['active', 'closed', 'bytesUp', 'bytesDown'] as const) sum[key] += one[key];
+      for (const [code, count] of Object.entries(one.errors)) sum.errors[code] = (sum.errors[code] ?? 0) + count;
+    }
+  }
+  const sumOf = (key: 'accepted' | 'refused'): number => list.reduce((sum, one) => sum + one[key], 0);
+  return { accepted: sumOf('accepted'), refused: sumOf('refused'), routes };
+}
+
+interface Series {
+  readonly labels: Readonly<Record<string, string>>;
+  readonly value: number;
+}
+
+async function seriesOf(registry: Registry, name: string): Promise<readonly Series[]> {
+  const metric = await registry.getSingleMetric(name)?.get();
+  // Its labels are typed as those of any metric.
+  return (metric?.values ?? []) as readonly Series[];
+}
+
+function total(series: readonly Series[]): number {
+  return series.reduce((sum, { value }) => sum + value, 0);
+}
+
+/** The code of a connection that ended without an error. */
+const WELL_ENDED = 'OK';

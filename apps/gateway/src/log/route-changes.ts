@@ -1,0 +1,77 @@
+import type { Route, RouteSnapshot } from '@meshgate/core';
+
+/** What a snapshot has changed, compared with the one before it of the same source. */
+export interface RouteChanges {
+  readonly appeared: Listed<string>;
+  readonly vanished: Listed<string>;
+  /** Routes in both of which another number of backends is healthy, or there are. */
+  readonly health: Listed<HealthChange>;
+}
+
+/** How many there are, and the names of the first {@link MAX_LISTED}. */
+export interface Listed<T> {
+  readonly count: number;
+  readonly first: readonly T[];
+}
+
+/** The health of a route, before and now. */
+export interface HealthChange {
+  readonly route: string;
+  readonly was: RouteHealth;
+  readonly is: RouteHealth;
+}
+
+/** Numbers of backends. */
+interface RouteHealth {
+  readonly healthy: number;
+  readonly total: number;
+}
+
+/** Enough to see what has happened; a catalog that is replaced has thousands. */
+export const MAX_LISTED = 20;
+
+/** Compares two snapshots of a source. Pure. */
+export function routeChanges(previous: RouteSnapshot, snapshot: RouteSnapshot): RouteChanges {
+  const known = KNOWN.get(snapshot);
+  if (known?.previous === previous) return known.changes;
+  const changes = compared(previous.routes, snapshot.routes);
+  KNOWN.set(snapshot, { previous, changes });
+  return changes;
+}
+
+/** Several readers ask for the same comparison. */
+const KNOWN = new WeakMap<RouteSnapshot, { readonly previous: RouteSnapshot; readonly changes: RouteChanges }>();
+
+function compared(previous: readonly Route[], current: readonly Route[]): RouteChanges {
+  const before = new Map(previous.map((route) => [route.name, route]));
+  const appeared = new List<string>();
+  const health = new List<HealthChange>();
+  for (const route of current) {
+    const old = before.get(route.name);
+    before.delete(route.name);
+    if (old === undefined) appeared.add(() => route.name);
+    else if (old !== route) addHealth(health, old, route);
+  }
+  const vanished = new List<string>();
+  for (const name of before.keys()) vanished.add(() => name);
+  return { appeared, vanished, health };
+}
+
+function addHealth(list: List<HealthChange>, old: Route, route: Route): void {
+  const [was, is] = [healthOf(old), healthOf(route)];
+  if (was.healthy !== is.healthy || was.total !== is.total) list.add(() => ({ route: route.name, was, is }));
+}
+
+function healthOf({ backends }: Route): RouteHealth {
+  return { healthy: backends.reduce((sum, { healthy }) => sum + (healthy ? 1 : 0), 0), total: backends.length };
+}
+
+class List<T> implements Listed<T> {
+  count = 0;
+  readonly first: T[] = [];
+
+  add(item: () => T): void {
+    this.count += 1;
+    if (this.first.length < MAX_LISTED) this.first.push(item());
+  }
+}
