@@ -11,7 +11,7 @@ const HOSTILE = 'a\u001b[2Jb\nc\u009bd\u202ee\u007f';
 async function logged(format: 'json' | 'pretty'): Promise<string> {
   const path = join(mkdtempSync(join(tmpdir(), 'meshgate-log-')), 'log');
   const log = await openLog(
-    { level: 'info', access: { connected: false }, format },
+    { level: 'info', access: { connected: false, repeated: false }, quiet: [], format },
     { fd: openSync(path, 'a'), isTerminal: false },
   );
   log.logger.info({ serverName: HOSTILE }, HOSTILE);

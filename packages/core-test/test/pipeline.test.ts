@@ -149,6 +149,17 @@ describe('a client that does not behave', () => {
     expect(backend.accepted).toBe(0);
   });
 
+  it('reads its alert although it sends on: what it sends is dropped, and does not reset the connection', async () => {
+    await using proxy = await startProxy({ routes: [] });
+    const clients = Array.from({ length: 20 }, async () => {
+      await using client = await rawClient(proxy.address);
+      client.send(Buffer.concat([HELLO, randomBytes(64 * 1024)])).catch(() => undefined);
+      client.send(randomBytes(64 * 1024)).catch(() => undefined);
+      return [...(await client.receiveAll())];
+    });
+    for (const received of await Promise.all(clients)) expect(received).toEqual([21, 3, 1, 0, 2, 2, 112]);
+  });
+
   it('is let go when it is silent', async () => {
     await using proxy = await startProxy({ routes: [], limits: { helloTimeoutMs: 50 } });
     await using client = await rawClient(proxy.address);

@@ -1,6 +1,6 @@
 export type { CarriedConnection } from './connection-metrics.ts';
-export { exposition } from './exposition.ts';
-export type { Exposition } from './exposition.ts';
+export { exposition, expositionStream } from './exposition.ts';
+export type { Exposition, ExpositionStream } from './exposition.ts';
 export { LABELS, METRICS } from './metrics.ts';
 export type { Label, MetricDefinition } from './metrics.ts';
 export { processMetrics } from './process-metrics.ts';

@@ -1,6 +1,6 @@
-import { Counter, Registry } from 'prom-client';
+import { Counter, Histogram, Registry } from 'prom-client';
 import { describe, expect, it } from 'vitest';
-import { exposition, processMetrics } from '../src/index.ts';
+import { exposition, expositionStream, processMetrics } from '../src/index.ts';
 import { begun, told } from './told.ts';
 
 const PLAIN = 'text/plain; version=0.0.4; charset=utf-8';
@@ -35,6 +35,38 @@ const ACCEPT: readonly (readonly [claim: string, header: string | undefined, con
 describe('the format follows the header Accept', () => {
   it.each(ACCEPT)('%s', async (_claim, header, contentType) => {
     expect((await exposition(new Registry(), header)).contentType).toBe(contentType);
+  });
+});
+
+describe('a scrape of thousands of routes', () => {
+  it('lets everything else go on: no turn of the event loop is long', async () => {
+    const { registry } = told();
+    const counter = new Counter({ name: 'used_total', help: 'h', labelNames: ['route'], registers: [registry] });
+    const buckets = Array.from({ length: 20 }, (_, index) => index);
+    const seconds = new Histogram({
+      name: 'seconds',
+      help: 'h',
+      labelNames: ['route'],
+      buckets,
+      registers: [registry],
+    });
+    for (let route = 0; route < 5_000; route += 1) {
+      counter.inc({ route });
+      seconds.observe({ route }, 1);
+    }
+    const whole = await registry.metrics();
+    let turns = 0;
+    let text = '';
+    const watch = setInterval(() => (turns += 1), 0);
+    let longestPiece = 0;
+    for await (const piece of expositionStream(registry, PLAIN).stream) {
+      longestPiece = Math.max(longestPiece, piece.split('\n').length);
+      text += piece;
+    }
+    clearInterval(watch);
+    expect(text).toBe(whole);
+    expect(turns).toBeGreaterThan(50);
+    expect(longestPiece).toBeLessThan(1_500);
   });
 });
 

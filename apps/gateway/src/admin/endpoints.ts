@@ -1,6 +1,6 @@
 import type { DrainProgress, Limits, Observer, ProxyEvent } from '@meshgate/core';
 import type { Listeners, Outliers, RouteStore } from '@meshgate/core/parts';
-import { exposition } from '@meshgate/metrics';
+import { expositionStream } from '@meshgate/metrics';
 import type { Registry } from 'prom-client';
 import { LOG_LEVELS } from '../config/config-schema.ts';
 import type { LogLevel } from '../config/config-schema.ts';
@@ -138,8 +138,7 @@ function probes({ readiness, metrics }: AdminTargets): readonly AdminEndpoint[] 
       summary: 'Prometheus metrics; OpenMetrics by content negotiation',
       answers: { 200: { description: 'the metrics', contentType: 'text/plain' } },
       answer: async ({ accept }) => {
-        const { contentType, body } = await exposition(await metrics(), accept);
-        return { status: 200, contentType, text: body };
+        return { status: 200, ...expositionStream(await metrics(), accept) };
       },
     },
   ];

@@ -87,6 +87,8 @@ export interface LogSettings {
   readonly level: LogLevel;
   /** One line for each closed connection. */
   readonly access: AccessLogSettings | false;
+  /** Clients, such as load balancers that check the port, whose connections without a backend are logged at level `debug`. */
+  readonly quiet: readonly string[];
   /** `auto`: for people on a terminal, JSON elsewhere. */
   readonly format: 'auto' | 'json' | 'pretty';
 }
@@ -95,6 +97,8 @@ export interface LogSettings {
 export interface AccessLogSettings {
   /** One for each connection that has reached its backend. */
   readonly connected: boolean;
+  /** One for each client that is turned away, however often it comes; else one a minute for each of them and each reason. */
+  readonly repeated: boolean;
 }
 
 const SPLICE_MODES = ['auto', 'copy', 'splice'] as const satisfies readonly SpliceMode[];
@@ -307,8 +311,14 @@ const keepAlive = mapping({
 
 const access = z.union(
   [
-    z.boolean().transform((on): AccessLogSettings | false => on && { connected: false }),
-    mapping({ connected: z.boolean(expecting('true or false')).default(false).describe('a line at connect, too') }),
+    z.boolean().transform((on): AccessLogSettings | false => on && { connected: false, repeated: false }),
+    mapping({
+      connected: z.boolean(expecting('true or false')).default(false).describe('a line at connect, too'),
+      repeated: z
+        .boolean(expecting('true or false'))
+        .default(false)
+        .describe('a line for each client that is turned away, not one a minute'),
+    }),
   ],
   expecting('true, false or a mapping'),
 );
@@ -316,6 +326,7 @@ const access = z.union(
 const log = mapping({
   level: z.enum(LOG_LEVELS, expecting(`one of ${LOG_LEVELS.join(', ')}`)).default('info'),
   access: access.prefault(true).describe('one line for each closed connection'),
+  quiet: list(trusted).default([]).describe('health checkers, whose failures are no news: addresses, blocks, unix'),
   format: z.enum(['auto', 'json', 'pretty'], expecting('one of auto, json, pretty')).default('auto'),
 });
 

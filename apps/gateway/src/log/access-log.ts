@@ -1,8 +1,10 @@
 import { formatEndpoint } from '@meshgate/core';
 import { CALLER } from '@meshgate/connect';
 import type { Accepted, ClosedConnection, Observer, ProxyEvent } from '@meshgate/core';
+import { addressList } from '@meshgate/filters';
 import type { AccessLogSettings } from '../config/config-schema.ts';
 import type { Log } from './logger.ts';
+import { isRefusal, RefusalThrottle } from './refusal-throttle.ts';
 import { sidecarFacts } from '../sidecar/access-facts.ts';
 import type { SidecarFacts } from '../sidecar/access-facts.ts';
 
@@ -38,6 +40,8 @@ export interface AccessEntry extends SidecarFacts {
   readonly code?: string;
   /** The same for people: what was expected, what was found. Never to be parsed. */
   readonly reason?: string;
+  /** How many lines of clients that were turned away have been left out since the last one: of this client, or of all in a flood. */
+  readonly repeats?: number;
 }
 
 /** The line of a connection that has reached its backend: the facts that are known by then. */
@@ -46,27 +50,42 @@ type ConnectedEntry = Pick<
   'id' | 'listener' | 'remote' | 'serverName' | 'alpn' | 'route' | 'backend' | 'helloMs' | 'connectMs'
 > & { readonly event: 'connected' };
 
+/** What an {@link accessLog} writes beside a line for each closed connection, and what it does not. */
+export interface AccessLogOptions extends AccessLogSettings {
+  /** Clients whose connections are logged at level `debug` when they were turned away. */
+  readonly quiet: readonly string[];
+}
+
 /**
  * Writes one line for each closed connection, and, when `connected` is set, one when it has reached its backend. A client that leaves
- * without a byte, as health checks do, has one at level `debug` only.
+ * without a byte, as health checks do, has one at level `debug` only; one that is turned away again and again has one a minute.
  */
 export function accessLog(
   { logger, writeJson }: Pick<Log, 'logger' | 'writeJson'>,
-  { connected }: AccessLogSettings = { connected: false },
+  { connected, repeated, quiet }: AccessLogOptions = { connected: false, repeated: false, quiet: [] },
 ): Observer {
   /** ClientHellos of connections that have not reached a backend. */
   const hellos = new WeakMap<Accepted, EventOf<'connection.sniffed'>>();
+  const quietClients = addressList(quiet);
+  const refusals = new RefusalThrottle();
   return {
     name: 'access-log',
     observe(event) {
-      if (event.type === 'connection.closed')
-        write(leftSilently(event.closed) ? 'debug' : 'info', () => accessEntry(event.closed));
+      if (event.type === 'connection.closed') writeClosed(event.closed);
       else if (!connected) return;
       else if (event.type === 'connection.sniffed') hellos.set(event.connection, event);
       else if (event.type === 'connection.connected')
         write('info', () => connectedEntry(event, hellos.get(event.connection)));
     },
   };
+
+  function writeClosed(closed: ClosedConnection): void {
+    const isRefused = isRefusal(closed);
+    if (leftSilently(closed) || (isRefused && quietClients.has(closed.connection.remote.host)))
+      return write('debug', () => accessEntry(closed));
+    const repeats = isRefused && !repeated ? refusals.repeatsOf(closed) : 0;
+    if (repeats !== undefined) write('info', () => accessEntry(closed, repeats));
+  }
 
   function write(level: 'debug' | 'info', entryOf: () => AccessEntry | ConnectedEntry): void {
     if (!logger.isLevelEnabled(level)) return;
@@ -98,7 +117,7 @@ function connectedEntry(
 }
 
 /** What the access log says of a connection. */
-export function accessEntry(closed: ClosedConnection): AccessEntry {
+export function accessEntry(closed: ClosedConnection, repeats = 0): AccessEntry {
   const { connection, hello, route, dialled, transfer } = closed;
   const { helloAt, connectedAt, closedAt, attempts, error } = closed;
   return {
@@ -120,6 +139,7 @@ export function accessEntry(closed: ClosedConnection): AccessEntry {
     ...between('firstByteMs', connectedAt, transfer.firstByteAt),
     durationMs: toMicroseconds(closedAt - connection.at),
     ...(error !== undefined && { code: error.code, reason: error.message }),
+    ...(repeats > 0 && { repeats }),
   };
 }
 
@@ -154,7 +174,9 @@ function connectedSentence({ remote, serverName = 'no name', route, backend }: C
 
 function sentence(entry: AccessEntry): string {
   const { remote, serverName = 'no name', route, backend, bytesUp, bytesDown, durationMs, code, reason } = entry;
+  const { repeats } = entry;
   const path = [remote, serverName, route, backend].filter((step) => step !== undefined).join(' > ');
-  const end = code === undefined ? '' : ` ${code}: ${reason}`;
+  const others = repeats === undefined ? '' : ` (${repeats} more left out)`;
+  const end = code === undefined ? '' : ` ${code}: ${reason}${others}`;
   return `${path} ${bytesUp} B up ${bytesDown} B down ${durationMs} ms${end}`;
 }

@@ -162,8 +162,8 @@ export interface Plan extends Surroundings {
 function bindObservers({ c, config, parts, log, wrapObserver = (observer) => observer }: Plan): void {
   bind(c, REGISTRY, () => registryOfThisProcess(log));
   bind(c, OBSERVER, () => wrapObserver(logObserver(log.logger)));
-  const { access } = config.log;
-  if (access !== false) bind(c, OBSERVER, () => wrapObserver(accessLog(log, access)));
+  const { access, quiet } = config.log;
+  if (access !== false) bind(c, OBSERVER, () => wrapObserver(accessLog(log, { ...access, quiet })));
   bind(c, TROUBLES, () => new RecentTroubles());
   bind(c, OBSERVER, () => one(c, TROUBLES));
   bind(c, OBSERVER, () => prometheusObserver({ registry: one(c, REGISTRY), live: () => one(c, SESSIONS) }));

@@ -1,4 +1,5 @@
 import type { Admission } from './admission.ts';
+import type { LingeringClose } from './lingering-close.ts';
 import { Connecting, destroyQuietly, releaseUpstream } from './connecting.ts';
 import type { Accepted, Hello, Upstream } from './connection.ts';
 import { Deadline } from './deadlines.ts';
@@ -53,6 +54,8 @@ export interface SessionControl {
   connectDeadlines(timeoutMs: number): Deadlines<Session>;
   /** For transports that do not end a splice which was cut. */
   readonly cutDeadlines: Deadlines<Session>;
+  /** For clients that were told why they are turned away. */
+  readonly lingering: LingeringClose;
   /** `session` is over: everything has been reported of it. */
   onClosed(session: Session): void;
 }
@@ -110,6 +113,8 @@ export class Session implements Linked<Session> {
   /** Of the phase that it is in: for the hello, for a connector, and for a splice that was cut. */
   readonly #deadline = new Deadline<Session>(this);
   #downstream: Connection;
+  /** The client has been told why it is turned away. */
+  #isTold = false;
   #phase: Phase = new Opening();
 
   constructor(control: SessionControl, downstream: Connection, connection: Accepted) {
@@ -285,7 +290,9 @@ export class Session implements Linked<Session> {
   #reject({ hello, rejections }: Sniffed): ProxyError {
     const error = unroutable(hello);
     const bytes = rejections?.[error.code];
-    if (bytes !== undefined) this.#downstream.write(bytes).catch(() => undefined);
+    if (bytes === undefined) return error;
+    this.#downstream.write(bytes).catch(() => undefined);
+    this.#isTold = true;
     return error;
   }
 
@@ -336,7 +343,8 @@ export class Session implements Linked<Session> {
     const isGreeted = phase.kind === 'connecting' || phase.kind === 'splicing';
     stages.admission.released(isGreeted);
     if (isGreeted || phase.isCounted) stages.admission.clientReleased(this.connection.remote.host);
-    destroyQuietly(this.#downstream, transfer.error);
+    if (this.#isTold) this.#control.lingering.close(this.#downstream);
+    else destroyQuietly(this.#downstream, transfer.error);
     const connecting = connectingOf(phase);
     const failure = connecting?.end(transfer);
     const ending = failure === undefined || transfer.error !== undefined ? transfer : { ...transfer, error: failure };

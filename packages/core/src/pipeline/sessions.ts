@@ -5,6 +5,7 @@ import type { SessionControl, LiveConnection, Stages } from './session.ts';
 import { ProxyError } from '../errors.ts';
 import { observers } from '../observe.ts';
 import { LinkedList } from './linked-list.ts';
+import { LingeringClose } from './lingering-close.ts';
 import type { Connection } from '../transport/transport.ts';
 
 // A connector keeps to its time by itself; one that does not is given this much longer, so that what it has to say comes first.
@@ -25,6 +26,7 @@ export class Sessions {
   readonly #idle: (() => void)[] = [];
   /** The same for all: a flood is no time to make errors. */
   #tooManyPending: ProxyError;
+  readonly #lingering = new LingeringClose();
   #launched = 0;
   #ended = 0;
   #isStopped = false;
@@ -104,6 +106,7 @@ export class Sessions {
       connectDeadlines: (timeoutMs) =>
         connectDeadlines.of((timeoutMs > 0 ? timeoutMs : connectTimeoutMs) + CONNECTOR_GRACE_MS),
       cutDeadlines: new Deadlines(CUT_TIMEOUT_MS, (session) => session.onCutTimeout()),
+      lingering: this.#lingering,
       onClosed: (session) => this.#onClosed(session),
     };
   }

@@ -99,8 +99,11 @@ export class SourceFollower {
     const end = await follow((inner) => this.#source.watch(inner), signal, {
       onValue: (snapshot) => this.#latest.set({ snapshot }),
       onFailure: (error, retryInMs) => {
-        this.#failure = { error, after: this.#latest.value };
-        this.#onFailure(error);
+        const after = this.#latest.value;
+        this.#failure = { error, after };
+        this.#reading = failed(this.#reading, error);
+        // What was yielded before it is about to be used, and comes first.
+        if (after === undefined) this.#onFirst();
         this.#observer.observe({ type: 'source.failed', source: name, error, retryInMs });
       },
     });
@@ -136,13 +139,9 @@ export class SourceFollower {
   #refuse(reason: Error): void {
     const error = new Error(`snapshot refused: ${reason.message}`, { cause: reason });
     const isNews = this.#reading.error?.message !== error.message;
-    this.#onFailure(error);
-    if (isNews) this.#observer.observe({ type: 'source.refused', source: this.#source.name, error });
-  }
-
-  #onFailure(error: Error): void {
     this.#reading = failed(this.#reading, error);
     this.#onFirst();
+    if (isNews) this.#observer.observe({ type: 'source.refused', source: this.#source.name, error });
   }
 }
 

@@ -1,0 +1,59 @@
+import { formatEndpoint } from '@meshgate/core';
+import type { ClosedConnection } from '@meshgate/core';
+import { FailureLog } from './failure-log.ts';
+
+/**
+ * Keeps clients that are turned away again and again (health checks that speak HTTP, scanners, floods) from filling the log: each has a
+ * line a minute for each reason, a few of them, and all together have a bounded number.
+ */
+export class RefusalThrottle {
+  readonly #failures: FailureLog;
+  readonly #now: () => number;
+  #minuteBegan = -Infinity;
+  #linesInMinute = 0;
+  #omitted = 0;
+
+  /** @param now monotonic milliseconds */
+  constructor(now: () => number = () => performance.now()) {
+    this.#now = now;
+    this.#failures = new FailureLog(now);
+  }
+
+  /** How many lines like it were left out before it; `undefined`: this one is, too. */
+  repeatsOf(closed: ClosedConnection): number | undefined {
+    const { connection, error } = closed;
+    const news = this.#failures.failed(`${error?.code} ${clientOf(connection.remote)}`, error?.message ?? '');
+    if (news.kind === 'silent') return undefined;
+    if (!this.#hasRoom()) {
+      this.#omitted += 1 + news.repeats;
+      return undefined;
+    }
+    const repeats = news.repeats + this.#omitted;
+    this.#omitted = 0;
+    return repeats;
+  }
+
+  #hasRoom(): boolean {
+    const now = this.#now();
+    if (now - this.#minuteBegan >= MINUTE_MS) {
+      this.#minuteBegan = now;
+      this.#linesInMinute = 0;
+    }
+    this.#linesInMinute += 1;
+    return this.#linesInMinute <= MAX_LINES_A_MINUTE;
+  }
+}
+
+/** Whether a client was turned away before anybody was dialled for it. */
+export function isRefusal({ attempts, error }: ClosedConnection): boolean {
+  return attempts === 0 && error?.side === 'downstream';
+}
+
+/** All connections of one host are one client's. */
+function clientOf({ host, port }: ClosedConnection['connection']['remote']): string {
+  return host === '' ? formatEndpoint({ host, port }) : host;
+}
+
+const MINUTE_MS = 60_000;
+/** Ten a second: more lines tell nobody more, and a scan from many addresses would write megabytes. */
+const MAX_LINES_A_MINUTE = 600;
