@@ -139,7 +139,7 @@ api.example.com: route api, exact match; source first takes precedence over seco
       { name: 'second', state: 'failing', routes: 3, warnings: [], error: new Error('agent is gone') },
       { name: 'third', state: 'stale', routes: 0, warnings: ['f:1:1: oops'], lastSuccess: new Date(0) },
     ] as const;
-    expect(routesText(routesView({ table: TABLE, sources: statuses }, 5_000))).toBe(`\
+    expect(routesText(routesView({ table: TABLE, sources: statuses }, { connectTimeoutMs: 5_000 }))).toBe(`\
 ROUTE      SERVER NAMES        BACKENDS                                    KIND    SOURCE
 api        api.example.com     10.0.0.1:443 [2001:db8::1]:443 (unhealthy)  static  first
 apps       *.example.com       10.0.0.1:443 [2001:db8::1]:443 (unhealthy)          first
@@ -178,7 +178,7 @@ describe('what a catalog, a route or a name holds that would write to a terminal
     const plain = route('plain', ['*.example'], { kind: 'k' });
     const table = new RouteTable([indexRoutes(text, { version: '1', routes: [hostile, plain] })]);
     const status = { name: text, state: 'failing', routes: 2, warnings: [text], error: new Error(text) } as const;
-    const routes = routesText(routesView({ table, sources: [status] }, 5_000));
+    const routes = routesText(routesView({ table, sources: [status] }, { connectTimeoutMs: 5_000 }));
     const [head = '', first = '', second = ''] = routes.split('\n');
     expect(first).toContain(shown);
     expect(first.indexOf(` ${shown} `)).toBeGreaterThan(-1);

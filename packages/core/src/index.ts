@@ -37,6 +37,7 @@ export type {
   Backend,
   Balance,
   BuiltInBalance,
+  HealthCheck,
   KeepAlive,
   ListenAddress,
   ListenerSource,

@@ -2,7 +2,7 @@ import type { Accepted, Hello, Upstream } from './pipeline/connection.ts';
 import type { Endpoint } from './transport/endpoint.ts';
 import { errorOf } from './errors.ts';
 import type { ProxyError } from './errors.ts';
-import type { Route, RouteSnapshot } from './routes/route.ts';
+import type { HealthCheck, Route, RouteSnapshot } from './routes/route.ts';
 import type { Transfer } from './transport/transport.ts';
 
 /**
@@ -37,6 +37,37 @@ export type ProxyEvent =
     }
   | { readonly type: 'backend.ejected'; readonly address: Endpoint; readonly forMs: number; readonly failures: number }
   | { readonly type: 'backend.returned'; readonly address: Endpoint }
+  /** An address of a backend was checked. `backend` and `address` differ when the backend is a name. */
+  | {
+      readonly type: 'backend.checked';
+      readonly address: Endpoint;
+      readonly check: HealthCheck;
+      readonly passed: boolean;
+      readonly tookMs: number;
+    }
+  /** Its health checks have failed: it is used only when nothing better is left. */
+  | {
+      readonly type: 'backend.down';
+      readonly backend: Endpoint;
+      readonly address: Endpoint;
+      readonly check: HealthCheck;
+      readonly reason: string;
+    }
+  /** Its health checks pass again. */
+  | {
+      readonly type: 'backend.up';
+      readonly backend: Endpoint;
+      readonly address: Endpoint;
+      readonly check: HealthCheck;
+      readonly downMs: number;
+    }
+  /** No route has it checked any more, or its name has lost this address. */
+  | {
+      readonly type: 'backend.unchecked';
+      readonly backend: Endpoint;
+      readonly address: Endpoint;
+      readonly check: HealthCheck;
+    }
   /** A balance of a plugin threw, or chose none of the backends it was given: one of them was drawn at random. */
   | { readonly type: 'balance.failed'; readonly route: Route; readonly balance: string; readonly error: Error }
   | { readonly type: 'resolution.failed'; readonly host: string; readonly error: Error; readonly lastGood: boolean }

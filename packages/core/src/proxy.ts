@@ -8,6 +8,8 @@ import { inOrder } from './lifecycle/service.ts';
 import type { Service } from './lifecycle/service.ts';
 import { observers } from './observe.ts';
 import type { Observer } from './observe.ts';
+import { BackendHealth } from './health/backend-health.ts';
+import { HealthChecks } from './health/health-checks.ts';
 import { AddressBook } from './names/address-book.ts';
 import { Admission } from './pipeline/admission.ts';
 import type { BalanceFactory } from './pipeline/picker.ts';
@@ -221,8 +223,18 @@ function compose(options: ProxyOptions, addresses: readonly ListenAddress[]): Pa
   );
   const { keepAlive = { idleMs: 60_000 } } = options;
   const limits = { ...DEFAULT_LIMITS, ...options.limits };
-  const observer = observers(options.observers ?? []);
+  const health = new BackendHealth();
+  const observer: Observer = observers([
+    ...(options.observers ?? []),
+    { name: 'health checks', observe: (event) => checks.observe(event) },
+  ]);
   const [book, outliers] = [new AddressBook(observer), new Outliers(observer)];
+  const checks: HealthChecks = new HealthChecks({
+    transport,
+    addresses: book,
+    observer,
+    onMark: (mark) => health.mark(mark),
+  });
   const routes = new RouteStore({ sources: sourcesOf(options), observer });
   const dialer = balancedConnector({
     addresses: book,
@@ -231,6 +243,7 @@ function compose(options: ProxyOptions, addresses: readonly ListenAddress[]): Pa
     limits,
     keepAlive,
     isOwn: (address) => listeners.owns(address),
+    health,
     balances: new Map(Object.entries(options.balances ?? {})),
     ...(options.prefer !== undefined && { prefer: options.prefer }),
   });
@@ -258,7 +271,7 @@ function compose(options: ProxyOptions, addresses: readonly ListenAddress[]): Pa
     start: () => Promise.resolve(),
     stop: () => Promise.resolve(outliers.clear()),
   };
-  return { listeners, drain, lifecycle: inOrder('proxy', [ejections, ...services, routes, listeners]) };
+  return { listeners, drain, lifecycle: inOrder('proxy', [ejections, checks, ...services, routes, listeners]) };
 }
 
 function sourcesOf({ routes, sources = [] }: ProxyOptions): readonly RouteSource[] {

@@ -58,6 +58,10 @@ describe('a malformed snapshot', () => {
     [withRoute({ listeners: 'edge' }), 'error: routes.0.listeners: expected a list of names, found "edge"'],
     [withRoute({ fallback: 'yes' }), 'error: routes.0.fallback: expected true or false, found "yes"'],
     [
+      withRoute({ healthCheck: { kind: 'tcp', intervalMs: 0, timeoutMs: 1, rise: 1, fall: 1 } }),
+      'error: routes.0.healthCheck: expected a health check: kind tcp or tls, times above 0, rise and fall of 1 or more, found an object',
+    ],
+    [
       withRoute({ balance: 'best' }),
       'error: routes.0.balance: expected one of round_robin, least_connections, random, client_hash, name_hash, or { name, settings }, found "best"',
     ],

@@ -5,6 +5,7 @@ import { parse } from 'yaml';
 import { parseFileSourceConfig, parseRouteFile } from '../src/index.ts';
 import { BACKEND_KEYS } from '../src/routes/backend.ts';
 import { BALANCES } from '../src/routes/balance.ts';
+import { HEALTH_CHECK_KEYS } from '../src/routes/health-check.ts';
 import { FILE_KEYS, ROUTE_KEYS } from '../src/routes/route-file.ts';
 
 const PAGE = readFileSync(new URL('../../../docs/routes.md', import.meta.url), 'utf8');
@@ -28,10 +29,13 @@ describe('docs/routes.md', () => {
     }
   });
 
-  it.each([...Object.keys(FILE_KEYS), ...Object.keys(ROUTE_KEYS), ...Object.keys(BACKEND_KEYS), ...BALANCES])(
-    'explains %s',
-    (word) => expect(PAGE).toContain(`\`${word}\``),
-  );
+  it.each([
+    ...Object.keys(FILE_KEYS),
+    ...Object.keys(ROUTE_KEYS),
+    ...Object.keys(BACKEND_KEYS),
+    ...Object.keys(HEALTH_CHECK_KEYS),
+    ...BALANCES,
+  ])('explains %s', (word) => expect(PAGE).toContain(`\`${word}\``));
 });
 
 describe('the JSON Schema', () => {
@@ -40,6 +44,7 @@ describe('the JSON Schema', () => {
     expect(Object.keys(SCHEMA.properties).toSorted()).toEqual(Object.keys(FILE_KEYS).toSorted());
     expect(Object.keys(definitions.route.properties).toSorted()).toEqual(Object.keys(ROUTE_KEYS).toSorted());
     expect(Object.keys(definitions.backend.properties).toSorted()).toEqual(Object.keys(BACKEND_KEYS).toSorted());
+    expect(Object.keys(definitions.route.properties.healthCheck.properties)).toEqual(Object.keys(HEALTH_CHECK_KEYS));
     expect(definitions.route.properties.balance.anyOf[0].enum).toEqual(BALANCES);
     for (const [key, need] of Object.entries(ROUTE_KEYS)) {
       expect(definitions.route.required.includes(key)).toBe(need === 'required');
@@ -64,6 +69,9 @@ describe('the JSON Schema', () => {
     { routes: [{ serverNames: ['a'], listeners: 'edge', backends: [] }] },
     { routes: [{ serverNames: ['a'], backends: [{ address: 'b', port: 1, priority: -1 }] }] },
     { routes: [{ serverNames: ['a'], backends: [], balance: 'best' }] },
+    { routes: [{ serverNames: ['a'], backends: [], healthCheck: { kind: 'http' } }] },
+    { routes: [{ serverNames: ['a'], backends: [], healthCheck: { interval: 5 } }] },
+    { routes: [{ serverNames: ['a'], backends: [], healthCheck: { rise: 0 } }] },
     { routes: [{ serverNames: ['a'], backends: [], balance: { label: 'shard' } }] },
     { routes: [{ serverNames: ['a'], backends: [{ address: 'b', port: 1, labels: { zone: 1 } }] }] },
     { routes: [{ serverNames: ['a'], backends: [{ address: 'b', port: 1, labels: ['a'] }] }] },

@@ -48,6 +48,30 @@ describe('a route file', () => {
     });
   });
 
+  it('checks the backends of a route that asks for it, with times of its own or the usual ones', () => {
+    const checked = (healthCheck: string) => {
+      const text = `routes: [ { serverNames: [ a.example ], backends: [], healthCheck: ${healthCheck} } ]`;
+      const { routes, problems } = parseRouteFile(text, 'r.yaml');
+      return problems.length > 0 ? problemLines(text, 'r.yaml') : routes[0]?.healthCheck;
+    };
+    expect(checked('{}')).toEqual({ kind: 'tcp', intervalMs: 5_000, timeoutMs: 2_000, rise: 2, fall: 3 });
+    const all =
+      '{ kind: tls, serverName: A.example., interval: 1s, timeout: 500ms, rise: 1, fall: 5, slowStart: 1m, whenAllDown: refuse }';
+    expect(checked(all)).toEqual({
+      kind: 'tls',
+      serverName: 'a.example',
+      intervalMs: 1_000,
+      timeoutMs: 500,
+      rise: 1,
+      fall: 5,
+      slowStartMs: 60_000,
+      whenAllDown: 'refuse',
+    });
+    expect(checked('{ kind: http }')).toEqual(['1:76: expected one of tcp, tls, found "http"']);
+    expect(checked('{ serverName: a.example }')).toEqual(['1:82: a server name is sent by checks of kind: tls only']);
+    expect(checked('{ rise: 0, fall: 1.5, interval: 5 }')).toHaveLength(3);
+  });
+
   it('gives a route without a name its first server name', () => {
     const text = 'routes: [ { serverNames: [ B.example, a.example ], backends: [] } ]';
     expect(parseRouteFile(text, 'r.yaml').routes.map(({ name }) => name)).toEqual(['b.example']);

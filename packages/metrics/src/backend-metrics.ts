@@ -1,14 +1,19 @@
 import { formatEndpoint } from '@meshgate/core';
-import type { Endpoint } from '@meshgate/core';
+import type { Endpoint, HealthCheck } from '@meshgate/core';
 import type { Registry } from 'prom-client';
 import { Family } from './family.ts';
 import type { Cell } from './family.ts';
 import { METRICS } from './metrics.ts';
 
-/** Ejected backends, balances that fail, and names that cannot be resolved. */
+/** Ejected backends, health checks, balances that fail, and names that cannot be resolved. */
 export class BackendMetrics {
   readonly #ejections: Cell;
   readonly #ejected: Cell;
+  readonly #passed: Cell;
+  readonly #failed: Cell;
+  readonly #down: Cell;
+  /** By check and address: two checks of one address may differ. */
+  readonly #downNow = new Set<string>();
   readonly #balanceFailures: Cell;
   readonly #failuresWithLastGood: Cell;
   readonly #failuresWithNothing: Cell;
@@ -18,6 +23,10 @@ export class BackendMetrics {
   constructor(registry: Registry) {
     this.#ejections = new Family(METRICS.ejections, registry).cell({});
     this.#ejected = new Family(METRICS.ejected, registry).cell({});
+    const checks = new Family(METRICS.healthChecks, registry);
+    this.#passed = checks.cell({ result: 'passed' });
+    this.#failed = checks.cell({ result: 'failed' });
+    this.#down = new Family(METRICS.down, registry).cell({});
     this.#balanceFailures = new Family(METRICS.balanceFailures, registry).cell({});
     const failures = new Family(METRICS.resolutionFailures, registry);
     this.#failuresWithLastGood = failures.cell({ last_good: 'true' });
@@ -33,6 +42,18 @@ export class BackendMetrics {
   returned(address: Endpoint): void {
     this.#aside.delete(formatEndpoint(address));
     this.#ejected.value = this.#aside.size;
+  }
+
+  checked(passed: boolean): void {
+    if (passed) this.#passed.value += 1;
+    else this.#failed.value += 1;
+  }
+
+  isDown(address: Endpoint, check: HealthCheck, isDown: boolean): void {
+    const key = `${JSON.stringify(check)} ${formatEndpoint(address)}`;
+    if (isDown) this.#downNow.add(key);
+    else this.#downNow.delete(key);
+    this.#down.value = this.#downNow.size;
   }
 
   balanceFailed(): void {

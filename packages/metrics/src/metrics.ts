@@ -14,6 +14,7 @@ export const LABELS = {
   observer: 'the observers of the configuration',
   last_good: '`true`: the last addresses stay in use; `false`: there are none, and dials fail',
   version: 'one value: the release that runs',
+  result: '`passed` or `failed`',
   node: 'one value: the Node.js release that runs',
 } as const;
 
@@ -116,6 +117,18 @@ export const METRICS = {
     type: 'gauge',
     name: 'meshgate_backends_ejected',
     help: 'Backend addresses ejected at the moment',
+    labels: [],
+  },
+  healthChecks: {
+    type: 'counter',
+    name: 'meshgate_health_checks_total',
+    help: 'Health checks of backend addresses',
+    labels: ['result'],
+  },
+  down: {
+    type: 'gauge',
+    name: 'meshgate_backends_down',
+    help: 'Backend addresses that are down by their health checks',
     labels: [],
   },
   balanceFailures: {

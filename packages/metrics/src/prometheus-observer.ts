@@ -78,6 +78,12 @@ function countRest(
       return backends.ejected(event.address);
     case 'backend.returned':
       return backends.returned(event.address);
+    case 'backend.checked':
+      return backends.checked(event.passed);
+    case 'backend.down':
+    case 'backend.up':
+    case 'backend.unchecked':
+      return backends.isDown(event.address, event.check, event.type === 'backend.down');
     case 'balance.failed':
       return backends.balanceFailed();
     case 'resolution.failed':

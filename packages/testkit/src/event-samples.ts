@@ -4,6 +4,7 @@ import type {
   ClosedConnection,
   Connection,
   Endpoint,
+  HealthCheck,
   Hello,
   ProxyEvent,
   Route,
@@ -57,6 +58,8 @@ export function sampleHello(serverName = 'api.example.com'): Hello {
 
 const BACKEND: Endpoint = { host: '10.0.0.1', port: 8443 };
 
+const CHECK: HealthCheck = { kind: 'tcp', intervalMs: 5_000, timeoutMs: 2_000, rise: 2, fall: 3 };
+
 const ROUTE: Route = {
   name: 'api',
   kind: 'static',
@@ -86,6 +89,10 @@ function routingSamples(): Samples<'backend' | 'balance' | 'resolution' | 'route
   return {
     'backend.ejected': { type: 'backend.ejected', address: BACKEND, forMs: 30_000, failures: 5 },
     'backend.returned': { type: 'backend.returned', address: BACKEND },
+    'backend.checked': { type: 'backend.checked', address: BACKEND, check: CHECK, passed: true, tookMs: 1 },
+    'backend.down': { type: 'backend.down', backend: BACKEND, address: BACKEND, check: CHECK, reason: 'ECONNREFUSED' },
+    'backend.up': { type: 'backend.up', backend: BACKEND, address: BACKEND, check: CHECK, downMs: 5_000 },
+    'backend.unchecked': { type: 'backend.unchecked', backend: BACKEND, address: BACKEND, check: CHECK },
     'balance.failed': { type: 'balance.failed', route: ROUTE, balance: 'by-shard', error: ERROR },
     'resolution.failed': { type: 'resolution.failed', host: 'db.example', error: ERROR, lastGood: true },
     'routes.replaced': { type: 'routes.replaced', source: 'file', snapshot, removed: ['old'], tookMs: 0.5 },

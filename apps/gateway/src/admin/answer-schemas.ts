@@ -8,11 +8,29 @@ const milliseconds = z.number().min(0);
 const date = z.iso.datetime();
 const texts = z.array(z.string());
 
+const checkState = z.enum(['unknown', 'up', 'down']);
+
 const backend = {
   host: z.string().describe('an address, a DNS name, or unix:/path'),
   port: z.int().min(0).max(65_535),
   weight: z.number().min(0),
-  healthy: z.boolean().describe('what the source says'),
+  healthy: z.boolean().describe('by its source, and by its health checks'),
+  check: z
+    .strictObject({
+      state: checkState,
+      addresses: z.array(
+        z.strictObject({
+          host: z.string(),
+          port: z.int(),
+          state: checkState,
+          since: z.string(),
+          checkedAt: z.string().optional().describe('absent before the first check'),
+          failure: z.string().optional().describe('why the last check failed'),
+        }),
+      ),
+    })
+    .optional()
+    .describe('health checks; absent when there are none'),
   priority: z.int().optional().describe('lower first; 0 when absent'),
   labels: z.record(z.string(), z.string()).optional(),
 };

@@ -1,5 +1,5 @@
-import type { DrainProgress, Limits, Observer, ProxyEvent } from '@meshgate/core';
-import type { Listeners, Outliers, RouteStore } from '@meshgate/core/parts';
+import type { DrainProgress, Endpoint, Limits, Observer, ProxyEvent } from '@meshgate/core';
+import type { HealthChecks, Listeners, Outliers, RouteStore } from '@meshgate/core/parts';
 import { expositionStream } from '@meshgate/metrics';
 import type { Registry } from 'prom-client';
 import { LOG_LEVELS } from '../config/config-schema.ts';
@@ -23,6 +23,8 @@ export interface AdminTargets {
   readonly routes: Pick<RouteStore, 'table' | 'sources'>;
   readonly listeners: Pick<Listeners, 'status'>;
   readonly outliers: Pick<Outliers, 'isEjected' | 'ejected'>;
+  /** Absent where nothing is checked. */
+  readonly checks: Pick<HealthChecks, 'reportOf'> | undefined;
   readonly limits: Limits;
   readonly identity: ProxyIdentity;
   /** Receives failures of our own. */
@@ -144,7 +146,9 @@ function probes({ readiness, metrics }: AdminTargets): readonly AdminEndpoint[] 
   ];
 }
 
-function aboutRoutes({ routes, listeners, outliers, limits }: AdminTargets): readonly AdminEndpoint[] {
+function aboutRoutes(targets: AdminTargets): readonly AdminEndpoint[] {
+  const { routes, listeners, outliers, checks, limits } = targets;
+  const isEjected = (address: Endpoint): boolean => outliers.isEjected(address);
   return [
     {
       method: 'GET',
@@ -154,7 +158,7 @@ function aboutRoutes({ routes, listeners, outliers, limits }: AdminTargets): rea
       answer: () => {
         const { table } = routes;
         const sources = withUnknownListeners(routes.sources, table, listeners.status);
-        return ok(routesView({ table, sources }, limits.connectTimeoutMs, (address) => outliers.isEjected(address)));
+        return ok(routesView({ table, sources }, { connectTimeoutMs: limits.connectTimeoutMs, isEjected, checks }));
       },
     },
     {
@@ -169,14 +173,14 @@ function aboutRoutes({ routes, listeners, outliers, limits }: AdminTargets): rea
         200: { description: 'the route, or that there is none', schema: 'Explanation' },
         400: { description: 'no name, or one that no client can send', schema: 'Error' },
       },
-      answer: ({ query }) => explanationOf(query, { routes, listeners, outliers }),
+      answer: ({ query }) => explanationOf(query, targets),
     },
   ];
 }
 
 function explanationOf(
   query: URLSearchParams,
-  { routes, listeners, outliers }: Pick<AdminTargets, 'routes' | 'listeners' | 'outliers'>,
+  { routes, listeners, outliers, checks }: Pick<AdminTargets, 'routes' | 'listeners' | 'outliers' | 'checks'>,
 ): AdminAnswer {
   const serverName = query.get('serverName') ?? '';
   if (serverName === '') return { status: 400, json: { error: 'expected ?serverName=NAME, found none' } };
@@ -186,6 +190,7 @@ function explanationOf(
     ...(listener !== null && { listener }),
     listeners: listeners.status,
     isEjected: (address) => outliers.isEjected(address),
+    ...(checks !== undefined && { checks }),
   });
   if (requested.kind === 'name' || isExact(explanation)) return ok(explanation);
   return { status: 400, json: { error: requested.why } };

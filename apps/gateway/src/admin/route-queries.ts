@@ -40,7 +40,7 @@ export function queriesOf(file: string, amend: Amend): RouteQueries {
       withRoutes(file, amend, ({ table, sources }, { config, parts }) => {
         const known = listenersOf(config, parts);
         const shown = known === undefined ? sources : withUnknownListeners(sources, table, known);
-        return routesView({ table, sources: shown }, config.limits.connectTimeoutMs);
+        return routesView({ table, sources: shown }, { connectTimeoutMs: config.limits.connectTimeoutMs });
       }),
     explain: (serverName, listener) =>
       withRoutes(file, amend, ({ table }, { config, parts }) => {

@@ -1,5 +1,12 @@
 import type { Backend, Route } from '@meshgate/core';
-import type { LiveConnection, ListenerStatus, RouteTable, SourceStatus } from '@meshgate/core/parts';
+import type {
+  CheckReport,
+  HealthChecks,
+  LiveConnection,
+  ListenerStatus,
+  RouteTable,
+  SourceStatus,
+} from '@meshgate/core/parts';
 import { formatEndpoint } from '@meshgate/core';
 import type { DrainProgress, Endpoint } from '@meshgate/core';
 import { createHash } from 'node:crypto';
@@ -28,11 +35,30 @@ export interface BackendView {
   readonly host: string;
   readonly port: number;
   readonly weight: number;
+  /** By its source, and by its health checks where it has any. */
   readonly healthy: boolean;
+  /** What its health checks have found out; absent when it has none. */
+  readonly check?: CheckView;
   /** Lower first; absent when it is 0. */
   readonly priority?: number;
   /** Where it stands; absent when nobody says. */
   readonly labels?: Readonly<Record<string, string>>;
+}
+
+/** Health checks of a backend. */
+interface CheckView {
+  /** `unknown`: not checked yet, which counts as up. */
+  readonly state: CheckReport['state'];
+  /** Each of its addresses: several, when the backend is a name. Times are in ISO 8601. */
+  readonly addresses: readonly {
+    readonly host: string;
+    readonly port: number;
+    readonly state: CheckReport['state'];
+    readonly since: string;
+    readonly checkedAt?: string;
+    /** Why the last check failed; absent when it passed. */
+    readonly failure?: string;
+  }[];
 }
 
 /** A source in `GET /routes`. */
@@ -61,36 +87,33 @@ export interface KnownRoutes {
   readonly sources: readonly SourceStatus[];
 }
 
-/**
- * @param connectTimeoutMs of routes that have none of their own
- * @param isEjected whether an address is ejected after failures; none is when absent
- */
-export function routesView(
-  { table, sources }: KnownRoutes,
-  connectTimeoutMs: number,
-  isEjected: (address: Endpoint) => boolean = () => false,
-): RoutesView {
-  const routes = routeViews(table, connectTimeoutMs, isEjected);
-  return { version: versionOf(table), routes, sources: sources.map(sourceView) };
+/** What is shown of routes beside what their sources say. */
+export interface RouteFacts {
+  /** Of routes that have none of their own. */
+  readonly connectTimeoutMs: number;
+  /** Whether an address is ejected after failures; none is when absent. */
+  isEjected?(address: Endpoint): boolean;
+  /** Absent where nothing is checked. */
+  readonly checks?: Pick<HealthChecks, 'reportOf'> | undefined;
+}
+
+/** The answer of `GET /routes`. */
+export function routesView({ table, sources }: KnownRoutes, facts: RouteFacts): RoutesView {
+  return { version: versionOf(table), routes: routeViews(table, facts), sources: sources.map(sourceView) };
 }
 
 /** One after the other, so that a table of 100,000 need not stand in memory twice. */
-function* routeViews(
-  table: RouteTable,
-  connectTimeoutMs: number,
-  isEjected: (address: Endpoint) => boolean,
-): Generator<RouteView> {
-  const ofBackend = (backend: Backend): RouteView['backends'][number] => ({
-    ...backendView(backend),
-    ...(isEjected(backend.address) && { ejected: true }),
-  });
+function* routeViews(table: RouteTable, facts: RouteFacts): Generator<RouteView> {
   for (const { source, routes } of table.indexes) {
-    for (const route of routes.values())
-      yield { ...routeView(route, source, connectTimeoutMs), backends: route.backends.map(ofBackend) };
+    for (const route of routes.values()) yield routeView(route, source, facts);
   }
 }
 
-function routeView(route: Route, source: string, connectTimeoutMs: number): Omit<RouteView, 'backends'> {
+function routeView(route: Route, source: string, facts: RouteFacts): RouteView {
+  const ofBackend = (backend: Backend): RouteView['backends'][number] => ({
+    ...backendView(backend, facts.checks?.reportOf(route, backend.address)),
+    ...(facts.isEjected?.(backend.address) === true && { ejected: true }),
+  });
   return {
     name: route.name,
     source,
@@ -98,8 +121,9 @@ function routeView(route: Route, source: string, connectTimeoutMs: number): Omit
     serverNames: route.serverNames,
     ...(route.listeners !== undefined && { listeners: route.listeners }),
     ...(route.fallback === true && { fallback: true }),
-    connectTimeoutMs: route.connectTimeoutMs ?? connectTimeoutMs,
+    connectTimeoutMs: route.connectTimeoutMs ?? facts.connectTimeoutMs,
     ...balanceView(route),
+    backends: route.backends.map(ofBackend),
   };
 }
 
@@ -110,8 +134,28 @@ export function balanceView({ balance }: Route): { readonly balance?: string } {
 }
 
 /** What is said of a backend everywhere. */
-export function backendView({ address, weight, healthy, priority = 0, labels }: Backend): BackendView {
-  return { ...address, weight, healthy, ...(priority > 0 && { priority }), ...(labels !== undefined && { labels }) };
+export function backendView(backend: Backend, report?: CheckReport): BackendView {
+  const { address, weight, healthy, priority = 0, labels } = backend;
+  return {
+    ...address,
+    weight,
+    healthy: healthy && report?.state !== 'down',
+    ...(report !== undefined && { check: checkView(report) }),
+    ...(priority > 0 && { priority }),
+    ...(labels !== undefined && { labels }),
+  };
+}
+
+function checkView({ state, addresses }: CheckReport): CheckView {
+  return {
+    state,
+    addresses: addresses.map(({ address, since, checkedAt, ...rest }) => ({
+      ...address,
+      ...rest,
+      since: since.toISOString(),
+      ...(checkedAt !== undefined && { checkedAt: checkedAt.toISOString() }),
+    })),
+  };
 }
 
 /** A source's state, for people and programs. */

@@ -1,5 +1,5 @@
 import type { Endpoint } from '@meshgate/core';
-import type { Match, MatchKind, RouteTable } from '@meshgate/core/parts';
+import type { HealthChecks, Match, MatchKind, RouteTable } from '@meshgate/core/parts';
 import { parseServerName } from '@meshgate/sni';
 import leven from 'leven';
 import { backendView, balanceView } from '../admin/views.ts';
@@ -62,6 +62,8 @@ export interface ExplainOptions {
   readonly listeners?: readonly { readonly name: string }[];
   /** Whether an address is ejected after failures; none is when absent. */
   isEjected?(address: Endpoint): boolean;
+  /** Absent where nothing is checked. */
+  readonly checks?: Pick<HealthChecks, 'reportOf'>;
 }
 
 /** A route that claims a name. */
@@ -73,7 +75,7 @@ interface Claim {
   readonly pattern: string;
 }
 
-/** A backend, and what is thought of it. `healthy` is what the source says. */
+/** A backend, and what is thought of it. */
 export interface ExplainedBackend extends BackendView {
   /** Put aside for a while, since dials to it failed in a row. Only known of addresses that are no DNS names. */
   readonly ejected: boolean;
@@ -92,7 +94,7 @@ export function requestedName(
 export function explain(name: string, table: RouteTable, options: ExplainOptions = {}): Explanation {
   const serverName = name.toLowerCase().replace(/\.$/, '');
   const requested = requestedName(name);
-  const { listener, isEjected = () => false } = options;
+  const { listener, isEjected = () => false, checks } = options;
   const [match, ...others] = table.matches(serverName, listener);
   const elsewhere = listener === undefined ? onListeners(serverName, table, match) : [];
   const exceptions = elsewhere.length === 0 ? {} : { onListeners: elsewhere };
@@ -112,7 +114,10 @@ export function explain(name: string, table: RouteTable, options: ExplainOptions
     ...(route.listeners !== undefined && { listeners: route.listeners }),
     ...balanceView(route),
     ...unknown,
-    backends: route.backends.map((backend) => ({ ...backendView(backend), ejected: isEjected(backend.address) })),
+    backends: route.backends.map((backend) => ({
+      ...backendView(backend, checks?.reportOf(route, backend.address)),
+      ejected: isEjected(backend.address),
+    })),
     ...(route.backends.length === 0 && { withoutBackend: route.withoutBackend ?? 'NO_BACKEND' }),
     ...exceptions,
     shadowed: others.map(claimOf),

@@ -91,8 +91,13 @@ function addressText({ host, port }: BackendView): string {
   return formatEndpoint({ host, port });
 }
 
-function stateText({ healthy, ejected }: ExplainedBackend): string {
-  return [healthy ? 'healthy' : 'unhealthy', ...(ejected ? ['ejected after failures'] : [])].join(', ');
+function stateText({ healthy, check, ejected }: ExplainedBackend): string {
+  const failures = (check?.addresses ?? []).flatMap(({ host, port, state, failure }) =>
+    state === 'down'
+      ? [`check of ${formatEndpoint({ host, port })} failed: ${failure ?? 'not passed often enough yet'}`]
+      : [],
+  );
+  return [healthy ? 'healthy' : 'unhealthy', ...failures, ...(ejected ? ['ejected after failures'] : [])].join(', ');
 }
 
 /** Columns as wide as their widest cell, two spaces apart. Cells are made printable first, since that makes them wider. */

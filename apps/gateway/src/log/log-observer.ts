@@ -128,6 +128,12 @@ const LINES: { readonly [Type in ProxyEvent['type']]: Writer<EventOf<Type>> | un
     message: `dial failed: ${error.message}`,
     facts: { id: connection.id, route: route.name, backend: formatEndpoint(address), code: error.code },
   }),
+  'backend.checked': undefined,
+  'backend.down': ({ reason, ...event }) =>
+    lineOf('backendDown', { kind: event.check.kind, reason }, checkFacts(event)),
+  'backend.up': ({ downMs, ...event }) =>
+    lineOf('backendUp', { kind: event.check.kind, duration: formatDuration(Math.round(downMs)) }, checkFacts(event)),
+  'backend.unchecked': undefined,
   'balance.failed': ({ route, balance, error }) =>
     lineOf('balanceFailed', { balance, reason: error.message }, { route: route.name, ...stackOf(error, false) }),
   'backend.ejected': ({ address, failures, forMs }) =>
@@ -197,6 +203,12 @@ function someOf({ count, first }: Listed<string>): string {
 
 /** A line is for a glance; `GET /events` has more. */
 const MAX_NAMES = 5;
+
+/** The name of a backend, where that is not its address. */
+function checkFacts({ backend, address }: Pick<EventOf<'backend.up'>, 'backend' | 'address'>): LogLine['facts'] {
+  const [named, dialled] = [formatEndpoint(backend), formatEndpoint(address)];
+  return { backend: dialled, ...(named !== dialled && { name: named }) };
+}
 
 /** A stack is of use where a bug is likely: nobody needs that of a refused connection. */
 function stackOf(error: Error, isUncaught: boolean): { readonly err?: Error } {

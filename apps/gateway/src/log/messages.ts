@@ -181,6 +181,19 @@ export const MESSAGES = {
     meaning: 'The time of an ejection is over.',
     action: 'Nothing.',
   },
+  backendDown: {
+    level: 'warn',
+    text: 'backend down by its {kind} check: {reason}',
+    meaning:
+      'Health checks of an address have failed `fall` times in a row, or the very first one: others are preferred.',
+    action: 'Look at the backend, or at the network before it.',
+  },
+  backendUp: {
+    level: 'info',
+    text: 'backend up by its {kind} check after {duration}',
+    meaning: 'Its health checks have passed `rise` times in a row.',
+    action: 'Nothing.',
+  },
   balanceFailed: {
     level: 'error',
     text: 'balance {balance} failed, using a random backend: {reason}',

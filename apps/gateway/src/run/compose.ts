@@ -4,8 +4,10 @@ import type { CertificateStatus } from '@meshgate/connect';
 import {
   AddressBook,
   Admission,
+  BackendHealth,
   balancedConnector,
   Drain,
+  HealthChecks,
   Sessions,
   firstOf,
   firstToKnow,
@@ -34,6 +36,7 @@ import type {
   Sniffer,
   Transport,
 } from '@meshgate/core';
+import { nodeTransport } from '@meshgate/core';
 import { postgresBackends } from '@meshgate/filters';
 import { processMetrics, prometheusObserver } from '@meshgate/metrics';
 import { sniSniffer } from '@meshgate/sni';
@@ -68,6 +71,8 @@ export interface Surroundings {
   readonly limits: Limits;
   /** Before the ids of connections; absent where one process carries all of them. */
   readonly idPrefix?: string;
+  /** What another process finds out by checking backends; absent where this one checks by itself. */
+  readonly health?: BackendHealth;
   /** Starts the drain at whose end the process exits: `POST /drain`. */
   shutDown(): void;
   /** Applied to every observer but the metrics. */
@@ -98,6 +103,9 @@ const REGISTRY = token<Registry>('metrics registry');
 export const ROUTES: Token<RouteStore> = token('route store');
 export const OUTLIERS: Token<Outliers> = token('outliers');
 const ROUTE_CHANGES = token<RouteChangeFeed>('route changes');
+const HEALTH = token<BackendHealth>('backend health');
+const CHECKS = token<HealthChecks>('health checks');
+const ADDRESSES = token<AddressBook>('address book');
 const DIALER = token<Connector>('dialer');
 export const SESSIONS: Token<Sessions> = token('sessions');
 const LISTENERS = token<Listeners>('listeners');
@@ -194,10 +202,13 @@ function bindStages(plan: Plan): Plan {
   const offered = offeredParts(parts);
   const filtersOf = filtersByListener(config.listeners, offered);
   bind(c, OUTLIERS, () => new Outliers(one(c, EVENTS)));
+  bind(c, ADDRESSES, () => new AddressBook(one(c, EVENTS)));
+  bindHealth(plan);
   bind(c, DIALER, () => {
     let listeners: Listeners | undefined;
     return balancedConnector({
-      addresses: new AddressBook(one(c, EVENTS)),
+      addresses: one(c, ADDRESSES),
+      health: one(c, HEALTH),
       outliers: one(c, OUTLIERS),
       observer: one(c, EVENTS),
       limits,
@@ -229,6 +240,29 @@ function bindStages(plan: Plan): Plan {
   });
   return plan;
 }
+
+/** Whoever carries connections knows which backends are down; one process finds out. */
+function bindHealth({ c, health = new BackendHealth(), transport, idPrefix }: Plan): void {
+  bind(c, HEALTH, () => health);
+  if (idPrefix !== undefined) return;
+  bind(c, CHECKS, () => {
+    return new HealthChecks({
+      transport: checkTransport(transport),
+      addresses: one(c, ADDRESSES),
+      observer: one(c, EVENTS),
+      onMark: (mark) => health.mark(mark),
+    });
+  });
+  bind(c, OBSERVER, () => ({ name: 'health checks', observe: (event) => one(c, CHECKS).observe(event) }));
+  bind(c, SERVICE, () => one(c, CHECKS));
+}
+
+/** Checks move few bytes: Node's own transport does for every built-in one. That of a plugin may lead where no other does. */
+export function checkTransport(transport: Transport): Transport {
+  return BUILT_IN_TRANSPORTS.has(transport.name) ? nodeTransport() : transport;
+}
+
+const BUILT_IN_TRANSPORTS: ReadonlySet<string> = new Set(['node', 'epoll', 'uring']);
 
 /** Where connections come in, and how they are let go. */
 function bindListeners({ c, config, parts, transport }: Plan): void {
@@ -266,6 +300,7 @@ function bindServices({ c, config: { admin }, parts, limits, log, transport, shu
       routes: one(c, ROUTES),
       listeners: one(c, LISTENERS),
       outliers: one(c, OUTLIERS),
+      checks: all(c, CHECKS)[0],
       plugins: parts,
       limits,
       readiness: () => one(c, READINESS)(),

@@ -1,5 +1,5 @@
 import type { DrainProgress, Limits, ListenAddress } from '@meshgate/core';
-import type { ListenerStatus } from '@meshgate/core/parts';
+import type { HealthMark, ListenerStatus } from '@meshgate/core/parts';
 import type { MetricObjectWithValues, MetricValue } from 'prom-client';
 import type { PlacedUse } from '../config/config.ts';
 import type { Traffic } from '../admin/traffic.ts';
@@ -14,6 +14,8 @@ export type ToWorker =
   /** Acknowledged; the next part follows only then. */
   | { readonly kind: 'routes'; readonly part: RoutesPart }
   | { readonly kind: 'addresses'; readonly source: string; readonly addresses: readonly ListenAddress[] }
+  /** What health checks have found out. */
+  | { readonly kind: 'health'; readonly marks: readonly HealthMark[] }
   | { readonly kind: 'query'; readonly id: number; readonly name: QueryName }
   /** Followed by `drained` in the end. */
   | { readonly kind: 'drain' }

@@ -136,6 +136,7 @@ export class WorkerPool implements Service {
     const worker = new WorkerProcess(logFd, (idPrefix) => ({
       plan: this.#planFor(idPrefix),
       snapshots: broadcaster.snapshots,
+      marks: broadcaster.marks,
     }));
     this.#workers.add(worker);
     void worker.ended.then((failure) => this.#ended(worker, failure));

@@ -1,5 +1,5 @@
 import { dirname, resolve } from 'node:path';
-import { inOrder, observers, Outliers, RouteStore } from '@meshgate/core/parts';
+import { AddressBook, HealthChecks, inOrder, observers, Outliers, RouteStore } from '@meshgate/core/parts';
 import type { Observer, Service } from '@meshgate/core';
 import { prometheusObserver } from '@meshgate/metrics';
 import { Counter, Gauge } from 'prom-client';
@@ -12,7 +12,7 @@ import { addedUp } from '../admin/traffic.ts';
 import type { Traffic } from '../admin/traffic.ts';
 import type { Readiness } from '../admin/readiness.ts';
 import { BUILT_IN } from '../config/built-in.ts';
-import { registryOfThisProcess, storedListeners, storedSources } from '../run/compose.ts';
+import { checkTransport, registryOfThisProcess, storedListeners, storedSources } from '../run/compose.ts';
 import type { PlacedUse } from '../config/config.ts';
 import type { GatewayConfig } from '../config/config-schema.ts';
 import { Gateway } from '../run/gateway.ts';
@@ -50,18 +50,21 @@ export function composePrimary(loaded: LoadedConfig, surroundings: PrimarySurrou
   const registry = registryOfThisProcess(log);
   const aggregator = new MetricsAggregator<WorkerProcess>();
   const broadcaster: SnapshotBroadcaster = new SnapshotBroadcaster(parts, () => pool.workers);
-  const observer = observers([
+  const observer: Observer = observers([
     logObserver(log.logger),
     prometheusObserver({ registry }),
     broadcaster.observer,
+    { name: 'health checks', observe: (event) => checks.observe(event) },
     dropRemovedRoutes(aggregator),
     ...parts.observers,
   ]);
-  const losses = new Counter({
-    name: LOSSES,
-    help: 'Workers that exited unexpectedly or were replaced',
-    registers: [registry],
+  const checks: HealthChecks = new HealthChecks({
+    transport: checkTransport(loaded.transport.transport),
+    addresses: new AddressBook(observer),
+    observer,
+    onMark: (mark) => broadcaster.mark(mark),
   });
+  const losses = lossesIn(registry);
   const pool = new WorkerPool({
     count: shares.count,
     plan: planOf(loaded, surroundings),
@@ -90,15 +93,23 @@ export function composePrimary(loaded: LoadedConfig, surroundings: PrimarySurrou
       logTrouble: log.health.trouble ?? pool.logTrouble,
       pluginWarnings: parts.lent.warnings,
     });
-  const all = { pool, drain, routes, readiness, aggregator, registry, loaded, observer, routeChanges, ...surroundings };
-  const admin = adminServers(all);
-  const services: readonly Service[] = [inOrder('admin', admin), ...parts.services, routes, pool];
+  const seen = { routes, checks, readiness, routeChanges };
+  const admin = adminServers({ ...seen, pool, drain, aggregator, registry, loaded, observer, ...surroundings });
+  const services: readonly Service[] = [inOrder('admin', admin), checks, ...parts.services, routes, pool];
   const lifecycle = inOrder('gateway', services);
   const shown = { routes, listeners: pool, outliers, drain, readiness };
   return new Gateway({ ...shown, lifecycle, admin: admin[0], observer, sources: parts.sources });
 }
 
 const LOSSES = 'meshgate_worker_losses_total';
+
+function lossesIn(registry: Registry): Counter {
+  return new Counter({
+    name: LOSSES,
+    help: 'Workers that exited unexpectedly or were replaced',
+    registers: [registry],
+  });
+}
 
 function planOf(
   { file, config, transport: { transport } }: LoadedConfig,
@@ -152,6 +163,7 @@ interface AdminParts extends PrimarySurroundings {
   readonly pool: WorkerPool;
   readonly drain: PoolDrain;
   readonly routes: RouteStore;
+  readonly checks: HealthChecks;
   readonly aggregator: MetricsAggregator<WorkerProcess>;
   readonly registry: Registry;
   readiness(): Readiness;
@@ -164,10 +176,12 @@ function adminServers(all: AdminParts): readonly AdminServer[] {
 
 /** Those of a single-process gateway; what only the workers know is asked of them. */
 function endpointsOf(all: AdminParts): readonly AdminEndpoint[] {
-  const { pool, drain, routes, aggregator, registry, readiness, shares, log, observer, routeChanges, shutDown } = all;
-  const { parts, transport } = all.loaded;
+  const { pool, drain, routes, checks, aggregator, registry, readiness, shares, log, routeChanges, shutDown } = all;
+  const { observer, loaded } = all;
+  const { parts, transport } = loaded;
   return adminEndpoints({
     routes,
+    checks,
     readiness,
     shutDown,
     plugins: parts,

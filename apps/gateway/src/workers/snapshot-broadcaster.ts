@@ -1,4 +1,6 @@
 import type { ListenAddress, Observer, ProxyEvent, RouteSnapshot } from '@meshgate/core';
+import { BackendHealth } from '@meshgate/core/parts';
+import type { HealthMark } from '@meshgate/core/parts';
 import type { Parts } from '../config/parts.ts';
 import type { NamedAddresses } from './messages.ts';
 
@@ -6,12 +8,14 @@ import type { NamedAddresses } from './messages.ts';
 export interface SnapshotReader {
   offer(source: string, snapshot: RouteSnapshot): void;
   listen(list: NamedAddresses): void;
+  mark(marks: readonly HealthMark[]): void;
 }
 
-/** The last snapshot of each source: a worker starts with all of them, and receives each change from then on. */
+/** The last snapshot of each source, and what health checks say: a worker starts with all of it, and receives each change from then on. */
 export class SnapshotBroadcaster {
   readonly #snapshots: Map<string, RouteSnapshot>;
   readonly #addresses: Map<string, readonly ListenAddress[]>;
+  readonly #health = new BackendHealth();
   readonly #readers: () => Iterable<SnapshotReader>;
 
   /** @param readers those that can receive now */
@@ -35,9 +39,19 @@ export class SnapshotBroadcaster {
     return { name: 'workers', observe: (event) => this.#observe(event) };
   }
 
+  get marks(): readonly HealthMark[] {
+    return this.#health.marks;
+  }
+
   listen(source: string, addresses: readonly ListenAddress[]): void {
     this.#addresses.set(source, addresses);
     for (const reader of this.#readers()) reader.listen({ source, addresses });
+  }
+
+  /** What health checks have found out. */
+  mark(mark: HealthMark): void {
+    this.#health.mark(mark);
+    for (const reader of this.#readers()) reader.mark([mark]);
   }
 
   #observe(event: ProxyEvent): void {

@@ -1,6 +1,7 @@
 import cluster from 'node:cluster';
 import type { Worker } from 'node:cluster';
 import { fileURLToPath } from 'node:url';
+import type { HealthMark } from '@meshgate/core/parts';
 import { settlesWithin } from '@meshgate/core/parts';
 import type { DrainProgress, RouteSnapshot } from '@meshgate/core';
 import type {
@@ -23,6 +24,8 @@ export interface WorkerStart {
   readonly plan: WorkerPlan;
   /** The last snapshot of each route source. */
   readonly snapshots: ReadonlyMap<string, RouteSnapshot>;
+  /** What health checks have found out so far. */
+  readonly marks: readonly HealthMark[];
 }
 
 const MAIN = fileURLToPath(new URL('main.js', import.meta.url));
@@ -117,6 +120,11 @@ export class WorkerProcess {
     this.send({ kind: 'addresses', ...list });
   }
 
+  /** The same for what health checks have found out. */
+  mark(marks: readonly HealthMark[]): void {
+    if (this.#feed !== undefined) this.send({ kind: 'health', marks });
+  }
+
   /** `undefined` when it does not respond in time. */
   async query<Name extends QueryName>(name: Name, timeoutMs: number): Promise<QueryResults[Name] | undefined> {
     this.#lastQuery += 1;
@@ -169,8 +177,9 @@ export class WorkerProcess {
     }
   }
 
-  #startWorker({ plan, snapshots }: WorkerStart): void {
+  #startWorker({ plan, snapshots, marks }: WorkerStart): void {
     this.send({ kind: 'start', plan });
+    this.send({ kind: 'health', marks });
     this.#feed = new RouteFeed((part) => {
       this.send({ kind: 'routes', part });
       return new Promise((resolve) => (this.#onAcknowledged = resolve));

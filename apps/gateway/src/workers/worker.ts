@@ -1,6 +1,6 @@
 import { setImmediate as nextTurn } from 'node:timers/promises';
 import { formatEndpoint } from '@meshgate/core';
-import { Cell, withListen } from '@meshgate/core/parts';
+import { BackendHealth, Cell, withListen } from '@meshgate/core/parts';
 import type { ListenAddress, Observer, ProxyEvent, RouteSnapshot, Transport } from '@meshgate/core';
 import { composeCarrier } from '../run/compose.ts';
 import type { Carrier } from '../run/compose.ts';
@@ -34,6 +34,7 @@ export class WorkerRun {
   readonly #primary: PrimaryChannel;
   #end: (status: WorkerStatus) => void = () => undefined;
   readonly #intake = new RouteIntake();
+  readonly #health = new BackendHealth();
   #sources: ReceivedSources | undefined;
   #started: StartedWorker | undefined;
   #status: WorkerStatus = 0;
@@ -53,6 +54,9 @@ export class WorkerRun {
         return void this.#take(message.part);
       case 'addresses':
         return this.#sources?.listeners.get(message.source)?.set(message.addresses);
+      case 'health':
+        for (const mark of message.marks) this.#health.mark(mark);
+        return;
       case 'query':
         return void this.#respond(message.id, message.name);
       case 'drain':
@@ -89,7 +93,8 @@ export class WorkerRun {
 
   async #startWorker(plan: WorkerPlan, sources: ReceivedSources): Promise<void> {
     try {
-      const started = await compose(plan, sources, (state) => void this.#primary.send({ kind: 'state', state }));
+      const onState = (state: WorkerState): void => void this.#primary.send({ kind: 'state', state });
+      const started = await compose(plan, sources, { health: this.#health, onState });
       const { signal } = new AbortController();
       // Without all routes it would turn away clients that other workers serve.
       await Promise.all(Array.from(sources.routes.values(), (cell) => cell.changed(0, signal)));
@@ -165,7 +170,7 @@ interface StartedWorker {
 async function compose(
   plan: WorkerPlan,
   sources: ReceivedSources,
-  onState: (state: WorkerState) => void,
+  { health, onState }: { readonly health: BackendHealth; onState(state: WorkerState): void },
 ): Promise<StartedWorker> {
   const { config, idPrefix, limits, listeners, uses, baseDir } = plan;
   const installed = await installPlugins(uses, { baseDir, process: 'worker' });
@@ -182,6 +187,7 @@ async function compose(
     transport: await transportOf(plan, installed.parts),
     limits,
     idPrefix,
+    health,
     shutDown: () => undefined,
     wrapObserver: workerObserver,
   });

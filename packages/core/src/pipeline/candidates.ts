@@ -1,41 +1,69 @@
-import type { Backend } from '../routes/route.ts';
+import type { BackendHealth } from '../health/backend-health.ts';
+import type { Backend, Route } from '../routes/route.ts';
 import type { Outliers } from './outliers.ts';
 
 /** Labels of backends, in the order of their importance: `{ zone: 'a' }`. */
 export type Preference = Readonly<Record<string, string>>;
 
+/** What {@link Candidates} go by. */
+export interface CandidatesOptions {
+  readonly outliers: Outliers;
+  readonly health: BackendHealth;
+  readonly preference: Preference;
+  /** In [0, 1). */
+  random(): number;
+}
+
 /**
- * Among which backends the next one is chosen: those that are healthy and not ejected; else those that are healthy; else all. Of these
- * the lowest priority, and of these the nearest. All of this orders the dials, and forbids none.
+ * Among which backends the next one is chosen: those that are healthy, up by their checks and not ejected; else those that are healthy and
+ * up; else all. Of these the lowest priority, and of these the nearest. All of this orders the dials; it forbids one only where a route
+ * says so, when all of its backends are down.
  */
 export class Candidates {
-  readonly #outliers: Outliers;
+  readonly #options: CandidatesOptions;
   readonly #preference: readonly (readonly [string, string])[];
 
-  constructor(outliers: Outliers, preference: Preference = {}) {
-    this.#outliers = outliers;
-    this.#preference = Object.entries(preference);
+  constructor(options: CandidatesOptions) {
+    this.#options = options;
+    this.#preference = Object.entries(options.preference);
   }
 
-  /** @param backends at least one: those of the route that were not tried yet */
-  among(backends: readonly Backend[]): readonly Backend[] {
+  /**
+   * @param backends at least one: those of the route that were not tried yet
+   * @returns none when the route refuses to use what is down
+   */
+  among(route: Route, backends: readonly Backend[]): readonly Backend[] {
     // The usual case, and nothing is made for it.
-    if (backends.every((backend) => this.#isPlain(backend))) return backends;
-    const trusted = backends.filter((backend) => this.#isTrusted(backend));
-    if (trusted.length > 0) return this.#first(trusted);
+    if (route.healthCheck === undefined && backends.every((backend) => this.#isPlain(backend))) return backends;
+    const up = backends.filter((backend) => backend.healthy && !this.#isDown(route, backend));
+    const trusted = up.filter(({ address }) => !this.#options.outliers.isEjected(address));
+    if (trusted.length > 0) return this.#warm(route, this.#first(trusted));
+    if (up.length > 0) return this.#first(up);
+    if (route.healthCheck?.whenAllDown === 'refuse')
+      return this.#first(backends.filter((backend) => !this.#isDown(route, backend)));
     const healthy = backends.filter((backend) => backend.healthy);
     return this.#first(healthy.length > 0 ? healthy : backends);
   }
 
   #isPlain(backend: Backend): boolean {
-    const { priority, labels } = backend;
-    return (
-      priority === undefined && (labels === undefined || this.#preference.length === 0) && this.#isTrusted(backend)
-    );
+    const { healthy, address, priority, labels } = backend;
+    const isNear = labels === undefined || this.#preference.length === 0;
+    return healthy && priority === undefined && isNear && !this.#options.outliers.isEjected(address);
   }
 
-  #isTrusted({ healthy, address }: Backend): boolean {
-    return healthy && !this.#outliers.isEjected(address);
+  #isDown({ healthCheck }: Route, { address }: Backend): boolean {
+    return healthCheck !== undefined && this.#options.health.isDown(healthCheck, address);
+  }
+
+  /** A backend that starts slowly is passed over for a part of the connections. */
+  #warm({ healthCheck }: Route, backends: readonly Backend[]): readonly Backend[] {
+    if (healthCheck?.slowStartMs === undefined) return backends;
+    const { health, random } = this.#options;
+    const warm = backends.filter(({ address }) => {
+      const share = health.share(healthCheck, address);
+      return share >= 1 || random() < share;
+    });
+    return warm.length > 0 ? warm : backends;
   }
 
   #first(backends: readonly Backend[]): readonly Backend[] {

@@ -1,3 +1,4 @@
+import { BackendHealth } from '../health/backend-health.ts';
 import type { AddressBook } from '../names/address-book.ts';
 import type { BalanceFactory } from './picker.ts';
 import { Candidates } from './candidates.ts';
@@ -9,6 +10,7 @@ import { Loads } from './loads.ts';
 import { ManyAddresses } from './many-addresses.ts';
 import { countsConnections, Pickers } from './pickers.ts';
 import type { Backend, Route } from '../routes/route.ts';
+import type { Endpoint } from '../transport/endpoint.ts';
 import type { Reached } from './staggered-dials.ts';
 import type { ConnectContext, Connector } from './stages.ts';
 
@@ -19,6 +21,8 @@ export interface ConnectorOptions extends DialsOptions {
   readonly random?: () => number;
   /** Balances that plugins offer, by name; none when absent. */
   readonly balances?: ReadonlyMap<string, BalanceFactory>;
+  /** What health checks have found out; nothing when absent. */
+  readonly health?: BackendHealth;
   /** Labels of the backends to use first; none when absent. */
   readonly prefer?: Preference;
 }
@@ -39,10 +43,12 @@ export function balancedConnector(options: ConnectorOptions): BalancedConnector 
   const { outliers } = options;
   const loads = new Loads();
   const manyAddresses = new ManyAddresses(outliers);
-  const candidates = new Candidates(outliers, options.prefer);
+  const random = options.random ?? Math.random;
+  const health = options.health ?? new BackendHealth();
+  const candidates = new Candidates({ outliers, health, preference: options.prefer ?? {}, random });
   const pickers = new Pickers({
     load: (backend) => loads.of(backend),
-    random: options.random ?? Math.random,
+    random,
     offered: options.balances ?? new Map(),
     observer: options.observer,
   });
@@ -54,9 +60,10 @@ export function balancedConnector(options: ConnectorOptions): BalancedConnector 
     let untried = route.backends;
     while (untried.length > 0 && dials.left > 0) {
       const backend = next(route, untried, context);
+      if (backend === undefined) throw dials.allDown(untried.length);
       untried = without(untried, backend);
       const found = options.addresses.find(backend.address);
-      const addresses = found instanceof Promise ? await dials.lookedUp(backend.address, found) : found;
+      const addresses = found instanceof Promise ? usable(route, await dials.lookedUp(backend.address, found)) : found;
       const [address] = addresses;
       if (address === undefined) continue;
       const timeoutMs = dials.timeFor(untried.length === 0);
@@ -81,10 +88,13 @@ export function balancedConnector(options: ConnectorOptions): BalancedConnector 
     throw dials.failure(untried.length);
   }
 
-  function next(route: Route, untried: readonly Backend[], client: ConnectContext): Backend {
-    const best = candidates.among(untried);
-    const [only] = best;
-    return only !== undefined && best.length === 1 ? only : pickers.pick(route, best, client);
+  function next(route: Route, untried: readonly Backend[], client: ConnectContext): Backend | undefined {
+    const best = candidates.among(route, untried);
+    return best.length < 2 ? best[0] : pickers.pick(route, best, client);
+  }
+
+  function usable({ healthCheck }: Route, addresses: readonly Endpoint[]): readonly Endpoint[] {
+    return healthCheck === undefined ? addresses : health.usable(healthCheck, addresses);
   }
 
   function upstream({ connection, address }: Reached, route: Route, backend: Backend): Upstream {

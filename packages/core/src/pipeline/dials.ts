@@ -67,6 +67,12 @@ export class Dials {
     return new ProxyError(last.code, `${last.message}; ${rest}`, { cause: last });
   }
 
+  /** Why no other backend is tried: the route refuses to use those that are down. */
+  allDown(untried: number): ProxyError {
+    const down = `all ${untried} backends of route ${this.#route.name} that are left are down by their health checks`;
+    return this.#failure ?? new ProxyError('NO_BACKEND', down);
+  }
+
   /** The time for one more backend: all that is left for the last one, else half of it. Throws when there is none. */
   timeFor(isLast: boolean): number {
     const leftMs = this.#leftMs();

@@ -26,6 +26,26 @@ export type BuiltInBalance = 'round_robin' | 'least_connections' | 'random' | 'c
 /** A built-in balance, or one that a plugin offers. */
 export type Balance = BuiltInBalance | PartUse;
 
+/** How backends are checked while nobody needs them. Equal checks of one backend, of several routes too, are one. */
+export interface HealthCheck {
+  /** `tcp`: it accepts a connection. `tls`: it answers a ClientHello with its ServerHello, too. */
+  readonly kind: 'tcp' | 'tls';
+  /** From the beginning of one check to that of the next, in milliseconds, a tenth more or less. */
+  readonly intervalMs: number;
+  /** A check that takes longer has failed, in milliseconds. */
+  readonly timeoutMs: number;
+  /** Checks in a row that pass until a backend that is down is up: 1 or more. */
+  readonly rise: number;
+  /** Checks in a row that fail until a backend that is up is down: 1 or more. The first check of all decides by itself. */
+  readonly fall: number;
+  /** The server name in the ClientHello; without one when absent. */
+  readonly serverName?: string;
+  /** After it was down, a backend gets its share of new connections only by and by, in milliseconds; at once when absent. */
+  readonly slowStartMs?: number;
+  /** When all backends of a route are down: `try` them all the same, the default, or `refuse` its connections. */
+  readonly whenAllDown?: 'try' | 'refuse';
+}
+
 /** TCP keepalive (RFC 1122, section 4.2.3.6). */
 export interface KeepAlive {
   /** Silence before the first probe, in milliseconds. */
@@ -69,6 +89,8 @@ export interface Route {
   readonly withoutBackend?: 'NO_BACKEND' | 'NO_GATEWAY';
   /** `round_robin` when absent. */
   readonly balance?: Balance;
+  /** How its backends are checked; not at all when absent. */
+  readonly healthCheck?: HealthCheck;
   /** From the first dial to an established connection, all attempts together, in milliseconds. The proxy's limit when absent. */
   readonly connectTimeoutMs?: number;
   /** Keepalive towards the backends. The proxy's own setting when absent. */

@@ -139,7 +139,7 @@ class Judge {
   }
 
   #settings(route: Fields, path: Path): void {
-    const { listeners, fallback, balance, connectTimeoutMs, keepAlive, use, withoutBackend } = route;
+    const { listeners, fallback, balance, connectTimeoutMs, keepAlive, use, withoutBackend, healthCheck } = route;
     const isCode = [undefined, 'NO_BACKEND', 'NO_GATEWAY'].includes(withoutBackend as string | undefined);
     this.check(isCode, [...path, 'withoutBackend'], 'NO_BACKEND or NO_GATEWAY', withoutBackend);
     const isTime = connectTimeoutMs === undefined || isPositive(connectTimeoutMs);
@@ -153,6 +153,7 @@ class Judge {
     );
     this.check(isTime, [...path, 'connectTimeoutMs'], 'a number of milliseconds above 0', connectTimeoutMs);
     this.check(isKeepAlive(keepAlive), [...path, 'keepAlive'], 'keepalive times above 0', keepAlive);
+    this.check(isHealthCheck(healthCheck), [...path, 'healthCheck'], HEALTH_CHECK_FORM, healthCheck);
     this.check(isUses(use), [...path, 'use'], 'a list of { name, settings }', use);
   }
 
@@ -216,6 +217,24 @@ function isKeepAlive(value: unknown): boolean {
   const { idleMs, intervalMs, probes, userTimeoutMs } = value;
   const optional = [intervalMs, probes, userTimeoutMs === 0 ? undefined : userTimeoutMs];
   return isPositive(idleMs) && optional.every((one) => one === undefined || isPositive(one));
+}
+
+const HEALTH_CHECK_FORM = 'a health check: kind tcp or tls, times above 0, rise and fall of 1 or more';
+
+function isHealthCheck(value: unknown): boolean {
+  if (value === undefined) return true;
+  if (!isRecord(value)) return false;
+  const { kind, intervalMs, timeoutMs, rise, fall, serverName, slowStartMs, whenAllDown } = value;
+  return (
+    (kind === 'tcp' || kind === 'tls') &&
+    isPositive(intervalMs) &&
+    isPositive(timeoutMs) &&
+    isWholeNumber(rise, 1) &&
+    isWholeNumber(fall, 1) &&
+    (serverName === undefined || isFilled(serverName)) &&
+    (slowStartMs === undefined || isPositive(slowStartMs)) &&
+    (whenAllDown === undefined || whenAllDown === 'try' || whenAllDown === 'refuse')
+  );
 }
 
 // RFC 1123, 2.1, with the underscore of many internal names; in lower case, as `Hello.serverName` is.

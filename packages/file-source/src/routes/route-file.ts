@@ -1,9 +1,11 @@
 import { formatProblem, type Problem, type Route } from '@meshgate/core';
-import { DURATION_FORM, type Field, MAX_TIMER_MS, openDocument, type Parsed, parseDuration } from '@meshgate/documents';
+import { type Field, openDocument, type Parsed } from '@meshgate/documents';
 import { readBackend } from './backend.ts';
 import { readBalance } from './balance.ts';
 import { type Claim, contested } from './claim.ts';
+import { readHealthCheck } from './health-check.ts';
 import { readUse } from './part-use.ts';
+import { parseTimeout } from './route-duration.ts';
 import { parseServerName } from './server-name.ts';
 
 /** What a route file says. */
@@ -63,6 +65,7 @@ export const ROUTE_KEYS = {
   backends: 'required',
   balance: 'optional',
   connectTimeout: 'optional',
+  healthCheck: 'optional',
   use: 'optional',
 } as const;
 
@@ -81,6 +84,7 @@ function readRoute(route: Field, claims: Claim[]): Route | undefined {
   const options = {
     ...readBalance(fields.get('balance')),
     ...readConnectTimeout(fields),
+    ...readHealthCheck(fields.get('healthCheck')),
     ...readUse(fields.get('use')),
     ...originOf(route),
   };
@@ -153,12 +157,6 @@ function parseRouteName(text: string): Parsed<string> {
 function readConnectTimeout(fields: RouteFields): Pick<Route, 'connectTimeoutMs'> {
   const connectTimeoutMs = fields.get('connectTimeout')?.parsed(parseTimeout);
   return connectTimeoutMs === undefined ? {} : { connectTimeoutMs };
-}
-
-function parseTimeout(text: string): Parsed<number> {
-  const timeoutMs = parseDuration(text) ?? 0;
-  if (timeoutMs > 0 && timeoutMs <= MAX_TIMER_MS) return { kind: 'value', value: timeoutMs };
-  return { kind: 'refused', expected: `${DURATION_FORM}, from 1ms to ${MAX_TIMER_MS}ms` };
 }
 
 /** For `explain`: which line to edit. */

@@ -1,0 +1,70 @@
+import { formatDuration } from '../duration.ts';
+import { errorOf, ProxyError } from '../errors.ts';
+import type { HealthCheck } from '../routes/route.ts';
+import type { Endpoint } from '../transport/endpoint.ts';
+import type { Connection, Transport } from '../transport/transport.ts';
+import { onAbort } from '../watch/scope.ts';
+import { judgeAnswer, probeHello } from './client-hello.ts';
+
+/** One check of one address. */
+export interface CheckOptions {
+  readonly transport: Pick<Transport, 'dial'>;
+  readonly check: HealthCheck;
+  /** Where to connect: no name. */
+  readonly address: Endpoint;
+  /** Give up. */
+  readonly signal: AbortSignal;
+}
+
+/** How a check ended: `shortage`: it could not be made, and says nothing of the address. */
+export type CheckOutcome =
+  { readonly kind: 'passed' } | { readonly kind: 'failed'; readonly reason: string } | { readonly kind: 'shortage' };
+
+/** Checks `address`: that it accepts a connection, and answers a ClientHello where that is asked for. Never rejects. */
+export async function checkOnce({ transport, check, address, signal }: CheckOptions): Promise<CheckOutcome> {
+  const { kind, timeoutMs } = check;
+  const endsAt = performance.now() + timeoutMs;
+  const dial = transport.dial(address, { timeoutMs, keepAlive: KEEP_ALIVE });
+  const release = onAbort(signal, () => dial.cut(STOPPED));
+  try {
+    const connection = await dial.done;
+    if (kind === 'tcp') connection.destroy();
+    else await untilServerHello(connection, check, { endsAt, signal });
+    return { kind: 'passed' };
+  } catch (thrown) {
+    const isOurs = thrown instanceof ProxyError && thrown.side === 'proxy';
+    return isOurs ? { kind: 'shortage' } : { kind: 'failed', reason: errorOf(thrown).message };
+  } finally {
+    release();
+  }
+}
+
+/** A check is over long before the first probe would be due. */
+const KEEP_ALIVE = { idleMs: 60_000 };
+const STOPPED = new ProxyError('CLOSED_BY_DRAIN', 'health checks stop');
+
+async function untilServerHello(
+  connection: Connection,
+  { serverName, timeoutMs }: HealthCheck,
+  { endsAt, signal }: { readonly endsAt: number; readonly signal: AbortSignal },
+): Promise<void> {
+  const late = new ProxyError('CONNECT_TIMEOUT', `no ServerHello within ${formatDuration(timeoutMs)}`);
+  const timer = setTimeout(() => connection.destroy(late), Math.max(1, endsAt - performance.now()));
+  const release = onAbort(signal, () => connection.destroy(STOPPED));
+  try {
+    await connection.write(probeHello(serverName));
+    let answer = Buffer.alloc(0);
+    for (;;) {
+      const bytes = await connection.read();
+      if (bytes === undefined) throw new Error('closed before its ServerHello');
+      answer = Buffer.concat([answer, bytes]);
+      const judged = judgeAnswer(answer);
+      if (judged.kind === 'server-hello') return;
+      if (judged.kind === 'failed') throw new Error(judged.reason);
+    }
+  } finally {
+    clearTimeout(timer);
+    release();
+    connection.destroy();
+  }
+}

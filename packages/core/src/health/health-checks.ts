@@ -1,0 +1,152 @@
+import type { Service } from '../lifecycle/service.ts';
+import type { AddressBook } from '../names/address-book.ts';
+import type { Observer, ProxyEvent } from '../observe.ts';
+import type { HealthCheck, Route } from '../routes/route.ts';
+import type { Endpoint } from '../transport/endpoint.ts';
+import type { Transport } from '../transport/transport.ts';
+import { openScope } from '../watch/scope.ts';
+import { healthKey } from './backend-health.ts';
+import type { HealthMark } from './backend-health.ts';
+import { checkOnce } from './check-once.ts';
+import { CheckedBackend } from './checked-backend.ts';
+import type { CheckedOptions, CheckReport } from './checked-backend.ts';
+import { Slots } from './slots.ts';
+
+/** What {@link HealthChecks} need. */
+export interface HealthChecksOptions {
+  readonly transport: Pick<Transport, 'dial'>;
+  readonly addresses: Pick<AddressBook, 'find'>;
+  /** Told of each check, and when a backend goes down or comes back. */
+  readonly observer: Observer;
+  /** Told of what those who choose backends should know: in this process, and in others. */
+  onMark(mark: HealthMark): void;
+  /** In [0, 1); `Math.random` when absent. */
+  readonly random?: () => number;
+}
+
+/** More descriptors than this are never used for checks: of those that `limits.connections: auto` leaves free, most stay free. */
+const MAX_UNDER_WAY = 100;
+/** The first checks of many backends are spread, at a pace that no network notices. */
+const FIRST_CHECK_SPACING_MS = 5;
+/** Checks that began together drift apart. */
+const JITTER = 0.2;
+
+/** A backend that is checked, and when next. */
+interface Scheduled {
+  readonly checked: CheckedBackend;
+  timer: NodeJS.Timeout | undefined;
+}
+
+/**
+ * Checks the backends of routes that ask for it, whether or not anybody uses them. Backends of several routes with equal checks are checked
+ * once. Runs in one process: what it finds out goes to all of them.
+ */
+export class HealthChecks implements Service, Observer {
+  readonly name = 'health checks';
+  readonly #options: HealthChecksOptions;
+  readonly #random: () => number;
+  readonly #slots = new Slots(MAX_UNDER_WAY);
+  readonly #leaving = openScope();
+  /** What each source wants to have checked. */
+  readonly #wanted = new Map<string, ReadonlyMap<string, Wanted>>();
+  readonly #scheduled = new Map<string, Scheduled>();
+  readonly #underWay = new Set<Promise<void>>();
+  #isRunning = false;
+
+  constructor(options: HealthChecksOptions) {
+    this.#options = options;
+    this.#random = options.random ?? Math.random;
+  }
+
+  /** What is known of a backend of `route`; `undefined` when it is not checked. */
+  reportOf({ healthCheck }: Route, backend: Endpoint): CheckReport | undefined {
+    return healthCheck && this.#scheduled.get(healthKey(healthCheck, backend))?.checked.report;
+  }
+
+  observe(event: ProxyEvent): void {
+    if (event.type !== 'routes.replaced' && event.type !== 'source.removed') return;
+    const { source } = event;
+    const wanted = wantedBy(event.type === 'source.removed' ? [] : event.snapshot.routes);
+    if (wanted.size === 0 && !this.#wanted.has(source)) return;
+    if (wanted.size === 0) this.#wanted.delete(source);
+    else this.#wanted.set(source, wanted);
+    this.#reconcile();
+  }
+
+  start(): Promise<void> {
+    this.#isRunning = true;
+    for (const scheduled of this.#scheduled.values()) this.#schedule(scheduled, this.#firstDelayMs(scheduled));
+    return Promise.resolve();
+  }
+
+  async stop(): Promise<void> {
+    this.#isRunning = false;
+    this.#leaving.end();
+    for (const { timer } of this.#scheduled.values()) clearTimeout(timer);
+    await Promise.all(this.#underWay);
+  }
+
+  #reconcile(): void {
+    const wanted = new Map([...this.#wanted.values()].flatMap((some) => [...some]));
+    for (const [key, { checked, timer }] of this.#scheduled) {
+      if (wanted.has(key)) continue;
+      clearTimeout(timer);
+      this.#scheduled.delete(key);
+      checked.forget();
+    }
+    const added: Scheduled[] = [];
+    for (const [key, { backend, check }] of wanted) {
+      if (this.#scheduled.has(key)) continue;
+      const scheduled = { checked: this.#checked(backend, check), timer: undefined };
+      this.#scheduled.set(key, scheduled);
+      added.push(scheduled);
+    }
+    if (this.#isRunning) for (const one of added) this.#schedule(one, this.#firstDelayMs(one));
+  }
+
+  #checked(backend: Endpoint, check: HealthCheck): CheckedBackend {
+    const { transport, addresses, observer, onMark } = this.#options;
+    const { signal } = this.#leaving;
+    const run: CheckedOptions['run'] = (by, address) =>
+      this.#slots.run(() =>
+        signal.aborted ? Promise.resolve({ kind: 'shortage' }) : checkOnce({ transport, check: by, address, signal }),
+      );
+    return new CheckedBackend({ backend, check, addresses, observer, run, onMark });
+  }
+
+  #firstDelayMs({ checked: { check } }: Scheduled): number {
+    return this.#random() * Math.min(check.intervalMs, this.#scheduled.size * FIRST_CHECK_SPACING_MS);
+  }
+
+  #schedule(scheduled: Scheduled, delayMs: number): void {
+    scheduled.timer = setTimeout(() => this.#run(scheduled), delayMs);
+    scheduled.timer.unref();
+  }
+
+  #run(scheduled: Scheduled): void {
+    const { checked } = scheduled;
+    const beganAt = performance.now();
+    const work = checked.runOnce().then(() => {
+      this.#underWay.delete(work);
+      const isWanted = this.#scheduled.get(checked.key) === scheduled;
+      if (!this.#isRunning || !isWanted) return;
+      const everyMs = checked.check.intervalMs * (1 - JITTER / 2 + JITTER * this.#random());
+      this.#schedule(scheduled, Math.max(0, everyMs - (performance.now() - beganAt)));
+    });
+    this.#underWay.add(work);
+  }
+}
+
+interface Wanted {
+  readonly backend: Endpoint;
+  readonly check: HealthCheck;
+}
+
+function wantedBy(routes: readonly Route[]): ReadonlyMap<string, Wanted> {
+  const wanted = new Map<string, Wanted>();
+  for (const { healthCheck: check, backends } of routes) {
+    if (check === undefined) continue;
+    for (const { address } of backends) wanted.set(healthKey(check, address), { backend: address, check });
+  }
+  return wanted;
+}

@@ -1,0 +1,250 @@
+import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
+import { BackendHealth, healthKey } from '../src/health/backend-health.ts';
+import { judgeAnswer } from '../src/health/client-hello.ts';
+import { HealthChecks } from '../src/health/health-checks.ts';
+import { AddressBook } from '../src/names/address-book.ts';
+import type { ProxyEvent } from '../src/observe.ts';
+import { ProxyError } from '../src/errors.ts';
+import type { HealthCheck, Route } from '../src/routes/route.ts';
+import { formatEndpoint } from '../src/transport/endpoint.ts';
+import type { Connection, Dial } from '../src/transport/transport.ts';
+
+const CHECK: HealthCheck = { kind: 'tcp', intervalMs: 1_000, timeoutMs: 500, rise: 2, fall: 3 };
+
+type Answer = 'accepts' | 'refuses' | 'hangs' | 'shortage';
+
+/** A network whose addresses answer as the test says, and checks of it. Time is the test's. */
+function harness(
+  answers: Record<string, Answer>,
+  names: Record<string, readonly string[]> = {},
+  random: () => number = () => 0.5,
+) {
+  const events: ProxyEvent[] = [];
+  const observer = { observe: (event: ProxyEvent) => void events.push(event) };
+  const dials: { readonly address: string; readonly at: number }[] = [];
+  const underWay = { now: 0, most: 0 };
+  const resolve = (host: string) =>
+    names[host] === undefined
+      ? Promise.reject(new Error('ENOTFOUND'))
+      : Promise.resolve({ hosts: names[host], ttlSeconds: 1 });
+  const health = new BackendHealth();
+  const checks = new HealthChecks({
+    transport: { dial: (to) => dialled(formatEndpoint(to)) },
+    addresses: new AddressBook(observer, { resolve }),
+    observer,
+    onMark: (mark) => health.mark(mark),
+    random,
+  });
+  const follow = (...routes: readonly Route[]): void => {
+    const snapshot = { version: String(events.length), routes };
+    checks.observe({ type: 'routes.replaced', source: 's', snapshot, removed: [], tookMs: 0 });
+  };
+  const told = (type: ProxyEvent['type']) => events.filter((event) => event.type === type);
+  return { answers, names, checks, health, follow, dials, underWay, told };
+
+  function dialled(address: string): Dial {
+    dials.push({ address, at: performance.now() });
+    underWay.now += 1;
+    underWay.most = Math.max(underWay.most, underWay.now);
+    let cut: Dial['cut'] = () => undefined;
+    const done = new Promise<Connection>((answer, refuse) => {
+      const kind = answers[address] ?? 'refuses';
+      const timer = setTimeout(() => refuse(new ProxyError('CONNECT_TIMEOUT', 'no answer')), CHECK.timeoutMs);
+      cut = (reason) => (clearTimeout(timer), refuse(reason));
+      if (kind !== 'hangs') clearTimeout(timer);
+      if (kind === 'accepts') answer({ destroy: () => undefined } as Connection);
+      if (kind === 'refuses') refuse(new ProxyError('CONNECT_REFUSED', 'ECONNREFUSED'));
+      if (kind === 'shortage') refuse(new ProxyError('LOCAL_RESOURCE', 'EMFILE'));
+    }).finally(() => (underWay.now -= 1));
+    return { done, cut };
+  }
+}
+
+/** Numbers in [0, 1) that repeat from run to run. */
+function seeded(): () => number {
+  let state = 42;
+  return () => (state = (state * 48_271) % 2_147_483_647) / 2_147_483_647;
+}
+
+function at(host: string): Route['backends'][number] {
+  return { address: { host, port: 1 }, weight: 1, healthy: true };
+}
+
+function route(hosts: readonly string[], more: Partial<Route> = {}): Route {
+  return { name: 'r', serverNames: ['a.example'], backends: hosts.map(at), healthCheck: CHECK, ...more };
+}
+
+beforeEach(() => void vi.useFakeTimers());
+afterEach(() => void vi.useRealTimers());
+
+const rounds = (count: number): Promise<unknown> => vi.advanceTimersByTimeAsync(count * CHECK.intervalMs);
+
+describe('health checks', () => {
+  it('take a backend down after the failures in a row that were asked for, and bring it up after the passes', async () => {
+    const { answers, checks, health, follow, told } = harness({ '10.0.0.1:1': 'accepts' });
+    const isDown = (): boolean => health.isDown(CHECK, at('10.0.0.1').address);
+    follow(route(['10.0.0.1']));
+    await checks.start();
+    await rounds(2);
+    expect(told('backend.up')).toEqual([]);
+    answers['10.0.0.1:1'] = 'refuses';
+    await rounds(2);
+    expect(isDown()).toBe(false);
+    await rounds(2);
+    expect(isDown()).toBe(true);
+    expect(told('backend.down')).toMatchObject([{ reason: 'ECONNREFUSED', address: { host: '10.0.0.1' } }]);
+    answers['10.0.0.1:1'] = 'accepts';
+    await rounds(1);
+    expect(isDown()).toBe(true);
+    await rounds(2);
+    expect(isDown()).toBe(false);
+    expect(told('backend.up')).toHaveLength(1);
+    await checks.stop();
+  });
+
+  it('take a backend down at its very first check', async () => {
+    const { checks, health, follow } = harness({ '10.0.0.1:1': 'hangs' });
+    follow(route(['10.0.0.1']));
+    await checks.start();
+    await rounds(1);
+    expect(health.isDown(CHECK, at('10.0.0.1').address)).toBe(true);
+    await checks.stop();
+  });
+
+  it('say nothing of a backend when this machine is short of something', async () => {
+    const { checks, follow, told, dials } = harness({ '10.0.0.1:1': 'shortage' });
+    follow(route(['10.0.0.1']));
+    await checks.start();
+    await rounds(5);
+    expect(dials.length).toBeGreaterThan(3);
+    expect([...told('backend.checked'), ...told('backend.down')]).toEqual([]);
+    await checks.stop();
+  });
+
+  it('are made once for a backend that several routes check alike, and apart for one that they check differently', async () => {
+    const { checks, follow, dials } = harness({ '10.0.0.1:1': 'accepts' });
+    const other = { ...CHECK, timeoutMs: 400 };
+    follow(
+      route(['10.0.0.1']),
+      route(['10.0.0.1'], { healthCheck: { ...CHECK } }),
+      route(['10.0.0.1'], { healthCheck: other }),
+    );
+    await checks.start();
+    await rounds(0.5);
+    expect(dials).toHaveLength(2);
+    await checks.stop();
+  });
+
+  it('go on over a reload, and end with the last route that asks for them', async () => {
+    const { checks, health, follow, dials, told } = harness({ '10.0.0.1:1': 'refuses' });
+    follow(route(['10.0.0.1']));
+    await checks.start();
+    await rounds(1);
+    follow(route(['10.0.0.1'], { healthCheck: { ...CHECK }, name: 'other' }));
+    expect(health.isDown(CHECK, at('10.0.0.1').address)).toBe(true);
+    follow({ ...route(['10.0.0.1']), healthCheck: undefined } as never);
+    expect(health.marks).toEqual([]);
+    expect(told('backend.unchecked')).toHaveLength(1);
+    const before = dials.length;
+    await rounds(5);
+    expect(dials).toHaveLength(before);
+    await checks.stop();
+    expect(vi.getTimerCount()).toBe(0);
+  });
+
+  it('are told of each address of a name, which is down when all of them are', async () => {
+    const { answers, names, checks, health, follow } = harness(
+      { '10.0.0.1:1': 'refuses', '10.0.0.2:1': 'accepts' },
+      { 'db.internal': ['10.0.0.1', '10.0.0.2'] },
+    );
+    const to = route(['db.internal']);
+    const [one, two] = [at('10.0.0.1').address, at('10.0.0.2').address];
+    follow(to);
+    await checks.start();
+    await rounds(1);
+    expect(health.usable(CHECK, [one, two])).toEqual([two]);
+    expect(health.isDown(CHECK, at('db.internal').address)).toBe(false);
+    expect(checks.reportOf(to, at('db.internal').address)).toMatchObject({
+      state: 'up',
+      addresses: [
+        { address: one, state: 'down', failure: 'ECONNREFUSED' },
+        { address: two, state: 'up' },
+      ],
+    });
+    answers['10.0.0.2:1'] = 'refuses';
+    await rounds(4);
+    expect(health.isDown(CHECK, at('db.internal').address)).toBe(true);
+    names['db.internal'] = ['10.0.0.2'];
+    answers['10.0.0.2:1'] = 'accepts';
+    await rounds(4);
+    expect(health.isDown(CHECK, at('db.internal').address)).toBe(false);
+    expect(checks.reportOf(to, at('db.internal').address)?.addresses).toMatchObject([{ address: two }]);
+    await checks.stop();
+  });
+
+  it('take a name down that nobody can resolve', async () => {
+    const { checks, health, follow, told } = harness({});
+    follow(route(['gone.internal']));
+    await checks.start();
+    await rounds(1);
+    expect(health.isDown(CHECK, at('gone.internal').address)).toBe(true);
+    expect(told('backend.down')).toMatchObject([{ reason: 'no address for gone.internal: ENOTFOUND' }]);
+    await checks.stop();
+  });
+
+  it('of many backends that do not answer are spread, and at most 100 at a time', async () => {
+    const hosts = Array.from({ length: 1_000 }, (_, index) => `10.0.${index >> 8}.${index & 255}`);
+    const silent = Object.fromEntries(hosts.map((host) => [`${host}:1`, 'hangs' as const]));
+    const { checks, follow, underWay, dials } = harness(silent, {}, seeded());
+    follow(route(hosts));
+    await checks.start();
+    await rounds(0.1);
+    expect(dials.length).toBeGreaterThan(50);
+    expect(dials.length).toBeLessThanOrEqual(100);
+    await rounds(2);
+    expect(dials.length).toBeGreaterThan(300);
+    expect(underWay.most).toBe(100);
+    await checks.stop();
+    expect(underWay.now).toBe(0);
+    expect(vi.getTimerCount()).toBe(0);
+  });
+});
+
+describe('a backend that was down', () => {
+  const check = { ...CHECK, slowStartMs: 10_000 };
+  const { address } = at('10.0.0.1');
+
+  it('gets a growing part of its share while it starts slowly, from a tenth on', () => {
+    const health = new BackendHealth();
+    health.mark({ key: healthKey(check, address), state: 'up', forMs: 0 });
+    expect(health.share(check, address)).toBe(0.1);
+    vi.advanceTimersByTime(5_000);
+    expect(health.share(check, address)).toBeCloseTo(0.5);
+    vi.advanceTimersByTime(60_000);
+    expect(health.share(check, address)).toBe(1);
+  });
+
+  it('gets all of it at once where nothing else is asked for, and so does one that never was down', () => {
+    const health = new BackendHealth();
+    health.mark({ key: healthKey(CHECK, address), state: 'up', forMs: 0 });
+    expect(health.share(CHECK, address)).toBe(1);
+    expect(health.share(check, at('10.0.0.2').address)).toBe(1);
+  });
+});
+
+describe('the answer to a ClientHello', () => {
+  const bytes = (...values: readonly number[]): Buffer => Buffer.from(values);
+  const UNRECOGNIZED_NAME = 112;
+
+  it.each([
+    ['nothing', bytes(), 'more'],
+    ['half of a record', bytes(22, 3, 3, 0), 'more'],
+    ['a ServerHello', bytes(22, 3, 3, 0, 90, 2), 'server-hello'],
+    ['a fatal alert', bytes(21, 3, 3, 0, 2, 2, 40), 'failed'],
+    ['a warning alone', bytes(21, 3, 3, 0, 2, 1, UNRECOGNIZED_NAME), 'more'],
+    ['a warning before a ServerHello', bytes(21, 3, 3, 0, 2, 1, UNRECOGNIZED_NAME, 22, 3, 3, 0, 90, 2), 'server-hello'],
+    ['a warning of a length that never comes', bytes(21, 3, 3, 255, 255, 1, 0), 'more'],
+    ['another message', bytes(22, 3, 3, 0, 9, 1), 'failed'],
+    ['HTTP', Buffer.from('HTTP/1.1 400 Bad Request\r\n'), 'failed'],
+  ])('%s', (_, answer, kind) => expect(judgeAnswer(answer).kind).toBe(kind));
+});

@@ -1,0 +1,49 @@
+import type { HealthCheck, Route } from '@meshgate/core';
+import type { Field } from '@meshgate/documents';
+import { parseTimeout } from './route-duration.ts';
+import { parseServerName } from './server-name.ts';
+
+/** Keys of `healthCheck`. */
+export const HEALTH_CHECK_KEYS = {
+  kind: 'optional',
+  interval: 'optional',
+  timeout: 'optional',
+  rise: 'optional',
+  fall: 'optional',
+  serverName: 'optional',
+  slowStart: 'optional',
+  whenAllDown: 'optional',
+} as const;
+
+/** As often, and as patient, as HAProxy is by its own defaults, within what a connect timeout allows. */
+const DEFAULTS: HealthCheck = { kind: 'tcp', intervalMs: 5_000, timeoutMs: 2_000, rise: 2, fall: 3 };
+/** Checks in a row. */
+const MAX_CHECKS = 1_000;
+
+/** How the backends of a route are checked; `{}` when it says nothing of that. */
+export function readHealthCheck(field: Field | undefined): Pick<Route, 'healthCheck'> {
+  const fields = field?.record(HEALTH_CHECK_KEYS);
+  if (fields === undefined) return {};
+  const kind = fields.get('kind')?.oneOf(['tcp', 'tls']) ?? DEFAULTS.kind;
+  const serverName = fields.get('serverName');
+  if (serverName !== undefined && kind === 'tcp')
+    serverName.refuse('a server name is sent by checks of kind: tls only');
+  const named = serverName?.parsed(parseExactName);
+  const slowStartMs = fields.get('slowStart')?.parsed(parseTimeout);
+  const whenAllDown = fields.get('whenAllDown')?.oneOf(['try', 'refuse']);
+  const healthCheck: HealthCheck = {
+    kind,
+    intervalMs: fields.get('interval')?.parsed(parseTimeout) ?? DEFAULTS.intervalMs,
+    timeoutMs: fields.get('timeout')?.parsed(parseTimeout) ?? DEFAULTS.timeoutMs,
+    rise: fields.get('rise')?.integer(1, MAX_CHECKS) ?? DEFAULTS.rise,
+    fall: fields.get('fall')?.integer(1, MAX_CHECKS) ?? DEFAULTS.fall,
+    ...(named !== undefined && { serverName: named }),
+    ...(slowStartMs !== undefined && { slowStartMs }),
+    ...(whenAllDown !== undefined && { whenAllDown }),
+  };
+  return { healthCheck };
+}
+
+function parseExactName(text: string): ReturnType<typeof parseServerName> {
+  return text.startsWith('*') ? { kind: 'refused', expected: 'a host name' } : parseServerName(text);
+}

@@ -1,0 +1,8 @@
+import { DURATION_FORM, MAX_TIMER_MS, type Parsed, parseDuration } from '@meshgate/documents';
+
+/** A time that a timer can wait for, in milliseconds. */
+export function parseTimeout(text: string): Parsed<number> {
+  const timeoutMs = parseDuration(text) ?? 0;
+  if (timeoutMs > 0 && timeoutMs <= MAX_TIMER_MS) return { kind: 'value', value: timeoutMs };
+  return { kind: 'refused', expected: `${DURATION_FORM}, from 1ms to ${MAX_TIMER_MS}ms` };
+}
