@@ -44,12 +44,17 @@ export const OP_ASYNC_CANCEL = 14;
 /** As above. */
 export const OP_CONNECT = 16;
 /** As above. */
+export const OP_CLOSE = 19;
+/** As above. */
 export const OP_SEND = 26;
 /** As above. */
 export const OP_RECV = 27;
 
 /** `flags` of an entry: the kernel takes a provided buffer. */
 export const SQE_BUFFER_SELECT: number = 1 << 5;
+
+/** As above: only a failure is told. 5.17. */
+export const SQE_SKIP_SUCCESS: number = 1 << 6;
 
 /** `ioprio` of an accept: one entry accepts on and on. 5.19. */
 export const ACCEPT_MULTISHOT = 1;

@@ -1,7 +1,7 @@
 import { TaskQueue, WheelTimer } from '@meshgate/linux';
 import type { Libc, Task } from '@meshgate/linux';
 import type { Buffers } from './buffers.ts';
-import { CQE_BUFFER } from './abi.ts';
+import { CQE_BUFFER, OP_CLOSE, SQE_SKIP_SUCCESS } from './abi.ts';
 import { Ring } from './ring.ts';
 import type { Requester } from './ring.ts';
 
@@ -68,12 +68,27 @@ export class UringLoop {
     return slot;
   }
 
-  /** Closes the descriptor and forgets the handler. Obligation: none of its requests is under way any more. */
+  /** Closes the descriptor at once and forgets the handler. Obligation: none of its requests is under way any more. */
   remove(slot: number, fd: number): void {
+    this.#libc.close(fd);
+    this.#forget(slot);
+  }
+
+  /** As {@link remove}, but the descriptor is closed with the requests of this turn, for which there is no call of its own. */
+  removeThisTurn(slot: number, fd: number): void {
+    if (this.#ring === undefined) this.#libc.close(fd);
+    else {
+      this.#ring.prepare({ fd, slot: NO_SLOT }, OP_CLOSE, 0);
+      this.#ring.setFlags(SQE_SKIP_SUCCESS, 0);
+      if (!this.#inTurn) this.#turnAgain();
+    }
+    this.#forget(slot);
+  }
+
+  #forget(slot: number): void {
     this.#deadlines.clear(slot);
     this.#handlers[slot] = undefined;
     this.#free.push(slot);
-    this.#libc.close(fd);
     this.#closed += 1;
     this.#open -= 1;
     // Not at once: whoever closes one descriptor most often opens another.
@@ -134,6 +149,7 @@ export class UringLoop {
     if (this.#open > 0 || this.#ring === undefined) return;
     this.#poll?.close();
     this.#poll = undefined;
+    if (this.#ring.unsubmitted > 0) this.#ring.submit();
     this.#ring.close();
     this.#ring = undefined;
     this.#buffers.release();
@@ -197,6 +213,9 @@ export class UringLoop {
     this.#handlers[slot]?.onDeadline();
   }
 }
+
+/** Of a request whose completion concerns nobody. */
+const NO_SLOT = -1;
 
 /** So that what is sent in a turn is also counted in it, most often: a send completes with its submission. */
 const SHARES_AT_LEAST = 3;

@@ -332,7 +332,7 @@ export class Socket implements Handler, Requester, StreamSocket {
   #removeIfIdle(): void {
     if ((this.#state & (CLOSING | REMOVED)) !== CLOSING || this.#underWay !== 0) return;
     this.#state |= REMOVED;
-    this.#kernel.loop.remove(this.slot, this.fd);
+    this.#kernel.loop.removeThisTurn(this.slot, this.fd);
     this.owner.onClosed?.(this);
   }
 
