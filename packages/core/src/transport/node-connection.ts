@@ -45,6 +45,11 @@ interface OwnedSocket extends Socket {
   [OWNER]: NodeConnection;
 }
 
+/** Newer releases of Node take all of it (nodejs/node#63825); older ones probe ten times, a second apart, whatever is asked for. */
+interface ProbedSocket {
+  setKeepAlive(enable: boolean, idleMs: number, intervalMs?: number, probes?: number): unknown;
+}
+
 /** What a connection is made of. */
 interface Parts {
   readonly socket: Socket;
@@ -228,7 +233,9 @@ export class NodeConnection implements Connection {
   /** Has the system look after it while it is silent. A unix socket needs no looking after. */
   keepAlive(): void {
     if (this.#keepAlive === undefined || this.#bottom.destroyed) return;
-    this.#bottom.setKeepAlive(true, this.#keepAlive.idleMs);
+    const { idleMs, intervalMs, probes } = this.#keepAlive;
+    const bottom: ProbedSocket = this.#bottom;
+    bottom.setKeepAlive(true, idleMs, intervalMs, probes);
   }
 
   /** Hands everything received, and all that follows, to `sink`. */
