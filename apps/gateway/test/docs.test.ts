@@ -157,7 +157,7 @@ function* settingsOf({ properties = {} }: Schema, above = ''): Generator<string>
 
 describe('docs/operate/logs.md', () => {
   const connection = { id: '1', listener: 'l', remote: { host: 'h', port: 1 }, local: { host: 'h', port: 2 }, at: 0 };
-  const hello = { protocol: 'tls', serverName: 's', alpn: [], supportedVersions: [], ech: false, earlyData: false };
+  const hello = { protocol: 'tls', serverName: 's', alpn: [], trace: 1 };
   const error = new ProxyError('IDLE_TIMEOUT', '');
   const everything = {
     connection,

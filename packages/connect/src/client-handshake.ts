@@ -6,6 +6,7 @@ import { formatEndpoint, ProxyError } from '@meshgate/core';
 import { formatDuration, upgradeConnection } from '@meshgate/core/parts';
 import type { Connection } from '@meshgate/core';
 import { describeCertificate } from './certificate-identity.ts';
+import { followTrace } from './handshake-trace.ts';
 import { describeIdentity } from './identity.ts';
 import type { Identity } from './identity.ts';
 import { serverRefusal } from './server-identity.ts';
@@ -26,7 +27,7 @@ export interface ClientHandshake extends ExpectedServer {
  * @throws ProxyError `UPSTREAM_UNTRUSTED` when the server does not prove to be one of those expected, `CONNECT_TIMEOUT`,
  * `CONNECT_FAILED`; the signal's reason once it aborts. The connection is closed then.
  */
-export function beginMutualTls(
+export async function beginMutualTls(
   connection: Connection,
   handshake: ClientHandshake,
   signal: AbortSignal,
@@ -36,9 +37,20 @@ export function beginMutualTls(
   const where = formatEndpoint(connection.remote);
   const { context, trustDomain } = trustTowards(handshake);
   const located = { ...handshake, where, context, trustDomain };
-  return upgradeConnection(connection, (raw) => clientHandshake(raw, located, signal), {
-    explainLoss: () => shown,
-  });
+  let trace: (() => number | undefined) | undefined;
+  const upgrade = (raw: Socket): Promise<TLSSocket> =>
+    clientHandshake(raw, located, { signal, onBegun: (tls) => (trace = followTrace(tls)) });
+  const upgraded = await upgradeConnection(connection, upgrade, { explainLoss: () => shown });
+  const found = trace?.();
+  if (found !== undefined) TRACES.set(upgraded, found);
+  return upgraded;
+}
+
+const TRACES = new WeakMap<Connection, number>();
+
+/** The trace of the TLS that {@link beginMutualTls} has put over a connection. */
+export function traceOver(connection: Connection): number | undefined {
+  return TRACES.get(connection);
 }
 
 interface LocatedHandshake extends ClientHandshake {
@@ -63,7 +75,17 @@ function trustTowards({ peer, identity }: ClientHandshake): Pick<LocatedHandshak
   throw distrustOf(peer, identity) ?? new ProxyError('INTERNAL', 'a peer that is trusted has a context');
 }
 
-function clientHandshake(raw: Socket, handshake: LocatedHandshake, signal: AbortSignal): Promise<TLSSocket> {
+interface HandshakeControl {
+  readonly signal: AbortSignal;
+  /** Before anything has been sent. */
+  onBegun(tls: TLSSocket): void;
+}
+
+function clientHandshake(
+  raw: Socket,
+  handshake: LocatedHandshake,
+  { signal, onBegun }: HandshakeControl,
+): Promise<TLSSocket> {
   return new Promise((resolve, reject) => {
     const { context } = handshake;
     let shown: X509Certificate | undefined;
@@ -75,6 +97,7 @@ function clientHandshake(raw: Socket, handshake: LocatedHandshake, signal: Abort
       rejectUnauthorized: true,
       checkServerIdentity: () => serverRefusal(shown, handshake),
     });
+    onBegun(tls);
     const timer = setTimeout(onTimeout, handshake.timeoutMs);
     signal.addEventListener('abort', onAbort, { once: true });
     // Before Node's own listener, which judges the chain and closes: afterwards nobody can say whose it was. And not from what

@@ -6,6 +6,7 @@ import type { Fact, FilterContext, FilterResult, Hello } from '@meshgate/core';
 import type { Caller } from '@meshgate/mesh';
 import { callerOf } from './caller-trust.ts';
 import { describeCertificate } from './certificate-identity.ts';
+import { followTrace } from './handshake-trace.ts';
 import { describeIdentity } from './identity.ts';
 import type { Identity } from './identity.ts';
 import { refusalByAlert, tlsReason } from './tls-reason.ts';
@@ -26,8 +27,9 @@ export async function acceptMutualTls(client: FilterContext, identity: Identity)
   let socket: Socket | undefined;
   const upgrade = async (raw: Socket): Promise<Socket> => {
     socket = raw;
-    const tls = await serverHandshake(raw, identity);
+    const { tls, trace } = await serverHandshake(raw, identity);
     met = clientOf(tls, identity, raw);
+    if (trace !== undefined) met = { ...met, hello: { ...met.hello, trace } };
     return tls;
   };
   const explainLoss = (): string => `the client may have refused the certificate of ${describeIdentity(identity)}`;
@@ -49,8 +51,14 @@ interface Met {
   readonly caller: Caller;
 }
 
+/** A client whose handshake has ended. */
+interface Greeted {
+  readonly tls: TLSSocket;
+  readonly trace: number | undefined;
+}
+
 /** `TLSSocket` by itself, since a `tls.Server` does not tell which of its sockets a failed handshake was for. */
-function serverHandshake(raw: Socket, identity: Identity): Promise<TLSSocket> {
+function serverHandshake(raw: Socket, identity: Identity): Promise<Greeted> {
   return new Promise((resolve, reject) => {
     const options = {
       isServer: true,
@@ -59,6 +67,7 @@ function serverHandshake(raw: Socket, identity: Identity): Promise<TLSSocket> {
       secureContext: identity.serverContext,
     };
     const tls = new TLSSocket(raw, options);
+    const trace = followTrace(tls);
     // For as long as it lives: a socket that is not a server's tells here, and nowhere else, what breaks TLS later on.
     tls.on('_tlsError', (error: NodeJS.ErrnoException) => {
       reject(handshakeFailure(error, identity));
@@ -67,7 +76,7 @@ function serverHandshake(raw: Socket, identity: Identity): Promise<TLSSocket> {
     tls.on('error', (error: NodeJS.ErrnoException) => reject(handshakeFailure(error, identity)));
     tls.once('end', () => reject(left('the client closed', identity)));
     tls.once('close', () => reject(left('the connection was closed', identity)));
-    tls.once('secure', () => resolve(tls));
+    tls.once('secure', () => resolve({ tls, trace: trace() }));
   });
 }
 

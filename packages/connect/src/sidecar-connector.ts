@@ -3,7 +3,7 @@ import type { ConnectContext, ConnectDialOptions, Connector, Route, Upstream } f
 import { balancedConnector } from '@meshgate/core/parts';
 import type { BalancedConnector, ConnectorOptions } from '@meshgate/core/parts';
 import type { Authorizer } from '@meshgate/mesh';
-import { beginMutualTls, distrustOf } from './client-handshake.ts';
+import { beginMutualTls, distrustOf, traceOver } from './client-handshake.ts';
 import type { IdentityStore } from './identity-store.ts';
 import { CALLER } from './server-handshake.ts';
 import type { ExpectedServer } from './server-identity.ts';
@@ -96,7 +96,7 @@ class UpstreamConnectors {
         const leftMs = Math.max(endsAt - performance.now(), 0);
         // One that hangs must leave time for the others.
         const withinMs = index === legs.length - 1 ? leftMs : leftMs / 2;
-        return await this.#connectorTo(server).connect(route, context, withinMs);
+        return traced(await this.#connectorTo(server).connect(route, context, withinMs));
       } catch (reason) {
         if (context.abandoned !== undefined) throw reason;
         failures.push(ProxyError.from(reason));
@@ -129,6 +129,11 @@ class UpstreamConnectors {
       return beginMutualTls(connection, { ...server, identity, timeoutMs }, signal);
     };
   }
+}
+
+function traced(upstream: Upstream): Upstream {
+  const trace = traceOver(upstream.connection);
+  return trace === undefined ? upstream : { ...upstream, trace };
 }
 
 /** Ours to have: asked for before anybody is dialled, so that no server is blamed for it. */

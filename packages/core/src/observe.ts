@@ -128,7 +128,7 @@ export interface OwnCertificate {
 }
 
 /** The backend of a connection, as facts: the stream itself is the session's, and nobody who is told of it may touch it. */
-export type ReachedBackend = Pick<Upstream, 'route' | 'backend' | 'address'>;
+export type ReachedBackend = Pick<Upstream, 'route' | 'backend' | 'address' | 'trace'>;
 
 /** The whole life of a connection: facts that it never reached are absent. */
 export interface ClosedConnection {

@@ -3,6 +3,7 @@ import { readHandshake } from './record.ts';
 import type { Handshake } from './record.ts';
 import { SeenTypes } from './seen-types.ts';
 import { readServerName } from './server-name.ts';
+import { traceOf } from './trace.ts';
 import { rejected } from './verdict.ts';
 import type { ClientHelloVerdict, ParsedClientHello, Rejected } from './verdict.ts';
 
@@ -25,6 +26,7 @@ export function parseClientHello(bytes: Uint8Array, progress?: unknown): ClientH
 type Draft = { -readonly [Field in keyof ParsedClientHello]: ParsedClientHello[Field] };
 
 // RFC 8446, 4.1.2.
+const VERSION_BYTES = 2;
 const RANDOM_BYTES = 32;
 const MAX_SESSION_ID_BYTES = 32;
 
@@ -50,7 +52,8 @@ function readHello({ bytes, start, end, length }: Handshake): ParsedClientHello 
   if (wrong !== undefined) return wrong;
   // RFC 8446, 4.2.1: without the extension a server negotiates TLS 1.2 or older, whatever number stands here.
   const supportedVersions = [Math.min(version, TLS12)];
-  const hello: Draft = { kind: 'hello', alpn: [], supportedVersions, ech: false, earlyData: false, length };
+  const trace = traceOf(bytes, start + VERSION_BYTES);
+  const hello: Draft = { kind: 'hello', alpn: [], supportedVersions, ech: false, earlyData: false, trace, length };
   return (reader.remaining > 0 ? readExtensions(reader, hello) : undefined) ?? hello;
 }
 

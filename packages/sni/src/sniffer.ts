@@ -41,13 +41,14 @@ const ALERTS: RejectionBytes = {
 const PASS: Verdict = { kind: 'pass' };
 
 // Field by field, and the name last: a copy by spread would cost more than the parsing.
-function toHello({ serverName, alpn, supportedVersions, ech, earlyData }: ParsedClientHello): Hello {
+function toHello({ serverName, alpn, supportedVersions, ech, earlyData, trace }: ParsedClientHello): Hello {
   const hello: { -readonly [Field in keyof Hello]: Hello[Field] } = {
     protocol: PROTOCOL,
     alpn,
     supportedVersions,
     ech,
     earlyData,
+    trace,
   };
   if (serverName !== undefined) hello.serverName = serverName;
   return hello;

@@ -23,6 +23,8 @@ export interface ParsedClientHello {
   readonly ech: boolean;
   /** Early data was offered (RFC 8446, 4.2.10): what follows the hello is payload and must not go to two servers. */
   readonly earlyData: boolean;
+  /** The same at every hop that sees this hello: see `traceOf`. */
+  readonly trace: number;
   /** Bytes of the records that hold the hello: what the caller has from this index on was sent after it. */
   readonly length: number;
 }

@@ -1,7 +1,7 @@
 import { clientHello, everyPrefix, everySplit, inRecords, record } from '@meshgate/testkit';
 import type { Extension } from '@meshgate/testkit';
 import { describe, expect, it } from 'vitest';
-import { parseClientHello } from '../src/index.ts';
+import { parseClientHello, traceOf } from '../src/index.ts';
 import type { RejectReason } from '../src/index.ts';
 import { arriving, outcome } from './feeding.ts';
 import { VARIETIES } from './varieties.ts';
@@ -15,6 +15,8 @@ describe.each(VARIETIES)('$name', ({ message, expected }) => {
     supportedVersions: [0x0304, 0x0303],
     ech: false,
     earlyData: false,
+    // Behind the type, the length and the version.
+    trace: traceOf(message, 6),
     ...expected,
   };
 

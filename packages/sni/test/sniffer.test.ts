@@ -12,6 +12,7 @@ const HELLO = {
   supportedVersions: [0x0304, 0x0303],
   ech: false,
   earlyData: true,
+  trace: expect.any(Number) as number,
 };
 
 describe('the TLS sniffer', () => {

@@ -98,6 +98,7 @@ const connection = z.strictObject({
   listener: z.string(),
   remote: z.string().describe('address and port of the client'),
   serverName: z.string().optional(),
+  trace: z.string().optional().describe('the same at every proxy that the connection passes through'),
   route: z.string().optional(),
   backend: z.string().optional().describe('dialled last'),
   bytesUp: count,

@@ -7,7 +7,7 @@ import type {
   RouteTable,
   SourceStatus,
 } from '@meshgate/core/parts';
-import { formatEndpoint } from '@meshgate/core';
+import { formatEndpoint, formatTrace } from '@meshgate/core';
 import type { DrainProgress, Endpoint } from '@meshgate/core';
 import { createHash } from 'node:crypto';
 
@@ -186,6 +186,8 @@ export interface ConnectionView {
   readonly listener: string;
   readonly remote: string;
   readonly serverName?: string;
+  /** As in the access log. */
+  readonly trace?: string;
   readonly route?: string;
   /** The address dialled last. */
   readonly backend?: string;
@@ -205,13 +207,15 @@ export function connectionsView(live: readonly LiveConnection[]): readonly Conne
 
 /** @param now monotonic milliseconds */
 function connectionView(live: LiveConnection, now: number): ConnectionView {
-  const { connection, hello, route, dialled } = live;
+  const { connection, hello, route, dialled, upstream } = live;
+  const trace = upstream?.trace ?? hello?.trace;
   return {
     id: connection.id,
     state: live.state,
     listener: connection.listener,
     remote: formatEndpoint(connection.remote),
     ...(hello?.serverName !== undefined && { serverName: hello.serverName }),
+    ...(trace !== undefined && { trace: formatTrace(trace) }),
     ...(route !== undefined && { route: route.name }),
     ...(dialled !== undefined && { backend: formatEndpoint(dialled) }),
     bytesUp: live.bytesUp,

@@ -1,7 +1,7 @@
 import { existsSync } from 'node:fs';
 import type { ProxyChoice } from '@meshgate/consul-source';
 import { ConfigProblems, formatEndpoint, formatProblem } from '@meshgate/core';
-import { Command, CommanderError, Option } from 'commander';
+import { Command, CommanderError, InvalidArgumentError, Option } from 'commander';
 import { amending } from '../config/amend-config.ts';
 import { DEFAULT_ADMIN } from '../config/config-schema.ts';
 import { describe } from '../config/config-messages.ts';
@@ -23,7 +23,8 @@ import { serve } from '../run/serve.ts';
 import type { Signals } from '../run/serve.ts';
 import { loadSidecar } from '../sidecar/load-sidecar.ts';
 import { serveSidecar } from '../sidecar/serve-sidecar.ts';
-import { explanationText, routesText } from './tables.ts';
+import { explanationText, routesText, tracesText } from './tables.ts';
+import { tracesOf } from './trace.ts';
 import { VERSION } from './version.ts';
 
 /** What a command runs in. */
@@ -95,6 +96,22 @@ function commands(terminal: Terminal, end: (status: ExitStatus) => void): Comman
       const explanation = await explained(text, queriesFor(flags, terminal), flags.listener);
       stdout.write(flags.json === true ? toJson(explanation) : explanationText(explanation));
       end(explanation.found ? 0 : 1);
+    });
+  program
+    .command('trace')
+    .description('join what several proxies log of the same connection')
+    .argument('[trace]', 'as an access log shows it (default: all, the newest last)')
+    .option('--log <file>', 'JSON access log, or - for standard input (repeatable)', gather)
+    .option('--admin <url>', 'admin API whose live connections to include, or unix:/path (repeatable)', gather)
+    .option('--name <server-name>', 'only connections that ask for this name')
+    .addOption(new Option('--limit <number>', 'how many traces').argParser(positive).default(20))
+    .option('--json', 'print JSON')
+    .action(async (trace: string | undefined, flags: TraceFlags) => {
+      const { name: serverName, log: files = [], admin = [], limit } = flags;
+      const admins = admin.map((url) => [url, adminAddress(url)] as const);
+      const traces = await tracesOf({ trace, serverName, files, admins, limit });
+      stdout.write(flags.json === true ? toJson({ traces }) : tracesText(traces));
+      end(traces.length === 0 ? 1 : 0);
     });
   program
     .command('version')
@@ -171,10 +188,27 @@ function proxyChoice(sidecarFor: string | undefined, proxyId: string | undefined
 function withFlags(command: Command, flags: readonly FlagDefinition[]): Command {
   for (const { flag, description, repeatable } of flags) {
     const option = new Option(flag, description);
-    const gather = (value: string, before: readonly string[] = []): readonly string[] => [...before, value];
     command.addOption(repeatable === true ? option.argParser(gather) : option);
   }
   return command;
+}
+
+function gather(value: string, before: readonly string[] = []): readonly string[] {
+  return [...before, value];
+}
+
+/** @throws InvalidArgumentError, which commander puts into words */
+function positive(text: string): number {
+  if (/^[1-9][0-9]{0,8}$/.test(text)) return Number(text);
+  throw new InvalidArgumentError('expected a whole number above 0');
+}
+
+interface TraceFlags {
+  readonly log?: readonly string[];
+  readonly admin?: readonly string[];
+  readonly name?: string;
+  readonly limit: number;
+  readonly json?: boolean;
 }
 
 interface QueryFlags {

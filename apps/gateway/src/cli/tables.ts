@@ -1,5 +1,7 @@
 import { formatEndpoint } from '@meshgate/core';
 import type { Explanation, ExplainedBackend, FoundRoute } from './explain.ts';
+import type { Hop } from '../trace/hop.ts';
+import type { Trace } from '../trace/traces.ts';
 import type { BackendView, RoutesView, SourceView } from '../admin/views.ts';
 import { printable } from '../log/printable.ts';
 
@@ -98,6 +100,41 @@ function stateText({ healthy, check, ejected }: ExplainedBackend): string {
       : [],
   );
   return [healthy ? 'healthy' : 'unhealthy', ...failures, ...(ejected ? ['ejected after failures'] : [])].join(', ');
+}
+
+/** The answer of `meshgate trace`, for people: a block for each connection, a row for each proxy on its way. */
+export function tracesText(traces: readonly Trace[]): string {
+  if (traces.length === 0) return 'no such connection\n';
+  return traces
+    .map(({ trace, hops }) => lines([traceTitle(trace, hops), ...hopRows(hops), ...reasonsOf(hops), '']))
+    .join('');
+}
+
+function traceTitle(trace: string, hops: readonly Hop[]): string {
+  const [first] = hops;
+  const name = hops.find(({ serverName }) => serverName !== undefined)?.serverName ?? 'no server name';
+  return `${trace}  ${name}  ${first === undefined ? '' : new Date(first.acceptedAt).toISOString()}`;
+}
+
+function hopRows(hops: readonly Hop[]): readonly string[] {
+  const rows = hops.map((hop) => [
+    hop.origin,
+    hop.listener,
+    hop.remote,
+    hop.route ?? '-',
+    hop.backend ?? '-',
+    `${hop.bytesUp}/${hop.bytesDown}`,
+    `${Math.round(hop.durationMs)} ms`,
+    hop.ended,
+  ]);
+  const heading = ['LOG', 'LISTENER', 'CLIENT', 'ROUTE', 'BACKEND', 'BYTES UP/DOWN', 'TIME', 'ENDED'];
+  return columns([heading, ...rows], '  ');
+}
+
+function reasonsOf(hops: readonly Hop[]): readonly string[] {
+  return hops.flatMap(({ origin, ended, reason }) =>
+    reason === undefined ? [] : [`  ${origin}: ${ended}: ${reason}`],
+  );
 }
 
 /** Columns as wide as their widest cell, two spaces apart. Cells are made printable first, since that makes them wider. */

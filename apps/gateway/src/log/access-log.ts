@@ -1,6 +1,6 @@
-import { formatEndpoint } from '@meshgate/core';
+import { formatEndpoint, formatTrace } from '@meshgate/core';
 import { CALLER } from '@meshgate/connect';
-import type { Accepted, ClosedConnection, Observer, ProxyEvent } from '@meshgate/core';
+import type { Accepted, ClosedConnection, Hello, Observer, ProxyEvent, ReachedBackend } from '@meshgate/core';
 import { addressList } from '@meshgate/filters';
 import type { AccessLogSettings } from '../config/config-schema.ts';
 import type { Log } from './logger.ts';
@@ -19,6 +19,8 @@ export interface AccessEntry extends SidecarFacts {
   readonly peer?: string;
   readonly serverName?: string;
   readonly alpn?: readonly string[];
+  /** The same at every proxy that the connection passes through: 13 hexadecimal digits. */
+  readonly trace?: string;
   readonly route?: string;
   /** `host:port` dialled last, reached or not. */
   readonly backend?: string;
@@ -47,7 +49,7 @@ export interface AccessEntry extends SidecarFacts {
 /** The line of a connection that has reached its backend: the facts that are known by then. */
 type ConnectedEntry = Pick<
   AccessEntry,
-  'id' | 'listener' | 'remote' | 'serverName' | 'alpn' | 'route' | 'backend' | 'helloMs' | 'connectMs'
+  'id' | 'listener' | 'remote' | 'serverName' | 'alpn' | 'trace' | 'route' | 'backend' | 'helloMs' | 'connectMs'
 > & { readonly event: 'connected' };
 
 /** What an {@link accessLog} writes beside a line for each closed connection, and what it does not. */
@@ -109,6 +111,7 @@ function connectedEntry(
     remote: formatEndpoint(connection.remote),
     ...(hello?.serverName !== undefined && { serverName: hello.serverName }),
     ...(hello?.alpn !== undefined && { alpn: hello.alpn }),
+    ...traceOf(hello, upstream),
     route: upstream.route.name,
     backend: formatEndpoint(upstream.address),
     ...between('helloMs', connection.at, helloAt),
@@ -118,7 +121,7 @@ function connectedEntry(
 
 /** What the access log says of a connection. */
 export function accessEntry(closed: ClosedConnection, repeats = 0): AccessEntry {
-  const { connection, hello, route, dialled, transfer } = closed;
+  const { connection, hello, route, dialled, upstream, transfer } = closed;
   const { helloAt, connectedAt, closedAt, attempts, error } = closed;
   return {
     id: connection.id,
@@ -127,6 +130,7 @@ export function accessEntry(closed: ClosedConnection, repeats = 0): AccessEntry 
     ...(connection.peer !== undefined && { peer: formatEndpoint(connection.peer) }),
     ...(hello?.serverName !== undefined && { serverName: hello.serverName }),
     ...(hello?.alpn !== undefined && { alpn: hello.alpn }),
+    ...traceOf(hello, upstream),
     ...(route !== undefined && { route: route.name }),
     ...(dialled !== undefined && { backend: formatEndpoint(dialled) }),
     ...sidecarFacts(closed),
@@ -141,6 +145,12 @@ export function accessEntry(closed: ClosedConnection, repeats = 0): AccessEntry 
     ...(error !== undefined && { code: error.code, reason: error.message }),
     ...(repeats > 0 && { repeats }),
   };
+}
+
+/** Of the TLS that passes through, or of that which a sidecar has begun for its application. */
+function traceOf(hello: Hello | undefined, upstream: ReachedBackend | undefined): Pick<AccessEntry, 'trace'> {
+  const trace = upstream?.trace ?? hello?.trace;
+  return trace === undefined ? {} : { trace: formatTrace(trace) };
 }
 
 /** What filters have learned and want to be seen; the caller of a sidecar has a field of its own. */

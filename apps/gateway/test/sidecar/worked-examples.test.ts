@@ -168,16 +168,21 @@ async function showsItsAccessLog(example: Example, [db, web]: readonly Daemon[])
     .split('\n')
     .map((line) => JSON.parse(line) as LogLine);
   const isAccess = (line: LogLine): boolean => 'durationMs' in line && 'route' in line;
+  const traces: unknown[] = [];
   for (const [index, daemon] of [web, db].entries()) {
     const line = (await daemon?.line(isAccess)) ?? {};
     expect(Object.keys(line)).toEqual(Object.keys(shown[index] ?? {}));
     expect(settled(line)).toEqual(settled(shown[index] ?? {}));
+    traces.push(line['trace']);
   }
+  // The one has begun the TLS that the other ends.
+  expect(traces[0]).toMatch(/^[0-9a-f]{13}$/);
+  expect(traces[1]).toBe(traces[0]);
 }
 
-/** What is the same at each run: no times, no ports of clients, and any trust domain. */
+/** What is the same at each run: no times, traces, ports of clients, and any trust domain. */
 function settled(line: LogLine): object {
-  const fields = Object.entries(line).filter(([key]) => !/^time$|^id$|^remote$|Ms$/.test(key));
+  const fields = Object.entries(line).filter(([key]) => !/^time$|^id$|^remote$|^trace$|Ms$/.test(key));
   return JSON.parse(
     JSON.stringify(Object.fromEntries(fields)).replaceAll(/[-0-9a-f]{36}\.consul/g, TRUST_DOMAIN),
   ) as object;

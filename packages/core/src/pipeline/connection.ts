@@ -42,6 +42,11 @@ export interface Hello {
   readonly ech?: boolean;
   /** Early data was offered: bytes after the hello must not be sent to two backends. */
   readonly earlyData?: boolean;
+  /**
+   * An integer from 0 to 2^52 - 1 that every hop which sees this hello computes from it: joins what several proxies log of one connection.
+   * Absent where the protocol has nothing of the kind.
+   */
+  readonly trace?: number;
 }
 
 /** A connection to a backend that stands. Whoever holds it owns it until it calls {@link Upstream.release}. */
@@ -54,6 +59,8 @@ export interface Upstream {
   readonly backend: Backend;
   /** The address dialled: `backend.address` after name resolution. */
   readonly address: Endpoint;
+  /** As {@link Hello.trace}, of the TLS that this proxy itself has begun towards the backend; absent where it has begun none. */
+  readonly trace?: number;
   /**
    * Tells the connector how it ended, so that it can count active connections and judge the backend.
    * Obligation: called exactly once, when the splice has ended.
@@ -66,4 +73,9 @@ export function isHello(value: unknown): value is Hello {
   if (typeof value !== 'object' || value === null) return false;
   const { protocol, serverName } = value as Partial<Hello>;
   return typeof protocol === 'string' && (serverName === undefined || typeof serverName === 'string');
+}
+
+/** A trace as logs and tables show it: 13 hexadecimal digits. */
+export function formatTrace(trace: number): string {
+  return trace.toString(16).padStart(13, '0');
 }

@@ -1,0 +1,90 @@
+/** What one proxy says of a connection that passes through it: of its access log, or of its live connections. */
+export interface Hop {
+  /** The same at every hop. */
+  readonly trace: string;
+  /** The log file or the admin API that told it. */
+  readonly origin: string;
+  /** When the proxy accepted it, in milliseconds since 1970 by that proxy's clock. */
+  readonly acceptedAt: number;
+  readonly listener: string;
+  readonly remote: string;
+  readonly serverName?: string;
+  readonly route?: string;
+  readonly backend?: string;
+  readonly bytesUp: number;
+  readonly bytesDown: number;
+  /** Since it was accepted: until it closed, or until now. */
+  readonly durationMs: number;
+  /** How it ended: `OK`, a code, or `live`. */
+  readonly ended: string;
+  /** Why, for people; absent when it ended well or is live. */
+  readonly reason?: string;
+}
+
+type Fields = Readonly<Record<string, unknown>>;
+
+/** The hop that a line of a log tells of; `undefined` for every other line, whatever is in it. */
+export function hopOfLine(line: string, origin: string): Hop | undefined {
+  // Most lines of a log are of other kinds: those are not parsed.
+  if (!line.includes('"trace"') || !line.includes('"durationMs"')) return undefined;
+  const entry = parsed(line);
+  const closedAt = Date.parse(text(entry?.['time']) ?? '');
+  const durationMs = entry?.['durationMs'];
+  if (entry === undefined || typeof durationMs !== 'number' || Number.isNaN(closedAt)) return undefined;
+  return hopOf(entry, { origin, acceptedAt: closedAt - durationMs, durationMs, ended: text(entry['code']) ?? 'OK' });
+}
+
+/**
+ * The hop that an element of `GET /connections` tells of.
+ *
+ * @param now milliseconds since 1970
+ */
+export function hopOfConnection(connection: unknown, origin: string, now: number): Hop | undefined {
+  const entry = fieldsOf(connection);
+  const ageMs = entry?.['ageMs'];
+  if (entry === undefined || typeof ageMs !== 'number') return undefined;
+  return hopOf(entry, { origin, acceptedAt: now - ageMs, durationMs: ageMs, ended: 'live' });
+}
+
+function hopOf(entry: Fields, times: Pick<Hop, 'origin' | 'acceptedAt' | 'durationMs' | 'ended'>): Hop | undefined {
+  const [trace, listener, remote] = [text(entry['trace']), text(entry['listener']), text(entry['remote'])];
+  if (trace === undefined || listener === undefined || remote === undefined) return undefined;
+  return {
+    trace,
+    ...times,
+    listener,
+    remote,
+    ...texts(entry, ['serverName', 'route', 'backend', 'reason']),
+    bytesUp: count(entry['bytesUp']),
+    bytesDown: count(entry['bytesDown']),
+  };
+}
+
+function parsed(line: string): Fields | undefined {
+  try {
+    return fieldsOf(JSON.parse(line));
+  } catch {
+    return undefined;
+  }
+}
+
+function fieldsOf(value: unknown): Fields | undefined {
+  return typeof value === 'object' && value !== null ? (value as Fields) : undefined;
+}
+
+function text(value: unknown): string | undefined {
+  return typeof value === 'string' ? value : undefined;
+}
+
+function texts(entry: Fields, names: readonly string[]): Readonly<Record<string, string>> {
+  return Object.fromEntries(
+    names.flatMap((name) => {
+      const value = text(entry[name]);
+      return value === undefined ? [] : [[name, value]];
+    }),
+  );
+}
+
+function count(value: unknown): number {
+  return typeof value === 'number' ? value : 0;
+}

@@ -1,0 +1,20 @@
+import type { TLSSocket } from 'node:tls';
+import { traceOf } from '@meshgate/sni';
+
+/**
+ * The trace of a TLS connection that this process itself begins or ends. Node tells the client random only through its key log, whose
+ * lines are `LABEL RANDOM SECRET` in hexadecimal: the secret is neither read nor kept.
+ *
+ * @param tls before its handshake
+ * @returns the trace; `undefined` before the server has answered
+ */
+export function followTrace(tls: TLSSocket): () => number | undefined {
+  let trace: number | undefined;
+  tls.once('keylog', (line: Buffer) => {
+    const start = line.indexOf(' ') + 1;
+    trace = traceOf(Buffer.from(line.toString('latin1', start, start + RANDOM_HEX_DIGITS), 'hex'));
+  });
+  return () => trace;
+}
+
+const RANDOM_HEX_DIGITS = 64;
