@@ -78,7 +78,7 @@ describe('meshgate trace', () => {
     await using files = await folder({
       'sidecar.log': `not JSON\n${line({ listener: 'upstream:db', durationMs: 480 })}\n`,
       'gateway.log': `${line({ durationMs: 470, serverName: 'db.test', code: 'CONNECT_REFUSED', reason: 'dial 10.0.0.1:1' })}\n`,
-      'other.log': `${line({ trace: '0000000000001' })}`,
+      'other.log': line({ trace: '0000000000001' }),
     });
     const logs = ['gateway.log', 'sidecar.log', 'other.log'].flatMap((name) => ['--log', name]);
     const { status, stdout } = await meshgate(['trace', TRACE, ...logs], files.path);
