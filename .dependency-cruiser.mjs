@@ -27,7 +27,7 @@ const forbidden = [
     name: 'plugins-do-not-know-each-other',
     comment: 'A plugin that imports another cannot be used, replaced or published without it.',
     from: { path: `^packages/(${PLUGINS})/src/` },
-    to: { path: '^packages/(?!core/)', pathNot: ['^packages/$1/', '^packages/(mesh|documents|linux)/'] },
+    to: { path: '^packages/(?!core/)', pathNot: ['^packages/$1/', '^packages/(mesh|documents|linux|sni)/'] },
   },
   {
     name: 'mesh-is-for-those-who-speak-consul',
