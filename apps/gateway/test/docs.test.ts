@@ -11,6 +11,7 @@ import { accessEntry } from '../src/log/access-log.ts';
 import { adminEndpoints, RouteChangeFeed } from '../src/admin/endpoints.ts';
 import { parseConfig } from '../src/config/config.ts';
 import { configSchema } from '../src/config/config-schema.ts';
+import { EFFECTS } from '../src/run/reload-plan.ts';
 import { gatewayFolder, startGateway } from './daemon.ts';
 import type { Folder, ReadyDaemon } from './daemon.ts';
 import { blocksIn, pageText, ROOT } from './page.ts';
@@ -27,6 +28,7 @@ const PAGES = [
   'docs/operate/admin.md',
   'docs/operate/workers.md',
   'docs/operate/install.md',
+  'docs/operate/upgrade.md',
   'docs/troubleshooting.md',
   'docs/plugins/route-source.md',
   'docs/plugins/filter.md',
@@ -133,6 +135,20 @@ describe('docs/operate/config.md', () => {
       'm.yaml',
     );
     expect(parseConfig(example?.text ?? '', 'meshgate.yaml')).toEqual({ ...least, listeners, sources });
+  });
+});
+
+describe('docs/operate/upgrade.md', () => {
+  it('says of every setting when it is in use after a reload', () => {
+    const page = pageText('docs/operate/upgrade.md');
+    const rows = Array.from(page.matchAll(/^\| `([^`]+)` +\| (At once|For new connections|After a restart)/gm));
+    const effects = { now: 'At once', 'new connections': 'For new connections', restart: 'After a restart' };
+    expect(rows.map(([, setting = '', when]) => [setting, when])).toEqual(
+      Object.entries(EFFECTS).map(([setting, effect]) => [setting, effects[effect]]),
+    );
+    const { properties = {} } = z.toJSONSchema(configSchema, { io: 'input' }) as Schema;
+    const groups = Object.keys(EFFECTS).map((setting) => setting.split('.')[0]);
+    expect(Object.keys(properties).filter((key) => key !== '$schema' && !groups.includes(key))).toEqual([]);
   });
 });
 

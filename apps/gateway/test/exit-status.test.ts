@@ -213,7 +213,7 @@ describe('signals', () => {
     await using gateway = await startGateway(`${files.path}/meshgate.yaml`);
     gateway.signal(signal);
     gateway.signal('SIGHUP');
-    await gateway.said('reloading route files');
+    await gateway.said('reloading');
     expect((await gateway.ask('/live')).status).toBe(200);
     expect(gateway.stderr).not.toContain('Debugger');
   });

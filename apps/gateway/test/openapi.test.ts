@@ -53,6 +53,8 @@ const REQUESTS: Readonly<Record<string, readonly { readonly path: string; readon
     { path: '/log-level', status: 400 },
   ],
   'GET /openapi.json': [{ path: '/openapi.json', status: 200 }],
+  'GET /reload': [{ path: '/reload', status: 200 }],
+  'POST /reload': [{ path: '/reload', status: 200 }],
   'POST /drain': [{ path: '/drain', status: 202 }],
 };
 

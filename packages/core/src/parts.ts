@@ -50,7 +50,14 @@ export { HOOK_TIMEOUT_MS, runDrainHooks } from './lifecycle/drain-hooks.ts';
 export type { HookControl } from './lifecycle/drain-hooks.ts';
 export { offeredBalances, withUsedLayers, withUsedResolvers } from './pipeline/used-parts.ts';
 export { PartsCollector, withoutSettings } from './lifecycle/plugin-parts.ts';
-export type { HostServices, OfferedPart, OfferedParts, OpenHost, PluginParts } from './lifecycle/plugin-parts.ts';
+export type {
+  HostServices,
+  OfferedPart,
+  OfferedParts,
+  OpenHost,
+  PartSizes,
+  PluginParts,
+} from './lifecycle/plugin-parts.ts';
 export { inOrder } from './lifecycle/service.ts';
 export type { PreparedChange } from './lifecycle/service.ts';
 

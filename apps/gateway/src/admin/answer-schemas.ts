@@ -139,6 +139,20 @@ const status = z.strictObject({
   ejected: count.describe('backend addresses that are avoided after consecutive dial failures'),
 });
 
+const pluginInUse = z.strictObject({
+  use: z.string(),
+  fingerprint: z.string().describe('of its settings, which may hold secrets'),
+  fixed: z.boolean().describe('it has added what only a restart can replace'),
+});
+
+const settingChange = z.strictObject({
+  setting: z.string(),
+  change: z.enum(['added', 'removed', 'changed']),
+  effect: z.enum(['now', 'new connections', 'restart']).describe('when it is in use'),
+  from: z.string().optional(),
+  to: z.string().optional(),
+});
+
 /** Names of the schemas of JSON answers, as the OpenAPI document has them. */
 export type SchemaName =
   | 'Error'
@@ -152,6 +166,9 @@ export type SchemaName =
   | 'Listeners'
   | 'Drain'
   | 'LogLevel'
+  | 'Settings'
+  | 'Reload'
+  | 'ReloadRefusal'
   | 'OpenApi';
 
 /** What each kind of JSON answer looks like. */
@@ -167,5 +184,12 @@ export const ANSWERS: Readonly<Record<SchemaName, z.ZodType>> = {
   Listeners: z.strictObject({ listeners: z.array(listener) }),
   Drain: drain,
   LogLevel: z.strictObject({ level: logLevel }),
+  Settings: z.strictObject({
+    sources: z.array(pluginInUse),
+    plugins: z.array(pluginInUse),
+    values: z.record(z.string(), z.unknown()).describe('all other settings, by their names'),
+  }),
+  Reload: z.strictObject({ changes: z.array(settingChange) }),
+  ReloadRefusal: z.strictObject({ error: z.string(), problems: texts }),
   OpenApi: z.looseObject({ openapi: z.string() }),
 };

@@ -20,8 +20,12 @@ export function addressOf(endpoint: Endpoint): AdminAddress {
 export interface AdminClient {
   /** The JSON of the answer to `GET`. */
   get(path: string): Promise<unknown>;
-  /** The JSON of the answer to a request that changes something. */
-  change(method: Exclude<AdminMethod, 'GET'>, path: string): Promise<unknown>;
+  /**
+   * The JSON of the answer to a request that changes something.
+   *
+   * @param patienceMs longest wait for it; ten seconds when absent
+   */
+  change(method: Exclude<AdminMethod, 'GET'>, path: string, patienceMs?: number): Promise<unknown>;
   /** The text of an answer that does not end by itself, as it comes. Ends when `signal` aborts. */
   stream(path: string, signal: AbortSignal): AsyncIterable<string>;
 }
@@ -31,41 +35,45 @@ export function adminClient(address: AdminAddress, tokenFile?: string): AdminCli
   const name = address instanceof URL ? address.href : `unix:${address.socketPath}`;
   return {
     get: async (path) => jsonOf(await ask('GET', path)),
-    change: async (method, path) => jsonOf(await ask(method, path)),
+    change: async (method, path, patienceMs) => jsonOf(await ask(method, path, { patienceMs })),
     async *stream(path, signal) {
-      const response = await ask('GET', path, signal);
+      const response = await ask('GET', path, { signal });
       response.setEncoding('utf8');
       for await (const chunk of response) yield chunk as string;
     },
   };
 
-  async function ask(method: AdminMethod, path: string, signal?: AbortSignal): Promise<IncomingMessage> {
+  async function ask(method: AdminMethod, path: string, asked: Patience = {}): Promise<IncomingMessage> {
     const headers = tokenFile === undefined || method === 'GET' ? {} : { authorization: await bearer(tokenFile) };
-    const response = await responseTo(address, path, { method, headers, ...(signal && { signal }) }).catch(
-      (reason: unknown) => {
-        throw new Error(`no gateway at ${name}: ${messageOf(reason)}`);
-      },
-    );
+    const response = await responseTo(address, path, { ...asked, method, headers }).catch((reason: unknown) => {
+      throw new Error(`no gateway at ${name}: ${messageOf(reason)}`);
+    });
     if (response.statusCode !== undefined && response.statusCode < 300) return response;
     const why = errorIn(await text(response));
-    throw new Error(`${name}: ${method} ${path} responded with status ${response.statusCode}${why}`);
+    const refusal = new Error(`${name}: ${method} ${path} responded with status ${response.statusCode}${why}`);
+    throw Object.assign(refusal, { status: response.statusCode });
   }
 }
 
 /** A request to the same machine takes milliseconds; a stream has something to say every few seconds. */
 const SILENCE_MS = 10_000;
 
-interface Asked {
+interface Patience {
+  readonly signal?: AbortSignal | undefined;
+  readonly patienceMs?: number | undefined;
+}
+
+interface Asked extends Patience {
   readonly method: AdminMethod;
   readonly headers: Readonly<Record<string, string>>;
-  readonly signal?: AbortSignal;
 }
 
 function responseTo(address: AdminAddress, path: string, asked: Asked): Promise<IncomingMessage> {
-  const options = { ...asked, agent: false };
+  const { patienceMs = SILENCE_MS, signal, ...rest } = asked;
+  const options = { ...rest, ...(signal !== undefined && { signal }), agent: false };
   const sent = address instanceof URL ? sentTo(address, path, options) : sentOverSocket(address, path, options);
   return new Promise((resolve, reject) => {
-    sent.setTimeout(SILENCE_MS, () => sent.destroy(new Error(`no answer within ${SILENCE_MS / 1_000} s`)));
+    sent.setTimeout(patienceMs, () => sent.destroy(new Error(`no answer within ${patienceMs / 1_000} s`)));
     sent.once('error', reject);
     sent.once('response', resolve);
     sent.end();

@@ -16,6 +16,7 @@ import { statusView } from './status.ts';
 import type { ProxyIdentity, StatusView } from './status.ts';
 import type { Traffic } from './traffic.ts';
 import { drainView, listenerView, routesView, sourceView } from './views.ts';
+import type { ProcessControl, ReloadOutcome } from '../run/process-control.ts';
 import type { ConnectionView } from './views.ts';
 
 /** What the admin API shows and does. What other processes know of is asked of them. */
@@ -40,6 +41,8 @@ export interface AdminTargets {
   traffic(): Eventually<Traffic>;
   drainProgress(): Eventually<DrainProgress>;
   readonly logLevel: LogLevelControl;
+  /** What else the process can do with itself. */
+  readonly control: ProcessControl;
   /** Starts the drain at whose end the process exits. */
   shutDown(): void;
 }
@@ -74,6 +77,7 @@ export function adminEndpoints(targets: AdminTargets): readonly AdminEndpoint[] 
     ...aboutRoutes(targets),
     ...aboutConnections(targets),
     ...aboutDrain(targets),
+    ...aboutReload(targets),
     ...aboutLog(targets.logLevel),
     ...pluginEndpoints(targets.plugins.adminPaths),
   ];
@@ -301,6 +305,35 @@ function aboutDrain({ drainProgress, shutDown }: AdminTargets): readonly AdminEn
       },
     },
   ];
+}
+
+function aboutReload(targets: Pick<AdminTargets, 'control'>): readonly AdminEndpoint[] {
+  return [
+    {
+      method: 'GET',
+      path: '/reload',
+      summary: 'The configuration in use, without secrets: what a new one is compared with',
+      answers: { 200: { description: 'the settings', schema: 'Settings' } },
+      answer: () => ok(targets.control.settings),
+    },
+    {
+      method: 'POST',
+      path: '/reload',
+      summary: 'Puts the configuration on disk into use, as SIGHUP does',
+      answers: {
+        200: { description: 'what has changed, and what needs a restart', schema: 'Reload' },
+        409: { description: 'an address or a source cannot be used; nothing has changed', schema: 'ReloadRefusal' },
+        422: { description: 'the configuration is wrong; nothing has changed', schema: 'ReloadRefusal' },
+      },
+      answer: async () => reloadAnswer(await targets.control.reload()),
+    },
+  ];
+}
+
+function reloadAnswer(outcome: ReloadOutcome): AdminAnswer {
+  if (outcome.kind === 'reloaded') return ok({ changes: outcome.changes });
+  const { problems, isConfigWrong } = outcome;
+  return { status: isConfigWrong ? 422 : 409, json: { error: problems.join('; '), problems } };
 }
 
 function ok(json: object): AdminAnswer {

@@ -14,6 +14,8 @@ import { findingText } from '../live-check/finding.ts';
 import type { Finding } from '../live-check/finding.ts';
 import { checkLive, checkSidecarLive } from '../live-check/live-check.ts';
 import { adminClient } from '../admin/client.ts';
+import type { AdminClient } from '../admin/client.ts';
+import { changesText, planAgainst, reloadGateway } from './process-commands.ts';
 import type { AdminAddress } from '../admin/client.ts';
 import { queriesOf, queriesTo } from '../admin/route-queries.ts';
 import type { RouteQueries } from '../admin/route-queries.ts';
@@ -79,6 +81,7 @@ function commands(terminal: Terminal, end: (status: ExitStatus) => void): Comman
     .option('-c, --config <file>', `configuration file (default: ${DEFAULT_FILE}, if it is there)`)
     .option('--check', 'validate the configuration and every file it names, then exit')
     .option('--live', 'with --check: also ask the agent, the name system, the ports and the state folder')
+    .option('--against [admin]', 'with --check: print what a reload of this running gateway would change')
     .action(async (options: GatewayFlags) => end(await gateway(options, terminal)));
   withFlags(program.command('sidecar').description('run a Connect proxy (sidecar)'), SIDECAR_FLAGS)
     .option('-c, --config <file>', 'configuration file (default: none, everything comes from Consul)')
@@ -96,6 +99,12 @@ function commands(terminal: Terminal, end: (status: ExitStatus) => void): Comman
       const explanation = await explained(text, queriesFor(flags, terminal), flags.listener);
       stdout.write(flags.json === true ? toJson(explanation) : explanationText(explanation));
       end(explanation.found ? 0 : 1);
+    });
+  withAdminFlags(program.command('reload').description('put the changed configuration of a running gateway into use'))
+    .option('--json', 'print JSON')
+    .action(async ({ json, ...flags }: AdminFlags) => {
+      const changes = await reloadGateway(clientOf(flags));
+      stdout.write(json === true ? toJson({ changes }) : printableLines(changesText(changes)));
     });
   program
     .command('trace')
@@ -126,13 +135,15 @@ interface GatewayFlags extends ConsulFlags {
   readonly config?: string;
   readonly check?: boolean;
   readonly live?: boolean;
+  readonly against?: string | true;
 }
 
 async function gateway(
-  { config, check = false, live = false, ...flags }: GatewayFlags,
+  { config, check = false, live = false, against, ...flags }: GatewayFlags,
   { stdout, signals, env }: Terminal,
 ): Promise<ExitStatus> {
-  refuseLiveAlone(check, live);
+  refuseAlone(check, live, '--live');
+  refuseAlone(check, against !== undefined, '--against');
   const settings = commandSettings(flags, env, process.cwd());
   const file = config ?? defaultFile(settings.byFlag || settings.byEnvironment);
   const amend = amending(settings, settings.byFlag || file === undefined);
@@ -142,11 +153,16 @@ async function gateway(
   for (const warning of warnings) stdout.write(`warning: ${printable(warning)}\n`);
   const names = printable(parts.sources.map(({ name }) => name).join(', '));
   stdout.write(`${file ?? 'command line'}: OK (sources: ${names})\n`);
+  if (against !== undefined) {
+    const gatewayInUse = clientOf({ admin: against === true ? DEFAULT_ADMIN_URL : against });
+    stdout.write(printableLines(changesText(await planAgainst(gatewayInUse, loaded))));
+  }
   return live ? printFindings(await checkLive(loaded), stdout) : 0;
 }
 
-function refuseLiveAlone(check: boolean, live: boolean): void {
-  if (live && !check) throw new ConfigProblems([{ message: 'expected --check before --live, found none', path: [] }]);
+function refuseAlone(check: boolean, isGiven: boolean, flag: string): void {
+  if (isGiven && !check)
+    throw new ConfigProblems([{ message: `expected --check before ${flag}, found none`, path: [] }]);
 }
 
 /** 1 when one of them would keep a gateway from being ready. */
@@ -168,7 +184,7 @@ async function sidecar(
   { config: file, check = false, live = false, sidecarFor, proxyId, ...flags }: SidecarFlags,
   { stdout, signals, env }: Terminal,
 ): Promise<ExitStatus> {
-  refuseLiveAlone(check, live);
+  refuseAlone(check, live, '--live');
   const choice = proxyChoice(sidecarFor, proxyId);
   const settings = commandSettings(flags, env, process.cwd());
   const place = { file, amend: amending(settings, settings.byFlag || file === undefined) };
@@ -222,6 +238,23 @@ interface ExplainFlags extends QueryFlags {
 }
 
 const DEFAULT_ADMIN_URL = `http://${formatEndpoint(DEFAULT_ADMIN)}`;
+
+interface AdminFlags {
+  readonly admin?: string;
+  readonly tokenFile?: string;
+  readonly json?: boolean;
+}
+
+/** For commands that change something. */
+function withAdminFlags(command: Command): Command {
+  return command
+    .option('--admin <url>', `admin API of the gateway, or unix:/path (default: ${DEFAULT_ADMIN_URL})`)
+    .option('--token-file <file>', 'token for its admin API (default: none)');
+}
+
+function clientOf({ admin = DEFAULT_ADMIN_URL, tokenFile }: AdminFlags): AdminClient {
+  return adminClient(adminAddress(admin), tokenFile);
+}
 
 function withQueryFlags(command: Command): Command {
   return command

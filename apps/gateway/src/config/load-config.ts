@@ -1,5 +1,6 @@
 import { readFile } from 'node:fs/promises';
 import { dirname, resolve } from 'node:path';
+import { isDeepStrictEqual } from 'node:util';
 import { ConfigProblems } from '@meshgate/core';
 import type { Problem, ProcessRole } from '@meshgate/core';
 import { asWritten } from './amend-config.ts';
@@ -9,7 +10,7 @@ import type { UnderstoodSettings } from './config.ts';
 import type { GatewayConfig } from './config-schema.ts';
 import type { Parts } from './parts.ts';
 import { installPlugins } from './plugins.ts';
-import type { Installed } from './plugins.ts';
+import type { Installed, InstalledUse } from './plugins.ts';
 import { listenerUseProblems, offeredParts, routeUseProblems } from './part-uses.ts';
 import { startProblems, startWarnings } from './start-problems.ts';
 import { unknownListenerWarnings } from './unknown-listeners.ts';
@@ -27,6 +28,8 @@ export interface LoadedConfig {
   /** Paths in it are absolute. */
   readonly config: GatewayConfig;
   readonly parts: Parts;
+  /** What each of its plugins has added: all together are `parts`. */
+  readonly uses: readonly InstalledUse[];
   readonly transport: ChosenTransport;
   /** What is allowed and worth knowing of the files that its plugins will read, each with its place. */
   readonly warnings: readonly string[];
@@ -36,25 +39,32 @@ export interface LoadedConfig {
  * Reads a configuration file, amends it, loads and installs its plugins, and looks through the files that it names. Starts nothing.
  *
  * @param file `undefined`: there is none, what `amend` adds to nothing is all
+ * @param earlier one that is in use: plugins that are used in the same way go on, and so does its transport
  * @throws ConfigProblems with everything that is wrong, in whichever of these files
  */
-export async function loadConfig(file: string | undefined, amend: Amend = asWritten): Promise<LoadedConfig> {
+export async function loadConfig(
+  file: string | undefined,
+  amend: Amend = asWritten,
+  earlier?: LoadedConfig,
+): Promise<LoadedConfig> {
   const baseDir = file === undefined ? resolve() : dirname(resolve(file));
   const text = file === undefined ? '' : await readConfigText(file);
   const draft = draftConfig(file === undefined ? '{}' : text, file ?? NO_FILE, amend);
   const { config, understood, problems, placed } = draft;
-  const installed = await installPlugins(draft.uses, { baseDir, process: roleOf(understood) });
-  const { transport, problems: ofTransport } = await transportOf(understood, installed);
+  const place = { baseDir, process: roleOf(understood) };
+  const before = earlier && { uses: earlier.uses, lent: earlier.parts.lent };
+  const installed = await installPlugins(draft.uses, place, before);
+  const { transport, problems: ofTransport } = await transportOf(understood, installed, earlier);
   const ofUses = installed.complete ? useProblems(understood, installed) : [];
   const together = [...installed.problems, ...lacksOf(understood, installed), ...ofTransport, ...ofUses];
   const wrong = [...problems, ...together.map(placed)];
   if (config === undefined || transport === undefined || wrong.length > 0) throw new ConfigProblems(inOrder(wrong));
-  const { parts } = installed;
+  const { parts, uses } = installed;
   // Which listeners a source will name, nobody can tell yet.
   const ofListeners =
     parts.listenerSources.length > 0 ? [] : unknownListenerWarnings(installed.routes, config.listeners);
   const warnings = [...installed.warnings, ...ofListeners];
-  return { file, text, config: withAbsolutePaths(config, baseDir), parts, transport, warnings };
+  return { file, text, config: withAbsolutePaths(config, baseDir), parts, uses, transport, warnings };
 }
 
 function useProblems({ listeners = [] }: UnderstoodSettings, { routes, parts }: Installed): readonly Problem[] {
@@ -99,9 +109,15 @@ interface TransportFound {
   readonly problems: readonly Problem[];
 }
 
-async function transportOf(settings: UnderstoodSettings, { parts, complete }: Installed): Promise<TransportFound> {
+async function transportOf(
+  settings: UnderstoodSettings,
+  { parts, complete }: Installed,
+  earlier?: LoadedConfig,
+): Promise<TransportFound> {
   if (settings.transport === undefined) return { problems: [] };
   const { use, splice } = settings.transport;
+  if (earlier !== undefined && isDeepStrictEqual(settings.transport, earlier.config.transport))
+    return { transport: earlier.transport, problems: unsharedBy(earlier.transport.transport, settings) };
   const choice = await chooseTransport(use, parts.transports, builtInTransports(splice));
   if (choice.kind === 'chosen') return { transport: choice, problems: unsharedBy(choice.transport, settings) };
   // The plugin that could not be installed may be the one that adds it.

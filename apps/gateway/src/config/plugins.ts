@@ -1,3 +1,4 @@
+import { isDeepStrictEqual } from 'node:util';
 import type { Plugin, Problem, Route } from '@meshgate/core';
 import { PartsCollector } from '@meshgate/core/parts';
 import type { PluginParts } from '@meshgate/core/parts';
@@ -24,19 +25,51 @@ export interface Installed {
   readonly warnings: readonly string[];
   /** Those of route files, as they are now. */
   readonly routes: readonly Route[];
+  /** What each use has added, for a later installation to go on with. */
+  readonly uses: readonly InstalledUse[];
+}
+
+/** One plugin as it was installed. */
+export interface InstalledUse {
+  readonly use: PlacedUse;
+  readonly parts: PluginParts;
+}
+
+/** An installation of plugins, some of which are wanted again. */
+export interface Earlier {
+  readonly uses: readonly InstalledUse[];
+  readonly lent: PluginServices;
 }
 
 /**
  * Loads and installs `uses`, one after the other, and looks through what they will read. Starts nothing. Never rejects: what
  * goes wrong in a plugin is a problem of the configuration that names it.
+ *
+ * @param earlier what of it is used in the same way goes on, with the parts that it has
  */
-export async function installPlugins(uses: readonly PlacedUse[], place: PluginPlace): Promise<Installed> {
-  const work: Work = { place, collector: new PartsCollector(), lent: new PluginServices(place) };
+export async function installPlugins(
+  uses: readonly PlacedUse[],
+  place: PluginPlace,
+  earlier?: Earlier,
+): Promise<Installed> {
+  const lent = earlier?.lent ?? new PluginServices(place);
+  const work: Work = { place, collector: new PartsCollector(), lent };
+  const left = new Set(earlier?.uses);
   const problems: Problem[] = [];
   const checks: Checked[] = [];
+  const installedUses: InstalledUse[] = [];
   let complete = true;
   for (const use of uses) {
+    const before = work.collector.sizes;
+    const kept = Array.from(left).find((one) => isSameUse(one.use, use));
+    if (kept !== undefined) {
+      left.delete(kept);
+      work.collector.include(kept.parts);
+      installedUses.push({ use, parts: kept.parts });
+      continue;
+    }
     const outcome = await install(use, work);
+    installedUses.push({ use, parts: work.collector.since(before) });
     problems.push(...outcome.problems);
     checks.push(outcome.checked);
     complete &&= outcome.installed;
@@ -49,7 +82,20 @@ export async function installPlugins(uses: readonly PlacedUse[], place: PluginPl
     noListeners: checks.flatMap(({ noListeners }) => noListeners ?? []),
     warnings: checks.flatMap(({ warnings }) => warnings),
     routes: checks.flatMap(({ routes = [] }) => routes),
+    uses: installedUses,
   };
+}
+
+/** The parts of `uses` together, in their order. */
+export function partsOf(uses: readonly InstalledUse[], lent: PluginServices): Parts {
+  const collector = new PartsCollector();
+  for (const { parts } of uses) collector.include(parts);
+  return { ...collector.parts, lent };
+}
+
+/** Where it stands in its list does not matter. */
+function isSameUse(one: PlacedUse, other: PlacedUse): boolean {
+  return one.list === other.list && one.use === other.use && isDeepStrictEqual(one.settings, other.settings);
 }
 
 interface Work {

@@ -63,21 +63,27 @@ export const MESSAGES = {
   },
   reloading: {
     level: 'info',
-    text: 'reloading route files',
-    meaning: 'SIGHUP: route files are reloaded.',
+    text: 'reloading',
+    meaning: 'SIGHUP or `POST /reload`: the configuration and the route files are read again.',
     action: 'Nothing.',
   },
-  configChanged: {
-    level: 'warn',
-    text: 'configuration changed on disk: restart to apply',
-    meaning: 'SIGHUP: the configuration file is another than at the start. Route files are followed without a restart.',
-    action: 'Restart.',
+  reloaded: {
+    level: 'info',
+    text: 'reloaded: {changes}',
+    meaning: 'The configuration as it is on disk now is in use.',
+    action: 'Nothing.',
   },
-  configInvalid: {
+  restartNeeded: {
+    level: 'warn',
+    text: 'changed settings need a restart: {settings}',
+    meaning: 'A reload has put everything else into use; these stay as they were.',
+    action: '`meshgate upgrade`, which drops no connection.',
+  },
+  reloadRefused: {
     level: 'error',
-    text: 'configuration file is now invalid: {problem}',
-    meaning: 'SIGHUP: with this file the gateway would not start again.',
-    action: 'Mend the file before the next restart.',
+    text: 'reload refused, nothing has changed: {problem}',
+    meaning: 'The configuration on disk is wrong, or an address or a source of it cannot be used.',
+    action: 'Mend the problem, and reload again.',
   },
   linesDropped: {
     level: 'warn',

@@ -24,6 +24,7 @@ import {
   withUsedLayers,
   withUsedResolvers,
 } from '@meshgate/core/parts';
+import type { PreparedChange, Stages } from '@meshgate/core/parts';
 import type {
   Connector,
   Layer,
@@ -55,7 +56,11 @@ import type { Readiness } from '../admin/readiness.ts';
 import { connectionsView } from '../admin/views.ts';
 import { fileSnapshotStore, fileListenerStore } from './snapshot-files.ts';
 import type { GatewayConfig } from '../config/config-schema.ts';
+import { atOnce, together } from './change.ts';
 import { Gateway } from './gateway.ts';
+import type { Next } from './gateway.ts';
+import { LiveServices } from './live-services.ts';
+import type { ProcessControl } from './process-control.ts';
 import { logObserver } from '../log/log-observer.ts';
 import { logLevelOf } from '../log/logger.ts';
 import type { Log } from '../log/logger.ts';
@@ -77,6 +82,8 @@ export interface Surroundings {
   shutDown(): void;
   /** Applied to every observer but the metrics. */
   wrapObserver?(observer: Observer): Observer;
+  /** What an operator may have the process do beside, through the admin server. */
+  readonly control: ProcessControl;
 }
 
 /** The parts of a gateway that carries connections, for whoever speaks for it in place of an admin server. */
@@ -85,6 +92,7 @@ export interface Carrier {
   readonly sessions: Sessions;
   readonly listeners: Listeners;
   readonly drain: Drain;
+  readonly routes: RouteStore;
   readonly registry: Registry;
 }
 
@@ -107,10 +115,13 @@ const HEALTH = token<BackendHealth>('backend health');
 const CHECKS = token<HealthChecks>('health checks');
 const ADDRESSES = token<AddressBook>('address book');
 const DIALER = token<Connector>('dialer');
+const CONNECTOR = token<Connector>('connector');
 export const SESSIONS: Token<Sessions> = token('sessions');
 const LISTENERS = token<Listeners>('listeners');
 const DRAIN = token<Drain>('drain');
 const ENDPOINTS = token<readonly AdminEndpoint[]>('admin endpoints');
+const SERVICES = token<LiveServices>('services of plugins');
+const ADMISSION = token<Admission>('admission');
 /** What this proxy shows of itself; none when it only passes TLS on. */
 export const CERTIFICATE: Token<{ readonly status: CertificateStatus }> = token('own certificate');
 const READINESS = token<() => Readiness>('readiness');
@@ -130,6 +141,7 @@ export function composeCarrier(config: GatewayConfig, parts: Parts, surroundings
     sessions: one(c, SESSIONS),
     listeners: one(c, LISTENERS),
     drain: one(c, DRAIN),
+    routes: one(c, ROUTES),
     registry: one(c, REGISTRY),
   };
 }
@@ -149,7 +161,7 @@ export function composeWith(
 }
 
 function composed(config: GatewayConfig, parts: Parts, surroundings: Surroundings, bindOwn = bindStages): Container {
-  const start = { ...surroundings, config, parts, c: newContainer() };
+  const start = { ...surroundings, limits: { ...surroundings.limits }, config, parts, c: newContainer() };
   bindObservers(start);
   const plan = bindOwn(start);
   bindRoutes(plan);
@@ -170,18 +182,34 @@ export interface Plan extends Surroundings {
 function bindObservers({ c, config, parts, log, wrapObserver = (observer) => observer }: Plan): void {
   bind(c, REGISTRY, () => registryOfThisProcess(log));
   bind(c, OBSERVER, () => wrapObserver(logObserver(log.logger)));
-  const { access, quiet } = config.log;
-  if (access !== false) bind(c, OBSERVER, () => wrapObserver(accessLog(log, { ...access, quiet })));
   bind(c, TROUBLES, () => new RecentTroubles());
   bind(c, OBSERVER, () => one(c, TROUBLES));
   bind(c, OBSERVER, () => prometheusObserver({ registry: one(c, REGISTRY), live: () => one(c, SESSIONS) }));
   bindEach(c, OBSERVER, parts.observers.map(wrapObserver));
-  bind(c, EVENTS, () => observers(all(c, OBSERVER)));
+  bind(c, EVENTS, () => eventsOf({ c, config, log, wrapObserver }));
+}
+
+/** Everybody who is told, with the access log if there is one: the one observer that may come and go. */
+function eventsOf({
+  c,
+  config,
+  log,
+  wrapObserver = same,
+}: Pick<Plan, 'c' | 'config' | 'log' | 'wrapObserver'>): Observer {
+  const [first, ...rest] = all(c, OBSERVER);
+  const { access, quiet } = config.log;
+  const own = access === false ? [] : [wrapObserver(accessLog(log, { ...access, quiet }))];
+  return observers([...(first === undefined ? [] : [first]), ...own, ...rest]);
+}
+
+function same(observer: Observer): Observer {
+  return observer;
 }
 
 /** Where routes come from; with a folder to keep them in, from there while a source is silent at the start. */
 function bindRoutes({ c, config: { stateDir }, parts }: Plan): void {
   bindEach(c, SOURCE, storedSources(parts.sources, stateDir));
+  bind(c, SERVICES, () => new LiveServices(servicesOf(parts)));
   bind(c, ROUTE_CHANGES, () => new RouteChangeFeed());
   bind(c, ROUTES, () => {
     const observer = observers([one(c, EVENTS), one(c, ROUTE_CHANGES)]);
@@ -191,16 +219,13 @@ function bindRoutes({ c, config: { stateDir }, parts }: Plan): void {
 
 /** What a connection passes through. */
 function bindStages(plan: Plan): Plan {
-  const { c, config, parts, transport, limits, idPrefix } = plan;
+  const { c, config, parts, limits } = plan;
   const { keepAlive } = config;
   bindEach(c, SNIFFER, [sniSniffer(), ...parts.sniffers]);
   bindEach(c, RESOLVER, parts.resolvers);
   bind(c, RESOLVER, () => one(c, ROUTES));
   bindEach(c, LAYER, parts.layers);
-  if (config.listeners.some(({ filters = [] }) => filters.some(({ name }) => name === POSTGRES_FILTER)))
-    bind(c, LAYER, postgresBackends);
   const offered = offeredParts(parts);
-  const filtersOf = filtersByListener(config.listeners, offered);
   bind(c, OUTLIERS, () => new Outliers(one(c, EVENTS)));
   bind(c, ADDRESSES, () => new AddressBook(one(c, EVENTS)));
   bindHealth(plan);
@@ -219,25 +244,9 @@ function bindStages(plan: Plan): Plan {
       ...(config.prefer !== undefined && { prefer: config.prefer }),
     });
   });
-  bind(c, SESSIONS, () => {
-    return new Sessions({
-      ...(filtersOf !== undefined && { filtersOf }),
-      sniffer: firstOf(all(c, SNIFFER)),
-      resolver: withUsedResolvers(
-        withListenerResolvers(firstToKnow(all(c, RESOLVER)), config.listeners, offered),
-        offered,
-      ),
-      connector: layered(
-        withListenerLayers(withUsedLayers(one(c, DIALER), offered), config.listeners, offered),
-        all(c, LAYER),
-      ),
-      admission: new Admission(limits),
-      observer: one(c, EVENTS),
-      transport,
-      limits,
-      ...(idPrefix !== undefined && { idPrefix }),
-    });
-  });
+  bind(c, CONNECTOR, () => withUsedLayers(one(c, DIALER), offered));
+  bind(c, ADMISSION, () => new Admission(limits));
+  bind(c, SESSIONS, () => new Sessions(stagesOf(plan, one(c, EVENTS))));
   return plan;
 }
 
@@ -264,6 +273,49 @@ export function checkTransport(transport: Transport): Transport {
 
 const BUILT_IN_TRANSPORTS: ReadonlySet<string> = new Set(['node', 'epoll', 'uring']);
 
+/** As the configuration is now: a reload has others, around the same parts. */
+function stagesOf({ c, config, parts, transport, limits, idPrefix }: Plan, observer: Observer): Stages {
+  const { listeners } = config;
+  const offered = offeredParts(parts);
+  const filtersOf = filtersByListener(listeners, offered);
+  const asksPostgres = listeners.some(({ filters = [] }) => filters.some(({ name }) => name === POSTGRES_FILTER));
+  const resolver = withListenerResolvers(firstToKnow(all(c, RESOLVER)), listeners, offered);
+  const connector = withListenerLayers(one(c, CONNECTOR), listeners, offered);
+  return {
+    ...(filtersOf !== undefined && { filtersOf }),
+    sniffer: firstOf(all(c, SNIFFER)),
+    resolver: withUsedResolvers(resolver, offered),
+    connector: layered(connector, [...all(c, LAYER), ...(asksPostgres ? [postgresBackends()] : [])]),
+    admission: one(c, ADMISSION),
+    observer,
+    transport,
+    limits: { ...limits },
+    ...(idPrefix !== undefined && { idPrefix }),
+  };
+}
+
+/**
+ * Everything that a reload changes in a gateway, prepared: first what may fail. `plan.limits` is the one object that all parts read them
+ * from.
+ */
+function prepareNext(plan: Plan, { config, parts, limits }: Next): Promise<PreparedChange> {
+  const { c, log } = plan;
+  const { stateDir } = plan.config;
+  const next: Plan = { ...plan, config, parts };
+  return together([
+    () => one(c, ROUTES).prepare(storedSources(parts.sources, stateDir)),
+    () => one(c, LISTENERS).prepare(config.listeners, storedListeners(parts.listenerSources, stateDir)),
+    () => one(c, SERVICES).prepare(servicesOf(parts)),
+    atOnce(() => {
+      Object.assign(plan.limits, limits);
+      one(c, ADMISSION).use(plan.limits);
+      one(c, SESSIONS).use(stagesOf(next, eventsOf(next)));
+      one(c, DRAIN).use(config.drain);
+      log.logger.level = config.log.level;
+    }),
+  ]);
+}
+
 /** Where connections come in, and how they are let go. */
 function bindListeners({ c, config, parts, transport }: Plan): void {
   bind(c, LISTENERS, () => {
@@ -281,18 +333,19 @@ function bindListeners({ c, config, parts, transport }: Plan): void {
     return new Drain(config.drain, {
       sessions: one(c, SESSIONS),
       listeners: one(c, LISTENERS),
-      services: servicesOf(parts),
+      services: one(c, SERVICES).current,
       observer: one(c, EVENTS),
     });
   });
 }
 
 /** What is started, in this order, and stopped in reverse: probes are answered all the while, routes are known before a port opens. */
-function bindServices({ c, config: { admin }, parts, limits, log, transport, shutDown }: Plan): void {
-  for (const settings of admin)
+function bindServices(plan: Plan): void {
+  const { c, parts, limits, log, transport, control, shutDown } = plan;
+  for (const settings of plan.config.admin)
     bind(c, ADMIN, () => new AdminServer({ settings, endpoints: one(c, ENDPOINTS), observer: one(c, EVENTS) }));
   bind(c, SERVICE, () => inOrder('admin', all(c, ADMIN)));
-  bindEach(c, SERVICE, servicesOf(parts));
+  bind(c, SERVICE, () => one(c, SERVICES));
   bind(c, SERVICE, () => one(c, ROUTES));
   bind(c, SERVICE, () => one(c, LISTENERS));
   bind(c, ENDPOINTS, () => {
@@ -317,6 +370,7 @@ function bindServices({ c, config: { admin }, parts, limits, log, transport, shu
       logLevel: logLevelOf(log.logger),
       drainProgress: () => one(c, DRAIN).progress,
       shutDown,
+      control,
     });
   });
   bind(c, READINESS, () => () => {
@@ -342,6 +396,7 @@ function bindServices({ c, config: { admin }, parts, limits, log, transport, shu
       observer: one(c, EVENTS),
       readiness: () => one(c, READINESS)(),
       sources: parts.sources,
+      prepare: (next) => prepareNext(plan, next),
     });
   });
 }
@@ -355,14 +410,24 @@ function servicesOf({ services, carrierServices }: Parts): readonly Service[] {
 export function storedSources(sources: readonly RouteSource[], stateDir?: string): readonly RouteSource[] {
   if (stateDir === undefined) return sources;
   const store = fileSnapshotStore(stateDir);
-  return sources.map((source) => lastKnownGood(source, store));
+  return sources.map((source) => onceFor(source, () => lastKnownGood(source, store)));
 }
+
+/** A source that goes on after a reload is the same one. */
+function onceFor<Source extends RouteSource | ListenerSource>(source: Source, make: () => Source): Source {
+  const known = STORED.get(source) ?? make();
+  STORED.set(source, known);
+  // What is kept for a source is of its kind.
+  return known as Source;
+}
+
+const STORED = new WeakMap<object, object>();
 
 /** The same for where to listen: kept routes are of no use to a gateway that does not know its own address. */
 export function storedListeners(sources: readonly ListenerSource[], stateDir?: string): readonly ListenerSource[] {
   if (stateDir === undefined) return sources;
   const store = fileListenerStore(stateDir);
-  return sources.map((source) => lastKnownListeners(source, store));
+  return sources.map((source) => onceFor(source, () => lastKnownListeners(source, store)));
 }
 
 /** With the metrics of the process itself, and of its log. */

@@ -1,9 +1,19 @@
-import type { DrainProgress, Observer, RouteSource, Service } from '@meshgate/core';
-import type { Drain, Listeners, Outliers, RouteStore } from '@meshgate/core/parts';
+import type { DrainProgress, Limits, Observer, RouteSource, Service } from '@meshgate/core';
+import { errorOf } from '@meshgate/core/parts';
+import type { Drain, Listeners, Outliers, PreparedChange, RouteStore } from '@meshgate/core/parts';
+import type { GatewayConfig } from '../config/config-schema.ts';
+import type { Parts } from '../config/parts.ts';
 import type { AdminServer } from '../admin/server.ts';
 import type { Readiness } from '../admin/readiness.ts';
 import { listenerView } from '../admin/views.ts';
 import type { ListenerView } from '../admin/views.ts';
+
+/** What a gateway goes on with after a reload. */
+export interface Next {
+  readonly config: GatewayConfig;
+  readonly parts: Parts;
+  readonly limits: Limits;
+}
 
 /** The parts of a gateway that somebody outside has to do with. */
 export interface GatewayParts {
@@ -15,6 +25,8 @@ export interface GatewayParts {
   readonly drain: Pick<Drain, 'begin' | 'force'>;
   /** As they came from the plugins. */
   readonly sources: readonly RouteSource[];
+  /** Prepares what is to be in use from now on. Rejects, nothing having changed, when it cannot be; absent where only a restart can. */
+  prepare?(next: Next): Promise<PreparedChange>;
   readiness(): Readiness;
   /** Everything that is started and stopped, as one. */
   readonly lifecycle: Service;
@@ -23,11 +35,36 @@ export interface GatewayParts {
 /** A gateway: started once, drained, stopped. */
 export class Gateway {
   readonly #parts: GatewayParts;
+  #sources: readonly RouteSource[];
   #reportedAt = -Infinity;
   #unreported = 0;
 
   constructor(parts: GatewayParts) {
     this.#parts = parts;
+    this.#sources = parts.sources;
+  }
+
+  /** Whether its configuration can be changed while it runs. */
+  get canReload(): boolean {
+    return this.#parts.prepare !== undefined;
+  }
+
+  /**
+   * Prepares to go on with `next`: what is the same in it stays as it is. What of the old does not stop once it is committed is reported.
+   *
+   * @throws when something of it cannot be put into use; nothing has changed then
+   */
+  async prepare(next: Next): Promise<PreparedChange> {
+    const { prepare } = this.#parts;
+    if (prepare === undefined) throw new Error('expected a gateway that can reload, found none');
+    const { commit, discard } = await prepare(next);
+    return {
+      discard,
+      commit: () => {
+        this.#sources = next.parts.sources;
+        return commit().catch((reason: unknown) => this.report(errorOf(reason)));
+      },
+    };
   }
 
   /** Where it listens. */
@@ -87,7 +124,7 @@ export class Gateway {
 
   /** Has every source that reads files read them again. */
   refresh(): void {
-    for (const source of this.#parts.sources) if (canRefresh(source)) source.refresh();
+    for (const source of this.#sources) if (canRefresh(source)) source.refresh();
   }
 }
 

@@ -1,26 +1,119 @@
 import { ConfigProblems, formatProblem } from '@meshgate/core';
-import { parseConfig } from '../config/config.ts';
-import type { Gateway } from './gateway.ts';
-import { readConfigText } from '../config/load-config.ts';
+import type { GatewayConfig } from '../config/config-schema.ts';
 import type { LoadedConfig } from '../config/load-config.ts';
+import { partsOf } from '../config/plugins.ts';
 import type { Logger } from '../log/logger.ts';
 import { say } from '../log/messages.ts';
+import { sharesOf } from '../workers/shares.ts';
+import { bindFailure } from './bind-failure.ts';
+import type { Gateway } from './gateway.ts';
+import { thisMachine } from './machine.ts';
+import type { ReloadOutcome } from './process-control.ts';
+import { changeText, flatSettings, planReload } from './reload-plan.ts';
+import type { FlatSettings, SettingChange } from './reload-plan.ts';
 
-/**
- * Has the sources read their files again, and looks whether the configuration itself is still the one in use: a change of that
- * takes a restart, and whoever made it should know. Never rejects.
- */
-export async function reload({ file, text }: LoadedConfig, gateway: Gateway, logger: Logger): Promise<void> {
-  say(logger, 'reloading');
-  gateway.refresh();
-  if (file === undefined) return;
-  try {
-    const now = await readConfigText(file);
-    if (now === text) return;
-    parseConfig(now, file);
-    say(logger, 'configChanged', {}, { file });
-  } catch (reason) {
-    const lines = reason instanceof ConfigProblems ? reason.problems.map(formatProblem) : [String(reason)];
-    for (const problem of lines) say(logger, 'configInvalid', { problem });
+/** What a {@link Reloader} is made of. */
+export interface ReloaderOptions {
+  /** What is in use at first. */
+  readonly loaded: LoadedConfig;
+  readonly gateway: Pick<Gateway, 'canReload' | 'refresh' | 'prepare'>;
+  readonly logger: Logger;
+  /** Reads the configuration again. Rejects with `ConfigProblems` when it is wrong. */
+  loadAgain(earlier: LoadedConfig): Promise<LoadedConfig>;
+}
+
+/** Puts a changed configuration into use, one reload after the other. A broken one changes nothing. */
+export class Reloader {
+  readonly #options: ReloaderOptions;
+  #current: LoadedConfig;
+  #last: Promise<unknown> = Promise.resolve();
+
+  constructor(options: ReloaderOptions) {
+    this.#options = options;
+    this.#current = options.loaded;
   }
+
+  /** The configuration in use. */
+  get settings(): FlatSettings {
+    return flatSettings(this.#current.config, this.#current.uses);
+  }
+
+  /** Reads the configuration and the files of routes again. Never rejects. */
+  reload(): Promise<ReloadOutcome> {
+    const outcome = this.#last.then(() => this.#reload());
+    this.#last = outcome;
+    return outcome;
+  }
+
+  async #reload(): Promise<ReloadOutcome> {
+    const { gateway, logger } = this.#options;
+    say(logger, 'reloading');
+    gateway.refresh();
+    const outcome = await this.#apply();
+    if (outcome.kind === 'refused') for (const problem of outcome.problems) say(logger, 'reloadRefused', { problem });
+    else this.#report(outcome.changes);
+    return outcome;
+  }
+
+  async #apply(): Promise<ReloadOutcome> {
+    const { gateway, loadAgain } = this.#options;
+    const before = this.#current;
+    try {
+      const wanted = await loadAgain(before);
+      const changes = planReload(this.settings, flatSettings(wanted.config, wanted.uses));
+      if (!gateway.canReload) return { kind: 'reloaded', changes: changes.map(afterRestart) };
+      const next = goingOn(before, wanted, changes);
+      if (changes.some(({ effect }) => effect !== 'restart')) {
+        const { config, parts } = next;
+        const change = await gateway.prepare({ config, parts, limits: sharesOf(config, thisMachine()).each });
+        await change.commit();
+      }
+      this.#current = next;
+      return { kind: 'reloaded', changes };
+    } catch (reason) {
+      if (reason instanceof ConfigProblems)
+        return { kind: 'refused', problems: reason.problems.map(formatProblem), isConfigWrong: true };
+      const message = reason instanceof Error ? reason.message : String(reason);
+      return { kind: 'refused', problems: [bindFailure(reason, before.config) ?? message], isConfigWrong: false };
+    }
+  }
+
+  #report(changes: readonly SettingChange[]): void {
+    const { logger } = this.#options;
+    const done = changes.filter(({ effect }) => effect !== 'restart');
+    const left = changes.filter(({ effect }) => effect === 'restart');
+    const text = done.length === 0 ? 'nothing has changed' : done.map(changeText).join('; ');
+    if (done.length > 0 || left.length === 0) say(logger, 'reloaded', { changes: text });
+    if (left.length > 0) say(logger, 'restartNeeded', { settings: left.map(({ setting }) => setting).join(', ') });
+  }
+}
+
+/** A sidecar takes nothing but its files while it runs. */
+function afterRestart(change: SettingChange): SettingChange {
+  return { ...change, effect: 'restart' };
+}
+
+/** `wanted`, but for what needs a restart: that stays as it is in `before`. */
+function goingOn(before: LoadedConfig, wanted: LoadedConfig, changes: readonly SettingChange[]): LoadedConfig {
+  const keepsSources = changes.some(({ setting, effect }) => setting.startsWith('sources') && effect === 'restart');
+  const from = keepsSources ? before : wanted;
+  const uses = [
+    ...from.uses.filter(({ use }) => use.list === 'sources'),
+    ...before.uses.filter(({ use }) => use.list === 'plugins'),
+  ];
+  const config = { ...reloaded(before.config, wanted.config), sources: from.config.sources };
+  return { ...before, config, uses, parts: partsOf(uses, before.parts.lent) };
+}
+
+/** What `EFFECTS` says of settings, as code. */
+function reloaded(before: GatewayConfig, { listeners, limits, drain, log }: GatewayConfig): GatewayConfig {
+  const prefix = before.limits.perClient?.prefix;
+  const perClient = limits.perClient && { ...limits.perClient, ...(prefix !== undefined && { prefix }) };
+  return {
+    ...before,
+    listeners,
+    limits: { ...limits, ...(perClient !== undefined && { perClient }) },
+    drain,
+    log: { ...log, format: before.log.format },
+  };
 }

@@ -10,9 +10,11 @@ import type { Log, Logger, LogTarget } from '../log/logger.ts';
 import { say } from '../log/messages.ts';
 import { thisMachine } from './machine.ts';
 import { ReadinessLog } from './readiness-log.ts';
-import { reload } from './reload.ts';
+import type { ProcessControl } from './process-control.ts';
+import { Reloader } from './reload.ts';
 import { VERSION } from '../cli/version.ts';
 import { composePrimary } from '../workers/primary.ts';
+import type { FlatSettings } from './reload-plan.ts';
 import { sharesOf } from '../workers/shares.ts';
 import type { Shares } from '../workers/shares.ts';
 
@@ -45,7 +47,12 @@ export interface ConfigPlace {
  */
 export async function serve({ file, amend }: ConfigPlace, target: LogTarget, signals: Signals): Promise<ServeStatus> {
   const loaded = await loadConfig(file, amend);
-  return run(loaded, (around) => gatewayOf(loaded, around), target, signals);
+  const proxy: RunningProxy = {
+    loaded,
+    composeWith: (around) => gatewayOf(loaded, around),
+    loadAgain: (earlier) => loadConfig(file, amend, earlier),
+  };
+  return run(proxy, target, signals);
 }
 
 /** What a proxy is composed with. */
@@ -53,28 +60,34 @@ export interface RunSurroundings {
   readonly log: Log;
   readonly target: LogTarget;
   readonly shares: Shares;
+  readonly control: ProcessControl;
   shutDown(): void;
 }
 
-/** Runs what `composeWith` composes of a configuration until it has been told to stop and has drained, or fails. */
-export async function run(
-  loaded: LoadedConfig,
-  composeWith: (around: RunSurroundings) => Gateway,
-  target: LogTarget,
-  signals: Signals,
-): Promise<ServeStatus> {
-  const log = await openLog(loaded.config.log, { ...target, isShared: loaded.config.workers !== 1 });
-  const status = await new Run(loaded, composeWith, log, target).untilItEnds(signals);
+/** A proxy that is to run, by its configuration. */
+export interface RunningProxy {
+  readonly loaded: LoadedConfig;
+  /** Puts it together. */
+  composeWith(around: RunSurroundings): Gateway;
+  /** Reads the configuration again. Rejects with `ConfigProblems` when it is wrong. */
+  loadAgain(earlier: LoadedConfig): Promise<LoadedConfig>;
+}
+
+/** Runs a proxy until it has been told to stop and has drained, or fails. */
+export async function run(proxy: RunningProxy, target: LogTarget, signals: Signals): Promise<ServeStatus> {
+  const { config } = proxy.loaded;
+  const log = await openLog(config.log, { ...target, isShared: config.workers !== 1 });
+  const status = await new Run(proxy, log, target).untilItEnds(signals);
   await closeLog(log);
   return status;
 }
 
 /** In this process, or with this one as the primary of its workers. */
 function gatewayOf(loaded: LoadedConfig, around: RunSurroundings): Gateway {
-  const { log, shares, shutDown } = around;
+  const { log, shares, control, shutDown } = around;
   if (shares.count > 1) return composePrimary(loaded, around);
   const { transport } = loaded.transport;
-  return compose(loaded.config, loaded.parts, { log, transport, limits: shares.total, shutDown });
+  return compose(loaded.config, loaded.parts, { log, transport, limits: shares.total, control, shutDown });
 }
 
 /** One proxy, from its start to its end. */
@@ -83,22 +96,25 @@ class Run {
   readonly #logger: Logger;
   readonly #shares: Shares;
   readonly #gateway: Gateway;
+  readonly #reloader: Reloader;
   /** Aborts when the process is to stop: a signal, the admin API, or a bug. */
   readonly #leaving = new AbortController();
   /** Aborts at a second signal: nobody waits any longer. */
   readonly #forcing = new AbortController();
   #status: ServeStatus = 0;
 
-  constructor(loaded: LoadedConfig, composeWith: (around: RunSurroundings) => Gateway, log: Log, target: LogTarget) {
+  constructor({ loaded, composeWith, loadAgain }: RunningProxy, log: Log, target: LogTarget) {
     this.#loaded = loaded;
     this.#logger = log.logger;
     this.#shares = sharesOf(loaded.config, thisMachine());
-    this.#gateway = composeWith({ log, target, shares: this.#shares, shutDown: () => this.#leave() });
+    const control = this.#control();
+    this.#gateway = composeWith({ log, target, shares: this.#shares, control, shutDown: () => this.#leave() });
+    this.#reloader = new Reloader({ loaded, gateway: this.#gateway, logger: log.logger, loadAgain });
   }
 
   async untilItEnds(signals: Signals): Promise<ServeStatus> {
     signals.onStop(() => this.#leaveOrForce());
-    signals.onReload(() => void reload(this.#loaded, this.#gateway, this.#logger));
+    signals.onReload(() => void this.#reloader.reload());
     signals.onStray((error, kind) => this.#onStray(error, kind));
     const readiness = this.#readinessLog();
     if (!(await this.#start())) return this.#status;
@@ -108,6 +124,16 @@ class Run {
     if (cut > 0) this.#status = 1;
     await this.#stop();
     return this.#status;
+  }
+
+  #control(): ProcessControl {
+    const settings = (): FlatSettings => this.#reloader.settings;
+    return {
+      get settings() {
+        return settings();
+      },
+      reload: () => this.#reloader.reload(),
+    };
   }
 
   #readinessLog(): ReadinessLog {

@@ -56,7 +56,7 @@ export async function loadSidecar(file: string | undefined, amend: Amend, choice
   // It ends TLS, which takes node:tls.
   const transport = { kind: 'chosen', transport: nodeTransport(), declined: [] } as const;
   const { parts, warnings } = installed;
-  return { file, text, config, parts, transport, warnings, material: made.material };
+  return { file, text, config, parts, uses: installed.uses, transport, warnings, material: made.material };
 }
 
 const NO_FILE = 'command line';

@@ -1,7 +1,7 @@
 import type { ProxyChoice } from '@meshgate/consul-source';
 import type { LogTarget } from '../log/logger.ts';
 import { run } from '../run/serve.ts';
-import type { ConfigPlace, ServeStatus, Signals } from '../run/serve.ts';
+import type { ConfigPlace, RunningProxy, ServeStatus, Signals } from '../run/serve.ts';
 import { composeSidecar } from './compose-sidecar.ts';
 import { loadSidecar } from './load-sidecar.ts';
 
@@ -18,10 +18,11 @@ export async function serveSidecar(
 ): Promise<ServeStatus> {
   const loaded = await loadSidecar(file, amend, choice);
   const { transport } = loaded.transport;
-  return run(
+  const proxy: RunningProxy = {
     loaded,
-    ({ log, shares, shutDown }) => composeSidecar(loaded, { log, transport, limits: shares.total, shutDown }),
-    target,
-    signals,
-  );
+    composeWith: ({ log, shares, control, shutDown }) =>
+      composeSidecar(loaded, { log, transport, limits: shares.total, control, shutDown }),
+    loadAgain: () => loadSidecar(file, amend, choice),
+  };
+  return run(proxy, target, signals);
 }

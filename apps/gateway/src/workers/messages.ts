@@ -17,6 +17,10 @@ export type ToWorker =
   /** What health checks have found out. */
   | { readonly kind: 'health'; readonly marks: readonly HealthMark[] }
   | { readonly kind: 'query'; readonly id: number; readonly name: QueryName }
+  /** Answered by `prepared`; then either `commit`, answered by `committed`, or `discard`. */
+  | { readonly kind: 'prepare'; readonly change: WorkerChange }
+  | { readonly kind: 'commit' }
+  | { readonly kind: 'discard' }
   /** Followed by `drained` in the end. */
   | { readonly kind: 'drain' }
   | { readonly kind: 'log level'; readonly level: LogLevel }
@@ -38,7 +42,16 @@ export type FromWorker =
   | { readonly kind: 'failing'; readonly reason: string }
   | { readonly kind: 'state'; readonly state: WorkerState }
   | { readonly kind: 'result'; readonly id: number; readonly result: QueryResults[QueryName] | undefined }
-  | { readonly kind: 'drained'; readonly progress: DrainProgress };
+  | { readonly kind: 'drained'; readonly progress: DrainProgress }
+  /** `failure`: nothing has changed. */
+  | { readonly kind: 'prepared'; readonly listeners: readonly ListenerStatus[]; readonly failure?: StartFailure }
+  | { readonly kind: 'committed' };
+
+/** What of a plan a reload changes. */
+export type WorkerChange = Pick<WorkerPlan, 'config' | 'limits' | 'listeners' | 'sources'> & {
+  /** Names of listener sources; their last lists follow. */
+  readonly listenerSources: readonly string[];
+};
 
 /** Queries by name, with the type of their results. */
 export interface QueryResults {

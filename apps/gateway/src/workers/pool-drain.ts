@@ -14,7 +14,7 @@ export interface PoolDrainTargets {
 
 /** Drains all workers at the same time. */
 export class PoolDrain {
-  readonly #options: DrainOptions;
+  #options: DrainOptions;
   readonly #targets: PoolDrainTargets;
   readonly #force = new AbortController();
   #progress: DrainProgress = { state: 'serving', remaining: 0, finished: 0, cut: 0, remainingMs: 0 };
@@ -23,6 +23,11 @@ export class PoolDrain {
   constructor(options: DrainOptions, targets: PoolDrainTargets) {
     this.#options = options;
     this.#targets = targets;
+  }
+
+  /** From now on it takes its time so. */
+  use(options: DrainOptions): void {
+    this.#options = options;
   }
 
   /** Counts as last queried; the state is current. */

@@ -1,8 +1,8 @@
 import { formatEndpoint, pause } from '@meshgate/core';
 import { formatDuration } from '@meshgate/core/parts';
-import { backoff, follow, onAbort } from '@meshgate/core/parts';
-import type { Endpoint, ListenAddress, ListenerSource, Observer, Service } from '@meshgate/core';
-import type { ListenerStatus } from '@meshgate/core/parts';
+import { backoff, follow, onAbort, openScope } from '@meshgate/core/parts';
+import type { Endpoint, ListenAddress, ListenerSource, Observer, RouteSource, Service } from '@meshgate/core';
+import type { ListenerStatus, PreparedChange, Scope } from '@meshgate/core/parts';
 import type { LogLevel } from '../config/config-schema.ts';
 import type { QueryResults, QueryName, ToWorker, WorkerPlan } from './messages.ts';
 import type { SnapshotBroadcaster } from './snapshot-broadcaster.ts';
@@ -36,16 +36,20 @@ export class WorkerPool implements Service {
   readonly #failures: string[] = [];
   /** Where the fixed listeners were bound last, by name. */
   readonly #bound = new Map<string, Endpoint>();
+  #plan: PoolOptions['plan'];
   #listeners: readonly ListenAddress[];
   /** As it was set last; that of the configuration when absent. */
   #logLevel: LogLevel | undefined;
+  #sources: readonly ListenerSource[];
+  readonly #following = new Map<ListenerSource, Followed>();
   #pauses = backoff(PAUSES);
   #lastLossAt = -Infinity;
-  #following: Promise<unknown> = Promise.resolve();
 
   constructor(options: PoolOptions) {
     this.#options = options;
+    this.#plan = options.plan;
     this.#listeners = options.listeners;
+    this.#sources = options.listenerSources;
   }
 
   /** Running workers in any phase. */
@@ -55,9 +59,8 @@ export class WorkerPool implements Service {
 
   /** A listener is bound when one worker at least accepts on it. */
   get status(): readonly ListenerStatus[] {
-    const { listeners, broadcaster } = this.#options;
-    const followed = broadcaster.addresses.flatMap(({ addresses }) => addresses);
-    return [...listeners, ...followed].map((at) => ({ ...at, ...this.#boundAt(at) }));
+    const followed = this.#options.broadcaster.addresses.flatMap(({ addresses }) => addresses);
+    return [...this.#listeners, ...followed].map((at) => ({ ...at, ...this.#boundAt(at) }));
   }
 
   /** Whether a worker has ejected `address`. */
@@ -100,8 +103,7 @@ export class WorkerPool implements Service {
 
   /** All workers or none. The first one starts alone: what is wrong for it is wrong for all, and is reported once. */
   async start(signal: AbortSignal): Promise<void> {
-    const { listenerSources } = this.#options;
-    this.#following = Promise.all(listenerSources.map((source) => this.#follow(source)));
+    for (const source of this.#sources) this.#follow(source);
     const rest = Array.from({ length: this.#options.count - 1 });
     try {
       await orAborted(this.#startWorker(), signal);
@@ -112,6 +114,43 @@ export class WorkerPool implements Service {
       await Promise.all(this.workers.map(({ ended }) => ended));
       throw reason;
     }
+  }
+
+  /**
+   * Prepares a change in all workers, or none: the first one alone, since what is wrong for it is wrong for all.
+   *
+   * @throws its error; nothing has changed then
+   */
+  async prepare(plan: PoolOptions['plan'], next: NextListeners): Promise<PreparedChange> {
+    // Those that start have the plan of before.
+    await Promise.all(this.workers.map(({ started }) => started));
+    const workers = this.workers.filter(({ phase }) => phase === 'listening');
+    const bound = new Map<string, Endpoint>();
+    const prepared: WorkerProcess[] = [];
+    const discard = async (): Promise<void> => prepared.forEach((worker) => worker.send({ kind: 'discard' }));
+    const { config, limits } = plan;
+    const { sources, listenerSources } = next;
+    const names = { sources: namesOf(sources), listenerSources: namesOf(listenerSources) };
+    try {
+      for (const worker of workers) {
+        const listeners = listenersFor(worker, next.listeners, plan.reusePort ? bound : new Map());
+        for (const { name, address } of await worker.prepare({ config, limits, listeners, ...names }))
+          if (address !== undefined) bound.set(name, address);
+        prepared.push(worker);
+      }
+    } catch (reason) {
+      await discard();
+      throw reason;
+    }
+    const commit = async (): Promise<void> => {
+      this.#plan = plan;
+      this.#listeners = next.listeners;
+      for (const [name, address] of bound) this.#bound.set(name, address);
+      const committed = Promise.all(prepared.map((worker) => worker.commit()));
+      await this.#followOnly(listenerSources);
+      await committed;
+    };
+    return { commit, discard };
   }
 
   /** From now on no worker is replaced, and those that still start are discarded: they have no connection. */
@@ -125,7 +164,7 @@ export class WorkerPool implements Service {
     this.stopReplacing();
     const release = onAbort(signal, () => this.workers.forEach((worker) => worker.kill()));
     this.send({ kind: 'stop' });
-    await Promise.all([this.#following, ...this.workers.map(({ ended }) => ended)]);
+    await Promise.all([this.#followOnly([]), ...this.workers.map(({ ended }) => ended)]);
     release();
     if (this.#failures.length > 0) throw new Error(this.#failures.join('; '));
   }
@@ -173,7 +212,8 @@ export class WorkerPool implements Service {
   }
 
   #planFor(idPrefix: string): WorkerPlan {
-    const { plan, broadcaster } = this.#options;
+    const plan = this.#plan;
+    const { broadcaster } = this.#options;
     this.#fixPorts();
     const current = { sources: [...broadcaster.snapshots.keys()], listenerSources: broadcaster.addresses };
     const log = { ...plan.config.log, ...(this.#logLevel !== undefined && { level: this.#logLevel }) };
@@ -186,7 +226,7 @@ export class WorkerPool implements Service {
    */
   #fixPorts(): void {
     const someoneListens = this.workers.some(({ phase }) => phase === 'listening');
-    if (someoneListens && !this.#options.plan.reusePort) return;
+    if (someoneListens && !this.#plan.reusePort) return;
     this.#listeners = this.#listeners.map((at) => ({ ...at, endpoint: this.#bound.get(at.name) ?? at.endpoint }));
   }
 
@@ -202,7 +242,8 @@ export class WorkerPool implements Service {
 
   /** Addresses on which all workers can listen. */
   #shareable(source: string, addresses: readonly ListenAddress[]): readonly ListenAddress[] {
-    const { plan, observer } = this.#options;
+    const plan = this.#plan;
+    const { observer } = this.#options;
     if (!plan.reusePort) return addresses;
     return addresses.filter(({ name, endpoint }) => {
       const why = whyUnshared(plan.transport, endpoint);
@@ -213,14 +254,58 @@ export class WorkerPool implements Service {
     });
   }
 
-  async #follow(source: ListenerSource): Promise<void> {
+  async #followOnly(sources: readonly ListenerSource[]): Promise<void> {
+    const before = this.#sources;
+    this.#sources = sources;
+    const gone = before.filter((source) => !sources.includes(source));
+    for (const source of gone) this.#following.get(source)?.scope.end(new Error('the source is followed no more'));
+    await Promise.all(gone.map((source) => this.#following.get(source)?.done));
+    for (const source of gone) this.#following.delete(source);
+    for (const source of sources) if (!before.includes(source)) this.#follow(source);
+  }
+
+  #follow(source: ListenerSource): void {
     const { broadcaster, observer } = this.#options;
     const { name } = source;
-    await follow((signal) => source.watch(signal), this.#leaving.signal, {
+    const scope = openScope(this.#leaving.signal);
+    const done = follow((signal) => source.watch(signal), scope.signal, {
       onValue: (addresses) => broadcaster.listen(name, this.#shareable(name, addresses)),
       onFailure: (error, retryInMs) => observer.observe({ type: 'source.failed', source: name, error, retryInMs }),
     });
+    this.#following.set(source, { scope, done });
   }
+}
+
+/** What workers listen on, and learn from, after a change. */
+export interface NextListeners {
+  readonly listeners: readonly ListenAddress[];
+  readonly listenerSources: readonly ListenerSource[];
+  readonly sources: readonly RouteSource[];
+}
+
+interface Followed {
+  readonly scope: Scope;
+  readonly done: Promise<unknown>;
+}
+
+function namesOf(sources: readonly { readonly name: string }[]): readonly string[] {
+  return sources.map(({ name }) => name);
+}
+
+/**
+ * As `worker` knows them: of a listener on any free port it has the port that it was given, and of a new one the port that the first of
+ * the workers has got.
+ */
+function listenersFor(
+  { state }: WorkerProcess,
+  listeners: readonly ListenAddress[],
+  bound: ReadonlyMap<string, Endpoint>,
+): readonly ListenAddress[] {
+  return listeners.map((at) => {
+    if (at.endpoint.port !== 0) return at;
+    const own = state.listeners.find(({ name, endpoint }) => name === at.name && endpoint.host === at.endpoint.host);
+    return { ...at, endpoint: own?.endpoint ?? bound.get(at.name) ?? at.endpoint };
+  });
 }
 
 /** The first restart follows at once; a worker that keeps dying must not use up the machine by starting. */

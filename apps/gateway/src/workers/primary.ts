@@ -1,6 +1,7 @@
 import { dirname, resolve } from 'node:path';
 import { AddressBook, HealthChecks, inOrder, observers, Outliers, RouteStore } from '@meshgate/core/parts';
-import type { Observer, Service } from '@meshgate/core';
+import type { Limits, Observer } from '@meshgate/core';
+import type { PreparedChange } from '@meshgate/core/parts';
 import { prometheusObserver } from '@meshgate/metrics';
 import { Counter, Gauge } from 'prom-client';
 import type { Registry } from 'prom-client';
@@ -15,7 +16,11 @@ import { BUILT_IN } from '../config/built-in.ts';
 import { checkTransport, registryOfThisProcess, storedListeners, storedSources } from '../run/compose.ts';
 import type { PlacedUse } from '../config/config.ts';
 import type { GatewayConfig } from '../config/config-schema.ts';
+import { atOnce, together } from '../run/change.ts';
 import { Gateway } from '../run/gateway.ts';
+import type { Next } from '../run/gateway.ts';
+import { LiveServices } from '../run/live-services.ts';
+import type { ProcessControl } from '../run/process-control.ts';
 import type { LoadedConfig } from '../config/load-config.ts';
 import { withUnknownListeners } from '../config/unknown-listeners.ts';
 import { logObserver } from '../log/log-observer.ts';
@@ -36,6 +41,8 @@ export interface PrimarySurroundings {
   /** Where the workers write theirs. */
   readonly target: LogTarget;
   readonly shares: Shares;
+  /** What an operator may have the process do beside. */
+  readonly control: ProcessControl;
   /** Starts the drain at whose end the process exits. */
   shutDown(): void;
 }
@@ -67,7 +74,7 @@ export function composePrimary(loaded: LoadedConfig, surroundings: PrimarySurrou
   const losses = lossesIn(registry);
   const pool = new WorkerPool({
     count: shares.count,
-    plan: planOf(loaded, surroundings),
+    plan: planOf(loaded, { ...surroundings, limits: shares.each }),
     logFd: surroundings.target.fd,
     broadcaster,
     listeners: config.listeners,
@@ -83,7 +90,8 @@ export function composePrimary(loaded: LoadedConfig, surroundings: PrimarySurrou
     observer: observers([observer, routeChanges]),
   });
   const outliers = new Outliers(observer);
-  const drain = new PoolDrain(config.drain, { ...parts, pool, observer });
+  const services = new LiveServices(parts.services);
+  const drain = new PoolDrain(config.drain, { ...parts, services: services.current, pool, observer });
   parts.lent.connect({ logger: log.logger, registry, routes });
   const readiness = (): Readiness =>
     readinessOf({
@@ -95,10 +103,41 @@ export function composePrimary(loaded: LoadedConfig, surroundings: PrimarySurrou
     });
   const seen = { routes, checks, readiness, routeChanges };
   const admin = adminServers({ ...seen, pool, drain, aggregator, registry, loaded, observer, ...surroundings });
-  const services: readonly Service[] = [inOrder('admin', admin), checks, ...parts.services, routes, pool];
-  const lifecycle = inOrder('gateway', services);
+  const lifecycle = inOrder('gateway', [inOrder('admin', admin), checks, services, routes, pool]);
   const shown = { routes, listeners: pool, outliers, drain, readiness };
-  return new Gateway({ ...shown, lifecycle, admin: admin[0], observer, sources: parts.sources });
+  const live = { loaded, surroundings, pool, broadcaster, drain, routes, services };
+  const prepare = (next: Next): Promise<PreparedChange> => prepareNext(live, next);
+  return new Gateway({ ...shown, lifecycle, admin: admin[0], observer, sources: parts.sources, prepare });
+}
+
+/** What a reload changes. */
+interface LiveParts {
+  readonly loaded: LoadedConfig;
+  readonly surroundings: PrimarySurroundings;
+  readonly pool: WorkerPool;
+  readonly broadcaster: SnapshotBroadcaster;
+  readonly drain: PoolDrain;
+  readonly routes: RouteStore;
+  readonly services: LiveServices;
+}
+
+/** Workers are told of their sources before these have routes for them. */
+function prepareNext(live: LiveParts, { config, parts, limits }: Next): Promise<PreparedChange> {
+  const { loaded, surroundings, pool, broadcaster } = live;
+  const { stateDir } = loaded.config;
+  const listenerSources = storedListeners(parts.listenerSources, stateDir);
+  const sources = storedSources(parts.sources, stateDir);
+  const plan = planOf({ ...loaded, config }, { ...surroundings, limits });
+  return together([
+    () => pool.prepare(plan, { listeners: config.listeners, listenerSources, sources }),
+    atOnce(() => {
+      broadcaster.use({ sources, listenerSources });
+      live.drain.use(config.drain);
+      surroundings.log.logger.level = config.log.level;
+    }),
+    () => live.routes.prepare(sources),
+    () => live.services.prepare(parts.services),
+  ]);
 }
 
 const LOSSES = 'meshgate_worker_losses_total';
@@ -113,12 +152,12 @@ function lossesIn(registry: Registry): Counter {
 
 function planOf(
   { file, config, transport: { transport } }: LoadedConfig,
-  { shares, target }: PrimarySurroundings,
+  { limits, target }: Pick<PrimarySurroundings, 'target'> & { readonly limits: Limits },
 ): Omit<WorkerPlan, 'idPrefix' | 'listeners' | 'sources' | 'listenerSources'> {
   const { admin: _ofThePrimary, stateDir: _too, ...carrying } = config;
   return {
     config: { ...carrying, admin: [], sources: [], plugins: [] },
-    limits: shares.each,
+    limits,
     uses: usesOf(config),
     baseDir: file === undefined ? resolve() : dirname(resolve(file)),
     transport: transport.name,
@@ -151,7 +190,7 @@ function dropRemovedRoutes(aggregator: MetricsAggregator<WorkerProcess>): Observ
   return {
     name: 'metrics aggregator',
     observe: (event) => {
-      if (event.type === 'routes.replaced') void aggregator.removed(event.removed);
+      if (event.type === 'routes.replaced' || event.type === 'source.removed') void aggregator.removed(event.removed);
     },
   };
 }
@@ -177,13 +216,14 @@ function adminServers(all: AdminParts): readonly AdminServer[] {
 /** Those of a single-process gateway; what only the workers know is asked of them. */
 function endpointsOf(all: AdminParts): readonly AdminEndpoint[] {
   const { pool, drain, routes, checks, aggregator, registry, readiness, shares, log, routeChanges, shutDown } = all;
-  const { observer, loaded } = all;
+  const { observer, loaded, control } = all;
   const { parts, transport } = loaded;
   return adminEndpoints({
     routes,
     checks,
     readiness,
     shutDown,
+    control,
     plugins: parts,
     listeners: pool,
     outliers: pool,

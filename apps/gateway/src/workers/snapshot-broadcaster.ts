@@ -13,8 +13,8 @@ export interface SnapshotReader {
 
 /** The last snapshot of each source, and what health checks say: a worker starts with all of it, and receives each change from then on. */
 export class SnapshotBroadcaster {
-  readonly #snapshots: Map<string, RouteSnapshot>;
-  readonly #addresses: Map<string, readonly ListenAddress[]>;
+  #snapshots: ReadonlyMap<string, RouteSnapshot>;
+  #addresses: ReadonlyMap<string, readonly ListenAddress[]>;
   readonly #health = new BackendHealth();
   readonly #readers: () => Iterable<SnapshotReader>;
 
@@ -23,6 +23,13 @@ export class SnapshotBroadcaster {
     this.#snapshots = new Map(sources.map(({ name }) => [name, NO_SNAPSHOT]));
     this.#addresses = new Map(listenerSources.map(({ name }) => [name, []]));
     this.#readers = readers;
+  }
+
+  /** From now on these: what one of the same name has said last stays. */
+  use({ sources, listenerSources }: Sources): void {
+    const [snapshots, addresses] = [this.#snapshots, this.#addresses];
+    this.#snapshots = new Map(sources.map(({ name }) => [name, snapshots.get(name) ?? NO_SNAPSHOT]));
+    this.#addresses = new Map(listenerSources.map(({ name }) => [name, addresses.get(name) ?? []]));
   }
 
   /** By source, in order of precedence; without routes for a source that has no snapshot yet. */
@@ -44,7 +51,7 @@ export class SnapshotBroadcaster {
   }
 
   listen(source: string, addresses: readonly ListenAddress[]): void {
-    this.#addresses.set(source, addresses);
+    this.#addresses = new Map(this.#addresses).set(source, addresses);
     for (const reader of this.#readers()) reader.listen({ source, addresses });
   }
 
@@ -57,7 +64,7 @@ export class SnapshotBroadcaster {
   #observe(event: ProxyEvent): void {
     if (event.type !== 'routes.replaced') return;
     const { source, snapshot } = event;
-    this.#snapshots.set(source, snapshot);
+    this.#snapshots = new Map(this.#snapshots).set(source, snapshot);
     for (const reader of this.#readers()) reader.offer(source, snapshot);
   }
 }

@@ -11,6 +11,7 @@ export function workerObserver(observer: Observer): Observer {
 
 const OF_THE_PRIMARY: ReadonlySet<ProxyEvent['type']> = new Set([
   'routes.replaced',
+  'source.removed',
   'source.updated',
   'source.failed',
   'source.refused',

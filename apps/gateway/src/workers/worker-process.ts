@@ -4,12 +4,14 @@ import { fileURLToPath } from 'node:url';
 import type { HealthMark } from '@meshgate/core/parts';
 import { settlesWithin } from '@meshgate/core/parts';
 import type { DrainProgress, RouteSnapshot } from '@meshgate/core';
+import type { ListenerStatus } from '@meshgate/core/parts';
 import type {
   QueryResults,
   FromWorker,
   NamedAddresses,
   QueryName,
   ToWorker,
+  WorkerChange,
   WorkerPlan,
   WorkerState,
 } from './messages.ts';
@@ -18,6 +20,8 @@ import { RouteFeed } from './route-feed.ts';
 
 /** `leaving`: it drains by itself after an uncaught exception. */
 export type WorkerPhase = 'starting' | 'listening' | 'leaving' | 'ended';
+
+type Prepared = Extract<FromWorker, { readonly kind: 'prepared' }>;
 
 /** What a worker starts with. */
 export interface WorkerStart {
@@ -55,6 +59,8 @@ export class WorkerProcess {
   /** Resolves when it has no connection left: with the final counts, unless it died. */
   readonly drained: Promise<DrainProgress | undefined>;
   readonly #worker: Worker;
+  #onPrepared: (message: Prepared) => void = () => undefined;
+  #onCommitted: () => void = () => undefined;
   readonly #pending = new Map<number, (result: QueryResults[QueryName] | undefined) => void>();
   readonly #startTimer: NodeJS.Timeout;
   #onStarted: (failure?: Error) => void = () => undefined;
@@ -138,6 +144,28 @@ export class WorkerProcess {
     return typeof result === 'object' ? (result as QueryResults[Name]) : undefined;
   }
 
+  /**
+   * Prepares a change, of which nothing is in use before {@link commit}.
+   *
+   * @returns the listeners that it has then
+   * @throws the error of the worker, which goes on as before; also when it ends meanwhile
+   */
+  async prepare(change: WorkerChange): Promise<readonly ListenerStatus[]> {
+    const prepared = new Promise<Prepared>((resolve) => (this.#onPrepared = resolve));
+    this.send({ kind: 'prepare', change });
+    const answer = await Promise.race([prepared, this.ended]);
+    if (typeof answer !== 'object') throw new Error(answer ?? `${this.name} has ended`);
+    if (answer.failure !== undefined) throw startError(answer.failure);
+    return answer.listeners;
+  }
+
+  /** Resolves when what was prepared is in use, or it has ended. */
+  async commit(): Promise<void> {
+    const committed = new Promise<void>((resolve) => (this.#onCommitted = resolve));
+    this.send({ kind: 'commit' });
+    await Promise.race([committed, this.ended]);
+  }
+
   /** Ends it at once, with its connections. */
   kill(): void {
     this.#worker.process.kill('SIGKILL');
@@ -172,6 +200,10 @@ export class WorkerProcess {
         return this.#pending.get(message.id)?.(message.result);
       case 'drained':
         return this.#onDrained(message.progress);
+      case 'prepared':
+        return this.#onPrepared(message);
+      case 'committed':
+        return this.#onCommitted();
       default:
         message satisfies never;
     }

@@ -1,8 +1,10 @@
 import { setImmediate as nextTurn } from 'node:timers/promises';
 import { formatEndpoint } from '@meshgate/core';
 import { BackendHealth, Cell, withListen } from '@meshgate/core/parts';
+import type { PreparedChange } from '@meshgate/core/parts';
 import type { ListenAddress, Observer, ProxyEvent, RouteSnapshot, Transport } from '@meshgate/core';
 import { composeCarrier } from '../run/compose.ts';
+import { NO_CONTROL } from '../run/process-control.ts';
 import type { Carrier } from '../run/compose.ts';
 import { closeLog, openLog, withLogger } from '../log/logger.ts';
 import type { Log } from '../log/logger.ts';
@@ -13,7 +15,15 @@ import { builtInTransports, chooseTransport } from '../run/transport-choice.ts';
 import { trafficOf } from '../admin/traffic.ts';
 import { connectionsView } from '../admin/views.ts';
 import { startFailure } from './messages.ts';
-import type { QueryResults, FromWorker, QueryName, ToWorker, WorkerPlan, WorkerState } from './messages.ts';
+import type {
+  QueryResults,
+  FromWorker,
+  QueryName,
+  ToWorker,
+  WorkerChange,
+  WorkerPlan,
+  WorkerState,
+} from './messages.ts';
 import { RouteIntake } from './route-feed.ts';
 import type { RoutesPart } from './route-feed.ts';
 import { workerObserver } from './worker-observer.ts';
@@ -36,6 +46,7 @@ export class WorkerRun {
   readonly #intake = new RouteIntake();
   readonly #health = new BackendHealth();
   #sources: ReceivedSources | undefined;
+  #prepared: PreparedWorker | undefined;
   #started: StartedWorker | undefined;
   #status: WorkerStatus = 0;
   #draining: Promise<void> | undefined;
@@ -48,12 +59,18 @@ export class WorkerRun {
   receive(message: ToWorker): void {
     switch (message.kind) {
       case 'start':
-        this.#sources = receivedSources(message.plan);
+        this.#sources = sourcesOf(message.plan);
         return void this.#startWorker(message.plan, this.#sources);
       case 'routes':
         return void this.#take(message.part);
       case 'addresses':
-        return this.#sources?.listeners.get(message.source)?.set(message.addresses);
+        return this.#sources?.listeners.get(message.source)?.cell.set(message.addresses);
+      case 'prepare':
+        return void this.#prepare(message.change);
+      case 'commit':
+        return void this.#commit();
+      case 'discard':
+        return void this.#prepared?.change.discard();
       case 'health':
         for (const mark of message.marks) this.#health.mark(mark);
         return;
@@ -97,7 +114,7 @@ export class WorkerRun {
       const started = await compose(plan, sources, { health: this.#health, onState });
       const { signal } = new AbortController();
       // Without all routes it would turn away clients that other workers serve.
-      await Promise.all(Array.from(sources.routes.values(), (cell) => cell.changed(0, signal)));
+      await Promise.all(Array.from(sources.routes.values(), ({ cell }) => cell.changed(0, signal)));
       await started.carrier.gateway.start(signal);
       this.#started = started;
       await this.#primary.send({ kind: 'started' });
@@ -108,10 +125,40 @@ export class WorkerRun {
 
   async #take(part: RoutesPart): Promise<void> {
     const snapshot = this.#intake.take(part);
-    if (snapshot !== undefined) this.#sources?.routes.get(part.source)?.set(snapshot);
+    if (snapshot !== undefined) this.#sources?.routes.get(part.source)?.cell.set(snapshot);
     // Other work gets a turn before the next part comes.
     await nextTurn();
     await this.#primary.send({ kind: 'acknowledged' });
+  }
+
+  /** Routes of a new source come only when the change is committed, and cannot fail: until then the sources are those that there are. */
+  async #prepare({ config, limits, listeners, ...names }: WorkerChange): Promise<void> {
+    const [started, before] = [this.#started, this.#sources];
+    if (started === undefined || before === undefined) return;
+    const sources = receivedSources(names, before);
+    const listenerSources = sourcesIn(sources.listeners);
+    const parts = { ...started.parts, sources: sourcesIn(before.routes), listenerSources };
+    try {
+      const change = await started.carrier.gateway.prepare({ config: { ...config, listeners }, parts, limits });
+      this.#prepared = { change, sources };
+      await this.#primary.send({ kind: 'prepared', listeners: started.carrier.listeners.prepared });
+    } catch (reason) {
+      await this.#primary.send({ kind: 'prepared', listeners: [], failure: startFailure(reason) });
+    }
+  }
+
+  async #commit(): Promise<void> {
+    const [started, prepared] = [this.#started, this.#prepared];
+    if (started === undefined || prepared === undefined) return;
+    const { sources, change } = prepared;
+    this.#sources = sources;
+    const { signal } = new AbortController();
+    await Promise.all(Array.from(sources.routes.values(), ({ cell }) => cell.changed(0, signal)));
+    const routes = await started.carrier.routes.prepare(sourcesIn(sources.routes));
+    // In this order: the change that was prepared has the sources of before.
+    const changed = change.commit();
+    await Promise.all([routes.commit(), changed]);
+    await this.#primary.send({ kind: 'committed' });
   }
 
   async #fail(reason: unknown): Promise<void> {
@@ -146,24 +193,58 @@ export class WorkerRun {
 
 /** What the primary sends of each source, by the name of the source. */
 interface ReceivedSources {
-  readonly routes: ReadonlyMap<string, Cell<RouteSnapshot>>;
-  readonly listeners: ReadonlyMap<string, Cell<readonly ListenAddress[]>>;
+  readonly routes: ReadonlyMap<string, Received<RouteSnapshot>>;
+  readonly listeners: ReadonlyMap<string, Received<readonly ListenAddress[]>>;
 }
 
-function receivedSources({ sources, listenerSources }: WorkerPlan): ReceivedSources {
-  const listeners = new Map(listenerSources.map(({ source }) => [source, new Cell<readonly ListenAddress[]>()]));
-  for (const { source, addresses } of listenerSources) listeners.get(source)?.set(addresses);
-  return { routes: new Map(sources.map((source) => [source, new Cell<RouteSnapshot>()])), listeners };
+/** What comes of a source, and the source in the form of which it is followed here. */
+interface Received<T> {
+  readonly cell: Cell<T>;
+  readonly source: { readonly name: string; readonly watch: Cell<T>['watch'] };
 }
 
-/** In the form of a source. */
-function watched<T>([name, cell]: readonly [string, Cell<T>]): { name: string; watch: Cell<T>['watch'] } {
-  return { name, watch: (signal) => cell.watch(signal) };
+interface SourceNames {
+  readonly sources: readonly string[];
+  readonly listenerSources: readonly string[];
+}
+
+/** @param before what is received already goes on */
+function receivedSources({ sources, listenerSources }: SourceNames, before?: ReceivedSources): ReceivedSources {
+  return { routes: receiving(sources, before?.routes), listeners: receiving(listenerSources, before?.listeners) };
+}
+
+function receiving<T>(
+  names: readonly string[],
+  before: ReadonlyMap<string, Received<T>> = new Map(),
+): ReadonlyMap<string, Received<T>> {
+  return new Map(names.map((name) => [name, before.get(name) ?? received<T>(name)]));
+}
+
+function received<T>(name: string): Received<T> {
+  const cell = new Cell<T>();
+  return { cell, source: { name, watch: (signal) => cell.watch(signal) } };
+}
+
+function sourcesIn<T>(all: ReadonlyMap<string, Received<T>>): readonly Received<T>['source'][] {
+  return Array.from(all.values(), ({ source }) => source);
+}
+
+function sourcesOf({ sources, listenerSources }: WorkerPlan): ReceivedSources {
+  const all = receivedSources({ sources, listenerSources: listenerSources.map(({ source }) => source) });
+  for (const { source, addresses } of listenerSources) all.listeners.get(source)?.cell.set(addresses);
+  return all;
+}
+
+/** A change that is not in use yet. */
+interface PreparedWorker {
+  readonly change: PreparedChange;
+  readonly sources: ReceivedSources;
 }
 
 /** A worker that listens. */
 interface StartedWorker {
   readonly carrier: Carrier;
+  readonly parts: Parts;
   readonly log: Log;
 }
 
@@ -182,24 +263,26 @@ async function compose(
     () => ({ listeners: carrier.listeners.status, logTrouble: log.health.trouble }),
     onState,
   );
-  const carrier = composeCarrier({ ...config, listeners }, partsOf(installed.parts, sources, state), {
+  const parts = partsOf(installed.parts, sources, state);
+  const carrier = composeCarrier({ ...config, listeners }, parts, {
     log,
     transport: await transportOf(plan, installed.parts),
     limits,
     idPrefix,
     health,
     shutDown: () => undefined,
+    control: NO_CONTROL,
     wrapObserver: workerObserver,
   });
-  return { carrier, log };
+  return { carrier, parts, log };
 }
 
 /** Of what plugins add, the primary has the sources, the services that run once, and the admin paths. */
 function partsOf(parts: Parts, sources: ReceivedSources, state: Observer): Parts {
   return {
     ...parts,
-    sources: Array.from(sources.routes, watched),
-    listenerSources: Array.from(sources.listeners, watched),
+    sources: sourcesIn(sources.routes),
+    listenerSources: sourcesIn(sources.listeners),
     services: [],
     observers: [state, ...parts.observers],
   };

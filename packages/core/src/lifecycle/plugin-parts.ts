@@ -65,6 +65,9 @@ export interface OpenHost {
 /** Names of filters that plugins cannot have. */
 const BUILT_IN_FILTERS: ReadonlySet<string> = new Set(['postgres', 'proxy-protocol']);
 
+/** How many parts of each kind. */
+export type PartSizes = Readonly<Record<keyof PluginParts, number>>;
+
 /** Names of transports that plugins cannot have. */
 const BUILT_IN_TRANSPORTS: ReadonlySet<string> = new Set(['auto', 'node', 'epoll', 'uring']);
 
@@ -87,6 +90,33 @@ export class PartsCollector {
 
   constructor() {
     this.parts = this.#lists;
+  }
+
+  /** Adds what a plugin has added to another collector: it goes on as it is. */
+  include(parts: PluginParts): void {
+    for (const [kind, list] of Object.entries(this.#lists)) {
+      const added: Iterable<unknown> = parts[kind as keyof PluginParts];
+      for (const part of added) addTo(list, part);
+    }
+  }
+
+  /** What has been added since {@link sizes} was asked. */
+  since(before: PartSizes): PluginParts {
+    const rest = Object.entries(this.#lists).map(([kind, list]) => {
+      const all: readonly unknown[] = Array.from<unknown>(list).slice(before[kind as keyof PluginParts]);
+      return [kind, list instanceof Map ? new Map(all as readonly [string, unknown][]) : all];
+    });
+    // Each list has the type that it had.
+    return Object.fromEntries(rest) as PluginParts;
+  }
+
+  /** How many parts of each kind there are. */
+  get sizes(): PartSizes {
+    const sizes = Object.entries(this.#lists).map(([kind, list]) => [
+      kind,
+      list instanceof Map ? list.size : list.length,
+    ]);
+    return Object.fromEntries(sizes) as PartSizes;
   }
 
   /**
@@ -162,6 +192,12 @@ export class PartsCollector {
     if (this.#lists.transports.some((other) => other.name === name))
       throw new TypeError(`${method}: expected a name that no other transport has, found ${JSON.stringify(name)}`);
   }
+}
+
+/** Adds a part, or one with the name by which it is known, to a list of its kind. */
+function addTo(list: unknown[] | Map<string, unknown>, part: unknown): void {
+  if (list instanceof Map) list.set(...(part as [string, unknown]));
+  else list.push(part);
 }
 
 type Expectation = (method: string, part: unknown) => void;

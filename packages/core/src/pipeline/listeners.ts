@@ -2,6 +2,8 @@ import { formatEndpoint } from '../transport/endpoint.ts';
 import type { Endpoint } from '../transport/endpoint.ts';
 import { overlap } from '../transport/own-addresses.ts';
 import { follow } from '../watch/follow.ts';
+import { openScope } from '../watch/scope.ts';
+import type { Scope } from '../watch/scope.ts';
 import { Listener } from './listener.ts';
 import type { ListenerOptions } from './listener.ts';
 import type { ListenAddress, ListenerSource } from '../routes/route.ts';
@@ -39,25 +41,28 @@ export interface ListenersOptions extends ListenerOptions {
 export class Listeners implements Service {
   readonly name = 'listeners';
   readonly #options: ListenersOptions;
-  readonly #stopper = new AbortController();
   #fixed: readonly Listener[];
+  #sources: readonly ListenerSource[];
+  #prepared: readonly Listener[] = [];
   readonly #followed = new Map<ListenerSource, readonly Listener[]>();
   /** What each source has listed last. */
   readonly #listed = new Map<ListenerSource, readonly ListenAddress[]>();
-  #following: Promise<unknown> = Promise.resolve();
+  readonly #following = new Map<ListenerSource, { readonly scope: Scope; readonly done: Promise<unknown> }>();
 
   constructor(options: ListenersOptions) {
     this.#options = { ...options, rivalOf: (listener) => this.#rivalOf(listener) };
     this.#fixed = options.addresses.map((at) => new Listener(at, this.#options));
+    this.#sources = options.sources;
   }
 
   /** Each listener as an operator sees it, those of the configuration first. */
   get status(): readonly ListenerStatus[] {
-    return this.#all().map(({ at: { name, endpoint }, address }) => ({
-      name,
-      endpoint,
-      ...(address === undefined ? {} : { address }),
-    }));
+    return this.#all().map(statusOf);
+  }
+
+  /** What the change that was prepared last has opened, or is about to. */
+  get prepared(): readonly ListenerStatus[] {
+    return this.#prepared.map(statusOf);
   }
 
   /** The sockets that a successor can go on with. */
@@ -81,17 +86,21 @@ export class Listeners implements Service {
       await this.#closeAll();
       throw failed.reason;
     }
-    this.#following = Promise.all(this.#options.sources.map((source) => this.#follow(source)));
+    for (const source of this.#sources) this.#follow(source);
   }
 
   /**
    * Opens those of the fixed `addresses` that are not open yet, all or none; what they accept waits until the change is committed. Those
    * of the same address go on, under another name perhaps. An address that overlaps with one that is to be closed is opened only then,
-   * as soon as it can be.
+   * as soon as it can be. A source that another of its name replaces leaves that one its listeners.
    *
+   * @param sources from then on; those that are followed already go on
    * @throws the system's error when one cannot be bound; nothing has changed then
    */
-  async prepare(addresses: readonly ListenAddress[]): Promise<PreparedChange> {
+  async prepare(
+    addresses: readonly ListenAddress[],
+    sources: readonly ListenerSource[] = this.#sources,
+  ): Promise<PreparedChange> {
     const kept = keptBy(this.#all(), addresses);
     const stays = new Set(kept.values());
     const gone = this.#fixed.filter((listener) => !stays.has(listener));
@@ -99,6 +108,7 @@ export class Listeners implements Service {
     const gate = new Gate((connection, listener) => this.#options.accept(connection, listener));
     const gated = { ...this.#options, accept: gate.accept };
     const added = new Map(addresses.filter((at) => !kept.has(at)).map((at) => [at, new Listener(at, gated)]));
+    this.#prepared = Array.from(added.values());
     const opened = await Promise.allSettled(
       Array.from(added, ([at, listener]) => (isInTheWay(at) ? undefined : listener.open())),
     );
@@ -118,6 +128,7 @@ export class Listeners implements Service {
       this.#fixed = addresses.flatMap((at) => kept.get(at) ?? added.get(at) ?? []);
       gate.open();
       await closed;
+      await this.#replaceSources(sources);
       this.#listAgain();
     };
     return { commit, discard };
@@ -125,25 +136,46 @@ export class Listeners implements Service {
 
   /** Stops accepting, everywhere. Accepted connections live on. */
   async stop(): Promise<void> {
-    this.#stopper.abort(new Error('the listeners stop'));
-    await this.#following;
+    await this.#unfollow(this.#sources);
     await this.#closeAll();
   }
 
   /** {@link stop}, when a successor goes on with the sockets. */
   async release(): Promise<void> {
-    this.#stopper.abort(new Error('a successor listens'));
-    await this.#following;
+    await this.#unfollow(this.#sources);
     await Promise.all(this.#all().map((listener) => listener.release()));
   }
 
-  async #follow(source: ListenerSource): Promise<void> {
+  #follow(source: ListenerSource): void {
     const { observer } = this.#options;
-    await follow((signal) => source.watch(signal), this.#stopper.signal, {
+    const scope = openScope();
+    const done = follow((signal) => source.watch(signal), scope.signal, {
       onValue: (addresses) => this.#replace(source, addresses),
       onFailure: (error, retryInMs) =>
         observer.observe({ type: 'source.failed', source: source.name, error, retryInMs }),
     });
+    this.#following.set(source, { scope, done });
+  }
+
+  async #unfollow(sources: readonly ListenerSource[]): Promise<void> {
+    const following = sources.flatMap((source) => this.#following.get(source) ?? []);
+    for (const { scope } of following) scope.end(new Error('the source is followed no more'));
+    await Promise.all(following.map(({ done }) => done));
+  }
+
+  async #replaceSources(sources: readonly ListenerSource[]): Promise<void> {
+    const gone = this.#sources.filter((source) => !sources.includes(source));
+    const added = sources.filter((source) => !this.#sources.includes(source));
+    this.#sources = sources;
+    await this.#unfollow(gone);
+    for (const source of gone) {
+      const heir = added.find(({ name }) => name === source.name);
+      const listeners = this.#followed.get(source) ?? NO_LISTENERS;
+      if (heir === undefined) await Promise.all(listeners.map((listener) => listener.close()));
+      else this.#followed.set(heir, listeners);
+      for (const map of [this.#followed, this.#listed, this.#following]) map.delete(source);
+    }
+    for (const source of added) this.#follow(source);
   }
 
   /** The fixed ones have changed: what one of them has taken from a source is not the source's any more, what it leaves is again. */
@@ -195,6 +227,10 @@ export class Listeners implements Service {
   async #closeAll(): Promise<void> {
     await Promise.all(this.#all().map((listener) => listener.close()));
   }
+}
+
+function statusOf({ at: { name, endpoint }, address }: Listener): ListenerStatus {
+  return { name, endpoint, ...(address !== undefined && { address }) };
 }
 
 /** Between listeners that are open already and what is to become of what they accept: keeps it until that is known. */

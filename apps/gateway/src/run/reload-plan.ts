@@ -1,0 +1,200 @@
+import { createHash } from 'node:crypto';
+import { isDeepStrictEqual } from 'node:util';
+import { formatEndpoint } from '@meshgate/core';
+import type { PluginParts } from '@meshgate/core/parts';
+import type { GatewayConfig } from '../config/config-schema.ts';
+import type { InstalledUse } from '../config/plugins.ts';
+
+/**
+ * When a changed setting is in use: `now`, for connections that come from `now on`, or only after a restart, which `meshgate upgrade`
+ * does without dropping a connection.
+ */
+export type Effect = 'now' | 'new connections' | 'restart';
+
+/** By setting, or group of settings: the longest that a setting begins with holds. docs/operate/upgrade.md lists them. */
+export const EFFECTS: Readonly<Record<string, Effect>> = {
+  listeners: 'now',
+  sources: 'now',
+  limits: 'new connections',
+  // Clients are counted by it.
+  'limits.perClient.prefix': 'restart',
+  drain: 'now',
+  log: 'now',
+  'log.format': 'restart',
+  plugins: 'restart',
+  stateDir: 'restart',
+  keepAlive: 'restart',
+  admin: 'restart',
+  transport: 'restart',
+  workers: 'restart',
+  prefer: 'restart',
+};
+
+/** One thing that a reload would change. */
+export interface SettingChange {
+  /** As the configuration names it: `limits.connections`, `listeners.edge`, `sources.consul`. */
+  readonly setting: string;
+  readonly change: 'added' | 'removed' | 'changed';
+  readonly effect: Effect;
+  /** What it was, where that may be shown. */
+  readonly from?: string;
+  /** What it becomes. */
+  readonly to?: string;
+}
+
+/** One plugin in use: what it is configured with is told apart, and not shown, since there may be secrets in it. */
+export interface UseSettings {
+  readonly use: string;
+  readonly fingerprint: string;
+  /** It has added what only a restart can replace, an observer for example. */
+  readonly fixed: boolean;
+}
+
+/** A configuration, flat: what two of them are compared by. */
+export interface FlatSettings {
+  readonly sources: readonly UseSettings[];
+  readonly plugins: readonly UseSettings[];
+  /** All others, by their names. */
+  readonly values: Readonly<Record<string, unknown>>;
+}
+
+/** @param uses those of the configuration, as they were installed */
+export function flatSettings(config: GatewayConfig, uses: readonly InstalledUse[]): FlatSettings {
+  const { sources: _sources, plugins: _plugins, listeners, ...rest } = config;
+  const values = Object.fromEntries([
+    ...listeners.map(({ name, ...listener }) => [`listeners.${name}`, listener] as const),
+    ...leaves(rest),
+  ]);
+  const of = (list: 'sources' | 'plugins'): readonly UseSettings[] =>
+    uses.filter(({ use }) => use.list === list).map(({ use, parts }) => useSettings(use.use, use.settings, parts));
+  // As a client of the admin API gets it: what is not set is not there.
+  return JSON.parse(JSON.stringify({ sources: of('sources'), plugins: of('plugins'), values })) as FlatSettings;
+}
+
+/** What a reload from `before` to `after` would change, in the order of the settings. Pure. */
+export function planReload(before: FlatSettings, after: FlatSettings): readonly SettingChange[] {
+  const names = new Set([...Object.keys(before.values), ...Object.keys(after.values)]);
+  return [
+    ...Array.from(names).flatMap((setting) => valueChange(setting, before.values[setting], after.values[setting])),
+    ...useChanges('sources', before.sources, after.sources),
+    ...useChanges('plugins', before.plugins, after.plugins),
+  ];
+}
+
+/** When a change of `setting` is in use. */
+export function effectOf(setting: string): Effect {
+  const known = Object.keys(EFFECTS).filter((group) => setting === group || setting.startsWith(`${group}.`));
+  const longest = known.toSorted((one, other) => other.length - one.length)[0];
+  return longest === undefined ? 'restart' : (EFFECTS[longest] ?? 'restart');
+}
+
+/** `limits.connections: 100 to 200 (new connections)`. */
+export function changeText({ setting, effect, from, to, ...one }: SettingChange): string {
+  const what = one.change === 'changed' && from !== undefined && to !== undefined ? `${from} to ${to}` : one.change;
+  return `${setting}: ${what} (${EFFECT_TEXTS[effect]})`;
+}
+
+const EFFECT_TEXTS: Readonly<Record<Effect, string>> = {
+  now: 'at once',
+  'new connections': 'for new connections',
+  restart: 'needs a restart: meshgate upgrade',
+};
+
+function valueChange(setting: string, from: unknown, to: unknown): readonly SettingChange[] {
+  if (isDeepStrictEqual(from, to)) return [];
+  const what = from === undefined ? 'added' : to === undefined ? 'removed' : 'changed';
+  const shown = { ...(from !== undefined && { from: shownAs(from) }), ...(to !== undefined && { to: shownAs(to) }) };
+  // Of a listener whose address stays, something else has changed.
+  return [{ setting, change: what, effect: effectOf(setting), ...(shown.from !== shown.to && shown) }];
+}
+
+function shownAs(value: unknown): string {
+  const endpoint = typeof value === 'object' && value !== null && 'endpoint' in value ? value.endpoint : undefined;
+  if (isEndpoint(endpoint)) return formatEndpoint(endpoint);
+  // A limit that is off is infinite, which JSON does not know.
+  return value === null ? 'off' : typeof value === 'string' ? value : JSON.stringify(value);
+}
+
+function isEndpoint(value: unknown): value is { readonly host: string; readonly port: number } {
+  return typeof value === 'object' && value !== null && 'host' in value && 'port' in value;
+}
+
+/** Of one plugin that is used once before and once after, it is said that it has changed. */
+function useChanges(
+  list: 'sources' | 'plugins',
+  before: readonly UseSettings[],
+  after: readonly UseSettings[],
+): readonly SettingChange[] {
+  const gone = without(before, after);
+  const added = without(after, before);
+  const changed = gone.filter(({ use }) => added.some((one) => one.use === use));
+  const effect = (uses: readonly UseSettings[]): Effect =>
+    list === 'plugins' || uses.some(({ fixed }) => fixed) ? 'restart' : 'now';
+  const isChanged = ({ use }: UseSettings): boolean => changed.some((one) => one.use === use);
+  const named = ({ use }: UseSettings): string => `${list}.${use}`;
+  const all: readonly SettingChange[] = [
+    ...changed.map((one) => {
+      const now = added.filter(({ use }) => use === one.use);
+      return { setting: named(one), change: 'changed', effect: effect([one, ...now]) } as const;
+    }),
+    ...gone.filter((one) => !isChanged(one)).map((one) => change(named(one), 'removed', effect([one]))),
+    ...added.filter((one) => !isChanged(one)).map((one) => change(named(one), 'added', effect([one]))),
+  ];
+  if (all.length > 0 || isDeepStrictEqual(before, after)) return all;
+  return [
+    {
+      setting: list,
+      change: 'changed',
+      effect: list === 'plugins' ? 'restart' : 'now',
+      from: 'order',
+      to: 'another order',
+    },
+  ];
+}
+
+function change(setting: string, what: 'added' | 'removed', effect: Effect): SettingChange {
+  return { setting, change: what, effect };
+}
+
+function without(all: readonly UseSettings[], others: readonly UseSettings[]): readonly UseSettings[] {
+  const left = [...others];
+  return all.filter((one) => {
+    const at = left.findIndex((other) => other.use === one.use && other.fingerprint === one.fingerprint);
+    if (at !== -1) left.splice(at, 1);
+    return at === -1;
+  });
+}
+
+function useSettings(use: string, settings: unknown, parts: PluginParts): UseSettings {
+  return { use, fingerprint: fingerprint(settings), fixed: addsOthersThanSources(parts) };
+}
+
+/** These are replaced one by one; what is beside them is part of every connection, or of what an operator has asked for. */
+function addsOthersThanSources(parts: PluginParts): boolean {
+  const { sources: _sources, listenerSources: _listeners, services: _services, ...others } = parts;
+  return Object.values(others).some((list: Iterable<unknown>) => Array.from(list).length > 0);
+}
+
+/** Short, so that nobody can tell from it what a secret in the settings is. */
+function fingerprint(settings: unknown): string {
+  return createHash('sha256').update(canonical(settings)).digest('hex').slice(0, FINGERPRINT_CHARS);
+}
+
+const FINGERPRINT_CHARS = 8;
+
+function canonical(value: unknown): string {
+  return JSON.stringify(value, (_key, one: unknown) =>
+    typeof one === 'object' && one !== null && !Array.isArray(one)
+      ? Object.fromEntries(Object.entries(one).toSorted(([a], [b]) => (a < b ? -1 : 1)))
+      : one,
+  );
+}
+
+/** `limits.helloTimeoutMs` is the setting `limits.helloTimeout`. */
+function* leaves(value: object, above = ''): Generator<readonly [string, unknown]> {
+  for (const [key, one] of Object.entries(value) as readonly [string, unknown][]) {
+    const name = `${above}${key.replace(/Ms$/, '')}`;
+    if (typeof one === 'object' && one !== null && !Array.isArray(one)) yield* leaves(one, `${name}.`);
+    else if (one !== undefined) yield [name, one];
+  }
+}

@@ -1,0 +1,211 @@
+import { needs, rawClient, tlsBackend, tlsClient } from '@meshgate/testkit';
+import { selfTest as epollTest } from '@meshgate/epoll-transport';
+import { PartsCollector } from '@meshgate/core/parts';
+import { describe, expect, it } from 'vitest';
+import { parseConfig } from '../src/config/config.ts';
+import { changeText, flatSettings, planReload } from '../src/run/reload-plan.ts';
+import { gatewayFolder, meshgate, routesTo, startGateway, TEST_CONFIG } from './daemon.ts';
+import type { ReadyDaemon } from './daemon.ts';
+
+const BASE = {
+  listeners: [{ name: 'main', address: '127.0.0.1', port: 8443 }],
+  sources: [{ use: 'file', path: 'routes.yaml' }],
+};
+
+function settings(config: object) {
+  const parsed = parseConfig(JSON.stringify({ ...BASE, ...config }), 'meshgate.yaml');
+  const lists = ['sources', 'plugins'] as const;
+  const uses = lists.flatMap((list) => parsed[list].map((use, index) => ({ ...use, list, path: [list, index] })));
+  const none = new PartsCollector().parts;
+  return flatSettings(
+    parsed,
+    uses.map((use) => ({ use, parts: none })),
+  );
+}
+
+describe('the plan of a reload', () => {
+  it.each([
+    ['nothing', {}, []],
+    [
+      'a listener more',
+      { listeners: [...BASE.listeners, { name: 'second', address: '127.0.0.1', port: 8444 }] },
+      ['listeners.second: added (at once)'],
+    ],
+    [
+      'a listener at another port',
+      { listeners: [{ name: 'main', address: '127.0.0.1', port: 9443 }] },
+      ['listeners.main: 127.0.0.1:8443 to 127.0.0.1:9443 (at once)'],
+    ],
+    [
+      'a filter of a listener',
+      { listeners: [{ ...BASE.listeners[0], filters: ['postgres'] }] },
+      ['listeners.main: changed (at once)'],
+    ],
+    [
+      'a source more, and one whose settings have changed',
+      { sources: [{ use: 'file', path: 'other.yaml' }, { use: 'consul' }] },
+      ['sources.file: changed (at once)', 'sources.consul: added (at once)'],
+    ],
+    ['a limit', { limits: { connections: 10 } }, ['limits.connections: auto to 10 (for new connections)']],
+    [
+      'a limit that is off',
+      { limits: { idleTimeout: 'off' } },
+      ['limits.idleTimeout: 3600000 to off (for new connections)'],
+    ],
+    [
+      'the drain and the log',
+      { drain: { grace: '5s' }, log: { level: 'debug' } },
+      ['drain.grace: 30000 to 5000 (at once)', 'log.level: info to debug (at once)'],
+    ],
+    [
+      'what takes a restart',
+      { workers: 2, transport: 'node', plugins: ['./a.js'], log: { format: 'json' } },
+      [
+        'log.format: auto to json (needs a restart: meshgate upgrade)',
+        'transport.use: auto to node (needs a restart: meshgate upgrade)',
+        'workers: 1 to 2 (needs a restart: meshgate upgrade)',
+        'plugins../a.js: added (needs a restart: meshgate upgrade)',
+      ],
+    ],
+  ])('%s', (_what, change, expected) => {
+    expect(planReload(settings({}), settings(change)).map(changeText)).toEqual(expected);
+  });
+
+  it('shows no settings of plugins, in which there may be secrets', () => {
+    const flat = settings({ sources: [{ use: 'consul', token: 'a-secret' }] });
+    expect(JSON.stringify(flat)).not.toContain('a-secret');
+  });
+});
+
+function reloading(gateway: ReadyDaemon) {
+  return gateway.ask('/reload', { method: 'POST' });
+}
+
+const epoll = await epollTest();
+
+for (const { transport, workers, declare } of [
+  { transport: 'node', workers: 1, declare: describe },
+  { transport: 'node', workers: 2, declare: describe },
+  { transport: 'epoll', workers: 2, declare: needs('epoll', epoll.ok || epoll.reason) },
+]) {
+  declare(`a reload with ${workers === 1 ? 'one process' : 'two workers'} and the transport ${transport}`, () => {
+    const own = { transport, workers };
+
+    it('opens and closes listeners, changes sources, and keeps connections', async () => {
+      await using api = await tlsBackend('api.example.com');
+      await using web = await tlsBackend('web.example.com');
+      await using files = await gatewayFolder([api], own);
+      await files.write('web.yaml', routesTo(web));
+      await using gateway = await startGateway(`${files.path}/meshgate.yaml`);
+      await using client = await tlsClient(gateway.address, 'api.example.com');
+      await files.write('meshgate.yaml', {
+        ...TEST_CONFIG,
+        ...own,
+        listeners: [{ name: 'second', address: '127.0.0.1', port: 0 }],
+        sources: [{ use: 'file', path: 'web.yaml' }, ...TEST_CONFIG.sources],
+      });
+      const { status, json } = await reloading(gateway);
+      expect({ status, json }).toMatchObject({
+        status: 200,
+        json: {
+          changes: [
+            { setting: 'listeners.main', change: 'removed' },
+            { setting: 'listeners.second', change: 'added' },
+            { setting: 'sources.file', change: 'added', effect: 'now' },
+          ],
+        },
+      });
+      const { listeners } = (await gateway.ask('/listeners')).json as {
+        readonly listeners: readonly { readonly name: string; readonly host: string; readonly port: number }[];
+      };
+      expect(listeners).toMatchObject([{ name: 'second', bound: true }]);
+      const [second = gateway.address] = listeners;
+      await using late = await tlsClient(second, 'web.example.com');
+      expect(await late.say('hello')).toBe('hello');
+      await using still = await tlsClient(second, 'api.example.com');
+      expect(await still.say('kept')).toBe('kept');
+      await expect(rawClient(gateway.address)).rejects.toThrow('ECONNREFUSED');
+      expect(await client.say('not cut')).toBe('not cut');
+    });
+
+    it('changes limits and the log, and says what needs a restart', async () => {
+      await using api = await tlsBackend('api.example.com');
+      await using files = await gatewayFolder([api], own);
+      await using gateway = await startGateway(`${files.path}/meshgate.yaml`);
+      const changed = { limits: { connections: workers }, log: { access: false }, stateDir: 'state' };
+      await files.write('meshgate.yaml', { ...TEST_CONFIG, ...own, ...changed });
+      gateway.signal('SIGHUP');
+      expect(await gateway.said('changed settings need a restart: stateDir')).toMatchObject({ level: 'warn' });
+      await using first = await tlsClient(gateway.address, 'api.example.com');
+      // With several workers each has a part, and the kernel chooses the worker.
+      const others = await Promise.allSettled(
+        Array.from({ length: workers * 8 }, () => tlsClient(gateway.address, 'api.example.com')),
+      );
+      expect(others.filter(({ status }) => status === 'fulfilled').length).toBeLessThan(workers);
+      expect(await first.say('kept')).toBe('kept');
+      for (const other of others) if (other.status === 'fulfilled') await other.value[Symbol.asyncDispose]();
+      expect(gateway.lines.filter(({ durationMs }) => durationMs !== undefined)).toEqual([]);
+    });
+
+    it('changes nothing when the configuration is broken, or cannot be used, and says why', async () => {
+      await using api = await tlsBackend('api.example.com');
+      await using files = await gatewayFolder([api], own);
+      await using gateway = await startGateway(`${files.path}/meshgate.yaml`);
+      await files.write('meshgate.yaml', { ...TEST_CONFIG, ...own, limit: {} });
+      expect(await reloading(gateway)).toMatchObject({
+        status: 422,
+        json: { problems: [expect.stringContaining('unknown key "limit": did you mean "limits"?')] },
+      });
+      const taken = { name: 'taken', address: '127.0.0.1', port: api.address.port };
+      await files.write('meshgate.yaml', {
+        ...TEST_CONFIG,
+        ...own,
+        listeners: [taken],
+        sources: [
+          { use: 'file', path: 'routes.yaml' },
+          { use: 'file', path: 'routes.yaml', poll: '0s' },
+        ].slice(0, 1),
+        limits: { connections: workers },
+      });
+      expect(await reloading(gateway)).toMatchObject({
+        status: 409,
+        json: { error: expect.stringContaining(`cannot listen on 127.0.0.1:${taken.port}`) },
+      });
+      const refusals = gateway.lines.filter(({ msg }) =>
+        String(msg).startsWith('reload refused, nothing has changed: '),
+      );
+      expect(refusals).toHaveLength(2);
+      for (let round = 0; round <= workers; round += 1) {
+        await using client = await tlsClient(gateway.address, 'api.example.com');
+        expect(await client.say('as before')).toBe('as before');
+      }
+    });
+  });
+}
+
+describe('meshgate reload', () => {
+  it('prints what has changed; --check --against prints it before', async () => {
+    await using files = await gatewayFolder([]);
+    const config = `${files.path}/meshgate.yaml`;
+    await using gateway = await startGateway(config);
+    await files.write('meshgate.yaml', { ...TEST_CONFIG, drain: { grace: '1s' }, workers: 2 });
+    const plan = [
+      'drain.grace: 5000 to 1000 (at once)',
+      'drain.spread: 100 to 5000 (at once)',
+      'workers: 1 to 2 (needs a restart: meshgate upgrade)',
+    ];
+    const checked = await meshgate(['gateway', '--config', config, '--check', '--against', gateway.admin]);
+    expect(checked).toMatchObject({ status: 0, stdout: expect.stringContaining(plan.join('\n')) });
+    expect(await meshgate(['reload', '--admin', gateway.admin])).toEqual({
+      status: 0,
+      stdout: `${plan.join('\n')}\n`,
+      stderr: '',
+    });
+    expect(await meshgate(['reload', '--admin', gateway.admin])).toMatchObject({ stdout: `${plan[2]}\n` });
+    await files.write('meshgate.yaml', 'listeners: 1');
+    expect(await meshgate(['reload', '--admin', gateway.admin])).toMatchObject({
+      status: 2,
+      stderr: expect.stringContaining('meshgate.yaml:1:1: expected a list, found the number 1'),
+    });
+  });
+});
