@@ -38,6 +38,8 @@ export type {
   Backend,
   Balance,
   BuiltInBalance,
+  Egress,
+  Failover,
   HealthCheck,
   KeepAlive,
   ListenAddress,

@@ -68,6 +68,13 @@ export type ProxyEvent =
       readonly address: Endpoint;
       readonly check: HealthCheck;
     }
+  /** A route with `failover` uses another priority group than before. */
+  | {
+      readonly type: 'route.failover';
+      readonly route: Route;
+      readonly priority: number;
+      readonly previous: number;
+    }
   /** A balance of a plugin threw, or chose none of the backends it was given: one of them was drawn at random. */
   | { readonly type: 'balance.failed'; readonly route: Route; readonly balance: string; readonly error: Error }
   | { readonly type: 'resolution.failed'; readonly host: string; readonly error: Error; readonly lastGood: boolean }

@@ -8,6 +8,7 @@ import { inOrder } from './lifecycle/service.ts';
 import type { Service } from './lifecycle/service.ts';
 import { observers } from './observe.ts';
 import type { Observer } from './observe.ts';
+import { egressConnector } from './egress/egress-connector.ts';
 import { BackendHealth } from './health/backend-health.ts';
 import { HealthChecks } from './health/health-checks.ts';
 import { AddressBook } from './names/address-book.ts';
@@ -236,17 +237,15 @@ function compose(options: ProxyOptions, addresses: readonly ListenAddress[]): Pa
     onMark: (mark) => health.mark(mark),
   });
   const routes = new RouteStore({ sources: sourcesOf(options), observer });
-  const dialer = balancedConnector({
+  const dialling = { outliers, observer, limits, keepAlive, isOwn: (address: Endpoint) => listeners.owns(address) };
+  const inner = balancedConnector({
+    ...dialling,
     addresses: book,
-    outliers,
-    observer,
-    limits,
-    keepAlive,
-    isOwn: (address) => listeners.owns(address),
     health,
     balances: new Map(Object.entries(options.balances ?? {})),
     ...(options.prefer !== undefined && { prefer: options.prefer }),
   });
+  const dialer = egressConnector(inner, dialling);
   const sessions = new Sessions({
     sniffer: firstOf(options.sniffers),
     resolver: firstToKnow([...resolvers, routes]),

@@ -488,3 +488,79 @@ describe('the balance of a plugin', () => {
     expect(failure).toMatchObject({ type: 'balance.failed', balance: 'last', route: { name: 'r' } });
   });
 });
+
+describe('failover', () => {
+  const failover = { minHealthy: 2, returnAfterMs: 10_000 };
+  const backup = (host: string, priority = 1): Backend => ({ ...backend(host), priority });
+  const accepting = Object.fromEntries(
+    Array.from({ length: 9 }, (_, index) => [`10.0.0.${index + 1}:1`, 'accepts' as const]),
+  );
+
+  const withHealthy = (healthy: number, more: Partial<Route> = {}): Route => {
+    const primaries = [1, 2, 3].map((index) => backend(`10.0.0.${index}`, index <= healthy));
+    return route([...primaries, backup('10.0.0.8')], { failover, ...more });
+  };
+
+  it('goes to the next group as soon as too few of a group are healthy, and says so once', async () => {
+    const net = harness(accepting);
+    await net.connect(withHealthy(2));
+    await net.connect(withHealthy(1));
+    await net.connect(withHealthy(1));
+    expect(net.seen()).toEqual([expect.stringMatching(/^10\.0\.0\.[12]:1$/), '10.0.0.8:1', '10.0.0.8:1']);
+    expect(net.events.filter(({ type }) => type === 'route.failover')).toMatchObject([{ priority: 1, previous: 0 }]);
+  });
+
+  it('returns when a group has had enough healthy backends for long enough, over reloads too', async () => {
+    vi.useFakeTimers();
+    const net = harness(accepting);
+    await net.connect(withHealthy(1));
+    await net.connect(withHealthy(3));
+    vi.advanceTimersByTime(9_000);
+    await net.connect(withHealthy(3));
+    await net.connect(withHealthy(1));
+    await net.connect(withHealthy(3));
+    vi.advanceTimersByTime(9_999);
+    await net.connect(withHealthy(3));
+    expect(new Set(net.seen())).toEqual(new Set(['10.0.0.8:1']));
+    vi.advanceTimersByTime(1);
+    expect((await net.connect(withHealthy(3))).address.host).toMatch(/^10\.0\.0\.[123]$/);
+    const changes = net.events.filter(({ type }) => type === 'route.failover');
+    expect(changes).toMatchObject([{ priority: 1 }, { priority: 0, previous: 1 }]);
+  });
+
+  it('uses what is left of the first group when the next one cannot be reached', async () => {
+    const net = harness({ ...accepting, '10.0.0.8:1': 'refuses' });
+    expect((await net.connect(withHealthy(1))).address.host).toBe('10.0.0.1');
+    expect(net.seen()).toEqual(['10.0.0.8:1', '10.0.0.1:1']);
+  });
+
+  it('begins with the lowest group when none has enough', async () => {
+    const net = harness(accepting);
+    const few = [
+      backend('10.0.0.1'),
+      backend('10.0.0.2', false),
+      backup('10.0.0.8'),
+      { ...backup('10.0.0.9'), healthy: false },
+    ];
+    expect((await net.connect(route(few, { failover }))).address.host).toBe('10.0.0.1');
+  });
+
+  it('needs all of a group that is smaller than the minimum', async () => {
+    const net = harness(accepting);
+    const small = [backend('10.0.0.1'), backup('10.0.0.8'), backup('10.0.0.9')];
+    expect((await net.connect(route(small, { failover: { minHealthy: 5 } }))).address.host).toBe('10.0.0.1');
+  });
+
+  it('counts ejected backends as lost', async () => {
+    const net = harness(accepting);
+    net.outliers.failed({ host: '10.0.0.1', port: 1 });
+    net.outliers.failed({ host: '10.0.0.2', port: 1 });
+    expect((await net.connect(withHealthy(3))).address.host).toBe('10.0.0.8');
+  });
+
+  it('keeps each route apart', async () => {
+    const net = harness(accepting);
+    await net.connect(withHealthy(1));
+    expect((await net.connect(withHealthy(3, { name: 'other' }))).address.host).toMatch(/^10\.0\.0\.[123]$/);
+  });
+});

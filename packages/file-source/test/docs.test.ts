@@ -5,6 +5,8 @@ import { parse } from 'yaml';
 import { parseFileSourceConfig, parseRouteFile } from '../src/index.ts';
 import { BACKEND_KEYS } from '../src/routes/backend.ts';
 import { BALANCES } from '../src/routes/balance.ts';
+import { EGRESS_KEYS } from '../src/routes/egress.ts';
+import { FAILOVER_KEYS } from '../src/routes/failover.ts';
 import { HEALTH_CHECK_KEYS } from '../src/routes/health-check.ts';
 import { FILE_KEYS, ROUTE_KEYS } from '../src/routes/route-file.ts';
 
@@ -34,6 +36,8 @@ describe('docs/routes.md', () => {
     ...Object.keys(ROUTE_KEYS),
     ...Object.keys(BACKEND_KEYS),
     ...Object.keys(HEALTH_CHECK_KEYS),
+    ...Object.keys(FAILOVER_KEYS),
+    ...Object.keys(EGRESS_KEYS),
     ...BALANCES,
   ])('explains %s', (word) => expect(PAGE).toContain(`\`${word}\``));
 });
@@ -44,6 +48,8 @@ describe('the JSON Schema', () => {
     expect(Object.keys(SCHEMA.properties).toSorted()).toEqual(Object.keys(FILE_KEYS).toSorted());
     expect(Object.keys(definitions.route.properties).toSorted()).toEqual(Object.keys(ROUTE_KEYS).toSorted());
     expect(Object.keys(definitions.backend.properties).toSorted()).toEqual(Object.keys(BACKEND_KEYS).toSorted());
+    expect(Object.keys(definitions.route.properties.failover.properties)).toEqual(Object.keys(FAILOVER_KEYS));
+    expect(Object.keys(definitions.route.properties.egress.properties)).toEqual(Object.keys(EGRESS_KEYS));
     expect(Object.keys(definitions.route.properties.healthCheck.properties)).toEqual(Object.keys(HEALTH_CHECK_KEYS));
     expect(definitions.route.properties.balance.anyOf[0].enum).toEqual(BALANCES);
     for (const [key, need] of Object.entries(ROUTE_KEYS)) {
@@ -70,6 +76,9 @@ describe('the JSON Schema', () => {
     { routes: [{ serverNames: ['a'], backends: [{ address: 'b', port: 1, priority: -1 }] }] },
     { routes: [{ serverNames: ['a'], backends: [], balance: 'best' }] },
     { routes: [{ serverNames: ['a'], backends: [], healthCheck: { kind: 'http' } }] },
+    { routes: [{ serverNames: ['a'], backends: [], failover: { minHealthy: 0 } }] },
+    { routes: [{ serverNames: ['a'], backends: [], egress: {} }] },
+    { routes: [{ serverNames: ['a'], egress: { port: 0 } }] },
     { routes: [{ serverNames: ['a'], backends: [], healthCheck: { interval: 5 } }] },
     { routes: [{ serverNames: ['a'], backends: [], healthCheck: { rise: 0 } }] },
     { routes: [{ serverNames: ['a'], backends: [], balance: { label: 'shard' } }] },

@@ -72,6 +72,40 @@ describe('a route file', () => {
     expect(checked('{ rise: 0, fall: 1.5, interval: 5 }')).toHaveLength(3);
   });
 
+  it('may lead to the server name itself, within names of its own', () => {
+    const read = (rest: string) => {
+      const text = `routes: [ { ${rest} } ]`;
+      const { routes, problems } = parseRouteFile(text, 'r.yaml');
+      return problems.length > 0 ? problemLines(text, 'r.yaml') : routes[0];
+    };
+    expect(read('serverNames: [ "*.example.com" ], egress: {}')).toMatchObject({ backends: [], egress: { port: 443 } });
+    const allowAddresses = ['10.0.0.0/8', 'fd00::1'];
+    expect(
+      read('serverNames: [ a.example ], egress: { port: 8443, allowAddresses: [ 10.0.0.0/8, "fd00::1" ] }'),
+    ).toMatchObject({
+      egress: { port: 8443, allowAddresses },
+    });
+    expect(read('serverNames: [ a.example, "*" ], egress: {}')).toEqual([
+      '1:39: egress needs exact names or suffixes: "*" would be an open proxy',
+    ]);
+    expect(read('serverNames: [ a.example ], backends: [], egress: {}')).toEqual([
+      '1:51: a route with egress leads to the server name itself and has no backends',
+    ]);
+    expect(read('name: x, fallback: true, serverNames: [], egress: {}')).toEqual([
+      '1:32: egress needs a server name: a fallback has none',
+    ]);
+    expect(read('serverNames: [ a.example ], egress: { allowAddresses: [ 10.0.0.0/33 ] }')).toHaveLength(1);
+  });
+
+  it('may say when a backup takes over', () => {
+    const text =
+      'routes: [ { serverNames: [ a.example ], backends: [], failover: { minHealthy: 2, returnAfter: 30s } } ]';
+    expect(parseRouteFile(text, 'r.yaml').routes[0]?.failover).toEqual({ minHealthy: 2, returnAfterMs: 30_000 });
+    expect(parseRouteFile(text.replace('minHealthy: 2, returnAfter: 30s', ''), 'r.yaml').routes[0]?.failover).toEqual({
+      minHealthy: 1,
+    });
+  });
+
   it('gives a route without a name its first server name', () => {
     const text = 'routes: [ { serverNames: [ B.example, a.example ], backends: [] } ]';
     expect(parseRouteFile(text, 'r.yaml').routes.map(({ name }) => name)).toEqual(['b.example']);

@@ -14,6 +14,7 @@ export class BackendMetrics {
   readonly #down: Cell;
   /** By check and address: two checks of one address may differ. */
   readonly #downNow = new Set<string>();
+  readonly #failovers: Cell;
   readonly #balanceFailures: Cell;
   readonly #failuresWithLastGood: Cell;
   readonly #failuresWithNothing: Cell;
@@ -27,6 +28,7 @@ export class BackendMetrics {
     this.#passed = checks.cell({ result: 'passed' });
     this.#failed = checks.cell({ result: 'failed' });
     this.#down = new Family(METRICS.down, registry).cell({});
+    this.#failovers = new Family(METRICS.failovers, registry).cell({});
     this.#balanceFailures = new Family(METRICS.balanceFailures, registry).cell({});
     const failures = new Family(METRICS.resolutionFailures, registry);
     this.#failuresWithLastGood = failures.cell({ last_good: 'true' });
@@ -54,6 +56,10 @@ export class BackendMetrics {
     if (isDown) this.#downNow.add(key);
     else this.#downNow.delete(key);
     this.#down.value = this.#downNow.size;
+  }
+
+  failedOver(): void {
+    this.#failovers.value += 1;
   }
 
   balanceFailed(): void {

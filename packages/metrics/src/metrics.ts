@@ -131,6 +131,12 @@ export const METRICS = {
     help: 'Backend addresses that are down by their health checks',
     labels: [],
   },
+  failovers: {
+    type: 'counter',
+    name: 'meshgate_route_failovers_total',
+    help: 'Times a route with failover has changed its priority group',
+    labels: [],
+  },
   balanceFailures: {
     type: 'counter',
     name: 'meshgate_balance_failures_total',

@@ -84,6 +84,8 @@ function countRest(
     case 'backend.up':
     case 'backend.unchecked':
       return backends.isDown(event.address, event.check, event.type === 'backend.down');
+    case 'route.failover':
+      return backends.failedOver();
     case 'balance.failed':
       return backends.balanceFailed();
     case 'resolution.failed':

@@ -84,7 +84,7 @@ function listenerSamples(): Samples<'listener'> & Pick<EventSamples, 'connection
   };
 }
 
-function routingSamples(): Samples<'backend' | 'balance' | 'resolution' | 'routes' | 'source'> {
+function routingSamples(): Samples<'backend' | 'balance' | 'route' | 'resolution' | 'routes' | 'source'> {
   const snapshot = { version: '1', routes: [ROUTE], warnings: ['a file could not be read'] };
   return {
     'backend.ejected': { type: 'backend.ejected', address: BACKEND, forMs: 30_000, failures: 5 },
@@ -93,6 +93,7 @@ function routingSamples(): Samples<'backend' | 'balance' | 'resolution' | 'route
     'backend.down': { type: 'backend.down', backend: BACKEND, address: BACKEND, check: CHECK, reason: 'ECONNREFUSED' },
     'backend.up': { type: 'backend.up', backend: BACKEND, address: BACKEND, check: CHECK, downMs: 5_000 },
     'backend.unchecked': { type: 'backend.unchecked', backend: BACKEND, address: BACKEND, check: CHECK },
+    'route.failover': { type: 'route.failover', route: ROUTE, priority: 1, previous: 0 },
     'balance.failed': { type: 'balance.failed', route: ROUTE, balance: 'by-shard', error: ERROR },
     'resolution.failed': { type: 'resolution.failed', host: 'db.example', error: ERROR, lastGood: true },
     'routes.replaced': { type: 'routes.replaced', source: 'file', snapshot, removed: ['old'], tookMs: 0.5 },

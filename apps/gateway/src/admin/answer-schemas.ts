@@ -8,6 +8,18 @@ const milliseconds = z.number().min(0);
 const date = z.iso.datetime();
 const texts = z.array(z.string());
 
+const choice = {
+  balance: z.string().optional().describe('round_robin when absent'),
+  failover: z
+    .strictObject({ minHealthy: z.int(), returnAfterMs: z.number().optional() })
+    .optional()
+    .describe('when a backup takes over'),
+  egress: z
+    .strictObject({ port: z.int(), allowAddresses: z.array(z.string()).optional() })
+    .optional()
+    .describe('leads to the server name itself'),
+};
+
 const checkState = z.enum(['unknown', 'up', 'down']);
 
 const backend = {
@@ -52,7 +64,7 @@ const route = z.strictObject({
   listeners: texts.optional().describe('all when absent'),
   fallback: z.literal(true).optional().describe('also takes clients without a server name'),
   connectTimeoutMs: milliseconds,
-  balance: z.string().optional().describe('round_robin when absent'),
+  ...choice,
   backends: z.array(
     z.strictObject({ ...backend, ejected: z.literal(true).optional().describe('after consecutive dial failures') }),
   ),
@@ -73,7 +85,7 @@ const explanation = z.union([
     serverName: z.string(),
     ...claim,
     kind: z.string().optional(),
-    balance: z.string().optional(),
+    ...choice,
     why: z.string(),
     origin: z.record(z.string(), z.string()).optional().describe('facts of the source'),
     listeners: texts.optional(),

@@ -1,4 +1,4 @@
-import type { Backend, Route } from '@meshgate/core';
+import type { Backend, Egress, Failover, Route } from '@meshgate/core';
 import type {
   CheckReport,
   HealthChecks,
@@ -24,6 +24,10 @@ interface RouteView {
   readonly connectTimeoutMs: number;
   /** How the next backend is chosen; absent when by `round_robin`. */
   readonly balance?: string;
+  /** When a backup takes over; absent when as the priorities say. */
+  readonly failover?: Failover;
+  /** It leads to the server name itself; absent when to its backends. */
+  readonly egress?: Egress;
   readonly backends: readonly (BackendView & {
     /** After consecutive dial failures; absent when it is not. Only known of addresses that are no DNS names. */
     readonly ejected?: true;
@@ -127,10 +131,13 @@ function routeView(route: Route, source: string, facts: RouteFacts): RouteView {
   };
 }
 
-/** How the route chooses, where it is not the usual way; a plugin's balance by its name. */
-export function balanceView({ balance }: Route): { readonly balance?: string } {
-  if (balance === undefined) return {};
-  return { balance: typeof balance === 'string' ? balance : balance.name };
+/** How the route chooses where to go, as far as that is not the usual way; a plugin's balance by its name. */
+export function balanceView({ balance, failover, egress }: Route): Pick<RouteView, 'balance' | 'failover' | 'egress'> {
+  return {
+    ...(balance !== undefined && { balance: typeof balance === 'string' ? balance : balance.name }),
+    ...(failover !== undefined && { failover }),
+    ...(egress !== undefined && { egress }),
+  };
 }
 
 /** What is said of a backend everywhere. */

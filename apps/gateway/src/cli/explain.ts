@@ -1,4 +1,4 @@
-import type { Endpoint } from '@meshgate/core';
+import type { Egress, Endpoint, Failover } from '@meshgate/core';
 import type { HealthChecks, Match, MatchKind, RouteTable } from '@meshgate/core/parts';
 import { parseServerName } from '@meshgate/sni';
 import leven from 'leven';
@@ -23,6 +23,10 @@ export interface FoundRoute extends Claim {
   readonly origin?: Readonly<Record<string, string>>;
   /** How the next backend is chosen; absent when by `round_robin`. */
   readonly balance?: string;
+  /** When a backup takes over; absent when as the priorities say. */
+  readonly failover?: Failover;
+  /** The route leads to the server name itself; absent when to its backends. */
+  readonly egress?: Egress;
   readonly backends: readonly ExplainedBackend[];
   /** The code with which connections end while there is no backend; absent while there is one. */
   readonly withoutBackend?: string;
@@ -118,7 +122,8 @@ export function explain(name: string, table: RouteTable, options: ExplainOptions
       ...backendView(backend, checks?.reportOf(route, backend.address)),
       ejected: isEjected(backend.address),
     })),
-    ...(route.backends.length === 0 && { withoutBackend: route.withoutBackend ?? 'NO_BACKEND' }),
+    ...(route.backends.length === 0 &&
+      route.egress === undefined && { withoutBackend: route.withoutBackend ?? 'NO_BACKEND' }),
     ...exceptions,
     shadowed: others.map(claimOf),
   };

@@ -1,4 +1,5 @@
 import { formatEndpoint } from '@meshgate/core';
+import { formatDuration } from '@meshgate/core/parts';
 import type { Explanation, ExplainedBackend, FoundRoute } from './explain.ts';
 import type { Hop } from '../trace/hop.ts';
 import type { Trace } from '../trace/traces.ts';
@@ -48,6 +49,7 @@ function detailsOf(found: FoundRoute): readonly string[] {
     ...Object.entries(origin),
     ...(listeners === undefined ? [] : [['listeners', listeners.join(', ')]]),
     ...(balance === undefined ? [] : [['balance', balance]]),
+    ...choiceFacts(found),
     ...unknownOf(found),
     ...exceptionsOf(found),
     ...shadowed.map((other) => ['shadows', `${other.route} (${other.pattern} of ${other.source})`]),
@@ -60,12 +62,24 @@ function detailsOf(found: FoundRoute): readonly string[] {
     [stateText(backend), ...labelTexts(backend)].join(', '),
   ]);
   const backendTable = [['BACKEND', ...(hasBackups ? ['PRIORITY'] : []), 'WEIGHT', 'STATE'], ...rows];
-  const none = [`  no backend: connections are closed with ${found.withoutBackend ?? 'NO_BACKEND'}`];
+  const none =
+    found.egress === undefined
+      ? [`  no backend: connections are closed with ${found.withoutBackend ?? 'NO_BACKEND'}`]
+      : [];
   return [...columns(facts, '  '), ...(rows.length === 0 ? none : columns(backendTable, '  '))];
 }
 
 function unknownOf({ unknownListeners = [] }: Explanation): readonly (readonly string[])[] {
   return unknownListeners.map((listener) => ['warning', `listener ${listener} does not exist`]);
+}
+
+function choiceFacts({ failover, egress }: FoundRoute): readonly (readonly string[])[] {
+  const { minHealthy = 1, returnAfterMs = 0 } = failover ?? {};
+  const returns = returnAfterMs === 0 ? 'at once' : `after ${formatDuration(returnAfterMs)}`;
+  return [
+    ...(failover === undefined ? [] : [['failover', `below ${minHealthy} healthy, returns ${returns}`]]),
+    ...(egress === undefined ? [] : [['egress', `to the server name itself, port ${egress.port}`]]),
+  ];
 }
 
 /** Where another route takes the name than on the other listeners. */

@@ -134,6 +134,12 @@ const LINES: { readonly [Type in ProxyEvent['type']]: Writer<EventOf<Type>> | un
   'backend.up': ({ downMs, ...event }) =>
     lineOf('backendUp', { kind: event.check.kind, duration: formatDuration(Math.round(downMs)) }, checkFacts(event)),
   'backend.unchecked': undefined,
+  'route.failover': ({ route: { name: route }, priority, previous }) =>
+    lineOf(
+      'routeFailover',
+      { route, priority: String(priority), previous: String(previous) },
+      { route, priority, previous },
+    ),
   'balance.failed': ({ route, balance, error }) =>
     lineOf('balanceFailed', { balance, reason: error.message }, { route: route.name, ...stackOf(error, false) }),
   'backend.ejected': ({ address, failures, forMs }) =>

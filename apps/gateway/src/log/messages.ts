@@ -200,6 +200,12 @@ export const MESSAGES = {
     meaning: 'Its health checks have passed `rise` times in a row.',
     action: 'Nothing.',
   },
+  routeFailover: {
+    level: 'warn',
+    text: 'route {route} uses its backends of priority {priority}, no longer those of {previous}',
+    meaning: 'A route with `failover` has too few healthy backends of one priority, or enough of them again.',
+    action: 'Look at the backends of the lower priority: `meshgate explain` shows their state.',
+  },
   balanceFailed: {
     level: 'error',
     text: 'balance {balance} failed, using a random backend: {reason}',

@@ -7,6 +7,7 @@ import {
   BackendHealth,
   balancedConnector,
   Drain,
+  egressConnector,
   HealthChecks,
   Sessions,
   firstOf,
@@ -27,6 +28,7 @@ import {
 import type { PreparedChange, Stages } from '@meshgate/core/parts';
 import type {
   Connector,
+  Endpoint,
   Layer,
   Limits,
   ListenerSource,
@@ -231,18 +233,22 @@ function bindStages(plan: Plan): Plan {
   bindHealth(plan);
   bind(c, DIALER, () => {
     let listeners: Listeners | undefined;
-    return balancedConnector({
-      addresses: one(c, ADDRESSES),
-      health: one(c, HEALTH),
+    const dialling = {
       outliers: one(c, OUTLIERS),
       observer: one(c, EVENTS),
       limits,
       keepAlive,
       // The listeners come after what they accept for.
-      isOwn: (address) => (listeners ??= one(c, LISTENERS)).owns(address),
+      isOwn: (address: Endpoint) => (listeners ??= one(c, LISTENERS)).owns(address),
+    };
+    const inner = balancedConnector({
+      ...dialling,
+      addresses: one(c, ADDRESSES),
+      health: one(c, HEALTH),
       balances: offeredBalances(offered),
       ...(config.prefer !== undefined && { prefer: config.prefer }),
     });
+    return egressConnector(inner, dialling);
   });
   bind(c, CONNECTOR, () => withUsedLayers(one(c, DIALER), offered));
   bind(c, ADMISSION, () => new Admission(limits));

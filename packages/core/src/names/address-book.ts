@@ -57,12 +57,15 @@ export class AddressBook {
   readonly #names: NameSystem;
   readonly #observer: Observer;
   readonly #entries = new Map<string, Entry>();
+  readonly #maxNames: number;
   #sweptAt = 0;
   #checkedAt = 0;
 
-  constructor(observer: Observer, names: NameSystem = systemNames()) {
+  /** @param maxNames how many names are remembered: when one more comes, the oldest is forgotten */
+  constructor(observer: Observer, names: NameSystem = systemNames(), maxNames: number = Infinity) {
     this.#observer = observer;
     this.#names = names;
+    this.#maxNames = maxNames;
   }
 
   /** How many names are known. */
@@ -124,6 +127,8 @@ export class AddressBook {
       return known;
     }
     this.#sweep(now);
+    const [oldest] = this.#entries.keys();
+    if (oldest !== undefined && this.#entries.size >= this.#maxNames) this.#entries.delete(oldest);
     const entry: Entry = { ...UNKNOWN, usedAt: now, pauses: pauses() };
     this.#entries.set(host, entry);
     return entry;

@@ -1,5 +1,7 @@
 import type { BackendHealth } from '../health/backend-health.ts';
 import type { Backend, Route } from '../routes/route.ts';
+import type { Observer } from '../observe.ts';
+import { FailoverGroups } from './failover-groups.ts';
 import type { Outliers } from './outliers.ts';
 
 /** Labels of backends, in the order of their importance: `{ zone: 'a' }`. */
@@ -10,6 +12,8 @@ export interface CandidatesOptions {
   readonly outliers: Outliers;
   readonly health: BackendHealth;
   readonly preference: Preference;
+  /** Told when a route fails over. */
+  readonly observer: Observer;
   /** In [0, 1). */
   random(): number;
 }
@@ -22,9 +26,11 @@ export interface CandidatesOptions {
 export class Candidates {
   readonly #options: CandidatesOptions;
   readonly #preference: readonly (readonly [string, string])[];
+  readonly #failover: FailoverGroups;
 
   constructor(options: CandidatesOptions) {
     this.#options = options;
+    this.#failover = new FailoverGroups(options.observer);
     this.#preference = Object.entries(options.preference);
   }
 
@@ -33,16 +39,25 @@ export class Candidates {
    * @returns none when the route refuses to use what is down
    */
   among(route: Route, backends: readonly Backend[]): readonly Backend[] {
-    // The usual case, and nothing is made for it.
-    if (route.healthCheck === undefined && backends.every((backend) => this.#isPlain(backend))) return backends;
+    const isUsual = route.healthCheck === undefined && route.failover === undefined;
+    // And nothing is made for it.
+    if (isUsual && backends.every((backend) => this.#isPlain(backend))) return backends;
     const up = backends.filter((backend) => backend.healthy && !this.#isDown(route, backend));
     const trusted = up.filter(({ address }) => !this.#options.outliers.isEjected(address));
-    if (trusted.length > 0) return this.#warm(route, this.#first(trusted));
+    if (trusted.length > 0) return this.#warm(route, this.#first(trusted, this.#priorities(route)));
     if (up.length > 0) return this.#first(up);
     if (route.healthCheck?.whenAllDown === 'refuse')
       return this.#first(backends.filter((backend) => !this.#isDown(route, backend)));
     const healthy = backends.filter((backend) => backend.healthy);
     return this.#first(healthy.length > 0 ? healthy : backends);
+  }
+
+  /** In the order of use; lower first when absent. All backends of the route count, those tried before too. */
+  #priorities(route: Route): readonly number[] | undefined {
+    if (route.failover === undefined) return undefined;
+    return this.#failover.order(route, (backend) => {
+      return backend.healthy && !this.#isDown(route, backend) && !this.#options.outliers.isEjected(backend.address);
+    });
   }
 
   #isPlain(backend: Backend): boolean {
@@ -66,9 +81,11 @@ export class Candidates {
     return warm.length > 0 ? warm : backends;
   }
 
-  #first(backends: readonly Backend[]): readonly Backend[] {
-    const lowest = backends.reduce((least, { priority = 0 }) => Math.min(least, priority), Infinity);
-    return this.#nearest(backends.filter(({ priority = 0 }) => priority === lowest));
+  #first(backends: readonly Backend[], priorities?: readonly number[]): readonly Backend[] {
+    const used =
+      priorities?.find((one) => backends.some(({ priority = 0 }) => priority === one)) ??
+      backends.reduce((least, { priority = 0 }) => Math.min(least, priority), Infinity);
+    return this.#nearest(backends.filter(({ priority = 0 }) => priority === used));
   }
 
   /** Those with the first label of the preference, where there are any; of these those with the second, and so on. */

@@ -43,15 +43,9 @@ export function balancedConnector(options: ConnectorOptions): BalancedConnector 
   const { outliers } = options;
   const loads = new Loads();
   const manyAddresses = new ManyAddresses(outliers);
-  const random = options.random ?? Math.random;
   const health = options.health ?? new BackendHealth();
-  const candidates = new Candidates({ outliers, health, preference: options.prefer ?? {}, random });
-  const pickers = new Pickers({
-    load: (backend) => loads.of(backend),
-    random,
-    offered: options.balances ?? new Map(),
-    observer: options.observer,
-  });
+  const candidates = candidatesOf(options, health);
+  const pickers = pickersOf(options, loads);
   return { connect };
 
   async function connect(route: Route, context: ConnectContext, withinMs?: number): Promise<Upstream> {
@@ -101,6 +95,15 @@ export function balancedConnector(options: ConnectorOptions): BalancedConnector 
     const release = countsConnections(route.balance) ? loads.take(backend) : NOTHING_TO_RELEASE;
     return { connection, route, backend, address, release };
   }
+}
+
+function candidatesOf(options: ConnectorOptions, health: BackendHealth): Candidates {
+  const { outliers, observer, prefer: preference = {}, random = Math.random } = options;
+  return new Candidates({ outliers, health, preference, observer, random });
+}
+
+function pickersOf({ balances, observer, random = Math.random }: ConnectorOptions, loads: Loads): Pickers {
+  return new Pickers({ load: (backend) => loads.of(backend), random, offered: balances ?? new Map(), observer });
 }
 
 function without(backends: readonly Backend[], backend: Backend): readonly Backend[] {

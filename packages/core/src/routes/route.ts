@@ -46,6 +46,22 @@ export interface HealthCheck {
   readonly whenAllDown?: 'try' | 'refuse';
 }
 
+/** When the next priority group takes over, and when the lower one gets its connections back. */
+export interface Failover {
+  /** A group with fewer healthy backends than this is out of service: 1 or more. Of a smaller group all of them are needed. */
+  readonly minHealthy: number;
+  /** A group is used again when it has had enough for this long, in milliseconds, from the first connection that finds it so; 0 when absent. */
+  readonly returnAfterMs?: number;
+}
+
+/** A route to wherever its clients ask for, within its `serverNames`. */
+export interface Egress {
+  /** The port that is dialled: 1 to 65535. */
+  readonly port: number;
+  /** Networks, or single addresses, that are dialled although they are not public; none when absent. */
+  readonly allowAddresses?: readonly string[];
+}
+
 /** TCP keepalive (RFC 1122, section 4.2.3.6). */
 export interface KeepAlive {
   /** Silence before the first probe, in milliseconds. */
@@ -89,6 +105,13 @@ export interface Route {
   readonly withoutBackend?: 'NO_BACKEND' | 'NO_GATEWAY';
   /** `round_robin` when absent. */
   readonly balance?: Balance;
+  /** When a backup takes over, and for how long; as {@link Backend.priority} says when absent. */
+  readonly failover?: Failover;
+  /**
+   * Leads to the server name itself, instead of to `backends`, which are then empty. `serverNames` are what clients may ask for: exact
+   * names and suffixes, never `*`.
+   */
+  readonly egress?: Egress;
   /** How its backends are checked; not at all when absent. */
   readonly healthCheck?: HealthCheck;
   /** From the first dial to an established connection, all attempts together, in milliseconds. The proxy's limit when absent. */

@@ -1,4 +1,5 @@
 import { isIP } from 'node:net';
+import { networksOf } from '../egress/address-policy.ts';
 import type { Problem } from '../lifecycle/plugin.ts';
 import type { BuiltInBalance } from './route.ts';
 
@@ -153,8 +154,18 @@ class Judge {
     );
     this.check(isTime, [...path, 'connectTimeoutMs'], 'a number of milliseconds above 0', connectTimeoutMs);
     this.check(isKeepAlive(keepAlive), [...path, 'keepAlive'], 'keepalive times above 0', keepAlive);
+    this.check(isFailover(route['failover']), [...path, 'failover'], FAILOVER_FORM, route['failover']);
+    this.#egress(route, path);
     this.check(isHealthCheck(healthCheck), [...path, 'healthCheck'], HEALTH_CHECK_FORM, healthCheck);
     this.check(isUses(use), [...path, 'use'], 'a list of { name, settings }', use);
+  }
+
+  /** An open proxy is what comes of any mistake here. */
+  #egress({ egress, serverNames, fallback }: Fields, path: Path): void {
+    if (egress === undefined) return;
+    this.check(isEgress(egress), [...path, 'egress'], EGRESS_FORM, egress);
+    const isClosed = fallback !== true && Array.isArray(serverNames) && !serverNames.includes('*');
+    this.check(isClosed, [...path, 'serverNames'], 'exact names or suffixes beside egress', serverNames);
   }
 
   #warn(path: Path, message: string): void {
@@ -217,6 +228,31 @@ function isKeepAlive(value: unknown): boolean {
   const { idleMs, intervalMs, probes, userTimeoutMs } = value;
   const optional = [intervalMs, probes, userTimeoutMs === 0 ? undefined : userTimeoutMs];
   return isPositive(idleMs) && optional.every((one) => one === undefined || isPositive(one));
+}
+
+const FAILOVER_FORM = '{ minHealthy, returnAfterMs }: 1 or more, and 0 or more milliseconds';
+
+function isFailover(value: unknown): boolean {
+  if (value === undefined) return true;
+  if (!isRecord(value)) return false;
+  const { minHealthy, returnAfterMs } = value;
+  return (
+    isWholeNumber(minHealthy, 1) && (returnAfterMs === undefined || returnAfterMs === 0 || isPositive(returnAfterMs))
+  );
+}
+
+const EGRESS_FORM = '{ port, allowAddresses }: a port from 1 to 65535, and networks';
+
+function isEgress(value: unknown): boolean {
+  if (!isRecord(value) || !isWholeNumber(value['port'], 1, 65_535)) return false;
+  const { allowAddresses = [] } = value;
+  if (!isStrings(allowAddresses)) return false;
+  try {
+    networksOf(allowAddresses as readonly string[]);
+    return true;
+  } catch {
+    return false;
+  }
 }
 
 const HEALTH_CHECK_FORM = 'a health check: kind tcp or tls, times above 0, rise and fall of 1 or more';

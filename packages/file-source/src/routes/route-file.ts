@@ -1,8 +1,9 @@
 import { formatProblem, type Problem, type Route } from '@meshgate/core';
 import { type Field, openDocument, type Parsed } from '@meshgate/documents';
-import { readBackend } from './backend.ts';
 import { readBalance } from './balance.ts';
 import { type Claim, contested } from './claim.ts';
+import { readDestination } from './egress.ts';
+import { readFailover } from './failover.ts';
 import { readHealthCheck } from './health-check.ts';
 import { readUse } from './part-use.ts';
 import { parseTimeout } from './route-duration.ts';
@@ -62,17 +63,20 @@ export const ROUTE_KEYS = {
   serverNames: 'required',
   listeners: 'optional',
   fallback: 'optional',
-  backends: 'required',
+  backends: 'optional',
   balance: 'optional',
   connectTimeout: 'optional',
   healthCheck: 'optional',
+  failover: 'optional',
+  egress: 'optional',
   use: 'optional',
 } as const;
 
 type RouteFields = ReadonlyMap<keyof typeof ROUTE_KEYS, Field>;
 
 function readRoute(route: Field, claims: Claim[]): Route | undefined {
-  const fields = route.record(ROUTE_KEYS);
+  const hasEgress = route.shape === 'mapping' && route.entries()?.some(({ key }) => key === 'egress') === true;
+  const fields = route.record(hasEgress ? ROUTE_KEYS : { ...ROUTE_KEYS, backends: 'required' });
   if (fields === undefined) return undefined;
   const scope = { ...readListeners(fields), ...readFallback(fields) };
   const serverNames = readServerNames(fields.get('serverNames'), scope.fallback === true);
@@ -80,17 +84,23 @@ function readRoute(route: Field, claims: Claim[]): Route | undefined {
   if (scope.fallback === true && serverNames.length === 0 && !fields.has('name'))
     route.refuse('expected the key "name", since there is no server name to call the route by; found none');
   claims.push(...claimsOf({ owner: route, fields, name, serverNames, scope }));
-  const backends = fields.get('backends')?.list()?.map(readBackend).filter(isPresent);
+  const destination = readDestination({
+    backends: fields.get('backends'),
+    egress: fields.get('egress'),
+    serverNames: fields.get('serverNames'),
+    fallback: fields.get('fallback'),
+  });
   const options = {
     ...readBalance(fields.get('balance')),
     ...readConnectTimeout(fields),
     ...readHealthCheck(fields.get('healthCheck')),
+    ...readFailover(fields.get('failover')),
     ...readUse(fields.get('use')),
     ...originOf(route),
   };
-  if (name === undefined || backends === undefined) return undefined;
+  if (name === undefined || destination === undefined) return undefined;
   const names = serverNames.map((claimed) => claimed.name);
-  return { name, kind: 'static', serverNames: names, ...scope, backends, ...options };
+  return { name, kind: 'static', serverNames: names, ...scope, ...destination, ...options };
 }
 
 interface ClaimedName {
@@ -162,10 +172,6 @@ function readConnectTimeout(fields: RouteFields): Pick<Route, 'connectTimeoutMs'
 /** For `explain`: which line to edit. */
 function originOf({ at }: Field): Pick<Route, 'origin'> {
   return at === undefined ? {} : { origin: { file: at.file, line: String(at.line) } };
-}
-
-function isPresent<Value>(value: Value | undefined): value is Value {
-  return value !== undefined;
 }
 
 function byPlace({ at: a }: Problem, { at: b }: Problem): number {

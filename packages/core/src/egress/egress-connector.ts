@@ -1,0 +1,98 @@
+import type { BlockList } from 'node:net';
+import { ProxyError } from '../errors.ts';
+import { AddressBook } from '../names/address-book.ts';
+import { balancedConnector } from '../pipeline/connect.ts';
+import type { BalancedConnector, ConnectorOptions } from '../pipeline/connect.ts';
+import type { Upstream } from '../pipeline/connection.ts';
+import type { ConnectContext } from '../pipeline/stages.ts';
+import type { Route } from '../routes/route.ts';
+import type { Dial } from '../transport/transport.ts';
+import { networksOf, refusedAddress } from './address-policy.ts';
+
+/** What {@link egressConnector} needs. */
+export interface EgressOptions extends Omit<ConnectorOptions, 'addresses' | 'balances' | 'prefer' | 'health'> {
+  /** Where addresses of names come from; the system when absent. */
+  readonly addresses?: AddressBook;
+}
+
+/** Clients choose these names, within what their routes allow: so many are remembered. */
+const MAX_NAMES = 10_000;
+const NOBODY = { observe: () => undefined };
+
+/**
+ * `inner`; routes with `egress` lead to the server name that the client asks for, as the name system resolves it. Each address is judged
+ * when it is dialled, so that a name whose addresses change between two looks gains nothing.
+ */
+export function egressConnector(inner: BalancedConnector, options: EgressOptions): BalancedConnector {
+  let outward: BalancedConnector | undefined;
+  const allowed = new WeakMap<Route, BlockList>();
+  return { connect };
+
+  function connect(route: Route, context: ConnectContext, withinMs?: number): Promise<Upstream> {
+    const { egress } = route;
+    if (egress === undefined) return inner.connect(route, context, withinMs);
+    const { serverName } = context.hello;
+    if (serverName === undefined) return Promise.reject(new ProxyError('NO_SERVER_NAME', 'egress needs a server name'));
+    if (!mayLeaveFor(serverName, route.serverNames)) return Promise.reject(refused(`${serverName} is not allowed`));
+    outward ??= outwardOf(options);
+    // The dot at its end keeps search domains out.
+    const address = { host: `${serverName}.`, port: egress.port };
+    const { egress: _followed, ...rest } = route;
+    const towards: Route = { ...rest, backends: [{ address, weight: 1, healthy: true }] };
+    return outward.connect(towards, judged(context, allowedBy(route)), withinMs);
+  }
+
+  function allowedBy(route: Route): BlockList {
+    let networks = allowed.get(route);
+    if (networks === undefined) {
+      networks = networksOf(route.egress?.allowAddresses ?? []);
+      allowed.set(route, networks);
+    }
+    return networks;
+  }
+}
+
+/** A name that nobody has asked for before is no event: clients could fill the log with them. */
+function outwardOf(options: EgressOptions): BalancedConnector {
+  const { addresses = new AddressBook(NOBODY, undefined, MAX_NAMES), ...rest } = options;
+  return balancedConnector({ ...rest, addresses });
+}
+
+/** Asked here once more, whatever the resolver went by: an exact name, or a name below a suffix; never any name. */
+function mayLeaveFor(serverName: string, allowed: readonly string[]): boolean {
+  if (!HOST_NAME.test(serverName) || NUMBER_AT_END.test(serverName)) return false;
+  return allowed.some((one) => (one.startsWith('*.') ? serverName.endsWith(one.slice(1)) : one === serverName));
+}
+
+const HOST_NAME = /^[a-z0-9_-]{1,63}(?:\.[a-z0-9_-]{1,63})*$/;
+/** What system libraries read as an IPv4 address: 2130706433, 0x7f000001, 127.1 (inet_aton(3)). */
+const NUMBER_AT_END = /(?:^|\.)(?:\d+|0x[\da-f]*)$/;
+
+function judged(context: ConnectContext, allowed: BlockList): ConnectContext {
+  return {
+    connection: context.connection,
+    hello: context.hello,
+    get signal() {
+      return context.signal;
+    },
+    get abandoned() {
+      return context.abandoned;
+    },
+    get attempts() {
+      return context.attempts;
+    },
+    dial(backend, address, dialOptions) {
+      const what = refusedAddress(address.host, allowed);
+      if (what === undefined) return context.dial(backend, address, dialOptions);
+      return failing(refused(`${backend.address.host.slice(0, -1)} has the address ${address.host}: ${what}`));
+    },
+  };
+}
+
+function refused(why: string): ProxyError {
+  return new ProxyError('REFUSED_BY_POLICY', `egress refused: ${why}`);
+}
+
+function failing(reason: ProxyError): Dial {
+  return { done: Promise.reject(reason), cut: () => undefined };
+}

@@ -1,0 +1,267 @@
+// A way out to wherever a client asks for, within limits: what would make of it an open proxy is tried here.
+import { describe, expect, it } from 'vitest';
+import { networksOf, refusedAddress } from '../src/egress/address-policy.ts';
+import { egressConnector } from '../src/egress/egress-connector.ts';
+import { ProxyError } from '../src/errors.ts';
+import { AddressBook } from '../src/names/address-book.ts';
+import type { ProxyEvent } from '../src/observe.ts';
+import { Connecting } from '../src/pipeline/connecting.ts';
+import type { Upstream } from '../src/pipeline/connection.ts';
+import { Outliers } from '../src/pipeline/outliers.ts';
+import type { Route } from '../src/routes/route.ts';
+import { snapshotProblems } from '../src/routes/snapshot-problems.ts';
+import { formatEndpoint } from '../src/transport/endpoint.ts';
+import type { Connection } from '../src/transport/transport.ts';
+
+const PUBLIC = '93.184.216.34';
+const ROUTE: Route = {
+  name: 'out',
+  serverNames: ['api.example.org', '*.example.com'],
+  backends: [],
+  egress: { port: 443 },
+};
+
+/** A network in which every dial succeeds: what is not dialled was refused. */
+function harness(names: Record<string, readonly (readonly string[])[]>, own = '198.18.0.1') {
+  const dialled: string[] = [];
+  const asked: string[] = [];
+  const events: ProxyEvent[] = [];
+  const observer = { observe: (event: ProxyEvent) => void events.push(event) };
+  const resolve = (host: string) => {
+    asked.push(host);
+    const [now = [], ...later] = names[host] ?? [];
+    if (later.length > 0) names[host] = later;
+    return now.length === 0 ? Promise.reject(new Error('ENOTFOUND')) : Promise.resolve({ hosts: now, ttlSeconds: 60 });
+  };
+  const addresses = new AddressBook(observer, { resolve }, 3);
+  const inner = { connect: () => Promise.reject(new ProxyError('NO_BACKEND', 'not egress')) };
+  const connector = egressConnector(inner, {
+    addresses,
+    outliers: new Outliers(observer),
+    observer,
+    limits: { connectTimeoutMs: 1_000, dials: 5 },
+    keepAlive: { idleMs: 1 },
+    isOwn: ({ host }) => host === own,
+  });
+  const local = { host: '::1', port: 1 };
+  const connection = { id: '1', listener: 'l', remote: local, local, at: 0 };
+  const transport = {
+    dial: (to: { host: string; port: number }) => {
+      dialled.push(formatEndpoint(to));
+      return { done: Promise.resolve({ remote: to, destroy: () => undefined } as Connection), cut: () => undefined };
+    },
+  };
+  return { connect, dialled, asked, events, addresses };
+
+  function connect(serverName: string | undefined, route: Route = ROUTE): Promise<Upstream> {
+    const hello = { protocol: 'tls', ...(serverName !== undefined && { serverName }) };
+    const context = new Connecting({ transport, observer }, connection, hello);
+    context.route = route;
+    return connector.connect(route, context);
+  }
+}
+
+const REFUSED = [
+  '0.0.0.0',
+  '10.1.2.3',
+  '100.64.0.1',
+  '100.127.255.255',
+  '127.0.0.1',
+  '127.255.255.254',
+  '169.254.169.254',
+  '172.16.0.1',
+  '172.31.255.255',
+  '192.0.0.8',
+  '192.0.2.1',
+  '192.88.99.1',
+  '192.168.0.1',
+  '198.18.0.9',
+  '198.19.255.255',
+  '198.51.100.1',
+  '203.0.113.1',
+  '224.0.0.1',
+  '239.255.255.255',
+  '240.0.0.1',
+  '255.255.255.255',
+  '::',
+  '::1',
+  '::ffff:93.184.216.34',
+  '::ffff:127.0.0.1',
+  '::93.184.216.34',
+  '64:ff9b::5db8:d822',
+  '64:ff9b:1::1',
+  '100::1',
+  '2001::1',
+  '2001:0:5ef5:79fb::1',
+  '2001:db8::1',
+  '2002:7f00:1::1',
+  '3fff::1',
+  '5f00::1',
+  'fc00::1',
+  'fd00:ec2::254',
+  'fe80::1',
+  'fe80::1%eth0',
+  'fec0::1',
+  'ff02::1',
+  '4000::1',
+  'localhost',
+  '',
+  'unix:/run/app.sock',
+];
+
+const REACHED = [
+  '93.184.216.34',
+  '1.1.1.1',
+  '100.128.0.1',
+  '172.32.0.1',
+  '192.0.1.1',
+  '9.255.255.255',
+  '11.0.0.0',
+  '223.255.255.255',
+  '2606:4700::1111',
+  '2a00:1450:4001::200e',
+  '2001:4860:4860::8888',
+];
+
+describe('an address', () => {
+  it.each(REFUSED)('%s is not dialled', (host) => expect(refusedAddress(host, undefined)).toBeTypeOf('string'));
+  it.each(REACHED)('%s is dialled', (host) => expect(refusedAddress(host, undefined)).toBeUndefined());
+
+  it('is dialled when its network is allowed, and others are not', () => {
+    const allowed = networksOf(['10.1.0.0/16', 'fd00:1::/32', '127.0.0.1']);
+    for (const host of ['10.1.255.1', 'fd00:1::5', '127.0.0.1']) expect(refusedAddress(host, allowed)).toBeUndefined();
+    for (const host of ['10.2.0.1', 'fd00:2::5', '127.0.0.2'])
+      expect(refusedAddress(host, allowed)).toBeTypeOf('string');
+  });
+
+  it.each(['10.0.0.0/33', '10.0.0/8', 'fd00::/129', '10.0.0.0/', '10.0.0.0/8/8', 'example.com', ''])(
+    '%j is no network',
+    (text) => {
+      expect(() => networksOf([text])).toThrow('expected an address or a network');
+    },
+  );
+});
+
+describe('egress', () => {
+  it('dials the server name at the port of the route, without search domains', async () => {
+    const net = harness({ 'www.example.com.': [[PUBLIC]] });
+    const upstream = await net.connect('www.example.com');
+    expect([net.asked, net.dialled]).toEqual([['www.example.com.'], [`${PUBLIC}:443`]]);
+    expect(upstream).toMatchObject({ route: { name: 'out' }, address: { host: PUBLIC, port: 443 } });
+  });
+
+  it.each([
+    'example.com',
+    'evilexample.com',
+    'www.example.com.evil.net',
+    'example.org',
+    'evil.api.example.org',
+    'api.example.org.',
+    'www.example.com.',
+    'WWW.EXAMPLE.COM',
+    '127.0.0.1',
+    '127.1',
+    '2130706433',
+    '0x7f000001',
+    '0177.0.0.1',
+    '[::1]',
+    '::1',
+    'localhost',
+    '1.example.com:8080',
+    'a..example.com',
+    '.example.com',
+    '*.example.com',
+    'a b.example.com',
+    'a/../.example.com',
+    'a%00.example.com',
+    '',
+  ])('does not even look up %j', async (serverName) => {
+    const net = harness({});
+    await expect(net.connect(serverName)).rejects.toMatchObject({ code: 'REFUSED_BY_POLICY' });
+    expect([net.asked, net.dialled]).toEqual([[], []]);
+  });
+
+  it('looks up no name that ends with a number, whatever the route allows', async () => {
+    const net = harness({ '2130706433.': [['127.0.0.1']], '1.0x7f.': [[PUBLIC]] });
+    for (const serverName of ['2130706433', '1.0x7f', '0x7f000001'])
+      await expect(net.connect(serverName, { ...ROUTE, serverNames: [serverName] })).rejects.toMatchObject({
+        code: 'REFUSED_BY_POLICY',
+      });
+    expect(net.asked).toEqual([]);
+  });
+
+  it('is not for clients without a name, nor for any name', async () => {
+    const net = harness({ 'a.test.': [[PUBLIC]] });
+    await expect(net.connect(undefined)).rejects.toMatchObject({ code: 'NO_SERVER_NAME' });
+    await expect(net.connect('a.test', { ...ROUTE, serverNames: ['*'] })).rejects.toMatchObject({
+      code: 'REFUSED_BY_POLICY',
+    });
+    expect(net.asked).toEqual([]);
+  });
+
+  it.each(REFUSED.filter((host) => /^[\d:a-f.]+$/.test(host) && host !== ''))(
+    'does not dial a name that leads to %s',
+    async (host) => {
+      const net = harness({ 'x.example.com.': [[host]] });
+      await expect(net.connect('x.example.com')).rejects.toMatchObject({ code: 'REFUSED_BY_POLICY' });
+      expect(net.dialled).toEqual([]);
+    },
+  );
+
+  it('dials the public ones of several addresses, and says why when there is none', async () => {
+    const net = harness({
+      'x.example.com.': [['10.0.0.1', PUBLIC, '::1']],
+      'y.example.com.': [['10.0.0.1', 'fd00:ec2::254']],
+    });
+    await net.connect('x.example.com');
+    expect(net.dialled).toEqual([`${PUBLIC}:443`]);
+    await expect(net.connect('y.example.com')).rejects.toThrow(
+      /y\.example\.com has the address .*: (private|no global unicast)/,
+    );
+  });
+
+  it('judges each dial: a name that is public at one look and private at the next gains nothing', async () => {
+    const net = harness({ 'r.example.com.': [[PUBLIC], ['169.254.169.254']] });
+    await net.connect('r.example.com');
+    // Three other names, so that this one is forgotten and resolved again.
+    for (const name of ['a', 'b', 'c']) await net.connect(`${name}.example.com`).catch(() => undefined);
+    await expect(net.connect('r.example.com')).rejects.toMatchObject({ code: 'REFUSED_BY_POLICY' });
+    expect(net.dialled).toEqual([`${PUBLIC}:443`]);
+  });
+
+  it('does not come back to the gateway itself', async () => {
+    const net = harness({ 'me.example.com.': [['93.184.216.99']] }, '93.184.216.99');
+    await expect(net.connect('me.example.com')).rejects.toMatchObject({ code: 'LOOP_DETECTED' });
+    expect(net.dialled).toEqual([]);
+  });
+
+  it('goes to a network that the route allows', async () => {
+    const net = harness({ 'in.example.com.': [['10.1.2.3']] });
+    await net.connect('in.example.com', { ...ROUTE, egress: { port: 8443, allowAddresses: ['10.1.0.0/16'] } });
+    expect(net.dialled).toEqual(['10.1.2.3:8443']);
+  });
+
+  it('remembers a bounded number of names', async () => {
+    const names = Array.from({ length: 50 }, (_, index) => `n${index}.example.com`);
+    const net = harness(Object.fromEntries(names.map((name) => [`${name}.`, [[PUBLIC]]])));
+    for (const name of names) await net.connect(name);
+    expect(net.addresses.size).toBe(3);
+  });
+
+  it('leaves other routes as they are', async () => {
+    const net = harness({});
+    const { egress: _none, ...plain } = ROUTE;
+    await expect(net.connect('www.example.com', plain)).rejects.toThrow('not egress');
+  });
+});
+
+it.each([
+  [{ ...ROUTE, serverNames: ['*'] }, 'serverNames'],
+  [{ ...ROUTE, fallback: true }, 'serverNames'],
+  [{ ...ROUTE, egress: { port: 0 } }, 'egress'],
+  [{ ...ROUTE, egress: { port: 443, allowAddresses: ['10.0.0.0/40'] } }, 'egress'],
+])('a snapshot with a route that would be an open proxy is refused: %#', (route, key) => {
+  expect(snapshotProblems({ version: '1', routes: [route] })).toMatchObject([
+    { severity: 'error', path: ['routes', 0, key] },
+  ]);
+});

@@ -1,0 +1,56 @@
+import { isIP } from 'node:net';
+import type { Backend, Egress, Route } from '@meshgate/core';
+import type { Field, Parsed } from '@meshgate/documents';
+import { readBackend } from './backend.ts';
+
+/** Keys of `egress`. */
+export const EGRESS_KEYS = { port: 'optional', allowAddresses: 'optional' } as const;
+
+const HTTPS = 443;
+const MAX_PORT = 65_535;
+
+/** What a route says of where it leads: to backends, or to the server name itself. */
+export interface Destination {
+  readonly backends: Field | undefined;
+  readonly egress: Field | undefined;
+  readonly serverNames: Field | undefined;
+  readonly fallback: Field | undefined;
+}
+
+/** The backends of a route, or its egress; `undefined` when something is wrong with them, which is then noted. */
+export function readDestination(from: Destination): Pick<Route, 'backends' | 'egress'> | undefined {
+  const { backends, egress } = from;
+  if (egress === undefined) {
+    const read = backends?.list()?.map(readBackend);
+    return read && { backends: read.filter((backend): backend is Backend => backend !== undefined) };
+  }
+  backends?.refuse('a route with egress leads to the server name itself and has no backends');
+  refuseAnyName(from);
+  const settings = readEgress(egress);
+  return settings && { backends: [], egress: settings };
+}
+
+/** Whoever may ask for any name has an open proxy. */
+function refuseAnyName({ serverNames, fallback }: Destination): void {
+  for (const name of serverNames?.shape === 'list' ? (serverNames.list() ?? []) : [])
+    if (name.plain() === '*') name.refuse('egress needs exact names or suffixes: "*" would be an open proxy');
+  if (fallback?.plain() === true) fallback.refuse('egress needs a server name: a fallback has none');
+}
+
+function readEgress(field: Field): Egress | undefined {
+  const fields = field.record(EGRESS_KEYS);
+  if (fields === undefined) return undefined;
+  const port = fields.has('port') ? fields.get('port')?.integer(1, MAX_PORT) : HTTPS;
+  const networks = fields.get('allowAddresses')?.list();
+  const allowAddresses = networks?.flatMap((network) => network.parsed(parseNetwork) ?? []);
+  if (port === undefined) return undefined;
+  return { port, ...(allowAddresses !== undefined && { allowAddresses }) };
+}
+
+function parseNetwork(text: string): Parsed<string> {
+  const [address = '', bits, ...more] = text.split('/');
+  const most = { 0: -1, 4: 32, 6: 128 }[isIP(address)] ?? -1;
+  const isNetwork = more.length === 0 && (bits === undefined || (/^\d{1,3}$/.test(bits) && Number(bits) <= most));
+  if (most > 0 && isNetwork) return { kind: 'value', value: text };
+  return { kind: 'refused', expected: 'an address, or a network such as 10.0.0.0/8' };
+}

@@ -1,0 +1,17 @@
+import type { Route } from '@meshgate/core';
+import type { Field } from '@meshgate/documents';
+import { parseTimeout } from './route-duration.ts';
+
+/** Keys of `failover`. */
+export const FAILOVER_KEYS = { minHealthy: 'optional', returnAfter: 'optional' } as const;
+
+const MAX_BACKENDS = 65_535;
+
+/** When a backup takes over. */
+export function readFailover(field: Field | undefined): Pick<Route, 'failover'> {
+  const fields = field?.record(FAILOVER_KEYS);
+  if (fields === undefined) return {};
+  const minHealthy = fields.get('minHealthy')?.integer(1, MAX_BACKENDS) ?? 1;
+  const returnAfterMs = fields.get('returnAfter')?.parsed(parseTimeout);
+  return { failover: { minHealthy, ...(returnAfterMs !== undefined && { returnAfterMs }) } };
+}
