@@ -5,10 +5,11 @@
 import { prepare, run, step } from './workspace.mjs';
 
 /** What suites may declare that they need, by `needs()` of the testkit. */
-const CAPABILITIES = ['consul', 'netns', 'epoll', 'haproxy', 'nginx', 'postgres', 'uring'];
+const CAPABILITIES = ['consul', 'netns', 'epoll', 'haproxy', 'nginx', 'postgres', 'uring', 'chromium'];
 
 const CHECKS = [
   ['types of tests and scripts', 'tsc', '-p', 'tsconfig.test.json'],
+  ['types of the page', 'tsc', '-p', 'apps/gateway/page/tsconfig.json'],
   ['format', 'prettier', '--check', '.'],
   ['lint', 'oxlint', '--deny-warnings'],
   ['dependency directions', 'depcruise', '--config', '.dependency-cruiser.mjs', 'packages', 'apps', 'examples'],

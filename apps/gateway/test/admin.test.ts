@@ -16,16 +16,6 @@ describe('the admin API', () => {
     await files[Symbol.asyncDispose]();
   });
 
-  it('lists its paths', async () => {
-    const { json } = await gateway.ask('/');
-    expect(json).toEqual({
-      paths:
-        '/ /live /ready /metrics /status /events /routes /explain /connections /listeners /drain /log-level /openapi.json'.split(
-          ' ',
-        ),
-    });
-  });
-
   it('shows the routes and how their sources do', async () => {
     expect((await gateway.ask('/routes')).json).toEqual({
       version: expect.stringMatching(/^[0-9a-f]{16}$/),

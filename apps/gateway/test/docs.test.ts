@@ -26,6 +26,7 @@ const PAGES = [
   'docs/operate/shutdown.md',
   'docs/operate/logs.md',
   'docs/operate/admin.md',
+  'docs/operate/page.md',
   'docs/operate/workers.md',
   'docs/operate/install.md',
   'docs/operate/upgrade.md',

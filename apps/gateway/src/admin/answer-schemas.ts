@@ -168,7 +168,6 @@ const settingChange = z.strictObject({
 /** Names of the schemas of JSON answers, as the OpenAPI document has them. */
 export type SchemaName =
   | 'Error'
-  | 'Paths'
   | 'Live'
   | 'Status'
   | 'Readiness'
@@ -186,7 +185,6 @@ export type SchemaName =
 /** What each kind of JSON answer looks like. */
 export const ANSWERS: Readonly<Record<SchemaName, z.ZodType>> = {
   Error: z.strictObject({ error: z.string().describe('what was expected, what was found; for people') }),
-  Paths: z.strictObject({ paths: texts }),
   Live: z.strictObject({ live: z.literal(true) }),
   Status: status,
   Readiness: z.strictObject(readiness),

@@ -8,6 +8,7 @@ import type { Parts } from '../config/parts.ts';
 import { withUnknownListeners } from '../config/unknown-listeners.ts';
 import { requestedName, explain, isExact } from '../cli/explain.ts';
 import { openApiOf } from './openapi.ts';
+import { pageAnswer } from './page-file.ts';
 import { pluginEndpoints } from './plugin-paths.ts';
 import type { AdminAnswer, AdminEndpoint } from './endpoint.ts';
 import type { Readiness } from './readiness.ts';
@@ -85,9 +86,9 @@ export function adminEndpoints(targets: AdminTargets): readonly AdminEndpoint[] 
     {
       method: 'GET',
       path: '/',
-      summary: 'The paths',
-      answers: { 200: { description: 'the paths', schema: 'Paths' } },
-      answer: () => ok({ paths: [...new Set(endpoints.map(({ path }) => path))] }),
+      summary: 'A page for people, which shows what the other paths answer',
+      answers: { 200: { description: 'the page', contentType: 'text/html' } },
+      answer: () => pageAnswer(),
     },
     ...own,
     {

@@ -1,0 +1,176 @@
+import type { ComponentChildren, JSX } from 'preact';
+import { useState } from 'preact/hooks';
+import type { Explanation, FoundRoute } from '../src/cli/explain.ts';
+import { get } from './api.ts';
+import { address, whole } from './format.ts';
+import type { Live } from './live.ts';
+
+type Answer =
+  | { readonly kind: 'none' }
+  | { readonly kind: 'explained'; readonly explanation: Explanation }
+  | { readonly kind: 'refused'; readonly why: string };
+
+/** Which way a server name takes, drawn. */
+export function Explain({ live }: { readonly live: Live }): JSX.Element {
+  const [name, setName] = useState('');
+  const [listener, setListener] = useState('');
+  const [answer, setAnswer] = useState<Answer>({ kind: 'none' });
+  const ask = (): void => {
+    const query = new URLSearchParams({ serverName: name.trim(), ...(listener !== '' && { listener }) });
+    void get<Explanation>(`explain?${query.toString()}`).then(
+      (explanation) => setAnswer({ kind: 'explained', explanation }),
+      (reason: unknown) =>
+        setAnswer({ kind: 'refused', why: reason instanceof Error ? reason.message : String(reason) }),
+    );
+  };
+  return (
+    <section aria-label="Explain" class="view">
+      <form
+        class="controls"
+        onSubmit={(event) => {
+          event.preventDefault();
+          ask();
+        }}
+      >
+        <label>
+          Server name
+          <input
+            type="text"
+            required
+            value={name}
+            placeholder="api.example.com"
+            autocapitalize="none"
+            spellcheck={false}
+            onInput={({ currentTarget }) => setName(currentTarget.value)}
+          />
+        </label>
+        <label>
+          Listener
+          <select value={listener} onChange={({ currentTarget }) => setListener(currentTarget.value)}>
+            <option value="">any</option>
+            {(live.status?.listeners ?? []).map((one) => (
+              <option key={one.name}>{one.name}</option>
+            ))}
+          </select>
+        </label>
+        <button type="submit">Explain</button>
+      </form>
+      <div aria-live="polite">
+        {answer.kind === 'refused' && <p class="banner bad">{answer.why}</p>}
+        {answer.kind === 'explained' && <Way explanation={answer.explanation} live={live} />}
+      </div>
+    </section>
+  );
+}
+
+function Way({ explanation, live }: { readonly explanation: Explanation; readonly live: Live }): JSX.Element {
+  return (
+    <>
+      <p>
+        <strong>{explanation.serverName}</strong>: {explanation.found ? `route ${explanation.route}` : 'no route'},{' '}
+        {explanation.why}
+      </p>
+      <ol class="way">
+        <Step title="Client">asks for {explanation.serverName}</Step>
+        <Step title="This gateway">
+          {live.status?.host ?? ''}
+          {(live.status?.listeners ?? []).map(({ name, host, port }) => (
+            <div key={name} class="muted">
+              {name} {address(host, port)}
+            </div>
+          ))}
+        </Step>
+        {explanation.found ? <FoundSteps found={explanation} /> : <NoRoute nearest={explanation.nearest} />}
+      </ol>
+      <Exceptions explanation={explanation} />
+    </>
+  );
+}
+
+function Step({
+  title,
+  mark = '',
+  children,
+}: {
+  readonly title: string;
+  readonly mark?: string;
+  readonly children: ComponentChildren;
+}): JSX.Element {
+  return (
+    <li class={mark}>
+      <h2>{title}</h2>
+      <div>{children}</div>
+    </li>
+  );
+}
+
+function NoRoute({ nearest }: { readonly nearest: readonly string[] }): JSX.Element {
+  return (
+    <Step title="No route" mark="bad">
+      closed with ROUTE_NOT_FOUND
+      {nearest.length > 0 && <div class="muted">nearest names: {nearest.join(', ')}</div>}
+    </Step>
+  );
+}
+
+/** Where the source says that the backends are: what stands there are the gateways of that datacenter or peer. */
+const PLACES = ['datacenter', 'peer', 'partition', 'region'];
+
+function FoundSteps({ found }: { readonly found: FoundRoute }): JSX.Element {
+  const origin = Object.entries(found.origin ?? {});
+  const places = origin.filter(([key]) => PLACES.includes(key));
+  return (
+    <>
+      <Step title="Rule">
+        {found.match} match: {found.pattern}
+        <div class="muted">of source {found.source}</div>
+        {origin
+          .filter(([key]) => !PLACES.includes(key))
+          .map(([key, value]) => (
+            <div key={key} class="muted">
+              {key}: {value}
+            </div>
+          ))}
+      </Step>
+      <Step title={`Route ${found.route}`}>{found.kind ?? 'no kind'}</Step>
+      {places.map(([key, value]) => (
+        <Step key={key} title={key === 'peer' ? 'Peer' : key[0]?.toUpperCase() + key.slice(1)}>
+          {value}
+        </Step>
+      ))}
+      <Step title={places.length === 0 ? 'Backends' : 'Reached by'} mark={found.backends.length === 0 ? 'bad' : ''}>
+        <ul class="plain">
+          {found.backends.slice(0, SHOWN).map(({ host, port, healthy, ejected }) => (
+            <li key={address(host, port)} class={ejected ? 'warn' : healthy ? 'good' : 'bad'}>
+              {address(host, port)} {healthy ? 'healthy' : 'unhealthy'}
+              {ejected ? ', ejected' : ''}
+            </li>
+          ))}
+        </ul>
+        {found.backends.length > SHOWN && <div class="muted">and {whole(found.backends.length - SHOWN)} more</div>}
+        {found.backends.length === 0 && 'none: closed with NO_BACKEND'}
+      </Step>
+    </>
+  );
+}
+
+const SHOWN = 20;
+
+function Exceptions({ explanation }: { readonly explanation: Explanation }): JSX.Element {
+  const { onListeners = [] } = explanation;
+  const shadowed = explanation.found ? explanation.shadowed : [];
+  return (
+    <ul class="plain">
+      {onListeners.map(({ listener, route, pattern, source }) => (
+        <li key={listener}>
+          on listener {listener}: route {route} ({pattern} of {source})
+        </li>
+      ))}
+      {shadowed.map(({ route, pattern, source }) => (
+        <li key={`${source} ${route}`} class="muted">
+          shadows route {route} ({pattern} of {source})
+        </li>
+      ))}
+    </ul>
+  );
+}

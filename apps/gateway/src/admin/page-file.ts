@@ -1,0 +1,50 @@
+import { createHash } from 'node:crypto';
+import { readFile } from 'node:fs/promises';
+import type { AdminAnswer } from './endpoint.ts';
+
+/** The page, as the build has made it: one file, which loads nothing else. Rejects when the build has made none. */
+export async function pageAnswer(): Promise<AdminAnswer> {
+  page ??= readPage();
+  return page;
+}
+
+let page: Promise<AdminAnswer> | undefined;
+
+/** From `src` as from `dist`. */
+const FILE = new URL('../../dist/page.html', import.meta.url);
+
+async function readPage(): Promise<AdminAnswer> {
+  const text = await readFile(FILE, 'utf8');
+  return { status: 200, contentType: 'text/html; charset=utf-8', text, headers: headersOf(text) };
+}
+
+/**
+ * Nothing runs on the page but its own script, it asks nobody but its own server, and no text can become HTML: not even by a mistake of
+ * the script (Content Security Policy Level 3; Trusted Types).
+ */
+function headersOf(text: string): Readonly<Record<string, string>> {
+  const policy = [
+    "default-src 'none'",
+    `script-src ${hashOf(text, 'script')}`,
+    `style-src ${hashOf(text, 'style')}`,
+    "connect-src 'self'",
+    'img-src data:',
+    "base-uri 'none'",
+    "form-action 'none'",
+    "frame-ancestors 'none'",
+    "require-trusted-types-for 'script'",
+    "trusted-types 'none'",
+  ];
+  return {
+    'content-security-policy': policy.join('; '),
+    'referrer-policy': 'no-referrer',
+    'cross-origin-opener-policy': 'same-origin',
+    'cross-origin-resource-policy': 'same-origin',
+  };
+}
+
+function hashOf(text: string, element: 'script' | 'style'): string {
+  const start = text.indexOf(`<${element}>`) + element.length + 2;
+  const content = text.slice(start, text.indexOf(`</${element}>`, start));
+  return `'sha256-${createHash('sha256').update(content).digest('base64')}'`;
+}

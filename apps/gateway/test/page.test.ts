@@ -1,0 +1,274 @@
+import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { needs } from '@meshgate/testkit';
+import type { Route } from '@meshgate/core';
+import axe from 'axe-core';
+import type { Browser, BrowserContext, Page } from 'playwright-core';
+import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
+import type { ConnectionView } from '../src/admin/views.ts';
+import { findChromium, launchChromium, StagedGateway, troublesOf } from './browser.ts';
+import type { Scene } from './browser.ts';
+import { takePictures } from './docs-scene.ts';
+import { gatewayFolder, startGateway } from './daemon.ts';
+import { pageText, ROOT } from './page.ts';
+
+const HOSTILE = '<img src=x onerror=alert(1)>';
+
+const MANY = 10_000;
+
+function routeAt(index: number): Route {
+  return {
+    name: `service-${index}`,
+    kind: 'remote-datacenter',
+    serverNames: [`service-${index}.default.dc2.internal.example`],
+    backends: [
+      { address: { host: `10.0.0.${index % 10}`, port: 8443 }, weight: 1, healthy: true },
+      { address: { host: `10.0.1.${index % 250}`, port: 8443 }, weight: 1, healthy: index % 7 > 0 },
+    ],
+    origin: { service: `service-${index}`, datacenter: 'dc2' },
+  };
+}
+
+const HOSTILE_ROUTE: Route = {
+  ...routeAt(3),
+  name: HOSTILE,
+  serverNames: ['hostile.example'],
+  origin: { [HOSTILE]: HOSTILE },
+};
+
+function connectionAt(index: number): ConnectionView {
+  return {
+    id: `c${index}`,
+    state: 'splicing',
+    listener: 'public',
+    remote: `198.51.100.${index % 250}:${1_024 + index}`,
+    serverName: index === 0 ? HOSTILE : `service-${index}.example`,
+    route: `service-${index}`,
+    backend: '10.0.0.1:8443',
+    bytesUp: index * 1_000,
+    bytesDown: index * 20_000,
+    ageMs: (MANY - index) * 1_000,
+    idleMs: index,
+  };
+}
+
+const SCENE: Scene = {
+  routes: [HOSTILE_ROUTE, ...Array.from({ length: MANY - 1 }, (_, index) => routeAt(index))],
+  connections: Array.from({ length: MANY }, (_, index) => connectionAt(index)),
+  readiness: { ready: false, reasons: [`source ${HOSTILE}: no snapshot yet`], warnings: ['listener wan: not bound'] },
+  traffic: () => ({
+    accepted: 0,
+    refused: 0,
+    routes: {
+      'service-1': { active: 12, closed: 4, bytesUp: 1, bytesDown: 2, errors: { CONNECT_REFUSED: 42 } },
+      [HOSTILE]: { active: 1, closed: 0, bytesUp: 0, bytesDown: 0, errors: {} },
+    },
+  }),
+};
+
+const THEMES = ['light', 'dark'] as const;
+
+needs('chromium', findChromium())('the page in a browser', () => {
+  let browser: Browser;
+  let context: BrowserContext | undefined;
+  beforeAll(async () => {
+    browser = await launchChromium();
+    if ((process.env['MESHGATE_PICTURES'] ?? '') !== '') await takePictures(browser);
+  }, 60_000);
+  afterEach(() => context?.close());
+  afterAll(() => browser.close());
+
+  async function open(options: Parameters<Browser['newContext']>[0] = {}): Promise<Page> {
+    context = await browser.newContext({ viewport: { width: 1_200, height: 800 }, ...options });
+    context.setDefaultTimeout(4_000);
+    return context.newPage();
+  }
+
+  it('shows every view, with nothing that a name holds taken for HTML, and no trouble', async () => {
+    await using gateway = new StagedGateway(SCENE);
+    const url = await gateway.start();
+    const page = await open();
+    const troubles = troublesOf(page);
+    const asked: string[] = [];
+    page.on('request', (request) => asked.push(new URL(request.url()).origin));
+    await page.goto(url);
+    await page.getByText('Not ready', { exact: true }).waitFor();
+    await page.getByText(`source ${HOSTILE}: no snapshot yet`).waitFor();
+    await page.getByText('expected the key "port"').first().waitFor();
+    await page.getByText('wan 203.0.113.5:443 is not bound').waitFor();
+
+    await page.getByRole('link', { name: 'Routes' }).click();
+    await page.getByText('10,000 of 10,000 routes').waitFor();
+    expect(await page.getByRole('row').count()).toBeLessThan(60);
+    await page.getByRole('button', { name: HOSTILE }).click();
+    await page.getByRole('region', { name: `Route ${HOSTILE}` }).waitFor();
+    await page.getByLabel('Search').fill('service-4711');
+    await page.getByText('1 of 10,000 routes').waitFor();
+    await page.getByLabel('Search').fill('');
+    await page.getByLabel('Sort by').selectOption('errors');
+    await page.getByRole('button', { name: 'service-1', exact: true }).click();
+    await page.getByText('CONNECT_REFUSED: 42').waitFor();
+
+    await page.getByRole('link', { name: 'Connections' }).click();
+    await page.getByText('10,000 of 10,000 connections').waitFor();
+    await page.getByRole('cell', { name: HOSTILE }).waitFor();
+    await page.getByLabel('Search').fill('service-9999.');
+    await page.getByText('1 of 10,000 connections').waitFor();
+
+    await page.getByRole('link', { name: 'Explain' }).click();
+    await page.getByLabel('Server name').fill('hostile.example');
+    await page.getByRole('button', { name: 'Explain' }).click();
+    await page.getByRole('heading', { name: `Route ${HOSTILE}` }).waitFor();
+    await page.getByText(`${HOSTILE}: ${HOSTILE}`).waitFor();
+    await page.getByLabel('Server name').fill('nobody.example');
+    await page.getByRole('button', { name: 'Explain' }).click();
+    await page.getByText('closed with ROUTE_NOT_FOUND').waitFor();
+    await page.getByLabel('Server name').fill('10.0.0.1');
+    await page.getByRole('button', { name: 'Explain' }).click();
+    await page.getByText('no client can send').waitFor();
+
+    expect(await page.locator('img').count()).toBe(0);
+    expect([...new Set(asked)]).toEqual([new URL(url).origin]);
+    expect(troubles).toEqual([]);
+  });
+
+  it('closes a connection, after it has asked again', async () => {
+    await using gateway = new StagedGateway({ ...SCENE, connections: [connectionAt(1), connectionAt(2)] });
+    const url = await gateway.start();
+    const page = await open();
+    await page.goto(`${url}#connections`);
+    await page.getByRole('button', { name: 'Close connection c1' }).click();
+    expect(gateway.closed).toEqual([]);
+    await page.getByRole('button', { name: 'Yes, close connection c1' }).click();
+    await page.getByText('Connection c1 is closed.').waitFor();
+    expect(gateway.closed).toEqual(['c1']);
+    await page.getByText('1 of 1 connections').waitFor();
+  });
+
+  it('tells routes that change, and how far a drain is', async () => {
+    await using gateway = new StagedGateway({ ...SCENE, routes: [routeAt(1)] });
+    const url = await gateway.start();
+    const page = await open();
+    await page.goto(url);
+    await page.getByText('None since this page was opened.').waitFor();
+    gateway.replace([routeAt(2)]);
+    await page.getByText('appeared: service-2; vanished: service-1').waitFor();
+    gateway.isDraining = true;
+    await page.getByRole('progressbar').waitFor();
+    await page.getByText('draining', { exact: true }).waitFor();
+  });
+
+  it('says that the gateway is lost, and recovers by itself', async () => {
+    await using gateway = new StagedGateway({ ...SCENE, routes: [routeAt(1)], connections: [] });
+    const url = await gateway.start();
+    const page = await open();
+    const troubles = troublesOf(page);
+    await page.goto(url);
+    await page.getByText('Not ready', { exact: true }).waitFor();
+    await gateway.stop();
+    await page.getByText('No answer from the gateway since').waitFor();
+    await page.getByText('Not ready', { exact: true }).waitFor();
+    await gateway.restart();
+    await page.getByText('No answer from the gateway since').waitFor({ state: 'detached' });
+    expect(troubles).toEqual([]);
+  });
+
+  it('is that of the gateway itself', async () => {
+    await using files = await gatewayFolder([{ name: 'api.example.com', address: { host: '10.0.0.1', port: 8443 } }]);
+    await using gateway = await startGateway(`${files.path}/meshgate.yaml`);
+    const page = await open();
+    const troubles = troublesOf(page);
+    await page.goto(gateway.admin);
+    await page.getByText('Ready', { exact: true }).waitFor();
+    await page.goto(`${gateway.admin}/#routes`);
+    await page.getByRole('button', { name: 'api' }).waitFor();
+    expect(troubles).toEqual([]);
+  });
+
+  it.each(THEMES)('has no trouble with access, and no colour of too little contrast, in %s', async (colorScheme) => {
+    await using gateway = new StagedGateway({ ...SCENE, connections: SCENE.connections.slice(0, 30) });
+    const url = await gateway.start();
+    const page = await open({ colorScheme, bypassCSP: true });
+    for (const view of ['overview', 'routes', 'connections', 'explain']) {
+      await page.goto(`${url}#${view}`);
+      await page
+        .getByText(view === 'overview' ? 'Running since' : view === 'explain' ? 'Server name' : ' of ')
+        .first()
+        .waitFor();
+      if (view === 'routes') await page.getByRole('button', { name: 'service-1', exact: true }).click();
+      await page.evaluate(axe.source);
+      const violations = await page.evaluate(async () => {
+        const loaded = Reflect.get(globalThis, 'axe') as { run(): Promise<{ violations: readonly Violation[] }> };
+        const found = await loaded.run();
+        return found.violations.map(({ id, nodes }) => `${id}: ${nodes.map(({ html }) => html).join(' ')}`);
+      });
+      expect(violations, view).toEqual([]);
+    }
+  });
+
+  it.each([320, 1_200, 2_560])('is as wide as the window, %i pixels, and no wider', async (width) => {
+    await using gateway = new StagedGateway({ ...SCENE, connections: SCENE.connections.slice(0, 30) });
+    const url = await gateway.start();
+    const page = await open({ viewport: { width, height: 700 } });
+    for (const view of ['overview', 'routes', 'connections', 'explain']) {
+      await page.goto(`${url}#${view}`);
+      await page
+        .getByText(view === 'overview' ? 'Running since' : view === 'explain' ? 'Server name' : ' of ')
+        .first()
+        .waitFor();
+      expect(await page.evaluate<number>('document.documentElement.scrollWidth'), view).toBeLessThanOrEqual(width);
+    }
+  });
+
+  it('can be used by keyboard alone', async () => {
+    await using gateway = new StagedGateway({ ...SCENE, routes: [routeAt(1)], connections: [] });
+    const url = await gateway.start();
+    const page = await open();
+    await page.goto(url);
+    await page.getByText('Running since').waitFor();
+    const focused = (): Promise<string | null> => page.evaluate<string | null>('document.activeElement.textContent');
+    await page.keyboard.press('Tab');
+    expect(await focused()).toBe('Skip to content');
+    for (const name of ['Overview', 'Routes']) {
+      await page.keyboard.press('Tab');
+      expect(await focused()).toBe(name);
+    }
+    await page.keyboard.press('Enter');
+    await page.getByText('1 of 1 routes').waitFor();
+    // Connections, explain, search, sort by; then the table, and the first route in it.
+    for (let step = 0; step < 6; step += 1) await page.keyboard.press('Tab');
+    expect(await focused()).toBe('service-1');
+    await page.keyboard.press('Enter');
+    await page.getByRole('region', { name: 'Route service-1' }).waitFor();
+  });
+});
+
+describe('docs/operate/page.md', () => {
+  const pictures = Array.from(
+    pageText('docs/operate/page.md').matchAll(/!\[[^\]]+\]\(([^)]+\.png)\)/g),
+    ([, file = '']) => file,
+  );
+
+  it('shows pictures that are there, and small', () => {
+    expect(pictures).toEqual(['page-overview.png', 'page-routes.png', 'page-explain.png']);
+    for (const file of pictures) expect(readFileSync(join(ROOT, 'docs/operate', file)).length).toBeLessThan(120_000);
+  });
+});
+
+interface Violation {
+  readonly id: string;
+  readonly nodes: readonly { readonly html: string }[];
+}
+
+describe('the headers of the page', () => {
+  it('let nothing run but its own script, and no text become HTML', async () => {
+    await using gateway = new StagedGateway(SCENE);
+    const url = await gateway.start();
+    const response = await fetch(url);
+    await response.text();
+    expect(response.headers.get('content-security-policy')).toMatch(
+      /^default-src 'none'; script-src 'sha256-[\w+/=]{44}'; style-src 'sha256-[\w+/=]{44}'; .*require-trusted-types-for 'script'/,
+    );
+    expect(response.headers.get('x-content-type-options')).toBe('nosniff');
+  });
+});
