@@ -34,7 +34,7 @@ export function queriesTo(gateway: AdminClient): RouteQueries {
  * From a configuration file, as a gateway would see it that started now: its sources are followed until each has a snapshot.
  * Rejects with `ConfigProblems` when it is wrong.
  */
-export function queriesOf(file: string, amend: Amend): RouteQueries {
+export function queriesOf(file: string | undefined, amend: Amend): RouteQueries {
   return {
     routes: () =>
       withRoutes(file, amend, ({ table, sources }, { config, parts }) => {
@@ -54,7 +54,7 @@ export function queriesOf(file: string, amend: Amend): RouteQueries {
 }
 
 async function withRoutes<Answer>(
-  file: string,
+  file: string | undefined,
   amend: Amend,
   answer: (store: RouteStore, loaded: LoadedConfig) => Answer,
 ): Promise<Answer> {

@@ -10,6 +10,7 @@ import type { ConsulFlags, Environment, FlagDefinition } from './consul-flags.ts
 import { requestedName, isExact } from './explain.ts';
 import type { Explanation } from './explain.ts';
 import { checkConfig } from '../config/load-config.ts';
+import { diagnose } from '../doctor/doctor.ts';
 import { findingText } from '../live-check/finding.ts';
 import type { Finding } from '../live-check/finding.ts';
 import { checkLive, checkSidecarLive } from '../live-check/live-check.ts';
@@ -106,6 +107,28 @@ function commands(terminal: Terminal, end: (status: ExitStatus) => void): Comman
       const changes = await reloadGateway(clientOf(flags));
       stdout.write(json === true ? toJson({ changes }) : printableLines(changesText(changes)));
     });
+  diagnosticCommands(program, terminal, end);
+  program
+    .command('version')
+    .description('print the version')
+    .action(() => void stdout.write(`${RELEASE}\n`));
+  return program;
+}
+
+/** Those for who looks for the cause of a fault. */
+function diagnosticCommands(program: Command, terminal: Terminal, end: (status: ExitStatus) => void): void {
+  const { stdout } = terminal;
+  withFlags(
+    program.command('doctor').description('look at everything that connections depend on, and say what to mend'),
+    CONSUL_FLAGS,
+  )
+    .argument('[server-name]', 'look at the way of this name only')
+    .option('-c, --config <file>', `configuration file (default: ${DEFAULT_FILE}, if it is there)`)
+    .option('--admin <url>', `admin API of the gateway, or unix:/path (default: ${DEFAULT_ADMIN_URL})`)
+    .option('--json', 'print JSON')
+    .action(async (serverName: string | undefined, flags: DoctorFlags) => {
+      end(await doctor(serverName, flags, terminal));
+    });
   program
     .command('trace')
     .description('join what several proxies log of the same connection')
@@ -122,11 +145,6 @@ function commands(terminal: Terminal, end: (status: ExitStatus) => void): Comman
       stdout.write(flags.json === true ? toJson({ traces }) : tracesText(traces));
       end(traces.length === 0 ? 1 : 0);
     });
-  program
-    .command('version')
-    .description('print the version')
-    .action(() => void stdout.write(`${RELEASE}\n`));
-  return program;
 }
 
 const RELEASE = `meshgate ${VERSION} (Node.js ${process.versions.node})`;
@@ -217,6 +235,31 @@ function gather(value: string, before: readonly string[] = []): readonly string[
 function positive(text: string): number {
   if (/^[1-9][0-9]{0,8}$/.test(text)) return Number(text);
   throw new InvalidArgumentError('expected a whole number above 0');
+}
+
+interface DoctorFlags extends ConsulFlags {
+  readonly config?: string;
+  readonly admin?: string;
+  readonly json?: boolean;
+}
+
+async function doctor(
+  serverName: string | undefined,
+  { config, admin = DEFAULT_ADMIN_URL, json = false, ...flags }: DoctorFlags,
+  { stdout, env }: Terminal,
+): Promise<ExitStatus> {
+  const settings = commandSettings(flags, env, process.cwd());
+  const file = config ?? (existsSync(DEFAULT_FILE) ? DEFAULT_FILE : undefined);
+  const isConfigured = file !== undefined || settings.byFlag || settings.byEnvironment;
+  const amend = amending(settings, settings.byFlag || file === undefined);
+  const findings = await diagnose({
+    serverName,
+    admin: adminClient(adminAddress(admin)),
+    ...(isConfigured && { config: { file, amend } }),
+  });
+  if (!json) return printFindings(findings, stdout);
+  stdout.write(toJson({ findings }));
+  return findings.some(({ outcome }) => outcome === 'failed') ? 1 : 0;
 }
 
 interface TraceFlags {

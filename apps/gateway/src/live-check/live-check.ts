@@ -12,12 +12,17 @@ import { checkStateFolder } from './state-folder-check.ts';
 /**
  * Asks the world around a gateway what a start would need of it: the Consul agent, the sources of routes, the name system, the ports, the
  * state folder. Registers nothing; takes half a minute at most.
+ *
+ * @param options `withNames`: whether to ask for the names of all backends
  */
-export async function checkLive(loaded: LoadedConfig): Promise<readonly Finding[]> {
+export async function checkLive(
+  loaded: LoadedConfig,
+  { withNames = true }: { readonly withNames?: boolean } = {},
+): Promise<readonly Finding[]> {
   const { config, parts } = loaded;
   const [agents, sources, ports, around] = await Promise.all([
     agentFindings(loaded, gatewayRights),
-    sourceFindings(loaded),
+    sourceFindings(loaded, withNames),
     placesOf(parts.listenerSources, LISTENERS_PATIENCE_MS).then((places) => portFindings(loaded, places)),
     stateFindings(config.stateDir),
   ]);
@@ -56,9 +61,9 @@ function gatewayRights({ register }: ReturnType<typeof parseSettings>): Rights {
   return rightsOfGateway(register === undefined ? undefined : (register.service ?? 'mesh-gateway'));
 }
 
-async function sourceFindings({ parts }: LoadedConfig): Promise<readonly Finding[]> {
+async function sourceFindings({ parts }: LoadedConfig, withNames: boolean): Promise<readonly Finding[]> {
   const { findings, addresses } = await checkSources(parts.sources);
-  return [...findings, ...(await checkNames(addresses))];
+  return withNames ? [...findings, ...(await checkNames(addresses))] : findings;
 }
 
 function portFindings(

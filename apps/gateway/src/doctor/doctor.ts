@@ -1,0 +1,83 @@
+import { ConfigProblems, formatProblem } from '@meshgate/core';
+import type { AdminClient } from '../admin/client.ts';
+import { queriesOf, queriesTo } from '../admin/route-queries.ts';
+import type { RouteQueries } from '../admin/route-queries.ts';
+import { requestedName } from '../cli/explain.ts';
+import type { Amend } from '../config/amend-config.ts';
+import { checkConfig } from '../config/load-config.ts';
+import type { LoadedConfig } from '../config/load-config.ts';
+import type { Finding } from '../live-check/finding.ts';
+import { checkLive } from '../live-check/live-check.ts';
+import { thisMachine } from '../run/machine.ts';
+import { builtInTransports, chooseTransport } from '../run/transport-choice.ts';
+import { askGateway, gatewayFindings } from './gateway-check.ts';
+import { machineFindings } from './machine-check.ts';
+import { checkReach, targetsOf } from './reach-check.ts';
+import { nameFindings, targetsOfName } from './route-check.ts';
+
+/** What is looked at. */
+export interface DoctorRequest {
+  /** Only the way of this name, when given; otherwise every backend, the first of them. */
+  readonly serverName?: string | undefined;
+  /** The configuration to check; absent when there is none. */
+  readonly config?: { readonly file: string | undefined; readonly amend: Amend };
+  /** Of the gateway that runs, if one does. */
+  readonly admin: AdminClient;
+}
+
+/**
+ * Looks at everything that a connection depends on, causes before symptoms: the first failure is the one to mend. Registers and changes
+ * nothing. Takes a minute at most.
+ */
+export async function diagnose({ serverName, config, admin }: DoctorRequest): Promise<readonly Finding[]> {
+  const running = await askGateway(admin);
+  const loaded = config === undefined ? undefined : await load(config);
+  const usable = loaded?.kind === 'loaded' ? loaded.config : undefined;
+  const queries =
+    running.kind === 'running'
+      ? queriesTo(admin)
+      : config !== undefined && usable !== undefined && queriesOf(config.file, config.amend);
+  return [
+    ...(loaded?.findings ?? []),
+    ...(await machine(usable)),
+    ...(usable === undefined ? [] : await checkLive(usable, { withNames: serverName === undefined })),
+    ...(queries === false ? [] : await routing(queries, serverName)),
+    ...gatewayFindings(running, config === undefined),
+  ];
+}
+
+type Loaded =
+  | { readonly kind: 'loaded'; readonly config: LoadedConfig; readonly findings: readonly Finding[] }
+  | { readonly kind: 'wrong'; readonly findings: readonly Finding[] };
+
+async function load({ file, amend }: NonNullable<DoctorRequest['config']>): Promise<Loaded> {
+  const asked = `configuration ${file ?? 'of the command line'}`;
+  try {
+    const config = await checkConfig(file, amend);
+    const warnings = config.warnings.map((found): Finding => ({ asked, outcome: 'warning', found }));
+    return { kind: 'loaded', config, findings: [{ asked, outcome: 'ok', found: 'valid' }, ...warnings] };
+  } catch (reason) {
+    const found =
+      reason instanceof ConfigProblems
+        ? reason.problems.map(formatProblem)
+        : [reason instanceof Error ? reason.message : String(reason)];
+    return { kind: 'wrong', findings: found.map((problem) => ({ asked, outcome: 'failed', found: problem })) };
+  }
+}
+
+async function machine(loaded: LoadedConfig | undefined): Promise<readonly Finding[]> {
+  const choice = loaded?.transport ?? (await chooseTransport('auto', [], builtInTransports('auto')));
+  return machineFindings(thisMachine(), choice);
+}
+
+async function routing(queries: RouteQueries, serverName: string | undefined): Promise<readonly Finding[]> {
+  try {
+    if (serverName === undefined) return await checkReach(targetsOf(await queries.routes()));
+    const requested = requestedName(serverName);
+    if (requested.kind !== 'name') return [{ asked: `name ${serverName}`, outcome: 'failed', found: requested.why }];
+    const explanation = await queries.explain(requested.serverName);
+    return [...nameFindings(explanation), ...(await checkReach(targetsOfName(explanation)))];
+  } catch (reason) {
+    return [{ asked: 'routes', outcome: 'failed', found: reason instanceof Error ? reason.message : String(reason) }];
+  }
+}

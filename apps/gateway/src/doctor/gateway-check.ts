@@ -1,0 +1,35 @@
+import type { AdminClient } from '../admin/client.ts';
+import type { StatusView } from '../admin/status.ts';
+import type { Finding } from '../live-check/finding.ts';
+
+/** What a running proxy says of itself; why it says nothing when it does not answer. */
+export type Running =
+  { readonly kind: 'running'; readonly status: StatusView } | { readonly kind: 'silent'; readonly why: string };
+
+/** Asks a proxy for its status. Never rejects. */
+export async function askGateway(client: AdminClient): Promise<Running> {
+  try {
+    return { kind: 'running', status: (await client.get('/status')) as StatusView };
+  } catch (reason) {
+    return { kind: 'silent', why: reason instanceof Error ? reason.message : String(reason) };
+  }
+}
+
+/**
+ * What that means. Pure.
+ *
+ * @param isExpected whether it ought to run: nobody has given a configuration to be checked instead
+ */
+export function gatewayFindings(running: Running, isExpected: boolean): readonly Finding[] {
+  if (running.kind === 'silent') {
+    const outcome = isExpected ? 'failed' : 'warning';
+    return [{ asked: 'running gateway', outcome, found: running.why, advice: 'start it, or name it with --admin' }];
+  }
+  const { role, version, pid, transport, startedAt, reasons, warnings } = running.status;
+  const asked = `running ${role}`;
+  return [
+    { asked, outcome: 'ok', found: `version ${version}, process ${pid}, transport ${transport}, since ${startedAt}` },
+    ...reasons.map((found): Finding => ({ asked, outcome: 'failed', found: `not ready: ${found}` })),
+    ...warnings.map((found): Finding => ({ asked, outcome: 'warning', found })),
+  ];
+}

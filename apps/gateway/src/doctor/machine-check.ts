@@ -1,0 +1,37 @@
+import { release } from 'node:os';
+import { DEFAULT_LIMITS } from '@meshgate/core';
+import type { Machine } from '../run/machine.ts';
+import { limitsFor } from '../run/machine.ts';
+import type { TransportChoice } from '../run/transport-choice.ts';
+import type { Finding } from '../live-check/finding.ts';
+
+/** Fewer connections than this is a limit that somebody will run into. */
+const FEW_CONNECTIONS = 4_096;
+
+/** What the machine allows. Pure. */
+export function machineFindings(machine: Machine, choice: TransportChoice): readonly Finding[] {
+  return [connectionsFinding(machine), transportFinding(choice)];
+}
+
+function connectionsFinding({ descriptors, memoryBytes, processors }: Machine): Finding {
+  const auto = { ...DEFAULT_LIMITS, connections: 'auto', pendingHellos: 'auto' } as const;
+  const { connections } = limitsFor(auto, { descriptors, memoryBytes });
+  const mebibytes = Math.floor(memoryBytes / 2 ** 20);
+  const has = `${descriptors} descriptors, ${mebibytes} MiB, ${processors} processors: ${connections} connections`;
+  if (connections >= FEW_CONNECTIONS) return { asked: 'machine', outcome: 'ok', found: has };
+  const byDescriptors = limitsFor(auto, { descriptors: Infinity, memoryBytes }).connections > connections;
+  const advice = byDescriptors
+    ? 'raise the limit of descriptors: LimitNOFILE of the unit, or ulimit -n'
+    : 'give it more memory, or set limits.connections';
+  return { asked: 'machine', outcome: 'warning', found: has, advice };
+}
+
+function transportFinding(choice: TransportChoice): Finding {
+  const asked = `transport on ${process.platform} ${release()}`;
+  if (choice.kind === 'none')
+    return { asked, outcome: 'failed', found: choice.reason, advice: 'set transport: auto in the configuration' };
+  const { transport, declined } = choice;
+  if (declined.length === 0) return { asked, outcome: 'ok', found: transport.name };
+  const why = declined.map(({ name, reason }) => `${name} cannot be used: ${reason}`).join('; ');
+  return { asked, outcome: 'ok', found: `${transport.name} (${why})` };
+}

@@ -1,0 +1,139 @@
+import { formatEndpoint } from '@meshgate/core';
+import type { Endpoint } from '@meshgate/core';
+import type { RoutesView } from '../admin/views.ts';
+import type { Finding } from '../live-check/finding.ts';
+import { probe } from './backend-probe.ts';
+import type { Probe } from './backend-probe.ts';
+
+/** A backend of a route, and the name with which it is asked. */
+export interface Target {
+  /** `route web`, `datacenter dc2`: for people. */
+  readonly what: string;
+  readonly address: Endpoint;
+  readonly serverName: string;
+  /** No service has the name: that whoever answers refuses it is a good sign. */
+  readonly isMadeUp: boolean;
+}
+
+/** More would be a load test. */
+const MAX_TARGETS = 64;
+const AT_ONCE = 8;
+
+/**
+ * Backends to try: one for each address, with an exact name of the route where it has one, otherwise with a name below its suffix that
+ * nobody has. Pure.
+ */
+export function targetsOf({ routes }: Pick<RoutesView, 'routes'>): readonly Target[] {
+  const targets = new Map<string, Target>();
+  for (const { name, kind, serverNames, backends } of routes) {
+    const exact = serverNames.find((serverName) => !serverName.startsWith('*'));
+    const suffix = serverNames.find((serverName) => serverName.startsWith('*.'))?.slice(1);
+    const serverName = exact ?? (suffix === undefined ? undefined : `meshgate-doctor${suffix}`);
+    if (serverName === undefined) continue;
+    const what = kind === undefined ? `route ${name}` : `route ${name} (${kind})`;
+    for (const { host, port } of backends) {
+      const address = { host, port };
+      const key = formatEndpoint(address);
+      if (!targets.has(key)) targets.set(key, { what, address, serverName, isMadeUp: exact === undefined });
+    }
+  }
+  return Array.from(targets.values());
+}
+
+/** Tries every one of `targets`, the first 64 of them. Takes some ten seconds at most where nobody answers a few of them. */
+export async function checkReach(targets: readonly Target[]): Promise<readonly Finding[]> {
+  const tried = targets.slice(0, MAX_TARGETS);
+  const findings = new Map<Target, Finding>();
+  const waiting = [...tried].toReversed();
+  const over = performance.now() + DEADLINE_MS;
+  await Promise.all(
+    Array.from({ length: AT_ONCE }, async () => {
+      for (let target = waiting.pop(); target !== undefined; target = waiting.pop()) {
+        findings.set(target, reachFinding(target, await probe(target.address, target.serverName), new Date()));
+        if (performance.now() > over) return;
+      }
+    }),
+  );
+  const untried = targets.length - findings.size;
+  const rest: readonly Finding[] =
+    untried === 0 ? [] : [{ asked: 'backends', outcome: 'warning', found: `${untried} more were not tried` }];
+  return [...tried.flatMap((target) => findings.get(target) ?? []), ...rest];
+}
+
+const DEADLINE_MS = 10_000;
+
+/** What an attempt means. Pure. */
+export function reachFinding({ what, address, serverName, isMadeUp }: Target, outcome: Probe, now: Date): Finding {
+  const asked = `${what}: backend ${formatEndpoint(address)} for ${serverName}`;
+  switch (outcome.kind) {
+    case 'tls':
+      return outcome.validTo > now
+        ? { asked, outcome: 'ok', found: `TLS of ${outcome.subject}` }
+        : {
+            asked,
+            outcome: 'failed',
+            found: `TLS of ${outcome.subject}, whose certificate expired on ${outcome.validTo.toISOString()}`,
+            advice: 'renew that certificate',
+          };
+    case 'alert':
+      return alertFinding(asked, outcome.alert, isMadeUp);
+    case 'closed':
+      return isMadeUp
+        ? { asked, outcome: 'ok', found: 'accepts, and closes for a name that nobody has' }
+        : {
+            asked,
+            outcome: 'failed',
+            found: 'accepts, and closes without an answer',
+            advice: `what listens there knows no ${serverName}: run meshgate doctor ${serverName} on that gateway, or look at its log`,
+          };
+    case 'silent':
+      return {
+        asked,
+        outcome: 'failed',
+        found: 'accepts, and does not answer within 2 s',
+        advice: 'something in between accepts for it, or it hangs: look at it on its own machine',
+      };
+    case 'not-tls':
+      return {
+        asked,
+        outcome: 'failed',
+        found: 'answers with something other than TLS',
+        advice: 'another service listens at this address: correct the address or the port',
+      };
+    case 'unreachable':
+      return {
+        asked,
+        outcome: 'failed',
+        found: UNREACHABLE[outcome.code] ?? outcome.code,
+        advice: adviceFor(outcome.code),
+      };
+  }
+}
+
+function alertFinding(asked: string, alert: string, isMadeUp: boolean): Finding {
+  if (alert !== 'unrecognized name') return { asked, outcome: 'ok', found: `TLS answers (alert: ${alert})` };
+  if (isMadeUp)
+    return { asked, outcome: 'ok', found: 'a gateway answers, and has no route for a name that nobody has' };
+  return {
+    asked,
+    outcome: 'failed',
+    found: 'a gateway answers, and has no route for the name',
+    advice: 'run meshgate explain with the name on that gateway: the service is not known or not exported there',
+  };
+}
+
+const UNREACHABLE: Readonly<Record<string, string>> = {
+  ECONNREFUSED: 'nobody listens there (ECONNREFUSED)',
+  ETIMEDOUT: 'no answer within 2 s',
+  EHOSTUNREACH: 'no way there (EHOSTUNREACH)',
+  ENETUNREACH: 'no way there (ENETUNREACH)',
+  ENOTFOUND: 'the name does not exist (ENOTFOUND)',
+  EAI_AGAIN: 'the name system does not answer (EAI_AGAIN)',
+};
+
+function adviceFor(code: string): string {
+  if (code === 'ECONNREFUSED') return 'start what should listen there, or correct the address';
+  if (code === 'ENOTFOUND') return 'correct the name, or add it to the hosts file or the name system';
+  if (code === 'EAI_AGAIN') return 'look at /etc/resolv.conf and its name servers';
+  return 'look at firewalls and routes between this machine and that address';
+}

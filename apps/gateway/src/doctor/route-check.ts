@@ -1,0 +1,59 @@
+import type { Explanation } from '../cli/explain.ts';
+import type { Finding } from '../live-check/finding.ts';
+import type { Target } from './reach-check.ts';
+
+/** What the route table says of the name that is asked about. Pure. */
+export function nameFindings(explanation: Explanation): readonly Finding[] {
+  const asked = `name ${explanation.serverName}`;
+  if (!explanation.found) {
+    const { why, nearest } = explanation;
+    const advice =
+      nearest.length === 0
+        ? 'no route is like it: look at meshgate routes, and at the sources above'
+        : `names that are like it: ${nearest.join(', ')}`;
+    return [{ asked, outcome: 'failed', found: `no route, ${why}`, advice }];
+  }
+  const { route, source, why, origin = {}, backends, shadowed } = explanation;
+  const chain = Object.entries(origin).map(([key, value]) => `${key} ${value}`);
+  const found = [`route ${route} of ${source}, ${why}`, ...chain].join('; ');
+  return [
+    { asked, outcome: 'ok', found },
+    ...shadowed.map((other): Finding => ({
+      asked,
+      outcome: 'ok',
+      found: `shadows route ${other.route} of ${other.source}`,
+    })),
+    ...backendFindings(asked, backends),
+  ];
+}
+
+type Backends = Extract<Explanation, { readonly found: true }>['backends'];
+
+function backendFindings(asked: string, backends: Backends): readonly Finding[] {
+  if (backends.length === 0)
+    return [
+      {
+        asked,
+        outcome: 'failed',
+        found: 'its route has no backend',
+        advice: 'no instance of the service is registered, or no gateway of its datacenter is known',
+      },
+    ];
+  if (backends.some(({ healthy, ejected }) => healthy && !ejected)) return [];
+  const found = backends.some(({ healthy }) => healthy)
+    ? 'every backend is ejected after failed dials'
+    : 'no backend is healthy';
+  return [{ asked, outcome: 'failed', found, advice: 'look at the health checks of its instances' }];
+}
+
+/** Every backend of the name, to be tried with it. Pure. */
+export function targetsOfName(explanation: Explanation): readonly Target[] {
+  if (!explanation.found) return [];
+  const { serverName, route, backends } = explanation;
+  return backends.map(({ host, port }) => ({
+    what: `route ${route}`,
+    address: { host, port },
+    serverName,
+    isMadeUp: false,
+  }));
+}

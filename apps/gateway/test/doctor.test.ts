@@ -1,0 +1,297 @@
+import { once } from 'node:events';
+import { createServer } from 'node:net';
+import type { AddressInfo, Socket } from 'node:net';
+import { createSecureContext, TLSSocket } from 'node:tls';
+import { certificateAuthority, standInAgent, tlsBackend } from '@meshgate/testkit';
+import type { StandInAgent } from '@meshgate/testkit';
+import { afterEach, describe, expect, it } from 'vitest';
+import { adminClient } from '../src/admin/client.ts';
+import { amending } from '../src/config/amend-config.ts';
+import { commandSettings } from '../src/cli/consul-flags.ts';
+import { reachFinding } from '../src/doctor/reach-check.ts';
+import { diagnose } from '../src/doctor/doctor.ts';
+import type { Probe } from '../src/doctor/backend-probe.ts';
+import type { Finding } from '../src/live-check/finding.ts';
+import { blocksIn, pageText } from './page.ts';
+import { folder, gatewayFolder, meshgate, startGateway, TEST_CONFIG } from './daemon.ts';
+
+const NAME = 'api.example.com';
+const UNRECOGNIZED_NAME = Uint8Array.of(21, 3, 1, 0, 2, 2, 112);
+
+/** What a fault needs to be there. */
+interface Scene {
+  readonly files: Readonly<Record<string, unknown>>;
+  readonly serverName?: string;
+  readonly admin?: string;
+}
+
+interface Fault {
+  readonly cause: string;
+  /** Makes it. */
+  scene(): Promise<Scene> | Scene;
+  /** Of the first failure. */
+  readonly says: RegExp;
+}
+
+const closers: (() => unknown)[] = [];
+afterEach(async () => {
+  for (const close of closers.splice(0).toReversed()) await close();
+});
+
+async function agentOfTest(): Promise<StandInAgent> {
+  const agent = await standInAgent();
+  closers.push(() => agent[Symbol.asyncDispose]());
+  return agent;
+}
+
+/** A server that does `answer` to whoever connects. */
+async function serverThat(answer: (socket: Socket) => unknown): Promise<number> {
+  const sockets = new Set<Socket>();
+  const server = createServer((socket) => {
+    sockets.add(socket);
+    socket.on('error', () => undefined);
+    answer(socket);
+  }).listen(0, '127.0.0.1');
+  await once(server, 'listening');
+  closers.push(() => {
+    server.close();
+    for (const socket of sockets) socket.destroy();
+  });
+  return (server.address() as AddressInfo).port;
+}
+
+function withBackend(port: number, over: object = {}): Scene {
+  const routes = [{ serverNames: [NAME], backends: [{ address: '127.0.0.1', port }] }];
+  return { files: { 'meshgate.yaml': { ...TEST_CONFIG, ...over }, 'routes.yaml': { routes } } };
+}
+
+function withAgent(address: string): Scene {
+  const sources = [{ use: 'consul', address, register: { address: '127.0.0.9:65301' } }];
+  return { files: { 'meshgate.yaml': { ...TEST_CONFIG, sources } } };
+}
+
+const FAULTS: readonly Fault[] = [
+  {
+    cause: 'a key of the configuration is misspelt',
+    scene: () => withBackend(1, { limitss: {} }),
+    says: /^configuration .*meshgate\.yaml:1:\d+: unknown key "limitss": did you mean "limits"\?/,
+  },
+  {
+    cause: 'a route file is missing',
+    scene: () => ({ files: { 'meshgate.yaml': TEST_CONFIG } }),
+    says: /^configuration .*routes\.yaml.*(?:not found|no such file)/i,
+  },
+  {
+    cause: 'a route file is broken',
+    scene: () => ({ files: { 'meshgate.yaml': TEST_CONFIG, 'routes.yaml': 'routes: [ { serverNames: [ a..b ] } ]' } }),
+    says: /^configuration .*routes\.yaml:1:\d+/,
+  },
+  {
+    cause: 'the transport does not exist',
+    scene: () => withBackend(1, { transport: 'quic' }),
+    says: /^configuration .*expected one of auto, .*, found "quic"/,
+  },
+  {
+    cause: 'another process has the port',
+    scene: async () => {
+      const taken = await serverThat(() => undefined);
+      return withBackend(1, { listeners: [{ name: 'main', address: '127.0.0.1', port: taken }] });
+    },
+    says: /^listener main on 127\.0\.0\.1:\d+: cannot be bound: EADDRINUSE/,
+  },
+  {
+    cause: 'this machine does not have the address',
+    scene: () => withBackend(1, { listeners: [{ name: 'main', address: '192.0.2.1', port: 0 }] }),
+    says: /^listener main on 192\.0\.2\.1:0: cannot be bound: EADDRNOTAVAIL/,
+  },
+  {
+    cause: 'the state folder is a file',
+    scene: () => {
+      const { files } = withBackend(1, { stateDir: './state' });
+      return { files: { ...files, state: 'a file' } };
+    },
+    says: /state/,
+  },
+  {
+    cause: 'the backend is not started',
+    scene: async () => {
+      const server = createServer().listen(0, '127.0.0.1');
+      await once(server, 'listening');
+      const { port } = server.address() as AddressInfo;
+      await new Promise((resolve) => server.close(resolve));
+      return withBackend(port);
+    },
+    says: /^route .*for api\.example\.com: nobody listens there \(ECONNREFUSED\); start what should/,
+  },
+  {
+    cause: 'the backend speaks no TLS',
+    scene: async () => withBackend(await serverThat((socket) => socket.write('220 mail ready\r\n'))),
+    says: /answers with something other than TLS; another service listens/,
+  },
+  {
+    cause: 'the backend closes',
+    scene: async () => withBackend(await serverThat((socket) => socket.end())),
+    says: /accepts, and closes without an answer/,
+  },
+  {
+    cause: 'the backend hangs',
+    scene: async () => withBackend(await serverThat(() => undefined)),
+    says: /accepts, and does not answer within 2 s/,
+  },
+  {
+    cause: 'the gateway beyond does not know the name',
+    scene: async () =>
+      withBackend(await serverThat((socket) => socket.once('data', () => socket.end(UNRECOGNIZED_NAME)))),
+    says: /a gateway answers, and has no route for the name; run meshgate explain/,
+  },
+  {
+    cause: 'the certificate of the backend has expired',
+    scene: async () => {
+      const past = { notBefore: new Date('2020-01-01T00:00:00Z'), notAfter: new Date('2020-01-02T00:00:00Z') };
+      const { chain, privateKey } = certificateAuthority('old').issue({ dnsNames: [NAME], ...past });
+      const secureContext = createSecureContext({ cert: chain, key: privateKey });
+      return withBackend(
+        await serverThat((socket) =>
+          new TLSSocket(socket, { isServer: true, secureContext }).on('error', () => undefined),
+        ),
+      );
+    },
+    says: /TLS of api\.example\.com, whose certificate expired on 2020-01-02.*renew that certificate/,
+  },
+  {
+    cause: 'no route has the name',
+    scene: () => ({ ...withBackend(1), serverName: 'apj.example.com' }),
+    says: /^name apj\.example\.com: no route, .*names that are like it: api\.example\.com/,
+  },
+  {
+    cause: 'the name cannot be a server name',
+    scene: () => ({ ...withBackend(1), serverName: '10.0.0.1' }),
+    says: /^name 10\.0\.0\.1: /,
+  },
+  {
+    cause: 'the agent is not started',
+    scene: async () => {
+      await using agent = await standInAgent();
+      return withAgent(agent.address);
+    },
+    says: /^Consul agent at .*ECONNREFUSED.*; start the agent, or correct/,
+  },
+  {
+    cause: 'the servers have no leader',
+    scene: async () => {
+      const agent = await agentOfTest();
+      agent.answer({ 'status/leader': '""' });
+      return withAgent(agent.address);
+    },
+    says: /its cluster has no leader; look at the servers/,
+  },
+  {
+    cause: 'the agent does not know the token',
+    scene: async () => {
+      const agent = await agentOfTest();
+      agent.misbehave({ kind: 'status', status: 403, body: 'ACL not found' }, (path) => path.includes('authorize'));
+      return withAgent(agent.address);
+    },
+    says: /^ACL token: ACL not found; the agent does not know the token/,
+  },
+  {
+    cause: 'the token lacks a rule',
+    scene: async () => {
+      const agent = await agentOfTest();
+      agent.answer({ 'internal/acl/authorize': [{ Allow: true }, { Allow: false }, { Allow: true }] });
+      return withAgent(agent.address);
+    },
+    says: /^ACL token: may not service_prefix "" \{ policy = "read" \}; add service_prefix/,
+  },
+  {
+    cause: 'what answers at the address of the agent is none',
+    scene: async () => {
+      const port = await serverThat((socket) => socket.end('SSH-2.0-OpenSSH_9.2\r\n'));
+      return withAgent(`http://127.0.0.1:${port}`);
+    },
+    says: /^Consul agent at http:\/\/127\.0\.0\.1:\d+: /,
+  },
+  {
+    cause: 'no gateway runs, and there is no configuration to look at',
+    scene: () => ({ files: {} }),
+    says: /^running gateway: no gateway at .*ECONNREFUSED.*; start it, or name it with --admin/,
+  },
+];
+
+/** Where nobody listens: the port of a server that has gone. */
+const NOBODY = 'http://127.0.0.1:1';
+
+async function findingsAt({ files, serverName, admin = NOBODY }: Scene): Promise<readonly Finding[]> {
+  await using place = await folder(files);
+  const settings = commandSettings({}, {}, place.path);
+  const config = { file: `${place.path}/meshgate.yaml`, amend: amending(settings, false) };
+  const isConfigured = 'meshgate.yaml' in files;
+  return await diagnose({ serverName, admin: adminClient(new URL(admin)), ...(isConfigured && { config }) });
+}
+
+describe('the first failure that meshgate doctor tells of is the cause', () => {
+  it.each(FAULTS)('when $cause', async ({ scene, says }) => {
+    const findings = await findingsAt(await scene());
+    const first = findings.find(({ outcome }) => outcome === 'failed');
+    expect(`${first?.asked}: ${first?.found}; ${first?.advice}`).toMatch(says);
+  });
+});
+
+describe('meshgate doctor', () => {
+  it('has nothing to complain of where a name leads to a backend that answers', async () => {
+    await using api = await tlsBackend(NAME);
+    await using files = await gatewayFolder([api]);
+    await using gateway = await startGateway(`${files.path}/meshgate.yaml`);
+    const { status, stdout } = await meshgate(['doctor', NAME, '--admin', gateway.admin, '--json'], files.path);
+    const { findings } = JSON.parse(stdout) as { readonly findings: readonly Finding[] };
+    expect(findings.filter(({ outcome }) => outcome === 'failed')).toEqual([]);
+    expect(findings.map(({ found }) => found)).toEqual(
+      expect.arrayContaining([expect.stringMatching(/^TLS of /), expect.stringMatching(/^version .*transport /)]),
+    );
+    expect(status).toBe(0);
+  });
+
+  it('says what its page shows, but for machine, transport and ports', async () => {
+    const page = pageText('docs/operate/doctor.md');
+    const block = (language: string, label: string): string =>
+      blocksIn(page, language).find((one) => one.label === label)?.text ?? '';
+    const free = (text: string): string => text.replace('port: 8443', 'port: 0').replace('port: 19000', 'port: 0');
+    const names = ['meshgate.yaml', 'routes.yaml'];
+    await using files = await folder(Object.fromEntries(names.map((name) => [name, free(block('yaml', name))])));
+    const [, ...args] = block('sh', 'doctor').trim().split(' ');
+    const { status, stdout } = await meshgate([...args, '--admin', NOBODY], files.path);
+    const settled = (text: string): readonly string[] =>
+      text
+        .trim()
+        .replaceAll(`${files.path}/`, '')
+        .replaceAll(/127\.0\.0\.1:(?:8443|19000|[01])\b/g, 'ADDRESS')
+        .split('\n')
+        .filter((line) => !/^ok {6}(?:machine|transport)/.test(line));
+    expect(settled(stdout)).toEqual(settled(block('text', 'doctor')));
+    expect(status).toBe(1);
+  });
+
+  it('says why a running gateway is not ready', async () => {
+    const status = { role: 'gateway', version: '1', pid: 1, transport: 'node', startedAt: 'now', warnings: ['w'] };
+    const { gatewayFindings } = await import('../src/doctor/gateway-check.ts');
+    const answer = { ...status, reasons: ['no listener is bound'] } as never;
+    expect(gatewayFindings({ kind: 'running', status: answer }, true)).toMatchObject([
+      { outcome: 'ok' },
+      { outcome: 'failed', found: 'not ready: no listener is bound' },
+      { outcome: 'warning', found: 'w' },
+    ]);
+  });
+});
+
+describe('a backend of a name that nobody has', () => {
+  const target = { what: 'route dc2', address: { host: 'h', port: 1 }, serverName: 'x.dc2', isMadeUp: true };
+  const outcomes: readonly [claim: string, outcome: Probe, expected: Finding['outcome']][] = [
+    ['is well when it refuses the name', { kind: 'alert', alert: 'unrecognized name' }, 'ok'],
+    ['is well when it closes', { kind: 'closed' }, 'ok'],
+    ['is not when it cannot be reached', { kind: 'unreachable', code: 'EHOSTUNREACH' }, 'failed'],
+    ['is not when it hangs', { kind: 'silent' }, 'failed'],
+  ];
+  it.each(outcomes)('%s', (_claim, outcome, expected) => {
+    expect(reachFinding(target, outcome, new Date()).outcome).toBe(expected);
+  });
+});
