@@ -108,7 +108,7 @@ function bar(figure, { contestant, summary, toBestPeer }, y, scale, bestPeer) {
   const middle = y + BAR_HEIGHT / 2;
   const [from, to] = [x + summary.min * scale, x + summary.max * scale];
   const ratio =
-    toBestPeer === undefined ? '' : ` <tspan fill="${FAINT}" font-weight="400">${times(toBestPeer)}</tspan>`;
+    toBestPeer === undefined ? '' : ` <tspan fill="${FAINT}" font-weight="400">${times(toBestPeer.median)}</tspan>`;
   const weight = contestant.family === 'ours' || contestant.id === bestPeer ? 600 : 400;
   return [
     text(x - 10, middle + 4.5, escaped(contestant.label), { size: 12.5, anchor: 'end', weight }),

@@ -1,5 +1,5 @@
 // What the samples say: each figure for each contestant, and how ours compare. Pure.
-import { FIGURES, GOALS, SHARED_FIGURES } from './figures.mjs';
+import { FIGURES, GOALS, RELOAD_GOAL, SHARED_FIGURES, SHARING_GOAL } from './figures.mjs';
 import { best, ratio, summary } from './statistics.mjs';
 
 /**
@@ -27,7 +27,7 @@ import { best, ratio, summary } from './statistics.mjs';
  * @typedef {object} Cell
  * @property {Participant} contestant
  * @property {import('./statistics.mjs').Summary} summary
- * @property {number} [toBestPeer] ratio of ours, or of a tuned peer, to the best peer
+ * @property {import('./statistics.mjs').Summary} [toBestPeer] ratio of ours, or of a tuned peer, to the best peer
  */
 
 /**
@@ -59,32 +59,64 @@ export function rows(results, figures = FIGURES) {
 
 /**
  * @typedef {object} Judgement how a goal was met
- * @property {import('./figures.mjs').Goal} goal
- * @property {import('./figures.mjs').Figure} figure
- * @property {Participant} ours
+ * @property {string} title of what was measured
+ * @property {string} ours label
  * @property {string} against label of what it was compared with
- * @property {number} ratio
- * @property {boolean} met
+ * @property {string} bound of the ratio
+ * @property {import('./statistics.mjs').Summary} [ratio] absent when one of the two was not measured
+ * @property {boolean} [met] likewise
  */
 
 /**
  * @param {Results} results
- * @returns {readonly Judgement[]} of the goals for which there is something to compare
+ * @returns {readonly Judgement[]} of all goals; none when none was measured
  */
 export function judgements(results) {
-  return GOALS.flatMap((goal) => {
-    const figure = FIGURES.find(({ id }) => id === goal.figure);
-    const other = goal.against === 'peer' ? bestOf(results, figure, 'peer') : goal.against;
-    const against = results.contestants.find(({ id }) => id === other);
-    if (against === undefined) return [];
-    return single(results).flatMap((ours) => {
-      if (ours.family !== 'ours' || ours.transport !== goal.transport) return [];
-      const found = ratio(values(results, figure, ours.id), values(results, figure, against.id));
-      if (found === undefined) return [];
-      const met = figure.better === 'more' ? found >= goal.bound : found <= goal.bound;
-      return [{ goal, figure, ours, against: against.label, ratio: found, met }];
-    });
-  });
+  const all = [...GOALS.map((goal) => judged(results, goal)), reloadJudgement(results), sharingJudgement(results)];
+  return all.some(({ ratio: found }) => found !== undefined) ? all : [];
+}
+
+function judged(results, goal) {
+  const figure = FIGURES.find(({ id }) => id === goal.figure);
+  const other = goal.against === 'peer' ? bestOf(results, figure, 'peer') : goal.against;
+  const found = ratio(values(results, figure, goal.ours), values(results, figure, other));
+  return {
+    title: figure.title,
+    ours: labelOf(results, goal.ours),
+    against: other === undefined ? 'best peer' : labelOf(results, other),
+    ...verdict(figure.better, goal.bound, found),
+  };
+}
+
+/** New connections while routes are replaced, beside the same while they stay. */
+function reloadJudgement(results) {
+  const { quiet, reloading } = results.reload?.[RELOAD_GOAL.ours] ?? {};
+  return {
+    title: 'Connection while routes are replaced: p99',
+    ours: labelOf(results, RELOAD_GOAL.ours),
+    against: 'itself without',
+    ...verdict('less', RELOAD_GOAL.bound, quiet && ratio([reloading.p99Ms], [quiet.p99Ms])),
+  };
+}
+
+function sharingJudgement(results) {
+  const rate = sharings(results).find(({ many, figure }) => many.id === SHARING_GOAL.ours && figure.load === 'rate');
+  return {
+    title: 'Connections a second',
+    ours: labelOf(results, SHARING_GOAL.ours),
+    against: 'room for two workers',
+    ...verdict('more', SHARING_GOAL.bound, rate && summary([rate.ratio.median / rate.atMost])),
+  };
+}
+
+function verdict(better, bound, found) {
+  const told = `${better === 'more' ? '≥' : '≤'} ${bound}`;
+  if (found === undefined) return { bound: told };
+  return { bound: told, ratio: found, met: better === 'more' ? found.median >= bound : found.median <= bound };
+}
+
+function labelOf({ contestants }, id) {
+  return contestants.find((contestant) => contestant.id === id)?.label ?? id;
 }
 
 /**
@@ -92,7 +124,7 @@ export function judgements(results) {
  * @property {Participant} many
  * @property {Participant} one
  * @property {import('./figures.mjs').Figure} figure
- * @property {number} ratio of many to one
+ * @property {import('./statistics.mjs').Summary} ratio of many to one
  * @property {number} proxyCores that one worker keeps busy
  * @property {number} otherCores that generator and sinks keep busy meanwhile
  * @property {number} cores that there are for all of these: without what others used

@@ -2,7 +2,7 @@
 import { existsSync, readFileSync, writeFileSync } from 'node:fs';
 import { basename, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { LOADS } from './figures.mjs';
+import { goalLoads, LOADS } from './figures.mjs';
 import { BACKENDS, serverName } from './load.mjs';
 import { ask, firstJson, freePort, listening, start, until, which } from './processes.mjs';
 import { fill } from './template.mjs';
@@ -58,6 +58,16 @@ export function contestants({ transports, workers, root = ROOT }) {
     ...transports.map((transport) => core(root, transport)),
     ...transports.flatMap((transport) => workers.map((count) => gateway(root, transport, count))),
   ];
+}
+
+/**
+ * @param {readonly Contestant[]} known
+ * @returns {readonly Contestant[]} those that the goals name, each with the loads for which they name it
+ */
+export function forGoals(known) {
+  return known
+    .map((contestant) => ({ ...contestant, loads: goalLoads(contestant) }))
+    .filter(({ loads }) => loads.length > 0);
 }
 
 function haproxy(root, id, label, family) {

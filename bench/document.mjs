@@ -1,8 +1,8 @@
 // The part of docs/performance.md that a run writes. Pure.
-import { failures, othersShare, rows, single } from './comparison.mjs';
+import { failures, judgements, othersShare, rows, single } from './comparison.mjs';
 import { addedLines, goalLines, sharingLines } from './findings.mjs';
 import { WAY_FIGURES } from './sidecar/figures.mjs';
-import { cellsOf, markdown } from './table.mjs';
+import { cellsOf, markdown, times } from './table.mjs';
 
 const BEGIN = '<!-- results: written by `pnpm bench --write-docs`, not by hand -->';
 const END = '<!-- /results -->';
@@ -12,13 +12,41 @@ const END = '<!-- /results -->';
  *
  * @param {string} page
  * @param {import('./comparison.mjs').Results} results
+ * @param {readonly import('./comparison.mjs').Results[]} [earlier] of other machines
  * @returns {string}
  * @throws Error when the page has no place for them
  */
-export function withResults(page, results) {
+export function withResults(page, results, earlier = []) {
   const [begin, end] = [page.indexOf(BEGIN), page.indexOf(END)];
   if (begin === -1 || end < begin) throw new Error(`expected the lines ${BEGIN} and ${END}, found none`);
-  return `${page.slice(0, begin + BEGIN.length)}\n\n${resultsText(results)}\n\n${page.slice(end)}`;
+  return `${page.slice(0, begin + BEGIN.length)}\n\n${machinesText([results, ...earlier])}\n\n${page.slice(end)}`;
+}
+
+/** The last run first; with more than one machine, each has a part of its own, and what differs stands before them. */
+function machinesText(all) {
+  if (all.length === 1) return resultsText(all[0]);
+  const parts = all.map((results) => {
+    const text = resultsText(results).replaceAll(/^###/gm, '####');
+    return `### On ${machineName(results)}\n\n${text}`;
+  });
+  return [differencesText(all), ...parts].join('\n\n');
+}
+
+function machineName({ machine: { cpu, cores, kernel }, date }) {
+  return `${cpu}, ${cores} cores, Linux ${kernel.split('-')[0]}, ${date.slice(0, 10)}`;
+}
+
+/** Ratios of the goals, side by side: what a slower processor or other kernel makes of them. */
+function differencesText(all) {
+  const judged = all.map(judgements);
+  const lines = (judged.find(({ length }) => length > 0) ?? []).map(({ title, ours, bound }, goal) => [
+    title,
+    ours,
+    bound,
+    ...judged.map((of) => (of[goal]?.ratio === undefined ? '–' : times(of[goal].ratio.median))),
+  ]);
+  const heading = ['figure', 'ours', 'goal', ...all.map(machineName)];
+  return `### What differs between the machines\n\n${markdown([heading, ...lines])}`;
 }
 
 /**
@@ -33,7 +61,7 @@ export function resultsText(results) {
       `kernel ${machine.kernel}, Node ${machine.node}; ${settings.rounds} rounds of ${settings.seconds} s.${othersText(results)}`,
     `Compared: ${versions.join(', ')}.${missingText(results)}`,
     '![Bars for each figure and proxy](../bench/results/latest.svg)',
-    'Medians; in brackets the ratio to the best peer in its usual configuration, round by round.',
+    'Medians; in brackets the ratio to the best peer in its usual configuration, the median of the rounds and how far they differ.',
     markdown(cellsOf(rows(results), single(results))),
     ...goalsText(results),
     ...workersText(results),

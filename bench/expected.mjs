@@ -21,14 +21,14 @@ export const MOST_IDLE_ROUNDS = 2;
  */
 export function expectedSeconds(contestants, { loads, micro, settings: { rounds, seconds } }) {
   const timed = LOADS.filter(({ id }) => loads.includes(id));
-  const whole = contestants.filter((contestant) => contestant.loads === undefined);
   const samples = contestants.reduce((sum, one) => sum + timed.filter(({ id }) => takes(one, id)).length, 0);
-  const ours = whole.filter(({ family }) => family === 'ours');
+  const idle = contestants.filter((contestant) => takes(contestant, 'idle'));
+  const reloaded = contestants.filter((contestant) => contestant.family === 'ours' && takes(contestant, 'reload'));
   const parts = {
     warmup: timed.length > 0 ? contestants.length * WARMUP_SECONDS : 0,
     samples: samples * rounds * (seconds + SAMPLE_SECONDS),
-    idle: loads.includes('idle') ? whole.length * Math.min(rounds, MOST_IDLE_ROUNDS) * IDLE_SECONDS : 0,
-    reload: loads.includes('reload') ? ours.length * RELOAD_SECONDS : 0,
+    idle: loads.includes('idle') ? idle.length * Math.min(rounds, MOST_IDLE_ROUNDS) * IDLE_SECONDS : 0,
+    reload: loads.includes('reload') ? reloaded.length * RELOAD_SECONDS : 0,
     sidecar: loads.includes('sidecar')
       ? MESH_SECONDS + WAYS.length * WAY_LOADS.length * rounds * (seconds + WAY_SAMPLE_SECONDS)
       : 0,

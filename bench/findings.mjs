@@ -1,30 +1,32 @@
 // What was found, in lines for people: the same on a terminal and on the page. Pure.
 import { added, judgements, sharings } from './comparison.mjs';
-import { times } from './table.mjs';
+import { spread, times } from './table.mjs';
 
 /**
  * @param {import('./comparison.mjs').Results} results
  * @returns {readonly (readonly string[])[]} a line for each goal, and for what is only reported; the heading first. Empty without any.
  */
 export function goalLines(results) {
-  const judged = judgements(results).map(({ goal, figure, ours, against, ratio, met }) => [
-    figure.title,
-    ours.label,
+  const goals = judgements(results).map(({ title, ours, against, bound, ratio, met }) => [
+    title,
+    ours,
     against,
-    `${figure.better === 'more' ? '≥' : '≤'} ${goal.bound}`,
-    times(ratio),
-    met ? 'yes' : 'no',
+    bound,
+    ...(ratio === undefined
+      ? ['–', '', 'not measured']
+      : [times(ratio.median), spread(ratio), met ? 'reached' : 'not reached']),
   ]);
   const reported = sharings(results).map(({ many, one, figure, ratio }) => [
     figure.title,
     many.label,
     one.label,
     'reported',
-    times(ratio),
+    times(ratio.median),
+    spread(ratio),
     '',
   ]);
-  const lines = [...judged, ...reported];
-  return lines.length === 0 ? [] : [['figure', 'ours', 'against', 'goal', 'ratio', 'met'], ...lines];
+  const lines = [...goals, ...reported];
+  return lines.length === 0 ? [] : [['figure', 'ours', 'against', 'goal', 'ratio', 'rounds', ''], ...lines];
 }
 
 /**
@@ -36,9 +38,9 @@ export function goalLines(results) {
 export function sharingLines(results) {
   return sharings(results).map(
     ({ many, figure, ratio, proxyCores, otherCores, cores, atMost }) =>
-      `${many.label}, ${lower(figure.title)}: ${times(ratio)} of one worker. With one, the proxy keeps ${proxyCores.toFixed(2)} and ` +
+      `${many.label}, ${lower(figure.title)}: ${times(ratio.median)} of one worker. With one, the proxy keeps ${proxyCores.toFixed(2)} and ` +
       `generator and sinks ${otherCores.toFixed(2)} of ${cores.toFixed(2)} cores busy: there is room for ${times(atMost)}, ` +
-      `${reasonOf(ratio, atMost)}.`,
+      `${reasonOf(ratio.median, atMost)}.`,
   );
 }
 

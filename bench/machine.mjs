@@ -24,6 +24,14 @@ export function machine() {
   };
 }
 
+/**
+ * @param {Machine} machine
+ * @returns {string} a name for its files: two machines have the same when processor and number of cores are the same
+ */
+export function machineSlug({ cpu, cores }) {
+  return `${cpu} ${cores} cores`.toLowerCase().replaceAll(/[^a-z0-9]+/g, '-');
+}
+
 function distribution() {
   try {
     return /^PRETTY_NAME="(.*)"$/m.exec(readFileSync('/etc/os-release', 'utf8'))?.[1] ?? 'unknown system';

@@ -6,16 +6,19 @@ import { GOAL_LOADS, LOADS } from './figures.mjs';
 const RESULTS = fileURLToPath(new URL('results', import.meta.url));
 const KNOWN_LOADS = [...LOADS.map(({ id }) => id), 'idle', 'reload', 'sidecar'];
 
+/** Of ours. */
+export const TRANSPORTS = ['node', 'epoll', 'uring'];
+
 /** What `pnpm bench --help` prints. */
 export const USAGE = `pnpm bench [options]
 
   --only LIST         loads, or the beginnings of their names, with commas between: ${KNOWN_LOADS.join(', ')}, micro
-  --goals             only what the goals are about: ${GOAL_LOADS.join(', ')}, sidecar
+  --goals             only what the goals are about, on those proxies that they name: ${GOAL_LOADS.join(', ')}
   --proxies LIST      proxies by their names: haproxy, haproxy-splice, nginx, nginx-buffers, sniproxy, envoy, bare, core-node, gateway-epoll …
   --transports LIST   of ours: node, epoll, uring (all)
   --workers LIST      of the gateway: processes (1,2)
-  --rounds N          rounds, forwards and backwards in turn (3)
-  --seconds N         length of one load on one proxy (2; 1.5 with --goals)
+  --rounds N          rounds, forwards and backwards in turn (3; 5 with --goals)
+  --seconds N         length of one load on one proxy (2; 1.2 with --goals)
   --quick             one round of one second: to see whether it works
   --render            measure nothing: table, picture and page out of the last raw results
   --output FOLDER     where latest.json and latest.svg go (bench/results)
@@ -27,6 +30,7 @@ export const USAGE = `pnpm bench [options]
  * @property {{ readonly rounds: number, readonly seconds: number }} settings
  * @property {readonly string[]} loads ids
  * @property {boolean} micro
+ * @property {boolean} goals only what the goals name takes part
  * @property {readonly string[] | undefined} chosen ids of contestants; all when absent
  * @property {readonly string[]} transports
  * @property {readonly number[]} workers
@@ -46,7 +50,7 @@ export function parseOptions(args) {
     options: {
       only: { type: 'string' },
       proxies: { type: 'string' },
-      transports: { type: 'string', default: 'node,epoll,uring' },
+      transports: { type: 'string', default: TRANSPORTS.join(',') },
       workers: { type: 'string', default: '1,2' },
       rounds: { type: 'string' },
       seconds: { type: 'string' },
@@ -59,15 +63,16 @@ export function parseOptions(args) {
     },
   });
   if (values.help) return { kind: 'help' };
-  const wanted = list(values.only) ?? (values.goals ? [...GOAL_LOADS, 'sidecar'] : [...KNOWN_LOADS, 'micro']);
+  const wanted = list(values.only) ?? (values.goals ? GOAL_LOADS : [...KNOWN_LOADS, 'micro']);
   return {
     kind: 'run',
     settings: {
-      rounds: positive('rounds', values.rounds ?? (values.quick ? '1' : '3')),
+      rounds: positive('rounds', values.rounds ?? roundsOf(values)),
       seconds: positive('seconds', values.seconds ?? lengthOf(values)),
     },
     loads: loadsOf(wanted),
     micro: wanted.includes('micro'),
+    goals: values.goals,
     chosen: list(values.proxies),
     transports: list(values.transports) ?? [],
     workers: (list(values.workers) ?? []).map((text) => positive('workers', text)),
@@ -80,7 +85,12 @@ export function parseOptions(args) {
 /** Shorter where somebody is waiting. */
 function lengthOf({ quick, goals }) {
   if (quick) return '1';
-  return goals ? '1.5' : '2';
+  return goals ? '1.2' : '2';
+}
+
+function roundsOf({ quick, goals }) {
+  if (quick) return '1';
+  return goals ? '5' : '3';
 }
 
 function loadsOf(wanted) {

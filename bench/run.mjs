@@ -1,19 +1,19 @@
 // `pnpm bench`: this gateway beside other SNI proxies, in one run. docs/performance.md says how to read what comes out.
-import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, readdirSync, readFileSync, renameSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 import { format, resolveConfig } from 'prettier';
 import { chart } from './chart.mjs';
 import { failures, othersShare, rows, single } from './comparison.mjs';
-import { contestants } from './contestants.mjs';
+import { contestants, forGoals } from './contestants.mjs';
 import { withResults } from './document.mjs';
 import { expectedSeconds, MOST_IDLE_ROUNDS, takes } from './expected.mjs';
 import { LOADS } from './figures.mjs';
 import { addedLines, goalLines, sharingLines } from './findings.mjs';
 import { compiledPrograms, onGround, startOn } from './ground.mjs';
-import { machine } from './machine.mjs';
-import { parseOptions, USAGE } from './options.mjs';
+import { machine, machineSlug } from './machine.mjs';
+import { parseOptions, TRANSPORTS, USAGE } from './options.mjs';
 import { firstJson, start } from './processes.mjs';
 import { reload } from './reload.mjs';
 import { sample, sampleIdle, warm } from './sampling.mjs';
@@ -47,7 +47,7 @@ async function main() {
 }
 
 function lastResults({ output }) {
-  return JSON.parse(readFileSync(join(output, RAW), 'utf8'));
+  return readJson(join(output, RAW));
 }
 
 async function measure(options) {
@@ -80,10 +80,9 @@ async function compare(bench) {
     await Promise.all(running.map(({ proxy }) => proxy.stop()));
   }
   const started = running.map(({ contestant }) => contestant);
-  // Those that have only a few loads are the same proxy as another in all the rest.
-  const whole = started.filter(({ loads }) => loads === undefined);
-  if (bench.loads.includes('idle')) await idleRounds(bench, whole, samples);
-  const reloads = bench.loads.includes('reload') ? await reloadAll(bench, whole) : undefined;
+  const concerned = (load) => started.filter((contestant) => takes(contestant, load));
+  if (bench.loads.includes('idle')) await idleRounds(bench, concerned('idle'), samples);
+  const reloads = bench.loads.includes('reload') ? await reloadAll(bench, concerned('reload')) : undefined;
   const ways = bench.loads.includes('sidecar')
     ? await orSay(undefined, 'sidecar', () => measureWays(bench, progress))
     : undefined;
@@ -103,10 +102,11 @@ async function compare(bench) {
   };
 }
 
-function find({ transports, workers, chosen }) {
+function find({ transports, workers, chosen, goals }) {
   const present = [];
   const missing = [];
-  for (const contestant of contestants({ transports, workers })) {
+  const known = contestants({ transports, workers });
+  for (const contestant of goals ? forGoals(known) : known) {
     if (chosen !== undefined && !chosen.includes(contestant.id)) continue;
     const found = contestant.find();
     if ('missing' in found) {
@@ -215,14 +215,14 @@ function keep(samples, load, contestant, round, taken) {
   samples[load][contestant][round] = taken;
 }
 
-async function report(results, { output, writeDocs }) {
+async function report(results, { output, render, writeDocs }) {
   const found = rows(results);
   if (found.length > 0) tell(columns(cellsOf(found, single(results))));
   const { sidecar } = results;
   const ways = sidecar === undefined ? [] : rows(sidecar, WAY_FIGURES);
   if (ways.length > 0) tell(columns(cellsOf(ways, sidecar.contestants)), ...addedLines(sidecar));
   const goals = goalLines(results);
-  if (goals.length > 0) tell(columns(goals, 3), ...sharingLines(results));
+  if (goals.length > 0) tell(columns(goals, 4), ...sharingLines(results));
   for (const { contestant, load, failed, stalled } of failures(results)) {
     console.log(`${contestant}, ${load}: ${failed} connections failed, ${stalled} bulk streams stood still`);
   }
@@ -231,11 +231,37 @@ async function report(results, { output, writeDocs }) {
     console.log(`others used ${(others * 100).toFixed(0)} % of the machine's CPU (median of all samples)`);
   for (const part of ['micro', 'reload']) if (results[part] !== undefined) console.log(part, results[part]);
   mkdirSync(output, { recursive: true });
+  if (!render) keepOfOtherMachine(output, results);
   await writeFormatted(join(output, RAW), JSON.stringify(results));
   const plotted = [...found, ...ways];
   if (plotted.length > 0) writeFileSync(join(output, 'latest.svg'), chart(results, plotted));
-  if (writeDocs) await writeFormatted(DOCUMENT, withResults(readFileSync(DOCUMENT, 'utf8'), results));
+  if (writeDocs)
+    await writeFormatted(DOCUMENT, withResults(readFileSync(DOCUMENT, 'utf8'), results, earlierOf(output, results)));
   console.log(`\nraw results and picture: ${output}`);
+}
+
+/** The last results of another machine stay beside those of this one. */
+function keepOfOtherMachine(output, results) {
+  const last = join(output, RAW);
+  if (!existsSync(last)) return;
+  const other = machineSlug(readJson(last).machine);
+  if (other !== machineSlug(results.machine)) renameSync(last, join(output, `${other}.json`));
+}
+
+/** @returns what other machines have found, as it was kept */
+function earlierOf(output, results) {
+  const kept = readdirSync(output).filter((name) => name.endsWith('.json') && name !== RAW);
+  return kept
+    .map((name) => readJson(join(output, name)))
+    .filter(({ machine: other }) => machineSlug(other) !== machineSlug(results.machine));
+}
+
+/** Results as they were written; of transports that have left since, nothing is shown. */
+function readJson(file) {
+  const results = JSON.parse(readFileSync(file, 'utf8'));
+  const ours = new RegExp(`-(${TRANSPORTS.join('|')})(-\\d+w)?$`);
+  const known = ({ id, family }) => family !== 'ours' || ours.test(id);
+  return { ...results, contestants: results.contestants.filter(known) };
 }
 
 /** As the project formats its files: these are checked like any other. */

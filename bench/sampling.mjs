@@ -43,9 +43,10 @@ function target(proxy, backend, hello) {
 }
 
 /** The first generator's latencies, everybody's bytes. */
-function toSample(told, { seconds, own, machine, othersShare }) {
+function toSample(told, { seconds, own, user, system, machine, othersShare }) {
   const [first] = told;
   const gigabytes = sum(told, 'bytes') / 1e9;
+  const each = (cpuSeconds) => (cpuSeconds / first.completed) * 1e6;
   return {
     failed: sum(told, 'refused') + sum(told, 'cut') + sum(told, 'unanswered'),
     stalled: sum(told, 'stalled'),
@@ -55,7 +56,12 @@ function toSample(told, { seconds, own, machine, othersShare }) {
     p99Ms: first.p99Us / 1e3,
     p999Ms: first.p999Us / 1e3,
     ...(gigabytes > 0 && { cpuSecondsPerGigabyte: own / gigabytes, machineSecondsPerGigabyte: machine / gigabytes }),
-    ...(first.completed > 0 && { cpuMicroseconds: (own / first.completed) * 1e6 }),
+    ...(first.completed > 0 && {
+      cpuMicroseconds: each(own),
+      userMicroseconds: each(user),
+      systemMicroseconds: each(system),
+      machineMicroseconds: each(machine),
+    }),
     proxyCores: own / seconds,
     allCores: machine / seconds,
     othersShare,
@@ -87,6 +93,8 @@ const LONGEST_WARMUP_SECONDS = 15;
  * @returns {Promise<Sample>} rejects when the proxy does not take all of them
  */
 export async function sampleIdle(run) {
+  await sleep(SETTLE_MS);
+  const mibAtStart = memoryBytes(run.proxy.pid) / 2 ** 20;
   await warm(run);
   const holding = [];
   try {
@@ -96,7 +104,7 @@ export async function sampleIdle(run) {
       if (more > 0) holding.push(await hold(more, run));
       steps.push({ connections, ...(await memory(run.proxy)) });
     }
-    return toIdleSample(steps);
+    return { mibAtStart, ...toIdleSample(steps) };
   } finally {
     await Promise.all(holding.map((held) => held.release()));
   }

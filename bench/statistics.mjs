@@ -36,14 +36,14 @@ export function summary(values) {
  *
  * @param {readonly (number | undefined)[]} ours
  * @param {readonly (number | undefined)[]} theirs
- * @returns {number | undefined} `undefined` when no round has both
+ * @returns {Summary | undefined} with how far the rounds differ; `undefined` when no round has both
  */
 export function ratio(ours, theirs) {
   const ratios = ours.flatMap((value, round) => {
     const other = theirs[round];
     return value === undefined || other === undefined || other === 0 ? [] : [value / other];
   });
-  return ratios.length === 0 ? undefined : median(ratios);
+  return summary(ratios);
 }
 
 /**

@@ -23,7 +23,18 @@ export function cellsOf(rows, contestants) {
 function cellText(figure, cell) {
   if (cell === undefined) return '–';
   const value = format(figure, cell.summary.median);
-  return cell.toBestPeer === undefined ? value : `${value} (${times(cell.toBestPeer)})`;
+  if (cell.toBestPeer === undefined) return value;
+  const rounds = spread(cell.toBestPeer);
+  return `${value} (${times(cell.toBestPeer.median)}${rounds === '' ? '' : `, ${rounds}`})`;
+}
+
+/**
+ * @param {import('./statistics.mjs').Summary} ratio
+ * @returns {string} the lowest and the highest of the rounds; empty where they do not differ
+ */
+export function spread({ min, max }) {
+  const [from, to] = [min.toFixed(2), max.toFixed(2)];
+  return from === to ? '' : `${from}–${to}`;
 }
 
 /** @param {number} ratio */

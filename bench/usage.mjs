@@ -31,7 +31,7 @@ export function cpuTime(pid) {
 
 /**
  * @typedef {object} Usage what everybody has used so far, to be compared with the same later
- * @property {number} own CPU seconds of the processes that are looked at, and their children
+ * @property {CpuTime} own of the processes that are looked at, and their children
  * @property {number} machine
  * @property {number} others
  * @property {number} atMs
@@ -39,6 +39,8 @@ export function cpuTime(pid) {
  * @typedef {object} Spent between two usages
  * @property {number} seconds that have passed
  * @property {number} own CPU seconds
+ * @property {number} user of these; how they divide is the kernel's estimate
+ * @property {number} system of these
  * @property {number} machine CPU seconds of the benchmark, whoever of it used them: generator, proxy, sinks, and the kernel for them
  * @property {number} othersShare of the machine that others used, from 0 to 1
  */
@@ -48,7 +50,9 @@ export function cpuTime(pid) {
  * @returns {Usage}
  */
 export function usage(pids) {
-  const own = pids.reduce((sum, pid) => sum + cpuTime(pid).total, 0);
+  const times = pids.map(cpuTime);
+  const sum = (key) => times.reduce((total, time) => total + time[key], 0);
+  const own = { user: sum('user'), system: sum('system'), total: sum('total') };
   return { own, machine: machineCpuSeconds(), others: othersCpuSeconds(), atMs: performance.now() };
 }
 
@@ -62,7 +66,11 @@ export function spentBetween(before, after) {
   // A process that ends unseen takes its time with it.
   const others = Math.max(0, after.others - before.others);
   const machine = Math.max(0, after.machine - before.machine - others);
-  return { seconds, own: after.own - before.own, machine, othersShare: others / (seconds * availableParallelism()) };
+  const own = after.own.total - before.own.total;
+  const [inUser, inSystem] = ['user', 'system'].map((key) => after.own[key] - before.own[key]);
+  const user = inUser + inSystem === 0 ? 0 : (own * inUser) / (inUser + inSystem);
+  const othersShare = others / (seconds * availableParallelism());
+  return { seconds, own, user, system: own - user, machine, othersShare };
 }
 
 /** @returns {number} seconds of a field of all of `pids`; whoever is gone has none */

@@ -3,7 +3,7 @@ import { describe, expect, it } from 'vitest';
 import { chart } from '../chart.mjs';
 import { added, failures, judgements, rows, sharings } from '../comparison.mjs';
 import { resultsText, withResults } from '../document.mjs';
-import { sharingLines } from '../findings.mjs';
+import { goalLines, sharingLines } from '../findings.mjs';
 import { parseOptions } from '../options.mjs';
 import { cellsOf, columns, markdown } from '../table.mjs';
 import { fill } from '../template.mjs';
@@ -12,9 +12,9 @@ import { resultsWithWays, resultsWithWorkers, someResults } from './results.mjs'
 describe('rows', () => {
   it('compare ours with the best peer in its usual configuration', () => {
     const [rate] = rows(someResults());
-    const ours = rate.cells.find(({ contestant }) => contestant.id === 'core-epoll');
+    const ours = rate.cells.find(({ contestant }) => contestant.id === 'core-uring');
     expect(rate.bestPeer).toBe('haproxy');
-    expect(ours.toBestPeer).toBeCloseTo(1.1);
+    expect(ours.toBestPeer.median).toBeCloseTo(1.1);
   });
 
   it('have no ratio where no peer was measured', () => {
@@ -29,19 +29,48 @@ describe('rows', () => {
 });
 
 describe('judgements', () => {
-  it('say of each goal whether it was met, and skip those that were not measured', () => {
-    const judged = judgements(someResults()).map(({ ours, against, ratio, met }) => [ours.id, against, ratio, met]);
-    expect(judged).toEqual([
-      ['core-epoll', 'HAProxy', expect.closeTo(1.1), true],
-      ['core-node', 'bare node pipe', 0.75, false],
+  it('say of each goal whether it was met, with what, and of the others that they were not measured', () => {
+    const all = judgements(someResults());
+    const measured = all.filter(({ ratio }) => ratio !== undefined);
+    expect(measured.map(({ ours, against, ratio, met }) => [ours, against, ratio.median, met])).toEqual([
+      ['Meshgate core, uring', 'HAProxy', expect.closeTo(1.1), true],
+      ['Meshgate core, node', 'bare node pipe', 0.75, false],
     ]);
+    expect(all.length).toBeGreaterThan(measured.length);
+    const [heading, reached, ...rest] = goalLines(someResults()).map((line) => line.at(-1));
+    expect([heading, reached]).toEqual(['', 'reached']);
+    expect(new Set(rest)).toEqual(new Set(['not reached', 'not measured']));
+  });
+
+  it('are none where nothing of them was measured', () => {
+    expect(judgements({ ...someResults(), samples: {} })).toEqual([]);
+  });
+
+  it('hold connections during reloads to those without', () => {
+    const calm = (p99Ms) => ({ perSecond: 1, p99Ms, p999Ms: 1, maxMs: 1, failed: 0 });
+    const reload = { 'gateway-uring': { reloads: 5, quiet: calm(4), reloading: calm(5) } };
+    const found = judgements({ ...someResults(), reload }).find(({ against }) => against === 'itself without');
+    expect([found.ratio.median, found.met]).toEqual([1.25, true]);
+  });
+});
+
+describe('the ratio to the best peer', () => {
+  it('shows how far the rounds differ', () => {
+    const results = someResults();
+    results.samples.rate['core-uring'][0] = { perSecond: 9_000, failed: 0 };
+    const lines = cellsOf(rows(results), results.contestants);
+    expect(lines[1][5]).toMatch(/ \(1\.10×, 0\.90–1\.10\)$/);
   });
 });
 
 describe('several workers', () => {
   it('are compared with one, and with what the cores have room for', () => {
     const [sharing] = sharings(resultsWithWorkers({ two: 10_500, allCores: 1.9 }));
-    expect([sharing.many.id, sharing.one.id, sharing.ratio]).toEqual(['gateway-epoll-2w', 'gateway-epoll', 1.05]);
+    expect([sharing.many.id, sharing.one.id, sharing.ratio.median]).toEqual([
+      'gateway-uring-2w',
+      'gateway-uring',
+      1.05,
+    ]);
     expect(sharing.atMost).toBeCloseTo(2 / 1.9);
     expect(sharing.otherCores).toBeCloseTo(0.9);
   });
@@ -61,12 +90,12 @@ describe('several workers', () => {
 
   it('stand in no column beside those with one thread', () => {
     const [rate] = rows(resultsWithWorkers({ two: 15_000, allCores: 1.9 }));
-    expect(rate.cells.map(({ contestant }) => contestant.id)).not.toContain('gateway-epoll-2w');
+    expect(rate.cells.map(({ contestant }) => contestant.id)).not.toContain('gateway-uring-2w');
   });
 
   it('are reported beside the goals', () => {
     const text = resultsText(resultsWithWorkers({ two: 10_500, allCores: 1.9 }));
-    expect(text).toMatch(/\| Meshgate, epoll, 2 workers \|\s+Meshgate, epoll \| reported \| 1\.05× \|/);
+    expect(text).toMatch(/\| Meshgate, uring, 2 workers \|\s+Meshgate, uring \| reported \| 1\.05× \|/);
   });
 });
 
@@ -80,7 +109,7 @@ describe('a way through the mesh', () => {
   it('is on the page, with its ratio', () => {
     const text = resultsText(resultsWithWays());
     expect(text).toContain('Added to 1 KiB there and back by two sidecars: 0.100 ms at p50, 0.300 ms at p99.');
-    expect(text).toContain('0.175 (2.50×)');
+    expect(text).toContain('0.175 (2.50×, 2.00–3.00)');
   });
 
   it('counts among the failures, too', () => {
@@ -163,6 +192,16 @@ describe('the results of docs/performance.md', () => {
     expect(once.split('<!-- /results -->')[1]).toBe(page.split('<!-- /results -->')[1]);
   });
 
+  it('of another machine stand beside them, with what differs', () => {
+    const page = readFileSync(new URL('../../docs/performance.md', import.meta.url), 'utf8');
+    const other = { ...someResults(), machine: { ...someResults().machine, cpu: 'Other CPU' } };
+    const both = withResults(page, someResults(), [other]);
+    expect(both).toContain('### On Other CPU, 2 cores');
+    expect(both).toMatch(/\| figure \| ours \| goal \| Test CPU.* \| Other CPU/);
+    expect(both).toMatch(/Connections a second \| Meshgate core, uring \| ≥ 1\.1 \| 1\.10× \| 1\.10×/);
+    expect(withResults(both, someResults(), [other])).toBe(both);
+  });
+
   it('do not go into a page that has no place for them', () => {
     expect(() => withResults('# other', someResults())).toThrow('found none');
   });
@@ -191,9 +230,9 @@ describe('the options', () => {
     });
   });
 
-  it('of the goals are the loads that they need, and those of the sidecars', () => {
+  it('of the goals are the loads that they need', () => {
     expect(parseOptions(['--goals'])).toMatchObject({
-      loads: ['rate', 'down-8', 'up-8', 'pingpong-1024', 'idle', 'sidecar'],
+      loads: ['rate', 'down-8', 'up-8', 'pingpong-1024', 'idle', 'reload'],
       micro: false,
     });
   });

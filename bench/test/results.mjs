@@ -15,10 +15,10 @@ const CONTESTANTS = [
   { id: 'nginx', label: 'nginx <stream>', family: 'peer', version: '1.22' },
   { id: 'bare', label: 'bare node pipe', family: 'reference', version: 'v20.19.0' },
   {
-    id: 'core-epoll',
-    label: 'Meshgate core, epoll',
+    id: 'core-uring',
+    label: 'Meshgate core, uring',
     family: 'ours',
-    transport: 'epoll',
+    transport: 'uring',
     workers: 1,
     version: 'v20.19.0',
   },
@@ -28,9 +28,9 @@ const CONTESTANTS = [
 /** As {@link someResults}, with a gateway of one worker and of two. */
 export function resultsWithWorkers({ two, allCores, othersShare = 0 }) {
   const results = someResults();
-  const gateway = { family: 'ours', transport: 'epoll', version: 'v20.19.0' };
-  const one = { ...gateway, id: 'gateway-epoll', label: 'Meshgate, epoll', workers: 1 };
-  const many = { ...gateway, id: 'gateway-epoll-2w', label: 'Meshgate, epoll, 2 workers', workers: 2 };
+  const gateway = { family: 'ours', transport: 'uring', version: 'v20.19.0' };
+  const one = { ...gateway, id: 'gateway-uring', label: 'Meshgate, uring', workers: 1 };
+  const many = { ...gateway, id: 'gateway-uring-2w', label: 'Meshgate, uring, 2 workers', workers: 2 };
   const { rate } = results.samples;
   const busy = { failed: 0, proxyCores: 1, allCores, othersShare };
   return {
@@ -79,7 +79,7 @@ export function someResults() {
         haproxy: rounds('perSecond', [10_000, 9_000, 11_000]),
         nginx: rounds('perSecond', [8_000, 8_500, 8_200]),
         bare: rounds('perSecond', [4_000, 4_000, 4_000]),
-        'core-epoll': rounds('perSecond', [11_000, 9_900, 12_100]),
+        'core-uring': rounds('perSecond', [11_000, 9_900, 12_100]),
         'core-node': [{ perSecond: 3_000, failed: 2 }, null, { perSecond: 3_000, failed: 0 }],
       },
       'down-8': { 'haproxy-splice': rounds('gigabytesPerSecond', [2, 2, 2]) },

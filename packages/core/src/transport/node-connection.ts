@@ -45,7 +45,7 @@ interface OwnedSocket extends Socket {
   [OWNER]: NodeConnection;
 }
 
-/** Newer releases of Node take all of it (nodejs/node#63825); older ones probe ten times, a second apart, whatever is asked for. */
+/** Newer releases of Node take all of it; older ones probe ten times, a second apart, whatever is asked for. */
 interface ProbedSocket {
   setKeepAlive(enable: boolean, idleMs: number, intervalMs?: number, probes?: number): unknown;
 }
