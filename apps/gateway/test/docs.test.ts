@@ -34,6 +34,7 @@ const PAGES = [
   'docs/plugins/route-source.md',
   'docs/plugins/filter.md',
   'docs/filters.md',
+  'docs/access.md',
   'examples/two-datacenters/README.md',
   'apps/gateway/README.md',
   'packages/core/README.md',

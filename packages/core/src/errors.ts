@@ -5,6 +5,8 @@
 export type ProxyErrorCode =
   /** Whether the peer may be trusted, or connect at all, could not be found out: nobody to ask, or no certificate of our own. */
   | 'AUTHORIZATION_FAILED'
+  /** An access list of the listener or of the route keeps the client's address out. */
+  | 'CLIENT_DENIED'
   /** The drain's grace was over before the connection was. */
   | 'CLOSED_BY_DRAIN'
   /** The dial failed for a reason that is neither of the next two: no route to host, name not found. */
@@ -64,6 +66,7 @@ export type Side = 'downstream' | 'upstream' | 'proxy';
 /** Blame by code. A `Record`, so that the compiler keeps it total. */
 export const SIDES: Readonly<Record<ProxyErrorCode, Side>> = {
   AUTHORIZATION_FAILED: 'proxy',
+  CLIENT_DENIED: 'downstream',
   CLOSED_BY_DRAIN: 'proxy',
   CONNECT_FAILED: 'upstream',
   CONNECT_REFUSED: 'upstream',

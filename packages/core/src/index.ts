@@ -35,6 +35,7 @@ export type {
   ServiceOptions,
 } from './lifecycle/plugin.ts';
 export type {
+  AccessRules,
   Backend,
   Balance,
   BuiltInBalance,
@@ -45,7 +46,9 @@ export type {
   ListenAddress,
   ListenerSource,
   PartUse,
+  Rate,
   Route,
+  RouteLimits,
   RouteSnapshot,
   RouteSource,
 } from './routes/route.ts';
@@ -85,7 +88,7 @@ export { staticSource } from './routes/static-source.ts';
 export type { StaticSource } from './routes/static-source.ts';
 export { DEFAULT_LIMITS } from './pipeline/limits.ts';
 export type { Limits, PerClientLimits } from './pipeline/limits.ts';
-export type { ClientPrefix } from './pipeline/client-counts.ts';
+export type { ClientPrefix } from './pipeline/client-key.ts';
 export { nodeTransport } from './transport/node-transport.ts';
 export { DEFAULT_DRAIN } from './lifecycle/drain.ts';
 export type { DrainOptions, DrainProgress, DrainState } from './lifecycle/drain.ts';

@@ -21,7 +21,7 @@ export type ProxyEvent =
     }
   /** Exactly once for each `connection.accepted`. */
   | { readonly type: 'connection.closed'; readonly closed: ClosedConnection }
-  /** Turned away at accept, before it became a connection: `error.code` is `LIMIT_REACHED`. */
+  /** Turned away at accept, before it became a connection: `error.code` is `CLIENT_DENIED` or `LIMIT_REACHED`. */
   | {
       readonly type: 'connection.refused';
       readonly listener: string;

@@ -12,6 +12,7 @@ import { egressConnector } from './egress/egress-connector.ts';
 import { BackendHealth } from './health/backend-health.ts';
 import { HealthChecks } from './health/health-checks.ts';
 import { AddressBook } from './names/address-book.ts';
+import { accessByListener } from './pipeline/access.ts';
 import { Admission } from './pipeline/admission.ts';
 import type { BalanceFactory } from './pipeline/picker.ts';
 import { balancedConnector } from './pipeline/connect.ts';
@@ -20,6 +21,7 @@ import { DEFAULT_LIMITS } from './pipeline/limits.ts';
 import type { Limits } from './pipeline/limits.ts';
 import { Listeners } from './pipeline/listeners.ts';
 import { Outliers } from './pipeline/outliers.ts';
+import { routeRules } from './pipeline/route-rules.ts';
 import { withUsedLayers } from './pipeline/used-parts.ts';
 import { Sessions } from './pipeline/sessions.ts';
 import { firstOf, firstToKnow, layered } from './pipeline/stages.ts';
@@ -250,8 +252,8 @@ function compose(options: ProxyOptions, addresses: readonly ListenAddress[]): Pa
     sniffer: firstOf(options.sniffers),
     resolver: firstToKnow([...resolvers, routes]),
     filtersOf: () => filters,
-    connector: layered(withUsedLayers(dialer, offered), layers),
-    admission: new Admission(limits),
+    connector: layered(withUsedLayers(dialer, offered), [routeRules(), ...layers]),
+    admission: new Admission(limits, { accessOf: accessByListener(addresses) }),
     transport,
     limits,
     observer,

@@ -19,3 +19,9 @@ export type {
 } from './follow-files.ts';
 export { watchPathOf, watchPathTo } from './watch-path.ts';
 export type { WatchStep } from './watch-path.ts';
+
+// Lists of addresses that access rules name.
+export { AddressListFiles, addressListProblems } from './address-list-files.ts';
+
+// Rates of limits.
+export { parseRate, RATE_FORM } from './rate.ts';

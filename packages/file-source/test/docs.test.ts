@@ -9,6 +9,7 @@ import { EGRESS_KEYS } from '../src/routes/egress.ts';
 import { FAILOVER_KEYS } from '../src/routes/failover.ts';
 import { HEALTH_CHECK_KEYS } from '../src/routes/health-check.ts';
 import { FILE_KEYS, ROUTE_KEYS } from '../src/routes/route-file.ts';
+import { ACCESS_KEYS, LIMIT_KEYS } from '../src/routes/rules.ts';
 
 const PAGE = readFileSync(new URL('../../../docs/routes.md', import.meta.url), 'utf8');
 const SCHEMA = JSON.parse(readFileSync(new URL('../schema/routes.schema.json', import.meta.url), 'utf8'));
@@ -42,6 +43,22 @@ describe('docs/routes.md', () => {
   ])('explains %s', (word) => expect(PAGE).toContain(`\`${word}\``));
 });
 
+describe('docs/access.md', () => {
+  const page = readFileSync(new URL('../../../docs/access.md', import.meta.url), 'utf8');
+  const [example = ''] = blocks('yaml routes', page);
+
+  it('shows a route file without a problem, which the schema takes', () => {
+    const { routes, problems } = parseRouteFile(example, '/etc/meshgate/routes.yaml');
+    expect(problems).toEqual([]);
+    expect(routes.map(({ name }) => name)).toEqual(['admin', 'api']);
+    expect(matchesSchema(parse(example)), JSON.stringify(matchesSchema.errors)).toBe(true);
+  });
+
+  it.each([...Object.keys(ACCESS_KEYS), ...Object.keys(LIMIT_KEYS)])('explains %s', (key) => {
+    expect(page).toMatch(new RegExp(`\`(?:limits\\.)?${key}\``));
+  });
+});
+
 describe('the JSON Schema', () => {
   it('knows the keys that the reader knows, and requires no others', () => {
     const { definitions } = SCHEMA;
@@ -51,6 +68,12 @@ describe('the JSON Schema', () => {
     expect(Object.keys(definitions.route.properties.failover.properties)).toEqual(Object.keys(FAILOVER_KEYS));
     expect(Object.keys(definitions.route.properties.egress.properties)).toEqual(Object.keys(EGRESS_KEYS));
     expect(Object.keys(definitions.route.properties.healthCheck.properties)).toEqual(Object.keys(HEALTH_CHECK_KEYS));
+    expect(Object.keys(definitions.route.properties.access.properties).toSorted()).toEqual(
+      Object.keys(ACCESS_KEYS).toSorted(),
+    );
+    expect(Object.keys(definitions.route.properties.limits.properties).toSorted()).toEqual(
+      Object.keys(LIMIT_KEYS).toSorted(),
+    );
     expect(definitions.route.properties.balance.anyOf[0].enum).toEqual(BALANCES);
     for (const [key, need] of Object.entries(ROUTE_KEYS)) {
       expect(definitions.route.required.includes(key)).toBe(need === 'required');
@@ -86,6 +109,13 @@ describe('the JSON Schema', () => {
     { routes: [{ serverNames: ['a'], backends: [{ address: 'b', port: 1, labels: ['a'] }] }] },
     { routes: [{ serverNames: ['a'], backends: [], connectTimeout: 2 }] },
     { routes: [{ serverNames: ['a'], backends: [{ address: 'b' }] }] },
+    { routes: [{ serverNames: ['a'], backends: [], access: { allow: [] } }] },
+    { routes: [{ serverNames: ['a'], backends: [], access: { alow: ['192.0.2.1'] } }] },
+    { routes: [{ serverNames: ['a'], backends: [], access: { denyFile: '' } }] },
+    { routes: [{ serverNames: ['a'], backends: [], limits: { connections: 0 } }] },
+    { routes: [{ serverNames: ['a'], backends: [], limits: { rate: '10' } }] },
+    { routes: [{ serverNames: ['a'], backends: [], limits: { rate: 10 } }] },
+    { routes: [{ serverNames: ['a'], backends: [], limits: { perBackend: '1' } }] },
     { routes: [{ serverNames: ['a'], backends: [{ address: 'unix:/b', port: 1 }] }] },
     { routes: [{ serverNames: ['a'], backends: [{ address: 'b', port: 0 }] }] },
     { routes: [{ serverNames: ['a'], backends: [{ address: 'b', port: 1, wieght: 1 }] }] },
@@ -96,8 +126,8 @@ describe('the JSON Schema', () => {
 });
 
 /** The text of each block that is fenced with `language`. */
-function blocks(language: string): readonly string[] {
-  return [...PAGE.matchAll(/^```([^\n]*)\n([^]*?)^```$/gm)].flatMap(([, fence, text]) =>
+function blocks(language: string, page: string = PAGE): readonly string[] {
+  return [...page.matchAll(/^```([^\n]*)\n([^]*?)^```$/gm)].flatMap(([, fence, text]) =>
     fence === language && text !== undefined ? [text] : [],
   );
 }

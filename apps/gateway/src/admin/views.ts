@@ -1,4 +1,5 @@
-import type { Backend, Egress, Failover, Route } from '@meshgate/core';
+import type { AccessRules, Backend, Egress, Failover, Route, RouteLimits } from '@meshgate/core';
+import { formatRate } from '@meshgate/core/parts';
 import type {
   CheckReport,
   HealthChecks,
@@ -12,7 +13,7 @@ import type { DrainProgress, Endpoint } from '@meshgate/core';
 import { createHash } from 'node:crypto';
 
 /** A route in `GET /routes`. */
-interface RouteView {
+interface RouteView extends RouteRulesView {
   readonly name: string;
   readonly source: string;
   readonly kind?: string;
@@ -32,6 +33,27 @@ interface RouteView {
     /** After consecutive dial failures; absent when it is not. Only known of addresses that are no DNS names. */
     readonly ejected?: true;
   })[];
+}
+
+/** What a route says of its connections, in `GET /routes` and in `explain`; what it does not say is absent. */
+export interface RouteRulesView {
+  /** Which clients may use it. */
+  readonly access?: AccessRules;
+  /** As they are written in a route file. */
+  readonly limits?: RouteLimitsView;
+}
+
+/** The limits of a route. */
+interface RouteLimitsView extends Omit<RouteLimits, 'rate'> {
+  readonly rate?: string;
+}
+
+export function rulesView({ access, limits }: Route): RouteRulesView {
+  return { ...(access !== undefined && { access }), ...(limits !== undefined && { limits: limitsView(limits) }) };
+}
+
+function limitsView({ rate, ...others }: RouteLimits): RouteLimitsView {
+  return { ...others, ...(rate !== undefined && { rate: formatRate(rate) }) };
 }
 
 /** A backend in `GET /routes`. */
@@ -127,6 +149,7 @@ function routeView(route: Route, source: string, facts: RouteFacts): RouteView {
     ...(route.fallback === true && { fallback: true }),
     connectTimeoutMs: route.connectTimeoutMs ?? facts.connectTimeoutMs,
     ...balanceView(route),
+    ...rulesView(route),
     backends: route.backends.map(ofBackend),
   };
 }

@@ -2,8 +2,8 @@ import type { Egress, Endpoint, Failover } from '@meshgate/core';
 import type { HealthChecks, Match, MatchKind, RouteTable } from '@meshgate/core/parts';
 import { parseServerName } from '@meshgate/sni';
 import leven from 'leven';
-import { backendView, balanceView } from '../admin/views.ts';
-import type { BackendView } from '../admin/views.ts';
+import { backendView, balanceView, rulesView } from '../admin/views.ts';
+import type { BackendView, RouteRulesView } from '../admin/views.ts';
 import { describe } from '../config/config-messages.ts';
 import { counted } from '../log/messages.ts';
 
@@ -11,7 +11,7 @@ import { counted } from '../log/messages.ts';
 export type Explanation = FoundRoute | NotFound;
 
 /** There is a route. */
-export interface FoundRoute extends Claim {
+export interface FoundRoute extends Claim, RouteRulesView {
   readonly found: true;
   /** As it was looked up: lower case, no trailing dot. */
   readonly serverName: string;
@@ -118,6 +118,7 @@ export function explain(name: string, table: RouteTable, options: ExplainOptions
     ...(route.listeners !== undefined && { listeners: route.listeners }),
     ...balanceView(route),
     ...unknown,
+    ...rulesView(route),
     backends: route.backends.map((backend) => ({
       ...backendView(backend, checks?.reportOf(route, backend.address)),
       ejected: isEjected(backend.address),

@@ -3,7 +3,7 @@ import { formatDuration } from '@meshgate/core/parts';
 import type { Explanation, ExplainedBackend, FoundRoute } from './explain.ts';
 import type { Hop } from '../trace/hop.ts';
 import type { Trace } from '../trace/traces.ts';
-import type { BackendView, RoutesView, SourceView } from '../admin/views.ts';
+import type { BackendView, RouteRulesView, RoutesView, SourceView } from '../admin/views.ts';
 import { printable } from '../log/printable.ts';
 
 /** The answer of `meshgate routes`, for people. */
@@ -51,6 +51,7 @@ function detailsOf(found: FoundRoute): readonly string[] {
     ...(balance === undefined ? [] : [['balance', balance]]),
     ...choiceFacts(found),
     ...unknownOf(found),
+    ...rulesOf(found),
     ...exceptionsOf(found),
     ...shadowed.map((other) => ['shadows', `${other.route} (${other.pattern} of ${other.source})`]),
   ];
@@ -81,6 +82,24 @@ function choiceFacts({ failover, egress }: FoundRoute): readonly (readonly strin
     ...(egress === undefined ? [] : [['egress', `to the server name itself, port ${egress.port}`]]),
   ];
 }
+
+/** What a route says of its clients, one fact a line. */
+function rulesOf({ access = {}, limits = {} }: RouteRulesView): readonly (readonly string[])[] {
+  const { allow, deny, allowFile, denyFile } = access;
+  const list = (entries: readonly string[] = [], file?: string): readonly string[] => [
+    ...entries.slice(0, SHOWN_ENTRIES),
+    ...(entries.length > SHOWN_ENTRIES ? [`and ${entries.length - SHOWN_ENTRIES} more`] : []),
+    ...(file === undefined ? [] : [`those of ${file}`]),
+  ];
+  return [
+    ['allow', list(allow, allowFile)] as const,
+    ['deny', list(deny, denyFile)] as const,
+    ['limits', Object.entries(limits).map(([name, value]) => `${name} ${value}`)] as const,
+  ].flatMap(([name, parts]) => (parts.length === 0 ? [] : [[name, parts.join(', ')]]));
+}
+
+/** Of a longer list: the rest is in `--json`. */
+const SHOWN_ENTRIES = 5;
 
 /** Where another route takes the name than on the other listeners. */
 function exceptionsOf({ onListeners = [] }: Explanation): readonly (readonly string[])[] {

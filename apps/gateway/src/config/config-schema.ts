@@ -1,7 +1,8 @@
 import { isIP } from 'node:net';
 import { DEFAULT_DRAIN, DEFAULT_LIMITS, formatEndpoint } from '@meshgate/core';
-import { overlap } from '@meshgate/core/parts';
+import { ADDRESS_OR_BLOCK_FORM, isAddressOrBlock, overlap } from '@meshgate/core/parts';
 import type {
+  AccessRules,
   DrainOptions,
   Endpoint,
   KeepAlive,
@@ -9,10 +10,10 @@ import type {
   ListenAddress,
   PartUse,
   PerClientLimits,
+  Rate,
 } from '@meshgate/core';
-import { isAddressOrBlock } from '@meshgate/filters';
 import type { SpliceMode } from '@meshgate/epoll-transport';
-import { DURATION_FORM, MAX_TIMER_MS, parseDuration } from '@meshgate/documents';
+import { DURATION_FORM, MAX_TIMER_MS, parseDuration, parseRate, RATE_FORM } from '@meshgate/documents';
 import * as z from 'zod';
 import { expecting, missingKey } from './config-messages.ts';
 
@@ -152,7 +153,24 @@ const use = string(MAX_PATH_CHARS).describe('a built-in plugin, a path that star
 const port = integer(0, MAX_PORT).describe('0: any free port');
 const count = z.union([z.literal('auto'), integer(1, MAX_CONNECTIONS)], expecting(COUNT_FORM)).default('auto');
 
-const trusted = name.refine(isAddressOrBlock, expecting('an address, a block such as 10.0.0.0/8, or unix'));
+const addressOrBlock = name.refine(isAddressOrBlock, expecting(ADDRESS_OR_BLOCK_FORM));
+
+const clientAccess = mapping({
+  allow: list(addressOrBlock).optional().describe('addresses and blocks: nobody else may connect; all when absent'),
+  deny: list(addressOrBlock).optional().describe('these may not, even if they are allowed'),
+  allowFile: string(MAX_PATH_CHARS).optional().describe('file with one entry a line, relative to this one; followed'),
+  denyFile: string(MAX_PATH_CHARS).optional().describe('the same for deny'),
+})
+  .superRefine(({ allow, allowFile }, context) => {
+    if (allow?.length === 0 && allowFile === undefined)
+      refuse(context, ['allow'], 'expected at least one address or block, or allowFile: nobody could connect');
+  })
+  .transform(({ allow, deny, allowFile, denyFile }): AccessRules => ({
+    ...(allow !== undefined && { allow }),
+    ...(deny !== undefined && { deny }),
+    ...(allowFile !== undefined && { allowFile }),
+    ...(denyFile !== undefined && { denyFile }),
+  }));
 
 const localAddress = name
   .refine((value) => isIP(value) !== 0 || /^unix:\/./.test(value), expecting(`${IP_FORM}, or unix:/path`))
@@ -172,12 +190,13 @@ const listener = mapping({
     .describe('what runs before the ClientHello, in this order: postgres, or those of plugins, with their settings'),
   use: list(partUse).optional().describe('resolvers and layers of plugins for its connections, with their settings'),
   proxyProtocol: mapping({
-    from: list(trusted)
+    from: list(addressOrBlock)
       .min(1, expecting('at least one address or block'))
       .describe('load balancers: addresses, blocks, unix'),
   })
     .optional()
     .describe('connections begin with a header of the PROXY protocol, version 1 or 2'),
+  access: clientAccess.optional().describe('which clients may connect, by their address'),
 })
   .superRefine((value, context) => {
     const isUnix = value.address.startsWith('unix:');
@@ -253,14 +272,21 @@ const admin = z
         refuse(context, [index, 'address'], `another entry above has ${formatEndpoint(endpoint)} already`);
   });
 
+const rate: z.ZodType<Rate, string> = z
+  .string(expecting(RATE_FORM))
+  .regex(/^[1-9]\d{0,8}\/[smh]$/, expecting(RATE_FORM))
+  .transform((value, context) => parseRate(value) ?? (refuse(context, [], `expected ${RATE_FORM}`), z.NEVER));
+
 const perClient = mapping({
   connections: count.describe('connections at a time; auto: half of all, 256 at least'),
+  rate: rate.optional().describe('new connections: 50/s, 100/m; no limit when absent'),
   prefix: mapping({
     v4: integer(1, 32).default(32).describe('leading bits of an IPv4 address that make a client'),
     v6: integer(1, 128).default(64).describe('the same of IPv6'),
   }).prefault({}),
-}).transform(({ connections, prefix }): PerClientLimits => ({
+}).transform(({ connections, rate: newConnections, prefix }): PerClientLimits => ({
   prefix,
+  ...(newConnections !== undefined && { rate: newConnections }),
   ...(connections !== 'auto' && { connections }),
 }));
 
@@ -326,7 +352,9 @@ const access = z.union(
 const log = mapping({
   level: z.enum(LOG_LEVELS, expecting(`one of ${LOG_LEVELS.join(', ')}`)).default('info'),
   access: access.prefault(true).describe('one line for each closed connection'),
-  quiet: list(trusted).default([]).describe('health checkers, whose failures are no news: addresses, blocks, unix'),
+  quiet: list(addressOrBlock)
+    .default([])
+    .describe('health checkers, whose failures are no news: addresses, blocks, unix'),
   format: z.enum(['auto', 'json', 'pretty'], expecting('one of auto, json, pretty')).default('auto'),
 });
 
@@ -463,10 +491,11 @@ interface WrittenListener {
   readonly filters?: readonly PartUse[] | undefined;
   readonly use?: readonly PartUse[] | undefined;
   readonly proxyProtocol?: { readonly from: readonly string[] } | undefined;
+  readonly access?: AccessRules | undefined;
 }
 
 function toListenAddress(written: WrittenListener): ListenerSettings {
-  const { name: given, address, port: number = 0, filters, use: used, proxyProtocol } = written;
+  const { name: given, address, port: number = 0, filters, use: used, proxyProtocol, access: rules } = written;
   const endpoint = { host: address, port: number };
   return {
     name: given ?? formatEndpoint(endpoint),
@@ -474,6 +503,7 @@ function toListenAddress(written: WrittenListener): ListenerSettings {
     ...(filters !== undefined && { filters }),
     ...(used !== undefined && { use: used }),
     ...(proxyProtocol !== undefined && { proxyProtocol }),
+    ...(rules !== undefined && { access: rules }),
   };
 }
 

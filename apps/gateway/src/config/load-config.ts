@@ -4,6 +4,7 @@ import { isDeepStrictEqual } from 'node:util';
 import { ConfigProblems } from '@meshgate/core';
 import type { Problem, ProcessRole } from '@meshgate/core';
 import { asWritten } from './amend-config.ts';
+import { accessListProblems, withAbsoluteLists } from './access-lists.ts';
 import type { Amend } from './amend-config.ts';
 import { draftConfig, inOrder } from './config.ts';
 import type { UnderstoodSettings } from './config.ts';
@@ -56,7 +57,9 @@ export async function loadConfig(
   const installed = await installPlugins(draft.uses, place, before);
   const { transport, problems: ofTransport } = await transportOf(understood, installed, earlier);
   const ofUses = installed.complete ? useProblems(understood, installed) : [];
-  const together = [...installed.problems, ...lacksOf(understood, installed), ...ofTransport, ...ofUses];
+  const ofLists = await accessListProblems(understood.listeners ?? [], installed.routes, baseDir);
+  const ofParts = [...ofTransport, ...ofUses, ...ofLists];
+  const together = [...installed.problems, ...lacksOf(understood, installed), ...ofParts];
   const wrong = [...problems, ...together.map(placed)];
   if (config === undefined || transport === undefined || wrong.length > 0) throw new ConfigProblems(inOrder(wrong));
   const { parts, uses } = installed;
@@ -144,6 +147,7 @@ function withAbsolutePaths(config: GatewayConfig, baseDir: string): GatewayConfi
   const { stateDir } = config;
   return {
     ...config,
+    listeners: config.listeners.map((listener) => withAbsoluteLists(listener, baseDir)),
     admin: config.admin.map(({ tokenFile, ...one }) => ({
       ...one,
       ...(tokenFile !== undefined && { tokenFile: resolve(baseDir, tokenFile) }),

@@ -2,6 +2,7 @@
 // parts stand on each other; `bind` says how a part is made, `one` and `all` ask for what it is made of.
 import type { CertificateStatus } from '@meshgate/connect';
 import {
+  accessByListener,
   AddressBook,
   Admission,
   BackendHealth,
@@ -22,6 +23,7 @@ import {
   observers,
   Outliers,
   RouteStore,
+  routeRules,
   withUsedLayers,
   withUsedResolvers,
 } from '@meshgate/core/parts';
@@ -40,10 +42,12 @@ import type {
   Transport,
 } from '@meshgate/core';
 import { nodeTransport } from '@meshgate/core';
+import { AddressListFiles } from '@meshgate/documents';
 import { postgresBackends } from '@meshgate/filters';
 import { processMetrics, prometheusObserver } from '@meshgate/metrics';
 import { sniSniffer } from '@meshgate/sni';
 import { Registry } from 'prom-client';
+import { listFilesOf } from '../config/access-lists.ts';
 import { withUnknownListeners } from '../config/unknown-listeners.ts';
 import { offeredParts, POSTGRES_FILTER } from '../config/part-uses.ts';
 import { filtersByListener, withListenerLayers, withListenerResolvers } from './listener-parts.ts';
@@ -76,6 +80,8 @@ export interface Surroundings {
   readonly log: Log;
   readonly transport: Transport;
   readonly limits: Limits;
+  /** The part of each route's limits that this process may use; all of it when absent. */
+  readonly share?: number;
   /** Before the ids of connections; absent where one process carries all of them. */
   readonly idPrefix?: string;
   /** What another process finds out by checking backends; absent where this one checks by itself. */
@@ -116,7 +122,9 @@ const ROUTE_CHANGES = token<RouteChangeFeed>('route changes');
 const HEALTH = token<BackendHealth>('backend health');
 const CHECKS = token<HealthChecks>('health checks');
 const ADDRESSES = token<AddressBook>('address book');
+const LISTS = token<AddressListFiles>('address lists');
 const DIALER = token<Connector>('dialer');
+const RULES = token<Layer<Connector>>('route rules');
 const CONNECTOR = token<Connector>('connector');
 export const SESSIONS: Token<Sessions> = token('sessions');
 const LISTENERS = token<Listeners>('listeners');
@@ -221,13 +229,17 @@ function bindRoutes({ c, config: { stateDir }, parts }: Plan): void {
 
 /** What a connection passes through. */
 function bindStages(plan: Plan): Plan {
-  const { c, config, parts, limits } = plan;
+  const { c, config, parts, limits, share = 1 } = plan;
   const { keepAlive } = config;
   bindEach(c, SNIFFER, [sniSniffer(), ...parts.sniffers]);
   bindEach(c, RESOLVER, parts.resolvers);
   bind(c, RESOLVER, () => one(c, ROUTES));
   bindEach(c, LAYER, parts.layers);
   const offered = offeredParts(parts);
+  bind(c, LISTS, () => new AddressListFiles(one(c, EVENTS), listFilesOf(config.listeners)));
+  bind(c, SERVICE, () => one(c, LISTS));
+  bind(c, OBSERVER, () => readListsOf(() => one(c, LISTS)));
+  bind(c, RULES, () => routeRules({ lists: one(c, LISTS), share }));
   bind(c, OUTLIERS, () => new Outliers(one(c, EVENTS)));
   bind(c, ADDRESSES, () => new AddressBook(one(c, EVENTS)));
   bindHealth(plan);
@@ -238,6 +250,7 @@ function bindStages(plan: Plan): Plan {
       observer: one(c, EVENTS),
       limits,
       keepAlive,
+      share,
       // The listeners come after what they accept for.
       isOwn: (address: Endpoint) => (listeners ??= one(c, LISTENERS)).owns(address),
     };
@@ -251,7 +264,7 @@ function bindStages(plan: Plan): Plan {
     return egressConnector(inner, dialling);
   });
   bind(c, CONNECTOR, () => withUsedLayers(one(c, DIALER), offered));
-  bind(c, ADMISSION, () => new Admission(limits));
+  bind(c, ADMISSION, () => new Admission(limits, { accessOf: accessByListener(config.listeners, one(c, LISTS)) }));
   bind(c, SESSIONS, () => new Sessions(stagesOf(plan, one(c, EVENTS))));
   return plan;
 }
@@ -291,7 +304,7 @@ function stagesOf({ c, config, parts, transport, limits, idPrefix }: Plan, obser
     ...(filtersOf !== undefined && { filtersOf }),
     sniffer: firstOf(all(c, SNIFFER)),
     resolver: withUsedResolvers(resolver, offered),
-    connector: layered(connector, [...all(c, LAYER), ...(asksPostgres ? [postgresBackends()] : [])]),
+    connector: layered(connector, [one(c, RULES), ...all(c, LAYER), ...(asksPostgres ? [postgresBackends()] : [])]),
     admission: one(c, ADMISSION),
     observer,
     transport,
@@ -312,9 +325,10 @@ function prepareNext(plan: Plan, { config, parts, limits }: Next): Promise<Prepa
     () => one(c, ROUTES).prepare(storedSources(parts.sources, stateDir)),
     () => one(c, LISTENERS).prepare(config.listeners, storedListeners(parts.listenerSources, stateDir)),
     () => one(c, SERVICES).prepare(servicesOf(parts)),
+    () => one(c, LISTS).prepare(listFilesOf(config.listeners)),
     atOnce(() => {
       Object.assign(plan.limits, limits);
-      one(c, ADMISSION).use(plan.limits);
+      one(c, ADMISSION).use(plan.limits, { accessOf: accessByListener(config.listeners, one(c, LISTS)) });
       one(c, SESSIONS).use(stagesOf(next, eventsOf(next)));
       one(c, DRAIN).use(config.drain);
       log.logger.level = config.log.level;
@@ -387,7 +401,7 @@ function bindServices(plan: Plan): void {
       drain: one(c, DRAIN).progress.state,
       logTrouble: log.health.trouble,
       troubles: one(c, TROUBLES).warnings,
-      pluginWarnings: parts.lent.warnings,
+      pluginWarnings: [...parts.lent.warnings, ...all(c, LISTS).flatMap(({ warnings }) => warnings)],
       ...(own !== undefined && { certificate: own }),
     });
   });
@@ -405,6 +419,17 @@ function bindServices(plan: Plan): void {
       prepare: (next) => prepareNext(plan, next),
     });
   });
+}
+
+/** Reads the files that routes name as soon as these are known, so that no connection waits for them. */
+function readListsOf(lists: () => AddressListFiles): Observer {
+  return {
+    name: 'address lists',
+    observe: (event) => {
+      if (event.type !== 'routes.replaced') return;
+      for (const path of listFilesOf(event.snapshot.routes)) void lists().read(path);
+    },
+  };
 }
 
 /** One process does everything, and a worker has none of the first. */

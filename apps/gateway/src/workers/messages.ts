@@ -74,6 +74,8 @@ export interface WorkerPlan {
   readonly config: GatewayConfig;
   /** This worker's share. */
   readonly limits: Limits;
+  /** Its part of each route's limits. */
+  readonly share: number;
   /** Third-party plugins: their observers, layers, resolvers, sniffers and transports run here. */
   readonly uses: readonly PlacedUse[];
   /** Absolute folder of the configuration file. */

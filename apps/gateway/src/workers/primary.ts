@@ -152,12 +152,13 @@ function lossesIn(registry: Registry): Counter {
 
 function planOf(
   { file, config, transport: { transport } }: LoadedConfig,
-  { limits, target }: Pick<PrimarySurroundings, 'target'> & { readonly limits: Limits },
+  { limits, shares, target }: Pick<PrimarySurroundings, 'target' | 'shares'> & { readonly limits: Limits },
 ): Omit<WorkerPlan, 'idPrefix' | 'listeners' | 'sources' | 'listenerSources'> {
   const { admin: _ofThePrimary, stateDir: _too, ...carrying } = config;
   return {
     config: { ...carrying, admin: [], sources: [], plugins: [] },
     limits,
+    share: 1 / shares.count,
     uses: usesOf(config),
     baseDir: file === undefined ? resolve() : dirname(resolve(file)),
     transport: transport.name,

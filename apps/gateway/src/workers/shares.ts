@@ -39,10 +39,11 @@ function divided({ connections, pendingHellos, perClient, ...others }: LimitSett
   // The kernel spreads a client's connections as evenly as everybody's.
   const ofClient =
     perClient?.connections === undefined ? undefined : Math.max(1, Math.ceil(perClient.connections / count));
+  const rate = perClient?.rate && { ...perClient.rate, count: perClient.rate.count / count };
   return {
     ...others,
     ...(perClient !== undefined && {
-      perClient: { ...perClient, ...(ofClient !== undefined && { connections: ofClient }) },
+      perClient: { ...perClient, ...(ofClient !== undefined && { connections: ofClient }), ...(rate && { rate }) },
     }),
     connections: part(connections, count),
     pendingHellos: part(pendingHellos, count),

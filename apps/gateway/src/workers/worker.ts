@@ -253,7 +253,7 @@ async function compose(
   sources: ReceivedSources,
   { health, onState }: { readonly health: BackendHealth; onState(state: WorkerState): void },
 ): Promise<StartedWorker> {
-  const { config, idPrefix, limits, listeners, uses, baseDir } = plan;
+  const { config, idPrefix, limits, share, listeners, uses, baseDir } = plan;
   const installed = await installPlugins(uses, { baseDir, process: 'worker' });
   const [problem] = installed.problems;
   if (problem !== undefined) throw new Error(problem.message);
@@ -268,6 +268,7 @@ async function compose(
     log,
     transport: await transportOf(plan, installed.parts),
     limits,
+    share,
     idPrefix,
     health,
     shutDown: () => undefined,

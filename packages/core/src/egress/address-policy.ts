@@ -1,5 +1,5 @@
 import { BlockList, isIP } from 'node:net';
-import { readAddress } from '../pipeline/client-counts.ts';
+import { readAddress } from '../pipeline/ip-address.ts';
 
 /** IPv4 that is not the public internet (IANA special-purpose registry, RFC 6890), and what it is. */
 const REFUSED_IPV4: readonly (readonly [network: string, bits: number, what: string])[] = [

@@ -1,7 +1,10 @@
+import type { Access } from './access.ts';
 import { ClientCounts } from './client-counts.ts';
-import type { ClientPrefix } from './client-counts.ts';
+import type { ClientPrefix } from './client-key.ts';
+import { ClientRates } from './client-rates.ts';
 import { ProxyError } from '../errors.ts';
 import type { Limits } from './limits.ts';
+import { formatRate } from './token-bucket.ts';
 
 /** What admission goes by. */
 export type AdmissionLimits = Pick<Limits, 'connections' | 'pendingHellos' | 'perClient'>;
@@ -12,6 +15,12 @@ const CLIENT_SHARE = 0.5;
 const MIN_PER_CLIENT = 256;
 const DEFAULT_PREFIX: ClientPrefix = { v4: 32, v6: 64 };
 
+/** What admission goes by beside its limits. */
+export interface AdmissionOptions {
+  /** Who may connect to a listener; all when it has none. */
+  accessOf?(listener: string): Access | undefined;
+}
+
 /**
  * Counts connections. Those whose hello is incomplete have a smaller pool of their own: when it overflows, the oldest of them is to
  * go, so that slow clients can neither keep others out nor touch established connections. No client address may have all places.
@@ -20,19 +29,29 @@ export class Admission {
   #limits: AdmissionLimits;
   #perClient: number;
   readonly #clients: ClientCounts;
+  readonly #prefix: ClientPrefix;
+  #rates: ClientRates | undefined;
+  #accessOf: AdmissionOptions['accessOf'];
   #connections = 0;
   #pendingHellos = 0;
 
-  constructor(limits: AdmissionLimits) {
+  constructor(limits: AdmissionLimits, { accessOf }: AdmissionOptions = {}) {
     this.#limits = limits;
     this.#perClient = perClientOf(limits);
-    this.#clients = new ClientCounts(limits.perClient?.prefix ?? DEFAULT_PREFIX);
+    this.#prefix = limits.perClient?.prefix ?? DEFAULT_PREFIX;
+    this.#clients = new ClientCounts(this.#prefix);
+    this.#rates = this.#ratesOf(limits);
+    this.#accessOf = accessOf;
   }
 
   /** From now on these hold. Whoever is here stays, also beyond them; `perClient.prefix` stays as it was. */
-  use(limits: AdmissionLimits): void {
+  use(limits: AdmissionLimits, { accessOf }: AdmissionOptions = {}): void {
+    this.#accessOf = accessOf;
+    const { rate } = this.#limits.perClient ?? {};
     this.#limits = limits;
     this.#perClient = perClientOf(limits);
+    const { rate: wanted } = limits.perClient ?? {};
+    if (rate?.count !== wanted?.count || rate?.perMs !== wanted?.perMs) this.#rates = this.#ratesOf(limits);
   }
 
   /** Whether more hellos are pending than may be: the oldest of them is to be closed. */
@@ -50,16 +69,31 @@ export class Admission {
   }
 
   /**
-   * Counts one more connection of a client, or says why there are too many. Whoever was counted owes `clientReleased`. Unix sockets have
+   * Counts one more connection of a client, or says why it may not connect. Whoever was counted owes `clientReleased`. Unix sockets have
    * no address, and no limit.
    *
    * @param host its address
+   * @param listener to which it has connected; absent: one without access rules
    */
-  admitClient(host: string): ProxyError | undefined {
+  admitClient(host: string, listener = ''): ProxyError | undefined {
+    const denied = this.#accessOf?.(listener)?.refusal(host);
+    if (denied !== undefined) return denied;
     if (!isAddress(host)) return undefined;
-    if (this.#clients.add(host) <= this.#perClient) return undefined;
-    this.#clients.remove(host);
-    return full(`limits.perClient.connections: ${host} has ${this.#perClient} connections`);
+    const refusal = this.#overLimit(host);
+    if (refusal !== undefined) this.#clients.remove(host);
+    return refusal;
+  }
+
+  #ratesOf({ perClient }: AdmissionLimits): ClientRates | undefined {
+    return perClient?.rate === undefined ? undefined : new ClientRates(perClient.rate, this.#prefix);
+  }
+
+  #overLimit(host: string): ProxyError | undefined {
+    if (this.#clients.add(host) > this.#perClient)
+      return full(`limits.perClient.connections: ${host} has ${this.#perClient} connections`);
+    const { rate } = this.#limits.perClient ?? {};
+    if (rate === undefined || this.#rates?.take(host, performance.now()) !== false) return undefined;
+    return full(`limits.perClient.rate: ${host} has opened more than ${formatRate(rate)}`);
   }
 
   /** How many connections a client has, those before their filters have run left out. */

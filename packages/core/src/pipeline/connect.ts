@@ -1,5 +1,7 @@
 import { BackendHealth } from '../health/backend-health.ts';
 import type { AddressBook } from '../names/address-book.ts';
+import { withPlaces } from './backend-places.ts';
+import type { BackendPlace } from './backend-places.ts';
 import type { BalanceFactory } from './picker.ts';
 import { Candidates } from './candidates.ts';
 import type { Preference } from './candidates.ts';
@@ -17,6 +19,8 @@ import type { ConnectContext, Connector } from './stages.ts';
 /** What {@link balancedConnector} is made of. */
 export interface ConnectorOptions extends DialsOptions {
   readonly addresses: AddressBook;
+  /** The part of `limits.perBackend` that this process may use, above 0 and up to 1; all of it when absent. */
+  readonly share?: number;
   /** In [0, 1); `Math.random` when absent. */
   readonly random?: () => number;
   /** Balances that plugins offer, by name; none when absent. */
@@ -46,9 +50,14 @@ export function balancedConnector(options: ConnectorOptions): BalancedConnector 
   const health = options.health ?? new BackendHealth();
   const candidates = candidatesOf(options, health);
   const pickers = pickersOf(options, loads);
-  return { connect };
+  return withPlaces(options.share ?? 1, connect);
 
-  async function connect(route: Route, context: ConnectContext, withinMs?: number): Promise<Upstream> {
+  async function connect(
+    route: Route,
+    context: ConnectContext,
+    withinMs?: number,
+    place?: BackendPlace,
+  ): Promise<Upstream> {
     const dials = new Dials(options, route, context);
     if (withinMs !== undefined) dials.endWithin(withinMs);
     let untried = route.backends;
@@ -56,8 +65,10 @@ export function balancedConnector(options: ConnectorOptions): BalancedConnector 
       const backend = next(route, untried, context);
       if (backend === undefined) throw dials.allDown(untried.length);
       untried = without(untried, backend);
+      if (place?.moveTo(backend) === false) continue;
       const found = options.addresses.find(backend.address);
-      const addresses = found instanceof Promise ? usable(route, await dials.lookedUp(backend.address, found)) : found;
+      const addresses =
+        found instanceof Promise ? usable(health, route, await dials.lookedUp(backend.address, found)) : found;
       const [address] = addresses;
       if (address === undefined) continue;
       const timeoutMs = dials.timeFor(untried.length === 0);
@@ -87,10 +98,6 @@ export function balancedConnector(options: ConnectorOptions): BalancedConnector 
     return best.length < 2 ? best[0] : pickers.pick(route, best, client);
   }
 
-  function usable({ healthCheck }: Route, addresses: readonly Endpoint[]): readonly Endpoint[] {
-    return healthCheck === undefined ? addresses : health.usable(healthCheck, addresses);
-  }
-
   function upstream({ connection, address }: Reached, route: Route, backend: Backend): Upstream {
     const release = countsConnections(route.balance) ? loads.take(backend) : NOTHING_TO_RELEASE;
     return { connection, route, backend, address, release };
@@ -112,3 +119,8 @@ function without(backends: readonly Backend[], backend: Backend): readonly Backe
 
 const NO_BACKENDS: readonly Backend[] = [];
 const NOTHING_TO_RELEASE = (): void => undefined;
+
+/** Of the addresses of a name, those that health checks leave. */
+function usable(health: BackendHealth, { healthCheck }: Route, addresses: readonly Endpoint[]): readonly Endpoint[] {
+  return healthCheck === undefined ? addresses : health.usable(healthCheck, addresses);
+}

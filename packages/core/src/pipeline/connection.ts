@@ -68,6 +68,16 @@ export interface Upstream {
   release(transfer: Transfer): void;
 }
 
+/** `upstream`, with something more to be done when it is given back. */
+export function releasing(upstream: Upstream, done: () => void): Upstream {
+  const { connection, route, backend, address } = upstream;
+  const release = (transfer: Transfer): void => {
+    done();
+    upstream.release(transfer);
+  };
+  return { connection, route, backend, address, release };
+}
+
 /** Whether a part has given a hello: plugins are JavaScript, and what reads a hello relies on these two fields. */
 export function isHello(value: unknown): value is Hello {
   if (typeof value !== 'object' || value === null) return false;

@@ -1,7 +1,7 @@
 import type { Backend } from '../routes/route.ts';
 import { formatEndpoint } from '../transport/endpoint.ts';
 import type { BalancedClient, Picker, PickerOptions } from './picker.ts';
-import { readAddress } from './client-counts.ts';
+import { readAddress } from './ip-address.ts';
 
 /**
  * A client's connections go to one backend: an IPv4 address is one client, and so is a /64 of IPv6, within which a machine changes its

@@ -1,4 +1,5 @@
-import type { ClientPrefix } from './client-counts.ts';
+import type { Rate } from '../routes/route.ts';
+import type { ClientPrefix } from './client-key.ts';
 
 /** What one proxy may spend. Every field is a setting; {@link DEFAULT_LIMITS} reasons about its default. */
 export interface Limits {
@@ -26,6 +27,8 @@ export interface Limits {
 export interface PerClientLimits {
   /** Connections at a time; half of all, 256 at least, when absent. */
   readonly connections?: number;
+  /** New connections; more are refused. No limit when absent. */
+  readonly rate?: Rate;
   /** Which addresses are one client; each IPv4 address, and each /64 of IPv6, when absent. */
   readonly prefix?: ClientPrefix;
 }

@@ -253,7 +253,7 @@ export class Session implements Linked<Session> {
     this.#downstream = client.downstream;
     if (this.#isOver(opening)) destroyQuietly(client.downstream);
     if (hello === 'left' || this.#isOver(opening)) return undefined;
-    const refusal = this.#control.stages.admission.admitClient(this.connection.remote.host);
+    const refusal = this.#control.stages.admission.admitClient(this.connection.remote.host, this.connection.listener);
     if (refusal !== undefined) throw refusal;
     opening.isCounted = true;
     if (hello !== undefined) return { hello, head: client.rest };

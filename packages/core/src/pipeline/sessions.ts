@@ -131,7 +131,7 @@ export class Sessions {
     const { admission, filtersOf } = this.#control.stages;
     const refusal = admission.admit();
     if (refusal !== undefined || (filtersOf !== undefined && filtersOf(listener).length > 0)) return refusal;
-    const ofClient = admission.admitClient(remote.host);
+    const ofClient = admission.admitClient(remote.host, listener);
     if (ofClient !== undefined) admission.released(false);
     return ofClient;
   }

@@ -78,6 +78,36 @@ export interface KeepAlive {
   readonly userTimeoutMs?: number;
 }
 
+/** Which clients may connect, by their address: that of the PROXY protocol where a listener takes it. A client that is denied may not. */
+export interface AccessRules {
+  /** Addresses and blocks, or `unix` for clients of unix sockets: nobody else may connect. All clients when absent, and no `allowFile`. */
+  readonly allow?: readonly string[];
+  /** These may not, even if they are allowed. */
+  readonly deny?: readonly string[];
+  /** Path of a file with one entry a line, beside those of `allow`. Absolute; followed while it changes. */
+  readonly allowFile?: string;
+  /** The same for `deny`. */
+  readonly denyFile?: string;
+}
+
+/** How many may come in how long: a token bucket of `count` tokens, which is full again after `perMs`. */
+export interface Rate {
+  /** Above 0. */
+  readonly count: number;
+  /** In milliseconds, above 0. */
+  readonly perMs: number;
+}
+
+/** What the connections of one route may spend. Routes of equal name share it, over snapshots. */
+export interface RouteLimits {
+  /** Connections at a time; more end with `LIMIT_REACHED`. No limit when absent. */
+  readonly connections?: number;
+  /** New connections; more end with `LIMIT_REACHED`. No limit when absent. */
+  readonly rate?: Rate;
+  /** Connections at a time to one backend; when it has them, the next one is taken, then those of a higher priority. No limit when absent. */
+  readonly perBackend?: number;
+}
+
 /** Where connections for some names go. */
 export interface Route {
   /** Metric label and log field: unique within its snapshot and stable over time, chosen by configuration, never by a client. */
@@ -118,6 +148,10 @@ export interface Route {
   readonly connectTimeoutMs?: number;
   /** Keepalive towards the backends. The proxy's own setting when absent. */
   readonly keepAlive?: KeepAlive;
+  /** Which clients may use the route. All when absent. */
+  readonly access?: AccessRules;
+  /** What its connections may spend, beside the limits of the proxy. */
+  readonly limits?: RouteLimits;
   /** Layers around the way to its backends, offered by plugins; the first is outermost, inside those of all routes. None when absent. */
   readonly use?: readonly PartUse[];
   /** Why this route exists, as facts for `explain`: for example `{ service: 'db', subset: 'v1', datacenter: 'dc2' }`. */
@@ -175,6 +209,8 @@ export interface ListenAddress {
    * back, and is refused.
    */
   readonly advertised?: readonly Endpoint[];
+  /** Which clients may connect. All when absent. */
+  readonly access?: AccessRules;
 }
 
 /** Where listeners come from when configuration does not fix them. The same obligations as {@link RouteSource}. */

@@ -1,5 +1,7 @@
 import { isIP } from 'node:net';
 import { networksOf } from '../egress/address-policy.ts';
+import { isAbsolute } from 'node:path';
+import { isAddressOrBlock } from '../pipeline/address-set.ts';
 import type { Problem } from '../lifecycle/plugin.ts';
 import type { BuiltInBalance } from './route.ts';
 
@@ -158,6 +160,31 @@ class Judge {
     this.#egress(route, path);
     this.check(isHealthCheck(healthCheck), [...path, 'healthCheck'], HEALTH_CHECK_FORM, healthCheck);
     this.check(isUses(use), [...path, 'use'], 'a list of { name, settings }', use);
+    if (route['access'] !== undefined) this.#access(route['access'], [...path, 'access']);
+    if (route['limits'] !== undefined) this.#limits(route['limits'], [...path, 'limits']);
+  }
+
+  #access(access: unknown, path: Path): void {
+    if (!isRecord(access)) {
+      this.problems.push(problem('error', path, 'access rules', access));
+      return;
+    }
+    const { allow, deny, allowFile, denyFile } = access;
+    this.check(isAddresses(allow), [...path, 'allow'], 'a list of addresses and blocks', allow);
+    this.check(isAddresses(deny), [...path, 'deny'], 'a list of addresses and blocks', deny);
+    this.check(isOptionalPath(allowFile), [...path, 'allowFile'], 'an absolute path', allowFile);
+    this.check(isOptionalPath(denyFile), [...path, 'denyFile'], 'an absolute path', denyFile);
+  }
+
+  #limits(limits: unknown, path: Path): void {
+    if (!isRecord(limits)) {
+      this.problems.push(problem('error', path, 'limits', limits));
+      return;
+    }
+    const { connections, rate, perBackend } = limits;
+    this.check(isOptionalCount(connections), [...path, 'connections'], 'an integer of 1 or more', connections);
+    this.check(isOptionalCount(perBackend), [...path, 'perBackend'], 'an integer of 1 or more', perBackend);
+    this.check(isRate(rate), [...path, 'rate'], 'a count and a time, both above 0', rate);
   }
 
   /** An open proxy is what comes of any mistake here. */
@@ -198,6 +225,23 @@ function isLabels(value: unknown): boolean {
 
 function isStrings(value: unknown): boolean {
   return Array.isArray(value) && value.every((one) => typeof one === 'string');
+}
+
+function isAddresses(value: unknown): boolean {
+  if (value === undefined) return true;
+  return Array.isArray(value) && value.every((one) => typeof one === 'string' && isAddressOrBlock(one));
+}
+
+function isOptionalPath(value: unknown): boolean {
+  return value === undefined || (typeof value === 'string' && isAbsolute(value));
+}
+
+function isOptionalCount(value: unknown): boolean {
+  return value === undefined || isWholeNumber(value, 1);
+}
+
+function isRate(value: unknown): boolean {
+  return value === undefined || (isRecord(value) && isPositive(value['count']) && isPositive(value['perMs']));
 }
 
 function isDate(value: unknown): boolean {

@@ -7,6 +7,7 @@ import { readFailover } from './failover.ts';
 import { readHealthCheck } from './health-check.ts';
 import { readUse } from './part-use.ts';
 import { parseTimeout } from './route-duration.ts';
+import { readAccess, readLimits } from './rules.ts';
 import { parseServerName } from './server-name.ts';
 
 /** What a route file says. */
@@ -51,7 +52,12 @@ export function parseRouteFilePart(text: string, file: string): RouteFilePart {
   const fields = opened.root.record(FILE_KEYS);
   fields?.get('$schema')?.text();
   const routes = fields?.get('routes')?.list() ?? [];
-  return { file, routes: routes.flatMap((route) => readRoute(route, claims) ?? []), claims, problems: opened.problems };
+  return {
+    file,
+    routes: routes.flatMap((route) => readRoute(route, file, claims) ?? []),
+    claims,
+    problems: opened.problems,
+  };
 }
 
 /** Keys of a route file. `$schema` is for editors, in JSON. */
@@ -69,12 +75,14 @@ export const ROUTE_KEYS = {
   healthCheck: 'optional',
   failover: 'optional',
   egress: 'optional',
+  access: 'optional',
+  limits: 'optional',
   use: 'optional',
 } as const;
 
 type RouteFields = ReadonlyMap<keyof typeof ROUTE_KEYS, Field>;
 
-function readRoute(route: Field, claims: Claim[]): Route | undefined {
+function readRoute(route: Field, file: string, claims: Claim[]): Route | undefined {
   const hasEgress = route.shape === 'mapping' && route.entries()?.some(({ key }) => key === 'egress') === true;
   const fields = route.record(hasEgress ? ROUTE_KEYS : { ...ROUTE_KEYS, backends: 'required' });
   if (fields === undefined) return undefined;
@@ -96,6 +104,8 @@ function readRoute(route: Field, claims: Claim[]): Route | undefined {
     ...readHealthCheck(fields.get('healthCheck')),
     ...readFailover(fields.get('failover')),
     ...readUse(fields.get('use')),
+    ...readAccess(fields.get('access'), file),
+    ...readLimits(fields.get('limits')),
     ...originOf(route),
   };
   if (name === undefined || destination === undefined) return undefined;

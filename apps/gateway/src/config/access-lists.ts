@@ -1,0 +1,36 @@
+import { resolve } from 'node:path';
+import { addressListProblems } from '@meshgate/documents';
+import type { AccessRules, Problem, Route } from '@meshgate/core';
+import type { ListenerSettings } from './config-schema.ts';
+
+/** `listener`, whose lists of addresses are named by absolute paths. */
+export function withAbsoluteLists(listener: ListenerSettings, baseDir: string): ListenerSettings {
+  const { access } = listener;
+  if (access === undefined) return listener;
+  const { allowFile, denyFile } = access;
+  return {
+    ...listener,
+    access: {
+      ...access,
+      ...(allowFile !== undefined && { allowFile: resolve(baseDir, allowFile) }),
+      ...(denyFile !== undefined && { denyFile: resolve(baseDir, denyFile) }),
+    },
+  };
+}
+
+/** The files that access rules name. */
+export function listFilesOf(all: readonly { readonly access?: AccessRules }[]): readonly string[] {
+  const named = all.flatMap(({ access = {} }) => [access.allowFile, access.denyFile]);
+  return [...new Set(named.filter((path) => path !== undefined))];
+}
+
+/** Everything that is wrong with the files that access rules name, each at its place there. */
+export async function accessListProblems(
+  listeners: readonly ListenerSettings[],
+  routes: readonly Route[],
+  baseDir: string,
+): Promise<readonly Problem[]> {
+  const paths = listFilesOf([...listeners.map((listener) => withAbsoluteLists(listener, baseDir)), ...routes]);
+  const problems = await Promise.all(paths.map((path) => addressListProblems(path)));
+  return problems.flat();
+}

@@ -1,0 +1,62 @@
+import type { Rate } from '../routes/route.ts';
+import { ClientKey } from './client-key.ts';
+import type { ClientPrefix } from './client-key.ts';
+import { hashOf, WORDS } from './ip-address.ts';
+import { Pace } from './token-bucket.ts';
+
+/** A client has so many places in the table to choose from. */
+const WAYS = 8;
+const SETS = 8_192;
+
+/**
+ * A token bucket for each client, in a table of fixed size: 65,536 buckets, 1.5 MiB, however many addresses come. A bucket that is full again
+ * is no bucket, so that nothing has to be cleared away. When all places of a client are taken by others, the one which has spent least is
+ * forgotten, and begins with a full bucket if it comes again: whoever spends most is remembered longest.
+ */
+export class ClientRates {
+  readonly #pace: Pace;
+  readonly #client: ClientKey;
+  readonly #keys = new Uint32Array(SETS * WAYS * WORDS);
+  /** When the bucket will be full again, in monotonic milliseconds. */
+  readonly #fullAt = new Float64Array(SETS * WAYS);
+
+  constructor(rate: Rate, prefix: ClientPrefix) {
+    this.#pace = new Pace(rate);
+    this.#client = new ClientKey(prefix);
+  }
+
+  /**
+   * Takes a token of the client.
+   *
+   * @param host an IP address
+   * @returns `false` when there is none
+   */
+  take(host: string, nowMs: number): boolean {
+    const key = this.#client.of(host);
+    const slot = this.#slotOf(key, nowMs);
+    const isKnown = this.#isAt(slot, key, nowMs);
+    const fullAt = this.#pace.taken(isKnown ? (this.#fullAt[slot] ?? 0) : 0, nowMs);
+    if (fullAt === undefined) return false;
+    if (!isKnown) this.#keys.set(key, slot * WORDS);
+    this.#fullAt[slot] = fullAt;
+    return true;
+  }
+
+  /** Where a client is, or is to be put. */
+  #slotOf(key: Uint32Array, nowMs: number): number {
+    const first = (hashOf(key, 0) % SETS) * WAYS;
+    let emptiest = first;
+    for (let slot = first; slot < first + WAYS; slot += 1) {
+      if (this.#isAt(slot, key, nowMs)) return slot;
+      if ((this.#fullAt[slot] ?? 0) < (this.#fullAt[emptiest] ?? 0)) emptiest = slot;
+    }
+    return emptiest;
+  }
+
+  #isAt(slot: number, key: Uint32Array, nowMs: number): boolean {
+    if ((this.#fullAt[slot] ?? 0) <= nowMs) return false;
+    const at = slot * WORDS;
+    const keys = this.#keys;
+    return keys[at] === key[0] && keys[at + 1] === key[1] && keys[at + 2] === key[2] && keys[at + 3] === key[3];
+  }
+}

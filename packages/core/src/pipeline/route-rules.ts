@@ -1,0 +1,120 @@
+import { ProxyError } from '../errors.ts';
+import type { Route } from '../routes/route.ts';
+import { Access } from './access.ts';
+import type { AddressLists } from './access.ts';
+import { releasing } from './connection.ts';
+import type { Upstream } from './connection.ts';
+import type { ConnectContext, Connector, Layer } from './stages.ts';
+import { formatRate, Pace } from './token-bucket.ts';
+
+/** What {@link routeRules} go by. */
+export interface RouteRulesOptions {
+  /** For the files that access rules name. */
+  readonly lists?: AddressLists;
+  /** The part of each limit that this process may use, above 0 and up to 1; all of it when absent. */
+  readonly share?: number;
+}
+
+/**
+ * Puts connectors behind the access rules and limits of each route. A route that has none goes straight on. Counts are kept by the name of a
+ * route, for all connectors together, so that they hold over snapshots and over whatever a reload puts in place of a connector.
+ */
+export function routeRules({ lists, share = 1 }: RouteRulesOptions = {}): Layer<Connector> {
+  const access = new WeakMap<Route, Access>();
+  const usage = new RouteUsage(share);
+  return (inner) => ({
+    connect: (route, context) =>
+      route.access === undefined && route.limits === undefined
+        ? inner.connect(route, context)
+        : ruled(inner, route, context),
+  });
+
+  async function ruled(inner: Connector, route: Route, context: ConnectContext): Promise<Upstream> {
+    if (route.access !== undefined) {
+      const rules = accessOf(route, route.access);
+      const { ready } = rules;
+      if (ready !== undefined) await ready;
+      const refusal = rules.refusal(context.connection.remote.host);
+      if (refusal !== undefined) throw refusal;
+    }
+    const { connections, rate } = route.limits ?? {};
+    if (connections === undefined && rate === undefined) return inner.connect(route, context);
+    const release = usage.take(route, performance.now());
+    try {
+      return releasing(await inner.connect(route, context), release);
+    } catch (reason) {
+      release();
+      throw reason;
+    }
+  }
+
+  function accessOf(route: Route, rules: NonNullable<Route['access']>): Access {
+    let known = access.get(route);
+    if (known === undefined) {
+      known = new Access(`route ${route.name}`, rules, lists);
+      access.set(route, known);
+    }
+    return known;
+  }
+}
+
+/** What is used of one route. */
+interface Usage {
+  connections: number;
+  /** When its bucket will be full again, in monotonic milliseconds. */
+  fullAt: number;
+}
+
+/** Routes come and go for as long as the process lives: those that nobody uses are forgotten above this number. */
+const PRUNE_ABOVE = 1_000;
+
+class RouteUsage {
+  readonly #share: number;
+  readonly #byName = new Map<string, Usage>();
+
+  constructor(share: number) {
+    this.#share = share;
+  }
+
+  /**
+   * Counts one more connection of `route`.
+   *
+   * @returns gives its place back; idempotent
+   * @throws ProxyError `LIMIT_REACHED` that names the limit
+   */
+  take(route: Route, nowMs: number): () => void {
+    const { connections, rate } = route.limits ?? {};
+    const usage = this.#of(route.name, nowMs);
+    if (connections !== undefined && usage.connections >= Math.max(1, Math.floor(connections * this.#share)))
+      throw full(route, `connections: all ${connections} are in use`);
+    if (rate !== undefined) {
+      const fullAt = new Pace({ ...rate, count: rate.count * this.#share }).taken(usage.fullAt, nowMs);
+      if (fullAt === undefined) throw full(route, `rate: more than ${formatRate(rate)}`);
+      usage.fullAt = fullAt;
+    }
+    usage.connections += 1;
+    let isTaken = true;
+    return () => {
+      if (isTaken) usage.connections -= 1;
+      isTaken = false;
+    };
+  }
+
+  #of(name: string, nowMs: number): Usage {
+    const known = this.#byName.get(name);
+    if (known !== undefined) return known;
+    if (this.#byName.size >= PRUNE_ABOVE) this.#prune(nowMs);
+    const usage: Usage = { connections: 0, fullAt: 0 };
+    this.#byName.set(name, usage);
+    return usage;
+  }
+
+  #prune(nowMs: number): void {
+    for (const [name, { connections, fullAt }] of this.#byName)
+      if (connections === 0 && fullAt <= nowMs) this.#byName.delete(name);
+  }
+}
+
+function full({ name }: Route, what: string): ProxyError {
+  return new ProxyError('LIMIT_REACHED', `route ${name}: limits.${what}`);
+}

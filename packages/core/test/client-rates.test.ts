@@ -1,0 +1,80 @@
+import { describe, expect, it } from 'vitest';
+import { Admission } from '../src/pipeline/admission.ts';
+import { ClientRates } from '../src/pipeline/client-rates.ts';
+import { formatRate, Pace } from '../src/pipeline/token-bucket.ts';
+
+const EACH = { v4: 32, v6: 128 };
+const TEN_A_SECOND = { count: 10, perMs: 1_000 };
+
+/** How many of `tries` tokens there were. */
+function taken(rates: ClientRates, host: string, tries: number, nowMs: number): number {
+  return Array.from({ length: tries }, () => rates.take(host, nowMs)).filter(Boolean).length;
+}
+
+describe('a token bucket', () => {
+  it('gives all its tokens at once, and then as many as have come back', () => {
+    const pace = new Pace(TEN_A_SECOND);
+    let fullAt = 0;
+    const take = (nowMs: number): boolean => {
+      const next = pace.taken(fullAt, nowMs);
+      fullAt = next ?? fullAt;
+      return next !== undefined;
+    };
+    expect(Array.from({ length: 12 }, () => take(5_000)).filter(Boolean)).toHaveLength(10);
+    expect([take(5_099), take(5_100), take(5_100)]).toEqual([false, true, false]);
+    expect(Array.from({ length: 12 }, () => take(60_000)).filter(Boolean)).toHaveLength(10);
+  });
+
+  it('of less than one token in its time gives one at a time', () => {
+    const pace = new Pace({ count: 0.25, perMs: 1_000 });
+    const fullAt = pace.taken(0, 10_000);
+    expect(fullAt).toBe(14_000);
+    expect([pace.taken(14_000, 13_999), pace.taken(14_000, 14_000)]).toEqual([undefined, 18_000]);
+  });
+
+  it.each([
+    [{ count: 100, perMs: 1_000 }, '100/s'],
+    [{ count: 30, perMs: 60_000 }, '30/m'],
+    [{ count: 1, perMs: 3_600_000 }, '1/h'],
+    [{ count: 5, perMs: 10_000 }, '5/10 s'],
+  ])('%o is written %s', (rate, text) => {
+    expect(formatRate(rate)).toBe(text);
+  });
+});
+
+describe('rates of clients', () => {
+  it('are of each client by itself', () => {
+    const rates = new ClientRates(TEN_A_SECOND, { v4: 32, v6: 64 });
+    expect(taken(rates, '192.0.2.1', 20, 1)).toBe(10);
+    expect(taken(rates, '192.0.2.2', 20, 1)).toBe(10);
+    expect(taken(rates, '2001:db8::1', 20, 1)).toBe(10);
+    expect(taken(rates, '2001:db8::ffff:1', 20, 1)).toBe(0);
+    expect(taken(rates, '192.0.2.1', 20, 501)).toBe(5);
+  });
+
+  it('need no more memory for 200,000 addresses than for one, and remember who spends most', () => {
+    const rates = new ClientRates(TEN_A_SECOND, EACH);
+    expect(taken(rates, '192.0.2.1', 10, 1)).toBe(10);
+    const before = process.memoryUsage();
+    for (let index = 0; index < 200_000; index += 1)
+      rates.take(`2001:db8::${(index >>> 16).toString(16)}:${(index & 65_535).toString(16)}`, 1);
+    const { arrayBuffers } = process.memoryUsage();
+    expect(arrayBuffers - before.arrayBuffers).toBeLessThan(1024 * 1024);
+    expect(rates.take('192.0.2.1', 1)).toBe(false);
+  });
+
+  it('refuse beyond the limit, and name it', () => {
+    const admission = new Admission({
+      connections: 1e6,
+      pendingHellos: 10,
+      perClient: { rate: { count: 2, perMs: 3_600_000 } },
+    });
+    expect([admission.admitClient('192.0.2.1'), admission.admitClient('192.0.2.1')]).toEqual([undefined, undefined]);
+    expect(admission.admitClient('192.0.2.1')).toMatchObject({
+      code: 'LIMIT_REACHED',
+      message: 'limits.perClient.rate: 192.0.2.1 has opened more than 2/h',
+    });
+    expect(admission.connectionsOf('192.0.2.1')).toBe(2);
+    expect(admission.admitClient('192.0.2.2')).toBeUndefined();
+  });
+});

@@ -1,0 +1,176 @@
+import type { Observer, Problem, Service } from '@meshgate/core';
+import { ADDRESS_OR_BLOCK_FORM, AddressSetBuilder, follow, inTurns } from '@meshgate/core/parts';
+import type { AddressLists, AddressSet, PreparedChange } from '@meshgate/core/parts';
+import { readFiles } from './files.ts';
+import type { FilesRead } from './files.ts';
+import { followFiles } from './follow-files.ts';
+import type { FollowedValue, ParseOutcome } from './follow-files.ts';
+import { watchPathTo } from './watch-path.ts';
+
+/**
+ * Lists of addresses in files, one entry a line: `10.0.0.1`, `10.0.0.0/8`, `2001:db8::/32` or `unix`; what stands behind `#` is for people. A
+ * file is followed from when it is first asked for until it was not asked for in an hour. While it is wrong or missing, its last good entries
+ * stay in use.
+ */
+export class AddressListFiles implements AddressLists, Service {
+  readonly name = 'address lists';
+  readonly #observer: Observer;
+  readonly #atStart: readonly string[];
+  readonly #files = new Map<string, FollowedList>();
+  #isStopped = false;
+
+  /**
+   * @param observer told `service.failed` of a file that is wrong or missing
+   * @param atStart paths of files that are read before the service has started
+   */
+  constructor(observer: Observer, atStart: readonly string[] = []) {
+    this.#observer = observer;
+    this.#atStart = atStart;
+  }
+
+  /** What is wrong with the files at the moment, for people. */
+  get warnings(): readonly string[] {
+    return Array.from(this.#files.values()).flatMap(({ warnings }) => warnings);
+  }
+
+  get(path: string): AddressSet | undefined {
+    const file = this.#files.get(path);
+    if (file === undefined) return undefined;
+    file.usedAt = performance.now();
+    return file.entries;
+  }
+
+  read(path: string): Promise<void> {
+    if (this.#isStopped) return Promise.resolve();
+    let file = this.#files.get(path);
+    if (file === undefined) {
+      this.#forgetUnused();
+      file = new FollowedList(path, this.#observer);
+      this.#files.set(path, file);
+    }
+    file.usedAt = performance.now();
+    return file.read;
+  }
+
+  async start(): Promise<void> {
+    await Promise.all(this.#atStart.map((path) => this.read(path)));
+  }
+
+  /** Reads these files before rules that name them are put into use. */
+  async prepare(paths: readonly string[]): Promise<PreparedChange> {
+    await Promise.all(paths.map((path) => this.read(path)));
+    return { commit: () => Promise.resolve(), discard: () => Promise.resolve() };
+  }
+
+  async stop(): Promise<void> {
+    this.#isStopped = true;
+    await Promise.all(Array.from(this.#files.values(), (file) => file.close()));
+    this.#files.clear();
+  }
+
+  #forgetUnused(): void {
+    const unusedSince = performance.now() - UNUSED_MS;
+    for (const [path, file] of this.#files) {
+      if (file.usedAt >= unusedSince) continue;
+      this.#files.delete(path);
+      void file.close();
+    }
+  }
+}
+
+/** Routes that name a file may come and go. */
+const UNUSED_MS = 3_600_000;
+
+/** One file. */
+class FollowedList {
+  entries: AddressSet | undefined;
+  warnings: readonly string[] = [];
+  usedAt = 0;
+  /** Resolves when it has been read, or could not be. */
+  readonly read: Promise<void>;
+  readonly #stopper = new AbortController();
+  readonly #following: Promise<unknown>;
+
+  constructor(path: string, observer: Observer) {
+    let onRead: () => void = () => undefined;
+    this.read = new Promise((resolve) => {
+      onRead = resolve;
+    });
+    const failed = (error: Error): void =>
+      observer.observe({ type: 'service.failed', service: 'address lists', error });
+    this.#following = follow((signal) => followed(path).watch(signal), this.#stopper.signal, {
+      onValue: ({ value, warnings = [] }) => {
+        this.entries = value;
+        this.warnings = warnings;
+        if (warnings.length > 0) failed(new Error(warnings.join('; ')));
+        onRead();
+      },
+      onFailure: (error) => {
+        this.warnings = [error.message];
+        failed(error);
+        onRead();
+      },
+    });
+  }
+
+  async close(): Promise<void> {
+    this.#stopper.abort();
+    await this.#following;
+  }
+}
+
+function followed(path: string): { watch(signal: AbortSignal): AsyncIterable<FollowedValue<AddressSet>> } {
+  return followFiles(
+    {
+      what: 'addresses',
+      watchPath: () => watchPathTo(path, NO_ENDINGS),
+      read: () => readFiles(path, NO_ENDINGS),
+      parse: parseAddressList,
+    },
+    {},
+  );
+}
+
+const NO_ENDINGS: readonly string[] = [];
+
+/**
+ * Reads a list once, to say what is wrong with it before anything is started.
+ *
+ * @returns a problem for each line that is none, at its place; the first hundred
+ */
+export async function addressListProblems(path: string): Promise<readonly Problem[]> {
+  const outcome = await parseAddressList(await readFiles(path, NO_ENDINGS));
+  return outcome.kind === 'good' ? [] : outcome.problems;
+}
+
+async function parseAddressList({ files, problems }: FilesRead): Promise<ParseOutcome<AddressSet>> {
+  if (problems.length > 0) return { kind: 'wrong', problems };
+  const builder = new AddressSetBuilder();
+  const wrong = await inTurns(readLines(files, builder));
+  return wrong.length > 0 ? { kind: 'wrong', problems: wrong } : { kind: 'good', value: builder.build() };
+}
+
+const LINES_PER_STEP = 1_000;
+/** Nobody reads more of them. */
+const MAX_PROBLEMS = 100;
+
+function* readLines(files: FilesRead['files'], builder: AddressSetBuilder): Generator<void, readonly Problem[]> {
+  const problems: Problem[] = [];
+  for (const { file, text } of files) {
+    for (const [index, written] of text.split('\n').entries()) {
+      if (index % LINES_PER_STEP === LINES_PER_STEP - 1) yield;
+      const entry = written.replace(/#.*/, '').trim();
+      if (entry === '' || builder.add(entry)) continue;
+      const at = { file, line: index + 1, column: written.search(/\S/) + 1 };
+      problems.push({
+        message: `expected ${ADDRESS_OR_BLOCK_FORM}, found ${JSON.stringify(entry.slice(0, SHOWN_CHARS))}`,
+        path: [],
+        at,
+      });
+      if (problems.length === MAX_PROBLEMS) return problems;
+    }
+  }
+  return problems;
+}
+
+const SHOWN_CHARS = 80;

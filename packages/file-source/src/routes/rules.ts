@@ -1,0 +1,68 @@
+import { dirname, isAbsolute, join } from 'node:path';
+import type { AccessRules, Rate, Route, RouteLimits } from '@meshgate/core';
+import { ADDRESS_OR_BLOCK_FORM, isAddressOrBlock } from '@meshgate/core/parts';
+import { type Field, type Parsed, parseRate, RATE_FORM } from '@meshgate/documents';
+
+/** Keys of `access`. */
+export const ACCESS_KEYS = {
+  allow: 'optional',
+  deny: 'optional',
+  allowFile: 'optional',
+  denyFile: 'optional',
+} as const;
+
+/** Keys of `limits`. */
+export const LIMIT_KEYS = { connections: 'optional', rate: 'optional', perBackend: 'optional' } as const;
+
+/** More than any process can have descriptors for. */
+const MAX_CONNECTIONS = 10_000_000;
+
+/** Who may use a route. @param file the route file: paths are relative to its folder */
+export function readAccess(field: Field | undefined, file: string): Pick<Route, 'access'> {
+  const fields = field?.record(ACCESS_KEYS);
+  if (field === undefined || fields === undefined) return {};
+  const [allow, deny] = [readAddresses(fields.get('allow')), readAddresses(fields.get('deny'))];
+  const [allowFile, denyFile] = [fields.get('allowFile'), fields.get('denyFile')].map((one) => readPath(one, file));
+  if (allow?.length === 0 && allowFile === undefined)
+    fields.get('allow')?.refuse('expected at least one address or block, or allowFile: nobody could connect');
+  const access: AccessRules = {
+    ...(allow !== undefined && { allow }),
+    ...(deny !== undefined && { deny }),
+    ...(allowFile !== undefined && { allowFile }),
+    ...(denyFile !== undefined && { denyFile }),
+  };
+  return { access };
+}
+
+function readAddresses(list: Field | undefined): readonly string[] | undefined {
+  return list?.list()?.flatMap((field) => field.parsed(parseAddressOrBlock) ?? []);
+}
+
+function parseAddressOrBlock(text: string): Parsed<string> {
+  return isAddressOrBlock(text) ? { kind: 'value', value: text } : { kind: 'refused', expected: ADDRESS_OR_BLOCK_FORM };
+}
+
+function readPath(field: Field | undefined, file: string): string | undefined {
+  const path = field?.text();
+  return path === undefined || isAbsolute(path) ? path : join(dirname(file), path);
+}
+
+/** What the connections of a route may spend. */
+export function readLimits(field: Field | undefined): Pick<Route, 'limits'> {
+  const fields = field?.record(LIMIT_KEYS);
+  if (fields === undefined) return {};
+  const connections = fields.get('connections')?.integer(1, MAX_CONNECTIONS);
+  const perBackend = fields.get('perBackend')?.integer(1, MAX_CONNECTIONS);
+  const rate = fields.get('rate')?.parsed(parseRateOf);
+  const limits: RouteLimits = {
+    ...(connections !== undefined && { connections }),
+    ...(rate !== undefined && { rate }),
+    ...(perBackend !== undefined && { perBackend }),
+  };
+  return { limits };
+}
+
+function parseRateOf(text: string): Parsed<Rate> {
+  const rate = parseRate(text);
+  return rate === undefined ? { kind: 'refused', expected: RATE_FORM } : { kind: 'value', value: rate };
+}
