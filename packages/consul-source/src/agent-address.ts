@@ -40,7 +40,9 @@ export function parseAgentAddress(address: string): AgentAddress {
   return { kind: 'address', origin, prefix, ...auth, shown: address.replace(/\/\/[^/@]*@/, '//') };
 }
 
-function invalid(address: string, hint: string): AgentAddress {
+/** Without user, password and query, in which secrets stand. */
+function invalid(written: string, hint: string): AgentAddress {
+  const address = written.replace(/[?#].*$/s, '?…').replace(/^([^/]*\/\/)?[^/]*@/, '$1…@');
   const reason = `expected an address such as ${DEFAULT_ADDRESS} or unix:///run/consul.sock, found ${address}${hint}`;
   return { kind: 'invalid', reason, hint };
 }

@@ -27,13 +27,20 @@ export interface Change extends Answer {
  *
  * A return of a blocking query is not a change, and an index is no measure of one: indexes cover whole tables, go backwards when
  * servers are restored, and are never sent below 1, since 0 would make the query return at once.
+ *
+ * An index that is lower than the one before may also be that of a server which has fallen behind, as after a change of leader: so it
+ * is asked once more, after a moment, before an older answer is believed.
  */
 export async function* blockingQuery(agent: Agent, watched: Watched, signal: AbortSignal): AsyncGenerator<Change> {
   let index = 0;
   let before: string | undefined;
   while (!signal.aborted) {
-    const answer = await agent.ask(questionAt(watched, index), signal);
-    const next = Math.max(answer.index ?? 0, 1);
+    let answer = await agent.ask(questionAt(watched, index), signal);
+    if (indexOf(answer) < index) {
+      await pause(BEHIND_REST_MS, undefined, { signal });
+      answer = await agent.ask(questionAt(watched, 0), signal);
+    }
+    const next = indexOf(answer);
     const rewound = next < index;
     if (rewound || answer.text !== before) yield { ...answer, rewound };
     before = answer.text;
@@ -42,11 +49,23 @@ export async function* blockingQuery(agent: Agent, watched: Watched, signal: Abo
   }
 }
 
+/** Something to follow by its hash. */
+export interface HashQuery {
+  /** Below `/v1/`. */
+  readonly path: string;
+  /** Whether it is yielded each time it is missing, for those who make it anew; only the first time when absent. */
+  readonly repeatsMissing?: boolean;
+}
+
 /**
  * Follows an answer of the agent by the hash of its content, as {@link blockingQuery} does by index. A missing thing is asked
  * for again, after a second at most, since there is no hash of what does not exist.
  */
-export async function* hashQuery(agent: Agent, path: string, signal: AbortSignal): AsyncGenerator<Answer> {
+export async function* hashQuery(
+  agent: Agent,
+  { path, repeatsMissing = false }: HashQuery,
+  signal: AbortSignal,
+): AsyncGenerator<Answer> {
   let hash: string | undefined;
   let before: Answer | undefined;
   let missingRestMs = FIRST_MISSING_REST_MS;
@@ -56,7 +75,8 @@ export async function* hashQuery(agent: Agent, path: string, signal: AbortSignal
       { path, query, mayBeMissing: true, holdMs: hash === undefined ? 0 : HOLD_MS },
       signal,
     );
-    if (before?.text !== answer.text || before.found !== answer.found) yield answer;
+    const isNews = before?.text !== answer.text || before.found !== answer.found;
+    if (isNews || (repeatsMissing && !answer.found)) yield answer;
     before = answer;
     hash = answer.found ? answer.hash : undefined;
     missingRestMs = answer.found ? FIRST_MISSING_REST_MS : Math.min(missingRestMs * 2, LONGEST_MISSING_REST_MS);
@@ -64,6 +84,12 @@ export async function* hashQuery(agent: Agent, path: string, signal: AbortSignal
   }
 }
 
+function indexOf({ index = 0 }: Answer): number {
+  return Math.max(index, 1);
+}
+
+// Servers that have fallen behind have what they lack well within this time.
+const BEHIND_REST_MS = 1_000;
 // A silent agent is noticed soon after, and a dozen questions a minute are nothing to a healthy one.
 const WAIT_MS = 30_000;
 // The agent adds up to a sixteenth of the wait at random.

@@ -23,7 +23,7 @@ export { DEFAULT_ADDRESS, parseAgentAddress } from './agent-address.ts';
 export type { AgentAddress } from './agent-address.ts';
 export type { Agent, AgentOptions, Answer, Question } from './agent.ts';
 export { blockingQuery, hashQuery } from './blocking-query.ts';
-export type { Change, Watched } from './blocking-query.ts';
+export type { Change, HashQuery, Watched } from './blocking-query.ts';
 export { definitionOf } from './definition.ts';
 export { instancesOf, resolversOf } from './records.ts';
 export type { TokenOptions } from './token.ts';

@@ -23,7 +23,7 @@ export function listenerSource({ agent: options, id, meanwhile = [] }: ListenerS
 
   async function* watch(signal: AbortSignal): AsyncGenerator<readonly ListenAddress[]> {
     const agent = openAgent(options, SOCKETS);
-    const definitions = ownDefinition(agent, id, signal);
+    const definitions = ownDefinition(agent, { id }, signal);
     try {
       let next = definitions.next();
       // Once: what the agent has said since is not to be replaced by it.

@@ -75,7 +75,7 @@ export class MeshWatch {
       inventory: watched((signal) => inventories(agent, signal), known.inventory),
       resolvers: watched((signal) => resolvers(agent, signal), known.resolvers),
       servers: watched((signal) => servers(agent, signal), known.servers),
-      definition: watched((signal) => ownDefinition(agent, preset.id, signal), known.definition),
+      definition: watched((signal) => ownDefinition(agent, { id: preset.id }, signal), known.definition),
       gateways: watched((signal) => gatewayGroups(agent, { checksStates: true }, signal), known.gateways),
       links: watched((signal) => links(agent, signal), known.links),
       domain: watched((signal) => dnsDomain(agent, preset, signal), known.domain),

@@ -23,20 +23,27 @@ export type OwnDefinition =
 /** What has the id is something else than a mesh gateway. */
 export class NotAGateway extends AgentError {}
 
+/** Whose registration to follow. */
+export interface OwnQuery {
+  /** The service id; the one mesh gateway registered with this agent when `undefined`. */
+  readonly id: string | undefined;
+  /** Whether it is yielded each time it is missing, rather than the first time only. */
+  readonly repeatsMissing?: boolean;
+}
+
 /**
  * Follows the gateway's own registration, by hash. Ends when `signal` aborts; throws what the agent throws.
  *
- * @param id the service id; the one mesh gateway registered with this agent when `undefined`
  * @throws NotAGateway when the id is that of something else, whose port and maintenance are no business of ours
  */
 export async function* ownDefinition(
   agent: Agent,
-  id: string | undefined,
+  { id, repeatsMissing = false }: OwnQuery,
   signal: AbortSignal,
 ): AsyncGenerator<OwnDefinition> {
   const own = id ?? (await onlyGateway(agent, signal));
   const path = `agent/service/${encodeURIComponent(own)}`;
-  for await (const answer of hashQuery(agent, path, signal)) {
+  for await (const answer of hashQuery(agent, { path, repeatsMissing }, signal)) {
     if (answer.found) yield gatewayIn(parsed(answer, path, 'a registration', object), own, path);
     else yield { kind: 'missing' };
   }

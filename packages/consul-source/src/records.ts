@@ -82,6 +82,14 @@ export function serviceKey(service: string, namespace: string): string {
 
 /** A duration as Go writes it (`1m30s`, `250ms`) or as a number of nanoseconds, in milliseconds; `undefined` when it is neither. */
 export function durationMs(value: unknown): number | undefined {
+  const ms = writtenMs(value);
+  return ms === undefined ? undefined : Math.min(ms, MAX_TIMER_MS);
+}
+
+// Node's timers count no further, and end at once beyond.
+const MAX_TIMER_MS = 2_147_483_647;
+
+function writtenMs(value: unknown): number | undefined {
   if (typeof value === 'number') return value / NANOSECONDS_PER_MS;
   const parts = [...text(value).matchAll(/(\d+(?:\.\d+)?)(ns|us|µs|ms|s|m|h)/g)];
   if (parts.length === 0 || parts.map(([part]) => part).join('') !== value) return undefined;

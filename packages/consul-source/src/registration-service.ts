@@ -1,5 +1,6 @@
 import { randomUUID } from 'node:crypto';
 import type { Service } from '@meshgate/core';
+import { pause } from '@meshgate/core';
 import { Cell, follow, openScope } from '@meshgate/core/parts';
 import { AgentError, openAgent, parsed } from './agent.ts';
 import type { Agent, AgentOptions } from './agent.ts';
@@ -41,6 +42,10 @@ class Registration implements Service {
   readonly #mark = randomUUID();
   readonly #scope = openScope();
   #isDraining = false;
+  /** The registration was missing after it had been made. */
+  #hasLost = false;
+  /** That happens again and again. */
+  #isForgotten = false;
   #refusal: NotAGateway | undefined;
   #keeping: Promise<unknown> = Promise.resolve();
 
@@ -82,13 +87,27 @@ class Registration implements Service {
     onLeave();
     try {
       await this.#keeping;
-      const own = body === undefined && !this.#isDraining ? undefined : await this.#own(signal);
-      if (own === undefined) return;
-      if (body === undefined) await endOwnMaintenance(this.#agent, own.id, signal);
-      else await this.#deregister(own.id, signal);
+      if (body !== undefined) await this.#takeBack(signal);
+      else if (this.#isDraining) await this.#leaveAsFound(signal);
     } finally {
       await this.#end();
     }
+  }
+
+  /** Where the registration was missing each question may meet another agent: what is left at one of them would stay for hours. */
+  async #takeBack(signal: AbortSignal): Promise<void> {
+    const rounds = this.#hasLost ? ROUNDS : 1;
+    for (let round = 0; round < rounds; round += 1) {
+      const own = await this.#own(signal);
+      if (own === undefined) continue;
+      // Once, twice, three times: a balancer that takes turns, too, must not lead each of them past the right one.
+      for (let turn = 0; turn <= round % 3; turn += 1) await this.#deregister(own.id, signal);
+    }
+  }
+
+  async #leaveAsFound(signal: AbortSignal): Promise<void> {
+    const own = await this.#own(signal);
+    if (own !== undefined) await endOwnMaintenance(this.#agent, own.id, signal);
   }
 
   async #end(): Promise<void> {
@@ -102,9 +121,16 @@ class Registration implements Service {
     await this.#register(signal);
     const id = await this.#serviceId(signal);
     if (!this.#isDraining) await endOwnMaintenance(this.#agent, id, signal);
-    for await (const own of ownDefinition(this.#agent, id, signal)) {
+    let losses: readonly number[] = [];
+    for await (const own of ownDefinition(this.#agent, { id, repeatsMissing: true }, signal)) {
+      const now = performance.now();
+      this.#hasLost ||= own.kind === 'missing';
+      if (own.kind === 'missing') losses = [...losses.filter((at) => now - at < LOSSES_WITHIN_MS), now];
+      this.#isForgotten ||= this.#options.body !== undefined && losses.length >= MAX_LOSSES;
+      if (this.#isForgotten) yield FORGOTTEN;
+      if (this.#isForgotten) await pause(FORGOTTEN_REST_MS, signal);
       if (own.kind === 'missing') await this.#register(signal);
-      yield this.#problemOf(own, id);
+      if (!this.#isForgotten) yield this.#problemOf(own, id);
     }
   }
 
@@ -175,6 +201,14 @@ class Registration implements Service {
   }
 }
 
+// An agent that restarts loses a registration once.
+const MAX_LOSSES = 2;
+const LOSSES_WITHIN_MS = 60_000;
+const FORGOTTEN_REST_MS = 30_000;
+const FORGOTTEN =
+  'the agent forgets the registration at once: several agents, or several servers, answer at its address; name the address of one of them';
+// Enough for a balancer that takes turns among a handful.
+const ROUNDS = 12;
 const SOCKETS = 2;
 // A gateway should route a second after it was started, whatever the agent does.
 const PATIENCE_MS = 1_000;

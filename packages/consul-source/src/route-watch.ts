@@ -189,6 +189,7 @@ class ConsulRouteWatch {
         MAX_FAILURES,
         'services',
       ),
+      ...shown(this.#health.unaskable, MAX_FAILURES, 'services that cannot be asked about'),
     ];
     const version = await inTurns(this.#versions.of(routes, warnings));
     return { version, routes, ...(warnings.length === 0 ? {} : { warnings }) };

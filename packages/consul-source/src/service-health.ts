@@ -70,6 +70,11 @@ export class ServiceHealth {
     return this.#queries.readings.some(({ value }) => value?.filtered === true);
   }
 
+  /** Services that cannot be asked about, and why, in words. */
+  get unaskable(): readonly string[] {
+    return this.#queries.readings.flatMap(({ value }) => value?.unaskable ?? []);
+  }
+
   /** Why some services keep an older answer, or have none. */
   get failures(): readonly Error[] {
     return this.#queries.readings.flatMap(({ error }) => (error === undefined ? [] : [error]));
@@ -110,7 +115,8 @@ export class ServiceHealth {
 
   /**
    * An answer that is newer than the inventory belongs to a change that may be taken back before the inventory is seen again, with the
-   * digests that it had: so its service is asked about once more, unless it says the same as the last time.
+   * digests that it had: so its service is asked about once more, unless it says the same as the last time. So is one that is older than
+   * the last: a server may have fallen behind, as after a change of leader.
    */
   async #ask(key: string, { listed, resolver, index }: Asked, signal: AbortSignal): Promise<ServiceAnswer> {
     const before = this.#queries.get(key)?.value;
@@ -118,11 +124,15 @@ export class ServiceHealth {
     const answer = await answerOf(this.#agent, listed, resolver, signal).catch((reason: unknown) => {
       const { name } = listed;
       if (isOverload(errorOf(reason))) throw reason;
+      if (isAboutName(reason) && (before?.service.instances ?? []).length === 0) return unaskable(listed, reason);
       throw new AgentError(`service ${name} keeps its last answer: ${reasonOf(reason)}`, { cause: reason });
     });
+    const behind = before !== undefined && answer.index < before.index ? before.behind + 1 : 0;
     const isRepeated = answer.index === before?.index && repeats !== before.repeats;
-    if (answer.index > index && !isRepeated) this.#unsettled.set(key, performance.now() + SETTLE_MS);
-    return { ...answer, repeats };
+    const isBelieved = behind === 0 || behind > MAX_BEHIND;
+    if (!isBelieved || (answer.index > index && !isRepeated)) this.#unsettled.set(key, performance.now() + SETTLE_MS);
+    if (isBelieved || before === undefined) return { ...answer, repeats, behind: 0 };
+    return { ...before, repeats, behind };
   }
 }
 
@@ -135,6 +145,8 @@ interface Asked {
 
 interface HealthAnswer {
   readonly service: CatalogService;
+  /** Why nothing can be known of it. */
+  readonly unaskable?: string;
   readonly filtered: boolean;
   /** Raft index of the answer: that of the last change which concerns this service. */
   readonly index: number;
@@ -143,8 +155,27 @@ interface HealthAnswer {
 interface ServiceAnswer extends HealthAnswer {
   /** How often it had been asked about once more. */
   readonly repeats: number | undefined;
+  /** How many older answers have come since. */
+  readonly behind: number;
 }
 
+/**
+ * Whether the agent stumbles over the name itself: one that stands in no path (`..`, in older releases `a//b`) is redirected, one with
+ * unprintable characters refused. That is no failure to try again.
+ */
+function isAboutName(reason: unknown): reason is AgentError {
+  return reason instanceof AgentError && reason.status !== undefined && NAME_STATUSES.has(reason.status);
+}
+
+const NAME_STATUSES: ReadonlySet<number> = new Set([301, 307, 308, 400]);
+
+function unaskable({ name, namespace }: Listed, { message }: AgentError): HealthAnswer {
+  const service = { name, ...(namespace === '' ? {} : { namespace }), instances: [], selections: {} };
+  return { service, filtered: false, index: 0, unaskable: `service ${JSON.stringify(name)} is not routed: ${message}` };
+}
+
+// What is older still is no server that has fallen behind, but one that was restored.
+const MAX_BEHIND = 3;
 // More connections make the sweep of thousands of services no faster, and less room for everything else.
 const AT_A_TIME = 12;
 // Everything is asked about anew in this time, so that nothing that the coarse query may not show is wrong for longer.

@@ -120,7 +120,29 @@ describe('an agent', () => {
     expect(() => openAgent({ address }, 1)).toThrow(hint);
   });
 
+  it.each([
+    'ftp://someone:secret@127.0.0.1',
+    'http://someone:secret@fc00::2:8501',
+    'someone:secret@fc00::2:8501',
+    'http://127.0.0.1:8500/?token=secret',
+    'http://127.0.0.1:8500/#secret',
+    'http://someone:secret@127.0.0.1:85000000',
+  ])('is not opened at %s, and the secret in it is not told', (address) => {
+    const error = failureOf(() => openAgent({ address }, 1));
+    expect(error).toContain('expected an address such as');
+    expect(error).not.toContain('secret');
+  });
+
   it.each(['ftp://127.0.0.1', 'http://', ''])('is not opened at %j', (address) => {
     expect(() => openAgent({ address }, 1)).toThrow('expected an address such as');
   });
 });
+
+function failureOf(open: () => unknown): string {
+  try {
+    open();
+  } catch (reason) {
+    return String(reason);
+  }
+  throw new Error('expected a failure, found none');
+}

@@ -17,7 +17,7 @@ describe('a blocking query', () => {
 
   it('begins anew when the index goes backwards, and says so', async () => {
     const { said, asked } = await run(
-      [at('500', 'a'), at('3', 'a'), at('4', 'b')],
+      [at('500', 'a'), at('3', 'a'), at('4', 'a'), at('5', 'b')],
       (agent, signal) => blockingQuery(agent, { path: 'x' }, signal),
       3,
     );
@@ -26,7 +26,19 @@ describe('a blocking query', () => {
       ['a', true],
       ['b', false],
     ]);
-    expect(asked).toEqual(['/v1/x', '/v1/x?index=500&wait=30s', '/v1/x']);
+    expect(asked).toEqual(['/v1/x', '/v1/x?index=500&wait=30s', '/v1/x', '/v1/x']);
+  });
+
+  it('passes over an answer that is older than the one before, and is followed by a newer one', async () => {
+    const { said } = await run(
+      [at('500', 'a'), at('3', 'older'), at('501', 'b')],
+      (agent, signal) => blockingQuery(agent, { path: 'x' }, signal),
+      2,
+    );
+    expect(said.map(({ text, rewound }) => [text, rewound])).toEqual([
+      ['a', false],
+      ['b', false],
+    ]);
   });
 
   it.each([[at('0', 'a')], [at('nonsense', 'a')], [{ body: 'a' }]])('never asks below index 1: %j', async (first) => {
@@ -76,7 +88,7 @@ describe('a query by hash', () => {
         { hash: 'one', body: '1' },
         { hash: 'two', body: '2' },
       ],
-      (agent, signal) => hashQuery(agent, 'x', signal),
+      (agent, signal) => hashQuery(agent, { path: 'x' }, signal),
       3,
     );
     expect(said.map(({ found, text }) => (found ? text : 'missing'))).toEqual(['missing', '1', '2']);

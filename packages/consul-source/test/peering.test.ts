@@ -174,6 +174,19 @@ describe('peering', () => {
     );
   });
 
+  it.each([`db.default.dc1.internal.${TD}`, `*.default.external.${PTD}`, '*', `db.default.default.x.external.${TD}`])(
+    'takes no name that is not the peer’s to give: %s',
+    async (name) => {
+      const { peerMeta } = REFUNDS;
+      const stolen = { ...REFUNDS, peerMeta: { ...peerMeta, SNI: [name], SpiffeID: [], Protocol: 'tcp' } };
+      await using agent = await standInAgent({ mesh: { ...MESH, services: [...APPLICATIONS, DB, API, stolen] } });
+      await using routes = new Watched(consulSource({ address: agent.address }));
+      const first = await routes.until(() => true);
+      expect(shown(first, 'imported:cloud/refunds')).toBeUndefined();
+      expect(warningsOf(first)).toEqual([expect.stringContaining(`found "${name}": not routed`)]);
+    },
+  );
+
   it('asks for exports of many peers over few connections', { timeout: 20_000 }, async () => {
     const peers = Array.from({ length: 40 }, (_, index) => `peer-${index}`);
     const mesh = {

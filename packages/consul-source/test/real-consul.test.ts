@@ -57,6 +57,27 @@ describeWithConsul('with a real agent', () => {
     await becomes(undefined);
   });
 
+  it('odd names and addresses cost their own service only: the others still change', { timeout: 30_000 }, async () => {
+    const odd = ['..', '.', '/a', 'a//b', '*', 'a\u0007b', 'team/web', 'x'.repeat(70)];
+    const native = (Name: string, ID: string, Address?: string): object => {
+      return { Name, ID, Port: 80, Connect: { Native: true }, ...(Address === undefined ? {} : { Address }) };
+    };
+    try {
+      for (const [at, name] of odd.entries()) await consul.put('agent/service/register', native(name, `odd-${at}`));
+      await consul.put('agent/service/register', native('socket', 'odd-socket', 'unix:/run/docker.sock'));
+      await consul.put('agent/service/register', native('even', 'even', '10.0.7.1'));
+      const { routes: found, warnings } = await routes.until((at) => shown(at, 'service:even') === '10.0.7.1:80');
+      expect(found.flatMap(({ serverNames }) => serverNames.filter((name) => name.startsWith('*')))).toEqual([]);
+      expect(found.find(({ name }) => name === 'service:socket')?.backends).toEqual([]);
+      const text = (warnings ?? []).join('\n');
+      for (const named of ['service "..', 'odd-socket', 'service:*', 'service:team/web', `service:${'x'.repeat(70)}`])
+        expect(text).toContain(named);
+    } finally {
+      for (const at of odd.keys()) await consul.put(`agent/service/deregister/odd-${at}`);
+      for (const id of ['odd-socket', 'even']) await consul.put(`agent/service/deregister/${id}`);
+    }
+  });
+
   it('connect-native services have routes, plain ones and proxies without their service have none', async () => {
     await consul.put('catalog/register', node('plain', { Service: 'plain', Port: 80 }));
     await consul.put('catalog/register', node('lonely', { ...proxyOf('lonely'), Address: '10.0.0.1' }));

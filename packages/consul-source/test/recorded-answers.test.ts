@@ -114,7 +114,10 @@ const namesAndBackends = (snapshot: RouteSnapshot): Readonly<Record<string, stri
 describe('from recorded answers', () => {
   it('the gateway of the exporting cluster has the names that the importer was given', async () => {
     const answers = answersOf(10, 30, 31, 39, 40, 41, 43, 76, 83);
-    await using agent = await standInAgent({ answers: { ...answers, peerings: [body(30)] } });
+    await using agent = await standInAgent({
+      mesh: { datacenter: 'alpha' },
+      answers: { ...answers, peerings: [body(30)] },
+    });
     await using routes = new Watched(consulSource({ address: agent.address }));
     const [given] = instancesOf(body(44)) ?? [];
     expect(namesAndBackends(await routes.until(() => true))).toEqual({
@@ -126,7 +129,7 @@ describe('from recorded answers', () => {
 
   it('the gateway of the importing cluster has the names of what it imports, and of the servers that it dials', async () => {
     const answers = { ...answersOf(35, 76, 77, 79), 'health/service/consul': body(83) };
-    await using agent = await standInAgent({ mesh: { trustDomain: BETA }, answers });
+    await using agent = await standInAgent({ mesh: { datacenter: 'beta', trustDomain: BETA }, answers });
     await using routes = new Watched(consulSource({ address: agent.address, datacenter: 'beta' }));
     expect(namesAndBackends(await routes.until(() => true))).toEqual({
       [`api.default.default.beta.external.${ALPHA}`]: '127.0.71.1:8443',
@@ -138,7 +141,7 @@ describe('from recorded answers', () => {
 
   it('a peering whose deletion has begun has no name any more, whatever its state', async () => {
     const answers = { ...answersOf(35, 76), peerings: [body(85)], 'peering/alpha': body(85) };
-    await using agent = await standInAgent({ mesh: { trustDomain: BETA }, answers });
+    await using agent = await standInAgent({ mesh: { datacenter: 'beta', trustDomain: BETA }, answers });
     await using routes = new Watched(consulSource({ address: agent.address, datacenter: 'beta' }));
     expect(namesAndBackends(await routes.until(() => true))).toEqual({});
   });

@@ -1,7 +1,9 @@
-import { createServer } from 'node:http';
+import { createServer, request } from 'node:http';
+import { standInAgent } from '@meshgate/testkit';
 import { describe, expect, it } from 'vitest';
 import { consulParts, registrationOf } from '../src/index.ts';
-import type { RegisterOptions } from '../src/index.ts';
+import type { RegisterOptions, RegistrationBody } from '../src/index.ts';
+import { registrationService } from '../src/registration-service.ts';
 import { onLoopback } from './loopback.ts';
 import { Consul, describeWithConsul } from './real-consul.ts';
 import { Watched } from './watched.ts';
@@ -262,8 +264,63 @@ function both(wanAddress: string): RegisterOptions {
   return { address: '10.0.0.5:8443', wanAddress };
 }
 
-function bodyOf(options: RegisterOptions): Readonly<Record<string, unknown>> {
+function bodyOf(options: RegisterOptions): RegistrationBody {
   const registration = registrationOf(options, isLocal);
   if (registration.kind === 'invalid') throw new Error(registration.problems.map(({ message }) => message).join());
   return registration.body;
 }
+
+const NO_CHECKS = { answers: { 'agent/checks': {} } };
+
+it('a gateway whose agent is several behind one address leaves nothing at any of them', async () => {
+  const { signal } = new AbortController();
+  await using one = await standInAgent(NO_CHECKS);
+  await using two = await standInAgent(NO_CHECKS);
+  await using three = await standInAgent(NO_CHECKS);
+  const agents = [one, two, three];
+  let turn = 0;
+  const balancer = createServer((incoming, outgoing) => {
+    turn += 1;
+    const { address } = agents[turn % agents.length] ?? one;
+    const forwarded = request(
+      `${address}${incoming.url}`,
+      { method: incoming.method, headers: incoming.headers },
+      (answer) => {
+        outgoing.writeHead(answer.statusCode ?? 500, answer.headers);
+        answer.pipe(outgoing);
+      },
+    );
+    forwarded.on('error', () => outgoing.destroy());
+    outgoing.once('close', () => forwarded.destroy());
+    incoming.pipe(forwarded);
+  });
+  await using listening = await onLoopback(balancer);
+  const registration = registrationService({
+    agent: { address: listening.address },
+    body: bodyOf(REGISTER),
+    onProblem: () => undefined,
+    onLeave: () => undefined,
+  });
+  await registration.start(signal);
+  const count = (): number => agents.filter((agent) => agent.registered.size > 0).length;
+  await expect.poll(count).toBeGreaterThan(1);
+  expect(agents.map(({ asked }) => asked.length).reduce((sum, more) => sum + more)).toBeLessThan(40);
+  await registration.stop(signal);
+  expect(agents.map(({ registered }) => registered.size)).toEqual([0, 0, 0]);
+});
+
+it('a registration that is gone again and again is not made for ever: what may be behind the address is said', async () => {
+  const { signal } = new AbortController();
+  await using agent = await standInAgent(NO_CHECKS);
+  const problems: (string | undefined)[] = [];
+  const onProblem = (problem: string | undefined): number => problems.push(problem);
+  const options = { agent: { address: agent.address }, body: bodyOf(REGISTER), onProblem, onLeave: () => undefined };
+  const registration = registrationService(options);
+  await registration.start(signal);
+  for (let loss = 0; loss < 2; loss += 1) {
+    await expect.poll(() => agent.registered.size).toBe(1);
+    await fetch(`${agent.address}/v1/agent/service/deregister/edge`, { method: 'PUT' });
+  }
+  await expect.poll(() => problems.at(-1)).toContain('several agents, or several servers');
+  await registration.stop(signal);
+});

@@ -76,6 +76,27 @@ it('an answer newer than the inventory is asked for again after a while: the cha
   }
 });
 
+it('an answer that is older than the last takes nothing away, and is asked for again', async () => {
+  const none = { index: '5', body: '[]' };
+  await using server = await scriptedAgent([answer(9, 'db'), none, none, answer(12, 'db2')]);
+  await using under = healthAt(server.address);
+  const { health, until } = under;
+  const start = performance.now();
+  for (const [later, ...expected] of [
+    [0, 'db', true, 1],
+    [1, 'db', false, 2],
+    [2 * SETTLE_MS, 'db', false, 3],
+    [4 * SETTLE_MS, 'db2', true, 4],
+  ] as const) {
+    health.update(later === 0 ? registered(9, 'db') : { ...registered(12, 'db'), resolvers: CHANGED }, start + later);
+    await until(() => health.converged);
+    expect([shown(health), health.settled, server.asked.length]).toEqual(expected);
+  }
+});
+
+/** Makes the service be asked about again. */
+const CHANGED = new Map([['default/db', { subsets: {} }]]);
+
 it('an answer as old as the inventory is asked for once', async () => {
   await using server = await scriptedAgent([answer(5, 'db')]);
   await using under = healthAt(server.address);
@@ -137,3 +158,25 @@ it('thousands of services converge although the agent limits how often it may be
   // What is refused makes it slower for everybody: few were.
   expect(refused).toBeLessThan(400);
 });
+
+it.each([301, 400])(
+  'a service whose name the agent stumbles over (%i) is left out with a warning, and not asked again',
+  async (status) => {
+    let asked = 0;
+    const server = createServer((incoming, outgoing) => {
+      const isOdd = incoming.url?.includes('odd') === true;
+      if (isOdd) asked += 1;
+      if (isOdd) return void outgoing.writeHead(status).end('no');
+      outgoing.setHeader('X-Consul-Index', '5').end(answer(5, 'db').body);
+    });
+    await using listening = await onLoopback(server);
+    await using under = healthAt(listening.address);
+    const { health, until } = under;
+    health.update(registered(5, 'db', 'odd'), 0);
+    await until(() => health.converged);
+    health.update(registered(5, 'db', 'odd'), 1);
+    await until(() => health.converged);
+    expect({ shown: shown(health), failures: health.failures, asked }).toEqual({ shown: 'db', failures: [], asked: 1 });
+    expect(health.unaskable).toEqual([expect.stringContaining('service "odd" is not routed')]);
+  },
+);

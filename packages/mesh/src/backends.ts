@@ -25,7 +25,8 @@ export function backendsOf(
   for (const instance of instances) {
     const address = dialAddress(instance, reach);
     if (address === undefined) {
-      const message = `instance ${instance.id} on node ${instance.node} has no address and port that can be dialled`;
+      const found = JSON.stringify(`${instance.address || instance.nodeAddress}:${instance.port}`);
+      const message = `instance ${instance.id} on node ${instance.node} has no address and port that can be dialled, found ${found}`;
       problems.push({ path, message });
       continue;
     }

@@ -73,18 +73,27 @@ function withoutClashes({ routes, problems }: DerivedRoutes): DerivedRoutes {
   return { routes: kept, problems: [...problems, ...clashes] };
 }
 
-/** A name that no TLS client can send keeps its route, so that `explain` finds it and can say what is wrong with it. */
+/**
+ * A name that no TLS client can send keeps its route, so that `explain` finds it and can say what is wrong with it. A service called `*`
+ * would take every other name with it: its route has none.
+ */
 function withCheckedNames({ routes, problems }: DerivedRoutes): DerivedRoutes {
   const unusable: Problem[] = [];
   const checked = routes.map((route) => {
+    const isPattern = !HAVE_PATTERNS.has(route.kind ?? '') && route.serverNames.some((name) => name.startsWith('*'));
     const found = route.serverNames.flatMap((name) => serverNameProblem(name) ?? []);
-    const [message] = found;
+    const [message] = isPattern ? [STAR] : found;
     if (message === undefined) return route;
     unusable.push({ path: ['route', route.name], message: `no client can ask for it: ${message}` });
-    return { ...route, origin: { ...route.origin, unusableName: message } };
+    const origin = { ...route.origin, unusableName: message };
+    return isPattern ? { ...route, serverNames: [], origin } : { ...route, origin };
   });
   return { routes: checked, problems: [...problems, ...unusable] };
 }
+
+/** All names of a datacenter lead to its gateways. */
+const HAVE_PATTERNS: ReadonlySet<string> = new Set(['remote-datacenter', 'remote-servers'] satisfies MeshRouteKind[]);
+const STAR = 'expected letters, digits, hyphens and underscores, found "*"';
 
 const KIND_ORDER: readonly string[] = [
   'local-service',

@@ -189,11 +189,12 @@ function keyOf({ name, namespace }: Pick<CatalogService, 'name' | 'namespace'>):
 }
 
 /** Always the WAN addresses, hostnames and IPs alike: Consul drops the IPs where one gateway has a hostname. */
-function importRoutes(service: ImportedService, { peers, gateway }: Scope): readonly DerivedRoutes[] {
+function importRoutes(service: ImportedService, { peers, gateway, catalog }: Scope): readonly DerivedRoutes[] {
   const peer = peers.get(service.peer.toLowerCase());
   if (peer === undefined) return [];
   const named = [...byServerName(service.instances)].toSorted(([a], [b]) => compare(a, b));
   return named.map(([serverName, instances], index) => {
+    if (!isForeign(serverName, catalog)) return foreignNameProblem(service, serverName);
     const backends = backendsOf(instances, 'wan', false, ['service', `${service.name} of peer ${peer.name}`]);
     const route: Route = {
       // A peer that is changing its trust domain gives two names for a while.
@@ -214,6 +215,20 @@ function importRoutes(service: ImportedService, { peers, gateway }: Scope): read
     };
     return { routes: [route], problems: backends.problems };
   });
+}
+
+/** A peer says by which name it is asked for: one of this cluster's own would take its traffic away. */
+function isForeign(serverName: string, { trustDomain }: Catalog): boolean {
+  return (
+    serverName.includes('.external.') &&
+    !serverName.includes('*') &&
+    !serverName.endsWith(`.${trustDomain.toLowerCase()}`)
+  );
+}
+
+function foreignNameProblem({ name, peer }: ImportedService, serverName: string): DerivedRoutes {
+  const message = `expected SERVICE.….external.TRUST-DOMAIN of the peer, found ${JSON.stringify(serverName)}: not routed`;
+  return { routes: [], problems: [{ path: ['imported', peer, name], message }] };
 }
 
 /** Instances without a name are left out: those of services outside the mesh, which are replicated for DNS. */

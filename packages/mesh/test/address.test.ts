@@ -14,6 +14,8 @@ const ROWS: readonly (readonly [what: string, given: Partial<Instance>, lan: str
   ['lan tags only', { address: '10.1.1.1', taggedAddresses: lan }, '10.1.1.1:80', '10.1.1.1:80'],
   ['a wan tag', { address: '10.1.1.1', taggedAddresses: wan }, '10.1.1.1:80', '198.18.0.9:443'],
   ['a wan tag, no address', { address: '', taggedAddresses: wan }, '10.0.0.1:80', '198.18.0.9:443'],
+  ['a zone', { address: 'fe80::1%eth0' }, 'fe80::1%eth0:80', 'fe80::1%eth0:80'],
+  ['a host name', { address: 'db_1.example.com' }, 'db_1.example.com:80', 'db_1.example.com:80'],
   ['an address in brackets', { address: '[2001:db8::1]' }, '2001:db8::1:80', '2001:db8::1:80'],
   [
     'a wan tag without a port',
@@ -36,6 +38,15 @@ describe('the address to dial', () => {
     ['no address anywhere', { address: '', nodeAddress: '', nodeTaggedAddresses: {} }],
     ['port 0', { port: 0 }],
     ['a port out of range', { port: 65_536 }],
+    ['half a port', { port: 80.5 }],
+    ['a unix socket', { address: 'unix:/run/docker.sock' }],
+    ['a path', { address: '/run/docker.sock' }],
+    ['a network', { address: '10.0.0.0/8' }],
+    ['a URL', { address: 'http://10.0.0.1' }],
+    ['a port in it', { address: '10.0.0.1:80' }],
+    ['white space', { address: 'a b' }],
+    ['line breaks', { address: 'a\nb' }],
+    ['too long a name', { address: 'a.'.repeat(130) }],
   ])('does not exist with %s', (_what, given) => {
     expect(dialAddress(instance('db', given), 'lan')).toBeUndefined();
   });

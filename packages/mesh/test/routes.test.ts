@@ -254,6 +254,13 @@ describe('a service whose name cannot be part of a server name', () => {
     ]);
   });
 
+  it.each(['*', '*.x', '*x'])('takes no other name with it: %s', (name) => {
+    const derived = deriveRoutes(catalog({ services: [{ ...foo(), name }, bar()] }), GATEWAY);
+    const names = derived.routes.flatMap(({ serverNames }) => serverNames);
+    expect(names).toEqual([`bar.default.dc1.internal.${TD}`]);
+    expect(derived.problems).toMatchObject([{ path: ['route', `service:${name}`] }]);
+  });
+
   it.each(['Web', 'web_1', 'a.b', 'w'.repeat(63), '-web', 'web-'])('is not %s', (name) => {
     const derived = deriveRoutes(catalog({ services: [{ ...foo(), name }] }), GATEWAY);
     expect(derived.problems).toEqual([]);

@@ -204,7 +204,7 @@ describe('why there is nobody to dial', () => {
       'nobody can be dialled',
       {},
       { mode: 'none', instances: [{ ...LAN, port: 0 }] },
-      'instance db-1 on node node-1 has no address and port that can be dialled',
+      'instance db-1 on node node-1 has no address and port that can be dialled, found "10.1.0.9:0"',
     ],
     [
       'the way is undecided',

@@ -13,6 +13,7 @@ import type { Parts } from './parts.ts';
 import { installPlugins } from './plugins.ts';
 import type { Installed, InstalledUse } from './plugins.ts';
 import { listenerUseProblems, offeredParts, routeUseProblems } from './part-uses.ts';
+import { withReadyCheck } from './ready-check.ts';
 import { startProblems, startWarnings } from './start-problems.ts';
 import { unknownListenerWarnings } from './unknown-listeners.ts';
 import { builtInTransports, chooseTransport } from '../run/transport-choice.ts';
@@ -54,7 +55,8 @@ export async function loadConfig(
   const { config, understood, problems, placed } = draft;
   const place = { baseDir, process: roleOf(understood) };
   const before = earlier && { uses: earlier.uses, lent: earlier.parts.lent };
-  const installed = await installPlugins(draft.uses, place, before);
+  const wanted = withReadyCheck(draft.uses, config?.admin ?? []);
+  const installed = await installPlugins(wanted, place, before);
   const { transport, problems: ofTransport } = await transportOf(understood, installed, earlier);
   const ofUses = installed.complete ? useProblems(understood, installed) : [];
   const ofLists = await accessListProblems(understood.listeners ?? [], installed.routes, baseDir);

@@ -56,7 +56,7 @@ async function* whileProxy(
   signal: AbortSignal,
 ): AsyncGenerator<RegisteredProxy | null, OrdinaryService | undefined> {
   const path = `agent/service/${encodeURIComponent(id)}`;
-  for await (const answer of hashQuery(agent, path, signal)) {
+  for await (const answer of hashQuery(agent, { path }, signal)) {
     const service = answer.found ? parsed(answer, path, 'a registration', object) : undefined;
     const definition = proxyDefinitionOf(service);
     if (service === undefined) yield null;
