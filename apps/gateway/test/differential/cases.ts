@@ -1,0 +1,593 @@
+// What an operator wants, once in our configuration and once in HAProxy's, and what becomes of clients then: the same, or a difference
+// with its reason.
+import { clientHello, inRecords, X25519, X25519_MLKEM768 } from '@meshgate/testkit';
+import type { ClientHelloOptions } from '@meshgate/testkit';
+
+/** One client: its address, what it sends, how long it stays. */
+export interface Client {
+  readonly from?: string;
+  readonly pieces: readonly Uint8Array[];
+  readonly finish?: boolean;
+  readonly until?: 'answer' | 'end';
+  readonly hold?: boolean;
+  readonly release?: boolean;
+}
+
+/** One row of the table. */
+export interface Case {
+  readonly name: string;
+  /** One after the other. */
+  readonly clients: readonly Client[];
+  /** What becomes of each, or what {@link judge} makes of all of them. */
+  readonly expected: unknown;
+  /** What HAProxy does instead, and why that is no fault of ours. */
+  readonly haproxy?: { readonly does: unknown; readonly why: string };
+  /** Of all outcomes. */
+  readonly judge?: (outcomes: readonly string[]) => unknown;
+  /** Asked again until it is so: health checks need a moment. */
+  readonly eventually?: true;
+  /** A backend that starts, or ends, before. */
+  readonly starts?: string;
+  readonly stops?: string;
+}
+
+/** One listener and its routes, in both languages. */
+export interface Setup {
+  readonly name: string;
+  /** Keys of our listener. */
+  readonly listener?: Readonly<Record<string, unknown>>;
+  readonly routes: readonly Readonly<Record<string, unknown>>[];
+  /** Lines of a frontend; `NAME` in `use_backend NAME` is one of `pools`. */
+  readonly frontend: readonly string[];
+  /** After the address of `bind`. */
+  readonly bind?: string;
+  readonly pools: Readonly<Record<string, readonly string[]>>;
+  readonly cases: readonly Case[];
+}
+
+/** Backends by name, with their ports. Nobody listens on those of `dead` and `gone`; `flap` comes and goes. */
+export const PORTS = {
+  b1: 9001,
+  b2: 9002,
+  b3: 9003,
+  b4: 9004,
+  late: 9011,
+  closer: 9012,
+  resetter: 9013,
+  silent: 9014,
+  tls: 9015,
+  flap: 9021,
+  dead: 9098,
+  gone: 9099,
+} as const;
+
+type Name = keyof typeof PORTS;
+
+const to = (name: Name, more: object = {}): object => ({ address: '127.0.0.1', port: PORTS[name], ...more });
+const server = (name: Name, more = ''): string => `server ${name} 127.0.0.1:${PORTS[name]} ${more}`.trim();
+const all = (serverName: string, backends: readonly object[], more: object = {}): Readonly<Record<string, unknown>> => {
+  return { name: 'all', serverNames: [serverName], backends, ...more };
+};
+
+const hello = (serverName?: string, more: ClientHelloOptions = {}): Uint8Array => {
+  return inRecords(clientHello({ ...(serverName !== undefined && { serverName }), ...more }));
+};
+const asks = (serverName?: string, more: Omit<Client, 'pieces'> = {}): Client => ({
+  pieces: [hello(serverName)],
+  ...more,
+});
+const says = (text: string): Client => ({ pieces: [Buffer.from(text, 'latin1')] });
+const inPieces = (bytes: Uint8Array, size: number): readonly Uint8Array[] => {
+  return Array.from({ length: Math.ceil(bytes.length / size) }, (_, index) =>
+    bytes.subarray(index * size, (index + 1) * size),
+  );
+};
+const times = <T>(count: number, make: (index: number) => T): readonly T[] =>
+  Array.from({ length: count }, (_, index) => make(index));
+const one = (name: string, client: Client, expected: string, haproxy?: Case['haproxy']): Case => {
+  return {
+    name,
+    clients: [client],
+    expected: [expected],
+    ...(haproxy !== undefined && { haproxy: { ...haproxy, does: [haproxy.does] } }),
+  };
+};
+
+/** How many clients each backend has had. */
+const counts = (outcomes: readonly string[]): unknown => {
+  const byName: Record<string, number> = {};
+  for (const outcome of outcomes) byName[outcome] = (byName[outcome] ?? 0) + 1;
+  return byName;
+};
+const kinds = (outcomes: readonly string[]): unknown => [...new Set(outcomes)].toSorted();
+/** Of clients that come `each` times in a row: whether every one stays with its backend, and whether more than one backend is used. */
+const sticks =
+  (each: number) =>
+  (outcomes: readonly string[]): unknown => {
+    const groups = times(outcomes.length / each, (index) => outcomes.slice(index * each, (index + 1) * each));
+    return { stays: groups.every((group) => new Set(group).size === 1), spreads: new Set(outcomes).size > 1 };
+  };
+
+/** HAProxy waits for a hello as long as our gateway does, and turns away what is none. */
+const HELLO_ONLY = [
+  'tcp-request inspect-delay 500ms',
+  'tcp-request content accept if { req.ssl_hello_type 1 }',
+  'tcp-request content reject',
+];
+const ANY_NAME = [...HELLO_ONLY, 'use_backend all if { req.ssl_sni -m found }'];
+const CHECK = 'check inter 100ms fall 1 rise 1';
+const healthCheck = { interval: '100ms', timeout: '1s', fall: 1, rise: 1 };
+
+const names: Setup = {
+  name: 'names',
+  routes: [
+    { name: 'exact', serverNames: ['a.test'], backends: [to('b1')] },
+    { name: 'suffix', serverNames: ['*.a.test'], backends: [to('b2')] },
+    { name: 'deep', serverNames: ['*.deep.a.test'], backends: [to('b3')] },
+    { name: 'exception', serverNames: ['x.a.test'], backends: [to('b4')] },
+  ],
+  frontend: [
+    ...HELLO_ONLY,
+    'use_backend exact if { req.ssl_sni -i a.test }',
+    'use_backend exception if { req.ssl_sni -i x.a.test }',
+    'use_backend deep if { req.ssl_sni -i -m end .deep.a.test }',
+    'use_backend suffix if { req.ssl_sni -i -m end .a.test }',
+  ],
+  pools: { exact: [server('b1')], suffix: [server('b2')], deep: [server('b3')], exception: [server('b4')] },
+  cases: [
+    one('an exact name', asks('a.test'), 'b1'),
+    one('an exact name in capitals', asks('A.TEST'), 'b1'),
+    one('one label below a suffix', asks('w.a.test'), 'b2'),
+    one('two labels below a suffix', asks('v.w.a.test'), 'b2'),
+    one('an exact name below a suffix', asks('x.a.test'), 'b4'),
+    one('a name below two suffixes', asks('y.deep.a.test'), 'b3'),
+    one('the longer suffix itself', asks('deep.a.test'), 'b2'),
+    one('a name that only ends alike', asks('xa.test'), 'closed'),
+    one('a name that only begins alike', asks('a.test.evil.test'), 'closed'),
+    one('an unknown name', asks('other.test'), 'closed'),
+    one('no name', asks(), 'closed'),
+    one('an address in place of a name', asks('127.0.0.1'), 'closed'),
+    one('HTTP', says('GET / HTTP/1.1\r\nHost: a.test\r\n\r\n'), 'closed'),
+    one('SSH', says('SSH-2.0-OpenSSH_9.9\r\n'), 'closed'),
+    one('noise', says('\x16\x09noise that is no TLS at all'), 'closed'),
+    one('a hello in two pieces', { pieces: inPieces(hello('a.test'), 100) }, 'b1'),
+    one('a hello in many pieces', { pieces: inPieces(hello('a.test'), 10) }, 'b1'),
+    one(
+      'a hello with a post-quantum key share',
+      { pieces: [hello('a.test', { keyShares: [X25519_MLKEM768, X25519] })] },
+      'b1',
+    ),
+    one('a hello of 12 KiB', { pieces: [hello('a.test', { padToBytes: 12_288 })] }, 'b1'),
+    one('a hello in records of 50 bytes', { pieces: [inRecords(clientHello({ serverName: 'a.test' }), 50)] }, 'b1', {
+      does: 'closed',
+      why: 'HAProxy reads the name of a hello that is in one record only',
+    }),
+    one('a hello of TLS 1.2', { pieces: [hello('a.test', { versions: 'absent' })] }, 'b1'),
+    one('a hello with GREASE', { pieces: [hello('a.test', { grease: true })] }, 'b1'),
+    one('a hello with ALPN', { pieces: [hello('a.test', { alpn: ['h2', 'http/1.1'] })] }, 'b1'),
+    one('bytes right behind the hello', { pieces: [Buffer.concat([hello('a.test'), Buffer.alloc(5_000)])] }, 'b1'),
+    one('a client that finishes after its hello', asks('a.test', { finish: true }), 'b1'),
+  ],
+};
+
+const anyName: Setup = {
+  name: 'any name',
+  routes: [
+    { name: 'any', serverNames: ['*'], backends: [to('b1')] },
+    { name: 'exact', serverNames: ['a.test'], backends: [to('b2')] },
+  ],
+  frontend: [
+    ...HELLO_ONLY,
+    'use_backend exact if { req.ssl_sni -i a.test }',
+    'use_backend any if { req.ssl_sni -m found }',
+  ],
+  pools: { any: [server('b1')], exact: [server('b2')] },
+  cases: [
+    one('any name', asks('other.test'), 'b1'),
+    one('a name with a route of its own', asks('a.test'), 'b2'),
+    one('no name', asks(), 'closed'),
+  ],
+};
+
+const fallback: Setup = {
+  name: 'fallback',
+  routes: [
+    { name: 'rest', serverNames: [], fallback: true, backends: [to('b3')] },
+    { name: 'exact', serverNames: ['a.test'], backends: [to('b1')] },
+  ],
+  frontend: [
+    'tcp-request inspect-delay 500ms',
+    'tcp-request content reject if { req.ssl_sni -m found } !{ req.ssl_sni -i a.test }',
+    'tcp-request content accept if { req.len gt 0 }',
+    'use_backend exact if { req.ssl_sni -i a.test }',
+    'default_backend rest',
+  ],
+  pools: { rest: [server('b3')], exact: [server('b1')] },
+  cases: [
+    one('no name', asks(), 'b3'),
+    one('HTTP', says('GET / HTTP/1.1\r\nHost: a.test\r\n\r\n'), 'b3'),
+    one('a name with a route', asks('a.test'), 'b1'),
+    one('an unknown name', asks('other.test'), 'closed'),
+  ],
+};
+
+const waiting: Setup = {
+  name: 'time for the hello',
+  routes: [all('*', [to('b1')])],
+  frontend: ANY_NAME,
+  pools: { all: [server('b1')] },
+  cases: [
+    one('a client that says nothing', { pieces: [] }, 'closed'),
+    one('a client that stops in the midst of its hello', { pieces: [hello('a.test').subarray(0, 60)] }, 'closed'),
+    one(
+      'a client that finishes in the midst of its hello',
+      { pieces: [hello('a.test').subarray(0, 60)], finish: true },
+      'closed',
+    ),
+    one('a client that finishes at once', { pieces: [], finish: true }, 'closed'),
+  ],
+};
+
+const balance = (name: string, key: object, lines: readonly string[], cases: readonly Case[]): Setup => ({
+  name,
+  routes: [all('*', [to('b1'), to('b2'), to('b3')], key)],
+  frontend: ANY_NAME,
+  pools: { all: [...lines, server('b1'), server('b2'), server('b3')] },
+  cases,
+});
+
+const fromAddresses = times(20, (index) => `127.7.${index}.${index + 1}`);
+
+const balancing: readonly Setup[] = [
+  balance(
+    'round robin',
+    { balance: 'round_robin' },
+    ['balance roundrobin'],
+    [
+      {
+        name: 'takes turns',
+        clients: times(12, () => asks('a.test')),
+        judge: counts,
+        expected: { b1: 4, b2: 4, b3: 4 },
+      },
+      {
+        name: 'takes turns over clients and names',
+        clients: times(12, (index) => asks(`n${index}.test`, { from: `127.8.0.${index + 1}` })),
+        judge: counts,
+        expected: { b1: 4, b2: 4, b3: 4 },
+      },
+    ],
+  ),
+  {
+    name: 'weights',
+    routes: [all('*', [to('b1', { weight: 3 }), to('b2')])],
+    frontend: ANY_NAME,
+    pools: { all: ['balance roundrobin', server('b1', 'weight 3'), server('b2', 'weight 1')] },
+    cases: [
+      { name: 'give shares', clients: times(16, () => asks('a.test')), judge: counts, expected: { b1: 12, b2: 4 } },
+    ],
+  },
+  balance(
+    'random',
+    { balance: 'random' },
+    ['balance random(1)'],
+    [{ name: 'uses all', clients: times(40, () => asks('a.test')), judge: kinds, expected: ['b1', 'b2', 'b3'] }],
+  ),
+  balance(
+    'by client',
+    { balance: 'client_hash' },
+    ['balance source', 'hash-type consistent'],
+    [
+      {
+        name: 'keeps each client with its backend',
+        clients: fromAddresses.flatMap((from) => times(3, (index) => asks(`n${index}.test`, { from }))),
+        judge: sticks(3),
+        expected: { stays: true, spreads: true },
+      },
+    ],
+  ),
+  balance(
+    'by name',
+    { balance: 'name_hash' },
+    ['balance hash req.ssl_sni', 'hash-type consistent'],
+    [
+      {
+        name: 'keeps each name with its backend, whoever asks',
+        clients: times(20, (index) => index).flatMap((index) =>
+          times(3, (turn) => asks(`tenant-${index}.test`, { from: `127.9.${turn}.${index + 1}` })),
+        ),
+        judge: sticks(3),
+        expected: { stays: true, spreads: true },
+      },
+    ],
+  ),
+];
+
+const turns = (count: number): readonly Client[] => times(count, () => asks('a.test'));
+
+const dialling: readonly Setup[] = [
+  {
+    name: 'a backend that refuses',
+    routes: [all('*', [to('dead'), to('b1')])],
+    frontend: ANY_NAME,
+    pools: { all: [server('dead'), server('b1')] },
+    cases: [{ name: 'is passed over', clients: turns(6), judge: kinds, expected: ['b1'] }],
+  },
+  {
+    name: 'backends that all refuse',
+    routes: [all('*', [to('dead'), to('gone')])],
+    frontend: ANY_NAME,
+    pools: { all: [server('dead'), server('gone')] },
+    cases: [{ name: 'close the client', clients: turns(2), judge: kinds, expected: ['closed'] }],
+  },
+  {
+    name: 'no backend',
+    routes: [all('*', [])],
+    frontend: ANY_NAME,
+    pools: { all: [] },
+    cases: [{ name: 'closes the client', clients: turns(2), judge: kinds, expected: ['closed'] }],
+  },
+];
+
+const backups: readonly Setup[] = [
+  {
+    name: 'a backup',
+    routes: [all('*', [to('b1'), to('b2', { priority: 1 })], { healthCheck })],
+    frontend: ANY_NAME,
+    pools: { all: [server('b1', CHECK), server('b2', `${CHECK} backup`)] },
+    cases: [{ name: 'is not used while the primary is well', clients: turns(4), judge: kinds, expected: ['b1'] }],
+  },
+  {
+    name: 'a backup of a dead primary',
+    routes: [all('*', [to('dead'), to('b2', { priority: 1 })], { healthCheck })],
+    frontend: ANY_NAME,
+    pools: { all: [server('dead', CHECK), server('b2', `${CHECK} backup`)] },
+    cases: [{ name: 'is used', clients: turns(4), judge: kinds, expected: ['b2'], eventually: true }],
+  },
+  {
+    name: 'the backup of a backup',
+    routes: [all('*', [to('dead'), to('gone', { priority: 1 }), to('b3', { priority: 2 })], { healthCheck })],
+    frontend: ANY_NAME,
+    pools: { all: [server('dead', CHECK), server('gone', `${CHECK} backup`), server('b3', `${CHECK} backup`)] },
+    cases: [
+      {
+        name: 'is used when both before it are dead',
+        clients: turns(4),
+        judge: kinds,
+        expected: ['b3'],
+        eventually: true,
+      },
+    ],
+  },
+  {
+    name: 'a minimum of healthy backends',
+    routes: [
+      all('*', [to('b1'), to('dead'), to('gone'), to('b4', { priority: 1 })], {
+        healthCheck,
+        failover: { minHealthy: 2 },
+      }),
+    ],
+    frontend: [
+      ...HELLO_ONLY,
+      'use_backend second if { nbsrv(POOL_all) lt 2 }',
+      'use_backend all if { req.ssl_sni -m found }',
+    ],
+    pools: { all: [server('b1', CHECK), server('dead', CHECK), server('gone', CHECK)], second: [server('b4')] },
+    cases: [
+      {
+        name: 'sends clients to the backup below it',
+        clients: turns(4),
+        judge: kinds,
+        expected: ['b4'],
+        eventually: true,
+      },
+    ],
+  },
+  {
+    name: 'a preferred zone',
+    routes: [all('*', [to('b1', { labels: { zone: 'a' } }), to('b2', { labels: { zone: 'b' } })], { healthCheck })],
+    frontend: ANY_NAME,
+    pools: { all: [server('b1', CHECK), server('b2', `${CHECK} backup`)] },
+    cases: [{ name: 'has all clients while it is well', clients: turns(4), judge: kinds, expected: ['b1'] }],
+  },
+  {
+    name: 'a preferred zone that is dead',
+    routes: [all('*', [to('dead', { labels: { zone: 'a' } }), to('b2', { labels: { zone: 'b' } })], { healthCheck })],
+    frontend: ANY_NAME,
+    pools: { all: [server('dead', CHECK), server('b2', `${CHECK} backup`)] },
+    cases: [{ name: 'leaves them to the other', clients: turns(4), judge: kinds, expected: ['b2'], eventually: true }],
+  },
+];
+
+const health: readonly Setup[] = [
+  {
+    name: 'checks by TCP',
+    routes: [all('*', [to('b1'), to('flap')], { healthCheck })],
+    frontend: ANY_NAME,
+    pools: { all: ['balance roundrobin', server('b1', CHECK), server('flap', CHECK)] },
+    cases: [
+      { name: 'keep clients from what is down', clients: turns(4), judge: kinds, expected: ['b1'], eventually: true },
+      {
+        name: 'bring back what is up',
+        starts: 'flap',
+        clients: turns(4),
+        judge: kinds,
+        expected: ['b1', 'flap'],
+        eventually: true,
+      },
+      {
+        name: 'take away what goes down again',
+        stops: 'flap',
+        clients: turns(4),
+        judge: kinds,
+        expected: ['b1'],
+        eventually: true,
+      },
+    ],
+  },
+  {
+    name: 'checks by TLS',
+    routes: [all('*', [to('b1'), to('tls')], { healthCheck: { ...healthCheck, kind: 'tls' } })],
+    frontend: ANY_NAME,
+    pools: { all: ['balance roundrobin', 'option ssl-hello-chk', server('b1', CHECK), server('tls', CHECK)] },
+    cases: [
+      {
+        name: 'keep clients from what speaks no TLS',
+        clients: turns(4),
+        judge: kinds,
+        expected: ['tls'],
+        eventually: true,
+      },
+    ],
+  },
+  {
+    name: 'checks by TCP of what speaks no TLS',
+    routes: [all('*', [to('b1'), to('tls')], { healthCheck })],
+    frontend: ANY_NAME,
+    pools: { all: ['balance roundrobin', server('b1', CHECK), server('tls', CHECK)] },
+    cases: [{ name: 'are content', clients: turns(8), judge: counts, expected: { b1: 4, tls: 4 } }],
+  },
+  {
+    name: 'checks that refuse',
+    routes: [all('*', [to('dead'), to('gone')], { healthCheck: { ...healthCheck, whenAllDown: 'refuse' } })],
+    frontend: ANY_NAME,
+    pools: { all: [server('dead', CHECK), server('gone', CHECK)] },
+    cases: [{ name: 'close clients when all is down', clients: turns(2), judge: kinds, expected: ['closed'] }],
+  },
+  {
+    name: 'checks that are wrong',
+    // The TLS check fails at a backend that answers clients all the same.
+    routes: [all('*', [to('b1')], { healthCheck: { ...healthCheck, kind: 'tls' } })],
+    frontend: ANY_NAME,
+    pools: { all: ['option ssl-hello-chk', server('b1', CHECK)] },
+    cases: [
+      {
+        name: 'take no backend away when it is the last',
+        clients: turns(4),
+        judge: kinds,
+        expected: ['b1'],
+        haproxy: { does: ['closed'], why: 'HAProxy refuses when all is down; whenAllDown: refuse does the same' },
+        eventually: true,
+      },
+    ],
+  },
+];
+
+const v1 = (source: string): Uint8Array => Buffer.from(`PROXY TCP4 ${source} 192.0.2.1 4711 443\r\n`);
+const v2 = (command: number, source = '192.0.2.7'): Uint8Array => {
+  const address = [...source.split('.').map(Number), 192, 0, 2, 1, 0x12, 0x67, 0x01, 0xbb];
+  const body = command === 0 ? [] : address;
+  return Buffer.concat([
+    Buffer.from('0d0a0d0a000d0a515549540a', 'hex'),
+    Buffer.from([0x20 | command, command === 0 ? 0 : 0x11, 0, body.length, ...body]),
+  ]);
+};
+const behind = (header: Uint8Array, more: Omit<Client, 'pieces'> = {}): Client => {
+  return { pieces: [Buffer.concat([header, hello('a.test')])], ...more };
+};
+
+const proxied: readonly Setup[] = [
+  {
+    name: 'the PROXY protocol before the hello',
+    listener: { proxyProtocol: { from: ['127.0.0.0/8'] } },
+    routes: [all('*', [to('b1')])],
+    bind: 'accept-proxy',
+    frontend: ANY_NAME,
+    pools: { all: [server('b1')] },
+    cases: [
+      one('version 1', behind(v1('192.0.2.7')), 'b1'),
+      one('version 2', behind(v2(1)), 'b1'),
+      one('version 2, of the balancer itself', behind(v2(0)), 'b1'),
+      one('version 1, unknown', behind(Buffer.from('PROXY UNKNOWN\r\n')), 'b1'),
+      one(
+        'a header in pieces',
+        { pieces: [v1('192.0.2.7').subarray(0, 9), v1('192.0.2.7').subarray(9), hello('a.test')] },
+        'b1',
+        { does: 'closed', why: 'HAProxy wants the header in one segment, as the specification lets it' },
+      ),
+      one('no header', asks('a.test'), 'closed'),
+      one(
+        'a header that breaks its format',
+        behind(Buffer.from('PROXY TCP4 nowhere 192.0.2.1 4711 443\r\n')),
+        'closed',
+      ),
+      one('a header without a hello', { pieces: [v1('192.0.2.7')] }, 'closed'),
+    ],
+  },
+  {
+    name: 'the client that a PROXY header names',
+    listener: { proxyProtocol: { from: ['127.0.0.0/8'] } },
+    routes: [all('*', [to('b1'), to('b2'), to('b3')], { balance: 'client_hash' })],
+    bind: 'accept-proxy',
+    frontend: ANY_NAME,
+    pools: { all: ['balance source', 'hash-type consistent', server('b1'), server('b2'), server('b3')] },
+    cases: [
+      {
+        name: 'decides on its backend, not the balancer',
+        clients: times(20, (index) => index).flatMap((index) =>
+          times(3, (turn) => behind(v1(`198.51.100.${index + 1}`), { from: `127.5.0.${turn + 1}` })),
+        ),
+        judge: sticks(3),
+        expected: { stays: true, spreads: true },
+      },
+    ],
+  },
+];
+
+const endings: readonly Setup[] = [
+  {
+    name: 'a backend that answers at the end',
+    routes: [all('*', [to('late')])],
+    frontend: ANY_NAME,
+    pools: { all: [server('late')] },
+    cases: [
+      one(
+        'has every byte, and its answer comes back after the client has finished',
+        { pieces: [hello('a.test'), Buffer.alloc(100_000)], finish: true, until: 'end' },
+        `late ${hello('a.test').length + 100_000}, end`,
+      ),
+    ],
+  },
+  {
+    name: 'a backend that finishes first',
+    routes: [all('*', [to('closer')])],
+    frontend: ANY_NAME,
+    pools: { all: [server('closer')] },
+    cases: [one('ends the client after its answer', asks('a.test', { until: 'end' }), 'closer, end')],
+  },
+  {
+    name: 'a backend that resets',
+    routes: [all('*', [to('resetter')])],
+    frontend: ANY_NAME,
+    pools: { all: [server('resetter')] },
+    cases: [one('closes the client', asks('a.test', { until: 'end' }), 'closed')],
+  },
+  {
+    name: 'silence',
+    routes: [all('silent.test', [to('silent')]), { name: 'b1', serverNames: ['a.test'], backends: [to('b1')] }],
+    frontend: [
+      ...HELLO_ONLY,
+      'use_backend silent if { req.ssl_sni -i silent.test }',
+      'use_backend all if { req.ssl_sni -i a.test }',
+    ],
+    pools: { all: [server('b1')], silent: [server('silent')] },
+    cases: [
+      one('of both sides ends a connection after the idle time', asks('a.test', { until: 'end' }), 'b1, end'),
+      one('of a backend, too', asks('silent.test', { until: 'end' }), 'closed'),
+    ],
+  },
+];
+
+/** All of it: a listener each. */
+export const SETUPS: readonly Setup[] = [
+  names,
+  anyName,
+  fallback,
+  waiting,
+  ...balancing,
+  ...dialling,
+  ...backups,
+  ...health,
+  ...proxied,
+  ...endings,
+];

@@ -1,0 +1,186 @@
+// The same intent in HAProxy's configuration and in ours, the same clients from many addresses, the same outcome: cases.ts is the table.
+import { execFileSync } from 'node:child_process';
+import type { ChildProcess } from 'node:child_process';
+import { once } from 'node:events';
+import { createInterface } from 'node:readline';
+import { fileURLToPath } from 'node:url';
+import { needs } from '@meshgate/testkit';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { folder, TEST_CONFIG } from '../daemon.ts';
+import type { Folder } from '../daemon.ts';
+import { eventually } from '../federation/eventually.ts';
+import { Namespace, namespacesAvailable } from '../federation/namespace.ts';
+import { PORTS, SETUPS } from './cases.ts';
+import type { Case, Setup } from './cases.ts';
+import { Peers } from './peers.ts';
+import type { BackendConduct } from './peers.ts';
+
+const MAIN = fileURLToPath(new URL('../../dist/main.js', import.meta.url));
+
+function haproxyAvailable(): true | string {
+  try {
+    execFileSync('haproxy', ['-v'], { stdio: 'pipe' });
+    return true;
+  } catch (reason) {
+    return `haproxy -v fails: ${reason instanceof Error ? reason.message.split('\n').join(' ') : String(reason)}`;
+  }
+}
+
+/** The same everywhere: long enough for a busy machine, short enough to wait for. */
+const IDLE = '1s';
+const OUR_PORTS = 30_000;
+const THEIR_PORTS = 20_000;
+
+const ourPort = (setup: Setup): number => OUR_PORTS + SETUPS.indexOf(setup);
+const theirPort = (setup: Setup): number => THEIR_PORTS + SETUPS.indexOf(setup);
+const idOf = (setup: Setup): string => `s${SETUPS.indexOf(setup)}`;
+
+/** One listener for each setup, and its routes on that alone. */
+function ourConfig(): Readonly<Record<string, object>> {
+  const listeners = SETUPS.map((setup) => ({
+    name: idOf(setup),
+    address: '127.0.0.1',
+    port: ourPort(setup),
+    ...setup.listener,
+  }));
+  const routes = SETUPS.flatMap((setup) =>
+    setup.routes.map((route) => ({
+      ...route,
+      name: `${idOf(setup)}-${String(route['name'])}`,
+      listeners: [idOf(setup)],
+    })),
+  );
+  const limits = { helloTimeout: '500ms', idleTimeout: IDLE, connectTimeout: '2s' };
+  return { 'meshgate.yaml': { ...TEST_CONFIG, listeners, limits, prefer: { zone: 'a' } }, 'routes.yaml': { routes } };
+}
+
+function theirConfig(): string {
+  const sections = SETUPS.flatMap((setup) => {
+    const pool = (name: string): string => `${idOf(setup)}_${name}`;
+    const named = (line: string): string =>
+      line
+        .replace(
+          /(use_backend|default_backend) (\w+)/,
+          (_, keyword: string, name: string) => `${keyword} ${pool(name)}`,
+        )
+        .replaceAll(/POOL_(\w+)/g, (_, name: string) => pool(name));
+    return [
+      `frontend ${idOf(setup)}`,
+      `  bind 127.0.0.1:${theirPort(setup)} ${setup.bind ?? ''}`,
+      ...setup.frontend.map((line) => `  ${named(line)}`),
+      ...Object.entries(setup.pools).flatMap(([name, lines]) => [
+        `backend ${pool(name)}`,
+        ...lines.map((line) => `  ${line}`),
+      ]),
+    ];
+  });
+  const defaults = ['  mode tcp', '  timeout connect 2s', `  timeout client ${IDLE}`, `  timeout server ${IDLE}`];
+  const retries = ['  retries 3', '  option redispatch 1', '  timeout check 1s'];
+  return ['global', '  nbthread 1', 'defaults', ...defaults, ...retries, ...sections, ''].join('\n');
+}
+
+const CONDUCTS: Readonly<Record<string, BackendConduct>> = {
+  late: 'answer-last',
+  closer: 'close',
+  resetter: 'reset',
+  silent: 'silent',
+  tls: 'tls',
+};
+const ABSENT: readonly string[] = ['dead', 'gone', 'flap'];
+
+interface World {
+  readonly namespace: Namespace;
+  readonly files: Folder;
+  readonly peers: Peers;
+  readonly proxies: readonly ChildProcess[];
+}
+
+async function newWorld(): Promise<World> {
+  const namespace = await Namespace.create('differential');
+  const files = await folder(ourConfig());
+  await files.write('haproxy.cfg', theirConfig());
+  const peers = new Peers(namespace);
+  for (const [name, port] of Object.entries(PORTS))
+    if (!ABSENT.includes(name)) await peers.serve(name, port, CONDUCTS[name] ?? 'answer');
+  const theirs = namespace.spawn(['haproxy', '-db', '-f', `${files.path}/haproxy.cfg`], ['ignore', 'ignore', 'pipe']);
+  const command = [process.execPath, MAIN, 'gateway', '--config', `${files.path}/meshgate.yaml`];
+  const ours = namespace.spawn(command, ['ignore', 'pipe', 'inherit']);
+  await untilReady(ours);
+  await untilAnswering(peers, theirs);
+  return { namespace, files, peers, proxies: [ours, theirs] };
+}
+
+async function untilReady({ stdout }: ChildProcess): Promise<void> {
+  if (stdout === null) throw new Error('expected the standard output of the gateway, found none');
+  const lines: string[] = [];
+  for await (const line of createInterface({ input: stdout })) {
+    lines.push(line);
+    if (line.includes('"msg":"ready"')) return void stdout.resume();
+  }
+  throw new Error(`the gateway did not become ready:\n${lines.join('\n')}`);
+}
+
+async function untilAnswering(peers: Peers, { stderr }: ChildProcess): Promise<void> {
+  let said = '';
+  stderr?.on('data', (chunk: Buffer) => (said += chunk.toString()));
+  const to = { host: '127.0.0.1', port: THEIR_PORTS };
+  const asked = async (): Promise<true | undefined> => {
+    if ((await peers.call({ to, pieces: [], finish: true })) !== 'refused') return true;
+    throw new Error(said);
+  };
+  await eventually('HAProxy to listen', asked, 10_000);
+}
+
+async function ended(world: World | undefined): Promise<void> {
+  if (world === undefined) return;
+  for (const proxy of world.proxies) {
+    if (proxy.exitCode !== null || proxy.signalCode !== null) continue;
+    const gone = once(proxy, 'close');
+    proxy.kill('SIGKILL');
+    await gone;
+  }
+  await world.peers[Symbol.asyncDispose]();
+  await world.namespace[Symbol.asyncDispose]();
+  await world.files[Symbol.asyncDispose]();
+}
+
+async function outcomes(peers: Peers, port: number, { clients, judge = (all) => all }: Case): Promise<unknown> {
+  const all: string[] = [];
+  for (const client of clients) all.push(await peers.call({ to: { host: '127.0.0.1', port }, ...client }));
+  return judge(all);
+}
+
+const available = namespacesAvailable();
+const declare = available === true ? needs('haproxy', haproxyAvailable()) : needs('netns', available);
+
+declare('Meshgate and HAProxy', () => {
+  let world: World | undefined;
+  beforeAll(async () => void (world = await newWorld()), 30_000);
+  afterAll(() => ended(world));
+  const peers = (): Peers => {
+    if (world === undefined) throw new Error('expected the proxies to run, found none');
+    return world.peers;
+  };
+
+  describe.each(SETUPS)('$name', (setup) => {
+    it.each(setup.cases)('$name', async (row) => {
+      if (row.starts !== undefined) await peers().serve(row.starts, PORTS[row.starts as keyof typeof PORTS], 'answer');
+      if (row.stops !== undefined) await peers().stop(row.stops);
+      const ours = () => outcomes(peers(), ourPort(setup), row);
+      const theirs = () => outcomes(peers(), theirPort(setup), row);
+      if (row.eventually === true) {
+        await expect.poll(ours, { timeout: 8_000 }).toEqual(row.expected);
+        await expect.poll(theirs, { timeout: 8_000 }).toEqual(row.haproxy?.does ?? row.expected);
+        return;
+      }
+      expect({ meshgate: await ours(), haproxy: await theirs() }).toEqual({
+        meshgate: row.expected,
+        haproxy: row.haproxy?.does ?? row.expected,
+      });
+    });
+  });
+
+  it('are asked at least sixty questions', () => {
+    expect(SETUPS.flatMap(({ cases }) => cases).length).toBeGreaterThanOrEqual(60);
+  });
+});

@@ -1,0 +1,84 @@
+import type { ChildProcess } from 'node:child_process';
+import { once } from 'node:events';
+import { createInterface } from 'node:readline';
+import { fileURLToPath } from 'node:url';
+import type { Endpoint } from '@meshgate/core';
+import type { Namespace } from '../federation/namespace.ts';
+
+const SCRIPT = fileURLToPath(new URL('peers.mjs', import.meta.url));
+
+/** What a backend does: `tls` begins its answer as a TLS server does. */
+export type BackendConduct = 'answer' | 'answer-last' | 'close' | 'reset' | 'silent' | 'tls';
+
+/** One client. */
+export interface Call {
+  readonly to: Endpoint;
+  /** The address that it comes from; any of this machine when absent. */
+  readonly from?: string | undefined;
+  /** What it sends, one after the other. */
+  readonly pieces: readonly Uint8Array[];
+  /** It finishes sending then. */
+  readonly finish?: boolean | undefined;
+  /** `answer`: of a backend; `end`: until the connection ends, too. */
+  readonly until?: 'answer' | 'end' | undefined;
+  /** It stays connected until it is released. */
+  readonly hold?: boolean | undefined;
+  /** Releases those that stay connected, first. */
+  readonly release?: boolean | undefined;
+  readonly forMs?: number | undefined;
+}
+
+/** Backends and clients in a network namespace. */
+export class Peers implements AsyncDisposable {
+  readonly #process: ChildProcess;
+  readonly #waiting = new Map<number, (answer: Answer) => void>();
+  #asked = 0;
+
+  constructor(namespace: Namespace) {
+    this.#process = namespace.spawn([process.execPath, SCRIPT], ['pipe', 'pipe', 'inherit']);
+    const { stdout } = this.#process;
+    if (stdout !== null) createInterface({ input: stdout }).on('line', (line) => this.#onAnswer(line));
+  }
+
+  async serve(name: string, port: number, conduct: BackendConduct): Promise<void> {
+    await this.#ask({ work: 'serve', name, port, conduct });
+  }
+
+  async stop(name: string): Promise<void> {
+    await this.#ask({ work: 'stop', name });
+  }
+
+  /** What came of a client: what a backend answered, `closed`, `refused` or `open`. */
+  async call({ pieces, ...call }: Call): Promise<string> {
+    const encoded = pieces.map((piece) => Buffer.from(piece).toString('base64'));
+    return (await this.#ask({ work: 'call', ...call, pieces: encoded })).outcome ?? '';
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    const gone = once(this.#process, 'close');
+    this.#process.kill('SIGKILL');
+    await gone;
+  }
+
+  async #ask(request: object): Promise<Answer> {
+    this.#asked += 1;
+    const id = this.#asked;
+    const answer = new Promise<Answer>((resolve) => this.#waiting.set(id, resolve));
+    this.#process.stdin?.write(`${JSON.stringify({ id, ...request })}\n`);
+    const { error, ...rest } = await answer;
+    if (error !== undefined) throw new Error(error);
+    return rest;
+  }
+
+  #onAnswer(line: string): void {
+    const answer = JSON.parse(line) as Answer;
+    this.#waiting.get(answer.id)?.(answer);
+    this.#waiting.delete(answer.id);
+  }
+}
+
+interface Answer {
+  readonly id: number;
+  readonly error?: string;
+  readonly outcome?: string;
+}
