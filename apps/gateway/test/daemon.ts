@@ -1,6 +1,6 @@
 // Runs the built `meshgate` command as a process of its own, and tells what becomes of it.
 import { spawn } from 'node:child_process';
-import type { ChildProcess } from 'node:child_process';
+import type { ChildProcess, SpawnOptionsWithStdioTuple, StdioNull, StdioPipe } from 'node:child_process';
 import { once } from 'node:events';
 import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
@@ -107,12 +107,25 @@ export function spawnWithOutput(args: readonly string[], stdout: number | 'pipe'
 }
 
 /** Starts a gateway and waits until its log says that it is ready, or, where it will not be, that it has started. */
-export async function startGateway(config: string, until: 'ready' | 'started' = 'ready'): Promise<ReadyDaemon> {
-  const daemon = spawnGateway(config);
+export function startGateway(config: string, until: 'ready' | 'started' = 'ready'): Promise<ReadyDaemon> {
+  return readyDaemon((node, main) => spawn(node, [main, 'gateway', '--config', config], PIPED), until);
+}
+
+/** The same with a command of one's own, which runs `main` with `node` in the end. */
+export async function readyDaemon(
+  start: (node: string, main: string) => Piped,
+  until: 'ready' | 'started' = 'ready',
+): Promise<ReadyDaemon> {
+  const daemon = new GatewayProcess(start(process.execPath, MAIN));
   const { listeners = [], admin } = (await daemon.said(until)) as unknown as Ready;
   const address = listeners[0] ?? { host: '', port: 0 };
   return Object.assign(daemon, { address, admin, ask: asker(admin) });
 }
+
+const PIPED: SpawnOptionsWithStdioTuple<StdioNull, StdioPipe, StdioPipe> = { stdio: ['ignore', 'pipe', 'pipe'] };
+
+/** A process whose output is read. */
+type Piped = ChildProcess & { readonly stdout: NodeJS.ReadableStream; readonly stderr: NodeJS.ReadableStream };
 
 interface Ready {
   readonly listeners?: readonly Endpoint[];
@@ -134,9 +147,7 @@ class GatewayProcess implements Daemon {
   readonly #waiting = new Set<() => void>();
   #hasEnded = false;
 
-  constructor(
-    child: ChildProcess & { readonly stdout: NodeJS.ReadableStream; readonly stderr: NodeJS.ReadableStream },
-  ) {
+  constructor(child: Piped) {
     this.#child = child;
     createInterface(child.stdout).on('line', (text) => this.#add(text));
     child.stderr.on('data', (chunk: Buffer) => (this.stderr += chunk.toString()));

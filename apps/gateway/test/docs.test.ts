@@ -16,6 +16,10 @@ import { gatewayFolder, startGateway } from './daemon.ts';
 import type { Folder, ReadyDaemon } from './daemon.ts';
 import { blocksIn, pageText, ROOT } from './page.ts';
 import type { Block } from './page.ts';
+import { ALERTS, CONDITIONS } from './bad-night/alerts.ts';
+import type { AlertName } from './bad-night/alerts.ts';
+import { CAUSES } from './bad-night/causes.ts';
+import type { Cause } from './bad-night/causes.ts';
 
 const PAGES = [
   'README.md',
@@ -56,6 +60,33 @@ describe('docs/troubleshooting.md', () => {
     const metrics = Array.from(page.matchAll(/meshgate_\w+/g), ([name]) => name);
     const documented = pageText('docs/metrics.md') + pageText('docs/operate/logs.md');
     expect(metrics.filter((name) => !documented.includes(name))).toEqual([]);
+  });
+});
+
+describe('the causes of docs/troubleshooting.md', () => {
+  it('are those that are injected, with the alert that each sets off', () => {
+    const section = pageText('docs/troubleshooting.md').split('## By cause')[1] ?? '';
+    const rows = Array.from(section.matchAll(/^\| (.+?) +\|.*\| (\S+) +\|$/gm), ([, cause, alert]) => [cause, alert]);
+    const injected = Object.values<Cause>(CAUSES).map(({ cause, alert }) => [
+      cause,
+      alert === undefined ? 'none' : `\`${alert}\``,
+    ]);
+    expect(rows.slice(2)).toEqual(injected);
+  });
+
+  it('set off alerts whose expressions ask for these metrics', () => {
+    const pages = pageText('docs/metrics.md') + pageText('docs/operate/logs.md');
+    const documented = Array.from(pages.matchAll(/- alert: (\w+)\n([^]*?)(?=\n- alert|\n```)/g));
+    expect(new Set(documented.map(([, name]) => name))).toEqual(new Set(ALERTS));
+    for (const [, name = '', rule = ''] of documented)
+      for (const [metric] of CONDITIONS[name as AlertName]) expect(rule).toContain(metric);
+  });
+
+  it('are each in a test', () => {
+    const tests = ['bad-night', 'machine', 'log']
+      .map((name) => readFileSync(new URL(`bad-night/${name}.test.ts`, import.meta.url), 'utf8'))
+      .join('');
+    expect(Object.keys(CAUSES).filter((name) => !new RegExp(`\\b${name}\\b`).test(tests))).toEqual([]);
   });
 });
 

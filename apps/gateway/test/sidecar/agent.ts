@@ -1,4 +1,5 @@
 import { spawn } from 'node:child_process';
+import type { ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { createServer } from 'node:net';
@@ -37,6 +38,11 @@ export interface ConsulAgent extends AsyncDisposable {
   readonly address: string;
   /** Rejects for any other status than 200. */
   send(method: 'GET' | 'POST' | 'PUT' | 'DELETE', path: string, body?: unknown): Promise<unknown>;
+  signal(name: NodeJS.Signals): void;
+  /** Ends it at once: nothing is saved that is not on disk. */
+  kill(): Promise<void>;
+  /** Starts it again after {@link kill}, with what it had on disk, and waits until it is ready. */
+  restart(): Promise<void>;
 }
 
 /** Starts one, and waits until it has a leader and a certificate authority. */
@@ -55,12 +61,30 @@ export async function startConsul(): Promise<ConsulAgent> {
     log_level: 'ERROR',
   };
   writeFileSync(join(folder, 'agent.json'), JSON.stringify(config));
-  const child = spawn(consulBinary, ['agent', '-config-file', join(folder, 'agent.json')], { stdio: 'ignore' });
-  const ended = once(child, 'exit');
+  let child = start();
   const address = `http://127.0.0.1:${http}`;
-  const agent = { address, send, [Symbol.asyncDispose]: stop };
-  for (let ready = false; !ready; ready = await isReady()) await pause(POLL_MS);
-  return agent;
+  await untilReady();
+  return { address, send, signal: (name) => void child.kill(name), kill, restart, [Symbol.asyncDispose]: stop };
+
+  function start(): ChildProcess {
+    return spawn(consulBinary, ['agent', '-config-file', join(folder, 'agent.json')], { stdio: 'ignore' });
+  }
+
+  async function untilReady(): Promise<void> {
+    for (let ready = false; !ready; ready = await isReady()) await pause(POLL_MS);
+  }
+
+  async function kill(): Promise<void> {
+    if (child.exitCode !== null || child.signalCode !== null) return;
+    const ended = once(child, 'exit');
+    child.kill('SIGKILL');
+    await ended;
+  }
+
+  async function restart(): Promise<void> {
+    child = start();
+    await untilReady();
+  }
 
   async function isReady(): Promise<boolean> {
     const roots = await send('GET', 'agent/connect/ca/roots').catch(() => undefined);
@@ -76,8 +100,7 @@ export async function startConsul(): Promise<ConsulAgent> {
   }
 
   async function stop(): Promise<void> {
-    child.kill('SIGKILL');
-    await ended;
+    await kill();
     rmSync(folder, { recursive: true, force: true });
   }
 }

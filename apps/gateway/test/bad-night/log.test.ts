@@ -8,9 +8,10 @@ import { setImmediate as nextTurn } from 'node:timers/promises';
 import { needs, tlsBackend, tlsClient } from '@meshgate/testkit';
 import type { TlsTestBackend } from '@meshgate/testkit';
 import { describe, expect, it, onTestFinished } from 'vitest';
-import { freePorts } from './sidecar/agent.ts';
-import { gatewayFolder, spawnWithOutput } from './daemon.ts';
-import type { Folder } from './daemon.ts';
+import { freePorts } from '../sidecar/agent.ts';
+import { gatewayFolder, spawnWithOutput } from '../daemon.ts';
+import type { Folder } from '../daemon.ts';
+import { CAUSES } from './causes.ts';
 
 /** A gateway whose output nobody here reads, asked over its ports. */
 interface MuteGateway extends AsyncDisposable {
@@ -108,7 +109,7 @@ const MODES = [
 
 describe.runIf(process.platform === 'linux')('a gateway whose log cannot be written', () => {
   describe.each(MODES)('with %j', (settings) => {
-    it('serves, warns and stops when the disk of its log is full', async () => {
+    it(`serves, warns and stops when ${CAUSES.logFull.cause}`, async () => {
       await using api = await tlsBackend('api.example.com');
       const full = openSync('/dev/full', 'w');
       onTestFinished(() => closeSync(full));
@@ -141,7 +142,7 @@ describe.runIf(process.platform === 'linux')('a gateway whose log cannot be writ
       expect(await gateway.ended).toBe(0);
     });
 
-    it('serves while the reader of a FIFO has stalled, and writes to the next one', async () => {
+    it(`serves while ${CAUSES.logReaderStalls.cause}, and writes to the next one`, async () => {
       await using api = await tlsBackend('api.example.com');
       await using home = await gatewayFolder([]);
       const path = await fifoIn(home);

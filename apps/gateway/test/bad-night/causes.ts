@@ -1,0 +1,50 @@
+import type { AlertName } from './alerts.ts';
+
+/** A cause that is injected, as docs/troubleshooting.md has it in its first column, and the alert that it sets off. */
+export interface Cause {
+  readonly cause: string;
+  /** Absent where none does, since nobody has to get up for it. */
+  readonly alert?: AlertName;
+}
+
+/** Every cause that the suite injects. A test takes its name from here, and the page its rows. */
+export const CAUSES = {
+  agentCuts: { cause: 'the agent resets every connection', alert: 'MeshgateSourceFailing' },
+  agentBreaksOff: { cause: 'the agent breaks off in the middle of its answers', alert: 'MeshgateSourceFailing' },
+  noLeader: { cause: 'the Consul servers have no leader', alert: 'MeshgateSourceFailing' },
+  tokenDeleted: { cause: 'the ACL token is deleted', alert: 'MeshgateSourceFailing' },
+  nodeReadLost: { cause: 'the token loses node:read', alert: 'MeshgateSourceWarns' },
+  oneQueryDenied: { cause: 'the token lacks one permission', alert: 'MeshgateSourceWarns' },
+  overload: { cause: 'the agent answers 429', alert: 'MeshgateSourceWarns' },
+  garbage: { cause: 'something that is not Consul answers', alert: 'MeshgateSourceFailing' },
+  brokenRouteFile: { cause: 'a route file is broken', alert: 'MeshgateSourceWarns' },
+  deletedRouteFile: { cause: 'a route file is deleted', alert: 'MeshgateSourceWarns' },
+  brokenFileInFolder: { cause: 'one file of a folder of route files is broken', alert: 'MeshgateSourceWarns' },
+  brokenMeshFile: { cause: 'a mesh file is broken', alert: 'MeshgateSourceWarns' },
+  deepMeshFile: { cause: 'a mesh file is nested 5,000 deep', alert: 'MeshgateSourceWarns' },
+  stateDirGone: { cause: 'the state folder is deleted, and cannot be made again', alert: 'MeshgateSourceWarns' },
+  stateDirFull: { cause: 'the disk of the state folder is full', alert: 'MeshgateSourceWarns' },
+  allBackendsRefuse: { cause: 'no backend of a route runs', alert: 'MeshgateFailures' },
+  backendSilent: { cause: 'a firewall drops packets to a backend', alert: 'MeshgateFailures' },
+  backendResets: { cause: 'the next hop turns connections away', alert: 'MeshgateFailures' },
+  loop: { cause: 'a route leads back to the gateway itself', alert: 'MeshgateFailures' },
+  nameServerFails: { cause: 'the name servers answer SERVFAIL', alert: 'MeshgateNamesFail' },
+  nameServerSilent: { cause: 'the name servers do not answer', alert: 'MeshgateNamesFail' },
+  nameGone: { cause: 'the name of a backend does not exist', alert: 'MeshgateNamesFail' },
+  portTaken: { cause: 'another process holds the port of a listener', alert: 'MeshgateListenerDown' },
+  addressNotOurs: { cause: 'the address of a listener is not one of this host', alert: 'MeshgateListenerDown' },
+  silentClients: { cause: 'one client holds silent connections' },
+  garbageClients: { cause: 'scanners and health checks that speak no TLS' },
+  noDescriptors: { cause: 'the process has no file descriptors left', alert: 'MeshgateFull' },
+  adminCrowd: { cause: 'silent connections to the admin port' },
+  signals: { cause: 'signals that mean something to other programs' },
+  configBroken: { cause: 'the configuration file is broken at a reload' },
+  observerThrows: { cause: 'an observer of a plugin throws' },
+  logFull: { cause: 'the disk of the log is full', alert: 'MeshgateLogLost' },
+  logReaderStalls: { cause: 'the reader of the log has stalled', alert: 'MeshgateLogLost' },
+  consulKilled: { cause: 'the Consul server is killed', alert: 'MeshgateSourceFailing' },
+  consulFrozen: { cause: 'the Consul server is stopped and continued' },
+} as const satisfies Readonly<Record<string, Cause>>;
+
+/** Name of a cause. */
+export type CauseName = keyof typeof CAUSES;

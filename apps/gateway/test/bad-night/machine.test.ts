@@ -1,0 +1,249 @@
+// Causes that need a machine of one's own: mounts that nobody else sees, limits of a process, and a real Consul.
+import { execFileSync, spawn } from 'node:child_process';
+import { readdirSync, rmSync, writeFileSync } from 'node:fs';
+import { connect } from 'node:net';
+import type { Socket } from 'node:net';
+import { dirname } from 'node:path';
+import { clientHello, inRecords, nameServer, needs } from '@meshgate/testkit';
+import type { NameServer, Zone } from '@meshgate/testkit';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { readyDaemon, TEST_CONFIG } from '../daemon.ts';
+import type { ReadyDaemon } from '../daemon.ts';
+import { describeWithConsul, startConsul } from '../sidecar/agent.ts';
+import { CAUSES } from './causes.ts';
+import { routeOf, startNight, until, WELL } from './night.ts';
+import type { Night } from './night.ts';
+
+/** Whether this machine lets us mount something that nobody else sees: `true`, or why not. */
+function mountsAvailable(): true | string {
+  try {
+    execFileSync('unshare', ['-m', 'mount', '-t', 'tmpfs', 'tmpfs', '/mnt'], { stdio: 'pipe' });
+    return true;
+  } catch (reason) {
+    return `unshare -m fails: ${reason instanceof Error ? reason.message.trim().split('\n').join(' ') : String(reason)}`;
+  }
+}
+
+/** Starts a gateway that sees its own resolv.conf, and a small disk at `state`. */
+function startWithOwnMounts(config: string): Promise<ReadyDaemon> {
+  const folder = dirname(config);
+  const script = [
+    'set -e',
+    `mount --bind ${folder}/resolv.conf /etc/resolv.conf`,
+    `mount --bind ${folder}/nsswitch.conf /etc/nsswitch.conf`,
+    `mount -t tmpfs -o size=64k tmpfs ${folder}/state`,
+    'exec "$@"',
+  ].join('\n');
+  return readyDaemon((node, main) =>
+    spawn('unshare', ['-m', 'sh', '-c', script, 'sh', node, main, 'gateway', '--config', config], {
+      stdio: ['ignore', 'pipe', 'pipe'],
+    }),
+  );
+}
+
+const HELLO = inRecords(clientHello({ serverName: WELL }));
+
+const GOOD = { A: { addresses: ['127.0.0.1'], ttl: 1 } } as const;
+const ZONE: Zone = { 'fails.internal': GOOD, 'silent.internal': GOOD, 'gone.internal': GOOD };
+
+needs('netns', mountsAvailable())('a bad night on a machine of its own', () => {
+  let night: Night;
+  let names: NameServer;
+  let zone: Zone = ZONE;
+
+  beforeAll(async () => {
+    names = await nameServer(ZONE);
+    night = await startNight(
+      {
+        ...TEST_CONFIG,
+        sources: [
+          { use: 'file', path: 'well.yaml' },
+          { use: 'file', path: 'names.yaml' },
+        ],
+        stateDir: 'state',
+      },
+      ({ address: { port } }) => ({
+        'resolv.conf': `nameserver ${names.server}\noptions timeout:1 attempts:1\n`,
+        'nsswitch.conf': 'hosts: files dns\n',
+        'state/.keep': '',
+        'names.yaml': { routes: Object.keys(ZONE).map((host) => routeOf(host, { host, port })) },
+      }),
+      startWithOwnMounts,
+    );
+    for (const name of Object.keys(ZONE)) expect(await night.serve(name)).toBe('through the night');
+  }, 60_000);
+
+  afterAll(async () => {
+    await night[Symbol.asyncDispose]();
+    await names[Symbol.asyncDispose]();
+  });
+
+  function answer(name: string, entry: Zone[string] | undefined): void {
+    const { [name]: _before, ...others } = zone;
+    zone = entry === undefined ? others : { ...others, [name]: entry };
+    names.serve(zone);
+  }
+
+  /** A name that was known is served by its last good addresses, whatever the name servers say now. */
+  async function nameFault(name: string, entry: Zone[string] | undefined, says: RegExp): Promise<void> {
+    const since = night.gateway.lines.length;
+    answer(name, entry);
+    const asking = until(async () => {
+      expect(await night.serve(name)).toBe('through the night');
+      return night.gateway.lines.some(({ host }) => host === name);
+    });
+    const line = await night.lineAfter(since, ({ host }) => host === name);
+    await asking;
+    expect(line).toMatchObject({ level: 'warn', msg: expect.stringMatching(says) as string });
+    expect((await night.alerts()).has('MeshgateNamesFail')).toBe(true);
+    expect((await night.warnings()).some((warning) => warning.includes(name))).toBe(true);
+    answer(name, GOOD);
+    expect(await night.serve(name)).toBe('through the night');
+  }
+
+  describe.concurrent('has many causes at a time', () => {
+    it(CAUSES.nameServerFails.cause, { timeout: 20_000 }, () =>
+      nameFault('fails.internal', { A: 'SERVFAIL', AAAA: 'SERVFAIL' }, /keeping last addresses.*SERVFAIL/i),
+    );
+
+    it(CAUSES.nameServerSilent.cause, { timeout: 20_000 }, () =>
+      nameFault(
+        'silent.internal',
+        { A: 'drop', AAAA: 'drop' },
+        /keeping last addresses.*(?:no answer|did not answer|timed out)/,
+      ),
+    );
+
+    it(CAUSES.nameGone.cause, { timeout: 20_000 }, () =>
+      nameFault('gone.internal', undefined, /keeping last addresses.*know no address/),
+    );
+
+    it(CAUSES.stateDirFull.cause, { timeout: 20_000 }, async () => {
+      const since = night.gateway.lines.length;
+      const filler = `/proc/${night.gateway.pid}/root${night.files.path}/state/filler`;
+      expect(() => writeFileSync(filler, Buffer.alloc(128 * 1024))).toThrow('ENOSPC');
+      const before = Object.keys(ZONE).map((host) => routeOf(host, { host, port: night.well.address.port }));
+      await night.files.write('names.yaml', { routes: [...before, routeOf('new.example', night.well.address)] });
+      const line = await night.lineAfter(since, ({ msg }) => String(msg).includes('cannot be kept'));
+      expect(line['msg']).toMatch(/state: ENOSPC: no space left on device/);
+      expect((await night.alerts()).has('MeshgateSourceWarns')).toBe(true);
+      expect(await night.serve('new.example')).toBe('through the night');
+      rmSync(filler);
+      await night.untilQuiet(/cannot be kept/);
+    });
+  });
+
+  it('in the morning there is nothing left to warn of, and the gateway stops cleanly', async () => {
+    // What is only said of the last minute clears by itself when that is over.
+    await until(async () => (await night.warnings()).every((warning) => warning.includes('within the last minute')));
+    expect(await night.standing.say('good morning')).toBe('good morning');
+    night.standing.end();
+    night.gateway.signal('SIGTERM');
+    expect(await night.gateway.ended).toBe(0);
+  });
+});
+
+/** Whether limits of another process can be set: `true`, or why not. */
+function limitsAvailable(): true | string {
+  try {
+    execFileSync('prlimit', ['--pid', String(process.pid), '--nofile'], { stdio: 'pipe' });
+    return true;
+  } catch {
+    return 'no prlimit';
+  }
+}
+
+needs('netns', limitsAvailable())('a gateway', () => {
+  it(
+    `goes on when ${CAUSES.noDescriptors.cause}, says so, and accepts again when there are some`,
+    { timeout: 20_000 },
+    async () => {
+      await using night = await startNight(
+        { ...TEST_CONFIG, sources: [{ use: 'file', path: 'well.yaml' }] },
+        () => ({}),
+      );
+      const { pid, address } = night.gateway;
+      const few = readdirSync(`/proc/${pid}/fd`).length + 8;
+      const limit = (soft: number): unknown => execFileSync('prlimit', ['--pid', String(pid), `--nofile=${soft}:`]);
+      limit(few);
+      const crowd: Socket[] = Array.from({ length: 60 }, () =>
+        connect({ host: address.host, port: address.port }).on('error', () => undefined),
+      );
+      // Node's transport is told of the shortage by a dial only.
+      for (const socket of crowd) socket.write(HELLO);
+      const line = await night.gateway.line(({ msg }) => String(msg).startsWith('accept paused'));
+      expect(line['msg']).toMatch(/EMFILE|file descriptors/);
+      expect(await night.standing.say('still here')).toBe('still here');
+      for (const socket of crowd) socket.destroy();
+      limit(4_096);
+      await night.gateway.said('accept resumed');
+      await until(() =>
+        night.serve(WELL).then(
+          () => true,
+          () => false,
+        ),
+      );
+      await until(async () => (await night.warnings()).every((warning) => warning.includes('within the last minute')));
+    },
+  );
+});
+
+describeWithConsul('a gateway with a real Consul', () => {
+  it(
+    `keeps its routes when ${CAUSES.consulFrozen.cause}, or ${CAUSES.consulKilled.cause}`,
+    { timeout: 60_000 },
+    async () => {
+      await using consul = await startConsul();
+      const serverName = await serverNameOf(consul);
+      await using night = await startNight(
+        {
+          ...TEST_CONFIG,
+          sources: [
+            { use: 'file', path: 'well.yaml' },
+            { use: 'consul', address: consul.address },
+          ],
+        },
+        () => ({}),
+      );
+      await consul.send('PUT', 'agent/service/register', registrationOf('db', night.well.address.port));
+      await until(() =>
+        night.serve(serverName).then(
+          () => true,
+          () => false,
+        ),
+      );
+
+      consul.signal('SIGSTOP');
+      expect(await night.serve(serverName)).toBe('through the night');
+      consul.signal('SIGCONT');
+
+      const since = night.gateway.lines.length;
+      await consul.kill();
+      const line = await night.lineAfter(since, ({ level }) => level === 'warn');
+      expect(line['msg']).toMatch(/Consul agent at .*(?:ECONNREFUSED|other side closed|ECONNRESET)/);
+      expect((await night.alerts()).has('MeshgateSourceFailing')).toBe(true);
+      expect(await night.serve(serverName)).toBe('through the night');
+      await consul.restart();
+      // Nobody has registered a gateway here, which is said of all the time.
+      await until(async () =>
+        (await night.warnings()).every((warning) => warning.includes('expected one mesh gateway')),
+      );
+      expect(await night.serve(serverName)).toBe('through the night');
+      expect(await night.standing.say('still here')).toBe('still here');
+    },
+  );
+});
+
+async function serverNameOf(consul: { send(method: 'GET', path: string): Promise<unknown> }): Promise<string> {
+  const { TrustDomain } = (await consul.send('GET', 'agent/connect/ca/roots')) as { readonly TrustDomain: string };
+  return `db.default.dc1.internal.${TrustDomain}`;
+}
+
+function registrationOf(name: string, port: number): object {
+  return {
+    Name: name,
+    Address: '127.0.0.1',
+    Port: 80,
+    Connect: { SidecarService: { Port: port, Address: '127.0.0.1' } },
+  };
+}

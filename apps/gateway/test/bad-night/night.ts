@@ -1,0 +1,99 @@
+// One gateway that lives through a night of faults: all of them at a time, each with its own routes, beside traffic that nothing may disturb.
+import type { Endpoint } from '@meshgate/core';
+import { tlsBackend, tlsClient } from '@meshgate/testkit';
+import type { TlsClient, TlsTestBackend } from '@meshgate/testkit';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { folder, startGateway } from '../daemon.ts';
+import type { Folder, LogLine, ReadyDaemon } from '../daemon.ts';
+import { alertsOf } from './alerts.ts';
+import type { AlertName } from './alerts.ts';
+
+/** What is kept running through all of it. */
+export interface Night extends AsyncDisposable {
+  readonly gateway: ReadyDaemon;
+  readonly files: Folder;
+  /** A server that is well all the time: it answers to any name. */
+  readonly well: TlsTestBackend;
+  /** A client's whole exchange: what a server that is well answers. Rejects when there is none. */
+  serve(serverName: string): Promise<string>;
+  /** The first line of the log after `since` that `matches`. */
+  lineAfter(since: number, matches: (line: LogLine) => boolean): Promise<LogLine>;
+  warnings(): Promise<readonly string[]>;
+  /** Resolves when `/ready` has no warning that `matches`. */
+  untilQuiet(matches: RegExp): Promise<void>;
+  /** Documented alerts whose expression holds, or would once their time is over. */
+  alerts(): Promise<ReadonlySet<AlertName>>;
+  /** The connection that was opened before anything went wrong. */
+  readonly standing: TlsClient;
+}
+
+/** Starts a gateway with `settings` and files, whose route `well` leads to a server that is well. */
+export async function startNight(
+  settings: object,
+  filesOf: (well: TlsTestBackend) => Readonly<Record<string, unknown>>,
+  start: (config: string) => Promise<ReadyDaemon> = startGateway,
+): Promise<Night> {
+  const well = await tlsBackend(WELL);
+  const files = await folder({
+    'well.yaml': { routes: [routeOf(WELL, well.address)] },
+    ...filesOf(well),
+  });
+  await files.write('meshgate.yaml', settings);
+  const gateway = await start(`${files.path}/meshgate.yaml`);
+  const standing = await tlsClient(gateway.address, WELL);
+  const warnings = async (): Promise<readonly string[]> =>
+    ((await gateway.ask('/ready')).json as { readonly warnings: readonly string[] }).warnings;
+  return {
+    gateway,
+    files,
+    well,
+    standing,
+    warnings,
+    async serve(serverName) {
+      await using client = await tlsClient(gateway.address, serverName);
+      return await client.say('through the night');
+    },
+    lineAfter: (since, matches) => {
+      let index = -1;
+      const seen = new Set<LogLine>(gateway.lines.slice(0, since));
+      return gateway.line((line) => {
+        index += 1;
+        return !seen.has(line) && matches(line);
+      });
+    },
+    async untilQuiet(matches) {
+      await until(async () => !(await warnings()).some((warning) => matches.test(warning)));
+    },
+    alerts: async () => alertsOf(await (await fetch(new URL('/metrics', gateway.admin))).text()),
+    async [Symbol.asyncDispose]() {
+      await standing[Symbol.asyncDispose]();
+      await gateway[Symbol.asyncDispose]();
+      await well[Symbol.asyncDispose]();
+      await files[Symbol.asyncDispose]();
+    },
+  };
+}
+
+/** The name of the server that is well, and of the route to it. */
+export const WELL = 'well.example';
+
+/** A route of a file that is named as its only server name. */
+export function routeOf(
+  serverName: string,
+  ...backends: readonly (Endpoint | { readonly host: string; readonly port: number })[]
+): object {
+  return {
+    name: serverName,
+    serverNames: [serverName],
+    backends: backends.map(({ host: address, port }) => ({ address, port })),
+    connectTimeout: '1s',
+  };
+}
+
+/** Asks again and again until `holds`: what another process does by itself cannot be waited for otherwise from outside. */
+export async function until(holds: () => Promise<boolean> | boolean): Promise<void> {
+  while (!(await holds())) await sleep(POLL_MS);
+}
+
+/** Often enough not to prolong a test, seldom enough to leave the processor to whoever is waited for. */
+const POLL_MS = 50;
