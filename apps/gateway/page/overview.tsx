@@ -14,6 +14,7 @@ export function Overview({ live, table }: { readonly live: Live; readonly table:
       <ReadyCard status={status} />
       <TrafficCard live={live} table={table} />
       {status.drain.state !== 'serving' && <DrainCard status={status} />}
+      <NoRouteCard errors={live.routes.get('')?.errors ?? {}} />
       <ListenersCard status={status} />
       <SourcesCard status={status} />
       <ChangesCard changes={live.changes} />
@@ -94,6 +95,17 @@ function TrafficCard({ live, table }: { readonly live: Live; readonly table: Tab
           ['Addresses ejected', whole(status?.ejected ?? 0)],
         ]}
       />
+    </Card>
+  );
+}
+
+/** Those whose ClientHello led nowhere are in no row of the routes. */
+function NoRouteCard({ errors }: { readonly errors: Readonly<Record<string, number>> }): JSX.Element | null {
+  const sorted = Object.entries(errors).toSorted(([, one], [, other]) => other - one);
+  if (sorted.length === 0) return null;
+  return (
+    <Card title="Connections without a route">
+      <Facts facts={sorted.map(([code, count]) => [code, whole(count)] as const)} />
     </Card>
   );
 }

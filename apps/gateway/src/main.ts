@@ -34,4 +34,14 @@ if (descriptors < MIN_DESCRIPTORS) {
 // Loaded only now: with fewer descriptors its modules cannot be opened.
 const { runCommand } = await import('./cli/cli.ts');
 // Whatever a plugin may have left behind must not keep the process.
-process.exit(await runCommand(process.argv.slice(2), { stdout, stderr, signals, env: process.env }));
+const terminal = {
+  stdout,
+  stderr,
+  signals,
+  env: process.env,
+  // Made when it is first asked for: most commands leave standard input alone.
+  get stdin() {
+    return process.stdin;
+  },
+};
+process.exit(await runCommand(process.argv.slice(2), terminal));

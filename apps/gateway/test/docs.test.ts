@@ -31,6 +31,7 @@ const PAGES = [
   'docs/operate/logs.md',
   'docs/operate/admin.md',
   'docs/operate/page.md',
+  'docs/operate/commands.md',
   'docs/operate/workers.md',
   'docs/operate/install.md',
   'docs/operate/upgrade.md',

@@ -87,7 +87,10 @@ export function adminEndpoints(targets: AdminTargets): readonly AdminEndpoint[] 
       method: 'GET',
       path: '/',
       summary: 'A page for people, which shows what the other paths answer',
-      answers: { 200: { description: 'the page', contentType: 'text/html' } },
+      answers: {
+        200: { description: 'the page', contentType: 'text/html' },
+        503: { description: 'it was not built', schema: 'Error' },
+      },
       answer: () => pageAnswer(),
     },
     ...own,

@@ -2,10 +2,16 @@ import { createHash } from 'node:crypto';
 import { readFile } from 'node:fs/promises';
 import type { AdminAnswer } from './endpoint.ts';
 
-/** The page, as the build has made it: one file, which loads nothing else. Rejects when the build has made none. */
+/** The page, as the build has made it: one file, which loads nothing else; 503 when it has made none. */
 export async function pageAnswer(): Promise<AdminAnswer> {
-  page ??= readPage();
-  return page;
+  try {
+    page ??= readPage();
+    return await page;
+  } catch (reason) {
+    page = undefined;
+    const why = reason instanceof Error ? reason.message : String(reason);
+    return { status: 503, json: { error: `the page is not there, the rest of this API is: ${why}` } };
+  }
 }
 
 let page: Promise<AdminAnswer> | undefined;

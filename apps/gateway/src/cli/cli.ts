@@ -1,10 +1,10 @@
 import { existsSync } from 'node:fs';
 import type { ProxyChoice } from '@meshgate/consul-source';
-import { ConfigProblems, formatEndpoint, formatProblem } from '@meshgate/core';
+import { ConfigProblems, formatProblem } from '@meshgate/core';
 import { Command, CommanderError, InvalidArgumentError, Option } from 'commander';
 import { amending } from '../config/amend-config.ts';
-import { DEFAULT_ADMIN } from '../config/config-schema.ts';
-import { describe } from '../config/config-messages.ts';
+import { adminAddress, clientOf, DEFAULT_ADMIN_URL, withAdminFlags } from './admin-flags.ts';
+import type { AdminFlags } from './admin-flags.ts';
 import { commandSettings, CONSUL_FLAGS, SIDECAR_FLAGS, withTwoDashes } from './consul-flags.ts';
 import type { ConsulFlags, Environment, FlagDefinition } from './consul-flags.ts';
 import { requestedName, isExact } from './explain.ts';
@@ -15,47 +15,27 @@ import { findingText } from '../live-check/finding.ts';
 import type { Finding } from '../live-check/finding.ts';
 import { checkLive, checkSidecarLive } from '../live-check/live-check.ts';
 import { adminClient } from '../admin/client.ts';
-import type { AdminClient } from '../admin/client.ts';
 import { changesText, planAgainst, reloadGateway } from './process-commands.ts';
-import type { AdminAddress } from '../admin/client.ts';
 import { queriesOf, queriesTo } from '../admin/route-queries.ts';
 import type { RouteQueries } from '../admin/route-queries.ts';
 import type { LogTarget } from '../log/logger.ts';
-import { printable, printableJson, printableLines } from '../log/printable.ts';
+import { jsonText, printable, printableLines } from '../log/printable.ts';
 import { serve } from '../run/serve.ts';
-import type { Signals } from '../run/serve.ts';
 import { loadSidecar } from '../sidecar/load-sidecar.ts';
 import { serveSidecar } from '../sidecar/serve-sidecar.ts';
+import { addOperatingCommands } from './operating-commands.ts';
+import type { ExitStatus, Output, Terminal } from './terminal.ts';
 import { explanationText, routesText, tracesText } from './tables.ts';
 import { tracesOf } from './trace.ts';
 import { VERSION } from './version.ts';
 
-/** What a command runs in. */
-export interface Terminal {
-  readonly stdout: Output;
-  readonly stderr: Pick<Output, 'write'>;
-  readonly signals: Signals;
-  readonly env: Environment;
-}
-
 const HELP_COLUMNS = 100;
-
-interface Output {
-  readonly fd: number;
-  readonly isTTY?: boolean;
-  /** Width of a terminal. */
-  readonly columns?: number;
-  write(text: string): unknown;
-}
-
-/** 0: done. 1: it failed at run time, or connections were cut. 2: the command line or the configuration is wrong. */
-export type ExitStatus = 0 | 1 | 2;
 
 /** Runs the command of `args` to its end. Never rejects: errors are printed to standard error. */
 export async function runCommand(args: readonly string[], terminal: Terminal): Promise<ExitStatus> {
   let status: ExitStatus = 0;
   try {
-    await commands(terminal, (ended) => (status = ended)).parseAsync(withTwoDashes(args), { from: 'user' });
+    await commandLine(terminal, (ended) => (status = ended)).parseAsync(withTwoDashes(args), { from: 'user' });
     return status;
   } catch (reason) {
     // Commander has said what is wrong with the command line. Help and version are no failures.
@@ -65,7 +45,8 @@ export async function runCommand(args: readonly string[], terminal: Terminal): P
   }
 }
 
-function commands(terminal: Terminal, end: (status: ExitStatus) => void): Command {
+/** Every command, with its flags. */
+export function commandLine(terminal: Terminal, end: (status: ExitStatus) => void): Command {
   const { stdout, stderr } = terminal;
   const program = new Command('meshgate')
     .description('Mesh gateway and Connect proxy for Consul: routes TLS by server name (SNI) without decrypting it')
@@ -78,6 +59,22 @@ function commands(terminal: Terminal, end: (status: ExitStatus) => void): Comman
     })
     .showSuggestionAfterError();
   // Settings of the program hold for commands that are made by it, from here on.
+  addProxies(program, terminal, end);
+  addQueries(program, terminal, end);
+  addOperatingCommands(program, terminal, end);
+  diagnosticCommands(program, terminal, end);
+  program
+    .command('version')
+    .description('print the version')
+    .option('--json', 'print JSON')
+    .action(({ json }: { readonly json?: boolean }) => {
+      const facts = { version: VERSION, node: process.versions.node };
+      stdout.write(json === true ? jsonText(facts) : `${RELEASE}\n`);
+    });
+  return program;
+}
+
+function addProxies(program: Command, terminal: Terminal, end: (status: ExitStatus) => void): void {
   withFlags(program.command('gateway').description('run a mesh gateway'), CONSUL_FLAGS)
     .option('-c, --config <file>', `configuration file (default: ${DEFAULT_FILE}, if it is there)`)
     .option('--check', 'validate the configuration and every file it names, then exit')
@@ -89,33 +86,31 @@ function commands(terminal: Terminal, end: (status: ExitStatus) => void): Comman
     .option('--check', 'validate the configuration and every file it names, then exit')
     .option('--live', 'with --check: also ask the agent, the name system, the ports and the state folder')
     .action(async (options: SidecarFlags) => end(await sidecar(options, terminal)));
+}
+
+function addQueries(program: Command, terminal: Terminal, end: (status: ExitStatus) => void): void {
+  const { stdout } = terminal;
   withQueryFlags(program.command('routes').description('print the route table')).action(async (flags: QueryFlags) => {
     const view = await queriesFor(flags, terminal).routes();
-    stdout.write(flags.json === true ? toJson({ ...view, routes: [...view.routes] }) : routesText(view));
+    stdout.write(flags.json === true ? jsonText({ ...view, routes: [...view.routes] }) : routesText(view));
   });
   withQueryFlags(program.command('explain').description('print the route of a server name, and why'))
     .argument('<server-name>')
     .option('--listener <name>', 'listener that the client connects to (default: any)')
     .action(async (text: string, flags: ExplainFlags) => {
       const explanation = await explained(text, queriesFor(flags, terminal), flags.listener);
-      stdout.write(flags.json === true ? toJson(explanation) : explanationText(explanation));
+      stdout.write(flags.json === true ? jsonText(explanation) : explanationText(explanation));
       end(explanation.found ? 0 : 1);
     });
   withAdminFlags(program.command('reload').description('put the changed configuration of a running gateway into use'))
     .option('--json', 'print JSON')
     .action(async ({ json, ...flags }: AdminFlags) => {
       const changes = await reloadGateway(clientOf(flags));
-      stdout.write(json === true ? toJson({ changes }) : printableLines(changesText(changes)));
+      stdout.write(json === true ? jsonText({ changes }) : printableLines(changesText(changes)));
     });
-  diagnosticCommands(program, terminal, end);
-  program
-    .command('version')
-    .description('print the version')
-    .action(() => void stdout.write(`${RELEASE}\n`));
-  return program;
 }
 
-/** Those for who looks for the cause of a fault. */
+/** Those for whoever looks for the cause of a fault. */
 function diagnosticCommands(program: Command, terminal: Terminal, end: (status: ExitStatus) => void): void {
   const { stdout } = terminal;
   withFlags(
@@ -142,7 +137,7 @@ function diagnosticCommands(program: Command, terminal: Terminal, end: (status: 
       const { name: serverName, log: files = [], admin = [], limit } = flags;
       const admins = admin.map((url) => [url, adminAddress(url)] as const);
       const traces = await tracesOf({ trace, serverName, files, admins, limit });
-      stdout.write(flags.json === true ? toJson({ traces }) : tracesText(traces));
+      stdout.write(flags.json === true ? jsonText({ traces }) : tracesText(traces));
       end(traces.length === 0 ? 1 : 0);
     });
 }
@@ -258,7 +253,7 @@ async function doctor(
     ...(isConfigured && { config: { file, amend } }),
   });
   if (!json) return printFindings(findings, stdout);
-  stdout.write(toJson({ findings }));
+  stdout.write(jsonText({ findings }));
   return findings.some(({ outcome }) => outcome === 'failed') ? 1 : 0;
 }
 
@@ -278,25 +273,6 @@ interface QueryFlags {
 
 interface ExplainFlags extends QueryFlags {
   readonly listener?: string;
-}
-
-const DEFAULT_ADMIN_URL = `http://${formatEndpoint(DEFAULT_ADMIN)}`;
-
-interface AdminFlags {
-  readonly admin?: string;
-  readonly tokenFile?: string;
-  readonly json?: boolean;
-}
-
-/** For commands that change something. */
-function withAdminFlags(command: Command): Command {
-  return command
-    .option('--admin <url>', `admin API of the gateway, or unix:/path (default: ${DEFAULT_ADMIN_URL})`)
-    .option('--token-file <file>', 'token for its admin API (default: none)');
-}
-
-function clientOf({ admin = DEFAULT_ADMIN_URL, tokenFile }: AdminFlags): AdminClient {
-  return adminClient(adminAddress(admin), tokenFile);
 }
 
 function withQueryFlags(command: Command): Command {
@@ -324,15 +300,6 @@ function queriesFor({ admin = DEFAULT_ADMIN_URL, config }: QueryFlags, { env }: 
   return queriesOf(config, amending(commandSettings({}, env, process.cwd()), false));
 }
 
-/** @throws ConfigProblems when it is neither an HTTP URL (`localhost:19000` is a URL of the scheme `localhost`) nor a unix socket */
-function adminAddress(text: string): AdminAddress {
-  if (/^unix:\/./.test(text)) return { socketPath: text.slice('unix:'.length) };
-  const url = URL.canParse(text) ? new URL(text) : undefined;
-  if (url?.protocol === 'http:' || url?.protocol === 'https:') return url;
-  const message = `expected --admin to be a URL such as ${DEFAULT_ADMIN_URL}, or unix:/path, found ${describe(text)}`;
-  throw new ConfigProblems([{ message, path: [] }]);
-}
-
 const DEFAULT_FILE = 'meshgate.yaml';
 
 /**
@@ -356,10 +323,6 @@ and of a routes.yaml beside it:
         backends: [ { address: 10.0.0.1, port: 8443 } ]
 
 or, with Consul, no file at all: meshgate gateway --register --address IP:PORT`;
-
-function toJson(value: object): string {
-  return `${printableJson(JSON.stringify(value, null, 2))}\n`;
-}
 
 function errorText(reason: unknown): string {
   if (reason instanceof ConfigProblems) return reason.problems.map(formatProblem).join('\n');

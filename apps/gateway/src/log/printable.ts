@@ -16,6 +16,11 @@ export function printableJson(line: string): string {
   return line.replace(CONTROLS_THAT_JSON_LEAVES, escaped);
 }
 
+/** `value` as JSON for people and programs: indented, with a line break at its end, its strings printable. */
+export function jsonText(value: object): string {
+  return `${printableJson(JSON.stringify(value, null, 2))}\n`;
+}
+
 /** A line of JSON whose strings, once they are read, hold no control character but line breaks and tabs. */
 export function withoutControls(line: string): string {
   return printableJson(line)

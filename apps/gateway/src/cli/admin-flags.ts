@@ -1,0 +1,40 @@
+import { ConfigProblems, formatEndpoint } from '@meshgate/core';
+import type { Command } from 'commander';
+import { adminClient } from '../admin/client.ts';
+import type { AdminAddress, AdminClient } from '../admin/client.ts';
+import { describe } from '../config/config-messages.ts';
+import { DEFAULT_ADMIN } from '../config/config-schema.ts';
+
+/** Where a running gateway is asked, and what is presented to change something. */
+export interface AdminFlags {
+  readonly admin?: string;
+  readonly tokenFile?: string;
+  readonly json?: boolean;
+}
+
+/** Where a gateway answers that says nothing else. */
+export const DEFAULT_ADMIN_URL: string = `http://${formatEndpoint(DEFAULT_ADMIN)}`;
+
+/** For commands that change something. */
+export function withAdminFlags(command: Command): Command {
+  return withAdminFlag(command).option('--token-file <file>', 'token for its admin API (default: none)');
+}
+
+/** For commands that only ask. */
+export function withAdminFlag(command: Command): Command {
+  return command.option('--admin <url>', `admin API of the gateway, or unix:/path (default: ${DEFAULT_ADMIN_URL})`);
+}
+
+/** @throws ConfigProblems as {@link adminAddress} */
+export function clientOf({ admin = DEFAULT_ADMIN_URL, tokenFile }: AdminFlags): AdminClient {
+  return adminClient(adminAddress(admin), tokenFile);
+}
+
+/** @throws ConfigProblems when it is neither an HTTP URL (`localhost:19000` is a URL of the scheme `localhost`) nor a unix socket */
+export function adminAddress(text: string): AdminAddress {
+  if (/^unix:\/./.test(text)) return { socketPath: text.slice('unix:'.length) };
+  const url = URL.canParse(text) ? new URL(text) : undefined;
+  if (url?.protocol === 'http:' || url?.protocol === 'https:') return url;
+  const message = `expected --admin to be a URL such as ${DEFAULT_ADMIN_URL}, or unix:/path, found ${describe(text)}`;
+  throw new ConfigProblems([{ message, path: [] }]);
+}

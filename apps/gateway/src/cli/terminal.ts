@@ -1,0 +1,26 @@
+import type { Signals } from '../run/serve.ts';
+import type { Environment } from './consul-flags.ts';
+import type { KeyInput } from './top.ts';
+
+/** What a command runs in. */
+export interface Terminal {
+  readonly stdout: Output;
+  readonly stderr: Pick<Output, 'write'>;
+  /** Absent: nobody types. */
+  readonly stdin?: KeyInput;
+  readonly signals: Signals;
+  readonly env: Environment;
+}
+
+/** Standard output or standard error. */
+export interface Output {
+  readonly fd: number;
+  readonly isTTY?: boolean;
+  /** Width and height of a terminal. */
+  readonly columns?: number;
+  readonly rows?: number;
+  write(text: string): unknown;
+}
+
+/** 0: done. 1: it failed at run time, or connections were cut. 2: the command line or the configuration is wrong. */
+export type ExitStatus = 0 | 1 | 2;

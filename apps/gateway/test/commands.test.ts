@@ -1,0 +1,256 @@
+import { spawnSync } from 'node:child_process';
+import { EventEmitter } from 'node:events'; // oxlint-disable-line no-restricted-imports -- it stands for a terminal
+import { tlsBackend, tlsClient } from '@meshgate/testkit';
+import { describe, expect, it } from 'vitest';
+import type { StatusView } from '../src/admin/status.ts';
+import { commandLine, runCommand } from '../src/cli/cli.ts';
+import type { ExitStatus, Terminal } from '../src/cli/terminal.ts';
+import { completionScript } from '../src/cli/completion.ts';
+import { afterKey, TopModel, topRoutes, topScreen } from '../src/cli/top-screen.ts';
+import type { TopView } from '../src/cli/top-screen.ts';
+import { statusText } from '../src/cli/status-text.ts';
+import { gatewayFolder, startGateway } from './daemon.ts';
+import { pageText } from './page.ts';
+
+const SIGNALS = { onStop: () => undefined, onReload: () => undefined, onStray: () => undefined };
+
+interface Ran {
+  readonly status: ExitStatus;
+  readonly stdout: string;
+  readonly stderr: string;
+}
+
+/** Runs a command in this process, with `terminal` laid over one that is no terminal. */
+async function command(args: readonly string[], terminal: object = {}): Promise<Ran> {
+  const written = { stdout: '', stderr: '' };
+  const output = (name: keyof typeof written): Terminal['stdout'] => ({
+    fd: 1,
+    write: (text) => (written[name] += text),
+    ...terminal,
+  });
+  const env = {};
+  const status = await runCommand(args, {
+    stdout: output('stdout'),
+    stderr: output('stderr'),
+    signals: SIGNALS,
+    env,
+  });
+  return { status, ...written };
+}
+
+describe('commands for a gateway that runs', () => {
+  it('print its status, its traffic and its log level, set that, and drain it', async () => {
+    await using api = await tlsBackend('api.example.com');
+    await using files = await gatewayFolder([api]);
+    await using gateway = await startGateway(`${files.path}/meshgate.yaml`);
+    const at = ['--admin', gateway.admin];
+    await using client = await tlsClient(gateway.address, 'api.example.com');
+    await client.say('hello');
+
+    const status = await command(['status', ...at]);
+    expect(status).toMatchObject({
+      status: 0,
+      stdout: expect.stringMatching(/^gateway \S+: ready, up \d+ s \(meshgate /),
+    });
+    expect(status.stdout).toContain('listener main: 127.0.0.1:');
+    const json = JSON.parse((await command(['status', '--json', ...at])).stdout) as StatusView;
+    expect(json).toMatchObject({ ready: true, role: 'gateway' });
+
+    const [top, topJson] = await Promise.all([command(['top', ...at]), command(['top', '--json', ...at])]);
+    expect(top.stdout).toMatch(/1 live .*\n(?:.*\n)*ROUTE +LIVE .*\napi +1 /);
+    expect(JSON.parse(topJson.stdout)).toMatchObject({
+      status: { ready: true },
+      routes: [{ route: 'api', active: 1 }],
+    });
+
+    expect((await command(['log-level', ...at])).stdout).toBe('info\n');
+    expect(JSON.parse((await command(['log-level', 'debug', '--json', ...at])).stdout)).toEqual({ level: 'debug' });
+    expect((await command(['log-level', 'loud', ...at])).status).toBe(2);
+
+    const drained = command(['drain', ...at]);
+    await gateway.said('drain started');
+    const draining = await command(['status', ...at]);
+    expect([draining.status, draining.stdout]).toEqual([1, expect.stringMatching(/draining \(.*not ready: draining/s)]);
+    client.end();
+    expect(await drained).toMatchObject({ status: 0, stdout: expect.stringContaining('connections left') });
+    expect(await gateway.ended).toBe(0);
+    expect(await command(['status', ...at])).toMatchObject({
+      status: 1,
+      stderr: expect.stringContaining('no gateway at'),
+    });
+  });
+});
+
+class Keyboard extends EventEmitter {
+  readonly isTTY = true;
+  readonly modes: boolean[] = [];
+  setRawMode(raw: boolean): void {
+    this.modes.push(raw);
+  }
+  setEncoding(): void {}
+  pause(): void {}
+  resume(): void {}
+}
+
+describe('meshgate top on a terminal', () => {
+  it('is live, sorts and filters by keys, and leaves the terminal as it was', async () => {
+    await using files = await gatewayFolder([]);
+    await using gateway = await startGateway(`${files.path}/meshgate.yaml`);
+    const stdin = new Keyboard();
+    let screen = '';
+    const stdout = { fd: 1, isTTY: true, columns: 100, rows: 20, write: (text: string) => (screen += text) };
+    const running = runCommand(['top', '--admin', gateway.admin], {
+      stdout,
+      stderr: stdout,
+      stdin,
+      signals: SIGNALS,
+      env: { NO_COLOR: '1' },
+    });
+    await expect.poll(() => screen).toContain('ready');
+    stdin.emit('data', 'n/ap');
+    expect(screen).toContain('filter: ap_');
+    stdin.emit('data', '\u001Bq');
+    expect(await running).toBe(0);
+    expect(stdin.modes).toEqual([true, false]);
+    expect(screen.startsWith('\u001B[?1049h')).toBe(true);
+    expect(screen.endsWith('\u001B[?1049l')).toBe(true);
+    // NO_COLOR: no attribute of ECMA-48 is set.
+    // oxlint-disable-next-line no-control-regex -- it is what is looked for
+    expect(screen).not.toMatch(/\u001B\[\d+m/);
+  });
+});
+
+const STATUS: StatusView = {
+  version: '1.0.0',
+  node: '24.0.0',
+  host: 'gw',
+  pid: 1,
+  startedAt: '2026-01-01T00:00:00.000Z',
+  role: 'gateway',
+  transport: 'epoll',
+  workers: 2,
+  ready: false,
+  reasons: ['source a: no snapshot yet'],
+  warnings: ['evil \u001B[2J name'],
+  logLevel: 'info',
+  listeners: [{ name: 'l', host: '::', port: 443, bound: false }],
+  sources: [{ name: 's', state: 'waiting', routes: 0, warnings: [] }],
+  drain: { state: 'serving', remaining: 0, finished: 0, cut: 0, remainingMs: 0 },
+  routes: 2,
+  ejected: 0,
+};
+const NOW = new Date('2026-01-02T03:00:00.000Z');
+
+describe('what status prints', () => {
+  it('is one thing a line, and no control character of anybody', () => {
+    expect(statusText(STATUS, NOW)).toBe(`\
+gateway gw: not ready, up 1 d 3 h (meshgate 1.0.0, pid 1, transport epoll, 2 workers)
+  not ready: source a: no snapshot yet
+  warning: evil \\u001b[2J name
+  listener l: [::]:443, not bound
+  source s: waiting, 0 routes
+  routes: 2; ejected backends: 0
+`);
+  });
+});
+
+describe('the screen of top', () => {
+  const model = new TopModel();
+  const rates = {
+    active: 1,
+    closedPerSecond: 1,
+    failedPerSecond: 0,
+    bytesUpPerSecond: 0,
+    bytesDownPerSecond: 0,
+    errors: {},
+  };
+  model.add({ event: 'status', data: STATUS });
+  const routes = {
+    busy: { ...rates, active: 9 },
+    broken: { ...rates, failedPerSecond: 3, errors: { CONNECT_REFUSED: 7 } },
+    '': rates,
+    'evil\u001B[2J': rates,
+  };
+  model.add({
+    event: 'traffic',
+    data: { seconds: 1, connections: 12, acceptedPerSecond: 5, refusedPerSecond: 0, routes },
+  });
+  const view: TopView = { sort: 'live', filter: '', isTyping: false, isColored: false, columns: 100 };
+
+  it.each([
+    ['live', 'busy'],
+    ['failed', 'broken'],
+    ['name', ''],
+  ] as const)('sorts by %s', (sort, first) => {
+    expect(topRoutes(model, { sort, filter: '' })[0]?.route).toBe(first);
+  });
+
+  it('filters, fits the terminal, and shows no control character of anybody', () => {
+    expect(topRoutes(model, { sort: 'live', filter: 'BRO' }).map(({ route }) => route)).toEqual(['broken']);
+    expect(topRoutes(model, { sort: 'live', filter: '(no' }).map(({ route }) => route)).toEqual(['']);
+    for (const columns of [40, 80, 200]) {
+      const lines = topScreen(model, { ...view, columns, rows: 10 }, NOW);
+      expect(lines.length).toBeLessThanOrEqual(10);
+      expect(Math.max(...lines.map((line) => line.length))).toBeLessThanOrEqual(columns);
+      // oxlint-disable-next-line no-control-regex -- it is what is looked for
+      expect(lines.join('\n')).not.toMatch(/\u001B/);
+    }
+    expect(topScreen(model, view, NOW).join('\n')).toContain('7 CONNECT_REFUSED');
+  });
+
+  it('answers keys', () => {
+    const after = (keys: readonly string[]): TopView | undefined =>
+      keys.reduce<TopView | undefined>((now, key) => now && afterKey(now, key), view);
+    expect(after(['b'])?.sort).toBe('bytes');
+    expect(after(['/', 'q', 'x', '\u007F', '\r'])).toMatchObject({ filter: 'q', isTyping: false });
+    expect(after(['/', 'q', '\u001B'])).toMatchObject({ filter: '', isTyping: false });
+    expect(after(['q'])).toBeUndefined();
+    expect(after(['/', '\u0003'])).toBeUndefined();
+    expect(after(['\u001B[A'])).toEqual(view);
+  });
+});
+
+const PROGRAM = commandLine(
+  { stdout: { fd: 1, write: () => true }, stderr: { write: () => true }, signals: SIGNALS, env: {} },
+  () => undefined,
+);
+
+describe('completion', () => {
+  it('is a script that bash runs, which completes commands and their options', () => {
+    const script = `${completionScript(PROGRAM, 'bash')}
+COMP_WORDS=(meshgate sta) COMP_CWORD=1; _meshgate; echo "\${COMPREPLY[@]}"
+COMP_WORDS=(meshgate top --s) COMP_CWORD=2; _meshgate; echo "\${COMPREPLY[@]}"`;
+    const { stdout, stderr } = spawnSync('bash', ['-c', script], { encoding: 'utf8' });
+    expect([stdout, stderr]).toEqual(['status\n--sort\n', '']);
+  });
+
+  it.each(['zsh', 'fish'] as const)('for %s has every command and every option', (shell) => {
+    const script = completionScript(PROGRAM, shell);
+    for (const one of PROGRAM.commands) {
+      expect(script).toContain(one.name());
+      for (const { long } of one.options) expect(script).toContain(long?.replace('--', ''));
+    }
+  });
+});
+
+describe('docs/operate/commands.md', () => {
+  it('has every command with what it does, and no other', () => {
+    const rows = Array.from(
+      pageText('docs/operate/commands.md').matchAll(/^\| `meshgate ([a-z-]+)[^`]*` *\| ([^|]+?) *\|/gm),
+      ([, name, about]) => [name, about],
+    );
+    expect(Object.fromEntries(rows)).toEqual(
+      Object.fromEntries(
+        PROGRAM.commands.map((one) => [
+          one.name(),
+          `${one.description().charAt(0).toUpperCase()}${one.description().slice(1)}.`,
+        ]),
+      ),
+    );
+  });
+
+  it('is right in that every command but these has --json', () => {
+    const without = PROGRAM.commands.filter(({ options }) => !options.some(({ long }) => long === '--json'));
+    expect(without.map((one) => one.name()).toSorted()).toEqual(['completion', 'gateway', 'sidecar']);
+  });
+});
