@@ -139,6 +139,8 @@ class EmbeddedProxy implements Proxy {
   readonly #at: readonly ListenAddress[];
   #parts: Parts;
   #state: State = { kind: 'idle' };
+  /** Aborts when nobody waits politely for what stops. */
+  readonly #force = new AbortController();
 
   constructor(options: ProxyOptions) {
     this.#options = options;
@@ -187,7 +189,11 @@ class EmbeddedProxy implements Proxy {
     const { drain } = this.#parts;
     const done = state.kind === 'stopped' ? state.done : this.#stop(state);
     this.#state = { kind: 'stopped', done };
-    return whenAborted(signal, { abort: () => drain.force() }, done);
+    const force = (): void => {
+      drain.force();
+      this.#force.abort();
+    };
+    return whenAborted(signal, { abort: force }, done);
   }
 
   async #stop({ done, giveUp }: Extract<State, { kind: 'started' }>): Promise<void> {
@@ -199,7 +205,7 @@ class EmbeddedProxy implements Proxy {
     );
     if (!hasStarted) return;
     await drain.begin();
-    await lifecycle.stop(new AbortController().signal);
+    await lifecycle.stop(this.#force.signal);
   }
 }
 

@@ -1,4 +1,4 @@
-import { describe, expect, it } from 'vitest';
+import { describe, expect, it, onTestFinished, vi } from 'vitest';
 import { inOrder } from '../src/lifecycle/service.ts';
 import type { Service } from '../src/lifecycle/service.ts';
 
@@ -37,6 +37,24 @@ describe('services in order', () => {
     };
     await expect(inOrder('all', [slow, service('b', log)]).start(hurry.signal)).rejects.toThrow('told to leave');
     expect(log).toEqual(['stop a']);
+  });
+
+  it.each([
+    ['within ten seconds', false, 10_000],
+    ['within two seconds of an abort', true, 2_000],
+  ])('that do not stop %s are named, and keep no other from stopping', async (_when, isForced, ms) => {
+    vi.useFakeTimers();
+    onTestFinished(() => void vi.useRealTimers());
+    const log: string[] = [];
+    const stuck: Service = { ...service('stuck', log), stop: () => new Promise(() => undefined) };
+    const all = inOrder('all', [service('a', log), stuck, service('b', log)]);
+    await all.start(signal);
+    const stopped = all.stop(isForced ? AbortSignal.abort() : signal).catch((reason: unknown) => reason);
+    await vi.advanceTimersByTimeAsync(ms - 1);
+    expect(log.slice(-1)).toEqual(['stop b']);
+    await vi.advanceTimersByTimeAsync(1);
+    expect(await stopped).toMatchObject({ errors: [{ message: 'stuck did not stop in time' }] });
+    expect(log.slice(-2)).toEqual(['stop b', 'stop a']);
   });
 
   it('are all stopped although one of them cannot', async () => {

@@ -1,6 +1,6 @@
 import { errorOf } from '../errors.ts';
 import type { Observer } from '../observe.ts';
-import { settlesWithin } from '../watch/scope.ts';
+import { settlesInTime } from '../watch/scope.ts';
 import type { Service } from './service.ts';
 
 /** What the hooks of a drain are run under. */
@@ -27,12 +27,11 @@ export async function runBounded(
   { force, observer }: HookControl,
 ): Promise<void> {
   const work = Promise.resolve().then(hook);
-  const isSettled =
-    (await settlesWithin(work, HOOK_TIMEOUT_MS, force)) ||
-    // Told to hurry, by the same signal, a moment ago.
-    (force.aborted && (await settlesWithin(work, FORCED_HOOK_TIMEOUT_MS)));
+  // Whoever is told to hurry is told by the same signal.
+  const forced = { signal: force, ms: FORCED_HOOK_TIMEOUT_MS };
   try {
-    if (!isSettled) throw new Error('its part of the drain did not settle in time');
+    if (!(await settlesInTime(work, HOOK_TIMEOUT_MS, forced)))
+      throw new Error('its part of the drain did not settle in time');
     await work;
   } catch (reason) {
     observer.observe({ type: 'service.failed', service: name, error: errorOf(reason) });

@@ -1,3 +1,5 @@
+import { settlesInTime } from '../watch/scope.ts';
+
 /**
  * Something with a lifetime. The signal always means "hurry": in `start` give up, in `stop` stop being polite.
  */
@@ -22,9 +24,13 @@ export interface PreparedChange {
   discard(): Promise<void>;
 }
 
+// The daemon waits for a second longer, and an orchestrator for longer than that: whoever needs more is named, and left behind.
+const STOP_TIMEOUT_MS = 10_000;
+const FORCED_STOP_TIMEOUT_MS = 2_000;
+
 /**
  * `services` as one: started in order, stopped in reverse. When one cannot start, or `signal` aborts, those before it are
- * stopped again.
+ * stopped again. One that does not stop within 10 s, or within 2 s of an abort, keeps nobody else from stopping.
  */
 export function inOrder(name: string, services: readonly Service[]): Service {
   const started: Service[] = [];
@@ -47,7 +53,9 @@ export function inOrder(name: string, services: readonly Service[]): Service {
     const failures: unknown[] = [];
     for (let service = started.pop(); service !== undefined; service = started.pop()) {
       try {
-        await service.stop(signal);
+        const stopped = service.stop(signal);
+        if (await settlesInTime(stopped, STOP_TIMEOUT_MS, { signal, ms: FORCED_STOP_TIMEOUT_MS })) await stopped;
+        else failures.push(new Error(`${service.name} did not stop in time`));
       } catch (reason) {
         failures.push(reason);
       }

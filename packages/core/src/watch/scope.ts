@@ -60,6 +60,15 @@ export function settlesWithin(work: Promise<unknown>, ms: number, signal?: Abort
   );
 }
 
+/** Whether `work` settles within `ms`; once `force` has aborted, within `forcedMs` of that, which is never the longer time. */
+export async function settlesInTime(
+  work: Promise<unknown>,
+  ms: number,
+  { signal, ms: forcedMs }: { readonly signal: AbortSignal; readonly ms: number },
+): Promise<boolean> {
+  return (await settlesWithin(work, ms, signal)) || (signal.aborted && settlesWithin(work, forcedMs));
+}
+
 /** Waits `ms`, or until `signal` aborts: then it resolves early rather than rejects, and leaves no timer behind. */
 export async function pause(ms: number, signal: AbortSignal): Promise<void> {
   if (!signal.aborted) await endsWithin(() => nothing, ms, signal);
