@@ -129,7 +129,7 @@ function problemsOf({ listen, routes, sources = [], resolvers = [], sniffers }: 
 }
 
 /** `idle`: not started, or rolled back. */
-type State =
+type ProxyState =
   | { readonly kind: 'idle' }
   | { readonly kind: 'started'; readonly done: Promise<void>; readonly giveUp: AbortController }
   | { readonly kind: 'stopped'; readonly done: Promise<void> };
@@ -137,10 +137,8 @@ type State =
 class EmbeddedProxy implements Proxy {
   readonly #options: ProxyOptions;
   readonly #at: readonly ListenAddress[];
-  #parts: Parts;
-  #state: State = { kind: 'idle' };
-  /** Aborts when nobody waits politely for what stops. */
-  readonly #force = new AbortController();
+  #parts: ProxyParts;
+  #state: ProxyState = { kind: 'idle' };
 
   constructor(options: ProxyOptions) {
     this.#options = options;
@@ -167,7 +165,7 @@ class EmbeddedProxy implements Proxy {
       throw new Error(`expected a proxy that was never started, found it ${this.#state.kind}`);
     const giveUp = new AbortController();
     const done = whenAborted(signal, giveUp, this.#parts.lifecycle.start(giveUp.signal));
-    const state: State = { kind: 'started', done, giveUp };
+    const state: ProxyState = { kind: 'started', done, giveUp };
     this.#state = state;
     try {
       await done;
@@ -189,14 +187,10 @@ class EmbeddedProxy implements Proxy {
     const { drain } = this.#parts;
     const done = state.kind === 'stopped' ? state.done : this.#stop(state);
     this.#state = { kind: 'stopped', done };
-    const force = (): void => {
-      drain.force();
-      this.#force.abort();
-    };
-    return whenAborted(signal, { abort: force }, done);
+    return whenAborted(signal, { abort: () => drain.force() }, done);
   }
 
-  async #stop({ done, giveUp }: Extract<State, { kind: 'started' }>): Promise<void> {
+  async #stop({ done, giveUp }: Extract<ProxyState, { kind: 'started' }>): Promise<void> {
     const { drain, lifecycle } = this.#parts;
     giveUp.abort(new Error('the proxy stops'));
     const hasStarted = await done.then(
@@ -205,7 +199,7 @@ class EmbeddedProxy implements Proxy {
     );
     if (!hasStarted) return;
     await drain.begin();
-    await lifecycle.stop(this.#force.signal);
+    await lifecycle.stop(new AbortController().signal);
   }
 }
 
@@ -219,13 +213,13 @@ async function whenAborted(
   await done.finally(release);
 }
 
-interface Parts {
+interface ProxyParts {
   readonly listeners: Listeners;
   readonly drain: Drain;
   readonly lifecycle: Service;
 }
 
-function compose(options: ProxyOptions, addresses: readonly ListenAddress[]): Parts {
+function compose(options: ProxyOptions, addresses: readonly ListenAddress[]): ProxyParts {
   const { resolvers = [], filters = [], layers = [], services = [], transport = nodeTransport() } = options;
   const offered: OfferedParts = new Map(
     Object.entries(options.routeLayers ?? {}).map(([name, make]) => [name, { kind: 'layer', make }]),

@@ -51,12 +51,12 @@ function isWanted(name: string, endings: readonly string[]): boolean {
 }
 
 /** One file, read or not. */
-type Outcome = FileText | Problem;
+type ReadOutcome = FileText | Problem;
 
 /** A hundred times the largest route file that makes sense; a log or a core dump given by mistake is larger. */
 const MAX_FILE_BYTES = 64 * 1024 * 1024;
 
-async function readOne(file: string): Promise<Outcome> {
+async function readOne(file: string): Promise<ReadOutcome> {
   try {
     // Looked at first: opening a pipe would wait for somebody to write to it.
     const status = await stat(file);
@@ -86,13 +86,13 @@ function why(reason: unknown): string {
   return message.replace(/, \w+( '.*')?$/, '').replace(/^E[A-Z]+: /, '');
 }
 
-function summed(outcomes: readonly Outcome[]): FilesRead {
+function summed(outcomes: readonly ReadOutcome[]): FilesRead {
   const files = outcomes.filter((outcome): outcome is FileText => 'text' in outcome);
   const problems = outcomes.filter((outcome): outcome is Problem => !('text' in outcome));
   return { files, problems, digest: digestOf(outcomes.flatMap(identity)) };
 }
 
-function identity(outcome: Outcome): readonly string[] {
+function identity(outcome: ReadOutcome): readonly string[] {
   return 'text' in outcome ? [outcome.file, outcome.text] : [outcome.at?.file ?? '', outcome.message];
 }
 

@@ -7,7 +7,7 @@ import type { WatchStep } from './watch-path.ts';
  * changes with every link that is replaced: see docs/adr/0005-following-files.md.
  */
 export class FolderWatchers {
-  readonly #watchers = new Map<string, Watched>();
+  readonly #watchers = new Map<string, WatchedFolder>();
   readonly #onEvent: () => void;
 
   /** @param onEvent told that one of the names may have changed; more often than it did */
@@ -49,8 +49,8 @@ export class FolderWatchers {
     }
   }
 
-  #open(key: string, folder: string, names: ReadonlySet<string | undefined>): Watched {
-    const watched: Watched = { watcher: watch(folder), names };
+  #open(key: string, folder: string, names: ReadonlySet<string | undefined>): WatchedFolder {
+    const watched: WatchedFolder = { watcher: watch(folder), names };
     watched.watcher.on('change', (_type, name) => {
       // The folder's own name says that it was itself moved or deleted: this watcher may be deaf from now on.
       const own = name === basename(folder);
@@ -64,7 +64,7 @@ export class FolderWatchers {
     return watched;
   }
 
-  #forget(key: string, watched: Watched): void {
+  #forget(key: string, watched: WatchedFolder): void {
     watched.watcher.close();
     if (this.#watchers.get(key) === watched) this.#watchers.delete(key);
   }
@@ -77,19 +77,19 @@ export interface Unwatched {
   readonly code: string;
 }
 
-interface Watched {
+interface WatchedFolder {
   readonly watcher: FSWatcher;
   /** With `undefined` among them every name matters. */
   names: ReadonlySet<string | undefined>;
 }
 
-interface Wanted {
+interface WantedFolder {
   readonly folder: string;
   readonly names: Set<string | undefined>;
 }
 
-function byFolder(steps: readonly WatchStep[]): ReadonlyMap<string, Wanted> {
-  const wanted = new Map<string, Wanted>();
+function byFolder(steps: readonly WatchStep[]): ReadonlyMap<string, WantedFolder> {
+  const wanted = new Map<string, WantedFolder>();
   for (const { folder, id, name } of steps) {
     const key = `${id} ${folder}`;
     const entry = wanted.get(key) ?? { folder, names: new Set() };

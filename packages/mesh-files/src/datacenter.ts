@@ -4,11 +4,11 @@ import type { CatalogService, ConfigEntries, Instance, Selection, ServiceResolve
 import { type Filterable, parseFilter } from './filter.ts';
 import type { LooseCheck } from './checks.ts';
 import { type MeshFile, problemWith } from './mesh-file.ts';
-import type { Registration } from './registration.ts';
+import type { ServiceDefinition } from './registration.ts';
 
 /** A definition with the instance that it becomes. */
 export interface Member {
-  readonly registration: Registration;
+  readonly registration: ServiceDefinition;
   readonly instance: Instance;
   /** What a subset's filter looks into. */
   readonly filterable: Filterable;
@@ -60,7 +60,7 @@ export function connectMembers(members: readonly Member[]): ReadonlyMap<string, 
 }
 
 /** The service for which a definition answers over Connect; empty when for none. */
-function connectName({ kind, proxy, native, name }: Registration): string {
+function connectName({ kind, proxy, native, name }: ServiceDefinition): string {
   if (kind === 'connect-proxy') return proxy?.destination ?? '';
   return native ? name : '';
 }
@@ -75,9 +75,9 @@ export function selection(filter: string, members: readonly Member[]): Selection
 
 /** As an agent sees them: a check at the top of a file is one of the service that it names, and so of its sidecar. */
 function withLooseChecks(
-  registrations: readonly Registration[],
+  registrations: readonly ServiceDefinition[],
   loose: readonly LooseCheck[],
-): readonly Registration[] {
+): readonly ServiceDefinition[] {
   if (loose.length === 0) return registrations;
   return registrations.map((registration) => {
     const { id, healthOf, checks } = registration;
@@ -87,7 +87,7 @@ function withLooseChecks(
 }
 
 /** Consul's agent refuses such a check when it registers it. */
-function ofNobody(loose: readonly LooseCheck[], registrations: readonly Registration[]): readonly Problem[] {
+function ofNobody(loose: readonly LooseCheck[], registrations: readonly ServiceDefinition[]): readonly Problem[] {
   const ids = new Set(registrations.map(({ id }) => id));
   return loose
     .filter(({ serviceId }) => serviceId !== '' && !ids.has(serviceId))
@@ -99,13 +99,13 @@ const FIRST_SIDECAR_PORT = 21_000;
 const LAST_SIDECAR_PORT = 21_255;
 
 interface SidecarPorts {
-  readonly ports: ReadonlyMap<Registration, number>;
+  readonly ports: ReadonlyMap<ServiceDefinition, number>;
   readonly problems: readonly Problem[];
 }
 
-function sidecarPorts(registrations: readonly Registration[]): SidecarPorts {
+function sidecarPorts(registrations: readonly ServiceDefinition[]): SidecarPorts {
   const taken = new Set(registrations.map(({ port }) => port));
-  const ports = new Map<Registration, number>();
+  const ports = new Map<ServiceDefinition, number>();
   const problems: Problem[] = [];
   let next = FIRST_SIDECAR_PORT;
   for (const registration of registrations) {
@@ -120,7 +120,7 @@ function sidecarPorts(registrations: readonly Registration[]): SidecarPorts {
 
 const NO_PORT_LEFT = `expected a port: those from ${FIRST_SIDECAR_PORT} to ${LAST_SIDECAR_PORT} are given to other sidecars`;
 
-function namesOf({ kind, name, proxy }: Registration): readonly string[] {
+function namesOf({ kind, name, proxy }: ServiceDefinition): readonly string[] {
   if (kind === 'connect-proxy') return proxy === undefined || proxy.destination === '' ? [] : [proxy.destination];
   return kind === '' ? [name] : [];
 }
@@ -135,7 +135,7 @@ function serviceOf(name: string, connect: readonly Member[], resolver: ServiceRe
   };
 }
 
-function instanceOf(registration: Registration): Instance {
+function instanceOf(registration: ServiceDefinition): Instance {
   const { id, name, kind, address, port, taggedAddresses, weights, meta, checks } = registration;
   return {
     id,
@@ -155,12 +155,12 @@ function instanceOf(registration: Registration): Instance {
 }
 
 /** There is no node: the file's name says best where to look. */
-function nodeOf({ field }: Registration): string {
+function nodeOf({ field }: ServiceDefinition): string {
   return basename(field.at?.file ?? 'mesh');
 }
 
 /** The parts of Consul's answer that a filter may name. */
-function filterableOf(registration: Registration, datacenter: string): Filterable {
+function filterableOf(registration: ServiceDefinition, datacenter: string): Filterable {
   const { id, name, kind, address, port, taggedAddresses, weights, meta, tags, checks, native, proxy } = registration;
   const tagged = Object.entries(taggedAddresses).map(([tag, at]) => [tag, { Address: at.address, Port: at.port ?? 0 }]);
   const node = nodeOf(registration);

@@ -26,7 +26,7 @@ export function parseFilter(text: string): ParsedFilter {
   try {
     const tokens = tokensOf(text);
     if (tokens.length === 0) return { kind: 'filter', selects: () => true };
-    const selects = new Reader(tokens).whole();
+    const selects = new FilterReader(tokens).whole();
     return { kind: 'filter', selects };
   } catch (reason) {
     if (reason instanceof FilterError) return { kind: 'refused', reason: reason.message };
@@ -37,9 +37,9 @@ export function parseFilter(text: string): ParsedFilter {
 /** Inside this file only: a parse is given up at its first error. */
 class FilterError extends Error {}
 
-type Judge = (subject: Filterable) => boolean;
+type FilterTest = (subject: Filterable) => boolean;
 
-interface Token {
+interface FilterToken {
   readonly kind: 'word' | 'text' | 'sign';
   readonly text: string;
   /** Where it begins, counted from 1. */
@@ -48,8 +48,8 @@ interface Token {
 
 const TOKEN = /\s*(?:("[^"]*"|`[^`]*`)|(==|!=|[()[\]])|([^\s()[\]"`=!]+))/y;
 
-function tokensOf(text: string): readonly Token[] {
-  const tokens: Token[] = [];
+function tokensOf(text: string): readonly FilterToken[] {
+  const tokens: FilterToken[] = [];
   const end = text.trimEnd().length;
   TOKEN.lastIndex = 0;
   while (TOKEN.lastIndex < end) {
@@ -68,41 +68,41 @@ function tokensOf(text: string): readonly Token[] {
 const MAX_DEPTH = 100;
 
 /** A reader of the grammar, one method a rule: `or` binds least, then `and`, then `not`. */
-class Reader {
-  readonly #tokens: readonly Token[];
+class FilterReader {
+  readonly #tokens: readonly FilterToken[];
   #next = 0;
   #depth = 0;
 
-  constructor(tokens: readonly Token[]) {
+  constructor(tokens: readonly FilterToken[]) {
     this.#tokens = tokens;
   }
 
-  whole(): Judge {
+  whole(): FilterTest {
     const judge = this.#or();
     if (this.#peek() !== undefined) this.#expected('and, or, or the end');
     return judge;
   }
 
-  #or(): Judge {
+  #or(): FilterTest {
     const parts = [this.#and()];
     while (this.#take('or')) parts.push(this.#and());
     return (subject) => parts.some((part) => part(subject));
   }
 
-  #and(): Judge {
+  #and(): FilterTest {
     const parts = [this.#not()];
     while (this.#take('and')) parts.push(this.#not());
     return (subject) => parts.every((part) => part(subject));
   }
 
-  #not(): Judge {
+  #not(): FilterTest {
     if ((this.#depth += 1) > MAX_DEPTH) refuse(`expected at most ${MAX_DEPTH} nested parts, found more`);
     const judge = this.#primary();
     this.#depth -= 1;
     return judge;
   }
 
-  #primary(): Judge {
+  #primary(): FilterTest {
     if (this.#take('not')) {
       const inner = this.#not();
       return (subject) => !inner(subject);
@@ -114,7 +114,7 @@ class Reader {
   }
 
   /** `value in selector`, or `selector operator value`. */
-  #match(): Judge {
+  #match(): FilterTest {
     const start = this.#next;
     const first = this.#value('a field or a value');
     if (this.#take('in')) return comparison('in', this.#selector(), first);
@@ -124,7 +124,7 @@ class Reader {
     return this.#operation(selector);
   }
 
-  #operation(selector: Selector): Judge {
+  #operation(selector: Selector): FilterTest {
     if (this.#take('==')) return comparison('==', selector, this.#value('a value'));
     if (this.#take('!=')) return comparison('!=', selector, this.#value('a value'));
     if (this.#take('contains')) return comparison('in', selector, this.#value('a value'));
@@ -178,7 +178,7 @@ class Reader {
     return ahead;
   }
 
-  #peek(): Token | undefined {
+  #peek(): FilterToken | undefined {
     return this.#tokens[this.#next];
   }
 
@@ -275,7 +275,7 @@ const OPERATORS: Readonly<Record<Shape, readonly Operator[]>> = {
   map: ['in', 'not in', 'empty', 'not empty'],
 };
 
-function comparison(operator: Operator, selector: Selector, operand: string): Judge {
+function comparison(operator: Operator, selector: Selector, operand: string): FilterTest {
   const { name, shape } = selector;
   if (!OPERATORS[shape].includes(operator))
     refuse(`expected another operator for ${name}, found ${operator}: it is a ${shape}`);

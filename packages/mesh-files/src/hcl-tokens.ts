@@ -1,5 +1,5 @@
 /** One word of HCL. `at` and `end` are offsets into the text. */
-export type Token = { readonly at: number; readonly end: number } & (
+export type HclToken = { readonly at: number; readonly end: number } & (
   | { readonly kind: 'name'; readonly text: string }
   | { readonly kind: 'text'; readonly text: string }
   | { readonly kind: 'number'; readonly value: number }
@@ -26,7 +26,7 @@ export class HclError extends Error {
  *
  * @throws HclError
  */
-export function tokenAfter(text: string, from: number): Token {
+export function tokenAfter(text: string, from: number): HclToken {
   const at = afterBlanks(text, from);
   const char = text.charAt(at);
   if (char === '') return { kind: 'end', at, end: at };
@@ -37,7 +37,7 @@ export function tokenAfter(text: string, from: number): Token {
 }
 
 /** What a token looks like, for `found …`. */
-export function describeToken(token: Token): string {
+export function describeToken(token: HclToken): string {
   switch (token.kind) {
     case 'end':
       return 'the end of the file';
@@ -86,14 +86,14 @@ function afterBlanks(text: string, from: number): number {
 /** As HCL 1 has them: dots and hyphens belong to a name. */
 const NAME = /[\p{L}_][\p{L}\p{Nd}_.-]*/uy;
 
-function nameAt(text: string, at: number): Token | undefined {
+function nameAt(text: string, at: number): HclToken | undefined {
   const name = matchAt(NAME, text, at)?.[0];
   return name === undefined ? undefined : { kind: 'name', text: name, at, end: at + name.length };
 }
 
 const NUMBER = /-?(?:0[xX][\da-fA-F]+|(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?)/y;
 
-function numberAt(text: string, at: number): Token | undefined {
+function numberAt(text: string, at: number): HclToken | undefined {
   const written = matchAt(NUMBER, text, at)?.[0];
   if (written === undefined) return undefined;
   const end = at + written.length;
@@ -133,7 +133,7 @@ const CODE = /([0-3][0-7]{2})|x([\da-fA-F]{2})|u([\da-fA-F]{4})|U([\da-fA-F]{8})
 /** One step of a quoted text: an escape, the start of an interpolation, or plain characters. */
 const PLAIN = /[^"\\$\n\0]+/y;
 
-function quotedAt(text: string, at: number): Token {
+function quotedAt(text: string, at: number): HclToken {
   let value = '';
   for (let next = at + 1; ;) {
     const char = text.charAt(next);
@@ -190,7 +190,7 @@ function interpolationAt(text: string, at: number): Piece {
 const HEREDOC = /<<(-?)([\p{L}\p{Nd}_]+)[ \t]*\r?\n/uy;
 
 /** Lines up to one that holds the marker alone. After `<<-` its indentation is taken away from all. */
-function heredocAt(text: string, at: number): Token {
+function heredocAt(text: string, at: number): HclToken {
   const [opening, dash, marker = ''] =
     matchAt(HEREDOC, text, at) ?? refuse(at, 'expected << with a marker and a line break, found something else');
   const lines: string[] = [];

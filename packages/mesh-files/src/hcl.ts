@@ -1,7 +1,7 @@
 import type { Problem } from '@meshgate/core';
 import { type Opened, opened, placesIn } from '@meshgate/documents';
 import { type Node, Pair, Scalar, YAMLMap, YAMLSeq } from 'yaml';
-import { describeToken, HclError, type Sign, type Token, tokenAfter } from './hcl-tokens.ts';
+import { describeToken, HclError, type Sign, type HclToken, tokenAfter } from './hcl-tokens.ts';
 
 /**
  * Opens a text in HCL 1, the language of Consul's files, to be read by the same {@link Field} as YAML and JSON. Pure: `file` is
@@ -34,7 +34,7 @@ class Parser {
   readonly #note: (at: number, message: string) => void;
   /** Values that were written as blocks: only these may be repeated. */
   readonly #blocks = new Set<Node>();
-  #token: Token;
+  #token: HclToken;
   #depth = 0;
 
   constructor(text: string, note: (at: number, message: string) => void) {
@@ -139,7 +139,7 @@ class Parser {
   }
 
   /** Takes an opening bracket. */
-  #deeper(): Token {
+  #deeper(): HclToken {
     const open = this.#token;
     if ((this.#depth += 1) > MAX_DEPTH)
       throw new HclError(open.at, `expected at most ${MAX_DEPTH} nested brackets, found more`);
@@ -148,7 +148,7 @@ class Parser {
   }
 
   /** Takes the closing bracket of `node`. */
-  #closed(node: Node, open: Token): Node {
+  #closed(node: Node, open: HclToken): Node {
     this.#depth -= 1;
     const { end } = this.#token;
     this.#advance();
@@ -179,7 +179,7 @@ class Parser {
 
 const NO_RANGE: readonly [number, number, number] = [0, 0, 0];
 
-function placed<Value>(scalar: Scalar<Value>, { at, end }: Token): Scalar<Value> {
+function placed<Value>(scalar: Scalar<Value>, { at, end }: HclToken): Scalar<Value> {
   scalar.range = [at, end, end];
   return scalar;
 }

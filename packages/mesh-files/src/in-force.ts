@@ -7,7 +7,7 @@ import { type MeshFile, problemWith } from './mesh-file.ts';
 export type FilesInForce = ReadonlyMap<string, readonly MeshFile[]>;
 
 /** What was read, and how it differs from what is in force. */
-export interface Reading {
+export interface MeshReading {
   readonly files: FilesInForce;
   /** Anything at all could not be read: what it would say is not known. */
   readonly isBroken: boolean;
@@ -16,7 +16,7 @@ export interface Reading {
 }
 
 /** What is in force from now on. */
-export interface Settled {
+export interface MeshInForce {
   readonly files: FilesInForce;
   /** Definitions that contradict each other. */
   readonly problems: readonly Problem[];
@@ -31,7 +31,7 @@ export interface Settled {
  *
  * @param last what was in force before; nothing at the first reading
  */
-export function settle({ files, isBroken, unusable }: Reading, last: FilesInForce = new Map()): Settled {
+export function settle({ files, isBroken, unusable }: MeshReading, last: FilesInForce = new Map()): MeshInForce {
   const broken = new Set(Array.from(files.values()).flatMap((list) => list.flatMap(fileWithProblems)));
   const settled = [...new Set([...last.keys(), ...files.keys()])].map((datacenter) => {
     const usable = (files.get(datacenter) ?? []).map((file) => selected(file, isUsable(file, unusable)));

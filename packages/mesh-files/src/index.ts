@@ -2,7 +2,7 @@
 export { meshListenerSource, meshProxySource, meshSource, readMeshProxy } from './mesh-source.ts';
 export type { MeshGatewayOptions, MeshOptions, ProxyChoice } from './mesh-source.ts';
 export { checkMeshSettings, meshFilesPlugin, meshOptionsOf, parseMeshConfig, tlsFilesOf } from './plugin.ts';
-export type { CheckedMesh, MeshConfig, PeerConfig, TlsFiles } from './plugin.ts';
+export type { CheckedMesh, MeshConfig, PeerConfig, ProxyTlsFiles } from './plugin.ts';
 export { readMesh } from './read-mesh.ts';
 export { meshProxyView, sidecarsFor } from './mesh.ts';
 export type { Mesh, MeshStandpoint, PeerStandpoint, PeerStandpoints } from './mesh.ts';

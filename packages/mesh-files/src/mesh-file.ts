@@ -6,7 +6,7 @@ import { type ConfigEntry, readEntry } from './entries.ts';
 import { openHcl } from './hcl.ts';
 import { folded, itemsOf, readKeys } from './keys.ts';
 import { payloadOf } from './payload.ts';
-import { readService, type Registration } from './registration.ts';
+import { readService, type ServiceDefinition } from './registration.ts';
 
 /** What one mesh file says. */
 export interface MeshFile extends Definitions {
@@ -19,7 +19,7 @@ export interface MeshFile extends Definitions {
 
 /** What mesh files define. */
 interface Definitions {
-  readonly registrations: readonly Registration[];
+  readonly registrations: readonly ServiceDefinition[];
   /** Those that stand beside services. */
   readonly checks: readonly LooseCheck[];
   readonly entries: readonly ConfigEntry[];

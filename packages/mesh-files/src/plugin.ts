@@ -27,7 +27,7 @@ export interface MeshConfig {
   /** Other clusters, by the names that this one gives to them. */
   readonly peers?: Readonly<Record<string, PeerConfig>>;
   /** For a Connect proxy only: a gateway needs no key. */
-  readonly tls?: TlsFiles;
+  readonly tls?: ProxyTlsFiles;
   /** Name of the source. `mesh:` and the folder as written when absent. */
   readonly name?: string;
   /** As `MeshOptions.pollMs`; written as a duration. */
@@ -41,7 +41,7 @@ export interface PeerConfig extends PeerStandpoint {
 }
 
 /** PEM files of a Connect proxy, relative to the folder of the configuration. */
-export interface TlsFiles {
+export interface ProxyTlsFiles {
   /** Roots that other proxies are trusted by. */
   readonly ca: string;
   /** Leaf certificate of the proxy's service, with the intermediates behind it. */
@@ -78,7 +78,7 @@ export function meshOptionsOf(config: MeshConfig, baseDir: string): MeshGatewayO
 }
 
 /** The PEM files that `config` names, as absolute paths; `undefined` when it names none. */
-export function tlsFilesOf({ tls, peers = {} }: MeshConfig, baseDir: string): TlsFiles | undefined {
+export function tlsFilesOf({ tls, peers = {} }: MeshConfig, baseDir: string): ProxyTlsFiles | undefined {
   if (tls === undefined) return undefined;
   const roots = Object.entries(peers).flatMap(([name, { ca }]) =>
     ca === undefined ? [] : [[name, resolve(baseDir, ca)]],
@@ -128,7 +128,7 @@ const MESH_KEYS = {
   poll: 'optional',
 } as const;
 
-function readTls(field: Field | undefined): TlsFiles | undefined {
+function readTls(field: Field | undefined): ProxyTlsFiles | undefined {
   const fields = field?.record({ ca: 'required', cert: 'required', key: 'required' });
   const [ca, cert, key] = [fields?.get('ca')?.text(), fields?.get('cert')?.text(), fields?.get('key')?.text()];
   return ca === undefined || cert === undefined || key === undefined ? undefined : { ca, cert, key };

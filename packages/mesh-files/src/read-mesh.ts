@@ -10,7 +10,7 @@ import {
   readFiles,
   watchPathTo,
 } from '@meshgate/documents';
-import { type FilesInForce, settle, type Settled } from './in-force.ts';
+import { type FilesInForce, settle, type MeshInForce } from './in-force.ts';
 import { buildMesh, type BuiltMesh, type Mesh, type MeshStandpoint } from './mesh.ts';
 import { withPeers } from './peers.ts';
 import { MESH_FILE_ENDINGS, type MeshFile, parseMeshFile } from './mesh-file.ts';
@@ -112,9 +112,9 @@ export function meshParser(folder: string, standpoint: MeshStandpoint): (read: M
   };
 }
 
-type Parsed = Exclude<ParseOutcome<Mesh>, { readonly kind: 'wrong' }>;
+type ParsedMesh = Exclude<ParseOutcome<Mesh>, { readonly kind: 'wrong' }>;
 
-function clusterParser(folder: string, standpoint: MeshStandpoint): (read: MeshFilesRead) => Parsed {
+function clusterParser(folder: string, standpoint: MeshStandpoint): (read: MeshFilesRead) => ParsedMesh {
   let known = new Map<string, { readonly text: string; readonly parsed: MeshFile }>();
   let inForce: FilesInForce | undefined;
   return ({ datacenters, problems, digest }) => {
@@ -150,7 +150,7 @@ function clusterParser(folder: string, standpoint: MeshStandpoint): (read: MeshF
 }
 
 interface Put {
-  readonly settled: Settled;
+  readonly settled: MeshInForce;
   readonly built: BuiltMesh;
   readonly problems: readonly Problem[];
 }

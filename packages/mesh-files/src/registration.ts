@@ -18,7 +18,7 @@ import { present } from './present.ts';
 import { readUpstreams } from './upstreams.ts';
 
 /** One service definition as it is written, defaults filled in: what `consul services register` would register. */
-export interface Registration {
+export interface ServiceDefinition {
   /** For problems that show only beside other definitions. */
   readonly field: Field;
   readonly id: string;
@@ -110,7 +110,7 @@ const PROXY_KEYS = {
 type ServiceFields = Keyed<keyof typeof SERVICE_KEYS>;
 
 /** Reads one definition: the service itself and, when it asks for one, its sidecar. */
-export function readService(field: Field): readonly Registration[] {
+export function readService(field: Field): readonly ServiceDefinition[] {
   const fields = readKeys(field, SERVICE_KEYS);
   if (isPassedOver(fields.get('kind'))) return [];
   refuseEnterprise(fields, 'namespace', 'partition');
@@ -146,7 +146,7 @@ function readConnect(field: Field | undefined): Connect {
 }
 
 /** What is not written is Consul's default for a sidecar, with its service's address: mesh files have no node to ask. */
-function sidecarOf(service: Registration, field: Field): Registration {
+function sidecarOf(service: ServiceDefinition, field: Field): ServiceDefinition {
   const fields = readKeys(field, SERVICE_KEYS);
   refuseEnterprise(fields, 'namespace', 'partition');
   if (readConnect(fields.get('connect')).sidecar !== undefined)
@@ -168,13 +168,13 @@ function registrationOf(
   field: Field,
   fields: ServiceFields,
   named: { readonly name: string; readonly id: string },
-  parent?: Registration,
-): Registration {
+  parent?: ServiceDefinition,
+): ServiceDefinition {
   const name = (parent && optionalText(fields.get('name'))) ?? named.name;
   const id = optionalText(fields.get('id')) ?? (parent === undefined ? name : named.id);
   const proxy = parent === undefined && !fields.has('proxy') ? undefined : readProxy(fields.get('proxy'), parent);
   const weights = readWeights(fields.get('weights'));
-  const registration: Registration = {
+  const registration: ServiceDefinition = {
     field,
     id,
     name,
@@ -207,7 +207,7 @@ const KINDS = ['connect-proxy', 'mesh-gateway'] as const;
 const SIDECAR_KINDS = ['connect-proxy'] as const;
 
 /** As Consul checks a registration. */
-function checkProxy({ field, kind, port, proxy }: Registration): void {
+function checkProxy({ field, kind, port, proxy }: ServiceDefinition): void {
   if (kind === 'connect-proxy' && !proxy?.destination)
     field.refuse('expected the key "proxy.destination_service_name" in a connect-proxy, found none');
   if (kind !== '' && port === 0) field.refuse(`expected the key "port" in a ${kind}, found none`);
@@ -215,7 +215,7 @@ function checkProxy({ field, kind, port, proxy }: Registration): void {
     field.refuse('expected a mesh-gateway without a destination and upstreams, found one that has them');
 }
 
-function readProxy(field: Field | undefined, parent: Registration | undefined): ProxyFields {
+function readProxy(field: Field | undefined, parent: ServiceDefinition | undefined): ProxyFields {
   const fields: Keyed<keyof typeof PROXY_KEYS> = field === undefined ? new Map() : readKeys(field, PROXY_KEYS);
   const destinationId = optionalText(fields.get('destination_service_id')) ?? parent?.id;
   const mode = readMode(fields.get('mesh_gateway'));
@@ -251,7 +251,7 @@ export function readConfig(field: Field | undefined): Readonly<Record<string, un
   return Object.fromEntries(namedValues(field).map(({ key, value }) => [key, value.plain()]));
 }
 
-function readWeights(field: Field | undefined): Registration['weights'] {
+function readWeights(field: Field | undefined): ServiceDefinition['weights'] {
   if (field === undefined) return undefined;
   const fields = readKeys(field, { passing: 'read', warning: 'read' });
   const weight = (key: 'passing' | 'warning', min: number): number => fields.get(key)?.integer(min, MAX_WEIGHT) ?? 1;

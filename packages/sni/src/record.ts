@@ -21,16 +21,16 @@ export interface Handshake {
  * @param progress what the last `more` for the same connection carried; without it the walk starts at the first record
  */
 export function readHandshake(bytes: Uint8Array, progress: unknown): Handshake | MoreNeeded | Rejected {
-  let reached = progress instanceof Reached ? progress : BEGINNING;
+  let reached = progress instanceof RecordsEnd ? progress : BEGINNING;
   for (;;) {
     const step = readRecord(bytes, reached);
-    if (!(step instanceof Reached)) return step;
+    if (!(step instanceof RecordsEnd)) return step;
     reached = step;
   }
 }
 
 /** How far the walk has come: to the end of a record. A class, so that a foreign value is recognised and ignored. */
-class Reached {
+class RecordsEnd {
   /** Where the next record begins. */
   readonly offset: number;
   /** Bytes of the message in the records before, its header included. */
@@ -45,7 +45,7 @@ class Reached {
   }
 }
 
-const BEGINNING = new Reached(0, 0, 0);
+const BEGINNING = new RecordsEnd(0, 0, 0);
 
 const RECORD_HEADER_BYTES = 5;
 // RFC 8446, 5.1: "MUST NOT exceed 2^14 bytes".
@@ -58,7 +58,7 @@ const MIN_HELLO_BYTES = 2 + 32 + 1 + (2 + 2) + (1 + 1);
 const MAX_HELLO_BYTES = 2 + 32 + (1 + 32) + (2 + 65_534) + (1 + 255) + (2 + 65_535);
 
 /** Judges the record at `from.offset`, as far as it is there, and moves on behind it. */
-function readRecord(bytes: Uint8Array, from: Reached): Reached | Handshake | MoreNeeded | Rejected {
+function readRecord(bytes: Uint8Array, from: RecordsEnd): RecordsEnd | Handshake | MoreNeeded | Rejected {
   const { offset, gathered } = from;
   const wrong = offset === 0 ? wrongOpening(bytes) : wrongRecord(bytes, offset);
   if (wrong !== undefined) return wrong;
@@ -74,7 +74,7 @@ function readRecord(bytes: Uint8Array, from: Reached): Reached | Handshake | Mor
 
   if (bytes.length < end) return { kind: 'more', progress: from };
   // Also true while the header is not whole: no message is shorter than its header.
-  if (gathered + fragmentBytes < messageBytes(header)) return new Reached(end, gathered + fragmentBytes, header);
+  if (gathered + fragmentBytes < messageBytes(header)) return new RecordsEnd(end, gathered + fragmentBytes, header);
   if (gathered > 0) return gather(bytes, end, messageBytes(header));
   return { kind: 'handshake', bytes, start: start + MESSAGE_HEADER_BYTES, end, length: end };
 }
@@ -98,7 +98,7 @@ function wrongLength(fragmentBytes: number, offset: number): Rejected {
 }
 
 /** The message's header so far: what earlier records held of it, and what this one adds. */
-function readHeader(bytes: Uint8Array, start: number, end: number, { gathered, header }: Reached): number {
+function readHeader(bytes: Uint8Array, start: number, end: number, { gathered, header }: RecordsEnd): number {
   const stop = Math.min(start + MESSAGE_HEADER_BYTES - gathered, end, bytes.length);
   let folded = header;
   for (let at = start; at < stop; at++) folded = folded * 256 + (bytes[at] ?? 0);
@@ -106,7 +106,7 @@ function readHeader(bytes: Uint8Array, start: number, end: number, { gathered, h
 }
 
 /** What is wrong with the message, by its header and by the end of the record that it has reached. */
-function judgeMessage(bytes: Uint8Array, from: Reached, header: number, end: number): Rejected | undefined {
+function judgeMessage(bytes: Uint8Array, from: RecordsEnd, header: number, end: number): Rejected | undefined {
   const start = from.offset + RECORD_HEADER_BYTES;
   const type = from.gathered === 0 ? bytes[start] : CLIENT_HELLO;
   if (type !== undefined && type !== CLIENT_HELLO)

@@ -15,7 +15,7 @@ export interface FakeHostOptions {
 }
 
 /** One line that a plugin wrote. */
-export interface LogLine {
+export interface PluginLogLine {
   /** How much it matters. */
   readonly level: 'debug' | 'info' | 'warn' | 'error';
   /** The text of it. */
@@ -31,7 +31,7 @@ export interface FakeHost {
   /** What was added. */
   readonly parts: PluginParts;
   /** What was written into the log, in order. */
-  readonly lines: readonly LogLine[];
+  readonly lines: readonly PluginLogLine[];
   /** What was warned of last; `undefined` when all is well. */
   readonly warning: string | undefined;
   /** Installs a plugin as a gateway does: awaited, and closed to later additions. Rejects with what the plugin throws. */
@@ -62,7 +62,7 @@ export function fakeHost(options: FakeHostOptions = {}): FakeHost {
 }
 
 class LentToTests {
-  readonly lines: LogLine[] = [];
+  readonly lines: PluginLogLine[] = [];
   readonly values = new Map<string, number>();
   readonly services: HostServices;
   warning: string | undefined;
@@ -70,8 +70,8 @@ class LentToTests {
   constructor({ baseDir = '/', process = 'single', routes = [] }: FakeHostOptions) {
     const table = new RouteTable([indexRoutes('fake', { version: '1', routes })]);
     const write =
-      (level: LogLine['level']) =>
-      (message: string, facts: LogLine['facts'] = {}): void =>
+      (level: PluginLogLine['level']) =>
+      (message: string, facts: PluginLogLine['facts'] = {}): void =>
         void this.lines.push({ level, message, facts });
     this.services = {
       baseDir,

@@ -51,7 +51,7 @@ export type { ObserverTraits } from './contracts/observer.ts';
 
 // Values for tests of single parts.
 export { fakeHost } from './fake-host.ts';
-export type { FakeHost, FakeHostOptions, LogLine } from './fake-host.ts';
+export type { FakeHost, FakeHostOptions, PluginLogLine } from './fake-host.ts';
 export { eventSamples, sampleAccepted, sampleHello } from './event-samples.ts';
 export type { EventSamples } from './event-samples.ts';
 

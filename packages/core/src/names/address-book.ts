@@ -27,7 +27,7 @@ const SWEEP_EVERY_MS = 60_000;
 // The files of the system are looked at no more often.
 const CHECK_EVERY_MS = 1_000;
 
-interface Entry {
+interface KnownName {
   /** Its addresses: at least one, as soon as there is a value. */
   reading: Reading<readonly string[]>;
   freshUntil: number;
@@ -56,7 +56,7 @@ function pauses(): Generator<number, never> {
 export class AddressBook {
   readonly #names: NameSystem;
   readonly #observer: Observer;
-  readonly #entries = new Map<string, Entry>();
+  readonly #entries = new Map<string, KnownName>();
   readonly #maxNames: number;
   #sweptAt = 0;
   #checkedAt = 0;
@@ -93,25 +93,25 @@ export class AddressBook {
     return this.#answeredSoon(entry, asking).then(() => this.#known(entry, endpoint));
   }
 
-  #known(entry: Entry, endpoint: Endpoint): readonly Endpoint[] | Promise<readonly Endpoint[]> {
+  #known(entry: KnownName, endpoint: Endpoint): readonly Endpoint[] | Promise<readonly Endpoint[]> {
     const { value, error } = entry.reading;
     return value === undefined ? Promise.reject(unresolved(endpoint.host, error)) : rotated(value, entry, endpoint);
   }
 
-  async #firstAnswer(host: string, entry: Entry): Promise<void> {
+  async #firstAnswer(host: string, entry: KnownName): Promise<void> {
     // Again when the system's files have changed meanwhile: what the answer rested on does not hold any more.
     do await this.#refresh(host, entry);
     while (entry.reading.state === 'waiting');
   }
 
-  async #answeredSoon(entry: Entry, asking: Promise<void>): Promise<void> {
+  async #answeredSoon(entry: KnownName, asking: Promise<void>): Promise<void> {
     if (await settlesWithin(asking, STALE_PATIENCE_MS)) return;
     // Those who come while the answer is still awaited take what is known.
     if (entry.asking === asking) entry.freshUntil = performance.now() + STALE_PATIENCE_MS;
   }
 
   /** One question at a time for each name, however many connections wait for its answer. */
-  #refresh(host: string, entry: Entry): Promise<void> {
+  #refresh(host: string, entry: KnownName): Promise<void> {
     if (entry.asking !== undefined) return entry.asking;
     const asking: Promise<void> = this.#ask(host, entry, () => entry.asking === asking).finally(() => {
       if (entry.asking === asking) entry.asking = undefined;
@@ -120,7 +120,7 @@ export class AddressBook {
     return asking;
   }
 
-  #entry(host: string, now: number): Entry {
+  #entry(host: string, now: number): KnownName {
     const known = this.#entries.get(host);
     if (known !== undefined) {
       known.usedAt = now;
@@ -129,7 +129,7 @@ export class AddressBook {
     this.#sweep(now);
     const [oldest] = this.#entries.keys();
     if (oldest !== undefined && this.#entries.size >= this.#maxNames) this.#entries.delete(oldest);
-    const entry: Entry = { ...UNKNOWN, usedAt: now, pauses: pauses() };
+    const entry: KnownName = { ...UNKNOWN, usedAt: now, pauses: pauses() };
     this.#entries.set(host, entry);
     return entry;
   }
@@ -141,7 +141,7 @@ export class AddressBook {
   }
 
   /** @param isWanted whether nobody has asked anew meanwhile, of a system that has changed */
-  async #ask(host: string, entry: Entry, isWanted: () => boolean): Promise<void> {
+  async #ask(host: string, entry: KnownName, isWanted: () => boolean): Promise<void> {
     try {
       const resolution = await this.#names.resolve(host);
       if (isWanted()) this.#onAnswer(entry, resolution);
@@ -150,7 +150,7 @@ export class AddressBook {
     }
   }
 
-  #onAnswer(entry: Entry, { hosts, ttlSeconds, rest }: Resolution): void {
+  #onAnswer(entry: KnownName, { hosts, ttlSeconds, rest }: Resolution): void {
     if (entry.reading.state === 'failing') entry.pauses = pauses();
     entry.reading = answered(entry.reading, hosts);
     entry.absentSince = undefined;
@@ -160,7 +160,7 @@ export class AddressBook {
     });
   }
 
-  #onFailure(host: string, entry: Entry, reason: unknown): void {
+  #onFailure(host: string, entry: KnownName, reason: unknown): void {
     const now = performance.now();
     const error = reason instanceof ResolutionError ? reason : unavailable(reason);
     entry.absentSince = error.kind === 'absent' ? (entry.absentSince ?? now) : undefined;
@@ -207,7 +207,7 @@ function unresolved(host: string, cause: Error | undefined): ProxyError {
   return new ProxyError('CONNECT_FAILED', `no address for ${host}: ${cause?.message ?? 'not asked yet'}`, { cause });
 }
 
-function rotated(hosts: readonly string[], entry: Entry, { port }: Endpoint): readonly Endpoint[] {
+function rotated(hosts: readonly string[], entry: KnownName, { port }: Endpoint): readonly Endpoint[] {
   const start = entry.turn % hosts.length;
   entry.turn += 1;
   return [...hosts.slice(start), ...hosts.slice(0, start)].map((host) => ({ host, port }));

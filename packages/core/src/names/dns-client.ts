@@ -4,20 +4,20 @@ import { ResolutionError } from './resolution.ts';
 import type { Resolution } from './resolution.ts';
 import { settlesWithin } from '../watch/scope.ts';
 
-type Family = 4 | 6;
+type AddressFamily = 4 | 6;
 
 /** What the name servers say of one family of one name. */
-type Answer =
+type FamilyAnswer =
   | {
       readonly kind: 'addresses';
-      readonly family: Family;
+      readonly family: AddressFamily;
       readonly hosts: readonly string[];
       readonly ttlSeconds: number;
     }
   /** The name exists and has no address of this family. */
-  | { readonly kind: 'none'; readonly family: Family }
-  | { readonly kind: 'absent'; readonly family: Family }
-  | { readonly kind: 'unavailable'; readonly family: Family; readonly code: string };
+  | { readonly kind: 'none'; readonly family: AddressFamily }
+  | { readonly kind: 'absent'; readonly family: AddressFamily }
+  | { readonly kind: 'unavailable'; readonly family: AddressFamily; readonly code: string };
 
 // RFC 8305, section 3: how long the answer that came first waits for the other family's.
 const RESOLUTION_DELAY_MS = 50;
@@ -32,7 +32,7 @@ export class DnsClient {
   /** Which server is asked first: the one that answered last. */
   #preferred = 0;
   /** Until when nobody waits for a family whose questions are not answered. */
-  readonly #silentUntil: Record<Family, number> = { 4: 0, 6: 0 };
+  readonly #silentUntil: Record<AddressFamily, number> = { 4: 0, 6: 0 };
 
   constructor(conf: ResolvConf) {
     this.#conf = conf;
@@ -76,19 +76,19 @@ export class DnsClient {
   }
 
   /** `undefined` when it is not worth waiting for. */
-  async #second(first: Answer, other: Promise<Answer>): Promise<Answer | undefined> {
+  async #second(first: FamilyAnswer, other: Promise<FamilyAnswer>): Promise<FamilyAnswer | undefined> {
     if (first.kind === 'none' || first.kind === 'unavailable') return other;
     const family = first.family === 4 ? 6 : 4;
     if (performance.now() < this.#silentUntil[family]) return undefined;
     return (await settlesWithin(other, RESOLUTION_DELAY_MS)) ? other : undefined;
   }
 
-  #merged(first: Answer, late: Answer): Resolution | undefined {
+  #merged(first: FamilyAnswer, late: FamilyAnswer): Resolution | undefined {
     this.#silentUntil[late.family] = late.kind === 'unavailable' ? performance.now() + SILENCE_REMEMBERED_MS : 0;
     return late.kind === 'addresses' ? this.#both(first, late) : undefined;
   }
 
-  #both(first: Answer, second: Answer): Resolution {
+  #both(first: FamilyAnswer, second: FamilyAnswer): Resolution {
     const answers = first.family === 4 ? [first, second] : [second, first];
     const found = answers.flatMap((answer) => (answer.kind === 'addresses' ? [answer] : []));
     if (found.length > 0) {
@@ -110,11 +110,11 @@ export class DnsClient {
   }
 
   /** One server after the other, for as many rounds as the configuration says, until one of them knows. Never rejects. */
-  async #ask(name: string, family: Family): Promise<Answer> {
+  async #ask(name: string, family: AddressFamily): Promise<FamilyAnswer> {
     const { attempts } = this.#conf;
     const count = this.#resolvers.length;
     const start = this.#preferred;
-    let answer: Answer = { kind: 'unavailable', family, code: 'ENODATA' };
+    let answer: FamilyAnswer = { kind: 'unavailable', family, code: 'ENODATA' };
     for (let turn = 0; turn < attempts * count; turn += 1) {
       const index = (start + turn) % count;
       answer = await askServer(this.#resolvers[index], name, family);
@@ -134,7 +134,7 @@ function resolverOf(server: string, { timeoutMs }: ResolvConf): Resolver {
 }
 
 /** Never rejects. */
-async function askServer(resolver: Resolver | undefined, name: string, family: Family): Promise<Answer> {
+async function askServer(resolver: Resolver | undefined, name: string, family: AddressFamily): Promise<FamilyAnswer> {
   try {
     const records = await (family === 4
       ? resolver?.resolve4(name, { ttl: true })
@@ -147,7 +147,7 @@ async function askServer(resolver: Resolver | undefined, name: string, family: F
   }
 }
 
-function failed(code: string, family: Family): Answer {
+function failed(code: string, family: AddressFamily): FamilyAnswer {
   if (code === 'ENODATA') return { kind: 'none', family };
   if (code === 'ENOTFOUND' || code === 'EBADNAME') return { kind: 'absent', family };
   return { kind: 'unavailable', family, code };

@@ -21,8 +21,8 @@ export interface StaticSource extends RouteSource {
  * @param name unique within the proxy; a metric label
  */
 export function staticSource(name: string, routes: readonly Route[] = []): StaticSource {
-  const changes = new Cell<State>();
-  let state: State = { snapshot: snapshotOf(routes, []), failure: undefined };
+  const changes = new Cell<StaticState>();
+  let state: StaticState = { snapshot: snapshotOf(routes, []), failure: undefined };
   changes.set(state);
   return { name, watch, set, fail };
 
@@ -34,7 +34,7 @@ export function staticSource(name: string, routes: readonly Route[] = []): Stati
     change({ failure: { error } });
   }
 
-  function change(part: Partial<State>): void {
+  function change(part: Partial<StaticState>): void {
     state = { ...state, ...part };
     changes.set(state);
   }
@@ -50,7 +50,7 @@ export function staticSource(name: string, routes: readonly Route[] = []): Stati
   }
 }
 
-interface State {
+interface StaticState {
   readonly snapshot: RouteSnapshot;
   /** The last one: it ends the watches that were under way then. */
   readonly failure: { readonly error: Error } | undefined;

@@ -36,7 +36,7 @@ export interface QuerySetOptions {
  */
 export class QuerySet<T> {
   readonly #options: QuerySetOptions;
-  readonly #entries = new Map<string, Entry<T>>();
+  readonly #entries = new Map<string, QueryEntry<T>>();
   /** Keys to ask about, first come, first served. */
   readonly #due = new Set<string>();
   #signal: AbortSignal | undefined;
@@ -102,9 +102,9 @@ export class QuerySet<T> {
     }
   }
 
-  #add(key: string, query: Query<T>): Entry<T> {
+  #add(key: string, query: Query<T>): QueryEntry<T> {
     const { pauses = RETRY_PAUSES } = this.#options;
-    const entry: Entry<T> = {
+    const entry: QueryEntry<T> = {
       query,
       pauses: backoff(pauses),
       reading: NO_READING,
@@ -116,7 +116,7 @@ export class QuerySet<T> {
     return entry;
   }
 
-  #enqueue(key: string, entry: Entry<T>): void {
+  #enqueue(key: string, entry: QueryEntry<T>): void {
     clearTimeout(entry.retry);
     entry.retry = undefined;
     this.#due.add(key);
@@ -135,12 +135,12 @@ export class QuerySet<T> {
     }
   }
 
-  async #ask(key: string, entry: Entry<T>, signal: AbortSignal): Promise<void> {
+  async #ask(key: string, entry: QueryEntry<T>, signal: AbortSignal): Promise<void> {
     const { query } = entry;
     this.#underWay += 1;
     entry.isUnderWay = true;
     entry.asked = query.stamp;
-    const outcome: Outcome<T> = await query.ask(signal).then(
+    const outcome: QueryOutcome<T> = await query.ask(signal).then(
       (value) => ({ value }),
       (reason: unknown) => ({ error: errorOf(reason) }),
     );
@@ -150,7 +150,7 @@ export class QuerySet<T> {
     this.#askAll();
   }
 
-  #onOutcome(key: string, entry: Entry<T>, outcome: Outcome<T>, signal: AbortSignal): void {
+  #onOutcome(key: string, entry: QueryEntry<T>, outcome: QueryOutcome<T>, signal: AbortSignal): void {
     if ('value' in outcome) this.#onAnswer(entry, outcome.value);
     // The run is over, and that is why it failed.
     else if (signal.aborted) return void this.#due.add(key);
@@ -159,13 +159,13 @@ export class QuerySet<T> {
     this.#options.changed();
   }
 
-  #onAnswer(entry: Entry<T>, value: T): void {
+  #onAnswer(entry: QueryEntry<T>, value: T): void {
     const { pauses = RETRY_PAUSES } = this.#options;
     if (entry.reading.state === 'failing') entry.pauses = backoff(pauses);
     entry.reading = answered(entry.reading, value);
   }
 
-  #onFailure(key: string, entry: Entry<T>, error: Error): void {
+  #onFailure(key: string, entry: QueryEntry<T>, error: Error): void {
     entry.reading = failed(entry.reading, error);
     if (this.#due.has(key)) return;
     entry.retry = setTimeout(() => {
@@ -187,9 +187,9 @@ export class QuerySet<T> {
 // A limit counts by the second: soon after there is room again. What is asked meanwhile only makes it longer.
 const OVERLOAD_PAUSES: BackoffOptions = { firstMs: 100, maxMs: 1_000 };
 
-type Outcome<T> = { readonly value: T } | { readonly error: Error };
+type QueryOutcome<T> = { readonly value: T } | { readonly error: Error };
 
-interface Entry<T> {
+interface QueryEntry<T> {
   query: Query<T>;
   pauses: Generator<number, never>;
   reading: Reading<T>;

@@ -133,7 +133,7 @@ export function lastKnownListeners(
 ): ListenerSource {
   return { name: source.name, watch: withMemory(source, times, memoryOfListeners) };
 
-  function memoryOfListeners(): Memory<readonly ListenAddress[]> {
+  function memoryOfListeners(): SnapshotMemory<readonly ListenAddress[]> {
     let last: readonly ListenAddress[] | undefined;
     let isKept = true;
     return { restore, keep, keepAgain };
@@ -163,7 +163,7 @@ export function lastKnownListeners(
   }
 }
 
-interface Memory<T> {
+interface SnapshotMemory<T> {
   /** What to yield as long as the source itself yields nothing. */
   restore(): AsyncIterable<T>;
   /** Keeps a value of the source. Yields it, and what follows from whether it could be kept. */
@@ -181,7 +181,7 @@ interface Memory<T> {
 function withMemory<T>(
   source: { watch(signal: AbortSignal): AsyncIterable<T> },
   { patienceMs = PATIENCE_MS, keepAgainMs = KEEP_AGAIN_MS }: MemoryTimes,
-  memory: () => Memory<T>,
+  memory: () => SnapshotMemory<T>,
 ): (signal: AbortSignal) => AsyncGenerator<T> {
   let isKnown = false;
   return async function* watch(signal) {

@@ -26,7 +26,7 @@ interface Watchable<Value> {
 }
 
 /** A test of one source: `reader` starts a watch of it, which ends with the test. */
-type SourceClaim<Value> = (reader: () => Reader<Value>, change: () => Promise<void>) => Promise<void>;
+type SourceClaim<Value> = (reader: () => SourceReader<Value>, change: () => Promise<void>) => Promise<void>;
 
 /** Declares tests that each get a source of their own. */
 export type DeclareClaim<Value> = (name: string, claim: SourceClaim<Value>) => void;
@@ -40,7 +40,7 @@ export function sourceClaims<Value>(
 }
 
 /** Watches a source as core does: one `next` at a time, until its signal aborts. */
-class Reader<Value> {
+class SourceReader<Value> {
   readonly #abort = new AbortController();
   readonly #iterator: AsyncIterator<Value, unknown>;
   readonly #content: (value: Value) => unknown;
@@ -72,7 +72,7 @@ class Reader<Value> {
   }
 
   /** Reads on, here and there, until both were told the same. Rejects when they stay apart. */
-  async agreesWith(other: Reader<Value>): Promise<void> {
+  async agreesWith(other: SourceReader<Value>): Promise<void> {
     while (!this.#isSameAs(other)) {
       await within(Promise.race([this.#read(), other.#read()]), YIELDS_WITHIN_MS, 'two readers to be told the same');
     }
@@ -117,7 +117,7 @@ class Reader<Value> {
     return this.#pending;
   }
 
-  #isSameAs(other: Reader<Value>): boolean {
+  #isSameAs(other: SourceReader<Value>): boolean {
     const [mine, theirs] = [this.#told.at(-1), other.#told.at(-1)];
     return mine !== undefined && theirs !== undefined && this.#isSame(mine, theirs);
   }
@@ -213,7 +213,7 @@ async function withSource<Value>(
   claim: SourceClaim<Value>,
 ): Promise<void> {
   const { source, change, dispose } = await harness.create();
-  const readers: Reader<Value>[] = [];
+  const readers: SourceReader<Value>[] = [];
   try {
     await claim(reader, change);
     await Promise.all(readers.map((each) => each.end()));
@@ -221,8 +221,8 @@ async function withSource<Value>(
     await dispose();
   }
 
-  function reader(): Reader<Value> {
-    const started = new Reader(source, content);
+  function reader(): SourceReader<Value> {
+    const started = new SourceReader(source, content);
     readers.push(started);
     return started;
   }
