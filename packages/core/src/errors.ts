@@ -3,7 +3,7 @@
  * A connection that ended well has none.
  */
 export type ProxyErrorCode =
-  /** Whether the peer may be trusted, or connect at all, could not be found out: nobody to ask, or no certificate of our own. */
+  /** Whether the peer may be trusted, or connect at all, could not be determined: no authority reachable, or no certificate of our own. */
   | 'AUTHORIZATION_FAILED'
   /** An access list of the listener or of the route keeps the client's address out. */
   | 'CLIENT_DENIED'
@@ -39,9 +39,9 @@ export type ProxyErrorCode =
   | 'NO_GATEWAY'
   /** The hello names no server. */
   | 'NO_SERVER_NAME'
-  /** No PROXY protocol header from somebody who must send one, or one that breaks its own format. */
+  /** No PROXY protocol header from a peer that must send one, or a malformed one. */
   | 'PROXY_PROTOCOL_MALFORMED'
-  /** A connection from somebody whose PROXY protocol header would not be believed, where every connection has one. */
+  /** A connection from a peer outside of the trusted addresses, on a listener that requires the PROXY protocol. */
   | 'PROXY_PROTOCOL_UNTRUSTED'
   /** A plugin refused the connection; the message says which, and why. */
   | 'REFUSED_BY_POLICY'

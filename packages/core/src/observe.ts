@@ -105,7 +105,7 @@ export type ProxyEvent =
   | { readonly type: 'source.updated'; readonly source: string; readonly changed: boolean; readonly asOf: Date }
   /** A source threw; its last snapshot stays in use. */
   | { readonly type: 'source.failed'; readonly source: string; readonly error: Error; readonly retryInMs: number }
-  /** A source yielded a snapshot by which nobody can be routed: it is refused whole, and the last good one stays in use. */
+  /** A source yielded a malformed snapshot: it is refused whole, and the last good one stays in use. */
   | { readonly type: 'source.refused'; readonly source: string; readonly error: Error }
   /** A source is followed no more: a reload has taken it away. `removed` are the names of routes that no source has any more. */
   | { readonly type: 'source.removed'; readonly source: string; readonly removed: readonly string[] }
@@ -119,11 +119,11 @@ export type ProxyEvent =
       /** `overdue`: it should have been renewed by now. `expired`: peers refuse it. */
       readonly state: 'overdue' | 'expired';
     }
-  /** A service failed, at its part of a drain for example; everything else goes on. */
+  /** A service failed, in its drain hook for example; everything else continues. */
   | { readonly type: 'service.failed'; readonly service: string; readonly error: Error }
   | { readonly type: 'drain.started'; readonly connections: number }
   | { readonly type: 'drain.ended'; readonly finished: number; readonly cut: number }
-  /** An observer threw. It is not told of this event itself. */
+  /** An observer threw. It does not get this event itself. */
   | { readonly type: 'observer.threw'; readonly observer: string; readonly error: Error };
 
 /** What this proxy shows of itself. */
@@ -141,7 +141,7 @@ export type ReachedBackend = Pick<Upstream, 'route' | 'backend' | 'address' | 't
 export interface ClosedConnection {
   /** The same object as in every other event of it. */
   readonly connection: Accepted;
-  /** What the client said of itself; absent when the connection ended before that was known. */
+  /** The client's hello; absent when the connection ended before it was complete. */
   readonly hello?: Hello | undefined;
   /** When the hello was whole. */
   readonly helloAt?: number | undefined;
@@ -163,7 +163,7 @@ export interface ClosedConnection {
   readonly error?: ProxyError | undefined;
 }
 
-/** Is told what happened, and never answers. */
+/** Receives events. */
 export interface Observer {
   /** Named in `observer.threw`. */
   readonly name?: string;
@@ -173,7 +173,7 @@ export interface Observer {
 
 /**
  * All of `list` as one observer. One that throws, or answers with a promise that rejects, does not keep the others from hearing:
- * they are told `observer.threw`, once for each observer and message, so that a broken observer cannot flood a log.
+ * they get `observer.threw`, once for each observer and message, so that a broken observer cannot flood a log.
  */
 export function observers(list: readonly Observer[]): Observer {
   const [only] = list;
@@ -193,7 +193,7 @@ export function observers(list: readonly Observer[]): Observer {
     }
   }
 
-  /** The compiler lets an `async` method stand for one that gives nothing: nobody else waits for what it rejects with. */
+  /** The compiler lets an `async` method stand for one that gives nothing: its rejection has no other reader. */
   function answered(observer: Observer, answer: unknown): void {
     if (answer instanceof Promise) answer.catch((reason: unknown) => tell(observer, reason));
   }

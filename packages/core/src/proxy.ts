@@ -56,7 +56,7 @@ export interface ProxyOptions {
   readonly prefer?: Readonly<Record<string, string>>;
   /** Wrap how backends are reached; the first is outermost. */
   readonly layers?: readonly Layer<Connector>[];
-  /** Told of everything, in order. One that throws keeps neither the others nor the proxy from their work. */
+  /** Get every event, in order. One that throws affects neither the others nor the proxy. */
   readonly observers?: readonly Observer[];
   /** Started before the listeners, stopped after them. */
   readonly services?: readonly Service[];
@@ -139,6 +139,8 @@ class EmbeddedProxy implements Proxy {
   readonly #at: readonly ListenAddress[];
   #parts: ProxyParts;
   #state: ProxyState = { kind: 'idle' };
+  /** Aborts when a stop is forced. */
+  readonly #force = new AbortController();
 
   constructor(options: ProxyOptions) {
     this.#options = options;
@@ -187,7 +189,11 @@ class EmbeddedProxy implements Proxy {
     const { drain } = this.#parts;
     const done = state.kind === 'stopped' ? state.done : this.#stop(state);
     this.#state = { kind: 'stopped', done };
-    return whenAborted(signal, { abort: () => drain.force() }, done);
+    const force = (): void => {
+      drain.force();
+      this.#force.abort();
+    };
+    return whenAborted(signal, { abort: force }, done);
   }
 
   async #stop({ done, giveUp }: Extract<ProxyState, { kind: 'started' }>): Promise<void> {
@@ -199,11 +205,11 @@ class EmbeddedProxy implements Proxy {
     );
     if (!hasStarted) return;
     await drain.begin();
-    await lifecycle.stop(new AbortController().signal);
+    await lifecycle.stop(this.#force.signal);
   }
 }
 
-/** `done`; when `signal` aborts before it is, `target` is told. */
+/** `done`; when `signal` aborts before, `target` is aborted. */
 async function whenAborted(
   signal: AbortSignal | undefined,
   target: { abort(reason?: unknown): void },

@@ -54,11 +54,7 @@ describe('a followed source', () => {
   it('is started again after it throws', async () => {
     expect(await followed([[1, 2], new Error('lost'), [3]])).toEqual({
       values: [1, 2, 3],
-      failures: [
-        'ended although it should go on for as long as it is watched',
-        'lost',
-        'ended although it should go on for as long as it is watched',
-      ],
+      failures: ['ended although its signal had not aborted', 'lost', 'ended although its signal had not aborted'],
     });
   });
 });

@@ -149,7 +149,7 @@ describe('a source that misbehaves', () => {
     const { store } = await storeOf(
       routesFrom(() => ({ [Symbol.asyncIterator]: () => ({ next: () => new Promise(() => undefined) }) }), 'stuck'),
     );
-    await expect(store.stop()).rejects.toThrow('source stuck did not stop when told to, left behind');
+    await expect(store.stop()).rejects.toThrow('source stuck did not stop when its signal aborted, left behind');
     started.length = 0;
   });
 

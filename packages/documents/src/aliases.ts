@@ -2,7 +2,7 @@ import type { Problem } from '@meshgate/core';
 import { type Alias, type Document, isAlias, isCollection, isPair, type Node, visit } from 'yaml';
 import type { Place } from './field.ts';
 
-/** What each alias of a document stands for: the last node before it that has its anchor (YAML 1.2.2, section 7.1). */
+/** The node that each alias of a document refers to: the last one before it that has its anchor (YAML 1.2.2, section 7.1). */
 export function aliasesOf(document: Document): ReadonlyMap<Alias, Node> {
   const anchors = new Map<string, Node>();
   const aliases = new Map<Alias, Node>();
@@ -17,7 +17,7 @@ export function aliasesOf(document: Document): ReadonlyMap<Alias, Node> {
 }
 
 /**
- * Nodes that aliases may add to those of the text. Aliases that repeat aliases grow exponentially, from a text of a few lines to any
+ * Nodes that aliases may add to those of the text. Aliases that repeat aliases grow exponentially, from a document of a few lines to any
  * amount of memory; a hundred thousand routes that share their backends stay below it.
  */
 const MAX_ADDED_NODES = 1_000_000;
@@ -69,7 +69,7 @@ export function expansionProblems(
   }
 }
 
-/** In the place of a size that is still being found: whoever meets it has come in a circle. */
+/** In the place of a size that is still being found: meeting it means a cycle. */
 const UNFINISHED = -1;
 
 class ExpansionError extends Error {

@@ -35,7 +35,7 @@ export class Debouncer {
     this.#flushed = this.#events.revision;
   }
 
-  /** Resolves when a round is due, or `signal` aborts. What happened while nobody waited counts. One caller at a time. */
+  /** Resolves when a round is due, or `signal` aborts. Events between two calls count. One caller at a time. */
   async next(signal: AbortSignal): Promise<void> {
     const { quietMs, burstMs, pollMs } = this.#times;
     await this.#events.changed(this.#seen, signal, pollMs === 0 ? undefined : pollMs);

@@ -5,7 +5,7 @@ import { aliasesOf, expansionProblems } from './aliases.ts';
 import { nestingProblems } from './nesting.ts';
 import { Field, type FieldContext, type Place } from './field.ts';
 
-/** What became of a text. */
+/** The outcome of opening a document. */
 export type Opened =
   /** It can be read. Every {@link Field} below `root` adds to the lists: what is wrong, and what has no effect. */
   | {
@@ -17,12 +17,12 @@ export type Opened =
   /** Not YAML or not JSON: there is nothing to read. */
   | { readonly kind: 'broken'; readonly problems: readonly Problem[] };
 
-/** In which language a text is written. */
+/** The language of a document. */
 export type Language = 'yaml' | 'json';
 
 /**
- * Opens a YAML 1.2 text, or a JSON one; which, the name of `file` says when nobody else does: JSON when it ends in `.json`. Pure: `file` is only what problems are said to
- * be in. Duplicate keys, unknown tags, a second document and aliases that grow without bounds are problems.
+ * Opens a YAML 1.2 or JSON document: JSON when the name of `file` ends in `.json`, unless `language` says otherwise. Pure: `file` only
+ * names the file in problems. Duplicate keys, unknown tags, a second document and aliases that grow without bounds are problems.
  */
 export function openDocument(
   text: string,
@@ -88,7 +88,7 @@ function yamlProblem({ code, message, pos }: YAMLError, placeOf: (offset: number
 
 /** Where the YAML library speaks of itself, or of a thing that the writer did not mean. */
 const REWORDED: Partial<Record<YAMLError['code'], string>> = {
-  BAD_ALIAS: 'expected a value, found a YAML alias without a name: a text that begins with * needs quotes',
+  BAD_ALIAS: 'expected a value, found a YAML alias without a name: a string that begins with * needs quotes',
   DUPLICATE_KEY: 'this key is already set above',
   MULTIPLE_DOCS: 'expected one document, found a second one: --- may stand only at the top',
   NON_STRING_KEY: 'expected text as key, found something else',

@@ -5,17 +5,17 @@ import { type Alias, isAlias, isMap, isScalar, isSeq, type Node, type Pair, type
 /** A place in a file. Lines and columns count from 1. */
 export type Place = NonNullable<Problem['at']>;
 
-/** What a text was read as. */
+/** The outcome of parsing a string. */
 export type Parsed<Value> =
   | { readonly kind: 'value'; readonly value: Value }
-  /** What was expected: the sentence goes on with `, found …`. */
+  /** What was expected: the message continues with `, found …`. */
   | { readonly kind: 'refused'; readonly expected: string };
 
 /** What the fields of one document share. */
 export interface FieldContext {
-  /** What an alias stands for; `undefined` when for nothing. */
+  /** The node that an alias refers to; `undefined` when there is none. */
   resolve(alias: Alias): Node | undefined;
-  /** The place of an offset into the text; `undefined` when the document was never a text. */
+  /** The place of an offset into the text; `undefined` when the document was not parsed from text. */
   placeOf(offset: number): Place | undefined;
   /** What is wrong. Grows while fields are read. */
   readonly problems: Problem[];
@@ -25,12 +25,12 @@ export interface FieldContext {
 
 /**
  * One value in a document, not yet trusted. Each method that reads it either returns what was asked for, or notes a problem
- * with its place and returns `undefined`: so a reader goes on, and every problem of a file is found in one go.
+ * with its place and returns `undefined`: so a reader continues, and all problems of a file are found in one pass.
  */
 export class Field {
   /** Keys and indexes from the top. */
   readonly path: readonly (string | number)[];
-  /** Where it stands; `undefined` when the document was never a text. */
+  /** Its place; `undefined` when the document was not parsed from text. */
   readonly at: Place | undefined;
   readonly #node: Node | null;
   readonly #context: FieldContext;
@@ -43,19 +43,19 @@ export class Field {
     this.#context = context;
   }
 
-  /** A text that is not empty. */
+  /** A non-empty string. */
   text(): string | undefined {
     const value = this.#scalar();
     return typeof value === 'string' && value !== '' ? value : this.expected('a string');
   }
 
-  /** A text, which may be empty. */
+  /** A string, which may be empty. */
   string(): string | undefined {
     const value = this.#scalar();
     return typeof value === 'string' ? value : this.expected('a string');
   }
 
-  /** A text that `parse` understands. */
+  /** A string that `parse` accepts. */
   parsed<Value>(parse: (text: string) => Parsed<Value>): Value | undefined {
     const value = this.#scalar();
     const parsed = parse(typeof value === 'string' ? value : '');
@@ -135,7 +135,7 @@ export class Field {
     return typeof value === 'boolean' ? value : this.expected('true or false');
   }
 
-  /** Where the key at the end of `path` stands, from here; of what is not there, the nearest value above it. */
+  /** The place of the key at the end of `path`, relative to this value; that of the nearest value above when it does not exist. */
   placeOf(path: Problem['path']): Place | undefined {
     const [head, ...rest] = path;
     const entry = this.shape === 'mapping' ? this.entries()?.find(({ key }) => key === head) : undefined;
@@ -144,7 +144,7 @@ export class Field {
     return rest.length === 0 ? (entry?.at ?? item.at) : item.placeOf(rest);
   }
 
-  /** Whatever stands here, as `JSON.parse` would make it: for settings that are passed on unread. */
+  /** The value as `JSON.parse` would return it: for settings that are passed on unread. */
   plain(): unknown {
     switch (this.shape) {
       case 'mapping':
@@ -156,23 +156,23 @@ export class Field {
     }
   }
 
-  /** Notes that this should have been `what`, and what it is instead. */
+  /** Records that `what` was expected here, and what was found instead. */
   expected(what: string): undefined {
     return this.refuse(`expected ${what}, found ${describe(this.#node)}`);
   }
 
-  /** Notes a problem with this value, where it stands. */
+  /** Records a problem with this value, with its place. */
   refuse(message: string): undefined {
     return this.#note({ message, path: this.path }, this.at);
   }
 
-  /** Notes something about this value, or what stands at `at`, that is allowed and has no effect. */
+  /** Records a warning about this value, or the one at `at`: something that is allowed and has no effect. */
   warn(message: string, at: Place | undefined = this.at): undefined {
     this.#context.warnings.push(placed({ message, path: this.path }, at));
     return undefined;
   }
 
-  /** Notes that the key of `entry` is none of `known`. @returns the one that was meant, when that can be told */
+  /** Records that the key of `entry` is none of `known`. @returns the key that was probably intended, if any */
   unknown({ key, at, value: { path } }: FieldEntry, known: readonly string[]): string | undefined {
     // Half the letters may be wrong; further off it is another word, not a slip.
     const maxDistance = Math.max(1, Math.floor(key.length / 2));
@@ -197,7 +197,7 @@ function isMapping(node: Node | null): node is YAMLMap<Scalar<string>, Node | nu
   return isMap(node);
 }
 
-/** As YAML 1.1 has it: in YAML 1.2 it is a key like any other, which nobody means by it. In quotes it is one. */
+/** As YAML 1.1 has it: in YAML 1.2 it is a key like any other, which is never the intention. In quotes it is one. */
 function isMerge({ key }: Pair<Scalar<string>, Node | null>): boolean {
   return key.value === '<<' && key.type === 'PLAIN';
 }
@@ -210,16 +210,16 @@ function placed(problem: Problem, at: Place | undefined): Problem {
 export interface FieldEntry {
   /** As it is written. */
   readonly key: string;
-  /** Where the key stands; `undefined` when the document was never a text. */
+  /** The place of the key; `undefined` when the document was not parsed from text. */
   readonly at: Place | undefined;
-  /** What stands under the key. */
+  /** The value of the key. */
   readonly value: Field;
 }
 
 function describe(node: Node | null): string {
   if (isMap(node)) return 'a mapping';
   if (isSeq(node)) return 'a list';
-  if (isAlias(node)) return `the YAML alias *${node.source} of nothing: a text that begins with * needs quotes`;
+  if (isAlias(node)) return `the YAML alias *${node.source} of nothing: a string that begins with * needs quotes`;
   return isScalar(node) ? describeScalar(node.value) : 'nothing';
 }
 

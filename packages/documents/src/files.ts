@@ -11,7 +11,7 @@ export interface FileText {
   readonly text: string;
 }
 
-/** What stood on disk at one moment. */
+/** What was read from disk at one moment. */
 export interface FilesRead {
   /** In the order of their names. */
   readonly files: readonly FileText[];
@@ -58,7 +58,7 @@ const MAX_FILE_BYTES = 64 * 1024 * 1024;
 
 async function readOne(file: string): Promise<ReadOutcome> {
   try {
-    // Looked at first: opening a pipe would wait for somebody to write to it.
+    // Looked at first: opening a pipe would wait for a writer.
     const status = await stat(file);
     if (!status.isFile()) throw new Error('expected a regular file');
     if (status.size > MAX_FILE_BYTES) throw new Error(`expected at most ${MAX_FILE_BYTES} bytes, found ${status.size}`);
@@ -96,7 +96,7 @@ function identity(outcome: ReadOutcome): readonly string[] {
   return 'text' in outcome ? [outcome.file, outcome.text] : [outcome.at?.file ?? '', outcome.message];
 }
 
-/** A short digest of `texts`: it tells a change from none, and nobody gains by forging it. */
+/** A short digest of `texts`: it detects changes, and nothing is gained by forging it. */
 export function digestOf(texts: readonly string[]): string {
   const hash = createHash('sha256');
   // The length in front keeps ['a', 'bc'] and ['ab', 'c'] apart.

@@ -10,13 +10,13 @@ export class FolderWatchers {
   readonly #watchers = new Map<string, WatchedFolder>();
   readonly #onEvent: () => void;
 
-  /** @param onEvent told that one of the names may have changed; more often than it did */
+  /** @param onEvent called when one of the names may have changed; more often than it did */
   constructor(onEvent: () => void) {
     this.#onEvent = onEvent;
   }
 
   /**
-   * Watches exactly what `steps` name from now on. Folders that were watched already go on being so, without a gap.
+   * Watches exactly what `steps` name from now on. Folders that were watched already stay watched, without a gap.
    *
    * @returns folders that cannot be watched, with the system's error code
    */
@@ -52,7 +52,7 @@ export class FolderWatchers {
   #open(key: string, folder: string, names: ReadonlySet<string | undefined>): WatchedFolder {
     const watched: WatchedFolder = { watcher: watch(folder), names };
     watched.watcher.on('change', (_type, name) => {
-      // The folder's own name says that it was itself moved or deleted: this watcher may be deaf from now on.
+      // The folder's own name says that it was itself moved or deleted: this watcher may report nothing from now on.
       const own = name === basename(folder);
       if (own) this.#forget(key, watched);
       if (own || matters(watched.names, name)) this.#onEvent();
@@ -70,7 +70,7 @@ export class FolderWatchers {
   }
 }
 
-/** A folder whose changes are not heard of. */
+/** A folder whose changes are not reported. */
 export interface Unwatched {
   readonly folder: string;
   /** Of the system, for example `ENOSPC` when the user has no more inotify watches. */

@@ -9,7 +9,7 @@ import { Debouncer } from './debouncer.ts';
 export interface FileSubject<Read extends { readonly digest: string }, Value> {
   /** What it is, for people: `routes`. */
   readonly what: string;
-  /** Every name that decides what stands where it is read. */
+  /** Every directory entry on the path to the files, links included. */
   watchPath(): Promise<readonly WatchStep[]>;
   /** The bytes. Equal digests mean that there is nothing to parse. */
   read(): Promise<Read>;
@@ -57,13 +57,13 @@ export interface FileFollower<Value> {
   refresh(): void;
 }
 
-/** A route source that can be told to look at its files. */
+/** A route source whose files can be read again on request. */
 export interface FileSource extends RouteSource {
   /** Reads the files again now, or when they are no longer being written; what is unchanged is not yielded again. */
   refresh(): void;
 }
 
-/** Rare enough that reading the files again costs nothing that shows; soon enough for somebody who waits for it. */
+/** Rare enough to cost nothing measurable, frequent enough for an operator who waits for a change. */
 export const DEFAULT_POLL_MS = 30_000;
 
 /** Follows files while they change, in whichever way. While they are wrong or missing, the last good value stays. */
@@ -155,7 +155,7 @@ function judged<Value>(
       reading: answered(before, { version, value: outcome.value }, before.asOf),
       notes: [...problems, ...outcome.notes],
     };
-  const lastGood = `the ${what} in use are the last good ones, until the problems above are mended`;
+  const lastGood = `the ${what} in use are the last good ones, until the problems above are fixed`;
   return { reading: failed(before, new ConfigProblems(outcome.problems)), notes: [...problems, lastGood] };
 }
 
@@ -170,7 +170,7 @@ function withWarnings<Value>(
 /** A path that changes more often than this while it is being watched is caught by the events of the next round. */
 const MAX_WALKS = 5;
 
-/** Watches all that decides what stands there, before it is read: what changes later is then heard of. */
+/** Watches every directory entry on the path before the files are read, so that any later change is reported. */
 async function watchPath(
   subject: { watchPath(): Promise<readonly WatchStep[]> },
   watchers: FolderWatchers,
@@ -186,7 +186,7 @@ async function watchPath(
   return unwatched.filter(({ code }) => !EXPECTED_CODES.has(code)).map(toWarning);
 }
 
-/** Gone in between: the next round sees it. And folders that may be passed but not read, such as a parent of somebody else's. */
+/** Gone in between: the next round sees it. And folders that may be traversed but not read, such as another user's. */
 const EXPECTED_CODES: ReadonlySet<string> = new Set(['ENOENT', 'ENOTDIR', 'EACCES', 'EPERM']);
 
 function toWarning({ folder, code }: Unwatched): string {

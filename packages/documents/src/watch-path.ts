@@ -13,7 +13,7 @@ export interface WatchStep {
 }
 
 /**
- * Every name that decides what stands at `path`, in the order in which the kernel looks them up: links are followed by hand,
+ * Every directory entry on the path to `path`, in the order in which the kernel looks them up: links are followed by hand,
  * so that the folder of each link is among them. Ends where a name is missing. When `path` is a folder, it is itself the last.
  *
  * This is what has to be watched to see `path` replaced in any way: Kubernetes, for one, changes a mounted file by replacing a

@@ -116,7 +116,7 @@ describe('a broken file', () => {
     expect(broken.warnings).toEqual([
       `${file}:2:27: unknown key "backend": did you mean "backends"?`,
       `${file}:2:40: unknown key "port": known keys are name, serverNames, listeners, fallback, backends, balance, connectTimeout, healthCheck, failover, egress, access, limits, use`,
-      'the routes in use are the last good ones, until the problems above are mended',
+      'the routes in use are the last good ones, until the problems above are fixed',
     ]);
     await writeFile(file, 'routes: [');
     const other = await seen.next();

@@ -171,13 +171,13 @@ const YAML: readonly Golden[] = [
     claim: 'a suffix without quotes',
     text: 'routes: [ { serverNames: [ *.a.example ], backends: [] } ]',
     problems: [
-      '1:28: expected a host name, "*.suffix" or "*", found the YAML alias *.a.example of nothing: a text that begins with * needs quotes',
+      '1:28: expected a host name, "*.suffix" or "*", found the YAML alias *.a.example of nothing: a string that begins with * needs quotes',
     ],
   },
   {
     claim: 'a star without quotes',
     text: 'routes: [ { serverNames: [ * ], backends: [] } ]',
-    problems: ['1:28: expected a value, found a YAML alias without a name: a text that begins with * needs quotes'],
+    problems: ['1:28: expected a value, found a YAML alias without a name: a string that begins with * needs quotes'],
   },
   {
     claim: 'mistyped keys at every level',
@@ -269,7 +269,7 @@ const YAML: readonly Golden[] = [
   {
     claim: 'a server name twice in one route',
     text: 'routes: [ { serverNames: [ a, A ], backends: [] } ]',
-    problems: ['1:31: server name "a" stands in this route twice, first at r.yaml:1:28'],
+    problems: ['1:31: server name "a" is in this route twice, first at r.yaml:1:28'],
   },
   {
     claim: 'aliases of aliases of aliases',

@@ -5,7 +5,7 @@ import type { AddressSet } from '@meshgate/core/parts';
 export type AddressList = Pick<AddressSet, 'has'>;
 
 /**
- * Reads addresses and blocks: `10.0.0.1`, `10.0.0.0/8`, `2001:db8::/32`, and `unix` for whoever connects to a unix socket.
+ * Reads addresses and blocks: `10.0.0.1`, `10.0.0.0/8`, `2001:db8::/32`, and `unix` for clients of a unix socket.
  *
  * @throws Error that says which is none
  */

@@ -45,7 +45,7 @@ async function requestOf(client: FilterContext): Promise<number | undefined> {
 }
 
 /**
- * For servers that expect it: asks a backend for TLS in PostgreSQL's way when the client asked us so, before the ClientHello goes on.
+ * For servers that expect it: asks a backend for TLS in PostgreSQL's way when the client asked us so, before the ClientHello is sent on.
  * Belongs to {@link postgres}: without it nothing is asked.
  */
 export function postgresBackends(): Layer<Connector> {

@@ -4,9 +4,9 @@ import { addressList } from './address-list.ts';
 import { parseProxyHeader } from './proxy-header.ts';
 import type { ProxyHeader } from './proxy-header.ts';
 
-/** Whom {@link proxyProtocol} believes. */
+/** Which peers {@link proxyProtocol} trusts. */
 export interface ProxyProtocolOptions {
-  /** Addresses and blocks of load balancers: `10.0.0.0/8`, `2001:db8::1`, `unix`. They must send a header; nobody else may connect. */
+  /** Addresses and blocks of load balancers: `10.0.0.0/8`, `2001:db8::1`, `unix`. They must send a header; other peers may not connect. */
   readonly from: readonly string[];
 }
 

@@ -45,7 +45,7 @@ export class Family<L extends Label> {
     return series;
   }
 
-  /** Forgets the series whose labels satisfy `gone`. Whoever still holds one of their cells writes to nobody. */
+  /** Forgets the series whose labels satisfy `gone`. A cell of them that is still held is no longer exported. */
   drop(gone: (labels: LabelValues<L>) => boolean): void {
     for (const series of this.#series) {
       if (gone(series.labels)) this.#series.delete(series);

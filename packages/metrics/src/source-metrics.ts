@@ -6,7 +6,7 @@ import type { Cell } from './family.ts';
 import { Memo } from './memo.ts';
 import { METRICS } from './metrics.ts';
 
-/** What the sources have said, and when. */
+/** Snapshots and failures of the sources, and when. */
 export class SourceMetrics {
   readonly #expiries: Memo<string, Cell>;
   readonly #routes: Family<'source' | 'kind'>;

@@ -3,11 +3,11 @@ import type { Observer } from '../observe.ts';
 import { settlesInTime } from '../watch/scope.ts';
 import type { Service } from './service.ts';
 
-/** What the hooks of a drain are run under. */
+/** Options of drain hooks. */
 export interface HookControl {
-  /** Aborts when nobody waits politely any longer. */
+  /** Aborts when the drain is forced. */
   readonly force: AbortSignal;
-  /** Told of hooks that fail. */
+  /** Gets an event for each hook that fails. */
   readonly observer: Observer;
 }
 
@@ -18,8 +18,8 @@ export async function runDrainHooks(services: readonly Service[], control: HookC
 }
 
 /**
- * Runs one part of a drain: one that fails, or does not settle in time, is reported as `service.failed`, and keeps nobody else from
- * leaving. Never rejects.
+ * Runs one part of a drain: one that fails, or does not settle in time, is reported as `service.failed`, and does not keep the others from
+ * finishing. Never rejects.
  */
 export async function runBounded(
   name: string,
@@ -27,7 +27,7 @@ export async function runBounded(
   { force, observer }: HookControl,
 ): Promise<void> {
   const work = Promise.resolve().then(hook);
-  // Whoever is told to hurry is told by the same signal.
+  // The hook gets the same signal.
   const forced = { signal: force, ms: FORCED_HOOK_TIMEOUT_MS };
   try {
     if (!(await settlesInTime(work, HOOK_TIMEOUT_MS, forced)))
@@ -38,6 +38,6 @@ export async function runBounded(
   }
 }
 
-/** An agent that is asked to send nobody here answers within a second; an orchestrator waits for the sum of the drain and some 10 s. */
+/** A deregistration takes less than a second; an orchestrator waits for the sum of the drain and some 10 s. */
 export const HOOK_TIMEOUT_MS = 5_000;
 const FORCED_HOOK_TIMEOUT_MS = 1_000;

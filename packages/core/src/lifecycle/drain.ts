@@ -10,19 +10,19 @@ import type { Service } from './service.ts';
 export interface DrainOptions {
   /** Between "not ready" and the end of accepting: for load balancers to notice. */
   readonly delayMs: number;
-  /** How long connections may go on by themselves after that. */
+  /** How long connections may continue after that. */
   readonly graceMs: number;
-  /** Over how long those that are left are then closed: not in one instant, so that their clients do not all come back at once. */
+  /** Period over which the remaining ones are then closed: not at once, so that their clients do not all reconnect at once. */
   readonly spreadMs: number;
 }
 
-/** No delay: only who stands in front knows how long it needs to notice. An orchestrator must wait for the sum of the three. */
+/** No delay: only the load balancer in front knows how long it needs to notice. An orchestrator must wait for the sum of the three. */
 export const DEFAULT_DRAIN: DrainOptions = { delayMs: 0, graceMs: 30_000, spreadMs: 5_000 };
 
-/** Why a proxy goes out of service: nobody serves in its place, or a successor does already. */
+/** Why a proxy goes out of service: it shuts down, or a successor has taken over already. */
 export type DrainReason = 'leaving' | 'handover';
 
-/** `announcing`: not ready, still accepting. `finishing`: not accepting, connections go on. `closing`: those left are closed. */
+/** `announcing`: not ready, still accepting. `finishing`: not accepting, connections continue. `closing`: those left are closed. */
 export type DrainState = 'serving' | 'announcing' | 'finishing' | 'closing' | 'drained';
 
 /** How far a drain has come. */
@@ -46,14 +46,14 @@ export type DrainedSessions = Pick<Sessions, 'size' | 'ended' | 'empty' | 'stopA
 /** What {@link Drain} works on. */
 export interface DrainTargets {
   readonly sessions: DrainedSessions;
-  /** `release` in place of `stop` when a successor goes on with their sockets. */
+  /** `release` in place of `stop` when a successor takes over their sockets. */
   readonly listeners: Pick<Service, 'stop'> & { release?(): Promise<void> };
   /** Told first, all at once: see `Service.drain`. */
   readonly services: readonly Service[];
   readonly observer: Observer;
 }
 
-/** Takes a proxy out of service without hurting anybody who can finish in time. */
+/** Takes a proxy out of service without cutting connections that can finish in time. */
 export class Drain {
   #options: DrainOptions;
   readonly #targets: DrainTargets;
@@ -94,7 +94,7 @@ export class Drain {
     return this.#ending;
   }
 
-  /** Stop being polite: whatever is left is closed now. */
+  /** Closes the remaining connections now. */
   force(): void {
     this.#force.abort();
   }
@@ -144,7 +144,7 @@ export class Drain {
   }
 }
 
-// Short enough that connections which go on do not notice, long enough that 50,000 are closed within seconds.
+// Short enough that the remaining connections do not notice, long enough that 50,000 are closed within seconds.
 const TURN_MS = 10;
 const TICK_MS = 5;
 

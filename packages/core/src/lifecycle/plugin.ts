@@ -28,11 +28,11 @@ export interface PluginHost {
   addSource(source: RouteSource): void;
   /** Its listeners are opened beside those of the configuration. */
   addListenerSource(source: ListenerSource): void;
-  /** Asked in order of addition, after the built-in TLS sniffer. */
+  /** Called in order of addition, after the built-in TLS sniffer. */
   addSniffer(sniffer: Sniffer): void;
-  /** Asked before the route table, in order of addition; `undefined` means "not mine". */
+  /** Called before the route table, in order of addition; `undefined` means "not mine". */
   addResolver(resolver: Resolver): void;
-  /** Told of everything, in order of addition, after the daemon's own. */
+  /** Gets every event, in order of addition, after the daemon's own observers. */
   addObserver(observer: Observer): void;
   /**
    * Started before the listeners, in order of addition; stopped after them.
@@ -50,10 +50,10 @@ export interface PluginHost {
    * @param make called once for each listener; throws, as `parse` does, when the settings are wrong
    */
   offerFilter(name: string, make: FilterFactory): void;
-  /** Around the way to every backend; the plugin added first is outermost. */
+  /** Wraps the connector of all routes; the layer added first is outermost. */
   wrapConnector(layer: Layer<Connector>): void;
   /**
-   * Around the way to the backends of routes, or for the connections of listeners, that name it in `use`, with settings of their own.
+   * Wraps the connector of routes, or of the connections of listeners, that name it in `use`, with settings of their own.
    *
    * @param make called once for each route or listener; throws, as `parse` does, when the settings are wrong
    */
@@ -65,8 +65,8 @@ export interface PluginHost {
    */
   offerBalance(name: string, make: BalanceFactory): void;
   /**
-   * For listeners that name it in `use`, where it is asked before all others; and for routes, where it is asked when the route was found,
-   * and what it knows takes its place. With settings of their own.
+   * For listeners that name it in `use`, where it is called before all others; and for routes, where it is called once the route is found
+   * and may replace it. With settings of their own.
    *
    * @param make called once for each listener or route; throws, as `parse` does, when the settings are wrong
    */
@@ -78,7 +78,7 @@ export interface PluginHost {
    */
   addAdminPath(path: string, answer: PluginAnswerer): void;
   /**
-   * What an operator should know although everything goes on; `undefined`: all is well again. Shown by `/ready` and the log. May be
+   * What an operator should know although everything works; `undefined`: the condition has cleared. Shown by `/ready` and the log. May be
    * called at any time, as often as it changes.
    */
   reportWarning(warning: string | undefined): void;
@@ -107,11 +107,11 @@ export interface ServiceOptions {
 
 /** A log for people. Facts are fields of the line; no secrets. */
 export interface PluginLog {
-  /** For whoever looks for a fault. */
+  /** For debugging. */
   debug(message: string, facts?: Readonly<Record<string, unknown>>): void;
   /** Worth a line in a healthy system. */
   info(message: string, facts?: Readonly<Record<string, unknown>>): void;
-  /** Somebody should look at it; everything goes on. */
+  /** Needs attention; the plugin still works. */
   warn(message: string, facts?: Readonly<Record<string, unknown>>): void;
   /** Something did not work. */
   error(message: string, facts?: Readonly<Record<string, unknown>>): void;
@@ -158,12 +158,12 @@ export interface PluginRequest {
   readonly query: URLSearchParams;
 }
 
-/** An answer of the admin server: JSON, or a text of a type of its own. `status` is 200 when absent. */
+/** An answer of the admin server: JSON, or a body of any other content type. `status` is 200 when absent. */
 export type PluginAnswer =
   | { readonly status?: number; readonly json: object }
   | { readonly status?: number; readonly contentType: string; readonly text: string };
 
-/** Answers one admin path. When it throws, or takes more than ten seconds, the client is told that it failed. */
+/** Answers one admin path. When it throws, or takes more than ten seconds, the client gets a 500. */
 export type PluginAnswerer = (request: PluginRequest) => PluginAnswer | Promise<PluginAnswer>;
 
 /** What a plugin module exports as its default. */
@@ -185,7 +185,7 @@ export interface PluginDefinition<Config, Prepared = Config> {
   readonly name: string;
   /** Throws {@link ConfigProblems} when `config` is wrong. A schema library's own `parse` will do, one that answers later too. */
   parse(config: unknown): Config | Promise<Config>;
-  /** What takes time before parts can be made: a file is read, a schema compiled. It connects to nobody: `--check` calls it too. */
+  /** What takes time before parts can be made: a file is read, a schema compiled. It opens no connection: `--check` calls it too. */
   prepare?(config: Config, host: Pick<PluginHost, 'baseDir' | 'process'>): Promise<Prepared>;
   /** Adds parts to `host`; starts nothing. Gets what `prepare` has made, or the settings without one. */
   setup(host: PluginHost, prepared: Prepared): void | Promise<void>;
@@ -215,7 +215,7 @@ export interface Problem {
   readonly message: string;
   /** Keys and indexes from the top of the value that was parsed; empty for the value itself. */
   readonly path: readonly (string | number)[];
-  /** Where it stands, when the problem is in a file. Lines and columns count from 1. */
+  /** Its place, when the problem is in a file. Lines and columns count from 1. */
   readonly at?: { readonly file: string; readonly line: number; readonly column: number };
 }
 

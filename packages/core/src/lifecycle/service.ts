@@ -1,14 +1,14 @@
 import { settlesInTime } from '../watch/scope.ts';
 
 /**
- * Something with a lifetime. The signal always means "hurry": in `start` give up, in `stop` stop being polite.
+ * Something with a lifetime. The signal always means "do not wait any longer": in `start` give up, in `stop` force it.
  */
 export interface Service {
   readonly name: string;
   /** Resolves when others may rely on it. Rejects, having cleaned up after itself, when it cannot start. */
   start(signal: AbortSignal): Promise<void>;
   /**
-   * The proxy is about to leave and still accepts: tell whoever sends it work. Called at most once, before `stop`.
+   * The proxy is about to leave and still accepts: deregister from load balancers and catalogs. Called at most once, before `stop`.
    * A failure is reported and does not keep the drain from going on.
    */
   drain?(signal: AbortSignal): Promise<void>;
@@ -24,13 +24,13 @@ export interface PreparedChange {
   discard(): Promise<void>;
 }
 
-// The daemon waits for a second longer, and an orchestrator for longer than that: whoever needs more is named, and left behind.
+// The daemon waits one second longer than this. A service that needs more is named in the error, and left behind.
 const STOP_TIMEOUT_MS = 10_000;
 const FORCED_STOP_TIMEOUT_MS = 2_000;
 
 /**
  * `services` as one: started in order, stopped in reverse. When one cannot start, or `signal` aborts, those before it are
- * stopped again. One that does not stop within 10 s, or within 2 s of an abort, keeps nobody else from stopping.
+ * stopped again. One that does not stop within 10 s, or within 2 s of an abort, does not keep the others from stopping.
  */
 export function inOrder(name: string, services: readonly Service[]): Service {
   const started: Service[] = [];

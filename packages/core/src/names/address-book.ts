@@ -12,19 +12,19 @@ import { answered, failed, NO_READING } from '../watch/reading.ts';
 import type { Reading } from '../watch/reading.ts';
 import { settlesWithin } from '../watch/scope.ts';
 
-// A TTL of 0 would mean a question for each connection, one of days that a service which has moved is never found again.
+// A TTL of 0 would mean a query for each connection, one of days that a service which has moved is not found again.
 const MIN_TTL_SECONDS = 1;
 const MAX_TTL_SECONDS = 300;
-// After a failure: soon again, but not with each connection; while there is an address to use, in growing pauses.
+// After a failure: not again with each connection; while there is an address to use, after growing pauses.
 const RETRY_PAUSES: BackoffOptions = { firstMs: 1_000, maxMs: 30_000 };
-// Rather an address that was right until now than a client that waits for a slow name server.
+// How long a client waits for a slow name server before the expired addresses are used.
 const STALE_PATIENCE_MS = 250;
-// A name that is said not to exist any more may be in the middle of a change of its zone: its addresses are used this much longer.
+// NXDOMAIN may come in the middle of a zone change: the last addresses are used this much longer.
 const ABSENCE_DOUBTED_MS = 30_000;
-// No route has led to it for this long: its backend is gone.
+// Not used by a route for this long: its backend is gone.
 const FORGET_AFTER_MS = 3_600_000;
 const SWEEP_EVERY_MS = 60_000;
-// The files of the system are looked at no more often.
+// How often the system's files are checked at most.
 const CHECK_EVERY_MS = 1_000;
 
 interface KnownName {
@@ -35,23 +35,23 @@ interface KnownName {
   /** Which address comes first next time. */
   turn: number;
   asking: Promise<void> | undefined;
-  /** Of questions that fail in a row. */
+  /** Of queries that fail in a row. */
   pauses: Generator<number, never>;
-  /** Since when the name is said not to exist; absent while it does, and when nobody could say. */
+  /** Since when name servers answer NXDOMAIN; absent while they do not. */
   absentSince: number | undefined;
 }
 
 const UNKNOWN = { reading: NO_READING, freshUntil: 0, turn: 0, asking: undefined, absentSince: undefined };
 
-/** Not shortened at random, as they are for those who would come back together: each name has its own. */
+/** Without jitter: names are not retried together. */
 function pauses(): Generator<number, never> {
   return backoff(RETRY_PAUSES, () => 0);
 }
 
 /**
- * The addresses behind backends' host names. All addresses of a name are used, each connection beginning with the next one. A name is
- * asked again when its time to live is over, or when the system's files have changed. When nobody can say, the last good answer goes on
- * being used; when the name is said not to exist, for half a minute more.
+ * The addresses of backends' host names. All addresses of a name are used, each connection starting with the next one. A name is
+ * resolved again when its TTL has expired, or when the system's files have changed. While resolution fails, the last good answer stays in
+ * use; when the name does not exist any more, for half a minute.
  */
 export class AddressBook {
   readonly #names: NameSystem;
@@ -88,7 +88,7 @@ export class AddressBook {
     if (entry.reading.value === undefined)
       return this.#firstAnswer(endpoint.host, entry).then(() => this.#known(entry, endpoint));
     const asking = this.#refresh(endpoint.host, entry);
-    // The name system has failed before, or is slow now: nobody else waits for it.
+    // Resolution has failed before, or is slow now: later connections do not wait for it.
     if (entry.reading.state === 'failing') return this.#known(entry, endpoint);
     return this.#answeredSoon(entry, asking).then(() => this.#known(entry, endpoint));
   }
@@ -99,18 +99,18 @@ export class AddressBook {
   }
 
   async #firstAnswer(host: string, entry: KnownName): Promise<void> {
-    // Again when the system's files have changed meanwhile: what the answer rested on does not hold any more.
+    // Again when the system's files have changed meanwhile: the answer came from the old ones.
     do await this.#refresh(host, entry);
     while (entry.reading.state === 'waiting');
   }
 
   async #answeredSoon(entry: KnownName, asking: Promise<void>): Promise<void> {
     if (await settlesWithin(asking, STALE_PATIENCE_MS)) return;
-    // Those who come while the answer is still awaited take what is known.
+    // Connections that come while the answer is pending use the known addresses.
     if (entry.asking === asking) entry.freshUntil = performance.now() + STALE_PATIENCE_MS;
   }
 
-  /** One question at a time for each name, however many connections wait for its answer. */
+  /** One query at a time for each name, however many connections wait for its answer. */
   #refresh(host: string, entry: KnownName): Promise<void> {
     if (entry.asking !== undefined) return entry.asking;
     const asking: Promise<void> = this.#ask(host, entry, () => entry.asking === asking).finally(() => {
@@ -140,7 +140,7 @@ export class AddressBook {
     for (const [host, { usedAt }] of this.#entries) if (now - usedAt > FORGET_AFTER_MS) this.#entries.delete(host);
   }
 
-  /** @param isWanted whether nobody has asked anew meanwhile, of a system that has changed */
+  /** @param isWanted false once a newer query has replaced this one, since the system's files have changed */
   async #ask(host: string, entry: KnownName, isWanted: () => boolean): Promise<void> {
     try {
       const resolution = await this.#names.resolve(host);
@@ -171,7 +171,7 @@ export class AddressBook {
     this.#observer.observe({ type: 'resolution.failed', host, error, lastGood });
   }
 
-  /** Does not wait: who comes next has the new answers. */
+  /** Does not wait: the next connection has the new answers. */
   #checkForChanges(now: number): void {
     if (this.#names.hasChanged === undefined || now - this.#checkedAt < CHECK_EVERY_MS) return;
     this.#checkedAt = now;
@@ -184,7 +184,7 @@ export class AddressBook {
     for (const entry of this.#entries.values()) {
       const { reading } = entry;
       entry.freshUntil = 0;
-      // Why the last question failed does not hold any more; whoever has no address asks, and waits.
+      // The last failure says nothing of the changed system: a name without an address is queried, and waited for.
       entry.reading = reading.value === undefined ? NO_READING : answered(reading, reading.value, reading.asOf);
       entry.asking = undefined;
     }

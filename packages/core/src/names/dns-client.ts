@@ -6,7 +6,7 @@ import { settlesWithin } from '../watch/scope.ts';
 
 type AddressFamily = 4 | 6;
 
-/** What the name servers say of one family of one name. */
+/** The answer for one address family of one name. */
 type FamilyAnswer =
   | {
       readonly kind: 'addresses';
@@ -21,17 +21,17 @@ type FamilyAnswer =
 
 // RFC 8305, section 3: how long the answer that came first waits for the other family's.
 const RESOLUTION_DELAY_MS = 50;
-// A middlebox that drops questions for AAAA does so for ever, or until somebody mends it.
+// A middlebox that drops AAAA queries does so until it is repaired.
 const SILENCE_REMEMBERED_MS = 300_000;
 
-/** Asks the name servers of one resolv.conf, search domains included. */
+/** Queries the name servers of one resolv.conf, search domains included. */
 export class DnsClient {
   readonly #conf: ResolvConf;
   /** One for each server. */
   readonly #resolvers: readonly Resolver[];
-  /** Which server is asked first: the one that answered last. */
+  /** Which server is queried first: the one that answered last. */
   #preferred = 0;
-  /** Until when nobody waits for a family whose questions are not answered. */
+  /** Until when a family whose queries are not answered is not waited for. */
   readonly #silentUntil: Record<AddressFamily, number> = { 4: 0, 6: 0 };
 
   constructor(conf: ResolvConf) {
@@ -39,7 +39,7 @@ export class DnsClient {
     this.#resolvers = conf.servers.map((server) => resolverOf(server, conf));
   }
 
-  /** Tries `host` as it stands and with the search domains, in the order that `ndots` says. Rejects with a `ResolutionError`. */
+  /** Tries `host` as it is and with the search domains, in the order that `ndots` says. Rejects with a `ResolutionError`. */
   async resolve(host: string): Promise<Resolution> {
     let trouble: ResolutionError | undefined;
     for (const name of this.#candidates(host)) {
@@ -126,7 +126,7 @@ export class DnsClient {
   }
 }
 
-/** Node reports what one server says, also that it failed: to go on to the next is ours. */
+/** Node reports what one server answers, failures included: trying the next one is ours. */
 function resolverOf(server: string, { timeoutMs }: ResolvConf): Resolver {
   const resolver = new Resolver({ timeout: timeoutMs, tries: 1 });
   resolver.setServers([server]);
@@ -162,8 +162,8 @@ const ANSWERED_WITHOUT_AN_ANSWER: ReadonlySet<string> = new Set([
 ]);
 
 const TROUBLES: Readonly<Record<string, string>> = {
-  ECONNREFUSED: 'nobody listens',
-  EREFUSED: 'the question was refused (REFUSED)',
+  ECONNREFUSED: 'connection refused',
+  EREFUSED: 'the query was refused (REFUSED)',
   ESERVFAIL: 'the server failed (SERVFAIL)',
   ETIMEOUT: 'no answer',
 };

@@ -21,7 +21,7 @@ export class FollowedFile<T> {
     this.#parse = parse;
   }
 
-  /** What the file held when it could be read last; as of an empty file before. */
+  /** The value of the last successful reading; that of an empty file before. */
   get value(): T {
     return this.#reading.value ?? this.#parse('');
   }
@@ -48,7 +48,7 @@ export class FollowedFile<T> {
       this.#stamp = stamp;
       this.#version += 1;
     } catch (reason) {
-      // Want of descriptors, for one, says nothing of the file: it is looked at again the next time.
+      // A shortage of descriptors, for one, says nothing of the file: it is read again at the next check.
       this.#reading = failed(this.#reading, errorOf(reason));
     }
   }

@@ -2,7 +2,7 @@
 export interface NameService {
   /** `files`, `dns`, `resolve`, `mdns4_minimal` … */
   readonly name: string;
-  /** Nobody after it is asked when it says that the name does not exist. */
+  /** Later services are not queried when it says that the name does not exist. */
   readonly isFinal: boolean;
 }
 

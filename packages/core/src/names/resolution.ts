@@ -1,25 +1,25 @@
-/** What is known of a name. */
+/** The addresses of a name. */
 export interface Resolution {
   /** IPv4 and IPv6 addresses; at least one. */
   readonly hosts: readonly string[];
   /** How long they may be used, in seconds. */
   readonly ttlSeconds: number;
   /**
-   * All addresses, when those of one family were still to come: nobody waits for the slower one (RFC 8305, section 3). Never rejects;
+   * All addresses, when those of one family were still to come: the slower one is not waited for (RFC 8305, section 3). Never rejects;
    * `undefined` when nothing came.
    */
   readonly rest?: Promise<Resolution | undefined>;
 }
 
 /**
- * `absent`: the name does not exist, or has no address. `unavailable`: nobody could say so; it may well exist.
+ * `absent`: the name does not exist, or has no address. `unavailable`: there was no authoritative answer; it may well exist.
  */
 export type ResolutionFailure = 'absent' | 'unavailable';
 
 /** A name that led to no address. */
 export class ResolutionError extends Error {
   override readonly name = 'ResolutionError';
-  /** Why: the name does not exist, or nobody could say. */
+  /** Why: the name does not exist, or there was no authoritative answer. */
   readonly kind: ResolutionFailure;
 
   constructor(kind: ResolutionFailure, message: string, options?: ErrorOptions) {
@@ -30,8 +30,8 @@ export class ResolutionError extends Error {
 
 /** Knows the addresses behind names. */
 export interface NameSystem {
-  /** Rejects with a {@link ResolutionError}; any other error counts as `unavailable`. Ends within seconds, one way or the other. */
+  /** Rejects with a {@link ResolutionError}; any other error counts as `unavailable`. Settles within seconds. */
   resolve(host: string): Promise<Resolution>;
-  /** Whether answers given before should be asked for anew, since what they rest on has changed. Never rejects. */
+  /** Whether earlier answers should be queried again, since what they depend on has changed. Never rejects. */
   hasChanged?(): Promise<boolean>;
 }

@@ -18,23 +18,23 @@ export interface SystemNamesOptions {
   /** `/etc/nsswitch.conf` when absent. */
   readonly nsswitch?: string;
   /**
-   * Elsewhere than on Linux names are the business of a daemon of the system, which is asked by `getaddrinfo`; the system that runs when
+   * Elsewhere than on Linux names are resolved by a daemon of the system, which `getaddrinfo` queries; the system that runs when
    * absent.
    */
   readonly platform?: NodeJS.Platform;
 }
 
-// The hosts file tells no time to live. Envoy asks again every 5 s, Consul's own default is 10 s.
+// The hosts file has no TTL. Envoy refreshes every 5 s, Consul's own default is 10 s.
 const DEFAULT_TTL_SECONDS = 10;
 // RFC 6761, section 6.3.
 const LOOPBACK: Resolution = { hosts: ['127.0.0.1', '::1'], ttlSeconds: DEFAULT_TTL_SECONDS };
-// Longer than any client waits, and nobody waits for ever.
+// Longer than any client waits.
 const DEADLINE_MS = 10_000;
 
 /**
  * Names as the system resolves them: in the order of nsswitch.conf, the hosts file and the name servers of resolv.conf, all three
  * followed while they change; A and AAAA by RFC 8305; `localhost` and names below it always this machine (RFC 6761). `getaddrinfo`,
- * which tells no time to live and cannot be cancelled, is asked where the order names a service that only the C library knows.
+ * which has no TTL and cannot be cancelled, is used where the order names a service that only the C library knows.
  */
 export function systemNames(options: SystemNamesOptions = {}): NameSystem {
   const system = new SystemNames(options);
@@ -91,7 +91,7 @@ class SystemNames {
       else if (failure?.kind !== 'unavailable') failure = found;
       if (isFinal && found instanceof ResolutionError && found.kind === 'absent') break;
     }
-    // Last, since it asks everybody once more and holds a thread meanwhile.
+    // Last, since it queries every service once more and blocks a thread meanwhile.
     if (hasOthers && failure?.kind !== 'unavailable') return askSystem(name);
     throw failure ?? new ResolutionError('absent', 'no service of nsswitch.conf knows the name');
   }

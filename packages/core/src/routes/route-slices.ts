@@ -1,7 +1,7 @@
 import type { Route } from './route.ts';
 
 /**
- * Cuts `routes`, in their order, into shares that are each the work of about a millisecond to whoever copies or indexes them. Handed on
+ * Cuts `routes`, in their order, into slices that each take about a millisecond to copy or index. Handed on
  * one a turn of the event loop, 100,000 of them keep no connection waiting. A route is never cut, however large it is.
  */
 export function* inSlices(routes: readonly Route[]): Generator<readonly Route[], void, void> {

@@ -20,7 +20,7 @@ export interface RouteStoreOptions {
   readonly patienceMs?: number;
 }
 
-// Longer than any healthy agent or disk takes, shorter than an orchestrator's patience with a process that does not listen.
+// Longer than any healthy agent or disk takes, shorter than an orchestrator waits for a process that does not listen.
 const DEFAULT_PATIENCE_MS = 5_000;
 
 /**
@@ -54,7 +54,7 @@ export class RouteStore implements Service, Resolver {
     return serverName === undefined ? this.#table.fallback(listener) : this.#table.lookup(serverName, listener);
   }
 
-  /** Resolves when every source has a snapshot, has failed, or was silent for too long; `sources` says which. Rejects when told to hurry. */
+  /** Resolves when every source has a snapshot, has failed, or was silent for too long; `sources` says which. Rejects when `signal` aborts. */
   async start(signal: AbortSignal): Promise<void> {
     for (const followed of this.#followed) followed.start();
     const first = Promise.all(this.#followed.map(({ follower }) => follower.firstSnapshot));
@@ -101,7 +101,7 @@ export class RouteStore implements Service, Resolver {
     for (const { follower } of next.filter((one) => !before.includes(one))) this.#tell(follower, indexes);
     const gone = before.filter((one) => !next.includes(one));
     for (const { source } of gone) {
-      // One that goes on under the same name has been replaced, not removed.
+      // One that continues under the same name has been replaced, not removed.
       if (next.some((one) => one.source.name === source.name)) continue;
       this.#observer.observe({
         type: 'source.removed',

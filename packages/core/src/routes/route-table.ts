@@ -158,7 +158,7 @@ function suffixesOf(serverName: string): readonly string[] {
 const ROUTES_PER_STEP = 200;
 
 /**
- * Indexes a snapshot step by step, so that whoever runs it can let others have their turn in between: 100,000 routes take longer
+ * Indexes a snapshot in steps, so that the caller can yield the event loop in between: 100,000 routes take longer
  * than a connection should wait. A name claimed twice goes to the route listed first.
  */
 export function* indexing(source: string, snapshot: RouteSnapshot): Generator<void, RouteIndex> {
@@ -208,7 +208,7 @@ function claim(names: Map<string, Route>, name: string, route: Route): void {
   if (!names.has(name)) names.set(name, route);
 }
 
-/** {@link indexing} in one go, for tables that nobody waits for: tests, `--check`, the command line. */
+/** {@link indexing} in one go, where no connection waits: tests, `--check`, the command line. */
 export function indexRoutes(source: string, snapshot: RouteSnapshot): RouteIndex {
   const steps = indexing(source, snapshot);
   for (;;) {

@@ -125,8 +125,8 @@ export interface Route {
    */
   readonly listeners?: readonly string[];
   /**
-   * Also takes clients that send no server name, or speak no protocol that a sniffer knows. `serverNames` may then be empty. Clients that
-   * send a name which no route takes are not meant: `*` takes these.
+   * Also takes clients that send no server name, or speak no protocol that a sniffer knows. `serverNames` may then be empty. Not for clients
+   * that send a name which no route takes: `*` takes those.
    */
   readonly fallback?: boolean;
   /** May be empty: connections then end with {@link Route.withoutBackend}. */
@@ -174,12 +174,12 @@ export interface RouteSnapshot {
   /** All of them: a route that is not here is gone. */
   readonly routes: readonly Route[];
   /**
-   * When this was known to be right, if that is not now: a snapshot kept from an earlier run of the process, or the last good one of a
-   * source whose present word is of no use. `warnings` then say why.
+   * When this was known to be right, if that is not now: a snapshot stored by an earlier run of the process, or the last good one of a
+   * source whose present state is unusable. `warnings` then say why.
    */
   readonly asOf?: Date;
   /**
-   * What is wrong with the source at the moment although it goes on serving, one sentence each: «token lacks node:read»,
+   * What is wrong with the source at the moment although it still serves, one sentence each: «token lacks node:read»,
    * «agent unreachable since …, routes are the last good ones». Shown by `/ready`, the log and the metrics.
    */
   readonly warnings?: readonly string[];
@@ -192,8 +192,8 @@ export interface RouteSource {
   /**
    * Yields the whole set: once when first known, then at each change. What has been yielded is never mutated.
    *
-   * Returns when `signal` aborts, and leaves nothing behind: no timer, no socket. Throwing means "start me again": the last
-   * snapshot stays in use, and `watch` is called anew after a pause that grows.
+   * Returns when `signal` aborts, and leaves nothing behind: no timer, no socket. Throwing means "restart": the last
+   * snapshot stays in use, and `watch` is called again after a growing pause.
    */
   watch(signal: AbortSignal): AsyncIterable<RouteSnapshot>;
 }

@@ -29,10 +29,10 @@ export function snapshotProblems(snapshot: unknown): readonly SnapshotProblem[] 
 // Between two pauses: about a tenth of a millisecond of work.
 const ROUTES_PER_STEP = 200;
 
-// A broken source of 100,000 routes must not fill the memory with words: nobody reads more than the first few.
+// A broken source of 100,000 routes must not fill the memory with messages: only the first few are read.
 const MAX_PROBLEMS = 100;
 
-/** {@link snapshotProblems} step by step, so that whoever runs it can give way to connections in between. */
+/** {@link snapshotProblems} in steps, so that the caller can yield the event loop in between. */
 export function* judgingSnapshot(snapshot: unknown): Generator<void, readonly SnapshotProblem[]> {
   const judge = new Judge();
   if (!isRecord(snapshot)) return [problem('error', [], 'a snapshot', snapshot)];

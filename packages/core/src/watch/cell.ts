@@ -1,8 +1,8 @@
 import { endsWithin } from './scope.ts';
 
 /**
- * The latest value of something, and its changes: one side sets, any number of others wait. A value that nobody looked at before the
- * next one came is skipped, so that a slow reader costs no memory.
+ * The latest value of something, and its changes: one writer, any number of readers. A value that was not read before the
+ * next one is set is skipped, so that a slow reader costs no memory.
  */
 export class Cell<T> {
   #value: T | undefined;
@@ -19,7 +19,7 @@ export class Cell<T> {
     return this.#revision;
   }
 
-  /** Sets the value and wakes whoever waits, also when it equals the one before. */
+  /** Sets the value and wakes the waiting readers, also when it equals the previous one. */
   set(value: T): void {
     this.#value = value;
     this.#revision += 1;
@@ -27,8 +27,8 @@ export class Cell<T> {
   }
 
   /**
-   * Resolves when the revision is not `seen` any more, when `withinMs` milliseconds have passed, or when `signal` aborts: whoever
-   * waits looks which it was. Nothing that was set while nobody waited is missed. Leaves no timer behind.
+   * Resolves when the revision is not `seen` any more, when `withinMs` milliseconds have passed, or when `signal` aborts: the
+   * caller checks which it was. A value set while nobody waited is not missed. Leaves no timer behind.
    */
   async changed(seen: number, signal: AbortSignal, withinMs?: number): Promise<void> {
     if (seen !== this.#revision || signal.aborted) return;

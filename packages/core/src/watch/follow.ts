@@ -14,25 +14,25 @@ export interface Follower<T> {
   readonly pauses?: BackoffOptions;
 }
 
-/** How following ended: in time, or by leaving behind a sequence that did not stop when it was told to. */
+/** How following ended: in time, or by abandoning a sequence that did not stop after its signal had aborted. */
 export type FollowEnd = 'ended' | 'left-behind';
 
 /**
- * A sequence that has lasted this long after its first value was a success, and the next failure is the first of a new row. A value
+ * A sequence that has run this long after its first value was a success: the next failure starts the back-off anew. A value
  * alone is none: an agent without servers answers from its cache, and fails a moment later. Longer than a blocking query and its
  * time-out together.
  */
 const LASTING_MS = 60_000;
 
-// What else the process has to do waits no longer than this for a sequence that yields without ever waiting itself.
+// The longest that a sequence which yields without ever waiting may keep the event loop.
 const TURN_MS = 5;
 
-/** Sources promise to return at once: what takes longer than this after the signal does not come back. */
+/** Sources promise to return at once after the signal: one that takes longer than this will not. */
 const LEAVE_MS = 2_000;
 
 /**
- * Follows an endless sequence until `signal` aborts: started anew after a growing pause whenever it throws, or ends although nobody
- * asked it to. A sequence that yields without ever waiting gives way to the rest of the process every 5 ms all the same.
+ * Follows an endless sequence until `signal` aborts: restarted after a growing pause whenever it throws, or ends before the
+ * signal aborts. A sequence that yields without ever waiting yields the event loop every 5 ms all the same.
  *
  * Resolves two seconds after the signal at the latest, whatever the sequence does. Never rejects.
  */
@@ -66,7 +66,7 @@ async function followUntil<T>(
         turnEndsAt = performance.now() + TURN_MS;
       }
       if (signal.aborted) return;
-      throw new Error('ended although it should go on for as long as it is watched');
+      throw new Error('ended although its signal had not aborted');
     } catch (reason) {
       if (signal.aborted) return;
       if (firstAt !== undefined && performance.now() - firstAt >= LASTING_MS) pausesMs = backoff(pauses);
@@ -82,6 +82,6 @@ function report(follower: Follower<never>, error: Error, retryInMs: number): voi
   try {
     follower.onFailure(error, retryInMs);
   } catch {
-    // Whoever throws here has nobody else to tell.
+    // There is nobody else to report this to.
   }
 }

@@ -1,14 +1,14 @@
 import { pause } from './scope.ts';
 
-/** A bound on how often something happens. */
+/** A rate limit. */
 export interface PaceOptions {
-  /** How many may happen at once after a rest. */
+  /** How many may happen at once after a quiet period. */
   readonly burst: number;
   /** How many a second may happen in the long run. */
   readonly perSecond: number;
 }
 
-/** Lets through a burst, and after that so many a second (a token bucket). */
+/** A token bucket: lets a burst through, then so many a second. */
 export class Pace {
   readonly #options: PaceOptions;
   readonly #now: () => number;
@@ -23,7 +23,7 @@ export class Pace {
     this.#filledAt = now();
   }
 
-  /** Takes the next place: how long to wait before going on, in milliseconds. */
+  /** Takes a token: how long to wait for it, in milliseconds. */
   take(): number {
     const { burst, perSecond } = this.#options;
     const now = this.#now();
@@ -32,7 +32,7 @@ export class Pace {
     return this.#tokens >= 0 ? 0 : (-this.#tokens / perSecond) * 1_000;
   }
 
-  /** Waits for the next place, or until `signal` aborts. */
+  /** Waits for a token, or until `signal` aborts. */
   async next(signal: AbortSignal): Promise<void> {
     const waitMs = this.take();
     if (waitMs > 0) await pause(waitMs, signal);

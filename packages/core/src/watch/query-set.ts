@@ -4,40 +4,40 @@ import { errorOf } from '../errors.ts';
 import { answered, failed, NO_READING } from './reading.ts';
 import type { Reading } from './reading.ts';
 
-/** One question of a {@link QuerySet}. */
+/** One query of a {@link QuerySet}. */
 export interface Query<T> {
-  /** Stands for everything that the answer depends on: when it changes, the question is asked again. `undefined`: each time it is set. */
+  /** Identifies everything that the answer depends on: when it changes, the query is sent again. `undefined`: each time it is set. */
   readonly stamp: string | undefined;
-  /** Asks once. Rejects when there is no answer. */
+  /** Sends the query once. Rejects when there is no answer. */
   ask(signal: AbortSignal): Promise<T>;
 }
 
-/** What a {@link QuerySet} runs by. */
+/** Options of a {@link QuerySet}. */
 export interface QuerySetOptions {
   /** Called whenever the reading of any key changes, and when all have converged. */
   readonly changed: () => void;
-  /** Questions under way at a time. */
+  /** Queries in flight at a time. */
   readonly atATime: number;
   /**
-   * Whether a failure says nothing of its question, but that there are too many of them: then nobody asks for a while, and the question
-   * is asked again as if it had not been.
+   * Whether a failure means that there are too many queries (a rate limit): all queries then pause, and this one is repeated as if it
+   * had not been sent.
    */
   readonly isOverload: (error: Error) => boolean;
-  /** Pauses of a question that fails; 250 ms to 30 s when absent. */
+  /** Pauses of a query that fails; 250 ms to 30 s when absent. */
   readonly pauses?: BackoffOptions;
 }
 
 /**
- * Questions by key, each asked once for each stamp, few at a time: thousands of them converge over a handful of sockets, also when whoever
- * answers limits how often it may be asked. One that fails leaves the others alone: its last answer stays, its reading says why there
- * is no newer one, and it is asked again after growing pauses.
+ * Queries by key, each sent once for each stamp, few at a time: thousands of them converge over a handful of sockets, also when the
+ * server limits their rate. One that fails leaves the others alone: its last answer stays in use, its reading says why there is no newer
+ * one, and it is retried after growing pauses.
  *
- * It asks only while it {@link run}s; what is known outlives that.
+ * Queries are sent only while it {@link run}s; readings are kept beyond that.
  */
 export class QuerySet<T> {
   readonly #options: QuerySetOptions;
   readonly #entries = new Map<string, QueryEntry<T>>();
-  /** Keys to ask about, first come, first served. */
+  /** Keys to query, first come, first served. */
   readonly #due = new Set<string>();
   #signal: AbortSignal | undefined;
   #underWay = 0;
@@ -48,7 +48,7 @@ export class QuerySet<T> {
     this.#options = options;
   }
 
-  /** From now on exactly these keys. Those whose stamp has changed are asked about again. */
+  /** Sets the keys to query. Those whose stamp has changed are queried again. */
   set(wanted: ReadonlyMap<string, Query<T>>): void {
     for (const [key, entry] of this.#entries) {
       if (wanted.has(key)) continue;
@@ -75,12 +75,12 @@ export class QuerySet<T> {
     return Array.from(this.#entries.values(), ({ reading }) => reading);
   }
 
-  /** Whether each question has been answered, or has failed, since its stamp changed last. */
+  /** Whether each query has been answered, or has failed, since its stamp last changed. */
   get converged(): boolean {
     return this.#underWay === 0 && this.#due.size === 0;
   }
 
-  /** Asks until `signal` aborts. One run at a time. */
+  /** Sends queries until `signal` aborts. One run at a time. */
   run(signal: AbortSignal): void {
     this.#signal = signal;
     this.#overload = backoff(OVERLOAD_PAUSES);
@@ -89,7 +89,7 @@ export class QuerySet<T> {
     this.#askAll();
   }
 
-  /** Leaves no timer behind; what is known stays, and what is due is asked in the next run. */
+  /** Stops all timers; readings are kept, and what is due is queried in the next run. */
   rest(): void {
     this.#signal = undefined;
     clearTimeout(this.#pausedUntil);
@@ -128,7 +128,7 @@ export class QuerySet<T> {
     for (const key of this.#due) {
       if (this.#underWay >= this.#options.atATime) return;
       const entry = this.#entries.get(key);
-      // One at a time: of two answers the older could come last.
+      // One at a time for each key: of two answers the older could arrive last.
       if (entry?.isUnderWay === true) continue;
       this.#due.delete(key);
       if (entry !== undefined) void this.#ask(key, entry, signal);
@@ -184,7 +184,7 @@ export class QuerySet<T> {
   }
 }
 
-// A limit counts by the second: soon after there is room again. What is asked meanwhile only makes it longer.
+// Rate limits count by the second: soon after there is room again, and queries sent meanwhile only prolong the wait.
 const OVERLOAD_PAUSES: BackoffOptions = { firstMs: 100, maxMs: 1_000 };
 
 type QueryOutcome<T> = { readonly value: T } | { readonly error: Error };
@@ -193,7 +193,7 @@ interface QueryEntry<T> {
   query: Query<T>;
   pauses: Generator<number, never>;
   reading: Reading<T>;
-  /** The stamp of the question asked last. */
+  /** The stamp of the last query. */
   asked: string | undefined;
   isUnderWay: boolean;
   retry: NodeJS.Timeout | undefined;

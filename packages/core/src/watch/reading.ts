@@ -1,34 +1,34 @@
 /**
- * How far what is in use can be trusted. `waiting`: nothing has come yet. `current`: the last answer is in use. `restored`: nothing
- * has come since the process started, what an earlier one kept is in use. `stale`: the present answer is of no use, an earlier one is
- * in use. `failing`: the last try failed; what was in use before, if anything, still is.
+ * How current the value in use is. `waiting`: there is no answer yet. `current`: the last answer is in use. `restored`: there has been
+ * no answer since the process started, a stored one is in use. `stale`: the last answer is unusable, an earlier one is in use.
+ * `failing`: the last attempt failed; the value that was in use before, if any, still is.
  */
 export type Freshness = 'waiting' | 'current' | 'restored' | 'stale' | 'failing';
 
 /**
- * What is known of something that is asked for again and again. One policy for all of them: an answer replaces the one before; a
- * failure replaces nothing, and is shown beside the answer that stays in use.
+ * The last answer of something that is queried again and again. One policy for all of them: an answer replaces the one before; a
+ * failure replaces nothing, and is reported beside the answer that stays in use.
  */
 export interface Reading<T> {
   /** Whether the value is current. */
   readonly state: Freshness;
   /** The last good answer; absent when there has been none. */
   readonly value?: T;
-  /** When `value` was last known to be right. */
+  /** When `value` was last known to be correct. */
   readonly asOf?: Date;
   /** Why there is no newer answer; present while `failing`. */
   readonly error?: Error;
-  /** An answer that was right at its time has come since the process started: an older one is `stale` then, not `restored`. */
+  /** There has been a current answer since the process started: an older one is then `stale`, not `restored`. */
   readonly hasBeenCurrent: boolean;
 }
 
-/** Nothing is known yet. */
+/** There is no answer yet. */
 export const NO_READING: Reading<never> = { state: 'waiting', hasBeenCurrent: false };
 
 /**
- * An answer has come.
+ * There is an answer.
  *
- * @param asOf when it was right, if that is not now
+ * @param asOf when it was correct, if that is not now
  */
 export function answered<T>(before: Reading<T>, value: T, asOf?: Date): Reading<T> {
   if (asOf === undefined) return { state: 'current', value, asOf: new Date(), hasBeenCurrent: true };
@@ -36,7 +36,7 @@ export function answered<T>(before: Reading<T>, value: T, asOf?: Date): Reading<
   return { state: hasBeenCurrent ? 'stale' : 'restored', value, asOf, hasBeenCurrent };
 }
 
-/** A try has failed. */
+/** An attempt has failed. */
 export function failed<T>(before: Reading<T>, error: Error): Reading<T> {
   return { ...before, state: 'failing', error };
 }

@@ -1,15 +1,15 @@
 import { setMaxListeners } from 'node:events';
 
-/** A span of time: what is started within it gets its signal, and is told to leave when it ends. */
+/** A lifetime: what is started within it gets its signal, which aborts when the scope ends. */
 export interface Scope {
-  /** Aborts when the scope ends, or the one around it. Any number of listeners may wait for it. */
+  /** Aborts when this scope or the outer one ends. Any number of listeners may be added. */
   readonly signal: AbortSignal;
-  /** Ends it, and stops listening to the scope around it. Idempotent. The reason is the signal's, for whoever asks. */
+  /** Ends it, and stops listening to the outer scope. Idempotent. `reason` becomes the signal's reason. */
   end(reason?: unknown): void;
 }
 
 /**
- * Begins a scope, within `outer` when that is given. Once it has ended nothing is left of it: `outer` may live as long as the
+ * Begins a scope, within `outer` when that is given. Once ended it leaves no listener behind: `outer` may live as long as the
  * process.
  */
 export function openScope(outer?: AbortSignal): Scope {
@@ -40,13 +40,13 @@ export function onAbort(signal: AbortSignal, listener: () => void): () => void {
   return () => signal.removeEventListener('abort', listener);
 }
 
-/** Resolves when `signal` aborts. For signals that are sure to: it listens until then. */
+/** Resolves when `signal` aborts. Only for signals that will abort: the listener stays until then. */
 export function aborted(signal: AbortSignal): Promise<void> {
   return new Promise((resolve) => void onAbort(signal, resolve));
 }
 
 /**
- * Whether `work` settles within `ms`, well or not: its failure is for whoever awaits it for its value. `false` early when `signal` aborts.
+ * Whether `work` settles within `ms`, resolved or rejected: the caller still awaits `work` for its value or error. `false` early when `signal` aborts.
  * Leaves no timer behind.
  */
 export function settlesWithin(work: Promise<unknown>, ms: number, signal?: AbortSignal): Promise<boolean> {

@@ -32,14 +32,14 @@ export interface SourceStatus {
   readonly warnings: readonly string[];
 }
 
-// More changes than anybody makes by hand, and a bound for a source gone wild: each change is a new table, an event, a line of the log.
+// More changes than an operator makes, and a bound for a source that changes without pause: each change is a new table, an event, a log line.
 const PACE: PaceOptions = { burst: 20, perSecond: 5 };
 
 // More warnings say no more: a log line should stay one.
 const MAX_SHOWN = 10;
 
 /**
- * Follows one source: judges and indexes what it yields, the newest snapshot only, and says how it is doing. A snapshot that is refused
+ * Follows one source: validates and indexes what it yields, the newest snapshot only, and reports its state. A snapshot that is refused
  * leaves the last good one in use, as a failure does.
  */
 export class SourceFollower {
@@ -108,7 +108,7 @@ export class SourceFollower {
       },
     });
     await using;
-    if (end === 'left-behind') throw new Error(`source ${name} did not stop when told to, left behind`);
+    if (end === 'left-behind') throw new Error(`source ${name} did not stop when its signal aborted, left behind`);
   }
 
   async #useSnapshots(signal: AbortSignal): Promise<void> {

@@ -206,7 +206,7 @@ function withMemory<T>(
         next = values.next();
       }
     } finally {
-      // A source that is still silent cannot be told in any other way that nobody waits for it any more.
+      // The only way to stop a source that has not yielded yet.
       scope.end();
       await values.return?.(undefined);
     }
@@ -225,7 +225,7 @@ async function answers(first: Promise<unknown>, patienceMs: number): Promise<boo
   );
 }
 
-/** Sources are JavaScript: a snapshot that nobody could be routed by, or that throws when it is looked at, is not one to keep. */
+/** Sources are JavaScript: a snapshot that cannot be routed by, or that throws when it is read, is not stored. */
 async function isUsable(snapshot: unknown): Promise<boolean> {
   try {
     return (await inTurns(judgingSnapshot(snapshot))).every(({ severity }) => severity !== 'error');

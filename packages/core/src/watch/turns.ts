@@ -3,7 +3,7 @@ import { setImmediate as nextTurn } from 'node:timers/promises';
 // A connection that arrives meanwhile waits no longer than this: a tenth of what people notice.
 const TURN_MS = 5;
 
-/** Runs `steps` to their end and returns their result, giving way to everything else after each 5 ms. */
+/** Runs `steps` to their end and returns their result, yielding the event loop after each 5 ms. */
 export async function inTurns<T>(steps: Generator<unknown, T>): Promise<T> {
   let turnEndsAt = performance.now() + TURN_MS;
   for (;;) {

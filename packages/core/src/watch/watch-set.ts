@@ -4,7 +4,7 @@ import { answered, failed, NO_READING } from './reading.ts';
 import type { Reading } from './reading.ts';
 import { openScope } from './scope.ts';
 
-/** What a {@link Watched} and a {@link WatchSet} run by. */
+/** Options of a {@link Watched} and a {@link WatchSet}. */
 export interface WatchOptions {
   /** Called whenever a reading changes. */
   readonly changed: () => void;
@@ -14,10 +14,10 @@ export interface WatchOptions {
   readonly pauses?: BackoffOptions;
 }
 
-/** Starts one watch. The obligations of a source: it returns when the signal aborts, and throwing means "again". */
+/** Starts one watch. As a source does, it returns when the signal aborts, and throws to be restarted. */
 export type Watch<T> = (signal: AbortSignal) => AsyncIterable<T>;
 
-/** One thing that is watched, from its construction on: what it gave last stays while it fails, and it is started again by itself. */
+/** One thing that is watched, from its construction on: what it gave last stays while it fails, and it is restarted by itself. */
 export class Watched<T> {
   readonly #scope: ReturnType<typeof openScope>;
   readonly #following: Promise<unknown>;
@@ -58,7 +58,7 @@ export class WatchSet<T> {
     this.#options = options;
   }
 
-  /** From now on exactly these keys. A key that is watched already goes on with the watch that it has. */
+  /** Sets the keys to watch. A key that is watched already keeps its watch. */
   set(wanted: ReadonlyMap<string, Watch<T>>): void {
     for (const [key, watched] of this.#watched) {
       if (wanted.has(key)) continue;

@@ -23,7 +23,7 @@ export function contested(claims: readonly Claim[]): readonly Problem[] {
     for (const key of keysOf(claim)) {
       const earlier = first.get(key);
       if (earlier === undefined) first.set(key, claim);
-      // A route without a name takes its first server name: one place can then break both rules, and is told of one.
+      // A route without a name takes its first server name: one place can then break both rules, and gets one message.
       else if (!problems.has(claim.field)) problems.set(claim.field, toProblem(claim, earlier));
     }
   }
@@ -44,7 +44,7 @@ function toProblem(claim: Claim, earlier: Claim): Problem {
 function words(claim: Claim, earlier: Claim): string {
   const place = where(earlier.field);
   const value = JSON.stringify(claim.value);
-  if (claim.owner === earlier.owner) return `${claim.what} ${value} stands in this route twice, first at ${place}`;
+  if (claim.owner === earlier.owner) return `${claim.what} ${value} is in this route twice, first at ${place}`;
   if (claim.what === 'fallback') return `${named(earlier)} is the fallback already, at ${place}`;
   if (claim.what === 'name') return `route name ${value} is taken by another route, at ${place}`;
   return `server name ${value} of ${named(claim)} is claimed by ${named(earlier)} already, at ${place}`;

@@ -36,7 +36,7 @@ export function parseRouteFile(text: string, file: string): RouteFile {
 /** Several files as one: their routes in order, and among the problems also the names that two routes claim. */
 export function mergeRouteFiles(parts: readonly RouteFilePart[]): RouteFile {
   const found = [...parts.flatMap((part) => part.problems), ...contested(parts.flatMap((part) => part.claims))];
-  // What stands behind an alias is read as often as the alias is written.
+  // A node with aliases is read as often as it is referred to.
   const problems = [...new Map(found.map((problem) => [formatProblem(problem), problem])).values()];
   const order = new Map(parts.map(({ file }, index) => [file, index]));
   const rank = ({ at }: Problem): number => order.get(at?.file ?? '') ?? 0;
@@ -179,6 +179,7 @@ function readConnectTimeout(fields: RouteFields): Pick<Route, 'connectTimeoutMs'
   return connectTimeoutMs === undefined ? {} : { connectTimeoutMs };
 }
 
+/** For `explain`: which line to edit. */
 /** For `explain`: which line to edit. */
 function originOf({ at }: Field): Pick<Route, 'origin'> {
   return at === undefined ? {} : { origin: { file: at.file, line: String(at.line) } };
