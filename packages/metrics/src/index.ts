@@ -1,8 +1,13 @@
+export { ALERTS } from './alerts.ts';
+export type { AlertDefinition } from './alerts.ts';
 export type { CarriedConnection } from './connection-metrics.ts';
+export { dashboardOf } from './dashboard.ts';
+export type { Dashboard } from './dashboard.ts';
 export { exposition, expositionStream } from './exposition.ts';
 export type { Exposition, ExpositionStream } from './exposition.ts';
 export { LABELS, METRICS } from './metrics.ts';
 export type { Label, MetricDefinition } from './metrics.ts';
+export { rulesFile, rulesTestFile } from './rule-files.ts';
 export { processMetrics } from './process-metrics.ts';
 export type { Build } from './process-metrics.ts';
 export { prometheusObserver } from './prometheus-observer.ts';

@@ -173,6 +173,12 @@ export const METRICS = {
     help: 'Routes in the current snapshot of the source',
     labels: ['source', 'kind'],
   },
+  sourceRoutesDown: {
+    type: 'gauge',
+    name: 'meshgate_source_routes_down',
+    help: 'Routes in the current snapshot of the source that have no healthy backend, by what the source knows of their health',
+    labels: ['source', 'kind'],
+  },
   sourceServerNames: {
     type: 'gauge',
     name: 'meshgate_source_server_names',

@@ -10,12 +10,14 @@ import { METRICS } from './metrics.ts';
 export class SourceMetrics {
   readonly #expiries: Memo<string, Cell>;
   readonly #routes: Family<'source' | 'kind'>;
+  readonly #down: Family<'source' | 'kind'>;
   readonly #duration: Durations<never>;
   readonly #families: readonly Family<'source'>[];
   readonly #series: Memo<string, SourceSeries>;
 
   constructor(registry: Registry) {
     this.#routes = new Family(METRICS.sourceRoutes, registry);
+    this.#down = new Family(METRICS.sourceRoutesDown, registry);
     const expiries = new Family(METRICS.certificateExpiry, registry);
     this.#expiries = new Memo((source) => expiries.cell({ source }));
     this.#duration = new Durations(METRICS.snapshotSeconds, registry);
@@ -64,15 +66,23 @@ export class SourceMetrics {
   /** It is followed no more: an alert on its age would never end. */
   removed(source: string): void {
     this.#series.take(source);
-    for (const family of [...this.#families, this.#routes]) family.drop((labels) => labels.source === source);
+    for (const family of [...this.#families, this.#routes, this.#down])
+      family.drop((labels) => labels.source === source);
   }
 
   /** Anew each time: a kind that the source no longer makes must not linger. */
   #count(source: string, routes: readonly Route[]): void {
-    this.#routes.drop((labels) => labels.source === source);
-    const kinds = new Memo((kind: string) => this.#routes.cell({ source, kind }));
+    for (const family of [this.#routes, this.#down]) family.drop((labels) => labels.source === source);
+    const kinds = new Memo((kind: string) => ({
+      routes: this.#routes.cell({ source, kind }),
+      down: this.#down.cell({ source, kind }),
+    }));
     if (routes.length === 0) kinds.get('');
-    for (const { kind } of routes) kinds.get(kind ?? '').value += 1;
+    for (const { kind = '', backends, egress } of routes) {
+      const cells = kinds.get(kind);
+      cells.routes.value += 1;
+      if (egress === undefined && !backends.some(({ healthy }) => healthy)) cells.down.value += 1;
+    }
   }
 }
 

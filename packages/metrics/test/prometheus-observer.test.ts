@@ -155,6 +155,8 @@ describe('a source', () => {
     expect(await scrape('source="files"')).toEqual([
       'meshgate_source_routes{source="files",kind=""} 1',
       'meshgate_source_routes{source="files",kind="static"} 1',
+      'meshgate_source_routes_down{source="files",kind=""} 0',
+      'meshgate_source_routes_down{source="files",kind="static"} 0',
       'meshgate_source_server_names{source="files"} 3',
       'meshgate_source_warnings{source="files"} 1',
       `meshgate_source_last_success_timestamp_seconds{source="files"} ${NOW_MS / 1000}`,
@@ -166,7 +168,23 @@ describe('a source', () => {
 
   it('forgets a kind that it no longer makes', async () => {
     const { scrape } = told(replaced([route('web', { kind: 'static' })], []), replaced([], ['web']));
-    expect(await scrape('source_routes')).toEqual(['meshgate_source_routes{source="files",kind=""} 0']);
+    expect(await scrape('source_routes{')).toEqual(['meshgate_source_routes{source="files",kind=""} 0']);
+  });
+
+  it('counts the routes without a healthy backend, and does not take egress for one', async () => {
+    const address = { host: '127.0.0.1', port: 443 };
+    const routes = [
+      route('empty', { kind: 'remote-datacenter', backends: [] }),
+      route('ill', { kind: 'local-service', backends: [{ address, weight: 1, healthy: false }] }),
+      route('well', { kind: 'local-service', backends: [{ address, weight: 1, healthy: true }] }),
+      route('out', { kind: 'static', backends: [], egress: { port: 443 } }),
+    ];
+    const { scrape } = told(replaced(routes, []));
+    expect(await scrape('source_routes_down')).toEqual([
+      'meshgate_source_routes_down{source="files",kind="remote-datacenter"} 1',
+      'meshgate_source_routes_down{source="files",kind="local-service"} 1',
+      'meshgate_source_routes_down{source="files",kind="static"} 0',
+    ]);
   });
 
   it('is failing until it speaks again, even if it has no news', async () => {

@@ -1,0 +1,139 @@
+import { METRICS } from './metrics.ts';
+
+/** An alert rule of Prometheus, and a night on which it fires. */
+export interface AlertDefinition {
+  readonly alert: string;
+  /** What it asks, as a question that an operator would ask. */
+  readonly question: string;
+  readonly expr: string;
+  /** How long it must hold, as Prometheus writes durations; at once when absent. */
+  readonly for?: string;
+  /** `page`: somebody is to be woken. */
+  readonly severity: 'page' | 'ticket';
+  /** What has happened, with Prometheus' templates. */
+  readonly summary: string;
+  /** What to look at. */
+  readonly description: string;
+  /** Series with which it fires after twenty minutes, in the notation of `promtool test rules`: one a minute. */
+  readonly example: Readonly<Record<string, string>>;
+}
+
+const { closed, sourceFailing, sourceWarnings, sourceRoutesDown, refused, listenerPaused, listenerUp } = METRICS;
+const { certificateExpiry, serviceFailures, sourceLastSuccess, ejected, resolutionFailures } = METRICS;
+// Of the gateway itself, not of its observer.
+const LOG_LINES_DROPPED = 'meshgate_log_lines_dropped_total';
+
+/** Rules for every gateway and sidecar. They ask for symptoms of users first, then for what will become one. */
+export const ALERTS: readonly AlertDefinition[] = [
+  {
+    alert: 'MeshgateFailures',
+    question: 'Do clients get through?',
+    expr: `sum by (instance) (rate(${closed.name}{side=~"upstream|proxy"}[5m])) / sum by (instance) (rate(${closed.name}[5m])) > 0.01`,
+    for: '10m',
+    severity: 'page',
+    summary: 'More than 1 % of the connections through {{ $labels.instance }} fail',
+    description: `Which: topk(5, sum by (route, code) (rate(${closed.name}{side=~"upstream|proxy"}[5m]))); then meshgate doctor NAME`,
+    example: {
+      [`${closed.name}{instance="gw",side="upstream",code="CONNECT_REFUSED"}`]: '0+6x30',
+      [`${closed.name}{instance="gw",side="none",code="OK"}`]: '0+60x30',
+    },
+  },
+  {
+    alert: 'MeshgateRouteDown',
+    question: 'Does every name lead somewhere?',
+    expr: `${sourceRoutesDown.name} > 0`,
+    for: '5m',
+    severity: 'page',
+    summary: '{{ $value }} routes of {{ $labels.source }} ({{ $labels.kind }}) have no healthy backend',
+    description: 'meshgate routes shows which. Of kind remote-datacenter: a datacenter without a gateway',
+    example: { [`${sourceRoutesDown.name}{instance="gw",source="consul",kind="remote-datacenter"}`]: '1x30' },
+  },
+  {
+    alert: 'MeshgateListenerDown',
+    question: 'Can clients connect?',
+    expr: `${listenerUp.name} == 0`,
+    for: '1m',
+    severity: 'page',
+    summary: 'Listener {{ $labels.listener }} of {{ $labels.instance }} is not bound',
+    description: 'GET /listeners and the log say why; meshgate doctor looks who has the port',
+    example: { [`${listenerUp.name}{instance="gw",listener="default"}`]: '0x30' },
+  },
+  {
+    alert: 'MeshgateFull',
+    question: 'Is it full?',
+    expr: `sum by (instance, listener) (rate(${refused.name}[5m])) > 0 or max by (instance, listener) (max_over_time(${listenerPaused.name}[5m])) == 1`,
+    severity: 'page',
+    summary: '{{ $labels.instance }} turns connections of {{ $labels.listener }} away',
+    description:
+      'The code of the refusals says which limit: LIMIT_REACHED, CLIENT_DENIED. Paused: no file descriptor is left',
+    example: { [`${refused.name}{instance="gw",listener="default",code="LIMIT_REACHED"}`]: '0+1x30' },
+  },
+  {
+    alert: 'MeshgateSourceFailing',
+    question: 'Are the routes fresh?',
+    expr: `min_over_time(${sourceFailing.name}[5m]) == 1`,
+    for: '5m',
+    severity: 'ticket',
+    summary: '{{ $labels.source }} of {{ $labels.instance }} has been failing; its last routes are in use',
+    description: `Since when, in seconds: time() - ${sourceLastSuccess.name}. GET /ready says why`,
+    example: { [`${sourceFailing.name}{instance="gw",source="consul"}`]: '1x30' },
+  },
+  {
+    alert: 'MeshgateSourceWarns',
+    question: 'Is what the sources say in order?',
+    expr: `${sourceWarnings.name} > 0`,
+    for: '15m',
+    severity: 'ticket',
+    summary: '{{ $labels.source }} of {{ $labels.instance }} has {{ $value }} warnings',
+    description: 'GET /ready and meshgate routes show them',
+    example: { [`${sourceWarnings.name}{instance="gw",source="consul"}`]: '2x30' },
+  },
+  {
+    alert: 'MeshgateBackendsEjected',
+    question: 'Can every backend be dialled?',
+    expr: `${ejected.name} > 0`,
+    for: '5m',
+    severity: 'ticket',
+    summary: '{{ $value }} backend addresses of {{ $labels.instance }} cannot be dialled; others serve',
+    description: 'GET /routes shows which. Ejected addresses are tried again by themselves',
+    example: { [`${ejected.name}{instance="gw"}`]: '1x30' },
+  },
+  {
+    alert: 'MeshgateNamesFail',
+    question: 'Do the names of backends resolve?',
+    expr: `sum by (instance) (rate(${resolutionFailures.name}[5m])) > 0`,
+    for: '10m',
+    severity: 'ticket',
+    summary: 'Names of backends do not resolve at {{ $labels.instance }}',
+    description: 'Their last addresses are in use where there are some. GET /ready says which names',
+    example: { [`${resolutionFailures.name}{instance="gw",last_good="true"}`]: '0+1x30' },
+  },
+  {
+    alert: 'MeshgateLogLost',
+    question: 'Is everything logged?',
+    expr: `rate(${LOG_LINES_DROPPED}[5m]) > 0`,
+    severity: 'ticket',
+    summary: '{{ $labels.instance }} drops lines of its log',
+    description: 'The disk is full, or the reader of the log has stalled. Traffic is not affected',
+    example: { [`${LOG_LINES_DROPPED}{instance="gw"}`]: '0+1x30' },
+  },
+  {
+    alert: 'MeshgateCertificateNotRenewed',
+    question: 'Will the certificate last?',
+    // Consul's agents renew a certificate of three days when seven hours are left at the latest.
+    expr: `${certificateExpiry.name} - time() < 6 * 3600`,
+    severity: 'page',
+    summary: '{{ $labels.instance }} has a certificate that nobody renews',
+    description: 'Peers refuse it in {{ $value | humanizeDuration }}. GET /ready says why it is not renewed',
+    example: { [`${certificateExpiry.name}{instance="sidecar",source="consul"}`]: '3600x30' },
+  },
+  {
+    alert: 'MeshgateServiceFailed',
+    question: 'Do all of its parts run?',
+    expr: `increase(${serviceFailures.name}[10m]) > 0`,
+    severity: 'ticket',
+    summary: 'Service {{ $labels.service }} of {{ $labels.instance }} has failed',
+    description: 'The log says why. service="process": an uncaught exception, most likely of a plugin',
+    example: { [`${serviceFailures.name}{instance="gw",service="process"}`]: '0+1x30' },
+  },
+];
