@@ -172,11 +172,11 @@ describe('a source', () => {
   });
 
   it('counts the routes without a healthy backend, and does not take egress for one', async () => {
-    const address = { host: '127.0.0.1', port: 443 };
+    const own = { host: '127.0.0.1', port: 443 };
     const routes = [
       route('empty', { kind: 'remote-datacenter', backends: [] }),
-      route('ill', { kind: 'local-service', backends: [{ address, weight: 1, healthy: false }] }),
-      route('well', { kind: 'local-service', backends: [{ address, weight: 1, healthy: true }] }),
+      route('ill', { kind: 'local-service', backends: [{ address: own, weight: 1, healthy: false }] }),
+      route('well', { kind: 'local-service', backends: [{ address: own, weight: 1, healthy: true }] }),
       route('out', { kind: 'static', backends: [], egress: { port: 443 } }),
     ];
     const { scrape } = told(replaced(routes, []));
