@@ -2,9 +2,11 @@ import { METRICS } from './metrics.ts';
 
 /** An alert rule of Prometheus, and a night on which it fires. */
 export interface AlertDefinition {
+  /** Its name. */
   readonly alert: string;
   /** What it asks, as a question that an operator would ask. */
   readonly question: string;
+  /** In PromQL: it fires for each series of the result. */
   readonly expr: string;
   /** How long it must hold, as Prometheus writes durations; at once when absent. */
   readonly for?: string;

@@ -3,7 +3,9 @@ import type { Label, MetricDefinition } from './metrics.ts';
 
 /** A dashboard as Grafana imports it. */
 export interface Dashboard extends Readonly<Record<string, unknown>> {
+  /** As Grafana lists it. */
   readonly title: string;
+  /** One for each metric, two a row. */
   readonly panels: readonly object[];
 }
 
