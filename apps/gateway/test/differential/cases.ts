@@ -289,7 +289,7 @@ const balancing: readonly Setup[] = [
   balance(
     'by name',
     { balance: 'name_hash' },
-    ['balance hash req.ssl_sni', 'hash-type consistent'],
+    ['stick-table type string len 64 size 1k', 'stick on req.ssl_sni'],
     [
       {
         name: 'keeps each name with its backend, whoever asks',
