@@ -534,6 +534,127 @@ const proxied: readonly Setup[] = [
   },
 ];
 
+const from = (address: string, serverName = 'a.test'): Client => asks(serverName, { from: address });
+
+const access: readonly Setup[] = [
+  {
+    name: 'an access list of a listener',
+    listener: { access: { allow: ['127.0.10.0/24', '127.0.11.5'], deny: ['127.0.10.66'] } },
+    routes: [all('*', [to('b1')])],
+    frontend: [
+      'tcp-request connection reject if { src 127.0.10.66 }',
+      'tcp-request connection reject if !{ src 127.0.10.0/24 127.0.11.5 }',
+      ...ANY_NAME,
+    ],
+    pools: { all: [server('b1')] },
+    cases: [
+      one('a client in an allowed block', from('127.0.10.1'), 'b1'),
+      one('the last address of the block', from('127.0.10.255'), 'b1'),
+      one('an allowed address', from('127.0.11.5'), 'b1'),
+      one('the address beside it', from('127.0.11.6'), 'closed'),
+      one('a denied address in an allowed block', from('127.0.10.66'), 'closed'),
+      one('a client outside', from('127.0.12.1'), 'closed'),
+    ],
+  },
+  {
+    name: 'an access list of a route',
+    routes: [
+      { name: 'admin', serverNames: ['admin.test'], access: { allow: ['127.0.10.0/24'] }, backends: [to('b1')] },
+      { name: 'open', serverNames: ['a.test'], backends: [to('b2')] },
+    ],
+    frontend: [
+      'tcp-request inspect-delay 500ms',
+      'tcp-request content reject if { req.ssl_sni -i admin.test } !{ src 127.0.10.0/24 }',
+      ...HELLO_ONLY.slice(1),
+      'use_backend admin if { req.ssl_sni -i admin.test }',
+      'use_backend open if { req.ssl_sni -i a.test }',
+    ],
+    pools: { admin: [server('b1')], open: [server('b2')] },
+    cases: [
+      one('lets a client in that it names', from('127.0.10.7', 'admin.test'), 'b1'),
+      one('keeps another out', from('127.0.20.7', 'admin.test'), 'closed'),
+      one('leaves other routes alone', from('127.0.20.7'), 'b2'),
+    ],
+  },
+  {
+    name: 'an access list behind the PROXY protocol',
+    listener: { proxyProtocol: { from: ['127.0.0.0/8'] }, access: { allow: ['192.0.2.0/24'] } },
+    routes: [all('*', [to('b1')])],
+    bind: 'accept-proxy',
+    frontend: ['tcp-request session reject if !{ src 192.0.2.0/24 }', ...ANY_NAME],
+    pools: { all: [server('b1')] },
+    cases: [
+      one('lets the client in that the header names', behind(v1('192.0.2.9')), 'b1'),
+      one('keeps out one that the header names', behind(v1('198.51.100.9')), 'closed'),
+      one('judges version 2 alike', behind(v2(1, '198.51.100.9')), 'closed'),
+    ],
+  },
+];
+
+const limits: readonly Setup[] = [
+  {
+    name: 'connections of a route',
+    routes: [all('*', [to('b1')], { limits: { connections: 2 } })],
+    frontend: [
+      'tcp-request inspect-delay 500ms',
+      'tcp-request content reject if { be_conn(POOL_all) ge 2 }',
+      ...HELLO_ONLY.slice(1),
+      'use_backend all if { req.ssl_sni -m found }',
+    ],
+    pools: { all: [server('b1')] },
+    cases: [
+      {
+        name: 'are as many as its limit',
+        clients: [...times(3, () => asks('a.test', { hold: true })), asks('a.test')],
+        expected: ['b1', 'b1', 'closed', 'closed'],
+      },
+      {
+        name: 'may come again when others have gone',
+        clients: [asks('a.test', { release: true })],
+        expected: ['b1'],
+        eventually: true,
+      },
+    ],
+  },
+  {
+    name: 'connections of a backend',
+    routes: [all('*', [to('b1'), to('b2', { priority: 1 })], { limits: { perBackend: 1 } })],
+    frontend: [
+      'tcp-request inspect-delay 500ms',
+      'tcp-request content reject if { srv_conn(POOL_all/b1) ge 1 } { srv_conn(POOL_second/b2) ge 1 }',
+      ...HELLO_ONLY.slice(1),
+      'use_backend second if { srv_conn(POOL_all/b1) ge 1 }',
+      'use_backend all if { req.ssl_sni -m found }',
+    ],
+    pools: { all: [server('b1')], second: [server('b2')] },
+    cases: [
+      {
+        name: 'spill over to the backup, and then end',
+        clients: times(3, () => asks('a.test', { hold: true })),
+        expected: ['b1', 'b2', 'closed'],
+      },
+    ],
+  },
+  {
+    name: 'new connections of a route',
+    routes: [all('*', [to('b1')], { limits: { rate: '3/h' } })],
+    frontend: [
+      'stick-table type integer size 10 expire 1h store conn_rate(1h)',
+      'tcp-request connection track-sc0 dst_port',
+      'tcp-request connection reject if { sc0_conn_rate gt 3 }',
+      ...ANY_NAME,
+    ],
+    pools: { all: [server('b1')] },
+    cases: [
+      {
+        name: 'are as many as its rate',
+        clients: turns(6),
+        expected: ['b1', 'b1', 'b1', 'closed', 'closed', 'closed'],
+      },
+    ],
+  },
+];
+
 const endings: readonly Setup[] = [
   {
     name: 'a backend that answers at the end',
@@ -589,5 +710,7 @@ export const SETUPS: readonly Setup[] = [
   ...backups,
   ...health,
   ...proxied,
+  ...access,
+  ...limits,
   ...endings,
 ];

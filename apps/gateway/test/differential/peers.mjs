@@ -105,21 +105,18 @@ async function call({ to, from, pieces, finish, until = 'answer', hold, forMs = 
   const outcome = await new Promise((resolve) => {
     const timer = setTimeout(() => resolve('open'), forMs);
     const end = (what) => (clearTimeout(timer), resolve(what));
-    let connected = false;
-    socket.on('connect', () => {
-      connected = true;
-      void send(socket, pieces, finish);
-    });
+    socket.on('connect', () => void send(socket, pieces, finish));
     socket.on('data', (chunk) => {
       received += chunk.toString('latin1');
       const [, said] = /<([^>]+)>/.exec(received) ?? [];
       if (said !== undefined && until === 'answer') end(said);
     });
-    const ended = () => {
+    const ended = (reason) => {
+      if (reason?.code === 'ECONNREFUSED') return end('refused');
       const [, said] = /<([^>]+)>(.*)/s.exec(received) ?? [];
       const after = /<[^>]+>(.*)/s.exec(received)?.[1] ?? '';
       // A TLS alert before the end is a polite way to say the same.
-      end(said === undefined ? (connected ? 'closed' : 'refused') : `${said}${after}${until === 'end' ? ', end' : ''}`);
+      end(said === undefined ? 'closed' : `${said}${after}${until === 'end' ? ', end' : ''}`);
     };
     socket.on('end', ended);
     socket.on('error', ended);
