@@ -2,6 +2,8 @@
 import { execFileSync } from 'node:child_process';
 import type { ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
+import { existsSync } from 'node:fs';
+import { chmod } from 'node:fs/promises';
 import { createInterface } from 'node:readline';
 import { fileURLToPath } from 'node:url';
 import { needs } from '@meshgate/testkit';
@@ -17,12 +19,12 @@ import type { BackendConduct } from './peers.ts';
 
 const MAIN = fileURLToPath(new URL('../../dist/main.js', import.meta.url));
 
-function haproxyAvailable(): true | string {
+function isThere(command: string): true | string {
   try {
-    execFileSync('haproxy', ['-v'], { stdio: 'pipe' });
+    execFileSync(command, ['-v'], { stdio: 'pipe' });
     return true;
   } catch (reason) {
-    return `haproxy -v fails: ${reason instanceof Error ? reason.message.split('\n').join(' ') : String(reason)}`;
+    return `${command} -v fails: ${reason instanceof Error ? reason.message.split('\n').join(' ') : String(reason)}`;
   }
 }
 
@@ -30,6 +32,7 @@ function haproxyAvailable(): true | string {
 const IDLE = '1s';
 const OUR_PORTS = 30_000;
 const THEIR_PORTS = 20_000;
+const NGINX_PORTS = 40_000;
 
 const ourPort = (setup: Setup): number => OUR_PORTS + SETUPS.indexOf(setup);
 const theirPort = (setup: Setup): number => THEIR_PORTS + SETUPS.indexOf(setup);
@@ -79,6 +82,53 @@ function theirConfig(): string {
   return ['global', '  nbthread 1', 'defaults', ...defaults, ...retries, ...sections, ''].join('\n');
 }
 
+const nginxPort = (setup: Setup): number => NGINX_PORTS + SETUPS.indexOf(setup);
+
+/** In `folder`, where it may write. */
+function nginxConfig(path: string): string {
+  const sections = SETUPS.flatMap((setup) => {
+    if (setup.nginx === undefined) return [];
+    const { map, upstreams, listen = '', server = [] } = setup.nginx;
+    const id = idOf(setup);
+    return [
+      `map $ssl_preread_server_name $${id} {`,
+      '  hostnames;',
+      `  default ${id}_none;`,
+      ...Object.entries(map).map(([pattern, upstream]) => `  ${pattern} ${id}_${upstream};`),
+      '}',
+      ...Object.entries(upstreams).flatMap(([name, lines]) => [
+        `upstream ${id}_${name} {`,
+        ...lines.map((line) => `  ${line};`),
+        '}',
+      ]),
+      'server {',
+      `  listen 127.0.0.1:${nginxPort(setup)} ${listen};`,
+      ...server.map((line) => `  ${line};`),
+      `  proxy_pass $${id};`,
+      '}',
+    ];
+  });
+  const times = [
+    'preread_timeout 500ms;',
+    `proxy_timeout ${IDLE};`,
+    'proxy_connect_timeout 2s;',
+    'proxy_half_close on;',
+    'ssl_preread on;',
+  ];
+  const modules = existsSync(NGINX_STREAM) ? [`load_module ${NGINX_STREAM};`] : [];
+  const own = [
+    'daemon off;',
+    `pid ${path}/nginx.pid;`,
+    `error_log ${path}/nginx.log;`,
+    'worker_processes 1;',
+    'events {}',
+  ];
+  return [...modules, ...own, 'stream {', ...times, ...sections, '}', ''].join('\n');
+}
+
+/** Where Debian has it apart. */
+const NGINX_STREAM = '/usr/lib/nginx/modules/ngx_stream_module.so';
+
 const CONDUCTS: Readonly<Record<string, BackendConduct>> = {
   late: 'answer-last',
   closer: 'close',
@@ -105,9 +155,19 @@ async function newWorld(): Promise<World> {
   const theirs = namespace.spawn(['haproxy', '-db', '-f', `${files.path}/haproxy.cfg`], ['ignore', 'ignore', 'pipe']);
   const command = [process.execPath, MAIN, 'gateway', '--config', `${files.path}/meshgate.yaml`];
   const ours = namespace.spawn(command, ['ignore', 'pipe', 'inherit']);
+  const proxies = [ours, theirs];
+  if (hasNginx) proxies.push(await nginx(namespace, files));
   await untilReady(ours);
-  await untilAnswering(peers, theirs);
-  return { namespace, files, peers, proxies: [ours, theirs] };
+  await untilListening(peers, THEIR_PORTS, theirs);
+  if (hasNginx) await untilListening(peers, NGINX_PORTS, proxies.at(-1));
+  return { namespace, files, peers, proxies };
+}
+
+async function nginx(namespace: Namespace, files: Folder): Promise<ChildProcess> {
+  // Its workers are another user's.
+  await chmod(files.path, 0o755);
+  const config = await files.write('nginx.conf', nginxConfig(files.path));
+  return namespace.spawn(['nginx', '-p', files.path, '-c', config], ['ignore', 'ignore', 'pipe']);
 }
 
 async function untilReady({ stdout }: ChildProcess): Promise<void> {
@@ -120,15 +180,15 @@ async function untilReady({ stdout }: ChildProcess): Promise<void> {
   throw new Error(`the gateway did not become ready:\n${lines.join('\n')}`);
 }
 
-async function untilAnswering(peers: Peers, { stderr }: ChildProcess): Promise<void> {
+async function untilListening(peers: Peers, port: number, proxy: ChildProcess | undefined): Promise<void> {
   let said = '';
-  stderr?.on('data', (chunk: Buffer) => (said += chunk.toString()));
-  const to = { host: '127.0.0.1', port: THEIR_PORTS };
+  proxy?.stderr?.on('data', (chunk: Buffer) => (said += chunk.toString()));
+  const to = { host: '127.0.0.1', port };
   const asked = async (): Promise<true | undefined> => {
     if ((await peers.call({ to, pieces: [], finish: true })) !== 'refused') return true;
     throw new Error(said);
   };
-  await eventually('HAProxy to listen', asked, 10_000);
+  await eventually(`somebody to listen on ${port}`, asked, 10_000);
 }
 
 async function ended(world: World | undefined): Promise<void> {
@@ -150,8 +210,25 @@ async function outcomes(peers: Peers, port: number, { clients, judge = (all) => 
   return judge(all);
 }
 
+const nginxIsThere = isThere('nginx');
+const hasNginx = nginxIsThere === true;
 const available = namespacesAvailable();
-const declare = available === true ? needs('haproxy', haproxyAvailable()) : needs('netns', available);
+const declare = available === true ? needs('haproxy', isThere('haproxy')) : needs('netns', available);
+
+/** Health checks, and addresses that have failed before, need a moment. */
+const POLLING = { timeout: 8_000 };
+
+async function agree(row: Case, ours: () => Promise<unknown>, theirs: () => Promise<unknown>): Promise<void> {
+  const { expected, haproxy } = row;
+  const does = haproxy === undefined ? expected : haproxy.does;
+  if (row.eventually === true) {
+    await expect.poll(ours, POLLING).toEqual(expected);
+    await expect.poll(theirs, POLLING).toEqual(does);
+    return;
+  }
+  const said = { meshgate: await ours(), haproxy: await theirs() };
+  expect(said).toEqual({ meshgate: expected, haproxy: does ?? said.haproxy });
+}
 
 declare('Meshgate and HAProxy', () => {
   let world: World | undefined;
@@ -168,15 +245,19 @@ declare('Meshgate and HAProxy', () => {
       if (row.stops !== undefined) await peers().stop(row.stops);
       const ours = () => outcomes(peers(), ourPort(setup), row);
       const theirs = () => outcomes(peers(), theirPort(setup), row);
-      if (row.eventually === true) {
-        await expect.poll(ours, { timeout: 8_000 }).toEqual(row.expected);
-        await expect.poll(theirs, { timeout: 8_000 }).toEqual(row.haproxy?.does ?? row.expected);
-        return;
-      }
-      expect({ meshgate: await ours(), haproxy: await theirs() }).toEqual({
-        meshgate: row.expected,
-        haproxy: row.haproxy?.does ?? row.expected,
-      });
+      await agree(row, ours, theirs);
+    });
+  });
+
+  needs('nginx', nginxIsThere)('and nginx', () => {
+    describe.each(SETUPS.filter(({ nginx: theirs }) => theirs !== undefined))('$name', (setup) => {
+      it.each(setup.cases.filter(({ starts, stops }) => starts === undefined && stops === undefined))(
+        '$name',
+        async (row) => {
+          const expected = row.nginx?.does ?? row.expected;
+          await expect.poll(() => outcomes(peers(), nginxPort(setup), row), POLLING).toEqual(expected);
+        },
+      );
     });
   });
 
