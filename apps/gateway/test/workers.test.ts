@@ -5,6 +5,8 @@ import { needs, rawClient, tlsBackend, tlsClient } from '@meshgate/testkit';
 import type { DeclareSuite } from '@meshgate/testkit';
 import { selfTest as uringTest } from '@meshgate/uring-transport';
 import { describe, expect, it } from 'vitest';
+import { adminClient } from '../src/admin/client.ts';
+import { topModel } from '../src/cli/top.ts';
 import { parseConfig } from '../src/config/config.ts';
 import { sharesOf } from '../src/workers/shares.ts';
 import { gatewayFolder, meshgate, routesTo, spawnGateway, startGateway } from './daemon.ts';
@@ -106,6 +108,26 @@ for (const { name: transport, declare } of TRANSPORTS) {
       expect(await scraped(gateway, 'meshgate_connections_active{route="api",listener="main"}')).toBe(length);
       expect(await scraped(gateway, 'meshgate_workers')).toBe(2);
       expect(await scraped(gateway, 'meshgate_source_server_names{source="file:routes.yaml"}')).toBe(1);
+    });
+
+    it('are one gateway to the page and to top, and have one level of the log', async () => {
+      await using api = await tlsBackend('api.example.com');
+      await using files = await workersFolder(transport, [api]);
+      await using gateway = await startGateway(`${files.path}/meshgate.yaml`);
+      await using all = await clientsOnEach(gateway, 2);
+      const { length } = all.clients;
+      const model = await topModel(adminClient(new URL(gateway.admin)));
+      expect(model.status).toMatchObject({ ready: true, workers: 2, transport, routes: 1 });
+      expect(model.routes.get('api')).toMatchObject({ active: length });
+      await gateway.ask('/log-level?level=debug', { method: 'PUT' });
+      // The level is on its way to the workers: one that has it writes of a connection that fails.
+      const failing = async (): Promise<boolean> => {
+        await using client = await rawClient(gateway.address);
+        await client.send('no hello\r\n\r\n');
+        await client.receiveAll();
+        return gateway.lines.some(({ level, worker }) => level === 'debug' && worker !== undefined);
+      };
+      await until(failing);
     });
 
     it('are both told of routes that change', async () => {

@@ -2,8 +2,8 @@ import { Readable } from 'node:stream';
 import { setImmediate as nextTurn } from 'node:timers/promises';
 
 /**
- * `value` as JSON, written piece by piece with turns of the event loop in between: whoever reads 100,000 routes must not hold
- * up a connection. Members of `value` that are iterable, texts aside, become lists and are gone through only now.
+ * `value` as JSON, written in pieces with turns of the event loop in between, so that an answer of 100,000 routes delays no connection.
+ * Iterable members other than strings become lists, and are iterated while they are written.
  */
 export function jsonStream(value: object): Readable {
   return Readable.from(inTurns(document(value)), { objectMode: false });

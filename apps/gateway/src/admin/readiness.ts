@@ -9,7 +9,7 @@ export interface Readiness {
   readonly ready: boolean;
   /** Why not; empty when ready. */
   readonly reasons: readonly string[];
-  /** What an operator should know although traffic may come. */
+  /** Problems that do not keep traffic away. */
   readonly warnings: readonly string[];
 }
 
@@ -18,13 +18,13 @@ export interface Vitals {
   readonly sources: readonly SourceStatus[];
   readonly listeners: readonly ListenerStatus[];
   readonly drain: DrainState;
-  /** Of a proxy that proves who it is. */
+  /** Of a proxy with a certificate of its own. */
   readonly certificate?: CertificateStatus;
   /** Why lines of the log cannot be written at the moment. */
   readonly logTrouble?: string | undefined;
-  /** What this machine and its name system have lacked of late, one sentence each. */
+  /** Recent shortages of this machine and failures of its name system, a sentence each. */
   readonly troubles?: readonly string[];
-  /** What plugins warn of. */
+  /** Warnings of plugins. */
   readonly pluginWarnings?: readonly string[];
 }
 

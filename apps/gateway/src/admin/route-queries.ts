@@ -31,7 +31,7 @@ export function queriesTo(gateway: AdminClient): RouteQueries {
 }
 
 /**
- * From a configuration file, as a gateway would see it that started now: its sources are followed until each has a snapshot.
+ * From a configuration file, as a gateway started now would see it: its sources are followed until each has a snapshot.
  * Rejects with `ConfigProblems` when it is wrong.
  */
 export function queriesOf(file: string | undefined, amend: Amend): RouteQueries {

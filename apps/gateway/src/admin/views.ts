@@ -67,7 +67,7 @@ export interface BackendView {
   readonly check?: CheckView;
   /** Lower first; absent when it is 0. */
   readonly priority?: number;
-  /** Where it stands; absent when nobody says. */
+  /** Where it stands, such as its zone; absent when unknown. */
   readonly labels?: Readonly<Record<string, string>>;
 }
 
@@ -154,7 +154,7 @@ function routeView(route: Route, source: string, facts: RouteFacts): RouteView {
   };
 }
 
-/** How the route chooses where to go, as far as that is not the usual way; a plugin's balance by its name. */
+/** How the route chooses a backend, where that is not the default; a plugin's balance by its name. */
 export function balanceView({ balance, failover, egress }: Route): Pick<RouteView, 'balance' | 'failover' | 'egress'> {
   return {
     ...(balance !== undefined && { balance: typeof balance === 'string' ? balance : balance.name }),
@@ -163,7 +163,7 @@ export function balanceView({ balance, failover, egress }: Route): Pick<RouteVie
   };
 }
 
-/** What is said of a backend everywhere. */
+/** What every answer shows of a backend. */
 export function backendView(backend: Backend, report?: CheckReport): BackendView {
   const { address, weight, healthy, priority = 0, labels } = backend;
   return {
