@@ -4,6 +4,7 @@ import { AddressBook } from '../names/address-book.ts';
 import { balancedConnector } from '../pipeline/connect.ts';
 import type { BalancedConnector, ConnectorOptions } from '../pipeline/connect.ts';
 import type { Upstream } from '../pipeline/connection.ts';
+import { withDial } from '../pipeline/stages.ts';
 import type { ConnectContext } from '../pipeline/stages.ts';
 import type { Route } from '../routes/route.ts';
 import type { Dial } from '../transport/transport.ts';
@@ -69,24 +70,11 @@ const HOST_NAME = /^[a-z0-9_-]{1,63}(?:\.[a-z0-9_-]{1,63})*$/;
 const NUMBER_AT_END = /(?:^|\.)(?:\d+|0x[\da-f]*)$/;
 
 function judged(context: ConnectContext, allowed: BlockList): ConnectContext {
-  return {
-    connection: context.connection,
-    hello: context.hello,
-    get signal() {
-      return context.signal;
-    },
-    get abandoned() {
-      return context.abandoned;
-    },
-    get attempts() {
-      return context.attempts;
-    },
-    dial(backend, address, dialOptions) {
-      const what = refusedAddress(address.host, allowed);
-      if (what === undefined) return context.dial(backend, address, dialOptions);
-      return failing(refused(`${backend.address.host.slice(0, -1)} has the address ${address.host}: ${what}`));
-    },
-  };
+  return withDial(context, (backend, address, dialOptions) => {
+    const what = refusedAddress(address.host, allowed);
+    if (what === undefined) return context.dial(backend, address, dialOptions);
+    return failing(refused(`${backend.address.host.slice(0, -1)} has the address ${address.host}: ${what}`));
+  });
 }
 
 function refused(why: string): ProxyError {

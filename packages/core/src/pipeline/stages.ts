@@ -90,6 +90,13 @@ export function withUpgrade(
   context: ConnectContext,
   upgrade: NonNullable<ConnectDialOptions['upgrade']>,
 ): ConnectContext {
+  return withDial(context, (backend, address, options) =>
+    context.dial(backend, address, { ...options, upgrade: inTurn(upgrade, options.upgrade) }),
+  );
+}
+
+/** `context` with another `dial`; its signal is still made only when it is asked for. */
+export function withDial(context: ConnectContext, dial: ConnectContext['dial']): ConnectContext {
   return {
     connection: context.connection,
     hello: context.hello,
@@ -102,8 +109,7 @@ export function withUpgrade(
     get attempts() {
       return context.attempts;
     },
-    dial: (backend, address, options) =>
-      context.dial(backend, address, { ...options, upgrade: inTurn(upgrade, options.upgrade) }),
+    dial,
   };
 }
 

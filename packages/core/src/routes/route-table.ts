@@ -1,3 +1,4 @@
+import { atOnce } from '../watch/turns.ts';
 import type { Route, RouteSnapshot } from './route.ts';
 
 /** How a server name was found: by itself, by a suffix, or by `*`. */
@@ -210,9 +211,5 @@ function claim(names: Map<string, Route>, name: string, route: Route): void {
 
 /** {@link indexing} in one go, where no connection waits: tests, `--check`, the command line. */
 export function indexRoutes(source: string, snapshot: RouteSnapshot): RouteIndex {
-  const steps = indexing(source, snapshot);
-  for (;;) {
-    const step = steps.next();
-    if (step.done === true) return step.value;
-  }
+  return atOnce(indexing(source, snapshot));
 }

@@ -3,6 +3,7 @@ import { networksOf } from '../egress/address-policy.ts';
 import { isAbsolute } from 'node:path';
 import { isAddressOrBlock } from '../pipeline/address-set.ts';
 import type { Problem } from '../lifecycle/plugin.ts';
+import { atOnce } from '../watch/turns.ts';
 import type { BuiltInBalance } from './route.ts';
 
 /** One thing that is wrong with a snapshot. */
@@ -19,11 +20,7 @@ export interface SnapshotProblem extends Problem {
  * throws only what a getter or a proxy in the snapshot throws. Takes time in proportion to the routes, names and backends.
  */
 export function snapshotProblems(snapshot: unknown): readonly SnapshotProblem[] {
-  const steps = judgingSnapshot(snapshot);
-  for (;;) {
-    const step = steps.next();
-    if (step.done === true) return step.value;
-  }
+  return atOnce(judgingSnapshot(snapshot));
 }
 
 // Between two pauses: about a tenth of a millisecond of work.

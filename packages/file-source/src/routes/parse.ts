@@ -1,5 +1,6 @@
 import { Worker } from 'node:worker_threads';
 import type { Route } from '@meshgate/core';
+import { onAbort } from '@meshgate/core/parts';
 import type { FileText } from '@meshgate/documents';
 import { mergeRouteFiles, parseRouteFilePart, type RouteFile } from './route-file.ts';
 
@@ -36,9 +37,7 @@ const WORKER = new URL('../../dist/routes/parse-worker.js', import.meta.url);
 function parseInThread(files: readonly FileText[], signal: AbortSignal | undefined): Promise<RouteFile> {
   return new Promise((resolve, reject) => {
     const worker = new Worker(WORKER, { workerData: files });
-    const abort = (): void => void worker.terminate();
-    signal?.addEventListener('abort', abort, { once: true });
-    if (signal?.aborted) abort();
+    const release = signal && onAbort(signal, () => void worker.terminate());
     const routes: Route[] = [];
     worker.on('message', (share: RouteShare) => {
       routes.push(...share.routes);
@@ -48,7 +47,7 @@ function parseInThread(files: readonly FileText[], signal: AbortSignal | undefin
     });
     worker.once('error', reject);
     worker.once('exit', (code) => {
-      signal?.removeEventListener('abort', abort);
+      release?.();
       // Of no effect after a result: only a thread that was ended has given none.
       reject(new Error(`the thread that reads route files ended without a result, with status ${code}`));
     });
