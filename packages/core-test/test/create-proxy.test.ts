@@ -182,7 +182,7 @@ describe('a proxy made by createProxy', () => {
     await stopped;
   });
 
-  it('waits for live connections when it is stopped, and closes them when it is told to hurry', async () => {
+  it('waits for live connections when it is stopped, and closes them when the stop is forced', async () => {
     await using api = await tlsBackend('api.example.com');
     const events = recorder();
     const proxy = createProxy(options({ routes: [routeTo(api)], observers: [events], drain: { spreadMs: 0 } }));
@@ -198,7 +198,7 @@ describe('a proxy made by createProxy', () => {
     expect(events.last('connection.closed')?.closed.error?.code).toBe('CLOSED_BY_DRAIN');
   });
 
-  it('goes on when an observer throws', async () => {
+  it('keeps working when an observer throws', async () => {
     const events = recorder();
     const broken = { name: 'broken', observe: () => Promise.reject(new Error('oops')) as unknown as void };
     const proxy = createProxy(options({ observers: [broken, events] }));

@@ -237,7 +237,7 @@ describe('a connection filter', () => {
     );
   });
 
-  it('of another listener is not asked', async () => {
+  it('of another listener does not run', async () => {
     await using backend = await tcpBackend('b');
     await using one = await proxy([], backend.address);
     await using client = await rawClient(one.at);

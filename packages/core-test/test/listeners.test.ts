@@ -107,7 +107,7 @@ describe('listeners', () => {
     expect(proxy.events.all('listener.failed')).toEqual([]);
   });
 
-  it('of a source that change their name keep accepting, and are told of under the new one', async () => {
+  it('of a source that change their name keep accepting, and are reported under the new one', async () => {
     await using held = await heldPort();
     const endpoint = { host: '127.0.0.1', port: held.port };
     await held[Symbol.asyncDispose]();

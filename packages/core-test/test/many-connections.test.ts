@@ -121,7 +121,7 @@ describe('very many connections', () => {
   });
 });
 
-it('without a file descriptor left, accepting pauses, and goes on when there are some again', async () => {
+it('without a file descriptor left, accepting pauses, and resumes when there are some again', async () => {
   // Enough to load the modules with, which Node opens all at once.
   const proxy = await proxied(192);
   const crowd = Array.from({ length: 188 }, () => connect({ port: proxy.port, host: '127.0.0.1' }));

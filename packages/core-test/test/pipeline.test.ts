@@ -105,7 +105,7 @@ describe('a connection that is carried', () => {
     expect(proxy.sessions.live()[0]?.bytesDown).toBeLessThan(50_000_000);
   });
 
-  it('is let go when it is silent both ways for too long; a byte postpones that', async () => {
+  it('is closed when it is idle in both directions for too long; a byte postpones that', async () => {
     await using backend = await echoServer();
     await using proxy = await startProxy({ routes: [routeTo(backend.address)], limits: { idleTimeoutMs: 150 } });
     await using client = await rawClient(proxy.address);
@@ -160,14 +160,14 @@ describe('a client that does not behave', () => {
     for (const received of await Promise.all(clients)) expect(received).toEqual([21, 3, 1, 0, 2, 2, 112]);
   });
 
-  it('is let go when it is silent', async () => {
+  it('is closed when its ClientHello is incomplete after the timeout', async () => {
     await using proxy = await startProxy({ routes: [], limits: { helloTimeoutMs: 50 } });
     await using client = await rawClient(proxy.address);
     await client.closed;
     expect(await proxy.ending()).toBe('SNIFF_TIMEOUT');
   });
 
-  it('is let go when it drips: no byte extends the deadline', async () => {
+  it('is closed when it sends its ClientHello byte by byte: no byte extends the deadline', async () => {
     await using proxy = await startProxy({ routes: [], limits: { helloTimeoutMs: 200 } });
     await using client = await rawClient(proxy.address);
     let sent = 0;

@@ -171,7 +171,7 @@ describe('a name without an address', () => {
     await expect(at.resolve('db.internal')).rejects.toMatchObject({ kind });
   });
 
-  it('is unavailable when no server answers, and says which was asked', async () => {
+  it('is unavailable when no server answers, and says which were queried', async () => {
     await using at = await system([{ 'db.internal': { A: 'drop', AAAA: 'drop' } }], {
       resolv: 'options timeout:1 attempts:1',
     });

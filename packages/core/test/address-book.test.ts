@@ -96,7 +96,7 @@ describe('an address book', () => {
     expect(hosts(await book.find(endpoint))).toEqual(['::1', '10.0.0.1']);
   });
 
-  it('keeps the last good answer for as long as nobody can say', async () => {
+  it('keeps the last good answer for as long as resolution fails', async () => {
     const { book, fail } = await failingBook('unavailable');
     fail();
     for (let second = 0; second < 3_000; second += 50) {
@@ -105,7 +105,7 @@ describe('an address book', () => {
     }
   });
 
-  it('doubts for half a minute that a name has ceased to exist, and no longer', async () => {
+  it('keeps the addresses of a name that does not exist any more for half a minute, and no longer', async () => {
     const { book, fail, events } = await failingBook('absent');
     fail();
     for (let second = 0; second < 25; second += 1) {
@@ -149,7 +149,7 @@ describe('an address book', () => {
     expect(book.size).toBe(1);
   });
 
-  it('asks anew when the files of the system have changed, also for a name that is being asked for', async () => {
+  it("resolves again when the system's files have changed, also a name that is being resolved", async () => {
     vi.useFakeTimers();
     let hasChanged = false;
     const answers = [

@@ -2,7 +2,7 @@ import { describe, expect, it } from 'vitest';
 import { Admission } from '../src/pipeline/admission.ts';
 
 describe('admission', () => {
-  it('refuses beyond the limit and admits again when somebody has left', () => {
+  it('refuses connections beyond the limit and admits again when one has closed', () => {
     const admission = new Admission({ connections: 2, pendingHellos: 2 });
     expect([admission.admit(), admission.admit()]).toEqual([undefined, undefined]);
     admission.helloComplete();
@@ -27,7 +27,7 @@ describe('admission', () => {
     expect(admission.hasTooManyPending).toBe(false);
   });
 
-  it('refuses a client that has all that one may have, and nobody else', () => {
+  it('refuses a client that has reached the limit per client, and no other', () => {
     const admission = new Admission({ connections: 10, pendingHellos: 10, perClient: { connections: 1 } });
     expect(admission.admitClient('192.0.2.1')).toBeUndefined();
     expect(admission.admitClient('192.0.2.1')).toMatchObject({

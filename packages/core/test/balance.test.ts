@@ -53,7 +53,7 @@ describe('round robin', () => {
     for (const count of Object.values(counts(firsts))) expect(count).toBeGreaterThan(50);
   });
 
-  it('goes on when backends come and go', () => {
+  it('keeps working when backends come and go', () => {
     const { pick } = picker('round_robin', idle);
     const [a, b] = [backend('a'), backend('b')];
     expect([pick([a], CLIENT), pick([a, b], CLIENT), pick([b], CLIENT)]).toHaveLength(3);

@@ -258,7 +258,7 @@ describe('a name with addresses of two families', () => {
     expect(new Set(seen())).toEqual(new Set(['10.0.0.1:1']));
   });
 
-  it('ejects nobody when this machine has no route to one family', async () => {
+  it('ejects no backend when this machine has no route to one family', async () => {
     const { connect, outliers } = harness({ '[::9]:1': 'ENETUNREACH', '10.0.0.1:1': 'accepts' }, names);
     for (let i = 0; i < 6; i += 1) await connect(route([backend('db')]));
     expect(outliers.ejected).toBe(0);
@@ -327,7 +327,7 @@ describe('the work for one connection', () => {
     expect(outliers.ejected).toBe(0);
   });
 
-  it('goes on for the others when the client leaves for whom an ejected backend is dialled', async () => {
+  it('keeps dialling an ejected backend for the waiting clients when the client that started the dial leaves', async () => {
     const answers: Record<string, Answer> = { '10.0.0.1:1': 'refuses' };
     const { connect, latest } = harness(answers);
     const one = route([backend('10.0.0.1')]);

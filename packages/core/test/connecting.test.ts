@@ -136,7 +136,7 @@ describe('a session that ends', () => {
     expect(reached.map(({ closedBy }) => closedBy)).toEqual([gone, gone]);
   });
 
-  it('lets nobody dial any more', async () => {
+  it('refuses further dials', async () => {
     const network = new Network();
     const { context, dial } = connecting(network);
     context.abandon(gone);
@@ -170,7 +170,7 @@ describe('a dial with something to put over its connection', () => {
     expect(events).toMatchObject([{ type: 'dial.failed', error: untrusted }]);
   });
 
-  it('is told when nobody waits for it any more, and its connection is closed', async () => {
+  it('is cancelled when it is no longer needed, and its connection is closed', async () => {
     const network = new Network();
     const { context, dial } = connecting(network);
     const begun = deferred<AbortSignal>();

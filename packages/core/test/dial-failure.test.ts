@@ -37,7 +37,7 @@ describe('what a dial rejects with', () => {
     expect(SIDES[error.code]).toBe('upstream');
   });
 
-  it('says in rounded numbers how long nobody answered', () => {
+  it('says in rounded numbers how long there was no answer', () => {
     expect(dialTimeout(TO, 2_499.973248).message).toBe('dial 192.0.2.1:443: no answer within 2.5 s');
   });
 });

@@ -86,7 +86,7 @@ async function longestTurn(work: Promise<unknown>): Promise<number> {
 }
 
 describe('the closing phase of a drain', () => {
-  it('closes those silent for longest first, and accepts nobody else', async () => {
+  it('closes those silent for longest first, and accepts no other', async () => {
     const sessions = new Stubs([30, 10, 20.5, 20]);
     const { cut } = await drain(sessions, AT_ONCE).drain.begin();
     expect(cut).toBe(4);
@@ -131,7 +131,7 @@ describe('the closing phase of a drain', () => {
 });
 
 describe('a service that takes part in a drain', () => {
-  it('and fails is reported, and the drain goes on', async () => {
+  it('and fails is reported, and the drain continues', async () => {
     const broken = [
       service('rejects', () => Promise.reject(new Error('no agent'))),
       service('throws', () => {

@@ -16,7 +16,7 @@ describe('pauses between tries', () => {
     expect(backoff({ firstMs: 100, maxMs: 500 }, () => 0.999).next().value).toBeCloseTo(50, 0);
   });
 
-  it('end early when nobody wants to try any more, and leave no timer', async () => {
+  it('end early when the signal aborts, and leave no timer', async () => {
     const stopper = new AbortController();
     const paused = pause(60_000, stopper.signal);
     stopper.abort();

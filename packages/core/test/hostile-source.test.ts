@@ -167,7 +167,7 @@ describe('a source that misbehaves', () => {
     await store.stop();
   });
 
-  it('keeps nobody else from being heard', async () => {
+  it('does not keep other sources from being followed', async () => {
     const good = new Cell<unknown>();
     good.set(snapshot('1'));
     const bad = new Cell<unknown>();

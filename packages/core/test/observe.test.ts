@@ -30,7 +30,7 @@ describe('several observers', () => {
     expect([one.events, other.events]).toEqual([[event], [event]]);
   });
 
-  it('go on hearing when one of them throws, and are told so once', () => {
+  it('still get events when one of them throws, and one event about that', () => {
     const healthy = recorder();
     const all = observers([broken(() => 'no disk'), healthy]);
     all.observe(event);
@@ -47,7 +47,7 @@ describe('several observers', () => {
     expect(healthy.events.filter(({ type }) => type === 'observer.threw')).toHaveLength(100);
   });
 
-  it('are told of one that answers with a promise and lets it reject, as of one that throws', async () => {
+  it('get an event when one of them returns a promise that rejects, as when one throws', async () => {
     const healthy = recorder();
     const all = observers([rejecting('no disk'), healthy, rejecting('no network')]);
     for (let i = 0; i < 3; i += 1) all.observe(event);

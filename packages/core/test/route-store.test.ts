@@ -64,7 +64,7 @@ function storeOf(...sources: RouteSource[]) {
 }
 
 describe('the route store', () => {
-  it('knows the routes of a source that speaks at once, when it has started', async () => {
+  it('knows the routes of a source that yields at once, when it has started', async () => {
     const source = new Puppet('file');
     source.say({ version: '1', routes: [route('api', 'api.example')] });
     const { store } = storeOf(source);
@@ -75,7 +75,7 @@ describe('the route store', () => {
     expect(store.sources).toMatchObject([{ name: 'file', state: 'current', routes: 1, warnings: [] }]);
   });
 
-  it('replaces the whole table when a source speaks again, and names what has gone', async () => {
+  it('replaces the whole table when a source yields again, and names removed routes', async () => {
     const source = new Puppet('file');
     source.say({ version: '1', routes: [route('a', 'a.example'), route('b', 'b.example')] });
     const { store, next } = storeOf(source);
@@ -129,7 +129,7 @@ describe('the route store', () => {
     expect(store.sources[0]?.error).toBeUndefined();
   });
 
-  it('calls a source stale whose last good word is from before, and current again when it is not', async () => {
+  it('calls a source stale whose snapshot is from before, and current again when it is not', async () => {
     const source = new Puppet('file');
     const routes = [route('a', 'a.example')];
     source.say({ version: '1', routes });
@@ -155,7 +155,7 @@ describe('the route store', () => {
     expect(store.sources.map(({ state }) => state)).toEqual(['waiting', 'current']);
   });
 
-  it('gives up starting when told to hurry', async () => {
+  it('gives up starting when the signal aborts', async () => {
     const { store } = storeOf(new Puppet('silent'));
     const hurry = new AbortController();
     const starting = store.start(hurry.signal);

@@ -34,7 +34,7 @@ describe('a server name', () => {
     expect(routes.matches(serverName)[0]?.route.name).toBe(name);
   });
 
-  it('that nobody claims leads nowhere', () => {
+  it('that no route has matches nothing', () => {
     expect(table([route('api', 'api.example.com')]).lookup('www.example.com')).toBeUndefined();
     expect(table().lookup('www.example.com')).toBeUndefined();
   });

@@ -122,7 +122,7 @@ describe('reading a hello', () => {
     });
   });
 
-  it('gives nothing for a client that leaves without a word', async () => {
+  it('returns nothing for a client that closes without sending a byte', async () => {
     expect(await reading(received(), wants(10), 100)).toBeUndefined();
   });
 

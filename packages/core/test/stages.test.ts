@@ -17,7 +17,7 @@ function says(name: string, ...verdicts: Verdict[]): Sniffer & { readonly asked:
 }
 
 describe('several sniffers', () => {
-  it('are asked in order until one does not pass', () => {
+  it('are called in order until one does not pass', () => {
     const third = says('c', hello);
     expect(firstOf([says('a', { kind: 'pass' }), says('b', hello), third]).inspect(new Uint8Array(1))).toBe(hello);
     expect(third.asked).toEqual([]);
@@ -28,7 +28,7 @@ describe('several sniffers', () => {
     expect(firstOf([]).inspect(new Uint8Array(1))).toEqual({ kind: 'pass' });
   });
 
-  it('go on with the one that asked for more, which gets its own progress back', () => {
+  it('continue with the one that asked for more, which gets its own progress back', () => {
     const [passes, waits, last] = [
       says('a', { kind: 'pass' }),
       says('b', { kind: 'more', progress: 7 }, { kind: 'pass' }),

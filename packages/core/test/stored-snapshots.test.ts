@@ -49,13 +49,13 @@ async function heard(from: RouteSource, count: number): Promise<RouteSnapshot[]>
 }
 
 describe('a source with a memory', () => {
-  it('that answers is heard as it is, and remembered', async () => {
+  it('that answers is used as it is, and stored', async () => {
     const { archive, saved } = memory(old);
     expect(await heard(lastKnownGood(source(Promise.resolve(fresh)), archive), 1)).toEqual([fresh]);
     expect(saved).toEqual(['fresh']);
   });
 
-  it('that is silent at first is replaced by what was kept, until it speaks', async () => {
+  it('that is silent at first is replaced by the stored snapshot, until it yields', async () => {
     const { archive } = memory(old);
     let speak: (snapshot: RouteSnapshot) => void = () => undefined;
     const first = new Promise<RouteSnapshot>((resolve) => (speak = resolve));
@@ -70,7 +70,7 @@ describe('a source with a memory', () => {
     expect((await words.next()).value).toEqual(fresh);
   });
 
-  it('that fails at once is replaced by what was kept, and its failure is told after that', async () => {
+  it('that fails at once is replaced by the stored snapshot, and its failure is reported after that', async () => {
     const { archive } = memory(old);
     const failing = source(Promise.reject(new Error('connection refused')));
     const words = lastKnownGood(failing, archive).watch(new AbortController().signal)[Symbol.asyncIterator]();
@@ -78,7 +78,7 @@ describe('a source with a memory', () => {
     await expect(words.next()).rejects.toThrow('connection refused');
   });
 
-  it('that has nothing better than its last good word is remembered as of when that was right', async () => {
+  it('that yields a stale snapshot is stored with the time at which that was current', async () => {
     const { archive, saved } = memory(old);
     const stale = { ...fresh, version: 'stale', asOf: savedAt };
     expect(await heard(lastKnownGood(source(Promise.resolve(stale)), archive), 1)).toEqual([stale]);
@@ -126,7 +126,7 @@ describe('a source with a memory', () => {
     },
   );
 
-  it('that fails and was never heard before just fails', async () => {
+  it('that fails and has no stored snapshot just fails', async () => {
     const { archive } = memory();
     await expect(heard(lastKnownGood(source(Promise.reject(new Error('refused'))), archive), 1)).rejects.toThrow(
       'refused',
@@ -146,7 +146,7 @@ describe('a source with a memory', () => {
     expect(await hearing).toEqual([fresh]);
   });
 
-  it('goes on serving when nothing can be kept, and says so', async () => {
+  it('still serves when nothing can be stored, with a warning', async () => {
     const archive = archiveOf(undefined, () => Promise.reject(new Error('disk full')));
     const [first, second] = await heard(lastKnownGood(source(Promise.resolve(fresh)), archive), 2);
     expect(first).toEqual(fresh);
@@ -195,7 +195,7 @@ describe('a snapshot that cannot be kept', () => {
     expect(all.map(({ warnings = [] }) => warnings)).toEqual([[], [WARNING], [WARNING]]);
   });
 
-  it('is one whose folder has been deleted: it is kept anew', async () => {
+  it('is one whose folder has been deleted: it is stored again', async () => {
     const { disk, store } = fullDisk();
     disk.isFull = false;
     let speak: (snapshot: RouteSnapshot) => void = () => undefined;
@@ -215,7 +215,7 @@ describe('a snapshot that cannot be kept', () => {
 describe('listeners with a memory', () => {
   const kept: readonly ListenAddress[] = [{ name: 'default', endpoint: { host: '127.0.0.1', port: 8443 } }];
 
-  it('are those kept as long as their source fails, and are kept anew when it speaks', async () => {
+  it('are the stored ones as long as their source fails, and are stored again when it yields', async () => {
     const saved: unknown[] = [];
     const archive = {
       load: () => Promise.resolve(kept),

@@ -33,7 +33,7 @@ describe('a scope', () => {
     expect(outer.signal.aborted).toBe(false);
   });
 
-  it('is waited for by whoever asks before or after its end', async () => {
+  it('can be awaited before or after its end', async () => {
     const scope = openScope();
     const before = aborted(scope.signal);
     scope.end();
@@ -82,7 +82,7 @@ describe('a cell', () => {
     expect(cell.revision).toBe(0);
   });
 
-  it('misses nothing that was set while nobody waited', async () => {
+  it('misses no value that was set while nobody waited', async () => {
     const cell = new Cell<number>();
     const seen = cell.revision;
     cell.set(1);
@@ -236,7 +236,7 @@ describe('a set of queries', () => {
     set.rest();
   });
 
-  it('keeps the last answer of the one that fails, goes on with the others, and asks again by itself', async () => {
+  it('keeps the last answer of a query that fails, continues with the others, and retries', async () => {
     const { set, until } = setOf();
     let isBroken = false;
     const ask = (key: string): Promise<string> =>
@@ -276,7 +276,7 @@ describe('a set of queries', () => {
     set.rest();
   });
 
-  it('converges where only some may be asked at a time, and shows no failure for that', async () => {
+  it('converges under a rate limit, which is not shown as a failure', async () => {
     const { set, until } = setOf(4);
     let room = 50;
     const refill = setInterval(() => (room = 50), 20);

@@ -28,20 +28,20 @@ describe('a debouncer', () => {
     expect(due()).toBe(3);
   });
 
-  it('are never due without events when there is no poll', async () => {
+  it('never fires without events when there is no poll', async () => {
     const { due } = running({ pollMs: 0 });
     await vi.advanceTimersByTimeAsync(1_000_000);
     expect([due(), vi.getTimerCount()]).toEqual([0, 0]);
   });
 
-  it('are due at once when hurried', async () => {
+  it('fires at once when flushed', async () => {
     const { debouncer, due } = running();
     debouncer.flush();
     await vi.advanceTimersByTimeAsync(0);
     expect(due()).toBe(1);
   });
 
-  it('are not due in the middle of a burst, however much they are hurried', async () => {
+  it('does not fire in the middle of a burst, even when flushed', async () => {
     const { debouncer, due } = running();
     debouncer.note();
     debouncer.flush();
@@ -51,7 +51,7 @@ describe('a debouncer', () => {
     expect(due()).toBe(1);
   });
 
-  it('leave no timer behind', async () => {
+  it('leaves no timer behind', async () => {
     const { debouncer, stop } = running();
     debouncer.note();
     stop();

@@ -24,7 +24,7 @@ describe('a file that is followed', () => {
     }
   });
 
-  it('may be saved by an editor that first moves the old one away', async () => {
+  it('may be saved by an editor that first renames the old one', async () => {
     const { file, seen } = await followedFile();
     await seen.next();
     await rename(file, `${file}~`);
@@ -103,7 +103,7 @@ describe('a file that is followed', () => {
 });
 
 describe('a broken file', () => {
-  it('takes no route away: every problem is a warning with its place, until it is mended', async () => {
+  it('removes no route: every problem is a warning with its place, until it is fixed', async () => {
     const start = new Date();
     const { file, seen } = await followedFile();
     const good = await seen.next();
@@ -260,7 +260,7 @@ describe("a volume that is written as Kubernetes' kubelet does it", () => {
 });
 
 describe('a file source', () => {
-  it('reads again when it is told to', async () => {
+  it('reads again on refresh', async () => {
     const { source, file, seen } = await followedFile();
     await seen.next();
     await writeFile(file, routes('two'));
@@ -268,7 +268,7 @@ describe('a file source', () => {
     expect(await seen.until('two')).toContain('two');
   });
 
-  it('goes its own way beside another on the same file', async () => {
+  it('is independent of another source of the same file', async () => {
     const { file, seen } = await followedFile();
     const other = follow(fileSource({ path: file, pollMs: 0 }));
     await Promise.all([seen.next(), other.next()]);

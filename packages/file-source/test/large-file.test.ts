@@ -26,7 +26,7 @@ describe('a large file', () => {
     );
   });
 
-  it('lets everything else go on while it is read', async () => {
+  it('does not block the event loop while it is read', async () => {
     const { file } = await largeFile();
     const reading = readRoutes(file).then(() => 'read');
     let turns = 0;

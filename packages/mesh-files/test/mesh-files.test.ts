@@ -478,7 +478,7 @@ describe('a mistake of meaning has its file, its place and its key path', () => 
     );
   });
 
-  it('a key that is written twice is said once', async () => {
+  it('a key that is written twice is reported once', async () => {
     const folder = await meshFolder({
       'primary/a.json': '{ "Kind": "proxy-defaults", "MeshGateway": {}, "MeshGateway": {} }',
     });

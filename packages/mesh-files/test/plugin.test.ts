@@ -94,7 +94,7 @@ describe('the plugin', () => {
     },
   );
 
-  it('refuses to guess which of several gateways is meant', async () => {
+  it('refuses to guess between several gateways', async () => {
     const gateway = (id: string): string => `service { kind = "mesh-gateway", name = "gw", id = "${id}", port = 8443 }`;
     const baseDir = await meshFolder({ 'mesh/primary/a.hcl': `${gateway('gw-1')}\n${gateway('gw-2')}` });
     await expect(checkMeshSettings(SETTINGS, baseDir)).rejects.toMatchObject({

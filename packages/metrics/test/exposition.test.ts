@@ -39,7 +39,7 @@ describe('the format follows the header Accept', () => {
 });
 
 describe('a scrape of thousands of routes', () => {
-  it('lets everything else go on: no turn of the event loop is long', async () => {
+  it('does not block the event loop: no turn is long', async () => {
     const { registry } = told();
     const counter = new Counter({ name: 'used_total', help: 'h', labelNames: ['route'], registers: [registry] });
     const buckets = Array.from({ length: 20 }, (_, index) => index);

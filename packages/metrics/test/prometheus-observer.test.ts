@@ -107,7 +107,7 @@ describe('connections', () => {
     ]);
   });
 
-  it('of which nothing was told before are left out rather than counted below zero', async () => {
+  it('that were not seen before are left out rather than counted below zero', async () => {
     const { scrape } = told(closed('unknown'));
     expect(await scrape('meshgate_connections_')).toEqual([]);
   });
@@ -187,7 +187,7 @@ describe('a source', () => {
     ]);
   });
 
-  it('is failing until it speaks again, even if it has no news', async () => {
+  it('is failing until it yields again, even without a change', async () => {
     const failed: ProxyEvent = { type: 'source.failed', source: 'files', error: new Error('gone'), retryInMs: 1000 };
     const { tell, scrape } = told(failed, failed);
     expect(await scrape('source_fail')).toEqual([
