@@ -43,7 +43,7 @@ export interface SettingChange {
 }
 
 /** One plugin in use: what it is configured with is told apart, and not shown, since there may be secrets in it. */
-export interface UseSettings {
+interface UseSettings {
   readonly use: string;
   readonly fingerprint: string;
   /** It has added what only a restart can replace, an observer for example. */
@@ -82,7 +82,7 @@ export function planReload(before: FlatSettings, after: FlatSettings): readonly 
 }
 
 /** When a change of `setting` is in use. */
-export function effectOf(setting: string): Effect {
+function effectOf(setting: string): Effect {
   const known = Object.keys(EFFECTS).filter((group) => setting === group || setting.startsWith(`${group}.`));
   const longest = known.toSorted((one, other) => other.length - one.length)[0];
   return longest === undefined ? 'restart' : (EFFECTS[longest] ?? 'restart');

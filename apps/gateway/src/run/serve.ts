@@ -56,7 +56,7 @@ export async function serve({ file, amend }: ConfigPlace, target: LogTarget, sig
 }
 
 /** What a proxy is composed with. */
-export interface RunSurroundings {
+interface RunSurroundings {
   readonly log: Log;
   readonly target: LogTarget;
   readonly shares: Shares;

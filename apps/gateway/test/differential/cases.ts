@@ -4,7 +4,7 @@ import { clientHello, inRecords, X25519, X25519_MLKEM768 } from '@meshgate/testk
 import type { ClientHelloOptions } from '@meshgate/testkit';
 
 /** One client: its address, what it sends, how long it stays. */
-export interface Client {
+interface Client {
   readonly from?: string;
   readonly pieces: readonly Uint8Array[];
   readonly finish?: boolean;
