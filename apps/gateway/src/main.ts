@@ -9,6 +9,7 @@ const signals: Signals = {
     for (const signal of ['SIGTERM', 'SIGINT', 'SIGQUIT'] as const) process.on(signal, listener);
   },
   onReload: (listener) => void process.on('SIGHUP', listener),
+  onUpgrade: (listener) => void process.on('SIGUSR2', listener),
   onStray(listener) {
     process.on('uncaughtException', (reason) => listener(strayError(reason), 'exception'));
     process.on('unhandledRejection', (reason) => listener(strayError(reason), 'rejection'));

@@ -68,8 +68,10 @@ export interface Daemon extends AsyncDisposable {
   signal(name: NodeJS.Signals): void;
   /** Closes our end of its standard output. */
   stopReading(): void;
-  /** Its exit status. */
+  /** Its exit status, once nobody has its outputs any more. */
   readonly ended: Promise<number | null>;
+  /** Its exit status, whoever goes on with its outputs. */
+  readonly exited: Promise<number | null>;
 }
 
 /** A gateway that listens. */
@@ -142,6 +144,7 @@ function asker(admin: string): ReadyDaemon['ask'] {
 class GatewayProcess implements Daemon {
   readonly lines: LogLine[] = [];
   readonly ended: Promise<number | null>;
+  readonly exited: Promise<number | null>;
   stderr = '';
   readonly #child: ChildProcess;
   readonly #waiting = new Set<() => void>();
@@ -151,6 +154,7 @@ class GatewayProcess implements Daemon {
     this.#child = child;
     createInterface(child.stdout).on('line', (text) => this.#add(text));
     child.stderr.on('data', (chunk: Buffer) => (this.stderr += chunk.toString()));
+    this.exited = once(child, 'exit').then(([status]: (number | null)[]) => status ?? null);
     this.ended = once(child, 'close').then(([status]: (number | null)[]) => {
       this.#hasEnded = true;
       this.#tell();

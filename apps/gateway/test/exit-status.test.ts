@@ -208,10 +208,10 @@ function pluginFolder(plugin: string): Promise<Folder> {
 }
 
 describe('signals', () => {
-  it.each(['SIGUSR1', 'SIGUSR2'] as const)('%s neither ends the process nor opens an inspector', async (signal) => {
+  it('SIGUSR1 neither ends the process nor opens an inspector', async () => {
     await using files = await gatewayFolder([], { workers: 2, transport: 'node' });
     await using gateway = await startGateway(`${files.path}/meshgate.yaml`);
-    gateway.signal(signal);
+    gateway.signal('SIGUSR1');
     gateway.signal('SIGHUP');
     await gateway.said('reloading');
     expect((await gateway.ask('/live')).status).toBe(200);

@@ -56,6 +56,7 @@ const REQUESTS: Readonly<Record<string, readonly { readonly path: string; readon
   'GET /reload': [{ path: '/reload', status: 200 }],
   'POST /reload': [{ path: '/reload', status: 200 }],
   'POST /drain': [{ path: '/drain', status: 202 }],
+  'POST /upgrade': [{ path: '/upgrade', status: 409 }],
 };
 
 describe('the OpenAPI document', () => {

@@ -70,7 +70,7 @@ export type {
   Connection,
   Dial,
   DialOptions,
-  HeldSocket,
+  HeldSockets,
   ListenOptions,
   Listening,
   Progress,

@@ -46,6 +46,7 @@ export { dialFailure, dialTimeout, undiallable } from './transport/dial-failure.
 export { isHarmlessLoss } from './transport/harmless-loss.ts';
 export type { Carried } from './transport/harmless-loss.ts';
 export { longestSilenceMs, silenceError } from './transport/silence.ts';
+export { bindPath, descriptorOf, inheritedHandle, removePath } from './transport/node-listening.ts';
 export { portProblem } from './transport/endpoint.ts';
 export { formatDuration } from './duration.ts';
 export { upgradeConnection } from './transport/node-transport.ts';

@@ -1,5 +1,5 @@
 import { unixPath } from '@meshgate/core';
-import type { Connection, Endpoint, HeldSocket, Listening, ListenOptions } from '@meshgate/core';
+import type { Connection, Endpoint, HeldSockets, Listening, ListenOptions } from '@meshgate/core';
 import {
   AcceptPause,
   AF_UNIX,
@@ -58,8 +58,8 @@ class Acceptor implements Listening, Handler {
     kernel.loop.add(fd, EPOLLIN, this);
   }
 
-  get socket(): HeldSocket | undefined {
-    return this.#closed ? undefined : { fd: this.#fd, release: () => this.#end() };
+  get held(): HeldSockets | undefined {
+    return this.#closed ? undefined : { fds: [this.#fd], release: () => this.#end() };
   }
 
   async close(): Promise<void> {

@@ -1,5 +1,5 @@
 import { unixPath } from '@meshgate/core';
-import type { Connection, Endpoint, HeldSocket, Listening, ListenOptions } from '@meshgate/core';
+import type { Connection, Endpoint, HeldSockets, Listening, ListenOptions } from '@meshgate/core';
 import {
   AcceptPause,
   AF_UNIX,
@@ -44,6 +44,7 @@ class Acceptor implements Listening, Handler, Requester {
   readonly #local: Endpoint | undefined;
   readonly #pause: AcceptPause;
   #underWay = 0;
+  #isReleased = false;
   #closed: { readonly done: Promise<void>; resolve(): void } | undefined;
 
   constructor(
@@ -74,13 +75,18 @@ class Acceptor implements Listening, Handler, Requester {
     ring.setOperationFlags(SOCK_NONBLOCK | SOCK_CLOEXEC);
   }
 
-  get socket(): HeldSocket | undefined {
-    return this.#closed === undefined ? { fd: this.fd, release: () => this.#end() } : undefined;
+  get held(): HeldSockets | undefined {
+    return this.#closed === undefined ? { fds: [this.fd], release: () => this.#release() } : undefined;
   }
 
   close(): Promise<void> {
     const path = this.#closed === undefined ? unixPath(this.address) : undefined;
     if (path !== undefined) removeIfThere(path);
+    return this.#end();
+  }
+
+  #release(): Promise<void> {
+    this.#isReleased = true;
     return this.#end();
   }
 
@@ -126,8 +132,8 @@ class Acceptor implements Listening, Handler, Requester {
         this.#pause.begin(systemError(-result, 'accept'));
       return;
     }
-    // Accepted in the moment in which it was closed: nobody would answer for it.
-    if (this.#closed === undefined) this.#handOver(result);
+    // Accepted in the moment in which it was closed: nobody would answer for it. A successor never sees it any more.
+    if (this.#closed === undefined || this.#isReleased) this.#handOver(result);
     else this.#kernel.libc.close(result);
   }
 

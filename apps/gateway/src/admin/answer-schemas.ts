@@ -180,6 +180,7 @@ export type SchemaName =
   | 'Settings'
   | 'Reload'
   | 'ReloadRefusal'
+  | 'Upgrade'
   | 'OpenApi';
 
 /** What each kind of JSON answer looks like. */
@@ -200,6 +201,7 @@ export const ANSWERS: Readonly<Record<SchemaName, z.ZodType>> = {
     values: z.record(z.string(), z.unknown()).describe('all other settings, by their names'),
   }),
   Reload: z.strictObject({ changes: z.array(settingChange) }),
+  Upgrade: z.strictObject({ pid: z.int().describe('of the successor') }),
   ReloadRefusal: z.strictObject({ error: z.string(), problems: texts }),
   OpenApi: z.looseObject({ openapi: z.string() }),
 };

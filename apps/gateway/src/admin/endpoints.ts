@@ -17,7 +17,7 @@ import { statusView } from './status.ts';
 import type { ProxyIdentity, StatusView } from './status.ts';
 import type { Traffic } from './traffic.ts';
 import { drainView, listenerView, routesView, sourceView } from './views.ts';
-import type { ProcessControl, ReloadOutcome } from '../run/process-control.ts';
+import type { ProcessControl, ReloadOutcome, UpgradeOutcome } from '../run/process-control.ts';
 import type { ConnectionView } from './views.ts';
 
 /** What the admin API shows and does. What other processes know of is asked of them. */
@@ -331,7 +331,23 @@ function aboutReload(targets: Pick<AdminTargets, 'control'>): readonly AdminEndp
       },
       answer: async () => reloadAnswer(await targets.control.reload()),
     },
+    {
+      method: 'POST',
+      path: '/upgrade',
+      summary:
+        'Starts a successor from what is on disk, hands it the sockets, and drains once it is ready, as SIGUSR2 does',
+      answers: {
+        200: { description: 'a successor serves', schema: 'Upgrade' },
+        409: { description: 'it could not; the gateway goes on as before', schema: 'Error' },
+      },
+      answer: async () => upgradeAnswer(await targets.control.upgrade()),
+    },
   ];
+}
+
+function upgradeAnswer(outcome: UpgradeOutcome): AdminAnswer {
+  if (outcome.kind === 'handed over') return ok({ pid: outcome.pid });
+  return { status: 409, json: { error: outcome.reason } };
 }
 
 function reloadAnswer(outcome: ReloadOutcome): AdminAnswer {

@@ -6,7 +6,8 @@ import type { Socket } from 'node:net';
 import { Readable } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
 import { formatEndpoint, unixPath } from '@meshgate/core';
-import { settlesWithin } from '@meshgate/core/parts';
+import { descriptorOf, removePath, settlesWithin } from '@meshgate/core/parts';
+import type { InheritedSocket, InheritedSockets } from '../run/inherited-sockets.ts';
 import type { Observer, Service } from '@meshgate/core';
 import type { AdminSettings } from '../config/config-schema.ts';
 import { changeRefusal, isLoopback } from './change-guard.ts';
@@ -23,6 +24,8 @@ export interface AdminOptions {
   readonly endpoints: readonly AdminEndpoint[];
   /** Receives failures of our own. */
   readonly observer: Observer;
+  /** Sockets that were opened for this process. */
+  readonly sockets: InheritedSockets;
 }
 
 /** The HTTP server of the admin API at one address. */
@@ -52,16 +55,22 @@ export class AdminServer implements Service {
   /** Where it answers, as `--admin` takes it; absent while it does not. */
   get url(): string | undefined {
     const address = this.#server.address();
-    if (address === null) return undefined;
-    if (typeof address === 'string') return `unix:${address}`;
+    const { host } = this.#options.settings.endpoint;
+    // Of an inherited unix socket Node does not know the path.
+    if (address === null || typeof address === 'string') return this.#server.listening ? host : undefined;
     return `http://${formatEndpoint({ host: address.address, port: address.port })}`;
   }
 
   /** Rejects with the system's error when it cannot bind. */
   async start(): Promise<void> {
-    const { endpoint } = this.#options.settings;
+    const { settings, sockets } = this.#options;
+    const { endpoint } = settings;
     const path = unixPath(endpoint);
-    if (path === undefined) {
+    const [inherited] = sockets.claim(endpoint);
+    if (inherited !== undefined) {
+      this.#server.listen({ fd: inherited });
+      await once(this.#server, 'listening');
+    } else if (path === undefined) {
       this.#server.listen({ host: endpoint.host, port: endpoint.port });
       await once(this.#server, 'listening');
     } else {
@@ -71,8 +80,27 @@ export class AdminServer implements Service {
     this.#server.on('error', (error) => this.#report(error));
   }
 
+  /** Its socket, for a successor; none while it does not listen. */
+  get held(): readonly InheritedSocket[] {
+    const fd = descriptorOf(this.#server);
+    const address = this.#server.address();
+    if (fd === undefined) return [];
+    const { host, port } = this.#options.settings.endpoint;
+    const endpoint = { host, port: port === 0 && typeof address === 'object' ? (address?.port ?? port) : port };
+    return [{ kind: 'admin', name: '', endpoint, fd }];
+  }
+
   /** Responses under way, such as that to `POST /drain`, are finished; streams and idle connections are closed. */
   async stop(signal: AbortSignal): Promise<void> {
+    const { settings, sockets } = this.#options;
+    const isOwn = this.#server.listening && sockets.ownsPath(settings.endpoint);
+    const path = isOwn ? unixPath(settings.endpoint) : undefined;
+    await this.release(signal);
+    if (path !== undefined) removePath(path);
+  }
+
+  /** {@link stop}, when a successor goes on with the socket: the path of a unix socket stays. */
+  async release(signal: AbortSignal): Promise<void> {
     const closed = new Promise((resolve) => this.#server.close(resolve));
     this.#stopping.abort();
     await settlesWithin(Promise.allSettled(this.#answering), STOP_PATIENCE_MS, signal);

@@ -2,6 +2,7 @@ import { once } from 'node:events';
 import { lstat, unlink } from 'node:fs/promises';
 import type { Server } from 'node:http';
 import { connect } from 'node:net';
+import { bindPath } from '@meshgate/core/parts';
 
 /**
  * Has `server` listen on a unix socket that its owner and group may use (mode 0660). A socket that nobody listens on any more, left by a
@@ -11,11 +12,16 @@ import { connect } from 'node:net';
  */
 export async function listenOnSocket(server: Server, path: string): Promise<void> {
   try {
-    await listen(server, path);
+    await bind(server, path);
   } catch (reason) {
     if (!isInUse(reason) || !(await removeStale(path))) throw reason;
-    await listen(server, path);
+    await bind(server, path);
   }
+}
+
+/** So that closing the server leaves the path to a successor. */
+function bind(server: Server, path: string): Promise<void> {
+  return bindPath(path, (bound) => listen(server, bound), server);
 }
 
 /** What a socket file of ours may not grant: execution, which means nothing, and anything to others. */

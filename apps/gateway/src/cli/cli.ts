@@ -15,7 +15,7 @@ import { findingText } from '../live-check/finding.ts';
 import type { Finding } from '../live-check/finding.ts';
 import { checkLive, checkSidecarLive } from '../live-check/live-check.ts';
 import { adminClient } from '../admin/client.ts';
-import { changesText, planAgainst, reloadGateway } from './process-commands.ts';
+import { changesText, planAgainst, reloadGateway, upgradeGateway } from './process-commands.ts';
 import { queriesOf, queriesTo } from '../admin/route-queries.ts';
 import type { RouteQueries } from '../admin/route-queries.ts';
 import type { LogTarget } from '../log/logger.ts';
@@ -61,6 +61,7 @@ export function commandLine(terminal: Terminal, end: (status: ExitStatus) => voi
   // Settings of the program hold for commands that are made by it, from here on.
   addProxies(program, terminal, end);
   addQueries(program, terminal, end);
+  addProcessCommands(program, terminal.stdout);
   addOperatingCommands(program, terminal, end);
   diagnosticCommands(program, terminal, end);
   program
@@ -102,12 +103,6 @@ function addQueries(program: Command, terminal: Terminal, end: (status: ExitStat
       stdout.write(flags.json === true ? jsonText(explanation) : explanationText(explanation));
       end(explanation.found ? 0 : 1);
     });
-  withAdminFlags(program.command('reload').description('put the changed configuration of a running gateway into use'))
-    .option('--json', 'print JSON')
-    .action(async ({ json, ...flags }: AdminFlags) => {
-      const changes = await reloadGateway(clientOf(flags));
-      stdout.write(json === true ? jsonText({ changes }) : printableLines(changesText(changes)));
-    });
 }
 
 /** Those for whoever looks for the cause of a fault. */
@@ -139,6 +134,24 @@ function diagnosticCommands(program: Command, terminal: Terminal, end: (status: 
       const traces = await tracesOf({ trace, serverName, files, admins, limit });
       stdout.write(flags.json === true ? jsonText({ traces }) : tracesText(traces));
       end(traces.length === 0 ? 1 : 0);
+    });
+}
+
+/** What a running gateway is asked to do with itself. */
+function addProcessCommands(program: Command, stdout: Pick<Output, 'write'>): void {
+  withAdminFlags(program.command('reload').description('put the changed configuration of a running gateway into use'))
+    .option('--json', 'print JSON')
+    .action(async ({ json, ...flags }: AdminFlags) => {
+      const changes = await reloadGateway(clientOf(flags));
+      stdout.write(json === true ? jsonText({ changes }) : printableLines(changesText(changes)));
+    });
+  withAdminFlags(
+    program.command('upgrade').description('replace a running gateway by what is on disk now, dropping no connection'),
+  )
+    .option('--json', 'print JSON')
+    .action(async ({ json, ...flags }: AdminFlags) => {
+      const pid = await upgradeGateway(clientOf(flags));
+      stdout.write(json === true ? jsonText({ pid }) : `process ${pid} serves; its predecessor drains\n`);
     });
 }
 

@@ -19,6 +19,16 @@ export async function reloadGateway(gateway: AdminClient): Promise<readonly Sett
   }
 }
 
+/**
+ * `meshgate upgrade`: has a running gateway start its successor.
+ *
+ * @returns the successor's process id
+ * @throws Error when the gateway goes on, or there is none
+ */
+export async function upgradeGateway(gateway: AdminClient): Promise<number> {
+  return ((await gateway.change('POST', '/upgrade', PATIENCE_MS)) as { readonly pid: number }).pid;
+}
+
 /** `--check --against`: what a running gateway would do with `loaded`. */
 export async function planAgainst(
   gateway: AdminClient,
@@ -36,8 +46,8 @@ interface ReloadAnswer {
   readonly changes: readonly SettingChange[];
 }
 
-/** New sources and services are waited for. */
-const PATIENCE_MS = 25_000;
+/** New sources and services are waited for, and a successor that becomes ready. */
+const PATIENCE_MS = 30_000;
 
 /** Unprocessable content (RFC 9110, section 15.5.21). */
 const WRONG_CONFIG = 422;

@@ -85,6 +85,24 @@ export const MESSAGES = {
     meaning: 'The configuration on disk is wrong, or an address or a source of it cannot be used.',
     action: 'Mend the problem, and reload again.',
   },
+  upgradeStarted: {
+    level: 'info',
+    text: 'starting a successor',
+    meaning: 'SIGUSR2, `POST /upgrade` or `meshgate upgrade`: a new process is started from what is on disk now.',
+    action: 'Nothing.',
+  },
+  handedOver: {
+    level: 'info',
+    text: 'successor is ready, draining',
+    meaning: 'The process `successor` accepts connections on the same sockets; this one lets its own finish.',
+    action: 'Nothing.',
+  },
+  upgradeFailed: {
+    level: 'error',
+    text: 'no successor, going on as before: {reason}',
+    meaning: 'The new process ended, or was not ready in time.',
+    action: 'See the reason, and the lines that the new process has written.',
+  },
   linesDropped: {
     level: 'warn',
     text: '{dropped} log lines dropped: {reason}',

@@ -64,7 +64,10 @@ import { fileSnapshotStore, fileListenerStore } from './snapshot-files.ts';
 import type { GatewayConfig } from '../config/config-schema.ts';
 import { atOnce, together } from './change.ts';
 import { Gateway } from './gateway.ts';
-import type { Next } from './gateway.ts';
+import { inheriting } from './inherited-sockets.ts';
+import type { Origin } from './predecessor.ts';
+import { startOrder } from './start-order.ts';
+import type { HeldByProcess, Next } from './gateway.ts';
 import { LiveServices } from './live-services.ts';
 import type { ProcessControl } from './process-control.ts';
 import { logObserver } from '../log/log-observer.ts';
@@ -88,6 +91,8 @@ export interface Surroundings {
   readonly health?: BackendHealth;
   /** Starts the drain at whose end the process exits: `POST /drain`. */
   shutDown(): void;
+  /** Where the process has its sockets from, and whom it replaces. */
+  readonly origin: Origin;
   /** Applied to every observer but the metrics. */
   wrapObserver?(observer: Observer): Observer;
   /** What an operator may have the process do beside, through the admin server. */
@@ -177,6 +182,7 @@ function composed(config: GatewayConfig, parts: Parts, surroundings: Surrounding
   bindRoutes(plan);
   bindListeners(plan);
   bindServices(plan);
+  bindGateway(plan);
   parts.lent.connect({ logger: surroundings.log.logger, registry: one(plan.c, REGISTRY), routes: one(plan.c, ROUTES) });
   return plan.c;
 }
@@ -337,7 +343,7 @@ function prepareNext(plan: Plan, { config, parts, limits }: Next): Promise<Prepa
 }
 
 /** Where connections come in, and how they are let go. */
-function bindListeners({ c, config, parts, transport }: Plan): void {
+function bindListeners({ c, config, parts, transport, origin }: Plan): void {
   bind(c, LISTENERS, () => {
     const sessions = one(c, SESSIONS);
     return new Listeners({
@@ -346,7 +352,7 @@ function bindListeners({ c, config, parts, transport }: Plan): void {
       listen: { backlog: BACKLOG, keepAlive: config.keepAlive },
       accept: (connection, listener) => sessions.accept(connection, listener),
       observer: one(c, EVENTS),
-      transport,
+      transport: inheriting(transport, origin.sockets),
     });
   });
   bind(c, DRAIN, () => {
@@ -361,13 +367,15 @@ function bindListeners({ c, config, parts, transport }: Plan): void {
 
 /** What is started, in this order, and stopped in reverse: probes are answered all the while, routes are known before a port opens. */
 function bindServices(plan: Plan): void {
-  const { c, parts, limits, log, transport, control, shutDown } = plan;
+  const { c, parts, limits, log, transport, control, origin, shutDown } = plan;
+  const { sockets } = origin;
   for (const settings of plan.config.admin)
-    bind(c, ADMIN, () => new AdminServer({ settings, endpoints: one(c, ENDPOINTS), observer: one(c, EVENTS) }));
-  bind(c, SERVICE, () => inOrder('admin', all(c, ADMIN)));
+    bind(
+      c,
+      ADMIN,
+      () => new AdminServer({ settings, endpoints: one(c, ENDPOINTS), observer: one(c, EVENTS), sockets }),
+    );
   bind(c, SERVICE, () => one(c, SERVICES));
-  bind(c, SERVICE, () => one(c, ROUTES));
-  bind(c, SERVICE, () => one(c, LISTENERS));
   bind(c, ENDPOINTS, () => {
     return adminEndpoints({
       routes: one(c, ROUTES),
@@ -405,10 +413,18 @@ function bindServices(plan: Plan): void {
       ...(own !== undefined && { certificate: own }),
     });
   });
+}
+
+/** All of it, as one. */
+function bindGateway(plan: Plan): void {
+  const { c, parts, origin } = plan;
   bind(c, GATEWAY, () => {
+    const started = { services: all(c, SERVICE), routes: one(c, ROUTES), listeners: one(c, LISTENERS) };
+    const lifecycle = startOrder({ ...started, admin: inOrder('admin', all(c, ADMIN)) }, origin.predecessor);
     return new Gateway({
-      lifecycle: inOrder('gateway', all(c, SERVICE)),
-      admin: all(c, ADMIN)[0],
+      lifecycle,
+      admin: all(c, ADMIN),
+      sockets: () => Promise.resolve(ownSockets(one(c, LISTENERS))),
       routes: one(c, ROUTES),
       listeners: one(c, LISTENERS),
       outliers: one(c, OUTLIERS),
@@ -416,7 +432,8 @@ function bindServices(plan: Plan): void {
       observer: one(c, EVENTS),
       readiness: () => one(c, READINESS)(),
       sources: parts.sources,
-      prepare: (next) => prepareNext(plan, next),
+      // A sidecar has stages of its own.
+      ...(all(c, CERTIFICATE).length === 0 && { prepare: (next: Next) => prepareNext(plan, next) }),
     });
   });
 }
@@ -430,6 +447,11 @@ function readListsOf(lists: () => AddressListFiles): Observer {
       for (const path of listFilesOf(event.snapshot.routes)) void lists().read(path);
     },
   };
+}
+
+function ownSockets({ sockets }: Listeners): HeldByProcess {
+  const own = sockets.map(({ name, endpoint, fd }) => ({ kind: 'listener', name, endpoint, fd }) as const);
+  return { sockets: own, close: () => undefined };
 }
 
 /** One process does everything, and a worker has none of the first. */

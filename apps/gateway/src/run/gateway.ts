@@ -1,8 +1,9 @@
 import type { DrainProgress, Limits, Observer, RouteSource, Service } from '@meshgate/core';
 import { errorOf } from '@meshgate/core/parts';
-import type { Drain, Listeners, Outliers, PreparedChange, RouteStore } from '@meshgate/core/parts';
+import type { Drain, DrainReason, Listeners, Outliers, PreparedChange, RouteStore } from '@meshgate/core/parts';
 import type { GatewayConfig } from '../config/config-schema.ts';
 import type { Parts } from '../config/parts.ts';
+import type { InheritedSocket } from './inherited-sockets.ts';
 import type { AdminServer } from '../admin/server.ts';
 import type { Readiness } from '../admin/readiness.ts';
 import { listenerView } from '../admin/views.ts';
@@ -15,11 +16,20 @@ export interface Next {
   readonly limits: Limits;
 }
 
+/** Sockets, as far as this process has descriptors of them. */
+export interface HeldByProcess {
+  readonly sockets: readonly InheritedSocket[];
+  /** Closes those descriptors that are only for the asking. */
+  close(): void;
+}
+
 /** The parts of a gateway that somebody outside has to do with. */
 export interface GatewayParts {
-  readonly admin: AdminServer | undefined;
+  readonly admin: readonly AdminServer[];
   readonly routes: RouteStore;
   readonly listeners: Pick<Listeners, 'status'>;
+  /** Every socket that listens for connections. */
+  sockets(): Promise<HeldByProcess>;
   readonly outliers: Pick<Outliers, 'clear'>;
   readonly observer: Observer;
   readonly drain: Pick<Drain, 'begin' | 'force'>;
@@ -74,7 +84,7 @@ export class Gateway {
 
   /** Where the admin server answers; absent when there is none. */
   get adminUrl(): string | undefined {
-    return this.#parts.admin?.url;
+    return this.#parts.admin[0]?.url;
   }
 
   /** Whether traffic should be sent here. */
@@ -93,8 +103,19 @@ export class Gateway {
   }
 
   /** Lets connections finish, and closes the rest in the end. Resolves when none is left; may be called again to join. */
-  drain(): Promise<DrainProgress> {
-    return this.#parts.drain.begin();
+  drain(why: DrainReason = 'leaving'): Promise<DrainProgress> {
+    return this.#parts.drain.begin(why);
+  }
+
+  /** Every socket, those of the admin API as well, for a successor. Whoever asked owes `close` when it has them, or never will. */
+  async sockets(): Promise<HeldByProcess> {
+    const { sockets, close } = await this.#parts.sockets();
+    return { sockets: [...sockets, ...this.#parts.admin.flatMap(({ held }) => held)], close };
+  }
+
+  /** A successor answers operators from now on. */
+  async releaseAdmin(): Promise<void> {
+    await Promise.all(this.#parts.admin.map((server) => server.release(new AbortController().signal)));
   }
 
   /** Ends a drain at once. */

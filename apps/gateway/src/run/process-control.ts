@@ -6,7 +6,16 @@ export interface ProcessControl {
   readonly settings: FlatSettings;
   /** As SIGHUP. Never rejects. */
   reload(): Promise<ReloadOutcome>;
+  /** As SIGUSR2: resolves when a successor serves in place of this process, or never will. Never rejects. */
+  upgrade(): Promise<UpgradeOutcome>;
 }
+
+/** What has become of an upgrade. */
+export type UpgradeOutcome =
+  /** The process `pid` serves; this one drains. */
+  | { readonly kind: 'handed over'; readonly pid: number }
+  /** This process goes on as before. */
+  | { readonly kind: 'failed'; readonly reason: string };
 
 /** What has become of a reload. */
 export type ReloadOutcome =
@@ -19,4 +28,5 @@ export type ReloadOutcome =
 export const NO_CONTROL: ProcessControl = {
   settings: { sources: [], plugins: [], values: {} },
   reload: () => Promise.resolve({ kind: 'refused', problems: ['the primary reloads'], isConfigWrong: false }),
+  upgrade: () => Promise.resolve({ kind: 'failed', reason: 'the primary is replaced' }),
 };

@@ -1,3 +1,4 @@
+import { pause } from '@meshgate/core';
 import { aborted, settlesWithin } from '@meshgate/core/parts';
 import type { Amend } from '../config/amend-config.ts';
 import { bindFailure } from './bind-failure.ts';
@@ -10,7 +11,10 @@ import type { Log, Logger, LogTarget } from '../log/logger.ts';
 import { say } from '../log/messages.ts';
 import { thisMachine } from './machine.ts';
 import { ReadinessLog } from './readiness-log.ts';
-import type { ProcessControl } from './process-control.ts';
+import { originOf } from './predecessor.ts';
+import type { Origin } from './predecessor.ts';
+import type { ProcessControl, UpgradeOutcome } from './process-control.ts';
+import { startSuccessor } from './successor.ts';
 import { Reloader } from './reload.ts';
 import { VERSION } from '../cli/version.ts';
 import { composePrimary } from '../workers/primary.ts';
@@ -24,6 +28,8 @@ export interface Signals {
   onStop(listener: () => void): void;
   /** SIGHUP. */
   onReload(listener: () => void): void;
+  /** SIGUSR2. */
+  onUpgrade(listener: () => void): void;
   /** An uncaught exception or an unhandled rejection. */
   onStray(listener: (error: Error, kind: StrayKind) => void): void;
 }
@@ -61,6 +67,7 @@ interface RunSurroundings {
   readonly target: LogTarget;
   readonly shares: Shares;
   readonly control: ProcessControl;
+  readonly origin: Origin;
   shutDown(): void;
 }
 
@@ -83,11 +90,12 @@ export async function run(proxy: RunningProxy, target: LogTarget, signals: Signa
 }
 
 /** In this process, or with this one as the primary of its workers. */
-function gatewayOf(loaded: LoadedConfig, around: RunSurroundings): Gateway {
-  const { log, shares, control, shutDown } = around;
+function gatewayOf(asLoaded: LoadedConfig, around: RunSurroundings): Gateway {
+  const loaded = { ...asLoaded, config: around.origin.sockets.settled(asLoaded.config) };
+  const { log, shares, control, origin, shutDown } = around;
   if (shares.count > 1) return composePrimary(loaded, around);
   const { transport } = loaded.transport;
-  return compose(loaded.config, loaded.parts, { log, transport, limits: shares.total, control, shutDown });
+  return compose(loaded.config, loaded.parts, { log, transport, limits: shares.total, control, origin, shutDown });
 }
 
 /** One proxy, from its start to its end. */
@@ -97,30 +105,38 @@ class Run {
   readonly #shares: Shares;
   readonly #gateway: Gateway;
   readonly #reloader: Reloader;
+  readonly #origin: Origin;
+  #upgrading: Promise<UpgradeOutcome> | undefined;
+  #isHandedOver = false;
   /** Aborts when the process is to stop: a signal, the admin API, or a bug. */
   readonly #leaving = new AbortController();
   /** Aborts at a second signal: nobody waits any longer. */
   readonly #forcing = new AbortController();
   #status: ServeStatus = 0;
+  /** A signal has told it to stop; one that has handed over leaves by itself. */
+  #isTold = false;
 
   constructor({ loaded, composeWith, loadAgain }: RunningProxy, log: Log, target: LogTarget) {
     this.#loaded = loaded;
     this.#logger = log.logger;
     this.#shares = sharesOf(loaded.config, thisMachine());
-    const control = this.#control();
-    this.#gateway = composeWith({ log, target, shares: this.#shares, control, shutDown: () => this.#leave() });
+    this.#origin = originOf(process.env, loaded.config.listeners);
+    const around = { log, target, shares: this.#shares, control: this.#control(), origin: this.#origin };
+    this.#gateway = composeWith({ ...around, shutDown: () => this.#leave() });
     this.#reloader = new Reloader({ loaded, gateway: this.#gateway, logger: log.logger, loadAgain });
   }
 
   async untilItEnds(signals: Signals): Promise<ServeStatus> {
     signals.onStop(() => this.#leaveOrForce());
     signals.onReload(() => void this.#reloader.reload());
+    signals.onUpgrade(() => void this.#upgrade());
     signals.onStray((error, kind) => this.#onStray(error, kind));
     const readiness = this.#readinessLog();
     if (!(await this.#start())) return this.#status;
     readiness.startFinished();
+    void this.#takeOver();
     await aborted(this.#leaving.signal);
-    const { cut } = await this.#gateway.drain();
+    const { cut } = await this.#gateway.drain(this.#isHandedOver ? 'handover' : 'leaving');
     if (cut > 0) this.#status = 1;
     await this.#stop();
     return this.#status;
@@ -133,7 +149,48 @@ class Run {
         return settings();
       },
       reload: () => this.#reloader.reload(),
+      upgrade: () => this.#upgrade(),
     };
+  }
+
+  /** One at a time. */
+  #upgrade(): Promise<UpgradeOutcome> {
+    this.#upgrading ??= this.#handOver().finally(() => (this.#upgrading = undefined));
+    return this.#upgrading;
+  }
+
+  async #handOver(): Promise<UpgradeOutcome> {
+    if (this.#leaving.signal.aborted) return { kind: 'failed', reason: 'it is draining already' };
+    say(this.#logger, 'upgradeStarted');
+    const { sockets, close } = await this.#gateway.sockets();
+    try {
+      const inherited = this.#origin.sockets;
+      const { pid } = await startSuccessor(
+        sockets.map((socket) => ({ ...socket, isManaged: inherited.isManaged(socket.endpoint) })),
+      );
+      say(this.#logger, 'handedOver', {}, { successor: pid });
+      this.#isHandedOver = true;
+      // Whoever has asked for it gets the answer first.
+      setImmediate(() => void this.#gateway.releaseAdmin().finally(() => this.#leave()));
+      return { kind: 'handed over', pid };
+    } catch (reason) {
+      say(this.#logger, 'upgradeFailed', { reason: messageOf(reason) });
+      return { kind: 'failed', reason: messageOf(reason) };
+    } finally {
+      close();
+    }
+  }
+
+  /** As soon as it is ready its predecessor may go, and what that one has handed over in vain is closed. */
+  async #takeOver(): Promise<void> {
+    const { predecessor, sockets } = this.#origin;
+    const { signal } = this.#leaving;
+    if (predecessor !== undefined) {
+      while (!this.#gateway.readiness.ready && !signal.aborted) await pause(LOOK_EVERY_MS, signal);
+      if (signal.aborted) return;
+      predecessor.ready();
+    }
+    sockets.own();
   }
 
   #readinessLog(): ReadinessLog {
@@ -178,10 +235,9 @@ class Run {
   }
 
   #leaveOrForce(): void {
-    if (!this.#leaving.signal.aborted) {
-      this.#leave();
-      return;
-    }
+    const isFirst = !this.#leaving.signal.aborted || (this.#isHandedOver && !this.#isTold);
+    this.#isTold = true;
+    if (isFirst) return this.#leave();
     this.#forcing.abort(new Error('second signal'));
     this.#gateway.force();
   }
@@ -207,6 +263,7 @@ class Run {
   }
 }
 
+const LOOK_EVERY_MS = 20;
 /** No connection is left by then: a service that does not stop must not keep the process for ever. */
 const STOP_PATIENCE_MS = 10_000;
 /** For a service whose signal has aborted. */

@@ -20,8 +20,8 @@ export async function serveSidecar(
   const { transport } = loaded.transport;
   const proxy: RunningProxy = {
     loaded,
-    composeWith: ({ log, shares, control, shutDown }) =>
-      composeSidecar(loaded, { log, transport, limits: shares.total, control, shutDown }),
+    composeWith: ({ log, shares, control, origin, shutDown }) =>
+      composeSidecar(loaded, { log, transport, limits: shares.total, control, origin, shutDown }),
     loadAgain: () => loadSidecar(file, amend, choice),
   };
   return run(proxy, target, signals);

@@ -1,5 +1,6 @@
 // The entry point of a worker process. Signals reach all processes of a terminal or a service: the primary alone handles them.
 import cluster from 'node:cluster';
+import type { SendHandle } from 'node:child_process';
 import { strayError } from '../run/stray-error.ts';
 import { disablePretenuring } from '../run/v8-flags.ts';
 import type { FromWorker, ToWorker } from './messages.ts';
@@ -26,9 +27,9 @@ worker.on('disconnect', () => {
 await send({ kind: 'loaded' });
 process.exit(await run.ended);
 
-function send(message: FromWorker): Promise<void> {
+function send(message: FromWorker, handle?: unknown): Promise<void> {
   return new Promise((resolve) => {
-    if (process.connected) process.send?.(message, undefined, undefined, () => resolve());
+    if (process.connected) process.send?.(message, handle as SendHandle, undefined, () => resolve());
     else resolve();
   });
 }

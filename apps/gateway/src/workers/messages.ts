@@ -1,9 +1,10 @@
-import type { DrainProgress, Limits, ListenAddress } from '@meshgate/core';
-import type { HealthMark, ListenerStatus } from '@meshgate/core/parts';
+import type { DrainProgress, Endpoint, Limits, ListenAddress } from '@meshgate/core';
+import type { DrainReason, HealthMark, ListenerStatus } from '@meshgate/core/parts';
 import type { MetricObjectWithValues, MetricValue } from 'prom-client';
 import type { PlacedUse } from '../config/config.ts';
 import type { Traffic } from '../admin/traffic.ts';
 import type { GatewayConfig, LogLevel } from '../config/config-schema.ts';
+import type { InheritedSocket } from '../run/inherited-sockets.ts';
 import type { LogTarget } from '../log/logger.ts';
 import type { ConnectionView } from '../admin/views.ts';
 import type { RoutesPart } from './route-feed.ts';
@@ -22,7 +23,9 @@ export type ToWorker =
   | { readonly kind: 'commit' }
   | { readonly kind: 'discard' }
   /** Followed by `drained` in the end. */
-  | { readonly kind: 'drain' }
+  | { readonly kind: 'drain'; readonly why: DrainReason }
+  /** Answered by a `socket` for each socket that it listens on, and `sockets`. */
+  | { readonly kind: 'sockets' }
   | { readonly kind: 'log level'; readonly level: LogLevel }
   /** Ends the drain at once. */
   | { readonly kind: 'force' }
@@ -45,7 +48,10 @@ export type FromWorker =
   | { readonly kind: 'drained'; readonly progress: DrainProgress }
   /** `failure`: nothing has changed. */
   | { readonly kind: 'prepared'; readonly listeners: readonly ListenerStatus[]; readonly failure?: StartFailure }
-  | { readonly kind: 'committed' };
+  | { readonly kind: 'committed' }
+  /** Comes with the socket itself. */
+  | { readonly kind: 'socket'; readonly name: string; readonly endpoint: Endpoint }
+  | { readonly kind: 'sockets' };
 
 /** What of a plan a reload changes. */
 export type WorkerChange = Pick<WorkerPlan, 'config' | 'limits' | 'listeners' | 'sources'> & {
@@ -91,6 +97,8 @@ export interface WorkerPlan {
   /** Listener sources with their last lists. */
   readonly listenerSources: readonly NamedAddresses[];
   readonly log: LogTarget;
+  /** Opened for it, by descriptors that it has inherited. */
+  readonly sockets: readonly InheritedSocket[];
 }
 
 /** The last list of a listener source. */

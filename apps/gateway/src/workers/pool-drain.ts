@@ -1,5 +1,6 @@
 import { HOOK_TIMEOUT_MS, runDrainHooks, settlesWithin } from '@meshgate/core/parts';
 import type { DrainOptions, DrainProgress, DrainState, Observer, Service } from '@meshgate/core';
+import type { DrainReason } from '@meshgate/core/parts';
 import type { WorkerPool } from './pool.ts';
 
 /** What a {@link PoolDrain} works on. */
@@ -44,8 +45,8 @@ export class PoolDrain {
   }
 
   /** Starts the drain, or joins the one that runs. Resolves when no worker has a connection any more. */
-  begin(): Promise<DrainProgress> {
-    this.#ending ??= this.#run();
+  begin(why: DrainReason = 'leaving'): Promise<DrainProgress> {
+    this.#ending ??= this.#run(why);
     return this.#ending;
   }
 
@@ -55,15 +56,16 @@ export class PoolDrain {
     this.#targets.pool.send({ kind: 'force' });
   }
 
-  async #run(): Promise<DrainProgress> {
+  async #run(why: DrainReason): Promise<DrainProgress> {
     const { pool, services, observer } = this.#targets;
     pool.stopReplacing();
     this.#enter('announcing');
     const { remaining } = await this.count();
     observer.observe({ type: 'drain.started', connections: remaining });
-    await runDrainHooks(services, { force: this.#force.signal, observer });
+    if (why === 'leaving') await runDrainHooks(services, { force: this.#force.signal, observer });
     this.#enter('finishing');
-    pool.send({ kind: 'drain' });
+    pool.send({ kind: 'drain', why });
+    pool.closeSockets(why);
     if (this.#force.signal.aborted) this.force();
     const ends = await this.#drained();
     this.#progress = { state: 'drained', ...together(ends) };

@@ -1,22 +1,29 @@
+import { fstatSync } from 'node:fs';
 import { formatEndpoint, pause } from '@meshgate/core';
 import { formatDuration } from '@meshgate/core/parts';
 import { backoff, follow, onAbort, openScope } from '@meshgate/core/parts';
 import type { Endpoint, ListenAddress, ListenerSource, Observer, RouteSource, Service } from '@meshgate/core';
-import type { ListenerStatus, PreparedChange, Scope } from '@meshgate/core/parts';
+import type { DrainReason, ListenerStatus, PreparedChange, Scope } from '@meshgate/core/parts';
+import { closeSockets, socketsFor } from '../run/inherited-sockets.ts';
+import type { HeldByProcess } from '../run/gateway.ts';
+import type { InheritedSocket } from '../run/inherited-sockets.ts';
 import type { LogLevel } from '../config/config-schema.ts';
 import type { QueryResults, QueryName, ToWorker, WorkerPlan } from './messages.ts';
 import type { SnapshotBroadcaster } from './snapshot-broadcaster.ts';
 import { whyUnshared } from './unshared.ts';
 import { WorkerProcess } from './worker-process.ts';
+import type { WorkerStart } from './worker-process.ts';
 
 /** What a {@link WorkerPool} is made of. */
 export interface PoolOptions {
   /** Target number of workers. */
   readonly count: number;
   /** The same for all workers, replacements included. */
-  readonly plan: Omit<WorkerPlan, 'idPrefix' | 'listeners' | 'sources' | 'listenerSources'>;
+  readonly plan: Omit<WorkerPlan, 'idPrefix' | 'listeners' | 'sources' | 'listenerSources' | 'sockets'>;
   /** Where workers write their logs; stays open. */
   readonly logFd: number;
+  /** That were opened for the workers. */
+  readonly sockets: readonly InheritedSocket[];
   readonly broadcaster: SnapshotBroadcaster;
   readonly listeners: readonly ListenAddress[];
   readonly listenerSources: readonly ListenerSource[];
@@ -36,6 +43,8 @@ export class WorkerPool implements Service {
   readonly #failures: string[] = [];
   /** Where the fixed listeners were bound last, by name. */
   readonly #bound = new Map<string, Endpoint>();
+  readonly #slots = new Map<WorkerProcess, number>();
+  #sockets: readonly InheritedSocket[];
   #plan: PoolOptions['plan'];
   #listeners: readonly ListenAddress[];
   /** As it was set last; that of the configuration when absent. */
@@ -48,6 +57,7 @@ export class WorkerPool implements Service {
   constructor(options: PoolOptions) {
     this.#options = options;
     this.#plan = options.plan;
+    this.#sockets = options.sockets;
     this.#listeners = options.listeners;
     this.#sources = options.listenerSources;
   }
@@ -145,12 +155,37 @@ export class WorkerPool implements Service {
     const commit = async (): Promise<void> => {
       this.#plan = plan;
       this.#listeners = next.listeners;
+      this.#closeAllBut(next.listeners);
       for (const [name, address] of bound) this.#bound.set(name, address);
       const committed = Promise.all(prepared.map((worker) => worker.commit()));
       await this.#followOnly(listenerSources);
       await committed;
     };
     return { commit, discard };
+  }
+
+  /** The sockets of all workers, each once. */
+  async sockets(): Promise<HeldByProcess> {
+    const all = (await Promise.all(this.workers.map((worker) => worker.sockets()))).flat();
+    const seen = new Set<bigint>();
+    const sockets = all.flatMap(({ name, endpoint, handle: { fd } }) => {
+      const { ino } = fstatSync(fd, { bigint: true });
+      // Those that workers share come from each of them.
+      if (seen.has(ino)) return [];
+      seen.add(ino);
+      return [{ kind: 'listener', name, endpoint, fd } as const];
+    });
+    return { sockets, close: () => all.forEach(({ handle }) => handle.close()) };
+  }
+
+  /**
+   * No worker is started any more, and those that there are close theirs: no client may wait where nobody accepts.
+   *
+   * @param why with a successor that goes on with them, paths stay
+   */
+  closeSockets(why: DrainReason): void {
+    closeSockets(this.#sockets.map((socket) => ({ ...socket, ...(why === 'handover' && { isManaged: true }) })));
+    this.#sockets = [];
   }
 
   /** From now on no worker is replaced, and those that still start are discarded: they have no connection. */
@@ -169,15 +204,32 @@ export class WorkerPool implements Service {
     if (this.#failures.length > 0) throw new Error(this.#failures.join('; '));
   }
 
+  #closeAllBut(listeners: readonly ListenAddress[]): void {
+    const isLeft = ({ name }: InheritedSocket): boolean => listeners.some((one) => one.name === name);
+    closeSockets(this.#sockets.filter((socket) => !isLeft(socket)));
+    this.#sockets = this.#sockets.filter(isLeft);
+  }
+
+  /** A worker that takes the place of another goes on with its sockets. */
+  #freeSlot(): number {
+    const taken = new Set(this.#slots.values());
+    let slot = 0;
+    while (taken.has(slot)) slot += 1;
+    return slot;
+  }
+
   async #startWorker(): Promise<void> {
     if (this.#leaving.signal.aborted) return;
-    const { broadcaster, logFd } = this.#options;
-    const worker = new WorkerProcess(logFd, (idPrefix) => ({
+    const { broadcaster, logFd, count } = this.#options;
+    const slot = this.#freeSlot();
+    const sockets = socketsFor(slot, count, this.#sockets);
+    const worker = new WorkerProcess({ logFd, sockets }, (idPrefix) => ({
       plan: this.#planFor(idPrefix),
       snapshots: broadcaster.snapshots,
       marks: broadcaster.marks,
     }));
     this.#workers.add(worker);
+    this.#slots.set(worker, slot);
     void worker.ended.then((failure) => this.#ended(worker, failure));
     const failure = await worker.started;
     if (failure !== undefined) throw failure;
@@ -187,6 +239,7 @@ export class WorkerPool implements Service {
 
   #ended(worker: WorkerProcess, failure: string | undefined): void {
     this.#workers.delete(worker);
+    this.#slots.delete(worker);
     this.#options.onEnded(worker);
     if (failure !== undefined && this.#leaving.signal.aborted) this.#failures.push(failure);
   }
@@ -211,7 +264,7 @@ export class WorkerPool implements Service {
     return this.#pauses.next().value;
   }
 
-  #planFor(idPrefix: string): WorkerPlan {
+  #planFor(idPrefix: string): WorkerStart['plan'] {
     const plan = this.#plan;
     const { broadcaster } = this.#options;
     this.#fixPorts();

@@ -20,6 +20,8 @@ import { atOnce, together } from '../run/change.ts';
 import { Gateway } from '../run/gateway.ts';
 import type { Next } from '../run/gateway.ts';
 import { LiveServices } from '../run/live-services.ts';
+import type { Origin } from '../run/predecessor.ts';
+import { startOrder } from '../run/start-order.ts';
 import type { ProcessControl } from '../run/process-control.ts';
 import type { LoadedConfig } from '../config/load-config.ts';
 import { withUnknownListeners } from '../config/unknown-listeners.ts';
@@ -43,6 +45,8 @@ export interface PrimarySurroundings {
   readonly shares: Shares;
   /** What an operator may have the process do beside. */
   readonly control: ProcessControl;
+  /** Where the process has its sockets from, and whom it replaces. */
+  readonly origin: Origin;
   /** Starts the drain at whose end the process exits. */
   shutDown(): void;
 }
@@ -53,7 +57,7 @@ export interface PrimarySurroundings {
  */
 export function composePrimary(loaded: LoadedConfig, surroundings: PrimarySurroundings): Gateway {
   const { config, parts } = loaded;
-  const { log, shares } = surroundings;
+  const { log } = surroundings;
   const registry = registryOfThisProcess(log);
   const aggregator = new MetricsAggregator<WorkerProcess>();
   const broadcaster: SnapshotBroadcaster = new SnapshotBroadcaster(parts, () => pool.workers);
@@ -71,19 +75,7 @@ export function composePrimary(loaded: LoadedConfig, surroundings: PrimarySurrou
     observer,
     onMark: (mark) => broadcaster.mark(mark),
   });
-  const losses = lossesIn(registry);
-  const pool = new WorkerPool({
-    count: shares.count,
-    plan: planOf(loaded, { ...surroundings, limits: shares.each }),
-    logFd: surroundings.target.fd,
-    broadcaster,
-    listeners: config.listeners,
-    listenerSources: storedListeners(parts.listenerSources, config.stateDir),
-    observer,
-    onLost: () => losses.inc(),
-    onEnded: (worker) => void aggregator.retire(worker),
-  });
-  countWorkers(pool, registry);
+  const pool = poolOf(loaded, surroundings, { registry, aggregator, broadcaster, observer });
   const routeChanges = new RouteChangeFeed();
   const routes = new RouteStore({
     sources: storedSources(parts.sources, config.stateDir),
@@ -103,11 +95,44 @@ export function composePrimary(loaded: LoadedConfig, surroundings: PrimarySurrou
     });
   const seen = { routes, checks, readiness, routeChanges };
   const admin = adminServers({ ...seen, pool, drain, aggregator, registry, loaded, observer, ...surroundings });
-  const lifecycle = inOrder('gateway', [inOrder('admin', admin), checks, services, routes, pool]);
+  const started = { admin: inOrder('admin', admin), services: [checks, services], routes, listeners: pool };
+  const lifecycle = startOrder(started, surroundings.origin.predecessor);
   const shown = { routes, listeners: pool, outliers, drain, readiness };
   const live = { loaded, surroundings, pool, broadcaster, drain, routes, services };
   const prepare = (next: Next): Promise<PreparedChange> => prepareNext(live, next);
-  return new Gateway({ ...shown, lifecycle, admin: admin[0], observer, sources: parts.sources, prepare });
+  const operated = { lifecycle, admin, observer, sources: parts.sources, prepare };
+  return new Gateway({ ...shown, ...operated, sockets: () => pool.sockets() });
+}
+
+function poolOf(
+  loaded: LoadedConfig,
+  surroundings: PrimarySurroundings,
+  { registry, aggregator, broadcaster, observer }: PoolParts,
+): WorkerPool {
+  const { config, parts } = loaded;
+  const { shares, target, origin } = surroundings;
+  const losses = lossesIn(registry);
+  const pool = new WorkerPool({
+    count: shares.count,
+    plan: planOf(loaded, { ...surroundings, limits: shares.each }),
+    logFd: target.fd,
+    sockets: origin.sockets.claimListeners(),
+    broadcaster,
+    listeners: config.listeners,
+    listenerSources: storedListeners(parts.listenerSources, config.stateDir),
+    observer,
+    onLost: () => losses.inc(),
+    onEnded: (worker) => void aggregator.retire(worker),
+  });
+  countWorkers(pool, registry);
+  return pool;
+}
+
+interface PoolParts {
+  readonly registry: Registry;
+  readonly aggregator: MetricsAggregator<WorkerProcess>;
+  readonly broadcaster: SnapshotBroadcaster;
+  readonly observer: Observer;
 }
 
 /** What a reload changes. */
@@ -153,7 +178,7 @@ function lossesIn(registry: Registry): Counter {
 function planOf(
   { file, config, transport: { transport } }: LoadedConfig,
   { limits, shares, target }: Pick<PrimarySurroundings, 'target' | 'shares'> & { readonly limits: Limits },
-): Omit<WorkerPlan, 'idPrefix' | 'listeners' | 'sources' | 'listenerSources'> {
+): Omit<WorkerPlan, 'idPrefix' | 'listeners' | 'sources' | 'listenerSources' | 'sockets'> {
   const { admin: _ofThePrimary, stateDir: _too, ...carrying } = config;
   return {
     config: { ...carrying, admin: [], sources: [], plugins: [] },
@@ -211,7 +236,9 @@ interface AdminParts extends PrimarySurroundings {
 
 function adminServers(all: AdminParts): readonly AdminServer[] {
   const endpoints = endpointsOf(all);
-  return all.loaded.config.admin.map((settings) => new AdminServer({ settings, endpoints, observer: all.observer }));
+  return all.loaded.config.admin.map(
+    (settings) => new AdminServer({ settings, endpoints, observer: all.observer, sockets: all.origin.sockets }),
+  );
 }
 
 /** Those of a single-process gateway; what only the workers know is asked of them. */

@@ -3,7 +3,7 @@ import type { Worker } from 'node:cluster';
 import { fileURLToPath } from 'node:url';
 import type { HealthMark } from '@meshgate/core/parts';
 import { settlesWithin } from '@meshgate/core/parts';
-import type { DrainProgress, RouteSnapshot } from '@meshgate/core';
+import type { DrainProgress, Endpoint, RouteSnapshot } from '@meshgate/core';
 import type { ListenerStatus } from '@meshgate/core/parts';
 import type {
   QueryResults,
@@ -16,6 +16,7 @@ import type {
   WorkerState,
 } from './messages.ts';
 import { startError } from './messages.ts';
+import type { InheritedSocket } from '../run/inherited-sockets.ts';
 import { RouteFeed } from './route-feed.ts';
 
 /** `leaving`: it drains by itself after an uncaught exception. */
@@ -23,9 +24,28 @@ export type WorkerPhase = 'starting' | 'listening' | 'leaving' | 'ended';
 
 type Prepared = Extract<FromWorker, { readonly kind: 'prepared' }>;
 
+/** What the process of a worker has from this one. */
+export interface Inherited {
+  /** Where the process writes its log; it is {@link WORKER_LOG_FD} there. */
+  readonly logFd: number;
+  readonly sockets: readonly InheritedSocket[];
+}
+
+/** A socket of a worker, as Node hands it over. */
+export interface ReceivedSocket {
+  readonly name: string;
+  readonly endpoint: Endpoint;
+  readonly handle: SocketHandle;
+}
+
+interface SocketHandle {
+  readonly fd: number;
+  close(): void;
+}
+
 /** What a worker starts with. */
 export interface WorkerStart {
-  readonly plan: WorkerPlan;
+  readonly plan: Omit<WorkerPlan, 'sockets'>;
   /** The last snapshot of each route source. */
   readonly snapshots: ReadonlyMap<string, RouteSnapshot>;
   /** What health checks have found out so far. */
@@ -41,8 +61,13 @@ export const WORKER_LOG_FD = 4;
  * The log is no standard output of the worker: those a new process inherits are made blocking for everybody who has them, as libuv does
  * before it starts one, and again when Node exits.
  */
-function stdioOf(logFd: number): (string | number)[] {
-  return ['ignore', 'pipe', 'pipe', 'ipc', logFd];
+function stdioOf(logFd: number, sockets: readonly InheritedSocket[]): (string | number)[] {
+  return ['ignore', 'pipe', 'pipe', 'ipc', logFd, ...sockets.map(({ fd }) => fd)];
+}
+
+/** As the worker has them. */
+function asInherited(sockets: readonly InheritedSocket[]): readonly InheritedSocket[] {
+  return sockets.map((socket, index) => ({ ...socket, fd: WORKER_LOG_FD + 1 + index }));
 }
 
 /** Loading takes a second, and each part of the route table is acknowledged: longer silence is a worker that hangs. */
@@ -61,6 +86,9 @@ export class WorkerProcess {
   readonly #worker: Worker;
   #onPrepared: (message: Prepared) => void = () => undefined;
   #onCommitted: () => void = () => undefined;
+  #onSockets: () => void = () => undefined;
+  readonly #sockets: readonly InheritedSocket[];
+  readonly #received: ReceivedSocket[] = [];
   readonly #pending = new Map<number, (result: QueryResults[QueryName] | undefined) => void>();
   readonly #startTimer: NodeJS.Timeout;
   #onStarted: (failure?: Error) => void = () => undefined;
@@ -76,10 +104,10 @@ export class WorkerProcess {
   #lastQuery = 0;
 
   /**
-   * @param logFd where the process writes its log; it is {@link WORKER_LOG_FD} there
    * @param startOf called once, when the worker can receive
    */
-  constructor(logFd: number, startOf: (idPrefix: string) => WorkerStart) {
+  constructor(inherits: Inherited, startOf: (idPrefix: string) => WorkerStart) {
+    this.#sockets = asInherited(inherits.sockets);
     this.started = new Promise((resolve) => (this.#onStarted = resolve));
     this.lost = new Promise((resolve) => (this.#onLost = resolve));
     this.ended = new Promise((resolve) => (this.#onEnded = resolve));
@@ -87,14 +115,22 @@ export class WorkerProcess {
     // Each worker accepts by itself. The other policy, by which the primary accepts and hands out, loses what is on its way to a
     // worker that dies: nobody ever closes that connection, its client waits for as long as it can.
     cluster.schedulingPolicy = cluster.SCHED_NONE;
-    cluster.setupPrimary({ exec: MAIN, args: [], serialization: 'advanced', stdio: stdioOf(logFd) });
+    cluster.setupPrimary({
+      exec: MAIN,
+      args: [],
+      serialization: 'advanced',
+      stdio: stdioOf(inherits.logFd, inherits.sockets),
+    });
     this.#worker = cluster.fork();
     // Output of plugins, and of Node itself when it crashes.
     this.#worker.process.stdout?.on('data', (chunk: Buffer) => process.stdout.write(chunk));
     this.#worker.process.stderr?.on('data', (chunk: Buffer) => process.stderr.write(chunk));
     // A message that could not be delivered is followed by the exit of the process, which is reported.
     this.#worker.on('error', () => undefined);
-    this.#worker.on('message', (message: FromWorker) => this.#receive(message, startOf));
+    this.#worker.on('message', (message: FromWorker, handle: unknown) => {
+      if (message.kind === 'socket') this.#received.push({ ...message, handle: handle as SocketHandle });
+      else this.#receive(message, startOf);
+    });
     this.#worker.on('exit', (code, signal) => this.#end(code, signal));
     this.#startTimer = setTimeout(() => this.#onStuck(), START_PROGRESS_MS);
   }
@@ -177,7 +213,10 @@ export class WorkerProcess {
     this.kill();
   }
 
-  #receive(message: FromWorker, startOf: (idPrefix: string) => WorkerStart): void {
+  #receive(
+    message: Exclude<FromWorker, { readonly kind: 'socket' }>,
+    startOf: (idPrefix: string) => WorkerStart,
+  ): void {
     if (this.#phase === 'starting') this.#startTimer.refresh();
     switch (message.kind) {
       case 'loaded':
@@ -204,13 +243,24 @@ export class WorkerProcess {
         return this.#onPrepared(message);
       case 'committed':
         return this.#onCommitted();
+      case 'sockets':
+        return this.#onSockets();
       default:
         message satisfies never;
     }
   }
 
+  /** The sockets that it listens on, each with a descriptor in this process, to be closed by whoever asked. */
+  async sockets(): Promise<readonly ReceivedSocket[]> {
+    this.#received.splice(0);
+    const all = new Promise<void>((resolve) => (this.#onSockets = resolve));
+    this.send({ kind: 'sockets' });
+    await Promise.race([all, this.ended]);
+    return this.#received.splice(0);
+  }
+
   #startWorker({ plan, snapshots, marks }: WorkerStart): void {
-    this.send({ kind: 'start', plan });
+    this.send({ kind: 'start', plan: { ...plan, sockets: this.#sockets } });
     this.send({ kind: 'health', marks });
     this.#feed = new RouteFeed((part) => {
       this.send({ kind: 'routes', part });

@@ -1,9 +1,10 @@
 import { setImmediate as nextTurn } from 'node:timers/promises';
 import { formatEndpoint } from '@meshgate/core';
-import { BackendHealth, Cell, withListen } from '@meshgate/core/parts';
-import type { PreparedChange } from '@meshgate/core/parts';
+import { BackendHealth, Cell, inheritedHandle, withListen } from '@meshgate/core/parts';
+import type { DrainReason, PreparedChange } from '@meshgate/core/parts';
 import type { ListenAddress, Observer, ProxyEvent, RouteSnapshot, Transport } from '@meshgate/core';
 import { composeCarrier } from '../run/compose.ts';
+import { InheritedSockets } from '../run/inherited-sockets.ts';
 import { NO_CONTROL } from '../run/process-control.ts';
 import type { Carrier } from '../run/compose.ts';
 import { closeLog, openLog, withLogger } from '../log/logger.ts';
@@ -31,7 +32,7 @@ import { workerObserver } from './worker-observer.ts';
 /** The way from a worker to its primary. */
 export interface PrimaryChannel {
   /** Resolves when the system has it. */
-  send(message: FromWorker): Promise<void>;
+  send(message: FromWorker, handle?: unknown): Promise<void>;
 }
 
 /** 0: stopped as the primary asked. 1: it could not start, or had an uncaught exception. */
@@ -77,7 +78,9 @@ export class WorkerRun {
       case 'query':
         return void this.#respond(message.id, message.name);
       case 'drain':
-        return void this.#drain();
+        return void this.#drain(message.why);
+      case 'sockets':
+        return void this.#sendSockets();
       case 'log level':
         if (this.#started !== undefined) this.#started.log.logger.level = message.level;
         return;
@@ -171,8 +174,14 @@ export class WorkerRun {
     await this.#primary.send({ kind: 'result', id, result });
   }
 
-  #drain(): Promise<void> {
-    this.#draining ??= this.#started?.carrier.gateway.drain().then((progress) => {
+  async #sendSockets(): Promise<void> {
+    for (const { name, endpoint, fd, handle = inheritedHandle(fd) } of this.#started?.carrier.listeners.sockets ?? [])
+      await this.#primary.send({ kind: 'socket', name, endpoint }, handle);
+    await this.#primary.send({ kind: 'sockets' });
+  }
+
+  #drain(why?: DrainReason): Promise<void> {
+    this.#draining ??= this.#started?.carrier.gateway.drain(why).then((progress) => {
       return this.#primary.send({ kind: 'drained', progress });
     });
     return this.#draining ?? Promise.resolve();
@@ -253,7 +262,7 @@ async function compose(
   sources: ReceivedSources,
   { health, onState }: { readonly health: BackendHealth; onState(state: WorkerState): void },
 ): Promise<StartedWorker> {
-  const { config, idPrefix, limits, share, listeners, uses, baseDir } = plan;
+  const { config, idPrefix, limits, share, listeners, uses, baseDir, sockets } = plan;
   const installed = await installPlugins(uses, { baseDir, process: 'worker' });
   const [problem] = installed.problems;
   if (problem !== undefined) throw new Error(problem.message);
@@ -273,6 +282,7 @@ async function compose(
     health,
     shutDown: () => undefined,
     control: NO_CONTROL,
+    origin: { sockets: new InheritedSockets(sockets), predecessor: undefined },
     wrapObserver: workerObserver,
   });
   return { carrier, parts, log };

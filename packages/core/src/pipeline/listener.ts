@@ -6,15 +6,13 @@ import type { Endpoint } from '../transport/endpoint.ts';
 import { isOneAddress, leadsTo, plainHost } from '../transport/own-addresses.ts';
 import type { Observer } from '../observe.ts';
 import type { ListenAddress } from '../routes/route.ts';
-import type { Connection, Listening, ListenOptions, Transport } from '../transport/transport.ts';
+import type { Connection, HeldSockets, Listening, ListenOptions, Transport } from '../transport/transport.ts';
 
 /** What every listener of a proxy has in common. */
 export interface ListenerOptions {
   readonly transport: Pick<Transport, 'listen'>;
   readonly listen: Omit<ListenOptions, 'onPause'>;
   readonly observer: Observer;
-  /** A socket that was inherited for what is to be listened on; absent when there is none. Asked once for each listener. */
-  socketFor?(at: ListenAddress): number | undefined;
   /** The listener of the same proxy that keeps another from its address; absent when there is none. */
   rivalOf?(listener: Listener): ListenAddress | undefined;
   /** Takes over what was accepted. */
@@ -58,9 +56,9 @@ export class Listener {
     const { transport, listen, observer, accept } = this.#options;
     const endpoint = listenable(this.#at.endpoint);
     const onPause = (paused: boolean, reason: Error): void => this.#onPause(paused, reason);
-    const socket = this.#options.socketFor?.(this.#at);
-    const options = { ...listen, onPause, ...(socket !== undefined && { socket }) };
-    const listening = await transport.listen(endpoint, options, (connection) => accept(connection, this.#at.name));
+    const listening = await transport.listen(endpoint, { ...listen, onPause }, (connection) =>
+      accept(connection, this.#at.name),
+    );
     if (this.#stopper.signal.aborted) {
       await listening.close();
       return;
@@ -96,9 +94,9 @@ export class Listener {
     this.#opening = free.then(() => this.#keepOpening());
   }
 
-  /** The descriptor of its socket, for a successor to inherit; absent where there is none to give away. */
-  get fd(): number | undefined {
-    return this.#listening?.socket?.fd;
+  /** Its sockets, for a successor to inherit; absent where they cannot be given away. */
+  get held(): HeldSockets | undefined {
+    return this.#listening?.held;
   }
 
   /** Stops accepting; accepted connections live on. */
@@ -108,7 +106,7 @@ export class Listener {
 
   /** {@link close}, when a successor goes on with the socket. */
   release(): Promise<void> {
-    return this.#end((listening) => listening.socket?.release() ?? listening.close());
+    return this.#end((listening) => listening.held?.release() ?? listening.close());
   }
 
   async #end(how: (listening: Listening) => Promise<void>): Promise<void> {

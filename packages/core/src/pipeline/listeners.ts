@@ -23,10 +23,12 @@ export interface ListenerStatus {
 export interface ListeningSocket {
   /** Of the listener. */
   readonly name: string;
-  /** What was asked for. */
+  /** What was asked for, with the port in use in place of any free one. */
   readonly endpoint: Endpoint;
   /** Descriptor of the socket, which stays the listener's. */
   readonly fd: number;
+  /** What `process.send` takes for it, where Node has that. */
+  readonly handle?: unknown;
 }
 
 /** What {@link Listeners} follows. */
@@ -67,7 +69,11 @@ export class Listeners implements Service {
 
   /** The sockets that a successor can go on with. */
   get sockets(): readonly ListeningSocket[] {
-    return this.#all().flatMap(({ at: { name, endpoint }, fd }) => (fd === undefined ? [] : [{ name, endpoint, fd }]));
+    return this.#all().flatMap(({ at: { name, endpoint }, address, held }) => {
+      const port = endpoint.port === 0 ? (address?.port ?? 0) : endpoint.port;
+      const known = { name, endpoint: { host: endpoint.host, port } };
+      return (held?.fds ?? []).map((fd, index) => ({ ...known, fd, handle: held?.handles?.[index] }));
+    });
   }
 
   /** Whether a dial to `address` would come back to one of these listeners: by any address of this machine, or one that is advertised. */
@@ -285,6 +291,8 @@ function isSame(one: Endpoint, other: Endpoint): boolean {
   return one.host === other.host && one.port === other.port;
 }
 
-function isListed(one: ListenAddress, other: ListenAddress): boolean {
-  return one.name === other.name && isSame(one.endpoint, other.endpoint);
+function isListed(one: ListenAddress, wanted: ListenAddress): boolean {
+  const isSameHost = one.name === wanted.name && one.endpoint.host === wanted.endpoint.host;
+  // Any free port is the one that it has.
+  return isSameHost && (wanted.endpoint.port === 0 || one.endpoint.port === wanted.endpoint.port);
 }

@@ -1,5 +1,6 @@
 import cluster from 'node:cluster';
 import { existsSync, linkSync, renameSync, unlinkSync } from 'node:fs';
+import { Socket } from 'node:net';
 import type { Server } from 'node:net';
 import { dirname, join } from 'node:path';
 
@@ -59,9 +60,24 @@ export function removePath(path: string): void {
   }
 }
 
-/** The descriptor that a server listens on; `undefined` where the system has none. Node keeps it from its types. */
+/** The descriptor that a server listens on; `undefined` where the system has none. */
 export function descriptorOf(server: Server): number | undefined {
-  const { _handle: handle } = server as Server & { readonly _handle?: { readonly fd?: number } | null };
-  const fd = handle?.fd ?? -1;
+  const fd = handleOf(server)?.fd ?? -1;
   return fd >= 0 ? fd : undefined;
+}
+
+/** What Node listens by. It keeps it from its types. */
+export function handleOf(server: Server): { readonly fd?: number } | undefined {
+  return (Reflect.get(server, HANDLE) as { readonly fd?: number } | null) ?? undefined;
+}
+
+const HANDLE = '_handle';
+
+/** What Node can listen by, and send to another process, of a descriptor that it knows nothing of yet. */
+export function inheritedHandle(fd: number): object {
+  const socket = new Socket({ fd, readable: false, writable: false });
+  const handle = Reflect.get(socket, HANDLE) as object | null | undefined;
+  if (handle === undefined || handle === null) throw new Error(`expected a socket as descriptor ${fd}, found none`);
+  Reflect.set(socket, HANDLE, null);
+  return handle;
 }

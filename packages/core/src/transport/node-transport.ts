@@ -9,8 +9,8 @@ import { NodeConnection } from './node-connection.ts';
 import type { UpgradeOptions } from './node-connection.ts';
 import { NodeSplice } from './node-splice.ts';
 import { warmUpSockets } from './node-warm-up.ts';
-import { bindPath, descriptorOf, isRemovedByNode, removePath } from './node-listening.ts';
-import type { Connection, Dial, DialOptions, HeldSocket, Listening, ListenOptions, Transport } from './transport.ts';
+import { bindPath, descriptorOf, handleOf, inheritedHandle, isRemovedByNode, removePath } from './node-listening.ts';
+import type { Connection, Dial, DialOptions, HeldSockets, Listening, ListenOptions, Transport } from './transport.ts';
 
 /** The transport over `node:net`: runs everywhere, and is the reference for every other. */
 export function nodeTransport(): Transport {
@@ -89,8 +89,8 @@ async function listen(
 
 /** Rejects with the system's error when the address cannot be bound. */
 async function bind(server: Server, at: Endpoint, { backlog, reusePort, socket }: ListenOptions): Promise<void> {
-  // A worker of a cluster would ask its primary for a descriptor of that number.
-  if (socket !== undefined) return listening(server, { fd: socket, backlog, exclusive: true });
+  // By the descriptor alone a worker of a cluster would ask its primary, for whom it is another one.
+  if (socket !== undefined) return listening(server, inheritedHandle(socket), backlog);
   const path = unixPath(at);
   if (path !== undefined) return bindPath(path, (bound) => listening(server, { path: bound, backlog }), server);
   // `reusePort` is newer than the oldest Node supported, whose types do not know it and whose listen ignores it.
@@ -99,11 +99,11 @@ async function bind(server: Server, at: Endpoint, { backlog, reusePort, socket }
   await listening(server, options);
 }
 
-async function listening(server: Server, options: NetListenOptions & { readonly fd?: number }): Promise<void> {
+async function listening(server: Server, options: NetListenOptions | object, backlog?: number): Promise<void> {
   await new Promise<void>((resolve, reject) => {
     server.once('error', onError);
     server.once('listening', onListening);
-    server.listen(options);
+    server.listen(options, backlog);
 
     function onError(error: Error): void {
       server.removeListener('listening', onListening);
@@ -138,9 +138,9 @@ function pausing(server: Server, address: Endpoint, options: ListenOptions, shor
   return {
     address,
     close,
-    get socket(): HeldSocket | undefined {
+    get held(): HeldSockets | undefined {
       const fd = closed || isRemovedByNode(path) ? undefined : descriptorOf(server);
-      return fd === undefined ? undefined : { fd, release: end };
+      return fd === undefined ? undefined : { fds: [fd], handles: [handleOf(server)], release: end };
     },
   };
 

@@ -105,14 +105,16 @@ export interface Listening {
   readonly address: Endpoint;
   /** Stops accepting; accepted connections live on. Idempotent; resolves when the port is free. */
   close(): Promise<void>;
-  /** The socket, for a process that goes on with it; absent where the transport cannot give it away, or has none at the moment. */
-  readonly socket?: HeldSocket | undefined;
+  /** Its sockets, for a process that goes on with them; absent where the transport cannot give them away, or has none at the moment. */
+  readonly held?: HeldSockets | undefined;
 }
 
-/** A socket that listens, and may be given away. */
-export interface HeldSocket {
-  /** For another process to inherit; it stays open, and the transport's. */
-  readonly fd: number;
+/** Sockets that listen, and may be given away. */
+export interface HeldSockets {
+  /** Descriptors, for another process to inherit; they stay open, and the transport's. Most often it is one. */
+  readonly fds: readonly number[];
+  /** What `process.send` takes for each of them, where Node has it; absent where the descriptor is all there is. */
+  readonly handles?: readonly unknown[];
   /**
    * As `close`, once another process has it: what waits in the kernel's queue is that one's to accept, and the path of a unix socket
    * stays.

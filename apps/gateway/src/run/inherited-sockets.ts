@@ -1,0 +1,137 @@
+import { closeSync } from 'node:fs';
+import { formatEndpoint, unixPath } from '@meshgate/core';
+import { removePath, withListen } from '@meshgate/core/parts';
+import type { Endpoint, HeldSockets, Listening, Transport } from '@meshgate/core';
+import type { GatewayConfig } from '../config/config-schema.ts';
+
+/** A socket that was opened for this process. */
+export interface InheritedSocket {
+  /** That of a listener, or of the admin API. */
+  readonly kind: 'listener' | 'admin';
+  /** Of the listener; that of the admin API is not looked at. */
+  readonly name: string;
+  /** What it listens on, as the configuration says it; with a port. */
+  readonly endpoint: Endpoint;
+  readonly fd: number;
+  /** Whoever opened it keeps it: a service manager. The path of a unix socket is that one's to remove. */
+  readonly isManaged?: boolean;
+}
+
+/** Sockets that somebody else has opened for this process: a gateway that it replaces, its primary, or a service manager. */
+export class InheritedSockets {
+  readonly #all: readonly InheritedSocket[];
+  #left: readonly InheritedSocket[];
+  #isOwner = false;
+
+  constructor(sockets: readonly InheritedSocket[] = []) {
+    this.#all = sockets;
+    this.#left = sockets;
+  }
+
+  /** Whether the path of a unix socket is this process's to remove: not while its predecessor may go on, nor that of a service manager. */
+  ownsPath(endpoint: Endpoint): boolean {
+    const socket = this.#all.find((one) => formatEndpoint(one.endpoint) === formatEndpoint(endpoint));
+    return socket === undefined || (this.#isOwner && socket.isManaged !== true);
+  }
+
+  /** Whether a service manager keeps the socket of `endpoint`. */
+  isManaged(endpoint: Endpoint): boolean {
+    return this.#all.some((one) => one.isManaged === true && formatEndpoint(one.endpoint) === formatEndpoint(endpoint));
+  }
+
+  /** Those that nobody has claimed. */
+  get left(): readonly InheritedSocket[] {
+    return this.#left;
+  }
+
+  /** The descriptors for `endpoint`, which belong to the caller then. */
+  claim(endpoint: Endpoint): readonly number[] {
+    const claimed = this.#left.filter((socket) => formatEndpoint(socket.endpoint) === formatEndpoint(endpoint));
+    this.#left = this.#left.filter((socket) => !claimed.includes(socket));
+    return claimed.map(({ fd }) => fd);
+  }
+
+  /** Those of all listeners, which belong to the caller then. */
+  claimListeners(): readonly InheritedSocket[] {
+    const claimed = this.#left.filter(({ kind }) => kind === 'listener');
+    this.#left = this.#left.filter(({ kind }) => kind !== 'listener');
+    return claimed;
+  }
+
+  /** `config`, in which any free port is the one of the socket that there is. */
+  settled(config: GatewayConfig): GatewayConfig {
+    const portOf = (kind: InheritedSocket['kind'], { host, port }: Endpoint, name?: string): Endpoint => {
+      const isIt = (one: InheritedSocket): boolean =>
+        one.kind === kind && one.endpoint.host === host && (name === undefined || one.name === name);
+      return port === 0 ? (this.#left.find(isIt)?.endpoint ?? { host, port }) : { host, port };
+    };
+    return {
+      ...config,
+      listeners: config.listeners.map((one) => ({ ...one, endpoint: portOf('listener', one.endpoint, one.name) })),
+      admin: config.admin.map((one) => ({ ...one, endpoint: portOf('admin', one.endpoint) })),
+    };
+  }
+
+  /** They are this process's alone, and nobody asks any more: what is left is closed, so that no client waits where nobody accepts. */
+  own(): void {
+    this.#isOwner = true;
+    closeSockets(this.#left);
+    this.#left = [];
+  }
+}
+
+/** No client can connect to them any more. */
+export function closeSockets(sockets: readonly InheritedSocket[]): void {
+  for (const { fd, endpoint, isManaged = false } of sockets) {
+    closeSync(fd);
+    const path = unixPath(endpoint);
+    if (path !== undefined && !isManaged) removePath(path);
+  }
+}
+
+/**
+ * What worker `slot` of `count` accepts on: of several sockets of one endpoint its own, or with fewer of them than workers one that it
+ * shares. Pure.
+ */
+export function socketsFor(
+  slot: number,
+  count: number,
+  sockets: readonly InheritedSocket[],
+): readonly InheritedSocket[] {
+  const endpoints = new Set(sockets.map(({ endpoint }) => formatEndpoint(endpoint)));
+  return Array.from(endpoints).flatMap((endpoint) => {
+    const all = sockets.filter((one) => formatEndpoint(one.endpoint) === endpoint);
+    const own = all.filter((_one, index) => index % count === slot);
+    const shared = all[slot % all.length];
+    return own.length > 0 || shared === undefined ? own : [shared];
+  });
+}
+
+/** `transport`, which goes on with inherited sockets where there are some. */
+export function inheriting(transport: Transport, inherited: InheritedSockets): Transport {
+  return withListen(transport, (listen) => async (at, options, onConnection) => {
+    const [first, ...others] = inherited.claim(at);
+    if (first === undefined) return listen(at, options, onConnection);
+    const open = (socket: number): Promise<Listening> => listen(at, { ...options, socket }, onConnection);
+    const all = await Promise.all([first, ...others].map(open));
+    return together(all, () => inherited.ownsPath(at));
+  });
+}
+
+/** All sockets of one endpoint: several, as workers have them. */
+function together(all: readonly Listening[], ownsPath: () => boolean): Listening {
+  const [first] = all;
+  if (first === undefined) throw new Error('expected a listener, found none');
+  return {
+    address: first.address,
+    close: async () =>
+      void (await Promise.all(all.map((one) => (ownsPath() ? undefined : one.held?.release()) ?? one.close()))),
+    get held(): HeldSockets {
+      return {
+        fds: all.flatMap(({ held }) => held?.fds ?? []),
+        handles: all.flatMap(({ held }) => held?.handles ?? held?.fds.map(() => undefined) ?? []),
+        release: async () => void (await Promise.all(all.map((one) => one.held?.release() ?? one.close()))),
+      };
+    },
+  };
+}

@@ -1,0 +1,91 @@
+import type { ListenAddress } from '@meshgate/core';
+import * as z from 'zod';
+import type { Environment } from '../cli/consul-flags.ts';
+import { InheritedSockets } from './inherited-sockets.ts';
+import type { InheritedSocket } from './inherited-sockets.ts';
+
+/** Where this process comes from, as far as it matters to it. */
+export interface Origin {
+  readonly sockets: InheritedSockets;
+  /** The gateway that it replaces, which waits for it to be ready; absent when it was started by itself. */
+  readonly predecessor: Predecessor | undefined;
+}
+
+/** A gateway that goes on until this process is ready. */
+export interface Predecessor {
+  /** It may go: this process serves in its place. */
+  ready(): void;
+}
+
+/** What a predecessor leaves in the environment: its sockets, in the order of their descriptors. */
+export const HANDOVER_VARIABLE = 'MESHGATE_HANDOVER';
+
+/** The first descriptor behind the standard ones, as `SD_LISTEN_FDS_START` in sd_listen_fds(3). */
+export const FIRST_SOCKET_FD = 3;
+
+/**
+ * Looks where the process comes from, and takes it out of the environment: processes that it starts come from elsewhere.
+ *
+ * @throws Error when a service manager hands over a socket that is no listener's
+ */
+export function originOf(env: Environment, listeners: readonly ListenAddress[]): Origin {
+  const handover = env[HANDOVER_VARIABLE];
+  const { LISTEN_PID: pid, LISTEN_FDS: count, LISTEN_FDNAMES: names = '' } = env;
+  for (const name of [HANDOVER_VARIABLE, 'LISTEN_PID', 'LISTEN_FDS', 'LISTEN_FDNAMES']) delete process.env[name];
+  if (handover !== undefined) {
+    const handed = z.array(socketSchema).parse(JSON.parse(handover));
+    const sockets = handed.map(({ isManaged = false, ...socket }, index) => {
+      return { ...socket, isManaged, fd: FIRST_SOCKET_FD + index };
+    });
+    return { sockets: new InheritedSockets(sockets), predecessor: parentProcess() };
+  }
+  if (Number(pid) !== process.pid || !(Number(count) > 0)) return noOrigin();
+  const all = activatedSockets(names.split(':').slice(0, Number(count)), listeners);
+  return { sockets: new InheritedSockets(all), predecessor: undefined };
+}
+
+const socketSchema = z.object({
+  kind: z.enum(['listener', 'admin']),
+  name: z.string(),
+  endpoint: z.object({ host: z.string(), port: z.int() }),
+  isManaged: z.boolean().optional(),
+});
+
+function parentProcess(): Predecessor | undefined {
+  if (process.send === undefined) return undefined;
+  return {
+    ready: () => {
+      if (process.connected) process.send?.({ kind: 'ready' }, () => process.disconnect?.());
+    },
+  };
+}
+
+/**
+ * The sockets of a service manager, by the names that it gives them (`FileDescriptorName=` of systemd.socket(5)): each that of a listener;
+ * a single one is that of a single listener, whatever it is called. Pure.
+ */
+export function activatedSockets(
+  names: readonly string[],
+  listeners: readonly ListenAddress[],
+): readonly InheritedSocket[] {
+  return names.map((name, index) => {
+    const only = names.length === 1 && listeners.length === 1 ? listeners[0] : undefined;
+    const listener = listeners.find((one) => one.name === name) ?? only;
+    if (listener === undefined) {
+      const known = listeners.map((one) => one.name).join(', ');
+      throw new Error(`socket ${name} of the service manager: expected the name of a listener (${known})`);
+    }
+    return {
+      kind: 'listener',
+      name: listener.name,
+      endpoint: listener.endpoint,
+      fd: FIRST_SOCKET_FD + index,
+      isManaged: true,
+    };
+  });
+}
+
+/** Of a process that has its sockets from nobody. */
+export function noOrigin(): Origin {
+  return { sockets: new InheritedSockets(), predecessor: undefined };
+}

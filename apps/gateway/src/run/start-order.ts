@@ -1,0 +1,40 @@
+import { pause } from '@meshgate/core';
+import { inOrder } from '@meshgate/core/parts';
+import type { Service } from '@meshgate/core';
+import type { RouteStore } from '@meshgate/core/parts';
+import type { Predecessor } from './predecessor.ts';
+
+/** What is started. */
+export interface StartedParts {
+  readonly admin: Service;
+  /** Checks and services of plugins: registrations, for example. */
+  readonly services: readonly Service[];
+  readonly routes: RouteStore;
+  readonly listeners: Service;
+}
+
+/**
+ * Probes are answered all the while, and routes are known before a port opens. A successor is heard of by nobody before it can serve:
+ * its predecessor answers probes, and goes on if it never can.
+ */
+export function startOrder(parts: StartedParts, predecessor: Predecessor | undefined): Service {
+  const { admin, services, routes, listeners } = parts;
+  if (predecessor === undefined) return inOrder('gateway', [admin, ...services, routes, listeners]);
+  return inOrder('gateway', [routes, allRoutesKnown(routes), ...services, listeners, admin]);
+}
+
+/** Started when every source has a snapshot, however long that takes: the predecessor waits for no longer than it wants to. */
+function allRoutesKnown(routes: Pick<RouteStore, 'sources'>): Service {
+  return {
+    name: 'routes known',
+    stop: () => Promise.resolve(),
+    start: async (signal) => {
+      while (!routes.sources.every(({ lastSuccess }) => lastSuccess !== undefined)) {
+        await pause(LOOK_EVERY_MS, signal);
+        signal.throwIfAborted();
+      }
+    },
+  };
+}
+
+const LOOK_EVERY_MS = 50;

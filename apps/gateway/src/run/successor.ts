@@ -1,0 +1,58 @@
+import { spawn } from 'node:child_process';
+import type { ChildProcess } from 'node:child_process';
+import { settlesWithin } from '@meshgate/core/parts';
+import type { InheritedSocket } from './inherited-sockets.ts';
+import { HANDOVER_VARIABLE } from './predecessor.ts';
+
+/** A process that is ready to serve in place of this one. */
+export interface Successor {
+  readonly pid: number;
+}
+
+/**
+ * Starts what this process was started as: the same executable with the same arguments, as they are on disk now. It inherits `sockets` and
+ * the standard outputs, and is independent of this process once it is ready.
+ *
+ * @throws Error that says why it did not become ready in time; it is gone then
+ */
+export async function startSuccessor(sockets: readonly InheritedSocket[]): Promise<Successor> {
+  // As process 1 of a container, whatever it starts ends with it.
+  if (process.pid === 1)
+    throw new Error('process 1 of a container cannot be replaced from within: start a new container');
+  const child = spawn(process.execPath, [...process.execArgv, ...process.argv.slice(1)], {
+    // A terminal that interrupts this process means this one.
+    detached: true,
+    env: { ...process.env, [HANDOVER_VARIABLE]: JSON.stringify(sockets.map(({ fd: _fd, ...socket }) => socket)) },
+    stdio: ['ignore', 1, 2, ...sockets.map(({ fd }) => fd), 'ipc'],
+  });
+  const started = readiness(child);
+  if (!(await settlesWithin(started, READY_WITHIN_MS))) child.kill('SIGKILL');
+  try {
+    await started;
+  } catch (reason) {
+    child.kill('SIGKILL');
+    throw reason;
+  }
+  child.removeAllListeners();
+  child.unref();
+  if (child.connected) child.disconnect();
+  return { pid: child.pid ?? 0 };
+}
+
+/** Shorter than the patience of a client of the admin API, longer than it takes to load a large table. */
+const READY_WITHIN_MS = 25_000;
+
+/** Rejects when the process ends before. */
+function readiness(child: ChildProcess): Promise<void> {
+  return new Promise((resolve, reject) => {
+    child.once('error', (error) => reject(new Error(`cannot start ${process.execPath}: ${error.message}`)));
+    child.once('exit', (status, signal) => reject(new Error(whyNotReady(status, signal))));
+    child.once('message', () => resolve());
+  });
+}
+
+function whyNotReady(status: number | null, signal: string | null): string {
+  if (signal === 'SIGKILL') return `the successor was not ready within ${READY_WITHIN_MS / 1_000} s`;
+  const how = signal === null ? `status ${status}` : signal;
+  return `the successor ended with ${how} before it was ready: its reason is in the log, or on standard error`;
+}

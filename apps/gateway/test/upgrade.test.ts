@@ -1,0 +1,201 @@
+import { access } from 'node:fs/promises';
+import { selfTest as epollTest } from '@meshgate/epoll-transport';
+import { needs, tlsBackend, tlsClient } from '@meshgate/testkit';
+import { selfTest as uringTest } from '@meshgate/uring-transport';
+import { describe, expect, it } from 'vitest';
+import { adminClient } from '../src/admin/client.ts';
+import type { AdminClient } from '../src/admin/client.ts';
+import { activatedSockets } from '../src/run/predecessor.ts';
+import { socketsFor } from '../src/run/inherited-sockets.ts';
+import { gatewayFolder, meshgate, startGateway, TEST_CONFIG } from './daemon.ts';
+import type { ReadyDaemon } from './daemon.ts';
+
+const epoll = await epollTest();
+const uring = await uringTest();
+
+/** So often each claim is tried; `MESHGATE_UPGRADES=50` for a long run. */
+const ROUNDS = Number(process.env['MESHGATE_UPGRADES'] ?? 3);
+
+/** Asks whichever process serves now, on a connection of its own. */
+function ask(gateway: ReadyDaemon): AdminClient {
+  return adminClient(new URL(gateway.admin));
+}
+
+async function servingPid(gateway: ReadyDaemon): Promise<number> {
+  return ((await ask(gateway).get('/status')) as { readonly pid: number }).pid;
+}
+
+/** A gateway whose processes are all ended with the test, whichever of them serves by then. */
+async function upgradable(config: string) {
+  const gateway = await startGateway(config);
+  const end = gateway[Symbol.asyncDispose].bind(gateway);
+  return Object.assign(gateway, {
+    async [Symbol.asyncDispose]() {
+      const pid = await servingPid(gateway).catch(() => gateway.pid);
+      if (pid !== gateway.pid) process.kill(pid, 'SIGKILL');
+      await end();
+    },
+  });
+}
+
+/** New connections without a pause, each of which must be served, and streams that go on all the while. */
+async function load(gateway: ReadyDaemon) {
+  const over = new AbortController();
+  let served = 0;
+  const failed: string[] = [];
+  const connect = async (): Promise<void> => {
+    while (!over.signal.aborted) {
+      try {
+        await using client = await tlsClient(gateway.address, 'api.example.com');
+        if ((await client.say('hello')) !== 'hello') failed.push('another answer');
+        served += 1;
+      } catch (reason) {
+        failed.push(String(reason));
+      }
+    }
+  };
+  const stream = async (): Promise<void> => {
+    while (!over.signal.aborted) {
+      try {
+        await using client = await tlsClient(gateway.address, 'api.example.com');
+        for (let sent = 0; sent < 50 && !over.signal.aborted; sent += 1) await client.say('x'.repeat(64 * 1024));
+      } catch (reason) {
+        failed.push(`stream: ${String(reason)}`);
+      }
+    }
+  };
+  const all = Promise.all([connect(), connect(), stream(), stream()]);
+  return {
+    async end() {
+      over.abort();
+      await all;
+      return { served, failed };
+    },
+  };
+}
+
+const KINDS = [
+  { transport: 'node', workers: 1, declare: describe },
+  { transport: 'node', workers: 2, declare: describe },
+  { transport: 'epoll', workers: 1, declare: needs('epoll', epoll.ok || epoll.reason) },
+  { transport: 'epoll', workers: 2, declare: needs('epoll', epoll.ok || epoll.reason) },
+  { transport: 'uring', workers: 1, declare: needs('uring', uring.ok || uring.reason) },
+];
+
+for (const { transport, workers, declare } of KINDS) {
+  declare(`an upgrade with ${workers === 1 ? 'one process' : 'two workers'} and the transport ${transport}`, () => {
+    it('drops no connection, new or live, again and again', { timeout: 15_000 + ROUNDS * 10_000 }, async () => {
+      await using api = await tlsBackend('api.example.com');
+      await using files = await gatewayFolder([api], { transport, workers, drain: { grace: '30s' } });
+      await using gateway = await upgradable(`${files.path}/meshgate.yaml`);
+      await using old = await tlsClient(gateway.address, 'api.example.com');
+      const traffic = await load(gateway);
+      const pids = [await servingPid(gateway)];
+      for (let round = 0; round < ROUNDS; round += 1) {
+        const { pid } = (await ask(gateway).change('POST', '/upgrade', 30_000)) as { readonly pid: number };
+        pids.push(pid);
+        // Its predecessor may have answered a request that was on its way.
+        while ((await servingPid(gateway)) !== pid);
+        expect(await ask(gateway).change('POST', '/reload')).toEqual({ changes: [] });
+      }
+      expect(await old.say('not cut')).toBe('not cut');
+      old.end();
+      expect(await gateway.exited).toBe(0);
+      const { served, failed } = await traffic.end();
+      expect(failed).toEqual([]);
+      expect(served).toBeGreaterThan(ROUNDS);
+      expect(new Set(pids).size).toBe(ROUNDS + 1);
+    });
+  });
+}
+
+describe('an upgrade', () => {
+  it('hands over unix sockets, of a listener and of the admin API, whose paths stay', { timeout: 40_000 }, async () => {
+    await using api = await tlsBackend('api.example.com');
+    await using files = await gatewayFolder([api]);
+    const taken = { name: 'taken', address: '127.0.0.1', port: api.address.port };
+    const path = `${files.path}/edge.sock`;
+    const admin = `unix:${files.path}/admin.sock`;
+    const settings = {
+      ...TEST_CONFIG,
+      listeners: [{ name: 'edge', address: `unix:${path}` }],
+      admin: [{ address: admin }, { port: 0 }],
+    };
+    await using gateway = await startGateway(await files.write('meshgate.yaml', settings));
+    const upgraded = await meshgate(['upgrade', '--admin', admin]);
+    expect(upgraded).toMatchObject({ status: 0, stdout: expect.stringMatching(/^process \d+ serves/) });
+    expect(await gateway.exited).toBe(0);
+    await using client = await tlsClient({ host: `unix:${path}`, port: 0 }, 'api.example.com');
+    expect(await client.say('hello')).toBe('hello');
+    // One that fails leaves the paths as well.
+    await files.write('meshgate.yaml', { ...settings, listeners: [...settings.listeners, { ...taken }] });
+    expect(await meshgate(['upgrade', '--admin', admin])).toMatchObject({ status: 1 });
+    await files.write('meshgate.yaml', settings);
+    const again = await meshgate(['upgrade', '--admin', admin]);
+    expect(again).toMatchObject({ status: 0 });
+    await using late = await tlsClient({ host: `unix:${path}`, port: 0 }, 'api.example.com');
+    expect(await late.say('hello')).toBe('hello');
+    await late[Symbol.asyncDispose]();
+    await client[Symbol.asyncDispose]();
+    process.kill(Number(/process (\d+)/.exec(again.stdout)?.[1]), 'SIGTERM');
+    await gateway.ended;
+    await expect(access(path)).rejects.toThrow('ENOENT');
+    await expect(access(`${files.path}/admin.sock`)).rejects.toThrow('ENOENT');
+  });
+
+  it('takes the configuration and the arguments as they are now', async () => {
+    await using files = await gatewayFolder([]);
+    await using gateway = await upgradable(`${files.path}/meshgate.yaml`);
+    await files.write('meshgate.yaml', { ...TEST_CONFIG, workers: 2, transport: 'node' });
+    gateway.signal('SIGUSR2');
+    await gateway.said('successor is ready, draining');
+    expect(await gateway.exited).toBe(0);
+    expect(await ask(gateway).get('/status')).toMatchObject({ workers: 2, ready: true });
+  });
+
+  it('that does not come about leaves everything as it was, and says why', async () => {
+    await using api = await tlsBackend('api.example.com');
+    await using files = await gatewayFolder([api]);
+    await using gateway = await startGateway(`${files.path}/meshgate.yaml`);
+    await using client = await tlsClient(gateway.address, 'api.example.com');
+    await files.write('meshgate.yaml', 'listeners: 1');
+    const answer = await gateway.ask('/upgrade', { method: 'POST' });
+    expect(answer).toMatchObject({ status: 409, json: { error: expect.stringContaining('ended with status 2') } });
+    expect(await gateway.line(({ level }) => level === 'error')).toMatchObject({
+      msg: expect.stringContaining('no successor, going on as before'),
+    });
+    expect(gateway.stderr).toContain('expected a list');
+    expect(await client.say('as before')).toBe('as before');
+    await using another = await tlsClient(gateway.address, 'api.example.com');
+    expect(await another.say('as before')).toBe('as before');
+    expect(await gateway.ask('/ready')).toMatchObject({ status: 200 });
+  });
+});
+
+describe('sockets', () => {
+  const socket = (name: string, port: number, fd: number) =>
+    ({ kind: 'listener', name, endpoint: { host: '127.0.0.1', port }, fd }) as const;
+
+  it('of one endpoint are dealt out to workers, and shared when there are fewer', () => {
+    const all = [socket('a', 1, 3), socket('a', 1, 4), socket('a', 1, 5), socket('b', 2, 6)];
+    expect([0, 1].map((slot) => socketsFor(slot, 2, all).map(({ fd }) => fd))).toEqual([
+      [3, 5, 6],
+      [4, 6],
+    ]);
+  });
+
+  it('of a service manager are those of the listeners that they are named after', () => {
+    const listeners = [
+      { name: 'edge', endpoint: { host: '0.0.0.0', port: 443 } },
+      { name: 'inner', endpoint: { host: '127.0.0.1', port: 8443 } },
+    ];
+    expect(activatedSockets(['inner', 'edge'], listeners)).toMatchObject([
+      { name: 'inner', fd: 3 },
+      { name: 'edge', fd: 4 },
+    ]);
+    expect(activatedSockets(['meshgate.socket'], listeners.slice(0, 1))).toMatchObject([{ name: 'edge', fd: 3 }]);
+    expect(() => activatedSockets(['other'], listeners)).toThrow(
+      'socket other of the service manager: expected the name of a listener (edge, inner)',
+    );
+  });
+});
