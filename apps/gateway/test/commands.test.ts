@@ -12,7 +12,12 @@ import { statusText } from '../src/cli/status-text.ts';
 import { gatewayFolder, startGateway } from './daemon.ts';
 import { pageText } from './page.ts';
 
-const SIGNALS = { onStop: () => undefined, onReload: () => undefined, onStray: () => undefined };
+const SIGNALS = {
+  onStop: () => undefined,
+  onReload: () => undefined,
+  onUpgrade: () => undefined,
+  onStray: () => undefined,
+};
 
 interface Ran {
   readonly status: ExitStatus;

@@ -24,8 +24,8 @@ export interface AdminOptions {
   readonly endpoints: readonly AdminEndpoint[];
   /** Receives failures of our own. */
   readonly observer: Observer;
-  /** Sockets that were opened for this process. */
-  readonly sockets: InheritedSockets;
+  /** Sockets that were opened for this process; none when absent. */
+  readonly sockets?: InheritedSockets;
 }
 
 /** The HTTP server of the admin API at one address. */
@@ -66,7 +66,7 @@ export class AdminServer implements Service {
     const { settings, sockets } = this.#options;
     const { endpoint } = settings;
     const path = unixPath(endpoint);
-    const [inherited] = sockets.claim(endpoint);
+    const [inherited] = sockets?.claim(endpoint) ?? [];
     if (inherited !== undefined) {
       this.#server.listen({ fd: inherited });
       await once(this.#server, 'listening');
@@ -93,7 +93,7 @@ export class AdminServer implements Service {
   /** Responses under way, such as that to `POST /drain`, are finished; streams and idle connections are closed. */
   async stop(signal: AbortSignal): Promise<void> {
     const { settings, sockets } = this.#options;
-    const isOwn = this.#server.listening && sockets.ownsPath(settings.endpoint);
+    const isOwn = this.#server.listening && sockets?.ownsPath(settings.endpoint) !== false;
     const path = isOwn ? unixPath(settings.endpoint) : undefined;
     await this.release(signal);
     if (path !== undefined) removePath(path);
