@@ -57,7 +57,8 @@ export function identityOf(credentials: Credentials): Identity {
     throw new Error(`expected the key of ${service.uri}, found that of another certificate`);
   const own = { cert: chain.map(String).join(''), key: privateKey, secureOptions: constants.SSL_OP_NO_TICKET };
   const towards = (ca: readonly string[], settings: TlsSettings | undefined): SecureContext =>
-    createSecureContext({ ...own, ...tlsLimits(settings), ca: [...ca] });
+    // Whatever is given as a root is one, also where another authority has issued it.
+    createSecureContext({ ...own, ...tlsLimits(settings), ca: [...ca], allowPartialTrustChain: true });
   const peers = peersOf(credentials, (ca) => towards(ca, tls?.outgoing));
   const peerRoots = [...peers.values()].flatMap((peer) => (peer.kind === 'trusted' ? peer.roots.map(String) : []));
   return {

@@ -108,6 +108,7 @@ function upstreamRoute(name: string, upstream: ProxyUpstream): Route {
       backends: routes.flatMap(({ backends }) => backends),
       withoutBackend: legs.at(-1)?.withoutBackend ?? 'NO_BACKEND',
       ...longestOf(routes),
+      ...(upstream.maxConnections === undefined ? {} : { limits: { connections: upstream.maxConnections } }),
       origin: { ...origin, ...first?.origin, ...(failover === '' ? {} : { failover }) },
     },
   );

@@ -41,6 +41,20 @@ describe('two sidecars back to back', () => {
     }
   });
 
+  it('trust what is given as a root though another authority has issued it, as Go and Consul do', async () => {
+    const issuing = certificateAuthority('offline').intermediate('issuing');
+    const [ofWeb, ofDb] = ['web', 'db'].map((name) => credentialsOf(leafOf(issuing, name), issuing));
+    await using application = await tcpBackend('db');
+    const view = viewOf({ service: 'db', application: application.address });
+    await using two = await startSidecar({ credentials: ofDb ?? db, view });
+    const at = [await two.address()];
+    const upstreams = [upstreamOf('db', [targetOf({ service: 'db', at })])];
+    await using one = await startSidecar({ credentials: ofWeb ?? web, view: viewOf({ service: 'web', upstreams }) });
+    await using client = await rawClient(await one.address('upstream:db'));
+    await client.send('hello');
+    expect((await client.receive(5)).toString()).toBe('hello');
+  });
+
   it('name on each side who is on the other', async () => {
     await using application = await tcpBackend('db');
     await using two = await startSidecar({

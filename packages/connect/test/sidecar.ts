@@ -1,5 +1,15 @@
 import { DEFAULT_LIMITS, nodeTransport, ProxyError } from '@meshgate/core';
-import { AddressBook, Admission, firstOf, Sessions, Listeners, Outliers, RouteStore } from '@meshgate/core/parts';
+import {
+  AddressBook,
+  Admission,
+  firstOf,
+  layered,
+  Listeners,
+  Outliers,
+  routeRules,
+  RouteStore,
+  Sessions,
+} from '@meshgate/core/parts';
 import type { Endpoint, Limits } from '@meshgate/core';
 import type { Authorizer, Credentials, CredentialsSource, ProxySource, ProxyView } from '@meshgate/mesh';
 import { recorder } from '@meshgate/testkit';
@@ -73,7 +83,7 @@ export async function startSidecar(options: SidecarTestOptions): Promise<TestSid
     filtersOf: () => [parts.filter],
     sniffer: firstOf([]),
     resolver: byListener(routes),
-    connector,
+    connector: layered(connector, [routeRules()]),
     transport,
     limits,
     admission: new Admission(limits),

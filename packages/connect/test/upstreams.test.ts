@@ -205,6 +205,20 @@ describe('an upstream is dialled', () => {
   });
 });
 
+it('an upstream with a limit of connections takes no more at a time', async () => {
+  await using far = await server('far', 'db');
+  const db = { ...upstreamOf('db', [targetOf({ service: 'db', at: [far.address] })]), maxConnections: 1 } as const;
+  await using one = await startSidecar({ credentials: web, view: viewOf({ service: 'web', upstreams: [db] }) });
+  const at = await one.address('upstream:db');
+  await using first = await rawClient(at);
+  await one.events.until('connection.routed', () => true);
+  await first.send('GET / HTTP/1.1\r\nhost: db\r\n');
+  await far.untilAccepted(1);
+  await using second = await rawClient(at);
+  await second.closed;
+  expect(await one.failure('upstream:db')).toMatchObject({ code: 'LIMIT_REACHED' });
+});
+
 describe('while a sidecar runs', () => {
   it('upstreams come and go, and what is connected stays', async () => {
     await using far = await server('far', 'db');

@@ -289,6 +289,8 @@ function basicAuth(auth: string | undefined): Readonly<Record<string, string>> {
 
 function tlsOf({ ca, cert, key, tlsServerName }: AgentOptions): object {
   return {
+    // As Go does: what is given as an authority is one, also where another has issued it.
+    allowPartialTrustChain: true,
     ...(ca === undefined ? {} : { ca: typeof ca === 'string' ? ca : [...ca] }),
     ...(cert === undefined ? {} : { cert }),
     ...(key === undefined ? {} : { key }),

@@ -247,3 +247,24 @@ it('the end of a registration that the agent has forgotten already is no failure
   await fetch(`${agent.address}/v1/agent/service/deregister/mesh-gateway`, { method: 'PUT' });
   await expect(registration.stop(signal)).resolves.toBeUndefined();
 });
+
+it('limits of upstreams are taken from the defaults, and what has no effect is told', async () => {
+  const id = 'web-sidecar-proxy';
+  const upstream = { DestinationName: 'db', LocalBindPort: 9191 };
+  const limited = { ...upstream, DestinationName: 'api', Config: { limits: { max_connections: 3 } } };
+  const Proxy = { DestinationServiceName: 'web', Upstreams: [upstream, limited] };
+  const UpstreamConfig = { Defaults: { Limits: { MaxConnections: 8 }, PassiveHealthCheck: { MaxFailures: 2 } } };
+  const entries = [
+    { Kind: 'service-defaults', Name: 'web', MutualTLSMode: 'permissive', UpstreamConfig },
+    { Kind: 'proxy-defaults', Name: 'global', MutualTLSMode: 'strict' },
+  ];
+  const answers = { [`agent/service/${id}`]: { ID: id, Service: id, Kind: 'connect-proxy', Port: 1, Proxy } };
+  await using agent = await standInAgent({ mesh: { entries }, answers });
+  await using views = new Watched<ProxyView>(consulProxySource({ address: agent.address }, { proxyId: id }));
+  const { upstreams, warnings } = await views.until((at) => at.upstreams.every(({ kind }) => kind === 'reachable'));
+  expect(upstreams).toMatchObject([{ maxConnections: 8 }, { maxConnections: 3 }]);
+  expect(warnings).toEqual([
+    expect.stringContaining('service-defaults/web: MutualTLSMode = "permissive" has no effect'),
+    expect.stringContaining('service-defaults/web: PassiveHealthCheck has no effect'),
+  ]);
+});

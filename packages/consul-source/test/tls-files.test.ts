@@ -27,6 +27,15 @@ describe('TLS files towards the agent', () => {
     expect(await whoAmI(agent)).toBe('after');
   });
 
+  it('may name an authority that another one has issued', async () => {
+    const folder = newFolder();
+    const issuing = certificateAuthority('offline').intermediate('issuing');
+    const client = issuing.issue({ commonName: 'client' });
+    write(folder, { 'ca.pem': issuing.certificate, 'cert.pem': client.chain, 'key.pem': client.privateKey });
+    const server = await tlsAgent(issuing);
+    expect(await whoAmI(open(server.port, filesIn(folder)))).toBe('client');
+  });
+
   it('of which only half has been replaced are used as they were', async () => {
     const folder = newFolder();
     const authority = certificateAuthority('agents');

@@ -186,7 +186,7 @@ const UPSTREAM_KEYS = {
   mesh_gateway: 'read',
   connect_timeout_ms: 'read',
   protocol: 'ignored',
-  limits: 'ignored',
+  limits: 'read',
   passive_health_check: 'ignored',
   envoy_listener_json: 'ignored',
   envoy_cluster_json: 'ignored',
@@ -202,8 +202,18 @@ function readOverride(field: Field): ServiceDefaults['upstreamOverrides'][number
 function upstreamSettings(fields: Keyed<keyof typeof UPSTREAM_KEYS>): UpstreamSettings {
   const mode = readMode(fields.get('mesh_gateway'));
   const connectTimeoutMs = weakInteger(fields.get('connect_timeout_ms'), 0, MAX_TIMER_MS) || undefined;
-  return present({ mode, connectTimeoutMs });
+  const limits = fields.get('limits');
+  const maxConnections = limits && weakInteger(readKeys(limits, LIMITS_KEYS).get('max_connections'), 0, MAX_COUNT);
+  return present({ mode, connectTimeoutMs, maxConnections: maxConnections || undefined });
 }
+
+/** The others count HTTP requests. */
+const LIMITS_KEYS = {
+  max_connections: 'read',
+  max_pending_requests: 'ignored',
+  max_concurrent_requests: 'ignored',
+} as const;
+const MAX_COUNT = 2_147_483_647;
 
 const RESOLVER_KEYS = {
   ...ENTRY_KEYS,

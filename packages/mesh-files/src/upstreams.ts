@@ -41,6 +41,7 @@ export function readUpstreams(field: Field | undefined): readonly UpstreamDefini
 /** Where the application looks for its upstreams when the definition does not say. */
 const LOOPBACK = '127.0.0.1';
 const MAX_PORT = 65_535;
+const MAX_COUNT = 2_147_483_647;
 
 function readUpstream(field: Field): UpstreamDefinition | undefined {
   const fields = readKeys(field, UPSTREAM_KEYS);
@@ -56,6 +57,7 @@ function readUpstream(field: Field): UpstreamDefinition | undefined {
     socketMode: optionalText(fields.get('local_bind_socket_mode')),
     mode: readMode(fields.get('mesh_gateway')),
     connectTimeoutMs: readConnectTimeout(fields.get('config')),
+    maxConnections: readMaxConnections(fields.get('config')),
   };
   return bind && { name, kind: 'service', bind, ...present(optional) };
 }
@@ -76,6 +78,12 @@ function readBind(field: Field, fields: UpstreamFields): Endpoint | undefined {
   if (port === undefined) return field.refuse('expected the key "local_bind_port", found none');
   const number = port.integer(1, MAX_PORT);
   return number === undefined ? undefined : { host, port: number };
+}
+
+function readMaxConnections(config: Field | undefined): number | undefined {
+  const limits = (config?.entries() ?? []).find(({ key }) => key === 'limits')?.value;
+  const written = (limits?.entries() ?? []).find(({ key }) => key === 'max_connections')?.value;
+  return weakInteger(written, 1, MAX_COUNT);
 }
 
 function readConnectTimeout(config: Field | undefined): number | undefined {

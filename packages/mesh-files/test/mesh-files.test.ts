@@ -107,13 +107,13 @@ describe('configuration entries', () => {
       'primary/b.json':
         '{ "Kind": "service-defaults", "Name": "web", "MeshGateway": { "Mode": "remote" }, "CreateIndex": 7, "Meta": null }',
       'primary/c.hcl': `Kind = "service-defaults"\nName = "shop"\nUpstreamConfig {
-        Defaults { MeshGateway { Mode = "none" }, ConnectTimeoutMs = 700 }
+        Defaults { MeshGateway { Mode = "none" }, ConnectTimeoutMs = 700, Limits { MaxConnections = 8, MaxPendingRequests = 1 } }
         Overrides = [ { Name = "api", MeshGateway = { Mode = "local" } }, ] }`,
     });
     expect(mesh.entries.proxyDefaults).toMatchObject({ mode: { value: 'local' }, config: { protocol: 'tcp' } });
     expect(mesh.entries.serviceDefaults.get('web')).toMatchObject({ mode: { value: 'remote' } });
     expect(mesh.entries.serviceDefaults.get('shop')).toMatchObject({
-      upstreamDefaults: { mode: { value: 'none' }, connectTimeoutMs: 700 },
+      upstreamDefaults: { mode: { value: 'none' }, connectTimeoutMs: 700, maxConnections: 8 },
       upstreamOverrides: [{ name: 'api', mode: { value: 'local' } }],
     });
   });

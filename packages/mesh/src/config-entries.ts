@@ -47,6 +47,8 @@ export interface UpstreamSettings {
   readonly mode?: WrittenMode;
   /** Milliseconds, above 0. */
   readonly connectTimeoutMs?: number;
+  /** `Limits.MaxConnections`: connections at a time, above 0; no limit when absent. */
+  readonly maxConnections?: number;
 }
 
 /** What service-defaults say of one upstream. */

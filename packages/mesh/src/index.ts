@@ -61,7 +61,7 @@ export type {
   UpstreamSettings,
   WrittenMode,
 } from './config-entries.ts';
-export { upstreamConnectTimeout, upstreamMode, upstreamModeSettings } from './proxy.ts';
+export { upstreamConnectTimeout, upstreamMaxConnections, upstreamMode, upstreamModeSettings } from './proxy.ts';
 export type { ProxyDefinition, UpstreamDefinition } from './proxy.ts';
 export { proxyUpstream } from './proxy-view.ts';
 export type { ProxySource, ProxyUpstream, ProxyView } from './proxy-view.ts';

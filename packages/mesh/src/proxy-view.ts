@@ -4,7 +4,7 @@ import { defined } from './defined.ts';
 import { compileChain } from './discovery-chain.ts';
 import type { DiscoveryChain } from './discovery-chain.ts';
 import type { Intention } from './intentions.ts';
-import { upstreamConnectTimeout, upstreamMode } from './proxy.ts';
+import { upstreamConnectTimeout, upstreamMaxConnections, upstreamMode } from './proxy.ts';
 import type { ProxyDefinition, UpstreamDefinition } from './proxy.ts';
 import { upstreamTargets } from './upstream-targets.ts';
 import type { Surroundings, UpstreamTarget } from './upstream-targets.ts';
@@ -33,6 +33,8 @@ export type ProxyUpstream =
       readonly chain: DiscoveryChain;
       /** In order of preference, at least one; their backends may be none. */
       readonly targets: readonly UpstreamTarget[];
+      /** Connections at a time, above 0; no limit when absent. */
+      readonly maxConnections?: number;
     }
   /** Must not be dialled, and why. */
   | { readonly kind: 'refused'; readonly definition: UpstreamDefinition; readonly reason: string };
@@ -64,5 +66,7 @@ export function proxyUpstream(
   if (compiled.kind === 'refused')
     return { kind: 'refused', definition, reason: `${compiled.path.join('.')}: ${compiled.message}` };
   const { chain } = compiled;
-  return { kind: 'reachable', definition, chain, targets: upstreamTargets(chain, around) };
+  const maxConnections = upstreamMaxConnections(definition, proxy.service, entries);
+  const targets = upstreamTargets(chain, around);
+  return { kind: 'reachable', definition, chain, targets, ...defined({ maxConnections }) };
 }

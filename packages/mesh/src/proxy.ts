@@ -45,6 +45,8 @@ export interface UpstreamDefinition {
   readonly mode?: WrittenMode;
   /** Milliseconds, above 0. */
   readonly connectTimeoutMs?: number;
+  /** Connections at a time (`config.limits.max_connections`), above 0; absent when it is left out. */
+  readonly maxConnections?: number;
 }
 
 /** Which mode the dialling side sets for one upstream: the discovery chain's own word is not in it yet. */
@@ -83,6 +85,19 @@ export function upstreamConnectTimeout(
     upstream.connectTimeoutMs ??
     overrideFor(upstream, service, entries)?.connectTimeoutMs ??
     entries.serviceDefaults.get(service)?.upstreamDefaults?.connectTimeoutMs
+  );
+}
+
+/** How many connections one upstream may have at a time, likewise; `undefined` for no limit. */
+export function upstreamMaxConnections(
+  upstream: Pick<UpstreamDefinition, 'name' | 'namespace' | 'peer' | 'maxConnections'>,
+  service: string,
+  entries: ConfigEntries,
+): number | undefined {
+  return (
+    upstream.maxConnections ??
+    overrideFor(upstream, service, entries)?.maxConnections ??
+    entries.serviceDefaults.get(service)?.upstreamDefaults?.maxConnections
   );
 }
 

@@ -1,5 +1,5 @@
 // A sidecar is put together as a gateway is: only how clients are met, and how the other side is reached, is its own.
-import { AddressBook, Admission, firstOf, layered, Outliers, Sessions } from '@meshgate/core/parts';
+import { AddressBook, Admission, firstOf, layered, Outliers, routeRules, Sessions } from '@meshgate/core/parts';
 import { byListener, IdentityStore, sidecarConnector, sidecarParts } from '@meshgate/connect';
 import { CERTIFICATE, composeWith, EVENTS, SESSIONS, OUTLIERS, ROUTES } from '../run/compose.ts';
 import type { Plan, Surroundings } from '../run/compose.ts';
@@ -36,7 +36,7 @@ function bindSidecar(plan: Plan, { proxy, credentials, authorizer, services }: S
       filtersOf: () => filters,
       sniffer: firstOf([]),
       resolver: byListener(one(c, ROUTES)),
-      connector: layered(connector, parts.layers),
+      connector: layered(connector, [routeRules(), ...parts.layers]),
       admission: new Admission(limits),
       observer: events,
       transport,

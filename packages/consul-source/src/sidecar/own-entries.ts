@@ -85,5 +85,32 @@ function serviceDefaultsOf(entry: JsonObject, service: string): ServiceDefaults 
 
 function upstreamSettings(settings: JsonObject, where: string): UpstreamSettings {
   const connectTimeoutMs = number(settings['ConnectTimeoutMs']);
-  return { ...modeIn(settings, where), ...(connectTimeoutMs < 1 ? {} : { connectTimeoutMs }) };
+  const maxConnections = number(object(settings['Limits'])?.['MaxConnections']);
+  return {
+    ...modeIn(settings, where),
+    ...(connectTimeoutMs < 1 ? {} : { connectTimeoutMs }),
+    ...(maxConnections < 1 ? {} : { maxConnections }),
+  };
+}
+
+/** What the entries ask for and has no effect here, one sentence each. */
+export function ineffectiveIn({ proxyDefaults, serviceDefaults }: OwnEntries, service: string): readonly string[] {
+  const named = [
+    ['proxy-defaults/global', object(proxyDefaults)] as const,
+    [`service-defaults/${service}`, object(serviceDefaults)] as const,
+  ];
+  return named.flatMap(([where, entry]) => {
+    const isPermissive = text(entry?.['MutualTLSMode']) === 'permissive';
+    const upstreams = object(entry?.['UpstreamConfig']);
+    const all = [object(upstreams?.['Defaults']) ?? {}, ...objects(upstreams?.['Overrides'])];
+    const hasHealthCheck = all.some((one) => object(one['PassiveHealthCheck']) !== undefined);
+    return [
+      ...(isPermissive
+        ? [`${where}: MutualTLSMode = "permissive" has no effect: a caller without a certificate is refused`]
+        : []),
+      ...(hasHealthCheck
+        ? [`${where}: PassiveHealthCheck has no effect: five failed dials in a row eject an address for 30 s`]
+        : []),
+    ];
+  });
 }

@@ -54,7 +54,9 @@ function upstreamOf(upstream: JsonObject, proxyId: string): readonly UpstreamDef
     peer: text(upstream['DestinationPeer']),
     socketMode: text(upstream['LocalBindSocketMode']),
   };
-  const timeoutMs = weakNumber(object(upstream['Config'])?.['connect_timeout_ms']) ?? 0;
+  const config = object(upstream['Config']) ?? {};
+  const timeoutMs = weakNumber(config['connect_timeout_ms']) ?? 0;
+  const maxConnections = maxConnectionsIn(config);
   return [
     {
       name,
@@ -63,8 +65,15 @@ function upstreamOf(upstream: JsonObject, proxyId: string): readonly UpstreamDef
       ...Object.fromEntries(Object.entries(optional).filter(([, value]) => value !== '')),
       ...modeIn(upstream, `upstream ${name} of ${proxyId}`),
       ...(timeoutMs < 1 ? {} : { connectTimeoutMs: timeoutMs }),
+      ...(maxConnections < 1 ? {} : { maxConnections }),
     },
   ];
+}
+
+/** As the definition writes it, or as an agent merges it into a registration, which is in the spelling of entries. */
+function maxConnectionsIn(config: JsonObject): number {
+  const limits = object(config['limits']) ?? object(config['Limits']);
+  return weakNumber(limits?.['max_connections'] ?? limits?.['MaxConnections']) ?? 0;
 }
 
 function bindAddress(upstream: JsonObject): Endpoint | undefined {

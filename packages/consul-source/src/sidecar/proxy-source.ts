@@ -18,7 +18,8 @@ import { proxyFinder } from './find-proxy.ts';
 import type { ProxyChoice } from './find-proxy.ts';
 import { gatewaysInUse, withCurrentHealth } from './gateway-health.ts';
 import type { GatewayService } from './gateway-health.ts';
-import { ownEntriesOf } from './own-entries.ts';
+import { ineffectiveIn, ownEntriesOf } from './own-entries.ts';
+import type { OwnEntries } from './own-entries.ts';
 import { chainAnswers, entryAnswers, gatewayAnswers, queryAnswers, targetAnswers } from './questions.ts';
 import type { QueryResult } from './questions.ts';
 import { registeredProxy } from './registered-proxy.ts';
@@ -224,15 +225,10 @@ class ProxyWatch {
     facts: Facts,
     place: Pick<Account, 'trustDomain' | 'datacenter' | 'gateways'>,
   ): Account {
-    const { proxyDefaults, serviceDefaults } = facts;
-    const entries = {
-      proxyDefaults: proxyDefaults.reading.value,
-      serviceDefaults: serviceDefaults.reading.value,
-    };
     return {
       ...place,
       proxy,
-      entries: ownEntriesOf(entries, proxy.service),
+      entries: ownEntriesOf(entryValues(facts), proxy.service),
       chain: (upstream) => this.#chains.get(upstreamKey(upstream)),
       instances: (target) => this.#targets.get(targetKey(target))?.value,
       query: (upstream) => this.#queries.get(upstreamKey(upstream)),
@@ -250,6 +246,7 @@ class ProxyWatch {
       ...this.#selections.warnings('instances'),
       ...this.#groups.warnings('mesh gateways'),
       ...this.#peers.warnings(this.#peersInUse(account)),
+      ...(this.#facts === undefined ? [] : ineffectiveIn(entryValues(this.#facts), account.proxy.service)),
       ...new Set(failures),
     ];
   }
@@ -277,6 +274,10 @@ interface Facts {
   readonly proxyDefaults: Watched<unknown>;
   readonly serviceDefaults: Watched<unknown>;
   readonly gateways: Watched<readonly GatewayGroup[]>;
+}
+
+function entryValues({ proxyDefaults, serviceDefaults }: Facts): OwnEntries {
+  return { proxyDefaults: proxyDefaults.reading.value, serviceDefaults: serviceDefaults.reading.value };
 }
 
 function watchedFacts(facts: Facts): readonly Watched<unknown>[] {

@@ -6,6 +6,7 @@ import {
   queryServerName,
   serviceIdentity,
   upstreamConnectTimeout,
+  upstreamMaxConnections,
   upstreamTargets,
 } from '@meshgate/mesh';
 import type {
@@ -60,7 +61,9 @@ function upstreamOf(definition: UpstreamDefinition, account: Account): ProxyUpst
   if (compiled.kind === 'refused')
     return { kind: 'refused', definition, reason: `${compiled.path.join('.')}: ${compiled.message}` };
   const { chain } = compiled;
-  return { kind: 'reachable', definition, chain, targets: upstreamTargets(chain, surroundings(account)) };
+  const maxConnections = upstreamMaxConnections(definition, account.proxy.service, account.entries);
+  const limit = maxConnections === undefined ? {} : { maxConnections };
+  return { kind: 'reachable', definition, chain, targets: upstreamTargets(chain, surroundings(account)), ...limit };
 }
 
 function unknown(definition: UpstreamDefinition, what: string, asked: Reading<unknown> | undefined): ProxyUpstream {
