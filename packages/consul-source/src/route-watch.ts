@@ -1,7 +1,7 @@
 import { formatProblem } from '@meshgate/core';
 import type { RouteSnapshot, RouteSource } from '@meshgate/core';
 import { Cell, inTurns, openScope } from '@meshgate/core/parts';
-import { routeDeriver } from '@meshgate/mesh';
+import { steppedRouteDeriver } from '@meshgate/mesh';
 import type { Catalog, CatalogService, Gateway, GatewayDefinition, HttpExports, PeeringCatalog } from '@meshgate/mesh';
 import { AgentError, openAgent } from './agent.ts';
 import type { Agent, AgentOptions } from './agent.ts';
@@ -69,7 +69,7 @@ class ConsulRouteWatch {
   readonly #warnings: Warnings;
   readonly #changes = new Cell<void>();
   readonly #health = new ServiceHealth(() => this.#changes.set());
-  readonly #derive = routeDeriver();
+  readonly #derive = steppedRouteDeriver();
   readonly #guard = new StateLossGuard();
   readonly #visibility = new OwnVisibility('gateway');
   readonly #versions = new SnapshotVersions();
@@ -165,7 +165,7 @@ class ConsulRouteWatch {
   ): Promise<RouteSnapshot> {
     const [catalog, gateway] = inputsOf(view, this.#health.services, this.#options);
     const whole = peering === undefined ? catalog : { ...catalog, peering };
-    const { routes: derived, problems } = this.#derive(whole, gateway);
+    const { routes: derived, problems } = await inTurns(this.#derive(whole, gateway));
     const { trustDomain, index, own } = view;
     const doubt = view.inventory.partial ? PARTIAL : this.#visibility.doubt(instanceOf(own), view.inventory.instances);
     const observation = {

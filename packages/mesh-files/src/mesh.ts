@@ -80,7 +80,9 @@ export function buildMesh(
   const seen = new Map(Array.from(files.keys(), (name) => [name, entriesSeenFrom(name, entries)]));
   const members = new Map(Array.from(registered, ([name, { members: list }]) => [name, list]));
   const connect = new Map(Array.from(members, ([name, list]) => [name, connectMembers(list)]));
-  const gateways = Array.from(members, ([datacenter, list]) => gatewayGroup(datacenter, list));
+  // A folder that has none is no datacenter to reach: it may be one that is being written, or broken.
+  const all = Array.from(members, ([datacenter, list]) => gatewayGroup(datacenter, list));
+  const gateways = all.filter((group) => group.gateways.length > 0);
   const { datacenter, trustDomain } = standpoint;
   const { entries: own, exports, protocols } = seen.get(datacenter) ?? entriesSeenFrom(datacenter, entries);
   const catalogOf = (name: string, list: readonly Member[]): Catalog => ({

@@ -91,7 +91,7 @@ describe('the routes of a folder of mesh files', () => {
     const seen = follow<RouteSnapshot>(meshSource({ ...PRIMARY, folder, gateway: 'gw-1', pollMs: 0 }));
     expect((await seen()).warnings).toEqual([
       'expected a mesh-gateway with the id gw-1 in datacenter primary; gateways found: none',
-      'service/db: instance db on node a.hcl has no address and port that can be dialled',
+      'service/db: instance db on node a.hcl has no address and port that can be dialled, found "127.0.0.1:0"',
     ]);
   });
 

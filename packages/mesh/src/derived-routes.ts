@@ -50,45 +50,61 @@ export function joined(parts: readonly DerivedRoutes[]): DerivedRoutes {
   return { routes: parts.flatMap(({ routes }) => routes), problems: parts.flatMap(({ problems }) => problems) };
 }
 
-/** The table that is made of `parts`: sorted by kind and name, no server name twice, each name checked. */
-export function routeTableOf(parts: readonly DerivedRoutes[]): DerivedRoutes {
+/** What a derivation gives when nobody has to give way. */
+export function wholeOf<T>(steps: Generator<unknown, T>): T {
+  for (;;) {
+    const step = steps.next();
+    if (step.done === true) return step.value;
+  }
+}
+
+/** The table that is made of `parts`: sorted by kind and name, no server name twice, each name checked. In steps. */
+export function* routeTableOf(parts: readonly DerivedRoutes[]): Generator<void, DerivedRoutes> {
   const { routes, problems } = joined(parts);
-  return withCheckedNames(withoutClashes({ routes: routes.toSorted(byKindAndName), problems }));
+  yield;
+  const sorted = routes.toSorted(byKindAndName);
+  yield;
+  const owners = new Map<string, Route>();
+  const kept: Route[] = [];
+  const found: Problem[] = [...problems];
+  const unusable: Problem[] = [];
+  for (const route of sorted) {
+    const clash = clashWith(owners, route);
+    if (clash === undefined) {
+      const checked = withCheckedNames(route);
+      kept.push(checked.route);
+      unusable.push(...checked.problems);
+    } else found.push(clash);
+    yield;
+  }
+  return { routes: kept, problems: [...found, ...unusable] };
 }
 
 /**
  * Names are an operator's text: service `v1.db` and subset `v1` of `db` ask for the same server name, and so do `Db` and `db`.
  * The first by kind and name keeps it. The other is left out and reported, never merged: nobody asked for that.
  */
-function withoutClashes({ routes, problems }: DerivedRoutes): DerivedRoutes {
-  const owners = new Map<string, Route>();
-  const clashes: Problem[] = [];
-  const kept = routes.filter((route) => {
-    const keys = [route.name, ...route.serverNames];
-    const owner = keys.map((key) => owners.get(key)).find((found) => found !== undefined);
-    if (owner === undefined) for (const key of keys) owners.set(key, route);
-    else clashes.push({ path: ['route', route.name], message: `has the same name as ${owner.name}: not routed` });
-    return owner === undefined;
-  });
-  return { routes: kept, problems: [...problems, ...clashes] };
+function clashWith(owners: Map<string, Route>, route: Route): Problem | undefined {
+  const keys = [route.name, ...route.serverNames];
+  const owner = keys.map((key) => owners.get(key)).find((found) => found !== undefined);
+  if (owner !== undefined)
+    return { path: ['route', route.name], message: `has the same name as ${owner.name}: not routed` };
+  for (const key of keys) owners.set(key, route);
+  return undefined;
 }
 
 /**
  * A name that no TLS client can send keeps its route, so that `explain` finds it and can say what is wrong with it. A service called `*`
  * would take every other name with it: its route has none.
  */
-function withCheckedNames({ routes, problems }: DerivedRoutes): DerivedRoutes {
-  const unusable: Problem[] = [];
-  const checked = routes.map((route) => {
-    const isPattern = !HAVE_PATTERNS.has(route.kind ?? '') && route.serverNames.some((name) => name.startsWith('*'));
-    const found = route.serverNames.flatMap((name) => serverNameProblem(name) ?? []);
-    const [message] = isPattern ? [STAR] : found;
-    if (message === undefined) return route;
-    unusable.push({ path: ['route', route.name], message: `no client can ask for it: ${message}` });
-    const origin = { ...route.origin, unusableName: message };
-    return isPattern ? { ...route, serverNames: [], origin } : { ...route, origin };
-  });
-  return { routes: checked, problems: [...problems, ...unusable] };
+function withCheckedNames(route: Route): { readonly route: Route; readonly problems: readonly Problem[] } {
+  const isPattern = !HAVE_PATTERNS.has(route.kind ?? '') && route.serverNames.some((name) => name.startsWith('*'));
+  const found = route.serverNames.flatMap((name) => serverNameProblem(name) ?? []);
+  const [message] = isPattern ? [STAR] : found;
+  if (message === undefined) return { route, problems: [] };
+  const problems = [{ path: ['route', route.name], message: `no client can ask for it: ${message}` }];
+  const origin = { ...route.origin, unusableName: message };
+  return { route: { ...route, ...(isPattern ? { serverNames: [] } : {}), origin }, problems };
 }
 
 /** All names of a datacenter lead to its gateways. */

@@ -27,7 +27,7 @@ export { standing } from './health.ts';
 export type { Standing } from './health.ts';
 export { gatewayDefinition } from './gateway-definition.ts';
 export type { GatewayDefinition, GatewayRegistration } from './gateway-definition.ts';
-export { deriveRoutes, routeDeriver } from './routes.ts';
+export { deriveRoutes, routeDeriver, steppedRouteDeriver } from './routes.ts';
 export { derivePeeringRoutes } from './peering-routes.ts';
 export { replicated } from './replication.ts';
 export type { Export } from './replication.ts';

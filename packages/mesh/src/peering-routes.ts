@@ -24,8 +24,13 @@ import { groupOf } from './service-group.ts';
  * `catalog.peering`.
  */
 export function derivePeeringRoutes(catalog: Catalog, gateway: Gateway): DerivedRoutes {
+  return joined([...peeringParts(catalog, gateway)]);
+}
+
+/** {@link derivePeeringRoutes} a service at a time. */
+export function* peeringParts(catalog: Catalog, gateway: Gateway): Generator<DerivedRoutes, void> {
   const { peering } = catalog;
-  if (peering === undefined) return NOTHING;
+  if (peering === undefined) return;
   const scope: Scope = {
     catalog,
     gateway,
@@ -33,12 +38,12 @@ export function derivePeeringRoutes(catalog: Catalog, gateway: Gateway): Derived
     peers: livePeers(peering),
     services: new Map(catalog.services.map((service) => [keyOf(service), service])),
   };
-  return joined([
-    stateProblems(scope),
-    ...peering.exports.map((service) => exportRoutes(service, scope)),
-    ...peering.imports.flatMap((service) => importRoutes(service, scope)),
-    ...(peering.throughGateways ? [localServers(scope), remoteServers(scope)] : []),
-  ]);
+  yield stateProblems(scope);
+  for (const service of peering.exports) yield exportRoutes(service, scope);
+  for (const service of peering.imports) yield* importRoutes(service, scope);
+  if (!peering.throughGateways) return;
+  yield localServers(scope);
+  yield remoteServers(scope);
 }
 
 interface Scope {

@@ -2,11 +2,11 @@ import type { Balance, Problem, Route } from '@meshgate/core';
 import { backendsOf } from './backends.ts';
 import type { Catalog, CatalogService, GatewayGroup, Instance, Resolver } from './catalog.ts';
 import { defined } from './defined.ts';
-import { joined, NOTHING, routeTableOf } from './derived-routes.ts';
+import { joined, NOTHING, routeTableOf, wholeOf } from './derived-routes.ts';
 import type { DerivedRoutes, Gateway, MeshRouteKind } from './derived-routes.ts';
 import { datacenterLabel, newestOfEach } from './gateway-groups.ts';
 import { compare } from './order.ts';
-import { derivePeeringRoutes } from './peering-routes.ts';
+import { peeringParts } from './peering-routes.ts';
 import { anyNameBelow, datacenterServerName, serverName, serversName, serviceServerName } from './server-names.ts';
 import { groupOf } from './service-group.ts';
 import type { ServiceGroup } from './service-group.ts';
@@ -16,7 +16,7 @@ import type { ServiceGroup } from './service-group.ts';
  * `docs/consul.md` lists. Equal catalogs give equal results: routes by name within each kind, backends by address.
  */
 export function deriveRoutes(catalog: Catalog, gateway: Gateway): DerivedRoutes {
-  return derivedBy((service) => serviceRoutes(service, catalog, gateway), catalog, gateway);
+  return wholeOf(derivation((service) => serviceRoutes(service, catalog, gateway), catalog, gateway));
 }
 
 /**
@@ -24,6 +24,12 @@ export function deriveRoutes(catalog: Catalog, gateway: Gateway): DerivedRoutes 
  * change among thousands of services costs little. The results are the same.
  */
 export function routeDeriver(): typeof deriveRoutes {
+  const steps = steppedRouteDeriver();
+  return (catalog, gateway) => wholeOf(steps(catalog, gateway));
+}
+
+/** {@link routeDeriver} in steps, so that whoever runs them can give way in between: thousands of services take a tenth of a second. */
+export function steppedRouteDeriver(): (catalog: Catalog, gateway: Gateway) => Generator<void, DerivedRoutes> {
   let setting = '';
   let known = new WeakMap<CatalogService, DerivedRoutes>();
   return (catalog, gateway) => {
@@ -36,21 +42,27 @@ export function routeDeriver(): typeof deriveRoutes {
       known.set(service, derived);
       return derived;
     };
-    return derivedBy(remembered, catalog, gateway);
+    return derivation(remembered, catalog, gateway);
   };
 }
 
-function derivedBy(
+function* derivation(
   routesOf: (service: CatalogService) => DerivedRoutes,
   catalog: Catalog,
   gateway: Gateway,
-): DerivedRoutes {
-  return routeTableOf([
-    ...catalog.services.toSorted(byName).map(routesOf),
-    ...newestOfEach(remoteGroups(catalog)).map((group) => datacenterRoutes(group, catalog, gateway)),
-    ...(gateway.wanFederation ? [serverRoutes(catalog, gateway)] : []),
-    derivePeeringRoutes(catalog, gateway),
-  ]);
+): Generator<void, DerivedRoutes> {
+  const parts: DerivedRoutes[] = [];
+  for (const service of catalog.services.toSorted(byName)) {
+    parts.push(routesOf(service));
+    yield;
+  }
+  for (const group of newestOfEach(remoteGroups(catalog))) parts.push(datacenterRoutes(group, catalog, gateway));
+  if (gateway.wanFederation) parts.push(serverRoutes(catalog, gateway));
+  for (const part of peeringParts(catalog, gateway)) {
+    parts.push(part);
+    yield;
+  }
+  return yield* routeTableOf(parts);
 }
 
 /**

@@ -1,7 +1,7 @@
 import type { Route } from '@meshgate/core';
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { deriveRoutes, routeDeriver } from '../src/index.ts';
+import { deriveRoutes, routeDeriver, steppedRouteDeriver } from '../src/index.ts';
 import type { Catalog, CatalogService, Gateway, Instance, Resolver, Subset } from '../src/index.ts';
 import { instance } from './instance.ts';
 
@@ -315,6 +315,14 @@ describe('routes', () => {
 });
 
 describe('a deriver with a memory', () => {
+  it('derives in steps, none of which grows with the number of services', () => {
+    const services = Array.from({ length: 3_000 }, (_, index) => ({ ...foo(), name: `s${index}` }));
+    const given = catalog({ services });
+    let count = 0;
+    for (const steps = steppedRouteDeriver()(given, GATEWAY); steps.next().done !== true;) count += 1;
+    expect(count).toBeGreaterThan(2 * services.length);
+  });
+
   it('gives what one without gives, whatever came before', () => {
     const derive = routeDeriver();
     fc.assert(
