@@ -1,6 +1,7 @@
 import { isAbsolute } from 'node:path';
-import type { RouteSnapshot } from '@meshgate/core';
-import { type FileSource, followFiles, readFiles, watchPathTo } from '@meshgate/documents';
+import type { Route, RouteSnapshot } from '@meshgate/core';
+import { followFiles, readFiles, watchPathTo } from '@meshgate/documents';
+import type { FileSource, FilesRead, FileText, ParseOutcome } from '@meshgate/documents';
 import { parseRouteFiles, ROUTE_FILE_ENDINGS } from './routes/read-routes.ts';
 
 /** Settings of {@link fileSource}. */
@@ -20,22 +21,21 @@ export interface FileSourceOptions {
  * Routes from a file or a folder, followed while they change, in whichever way: written in place, renamed over, by links that
  * are replaced on the way there, or gone and back.
  *
- * `watch` throws `ConfigProblems` when the first reading is wrong. Afterwards it does not throw: while the files are wrong or
- * missing it yields the last good routes, with each problem as `FILE:LINE:COLUMN: message` among the snapshot's warnings.
+ * `watch` throws `ConfigProblems` when the first reading is wrong. Afterwards it does not throw: while files are wrong or missing it
+ * yields their last good routes, and those of the other files as they are now, with each problem as `FILE:LINE:COLUMN: message` among
+ * the snapshot's warnings.
  *
  * @throws TypeError when `path` is not absolute
  */
 export function fileSource({ path, name = `file:${path}`, ...options }: FileSourceOptions): FileSource {
   if (!isAbsolute(path)) throw new TypeError(`expected an absolute path, found ${JSON.stringify(path)}`);
+  const parser = new IsolatingParser(path);
   const follower = followFiles(
     {
       what: 'routes',
       watchPath: () => watchPathTo(path, ROUTE_FILE_ENDINGS),
       read: () => readFiles(path, ROUTE_FILE_ENDINGS),
-      parse: async (read, signal) => {
-        const { routes, problems } = await parseRouteFiles(path, read, signal);
-        return problems.length === 0 ? { kind: 'good', value: routes } : { kind: 'wrong', problems };
-      },
+      parse: (read, signal) => parser.parse(read, signal),
     },
     options,
   );
@@ -44,4 +44,43 @@ export function fileSource({ path, name = `file:${path}`, ...options }: FileSour
   async function* watch(signal: AbortSignal): AsyncGenerator<RouteSnapshot, void, void> {
     for await (const { value, ...rest } of follower.watch(signal)) yield { ...rest, routes: value };
   }
+}
+
+/** Reads the files of a folder each for itself: one that is broken counts as it was when it was last good, or not at all. */
+class IsolatingParser {
+  readonly #path: string;
+  /** By file, as it was when nothing was wrong with it. */
+  #good: ReadonlyMap<string, string> = new Map();
+
+  constructor(path: string) {
+    this.#path = path;
+  }
+
+  async parse(read: FilesRead, signal: AbortSignal): Promise<ParseOutcome<readonly Route[]>> {
+    const { routes, problems } = await parseRouteFiles(this.#path, read, signal);
+    if (problems.length === 0) {
+      this.#good = textsOf(read.files);
+      return { kind: 'good', value: routes };
+    }
+    const broken = new Set(problems.map(({ at }) => at?.file));
+    const sound = read.files.filter(({ file }) => !broken.has(file));
+    const kept = Array.from(this.#good, ([file, text]) => ({ file, text })).filter(({ file }) => broken.has(file));
+    if (sound.length === 0) return { kind: 'wrong', problems };
+    // In the order of their names, as a folder is read: whoever claims a name first has it.
+    const files = [...sound, ...kept].toSorted((one, other) => (one.file < other.file ? -1 : 1));
+    const rest = await parseRouteFiles(this.#path, { ...read, files, problems: [] }, signal);
+    if (rest.problems.length > 0) return { kind: 'wrong', problems };
+    this.#good = textsOf(files);
+    return { kind: 'partial', value: rest.routes, problems, notes: [noteOn(kept, read.files.length - sound.length)] };
+  }
+}
+
+/** @param broken how many files are */
+function noteOn(kept: readonly FileText[], broken: number): string {
+  const unused = broken > kept.length ? ', of those that never were good nothing' : '';
+  return `of broken files the last good routes are in use${unused}; the others are followed`;
+}
+
+function textsOf(files: readonly FileText[]): ReadonlyMap<string, string> {
+  return new Map(files.map(({ file, text }) => [file, text]));
 }

@@ -185,6 +185,37 @@ describe('a folder that is followed', () => {
     expect(empty.at(-1)).toBe('one,two');
   });
 
+  it('follows the other files while one is broken, which counts as it was', async () => {
+    const folder = await temporary();
+    const [first, second] = [join(folder, '1.yaml'), join(folder, '2.yaml')];
+    await Promise.all([writeFile(first, routes('one')), writeFile(second, routes('two'))]);
+    const seen = follow(fileSource({ path: folder, pollMs: 0 }));
+    expect(names(await seen.next())).toEqual(['one', 'two']);
+    await writeFile(first, 'routes: [');
+    expect(await seen.next()).toMatchObject({
+      routes: [{ name: 'one' }, { name: 'two' }],
+      warnings: [expect.stringContaining(`${first}:1:`), expect.stringContaining('the others are followed')],
+    });
+    await writeFile(second, routes('three'));
+    const third = await seen.next();
+    expect(names(third)).toEqual(['one', 'three']);
+    expect(third.warnings?.[0]).toContain(`${first}:1:`);
+    await writeFile(first, routes('four'));
+    const mended = await seen.next();
+    expect([names(mended), mended.warnings]).toEqual([['four', 'three'], undefined]);
+  });
+
+  it('has nothing of a new file that is broken, and all of the others', async () => {
+    const folder = await temporary();
+    await writeFile(join(folder, '1.yaml'), routes('one'));
+    const seen = follow(fileSource({ path: folder, pollMs: 0 }));
+    await seen.next();
+    await writeFile(join(folder, '2.yaml'), '{');
+    expect(await seen.next()).toMatchObject({ routes: [{ name: 'one' }] });
+    await writeFile(join(folder, '1.yaml'), routes('three'));
+    expect(names(await seen.next())).toEqual(['three']);
+  });
+
   it('says of each file why it cannot be read', async () => {
     const folder = await temporary();
     await writeFile(join(folder, 'a.yaml'), routes('one'));

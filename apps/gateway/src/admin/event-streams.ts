@@ -9,6 +9,7 @@ import { RateMeter } from './traffic-rates.ts';
 import type { RouteRates, TrafficRates } from './traffic-rates.ts';
 import type { StatusView } from './status.ts';
 import type { Traffic } from './traffic.ts';
+import { printableJson } from '../log/printable.ts';
 
 /** What {@link EventStreams} are made of. */
 export interface EventStreamsOptions {
@@ -179,5 +180,5 @@ class Reader {
 
 /** JSON has no line break of its own, so that each is one line of data. */
 function message(event: string, data: object): string {
-  return `event: ${event}\ndata: ${JSON.stringify(data)}\n\n`;
+  return `event: ${event}\ndata: ${printableJson(JSON.stringify(data))}\n\n`;
 }

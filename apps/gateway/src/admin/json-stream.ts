@@ -1,5 +1,6 @@
 import { Readable } from 'node:stream';
 import { setImmediate as nextTurn } from 'node:timers/promises';
+import { printableJson } from '../log/printable.ts';
 
 /**
  * `value` as JSON, written in pieces with turns of the event loop in between, so that an answer of 100,000 routes delays no connection.
@@ -14,7 +15,8 @@ const ITEMS_PER_PIECE = 100;
 
 async function* inTurns(pieces: Iterable<string>): AsyncGenerator<string> {
   for (const piece of pieces) {
-    yield piece;
+    // `curl` writes it to a terminal as it comes.
+    yield printableJson(piece);
     await nextTurn();
   }
 }

@@ -107,6 +107,7 @@ export interface Carrier {
   readonly drain: Drain;
   readonly routes: RouteStore;
   readonly registry: Registry;
+  readonly troubles: Pick<RecentTroubles, 'warnings'>;
 }
 
 // Several of a kind, in order.
@@ -158,6 +159,7 @@ export function composeCarrier(config: GatewayConfig, parts: Parts, surroundings
     drain: one(c, DRAIN),
     routes: one(c, ROUTES),
     registry: one(c, REGISTRY),
+    troubles: one(c, TROUBLES),
   };
 }
 

@@ -114,6 +114,8 @@ export interface WorkerState {
   readonly ejected: readonly string[];
   /** Why lines of its log cannot be written at the moment. */
   readonly logTrouble?: string | undefined;
+  /** What its machine and its name system have lacked of late, one sentence each. */
+  readonly troubles: readonly string[];
 }
 
 /** Why a worker cannot start: its error, as far as it can be sent. */

@@ -95,6 +95,11 @@ export class WorkerPool implements Service {
     return this.workers.find(({ state }) => state.logTrouble !== undefined)?.state.logTrouble;
   }
 
+  /** What the workers have lacked of late, each sentence once. */
+  get troubles(): readonly string[] {
+    return [...new Set(this.workers.flatMap(({ state }) => state.troubles))];
+  }
+
   send(message: ToWorker): void {
     for (const worker of this.#workers) worker.send(message);
   }

@@ -1,5 +1,13 @@
 import { dirname, resolve } from 'node:path';
-import { AddressBook, HealthChecks, inOrder, observers, Outliers, RouteStore } from '@meshgate/core/parts';
+import {
+  AddressBook,
+  HealthChecks,
+  inOrder,
+  observers,
+  Outliers,
+  RecentTroubles,
+  RouteStore,
+} from '@meshgate/core/parts';
 import type { Limits, Observer } from '@meshgate/core';
 import type { PreparedChange } from '@meshgate/core/parts';
 import { prometheusObserver } from '@meshgate/metrics';
@@ -11,7 +19,8 @@ import { AdminServer } from '../admin/server.ts';
 import { readinessOf } from '../admin/readiness.ts';
 import { addedUp } from '../admin/traffic.ts';
 import type { Traffic } from '../admin/traffic.ts';
-import type { Readiness } from '../admin/readiness.ts';
+import type { Readiness, Vitals } from '../admin/readiness.ts';
+import type { Parts } from '../config/parts.ts';
 import { BUILT_IN } from '../config/built-in.ts';
 import { checkTransport, registryOfThisProcess, storedListeners, storedSources } from '../run/compose.ts';
 import type { PlacedUse } from '../config/config.ts';
@@ -60,6 +69,7 @@ export function composePrimary(loaded: LoadedConfig, surroundings: PrimarySurrou
   const { log } = surroundings;
   const registry = registryOfThisProcess(log);
   const aggregator = new MetricsAggregator<WorkerProcess>();
+  const troubles = new RecentTroubles();
   const broadcaster: SnapshotBroadcaster = new SnapshotBroadcaster(parts, () => pool.workers);
   const observer: Observer = observers([
     logObserver(log.logger),
@@ -67,6 +77,7 @@ export function composePrimary(loaded: LoadedConfig, surroundings: PrimarySurrou
     broadcaster.observer,
     { name: 'health checks', observe: (event) => checks.observe(event) },
     dropRemovedRoutes(aggregator),
+    troubles,
     ...parts.observers,
   ]);
   const checks: HealthChecks = new HealthChecks({
@@ -85,14 +96,7 @@ export function composePrimary(loaded: LoadedConfig, surroundings: PrimarySurrou
   const services = new LiveServices(parts.services);
   const drain = new PoolDrain(config.drain, { ...parts, services: services.current, pool, observer });
   parts.lent.connect({ logger: log.logger, registry, routes });
-  const readiness = (): Readiness =>
-    readinessOf({
-      sources: withUnknownListeners(routes.sources, routes.table, pool.status),
-      listeners: pool.status,
-      drain: drain.progress.state,
-      logTrouble: log.health.trouble ?? pool.logTrouble,
-      pluginWarnings: parts.lent.warnings,
-    });
+  const readiness = (): Readiness => readinessOf(vitalsOf({ routes, pool, drain, troubles, log, parts }));
   const seen = { routes, checks, readiness, routeChanges };
   const admin = adminServers({ ...seen, pool, drain, aggregator, registry, loaded, observer, ...surroundings });
   const started = { admin: inOrder('admin', admin), services: [checks, services], routes, listeners: pool };
@@ -133,6 +137,32 @@ interface PoolParts {
   readonly aggregator: MetricsAggregator<WorkerProcess>;
   readonly broadcaster: SnapshotBroadcaster;
   readonly observer: Observer;
+}
+
+/** What readiness depends on, here and in the workers. */
+function vitalsOf({
+  routes,
+  pool,
+  drain,
+  troubles,
+  log,
+  parts,
+}: {
+  readonly routes: RouteStore;
+  readonly pool: WorkerPool;
+  readonly drain: PoolDrain;
+  readonly troubles: RecentTroubles;
+  readonly log: Log;
+  readonly parts: Parts;
+}): Vitals {
+  return {
+    sources: withUnknownListeners(routes.sources, routes.table, pool.status),
+    listeners: pool.status,
+    drain: drain.progress.state,
+    logTrouble: log.health.trouble ?? pool.logTrouble,
+    troubles: [...new Set([...troubles.warnings, ...pool.troubles])],
+    pluginWarnings: parts.lent.warnings,
+  };
 }
 
 /** What a reload changes. */

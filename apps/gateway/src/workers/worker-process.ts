@@ -95,7 +95,7 @@ export class WorkerProcess {
   #onLost: (reason: string) => void = () => undefined;
   #onEnded: (reason: string | undefined) => void = () => undefined;
   #onDrained: (progress?: DrainProgress) => void = () => undefined;
-  #state: WorkerState = { listeners: [], ejected: [] };
+  #state: WorkerState = { listeners: [], ejected: [], troubles: [] };
   #phase: WorkerPhase = 'starting';
   /** Absent until the worker can receive. */
   #feed: RouteFeed | undefined;
@@ -280,7 +280,7 @@ export class WorkerProcess {
     const how = signal === null ? `exited with status ${code}` : `was killed by ${signal}`;
     const reason = `${this.name} ${how}`;
     this.#phase = 'ended';
-    this.#state = { listeners: [], ejected: [] };
+    this.#state = { listeners: [], ejected: [], troubles: [] };
     this.#onStarted(new Error(reason));
     this.#onLost(reason);
     this.#onDrained();

@@ -269,7 +269,11 @@ async function compose(
   const opened = await openLog(config.log, { ...plan.log, isShared: true, onTrouble: () => state.report() });
   const log = withLogger(opened, opened.logger.child({ worker: idPrefix.slice(0, -1) }));
   const state = new ReportedState(
-    () => ({ listeners: carrier.listeners.status, logTrouble: log.health.trouble }),
+    () => ({
+      listeners: carrier.listeners.status,
+      logTrouble: log.health.trouble,
+      troubles: carrier.troubles.warnings,
+    }),
     onState,
   );
   const parts = partsOf(installed.parts, sources, state);
@@ -285,6 +289,7 @@ async function compose(
     origin: { sockets: new InheritedSockets(sockets), predecessor: undefined },
     wrapObserver: workerObserver,
   });
+  setInterval(() => state.reportTroubles(), TROUBLES_EVERY_MS).unref();
   return { carrier, parts, log };
 }
 
@@ -314,6 +319,7 @@ async function transportOf({ transport, config, reusePort }: WorkerPlan, { trans
 class ReportedState implements Observer {
   readonly name = 'state';
   readonly #ejected = new Set<string>();
+  #troubles = '';
   readonly #rest: () => Omit<WorkerState, 'ejected'>;
   readonly #onState: (state: WorkerState) => void;
 
@@ -330,9 +336,18 @@ class ReportedState implements Observer {
   }
 
   report(): void {
-    this.#onState({ ...this.#rest(), ejected: [...this.#ejected] });
+    const rest = this.#rest();
+    this.#troubles = rest.troubles.join();
+    this.#onState({ ...rest, ejected: [...this.#ejected] });
+  }
+
+  /** What is lacking comes with any number of events, and is over without one. */
+  reportTroubles(): void {
+    if (this.#rest().troubles.join() !== this.#troubles) this.report();
   }
 }
+
+const TROUBLES_EVERY_MS = 1_000;
 
 const QUERIES: {
   readonly [Name in QueryName]: (started: StartedWorker) => QueryResults[Name] | Promise<QueryResults[Name]>;

@@ -143,6 +143,34 @@ needs('netns', mountsAvailable())('a bad night on a machine of its own', () => {
   });
 });
 
+needs('netns', mountsAvailable())('a gateway with workers', () => {
+  it('has in its readiness what only its workers lack', { timeout: 45_000 }, async () => {
+    await using names = await nameServer({ 'ill.internal': { A: 'SERVFAIL', AAAA: 'SERVFAIL' } });
+    await using night = await startNight(
+      {
+        ...TEST_CONFIG,
+        workers: 2,
+        sources: [
+          { use: 'file', path: 'well.yaml' },
+          { use: 'file', path: 'ill.yaml' },
+        ],
+      },
+      () => ({
+        'resolv.conf': `nameserver ${names.server}\n`,
+        'nsswitch.conf': 'hosts: files dns\n',
+        'state/.keep': '',
+        'ill.yaml': { routes: [routeOf('ill.internal', { host: 'ill.internal', port: 1 })] },
+      }),
+      startWithOwnMounts,
+    );
+    await expect(night.serve('ill.internal')).rejects.toThrow();
+    await until(async () =>
+      (await night.warnings()).some((warning) => warning.includes('backend ill.internal not resolved')),
+    );
+    expect(await night.serve(WELL)).toBe('through the night');
+  });
+});
+
 /** Whether limits of another process can be set: `true`, or why not. */
 function limitsAvailable(): true | string {
   try {
