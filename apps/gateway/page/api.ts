@@ -20,7 +20,8 @@ export async function change(method: 'POST' | 'DELETE', path: string, token: str
 }
 
 async function answerOf<Answer>(response: Response): Promise<Answer> {
-  const body: unknown = await response.json();
+  const text = await response.text();
+  const body: unknown = text === '' ? {} : JSON.parse(text);
   if (response.ok) return body as Answer;
   const { error } = Object(body) as { readonly error?: unknown };
   throw new Refused(response.status, typeof error === 'string' ? error : `status ${response.status}`);
