@@ -32,7 +32,6 @@ export type { AddressReport, CheckReport } from './health/checked-backend.ts';
 export type { CheckState } from './health/address-state.ts';
 export { egressConnector } from './egress/egress-connector.ts';
 export type { EgressOptions } from './egress/egress-connector.ts';
-export { networksOf } from './egress/address-policy.ts';
 export { AddressBook } from './names/address-book.ts';
 export { ResolutionError } from './names/resolution.ts';
 export type { NameSystem, Resolution, ResolutionFailure } from './names/resolution.ts';

@@ -1,8 +1,9 @@
 // A way out to wherever a client asks for, within limits: what would make of it an open proxy is tried here.
 import { describe, expect, it } from 'vitest';
-import { networksOf, refusedAddress } from '../src/egress/address-policy.ts';
+import { refusedAddress } from '../src/egress/address-policy.ts';
 import { egressConnector } from '../src/egress/egress-connector.ts';
 import { ProxyError } from '../src/errors.ts';
+import { addressSet } from '../src/pipeline/address-set.ts';
 import { AddressBook } from '../src/names/address-book.ts';
 import type { ProxyEvent } from '../src/observe.ts';
 import { Connecting } from '../src/pipeline/connecting.ts';
@@ -128,18 +129,11 @@ describe('an address', () => {
   it.each(REACHED)('%s is dialled', (host) => expect(refusedAddress(host, undefined)).toBeUndefined());
 
   it('is dialled when its network is allowed, and others are not', () => {
-    const allowed = networksOf(['10.1.0.0/16', 'fd00:1::/32', '127.0.0.1']);
+    const allowed = addressSet(['10.1.0.0/16', 'fd00:1::/32', '127.0.0.1']);
     for (const host of ['10.1.255.1', 'fd00:1::5', '127.0.0.1']) expect(refusedAddress(host, allowed)).toBeUndefined();
     for (const host of ['10.2.0.1', 'fd00:2::5', '127.0.0.2'])
       expect(refusedAddress(host, allowed)).toBeTypeOf('string');
   });
-
-  it.each(['10.0.0.0/33', '10.0.0/8', 'fd00::/129', '10.0.0.0/', '10.0.0.0/8/8', 'example.com', ''])(
-    '%j is no network',
-    (text) => {
-      expect(() => networksOf([text])).toThrow('expected an address or a network');
-    },
-  );
 });
 
 describe('egress', () => {

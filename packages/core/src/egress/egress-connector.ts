@@ -1,5 +1,6 @@
-import type { BlockList } from 'node:net';
 import { ProxyError } from '../errors.ts';
+import { addressSet } from '../pipeline/address-set.ts';
+import type { AddressSet } from '../pipeline/address-set.ts';
 import { AddressBook } from '../names/address-book.ts';
 import { balancedConnector } from '../pipeline/connect.ts';
 import type { BalancedConnector, ConnectorOptions } from '../pipeline/connect.ts';
@@ -8,7 +9,7 @@ import { withDial } from '../pipeline/stages.ts';
 import type { ConnectContext } from '../pipeline/stages.ts';
 import type { Route } from '../routes/route.ts';
 import type { Dial } from '../transport/transport.ts';
-import { networksOf, refusedAddress } from './address-policy.ts';
+import { refusedAddress } from './address-policy.ts';
 
 /** What {@link egressConnector} needs. */
 export interface EgressOptions extends Omit<ConnectorOptions, 'addresses' | 'balances' | 'prefer' | 'health'> {
@@ -26,7 +27,7 @@ const NOBODY = { observe: () => undefined };
  */
 export function egressConnector(inner: BalancedConnector, options: EgressOptions): BalancedConnector {
   let outward: BalancedConnector | undefined;
-  const allowed = new WeakMap<Route, BlockList>();
+  const allowed = new WeakMap<Route, AddressSet>();
   return { connect };
 
   function connect(route: Route, context: ConnectContext, withinMs?: number): Promise<Upstream> {
@@ -43,10 +44,10 @@ export function egressConnector(inner: BalancedConnector, options: EgressOptions
     return outward.connect(towards, judged(context, allowedBy(route)), withinMs);
   }
 
-  function allowedBy(route: Route): BlockList {
+  function allowedBy(route: Route): AddressSet {
     let networks = allowed.get(route);
     if (networks === undefined) {
-      networks = networksOf(route.egress?.allowAddresses ?? []);
+      networks = addressSet(route.egress?.allowAddresses ?? []);
       allowed.set(route, networks);
     }
     return networks;
@@ -69,7 +70,7 @@ const HOST_NAME = /^[a-z0-9_-]{1,63}(?:\.[a-z0-9_-]{1,63})*$/;
 /** What system libraries read as an IPv4 address: 2130706433, 0x7f000001, 127.1 (inet_aton(3)). */
 const NUMBER_AT_END = /(?:^|\.)(?:\d+|0x[\da-f]*)$/;
 
-function judged(context: ConnectContext, allowed: BlockList): ConnectContext {
+function judged(context: ConnectContext, allowed: AddressSet): ConnectContext {
   return withDial(context, (backend, address, dialOptions) => {
     const what = refusedAddress(address.host, allowed);
     if (what === undefined) return context.dial(backend, address, dialOptions);

@@ -2,9 +2,9 @@ import { formatEndpoint } from '../transport/endpoint.ts';
 import type { Endpoint } from '../transport/endpoint.ts';
 import type { Observer } from '../observe.ts';
 
-/** When an address is left alone for a while. */
+/** When an address is ejected, and for how long. */
 export interface OutlierOptions {
-  /** Failures in a row that eject an address. */
+  /** Consecutive failures that eject an address. */
   readonly consecutiveFailures: number;
   /** The first ejection lasts this long, in milliseconds, the n-th in a row n times as long. */
   readonly baseEjectionMs: number;
@@ -26,13 +26,13 @@ interface Record {
   returns: NodeJS.Timeout | undefined;
 }
 
-// Addresses come and go for as long as the process lives; only those that failed are here, and these are forgotten after a while.
+// Only addresses that have failed are kept. Addresses come and go while the process lives, so old records are dropped.
 const PRUNE_ABOVE = 1_000;
 const FORGET_AFTER_MS = 600_000;
 
 /**
- * Remembers which addresses fail. An ejected address is tried only when nothing better is left: ejection changes the order of
- * dials, so that it can never leave a route without a backend.
+ * Passive health: counts failed dials by address and ejects an address after several in a row. Ejection changes the order of dials only: an
+ * ejected address is dialled when nothing better is left, so a route always keeps a backend.
  */
 export class Outliers {
   readonly #options: OutlierOptions;
@@ -50,12 +50,12 @@ export class Outliers {
     return this.#ejected;
   }
 
-  /** Whether `address` should be left alone for now. */
+  /** Whether `address` is ejected now. */
   isEjected(address: Endpoint): boolean {
     return this.#ejected > 0 && this.#records.get(formatEndpoint(address))?.returns !== undefined;
   }
 
-  /** A dial to `address` succeeded: whatever was held against it is forgotten. */
+  /** A dial to `address` succeeded: its failures are forgotten, and an ejection ends. */
   succeeded(address: Endpoint): void {
     if (this.#records.size === 0) return;
     const key = formatEndpoint(address);
@@ -74,7 +74,7 @@ export class Outliers {
       this.#eject(record, address);
   }
 
-  /** Forgets everything; no timer is left. */
+  /** Forgets all addresses and stops all timers. */
   clear(): void {
     for (const { returns } of this.#records.values()) clearTimeout(returns);
     this.#records.clear();
@@ -99,7 +99,7 @@ export class Outliers {
     this.#observer.observe({ type: 'backend.ejected', address, forMs, failures: record.failures });
   }
 
-  /** On probation: the next failure ejects it again, for longer. */
+  /** The next failure ejects it again, for longer. */
   #return(record: Record, address: Endpoint): void {
     clearTimeout(record.returns);
     record.returns = undefined;

@@ -6,7 +6,7 @@ import type { Connection } from '../transport/transport.ts';
 import type { Dials } from './dials.ts';
 import type { Outliers } from './outliers.ts';
 
-/** An address that is ejected, and for whom it is dialled. */
+/** An ejected address, and the connection that it is dialled for. */
 export interface ProbeOptions {
   readonly backend: Backend;
   readonly address: Endpoint;
@@ -15,12 +15,12 @@ export interface ProbeOptions {
   readonly endsAt: number;
 }
 
-/** `unknown`: who dialled has left before there was an answer. */
+/** `unknown`: the connection that dialled ended before the dial did. */
 type Outcome = 'reached' | 'unknown' | ProxyError;
 
 /**
- * Dials to ejected addresses: of each one at a time, whose outcome all connections share that wait for it. So a dead backend costs one
- * dial however many clients come, and one that is back is found by the first of them.
+ * Dials ejected addresses, one dial at a time for each; connections that wait for the same address share its outcome. A dead backend so costs
+ * one dial however many clients come, and the first client finds a backend that has recovered.
  */
 export class Probes {
   readonly #outliers: Outliers;
@@ -30,7 +30,7 @@ export class Probes {
     this.#outliers = outliers;
   }
 
-  /** `undefined` when it was not reached. Rejects when nobody is there to go on for, or the time is over. */
+  /** `undefined` when it was not reached. Rejects when the client has left, or the time is over. */
   async reach(options: ProbeOptions): Promise<Connection | undefined> {
     const { address, dials } = options;
     const key = formatEndpoint(address);

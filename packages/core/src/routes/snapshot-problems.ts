@@ -1,5 +1,4 @@
 import { isIP } from 'node:net';
-import { networksOf } from '../egress/address-policy.ts';
 import { isAbsolute } from 'node:path';
 import { isAddressOrBlock } from '../pipeline/address-set.ts';
 import type { Problem } from '../lifecycle/plugin.ts';
@@ -286,14 +285,12 @@ const EGRESS_FORM = '{ port, allowAddresses }: a port from 1 to 65535, and netwo
 
 function isEgress(value: unknown): boolean {
   if (!isRecord(value) || !isWholeNumber(value['port'], 1, 65_535)) return false;
-  const { allowAddresses = [] } = value;
-  if (!isStrings(allowAddresses)) return false;
-  try {
-    networksOf(allowAddresses as readonly string[]);
-    return true;
-  } catch {
-    return false;
-  }
+  const { allowAddresses } = value;
+  return allowAddresses === undefined || (Array.isArray(allowAddresses) && allowAddresses.every(isBlock));
+}
+
+function isBlock(value: unknown): boolean {
+  return typeof value === 'string' && isAddressOrBlock(value);
 }
 
 const HEALTH_CHECK_FORM = 'a health check: kind tcp or tls, times above 0, rise and fall of 1 or more';

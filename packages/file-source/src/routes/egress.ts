@@ -1,5 +1,5 @@
-import { isIP } from 'node:net';
 import type { Backend, Egress, Route } from '@meshgate/core';
+import { ADDRESS_OR_BLOCK_FORM, isAddressOrBlock } from '@meshgate/core/parts';
 import type { Field, Parsed } from '@meshgate/documents';
 import { readBackend } from './backend.ts';
 
@@ -48,9 +48,5 @@ function readEgress(field: Field): Egress | undefined {
 }
 
 function parseNetwork(text: string): Parsed<string> {
-  const [address = '', bits, ...more] = text.split('/');
-  const most = { 0: -1, 4: 32, 6: 128 }[isIP(address)] ?? -1;
-  const isNetwork = more.length === 0 && (bits === undefined || (/^\d{1,3}$/.test(bits) && Number(bits) <= most));
-  if (most > 0 && isNetwork) return { kind: 'value', value: text };
-  return { kind: 'refused', expected: 'an address, or a network such as 10.0.0.0/8' };
+  return isAddressOrBlock(text) ? { kind: 'value', value: text } : { kind: 'refused', expected: ADDRESS_OR_BLOCK_FORM };
 }
