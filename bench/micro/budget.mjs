@@ -1,0 +1,78 @@
+// What the pipeline makes for a connection: promises, and objects of JavaScript with their bytes. The same in every run, on every machine.
+//
+//   node bench/micro/budget.mjs [--instructions]     the latter also by valgrind, in some minutes: docs/adr/0023
+import { execFileSync } from 'node:child_process';
+import { Session } from 'node:inspector/promises';
+import { fileURLToPath } from 'node:url';
+import { promiseHooks } from 'node:v8';
+import { carry, startProxy } from './sessions-in-memory.mjs';
+
+const WARMUP = 20_000;
+const COUNTED = 2_000;
+// What is counted is the difference between a run that carries this much more and one that does not.
+const VALGRIND_WARMUP = 6_000;
+const VALGRIND_COUNTED = 2_000;
+// No thread beside the one that is counted, and no chance in it.
+const SAME_EACH_TIME = ['--predictable', '--hash-seed=1', '--random-seed=1'];
+
+const [mode, carried] = process.argv.slice(2);
+if (mode === '--carry') {
+  await startProxy();
+  await carry(Number(carried));
+  process.exit(0);
+}
+await startProxy();
+await carry(WARMUP);
+console.log(
+  JSON.stringify({
+    promises: await promises(),
+    ...(await objects()),
+    ...(mode === '--instructions' && instructions()),
+  }),
+);
+process.exit(0);
+
+async function promises() {
+  let made = 0;
+  const stop = promiseHooks.onInit(() => (made += 1));
+  await carry(COUNTED);
+  stop();
+  return each(made);
+}
+
+/** Every allocation is sampled, also what the collector of the young has taken since. */
+async function objects() {
+  const session = new Session();
+  session.connect();
+  await session.post('HeapProfiler.startSampling', {
+    samplingInterval: 1,
+    includeObjectsCollectedByMinorGC: true,
+    includeObjectsCollectedByMajorGC: true,
+  });
+  await carry(COUNTED);
+  const { profile } = await session.post('HeapProfiler.stopSampling');
+  session.disconnect();
+  return {
+    objects: each(profile.samples.length),
+    bytes: each(profile.samples.reduce((sum, { size }) => sum + size, 0)),
+  };
+}
+
+function instructions() {
+  const [less, more] = [VALGRIND_WARMUP, VALGRIND_WARMUP + VALGRIND_COUNTED].map(countedInstructions);
+  return { instructions: Math.round((more - less) / VALGRIND_COUNTED) };
+}
+
+/** Code that a compiler writes while it runs has to be looked for again: `--smc-check`. */
+function countedInstructions(connections) {
+  const valgrind = ['--tool=callgrind', '--smc-check=all-non-file', '--callgrind-out-file=/dev/null'];
+  const program = [process.execPath, ...SAME_EACH_TIME, fileURLToPath(import.meta.url), '--carry', `${connections}`];
+  const told = execFileSync('sh', ['-c', 'exec "$@" 2>&1', 'sh', 'valgrind', ...valgrind, ...program], {
+    encoding: 'utf8',
+  });
+  return Number(/Collected : (\d+)/.exec(told)?.[1]);
+}
+
+function each(count) {
+  return Math.round((count / COUNTED) * 10) / 10;
+}
