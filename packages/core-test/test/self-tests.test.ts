@@ -1,7 +1,10 @@
 // Where the transports of Linux cannot work: anywhere, so nothing is skipped.
+import { execFile } from 'node:child_process';
 import { constants } from 'node:os';
+import { promisify } from 'node:util';
 import { describe, expect, it } from 'vitest';
-import { output } from './linux/processes.ts';
+import type { SelfTest } from '@meshgate/uring-transport';
+import { fixture, output } from './linux/processes.ts';
 
 const CALLS = { io_uring_setup: 425, io_uring_enter: 426, io_uring_register: 427 };
 
@@ -27,5 +30,14 @@ describe.skipIf(process.platform !== 'linux')('where io_uring is forbidden or to
       ok: false,
       reason: expect.stringMatching(`^${call}: ${error} \\(.+\\)$`) as string,
     });
+  });
+
+  it('answers, too, where no memory may be locked, and says which limit it is', async ({ skip }) => {
+    // Without the privilege that lifts the limit: in a user namespace of its own.
+    const limited = ['-c', 'ulimit -l 0 && exec unshare --user "$0" "$@"', process.execPath];
+    const run = promisify(execFile)('sh', [...limited, fixture('self-test.mjs'), 'uring'], { timeout: 10_000 });
+    const found = await run.then(({ stdout }) => JSON.parse(stdout) as SelfTest).catch(() => undefined);
+    skip(found === undefined, 'needs user namespaces');
+    if (found?.ok === false) expect(found.reason).toMatch(/RLIMIT_MEMLOCK|EPERM|ENOSYS|EINVAL/);
   });
 });
