@@ -54,7 +54,7 @@ export class Flow implements Direction, Incoming, Outgoing, Task {
   wake(): void {
     if (this.#queued || this.#finished || !this.#possible) return;
     this.#queued = true;
-    this.#kernel.loop.enqueue(this);
+    this.#kernel.turns.enqueue(this);
   }
 
   run(untilMs: number): boolean {

@@ -1,5 +1,5 @@
 import { Handshakes, PipePool, Sockets } from '@meshgate/linux';
-import type { Libc, Memory } from '@meshgate/linux';
+import type { Libc, Memory, TurnLoop } from '@meshgate/linux';
 import { Loop } from './loop.ts';
 import type { Settings } from './options.ts';
 
@@ -8,6 +8,7 @@ export class Kernel {
   readonly libc: Libc;
   readonly sockets: Sockets;
   readonly loop: Loop;
+  readonly turns: TurnLoop;
   readonly settings: Settings;
   readonly pipes: PipePool;
   readonly handshakes: Handshakes = new Handshakes();
@@ -21,6 +22,7 @@ export class Kernel {
     this.pipes = new PipePool(libc, settings.pipeBytes);
     // Nothing is open any more: what was kept for the next is given back, too.
     this.loop = new Loop(libc, () => this.pipes.drain());
+    this.turns = this.loop.turns;
     this.buffer = libc.allocate(settings.bufferBytes);
   }
 }

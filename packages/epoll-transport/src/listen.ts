@@ -52,7 +52,7 @@ class Acceptor implements Listening, Handler {
     this.#family = family;
     this.address = address;
     this.#local = isWildcard(address) ? undefined : address;
-    this.#pause = new AcceptPause(kernel.loop, fd, options);
+    this.#pause = new AcceptPause(kernel.turns, fd, options);
     this.#onConnection = onConnection;
     // Level-triggered, unlike all else: what one turn leaves in the queue is reported again.
     kernel.loop.add(fd, EPOLLIN, this);
@@ -102,7 +102,7 @@ class Acceptor implements Listening, Handler {
   }
 
   #handOver(fd: number): 'accepted' | 'exhausted' {
-    const { sockets, loop } = this.#kernel;
+    const { sockets, turns } = this.#kernel;
     const remote = (this.#family === AF_UNIX ? undefined : sockets.lastAddress()) ?? this.address;
     let socket: Socket;
     try {
@@ -115,7 +115,7 @@ class Acceptor implements Listening, Handler {
     socket.expectBytes();
     const ends = { side: 'downstream', remote, local: this.#local } as const;
     this.#onConnection(new SocketConnection(this.#kernel, socket, ends));
-    loop.settled();
+    turns.settled();
     return 'accepted';
   }
 

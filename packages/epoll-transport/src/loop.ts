@@ -1,13 +1,5 @@
-import {
-  EPOLL_CLOEXEC,
-  EPOLL_CTL_ADD,
-  EPOLL_CTL_DEL,
-  EPOLL_CTL_MOD,
-  systemError,
-  TaskQueue,
-  WheelTimer,
-} from '@meshgate/linux';
-import type { Libc, Memory, Task } from '@meshgate/linux';
+import { EPOLL_CLOEXEC, EPOLL_CTL_ADD, EPOLL_CTL_DEL, EPOLL_CTL_MOD, systemError, TurnLoop } from '@meshgate/linux';
+import type { Libc, Memory, TurnWork } from '@meshgate/linux';
 
 /** What happens to one file descriptor. */
 export interface Handler {
@@ -24,27 +16,19 @@ export interface Handler {
  *
  * Open while a descriptor is: then it keeps the process alive. With the last descriptor gone it gives everything back.
  */
-export class Loop {
+export class Loop implements TurnWork {
   readonly libc: Libc;
-  /** Milliseconds of the monotonic clock, taken once a turn. */
-  nowMs: number = performance.now();
-  /** For whoever watches how long turns take. */
-  watchdog: { onTurnBegin(): void; onTurnEnd(): void } | undefined;
+  readonly turns: TurnLoop = new TurnLoop(this, 1);
+  /** A turn that nobody is woken for has only tasks. */
+  readonly pending = false;
   readonly #onRest: () => void;
   readonly #events: Memory;
   readonly #event: Memory;
   readonly #handlers: (Handler | undefined)[] = [];
   /** Counts the users of a descriptor's number, so that an event meant for one that is closed never reaches its successor. */
   #generations = new Int32Array(INITIAL_DESCRIPTORS);
-  readonly #deadlines = new WheelTimer((fd) => this.#onDue(fd));
-  readonly #tasks = new TaskQueue();
-  #turnComing = false;
   #epoll = -1;
   #poll: { close(): void } | undefined;
-  #open = 0;
-  #closed = 0;
-  #inTurn = false;
-  #owesMicrotasks = false;
 
   /** @param onRest called when the last descriptor has been closed */
   constructor(libc: Libc, onRest: () => void) {
@@ -54,16 +38,11 @@ export class Loop {
     this.#event = libc.allocate(libc.abi.epollEvent.words * 4);
   }
 
-  /** How many descriptors have been closed so far: when it moves, there may be room for new ones. */
-  get closed(): number {
-    return this.#closed;
-  }
-
   /** Watches `fd`, which belongs to the loop from here on, until {@link close}. Throws the system's error, and `fd` is closed then. */
   add(fd: number, events: number, handler: Handler): void {
-    if (this.#open === 0) this.#start();
+    this.#start();
     if (fd >= this.#generations.length) this.#grow(fd);
-    this.#open += 1;
+    this.turns.opened();
     this.#handlers[fd] = handler;
     if (this.#control(EPOLL_CTL_ADD, fd, events) === 0) return;
     const error = systemError(this.libc.errno(), 'epoll_ctl');
@@ -86,56 +65,37 @@ export class Loop {
    * it: {@link unwatch}.
    */
   close(fd: number): void {
-    this.#deadlines.clear(fd);
     this.#handlers[fd] = undefined;
     this.#generations[fd] = ((this.#generations[fd] ?? 0) + 1) | 0;
     this.libc.close(fd);
-    this.#closed += 1;
-    this.#open -= 1;
-    // Not at once: whoever closes one descriptor most often opens another.
-    if (this.#open === 0) setImmediate(() => this.#rest());
+    this.turns.closedOne(fd);
   }
 
-  /** Calls `onDeadline` of the handler of `fd` once `afterMs` have passed, in place of a deadline set before. */
-  setDeadline(fd: number, afterMs: number): void {
-    this.#deadlines.set(fd, afterMs);
+  /** @returns whether there were events: there may be more by now */
+  share(endMs: number): boolean {
+    const count = this.#dispatch();
+    this.turns.runTasks(endMs);
+    return count > 0;
   }
 
-  clearDeadline(fd: number): void {
-    this.#deadlines.clear(fd);
+  onDeadline(fd: number): void {
+    this.#handlers[fd]?.onDeadline();
   }
 
-  /** Runs `task` in this turn if there is time, otherwise in one of the next. A task may be queued once at a time. */
-  enqueue(task: Task): void {
-    this.#tasks.add(task);
-    if (!this.#inTurn) this.#turnAgain();
-  }
-
-  /**
-   * Obligation of whoever settles a promise, or calls somebody who may: a client's bytes that are there when it is accepted settle one, too.
-   * After a call from native code Node (from 26 on) runs promise callbacks only at the next JavaScript that it calls itself: an
-   * immediate is the nearest.
-   */
-  settled(): void {
-    this.#owesMicrotasks = true;
-    if (!this.#inTurn) this.#turnAgain();
+  onRest(): void {
+    if (this.#epoll === -1) return;
+    this.#poll?.close();
+    this.#poll = undefined;
+    this.libc.close(this.#epoll);
+    this.#epoll = -1;
+    this.#onRest();
   }
 
   #start(): void {
     if (this.#epoll !== -1) return;
     this.#epoll = this.libc.epoll_create1(EPOLL_CLOEXEC);
     if (this.#epoll === -1) throw systemError(this.libc.errno(), 'epoll_create1');
-    this.#poll = this.libc.poll(this.#epoll, () => this.#onReadable());
-  }
-
-  #rest(): void {
-    if (this.#open > 0 || this.#epoll === -1) return;
-    this.#poll?.close();
-    this.#poll = undefined;
-    this.libc.close(this.#epoll);
-    this.#epoll = -1;
-    this.#deadlines.rest();
-    this.#onRest();
+    this.#poll = this.libc.poll(this.#epoll, () => this.turns.onReadable());
   }
 
   #control(operation: number, fd: number, events: number): number {
@@ -144,50 +104,6 @@ export class Loop {
     this.#event.ints[dataWord] = fd;
     this.#event.ints[dataWord + 1] = this.#generations[fd] ?? 0;
     return this.libc.epoll_ctl(this.#epoll, operation, fd, this.#event.address);
-  }
-
-  /** Native code calls this: an error must not go back there, it would end the process without its handlers being asked. */
-  #onReadable(): void {
-    try {
-      this.#turn();
-    } catch (error) {
-      setImmediate(() => {
-        throw error;
-      });
-    }
-    if (this.#owesMicrotasks || this.#tasks.size > 0) this.#turnAgain();
-  }
-
-  #turn(): void {
-    this.#inTurn = true;
-    this.watchdog?.onTurnBegin();
-    try {
-      this.nowMs = performance.now();
-      const endMs = this.nowMs + TURN_MS;
-      // What has come meanwhile is taken at once: to be woken for it costs more than all the rest of a small message. But promises
-      // that have been settled are somebody's next step, and do not wait.
-      while (this.#dispatch() > 0) {
-        this.#tasks.run(endMs);
-        if (this.#owesMicrotasks || this.#tasks.size > 0) return;
-        this.nowMs = performance.now();
-        if (this.nowMs >= endMs) return;
-      }
-      this.#tasks.run(endMs);
-    } finally {
-      this.#inTurn = false;
-      this.watchdog?.onTurnEnd();
-    }
-  }
-
-  #turnAgain(): void {
-    if (this.#turnComing) return;
-    this.#turnComing = true;
-    setImmediate(() => {
-      this.#turnComing = false;
-      if (this.#tasks.size > 0) this.#turn();
-      this.#owesMicrotasks = false;
-      if (this.#tasks.size > 0) this.#turnAgain();
-    });
   }
 
   /** @returns how many events there were */
@@ -203,20 +119,12 @@ export class Loop {
     return count;
   }
 
-  #onDue(fd: number): void {
-    this.nowMs = performance.now();
-    this.#handlers[fd]?.onDeadline();
-  }
-
   #grow(fd: number): void {
     const larger = new Int32Array(2 ** Math.ceil(Math.log2(fd + 1)));
     larger.set(this.#generations);
     this.#generations = larger;
   }
 }
-
-/** How long a turn may go on before everything else in the process gets its chance. Well below the 5 ms that a person could notice. */
-const TURN_MS = 2;
 
 /** Events taken by one epoll_wait(2): few enough that dispatching them stays below the length of a turn. What is left is reported by the next. */
 const EVENTS_PER_WAIT = 256;

@@ -195,11 +195,11 @@ export class Socket implements Handler, StreamSocket {
   }
 
   setDeadline(afterMs: number): void {
-    this.#loop.setDeadline(this.#fd, afterMs);
+    this.#kernel.turns.setDeadline(this.#fd, afterMs);
   }
 
   clearDeadline(): void {
-    this.#loop.clearDeadline(this.#fd);
+    this.#kernel.turns.clearDeadline(this.#fd);
   }
 
   #nothingReceived(result: number): number {

@@ -64,10 +64,10 @@ describeWithEpoll('the loop', () => {
         return !stop;
       },
     };
-    loop.enqueue(greedy);
+    loop.turns.enqueue(greedy);
     await new Promise((resolve) => setTimeout(resolve, 20));
     const other = new Promise<void>((resolve) =>
-      loop.enqueue({
+      loop.turns.enqueue({
         run() {
           resolve();
           return false;
@@ -91,7 +91,7 @@ describeWithEpoll('the loop', () => {
       const endsAt = performance.now() + 3;
       while (performance.now() < endsAt);
     };
-    loop.enqueue({
+    loop.turns.enqueue({
       run() {
         shares += 1;
         return shares < 20;
@@ -101,11 +101,11 @@ describeWithEpoll('the loop', () => {
       run(): boolean {
         newcomers += 1;
         busy();
-        if (newcomers < 100 && shares < 20) loop.enqueue(newcomer);
+        if (newcomers < 100 && shares < 20) loop.turns.enqueue(newcomer);
         return false;
       },
     };
-    loop.enqueue(newcomer);
+    loop.turns.enqueue(newcomer);
     await until(() => shares === 20);
     expect(newcomers).toBeLessThan(100);
     loop.close(readEnd);
@@ -119,7 +119,7 @@ describeWithEpoll('the loop', () => {
     const due: string[] = [];
     for (const [name, { readEnd }] of Object.entries({ kept, closed })) {
       loop.add(readEnd, EPOLLIN, { onEvents: () => undefined, onDeadline: () => due.push(name) });
-      loop.setDeadline(readEnd, 30);
+      loop.turns.setDeadline(readEnd, 30);
     }
     loop.close(closed.readEnd);
     await until(() => due.length > 0);

@@ -33,9 +33,9 @@ async function watchedKernel(splice: SpliceMode): Promise<{ readonly kernel: Ker
   };
   const kernel = new Kernel(noting, { ...DEFAULTS, splice });
   const shares: Work[] = [];
-  const { loop } = kernel;
-  const enqueue = loop.enqueue.bind(loop);
-  loop.enqueue = (task) =>
+  const { turns } = kernel;
+  const enqueue = turns.enqueue.bind(turns);
+  turns.enqueue = (task) =>
     enqueue({
       run: (untilMs) => {
         now = { calls: 0, bytes: 0 };

@@ -46,7 +46,7 @@ function watchTurns(kernel: Kernel): { percentileMs(share: number): number } {
   };
   const tookMs: number[] = [];
   let beganAtMs = 0;
-  kernel.loop.watchdog = {
+  kernel.turns.watchdog = {
     onTurnBegin: () => {
       beganAtMs = nowMs();
     },

@@ -1,19 +1,19 @@
 import type { ListenOptions } from '@meshgate/core';
-import type { TurnLoop } from './stream-socket.ts';
+import type { TurnLoop } from './turn-loop.ts';
 
 /**
  * The pause of a listener that has nothing left to accept with: clients wait in the kernel's queue, unharmed, until there is room again. Who
  * listens is told once that it has begun and once that it is over, however often accepting is tried in between.
  */
 export class AcceptPause {
-  readonly #loop: TurnLoop;
+  readonly #turns: TurnLoop;
   readonly #key: number;
   readonly #listener: Pick<ListenOptions, 'onPause'>;
   #current: { readonly reason: Error; readonly closedBefore: number; waits: number } | undefined;
 
   /** @param key of the listener in the loop, whose deadline is the pause's */
-  constructor(loop: TurnLoop, key: number, listener: Pick<ListenOptions, 'onPause'>) {
-    this.#loop = loop;
+  constructor(turns: TurnLoop, key: number, listener: Pick<ListenOptions, 'onPause'>) {
+    this.#turns = turns;
     this.#key = key;
     this.#listener = listener;
   }
@@ -26,8 +26,8 @@ export class AcceptPause {
   /** An accept has failed for `reason`: begins a pause, or goes on with the one that there is. */
   begin(reason: Error): void {
     const first = this.#current === undefined;
-    this.#current = { reason, closedBefore: this.#loop.closed, waits: 0 };
-    this.#loop.setDeadline(this.#key, PAUSE_MS);
+    this.#current = { reason, closedBefore: this.#turns.closed, waits: 0 };
+    this.#turns.setDeadline(this.#key, PAUSE_MS);
     if (first) this.#listener.onPause(true, reason);
   }
 
@@ -36,8 +36,8 @@ export class AcceptPause {
     if (this.#current === undefined) return false;
     this.#current.waits += 1;
     // Somebody of ours has closed a descriptor; or somebody else may have, of whom we hear nothing.
-    if (this.#loop.closed > this.#current.closedBefore || this.#current.waits >= WAITS_AT_MOST) return true;
-    this.#loop.setDeadline(this.#key, PAUSE_MS);
+    if (this.#turns.closed > this.#current.closedBefore || this.#current.waits >= WAITS_AT_MOST) return true;
+    this.#turns.setDeadline(this.#key, PAUSE_MS);
     return false;
   }
 

@@ -110,7 +110,7 @@ class Dialling<Kernel extends TransportKernel, Socket extends StreamSocket> impl
   #settle(): void {
     this.#settled = true;
     this.#socket?.clearDeadline();
-    this.#kernel.loop.settled();
+    this.#kernel.turns.settled();
   }
 }
 

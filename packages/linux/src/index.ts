@@ -84,7 +84,7 @@ export {
   systemError,
   errorName,
 } from './system-error.ts';
-export { TaskQueue } from './tasks.ts';
 export type { Task } from './tasks.ts';
+export { TurnLoop } from './turn-loop.ts';
+export type { TurnWork } from './turn-loop.ts';
 export { TimerWheel, TICK_MS } from './timer-wheel.ts';
-export { WheelTimer } from './wheel-timer.ts';

@@ -117,7 +117,7 @@ export class SocketConnection<Kernel extends TransportKernel, Socket extends Str
     if (bytes === undefined && !this.#socket.ended) return;
     this.#reader = undefined;
     reader.resolve(bytes);
-    this.kernel.loop.settled();
+    this.kernel.turns.settled();
   }
 
   #writeOn({ rest, resolve, reject }: Writer): void {
@@ -126,7 +126,7 @@ export class SocketConnection<Kernel extends TransportKernel, Socket extends Str
     this.#writer = unsent.length === 0 ? undefined : { rest: unsent, resolve, reject };
     if (unsent.length > 0) return;
     resolve();
-    this.kernel.loop.settled();
+    this.kernel.turns.settled();
   }
 
   /** `undefined` when nothing came: not yet, never (the socket has ended), or because the connection is lost. */
@@ -161,7 +161,7 @@ export class SocketConnection<Kernel extends TransportKernel, Socket extends Str
     this.#lose(error);
     if (awaited || this.onReset === undefined) return;
     this.onReset(error);
-    this.kernel.loop.settled();
+    this.kernel.turns.settled();
   }
 
   #lose(reason: ProxyError): void {
@@ -171,7 +171,7 @@ export class SocketConnection<Kernel extends TransportKernel, Socket extends Str
     this.#writer?.reject(this.#lost);
     this.#reader = undefined;
     this.#writer = undefined;
-    this.kernel.loop.settled();
+    this.kernel.turns.settled();
   }
 }
 

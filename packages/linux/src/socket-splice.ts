@@ -5,9 +5,10 @@ import { lostBy } from './connection-loss.ts';
 import type { End } from './connection-loss.ts';
 import { closePassingOn } from './socket-connection.ts';
 import type { SocketConnection } from './socket-connection.ts';
-import type { SocketOwner, StreamSocket, TransportKernel, TurnLoop } from './stream-socket.ts';
+import type { SocketOwner, StreamSocket, TransportKernel } from './stream-socket.ts';
 import { ECONNRESET } from './system-error.ts';
 import { transferOf } from './transfer.ts';
+import type { TurnLoop } from './turn-loop.ts';
 
 /** One direction of a splice, which moves the bytes. */
 export interface Direction {
@@ -41,7 +42,7 @@ export class SocketSplice<Kernel extends TransportKernel, Socket extends StreamS
   implements Splice, DirectionOwner, SocketOwner
 {
   readonly done: Promise<Transfer>;
-  readonly #loop: TurnLoop;
+  readonly #turns: TurnLoop;
   readonly #remotes: Readonly<Record<End, Endpoint>>;
   readonly #upward: Direction;
   readonly #downward: Direction;
@@ -67,7 +68,7 @@ export class SocketSplice<Kernel extends TransportKernel, Socket extends StreamS
   ) {
     const { kernel } = down;
     const [client, backend] = [down.release(), up.release()];
-    this.#loop = kernel.loop;
+    this.#turns = kernel.turns;
     this.#remotes = { downstream: client.remote, upstream: backend.remote };
     this.#options = options;
     this.done = new Promise((resolve) => {
@@ -118,11 +119,11 @@ export class SocketSplice<Kernel extends TransportKernel, Socket extends StreamS
     this.#open -= 1;
     if (this.#open > 0) return;
     this.#resolve(transferOf(this, this.#firstByteAt, this.#error));
-    this.#loop.settled();
+    this.#turns.settled();
   }
 
   onReceived(direction: Direction): void {
-    this.#lastByteAt = this.#loop.nowMs;
+    this.#lastByteAt = this.#turns.nowMs;
     if (direction === this.#downward) this.#firstByteAt ??= this.#lastByteAt;
   }
 
@@ -130,7 +131,7 @@ export class SocketSplice<Kernel extends TransportKernel, Socket extends StreamS
   onFinished(direction: Direction): void {
     if (!this.#upward.finished || !this.#downward.finished) {
       direction.to.finish();
-      this.#halfClosedAt = this.#loop.nowMs;
+      this.#halfClosedAt = this.#turns.nowMs;
       this.#finishedFirst = direction.from;
       this.#atEnd = { bytesUp: this.bytesUp, bytesDown: this.bytesDown };
       this.#watchSilence();

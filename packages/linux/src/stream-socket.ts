@@ -2,6 +2,7 @@ import type { KeepAlive } from '@meshgate/core';
 import type { Libc } from './libc.ts';
 import type { Memory } from './memory.ts';
 import type { Sockets } from './sockets.ts';
+import type { TurnLoop } from './turn-loop.ts';
 
 /** What all parts of one transport share. */
 export interface TransportKernel {
@@ -9,19 +10,7 @@ export interface TransportKernel {
   readonly sockets: Sockets;
   /** What is sent is copied here first; to be emptied before anything else is done with it. */
   readonly buffer: Memory;
-  readonly loop: TurnLoop;
-}
-
-/** The event loop of a transport, as far as what its sockets have in common depends on it. */
-export interface TurnLoop {
-  /** Milliseconds of the monotonic clock, taken once a turn. */
-  readonly nowMs: number;
-  /** How many descriptors have been closed so far: when it moves, there may be room for new ones. */
-  readonly closed: number;
-  /** Obligation of whoever settles a promise, or calls somebody who may: promise callbacks run in the same turn. */
-  settled(): void;
-  /** Calls `onDeadline` of the handler of `key` once `afterMs` have passed, in place of a deadline set before. */
-  setDeadline(key: number, afterMs: number): void;
+  readonly turns: TurnLoop;
 }
 
 /** Who is told of what happens to a socket: one at a time, and it may change. */

@@ -143,7 +143,7 @@ export class Flow implements Direction, Incoming, Outgoing, Task {
   #enqueue(): void {
     if (this.#queued) return;
     this.#queued = true;
-    this.#kernel.loop.enqueue(this);
+    this.#kernel.turns.enqueue(this);
   }
 
   #carry(untilMs: number): boolean {

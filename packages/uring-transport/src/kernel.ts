@@ -1,5 +1,5 @@
 import { PipePool, Sockets } from '@meshgate/linux';
-import type { Libc, Memory } from '@meshgate/linux';
+import type { Libc, Memory, TurnLoop } from '@meshgate/linux';
 import { Buffers } from './buffers.ts';
 import { UringLoop } from './loop.ts';
 import type { Settings } from './options.ts';
@@ -10,6 +10,7 @@ export class Kernel {
   readonly libc: Libc;
   readonly sockets: Sockets;
   readonly loop: UringLoop;
+  readonly turns: TurnLoop;
   readonly buffers: Buffers;
   readonly pipes: PipePool;
   readonly settings: Settings;
@@ -27,6 +28,7 @@ export class Kernel {
     this.buffer = libc.allocate(SEND_BYTES);
     this.#addresses = libc.allocate(SUBMISSIONS * ADDRESS_BYTES);
     this.loop = new UringLoop(libc, this.buffers, () => this.pipes.drain());
+    this.turns = this.loop.turns;
   }
 
   /**

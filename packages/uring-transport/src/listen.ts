@@ -65,7 +65,7 @@ class Acceptor implements Listening, Handler, Requester {
       kernel.libc.close(fd);
       throw reason;
     }
-    this.#pause = new AcceptPause(kernel.loop, this.slot, options);
+    this.#pause = new AcceptPause(kernel.turns, this.slot, options);
   }
 
   accept(): void {
@@ -97,7 +97,7 @@ class Acceptor implements Listening, Handler, Requester {
       resolve = fulfil;
     });
     this.#closed = { done, resolve };
-    this.#kernel.loop.clearDeadline(this.slot);
+    this.#kernel.turns.clearDeadline(this.slot);
     if (this.#underWay === 0) this.#remove();
     else this.#cancel();
     return done;
@@ -148,7 +148,7 @@ class Acceptor implements Listening, Handler, Requester {
     socket.receive();
     const ends = { side: 'downstream', remote, local: this.#local } as const;
     this.#onConnection(new SocketConnection(this.#kernel, socket, ends));
-    this.#kernel.loop.settled();
+    this.#kernel.turns.settled();
   }
 
   #cancel(): void {
@@ -159,7 +159,7 @@ class Acceptor implements Listening, Handler, Requester {
   #remove(): void {
     this.#kernel.loop.remove(this.slot, this.fd);
     this.#closed?.resolve();
-    this.#kernel.loop.settled();
+    this.#kernel.turns.settled();
   }
 }
 

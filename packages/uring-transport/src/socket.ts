@@ -209,11 +209,11 @@ export class Socket implements Handler, Requester, StreamSocket {
   }
 
   setDeadline(afterMs: number): void {
-    this.#kernel.loop.setDeadline(this.slot, afterMs);
+    this.#kernel.turns.setDeadline(this.slot, afterMs);
   }
 
   clearDeadline(): void {
-    this.#kernel.loop.clearDeadline(this.slot);
+    this.#kernel.turns.clearDeadline(this.slot);
   }
 
   /** The owner is told of nothing any more but {@link SocketOwner.onClosed}, which may come at once. */

@@ -97,7 +97,7 @@ describe(`the ${NAME} transport`, () => {
   it('stops accepting when no file descriptor is left, says so once, and loses nobody who waits', async () => {
     const limited = spawn(
       'sh',
-      ['-c', 'ulimit -n 64; exec "$0" "$@"', process.execPath, fixture('exhaustion.mjs'), NAME],
+      ['-c', 'ulimit -n 512; exec "$0" "$@"', process.execPath, fixture('exhaustion.mjs'), NAME],
       {
         stdio: ['ignore', 'inherit', 'inherit', 'ipc'],
       },
