@@ -69,7 +69,7 @@ export type {
   PartSizes,
   PluginParts,
 } from './lifecycle/plugin-parts.ts';
-export { inOrder } from './lifecycle/service.ts';
+export { inOrder, stopInReverse } from './lifecycle/service.ts';
 export type { PreparedChange } from './lifecycle/service.ts';
 
 // The kernel of what is watched: sources, credentials, files and agents' answers stand on it.

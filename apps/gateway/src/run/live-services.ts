@@ -1,4 +1,4 @@
-import { inOrder } from '@meshgate/core/parts';
+import { inOrder, stopInReverse } from '@meshgate/core/parts';
 import type { PreparedChange } from '@meshgate/core/parts';
 import type { Service } from '@meshgate/core';
 
@@ -16,8 +16,8 @@ export class LiveServices implements Service {
     return inOrder(this.name, this.current).start(signal);
   }
 
-  async stop(signal: AbortSignal): Promise<void> {
-    await stopAll(this.current.splice(0), signal);
+  stop(signal: AbortSignal): Promise<void> {
+    return stopInReverse(this.name, this.current.splice(0), signal);
   }
 
   /**
@@ -31,18 +31,11 @@ export class LiveServices implements Service {
     const commit = async (): Promise<void> => {
       const gone = this.current.filter((service) => !services.includes(service));
       this.current.splice(0, this.current.length, ...services);
-      await stopAll(gone, AbortSignal.timeout(STOP_PATIENCE_MS));
+      await stopInReverse(this.name, gone, AbortSignal.timeout(STOP_PATIENCE_MS));
     };
-    return { commit, discard: () => stopAll(added, AbortSignal.timeout(STOP_PATIENCE_MS)) };
+    return { commit, discard: () => stopInReverse(this.name, added, AbortSignal.timeout(STOP_PATIENCE_MS)) };
   }
 }
 
 /** Longer than it takes to say goodbye to an agent. */
 const STOP_PATIENCE_MS = 5_000;
-
-async function stopAll(services: readonly Service[], signal: AbortSignal): Promise<void> {
-  const failures: unknown[] = [];
-  for (const service of services.toReversed())
-    await service.stop(signal).catch((reason: unknown) => void failures.push(reason));
-  if (failures.length > 0) throw new AggregateError(failures, `${failures.length} services did not stop cleanly`);
-}

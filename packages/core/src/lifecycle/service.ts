@@ -49,18 +49,29 @@ export function inOrder(name: string, services: readonly Service[]): Service {
     }
   }
 
-  async function stop(signal: AbortSignal): Promise<void> {
-    const failures: unknown[] = [];
-    for (let service = started.pop(); service !== undefined; service = started.pop()) {
-      try {
-        const stopped = service.stop(signal);
-        if (await settlesInTime(stopped, STOP_TIMEOUT_MS, { signal, ms: FORCED_STOP_TIMEOUT_MS })) await stopped;
-        else failures.push(new Error(`${service.name} did not stop in time`));
-      } catch (reason) {
-        failures.push(reason);
-      }
-    }
-    if (failures.length > 0)
-      throw new AggregateError(failures, `${name}: ${failures.length} services did not stop cleanly`);
+  function stop(signal: AbortSignal): Promise<void> {
+    return stopInReverse(name, started.splice(0), signal);
   }
+}
+
+/**
+ * Stops `services`, the last one first, each within the same time as {@link inOrder} gives it.
+ *
+ * @throws AggregateError when some did not stop cleanly, with what each of them rejected with
+ */
+export async function stopInReverse(name: string, services: readonly Service[], signal: AbortSignal): Promise<void> {
+  const failures: unknown[] = [];
+  for (const service of services.toReversed()) {
+    try {
+      const stopped = service.stop(signal);
+      if (await settlesInTime(stopped, STOP_TIMEOUT_MS, { signal, ms: FORCED_STOP_TIMEOUT_MS })) await stopped;
+      else failures.push(new Error(`${service.name} did not stop in time`));
+    } catch (reason) {
+      // One that is made of several, which have each been named.
+      const each: readonly unknown[] = reason instanceof AggregateError ? reason.errors : [reason];
+      failures.push(...each);
+    }
+  }
+  if (failures.length > 0)
+    throw new AggregateError(failures, `${name}: ${failures.length} services did not stop cleanly`);
 }
