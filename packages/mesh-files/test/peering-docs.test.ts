@@ -1,0 +1,22 @@
+import { readFileSync } from 'node:fs';
+import { expect, it } from 'vitest';
+import { readMesh } from '../src/index.ts';
+import { meshFolder, PRIMARY } from './mesh-folder.ts';
+
+const PAGE = readFileSync(new URL('../../../docs/peering.md', import.meta.url), 'utf8');
+
+/** The blocks of HCL that are configuration entries, without the indentation of the list in which they stand. */
+function entries(): readonly string[] {
+  const found = [...PAGE.matchAll(/^( *)```hcl\n([\s\S]*?)^ *```$/gm)];
+  return found.map(([, indent = '', text = '']) => text.replaceAll(new RegExp(`^${indent}`, 'gm'), ''));
+}
+
+it('the entries of docs/peering.md are read as they stand, and are of the kinds that the page speaks of', async () => {
+  const texts = entries();
+  expect(texts).toHaveLength(3);
+  const files = Object.fromEntries(texts.map((text, index) => [`primary/${index}.hcl`, text]));
+  const mesh = await readMesh(await meshFolder(files), PRIMARY);
+  expect(mesh.entries.intentions).toMatchObject([
+    { source: 'web', sourcePeer: 'beta', destination: 'db', action: 'allow' },
+  ]);
+});
