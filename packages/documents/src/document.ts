@@ -1,6 +1,6 @@
 import type { Problem } from '@meshgate/core';
 import { type ParseError, parse as parseJson, printParseErrorCode } from 'jsonc-parser';
-import { Document, LineCounter, type Node, parseDocument, type YAMLError } from 'yaml';
+import { Document, isScalar, LineCounter, type Node, parseDocument, visit, type YAMLError } from 'yaml';
 import { aliasesOf, expansionProblems } from './aliases.ts';
 import { nestingProblems } from './nesting.ts';
 import { Field, type FieldContext, type Place } from './field.ts';
@@ -38,13 +38,15 @@ export function openDocument(
     lineCounter: lines,
     prettyErrors: false,
     stringKeys: true,
+    // It compares each key with all others of its mapping.
+    uniqueKeys: false,
     logLevel: 'error',
   });
   const syntax = language === 'json' ? jsonProblems(text, placeOf) : [];
   const errors = [...document.errors, ...document.warnings];
   if (syntax.length === 0) syntax.push(...errors.filter(breaks).map((error) => yamlProblem(error, placeOf)));
   if (syntax.length > 0) return { kind: 'broken', problems: syntax };
-  const problems = errors.map((error) => yamlProblem(error, placeOf));
+  const problems = [...errors.map((error) => yamlProblem(error, placeOf)), ...repeatedKeys(document, placeOf)];
   const aliases = aliasesOf(document);
   const expansion = expansionProblems(document.contents, aliases, placeOf);
   if (expansion.length > 0) return { kind: 'broken', problems: [...problems, ...expansion] };
@@ -79,8 +81,25 @@ function placeIn(file: string, lines: LineCounter, offset: number): Place {
 
 /** After any other error the tree is a guess, and what it lacks would be reported too. */
 function breaks({ code }: YAMLError): boolean {
-  return code !== 'DUPLICATE_KEY' && code !== 'TAG_RESOLVE_FAILED';
+  return code !== 'TAG_RESOLVE_FAILED';
 }
+
+function repeatedKeys(document: Document.Parsed, placeOf: (offset: number) => Place): Problem[] {
+  const problems: Problem[] = [];
+  visit(document, {
+    Map(_, { items }) {
+      const seen = new Set<unknown>();
+      for (const { key } of items) {
+        if (!isScalar(key)) continue;
+        if (seen.has(key.value)) problems.push({ message: REPEATED, path: [], at: placeOf(key.range?.[0] ?? 0) });
+        seen.add(key.value);
+      }
+    },
+  });
+  return problems;
+}
+
+const REPEATED = 'this key is already set above';
 
 function yamlProblem({ code, message, pos }: YAMLError, placeOf: (offset: number) => Place): Problem {
   return { message: REWORDED[code] ?? sentence(message), path: [], at: placeOf(pos[0]) };
@@ -89,7 +108,6 @@ function yamlProblem({ code, message, pos }: YAMLError, placeOf: (offset: number
 /** Where the YAML library speaks of itself, or of a thing that the writer did not mean. */
 const REWORDED: Partial<Record<YAMLError['code'], string>> = {
   BAD_ALIAS: 'expected a value, found a YAML alias without a name: a string that begins with * needs quotes',
-  DUPLICATE_KEY: 'this key is already set above',
   MULTIPLE_DOCS: 'expected one document, found a second one: --- may stand only at the top',
   NON_STRING_KEY: 'expected text as key, found something else',
 };

@@ -32,6 +32,7 @@ export class Field {
   readonly path: readonly (string | number)[];
   /** Its place; `undefined` when the document was not parsed from text. */
   readonly at: Place | undefined;
+  #byKey: Map<string, FieldEntry> | undefined;
   readonly #node: Node | null;
   readonly #context: FieldContext;
 
@@ -135,10 +136,19 @@ export class Field {
     return typeof value === 'boolean' ? value : this.expected('true or false');
   }
 
+  /** Kept: with thousands of problems thousands of places are asked for. */
+  #entryAt(key: string | number | undefined): FieldEntry | undefined {
+    if (this.#byKey === undefined) {
+      this.#byKey = new Map();
+      for (const entry of this.entries() ?? []) if (!this.#byKey.has(entry.key)) this.#byKey.set(entry.key, entry);
+    }
+    return this.#byKey.get(String(key));
+  }
+
   /** The place of the key at the end of `path`, relative to this value; that of the nearest value above when it does not exist. */
   placeOf(path: Problem['path']): Place | undefined {
     const [head, ...rest] = path;
-    const entry = this.shape === 'mapping' ? this.entries()?.find(({ key }) => key === head) : undefined;
+    const entry = this.shape === 'mapping' ? this.#entryAt(head) : undefined;
     const item = entry?.value ?? (this.shape === 'list' ? this.list()?.[Number(head)] : undefined);
     if (item === undefined) return this.at;
     return rest.length === 0 ? (entry?.at ?? item.at) : item.placeOf(rest);

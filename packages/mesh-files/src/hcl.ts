@@ -52,20 +52,26 @@ class Parser {
   /** `key = value` and `key { … }`, with or without commas, up to `}` or the end. */
   #items(end: '}' | 'end'): YAMLMap {
     const map = new YAMLMap();
+    const byName = new Map<string, Pair>();
     while (!this.#isAt(end)) {
-      this.#item(map);
+      this.#item(map, byName);
       this.#take(',');
     }
     return map;
   }
 
-  #item(map: YAMLMap): void {
+  /** @param byName the items of `map`: a block may have any number */
+  #item(map: YAMLMap, byName: Map<string, Pair>): void {
     const key = this.#key('a name');
     const isBlock = !this.#take('=');
     const value = isBlock ? this.#block() : this.#value();
-    const found = map.items.find((pair) => (pair.key as Scalar).value === key.value);
-    if (found === undefined) map.items.push(new Pair<unknown>(key, value));
-    else if (isBlock && this.#blocks.has(found.value as Node)) found.value = this.#appended(found.value as Node, value);
+    const found = byName.get(key.value);
+    if (found === undefined) {
+      const pair = new Pair<unknown>(key, value);
+      byName.set(key.value, pair);
+      map.items.push(pair);
+    } else if (isBlock && this.#blocks.has(found.value as Node))
+      found.value = this.#appended(found.value as Node, value);
     else this.#note(key.range?.[0] ?? 0, 'this key is already set above');
   }
 
@@ -76,10 +82,13 @@ class Parser {
       this.#blocks.add(body);
       return body;
     }
+    const { at } = this.#token;
     const label = this.#key('=, { or a label in quotes');
+    this.#limitDepth(at);
     const map = new YAMLMap();
     map.range = [...(label.range ?? NO_RANGE)];
     map.items.push(new Pair<unknown>(label, this.#block()));
+    this.#depth -= 1;
     this.#blocks.add(map);
     return map;
   }
@@ -141,10 +150,15 @@ class Parser {
   /** Takes an opening bracket. */
   #deeper(): HclToken {
     const open = this.#token;
-    if ((this.#depth += 1) > MAX_DEPTH)
-      throw new HclError(open.at, `expected at most ${MAX_DEPTH} nested brackets, found more`);
+    this.#limitDepth(open.at);
     this.#advance();
     return open;
+  }
+
+  /** Each level, also one of labels, is a call within a call. */
+  #limitDepth(at: number): void {
+    if ((this.#depth += 1) > MAX_DEPTH)
+      throw new HclError(at, `expected at most ${MAX_DEPTH} nested brackets, found more`);
   }
 
   /** Takes the closing bracket of `node`. */

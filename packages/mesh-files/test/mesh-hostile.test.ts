@@ -111,3 +111,22 @@ function replacing(owner: object, key: string, text: string) {
     return this === owner && at === key ? (JSON.parse(text) as unknown) : part;
   };
 }
+
+it('a block of many keys takes time in proportion to them', () => {
+  const timeOf = (keys: number): number => {
+    const lines = Array.from({ length: keys }, (_, index) => `k${index} = "v"\n`).join('');
+    const before = performance.now();
+    parseMeshFile(`service {\n name = "a"\n meta {\n${lines}}\n}\n`, 'x.hcl');
+    return performance.now() - before;
+  };
+  timeOf(1_000);
+  const few = Math.min(timeOf(2_000), timeOf(2_000));
+  // In proportion it is eightfold, in the square of it sixty-four-fold.
+  expect(timeOf(16_000) / few).toBeLessThan(32);
+});
+
+it('labels without end are refused, not followed until the stack is full', () => {
+  expect(parseMeshFile('"'.repeat(100_000), 'x.hcl').problems).toEqual([
+    expect.objectContaining({ message: expect.stringContaining('nested') as string }),
+  ]);
+});

@@ -89,18 +89,25 @@ function addProxies(program: Command, terminal: Terminal, end: (status: ExitStat
     .action(async (options: SidecarFlags) => end(await sidecar(options, terminal)));
 }
 
+/** Of a terminal: whoever reads a file or a pipe wants a line a row. */
+function widthOf({ isTTY, columns }: Output): number | undefined {
+  return isTTY === true ? columns : undefined;
+}
+
 function addQueries(program: Command, terminal: Terminal, end: (status: ExitStatus) => void): void {
   const { stdout } = terminal;
   withQueryFlags(program.command('routes').description('print the route table')).action(async (flags: QueryFlags) => {
     const view = await queriesFor(flags, terminal).routes();
-    stdout.write(flags.json === true ? jsonText({ ...view, routes: [...view.routes] }) : routesText(view));
+    stdout.write(
+      flags.json === true ? jsonText({ ...view, routes: [...view.routes] }) : routesText(view, widthOf(stdout)),
+    );
   });
   withQueryFlags(program.command('explain').description('print the route of a server name, and why'))
     .argument('<server-name>')
     .option('--listener <name>', 'listener that the client connects to (default: any)')
     .action(async (text: string, flags: ExplainFlags) => {
       const explanation = await explained(text, queriesFor(flags, terminal), flags.listener);
-      stdout.write(flags.json === true ? jsonText(explanation) : explanationText(explanation));
+      stdout.write(flags.json === true ? jsonText(explanation) : explanationText(explanation, widthOf(stdout)));
       end(explanation.found ? 0 : 1);
     });
 }

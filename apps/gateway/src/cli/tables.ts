@@ -1,13 +1,18 @@
 import { formatEndpoint } from '@meshgate/core';
 import { formatDuration } from '@meshgate/core/parts';
+import { columns } from './columns.ts';
 import type { Explanation, ExplainedBackend, FoundRoute } from './explain.ts';
 import type { Hop } from '../trace/hop.ts';
 import type { Trace } from '../trace/traces.ts';
 import type { BackendView, RouteRulesView, RoutesView, SourceView } from '../admin/views.ts';
 import { printable } from '../log/printable.ts';
 
-/** The answer of `meshgate routes`, for people. */
-export function routesText({ routes, sources }: RoutesView): string {
+/**
+ * The answer of `meshgate routes`, for people.
+ *
+ * @param width of the terminal; any when absent
+ */
+export function routesText({ routes, sources }: RoutesView, width?: number): string {
   const rows = [...routes].map(({ name, source, kind = '', serverNames, listeners, fallback, backends }) => [
     name,
     [
@@ -23,7 +28,10 @@ export function routesText({ routes, sources }: RoutesView): string {
     ...(source.state === 'current' ? [] : [`source ${source.name} is ${stateOf(source)}`]),
     ...source.warnings.map((warning) => `source ${source.name}: ${warning}`),
   ]);
-  return lines([...columns([['ROUTE', 'SERVER NAMES', 'BACKENDS', 'KIND', 'SOURCE'], ...rows]), ...troubles]);
+  return lines([
+    ...columns([['ROUTE', 'SERVER NAMES', 'BACKENDS', 'KIND', 'SOURCE'], ...rows], { width }),
+    ...troubles,
+  ]);
 }
 
 function stateOf({ state, lastSuccess, error }: SourceView): string {
@@ -32,16 +40,21 @@ function stateOf({ state, lastSuccess, error }: SourceView): string {
   return error === undefined ? state : `${state}: ${error}`;
 }
 
-/** The answer of `meshgate explain`, for people. */
-export function explanationText(explanation: Explanation): string {
+/**
+ * The answer of `meshgate explain`, for people.
+ *
+ * @param width of the terminal; any when absent
+ */
+export function explanationText(explanation: Explanation, width?: number): string {
   const { serverName, why } = explanation;
-  if (explanation.found) return lines([`${serverName}: route ${explanation.route}, ${why}`, ...detailsOf(explanation)]);
+  if (explanation.found)
+    return lines([`${serverName}: route ${explanation.route}, ${why}`, ...detailsOf(explanation, width)]);
   const hints = explanation.nearest.length === 0 ? [] : [`  nearest names: ${explanation.nearest.join(', ')}`];
-  const exceptions = columns([...unknownOf(explanation), ...exceptionsOf(explanation)], '  ');
+  const exceptions = columns([...unknownOf(explanation), ...exceptionsOf(explanation)], { indent: '  ', width });
   return lines([`${serverName}: no route, ${why}`, ...exceptions, ...hints]);
 }
 
-function detailsOf(found: FoundRoute): readonly string[] {
+function detailsOf(found: FoundRoute, width: number | undefined): readonly string[] {
   const { kind, source, origin = {}, listeners, balance, backends, shadowed } = found;
   const facts = [
     ['source', source],
@@ -67,7 +80,8 @@ function detailsOf(found: FoundRoute): readonly string[] {
     found.egress === undefined
       ? [`  no backend: connections are closed with ${found.withoutBackend ?? 'NO_BACKEND'}`]
       : [];
-  return [...columns(facts, '  '), ...(rows.length === 0 ? none : columns(backendTable, '  '))];
+  const layout = { indent: '  ', width };
+  return [...columns(facts, layout), ...(rows.length === 0 ? none : columns(backendTable, layout))];
 }
 
 function unknownOf({ unknownListeners = [] }: Explanation): readonly (readonly string[])[] {
@@ -161,24 +175,13 @@ function hopRows(hops: readonly Hop[]): readonly string[] {
     hop.ended,
   ]);
   const heading = ['LOG', 'LISTENER', 'CLIENT', 'ROUTE', 'BACKEND', 'BYTES UP/DOWN', 'TIME', 'ENDED'];
-  return columns([heading, ...rows], '  ');
+  return columns([heading, ...rows], { indent: '  ' });
 }
 
 function reasonsOf(hops: readonly Hop[]): readonly string[] {
   return hops.flatMap(({ origin, ended, reason }) =>
     reason === undefined ? [] : [`  ${origin}: ${ended}: ${reason}`],
   );
-}
-
-/** Columns as wide as their widest cell, two spaces apart. Cells are made printable first, since that makes them wider. */
-function columns(table: readonly (readonly string[])[], indent = ''): readonly string[] {
-  const rows = table.map((row) => row.map(printable));
-  const widths = (rows[0] ?? []).map((_, column) =>
-    rows.reduce((width, row) => Math.max(width, row[column]?.length ?? 0), 0),
-  );
-  const cells = (row: readonly string[]): readonly string[] =>
-    row.map((cell, column) => cell.padEnd(widths[column] ?? 0));
-  return rows.map((row) => `${indent}${cells(row).join('  ')}`.trimEnd());
 }
 
 function lines(texts: readonly string[]): string {

@@ -52,11 +52,18 @@ interface SchemaNode {
   readonly anyOf?: readonly SchemaNode[];
 }
 
+/** Made once, and only when something is wrong: it takes longer than all the rest. */
+function topOfSchema(): SchemaNode {
+  schemaOfConfig ??= z.toJSONSchema(configSchema, { io: 'input' }) as SchemaNode;
+  return schemaOfConfig;
+}
+
+let schemaOfConfig: SchemaNode | undefined;
+
 function knownKeys(path: Path): readonly string[] {
-  const top: SchemaNode = z.toJSONSchema(configSchema, { io: 'input' }) as SchemaNode;
   const nodes = path.reduce<readonly SchemaNode[]>(
     (reached, part) => reached.flatMap((node) => below(node, part)),
-    [top],
+    [topOfSchema()],
   );
   return nodes
     .flatMap(forms)

@@ -1,0 +1,64 @@
+import { printable } from '../log/printable.ts';
+
+/** How columns are laid out. */
+export interface ColumnOptions {
+  /** Before each line. */
+  readonly indent?: string;
+  /** Of the terminal, in characters; as wide as the widest cells are when absent. */
+  readonly width?: number | undefined;
+}
+
+/**
+ * Columns as wide as their widest cell, two spaces apart. Where the terminal is narrower, the widest columns shrink and their cells go on
+ * in the next lines. Cells are made printable first, since that makes them wider.
+ */
+export function columns(
+  table: readonly (readonly string[])[],
+  { indent = '', width = Infinity }: ColumnOptions = {},
+): readonly string[] {
+  const rows = table.map((row) => row.map(printable));
+  const widest = (rows[0] ?? []).map((_, column) =>
+    rows.reduce((most, row) => Math.max(most, row[column]?.length ?? 0), 0),
+  );
+  const widths = fitted(widest, width - indent.length - GAP.length * (widest.length - 1));
+  return rows.flatMap((row) => linesOf(row, widths).map((line) => `${indent}${line}`.trimEnd()));
+}
+
+const GAP = '  ';
+/** A narrower column cannot be read. */
+const MIN_WIDTH = 12;
+
+/** The widest columns lose what is too much, down to a width that can still be read. */
+function fitted(widths: readonly number[], total: number): readonly number[] {
+  const fitting = [...widths];
+  for (let excess = fitting.reduce((sum, each) => sum + each, 0) - total; excess > 0; excess -= 1) {
+    const most = Math.max(...fitting);
+    if (most <= MIN_WIDTH) break;
+    fitting[fitting.indexOf(most)] = most - 1;
+  }
+  return fitting;
+}
+
+function linesOf(row: readonly string[], widths: readonly number[]): readonly string[] {
+  const cells = row.map((cell, column) => wrapped(cell, widths[column] ?? 0));
+  const height = Math.max(...cells.map(({ length }) => length));
+  return Array.from({ length: height }, (_, line) =>
+    cells.map((parts, column) => (parts[line] ?? '').padEnd(widths[column] ?? 0)).join(GAP),
+  );
+}
+
+/** Broken at spaces, and within what has none. */
+function wrapped(cell: string, width: number): readonly string[] {
+  if (cell.length <= width) return [cell];
+  const parts: string[] = [];
+  let line = '';
+  for (const word of cell.split(' ')) {
+    if (line !== '' && line.length + 1 + word.length > width) {
+      parts.push(line);
+      line = '';
+    }
+    line = line === '' ? word : `${line} ${word}`;
+    for (; line.length > width; line = line.slice(width)) parts.push(line.slice(0, width));
+  }
+  return [...parts, line];
+}
