@@ -1,3 +1,4 @@
+import { readFileSync } from 'node:fs';
 import { F_SETPIPE_SZ, O_CLOEXEC, O_NONBLOCK } from './abi.ts';
 import type { Libc } from './libc.ts';
 import type { Memory } from './memory.ts';
@@ -19,11 +20,18 @@ export class PipePool {
   readonly #capacity: number;
   readonly #ends: Memory;
   readonly #idle: Pipe[] = [];
+  readonly #most: number;
   #existing = 0;
+  /** The system has refused a pipe of this size: asked again only then (monotonic milliseconds). */
+  #refusedUntil = 0;
   #unused: NodeJS.Timeout | undefined;
 
-  /** @param capacity of each pipe, in bytes */
-  constructor(libc: Libc, capacity: number) {
+  /**
+   * @param capacity of each pipe, in bytes
+   * @param most pipes at a time
+   */
+  constructor(libc: Libc, capacity: number, most: number = pipesOf(capacity)) {
+    this.#most = most;
     this.#libc = libc;
     this.#capacity = capacity;
     this.#ends = libc.allocate(8);
@@ -68,15 +76,46 @@ export class PipePool {
   }
 
   #make(): Pipe | undefined {
-    if (this.#existing >= PIPES) return undefined;
+    if (this.#existing >= this.#most || performance.now() < this.#refusedUntil) return undefined;
     if (this.#libc.pipe2(this.#ends.address, O_NONBLOCK | O_CLOEXEC) === -1) return undefined;
     const [readEnd = -1, writeEnd = -1] = this.#ends.ints;
     this.#existing += 1;
-    // Refused beyond the limits of pipe(7), "/proc/sys/fs/pipe-user-pages-soft": a pipe of the default size still works.
-    this.#libc.fcntl(writeEnd, F_SETPIPE_SZ, this.#capacity);
-    return { readEnd, writeEnd };
+    const pipe = { readEnd, writeEnd };
+    if (this.#libc.fcntl(writeEnd, F_SETPIPE_SZ, this.#capacity) !== -1) return pipe;
+    // Refused: this user has all the pages that pipe(7) allows it, and a pipe of two pages is slower than a copy.
+    this.discard(pipe);
+    this.#refusedUntil = performance.now() + REFUSED_MS;
+    return undefined;
   }
 }
+
+/**
+ * How many pipes of `capacity` bytes this process may have: half of what its user may (pipe(7), `pipe-user-pages-soft`), since beyond it
+ * every other process of that user, also in other containers, gets pipes of two pages. Root has no such limit.
+ */
+export function pipesOf(
+  capacity: number,
+  userPages: number = softLimit(),
+  isRoot: boolean = process.getuid?.() === 0,
+): number {
+  if (isRoot || userPages === 0) return PIPES;
+  return Math.min(PIPES, Math.floor((userPages * PAGE_BYTES) / 2 / capacity));
+}
+
+/** In pages; 0 for no limit, also where that cannot be told. */
+function softLimit(): number {
+  try {
+    return Number(readFileSync('/proc/sys/fs/pipe-user-pages-soft', 'utf8'));
+  } catch {
+    return 0;
+  }
+}
+
+/** The smallest that Linux has; where they are larger there are fewer pipes than might be. */
+const PAGE_BYTES = 4_096;
+
+/** Other processes of the user may have closed theirs by then. */
+const REFUSED_MS = 10_000;
 
 /** For how long pipes are kept of which none has been used. */
 const UNUSED_MS = 1_000;
