@@ -120,14 +120,14 @@ describe('exit status 1', () => {
   it('is that of an uncaught exception, after the connections have finished', async () => {
     await using api = await tlsBackend('api.example.com');
     await using files = await pluginFolder(
-      `process.once('SIGUSR2', () => { throw new Error('a bug'); }); export default { name: 'bad', install() {} };`,
+      `process.once('SIGWINCH', () => { throw new Error('a bug'); }); export default { name: 'bad', install() {} };`,
     );
     await files.write('routes.yaml', {
       routes: [{ serverNames: [api.name], backends: [{ address: '127.0.0.1', port: api.address.port }] }],
     });
     await using gateway = await startGateway(`${files.path}/meshgate.yaml`);
     await using client = await tlsClient(gateway.address, 'api.example.com');
-    gateway.signal('SIGUSR2');
+    gateway.signal('SIGWINCH');
     await gateway.said('drain started');
     expect(await client.say('not cut')).toBe('not cut');
     client.end();
@@ -160,11 +160,11 @@ describe('exit status 0', () => {
 
   it('is that of a gateway with a plugin whose promise nobody waited for: it goes on', async () => {
     await using files = await pluginFolder(
-      `process.once('SIGUSR2', () => void Promise.reject(new Error('forgotten'))); export default { name: 'sloppy', install() {} };`,
+      `process.once('SIGWINCH', () => void Promise.reject(new Error('forgotten'))); export default { name: 'sloppy', install() {} };`,
     );
     await files.write('routes.yaml', ROUTES);
     await using gateway = await startGateway(`${files.path}/meshgate.yaml`);
-    gateway.signal('SIGUSR2');
+    gateway.signal('SIGWINCH');
     await gateway.line(({ msg }) => String(msg).includes('forgotten'));
     expect((await gateway.ask('/ready')).status).toBe(200);
     gateway.signal('SIGTERM');

@@ -52,13 +52,13 @@ interface Met {
 }
 
 /** A client whose handshake has ended. */
-interface Greeted {
+interface AcceptedHandshake {
   readonly tls: TLSSocket;
   readonly trace: number | undefined;
 }
 
 /** `TLSSocket` by itself, since a `tls.Server` does not tell which of its sockets a failed handshake was for. */
-function serverHandshake(raw: Socket, identity: Identity): Promise<Greeted> {
+function serverHandshake(raw: Socket, identity: Identity): Promise<AcceptedHandshake> {
   return new Promise((resolve, reject) => {
     const options = {
       isServer: true,

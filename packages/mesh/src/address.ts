@@ -23,7 +23,7 @@ export function dialAddress(instance: Instance, reach: Reach): Endpoint | undefi
   return isPort && isHost(host) ? { host, port } : undefined;
 }
 
-/** An IPv6 address, perhaps with a zone; or an IPv4 address or a host name, which need no telling apart. */
+/** An IPv6 address, perhaps with a zone; or an IPv4 address or a host name, which nobody has to tell apart. */
 function isHost(host: string): boolean {
   return /^(?=(.*:){2})[\da-f:.]+(%[\w.-]+)?$|^[\w.-]+$/i.test(host) && host.length <= MAX_HOST;
 }

@@ -10,7 +10,7 @@ export type { Ending, Peer, PeerOptions } from './peer.ts';
 export { refusingAddress, silentAddress, unixAddress } from './addresses.ts';
 export type { HeldAddress } from './addresses.ts';
 export { relay } from './relay.ts';
-export type { Relay, RelayOptions } from './relay.ts';
+export type { TcpRelay, RelayOptions } from './relay.ts';
 export { descriptorsByKind } from './descriptors.ts';
 export { settled, until } from './turns.ts';
 export { standInAgent } from './stand-in-agent/stand-in-agent.ts';

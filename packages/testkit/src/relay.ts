@@ -22,7 +22,7 @@ export interface RelayOptions extends Partial<Omit<SpliceOptions, 'head'>> {
 const NOTHING = new Uint8Array(0);
 
 /** A transport between clients and one backend, with nothing else in between. */
-export interface Relay extends AsyncDisposable {
+export interface TcpRelay extends AsyncDisposable {
   readonly address: Endpoint;
   /** The splices so far, in the order in which they began. */
   readonly splices: readonly Splice[];
@@ -35,7 +35,7 @@ export async function relay(
   transport: Transport,
   backend: Endpoint,
   { at = LOOPBACK, keepAlive = KEEP_ALIVE, ...limits }: RelayOptions = {},
-): Promise<Relay> {
+): Promise<TcpRelay> {
   const splices: Splice[] = [];
   const waiting: (() => void)[] = [];
   const listening = await transport.listen(at, { ...LISTEN, keepAlive }, (down) => {

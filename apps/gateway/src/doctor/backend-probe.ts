@@ -31,7 +31,9 @@ const PATIENCE_MS = 2_000;
  */
 export async function probe(address: Endpoint, serverName: string): Promise<Probe> {
   const connected = await connection(address);
-  return typeof connected === 'string' ? { kind: 'unreachable', code: connected } : greeted(connected, serverName);
+  return typeof connected === 'string'
+    ? { kind: 'unreachable', code: connected }
+    : handshakeOver(connected, serverName);
 }
 
 /** The socket, or why there is none. */
@@ -55,7 +57,7 @@ function connection(address: Endpoint): Promise<Socket | string> {
   });
 }
 
-function greeted(socket: Socket, serverName: string): Promise<Probe> {
+function handshakeOver(socket: Socket, serverName: string): Promise<Probe> {
   // What is asked is who answers; nothing is ever sent to whoever that is.
   const tls = tlsConnect({ socket, servername: serverName, rejectUnauthorized: false });
   return new Promise((resolve) => {

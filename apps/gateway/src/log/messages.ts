@@ -64,7 +64,7 @@ export const MESSAGES = {
   reloading: {
     level: 'info',
     text: 'reloading',
-    meaning: 'SIGHUP or `POST /reload`: the configuration and the route files are read again.',
+    meaning: 'SIGHUP or `POST /reload`: the gateway reads its configuration and route files again.',
     action: 'Nothing.',
   },
   reloaded: {
