@@ -135,6 +135,7 @@ export class StagedGateway implements AsyncDisposable {
       }),
       checks: undefined,
       control: { settings: {}, reload: () => Promise.reject(new Error('nothing to reload')) } as never,
+      close: () => Promise.resolve(0),
       shutDown: () => undefined,
     });
     const all = [...own.filter(({ path }) => path !== '/connections/{id}'), this.#closing()];

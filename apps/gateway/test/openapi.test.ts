@@ -41,7 +41,16 @@ const REQUESTS: Readonly<Record<string, readonly { readonly path: string; readon
     { path: '/explain', status: 400 },
     { path: '/explain?serverName=10.0.0.1', status: 400 },
   ],
-  'GET /connections': [{ path: '/connections', status: 200 }],
+  'GET /connections': [
+    { path: '/connections', status: 200 },
+    { path: '/connections?client=127.0.0.0/8', status: 200 },
+    { path: '/connections?client=nobody', status: 400 },
+  ],
+  'DELETE /connections/{id}': [{ path: '/connections/nobody', status: 404 }],
+  'POST /connections/close': [
+    { path: '/connections/close?route=nobody', status: 200 },
+    { path: '/connections/close', status: 400 },
+  ],
   'GET /listeners': [{ path: '/listeners', status: 200 }],
   'GET /drain': [{ path: '/drain', status: 200 }],
   'GET /status': [{ path: '/status', status: 200 }],

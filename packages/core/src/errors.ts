@@ -7,6 +7,8 @@ export type ProxyErrorCode =
   | 'AUTHORIZATION_FAILED'
   /** An access list of the listener or of the route keeps the client's address out. */
   | 'CLIENT_DENIED'
+  /** An operator closed it, by the admin API or `meshgate close`. */
+  | 'CLOSED_BY_ADMIN'
   /** The drain's grace was over before the connection was. */
   | 'CLOSED_BY_DRAIN'
   /** The dial failed for a reason that is neither of the next two: no route to host, name not found. */
@@ -33,6 +35,8 @@ export type ProxyErrorCode =
   | 'LOCAL_RESOURCE'
   /** The dial would lead back to this proxy: the route's backend is one of its own listeners. */
   | 'LOOP_DETECTED'
+  /** It had lasted for its maximum age. */
+  | 'MAX_AGE'
   /** The route has no backend at all. */
   | 'NO_BACKEND'
   /** The route leads to a datacenter or peer that has no mesh gateway. */
@@ -67,6 +71,7 @@ export type Side = 'downstream' | 'upstream' | 'proxy';
 export const SIDES: Readonly<Record<ProxyErrorCode, Side>> = {
   AUTHORIZATION_FAILED: 'proxy',
   CLIENT_DENIED: 'downstream',
+  CLOSED_BY_ADMIN: 'proxy',
   CLOSED_BY_DRAIN: 'proxy',
   CONNECT_FAILED: 'upstream',
   CONNECT_REFUSED: 'upstream',
@@ -80,6 +85,7 @@ export const SIDES: Readonly<Record<ProxyErrorCode, Side>> = {
   LIMIT_REACHED: 'proxy',
   LOCAL_RESOURCE: 'proxy',
   LOOP_DETECTED: 'proxy',
+  MAX_AGE: 'proxy',
   NO_BACKEND: 'proxy',
   NO_GATEWAY: 'upstream',
   NO_SERVER_NAME: 'downstream',

@@ -4,7 +4,7 @@
 // For plugin authors: the contracts.
 export { formatTrace } from './pipeline/connection.ts';
 export type { Accepted, Hello, KnownFact, Upstream } from './pipeline/connection.ts';
-export { withUpgrade } from './pipeline/stages.ts';
+export { withDial, withUpgrade } from './pipeline/stages.ts';
 export { fact } from './pipeline/facts.ts';
 export type { Fact } from './pipeline/facts.ts';
 export type { BalancedClient, BalanceFactory, Picker, PickerOptions } from './pipeline/picker.ts';
@@ -46,6 +46,7 @@ export type {
   ListenAddress,
   ListenerSource,
   PartUse,
+  ProxyProtocolVersion,
   Rate,
   Route,
   RouteLimits,

@@ -8,6 +8,8 @@ export { Access, accessByListener } from './pipeline/access.ts';
 export type { AddressLists } from './pipeline/access.ts';
 export { ADDRESS_OR_BLOCK_FORM, addressSet, AddressSetBuilder, isAddressOrBlock } from './pipeline/address-set.ts';
 export type { AddressSet } from './pipeline/address-set.ts';
+export { readAddress } from './pipeline/ip-address.ts';
+export type { Family } from './pipeline/ip-address.ts';
 export { Admission } from './pipeline/admission.ts';
 export type { AdmissionOptions } from './pipeline/admission.ts';
 export { Sessions } from './pipeline/sessions.ts';

@@ -45,13 +45,18 @@ describe('docs/routes.md', () => {
 
 describe('docs/access.md', () => {
   const page = readFileSync(new URL('../../../docs/access.md', import.meta.url), 'utf8');
-  const [example = ''] = blocks('yaml routes', page);
+  const [example = '', lasting = ''] = blocks('yaml routes', page);
 
   it('shows a route file without a problem, which the schema takes', () => {
     const { routes, problems } = parseRouteFile(example, '/etc/meshgate/routes.yaml');
     expect(problems).toEqual([]);
     expect(routes.map(({ name }) => name)).toEqual(['admin', 'api']);
     expect(matchesSchema(parse(example)), JSON.stringify(matchesSchema.errors)).toBe(true);
+    expect(parseRouteFile(lasting, '/etc/meshgate/routes.yaml')).toMatchObject({
+      routes: [{ limits: { idleTimeoutMs: Infinity, halfCloseTimeoutMs: 60_000, maxAgeMs: 43_200_000 } }],
+      problems: [],
+    });
+    expect(matchesSchema(parse(lasting)), JSON.stringify(matchesSchema.errors)).toBe(true);
   });
 
   it.each([...Object.keys(ACCESS_KEYS), ...Object.keys(LIMIT_KEYS)])('explains %s', (key) => {
@@ -115,6 +120,8 @@ describe('the JSON Schema', () => {
     { routes: [{ serverNames: ['a'], backends: [], limits: { connections: 0 } }] },
     { routes: [{ serverNames: ['a'], backends: [], limits: { rate: '10' } }] },
     { routes: [{ serverNames: ['a'], backends: [], limits: { rate: 10 } }] },
+    { routes: [{ serverNames: ['a'], backends: [], limits: { maxAge: 'never' } }] },
+    { routes: [{ serverNames: ['a'], backends: [], proxyProtocol: 'v3' }] },
     { routes: [{ serverNames: ['a'], backends: [], limits: { perBackend: '1' } }] },
     { routes: [{ serverNames: ['a'], backends: [{ address: 'unix:/b', port: 1 }] }] },
     { routes: [{ serverNames: ['a'], backends: [{ address: 'b', port: 0 }] }] },

@@ -1,6 +1,9 @@
 // Filters that stand before the sniffer, ready to use.
 export { PROXY_AUTHORITY, PROXY_HEADER, proxyProtocol } from './proxy-protocol.ts';
 export type { ProxyProtocolOptions } from './proxy-protocol.ts';
+export { proxyProtocolBackends } from './proxy-protocol-out.ts';
+export { formatProxyHeader } from './proxy-header-writer.ts';
+export type { ProxiedConnection } from './proxy-header-writer.ts';
 export { parseProxyHeader } from './proxy-header.ts';
 export type { ProxyHeader, ProxyHeaderResult, Tlv } from './proxy-header.ts';
 export { postgres, POSTGRES_SSL, postgresBackends } from './postgres.ts';

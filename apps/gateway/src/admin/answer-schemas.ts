@@ -20,6 +20,30 @@ const choice = {
     .describe('leads to the server name itself'),
 };
 
+const rules = {
+  access: z
+    .strictObject({
+      allow: texts.optional(),
+      deny: texts.optional(),
+      allowFile: z.string().optional(),
+      denyFile: z.string().optional(),
+    })
+    .optional()
+    .describe('which clients may use it'),
+  limits: z
+    .strictObject({
+      connections: count.optional(),
+      perBackend: count.optional(),
+      rate: z.string().optional(),
+      maxAge: z.string().optional(),
+      idleTimeout: z.string().optional(),
+      halfCloseTimeout: z.string().optional(),
+    })
+    .optional()
+    .describe('what its connections may spend, as in a route file'),
+  proxyProtocol: z.enum(['v1', 'v2']).optional().describe('how backends are told of the client'),
+};
+
 const checkState = z.enum(['unknown', 'up', 'down']);
 
 const backend = {
@@ -65,6 +89,7 @@ const route = z.strictObject({
   fallback: z.literal(true).optional().describe('also takes clients without a server name'),
   connectTimeoutMs: milliseconds,
   ...choice,
+  ...rules,
   backends: z.array(
     z.strictObject({ ...backend, ejected: z.literal(true).optional().describe('after consecutive dial failures') }),
   ),
@@ -86,6 +111,7 @@ const explanation = z.union([
     ...claim,
     kind: z.string().optional(),
     ...choice,
+    ...rules,
     why: z.string(),
     origin: z.record(z.string(), z.string()).optional().describe('facts of the source'),
     listeners: texts.optional(),
@@ -173,6 +199,7 @@ export type SchemaName =
   | 'Readiness'
   | 'Routes'
   | 'Explanation'
+  | 'Closed'
   | 'Connections'
   | 'Listeners'
   | 'Drain'
@@ -191,6 +218,7 @@ export const ANSWERS: Readonly<Record<SchemaName, z.ZodType>> = {
   Readiness: z.strictObject(readiness),
   Routes: z.strictObject({ version: z.string(), routes: z.array(route), sources: z.array(source) }),
   Explanation: explanation,
+  Closed: z.strictObject({ closed: count.describe('connections that were closed') }),
   Connections: z.strictObject({ connections: z.array(connection) }),
   Listeners: z.strictObject({ listeners: z.array(listener) }),
   Drain: drain,

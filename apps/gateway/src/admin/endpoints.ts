@@ -18,6 +18,8 @@ import type { ProxyIdentity, StatusView } from './status.ts';
 import type { Traffic } from './traffic.ts';
 import { drainView, listenerView, routesView, sourceView } from './views.ts';
 import type { ProcessControl, ReloadOutcome, UpgradeOutcome } from '../run/process-control.ts';
+import { CONNECTION_PARAMETERS, matching, parseConnectionQuery } from './connection-query.ts';
+import type { ConnectionQuery } from './connection-query.ts';
 import type { ConnectionView } from './views.ts';
 
 /** What the admin API shows and does. What other processes know of is asked of them. */
@@ -38,6 +40,8 @@ export interface AdminTargets {
   readiness(): Readiness;
   /** Live connections, oldest first. */
   connections(): Eventually<readonly ConnectionView[]>;
+  /** Closes those that are meant. @returns how many */
+  close(query: ConnectionQuery): Promise<number>;
   metrics(): Eventually<Registry>;
   traffic(): Eventually<Traffic>;
   drainProgress(): Eventually<DrainProgress>;
@@ -204,21 +208,65 @@ function explanationOf(
   return { status: 400, json: { error: requested.why } };
 }
 
-function aboutConnections({ connections, listeners }: AdminTargets): readonly AdminEndpoint[] {
+function aboutConnections({ connections, close, listeners }: AdminTargets): readonly AdminEndpoint[] {
   return [
     {
       method: 'GET',
       path: '/connections',
-      summary: 'Live connections',
-      answers: { 200: { description: 'live connections', schema: 'Connections' } },
-      answer: async () => ok({ connections: await connections() }),
+      summary: 'Live connections: all of them, or those that are meant',
+      query: CONNECTION_PARAMETERS,
+      answers: {
+        200: { description: 'live connections', schema: 'Connections' },
+        400: { description: 'a query that says nothing of connections', schema: 'Error' },
+      },
+      answer: async ({ query }) => {
+        const meant = parseConnectionQuery(query);
+        if (typeof meant === 'string') return { status: 400, json: { error: meant } };
+        return ok({ connections: (await connections()).filter(matching(meant)) });
+      },
     },
+    ...closing(close),
     {
       method: 'GET',
       path: '/listeners',
       summary: 'Addresses, and whether they are bound',
       answers: { 200: { description: 'the listeners', schema: 'Listeners' } },
       answer: () => ok({ listeners: listeners.status.map(listenerView) }),
+    },
+  ];
+}
+
+function closing(close: AdminTargets['close']): readonly AdminEndpoint[] {
+  return [
+    {
+      method: 'DELETE',
+      path: '/connections/{id}',
+      summary: 'Closes a connection, with the code CLOSED_BY_ADMIN',
+      answers: {
+        200: { description: 'it is closed', schema: 'Closed' },
+        404: { description: 'there is none of this id', schema: 'Error' },
+      },
+      answer: async ({ parameters: { id = '' } }) => {
+        const closed = await close({ id });
+        return closed > 0 ? ok({ closed }) : { status: 404, json: { error: `no live connection ${id}` } };
+      },
+    },
+    {
+      method: 'POST',
+      path: '/connections/close',
+      summary: 'Closes the connections that are meant, with the code CLOSED_BY_ADMIN',
+      query: CONNECTION_PARAMETERS,
+      answers: {
+        200: { description: 'how many were closed', schema: 'Closed' },
+        400: { description: 'a query that does not say which', schema: 'Error' },
+      },
+      answer: async ({ query }) => {
+        const meant = parseConnectionQuery(query);
+        if (typeof meant === 'string') return { status: 400, json: { error: meant } };
+        if (Object.keys(meant).length > 0) return ok({ closed: await close(meant) });
+        const names = CONNECTION_PARAMETERS.map(({ name }) => name).join(', ');
+        return { status: 400, json: { error: `expected one of ${names}, found none` } };
+      },
     },
   ];
 }

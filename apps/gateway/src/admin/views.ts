@@ -1,4 +1,4 @@
-import type { AccessRules, Backend, Egress, Failover, Route, RouteLimits } from '@meshgate/core';
+import type { AccessRules, Backend, Egress, Failover, Route, ProxyProtocolVersion, RouteLimits } from '@meshgate/core';
 import { formatRate } from '@meshgate/core/parts';
 import type {
   CheckReport,
@@ -41,19 +41,35 @@ export interface RouteRulesView {
   readonly access?: AccessRules;
   /** As they are written in a route file. */
   readonly limits?: RouteLimitsView;
+  /** How backends are told of the client. */
+  readonly proxyProtocol?: ProxyProtocolVersion;
 }
 
 /** The limits of a route. */
-interface RouteLimitsView extends Omit<RouteLimits, 'rate'> {
+interface RouteLimitsView extends Pick<RouteLimits, 'connections' | 'perBackend'> {
   readonly rate?: string;
+  readonly maxAge?: string;
+  readonly idleTimeout?: string;
+  readonly halfCloseTimeout?: string;
 }
 
-export function rulesView({ access, limits }: Route): RouteRulesView {
-  return { ...(access !== undefined && { access }), ...(limits !== undefined && { limits: limitsView(limits) }) };
+export function rulesView({ access, limits, proxyProtocol }: Route): RouteRulesView {
+  return {
+    ...(access !== undefined && { access }),
+    ...(limits !== undefined && { limits: limitsView(limits) }),
+    ...(proxyProtocol !== undefined && { proxyProtocol }),
+  };
 }
 
-function limitsView({ rate, ...others }: RouteLimits): RouteLimitsView {
-  return { ...others, ...(rate !== undefined && { rate: formatRate(rate) }) };
+function limitsView({ rate, maxAgeMs, idleTimeoutMs, halfCloseTimeoutMs, ...counts }: RouteLimits): RouteLimitsView {
+  const written = (ms: number): string => (Number.isFinite(ms) ? `${ms}ms` : 'off');
+  return {
+    ...counts,
+    ...(rate !== undefined && { rate: formatRate(rate) }),
+    ...(maxAgeMs !== undefined && { maxAge: written(maxAgeMs) }),
+    ...(idleTimeoutMs !== undefined && { idleTimeout: written(idleTimeoutMs) }),
+    ...(halfCloseTimeoutMs !== undefined && { halfCloseTimeout: written(halfCloseTimeoutMs) }),
+  };
 }
 
 /** A backend in `GET /routes`. */

@@ -23,6 +23,7 @@ import { jsonText, printable, printableLines } from '../log/printable.ts';
 import { serve } from '../run/serve.ts';
 import { loadSidecar } from '../sidecar/load-sidecar.ts';
 import { serveSidecar } from '../sidecar/serve-sidecar.ts';
+import { addConnectionCommands } from './connection-commands.ts';
 import { addOperatingCommands } from './operating-commands.ts';
 import type { ExitStatus, Output, Terminal } from './terminal.ts';
 import { explanationText, routesText, tracesText } from './tables.ts';
@@ -63,6 +64,7 @@ export function commandLine(terminal: Terminal, end: (status: ExitStatus) => voi
   addQueries(program, terminal, end);
   addProcessCommands(program, terminal.stdout);
   addOperatingCommands(program, terminal, end);
+  addConnectionCommands(program, terminal, end);
   diagnosticCommands(program, terminal, end);
   program
     .command('version')

@@ -4,7 +4,7 @@ import { columns } from './columns.ts';
 import type { Explanation, ExplainedBackend, FoundRoute } from './explain.ts';
 import type { Hop } from '../trace/hop.ts';
 import type { Trace } from '../trace/traces.ts';
-import type { BackendView, RouteRulesView, RoutesView, SourceView } from '../admin/views.ts';
+import type { BackendView, ConnectionView, RouteRulesView, RoutesView, SourceView } from '../admin/views.ts';
 import { printable } from '../log/printable.ts';
 
 /**
@@ -38,6 +38,26 @@ function stateOf({ state, lastSuccess, error }: SourceView): string {
   // The reason is among its warnings.
   if (state === 'stale') return `stale since ${lastSuccess ?? 'the start'}`;
   return error === undefined ? state : `${state}: ${error}`;
+}
+
+/** The answer of `meshgate connections`, for people. */
+export function connectionsText(connections: readonly ConnectionView[]): string {
+  const rows = connections.map(
+    ({ id, state, remote, serverName = '', route = '', backend = '', ageMs, idleMs, bytesUp, bytesDown }) => [
+      id,
+      state,
+      remote,
+      serverName,
+      route,
+      backend,
+      formatDuration(ageMs),
+      formatDuration(idleMs),
+      `${bytesUp}`,
+      `${bytesDown}`,
+    ],
+  );
+  const head = ['ID', 'STATE', 'CLIENT', 'SERVER NAME', 'ROUTE', 'BACKEND', 'AGE', 'SILENT', 'BYTES UP', 'BYTES DOWN'];
+  return lines(columns([head, ...rows]));
 }
 
 /**
@@ -98,7 +118,7 @@ function choiceFacts({ failover, egress }: FoundRoute): readonly (readonly strin
 }
 
 /** What a route says of its clients, one fact a line. */
-function rulesOf({ access = {}, limits = {} }: RouteRulesView): readonly (readonly string[])[] {
+function rulesOf({ access = {}, limits = {}, proxyProtocol }: RouteRulesView): readonly (readonly string[])[] {
   const { allow, deny, allowFile, denyFile } = access;
   const list = (entries: readonly string[] = [], file?: string): readonly string[] => [
     ...entries.slice(0, SHOWN_ENTRIES),
@@ -109,6 +129,7 @@ function rulesOf({ access = {}, limits = {} }: RouteRulesView): readonly (readon
     ['allow', list(allow, allowFile)] as const,
     ['deny', list(deny, denyFile)] as const,
     ['limits', Object.entries(limits).map(([name, value]) => `${name} ${value}`)] as const,
+    ['PROXY protocol', proxyProtocol === undefined ? [] : [proxyProtocol]] as const,
   ].flatMap(([name, parts]) => (parts.length === 0 ? [] : [[name, parts.join(', ')]]));
 }
 

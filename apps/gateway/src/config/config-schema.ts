@@ -299,15 +299,27 @@ const limits = mapping({
   halfCloseTimeout: durationOrOff()
     .prefault(`${DEFAULT_LIMITS.halfCloseTimeoutMs}ms`)
     .describe('longest silence once one side has finished'),
+  maxAge: durationOrOff()
+    .optional()
+    .describe('how long a connection may last, up to a tenth less; no limit when absent'),
   connections: count.describe('concurrent connections'),
   pendingHellos: count.describe('of these, how many ClientHellos may be incomplete; the oldest is closed for another'),
   perClient: perClient.optional().describe('what one client address may have'),
 }).transform(
-  ({ helloTimeout, connectTimeout, idleTimeout, halfCloseTimeout, perClient: ofClient, ...sizes }): LimitSettings => ({
+  ({
+    helloTimeout,
+    connectTimeout,
+    idleTimeout,
+    halfCloseTimeout,
+    maxAge,
+    perClient: ofClient,
+    ...sizes
+  }): LimitSettings => ({
     helloTimeoutMs: helloTimeout,
     connectTimeoutMs: connectTimeout,
     idleTimeoutMs: idleTimeout,
     halfCloseTimeoutMs: halfCloseTimeout,
+    ...(maxAge !== undefined && { maxAgeMs: maxAge }),
     ...sizes,
     ...(ofClient !== undefined && { perClient: ofClient }),
   }),

@@ -43,7 +43,7 @@ import type {
 } from '@meshgate/core';
 import { nodeTransport } from '@meshgate/core';
 import { AddressListFiles } from '@meshgate/documents';
-import { postgresBackends } from '@meshgate/filters';
+import { postgresBackends, proxyProtocolBackends } from '@meshgate/filters';
 import { processMetrics, prometheusObserver } from '@meshgate/metrics';
 import { sniSniffer } from '@meshgate/sni';
 import { Registry } from 'prom-client';
@@ -54,11 +54,13 @@ import { filtersByListener, withListenerLayers, withListenerResolvers } from './
 import { accessLog } from '../log/access-log.ts';
 import { countDroppedLines } from '../log/log-metrics.ts';
 import { adminEndpoints, RouteChangeFeed } from '../admin/endpoints.ts';
+import type { AdminTargets } from '../admin/endpoints.ts';
 import { trafficOf } from '../admin/traffic.ts';
 import type { AdminEndpoint } from '../admin/endpoint.ts';
 import { AdminServer } from '../admin/server.ts';
 import { readinessOf } from '../admin/readiness.ts';
 import type { Readiness } from '../admin/readiness.ts';
+import { closeConnections } from '../admin/connection-query.ts';
 import { connectionsView } from '../admin/views.ts';
 import { fileSnapshotStore, fileListenerStore } from './snapshot-files.ts';
 import type { GatewayConfig } from '../config/config-schema.ts';
@@ -312,7 +314,12 @@ function stagesOf({ c, config, parts, transport, limits, idPrefix }: Plan, obser
     ...(filtersOf !== undefined && { filtersOf }),
     sniffer: firstOf(all(c, SNIFFER)),
     resolver: withUsedResolvers(resolver, offered),
-    connector: layered(connector, [one(c, RULES), ...all(c, LAYER), ...(asksPostgres ? [postgresBackends()] : [])]),
+    connector: layered(connector, [
+      one(c, RULES),
+      proxyProtocolBackends(),
+      ...all(c, LAYER),
+      ...(asksPostgres ? [postgresBackends()] : []),
+    ]),
     admission: one(c, ADMISSION),
     observer,
     transport,
@@ -387,7 +394,7 @@ function bindServices(plan: Plan): void {
       plugins: parts,
       limits,
       readiness: () => one(c, READINESS)(),
-      connections: () => connectionsView(one(c, SESSIONS).live()),
+      ...ofSessions(() => one(c, SESSIONS)),
       metrics: () => one(c, REGISTRY),
       traffic: () => trafficOf(one(c, REGISTRY)),
       identity: {
@@ -454,6 +461,14 @@ function readListsOf(lists: () => AddressListFiles): Observer {
 function ownSockets({ sockets }: Listeners): HeldByProcess {
   const own = sockets.map(({ name, endpoint, fd }) => ({ kind: 'listener', name, endpoint, fd }) as const);
   return { sockets: own, close: () => undefined };
+}
+
+/** What the admin API shows of live connections, and does with them. */
+function ofSessions(sessions: () => Sessions): Pick<AdminTargets, 'connections' | 'close'> {
+  return {
+    connections: () => connectionsView(sessions().live()),
+    close: (query) => closeConnections(sessions(), query),
+  };
 }
 
 /** One process does everything, and a worker has none of the first. */

@@ -6,6 +6,7 @@ import type { Traffic } from '../admin/traffic.ts';
 import type { GatewayConfig, LogLevel } from '../config/config-schema.ts';
 import type { InheritedSocket } from '../run/inherited-sockets.ts';
 import type { LogTarget } from '../log/logger.ts';
+import type { ConnectionQuery } from '../admin/connection-query.ts';
 import type { ConnectionView } from '../admin/views.ts';
 import type { RoutesPart } from './route-feed.ts';
 
@@ -17,7 +18,12 @@ export type ToWorker =
   | { readonly kind: 'addresses'; readonly source: string; readonly addresses: readonly ListenAddress[] }
   /** What health checks have found out. */
   | { readonly kind: 'health'; readonly marks: readonly HealthMark[] }
-  | { readonly kind: 'query'; readonly id: number; readonly name: QueryName }
+  | {
+      readonly kind: 'query';
+      readonly id: number;
+      readonly name: QueryName;
+      readonly argument?: ConnectionQuery | undefined;
+    }
   /** Answered by `prepared`; then either `commit`, answered by `committed`, or `discard`. */
   | { readonly kind: 'prepare'; readonly change: WorkerChange }
   | { readonly kind: 'commit' }
@@ -65,6 +71,8 @@ export interface QueryResults {
   readonly progress: DrainProgress;
   readonly metrics: readonly MetricFamily[];
   readonly traffic: Traffic;
+  /** How many connections were closed: those that the argument means. */
+  readonly close: { readonly closed: number };
 }
 
 /** Name of a query. */

@@ -8,6 +8,7 @@ import { closeSockets, socketsFor } from '../run/inherited-sockets.ts';
 import type { HeldByProcess } from '../run/gateway.ts';
 import type { InheritedSocket } from '../run/inherited-sockets.ts';
 import type { LogLevel } from '../config/config-schema.ts';
+import type { ConnectionQuery } from '../admin/connection-query.ts';
 import type { QueryResults, QueryName, ToWorker, WorkerPlan } from './messages.ts';
 import type { SnapshotBroadcaster } from './snapshot-broadcaster.ts';
 import { whyUnshared } from './unshared.ts';
@@ -114,6 +115,12 @@ export class WorkerPool implements Service {
       if (result !== undefined) onResult(result, worker);
     });
     await Promise.all(queries);
+  }
+
+  /** Has every worker close the connections that are meant. @returns how many were closed */
+  async close(query: ConnectionQuery): Promise<number> {
+    const results = await Promise.all(this.workers.map((worker) => worker.query('close', CLOSE_TIMEOUT_MS, query)));
+    return results.reduce((sum, result) => sum + (result?.closed ?? 0), 0);
   }
 
   /** All workers or none. The first one starts alone: what is wrong for it is wrong for all, and is reported once. */
@@ -372,6 +379,8 @@ const PAUSES = { firstMs: 100, maxMs: 10_000 };
 const CALM_MS = 60_000;
 /** A healthy worker responds within milliseconds; a scraper gives up after ten seconds, as a rule. */
 const QUERY_TIMEOUT_MS = 1_000;
+/** Very many connections are closed in turns with everything else. */
+const CLOSE_TIMEOUT_MS = 30_000;
 
 function messageOf(reason: unknown): string {
   return reason instanceof Error ? reason.message : String(reason);

@@ -291,6 +291,7 @@ function endpointsOf(all: AdminParts): readonly AdminEndpoint[] {
       await pool.query('connections', (some) => void connections.push(...some));
       return connections;
     },
+    close: (query) => pool.close(query),
     identity: { role: 'gateway', transport: transport.transport.name, workers: shares.count },
     observer,
     routeChanges,

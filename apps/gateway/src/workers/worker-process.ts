@@ -1,3 +1,4 @@
+import type { ConnectionQuery } from '../admin/connection-query.ts';
 import cluster from 'node:cluster';
 import type { Worker } from 'node:cluster';
 import { fileURLToPath } from 'node:url';
@@ -168,11 +169,15 @@ export class WorkerProcess {
   }
 
   /** `undefined` when it does not respond in time. */
-  async query<Name extends QueryName>(name: Name, timeoutMs: number): Promise<QueryResults[Name] | undefined> {
+  async query<Name extends QueryName>(
+    name: Name,
+    timeoutMs: number,
+    argument?: ConnectionQuery,
+  ): Promise<QueryResults[Name] | undefined> {
     this.#lastQuery += 1;
     const id = this.#lastQuery;
     const responded = new Promise<QueryResults[QueryName] | undefined>((resolve) => this.#pending.set(id, resolve));
-    this.send({ kind: 'query', id, name });
+    this.send({ kind: 'query', id, name, argument });
     const first = Promise.race([responded, this.ended]);
     const result = (await settlesWithin(first, timeoutMs)) ? await first : undefined;
     this.#pending.delete(id);

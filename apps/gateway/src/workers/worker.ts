@@ -14,6 +14,8 @@ import type { Parts } from '../config/parts.ts';
 import { installPlugins } from '../config/plugins.ts';
 import { builtInTransports, chooseTransport } from '../run/transport-choice.ts';
 import { trafficOf } from '../admin/traffic.ts';
+import { closeConnections } from '../admin/connection-query.ts';
+import type { ConnectionQuery } from '../admin/connection-query.ts';
 import { connectionsView } from '../admin/views.ts';
 import { startFailure } from './messages.ts';
 import type {
@@ -76,7 +78,7 @@ export class WorkerRun {
         for (const mark of message.marks) this.#health.mark(mark);
         return;
       case 'query':
-        return void this.#respond(message.id, message.name);
+        return void this.#respond(message.id, message.name, message.argument);
       case 'drain':
         return void this.#drain(message.why);
       case 'sockets':
@@ -169,8 +171,8 @@ export class WorkerRun {
     this.#end(1);
   }
 
-  async #respond(id: number, name: QueryName): Promise<void> {
-    const result = this.#started && (await QUERIES[name](this.#started));
+  async #respond(id: number, name: QueryName, argument: ConnectionQuery = {}): Promise<void> {
+    const result = this.#started && (await QUERIES[name](this.#started, argument));
     await this.#primary.send({ kind: 'result', id, result });
   }
 
@@ -350,12 +352,16 @@ class ReportedState implements Observer {
 const TROUBLES_EVERY_MS = 1_000;
 
 const QUERIES: {
-  readonly [Name in QueryName]: (started: StartedWorker) => QueryResults[Name] | Promise<QueryResults[Name]>;
+  readonly [Name in QueryName]: (
+    started: StartedWorker,
+    argument: ConnectionQuery,
+  ) => QueryResults[Name] | Promise<QueryResults[Name]>;
 } = {
   connections: ({ carrier }) => connectionsView(carrier.sessions.live()),
   progress: ({ carrier }) => carrier.drain.progress,
   metrics: ({ carrier }) => carrier.registry.getMetricsAsJSON(),
   traffic: ({ carrier }) => trafficOf(carrier.registry),
+  close: async ({ carrier }, query) => ({ closed: await closeConnections(carrier.sessions, query) }),
 };
 
 function messageOf(reason: unknown): string {

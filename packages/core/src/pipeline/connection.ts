@@ -61,6 +61,8 @@ export interface Upstream {
   readonly address: Endpoint;
   /** As {@link Hello.trace}, of the TLS that this proxy itself has begun towards the backend; absent where it has begun none. */
   readonly trace?: number;
+  /** Goes before the bytes of the client, in one piece with the first of them; nothing when absent. */
+  readonly preface?: Uint8Array;
   /**
    * Tells the connector how it ended, so that it can count active connections and judge the backend.
    * Obligation: called exactly once, when the splice has ended.
@@ -70,12 +72,18 @@ export interface Upstream {
 
 /** `upstream`, with something more to be done when it is given back. */
 export function releasing(upstream: Upstream, done: () => void): Upstream {
-  const { connection, route, backend, address } = upstream;
+  const { connection, route, backend, address, trace, preface } = upstream;
   const release = (transfer: Transfer): void => {
     done();
     upstream.release(transfer);
   };
-  return { connection, route, backend, address, release };
+  const facts = { connection, route, backend, address, release };
+  return { ...facts, ...(trace !== undefined && { trace }), ...(preface !== undefined && { preface }) };
+}
+
+/** What is sent to a backend first. */
+export function withPreface({ preface }: Pick<Upstream, 'preface'>, head: Uint8Array): Uint8Array {
+  return preface === undefined ? head : Buffer.concat([preface, head]);
 }
 
 /** Whether a part has given a hello: plugins are JavaScript, and what reads a hello relies on these two fields. */

@@ -15,6 +15,8 @@ export interface Limits {
   readonly idleTimeoutMs: number;
   /** The same once one side has finished sending. */
   readonly halfCloseTimeoutMs: number;
+  /** How long a connection may last from when its backend is reached, in milliseconds; up to a tenth less. No limit when absent. */
+  readonly maxAgeMs?: number;
   /** Connections at a time, all listeners together. */
   readonly connections: number;
   /** Of these, how many hellos may be incomplete; when one more comes, the oldest of them is closed, first of the client that has most. */

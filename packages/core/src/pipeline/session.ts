@@ -1,6 +1,7 @@
 import type { Admission } from './admission.ts';
 import type { LingeringClose } from './lingering-close.ts';
 import { Connecting, destroyQuietly, releaseUpstream } from './connecting.ts';
+import { withPreface } from './connection.ts';
 import type { Accepted, Hello, Upstream } from './connection.ts';
 import { Deadline } from './deadlines.ts';
 import type { Deadlines } from './deadlines.ts';
@@ -8,6 +9,8 @@ import { formatDuration } from '../duration.ts';
 import { ProxyError } from '../errors.ts';
 import { FilteredClient } from './filter.ts';
 import type { ConnectionFilter } from './filter.ts';
+import { lifetimes } from './lifetimes.ts';
+import type { MaxAges } from './max-ages.ts';
 import type { Limits } from './limits.ts';
 import type { Linked } from './linked-list.ts';
 import type { ClosedConnection, Observer } from '../observe.ts';
@@ -28,7 +31,13 @@ export interface Stages {
   readonly transport: Pick<Transport, 'dial' | 'splice'>;
   readonly limits: Pick<
     Limits,
-    'helloTimeoutMs' | 'helloMaxBytes' | 'pendingHellos' | 'connectTimeoutMs' | 'idleTimeoutMs' | 'halfCloseTimeoutMs'
+    | 'helloTimeoutMs'
+    | 'helloMaxBytes'
+    | 'pendingHellos'
+    | 'connectTimeoutMs'
+    | 'idleTimeoutMs'
+    | 'halfCloseTimeoutMs'
+    | 'maxAgeMs'
   >;
   readonly admission: Admission;
   readonly observer: Observer;
@@ -54,6 +63,8 @@ export interface SessionControl {
   connectDeadlines(timeoutMs: number): Deadlines<Session>;
   /** For transports that do not end a splice which was cut. */
   readonly cutDeadlines: Deadlines<Session>;
+  /** For those that may last only so long. */
+  readonly ages: MaxAges;
   /** For clients that were told why they are turned away. */
   readonly lingering: LingeringClose;
   /** `session` is over: everything has been reported of it. */
@@ -317,11 +328,12 @@ export class Session implements Linked<Session> {
 
   #carryBytes(connecting: Connecting, upstream: Upstream, head: Uint8Array): Splice {
     const { transport, limits } = this.#control.stages;
-    const { idleTimeoutMs, halfCloseTimeoutMs } = limits;
-    const options = { head, idleTimeoutMs, halfCloseTimeoutMs };
+    const { idleTimeoutMs, halfCloseTimeoutMs, maxAgeMs } = lifetimes(limits, connecting.route);
+    const options = { head: withPreface(upstream, head), idleTimeoutMs, halfCloseTimeoutMs };
     const splice = transport.splice(this.#downstream, upstream.connection, options);
     if (!isSplice(splice)) throw new TypeError('expected a splice, found none');
     this.#phase = new Splicing(connecting, splice);
+    if (maxAgeMs !== undefined) this.#control.ages.begin(this, maxAgeMs);
     return splice;
   }
 

@@ -1,5 +1,6 @@
 import type { Accepted } from './connection.ts';
 import { Deadlines, DeadlinesByLength } from './deadlines.ts';
+import { MaxAges } from './max-ages.ts';
 import { Session } from './session.ts';
 import type { SessionControl, LiveConnection, Stages } from './session.ts';
 import { ProxyError } from '../errors.ts';
@@ -27,6 +28,7 @@ export class Sessions {
   /** The same for all: a flood is no time to make errors. */
   #tooManyPending: ProxyError;
   readonly #lingering = new LingeringClose();
+  readonly #ages = new MaxAges();
   #launched = 0;
   #ended = 0;
   #isStopped = false;
@@ -106,6 +108,7 @@ export class Sessions {
       connectDeadlines: (timeoutMs) =>
         connectDeadlines.of((timeoutMs > 0 ? timeoutMs : connectTimeoutMs) + CONNECTOR_GRACE_MS),
       cutDeadlines: new Deadlines(CUT_TIMEOUT_MS, (session) => session.onCutTimeout()),
+      ages: this.#ages,
       lingering: this.#lingering,
       onClosed: (session) => this.#onClosed(session),
     };
@@ -148,6 +151,7 @@ export class Sessions {
   }
 
   #onClosed(session: Session): void {
+    this.#ages.end(session);
     this.#sessions.remove(session);
     this.#ended += 1;
     if (this.#sessions.size > 0) return;

@@ -106,7 +106,16 @@ export interface RouteLimits {
   readonly rate?: Rate;
   /** Connections at a time to one backend; when it has them, the next one is taken, then those of a higher priority. No limit when absent. */
   readonly perBackend?: number;
+  /** As `Limits.maxAgeMs`, in place of that of the proxy. */
+  readonly maxAgeMs?: number;
+  /** As `Limits.idleTimeoutMs`, in place of that of the proxy. */
+  readonly idleTimeoutMs?: number;
+  /** As `Limits.halfCloseTimeoutMs`, in place of that of the proxy. */
+  readonly halfCloseTimeoutMs?: number;
 }
+
+/** A version of the PROXY protocol (HAProxy, doc/proxy-protocol.txt): a line of text, or binary with more to say. */
+export type ProxyProtocolVersion = 'v1' | 'v2';
 
 /** Where connections for some names go. */
 export interface Route {
@@ -152,6 +161,8 @@ export interface Route {
   readonly access?: AccessRules;
   /** What its connections may spend, beside the limits of the proxy. */
   readonly limits?: RouteLimits;
+  /** Backends are told on whose behalf they are dialled: by a header of the PROXY protocol, of this version. Not at all when absent. */
+  readonly proxyProtocol?: ProxyProtocolVersion;
   /** Layers around the way to its backends, offered by plugins; the first is outermost, inside those of all routes. None when absent. */
   readonly use?: readonly PartUse[];
   /** Why this route exists, as facts for `explain`: for example `{ service: 'db', subset: 'v1', datacenter: 'dc2' }`. */

@@ -157,6 +157,9 @@ class Judge {
     this.check(isHealthCheck(healthCheck), [...path, 'healthCheck'], HEALTH_CHECK_FORM, healthCheck);
     this.check(isUses(use), [...path, 'use'], 'a list of { name, settings }', use);
     if (route['access'] !== undefined) this.#access(route['access'], [...path, 'access']);
+    const { proxyProtocol } = route;
+    const isVersion = proxyProtocol === undefined || proxyProtocol === 'v1' || proxyProtocol === 'v2';
+    this.check(isVersion, [...path, 'proxyProtocol'], 'v1 or v2', proxyProtocol);
     if (route['limits'] !== undefined) this.#limits(route['limits'], [...path, 'limits']);
   }
 
@@ -177,7 +180,9 @@ class Judge {
       this.problems.push(problem('error', path, 'limits', limits));
       return;
     }
-    const { connections, rate, perBackend } = limits;
+    const { connections, rate, perBackend, maxAgeMs, idleTimeoutMs, halfCloseTimeoutMs } = limits;
+    for (const [key, value] of Object.entries({ maxAgeMs, idleTimeoutMs, halfCloseTimeoutMs }))
+      this.check(isOptionalTime(value), [...path, key], 'a number of milliseconds above 0, or Infinity', value);
     this.check(isOptionalCount(connections), [...path, 'connections'], 'an integer of 1 or more', connections);
     this.check(isOptionalCount(perBackend), [...path, 'perBackend'], 'an integer of 1 or more', perBackend);
     this.check(isRate(rate), [...path, 'rate'], 'a count and a time, both above 0', rate);
@@ -234,6 +239,10 @@ function isOptionalPath(value: unknown): boolean {
 
 function isOptionalCount(value: unknown): boolean {
   return value === undefined || isWholeNumber(value, 1);
+}
+
+function isOptionalTime(value: unknown): boolean {
+  return value === undefined || (typeof value === 'number' && value > 0);
 }
 
 function isRate(value: unknown): boolean {

@@ -7,7 +7,7 @@ import { readFailover } from './failover.ts';
 import { readHealthCheck } from './health-check.ts';
 import { readUse } from './part-use.ts';
 import { parseTimeout } from './route-duration.ts';
-import { readAccess, readLimits } from './rules.ts';
+import { readAccess, readLimits, readProxyProtocol } from './rules.ts';
 import { parseServerName } from './server-name.ts';
 
 /** What a route file says. */
@@ -77,6 +77,7 @@ export const ROUTE_KEYS = {
   egress: 'optional',
   access: 'optional',
   limits: 'optional',
+  proxyProtocol: 'optional',
   use: 'optional',
 } as const;
 
@@ -106,6 +107,7 @@ function readRoute(route: Field, file: string, claims: Claim[]): Route | undefin
     ...readUse(fields.get('use')),
     ...readAccess(fields.get('access'), file),
     ...readLimits(fields.get('limits')),
+    ...readProxyProtocol(fields.get('proxyProtocol')),
     ...originOf(route),
   };
   if (name === undefined || destination === undefined) return undefined;

@@ -2,6 +2,7 @@ import { dirname, isAbsolute, join } from 'node:path';
 import type { AccessRules, Rate, Route, RouteLimits } from '@meshgate/core';
 import { ADDRESS_OR_BLOCK_FORM, isAddressOrBlock } from '@meshgate/core/parts';
 import { type Field, type Parsed, parseRate, RATE_FORM } from '@meshgate/documents';
+import { parseTimeout } from './route-duration.ts';
 
 /** Keys of `access`. */
 export const ACCESS_KEYS = {
@@ -12,7 +13,23 @@ export const ACCESS_KEYS = {
 } as const;
 
 /** Keys of `limits`. */
-export const LIMIT_KEYS = { connections: 'optional', rate: 'optional', perBackend: 'optional' } as const;
+export const LIMIT_KEYS = {
+  connections: 'optional',
+  rate: 'optional',
+  perBackend: 'optional',
+  maxAge: 'optional',
+  idleTimeout: 'optional',
+  halfCloseTimeout: 'optional',
+} as const;
+
+/** Values of `proxyProtocol`. */
+const PROXY_PROTOCOL_VERSIONS = ['v1', 'v2'] as const;
+
+/** How backends are told of the client. */
+export function readProxyProtocol(field: Field | undefined): Pick<Route, 'proxyProtocol'> {
+  const proxyProtocol = field?.oneOf(PROXY_PROTOCOL_VERSIONS);
+  return proxyProtocol === undefined ? {} : { proxyProtocol };
+}
 
 /** More than any process can have descriptors for. */
 const MAX_CONNECTIONS = 10_000_000;
@@ -54,12 +71,25 @@ export function readLimits(field: Field | undefined): Pick<Route, 'limits'> {
   const connections = fields.get('connections')?.integer(1, MAX_CONNECTIONS);
   const perBackend = fields.get('perBackend')?.integer(1, MAX_CONNECTIONS);
   const rate = fields.get('rate')?.parsed(parseRateOf);
+  const maxAgeMs = fields.get('maxAge')?.parsed(parseTimeoutOrOff);
+  const idleTimeoutMs = fields.get('idleTimeout')?.parsed(parseTimeoutOrOff);
+  const halfCloseTimeoutMs = fields.get('halfCloseTimeout')?.parsed(parseTimeoutOrOff);
   const limits: RouteLimits = {
     ...(connections !== undefined && { connections }),
     ...(rate !== undefined && { rate }),
     ...(perBackend !== undefined && { perBackend }),
+    ...(maxAgeMs !== undefined && { maxAgeMs }),
+    ...(idleTimeoutMs !== undefined && { idleTimeoutMs }),
+    ...(halfCloseTimeoutMs !== undefined && { halfCloseTimeoutMs }),
   };
   return { limits };
+}
+
+/** `off` is no limit. */
+function parseTimeoutOrOff(text: string): Parsed<number> {
+  if (text === 'off') return { kind: 'value', value: Infinity };
+  const parsed = parseTimeout(text);
+  return parsed.kind === 'value' ? parsed : { kind: 'refused', expected: `${parsed.expected}, or off` };
 }
 
 function parseRateOf(text: string): Parsed<Rate> {

@@ -1,0 +1,89 @@
+import { parseEndpoint, ProxyError } from '@meshgate/core';
+import { ADDRESS_OR_BLOCK_FORM, addressSet, inTurns, isAddressOrBlock } from '@meshgate/core/parts';
+import type { LiveConnection } from '@meshgate/core/parts';
+import { DURATION_FORM, parseDuration } from '@meshgate/documents';
+import { connectionsView } from './views.ts';
+import type { ConnectionView } from './views.ts';
+
+/** Which live connections are meant: those for which everything that is given holds. */
+export interface ConnectionQuery {
+  readonly id?: string;
+  /** Name of the route. */
+  readonly route?: string;
+  /** Address or block of the client, or `unix`. */
+  readonly client?: string;
+  /** `host:port` dialled last. */
+  readonly backend?: string;
+  /** Accepted longer ago than this. */
+  readonly olderThanMs?: number;
+}
+
+/** What a query may say, for the OpenAPI document. */
+export const CONNECTION_PARAMETERS = [
+  { name: 'route', description: 'name of the route' },
+  { name: 'client', description: 'address or block of the client, or unix' },
+  { name: 'backend', description: 'address of the backend, host:port' },
+  { name: 'olderThan', description: 'accepted longer ago than this: 30s, 5m, 1h' },
+] as const;
+
+/** @returns what is wrong with it, as a string. A name that is not known is wrong: whoever slips must not close everything. */
+export function parseConnectionQuery(parameters: URLSearchParams): ConnectionQuery | string {
+  const known = CONNECTION_PARAMETERS.map(({ name }) => name);
+  for (const name of parameters.keys())
+    if (!known.some((one) => one === name))
+      return `unknown parameter ${JSON.stringify(name)}: known ones are ${known.join(', ')}`;
+  const [route, client, backend, older] = known.map((name) => parameters.get(name) ?? undefined);
+  if (client !== undefined && !isAddressOrBlock(client))
+    return `expected client to be ${ADDRESS_OR_BLOCK_FORM}, found ${JSON.stringify(client)}`;
+  const olderThanMs = older === undefined ? undefined : parseDuration(older);
+  if (older !== undefined && olderThanMs === undefined)
+    return `expected olderThan to be ${DURATION_FORM}, found ${JSON.stringify(older)}`;
+  return {
+    ...(route !== undefined && { route }),
+    ...(client !== undefined && { client }),
+    ...(backend !== undefined && { backend }),
+    ...(olderThanMs !== undefined && { olderThanMs }),
+  };
+}
+
+/** Whether a connection is meant by `query`. */
+export function matching(query: ConnectionQuery): (connection: ConnectionView) => boolean {
+  const { id, route, client, backend, olderThanMs = -1 } = query;
+  const clients = client === undefined ? undefined : addressSet([client]);
+  return (connection) =>
+    (id === undefined || connection.id === id) &&
+    (route === undefined || connection.route === route) &&
+    (backend === undefined || connection.backend === backend) &&
+    connection.ageMs > olderThanMs &&
+    (clients === undefined || clients.has(parseEndpoint(connection.remote)?.host ?? ''));
+}
+
+/**
+ * Closes the connections that are meant, with `CLOSED_BY_ADMIN`. Takes linear time, and gives way to everything else after each 5 ms.
+ *
+ * @returns how many it has closed
+ */
+export function closeConnections(sessions: Iterable<Closable>, query: ConnectionQuery): Promise<number> {
+  return inTurns(closing(Array.from(sessions), matching(query)));
+}
+
+interface Closable {
+  readonly live: LiveConnection | undefined;
+  cut(reason: ProxyError): boolean;
+}
+
+const BY_HAND = new ProxyError('CLOSED_BY_ADMIN', 'closed by an operator');
+
+function* closing(
+  sessions: readonly Closable[],
+  isMeant: (connection: ConnectionView) => boolean,
+): Generator<void, number> {
+  let closed = 0;
+  for (const session of sessions) {
+    const { live } = session;
+    const [view] = live === undefined ? [] : connectionsView([live]);
+    if (view !== undefined && isMeant(view) && session.cut(BY_HAND)) closed += 1;
+    yield;
+  }
+  return closed;
+}

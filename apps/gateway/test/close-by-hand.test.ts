@@ -1,0 +1,107 @@
+import { join } from 'node:path';
+import { clientHello, inRecords, rawClient, tcpBackend } from '@meshgate/testkit';
+import type { Peer } from '@meshgate/testkit';
+import type { Endpoint } from '@meshgate/core';
+import { describe, expect, it } from 'vitest';
+import { closeConnections, matching, parseConnectionQuery } from '../src/admin/connection-query.ts';
+import type { ConnectionView } from '../src/admin/views.ts';
+import { folder, meshgate, startGateway, TEST_CONFIG } from './daemon.ts';
+
+/** A client that has got through to the backend of `name`. */
+async function connected(address: Endpoint, name: string): Promise<Peer> {
+  const hello = inRecords(clientHello({ serverName: name }));
+  const client = await rawClient(address);
+  await client.send(hello);
+  await client.receive(hello.length);
+  return client;
+}
+
+function files(backend: Endpoint, workers: number) {
+  const backends = [{ address: backend.host, port: backend.port }];
+  const routes = ['api.example.com', 'db.example.com'].map((name) => ({ serverNames: [name], backends }));
+  return { 'meshgate.yaml': { ...TEST_CONFIG, workers }, 'routes.yaml': { routes } };
+}
+
+describe.each([1, 2])('live connections of a gateway with %i workers', (workers) => {
+  it('are listed and closed by what is known of them', async () => {
+    await using backend = await tcpBackend('api');
+    await using at = await folder(files(backend.address, workers));
+    await using gateway = await startGateway(join(at.path, 'meshgate.yaml'));
+    await using one = await connected(gateway.address, 'api.example.com');
+    await using two = await connected(gateway.address, 'db.example.com');
+    await using three = await connected(gateway.address, 'db.example.com');
+    const admin = ['--admin', gateway.admin];
+    const listed = await meshgate(['connections', ...admin, '--route', 'api.example.com', '--json']);
+    const [only, ...others] = (JSON.parse(listed.stdout) as { readonly connections: readonly ConnectionView[] })
+      .connections;
+    expect([only?.remote, others]).toEqual([`127.0.0.1:${one.local.port}`, []]);
+    expect((await meshgate(['connections', ...admin, '--client', '10.0.0.0/8'])).stdout.split('\n')).toHaveLength(2);
+    expect(await meshgate(['close', only?.id ?? '', ...admin])).toMatchObject({
+      status: 0,
+      stdout: 'closed 1 connection\n',
+    });
+    await one.closed;
+    const line = await gateway.line(({ id }) => id === only?.id);
+    expect(line).toMatchObject({ code: 'CLOSED_BY_ADMIN', reason: 'closed by an operator' });
+    expect(await meshgate(['close', only?.id ?? '', ...admin])).toMatchObject({ status: 1 });
+    expect(await meshgate(['close', ...admin, '--older', '1h', '--route', 'db.example.com'])).toMatchObject({
+      status: 1,
+    });
+    const closed = await meshgate(['close', ...admin, '--backend', `${backend.address.host}:${backend.address.port}`]);
+    expect(closed).toMatchObject({ status: 0, stdout: 'closed 2 connections\n' });
+    await Promise.all([two.closed, three.closed]);
+  });
+});
+
+describe('what is to be closed', () => {
+  it('must be said, and said right', async () => {
+    await using at = await folder(files({ host: '127.0.0.1', port: 1 }, 1));
+    await using gateway = await startGateway(join(at.path, 'meshgate.yaml'));
+    const post = (query: string) => gateway.ask(`/connections/close${query}`, { method: 'POST' });
+    expect(await post('')).toMatchObject({
+      status: 400,
+      json: { error: expect.stringContaining('expected one of route') },
+    });
+    expect(await post('?rout=api')).toMatchObject({ status: 400 });
+    expect(await post('?client=10.0.0.0/33')).toMatchObject({ status: 400 });
+    expect(await post('?olderThan=1')).toMatchObject({ status: 400 });
+    expect(await post('?route=api')).toEqual({ status: 200, json: { closed: 0 } });
+    expect(await gateway.ask('/connections/nobody', { method: 'DELETE' })).toMatchObject({ status: 404 });
+    const { status, stderr } = await meshgate(['close', '--admin', gateway.admin]);
+    expect([status, stderr]).toEqual([2, expect.stringContaining('expected the id of a connection')]);
+  });
+
+  it('is what everything that was said holds for', () => {
+    const view = {
+      id: '1',
+      remote: '[2001:db8::1]:4711',
+      route: 'api',
+      backend: '10.0.0.1:443',
+      ageMs: 61_000,
+    } as ConnectionView;
+    const meant = (query: string): boolean => {
+      const parsed = parseConnectionQuery(new URLSearchParams(query));
+      return typeof parsed !== 'string' && matching(parsed)(view);
+    };
+    expect(meant('route=api&client=2001:db8::/32&backend=10.0.0.1:443&olderThan=1m')).toBe(true);
+    expect(['route=db', 'client=192.0.2.0/24', 'backend=10.0.0.2:443', 'olderThan=2m'].filter(meant)).toEqual([]);
+  });
+
+  it('is closed in turns with everything else, 50,000 of them', async () => {
+    let cuts = 0;
+    const connection = {
+      id: '1',
+      listener: 'main',
+      remote: { host: '192.0.2.1', port: 1 },
+      local: { host: '192.0.2.2', port: 2 },
+      at: 0,
+    };
+    const live = { state: 'sniffing', connection, attempts: 0, bytesUp: 0, bytesDown: 0, lastByteAt: 0 } as const;
+    const sessions = Array.from({ length: 50_000 }, () => ({ live, cut: () => (cuts += 1) > 0 }));
+    let turns = 0;
+    const counting = setInterval(() => (turns += 1), 0);
+    expect(await closeConnections(sessions, { client: '192.0.2.0/24' })).toBe(50_000);
+    clearInterval(counting);
+    expect([cuts, turns > 2]).toEqual([50_000, true]);
+  });
+});

@@ -1,0 +1,95 @@
+import { withDial, withUpgrade } from '@meshgate/core';
+import type {
+  Connection,
+  ConnectContext,
+  Connector,
+  Hello,
+  Layer,
+  ProxyProtocolVersion,
+  Upstream,
+  Route,
+} from '@meshgate/core';
+import { formatProxyHeader } from './proxy-header-writer.ts';
+import type { Tlv } from './proxy-header.ts';
+import { PROXY_HEADER } from './proxy-protocol.ts';
+
+/**
+ * Tells backends on whose behalf they are dialled, on routes with `proxyProtocol`: the header goes before the client's first bytes, in one
+ * piece with them; before whatever is put over the connection, if anything is. Must be outside of the layers that do that.
+ */
+export function proxyProtocolBackends(): Layer<Connector> {
+  return (inner) => ({
+    connect: (route, context) =>
+      route.proxyProtocol === undefined
+        ? inner.connect(route, context)
+        : connectWith(inner, route, route.proxyProtocol, context),
+  });
+}
+
+async function connectWith(
+  inner: Connector,
+  route: Route,
+  version: ProxyProtocolVersion,
+  context: ConnectContext,
+): Promise<Upstream> {
+  const header = headerOf(version, context);
+  /** What the header has been written to already. */
+  const told = new WeakSet<Connection>();
+  const first = withUpgrade(context, async (connection) => {
+    await connection.write(header);
+    return connection;
+  });
+  const dialling = withDial(context, (backend, address, options) => {
+    if (options.upgrade === undefined) return context.dial(backend, address, options);
+    const dial = first.dial(backend, address, options);
+    dial.done.then(
+      (connection) => told.add(connection),
+      () => undefined,
+    );
+    return dial;
+  });
+  const upstream = await inner.connect(route, dialling);
+  if (told.has(upstream.connection)) return upstream;
+  const { connection, backend, address, trace } = upstream;
+  const facts = { connection, route: upstream.route, backend, address, ...(trace !== undefined && { trace }) };
+  return { ...facts, preface: header, release: (transfer) => upstream.release(transfer) };
+}
+
+function headerOf(version: ProxyProtocolVersion, { connection, hello }: ConnectContext): Uint8Array {
+  const { remote: source, local } = connection;
+  // Behind a load balancer it is there that the client has connected.
+  const destination = PROXY_HEADER.of(connection)?.destination ?? local;
+  return formatProxyHeader(version, {
+    source,
+    destination,
+    ...(version === 'v2' && { tlvs: tlvsOf(hello, connection.id) }),
+  });
+}
+
+// Types of values, and below `SSL` of what stands in it.
+const [ALPN, AUTHORITY, UNIQUE_ID, SSL, SSL_VERSION] = [0x01, 0x02, 0x05, 0x20, 0x21];
+/** The client speaks TLS. That it has no certificate, or none that was verified, any value but 0 behind it says. */
+const SSL_CLIENT = [0x01, 0, 0, 0, 1];
+
+/** What a hello says without being decrypted. */
+function tlvsOf({ serverName, alpn = [], protocol, supportedVersions = [] }: Hello, id: string): readonly Tlv[] {
+  const [preferred] = alpn;
+  const [version, ...others] = supportedVersions.flatMap((one) => VERSIONS.get(one) ?? []);
+  // Which of several the server chooses is not known yet.
+  const ssl =
+    version === undefined || others.length > 0 ? [] : [SSL_VERSION, 0, version.length, ...Buffer.from(version)];
+  return [
+    ...(preferred === undefined ? [] : [{ type: ALPN, value: Buffer.from(preferred) }]),
+    ...(serverName === undefined ? [] : [{ type: AUTHORITY, value: Buffer.from(serverName) }]),
+    { type: UNIQUE_ID, value: Buffer.from(id) },
+    ...(protocol === 'tls' ? [{ type: SSL, value: Uint8Array.from([...SSL_CLIENT, ...ssl]) }] : []),
+  ];
+}
+
+/** As HAProxy writes them. */
+const VERSIONS: ReadonlyMap<number, string> = new Map([
+  [0x03_01, 'TLSv1'],
+  [0x03_02, 'TLSv1.1'],
+  [0x03_03, 'TLSv1.2'],
+  [0x03_04, 'TLSv1.3'],
+]);

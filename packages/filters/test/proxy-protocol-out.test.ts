@@ -1,0 +1,251 @@
+import { spawn, spawnSync } from 'node:child_process';
+import { once } from 'node:events';
+import { existsSync } from 'node:fs';
+import { chmod, mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { createServer } from 'node:net';
+import type { AddressInfo } from 'node:net';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { createProxy, nodeTransport } from '@meshgate/core';
+import type { Endpoint, Layer, Connector, Route, ProxyProtocolVersion, Transport } from '@meshgate/core';
+import { epollTransport } from '@meshgate/epoll-transport';
+import { sniSniffer } from '@meshgate/sni';
+import { clientHello, inRecords, needs, peerListener, rawClient, tlsBackend, tlsClient } from '@meshgate/testkit';
+import { describe, expect, it } from 'vitest';
+import {
+  formatProxyHeader,
+  parseProxyHeader,
+  postgres,
+  postgresBackends,
+  proxyProtocolBackends,
+} from '../src/index.ts';
+
+const HELLO = inRecords(clientHello({ serverName: 'api.example.com', alpn: ['h2', 'http/1.1'] }));
+const CLIENT = { host: '192.0.2.1', port: 4711 };
+const SERVER = { host: '198.51.100.1', port: 443 };
+
+function routeTo(address: Endpoint, proxyProtocol: ProxyProtocolVersion): Route {
+  return {
+    name: 'api',
+    serverNames: ['api.example.com'],
+    backends: [{ address, weight: 1, healthy: true }],
+    proxyProtocol,
+  };
+}
+
+async function proxyTo(route: Route, layers: readonly Layer<Connector>[] = [], transport?: Transport) {
+  const proxy = createProxy({
+    listen: { host: '127.0.0.1', port: 0 },
+    routes: [route],
+    sniffers: [sniSniffer()],
+    filters: layers.length > 0 ? [postgres()] : [],
+    layers: [proxyProtocolBackends(), ...layers],
+    drain: { graceMs: 0, spreadMs: 0 },
+    ...(transport !== undefined && { transport }),
+  });
+  await proxy.start();
+  return { address: proxy.address, [Symbol.asyncDispose]: () => proxy.stop() };
+}
+
+describe('a header that is written', () => {
+  it.each([
+    ['v1', CLIENT, SERVER, CLIENT, SERVER],
+    ['v2', CLIENT, SERVER, CLIENT, SERVER],
+    [
+      'v2',
+      { host: '2001:db8::1', port: 1 },
+      { host: '2001:db8::2', port: 2 },
+      { host: '2001:db8::1', port: 1 },
+      { host: '2001:db8::2', port: 2 },
+    ],
+    ['v1', { host: '2001:db8::1', port: 1 }, SERVER, { host: '2001:db8::1', port: 1 }, SERVER],
+    [
+      'v2',
+      { host: 'fe80::1%eth0', port: 1 },
+      { host: 'fe80::2', port: 2 },
+      { host: 'fe80::1', port: 1 },
+      { host: 'fe80::2', port: 2 },
+    ],
+    ['v1', { host: 'unix:/run/app.sock', port: 0 }, SERVER, undefined, undefined],
+    ['v2', { host: 'unix:/run/app.sock', port: 0 }, SERVER, undefined, undefined],
+  ] as const)('as %s from %o to %o is read as it was meant', (version, source, destination, from, to) => {
+    const bytes = formatProxyHeader(version, { source, destination });
+    const result = parseProxyHeader(bytes);
+    expect(result).toMatchObject({ kind: 'header', length: bytes.length });
+    const header = result.kind === 'header' ? result.header : undefined;
+    expect([header?.source, header?.destination]).toEqual([from, to]);
+  });
+
+  it('has its values, and a checksum that tells any change', () => {
+    const tlvs = [{ type: 0xea, value: Buffer.from('vpce-1') }];
+    const bytes = formatProxyHeader('v2', { source: CLIENT, destination: SERVER, tlvs });
+    expect(parseProxyHeader(bytes)).toMatchObject({
+      header: { tlvs: [{ type: 0xea, value: Uint8Array.from(Buffer.from('vpce-1')) }] },
+    });
+    bytes[20] = (bytes[20] ?? 0) ^ 1;
+    expect(parseProxyHeader(bytes)).toMatchObject({ kind: 'malformed' });
+  });
+});
+
+const transports: readonly (readonly [string, () => Transport])[] = [
+  ['node', nodeTransport],
+  ...(process.platform === 'linux' ? ([['epoll', () => epollTransport()]] as const) : []),
+];
+
+describe.each(transports)('a backend of a route with proxyProtocol, on the transport %s,', (_name, makeTransport) => {
+  it('gets version 2 before the hello, with what the hello says', async () => {
+    await using backend = await peerListener();
+    await using proxy = await proxyTo(routeTo(backend.address, 'v2'), [], makeTransport());
+    await using client = await rawClient(proxy.address);
+    await client.send(HELLO);
+    const peer = await backend.accept();
+    const start = await peer.receive(16);
+    const header = Buffer.concat([start, await peer.receive(start.readUInt16BE(14))]);
+    expect((await peer.receive(HELLO.length)).equals(HELLO)).toBe(true);
+    const result = parseProxyHeader(header);
+    expect(result).toMatchObject({ kind: 'header', header: { source: client.local, destination: proxy.address } });
+    const tlvs = result.kind === 'header' ? result.header.tlvs : [];
+    const valueOf = (type: number): string | undefined => {
+      const found = tlvs.find((one) => one.type === type);
+      return found && Buffer.from(found.value).toString('latin1');
+    };
+    expect([valueOf(0x01), valueOf(0x02), valueOf(0x05)]).toEqual(['h2', 'api.example.com', '1']);
+    expect(valueOf(0x20)?.startsWith('\x01\0\0\0\x01')).toBe(true);
+  });
+
+  it('gets version 1 before the hello', async () => {
+    await using backend = await peerListener();
+    await using proxy = await proxyTo(routeTo(backend.address, 'v1'), [], makeTransport());
+    await using client = await rawClient(proxy.address);
+    await client.send(HELLO);
+    const peer = await backend.accept();
+    const expected = `PROXY TCP4 127.0.0.1 127.0.0.1 ${client.local.port} ${proxy.address.port}\r\n`;
+    expect((await peer.receive(expected.length)).toString()).toBe(expected);
+    expect((await peer.receive(HELLO.length)).equals(HELLO)).toBe(true);
+  });
+
+  it('that speaks PostgreSQL gets it before it is asked for TLS', async () => {
+    await using backend = await peerListener();
+    await using proxy = await proxyTo(routeTo(backend.address, 'v1'), [postgresBackends()], makeTransport());
+    await using client = await rawClient(proxy.address);
+    const request = Buffer.from('0000000804d2162f', 'hex');
+    await client.send(request);
+    expect((await client.receive(1)).toString()).toBe('S');
+    await client.send(HELLO);
+    const peer = await backend.accept();
+    const header = `PROXY TCP4 127.0.0.1 127.0.0.1 ${client.local.port} ${proxy.address.port}\r\n`;
+    expect((await peer.receive(header.length)).toString()).toBe(header);
+    expect((await peer.receive(8)).equals(request)).toBe(true);
+    await peer.send('S');
+    expect((await peer.receive(HELLO.length)).equals(HELLO)).toBe(true);
+  });
+});
+
+/** A port that was free a moment ago: these servers cannot be asked for any. */
+async function freePort(): Promise<number> {
+  const server = createServer().listen(0, '127.0.0.1');
+  await once(server, 'listening');
+  const { port } = server.address() as AddressInfo;
+  server.close();
+  await once(server, 'close');
+  return port;
+}
+
+/** Runs a server with this configuration until it is disposed of. */
+async function daemon(
+  command: string,
+  file: string,
+  text: (folder: string) => string,
+  args: (path: string, folder: string) => readonly string[],
+) {
+  const folder = await mkdtemp(join(tmpdir(), 'meshgate-proxy-'));
+  await chmod(folder, 0o755);
+  const path = join(folder, file);
+  await writeFile(path, text(folder));
+  const child = spawn(command, args(path, folder), { stdio: 'ignore' });
+  const ended = once(child, 'exit');
+  return {
+    pid: child.pid,
+    async [Symbol.asyncDispose](): Promise<void> {
+      child.kill('SIGKILL');
+      await ended;
+      await rm(folder, { recursive: true, force: true });
+    },
+  };
+}
+
+async function isListening(port: number): Promise<void> {
+  for (;;) {
+    try {
+      await using client = await rawClient({ host: '127.0.0.1', port });
+      client.end();
+      return;
+    } catch {
+      await new Promise((resolve) => setImmediate(resolve));
+    }
+  }
+}
+
+function isThere(command: string): true | string {
+  return spawnSync(command, ['-v']).error === undefined || 'no binary found';
+}
+
+needs('haproxy', isThere('haproxy'))('HAProxy behind a route with proxyProtocol', () => {
+  it.each(['v1', 'v2'] as const)('learns the client by %s, and says so to whoever is behind it', async (version) => {
+    await using behind = await peerListener();
+    const port = await freePort();
+    const text = `defaults
+  mode tcp
+  timeout connect 5s
+  timeout client 30s
+  timeout server 30s
+listen in
+  bind 127.0.0.1:${port} accept-proxy
+  server behind 127.0.0.1:${behind.address.port} send-proxy
+`;
+    await using haproxy = await daemon(
+      'haproxy',
+      'haproxy.cfg',
+      () => text,
+      (path) => ['-db', '-f', path],
+    );
+    expect(haproxy.pid).toBeDefined();
+    await isListening(port);
+    await using proxy = await proxyTo(routeTo({ host: '127.0.0.1', port }, version));
+    await using client = await rawClient(proxy.address);
+    await client.send(HELLO);
+    const expected = `PROXY TCP4 127.0.0.1 127.0.0.1 ${client.local.port} ${proxy.address.port}\r\n`;
+    for (;;) {
+      const peer = await behind.accept();
+      // The look whether HAProxy listens has come here, too, and has ended.
+      const header = await peer.receive(expected.length).catch(() => undefined);
+      if (header === undefined) continue;
+      expect(header.toString()).toBe(expected);
+      expect((await peer.receive(HELLO.length)).equals(HELLO)).toBe(true);
+      return;
+    }
+  });
+});
+
+needs('nginx', isThere('nginx'))('nginx behind a route with proxyProtocol', () => {
+  it.each(['v1', 'v2'] as const)('takes %s and passes the hello on', async (version) => {
+    await using api = await tlsBackend('api.example.com');
+    const port = await freePort();
+    const text = (folder: string): string => `${MODULES}daemon off;
+pid ${folder}/nginx.pid;
+error_log ${folder}/error.log;
+events {}
+stream { server { listen 127.0.0.1:${port} proxy_protocol; proxy_pass 127.0.0.1:${api.address.port}; } }
+`;
+    await using nginx = await daemon('nginx', 'nginx.conf', text, (path, folder) => ['-c', path, '-p', folder]);
+    expect(nginx.pid).toBeDefined();
+    await isListening(port);
+    await using proxy = await proxyTo(routeTo({ host: '127.0.0.1', port }, version));
+    await using client = await tlsClient(proxy.address, 'api.example.com', { ca: api.ca });
+    expect(await client.say('hello')).toBe('hello');
+  });
+});
+
+const STREAM_MODULE = '/usr/lib/nginx/modules/ngx_stream_module.so';
+/** Debian has it apart. */
+const MODULES = existsSync(STREAM_MODULE) ? `load_module ${STREAM_MODULE};\n` : '';
