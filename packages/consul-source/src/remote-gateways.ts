@@ -38,7 +38,7 @@ export async function* gatewayGroups(
       const present = JSON.stringify(groups);
       if (groups !== undefined && present !== last) yield groups;
       last = groups === undefined ? last : present;
-      await watch.changes.changed(seen, signal, TICK_MS);
+      await watch.changes.changed(seen, signal, groups === undefined ? PATIENCE_MS : TICK_MS);
       seen = watch.changes.revision;
     }
   } finally {
@@ -81,7 +81,9 @@ class GatewayWatch {
     const all = [...new Set([...names, ...states.keys()])].toSorted();
     const asked = all.filter((datacenter) => this.#checksStates || !states.has(datacenter));
     this.#direct.set(new Map(asked.map((datacenter) => [datacenter, this.#query(datacenter, states.get(datacenter))])));
-    if (!this.#direct.converged && performance.now() < this.#patientUntil) return undefined;
+    // Where there is a state for each, nobody need wait for a datacenter that may not answer.
+    const isMissing = all.some((datacenter) => !states.has(datacenter));
+    if (isMissing && !this.#direct.converged && performance.now() < this.#patientUntil) return undefined;
     return newestOfEach(all.flatMap((datacenter) => this.#groupsOf(datacenter, states.get(datacenter))));
   }
 
