@@ -365,8 +365,8 @@ describe('a bad night', () => {
     }),
     configBroken: () =>
       fileFault('meshgate.yaml', 'listeners: [', {
-        about: (line) => String(line['msg']).includes('configuration'),
-        says: /configuration file is now invalid: .*meshgate\.yaml/,
+        about: (line) => String(line['msg']).startsWith('reload'),
+        says: /reload refused, nothing has changed: .*meshgate\.yaml/,
       }),
   };
 
