@@ -103,6 +103,16 @@ export function spawnMeshgate(args: readonly string[], nodeOptions: readonly str
   return new GatewayProcess(child);
 }
 
+/** Starts a gateway as systemd does, with an open socket and a variable for its own process id. */
+export function activated(config: string, socket: number, env: Readonly<Record<string, string>>): Daemon {
+  const command = 'LISTEN_PID=$$ exec "$0" "$@"';
+  const child = spawn('/bin/sh', ['-c', command, process.execPath, MAIN, 'gateway', '--config', config], {
+    stdio: ['ignore', 'pipe', 'pipe', socket],
+    env: { ...process.env, LISTEN_FDS: '1', LISTEN_FDNAMES: 'edge', ...env },
+  });
+  return new GatewayProcess(child as Piped);
+}
+
 /** Starts any command of `meshgate` with `stdout`, a descriptor or `pipe`, as its standard output: nobody reads it. */
 export function spawnWithOutput(args: readonly string[], stdout: number | 'pipe'): ChildProcess {
   return spawn(process.execPath, [MAIN, ...args], { stdio: ['ignore', stdout, 'inherit'] });

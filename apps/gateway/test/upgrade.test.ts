@@ -14,7 +14,7 @@ const epoll = await epollTest();
 const uring = await uringTest();
 
 /** So often each claim is tried; `MESHGATE_UPGRADES=50` for a long run. */
-const ROUNDS = Number(process.env['MESHGATE_UPGRADES'] ?? 3);
+const ROUNDS = Number(process.env['MESHGATE_UPGRADES'] ?? 2);
 
 /** Asks whichever process serves now, on a connection of its own. */
 function ask(gateway: ReadyDaemon): AdminClient {
@@ -86,7 +86,7 @@ for (const { transport, workers, declare } of KINDS) {
   declare(`an upgrade with ${workers === 1 ? 'one process' : 'two workers'} and the transport ${transport}`, () => {
     it('drops no connection, new or live, again and again', { timeout: 15_000 + ROUNDS * 10_000 }, async () => {
       await using api = await tlsBackend('api.example.com');
-      await using files = await gatewayFolder([api], { transport, workers, drain: { grace: '30s' } });
+      await using files = await gatewayFolder([api], { transport, workers, drain: { grace: '10m' } });
       await using gateway = await upgradable(`${files.path}/meshgate.yaml`);
       await using old = await tlsClient(gateway.address, 'api.example.com');
       const traffic = await load(gateway);

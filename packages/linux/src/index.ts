@@ -47,6 +47,8 @@ export {
 } from './abi.ts';
 export type { Abi } from './abi.ts';
 export { AcceptPause } from './accept-pause.ts';
+export { datagramSender } from './datagrams.ts';
+export type { DatagramSender } from './datagrams.ts';
 export { dialBy } from './dialling.ts';
 export type { Connecting } from './dialling.ts';
 export { Handshakes } from './handshakes.ts';

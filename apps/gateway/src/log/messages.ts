@@ -103,6 +103,13 @@ export const MESSAGES = {
     meaning: 'The new process ended, or was not ready in time.',
     action: 'See the reason, and the lines that the new process has written.',
   },
+  serviceManagerUnreachable: {
+    level: 'warn',
+    text: 'service manager cannot be notified: {reason}',
+    meaning:
+      '`NOTIFY_SOCKET` is set, and the system calls for it are not available: systemd never hears that the service is ready.',
+    action: 'Where koffi has no binary: `Type=exec` in place of `Type=notify`, and no `WatchdogSec`.',
+  },
   linesDropped: {
     level: 'warn',
     text: '{dropped} log lines dropped: {reason}',

@@ -21,7 +21,7 @@ export interface Predecessor {
 export const HANDOVER_VARIABLE = 'MESHGATE_HANDOVER';
 
 /** The first descriptor behind the standard ones, as `SD_LISTEN_FDS_START` in sd_listen_fds(3). */
-export const FIRST_SOCKET_FD = 3;
+const FIRST_SOCKET_FD = 3;
 
 /**
  * Looks where the process comes from, and takes it out of the environment: processes that it starts come from elsewhere.
@@ -86,6 +86,6 @@ export function activatedSockets(
 }
 
 /** Of a process that has its sockets from nobody. */
-export function noOrigin(): Origin {
+function noOrigin(): Origin {
   return { sockets: new InheritedSockets(), predecessor: undefined };
 }

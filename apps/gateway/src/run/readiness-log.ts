@@ -2,6 +2,7 @@ import { pause } from '@meshgate/core';
 import { FailureLog } from '../log/failure-log.ts';
 import type { Logger } from '../log/logger.ts';
 import { say } from '../log/messages.ts';
+import type { Readiness } from '../admin/readiness.ts';
 import type { Gateway } from './gateway.ts';
 
 /** What a {@link ReadinessLog} is made of. */
@@ -10,6 +11,8 @@ export interface ReadinessLogOptions {
   readonly logger: Logger;
   /** Of the process, for the lines `started` and `ready`. */
   readonly facts: Readonly<Record<string, unknown>>;
+  /** Told whenever that changes, and why it is not ready. */
+  onChange(readiness: Pick<Readiness, 'ready' | 'reasons'>): void;
   /** Aborts when the process leaves: nothing is written any more. */
   readonly signal: AbortSignal;
 }
@@ -47,12 +50,14 @@ export class ReadinessLog {
     if (this.#wasReady || this.#isStarting) return;
     this.#failures.recovered('readiness');
     this.#wasReady = true;
+    this.#options.onChange({ ready, reasons });
     say(logger, 'ready', {}, { listeners, admin, routes, ...facts });
   }
 
   #sayNotReady(reasons: string): void {
     if (!this.#wasReady && performance.now() - this.#begunAt < STARTING_MS) return;
     this.#wasReady = false;
+    this.#options.onChange({ ready: false, reasons: [reasons] });
     if (this.#failures.failed('readiness', reasons).kind === 'line') say(this.#options.logger, 'notReady', { reasons });
   }
 

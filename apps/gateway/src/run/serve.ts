@@ -3,6 +3,7 @@ import { aborted, settlesWithin } from '@meshgate/core/parts';
 import type { Amend } from '../config/amend-config.ts';
 import { bindFailure } from './bind-failure.ts';
 import { compose } from './compose.ts';
+import type { Readiness } from '../admin/readiness.ts';
 import type { Gateway } from './gateway.ts';
 import { loadConfig } from '../config/load-config.ts';
 import type { LoadedConfig } from '../config/load-config.ts';
@@ -13,7 +14,9 @@ import { thisMachine } from './machine.ts';
 import { ReadinessLog } from './readiness-log.ts';
 import { originOf } from './predecessor.ts';
 import type { Origin } from './predecessor.ts';
-import type { ProcessControl, UpgradeOutcome } from './process-control.ts';
+import type { ProcessControl, ReloadOutcome, UpgradeOutcome } from './process-control.ts';
+import { serviceManager } from './service-manager.ts';
+import type { ServiceManager } from './service-manager.ts';
 import { startSuccessor } from './successor.ts';
 import { Reloader } from './reload.ts';
 import { VERSION } from '../cli/version.ts';
@@ -84,7 +87,12 @@ export interface RunningProxy {
 export async function run(proxy: RunningProxy, target: LogTarget, signals: Signals): Promise<ServeStatus> {
   const { config } = proxy.loaded;
   const log = await openLog(config.log, { ...target, isShared: config.workers !== 1 });
-  const status = await new Run(proxy, log, target).untilItEnds(signals);
+  const found = await serviceManager(process.env);
+  if (found.kind === 'unreachable') say(log.logger, 'serviceManagerUnreachable', { reason: found.reason });
+  // A successor has another process id.
+  delete process.env['WATCHDOG_PID'];
+  const manager = found.kind === 'found' ? found.manager : undefined;
+  const status = await new Run(proxy, { log, target, manager }).untilItEnds(signals);
   await closeLog(log);
   return status;
 }
@@ -98,6 +106,13 @@ function gatewayOf(asLoaded: LoadedConfig, around: RunSurroundings): Gateway {
   return compose(loaded.config, loaded.parts, { log, transport, limits: shares.total, control, origin, shutDown });
 }
 
+/** Who hears of a run. */
+interface RunTargets {
+  readonly log: Log;
+  readonly target: LogTarget;
+  readonly manager: ServiceManager | undefined;
+}
+
 /** One proxy, from its start to its end. */
 class Run {
   readonly #loaded: LoadedConfig;
@@ -106,6 +121,7 @@ class Run {
   readonly #gateway: Gateway;
   readonly #reloader: Reloader;
   readonly #origin: Origin;
+  readonly #manager: ServiceManager | undefined;
   #upgrading: Promise<UpgradeOutcome> | undefined;
   #isHandedOver = false;
   /** Aborts when the process is to stop: a signal, the admin API, or a bug. */
@@ -116,8 +132,9 @@ class Run {
   /** A signal has told it to stop; one that has handed over leaves by itself. */
   #isTold = false;
 
-  constructor({ loaded, composeWith, loadAgain }: RunningProxy, log: Log, target: LogTarget) {
+  constructor({ loaded, composeWith, loadAgain }: RunningProxy, { log, target, manager }: RunTargets) {
     this.#loaded = loaded;
+    this.#manager = manager;
     this.#logger = log.logger;
     this.#shares = sharesOf(loaded.config, thisMachine());
     this.#origin = originOf(process.env, loaded.config.listeners);
@@ -128,7 +145,7 @@ class Run {
 
   async untilItEnds(signals: Signals): Promise<ServeStatus> {
     signals.onStop(() => this.#leaveOrForce());
-    signals.onReload(() => void this.#reloader.reload());
+    signals.onReload(() => void this.#reload());
     signals.onUpgrade(() => void this.#upgrade());
     signals.onStray((error, kind) => this.#onStray(error, kind));
     const readiness = this.#readinessLog();
@@ -136,6 +153,7 @@ class Run {
     readiness.startFinished();
     void this.#takeOver();
     await aborted(this.#leaving.signal);
+    if (!this.#isHandedOver) this.#manager?.notify({ kind: 'stopping' });
     const { cut } = await this.#gateway.drain(this.#isHandedOver ? 'handover' : 'leaving');
     if (cut > 0) this.#status = 1;
     await this.#stop();
@@ -148,9 +166,16 @@ class Run {
       get settings() {
         return settings();
       },
-      reload: () => this.#reloader.reload(),
+      reload: () => this.#reload(),
       upgrade: () => this.#upgrade(),
     };
+  }
+
+  async #reload(): Promise<ReloadOutcome> {
+    this.#manager?.notify({ kind: 'reloading' });
+    const outcome = await this.#reloader.reload();
+    this.#manager?.notify({ kind: 'ready' });
+    return outcome;
   }
 
   /** One at a time. */
@@ -170,6 +195,7 @@ class Run {
       );
       say(this.#logger, 'handedOver', {}, { successor: pid });
       this.#isHandedOver = true;
+      this.#manager?.notify({ kind: 'handed over', pid });
       // Whoever has asked for it gets the answer first.
       setImmediate(() => void this.#gateway.releaseAdmin().finally(() => this.#leave()));
       return { kind: 'handed over', pid };
@@ -207,7 +233,15 @@ class Run {
       maxConnections: total.connections,
       maxPendingHandshakes: total.pendingHellos,
     };
-    return new ReadinessLog({ gateway: this.#gateway, logger: this.#logger, facts, signal: this.#leaving.signal });
+    const onChange = ({ ready, reasons }: Pick<Readiness, 'ready' | 'reasons'>): void =>
+      this.#manager?.notify(ready ? { kind: 'ready' } : { kind: 'status', text: `not ready: ${reasons.join('; ')}` });
+    return new ReadinessLog({
+      gateway: this.#gateway,
+      logger: this.#logger,
+      facts,
+      signal: this.#leaving.signal,
+      onChange,
+    });
   }
 
   /** Whether it runs: not when it could not start, nor when it was told to stop before. */

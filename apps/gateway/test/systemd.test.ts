@@ -1,0 +1,156 @@
+import { execFileSync } from 'node:child_process';
+import { once } from 'node:events';
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { createServer } from 'node:net';
+import type { AddressInfo } from 'node:net';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { descriptorOf } from '@meshgate/core/parts';
+import { datagramSender, encodeAddress, loadLibc, SOCK_NONBLOCK, Sockets } from '@meshgate/linux';
+import type { Libc } from '@meshgate/linux';
+import { needs, tlsBackend, tlsClient } from '@meshgate/testkit';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { adminClient } from '../src/admin/client.ts';
+import { notification } from '../src/run/service-manager.ts';
+import { activated, gatewayFolder } from './daemon.ts';
+import { pageText } from './page.ts';
+
+const UNITS = fileURLToPath(new URL('../systemd/', import.meta.url));
+
+describe('what systemd is told', () => {
+  it.each([
+    [{ kind: 'ready' }, 'READY=1\nSTATUS=ready'],
+    [{ kind: 'reloading' }, 'RELOADING=1\nMONOTONIC_USEC=42\nSTATUS=reloading'],
+    [{ kind: 'stopping' }, 'STOPPING=1\nSTATUS=draining'],
+    [{ kind: 'handed over', pid: 4711 }, 'MAINPID=4711\nREADY=1'],
+    [{ kind: 'status', text: 'a\nMAINPID=1' }, 'STATUS=a MAINPID=1'],
+    [{ kind: 'alive' }, 'WATCHDOG=1'],
+  ] as const)('$0.kind', (state, text) => {
+    expect(notification(state, 42n)).toBe(text);
+  });
+});
+
+const libc = await loadLibc().catch(String);
+
+needs('epoll', typeof libc !== 'string' || libc)('a notification', () => {
+  it('reaches a datagram socket, by its path or in the abstract namespace', () => {
+    if (typeof libc === 'string') throw new Error(libc);
+    const folder = mkdtempSync(join(tmpdir(), 'meshgate-notify-'));
+    for (const path of [join(folder, 'notify'), `@meshgate-test-${process.pid}`]) {
+      const address = encodeAddress({ host: `unix:${path.replace('@', '\0')}`, port: 0 });
+      if (typeof address === 'string') throw new Error(address);
+      const receiver = libc.socket(address.family, 2, 0);
+      const bytes = path.startsWith('@') ? address.bytes.subarray(0, -1) : address.bytes;
+      expect(new Sockets(libc).bind(receiver, { ...address, bytes })).toBe(0);
+      const sender = datagramSender(libc, path);
+      sender.send('READY=1');
+      const buffer = libc.allocate(64);
+      const length = libc.recv(receiver, buffer.address, 64, 0);
+      expect(Buffer.from(buffer.bytes.subarray(0, length)).toString()).toBe('READY=1');
+      sender.close();
+      libc.close(receiver);
+    }
+    rmSync(folder, { recursive: true });
+    expect(() => datagramSender(libc, '/nowhere/notify')).toThrow('ENOENT');
+  });
+});
+
+needs('epoll', typeof libc !== 'string' || libc)('a gateway that systemd starts', () => {
+  it(
+    'accepts on the socket that systemd has opened, says when it is ready, and which process goes on',
+    { timeout: 30_000 },
+    async () => {
+      if (typeof libc === 'string') throw new Error(libc);
+      await using api = await tlsBackend('api.example.com');
+      const server = createServer().listen(0, '127.0.0.1');
+      await once(server, 'listening');
+      const { port } = server.address() as AddressInfo;
+      const listeners = [{ name: 'edge', address: '127.0.0.1', port }];
+      await using files = await gatewayFolder([api], { listeners });
+      const path = join(files.path, 'notify');
+      const receiver = notifySocket(libc, path);
+      await using gateway = activated(`${files.path}/meshgate.yaml`, descriptorOf(server) ?? -1, {
+        NOTIFY_SOCKET: path,
+      });
+      // The service's process has it from here on.
+      server.close();
+      const { admin } = (await gateway.said('ready')) as unknown as { readonly admin: string };
+      expect(await receiver.next()).toContain('READY=1');
+      await using client = await tlsClient({ host: '127.0.0.1', port }, 'api.example.com');
+      expect(await client.say('hello')).toBe('hello');
+      const operator = adminClient(new URL(admin));
+      expect(await operator.change('POST', '/reload')).toEqual({ changes: [] });
+      expect(await receiver.next()).toMatch(/^RELOADING=1\nMONOTONIC_USEC=\d+\n/);
+      expect(await receiver.next()).toContain('READY=1');
+      const { pid } = (await operator.change('POST', '/upgrade', 30_000)) as { readonly pid: number };
+      const told = [await receiver.next(), await receiver.next()].join('\n');
+      expect(told).toContain(`MAINPID=${pid}\nREADY=1`);
+      await using late = await tlsClient({ host: '127.0.0.1', port }, 'api.example.com');
+      expect(await late.say('hello')).toBe('hello');
+      for (const peer of [client, late]) await peer[Symbol.asyncDispose]();
+      process.kill(pid, 'SIGTERM');
+      expect(await receiver.next()).toContain('STOPPING=1');
+      await gateway.ended;
+      receiver.close();
+    },
+  );
+});
+
+/** The end of a service manager. */
+function notifySocket(calls: Libc, path: string) {
+  const address = encodeAddress({ host: `unix:${path}`, port: 0 });
+  if (typeof address === 'string') throw new Error(address);
+  const fd = calls.socket(address.family, 2 | SOCK_NONBLOCK, 0);
+  new Sockets(calls).bind(fd, address);
+  const buffer = calls.allocate(4096);
+  const next = async (): Promise<string> => {
+    for (;;) {
+      const length = calls.recv(fd, buffer.address, 4096, 0);
+      if (length > 0) return Buffer.from(buffer.bytes.subarray(0, length)).toString();
+      await new Promise((resolve) => setImmediate(resolve));
+    }
+  };
+  return { next, close: () => void calls.close(fd) };
+}
+
+function analyzeFails(): true | string {
+  try {
+    execFileSync('systemd-analyze', ['--version'], { stdio: 'ignore' });
+    return true;
+  } catch {
+    return 'no systemd-analyze found (Debian package systemd)';
+  }
+}
+
+needs('systemd', analyzeFails())('the units', () => {
+  let folder = '';
+  beforeAll(() => {
+    folder = mkdtempSync(join(tmpdir(), 'meshgate-units-'));
+    for (const unit of ['meshgate.service', 'meshgate.socket']) {
+      const text = readFileSync(join(UNITS, unit), 'utf8').replaceAll('/usr/local/bin/meshgate', '/bin/true');
+      writeFileSync(join(folder, unit), text);
+    }
+  });
+  afterAll(() => rmSync(folder, { recursive: true, force: true }));
+
+  it('are valid', () => {
+    const units = ['meshgate.service', 'meshgate.socket'].map((unit) => join(folder, unit));
+    expect(execFileSync('systemd-analyze', ['verify', ...units], { encoding: 'utf8', stdio: 'pipe' })).toBe('');
+  });
+
+  it('expose as little as systemd calls OK', () => {
+    const service = join(folder, 'meshgate.service');
+    const args = ['security', '--offline=true', '--threshold=20', service];
+    const report = execFileSync('systemd-analyze', args, { encoding: 'utf8', stdio: 'pipe' });
+    expect(report).toMatch(/Overall exposure level for meshgate\.service: [01]\.\d OK/);
+  });
+});
+
+describe('docs/operate/install.md', () => {
+  it('shows the units as they are', () => {
+    const page = pageText('docs/operate/install.md');
+    for (const unit of ['meshgate.service', 'meshgate.socket'])
+      expect(page).toContain(readFileSync(join(UNITS, unit), 'utf8'));
+  });
+});
