@@ -84,7 +84,7 @@ const KINDS = [
 
 for (const { transport, workers, declare } of KINDS) {
   declare(`an upgrade with ${workers === 1 ? 'one process' : 'two workers'} and the transport ${transport}`, () => {
-    it('drops no connection, new or live, again and again', { timeout: 15_000 + ROUNDS * 10_000 }, async () => {
+    it('drops no connection, new or live, again and again', { timeout: 30_000 + ROUNDS * 30_000 }, async () => {
       await using api = await tlsBackend('api.example.com');
       await using files = await gatewayFolder([api], { transport, workers, drain: { grace: '10m' } });
       await using gateway = await upgradable(`${files.path}/meshgate.yaml`);
