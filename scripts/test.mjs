@@ -1,11 +1,22 @@
 // `npm test`: installs, builds, and runs every check and every test. Needs nothing but Node and npm.
 //
-// What a machine lacks is skipped, with the reason; MESHGATE_TEST_REQUIRE=consul,netns,epoll,uring (any subset) makes that a failure.
+// What a machine lacks is skipped, with the reason; MESHGATE_TEST_REQUIRE=consul,netns,epoll (any subset of the list below) makes that a failure.
 // The last line counts checks and tests together.
 import { prepare, run, step } from './workspace.mjs';
 
 /** What suites may declare that they need, by `needs()` of the testkit. */
-const CAPABILITIES = ['consul', 'netns', 'epoll', 'haproxy', 'nginx', 'postgres', 'uring', 'chromium'];
+const CAPABILITIES = [
+  'consul',
+  'netns',
+  'epoll',
+  'haproxy',
+  'nginx',
+  'postgres',
+  'uring',
+  'chromium',
+  'promtool',
+  'systemd',
+];
 
 const CHECKS = [
   ['types of tests and scripts', 'tsc', '-p', 'tsconfig.test.json'],
