@@ -22,10 +22,15 @@ interface Failing {
 export class FailureLog {
   readonly #things = new Map<string, Failing>();
   readonly #now: () => number;
+  readonly #maxReasons: number;
 
-  /** @param now monotonic milliseconds */
-  constructor(now: () => number = () => performance.now()) {
+  /**
+   * @param now monotonic milliseconds
+   * @param maxReasons reasons of one thing that may have a line within a minute
+   */
+  constructor(now: () => number = () => performance.now(), maxReasons: number = MAX_REASONS) {
     this.#now = now;
+    this.#maxReasons = maxReasons;
   }
 
   /** @param thing what fails, such as a source: the number of things must be bounded, or they must recover */
@@ -38,7 +43,7 @@ export class FailureLog {
     this.#things.set(thing, failing);
     const isDue = now - failing.lastLineAt >= EVERY_MS;
     if (isDue) failing.reasons.clear();
-    if (!isDue && (failing.reasons.has(reason) || failing.reasons.size >= MAX_REASONS)) {
+    if (!isDue && (failing.reasons.has(reason) || failing.reasons.size >= this.#maxReasons)) {
       failing.repeats += 1;
       return { kind: 'silent' };
     }
@@ -67,7 +72,6 @@ export class FailureLog {
 }
 
 const EVERY_MS = 60_000;
-/** Reasons of one thing that may have a line within a minute. */
 const MAX_REASONS = 3;
 /** More than any configuration names; backends and names of backends may be more. */
 const MAX_THINGS = 1_000;

@@ -16,7 +16,7 @@ export class RefusalThrottle {
   /** @param now monotonic milliseconds */
   constructor(now: () => number = () => performance.now()) {
     this.#now = now;
-    this.#failures = new FailureLog(now);
+    this.#failures = new FailureLog(now, MAX_REASONS);
   }
 
   /** How many lines like it were left out before it; `undefined`: this one is, too. */
@@ -54,6 +54,8 @@ function clientOf({ host, port }: ClosedConnection['connection']['remote']): str
   return host === '' ? formatEndpoint({ host, port }) : host;
 }
 
+// Behind the address of a gateway or a NAT are many clients, each with a reason of its own.
+const MAX_REASONS = 20;
 const MINUTE_MS = 60_000;
 /** Ten a second: more lines tell nobody more, and a scan from many addresses would write megabytes. */
 const MAX_LINES_A_MINUTE = 600;
