@@ -1,3 +1,4 @@
+import { availableParallelism } from 'node:os';
 import { defineConfig } from 'vitest/config';
 
 /** Suites that send traffic through whole proxies: what they claim is claimed of every transport. */
@@ -19,6 +20,8 @@ const EVERYTHING = [
 export default defineConfig({
   test: {
     pool: 'forks',
+    // Most tests wait for other processes: also where there are two processors, two files run at a time.
+    maxWorkers: Math.max(2, availableParallelism() - 1),
     // A test that needs longer is waiting for something that will not come.
     testTimeout: 15_000,
     hookTimeout: 30_000,
