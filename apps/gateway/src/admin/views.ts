@@ -8,8 +8,9 @@ import type {
   RouteTable,
   SourceStatus,
 } from '@meshgate/core/parts';
-import { formatEndpoint, formatTrace } from '@meshgate/core';
+import { formatEndpoint } from '@meshgate/core';
 import type { DrainProgress, Endpoint } from '@meshgate/core';
+import { shownTrace } from '../log/shown-trace.ts';
 import { createHash } from 'node:crypto';
 
 /** A route in `GET /routes`. */
@@ -253,15 +254,14 @@ export function connectionsView(live: readonly LiveConnection[]): readonly Conne
 
 /** @param now monotonic milliseconds */
 function connectionView(live: LiveConnection, now: number): ConnectionView {
-  const { connection, hello, route, dialled, upstream } = live;
-  const trace = upstream?.trace ?? hello?.trace;
+  const { connection, hello, route, dialled } = live;
   return {
     id: connection.id,
     state: live.state,
     listener: connection.listener,
     remote: formatEndpoint(connection.remote),
     ...(hello?.serverName !== undefined && { serverName: hello.serverName }),
-    ...(trace !== undefined && { trace: formatTrace(trace) }),
+    ...shownTrace(live),
     ...(route !== undefined && { route: route.name }),
     ...(dialled !== undefined && { backend: formatEndpoint(dialled) }),
     bytesUp: live.bytesUp,

@@ -200,10 +200,15 @@ function refuseAlone(check: boolean, isGiven: boolean, flag: string): void {
     throw new ConfigProblems([{ message: `expected --check before ${flag}, found none`, path: [] }]);
 }
 
+/** 1 when one of them is a failure. */
+function statusOf(findings: readonly Finding[]): ExitStatus {
+  return findings.some(({ outcome }) => outcome === 'failed') ? 1 : 0;
+}
+
 /** 1 when one of them would keep a gateway from being ready. */
 function printFindings(findings: readonly Finding[], stdout: Pick<Output, 'write'>): ExitStatus {
   for (const finding of findings) stdout.write(`${printable(findingText(finding))}\n`);
-  return findings.some(({ outcome }) => outcome === 'failed') ? 1 : 0;
+  return statusOf(findings);
 }
 
 /** Colours are for terminals, unless the variable `NO_COLOR` is set and not empty (no-color.org). */
@@ -276,7 +281,7 @@ async function doctor(
   });
   if (!json) return printFindings(findings, stdout);
   stdout.write(jsonText({ findings }));
-  return findings.some(({ outcome }) => outcome === 'failed') ? 1 : 0;
+  return statusOf(findings);
 }
 
 interface TraceFlags {

@@ -1,10 +1,11 @@
-import { formatEndpoint, formatTrace } from '@meshgate/core';
+import { formatEndpoint } from '@meshgate/core';
 import { CALLER } from '@meshgate/connect';
-import type { Accepted, ClosedConnection, Hello, Observer, ProxyEvent, ReachedBackend } from '@meshgate/core';
+import type { Accepted, ClosedConnection, Observer, ProxyEvent } from '@meshgate/core';
 import { addressList } from '@meshgate/filters';
 import type { AccessLogSettings } from '../config/config-schema.ts';
 import type { Log } from './logger.ts';
 import { isRefusal, RefusalThrottle } from './refusal-throttle.ts';
+import { shownTrace } from './shown-trace.ts';
 import { sidecarFacts } from '../sidecar/access-facts.ts';
 import type { SidecarFacts } from '../sidecar/access-facts.ts';
 
@@ -111,7 +112,7 @@ function connectedEntry(
     remote: formatEndpoint(connection.remote),
     ...(hello?.serverName !== undefined && { serverName: hello.serverName }),
     ...(hello?.alpn !== undefined && { alpn: hello.alpn }),
-    ...traceOf(hello, upstream),
+    ...shownTrace({ hello, upstream }),
     route: upstream.route.name,
     backend: formatEndpoint(upstream.address),
     ...between('helloMs', connection.at, helloAt),
@@ -121,7 +122,7 @@ function connectedEntry(
 
 /** What the access log says of a connection. */
 export function accessEntry(closed: ClosedConnection, repeats = 0): AccessEntry {
-  const { connection, hello, route, dialled, upstream, transfer } = closed;
+  const { connection, hello, route, dialled, transfer } = closed;
   const { helloAt, connectedAt, closedAt, attempts, error } = closed;
   return {
     id: connection.id,
@@ -130,7 +131,7 @@ export function accessEntry(closed: ClosedConnection, repeats = 0): AccessEntry 
     ...(connection.peer !== undefined && { peer: formatEndpoint(connection.peer) }),
     ...(hello?.serverName !== undefined && { serverName: hello.serverName }),
     ...(hello?.alpn !== undefined && { alpn: hello.alpn }),
-    ...traceOf(hello, upstream),
+    ...shownTrace(closed),
     ...(route !== undefined && { route: route.name }),
     ...(dialled !== undefined && { backend: formatEndpoint(dialled) }),
     ...sidecarFacts(closed),
@@ -145,12 +146,6 @@ export function accessEntry(closed: ClosedConnection, repeats = 0): AccessEntry 
     ...(error !== undefined && { code: error.code, reason: error.message }),
     ...(repeats > 0 && { repeats }),
   };
-}
-
-/** Of the TLS that passes through, or of that which a sidecar has begun for its application. */
-function traceOf(hello: Hello | undefined, upstream: ReachedBackend | undefined): Pick<AccessEntry, 'trace'> {
-  const trace = upstream?.trace ?? hello?.trace;
-  return trace === undefined ? {} : { trace: formatTrace(trace) };
 }
 
 /** What filters have learned and want to be seen; the caller of a sidecar has a field of its own. */
