@@ -1,11 +1,11 @@
-// Loaded before a proxy on Node (`--import`) whose memory is to be read: SIGUSR2 makes it collect its garbage, and say so.
+// Loaded before a proxy on Node (`--import`) whose memory is to be read: SIGURG makes it collect its garbage, and say so.
 import { setFlagsFromString } from 'node:v8';
 import { runInNewContext } from 'node:vm';
 
 setFlagsFromString('--expose-gc');
 const collect = runInNewContext('gc');
 
-process.on('SIGUSR2', () => {
+process.on('SIGURG', () => {
   // What finalizers let go goes with the second.
   collect();
   setImmediate(() => {
