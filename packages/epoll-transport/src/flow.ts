@@ -18,8 +18,8 @@ export class Flow implements Direction, Incoming, Outgoing, Task {
   #bytesWritten = 0;
   /** Received, and not yet taken by the kernel. */
   #rest: Uint8Array = NOTHING;
+  /** On loan while bytes are in it. */
   #pipe: Pipe | undefined;
-  #inPipe = 0;
   #pace: Pace = SMALL;
   #finished = false;
   #queued = false;
@@ -77,15 +77,11 @@ export class Flow implements Direction, Incoming, Outgoing, Task {
   abandon(): void {
     this.#finished = true;
     this.#rest = NOTHING;
-    if (this.#pipe === undefined) return;
-    if (this.#inPipe === 0) this.#kernel.pipes.give(this.#pipe);
-    else this.#kernel.pipes.discard(this.#pipe);
-    this.#pipe = undefined;
-    this.#inPipe = 0;
+    this.#givePipeBack();
   }
 
   get #holding(): boolean {
-    return this.#inPipe > 0 || this.#rest.length > 0;
+    return this.#pipe !== undefined || this.#rest.length > 0;
   }
 
   get #possible(): boolean {
@@ -94,8 +90,8 @@ export class Flow implements Direction, Incoming, Outgoing, Task {
   }
 
   #sendOn(): void {
-    if (this.#inPipe > 0) this.#sendFromPipe();
-    else this.#sendRest();
+    if (this.#pipe === undefined) this.#sendRest();
+    else this.#sendFrom(this.#pipe);
     if (this.from.ended) this.#end();
   }
 
@@ -135,34 +131,34 @@ export class Flow implements Direction, Incoming, Outgoing, Task {
 
   #receiveIntoPipe(): void {
     const { pipes, settings } = this.#kernel;
-    this.#pipe ??= pipes.take();
-    if (this.#pipe === undefined) {
+    const pipe = pipes.take();
+    if (pipe === undefined) {
       this.#pace = SMALL;
       return;
     }
-    const received = this.from.receiveInto(this.#pipe.writeEnd, settings.pipeBytes);
+    const received = this.from.receiveInto(pipe.writeEnd, settings.pipeBytes);
     if (received <= 0) {
-      this.#givePipeBack();
+      pipes.give(pipe);
       if (received === -EINVAL) this.#pace = NEVER_BULK;
       else this.#nothingCame(received);
       return;
     }
     this.#owner.onReceived(this);
     this.#pace = paceAfter(this.#pace, received >= settings.bufferBytes);
-    this.#inPipe = received;
-    if (this.to.writable) this.#sendFromPipe();
+    pipe.bytes = received;
+    this.#pipe = pipe;
+    if (this.to.writable) this.#sendFrom(pipe);
   }
 
-  #sendFromPipe(): void {
-    if (this.#pipe === undefined) return;
-    const sent = this.to.sendFrom(this.#pipe.readEnd, this.#inPipe);
+  #sendFrom(pipe: Pipe): void {
+    const sent = this.to.sendFrom(pipe.readEnd, pipe.bytes);
     if (sent < 0) {
       this.#lost(this.to, -sent);
       return;
     }
     this.#bytesWritten += sent;
-    this.#inPipe -= sent;
-    if (this.#inPipe === 0) this.#givePipeBack();
+    pipe.bytes -= sent;
+    if (pipe.bytes === 0) this.#givePipeBack();
   }
 
   #givePipeBack(): void {

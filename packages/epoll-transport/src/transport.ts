@@ -1,10 +1,10 @@
 import type { Connection, Transport } from '@meshgate/core';
-import { dialBy, loadLibc, openedLater, SocketConnection, SocketSplice } from '@meshgate/linux';
+import { dialBy, listenBy, loadLibc, openedLater, SocketConnection, SocketSplice } from '@meshgate/linux';
+import { ACCEPTING } from './accepting.ts';
 import { CONNECTING } from './connecting.ts';
 import type { DirectionOwner } from '@meshgate/linux';
 import { Flow } from './flow.ts';
 import { Kernel } from './kernel.ts';
-import { listen } from './listen.ts';
 import { DEFAULTS } from './options.ts';
 import type { EpollOptions } from './options.ts';
 import { Socket } from './socket.ts';
@@ -22,7 +22,7 @@ export function transportOver(open: () => Promise<Kernel>): Transport {
   return openedLater({
     name: 'epoll',
     open,
-    listen,
+    listen: (kernel, at, settings, onConnection) => listenBy(kernel, ACCEPTING, at, settings, onConnection),
     dial: (kernel, to, options) => dialBy(kernel, CONNECTING, to, options),
     splice: (down, up, options) => new SocketSplice(own(down), own(up), options, flow),
   });

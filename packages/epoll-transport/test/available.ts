@@ -1,6 +1,6 @@
+import type { SpliceMode } from '@meshgate/linux';
 import { needs } from '@meshgate/testkit';
 import type { DeclareSuite } from '@meshgate/testkit';
-import type { SpliceMode } from '../src/options.ts';
 import { selfTest } from '../src/self-test.ts';
 
 const tested = await selfTest();

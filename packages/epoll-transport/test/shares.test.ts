@@ -3,9 +3,8 @@ import { expect, it } from 'vitest';
 import { peerListener, rawClient, relay, until } from '@meshgate/testkit';
 import { Kernel } from '../src/kernel.ts';
 import { loadLibc } from '@meshgate/linux';
-import type { Libc } from '@meshgate/linux';
+import type { Libc, SpliceMode } from '@meshgate/linux';
 import { DEFAULTS } from '../src/options.ts';
-import type { SpliceMode } from '../src/options.ts';
 import { transportOver } from '../src/transport.ts';
 import { describeWithEpoll, WAYS } from './available.ts';
 

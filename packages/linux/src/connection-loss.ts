@@ -1,5 +1,6 @@
-import { ProxyError, unixPath } from '@meshgate/core';
-import type { Endpoint, ProxyErrorCode } from '@meshgate/core';
+import { ProxyError } from '@meshgate/core';
+import type { ProxyErrorCode } from '@meshgate/core';
+import type { StreamSocket } from './stream-socket.ts';
 import { errorName, systemError } from './system-error.ts';
 
 /** The side of the proxy on which a connection stands. */
@@ -14,7 +15,11 @@ export function lostBy(errno: number, side: End): ProxyError {
   return new ProxyError(RESET_OF[side], `${side} connection lost: ${errorName(errno)}`, { cause });
 }
 
-/** Whether what is closed for `reason` is to be reset: what the other side did, its peer sees too. Only TCP knows a reset. */
-export function isPassedOn(reason: ProxyError | undefined, side: End, remote: Endpoint): boolean {
-  return reason?.code === RESET_OF_THE_OTHER[side] && unixPath(remote) === undefined;
+/**
+ * Closes the connection of that side: what the other side did, its peer sees too. On a unix socket, which knows no reset, the peer sees the
+ * end of the stream.
+ */
+export function closePassingOn(socket: StreamSocket, side: End, reason: ProxyError | undefined): void {
+  if (reason?.code === RESET_OF_THE_OTHER[side]) socket.reset();
+  else socket.close();
 }

@@ -46,7 +46,10 @@ export {
   abiOf,
 } from './abi.ts';
 export type { Abi } from './abi.ts';
-export { AcceptPause } from './accept-pause.ts';
+export { listenBy } from './accepting.ts';
+export type { Accepting, Acceptor, AcceptWatch, Accepted } from './accepting.ts';
+export { BULK_DEFAULTS } from './bulk.ts';
+export type { BulkOptions, SpliceMode } from './bulk.ts';
 export { datagramSender } from './datagrams.ts';
 export type { DatagramSender } from './datagrams.ts';
 export { dialBy } from './dialling.ts';
@@ -54,8 +57,6 @@ export type { Connecting } from './dialling.ts';
 export { Handshakes } from './handshakes.ts';
 export { loadLibc } from './libc.ts';
 export type { Libc, MappedMemory } from './libc.ts';
-export { listeningSocket, OUT_OF_RESOURCES, isWildcard, removeIfThere } from './listening-socket.ts';
-export type { ListeningSocket } from './listening-socket.ts';
 export { allocate } from './memory.ts';
 export type { Memory } from './memory.ts';
 export { openedLater } from './opened-later.ts';

@@ -3,12 +3,14 @@ import { F_SETPIPE_SZ, O_CLOEXEC, O_NONBLOCK } from './abi.ts';
 import type { Libc } from './libc.ts';
 import type { Memory } from './memory.ts';
 
-/** Both ends of a pipe, as descriptors. */
+/** Both ends of a pipe, as descriptors, and what lies between them. */
 export interface Pipe {
   /** Where bytes come out. */
   readonly readEnd: number;
   /** Where bytes go in. */
   readonly writeEnd: number;
+  /** How many bytes are in it. Kept by who has borrowed it. */
+  bytes: number;
 }
 
 /**
@@ -43,17 +45,20 @@ export class PipePool {
   }
 
   /**
-   * An empty pipe, owed back by {@link give} or {@link discard}; `undefined` when the system has none left, or too many are in
-   * use: then bytes are better copied.
+   * An empty pipe, owed back by {@link give}; `undefined` when the system has none left, or too many are in use: then bytes are better
+   * copied.
    */
   take(): Pipe | undefined {
     return this.#idle.pop() ?? this.#make();
   }
 
-  /** Takes back an empty pipe. The one that was used last is the next to go out: its memory is still in the cache. */
+  /**
+   * Takes a pipe back; with bytes in it, which nobody wants any more, it is closed. The one that was used last is the next to go out: its
+   * memory is still in the cache.
+   */
   give(pipe: Pipe): void {
-    if (this.#idle.length >= IDLE_PIPES) {
-      this.discard(pipe);
+    if (pipe.bytes > 0 || this.#idle.length >= IDLE_PIPES) {
+      this.#discard(pipe);
       return;
     }
     this.#idle.push(pipe);
@@ -61,8 +66,7 @@ export class PipePool {
     else this.#unused.refresh();
   }
 
-  /** Takes back a pipe with bytes in it, which nobody wants any more. */
-  discard({ readEnd, writeEnd }: Pipe): void {
+  #discard({ readEnd, writeEnd }: Pipe): void {
     this.#libc.close(readEnd);
     this.#libc.close(writeEnd);
     this.#existing -= 1;
@@ -72,7 +76,7 @@ export class PipePool {
   drain(): void {
     clearTimeout(this.#unused);
     this.#unused = undefined;
-    for (const pipe of this.#idle.splice(0)) this.discard(pipe);
+    for (const pipe of this.#idle.splice(0)) this.#discard(pipe);
   }
 
   #make(): Pipe | undefined {
@@ -80,10 +84,10 @@ export class PipePool {
     if (this.#libc.pipe2(this.#ends.address, O_NONBLOCK | O_CLOEXEC) === -1) return undefined;
     const [readEnd = -1, writeEnd = -1] = this.#ends.ints;
     this.#existing += 1;
-    const pipe = { readEnd, writeEnd };
+    const pipe = { readEnd, writeEnd, bytes: 0 };
     if (this.#libc.fcntl(writeEnd, F_SETPIPE_SZ, this.#capacity) !== -1) return pipe;
     // Refused: this user has all the pages that pipe(7) allows it, and a pipe of two pages is slower than a copy.
-    this.discard(pipe);
+    this.#discard(pipe);
     this.#refusedUntil = performance.now() + REFUSED_MS;
     return undefined;
   }

@@ -1,6 +1,6 @@
 import { ProxyError } from '@meshgate/core';
 import type { Connection, Endpoint } from '@meshgate/core';
-import { isPassedOn, lostBy } from './connection-loss.ts';
+import { closePassingOn, lostBy } from './connection-loss.ts';
 import type { End } from './connection-loss.ts';
 import type { SocketOwner, StreamSocket, TransportKernel } from './stream-socket.ts';
 import { ECONNRESET } from './system-error.ts';
@@ -92,14 +92,14 @@ export class SocketConnection<Kernel extends TransportKernel, Socket extends Str
   destroy(reason?: ProxyError): void {
     if (this.#released || this.#socket.closed) return;
     this.#lose(reason ?? new ProxyError('INTERNAL', 'used after it was destroyed'));
-    closePassingOn(this.#socket, this.#side, this.remote, reason);
+    closePassingOn(this.#socket, this.#side, reason);
   }
 
   /** Gives the socket away, for good; with it, why it is lost if it is. */
-  release(): { readonly socket: Socket; readonly remote: Endpoint; readonly lost: ProxyError | undefined } {
+  release(): { readonly socket: Socket; readonly lost: ProxyError | undefined } {
     this.#released = true;
     this.onReset = undefined;
-    return { socket: this.#socket, remote: this.remote, lost: this.#lost };
+    return { socket: this.#socket, lost: this.#lost };
   }
 
   onReady(): void {
@@ -173,15 +173,4 @@ export class SocketConnection<Kernel extends TransportKernel, Socket extends Str
     this.#writer = undefined;
     this.kernel.turns.settled();
   }
-}
-
-/** Closes `socket`; what the other side did, its peer sees too. */
-export function closePassingOn(
-  socket: StreamSocket,
-  side: End,
-  remote: Endpoint,
-  reason: ProxyError | undefined,
-): void {
-  if (isPassedOn(reason, side, remote)) socket.reset();
-  else socket.close();
 }

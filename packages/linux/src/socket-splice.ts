@@ -1,9 +1,7 @@
 import { isHarmlessLoss, longestSilenceMs, silenceError } from '@meshgate/core/parts';
 import type { Carried } from '@meshgate/core/parts';
-import type { Endpoint, ProxyError, Splice, SpliceOptions, Transfer } from '@meshgate/core';
-import { lostBy } from './connection-loss.ts';
-import type { End } from './connection-loss.ts';
-import { closePassingOn } from './socket-connection.ts';
+import type { ProxyError, Splice, SpliceOptions, Transfer } from '@meshgate/core';
+import { closePassingOn, lostBy } from './connection-loss.ts';
 import type { SocketConnection } from './socket-connection.ts';
 import type { SocketOwner, StreamSocket, TransportKernel } from './stream-socket.ts';
 import { ECONNRESET } from './system-error.ts';
@@ -43,11 +41,13 @@ export class SocketSplice<Kernel extends TransportKernel, Socket extends StreamS
 {
   readonly done: Promise<Transfer>;
   readonly #turns: TurnLoop;
-  readonly #remotes: Readonly<Record<End, Endpoint>>;
   readonly #upward: Direction;
   readonly #downward: Direction;
-  readonly #options: SpliceOptions;
-  #resolve: (transfer: Transfer) => void = () => undefined;
+  /** As in the options, in milliseconds. The options themselves would live as long, head and all. */
+  readonly idleTimeoutMs: number;
+  /** As above. */
+  readonly halfCloseTimeoutMs: number | undefined;
+  #resolve: (transfer: Transfer) => void = IGNORE;
   #firstByteAt: number | undefined;
   #lastByteAt = performance.now();
   /** When one side had finished sending. */
@@ -69,8 +69,8 @@ export class SocketSplice<Kernel extends TransportKernel, Socket extends StreamS
     const { kernel } = down;
     const [client, backend] = [down.release(), up.release()];
     this.#turns = kernel.turns;
-    this.#remotes = { downstream: client.remote, upstream: backend.remote };
-    this.#options = options;
+    this.idleTimeoutMs = options.idleTimeoutMs;
+    this.halfCloseTimeoutMs = options.halfCloseTimeoutMs;
     this.done = new Promise((resolve) => {
       this.#resolve = resolve;
     });
@@ -79,7 +79,7 @@ export class SocketSplice<Kernel extends TransportKernel, Socket extends StreamS
     client.socket.owner = this;
     backend.socket.owner = this;
     const lost = client.lost ?? backend.lost;
-    if (lost === undefined) this.#start();
+    if (lost === undefined) this.#start(options.head);
     else this.cut(lost);
   }
 
@@ -101,8 +101,8 @@ export class SocketSplice<Kernel extends TransportKernel, Socket extends StreamS
     this.#error = reason;
     this.#upward.abandon();
     this.#downward.abandon();
-    closePassingOn(this.#upward.from, 'downstream', this.#remotes.downstream, reason);
-    closePassingOn(this.#upward.to, 'upstream', this.#remotes.upstream, reason);
+    closePassingOn(this.#upward.from, 'downstream', reason);
+    closePassingOn(this.#upward.to, 'upstream', reason);
   }
 
   /** What may be possible now is for the two directions to find out. */
@@ -145,9 +145,9 @@ export class SocketSplice<Kernel extends TransportKernel, Socket extends StreamS
     else this.cut(lostBy(errno, socket === this.#upward.from ? 'downstream' : 'upstream'));
   }
 
-  #start(): void {
+  #start(head: Uint8Array): void {
     this.#watchSilence();
-    this.#upward.begin(this.#options.head);
+    this.#upward.begin(head);
     if (!this.#over) this.#downward.begin(NOTHING);
     for (const socket of [this.#upward.from, this.#upward.to]) this.onReady(socket);
   }
@@ -164,11 +164,14 @@ export class SocketSplice<Kernel extends TransportKernel, Socket extends StreamS
   #watchSilence(): void {
     const halfClosed = this.#halfClosedAt !== undefined;
     const quietSince = Math.max(this.#lastByteAt, this.#halfClosedAt ?? 0);
-    const remainingMs = quietSince + longestSilenceMs(this.#options, halfClosed) - performance.now();
-    if (remainingMs <= 0) this.cut(silenceError(this.#options, halfClosed));
+    const remainingMs = quietSince + longestSilenceMs(this, halfClosed) - performance.now();
+    if (remainingMs <= 0) this.cut(silenceError(this, halfClosed));
     else if (remainingMs < Infinity) this.#upward.from.setDeadline(remainingMs);
   }
 }
+
+/** In the place of what a promise's executor brings at once. */
+const IGNORE = (): void => undefined;
 
 const NOTHING = new Uint8Array(0);
 const NOTHING_YET: Carried = { bytesUp: 0, bytesDown: 0 };

@@ -56,7 +56,7 @@ export interface StreamSocket {
   finish(): void;
   /** Idempotent. */
   close(): void;
-  /** Closes so that the peer sees a reset: what is not yet delivered is dropped. */
+  /** Closes so that the peer sees a reset: what is not yet delivered is dropped. A unix socket is only closed. */
   reset(): void;
   /** Has the owner told once `afterMs` milliseconds have passed, in place of a deadline set before. */
   setDeadline(afterMs: number): void;

@@ -33,8 +33,8 @@ export class Flow implements Direction, Incoming, Outgoing, Task {
   #sendingBytes = 0;
   /** Received, and not yet taken by the kernel. */
   #rest: Uint8Array = NOTHING;
+  /** On loan while bytes are in it. */
   #pipe: Pipe | undefined;
-  #inPipe = 0;
   #pace: Pace = SMALL;
   #queued = false;
   #running = false;
@@ -122,11 +122,12 @@ export class Flow implements Direction, Incoming, Outgoing, Task {
   abandon(): void {
     this.#phase = 'finished';
     this.#rest = NOTHING;
-    if (this.#pipe === undefined) return;
-    if (this.#inPipe === 0) this.#kernel.pipes.give(this.#pipe);
-    else this.#kernel.pipes.discard(this.#pipe);
+    this.#givePipeBack();
+  }
+
+  #givePipeBack(): void {
+    if (this.#pipe !== undefined) this.#kernel.pipes.give(this.#pipe);
     this.#pipe = undefined;
-    this.#inPipe = 0;
   }
 
   #send(id: number, length: number): void {
@@ -156,7 +157,7 @@ export class Flow implements Direction, Incoming, Outgoing, Task {
 
   /** @returns whether there is more to do at once */
   #carryOn(): boolean {
-    if (this.#phase === 'stalled') return this.#inPipe > 0 ? this.#emptyPipe() : this.#sendRest();
+    if (this.#phase === 'stalled') return this.#pipe === undefined ? this.#sendRest() : this.#empty(this.#pipe);
     if (this.#phase === 'splicing') return this.#fillPipe();
     return false;
   }
@@ -178,15 +179,13 @@ export class Flow implements Direction, Incoming, Outgoing, Task {
   }
 
   /** @returns whether there is more to do at once */
-  #emptyPipe(): boolean {
-    if (this.#pipe === undefined) return false;
-    const sent = this.to.sendFrom(this.#pipe.readEnd, this.#inPipe);
+  #empty(pipe: Pipe): boolean {
+    const sent = this.to.sendFrom(pipe.readEnd, pipe.bytes);
     if (sent < 0) return this.#lost(this.to, -sent);
     this.#bytesWritten += sent;
-    this.#inPipe -= sent;
-    if (this.#inPipe > 0) return sent > 0 ? this.#holdInPipe() : this.#stall();
-    this.#kernel.pipes.give(this.#pipe);
-    this.#pipe = undefined;
+    pipe.bytes -= sent;
+    if (pipe.bytes > 0) return sent > 0 ? this.#holdInPipe() : this.#stall();
+    this.#givePipeBack();
     return this.#next();
   }
 
@@ -212,9 +211,9 @@ export class Flow implements Direction, Incoming, Outgoing, Task {
     }
     this.#owner.onReceived(this);
     this.#pace = paceAfter(this.#pace, received >= buffers.lengthBytes);
+    pipe.bytes = received;
     this.#pipe = pipe;
-    this.#inPipe = received;
-    return this.#emptyPipe();
+    return this.#empty(pipe);
   }
 
   /** Everything received has been taken: what comes next? @returns whether there is more to do at once */

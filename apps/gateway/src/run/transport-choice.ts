@@ -26,9 +26,8 @@ async function openEpoll(splice: SpliceMode): Promise<Transport> {
   return epollTransport({ splice });
 }
 
-async function openUring(mode: SpliceMode): Promise<Transport> {
+async function openUring(splice: SpliceMode): Promise<Transport> {
   const { selfTest, uringTransport } = await import('@meshgate/uring-transport');
-  const splice = mode === 'copy' ? 'copy' : 'splice';
   const tested = await selfTest({ splice });
   if (!tested.ok) throw new Error(tested.reason);
   return uringTransport({ splice });

@@ -58,7 +58,7 @@ export interface DialOptions {
 
 /** Settings of one splice. */
 export interface SpliceOptions {
-  /** Bytes already read from the downstream: written to the upstream before anything else. */
+  /** Bytes already read from the downstream: written to the upstream before anything else, and not kept afterwards. */
   readonly head: Uint8Array;
   /** Without a byte from either side for this long, both are closed with `IDLE_TIMEOUT`. Milliseconds; `Infinity`: never. */
   readonly idleTimeoutMs: number;

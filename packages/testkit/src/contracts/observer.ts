@@ -1,10 +1,9 @@
-import { setFlagsFromString } from 'node:v8';
-import { runInNewContext } from 'node:vm';
 import { describe, expect, it } from '../runner.ts';
 import { ProxyError } from '@meshgate/core';
 import type { Observer, ProxyEvent } from '@meshgate/core';
 import { eventSamples } from '../event-samples.ts';
 import { deepFrozen } from './freeze.ts';
+import { collectGarbage } from './garbage.ts';
 
 /** What an observer does that not every observer does. */
 export interface ObserverTraits {
@@ -129,11 +128,4 @@ function tellLives(observer: Observer, count: number): readonly WeakRef<object>[
 function left(told: readonly WeakRef<object>[]): number {
   collectGarbage();
   return told.filter((each) => each.deref() !== undefined).length;
-}
-
-/** What `node --expose-gc` gives, without having to be started so. */
-function collectGarbage(): void {
-  setFlagsFromString('--expose-gc');
-  const collect = runInNewContext('gc') as () => void;
-  collect();
 }

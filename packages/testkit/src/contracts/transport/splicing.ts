@@ -1,5 +1,7 @@
 import { describe, expect } from '../../runner.ts';
+import type { Connection } from '@meshgate/core';
 import { unixAddress } from '../../addresses.ts';
+import { collectGarbage } from '../garbage.ts';
 import { Random } from '../random.ts';
 import { expectSameBytes, payload, readBytes } from './bytes.ts';
 import type { Claim } from './claims.ts';
@@ -13,6 +15,7 @@ import {
   resetClaims,
 } from './ending.ts';
 import { backpressureClaims, idleClaims } from './waiting.ts';
+import type { Wiring } from './wiring.ts';
 
 export function describeSplicing(claim: Claim): void {
   describe('a splice', () => {
@@ -57,6 +60,18 @@ function carryingClaims(claim: Claim): void {
     expect(await splice.done).toMatchObject({ bytesUp: head.length + rest.length, bytesDown: 0 });
   });
 
+  claim('keeps nothing of the head once that has been sent', async (wiring) => {
+    const down = await wiring.accepted();
+    const up = await wiring.dialled();
+    const head = spliceWithHead(wiring, down.connection, up.connection);
+    await up.peer.receive(HEAD_BYTES);
+    // Whatever the last turn of the transport has left on the stack is gone with the next.
+    await down.peer.send('.');
+    await up.peer.receive(1);
+    collectGarbage();
+    expect(head.deref()).toBeUndefined();
+  });
+
   claim('carries what had arrived before it began, the end included', async (wiring) => {
     const down = await wiring.accepted({ halfOpen: true });
     const up = await wiring.dialled({ halfOpen: true });
@@ -73,6 +88,15 @@ function carryingClaims(claim: Claim): void {
     expect(await splice.done).toMatchObject({ bytesUp: early.length, bytesDown: answer.length });
   });
 }
+
+/** In a function of its own, so that nothing of the head is left on the stack. */
+function spliceWithHead(wiring: Wiring, down: Connection, up: Connection): WeakRef<Uint8Array> {
+  const head = payload(HEAD_BYTES);
+  wiring.splice(down, up, { head });
+  return new WeakRef(head);
+}
+
+const HEAD_BYTES = 600;
 
 function extremeClaims(claim: Claim): void {
   claim('carries messages of one byte to and fro', async (wiring) => {

@@ -1,0 +1,59 @@
+import { EPOLLIN, NOBODY } from '@meshgate/linux';
+import type { Accepting, Acceptor, AcceptWatch } from '@meshgate/linux';
+import type { Kernel } from './kernel.ts';
+import type { Handler, Loop } from './loop.ts';
+import { Socket } from './socket.ts';
+
+/** The listening socket is readable while clients wait. */
+export const ACCEPTING: Accepting<Kernel, Socket> = {
+  watch: (kernel, acceptor) => new Watch(kernel.loop, acceptor),
+  open: (kernel, fd, family) => {
+    const socket = new Socket(kernel, fd, family, NOBODY);
+    // Under load a client's first bytes are there before its connection is accepted.
+    socket.expectBytes();
+    return socket;
+  },
+};
+
+class Watch implements AcceptWatch, Handler {
+  readonly #loop: Loop;
+  readonly #acceptor: Acceptor;
+
+  constructor(loop: Loop, acceptor: Acceptor) {
+    this.#loop = loop;
+    this.#acceptor = acceptor;
+    // Level-triggered, unlike all else: what one turn leaves in the queue is reported again.
+    loop.add(acceptor.fd, EPOLLIN, this);
+  }
+
+  get key(): number {
+    return this.#acceptor.fd;
+  }
+
+  resume(): void {
+    this.#loop.modify(this.key, EPOLLIN);
+  }
+
+  pause(): void {
+    this.#loop.modify(this.key, 0);
+  }
+
+  close(): Promise<void> {
+    this.#loop.unwatch(this.key);
+    this.#loop.close(this.key);
+    return Promise.resolve();
+  }
+
+  onEvents(): void {
+    for (let accepts = 0; accepts < ACCEPTS_PER_TURN && !this.#acceptor.closed; accepts += 1) {
+      if (this.#acceptor.acceptOne() !== 'accepted') return;
+    }
+  }
+
+  onDeadline(): void {
+    this.#acceptor.onDeadline();
+  }
+}
+
+/** Each costs some microseconds of the kernel's and of ours: 64 stay well below the length of a turn. */
+const ACCEPTS_PER_TURN = 64;

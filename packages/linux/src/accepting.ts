@@ -1,0 +1,172 @@
+import { unixPath } from '@meshgate/core';
+import type { Connection, Endpoint, HeldSockets, Listening, ListenOptions } from '@meshgate/core';
+import { AF_UNIX, SOCK_CLOEXEC, SOCK_NONBLOCK } from './abi.ts';
+import { AcceptPause } from './accept-pause.ts';
+import { isWildcard, listeningSocket, OUT_OF_RESOURCES, removeIfThere } from './listening-socket.ts';
+import type { ListeningSocket } from './listening-socket.ts';
+import { SocketConnection } from './socket-connection.ts';
+import type { StreamSocket, TransportKernel } from './stream-socket.ts';
+import { systemError } from './system-error.ts';
+
+/** How a transport accepts connections. */
+export interface Accepting<Kernel extends TransportKernel, Socket extends StreamSocket> {
+  /**
+   * Asks for connections to the listening socket of `acceptor`, which is told of them. Owns its descriptor from here on.
+   *
+   * @throws the system's error, the descriptor closed
+   */
+  watch(kernel: Kernel, acceptor: Acceptor): AcceptWatch;
+  /**
+   * Makes a socket of what was accepted, and has it receive. Owns `fd`.
+   *
+   * @throws the system's error, `fd` closed
+   */
+  open(kernel: Kernel, fd: number, family: number): Socket;
+}
+
+/** The listening socket as a transport's loop knows it. */
+export interface AcceptWatch {
+  /** In the loop; a deadline that is set under it is told by {@link Acceptor.onDeadline}. */
+  readonly key: number;
+  /** Asks for connections again, after {@link AcceptWatch.pause}. */
+  resume(): void;
+  /** Asks for none; the kernel's queue takes them. */
+  pause(): void;
+  /** Closes the descriptor; nothing is told any more afterwards. Called once. */
+  close(): Promise<void>;
+}
+
+/** As `Transport.listen` of the core. Throws the system's error when it cannot bind. */
+export function listenBy<Kernel extends TransportKernel, Socket extends StreamSocket>(
+  kernel: Kernel,
+  accepting: Accepting<Kernel, Socket>,
+  at: Endpoint,
+  options: ListenOptions,
+  onConnection: (connection: Connection) => void,
+): Listening {
+  return new Acceptor(kernel, listeningSocket(kernel, at, options), {
+    watch: (acceptor) => accepting.watch(kernel, acceptor),
+    open: (fd, family) => accepting.open(kernel, fd, family),
+    onPause: options.onPause,
+    onConnection,
+  });
+}
+
+/** What an acceptor works with, and whom it tells. */
+interface AcceptorParts extends Pick<ListenOptions, 'onPause'> {
+  watch(acceptor: Acceptor): AcceptWatch;
+  open(fd: number, family: number): StreamSocket;
+  onConnection(connection: Connection): void;
+}
+
+/** A listening socket: hands over what is accepted, and stops for a while when the system has nothing left to accept with. */
+export class Acceptor implements Listening {
+  readonly address: Endpoint;
+  /** The listening descriptor, which belongs to the {@link AcceptWatch}. */
+  readonly fd: number;
+  readonly #kernel: TransportKernel;
+  readonly #family: number;
+  readonly #parts: AcceptorParts;
+  /** What every accepted connection has as its local address, unless the listener is bound to all of them. */
+  readonly #local: Endpoint | undefined;
+  readonly #watch: AcceptWatch;
+  readonly #pause: AcceptPause;
+  #ending: Promise<void> | undefined;
+  #isReleased = false;
+
+  constructor(kernel: TransportKernel, { fd, family, address }: ListeningSocket, parts: AcceptorParts) {
+    this.#kernel = kernel;
+    this.fd = fd;
+    this.#family = family;
+    this.address = address;
+    this.#parts = parts;
+    this.#local = isWildcard(address) ? undefined : address;
+    this.#watch = parts.watch(this);
+    this.#pause = new AcceptPause(kernel.turns, this.#watch.key, parts);
+  }
+
+  /** {@link Acceptor.close} or `release` has been called. */
+  get closed(): boolean {
+    return this.#ending !== undefined;
+  }
+
+  get held(): HeldSockets | undefined {
+    return this.closed ? undefined : { fds: [this.fd], release: () => this.#release() };
+  }
+
+  /** Nobody can connect to a path any more whose listener is closed; left behind, it would keep the next one from binding. */
+  close(): Promise<void> {
+    const path = this.closed ? undefined : unixPath(this.address);
+    if (path !== undefined) removeIfThere(path);
+    return this.#end();
+  }
+
+  #release(): Promise<void> {
+    this.#isReleased = true;
+    return this.#end();
+  }
+
+  #end(): Promise<void> {
+    if (this.#ending === undefined) {
+      this.#kernel.turns.clearDeadline(this.#watch.key);
+      this.#ending = this.#watch.close();
+    }
+    return this.#ending;
+  }
+
+  /** Accepts one connection, if there is one. */
+  acceptOne(): Accepted {
+    const { sockets, libc } = this.#kernel;
+    const fd = sockets.accept(this.fd, SOCK_NONBLOCK | SOCK_CLOEXEC);
+    return fd === -1 ? this.failed(libc.errno()) : this.#handOver(fd, sockets.lastAddress());
+  }
+
+  /** `fd` was accepted by somebody else, who has not been told the client's address. */
+  accepted(fd: number): Accepted {
+    return this.#handOver(fd, this.#kernel.sockets.peerAddress(fd));
+  }
+
+  /** An accept has failed with `errno`. Of most errors only the one connection dies: accept(2), "Error handling". With `EAGAIN` there is none. */
+  failed(errno: number): Accepted {
+    return OUT_OF_RESOURCES.has(errno) ? this.#exhausted(systemError(errno, 'accept4')) : 'none';
+  }
+
+  /** While paused: the pause is over only once an accept does not fail any more. */
+  onDeadline(): void {
+    if (!this.#pause.isOver() || this.acceptOne() === 'exhausted' || this.closed) return;
+    this.#pause.end();
+    this.#watch.resume();
+  }
+
+  #handOver(fd: number, peer: Endpoint | undefined): Accepted {
+    const remote = this.#family === AF_UNIX ? this.address : peer;
+    // Accepted in the moment in which it was closed, nobody would answer for it; a successor never sees it any more. And a client that
+    // was gone before it could be asked for its address has no use for an answer.
+    if (remote === undefined || (this.closed && !this.#isReleased)) {
+      this.#kernel.libc.close(fd);
+      return 'none';
+    }
+    let socket: StreamSocket;
+    try {
+      socket = this.#parts.open(fd, this.#family);
+    } catch (error) {
+      // Out of epoll watches (epoll(7), `max_user_watches`): the connection is closed already, and there will be no other.
+      return this.#exhausted(error instanceof Error ? error : new Error(String(error)));
+    }
+    const ends = { side: 'downstream', remote, local: this.#local } as const;
+    this.#parts.onConnection(new SocketConnection(this.#kernel, socket, ends));
+    this.#kernel.turns.settled();
+    return 'accepted';
+  }
+
+  /** Stops asking, but not listening. Not stopping would mean being told of the same connection over and over. */
+  #exhausted(reason: Error): Accepted {
+    if (this.closed) return 'none';
+    this.#watch.pause();
+    this.#pause.begin(reason);
+    return 'exhausted';
+  }
+}
+
+/** What came of an accept: a connection, nothing now, or nothing for a while, the listener paused. */
+export type Accepted = 'accepted' | 'none' | 'exhausted';

@@ -1,0 +1,98 @@
+import { NOBODY, SOCK_CLOEXEC, SOCK_NONBLOCK } from '@meshgate/linux';
+import type { Accepting, Acceptor, AcceptWatch } from '@meshgate/linux';
+import { ACCEPT_MULTISHOT, CANCEL_ALL, CANCEL_FD, CQE_MORE, OP_ACCEPT, OP_ASYNC_CANCEL } from './abi.ts';
+import type { Kernel } from './kernel.ts';
+import type { Handler } from './loop.ts';
+import type { Requester } from './ring.ts';
+import { Socket } from './socket.ts';
+
+/** One request accepts on and on, until an accept fails. */
+export const ACCEPTING: Accepting<Kernel, Socket> = {
+  watch: (kernel, acceptor) => {
+    const watch = new Watch(kernel, acceptor);
+    watch.resume();
+    return watch;
+  },
+  open: (kernel, fd) => {
+    const socket = new Socket(kernel, fd, NOBODY);
+    socket.receive();
+    return socket;
+  },
+};
+
+class Watch implements AcceptWatch, Handler, Requester {
+  readonly fd: number;
+  readonly slot: number;
+  readonly #kernel: Kernel;
+  readonly #acceptor: Acceptor;
+  #underWay = 0;
+  #isPaused = false;
+  /** Once it is being closed, and a request is still under way. */
+  #onClosed: (() => void) | undefined;
+
+  constructor(kernel: Kernel, acceptor: Acceptor) {
+    this.#kernel = kernel;
+    this.#acceptor = acceptor;
+    this.fd = acceptor.fd;
+    try {
+      this.slot = kernel.loop.add(this);
+    } catch (reason) {
+      kernel.libc.close(this.fd);
+      throw reason;
+    }
+  }
+
+  get key(): number {
+    return this.slot;
+  }
+
+  resume(): void {
+    this.#isPaused = false;
+    if ((this.#underWay & ACCEPT) !== 0) return;
+    this.#underWay |= ACCEPT;
+    const ring = this.#kernel.loop.request(this, OP_ACCEPT, ACCEPT);
+    ring.setFlags(0, ACCEPT_MULTISHOT);
+    ring.setOperationFlags(SOCK_NONBLOCK | SOCK_CLOEXEC);
+  }
+
+  /** The request that failed was the last. */
+  pause(): void {
+    this.#isPaused = true;
+  }
+
+  close(): Promise<void> {
+    return new Promise((resolve) => {
+      if (this.#underWay === 0) this.#remove(resolve);
+      else this.#cancel(resolve);
+    });
+  }
+
+  onCompletion(kind: number, result: number, flags: number): void {
+    if ((flags & CQE_MORE) === 0) this.#underWay &= ~kind;
+    if (kind === ACCEPT && result >= 0) this.#acceptor.accepted(result);
+    else if (kind === ACCEPT) this.#acceptor.failed(-result);
+    if (this.#underWay !== 0) return;
+    if (this.#onClosed !== undefined) this.#remove(this.#onClosed);
+    else if (!this.#acceptor.closed && !this.#isPaused) this.resume();
+  }
+
+  onDeadline(): void {
+    this.#acceptor.onDeadline();
+  }
+
+  #cancel(onClosed: () => void): void {
+    this.#onClosed = onClosed;
+    this.#underWay |= CANCEL;
+    this.#kernel.loop.request(this, OP_ASYNC_CANCEL, CANCEL).setOperationFlags(CANCEL_ALL | CANCEL_FD);
+  }
+
+  #remove(onClosed: () => void): void {
+    this.#kernel.loop.remove(this.slot, this.fd);
+    onClosed();
+    this.#kernel.turns.settled();
+  }
+}
+
+// Kinds of requests, as bits.
+const ACCEPT = 1;
+const CANCEL = 2;
