@@ -2,6 +2,7 @@ import { SIDES } from '@meshgate/core';
 import type { Accepted, ClosedConnection, Progress, ProxyErrorCode } from '@meshgate/core';
 import type { Registry } from 'prom-client';
 import { Durations } from './durations.ts';
+import type { DurationCell } from './durations.ts';
 import { Family } from './family.ts';
 import type { Cell } from './family.ts';
 import { Memo } from './memo.ts';
@@ -27,6 +28,7 @@ export class ConnectionMetrics {
   readonly #hello: Durations<'listener'>;
   readonly #ofRoutes: RouteFamilies;
   readonly #acceptedBy = new Memo((listener: string) => this.#accepted.cell({ listener }));
+  readonly #helloBy = new Memo((listener: string) => this.#hello.cell({ listener }));
   readonly #refusedBy = new Memo(
     (listener: string) => new Memo((code: ProxyErrorCode) => this.#refused.cell({ listener, code })),
   );
@@ -58,7 +60,7 @@ export class ConnectionMetrics {
     const { listener, at } = connection;
     const live = this.#live.get(connection);
     if (live !== undefined) live.helloAt = helloAt;
-    this.#hello.observe({ listener }, helloAt - at);
+    this.#helloBy.get(listener).observe(helloAt - at);
   }
 
   routed(connection: Accepted, route: string): void {
@@ -77,7 +79,7 @@ export class ConnectionMetrics {
 
   connected(connection: Accepted, at: number): void {
     const live = this.#live.get(connection);
-    if (live?.helloAt !== undefined) this.#ofRoutes.connect.observe(seriesOf(live).labels, at - live.helloAt);
+    if (live?.helloAt !== undefined) seriesOf(live).connect.observe(at - live.helloAt);
   }
 
   closed(facts: ClosedConnection): void {
@@ -90,7 +92,7 @@ export class ConnectionMetrics {
     here.active.value -= 1;
     here.closed.get(facts.error?.code ?? WELL_ENDED).value += 1;
     count(live, facts.transfer);
-    this.#ended(series, facts);
+    ended(series, facts);
   }
 
   /** Drops the series of routes that are in no source any more. */
@@ -112,13 +114,12 @@ export class ConnectionMetrics {
       if (live !== undefined) count(live, carried);
     }
   }
+}
 
-  #ended({ labels }: RouteSeries, { connection, connectedAt, closedAt, transfer }: ClosedConnection): void {
-    const { firstByteAt } = transfer;
-    if (connectedAt !== undefined && firstByteAt !== undefined)
-      this.#ofRoutes.firstByte.observe(labels, firstByteAt - connectedAt);
-    this.#ofRoutes.lifetime.observe(labels, closedAt - connection.at);
-  }
+function ended(series: RouteSeries, { connection, connectedAt, closedAt, transfer }: ClosedConnection): void {
+  const { firstByteAt } = transfer;
+  if (connectedAt !== undefined && firstByteAt !== undefined) series.firstByte.observe(firstByteAt - connectedAt);
+  series.lifetime.observe(closedAt - connection.at);
 }
 
 const NO_ROUTE = '';
@@ -181,21 +182,39 @@ class RouteFamilies {
 
 /** The series of one route, made as they are first needed: a route that nobody uses has none. */
 class RouteSeries {
-  readonly labels: { readonly route: string };
+  readonly #labels: { readonly route: string };
   readonly bytesUp: Cell;
   readonly bytesDown: Cell;
   readonly dialFailures: Memo<ProxyErrorCode, Cell>;
   /** Counts what would have been counted here, since the route is gone. */
   successor: RouteSeries | undefined;
+  #connect: DurationCell | undefined;
+  #firstByte: DurationCell | undefined;
+  #lifetime: DurationCell | undefined;
   readonly #families: RouteFamilies;
   readonly #listeners = new Memo((listener: string) => this.#on(listener));
 
   constructor(route: string, families: RouteFamilies) {
-    this.labels = { route };
+    this.#labels = { route };
     this.#families = families;
     this.bytesUp = families.bytes.cell({ route, direction: 'up' });
     this.bytesDown = families.bytes.cell({ route, direction: 'down' });
     this.dialFailures = new Memo((code) => families.dialFailures.cell({ route, code }));
+  }
+
+  /** From the hello to an established connection to a backend. */
+  get connect(): DurationCell {
+    return (this.#connect ??= this.#families.connect.cell(this.#labels));
+  }
+
+  /** From there to the backend's first byte. */
+  get firstByte(): DurationCell {
+    return (this.#firstByte ??= this.#families.firstByte.cell(this.#labels));
+  }
+
+  /** From accept to close. */
+  get lifetime(): DurationCell {
+    return (this.#lifetime ??= this.#families.lifetime.cell(this.#labels));
   }
 
   /** Of the connections that came in at `listener`. */
@@ -210,7 +229,7 @@ class RouteSeries {
   }
 
   #on(listener: string): ListenerSeries {
-    const labels = { ...this.labels, listener };
+    const labels = { ...this.#labels, listener };
     return {
       active: this.#families.active.cell(labels),
       closed: new Memo((code) => this.#families.closed.cell({ ...labels, code, side: sideOf(code) })),

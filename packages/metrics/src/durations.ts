@@ -10,19 +10,66 @@ interface HistogramDefinition<L extends Label> extends MetricDefinition {
   readonly buckets: readonly number[];
 }
 
-/** A histogram as the table describes it, of durations that are handed over in milliseconds. */
+/** The durations of one series: plain on the hot path, since prom-client builds a key out of all labels at every single call. */
+export interface DurationCell {
+  /** @param ms in milliseconds */
+  observe(ms: number): void;
+}
+
+/** A histogram as the table describes it, of durations that are handed over in milliseconds and exported in seconds. */
 export class Durations<L extends Label> {
-  readonly #histogram: Histogram<L>;
+  readonly #series: Record<string, HistogramSeries> = {};
+  readonly #buckets: Buckets;
 
   constructor({ name, help, labels, buckets }: HistogramDefinition<L>, registry: Registry) {
-    this.#histogram = new Histogram({ name, help, labelNames: labels, buckets: [...buckets], registers: [registry] });
+    this.#buckets = { bounds: buckets, keys: buckets.map(String) };
+    const settings = { name, help, labelNames: labels, buckets: [...buckets], registers: [registry] };
+    // It keeps its series there, by a key of their labels. Not declared, like what the text of a scrape is made of.
+    const histogram = new Histogram({
+      ...settings,
+      collect: () => void Object.assign(histogram, { hashMap: this.#series }),
+    });
   }
 
-  observe(labels: LabelValues<L>, ms: number): void {
-    this.#histogram.observe(labels, ms / 1000);
+  /** The series of these labels: the same one until it is dropped. */
+  cell(labels: LabelValues<L>): DurationCell {
+    return (this.#series[JSON.stringify(labels)] ??= new HistogramSeries(labels, this.#buckets));
   }
 
+  /** Forgets the series of these labels. A cell of it that is still held is no longer exported. */
   drop(labels: LabelValues<L>): void {
-    this.#histogram.remove(labels);
+    delete this.#series[JSON.stringify(labels)];
+  }
+}
+
+/** The upper bounds in seconds, ascending, and the same as property names. */
+interface Buckets {
+  readonly bounds: readonly number[];
+  readonly keys: readonly string[];
+}
+
+/** One series, in the shape that prom-client exports. */
+class HistogramSeries implements DurationCell {
+  readonly labels: Readonly<Record<string, string>>;
+  /** By upper bound, each without what is in the lower ones. */
+  readonly bucketValues: Record<string, number>;
+  /** In seconds. */
+  sum = 0;
+  count = 0;
+  readonly #buckets: Buckets;
+
+  constructor(labels: Readonly<Record<string, string>>, buckets: Buckets) {
+    this.labels = labels;
+    this.#buckets = buckets;
+    this.bucketValues = Object.fromEntries(buckets.keys.map((key) => [key, 0]));
+  }
+
+  observe(ms: number): void {
+    const { bounds, keys } = this.#buckets;
+    const seconds = ms / 1000;
+    const key = keys[bounds.findIndex((bound) => seconds <= bound)];
+    if (key !== undefined) this.bucketValues[key] = (this.bucketValues[key] ?? 0) + 1;
+    this.sum += seconds;
+    this.count += 1;
   }
 }

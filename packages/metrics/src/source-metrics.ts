@@ -1,6 +1,7 @@
 import type { Route, RouteSnapshot } from '@meshgate/core';
 import type { Registry } from 'prom-client';
 import { Durations } from './durations.ts';
+import type { DurationCell } from './durations.ts';
 import { Family } from './family.ts';
 import type { Cell } from './family.ts';
 import { Memo } from './memo.ts';
@@ -11,7 +12,7 @@ export class SourceMetrics {
   readonly #expiries: Memo<string, Cell>;
   readonly #routes: Family<'source' | 'kind'>;
   readonly #down: Family<'source' | 'kind'>;
-  readonly #duration: Durations<never>;
+  readonly #duration: DurationCell;
   readonly #families: readonly Family<'source'>[];
   readonly #series: Memo<string, SourceSeries>;
 
@@ -20,7 +21,7 @@ export class SourceMetrics {
     this.#down = new Family(METRICS.sourceRoutesDown, registry);
     const expiries = new Family(METRICS.certificateExpiry, registry);
     this.#expiries = new Memo((source) => expiries.cell({ source }));
-    this.#duration = new Durations(METRICS.snapshotSeconds, registry);
+    this.#duration = new Durations(METRICS.snapshotSeconds, registry).cell({});
     const serverNames = new Family(METRICS.sourceServerNames, registry);
     const warnings = new Family(METRICS.sourceWarnings, registry);
     const lastSuccess = new Family(METRICS.sourceLastSuccess, registry);
@@ -49,7 +50,7 @@ export class SourceMetrics {
     series.snapshots.value += 1;
     series.warnings.value = snapshot.warnings?.length ?? 0;
     series.serverNames.value = snapshot.routes.reduce((sum, { serverNames }) => sum + serverNames.length, 0);
-    this.#duration.observe({}, tookMs);
+    this.#duration.observe(tookMs);
     this.#count(source, snapshot.routes);
   }
 

@@ -24,11 +24,12 @@ export function logObserver(logger: Logger): Observer {
   }
 
   function lineFor(event: ProxyEvent): LogLine | undefined {
-    const thing = failingThing(event);
     // The table is total by its type; that an event meets the writer of its own type is beyond the compiler.
     const writer = LINES[event.type] as Writer<ProxyEvent> | undefined;
     const line = writer?.(event, { hasRoutes });
-    if (thing === undefined || line === undefined) return line;
+    if (line === undefined) return undefined;
+    const thing = failingThing(event);
+    if (thing === undefined) return line;
     const news = failures.failed(thing, line.message);
     if (news.kind === 'silent') return undefined;
     const { failingForMs, repeats } = news;

@@ -76,7 +76,7 @@ import { logObserver } from '../log/log-observer.ts';
 import { logLevelOf } from '../log/logger.ts';
 import type { Log } from '../log/logger.ts';
 import type { Parts } from '../config/parts.ts';
-import { all, bind, bindEach, newContainer, one, token } from './token.ts';
+import { all, bind, bindEach, later, newContainer, one, token } from './token.ts';
 import type { Container, Token } from './token.ts';
 import { VERSION } from '../cli/version.ts';
 
@@ -204,7 +204,7 @@ function bindObservers({ c, config, parts, log, wrapObserver = (observer) => obs
   bind(c, OBSERVER, () => wrapObserver(logObserver(log.logger)));
   bind(c, TROUBLES, () => new RecentTroubles());
   bind(c, OBSERVER, () => one(c, TROUBLES));
-  bind(c, OBSERVER, () => prometheusObserver({ registry: one(c, REGISTRY), live: () => one(c, SESSIONS) }));
+  bind(c, OBSERVER, () => prometheusObserver({ registry: one(c, REGISTRY), live: later(c, SESSIONS) }));
   bindEach(c, OBSERVER, parts.observers.map(wrapObserver));
   bind(c, EVENTS, () => eventsOf({ c, config, log, wrapObserver }));
 }
@@ -248,13 +248,13 @@ function bindStages(plan: Plan): Plan {
   const offered = offeredParts(parts);
   bind(c, LISTS, () => new AddressListFiles(one(c, EVENTS), listFilesOf(config.listeners)));
   bind(c, SERVICE, () => one(c, LISTS));
-  bind(c, OBSERVER, () => readListsOf(() => one(c, LISTS)));
+  bind(c, OBSERVER, () => readListsOf(later(c, LISTS)));
   bind(c, RULES, () => routeRules({ lists: one(c, LISTS), share }));
   bind(c, OUTLIERS, () => new Outliers(one(c, EVENTS)));
   bind(c, ADDRESSES, () => new AddressBook(one(c, EVENTS)));
   bindHealth(plan);
   bind(c, DIALER, () => {
-    let listeners: Listeners | undefined;
+    const listeners = later(c, LISTENERS);
     const dialling = {
       outliers: one(c, OUTLIERS),
       observer: one(c, EVENTS),
@@ -262,7 +262,7 @@ function bindStages(plan: Plan): Plan {
       keepAlive,
       share,
       // The listeners come after what they accept for.
-      isOwn: (address: Endpoint) => (listeners ??= one(c, LISTENERS)).owns(address),
+      isOwn: (address: Endpoint) => listeners().owns(address),
     };
     const inner = balancedConnector({
       ...dialling,
@@ -291,7 +291,8 @@ function bindHealth({ c, health = new BackendHealth(), transport, idPrefix }: Pl
       onMark: (mark) => health.mark(mark),
     });
   });
-  bind(c, OBSERVER, () => ({ name: 'health checks', observe: (event) => one(c, CHECKS).observe(event) }));
+  const checks = later(c, CHECKS);
+  bind(c, OBSERVER, () => ({ name: 'health checks', observe: (event) => checks().observe(event) }));
   bind(c, SERVICE, () => one(c, CHECKS));
 }
 

@@ -39,6 +39,12 @@ export function one<T>(container: Container, { key }: Token<T>): T {
   return container.resolve<T>(key);
 }
 
+/** {@link one}, asked for at the first call and kept: for what runs with each connection, and for parts that are made later. */
+export function later<T>(container: Container, part: Token<T>): () => T {
+  let found: { readonly part: T } | undefined;
+  return () => (found ??= { part: one(container, part) }).part;
+}
+
 /** Every part that is bound to the token, in the order of binding; none is fine. */
 export function all<T>(container: Container, { key }: Token<T>): readonly T[] {
   return container.isRegistered(key) ? container.resolveAll<T>(key) : [];

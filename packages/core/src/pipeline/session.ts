@@ -314,7 +314,8 @@ export class Session implements Linked<Session> {
   #connect(reaching: Reaching, route: Route): Promise<Upstream> {
     const { connector, limits } = this.#control.stages;
     const deadlines = this.#control.connectDeadlines(route.connectTimeoutMs ?? limits.connectTimeoutMs);
-    this.#deadline.begin(deadlines, performance.now());
+    // Nothing has been waited for since the hello.
+    this.#deadline.begin(deadlines, reaching.connecting.helloAt);
     this.#downstream.onReset = (error) => this.cut(reaching.connecting.leftBy(error));
     return connector.connect(route, reaching.connecting);
   }
