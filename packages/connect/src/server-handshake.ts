@@ -18,15 +18,24 @@ export const CALLER: Fact<Caller> = fact('mtls.caller', ({ uri }) => uri);
 /**
  * Ends mutual TLS on a connection that was accepted, and sets the fact {@link CALLER}.
  *
+ * @param head what was peeked at: the beginning of the handshake
  * @returns the hello; that the client left when it did so without a byte: Consul checks every few seconds in this way whether a
  * proxy listens
  * @throws ProxyError `DOWNSTREAM_UNTRUSTED` when the client does not prove who it is, `DOWNSTREAM_RESET` when it leaves before
  */
-export async function acceptMutualTls(client: FilterContext, identity: Identity): Promise<FilterResult> {
+export async function acceptMutualTls(
+  client: FilterContext,
+  identity: Identity,
+  head: Uint8Array = NOTHING,
+): Promise<FilterResult> {
+  // Belongs to the client's buffer, which others fill again.
+  const received = Uint8Array.from(head);
+  client.consume(received.length);
   let met: Met | undefined;
   let socket: Socket | undefined;
   const upgrade = async (raw: Socket): Promise<Socket> => {
     socket = raw;
+    if (received.length > 0) raw.unshift(received);
     const { tls, trace } = await serverHandshake(raw, identity);
     met = clientOf(tls, identity, raw);
     if (trace !== undefined) met = { ...met, hello: { ...met.hello, trace } };
@@ -44,6 +53,8 @@ export async function acceptMutualTls(client: FilterContext, identity: Identity)
   client.set(CALLER, met.caller);
   return { kind: 'hello', hello: met.hello };
 }
+
+const NOTHING = new Uint8Array();
 
 /** What a client has said and proved. */
 interface Met {

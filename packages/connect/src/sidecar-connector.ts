@@ -2,9 +2,11 @@ import { ProxyError } from '@meshgate/core';
 import type { ConnectContext, ConnectDialOptions, Connector, Route, Upstream } from '@meshgate/core';
 import { balancedConnector } from '@meshgate/core/parts';
 import type { BalancedConnector, ConnectorOptions } from '@meshgate/core/parts';
-import type { Authorizer } from '@meshgate/mesh';
+import type { Authorizer, PassiveHealthCheck } from '@meshgate/mesh';
 import { beginMutualTls, distrustOf, traceOver } from './client-handshake.ts';
+import { ejectionBy } from './ejection.ts';
 import type { IdentityStore } from './identity-store.ts';
+import { PLAIN_TEXT } from './permissive.ts';
 import { CALLER } from './server-handshake.ts';
 import type { ExpectedServer } from './server-identity.ts';
 import { destinationOf } from './sidecar-routes.ts';
@@ -23,7 +25,7 @@ export interface SidecarConnectorOptions extends ConnectorOptions {
  * one target after the other, and of each one address after the other, until a handshake succeeds.
  */
 export function sidecarConnector(options: SidecarConnectorOptions): Connector {
-  const toApplication = balancedConnector(options);
+  const toApplication = balancedConnector({ ...options, outliers: options.outliers.apart() });
   const toUpstream = new UpstreamConnectors(options);
   return { connect };
 
@@ -46,6 +48,8 @@ async function authorized(
   authorizer: Authorizer,
 ): Promise<void> {
   const caller = CALLER.of(connection);
+  // Nobody can say who it is: that such callers are let in is what the operator has asked for.
+  if (caller === undefined && PLAIN_TEXT.of(connection) === true) return;
   if (caller === undefined)
     throw new ProxyError(
       'DOWNSTREAM_UNTRUSTED',
@@ -67,16 +71,22 @@ function unable(what: string, cause: unknown): ProxyError {
 
 type ToUpstream = Extract<Destination, { readonly kind: 'upstream' }>;
 
-/** One balanced connector for each server that is expected somewhere: what it has learned outlives a change of routes. */
+/**
+ * One balanced connector for each server that is expected somewhere: what it has learned outlives a change of routes. All upstreams share
+ * what is known of addresses, but those with a `PassiveHealthCheck`.
+ */
 class UpstreamConnectors {
   readonly #options: SidecarConnectorOptions;
+  readonly #outliers: SidecarConnectorOptions['outliers'];
   readonly #connectors = new Map<string, BalancedConnector>();
 
   constructor(options: SidecarConnectorOptions) {
     this.#options = options;
+    this.#outliers = options.outliers.apart();
   }
 
-  async connect({ name }: Route, { legs, refusal }: ToUpstream, context: ConnectContext): Promise<Upstream> {
+  async connect({ name }: Route, to: ToUpstream, context: ConnectContext): Promise<Upstream> {
+    const { legs, refusal, passiveHealthCheck } = to;
     const identity = this.#options.identity.current;
     if (identity === undefined) throw noCertificate();
     const failures: ProxyError[] = [];
@@ -96,7 +106,7 @@ class UpstreamConnectors {
         const leftMs = Math.max(endsAt - performance.now(), 0);
         // One that hangs must leave time for the others.
         const withinMs = index === legs.length - 1 ? leftMs : leftMs / 2;
-        return traced(await this.#connectorTo(server).connect(route, context, withinMs));
+        return traced(await this.#connectorTo(server, passiveHealthCheck).connect(route, context, withinMs));
       } catch (reason) {
         if (context.abandoned !== undefined) throw reason;
         failures.push(ProxyError.from(reason));
@@ -111,11 +121,12 @@ class UpstreamConnectors {
     return Math.max(0, ...legs.map(({ route }) => route.connectTimeoutMs ?? connectTimeoutMs));
   }
 
-  #connectorTo(server: ExpectedServer): BalancedConnector {
-    const key = JSON.stringify([server.serverName, server.identities, server.peer]);
+  #connectorTo(server: ExpectedServer, check: PassiveHealthCheck | undefined): BalancedConnector {
+    const key = JSON.stringify([server.serverName, server.identities, server.peer, check]);
     let known = this.#connectors.get(key);
     if (known === undefined) {
-      known = balancedConnector({ ...this.#options, upgrade: this.#upgradeTo(server) });
+      const outliers = check === undefined ? this.#outliers : this.#options.outliers.apart(ejectionBy(check));
+      known = balancedConnector({ ...this.#options, outliers, upgrade: this.#upgradeTo(server) });
       this.#connectors.set(key, known);
     }
     return known;

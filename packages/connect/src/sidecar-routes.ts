@@ -1,7 +1,8 @@
 import { formatEndpoint } from '@meshgate/core';
 import type { ListenAddress, Route, RouteSnapshot } from '@meshgate/core';
-import { dialOrder, serviceServerName } from '@meshgate/mesh';
-import type { ProxyUpstream, ProxyView, UpstreamTarget } from '@meshgate/mesh';
+import { describeIntention, dialOrder, serviceServerName } from '@meshgate/mesh';
+import type { PassiveHealthCheck, ProxyUpstream, ProxyView, UpstreamTarget } from '@meshgate/mesh';
+import { describeEjection } from './ejection.ts';
 import type { ExpectedServer } from './server-identity.ts';
 
 /** Name of the listener, and of the route, on which a sidecar accepts connections of the mesh. */
@@ -12,7 +13,13 @@ export type Destination =
   /** The application, for callers of the mesh. `service`: the one it speaks for, which intentions are about. */
   | { readonly kind: 'application'; readonly service: string }
   /** The mesh, for the application. `refusal`: why it must not be dialled; there are no legs then. */
-  | { readonly kind: 'upstream'; readonly legs: readonly Leg[]; readonly refusal?: string };
+  | {
+      readonly kind: 'upstream';
+      readonly legs: readonly Leg[];
+      readonly refusal?: string;
+      /** When addresses are ejected; as the proxy itself has it when absent. */
+      readonly passiveHealthCheck?: PassiveHealthCheck;
+    };
 
 /** One target of an upstream, in the order in which they are tried. */
 export interface Leg {
@@ -43,7 +50,7 @@ function leadingTo(destination: Destination, route: Route): Route {
 export function sidecarRoutes(view: ProxyView): RouteSnapshot {
   const upstreams = named(view).map(([name, upstream]) => upstreamRoute(name, upstream));
   const problems = view.upstreams.flatMap((upstream) => problemsOf(upstream));
-  const warnings = [...(view.warnings ?? []), ...new Set(problems)];
+  const warnings = [...(view.warnings ?? []), ...refusingIntentions(view), ...new Set(problems)];
   return {
     version: view.version,
     routes: [publicRoute(view), ...upstreams],
@@ -70,8 +77,15 @@ function named({ upstreams }: ProxyView): readonly (readonly [name: string, upst
   });
 }
 
-function publicRoute({ proxy, datacenter, trustDomain }: ProxyView): Route {
+/** Intentions that deny whatever their permissions say, and why: in words. */
+function refusingIntentions({ intentions }: ProxyView): readonly string[] {
+  return intentions.filter(({ action }) => action === 'http').map(describeIntention);
+}
+
+function publicRoute(view: ProxyView): Route {
+  const { proxy, datacenter, trustDomain, mutualTls = 'strict' } = view;
   const { service, application, listen, id } = proxy;
+  const refusing = refusingIntentions(view).join('; ');
   return leadingTo(
     { kind: 'application', service },
     {
@@ -79,7 +93,14 @@ function publicRoute({ proxy, datacenter, trustDomain }: ProxyView): Route {
       kind: 'public',
       serverNames: [serviceServerName({ service, datacenter, trustDomain })],
       backends: isDialable(application) ? [{ address: application, weight: 1, healthy: true }] : [],
-      origin: { service, proxy: id, listen: formatEndpoint(listen), application: formatEndpoint(application) },
+      origin: {
+        service,
+        proxy: id,
+        listen: formatEndpoint(listen),
+        application: formatEndpoint(application),
+        ...(mutualTls === 'strict' ? {} : { mutualTls }),
+        ...(refusing === '' ? {} : { refusing }),
+      },
     },
   );
 }
@@ -100,8 +121,10 @@ function upstreamRoute(name: string, upstream: ProxyUpstream): Route {
   const routes = legs.map(({ route }) => route);
   const [first, ...others] = routes;
   const failover = others.map(({ origin: facts }) => `${facts?.['id'] ?? ''} by ${facts?.['path'] ?? ''}`).join(', ');
+  const { passiveHealthCheck } = upstream;
+  const ejecting = passiveHealthCheck === undefined ? {} : { passiveHealthCheck };
   return leadingTo(
-    { kind: 'upstream', legs },
+    { kind: 'upstream', legs, ...ejecting },
     {
       ...base,
       serverNames: [...new Set(routes.flatMap(({ serverNames }) => serverNames))],
@@ -109,7 +132,12 @@ function upstreamRoute(name: string, upstream: ProxyUpstream): Route {
       withoutBackend: legs.at(-1)?.withoutBackend ?? 'NO_BACKEND',
       ...longestOf(routes),
       ...(upstream.maxConnections === undefined ? {} : { limits: { connections: upstream.maxConnections } }),
-      origin: { ...origin, ...first?.origin, ...(failover === '' ? {} : { failover }) },
+      origin: {
+        ...origin,
+        ...first?.origin,
+        ...(failover === '' ? {} : { failover }),
+        ...(passiveHealthCheck === undefined ? {} : { ejection: describeEjection(passiveHealthCheck) }),
+      },
     },
   );
 }

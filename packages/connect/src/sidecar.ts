@@ -15,6 +15,7 @@ import type { RouteTable } from '@meshgate/core/parts';
 import { authorize } from '@meshgate/mesh';
 import type { Authorizer, ProxySource, ProxyView } from '@meshgate/mesh';
 import type { IdentityStore } from './identity-store.ts';
+import { isTls, PLAIN_TEXT } from './permissive.ts';
 import { acceptMutualTls } from './server-handshake.ts';
 import { PUBLIC, sidecarListeners, sidecarRoutes } from './sidecar-routes.ts';
 import { withUnixSockets } from './unix-sockets.ts';
@@ -47,7 +48,7 @@ export function sidecarParts({ proxy, identity }: SidecarOptions): SidecarParts 
   return {
     routes: { name: proxy.name, watch: (signal) => routesOf(proxy, latest, signal) },
     listeners: { name: proxy.name, watch: (signal) => listenersOf(latest, identity, signal) },
-    filter: { name: 'connect', filter: (client) => accept(client, identity) },
+    filter: { name: 'connect', filter: (client) => accept(client, identity, latest.value) },
     transport: (inner) => withUnixSockets(inner, () => latest.value),
     intentions: byIntentions(latest),
   };
@@ -87,10 +88,20 @@ async function* listenersOf(
   for await (const view of latest.watch(signal)) yield sidecarListeners(view);
 }
 
-function accept(client: FilterContext, { current }: IdentityStore): Promise<FilterResult> {
-  if (client.connection.listener !== PUBLIC) return Promise.resolve(NOTHING_SAID);
-  if (current !== undefined) return acceptMutualTls(client, current);
-  return Promise.reject(new ProxyError('AUTHORIZATION_FAILED', 'no own certificate yet'));
+async function accept(
+  client: FilterContext,
+  { current }: IdentityStore,
+  view: ProxyView | undefined,
+): Promise<FilterResult> {
+  if (client.connection.listener !== PUBLIC) return NOTHING_SAID;
+  // Waits for the client to speak first, which tells the two apart. What it has said goes on to whoever takes it.
+  const head = view?.mutualTls === 'permissive' ? await client.peek(1) : undefined;
+  if (head !== undefined && !isTls(head)) {
+    client.set(PLAIN_TEXT, true);
+    return NOTHING_SAID;
+  }
+  if (current !== undefined) return acceptMutualTls(client, current, head);
+  throw new ProxyError('AUTHORIZATION_FAILED', 'no own certificate yet');
 }
 
 /** An application that connects to an upstream need not say anything, and often waits for the other side to speak first. */

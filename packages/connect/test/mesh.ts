@@ -96,6 +96,7 @@ export interface ViewOptions {
   readonly upstreams?: readonly ProxyUpstream[];
   readonly intentions?: readonly Intention[];
   readonly intentionDefault?: 'allow' | 'deny';
+  readonly mutualTls?: 'strict' | 'permissive';
 }
 
 let versions = 0;

@@ -3,7 +3,7 @@ import { once } from 'node:events';
 import { certificateAuthority, rawClient, tcpBackend, tlsBackend, tlsClient } from '@meshgate/testkit';
 import type { CertificateAuthority, IssuedCertificate } from '@meshgate/testkit';
 import { describe, expect, it } from 'vitest';
-import type { Credentials } from '@meshgate/mesh';
+import type { Credentials, Intention } from '@meshgate/mesh';
 import { credentialsOf, leafOf, targetOf, upstreamOf, uriOf, viewOf } from './mesh.ts';
 import type { ViewOptions } from './mesh.ts';
 import { startSidecar } from './sidecar.ts';
@@ -188,6 +188,19 @@ describe('a refusal has a reason on both sides', () => {
       ),
     });
     expect(two.application.accepted).toBe(0);
+  });
+
+  it('an intention whose permissions are for HTTP requests, named by every place that explains', async () => {
+    const http: Intention = { source: 'web', destination: 'db', action: 'http', permissions: ['allow GET /'] };
+    await using two = await dbSidecar({ intentions: [http] });
+    await using one = await webSidecar(leafOf(root, 'web'), two.sidecar);
+    await using client = await rawClient(await one.address('upstream:db'));
+    await client.closed;
+    const why = /intention web => db: deny, since .* HTTP requests .*: permission 1, allow GET \/$/;
+    expect(await two.sidecar.failure('public')).toMatchObject({ code: 'DENIED', message: expect.stringMatching(why) });
+    const { snapshot } = await two.sidecar.events.until('routes.replaced');
+    expect(snapshot.warnings).toEqual([expect.stringMatching(why)]);
+    expect(snapshot.routes[0]?.origin?.['refusing']).toMatch(why);
   });
 
   it('nobody who can say whether an intention allows', async () => {

@@ -219,6 +219,39 @@ it('an upstream with a limit of connections takes no more at a time', async () =
   expect(await one.failure('upstream:db')).toMatchObject({ code: 'LIMIT_REACHED' });
 });
 
+describe('an upstream with a passive health check of its own', () => {
+  it('ejects an address after as many failures as that says, and the other upstreams by their own rule', async () => {
+    await using refusing = await refusingAddress();
+    await using far = await server('far', 'db');
+    const target = targetOf({ service: 'db', at: [refusing.address, far.address] });
+    const strict = { ...upstreamOf('db', [target]), passiveHealthCheck: { maxFailures: 1, baseEjectionMs: 120_000 } };
+    const upstreams = [strict, upstreamOf('db2', [target])];
+    await using one = await startSidecar({ credentials: web, view: viewOf({ service: 'web', upstreams }) });
+    const [at, other] = [await one.address('upstream:db'), await one.address('upstream:db2')];
+    const refused = (): number => one.events.all('dial.failed').length;
+    while (refused() === 0) expect(await answerAt(at)).toBe('far');
+    const ejected = await one.events.until('backend.ejected');
+    expect(ejected).toMatchObject({ address: refusing.address, failures: 1, forMs: 120_000 });
+    for (let turn = 0; turn < 6; turn += 1) expect(await answerAt(at)).toBe('far');
+    expect(refused()).toBe(1);
+    // The other upstream has no such rule: it goes on trying what one failure says nothing about.
+    while (refused() < 3) expect(await answerAt(other)).toBe('far');
+    expect(one.events.all('backend.ejected')).toHaveLength(1);
+  });
+
+  it('says so in its route', async () => {
+    const check = { maxFailures: 2, enforcingPercent: 50, maxEjectionPercent: 30 };
+    const db = { ...upstreamOf('db', [targetOf({ service: 'db' })]), passiveHealthCheck: check };
+    await using one = await startSidecar({ credentials: web, view: viewOf({ service: 'web', upstreams: [db] }) });
+    await one.address('upstream:db');
+    const { snapshot } = await one.events.until('routes.replaced');
+    const [, route] = snapshot.routes;
+    expect(route?.origin?.['ejection']).toBe(
+      'after 2 failed dials in a row, for 30 s, in 50 % of the cases, at most 30 % of the addresses but always one',
+    );
+  });
+});
+
 describe('while a sidecar runs', () => {
   it('upstreams come and go, and what is connected stays', async () => {
     await using far = await server('far', 'db');

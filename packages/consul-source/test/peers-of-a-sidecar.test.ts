@@ -3,6 +3,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { Credentials, ProxyView } from '@meshgate/mesh';
 import { standInAgent } from '@meshgate/testkit';
+import type { ConsulVersion } from '@meshgate/testkit';
 import { describe, expect, it, onTestFinished } from 'vitest';
 import { consulParts, consulProxyParts } from '../src/index.ts';
 import { consulAuthorizer } from '../src/sidecar/authorizer.ts';
@@ -248,23 +249,90 @@ it('the end of a registration that the agent has forgotten already is no failure
   await expect(registration.stop(signal)).resolves.toBeUndefined();
 });
 
-it('limits of upstreams are taken from the defaults, and what has no effect is told', async () => {
+describe('what the defaults say of a sidecar', () => {
   const id = 'web-sidecar-proxy';
   const upstream = { DestinationName: 'db', LocalBindPort: 9191 };
-  const limited = { ...upstream, DestinationName: 'api', Config: { limits: { max_connections: 3 } } };
-  const Proxy = { DestinationServiceName: 'web', Upstreams: [upstream, limited] };
-  const UpstreamConfig = { Defaults: { Limits: { MaxConnections: 8 }, PassiveHealthCheck: { MaxFailures: 2 } } };
-  const entries = [
-    { Kind: 'service-defaults', Name: 'web', MutualTLSMode: 'permissive', UpstreamConfig },
-    { Kind: 'proxy-defaults', Name: 'global', MutualTLSMode: 'strict' },
-  ];
-  const answers = { [`agent/service/${id}`]: { ID: id, Service: id, Kind: 'connect-proxy', Port: 1, Proxy } };
-  await using agent = await standInAgent({ mesh: { entries }, answers });
-  await using views = new Watched<ProxyView>(consulProxySource({ address: agent.address }, { proxyId: id }));
-  const { upstreams, warnings } = await views.until((at) => at.upstreams.every(({ kind }) => kind === 'reachable'));
-  expect(upstreams).toMatchObject([{ maxConnections: 8 }, { maxConnections: 3 }]);
-  expect(warnings).toEqual([
-    expect.stringContaining('service-defaults/web: MutualTLSMode = "permissive" has no effect'),
-    expect.stringContaining('service-defaults/web: PassiveHealthCheck has no effect'),
-  ]);
+  const answersFor = (Upstreams: readonly object[]) => ({
+    [`agent/service/${id}`]: {
+      ID: id,
+      Service: id,
+      Kind: 'connect-proxy',
+      Port: 1,
+      Proxy: { DestinationServiceName: 'web', Upstreams },
+    },
+  });
+  const viewsOf = (address: string): Watched<ProxyView> =>
+    new Watched<ProxyView>(consulProxySource({ address }, { proxyId: id }));
+  const hasUpstreams = ({ upstreams }: ProxyView): boolean => upstreams.every(({ kind }) => kind === 'reachable');
+
+  it.each<ConsulVersion>(['1.8', '1.16'])(
+    'limits its upstreams, each where it says nothing itself: %s',
+    async (version) => {
+      const passive_health_check = { interval: '30s', max_failures: 10 };
+      const own = {
+        ...upstream,
+        DestinationName: 'api',
+        Config: { limits: { max_connections: 3 }, passive_health_check },
+      };
+      const PassiveHealthCheck = {
+        Interval: 22_000_000_000,
+        MaxFailures: 2,
+        EnforcingConsecutive5xx: 0,
+        MaxEjectionPercent: 50,
+        BaseEjectionTime: '1m',
+      };
+      const UpstreamConfig = { Defaults: { Limits: { MaxConnections: 8 }, PassiveHealthCheck } };
+      const entries = [{ Kind: 'service-defaults', Name: 'web', UpstreamConfig }];
+      await using agent = await standInAgent({ version, mesh: { entries }, answers: answersFor([upstream, own]) });
+      await using views = viewsOf(agent.address);
+      const { upstreams, warnings } = await views.until(hasUpstreams);
+      expect(upstreams).toMatchObject([
+        {
+          maxConnections: 8,
+          passiveHealthCheck: {
+            intervalMs: 22_000,
+            maxFailures: 2,
+            enforcingPercent: 0,
+            maxEjectionPercent: 50,
+            baseEjectionMs: 60_000,
+          },
+        },
+        { maxConnections: 3, passiveHealthCheck: { intervalMs: 30_000, maxFailures: 10 } },
+      ]);
+      expect(warnings).toBeUndefined();
+    },
+  );
+
+  it('lets callers without TLS in only as long as the mesh entry allows it', async () => {
+    const entries = [{ Kind: 'service-defaults', Name: 'web', MutualTLSMode: 'permissive' }];
+    await using agent = await standInAgent({ mesh: { entries }, answers: answersFor([]) });
+    await using views = viewsOf(agent.address);
+    const before = await views.until(({ warnings = [] }) => warnings.length > 0);
+    expect(before.mutualTls).toBeUndefined();
+    expect(before.warnings).toEqual([expect.stringContaining('MutualTLSMode = "permissive" has no effect')]);
+    const mesh = { Kind: 'mesh', AllowEnablingPermissiveMutualTLS: true };
+    agent.change({ entries: [...entries, mesh] });
+    const { warnings } = await views.until(({ mutualTls }) => mutualTls === 'permissive');
+    expect(warnings).toEqual([expect.stringContaining('without TLS reaches the application')]);
+    agent.change({ entries: [...entries, { ...mesh, AllowEnablingPermissiveMutualTLS: false }] });
+    await views.until(({ mutualTls }) => mutualTls === undefined);
+  });
+
+  it('shows the intentions for it, each permission in words; none where the token may not read them', async () => {
+    const HTTP = { PathPrefix: '/admin', Methods: ['GET'], Header: [{ Name: 'x-user', Present: true }] };
+    const intentions = [{ SourceName: 'shop', DestinationName: 'web', Permissions: [{ Action: 'allow', HTTP }] }];
+    await using agent = await standInAgent({ mesh: { intentions }, answers: answersFor([]) });
+    await using views = viewsOf(agent.address);
+    const { intentions: shown } = await views.until((at) => at.intentions.length > 0);
+    expect(shown).toMatchObject([
+      { source: 'shop', action: 'http', permissions: ['allow GET /admin with header x-user'] },
+    ]);
+    await using other = await standInAgent({
+      mesh: { intentions },
+      answers: answersFor([]),
+      denied: { 'connect/intentions/match': 'intention:read' },
+    });
+    await using blind = viewsOf(other.address);
+    expect(await blind.until(() => true)).toMatchObject({ intentions: [] });
+  });
 });

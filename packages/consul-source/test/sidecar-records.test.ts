@@ -143,7 +143,10 @@ describe('who decided a mode, told from what an agent shows', () => {
     };
     const overrides =
       override === undefined ? {} : { UpstreamConfig: { Overrides: [{ Name: 'db', ...entry(override) }] } };
-    const entries = ownEntriesOf({ proxyDefaults: entry(central), serviceDefaults: entry(service, overrides) }, 'web');
+    const entries = ownEntriesOf(
+      { mesh: undefined, proxyDefaults: entry(central), serviceDefaults: entry(service, overrides) },
+      'web',
+    );
     const registered = { ...PROXY, ...mode(proxy, 'the registration of web-proxy') };
     expect(explainMode(attributedMode(definition, registered, entries))).toMatch(new RegExp(`^${says}`));
   });

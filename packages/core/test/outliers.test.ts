@@ -1,6 +1,7 @@
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import type { ProxyEvent } from '../src/observe.ts';
 import { Outliers } from '../src/pipeline/outliers.ts';
+import type { OutlierOptions } from '../src/pipeline/outliers.ts';
 
 const address = { host: '10.0.0.1', port: 1 };
 const options = { consecutiveFailures: 3, baseEjectionMs: 1_000, maxEjectionMs: 2_500 };
@@ -22,6 +23,52 @@ afterEach(() => {
 function fail(times: number): void {
   for (let i = 0; i < times; i += 1) outliers.failed(address);
 }
+
+describe('settings', () => {
+  const other = { host: '10.0.0.2', port: 1 };
+  const judging = (over: Partial<OutlierOptions>): Outliers =>
+    new Outliers({ observe: (event) => void events.push(event) }, { ...options, consecutiveFailures: 1, ...over });
+
+  it('may let an ejection end only at whole steps', () => {
+    const judge = judging({ stepMs: 700 });
+    judge.failed(address);
+    expect(events).toMatchObject([{ type: 'backend.ejected', forMs: 1_400 }]);
+    judge.clear();
+  });
+
+  it.each([
+    [0.5, 2, 1],
+    [0.1, 2, 1],
+    [0, 2, 1],
+    [1, 2, 2],
+  ])('may bound the part that is ejected: %s of %i backends are %i', (maxEjected, among, expected) => {
+    const judge = judging({ maxEjected });
+    for (const one of [address, other]) judge.failed(one, among);
+    expect(judge.ejected).toBe(expected);
+    judge.clear();
+  });
+
+  it('may leave ejection to chance, or out of it altogether', () => {
+    const never = judging({ enforced: 0 });
+    for (let turn = 0; turn < 20; turn += 1) never.failed(address);
+    expect(never.ejected).toBe(0);
+    const sometimes = judging({ enforced: 0.5 });
+    for (let port = 1; port <= 400; port += 1) sometimes.failed({ host: '10.0.0.3', port });
+    expect(sometimes.ejected).toBeGreaterThan(100);
+    expect(sometimes.ejected).toBeLessThan(300);
+    sometimes.clear();
+  });
+
+  it('hold for one part alone, whose ejections the whole knows', () => {
+    const strict = outliers.apart({ ...options, consecutiveFailures: 1 });
+    const usual = outliers.apart();
+    for (const part of [strict, usual]) part.failed(address);
+    expect([strict, usual, outliers].map((each) => each.isEjected(address))).toEqual([true, false, true]);
+    expect(outliers.ejected).toBe(1);
+    outliers.clear();
+    expect([strict.ejected, outliers.ejected]).toEqual([0, 0]);
+  });
+});
 
 describe('an address', () => {
   it('is ejected after so many failures in a row, and returns by itself', () => {

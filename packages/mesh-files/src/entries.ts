@@ -1,7 +1,10 @@
 import { type Field, type FieldEntry, MAX_TIMER_MS } from '@meshgate/documents';
+import { describePermission } from '@meshgate/mesh';
 import type {
   Destination,
   Intention,
+  MeshSettings,
+  MutualTlsMode,
   ProxyDefaults,
   ServiceDefaults,
   ServiceResolver,
@@ -23,6 +26,7 @@ import {
   weakBoolean,
   weakInteger,
 } from './keys.ts';
+import { readPassiveHealthCheck } from './passive-health-check.ts';
 import { present } from './present.ts';
 import { readConfig } from './registration.ts';
 
@@ -33,6 +37,7 @@ export type ConfigEntry = { readonly field: Field; readonly name: string } & (
   | { readonly kind: 'service-resolver'; readonly value: ServiceResolver }
   | { readonly kind: 'service-intentions'; readonly value: readonly Intention[] }
   | { readonly kind: 'exported-services'; readonly value: readonly WrittenExport[] }
+  | { readonly kind: 'mesh'; readonly value: MeshSettings }
 );
 
 /** A service and the peers that may use it. */
@@ -49,6 +54,7 @@ const KINDS = [
   'service-resolver',
   'service-intentions',
   'exported-services',
+  'mesh',
 ] as const;
 
 /** Every other kind of entry that Consul knows, up to 1.22. */
@@ -61,7 +67,6 @@ const OTHER_KINDS = [
   'ingress-gateway',
   'inline-certificate',
   'jwt-provider',
-  'mesh',
   'sameness-group',
   'service-router',
   'service-splitter',
@@ -99,6 +104,8 @@ export function readEntry(field: Field): ConfigEntry | undefined {
       return readIntentions(field);
     case 'exported-services':
       return readExports(field);
+    case 'mesh':
+      return readMeshEntry(field);
   }
 }
 
@@ -115,7 +122,7 @@ const PROXY_DEFAULTS_KEYS = {
   config: 'read',
   mode: 'ignored',
   transparent_proxy: 'ignored',
-  mutual_tls_mode: 'ignored',
+  mutual_tls_mode: 'read',
   expose: 'ignored',
   access_logs: 'ignored',
   envoy_extensions: 'ignored',
@@ -134,8 +141,16 @@ function readProxyDefaults(field: Field): ConfigEntry {
     field,
     kind: 'proxy-defaults',
     name: PROXY_DEFAULTS_NAME,
-    value: { config: readConfig(fields.get('config')), ...present({ mode }) },
+    value: {
+      config: readConfig(fields.get('config')),
+      ...present({ mode, mutualTls: readMutualTls(fields.get('mutual_tls_mode')) }),
+    },
   };
+}
+
+/** Empty is as if it were left out. */
+function readMutualTls(field: Field | undefined): MutualTlsMode | undefined {
+  return optionalText(field) === undefined ? undefined : field?.oneOf(['strict', 'permissive'] as const);
 }
 
 /** Consul fills it in where it is not written. */
@@ -149,7 +164,7 @@ const SERVICE_DEFAULTS_KEYS = {
   protocol: 'read',
   mode: 'ignored',
   transparent_proxy: 'ignored',
-  mutual_tls_mode: 'ignored',
+  mutual_tls_mode: 'read',
   expose: 'ignored',
   destination: 'ignored',
   envoy_extensions: 'ignored',
@@ -170,6 +185,7 @@ function readServiceDefaults(field: Field): ConfigEntry {
     upstreamOverrides: overrides.map(readOverride),
     ...present({
       mode: readMode(fields.get('mesh_gateway')),
+      mutualTls: readMutualTls(fields.get('mutual_tls_mode')),
       externalSni: optionalText(fields.get('external_sni'))?.toLowerCase(),
       upstreamDefaults: defaults && upstreamSettings(readKeys(defaults, UPSTREAM_KEYS)),
     }),
@@ -187,7 +203,7 @@ const UPSTREAM_KEYS = {
   connect_timeout_ms: 'read',
   protocol: 'ignored',
   limits: 'read',
-  passive_health_check: 'ignored',
+  passive_health_check: 'read',
   envoy_listener_json: 'ignored',
   envoy_cluster_json: 'ignored',
   balance_outbound_connections: 'ignored',
@@ -204,7 +220,8 @@ function upstreamSettings(fields: Keyed<keyof typeof UPSTREAM_KEYS>): UpstreamSe
   const connectTimeoutMs = weakInteger(fields.get('connect_timeout_ms'), 0, MAX_TIMER_MS) || undefined;
   const limits = fields.get('limits');
   const maxConnections = limits && weakInteger(readKeys(limits, LIMITS_KEYS).get('max_connections'), 0, MAX_COUNT);
-  return present({ mode, connectTimeoutMs, maxConnections: maxConnections || undefined });
+  const passiveHealthCheck = readPassiveHealthCheck(fields.get('passive_health_check'));
+  return present({ mode, connectTimeoutMs, maxConnections: maxConnections || undefined, passiveHealthCheck });
 }
 
 /** The others count HTTP requests. */
@@ -395,9 +412,46 @@ function readSource(field: Field, destination: string): Intention | undefined {
   const action = fields.get('action');
   const permissions = itemsOf(fields.get('permissions'));
   const from = present({ sourcePeer: optionalText(fields.get('peer')) });
-  if (permissions.length > 0) return { source, destination, ...from, action: 'http' };
+  if (permissions.length > 0)
+    return { source, destination, ...from, action: 'http', permissions: permissions.map(readPermission) };
   if (action === undefined) field.refuse('expected an "action", found none');
   return { source, destination, ...from, action: action?.oneOf(['allow', 'deny'] as const) ?? 'deny' };
+}
+
+const PERMISSION_KEYS = { action: 'read', http: 'read', jwt: 'ignored' } as const;
+const REQUEST_KEYS = {
+  path_exact: 'read',
+  path_prefix: 'read',
+  path_regex: 'read',
+  methods: 'read',
+  header: 'read',
+} as const;
+const HEADER_KEYS = {
+  name: 'read',
+  present: 'ignored',
+  exact: 'ignored',
+  prefix: 'ignored',
+  suffix: 'ignored',
+  contains: 'ignored',
+  regex: 'ignored',
+  invert: 'ignored',
+  ignore_case: 'ignored',
+} as const;
+
+/** In words: nothing of it can be checked here. */
+function readPermission(field: Field): string {
+  const fields = readKeys(field, PERMISSION_KEYS);
+  const http = fields.get('http');
+  const request = http && readKeys(http, REQUEST_KEYS);
+  const paths = (['path_exact', 'path_prefix', 'path_regex'] as const).map((key) => optionalText(request?.get(key)));
+  return describePermission({
+    action: optionalText(fields.get('action')) ?? '',
+    methods: textList(request?.get('methods')),
+    path: paths.find((path) => path !== undefined) ?? '',
+    headers: itemsOf(request?.get('header')).map(
+      (header) => optionalText(readKeys(header, HEADER_KEYS).get('name')) ?? '',
+    ),
+  });
 }
 
 const EXPORTS_KEYS = { ...ENTRY_KEYS, services: 'read' } as const;
@@ -422,6 +476,36 @@ function readConsumer(field: Field): readonly string[] {
   fields.get('partition')?.warn('this has no effect: mesh files have one partition');
   return [];
 }
+
+const MESH_KEYS = {
+  ...ENTRY_KEYS,
+  peering: 'read',
+  tls: 'read',
+  transparent_proxy: 'ignored',
+  allow_enabling_permissive_mutual_tls: 'read',
+  http: 'ignored',
+  validate_clusters: 'ignored',
+} as const;
+
+/** There is one in a cluster, whose name Consul fills in. */
+function readMeshEntry(field: Field): ConfigEntry {
+  const fields = readKeys(field, MESH_KEYS);
+  refuseEnterprise(fields, 'namespace', 'partition');
+  const written = optionalText(fields.get('name')) ?? MESH_NAME;
+  if (written !== MESH_NAME)
+    fields.get('name')?.refuse(`expected mesh, the only name of this kind, found ${JSON.stringify(written)}`);
+  fields.get('tls')?.warn('this has no effect in mesh files: TLS 1.2 or newer, forward secrecy');
+  const peering = fields.get('peering');
+  const through =
+    peering && readKeys(peering, { peer_through_mesh_gateways: 'read' }).get('peer_through_mesh_gateways');
+  const value = {
+    peersThroughGateways: weakBoolean(through) ?? false,
+    allowsPermissiveTls: weakBoolean(fields.get('allow_enabling_permissive_mutual_tls')) ?? false,
+  };
+  return { field, kind: 'mesh', name: MESH_NAME, value };
+}
+
+const MESH_NAME = 'mesh';
 
 function nameOf(field: Field, fields: ReadonlyMap<string, Field>): string {
   refuseEnterprise(fields, 'namespace', 'partition');

@@ -162,7 +162,7 @@ function asView(outcome: ParseOutcome<Mesh>, choose: (mesh: Mesh) => ChosenProxy
   if (outcome.kind === 'wrong') return outcome;
   const { view, problems } = choose(outcome.value);
   if (view === undefined) return { kind: 'wrong', problems: outcome.kind === 'partial' ? outcome.problems : problems };
-  const { warnings } = outcome.value;
+  const warnings = [...outcome.value.warnings, ...(view.warnings ?? [])];
   return { ...outcome, value: warnings.length === 0 ? view : { ...view, warnings } };
 }
 

@@ -1,11 +1,12 @@
 import { formatProblem, type Problem } from '@meshgate/core';
-import { gatewayDefinition, proxyUpstream } from '@meshgate/mesh';
+import { gatewayDefinition, mutualTlsOf, proxyUpstream } from '@meshgate/mesh';
 import type {
   Catalog,
   ChainTarget,
   ConfigEntries,
   GatewayDefinition,
   GatewayGroup,
+  Instance,
   ProxyDefinition,
   ProxyView,
   Selection,
@@ -91,7 +92,7 @@ export function buildMesh(
     dnsDomain: DNS_DOMAIN,
     services: servicesOf(list, seen.get(name)?.entries ?? own),
     gateways,
-    servers: [],
+    servers: serversAmong(list),
   });
   const warned = [...Array.from(files.values()).flat(), ...registered.values()].flatMap(({ warnings }) => warnings);
   const mesh: Mesh = {
@@ -133,11 +134,14 @@ export function meshProxyView(mesh: Mesh, id: string): ProxyView | undefined {
     gateways: catalogs.get(datacenter)?.gateways ?? [],
     instancesOf: instances,
   };
+  const { mode: mutualTls, warning } = mutualTlsOf(proxy.service, entries);
   return {
     version,
     datacenter,
     trustDomain,
     proxy,
+    ...(mutualTls === 'strict' ? {} : { mutualTls }),
+    ...(warning === undefined ? {} : { warnings: [warning] }),
     upstreams: proxy.upstreams.map((upstream) => proxyUpstream(upstream, proxy, entries, around)),
     intentions: entries.intentions.filter(({ destination }) => destination === '*' || destination === proxy.service),
     // As with Consul while its access control is off: the entry for `*` is where to change it.
@@ -158,6 +162,13 @@ function membersOfKind(
   kind: 'connect-proxy' | 'mesh-gateway',
 ): readonly Member[] {
   return (members ?? []).filter(({ registration }) => registration.kind === kind);
+}
+
+/** Consul's own servers stand in its catalog as the service `consul`, and so they do here, for whoever routes their connections. */
+function serversAmong(members: readonly Member[]): readonly Instance[] {
+  return members.flatMap(({ registration: { kind, name }, instance }) =>
+    kind === '' && name === 'consul' ? [{ ...instance, node: instance.id }] : [],
+  );
 }
 
 function gatewayGroup(datacenter: string, members: readonly Member[]): GatewayGroup {

@@ -1,4 +1,5 @@
-import { compileChain, replicated } from '@meshgate/mesh';
+import { formatEndpoint } from '@meshgate/core';
+import { compileChain, dialAddress, peeringServersName, peeringServers, replicated } from '@meshgate/mesh';
 import type {
   Catalog,
   ConfigEntries,
@@ -21,7 +22,12 @@ export function withPeers(mesh: Mesh, peers: ReadonlyMap<string, Mesh>, standpoi
   if (peers.size === 0 && mesh.exports.length === 0) return mesh;
   const catalog = mesh.catalogs.get(mesh.datacenter);
   const imports = Array.from(peers, ([name, peer]) => importsOf(name, peer, standpoints[name]?.knownAs ?? '')).flat();
-  const peering = { peers: [...peers.keys()].map(peerOf), exports: exportsOf(mesh), imports, throughGateways: false };
+  const peering = {
+    peers: Array.from(peers, ([name, peer]) => peerOf(name, peer)),
+    exports: exportsOf(mesh),
+    imports,
+    throughGateways: mesh.entries.mesh?.peersThroughGateways ?? false,
+  };
   return {
     ...mesh,
     catalogs:
@@ -43,9 +49,31 @@ function imported(
   return { kind: 'selected', instances: found?.instances ?? [] };
 }
 
-/** As established, by servers that neither cluster has. */
-function peerOf(name: string): Peer {
-  return { name, state: 'ACTIVE', isDeleted: false, serverAddresses: [], roots: [], modifyIndex: 0 };
+/** As established. Nobody says which of the two clusters dials the other: either of them may. */
+function peerOf(name: string, peer: Mesh): Peer {
+  const serverAddresses = serverAddressesOf(peer);
+  const serverName = serverAddresses.length === 0 ? undefined : peeringServersName(peer);
+  return {
+    name,
+    state: 'ACTIVE',
+    isDeleted: false,
+    serverAddresses,
+    roots: [],
+    modifyIndex: 0,
+    ...present({ serverName }),
+  };
+}
+
+/** Where a cluster tells others to dial its servers: at its mesh gateways if its `mesh` entry says so, else at the servers themselves. */
+function serverAddressesOf({ datacenter, catalogs, entries }: Mesh): readonly string[] {
+  const { servers = [], gateways = [] } = catalogs.get(datacenter) ?? {};
+  const isThrough = entries.mesh?.peersThroughGateways ?? false;
+  const own = gateways.find((group) => group.datacenter === datacenter)?.gateways ?? [];
+  const dialled = isThrough ? own : peeringServers(servers);
+  return dialled.flatMap((instance) => {
+    const address = dialAddress(instance, 'wan');
+    return address === undefined ? [] : [formatEndpoint(address)];
+  });
 }
 
 function exportsOf(mesh: Mesh): readonly ExportedService[] {

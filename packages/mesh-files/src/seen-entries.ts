@@ -89,8 +89,9 @@ function contradiction(entry: ConfigEntry, first: ConfigEntry): readonly Problem
 
 function together(entries: readonly ConfigEntry[]): ConfigEntries {
   const proxyDefaults = entries.find((entry) => entry.kind === 'proxy-defaults')?.value;
+  const mesh = entries.find((entry) => entry.kind === 'mesh')?.value;
   return {
-    ...present({ proxyDefaults }),
+    ...present({ proxyDefaults, mesh }),
     serviceDefaults: new Map(
       entries.flatMap((entry) => (entry.kind === 'service-defaults' ? [[entry.name, entry.value] as const] : [])),
     ),

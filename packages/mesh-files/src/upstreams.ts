@@ -2,6 +2,7 @@ import type { Endpoint } from '@meshgate/core';
 import { type Field, MAX_TIMER_MS } from '@meshgate/documents';
 import type { UpstreamDefinition } from '@meshgate/mesh';
 import { itemsOf, type Keyed, optionalText, readKeys, readMode, refuseEnterprise, weakInteger } from './keys.ts';
+import { readPassiveHealthCheck } from './passive-health-check.ts';
 import { present } from './present.ts';
 
 const UPSTREAM_KEYS = {
@@ -58,6 +59,7 @@ function readUpstream(field: Field): UpstreamDefinition | undefined {
     mode: readMode(fields.get('mesh_gateway')),
     connectTimeoutMs: readConnectTimeout(fields.get('config')),
     maxConnections: readMaxConnections(fields.get('config')),
+    passiveHealthCheck: readPassiveHealthCheck(settingOf(fields.get('config'), 'passive_health_check')),
   };
   return bind && { name, kind: 'service', bind, ...present(optional) };
 }
@@ -81,12 +83,14 @@ function readBind(field: Field, fields: UpstreamFields): Endpoint | undefined {
 }
 
 function readMaxConnections(config: Field | undefined): number | undefined {
-  const limits = (config?.entries() ?? []).find(({ key }) => key === 'limits')?.value;
-  const written = (limits?.entries() ?? []).find(({ key }) => key === 'max_connections')?.value;
-  return weakInteger(written, 1, MAX_COUNT);
+  return weakInteger(settingOf(settingOf(config, 'limits'), 'max_connections'), 1, MAX_COUNT);
 }
 
 function readConnectTimeout(config: Field | undefined): number | undefined {
-  const written = (config?.entries() ?? []).find(({ key }) => key === 'connect_timeout_ms')?.value;
-  return weakInteger(written, 1, MAX_TIMER_MS);
+  return weakInteger(settingOf(config, 'connect_timeout_ms'), 1, MAX_TIMER_MS);
+}
+
+/** One of the opaque settings of a proxy. */
+function settingOf(config: Field | undefined, name: string): Field | undefined {
+  return (config?.entries() ?? []).find(({ key }) => key === name)?.value;
 }

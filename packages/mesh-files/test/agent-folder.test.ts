@@ -158,7 +158,6 @@ describe('what Consul knows and a gateway does not use is passed over with a war
     'service-router',
     'ingress-gateway',
     'terminating-gateway',
-    'mesh',
     'sameness-group',
     'api-gateway',
     'http-route',
@@ -206,7 +205,7 @@ describe('what Consul knows and a gateway does not use is passed over with a war
 
   it('but a kind that Consul does not know is a mistake', () => {
     expect(shown('kind = "service-spliter"\nname = "web"').problems).toEqual([
-      'a.hcl:1:8: kind: expected one of proxy-defaults, service-defaults, service-resolver, service-intentions, exported-services, found "service-spliter"',
+      'a.hcl:1:8: kind: expected one of proxy-defaults, service-defaults, service-resolver, service-intentions, exported-services, mesh, found "service-spliter"',
     ]);
   });
 });

@@ -185,6 +185,39 @@ describe('configuration entries', () => {
     });
   });
 
+  it('say when addresses are ejected and whether callers without TLS are let in', async () => {
+    const mesh = await meshOf({
+      'primary/web.hcl': `service { name = "web", port = 1, connect { sidecar_service { proxy { upstreams = [
+        { destination_name = "db", local_bind_port = 1 },
+        { destination_name = "api", local_bind_port = 2, config { passive_health_check { max_failures = 7 } } },
+      ] } } } }`,
+      'primary/d.hcl': `Kind = "service-defaults"
+Name = "web"
+MutualTLSMode = "permissive"
+UpstreamConfig { Defaults { PassiveHealthCheck {
+  Interval = "10s", MaxFailures = 2, EnforcingConsecutive5xx = 50, MaxEjectionPercent = 30, BaseEjectionTime = "1m"
+} } }`,
+      'primary/m.hcl': 'Kind = "mesh"\nAllowEnablingPermissiveMutualTLS = true',
+    });
+    const view = meshProxyView(mesh, 'web-sidecar-proxy');
+    expect(view).toMatchObject({
+      mutualTls: 'permissive',
+      upstreams: [
+        {
+          passiveHealthCheck: {
+            intervalMs: 10_000,
+            maxFailures: 2,
+            enforcingPercent: 50,
+            maxEjectionPercent: 30,
+            baseEjectionMs: 60_000,
+          },
+        },
+        { passiveHealthCheck: { maxFailures: 7 } },
+      ],
+    });
+    expect(view?.warnings).toEqual([expect.stringContaining('without TLS reaches the application')]);
+  });
+
   it('hold in every datacenter, unless its own folder says otherwise', async () => {
     const texts = {
       'primary/empty.hcl': '',
@@ -356,7 +389,7 @@ describe('a mistake of meaning has its file, its place and its key path', () => 
     ],
     [
       'Kind = "service-routers"\nName = "web"',
-      '1:8: Kind: expected one of proxy-defaults, service-defaults, service-resolver, service-intentions, exported-services, found "service-routers"',
+      '1:8: Kind: expected one of proxy-defaults, service-defaults, service-resolver, service-intentions, exported-services, mesh, found "service-routers"',
     ],
     [
       'Kind = "proxy-defaults"\nName = "web"',

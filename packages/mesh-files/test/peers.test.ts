@@ -135,6 +135,30 @@ describe('two clusters of mesh files', () => {
     ]);
   });
 
+  it('lead to the servers of each other through the gateways, where the entry mesh says so', async () => {
+    const server = (address: string): string =>
+      `service { name = "consul", id = "s1", address = "${address}", port = 8300, meta { grpc_tls_port = "8503" } }`;
+    const through = 'Kind = "mesh"\nPeering { PeerThroughMeshGateways = true }';
+    const servers = (mesh: Mesh): readonly string[] => peered(mesh, ['peering-servers', 'remote-peering-servers']);
+    const here = { ...ALPHA_FILES, 'dc1/s.hcl': server('10.1.0.9') };
+    const there = { ...BETA_FILES, 'dc2/s.hcl': server('10.2.0.9') };
+    const both = await meshOf(
+      { ...here, 'dc1/m.hcl': through },
+      { ...there, 'dc2/m.hcl': through },
+      FROM_ALPHA,
+      'beta',
+    );
+    expect(servers(both)).toEqual([
+      `peering-servers:dc1 server.dc1.peering.${ALPHA} 10.1.0.9:8503`,
+      `remote-peering-servers:beta server.dc2.peering.${BETA} gateway.beta.example.com:443`,
+    ]);
+    // A cluster whose servers are reached directly says where they are; and without the entry here nothing of it is routed.
+    expect(servers(await meshOf({ ...here, 'dc1/m.hcl': through }, there, FROM_ALPHA, 'beta')).at(-1)).toBe(
+      `remote-peering-servers:beta server.dc2.peering.${BETA} 10.2.0.9:8503`,
+    );
+    expect(servers(await meshOf(here, { ...there, 'dc2/m.hcl': through }, FROM_ALPHA, 'beta'))).toEqual([]);
+  });
+
   it('warn of a peer that is named and not there', async () => {
     const { peers: _none, ...alone } = FROM_BETA;
     const mesh = await readMesh(await meshFolder(BETA_FILES), alone);
@@ -211,11 +235,11 @@ async function meshOf(own: MeshTexts, other: MeshTexts, standpoint: MeshStandpoi
 }
 
 /** The routes of peering: name, server names and backends. */
-function peered(mesh: Mesh): readonly string[] {
+function peered(mesh: Mesh, kinds: readonly string[] = ['exported-service', 'imported-service']): readonly string[] {
   const catalog = mesh.catalogs.get(mesh.datacenter);
   const { routes } = catalog === undefined ? { routes: [] } : deriveRoutes(catalog, { wanFederation: false });
   return routes
-    .filter(({ kind }) => kind === 'exported-service' || kind === 'imported-service')
+    .filter(({ kind = '' }) => kinds.includes(kind))
     .map(({ name, serverNames, backends }) => {
       const dialled = backends.map(({ address: { host, port } }) => `${host}:${port}`);
       return `${name} ${serverNames.join(',')} ${dialled.join(',')}`;

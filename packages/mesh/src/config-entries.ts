@@ -11,7 +11,20 @@ export interface ConfigEntries {
   readonly resolvers: ReadonlyMap<string, ServiceResolver>;
   /** Of all destinations, in any order. */
   readonly intentions: readonly Intention[];
+  /** The entry `mesh`, for the whole cluster; absent where there is none. */
+  readonly mesh?: MeshSettings;
 }
+
+/** What the entry `mesh` says, as far as TCP through gateways goes. */
+export interface MeshSettings {
+  /** `Peering.PeerThroughMeshGateways`: servers of peered clusters talk to each other through the mesh gateways. */
+  readonly peersThroughGateways: boolean;
+  /** `AllowEnablingPermissiveMutualTLS`: without it `MutualTLSMode = "permissive"` has no effect. */
+  readonly allowsPermissiveTls: boolean;
+}
+
+/** `MutualTLSMode`: whether callers without TLS reach the application, too. */
+export type MutualTlsMode = 'strict' | 'permissive';
 
 /** A mode as it is written in an entry. */
 export interface WrittenMode {
@@ -25,6 +38,8 @@ export interface WrittenMode {
 export interface ProxyDefaults {
   /** `MeshGateway.Mode`; absent when it is left out. */
   readonly mode?: WrittenMode;
+  /** Absent when it is left out. */
+  readonly mutualTls?: MutualTlsMode;
   /** Opaque settings: those of an instance go before these. */
   readonly config: Readonly<Record<string, unknown>>;
 }
@@ -33,6 +48,8 @@ export interface ProxyDefaults {
 export interface ServiceDefaults {
   /** `MeshGateway.Mode` of the service itself; absent when it is left out. */
   readonly mode?: WrittenMode;
+  /** Absent when it is left out; goes before that of `proxy-defaults`. */
+  readonly mutualTls?: MutualTlsMode;
   /** `UpstreamConfig.Defaults`: for every upstream of this service's proxies. */
   readonly upstreamDefaults?: UpstreamSettings;
   /** `UpstreamConfig.Overrides`: for the upstreams that they name. */
@@ -49,6 +66,22 @@ export interface UpstreamSettings {
   readonly connectTimeoutMs?: number;
   /** `Limits.MaxConnections`: connections at a time, above 0; no limit when absent. */
   readonly maxConnections?: number;
+  /** When addresses of the upstream are ejected; the proxy's own rule when absent. */
+  readonly passiveHealthCheck?: PassiveHealthCheck;
+}
+
+/** `PassiveHealthCheck`: what is absent is as the proxy has it. A dial fails when the connection or its TLS handshake does. */
+export interface PassiveHealthCheck {
+  /** Failed dials in a row that eject an address: 1 or more. */
+  readonly maxFailures?: number;
+  /** Ejections end at whole multiples of it, as Envoy looks at them that often: milliseconds, above 0. */
+  readonly intervalMs?: number;
+  /** `EnforcingConsecutive5xx`: in how many of a hundred cases an address that has failed so often is ejected: 0 to 100. */
+  readonly enforcingPercent?: number;
+  /** How many of a hundred addresses may be ejected at a time, but always one: 0 to 100. */
+  readonly maxEjectionPercent?: number;
+  /** The first ejection lasts so long, the n-th in a row n times as long: milliseconds, above 0. */
+  readonly baseEjectionMs?: number;
 }
 
 /** What service-defaults say of one upstream. */

@@ -28,7 +28,7 @@ export type { Standing } from './health.ts';
 export { gatewayDefinition } from './gateway-definition.ts';
 export type { GatewayDefinition, GatewayRegistration } from './gateway-definition.ts';
 export { deriveRoutes, routeDeriver, steppedRouteDeriver } from './routes.ts';
-export { derivePeeringRoutes } from './peering-routes.ts';
+export { derivePeeringRoutes, peeringServers } from './peering-routes.ts';
 export { replicated } from './replication.ts';
 export type { Export } from './replication.ts';
 export type { DerivedRoutes, Gateway, HttpExports, MeshRouteKind } from './derived-routes.ts';
@@ -54,6 +54,9 @@ export { NO_ENTRIES } from './config-entries.ts';
 export type {
   ConfigEntries,
   Destination,
+  MeshSettings,
+  MutualTlsMode,
+  PassiveHealthCheck,
   ProxyDefaults,
   ServiceDefaults,
   ServiceResolver,
@@ -61,14 +64,14 @@ export type {
   UpstreamSettings,
   WrittenMode,
 } from './config-entries.ts';
-export { upstreamConnectTimeout, upstreamMaxConnections, upstreamMode, upstreamModeSettings } from './proxy.ts';
-export type { ProxyDefinition, UpstreamDefinition } from './proxy.ts';
-export { proxyUpstream } from './proxy-view.ts';
+export { mutualTlsOf, upstreamConnectTimeout, upstreamMode, upstreamModeSettings } from './proxy.ts';
+export type { MutualTlsDecision, ProxyDefinition, UpstreamDefinition } from './proxy.ts';
+export { proxyUpstream, upstreamLimits } from './proxy-view.ts';
 export type { ProxySource, ProxyUpstream, ProxyView } from './proxy-view.ts';
 export { compileChain, serviceIdentity, targetId } from './discovery-chain.ts';
 export type { ChainRequest, ChainTarget, CompiledChain, DiscoveryChain } from './discovery-chain.ts';
 export { dialOrder, pathTo, upstreamTargets } from './upstream-targets.ts';
 export type { Surroundings, UpstreamPath, UpstreamTarget } from './upstream-targets.ts';
-export { authorize, FOR_REQUESTS, matchingIntentions } from './intentions.ts';
-export type { Authorization, AuthorizationRequest, Intention } from './intentions.ts';
+export { authorize, describeIntention, describePermission, matchingIntentions, whyRequestsDeny } from './intentions.ts';
+export type { Authorization, AuthorizationRequest, Intention, RequestPermission } from './intentions.ts';
 export type { Authorizer, Caller, Credentials, CredentialsSource, PeerTrust, TlsSettings } from './trust.ts';

@@ -14,6 +14,26 @@ export interface Intention {
   readonly destinationNamespace?: string;
   /** `http`: it has permissions for requests, which a TCP proxy cannot check. Such an intention denies (as in Consul). */
   readonly action: 'allow' | 'deny' | 'http';
+  /** What each of its permissions is about, in words and in their order: for the reason why it denies. None when absent. */
+  readonly permissions?: readonly string[];
+}
+
+/** One permission of an intention, as configuration has it: what it says of a request. */
+export interface RequestPermission {
+  /** `allow` or `deny`. */
+  readonly action: string;
+  /** `GET`, `PUT` …; any when empty. */
+  readonly methods: readonly string[];
+  /** Path, its beginning or an expression for it, as written; any when empty. */
+  readonly path: string;
+  /** Names of headers on which it depends. */
+  readonly headers: readonly string[];
+}
+
+/** `allow GET, PUT /admin with header x-user`. */
+export function describePermission({ action, methods, path, headers }: RequestPermission): string {
+  const parts = [action, methods.join(', '), path, headers.length === 0 ? '' : `with header ${headers.join(', ')}`];
+  return parts.filter((part) => part !== '').join(' ');
 }
 
 /** A judgement, and why, for the log of both sides. */
@@ -55,14 +75,24 @@ export function authorize(
   const [first] = matchingIntentions(request, intentions);
   if (first === undefined)
     return { allowed: byDefault === 'allow', reason: `no intention matches: ${byDefault} by default` };
-  const { source, sourcePeer, destination, action } = first;
-  const why = action === 'http' ? `deny, ${FOR_REQUESTS}` : action;
-  const of = sourcePeer === undefined ? '' : ` of peer ${sourcePeer}`;
-  return { allowed: action === 'allow', reason: `intention ${source}${of} => ${destination}: ${why}` };
+  return { allowed: first.action === 'allow', reason: describeIntention(first) };
 }
 
-/** Why an intention with permissions denies, for people. */
-export const FOR_REQUESTS = 'since its permissions are for HTTP requests, which cannot be checked in a TCP connection';
+/** `intention web => db: allow`; of one with permissions also why it denies. */
+export function describeIntention(intention: Intention): string {
+  const { source, sourcePeer, destination, action } = intention;
+  const of = sourcePeer === undefined ? '' : ` of peer ${sourcePeer}`;
+  return `intention ${source}${of} => ${destination}: ${action === 'http' ? `deny, ${whyRequestsDeny(intention)}` : action}`;
+}
+
+/** Why an intention with permissions denies, and which of its permissions: for people. */
+export function whyRequestsDeny({ permissions = [] }: Intention): string {
+  const rules = permissions.map((text, index) => `permission ${index + 1}, ${text}`);
+  return rules.length === 0 ? FOR_REQUESTS : `${FOR_REQUESTS}: ${rules.join('; ')}`;
+}
+
+const FOR_REQUESTS =
+  'since its permissions are for HTTP requests (layer 7), which cannot be checked in a TCP connection (layer 4)';
 
 /** Those of `intentions` that are about the request, the most exact first. */
 export function matchingIntentions(

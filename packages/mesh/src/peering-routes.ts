@@ -246,10 +246,17 @@ function byServerName(instances: readonly Instance[]): ReadonlyMap<string, reado
   return groups;
 }
 
-/** Read replicas take no part in peering. Health is left aside, as in Consul: followers hang up, and the dialling side tries again. */
+/**
+ * Those of `servers` that take part in peering, at the port for it; read replicas do not. Health is left aside, as in Consul: followers hang
+ * up, and the dialling side tries again.
+ */
+export function peeringServers(servers: readonly Instance[]): readonly Instance[] {
+  return servers.filter(({ meta }) => meta['read_replica'] !== 'true').flatMap(withPeeringPort);
+}
+
 function localServers({ catalog, gateway }: Scope): DerivedRoutes {
   const { datacenter, trustDomain, servers } = catalog;
-  const voters = servers.filter(({ meta }) => meta['read_replica'] !== 'true').flatMap(withPeeringPort);
+  const voters = peeringServers(servers);
   if (voters.length === 0) return NOTHING;
   const backends = backendsOf(voters, 'lan', false, ['service', 'consul']);
   const route: Route = {

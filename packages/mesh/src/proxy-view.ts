@@ -1,10 +1,10 @@
 import type { Catalog } from './catalog.ts';
-import type { ConfigEntries } from './config-entries.ts';
+import type { ConfigEntries, MutualTlsMode, PassiveHealthCheck } from './config-entries.ts';
 import { defined } from './defined.ts';
 import { compileChain } from './discovery-chain.ts';
 import type { DiscoveryChain } from './discovery-chain.ts';
 import type { Intention } from './intentions.ts';
-import { upstreamConnectTimeout, upstreamMaxConnections, upstreamMode } from './proxy.ts';
+import { upstreamConnectTimeout, upstreamMaxConnections, upstreamMode, upstreamPassiveHealthCheck } from './proxy.ts';
 import type { ProxyDefinition, UpstreamDefinition } from './proxy.ts';
 import { upstreamTargets } from './upstream-targets.ts';
 import type { Surroundings, UpstreamTarget } from './upstream-targets.ts';
@@ -21,6 +21,8 @@ export interface ProxyView extends Pick<Catalog, 'datacenter' | 'partition' | 't
   readonly intentions: readonly Intention[];
   /** What holds where no intention matches. */
   readonly intentionDefault: 'allow' | 'deny';
+  /** Whether callers without TLS reach the application, too; `strict` when absent. */
+  readonly mutualTls?: MutualTlsMode;
   /** What is wrong at the moment although the view goes on to hold, one sentence each. */
   readonly warnings?: readonly string[];
 }
@@ -35,6 +37,8 @@ export type ProxyUpstream =
       readonly targets: readonly UpstreamTarget[];
       /** Connections at a time, above 0; no limit when absent. */
       readonly maxConnections?: number;
+      /** When its addresses are ejected; the proxy's own rule when absent. */
+      readonly passiveHealthCheck?: PassiveHealthCheck;
     }
   /** Must not be dialled, and why. */
   | { readonly kind: 'refused'; readonly definition: UpstreamDefinition; readonly reason: string };
@@ -66,7 +70,18 @@ export function proxyUpstream(
   if (compiled.kind === 'refused')
     return { kind: 'refused', definition, reason: `${compiled.path.join('.')}: ${compiled.message}` };
   const { chain } = compiled;
-  const maxConnections = upstreamMaxConnections(definition, proxy.service, entries);
   const targets = upstreamTargets(chain, around);
-  return { kind: 'reachable', definition, chain, targets, ...defined({ maxConnections }) };
+  return { kind: 'reachable', definition, chain, targets, ...upstreamLimits(definition, proxy.service, entries) };
+}
+
+/** What configuration says of connections to one upstream, whatever its targets. */
+export function upstreamLimits(
+  definition: UpstreamDefinition,
+  service: string,
+  entries: ConfigEntries,
+): Pick<Extract<ProxyUpstream, { readonly kind: 'reachable' }>, 'maxConnections' | 'passiveHealthCheck'> {
+  return defined({
+    maxConnections: upstreamMaxConnections(definition, service, entries),
+    passiveHealthCheck: upstreamPassiveHealthCheck(definition, service, entries),
+  });
 }

@@ -1,5 +1,11 @@
 import type { Endpoint } from '@meshgate/core';
-import type { ConfigEntries, UpstreamSettings, WrittenMode } from './config-entries.ts';
+import type {
+  ConfigEntries,
+  MutualTlsMode,
+  PassiveHealthCheck,
+  UpstreamSettings,
+  WrittenMode,
+} from './config-entries.ts';
 import { decideMode } from './gateway-mode.ts';
 import type { ModeDecision, ModePlace, ModeSetting } from './gateway-mode.ts';
 
@@ -47,6 +53,8 @@ export interface UpstreamDefinition {
   readonly connectTimeoutMs?: number;
   /** Connections at a time (`config.limits.max_connections`), above 0; absent when it is left out. */
   readonly maxConnections?: number;
+  /** `config.passive_health_check`; absent when it is left out. */
+  readonly passiveHealthCheck?: PassiveHealthCheck;
 }
 
 /** Which mode the dialling side sets for one upstream: the discovery chain's own word is not in it yet. */
@@ -99,6 +107,43 @@ export function upstreamMaxConnections(
     overrideFor(upstream, service, entries)?.maxConnections ??
     entries.serviceDefaults.get(service)?.upstreamDefaults?.maxConnections
   );
+}
+
+/** When addresses of one upstream are ejected, likewise; `undefined` where nobody says anything. */
+export function upstreamPassiveHealthCheck(
+  upstream: Pick<UpstreamDefinition, 'name' | 'namespace' | 'peer' | 'passiveHealthCheck'>,
+  service: string,
+  entries: ConfigEntries,
+): PassiveHealthCheck | undefined {
+  return (
+    upstream.passiveHealthCheck ??
+    overrideFor(upstream, service, entries)?.passiveHealthCheck ??
+    entries.serviceDefaults.get(service)?.upstreamDefaults?.passiveHealthCheck
+  );
+}
+
+/** What holds of mutual TLS for the callers of a service, and what its operator should hear of that. */
+export interface MutualTlsDecision {
+  readonly mode: MutualTlsMode;
+  /** A sentence; absent where nobody asks for anything but `strict`. */
+  readonly warning?: string;
+}
+
+/** Permissive only where both the service's configuration asks for it and the `mesh` entry allows it. */
+export function mutualTlsOf(
+  service: string,
+  { serviceDefaults, proxyDefaults, mesh }: ConfigEntries,
+): MutualTlsDecision {
+  const own = serviceDefaults.get(service)?.mutualTls;
+  if ((own ?? proxyDefaults?.mutualTls) !== 'permissive') return { mode: 'strict' };
+  const where = own === undefined ? 'proxy-defaults/global' : `service-defaults/${service}`;
+  const asked = `${where}: MutualTLSMode = "permissive"`;
+  if (mesh?.allowsPermissiveTls !== true) {
+    const missing = 'the entry mesh does not say AllowEnablingPermissiveMutualTLS = true';
+    return { mode: 'strict', warning: `${asked} has no effect: ${missing}` };
+  }
+  const danger = 'whoever reaches the public listener without TLS reaches the application: no identity, no intention';
+  return { mode: 'permissive', warning: `${asked}: ${danger}` };
 }
 
 function overrideFor(

@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { authorize, type Intention, type SpiffeId } from '../src/index.ts';
+import { authorize, describePermission, type Intention, type SpiffeId } from '../src/index.ts';
 
 const WEB: Extract<SpiffeId, { kind: 'service' }> = {
   kind: 'service',
@@ -30,6 +30,19 @@ describe('of the intentions that match the most exact decides', () => {
     ['for HTTP requests: a TCP proxy cannot check them', [{ ...allow('web', 'db'), action: 'http' }], false],
   ])('%s', (_claim, intentions, allowed) => {
     expect(authorize({ source: WEB, destination: 'db' }, intentions, 'allow').allowed).toBe(allowed);
+  });
+
+  it('and one for HTTP requests says which of its permissions cannot be checked', () => {
+    const permissions = [
+      describePermission({ action: 'allow', methods: ['GET', 'PUT'], path: '/admin', headers: ['x-user'] }),
+      describePermission({ action: 'deny', methods: [], path: '', headers: [] }),
+    ];
+    const intentions: readonly Intention[] = [{ ...allow('web', 'db'), action: 'http', permissions }];
+    expect(authorize({ source: WEB, destination: 'db' }, intentions, 'allow')).toEqual({
+      allowed: false,
+      reason:
+        'intention web => db: deny, since its permissions are for HTTP requests (layer 7), which cannot be checked in a TCP connection (layer 4): permission 1, allow GET, PUT /admin with header x-user; permission 2, deny',
+    });
   });
 
   it('in whichever order they come', () => {

@@ -93,7 +93,7 @@ export class DaemonProcess implements AsyncDisposable {
 
   /** The value of a metric, all its series with labels that `holds` added up. */
   async metric(name: string, holds: (labels: string) => boolean = () => true): Promise<number> {
-    const series = (await this.#text('/metrics')).matchAll(/^(\w+)\{?([^}]*)\}? (\S+)$/gm);
+    const series = (await this.#text('/metrics')).matchAll(/^(\w+)\{?([^}\n]*)\}? (\S+)$/gm);
     return Array.from(series, ([, metric, labels = '', value]) =>
       metric === name && holds(labels) ? Number(value) : 0,
     ).reduce((sum, value) => sum + value, 0);

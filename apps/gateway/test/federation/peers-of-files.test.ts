@@ -8,6 +8,7 @@ import { afterAll, beforeAll, expect, it } from 'vitest';
 import { Belongings, temporaryFolder } from './belongings.ts';
 import { describeInNetworksOnly } from './consul.ts';
 import { DaemonProcess } from './daemon.ts';
+import type { DaemonPlace } from './daemon.ts';
 import { eventually } from './eventually.ts';
 import { Inside } from './inside.ts';
 import { connect, Namespace } from './namespace.ts';
@@ -19,9 +20,13 @@ const NOTICED_MS = 20_000;
 const ADMIN = { host: '127.0.0.1', port: 19_000 };
 const GATEWAY_PORT = 8_443;
 const PORTS = { db: 21_000, secret: 21_001 } as const;
-/** Of `app`, in the network of its cluster; and of the upstream that leads to it, in that of the other one. */
+/** Where the applications called `app` are, in both clusters; and where the proxies of `web` and `edge` offer them. */
 const APPLICATION_PORT = 6_000;
-const UPSTREAM_PORT = 7_000;
+const SIDECAR_PORT = 21_002;
+const UPSTREAM_PORTS = { ofPeer: 7_000, withFailover: 7_001, remote: 7_002 } as const;
+/** Of Consul's servers, where Consul itself would have them. */
+const SERVER_PORT = 8_503;
+const SECOND_ADMIN = { ...ADMIN, port: 19_001 };
 
 /** What one of the clusters is called, and where it is. */
 interface Cluster {
@@ -68,11 +73,14 @@ describeInNetworksOnly('two clusters of mesh files, of which only the gateways r
   const belongings = new Belongings();
   const files = belongings.add(temporaryFolder()).path;
   let alpha: Networks;
+  let beta: Networks;
   let gateways: readonly [DaemonProcess, DaemonProcess];
+  let appOfAlpha: DaemonProcess;
+  let sidecars: Readonly<Record<'web' | 'edge', DaemonProcess>>;
 
   beforeAll(async () => {
     alpha = await networksOf(ALPHA, belongings);
-    const beta = await networksOf(BETA, belongings);
+    beta = await networksOf(BETA, belongings);
     await connect(alpha.gateway, beta.gateway, 'wan');
     for (const [{ gateway }, { wan }] of [[alpha, ALPHA] as const, [beta, BETA] as const])
       await gateway.ip('address', 'add', `${wan}/24`, 'dev', 'wan');
@@ -85,14 +93,25 @@ describeInNetworksOnly('two clusters of mesh files, of which only the gateways r
     }
     for (const cluster of [ALPHA, BETA]) await writeCluster(files, cluster);
     await exportToAlpha('db', 'app');
-    await writeSidecar(files, ALPHA, 'web', ofAlpha, authority);
+    for (const service of ['web', 'edge', 'app']) await writeSidecar(files, ALPHA, service, ofAlpha, authority);
     await writeSidecar(files, BETA, 'app', authority, ofAlpha);
-    const application = await beta.atServices.from({ host: '127.0.0.1', port: APPLICATION_PORT });
-    belongings.add(await tcpBackend('app', { at: application }));
+    for (const [{ atServices }, { name, services, trustDomain }] of [[alpha, ALPHA] as const, [beta, BETA] as const]) {
+      const application = await atServices.from({ host: '127.0.0.1', port: APPLICATION_PORT });
+      belongings.add(await tcpBackend(`app of ${name}`, { at: application }));
+      const server = await atServices.from({ host: services, port: SERVER_PORT });
+      belongings.add(await tlsBackend(`server.${DATACENTER}.peering.${trustDomain}`, { at: server }));
+    }
     gateways = [belongings.add(gatewayOf(alpha, files, ALPHA)), belongings.add(gatewayOf(beta, files, BETA))];
     for (const gateway of gateways) await gateway.ready();
-    for (const [networks, service] of [[beta, 'app'] as const, [alpha, 'web'] as const])
-      await belongings.add(sidecarOf(networks, files, service)).ready();
+    const inServices = ({ services: namespace, atServices: inside }: Networks) => ({ namespace, inside });
+    const atGateway = { namespace: alpha.gateway, inside: alpha.atGateway };
+    appOfAlpha = belongings.add(sidecarOf(ALPHA, 'app', files, { ...inServices(alpha), admin: SECOND_ADMIN }));
+    sidecars = {
+      web: belongings.add(sidecarOf(ALPHA, 'web', files, { ...inServices(alpha), admin: ADMIN })),
+      edge: belongings.add(sidecarOf(ALPHA, 'edge', files, { ...atGateway, admin: SECOND_ADMIN })),
+    };
+    const appOfBeta = belongings.add(sidecarOf(BETA, 'app', files, { ...inServices(beta), admin: ADMIN }));
+    for (const sidecar of [appOfAlpha, appOfBeta, ...Object.values(sidecars)]) await sidecar.ready();
   }, SET_UP_MS);
   afterAll(() => belongings[Symbol.asyncDispose]());
 
@@ -118,10 +137,52 @@ describeInNetworksOnly('two clusters of mesh files, of which only the gateways r
       await expect(ask(name)).rejects.toThrow();
   });
 
-  it('a service here reaches one there through both sidecars and both gateways', async () => {
-    await using client = await rawClient(await alpha.atServices.to({ host: '127.0.0.1', port: UPSTREAM_PORT }));
-    await client.send('GET / HTTP/1.1\r\n\r\n');
-    expect((await client.receiveAll()).toString()).toMatch(/app$/);
+  it('in the mode local a service here reaches one there through both sidecars and both gateways', async () => {
+    const passed = await connections();
+    const from = sidecars.web.lines.length;
+    expect(await answerFrom(alpha.atServices, UPSTREAM_PORTS.ofPeer)).toBe('app of beta');
+    expect(await pathOf(sidecars.web, from)).toEqual(['local-gateway', 'local', whoever(BETA)]);
+    expect(await connections()).toEqual(passed.map((count) => count + 1));
+  });
+
+  it('in the mode remote it dials the gateway there, past its own', async () => {
+    const [here = 0, there = 0] = await connections();
+    const from = sidecars.edge.lines.length;
+    expect(await answerFrom(alpha.atGateway, UPSTREAM_PORTS.remote)).toBe('app of beta');
+    expect(await pathOf(sidecars.edge, from)).toEqual(['remote-gateway', 'remote', whoever(BETA)]);
+    expect(await connections()).toEqual([here, there + 1]);
+  });
+
+  it(
+    'what dies here is taken over by the peer, and comes back',
+    async () => {
+      const answered = (): Promise<string> => answerFrom(alpha.atServices, UPSTREAM_PORTS.withFailover);
+      expect(await answered()).toBe('app of alpha');
+      await appOfAlpha.kill();
+      for (let turn = 0; turn < 8; turn += 1) expect(await answered()).toBe('app of beta');
+      appOfAlpha.restart();
+      await appOfAlpha.ready();
+      expect(await answered()).toBe('app of alpha');
+    },
+    TEST_MS,
+  );
+
+  it("the servers of each cluster are reached through both gateways, by the control plane's names", async () => {
+    for (const [{ atServices }, { lan }, { trustDomain }] of [
+      [alpha, ALPHA, BETA] as const,
+      [beta, BETA, ALPHA] as const,
+    ]) {
+      const name = `server.${DATACENTER}.peering.${trustDomain}`;
+      const passed = await connections();
+      await using client = await tlsClient(await atServices.to({ host: lan, port: GATEWAY_PORT }), name);
+      expect([client.serverCertificateName, await client.get()]).toEqual([name, name]);
+      expect(await connections()).toEqual(passed.map((count) => count + 1));
+    }
+    const names = (await gateways[0].routes()).map(({ name }) => name);
+    expect(names.filter((name) => name.includes('servers'))).toEqual([
+      `peering-servers:${DATACENTER}`,
+      'remote-peering-servers:beta',
+    ]);
   });
 
   it(
@@ -150,6 +211,11 @@ describeInNetworksOnly('two clusters of mesh files, of which only the gateways r
     TEST_MS,
   );
 
+  /** How many connections each gateway has accepted so far. */
+  function connections(): Promise<readonly number[]> {
+    return Promise.all(gateways.map((gateway) => gateway.metric('meshgate_connections_accepted_total')));
+  }
+
   /** A client in the network of alpha's services, which knows alpha's gateway. */
   async function ask(serverName: string): Promise<TlsClient> {
     return tlsClient(await alpha.atServices.to({ host: ALPHA.lan, port: GATEWAY_PORT }), serverName);
@@ -164,6 +230,28 @@ describeInNetworksOnly('two clusters of mesh files, of which only the gateways r
 
 function nameOf(service: string): string {
   return `${service}.default.default.${ALPHA.name}.external.${BETA.trustDomain}`;
+}
+
+function uriOf({ trustDomain }: Pick<Cluster, 'trustDomain'>, service: string): string {
+  return `spiffe://${trustDomain}/ns/default/dc/${DATACENTER}/svc/${service}`;
+}
+
+/** Whom a proxy expects behind the peer's gateway: `app`, or the gateway itself, should it end TLS. */
+function whoever(cluster: Cluster): string {
+  return `${uriOf(cluster, 'app')} or spiffe://${cluster.trustDomain}/gateway/mesh/dc/${DATACENTER}`;
+}
+
+/** What the application behind an upstream answers. */
+async function answerFrom(inside: Inside, port: number): Promise<string> {
+  await using client = await rawClient(await inside.to({ host: '127.0.0.1', port }));
+  await client.send('GET / HTTP/1.1\r\n\r\n');
+  return (await client.receiveAll()).toString().split('\r\n\r\n')[1] ?? '';
+}
+
+/** By the next line of a sidecar's access log, from `from` on. */
+async function pathOf(sidecar: DaemonProcess, from: number): Promise<readonly unknown[]> {
+  const { path, mode, identity } = await sidecar.line((line) => 'durationMs' in line && 'path' in line, from);
+  return [path, mode, identity];
 }
 
 /** Two networks, one for the gateway and one for everything else. */
@@ -198,14 +286,28 @@ async function writeCluster(files: string, { name, peer, lan, wan, services, tru
       `service { name = "${service}", address = "${services}", port = 1, connect { sidecar_service { port = ${port} } } }\n`,
   );
   await write(join(mesh, DATACENTER, 'gateway.hcl'), gateway);
-  const app = `service { name = "app", address = "${services}", port = ${APPLICATION_PORT}, connect { sidecar_service { port = 21002 } } }`;
-  const web = `service { name = "web", address = "${services}", port = 1, connect { sidecar_service { port = 21000, proxy { upstreams {
-    destination_name = "app"
-    destination_peer = "${peer}"
-    local_bind_port = ${UPSTREAM_PORT}
-    mesh_gateway { mode = "local" }
-  } } } } }`;
-  await write(join(mesh, DATACENTER, 'services.hcl'), name === BETA.name ? `${definitions.join('')}${app}` : web);
+  const app = `service { name = "app", address = "${services}", port = ${APPLICATION_PORT}, connect { sidecar_service { port = ${SIDECAR_PORT} } } }
+`;
+  const upstream = (port: number, more: string): string =>
+    `{ destination_name = "app", local_bind_port = ${port}, ${more} }`;
+  const ofPeer = (mode: string): string => `destination_peer = "${peer}", mesh_gateway { mode = "${mode}" }`;
+  const proxy = (service: string, address: string, upstreams: readonly string[]): string =>
+    `service { name = "${service}", address = "${address}", port = 1, connect { sidecar_service { port = 21000, proxy { upstreams = [ ${upstreams.join(', ')} ] } } } }
+`;
+  const web = proxy('web', services, [
+    upstream(UPSTREAM_PORTS.ofPeer, ofPeer('local')),
+    upstream(UPSTREAM_PORTS.withFailover, 'mesh_gateway { mode = "local" }'),
+  ]);
+  const edge = proxy('edge', lan, [upstream(UPSTREAM_PORTS.remote, ofPeer('remote'))]);
+  await write(
+    join(mesh, DATACENTER, 'services.hcl'),
+    `${name === BETA.name ? definitions.join('') : `${web}${edge}`}${app}`,
+  );
+  const server = `service { name = "consul", id = "server", address = "${services}", port = 8300, meta { grpc_tls_port = "${SERVER_PORT}" } }`;
+  await write(join(mesh, DATACENTER, 'server.hcl'), server);
+  await write(join(mesh, DATACENTER, 'mesh.hcl'), 'Kind = "mesh"\nPeering { PeerThroughMeshGateways = true }\n');
+  const failover = `Kind = "service-resolver"\nName = "app"\nFailover "*" { Targets = [ { Peer = "${peer}" } ] }\n`;
+  if (name === ALPHA.name) await write(join(mesh, DATACENTER, 'failover.hcl'), failover);
   await mkdir(join(mesh, 'peers'));
   await symlink(join('..', '..', peer), join(mesh, 'peers', peer));
   const other = name === ALPHA.name ? BETA : ALPHA;
@@ -227,23 +329,25 @@ async function writeSidecar(
   other: CertificateAuthority,
 ): Promise<void> {
   const there = name === ALPHA.name ? BETA : ALPHA;
-  const leaf = own.issue({ uris: [`spiffe://${trustDomain}/ns/default/dc/${DATACENTER}/svc/${service}`] });
-  const pem = {
-    [`${service}.pem`]: leaf.chain,
-    [`${service}-key.pem`]: leaf.privateKey,
-    [`${service}-ca.pem`]: own.certificate,
-  };
-  for (const [file, text] of Object.entries({ ...pem, [`${service}-peer.pem`]: other.certificate }))
+  const leaf = own.issue({ uris: [uriOf({ trustDomain }, service)] });
+  const at = `${name}-${service}`;
+  const pem = { [`${at}.pem`]: leaf.chain, [`${at}-key.pem`]: leaf.privateKey, [`${at}-ca.pem`]: own.certificate };
+  for (const [file, text] of Object.entries({ ...pem, [`${at}-peer.pem`]: other.certificate }))
     await write(join(files, file), text);
-  const peer = { datacenter: DATACENTER, trustDomain: there.trustDomain, knownAs: name, ca: `${service}-peer.pem` };
-  const tls = { ca: `${service}-ca.pem`, cert: `${service}.pem`, key: `${service}-key.pem` };
+  const peer = { datacenter: DATACENTER, trustDomain: there.trustDomain, knownAs: name, ca: `${at}-peer.pem` };
+  const tls = { ca: `${at}-ca.pem`, cert: `${at}.pem`, key: `${at}-key.pem` };
   const source = { use: 'file', mesh: name, datacenter: DATACENTER, trustDomain, peers: { [there.name]: peer }, tls };
-  await write(join(files, `${service}.json`), JSON.stringify({ sources: [source], log: { format: 'json' } }));
+  await write(join(files, `${at}.json`), JSON.stringify({ sources: [source], log: { format: 'json' } }));
 }
 
-function sidecarOf({ services, atServices }: Networks, files: string, service: string): DaemonProcess {
-  const flags = ['--sidecar-for', service, '--config', join(files, `${service}.json`)];
-  return new DaemonProcess({ namespace: services, inside: atServices, command: 'sidecar', admin: ADMIN, flags });
+function sidecarOf(
+  { name }: Cluster,
+  service: string,
+  files: string,
+  place: Pick<DaemonPlace, 'namespace' | 'inside' | 'admin'>,
+): DaemonProcess {
+  const flags = ['--sidecar-for', service, '--config', join(files, `${name}-${service}.json`)];
+  return new DaemonProcess({ ...place, command: 'sidecar', flags });
 }
 
 function gatewayOf({ gateway, atGateway }: Networks, files: string, { name }: Cluster): DaemonProcess {

@@ -1,9 +1,16 @@
 import type { Service } from '@meshgate/core';
-import { authorize as judge, FOR_REQUESTS, formatSpiffeId, matchingIntentions } from '@meshgate/mesh';
+import {
+  authorize as judge,
+  describePermission,
+  formatSpiffeId,
+  matchingIntentions,
+  whyRequestsDeny,
+} from '@meshgate/mesh';
 import type { Authorization, Authorizer, Intention } from '@meshgate/mesh';
 import { openAgent, parsed } from '../agent.ts';
 import type { Agent, AgentOptions } from '../agent.ts';
-import { object, objects, text } from '../json.ts';
+import { list, object, objects, text } from '../json.ts';
+import type { JsonObject } from '../json.ts';
 
 /** Asks the agent for each connection: it answers from what it follows itself, in about a millisecond. */
 export interface ConsulAuthorizer extends Authorizer, Service {}
@@ -43,7 +50,7 @@ async function judgementOfLocal(
   if (verdict.allowed) return verdict;
   const intentions = await intentionsFor(agent, destination, signal).catch(() => []);
   const [first] = matchingIntentions({ source: caller.source, ...destination }, intentions);
-  return first?.action === 'http' ? { ...verdict, reason: `${verdict.reason}; ${FOR_REQUESTS}` } : verdict;
+  return first?.action === 'http' ? { ...verdict, reason: `${verdict.reason}; ${whyRequestsDeny(first)}` } : verdict;
 }
 
 async function judgementOfAgent(
@@ -126,6 +133,7 @@ export function intentionsOf(json: unknown, destination: string): readonly Inten
   return objects(byName[destination]).map((intention): Intention => {
     const peer = text(intention['SourcePeer']);
     const action = text(intention['Action']);
+    const permissions = objects(intention['Permissions']).map(permissionIn);
     return {
       source: text(intention['SourceName']),
       sourceNamespace: text(intention['SourceNS']) || 'default',
@@ -134,7 +142,18 @@ export function intentionsOf(json: unknown, destination: string): readonly Inten
       destinationNamespace: text(intention['DestinationNS']) || 'default',
       // Permissions for requests have no action of their own.
       action: action === 'allow' || action === 'deny' ? action : 'http',
+      ...(permissions.length === 0 ? {} : { permissions }),
     };
+  });
+}
+
+function permissionIn(permission: JsonObject): string {
+  const http = object(permission['HTTP']) ?? {};
+  return describePermission({
+    action: text(permission['Action']),
+    methods: list(http['Methods']).map(text),
+    path: text(http['PathExact']) || text(http['PathPrefix']) || text(http['PathRegex']),
+    headers: objects(http['Header']).map((header) => text(header['Name'])),
   });
 }
 

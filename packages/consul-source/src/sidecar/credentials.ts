@@ -10,6 +10,7 @@ import { KnownPeers, peerAnswers } from '../peering/peering-queries.ts';
 import type { PeersAnswer } from '../peering/peering-queries.ts';
 import { proxyFinder } from './find-proxy.ts';
 import type { FindProxy, ProxyChoice } from './find-proxy.ts';
+import { meshEntryAnswers } from './questions.ts';
 import { registeredProxy } from './registered-proxy.ts';
 
 /** An agent, and what else a Connect proxy trusts. */
@@ -99,17 +100,13 @@ async function* reported(answers: AsyncGenerator<PeersAnswer>, status: PeerStatu
   }
 }
 
-/** By the `mesh` entry, which agents before 1.10 do not have. */
+/** By the `mesh` entry. */
 async function* tlsSettings(agent: Agent, signal: AbortSignal): AsyncGenerator<Pick<Credentials, 'tls'>> {
-  const path = 'config/mesh/mesh';
-  for await (const answer of blockingQuery(agent, { path, mayBeMissing: true }, signal))
-    yield answer.found ? parsed(answer, path, 'a config entry', tlsOf) : {};
+  for await (const entry of meshEntryAnswers(agent, signal)) yield tlsOf(entry);
 }
 
-function tlsOf(json: unknown): Pick<Credentials, 'tls'> | undefined {
-  const entry = object(json);
-  if (text(entry?.['Kind']) !== 'mesh') return undefined;
-  const tls = object(entry?.['TLS']);
+function tlsOf(entry: unknown): Pick<Credentials, 'tls'> {
+  const tls = object(object(entry)?.['TLS']);
   if (tls === undefined) return {};
   return { tls: { incoming: directionOf(tls['Incoming']), outgoing: directionOf(tls['Outgoing']) } };
 }

@@ -1,7 +1,9 @@
 import { NO_ENTRIES, upstreamMode } from '@meshgate/mesh';
 import type {
   ConfigEntries,
+  MeshSettings,
   ModeDecision,
+  MutualTlsMode,
   ProxyDefaults,
   ProxyDefinition,
   ServiceDefaults,
@@ -10,22 +12,26 @@ import type {
 } from '@meshgate/mesh';
 import { number, object, objects, text } from '../json.ts';
 import type { JsonObject } from '../json.ts';
+import { passiveHealthCheckIn } from './passive-health-check.ts';
 import { modeIn } from './proxy-definition.ts';
 
-/** The answers for the two entries that speak about a proxy itself; `undefined` for one that does not exist, or is not known. */
+/** The answers for the entries that speak about a proxy itself; `undefined` for one that does not exist, or is not known. */
 export interface OwnEntries {
   readonly proxyDefaults: unknown;
   readonly serviceDefaults: unknown;
+  readonly mesh: unknown;
 }
 
-/** Both entries as far as they say something of upstreams. */
-export function ownEntriesOf({ proxyDefaults, serviceDefaults }: OwnEntries, service: string): ConfigEntries {
+/** The entries as far as they say something of the proxy's connections. */
+export function ownEntriesOf({ proxyDefaults, serviceDefaults, mesh }: OwnEntries, service: string): ConfigEntries {
   const central = object(proxyDefaults);
   const own = object(serviceDefaults);
+  const ofMesh = object(mesh);
   return {
     ...NO_ENTRIES,
     ...(central === undefined ? {} : { proxyDefaults: proxyDefaultsOf(central) }),
     serviceDefaults: new Map(own === undefined ? [] : [[service, serviceDefaultsOf(own, service)]]),
+    ...(ofMesh === undefined ? {} : { mesh: meshSettingsOf(ofMesh) }),
   };
 }
 
@@ -62,7 +68,19 @@ function centralOf({ serviceDefaults, ...entries }: ConfigEntries): ConfigEntrie
 }
 
 function proxyDefaultsOf(entry: JsonObject): ProxyDefaults {
-  return { ...modeIn(entry, 'proxy-defaults/global'), config: object(entry['Config']) ?? {} };
+  return { ...modeIn(entry, 'proxy-defaults/global'), ...mutualTlsIn(entry), config: object(entry['Config']) ?? {} };
+}
+
+function mutualTlsIn(entry: JsonObject): { readonly mutualTls?: MutualTlsMode } {
+  const written = text(entry['MutualTLSMode']);
+  return written === 'strict' || written === 'permissive' ? { mutualTls: written } : {};
+}
+
+function meshSettingsOf(entry: JsonObject): MeshSettings {
+  return {
+    peersThroughGateways: object(entry['Peering'])?.['PeerThroughMeshGateways'] === true,
+    allowsPermissiveTls: entry['AllowEnablingPermissiveMutualTLS'] === true,
+  };
 }
 
 function serviceDefaultsOf(entry: JsonObject, service: string): ServiceDefaults {
@@ -71,6 +89,7 @@ function serviceDefaultsOf(entry: JsonObject, service: string): ServiceDefaults 
   const defaults = object(upstreams['Defaults']);
   return {
     ...modeIn(entry, where),
+    ...mutualTlsIn(entry),
     ...(defaults === undefined
       ? {}
       : { upstreamDefaults: upstreamSettings(defaults, `${where}, UpstreamConfig.Defaults`) }),
@@ -90,27 +109,6 @@ function upstreamSettings(settings: JsonObject, where: string): UpstreamSettings
     ...modeIn(settings, where),
     ...(connectTimeoutMs < 1 ? {} : { connectTimeoutMs }),
     ...(maxConnections < 1 ? {} : { maxConnections }),
+    ...passiveHealthCheckIn(settings['PassiveHealthCheck']),
   };
-}
-
-/** What the entries ask for and has no effect here, one sentence each. */
-export function ineffectiveIn({ proxyDefaults, serviceDefaults }: OwnEntries, service: string): readonly string[] {
-  const named = [
-    ['proxy-defaults/global', object(proxyDefaults)] as const,
-    [`service-defaults/${service}`, object(serviceDefaults)] as const,
-  ];
-  return named.flatMap(([where, entry]) => {
-    const isPermissive = text(entry?.['MutualTLSMode']) === 'permissive';
-    const upstreams = object(entry?.['UpstreamConfig']);
-    const all = [object(upstreams?.['Defaults']) ?? {}, ...objects(upstreams?.['Overrides'])];
-    const hasHealthCheck = all.some((one) => object(one['PassiveHealthCheck']) !== undefined);
-    return [
-      ...(isPermissive
-        ? [`${where}: MutualTLSMode = "permissive" has no effect: a caller without a certificate is refused`]
-        : []),
-      ...(hasHealthCheck
-        ? [`${where}: PassiveHealthCheck has no effect: five failed dials in a row eject an address for 30 s`]
-        : []),
-    ];
-  });
 }

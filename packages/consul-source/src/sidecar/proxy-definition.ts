@@ -2,6 +2,7 @@ import type { Endpoint } from '@meshgate/core';
 import type { ProxyDefinition, UpstreamDefinition, WrittenMode } from '@meshgate/mesh';
 import { number, object, objects, text } from '../json.ts';
 import type { JsonObject } from '../json.ts';
+import { passiveHealthCheckIn } from './passive-health-check.ts';
 
 /**
  * Reads the registration of a Connect proxy as `agent/service/:id` gives it. `Proxy.Config` is opaque to Consul and read weakly, as
@@ -66,6 +67,7 @@ function upstreamOf(upstream: JsonObject, proxyId: string): readonly UpstreamDef
       ...modeIn(upstream, `upstream ${name} of ${proxyId}`),
       ...(timeoutMs < 1 ? {} : { connectTimeoutMs: timeoutMs }),
       ...(maxConnections < 1 ? {} : { maxConnections }),
+      ...passiveHealthCheckIn(config['passive_health_check']),
     },
   ];
 }

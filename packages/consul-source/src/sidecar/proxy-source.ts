@@ -1,8 +1,9 @@
-import { Cell, openScope, Watched, WatchSet } from '@meshgate/core/parts';
+import { aborted, Cell, openScope, Watched, WatchSet } from '@meshgate/core/parts';
 import type { Reading, Watch, WatchOptions } from '@meshgate/core/parts';
-import type { ChainTarget, GatewayGroup, Instance, ProxyDefinition, ProxySource } from '@meshgate/mesh';
+import { mutualTlsOf } from '@meshgate/mesh';
+import type { ChainTarget, GatewayGroup, Instance, Intention, ProxyDefinition, ProxySource } from '@meshgate/mesh';
 import type { ProxyView, Selection, UpstreamDefinition } from '@meshgate/mesh';
-import { openAgent, parsed, reasonOf } from '../agent.ts';
+import { AgentError, openAgent, parsed, reasonOf } from '../agent.ts';
 import type { Agent, AgentOptions } from '../agent.ts';
 import { blockingQuery } from '../blocking-query.ts';
 import { HeldAnswers } from '../held-answers.ts';
@@ -18,9 +19,16 @@ import { proxyFinder } from './find-proxy.ts';
 import type { ProxyChoice } from './find-proxy.ts';
 import { gatewaysInUse, withCurrentHealth } from './gateway-health.ts';
 import type { GatewayService } from './gateway-health.ts';
-import { ineffectiveIn, ownEntriesOf } from './own-entries.ts';
+import { ownEntriesOf } from './own-entries.ts';
 import type { OwnEntries } from './own-entries.ts';
-import { chainAnswers, entryAnswers, gatewayAnswers, queryAnswers, targetAnswers } from './questions.ts';
+import {
+  chainAnswers,
+  entryAnswers,
+  gatewayAnswers,
+  meshEntryAnswers,
+  queryAnswers,
+  targetAnswers,
+} from './questions.ts';
 import type { QueryResult } from './questions.ts';
 import { registeredProxy } from './registered-proxy.ts';
 import type { RegisteredProxy } from './registered-proxy.ts';
@@ -88,8 +96,6 @@ class ProxyWatch {
   readonly #groups = new HeldAnswers<GatewayGroup>();
   readonly #peers: PeerStatus;
   readonly #watchingPeers: Promise<void>;
-  /** Which peers the intentions speak of: watched where the roots of peers cannot be read. */
-  #callers: Watched<readonly string[]> | undefined;
   #proxy: ProxyDefinition | undefined;
 
   constructor({ agent, id, peers }: WatchedProxy, signal: AbortSignal) {
@@ -114,7 +120,9 @@ class ProxyWatch {
       const now = performance.now();
       const account = this.#account(now);
       if (account !== undefined && (now >= patientUntil || this.#isSettled())) {
-        const view = viewOf(account, this.#warnings(account));
+        const mutualTls = mutualTlsOf(account.proxy.service, account.entries);
+        const asked = mutualTls.warning === undefined ? [] : [mutualTls.warning];
+        const view = viewOf(account, mutualTls.mode, [...this.#warnings(account), ...asked]);
         if (view.version !== version) yield view;
         ({ version } = view);
       }
@@ -128,7 +136,7 @@ class ProxyWatch {
   /** Resolves when nothing is watched any more. */
   async end(): Promise<void> {
     const sets = [this.#chains, this.#targets, this.#queries, this.#gatewayHealth];
-    await Promise.all([...this.#single, ...sets, this.#visibility, this.#callers].map((each) => each?.end()));
+    await Promise.all([...this.#single, ...sets, this.#visibility].map((each) => each?.end()));
     await this.#watchingPeers;
   }
 
@@ -187,6 +195,8 @@ class ProxyWatch {
       datacenter: new Watched((signal) => ownDatacenter(agent, service, signal), options),
       proxyDefaults: new Watched((signal) => entryAnswers(agent, 'config/proxy-defaults/global', signal), options),
       serviceDefaults: new Watched((signal) => entryAnswers(agent, defaults, signal), options),
+      mesh: new Watched((signal) => meshEntryAnswers(agent, signal), options),
+      intentions: new Watched((signal) => intentionAnswers(agent, service, signal), options),
       gateways: new Watched((signal) => gatewayGroups(agent, { checksStates: false }, signal), options),
     };
     if (this.#visibility === undefined) this.#lookForLoss(proxy);
@@ -229,6 +239,7 @@ class ProxyWatch {
       ...place,
       proxy,
       entries: ownEntriesOf(entryValues(facts), proxy.service),
+      intentions: facts.intentions.reading.value ?? [],
       chain: (upstream) => this.#chains.get(upstreamKey(upstream)),
       instances: (target) => this.#targets.get(targetKey(target))?.value,
       query: (upstream) => this.#queries.get(upstreamKey(upstream)),
@@ -246,18 +257,15 @@ class ProxyWatch {
       ...this.#selections.warnings('instances'),
       ...this.#groups.warnings('mesh gateways'),
       ...this.#peers.warnings(this.#peersInUse(account)),
-      ...(this.#facts === undefined ? [] : ineffectiveIn(entryValues(this.#facts), account.proxy.service)),
       ...new Set(failures),
     ];
   }
 
   /** Those that upstreams lead to, and those that may call: of others nobody needs to know anything. */
   #peersInUse(account: Account): readonly string[] {
-    const { service, upstreams } = account.proxy;
-    if (this.#peers.isRefused)
-      this.#callers ??= new Watched((signal) => callingPeers(this.#agent, service, signal), this.#options);
-    const targets = upstreams.flatMap((upstream) => chainTargets(upstream, account));
-    return [...targets.flatMap(({ peer }) => peer ?? []), ...(this.#callers?.reading.value ?? [])];
+    const targets = account.proxy.upstreams.flatMap((upstream) => chainTargets(upstream, account));
+    const callers = account.intentions.flatMap(({ sourcePeer }) => sourcePeer ?? []);
+    return [...targets.flatMap(({ peer }) => peer ?? []), ...callers];
   }
 
   /** Why what must be known before all else is not. */
@@ -273,15 +281,21 @@ interface Facts {
   readonly datacenter: Watched<string>;
   readonly proxyDefaults: Watched<unknown>;
   readonly serviceDefaults: Watched<unknown>;
+  readonly mesh: Watched<unknown>;
+  readonly intentions: Watched<readonly Intention[]>;
   readonly gateways: Watched<readonly GatewayGroup[]>;
 }
 
-function entryValues({ proxyDefaults, serviceDefaults }: Facts): OwnEntries {
-  return { proxyDefaults: proxyDefaults.reading.value, serviceDefaults: serviceDefaults.reading.value };
+function entryValues({ proxyDefaults, serviceDefaults, mesh }: Facts): OwnEntries {
+  return {
+    proxyDefaults: proxyDefaults.reading.value,
+    serviceDefaults: serviceDefaults.reading.value,
+    mesh: mesh.reading.value,
+  };
 }
 
 function watchedFacts(facts: Facts): readonly Watched<unknown>[] {
-  return [facts.trustDomain, facts.datacenter, facts.proxyDefaults, facts.serviceDefaults, facts.gateways];
+  return Object.values<Watched<unknown>>({ ...facts });
 }
 
 /** What the servers show of the proxy's own service: when even the proxy is missing there, other empty answers are not to be believed. */
@@ -342,14 +356,24 @@ async function* ownDatacenter(agent: Agent, service: string, signal: AbortSignal
     );
 }
 
-/** The peers that intentions for `service` name. */
-async function* callingPeers(agent: Agent, service: string, signal: AbortSignal): AsyncGenerator<readonly string[]> {
+/** What there is about callers of `service`; nothing where the token may not read that, which the agent then judges without us. */
+async function* intentionAnswers(
+  agent: Agent,
+  service: string,
+  signal: AbortSignal,
+): AsyncGenerator<readonly Intention[]> {
   const path = 'connect/intentions/match';
-  for await (const answer of blockingQuery(agent, { path, query: { by: 'destination', name: service } }, signal)) {
-    const intentions = parsed(answer, path, 'intentions by destination', (json) => intentionsOf(json, service));
-    yield intentions.flatMap(({ sourcePeer }) => sourcePeer ?? []);
+  try {
+    for await (const answer of blockingQuery(agent, { path, query: { by: 'destination', name: service } }, signal))
+      yield parsed(answer, path, 'intentions by destination', (json) => intentionsOf(json, service));
+  } catch (reason) {
+    if (!(reason instanceof AgentError) || reason.status !== FORBIDDEN) throw reason;
+    yield [];
+    await aborted(signal);
   }
 }
+
+const FORBIDDEN = 403;
 
 async function* ownCatalog(agent: Agent, name: string, signal: AbortSignal): AsyncGenerator<OwnCatalog> {
   const path = `catalog/service/${encodeURIComponent(name)}`;

@@ -1,4 +1,5 @@
 import { pause } from '@meshgate/core';
+import { aborted } from '@meshgate/core/parts';
 import type { ChainTarget, Instance, Selection, UpstreamDefinition } from '@meshgate/mesh';
 import { AgentError, FREE_TEXT, parsed } from '../agent.ts';
 import type { Agent } from '../agent.ts';
@@ -19,6 +20,17 @@ export interface QueryResult {
 export async function* entryAnswers(agent: Agent, path: string, signal: AbortSignal): AsyncGenerator {
   for await (const answer of blockingQuery(agent, { path, mayBeMissing: true }, signal))
     yield answer.found ? parsed(answer, path, 'a config entry', object) : null;
+}
+
+/** Follows the entry `mesh`; `null` while there is none, and where the agent has no such kind of entry, before 1.10. */
+export async function* meshEntryAnswers(agent: Agent, signal: AbortSignal): AsyncGenerator {
+  try {
+    yield* entryAnswers(agent, 'config/mesh/mesh', signal);
+  } catch (reason) {
+    if (!(reason instanceof AgentError) || !/invalid config entry kind/i.test(reason.complaint)) throw reason;
+    yield null;
+    await aborted(signal);
+  }
 }
 
 /** Follows the discovery chain of an upstream, compiled for TCP whatever the protocol of the service: this proxy speaks no other. */

@@ -6,13 +6,15 @@ import {
   queryServerName,
   serviceIdentity,
   upstreamConnectTimeout,
-  upstreamMaxConnections,
+  upstreamLimits,
   upstreamTargets,
 } from '@meshgate/mesh';
 import type {
   ChainTarget,
   ConfigEntries,
   GatewayGroup,
+  Intention,
+  MutualTlsMode,
   ProxyDefinition,
   ProxyUpstream,
   ProxyView,
@@ -32,16 +34,26 @@ export interface Account {
   readonly trustDomain: string;
   readonly entries: ConfigEntries;
   readonly gateways: readonly GatewayGroup[];
+  /** Those for the proxy's service, for people: the agent is asked at each connection. */
+  readonly intentions: readonly Intention[];
   chain(upstream: UpstreamDefinition): Reading<unknown> | undefined;
   instances(target: ChainTarget): Selection | undefined;
   query(upstream: UpstreamDefinition): Reading<QueryResult> | undefined;
 }
 
-/** The view of a proxy that follows from it. Pure. Intentions are asked for at each connection: none stand in it. */
-export function viewOf(account: Account, warnings: readonly string[]): ProxyView {
-  const { proxy, datacenter, trustDomain } = account;
+/** The view of a proxy that follows from it. Pure. What holds where no intention matches the agent says at each connection. */
+export function viewOf(account: Account, mutualTls: MutualTlsMode, warnings: readonly string[]): ProxyView {
+  const { proxy, datacenter, trustDomain, intentions } = account;
   const upstreams = proxy.upstreams.map((upstream) => upstreamOf(upstream, account));
-  const view = { proxy, datacenter, trustDomain, upstreams, intentions: [], intentionDefault: 'deny' as const };
+  const view = {
+    proxy,
+    datacenter,
+    trustDomain,
+    upstreams,
+    intentions,
+    intentionDefault: 'deny' as const,
+    ...(mutualTls === 'strict' ? {} : { mutualTls }),
+  };
   const version = createHash('sha1')
     .update(JSON.stringify([view, warnings]))
     .digest('base64url');
@@ -61,9 +73,8 @@ function upstreamOf(definition: UpstreamDefinition, account: Account): ProxyUpst
   if (compiled.kind === 'refused')
     return { kind: 'refused', definition, reason: `${compiled.path.join('.')}: ${compiled.message}` };
   const { chain } = compiled;
-  const maxConnections = upstreamMaxConnections(definition, account.proxy.service, account.entries);
-  const limit = maxConnections === undefined ? {} : { maxConnections };
-  return { kind: 'reachable', definition, chain, targets: upstreamTargets(chain, surroundings(account)), ...limit };
+  const limits = upstreamLimits(definition, account.proxy.service, account.entries);
+  return { kind: 'reachable', definition, chain, targets: upstreamTargets(chain, surroundings(account)), ...limits };
 }
 
 function unknown(definition: UpstreamDefinition, what: string, asked: Reading<unknown> | undefined): ProxyUpstream {

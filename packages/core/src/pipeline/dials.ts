@@ -106,7 +106,7 @@ export class Dials {
     }
     const error = ProxyError.from(reason);
     this.#failure = error;
-    if (isOfAddress(error)) this.#options.outliers.failed(address);
+    if (isOfAddress(error)) this.#options.outliers.failed(address, this.#route.backends.length);
   }
 
   /** An address that could not even be dialled. Throws when nobody is there to go on for. */
@@ -130,7 +130,7 @@ export class Dials {
 
   /** It had not answered for long when another address of the backend answered at once. */
   overtaken(address: Endpoint): void {
-    this.#options.outliers.failed(address);
+    this.#options.outliers.failed(address, this.#route.backends.length);
   }
 
   /** Another connection's dial to the same address has failed. */
@@ -155,7 +155,7 @@ export class Dials {
     const { connection } = this.#context;
     const waited = `dial ${formatEndpoint(address)}: no answer for ${formatDuration(waitedMs)}, then the client left`;
     const error = new ProxyError('CONNECT_TIMEOUT', waited);
-    this.#options.outliers.failed(address);
+    this.#options.outliers.failed(address, this.#route.backends.length);
     this.#options.observer.observe({ type: 'dial.failed', connection, route: this.#route, address, error });
   }
 

@@ -10,6 +10,12 @@ export interface OutlierOptions {
   readonly baseEjectionMs: number;
   /** No ejection lasts longer, in milliseconds. */
   readonly maxEjectionMs: number;
+  /** Ejections last whole multiples of it, in milliseconds; as long as the others say when absent. */
+  readonly stepMs?: number;
+  /** In what part of the cases an address that has failed so often is ejected: 0 to 1; always when absent. */
+  readonly enforced?: number;
+  /** What part of a route's backends may be ejected at a time, but always one: 0 to 1; all when absent. */
+  readonly maxEjected?: number;
 }
 
 /** As Envoy's outlier detection has it, which operators of Consul are used to. */
@@ -38,6 +44,7 @@ export class Outliers {
   readonly #options: OutlierOptions;
   readonly #observer: Observer;
   readonly #records = new Map<string, Record>();
+  readonly #parts: Outliers[] = [];
   #ejected = 0;
 
   constructor(observer: Observer, options: OutlierOptions = DEFAULT_OUTLIERS) {
@@ -45,14 +52,22 @@ export class Outliers {
     this.#options = options;
   }
 
+  /** Judges for itself, by settings of its own. Whom it ejects counts as ejected here, too, and not the other way round. */
+  apart(options: OutlierOptions = this.#options): Outliers {
+    const part = new Outliers(this.#observer, options);
+    this.#parts.push(part);
+    return part;
+  }
+
   /** How many addresses are ejected now. */
   get ejected(): number {
-    return this.#ejected;
+    return this.#parts.reduce((sum, part) => sum + part.ejected, this.#ejected);
   }
 
   /** Whether `address` is ejected now. */
   isEjected(address: Endpoint): boolean {
-    return this.#ejected > 0 && this.#records.get(formatEndpoint(address))?.returns !== undefined;
+    if (this.#ejected > 0 && this.#records.get(formatEndpoint(address))?.returns !== undefined) return true;
+    return this.#parts.length > 0 && this.#parts.some((part) => part.isEjected(address));
   }
 
   /** A dial to `address` succeeded: its failures are forgotten, and an ejection ends. */
@@ -65,13 +80,19 @@ export class Outliers {
     if (record.returns !== undefined) this.#return(record, address);
   }
 
-  /** A dial to `address` failed. */
-  failed(address: Endpoint): void {
+  /**
+   * A dial to `address` failed.
+   *
+   * @param among how many backends the route has to which it belongs
+   */
+  failed(address: Endpoint, among: number = Infinity): void {
     const record = this.#record(formatEndpoint(address));
     record.failures += 1;
     record.lastFailureAt = performance.now();
-    if (record.returns === undefined && record.failures >= this.#options.consecutiveFailures)
-      this.#eject(record, address);
+    if (record.returns !== undefined || record.failures < this.#options.consecutiveFailures) return;
+    const { enforced = 1, maxEjected = 1 } = this.#options;
+    const mayEject = this.#ejected < Math.max(1, Math.floor(among * maxEjected));
+    if (mayEject && Math.random() < enforced) this.#eject(record, address);
   }
 
   /** Forgets all addresses and stops all timers. */
@@ -79,6 +100,7 @@ export class Outliers {
     for (const { returns } of this.#records.values()) clearTimeout(returns);
     this.#records.clear();
     this.#ejected = 0;
+    for (const part of this.#parts) part.clear();
   }
 
   #record(key: string): Record {
@@ -92,7 +114,8 @@ export class Outliers {
 
   #eject(record: Record, address: Endpoint): void {
     record.ejections += 1;
-    const forMs = Math.min(this.#options.maxEjectionMs, this.#options.baseEjectionMs * record.ejections);
+    const { maxEjectionMs, baseEjectionMs, stepMs = 1 } = this.#options;
+    const forMs = Math.ceil(Math.min(maxEjectionMs, baseEjectionMs * record.ejections) / stepMs) * stepMs;
     record.returns = setTimeout(() => this.#return(record, address), forMs);
     record.returns.unref();
     this.#ejected += 1;

@@ -1,0 +1,27 @@
+import type { Field } from '@meshgate/documents';
+import type { PassiveHealthCheck } from '@meshgate/mesh';
+import { durationMs, readKeys, weakInteger } from './keys.ts';
+import { present } from './present.ts';
+
+const KEYS = {
+  interval: 'read',
+  max_failures: 'read',
+  enforcing_consecutive_5xx: 'read',
+  max_ejection_percent: 'read',
+  base_ejection_time: 'read',
+} as const;
+
+/** `passive_health_check { … }`, of an entry or of an upstream's own settings. A count of 0 is as if it were left out. */
+export function readPassiveHealthCheck(field: Field | undefined): PassiveHealthCheck | undefined {
+  if (field === undefined) return undefined;
+  const fields = readKeys(field, KEYS);
+  return present({
+    intervalMs: durationMs(fields.get('interval')),
+    maxFailures: weakInteger(fields.get('max_failures'), 0, MAX_COUNT) || undefined,
+    enforcingPercent: weakInteger(fields.get('enforcing_consecutive_5xx'), 0, 100),
+    maxEjectionPercent: weakInteger(fields.get('max_ejection_percent'), 0, 100),
+    baseEjectionMs: durationMs(fields.get('base_ejection_time')),
+  });
+}
+
+const MAX_COUNT = 2_147_483_647;

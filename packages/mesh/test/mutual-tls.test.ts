@@ -1,0 +1,49 @@
+import { describe, expect, it } from 'vitest';
+import { mutualTlsOf, NO_ENTRIES } from '../src/index.ts';
+import type { ConfigEntries, MutualTlsMode } from '../src/index.ts';
+
+/** What the entries say: of the service, of all proxies, and whether the mesh allows it. */
+type Said = readonly [own: MutualTlsMode | undefined, central: MutualTlsMode | undefined, allows: boolean | undefined];
+
+function entriesOf([own, central, allows]: Said): ConfigEntries {
+  const mode = (mutualTls: MutualTlsMode | undefined) => (mutualTls === undefined ? {} : { mutualTls });
+  return {
+    ...NO_ENTRIES,
+    proxyDefaults: { config: {}, ...mode(central) },
+    serviceDefaults: new Map([['web', { upstreamOverrides: [], ...mode(own) }]]),
+    ...(allows === undefined ? {} : { mesh: { peersThroughGateways: false, allowsPermissiveTls: allows } }),
+  };
+}
+
+describe('callers without TLS are let in', () => {
+  it.each<Said>([
+    ['permissive', undefined, true],
+    [undefined, 'permissive', true],
+    ['permissive', 'strict', true],
+  ])('where service %s, proxies %s and mesh %s say so, with a warning', (...said) => {
+    const { mode, warning } = mutualTlsOf('web', entriesOf(said));
+    expect(mode).toBe('permissive');
+    expect(warning).toContain('without TLS reaches the application');
+  });
+
+  it.each<Said>([
+    [undefined, undefined, true],
+    ['strict', 'permissive', true],
+    ['strict', undefined, true],
+  ])('nowhere else, and nobody is warned: service %s, proxies %s, mesh %s', (...said) => {
+    expect(mutualTlsOf('web', entriesOf(said))).toEqual({ mode: 'strict' });
+  });
+
+  it.each<Said>([
+    ['permissive', undefined, false],
+    [undefined, 'permissive', undefined],
+  ])('not where the mesh does not allow it, and this is said: service %s, proxies %s, mesh %s', (...said) => {
+    const { mode, warning } = mutualTlsOf('web', entriesOf(said));
+    expect(mode).toBe('strict');
+    expect(warning).toContain('has no effect: the entry mesh does not say AllowEnablingPermissiveMutualTLS = true');
+  });
+
+  it('of another service changes nothing', () => {
+    expect(mutualTlsOf('db', entriesOf(['permissive', undefined, true]))).toEqual({ mode: 'strict' });
+  });
+});
