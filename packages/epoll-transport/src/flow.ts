@@ -1,6 +1,5 @@
 import { BULK, EINVAL, NEVER_BULK, paceAfter, SMALL } from '@meshgate/linux';
 import type { Direction, DirectionOwner, Pace, Pipe, Task } from '@meshgate/linux';
-import type { Kernel } from './kernel.ts';
 import type { Incoming, Outgoing, Socket } from './socket.ts';
 
 /**
@@ -13,7 +12,6 @@ import type { Incoming, Outgoing, Socket } from './socket.ts';
 export class Flow implements Direction, Incoming, Outgoing, Task {
   readonly from: Socket;
   readonly to: Socket;
-  readonly #kernel: Kernel;
   readonly #owner: DirectionOwner;
   #bytesWritten = 0;
   /** Received, and not yet taken by the kernel. */
@@ -25,8 +23,7 @@ export class Flow implements Direction, Incoming, Outgoing, Task {
   #queued = false;
 
   /** Hears of both sockets from here on. */
-  constructor(kernel: Kernel, from: Socket, to: Socket, owner: DirectionOwner) {
-    this.#kernel = kernel;
+  constructor(from: Socket, to: Socket, owner: DirectionOwner) {
     this.from = from;
     this.to = to;
     this.#owner = owner;
@@ -54,7 +51,7 @@ export class Flow implements Direction, Incoming, Outgoing, Task {
   wake(): void {
     if (this.#queued || this.#finished || !this.#possible) return;
     this.#queued = true;
-    this.#kernel.turns.enqueue(this);
+    this.to.kernel.turns.enqueue(this);
   }
 
   run(untilMs: number): boolean {
@@ -66,7 +63,11 @@ export class Flow implements Direction, Incoming, Outgoing, Task {
 
   /** Moves what can be moved now, a bounded number of times, and at least once. Bulk stops at `untilMs`: a round of it takes long. */
   carry(untilMs: number = Infinity): void {
-    for (let round = this.#kernel.settings.roundsPerTurn; round > 0 && this.#possible && !this.#finished; round -= 1) {
+    for (
+      let round = this.to.kernel.settings.roundsPerTurn;
+      round > 0 && this.#possible && !this.#finished;
+      round -= 1
+    ) {
       if (this.#holding) this.#sendOn();
       else if (this.#pace >= BULK) this.#receiveIntoPipe();
       else this.#copy();
@@ -96,14 +97,14 @@ export class Flow implements Direction, Incoming, Outgoing, Task {
   }
 
   #copy(): void {
-    const { buffer } = this.#kernel;
+    const { buffer } = this.to.kernel;
     const received = this.from.ended ? 0 : this.from.receive();
     if (received <= 0) {
       this.#nothingCame(received);
       return;
     }
     this.#owner.onReceived(this);
-    this.#pace = paceAfter(this.#pace, received === buffer.bytes.length && this.#kernel.settings.splice !== 'copy');
+    this.#pace = paceAfter(this.#pace, received === buffer.bytes.length && this.to.kernel.settings.splice !== 'copy');
     const sent = this.to.writable ? this.to.send(buffer.address, received) : 0;
     if (sent < 0) this.#lost(this.to, -sent);
     else this.#count(sent, received);
@@ -112,12 +113,12 @@ export class Flow implements Direction, Incoming, Outgoing, Task {
   /** The buffer is everybody's: what it holds beyond `sent` is copied. */
   #count(sent: number, received: number): void {
     this.#bytesWritten += sent;
-    if (sent < received) this.#rest = this.#kernel.buffer.bytes.slice(sent, received);
+    if (sent < received) this.#rest = this.to.kernel.buffer.bytes.slice(sent, received);
     else if (this.from.ended) this.#end();
   }
 
   #sendRest(): void {
-    const { buffer } = this.#kernel;
+    const { buffer } = this.to.kernel;
     const share = this.#rest.subarray(0, buffer.bytes.length);
     buffer.bytes.set(share);
     const sent = this.to.send(buffer.address, share.length);
@@ -130,7 +131,7 @@ export class Flow implements Direction, Incoming, Outgoing, Task {
   }
 
   #receiveIntoPipe(): void {
-    const { pipes, settings } = this.#kernel;
+    const { pipes, settings } = this.to.kernel;
     const pipe = pipes.take();
     if (pipe === undefined) {
       this.#pace = SMALL;
@@ -162,7 +163,7 @@ export class Flow implements Direction, Incoming, Outgoing, Task {
   }
 
   #givePipeBack(): void {
-    if (this.#pipe !== undefined) this.#kernel.pipes.give(this.#pipe);
+    if (this.#pipe !== undefined) this.to.kernel.pipes.give(this.#pipe);
     this.#pipe = undefined;
   }
 

@@ -18,7 +18,7 @@ import {
   KEEP_ALIVE_AFTER_MS,
 } from '@meshgate/linux';
 import type { SocketOwner, StreamSocket } from '@meshgate/linux';
-import type { Handler, Loop } from './loop.ts';
+import type { Handler } from './loop.ts';
 import type { Kernel } from './kernel.ts';
 
 /** The direction of a splice in which a socket's peer sends. */
@@ -43,8 +43,7 @@ export class Socket implements Handler, StreamSocket {
   incoming: Incoming | undefined;
   /** As above. */
   outgoing: Outgoing | undefined;
-  readonly #kernel: Kernel;
-  readonly #loop: Loop;
+  readonly kernel: Kernel;
   #fd: number;
   #state = WRITABLE;
   #keepAlive: KeepAlive | undefined;
@@ -54,8 +53,7 @@ export class Socket implements Handler, StreamSocket {
    * @throws the system's error when it cannot be watched; `fd` is closed then
    */
   constructor(kernel: Kernel, fd: number, family: number, owner: SocketOwner) {
-    this.#kernel = kernel;
-    this.#loop = kernel.loop;
+    this.kernel = kernel;
     this.#fd = fd;
     this.owner = owner;
     // A read from a unix socket also ends where the sender changes or passes descriptors (unix(7)): short is not yet empty.
@@ -115,7 +113,7 @@ export class Socket implements Handler, StreamSocket {
       this.owner.onDeadline(this);
       return;
     }
-    this.#kernel.sockets.setKeepAlive(this.#fd, this.#keepAlive);
+    this.kernel.sockets.setKeepAlive(this.#fd, this.#keepAlive);
     this.#keepAlive = undefined;
   }
 
@@ -126,7 +124,7 @@ export class Socket implements Handler, StreamSocket {
 
   take(): Uint8Array | number {
     const received = this.ended ? 0 : this.receive();
-    return received > 0 ? Buffer.from(this.#kernel.buffer.bytes.subarray(0, received)) : received;
+    return received > 0 ? Buffer.from(this.kernel.buffer.bytes.subarray(0, received)) : received;
   }
 
   /**
@@ -134,8 +132,8 @@ export class Socket implements Handler, StreamSocket {
    * @returns how many bytes; 0 when there are none, now or, if {@link ended}, for ever; −errno when the connection is lost
    */
   receive(): number {
-    const { bytes, address } = this.#kernel.buffer;
-    const received = this.#kernel.libc.recv(this.#fd, address, bytes.length, 0);
+    const { bytes, address } = this.kernel.buffer;
+    const received = this.kernel.libc.recv(this.#fd, address, bytes.length, 0);
     if (received <= 0) return this.#nothingReceived(received);
     if (received < bytes.length) this.#cameShort();
     return received;
@@ -143,28 +141,28 @@ export class Socket implements Handler, StreamSocket {
 
   /** As {@link receive}, from the socket into an empty pipe. */
   receiveInto(pipe: number, length: number): number {
-    const received = this.#kernel.libc.splice(this.#fd, 0, pipe, 0, length, SPLICE_FLAGS);
+    const received = this.kernel.libc.splice(this.#fd, 0, pipe, 0, length, SPLICE_FLAGS);
     return received <= 0 ? this.#nothingReceived(received) : received;
   }
 
   send(address: number, length: number): number {
-    return this.#sent(this.#kernel.libc.send(this.#fd, address, length, MSG_NOSIGNAL), length);
+    return this.#sent(this.kernel.libc.send(this.#fd, address, length, MSG_NOSIGNAL), length);
   }
 
   /** As {@link send}, of what is in a pipe. */
   sendFrom(pipe: number, length: number): number {
     // Short, here, need not mean full: how much one call moves depends on how the bytes lie in the pipe.
-    const sent = this.#kernel.libc.splice(pipe, 0, this.#fd, 0, length, SPLICE_FLAGS);
+    const sent = this.kernel.libc.splice(pipe, 0, this.#fd, 0, length, SPLICE_FLAGS);
     return sent > 0 ? sent : this.#sent(sent, length);
   }
 
   finish(): void {
-    this.#kernel.libc.shutdown(this.#fd, SHUT_WR);
+    this.kernel.libc.shutdown(this.#fd, SHUT_WR);
   }
 
   /** The error that the kernel holds for this socket, as errno; 0 when there is none. Asking takes it away: socket(7), `SO_ERROR`. */
   takeError(): number {
-    return this.#kernel.sockets.getOption(this.#fd, SOL_SOCKET, SO_ERROR);
+    return this.kernel.sockets.getOption(this.#fd, SOL_SOCKET, SO_ERROR);
   }
 
   close(): void {
@@ -172,13 +170,13 @@ export class Socket implements Handler, StreamSocket {
     const fd = this.#fd;
     this.#fd = -1;
     this.#state = 0;
-    this.#loop.close(fd);
+    this.kernel.loop.close(fd);
     this.owner.onClosed?.(this);
   }
 
   /** Closes so that the peer sees a reset: what is not yet delivered is dropped (socket(7), `SO_LINGER`; RFC 1122, section 4.2.2.13). */
   reset(): void {
-    if (this.#fd !== -1) this.#kernel.sockets.dropUnsent(this.#fd);
+    if (this.#fd !== -1) this.kernel.sockets.dropUnsent(this.#fd);
     this.close();
   }
 
@@ -191,15 +189,15 @@ export class Socket implements Handler, StreamSocket {
   acknowledge(): void {
     if ((this.#state & OWES_ACKNOWLEDGEMENT) === 0) return;
     this.#state &= ~OWES_ACKNOWLEDGEMENT;
-    this.#kernel.sockets.setQuickAck(this.#fd, 1);
+    this.kernel.sockets.setQuickAck(this.#fd, 1);
   }
 
   setDeadline(afterMs: number): void {
-    this.#kernel.turns.setDeadline(this.#fd, afterMs);
+    this.kernel.turns.setDeadline(this.#fd, afterMs);
   }
 
   clearDeadline(): void {
-    this.#kernel.turns.clearDeadline(this.#fd);
+    this.kernel.turns.clearDeadline(this.#fd);
   }
 
   #nothingReceived(result: number): number {
@@ -207,7 +205,7 @@ export class Socket implements Handler, StreamSocket {
       this.#state |= ENDED;
       return 0;
     }
-    const errno = this.#kernel.libc.errno();
+    const errno = this.kernel.libc.errno();
     if (errno !== EAGAIN) return -errno;
     this.#state &= ~READABLE;
     return 0;
@@ -228,7 +226,7 @@ export class Socket implements Handler, StreamSocket {
     this.#state &= ~OWES_ACKNOWLEDGEMENT;
     if (result === length) return result;
     if (result < 0) {
-      const errno = this.#kernel.libc.errno();
+      const errno = this.kernel.libc.errno();
       if (errno !== EAGAIN) return -errno;
     }
     this.#state &= ~WRITABLE;

@@ -32,6 +32,6 @@ function own(connection: Connection): SocketConnection<Kernel, Socket> {
   return SocketConnection.own(connection, 'epoll', Socket);
 }
 
-function flow(kernel: Kernel, from: Socket, to: Socket, owner: DirectionOwner): Flow {
-  return new Flow(kernel, from, to, owner);
+function flow(from: Socket, to: Socket, owner: DirectionOwner): Flow {
+  return new Flow(from, to, owner);
 }

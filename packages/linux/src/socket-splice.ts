@@ -32,8 +32,18 @@ export interface DirectionOwner {
   onLost(socket: StreamSocket, errno: number): void;
 }
 
+/** The first of two ends. */
+interface FirstEnd {
+  /** Who has finished sending. */
+  readonly of: StreamSocket;
+  /** When; monotonic milliseconds. */
+  readonly at: number;
+  /** What had been carried by then. */
+  readonly carried: Carried;
+}
+
 /** Makes the direction from one socket to the other, told of by the two sockets. */
-type CreateDirection<Kernel, Socket> = (kernel: Kernel, from: Socket, to: Socket, owner: DirectionOwner) => Direction;
+type CreateDirection<Socket> = (from: Socket, to: Socket, owner: DirectionOwner) => Direction;
 
 /** Carries bytes between two connections until both directions have ended. Owns both from its construction on. */
 export class SocketSplice<Kernel extends TransportKernel, Socket extends StreamSocket>
@@ -50,11 +60,8 @@ export class SocketSplice<Kernel extends TransportKernel, Socket extends StreamS
   #resolve: (transfer: Transfer) => void = IGNORE;
   #firstByteAt: number | undefined;
   #lastByteAt = performance.now();
-  /** When one side had finished sending. */
-  #halfClosedAt: number | undefined;
-  /** That side, and what had been carried by then. */
-  #finishedFirst: StreamSocket | undefined;
-  #atEnd: Carried = NOTHING_YET;
+  /** Once one side has finished sending. */
+  #firstEnd: FirstEnd | undefined;
   #over = false;
   #error: ProxyError | undefined;
   /** Descriptors not yet closed. */
@@ -64,18 +71,17 @@ export class SocketSplice<Kernel extends TransportKernel, Socket extends StreamS
     down: SocketConnection<Kernel, Socket>,
     up: SocketConnection<Kernel, Socket>,
     options: SpliceOptions,
-    direction: CreateDirection<Kernel, Socket>,
+    direction: CreateDirection<Socket>,
   ) {
-    const { kernel } = down;
     const [client, backend] = [down.release(), up.release()];
-    this.#turns = kernel.turns;
+    this.#turns = down.kernel.turns;
     this.idleTimeoutMs = options.idleTimeoutMs;
     this.halfCloseTimeoutMs = options.halfCloseTimeoutMs;
     this.done = new Promise((resolve) => {
       this.#resolve = resolve;
     });
-    this.#upward = direction(kernel, client.socket, backend.socket, this);
-    this.#downward = direction(kernel, backend.socket, client.socket, this);
+    this.#upward = direction(client.socket, backend.socket, this);
+    this.#downward = direction(backend.socket, client.socket, this);
     client.socket.owner = this;
     backend.socket.owner = this;
     const lost = client.lost ?? backend.lost;
@@ -131,9 +137,8 @@ export class SocketSplice<Kernel extends TransportKernel, Socket extends StreamS
   onFinished(direction: Direction): void {
     if (!this.#upward.finished || !this.#downward.finished) {
       direction.to.finish();
-      this.#halfClosedAt = this.#turns.nowMs;
-      this.#finishedFirst = direction.from;
-      this.#atEnd = { bytesUp: this.bytesUp, bytesDown: this.bytesDown };
+      const { bytesUp, bytesDown } = this;
+      this.#firstEnd = { of: direction.from, at: this.#turns.nowMs, carried: { bytesUp, bytesDown } };
       this.#watchSilence();
       return;
     }
@@ -141,7 +146,8 @@ export class SocketSplice<Kernel extends TransportKernel, Socket extends StreamS
   }
 
   onLost(socket: StreamSocket, errno: number): void {
-    if (socket === this.#finishedFirst && isHarmlessLoss(this, this.#atEnd)) this.#endWell();
+    const first = this.#firstEnd;
+    if (first?.of === socket && isHarmlessLoss(this, first.carried)) this.#endWell();
     else this.cut(lostBy(errno, socket === this.#upward.from ? 'downstream' : 'upstream'));
   }
 
@@ -162,8 +168,8 @@ export class SocketSplice<Kernel extends TransportKernel, Socket extends StreamS
   }
 
   #watchSilence(): void {
-    const halfClosed = this.#halfClosedAt !== undefined;
-    const quietSince = Math.max(this.#lastByteAt, this.#halfClosedAt ?? 0);
+    const halfClosed = this.#firstEnd !== undefined;
+    const quietSince = Math.max(this.#lastByteAt, this.#firstEnd?.at ?? 0);
     const remainingMs = quietSince + longestSilenceMs(this, halfClosed) - performance.now();
     if (remainingMs <= 0) this.cut(silenceError(this, halfClosed));
     else if (remainingMs < Infinity) this.#upward.from.setDeadline(remainingMs);
@@ -174,4 +180,3 @@ export class SocketSplice<Kernel extends TransportKernel, Socket extends StreamS
 const IGNORE = (): void => undefined;
 
 const NOTHING = new Uint8Array(0);
-const NOTHING_YET: Carried = { bytesUp: 0, bytesDown: 0 };

@@ -51,6 +51,20 @@ export class ByteReader {
     return part;
   }
 
+  /** Whether `bytes` come next. */
+  isAt(bytes: Uint8Array): boolean {
+    if (bytes.length > this.remaining) return false;
+    for (let index = 0; index < bytes.length; index += 1) {
+      if (bytes[index] !== this.#bytes[this.#at + index]) return false;
+    }
+    return true;
+  }
+
+  /** A copy of all that is left, which stays to be read. */
+  copy(): Uint8Array {
+    return new Uint8Array(this.#bytes.subarray(this.#at, this.#end));
+  }
+
   /** All that is left, one character a byte. */
   text(): string {
     const length = this.remaining;

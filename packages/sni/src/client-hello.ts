@@ -1,4 +1,5 @@
 import { ByteReader } from './byte-reader.ts';
+import { RecentLists } from './recent-lists.ts';
 import { readHandshake } from './record.ts';
 import type { Handshake } from './record.ts';
 import { SeenTypes } from './seen-types.ts';
@@ -119,6 +120,12 @@ function takeServerName(body: ByteReader, hello: Draft): Rejected | undefined {
 
 /** RFC 7301, 3.1: a list of one name or more, each of one byte or more. */
 function takeProtocols(body: ByteReader, hello: Draft): Rejected | undefined {
+  const known = ALPN_LISTS.find(body);
+  if (known !== undefined) {
+    hello.alpn = known;
+    return undefined;
+  }
+  const bytes = body.copy();
   const list = body.part(body.uint16());
   const alpn: string[] = [];
   if (list.overrun || list.remaining === 0 || body.remaining > 0)
@@ -130,12 +137,18 @@ function takeProtocols(body: ByteReader, hello: Draft): Rejected | undefined {
     const protocol = name.text();
     if (!isGreaseProtocol(protocol)) alpn.push(protocol);
   }
-  hello.alpn = exactly(alpn);
+  hello.alpn = ALPN_LISTS.keep(bytes, alpn);
   return undefined;
 }
 
 /** RFC 8446, 4.2.1: a list of one version or more. */
 function takeVersions(body: ByteReader, hello: Draft): Rejected | undefined {
+  const known = VERSION_LISTS.find(body);
+  if (known !== undefined) {
+    hello.supportedVersions = known;
+    return undefined;
+  }
+  const bytes = body.copy();
   const list = body.part(body.uint8());
   const versions: number[] = [];
   const listed = !list.overrun && list.remaining > 0 && list.remaining % 2 === 0 && body.remaining === 0;
@@ -144,14 +157,12 @@ function takeVersions(body: ByteReader, hello: Draft): Rejected | undefined {
     const version = list.uint16();
     if (!isGrease(version)) versions.push(version);
   }
-  hello.supportedVersions = exactly(versions);
+  hello.supportedVersions = VERSION_LISTS.keep(bytes, versions);
   return undefined;
 }
 
-/** What was pushed into an array leaves it with room for some sixteen more; this one is kept for as long as the connection lives. */
-function exactly<One>(list: readonly One[]): readonly One[] {
-  return list.slice();
-}
+const ALPN_LISTS = new RecentLists<string>();
+const VERSION_LISTS = new RecentLists<number>();
 
 /** RFC 8701, section 2: 0x0a0a, 0x1a1a … 0xfafa, sent only to be ignored. */
 function isGrease(value: number): boolean {

@@ -48,6 +48,36 @@ describe.each(VARIETIES)('$name', ({ message, expected }) => {
   });
 });
 
+describe('lists of a hello', () => {
+  const listsOf = (alpn: readonly string[], versions: readonly number[]) => {
+    const verdict = parseClientHello(inRecords(clientHello({ alpn, versions })));
+    return verdict.kind === 'hello' ? verdict : expect.fail(verdict.kind);
+  };
+
+  it('are told apart although they are equally long, whoever came before', () => {
+    for (const alpn of [['h2'], ['h3'], ['h2'], ['a', 'b'], ['h2'], ['ab', 'c'], ['a', 'bc']])
+      expect(listsOf(alpn, [0x0304]).alpn).toEqual(alpn);
+    for (const versions of [
+      [0x0304, 0x0303],
+      [0x0303, 0x0304],
+      [0x0304, 0x0303],
+    ])
+      expect(listsOf(['h2'], versions).supportedVersions).toEqual(versions);
+  });
+
+  it('that are the same are one, which nobody can change', () => {
+    const [first, second] = [listsOf(['h2', 'http/1.1'], [0x0304]), listsOf(['h2', 'http/1.1'], [0x0304])];
+    expect(second.alpn).toBe(first.alpn);
+    expect(second.supportedVersions).toBe(first.supportedVersions);
+    expect([first.alpn, first.supportedVersions].every(Object.isFrozen)).toBe(true);
+  });
+
+  it('of any length are read', () => {
+    const alpn = Array.from({ length: 40 }, (_, index) => `protocol-${index}`);
+    for (let round = 0; round < 2; round += 1) expect(listsOf(alpn, [0x0304]).alpn).toEqual(alpn);
+  });
+});
+
 describe('a hello', () => {
   it('is read from any two segments', () => {
     const bytes = inRecords(clientHello({ serverName: 'a.test' }), 100);

@@ -1,6 +1,5 @@
 import { BULK, EINVAL, NEVER_BULK, paceAfter, SMALL } from '@meshgate/linux';
 import type { Direction, DirectionOwner, Pace, Pipe, Task } from '@meshgate/linux';
-import type { Kernel } from './kernel.ts';
 import type { Incoming, Outgoing, Socket } from './socket.ts';
 
 /** What a direction is doing. */
@@ -25,11 +24,9 @@ type Phase =
 export class Flow implements Direction, Incoming, Outgoing, Task {
   readonly from: Socket;
   readonly to: Socket;
-  readonly #kernel: Kernel;
   readonly #owner: DirectionOwner;
   #phase: Phase = 'receiving';
   #bytesWritten = 0;
-  #sendingId = -1;
   #sendingBytes = 0;
   /** Received, and not yet taken by the kernel. */
   #rest: Uint8Array = NOTHING;
@@ -37,11 +34,9 @@ export class Flow implements Direction, Incoming, Outgoing, Task {
   #pipe: Pipe | undefined;
   #pace: Pace = SMALL;
   #queued = false;
-  #running = false;
 
   /** Hears of both sockets from here on. */
-  constructor(kernel: Kernel, from: Socket, to: Socket, owner: DirectionOwner) {
-    this.#kernel = kernel;
+  constructor(from: Socket, to: Socket, owner: DirectionOwner) {
     this.from = from;
     this.to = to;
     this.#owner = owner;
@@ -62,13 +57,15 @@ export class Flow implements Direction, Incoming, Outgoing, Task {
     if (typeof held !== 'number') this.#owner.onReceived(this);
     const bytes = typeof held === 'number' ? head : joined(head, held);
     const id =
-      bytes.length > 0 && bytes.length <= this.#kernel.buffers.lengthBytes ? this.#kernel.buffers.take() : undefined;
+      bytes.length > 0 && bytes.length <= this.to.kernel.buffers.lengthBytes
+        ? this.to.kernel.buffers.take()
+        : undefined;
     if (id === undefined) {
       this.#rest = bytes;
       this.#sendRest();
       return;
     }
-    this.#kernel.buffers.bytesOf(id, bytes.length).set(bytes);
+    this.to.kernel.buffers.bytesOf(id, bytes.length).set(bytes);
     this.#send(id, bytes.length);
     // What comes meanwhile waits its turn; and that the client has gone is known at once.
     this.from.receive();
@@ -77,12 +74,12 @@ export class Flow implements Direction, Incoming, Outgoing, Task {
   onReceived(id: number, length: number): boolean {
     this.#owner.onReceived(this);
     if (this.#phase !== 'receiving') {
-      this.#hold(this.#kernel.buffers.bytesOf(id, length));
+      this.#hold(this.to.kernel.buffers.bytesOf(id, length));
       return false;
     }
     this.#pace = paceAfter(
       this.#pace,
-      length === this.#kernel.buffers.lengthBytes && this.#kernel.settings.splice !== 'copy',
+      length === this.to.kernel.buffers.lengthBytes && this.to.kernel.settings.splice !== 'copy',
     );
     this.#send(id, length);
     return true;
@@ -92,10 +89,10 @@ export class Flow implements Direction, Incoming, Outgoing, Task {
     if (this.#phase === 'receiving') this.#finish();
   }
 
-  onSent(sent: number): void {
+  onSent(id: number, sent: number): void {
     this.#bytesWritten += sent;
-    const { buffers } = this.#kernel;
-    const unsent = buffers.bytesOf(this.#sendingId, this.#sendingBytes).slice(sent);
+    const { buffers } = this.to.kernel;
+    const unsent = buffers.bytesOf(id, this.#sendingBytes).slice(sent);
     if (unsent.length === 0) this.#sendRest();
     else {
       this.#rest = this.#rest.length === 0 ? unsent : Buffer.concat([unsent, this.#rest]);
@@ -113,9 +110,7 @@ export class Flow implements Direction, Incoming, Outgoing, Task {
 
   /** One share of a turn: of what takes long, a bounded number of rounds. */
   run(untilMs: number): boolean {
-    this.#running = true;
     this.#queued = this.#carry(untilMs);
-    this.#running = false;
     return this.#queued;
   }
 
@@ -126,13 +121,12 @@ export class Flow implements Direction, Incoming, Outgoing, Task {
   }
 
   #givePipeBack(): void {
-    if (this.#pipe !== undefined) this.#kernel.pipes.give(this.#pipe);
+    if (this.#pipe !== undefined) this.to.kernel.pipes.give(this.#pipe);
     this.#pipe = undefined;
   }
 
   #send(id: number, length: number): void {
     this.#phase = 'sending';
-    this.#sendingId = id;
     this.#sendingBytes = length;
     this.to.sendBuffer(id, length);
   }
@@ -141,14 +135,15 @@ export class Flow implements Direction, Incoming, Outgoing, Task {
     this.#rest = Buffer.concat([this.#rest, bytes]);
   }
 
+  /** Without effect while it runs: it is queued until it says that there is no more. */
   #enqueue(): void {
     if (this.#queued) return;
     this.#queued = true;
-    this.#kernel.turns.enqueue(this);
+    this.to.kernel.turns.enqueue(this);
   }
 
   #carry(untilMs: number): boolean {
-    for (let round = this.#kernel.settings.roundsPerTurn; round > 0; round -= 1) {
+    for (let round = this.to.kernel.settings.roundsPerTurn; round > 0; round -= 1) {
       if (!this.#carryOn()) return false;
       if (performance.now() >= untilMs) break;
     }
@@ -164,7 +159,7 @@ export class Flow implements Direction, Incoming, Outgoing, Task {
 
   /** @returns whether there is more to do at once */
   #sendRest(): boolean {
-    const { buffer } = this.#kernel;
+    const { buffer } = this.to.kernel;
     while (this.#rest.length > 0) {
       const share = this.#rest.subarray(0, buffer.bytes.length);
       buffer.bytes.set(share);
@@ -197,7 +192,7 @@ export class Flow implements Direction, Incoming, Outgoing, Task {
 
   /** @returns whether there is more to do at once */
   #fillPipe(): boolean {
-    const { pipes, settings, buffers } = this.#kernel;
+    const { pipes, settings, buffers } = this.to.kernel;
     const pipe = pipes.take();
     if (pipe === undefined) return this.#receiveSmall(SMALL);
     const received = this.from.receiveInto(pipe.writeEnd, settings.pipeBytes);
@@ -224,7 +219,7 @@ export class Flow implements Direction, Incoming, Outgoing, Task {
     }
     if (this.#pace < BULK || this.from.receiving) return this.#receiveSmall(this.#pace);
     this.#phase = 'splicing';
-    if (!this.#running) this.#enqueue();
+    this.#enqueue();
     return true;
   }
 

@@ -50,8 +50,8 @@ export interface Incoming {
 
 /** The direction of a splice in which it receives. */
 export interface Outgoing {
-  /** Of what {@link Socket.sendBuffer} was given the kernel has taken `sent` bytes; the buffer is given back when this returns. */
-  onSent(sent: number): void;
+  /** Of the buffer `id` that {@link Socket.sendBuffer} was given the kernel has taken `sent` bytes; it is given back when this returns. */
+  onSent(id: number, sent: number): void;
   /** The answer to {@link Socket.awaitWritable}. */
   onWritable(): void;
 }
@@ -68,7 +68,7 @@ export class Socket implements Handler, Requester, StreamSocket {
   incoming: Incoming | undefined;
   /** As above. */
   outgoing: Outgoing | undefined;
-  readonly #kernel: Kernel;
+  readonly kernel: Kernel;
   readonly fd: number;
   readonly slot: number;
   #sentWhileClosing = 0;
@@ -86,7 +86,7 @@ export class Socket implements Handler, Requester, StreamSocket {
    * @throws the system's error when there is no ring for it; `fd` is closed then
    */
   constructor(kernel: Kernel, fd: number, owner: SocketOwner) {
-    this.#kernel = kernel;
+    this.kernel = kernel;
     this.fd = fd;
     this.owner = owner;
     try {
@@ -129,7 +129,7 @@ export class Socket implements Handler, Requester, StreamSocket {
 
   /** @param address `struct sockaddr` */
   connect(address: Uint8Array): void {
-    const at = this.#kernel.addressAt(this.#kernel.loop.nextIndex, address);
+    const at = this.kernel.addressAt(this.kernel.loop.nextIndex, address);
     this.#request(OP_CONNECT, CONNECT).setSocketAddress(at, address.length);
   }
 
@@ -157,7 +157,7 @@ export class Socket implements Handler, Requester, StreamSocket {
   sendBuffer(id: number, length: number): void {
     this.#sending = id;
     const ring = this.#request(OP_SEND, SEND);
-    ring.setMemory(this.#kernel.buffers.addressOf(id), length);
+    ring.setMemory(this.kernel.buffers.addressOf(id), length);
     ring.setOperationFlags(MSG_NOSIGNAL | MSG_DONTWAIT);
   }
 
@@ -177,7 +177,7 @@ export class Socket implements Handler, Requester, StreamSocket {
   }
 
   send(address: number, length: number): number {
-    const result = this.#kernel.libc.send(this.fd, address, length, MSG_NOSIGNAL | MSG_DONTWAIT);
+    const result = this.kernel.libc.send(this.fd, address, length, MSG_NOSIGNAL | MSG_DONTWAIT);
     const sent = result < 0 ? this.#none() : result;
     if (sent >= 0 && sent < length) this.awaitWritable();
     return sent;
@@ -185,7 +185,7 @@ export class Socket implements Handler, Requester, StreamSocket {
 
   /** As {@link send}, of what is in a pipe. */
   sendFrom(pipe: number, length: number): number {
-    const sent = this.#kernel.libc.splice(pipe, 0, this.fd, 0, length, SPLICE_FLAGS);
+    const sent = this.kernel.libc.splice(pipe, 0, this.fd, 0, length, SPLICE_FLAGS);
     return sent < 0 ? this.#none() : sent;
   }
 
@@ -194,13 +194,13 @@ export class Socket implements Handler, Requester, StreamSocket {
    * @returns how many bytes; 0 when there are none, now or, if {@link ended}, for ever; −errno when the connection is lost
    */
   receiveInto(pipe: number, length: number): number {
-    const received = this.#kernel.libc.splice(this.fd, 0, pipe, 0, length, SPLICE_FLAGS);
+    const received = this.kernel.libc.splice(this.fd, 0, pipe, 0, length, SPLICE_FLAGS);
     if (received === 0) this.#state |= ENDED;
     return received < 0 ? this.#none() : received;
   }
 
   finish(): void {
-    this.#kernel.libc.shutdown(this.fd, SHUT_WR);
+    this.kernel.libc.shutdown(this.fd, SHUT_WR);
   }
 
   keepAliveLater(keepAlive: KeepAlive): void {
@@ -209,11 +209,11 @@ export class Socket implements Handler, Requester, StreamSocket {
   }
 
   setDeadline(afterMs: number): void {
-    this.#kernel.turns.setDeadline(this.slot, afterMs);
+    this.kernel.turns.setDeadline(this.slot, afterMs);
   }
 
   clearDeadline(): void {
-    this.#kernel.turns.clearDeadline(this.slot);
+    this.kernel.turns.clearDeadline(this.slot);
   }
 
   /** The owner is told of nothing any more but {@link SocketOwner.onClosed}, which may come at once. */
@@ -227,7 +227,7 @@ export class Socket implements Handler, Requester, StreamSocket {
 
   /** Closes so that the peer sees a reset: what is not yet delivered is dropped (socket(7), `SO_LINGER`; RFC 1122, section 4.2.2.13). */
   reset(): void {
-    if (!this.closed) this.#kernel.sockets.dropUnsent(this.fd);
+    if (!this.closed) this.kernel.sockets.dropUnsent(this.fd);
     this.close();
   }
 
@@ -245,7 +245,7 @@ export class Socket implements Handler, Requester, StreamSocket {
       return;
     }
     this.#keepAlive = undefined;
-    this.#kernel.sockets.setKeepAlive(this.fd, keepAlive);
+    this.kernel.sockets.setKeepAlive(this.fd, keepAlive);
   }
 
   #completed(kind: number, result: number, flags: number): void {
@@ -277,12 +277,12 @@ export class Socket implements Handler, Requester, StreamSocket {
       const id = flags >>> 16;
       if ((flags & CQE_SOCK_NONEMPTY) === 0) this.#state |= EXPECTS_NOTHING;
       else this.#state &= ~EXPECTS_NOTHING;
-      if (this.incoming === undefined) this.#hold(this.#kernel.buffers.bytesOf(id, result));
+      if (this.incoming === undefined) this.#hold(this.kernel.buffers.bytesOf(id, result));
       else if (this.incoming.onReceived(id, result)) return;
-      this.#kernel.buffers.give(id);
+      this.kernel.buffers.give(id);
       return;
     }
-    if ((flags & CQE_BUFFER) !== 0) this.#kernel.buffers.give(flags >>> 16);
+    if ((flags & CQE_BUFFER) !== 0) this.kernel.buffers.give(flags >>> 16);
     if (result === 0) this.#ended();
     else if (result === -ENOBUFS) {
       // Every buffer was in use: those that are being sent are not any more when this is submitted.
@@ -316,23 +316,23 @@ export class Socket implements Handler, Requester, StreamSocket {
   #sent(result: number): void {
     const id = this.#sending;
     this.#sending = NO_BUFFER;
-    if (result >= 0 || result === -EAGAIN) this.outgoing?.onSent(Math.max(0, result));
+    if (result >= 0 || result === -EAGAIN) this.outgoing?.onSent(id, Math.max(0, result));
     else this.#lost(-result);
-    this.#kernel.buffers.give(id);
+    this.kernel.buffers.give(id);
   }
 
   /** Nobody is there to be told any more: what the kernel was given for it is all that is left. */
   #releaseBuffer(kind: number, result: number, flags: number): void {
     if (kind === SEND) {
       this.#sentWhileClosing += Math.max(0, result);
-      this.#kernel.buffers.give(this.#sending);
-    } else if ((flags & CQE_BUFFER) !== 0) this.#kernel.buffers.give(flags >>> 16);
+      this.kernel.buffers.give(this.#sending);
+    } else if ((flags & CQE_BUFFER) !== 0) this.kernel.buffers.give(flags >>> 16);
   }
 
   #removeIfIdle(): void {
     if ((this.#state & (CLOSING | REMOVED)) !== CLOSING || this.#underWay !== 0) return;
     this.#state |= REMOVED;
-    this.#kernel.loop.removeThisTurn(this.slot, this.fd);
+    this.kernel.loop.removeThisTurn(this.slot, this.fd);
     this.owner.onClosed?.(this);
   }
 
@@ -343,18 +343,18 @@ export class Socket implements Handler, Requester, StreamSocket {
 
   #request(opcode: number, kind: number): Ring {
     this.#underWay |= kind;
-    return this.#kernel.loop.request(this, opcode, kind);
+    return this.kernel.loop.request(this, opcode, kind);
   }
 
   /** Nothing now, or −errno. */
   #none(): number {
-    const errno = this.#kernel.libc.errno();
+    const errno = this.kernel.libc.errno();
     return errno === EAGAIN ? 0 : -errno;
   }
 
   /** The error that the kernel holds for this socket. Asking takes it away: socket(7), `SO_ERROR`. */
   #pendingError(): number {
-    return this.#kernel.sockets.getOption(this.fd, SOL_SOCKET, SO_ERROR) || ECONNRESET;
+    return this.kernel.sockets.getOption(this.fd, SOL_SOCKET, SO_ERROR) || ECONNRESET;
   }
 }
 
