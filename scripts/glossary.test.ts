@@ -54,6 +54,22 @@ describe('the terms of the field', () => {
   });
 });
 
+describe('the name of a type', () => {
+  it('has one meaning: no two files of packages and apps declare the same name', () => {
+    const declared = new Map<string, string[]>();
+    for (const file of files().filter((name) => name.endsWith('.ts'))) {
+      for (const [, name = ''] of readFileSync(join(ROOT, file), 'utf8').matchAll(DECLARATION)) {
+        declared.set(name, [...(declared.get(name) ?? []), file]);
+      }
+    }
+    const shared = [...declared].filter(([, places]) => places.length > 1);
+    expect(shared.map(([name, places]) => `${name}: ${places.join(', ')}`)).toEqual([]);
+  });
+});
+
+/** A type that a file declares at its top level, exported or not. */
+const DECLARATION = /^(?:export )?(?:abstract )?(?:interface|type|class) ([A-Z]\w*)/gm;
+
 /** Sources of packages and apps, and the documentation but for decision records, which tell what was. */
 function files(): readonly string[] {
   const roots = ['packages', 'apps'].flatMap((top) =>

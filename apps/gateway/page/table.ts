@@ -1,9 +1,9 @@
 import { useEffect, useRef, useState } from 'preact/hooks';
-import type { RoutesView } from '../src/admin/views.ts';
+import type { RouteTableView } from '../src/admin/views.ts';
 import { get } from './api.ts';
 
 /** A route of `GET /routes`. */
-export type RouteRow = RoutesView['routes'] extends Iterable<infer Row> ? Row : never;
+export type RouteRow = RouteTableView['routes'] extends Iterable<infer Row> ? Row : never;
 
 /** The route table as it was last read; `undefined` before. */
 export type Table = readonly RouteRow[] | undefined;

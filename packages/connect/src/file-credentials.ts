@@ -104,13 +104,13 @@ function problem(file: string, message: string): ConfigProblems {
   return new ConfigProblems([{ message, path: [], at: { file, line: 1, column: 1 } }]);
 }
 
-type Checked =
+type ReadCredentials =
   | { readonly kind: 'good'; readonly credentials: Credentials }
   /** `message`: what was expected in `file`, and what was found. */
   | { readonly kind: 'wrong'; readonly file: string; readonly message: string };
 
-function check({ ca, cert, key, peers }: Texts, files: CredentialFiles): Checked {
-  const wrong = (file: string, message: string): Checked => ({ kind: 'wrong', file, message });
+function check({ ca, cert, key, peers }: Texts, files: CredentialFiles): ReadCredentials {
+  const wrong = (file: string, message: string): ReadCredentials => ({ kind: 'wrong', file, message });
   const [leaf] = wholeChainIn(cert);
   if (wholeChainIn(ca).length === 0) return wrong(files.ca, 'expected at least one root in PEM, found none');
   if (leaf === undefined) return wrong(files.cert, 'expected a certificate in PEM, found none');

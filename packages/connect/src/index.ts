@@ -4,7 +4,7 @@ export type { SidecarOptions, SidecarParts } from './sidecar.ts';
 export { sidecarConnector } from './sidecar-connector.ts';
 export type { SidecarConnectorOptions } from './sidecar-connector.ts';
 export { destinationOf, PUBLIC, sidecarListeners, sidecarRoutes } from './sidecar-routes.ts';
-export type { Destination, Leg } from './sidecar-routes.ts';
+export type { SidecarTarget, Leg } from './sidecar-routes.ts';
 
 // Who a proxy is, and who its peers are.
 export { IdentityStore } from './identity-store.ts';

@@ -10,7 +10,7 @@ import { PLAIN_TEXT } from './permissive.ts';
 import { CALLER } from './server-handshake.ts';
 import type { ExpectedServer } from './server-identity.ts';
 import { destinationOf } from './sidecar-routes.ts';
-import type { Destination, Leg } from './sidecar-routes.ts';
+import type { SidecarTarget, Leg } from './sidecar-routes.ts';
 
 /** What {@link sidecarConnector} is made of, beside what every connector is. */
 export interface SidecarConnectorOptions extends ConnectorOptions {
@@ -69,7 +69,7 @@ function unable(what: string, cause: unknown): ProxyError {
   return new ProxyError('AUTHORIZATION_FAILED', `${what} could not be found out: ${why}`, { cause });
 }
 
-type ToUpstream = Extract<Destination, { readonly kind: 'upstream' }>;
+type ToUpstream = Extract<SidecarTarget, { readonly kind: 'upstream' }>;
 
 /**
  * One balanced connector for each server that is expected somewhere: what it has learned outlives a change of routes. All upstreams share

@@ -9,7 +9,7 @@ import type { ExpectedServer } from './server-identity.ts';
 export const PUBLIC = 'public';
 
 /** What a route of a sidecar leads to. */
-export type Destination =
+export type SidecarTarget =
   /** The application, for callers of the mesh. `service`: the one it speaks for, which intentions are about. */
   | { readonly kind: 'application'; readonly service: string }
   /** The mesh, for the application. `refusal`: why it must not be dialled; there are no legs then. */
@@ -34,14 +34,14 @@ export interface Leg {
 }
 
 /** Beside the routes rather than in them: nobody else has to know that a sidecar's routes have more to them. */
-const DESTINATIONS = new WeakMap<Route, Destination>();
+const DESTINATIONS = new WeakMap<Route, SidecarTarget>();
 
 /** What `route` leads to; `undefined` when it is none that {@link sidecarRoutes} made. */
-export function destinationOf(route: Route): Destination | undefined {
+export function destinationOf(route: Route): SidecarTarget | undefined {
   return DESTINATIONS.get(route);
 }
 
-function leadingTo(destination: Destination, route: Route): Route {
+function leadingTo(destination: SidecarTarget, route: Route): Route {
   DESTINATIONS.set(route, destination);
   return route;
 }

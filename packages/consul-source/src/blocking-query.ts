@@ -2,7 +2,7 @@ import { setTimeout as pause } from 'node:timers/promises';
 import type { Agent, Answer, Question } from './agent.ts';
 
 /** Something to follow. */
-export interface Watched {
+export interface WatchedPath {
   /** Below `/v1/`. */
   readonly path: string;
   /** Parameters of the URL, not yet encoded; `index` and `wait` are added. */
@@ -31,7 +31,7 @@ export interface Change extends Answer {
  * An index that is lower than the one before may also be that of a server which has fallen behind, as after a change of leader: so it
  * is asked once more, after a moment, before an older answer is believed.
  */
-export async function* blockingQuery(agent: Agent, watched: Watched, signal: AbortSignal): AsyncGenerator<Change> {
+export async function* blockingQuery(agent: Agent, watched: WatchedPath, signal: AbortSignal): AsyncGenerator<Change> {
   let index = 0;
   let before: string | undefined;
   while (!signal.aborted) {
@@ -103,7 +103,7 @@ const MIN_REST_MS = 20;
 // datacenter of thousands of services in which something changes all the time.
 const MAX_BYTES_PER_MS = 40_000;
 
-function questionAt({ query = {}, body, ...watched }: Watched, index: number): Question {
+function questionAt({ query = {}, body, ...watched }: WatchedPath, index: number): Question {
   const question = { ...watched, ...(body === undefined ? {} : ({ method: 'POST', body } as const)) };
   if (index === 0) return { ...question, query };
   return { ...question, query: { ...query, index: String(index), wait: `${WAIT_MS / 1000}s` }, holdMs: HOLD_MS };

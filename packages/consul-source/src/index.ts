@@ -10,7 +10,6 @@ export type { RegisterOptions, Registration, RegistrationBody } from './registra
 // For the daemon and for embedders: a Connect proxy in Consul.
 export type { ConsulAuthorizer } from './sidecar/authorizer.ts';
 export type { CredentialOptions } from './sidecar/credentials.ts';
-export type { ProxyChoice } from './sidecar/find-proxy.ts';
 export { consulProxyParts } from './sidecar/proxy-parts.ts';
 export type { ConsulProxyParts } from './sidecar/proxy-parts.ts';
 export type { TrustBundles } from './peering/peer-trust.ts';
@@ -23,7 +22,7 @@ export { DEFAULT_ADDRESS, parseAgentAddress } from './agent-address.ts';
 export type { AgentAddress } from './agent-address.ts';
 export type { Agent, AgentOptions, Answer, Question } from './agent.ts';
 export { blockingQuery, hashQuery } from './blocking-query.ts';
-export type { Change, HashQuery, Watched } from './blocking-query.ts';
+export type { Change, HashQuery, WatchedPath } from './blocking-query.ts';
 export { definitionOf } from './definition.ts';
 export { instancesOf, resolversOf } from './records.ts';
 export type { TokenOptions } from './token.ts';

@@ -8,7 +8,7 @@ import { importsOn, joinedImports } from './peering/peering-records.ts';
 import { serviceKey } from './records.ts';
 
 /** A name in the datacenter's list of services. */
-export interface Listed {
+export interface ListedService {
   readonly name: string;
   readonly namespace: string;
   /**
@@ -21,7 +21,7 @@ export interface Listed {
 /** Everything that is registered. */
 export interface Inventory {
   /** Every name, by `namespace/name`: Consul routes to whatever speaks Connect for one, were it for the name of a proxy. */
-  readonly services: ReadonlyMap<string, Listed>;
+  readonly services: ReadonlyMap<string, ListedService>;
   /** Terminating gateways and their digests, by {@link indexKey}. */
   readonly terminatingGateways: ReadonlyMap<string, string>;
   /** No node is visible. Every datacenter has nodes: the token may not read them. */
@@ -62,7 +62,7 @@ export function* readingNodes(json: string): Generator<void, Inventory | undefin
 }
 
 class InventoryBuilder {
-  readonly #names = new Map<string, Pick<Listed, 'name' | 'namespace'>>();
+  readonly #names = new Map<string, Pick<ListedService, 'name' | 'namespace'>>();
   readonly #digests = new Map<string, string[]>();
   readonly #gateways = new Map<string, string[]>();
   readonly #instances = new Map<string, string[]>();
@@ -85,7 +85,7 @@ class InventoryBuilder {
   }
 
   build(): Inventory {
-    const digestOfName = ({ name, namespace }: Pick<Listed, 'name' | 'namespace'>): string =>
+    const digestOfName = ({ name, namespace }: Pick<ListedService, 'name' | 'namespace'>): string =>
       this.#digests.get(indexKey(name, namespace))?.join(';') ?? '';
     return {
       services: new Map(Array.from(this.#names, ([key, name]) => [key, { ...name, digest: digestOfName(name) }])),
@@ -133,7 +133,7 @@ export function digestsOf(
     const digest = terminatingGateways.get(gateway);
     if (digest !== undefined) for (const name of names) push(linked, name, `${name}: ${digest}`);
   }
-  const whole = ({ name, namespace, digest }: Listed): string | undefined => {
+  const whole = ({ name, namespace, digest }: ListedService): string | undefined => {
     const gateways = [name, '*'].flatMap((pattern) => linked.get(indexKey(pattern, namespace)) ?? []);
     return digest === undefined ? undefined : [digest, ...gateways].join('|');
   };

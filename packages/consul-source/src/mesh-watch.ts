@@ -1,7 +1,7 @@
 import { aborted, inTurns, Watched } from '@meshgate/core/parts';
 import type { Watch, WatchOptions } from '@meshgate/core/parts';
 import { pause } from '@meshgate/core';
-import type { GatewayGroup, Instance, Resolver } from '@meshgate/mesh';
+import type { GatewayGroup, Instance, GatewayResolver } from '@meshgate/mesh';
 import { AgentError, FREE_TEXT, parsed, reasonOf } from './agent.ts';
 import type { Agent } from './agent.ts';
 import { blockingQuery } from './blocking-query.ts';
@@ -39,10 +39,10 @@ export interface Preset {
 }
 
 /** What each part gave last. */
-interface Parts {
+interface MeshParts {
   readonly roots: string;
   readonly inventory: { readonly inventory: Inventory; readonly index: number };
-  readonly resolvers: ReadonlyMap<string, Resolver>;
+  readonly resolvers: ReadonlyMap<string, GatewayResolver>;
   readonly servers: { readonly instances: readonly Instance[]; readonly datacenter: string | undefined };
   readonly definition: OwnDefinition;
   readonly gateways: readonly GatewayGroup[];
@@ -50,10 +50,10 @@ interface Parts {
   readonly domain: string;
 }
 
-type WatchedParts = { readonly [Name in keyof Parts]: Watched<Parts[Name]> };
+type WatchedParts = { readonly [Name in keyof MeshParts]: Watched<MeshParts[Name]> };
 
 /** What an earlier watch of the mesh knew. */
-export type KnownParts = { readonly [Name in keyof Parts]?: Parts[Name] | undefined };
+export type KnownParts = { readonly [Name in keyof MeshParts]?: MeshParts[Name] | undefined };
 
 /** Without these no route can be derived. */
 const ESSENTIAL = ['roots', 'inventory', 'resolvers', 'servers'] as const;
@@ -149,7 +149,7 @@ export class MeshWatch {
 }
 
 const DEFAULT_DNS_DOMAIN = 'consul';
-const NO_LINKS: Parts['links'] = new Map();
+const NO_LINKS: MeshParts['links'] = new Map();
 
 async function* trustDomains(agent: Agent, signal: AbortSignal): AsyncGenerator<string> {
   const path = 'agent/connect/ca/roots';
@@ -158,7 +158,7 @@ async function* trustDomains(agent: Agent, signal: AbortSignal): AsyncGenerator<
 }
 
 /** By the coarse query that says what has changed; by the list of names alone where the agent has no such query. */
-async function* inventories(agent: Agent, signal: AbortSignal): AsyncGenerator<Parts['inventory']> {
+async function* inventories(agent: Agent, signal: AbortSignal): AsyncGenerator<MeshParts['inventory']> {
   try {
     for await (const answer of blockingQuery(agent, { path: NODES, without: FREE_TEXT }, signal)) {
       const read = await inTurns(readingNodes(answer.text));
@@ -178,7 +178,7 @@ const NODES = 'internal/ui/nodes';
 const REWOUND_REST_MS = 1_000;
 
 /** Names say nothing of what is behind them, so that each look at them asks about every service. */
-async function* polledInventories(agent: Agent, signal: AbortSignal): AsyncGenerator<Parts['inventory']> {
+async function* polledInventories(agent: Agent, signal: AbortSignal): AsyncGenerator<MeshParts['inventory']> {
   const path = 'catalog/services';
   while (!signal.aborted) {
     const answer = await agent.ask({ path }, signal);
@@ -191,7 +191,7 @@ async function* polledInventories(agent: Agent, signal: AbortSignal): AsyncGener
 // A third of what a sweep of 5,000 services takes; with few services a change is still seen within a second.
 const POLL_MS = 500;
 
-async function* resolvers(agent: Agent, signal: AbortSignal): AsyncGenerator<Parts['resolvers']> {
+async function* resolvers(agent: Agent, signal: AbortSignal): AsyncGenerator<MeshParts['resolvers']> {
   const path = 'config/service-resolver';
   for await (const answer of blockingQuery(agent, { path }, signal))
     yield parsed(answer, path, 'a list of config entries', resolversOf);
@@ -201,9 +201,9 @@ async function* resolvers(agent: Agent, signal: AbortSignal): AsyncGenerator<Par
  * Consul's own servers: part of the mesh in a WAN federation, and the surest source for the name of the datacenter. There is always one:
  * an empty list is a token that may not see it, and says nothing.
  */
-async function* servers(agent: Agent, signal: AbortSignal): AsyncGenerator<Parts['servers']> {
+async function* servers(agent: Agent, signal: AbortSignal): AsyncGenerator<MeshParts['servers']> {
   const path = `health/service/${CONSUL}`;
-  let known: Parts['servers'] = { instances: [], datacenter: undefined };
+  let known: MeshParts['servers'] = { instances: [], datacenter: undefined };
   for await (const answer of blockingQuery(agent, { path, without: FREE_TEXT }, signal)) {
     const instances = parsed(answer, path, 'a list of instances', instancesOf);
     const datacenter = parsed(answer, path, 'instances with a datacenter', (json) => datacenterOf(json) ?? '');
@@ -215,7 +215,7 @@ async function* servers(agent: Agent, signal: AbortSignal): AsyncGenerator<Parts
 }
 
 /** An agent too old for terminating gateways has no such kind of entry, and says so once. */
-async function* links(agent: Agent, signal: AbortSignal): AsyncGenerator<Parts['links']> {
+async function* links(agent: Agent, signal: AbortSignal): AsyncGenerator<MeshParts['links']> {
   const path = 'config/terminating-gateway';
   try {
     for await (const answer of blockingQuery(agent, { path }, signal))

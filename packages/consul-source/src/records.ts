@@ -1,5 +1,13 @@
 // Consul's JSON turned into the records of the mesh. Field names are those of Consul's HTTP API.
-import type { Check, CheckStatus, GatewayGroup, Instance, PeerMeta, Resolver, TaggedAddress } from '@meshgate/mesh';
+import type {
+  Check,
+  CheckStatus,
+  GatewayGroup,
+  Instance,
+  PeerMeta,
+  GatewayResolver,
+  TaggedAddress,
+} from '@meshgate/mesh';
 import { list, mapped, number, object, objects, text, texts } from './json.ts';
 import type { JsonObject } from './json.ts';
 
@@ -68,7 +76,7 @@ export function gatewayGroupsOf(json: unknown): readonly GatewayGroup[] | undefi
 }
 
 /** The list of service-resolvers, by `namespace/service`; see {@link serviceKey}. */
-export function resolversOf(json: unknown): ReadonlyMap<string, Resolver> | undefined {
+export function resolversOf(json: unknown): ReadonlyMap<string, GatewayResolver> | undefined {
   if (!Array.isArray(json)) return undefined;
   return new Map(
     objects(json).map((entry) => [serviceKey(text(entry['Name']), text(entry['Namespace'])), resolverOf(entry)]),
@@ -107,7 +115,7 @@ const UNIT_MS: ReadonlyMap<string, number> = new Map([
   ['h', 3_600_000],
 ]);
 
-function resolverOf(entry: JsonObject): Resolver {
+function resolverOf(entry: JsonObject): GatewayResolver {
   const timeoutMs = Math.round(durationMs(entry['ConnectTimeout']) ?? 0);
   const defaultSubset = text(entry['DefaultSubset']);
   const loadBalancer = text(object(entry['LoadBalancer'])?.['Policy']);

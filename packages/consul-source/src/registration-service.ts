@@ -31,10 +31,10 @@ export interface RegistrationServiceOptions {
  * leaving.
  */
 export function registrationService(options: RegistrationServiceOptions): Service {
-  return new Registration(options);
+  return new KeptRegistration(options);
 }
 
-class Registration implements Service {
+class KeptRegistration implements Service {
   readonly name = 'consul-registration';
   readonly #options: RegistrationServiceOptions;
   readonly #agent: Agent;

@@ -2,7 +2,14 @@ import { formatProblem } from '@meshgate/core';
 import type { RouteSnapshot, RouteSource } from '@meshgate/core';
 import { Cell, inTurns, openScope } from '@meshgate/core/parts';
 import { steppedRouteDeriver } from '@meshgate/mesh';
-import type { Catalog, CatalogService, Gateway, GatewayDefinition, HttpExports, PeeringCatalog } from '@meshgate/mesh';
+import type {
+  Catalog,
+  CatalogService,
+  RoutingGateway,
+  GatewayDefinition,
+  HttpExports,
+  PeeringCatalog,
+} from '@meshgate/mesh';
 import { AgentError, openAgent } from './agent.ts';
 import type { Agent, AgentOptions } from './agent.ts';
 import { MeshWatch } from './mesh-watch.ts';
@@ -25,7 +32,7 @@ export interface RouteSourceOptions {
   readonly warnings?: Warnings;
   /** What the gateway is about to be registered with: used as long as the agent does not know it. */
   readonly expected?: GatewayDefinition;
-  /** See `Gateway` of `@meshgate/mesh`: `refuse` when absent. */
+  /** See `RoutingGateway` of `@meshgate/mesh`: `refuse` when absent. */
   readonly httpExports?: HttpExports;
 }
 
@@ -227,7 +234,7 @@ function inputsOf(
   view: MeshView,
   services: readonly CatalogService[],
   { preset: { partition }, expected, httpExports }: RouteSourceOptions,
-): readonly [Catalog, Gateway] {
+): readonly [Catalog, RoutingGateway] {
   const { trustDomain, datacenter, dnsDomain, gateways, servers, own } = view;
   const definition = own?.kind === 'registered' ? own.definition : expected;
   const { wanFederation = false, connectTimeoutMs, remoteKeepAlive } = definition ?? {};

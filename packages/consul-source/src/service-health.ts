@@ -1,16 +1,16 @@
 import { errorOf, QuerySet } from '@meshgate/core/parts';
 import type { Query } from '@meshgate/core/parts';
-import type { CatalogService, Instance, Resolver, Selection, Subset } from '@meshgate/mesh';
+import type { CatalogService, Instance, GatewayResolver, Selection, Subset } from '@meshgate/mesh';
 import { AgentError, FREE_TEXT, isOverload, parsed, reasonOf } from './agent.ts';
 import type { Agent, Answer } from './agent.ts';
 import { digestsOf } from './inventory.ts';
-import type { Inventory, Listed } from './inventory.ts';
+import type { Inventory, ListedService } from './inventory.ts';
 import { instancesOf } from './records.ts';
 
 /** What decides which services are asked about, and which subsets of them. */
 export interface Registered {
   readonly inventory: Inventory;
-  readonly resolvers: ReadonlyMap<string, Resolver>;
+  readonly resolvers: ReadonlyMap<string, GatewayResolver>;
   readonly links: ReadonlyMap<string, readonly string[]>;
   /** Raft index of the inventory. */
   readonly index: number;
@@ -118,7 +118,7 @@ export class ServiceHealth {
    * digests that it had: so its service is asked about once more, unless it says the same as the last time. So is one that is older than
    * the last: a server may have fallen behind, as after a change of leader.
    */
-  async #ask(key: string, { listed, resolver, index }: Asked, signal: AbortSignal): Promise<ServiceAnswer> {
+  async #ask(key: string, { listed, resolver, index }: ServiceQuery, signal: AbortSignal): Promise<ServiceAnswer> {
     const before = this.#queries.get(key)?.value;
     const repeats = this.#repeats.get(key);
     const answer = await answerOf(this.#agent, listed, resolver, signal).catch((reason: unknown) => {
@@ -136,9 +136,9 @@ export class ServiceHealth {
   }
 }
 
-interface Asked {
-  readonly listed: Listed;
-  readonly resolver: Resolver | undefined;
+interface ServiceQuery {
+  readonly listed: ListedService;
+  readonly resolver: GatewayResolver | undefined;
   /** Raft index of the inventory by which it is asked. */
   readonly index: number;
 }
@@ -169,7 +169,7 @@ function isAboutName(reason: unknown): reason is AgentError {
 
 const NAME_STATUSES: ReadonlySet<number> = new Set([301, 307, 308, 400]);
 
-function unaskable({ name, namespace }: Listed, { message }: AgentError): HealthAnswer {
+function unaskable({ name, namespace }: ListedService, { message }: AgentError): HealthAnswer {
   const service = { name, ...(namespace === '' ? {} : { namespace }), instances: [], selections: {} };
   return { service, filtered: false, index: 0, unaskable: `service ${JSON.stringify(name)} is not routed: ${message}` };
 }
@@ -190,8 +190,8 @@ function isSame(one: Registered, other: Registered | undefined): boolean {
 
 async function answerOf(
   agent: Agent | undefined,
-  { name, namespace }: Listed,
-  resolver: Resolver | undefined,
+  { name, namespace }: ListedService,
+  resolver: GatewayResolver | undefined,
   signal: AbortSignal,
 ): Promise<HealthAnswer> {
   if (agent === undefined) throw new AgentError('expected an agent to ask, found none');

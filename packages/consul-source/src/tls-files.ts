@@ -52,13 +52,17 @@ export function followingConnector(files: TlsFiles, options: buildConnector.Buil
   };
 }
 
-interface Connecting {
+interface KeptConnector {
   readonly text: string;
   readonly connect: buildConnector.connector;
 }
 
 /** A connector remembers its TLS sessions, so it is kept for as long as nothing has changed. */
-function connectorOf(files: TlsFiles, options: buildConnector.BuildOptions, last: Connecting | undefined): Connecting {
+function connectorOf(
+  files: TlsFiles,
+  options: buildConnector.BuildOptions,
+  last: KeptConnector | undefined,
+): KeptConnector {
   try {
     const { ca, ...own } = readTlsFiles(files);
     const text = JSON.stringify({ ca, ...own });

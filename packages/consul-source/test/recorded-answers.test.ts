@@ -1,7 +1,7 @@
 import { X509Certificate } from 'node:crypto';
 import type { RouteSnapshot } from '@meshgate/core';
 import { inTurns } from '@meshgate/core/parts';
-import type { Peer, ProxyView } from '@meshgate/mesh';
+import type { ClusterPeer, ProxyView } from '@meshgate/mesh';
 import { standInAgent } from '@meshgate/testkit';
 import { describe, expect, it } from 'vitest';
 import { consulSource } from '../src/index.ts';
@@ -23,7 +23,7 @@ import { ALPHA, answersOf, BETA, recorded } from './recorded/recorded.ts';
 import { shown, Watched } from './watched.ts';
 
 const body = (number: number): unknown => recorded(number).body;
-const onlyPeer = (number: number): Peer | undefined => peersOf(body(number))?.[0];
+const onlyPeer = (number: number): ClusterPeer | undefined => peersOf(body(number))?.[0];
 
 describe('a recorded answer about', () => {
   it.each([

@@ -4,7 +4,7 @@ import { afterAll, afterEach, beforeAll, expect, it } from 'vitest';
 import { consulAuthorizer } from '../src/sidecar/authorizer.ts';
 import { consulCredentials } from '../src/sidecar/credentials.ts';
 import { consulProxySource } from '../src/sidecar/proxy-source.ts';
-import type { ProxyChoice } from '../src/index.ts';
+import type { ProxyChoice } from '@meshgate/mesh';
 import { caller } from './caller.ts';
 import { Consul, describeWithConsul } from './real-consul.ts';
 import { Watched } from './watched.ts';

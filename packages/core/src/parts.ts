@@ -3,7 +3,7 @@
 export { Listener } from './pipeline/listener.ts';
 export type { ListenerOptions } from './pipeline/listener.ts';
 export { Listeners } from './pipeline/listeners.ts';
-export type { ListenersOptions, ListenerStatus, ListeningSocket } from './pipeline/listeners.ts';
+export type { ListenersOptions, ListenerStatus, BoundSocket } from './pipeline/listeners.ts';
 export { Access, accessByListener } from './pipeline/access.ts';
 export type { AddressLists } from './pipeline/access.ts';
 export { ADDRESS_OR_BLOCK_FORM, addressSet, AddressSetBuilder, isAddressOrBlock } from './pipeline/address-set.ts';
@@ -46,6 +46,8 @@ export { withListen } from './transport/with-listen.ts';
 export { dialFailure, dialTimeout, undiallable } from './transport/dial-failure.ts';
 export { isHarmlessLoss } from './transport/harmless-loss.ts';
 export type { Carried } from './transport/harmless-loss.ts';
+export { isPassedOn, RESET_OF } from './transport/passed-reset.ts';
+export type { ConnectionEnd } from './transport/passed-reset.ts';
 export { longestSilenceMs, silenceError } from './transport/silence.ts';
 export { bindPath, descriptorOf, inheritedHandle, removePath } from './transport/node-listening.ts';
 export { portProblem } from './transport/endpoint.ts';

@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import { Admission } from '../src/pipeline/admission.ts';
 import { ClientRates } from '../src/pipeline/client-rates.ts';
-import { formatRate, Pace } from '../src/pipeline/token-bucket.ts';
+import { formatRate, TokenBucket } from '../src/pipeline/token-bucket.ts';
 
 const EACH = { v4: 32, v6: 128 };
 const TEN_A_SECOND = { count: 10, perMs: 1_000 };
@@ -13,7 +13,7 @@ function taken(rates: ClientRates, host: string, tries: number, nowMs: number): 
 
 describe('a token bucket', () => {
   it('gives all its tokens at once, and then as many as have come back', () => {
-    const pace = new Pace(TEN_A_SECOND);
+    const pace = new TokenBucket(TEN_A_SECOND);
     let fullAt = 0;
     const take = (nowMs: number): boolean => {
       const next = pace.taken(fullAt, nowMs);
@@ -26,7 +26,7 @@ describe('a token bucket', () => {
   });
 
   it('of less than one token in its time gives one at a time', () => {
-    const pace = new Pace({ count: 0.25, perMs: 1_000 });
+    const pace = new TokenBucket({ count: 0.25, perMs: 1_000 });
     const fullAt = pace.taken(0, 10_000);
     expect(fullAt).toBe(14_000);
     expect([pace.taken(14_000, 13_999), pace.taken(14_000, 14_000)]).toEqual([undefined, 18_000]);

@@ -1,6 +1,6 @@
 import type { Problem } from '@meshgate/core';
 import { type Alias, type Document, isAlias, isCollection, isPair, type Node, visit } from 'yaml';
-import type { Place } from './field.ts';
+import type { DocumentPosition } from './field.ts';
 
 /** The node that each alias of a document refers to: the last one before it that has its anchor (YAML 1.2.2, section 7.1). */
 export function aliasesOf(document: Document): ReadonlyMap<Alias, Node> {
@@ -26,7 +26,7 @@ const MAX_ADDED_NODES = 1_000_000;
 export function expansionProblems(
   contents: Node | null,
   aliases: ReadonlyMap<Alias, Node>,
-  placeOf: (offset: number) => Place,
+  placeOf: (offset: number) => DocumentPosition,
 ): readonly Problem[] {
   if (aliases.size === 0) return [];
   const problem = (alias: Alias, message: string): Problem => ({

@@ -3,10 +3,10 @@ import { type ParseError, parse as parseJson, printParseErrorCode } from 'jsonc-
 import { Document, isScalar, LineCounter, type Node, parseDocument, visit, type YAMLError } from 'yaml';
 import { aliasesOf, expansionProblems } from './aliases.ts';
 import { nestingProblems } from './nesting.ts';
-import { Field, type FieldContext, type Place } from './field.ts';
+import { Field, type FieldContext, type DocumentPosition } from './field.ts';
 
 /** The outcome of opening a document. */
-export type Opened =
+export type OpenedDocument =
   /** It can be read. Every {@link Field} below `root` adds to the lists: what is wrong, and what has no effect. */
   | {
       readonly kind: 'document';
@@ -28,9 +28,9 @@ export function openDocument(
   text: string,
   file: string,
   language: Language = file.endsWith('.json') ? 'json' : 'yaml',
-): Opened {
+): OpenedDocument {
   const lines = new LineCounter();
-  const placeOf = (offset: number): Place => placeIn(file, lines, offset);
+  const placeOf = (offset: number): DocumentPosition => placeIn(file, lines, offset);
   // Before anything is parsed: the parsers call themselves for each level.
   const nesting = nestingProblems(text, (offset) => placesIn(text, file)(offset));
   if (nesting.length > 0) return { kind: 'broken', problems: nesting };
@@ -54,26 +54,26 @@ export function openDocument(
 }
 
 /** A plain value, as `JSON.parse` makes them, read in the same way: its problems have a path and no place. */
-export function openValue(value: unknown): Extract<Opened, { kind: 'document' }> {
+export function openValue(value: unknown): Extract<OpenedDocument, { kind: 'document' }> {
   const { contents } = new Document(value, { aliasDuplicateObjects: false });
   return opened(contents, { resolve: () => undefined, placeOf: () => undefined, problems: [], warnings: [] });
 }
 
 /** What `contents` is read through, by whichever parser it was made. */
-export function opened(contents: Node | null, context: FieldContext): Extract<Opened, { kind: 'document' }> {
+export function opened(contents: Node | null, context: FieldContext): Extract<OpenedDocument, { kind: 'document' }> {
   const { problems, warnings } = context;
   return { kind: 'document', root: new Field(contents, [], context), problems, warnings };
 }
 
 /** Tells the place of an offset into `text`. */
-export function placesIn(text: string, file: string): (offset: number) => Place {
+export function placesIn(text: string, file: string): (offset: number) => DocumentPosition {
   const lines = new LineCounter();
   lines.addNewLine(0);
   for (let at = text.indexOf('\n'); at !== -1; at = text.indexOf('\n', at + 1)) lines.addNewLine(at + 1);
   return (offset) => placeIn(file, lines, offset);
 }
 
-function placeIn(file: string, lines: LineCounter, offset: number): Place {
+function placeIn(file: string, lines: LineCounter, offset: number): DocumentPosition {
   const { line, col } = lines.linePos(offset);
   // The counter answers 0 for an empty text, which has seen no line at all.
   return { file, line: Math.max(line, 1), column: Math.max(col, 1) };
@@ -84,7 +84,7 @@ function breaks({ code }: YAMLError): boolean {
   return code !== 'TAG_RESOLVE_FAILED';
 }
 
-function repeatedKeys(document: Document.Parsed, placeOf: (offset: number) => Place): Problem[] {
+function repeatedKeys(document: Document.Parsed, placeOf: (offset: number) => DocumentPosition): Problem[] {
   const problems: Problem[] = [];
   visit(document, {
     Map(_, { items }) {
@@ -101,7 +101,7 @@ function repeatedKeys(document: Document.Parsed, placeOf: (offset: number) => Pl
 
 const REPEATED = 'this key is already set above';
 
-function yamlProblem({ code, message, pos }: YAMLError, placeOf: (offset: number) => Place): Problem {
+function yamlProblem({ code, message, pos }: YAMLError, placeOf: (offset: number) => DocumentPosition): Problem {
   return { message: REWORDED[code] ?? sentence(message), path: [], at: placeOf(pos[0]) };
 }
 
@@ -117,7 +117,7 @@ function sentence(message: string): string {
 }
 
 /** JSON is nearly a subset of YAML, so the other parser takes what no JSON reader would: this one is asked what is allowed. */
-function jsonProblems(text: string, placeOf: (offset: number) => Place): Problem[] {
+function jsonProblems(text: string, placeOf: (offset: number) => DocumentPosition): Problem[] {
   const errors: ParseError[] = [];
   parseJson(text, errors, { disallowComments: true, allowTrailingComma: false });
   // The first one only: those behind it are mostly echoes of it.

@@ -3,7 +3,7 @@ import { closestMatch } from 'leven';
 import { type Alias, isAlias, isMap, isScalar, isSeq, type Node, type Pair, type Scalar, type YAMLMap } from 'yaml';
 
 /** A place in a file. Lines and columns count from 1. */
-export type Place = NonNullable<Problem['at']>;
+export type DocumentPosition = NonNullable<Problem['at']>;
 
 /** The outcome of parsing a string. */
 export type Parsed<Value> =
@@ -16,7 +16,7 @@ export interface FieldContext {
   /** The node that an alias refers to; `undefined` when there is none. */
   resolve(alias: Alias): Node | undefined;
   /** The place of an offset into the text; `undefined` when the document was not parsed from text. */
-  placeOf(offset: number): Place | undefined;
+  placeOf(offset: number): DocumentPosition | undefined;
   /** What is wrong. Grows while fields are read. */
   readonly problems: Problem[];
   /** What is allowed and has no effect. Grows while fields are read. */
@@ -31,13 +31,13 @@ export class Field {
   /** Keys and indexes from the top. */
   readonly path: readonly (string | number)[];
   /** Its place; `undefined` when the document was not parsed from text. */
-  readonly at: Place | undefined;
+  readonly at: DocumentPosition | undefined;
   #byKey: Map<string, FieldEntry> | undefined;
   readonly #node: Node | null;
   readonly #context: FieldContext;
 
   /** @param at the place to name when `node` has none of its own */
-  constructor(node: Node | null, path: readonly (string | number)[], context: FieldContext, at?: Place) {
+  constructor(node: Node | null, path: readonly (string | number)[], context: FieldContext, at?: DocumentPosition) {
     this.path = path;
     this.at = node?.range ? context.placeOf(node.range[0]) : (at ?? context.placeOf(0));
     this.#node = isAlias(node) ? (context.resolve(node) ?? node) : node;
@@ -146,7 +146,7 @@ export class Field {
   }
 
   /** The place of the key at the end of `path`, relative to this value; that of the nearest value above when it does not exist. */
-  placeOf(path: Problem['path']): Place | undefined {
+  placeOf(path: Problem['path']): DocumentPosition | undefined {
     const [head, ...rest] = path;
     const entry = this.shape === 'mapping' ? this.#entryAt(head) : undefined;
     const item = entry?.value ?? (this.shape === 'list' ? this.list()?.[Number(head)] : undefined);
@@ -177,7 +177,7 @@ export class Field {
   }
 
   /** Records a warning about this value, or the one at `at`: something that is allowed and has no effect. */
-  warn(message: string, at: Place | undefined = this.at): undefined {
+  warn(message: string, at: DocumentPosition | undefined = this.at): undefined {
     this.#context.warnings.push(placed({ message, path: this.path }, at));
     return undefined;
   }
@@ -197,7 +197,7 @@ export class Field {
     return isScalar(this.#node) ? this.#node.value : undefined;
   }
 
-  #note(problem: Problem, at: Place | undefined): undefined {
+  #note(problem: Problem, at: DocumentPosition | undefined): undefined {
     this.#context.problems.push(placed(problem, at));
     return undefined;
   }
@@ -212,7 +212,7 @@ function isMerge({ key }: Pair<Scalar<string>, Node | null>): boolean {
   return key.value === '<<' && key.type === 'PLAIN';
 }
 
-function placed(problem: Problem, at: Place | undefined): Problem {
+function placed(problem: Problem, at: DocumentPosition | undefined): Problem {
   return at === undefined ? problem : { ...problem, at };
 }
 
@@ -221,7 +221,7 @@ export interface FieldEntry {
   /** As it is written. */
   readonly key: string;
   /** The place of the key; `undefined` when the document was not parsed from text. */
-  readonly at: Place | undefined;
+  readonly at: DocumentPosition | undefined;
   /** The value of the key. */
   readonly value: Field;
 }

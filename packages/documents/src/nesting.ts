@@ -1,6 +1,6 @@
 import type { Problem } from '@meshgate/core';
 import { Lexer } from 'yaml';
-import type { Place } from './field.ts';
+import type { DocumentPosition } from './field.ts';
 
 /**
  * What is nested too deeply in a YAML or JSON text. Judged by its tokens alone, without recursion, since a parser runs out of stack on
@@ -8,7 +8,7 @@ import type { Place } from './field.ts';
  *
  * @param placeOf the place of an offset into `text`
  */
-export function nestingProblems(text: string, placeOf: (offset: number) => Place): readonly Problem[] {
+export function nestingProblems(text: string, placeOf: (offset: number) => DocumentPosition): readonly Problem[] {
   const depth = new Depth();
   let offset = 0;
   for (const token of new Lexer().lex(text)) {

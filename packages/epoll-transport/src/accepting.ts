@@ -1,21 +1,21 @@
 import { EPOLLIN, NOBODY } from '@meshgate/linux';
 import type { Accepting, Acceptor, AcceptWatch } from '@meshgate/linux';
-import type { Kernel } from './kernel.ts';
-import type { Handler, Loop } from './loop.ts';
-import { Socket } from './socket.ts';
+import type { EpollKernel } from './kernel.ts';
+import type { EpollHandler, Loop } from './loop.ts';
+import { EpollSocket } from './socket.ts';
 
 /** The listening socket is readable while clients wait. */
-export const ACCEPTING: Accepting<Kernel, Socket> = {
-  watch: (kernel, acceptor) => new Watch(kernel.loop, acceptor),
+export const ACCEPTING: Accepting<EpollKernel, EpollSocket> = {
+  watch: (kernel, acceptor) => new EpollAcceptWatch(kernel.loop, acceptor),
   open: (kernel, fd, family) => {
-    const socket = new Socket(kernel, fd, family, NOBODY);
+    const socket = new EpollSocket(kernel, fd, family, NOBODY);
     // Under load a client's first bytes are there before its connection is accepted.
     socket.expectBytes();
     return socket;
   },
 };
 
-class Watch implements AcceptWatch, Handler {
+class EpollAcceptWatch implements AcceptWatch, EpollHandler {
   readonly #loop: Loop;
   readonly #acceptor: Acceptor;
 

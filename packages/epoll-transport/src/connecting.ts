@@ -1,10 +1,10 @@
 import { AF_UNIX, EINPROGRESS, systemError } from '@meshgate/linux';
-import type { Connecting } from '@meshgate/linux';
-import type { Kernel } from './kernel.ts';
-import { Socket } from './socket.ts';
+import type { SocketFactory } from '@meshgate/linux';
+import type { EpollKernel } from './kernel.ts';
+import { EpollSocket } from './socket.ts';
 
 /** The kernel reports the outcome by an event, which the registration brings at once if it is known already. */
-export const CONNECTING: Connecting<Kernel, Socket> = {
+export const CONNECTING: SocketFactory<EpollKernel, EpollSocket> = {
   begin: (kernel, fd, address, owner) => {
     const tcp = address.family !== AF_UNIX;
     // One packet less for each connection, see `Handshakes`.
@@ -14,7 +14,7 @@ export const CONNECTING: Connecting<Kernel, Socket> = {
       kernel.libc.close(fd);
       throw systemError(errno, 'connect');
     }
-    const socket = new Socket(kernel, fd, address.family, owner);
+    const socket = new EpollSocket(kernel, fd, address.family, owner);
     if (tcp) socket.oweAcknowledgement();
     return socket;
   },

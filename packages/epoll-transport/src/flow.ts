@@ -1,6 +1,6 @@
 import { BULK, EINVAL, NEVER_BULK, paceAfter, SMALL } from '@meshgate/linux';
-import type { Direction, DirectionOwner, Pace, Pipe, Task } from '@meshgate/linux';
-import type { Incoming, Outgoing, Socket } from './socket.ts';
+import type { Direction, DirectionOwner, KernelPace, Pipe, Task } from '@meshgate/linux';
+import type { EpollIncoming, EpollOutgoing, EpollSocket } from './socket.ts';
 
 /**
  * One direction of a splice. Small messages are copied: recv(2), send(2). A direction whose reads fill the buffer is bulk, and
@@ -9,21 +9,21 @@ import type { Incoming, Outgoing, Socket } from './socket.ts';
  * Nothing is received before what was received earlier has been taken, so backpressure is the kernel's own: a receiver that does
  * not read fills its buffers, then the sender's, then the sender waits.
  */
-export class Flow implements Direction, Incoming, Outgoing, Task {
-  readonly from: Socket;
-  readonly to: Socket;
+export class EpollFlow implements Direction, EpollIncoming, EpollOutgoing, Task {
+  readonly from: EpollSocket;
+  readonly to: EpollSocket;
   readonly #owner: DirectionOwner;
   #bytesWritten = 0;
   /** Received, and not yet taken by the kernel. */
   #rest: Uint8Array = NOTHING;
   /** On loan while bytes are in it. */
   #pipe: Pipe | undefined;
-  #pace: Pace = SMALL;
+  #pace: KernelPace = SMALL;
   #finished = false;
   #queued = false;
 
   /** Hears of both sockets from here on. */
-  constructor(from: Socket, to: Socket, owner: DirectionOwner) {
+  constructor(from: EpollSocket, to: EpollSocket, owner: DirectionOwner) {
     this.from = from;
     this.to = to;
     this.#owner = owner;
@@ -178,7 +178,7 @@ export class Flow implements Direction, Incoming, Outgoing, Task {
     this.#owner.onFinished(this);
   }
 
-  #lost(socket: Socket, errno: number): void {
+  #lost(socket: EpollSocket, errno: number): void {
     this.#owner.onLost(socket, errno);
   }
 }

@@ -2,7 +2,7 @@ import { EPOLL_CLOEXEC, EPOLL_CTL_ADD, EPOLL_CTL_DEL, EPOLL_CTL_MOD, systemError
 import type { Libc, Memory, TurnWork } from '@meshgate/linux';
 
 /** What happens to one file descriptor. */
-export interface Handler {
+export interface EpollHandler {
   /** `events` as epoll_ctl(2) names them. */
   onEvents(events: number): void;
   /** The deadline set for it is over, and cleared. */
@@ -24,7 +24,7 @@ export class Loop implements TurnWork {
   readonly #onRest: () => void;
   readonly #events: Memory;
   readonly #event: Memory;
-  readonly #handlers: (Handler | undefined)[] = [];
+  readonly #handlers: (EpollHandler | undefined)[] = [];
   /** Counts the users of a descriptor's number, so that an event meant for one that is closed never reaches its successor. */
   #generations = new Int32Array(INITIAL_DESCRIPTORS);
   #epoll = -1;
@@ -39,7 +39,7 @@ export class Loop implements TurnWork {
   }
 
   /** Watches `fd`, which belongs to the loop from here on, until {@link close}. Throws the system's error, and `fd` is closed then. */
-  add(fd: number, events: number, handler: Handler): void {
+  add(fd: number, events: number, handler: EpollHandler): void {
     this.#start();
     if (fd >= this.#generations.length) this.#grow(fd);
     this.turns.opened();

@@ -5,9 +5,9 @@ import type { BulkOptions } from '@meshgate/linux';
 export type EpollOptions = BulkOptions;
 
 /** {@link EpollOptions} with nothing left open. */
-export type Settings = Required<EpollOptions>;
+export type EpollSettings = Required<EpollOptions>;
 
-export const DEFAULTS: Settings = {
+export const DEFAULTS: EpollSettings = {
   ...BULK_DEFAULTS,
   // As libuv. One buffer for the whole process, so that it stays in the cache; four whole TLS records fill it, and a message seldom does.
   bufferBytes: 64 * 1024,

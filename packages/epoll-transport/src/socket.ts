@@ -18,11 +18,11 @@ import {
   KEEP_ALIVE_AFTER_MS,
 } from '@meshgate/linux';
 import type { SocketOwner, StreamSocket } from '@meshgate/linux';
-import type { Handler } from './loop.ts';
-import type { Kernel } from './kernel.ts';
+import type { EpollHandler } from './loop.ts';
+import type { EpollKernel } from './kernel.ts';
 
 /** The direction of a splice in which a socket's peer sends. */
-export interface Incoming {
+export interface EpollIncoming {
   /** Something may be possible now that was not before. */
   wake(): void;
   /** Takes what there is to be taken at once. */
@@ -30,20 +30,20 @@ export interface Incoming {
 }
 
 /** The direction of a splice in which it receives. */
-export type Outgoing = Pick<Incoming, 'wake'>;
+export type EpollOutgoing = Pick<EpollIncoming, 'wake'>;
 
 /**
  * A connected (or connecting) stream socket: its descriptor, and what is known of its readiness. Registered once,
  * edge-triggered, for everything: an edge sets a bit here, only the attempt that fails with EAGAIN, or comes back short, clears
  * it (epoll(7), "Level-triggered and edge-triggered").
  */
-export class Socket implements Handler, StreamSocket {
+export class EpollSocket implements EpollHandler, StreamSocket {
   owner: SocketOwner;
   /** While it is spliced. */
-  incoming: Incoming | undefined;
+  incoming: EpollIncoming | undefined;
   /** As above. */
-  outgoing: Outgoing | undefined;
-  readonly kernel: Kernel;
+  outgoing: EpollOutgoing | undefined;
+  readonly kernel: EpollKernel;
   #fd: number;
   #state = WRITABLE;
   #keepAlive: KeepAlive | undefined;
@@ -52,7 +52,7 @@ export class Socket implements Handler, StreamSocket {
    * Owns `fd` from here on.
    * @throws the system's error when it cannot be watched; `fd` is closed then
    */
-  constructor(kernel: Kernel, fd: number, family: number, owner: SocketOwner) {
+  constructor(kernel: EpollKernel, fd: number, family: number, owner: SocketOwner) {
     this.kernel = kernel;
     this.#fd = fd;
     this.owner = owner;

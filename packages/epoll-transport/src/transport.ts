@@ -3,22 +3,22 @@ import { dialBy, listenBy, loadLibc, openedLater, SocketConnection, SocketSplice
 import { ACCEPTING } from './accepting.ts';
 import { CONNECTING } from './connecting.ts';
 import type { DirectionOwner } from '@meshgate/linux';
-import { Flow } from './flow.ts';
-import { Kernel } from './kernel.ts';
+import { EpollFlow } from './flow.ts';
+import { EpollKernel } from './kernel.ts';
 import { DEFAULTS } from './options.ts';
 import type { EpollOptions } from './options.ts';
-import { Socket } from './socket.ts';
+import { EpollSocket } from './socket.ts';
 
 /**
  * The transport over epoll(7) and splice(2), for Linux on x64 and arm64. Making one touches nothing of the system: koffi is
  * loaded by the first `listen` or `dial`, which reject where it does not work. Ask `selfTest` before relying on it.
  */
 export function epollTransport(options: EpollOptions = {}): Transport {
-  return transportOver(async () => new Kernel(await loadLibc(), { ...DEFAULTS, ...options }));
+  return transportOver(async () => new EpollKernel(await loadLibc(), { ...DEFAULTS, ...options }));
 }
 
 /** @param open called once, by the first `listen` or `dial` */
-export function transportOver(open: () => Promise<Kernel>): Transport {
+export function transportOver(open: () => Promise<EpollKernel>): Transport {
   return openedLater({
     name: 'epoll',
     open,
@@ -28,10 +28,10 @@ export function transportOver(open: () => Promise<Kernel>): Transport {
   });
 }
 
-function own(connection: Connection): SocketConnection<Kernel, Socket> {
-  return SocketConnection.own(connection, 'epoll', Socket);
+function own(connection: Connection): SocketConnection<EpollKernel, EpollSocket> {
+  return SocketConnection.own(connection, 'epoll', EpollSocket);
 }
 
-function flow(from: Socket, to: Socket, owner: DirectionOwner): Flow {
-  return new Flow(from, to, owner);
+function flow(from: EpollSocket, to: EpollSocket, owner: DirectionOwner): EpollFlow {
+  return new EpollFlow(from, to, owner);
 }

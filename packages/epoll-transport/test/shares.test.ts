@@ -1,7 +1,7 @@
 // What one connection can make of a turn, in what does not depend on the processor: calls and bytes.
 import { expect, it } from 'vitest';
 import { peerListener, rawClient, relay, until } from '@meshgate/testkit';
-import { Kernel } from '../src/kernel.ts';
+import { EpollKernel } from '../src/kernel.ts';
 import { loadLibc } from '@meshgate/linux';
 import type { Libc, SpliceMode } from '@meshgate/linux';
 import { DEFAULTS } from '../src/options.ts';
@@ -17,7 +17,7 @@ interface Work {
 }
 
 /** A kernel that notes the work of each share. */
-async function watchedKernel(splice: SpliceMode): Promise<{ readonly kernel: Kernel; readonly shares: Work[] }> {
+async function watchedKernel(splice: SpliceMode): Promise<{ readonly kernel: EpollKernel; readonly shares: Work[] }> {
   const libc = await loadLibc();
   let now: Work = { calls: 0, bytes: 0 };
   const noted = (moved: number): number => {
@@ -30,7 +30,7 @@ async function watchedKernel(splice: SpliceMode): Promise<{ readonly kernel: Ker
     send: (...values) => noted(libc.send(...values)),
     splice: (...values) => noted(libc.splice(...values)),
   };
-  const kernel = new Kernel(noting, { ...DEFAULTS, splice });
+  const kernel = new EpollKernel(noting, { ...DEFAULTS, splice });
   const shares: Work[] = [];
   const { turns } = kernel;
   const enqueue = turns.enqueue.bind(turns);

@@ -3,7 +3,7 @@ import koffi from 'koffi';
 import { expect, it } from 'vitest';
 import { loadLibc } from '@meshgate/linux';
 import { peerListener, rawClient, relay } from '@meshgate/testkit';
-import { Kernel } from '../src/kernel.ts';
+import { EpollKernel } from '../src/kernel.ts';
 import { DEFAULTS } from '../src/options.ts';
 import { transportOver } from '../src/transport.ts';
 import { describeWithEpoll, WAYS } from './available.ts';
@@ -14,7 +14,7 @@ const AT_A_TIME = 48;
 describeWithEpoll('a turn of the loop', () => {
   for (const splice of WAYS) {
     it(`leaves everything else in the process its chance (${splice})`, async () => {
-      const kernel = new Kernel(await loadLibc(), { ...DEFAULTS, splice });
+      const kernel = new EpollKernel(await loadLibc(), { ...DEFAULTS, splice });
       const turns = watchTurns(kernel);
       await using backend = await peerListener();
       await using proxy = await relay(
@@ -37,7 +37,7 @@ describeWithEpoll('a turn of the loop', () => {
 });
 
 /** The time that turns take of this thread's processor, whatever else the machine has to do. */
-function watchTurns(kernel: Kernel): { percentileMs(share: number): number } {
+function watchTurns(kernel: EpollKernel): { percentileMs(share: number): number } {
   const clock = koffi.load(null).func('clock_gettime', 'int', ['int', 'int64']) as (...values: number[]) => number;
   const spec = kernel.libc.allocate(16);
   const nowMs = (): number => {

@@ -115,19 +115,19 @@ export class Acceptor implements Listening {
   }
 
   /** Accepts one connection, if there is one. */
-  acceptOne(): Accepted {
+  acceptOne(): AcceptOutcome {
     const { sockets, libc } = this.#kernel;
     const fd = sockets.accept(this.fd, SOCK_NONBLOCK | SOCK_CLOEXEC);
     return fd === -1 ? this.failed(libc.errno()) : this.#handOver(fd, sockets.lastAddress());
   }
 
   /** `fd` was accepted by somebody else, who has not been told the client's address. */
-  accepted(fd: number): Accepted {
+  accepted(fd: number): AcceptOutcome {
     return this.#handOver(fd, this.#kernel.sockets.peerAddress(fd));
   }
 
   /** An accept has failed with `errno`. Of most errors only the one connection dies: accept(2), "Error handling". With `EAGAIN` there is none. */
-  failed(errno: number): Accepted {
+  failed(errno: number): AcceptOutcome {
     return OUT_OF_RESOURCES.has(errno) ? this.#exhausted(systemError(errno, 'accept4')) : 'none';
   }
 
@@ -138,7 +138,7 @@ export class Acceptor implements Listening {
     this.#watch.resume();
   }
 
-  #handOver(fd: number, peer: Endpoint | undefined): Accepted {
+  #handOver(fd: number, peer: Endpoint | undefined): AcceptOutcome {
     const remote = this.#family === AF_UNIX ? this.address : peer;
     // Accepted in the moment in which it was closed, nobody would answer for it; a successor never sees it any more. And a client that
     // was gone before it could be asked for its address has no use for an answer.
@@ -160,7 +160,7 @@ export class Acceptor implements Listening {
   }
 
   /** Stops asking, but not listening. Not stopping would mean being told of the same connection over and over. */
-  #exhausted(reason: Error): Accepted {
+  #exhausted(reason: Error): AcceptOutcome {
     if (this.closed) return 'none';
     this.#watch.pause();
     this.#pause.begin(reason);
@@ -169,4 +169,4 @@ export class Acceptor implements Listening {
 }
 
 /** What came of an accept: a connection, nothing now, or nothing for a while, the listener paused. */
-export type Accepted = 'accepted' | 'none' | 'exhausted';
+export type AcceptOutcome = 'accepted' | 'none' | 'exhausted';

@@ -1,16 +1,11 @@
 import { ProxyError } from '@meshgate/core';
-import type { ProxyErrorCode } from '@meshgate/core';
+import { isPassedOn, RESET_OF } from '@meshgate/core/parts';
+import type { ConnectionEnd } from '@meshgate/core/parts';
 import type { StreamSocket } from './stream-socket.ts';
 import { errorName, systemError } from './system-error.ts';
 
-/** The side of the proxy on which a connection stands. */
-export type End = 'downstream' | 'upstream';
-
-const RESET_OF: Readonly<Record<End, ProxyErrorCode>> = { downstream: 'DOWNSTREAM_RESET', upstream: 'UPSTREAM_RESET' };
-const RESET_OF_THE_OTHER: typeof RESET_OF = { downstream: 'UPSTREAM_RESET', upstream: 'DOWNSTREAM_RESET' };
-
 /** The connection of that side was lost with `errno`. */
-export function lostBy(errno: number, side: End): ProxyError {
+export function lostBy(errno: number, side: ConnectionEnd): ProxyError {
   const cause = systemError(errno, side);
   return new ProxyError(RESET_OF[side], `${side} connection lost: ${errorName(errno)}`, { cause });
 }
@@ -19,7 +14,7 @@ export function lostBy(errno: number, side: End): ProxyError {
  * Closes the connection of that side: what the other side did, its peer sees too. On a unix socket, which knows no reset, the peer sees the
  * end of the stream.
  */
-export function closePassingOn(socket: StreamSocket, side: End, reason: ProxyError | undefined): void {
-  if (reason?.code === RESET_OF_THE_OTHER[side]) socket.reset();
+export function closePassingOn(socket: StreamSocket, side: ConnectionEnd, reason: ProxyError | undefined): void {
+  if (isPassedOn(reason, side)) socket.reset();
   else socket.close();
 }

@@ -9,7 +9,7 @@ import type { SocketOwner, StreamSocket, TransportKernel } from './stream-socket
 import { systemError } from './system-error.ts';
 
 /** How a transport connects. */
-export interface Connecting<Kernel extends TransportKernel, Socket extends StreamSocket> {
+export interface SocketFactory<Kernel extends TransportKernel, Socket extends StreamSocket> {
   /**
    * Begins to connect. Owns `fd` from here on; `owner` is told of the outcome.
    *
@@ -23,7 +23,7 @@ export interface Connecting<Kernel extends TransportKernel, Socket extends Strea
 /** As `Transport.dial` of the core. */
 export function dialBy<Kernel extends TransportKernel, Socket extends StreamSocket>(
   kernel: Kernel,
-  connecting: Connecting<Kernel, Socket>,
+  connecting: SocketFactory<Kernel, Socket>,
   to: Endpoint,
   options: DialOptions,
 ): Dial {
@@ -36,7 +36,7 @@ export function dialBy<Kernel extends TransportKernel, Socket extends StreamSock
 class Dialling<Kernel extends TransportKernel, Socket extends StreamSocket> implements Dial, SocketOwner {
   readonly done: Promise<Connection>;
   readonly #kernel: Kernel;
-  readonly #connecting: Connecting<Kernel, Socket>;
+  readonly #connecting: SocketFactory<Kernel, Socket>;
   readonly #to: Endpoint;
   readonly #options: DialOptions;
   #resolve: (connection: Connection) => void = IGNORE;
@@ -44,7 +44,7 @@ class Dialling<Kernel extends TransportKernel, Socket extends StreamSocket> impl
   #socket: Socket | undefined;
   #settled = false;
 
-  constructor(kernel: Kernel, connecting: Connecting<Kernel, Socket>, to: Endpoint, options: DialOptions) {
+  constructor(kernel: Kernel, connecting: SocketFactory<Kernel, Socket>, to: Endpoint, options: DialOptions) {
     this.#kernel = kernel;
     this.#connecting = connecting;
     this.#to = to;

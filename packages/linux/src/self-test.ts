@@ -18,7 +18,7 @@ export async function testTransport(
   transport: Transport,
   { timeoutMs = TIMEOUT_MS }: { readonly timeoutMs?: number } = {},
 ): Promise<SelfTest> {
-  const opened: Opened[] = [];
+  const opened: CloseOpened[] = [];
   try {
     await within(timeoutMs, carry(transport, opened));
     return { ok: true };
@@ -30,7 +30,7 @@ export async function testTransport(
 }
 
 /** Closes one thing that the test has opened, whatever state it is in. Idempotent. */
-type Opened = () => unknown;
+type CloseOpened = () => unknown;
 
 /** 127.0.0.1, or `::1` on a machine that has no IPv4. Rejects where there is neither. */
 async function loopback(): Promise<string> {
@@ -46,7 +46,7 @@ async function loopback(): Promise<string> {
 }
 
 /** The backend says when it has half of the request, and answers with its digest and the request itself once it has ended. */
-async function carry(transport: Transport, opened: Opened[]): Promise<void> {
+async function carry(transport: Transport, opened: CloseOpened[]): Promise<void> {
   const backend = createServer({ allowHalfOpen: true }, (socket) => {
     opened.push(() => socket.destroy());
     answer(socket);
@@ -65,7 +65,7 @@ async function carry(transport: Transport, opened: Opened[]): Promise<void> {
   await Promise.all([exchange(front.address, opened), spliced]);
 }
 
-async function join(transport: Transport, down: Connection, to: Endpoint, opened: Opened[]): Promise<void> {
+async function join(transport: Transport, down: Connection, to: Endpoint, opened: CloseOpened[]): Promise<void> {
   opened.push(() => down.destroy());
   const up = await transport.dial(to, DIAL_OPTIONS).done;
   const splice = transport.splice(down, up, { head: new Uint8Array(0), idleTimeoutMs: TIMEOUT_MS });
@@ -73,7 +73,7 @@ async function join(transport: Transport, down: Connection, to: Endpoint, opened
   await splice.done;
 }
 
-async function exchange({ host, port }: Endpoint, opened: Opened[]): Promise<void> {
+async function exchange({ host, port }: Endpoint, opened: CloseOpened[]): Promise<void> {
   const request = randomBytes(BULK_BYTES);
   const client = connect({ host, port, allowHalfOpen: true });
   opened.push(() => client.destroy());

@@ -1,16 +1,16 @@
 import { ProxyError } from '@meshgate/core';
 import type { Connection, Endpoint } from '@meshgate/core';
 import { closePassingOn, lostBy } from './connection-loss.ts';
-import type { End } from './connection-loss.ts';
+import type { ConnectionEnd } from '@meshgate/core/parts';
 import type { SocketOwner, StreamSocket, TransportKernel } from './stream-socket.ts';
 import { ECONNRESET } from './system-error.ts';
 
-interface Reader {
+interface PendingRead {
   resolve(bytes: Uint8Array | undefined): void;
   reject(reason: ProxyError): void;
 }
 
-interface Writer {
+interface PendingWrite {
   /** What the kernel has not taken yet. */
   readonly rest: Uint8Array;
   resolve(): void;
@@ -19,7 +19,7 @@ interface Writer {
 
 /** Where a connection stands, and between whom. */
 export interface ConnectionEnds {
-  readonly side: End;
+  readonly side: ConnectionEnd;
   /** The peer. */
   readonly remote: Endpoint;
   /** Our own address; looked up when somebody asks, if absent. */
@@ -35,11 +35,11 @@ export class SocketConnection<Kernel extends TransportKernel, Socket extends Str
   /** That of the transport to which it belongs. */
   readonly kernel: Kernel;
   readonly #socket: Socket;
-  readonly #side: End;
+  readonly #side: ConnectionEnd;
   #local: Endpoint | undefined;
   #lost: ProxyError | undefined;
-  #reader: Reader | undefined;
-  #writer: Writer | undefined;
+  #reader: PendingRead | undefined;
+  #writer: PendingWrite | undefined;
   #released = false;
 
   /** Owns `socket` from here on. */
@@ -112,7 +112,7 @@ export class SocketConnection<Kernel extends TransportKernel, Socket extends Str
     // Set while dialling, and cleared with it: no deadline of a connection's own.
   }
 
-  #readFor(reader: Reader): void {
+  #readFor(reader: PendingRead): void {
     const bytes = this.#take();
     if (bytes === undefined && !this.#socket.ended) return;
     this.#reader = undefined;
@@ -120,7 +120,7 @@ export class SocketConnection<Kernel extends TransportKernel, Socket extends Str
     this.kernel.turns.settled();
   }
 
-  #writeOn({ rest, resolve, reject }: Writer): void {
+  #writeOn({ rest, resolve, reject }: PendingWrite): void {
     const unsent = this.#send(rest);
     if (unsent === undefined) return;
     this.#writer = unsent.length === 0 ? undefined : { rest: unsent, resolve, reject };

@@ -1,5 +1,5 @@
 import type { Problem } from '@meshgate/core';
-import { type Opened, opened, placesIn } from '@meshgate/documents';
+import { type OpenedDocument, opened, placesIn } from '@meshgate/documents';
 import { type Node, Pair, Scalar, YAMLMap, YAMLSeq } from 'yaml';
 import { describeToken, HclError, type Sign, type HclToken, tokenAfter } from './hcl-tokens.ts';
 
@@ -10,7 +10,7 @@ import { describeToken, HclError, type Sign, type HclToken, tokenAfter } from '.
  * A block (`proxy { … }`) is a mapping. Blocks of the same name are a list of mappings; a value that is set twice is a problem. A
  * block with a label (`subsets "v1" { … }`) is a mapping of the label.
  */
-export function openHcl(text: string, file: string): Opened {
+export function openHcl(text: string, file: string): OpenedDocument {
   const placeOf = placesIn(text, file);
   const problems: Problem[] = [];
   try {

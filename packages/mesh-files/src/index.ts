@@ -1,6 +1,6 @@
 // For gateways and Connect proxies: a mesh without Consul, from files in Consul's own language.
 export { meshListenerSource, meshProxySource, meshSource, readMeshProxy } from './mesh-source.ts';
-export type { MeshGatewayOptions, MeshOptions, ProxyChoice } from './mesh-source.ts';
+export type { MeshGatewayOptions, MeshOptions } from './mesh-source.ts';
 export { checkMeshSettings, meshFilesPlugin, meshOptionsOf, parseMeshConfig, tlsFilesOf } from './plugin.ts';
 export type { CheckedMesh, MeshConfig, PeerConfig, ProxyTlsFiles } from './plugin.ts';
 export { readMesh } from './read-mesh.ts';

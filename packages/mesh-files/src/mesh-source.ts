@@ -9,7 +9,7 @@ import {
   type ParseOutcome,
   type FollowedValue,
 } from '@meshgate/documents';
-import type { GatewayDefinition, ProxySource, ProxyView } from '@meshgate/mesh';
+import type { GatewayDefinition, ProxyChoice, ProxySource, ProxyView } from '@meshgate/mesh';
 import { routeDeriver } from '@meshgate/mesh';
 import { closestMatch } from 'leven';
 import { type Mesh, meshProxyView, type MeshStandpoint, sidecarsFor } from './mesh.ts';
@@ -31,9 +31,6 @@ export interface MeshGatewayOptions extends MeshOptions {
   /** Service id of the gateway's own definition. When absent: the one of the datacenter that there is, if there is just one. */
   readonly gateway?: string;
 }
-
-/** Which proxy is meant: by its own id, or by that of the instance for which it speaks. */
-export type ProxyChoice = { readonly proxyId: string } | { readonly sidecarFor: string };
 
 /**
  * The routes of a mesh gateway in the own datacenter, derived from mesh files by the same function as from Consul's answers, and

@@ -6,7 +6,7 @@ import type {
   DiscoveryChain,
   ExportedService,
   ImportedService,
-  Peer,
+  ClusterPeer,
   Selection,
 } from '@meshgate/mesh';
 import type { Mesh, PeerStandpoints } from './mesh.ts';
@@ -50,7 +50,7 @@ function imported(
 }
 
 /** As established. Nobody says which of the two clusters dials the other: either of them may. */
-function peerOf(name: string, peer: Mesh): Peer {
+function peerOf(name: string, peer: Mesh): ClusterPeer {
   const serverAddresses = serverAddressesOf(peer);
   const serverName = serverAddresses.length === 0 ? undefined : peeringServersName(peer);
   return {

@@ -71,7 +71,7 @@ export interface Subset {
 }
 
 /** The parts of a service-resolver that a gateway honours. Redirect and failover are the dialling proxy's. */
-export interface Resolver {
+export interface GatewayResolver {
   /** Milliseconds, above 0; absent when the resolver sets none. */
   readonly connectTimeoutMs?: number;
   /** The subset for which the service's unnamed name stands. */
@@ -96,7 +96,7 @@ export interface CatalogService {
   /** Sidecars, connect-native instances and terminating gateways, whatever their health. None: the service gets no route. */
   readonly instances: readonly Instance[];
   /** Its `service-resolver`; absent when there is none. */
-  readonly resolver?: Resolver;
+  readonly resolver?: GatewayResolver;
   /** One for each of the resolver's subsets. */
   readonly selections: Readonly<Record<string, Selection>>;
 }
@@ -114,7 +114,7 @@ export interface GatewayGroup {
 }
 
 /** Another cluster with which this one exchanges services. */
-export interface Peer {
+export interface ClusterPeer {
   /** The name that this cluster gives to it. */
   readonly name: string;
   /** As Consul reports it: `PENDING`, `ESTABLISHING`, `ACTIVE`, `FAILING`, `TERMINATED` … */
@@ -178,7 +178,7 @@ export interface ImportedService {
 /** Cluster peering as this cluster's servers describe it. */
 export interface PeeringCatalog {
   /** All of them, those under deletion too. */
-  readonly peers: readonly Peer[];
+  readonly peers: readonly ClusterPeer[];
   /** What is exported to peers that are not in `peers` has no route. */
   readonly exports: readonly ExportedService[];
   /** Services that peers offer to this cluster. */

@@ -1,4 +1,4 @@
-import type { Resolver, Subset } from './catalog.ts';
+import type { GatewayResolver, Subset } from './catalog.ts';
 import type { Intention } from './intentions.ts';
 
 /** Consul's centralized configuration, as far as TCP through gateways goes. */
@@ -95,7 +95,7 @@ export interface UpstreamOverride extends UpstreamSettings {
 }
 
 /** A whole service-resolver: what a gateway honours, and what the dialling proxy does. */
-export interface ServiceResolver extends Resolver {
+export interface ServiceResolver extends GatewayResolver {
   /** Another place stands for this service altogether. */
   readonly redirect?: Destination;
   /** Where to go when no instance of a subset is left; `*` for the subsets that are not listed, and for none. */

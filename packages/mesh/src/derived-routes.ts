@@ -3,7 +3,7 @@ import { compare } from './order.ts';
 import { serverNameProblem } from './server-names.ts';
 
 /** The gateway that routes are derived for. Its datacenter and partition are the catalog's. */
-export interface Gateway {
+export interface RoutingGateway {
   /** Carries the traffic of Consul's own servers too (registration meta `consul-wan-federation` = `1`). */
   readonly wanFederation: boolean;
   /** For routes whose service has no timeout of its own, in milliseconds. The proxy's own limit when absent. */
@@ -18,7 +18,7 @@ export interface Gateway {
   readonly httpExports?: HttpExports;
 }
 
-/** See {@link Gateway.httpExports}. */
+/** See {@link RoutingGateway.httpExports}. */
 export type HttpExports = 'refuse' | 'passthrough';
 
 /** Values of `Route.kind`. */

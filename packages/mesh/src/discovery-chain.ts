@@ -78,7 +78,7 @@ export function compileChain(
   entries: ConfigEntries,
   { trustDomain, partition }: Pick<Catalog, 'trustDomain' | 'partition'>,
 ): CompiledChain {
-  const scope: Scope = { request, entries, trustDomain, ...defined({ partition }) };
+  const scope: ChainScope = { request, entries, trustDomain, ...defined({ partition }) };
   const { service, datacenter, namespace, peer } = request;
   const first = settle({ service, datacenter, ...defined({ namespace, peer }) }, scope);
   if (first.kind === 'refused') return first;
@@ -126,7 +126,7 @@ export function serviceIdentity(
   });
 }
 
-interface Scope {
+interface ChainScope {
   readonly request: ChainRequest;
   readonly entries: ConfigEntries;
   readonly trustDomain: string;
@@ -145,7 +145,7 @@ interface Spot {
 type Settled = { readonly kind: 'settled'; readonly spot: Spot } | Extract<CompiledChain, { readonly kind: 'refused' }>;
 
 /** Follows redirects and default subsets from `start` to where they end. */
-function settle(start: Spot, { entries }: Scope): Settled {
+function settle(start: Spot, { entries }: ChainScope): Settled {
   const passed: string[] = [];
   let spot = start;
   for (
@@ -200,12 +200,12 @@ function failoverOf(spot: Spot, { resolvers }: ConfigEntries): readonly Spot[] {
   return legs.map((leg) => moved(spot, leg));
 }
 
-function targetAt(spot: Spot, scope: Scope): ChainTarget {
+function targetAt(spot: Spot, scope: ChainScope): ChainTarget {
   return spot.peer === undefined ? ownTarget(spot, scope) : peerTarget(spot, scope);
 }
 
 /** What to send and whom to expect stands with the instances that the peer replicates. */
-function peerTarget(spot: Spot, { request }: Scope): ChainTarget {
+function peerTarget(spot: Spot, { request }: ChainScope): ChainTarget {
   return {
     ...spot,
     id: targetId(spot),
@@ -218,7 +218,7 @@ function peerTarget(spot: Spot, { request }: Scope): ChainTarget {
   };
 }
 
-function ownTarget(spot: Spot, { request, entries, trustDomain, partition }: Scope): ChainTarget {
+function ownTarget(spot: Spot, { request, entries, trustDomain, partition }: ChainScope): ChainTarget {
   const resolver = entries.resolvers.get(spot.service);
   const externalSni = entries.serviceDefaults.get(spot.service)?.externalSni;
   const place = { ...spot, ...defined({ partition }) };

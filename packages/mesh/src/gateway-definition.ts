@@ -4,10 +4,10 @@ import { withoutBrackets } from './address.ts';
 import type { Instance } from './catalog.ts';
 import { defined } from './defined.ts';
 import { compare } from './order.ts';
-import type { Gateway } from './derived-routes.ts';
+import type { RoutingGateway } from './derived-routes.ts';
 
 /** What a mesh gateway lives by, out of its registration: where it listens, and how its routes are derived. */
-export interface GatewayDefinition extends Gateway {
+export interface GatewayDefinition extends RoutingGateway {
   /** By name; no address twice. */
   readonly listeners: readonly ListenAddress[];
   /** What could not be made out in the opaque settings, one sentence each: the default is then used. */
@@ -105,7 +105,7 @@ function keepAliveOf(config: WeakReader): KeepAlive | undefined {
   };
 }
 
-type JsonObject = Readonly<Record<string, unknown>>;
+type OpaqueSettings = Readonly<Record<string, unknown>>;
 
 /**
  * Fields of a map whose values may be of the wrong type, and whose keys may be written in any case. Names are without the prefix
@@ -120,7 +120,7 @@ interface WeakReader {
 /** The present spelling of a gateway's keys and that of Consul 1.7; other keys have no prefix. */
 const PREFIXES = ['envoy_gateway_', 'envoy_mesh_gateway_', ''];
 
-function weakReader(config: JsonObject, problems: string[]): WeakReader {
+function weakReader(config: OpaqueSettings, problems: string[]): WeakReader {
   const fields = foldedFields(config);
   return { boolean: (name) => read(name, 'a boolean', booleanOf) ?? false, number, addresses };
 
@@ -145,7 +145,7 @@ function weakReader(config: JsonObject, problems: string[]): WeakReader {
     return value;
   }
 
-  function find(name: string): Field | undefined {
+  function find(name: string): ConfigField | undefined {
     return PREFIXES.map((prefix) => fields.get(prefix + name)).find((field) => field !== undefined);
   }
 
@@ -154,18 +154,18 @@ function weakReader(config: JsonObject, problems: string[]): WeakReader {
   }
 }
 
-interface Field {
+interface ConfigField {
   readonly key: string;
   readonly value: unknown;
 }
 
 /** What is set of an object, by its key in lower case: Consul's decoder takes a key in any case. `null` is as good as not set. */
-function foldedFields(value: unknown): ReadonlyMap<string, Field> {
+function foldedFields(value: unknown): ReadonlyMap<string, ConfigField> {
   const fields = Object.entries(isObject(value) ? value : {}).filter(([, field]) => field !== null);
   return new Map(fields.map(([key, field]) => [key.toLowerCase(), { key, value: field }]));
 }
 
-function isObject(value: unknown): value is JsonObject {
+function isObject(value: unknown): value is OpaqueSettings {
   return typeof value === 'object' && value !== null && !Array.isArray(value);
 }
 

@@ -10,10 +10,10 @@ export type {
   GatewayGroup,
   ImportedService,
   Instance,
-  Peer,
+  ClusterPeer,
   PeeringCatalog,
   PeerMeta,
-  Resolver,
+  GatewayResolver,
   Selection,
   Subset,
   TaggedAddress,
@@ -31,7 +31,7 @@ export { deriveRoutes, routeDeriver, steppedRouteDeriver } from './routes.ts';
 export { derivePeeringRoutes, peeringServers } from './peering-routes.ts';
 export { replicated } from './replication.ts';
 export type { Export } from './replication.ts';
-export type { DerivedRoutes, Gateway, HttpExports, MeshRouteKind } from './derived-routes.ts';
+export type { DerivedRoutes, RoutingGateway, HttpExports, MeshRouteKind } from './derived-routes.ts';
 export {
   anyNameBelow,
   datacenterServerName,
@@ -65,13 +65,13 @@ export type {
   WrittenMode,
 } from './config-entries.ts';
 export { mutualTlsOf, upstreamConnectTimeout, upstreamMode, upstreamModeSettings } from './proxy.ts';
-export type { MutualTlsDecision, ProxyDefinition, UpstreamDefinition } from './proxy.ts';
+export type { MutualTlsDecision, ProxyChoice, ProxyDefinition, UpstreamDefinition } from './proxy.ts';
 export { proxyUpstream, upstreamLimits } from './proxy-view.ts';
 export type { ProxySource, ProxyUpstream, ProxyView } from './proxy-view.ts';
 export { compileChain, serviceIdentity, targetId } from './discovery-chain.ts';
 export type { ChainRequest, ChainTarget, CompiledChain, DiscoveryChain } from './discovery-chain.ts';
 export { dialOrder, pathTo, upstreamTargets } from './upstream-targets.ts';
-export type { Surroundings, UpstreamPath, UpstreamTarget } from './upstream-targets.ts';
+export type { MeshAround, UpstreamPath, UpstreamTarget } from './upstream-targets.ts';
 export { authorize, describeIntention, describePermission, matchingIntentions, whyRequestsDeny } from './intentions.ts';
 export type { Authorization, AuthorizationRequest, Intention, RequestPermission } from './intentions.ts';
 export type { Authorizer, Caller, Credentials, CredentialsSource, PeerTrust, TlsSettings } from './trust.ts';

@@ -8,12 +8,12 @@ import type {
   ExportTarget,
   ImportedService,
   Instance,
-  Peer,
+  ClusterPeer,
   PeeringCatalog,
 } from './catalog.ts';
 import { defined } from './defined.ts';
 import { joined, NOTHING } from './derived-routes.ts';
-import type { DerivedRoutes, Gateway, HttpExports, MeshRouteKind } from './derived-routes.ts';
+import type { DerivedRoutes, RoutingGateway, HttpExports, MeshRouteKind } from './derived-routes.ts';
 import { compare } from './order.ts';
 import { peeredServiceServerName, peeringServersName } from './server-names.ts';
 import { groupOf } from './service-group.ts';
@@ -23,15 +23,15 @@ import { groupOf } from './service-group.ts';
  * through the gateways. The rules are those of Consul 1.16.4, with the differences that `docs/peering.md` lists. None without
  * `catalog.peering`.
  */
-export function derivePeeringRoutes(catalog: Catalog, gateway: Gateway): DerivedRoutes {
+export function derivePeeringRoutes(catalog: Catalog, gateway: RoutingGateway): DerivedRoutes {
   return joined([...peeringParts(catalog, gateway)]);
 }
 
 /** {@link derivePeeringRoutes} a service at a time. */
-export function* peeringParts(catalog: Catalog, gateway: Gateway): Generator<DerivedRoutes, void> {
+export function* peeringParts(catalog: Catalog, gateway: RoutingGateway): Generator<DerivedRoutes, void> {
   const { peering } = catalog;
   if (peering === undefined) return;
-  const scope: Scope = {
+  const scope: PeeringScope = {
     catalog,
     gateway,
     peering,
@@ -46,24 +46,24 @@ export function* peeringParts(catalog: Catalog, gateway: Gateway): Generator<Der
   yield remoteServers(scope);
 }
 
-interface Scope {
+interface PeeringScope {
   readonly catalog: Catalog;
-  readonly gateway: Gateway;
+  readonly gateway: RoutingGateway;
   readonly peering: PeeringCatalog;
   /** By name in lower case: peers made before Consul 1.14.4 may have capitals. */
-  readonly peers: ReadonlyMap<string, Peer>;
+  readonly peers: ReadonlyMap<string, ClusterPeer>;
   /** By {@link keyOf}. */
   readonly services: ReadonlyMap<string, CatalogService>;
 }
 
 /** A peering whose deletion has begun loses all its names at once, whatever is still replicated. */
-function livePeers({ peers }: PeeringCatalog): ReadonlyMap<string, Peer> {
+function livePeers({ peers }: PeeringCatalog): ReadonlyMap<string, ClusterPeer> {
   const live = peers.filter(({ isDeleted }) => !isDeleted);
   return new Map(live.map((peer) => [peer.name.toLowerCase(), peer]));
 }
 
 /** Nothing that is wrong with a peering takes its routes away, so that somebody has to say it. */
-function stateProblems({ peers }: Scope): DerivedRoutes {
+function stateProblems({ peers }: PeeringScope): DerivedRoutes {
   const problems = Array.from(peers.values(), ({ name, state }): Problem | undefined => {
     const message = STATE_PROBLEMS[state];
     return message === undefined ? undefined : { path: ['peering', name], message };
@@ -76,7 +76,7 @@ const STATE_PROBLEMS: Readonly<Record<string, string>> = {
   TERMINATED: 'the other cluster has ended the peering (TERMINATED), delete it here or establish it again',
 };
 
-function exportRoutes(service: ExportedService, scope: Scope): DerivedRoutes {
+function exportRoutes(service: ExportedService, scope: PeeringScope): DerivedRoutes {
   const exported = scope.services.get(keyOf(service));
   // As in Consul: nothing is exported for Connect that has no instance that speaks it; Consul's own servers never are.
   if (service.name === 'consul' || exported === undefined || exported.instances.length === 0) return NOTHING;
@@ -87,7 +87,7 @@ function exportRoutes(service: ExportedService, scope: Scope): DerivedRoutes {
   return { routes, problems: group.problems };
 }
 
-function exportRoute(service: ExportedService, peer: Peer, group: ExportGroup, scope: Scope): Route {
+function exportRoute(service: ExportedService, peer: ClusterPeer, group: ExportGroup, scope: PeeringScope): Route {
   const { datacenter, partition, trustDomain } = scope.catalog;
   const { name, namespace, chain } = service;
   const label = namespace === undefined || namespace === 'default' ? name : `${namespace}/${name}`;
@@ -121,7 +121,7 @@ interface ExportGroup {
 }
 
 /** A name that leads nowhere keeps its route without a backend, so that `explain` can say why. */
-function exportGroup(service: ExportedService, scope: Scope): ExportGroup {
+function exportGroup(service: ExportedService, scope: PeeringScope): ExportGroup {
   const refused = exportRefusal(service, scope);
   if (refused.kind === 'refused') {
     const problems = refused.isProblem ? [{ path: exportPath(service), message: refused.reason }] : [];
@@ -151,7 +151,7 @@ type ExportVerdict =
   | { readonly kind: 'refused'; readonly reason: string; readonly isProblem: boolean }
   | { readonly kind: 'passed'; readonly target: ExportTarget; readonly warning?: string };
 
-function exportRefusal({ name, chain }: ExportedService, { catalog, gateway }: Scope): ExportVerdict {
+function exportRefusal({ name, chain }: ExportedService, { catalog, gateway }: PeeringScope): ExportVerdict {
   if (chain === undefined)
     return { kind: 'refused', reason: 'its discovery chain is not known, at least not yet', isProblem: false };
   const { protocol, target } = chain;
@@ -194,7 +194,7 @@ function keyOf({ name, namespace }: Pick<CatalogService, 'name' | 'namespace'>):
 }
 
 /** Always the WAN addresses, hostnames and IPs alike: Consul drops the IPs where one gateway has a hostname. */
-function importRoutes(service: ImportedService, { peers, gateway, catalog }: Scope): readonly DerivedRoutes[] {
+function importRoutes(service: ImportedService, { peers, gateway, catalog }: PeeringScope): readonly DerivedRoutes[] {
   const peer = peers.get(service.peer.toLowerCase());
   if (peer === undefined) return [];
   const named = [...byServerName(service.instances)].toSorted(([a], [b]) => compare(a, b));
@@ -254,7 +254,7 @@ export function peeringServers(servers: readonly Instance[]): readonly Instance[
   return servers.filter(({ meta }) => meta['read_replica'] !== 'true').flatMap(withPeeringPort);
 }
 
-function localServers({ catalog, gateway }: Scope): DerivedRoutes {
+function localServers({ catalog, gateway }: PeeringScope): DerivedRoutes {
   const { datacenter, trustDomain, servers } = catalog;
   const voters = peeringServers(servers);
   if (voters.length === 0) return NOTHING;
@@ -276,17 +276,21 @@ function withPeeringPort(server: Instance): readonly Instance[] {
 }
 
 /** The clusters that this one dials. Two peerings with the same server name: the newer one counts, as in Consul. */
-function remoteServers({ catalog, gateway, peers }: Scope): DerivedRoutes {
+function remoteServers({ catalog, gateway, peers }: PeeringScope): DerivedRoutes {
   // Only servers of the default partition dial.
   if ((catalog.partition ?? 'default') !== 'default') return NOTHING;
   const dialled = [...peers.values()].filter((peer) => peer.serverAddresses.length > 0 && peer.serverName);
-  const newest = new Map<string, Peer>();
+  const newest = new Map<string, ClusterPeer>();
   for (const peer of dialled.toSorted((a, b) => a.modifyIndex - b.modifyIndex))
     newest.set(peer.serverName?.toLowerCase() ?? '', peer);
   return joined(Array.from(newest, ([serverName, peer]) => remoteServersRoute(serverName, peer, gateway)));
 }
 
-function remoteServersRoute(serverName: string, peer: Peer, { connectTimeoutMs }: Gateway): DerivedRoutes {
+function remoteServersRoute(
+  serverName: string,
+  peer: ClusterPeer,
+  { connectTimeoutMs }: RoutingGateway,
+): DerivedRoutes {
   const addresses = peer.serverAddresses.toSorted(compare);
   const parsed = addresses.map((text) => ({ text, endpoint: parseAddress(text) }));
   const backends = parsed.flatMap(({ endpoint }) =>

@@ -7,7 +7,7 @@ import type { Intention } from './intentions.ts';
 import { upstreamConnectTimeout, upstreamMaxConnections, upstreamMode, upstreamPassiveHealthCheck } from './proxy.ts';
 import type { ProxyDefinition, UpstreamDefinition } from './proxy.ts';
 import { upstreamTargets } from './upstream-targets.ts';
-import type { Surroundings, UpstreamTarget } from './upstream-targets.ts';
+import type { MeshAround, UpstreamTarget } from './upstream-targets.ts';
 
 /** Everything a Connect proxy runs by at one moment, whoever says so: an agent, or a folder of mesh files. */
 export interface ProxyView extends Pick<Catalog, 'datacenter' | 'partition' | 'trustDomain'> {
@@ -55,7 +55,7 @@ export function proxyUpstream(
   definition: UpstreamDefinition,
   proxy: Pick<ProxyDefinition, 'service' | 'mode'>,
   entries: ConfigEntries,
-  around: Surroundings & Pick<Catalog, 'trustDomain'>,
+  around: MeshAround & Pick<Catalog, 'trustDomain'>,
 ): ProxyUpstream {
   if (definition.kind !== 'service')
     return { kind: 'refused', definition, reason: 'a prepared query can be looked up by Consul only' };

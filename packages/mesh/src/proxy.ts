@@ -31,6 +31,9 @@ export interface ProxyDefinition {
   readonly config: Readonly<Record<string, unknown>>;
 }
 
+/** Selects a proxy: by its own id, or by the id of the instance that it serves. */
+export type ProxyChoice = { readonly proxyId: string } | { readonly sidecarFor: string };
+
 /** Something that the application reaches through its proxy. */
 export interface UpstreamDefinition {
   /** Destination service, or the prepared query. */

@@ -1,9 +1,9 @@
 import type { Balance, Problem, Route } from '@meshgate/core';
 import { backendsOf } from './backends.ts';
-import type { Catalog, CatalogService, GatewayGroup, Instance, Resolver } from './catalog.ts';
+import type { Catalog, CatalogService, GatewayGroup, Instance, GatewayResolver } from './catalog.ts';
 import { defined } from './defined.ts';
 import { joined, NOTHING, routeTableOf, wholeOf } from './derived-routes.ts';
-import type { DerivedRoutes, Gateway, MeshRouteKind } from './derived-routes.ts';
+import type { DerivedRoutes, RoutingGateway, MeshRouteKind } from './derived-routes.ts';
 import { datacenterLabel, newestOfEach } from './gateway-groups.ts';
 import { compare } from './order.ts';
 import { peeringParts } from './peering-routes.ts';
@@ -15,7 +15,7 @@ import type { ServiceGroup } from './service-group.ts';
  * The route table of a mesh gateway: what Consul would tell Envoy for the same gateway, with the differences that
  * `docs/consul.md` lists. Equal catalogs give equal results: routes by name within each kind, backends by address.
  */
-export function deriveRoutes(catalog: Catalog, gateway: Gateway): DerivedRoutes {
+export function deriveRoutes(catalog: Catalog, gateway: RoutingGateway): DerivedRoutes {
   return wholeOf(derivation((service) => serviceRoutes(service, catalog, gateway), catalog, gateway));
 }
 
@@ -29,7 +29,7 @@ export function routeDeriver(): typeof deriveRoutes {
 }
 
 /** {@link routeDeriver} in steps, so that whoever runs them can give way in between: thousands of services take a tenth of a second. */
-export function steppedRouteDeriver(): (catalog: Catalog, gateway: Gateway) => Generator<void, DerivedRoutes> {
+export function steppedRouteDeriver(): (catalog: Catalog, gateway: RoutingGateway) => Generator<void, DerivedRoutes> {
   let setting = '';
   let known = new WeakMap<CatalogService, DerivedRoutes>();
   return (catalog, gateway) => {
@@ -49,7 +49,7 @@ export function steppedRouteDeriver(): (catalog: Catalog, gateway: Gateway) => G
 function* derivation(
   routesOf: (service: CatalogService) => DerivedRoutes,
   catalog: Catalog,
-  gateway: Gateway,
+  gateway: RoutingGateway,
 ): Generator<void, DerivedRoutes> {
   const parts: DerivedRoutes[] = [];
   for (const service of catalog.services.toSorted(byName)) {
@@ -69,7 +69,7 @@ function* derivation(
  * The route of a service's unnamed name and of each subset. None while it has no instance that speaks Connect, as in Consul; a
  * subset that selects nothing, or whose filter is refused, keeps its name with no backend behind it, so that `explain` can say why.
  */
-function serviceRoutes(service: CatalogService, catalog: Catalog, gateway: Gateway): DerivedRoutes {
+function serviceRoutes(service: CatalogService, catalog: Catalog, gateway: RoutingGateway): DerivedRoutes {
   if (service.instances.length === 0) return NOTHING;
   const subsets = Object.keys(service.resolver?.subsets ?? {});
   const parts = [undefined, ...subsets].map((subset) => serviceRoute(service, subset, catalog, gateway));
@@ -80,7 +80,7 @@ function serviceRoute(
   service: CatalogService,
   subset: string | undefined,
   catalog: Catalog,
-  gateway: Gateway,
+  gateway: RoutingGateway,
 ): DerivedRoutes {
   const { resolver, namespace } = service;
   const group = groupOf(service, subset);
@@ -117,7 +117,7 @@ function originOf(
 }
 
 /** Hash policies need a request to hash, which a gateway never sees: Consul leaves them out here, and so do we. */
-function balanceOf(resolver: Resolver | undefined): Balance | undefined {
+function balanceOf(resolver: GatewayResolver | undefined): Balance | undefined {
   switch (resolver?.loadBalancer) {
     case 'least_request':
       return 'least_connections';
@@ -136,7 +136,7 @@ function remoteGroups({ gateways, datacenter, partition }: Catalog): readonly Ga
 }
 
 /** Everything below a datacenter's name goes to its gateways; whether the service exists there is for them to say. */
-function datacenterRoutes(group: GatewayGroup, catalog: Catalog, gateway: Gateway): DerivedRoutes {
+function datacenterRoutes(group: GatewayGroup, catalog: Catalog, gateway: RoutingGateway): DerivedRoutes {
   const { datacenter, partition } = group;
   const name = datacenterLabel(group);
   const backends = backendsOf(group.gateways, 'wan', false, ['mesh-gateways', name]);
@@ -173,7 +173,7 @@ function noGateway(group: GatewayGroup): readonly Problem[] {
  * Each server of the local datacenter by its name, and all of them under the bare name, which a server that joins for the first
  * time asks for. Their health is left aside, as in Consul: servers that cannot be reached are found out by dialling.
  */
-function serverRoutes(catalog: Catalog, gateway: Gateway): DerivedRoutes {
+function serverRoutes(catalog: Catalog, gateway: RoutingGateway): DerivedRoutes {
   const { datacenter, dnsDomain, servers } = catalog;
   const target = { datacenter, dnsDomain };
   const route = (kind: MeshRouteKind, label: string, sni: string, instances: readonly Instance[]): DerivedRoutes => {

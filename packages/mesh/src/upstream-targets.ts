@@ -9,7 +9,7 @@ import { explainMode, modeOf } from './gateway-mode.ts';
 import { standing } from './health.ts';
 
 /** What a Connect proxy knows of the mesh around it when it dials. */
-export interface Surroundings extends Pick<Catalog, 'datacenter' | 'partition' | 'gateways'> {
+export interface MeshAround extends Pick<Catalog, 'datacenter' | 'partition' | 'gateways'> {
   /**
    * Which instances a target stands for. `undefined`: not known, for example since the other datacenter does not answer; gateways
    * are then dialled all the same.
@@ -54,7 +54,7 @@ export interface UpstreamTarget {
  * A gateway is used only for another datacenter or partition, or for a peer. It counts as healthy when it passes its own checks
  * and the service behind it has a healthy instance, or nobody knows; Consul's own sidecars leave the gateway's checks aside.
  */
-export function upstreamTargets(chain: DiscoveryChain, around: Surroundings): readonly UpstreamTarget[] {
+export function upstreamTargets(chain: DiscoveryChain, around: MeshAround): readonly UpstreamTarget[] {
   return chain.targets.map((target) => upstreamTarget(target, around));
 }
 
@@ -74,7 +74,7 @@ export function pathTo(target: ChainTarget, from: Pick<Catalog, 'datacenter' | '
   return mode === 'remote' || target.peer !== undefined ? 'remote-gateway' : 'direct';
 }
 
-function upstreamTarget(given: ChainTarget, around: Surroundings): UpstreamTarget {
+function upstreamTarget(given: ChainTarget, around: MeshAround): UpstreamTarget {
   const path = pathTo(given, around);
   const known = around.instancesOf(given);
   const target = given.peer === undefined ? given : withPeerMeta(given, known);
@@ -107,7 +107,7 @@ function withPeerMeta(target: ChainTarget, known: Selection | undefined): ChainT
 }
 
 /** Who is missing, where nothing is wrong with what is known. */
-function missing(target: ChainTarget, path: UpstreamPath, known: Selection | undefined, around: Surroundings): string {
+function missing(target: ChainTarget, path: UpstreamPath, known: Selection | undefined, around: MeshAround): string {
   const { service, subset, datacenter, peer, serverName } = target;
   if (peer !== undefined && serverName === '') return missingAtPeer(service, peer, known);
   if (path === 'local-gateway') return `no mesh gateway of datacenter ${around.datacenter} is known`;
@@ -144,7 +144,7 @@ function dialledFor(
   target: ChainTarget,
   path: UpstreamPath,
   known: Selection | undefined,
-  around: Surroundings,
+  around: MeshAround,
 ): Dialled {
   if (path === 'undecided') return { ...NO_ONE, path: [] };
   if (path === 'local-gateway') return { ...NO_ONE, ...gatewaysOf(around, around), reach: 'lan' };
@@ -158,7 +158,7 @@ const NO_ONE = { instances: [], reach: 'wan', onlyPassing: false } as const;
 
 function gatewaysOf(
   where: Pick<GatewayGroup, 'datacenter' | 'partition'>,
-  { gateways }: Surroundings,
+  { gateways }: MeshAround,
 ): Pick<Dialled, 'instances' | 'path'> {
   const label = datacenterLabel({ ...where, gateways: [] });
   const group = newestOfEach(gateways).find((one) => datacenterLabel(one) === label);
@@ -176,7 +176,7 @@ function isHome(
   return target.datacenter === from.datacenter && (target.partition ?? 'default') === (from.partition ?? 'default');
 }
 
-function describe(target: ChainTarget, path: UpstreamPath, around: Surroundings): Readonly<Record<string, string>> {
+function describe(target: ChainTarget, path: UpstreamPath, around: MeshAround): Readonly<Record<string, string>> {
   const { service, subset, datacenter, peer } = target;
   return {
     path,
@@ -189,7 +189,7 @@ function describe(target: ChainTarget, path: UpstreamPath, around: Surroundings)
 }
 
 /** Why the path is what it is. A mode that is set may still have no say. */
-function reasonFor(target: ChainTarget, path: UpstreamPath, around: Surroundings): string {
+function reasonFor(target: ChainTarget, path: UpstreamPath, around: MeshAround): string {
   if (target.external) return 'the service is outside the mesh: no gateway is used, whatever the mode';
   if (target.peer === undefined && isHome(target, around))
     return 'same datacenter: no gateway is needed, whatever the mode';

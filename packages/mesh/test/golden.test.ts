@@ -7,10 +7,10 @@ import type {
   CatalogService,
   ExportChain,
   ExportedService,
-  Gateway,
+  RoutingGateway,
   Instance,
-  Peer,
-  Resolver,
+  ClusterPeer,
+  GatewayResolver,
 } from '../src/index.ts';
 import { instance } from './instance.ts';
 
@@ -147,7 +147,12 @@ describe("routes of peering agree with Consul's golden case", () => {
 
   it('mesh-gateway-with-peer-through-mesh-gateway-enabled', () => {
     const shared = 'server.dc2.peering.6d942ff2-6a78-46f4-a52f-915e26c48797';
-    const dialled = (name: string, index: number, serverName: string, ...serverAddresses: readonly string[]): Peer => ({
+    const dialled = (
+      name: string,
+      index: number,
+      serverName: string,
+      ...serverAddresses: readonly string[]
+    ): ClusterPeer => ({
       ...peer(name),
       modifyIndex: index,
       serverName,
@@ -185,10 +190,10 @@ describe("routes of peering agree with Consul's golden case", () => {
   });
 });
 
-const GATEWAY: Gateway = { wanFederation: false };
+const GATEWAY: RoutingGateway = { wanFederation: false };
 const NO_PEERING = { peers: [], exports: [], imports: [], throughGateways: false };
 
-const SUBSETS: Resolver = {
+const SUBSETS: GatewayResolver = {
   subsets: {
     v1: { filter: 'Service.Meta.version == v1', onlyPassing: false },
     v2: { filter: 'Service.Meta.version == v2', onlyPassing: true },
@@ -224,7 +229,7 @@ function short({ serverNames }: Route): string {
   return (serverNames[0] ?? '').replace(TD1, 'TD1').replace(PTD, 'PTD');
 }
 
-function foo(resolver?: Resolver): CatalogService {
+function foo(resolver?: GatewayResolver): CatalogService {
   const [three, four, five] = ['.3', '.4', '.5'].map((suffix) => at('foo', suffix)) as [Instance, Instance, Instance];
   const nine = at('foo', '.9', { checks: [{ id: 'mem', status: 'warning' }] });
   return service('foo', [three, four, five, nine], resolver, [
@@ -233,7 +238,7 @@ function foo(resolver?: Resolver): CatalogService {
   ]);
 }
 
-function bar(resolver?: Resolver): CatalogService {
+function bar(resolver?: GatewayResolver): CatalogService {
   const [six, seven, eight] = ['.6', '.7', '.8'].map((suffix) => at('bar', suffix)) as [Instance, Instance, Instance];
   return service('bar', [six, seven, eight], resolver, [[six, seven], [eight]]);
 }
@@ -241,7 +246,7 @@ function bar(resolver?: Resolver): CatalogService {
 function service(
   name: string,
   instances: readonly Instance[],
-  resolver: Resolver | undefined,
+  resolver: GatewayResolver | undefined,
   [v1, v2]: readonly [readonly Instance[], readonly Instance[]],
 ): CatalogService {
   if (resolver === undefined) return { name, instances, selections: {} };
@@ -284,7 +289,7 @@ function chainTo(name: string, protocol: string): ExportChain {
   return { protocol, target: { service: name, datacenter: 'dc1' } };
 }
 
-function peer(name: string): Peer {
+function peer(name: string): ClusterPeer {
   return { name, state: 'ACTIVE', isDeleted: false, serverAddresses: [], roots: [], modifyIndex: 1 };
 }
 

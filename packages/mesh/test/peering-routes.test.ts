@@ -3,10 +3,10 @@ import { derivePeeringRoutes, deriveRoutes, replicated, serviceIdentity } from '
 import type {
   Catalog,
   ExportedService,
-  Gateway,
+  RoutingGateway,
   ImportedService,
   Instance,
-  Peer,
+  ClusterPeer,
   PeeringCatalog,
 } from '../src/index.ts';
 import { instance } from './instance.ts';
@@ -171,7 +171,7 @@ describe('an imported service', () => {
 });
 
 describe("the servers' own connections", () => {
-  const dialled: Peer = {
+  const dialled: ClusterPeer = {
     ...peer('cloud'),
     serverName: `server.cloud-dc.peering.${PTD}`,
     serverAddresses: ['gw.example.com:8443', '203.0.113.5:8443', '[2001:db8::1]:8443'],
@@ -268,7 +268,7 @@ function catalog(over: Partial<Catalog>): Catalog {
 function derive(
   peering: Partial<PeeringCatalog>,
   over: Partial<Catalog> = {},
-  gateway: Gateway = { wanFederation: false },
+  gateway: RoutingGateway = { wanFederation: false },
 ): ReturnType<typeof deriveRoutes> {
   return derivePeeringRoutes(catalog({ peering: { ...NOTHING, ...peering }, ...over }), gateway);
 }
@@ -288,7 +288,7 @@ function at(address: string, over: Partial<Instance> = {}): Instance {
   return instance('api', { address, ...over });
 }
 
-function peer(name: string, state = 'ACTIVE'): Peer {
+function peer(name: string, state = 'ACTIVE'): ClusterPeer {
   return { name, state, isDeleted: false, serverAddresses: [], roots: [], modifyIndex: 1 };
 }
 

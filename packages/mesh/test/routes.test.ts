@@ -2,7 +2,7 @@ import type { Route } from '@meshgate/core';
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { deriveRoutes, routeDeriver, steppedRouteDeriver } from '../src/index.ts';
-import type { Catalog, CatalogService, Gateway, Instance, Resolver, Subset } from '../src/index.ts';
+import type { Catalog, CatalogService, RoutingGateway, Instance, GatewayResolver, Subset } from '../src/index.ts';
 import { instance } from './instance.ts';
 
 const TD = '11111111-2222-3333-4444-555555555555.consul';
@@ -50,7 +50,7 @@ describe('a local service', () => {
     expect(problems).toMatchObject([{ path: ['service', 'foo'], message: expect.stringContaining('foo-1') as string }]);
   });
 
-  it.each<[Resolver['loadBalancer'], Route['balance']]>([
+  it.each<[GatewayResolver['loadBalancer'], Route['balance']]>([
     ['least_request', 'least_connections'],
     ['round_robin', 'round_robin'],
     ['random', 'random'],
@@ -96,7 +96,7 @@ describe('subsets', () => {
   });
 
   it('take the place of the unnamed name when they are the default', () => {
-    const resolver: Resolver = { subsets: split.resolver?.subsets ?? {}, defaultSubset: 'v2' };
+    const resolver: GatewayResolver = { subsets: split.resolver?.subsets ?? {}, defaultSubset: 'v2' };
     const [unnamed] = routes({ services: [{ ...split, resolver }] });
     expect(targets(unnamed)).toEqual(['172.16.1.5:2222', '172.16.1.9:2222 unhealthy']);
     expect(unnamed?.serverNames).toEqual([`foo.default.dc1.internal.${TD}`]);
@@ -340,7 +340,7 @@ describe('a deriver with a memory', () => {
   });
 });
 
-const GATEWAY: Gateway = { wanFederation: false };
+const GATEWAY: RoutingGateway = { wanFederation: false };
 
 function catalog(over: Partial<Catalog>): Catalog {
   return { datacenter: 'dc1', trustDomain: TD, dnsDomain: 'consul', services: [], gateways: [], servers: [], ...over };

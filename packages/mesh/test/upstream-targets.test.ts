@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import { decideMode, dialOrder, proxyUpstream, NO_ENTRIES, upstreamTargets } from '../src/index.ts';
-import type { Catalog, ChainTarget, Instance, Selection, Surroundings, UpstreamTarget } from '../src/index.ts';
+import type { Catalog, ChainTarget, Instance, Selection, MeshAround, UpstreamTarget } from '../src/index.ts';
 import { instance } from './instance.ts';
 
 const CRITICAL = [{ id: 'serfHealth', status: 'critical' }] as const;
@@ -324,7 +324,7 @@ function dial(over: Partial<ChainTarget>, given: Given): UpstreamTarget {
   return found;
 }
 
-function surroundings({ gateways }: Given, known: Selection | undefined): Surroundings {
+function surroundings({ gateways }: Given, known: Selection | undefined): MeshAround {
   const all = ['dc1', 'dc2'].map((datacenter) => ({
     datacenter,
     gateways: [gateway(datacenter, `10.0.${datacenter.slice(-1)}.1`)],

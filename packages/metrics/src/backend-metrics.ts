@@ -1,36 +1,36 @@
 import { formatEndpoint } from '@meshgate/core';
 import type { Endpoint, HealthCheck } from '@meshgate/core';
 import type { Registry } from 'prom-client';
-import { Family } from './family.ts';
-import type { Cell } from './family.ts';
+import { CellFamily } from './family.ts';
+import type { MetricCell } from './family.ts';
 import { METRICS } from './metrics.ts';
 
 /** Ejected backends, health checks, balances that fail, and names that cannot be resolved. */
 export class BackendMetrics {
-  readonly #ejections: Cell;
-  readonly #ejected: Cell;
-  readonly #passed: Cell;
-  readonly #failed: Cell;
-  readonly #down: Cell;
+  readonly #ejections: MetricCell;
+  readonly #ejected: MetricCell;
+  readonly #passed: MetricCell;
+  readonly #failed: MetricCell;
+  readonly #down: MetricCell;
   /** By check and address: two checks of one address may differ. */
   readonly #downNow = new Set<string>();
-  readonly #failovers: Cell;
-  readonly #balanceFailures: Cell;
-  readonly #failuresWithLastGood: Cell;
-  readonly #failuresWithNothing: Cell;
+  readonly #failovers: MetricCell;
+  readonly #balanceFailures: MetricCell;
+  readonly #failuresWithLastGood: MetricCell;
+  readonly #failuresWithNothing: MetricCell;
   /** By address: one that is ejected anew before it returned is still one. */
   readonly #aside = new Set<string>();
 
   constructor(registry: Registry) {
-    this.#ejections = new Family(METRICS.ejections, registry).cell({});
-    this.#ejected = new Family(METRICS.ejected, registry).cell({});
-    const checks = new Family(METRICS.healthChecks, registry);
+    this.#ejections = new CellFamily(METRICS.ejections, registry).cell({});
+    this.#ejected = new CellFamily(METRICS.ejected, registry).cell({});
+    const checks = new CellFamily(METRICS.healthChecks, registry);
     this.#passed = checks.cell({ result: 'passed' });
     this.#failed = checks.cell({ result: 'failed' });
-    this.#down = new Family(METRICS.down, registry).cell({});
-    this.#failovers = new Family(METRICS.failovers, registry).cell({});
-    this.#balanceFailures = new Family(METRICS.balanceFailures, registry).cell({});
-    const failures = new Family(METRICS.resolutionFailures, registry);
+    this.#down = new CellFamily(METRICS.down, registry).cell({});
+    this.#failovers = new CellFamily(METRICS.failovers, registry).cell({});
+    this.#balanceFailures = new CellFamily(METRICS.balanceFailures, registry).cell({});
+    const failures = new CellFamily(METRICS.resolutionFailures, registry);
     this.#failuresWithLastGood = failures.cell({ last_good: 'true' });
     this.#failuresWithNothing = failures.cell({ last_good: 'false' });
   }

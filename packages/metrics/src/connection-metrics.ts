@@ -3,8 +3,8 @@ import type { Accepted, ClosedConnection, Progress, ProxyErrorCode } from '@mesh
 import type { Registry } from 'prom-client';
 import { Durations } from './durations.ts';
 import type { DurationCell } from './durations.ts';
-import { Family } from './family.ts';
-import type { Cell } from './family.ts';
+import { CellFamily } from './family.ts';
+import type { MetricCell } from './family.ts';
 import { Memo } from './memo.ts';
 import { METRICS } from './metrics.ts';
 
@@ -23,8 +23,8 @@ export interface CarriedConnection {
  * counted under the empty route name, so that sums stay true and no late close brings a dropped series back.
  */
 export class ConnectionMetrics {
-  readonly #accepted: Family<'listener'>;
-  readonly #refused: Family<'listener' | 'code'>;
+  readonly #accepted: CellFamily<'listener'>;
+  readonly #refused: CellFamily<'listener' | 'code'>;
   readonly #hello: Durations<'listener'>;
   readonly #ofRoutes: RouteFamilies;
   readonly #acceptedBy = new Memo((listener: string) => this.#accepted.cell({ listener }));
@@ -38,8 +38,8 @@ export class ConnectionMetrics {
 
   /** @param live every live connection, asked at each scrape; none when absent: bytes are then counted at the close */
   constructor(registry: Registry, live: () => Iterable<CarriedConnection> = () => []) {
-    this.#accepted = new Family(METRICS.accepted, registry);
-    this.#refused = new Family(METRICS.refused, registry);
+    this.#accepted = new CellFamily(METRICS.accepted, registry);
+    this.#refused = new CellFamily(METRICS.refused, registry);
     this.#hello = new Durations(METRICS.helloSeconds, registry);
     this.#ofRoutes = new RouteFamilies(registry, () => this.#sample(live()));
   }
@@ -126,7 +126,7 @@ const NO_ROUTE = '';
 const WELL_ENDED = 'OK';
 
 /** What `closed` is counted by. */
-type Ending = ProxyErrorCode | typeof WELL_ENDED;
+type CloseCode = ProxyErrorCode | typeof WELL_ENDED;
 
 /** What is known of a live connection. */
 interface Live {
@@ -154,19 +154,19 @@ function seriesOf({ series }: Live): RouteSeries {
 
 /** The metrics that have a label `route`. */
 class RouteFamilies {
-  readonly active: Family<'listener' | 'route'>;
-  readonly closed: Family<'listener' | 'route' | 'code' | 'side'>;
-  readonly bytes: Family<'route' | 'direction'>;
-  readonly dialFailures: Family<'route' | 'code'>;
+  readonly active: CellFamily<'listener' | 'route'>;
+  readonly closed: CellFamily<'listener' | 'route' | 'code' | 'side'>;
+  readonly bytes: CellFamily<'route' | 'direction'>;
+  readonly dialFailures: CellFamily<'route' | 'code'>;
   readonly connect: Durations<'route'>;
   readonly firstByte: Durations<'route'>;
   readonly lifetime: Durations<'route'>;
 
   constructor(registry: Registry, sample: () => void) {
-    this.active = new Family(METRICS.active, registry);
-    this.closed = new Family(METRICS.closed, registry);
-    this.bytes = new Family(METRICS.bytes, registry, sample);
-    this.dialFailures = new Family(METRICS.dialFailures, registry);
+    this.active = new CellFamily(METRICS.active, registry);
+    this.closed = new CellFamily(METRICS.closed, registry);
+    this.bytes = new CellFamily(METRICS.bytes, registry, sample);
+    this.dialFailures = new CellFamily(METRICS.dialFailures, registry);
     this.connect = new Durations(METRICS.connectSeconds, registry);
     this.firstByte = new Durations(METRICS.firstByteSeconds, registry);
     this.lifetime = new Durations(METRICS.lifetimeSeconds, registry);
@@ -183,9 +183,9 @@ class RouteFamilies {
 /** The series of one route, made as they are first needed: a route that nobody uses has none. */
 class RouteSeries {
   readonly #labels: { readonly route: string };
-  readonly bytesUp: Cell;
-  readonly bytesDown: Cell;
-  readonly dialFailures: Memo<ProxyErrorCode, Cell>;
+  readonly bytesUp: MetricCell;
+  readonly bytesDown: MetricCell;
+  readonly dialFailures: Memo<ProxyErrorCode, MetricCell>;
   /** Counts what would have been counted here, since the route is gone. */
   successor: RouteSeries | undefined;
   #connect: DurationCell | undefined;
@@ -218,7 +218,7 @@ class RouteSeries {
   }
 
   /** Of the connections that came in at `listener`. */
-  at(listener: string): ListenerSeries {
+  at(listener: string): ListenerCells {
     return this.#listeners.get(listener);
   }
 
@@ -228,7 +228,7 @@ class RouteSeries {
     for (const [listener, { active }] of this.#listeners) successor.at(listener).active.value += active.value;
   }
 
-  #on(listener: string): ListenerSeries {
+  #on(listener: string): ListenerCells {
     const labels = { ...this.#labels, listener };
     return {
       active: this.#families.active.cell(labels),
@@ -238,11 +238,11 @@ class RouteSeries {
 }
 
 /** The part of a route's series that also has a label `listener`. */
-interface ListenerSeries {
-  readonly active: Cell;
-  readonly closed: Memo<Ending, Cell>;
+interface ListenerCells {
+  readonly active: MetricCell;
+  readonly closed: Memo<CloseCode, MetricCell>;
 }
 
-function sideOf(code: Ending): string {
+function sideOf(code: CloseCode): string {
   return code === WELL_ENDED ? 'none' : SIDES[code];
 }

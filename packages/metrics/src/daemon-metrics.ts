@@ -1,20 +1,20 @@
 import type { Registry } from 'prom-client';
-import { Family } from './family.ts';
-import type { Cell } from './family.ts';
+import { CellFamily } from './family.ts';
+import type { MetricCell } from './family.ts';
 import { Memo } from './memo.ts';
 import { METRICS } from './metrics.ts';
 
 /** How the daemon around the connections is doing. */
 export class DaemonMetrics {
-  readonly #draining: Cell;
-  readonly #failuresByService: Memo<string, Cell>;
-  readonly #failuresByObserver: Memo<string, Cell>;
+  readonly #draining: MetricCell;
+  readonly #failuresByService: Memo<string, MetricCell>;
+  readonly #failuresByObserver: Memo<string, MetricCell>;
 
   constructor(registry: Registry) {
-    this.#draining = new Family(METRICS.draining, registry).cell({});
-    const ofServices = new Family(METRICS.serviceFailures, registry);
+    this.#draining = new CellFamily(METRICS.draining, registry).cell({});
+    const ofServices = new CellFamily(METRICS.serviceFailures, registry);
     this.#failuresByService = new Memo((service) => ofServices.cell({ service }));
-    const ofObservers = new Family(METRICS.observerFailures, registry);
+    const ofObservers = new CellFamily(METRICS.observerFailures, registry);
     this.#failuresByObserver = new Memo((observer) => ofObservers.cell({ observer }));
   }
 

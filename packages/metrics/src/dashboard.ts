@@ -72,13 +72,13 @@ function panel(metric: MetricDefinition, index: number): object {
 
 const REF_IDS = ['A', 'B'];
 
-interface Query {
+interface PanelQuery {
   readonly expr: string;
   readonly legend: string;
 }
 
 /** What a panel asks. Pure. */
-export function queriesOf({ type, name, labels }: MetricDefinition): readonly Query[] {
+export function queriesOf({ type, name, labels }: MetricDefinition): readonly PanelQuery[] {
   const legend = labels.length === 0 ? '{{instance}}' : labels.map((label) => `{{${label}}}`).join(' ');
   const by = labels.length === 0 ? 'instance' : labels.join(', ');
   const chosen = '{instance=~"$instance"}';

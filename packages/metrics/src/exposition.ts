@@ -46,7 +46,7 @@ async function* piecesOf(registry: Registry, contentType: string): AsyncGenerato
   const writer = Object.create(registry, { contentType: { value: contentType } }) as FamilyWriter;
   let separator = '';
   for (const metric of registry.getMetricsAsArray()) {
-    const family = metric as unknown as Family;
+    const family = metric as unknown as PromMetric;
     yield separator;
     yield* piecesOfFamily(writer, isOpen ? withOpenName(family) : family);
     separator = isOpen ? '\n' : '\n\n';
@@ -55,7 +55,7 @@ async function* piecesOf(registry: Registry, contentType: string): AsyncGenerato
 }
 
 /** What a metric of prom-client is beside its type: not declared there, and its text is made of nothing else. */
-interface Family {
+interface PromMetric {
   readonly name: string;
   readonly type: string;
   /** Brings the values up to date. */
@@ -66,16 +66,16 @@ interface Family {
 
 /** Of a registry, and not declared there either: a family as text. */
 interface FamilyWriter {
-  getMetricsAsString(family: Family): Promise<string>;
+  getMetricsAsString(family: PromMetric): Promise<string>;
 }
 
 /** OpenMetrics names the counter without the suffix of its series. */
-function withOpenName(family: Family): Family {
+function withOpenName(family: PromMetric): PromMetric {
   if (family.type !== 'counter') return family;
-  return Object.create(family, { name: { value: family.name.replace(/_total$/, '') } }) as Family;
+  return Object.create(family, { name: { value: family.name.replace(/_total$/, '') } }) as PromMetric;
 }
 
-async function* piecesOfFamily(writer: FamilyWriter, family: Family): AsyncGenerator<string> {
+async function* piecesOfFamily(writer: FamilyWriter, family: PromMetric): AsyncGenerator<string> {
   let isFirst = true;
   for (const part of await partsOf(family)) {
     const text = await writer.getMetricsAsString(part);
@@ -86,7 +86,7 @@ async function* piecesOfFamily(writer: FamilyWriter, family: Family): AsyncGener
 }
 
 /** The same metric, each time with some of its series; once without any when it has none. */
-async function partsOf(family: Family): Promise<readonly Family[]> {
+async function partsOf(family: PromMetric): Promise<readonly PromMetric[]> {
   if (family.hashMap === undefined) return [family];
   await family.collect?.();
   const series = Object.entries(family.hashMap);
@@ -96,7 +96,7 @@ async function partsOf(family: Family): Promise<readonly Family[]> {
     return Object.create(family, {
       hashMap: { value: Object.fromEntries(some) },
       collect: { value: undefined },
-    }) as Family;
+    }) as PromMetric;
   });
 }
 

@@ -6,11 +6,11 @@ import type { Label, MetricDefinition } from './metrics.ts';
 export type LabelValues<L extends Label> = Readonly<Record<L, string>>;
 
 /** The number of one series: plain on the hot path, since prom-client builds a key out of all labels at every single call. */
-export interface Cell {
+export interface MetricCell {
   value: number;
 }
 
-interface Series<L extends Label> extends Cell {
+interface LabeledCell<L extends Label> extends MetricCell {
   readonly labels: LabelValues<L>;
 }
 
@@ -20,9 +20,9 @@ interface CellDefinition<L extends Label> extends MetricDefinition {
   readonly labels: readonly L[];
 }
 
-/** A counter or gauge whose series are {@link Cell}s; prom-client learns of their values when it is scraped. */
-export class Family<L extends Label> {
-  readonly #series = new Set<Series<L>>();
+/** A counter or gauge whose series are {@link MetricCell}s; prom-client learns of their values when it is scraped. */
+export class CellFamily<L extends Label> {
+  readonly #series = new Set<LabeledCell<L>>();
 
   /**
    * @param definition a row of the table
@@ -39,7 +39,7 @@ export class Family<L extends Label> {
   }
 
   /** A new series, 0 at first. The caller keeps it: asking twice for the same labels makes two that are added up. */
-  cell(labels: LabelValues<L>): Cell {
+  cell(labels: LabelValues<L>): MetricCell {
     const series = { labels, value: 0 };
     this.#series.add(series);
     return series;

@@ -1,17 +1,17 @@
 import type { Registry } from 'prom-client';
-import { Family } from './family.ts';
-import type { Cell } from './family.ts';
+import { CellFamily } from './family.ts';
+import type { MetricCell } from './family.ts';
 import { Memo } from './memo.ts';
 import { METRICS } from './metrics.ts';
 
 /** Whether the listeners listen. */
 export class ListenerMetrics {
-  readonly #series: Memo<string, ListenerSeries>;
+  readonly #series: Memo<string, ListenerStateCells>;
 
   constructor(registry: Registry) {
-    const up = new Family(METRICS.listenerUp, registry);
-    const paused = new Family(METRICS.listenerPaused, registry);
-    const failures = new Family(METRICS.listenerFailures, registry);
+    const up = new CellFamily(METRICS.listenerUp, registry);
+    const paused = new CellFamily(METRICS.listenerPaused, registry);
+    const failures = new CellFamily(METRICS.listenerFailures, registry);
     this.#series = new Memo((listener) => ({
       up: up.cell({ listener }),
       paused: paused.cell({ listener }),
@@ -40,8 +40,8 @@ export class ListenerMetrics {
   }
 }
 
-interface ListenerSeries {
-  readonly up: Cell;
-  readonly paused: Cell;
-  readonly failures: Cell;
+interface ListenerStateCells {
+  readonly up: MetricCell;
+  readonly paused: MetricCell;
+  readonly failures: MetricCell;
 }

@@ -1,6 +1,6 @@
 import { collectDefaultMetrics } from 'prom-client';
 import type { Registry } from 'prom-client';
-import { Family } from './family.ts';
+import { CellFamily } from './family.ts';
 import { METRICS } from './metrics.ts';
 
 /** What the build calls itself. */
@@ -18,7 +18,7 @@ export interface Build {
 export function processMetrics(registry: Registry, { version }: Build): void {
   collectDefaultMetrics({ register: registry });
   for (const name of COUNTED_ONE_BY_ONE) registry.removeSingleMetric(name);
-  new Family(METRICS.build, registry).cell({ version, node: process.version }).value = 1;
+  new CellFamily(METRICS.build, registry).cell({ version, node: process.version }).value = 1;
 }
 
 // They walk over every handle or request of the process at each scrape, and a proxy has two sockets a connection: the event loop

@@ -2,32 +2,32 @@ import type { Route, RouteSnapshot } from '@meshgate/core';
 import type { Registry } from 'prom-client';
 import { Durations } from './durations.ts';
 import type { DurationCell } from './durations.ts';
-import { Family } from './family.ts';
-import type { Cell } from './family.ts';
+import { CellFamily } from './family.ts';
+import type { MetricCell } from './family.ts';
 import { Memo } from './memo.ts';
 import { METRICS } from './metrics.ts';
 
 /** Snapshots and failures of the sources, and when. */
 export class SourceMetrics {
-  readonly #expiries: Memo<string, Cell>;
-  readonly #routes: Family<'source' | 'kind'>;
-  readonly #down: Family<'source' | 'kind'>;
+  readonly #expiries: Memo<string, MetricCell>;
+  readonly #routes: CellFamily<'source' | 'kind'>;
+  readonly #down: CellFamily<'source' | 'kind'>;
   readonly #duration: DurationCell;
-  readonly #families: readonly Family<'source'>[];
+  readonly #families: readonly CellFamily<'source'>[];
   readonly #series: Memo<string, SourceSeries>;
 
   constructor(registry: Registry) {
-    this.#routes = new Family(METRICS.sourceRoutes, registry);
-    this.#down = new Family(METRICS.sourceRoutesDown, registry);
-    const expiries = new Family(METRICS.certificateExpiry, registry);
+    this.#routes = new CellFamily(METRICS.sourceRoutes, registry);
+    this.#down = new CellFamily(METRICS.sourceRoutesDown, registry);
+    const expiries = new CellFamily(METRICS.certificateExpiry, registry);
     this.#expiries = new Memo((source) => expiries.cell({ source }));
     this.#duration = new Durations(METRICS.snapshotSeconds, registry).cell({});
-    const serverNames = new Family(METRICS.sourceServerNames, registry);
-    const warnings = new Family(METRICS.sourceWarnings, registry);
-    const lastSuccess = new Family(METRICS.sourceLastSuccess, registry);
-    const failing = new Family(METRICS.sourceFailing, registry);
-    const failures = new Family(METRICS.sourceFailures, registry);
-    const snapshots = new Family(METRICS.snapshots, registry);
+    const serverNames = new CellFamily(METRICS.sourceServerNames, registry);
+    const warnings = new CellFamily(METRICS.sourceWarnings, registry);
+    const lastSuccess = new CellFamily(METRICS.sourceLastSuccess, registry);
+    const failing = new CellFamily(METRICS.sourceFailing, registry);
+    const failures = new CellFamily(METRICS.sourceFailures, registry);
+    const snapshots = new CellFamily(METRICS.snapshots, registry);
     this.#families = [serverNames, warnings, lastSuccess, failing, failures, snapshots];
     this.#series = new Memo((source) => ({
       serverNames: serverNames.cell({ source }),
@@ -89,10 +89,10 @@ export class SourceMetrics {
 
 /** The series of one source. */
 interface SourceSeries {
-  readonly serverNames: Cell;
-  readonly warnings: Cell;
-  readonly lastSuccess: Cell;
-  readonly failing: Cell;
-  readonly failures: Cell;
-  readonly snapshots: Cell;
+  readonly serverNames: MetricCell;
+  readonly warnings: MetricCell;
+  readonly lastSuccess: MetricCell;
+  readonly failing: MetricCell;
+  readonly failures: MetricCell;
+  readonly snapshots: MetricCell;
 }

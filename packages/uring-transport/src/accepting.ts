@@ -1,36 +1,36 @@
 import { NOBODY, SOCK_CLOEXEC, SOCK_NONBLOCK } from '@meshgate/linux';
 import type { Accepting, Acceptor, AcceptWatch } from '@meshgate/linux';
 import { ACCEPT_MULTISHOT, CANCEL_ALL, CANCEL_FD, CQE_MORE, OP_ACCEPT, OP_ASYNC_CANCEL } from './abi.ts';
-import type { Kernel } from './kernel.ts';
-import type { Handler } from './loop.ts';
+import type { UringKernel } from './kernel.ts';
+import type { UringHandler } from './loop.ts';
 import type { Requester } from './ring.ts';
-import { Socket } from './socket.ts';
+import { UringSocket } from './socket.ts';
 
 /** One request accepts on and on, until an accept fails. */
-export const ACCEPTING: Accepting<Kernel, Socket> = {
+export const ACCEPTING: Accepting<UringKernel, UringSocket> = {
   watch: (kernel, acceptor) => {
-    const watch = new Watch(kernel, acceptor);
+    const watch = new UringAcceptWatch(kernel, acceptor);
     watch.resume();
     return watch;
   },
   open: (kernel, fd) => {
-    const socket = new Socket(kernel, fd, NOBODY);
+    const socket = new UringSocket(kernel, fd, NOBODY);
     socket.receive();
     return socket;
   },
 };
 
-class Watch implements AcceptWatch, Handler, Requester {
+class UringAcceptWatch implements AcceptWatch, UringHandler, Requester {
   readonly fd: number;
   readonly slot: number;
-  readonly #kernel: Kernel;
+  readonly #kernel: UringKernel;
   readonly #acceptor: Acceptor;
   #underWay = 0;
   #isPaused = false;
   /** Once it is being closed, and a request is still under way. */
   #onClosed: (() => void) | undefined;
 
-  constructor(kernel: Kernel, acceptor: Acceptor) {
+  constructor(kernel: UringKernel, acceptor: Acceptor) {
     this.#kernel = kernel;
     this.#acceptor = acceptor;
     this.fd = acceptor.fd;

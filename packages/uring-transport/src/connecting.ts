@@ -1,11 +1,11 @@
-import type { Connecting } from '@meshgate/linux';
-import type { Kernel } from './kernel.ts';
-import { Socket } from './socket.ts';
+import type { SocketFactory } from '@meshgate/linux';
+import type { UringKernel } from './kernel.ts';
+import { UringSocket } from './socket.ts';
 
 /** One request connects; the first read follows it. */
-export const CONNECTING: Connecting<Kernel, Socket> = {
+export const CONNECTING: SocketFactory<UringKernel, UringSocket> = {
   begin: (kernel, fd, address, owner) => {
-    const socket = new Socket(kernel, fd, owner);
+    const socket = new UringSocket(kernel, fd, owner);
     socket.connect(address.bytes);
     return socket;
   },

@@ -1,9 +1,9 @@
 import { BULK, EINVAL, NEVER_BULK, paceAfter, SMALL } from '@meshgate/linux';
-import type { Direction, DirectionOwner, Pace, Pipe, Task } from '@meshgate/linux';
-import type { Incoming, Outgoing, Socket } from './socket.ts';
+import type { Direction, DirectionOwner, KernelPace, Pipe, Task } from '@meshgate/linux';
+import type { UringIncoming, UringOutgoing, UringSocket } from './socket.ts';
 
 /** What a direction is doing. */
-type Phase =
+type FlowPhase =
   /** A recv is under way. */
   | 'receiving'
   /** What was received is being sent, by the ring, from the buffer in which it came. */
@@ -21,22 +21,22 @@ type Phase =
  *
  * Nothing is received before what was received earlier has been taken, so backpressure is the kernel's own.
  */
-export class Flow implements Direction, Incoming, Outgoing, Task {
-  readonly from: Socket;
-  readonly to: Socket;
+export class UringFlow implements Direction, UringIncoming, UringOutgoing, Task {
+  readonly from: UringSocket;
+  readonly to: UringSocket;
   readonly #owner: DirectionOwner;
-  #phase: Phase = 'receiving';
+  #phase: FlowPhase = 'receiving';
   #bytesWritten = 0;
   #sendingBytes = 0;
   /** Received, and not yet taken by the kernel. */
   #rest: Uint8Array = NOTHING;
   /** On loan while bytes are in it. */
   #pipe: Pipe | undefined;
-  #pace: Pace = SMALL;
+  #pace: KernelPace = SMALL;
   #queued = false;
 
   /** Hears of both sockets from here on. */
-  constructor(from: Socket, to: Socket, owner: DirectionOwner) {
+  constructor(from: UringSocket, to: UringSocket, owner: DirectionOwner) {
     this.from = from;
     this.to = to;
     this.#owner = owner;
@@ -223,7 +223,7 @@ export class Flow implements Direction, Incoming, Outgoing, Task {
     return true;
   }
 
-  #receiveSmall(pace: Pace): boolean {
+  #receiveSmall(pace: KernelPace): boolean {
     this.#pace = pace;
     this.#phase = 'receiving';
     this.from.receive();
@@ -243,7 +243,7 @@ export class Flow implements Direction, Incoming, Outgoing, Task {
     this.#owner.onFinished(this);
   }
 
-  #lost(socket: Socket, errno: number): false {
+  #lost(socket: UringSocket, errno: number): false {
     this.#owner.onLost(socket, errno);
     return false;
   }

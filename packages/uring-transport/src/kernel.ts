@@ -2,24 +2,24 @@ import { PipePool, Sockets } from '@meshgate/linux';
 import type { Libc, Memory, TurnLoop } from '@meshgate/linux';
 import { Buffers } from './buffers.ts';
 import { UringLoop } from './loop.ts';
-import type { Settings } from './options.ts';
+import type { UringSettings } from './options.ts';
 import { SUBMISSIONS } from './ring.ts';
 
 /** What all parts of one transport share: the system calls, the loop, the buffers. */
-export class Kernel {
+export class UringKernel {
   readonly libc: Libc;
   readonly sockets: Sockets;
   readonly loop: UringLoop;
   readonly turns: TurnLoop;
   readonly buffers: Buffers;
   readonly pipes: PipePool;
-  readonly settings: Settings;
+  readonly settings: UringSettings;
   /** What send(2) sends from. */
   readonly buffer: Memory;
   /** Addresses that go with requests not yet submitted. */
   readonly #addresses: Memory;
 
-  constructor(libc: Libc, settings: Settings) {
+  constructor(libc: Libc, settings: UringSettings) {
     this.libc = libc;
     this.settings = settings;
     this.sockets = new Sockets(libc);

@@ -6,7 +6,7 @@ import { Ring } from './ring.ts';
 import type { Requester } from './ring.ts';
 
 /** Whoever has requests under way. */
-export interface Handler {
+export interface UringHandler {
   /**
    * A request of `kind` has completed. A provided buffer that came with it belongs to the handler.
    *
@@ -31,7 +31,7 @@ export class UringLoop implements TurnWork {
   readonly #libc: Libc;
   readonly #buffers: Buffers;
   readonly #onRest: () => void;
-  readonly #handlers: (Handler | undefined)[] = [];
+  readonly #handlers: (UringHandler | undefined)[] = [];
   readonly #free: number[] = [];
   readonly #onCompletion = (slot: number, kind: number, result: number, flags: number): void => {
     const handler = this.#handlers[slot];
@@ -49,7 +49,7 @@ export class UringLoop implements TurnWork {
   }
 
   /** @returns the number under which `handler` makes its requests, until {@link remove}. Throws the system's error. */
-  add(handler: Handler): number {
+  add(handler: UringHandler): number {
     this.#start();
     const slot = this.#free.pop() ?? this.#handlers.length;
     this.#handlers[slot] = handler;

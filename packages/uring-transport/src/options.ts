@@ -8,9 +8,9 @@ export interface UringOptions extends BulkOptions {
 }
 
 /** {@link UringOptions} with nothing left open. */
-export type Settings = Required<UringOptions>;
+export type UringSettings = Required<UringOptions>;
 
-export const DEFAULTS: Settings = {
+export const DEFAULTS: UringSettings = {
   ...BULK_DEFAULTS,
   bufferBytes: 16 * 1024,
   // Of small messages only the first page of each is touched: a mebibyte, which stays in the cache.

@@ -30,12 +30,12 @@ import {
   RECV_POLL_FIRST,
   SQE_BUFFER_SELECT,
 } from './abi.ts';
-import type { Kernel } from './kernel.ts';
-import type { Handler } from './loop.ts';
+import type { UringKernel } from './kernel.ts';
+import type { UringHandler } from './loop.ts';
 import type { Requester, Ring } from './ring.ts';
 
 /** The direction of a splice in which a socket's peer sends. */
-export interface Incoming {
+export interface UringIncoming {
   /**
    * `length` bytes have come, in the buffer `id`. Nothing more is received until asked for.
    *
@@ -44,12 +44,12 @@ export interface Incoming {
   onReceived(id: number, length: number): boolean;
   /** The peer has finished sending. */
   onEnded(): void;
-  /** The answer to {@link Socket.awaitReadable}. */
+  /** The answer to {@link UringSocket.awaitReadable}. */
   onReadable(): void;
 }
 
 /** The direction of a splice in which it receives. */
-export interface Outgoing {
+export interface UringOutgoing {
   /** Of the buffer `id` that {@link Socket.sendBuffer} was given the kernel has taken `sent` bytes; it is given back when this returns. */
   onSent(id: number, sent: number): void;
   /** The answer to {@link Socket.awaitWritable}. */
@@ -62,13 +62,13 @@ export interface Outgoing {
  *
  * Until it is spliced, one read is always under way ahead of whoever reads: what comes is held, once; and an end or a reset is known at once.
  */
-export class Socket implements Handler, Requester, StreamSocket {
+export class UringSocket implements UringHandler, Requester, StreamSocket {
   owner: SocketOwner;
   /** While it is spliced. */
-  incoming: Incoming | undefined;
+  incoming: UringIncoming | undefined;
   /** As above. */
-  outgoing: Outgoing | undefined;
-  readonly kernel: Kernel;
+  outgoing: UringOutgoing | undefined;
+  readonly kernel: UringKernel;
   readonly fd: number;
   readonly slot: number;
   #sentWhileClosing = 0;
@@ -85,7 +85,7 @@ export class Socket implements Handler, Requester, StreamSocket {
    * Owns `fd` from here on.
    * @throws the system's error when there is no ring for it; `fd` is closed then
    */
-  constructor(kernel: Kernel, fd: number, owner: SocketOwner) {
+  constructor(kernel: UringKernel, fd: number, owner: SocketOwner) {
     this.kernel = kernel;
     this.fd = fd;
     this.owner = owner;
@@ -161,12 +161,12 @@ export class Socket implements Handler, Requester, StreamSocket {
     ring.setOperationFlags(MSG_NOSIGNAL | MSG_DONTWAIT);
   }
 
-  /** Asks once for {@link Incoming.onReadable}. */
+  /** Asks once for {@link UringIncoming.onReadable}. */
   awaitReadable(): void {
     this.#poll(READABLE, EPOLLIN | EPOLLRDHUP);
   }
 
-  /** Asks once for {@link Outgoing.onWritable}, or `onReady` of the owner. */
+  /** Asks once for {@link UringOutgoing.onWritable}, or `onReady` of the owner. */
   awaitWritable(): void {
     this.#poll(WRITABLE, EPOLLOUT);
   }

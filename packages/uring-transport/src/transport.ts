@@ -3,22 +3,22 @@ import { dialBy, listenBy, loadLibc, openedLater, SocketConnection, SocketSplice
 import type { DirectionOwner } from '@meshgate/linux';
 import { ACCEPTING } from './accepting.ts';
 import { CONNECTING } from './connecting.ts';
-import { Flow } from './flow.ts';
-import { Kernel } from './kernel.ts';
+import { UringFlow } from './flow.ts';
+import { UringKernel } from './kernel.ts';
 import { DEFAULTS } from './options.ts';
 import type { UringOptions } from './options.ts';
-import { Socket } from './socket.ts';
+import { UringSocket } from './socket.ts';
 
 /**
  * The transport over io_uring(7), for Linux 6.0 and later on x64 and arm64. Making one touches nothing of the system: koffi is loaded by
  * the first `listen` or `dial`, which reject where it does not work. Ask `selfTest` before relying on it.
  */
 export function uringTransport(options: UringOptions = {}): Transport {
-  return transportOver(async () => new Kernel(await loadLibc(), { ...DEFAULTS, ...options }));
+  return transportOver(async () => new UringKernel(await loadLibc(), { ...DEFAULTS, ...options }));
 }
 
 /** @param open called once, by the first `listen` or `dial` */
-export function transportOver(open: () => Promise<Kernel>): Transport {
+export function transportOver(open: () => Promise<UringKernel>): Transport {
   return openedLater({
     name: 'uring',
     open,
@@ -28,10 +28,10 @@ export function transportOver(open: () => Promise<Kernel>): Transport {
   });
 }
 
-function own(connection: Connection): SocketConnection<Kernel, Socket> {
-  return SocketConnection.own(connection, 'uring', Socket);
+function own(connection: Connection): SocketConnection<UringKernel, UringSocket> {
+  return SocketConnection.own(connection, 'uring', UringSocket);
 }
 
-function flow(from: Socket, to: Socket, owner: DirectionOwner): Flow {
-  return new Flow(from, to, owner);
+function flow(from: UringSocket, to: UringSocket, owner: DirectionOwner): UringFlow {
+  return new UringFlow(from, to, owner);
 }

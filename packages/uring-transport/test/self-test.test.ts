@@ -3,7 +3,7 @@ import { expect, it } from 'vitest';
 import { loadLibc, testTransport } from '@meshgate/linux';
 import type { Libc, SelfTest } from '@meshgate/linux';
 import { PARAMS } from '../src/abi.ts';
-import { Kernel } from '../src/kernel.ts';
+import { UringKernel } from '../src/kernel.ts';
 import { DEFAULTS } from '../src/options.ts';
 import { transportOver } from '../src/transport.ts';
 import { describeWithUring } from './available.ts';
@@ -12,7 +12,7 @@ import { describeWithUring } from './available.ts';
 async function testOn(changed: (libc: Libc) => Partial<Libc>): Promise<SelfTest> {
   const libc = await loadLibc();
   return testTransport(
-    transportOver(() => Promise.resolve(new Kernel({ ...libc, ...changed(libc) }, DEFAULTS))),
+    transportOver(() => Promise.resolve(new UringKernel({ ...libc, ...changed(libc) }, DEFAULTS))),
     { timeoutMs: 300 },
   );
 }

@@ -63,12 +63,12 @@ interface Patience {
   readonly patienceMs?: number | undefined;
 }
 
-interface Asked extends Patience {
+interface AdminCall extends Patience {
   readonly method: AdminMethod;
   readonly headers: Readonly<Record<string, string>>;
 }
 
-function responseTo(address: AdminAddress, path: string, asked: Asked): Promise<IncomingMessage> {
+function responseTo(address: AdminAddress, path: string, asked: AdminCall): Promise<IncomingMessage> {
   const { patienceMs = SILENCE_MS, signal, ...rest } = asked;
   const options = { ...rest, ...(signal !== undefined && { signal }), agent: false };
   const sent = address instanceof URL ? sentTo(address, path, options) : sentOverSocket(address, path, options);

@@ -4,7 +4,7 @@ import { expositionStream } from '@meshgate/metrics';
 import type { Registry } from 'prom-client';
 import { LOG_LEVELS } from '../config/config-schema.ts';
 import type { LogLevel } from '../config/config-schema.ts';
-import type { Parts } from '../config/parts.ts';
+import type { InstalledParts } from '../config/parts.ts';
 import { withUnknownListeners } from '../config/unknown-listeners.ts';
 import { requestedName, explain, isExact } from '../cli/explain.ts';
 import { openApiOf } from './openapi.ts';
@@ -36,7 +36,7 @@ export interface AdminTargets {
   /** What is told of changes of the routes. */
   readonly routeChanges: Pick<RouteChangeFeed, 'subscribe'>;
   /** Paths that plugins add. */
-  readonly plugins: Pick<Parts, 'adminPaths'>;
+  readonly plugins: Pick<InstalledParts, 'adminPaths'>;
   readiness(): Readiness;
   /** Live connections, oldest first. */
   connections(): Eventually<readonly ConnectionView[]>;

@@ -38,7 +38,7 @@ interface RoutesEvent extends RouteChanges {
  */
 export class EventStreams {
   readonly #options: EventStreamsOptions;
-  readonly #readers = new Set<Reader>();
+  readonly #readers = new Set<EventReader>();
   #isSampling = false;
 
   constructor(options: EventStreamsOptions) {
@@ -56,7 +56,7 @@ export class EventStreams {
   /** A stream that ends when `signal` aborts; `undefined` when there are {@link MAX_STREAMS} already. */
   open(signal: AbortSignal): Readable | undefined {
     if (this.#readers.size >= MAX_STREAMS) return undefined;
-    const reader = new Reader(openScope(signal));
+    const reader = new EventReader(openScope(signal));
     this.#readers.add(reader);
     const stream = Readable.from(this.#messages(reader), { highWaterMark: 1 });
     reader.scope.signal.addEventListener('abort', () => stream.destroy(), { once: true });
@@ -64,7 +64,7 @@ export class EventStreams {
     return stream;
   }
 
-  async *#messages(reader: Reader): AsyncGenerator<string> {
+  async *#messages(reader: EventReader): AsyncGenerator<string> {
     const { signal } = reader.scope;
     try {
       yield `retry: ${RETRY_MS}\n\n`;
@@ -116,7 +116,7 @@ const MAX_CHANGES = 50;
 const NEVER = new AbortController().signal;
 
 /** What one reader has not been told yet. */
-class Reader {
+class EventReader {
   readonly scope: Scope;
   readonly #cell = new Cell<true>();
   #seen = 0;

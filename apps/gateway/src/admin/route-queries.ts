@@ -7,14 +7,14 @@ import type { GatewayConfig } from '../config/config-schema.ts';
 import { loadConfig } from '../config/load-config.ts';
 import type { AdminClient } from './client.ts';
 import type { LoadedConfig } from '../config/load-config.ts';
-import type { Parts } from '../config/parts.ts';
+import type { InstalledParts } from '../config/parts.ts';
 import { withUnknownListeners } from '../config/unknown-listeners.ts';
 import { routesView } from './views.ts';
-import type { RoutesView } from './views.ts';
+import type { RouteTableView } from './views.ts';
 
 /** Answers about routes, from wherever they are known. */
 export interface RouteQueries {
-  routes(): Promise<RoutesView>;
+  routes(): Promise<RouteTableView>;
   /** @param listener whose connection it would be; any when absent */
   explain(serverName: string, listener?: string): Promise<Explanation>;
 }
@@ -22,7 +22,7 @@ export interface RouteQueries {
 /** From a gateway that runs. Rejects when it does not answer, or with an error. */
 export function queriesTo(gateway: AdminClient): RouteQueries {
   return {
-    routes: async () => (await gateway.get('/routes')) as RoutesView,
+    routes: async () => (await gateway.get('/routes')) as RouteTableView,
     explain: async (serverName, listener) => {
       const query = new URLSearchParams({ serverName, ...(listener !== undefined && { listener }) });
       return (await gateway.get(`/explain?${query.toString()}`)) as Explanation;
@@ -69,6 +69,9 @@ async function withRoutes<Answer>(
 }
 
 /** `undefined` when a source names them: nobody asks it here. */
-function listenersOf({ listeners }: GatewayConfig, { listenerSources }: Parts): readonly ListenAddress[] | undefined {
+function listenersOf(
+  { listeners }: GatewayConfig,
+  { listenerSources }: InstalledParts,
+): readonly ListenAddress[] | undefined {
   return listenerSources.length > 0 ? undefined : listeners;
 }

@@ -64,20 +64,20 @@ export function addedUp(list: readonly Traffic[]): Traffic {
   return { accepted: sumOf('accepted'), refused: sumOf('refused'), routes };
 }
 
-interface Series {
+interface TrafficSeries {
   readonly labels: Readonly<Record<string, string>>;
   readonly value: number;
 }
 
 /** After a turn of the event loop: a family of ten thousand routes takes ten milliseconds. */
-async function seriesOf(registry: Registry, name: string): Promise<readonly Series[]> {
+async function seriesOf(registry: Registry, name: string): Promise<readonly TrafficSeries[]> {
   await nextTurn();
   const metric = await registry.getSingleMetric(name)?.get();
   // Its labels are typed as those of any metric.
-  return (metric?.values ?? []) as readonly Series[];
+  return (metric?.values ?? []) as readonly TrafficSeries[];
 }
 
-function total(series: readonly Series[]): number {
+function total(series: readonly TrafficSeries[]): number {
   return series.reduce((sum, { value }) => sum + value, 0);
 }
 

@@ -117,7 +117,7 @@ export interface SourceView {
 }
 
 /** What `GET /routes` and `meshgate routes --json` answer. */
-export interface RoutesView {
+export interface RouteTableView {
   /** Equal when every source's routes are. */
   readonly version: string;
   readonly routes: Iterable<RouteView>;
@@ -141,7 +141,7 @@ export interface RouteFacts {
 }
 
 /** The answer of `GET /routes`. */
-export function routesView({ table, sources }: KnownRoutes, facts: RouteFacts): RoutesView {
+export function routesView({ table, sources }: KnownRoutes, facts: RouteFacts): RouteTableView {
   return { version: versionOf(table), routes: routeViews(table, facts), sources: sources.map(sourceView) };
 }
 

@@ -1,5 +1,5 @@
 import { existsSync } from 'node:fs';
-import type { ProxyChoice } from '@meshgate/consul-source';
+import type { ProxyChoice } from '@meshgate/mesh';
 import { ConfigProblems, formatProblem } from '@meshgate/core';
 import { Command, CommanderError, InvalidArgumentError, Option } from 'commander';
 import { amending } from '../config/amend-config.ts';

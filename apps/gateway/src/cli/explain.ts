@@ -11,7 +11,7 @@ import { counted } from '../log/messages.ts';
 export type Explanation = FoundRoute | NotFound;
 
 /** There is a route. */
-export interface FoundRoute extends Claim, RouteRulesView {
+export interface FoundRoute extends ClaimingRoute, RouteRulesView {
   readonly found: true;
   /** As it was looked up: lower case, no trailing dot. */
   readonly serverName: string;
@@ -37,7 +37,7 @@ export interface FoundRoute extends Claim, RouteRulesView {
   /** Where other routes take the name than this one. Absent when a listener was asked for, or there are none. */
   readonly onListeners?: readonly ListenerClaim[];
   /** Routes that would take the name if this one did not, the next one first. */
-  readonly shadowed: readonly Claim[];
+  readonly shadowed: readonly ClaimingRoute[];
 }
 
 /** There is none: a client that asks for this name is turned away. */
@@ -54,7 +54,7 @@ interface NotFound {
 }
 
 /** The route that takes a name on one listener. */
-interface ListenerClaim extends Claim {
+interface ListenerClaim extends ClaimingRoute {
   readonly listener: string;
 }
 
@@ -71,7 +71,7 @@ export interface ExplainOptions {
 }
 
 /** A route that claims a name. */
-interface Claim {
+interface ClaimingRoute {
   readonly route: string;
   readonly source: string;
   readonly match: MatchKind;
@@ -159,7 +159,7 @@ function notFound(serverName: string, table: RouteTable): NotFound {
   return { found: false, serverName, why, nearest: nearestNames(serverName, table) };
 }
 
-function claimOf({ kind, pattern, source, route }: Match): Claim {
+function claimOf({ kind, pattern, source, route }: Match): ClaimingRoute {
   return { route: route.name, source, match: kind, pattern };
 }
 

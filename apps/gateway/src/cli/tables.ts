@@ -4,7 +4,7 @@ import { columns } from './columns.ts';
 import type { Explanation, ExplainedBackend, FoundRoute } from './explain.ts';
 import type { Hop } from '../trace/hop.ts';
 import type { Trace } from '../trace/traces.ts';
-import type { BackendView, ConnectionView, RouteRulesView, RoutesView, SourceView } from '../admin/views.ts';
+import type { BackendView, ConnectionView, RouteRulesView, RouteTableView, SourceView } from '../admin/views.ts';
 import { printable } from '../log/printable.ts';
 
 /**
@@ -12,7 +12,7 @@ import { printable } from '../log/printable.ts';
  *
  * @param width of the terminal; any when absent
  */
-export function routesText({ routes, sources }: RoutesView, width?: number): string {
+export function routesText({ routes, sources }: RouteTableView, width?: number): string {
   const rows = [...routes].map(({ name, source, kind = '', serverNames, listeners, fallback, backends }) => [
     name,
     [

@@ -42,14 +42,14 @@ export function amending(settings: CommandSettings, adds: boolean): Amend {
   };
 }
 
-type Mapping = Readonly<Record<string, unknown>>;
+type SettingsMapping = Readonly<Record<string, unknown>>;
 
 interface ChangedEntry {
-  readonly entry: Mapping;
+  readonly entry: SettingsMapping;
   readonly problems: readonly Problem[];
 }
 
-function changedEntry(written: Mapping, { overrides, secure }: CommandSettings): ChangedEntry {
+function changedEntry(written: SettingsMapping, { overrides, secure }: CommandSettings): ChangedEntry {
   const about = (key: string): readonly Override[] => overrides.filter(({ path }) => path[0] === key);
   const registers = 'register' in written || about('register').some(({ path }) => path.length === 1);
   const ofRegister = about('register').filter(({ path }) => path.length === 2);
@@ -66,7 +66,7 @@ function changedEntry(written: Mapping, { overrides, secure }: CommandSettings):
 }
 
 /** One flag, two meanings, as in Consul: `--proxy-id` is the id to register, or else that of what is registered already. */
-function registering(written: unknown, overrides: readonly Override[], proxyId: readonly Override[]): Mapping {
+function registering(written: unknown, overrides: readonly Override[], proxyId: readonly Override[]): SettingsMapping {
   if (written !== undefined && !isMapping(written)) return {};
   const id = proxyId.map(({ value }) => ['id', value] as const);
   return { register: { ...written, ...keyed(overrides), ...Object.fromEntries(id) } };
@@ -94,11 +94,11 @@ function blaming(overrides: readonly Override[], entry: Problem['path']): Amende
   };
 }
 
-function keyed(overrides: readonly Override[]): Mapping {
+function keyed(overrides: readonly Override[]): SettingsMapping {
   return Object.fromEntries(overrides.map(({ path, value }) => [path.at(-1) ?? '', value]));
 }
 
-function defined(entry: Mapping): Mapping {
+function defined(entry: SettingsMapping): SettingsMapping {
   return Object.fromEntries(Object.entries(entry).filter(([, value]) => value !== undefined));
 }
 
@@ -110,6 +110,6 @@ function listOf(value: unknown): readonly unknown[] | undefined {
   return Array.isArray(value) ? value : undefined;
 }
 
-function isMapping(value: unknown): value is Mapping {
+function isMapping(value: unknown): value is SettingsMapping {
   return typeof value === 'object' && value !== null && !Array.isArray(value);
 }

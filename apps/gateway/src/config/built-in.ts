@@ -7,11 +7,11 @@ import { checkMeshSettings, meshFilesPlugin } from '@meshgate/mesh-files';
 export interface BuiltIn {
   readonly plugin: Plugin;
   /** Looks through what the plugin will read, so far as that can be wrong like a configuration. Rejects with `ConfigProblems`. */
-  check(settings: unknown, baseDir: string): Promise<Checked>;
+  check(settings: unknown, baseDir: string): Promise<PluginCheck>;
 }
 
 /** What was found where a plugin will read. */
-export interface Checked {
+export interface PluginCheck {
   /** Why the listener source that it adds has no listener, as far as that can be told. */
   readonly noListeners?: string;
   /** What has no effect, each with its place. */
@@ -21,7 +21,7 @@ export interface Checked {
 }
 
 /** Nothing to say. */
-export const NOTHING_FOUND: Checked = { warnings: [] };
+export const NOTHING_FOUND: PluginCheck = { warnings: [] };
 
 /** `use: file`: mesh files where `mesh` is set, else route files. */
 const FILES: BuiltIn = {

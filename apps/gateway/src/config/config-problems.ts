@@ -5,7 +5,7 @@ import { configSchema } from './config-schema.ts';
 import { missingKey } from './config-messages.ts';
 
 type Issue = z.core.$ZodIssue;
-type Path = readonly (string | number)[];
+type ConfigPath = readonly (string | number)[];
 
 /** What the schema found wrong with `value`, in words for people: one problem for each unknown key, none for its echo. */
 export function schemaProblems(issues: readonly Issue[], value: unknown): readonly Problem[] {
@@ -15,13 +15,13 @@ export function schemaProblems(issues: readonly Issue[], value: unknown): readon
   return found.map(({ problem }) => problem).filter((problem) => !isEcho(problem));
 }
 
-interface Finding {
+interface KeyProblem {
   readonly problem: Problem;
   /** The key that a mistyped one was meant to be: that it is missing goes without saying. */
   readonly intended?: string;
 }
 
-function findings(issue: Issue, above: Path, value: unknown): readonly Finding[] {
+function findings(issue: Issue, above: ConfigPath, value: unknown): readonly KeyProblem[] {
   const path = [...above, ...issue.path.map((part) => (typeof part === 'number' ? part : String(part)))];
   if (issue.code === 'unrecognized_keys') return issue.keys.map((key) => unknownKey(key, path));
   const branch = issue.code === 'invalid_union' ? issue.errors.find(understands) : undefined;
@@ -35,7 +35,7 @@ function understands(issues: readonly Issue[]): boolean {
   return issues.every(({ code, path }) => path.length > 0 || code === 'unrecognized_keys');
 }
 
-function unknownKey(key: string, path: Path): Finding {
+function unknownKey(key: string, path: ConfigPath): KeyProblem {
   const known = knownKeys(path);
   // Half the letters may be wrong; further off it is another word, not a slip.
   const nearest = closestMatch(key, [...known], { maxDistance: Math.max(1, Math.floor(key.length / 2)) });
@@ -60,7 +60,7 @@ function topOfSchema(): SchemaNode {
 
 let schemaOfConfig: SchemaNode | undefined;
 
-function knownKeys(path: Path): readonly string[] {
+function knownKeys(path: ConfigPath): readonly string[] {
   const nodes = path.reduce<readonly SchemaNode[]>(
     (reached, part) => reached.flatMap((node) => below(node, part)),
     [topOfSchema()],
@@ -79,7 +79,7 @@ function forms(node: SchemaNode): readonly SchemaNode[] {
   return [node, ...(node.anyOf ?? [])];
 }
 
-function isMissing(value: unknown, path: Path): boolean {
+function isMissing(value: unknown, path: ConfigPath): boolean {
   const parent = path.slice(0, -1).reduce(member, value);
   return path.length > 0 && parent !== undefined && member(parent, lastOf(path)) === undefined;
 }
@@ -88,10 +88,10 @@ function member(value: unknown, part: string | number): unknown {
   return typeof value === 'object' && value !== null ? Reflect.get(value, part) : undefined;
 }
 
-function lastOf(path: Path): string | number {
+function lastOf(path: ConfigPath): string | number {
   return path.at(-1) ?? '';
 }
 
-function pathKey(path: Path): string {
+function pathKey(path: ConfigPath): string {
   return JSON.stringify(path);
 }

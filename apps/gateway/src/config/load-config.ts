@@ -9,7 +9,7 @@ import type { Amend } from './amend-config.ts';
 import { draftConfig, inOrder } from './config.ts';
 import type { UnderstoodSettings } from './config.ts';
 import type { GatewayConfig } from './config-schema.ts';
-import type { Parts } from './parts.ts';
+import type { InstalledParts } from './parts.ts';
 import { installPlugins } from './plugins.ts';
 import type { Installed, InstalledUse } from './plugins.ts';
 import { listenerUseProblems, offeredParts, routeUseProblems } from './part-uses.ts';
@@ -29,7 +29,7 @@ export interface LoadedConfig {
   readonly text: string;
   /** Paths in it are absolute. */
   readonly config: GatewayConfig;
-  readonly parts: Parts;
+  readonly parts: InstalledParts;
   /** What each of its plugins has added: all together are `parts`. */
   readonly uses: readonly InstalledUse[];
   readonly transport: ChosenTransport;

@@ -20,7 +20,7 @@ export function offeredParts({ offered }: { readonly offered: OfferedParts }): O
 type PartKind = OfferedPart['kind'];
 
 /** Where a part is named, and which kinds make sense there. */
-interface Place {
+interface UsePosition {
   readonly kinds: readonly PartKind[];
   /** Where the entry stands: a path in the configuration, or a place in another file. */
   readonly where: Pick<Problem, 'path' | 'at'>;
@@ -38,7 +38,7 @@ export function routeUseProblems(routes: readonly Route[], offered: OfferedParts
   ]);
 }
 
-function placeOf({ at }: PartUse): Place['where'] {
+function placeOf({ at }: PartUse): UsePosition['where'] {
   return at === undefined ? { path: [] } : { path: [], at };
 }
 
@@ -56,7 +56,11 @@ export function listenerUseProblems(listeners: readonly ListenerSettings[], offe
   ]);
 }
 
-function problemsWith({ name, settings }: PartUse, { kinds, where }: Place, offered: OfferedParts): readonly Problem[] {
+function problemsWith(
+  { name, settings }: PartUse,
+  { kinds, where }: UsePosition,
+  offered: OfferedParts,
+): readonly Problem[] {
   const part = offered.get(name);
   if (part === undefined || !kinds.includes(part.kind))
     return [{ ...where, message: part === undefined ? unknownPart(name, kinds, offered) : misplaced(name, part.kind) }];

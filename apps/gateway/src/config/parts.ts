@@ -2,6 +2,6 @@ import type { PluginParts } from '@meshgate/core/parts';
 import type { PluginServices } from './plugin-services.ts';
 
 /** What plugins have added, and what they were lent. */
-export interface Parts extends PluginParts {
+export interface InstalledParts extends PluginParts {
   readonly lent: PluginServices;
 }

@@ -67,7 +67,7 @@ export class PluginServices {
   #log(plugin: string): PluginLog {
     const write =
       (level: Level) =>
-      (message: string, facts: Facts = {}): void =>
+      (message: string, facts: LogFields = {}): void =>
         this.#write({ plugin, level, message, facts });
     return { debug: write('debug'), info: write('info'), warn: write('warn'), error: write('error') };
   }
@@ -131,13 +131,13 @@ export class PluginServices {
 }
 
 type Level = keyof PluginLog;
-type Facts = Readonly<Record<string, unknown>>;
+type LogFields = Readonly<Record<string, unknown>>;
 
 interface Line {
   readonly plugin: string;
   readonly level: Level;
   readonly message: string;
-  readonly facts: Facts;
+  readonly facts: LogFields;
 }
 
 type MetricKind<Kind> = new (settings: {

@@ -3,10 +3,10 @@ import type { Plugin, Problem, Route } from '@meshgate/core';
 import { PartsCollector } from '@meshgate/core/parts';
 import type { PluginParts } from '@meshgate/core/parts';
 import { BUILT_IN, NOTHING_FOUND } from './built-in.ts';
-import type { Checked } from './built-in.ts';
+import type { PluginCheck } from './built-in.ts';
 import type { PlacedUse } from './config.ts';
 import { loadPlugin } from './load-plugin.ts';
-import type { Parts } from './parts.ts';
+import type { InstalledParts } from './parts.ts';
 import { problemsOf } from './plugin-problems.ts';
 import { PluginServices } from './plugin-services.ts';
 import type { PluginPlace } from './plugin-services.ts';
@@ -14,7 +14,7 @@ import { settledWithin } from './settled-within.ts';
 
 /** What became of the plugins of a configuration. */
 export interface Installed {
-  readonly parts: Parts;
+  readonly parts: InstalledParts;
   /** Everything that is wrong with them; paths from the top of the configuration, places only in files of their own. */
   readonly problems: readonly Problem[];
   /** Every plugin has been installed, whatever is wrong with what it will read: no part is missing that one of them might have added. */
@@ -56,7 +56,7 @@ export async function installPlugins(
   const work: Work = { place, collector: new PartsCollector(), lent };
   const left = new Set(earlier?.uses);
   const problems: Problem[] = [];
-  const checks: Checked[] = [];
+  const checks: PluginCheck[] = [];
   const installedUses: InstalledUse[] = [];
   let complete = true;
   for (const use of uses) {
@@ -87,7 +87,7 @@ export async function installPlugins(
 }
 
 /** The parts of `uses` together, in their order. */
-export function partsOf(uses: readonly InstalledUse[], lent: PluginServices): Parts {
+export function partsOf(uses: readonly InstalledUse[], lent: PluginServices): InstalledParts {
   const collector = new PartsCollector();
   for (const { parts } of uses) collector.include(parts);
   return { ...collector.parts, lent };
@@ -104,13 +104,13 @@ interface Work {
   readonly lent: PluginServices;
 }
 
-interface Outcome {
+interface InstallOutcome {
   readonly installed: boolean;
   readonly problems: readonly Problem[];
-  readonly checked: Checked;
+  readonly checked: PluginCheck;
 }
 
-async function install(use: PlacedUse, { place, collector, lent }: Work): Promise<Outcome> {
+async function install(use: PlacedUse, { place, collector, lent }: Work): Promise<InstallOutcome> {
   const loaded = await load(use, place.baseDir);
   if (loaded.kind === 'problem')
     return { ...UNSEEN, installed: false, problems: [{ message: loaded.message, path: use.path }] };
@@ -145,16 +145,16 @@ const UNSEEN = { checked: NOTHING_FOUND } as const;
 /** As long as somebody at a terminal waits without asking. A plugin that needs longer does so in a service, or in its source. */
 const INSTALL_PATIENCE_MS = 10_000;
 
-type Loaded =
+type LoadedPlugin =
   | {
       readonly kind: 'plugin';
       readonly plugin: Plugin;
       readonly isOurs: boolean;
-      check(settings: unknown, baseDir: string): Promise<Checked>;
+      check(settings: unknown, baseDir: string): Promise<PluginCheck>;
     }
   | { readonly kind: 'problem'; readonly message: string };
 
-async function load({ use }: PlacedUse, baseDir: string): Promise<Loaded> {
+async function load({ use }: PlacedUse, baseDir: string): Promise<LoadedPlugin> {
   const builtIn = BUILT_IN.find(({ plugin }) => plugin.name === use);
   if (builtIn !== undefined) return { kind: 'plugin', isOurs: true, ...builtIn };
   try {

@@ -41,9 +41,9 @@ function isLocal(address: unknown): boolean {
   return hostname === 'localhost' || hostname === '[::1]' || hostname.startsWith('127.');
 }
 
-type Mapping = Readonly<Record<string, unknown>>;
+type AdminMapping = Readonly<Record<string, unknown>>;
 
 /** What is no mapping is refused by whoever reads it. */
-function mapping(value: unknown): Mapping {
-  return typeof value === 'object' && value !== null && !Array.isArray(value) ? (value as Mapping) : {};
+function mapping(value: unknown): AdminMapping {
+  return typeof value === 'object' && value !== null && !Array.isArray(value) ? (value as AdminMapping) : {};
 }

@@ -46,11 +46,11 @@ export async function diagnose({ serverName, config, admin }: DoctorRequest): Pr
   ];
 }
 
-type Loaded =
+type CheckedConfig =
   | { readonly kind: 'loaded'; readonly config: LoadedConfig; readonly findings: readonly Finding[] }
   | { readonly kind: 'wrong'; readonly findings: readonly Finding[] };
 
-async function load({ file, amend }: NonNullable<DoctorRequest['config']>): Promise<Loaded> {
+async function load({ file, amend }: NonNullable<DoctorRequest['config']>): Promise<CheckedConfig> {
   const asked = `configuration ${file ?? 'of the command line'}`;
   try {
     const config = await checkConfig(file, amend);

@@ -1,6 +1,6 @@
 import { formatEndpoint } from '@meshgate/core';
 import type { Endpoint } from '@meshgate/core';
-import type { RoutesView } from '../admin/views.ts';
+import type { RouteTableView } from '../admin/views.ts';
 import type { Finding } from '../live-check/finding.ts';
 import { probe } from './backend-probe.ts';
 import type { Probe } from './backend-probe.ts';
@@ -23,7 +23,7 @@ const AT_ONCE = 8;
  * Backends to try: one for each address, with an exact name of the route where it has one, otherwise with a name below its suffix that
  * nobody has. Pure.
  */
-export function targetsOf({ routes }: Pick<RoutesView, 'routes'>): readonly Target[] {
+export function targetsOf({ routes }: Pick<RouteTableView, 'routes'>): readonly Target[] {
   const targets = new Map<string, Target>();
   for (const { name, kind, serverNames, backends } of routes) {
     const exact = serverNames.find((serverName) => !serverName.startsWith('*'));

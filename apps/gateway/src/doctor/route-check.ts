@@ -27,9 +27,9 @@ export function nameFindings(explanation: Explanation): readonly Finding[] {
   ];
 }
 
-type Backends = Extract<Explanation, { readonly found: true }>['backends'];
+type ExplainedBackends = Extract<Explanation, { readonly found: true }>['backends'];
 
-function backendFindings(asked: string, backends: Backends): readonly Finding[] {
+function backendFindings(asked: string, backends: ExplainedBackends): readonly Finding[] {
   if (backends.length === 0)
     return [
       {

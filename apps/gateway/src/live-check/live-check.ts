@@ -5,7 +5,7 @@ import type { LoadedConfig } from '../config/load-config.ts';
 import type { Finding } from './finding.ts';
 import { checkNames } from './name-check.ts';
 import { checkPorts } from './port-check.ts';
-import type { Place } from './port-check.ts';
+import type { ListenTarget } from './port-check.ts';
 import { checkSources, placesOf } from './source-check.ts';
 import { checkStateFolder } from './state-folder-check.ts';
 
@@ -68,7 +68,7 @@ async function sourceFindings({ parts }: LoadedConfig, withNames: boolean): Prom
 
 function portFindings(
   { config: { listeners, admin } }: LoadedConfig,
-  found: readonly Place[],
+  found: readonly ListenTarget[],
 ): Promise<readonly Finding[]> {
   const own = listeners.map(({ name, endpoint }) => ({ what: `listener ${name}`, endpoint }));
   const ofAdmin = admin.map(({ endpoint }) => ({ what: 'admin', endpoint }));

@@ -10,7 +10,7 @@ import { explained } from '../run/bind-failure.ts';
 import type { Finding } from './finding.ts';
 
 /** An address to listen on. */
-export interface Place {
+export interface ListenTarget {
   /** `listener public`, `admin`. */
   readonly what: string;
   readonly endpoint: Endpoint;
@@ -20,12 +20,15 @@ export interface Place {
  * Whether each place can be listened on: it is tried, and let go at once. What the gateway that answers at `admin` holds is fine, since a
  * start takes its place.
  */
-export async function checkPorts(places: readonly Place[], admin: readonly Endpoint[]): Promise<readonly Finding[]> {
+export async function checkPorts(
+  places: readonly ListenTarget[],
+  admin: readonly Endpoint[],
+): Promise<readonly Finding[]> {
   const held = await heldAt(admin);
   return Promise.all(places.map((place) => checkPort(place, held)));
 }
 
-async function checkPort({ what, endpoint }: Place, held: ReadonlySet<string>): Promise<Finding> {
+async function checkPort({ what, endpoint }: ListenTarget, held: ReadonlySet<string>): Promise<Finding> {
   const shown = formatEndpoint(endpoint);
   const asked = `${what} on ${shown}`;
   const path = unixPath(endpoint);

@@ -2,7 +2,7 @@ import type { Endpoint, ListenerSource, RouteSource } from '@meshgate/core';
 import { observers, RouteStore } from '@meshgate/core/parts';
 import { counted } from '../log/messages.ts';
 import type { Finding } from './finding.ts';
-import type { Place } from './port-check.ts';
+import type { ListenTarget } from './port-check.ts';
 
 /** What sources of routes were heard to say. */
 export interface SourcesChecked {
@@ -36,12 +36,15 @@ export async function checkSources(sources: readonly RouteSource[]): Promise<Sou
 const LOOK_AT_SOURCE = 'a start would wait for it and not be ready';
 
 /** Where listener sources say to listen, as far as they say so within `patienceMs`. */
-export async function placesOf(sources: readonly ListenerSource[], patienceMs: number): Promise<readonly Place[]> {
+export async function placesOf(
+  sources: readonly ListenerSource[],
+  patienceMs: number,
+): Promise<readonly ListenTarget[]> {
   const found = await Promise.all(sources.map((source) => firstPlaces(source, patienceMs)));
   return found.flat();
 }
 
-async function firstPlaces(source: ListenerSource, patienceMs: number): Promise<readonly Place[]> {
+async function firstPlaces(source: ListenerSource, patienceMs: number): Promise<readonly ListenTarget[]> {
   try {
     for await (const listeners of source.watch(AbortSignal.timeout(patienceMs)))
       return listeners.map(({ name, endpoint }) => ({ what: `listener ${name}`, endpoint }));

@@ -68,7 +68,7 @@ export function accessLog(
   { connected, repeated, quiet }: AccessLogOptions = { connected: false, repeated: false, quiet: [] },
 ): Observer {
   /** ClientHellos of connections that have not reached a backend. */
-  const hellos = new WeakMap<Accepted, EventOf<'connection.sniffed'>>();
+  const hellos = new WeakMap<Accepted, AccessLogEvent<'connection.sniffed'>>();
   const quietClients = addressList(quiet);
   const refusals = new RefusalThrottle();
   return {
@@ -98,11 +98,11 @@ export function accessLog(
   }
 }
 
-type EventOf<Type extends ProxyEvent['type']> = Extract<ProxyEvent, { type: Type }>;
+type AccessLogEvent<Type extends ProxyEvent['type']> = Extract<ProxyEvent, { type: Type }>;
 
 function connectedEntry(
-  { connection, upstream, at }: EventOf<'connection.connected'>,
-  sniffed: EventOf<'connection.sniffed'> | undefined,
+  { connection, upstream, at }: AccessLogEvent<'connection.connected'>,
+  sniffed: AccessLogEvent<'connection.sniffed'> | undefined,
 ): ConnectedEntry {
   const { hello, at: helloAt } = sniffed ?? {};
   return {

@@ -5,7 +5,7 @@ import { certificateTrouble } from './certificate-trouble.ts';
 import { FailureLog } from './failure-log.ts';
 import type { Logger } from './logger.ts';
 import { routeChanges } from './route-changes.ts';
-import type { HealthChange, Listed, RouteChanges } from './route-changes.ts';
+import type { HealthChange, BoundedList, RouteChanges } from './route-changes.ts';
 import { counted, lineOf } from './messages.ts';
 import type { LogLine } from './messages.ts';
 
@@ -25,7 +25,7 @@ export function logObserver(logger: Logger): Observer {
 
   function lineFor(event: ProxyEvent): LogLine | undefined {
     // The table is total by its type; that an event meets the writer of its own type is beyond the compiler.
-    const writer = LINES[event.type] as Writer<ProxyEvent> | undefined;
+    const writer = LINES[event.type] as LineWriter<ProxyEvent> | undefined;
     const line = writer?.(event, { hasRoutes });
     if (line === undefined) return undefined;
     const thing = failingThing(event);
@@ -90,7 +90,7 @@ function thingOf(kind: string, name: string): string {
   return `${kind} ${name}`;
 }
 
-type EventOf<Type extends ProxyEvent['type']> = Extract<ProxyEvent, { type: Type }>;
+type LoggedEvent<Type extends ProxyEvent['type']> = Extract<ProxyEvent, { type: Type }>;
 
 /** What a line depends on beside its event. */
 interface Known {
@@ -98,16 +98,16 @@ interface Known {
   readonly hasRoutes: ReadonlySet<string>;
 }
 
-type Writer<Event> = (event: Event, known: Known) => LogLine | undefined;
+type LineWriter<Event> = (event: Event, known: Known) => LogLine | undefined;
 
-function sourceFailure(event: EventOf<'source.failed' | 'source.refused'>, { hasRoutes }: Known): LogLine {
+function sourceFailure(event: LoggedEvent<'source.failed' | 'source.refused'>, { hasRoutes }: Known): LogLine {
   const { source, error } = event;
   const facts = { source, ...('retryInMs' in event && { retryInMs: Math.round(event.retryInMs) }) };
   const reason = error.message;
   return lineOf(hasRoutes.has(source) ? 'sourceFailed' : 'sourceFailedWithoutRoutes', { reason }, facts);
 }
 
-const LINES: { readonly [Type in ProxyEvent['type']]: Writer<EventOf<Type>> | undefined } = {
+const LINES: { readonly [Type in ProxyEvent['type']]: LineWriter<LoggedEvent<Type>> | undefined } = {
   'connection.accepted': undefined,
   'connection.sniffed': undefined,
   'connection.routed': undefined,
@@ -203,7 +203,7 @@ function changeFacts({ appeared, vanished, health }: RouteChanges): LogLine['fac
   };
 }
 
-function someOf({ count, first }: Listed<string>): string {
+function someOf({ count, first }: BoundedList<string>): string {
   const more = count - Math.min(count, MAX_NAMES);
   return [...first.slice(0, MAX_NAMES), ...(more > 0 ? [`and ${more} more`] : [])].join(', ');
 }
@@ -212,7 +212,7 @@ function someOf({ count, first }: Listed<string>): string {
 const MAX_NAMES = 5;
 
 /** The name of a backend, where that is not its address. */
-function checkFacts({ backend, address }: Pick<EventOf<'backend.up'>, 'backend' | 'address'>): LogLine['facts'] {
+function checkFacts({ backend, address }: Pick<LoggedEvent<'backend.up'>, 'backend' | 'address'>): LogLine['facts'] {
   const [named, dialled] = [formatEndpoint(backend), formatEndpoint(address)];
   return { backend: dialled, ...(named !== dialled && { name: named }) };
 }

@@ -2,14 +2,14 @@ import type { Route, RouteSnapshot } from '@meshgate/core';
 
 /** What a snapshot has changed, compared with the one before it of the same source. */
 export interface RouteChanges {
-  readonly appeared: Listed<string>;
-  readonly vanished: Listed<string>;
+  readonly appeared: BoundedList<string>;
+  readonly vanished: BoundedList<string>;
   /** Routes in both of which another number of backends is healthy, or there are. */
-  readonly health: Listed<HealthChange>;
+  readonly health: BoundedList<HealthChange>;
 }
 
 /** How many there are, and the names of the first {@link MAX_LISTED}. */
-export interface Listed<T> {
+export interface BoundedList<T> {
   readonly count: number;
   readonly first: readonly T[];
 }
@@ -66,7 +66,7 @@ function healthOf({ backends }: Route): RouteHealth {
   return { healthy: backends.reduce((sum, { healthy }) => sum + (healthy ? 1 : 0), 0), total: backends.length };
 }
 
-class List<T> implements Listed<T> {
+class List<T> implements BoundedList<T> {
   count = 0;
   readonly first: T[] = [];
 

@@ -75,13 +75,13 @@ import type { ProcessControl } from './process-control.ts';
 import { logObserver } from '../log/log-observer.ts';
 import { logLevelOf } from '../log/logger.ts';
 import type { Log } from '../log/logger.ts';
-import type { Parts } from '../config/parts.ts';
+import type { InstalledParts } from '../config/parts.ts';
 import { all, bind, bindEach, later, newContainer, one, token } from './token.ts';
 import type { Container, Token } from './token.ts';
 import { VERSION } from '../cli/version.ts';
 
 /** What a gateway stands on that is neither configuration nor plugin. */
-export interface Surroundings {
+export interface ComposeContext {
   readonly log: Log;
   readonly transport: Transport;
   readonly limits: Limits;
@@ -147,12 +147,12 @@ const ADMIN = token<AdminServer>('admin server');
 const GATEWAY = token<Gateway>('gateway');
 
 /** Puts a gateway together. Nothing of it runs before it is started. */
-export function compose(config: GatewayConfig, parts: Parts, surroundings: Surroundings): Gateway {
+export function compose(config: GatewayConfig, parts: InstalledParts, surroundings: ComposeContext): Gateway {
   return one(composed(config, parts, surroundings), GATEWAY);
 }
 
 /** {@link compose} for a worker. */
-export function composeCarrier(config: GatewayConfig, parts: Parts, surroundings: Surroundings): Carrier {
+export function composeCarrier(config: GatewayConfig, parts: InstalledParts, surroundings: ComposeContext): Carrier {
   const c = composed(config, parts, surroundings);
   return {
     gateway: one(c, GATEWAY),
@@ -172,14 +172,19 @@ export function composeCarrier(config: GatewayConfig, parts: Parts, surroundings
  */
 export function composeWith(
   config: GatewayConfig,
-  parts: Parts,
-  surroundings: Surroundings,
+  parts: InstalledParts,
+  surroundings: ComposeContext,
   bindOwn: (plan: Plan) => Plan,
 ): Gateway {
   return one(composed(config, parts, surroundings, bindOwn), GATEWAY);
 }
 
-function composed(config: GatewayConfig, parts: Parts, surroundings: Surroundings, bindOwn = bindStages): Container {
+function composed(
+  config: GatewayConfig,
+  parts: InstalledParts,
+  surroundings: ComposeContext,
+  bindOwn = bindStages,
+): Container {
   const start = { ...surroundings, limits: { ...surroundings.limits }, config, parts, c: newContainer() };
   bindObservers(start);
   const plan = bindOwn(start);
@@ -192,10 +197,10 @@ function composed(config: GatewayConfig, parts: Parts, surroundings: Surrounding
 }
 
 /** What is to be put together, and what with. */
-export interface Plan extends Surroundings {
+export interface Plan extends ComposeContext {
   readonly c: Container;
   readonly config: GatewayConfig;
-  readonly parts: Parts;
+  readonly parts: InstalledParts;
 }
 
 /** Who is told what happens: our own first, so that what a plugin's observer does wrong is written down. */
@@ -473,7 +478,7 @@ function ofSessions(sessions: () => Sessions): Pick<AdminTargets, 'connections' 
 }
 
 /** One process does everything, and a worker has none of the first. */
-function servicesOf({ services, carrierServices }: Parts): readonly Service[] {
+function servicesOf({ services, carrierServices }: InstalledParts): readonly Service[] {
   return [...services, ...carrierServices];
 }
 

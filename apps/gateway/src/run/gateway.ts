@@ -2,7 +2,7 @@ import type { DrainProgress, Limits, Observer, RouteSource, Service } from '@mes
 import { errorOf } from '@meshgate/core/parts';
 import type { Drain, DrainReason, Listeners, Outliers, PreparedChange, RouteStore } from '@meshgate/core/parts';
 import type { GatewayConfig } from '../config/config-schema.ts';
-import type { Parts } from '../config/parts.ts';
+import type { InstalledParts } from '../config/parts.ts';
 import type { InheritedSocket } from './inherited-sockets.ts';
 import type { AdminServer } from '../admin/server.ts';
 import type { Readiness } from '../admin/readiness.ts';
@@ -12,7 +12,7 @@ import type { ListenerView } from '../admin/views.ts';
 /** What a gateway goes on with after a reload. */
 export interface Next {
   readonly config: GatewayConfig;
-  readonly parts: Parts;
+  readonly parts: InstalledParts;
   readonly limits: Limits;
 }
 

@@ -2,13 +2,13 @@
 import { AddressBook, Admission, firstOf, layered, Outliers, routeRules, Sessions } from '@meshgate/core/parts';
 import { byListener, IdentityStore, sidecarConnector, sidecarParts } from '@meshgate/connect';
 import { CERTIFICATE, composeWith, EVENTS, SESSIONS, OUTLIERS, ROUTES } from '../run/compose.ts';
-import type { Plan, Surroundings } from '../run/compose.ts';
+import type { Plan, ComposeContext } from '../run/compose.ts';
 import type { Gateway } from '../run/gateway.ts';
 import { bind, one } from '../run/token.ts';
 import type { LoadedSidecar, SidecarMaterial } from './load-sidecar.ts';
 
 /** Puts a sidecar together. Nothing of it runs before it is started. */
-export function composeSidecar({ config, parts, material }: LoadedSidecar, surroundings: Surroundings): Gateway {
+export function composeSidecar({ config, parts, material }: LoadedSidecar, surroundings: ComposeContext): Gateway {
   // Without credentials routes are worth nothing, and these are never kept.
   const { stateDir: _never, ...settings } = config;
   return composeWith(settings, parts, surroundings, (plan) => bindSidecar(plan, material));

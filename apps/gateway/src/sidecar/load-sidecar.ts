@@ -1,7 +1,7 @@
 import { dirname, resolve } from 'node:path';
 import { fileCredentials, identityOf, readCredentials } from '@meshgate/connect';
 import { consulProxyParts, optionsOf, parseSettings } from '@meshgate/consul-source';
-import type { ProxyChoice } from '@meshgate/consul-source';
+import type { ProxyChoice } from '@meshgate/mesh';
 import { ConfigProblems, nodeTransport } from '@meshgate/core';
 import type { Problem, Service } from '@meshgate/core';
 import type { Authorizer, Credentials, CredentialsSource, ProxySource } from '@meshgate/mesh';

@@ -1,4 +1,4 @@
-import type { ProxyChoice } from '@meshgate/consul-source';
+import type { ProxyChoice } from '@meshgate/mesh';
 import type { LogTarget } from '../log/logger.ts';
 import { run } from '../run/serve.ts';
 import type { ConfigPlace, RunningProxy, ServeStatus, Signals } from '../run/serve.ts';

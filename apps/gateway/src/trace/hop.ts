@@ -21,7 +21,7 @@ export interface Hop {
   readonly reason?: string;
 }
 
-type Fields = Readonly<Record<string, unknown>>;
+type LogEntry = Readonly<Record<string, unknown>>;
 
 /** The hop that a line of a log tells of; `undefined` for every other line, whatever is in it. */
 export function hopOfLine(line: string, origin: string): Hop | undefined {
@@ -46,7 +46,7 @@ export function hopOfConnection(connection: unknown, origin: string, now: number
   return hopOf(entry, { origin, acceptedAt: now - ageMs, durationMs: ageMs, ended: 'live' });
 }
 
-function hopOf(entry: Fields, times: Pick<Hop, 'origin' | 'acceptedAt' | 'durationMs' | 'ended'>): Hop | undefined {
+function hopOf(entry: LogEntry, times: Pick<Hop, 'origin' | 'acceptedAt' | 'durationMs' | 'ended'>): Hop | undefined {
   const [trace, listener, remote] = [text(entry['trace']), text(entry['listener']), text(entry['remote'])];
   if (trace === undefined || listener === undefined || remote === undefined) return undefined;
   return {
@@ -60,7 +60,7 @@ function hopOf(entry: Fields, times: Pick<Hop, 'origin' | 'acceptedAt' | 'durati
   };
 }
 
-function parsed(line: string): Fields | undefined {
+function parsed(line: string): LogEntry | undefined {
   try {
     return fieldsOf(JSON.parse(line));
   } catch {
@@ -68,15 +68,15 @@ function parsed(line: string): Fields | undefined {
   }
 }
 
-function fieldsOf(value: unknown): Fields | undefined {
-  return typeof value === 'object' && value !== null ? (value as Fields) : undefined;
+function fieldsOf(value: unknown): LogEntry | undefined {
+  return typeof value === 'object' && value !== null ? (value as LogEntry) : undefined;
 }
 
 function text(value: unknown): string | undefined {
   return typeof value === 'string' ? value : undefined;
 }
 
-function texts(entry: Fields, names: readonly string[]): Readonly<Record<string, string>> {
+function texts(entry: LogEntry, names: readonly string[]): Readonly<Record<string, string>> {
   return Object.fromEntries(
     names.flatMap((name) => {
       const value = text(entry[name]);

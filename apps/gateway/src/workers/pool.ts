@@ -51,7 +51,7 @@ export class WorkerPool implements Service {
   /** As it was set last; that of the configuration when absent. */
   #logLevel: LogLevel | undefined;
   #sources: readonly ListenerSource[];
-  readonly #following = new Map<ListenerSource, Followed>();
+  readonly #following = new Map<ListenerSource, ListenerList>();
   #pauses = backoff(PAUSES);
   #lastLossAt = -Infinity;
 
@@ -348,7 +348,7 @@ export interface NextListeners {
   readonly sources: readonly RouteSource[];
 }
 
-interface Followed {
+interface ListenerList {
   readonly scope: Scope;
   readonly done: Promise<unknown>;
 }

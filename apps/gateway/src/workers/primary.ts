@@ -20,7 +20,7 @@ import { readinessOf } from '../admin/readiness.ts';
 import { addedUp } from '../admin/traffic.ts';
 import type { Traffic } from '../admin/traffic.ts';
 import type { Readiness, Vitals } from '../admin/readiness.ts';
-import type { Parts } from '../config/parts.ts';
+import type { InstalledParts } from '../config/parts.ts';
 import { BUILT_IN } from '../config/built-in.ts';
 import { checkTransport, registryOfThisProcess, storedListeners, storedSources } from '../run/compose.ts';
 import type { PlacedUse } from '../config/config.ts';
@@ -153,7 +153,7 @@ function vitalsOf({
   readonly drain: PoolDrain;
   readonly troubles: RecentTroubles;
   readonly log: Log;
-  readonly parts: Parts;
+  readonly parts: InstalledParts;
 }): Vitals {
   return {
     sources: withUnknownListeners(routes.sources, routes.table, pool.status),

@@ -1,7 +1,7 @@
 import type { ListenAddress, Observer, ProxyEvent, RouteSnapshot } from '@meshgate/core';
 import { BackendHealth } from '@meshgate/core/parts';
 import type { HealthMark } from '@meshgate/core/parts';
-import type { Parts } from '../config/parts.ts';
+import type { InstalledParts } from '../config/parts.ts';
 import type { NamedAddresses } from './messages.ts';
 
 /** Receives each change. */
@@ -69,7 +69,7 @@ export class SnapshotBroadcaster {
   }
 }
 
-type Sources = Pick<Parts, 'sources' | 'listenerSources'>;
+type Sources = Pick<InstalledParts, 'sources' | 'listenerSources'>;
 
 /** The primary has waited for the source already: workers need not wait again. */
 const NO_SNAPSHOT: RouteSnapshot = { version: 'none', routes: [] };

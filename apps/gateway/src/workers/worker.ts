@@ -10,7 +10,7 @@ import type { Carrier } from '../run/compose.ts';
 import { closeLog, openLog, withLogger } from '../log/logger.ts';
 import type { Log } from '../log/logger.ts';
 import { say } from '../log/messages.ts';
-import type { Parts } from '../config/parts.ts';
+import type { InstalledParts } from '../config/parts.ts';
 import { installPlugins } from '../config/plugins.ts';
 import { builtInTransports, chooseTransport } from '../run/transport-choice.ts';
 import { trafficOf } from '../admin/traffic.ts';
@@ -255,7 +255,7 @@ interface PreparedWorker {
 /** A worker that listens. */
 interface StartedWorker {
   readonly carrier: Carrier;
-  readonly parts: Parts;
+  readonly parts: InstalledParts;
   readonly log: Log;
 }
 
@@ -296,7 +296,7 @@ async function compose(
 }
 
 /** Of what plugins add, the primary has the sources, the services that run once, and the admin paths. */
-function partsOf(parts: Parts, sources: ReceivedSources, state: Observer): Parts {
+function partsOf(parts: InstalledParts, sources: ReceivedSources, state: Observer): InstalledParts {
   return {
     ...parts,
     sources: sourcesIn(sources.routes),
@@ -306,7 +306,10 @@ function partsOf(parts: Parts, sources: ReceivedSources, state: Observer): Parts
   };
 }
 
-async function transportOf({ transport, config, reusePort }: WorkerPlan, { transports }: Parts): Promise<Transport> {
+async function transportOf(
+  { transport, config, reusePort }: WorkerPlan,
+  { transports }: InstalledParts,
+): Promise<Transport> {
   const choice = await chooseTransport(transport, transports, builtInTransports(config.transport.splice));
   if (choice.kind === 'none') throw new Error(choice.reason);
   const chosen = choice.transport;

@@ -1,6 +1,6 @@
 import { pause } from '@meshgate/core';
 import { Cell } from '@meshgate/core/parts';
-import type { Peer, PeerTrust } from '@meshgate/mesh';
+import type { ClusterPeer, PeerTrust } from '@meshgate/mesh';
 import { authoritiesAt } from '../tls-files.ts';
 import type { PeersAnswer } from './peering-queries.ts';
 
@@ -63,7 +63,7 @@ export class PeerStatus {
 }
 
 /** Whom to trust: a bundle that is configured goes before what the agent says of the same peer. */
-export function peerTrust(peers: readonly Peer[], bundles: readonly PeerTrust[]): readonly PeerTrust[] {
+export function peerTrust(peers: readonly ClusterPeer[], bundles: readonly PeerTrust[]): readonly PeerTrust[] {
   const configured = new Set(bundles.map(({ peer }) => peer));
   const told = peers.filter(({ name, isDeleted, roots }) => !isDeleted && roots.length > 0 && !configured.has(name));
   return [...bundles, ...told.map(({ name, roots }) => ({ peer: name, roots }))];

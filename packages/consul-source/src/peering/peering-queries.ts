@@ -1,5 +1,5 @@
 import { pause } from '@meshgate/core';
-import type { Peer } from '@meshgate/mesh';
+import type { ClusterPeer } from '@meshgate/mesh';
 import { AgentError, parsed } from '../agent.ts';
 import type { Agent, Answer } from '../agent.ts';
 import { blockingQuery } from '../blocking-query.ts';
@@ -8,7 +8,7 @@ import type { ExportedName } from './peering-records.ts';
 
 /** What an agent says of peerings. */
 export interface PeersAnswer {
-  readonly peers: readonly Peer[];
+  readonly peers: readonly ClusterPeer[];
   /** Why there is nothing to say, where that is for want of permission. */
   readonly warning?: string;
 }
@@ -60,15 +60,15 @@ function noPeering(reason: unknown): AgentError {
  * list, and one that was deleted in between is unknown when it is asked for by its name.
  */
 export class KnownPeers {
-  #last: ReadonlyMap<string, Peer>;
+  #last: ReadonlyMap<string, ClusterPeer>;
 
   /** @param peers those of before, where an earlier watch has seen some */
-  constructor(peers: readonly Peer[] = []) {
+  constructor(peers: readonly ClusterPeer[] = []) {
     this.#last = new Map(peers.map((peer) => [peer.name, peer]));
   }
 
   /** `peers`, and those of before of which the agent, asked about each, does not say that they are gone. */
-  async update(peers: readonly Peer[], agent: Agent, signal: AbortSignal): Promise<PeersAnswer> {
+  async update(peers: readonly ClusterPeer[], agent: Agent, signal: AbortSignal): Promise<PeersAnswer> {
     const next = new Map(peers.map((peer) => [peer.name, peer]));
     for (const [name, peer] of this.#last) {
       if (next.has(name) || peer.isDeleted || (await isGone(agent, name, signal))) continue;

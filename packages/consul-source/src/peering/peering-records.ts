@@ -1,11 +1,11 @@
 // Consul's JSON about cluster peering turned into the records of the mesh. Field names are those of Consul's HTTP API.
-import type { ExportChain, ImportedService, Peer } from '@meshgate/mesh';
+import type { ExportChain, ImportedService, ClusterPeer } from '@meshgate/mesh';
 import { list, number, object, objects, text } from '../json.ts';
 import type { JsonObject } from '../json.ts';
 import { instancesOf } from '../records.ts';
 
 /** One element of `/v1/peerings`, or `/v1/peering/NAME`; `undefined` when it is no peering. */
-export function peerOf(json: unknown): Peer | undefined {
+export function peerOf(json: unknown): ClusterPeer | undefined {
   const peering = object(json);
   const name = text(peering?.['Name']);
   if (peering === undefined || name === '') return undefined;
@@ -24,7 +24,7 @@ export function peerOf(json: unknown): Peer | undefined {
 }
 
 /** `/v1/peerings`; `undefined` when it is no list of peerings. */
-export function peersOf(json: unknown): readonly Peer[] | undefined {
+export function peersOf(json: unknown): readonly ClusterPeer[] | undefined {
   if (!Array.isArray(json)) return undefined;
   const peers = json.map(peerOf).filter((peer) => peer !== undefined);
   return peers.length === json.length ? peers : undefined;

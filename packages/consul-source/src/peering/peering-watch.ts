@@ -5,7 +5,7 @@ import type {
   ExportChain,
   ExportedService,
   ImportedService,
-  Peer,
+  ClusterPeer,
   PeeringCatalog,
 } from '@meshgate/mesh';
 import { isOverload, parsed, reasonOf } from '../agent.ts';
@@ -122,7 +122,7 @@ export class PeeringWatch {
     await Promise.all([this.#peers.end(), this.#exports.end(), this.#more?.isThrough.end(), this.#more?.entries.end()]);
   }
 
-  get #live(): readonly Peer[] {
+  get #live(): readonly ClusterPeer[] {
     return (this.#peers.reading.value?.peers ?? []).filter(({ isDeleted }) => !isDeleted);
   }
 

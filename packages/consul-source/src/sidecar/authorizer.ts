@@ -15,7 +15,7 @@ import type { JsonObject } from '../json.ts';
 /** Asks the agent for each connection: it answers from what it follows itself, in about a millisecond. */
 export interface ConsulAuthorizer extends Authorizer, Service {}
 
-type Asked = Parameters<Authorizer['authorize']>;
+type AuthorizeArguments = Parameters<Authorizer['authorize']>;
 
 /**
  * Whether a caller may connect, by the intentions that Consul has; it takes `service:write` on the destination.
@@ -27,7 +27,11 @@ export function consulAuthorizer(options: AgentOptions): ConsulAuthorizer {
   const agent = openAgent(options, SOCKETS);
   return { name: 'authorizer', authorize, start: () => Promise.resolve(), stop: () => agent.close() };
 
-  function authorize(caller: Asked[0], destination: Asked[1], signal: AbortSignal): Promise<Authorization> {
+  function authorize(
+    caller: AuthorizeArguments[0],
+    destination: AuthorizeArguments[1],
+    signal: AbortSignal,
+  ): Promise<Authorization> {
     const { sourcePeer } = caller;
     if (sourcePeer === undefined) return judgementOfLocal(agent, caller, destination, signal);
     return judgementOfPeer(agent, { ...caller, sourcePeer }, destination, signal);
@@ -42,8 +46,8 @@ const TIMEOUT_MS = 5_000;
 /** The agent says that an intention for HTTP requests denies, and not why. */
 async function judgementOfLocal(
   agent: Agent,
-  caller: Asked[0],
-  destination: Asked[1],
+  caller: AuthorizeArguments[0],
+  destination: AuthorizeArguments[1],
   signal: AbortSignal,
 ): Promise<Authorization> {
   const verdict = await judgementOfAgent(agent, caller, destination, signal);
@@ -55,8 +59,8 @@ async function judgementOfLocal(
 
 async function judgementOfAgent(
   agent: Agent,
-  caller: Asked[0],
-  { destination }: Asked[1],
+  caller: AuthorizeArguments[0],
+  { destination }: AuthorizeArguments[1],
   signal: AbortSignal,
 ): Promise<Authorization> {
   const path = 'agent/connect/authorize';
@@ -67,8 +71,8 @@ async function judgementOfAgent(
 
 async function judgementOfPeer(
   agent: Agent,
-  caller: Asked[0] & { readonly sourcePeer: string },
-  destination: Asked[1],
+  caller: AuthorizeArguments[0] & { readonly sourcePeer: string },
+  destination: AuthorizeArguments[1],
   signal: AbortSignal,
 ): Promise<Authorization> {
   const intentions = await intentionsFor(agent, destination, signal);
@@ -80,7 +84,7 @@ async function judgementOfPeer(
 }
 
 interface Matching {
-  readonly destination: Asked[1];
+  readonly destination: AuthorizeArguments[1];
   readonly intentions: readonly Intention[];
 }
 
@@ -90,7 +94,7 @@ interface Matching {
  */
 async function defaultJudgement(
   agent: Agent,
-  caller: Asked[0],
+  caller: AuthorizeArguments[0],
   { destination, intentions }: Matching,
   signal: AbortSignal,
 ): Promise<Authorization> {
@@ -114,7 +118,7 @@ const HIDDEN: Authorization = {
 
 async function intentionsFor(
   agent: Agent,
-  { destination: name }: Asked[1],
+  { destination: name }: AuthorizeArguments[1],
   signal: AbortSignal,
 ): Promise<readonly Intention[]> {
   const answer = await agent.ask(

@@ -1,5 +1,5 @@
 import { Cell, openScope, Watched } from '@meshgate/core/parts';
-import type { Credentials, CredentialsSource, TlsSettings } from '@meshgate/mesh';
+import type { Credentials, CredentialsSource, ProxyChoice, TlsSettings } from '@meshgate/mesh';
 import { AgentError, openAgent, parsed } from '../agent.ts';
 import type { Agent, AgentOptions } from '../agent.ts';
 import { blockingQuery } from '../blocking-query.ts';
@@ -9,7 +9,7 @@ import type { TrustBundles } from '../peering/peer-trust.ts';
 import { KnownPeers, peerAnswers } from '../peering/peering-queries.ts';
 import type { PeersAnswer } from '../peering/peering-queries.ts';
 import { proxyFinder } from './find-proxy.ts';
-import type { FindProxy, ProxyChoice } from './find-proxy.ts';
+import type { FindProxy } from './find-proxy.ts';
 import { meshEntryAnswers } from './questions.ts';
 import { registeredProxy } from './registered-proxy.ts';
 
@@ -53,7 +53,7 @@ const SOCKETS = 4;
 type Leaf = Pick<Credentials, 'certificate' | 'privateKey'>;
 type Roots = Pick<Credentials, 'roots' | 'trustDomain'>;
 
-interface Followed {
+interface FollowedCredentials {
   readonly agent: Agent;
   readonly service: string;
   readonly status: PeerStatus;
@@ -62,7 +62,7 @@ interface Followed {
 
 /** Each pair of leaf and roots, once both are known. Throws when either fails, so that its status shows. */
 async function* credentialsOf(
-  { agent, service, status, bundles: files }: Followed,
+  { agent, service, status, bundles: files }: FollowedCredentials,
   signal: AbortSignal,
 ): AsyncGenerator<Credentials, void, void> {
   const changes = new Cell<void>();

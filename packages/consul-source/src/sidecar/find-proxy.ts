@@ -1,11 +1,9 @@
 import { setTimeout as pause } from 'node:timers/promises';
 import { AgentError, parsed } from '../agent.ts';
 import type { Agent } from '../agent.ts';
+import type { ProxyChoice } from '@meshgate/mesh';
 import { object, objects, text } from '../json.ts';
 import type { JsonObject } from '../json.ts';
-
-/** Which proxy is meant: by its own id, or by that of the instance for which it speaks. */
-export type ProxyChoice = { readonly proxyId: string } | { readonly sidecarFor: string };
 
 /**
  * Finds the id of the proxy that is meant, and waits for it when it is not there: whoever starts a sidecar may register it later.

@@ -1,10 +1,9 @@
-import type { CredentialsSource, ProxySource } from '@meshgate/mesh';
+import type { CredentialsSource, ProxyChoice, ProxySource } from '@meshgate/mesh';
 import { PeerStatus } from '../peering/peer-trust.ts';
 import { consulAuthorizer } from './authorizer.ts';
 import type { ConsulAuthorizer } from './authorizer.ts';
 import { consulCredentials } from './credentials.ts';
 import type { CredentialOptions } from './credentials.ts';
-import type { ProxyChoice } from './find-proxy.ts';
 import { consulProxySource } from './proxy-source.ts';
 
 /** The parts of a Connect proxy that Consul configures. Each opens and closes its own sockets. */

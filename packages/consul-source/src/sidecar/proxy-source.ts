@@ -1,7 +1,15 @@
 import { aborted, Cell, openScope, Watched, WatchSet } from '@meshgate/core/parts';
 import type { Reading, Watch, WatchOptions } from '@meshgate/core/parts';
 import { mutualTlsOf } from '@meshgate/mesh';
-import type { ChainTarget, GatewayGroup, Instance, Intention, ProxyDefinition, ProxySource } from '@meshgate/mesh';
+import type {
+  ChainTarget,
+  GatewayGroup,
+  Instance,
+  Intention,
+  ProxyChoice,
+  ProxyDefinition,
+  ProxySource,
+} from '@meshgate/mesh';
 import type { ProxyView, Selection, UpstreamDefinition } from '@meshgate/mesh';
 import { AgentError, openAgent, parsed, reasonOf } from '../agent.ts';
 import type { Agent, AgentOptions } from '../agent.ts';
@@ -16,7 +24,6 @@ import { gatewayGroups } from '../remote-gateways.ts';
 import { LossDetector } from '../state-loss-guard.ts';
 import { intentionsOf } from './authorizer.ts';
 import { proxyFinder } from './find-proxy.ts';
-import type { ProxyChoice } from './find-proxy.ts';
 import { gatewaysInUse, withCurrentHealth } from './gateway-health.ts';
 import type { GatewayService } from './gateway-health.ts';
 import { ownEntriesOf } from './own-entries.ts';
@@ -83,7 +90,7 @@ class ProxyWatch {
   readonly #options: WatchOptions;
   readonly #changes = new Cell<void>();
   readonly #registration: Watched<RegisteredProxy | null>;
-  #facts: Facts | undefined;
+  #facts: MeshFacts | undefined;
   #visibility: Watched<OwnCatalog> | undefined;
   readonly #chains: WatchSet<unknown>;
   readonly #targets: WatchSet<Selection>;
@@ -186,7 +193,7 @@ class ProxyWatch {
   }
 
   /** What is asked about the proxy itself, from the moment in which it is known. */
-  #factsAbout(proxy: ProxyDefinition): Facts {
+  #factsAbout(proxy: ProxyDefinition): MeshFacts {
     const { service, upstreams } = proxy;
     const [agent, options] = [this.#agent, this.#options];
     const defaults = `config/service-defaults/${encodeURIComponent(service)}`;
@@ -232,7 +239,7 @@ class ProxyWatch {
 
   #accountOf(
     proxy: ProxyDefinition,
-    facts: Facts,
+    facts: MeshFacts,
     place: Pick<Account, 'trustDomain' | 'datacenter' | 'gateways'>,
   ): Account {
     return {
@@ -276,7 +283,7 @@ class ProxyWatch {
 }
 
 /** What is asked about a proxy beside its upstreams. */
-interface Facts {
+interface MeshFacts {
   readonly trustDomain: Watched<string>;
   readonly datacenter: Watched<string>;
   readonly proxyDefaults: Watched<unknown>;
@@ -286,7 +293,7 @@ interface Facts {
   readonly gateways: Watched<readonly GatewayGroup[]>;
 }
 
-function entryValues({ proxyDefaults, serviceDefaults, mesh }: Facts): OwnEntries {
+function entryValues({ proxyDefaults, serviceDefaults, mesh }: MeshFacts): OwnEntries {
   return {
     proxyDefaults: proxyDefaults.reading.value,
     serviceDefaults: serviceDefaults.reading.value,
@@ -294,7 +301,7 @@ function entryValues({ proxyDefaults, serviceDefaults, mesh }: Facts): OwnEntrie
   };
 }
 
-function watchedFacts(facts: Facts): readonly Watched<unknown>[] {
+function watchedFacts(facts: MeshFacts): readonly Watched<unknown>[] {
   return Object.values<Watched<unknown>>({ ...facts });
 }
 

@@ -19,7 +19,7 @@ import type {
   ProxyUpstream,
   ProxyView,
   Selection,
-  Surroundings,
+  MeshAround,
   UpstreamDefinition,
 } from '@meshgate/mesh';
 import { reasonOf } from '../agent.ts';
@@ -101,7 +101,7 @@ function compiledChain(definition: UpstreamDefinition, account: Account): Return
   return chainOf(answer, { service, trustDomain, decision, ...timeout });
 }
 
-function surroundings(account: Account): Surroundings {
+function surroundings(account: Account): MeshAround {
   const { datacenter, gateways } = account;
   return { datacenter, gateways, instancesOf: (target) => account.instances(target) };
 }

@@ -2,7 +2,7 @@ import type { Rate } from '../routes/route.ts';
 import { ClientKey } from './client-key.ts';
 import type { ClientPrefix } from './client-key.ts';
 import { hashOf, WORDS } from './ip-address.ts';
-import { Pace } from './token-bucket.ts';
+import { TokenBucket } from './token-bucket.ts';
 
 /** A client has so many places in the table to choose from. */
 const WAYS = 8;
@@ -14,14 +14,14 @@ const SETS = 8_192;
  * forgotten, and begins with a full bucket if it comes again: whoever spends most is remembered longest.
  */
 export class ClientRates {
-  readonly #pace: Pace;
+  readonly #pace: TokenBucket;
   readonly #client: ClientKey;
   readonly #keys = new Uint32Array(SETS * WAYS * WORDS);
   /** When the bucket will be full again, in monotonic milliseconds. */
   readonly #fullAt = new Float64Array(SETS * WAYS);
 
   constructor(rate: Rate, prefix: ClientPrefix) {
-    this.#pace = new Pace(rate);
+    this.#pace = new TokenBucket(rate);
     this.#client = new ClientKey(prefix);
   }
 

@@ -20,7 +20,7 @@ export interface ListenerStatus {
 }
 
 /** A socket of a listener, for a successor. */
-export interface ListeningSocket {
+export interface BoundSocket {
   /** Of the listener. */
   readonly name: string;
   /** What was asked for, with the port in use in place of any free one. */
@@ -68,7 +68,7 @@ export class Listeners implements Service {
   }
 
   /** The sockets that a successor can go on with. */
-  get sockets(): readonly ListeningSocket[] {
+  get sockets(): readonly BoundSocket[] {
     return this.#all().flatMap(({ at: { name, endpoint }, address, held }) => {
       const port = endpoint.port === 0 ? (address?.port ?? 0) : endpoint.port;
       const known = { name, endpoint: { host: endpoint.host, port } };

@@ -16,7 +16,7 @@ export interface ProbeOptions {
 }
 
 /** `unknown`: the connection that dialled ended before the dial did. */
-type Outcome = 'reached' | 'unknown' | ProxyError;
+type ProbeOutcome = 'reached' | 'unknown' | ProxyError;
 
 /**
  * Dials ejected addresses, one dial at a time for each; connections that wait for the same address share its outcome. A dead backend so costs
@@ -24,7 +24,7 @@ type Outcome = 'reached' | 'unknown' | ProxyError;
  */
 export class Probes {
   readonly #outliers: Outliers;
-  readonly #underWay = new Map<string, Promise<Outcome>>();
+  readonly #underWay = new Map<string, Promise<ProbeOutcome>>();
 
   constructor(outliers: Outliers) {
     this.#outliers = outliers;
@@ -65,8 +65,8 @@ export class Probes {
   }
 
   /** @returns to be called once, with the outcome */
-  #announce(key: string): (outcome: Outcome) => void {
-    let settle: (outcome: Outcome) => void = () => undefined;
+  #announce(key: string): (outcome: ProbeOutcome) => void {
+    let settle: (outcome: ProbeOutcome) => void = () => undefined;
     this.#underWay.set(key, new Promise((resolve) => (settle = resolve)));
     return (outcome) => {
       this.#underWay.delete(key);

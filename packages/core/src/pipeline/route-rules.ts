@@ -5,7 +5,7 @@ import type { AddressLists } from './access.ts';
 import { releasing } from './connection.ts';
 import type { Upstream } from './connection.ts';
 import type { ConnectContext, Connector, Layer } from './stages.ts';
-import { formatRate, Pace } from './token-bucket.ts';
+import { formatRate, TokenBucket } from './token-bucket.ts';
 
 /** What {@link routeRules} go by. */
 export interface RouteRulesOptions {
@@ -88,7 +88,7 @@ class RouteUsage {
     if (connections !== undefined && usage.connections >= Math.max(1, Math.floor(connections * this.#share)))
       throw full(route, `connections: all ${connections} are in use`);
     if (rate !== undefined) {
-      const fullAt = new Pace({ ...rate, count: rate.count * this.#share }).taken(usage.fullAt, nowMs);
+      const fullAt = new TokenBucket({ ...rate, count: rate.count * this.#share }).taken(usage.fullAt, nowMs);
       if (fullAt === undefined) throw full(route, `rate: more than ${formatRate(rate)}`);
       usage.fullAt = fullAt;
     }

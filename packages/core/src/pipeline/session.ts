@@ -107,7 +107,7 @@ interface Closed {
   readonly kind: 'closed';
 }
 
-type Phase = Opening | Reaching | Splicing | Closed;
+type SessionPhase = Opening | Reaching | Splicing | Closed;
 
 const CLOSED: Closed = { kind: 'closed' };
 const NOTHING_CARRIED: Transfer = { bytesUp: 0, bytesDown: 0 };
@@ -126,7 +126,7 @@ export class Session implements Linked<Session> {
   #downstream: Connection;
   /** The client has been told why it is turned away. */
   #isTold = false;
-  #phase: Phase = new Opening();
+  #phase: SessionPhase = new Opening();
 
   constructor(control: SessionControl, downstream: Connection, connection: Accepted) {
     this.#control = control;
@@ -321,7 +321,7 @@ export class Session implements Linked<Session> {
     return error;
   }
 
-  #isOver(phase: Phase): boolean {
+  #isOver(phase: SessionPhase): boolean {
     return this.#phase !== phase;
   }
 
@@ -381,7 +381,7 @@ export class Session implements Linked<Session> {
   }
 }
 
-function connectingOf(phase: Phase): Connecting | undefined {
+function connectingOf(phase: SessionPhase): Connecting | undefined {
   return phase.kind === 'connecting' || phase.kind === 'splicing' ? phase.connecting : undefined;
 }
 

@@ -5,7 +5,7 @@ import type { Rate } from '../routes/route.ts';
  * A token bucket in one number and without a timer: the time at which it would be full again. To take a token moves that time on by what one
  * token takes to come back (the "generic cell rate algorithm" of ATM, ITU-T I.371).
  */
-export class Pace {
+export class TokenBucket {
   /** What one token takes to come back, in milliseconds. */
   readonly #tokenMs: number;
   /** What all of them take. */

@@ -45,7 +45,7 @@ export function* judgingSnapshot(snapshot: unknown): Generator<void, readonly Sn
   return judge.problems;
 }
 
-type Path = readonly (string | number)[];
+type SnapshotPath = readonly (string | number)[];
 
 /** The problems found so far, and the names seen. */
 class Judge {
@@ -56,7 +56,7 @@ class Judge {
     return this.problems.length >= MAX_PROBLEMS;
   }
 
-  check(isRight: boolean, path: Path, expected: string, found: unknown): void {
+  check(isRight: boolean, path: SnapshotPath, expected: string, found: unknown): void {
     if (!isRight) this.problems.push(problem('error', path, expected, found));
   }
 
@@ -72,7 +72,7 @@ class Judge {
     this.#settings(route, path);
   }
 
-  #routeName(name: unknown, path: Path): void {
+  #routeName(name: unknown, path: SnapshotPath): void {
     this.check(isFilled(name), [...path, 'name'], 'a non-empty string', name);
     if (typeof name !== 'string') return;
     if (this.#routeNames.has(name))
@@ -80,7 +80,7 @@ class Judge {
     this.#routeNames.add(name);
   }
 
-  #serverNames({ serverNames }: Fields, path: Path): void {
+  #serverNames({ serverNames }: UnknownFields, path: SnapshotPath): void {
     const at = [...path, 'serverNames'];
     if (!Array.isArray(serverNames)) {
       this.problems.push(problem('error', at, 'a list', serverNames));
@@ -94,12 +94,12 @@ class Judge {
     }
   }
 
-  #serverName(name: string, path: Path): void {
+  #serverName(name: string, path: SnapshotPath): void {
     const fault = serverNameFault(name);
     if (fault !== undefined) this.#warn(path, `no client can send the server name ${quoted(name)}: ${fault}`);
   }
 
-  #backends(backends: unknown, path: Path): void {
+  #backends(backends: unknown, path: SnapshotPath): void {
     const at = [...path, 'backends'];
     if (!Array.isArray(backends)) {
       this.problems.push(problem('error', at, 'a list', backends));
@@ -111,7 +111,7 @@ class Judge {
     }
   }
 
-  #backend(backend: unknown, path: Path): void {
+  #backend(backend: unknown, path: SnapshotPath): void {
     if (!isRecord(backend)) {
       this.problems.push(problem('error', path, 'a backend', backend));
       return;
@@ -125,7 +125,7 @@ class Judge {
     this.check(labels === undefined || isLabels(labels), [...path, 'labels'], 'strings by name', labels);
   }
 
-  #address(address: unknown, path: Path): void {
+  #address(address: unknown, path: SnapshotPath): void {
     if (!isRecord(address)) {
       this.problems.push(problem('error', path, 'an address with host and port', address));
       return;
@@ -137,7 +137,7 @@ class Judge {
     else this.check(isWholeNumber(port, 1, 65_535), [...path, 'port'], 'an integer from 1 to 65535', port);
   }
 
-  #settings(route: Fields, path: Path): void {
+  #settings(route: UnknownFields, path: SnapshotPath): void {
     const { listeners, fallback, balance, connectTimeoutMs, keepAlive, use, withoutBackend, healthCheck } = route;
     const isCode = [undefined, 'NO_BACKEND', 'NO_GATEWAY'].includes(withoutBackend as string | undefined);
     this.check(isCode, [...path, 'withoutBackend'], 'NO_BACKEND or NO_GATEWAY', withoutBackend);
@@ -163,7 +163,7 @@ class Judge {
     if (route['limits'] !== undefined) this.#limits(route['limits'], [...path, 'limits']);
   }
 
-  #access(access: unknown, path: Path): void {
+  #access(access: unknown, path: SnapshotPath): void {
     if (!isRecord(access)) {
       this.problems.push(problem('error', path, 'access rules', access));
       return;
@@ -175,7 +175,7 @@ class Judge {
     this.check(isOptionalPath(denyFile), [...path, 'denyFile'], 'an absolute path', denyFile);
   }
 
-  #limits(limits: unknown, path: Path): void {
+  #limits(limits: unknown, path: SnapshotPath): void {
     if (!isRecord(limits)) {
       this.problems.push(problem('error', path, 'limits', limits));
       return;
@@ -189,21 +189,21 @@ class Judge {
   }
 
   /** An open proxy is what comes of any mistake here. */
-  #egress({ egress, serverNames, fallback }: Fields, path: Path): void {
+  #egress({ egress, serverNames, fallback }: UnknownFields, path: SnapshotPath): void {
     if (egress === undefined) return;
     this.check(isEgress(egress), [...path, 'egress'], EGRESS_FORM, egress);
     const isClosed = fallback !== true && Array.isArray(serverNames) && !serverNames.includes('*');
     this.check(isClosed, [...path, 'serverNames'], 'exact names or suffixes beside egress', serverNames);
   }
 
-  #warn(path: Path, message: string): void {
+  #warn(path: SnapshotPath, message: string): void {
     this.problems.push({ severity: 'warning', path, message });
   }
 }
 
-type Fields = Readonly<Record<string, unknown>>;
+type UnknownFields = Readonly<Record<string, unknown>>;
 
-function isRecord(value: unknown): value is Fields {
+function isRecord(value: unknown): value is UnknownFields {
   return typeof value === 'object' && value !== null && !Array.isArray(value);
 }
 
@@ -338,7 +338,12 @@ function serverNameFault(name: string): string | undefined {
   return wrong === undefined ? undefined : `${quoted(wrong)} is no label of a host name`;
 }
 
-function problem(severity: SnapshotProblem['severity'], path: Path, expected: string, found: unknown): SnapshotProblem {
+function problem(
+  severity: SnapshotProblem['severity'],
+  path: SnapshotPath,
+  expected: string,
+  found: unknown,
+): SnapshotProblem {
   return { severity, path, message: `expected ${expected}, found ${described(found)}` };
 }
 

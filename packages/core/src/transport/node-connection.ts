@@ -2,8 +2,9 @@ import type { Socket } from 'node:net';
 import { unixPath } from './endpoint.ts';
 import type { Endpoint } from './endpoint.ts';
 import { ProxyError } from '../errors.ts';
-import type { ProxyErrorCode } from '../errors.ts';
 import type { KeepAlive } from '../routes/route.ts';
+import { isPassedOn, RESET_OF } from './passed-reset.ts';
+import type { ConnectionEnd } from './passed-reset.ts';
 import type { Connection } from './transport.ts';
 
 /** Takes over what a connection receives, from one call on until the connection is closed. */
@@ -19,12 +20,6 @@ export interface Sink {
   /** `connection` is closed: nothing follows. */
   onClosed(connection: NodeConnection): void;
 }
-
-/** The side of the proxy on which a connection stands. */
-type End = 'downstream' | 'upstream';
-
-const RESET_OF: Readonly<Record<End, ProxyErrorCode>> = { downstream: 'DOWNSTREAM_RESET', upstream: 'UPSTREAM_RESET' };
-const RESET_OF_THE_OTHER: typeof RESET_OF = { downstream: 'UPSTREAM_RESET', upstream: 'DOWNSTREAM_RESET' };
 
 const RESOLVED = Promise.resolve();
 const NOTHING = new Uint8Array(0);
@@ -51,11 +46,11 @@ interface ProbedSocket {
 }
 
 /** What a connection is made of. */
-interface Parts {
+interface SocketParts {
   readonly socket: Socket;
   /** The socket of the system: another one than `socket` where TLS runs between the two. */
   readonly bottom: Socket;
-  readonly side: End;
+  readonly side: ConnectionEnd;
   readonly remote: Endpoint;
   /** Asked of the system when somebody wants to know, if absent. */
   readonly local: Endpoint | undefined;
@@ -77,7 +72,7 @@ export class NodeConnection implements Connection {
   onReset: ((error: ProxyError) => void) | undefined;
   readonly #socket: Socket;
   readonly #bottom: Socket;
-  readonly #side: End;
+  readonly #side: ConnectionEnd;
   readonly #keepAlive: KeepAlive | undefined;
   #local: Endpoint | undefined;
   #explainLoss: (() => string) | undefined;
@@ -107,7 +102,7 @@ export class NodeConnection implements Connection {
     },
   };
 
-  private constructor({ socket, bottom, side, remote, local, keepAlive }: Parts) {
+  private constructor({ socket, bottom, side, remote, local, keepAlive }: SocketParts) {
     this.#socket = socket;
     this.#bottom = bottom;
     this.#side = side;
@@ -222,10 +217,9 @@ export class NodeConnection implements Connection {
   destroy(reason?: ProxyError): void {
     if (this.#socket.destroyed) return;
     this.#lose(reason ?? USED_AFTER_CLOSE);
-    const isPassedOn = reason?.code === RESET_OF_THE_OTHER[this.#side];
-    // What the other side did is passed on; and TLS that is cut short must not look finished to its peer.
-    const reset = isPassedOn || (reason !== undefined && this.#bottom !== this.#socket);
-    // Only TCP knows a reset; on a unix socket the peer sees the end of the stream.
+    // TLS that is cut short must not look finished to its peer, either.
+    const reset = isPassedOn(reason, this.#side) || (reason !== undefined && this.#bottom !== this.#socket);
+    // Only TCP has resets; on a unix socket the peer sees the end of the stream.
     if (reset && unixPath(this.remote) === undefined) this.#reset();
     else this.#socket.destroy();
   }

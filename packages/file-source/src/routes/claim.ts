@@ -2,7 +2,7 @@ import type { Problem } from '@meshgate/core';
 import type { Field } from '@meshgate/documents';
 
 /** What only one route may have. */
-export interface Claim {
+export interface RouteClaim {
   readonly what: 'name' | 'server name' | 'fallback';
   readonly value: string;
   /** The listeners on which it is claimed; on all of them when absent. Two routes may have one name on different listeners. */
@@ -16,8 +16,8 @@ export interface Claim {
 }
 
 /** A problem for each claim that repeats an earlier one: it names both routes and both places. */
-export function contested(claims: readonly Claim[]): readonly Problem[] {
-  const first = new Map<string, Claim>();
+export function contested(claims: readonly RouteClaim[]): readonly Problem[] {
+  const first = new Map<string, RouteClaim>();
   const problems = new Map<Field, Problem>();
   for (const claim of claims) {
     for (const key of keysOf(claim)) {
@@ -31,17 +31,17 @@ export function contested(claims: readonly Claim[]): readonly Problem[] {
 }
 
 /** One for each listener; a claim on all of them goes after those on one, so that the two do not meet. */
-function keysOf({ what, value, listeners }: Claim): readonly string[] {
+function keysOf({ what, value, listeners }: RouteClaim): readonly string[] {
   const key = `${what} ${value}`;
   return listeners === undefined ? [key] : [...new Set(listeners)].map((listener) => `${key} on ${listener}`);
 }
 
-function toProblem(claim: Claim, earlier: Claim): Problem {
+function toProblem(claim: RouteClaim, earlier: RouteClaim): Problem {
   const { path, at } = claim.field;
   return at === undefined ? { message: words(claim, earlier), path } : { message: words(claim, earlier), path, at };
 }
 
-function words(claim: Claim, earlier: Claim): string {
+function words(claim: RouteClaim, earlier: RouteClaim): string {
   const place = where(earlier.field);
   const value = JSON.stringify(claim.value);
   if (claim.owner === earlier.owner) return `${claim.what} ${value} is in this route twice, first at ${place}`;
@@ -50,7 +50,7 @@ function words(claim: Claim, earlier: Claim): string {
   return `server name ${value} of ${named(claim)} is claimed by ${named(earlier)} already, at ${place}`;
 }
 
-function named({ route }: Claim): string {
+function named({ route }: RouteClaim): string {
   return route === '' ? 'a route without a name' : `route ${JSON.stringify(route)}`;
 }
 

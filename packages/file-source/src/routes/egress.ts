@@ -10,7 +10,7 @@ const HTTPS = 443;
 const MAX_PORT = 65_535;
 
 /** What a route says of where it leads: to backends, or to the server name itself. */
-export interface Destination {
+export interface RouteTarget {
   readonly backends: Field | undefined;
   readonly egress: Field | undefined;
   readonly serverNames: Field | undefined;
@@ -18,7 +18,7 @@ export interface Destination {
 }
 
 /** The backends of a route, or its egress; `undefined` when something is wrong with them, which is then noted. */
-export function readDestination(from: Destination): Pick<Route, 'backends' | 'egress'> | undefined {
+export function readDestination(from: RouteTarget): Pick<Route, 'backends' | 'egress'> | undefined {
   const { backends, egress } = from;
   if (egress === undefined) {
     const read = backends?.list()?.map(readBackend);
@@ -31,7 +31,7 @@ export function readDestination(from: Destination): Pick<Route, 'backends' | 'eg
 }
 
 /** Whoever may ask for any name has an open proxy. */
-function refuseAnyName({ serverNames, fallback }: Destination): void {
+function refuseAnyName({ serverNames, fallback }: RouteTarget): void {
   for (const name of serverNames?.shape === 'list' ? (serverNames.list() ?? []) : [])
     if (name.plain() === '*') name.refuse('egress needs exact names or suffixes: "*" would be an open proxy');
   if (fallback?.plain() === true) fallback.refuse('egress needs a server name: a fallback has none');

@@ -1,7 +1,7 @@
 import { formatProblem, type Problem, type Route } from '@meshgate/core';
 import { type Field, openDocument, type Parsed } from '@meshgate/documents';
 import { readBalance } from './balance.ts';
-import { type Claim, contested } from './claim.ts';
+import { type RouteClaim, contested } from './claim.ts';
 import { readDestination } from './egress.ts';
 import { readFailover } from './failover.ts';
 import { readHealthCheck } from './health-check.ts';
@@ -21,7 +21,7 @@ export interface RouteFile {
 /** One of several route files: two of them may still claim one name. */
 export interface RouteFilePart extends RouteFile {
   readonly file: string;
-  readonly claims: readonly Claim[];
+  readonly claims: readonly RouteClaim[];
 }
 
 /**
@@ -48,7 +48,7 @@ export function mergeRouteFiles(parts: readonly RouteFilePart[]): RouteFile {
 export function parseRouteFilePart(text: string, file: string): RouteFilePart {
   const opened = openDocument(text, file);
   if (opened.kind === 'broken') return { file, routes: [], claims: [], problems: opened.problems };
-  const claims: Claim[] = [];
+  const claims: RouteClaim[] = [];
   const fields = opened.root.record(FILE_KEYS);
   fields?.get('$schema')?.text();
   const routes = fields?.get('routes')?.list() ?? [];
@@ -83,7 +83,7 @@ export const ROUTE_KEYS = {
 
 type RouteFields = ReadonlyMap<keyof typeof ROUTE_KEYS, Field>;
 
-function readRoute(route: Field, file: string, claims: Claim[]): Route | undefined {
+function readRoute(route: Field, file: string, claims: RouteClaim[]): Route | undefined {
   const hasEgress = route.shape === 'mapping' && route.entries()?.some(({ key }) => key === 'egress') === true;
   const fields = route.record(hasEgress ? ROUTE_KEYS : { ...ROUTE_KEYS, backends: 'required' });
   if (fields === undefined) return undefined;
@@ -151,10 +151,10 @@ interface Claimant {
   readonly scope: Pick<Route, 'listeners' | 'fallback'>;
 }
 
-function claimsOf({ owner, fields, name, serverNames, scope }: Claimant): readonly Claim[] {
+function claimsOf({ owner, fields, name, serverNames, scope }: Claimant): readonly RouteClaim[] {
   const route = name ?? '';
   const { listeners } = scope;
-  const claims = serverNames.map((claimed): Claim => {
+  const claims = serverNames.map((claimed): RouteClaim => {
     return { what: 'server name', value: claimed.name, listeners, route, owner, field: claimed.field };
   });
   const fallback = fields.get('fallback');

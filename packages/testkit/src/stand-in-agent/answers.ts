@@ -32,7 +32,7 @@ export function answerOf(question: StandInQuestion, mesh: StandInMesh, traits: V
   return NO_ENDPOINT;
 }
 
-interface Asked {
+interface EndpointRequest {
   readonly question: StandInQuestion;
   readonly mesh: StandInMesh;
   readonly traits: VersionTraits;
@@ -46,9 +46,9 @@ const NO_ENDPOINT: StandInAnswer = {
   unheld: true,
 };
 
-type Endpoint = (asked: Asked) => StandInAnswer;
+type EndpointHandler = (asked: EndpointRequest) => StandInAnswer;
 
-const ENDPOINTS: readonly (readonly [RegExp, Endpoint])[] = [
+const ENDPOINTS: readonly (readonly [RegExp, EndpointHandler])[] = [
   [/^status\/leader$/, () => unheld('"127.0.0.1:8300"')],
   [/^agent\/self$/, ({ traits, mesh }) => unheld(selfOf(traits, mesh))],
   [/^internal\/acl\/authorize$/, () => ({ status: 401, body: 'ACL support disabled\n', unheld: true })],
@@ -99,7 +99,7 @@ function everything(mesh: StandInMesh): readonly StandInService[] {
   return [...localServices(mesh), ...(mesh.services ?? []).filter(({ peer }) => peer !== undefined)];
 }
 
-function summaries({ mesh, question }: Asked): readonly ConsulObject[] {
+function summaries({ mesh, question }: EndpointRequest): readonly ConsulObject[] {
   const { datacenter = DATACENTER, remoteGateways = {} } = mesh;
   const where = question.query.get('dc') ?? datacenter;
   const there = where === datacenter ? localServices(mesh) : (remoteGateways[where] ?? []);
@@ -118,7 +118,10 @@ function gatewaysByDatacenter({
   );
 }
 
-function healthOf({ question, mesh }: Asked, isMeant: (service: StandInService) => boolean): readonly ConsulObject[] {
+function healthOf(
+  { question, mesh }: EndpointRequest,
+  isMeant: (service: StandInService) => boolean,
+): readonly ConsulObject[] {
   const peer = question.query.get('peer') ?? undefined;
   const { datacenter = DATACENTER, remoteGateways = {} } = mesh;
   const where = question.query.get('dc') ?? datacenter;
@@ -127,13 +130,13 @@ function healthOf({ question, mesh }: Asked, isMeant: (service: StandInService) 
   return found.map((service) => checkServiceNode(service, where));
 }
 
-function exportedToPeer({ question, mesh, traits }: Asked): StandInAnswer {
+function exportedToPeer({ question, mesh, traits }: EndpointRequest): StandInAnswer {
   if (!traits.hasPeering) return NO_ENDPOINT;
   const names = mesh.exports?.[question.query.get('peer') ?? ''] ?? [];
   return ok(names.map((name) => ({ Name: name, InstanceCount: 0 })));
 }
 
-function exportedServices({ mesh: { exports = {} }, traits }: Asked): StandInAnswer {
+function exportedServices({ mesh: { exports = {} }, traits }: EndpointRequest): StandInAnswer {
   if (!traits.hasExportedServices) return NO_ENDPOINT;
   const names = [...new Set(Object.values(exports).flat())];
   const peersOf = (name: string): readonly string[] =>
@@ -141,13 +144,13 @@ function exportedServices({ mesh: { exports = {} }, traits }: Asked): StandInAns
   return ok(names.map((name) => ({ Service: name, Consumers: { Peers: peersOf(name) } })));
 }
 
-function peerings({ mesh, traits }: Asked): StandInAnswer {
+function peerings({ mesh, traits }: EndpointRequest): StandInAnswer {
   if (!traits.hasPeering) return NO_ENDPOINT;
   const list = (mesh.peerings ?? []).map((one) => peeringObject(one, traits));
   return { ...ok(list), unheld: !traits.holdsPeerings };
 }
 
-function peering({ mesh, traits, name }: Asked): StandInAnswer {
+function peering({ mesh, traits, name }: EndpointRequest): StandInAnswer {
   if (!traits.hasPeering) return NO_ENDPOINT;
   const found = mesh.peerings?.find(({ Name }) => Name === name);
   if (found === undefined)
@@ -161,14 +164,14 @@ function peeringObject(given: ConsulObject, { showsPeerRoots }: VersionTraits): 
   return { State: 'ACTIVE', StreamStatus: {}, CreateIndex: 1, ModifyIndex: 1, ...rest, ...shown };
 }
 
-function intentions({ question, mesh }: Asked): StandInAnswer {
+function intentions({ question, mesh }: EndpointRequest): StandInAnswer {
   const name = question.query.get('name') ?? '';
   const found = (mesh.intentions ?? []).filter(({ DestinationName: to }) => to === name || to === '*');
   return ok({ [name]: found });
 }
 
 /** As Consul judges: by the local intentions alone, whichever cluster the certificate is of. */
-function authorization({ question, mesh }: Asked): StandInAnswer {
+function authorization({ question, mesh }: EndpointRequest): StandInAnswer {
   const { Target: target, ClientCertURI: uri } = question.body as {
     readonly Target: string;
     readonly ClientCertURI: string;
@@ -194,13 +197,13 @@ function unheld(body: unknown): StandInAnswer {
 
 const NEW_KINDS: ReadonlySet<string> = new Set(['mesh', 'exported-services']);
 
-function entriesOfKind({ mesh, traits, name: kind }: Asked): StandInAnswer {
+function entriesOfKind({ mesh, traits, name: kind }: EndpointRequest): StandInAnswer {
   if (NEW_KINDS.has(kind) && !traits.hasMeshEntries)
     return { status: 500, body: `invalid config entry kind: ${kind}`, unheld: true };
   return ok((mesh.entries ?? []).filter(({ Kind }) => Kind === kind));
 }
 
-function entry({ question, mesh, traits, name }: Asked): StandInAnswer {
+function entry({ question, mesh, traits, name }: EndpointRequest): StandInAnswer {
   const kind = question.path.split('/')[1] ?? '';
   const all = entriesOfKind({ question, mesh, traits, name: kind });
   if (!Array.isArray(all.body)) return all;

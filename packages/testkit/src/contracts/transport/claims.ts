@@ -3,12 +3,12 @@ import type { Transport } from '@meshgate/core';
 import { Wiring } from './wiring.ts';
 
 /** Declares a test that gets the transport wired up, and all that it made closed at its end. */
-export type Claim = (name: string, body: (wiring: Wiring) => Promise<void>, unless?: boolean) => void;
+export type TransportClaim = (name: string, body: (wiring: Wiring) => Promise<void>, unless?: boolean) => void;
 
 /** How a contract suite gets at a transport: a new one for each test, or always the same. */
 export type CreateTransport = () => Transport | Promise<Transport>;
 
-export function claims(create: CreateTransport): Claim {
+export function claims(create: CreateTransport): TransportClaim {
   return (name, body, unless = false) => {
     it.skipIf(unless)(name, { timeout: TEST_TIMEOUT_MS }, async () => {
       await using wiring = new Wiring(await create());

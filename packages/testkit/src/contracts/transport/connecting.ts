@@ -3,11 +3,11 @@ import { ProxyError } from '@meshgate/core';
 import type { ProxyErrorCode } from '@meshgate/core';
 import type { PeerOptions } from '../../peer.ts';
 import { expectSameBytes, payload, readAll, readBytes, writeUntilStalled } from './bytes.ts';
-import type { Claim } from './claims.ts';
+import type { TransportClaim } from './claims.ts';
 import type { Wired, Wiring } from './wiring.ts';
 
 /** The two kinds of connections: they keep the same promises, with the blame the other way round. */
-interface End {
+interface ConnectionSide {
   readonly name: string;
   /** What is said of a reset by its own peer. */
   readonly ownReset: ProxyErrorCode;
@@ -16,7 +16,7 @@ interface End {
   open(wiring: Wiring, options?: PeerOptions): Promise<Wired>;
 }
 
-const ENDS: readonly End[] = [
+const ENDS: readonly ConnectionSide[] = [
   {
     name: 'accepted',
     ownReset: 'DOWNSTREAM_RESET',
@@ -31,7 +31,7 @@ const ENDS: readonly End[] = [
   },
 ];
 
-export function describeConnections(claim: Claim): void {
+export function describeConnections(claim: TransportClaim): void {
   for (const end of ENDS) {
     describe(`a connection that it ${end.name}`, () => {
       readingClaims(claim, end);
@@ -42,7 +42,7 @@ export function describeConnections(claim: Claim): void {
   }
 }
 
-function readingClaims(claim: Claim, { open }: End): void {
+function readingClaims(claim: TransportClaim, { open }: ConnectionSide): void {
   claim('reads what was sent, in order, then the end', async (wiring) => {
     const { connection, peer } = await open(wiring);
     const sent = payload(5_000_000);
@@ -80,7 +80,7 @@ function readingClaims(claim: Claim, { open }: End): void {
   });
 }
 
-function writingClaims(claim: Claim, { open }: End): void {
+function writingClaims(claim: TransportClaim, { open }: ConnectionSide): void {
   claim('writes all of it, in order', async (wiring) => {
     const { connection, peer } = await open(wiring);
     const sent = [payload(1), payload(3_000_000), payload(70_000), payload(0), payload(5)];
@@ -107,7 +107,7 @@ function writingClaims(claim: Claim, { open }: End): void {
   });
 }
 
-function destroyingClaims(claim: Claim, { open, otherReset }: End): void {
+function destroyingClaims(claim: TransportClaim, { open, otherReset }: ConnectionSide): void {
   claim('ends in order when it is destroyed, however often', async (wiring) => {
     const { connection, peer } = await open(wiring);
     connection.destroy();
@@ -147,7 +147,7 @@ function destroyingClaims(claim: Claim, { open, otherReset }: End): void {
   });
 }
 
-function resetClaims(claim: Claim, { open, ownReset }: End): void {
+function resetClaims(claim: TransportClaim, { open, ownReset }: ConnectionSide): void {
   claim(`rejects a pending read with ${ownReset} when its peer resets`, async (wiring) => {
     const { connection, peer } = await open(wiring);
     const read = connection.read();

@@ -4,10 +4,10 @@ import { peerListener } from '../../listener.ts';
 import { Random } from '../random.ts';
 import { openDescriptors, untilDescriptors } from '../resources.ts';
 import { expectSameBytes, payload } from './bytes.ts';
-import type { Claim } from './claims.ts';
-import type { Accepting, Spliced, Wiring } from './wiring.ts';
+import type { TransportClaim } from './claims.ts';
+import type { WiredListener, Spliced, Wiring } from './wiring.ts';
 
-export function crowdClaims(claim: Claim): void {
+export function crowdClaims(claim: TransportClaim): void {
   claim(`keeps ${CROWD} at a time apart, and leaves no descriptor behind`, async (wiring) => {
     const accepting = await wiring.listen();
     const backends = wiring.owned(await peerListener({ halfOpen: true }));
@@ -27,8 +27,8 @@ const CROWD = 500;
 
 async function splicedThrough(
   wiring: Wiring,
-  { address, accept }: Accepting,
-  backends: { readonly address: Accepting['address']; accept(): Promise<Peer> },
+  { address, accept }: WiredListener,
+  backends: { readonly address: WiredListener['address']; accept(): Promise<Peer> },
 ): Promise<Spliced> {
   const down = await wiring.acceptedFrom(address, accept, { halfOpen: true });
   const up = await wiring.dial(backends.address);

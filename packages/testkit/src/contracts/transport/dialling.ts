@@ -2,13 +2,13 @@ import { describe, expect } from '../../runner.ts';
 import { refusingAddress, silentAddress, unixAddress } from '../../addresses.ts';
 import { openDescriptors, untilDescriptors } from '../resources.ts';
 import { readBytes } from './bytes.ts';
-import type { Claim } from './claims.ts';
+import type { TransportClaim } from './claims.ts';
 import { hasIPv6, NO_PORTS } from './listening.ts';
 import type { Wiring } from './wiring.ts';
 import { ProxyError } from '@meshgate/core';
 import type { Endpoint } from '@meshgate/core';
 
-export function describeDialling(claim: Claim): void {
+export function describeDialling(claim: TransportClaim): void {
   describe('dialling', () => {
     claim('reaches an address, and knows both ends', (wiring) => expectReaches(wiring, { host: '127.0.0.1', port: 0 }));
 
@@ -45,7 +45,7 @@ export function describeDialling(claim: Claim): void {
   });
 }
 
-function abandonedClaims(claim: Claim): void {
+function abandonedClaims(claim: TransportClaim): void {
   claim('rejects with CONNECT_TIMEOUT when nobody answers in time, and leaves nothing behind', async (wiring) => {
     const { address } = wiring.owned(await silentAddress());
     const before = openDescriptors();

@@ -1,10 +1,10 @@
 import { expect } from '../../runner.ts';
 import { ProxyError } from '@meshgate/core';
 import { expectSameBytes, payload } from './bytes.ts';
-import type { Claim } from './claims.ts';
+import type { TransportClaim } from './claims.ts';
 import type { Spliced } from './wiring.ts';
 
-export function halfCloseClaims(claim: Claim): void {
+export function halfCloseClaims(claim: TransportClaim): void {
   for (const [first, second] of [
     ['client', 'backend'],
     ['backend', 'client'],
@@ -45,7 +45,7 @@ export function halfCloseClaims(claim: Claim): void {
   });
 }
 
-export function resetClaims(claim: Claim): void {
+export function resetClaims(claim: TransportClaim): void {
   for (const [from, to, code] of [
     ['client', 'backend', 'DOWNSTREAM_RESET'],
     ['backend', 'client', 'UPSTREAM_RESET'],
@@ -70,7 +70,7 @@ export function resetClaims(claim: Claim): void {
 }
 
 /** Who has finished, and had what it came for, may close its socket: what still comes for it is answered by a reset. */
-export function closeAfterAnswerClaims(claim: Claim): void {
+export function closeAfterAnswerClaims(claim: TransportClaim): void {
   for (const [first, second, code] of [
     ['client', 'backend', 'DOWNSTREAM_RESET'],
     ['backend', 'client', 'UPSTREAM_RESET'],
@@ -120,7 +120,7 @@ async function answered({ client, backend }: Pick<Spliced, 'client' | 'backend'>
 }
 
 /** The end has been passed on, the bytes before it have not: a reset overtakes both. */
-export function resetBehindEndClaim(claim: Claim): void {
+export function resetBehindEndClaim(claim: TransportClaim): void {
   claim('passes a reset on although the end is still behind bytes that the backend does not take', async (wiring) => {
     const head = payload(MORE_THAN_BUFFERS_HOLD_BYTES);
     const { client, backend, splice } = await wiring.spliced({ head, halfOpen: false });
@@ -140,7 +140,7 @@ export function resetBehindEndClaim(claim: Claim): void {
 }
 
 /** Of a client this is not asked: Node cannot always tell. A transport that can is free to. */
-export function resetBehindBytesClaim(claim: Claim): void {
+export function resetBehindBytesClaim(claim: TransportClaim): void {
   claim('takes a reset by the backend for one, however close it is behind the last bytes', async (wiring) => {
     const { backend, splice } = await wiring.spliced();
     // In one turn: both are there when the transport looks next.
@@ -150,7 +150,7 @@ export function resetBehindBytesClaim(claim: Claim): void {
   });
 }
 
-export function cutClaims(claim: Claim): void {
+export function cutClaims(claim: TransportClaim): void {
   claim('that is cut closes both sides and ends with the reason, the first one', async (wiring) => {
     const { client, backend, splice } = await wiring.spliced({ halfOpen: false });
     await client.send('some bytes');

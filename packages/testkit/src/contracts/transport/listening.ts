@@ -5,7 +5,7 @@ import { unixAddress } from '../../addresses.ts';
 import { rawClient } from '../../clients.ts';
 import type { Peer } from '../../peer.ts';
 import { readBytes } from './bytes.ts';
-import type { Claim } from './claims.ts';
+import type { TransportClaim } from './claims.ts';
 import type { Wiring } from './wiring.ts';
 
 /** Whether this machine has `::1`: containers often have not. */
@@ -17,7 +17,7 @@ export function hasIPv6(): boolean {
 /** The kernel has 16 bits for a port: of what is beyond it would take the lower ones. */
 export const NO_PORTS: readonly number[] = [65_536, 100_721, -30_351, 1.5, Number.NaN];
 
-export function describeListening(claim: Claim): void {
+export function describeListening(claim: TransportClaim): void {
   describe('listening', () => {
     claim('takes any free port, says which, and knows both ends of what it accepts', async (wiring) => {
       await expectAccepts(wiring, { host: '127.0.0.1', port: 0 });
@@ -83,7 +83,7 @@ async function expectAccepts(wiring: Wiring, at: { host: string; port: number })
   expect(connection).toMatchObject({ local: address, remote: peer.local });
 }
 
-function describeSharing(claim: Claim): void {
+function describeSharing(claim: TransportClaim): void {
   claim(
     'shares a port with another listener when both say so, or refuses it, but never takes it over',
     async (wiring) => {

@@ -4,7 +4,7 @@ import { unixAddress } from '../../addresses.ts';
 import { collectGarbage } from '../garbage.ts';
 import { Random } from '../random.ts';
 import { expectSameBytes, payload, readBytes } from './bytes.ts';
-import type { Claim } from './claims.ts';
+import type { TransportClaim } from './claims.ts';
 import { crowdClaims } from './crowd.ts';
 import {
   closeAfterAnswerClaims,
@@ -17,7 +17,7 @@ import {
 import { backpressureClaims, idleClaims } from './waiting.ts';
 import type { Wiring } from './wiring.ts';
 
-export function describeSplicing(claim: Claim): void {
+export function describeSplicing(claim: TransportClaim): void {
   describe('a splice', () => {
     carryingClaims(claim);
     extremeClaims(claim);
@@ -34,7 +34,7 @@ export function describeSplicing(claim: Claim): void {
   });
 }
 
-function carryingClaims(claim: Claim): void {
+function carryingClaims(claim: TransportClaim): void {
   claim('carries all bytes both ways, whatever the pieces, and counts them', async (wiring) => {
     const { client, backend, splice } = await wiring.spliced();
     const random = new Random(3);
@@ -98,7 +98,7 @@ function spliceWithHead(wiring: Wiring, down: Connection, up: Connection): WeakR
 
 const HEAD_BYTES = 600;
 
-function extremeClaims(claim: Claim): void {
+function extremeClaims(claim: TransportClaim): void {
   claim('carries messages of one byte to and fro', async (wiring) => {
     const { client, backend, splice } = await wiring.spliced();
     for (const byte of payload(200)) {
@@ -126,7 +126,7 @@ function extremeClaims(claim: Claim): void {
   });
 }
 
-function progressClaims(claim: Claim): void {
+function progressClaims(claim: TransportClaim): void {
   claim('shows while it goes on what it has moved, and when', async (wiring) => {
     const { client, backend, splice } = await wiring.spliced({ head: payload(7) });
     const start = performance.now();

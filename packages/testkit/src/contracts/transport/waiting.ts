@@ -3,9 +3,9 @@ import { expect } from '../../runner.ts';
 import { ProxyError } from '@meshgate/core';
 import type { Peer } from '../../peer.ts';
 import { expectSameBytes, payload, writeUntilStalled } from './bytes.ts';
-import type { Claim } from './claims.ts';
+import type { TransportClaim } from './claims.ts';
 
-export function backpressureClaims(claim: Claim): void {
+export function backpressureClaims(claim: TransportClaim): void {
   for (const [from, to] of [
     ['client', 'backend'],
     ['backend', 'client'],
@@ -47,7 +47,7 @@ export function backpressureClaims(claim: Claim): void {
   });
 }
 
-export function idleClaims(claim: Claim): void {
+export function idleClaims(claim: TransportClaim): void {
   claim('ends with IDLE_TIMEOUT once nothing has come for so long, and not before', async (wiring) => {
     const { client, backend, splice } = await wiring.spliced({ idleTimeoutMs: IDLE_MS, halfOpen: false });
     const transfer = await splice.done;

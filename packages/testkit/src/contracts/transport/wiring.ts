@@ -16,7 +16,7 @@ import { peerListener } from '../../listener.ts';
 import type { Peer, PeerOptions } from '../../peer.ts';
 
 /** A listener of the transport, and what it accepts. */
-export interface Accepting {
+export interface WiredListener {
   readonly listening: Listening;
   readonly address: Endpoint;
   /** The next connection, in the order of arrival. */
@@ -48,7 +48,7 @@ export class Wiring implements AsyncDisposable {
     this.transport = transport;
   }
 
-  async listen(at: Endpoint = LOOPBACK, more: Partial<ListenOptions> = {}): Promise<Accepting> {
+  async listen(at: Endpoint = LOOPBACK, more: Partial<ListenOptions> = {}): Promise<WiredListener> {
     const arrived: Connection[] = [];
     const waiting: ((connection: Connection) => void)[] = [];
     const listening = await this.transport.listen(at, { ...LISTEN_OPTIONS, ...more }, (connection) => {
