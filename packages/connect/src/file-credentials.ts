@@ -1,8 +1,9 @@
 import { createPrivateKey } from 'node:crypto';
 import type { X509Certificate } from 'node:crypto';
-import { readdir, readFile, stat } from 'node:fs/promises';
+import { readdir, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { ConfigProblems, pause } from '@meshgate/core';
+import { errorOf, readRegularFile } from '@meshgate/core/parts';
 import { isSameSpiffeId, parseSpiffeId, serviceIdentity } from '@meshgate/mesh';
 import type { ChainTarget, Credentials, CredentialsSource, PeerTrust } from '@meshgate/mesh';
 import { describeCertificate, serviceIn } from './certificate-identity.ts';
@@ -88,15 +89,15 @@ async function rootsAt(path: string): Promise<string> {
       .catch(() => false);
   if (!(await isFolder(path))) return textOf(path);
   const names = (await readdir(path)).filter((name) => !name.startsWith('.')).toSorted();
-  const texts = await Promise.all(names.map((name) => readFile(join(path, name), 'utf8').catch(() => '')));
+  const texts = await Promise.all(names.map((name) => readRegularFile(join(path, name)).catch(() => '')));
   return texts.filter((text) => text.includes('-----BEGIN')).join('\n');
 }
 
 async function textOf(file: string): Promise<string> {
   try {
-    return await readFile(file, 'utf8');
+    return await readRegularFile(file);
   } catch (reason) {
-    throw problem(file, `cannot be read: ${reason instanceof Error ? reason.message : String(reason)}`);
+    throw problem(file, `cannot be read: ${errorOf(reason).message}`);
   }
 }
 

@@ -91,7 +91,7 @@ describe('credentials in files', () => {
     await rm(files.key);
     await expect(readCredentials(files)).rejects.toThrow(`${files.key}:1:1: cannot be read: ENOENT`);
     await expect(readCredentials({ ...files, key: tmpdir() })).rejects.toThrow(
-      `${tmpdir()}:1:1: cannot be read: EISDIR`,
+      `${tmpdir()}:1:1: cannot be read: expected a regular file, found a folder`,
     );
   });
 

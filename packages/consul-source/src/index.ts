@@ -1,7 +1,7 @@
 // For the daemon and for embedders: a mesh gateway in Consul.
 export { consulParts, consulSource } from './gateway.ts';
 export type { ConsulOptions, ConsulParts } from './gateway.ts';
-export { optionsOf, parseSettings } from './options.ts';
+export { fileProblems, optionsOf, parseSettings } from './options.ts';
 export type { ConsulSettings } from './options.ts';
 export { consulPlugin } from './plugin.ts';
 export { registrationOf } from './registration.ts';

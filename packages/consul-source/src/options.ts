@@ -1,7 +1,7 @@
-import { accessSync, constants } from 'node:fs';
 import { resolve } from 'node:path';
 import { ConfigProblems } from '@meshgate/core';
 import type { Problem } from '@meshgate/core';
+import { errorOf } from '@meshgate/core/parts';
 import { openValue } from '@meshgate/documents';
 import type { Field } from '@meshgate/documents';
 import type { HttpExports } from '@meshgate/mesh';
@@ -10,7 +10,8 @@ import type { RegisterOptions } from './registration.ts';
 import { readBundles } from './peering/peer-trust.ts';
 import type { TrustBundles } from './peering/peer-trust.ts';
 import type { CredentialOptions } from './sidecar/credentials.ts';
-import { readTlsFiles } from './tls-files.ts';
+import { tlsProblems } from './tls-files.ts';
+import { readToken } from './token.ts';
 
 /** The settings of `use: consul`, as written. */
 export interface ConsulSettings {
@@ -79,28 +80,42 @@ export function parseSettings(config: unknown): ConsulSettings {
 }
 
 /**
- * Settings as the parts take them: files by absolute paths, each of which can be read at this moment.
+ * Settings as the parts take them: files by absolute paths. None of them is read yet: whoever writes them may be about to.
  *
  * @param baseDir relative file names begin here
- * @throws ConfigProblems when a file cannot be read
  */
 export function optionsOf(settings: ConsulSettings, baseDir: string): ConsulOptions & CredentialOptions {
   const { caFile, caPath, certFile, keyFile, tokenFile, trustBundles, ...options } = settings;
-  const problems: Problem[] = [];
   const tls = absolute({ caFile, caPath, certFile, keyFile }, baseDir);
-  for (const [key, path] of Object.entries(tls)) attempt(key, problems, () => readTlsFiles({ [key]: path }));
-  const token = absolute({ tokenFile }, baseDir);
-  if (token.tokenFile !== undefined)
-    attempt('tokenFile', problems, () => accessSync(token.tokenFile ?? '', constants.R_OK));
   const bundles = trustBundles && absoluteFiles(trustBundles, baseDir);
-  if (bundles !== undefined) attempt('trustBundles', problems, () => readBundles(bundles));
-  if (problems.length > 0) throw new ConfigProblems(problems);
   return {
     ...options,
-    ...token,
+    ...absolute({ tokenFile }, baseDir),
     ...(bundles === undefined ? {} : { trustBundles: bundles }),
     ...(Object.keys(tls).length === 0 ? {} : { tls }),
   };
+}
+
+/**
+ * Files that cannot be used as they are at this moment, each under the key that names it. A source that runs waits for them, with the reason in
+ * its state; a check before the start refuses them.
+ */
+export async function fileProblems({
+  tls = {},
+  tokenFile,
+  trustBundles,
+}: Pick<ReturnType<typeof optionsOf>, 'tls' | 'tokenFile' | 'trustBundles'>): Promise<readonly Problem[]> {
+  const problems: Problem[] = tlsProblems(tls).map(({ key, message }) => ({ path: [key], message }));
+  const attempt = async (key: string, read: () => unknown): Promise<void> => {
+    try {
+      await read();
+    } catch (reason) {
+      problems.push({ path: [key], message: errorOf(reason).message });
+    }
+  };
+  if (tokenFile !== undefined) await attempt('tokenFile', () => readToken(tokenFile));
+  if (trustBundles !== undefined) await attempt('trustBundles', () => readBundles(trustBundles));
+  return problems;
 }
 
 const STRINGS = [
@@ -169,12 +184,4 @@ function absolute<Key extends string>(
 
 function absoluteFiles(files: Readonly<Record<string, string>>, baseDir: string): Readonly<Record<string, string>> {
   return Object.fromEntries(Object.entries(files).map(([key, name]) => [key, resolve(baseDir, name)]));
-}
-
-function attempt(key: string, problems: Problem[], read: () => unknown): void {
-  try {
-    read();
-  } catch (reason) {
-    problems.push({ path: [key], message: reason instanceof Error ? reason.message : String(reason) });
-  }
 }

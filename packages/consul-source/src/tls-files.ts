@@ -1,5 +1,7 @@
-import { readdirSync, readFileSync, statSync } from 'node:fs';
+import { readdirSync, statSync } from 'node:fs';
 import { join } from 'node:path';
+import { errorOf, readRegularFileSync } from '@meshgate/core/parts';
+import { createSecureContext } from 'node:tls';
 import { buildConnector } from 'undici';
 
 /** PEM files for the connection to the agent, as absolute paths. Read again at each new connection: whoever renews them may replace them. */
@@ -21,17 +23,63 @@ interface TlsMaterial {
   readonly key?: string;
 }
 
-/** @throws Error of the system when a file cannot be read */
-export function readTlsFiles({ caFile, caPath, certFile, keyFile }: TlsFiles): TlsMaterial {
+/**
+ * Authorities that are named and not there are no reason to trust those of the system.
+ *
+ * @throws Error that names the file which cannot be read, or has not in it what it should
+ */
+function readTlsFiles({ caFile, caPath, certFile, keyFile }: TlsFiles): TlsMaterial {
   const ca = [
-    ...(caFile === undefined ? [] : [readText(caFile)]),
-    ...(caPath === undefined ? [] : authoritiesIn(caPath)),
+    ...(caFile === undefined ? [] : [pemIn(caFile, CERTIFICATE)]),
+    ...(caPath === undefined ? [] : someAuthoritiesIn(caPath)),
   ];
   return {
     ...(ca.length === 0 ? {} : { ca }),
-    ...(certFile === undefined ? {} : { cert: readText(certFile) }),
-    ...(keyFile === undefined ? {} : { key: readText(keyFile) }),
+    ...(certFile === undefined ? {} : { cert: pemIn(certFile, CERTIFICATE) }),
+    ...(keyFile === undefined ? {} : { key: pemIn(keyFile, PRIVATE_KEY) }),
   };
+}
+
+/** What is wrong with the files at this moment, by the key that names each; with the pair of them where each by itself is well. */
+export function tlsProblems(files: TlsFiles): readonly { readonly key: keyof TlsFiles; readonly message: string }[] {
+  const keys = ['caFile', 'caPath', 'certFile', 'keyFile'] as const;
+  const single = keys.flatMap((key) => {
+    const path = files[key];
+    return path === undefined ? [] : whyNot(key, () => readTlsFiles({ [key]: path }));
+  });
+  if (single.length > 0 || Object.keys(files).length === 0) return single;
+  return whyNot(files.certFile === undefined ? 'caFile' : 'certFile', () => {
+    const { ca, ...own } = readTlsFiles(files);
+    createSecureContext({ ...own, ...(ca === undefined ? {} : { ca: [...ca] }) });
+  });
+}
+
+function whyNot(
+  key: keyof TlsFiles,
+  use: () => unknown,
+): readonly { readonly key: keyof TlsFiles; readonly message: string }[] {
+  try {
+    use();
+    return [];
+  } catch (reason) {
+    return [{ key, message: errorOf(reason).message }];
+  }
+}
+
+/** What a PEM file holds, for people and as its first lines say (RFC 7468). */
+const CERTIFICATE = { name: 'a certificate', line: /-----BEGIN (?:TRUSTED |X509 )?CERTIFICATE-----/ } as const;
+const PRIVATE_KEY = { name: 'a private key', line: /-----BEGIN (?:[A-Z]+ )*PRIVATE KEY-----/ } as const;
+
+function pemIn(file: string, { name, line }: typeof CERTIFICATE | typeof PRIVATE_KEY): string {
+  const text = readRegularFileSync(file);
+  if (line.test(text)) return text;
+  throw new Error(`expected ${name} in PEM in ${file}, found none`);
+}
+
+function someAuthoritiesIn(folder: string): readonly string[] {
+  const texts = authoritiesIn(folder);
+  if (texts.length > 0) return texts;
+  throw new Error(`expected certificates in PEM in ${folder}, found none`);
 }
 
 /**
@@ -80,7 +128,7 @@ function connectorOf(
  * @throws Error of the system when it cannot be read
  */
 export function authoritiesAt(path: string): readonly string[] {
-  return statSync(path).isDirectory() ? authoritiesIn(path) : [readText(path)];
+  return statSync(path).isDirectory() ? authoritiesIn(path) : [readRegularFileSync(path)];
 }
 
 /** Hidden names are left out: Kubernetes keeps there what its links point to. So are folders, and links to nothing. */
@@ -89,10 +137,6 @@ function authoritiesIn(folder: string): readonly string[] {
   const paths = names.toSorted().map((name) => join(folder, name));
   const texts = paths
     .filter((path) => statSync(path, { bigint: true, throwIfNoEntry: false })?.isFile() === true)
-    .map(readText);
+    .map((path) => readRegularFileSync(path));
   return texts.filter((text) => text.includes('-----BEGIN'));
-}
-
-function readText(file: string): string {
-  return readFileSync(file, 'utf8');
 }

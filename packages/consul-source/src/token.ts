@@ -1,4 +1,4 @@
-import { readFile } from 'node:fs/promises';
+import { errorOf, readRegularFile } from '@meshgate/core/parts';
 
 /** The ACL token to show to the agent. With neither field set the agent takes its own default token, or the anonymous one. */
 export interface TokenOptions {
@@ -18,7 +18,7 @@ export function tokenReader({ token, tokenFile }: TokenOptions): () => Promise<s
   let read: { readonly at: number; readonly secret: Promise<string> } | undefined;
   return async () => {
     const now = performance.now();
-    if (read === undefined || now - read.at > REREAD_MS) read = { at: now, secret: secretIn(tokenFile) };
+    if (read === undefined || now - read.at > REREAD_MS) read = { at: now, secret: readToken(tokenFile) };
     return read.secret;
   };
 }
@@ -26,10 +26,13 @@ export function tokenReader({ token, tokenFile }: TokenOptions): () => Promise<s
 // Seldom enough for thousands of queries a second, often enough that nobody waits for a rotated token.
 const REREAD_MS = 1_000;
 
-async function secretIn(file: string): Promise<string> {
-  const content = await readFile(file, 'utf8').catch((reason: unknown) => {
-    const why = reason instanceof Error ? reason.message : String(reason);
-    throw new Error(`the ACL token cannot be read from ${file}: ${why}`, { cause: reason });
+/** @throws Error that names the file which cannot be read, or is empty */
+export async function readToken(file: string): Promise<string> {
+  const content = await readRegularFile(file).catch((reason: unknown) => {
+    throw new Error(`the ACL token cannot be read from ${file}: ${errorOf(reason).message}`, { cause: reason });
   });
-  return content.trim();
+  const secret = content.trim();
+  // Whoever rotates it may empty the file first. Without a token the agent would answer as to anybody, which is not what is meant.
+  if (secret === '') throw new Error(`the ACL token cannot be read from ${file}: the file is empty`);
+  return secret;
 }

@@ -1,10 +1,11 @@
-import { mkdtempSync, writeFileSync } from 'node:fs';
+import { mkdirSync, mkdtempSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { ConfigProblems } from '@meshgate/core';
 import { fakeHost } from '@meshgate/testkit';
 import { describe, expect, it } from 'vitest';
-import { consulPlugin, optionsOf, parseSettings } from '../src/index.ts';
+import { certificateAuthority } from '@meshgate/testkit';
+import { consulPlugin, fileProblems, optionsOf, parseSettings } from '../src/index.ts';
 import { durationMs } from '../src/records.ts';
 
 describe('the settings of the Consul source', () => {
@@ -44,13 +45,63 @@ describe('the settings of the Consul source', () => {
   ])('that contradict each other are wrong: %j', (settings, problem) => {
     expect(problemsOf(() => parseSettings(settings))).toEqual([problem]);
   });
+});
 
-  it('that name files which cannot be read are wrong', () => {
-    expect(problemsOf(() => optionsOf({ caFile: 'none.pem', caPath: 'none', tokenFile: 't' }, '/nowhere'))).toEqual([
-      expect.stringContaining('caFile: ENOENT'),
-      expect.stringContaining('caPath: ENOENT'),
-      expect.stringContaining('tokenFile: ENOENT'),
-    ]);
+describe('files that cannot be used as they are', () => {
+  const authority = certificateAuthority('agents');
+  const [leaf, other] = [authority.issue({ commonName: 'a' }), authority.issue({ commonName: 'b' })];
+  const TEXTS = {
+    'ca.pem': authority.certificate,
+    'cert.pem': leaf.chain,
+    'key.pem': leaf.privateKey,
+    'other.pem': other.privateKey,
+    passwd: 'root:x:0:0:root:/root:/bin/bash\n',
+    empty: '',
+    token: 'secret\n',
+  };
+
+  async function problemsIn(settings: object): Promise<readonly string[]> {
+    const folder = mkdtempSync(join(tmpdir(), 'meshgate-options-'));
+    for (const [file, text] of Object.entries(TEXTS)) writeFileSync(join(folder, file), text);
+    mkdirSync(join(folder, 'folder'));
+    const problems = await fileProblems(optionsOf(settings, folder));
+    return problems.map(({ path, message }) => `${path.join('.')}: ${message.replaceAll(`${folder}/`, '')}`);
+  }
+
+  it.each<readonly [settings: object, problems: readonly unknown[]]>([
+    [{ caFile: 'ca.pem', certFile: 'cert.pem', keyFile: 'key.pem', tokenFile: 'token' }, []],
+    [
+      { caFile: 'none.pem', caPath: 'none', tokenFile: 't' },
+      [
+        expect.stringContaining('caFile: ENOENT'),
+        expect.stringContaining('caPath: ENOENT'),
+        expect.stringContaining('tokenFile: the ACL token cannot be read from t: ENOENT'),
+      ],
+    ],
+    [{ tokenFile: 'empty' }, ['tokenFile: the ACL token cannot be read from empty: the file is empty']],
+    [
+      { tokenFile: 'folder' },
+      ["tokenFile: the ACL token cannot be read from folder: expected a regular file, found a folder, open 'folder'"],
+    ],
+    [{ caFile: 'passwd' }, ['caFile: expected a certificate in PEM in passwd, found none']],
+    [{ caFile: 'folder' }, ["caFile: expected a regular file, found a folder, open 'folder'"]],
+    [{ caPath: 'folder' }, ['caPath: expected certificates in PEM in folder, found none']],
+    [
+      { certFile: 'passwd', keyFile: 'passwd' },
+      [
+        'certFile: expected a certificate in PEM in passwd, found none',
+        'keyFile: expected a private key in PEM in passwd, found none',
+      ],
+    ],
+    [{ certFile: 'cert.pem', keyFile: 'cert.pem' }, ['keyFile: expected a private key in PEM in cert.pem, found none']],
+    [{ certFile: 'cert.pem', keyFile: 'other.pem' }, [expect.stringMatching(/^certFile: .*key values mismatch/)]],
+    [{ trustBundles: { alpha: 'none' } }, [expect.stringContaining('trustBundles: ENOENT')]],
+    [
+      { trustBundles: { alpha: 'passwd' } },
+      ['trustBundles: trust bundle of peer alpha: expected certificates in PEM in passwd, found none'],
+    ],
+  ])('%j', async (settings, problems) => {
+    expect(await problemsIn(settings)).toEqual(problems);
   });
 });
 

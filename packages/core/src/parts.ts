@@ -81,6 +81,7 @@ export { aborted, onAbort, openScope, settlesWithin } from './watch/scope.ts';
 export type { Scope } from './watch/scope.ts';
 export { Cell } from './watch/cell.ts';
 export { errorOf } from './errors.ts';
+export { readRegularFile, readRegularFileSync } from './regular-file.ts';
 export { answered, failed, NO_READING } from './watch/reading.ts';
 export type { Freshness, Reading } from './watch/reading.ts';
 export { follow } from './watch/follow.ts';

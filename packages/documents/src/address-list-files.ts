@@ -1,7 +1,7 @@
 import type { Observer, Problem, Service } from '@meshgate/core';
 import { ADDRESS_OR_BLOCK_FORM, AddressSetBuilder, follow, inTurns } from '@meshgate/core/parts';
 import type { AddressLists, AddressSet, PreparedChange } from '@meshgate/core/parts';
-import { readFiles } from './files.ts';
+import { readOneFile } from './files.ts';
 import type { FilesRead } from './files.ts';
 import { followFiles } from './follow-files.ts';
 import type { FollowedValue, ParseOutcome } from './follow-files.ts';
@@ -124,7 +124,7 @@ function followed(path: string): { watch(signal: AbortSignal): AsyncIterable<Fol
     {
       what: 'addresses',
       watchPath: () => watchPathTo(path, NO_ENDINGS),
-      read: () => readFiles(path, NO_ENDINGS),
+      read: () => readOneFile(path),
       parse: parseAddressList,
     },
     {},
@@ -139,7 +139,7 @@ const NO_ENDINGS: readonly string[] = [];
  * @returns a problem for each line that is none, at its place; the first hundred
  */
 export async function addressListProblems(path: string): Promise<readonly Problem[]> {
-  const outcome = await parseAddressList(await readFiles(path, NO_ENDINGS));
+  const outcome = await parseAddressList(await readOneFile(path));
   return outcome.kind === 'good' ? [] : outcome.problems;
 }
 

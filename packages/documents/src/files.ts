@@ -1,7 +1,8 @@
 import { createHash } from 'node:crypto';
-import { readdir, readFile, stat } from 'node:fs/promises';
+import { readdir, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { Problem } from '@meshgate/core';
+import { errorOf, readRegularFile } from '@meshgate/core/parts';
 
 /** A file that was read whole. */
 export interface FileText {
@@ -37,6 +38,11 @@ export async function readFiles(path: string, endings: readonly string[]): Promi
   }
 }
 
+/** Reads one file as {@link readFiles} does; a folder in its place is a problem. */
+export async function readOneFile(file: string): Promise<FilesRead> {
+  return summed([await readOne(file)]);
+}
+
 /** The files of a folder, by name. */
 export async function filesIn(folder: string, endings: readonly string[]): Promise<readonly string[]> {
   const entries = await readdir(folder, { withFileTypes: true });
@@ -58,21 +64,9 @@ const MAX_FILE_BYTES = 64 * 1024 * 1024;
 
 async function readOne(file: string): Promise<ReadOutcome> {
   try {
-    // Looked at first: opening a pipe would wait for a writer.
-    const status = await stat(file);
-    if (!status.isFile()) throw new Error('expected a regular file');
-    if (status.size > MAX_FILE_BYTES) throw new Error(`expected at most ${MAX_FILE_BYTES} bytes, found ${status.size}`);
-    return { file, text: decode(await readFile(file)) };
+    return { file, text: await readRegularFile(file, MAX_FILE_BYTES) };
   } catch (reason) {
     return unreadable(file, reason);
-  }
-}
-
-function decode(bytes: Uint8Array): string {
-  try {
-    return new TextDecoder('utf-8', { fatal: true }).decode(bytes);
-  } catch {
-    throw new Error('expected UTF-8, found other bytes');
   }
 }
 
@@ -82,8 +76,9 @@ function unreadable(file: string, reason: unknown): Problem {
 
 /** The system's own words, without the call and the path that Node puts behind them. */
 function why(reason: unknown): string {
-  const message = reason instanceof Error ? reason.message : String(reason);
-  return message.replace(/, \w+( '.*')?$/, '').replace(/^E[A-Z]+: /, '');
+  return errorOf(reason)
+    .message.replace(/, \w+( '.*')?$/, '')
+    .replace(/^E[A-Z]+: /, '');
 }
 
 function summed(outcomes: readonly ReadOutcome[]): FilesRead {

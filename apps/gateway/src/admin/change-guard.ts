@@ -1,6 +1,6 @@
 import { createHash, timingSafeEqual } from 'node:crypto';
-import { readFile } from 'node:fs/promises';
 import type { IncomingHttpHeaders } from 'node:http';
+import { readRegularFile } from '@meshgate/core/parts';
 import type { AdminSettings } from '../config/config-schema.ts';
 import type { AdminAnswer } from './endpoint.ts';
 
@@ -44,7 +44,7 @@ export function isLoopback(host: string): boolean {
 
 /** Read at each change, so that a new token holds at once. */
 async function tokenIn(file: string): Promise<string | undefined> {
-  const token = (await readFile(file, 'utf8').catch(() => '')).trim();
+  const token = (await readRegularFile(file).catch(() => '')).trim();
   return token === '' ? undefined : token;
 }
 

@@ -21,7 +21,7 @@ import type { RouteQueries } from '../admin/route-queries.ts';
 import type { LogTarget } from '../log/logger.ts';
 import { jsonText, printable, printableLines } from '../log/printable.ts';
 import { serve } from '../run/serve.ts';
-import { loadSidecar } from '../sidecar/load-sidecar.ts';
+import { checkSidecar } from '../sidecar/load-sidecar.ts';
 import { serveSidecar } from '../sidecar/serve-sidecar.ts';
 import { addConnectionCommands } from './connection-commands.ts';
 import { addOperatingCommands } from './operating-commands.ts';
@@ -229,7 +229,8 @@ async function sidecar(
   const settings = commandSettings(flags, env, process.cwd());
   const place = { file, amend: amending(settings, settings.byFlag || file === undefined) };
   if (!check) return serveSidecar(place, choice, logTarget(stdout, env), signals);
-  const loaded = await loadSidecar(place.file, place.amend, choice);
+  const loaded = await checkSidecar(place.file, place.amend, choice);
+  for (const warning of loaded.warnings) stdout.write(`warning: ${printable(warning)}\n`);
   stdout.write(`${file ?? 'command line'}: OK (source: ${printable(loaded.material.proxy.name)})\n`);
   return live ? printFindings(await checkSidecarLive(loaded), stdout) : 0;
 }

@@ -1,5 +1,6 @@
-import { consulPlugin } from '@meshgate/consul-source';
-import type { Plugin, Route } from '@meshgate/core';
+import { resolve } from 'node:path';
+import { consulPlugin, fileProblems, optionsOf, parseSettings } from '@meshgate/consul-source';
+import type { Plugin, Problem, Route } from '@meshgate/core';
 import { checkFileSettings, fileSourcePlugin } from '@meshgate/file-source';
 import { checkMeshSettings, meshFilesPlugin } from '@meshgate/mesh-files';
 
@@ -18,6 +19,8 @@ export interface PluginCheck {
   readonly warnings: readonly string[];
   /** The routes that it found, if it found routes. */
   readonly routes?: readonly Route[];
+  /** What cannot be used yet: a start waits for it, with a warning. */
+  readonly awaited?: readonly Problem[];
 }
 
 /** Nothing to say. */
@@ -38,9 +41,17 @@ const FILES: BuiltIn = {
 /** By the names under which `use` knows them. */
 export const BUILT_IN: readonly BuiltIn[] = [
   FILES,
-  // What it will read is the agent's, and that need not be there yet.
-  { plugin: consulPlugin, check: () => Promise.resolve(NOTHING_FOUND) },
+  // What it will read is the agent's, and that need not be there yet; nor need tokens and certificates, which are written by others.
+  {
+    plugin: consulPlugin,
+    check: async (settings, baseDir) => ({ ...NOTHING_FOUND, awaited: await awaitedBy(settings, baseDir) }),
+  },
 ];
+
+/** Files of `use: consul` that cannot be used at this moment. */
+export function awaitedBy(settings: unknown, baseDir: string): Promise<readonly Problem[]> {
+  return fileProblems(optionsOf(parseSettings(settings), resolve(baseDir)));
+}
 
 /** Whether the settings of `use: file` are about mesh files. */
 export function isMesh(settings: unknown): boolean {

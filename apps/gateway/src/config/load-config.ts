@@ -1,4 +1,3 @@
-import { readFile } from 'node:fs/promises';
 import { dirname, resolve } from 'node:path';
 import { isDeepStrictEqual } from 'node:util';
 import { ConfigProblems } from '@meshgate/core';
@@ -7,6 +6,7 @@ import { asWritten } from './amend-config.ts';
 import { accessListProblems, withAbsoluteLists } from './access-lists.ts';
 import type { Amend } from './amend-config.ts';
 import { draftConfig, inOrder } from './config.ts';
+import { readConfigText } from './config-text.ts';
 import type { UnderstoodSettings } from './config.ts';
 import type { GatewayConfig } from './config-schema.ts';
 import type { InstalledParts } from './parts.ts';
@@ -35,6 +35,8 @@ export interface LoadedConfig {
   readonly transport: ChosenTransport;
   /** What is allowed and worth knowing of the files that its plugins will read, each with its place. */
   readonly warnings: readonly string[];
+  /** Files that its sources need and cannot use yet, each with its place in the configuration: a start waits for them. */
+  readonly awaited: readonly Problem[];
 }
 
 /**
@@ -69,7 +71,8 @@ export async function loadConfig(
   const ofListeners =
     parts.listenerSources.length > 0 ? [] : unknownListenerWarnings(installed.routes, config.listeners);
   const warnings = [...installed.warnings, ...ofListeners];
-  return { file, text, config: withAbsolutePaths(config, baseDir), parts, uses, transport, warnings };
+  const awaited = installed.awaited.map(placed);
+  return { file, text, config: withAbsolutePaths(config, baseDir), parts, uses, transport, warnings, awaited };
 }
 
 function useProblems({ listeners = [] }: UnderstoodSettings, { routes, parts }: Installed): readonly Problem[] {
@@ -85,27 +88,27 @@ function roleOf({ workers = 1 }: UnderstoodSettings): ProcessRole {
 /** What problems are said to be in when nothing has a place of its own. */
 const NO_FILE = 'command line';
 
-/** @throws ConfigProblems when it cannot be read */
-export async function readConfigText(file: string): Promise<string> {
-  try {
-    return await readFile(file, 'utf8');
-  } catch (reason) {
-    const message = `cannot be read: ${reason instanceof Error ? reason.message : String(reason)}`;
-    throw new ConfigProblems([{ message, path: [], at: { file, line: 1, column: 1 } }]);
-  }
-}
-
 /**
  * {@link loadConfig}, and what a start would tell beside it.
  *
  * @throws ConfigProblems with everything that is wrong, or would be
  */
 export async function checkConfig(file: string | undefined, amend: Amend = asWritten): Promise<LoadedConfig> {
-  const loaded = await loadConfig(file, amend);
-  const problems = await startProblems(loaded.config);
-  if (problems.length === 0) return { ...loaded, warnings: [...loaded.warnings, ...startWarnings(loaded.config)] };
-  const { placed } = draftConfig(file === undefined ? '{}' : loaded.text, file ?? NO_FILE, amend);
-  throw new ConfigProblems(inOrder(problems.map(placed)));
+  return withoutStartProblems(await loadConfig(file, amend), amend);
+}
+
+/**
+ * What has been loaded, with the warnings of a start.
+ *
+ * @throws ConfigProblems with everything that a start would stumble over, or wait for
+ */
+export async function withoutStartProblems<Loaded extends LoadedConfig>(loaded: Loaded, amend: Amend): Promise<Loaded> {
+  const { file, text, config, awaited } = loaded;
+  const problems = await startProblems(config);
+  if (problems.length + awaited.length === 0)
+    return { ...loaded, warnings: [...loaded.warnings, ...startWarnings(config)] };
+  const { placed } = draftConfig(file === undefined ? '{}' : text, file ?? NO_FILE, amend);
+  throw new ConfigProblems(inOrder([...problems.map(placed), ...awaited]));
 }
 
 interface TransportFound {

@@ -1,4 +1,4 @@
-import { access } from 'node:fs/promises';
+import { stat } from 'node:fs/promises';
 import { isAbsolute, join, resolve } from 'node:path';
 import { pathToFileURL } from 'node:url';
 import { PLUGIN_API_VERSION } from '@meshgate/core';
@@ -19,7 +19,8 @@ export async function loadPlugin(use: string, baseDir: string): Promise<Plugin> 
   const isPath = use.startsWith('.') || isAbsolute(use);
   const shown = isPath ? resolve(baseDir, use) : use;
   try {
-    if (isPath) await access(shown);
+    // To import a pipe or a device is to wait for its end.
+    if (isPath && !(await stat(shown)).isFile()) throw new Error('expected a file');
     const url = isPath ? pathToFileURL(shown).href : packageUrl(use, baseDir);
     const module = await settledWithin<unknown>(
       LOAD_PATIENCE_MS,

@@ -23,6 +23,8 @@ export interface Installed {
   readonly noListeners: readonly string[];
   /** What has no effect in the files that they will read, each with its place. */
   readonly warnings: readonly string[];
+  /** What the plugins wait for once they run; paths from the top of the configuration. */
+  readonly awaited: readonly Problem[];
   /** Those of route files, as they are now. */
   readonly routes: readonly Route[];
   /** What each use has added, for a later installation to go on with. */
@@ -81,6 +83,7 @@ export async function installPlugins(
     complete,
     noListeners: checks.flatMap(({ noListeners }) => noListeners ?? []),
     warnings: checks.flatMap(({ warnings }) => warnings),
+    awaited: checks.flatMap(({ awaited = [] }) => awaited),
     routes: checks.flatMap(({ routes = [] }) => routes),
     uses: installedUses,
   };
@@ -123,6 +126,8 @@ async function install(use: PlacedUse, { place, collector, lent }: Work): Promis
     await settledWithin(INSTALL_PATIENCE_MS, async () => plugin.install(host, use.settings), 'it is still busy');
     installed = true;
     checked = await loaded.check(use.settings, place.baseDir);
+    if (checked.awaited !== undefined)
+      checked = { ...checked, awaited: checked.awaited.map((one) => ({ ...one, path: [...use.path, ...one.path] })) };
   } catch (reason) {
     const problems = problemsOf(reason, `the plugin ${JSON.stringify(plugin.name)} cannot be installed`).map(
       (problem) => (loaded.isOurs ? problem : withAbsentKeys(problem, use.settings)),

@@ -3,7 +3,7 @@ import { platform } from 'node:os';
 import { dirname } from 'node:path';
 import { formatEndpoint } from '@meshgate/core';
 import type { Endpoint, Problem } from '@meshgate/core';
-import { errorOf } from '@meshgate/core/parts';
+import { errorOf, readRegularFile } from '@meshgate/core/parts';
 import { isBeyondThisMachine } from '../admin/change-guard.ts';
 import type { AdminSettings, GatewayConfig } from './config-schema.ts';
 
@@ -24,7 +24,7 @@ export async function startProblems({ listeners, admin, stateDir }: GatewayConfi
 /** A token that cannot be read lets nobody change anything. */
 async function tokenProblems({ tokenFile }: AdminSettings): Promise<readonly Problem[]> {
   if (tokenFile === undefined) return [];
-  const token = await readFile(tokenFile, 'utf8').catch(errorOf);
+  const token = await readRegularFile(tokenFile).catch(errorOf);
   if (typeof token !== 'string') return [{ path: ['admin', 'tokenFile'], message: token.message }];
   return token.trim() === '' ? [{ path: ['admin', 'tokenFile'], message: `no token in ${tokenFile}` }] : [];
 }

@@ -37,6 +37,12 @@ export const MESSAGES = {
     meaning: 'A transport that `auto` prefers does not work on this machine; in most containers `uring` does not.',
     action: 'Nothing, or mend the reason. Naming the transport in use silences it.',
   },
+  fileAwaited: {
+    level: 'warn',
+    text: 'waiting for a file: {problem}',
+    meaning: 'A token or certificate that the configuration names cannot be used yet. It is tried again, and `/ready` says why.',
+    action: 'Nothing, if somebody writes it, such as an agent of Vault; else write it.',
+  },
   cannotStart: {
     level: 'fatal',
     text: 'cannot start: {reason}',

@@ -1,4 +1,4 @@
-import { pause } from '@meshgate/core';
+import { formatProblem, pause } from '@meshgate/core';
 import { aborted, settlesWithin } from '@meshgate/core/parts';
 import type { Amend } from '../config/amend-config.ts';
 import { bindFailure } from './bind-failure.ts';
@@ -149,6 +149,7 @@ class Run {
     signals.onUpgrade(() => void this.#upgrade());
     signals.onStray((error, kind) => this.#onStray(error, kind));
     const readiness = this.#readinessLog();
+    for (const problem of this.#loaded.awaited) say(this.#logger, 'fileAwaited', { problem: formatProblem(problem) });
     if (!(await this.#start())) return this.#status;
     readiness.startFinished();
     void this.#takeOver();

@@ -1,8 +1,8 @@
 import { createHash } from 'node:crypto';
-import { mkdir, open, readFile, rename, rm, stat } from 'node:fs/promises';
+import { mkdir, open, rename, rm, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { RouteSnapshot } from '@meshgate/core';
-import { inSlices } from '@meshgate/core/parts';
+import { inSlices, readRegularFile } from '@meshgate/core/parts';
 import type { StoredSnapshot, ListenerStore, SnapshotStore } from '@meshgate/core/parts';
 import * as z from 'zod';
 
@@ -61,7 +61,7 @@ function* snapshotText(source: string, { version, routes }: RouteSnapshot): Gene
 
 /** `undefined` when there is no such file; rejects, naming it, when it is not what `schema` says. */
 async function read<T>(file: string, schema: z.ZodType<T>): Promise<T | undefined> {
-  const text = await readFile(file, 'utf8').catch((reason: unknown) => {
+  const text = await readRegularFile(file, MAX_STORED_BYTES).catch((reason: unknown) => {
     if (reason instanceof Error && 'code' in reason && reason.code === 'ENOENT') return undefined;
     throw reason;
   });
@@ -115,6 +115,9 @@ const DIGEST_CHARS = 12;
 
 /** Of a file that another release has written in another way, nothing is used. */
 const FORMAT = 1;
+
+/** Four times what 100,000 routes take. */
+const MAX_STORED_BYTES = 256 * 1024 * 1024;
 
 const endpointSchema = z.object({ host: z.string(), port: z.int() });
 

@@ -1,16 +1,19 @@
+import { stat } from 'node:fs/promises';
 import { dirname, resolve } from 'node:path';
 import { fileCredentials, identityOf, readCredentials } from '@meshgate/connect';
 import { consulProxyParts, optionsOf, parseSettings } from '@meshgate/consul-source';
 import type { ProxyChoice } from '@meshgate/mesh';
 import { ConfigProblems, nodeTransport } from '@meshgate/core';
 import type { Problem, Service } from '@meshgate/core';
+import { errorOf, readRegularFile } from '@meshgate/core/parts';
 import type { Authorizer, Credentials, CredentialsSource, ProxySource } from '@meshgate/mesh';
 import { meshOptionsOf, meshProxySource, parseMeshConfig, readMeshProxy, tlsFilesOf } from '@meshgate/mesh-files';
 import type { Amend } from '../config/amend-config.ts';
-import { isMesh } from '../config/built-in.ts';
+import { awaitedBy, isMesh } from '../config/built-in.ts';
 import { draftConfig, inOrder } from '../config/config.ts';
 import type { PlacedUse, UnderstoodSettings } from '../config/config.ts';
-import { readConfigText } from '../config/load-config.ts';
+import { readConfigText } from '../config/config-text.ts';
+import { withoutStartProblems } from '../config/load-config.ts';
 import type { LoadedConfig } from '../config/load-config.ts';
 import { installPlugins } from '../config/plugins.ts';
 
@@ -56,7 +59,21 @@ export async function loadSidecar(file: string | undefined, amend: Amend, choice
   // It ends TLS, which takes node:tls.
   const transport = { kind: 'chosen', transport: nodeTransport(), declined: [] } as const;
   const { parts, warnings } = installed;
-  return { file, text, config, parts, uses: installed.uses, transport, warnings, material: made.material };
+  const awaited = made.awaited.map(placed);
+  return { file, text, config, parts, uses: installed.uses, transport, warnings, awaited, material: made.material };
+}
+
+/**
+ * {@link loadSidecar}, and what a start would tell beside it, or wait for.
+ *
+ * @throws ConfigProblems with everything that is wrong, or would be
+ */
+export async function checkSidecar(
+  file: string | undefined,
+  amend: Amend,
+  choice: ProxyChoice,
+): Promise<LoadedSidecar> {
+  return withoutStartProblems(await loadSidecar(file, amend, choice), amend);
 }
 
 const NO_FILE = 'command line';
@@ -75,7 +92,12 @@ const NO_LISTENERS =
   'expected none for a sidecar: its definition, in Consul or in the mesh files, says where it listens';
 
 type Made =
-  | { readonly kind: 'made'; readonly material: SidecarMaterial }
+  | {
+      readonly kind: 'made';
+      readonly material: SidecarMaterial;
+      /** Files that cannot be used yet; paths from the top of the configuration. */
+      readonly awaited: readonly Problem[];
+    }
   | { readonly kind: 'wrong'; readonly problems: readonly Problem[] };
 
 async function materialOf(sources: readonly PlacedUse[], choice: ProxyChoice, baseDir: string): Promise<Made> {
@@ -83,7 +105,15 @@ async function materialOf(sources: readonly PlacedUse[], choice: ProxyChoice, ba
   if (source === undefined || others.length > 0)
     return wrong(['sources'], `${EXPECTED}, found ${sources.length} sources`);
   try {
-    if (source.use === 'consul') return { kind: 'made', material: fromConsul(source.settings, choice, baseDir) };
+    if (source.use === 'consul') {
+      const material = fromConsul(source.settings, choice, baseDir);
+      const awaited = await awaitedBy(source.settings, baseDir);
+      return {
+        kind: 'made',
+        material,
+        awaited: awaited.map((one) => ({ ...one, path: [...source.path, ...one.path] })),
+      };
+    }
     if (source.use === 'file') return await fromFiles(source, choice, baseDir);
   } catch (reason) {
     if (!(reason instanceof ConfigProblems)) throw reason;
@@ -117,12 +147,30 @@ async function fromFiles({ settings, path }: PlacedUse, choice: ProxyChoice, bas
   // Read here, so that what is wrong in any of the files is told before anything is started.
   const { proxy, datacenter } = await readMeshProxy(options);
   const files = { ...tls, trustDomain, owner: { service: proxy.service, datacenter } };
+  const material = { proxy: meshProxySource(options), credentials: fileCredentials(files), services: [] };
+  const awaited = await unreadableOf([tls.ca, tls.cert, tls.key]);
+  if (awaited.length > 0) return { kind: 'made', material, awaited };
   const unusable = whyUnusable(await readCredentials(files));
   if (unusable !== undefined) return wrong([...path, 'tls'], unusable);
-  return {
-    kind: 'made',
-    material: { proxy: meshProxySource(options), credentials: fileCredentials(files), services: [] },
-  };
+  return { kind: 'made', material, awaited };
+}
+
+/** Files that are not there yet, or not written yet: whoever issues certificates may be about to. */
+async function unreadableOf(paths: readonly string[]): Promise<readonly Problem[]> {
+  const problems = await Promise.all(
+    paths.map(async (file): Promise<readonly Problem[]> => {
+      const text = await readTextOf(file).catch(errorOf);
+      if (typeof text === 'string' && text !== '') return [];
+      const why = typeof text === 'string' ? 'is empty' : `cannot be read: ${text.message}`;
+      return [{ message: why, path: [], at: { file, line: 1, column: 1 } }];
+    }),
+  );
+  return problems.flat();
+}
+
+/** Roots may be a folder of files, which says for itself what it lacks. */
+async function readTextOf(path: string): Promise<string> {
+  return (await stat(path)).isDirectory() ? 'a folder' : readRegularFile(path);
 }
 
 /** What TLS itself says, for example of a key that is too short. */

@@ -1,5 +1,6 @@
-import { readFile, stat } from 'node:fs/promises';
+import { stat } from 'node:fs/promises';
 import { errorOf } from '../errors.ts';
+import { readRegularFile } from '../regular-file.ts';
 import { answered, failed, NO_READING } from '../watch/reading.ts';
 import type { Reading } from '../watch/reading.ts';
 
@@ -43,7 +44,7 @@ export class FollowedFile<T> {
     try {
       const stamp = await stampOf(this.#path);
       if (stamp === this.#stamp) return;
-      const text = stamp === MISSING ? '' : await readFile(this.#path, 'utf8');
+      const text = stamp === MISSING ? '' : await readRegularFile(this.#path);
       this.#reading = answered(this.#reading, this.#parse(text));
       this.#stamp = stamp;
       this.#version += 1;

@@ -1,0 +1,54 @@
+import { execFileSync } from 'node:child_process';
+import { mkdirSync, mkdtempSync, rmSync, symlinkSync, truncateSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterAll, describe, expect, it } from 'vitest';
+import { readRegularFile, readRegularFileSync } from '../src/regular-file.ts';
+
+const folder = mkdtempSync(join(tmpdir(), 'meshgate-regular-'));
+afterAll(() => rmSync(folder, { recursive: true }));
+
+const ODD: readonly (readonly [what: string, make: (path: string) => unknown, words: RegExp])[] = [
+  ['a folder', (path) => mkdirSync(path), /^expected a regular file, found a folder, open '.*'$/],
+  [
+    'a pipe into which nobody writes',
+    (path) => execFileSync('mkfifo', [path]),
+    /^expected a regular file, found a pipe, open '.*'$/,
+  ],
+  [
+    'a device without an end',
+    (path) => symlinkSync('/dev/zero', path),
+    /^expected a regular file, found a device, open '.*'$/,
+  ],
+  ['nothing', () => undefined, /^ENOENT/],
+  ['a link to itself', (path) => symlinkSync(path, path), /^ELOOP/],
+  ['a link to nothing', (path) => symlinkSync('nowhere', path), /^ENOENT/],
+  [
+    'a disk image',
+    (path) => {
+      writeFileSync(path, '');
+      truncateSync(path, 2 ** 30);
+    },
+    /^expected at most 16777216 bytes, found 1073741824, open '.*'$/,
+  ],
+  [
+    'a program',
+    (path) => writeFileSync(path, Uint8Array.of(0x7f, 0x45, 0x4c, 0x46, 0xff)),
+    /^expected UTF-8, found other bytes, open '.*'$/,
+  ],
+];
+
+describe('in the place of a file', () => {
+  it.each(ODD)('%s is refused at once, in words', async (what, make, words) => {
+    const path = join(folder, what.replaceAll(' ', '-'));
+    make(path);
+    await expect(readRegularFile(path)).rejects.toThrow(words);
+    expect(() => readRegularFileSync(path)).toThrow(words);
+  });
+
+  it('a regular one is read, without the mark of its byte order', async () => {
+    const path = join(folder, 'regular');
+    writeFileSync(path, '\uFEFFa: b\n');
+    expect([await readRegularFile(path), readRegularFileSync(path)]).toEqual(['a: b\n', 'a: b\n']);
+  });
+});
