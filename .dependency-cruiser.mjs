@@ -92,7 +92,7 @@ const forbidden = [
       path: '^packages/',
       pathNot: [
         '^packages/(documents|mesh-files|consul-source|linux|testkit|connect)/',
-        '^packages/core/src/(names/|transport/node-listening)',
+        '^packages/core/src/(names/|regular-file|transport/node-listening)',
         TESTS,
       ],
     },

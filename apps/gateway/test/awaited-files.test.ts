@@ -45,8 +45,8 @@ describe('a token and a certificate that are written after the start', () => {
     const ready = await gateway.said('ready');
     const [address] = ready['listeners'] as { readonly host: string; readonly port: number }[];
     const { json } = await gateway.ask('/routes');
-    const [{ serverNames = [] } = {}] = (json as { routes: { serverNames: string[] }[] }).routes;
-    await using client = await tlsClient(address ?? gateway.address, serverNames[0] ?? '');
+    const [route] = (json as { routes: { serverNames: string[] }[] }).routes;
+    await using client = await tlsClient(address ?? gateway.address, route?.serverNames[0] ?? '');
     expect(await client.say('hello')).toBe('hello');
   });
 });

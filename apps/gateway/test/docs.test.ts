@@ -3,7 +3,6 @@ import { join } from 'node:path';
 import { parseSettings } from '@meshgate/consul-source';
 import { ProxyError, SIDES } from '@meshgate/core';
 import { parseRouteFile } from '@meshgate/file-source';
-import { ALERTS as RULES } from '@meshgate/metrics';
 import { rawClient, tlsBackend, tlsClient } from '@meshgate/testkit';
 import type { Peer } from '@meshgate/testkit';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
@@ -17,7 +16,6 @@ import { gatewayFolder, startGateway } from './daemon.ts';
 import type { Folder, ReadyDaemon } from './daemon.ts';
 import { blocksIn, pageText, ROOT } from './page.ts';
 import type { Block } from './page.ts';
-import { ALERTS, CONDITIONS } from './bad-night/alerts.ts';
 import { CAUSES } from './bad-night/causes.ts';
 import type { Cause } from './bad-night/causes.ts';
 
@@ -73,13 +71,6 @@ describe('the causes of docs/troubleshooting.md', () => {
       alert === undefined ? 'none' : `\`${alert}\``,
     ]);
     expect(rows.slice(2)).toEqual(injected);
-  });
-
-  it('set off alerts whose expressions ask for these metrics', () => {
-    for (const name of ALERTS) {
-      const rule = RULES.find(({ alert }) => alert === name);
-      for (const [metric] of CONDITIONS[name]) expect(rule?.expr).toContain(metric);
-    }
   });
 
   it('are each in a test', () => {

@@ -40,7 +40,8 @@ export const MESSAGES = {
   fileAwaited: {
     level: 'warn',
     text: 'waiting for a file: {problem}',
-    meaning: 'A token or certificate that the configuration names cannot be used yet. It is tried again, and `/ready` says why.',
+    meaning:
+      'A token or certificate that the configuration names cannot be used yet. It is tried again, and `/ready` says why.',
     action: 'Nothing, if somebody writes it, such as an agent of Vault; else write it.',
   },
   cannotStart: {

@@ -1,68 +1,71 @@
-/** The alerts of docs/metrics.md. */
-export const ALERTS = [
-  'MeshgateFailures',
-  'MeshgateBackendsEjected',
-  'MeshgateSourceFailing',
-  'MeshgateSourceWarns',
-  'MeshgateNamesFail',
-  'MeshgateListenerDown',
-  'MeshgateFull',
-  'MeshgateLogLost',
-  'MeshgateCertificateNotRenewed',
-] as const;
+import { ALERTS as RULES } from '@meshgate/metrics';
+import { holds, samplesOf } from './promql.ts';
+import type { Sample, Scrape } from './promql.ts';
 
-/** Name of a documented alert. */
-export type AlertName = (typeof ALERTS)[number];
+/** Those alerts of the rules that causes of the suite set off. */
+export type AlertName =
+  | 'MeshgateFailures'
+  | 'MeshgateRouteDown'
+  | 'MeshgateBackendsEjected'
+  | 'MeshgateSourceFailing'
+  | 'MeshgateSourceWarns'
+  | 'MeshgateNamesFail'
+  | 'MeshgateListenerDown'
+  | 'MeshgateFull'
+  | 'MeshgateLogLost'
+  | 'MeshgateServiceFailed';
 
-/** One series of an exposition. */
-interface Series {
-  readonly labels: string;
-  readonly value: number;
+/** What was scraped from one gateway in the course of a night, which passes faster here than for Prometheus. */
+export class Recording {
+  readonly #scrapes: { readonly realMs: number; readonly unixTime: number; readonly samples: readonly Sample[] }[] = [];
+
+  add(exposition: string): void {
+    const unixTime = new Date().getTime() / 1_000;
+    this.#scrapes.push({ realMs: performance.now(), unixTime, samples: samplesOf(exposition) });
+  }
+
+  /**
+   * Whether the rule `alert` fires for what was scraped: its own expression, at every scrape for as long as it says.
+   *
+   * @param of labels of the series that a cause is about, in place of all that other causes do at the same time; those of connections
+   * that end well count beside them
+   */
+  fires(alert: AlertName, of: RegExp = ANY): boolean {
+    const rule = RULES.find((one) => one.alert === alert);
+    if (rule === undefined) throw new Error(`no rule ${alert}`);
+    const speed =
+      alert === 'MeshgateNamesFail' ? SPEED_OF_LOOKUPS : rule.expr.includes('[') ? SPEED_OF_RATES : SPEED_OF_GAUGES;
+    const metrics = new Set(rule.expr.match(/meshgate_\w+/g));
+    const scrapes = this.#scrapes.map(({ realMs, unixTime, samples }): Scrape => {
+      const asked = samples.filter(({ labels }) => metrics.has(labels['__name__'] ?? ''));
+      const counted = asked.filter((sample) => ENDS_WELL.test(textOf(sample)) || of.test(textOf(sample)));
+      return { at: (realMs / 1_000) * speed, unixTime, samples: counted };
+    });
+    const now = scrapes.at(-1)?.at ?? 0;
+    const since = now - minutesIn(rule.for) * 60;
+    const first = scrapes.findIndex(({ at }) => at >= since);
+    // It is pending for as long as there are scrapes from before that time.
+    if (first < 1 && rule.for !== undefined) return false;
+    return scrapes.every((_scrape, end) => end < first || holds(rule.expr, scrapes.slice(0, end + 1)));
+  }
 }
-
-/**
- * Which alerts hold in a scrape, their times left out: what is a rate there is here a count above zero. The test of the page holds the
- * metrics of each to the expression of its name.
- *
- * @param of labels of the series that count; any when absent
- */
-export function alertsOf(exposition: string, of: RegExp = ANY): ReadonlySet<AlertName> {
-  const firing = ALERTS.filter((alert) =>
-    CONDITIONS[alert].some(([metric, labels, holds]) =>
-      seriesOf(exposition, metric).some(
-        (series) => labels.test(series.labels) && of.test(series.labels) && holds(series.value),
-      ),
-    ),
-  );
-  return new Set(firing);
-}
-
-type Condition = readonly [metric: string, labels: RegExp, holds: (value: number) => boolean];
 
 const ANY = /(?:)/;
-const some = (value: number): boolean => value > 0;
+const ENDS_WELL = /route="well\.example".*code="OK"/;
 
-/** By alert: any of these is enough. */
-export const CONDITIONS: Readonly<Record<AlertName, readonly Condition[]>> = {
-  MeshgateFailures: [['meshgate_connections_closed_total', /side="(?:upstream|proxy)"/, some]],
-  MeshgateBackendsEjected: [['meshgate_backends_ejected', ANY, some]],
-  MeshgateSourceFailing: [['meshgate_source_failing', ANY, some]],
-  MeshgateSourceWarns: [['meshgate_source_warnings', ANY, some]],
-  MeshgateNamesFail: [['meshgate_resolution_failures_total', ANY, some]],
-  MeshgateListenerDown: [['meshgate_listener_up', ANY, (value) => value === 0]],
-  MeshgateFull: [
-    ['meshgate_connections_refused_total', ANY, some],
-    ['meshgate_listener_paused', ANY, some],
-  ],
-  MeshgateLogLost: [['meshgate_log_lines_dropped_total', ANY, some]],
-  MeshgateCertificateNotRenewed: [
-    ['meshgate_certificate_expiry_timestamp_seconds', ANY, (value) => value - new Date().getTime() / 1_000 < 6 * 3_600],
-  ],
-};
+/** Seconds of the night for each second of the test: a rate over five minutes looks at the last three seconds. */
+const SPEED_OF_RATES = 100;
+/** Lookups that fail are tried again after pauses that have grown to eight seconds by the time that it fires. */
+const SPEED_OF_LOOKUPS = 35;
+/** What asks for the present only need not wait for anything to happen again. */
+const SPEED_OF_GAUGES = 600;
 
-function seriesOf(exposition: string, metric: string): readonly Series[] {
-  return exposition.split('\n').flatMap((line) => {
-    const [, name, labels = '', value] = /^(\w+)(?:\{(.*)\})? (\S+)$/.exec(line) ?? [];
-    return name === metric ? [{ labels, value: Number(value) }] : [];
-  });
+function minutesIn(duration = '0m'): number {
+  return Number(/^(\d+)m$/.exec(duration)?.[1]);
+}
+
+function textOf({ labels }: Sample): string {
+  return Object.entries(labels)
+    .map(([name, value]) => `${name}="${value}"`)
+    .join(',');
 }

@@ -10,10 +10,10 @@ import type { StandInAgent, StandInFault, StandInMesh } from '@meshgate/testkit'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import type { LogLine } from '../daemon.ts';
 import { TEST_CONFIG } from '../daemon.ts';
-import { alertsOf } from './alerts.ts';
 import { CAUSES } from './causes.ts';
+import type { AlertName } from './alerts.ts';
 import type { Cause, CauseName } from './causes.ts';
-import { routeOf, startNight, until, WELL } from './night.ts';
+import { routeOf, startNight, until, WELL, whileAsking } from './night.ts';
 import type { Night } from './night.ts';
 
 /** How a cause is injected, and what must become of it. */
@@ -381,7 +381,7 @@ describe('a bad night', () => {
         if (name === 'configBroken') night.gateway.signal('SIGHUP');
         const first = await night.lineAfter(since, (line) => isTrouble(line) && injection.about(line));
         expect(said(first)).toMatch(injection.says);
-        if (alert !== undefined) await until(async () => (await alertsNow(injection.labels)).has(alert));
+        if (alert !== undefined) await firesMeanwhile(alert, injection);
         for (const serverName of [WELL, ...(injection.goesOn ?? [])])
           expect(await night.serve(serverName)).toBe('through the night');
         for (const serverName of injection.stops ?? []) await expect(night.serve(serverName)).rejects.toThrow();
@@ -398,8 +398,9 @@ describe('a bad night', () => {
       });
     }
 
-    async function alertsNow(labels: RegExp | undefined): Promise<ReturnType<typeof alertsOf>> {
-      return alertsOf(await (await fetch(new URL('/metrics', night.gateway.admin))).text(), labels);
+    /** The alert fires while clients go on to ask for what does not work, and for what does. */
+    async function firesMeanwhile(alert: AlertName, { labels, stops = [] }: Injection): Promise<void> {
+      await whileAsking(night, [...stops, WELL], () => night.fires(alert, labels));
     }
 
     it(CAUSES.silentClients.cause, async () => {

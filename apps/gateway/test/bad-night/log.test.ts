@@ -11,6 +11,7 @@ import { describe, expect, it, onTestFinished } from 'vitest';
 import { freePorts } from '../sidecar/agent.ts';
 import { gatewayFolder, spawnWithOutput } from '../daemon.ts';
 import type { Folder } from '../daemon.ts';
+import { Recording } from './alerts.ts';
 import { CAUSES } from './causes.ts';
 
 /** A gateway whose output nobody here reads, asked over its ports. */
@@ -20,7 +21,8 @@ interface MuteGateway extends AsyncDisposable {
   /** One client's request through it. */
   serve(): Promise<string>;
   ready(): Promise<{ readonly ready: boolean; readonly warnings: readonly string[] }>;
-  dropped(): Promise<number>;
+  /** Resolves when the alert for it fires, as long as lines are lost. */
+  firesLogLost(): Promise<void>;
 }
 
 /** Starts it with `settings` beside a route to `api`, and waits until it is ready. */
@@ -47,9 +49,12 @@ async function startMute(
       return await client.say('hello');
     },
     ready: async () => (await get('/ready')).json() as ReturnType<MuteGateway['ready']>,
-    async dropped() {
-      const text = await (await get('/metrics')).text();
-      return Number(/^meshgate_log_lines_dropped_total (\d+)$/m.exec(text)?.[1]);
+    async firesLogLost() {
+      const recording = new Recording();
+      while (!recording.fires('MeshgateLogLost')) {
+        recording.add(await (await get('/metrics')).text());
+        await gateway.serve();
+      }
     },
     async [Symbol.asyncDispose]() {
       child.kill('SIGKILL');
@@ -116,6 +121,7 @@ describe.runIf(process.platform === 'linux')('a gateway whose log cannot be writ
       await using gateway = await startMute(api, settings, full);
       expect(await gateway.serve()).toBe('hello');
       await warned(gateway, 'log lines cannot be written: ENOSPC: no space left on device');
+      await gateway.firesLogLost();
       expect(await gateway.serve()).toBe('hello');
       gateway.child.kill('SIGTERM');
       expect(await gateway.ended).toBe(0);

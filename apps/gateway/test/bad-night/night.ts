@@ -5,7 +5,7 @@ import type { TlsClient, TlsTestBackend } from '@meshgate/testkit';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { folder, startGateway } from '../daemon.ts';
 import type { Folder, LogLine, ReadyDaemon } from '../daemon.ts';
-import { alertsOf } from './alerts.ts';
+import { Recording } from './alerts.ts';
 import type { AlertName } from './alerts.ts';
 
 /** What is kept running through all of it. */
@@ -21,8 +21,8 @@ export interface Night extends AsyncDisposable {
   warnings(): Promise<readonly string[]>;
   /** Resolves when `/ready` has no warning that `matches`. */
   untilQuiet(matches: RegExp): Promise<void>;
-  /** Documented alerts whose expression holds, or would once their time is over. */
-  alerts(): Promise<ReadonlySet<AlertName>>;
+  /** Resolves when a documented alert fires for what is scraped from now on; see {@link Recording.fires}. */
+  fires(alert: AlertName, of?: RegExp): Promise<void>;
   /** The connection that was opened before anything went wrong. */
   readonly standing: TlsClient;
 }
@@ -41,6 +41,7 @@ export async function startNight(
   await files.write('meshgate.yaml', settings);
   const gateway = await start(`${files.path}/meshgate.yaml`);
   const standing = await tlsClient(gateway.address, WELL);
+  const recorder = recordingOf(gateway);
   const warnings = async (): Promise<readonly string[]> =>
     ((await gateway.ask('/ready')).json as { readonly warnings: readonly string[] }).warnings;
   return {
@@ -64,8 +65,11 @@ export async function startNight(
     async untilQuiet(matches) {
       await until(async () => !(await warnings()).some((warning) => matches.test(warning)));
     },
-    alerts: async () => alertsOf(await (await fetch(new URL('/metrics', gateway.admin))).text()),
+    fires: async (alert, of) => {
+      while (!recorder.recording.fires(alert, of)) await recorder.next();
+    },
     async [Symbol.asyncDispose]() {
+      await recorder.end();
       await standing[Symbol.asyncDispose]();
       await gateway[Symbol.asyncDispose]();
       await well[Symbol.asyncDispose]();
@@ -73,6 +77,24 @@ export async function startNight(
     },
   };
 }
+
+/** Scrapes a gateway as long as somebody waits for the next scrape: as Prometheus would, only more often. */
+function recordingOf(gateway: ReadyDaemon): {
+  readonly recording: Recording;
+  next(): Promise<void>;
+  end(): Promise<void>;
+} {
+  const recording = new Recording();
+  let scraping: Promise<void> | undefined;
+  const scrape = async (): Promise<void> => {
+    await sleep(SCRAPE_EVERY_MS);
+    recording.add(await (await fetch(new URL('/metrics', gateway.admin))).text());
+    scraping = undefined;
+  };
+  return { recording, next: () => (scraping ??= scrape()), end: async () => scraping?.catch(() => undefined) };
+}
+
+const SCRAPE_EVERY_MS = 150;
 
 /** The name of the server that is well, and of the route to it. */
 export const WELL = 'well.example';
@@ -89,6 +111,23 @@ export function routeOf(
     connectTimeout: '1s',
   };
 }
+
+/** Clients go on to ask for `serverNames`, answered or not, until `run` has ended. */
+export async function whileAsking(
+  night: Pick<Night, 'serve'>,
+  serverNames: readonly string[],
+  run: () => Promise<unknown>,
+): Promise<void> {
+  const ending = new AbortController();
+  const asking = serverNames.map(async (serverName) => {
+    while (!ending.signal.aborted)
+      await Promise.all([night.serve(serverName).catch(() => undefined), sleep(ASK_EVERY_MS)]);
+  });
+  await run().finally(() => ending.abort());
+  await Promise.all(asking);
+}
+
+const ASK_EVERY_MS = 250;
 
 /** Asks again and again until `holds`: what another process does by itself cannot be waited for otherwise from outside. */
 export async function until(holds: () => Promise<boolean> | boolean): Promise<void> {
