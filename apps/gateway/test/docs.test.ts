@@ -11,7 +11,7 @@ import { accessEntry } from '../src/log/access-log.ts';
 import { adminEndpoints, RouteChangeFeed } from '../src/admin/endpoints.ts';
 import { parseConfig } from '../src/config/config.ts';
 import { configSchema } from '../src/config/config-schema.ts';
-import { EFFECTS } from '../src/run/reload-plan.ts';
+import { EFFECTS } from '../src/run/setting-effects.ts';
 import { gatewayFolder, startGateway } from './daemon.ts';
 import type { Folder, ReadyDaemon } from './daemon.ts';
 import { blocksIn, pageText, ROOT } from './page.ts';

@@ -4,6 +4,7 @@ import { PartsCollector } from '@meshgate/core/parts';
 import { describe, expect, it } from 'vitest';
 import { parseConfig } from '../src/config/config.ts';
 import { changeText, flatSettings, planReload } from '../src/run/reload-plan.ts';
+import { reloaded } from '../src/run/setting-effects.ts';
 import { gatewayFolder, meshgate, routesTo, startGateway, TEST_CONFIG } from './daemon.ts';
 import type { ReadyDaemon } from './daemon.ts';
 
@@ -12,8 +13,15 @@ const BASE = {
   sources: [{ use: 'file', path: 'routes.yaml' }],
 };
 
+function parsedConfig(config: object) {
+  return parseConfig(JSON.stringify({ ...BASE, ...config }), 'meshgate.yaml');
+}
+
 function settings(config: object) {
-  const parsed = parseConfig(JSON.stringify({ ...BASE, ...config }), 'meshgate.yaml');
+  return flat(parsedConfig(config));
+}
+
+function flat(parsed: ReturnType<typeof parsedConfig>) {
   const lists = ['sources', 'plugins'] as const;
   const uses = lists.flatMap((list) => parsed[list].map((use, index) => ({ ...use, list, path: [list, index] })));
   const none = new PartsCollector().parts;
@@ -71,9 +79,37 @@ describe('the plan of a reload', () => {
     expect(planReload(settings({}), settings(change)).map(changeText)).toEqual(expected);
   });
 
+  const EVERYTHING = {
+    listeners: [{ name: 'other', address: '127.0.0.1', port: 9443 }],
+    limits: { connections: 10, perClient: { rate: '1/s', prefix: { v4: 24 } } },
+    drain: { grace: '1s' },
+    log: { level: 'debug', format: 'json' },
+    stateDir: '/state',
+    keepAlive: { idle: '5s' },
+    admin: { port: 1 },
+    transport: 'node',
+    workers: 2,
+    prefer: { zone: 'a' },
+  };
+  const FEWER = { limits: { perClient: { connections: 2 } }, log: { access: false }, workers: 3 };
+  it.each([
+    [{}, EVERYTHING],
+    [EVERYTHING, {}],
+    [EVERYTHING, FEWER],
+    [FEWER, EVERYTHING],
+    [{}, FEWER],
+    [FEWER, {}],
+  ])('is what a reload does: all that is left then is what needs a restart (%j, %j)', (before, wanted) => {
+    const plan = planReload(settings(before), settings(wanted));
+    const after = flat(reloaded(parsedConfig(before), parsedConfig(wanted)));
+    const left = plan.filter(({ effect }) => effect === 'restart');
+    expect(planReload(after, settings(wanted)).map(changeText).toSorted()).toEqual(left.map(changeText).toSorted());
+    expect(plan.some(({ effect }) => effect !== 'restart')).toBe(true);
+  });
+
   it('shows no settings of plugins, in which there may be secrets', () => {
-    const flat = settings({ sources: [{ use: 'consul', token: 'a-secret' }] });
-    expect(JSON.stringify(flat)).not.toContain('a-secret');
+    const all = settings({ sources: [{ use: 'consul', token: 'a-secret' }] });
+    expect(JSON.stringify(all)).not.toContain('a-secret');
   });
 });
 

@@ -3,11 +3,10 @@ import { selfTest as epollTest } from '@meshgate/epoll-transport';
 import { needs, tlsBackend, tlsClient } from '@meshgate/testkit';
 import { selfTest as uringTest } from '@meshgate/uring-transport';
 import { describe, expect, it } from 'vitest';
-import { adminClient } from '../src/admin/client.ts';
-import type { AdminClient } from '../src/admin/client.ts';
 import { activatedSockets } from '../src/run/predecessor.ts';
 import { socketsFor } from '../src/run/inherited-sockets.ts';
 import { gatewayFolder, meshgate, startGateway, TEST_CONFIG } from './daemon.ts';
+import { ask, servingPid, upgradable, upgraded } from './upgradable.ts';
 import type { ReadyDaemon } from './daemon.ts';
 
 const epoll = await epollTest();
@@ -15,28 +14,6 @@ const uring = await uringTest();
 
 /** So often each claim is tried; `MESHGATE_UPGRADES=50` for a long run. */
 const ROUNDS = Number(process.env['MESHGATE_UPGRADES'] ?? 2);
-
-/** Asks whichever process serves now, on a connection of its own. */
-function ask(gateway: ReadyDaemon): AdminClient {
-  return adminClient(new URL(gateway.admin));
-}
-
-async function servingPid(gateway: ReadyDaemon): Promise<number> {
-  return ((await ask(gateway).get('/status')) as { readonly pid: number }).pid;
-}
-
-/** A gateway whose processes are all ended with the test, whichever of them serves by then. */
-async function upgradable(config: string) {
-  const gateway = await startGateway(config);
-  const end = gateway[Symbol.asyncDispose].bind(gateway);
-  return Object.assign(gateway, {
-    async [Symbol.asyncDispose]() {
-      const pid = await servingPid(gateway).catch(() => gateway.pid);
-      if (pid !== gateway.pid) process.kill(pid, 'SIGKILL');
-      await end();
-    },
-  });
-}
 
 /** New connections without a pause, each of which must be served, and streams that go on all the while. */
 async function load(gateway: ReadyDaemon) {
@@ -74,28 +51,32 @@ async function load(gateway: ReadyDaemon) {
   };
 }
 
-const KINDS = [
-  { transport: 'node', workers: 1, declare: describe },
-  { transport: 'node', workers: 2, declare: describe },
-  { transport: 'epoll', workers: 1, declare: needs('epoll', epoll.ok || epoll.reason) },
-  { transport: 'epoll', workers: 2, declare: needs('epoll', epoll.ok || epoll.reason) },
-  { transport: 'uring', workers: 1, declare: needs('uring', uring.ok || uring.reason) },
+const TRANSPORTS = [
+  { transport: 'node', declare: describe },
+  { transport: 'epoll', declare: needs('epoll', epoll.ok || epoll.reason) },
+  { transport: 'uring', declare: needs('uring', uring.ok || uring.reason) },
 ];
+const SHAPES = [
+  { shape: 'one process', workers: 1, isUnix: false },
+  { shape: 'two workers', workers: 2, isUnix: false },
+  { shape: 'two workers on a unix socket', workers: 2, isUnix: true },
+];
+const KINDS = TRANSPORTS.flatMap((transport) => SHAPES.map((shape) => ({ ...transport, ...shape })));
 
-for (const { transport, workers, declare } of KINDS) {
-  declare(`an upgrade with ${workers === 1 ? 'one process' : 'two workers'} and the transport ${transport}`, () => {
+for (const { transport, declare, shape, workers, isUnix } of KINDS) {
+  declare(`an upgrade with ${shape} and the transport ${transport}`, () => {
     it('drops no connection, new or live, again and again', { timeout: 30_000 + ROUNDS * 30_000 }, async () => {
       await using api = await tlsBackend('api.example.com');
-      await using files = await gatewayFolder([api], { transport, workers, drain: { grace: '10m' } });
+      await using files = await gatewayFolder([api]);
+      const edge = isUnix ? { address: `unix:${files.path}/edge.sock` } : { address: '127.0.0.1', port: 0 };
+      const settings = { transport, workers, listeners: [{ name: 'edge', ...edge }], drain: { grace: '10m' } };
+      await files.write('meshgate.yaml', { ...TEST_CONFIG, ...settings });
       await using gateway = await upgradable(`${files.path}/meshgate.yaml`);
       await using old = await tlsClient(gateway.address, 'api.example.com');
       const traffic = await load(gateway);
       const pids = [await servingPid(gateway)];
       for (let round = 0; round < ROUNDS; round += 1) {
-        const { pid } = (await ask(gateway).change('POST', '/upgrade', 30_000)) as { readonly pid: number };
-        pids.push(pid);
-        // Its predecessor may have answered a request that was on its way.
-        while ((await servingPid(gateway)) !== pid);
+        pids.push(await upgraded(gateway));
         expect(await ask(gateway).change('POST', '/reload')).toEqual({ changes: [] });
       }
       expect(await old.say('not cut')).toBe('not cut');
@@ -122,8 +103,8 @@ describe('an upgrade', () => {
       admin: [{ address: admin }, { port: 0 }],
     };
     await using gateway = await startGateway(await files.write('meshgate.yaml', settings));
-    const upgraded = await meshgate(['upgrade', '--admin', admin]);
-    expect(upgraded).toMatchObject({ status: 0, stdout: expect.stringMatching(/^process \d+ serves/) });
+    const first = await meshgate(['upgrade', '--admin', admin]);
+    expect(first).toMatchObject({ status: 0, stdout: expect.stringMatching(/^process \d+ serves/) });
     expect(await gateway.exited).toBe(0);
     await using client = await tlsClient({ host: `unix:${path}`, port: 0 }, 'api.example.com');
     expect(await client.say('hello')).toBe('hello');

@@ -1,4 +1,7 @@
+import { once } from 'node:events';
 import { readFileSync } from 'node:fs';
+import { access } from 'node:fs/promises';
+import { createServer } from 'node:net';
 import { fileURLToPath } from 'node:url';
 import { selfTest as epollTest } from '@meshgate/epoll-transport';
 import { needs, rawClient, tlsBackend, tlsClient } from '@meshgate/testkit';
@@ -9,7 +12,7 @@ import { adminClient } from '../src/admin/client.ts';
 import { topModel } from '../src/cli/top.ts';
 import { parseConfig } from '../src/config/config.ts';
 import { sharesOf } from '../src/workers/shares.ts';
-import { gatewayFolder, meshgate, routesTo, spawnGateway, startGateway } from './daemon.ts';
+import { gatewayFolder, meshgate, routesTo, spawnGateway, startGateway, TEST_CONFIG } from './daemon.ts';
 import type { Daemon, Folder, LogLine, ReadyDaemon } from './daemon.ts';
 
 const epoll = await epollTest();
@@ -108,6 +111,42 @@ for (const { name: transport, declare } of TRANSPORTS) {
       expect(await scraped(gateway, 'meshgate_connections_active{route="api",listener="main"}')).toBe(length);
       expect(await scraped(gateway, 'meshgate_workers')).toBe(2);
       expect(await scraped(gateway, 'meshgate_source_server_names{source="file:routes.yaml"}')).toBe(1);
+    });
+
+    it('accept on one unix socket, whichever of them has died, and on one that a reload adds', async () => {
+      await using api = await tlsBackend('api.example.com');
+      await using files = await workersFolder(transport, [api]);
+      const at = (name: string) => ({ name, address: `unix:${files.path}/${name}.sock` });
+      const write = (...names: readonly string[]) =>
+        files.write('meshgate.yaml', { ...TEST_CONFIG, workers: 2, transport, listeners: names.map(at) });
+      await write('first');
+      await using gateway = await startGateway(`${files.path}/meshgate.yaml`);
+      const served = async (name: string): Promise<void> => {
+        const address = { ...gateway, address: { host: at(name).address, port: 0 } };
+        await using all = await clientsOnEach(address, 2);
+        for (const client of all.clients) expect(await client.say('hello')).toBe('hello');
+      };
+      await served('first');
+      process.kill(children(gateway.pid)[0] ?? 0, 'SIGKILL');
+      await listens(gateway, '3');
+      await served('first');
+      // Taken: nothing changes, and the one that could have been opened is gone again.
+      const taken = createServer().listen(`${files.path}/taken.sock`);
+      await once(taken, 'listening');
+      await write('first', 'second', 'taken');
+      expect(await gateway.ask('/reload', { method: 'POST' })).toMatchObject({ status: 409 });
+      await expect(access(`${files.path}/second.sock`)).rejects.toThrow('ENOENT');
+      taken.close();
+      await write('first', 'second');
+      expect(await gateway.ask('/reload', { method: 'POST' })).toMatchObject({ status: 200 });
+      await served('second');
+      await write('second');
+      expect(await gateway.ask('/reload', { method: 'POST' })).toMatchObject({ status: 200 });
+      await expect(access(`${files.path}/first.sock`)).rejects.toThrow('ENOENT');
+      await served('second');
+      gateway.signal('SIGTERM');
+      expect(await gateway.ended).toBe(0);
+      await expect(access(`${files.path}/second.sock`)).rejects.toThrow('ENOENT');
     });
 
     it('are one gateway to the page and to top, and have one level of the log', async () => {
@@ -357,16 +396,13 @@ describe('workers', () => {
     await gateway.ended;
   });
 
-  it('share no unix socket when they bind by themselves', async () => {
-    await using files = await workersFolder('own', [], {
-      listeners: [{ name: 'main', address: 'unix:/tmp/never-bound.sock' }],
-      plugins: ['./own.mjs'],
-    });
-    await files.write('own.mjs', OWN_TRANSPORT);
+  it('say when the path of a unix socket leaves no room to share it', async () => {
+    const address = `unix:/tmp/${'long'.repeat(23)}/a`;
+    await using files = await workersFolder('node', [], { listeners: [{ name: 'main', address }] });
     const { status, stderr } = await meshgate(['gateway', '--check', '--config', `${files.path}/meshgate.yaml`]);
     expect({ status, stderr }).toEqual({
       status: 2,
-      stderr: expect.stringContaining('workers share no unix socket with the transport own') as unknown,
+      stderr: expect.stringContaining('expected a shorter path: several workers share a unix socket') as unknown,
     });
   });
 });
@@ -389,9 +425,6 @@ export default { name: 'lister', install: (host) => host.addListenerSource({ nam
   ];
   await new Promise((resolve) => signal.addEventListener('abort', resolve, { once: true }));
 } }) };`;
-
-const OWN_TRANSPORT = `
-export default { name: 'own', install: (host) => host.addTransport({ name: 'own', listen() {}, dial() {}, splice() {} }) };`;
 
 const REMEMBERING = `
 const seen = new WeakSet();

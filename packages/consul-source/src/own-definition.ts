@@ -17,6 +17,8 @@ export type OwnDefinition =
       readonly instance: OwnInstance;
       /** Of the process that has registered it, see {@link instanceMark}; `''` when that was somebody else. */
       readonly mark: string;
+      /** Of the first process that has had it, from which each other one has taken it over; `''` when that was somebody else. */
+      readonly lineage: string;
     }
   | { readonly kind: 'missing' };
 
@@ -58,15 +60,21 @@ function gatewayIn(service: JsonObject, id: string, path: string): OwnDefinition
   const definition = definitionOf(service);
   if (definition === undefined) throw new AgentError(`Consul agent: /v1/${path}: expected a registration, found none`);
   const instance = { id: text(service['ID']), key: instanceKey(service) };
-  return { kind: 'registered', definition, instance, mark: markOf(service) };
+  return { kind: 'registered', definition, instance, mark: markOf(service), lineage: lineageOf(service) };
 }
 
 const MESH_GATEWAY = 'mesh-gateway';
 const MARK = 'meshgate-process';
+const LINEAGE = 'meshgate-lineage';
 
-/** A field of a registration's meta that tells which process has made it. */
-export function instanceMark(mark: string): JsonObject {
-  return { [MARK]: mark };
+/** Fields of a registration's meta that tell which process has made it, and which one had it first. */
+export function instanceMark(mark: string, lineage: string): JsonObject {
+  return { [MARK]: mark, [LINEAGE]: lineage };
+}
+
+/** Which process has had a registration first; `''` when none of ours has. */
+export function lineageOf(service: JsonObject): string {
+  return text(object(service['Meta'])?.[LINEAGE]) || markOf(service);
 }
 
 /** Which process has made a registration; `''` when none of ours has. */

@@ -5,7 +5,7 @@ import { Cell, follow, openScope } from '@meshgate/core/parts';
 import { AgentError, openAgent, parsed } from './agent.ts';
 import type { Agent, AgentOptions } from './agent.ts';
 import { object, objects, text } from './json.ts';
-import { instanceMark, markOf, NotAGateway, onlyGateway, ownDefinition } from './own-definition.ts';
+import { instanceMark, lineageOf, markOf, NotAGateway, onlyGateway, ownDefinition } from './own-definition.ts';
 import type { OwnDefinition } from './own-definition.ts';
 import type { RegistrationBody } from './registration.ts';
 
@@ -40,6 +40,8 @@ class KeptRegistration implements Service {
   readonly #agent: Agent;
   /** Tells this process from any other that registers the same id. */
   readonly #mark = randomUUID();
+  /** Of the process that has had the registration first. */
+  #lineage: string = this.#mark;
   readonly #scope = openScope();
   #isDraining = false;
   /** The registration was missing after it had been made. */
@@ -138,8 +140,9 @@ class KeptRegistration implements Service {
     const { body } = this.#options;
     if (own.kind === 'missing')
       return body === undefined ? `the agent does not know the gateway ${id} any more` : undefined;
-    const isOurs = body === undefined || own.mark === this.#mark;
-    return isOurs
+    // One that replaces this process has it from there.
+    const isInOrder = body === undefined || own.mark === this.#mark || own.lineage === this.#lineage;
+    return isInOrder
       ? undefined
       : `another process has registered ${id} with the agent: this one leaves it alone from now on`;
   }
@@ -148,8 +151,9 @@ class KeptRegistration implements Service {
   async #register(signal: AbortSignal): Promise<void> {
     const { body } = this.#options;
     if (body === undefined) return;
-    await this.#refuseRival(body, signal);
-    const marked = { ...body, Meta: { ...object(body['Meta']), ...instanceMark(this.#mark) } };
+    const replaced = await this.#replacedBy(body, signal);
+    this.#lineage = replaced === '' ? this.#mark : replaced;
+    const marked = { ...body, Meta: { ...object(body['Meta']), ...instanceMark(this.#mark, this.#lineage) } };
     await this.#agent.ask({ method: 'PUT', path: 'agent/service/register', body: marked }, signal);
     if (this.#isDraining) await this.#maintain(body.ID, true, signal);
   }
@@ -157,14 +161,17 @@ class KeptRegistration implements Service {
   /**
    * A gateway that has the id, another address and a passing check is another one, which would lose its traffic. With the same address it
    * is the one that this process replaces; without a mark it is none of ours, and is replaced as Consul's own command would.
+   *
+   * @returns the lineage of the process that is replaced; `''` for none
    */
-  async #refuseRival(body: RegistrationBody, signal: AbortSignal): Promise<void> {
+  async #replacedBy(body: RegistrationBody, signal: AbortSignal): Promise<string> {
     const path = servicePath(body.ID);
     const answer = await this.#agent.ask({ path, mayBeMissing: true }, signal);
     const other = answer.found ? parsed(answer, path, 'a registration', object) : undefined;
-    if (other === undefined || ['', this.#mark].includes(markOf(other))) return;
+    const mark = other === undefined ? '' : markOf(other);
+    if (other === undefined || ['', this.#mark].includes(mark)) return '';
     const isSame = other['Port'] === body['Port'] && text(other['Address']) === text(body['Address']);
-    if (isSame || !(await isPassing(this.#agent, body.ID, signal))) return;
+    if (isSame || !(await isPassing(this.#agent, body.ID, signal))) return lineageOf(other);
     const at = `${text(other['Address'])}:${String(other['Port'])}`;
     throw new AgentError(
       `another gateway is registered with the agent as ${body.ID}, at ${at}, and its check passes: give this one an id of its own`,

@@ -49,7 +49,15 @@ export type { Carried } from './transport/harmless-loss.ts';
 export { isPassedOn, RESET_OF } from './transport/passed-reset.ts';
 export type { ConnectionEnd } from './transport/passed-reset.ts';
 export { longestSilenceMs, silenceError } from './transport/silence.ts';
-export { bindPath, descriptorOf, inheritedHandle, removePath } from './transport/node-listening.ts';
+export {
+  bindPath,
+  canBeShared,
+  descriptorOf,
+  inheritedHandle,
+  removePath,
+  sharedPath,
+} from './transport/node-listening.ts';
+export type { SharedSocket } from './transport/node-listening.ts';
 export { portProblem } from './transport/endpoint.ts';
 export { formatDuration } from './duration.ts';
 export { upgradeConnection } from './transport/node-transport.ts';

@@ -47,6 +47,7 @@ export function listenBy<Kernel extends TransportKernel, Socket extends StreamSo
   return new Acceptor(kernel, listeningSocket(kernel, at, options), {
     watch: (acceptor) => accepting.watch(kernel, acceptor),
     open: (fd, family) => accepting.open(kernel, fd, family),
+    isShared: options.sharesSocket === true,
     onPause: options.onPause,
     onConnection,
   });
@@ -56,6 +57,7 @@ export function listenBy<Kernel extends TransportKernel, Socket extends StreamSo
 interface AcceptorParts extends Pick<ListenOptions, 'onPause'> {
   watch(acceptor: Acceptor): AcceptWatch;
   open(fd: number, family: number): StreamSocket;
+  readonly isShared: boolean;
   onConnection(connection: Connection): void;
 }
 
@@ -88,6 +90,11 @@ export class Acceptor implements Listening {
   /** {@link Acceptor.close} or `release` has been called. */
   get closed(): boolean {
     return this.#ending !== undefined;
+  }
+
+  /** Other processes accept on the socket as well. */
+  get isShared(): boolean {
+    return this.#parts.isShared;
   }
 
   get held(): HeldSockets | undefined {

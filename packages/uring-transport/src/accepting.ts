@@ -46,12 +46,13 @@ class UringAcceptWatch implements AcceptWatch, UringHandler, Requester {
     return this.slot;
   }
 
+  /** A request that goes on and on keeps its place in the queue of those who wait: of several processes the first would get everything. */
   resume(): void {
     this.#isPaused = false;
     if ((this.#underWay & ACCEPT) !== 0) return;
     this.#underWay |= ACCEPT;
     const ring = this.#kernel.loop.request(this, OP_ACCEPT, ACCEPT);
-    ring.setFlags(0, ACCEPT_MULTISHOT);
+    ring.setFlags(0, this.#acceptor.isShared ? 0 : ACCEPT_MULTISHOT);
     ring.setOperationFlags(SOCK_NONBLOCK | SOCK_CLOEXEC);
   }
 

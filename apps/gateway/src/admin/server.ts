@@ -68,7 +68,7 @@ export class AdminServer implements Service {
     const path = unixPath(endpoint);
     const [inherited] = sockets?.claim(endpoint) ?? [];
     if (inherited !== undefined) {
-      this.#server.listen({ fd: inherited });
+      this.#server.listen({ fd: inherited.fd });
       await once(this.#server, 'listening');
     } else if (path === undefined) {
       this.#server.listen({ host: endpoint.host, port: endpoint.port });

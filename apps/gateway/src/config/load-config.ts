@@ -125,9 +125,9 @@ async function transportOf(
   if (settings.transport === undefined) return { problems: [] };
   const { use, splice } = settings.transport;
   if (earlier !== undefined && isDeepStrictEqual(settings.transport, earlier.config.transport))
-    return { transport: earlier.transport, problems: unsharedBy(earlier.transport.transport, settings) };
+    return { transport: earlier.transport, problems: unsharedBy(settings) };
   const choice = await chooseTransport(use, parts.transports, builtInTransports(splice));
-  if (choice.kind === 'chosen') return { transport: choice, problems: unsharedBy(choice.transport, settings) };
+  if (choice.kind === 'chosen') return { transport: choice, problems: unsharedBy(settings) };
   // The plugin that could not be installed may be the one that adds it.
   return { problems: complete ? [{ message: choice.reason, path: ['transport'] }] : [] };
 }

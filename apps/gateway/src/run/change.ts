@@ -1,7 +1,13 @@
 import type { PreparedChange } from '@meshgate/core/parts';
+import type { LiveSetting } from './setting-effects.ts';
 
 /** Prepares one part of a change. Rejects when it cannot be made; nothing has changed then. */
 export type Preparing = () => Promise<PreparedChange>;
+
+/** How every setting that takes no restart is put into use, in this order. */
+export function changed(settings: Readonly<Record<LiveSetting, Preparing>>): Promise<PreparedChange> {
+  return together(Object.values(settings));
+}
 
 /** Several changes as one, prepared one after the other: when one cannot be made, those before it are given up. Committed in order. */
 export async function together(parts: readonly Preparing[]): Promise<PreparedChange> {

@@ -64,7 +64,7 @@ import { closeConnections } from '../admin/connection-query.ts';
 import { connectionsView } from '../admin/views.ts';
 import { fileSnapshotStore, fileListenerStore } from './snapshot-files.ts';
 import type { GatewayConfig } from '../config/config-schema.ts';
-import { atOnce, together } from './change.ts';
+import { atOnce, changed, together } from './change.ts';
 import { Gateway } from './gateway.ts';
 import { inheriting } from './inherited-sockets.ts';
 import type { Origin } from './predecessor.ts';
@@ -342,19 +342,27 @@ function prepareNext(plan: Plan, { config, parts, limits }: Next): Promise<Prepa
   const { c, log } = plan;
   const { stateDir } = plan.config;
   const next: Plan = { ...plan, config, parts };
-  return together([
-    () => one(c, ROUTES).prepare(storedSources(parts.sources, stateDir)),
-    () => one(c, LISTENERS).prepare(config.listeners, storedListeners(parts.listenerSources, stateDir)),
-    () => one(c, SERVICES).prepare(servicesOf(parts)),
-    () => one(c, LISTS).prepare(listFilesOf(config.listeners)),
-    atOnce(() => {
-      Object.assign(plan.limits, limits);
-      one(c, ADMISSION).use(plan.limits, { accessOf: accessByListener(config.listeners, one(c, LISTS)) });
-      one(c, SESSIONS).use(stagesOf(next, eventsOf(next)));
-      one(c, DRAIN).use(config.drain);
-      log.logger.level = config.log.level;
-    }),
-  ]);
+  const useStages = (): void => {
+    one(c, ADMISSION).use(plan.limits, { accessOf: accessByListener(config.listeners, one(c, LISTS)) });
+    one(c, SESSIONS).use(stagesOf(next, eventsOf(next)));
+  };
+  return changed({
+    sources: () =>
+      together([
+        () => one(c, ROUTES).prepare(storedSources(parts.sources, stateDir)),
+        () => one(c, SERVICES).prepare(servicesOf(parts)),
+      ]),
+    limits: atOnce(() => void Object.assign(plan.limits, limits)),
+    drain: atOnce(() => one(c, DRAIN).use(config.drain)),
+    log: atOnce(() => void (log.logger.level = config.log.level)),
+    // Last: what a new listener has accepted already passes through the new stages.
+    listeners: () =>
+      together([
+        () => one(c, LISTS).prepare(listFilesOf(config.listeners)),
+        atOnce(useStages),
+        () => one(c, LISTENERS).prepare(config.listeners, storedListeners(parts.listenerSources, stateDir)),
+      ]),
+  });
 }
 
 /** Where connections come in, and how they are let go. */

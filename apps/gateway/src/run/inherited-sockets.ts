@@ -15,17 +15,25 @@ export interface InheritedSocket {
   readonly fd: number;
   /** Whoever opened it keeps it: a service manager. The path of a unix socket is that one's to remove. */
   readonly isManaged?: boolean;
+  /** Other workers accept on it as well. */
+  readonly isShared?: boolean;
 }
 
 /** Sockets that somebody else has opened for this process: a gateway that it replaces, its primary, or a service manager. */
 export class InheritedSockets {
-  readonly #all: readonly InheritedSocket[];
+  #all: readonly InheritedSocket[];
   #left: readonly InheritedSocket[];
   #isOwner = false;
 
   constructor(sockets: readonly InheritedSocket[] = []) {
     this.#all = sockets;
     this.#left = sockets;
+  }
+
+  /** One that has come later. */
+  add(socket: InheritedSocket): void {
+    this.#all = [...this.#all, socket];
+    this.#left = [...this.#left, socket];
   }
 
   /** Whether the path of a unix socket is this process's to remove: not while its predecessor may go on, nor that of a service manager. */
@@ -44,11 +52,11 @@ export class InheritedSockets {
     return this.#left;
   }
 
-  /** The descriptors for `endpoint`, which belong to the caller then. */
-  claim(endpoint: Endpoint): readonly number[] {
+  /** Those for `endpoint`, whose descriptors belong to the caller then. */
+  claim(endpoint: Endpoint): readonly InheritedSocket[] {
     const claimed = this.#left.filter((socket) => formatEndpoint(socket.endpoint) === formatEndpoint(endpoint));
     this.#left = this.#left.filter((socket) => !claimed.includes(socket));
-    return claimed.map(({ fd }) => fd);
+    return claimed;
   }
 
   /** Those of all listeners, which belong to the caller then. */
@@ -78,6 +86,12 @@ export class InheritedSockets {
     closeSockets(this.#left);
     this.#left = [];
   }
+
+  /** Nobody claims what is left, which is somebody else's: only the descriptors are closed. */
+  forgetLeft(): void {
+    for (const { fd } of this.#left) closeSync(fd);
+    this.#left = [];
+  }
 }
 
 /** No client can connect to them any more. */
@@ -103,7 +117,8 @@ export function socketsFor(
     const all = sockets.filter((one) => formatEndpoint(one.endpoint) === endpoint);
     const own = all.filter((_one, index) => index % count === slot);
     const shared = all[slot % all.length];
-    return own.length > 0 || shared === undefined ? own : [shared];
+    if (all.length >= count || shared === undefined) return own;
+    return [{ ...shared, isShared: true }];
   });
 }
 
@@ -112,7 +127,8 @@ export function inheriting(transport: Transport, inherited: InheritedSockets): T
   return withListen(transport, (listen) => async (at, options, onConnection) => {
     const [first, ...others] = inherited.claim(at);
     if (first === undefined) return listen(at, options, onConnection);
-    const open = (socket: number): Promise<Listening> => listen(at, { ...options, socket }, onConnection);
+    const open = ({ fd: socket, isShared: sharesSocket = false }: InheritedSocket): Promise<Listening> =>
+      listen(at, { ...options, socket, sharesSocket }, onConnection);
     const all = await Promise.all([first, ...others].map(open));
     return together(all, () => inherited.ownsPath(at));
   });

@@ -4,31 +4,8 @@ import { formatEndpoint } from '@meshgate/core';
 import type { PluginParts } from '@meshgate/core/parts';
 import type { GatewayConfig } from '../config/config-schema.ts';
 import type { InstalledUse } from '../config/plugins.ts';
-
-/**
- * When a changed setting is in use: `now`, for connections that come from `now on`, or only after a restart, which `meshgate upgrade`
- * does without dropping a connection.
- */
-export type Effect = 'now' | 'new connections' | 'restart';
-
-/** By setting, or group of settings: the longest that a setting begins with holds. docs/operate/upgrade.md lists them. */
-export const EFFECTS: Readonly<Record<string, Effect>> = {
-  listeners: 'now',
-  sources: 'now',
-  limits: 'new connections',
-  // Clients are counted by it.
-  'limits.perClient.prefix': 'restart',
-  drain: 'now',
-  log: 'now',
-  'log.format': 'restart',
-  plugins: 'restart',
-  stateDir: 'restart',
-  keepAlive: 'restart',
-  admin: 'restart',
-  transport: 'restart',
-  workers: 'restart',
-  prefer: 'restart',
-};
+import { effectOf } from './setting-effects.ts';
+import type { Effect } from './setting-effects.ts';
 
 /** One thing that a reload would change. */
 export interface SettingChange {
@@ -74,18 +51,18 @@ export function flatSettings(config: GatewayConfig, uses: readonly InstalledUse[
 /** What a reload from `before` to `after` would change, in the order of the settings. Pure. */
 export function planReload(before: FlatSettings, after: FlatSettings): readonly SettingChange[] {
   const names = new Set([...Object.keys(before.values), ...Object.keys(after.values)]);
+  const isThere = (group: string): boolean =>
+    [before, after].every(({ values }) => Object.keys(values).some((name) => name.startsWith(`${group}.`)));
   return [
-    ...Array.from(names).flatMap((setting) => valueChange(setting, before.values[setting], after.values[setting])),
+    ...Array.from(names).flatMap((setting) => {
+      const [from, to] = [before.values[setting], after.values[setting]];
+      return isDeepStrictEqual(from, to)
+        ? []
+        : [valueChange({ setting, effect: effectOf(setting, isThere) }, from, to)];
+    }),
     ...useChanges('sources', before.sources, after.sources),
     ...useChanges('plugins', before.plugins, after.plugins),
   ];
-}
-
-/** When a change of `setting` is in use. */
-function effectOf(setting: string): Effect {
-  const known = Object.keys(EFFECTS).filter((group) => setting === group || setting.startsWith(`${group}.`));
-  const longest = known.toSorted((one, other) => other.length - one.length)[0];
-  return longest === undefined ? 'restart' : (EFFECTS[longest] ?? 'restart');
 }
 
 /** `limits.connections: 100 to 200 (new connections)`. */
@@ -100,12 +77,11 @@ const EFFECT_TEXTS: Readonly<Record<Effect, string>> = {
   restart: 'needs a restart: meshgate upgrade',
 };
 
-function valueChange(setting: string, from: unknown, to: unknown): readonly SettingChange[] {
-  if (isDeepStrictEqual(from, to)) return [];
+function valueChange(of: Pick<SettingChange, 'setting' | 'effect'>, from: unknown, to: unknown): SettingChange {
   const what = from === undefined ? 'added' : to === undefined ? 'removed' : 'changed';
   const shown = { ...(from !== undefined && { from: shownAs(from) }), ...(to !== undefined && { to: shownAs(to) }) };
   // Of a listener whose address stays, something else has changed.
-  return [{ setting, change: what, effect: effectOf(setting), ...(shown.from !== shown.to && shown) }];
+  return { ...of, change: what, ...(shown.from !== shown.to && shown) };
 }
 
 function shownAs(value: unknown): string {

@@ -1,5 +1,4 @@
 import { ConfigProblems, formatProblem } from '@meshgate/core';
-import type { GatewayConfig } from '../config/config-schema.ts';
 import type { LoadedConfig } from '../config/load-config.ts';
 import { partsOf } from '../config/plugins.ts';
 import type { Logger } from '../log/logger.ts';
@@ -11,6 +10,7 @@ import { thisMachine } from './machine.ts';
 import type { ReloadOutcome } from './process-control.ts';
 import { changeText, flatSettings, planReload } from './reload-plan.ts';
 import type { FlatSettings, SettingChange } from './reload-plan.ts';
+import { reloaded } from './setting-effects.ts';
 
 /** What a {@link Reloader} is made of. */
 export interface ReloaderOptions {
@@ -103,17 +103,4 @@ function goingOn(before: LoadedConfig, wanted: LoadedConfig, changes: readonly S
   ];
   const config = { ...reloaded(before.config, wanted.config), sources: from.config.sources };
   return { ...before, config, uses, parts: partsOf(uses, before.parts.lent) };
-}
-
-/** What `EFFECTS` says of settings, as code. */
-function reloaded(before: GatewayConfig, { listeners, limits, drain, log }: GatewayConfig): GatewayConfig {
-  const prefix = before.limits.perClient?.prefix;
-  const perClient = limits.perClient && { ...limits.perClient, ...(prefix !== undefined && { prefix }) };
-  return {
-    ...before,
-    listeners,
-    limits: { ...limits, ...(perClient !== undefined && { perClient }) },
-    drain,
-    log: { ...log, format: before.log.format },
-  };
 }

@@ -18,7 +18,7 @@ for (const signal of ['SIGTERM', 'SIGINT', 'SIGQUIT', 'SIGHUP', 'SIGUSR1', 'SIGU
 const run = new WorkerRun({ send });
 process.on('uncaughtException', (reason) => run.onStray(strayError(reason), 'exception'));
 process.on('unhandledRejection', (reason) => run.onStray(strayError(reason), 'rejection'));
-worker.on('message', (message: ToWorker) => run.receive(message));
+worker.on('message', (message: ToWorker, handle?: { readonly fd: number }) => run.receive(message, handle));
 worker.on('disconnect', () => {
   // By default Node exits a worker at once when its primary is gone, with all of its connections.
   worker.exitedAfterDisconnect = true;

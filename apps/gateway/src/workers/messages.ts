@@ -24,6 +24,8 @@ export type ToWorker =
       readonly name: QueryName;
       readonly argument?: ConnectionQuery | undefined;
     }
+  /** Comes with a socket that a change needs, before it. */
+  | { readonly kind: 'inherit'; readonly name: string; readonly endpoint: Endpoint }
   /** Answered by `prepared`; then either `commit`, answered by `committed`, or `discard`. */
   | { readonly kind: 'prepare'; readonly change: WorkerChange }
   | { readonly kind: 'commit' }

@@ -4,7 +4,6 @@ import { formatDuration } from '@meshgate/core/parts';
 import { backoff, follow, onAbort, openScope } from '@meshgate/core/parts';
 import type { Endpoint, ListenAddress, ListenerSource, Observer, RouteSource, Service } from '@meshgate/core';
 import type { DrainReason, ListenerStatus, PreparedChange, Scope } from '@meshgate/core/parts';
-import { closeSockets, socketsFor } from '../run/inherited-sockets.ts';
 import type { HeldByProcess } from '../run/gateway.ts';
 import type { InheritedSocket } from '../run/inherited-sockets.ts';
 import type { LogLevel } from '../config/config-schema.ts';
@@ -14,6 +13,7 @@ import type { SnapshotBroadcaster } from './snapshot-broadcaster.ts';
 import { whyUnshared } from './unshared.ts';
 import { WorkerProcess } from './worker-process.ts';
 import type { WorkerStart } from './worker-process.ts';
+import { closeAll, WorkerSockets } from './worker-sockets.ts';
 
 /** What a {@link WorkerPool} is made of. */
 export interface PoolOptions {
@@ -45,7 +45,7 @@ export class WorkerPool implements Service {
   /** Where the fixed listeners were bound last, by name. */
   readonly #bound = new Map<string, Endpoint>();
   readonly #slots = new Map<WorkerProcess, number>();
-  #sockets: readonly InheritedSocket[];
+  readonly #sockets: WorkerSockets;
   #plan: PoolOptions['plan'];
   #listeners: readonly ListenAddress[];
   /** As it was set last; that of the configuration when absent. */
@@ -58,7 +58,7 @@ export class WorkerPool implements Service {
   constructor(options: PoolOptions) {
     this.#options = options;
     this.#plan = options.plan;
-    this.#sockets = options.sockets;
+    this.#sockets = new WorkerSockets(options.sockets);
     this.#listeners = options.listeners;
     this.#sources = options.listenerSources;
   }
@@ -128,12 +128,14 @@ export class WorkerPool implements Service {
     for (const source of this.#sources) this.#follow(source);
     const rest = Array.from({ length: this.#options.count - 1 });
     try {
+      this.#sockets.add(await this.#sockets.open(this.#listeners));
       await orAborted(this.#startWorker(), signal);
       await orAborted(Promise.all(rest.map(() => this.#startWorker())), signal);
     } catch (reason) {
       this.#leaving.abort();
       for (const worker of this.#workers) worker.discard();
       await Promise.all(this.workers.map(({ ended }) => ended));
+      this.#sockets.closeOpened();
       throw reason;
     }
   }
@@ -148,17 +150,20 @@ export class WorkerPool implements Service {
     await Promise.all(this.workers.map(({ started }) => started));
     const workers = this.workers.filter(({ phase }) => phase === 'listening');
     const bound = new Map<string, Endpoint>();
-    const prepared: WorkerProcess[] = [];
-    const discard = async (): Promise<void> => prepared.forEach((worker) => worker.send({ kind: 'discard' }));
+    const opened = await this.#sockets.open(next.listeners);
+    const discard = async (): Promise<void> => {
+      for (const worker of workers) worker.send({ kind: 'discard' });
+      closeAll(opened);
+    };
     const { config, limits } = plan;
     const { sources, listenerSources } = next;
     const names = { sources: namesOf(sources), listenerSources: namesOf(listenerSources) };
     try {
       for (const worker of workers) {
+        worker.inherit(opened);
         const listeners = listenersFor(worker, next.listeners, plan.reusePort ? bound : new Map());
         for (const { name, address } of await worker.prepare({ config, limits, listeners, ...names }))
           if (address !== undefined) bound.set(name, address);
-        prepared.push(worker);
       }
     } catch (reason) {
       await discard();
@@ -167,9 +172,10 @@ export class WorkerPool implements Service {
     const commit = async (): Promise<void> => {
       this.#plan = plan;
       this.#listeners = next.listeners;
-      this.#closeAllBut(next.listeners);
+      this.#sockets.add(opened);
+      this.#sockets.keepOnly(next.listeners);
       for (const [name, address] of bound) this.#bound.set(name, address);
-      const committed = Promise.all(prepared.map((worker) => worker.commit()));
+      const committed = Promise.all(workers.map((worker) => worker.commit()));
       await this.#followOnly(listenerSources);
       await committed;
     };
@@ -196,8 +202,7 @@ export class WorkerPool implements Service {
    * @param why with a successor that goes on with them, paths stay
    */
   closeSockets(why: DrainReason): void {
-    closeSockets(this.#sockets.map((socket) => ({ ...socket, ...(why === 'handover' && { isManaged: true }) })));
-    this.#sockets = [];
+    this.#sockets.close(why);
   }
 
   /** From now on no worker is replaced, and those that still start are discarded: they have no connection. */
@@ -213,13 +218,8 @@ export class WorkerPool implements Service {
     this.send({ kind: 'stop' });
     await Promise.all([this.#followOnly([]), ...this.workers.map(({ ended }) => ended)]);
     release();
+    this.#sockets.closeOpened();
     if (this.#failures.length > 0) throw new Error(this.#failures.join('; '));
-  }
-
-  #closeAllBut(listeners: readonly ListenAddress[]): void {
-    const isLeft = ({ name }: InheritedSocket): boolean => listeners.some((one) => one.name === name);
-    closeSockets(this.#sockets.filter((socket) => !isLeft(socket)));
-    this.#sockets = this.#sockets.filter(isLeft);
   }
 
   /** A worker that takes the place of another goes on with its sockets. */
@@ -234,7 +234,7 @@ export class WorkerPool implements Service {
     if (this.#leaving.signal.aborted) return;
     const { broadcaster, logFd, count } = this.#options;
     const slot = this.#freeSlot();
-    const sockets = socketsFor(slot, count, this.#sockets);
+    const sockets = this.#sockets.for(slot, count);
     const worker = new WorkerProcess({ logFd, sockets }, (idPrefix) => ({
       plan: this.#planFor(idPrefix),
       snapshots: broadcaster.snapshots,

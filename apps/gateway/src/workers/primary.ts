@@ -25,7 +25,7 @@ import { BUILT_IN } from '../config/built-in.ts';
 import { checkTransport, registryOfThisProcess, storedListeners, storedSources } from '../run/compose.ts';
 import type { PlacedUse } from '../config/config.ts';
 import type { GatewayConfig } from '../config/config-schema.ts';
-import { atOnce, together } from '../run/change.ts';
+import { atOnce, changed, together } from '../run/change.ts';
 import { Gateway } from '../run/gateway.ts';
 import type { Next } from '../run/gateway.ts';
 import { LiveServices } from '../run/live-services.ts';
@@ -183,17 +183,22 @@ function prepareNext(live: LiveParts, { config, parts, limits }: Next): Promise<
   const listenerSources = storedListeners(parts.listenerSources, stateDir);
   const sources = storedSources(parts.sources, stateDir);
   const plan = planOf({ ...loaded, config }, { ...surroundings, limits });
-  return together([
-    () => pool.prepare(plan, { listeners: config.listeners, listenerSources, sources }),
-    atOnce(() => {
-      broadcaster.use({ sources, listenerSources });
-      live.drain.use(config.drain);
-      surroundings.log.logger.level = config.log.level;
-    }),
-    () => live.routes.prepare(sources),
-    () => live.services.prepare(parts.services),
-  ]);
+  return changed({
+    // With the limits, stages and filters of the workers.
+    listeners: () => pool.prepare(plan, { listeners: config.listeners, listenerSources, sources }),
+    limits: BY_THE_WORKERS,
+    sources: () =>
+      together([
+        atOnce(() => broadcaster.use({ sources, listenerSources })),
+        () => live.routes.prepare(sources),
+        () => live.services.prepare(parts.services),
+      ]),
+    drain: atOnce(() => live.drain.use(config.drain)),
+    log: atOnce(() => void (surroundings.log.logger.level = config.log.level)),
+  });
 }
+
+const BY_THE_WORKERS = atOnce(() => undefined);
 
 const LOSSES = 'meshgate_worker_losses_total';
 

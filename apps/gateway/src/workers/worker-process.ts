@@ -1,5 +1,6 @@
 import type { ConnectionQuery } from '../admin/connection-query.ts';
 import cluster from 'node:cluster';
+import type { SendHandle } from 'node:child_process';
 import type { Worker } from 'node:cluster';
 import { fileURLToPath } from 'node:url';
 import type { HealthMark } from '@meshgate/core/parts';
@@ -19,6 +20,7 @@ import type {
 import { startError } from './messages.ts';
 import type { InheritedSocket } from '../run/inherited-sockets.ts';
 import { RouteFeed } from './route-feed.ts';
+import type { OpenedSocket } from './worker-sockets.ts';
 
 /** `leaving`: it drains by itself after an uncaught exception. */
 export type WorkerPhase = 'starting' | 'listening' | 'leaving' | 'ended';
@@ -68,7 +70,9 @@ function stdioOf(logFd: number, sockets: readonly InheritedSocket[]): (string | 
 
 /** As the worker has them. */
 function asInherited(sockets: readonly InheritedSocket[]): readonly InheritedSocket[] {
-  return sockets.map((socket, index) => ({ ...socket, fd: WORKER_LOG_FD + 1 + index }));
+  return sockets.map(({ kind, name, endpoint, isShared = false }, index) => {
+    return { kind, name, endpoint, isShared, fd: WORKER_LOG_FD + 1 + index };
+  });
 }
 
 /** Loading takes a second, and each part of the route table is acknowledged: longer silence is a worker that hangs. */
@@ -149,8 +153,9 @@ export class WorkerProcess {
     return this.#state;
   }
 
-  send(message: ToWorker): void {
-    if (this.#worker.isConnected()) this.#worker.send(message);
+  /** @param handle a socket that goes with it */
+  send(message: ToWorker, handle?: object): void {
+    if (this.#worker.isConnected()) this.#worker.send(message, handle as SendHandle | undefined);
   }
 
   /** Routes of `source` from now on. Without effect before it can receive: it starts with those of that moment. */
@@ -198,6 +203,11 @@ export class WorkerProcess {
     if (typeof answer !== 'object') throw new Error(answer ?? `${this.name} has ended`);
     if (answer.failure !== undefined) throw startError(answer.failure);
     return answer.listeners;
+  }
+
+  /** Gives it sockets that the next change needs. */
+  inherit(opened: readonly OpenedSocket[]): void {
+    for (const { name, endpoint, shared } of opened) this.send({ kind: 'inherit', name, endpoint }, shared.handle);
   }
 
   /** Resolves when what was prepared is in use, or it has ended. */

@@ -49,6 +49,7 @@ export class WorkerRun {
   readonly #intake = new RouteIntake();
   readonly #health = new BackendHealth();
   #sources: ReceivedSources | undefined;
+  #sockets = new InheritedSockets();
   #prepared: PreparedWorker | undefined;
   #started: StartedWorker | undefined;
   #status: WorkerStatus = 0;
@@ -59,21 +60,29 @@ export class WorkerRun {
     this.ended = new Promise((resolve) => (this.#end = resolve));
   }
 
-  receive(message: ToWorker): void {
+  /** @param handle of a socket that comes with it; it is kept as long as the process, which has its descriptor otherwise */
+  receive(message: ToWorker, handle?: { readonly fd: number }): void {
     switch (message.kind) {
       case 'start':
         this.#sources = sourcesOf(message.plan);
+        this.#sockets = new InheritedSockets(message.plan.sockets);
         return void this.#startWorker(message.plan, this.#sources);
       case 'routes':
         return void this.#take(message.part);
       case 'addresses':
         return this.#sources?.listeners.get(message.source)?.cell.set(message.addresses);
+      case 'inherit': {
+        const { name, endpoint } = message;
+        if (handle !== undefined)
+          this.#sockets.add({ kind: 'listener', name, endpoint, fd: handle.fd, isShared: true });
+        return;
+      }
       case 'prepare':
         return void this.#prepare(message.change);
       case 'commit':
         return void this.#commit();
       case 'discard':
-        return void this.#prepared?.change.discard();
+        return void this.#discard();
       case 'health':
         for (const mark of message.marks) this.#health.mark(mark);
         return;
@@ -116,7 +125,7 @@ export class WorkerRun {
   async #startWorker(plan: WorkerPlan, sources: ReceivedSources): Promise<void> {
     try {
       const onState = (state: WorkerState): void => void this.#primary.send({ kind: 'state', state });
-      const started = await compose(plan, sources, { health: this.#health, onState });
+      const started = await compose(plan, sources, { health: this.#health, sockets: this.#sockets, onState });
       const { signal } = new AbortController();
       // Without all routes it would turn away clients that other workers serve.
       await Promise.all(Array.from(sources.routes.values(), ({ cell }) => cell.changed(0, signal)));
@@ -152,10 +161,18 @@ export class WorkerRun {
     }
   }
 
+  /** Also where nothing was prepared: another listener of the same change could not be opened. */
+  async #discard(): Promise<void> {
+    await this.#prepared?.change.discard();
+    this.#prepared = undefined;
+    this.#sockets.forgetLeft();
+  }
+
   async #commit(): Promise<void> {
     const [started, prepared] = [this.#started, this.#prepared];
     if (started === undefined || prepared === undefined) return;
     const { sources, change } = prepared;
+    this.#prepared = undefined;
     this.#sources = sources;
     const { signal } = new AbortController();
     await Promise.all(Array.from(sources.routes.values(), ({ cell }) => cell.changed(0, signal)));
@@ -259,12 +276,19 @@ interface StartedWorker {
   readonly log: Log;
 }
 
+/** What a worker has before it is put together. */
+interface WorkerParts {
+  readonly health: BackendHealth;
+  readonly sockets: InheritedSockets;
+  onState(state: WorkerState): void;
+}
+
 async function compose(
   plan: WorkerPlan,
   sources: ReceivedSources,
-  { health, onState }: { readonly health: BackendHealth; onState(state: WorkerState): void },
+  { health, sockets, onState }: WorkerParts,
 ): Promise<StartedWorker> {
-  const { config, idPrefix, limits, share, listeners, uses, baseDir, sockets } = plan;
+  const { config, idPrefix, limits, share, listeners, uses, baseDir } = plan;
   const installed = await installPlugins(uses, { baseDir, process: 'worker' });
   const [problem] = installed.problems;
   if (problem !== undefined) throw new Error(problem.message);
@@ -288,7 +312,7 @@ async function compose(
     health,
     shutDown: () => undefined,
     control: NO_CONTROL,
-    origin: { sockets: new InheritedSockets(sockets), predecessor: undefined },
+    origin: { sockets, predecessor: undefined },
     wrapObserver: workerObserver,
   });
   setInterval(() => state.reportTroubles(), TROUBLES_EVERY_MS).unref();

@@ -103,6 +103,49 @@ describe('meshgate sidecar, with mesh files', () => {
     }
   });
 
+  it('is upgraded without losing a connection, new or live, on either side', { timeout: 60_000 }, async () => {
+    await using application = await tcpBackend('db');
+    const ports = await freePorts(3);
+    await using files = await meshFolder(ports, application.address.port);
+    const start = async (service: string): Promise<Daemon> => {
+      const file = join(files.path, `${service}.yaml`);
+      const config = JSON.parse(await readFile(file, 'utf8')) as object;
+      await files.write(`${service}.yaml`, { ...config, drain: { grace: '1m' } });
+      return spawnMeshgate(['sidecar', '--sidecar-for', service, '--config', file]);
+    };
+    await using db = await start('db');
+    await using web = await start('web');
+    await Promise.all([opened(db, 'public'), opened(web, 'upstream:db')]);
+    await using live = await rawClient({ host: '127.0.0.1', port: ports[2] ?? 0 });
+    const answered = async (): Promise<string> => {
+      await live.send('still');
+      return (await live.receive(5)).toString();
+    };
+    expect(await answered()).toBe('still');
+    const over = new AbortController();
+    const answers: string[] = [];
+    const asking = (async () => {
+      while (!over.signal.aborted) answers.push(await echo(ports[2] ?? 0).catch(String));
+    })();
+    const pids: number[] = [];
+    for (const sidecar of [web, db]) {
+      const { admin } = await sidecar.said('ready');
+      const upgraded = await meshgate(['upgrade', '--admin', String(admin)]);
+      expect(upgraded).toMatchObject({ status: 0, stderr: '' });
+      pids.push(Number(/process (\d+) serves/.exec(upgraded.stdout)?.[1]));
+      const { length } = answers;
+      while (answers.length < length + 3) await nextTurn();
+      expect(await answered()).toBe('still');
+    }
+    over.abort();
+    await asking;
+    expect(answers.filter((answer) => answer !== 'hello')).toEqual([]);
+    live.end();
+    for (const sidecar of [web, db]) expect(await sidecar.exited).toBe(0);
+    for (const pid of pids) process.kill(pid, 'SIGTERM');
+    for (const sidecar of [web, db]) await sidecar.ended;
+  });
+
   it('answers for its routes as a gateway does', async () => {
     await using application = await tcpBackend('db');
     await using files = await meshFolder(await freePorts(3), application.address.port);

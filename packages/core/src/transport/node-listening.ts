@@ -1,8 +1,9 @@
 import cluster from 'node:cluster';
 import { existsSync, linkSync, renameSync, unlinkSync } from 'node:fs';
-import { Socket } from 'node:net';
+import net, { Socket } from 'node:net';
 import type { Server } from 'node:net';
 import { dirname, join } from 'node:path';
+import { getSystemErrorName } from 'node:util';
 
 /**
  * Has `listen` bind `path`, so that closing the server does not take the path away: Node removes the path that it has bound, also when
@@ -10,7 +11,11 @@ import { dirname, join } from 'node:path';
  *
  * @throws the system's error; `EADDRINUSE` when the path is taken
  */
-export async function bindPath(path: string, listen: (bound: string) => Promise<void>, server: Server): Promise<void> {
+export async function bindPath(
+  path: string,
+  listen: (bound: string) => Promise<void> | void,
+  server: { close(): unknown },
+): Promise<void> {
   if (isRemovedByNode(path)) return listen(path);
   const other = join(dirname(path), `.${process.pid.toString(36)}-${(bound += 1).toString(36)}`);
   await listen(other);
@@ -18,15 +23,53 @@ export async function bindPath(path: string, listen: (bound: string) => Promise<
     linkOrMove(other, path);
   } catch (reason) {
     server.close();
-    throw Object.assign(new Error(`listen EADDRINUSE: address already in use ${path}`, { cause: reason }), {
-      code: 'EADDRINUSE',
-      syscall: 'listen',
-      address: path,
-    });
+    throw bindError('EADDRINUSE', path, reason);
   }
 }
 
 let bound = 0;
+
+/** A unix socket for other processes to accept on: this one never does. */
+export interface SharedSocket {
+  /** Its descriptor, which stays this object's. */
+  readonly fd: number;
+  /** What `process.send` takes for it. */
+  readonly handle: object;
+  /** Closes it here. The path stays. */
+  close(): void;
+}
+
+/**
+ * Binds `path` for other processes, since a path cannot be bound twice.
+ *
+ * @throws the system's error; `EADDRINUSE` when the path is taken
+ */
+export async function sharedPath(path: string): Promise<SharedSocket> {
+  const create = Reflect.get(net, CREATE_HANDLE) as (path: string, port: -1, family: -1) => PathHandle | number;
+  let handle: PathHandle | undefined;
+  const bind = (at: string): void => {
+    const made = create(at, -1, -1);
+    if (typeof made === 'number') throw bindError(getSystemErrorName(made), path);
+    handle = made;
+  };
+  await bindPath(path, bind, { close: () => handle?.close() });
+  if (handle === undefined) throw new Error(`expected a socket at ${path}, found none`);
+  const { fd } = handle;
+  return { fd, handle, close: handle.close.bind(handle) };
+}
+
+interface PathHandle {
+  readonly fd: number;
+  close(): void;
+}
+
+/** By which Node binds for the workers of a cluster. It keeps it from its types. */
+const CREATE_HANDLE = '_createServerHandle';
+
+function bindError(code: string, path: string, cause?: unknown): Error {
+  const words = code === 'EADDRINUSE' ? `${code}: address already in use` : code;
+  return Object.assign(new Error(`listen ${words} ${path}`, { cause }), { code, syscall: 'listen', address: path });
+}
 
 /** `sun_path` of unix(7) holds 108, 104 on other systems: with room for the other name. */
 const MAX_FOLDER_BYTES = 84;
@@ -48,7 +91,12 @@ function linkOrMove(from: string, to: string): void {
  * name.
  */
 export function isRemovedByNode(path: string | undefined): boolean {
-  return path !== undefined && (cluster.isWorker || Buffer.byteLength(dirname(path)) > MAX_FOLDER_BYTES);
+  return path !== undefined && (cluster.isWorker || !canBeShared(path));
+}
+
+/** Whether there is room in the folder of a unix socket for the other name under which it is bound. */
+export function canBeShared(path: string): boolean {
+  return Buffer.byteLength(dirname(path)) <= MAX_FOLDER_BYTES;
 }
 
 /** Left behind, it would keep the next listener from binding. */
@@ -72,6 +120,18 @@ export function handleOf(server: Server): { readonly fd?: number } | undefined {
 }
 
 const HANDLE = '_handle';
+
+/**
+ * Has `server` listen on an inherited descriptor. In a worker of a cluster Node asks the primary for any descriptor, for whom it is another
+ * one, unless it is told that the server has a handle already.
+ */
+export function listenOnDescriptor(server: Server, fd: number, backlog: number): void {
+  const listen = Reflect.get(server, LISTEN) as (...where: readonly [null, null, null, number, number]) => void;
+  listen.call(server, null, null, null, backlog, fd);
+}
+
+/** The part of `listen` that comes behind the question to the primary. */
+const LISTEN = '_listen2';
 
 /** What Node can listen by, and send to another process, of a descriptor that it knows nothing of yet. */
 export function inheritedHandle(fd: number): object {

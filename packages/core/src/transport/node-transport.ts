@@ -9,7 +9,7 @@ import { NodeConnection } from './node-connection.ts';
 import type { UpgradeOptions } from './node-connection.ts';
 import { NodeSplice } from './node-splice.ts';
 import { warmUpSockets } from './node-warm-up.ts';
-import { bindPath, descriptorOf, handleOf, inheritedHandle, isRemovedByNode, removePath } from './node-listening.ts';
+import { bindPath, descriptorOf, handleOf, isRemovedByNode, listenOnDescriptor, removePath } from './node-listening.ts';
 import type { Connection, Dial, DialOptions, HeldSockets, Listening, ListenOptions, Transport } from './transport.ts';
 
 /** The transport over `node:net`: runs everywhere, and is the reference for every other. */
@@ -89,21 +89,21 @@ async function listen(
 
 /** Rejects with the system's error when the address cannot be bound. */
 async function bind(server: Server, at: Endpoint, { backlog, reusePort, socket }: ListenOptions): Promise<void> {
-  // By the descriptor alone a worker of a cluster would ask its primary, for whom it is another one.
-  if (socket !== undefined) return listening(server, inheritedHandle(socket), backlog);
+  if (socket !== undefined) return listening(server, () => listenOnDescriptor(server, socket, backlog));
   const path = unixPath(at);
-  if (path !== undefined) return bindPath(path, (bound) => listening(server, { path: bound, backlog }), server);
+  if (path !== undefined)
+    return bindPath(path, (bound) => listening(server, () => server.listen({ path: bound, backlog })), server);
   // `reusePort` is newer than the oldest Node supported, whose types do not know it and whose listen ignores it.
   const options: NetListenOptions & { reusePort?: boolean } = { host: at.host, port: at.port, backlog };
   if (reusePort === true) options.reusePort = true;
-  await listening(server, options);
+  await listening(server, () => server.listen(options));
 }
 
-async function listening(server: Server, options: NetListenOptions | object, backlog?: number): Promise<void> {
+async function listening(server: Server, begin: () => unknown): Promise<void> {
   await new Promise<void>((resolve, reject) => {
     server.once('error', onError);
     server.once('listening', onListening);
-    server.listen(options, backlog);
+    begin();
 
     function onError(error: Error): void {
       server.removeListener('listening', onListening);
@@ -139,7 +139,8 @@ function pausing(server: Server, address: Endpoint, options: ListenOptions, shor
     address,
     close,
     get held(): HeldSockets | undefined {
-      const fd = closed || isRemovedByNode(path) ? undefined : descriptorOf(server);
+      const isLost = options.socket === undefined && isRemovedByNode(path);
+      const fd = closed || isLost ? undefined : descriptorOf(server);
       return fd === undefined ? undefined : { fds: [fd], handles: [handleOf(server)], release: end };
     },
   };

@@ -44,6 +44,8 @@ export interface ListenOptions {
    * transport owns it from then on.
    */
   readonly socket?: number;
+  /** Other processes accept on `socket` as well: none of them may be woken for all connections while the others sleep. */
+  readonly sharesSocket?: boolean;
   /** Told when accepting had to pause (no file descriptor left) and when it goes on. Nothing else is reported this way. */
   onPause(paused: boolean, reason: Error): void;
 }

@@ -1,0 +1,102 @@
+import type { GatewayConfig } from '../config/config-schema.ts';
+
+/**
+ * When a changed setting is in use: `now`, for connections that come from `now on`, or only after a restart, which `meshgate upgrade`
+ * does without dropping a connection.
+ */
+export type Effect = 'now' | 'new connections' | 'restart';
+
+/** When a change of a setting is in use, and of settings within it that differ. */
+interface Rule<Value> {
+  readonly effect: Effect;
+  readonly within?: { readonly [Key in keyof Value]?: Rule<NonNullable<Value[Key]>> };
+}
+
+/** A setting that a reload puts into use. */
+export type LiveSetting = 'listeners' | 'sources' | 'limits' | 'drain' | 'log';
+
+/** A setting is one of the two, for the compiler as well. */
+type Rules<Value> = {
+  readonly [Name in keyof Required<Value>]: Rule<NonNullable<Value[Name]>> & {
+    readonly effect: Name extends LiveSetting ? Exclude<Effect, 'restart'> : 'restart';
+  };
+};
+
+/**
+ * Every setting. What a reload reports and what it puts into use both follow from it: the compiler refuses a new setting that is not here,
+ * and one that takes no restart for which nothing is done (see {@link LiveSetting}). docs/operate/upgrade.md lists them.
+ */
+const SETTINGS = {
+  listeners: { effect: 'now' },
+  sources: { effect: 'now' },
+  // Clients are counted by their prefix.
+  limits: {
+    effect: 'new connections',
+    within: { perClient: { effect: 'new connections', within: { prefix: { effect: 'restart' } } } },
+  },
+  drain: { effect: 'now' },
+  log: { effect: 'now', within: { format: { effect: 'restart' } } },
+  plugins: { effect: 'restart' },
+  stateDir: { effect: 'restart' },
+  keepAlive: { effect: 'restart' },
+  admin: { effect: 'restart' },
+  transport: { effect: 'restart' },
+  workers: { effect: 'restart' },
+  prefer: { effect: 'restart' },
+} satisfies Rules<GatewayConfig>;
+
+/** {@link Rule} of no matter what. */
+interface AnyRule {
+  readonly effect: Effect;
+  readonly within?: Readonly<Record<string, AnyRule>>;
+}
+
+const RULES: Readonly<Record<string, AnyRule>> = SETTINGS;
+
+/** By setting, or group of settings: the longest that a setting begins with holds. */
+export const EFFECTS: Readonly<Record<string, Effect>> = Object.fromEntries(flat(RULES));
+
+function flat(rules: Readonly<Record<string, AnyRule>>, above = '', inherited?: Effect): [string, Effect][] {
+  return Object.entries(rules).flatMap(([name, { effect, within = {} }]) => [
+    ...(effect === inherited ? [] : [[`${above}${name}`, effect] as [string, Effect]]),
+    ...flat(within, `${above}${name}.`, effect),
+  ]);
+}
+
+/**
+ * When a change of `setting` is in use.
+ *
+ * @param isThere whether any setting of a group has a value before and after: one that comes or goes as a whole does so by its own rule
+ */
+export function effectOf(setting: string, isThere: (group: string) => boolean): Effect {
+  const [first = '', ...rest] = setting.split('.');
+  let rule: AnyRule = RULES[first] ?? { effect: 'restart' };
+  let group = first;
+  for (const name of rest) {
+    const inner = rule.within?.[name];
+    if (inner === undefined || !isThere(group)) break;
+    rule = inner;
+    group = `${group}.${name}`;
+  }
+  return rule.effect;
+}
+
+/** `wanted`, but for what needs a restart: that stays as it is in `before`. */
+export function reloaded(before: GatewayConfig, wanted: GatewayConfig): GatewayConfig {
+  // Each value is that of one of the two.
+  return merged({ effect: 'now', within: RULES }, before, wanted) as GatewayConfig;
+}
+
+function merged({ effect, within }: AnyRule, before: unknown, wanted: unknown): unknown {
+  if (effect === 'restart') return before;
+  if (within === undefined || !isMapping(before) || !isMapping(wanted)) return wanted;
+  const settled = Object.entries(within).map(
+    ([name, rule]) => [name, merged(rule, before[name], wanted[name])] as const,
+  );
+  const all = { ...wanted, ...Object.fromEntries(settled) };
+  return Object.fromEntries(Object.entries(all).filter(([, value]) => value !== undefined));
+}
+
+function isMapping(value: unknown): value is Readonly<Record<string, unknown>> {
+  return typeof value === 'object' && value !== null && !Array.isArray(value);
+}

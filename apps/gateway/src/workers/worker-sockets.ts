@@ -1,0 +1,98 @@
+import { formatEndpoint, unixPath } from '@meshgate/core';
+import type { ListenAddress } from '@meshgate/core';
+import { removePath, sharedPath } from '@meshgate/core/parts';
+import type { DrainReason, SharedSocket } from '@meshgate/core/parts';
+import { closeSockets, socketsFor } from '../run/inherited-sockets.ts';
+import type { InheritedSocket } from '../run/inherited-sockets.ts';
+
+/** A unix socket that was opened for workers that run already. */
+export interface OpenedSocket extends InheritedSocket {
+  readonly shared: SharedSocket;
+}
+
+/**
+ * The sockets that workers inherit: those that were opened for this process, and unix sockets, which it binds itself, since the workers
+ * cannot bind one path each.
+ */
+export class WorkerSockets {
+  #inherited: readonly InheritedSocket[];
+  #opened: readonly OpenedSocket[] = [];
+
+  constructor(inherited: readonly InheritedSocket[]) {
+    this.#inherited = inherited;
+  }
+
+  /** What worker `slot` of `count` accepts on. */
+  for(slot: number, count: number): readonly InheritedSocket[] {
+    return socketsFor(slot, count, [...this.#inherited, ...this.#opened]);
+  }
+
+  /**
+   * Binds the unix sockets among `listeners` that are not open yet, all or none.
+   *
+   * @returns those; they are used once they are added
+   * @throws the system's error
+   */
+  async open(listeners: readonly ListenAddress[]): Promise<readonly OpenedSocket[]> {
+    const opened: OpenedSocket[] = [];
+    for (const { name, endpoint } of listeners) {
+      const path = unixPath(endpoint);
+      if (path === undefined || this.#has({ name, endpoint })) continue;
+      try {
+        const shared = await sharedPath(path);
+        opened.push({ kind: 'listener', name, endpoint, fd: shared.fd, shared });
+      } catch (reason) {
+        closeAll(opened);
+        throw reason;
+      }
+    }
+    return opened;
+  }
+
+  add(opened: readonly OpenedSocket[]): void {
+    this.#opened = [...this.#opened, ...opened];
+  }
+
+  /** Closes what is of none of `listeners`. */
+  keepOnly(listeners: readonly ListenAddress[]): void {
+    const isLeft = (socket: InheritedSocket): boolean => listeners.some((one) => isOf(one, socket));
+    closeSockets(this.#inherited.filter((socket) => !isLeft(socket)));
+    closeAll(this.#opened.filter((socket) => !isLeft(socket)));
+    this.#inherited = this.#inherited.filter(isLeft);
+    this.#opened = this.#opened.filter(isLeft);
+  }
+
+  /** @param why with a successor that goes on with them, paths stay */
+  close(why: DrainReason): void {
+    closeSockets(this.#inherited.map((socket) => ({ ...socket, ...(why === 'handover' && { isManaged: true }) })));
+    closeAll(this.#opened, why);
+    this.#inherited = [];
+    this.#opened = [];
+  }
+
+  /** Takes away what this process has bound: nobody goes on with it. */
+  closeOpened(): void {
+    closeAll(this.#opened);
+    this.#opened = [];
+  }
+
+  #has(at: ListenAddress): boolean {
+    return [...this.#inherited, ...this.#opened].some((socket) => isOf(at, socket));
+  }
+}
+
+/** By its address, whatever the listener is called; any free port is the one of the listener's name. */
+function isOf({ name, endpoint }: ListenAddress, socket: InheritedSocket): boolean {
+  if (endpoint.port === 0 && unixPath(endpoint) === undefined)
+    return name === socket.name && endpoint.host === socket.endpoint.host;
+  return formatEndpoint(endpoint) === formatEndpoint(socket.endpoint);
+}
+
+/** No client can connect to them any more, unless a successor goes on with them. */
+export function closeAll(opened: readonly OpenedSocket[], why: DrainReason = 'leaving'): void {
+  for (const { shared, endpoint } of opened) {
+    shared.close();
+    const path = unixPath(endpoint);
+    if (path !== undefined && why === 'leaving') removePath(path);
+  }
+}

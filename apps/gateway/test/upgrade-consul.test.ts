@@ -1,0 +1,173 @@
+import { setImmediate as nextTurn } from 'node:timers/promises';
+import { tlsBackend, tlsClient } from '@meshgate/testkit';
+import type { IssuedCertificate } from '@meshgate/testkit';
+import { expect, it } from 'vitest';
+import { eventually } from './federation/eventually.ts';
+import { folder, TEST_CONFIG } from './daemon.ts';
+import { describeWithConsul, freePorts, startConsul } from './sidecar/agent.ts';
+import type { ConsulAgent } from './sidecar/agent.ts';
+import { ask, upgradable, upgraded } from './upgradable.ts';
+
+/** So often each claim is tried; `MESHGATE_UPGRADES=50` for a long run. */
+const ROUNDS = Number(process.env['MESHGATE_UPGRADES'] ?? 1);
+const TIMEOUT_MS = 60_000 + ROUNDS * 20_000;
+
+interface Entry {
+  readonly Service: { readonly ID: string; readonly Meta?: Readonly<Record<string, string>> };
+  readonly Checks: readonly { readonly CheckID: string; readonly Status: string }[];
+}
+
+/** Every state of a service that its catalog has ever shown, by blocking queries: nothing that lasted is missed. */
+function watched(consul: ConsulAgent, service: string) {
+  const over = new AbortController();
+  const seen: string[] = [];
+  let latest: readonly Entry[] = [];
+  const watch = async (): Promise<void> => {
+    for (let index = '0'; !over.signal.aborted;) {
+      const url = `${consul.address}/v1/health/service/${service}?index=${index}&wait=10s`;
+      const answer = await fetch(url, { signal: over.signal }).catch(() => undefined);
+      if (answer === undefined) return;
+      index = answer.headers.get('x-consul-index') ?? '0';
+      latest = (await answer.json()) as readonly Entry[];
+      seen.push(latest.map(stateOf).join('; ') || 'absent');
+    }
+  };
+  const done = watch();
+  return {
+    seen,
+    async until(state: RegExp): Promise<void> {
+      while (!state.test(seen.at(-1) ?? '')) await nextTurn();
+    },
+    /** Tells one process that has registered it from another. */
+    get registeredBy(): string {
+      return JSON.stringify(latest[0]?.Service.Meta ?? {});
+    },
+    async [Symbol.asyncDispose]() {
+      over.abort();
+      await done;
+    },
+  };
+}
+
+function stateOf({ Service, Checks }: Entry): string {
+  const own = Checks.filter(({ CheckID }) => CheckID !== 'serfHealth');
+  return `${Service.ID}: ${own.map(({ CheckID, Status }) => `${CheckID} ${Status}`).join(', ')}`;
+}
+
+/** Its authority may be a moment behind its leader. */
+function identityOf(consul: ConsulAgent, service: string): Promise<IssuedCertificate> {
+  return eventually(
+    'a certificate',
+    async () => {
+      const { CertPEM, PrivateKeyPEM } = (await consul.send('GET', `agent/connect/ca/leaf/${service}`)) as Leaf;
+      return { certificate: CertPEM, chain: CertPEM, privateKey: PrivateKeyPEM };
+    },
+    LEAF_MS,
+  );
+}
+
+interface Leaf {
+  readonly CertPEM: string;
+  readonly PrivateKeyPEM: string;
+}
+
+const LEAF_MS = 10_000;
+
+/** A service of the mesh, and a gateway that leads to it. */
+async function scene(consul: ConsulAgent, settings: object) {
+  const [port = 0, admin = 0] = await freePorts(2);
+  const { TrustDomain } = (await consul.send('GET', 'agent/connect/ca/roots')) as { readonly TrustDomain: string };
+  const backend = await tlsBackend('db', { identity: await identityOf(consul, 'db') });
+  await consul.send('PUT', 'agent/service/register', {
+    Name: 'db',
+    Port: 1,
+    Connect: { SidecarService: { Address: '127.0.0.1', Port: backend.address.port, Checks: [] } },
+  });
+  const register = { address: `127.0.0.1:${port}`, id: 'edge-1' };
+  const config = {
+    ...TEST_CONFIG,
+    listeners: [],
+    sources: [{ use: 'consul', address: consul.address, register }],
+    admin: { port: admin },
+    stateDir: './state',
+    drain: { grace: '10m', spread: '100ms' },
+    ...settings,
+  };
+  const files = await folder({ 'meshgate.yaml': config });
+  const name = `db.default.dc1.internal.${TrustDomain}`;
+  const web = await identityOf(consul, 'web');
+  return {
+    files,
+    connect: () => tlsClient({ host: '127.0.0.1', port }, name, { identity: web }),
+    async [Symbol.asyncDispose]() {
+      await files[Symbol.asyncDispose]();
+      await backend[Symbol.asyncDispose]();
+    },
+  };
+}
+
+for (const workers of [1, 2]) {
+  describeWithConsul(
+    `an upgrade of a gateway that Consul knows, with ${workers === 1 ? 'one process' : 'two workers'}`,
+    () => {
+      it(
+        'inherits the registration: the catalog never misses it, nor shows it critical or in maintenance',
+        async () => {
+          await using consul = await startConsul();
+          await using place = await scene(consul, { workers });
+          await using gateway = await upgradable(`${place.files.path}/meshgate.yaml`);
+          await using catalog = watched(consul, 'mesh-gateway');
+          await catalog.until(/^edge-1: service:edge-1 passing$/);
+          const [from, first] = [catalog.seen.length - 1, catalog.registeredBy];
+          await using live = await place.connect();
+          let pid = gateway.pid;
+          for (let round = 0; round < ROUNDS; round += 1) {
+            const before = catalog.registeredBy;
+            pid = await upgraded(gateway);
+            while (catalog.registeredBy === before) await nextTurn();
+            expect(await ask(gateway).change('POST', '/reload')).toEqual({ changes: [] });
+            await using late = await place.connect();
+            expect(await late.say('hello')).toBe('hello');
+          }
+          expect(catalog.registeredBy).not.toBe(first);
+          expect(await live.say('not cut')).toBe('not cut');
+          live.end();
+          expect(await gateway.exited).toBe(0);
+          expect(await ask(gateway).get('/ready')).toMatchObject({ ready: true, warnings: [] });
+          expect(new Set(catalog.seen.slice(from))).toEqual(new Set(['edge-1: service:edge-1 passing']));
+          expect(gateway.lines.filter(({ msg }) => String(msg).startsWith('source warning'))).toEqual([]);
+          process.kill(pid, 'SIGTERM');
+          await catalog.until(/^absent$/);
+          expect(catalog.seen.slice(from).join()).toContain('_service_maintenance');
+          await gateway.ended;
+        },
+        TIMEOUT_MS,
+      );
+    },
+  );
+}
+
+describeWithConsul('an upgrade while the agent is away', () => {
+  it(
+    'goes on with the routes that were kept in stateDir',
+    async () => {
+      await using consul = await startConsul();
+      await using place = await scene(consul, {});
+      await using gateway = await upgradable(`${place.files.path}/meshgate.yaml`);
+      await using live = await place.connect();
+      expect(await live.say('before')).toBe('before');
+      await consul.kill();
+      const pid = await upgraded(gateway);
+      await using late = await place.connect();
+      expect(await late.say('hello')).toBe('hello');
+      await consul.restart();
+      await using catalog = watched(consul, 'mesh-gateway');
+      await catalog.until(/^edge-1: service:edge-1/);
+      for (const client of [live, late]) await client[Symbol.asyncDispose]();
+      process.kill(pid, 'SIGTERM');
+      await catalog.until(/^absent$/);
+      await gateway.ended;
+    },
+    TIMEOUT_MS,
+  );
+});
