@@ -8,7 +8,7 @@ import type { Company } from './company.ts';
 import { eventually } from './eventually.ts';
 import { AGENTS } from './picture.ts';
 import type { Agent, Datacenter } from './picture.ts';
-import type { Stage } from './stage.ts';
+import type { Stage } from './folder.ts';
 
 /** Where a Consul binary is, and which release. */
 export interface Binary {

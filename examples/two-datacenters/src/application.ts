@@ -5,7 +5,7 @@ import { formatEndpoint } from '@meshgate/core';
 import type { Endpoint } from '@meshgate/core';
 import { SERVICES } from './picture.ts';
 import type { Service } from './picture.ts';
-import type { Stage } from './stage.ts';
+import type { Stage } from './folder.ts';
 
 /** What the application of a service answers, whatever it is asked. */
 export function answerOf({ name, datacenter }: Pick<Service, 'name' | 'datacenter'>): string {

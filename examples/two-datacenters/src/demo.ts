@@ -16,7 +16,7 @@ import type { Progress } from './progress.ts';
 import { farewell, introduction, jsonText, sourceText, tableText, traceText } from './report.ts';
 import type { Paint } from './report.ts';
 import { issueCertificates, setUp } from './stage.ts';
-import type { Stage } from './stage.ts';
+import type { Stage } from './folder.ts';
 
 /** What a demonstration has to do with beside its options. */
 export interface Surroundings {

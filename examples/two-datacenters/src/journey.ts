@@ -6,7 +6,7 @@ import type { Hop, Outcome } from './judgement.ts';
 import type { Mesh, RunningGateway, RunningSidecar } from './mesh.ts';
 import type { Datacenter, Request } from './picture.ts';
 import type { LogLine } from './program.ts';
-import type { Stage } from './stage.ts';
+import type { Stage } from './folder.ts';
 
 /** What became of a request. */
 export interface Journey extends Outcome {

@@ -11,7 +11,7 @@ import type { Form } from './options.ts';
 import { GATEWAYS, REQUESTS, SERVICES } from './picture.ts';
 import type { Datacenter, Gateway, Service } from './picture.ts';
 import type { Program } from './program.ts';
-import type { Stage } from './stage.ts';
+import type { Stage } from './folder.ts';
 
 /** A gateway that runs. */
 export interface RunningGateway {

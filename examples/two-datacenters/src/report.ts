@@ -10,7 +10,7 @@ import type { Mesh } from './mesh.ts';
 import type { Form } from './options.ts';
 import { DATACENTERS, REQUESTS } from './picture.ts';
 import type { Program } from './program.ts';
-import type { Stage } from './stage.ts';
+import type { Stage } from './folder.ts';
 
 /** Colours a text, or leaves it as it is. */
 export type Paint = (style: 'bold' | 'dim' | 'green' | 'red', text: string) => string;
@@ -163,7 +163,7 @@ function knownText(proved: Hop['proved']): string {
 }
 
 /** Columns as wide as their widest cell, two spaces apart. */
-function columns(rows: readonly (readonly string[])[]): readonly string[] {
+export function columns(rows: readonly (readonly string[])[]): readonly string[] {
   const widths = (rows[0] ?? []).map((_cell, column) =>
     // A cell with none after it may be as long as it wants.
     Math.max(...rows.filter((row) => column < row.length - 1).map((row) => row[column]?.length ?? 0), 0),

@@ -1,0 +1,18 @@
+# The gateway of the cluster alpha.
+service {
+  kind    = "mesh-gateway"
+  name    = "gateway"
+  address = "127.0.0.1" # where services of alpha reach it
+  port    = 31443
+  tagged_addresses {
+    wan { # where the other cluster reaches it
+      address = "127.0.0.1"
+      port    = 31444
+    }
+  }
+  proxy {
+    config {
+      envoy_gateway_bind_tagged_addresses = true # listen there, too
+    }
+  }
+}

@@ -1,0 +1,9 @@
+service {
+  name = "db"
+  port = 32001
+  connect {
+    sidecar_service {
+      port = 32101
+    }
+  }
+}

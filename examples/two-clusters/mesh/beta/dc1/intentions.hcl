@@ -1,0 +1,23 @@
+# Nobody may connect to anything, but web of alpha to what is exported to it.
+config_entries {
+  bootstrap {
+    kind    = "service-intentions"
+    name    = "*"
+    sources = [{ name = "*", action = "deny" }]
+  }
+  bootstrap {
+    kind    = "service-intentions"
+    name    = "db"
+    sources = [{ name = "web", peer = "alpha", action = "allow" }]
+  }
+  bootstrap {
+    kind    = "service-intentions"
+    name    = "reports"
+    sources = [{ name = "web", peer = "alpha", action = "allow" }]
+  }
+  bootstrap {
+    kind    = "service-intentions"
+    name    = "stock"
+    sources = [{ name = "web", peer = "alpha", action = "allow" }]
+  }
+}

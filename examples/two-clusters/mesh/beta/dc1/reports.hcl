@@ -1,0 +1,9 @@
+service {
+  name = "reports"
+  port = 32002
+  connect {
+    sidecar_service {
+      port = 32102
+    }
+  }
+}

@@ -1,0 +1,9 @@
+service {
+  name = "stock"
+  port = 32003
+  connect {
+    sidecar_service {
+      port = 32103
+    }
+  }
+}

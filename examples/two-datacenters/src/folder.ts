@@ -1,0 +1,128 @@
+// The folder in which a demonstration runs: a copy of an example's files, with addresses that can be had.
+import { once } from 'node:events';
+import { mkdir, mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises';
+import { createServer } from 'node:net';
+import type { AddressInfo, Server } from 'node:net';
+import { tmpdir } from 'node:os';
+import { dirname, join, relative } from 'node:path';
+import { formatEndpoint } from '@meshgate/core';
+import type { Endpoint } from '@meshgate/core';
+
+/** Where a demonstration runs. Disposing of it removes its folder. */
+export interface Stage extends AsyncDisposable {
+  readonly folder: string;
+  /** Where on this machine is what the files of the example put at `address`. */
+  at(address: Endpoint): Endpoint;
+  /** Whether all is on 127.0.0.1. */
+  readonly oneAddress: boolean;
+  /** For people, a line each: addresses of the files that could not be had, and those taken instead. */
+  readonly moved: readonly string[];
+}
+
+/** What to copy, and what listens. */
+export interface StageOptions {
+  /** The folder of the example. */
+  readonly example: string;
+  /** Folders in it. */
+  readonly parts: readonly string[];
+  /** Everything that listens, as the files put it. No port occurs twice in them, whatever its address. */
+  readonly places: readonly Endpoint[];
+  /** Puts everything on 127.0.0.1. */
+  readonly oneAddress: boolean;
+  /** Takes ports that the system chooses, and not those of the files. */
+  readonly freePorts: boolean;
+}
+
+/** Copies files into a folder of their own, and fills in what this machine wants otherwise. */
+export async function setUpStage({ example, parts, places, oneAddress, freePorts }: StageOptions): Promise<Stage> {
+  const alone = freePorts ? undefined : await listening(DOORBELL);
+  const taken = await claim(places, oneAddress, alone === undefined);
+  const folder = await mkdtemp(join(tmpdir(), 'meshgate-demo-'));
+  const fill = (text: string): string => filledIn(text, taken, oneAddress);
+  for (const part of parts) await copyFilled(join(example, part), join(folder, part), fill);
+  return {
+    folder,
+    at: (address) => taken.get(address.port) ?? address,
+    oneAddress,
+    moved: freePorts ? [] : alone === undefined ? [NOT_ALONE] : movedOf(places, taken),
+    async [Symbol.asyncDispose]() {
+      if (alone !== undefined) await closed(alone);
+      await rm(folder, { recursive: true, force: true });
+    },
+  };
+}
+
+/** Held as long as a demonstration runs. Another one that starts meanwhile would find ports free that are about to be taken. */
+const DOORBELL: Endpoint = { host: '127.0.0.1', port: 11_000 };
+const NOT_ALONE = `${formatEndpoint(DOORBELL)} is in use, as by another demo: all ports are others`;
+const LOCALHOST = '127.0.0.1';
+
+/** Whether something may listen at each of these hosts. */
+export async function areAvailable(hosts: Iterable<string>): Promise<boolean> {
+  for (const host of hosts) {
+    const probe = await listening({ host, port: 0 });
+    if (probe === undefined) return false;
+    await closed(probe);
+  }
+  return true;
+}
+
+/** By the port of the files: the address that can be had instead, the same one where possible. */
+async function claim(
+  places: readonly Endpoint[],
+  oneAddress: boolean,
+  freePorts: boolean,
+): Promise<ReadonlyMap<number, Endpoint>> {
+  const taken = new Map<number, Endpoint>();
+  const probes: Server[] = [];
+  for (const place of places) {
+    const host = oneAddress ? LOCALHOST : place.host;
+    const wanted = freePorts ? undefined : await listening({ host, port: place.port });
+    const probe = wanted ?? (await listening({ host, port: 0 }));
+    if (probe === undefined) throw new Error(`expected a free port of ${host}, found none`);
+    probes.push(probe);
+    taken.set(place.port, { host, port: (probe.address() as AddressInfo).port });
+  }
+  // All together, so that nobody is given the port of another.
+  await Promise.all(probes.map(closed));
+  return taken;
+}
+
+async function listening(at: Endpoint): Promise<Server | undefined> {
+  const server = createServer();
+  try {
+    server.listen({ host: at.host, port: at.port });
+    await once(server, 'listening');
+    return server;
+  } catch {
+    return undefined;
+  }
+}
+
+async function closed(server: Server): Promise<void> {
+  server.close();
+  await once(server, 'close');
+}
+
+function movedOf(places: readonly Endpoint[], taken: ReadonlyMap<number, Endpoint>): readonly string[] {
+  return places.flatMap(({ host, port }) => {
+    const instead = taken.get(port);
+    if (instead === undefined || instead.port === port) return [];
+    return [`${formatEndpoint({ host, port })} is in use: ${formatEndpoint(instead)} is taken instead`];
+  });
+}
+
+function filledIn(text: string, taken: ReadonlyMap<number, Endpoint>, oneAddress: boolean): string {
+  const ports = text.replaceAll(/\b\d{5}\b/g, (port) => String(taken.get(Number(port))?.port ?? port));
+  return oneAddress ? ports.replaceAll(/\b127\.0\.\d+\.\d+\b/g, LOCALHOST) : ports;
+}
+
+async function copyFilled(from: string, to: string, fill: (text: string) => string): Promise<void> {
+  const entries = await readdir(from, { recursive: true, withFileTypes: true });
+  for (const entry of entries.filter((one) => one.isFile())) {
+    const file = join(entry.parentPath, entry.name);
+    const copy = join(to, relative(from, file));
+    await mkdir(dirname(copy), { recursive: true });
+    await writeFile(copy, fill(await readFile(file, 'utf8')));
+  }
+}
