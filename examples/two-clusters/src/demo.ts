@@ -144,7 +144,7 @@ async function accepted({ gateways }: Mesh): Promise<Readonly<Record<ClusterName
 async function askForSecret({ gateways }: Mesh): Promise<Row> {
   const name = exportedName('secret');
   const answers = await Promise.all(Object.values(gateways).map((url) => ask(`${url}/explain?serverName=${name}`)));
-  const isUnknown = answers.every((text) => (JSON.parse(text) as { readonly found: boolean }).found === false);
+  const isUnknown = answers.every((text) => !(JSON.parse(text) as { readonly found: boolean }).found);
   const answer = isUnknown ? 'no route, as it is not exported' : 'a route, though it is not exported';
   return ['alpha → secret', '', '', answer, isUnknown ? 'ok' : 'not as expected'];
 }
