@@ -2,8 +2,8 @@
 // proxy is composed stand in parts.ts, which may change from one minor version to the next.
 
 // For plugin authors: the contracts.
-export { formatTrace } from './pipeline/connection.ts';
-export type { Accepted, Hello, KnownFact, Upstream } from './pipeline/connection.ts';
+export { changedUpstream, formatTrace } from './pipeline/connection.ts';
+export type { Accepted, Hello, KnownFact, Retry, Upstream } from './pipeline/connection.ts';
 export { withDial, withUpgrade } from './pipeline/stages.ts';
 export { fact } from './pipeline/facts.ts';
 export type { Fact } from './pipeline/facts.ts';

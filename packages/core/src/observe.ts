@@ -19,6 +19,16 @@ export type ProxyEvent =
       readonly upstream: ReachedBackend;
       readonly at: number;
     }
+  /**
+   * The backend has ended, or was lost for the reason `error`, before its first byte; another one is tried, and `connection.connected` or
+   * `connection.closed` follows.
+   */
+  | {
+      readonly type: 'connection.retried';
+      readonly connection: Accepted;
+      readonly upstream: ReachedBackend;
+      readonly error?: ProxyError | undefined;
+    }
   /** Exactly once for each `connection.accepted`. */
   | { readonly type: 'connection.closed'; readonly closed: ClosedConnection }
   /** Turned away at accept, before it became a connection: `error.code` is `CLIENT_DENIED` or `LIMIT_REACHED`. */
@@ -153,6 +163,8 @@ export interface ClosedConnection {
   readonly connectedAt?: number | undefined;
   /** Dials made: 0 when it never came to that. */
   readonly attempts: number;
+  /** How often another backend was tried because one had not answered; absent or 0: never. */
+  readonly retries?: number | undefined;
   /** The address dialled last, reached or not; absent when it never came to that. */
   readonly dialled?: Endpoint | undefined;
   /** What was carried: no byte when it never came to that. */

@@ -564,3 +564,46 @@ describe('failover', () => {
     expect((await net.connect(withHealthy(3, { name: 'other' }))).address.host).toMatch(/^10\.0\.0\.[123]$/);
   });
 });
+
+describe('a route with retryBeforeFirstByte', () => {
+  const SILENT = { bytesUp: 100, bytesDown: 0 };
+  const retrying = (backends: readonly Backend[]): Route => route(backends, { retryBeforeFirstByte: true });
+
+  it('gives an upstream with the way to the next one, until nothing is left to try', async () => {
+    const { connect, seen } = harness({ '10.0.0.1:1': 'accepts', '10.0.0.2:1': 'accepts' });
+    const first = await connect(retrying([backend('10.0.0.1'), backend('10.0.0.2')]));
+    const second = await first.retry?.reach(SILENT);
+    expect(second?.retry).toBeUndefined();
+    expect(seen().toSorted()).toEqual(['10.0.0.1:1', '10.0.0.2:1']);
+  });
+
+  it('tries the other addresses of a name when no other backend is left, each once', async () => {
+    const { connect, seen } = harness(
+      { '10.0.0.1:1': 'accepts', '10.0.0.2:1': 'accepts', '10.0.0.3:1': 'accepts' },
+      { name: ['10.0.0.1', '10.0.0.2'] },
+    );
+    let upstream: Upstream | undefined = await connect(retrying([backend('name'), backend('10.0.0.3')]));
+    while (upstream?.retry !== undefined) upstream = await upstream.retry.reach(SILENT);
+    expect(seen().toSorted()).toEqual(['10.0.0.1:1', '10.0.0.2:1', '10.0.0.3:1']);
+  });
+
+  it('ends with UPSTREAM_RESET, which says how the backend ended, when nothing else can even be dialled', async () => {
+    const { connect } = harness({ '10.0.0.1:1': 'accepts' }, { name: [] });
+    const backends = [backend('10.0.0.1'), { ...backend('nobody'), priority: 1 }];
+    const { retry } = await connect(retrying(backends));
+    const error = await retry?.reach(SILENT).catch((reason: unknown) => reason);
+    expect(error).toMatchObject({ code: 'CONNECT_FAILED' });
+    const { connect: again } = harness({ '10.0.0.1:1': 'accepts' }, { empty: [] });
+    const { retry: other } = await again(retrying([backend('10.0.0.1'), { ...backend('empty'), priority: 1 }]));
+    const left = await other?.reach(SILENT).catch((reason: unknown) => reason);
+    expect(left).toMatchObject({
+      code: 'UPSTREAM_RESET',
+      message: '10.0.0.1:1 finished before its first byte',
+    });
+  });
+
+  it('does not make an upstream of another route heavier', async () => {
+    const { connect } = harness({ '10.0.0.1:1': 'accepts' });
+    expect(Object.keys(await connect(route([backend('10.0.0.1'), backend('10.0.0.2')])))).not.toContain('retry');
+  });
+});

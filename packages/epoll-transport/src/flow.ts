@@ -77,6 +77,8 @@ export class EpollFlow implements Direction, EpollIncoming, EpollOutgoing, Task 
 
   abandon(): void {
     this.#finished = true;
+    this.from.incoming = undefined;
+    this.to.outgoing = undefined;
     this.#rest = NOTHING;
     this.#givePipeBack();
   }

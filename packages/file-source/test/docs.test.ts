@@ -122,6 +122,7 @@ describe('the JSON Schema', () => {
     { routes: [{ serverNames: ['a'], backends: [], limits: { rate: 10 } }] },
     { routes: [{ serverNames: ['a'], backends: [], limits: { maxAge: 'never' } }] },
     { routes: [{ serverNames: ['a'], backends: [], proxyProtocol: 'v3' }] },
+    { routes: [{ serverNames: ['a'], backends: [], retryBeforeFirstByte: 1 }] },
     { routes: [{ serverNames: ['a'], backends: [], limits: { perBackend: '1' } }] },
     { routes: [{ serverNames: ['a'], backends: [{ address: 'unix:/b', port: 1 }] }] },
     { routes: [{ serverNames: ['a'], backends: [{ address: 'b', port: 0 }] }] },

@@ -97,6 +97,13 @@ describe('a route file', () => {
     expect(read('serverNames: [ a.example ], egress: { allowAddresses: [ 10.0.0.0/33 ] }')).toHaveLength(1);
   });
 
+  it('may try another backend before the first byte', () => {
+    const text = 'routes: [{ serverNames: [a], backends: [], retryBeforeFirstByte: VALUE }]';
+    const read = (value: string) => parseRouteFile(text.replace('VALUE', value), 'r.yaml').routes;
+    expect(read('true')).toMatchObject([{ retryBeforeFirstByte: true }]);
+    expect(read('false')[0]).not.toHaveProperty('retryBeforeFirstByte');
+  });
+
   it('may say when a backup takes over', () => {
     const text =
       'routes: [ { serverNames: [ a.example ], backends: [], failover: { minHealthy: 2, returnAfter: 30s } } ]';

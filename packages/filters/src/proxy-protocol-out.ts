@@ -1,4 +1,4 @@
-import { withDial, withUpgrade } from '@meshgate/core';
+import { changedUpstream, withDial, withUpgrade } from '@meshgate/core';
 import type {
   Connection,
   ConnectContext,
@@ -48,11 +48,12 @@ async function connectWith(
     );
     return dial;
   });
-  const upstream = await inner.connect(route, dialling);
-  if (told.has(upstream.connection)) return upstream;
-  const { connection, backend, address, trace } = upstream;
-  const facts = { connection, route: upstream.route, backend, address, ...(trace !== undefined && { trace }) };
-  return { ...facts, preface: header, release: (transfer) => upstream.release(transfer) };
+  return changedUpstream(await inner.connect(route, dialling), (upstream) => {
+    if (told.has(upstream.connection)) return upstream;
+    const { connection, backend, address, trace } = upstream;
+    const facts = { connection, route: upstream.route, backend, address, ...(trace !== undefined && { trace }) };
+    return { ...facts, preface: header, release: (transfer) => upstream.release(transfer) };
+  });
 }
 
 function headerOf(version: ProxyProtocolVersion, { connection, hello }: ConnectContext): Uint8Array {

@@ -124,6 +124,25 @@ describe.each(transports)('a backend of a route with proxyProtocol, on the trans
     expect((await peer.receive(HELLO.length)).equals(HELLO)).toBe(true);
   });
 
+  it('gets it, too, when it takes the place of one that has ended before its first byte', async () => {
+    await using first = await peerListener();
+    await using second = await peerListener();
+    const backends = [first, second].map(({ address }, priority) => ({ address, weight: 1, healthy: true, priority }));
+    const route = { ...routeTo(first.address, 'v1'), backends, retryBeforeFirstByte: true };
+    await using proxy = await proxyTo(route, [], makeTransport());
+    await using client = await rawClient(proxy.address);
+    await client.send(HELLO);
+    const expected = Buffer.concat([
+      Buffer.from(`PROXY TCP4 127.0.0.1 127.0.0.1 ${client.local.port} ${proxy.address.port}\r\n`),
+      HELLO,
+    ]);
+    const gone = await first.accept();
+    expect((await gone.receive(expected.length)).equals(expected)).toBe(true);
+    gone.reset();
+    const peer = await second.accept();
+    expect((await peer.receive(expected.length)).equals(expected)).toBe(true);
+  });
+
   it('that speaks PostgreSQL gets it before it is asked for TLS', async () => {
     await using backend = await peerListener();
     await using proxy = await proxyTo(routeTo(backend.address, 'v1'), [postgresBackends()], makeTransport());

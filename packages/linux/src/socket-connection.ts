@@ -95,11 +95,19 @@ export class SocketConnection<Kernel extends TransportKernel, Socket extends Str
     closePassingOn(this.#socket, this.#side, reason);
   }
 
-  /** Gives the socket away, for good; with it, why it is lost if it is. */
+  /** Gives the socket away; with it, why it is lost if it is. */
   release(): { readonly socket: Socket; readonly lost: ProxyError | undefined } {
     this.#released = true;
     this.onReset = undefined;
     return { socket: this.#socket, lost: this.#lost };
+  }
+
+  /** Undoes {@link release}. */
+  reclaim(): void {
+    this.#released = false;
+    this.#socket.owner = this;
+    this.#socket.clearDeadline();
+    this.onReady();
   }
 
   onReady(): void {

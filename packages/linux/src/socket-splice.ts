@@ -18,7 +18,7 @@ export interface Direction {
   readonly finished: boolean;
   /** Begins with `bytes`, which come before anything that is received. */
   begin(bytes: Uint8Array): void;
-  /** Gives back what it holds. The sockets are not its own. */
+  /** Gives back what it holds, and is told of the sockets no more: they are not its own. */
   abandon(): void;
 }
 
@@ -45,6 +45,15 @@ interface FirstEnd {
 /** Makes the direction from one socket to the other, told of by the two sockets. */
 type CreateDirection<Socket> = (from: Socket, to: Socket, owner: DirectionOwner) => Direction;
 
+/** How a splice may leave its downstream to the caller, once its upstream has ended. */
+interface Returning {
+  readonly downstream: Pick<SocketConnection<TransportKernel, StreamSocket>, 'reclaim' | 'destroy'>;
+  /** In milliseconds of the monotonic clock. */
+  readonly untilMs: number;
+  /** It is the caller's as soon as the upstream is closed. */
+  isHandedBack: boolean;
+}
+
 /** Carries bytes between two connections until both directions have ended. Owns both from its construction on. */
 export class SocketSplice<Kernel extends TransportKernel, Socket extends StreamSocket>
   implements Splice, DirectionOwner, SocketOwner
@@ -64,6 +73,8 @@ export class SocketSplice<Kernel extends TransportKernel, Socket extends StreamS
   #firstEnd: FirstEnd | undefined;
   #over = false;
   #error: ProxyError | undefined;
+  /** Absent once the downstream cannot be handed back any more. */
+  #returning: Returning | undefined;
   /** Descriptors not yet closed. */
   #open = 2;
 
@@ -77,6 +88,8 @@ export class SocketSplice<Kernel extends TransportKernel, Socket extends StreamS
     this.#turns = down.kernel.turns;
     this.idleTimeoutMs = options.idleTimeoutMs;
     this.halfCloseTimeoutMs = options.halfCloseTimeoutMs;
+    const { handBackUntilMs: untilMs } = options;
+    if (untilMs !== undefined) this.#returning = { downstream: down, untilMs, isHandedBack: false };
     this.done = new Promise((resolve) => {
       this.#resolve = resolve;
     });
@@ -86,7 +99,7 @@ export class SocketSplice<Kernel extends TransportKernel, Socket extends StreamS
     backend.socket.owner = this;
     const lost = client.lost ?? backend.lost;
     if (lost === undefined) this.#start(options.head);
-    else this.cut(lost);
+    else if (client.lost !== undefined || !this.#handBack(lost)) this.cut(lost);
   }
 
   get bytesUp(): number {
@@ -102,6 +115,7 @@ export class SocketSplice<Kernel extends TransportKernel, Socket extends StreamS
   }
 
   cut(reason: ProxyError): void {
+    if (this.#returning?.isHandedBack === true) this.#cutHandedBack(this.#returning, reason);
     if (this.#over) return;
     this.#over = true;
     this.#error = reason;
@@ -124,17 +138,22 @@ export class SocketSplice<Kernel extends TransportKernel, Socket extends StreamS
   onClosed(): void {
     this.#open -= 1;
     if (this.#open > 0) return;
-    this.#resolve(transferOf(this, this.#firstByteAt, this.#error));
+    const transfer = transferOf(this, this.#firstByteAt, this.#error);
+    this.#resolve(this.#returning?.isHandedBack === true ? { ...transfer, handedBack: true } : transfer);
+    this.#returning = undefined;
     this.#turns.settled();
   }
 
   onReceived(direction: Direction): void {
     this.#lastByteAt = this.#turns.nowMs;
+    this.#returning = undefined;
     if (direction === this.#downward) this.#firstByteAt ??= this.#lastByteAt;
   }
 
   /** Only the first of two directions has to be shut down: the second is, by closing, since nothing is left unread then. */
   onFinished(direction: Direction): void {
+    if (direction === this.#downward && this.#handBack()) return;
+    this.#returning = undefined;
     if (!this.#upward.finished || !this.#downward.finished) {
       direction.to.finish();
       const { bytesUp, bytesDown } = this;
@@ -147,8 +166,12 @@ export class SocketSplice<Kernel extends TransportKernel, Socket extends StreamS
 
   onLost(socket: StreamSocket, errno: number): void {
     const first = this.#firstEnd;
-    if (first?.of === socket && isHarmlessLoss(this, first.carried)) this.#endWell();
-    else this.cut(lostBy(errno, socket === this.#upward.from ? 'downstream' : 'upstream'));
+    if (first?.of === socket && isHarmlessLoss(this, first.carried)) {
+      this.#endWell();
+      return;
+    }
+    const error = lostBy(errno, socket === this.#upward.from ? 'downstream' : 'upstream');
+    if (socket === this.#upward.from || !this.#handBack(error)) this.cut(error);
   }
 
   #start(head: Uint8Array): void {
@@ -156,6 +179,29 @@ export class SocketSplice<Kernel extends TransportKernel, Socket extends StreamS
     this.#upward.begin(head);
     if (!this.#over) this.#downward.begin(NOTHING);
     for (const socket of [this.#upward.from, this.#upward.to]) this.onReady(socket);
+  }
+
+  /** @returns `false` when the downstream has to go the way of the upstream */
+  #handBack(error?: ProxyError): boolean {
+    const returning = this.#returning;
+    if (returning === undefined || this.#over || performance.now() >= returning.untilMs) return false;
+    this.#over = true;
+    this.#error = error;
+    this.#upward.abandon();
+    this.#downward.abandon();
+    returning.isHandedBack = true;
+    // The downstream stays open.
+    this.#open -= 1;
+    returning.downstream.reclaim();
+    this.#upward.to.close();
+    return true;
+  }
+
+  /** The upstream is not closed yet: nobody has the downstream so far. */
+  #cutHandedBack({ downstream }: Returning, reason: ProxyError): void {
+    this.#returning = undefined;
+    this.#error = reason;
+    downstream.destroy(reason);
   }
 
   #endWell(): void {

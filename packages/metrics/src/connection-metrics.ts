@@ -82,6 +82,11 @@ export class ConnectionMetrics {
     if (live?.helloAt !== undefined) seriesOf(live).connect.observe(at - live.helloAt);
   }
 
+  retried(connection: Accepted): void {
+    const live = this.#live.get(connection);
+    if (live !== undefined) seriesOf(live).retries.value += 1;
+  }
+
   closed(facts: ClosedConnection): void {
     const { connection } = facts;
     const live = this.#live.get(connection);
@@ -158,6 +163,7 @@ class RouteFamilies {
   readonly closed: CellFamily<'listener' | 'route' | 'code' | 'side'>;
   readonly bytes: CellFamily<'route' | 'direction'>;
   readonly dialFailures: CellFamily<'route' | 'code'>;
+  readonly retries: CellFamily<'route'>;
   readonly connect: Durations<'route'>;
   readonly firstByte: Durations<'route'>;
   readonly lifetime: Durations<'route'>;
@@ -167,13 +173,14 @@ class RouteFamilies {
     this.closed = new CellFamily(METRICS.closed, registry);
     this.bytes = new CellFamily(METRICS.bytes, registry, sample);
     this.dialFailures = new CellFamily(METRICS.dialFailures, registry);
+    this.retries = new CellFamily(METRICS.retries, registry);
     this.connect = new Durations(METRICS.connectSeconds, registry);
     this.firstByte = new Durations(METRICS.firstByteSeconds, registry);
     this.lifetime = new Durations(METRICS.lifetimeSeconds, registry);
   }
 
   drop(routes: ReadonlySet<string>): void {
-    for (const family of [this.active, this.closed, this.bytes, this.dialFailures])
+    for (const family of [this.active, this.closed, this.bytes, this.dialFailures, this.retries])
       family.drop(({ route }) => routes.has(route));
     for (const durations of [this.connect, this.firstByte, this.lifetime])
       for (const route of routes) durations.drop({ route });
@@ -192,6 +199,7 @@ class RouteSeries {
   #firstByte: DurationCell | undefined;
   #lifetime: DurationCell | undefined;
   readonly #families: RouteFamilies;
+  #retries: MetricCell | undefined;
   readonly #listeners = new Memo((listener: string) => this.#on(listener));
 
   constructor(route: string, families: RouteFamilies) {
@@ -215,6 +223,11 @@ class RouteSeries {
   /** From accept to close. */
   get lifetime(): DurationCell {
     return (this.#lifetime ??= this.#families.lifetime.cell(this.#labels));
+  }
+
+  /** Most routes do not retry, and have no such series. */
+  get retries(): MetricCell {
+    return (this.#retries ??= this.#families.retries.cell(this.#labels));
   }
 
   /** Of the connections that came in at `listener`. */

@@ -55,6 +55,12 @@ export const METRICS = {
     help: 'Connections accepted and not yet closed',
     labels: ['listener', 'route'],
   },
+  retries: {
+    type: 'counter',
+    name: 'meshgate_connection_retries_total',
+    help: 'Backends that ended a connection before its first byte, so that another one was tried',
+    labels: ['route'],
+  },
   closed: {
     type: 'counter',
     name: 'meshgate_connections_closed_total',

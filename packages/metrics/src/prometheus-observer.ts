@@ -57,6 +57,8 @@ function count(event: ProxyEvent, counts: Counts): void {
       return connections.routed(event.connection, event.route.name);
     case 'connection.connected':
       return connections.connected(event.connection, event.at);
+    case 'connection.retried':
+      return connections.retried(event.connection);
     case 'connection.closed':
       return connections.closed(event.closed);
     case 'connection.refused':

@@ -29,6 +29,7 @@ export function eventSamples(id = 'c1'): EventSamples {
     'connection.sniffed': { type: 'connection.sniffed', connection, hello: sampleHello(), at },
     'connection.routed': { type: 'connection.routed', connection, route: ROUTE },
     'connection.connected': { type: 'connection.connected', connection, upstream, at: at + 1 },
+    'connection.retried': { type: 'connection.retried', connection, upstream, error },
     'connection.closed': { type: 'connection.closed', closed: sampleClosed(connection, upstream) },
     'dial.failed': { type: 'dial.failed', connection, route: ROUTE, address: BACKEND, error },
     ...listenerSamples(),

@@ -46,7 +46,7 @@ export { describeBalance } from './contracts/balance.ts';
 export { describeLayer } from './contracts/layer.ts';
 export { describeService } from './contracts/service.ts';
 export { describeTransport } from './contracts/transport.ts';
-export type { CreateTransport } from './contracts/transport/claims.ts';
+export type { CreateTransport, TransportTraits } from './contracts/transport/claims.ts';
 export type { ObserverTraits } from './contracts/observer.ts';
 
 // Values for tests of single parts.

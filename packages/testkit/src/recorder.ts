@@ -121,6 +121,6 @@ function describeEvent(event: ProxyEvent): string {
   if ('route' in event) facts.push(event.route.name);
   if ('listener' in event) facts.push(event.listener);
   if ('source' in event) facts.push(event.source);
-  if ('error' in event) facts.push(`(${event.error.message})`);
+  if ('error' in event && event.error !== undefined) facts.push(`(${event.error.message})`);
   return facts.join(' ');
 }

@@ -116,6 +116,8 @@ export class UringFlow implements Direction, UringIncoming, UringOutgoing, Task 
 
   abandon(): void {
     this.#phase = 'finished';
+    this.from.incoming = undefined;
+    this.to.outgoing = undefined;
     this.#rest = NOTHING;
     this.#givePipeBack();
   }

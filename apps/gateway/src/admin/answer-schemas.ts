@@ -42,6 +42,7 @@ const rules = {
     .optional()
     .describe('what its connections may spend, as in a route file'),
   proxyProtocol: z.enum(['v1', 'v2']).optional().describe('how backends are told of the client'),
+  retryBeforeFirstByte: z.literal(true).optional().describe('another backend gets the hello that one has not answered'),
 };
 
 const checkState = z.enum(['unknown', 'up', 'down']);

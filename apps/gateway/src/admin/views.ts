@@ -44,6 +44,8 @@ export interface RouteRulesView {
   readonly limits?: RouteLimitsView;
   /** How backends are told of the client. */
   readonly proxyProtocol?: ProxyProtocolVersion;
+  /** A backend that ends a connection before its first byte is not the last word; absent when it is. */
+  readonly retryBeforeFirstByte?: true;
 }
 
 /** The limits of a route. */
@@ -54,11 +56,12 @@ interface RouteLimitsView extends Pick<RouteLimits, 'connections' | 'perBackend'
   readonly halfCloseTimeout?: string;
 }
 
-export function rulesView({ access, limits, proxyProtocol }: Route): RouteRulesView {
+export function rulesView({ access, limits, proxyProtocol, retryBeforeFirstByte }: Route): RouteRulesView {
   return {
     ...(access !== undefined && { access }),
     ...(limits !== undefined && { limits: limitsView(limits) }),
     ...(proxyProtocol !== undefined && { proxyProtocol }),
+    ...(retryBeforeFirstByte === true && { retryBeforeFirstByte }),
   };
 }
 

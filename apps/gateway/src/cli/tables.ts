@@ -118,7 +118,8 @@ function choiceFacts({ failover, egress }: FoundRoute): readonly (readonly strin
 }
 
 /** What a route says of its clients, one fact a line. */
-function rulesOf({ access = {}, limits = {}, proxyProtocol }: RouteRulesView): readonly (readonly string[])[] {
+function rulesOf(rules: RouteRulesView): readonly (readonly string[])[] {
+  const { access = {}, limits = {}, proxyProtocol, retryBeforeFirstByte } = rules;
   const { allow, deny, allowFile, denyFile } = access;
   const list = (entries: readonly string[] = [], file?: string): readonly string[] => [
     ...entries.slice(0, SHOWN_ENTRIES),
@@ -130,6 +131,7 @@ function rulesOf({ access = {}, limits = {}, proxyProtocol }: RouteRulesView): r
     ['deny', list(deny, denyFile)] as const,
     ['limits', Object.entries(limits).map(([name, value]) => `${name} ${value}`)] as const,
     ['PROXY protocol', proxyProtocol === undefined ? [] : [proxyProtocol]] as const,
+    ['retry', retryBeforeFirstByte === undefined ? [] : ['before the first byte']] as const,
   ].flatMap(([name, parts]) => (parts.length === 0 ? [] : [[name, parts.join(', ')]]));
 }
 

@@ -29,6 +29,8 @@ export interface AccessEntry extends SidecarFacts {
   readonly facts?: Readonly<Record<string, string>>;
   /** Dials made. */
   readonly attempts: number;
+  /** How often another backend was tried because one ended before its first byte. */
+  readonly retries?: number;
   readonly bytesUp: number;
   readonly bytesDown: number;
   /** From accept to a complete ClientHello. */
@@ -123,7 +125,7 @@ function connectedEntry(
 /** What the access log says of a connection. */
 export function accessEntry(closed: ClosedConnection, repeats = 0): AccessEntry {
   const { connection, hello, route, dialled, transfer } = closed;
-  const { helloAt, connectedAt, closedAt, attempts, error } = closed;
+  const { helloAt, connectedAt, closedAt, attempts, retries = 0, error } = closed;
   return {
     id: connection.id,
     listener: connection.listener,
@@ -137,6 +139,7 @@ export function accessEntry(closed: ClosedConnection, repeats = 0): AccessEntry 
     ...sidecarFacts(closed),
     ...shownFacts(connection),
     attempts,
+    ...(retries > 0 && { retries }),
     bytesUp: transfer.bytesUp,
     bytesDown: transfer.bytesDown,
     ...between('helloMs', connection.at, helloAt),

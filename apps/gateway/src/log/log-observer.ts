@@ -118,6 +118,11 @@ const LINES: { readonly [Type in ProxyEvent['type']]: LineWriter<LoggedEvent<Typ
     if (error.code !== 'INTERNAL') return { level: 'debug', message: error.message, facts };
     return lineOf('internalError', { reason: error.message }, { ...facts, err: error });
   },
+  'connection.retried': ({ connection, upstream, error }) => ({
+    level: 'debug',
+    message: `trying another backend: this one ${error === undefined ? 'finished' : 'was lost'} before its first byte`,
+    facts: { id: connection.id, route: upstream.route.name, backend: formatEndpoint(upstream.address) },
+  }),
   'connection.refused': ({ listener, remote, error }) =>
     lineOf(
       'connectionsRefused',

@@ -13,6 +13,7 @@ import { ManyAddresses } from './many-addresses.ts';
 import { countsConnections, Pickers } from './pickers.ts';
 import type { Backend, Route } from '../routes/route.ts';
 import type { Endpoint } from '../transport/endpoint.ts';
+import type { Transfer } from '../transport/transport.ts';
 import type { Reached } from './staggered-dials.ts';
 import type { ConnectContext, Connector } from './stages.ts';
 
@@ -52,26 +53,27 @@ export function balancedConnector(options: ConnectorOptions): BalancedConnector 
   const pickers = pickersOf(options, loads);
   return withPlaces(options.share ?? 1, connect);
 
-  async function connect(
-    route: Route,
-    context: ConnectContext,
-    withinMs?: number,
-    place?: BackendPlace,
-  ): Promise<Upstream> {
+  function connect(route: Route, context: ConnectContext, withinMs?: number, place?: BackendPlace): Promise<Upstream> {
     const dials = new Dials(options, route, context);
     if (withinMs !== undefined) dials.endWithin(withinMs);
-    let untried = route.backends;
-    while (untried.length > 0 && dials.left > 0) {
-      const backend = next(route, untried, context);
-      if (backend === undefined) throw dials.allDown(untried.length);
-      untried = without(untried, backend);
+    const reached = reach(dials, place);
+    return route.retryBeforeFirstByte === true ? retrying(dials, reached, () => reach(dials, place)) : reached;
+  }
+
+  async function reach(dials: Dials, place?: BackendPlace): Promise<Upstream> {
+    const { route, context } = dials;
+    while (dials.untried.length > 0 && dials.left > 0) {
+      const backend = next(route, dials.untried, context);
+      if (backend === undefined) throw dials.allDown();
+      dials.chosen(backend);
       if (place?.moveTo(backend) === false) continue;
       const found = options.addresses.find(backend.address);
-      const addresses =
-        found instanceof Promise ? usable(health, route, await dials.lookedUp(backend.address, found)) : found;
+      const addresses = dials.answering(
+        found instanceof Promise ? usable(health, route, await dials.lookedUp(backend.address, found)) : found,
+      );
       const [address] = addresses;
       if (address === undefined) continue;
-      const timeoutMs = dials.timeFor(untried.length === 0);
+      const timeoutMs = dials.timeForNext();
       if (addresses.length > 1 || outliers.isEjected(address)) {
         const within = { dials, endsAt: performance.now() + timeoutMs };
         const reached = await manyAddresses.reach(backend, addresses, within);
@@ -90,7 +92,7 @@ export function balancedConnector(options: ConnectorOptions): BalancedConnector 
         dials.failed(address, reason, beganAt);
       }
     }
-    throw dials.failure(untried.length);
+    throw dials.failure();
   }
 
   function next(route: Route, untried: readonly Backend[], client: ConnectContext): Backend | undefined {
@@ -104,6 +106,19 @@ export function balancedConnector(options: ConnectorOptions): BalancedConnector 
   }
 }
 
+/** `reached`, and in its place whatever `next` reaches, for as long as there is something to try. */
+async function retrying(dials: Dials, reached: Promise<Upstream>, next: () => Promise<Upstream>): Promise<Upstream> {
+  const upstream = await reached;
+  if (!dials.hasMore) return upstream;
+  const { backend, address } = upstream;
+  const reach = (transfer: Transfer): Promise<Upstream> => {
+    upstream.release(transfer);
+    dials.unanswered(backend, address, transfer.error);
+    return retrying(dials, next(), next);
+  };
+  return { ...upstream, retry: { untilMs: dials.endsAt, reach } };
+}
+
 function candidatesOf(options: ConnectorOptions, health: BackendHealth): Candidates {
   const { outliers, observer, prefer: preference = {}, random = Math.random } = options;
   return new Candidates({ outliers, health, preference, observer, random });
@@ -113,11 +128,6 @@ function pickersOf({ balances, observer, random = Math.random }: ConnectorOption
   return new Pickers({ load: (backend) => loads.of(backend), random, offered: balances ?? new Map(), observer });
 }
 
-function without(backends: readonly Backend[], backend: Backend): readonly Backend[] {
-  return backends.length === 1 ? NO_BACKENDS : backends.filter((one) => one !== backend);
-}
-
-const NO_BACKENDS: readonly Backend[] = [];
 const NOTHING_TO_RELEASE = (): void => undefined;
 
 /** Of the addresses of a name, those that health checks leave. */

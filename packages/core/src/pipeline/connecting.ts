@@ -27,6 +27,8 @@ export class Connecting implements ConnectContext {
   route: Route | undefined;
   /** Dials so far. */
   attempts = 0;
+  /** Backends that were reached and have not answered. */
+  retries = 0;
   /** The address dialled last; absent before the first dial. */
   dialled: Endpoint | undefined;
   /** Why nobody waits for a backend any more. */
@@ -83,6 +85,13 @@ export class Connecting implements ConnectContext {
     if (this.#newest?.isAllThatReached(upstream.connection) === true) this.#newest = undefined;
     this.connectedAt = performance.now();
     return this.connectedAt;
+  }
+
+  /** The upstream has ended without an answer: it is not the session's any more. */
+  unanswered(): void {
+    this.upstream = undefined;
+    this.connectedAt = undefined;
+    this.retries += 1;
   }
 
   /** Why the client left, and what it was waiting for until then. */

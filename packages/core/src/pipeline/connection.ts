@@ -65,20 +65,53 @@ export interface Upstream {
   readonly preface?: Uint8Array;
   /**
    * Tells the connector how it ended, so that it can count active connections and judge the backend.
-   * Obligation: called exactly once, when the splice has ended.
+   * Obligation: called exactly once, when the splice has ended; or {@link Retry.reach} in its place.
    */
   release(transfer: Transfer): void;
+  /** How another backend takes its place when it ends without an answer; absent where the route does not retry, or has nothing left to try. */
+  readonly retry?: Retry;
 }
 
-/** `upstream`, with something more to be done when it is given back. */
+/** The way from a backend that has not answered to the next one. */
+export interface Retry {
+  /** When it is too late for that, in milliseconds of the monotonic clock. */
+  readonly untilMs: number;
+  /** Gives the upstream back, as {@link Upstream.release} does, and reaches another. Rejects as a connector does; nothing is left to be given back then. */
+  reach(transfer: Transfer): Promise<Upstream>;
+}
+
+/** `upstream` as `change` makes it, and whatever takes its place later, too: for layers. */
+export function changedUpstream(upstream: Upstream, change: (upstream: Upstream) => Upstream): Upstream {
+  const changed = change(upstream);
+  const { retry } = upstream;
+  if (retry === undefined) return changed;
+  const reach = async (transfer: Transfer): Promise<Upstream> => changedUpstream(await retry.reach(transfer), change);
+  return { ...changed, retry: { untilMs: retry.untilMs, reach } };
+}
+
+/** `upstream`, with something more to be done when it, or what takes its place, is given back for good. */
 export function releasing(upstream: Upstream, done: () => void): Upstream {
-  const { connection, route, backend, address, trace, preface } = upstream;
+  const { connection, route, backend, address, trace, preface, retry } = upstream;
   const release = (transfer: Transfer): void => {
     done();
     upstream.release(transfer);
   };
   const facts = { connection, route, backend, address, release };
-  return { ...facts, ...(trace !== undefined && { trace }), ...(preface !== undefined && { preface }) };
+  return {
+    ...facts,
+    ...(trace !== undefined && { trace }),
+    ...(preface !== undefined && { preface }),
+    ...(retry !== undefined && { retry: { untilMs: retry.untilMs, reach } }),
+  };
+
+  async function reach(transfer: Transfer): Promise<Upstream> {
+    try {
+      return releasing(await (retry as Retry).reach(transfer), done);
+    } catch (reason) {
+      done();
+      throw reason;
+    }
+  }
 }
 
 /** What is sent to a backend first. */

@@ -27,30 +27,41 @@ export interface DialsOptions {
 // A client that leaves after a quarter of the time which it could have waited has most likely run out of its own patience.
 const BLAMED_AFTER = 0.25;
 
-/** The dials made for one connection: bounds their number, divides the time among them, and remembers why the last one failed. */
+/**
+ * The dials made for one connection: knows what is left to try, bounds their number, divides the time among them, and remembers why the last
+ * one failed.
+ */
 export class Dials {
+  readonly route: Route;
+  readonly context: ConnectContext;
+  /** Backends that have not been chosen yet. */
+  untried: readonly Backend[];
   #failure: ProxyError | undefined;
   readonly #options: DialsOptions;
-  readonly #route: Route;
-  readonly #context: ConnectContext;
+  /** Addresses that were reached, and did not answer. */
+  #unanswered: Set<string> | undefined;
+  /** Whether the backend that was chosen last has addresses which were not reached. */
+  #hasOtherAddresses = false;
   #timeoutMs: number;
-  #endsAt: number;
+  /** When the time for all of them is over, in milliseconds of the monotonic clock. */
+  endsAt: number;
   #attempts = 0;
   /** When the time for the last backend was measured: its dial begins then. */
   beganAt = 0;
 
   constructor(options: DialsOptions, route: Route, context: ConnectContext) {
     this.#options = options;
-    this.#route = route;
-    this.#context = context;
+    this.route = route;
+    this.context = context;
+    this.untried = route.backends;
     this.#timeoutMs = route.connectTimeoutMs ?? options.limits.connectTimeoutMs;
-    this.#endsAt = performance.now() + this.#timeoutMs;
+    this.endsAt = performance.now() + this.#timeoutMs;
   }
 
   /** Ends `ms` milliseconds from now at the latest, whatever the route says. */
   endWithin(ms: number): void {
     this.#timeoutMs = Math.min(this.#timeoutMs, ms);
-    this.#endsAt = performance.now() + this.#timeoutMs;
+    this.endsAt = performance.now() + this.#timeoutMs;
   }
 
   /** How many more dials there may be. */
@@ -58,9 +69,40 @@ export class Dials {
     return this.#options.limits.dials - this.#attempts;
   }
 
-  /** Why no backend was reached: the last dial's error. `untried`: how many backends were left when the dials had been used up. */
-  failure(untried: number): ProxyError {
-    const { name, withoutBackend = 'NO_BACKEND' } = this.#route;
+  /** Whether there is something to try in place of the backend that was chosen last. */
+  get hasMore(): boolean {
+    return this.left > 0 && (this.untried.length > 0 || this.#hasOtherAddresses);
+  }
+
+  /** `backend` is tried next. */
+  chosen(backend: Backend): void {
+    this.untried = this.untried.length === 1 ? NO_BACKENDS : this.untried.filter((one) => one !== backend);
+  }
+
+  /** Of the addresses of the backend that was chosen those which have not failed to answer. */
+  answering(addresses: readonly Endpoint[]): readonly Endpoint[] {
+    const unanswered = this.#unanswered;
+    const answering =
+      unanswered === undefined ? addresses : addresses.filter((one) => !unanswered.has(formatEndpoint(one)));
+    this.#hasOtherAddresses = answering.length > 1;
+    return answering;
+  }
+
+  /** It was reached, and has ended without an answer: its other addresses, if it has any, are tried last. */
+  unanswered(backend: Backend, address: Endpoint, reason: ProxyError | undefined): void {
+    const how = reason === undefined ? 'finished' : 'was lost';
+    this.#failure = new ProxyError('UPSTREAM_RESET', `${formatEndpoint(address)} ${how} before its first byte`, {
+      cause: reason,
+    });
+    this.#unanswered ??= new Set();
+    this.#unanswered.add(formatEndpoint(address));
+    if (this.#hasOtherAddresses) this.untried = [...this.untried, backend];
+  }
+
+  /** Why no backend was reached: the last dial's error. */
+  failure(): ProxyError {
+    const untried = this.untried.length;
+    const { name, withoutBackend = 'NO_BACKEND' } = this.route;
     const last = this.#failure ?? new ProxyError(withoutBackend, `route ${name} has no backend`);
     if (untried === 0 || this.left > 0) return last;
     const rest = `${this.#attempts} dials were made, ${untried} more backends not tried`;
@@ -68,15 +110,15 @@ export class Dials {
   }
 
   /** Why no other backend is tried: the route refuses to use those that are down. */
-  allDown(untried: number): ProxyError {
-    const down = `all ${untried} backends of route ${this.#route.name} that are left are down by their health checks`;
+  allDown(): ProxyError {
+    const down = `all ${this.untried.length} backends of route ${this.route.name} that are left are down by their health checks`;
     return this.#failure ?? new ProxyError('NO_BACKEND', down);
   }
 
-  /** The time for one more backend: all that is left for the last one, else half of it. Throws when there is none. */
-  timeFor(isLast: boolean): number {
+  /** The time for the backend that was chosen: all that is left for the last one, else half of it. Throws when there is none. */
+  timeForNext(): number {
     const leftMs = this.#leftMs();
-    return isLast || this.left <= 1 ? leftMs : leftMs / 2;
+    return this.untried.length === 0 || this.left <= 1 ? leftMs : leftMs / 2;
   }
 
   /** Dials, unless it would lead back to this proxy: then `undefined`, and that is a failure like any other. */
@@ -90,8 +132,8 @@ export class Dials {
       return undefined;
     }
     const { upgrade, keepAlive } = this.#options;
-    const options = { keepAlive: this.#route.keepAlive ?? keepAlive, timeoutMs };
-    return this.#context.dial(backend, address, upgrade === undefined ? options : { ...options, upgrade });
+    const options = { keepAlive: this.route.keepAlive ?? keepAlive, timeoutMs };
+    return this.context.dial(backend, address, upgrade === undefined ? options : { ...options, upgrade });
   }
 
   /**
@@ -99,23 +141,23 @@ export class Dials {
    * is then blamed all the same.
    */
   failed(address: Endpoint, reason: unknown, beganAt: number): void {
-    const { abandoned } = this.#context;
+    const { abandoned } = this.context;
     if (abandoned !== undefined) {
       if (abandoned.side === 'downstream') this.#blame(address, performance.now() - beganAt);
       throw abandoned;
     }
     const error = ProxyError.from(reason);
     this.#failure = error;
-    if (isOfAddress(error)) this.#options.outliers.failed(address, this.#route.backends.length);
+    if (isOfAddress(error)) this.#options.outliers.failed(address, this.route.backends.length);
   }
 
   /** An address that could not even be dialled. Throws when nobody is there to go on for. */
   notDialled(address: Endpoint, reason: unknown): void {
-    const { abandoned, connection } = this.#context;
+    const { abandoned, connection } = this.context;
     if (abandoned !== undefined) throw abandoned;
     const error = ProxyError.from(reason);
     this.#failure = error;
-    this.#options.observer.observe({ type: 'dial.failed', connection, route: this.#route, address, error });
+    this.#options.observer.observe({ type: 'dial.failed', connection, route: this.route, address, error });
   }
 
   /** What the name system says of a backend: nothing when it fails. Rejects when nobody is there to go on for. */
@@ -130,7 +172,7 @@ export class Dials {
 
   /** It had not answered for long when another address of the backend answered at once. */
   overtaken(address: Endpoint): void {
-    this.#options.outliers.failed(address, this.#route.backends.length);
+    this.#options.outliers.failed(address, this.route.backends.length);
   }
 
   /** Another connection's dial to the same address has failed. */
@@ -140,7 +182,7 @@ export class Dials {
 
   /** Waits for somebody else no longer than for a backend. Rejects when the time is over, or nobody is there to go on for. */
   async inTime<T>(answer: Promise<T>, what: string): Promise<T> {
-    const { signal } = this.#context;
+    const { signal } = this.context;
     const over = new AbortController();
     const late = pause(this.#leftMs(), over.signal).then(() => LATE);
     const gone = aborted(signal, over.signal);
@@ -152,16 +194,16 @@ export class Dials {
 
   #blame(address: Endpoint, waitedMs: number): void {
     if (waitedMs < this.#timeoutMs * BLAMED_AFTER) return;
-    const { connection } = this.#context;
+    const { connection } = this.context;
     const waited = `dial ${formatEndpoint(address)}: no answer for ${formatDuration(waitedMs)}, then the client left`;
     const error = new ProxyError('CONNECT_TIMEOUT', waited);
-    this.#options.outliers.failed(address, this.#route.backends.length);
-    this.#options.observer.observe({ type: 'dial.failed', connection, route: this.#route, address, error });
+    this.#options.outliers.failed(address, this.route.backends.length);
+    this.#options.observer.observe({ type: 'dial.failed', connection, route: this.route, address, error });
   }
 
   #leftMs(): number {
     this.beganAt = performance.now();
-    const leftMs = this.#endsAt - this.beganAt;
+    const leftMs = this.endsAt - this.beganAt;
     if (leftMs > 0) return leftMs;
     throw this.#timeout(
       this.#failure === undefined
@@ -172,10 +214,11 @@ export class Dials {
 
   #timeout(detail: string): ProxyError {
     const within = formatDuration(this.#timeoutMs);
-    return new ProxyError('CONNECT_TIMEOUT', `no backend of route ${this.#route.name} within ${within}; ${detail}`);
+    return new ProxyError('CONNECT_TIMEOUT', `no backend of route ${this.route.name} within ${within}; ${detail}`);
   }
 }
 
+const NO_BACKENDS: readonly Backend[] = [];
 const NO_ADDRESSES: readonly Endpoint[] = [];
 
 const LATE = Symbol('late');

@@ -17,9 +17,9 @@ export class MaxAges {
   readonly #deadlines = new DeadlinesByLength<Aging>((session) => this.#onLate(session));
   readonly #live = new Map<Aging, { readonly deadline: Deadline<Aging>; readonly maxAgeMs: number }>();
 
-  /** @param maxAgeMs `Infinity`: none */
+  /** Without effect when it has begun. @param maxAgeMs `Infinity`: none */
   begin(session: Aging, maxAgeMs: number): void {
-    if (!Number.isFinite(maxAgeMs)) return;
+    if (!Number.isFinite(maxAgeMs) || this.#live.has(session)) return;
     const step = Math.floor(Math.random() * STEPS) / STEPS;
     const deadline = new Deadline<Aging>(session);
     deadline.begin(this.#deadlines.of(Math.ceil(maxAgeMs * (1 - JITTER * step))), performance.now());

@@ -2,7 +2,7 @@ import type { Admission } from './admission.ts';
 import type { LingeringClose } from './lingering-close.ts';
 import { Connecting, destroyQuietly, releaseUpstream } from './connecting.ts';
 import { withPreface } from './connection.ts';
-import type { Accepted, Hello, Upstream } from './connection.ts';
+import type { Accepted, Hello, Retry, Upstream } from './connection.ts';
 import { Deadline } from './deadlines.ts';
 import type { Deadlines } from './deadlines.ts';
 import { formatDuration } from '../duration.ts';
@@ -96,11 +96,21 @@ class Splicing {
   readonly kind = 'splicing';
   readonly connecting: Connecting;
   readonly splice: Splice;
+  /** Present where another backend may take the place of this one. */
+  readonly resend: Resend | undefined;
 
-  constructor(connecting: Connecting, splice: Splice) {
+  constructor(connecting: Connecting, splice: Splice, resend: Resend | undefined) {
     this.connecting = connecting;
     this.splice = splice;
+    this.resend = resend;
   }
+}
+
+/** What another backend is reached with. */
+interface Resend {
+  readonly head: Uint8Array;
+  readonly upstream: Upstream;
+  readonly retry: Retry;
 }
 
 interface Closed {
@@ -216,22 +226,36 @@ export class Session implements Linked<Session> {
     this.#deadline.begin(helloDeadlines, this.connection.at);
     try {
       stages.observer.observe({ type: 'connection.accepted', connection: this.connection });
-      const splice = await this.#reach();
-      if (splice === undefined) this.#close(NOTHING_CARRIED);
-      // Not awaited: what an async function keeps while it waits is a fifth of all that an idle connection takes.
-      else
-        splice.done.then(
-          (transfer) => this.#carried(transfer),
-          (reason) => this.#failed(reason),
-        );
+      this.#await(await this.#reach());
     } catch (reason) {
       this.#failed(reason);
     }
   }
 
+  /** Not awaited: what an async function keeps while it waits is a fifth of all that an idle connection takes. */
+  #await(splice: Splice | undefined): void {
+    if (splice === undefined) this.#close(NOTHING_CARRIED);
+    else
+      splice.done.then(
+        (transfer) => this.#carried(transfer),
+        (reason) => this.#failed(reason),
+      );
+  }
+
   #carried(transfer: Transfer): void {
     try {
-      this.#close(transferOf(transfer));
+      const sound = transferOf(transfer);
+      const phase = this.#phase;
+      if (sound.handedBack !== true || phase.kind !== 'splicing' || phase.resend === undefined) this.#close(sound);
+      else void this.#tryAnother(phase.connecting, phase.resend, sound);
+    } catch (reason) {
+      this.#failed(reason);
+    }
+  }
+
+  async #tryAnother(connecting: Connecting, resend: Resend, transfer: Transfer): Promise<void> {
+    try {
+      this.#await(await this.#reachAnother(connecting, resend, transfer));
     } catch (reason) {
       this.#failed(reason);
     }
@@ -252,13 +276,37 @@ export class Session implements Linked<Session> {
     const route = this.#resolve(reaching.connecting, sniffed);
     // An observer may have closed it.
     if (this.#isOver(reaching)) return undefined;
-    const upstream = await this.#connect(reaching, route);
+    this.#beginConnecting(reaching, route);
+    const upstream = await this.#control.stages.connector.connect(route, reaching.connecting);
+    return this.#carryTo(reaching, upstream, sniffed.head);
+  }
+
+  /** The backend has ended without an answer, and nobody but it has had the head: another one gets it. */
+  async #reachAnother(
+    connecting: Connecting,
+    { upstream, retry, head }: Resend,
+    transfer: Transfer,
+  ): Promise<Splice | undefined> {
+    const reaching = new Reaching(connecting);
+    this.#phase = reaching;
+    connecting.unanswered();
+    const { connection } = this;
+    this.#control.stages.observer.observe({ type: 'connection.retried', connection, upstream, error: transfer.error });
+    if (this.#isOver(reaching)) {
+      releaseUpstream(upstream, transfer);
+      return undefined;
+    }
+    this.#beginConnecting(reaching, upstream.route);
+    return this.#carryTo(reaching, await retry.reach(transfer), head);
+  }
+
+  #carryTo(reaching: Reaching, upstream: Upstream, head: Uint8Array): Splice | undefined {
     if (this.#isOver(reaching)) {
       releaseUpstream(upstream, NOTHING_CARRIED);
       return undefined;
     }
     this.#connected(reaching, upstream);
-    return this.#isOver(reaching) ? undefined : this.#carryBytes(reaching.connecting, upstream, sniffed.head);
+    return this.#isOver(reaching) ? undefined : this.#carryBytes(reaching.connecting, upstream, head);
   }
 
   #readHello(): Promise<Sniffed | undefined> {
@@ -325,13 +373,12 @@ export class Session implements Linked<Session> {
     return this.#phase !== phase;
   }
 
-  #connect(reaching: Reaching, route: Route): Promise<Upstream> {
-    const { connector, limits } = this.#control.stages;
+  #beginConnecting(reaching: Reaching, route: Route): void {
+    const { limits } = this.#control.stages;
     const deadlines = this.#control.connectDeadlines(route.connectTimeoutMs ?? limits.connectTimeoutMs);
     // Nothing has been waited for since the hello.
     this.#deadline.begin(deadlines, reaching.connecting.helloAt);
     this.#downstream.onReset = (error) => this.cut(reaching.connecting.leftBy(error));
-    return connector.connect(route, reaching.connecting);
   }
 
   #connected({ connecting }: Reaching, upstream: Upstream): void {
@@ -345,9 +392,14 @@ export class Session implements Linked<Session> {
     const { transport, limits } = this.#control.stages;
     const { idleTimeoutMs, halfCloseTimeoutMs, maxAgeMs } = lifetimes(limits, connecting.route);
     const options = { head: withPreface(upstream, head), idleTimeoutMs, halfCloseTimeoutMs };
-    const splice = transport.splice(this.#downstream, upstream.connection, options);
+    const resend = resendOf(connecting.hello, upstream, head);
+    const splice = transport.splice(
+      this.#downstream,
+      upstream.connection,
+      resend === undefined ? options : { ...options, handBackUntilMs: resend.retry.untilMs },
+    );
     if (!isSplice(splice)) throw new TypeError('expected a splice, found none');
-    this.#phase = new Splicing(connecting, splice);
+    this.#phase = new Splicing(connecting, splice, resend);
     if (maxAgeMs !== undefined) this.#control.ages.begin(this, maxAgeMs);
     return splice;
   }
@@ -397,6 +449,7 @@ function closedConnection(
     helloAt: connecting?.helloAt,
     route: connecting?.route,
     attempts: connecting?.attempts ?? 0,
+    retries: connecting?.retries,
     dialled: connecting?.upstream?.address ?? connecting?.dialled,
     upstream: connecting?.upstream,
     connectedAt: connecting?.connectedAt,
@@ -404,6 +457,12 @@ function closedConnection(
     closedAt: performance.now(),
     error: transfer.error,
   };
+}
+
+/** Early data is for one server only: it may be a request (RFC 8446, section 8). */
+function resendOf({ earlyData }: Hello, upstream: Upstream, head: Uint8Array): Resend | undefined {
+  const { retry } = upstream;
+  return retry === undefined || earlyData === true ? undefined : { head, upstream, retry };
 }
 
 function failed(error: ProxyError): Transfer {

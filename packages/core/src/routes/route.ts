@@ -155,6 +155,11 @@ export interface Route {
   readonly healthCheck?: HealthCheck;
   /** From the first dial to an established connection, all attempts together, in milliseconds. The proxy's limit when absent. */
   readonly connectTimeoutMs?: number;
+  /**
+   * A backend that ends or resets a connection before its first byte, while the client has sent nothing but its hello, is not the last word:
+   * another one gets the hello, within the dials and the connect timeout of the connection. Never when the hello offers early data. `false` when absent.
+   */
+  readonly retryBeforeFirstByte?: boolean;
   /** Keepalive towards the backends. The proxy's own setting when absent. */
   readonly keepAlive?: KeepAlive;
   /** Which clients may use the route. All when absent. */

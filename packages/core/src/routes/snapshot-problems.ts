@@ -150,6 +150,8 @@ class Judge {
       `one of ${BALANCES.join(', ')}, or { name, settings }`,
       balance,
     );
+    const { retryBeforeFirstByte: retries } = route as { readonly retryBeforeFirstByte?: unknown };
+    this.check(isOptionalBoolean(retries), [...path, 'retryBeforeFirstByte'], 'true or false', retries);
     this.check(isTime, [...path, 'connectTimeoutMs'], 'a number of milliseconds above 0', connectTimeoutMs);
     this.check(isKeepAlive(keepAlive), [...path, 'keepAlive'], 'keepalive times above 0', keepAlive);
     this.check(isFailover(route['failover']), [...path, 'failover'], FAILOVER_FORM, route['failover']);

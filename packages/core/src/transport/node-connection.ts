@@ -7,7 +7,7 @@ import { isPassedOn, RESET_OF } from './passed-reset.ts';
 import type { ConnectionEnd } from './passed-reset.ts';
 import type { Connection } from './transport.ts';
 
-/** Takes over what a connection receives, from one call on until the connection is closed. */
+/** Takes over what a connection receives, from one call on until the connection is closed or given back. */
 export interface Sink {
   /** `from` received bytes. */
   onBytes(from: NodeConnection, bytes: Uint8Array): void;
@@ -241,6 +241,11 @@ export class NodeConnection implements Connection {
     else if (this.#ended) sink.onEnd(this);
     if (this.#socket.closed) sink.onClosed(this);
     else this.#socket.resume();
+  }
+
+  /** Undoes {@link pipeInto}: what comes from now on is held for whoever reads next. */
+  unpipe(): void {
+    this.#sink = undefined;
   }
 
   /** Writes, and says whether more is welcome; when not, `onDrained` of the sink tells. */

@@ -15,6 +15,14 @@ export interface SpliceTimers {
   readonly silence: DeadlinesByLength<NodeSplice>;
 }
 
+/** How a splice may leave its downstream to the caller, once its upstream has ended. */
+interface Returning {
+  /** In milliseconds of the monotonic clock. */
+  readonly untilMs: number;
+  /** It is the caller's as soon as the upstream is closed. */
+  isHandedBack: boolean;
+}
+
 /** Carries bytes between two sockets until both have ended. Owns both from its construction on. */
 export class NodeSplice implements Splice, Sink {
   readonly done: Promise<Transfer>;
@@ -38,6 +46,8 @@ export class NodeSplice implements Splice, Sink {
   #finishedFirst: NodeConnection | undefined;
   #atEnd: Carried = NOTHING_YET;
   #error: ProxyError | undefined;
+  /** Absent once the downstream cannot be handed back any more. */
+  #returning: Returning | undefined;
   #open = 2;
 
   constructor(down: NodeConnection, up: NodeConnection, options: SpliceOptions, timers: SpliceTimers) {
@@ -46,6 +56,8 @@ export class NodeSplice implements Splice, Sink {
     this.#up = up;
     this.idleTimeoutMs = options.idleTimeoutMs;
     this.halfCloseTimeoutMs = options.halfCloseTimeoutMs;
+    const { handBackUntilMs: untilMs } = options;
+    if (untilMs !== undefined) this.#returning = { untilMs, isHandedBack: false };
     this.done = new Promise((resolve) => {
       this.#resolve = resolve;
     });
@@ -76,18 +88,23 @@ export class NodeSplice implements Splice, Sink {
 
   cut(reason: ProxyError): void {
     if (this.#open === 0) return;
+    if (this.#returning?.isHandedBack === true) this.#error = reason;
     this.#error ??= reason;
+    this.#returning = undefined;
     this.#down.destroy(reason);
     this.#up.destroy(reason);
   }
 
   onBytes(from: NodeConnection, bytes: Uint8Array): void {
     this.#lastByteAt = performance.now();
+    this.#returning = undefined;
     if (from === this.#up) this.#firstByteAt ??= this.#lastByteAt;
     if (!this.#otherThan(from).push(bytes)) from.pause();
   }
 
   onEnd(from: NodeConnection): void {
+    if (from === this.#up && this.#handBack()) return;
+    this.#returning = undefined;
     if (this.#halfClosedAt === undefined) this.#onHalfClosed(from);
     this.#otherThan(from).end();
   }
@@ -98,7 +115,7 @@ export class NodeSplice implements Splice, Sink {
 
   onLost(connection: NodeConnection, error: ProxyError): void {
     // A reset after both directions had finished takes nothing away from anybody.
-    if (connection.finished) return;
+    if (connection.finished || (connection === this.#up && this.#handBack(error))) return;
     if (connection !== this.#finishedFirst || !isHarmlessLoss(this, this.#atEnd)) this.cut(error);
     else this.#otherThan(connection).destroy();
   }
@@ -110,7 +127,20 @@ export class NodeSplice implements Splice, Sink {
     this.#silence.end();
     this.#lasts.end();
     const { bytesUp, bytesDown } = this;
-    this.#resolve({ bytesUp, bytesDown, firstByteAt: this.#firstByteAt, error: this.#error });
+    const transfer = { bytesUp, bytesDown, firstByteAt: this.#firstByteAt, error: this.#error };
+    this.#resolve(this.#returning?.isHandedBack === true ? { ...transfer, handedBack: true } : transfer);
+  }
+
+  /** @returns `false` when the downstream has to go the way of the upstream */
+  #handBack(error?: ProxyError): boolean {
+    const returning = this.#returning;
+    if (returning === undefined || performance.now() >= returning.untilMs) return false;
+    returning.isHandedBack = true;
+    this.#error = error;
+    this.#open -= 1;
+    this.#down.unpipe();
+    this.#up.destroy();
+    return true;
   }
 
   #otherThan(connection: NodeConnection): NodeConnection {

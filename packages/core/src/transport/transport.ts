@@ -69,6 +69,11 @@ export interface SpliceOptions {
    * Milliseconds; as `idleTimeoutMs` when absent or longer.
    */
   readonly halfCloseTimeoutMs?: number | undefined;
+  /**
+   * Until then, in milliseconds of the monotonic clock, an upstream that ends or is lost before a byte or an end has come from either side
+   * ends the splice without the downstream: see {@link Transfer.handedBack}. Never when absent. A transport may leave it out.
+   */
+  readonly handBackUntilMs?: number | undefined;
 }
 
 /** How the carrying ended. */
@@ -81,6 +86,11 @@ export interface Transfer {
   readonly firstByteAt?: number | undefined;
   /** Absent when both sides finished by themselves. */
   readonly error?: ProxyError | undefined;
+  /**
+   * The upstream has ended, or is lost for the reason `error`, without an answer: the downstream is open, and the caller's again, with all
+   * that has come of it meanwhile. Only as {@link SpliceOptions.handBackUntilMs} allows it.
+   */
+  readonly handedBack?: true;
 }
 
 /** What a splice has moved so far: read at any time, updated in place by the transport. */
@@ -95,7 +105,7 @@ export interface Progress {
 
 /** A splice under way. */
 export interface Splice extends Progress {
-  /** Settles when both directions have ended and both connections are closed. Never rejects. */
+  /** Settles when both directions have ended and both connections are closed, those that are handed back apart. Never rejects. */
   readonly done: Promise<Transfer>;
   /** Ends it now: both sides are closed, `done` resolves with `reason` as its error. Idempotent. */
   cut(reason: ProxyError): void;
@@ -149,7 +159,7 @@ export interface Transport {
   dial(to: Endpoint, options: DialOptions): Dial;
   /**
    * Carries bytes both ways until both have ended: backpressure and half-close in each direction, a reset on one side passed
-   * on to the other. Owns both connections from the call on and closes them.
+   * on to the other. Owns both connections from the call on, and closes what it does not hand back.
    */
   splice(down: Connection, up: Connection, options: SpliceOptions): Splice;
 }

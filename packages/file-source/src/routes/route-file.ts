@@ -72,6 +72,7 @@ export const ROUTE_KEYS = {
   backends: 'optional',
   balance: 'optional',
   connectTimeout: 'optional',
+  retryBeforeFirstByte: 'optional',
   healthCheck: 'optional',
   failover: 'optional',
   egress: 'optional',
@@ -102,6 +103,7 @@ function readRoute(route: Field, file: string, claims: RouteClaim[]): Route | un
   const options = {
     ...readBalance(fields.get('balance')),
     ...readConnectTimeout(fields),
+    ...readRetry(fields),
     ...readHealthCheck(fields.get('healthCheck')),
     ...readFailover(fields.get('failover')),
     ...readUse(fields.get('use')),
@@ -176,12 +178,15 @@ function parseRouteName(text: string): Parsed<string> {
   return { kind: 'refused', expected: `a string of 1 to ${MAX_NAME_CHARS} printable characters` };
 }
 
+function readRetry(fields: RouteFields): Pick<Route, 'retryBeforeFirstByte'> {
+  return fields.get('retryBeforeFirstByte')?.boolean() === true ? { retryBeforeFirstByte: true } : {};
+}
+
 function readConnectTimeout(fields: RouteFields): Pick<Route, 'connectTimeoutMs'> {
   const connectTimeoutMs = fields.get('connectTimeout')?.parsed(parseTimeout);
   return connectTimeoutMs === undefined ? {} : { connectTimeoutMs };
 }
 
-/** For `explain`: which line to edit. */
 /** For `explain`: which line to edit. */
 function originOf({ at }: Field): Pick<Route, 'origin'> {
   return at === undefined ? {} : { origin: { file: at.file, line: String(at.line) } };

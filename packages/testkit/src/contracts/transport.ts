@@ -1,6 +1,6 @@
 import { describe, expect, it } from '../runner.ts';
 import { claims } from './transport/claims.ts';
-import type { CreateTransport } from './transport/claims.ts';
+import type { CreateTransport, TransportTraits } from './transport/claims.ts';
 import { describeConnections } from './transport/connecting.ts';
 import { describeDialling } from './transport/dialling.ts';
 import { describeListening } from './transport/listening.ts';
@@ -14,7 +14,7 @@ import { describeSplicing } from './transport/splicing.ts';
  *
  * @param create the transport: a new one for each test, or always the same
  */
-export function describeTransport(name: string, create: CreateTransport): void {
+export function describeTransport(name: string, create: CreateTransport, traits: TransportTraits = {}): void {
   describe(`${name}, as a transport,`, () => {
     it('has a name by which it can be chosen', async () => {
       expect((await create()).name).toMatch(/^[a-z][a-z0-9-]*$/);
@@ -23,6 +23,6 @@ export function describeTransport(name: string, create: CreateTransport): void {
     describeListening(claim);
     describeDialling(claim);
     describeConnections(claim);
-    describeSplicing(claim);
+    describeSplicing(claim, traits);
   });
 }

@@ -8,6 +8,12 @@ export type TransportClaim = (name: string, body: (wiring: Wiring) => Promise<vo
 /** How a contract suite gets at a transport: a new one for each test, or always the same. */
 export type CreateTransport = () => Transport | Promise<Transport>;
 
+/** What a transport does that not every transport does. */
+export interface TransportTraits {
+  /** `false`: its splices never hand a client back, whatever `handBackUntilMs` allows. They do when absent. */
+  readonly handsBack?: boolean;
+}
+
 export function claims(create: CreateTransport): TransportClaim {
   return (name, body, unless = false) => {
     it.skipIf(unless)(name, { timeout: TEST_TIMEOUT_MS }, async () => {

@@ -4,7 +4,7 @@ import { unixAddress } from '../../addresses.ts';
 import { collectGarbage } from '../garbage.ts';
 import { Random } from '../random.ts';
 import { expectSameBytes, payload, readBytes } from './bytes.ts';
-import type { TransportClaim } from './claims.ts';
+import type { TransportClaim, TransportTraits } from './claims.ts';
 import { crowdClaims } from './crowd.ts';
 import {
   closeAfterAnswerClaims,
@@ -14,10 +14,11 @@ import {
   resetBehindEndClaim,
   resetClaims,
 } from './ending.ts';
+import { handingBackClaims } from './handing-back.ts';
 import { backpressureClaims, idleClaims } from './waiting.ts';
 import type { Wiring } from './wiring.ts';
 
-export function describeSplicing(claim: TransportClaim): void {
+export function describeSplicing(claim: TransportClaim, { handsBack = true }: TransportTraits): void {
   describe('a splice', () => {
     carryingClaims(claim);
     extremeClaims(claim);
@@ -30,6 +31,7 @@ export function describeSplicing(claim: TransportClaim): void {
     cutClaims(claim);
     backpressureClaims(claim);
     idleClaims(claim);
+    handingBackClaims(claim, !handsBack);
     crowdClaims(claim);
   });
 }
