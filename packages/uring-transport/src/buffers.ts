@@ -81,8 +81,8 @@ export class Buffers {
     this.#words[at + 2] = this.lengthBytes;
     this.#halves[2 * at + 6] = id;
     this.#tail = (this.#tail + 1) & 0xffff;
-    // The tail shares the first entry's memory: its last 16 bits.
-    Atomics.store(this.#halves, TAIL_HALF, this.#tail);
+    // The tail shares the first entry's memory: its last 16 bits. The kernel looks at it from within this thread's own system calls.
+    this.#halves[TAIL_HALF] = this.#tail;
   }
 }
 

@@ -91,13 +91,13 @@ export class UringFlow implements Direction, UringIncoming, UringOutgoing, Task 
 
   onSent(id: number, sent: number): void {
     this.#bytesWritten += sent;
-    const { buffers } = this.to.kernel;
-    const unsent = buffers.bytesOf(id, this.#sendingBytes).slice(sent);
-    if (unsent.length === 0) this.#sendRest();
-    else {
-      this.#rest = this.#rest.length === 0 ? unsent : Buffer.concat([unsent, this.#rest]);
-      this.#stall();
+    if (sent === this.#sendingBytes) {
+      this.#sendRest();
+      return;
     }
+    const unsent = this.to.kernel.buffers.bytesOf(id, this.#sendingBytes).slice(sent);
+    this.#rest = this.#rest.length === 0 ? unsent : Buffer.concat([unsent, this.#rest]);
+    this.#stall();
   }
 
   onWritable(): void {
