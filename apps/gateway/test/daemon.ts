@@ -103,12 +103,20 @@ export function spawnMeshgate(args: readonly string[], nodeOptions: readonly str
   return new GatewayProcess(child);
 }
 
-/** Starts a gateway as systemd does, with an open socket and a variable for its own process id. */
-export function activated(config: string, socket: number, env: Readonly<Record<string, string>>): Daemon {
+/** What a service has from systemd. */
+export interface FromSystemd {
+  readonly sockets: readonly number[];
+  /** Of the sockets. */
+  readonly names: readonly string[];
+  readonly env: Readonly<Record<string, string>>;
+}
+
+/** Starts a gateway as systemd does, with open sockets and a variable for its own process id. */
+export function activated(config: string, { sockets, names, env }: FromSystemd): Daemon {
   const command = 'LISTEN_PID=$$ exec "$0" "$@"';
   const child = spawn('/bin/sh', ['-c', command, process.execPath, MAIN, 'gateway', '--config', config], {
-    stdio: ['ignore', 'pipe', 'pipe', socket],
-    env: { ...process.env, LISTEN_FDS: '1', LISTEN_FDNAMES: 'edge', ...env },
+    stdio: ['ignore', 'pipe', 'pipe', ...sockets],
+    env: { ...process.env, LISTEN_FDS: String(sockets.length), LISTEN_FDNAMES: names.join(':'), ...env },
   });
   return new GatewayProcess(child as Piped);
 }

@@ -1,6 +1,7 @@
 import { execFileSync } from 'node:child_process';
 import { once } from 'node:events';
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { createRequire } from 'node:module';
 import { createServer } from 'node:net';
 import type { AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
@@ -9,12 +10,13 @@ import { fileURLToPath } from 'node:url';
 import { descriptorOf } from '@meshgate/core/parts';
 import { datagramSender, encodeAddress, loadLibc, SOCK_NONBLOCK, Sockets } from '@meshgate/linux';
 import type { Libc } from '@meshgate/linux';
-import { needs, tlsBackend, tlsClient } from '@meshgate/testkit';
+import { needs, rawClient, tlsBackend, tlsClient } from '@meshgate/testkit';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { adminClient } from '../src/admin/client.ts';
 import { notification } from '../src/run/service-manager.ts';
-import { activated, gatewayFolder } from './daemon.ts';
+import { activated, gatewayFolder, TEST_CONFIG } from './daemon.ts';
 import { pageText } from './page.ts';
+import { freePorts } from './sidecar/agent.ts';
 
 const UNITS = fileURLToPath(new URL('../systemd/', import.meta.url));
 
@@ -70,8 +72,10 @@ needs('epoll', typeof libc !== 'string' || libc)('a gateway that systemd starts'
       await using files = await gatewayFolder([api], { listeners });
       const path = join(files.path, 'notify');
       const receiver = notifySocket(libc, path);
-      await using gateway = activated(`${files.path}/meshgate.yaml`, descriptorOf(server) ?? -1, {
-        NOTIFY_SOCKET: path,
+      await using gateway = activated(`${files.path}/meshgate.yaml`, {
+        sockets: [descriptorOf(server) ?? -1],
+        names: ['edge'],
+        env: { NOTIFY_SOCKET: path },
       });
       // The service's process has it from here on.
       server.close();
@@ -97,6 +101,42 @@ needs('epoll', typeof libc !== 'string' || libc)('a gateway that systemd starts'
   );
 });
 
+needs('epoll', typeof libc !== 'string' || libc)('a gateway whose sockets systemd keeps', () => {
+  it(
+    'stores them by name, takes them back after a crash, in which clients wait, and gives up what it no longer listens on',
+    { timeout: 30_000 },
+    async () => {
+      if (typeof libc === 'string') throw new Error(libc);
+      await using api = await tlsBackend('api.example.com');
+      const [port = 0, other = 0] = await freePorts(2);
+      const at = (name: string, number: number) => ({ name, address: '127.0.0.1', port: number });
+      await using files = await gatewayFolder([api], { listeners: [at('edge', port), at('other', other)] });
+      const config = `${files.path}/meshgate.yaml`;
+      const path = join(files.path, 'notify');
+      const systemd = notifySocket(libc, path);
+      const env = { NOTIFY_SOCKET: path };
+      const names = [`meshgate@edge@127.0.0.1@${port}`, `meshgate@other@127.0.0.1@${other}`];
+      let stored: readonly number[];
+      {
+        await using first = activated(config, { sockets: [], names: [], env });
+        stored = [await systemd.stored(names[0] ?? ''), await systemd.stored(names[1] ?? '')];
+        await first.said('ready');
+      }
+      // Nobody accepts, and nobody is refused.
+      const waiting = tlsClient({ host: '127.0.0.1', port }, 'api.example.com');
+      await files.write('meshgate.yaml', { ...TEST_CONFIG, listeners: [at('edge', port)] });
+      await using second = activated(config, { sockets: stored, names, env });
+      for (const fd of stored) libc.close(fd);
+      await using client = await waiting;
+      expect(await client.say('hello')).toBe('hello');
+      await systemd.discarded(names[1] ?? '');
+      await expect(rawClient({ host: '127.0.0.1', port: other })).rejects.toThrow('ECONNREFUSED');
+      expect(second.lines.filter(({ level }) => level === 'warn' || level === 'error')).toEqual([]);
+      systemd.close();
+    },
+  );
+});
+
 /** The end of a service manager. */
 function notifySocket(calls: Libc, path: string) {
   const address = encodeAddress({ host: `unix:${path}`, port: 0 });
@@ -104,14 +144,54 @@ function notifySocket(calls: Libc, path: string) {
   const fd = calls.socket(address.family, 2 | SOCK_NONBLOCK, 0);
   new Sockets(calls).bind(fd, address);
   const buffer = calls.allocate(4096);
-  const next = async (): Promise<string> => {
+  const control = calls.allocate(64);
+  const iovec = wordsOf(calls, [buffer.address, 4096]);
+  const received: string[] = [];
+  const descriptors = new Map<string, number>();
+  /** One datagram, and the descriptor that may come with it. */
+  const receive = (): boolean => {
+    control.ints.fill(0);
+    const message = wordsOf(calls, [0, 0, iovec.address, 1, control.address, 64, 0]);
+    const length = recvmsg(fd, message.address, MSG_CMSG_CLOEXEC);
+    if (length <= 0) return false;
+    const text = Buffer.from(buffer.bytes.subarray(0, length)).toString();
+    const name = /FDSTORE=1\nFDNAME=(.*)/.exec(text)?.[1];
+    if (name === undefined) received.push(text);
+    else descriptors.set(name, control.ints[4] ?? -1);
+    return true;
+  };
+  const until = async <T>(find: () => T | undefined): Promise<T> => {
     for (;;) {
-      const length = calls.recv(fd, buffer.address, 4096, 0);
-      if (length > 0) return Buffer.from(buffer.bytes.subarray(0, length)).toString();
-      await new Promise((resolve) => setImmediate(resolve));
+      const found = find();
+      if (found !== undefined) return found;
+      if (!receive()) await new Promise((resolve) => setImmediate(resolve));
     }
   };
-  return { next, close: () => void calls.close(fd) };
+  return {
+    /** The next that is about no descriptor. */
+    next: () => until(() => received.shift()),
+    /** The descriptor that it is to keep under this name. */
+    stored: (name: string) => until(() => descriptors.get(name)),
+    discarded: (name: string) => until(() => received.find((text) => text === `FDSTOREREMOVE=1\nFDNAME=${name}`)),
+    close: () => void calls.close(fd),
+  };
+}
+
+/** What no part of the product needs. */
+const { load } = createRequire(fileURLToPath(import.meta.resolve('@meshgate/linux')))('koffi') as {
+  load(path: null): {
+    func(name: string, result: string, types: readonly string[]): (...values: readonly number[]) => number;
+  };
+};
+/** recv(2): no process that is started has it by accident. */
+const MSG_CMSG_CLOEXEC = 0x4000_0000;
+const recvmsg = load(null).func('recvmsg', 'int', ['int', 'int64', 'int']);
+
+function wordsOf(calls: Libc, values: readonly number[]) {
+  const memory = calls.allocate(values.length * 8);
+  const view = new DataView(memory.bytes.buffer);
+  for (const [index, value] of values.entries()) view.setBigUint64(index * 8, BigInt(value), true);
+  return memory;
 }
 
 function analyzeFails(): true | string {

@@ -1,5 +1,6 @@
-import { AF_UNIX, SOCK_CLOEXEC, SOCK_NONBLOCK } from './abi.ts';
+import { AF_UNIX, SOCK_CLOEXEC, SOCK_NONBLOCK, SOL_SOCKET } from './abi.ts';
 import type { Libc } from './libc.ts';
+import type { Memory } from './memory.ts';
 import { encodeAddress } from './socket-address.ts';
 import { Sockets } from './sockets.ts';
 import { systemError } from './system-error.ts';
@@ -12,6 +13,12 @@ export interface DatagramSender {
    * @throws the system's error, when nobody receives for example
    */
   send(text: string): void;
+  /**
+   * One datagram with a descriptor, of which the receiver gets one of its own (unix(7), `SCM_RIGHTS`).
+   *
+   * @throws the system's error
+   */
+  sendDescriptor(text: string, descriptor: number): void;
   /** Gives the socket back. */
   close(): void;
 }
@@ -32,7 +39,7 @@ export function datagramSender(libc: Libc, path: string): DatagramSender {
     libc.close(fd);
     throw error;
   }
-  return { send, close: () => void libc.close(fd) };
+  return { send, sendDescriptor, close: () => void libc.close(fd) };
 
   function send(text: string): void {
     const encoded = new TextEncoder().encode(text);
@@ -40,6 +47,31 @@ export function datagramSender(libc: Libc, path: string): DatagramSender {
     memory.bytes.set(encoded);
     if (libc.send(fd, memory.address, encoded.length, 0) === -1) throw systemError(libc.errno(), 'send', path);
   }
+
+  function sendDescriptor(text: string, descriptor: number): void {
+    const encoded = new TextEncoder().encode(text);
+    const data = libc.allocate(encoded.length);
+    const iovec = libc.allocate(16);
+    const control = libc.allocate(CONTROL_BYTES);
+    const message = libc.allocate(56);
+    data.bytes.set(encoded);
+    words(iovec, [data.address, encoded.length]);
+    words(control, [CONTROL_BYTES - 4]);
+    control.ints.set([SOL_SOCKET, SCM_RIGHTS, descriptor], 2);
+    words(message, [0, 0, iovec.address, 1, control.address, CONTROL_BYTES, 0]);
+    if (libc.sendmsg(fd, message.address, 0) === -1) throw systemError(libc.errno(), 'sendmsg', path);
+  }
+}
+
+/** A `cmsghdr` of sixteen bytes and one descriptor, which ends at a whole word (cmsg(3)). */
+const CONTROL_BYTES = 24;
+/** unix(7). */
+const SCM_RIGHTS = 1;
+
+/** As words of 64 bits from the beginning, which is what `iovec` and `msghdr` consist of on all systems that `abiOf` knows. */
+function words(memory: Memory, values: readonly number[]): void {
+  const view = new DataView(memory.bytes.buffer);
+  for (const [index, value] of values.entries()) view.setBigUint64(index * 8, BigInt(value), true);
 }
 
 /** socket(2). */

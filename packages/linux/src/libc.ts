@@ -52,6 +52,8 @@ export interface Libc {
   recv(fd: number, buffer: number, length: number, flags: number): number;
   /** send(2). */
   send(fd: number, buffer: number, length: number, flags: number): number;
+  /** sendmsg(2). */
+  sendmsg(fd: number, message: number, flags: number): number;
   /** setsockopt(2). */
   setsockopt(fd: number, level: number, option: number, value: number, length: number): number;
   /** shutdown(2). */
@@ -126,6 +128,7 @@ function bindLibc(koffi: typeof Koffi, abi: Abi): Libc {
     pipe2: call('pipe2', 'int64 int'),
     recv: call('recv', 'int int64 int64 int'),
     send: call('send', 'int int64 int64 int'),
+    sendmsg: call('sendmsg', 'int int64 int'),
     setsockopt: call('setsockopt', 'int int int int64 int'),
     shutdown: call('shutdown', 'int int'),
     socket: call('socket', 'int int int'),

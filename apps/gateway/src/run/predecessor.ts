@@ -3,6 +3,7 @@ import * as z from 'zod';
 import type { Environment } from '../cli/consul-flags.ts';
 import { InheritedSockets } from './inherited-sockets.ts';
 import type { InheritedSocket } from './inherited-sockets.ts';
+import { storedSocket } from './socket-store.ts';
 
 /** Where this process comes from, as far as it matters to it. */
 export interface Origin {
@@ -62,13 +63,15 @@ function parentProcess(): Predecessor | undefined {
 
 /**
  * The sockets of a service manager, by the names that it gives them (`FileDescriptorName=` of systemd.socket(5)): each that of a listener;
- * a single one is that of a single listener, whatever it is called. Pure.
+ * a single one is that of a single listener, whatever it is called. Those that an earlier process has stored have names of their own. Pure.
  */
 export function activatedSockets(
   names: readonly string[],
   listeners: readonly ListenAddress[],
 ): readonly InheritedSocket[] {
   return names.map((name, index) => {
+    const stored = storedSocket(name);
+    if (stored !== undefined) return { ...stored, fd: FIRST_SOCKET_FD + index };
     const only = names.length === 1 && listeners.length === 1 ? listeners[0] : undefined;
     const listener = listeners.find((one) => one.name === name) ?? only;
     if (listener === undefined) {

@@ -4,7 +4,7 @@ import type { Amend } from '../config/amend-config.ts';
 import { bindFailure } from './bind-failure.ts';
 import { compose } from './compose.ts';
 import type { Readiness } from '../admin/readiness.ts';
-import type { Gateway } from './gateway.ts';
+import type { Gateway, HeldByProcess } from './gateway.ts';
 import { loadConfig } from '../config/load-config.ts';
 import type { LoadedConfig } from '../config/load-config.ts';
 import { closeLog, openLog } from '../log/logger.ts';
@@ -15,6 +15,7 @@ import { ReadinessLog } from './readiness-log.ts';
 import { originOf } from './predecessor.ts';
 import type { Origin } from './predecessor.ts';
 import type { ProcessControl, ReloadOutcome, UpgradeOutcome } from './process-control.ts';
+import { SocketStore } from './socket-store.ts';
 import { serviceManager } from './service-manager.ts';
 import type { ServiceManager } from './service-manager.ts';
 import { startSuccessor } from './successor.ts';
@@ -122,6 +123,9 @@ class Run {
   readonly #reloader: Reloader;
   readonly #origin: Origin;
   readonly #manager: ServiceManager | undefined;
+  readonly #store: SocketStore | undefined;
+  /** Workers are asked for their sockets by one at a time. */
+  #keeping: Promise<void> = Promise.resolve();
   #upgrading: Promise<UpgradeOutcome> | undefined;
   #isHandedOver = false;
   /** Aborts when the process is to stop: a signal, the admin API, or a bug. */
@@ -138,6 +142,7 @@ class Run {
     this.#logger = log.logger;
     this.#shares = sharesOf(loaded.config, thisMachine());
     this.#origin = originOf(process.env, loaded.config.listeners);
+    this.#store = manager && new SocketStore(manager, this.#origin.sockets.left);
     const around = { log, target, shares: this.#shares, control: this.#control(), origin: this.#origin };
     this.#gateway = composeWith({ ...around, shutDown: () => this.#leave() });
     this.#reloader = new Reloader({ loaded, gateway: this.#gateway, logger: log.logger, loadAgain });
@@ -153,6 +158,7 @@ class Run {
     if (!(await this.#start())) return this.#status;
     readiness.startFinished();
     void this.#takeOver();
+    void this.#storeSockets();
     await aborted(this.#leaving.signal);
     if (!this.#isHandedOver) this.#manager?.notify({ kind: 'stopping' });
     const { cut } = await this.#gateway.drain(this.#isHandedOver ? 'handover' : 'leaving');
@@ -175,6 +181,7 @@ class Run {
   async #reload(): Promise<ReloadOutcome> {
     this.#manager?.notify({ kind: 'reloading' });
     const outcome = await this.#reloader.reload();
+    await this.#keepSockets();
     this.#manager?.notify({ kind: 'ready' });
     return outcome;
   }
@@ -188,12 +195,10 @@ class Run {
   async #handOver(): Promise<UpgradeOutcome> {
     if (this.#leaving.signal.aborted) return { kind: 'failed', reason: 'it is draining already' };
     say(this.#logger, 'upgradeStarted');
-    const { sockets, close } = await this.#gateway.sockets();
+    await this.#keeping;
+    const { sockets, close } = await this.#sockets();
     try {
-      const inherited = this.#origin.sockets;
-      const { pid } = await startSuccessor(
-        sockets.map((socket) => ({ ...socket, isManaged: inherited.isManaged(socket.endpoint) })),
-      );
+      const { pid } = await startSuccessor(sockets);
       say(this.#logger, 'handedOver', {}, { successor: pid });
       this.#isHandedOver = true;
       this.#manager?.notify({ kind: 'handed over', pid });
@@ -218,6 +223,34 @@ class Run {
       predecessor.ready();
     }
     sockets.own();
+  }
+
+  /** Listeners come and go also by what a source says. A successor is not heard before its predecessor has said who it is. */
+  async #storeSockets(): Promise<void> {
+    const { signal } = this.#leaving;
+    if (this.#store === undefined) return;
+    let known = '';
+    for (await pause(STORE_EVERY_MS, signal); !signal.aborted; await pause(STORE_EVERY_MS, signal)) {
+      const now = JSON.stringify(this.#gateway.listeners);
+      if (now !== known) await this.#keepSockets();
+      known = now;
+    }
+  }
+
+  #keepSockets(): Promise<void> {
+    this.#keeping = this.#keeping.then(async () => {
+      if (this.#store === undefined || this.#isHandedOver || this.#leaving.signal.aborted) return;
+      const { sockets, close } = await this.#sockets();
+      this.#store.keep(sockets);
+      close();
+    });
+    return this.#keeping;
+  }
+
+  async #sockets(): Promise<HeldByProcess> {
+    const { sockets, close } = await this.#gateway.sockets();
+    const { sockets: inherited } = this.#origin;
+    return { sockets: sockets.map((one) => ({ ...one, isManaged: inherited.isManaged(one.endpoint) })), close };
   }
 
   #readinessLog(): ReadinessLog {
@@ -299,6 +332,8 @@ class Run {
 }
 
 const LOOK_EVERY_MS = 20;
+/** A crash is rarer, and a socket that is stored too late costs what it costs without a store. */
+const STORE_EVERY_MS = 500;
 /** No connection is left by then: a service that does not stop must not keep the process for ever. */
 const STOP_PATIENCE_MS = 10_000;
 /** For a service whose signal has aborted. */

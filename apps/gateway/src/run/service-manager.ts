@@ -4,6 +4,10 @@ import type { Environment } from '../cli/consul-flags.ts';
 export interface ServiceManager {
   /** Tells it, best effort: a service manager that does not listen hurts nobody. */
   notify(state: ServiceState): void;
+  /** Has it keep a socket, which the process gets back under `name` when it is started again. Where it keeps none, nothing happens. */
+  store(name: string, fd: number): void;
+  /** Has it close what it keeps under `name`. */
+  discard(name: string): void;
 }
 
 /** What there is to tell. */
@@ -36,14 +40,16 @@ export async function serviceManager({
   try {
     const { datagramSender, loadLibc } = await import('@meshgate/linux');
     const sender = datagramSender(await loadLibc(), path);
+    // Its queue is full, or it has gone: there is nobody to tell.
+    const bestEffort = (tell: () => void): void => {
+      try {
+        tell();
+      } catch {}
+    };
     const manager: ServiceManager = {
-      notify: (state) => {
-        try {
-          sender.send(notification(state, process.hrtime.bigint() / NS_PER_US));
-        } catch {
-          // Its queue is full, or it has gone: there is nobody to tell.
-        }
-      },
+      notify: (state) => bestEffort(() => sender.send(notification(state, process.hrtime.bigint() / NS_PER_US))),
+      store: (name, fd) => bestEffort(() => sender.sendDescriptor(`FDSTORE=1\nFDNAME=${name}`, fd)),
+      discard: (name) => bestEffort(() => sender.send(`FDSTOREREMOVE=1\nFDNAME=${name}`)),
     };
     const isWatched = WATCHDOG_PID === undefined || Number(WATCHDOG_PID) === process.pid;
     if (isWatched && Number(WATCHDOG_USEC) > 0)
