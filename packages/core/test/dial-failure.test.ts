@@ -13,6 +13,10 @@ describe('what a dial rejects with', () => {
     ['EMFILE', 'ulimit -n'],
     ['ENFILE', 'fs.file-max'],
     ['EADDRNOTAVAIL', 'ip_local_port_range'],
+    ['EADDRINUSE', 'ip_local_port_range'],
+    ['EAGAIN', 'ip_local_port_range'],
+    ['EAFNOSUPPORT', 'family of addresses'],
+    ['ENETDOWN', 'interface'],
     ['ENOBUFS', 'memory'],
     ['ENOMEM', 'memory'],
     ['EPERM', 'packet filter'],
@@ -35,6 +39,10 @@ describe('what a dial rejects with', () => {
     const error = dialFailure(TO, systemError(name));
     expect(error).toMatchObject({ code, message: `dial 192.0.2.1:443: ${name}` });
     expect(SIDES[error.code]).toBe('upstream');
+  });
+
+  it('blames the upstream for a unix socket whose queue is full', () => {
+    expect(dialFailure({ host: 'unix:/run/db.sock', port: 0 }, systemError('EAGAIN')).code).toBe('CONNECT_FAILED');
   });
 
   it('says in rounded numbers how long there was no answer', () => {

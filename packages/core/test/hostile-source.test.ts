@@ -191,3 +191,19 @@ describe('a source that misbehaves', () => {
 function backend(address: object, weight: number = 1): unknown {
   return [{ address: { host: '10.0.0.1', port: 443, ...address }, weight, healthy: true }];
 }
+
+describe('a source that warns of thousands of things', () => {
+  it('has its first warnings shown, how many more there are, and the last', async () => {
+    const warnings = Array.from({ length: 20_000 }, (_, index) => `line ${index}`);
+    const yielded = new Cell<unknown>();
+    yielded.set({ ...snapshot('1'), warnings: [...warnings, 'the last good ones are in use'] });
+    const { store } = await storeOf(source(yielded));
+    const shown = store.sources[0]?.warnings ?? [];
+    expect(shown).toHaveLength(100);
+    expect([shown[0], ...shown.slice(-2)]).toEqual([
+      'line 0',
+      'and 19902 more warnings',
+      'the last good ones are in use',
+    ]);
+  });
+});

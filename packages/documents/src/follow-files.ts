@@ -149,15 +149,25 @@ function judged<Value>(
   what: string,
 ): { readonly reading: FileReading<Value>; readonly notes: readonly string[] } {
   if (outcome.kind === 'good') return { reading: answered(before, { version, value: outcome.value }), notes: [] };
-  const problems = outcome.problems.map(formatProblem);
+  const few = firstOf(outcome.problems);
+  const problems = few.map(formatProblem);
   if (outcome.kind === 'partial' && before.value !== undefined)
     return {
       reading: answered(before, { version, value: outcome.value }, before.asOf),
       notes: [...problems, ...outcome.notes],
     };
   const lastGood = `the ${what} in use are the last good ones, until the problems above are fixed`;
-  return { reading: failed(before, new ConfigProblems(outcome.problems)), notes: [...problems, lastGood] };
+  return { reading: failed(before, new ConfigProblems(few)), notes: [...problems, lastGood] };
 }
+
+/** A file that is not what it should be may have a problem in each line; nobody reads the thousandth. */
+function firstOf(problems: readonly Problem[]): readonly Problem[] {
+  const more = problems.length - MAX_PROBLEMS;
+  if (more <= 0) return problems;
+  return [...problems.slice(0, MAX_PROBLEMS), { message: `and ${more} more problems`, path: [] }];
+}
+
+const MAX_PROBLEMS = 20;
 
 function withWarnings<Value>(
   used: Pick<FollowedValue<Value>, 'version' | 'value'>,

@@ -3,15 +3,19 @@ import { folded } from './keys.ts';
 import { SERVICE_KINDS } from './registration.ts';
 
 /**
- * What to say of a file that holds a body of Consul's HTTP API: it looks like a definition, and neither Consul's commands nor its agents
- * take it for one.
+ * What to say of a file that holds what Consul's HTTP API takes or answers, or a resource of Kubernetes: it looks like a definition, and
+ * neither Consul's commands nor its agents take it for one.
  *
  * @returns `undefined` for everything else
  */
 export function payloadOf(root: Field): string | undefined {
+  if (root.shape === 'list') return answerOf(root.list()?.[0]);
   if (root.shape !== 'mapping') return undefined;
-  const values = new Map((root.entries() ?? []).map(({ key, value }) => [folded(key), value]));
+  const values = valuesOf(root);
   const has = (...keys: readonly string[]): boolean => keys.some((key) => values.has(key));
+  if (has('apiversion') && has('metadata', 'spec')) return RESOURCE;
+  const [first] = values.values();
+  if (!has(...FILE_KEYS) && first?.shape === 'mapping' && isInstance(valuesOf(first))) return ANSWER;
   if (has('node') && has('address', 'service', 'services', 'check', 'checks')) return CATALOG;
   const kind = values.get('kind')?.plain();
   const isProxy = kind === 'connect-proxy' || kind === 'mesh-gateway';
@@ -19,8 +23,36 @@ export function payloadOf(root: Field): string | undefined {
   return isProxy || (isService && has('name', 'id') && has(...REGISTRATION_KEYS)) ? REGISTRATION : undefined;
 }
 
+/** Of a list: of entries, or of instances with their nodes and checks. */
+function answerOf(first: Field | undefined): string | undefined {
+  if (first?.shape !== 'mapping') return undefined;
+  const values = valuesOf(first);
+  if (values.has('node') || values.has('servicename') || isInstance(values)) return ANSWER;
+  return values.has('kind') ? ENTRIES : undefined;
+}
+
+/** As `agent/services` and `catalog/service` have it. */
+function isInstance(values: ReadonlyMap<string, Field>): boolean {
+  return values.has('service') && (values.has('id') || values.has('port'));
+}
+
+function valuesOf(mapping: Field): ReadonlyMap<string, Field> {
+  return new Map((mapping.entries() ?? []).map(({ key, value }) => [folded(key), value]));
+}
+
+/** Of a file that is none of this. */
+const FILE_KEYS = ['kind', 'service', 'services', 'check', 'checks', 'configentries'];
+
 /** Keys of a registration that no entry of the same kind has. */
 const REGISTRATION_KEYS = ['port', 'address', 'tags', 'proxy', 'connect', 'weights', 'taggedaddresses', 'check'];
+
+const EXPECTED = 'expected service definitions or an entry, found';
+
+const ANSWER = `${EXPECTED} an answer of Consul's HTTP API: write each instance as service { … }, with name in the place of its Service key`;
+
+const ENTRIES = `${EXPECTED} a list of entries: write each into a file of its own, or all of them as config_entries { bootstrap = [ … ] }`;
+
+const RESOURCE = `${EXPECTED} a resource of Kubernetes: write what stands under spec beside kind and name, such as kind = "service-resolver"`;
 
 const CATALOG =
   "expected service definitions or an entry, found a body of catalog/register in Consul's HTTP API: write what stands under Service " +

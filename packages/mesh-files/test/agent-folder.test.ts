@@ -225,6 +225,22 @@ describe('a body of the HTTP API is refused in words that say what to write', ()
       '{"Node":"n1","Address":"10.0.0.9","Service":{"Service":"web","Port":80}}',
       "expected service definitions or an entry, found a body of catalog/register in Consul's HTTP API: write what stands under Service as service { … }, with name in the place of its Service key",
     ],
+    ...[
+      '[{"Node":{"Node":"n1"},"Service":{"Service":"db","Port":1},"Checks":[]}]',
+      '[{"ID":"db1","Node":"n1","ServiceName":"db","ServicePort":1}]',
+      '{"db1":{"ID":"db1","Service":"db","Port":1,"Tags":[]}}',
+    ].map((text) => [
+      text,
+      "expected service definitions or an entry, found an answer of Consul's HTTP API: write each instance as service { … }, with name in the place of its Service key",
+    ]),
+    [
+      '[{"Kind":"proxy-defaults","Name":"global"},{"Kind":"service-defaults","Name":"db"}]',
+      'expected service definitions or an entry, found a list of entries: write each into a file of its own, or all of them as config_entries { bootstrap = [ … ] }',
+    ],
+    [
+      '{"apiVersion":"consul.hashicorp.com/v1alpha1","kind":"ServiceResolver","metadata":{"name":"db"},"spec":{}}',
+      'expected service definitions or an entry, found a resource of Kubernetes: write what stands under spec beside kind and name, such as kind = "service-resolver"',
+    ],
   ])('%s', (text, message) => expect(shown(text, 'a.json').problems).toEqual([`a.json:1:1: ${message}`]));
 });
 

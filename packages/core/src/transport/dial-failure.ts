@@ -6,10 +6,15 @@ import type { Endpoint } from './endpoint.ts';
 /** What a dial to `to` rejects with when the system has reported `cause`, of which only `code` (`ECONNREFUSED` …) is looked at. */
 export function dialFailure(to: Endpoint, cause: NodeJS.ErrnoException): ProxyError {
   const { code: name = '' } = cause;
-  const shortage = LOCAL_SHORTAGES[name];
+  const shortage = shortageOf(to, name);
   const detail = `dial ${formatEndpoint(to)}: ${name === '' ? cause.message : name}`;
   if (shortage !== undefined) return new ProxyError('LOCAL_RESOURCE', `${detail}, ${shortage}`, { cause });
   return new ProxyError(DIAL_FAILURES[name] ?? 'CONNECT_FAILED', detail, { cause });
+}
+
+/** A unix socket has no port to run out of: what connect(2) reports by the same code is that nobody accepts there. */
+function shortageOf({ host }: Endpoint, code: string): string | undefined {
+  return code === 'EAGAIN' && host.startsWith('unix:') ? undefined : LOCAL_SHORTAGES[code];
 }
 
 /** `error`, or what it should have been: a transport may know less of shortages than this package. */
@@ -30,11 +35,17 @@ export function undiallable(to: Endpoint, problem: string): ProxyError {
   return new ProxyError('CONNECT_FAILED', `dial ${formatEndpoint(to)}: ${problem}`);
 }
 
+const NO_PORT = 'no local port or address left for it (net.ipv4.ip_local_port_range)';
+
 /** What this machine lacks, by errno(3): nobody else is to blame. connect(2), socket(2), ip(7). */
 const LOCAL_SHORTAGES: Readonly<Record<string, string>> = {
   EMFILE: 'no file descriptor left in this process (ulimit -n)',
   ENFILE: 'no file descriptor left on this machine (fs.file-max)',
-  EADDRNOTAVAIL: 'no local port or address left for it (net.ipv4.ip_local_port_range)',
+  EADDRNOTAVAIL: NO_PORT,
+  EADDRINUSE: NO_PORT,
+  EAGAIN: NO_PORT,
+  EAFNOSUPPORT: 'this machine has no such family of addresses (net.ipv6.conf.all.disable_ipv6)',
+  ENETDOWN: 'the network interface for it is down (ip link)',
   ENOBUFS: 'no memory left for sockets',
   ENOMEM: 'no memory left for sockets',
   EPERM: 'not permitted on this machine (packet filter, security policy)',

@@ -162,9 +162,20 @@ function* judged(yielded: unknown, versionInUse: string | undefined): Generator<
   const errors = problems.filter(({ severity }) => severity === 'error');
   if (errors.length > 0) throw new Error(shown(errors).join('; '));
   const snapshot = yielded as RouteSnapshot;
-  if (problems.length === 0) return snapshot;
-  return { ...snapshot, warnings: [...(snapshot.warnings ?? []), ...shown(problems)] };
+  const own = snapshot.warnings ?? [];
+  if (problems.length === 0 && own.length <= MAX_WARNINGS) return snapshot;
+  return { ...snapshot, warnings: [...bounded(own), ...shown(problems)] };
 }
+
+/** The first ones, and the last, which sums up what is wrong in many places. */
+function bounded(warnings: readonly string[]): readonly string[] {
+  const more = warnings.length - MAX_WARNINGS;
+  if (more <= 0) return warnings;
+  return [...warnings.slice(0, MAX_WARNINGS - 2), `and ${more + 1} more warnings`, ...warnings.slice(-1)];
+}
+
+/** Each is a line of the log, and stands in every answer of `/ready`. */
+const MAX_WARNINGS = 100;
 
 /** Of a snapshot, whatever that is. */
 export function versionOf(yielded: unknown): unknown {
