@@ -1,8 +1,8 @@
 import { createHash } from 'node:crypto';
-import { mkdir, open, rename, rm, stat } from 'node:fs/promises';
-import { join } from 'node:path';
+import { access, constants, mkdir, open, rename, rm, stat } from 'node:fs/promises';
+import { dirname, join } from 'node:path';
 import type { RouteSnapshot } from '@meshgate/core';
-import { inSlices, readRegularFile } from '@meshgate/core/parts';
+import { errorOf, inSlices, readRegularFile } from '@meshgate/core/parts';
 import type { StoredSnapshot, ListenerStore, SnapshotStore } from '@meshgate/core/parts';
 import * as z from 'zod';
 
@@ -74,7 +74,7 @@ async function read<T>(file: string, schema: z.ZodType<T>): Promise<T | undefine
 }
 
 async function replace(folder: string, name: string, text: Iterable<string>): Promise<void> {
-  await mkdir(folder, { recursive: true, mode: 0o700 });
+  await makeFolder(folder);
   // Two processes that share the folder must not write into one file.
   const temporary = join(folder, `.${name}.${process.pid}.tmp`);
   try {
@@ -84,6 +84,23 @@ async function replace(folder: string, name: string, text: Iterable<string>): Pr
     // On a disk that cannot be written it cannot be removed either, which is no news.
     await rm(temporary, { force: true }).catch(() => undefined);
     throw inFolder(folder, reason);
+  }
+}
+
+async function makeFolder(folder: string): Promise<void> {
+  try {
+    await mkdir(folder, { recursive: true, mode: 0o700 });
+  } catch (reason) {
+    throw (await whyUnwritable(dirname(folder))) ?? reason;
+  }
+}
+
+/** Of a folder that cannot be made in another, Node says that there is none such: why that one cannot be written is what is asked. */
+async function whyUnwritable(folder: string): Promise<Error | undefined> {
+  for (let at = folder; ; at = dirname(at)) {
+    const reason = await access(at, constants.W_OK).then(() => undefined, errorOf);
+    const isMissing = reason !== undefined && 'code' in reason && reason.code === 'ENOENT';
+    if (!isMissing || at === dirname(at)) return reason;
   }
 }
 

@@ -1,0 +1,114 @@
+// As in a container: process 1 of a namespace of its own, a user that nobody has heard of, no home, nothing that could be written.
+import { execFileSync, spawn } from 'node:child_process';
+import { chmod, readFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { needs, tlsBackend, tlsClient } from '@meshgate/testkit';
+import type { TlsTestBackend } from '@meshgate/testkit';
+import { expect, it } from 'vitest';
+import { until } from './bad-night/night.ts';
+import { gatewayFolder, readyDaemon, run } from './daemon.ts';
+import type { Folder, ReadyDaemon } from './daemon.ts';
+
+/** Whether this machine lets us make such namespaces, and such a user run Node: `true`, or why not. */
+function containersAvailable(): true | string {
+  try {
+    execFileSync('unshare', [...CONTAINER, SCRIPT, 'sh', process.execPath, '--version'], { stdio: 'pipe' });
+    return true;
+  } catch (reason) {
+    return `unshare -m -p or setpriv fails: ${reason instanceof Error ? reason.message.trim().split('\n').join(' ') : String(reason)}`;
+  }
+}
+
+const CONTAINER = ['-m', '-p', '-f', '--mount-proc', 'sh', '-c'];
+
+/** Every mounted file system is read-only. */
+const SCRIPT = `set -e
+findmnt -rno TARGET,FSTYPE | while read -r target type; do
+  case "$type" in proc|sysfs|cgroup*|devtmpfs|devpts) ;; *) mount -o remount,ro,bind "$target" 2>/dev/null || true ;; esac
+done
+exec env -i TMPDIR=/nowhere setpriv --reuid 54321 --regid 54321 --clear-groups --no-new-privs "$@"`;
+
+interface Contained extends ReadyDaemon {
+  /** Of its process 1. */
+  send(signal: NodeJS.Signals): void;
+}
+
+async function startContained(files: Folder): Promise<Contained> {
+  const gateway = await readyDaemon((node, main) =>
+    spawn(
+      'unshare',
+      [...CONTAINER, SCRIPT, 'sh', node, main, 'gateway', '--config', join(files.path, 'meshgate.yaml')],
+      {
+        stdio: ['ignore', 'pipe', 'pipe'],
+      },
+    ),
+  );
+  const children = await readFile(`/proc/${gateway.pid}/task/${gateway.pid}/children`, 'utf8');
+  return Object.assign(gateway, { send: (signal: NodeJS.Signals) => void process.kill(Number(children), signal) });
+}
+
+/** That anybody may read. */
+async function folderFor(api: TlsTestBackend, settings: object): Promise<Folder> {
+  const files = await gatewayFolder([api], settings);
+  await chmod(files.path, 0o755);
+  return files;
+}
+
+async function served(gateway: ReadyDaemon): Promise<string> {
+  await using client = await tlsClient(gateway.address, 'api.example.com');
+  return await client.say('hello');
+}
+
+needs('netns', containersAvailable())('a gateway in a container that can write nothing', () => {
+  it.each([{}, { workers: 2 }])('serves as process 1, and drains at SIGTERM: %j', async (settings) => {
+    await using api = await tlsBackend('api.example.com');
+    await using files = await folderFor(api, settings);
+    await using gateway = await startContained(files);
+    expect(await gateway.said('started')).toMatchObject({ pid: 1 });
+    expect(await served(gateway)).toBe('hello');
+    gateway.send('SIGTERM');
+    expect(await gateway.ended).toBe(0);
+    expect(await gateway.said('drain finished')).toMatchObject({ cut: 0 });
+    expect(gateway.stderr).toBe('');
+  });
+
+  it('says at --check, and when it runs, that its state cannot be kept, and why; and serves', async () => {
+    await using api = await tlsBackend('api.example.com');
+    await using files = await folderFor(api, { stateDir: 'state/of/this' });
+    const config = join(files.path, 'meshgate.yaml');
+    const main = new URL('../dist/main.js', import.meta.url).pathname;
+    const check = [main, 'gateway', '--check', '--config', config];
+    const { status, stderr } = await run('unshare', [...CONTAINER, SCRIPT, 'sh', process.execPath, ...check]);
+    expect([status, stderr]).toEqual([
+      2,
+      expect.stringMatching(/the folder cannot be written: .* \((?:EACCES|EROFS)\)/),
+    ]);
+    await using gateway = await startContained(files);
+    expect(await served(gateway)).toBe('hello');
+    const warning = await gateway.line(({ msg }) => String(msg).includes('cannot be kept'));
+    expect(warning['msg']).toMatch(/EACCES|EROFS/);
+    gateway.send('SIGINT');
+    expect(await gateway.ended).toBe(0);
+  });
+
+  it('goes on through storms of signals, and after it was stopped and continued', async () => {
+    await using api = await tlsBackend('api.example.com');
+    await using files = await folderFor(api, {});
+    await using gateway = await startContained(files);
+    await using standing = await tlsClient(gateway.address, 'api.example.com');
+    for (let count = 0; count < 50; count += 1)
+      for (const signal of ['SIGHUP', 'SIGUSR1', 'SIGUSR2', 'SIGPIPE', 'SIGWINCH'] as const) gateway.send(signal);
+    expect(await served(gateway)).toBe('hello');
+    // It has no supervisor that could follow a successor.
+    await gateway.line(({ msg }) => String(msg).startsWith('no successor'));
+    gateway.send('SIGSTOP');
+    const waiting = served(gateway);
+    gateway.send('SIGCONT');
+    expect(await waiting).toBe('hello');
+    expect(await standing.say('still here')).toBe('still here');
+    await until(async () => (await gateway.ask('/ready')).status === 200);
+    standing.end();
+    gateway.send('SIGQUIT');
+    expect(await gateway.ended).toBe(0);
+  });
+});
