@@ -3,7 +3,6 @@ import type { Deadlines, DeadlinesByLength } from '../pipeline/deadlines.ts';
 import type { ProxyError } from '../errors.ts';
 import type { NodeConnection, Sink } from './node-connection.ts';
 import { isHarmlessLoss } from './harmless-loss.ts';
-import type { Carried } from './harmless-loss.ts';
 import { longestSilenceMs, silenceError } from './silence.ts';
 import type { Splice, SpliceOptions, Transfer } from './transport.ts';
 
@@ -42,9 +41,14 @@ export class NodeSplice implements Splice, Sink {
   #lastByteAt = performance.now();
   /** When one side had finished sending. */
   #halfClosedAt: number | undefined;
-  /** That side, and what had been carried both ways by then. */
+  /** That side. */
   #finishedFirst: NodeConnection | undefined;
-  #atEnd: Carried = NOTHING_YET;
+  /** Received from the client and from the backend: cheaper to ask for than what the kernel has taken. */
+  #receivedUp = 0;
+  #receivedDown = 0;
+  /** The same by the time that one side had finished. */
+  #upAtEnd = 0;
+  #downAtEnd = 0;
   #error: ProxyError | undefined;
   /** Absent once the downstream cannot be handed back any more. */
   #returning: Returning | undefined;
@@ -98,7 +102,10 @@ export class NodeSplice implements Splice, Sink {
   onBytes(from: NodeConnection, bytes: Uint8Array): void {
     this.#lastByteAt = performance.now();
     this.#returning = undefined;
-    if (from === this.#up) this.#firstByteAt ??= this.#lastByteAt;
+    if (from === this.#up) {
+      this.#firstByteAt ??= this.#lastByteAt;
+      this.#receivedDown += bytes.length;
+    } else this.#receivedUp += bytes.length;
     if (!this.#otherThan(from).push(bytes)) from.pause();
   }
 
@@ -116,7 +123,7 @@ export class NodeSplice implements Splice, Sink {
   onLost(connection: NodeConnection, error: ProxyError): void {
     // A reset after both directions had finished takes nothing away from anybody.
     if (connection.finished || (connection === this.#up && this.#handBack(error))) return;
-    if (connection !== this.#finishedFirst || !isHarmlessLoss(this, this.#atEnd)) this.cut(error);
+    if (connection !== this.#finishedFirst || !this.#isHarmless) this.cut(error);
     else this.#otherThan(connection).destroy();
   }
 
@@ -143,6 +150,11 @@ export class NodeSplice implements Splice, Sink {
     return true;
   }
 
+  get #isHarmless(): boolean {
+    const now = { bytesUp: this.#receivedUp, bytesDown: this.#receivedDown };
+    return isHarmlessLoss(now, { bytesUp: this.#upAtEnd, bytesDown: this.#downAtEnd });
+  }
+
   #otherThan(connection: NodeConnection): NodeConnection {
     return connection === this.#down ? this.#up : this.#down;
   }
@@ -150,7 +162,8 @@ export class NodeSplice implements Splice, Sink {
   #onHalfClosed(from: NodeConnection): void {
     const now = performance.now();
     this.#finishedFirst = from;
-    this.#atEnd = { bytesUp: this.bytesUp, bytesDown: this.bytesDown };
+    this.#upAtEnd = this.#receivedUp;
+    this.#downAtEnd = this.#receivedDown;
     this.#halfClosedAt = now;
     clearTimeout(this.#quietTimer);
     this.#silence.begin(this.#timers.silence.of(longestSilenceMs(this, true)), now);
@@ -169,5 +182,3 @@ export class NodeSplice implements Splice, Sink {
 function onQuiet(splice: NodeSplice): void {
   splice.onQuiet();
 }
-
-const NOTHING_YET: Carried = { bytesUp: 0, bytesDown: 0 };

@@ -1,12 +1,13 @@
-import { createServer, connect as netConnect } from 'node:net';
-import type { ListenOptions as NetListenOptions, Server, Socket, NetConnectOpts } from 'node:net';
+import { createServer } from 'node:net';
+import type { ListenOptions as NetListenOptions, Server, Socket } from 'node:net';
 import { Deadlines, DeadlinesByLength } from '../pipeline/deadlines.ts';
-import { dialFailure, dialTimeout, undiallable } from './dial-failure.ts';
+import { undiallable } from './dial-failure.ts';
 import { formatEndpoint, portProblem, unixPath } from './endpoint.ts';
 import type { Endpoint } from './endpoint.ts';
-import type { ProxyError } from '../errors.ts';
 import { NodeConnection } from './node-connection.ts';
 import type { UpgradeOptions } from './node-connection.ts';
+import { NodeDial } from './node-dial.ts';
+import type { DialShared } from './node-dial.ts';
 import { NodeSplice } from './node-splice.ts';
 import { warmUpSockets } from './node-warm-up.ts';
 import { bindPath, descriptorOf, handleOf, isRemovedByNode, listenOnDescriptor, removePath } from './node-listening.ts';
@@ -20,10 +21,15 @@ export function nodeTransport(): Transport {
     lasting: new Deadlines<NodeSplice>(KEEP_ALIVE_AFTER_MS, (splice) => splice.keepAlive()),
     silence: new DeadlinesByLength<NodeSplice>((splice) => splice.onQuiet()),
   };
+  const dials: DialShared = {
+    deadlines: new DeadlinesByLength<NodeDial>((one) => one.onTimeout()),
+    highWaterMark: HIGH_WATER_MARK_BYTES,
+    onFailure: (cause) => shortage.tell(cause),
+  };
   return {
     name: 'node',
     listen: (at, options, onConnection) => listen(at, options, onConnection, shortage),
-    dial: (to, options) => dial(to, options, shortage),
+    dial: (to, options) => dial(to, options, dials),
     splice: (down, up, options) => new NodeSplice(NodeConnection.own(down), NodeConnection.own(up), options, timers),
   };
 }
@@ -185,49 +191,8 @@ function pausing(server: Server, address: Endpoint, options: ListenOptions, shor
   }
 }
 
-function dial(to: Endpoint, { keepAlive, timeoutMs }: DialOptions, shortage: Shortage): Dial {
+function dial(to: Endpoint, options: DialOptions, shared: DialShared): Dial {
   const problem = portProblem(to);
   if (problem !== undefined) return { done: Promise.reject(undiallable(to, problem)), cut: () => undefined };
-  let giveUp: (reason: ProxyError) => void = () => undefined;
-  const done = new Promise<Connection>((resolve, reject) => {
-    const socket = netConnect(dialOptions(to));
-    const timer = setTimeout(onTimeout, timeoutMs);
-    socket.once('error', onError);
-    socket.once('connect', onConnect);
-    giveUp = abandon;
-
-    function onConnect(): void {
-      settle();
-      resolve(NodeConnection.dialled(socket, to, keepAlive));
-    }
-    function onError(cause: NodeJS.ErrnoException): void {
-      settle();
-      shortage.tell(cause);
-      reject(dialFailure(to, cause));
-    }
-    function onTimeout(): void {
-      abandon(dialTimeout(to, timeoutMs));
-    }
-    function abandon(reason: ProxyError): void {
-      settle();
-      // Its last error, if any, has no reader any more; without a listener it would end the process.
-      socket.on('error', () => undefined);
-      socket.destroy();
-      reject(reason);
-    }
-    function settle(): void {
-      giveUp = () => undefined;
-      clearTimeout(timer);
-      socket.removeListener('error', onError);
-      socket.removeListener('connect', onConnect);
-    }
-  });
-  return { done, cut: (reason) => giveUp(reason) };
-}
-
-function dialOptions(to: Endpoint): NetConnectOpts & { highWaterMark: number } {
-  const path = unixPath(to);
-  if (path !== undefined) return { path, allowHalfOpen: true, highWaterMark: HIGH_WATER_MARK_BYTES };
-  const { host, port } = to;
-  return { host, port, allowHalfOpen: true, noDelay: true, highWaterMark: HIGH_WATER_MARK_BYTES };
+  return new NodeDial(to, unixPath(to), options, shared);
 }
