@@ -5,6 +5,8 @@
 export type ProxyErrorCode =
   /** Whether the peer may be trusted, or connect at all, could not be determined: no authority reachable, or no certificate of our own. */
   | 'AUTHORIZATION_FAILED'
+  /** Its backend was removed from its route, or is down, and the route does not keep such connections. */
+  | 'BACKEND_REMOVED'
   /** An access list of the listener or of the route keeps the client's address out. */
   | 'CLIENT_DENIED'
   /** An operator closed it, by the admin API or `meshgate close`. */
@@ -70,6 +72,7 @@ export type Side = 'downstream' | 'upstream' | 'proxy';
 /** Blame by code. A `Record`, so that the compiler keeps it total. */
 export const SIDES: Readonly<Record<ProxyErrorCode, Side>> = {
   AUTHORIZATION_FAILED: 'proxy',
+  BACKEND_REMOVED: 'proxy',
   CLIENT_DENIED: 'downstream',
   CLOSED_BY_ADMIN: 'proxy',
   CLOSED_BY_DRAIN: 'proxy',

@@ -37,6 +37,7 @@ export type {
 export type {
   AccessRules,
   Backend,
+  BackendDrain,
   Balance,
   BuiltInBalance,
   Egress,

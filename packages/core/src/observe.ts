@@ -2,7 +2,7 @@ import type { Accepted, Hello, Upstream } from './pipeline/connection.ts';
 import type { Endpoint } from './transport/endpoint.ts';
 import { errorOf } from './errors.ts';
 import type { ProxyError } from './errors.ts';
-import type { HealthCheck, Route, RouteSnapshot } from './routes/route.ts';
+import type { BackendDrain, HealthCheck, Route, RouteSnapshot } from './routes/route.ts';
 import type { Transfer } from './transport/transport.ts';
 
 /**
@@ -78,6 +78,18 @@ export type ProxyEvent =
       readonly address: Endpoint;
       readonly check: HealthCheck;
     }
+  /**
+   * A backend that has connections was removed from `route`, or is down, and the route does not keep them: those left when its grace is over
+   * are closed.
+   */
+  | {
+      readonly type: 'backend.departed';
+      readonly route: Route;
+      readonly backend: Endpoint;
+      readonly why: 'removed' | 'down';
+      readonly drain: BackendDrain;
+      readonly connections: number;
+    }
   /** A route with `failover` uses another priority group than before. */
   | {
       readonly type: 'route.failover';
@@ -118,7 +130,13 @@ export type ProxyEvent =
   /** A source yielded a malformed snapshot: it is refused whole, and the last good one stays in use. */
   | { readonly type: 'source.refused'; readonly source: string; readonly error: Error }
   /** A source is followed no more: a reload has taken it away. `removed` are the names of routes that no source has any more. */
-  | { readonly type: 'source.removed'; readonly source: string; readonly removed: readonly string[] }
+  | {
+      readonly type: 'source.removed';
+      readonly source: string;
+      /** The last that was in use of it; absent when it never had one. */
+      readonly previous?: RouteSnapshot;
+      readonly removed: readonly string[];
+    }
   /** A certificate is in use by which this proxy proves who it is. A proxy that only passes TLS on has none. */
   | { readonly type: 'certificate.installed'; readonly source: string; readonly certificate: OwnCertificate }
   /** The certificate in use is older than it should be, and no other has come from the source. Once for each `state`. */

@@ -66,6 +66,8 @@ export { overlap } from './transport/own-addresses.ts';
 export { observers } from './observe.ts';
 export { Drain } from './lifecycle/drain.ts';
 export type { DrainReason, DrainTargets } from './lifecycle/drain.ts';
+export { Departures } from './lifecycle/departures.ts';
+export type { DeparturesOptions } from './lifecycle/departures.ts';
 export { HOOK_TIMEOUT_MS, runDrainHooks } from './lifecycle/drain-hooks.ts';
 export type { HookControl } from './lifecycle/drain-hooks.ts';
 export { formatRate } from './pipeline/token-bucket.ts';

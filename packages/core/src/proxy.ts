@@ -1,4 +1,5 @@
 // A proxy in one call: the composition that most programs want, of the parts that parts.ts offers one by one.
+import { Departures } from './lifecycle/departures.ts';
 import { Drain, DEFAULT_DRAIN } from './lifecycle/drain.ts';
 import type { DrainOptions, DrainProgress } from './lifecycle/drain.ts';
 import { ConfigProblems } from './lifecycle/plugin.ts';
@@ -244,7 +245,10 @@ function compose(options: ProxyOptions, addresses: readonly ListenAddress[]): Pr
     observer,
     onMark: (mark) => health.mark(mark),
   });
-  const routes = new RouteStore({ sources: sourcesOf(options), observer });
+  const routes: RouteStore = new RouteStore({
+    sources: sourcesOf(options),
+    observer: observers([observer, { name: 'departures', observe: (event) => departures.observe(event) }]),
+  });
   const dialling = { outliers, observer, limits, keepAlive, isOwn: (address: Endpoint) => listeners.owns(address) };
   const inner = balancedConnector({
     ...dialling,
@@ -264,6 +268,7 @@ function compose(options: ProxyOptions, addresses: readonly ListenAddress[]): Pr
     limits,
     observer,
   });
+  const departures = new Departures({ sessions, table: () => routes.table, health, observer });
   const listeners: Listeners = new Listeners({
     addresses,
     sources: [],
@@ -278,7 +283,11 @@ function compose(options: ProxyOptions, addresses: readonly ListenAddress[]): Pr
     start: () => Promise.resolve(),
     stop: () => Promise.resolve(outliers.clear()),
   };
-  return { listeners, drain, lifecycle: inOrder('proxy', [ejections, checks, ...services, routes, listeners]) };
+  return {
+    listeners,
+    drain,
+    lifecycle: inOrder('proxy', [ejections, checks, departures, ...services, routes, listeners]),
+  };
 }
 
 function sourcesOf({ routes, sources = [] }: ProxyOptions): readonly RouteSource[] {

@@ -4,6 +4,7 @@ import { describe, expect, it } from 'vitest';
 import { parse } from 'yaml';
 import { parseFileSourceConfig, parseRouteFile } from '../src/index.ts';
 import { BACKEND_KEYS } from '../src/routes/backend.ts';
+import { BACKEND_DRAIN_KEYS, BACKEND_DRAINS } from '../src/routes/backend-drain.ts';
 import { BALANCES } from '../src/routes/balance.ts';
 import { EGRESS_KEYS } from '../src/routes/egress.ts';
 import { FAILOVER_KEYS } from '../src/routes/failover.ts';
@@ -39,6 +40,8 @@ describe('docs/routes.md', () => {
     ...Object.keys(HEALTH_CHECK_KEYS),
     ...Object.keys(FAILOVER_KEYS),
     ...Object.keys(EGRESS_KEYS),
+    ...BACKEND_DRAINS,
+    ...Object.keys(BACKEND_DRAIN_KEYS),
     ...BALANCES,
   ])('explains %s', (word) => expect(PAGE).toContain(`\`${word}\``));
 });
@@ -79,6 +82,8 @@ describe('the JSON Schema', () => {
     expect(Object.keys(definitions.route.properties.limits.properties).toSorted()).toEqual(
       Object.keys(LIMIT_KEYS).toSorted(),
     );
+    expect(definitions.backendDrain.anyOf[0].enum).toEqual(BACKEND_DRAINS);
+    expect(Object.keys(definitions.backendDrain.anyOf[1].properties)).toEqual(Object.keys(BACKEND_DRAIN_KEYS));
     expect(definitions.route.properties.balance.anyOf[0].enum).toEqual(BALANCES);
     for (const [key, need] of Object.entries(ROUTE_KEYS)) {
       expect(definitions.route.required.includes(key)).toBe(need === 'required');
@@ -123,6 +128,9 @@ describe('the JSON Schema', () => {
     { routes: [{ serverNames: ['a'], backends: [], limits: { maxAge: 'never' } }] },
     { routes: [{ serverNames: ['a'], backends: [], proxyProtocol: 'v3' }] },
     { routes: [{ serverNames: ['a'], backends: [], retryBeforeFirstByte: 1 }] },
+    { routes: [{ serverNames: ['a'], backends: [], onBackendRemoved: 'cut' }] },
+    { routes: [{ serverNames: ['a'], backends: [], onBackendDown: { after: '5m' } }] },
+    { routes: [{ serverNames: ['a'], backends: [], onBackendDown: { grace: 5 } }] },
     { routes: [{ serverNames: ['a'], backends: [], limits: { perBackend: '1' } }] },
     { routes: [{ serverNames: ['a'], backends: [{ address: 'unix:/b', port: 1 }] }] },
     { routes: [{ serverNames: ['a'], backends: [{ address: 'b', port: 0 }] }] },

@@ -115,7 +115,7 @@ describe('a broken file', () => {
     expect(broken.routes).toEqual(good.routes);
     expect(broken.warnings).toEqual([
       `${file}:2:27: unknown key "backend": did you mean "backends"?`,
-      `${file}:2:40: unknown key "port": known keys are name, serverNames, listeners, fallback, backends, balance, connectTimeout, retryBeforeFirstByte, healthCheck, failover, egress, access, limits, proxyProtocol, use`,
+      `${file}:2:40: unknown key "port": known keys are name, serverNames, listeners, fallback, backends, balance, connectTimeout, retryBeforeFirstByte, onBackendRemoved, onBackendDown, healthCheck, failover, egress, access, limits, proxyProtocol, use`,
       'the routes in use are the last good ones, until the problems above are fixed',
     ]);
     await writeFile(file, 'routes: [');

@@ -104,6 +104,22 @@ describe('a route file', () => {
     expect(read('false')[0]).not.toHaveProperty('retryBeforeFirstByte');
   });
 
+  it('may say what becomes of connections whose backend is gone', () => {
+    const read = (value: string) => {
+      const text = `routes: [{ serverNames: [a], backends: [], onBackendRemoved: ${value}, onBackendDown: ${value} }]`;
+      const [route] = parseRouteFile(text, 'r.yaml').routes;
+      expect(route?.onBackendDown).toEqual(route?.onBackendRemoved);
+      return route?.onBackendRemoved;
+    };
+    expect(['keep', 'drain', 'close', '{ grace: 5m }', '{ grace: 0s, spread: 1s }'].map(read)).toEqual([
+      undefined,
+      { graceMs: 30_000, spreadMs: 5_000 },
+      { graceMs: 0, spreadMs: 5_000 },
+      { graceMs: 300_000, spreadMs: 5_000 },
+      { graceMs: 0, spreadMs: 1_000 },
+    ]);
+  });
+
   it('may say when a backup takes over', () => {
     const text =
       'routes: [ { serverNames: [ a.example ], backends: [], failover: { minHealthy: 2, returnAfter: 30s } } ]';

@@ -86,6 +86,9 @@ function countRest(
     case 'backend.up':
     case 'backend.unchecked':
       return backends.isDown(event.address, event.check, event.type === 'backend.down');
+    case 'backend.departed':
+      // Its connections are counted by how they end.
+      return;
     case 'route.failover':
       return backends.failedOver();
     case 'balance.failed':

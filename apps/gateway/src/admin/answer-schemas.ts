@@ -20,6 +20,8 @@ const choice = {
     .describe('leads to the server name itself'),
 };
 
+const backendDrain = z.strictObject({ graceMs: milliseconds, spreadMs: milliseconds }).optional();
+
 const rules = {
   access: z
     .strictObject({
@@ -43,6 +45,8 @@ const rules = {
     .describe('what its connections may spend, as in a route file'),
   proxyProtocol: z.enum(['v1', 'v2']).optional().describe('how backends are told of the client'),
   retryBeforeFirstByte: z.literal(true).optional().describe('another backend gets the hello that one has not answered'),
+  onBackendRemoved: backendDrain.describe('how connections of a backend that is removed are closed; kept when absent'),
+  onBackendDown: backendDrain.describe('the same of one that is down'),
 };
 
 const checkState = z.enum(['unknown', 'up', 'down']);

@@ -1,4 +1,13 @@
-import type { AccessRules, Backend, Egress, Failover, Route, ProxyProtocolVersion, RouteLimits } from '@meshgate/core';
+import type {
+  AccessRules,
+  Backend,
+  BackendDrain,
+  Egress,
+  Failover,
+  Route,
+  ProxyProtocolVersion,
+  RouteLimits,
+} from '@meshgate/core';
 import { formatRate } from '@meshgate/core/parts';
 import type {
   CheckReport,
@@ -46,6 +55,10 @@ export interface RouteRulesView {
   readonly proxyProtocol?: ProxyProtocolVersion;
   /** A backend that ends a connection before its first byte is not the last word; absent when it is. */
   readonly retryBeforeFirstByte?: true;
+  /** How the connections of a backend are closed that is removed; absent when they live on. */
+  readonly onBackendRemoved?: BackendDrain;
+  /** The same of one that is down. */
+  readonly onBackendDown?: BackendDrain;
 }
 
 /** The limits of a route. */
@@ -56,12 +69,15 @@ interface RouteLimitsView extends Pick<RouteLimits, 'connections' | 'perBackend'
   readonly halfCloseTimeout?: string;
 }
 
-export function rulesView({ access, limits, proxyProtocol, retryBeforeFirstByte }: Route): RouteRulesView {
+export function rulesView(route: Route): RouteRulesView {
+  const { access, limits, proxyProtocol, retryBeforeFirstByte, onBackendRemoved, onBackendDown } = route;
   return {
     ...(access !== undefined && { access }),
     ...(limits !== undefined && { limits: limitsView(limits) }),
     ...(proxyProtocol !== undefined && { proxyProtocol }),
     ...(retryBeforeFirstByte === true && { retryBeforeFirstByte }),
+    ...(onBackendRemoved !== undefined && { onBackendRemoved }),
+    ...(onBackendDown !== undefined && { onBackendDown }),
   };
 }
 

@@ -1,4 +1,5 @@
 import { formatEndpoint } from '@meshgate/core';
+import type { BackendDrain } from '@meshgate/core';
 import { formatDuration } from '@meshgate/core/parts';
 import { columns } from './columns.ts';
 import type { Explanation, ExplainedBackend, FoundRoute } from './explain.ts';
@@ -119,7 +120,7 @@ function choiceFacts({ failover, egress }: FoundRoute): readonly (readonly strin
 
 /** What a route says of its clients, one fact a line. */
 function rulesOf(rules: RouteRulesView): readonly (readonly string[])[] {
-  const { access = {}, limits = {}, proxyProtocol, retryBeforeFirstByte } = rules;
+  const { access = {}, limits = {}, proxyProtocol, retryBeforeFirstByte, onBackendRemoved, onBackendDown } = rules;
   const { allow, deny, allowFile, denyFile } = access;
   const list = (entries: readonly string[] = [], file?: string): readonly string[] => [
     ...entries.slice(0, SHOWN_ENTRIES),
@@ -132,7 +133,16 @@ function rulesOf(rules: RouteRulesView): readonly (readonly string[])[] {
     ['limits', Object.entries(limits).map(([name, value]) => `${name} ${value}`)] as const,
     ['PROXY protocol', proxyProtocol === undefined ? [] : [proxyProtocol]] as const,
     ['retry', retryBeforeFirstByte === undefined ? [] : ['before the first byte']] as const,
+    ['removed backend', drainTexts(onBackendRemoved)] as const,
+    ['backend down', drainTexts(onBackendDown)] as const,
   ].flatMap(([name, parts]) => (parts.length === 0 ? [] : [[name, parts.join(', ')]]));
+}
+
+function drainTexts(drain: BackendDrain | undefined): readonly string[] {
+  if (drain === undefined) return [];
+  const { graceMs, spreadMs } = drain;
+  const when = graceMs === 0 ? 'at once' : `after ${formatDuration(graceMs)}`;
+  return [`connections closed ${when}`, `spread over ${formatDuration(spreadMs)}`];
 }
 
 /** Of a longer list: the rest is in `--json`. */

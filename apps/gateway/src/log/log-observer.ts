@@ -140,6 +140,17 @@ const LINES: { readonly [Type in ProxyEvent['type']]: LineWriter<LoggedEvent<Typ
   'backend.up': ({ downMs, ...event }) =>
     lineOf('backendUp', { kind: event.check.kind, duration: formatDuration(Math.round(downMs)) }, checkFacts(event)),
   'backend.unchecked': undefined,
+  'backend.departed': ({ route: { name: route }, backend, why, drain: { graceMs }, connections }) =>
+    lineOf(
+      'backendDeparted',
+      {
+        route,
+        change: why === 'removed' ? 'was removed' : 'is down',
+        connections: counted(connections, 'connection'),
+        when: graceMs === 0 ? 'now' : `after ${formatDuration(graceMs)}`,
+      },
+      { route, backend: formatEndpoint(backend), connections },
+    ),
   'route.failover': ({ route: { name: route }, priority, previous }) =>
     lineOf(
       'routeFailover',

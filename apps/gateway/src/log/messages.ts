@@ -232,6 +232,12 @@ export const MESSAGES = {
     meaning: 'Its health checks have passed `rise` times in a row.',
     action: 'Nothing.',
   },
+  backendDeparted: {
+    level: 'info',
+    text: 'backend of route {route} {change}: {connections} to be closed {when}',
+    meaning: 'A route with `onBackendRemoved` or `onBackendDown` has lost a backend that still has connections.',
+    action: 'Nothing. They end with `BACKEND_REMOVED`, unless the backend comes back before.',
+  },
   routeFailover: {
     level: 'warn',
     text: 'route {route} uses its backends of priority {priority}, no longer those of {previous}',

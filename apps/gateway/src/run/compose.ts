@@ -7,6 +7,7 @@ import {
   Admission,
   BackendHealth,
   balancedConnector,
+  Departures,
   Drain,
   egressConnector,
   HealthChecks,
@@ -126,6 +127,7 @@ const TROUBLES: Token<RecentTroubles> = token('troubles');
 const REGISTRY = token<Registry>('metrics registry');
 export const ROUTES: Token<RouteStore> = token('route store');
 export const OUTLIERS: Token<Outliers> = token('outliers');
+const DEPARTURES = token<Departures>('backend departures');
 const ROUTE_CHANGES = token<RouteChangeFeed>('route changes');
 const HEALTH = token<BackendHealth>('backend health');
 const CHECKS = token<HealthChecks>('health checks');
@@ -236,8 +238,18 @@ function bindRoutes({ c, config: { stateDir }, parts }: Plan): void {
   bindEach(c, SOURCE, storedSources(parts.sources, stateDir));
   bind(c, SERVICES, () => new LiveServices(servicesOf(parts)));
   bind(c, ROUTE_CHANGES, () => new RouteChangeFeed());
+  bind(c, DEPARTURES, () => {
+    return new Departures({
+      sessions: one(c, SESSIONS),
+      table: () => one(c, ROUTES).table,
+      health: all(c, HEALTH)[0],
+      observer: one(c, EVENTS),
+    });
+  });
+  bind(c, SERVICE, () => one(c, DEPARTURES));
   bind(c, ROUTES, () => {
-    const observer = observers([one(c, EVENTS), one(c, ROUTE_CHANGES)]);
+    const departures: Observer = { name: 'departures', observe: (event) => one(c, DEPARTURES).observe(event) };
+    const observer = observers([one(c, EVENTS), one(c, ROUTE_CHANGES), departures]);
     return new RouteStore({ sources: all(c, SOURCE), observer });
   });
 }

@@ -37,6 +37,8 @@ const FIRST_SHARE = 0.1;
  * costs nothing. An address that was never checked is up.
  */
 export class BackendHealth {
+  /** Told of each address that is down from now on, by its key; nobody when absent. */
+  onDown: ((key: string) => void) | undefined;
   readonly #marks = new Map<string, { readonly state: 'down' | 'up'; readonly since: number }>();
 
   /** Everything that is known, for a process that starts. */
@@ -49,6 +51,7 @@ export class BackendHealth {
   mark({ key, state, forMs }: HealthMark): void {
     if (state === 'none') this.#marks.delete(key);
     else this.#marks.set(key, { state, since: performance.now() - forMs });
+    if (state === 'down') this.onDown?.(key);
   }
 
   /** Whether its checks have failed. A name is down when all of its addresses are. */

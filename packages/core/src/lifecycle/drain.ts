@@ -1,10 +1,11 @@
 import { pause, settlesWithin } from '../watch/scope.ts';
 import { ProxyError } from '../errors.ts';
-import type { Session } from '../pipeline/session.ts';
 import type { Sessions } from '../pipeline/sessions.ts';
 import type { Observer } from '../observe.ts';
 import { runBounded, runDrainHooks } from './drain-hooks.ts';
 import type { Service } from './service.ts';
+import { closeSpread } from './spread-close.ts';
+import type { Closable } from './spread-close.ts';
 
 /** How a drain takes its time, in milliseconds. */
 export interface DrainOptions {
@@ -40,8 +41,7 @@ export interface DrainProgress {
 }
 
 /** What a drain asks of sessions. */
-export type DrainedSessions = Pick<Sessions, 'size' | 'ended' | 'empty' | 'stopAccepting'> &
-  Iterable<Pick<Session, 'cut' | 'lastByteAt'>>;
+export type DrainedSessions = Pick<Sessions, 'size' | 'ended' | 'empty' | 'stopAccepting'> & Iterable<Closable>;
 
 /** What {@link Drain} works on. */
 export interface DrainTargets {
@@ -117,7 +117,13 @@ export class Drain {
     await settlesWithin(sessions.empty(), this.#options.graceMs, signal);
     this.#state = 'closing';
     sessions.stopAccepting();
-    await this.#closeRest(signal);
+    const reason = new ProxyError('CLOSED_BY_DRAIN', 'the grace of the drain is over');
+    await closeSpread(sessions, {
+      spreadMs: this.#options.spreadMs,
+      signal,
+      reasonOf: () => reason,
+      onClosed: () => (this.#cut += 1),
+    });
     // Bounded, whatever the transport does: a session that was cut is closed by then.
     await sessions.empty();
     this.#state = 'drained';
@@ -125,54 +131,4 @@ export class Drain {
     observer.observe({ type: 'drain.ended', finished: progress.finished, cut: progress.cut });
     return progress;
   }
-
-  /** Those silent for longest go first, since they lose least; each gets its slot of the spread. */
-  async #closeRest(signal: AbortSignal): Promise<void> {
-    const rest = silentLongestFirst(this.#targets.sessions);
-    const reason = new ProxyError('CLOSED_BY_DRAIN', 'the grace of the drain is over');
-    const start = performance.now();
-    const { spreadMs } = this.#options;
-    let next = 0;
-    while (next < rest.length) {
-      const due = signal.aborted ? rest.length : dueAfter(performance.now() - start, spreadMs, rest.length);
-      const turnEndsAt = performance.now() + TURN_MS;
-      for (; next < due && performance.now() < turnEndsAt; next += 1)
-        if (rest[next]?.cut(reason) === true) this.#cut += 1;
-      if (next < due) await nextTurn();
-      else if (next < rest.length) await pause(TICK_MS, signal);
-    }
-  }
-}
-
-// Short enough that the remaining connections do not notice, long enough that 50,000 are closed within seconds.
-const TURN_MS = 10;
-const TICK_MS = 5;
-
-/** How many of `count` are to be closed by then: the first at once, the last when the spread is over. */
-function dueAfter(elapsedMs: number, spreadMs: number, count: number): number {
-  return elapsedMs >= spreadMs ? count : Math.min(count, 1 + Math.floor((elapsedMs / spreadMs) * count));
-}
-
-function nextTurn(): Promise<void> {
-  return new Promise((resolve) => {
-    setImmediate(resolve);
-  });
-}
-
-/**
- * In an order that takes linear work as near as makes no difference: numbers sort many times faster than objects do, so each is the
- * time and the place in one. A turn of the loop is what sorting objects would take for 50,000.
- */
-function silentLongestFirst<S extends Pick<Session, 'lastByteAt'>>(sessions: Iterable<S>): readonly S[] {
-  const all = Array.from(sessions);
-  const lastByteAt = all.map((session) => session.lastByteAt);
-  const first = lastByteAt.reduce((least, at) => Math.min(least, at), Infinity);
-  const last = lastByteAt.reduce((most, at) => Math.max(most, at), -Infinity);
-  // As fine as numbers are exact: microseconds, or less fine where there are very many sessions over very many days.
-  const stepsPerMs = Math.min(1_000, Number.MAX_SAFE_INTEGER / (all.length * (last - first + 1)));
-  const keys = Float64Array.from(
-    lastByteAt,
-    (at, index) => Math.floor((at - first) * stepsPerMs) * all.length + index,
-  ).sort();
-  return Array.from(keys, (key) => all[key % all.length]).filter((session) => session !== undefined);
 }

@@ -149,6 +149,11 @@ export class Session implements Linked<Session> {
     return this.#phase.kind === 'splicing' ? this.#phase.splice.lastByteAt : this.connection.at;
   }
 
+  /** The backend to which it carries bytes, and since when; `undefined` while it carries none. */
+  get reached(): Pick<Connecting, 'upstream' | 'connectedAt'> | undefined {
+    return this.#phase.kind === 'splicing' ? this.#phase.connecting : undefined;
+  }
+
   /** What has been carried so far, updated in place: for whoever looks at many sessions, and keeps none. */
   get carried(): Pick<Progress, 'bytesUp' | 'bytesDown'> {
     return this.#phase.kind === 'splicing' ? this.#phase.splice : NOTHING_CARRIED;

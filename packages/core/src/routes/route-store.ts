@@ -103,9 +103,11 @@ export class RouteStore implements Service, Resolver {
     for (const { source } of gone) {
       // One that continues under the same name has been replaced, not removed.
       if (next.some((one) => one.source.name === source.name)) continue;
+      const previous = indexes.find((one) => one.source === source.name)?.snapshot;
       this.#observer.observe({
         type: 'source.removed',
         source: source.name,
+        ...(previous !== undefined && { previous }),
         removed: this.#lost(source.name, indexes),
       });
     }

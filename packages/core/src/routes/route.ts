@@ -62,6 +62,14 @@ export interface Egress {
   readonly allowAddresses?: readonly string[];
 }
 
+/** How the connections of a backend are closed that its route has lost. */
+export interface BackendDrain {
+  /** How long they may go on, in milliseconds; 0: not at all. */
+  readonly graceMs: number;
+  /** Period over which those left are then closed, in milliseconds: not at once, so that their clients do not all come back at once. */
+  readonly spreadMs: number;
+}
+
 /** TCP keepalive (RFC 1122, section 4.2.3.6). */
 export interface KeepAlive {
   /** Silence before the first probe, in milliseconds. */
@@ -160,6 +168,13 @@ export interface Route {
    * another one gets the hello, within the dials and the connect timeout of the connection. Never when the hello offers early data. `false` when absent.
    */
   readonly retryBeforeFirstByte?: boolean;
+  /**
+   * What becomes of connections to a backend that a new snapshot does not have any more, or that go by a route which is gone: they end with
+   * `BACKEND_REMOVED`. They live on when absent.
+   */
+  readonly onBackendRemoved?: BackendDrain;
+  /** The same when a backend is down: by its health checks, or since its source calls it unhealthy. They live on when absent. */
+  readonly onBackendDown?: BackendDrain;
   /** Keepalive towards the backends. The proxy's own setting when absent. */
   readonly keepAlive?: KeepAlive;
   /** Which clients may use the route. All when absent. */

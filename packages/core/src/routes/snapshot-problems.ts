@@ -152,6 +152,8 @@ class Judge {
     );
     const { retryBeforeFirstByte: retries } = route as { readonly retryBeforeFirstByte?: unknown };
     this.check(isOptionalBoolean(retries), [...path, 'retryBeforeFirstByte'], 'true or false', retries);
+    for (const key of ['onBackendRemoved', 'onBackendDown'])
+      this.check(isBackendDrain(route[key]), [...path, key], '{ graceMs, spreadMs }, 0 or more each', route[key]);
     this.check(isTime, [...path, 'connectTimeoutMs'], 'a number of milliseconds above 0', connectTimeoutMs);
     this.check(isKeepAlive(keepAlive), [...path, 'keepAlive'], 'keepalive times above 0', keepAlive);
     this.check(isFailover(route['failover']), [...path, 'failover'], FAILOVER_FORM, route['failover']);
@@ -290,6 +292,11 @@ function isFailover(value: unknown): boolean {
   return (
     isWholeNumber(minHealthy, 1) && (returnAfterMs === undefined || returnAfterMs === 0 || isPositive(returnAfterMs))
   );
+}
+
+function isBackendDrain(value: unknown): boolean {
+  if (value === undefined) return true;
+  return isRecord(value) && [value['graceMs'], value['spreadMs']].every((ms) => ms === 0 || isPositive(ms));
 }
 
 const EGRESS_FORM = '{ port, allowAddresses }: a port from 1 to 65535, and networks';

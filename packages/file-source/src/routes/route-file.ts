@@ -1,5 +1,6 @@
 import { formatProblem, type Problem, type Route } from '@meshgate/core';
 import { type Field, openDocument, type Parsed } from '@meshgate/documents';
+import { readBackendDrain } from './backend-drain.ts';
 import { readBalance } from './balance.ts';
 import { type RouteClaim, contested } from './claim.ts';
 import { readDestination } from './egress.ts';
@@ -73,6 +74,8 @@ export const ROUTE_KEYS = {
   balance: 'optional',
   connectTimeout: 'optional',
   retryBeforeFirstByte: 'optional',
+  onBackendRemoved: 'optional',
+  onBackendDown: 'optional',
   healthCheck: 'optional',
   failover: 'optional',
   egress: 'optional',
@@ -104,6 +107,8 @@ function readRoute(route: Field, file: string, claims: RouteClaim[]): Route | un
     ...readBalance(fields.get('balance')),
     ...readConnectTimeout(fields),
     ...readRetry(fields),
+    ...readBackendDrain('onBackendRemoved', fields.get('onBackendRemoved')),
+    ...readBackendDrain('onBackendDown', fields.get('onBackendDown')),
     ...readHealthCheck(fields.get('healthCheck')),
     ...readFailover(fields.get('failover')),
     ...readUse(fields.get('use')),

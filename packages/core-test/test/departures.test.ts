@@ -1,0 +1,169 @@
+import { once } from 'node:events';
+import { createServer } from 'node:net';
+import type { AddressInfo, Server } from 'node:net';
+import { createProxy, staticSource } from '@meshgate/core';
+import type { Backend, Endpoint, Route } from '@meshgate/core';
+import { sniSniffer } from '@meshgate/sni';
+import { clientHello, inRecords, peerListener, rawClient, recorder } from '@meshgate/testkit';
+import type { Peer, PeerListener } from '@meshgate/testkit';
+import { describe, expect, it } from 'vitest';
+
+const HELLO = inRecords(clientHello({ serverName: 'api.example.com' }));
+const AT_ONCE = { graceMs: 0, spreadMs: 0 };
+
+function routeTo(backends: readonly Pick<PeerListener, 'address'>[], more: Partial<Route> = {}): Route {
+  const all = backends.map(({ address }): Backend => ({ address, weight: 1, healthy: true }));
+  return { name: 'api', serverNames: ['api.example.com'], backends: all, ...more };
+}
+
+async function proxyOf(...routes: readonly Route[]) {
+  const events = recorder();
+  const source = staticSource('test', routes);
+  const proxy = createProxy({
+    listen: { host: '127.0.0.1', port: 0 },
+    sources: [source],
+    sniffers: [sniSniffer()],
+    observers: [events],
+    drain: { graceMs: 0, spreadMs: 0 },
+  });
+  await proxy.start();
+  return { address: proxy.address, events, source, [Symbol.asyncDispose]: () => proxy.stop() };
+}
+
+async function listening(server: Server): Promise<number> {
+  server.listen(0, '127.0.0.1');
+  await once(server, 'listening');
+  return (server.address() as AddressInfo).port;
+}
+
+/** A client that has got through to this backend. */
+async function through(to: Endpoint, backend: PeerListener): Promise<Peer> {
+  const client = await rawClient(to);
+  await client.send(HELLO);
+  const peer = await backend.accept();
+  await peer.receive(HELLO.length);
+  await peer.send('.');
+  await client.receive(1);
+  return client;
+}
+
+describe('connections whose backend is removed from its route', () => {
+  it('are closed with BACKEND_REMOVED, and no others', async () => {
+    await using first = await peerListener();
+    await using second = await peerListener();
+    await using proxy = await proxyOf(routeTo([first], { onBackendRemoved: AT_ONCE }));
+    await using gone = await through(proxy.address, first);
+    proxy.source.set([routeTo([first, second], { onBackendRemoved: AT_ONCE, balance: 'round_robin' })]);
+    await proxy.events.untilCount('routes.replaced', 2);
+    proxy.source.set([routeTo([second], { onBackendRemoved: AT_ONCE })]);
+    const departed = await proxy.events.until('backend.departed');
+    expect(departed).toMatchObject({ backend: first.address, why: 'removed', connections: 1, route: { name: 'api' } });
+    const { closed } = await proxy.events.until('connection.closed');
+    const message = `127.0.0.1:${first.address.port} was removed, of route api`;
+    expect(closed.error).toMatchObject({ code: 'BACKEND_REMOVED', message });
+    await gone.closed;
+    await using kept = await through(proxy.address, second);
+    proxy.source.set([routeTo([second], { onBackendRemoved: AT_ONCE, connectTimeoutMs: 1_000 })]);
+    await proxy.events.untilCount('routes.replaced', 4);
+    await kept.send('still here');
+    expect(proxy.events.all('connection.closed')).toHaveLength(1);
+  });
+
+  it('live on where the route keeps them, the default', async () => {
+    await using first = await peerListener();
+    await using second = await peerListener();
+    await using proxy = await proxyOf(routeTo([first]));
+    await using client = await through(proxy.address, first);
+    proxy.source.set([routeTo([second])]);
+    await proxy.events.untilCount('routes.replaced', 2);
+    proxy.source.set([]);
+    await proxy.events.untilCount('routes.replaced', 3);
+    await client.send('still here');
+    expect(proxy.events.all('backend.departed')).toEqual([]);
+  });
+
+  it('are closed, too, when the whole route is gone', async () => {
+    await using backend = await peerListener();
+    await using proxy = await proxyOf(routeTo([backend], { onBackendRemoved: AT_ONCE }));
+    await using client = await through(proxy.address, backend);
+    proxy.source.set([]);
+    expect((await proxy.events.until('connection.closed')).closed.error?.code).toBe('BACKEND_REMOVED');
+    await client.closed;
+  });
+
+  it('may go on for the grace, and stay when the backend is back before it is over', async () => {
+    await using backend = await peerListener();
+    await using other = await peerListener();
+    const drain = { onBackendRemoved: { graceMs: 150, spreadMs: 0 } };
+    const routes = [routeTo([backend], drain), { ...routeTo([other], drain), name: 'db', serverNames: ['db.example'] }];
+    await using proxy = await proxyOf(...routes);
+    await using client = await through(proxy.address, backend);
+    await using leaving = await rawClient(proxy.address);
+    await leaving.send(inRecords(clientHello({ serverName: 'db.example' })));
+    await (await other.accept()).receive(1);
+    const removedAt = performance.now();
+    proxy.source.set([]);
+    await proxy.events.untilCount('backend.departed', 2);
+    proxy.source.set(routes.slice(0, 1));
+    const { closed } = await proxy.events.until('connection.closed');
+    expect(closed).toMatchObject({ route: { name: 'db' }, error: { code: 'BACKEND_REMOVED' } });
+    expect(closed.closedAt - removedAt).toBeGreaterThan(140);
+    await client.send('still here');
+    expect(proxy.events.all('connection.closed')).toHaveLength(1);
+  });
+
+  it('are spread over the time that the route gives', async () => {
+    await using backend = await peerListener();
+    await using proxy = await proxyOf(routeTo([backend], { onBackendRemoved: { graceMs: 0, spreadMs: 200 } }));
+    const clients = await Promise.all(Array.from({ length: 5 }, () => through(proxy.address, backend)));
+    proxy.source.set([]);
+    const closes = await proxy.events.untilCount('connection.closed', 5);
+    const times = closes.map(({ closed }) => closed.closedAt);
+    expect(Math.max(...times) - Math.min(...times)).toBeGreaterThan(100);
+    for (const client of clients) await client[Symbol.asyncDispose]();
+  });
+});
+
+describe('connections whose backend is down', () => {
+  it('are closed when health checks say so', async () => {
+    // It can stop listening while its connections go on.
+    const server = createServer((socket) => socket.on('error', () => undefined).resume());
+    const address = { host: '127.0.0.1', port: await listening(server) };
+    const healthCheck = { kind: 'tcp', intervalMs: 30, timeoutMs: 500, rise: 1, fall: 1 } as const;
+    await using proxy = await proxyOf(routeTo([{ address }], { healthCheck, onBackendDown: AT_ONCE }));
+    await proxy.events.until('backend.checked', ({ passed }) => passed);
+    const client = await rawClient(proxy.address);
+    await client.send(HELLO);
+    await proxy.events.until('connection.connected');
+    const stopped = once(server, 'close');
+    server.close();
+    const departed = await proxy.events.until('backend.departed');
+    expect(departed).toMatchObject({ backend: address, why: 'down', connections: 1 });
+    const { closed } = await proxy.events.until('connection.closed');
+    expect(closed.error?.message).toBe(`127.0.0.1:${address.port} is down, of route api`);
+    await client.closed;
+    await client[Symbol.asyncDispose]();
+    await stopped;
+  });
+
+  it('are closed when their source calls it unhealthy, those that are made after that are not, nor any by default', async () => {
+    await using backend = await peerListener();
+    const sick = (more: Partial<Route>): Route => {
+      const { backends, ...rest } = routeTo([backend], more);
+      return { ...rest, backends: backends.map((one) => ({ ...one, healthy: false })) };
+    };
+    await using proxy = await proxyOf(routeTo([backend]));
+    await using client = await through(proxy.address, backend);
+    proxy.source.set([sick({})]);
+    await proxy.events.untilCount('routes.replaced', 2);
+    proxy.source.set([routeTo([backend], { onBackendDown: AT_ONCE })]);
+    await proxy.events.untilCount('routes.replaced', 3);
+    proxy.source.set([sick({ onBackendDown: AT_ONCE })]);
+    const { closed } = await proxy.events.until('connection.closed');
+    expect(closed.error?.code).toBe('BACKEND_REMOVED');
+    await using after = await through(proxy.address, backend);
+    await after.send('still here');
+    expect(proxy.events.all('connection.closed')).toHaveLength(1);
+    await client.closed;
+  });
+});
