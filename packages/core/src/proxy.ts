@@ -278,15 +278,19 @@ function compose(options: ProxyOptions, addresses: readonly ListenAddress[]): Pr
     observer,
   });
   const drain = new Drain({ ...DEFAULT_DRAIN, ...options.drain }, { sessions, listeners, services, observer });
-  const ejections: Service = {
-    name: 'ejections',
-    start: () => Promise.resolve(),
-    stop: () => Promise.resolve(outliers.clear()),
-  };
   return {
     listeners,
     drain,
-    lifecycle: inOrder('proxy', [ejections, checks, departures, ...services, routes, listeners]),
+    lifecycle: inOrder('proxy', [ejections(outliers), checks, departures, ...services, routes, listeners]),
+  };
+}
+
+/** They have timers. */
+function ejections(outliers: Outliers): Service {
+  return {
+    name: 'ejections',
+    start: () => Promise.resolve(),
+    stop: () => Promise.resolve(outliers.clear()),
   };
 }
 

@@ -194,19 +194,24 @@ export class Departures implements Service, Observer {
 
 /** Departures, for whoever asks of many sessions. */
 class Departed {
-  readonly #byRoute: ReadonlyMap<string, readonly Departure[]>;
+  /** By route and host. */
+  readonly #all: ReadonlyMap<string, ReadonlyMap<string, readonly Departure[]>>;
 
   constructor(departures: readonly Departure[]) {
-    this.#byRoute = grouped(departures, ({ route }) => route.name);
+    const byRoute = Array.from(grouped(departures, ({ route }) => route.name));
+    this.#all = new Map(byRoute.map(([route, some]) => [route, grouped(some, ({ backend }) => backend.host)]));
   }
 
   /** That of the backend of a session; of one that is down, only what it had before. */
   of(reached: Carrying['reached']): Departure | undefined {
     const { upstream, connectedAt = 0 } = reached ?? {};
     if (upstream === undefined) return undefined;
-    return this.#byRoute
-      .get(upstream.route.name)
-      ?.find(({ backend, why, since }) => leadsTo(upstream, backend) && (why === 'removed' || connectedAt < since));
+    const ofRoute = this.#all.get(upstream.route.name);
+    if (ofRoute === undefined) return undefined;
+    const isMeant = ({ backend, why, since }: Departure): boolean =>
+      leadsTo(upstream, backend) && (why === 'removed' || connectedAt < since);
+    const { backend, address } = upstream;
+    return ofRoute.get(backend.address.host)?.find(isMeant) ?? ofRoute.get(address.host)?.find(isMeant);
   }
 }
 
