@@ -1,11 +1,11 @@
-import { Pool } from 'undici';
+import { buildConnector, Pool } from 'undici';
 import type { Dispatcher } from 'undici';
 import { errorOf } from '@meshgate/core/parts';
 import { DEFAULT_ADDRESS, parseAgentAddress } from './agent-address.ts';
 import type { AgentAddress } from './agent-address.ts';
 import { AnswerReader } from './answer-reader.ts';
 import type { Body } from './answer-reader.ts';
-import { followingConnector } from './tls-files.ts';
+import { followingConnector, tellingConnector } from './tls-files.ts';
 import type { TlsFiles } from './tls-files.ts';
 import { tokenReader } from './token.ts';
 import type { TokenOptions } from './token.ts';
@@ -27,6 +27,8 @@ export interface AgentOptions extends TokenOptions {
   readonly cert?: string;
   /** Private key (PEM) of `cert`. */
   readonly key?: string;
+  /** Told, at each new connection, when a certificate expires: that of the agent, and the one that is shown to it. */
+  onCertificate?(whose: 'agent' | 'client', validUntil: Date): void;
   /** Name to ask for and to check in the agent's certificate, where it is not the address. */
   readonly tlsServerName?: string;
   /** Sent with every query when set. Only Consul Enterprise knows namespaces and partitions. */
@@ -274,9 +276,11 @@ function poolOf(options: AgentOptions, { origin, socketPath }: ReachableAddress,
     ...(socketPath === undefined ? {} : { socketPath }),
     timeout: CONNECT_TIMEOUT_MS,
   };
+  const connector = options.tls === undefined ? buildConnector(connect) : followingConnector(options.tls, connect);
+  const { onCertificate } = options;
   return new Pool(origin, {
     connections: sockets,
-    connect: options.tls === undefined ? connect : followingConnector(options.tls, connect),
+    connect: onCertificate === undefined ? connector : tellingConnector(connector, onCertificate),
   });
 }
 

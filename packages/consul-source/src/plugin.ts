@@ -8,7 +8,15 @@ export const consulPlugin: Plugin = definePlugin({
   name: 'consul',
   parse: parseSettings,
   setup(host, settings) {
-    const { routes, listeners, registration } = consulParts(optionsOf(settings, host.baseDir));
+    const expiry = host.metrics.gauge({
+      name: 'agent_certificate_expiry_timestamp_seconds',
+      help: 'When the certificate expires that the agent shows, or that it is shown (Unix time), as of the last new connection',
+      labels: ['certificate'],
+    });
+    const { routes, listeners, registration } = consulParts({
+      ...optionsOf(settings, host.baseDir),
+      onCertificate: (certificate, validUntil) => expiry.set(validUntil.getTime() / 1_000, { certificate }),
+    });
     host.addSource(routes);
     host.addListenerSource(listeners);
     host.addService(registration);

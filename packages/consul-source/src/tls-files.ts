@@ -1,7 +1,7 @@
 import { readdirSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import { errorOf, readRegularFileSync } from '@meshgate/core/parts';
-import { createSecureContext } from 'node:tls';
+import { createSecureContext, TLSSocket } from 'node:tls';
 import { buildConnector } from 'undici';
 
 /** PEM files for the connection to the agent, as absolute paths. Read again at each new connection: whoever renews them may replace them. */
@@ -139,4 +139,25 @@ function authoritiesIn(folder: string): readonly string[] {
     .filter((path) => statSync(path, { bigint: true, throwIfNoEntry: false })?.isFile() === true)
     .map((path) => readRegularFileSync(path));
   return texts.filter((text) => text.includes('-----BEGIN'));
+}
+
+/** `connector`, which says of each new connection when the certificates of both sides expire, as far as there are any. */
+export function tellingConnector(
+  connector: buildConnector.connector,
+  onCertificate: (whose: 'agent' | 'client', validUntil: Date) => void,
+): buildConnector.connector {
+  return (target, callback) =>
+    connector(target, (...outcome) => {
+      const [, socket] = outcome;
+      if (socket instanceof TLSSocket) {
+        tell('agent', socket.getPeerCertificate());
+        tell('client', socket.getCertificate());
+      }
+      callback(...outcome);
+    });
+
+  function tell(whose: 'agent' | 'client', certificate: object | null): void {
+    const validTo = certificate !== null && 'valid_to' in certificate ? certificate.valid_to : undefined;
+    if (typeof validTo === 'string') onCertificate(whose, new Date(validTo));
+  }
 }

@@ -27,6 +27,21 @@ describe('TLS files towards the agent', () => {
     expect(await whoAmI(agent)).toBe('after');
   });
 
+  it('say when the certificates of both sides expire, at each new connection', async () => {
+    const folder = newFolder();
+    const authority = certificateAuthority('agents');
+    const expiry = new Date('2099-01-02T03:04:05Z');
+    const client = authority.issue({ commonName: 'client', notAfter: expiry });
+    write(folder, { 'ca.pem': authority.certificate, 'cert.pem': client.chain, 'key.pem': client.privateKey });
+    const server = await tlsAgent(authority);
+    const told = new Map<string, Date>();
+    const onCertificate = (whose: string, validUntil: Date): unknown => told.set(whose, validUntil);
+    const agent = open(server.port, filesIn(folder), { onCertificate });
+    expect(await whoAmI(agent)).toBe('client');
+    expect(told.get('client')).toEqual(expiry);
+    expect(told.get('agent')?.getTime()).toBeGreaterThan(new Date().getTime());
+  });
+
   it('may name an authority that another one has issued', async () => {
     const folder = newFolder();
     const issuing = certificateAuthority('offline').intermediate('issuing');
@@ -88,8 +103,8 @@ function filesIn(folder: string): NonNullable<AgentOptions['tls']> {
   return { caFile: join(folder, 'ca.pem'), certFile: join(folder, 'cert.pem'), keyFile: join(folder, 'key.pem') };
 }
 
-function open(port: number, tls: NonNullable<AgentOptions['tls']>): Agent {
-  const agent = openAgent({ address: `https://127.0.0.1:${port}`, tlsServerName: NAME, tls }, 1);
+function open(port: number, tls: NonNullable<AgentOptions['tls']>, more: AgentOptions = {}): Agent {
+  const agent = openAgent({ address: `https://127.0.0.1:${port}`, tlsServerName: NAME, tls, ...more }, 1);
   onTestFinished(() => agent.close());
   return agent;
 }

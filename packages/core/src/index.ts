@@ -75,6 +75,7 @@ export type {
   HeldSockets,
   ListenOptions,
   Listening,
+  PipeUsage,
   Progress,
   Splice,
   SpliceOptions,

@@ -25,6 +25,7 @@ export function transportOver(open: () => Promise<EpollKernel>): Transport {
     listen: (kernel, at, settings, onConnection) => listenBy(kernel, ACCEPTING, at, settings, onConnection),
     dial: (kernel, to, options) => dialBy(kernel, CONNECTING, to, options),
     splice: (down, up, options) => new SocketSplice(own(down), own(up), options, flow),
+    pipes: ({ pipes }) => pipes,
   });
 }
 

@@ -8,6 +8,7 @@ import type {
   ProxyError,
   Transport,
 } from '@meshgate/core';
+import type { PipePool } from './pipe-pool.ts';
 
 /** What a transport does once `Kernel`, whatever it needs of the system, has been opened. */
 export interface OpenedTransport<Kernel> {
@@ -23,10 +24,11 @@ export interface OpenedTransport<Kernel> {
   dial(kernel: Kernel, to: Endpoint, options: DialOptions): Dial;
   /** There is no splice before something has been opened. */
   readonly splice: Transport['splice'];
+  pipes(kernel: Kernel): Pick<PipePool, 'usage'>;
 }
 
 /** A transport that touches nothing of the system before it is used. */
-export function openedLater<Kernel>({ name, open, listen, dial, splice }: OpenedTransport<Kernel>): Transport {
+export function openedLater<Kernel>({ name, open, listen, dial, splice, pipes }: OpenedTransport<Kernel>): Transport {
   let kernel: Kernel | undefined;
   let opening: Promise<Kernel> | undefined;
   return {
@@ -34,6 +36,7 @@ export function openedLater<Kernel>({ name, open, listen, dial, splice }: Opened
     listen: async (at, options, onConnection) => listen(kernel ?? (await opened()), at, options, onConnection),
     dial: (to, options) => (kernel === undefined ? dialOnceOpen(to, options) : dial(kernel, to, options)),
     splice,
+    pipes: () => kernel && pipes(kernel).usage,
   };
 
   function opened(): Promise<Kernel> {

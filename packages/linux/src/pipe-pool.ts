@@ -1,4 +1,5 @@
 import { readFileSync } from 'node:fs';
+import type { PipeUsage } from '@meshgate/core';
 import { F_SETPIPE_SZ, O_CLOEXEC, O_NONBLOCK } from './abi.ts';
 import type { Libc } from './libc.ts';
 import type { Memory } from './memory.ts';
@@ -37,6 +38,11 @@ export class PipePool {
     this.#libc = libc;
     this.#capacity = capacity;
     this.#ends = libc.allocate(8);
+  }
+
+  /** Pipes that exist, in use or not, and how many there may be. */
+  get usage(): PipeUsage {
+    return { used: this.#existing, limit: this.#most };
   }
 
   /** Pipes that exist, in use or not. */

@@ -21,7 +21,18 @@ export interface AlertDefinition {
 }
 
 const { closed, sourceFailing, sourceWarnings, sourceRoutesDown, refused, listenerPaused, listenerUp } = METRICS;
+const { ready, draining, active, connectionsLimit, pendingHellos, pendingHellosLimit, memoryLimit } = METRICS;
+const { remoteGateways, remoteGatewaysHealthy } = METRICS;
 const { certificateExpiry, serviceFailures, sourceLastSuccess, ejected, resolutionFailures } = METRICS;
+// Of the built-in plugin for Consul.
+const AGENT_CERTIFICATE = 'meshgate_plugin_consul_agent_certificate_expiry_timestamp_seconds';
+/** How near each limit is, from 0 to 1. */
+const NEARNESS = [
+  `sum by (instance) (${active.name}) / sum by (instance) (${connectionsLimit.name})`,
+  `sum by (instance) (${pendingHellos.name}) / sum by (instance) (${pendingHellosLimit.name})`,
+  'sum by (instance) (process_open_fds) / sum by (instance) (process_max_fds)',
+  `sum by (instance) (process_resident_memory_bytes) / sum by (instance) (${memoryLimit.name})`,
+];
 // Of the gateway itself, not of its observer.
 const LOG_LINES_DROPPED = 'meshgate_log_lines_dropped_total';
 
@@ -49,6 +60,39 @@ export const ALERTS: readonly AlertDefinition[] = [
     summary: '{{ $value }} routes of {{ $labels.source }} ({{ $labels.kind }}) have no healthy backend',
     description: 'meshgate routes shows which. Of kind remote-datacenter: a datacenter without a gateway',
     example: { [`${sourceRoutesDown.name}{instance="gw",source="consul",kind="remote-datacenter"}`]: '1x30' },
+  },
+  {
+    alert: 'MeshgateNotReady',
+    question: 'Is it in service?',
+    expr: `max_over_time(${ready.name}[1m]) == 0 unless on (instance) ${draining.name} == 1`,
+    for: '5m',
+    severity: 'page',
+    summary: '{{ $labels.instance }} has not been ready for five minutes',
+    description: 'GET /ready says why; then meshgate doctor',
+    example: { [`${ready.name}{instance="gw"}`]: '0x30', [`${draining.name}{instance="gw"}`]: '0x30' },
+  },
+  {
+    alert: 'MeshgateRemoteWithoutGateway',
+    question: 'Can every datacenter and peer be reached?',
+    expr: `${remoteGatewaysHealthy.name} == 0`,
+    for: '2m',
+    severity: 'page',
+    summary: 'No gateway of {{ $labels.remote }} is healthy, by what {{ $labels.instance }} knows',
+    description: `How many there are: ${remoteGateways.name}. meshgate doctor dials them`,
+    example: { [`${remoteGatewaysHealthy.name}{instance="gw",remote="datacenter dc2"}`]: '0x30' },
+  },
+  {
+    alert: 'MeshgateNearLimit',
+    question: 'How long until it is full?',
+    expr: NEARNESS.map((ratio) => `(${ratio}) > 0.8`).join(' or '),
+    for: '10m',
+    severity: 'ticket',
+    summary: '{{ $labels.instance }} uses {{ $value | humanizePercentage }} of a limit',
+    description: `Which: ${active.name}, ${pendingHellos.name}, process_open_fds or process_resident_memory_bytes`,
+    example: {
+      [`${active.name}{instance="gw",listener="default",route="api"}`]: '900x30',
+      [`${connectionsLimit.name}{instance="gw"}`]: '1000x30',
+    },
   },
   {
     alert: 'MeshgateListenerDown',
@@ -128,6 +172,16 @@ export const ALERTS: readonly AlertDefinition[] = [
     summary: '{{ $labels.instance }} has a certificate that nobody renews',
     description: 'Peers refuse it in {{ $value | humanizeDuration }}. GET /ready says why it is not renewed',
     example: { [`${certificateExpiry.name}{instance="sidecar",source="consul"}`]: '3600x30' },
+  },
+  {
+    alert: 'MeshgateAgentCertificateExpires',
+    question: 'Will the agent still be believed, and we by it?',
+    expr: `${AGENT_CERTIFICATE} - time() < 7 * 86400`,
+    severity: 'ticket',
+    summary: 'The certificate ({{ $labels.certificate }}) between {{ $labels.instance }} and its Consul agent expires',
+    description:
+      'In {{ $value | humanizeDuration }}. agent: the one that it presents; client: ours. Routes stay as they are then',
+    example: { [`${AGENT_CERTIFICATE}{instance="gw",certificate="agent"}`]: '86400x30' },
   },
   {
     alert: 'MeshgateServiceFailed',

@@ -101,5 +101,6 @@ function unitOf({ type, name }: MetricDefinition): string {
   if (type === 'histogram') return 's';
   if (name.endsWith('_timestamp_seconds')) return 'dateTimeAsIso';
   if (name.includes('_bytes_')) return 'Bps';
+  if (name.endsWith('_bytes')) return 'bytes';
   return type === 'counter' ? 'ops' : 'short';
 }

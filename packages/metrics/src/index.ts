@@ -12,3 +12,5 @@ export { processMetrics } from './process-metrics.ts';
 export type { Build } from './process-metrics.ts';
 export { prometheusObserver } from './prometheus-observer.ts';
 export type { PrometheusObserverOptions } from './prometheus-observer.ts';
+export { carrierVitals, gatewayVitals } from './vital-metrics.ts';
+export type { BackendCount, CarrierVitals, GatewayVitals, Usage } from './vital-metrics.ts';

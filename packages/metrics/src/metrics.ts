@@ -16,6 +16,7 @@ export const LABELS = {
   version: 'one value: the release that runs',
   result: '`passed` or `failed`',
   node: 'one value: the Node.js release that runs',
+  remote: 'the datacenters and peers that the sources know: `datacenter dc2`, `peer beta`',
 } as const;
 
 /** The name of a label. */
@@ -234,6 +235,72 @@ export const METRICS = {
     name: 'meshgate_certificate_expiry_timestamp_seconds',
     help: 'When the certificate of this proxy expires (Unix time); only a proxy that has one has this metric',
     labels: ['source'],
+  },
+  ready: {
+    type: 'gauge',
+    name: 'meshgate_ready',
+    help: '1 while GET /ready says yes, 0 while it says why not',
+    labels: [],
+  },
+  routeBackends: {
+    type: 'gauge',
+    name: 'meshgate_route_backends',
+    help: 'Backends of the route',
+    labels: ['route'],
+  },
+  routeBackendsHealthy: {
+    type: 'gauge',
+    name: 'meshgate_route_backends_healthy',
+    help: 'Backends of the route that are healthy, by its source and its health checks',
+    labels: ['route'],
+  },
+  remoteGateways: {
+    type: 'gauge',
+    name: 'meshgate_remote_gateways',
+    help: 'Gateways of a remote datacenter or a peer',
+    labels: ['remote'],
+  },
+  remoteGatewaysHealthy: {
+    type: 'gauge',
+    name: 'meshgate_remote_gateways_healthy',
+    help: 'Gateways of a remote datacenter or a peer that are healthy, by what the source knows',
+    labels: ['remote'],
+  },
+  connectionsLimit: {
+    type: 'gauge',
+    name: 'meshgate_connections_limit',
+    help: 'Most connections at a time, in all processes together',
+    labels: [],
+  },
+  pendingHellos: {
+    type: 'gauge',
+    name: 'meshgate_pending_hellos',
+    help: 'Connections whose ClientHello is not complete yet',
+    labels: [],
+  },
+  pendingHellosLimit: {
+    type: 'gauge',
+    name: 'meshgate_pending_hellos_limit',
+    help: 'Most of them at a time; the oldest is closed for another',
+    labels: [],
+  },
+  memoryLimit: {
+    type: 'gauge',
+    name: 'meshgate_memory_limit_bytes',
+    help: 'Memory that all processes may have together: that of the machine or of the control group',
+    labels: [],
+  },
+  pipes: {
+    type: 'gauge',
+    name: 'meshgate_pipes',
+    help: 'Pipes of the transport, in which bytes wait for slow receivers',
+    labels: [],
+  },
+  pipesLimit: {
+    type: 'gauge',
+    name: 'meshgate_pipes_limit',
+    help: 'Most of them at a time; beyond it bytes are copied',
+    labels: [],
   },
   draining: {
     type: 'gauge',

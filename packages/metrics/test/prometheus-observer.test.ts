@@ -1,7 +1,8 @@
 import { ProxyError } from '@meshgate/core';
 import type { ProxyEvent } from '@meshgate/core';
 import { describe, expect, it } from 'vitest';
-import { METRICS, prometheusObserver } from '../src/index.ts';
+import { carrierVitals, gatewayVitals, METRICS, prometheusObserver } from '../src/index.ts';
+import { VITALS } from './vitals.ts';
 import { begun, closed, connected, connection, NOW_MS, replaced, route, spoke, told, toldOf } from './told.ts';
 
 const api = route('api');
@@ -297,6 +298,8 @@ describe('everything else', () => {
 
 it('every metric of the table is registered with its type and labels, and no other', () => {
   const { registry } = told();
+  gatewayVitals(registry, VITALS);
+  carrierVitals(registry, { pendingHellos: () => 0, pipes: () => undefined });
   const found = registry.getMetricsAsArray().map(({ name }) => name);
   const { build, ...ofTheProxy } = METRICS;
   expect(found.sort()).toEqual(

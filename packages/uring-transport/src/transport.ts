@@ -25,6 +25,7 @@ export function transportOver(open: () => Promise<UringKernel>): Transport {
     listen: (kernel, at, settings, onConnection) => listenBy(kernel, ACCEPTING, at, settings, onConnection),
     dial: (kernel, to, settings) => dialBy(kernel, CONNECTING, to, settings),
     splice: (down, up, settings) => new SocketSplice(own(down), own(up), settings, flow),
+    pipes: ({ pipes }) => pipes,
   });
 }
 

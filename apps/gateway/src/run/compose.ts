@@ -37,6 +37,7 @@ import type {
   ListenerSource,
   Observer,
   Resolver,
+  Route,
   RouteSource,
   Service,
   Sniffer,
@@ -45,7 +46,7 @@ import type {
 import { nodeTransport } from '@meshgate/core';
 import { AddressListFiles } from '@meshgate/documents';
 import { postgresBackends, proxyProtocolBackends } from '@meshgate/filters';
-import { processMetrics, prometheusObserver } from '@meshgate/metrics';
+import { carrierVitals, gatewayVitals, processMetrics, prometheusObserver } from '@meshgate/metrics';
 import { sniSniffer } from '@meshgate/sni';
 import { Registry } from 'prom-client';
 import { listFilesOf } from '../config/access-lists.ts';
@@ -80,6 +81,7 @@ import type { InstalledParts } from '../config/parts.ts';
 import { all, bind, bindEach, later, newContainer, one, token } from './token.ts';
 import type { Container, Token } from './token.ts';
 import { VERSION } from '../cli/version.ts';
+import { vitalsOf } from './vitals.ts';
 
 /** What a gateway stands on that is neither configuration nor plugin. */
 export interface ComposeContext {
@@ -195,7 +197,20 @@ function composed(
   bindServices(plan);
   bindGateway(plan);
   parts.lent.connect({ logger: surroundings.log.logger, registry: one(plan.c, REGISTRY), routes: one(plan.c, ROUTES) });
+  showVitals(plan);
   return plan.c;
+}
+
+/** What of them concerns the gateway as a whole, the primary of several workers shows. */
+function showVitals({ c, transport, limits, idPrefix }: Plan): void {
+  const registry = one(c, REGISTRY);
+  carrierVitals(registry, {
+    pendingHellos: () => all(c, ADMISSION)[0]?.pendingHellos,
+    pipes: () => transport.pipes?.(),
+  });
+  if (idPrefix !== undefined) return;
+  const checks = { reportOf: (route: Route, address: Endpoint) => all(c, CHECKS)[0]?.reportOf(route, address) };
+  gatewayVitals(registry, vitalsOf({ routes: one(c, ROUTES), checks, limits, readiness: () => one(c, READINESS)() }));
 }
 
 /** What is to be put together, and what with. */

@@ -1,3 +1,4 @@
+import { METRICS } from '@meshgate/metrics';
 import { AggregatorRegistry, Registry } from 'prom-client';
 import type { Metric } from 'prom-client';
 import type { MetricFamily } from './messages.ts';
@@ -40,7 +41,9 @@ export class MetricsAggregator<Worker> {
   /** @param own of the primary */
   async total(own: readonly MetricFamily[]): Promise<Registry> {
     const registry = new Registry();
-    for (const family of await summed([own.map(exactlyAddable), ...this.#last.values(), this.#retired]))
+    const alone = own.filter(({ name }) => PER_ROUTE.has(name));
+    const others = own.filter((family) => !alone.includes(family)).map(exactlyAddable);
+    for (const family of [...(await summed([others, ...this.#last.values(), this.#retired])), ...alone])
       registry.registerMetric(asMetric(family));
     return registry;
   }
@@ -60,6 +63,9 @@ function without(gone: ReadonlySet<string>, families: readonly MetricFamily[]): 
 
 /** Of these the primary alone knows the truth; workers only repeat it. */
 const OF_THE_PRIMARY = 'meshgate_source_';
+
+/** Of these nobody else has any: with thousands of routes, adding them up would take longer than everything else. */
+const PER_ROUTE: ReadonlySet<string> = new Set([METRICS.routeBackends.name, METRICS.routeBackendsHealthy.name]);
 
 const COUNTING: ReadonlySet<string> = new Set(['counter', 'histogram']);
 
@@ -101,8 +107,9 @@ async function summed(lists: readonly (readonly MetricFamily[])[]): Promise<read
 function asMetric(family: MetricFamily): Metric {
   const metric = {
     ...family,
-    get(this: { readonly name: string }) {
-      return Promise.resolve({ ...family, name: this.name });
+    hashMap: Object.fromEntries(family.values.map((series, index) => [index, series])),
+    get(this: Pick<MetricFamily, 'name'> & { readonly hashMap: Readonly<Record<string, unknown>> }) {
+      return Promise.resolve({ ...family, name: this.name, values: Object.values(this.hashMap) });
     },
   };
   // The registry uses nothing else of a metric; its type is that of the four classes.

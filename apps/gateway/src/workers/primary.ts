@@ -10,7 +10,7 @@ import {
 } from '@meshgate/core/parts';
 import type { Limits, Observer } from '@meshgate/core';
 import type { PreparedChange } from '@meshgate/core/parts';
-import { prometheusObserver } from '@meshgate/metrics';
+import { gatewayVitals, prometheusObserver } from '@meshgate/metrics';
 import { Counter, Gauge } from 'prom-client';
 import type { Registry } from 'prom-client';
 import { adminEndpoints, RouteChangeFeed } from '../admin/endpoints.ts';
@@ -30,7 +30,9 @@ import { Gateway } from '../run/gateway.ts';
 import type { Next } from '../run/gateway.ts';
 import { LiveServices } from '../run/live-services.ts';
 import type { Origin } from '../run/predecessor.ts';
+import { thisMachine } from '../run/machine.ts';
 import { startOrder } from '../run/start-order.ts';
+import { vitalsOf } from '../run/vitals.ts';
 import type { ProcessControl } from '../run/process-control.ts';
 import type { LoadedConfig } from '../config/load-config.ts';
 import { withUnknownListeners } from '../config/unknown-listeners.ts';
@@ -41,6 +43,7 @@ import type { WorkerPlan } from './messages.ts';
 import { SnapshotBroadcaster } from './snapshot-broadcaster.ts';
 import { PoolDrain } from './pool-drain.ts';
 import { WorkerPool } from './pool.ts';
+import { sharesOf } from './shares.ts';
 import type { Shares } from './shares.ts';
 import { MetricsAggregator } from './metrics-aggregator.ts';
 import { WORKER_LOG_FD } from './worker-process.ts';
@@ -96,13 +99,15 @@ export function composePrimary(loaded: LoadedConfig, surroundings: PrimarySurrou
   const services = new LiveServices(parts.services);
   const drain = new PoolDrain(config.drain, { ...parts, services: services.current, pool, observer });
   parts.lent.connect({ logger: log.logger, registry, routes });
-  const readiness = (): Readiness => readinessOf(vitalsOf({ routes, pool, drain, troubles, log, parts }));
+  const readiness = (): Readiness => readinessOf(readinessVitals({ routes, pool, drain, troubles, log, parts }));
+  const limits = { ...surroundings.shares.total };
+  gatewayVitals(registry, vitalsOf({ routes, checks, limits, readiness }));
   const seen = { routes, checks, readiness, routeChanges };
   const admin = adminServers({ ...seen, pool, drain, aggregator, registry, loaded, observer, ...surroundings });
   const started = { admin: inOrder('admin', admin), services: [checks, services], routes, listeners: pool };
   const lifecycle = startOrder(started, surroundings.origin.predecessor);
   const shown = { routes, listeners: pool, outliers, drain, readiness };
-  const live = { loaded, surroundings, pool, broadcaster, drain, routes, services };
+  const live = { loaded, surroundings, limits, pool, broadcaster, drain, routes, services };
   const prepare = (next: Next): Promise<PreparedChange> => prepareNext(live, next);
   const operated = { lifecycle, admin, observer, sources: parts.sources, prepare };
   return new Gateway({ ...shown, ...operated, sockets: () => pool.sockets() });
@@ -140,7 +145,7 @@ interface PoolParts {
 }
 
 /** What readiness depends on, here and in the workers. */
-function vitalsOf({
+function readinessVitals({
   routes,
   pool,
   drain,
@@ -169,6 +174,8 @@ function vitalsOf({
 interface LiveParts {
   readonly loaded: LoadedConfig;
   readonly surroundings: PrimarySurroundings;
+  /** Of all workers together. */
+  readonly limits: Limits;
   readonly pool: WorkerPool;
   readonly broadcaster: SnapshotBroadcaster;
   readonly drain: PoolDrain;
@@ -186,7 +193,8 @@ function prepareNext(live: LiveParts, { config, parts, limits }: Next): Promise<
   return changed({
     // With the limits, stages and filters of the workers.
     listeners: () => pool.prepare(plan, { listeners: config.listeners, listenerSources, sources }),
-    limits: BY_THE_WORKERS,
+    // Those of each are part of the plan.
+    limits: atOnce(() => void Object.assign(live.limits, sharesOf(config, thisMachine()).total)),
     sources: () =>
       together([
         atOnce(() => broadcaster.use({ sources, listenerSources })),
@@ -197,8 +205,6 @@ function prepareNext(live: LiveParts, { config, parts, limits }: Next): Promise<
     log: atOnce(() => void (surroundings.log.logger.level = config.log.level)),
   });
 }
-
-const BY_THE_WORKERS = atOnce(() => undefined);
 
 const LOSSES = 'meshgate_worker_losses_total';
 

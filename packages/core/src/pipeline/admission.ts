@@ -54,6 +54,11 @@ export class Admission {
     if (rate?.count !== wanted?.count || rate?.perMs !== wanted?.perMs) this.#rates = this.#ratesOf(limits);
   }
 
+  /** Connections whose ClientHello is not complete yet. */
+  get pendingHellos(): number {
+    return this.#pendingHellos;
+  }
+
   /** Whether more hellos are pending than may be: the oldest of them is to be closed. */
   get hasTooManyPending(): boolean {
     return this.#pendingHellos > this.#limits.pendingHellos;

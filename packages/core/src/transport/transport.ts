@@ -162,4 +162,14 @@ export interface Transport {
    * on to the other. Owns both connections from the call on, and closes what it does not hand back.
    */
   splice(down: Connection, up: Connection, options: SpliceOptions): Splice;
+  /** How many pipes it holds in this process, and how many it may; absent where it uses none, `undefined` before it is opened. */
+  pipes?(): PipeUsage | undefined;
+}
+
+/** Pipes of a transport in one process. */
+export interface PipeUsage {
+  /** At the moment. */
+  readonly used: number;
+  /** At most: beyond it bytes are copied. */
+  readonly limit: number;
 }

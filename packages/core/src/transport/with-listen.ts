@@ -12,5 +12,6 @@ export function withListen(inner: Transport, wrap: (listen: Transport['listen'])
     listen: wrap((at, options, onConnection) => inner.listen(at, options, onConnection)),
     dial: (to, options) => inner.dial(to, options),
     splice: (down, up, options) => inner.splice(down, up, options),
+    pipes: () => inner.pipes?.(),
   };
 }
