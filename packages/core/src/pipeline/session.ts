@@ -1,8 +1,9 @@
 import type { Admission } from './admission.ts';
+import { failedWith, isSplice, resolved, transferOf } from './checked-answers.ts';
 import type { LingeringClose } from './lingering-close.ts';
 import { Connecting, destroyQuietly, releaseUpstream } from './connecting.ts';
 import { withPreface } from './connection.ts';
-import type { Accepted, Hello, Retry, Upstream } from './connection.ts';
+import type { Accepted, Hello, Upstream } from './connection.ts';
 import { Deadline } from './deadlines.ts';
 import type { Deadlines } from './deadlines.ts';
 import { formatDuration } from '../duration.ts';
@@ -15,6 +16,8 @@ import type { Limits } from './limits.ts';
 import type { Linked } from './linked-list.ts';
 import type { ClosedConnection, Observer } from '../observe.ts';
 import type { Route } from '../routes/route.ts';
+import { CLOSED, connectingOf, Opening, Reaching, resendOf, Splicing } from './session-phases.ts';
+import type { Resend, SessionPhase } from './session-phases.ts';
 import { readHello } from './sniff.ts';
 import type { Sniffed } from './sniff.ts';
 import type { Connector, Resolver, Sniffer } from './stages.ts';
@@ -71,55 +74,6 @@ export interface SessionControl {
   onClosed(session: Session): void;
 }
 
-// The phases are classes: V8 guesses the age of object literals, and makes those old at once that it takes for long-lived
-// (docs/adr/0023). Instances are spared that.
-
-/** Until the hello is complete. */
-class Opening {
-  kind: 'filtering' | 'sniffing' = 'sniffing';
-  /** Whether the client's connections include this one: not before its filters have run. */
-  isCounted = true;
-}
-
-/** From the hello until a backend is reached. */
-class Reaching {
-  readonly kind = 'connecting';
-  readonly connecting: Connecting;
-
-  constructor(connecting: Connecting) {
-    this.connecting = connecting;
-  }
-}
-
-/** Both ends belong to the splice. */
-class Splicing {
-  readonly kind = 'splicing';
-  readonly connecting: Connecting;
-  readonly splice: Splice;
-  /** Present where another backend may take the place of this one. */
-  readonly resend: Resend | undefined;
-
-  constructor(connecting: Connecting, splice: Splice, resend: Resend | undefined) {
-    this.connecting = connecting;
-    this.splice = splice;
-    this.resend = resend;
-  }
-}
-
-/** What another backend is reached with. */
-interface Resend {
-  readonly head: Uint8Array;
-  readonly upstream: Upstream;
-  readonly retry: Retry;
-}
-
-interface Closed {
-  readonly kind: 'closed';
-}
-
-type SessionPhase = Opening | Reaching | Splicing | Closed;
-
-const CLOSED: Closed = { kind: 'closed' };
 const NOTHING_CARRIED: Transfer = { bytesUp: 0, bytesDown: 0 };
 
 /**
@@ -182,7 +136,7 @@ export class Session implements Linked<Session> {
     const phase = this.#phase;
     if (phase.kind === 'closed') return false;
     if (phase.kind !== 'splicing') {
-      this.#close(failed(reason));
+      this.#close(failedWith(reason));
       return true;
     }
     if (this.#deadline.isRunning) return false;
@@ -190,7 +144,7 @@ export class Session implements Linked<Session> {
     try {
       phase.splice.cut(reason);
     } catch (thrown) {
-      this.#close(failed(ProxyError.from(thrown, 'transport')));
+      this.#close(failedWith(ProxyError.from(thrown, 'transport')));
     }
     return true;
   }
@@ -267,7 +221,7 @@ export class Session implements Linked<Session> {
   }
 
   #failed(reason: unknown): void {
-    this.#close(failed(ProxyError.from(reason, this.#part)));
+    this.#close(failedWith(ProxyError.from(reason, this.#part)));
   }
 
   /** Accept to splice: the stages in their order. `undefined` when the client left without a word, or the session is closed. */
@@ -281,7 +235,8 @@ export class Session implements Linked<Session> {
     const route = this.#resolve(reaching.connecting, sniffed);
     // An observer may have closed it.
     if (this.#isOver(reaching)) return undefined;
-    this.#beginConnecting(reaching, route);
+    // Nothing has been waited for since the hello.
+    this.#beginConnecting(reaching, route, reaching.connecting.helloAt);
     const upstream = await this.#control.stages.connector.connect(route, reaching.connecting);
     return this.#carryTo(reaching, upstream, sniffed.head);
   }
@@ -301,7 +256,7 @@ export class Session implements Linked<Session> {
       releaseUpstream(upstream, transfer);
       return undefined;
     }
-    this.#beginConnecting(reaching, upstream.route);
+    this.#beginConnecting(reaching, upstream.route, performance.now());
     return this.#carryTo(reaching, await retry.reach(transfer), head);
   }
 
@@ -378,11 +333,10 @@ export class Session implements Linked<Session> {
     return this.#phase !== phase;
   }
 
-  #beginConnecting(reaching: Reaching, route: Route): void {
+  #beginConnecting(reaching: Reaching, route: Route, nowMs: number): void {
     const { limits } = this.#control.stages;
     const deadlines = this.#control.connectDeadlines(route.connectTimeoutMs ?? limits.connectTimeoutMs);
-    // Nothing has been waited for since the hello.
-    this.#deadline.begin(deadlines, reaching.connecting.helloAt);
+    this.#deadline.begin(deadlines, nowMs);
     this.#downstream.onReset = (error) => this.cut(reaching.connecting.leftBy(error));
   }
 
@@ -438,10 +392,6 @@ export class Session implements Linked<Session> {
   }
 }
 
-function connectingOf(phase: SessionPhase): Connecting | undefined {
-  return phase.kind === 'connecting' || phase.kind === 'splicing' ? phase.connecting : undefined;
-}
-
 /** Written out: to spread an object into it took 3 µs of each connection. */
 function closedConnection(
   connection: Accepted,
@@ -464,53 +414,8 @@ function closedConnection(
   };
 }
 
-/** Early data is for one server only: it may be a request (RFC 8446, section 8). */
-function resendOf({ earlyData }: Hello, upstream: Upstream, head: Uint8Array): Resend | undefined {
-  const { retry } = upstream;
-  return retry === undefined || earlyData === true ? undefined : { head, upstream, retry };
-}
-
-function failed(error: ProxyError): Transfer {
-  return { bytesUp: 0, bytesDown: 0, error };
-}
-
 function unroutable({ serverName, protocol }: Hello): ProxyError {
   return serverName === undefined
     ? new ProxyError('NO_SERVER_NAME', `the ${protocol} hello names no server`)
     : new ProxyError('ROUTE_NOT_FOUND', `no route for ${serverName}`);
-}
-
-/** A resolver answers at once, with a route or `undefined`; whatever else it gives is not taken for either. */
-function resolved(resolver: Resolver, hello: Hello, from: Accepted): Route | undefined {
-  let route: unknown;
-  try {
-    route = resolver.resolve(hello, from);
-  } catch (reason) {
-    throw ProxyError.from(reason, 'resolver');
-  }
-  if (route === undefined || isRoute(route)) return route;
-  throw new ProxyError('INTERNAL', `resolver: expected a route or undefined, found ${nameOf(route)}`);
-}
-
-function isRoute(value: unknown): value is Route {
-  if (typeof value !== 'object' || value === null) return false;
-  const { name, backends } = value as Partial<Route>;
-  return typeof name === 'string' && Array.isArray(backends);
-}
-
-function nameOf(value: unknown): string {
-  if (value === null) return 'null';
-  return value instanceof Promise ? 'a promise' : `a value of type ${typeof value}`;
-}
-
-function isSplice(value: unknown): value is Splice {
-  return typeof value === 'object' && value !== null && 'done' in value && value.done instanceof Promise;
-}
-
-/** Transports may be JavaScript, too: what they say was carried goes into metrics. */
-function transferOf(transfer: Transfer): Transfer {
-  const { bytesUp, bytesDown, error } = transfer;
-  const isSound = Number.isFinite(bytesUp) && Number.isFinite(bytesDown);
-  if (isSound) return error === undefined || error instanceof ProxyError ? transfer : failed(ProxyError.from(error));
-  throw new ProxyError('INTERNAL', 'transport: expected a transfer at the end of a splice, found none');
 }
