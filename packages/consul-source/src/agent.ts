@@ -49,6 +49,11 @@ export interface Answer {
   readonly hash?: string;
   /** The agent left things out because the token may not see them. Only newer Consul says so. */
   readonly filtered: boolean;
+  /**
+   * The server that answered knows no leader (`X-Consul-KnownLeader: false`), or has not heard of it for long (`X-Consul-LastContact`): what
+   * it says may be older than what is known, and cannot be newer.
+   */
+  readonly stale: boolean;
   /** False for a 404, which only a question with `mayBeMissing` takes for an answer. */
   readonly found: boolean;
 }
@@ -117,6 +122,8 @@ export interface Agent {
   ask(question: Question, signal: AbortSignal): Promise<Answer>;
   /** When it last answered, in milliseconds of the monotonic clock; 0 when it never has. */
   readonly lastAnswerAt: number;
+  /** Why its last answer takes nothing away, in words: it was stale. `undefined` when it was not. */
+  readonly doubt: string | undefined;
   /** Closes every socket at once; questions under way reject. */
   close(): Promise<void>;
 }
@@ -135,11 +142,15 @@ export function openAgent(options: AgentOptions, sockets: number): Agent {
   const pool = poolOf(options, address, sockets);
   const reader = new AnswerReader();
   let lastAnswerAt = 0;
+  let doubt: string | undefined;
   return {
     ask,
     close: () => pool.destroy(),
     get lastAnswerAt() {
       return lastAnswerAt;
+    },
+    get doubt() {
+      return doubt;
     },
   };
 
@@ -150,6 +161,8 @@ export function openAgent(options: AgentOptions, sockets: number): Agent {
       const body = await reader.read(response, { patienceMs: BODY_PATIENCE * timeoutMs, without });
       const answer = answerOf(question, response, body);
       lastAnswerAt = performance.now();
+      // Endpoints of the agent itself say nothing of a leader.
+      if (answer.index !== undefined) doubt = answer.stale ? STALE : undefined;
       return answer;
     } catch (reason) {
       signal.throwIfAborted();
@@ -221,9 +234,21 @@ function answerOf(question: Question, response: Dispatcher.ResponseData, { text,
     ...(Number.isSafeInteger(index) && index >= 0 ? { index } : {}),
     ...(typeof hash === 'string' ? { hash } : {}),
     filtered: headers['x-consul-results-filtered-by-acls'] === 'true',
+    stale: headers['x-consul-knownleader'] === 'false' || Number(headers['x-consul-lastcontact'] ?? 0) > MAX_CONTACT_MS,
     found: status === 200,
   };
 }
+
+/** An answer for those who keep what they knew when they are refused. @throws AgentError when it is stale, see {@link Answer} */
+export function fresh(answer: Answer): Answer {
+  if (!answer.stale) return answer;
+  throw new AgentError(STALE, { unreachable: STALE });
+}
+
+// A follower hears of its leader several times a second, and elects another one after some seconds of silence.
+const MAX_CONTACT_MS = 10_000;
+const STALE =
+  'the Consul server that answers knows no leader, or has not heard of it for more than 10 s: what it no longer shows is kept';
 
 /** An agent sends nobody elsewhere, and the token is not for whoever is there: it is told, and not followed. */
 function redirection(location: string | string[] | undefined): string {

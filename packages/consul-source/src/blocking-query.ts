@@ -28,6 +28,8 @@ export interface Change extends Answer {
  * A return of a blocking query is not a change, and an index is no measure of one: indexes cover whole tables, go backwards when
  * servers are restored, and are never sent below 1, since 0 would make the query return at once.
  *
+ * A server without a leader cannot know anything newer than what is known: its answers are passed over, but for the first one.
+ *
  * An index that is lower than the one before may also be that of a server which has fallen behind, as after a change of leader: so it
  * is asked once more, after a moment, before an older answer is believed.
  */
@@ -39,6 +41,10 @@ export async function* blockingQuery(agent: Agent, watched: WatchedPath, signal:
     if (indexOf(answer) < index) {
       await pause(BEHIND_REST_MS, undefined, { signal });
       answer = await agent.ask(questionAt(watched, 0), signal);
+    }
+    if (answer.stale && before !== undefined) {
+      await pause(BEHIND_REST_MS, undefined, { signal });
+      continue;
     }
     const next = indexOf(answer);
     const rewound = next < index;

@@ -2,7 +2,7 @@ import { aborted, inTurns, Watched } from '@meshgate/core/parts';
 import type { Watch, WatchOptions } from '@meshgate/core/parts';
 import { pause } from '@meshgate/core';
 import type { GatewayGroup, Instance, GatewayResolver } from '@meshgate/mesh';
-import { AgentError, FREE_TEXT, parsed, reasonOf } from './agent.ts';
+import { AgentError, FREE_TEXT, fresh, parsed, reasonOf } from './agent.ts';
 import type { Agent } from './agent.ts';
 import { blockingQuery } from './blocking-query.ts';
 import { CONSUL, inventoryOfNames, linksOf, readingNodes } from './inventory.ts';
@@ -76,7 +76,10 @@ export class MeshWatch {
       resolvers: watched((signal) => resolvers(agent, signal), known.resolvers),
       servers: watched((signal) => servers(agent, signal), known.servers),
       definition: watched((signal) => ownDefinition(agent, { id: preset.id }, signal), known.definition),
-      gateways: watched((signal) => gatewayGroups(agent, { checksStates: true }, signal), known.gateways),
+      gateways: watched(
+        (signal) => gatewayGroups(agent, { checksStates: true, awaitsAll: false }, signal),
+        known.gateways,
+      ),
       links: watched((signal) => links(agent, signal), known.links),
       domain: watched((signal) => dnsDomain(agent, preset, signal), known.domain),
     };
@@ -181,7 +184,7 @@ const REWOUND_REST_MS = 1_000;
 async function* polledInventories(agent: Agent, signal: AbortSignal): AsyncGenerator<MeshParts['inventory']> {
   const path = 'catalog/services';
   while (!signal.aborted) {
-    const answer = await agent.ask({ path }, signal);
+    const answer = fresh(await agent.ask({ path }, signal));
     const inventory = parsed(answer, path, 'services by name', inventoryOfNames);
     yield { inventory, index: answer.index ?? 0 };
     await pause(POLL_MS, signal);

@@ -2,7 +2,7 @@ import { pause } from '@meshgate/core';
 import { Cell, openScope, QuerySet, Watched } from '@meshgate/core/parts';
 import { newestOfEach } from '@meshgate/mesh';
 import type { GatewayGroup } from '@meshgate/mesh';
-import { AgentError, FREE_TEXT, isOverload, parsed, reasonOf } from './agent.ts';
+import { AgentError, FREE_TEXT, fresh, isOverload, parsed, reasonOf } from './agent.ts';
 import type { Agent } from './agent.ts';
 import { blockingQuery } from './blocking-query.ts';
 import { list, objects, text } from './json.ts';
@@ -12,6 +12,8 @@ import { gatewayGroupsOf, instancesOf } from './records.ts';
 export interface GatewayGroupsOptions {
   /** Whether datacenters are asked for which there is a federation state, too: it may be older than the catalog there. */
   readonly checksStates: boolean;
+  /** Whether nothing is yielded before all datacenters have answered, though only for half a second; else those come when they come. */
+  readonly awaitsAll: boolean;
 }
 
 /**
@@ -38,7 +40,7 @@ export async function* gatewayGroups(
       const present = JSON.stringify(groups);
       if (groups !== undefined && present !== last) yield groups;
       last = groups === undefined ? last : present;
-      await watch.changes.changed(seen, signal, groups === undefined ? PATIENCE_MS : TICK_MS);
+      await watch.changes.changed(seen, signal, watch.restMs);
       seen = watch.changes.revision;
     }
   } finally {
@@ -55,11 +57,11 @@ class GatewayWatch {
   readonly #states: Watched<States>;
   readonly #datacenters: Watched<readonly string[]>;
   readonly #direct: QuerySet<GatewayGroup>;
-  readonly #checksStates: boolean;
-  readonly #patientUntil = performance.now() + PATIENCE_MS;
+  readonly #options: GatewayGroupsOptions;
+  readonly #startedAt = performance.now();
 
-  constructor(agent: Agent, { checksStates }: GatewayGroupsOptions, signal: AbortSignal) {
-    this.#checksStates = checksStates;
+  constructor(agent: Agent, options: GatewayGroupsOptions, signal: AbortSignal) {
+    this.#options = options;
     const changed = (): void => this.changes.set();
     this.#agent = agent;
     this.#states = new Watched((inner) => federationStates(agent, inner), { changed, signal });
@@ -79,12 +81,24 @@ class GatewayWatch {
     const [states, names] = [this.#states.reading.value, this.#datacenters.reading.value];
     if (states === undefined || names === undefined) return undefined;
     const all = [...new Set([...names, ...states.keys()])].toSorted();
-    const asked = all.filter((datacenter) => this.#checksStates || !states.has(datacenter));
+    const { checksStates, awaitsAll } = this.#options;
+    const asked = all.filter((datacenter) => checksStates || !states.has(datacenter));
     this.#direct.set(new Map(asked.map((datacenter) => [datacenter, this.#query(datacenter, states.get(datacenter))])));
     // Where there is a state for each, nobody need wait for a datacenter that may not answer.
     const isMissing = all.some((datacenter) => !states.has(datacenter));
-    if (isMissing && !this.#direct.converged && performance.now() < this.#patientUntil) return undefined;
+    if (awaitsAll && isMissing && !this.#direct.converged && this.#ageMs < AWAITED_MS) return undefined;
     return newestOfEach(all.flatMap((datacenter) => this.#groupsOf(datacenter, states.get(datacenter))));
+  }
+
+  /** How long to wait at most before the groups are looked at again, in milliseconds. */
+  get restMs(): number {
+    const age = this.#ageMs;
+    const next = [AWAITED_MS, SILENT_MS].find((ms) => ms > age);
+    return next === undefined ? TICK_MS : next - age;
+  }
+
+  get #ageMs(): number {
+    return performance.now() - this.#startedAt;
   }
 
   async end(): Promise<void> {
@@ -100,17 +114,23 @@ class GatewayWatch {
     };
   }
 
-  /** What a datacenter that no longer answers has said is older than its state; without one it is all that there is. */
+  /**
+   * What a datacenter that no longer answers has said is older than its state; without one it is all that there is. One that has not answered
+   * at all is left out for as long as it may just be far away; after that its names lead nowhere, and it is said why.
+   */
   #groupsOf(datacenter: string, state: GatewayGroup | undefined): readonly GatewayGroup[] {
     const { value, error } = this.#direct.get(datacenter) ?? {};
     if (state !== undefined) return value === undefined || error !== undefined ? [state] : [state, value];
     if (value !== undefined) return [value];
-    return error === undefined ? [] : [{ datacenter, gateways: [], problem: reasonOf(error) }];
+    if (error === undefined && this.#ageMs < SILENT_MS) return [];
+    return [{ datacenter, gateways: [], problem: error === undefined ? NO_ANSWER : reasonOf(error) }];
   }
 }
 
-// Datacenters that do not answer must not keep the others waiting.
-const PATIENCE_MS = 500;
+// Half the world away is a fifth of a second, and two questions are asked one after the other.
+const AWAITED_MS = 500;
+const SILENT_MS = 2_000;
+const NO_ANSWER = 'the datacenter has not answered yet';
 const TICK_MS = 5_000;
 // As often as Consul itself refreshes what it knows of other datacenters without being told.
 const ASK_MS = 10_000;
@@ -151,7 +171,7 @@ async function* datacenters(agent: Agent, signal: AbortSignal): AsyncGenerator<r
 async function gatewaysIn(agent: Agent, datacenter: string, signal: AbortSignal): Promise<GatewayGroup> {
   const path = 'internal/ui/services';
   const query = { dc: datacenter };
-  const answer = await agent.ask({ path, query, without: FREE_TEXT }, signal);
+  const answer = fresh(await agent.ask({ path, query, without: FREE_TEXT }, signal));
   const services = parsed(answer, path, 'a list of services', (json) =>
     Array.isArray(json) ? objects(json) : undefined,
   );
@@ -160,7 +180,7 @@ async function gatewaysIn(agent: Agent, datacenter: string, signal: AbortSignal)
     .map((service) => text(service['Name']));
   const gateways = names.map(async (name) => {
     const health = `health/service/${encodeURIComponent(name)}`;
-    const found = await agent.ask({ path: health, query, without: FREE_TEXT }, signal);
+    const found = fresh(await agent.ask({ path: health, query, without: FREE_TEXT }, signal));
     return parsed(found, health, 'a list of instances', instancesOf);
   });
   return { datacenter, gateways: (await Promise.all(gateways)).flat().filter(({ kind }) => kind === 'mesh-gateway') };

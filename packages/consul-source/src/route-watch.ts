@@ -68,6 +68,15 @@ interface Look {
   readonly peering: PeeringWatch;
   /** Peerings are still waited for. */
   readonly isPatient: boolean;
+  /** Why the agent's answers take nothing away at the moment; `undefined` when they do. */
+  readonly stale: string | undefined;
+}
+
+/** What is known by the time of a snapshot. */
+interface Seen extends Pick<Look, 'view' | 'stale'> {
+  readonly peers: PeeringCatalog | undefined;
+  /** Of peerings. */
+  readonly warnings: readonly string[];
 }
 
 /** From the agent's answers to snapshots: watched parts, the health of each service, derived routes, the guard against losses. */
@@ -128,7 +137,8 @@ class ConsulRouteWatch {
       const view = mesh.view(now - startedAt < PATIENCE_MS);
       if (mesh.failure !== undefined) throw mesh.failure;
       const isPatient = now - startedAt < PEERING_PATIENCE_MS;
-      const snapshot = view === undefined ? undefined : await this.#look({ view, peering, isPatient }, now);
+      const snapshot =
+        view === undefined ? undefined : await this.#look({ view, peering, isPatient, stale: agent.doubt }, now);
       const isNews = snapshot?.version !== last?.version || agent.lastAnswerAt - (last?.at ?? 0) > REPEAT_MS;
       if (snapshot !== undefined && isNews && !signal.aborted) {
         last = { version: snapshot.version, at: now };
@@ -143,7 +153,7 @@ class ConsulRouteWatch {
   }
 
   /** @returns `undefined` while services are being asked about */
-  async #look({ view, peering, isPatient }: Look, now: number): Promise<RouteSnapshot | undefined> {
+  async #look({ view, peering, isPatient, stale }: Look, now: number): Promise<RouteSnapshot | undefined> {
     this.#health.update(view, now);
     const peers = peering.update(this.#health.services, view.inventory.imports);
     // Names of peers that are missing from the first snapshot would look like their removal.
@@ -152,7 +162,7 @@ class ConsulRouteWatch {
     if (!this.#health.converged && !isProgress) return undefined;
     this.#complete();
     this.#derivedAt = now;
-    return this.#snapshot(view, peers, peering.warnings);
+    return this.#snapshot({ view, peers, stale, warnings: peering.warnings });
   }
 
   /** @throws AgentError when there are fewer answers than failures: routes of the few would look like the removal of the others */
@@ -165,16 +175,13 @@ class ConsulRouteWatch {
     this.#isComplete = true;
   }
 
-  async #snapshot(
-    view: MeshView,
-    peering: PeeringCatalog | undefined,
-    peeringWarnings: readonly string[],
-  ): Promise<RouteSnapshot> {
+  async #snapshot({ view, peers: peering, stale, warnings: found }: Seen): Promise<RouteSnapshot> {
     const [catalog, gateway] = inputsOf(view, this.#health.services, this.#options);
     const whole = peering === undefined ? catalog : { ...catalog, peering };
     const { routes: derived, problems } = await inTurns(this.#derive(whole, gateway));
     const { trustDomain, index, own } = view;
-    const doubt = view.inventory.partial ? PARTIAL : this.#visibility.doubt(instanceOf(own), view.inventory.instances);
+    const invisible = this.#visibility.doubt(instanceOf(own), view.inventory.instances);
+    const doubt = view.inventory.partial ? PARTIAL : (stale ?? invisible);
     const observation = {
       trustDomain,
       index,
@@ -186,7 +193,8 @@ class ConsulRouteWatch {
       ...this.#warnings.list,
       ...(warning === undefined ? [] : [warning]),
       ...view.warnings,
-      ...peeringWarnings,
+      ...found,
+      ...(stale === undefined ? [] : [stale]),
       ...(view.inventory.partial ? [PARTIAL] : []),
       ...(this.#health.filtered ? [FILTERED] : []),
       ...(own?.kind === 'registered' ? own.definition.problems : []),

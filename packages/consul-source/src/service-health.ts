@@ -116,7 +116,7 @@ export class ServiceHealth {
   /**
    * An answer that is newer than the inventory belongs to a change that may be taken back before the inventory is seen again, with the
    * digests that it had: so its service is asked about once more, unless it says the same as the last time. So is one that is older than
-   * the last: a server may have fallen behind, as after a change of leader.
+   * the last: a server may have fallen behind, as after a change of leader. One of a server without a leader is never believed where there is another.
    */
   async #ask(key: string, { listed, resolver, index }: ServiceQuery, signal: AbortSignal): Promise<ServiceAnswer> {
     const before = this.#queries.get(key)?.value;
@@ -127,6 +127,10 @@ export class ServiceHealth {
       if (isAboutName(reason) && (before?.service.instances ?? []).length === 0) return unaskable(listed, reason);
       throw new AgentError(`service ${name} keeps its last answer: ${reasonOf(reason)}`, { cause: reason });
     });
+    if (answer.stale && before !== undefined) {
+      this.#unsettled.set(key, performance.now() + SETTLE_MS);
+      return { ...before, repeats };
+    }
     const behind = before !== undefined && answer.index < before.index ? before.behind + 1 : 0;
     const isRepeated = answer.index === before?.index && repeats !== before.repeats;
     const isBelieved = behind === 0 || behind > MAX_BEHIND;
@@ -148,6 +152,8 @@ interface HealthAnswer {
   /** Why nothing can be known of it. */
   readonly unaskable?: string;
   readonly filtered: boolean;
+  /** As `Answer.stale` of the agent. */
+  readonly stale: boolean;
   /** Raft index of the answer: that of the last change which concerns this service. */
   readonly index: number;
 }
@@ -171,7 +177,13 @@ const NAME_STATUSES: ReadonlySet<number> = new Set([301, 307, 308, 400]);
 
 function unaskable({ name, namespace }: ListedService, { message }: AgentError): HealthAnswer {
   const service = { name, ...(namespace === '' ? {} : { namespace }), instances: [], selections: {} };
-  return { service, filtered: false, index: 0, unaskable: `service ${JSON.stringify(name)} is not routed: ${message}` };
+  return {
+    service,
+    filtered: false,
+    stale: false,
+    index: 0,
+    unaskable: `service ${JSON.stringify(name)} is not routed: ${message}`,
+  };
 }
 
 // What is older still is no server that has fallen behind, but one that was restored.
@@ -212,7 +224,7 @@ async function answerOf(
     ...(resolver === undefined ? {} : { resolver }),
     selections: Object.fromEntries(await Promise.all(selections)),
   };
-  return { service, filtered: answer.filtered, index: answer.index ?? 0 };
+  return { service, filtered: answer.filtered, stale: answer.stale, index: answer.index ?? 0 };
 }
 
 function instancesIn(answer: Answer, path: string): readonly Instance[] {

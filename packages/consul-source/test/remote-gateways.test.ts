@@ -24,12 +24,17 @@ describe('the gateways of a datacenter', () => {
   it.each([
     ['has no federation state', { [STATES]: {} }],
     ['has no gateway in its federation state', { [STATES]: { dc1: [], dc2: [] } }],
-    ['has an older federation state', { [STATES]: state('198.18.0.9', 0) }],
   ])('are asked of itself where it %s', async (_case, answers) => {
     await using agent = await standInAgent({ mesh: MESH, answers });
     await using routes = new Watched(consulSource({ address: agent.address }));
     const first = await routes.until((at) => at.routes.some(({ kind }) => kind === 'remote-datacenter'));
     expect(shown(first, 'datacenter:dc2')).toBe('198.18.0.2:443');
+  });
+
+  it('are asked of itself where it has an older federation state', async () => {
+    await using agent = await standInAgent({ mesh: MESH, answers: { [STATES]: state('198.18.0.9', 0) } });
+    await using routes = new Watched(consulSource({ address: agent.address }));
+    await routes.until((at) => shown(at, 'datacenter:dc2') === '198.18.0.2:443');
   });
 
   it('are asked of itself where the token may not read federation states', async () => {
@@ -65,6 +70,26 @@ describe('the gateways of a datacenter', () => {
     const { routes: after, warnings } = await routes.until((at) => shown(at, 'datacenter:dc2') === '');
     expect(after.find(({ name }) => name === 'datacenter:dc2')).toMatchObject({ withoutBackend: 'NO_GATEWAY' });
     expect(warnings).toContainEqual(expect.stringContaining('dc2: has no mesh gateway'));
+  });
+
+  it('that is silent keep no local route waiting: they are missing with a warning, and come when it answers', async () => {
+    const services = [
+      { name: 'db', port: 80 },
+      { name: 'db-proxy', kind: 'connect-proxy', destination: 'db', address: '10.0.0.9', port: 20_000 },
+    ];
+    await using agent = await standInAgent({ mesh: { ...MESH, services }, answers: { [STATES]: {} } });
+    agent.misbehave({ kind: 'silence' }, (path) => path === 'internal/ui/services');
+    await using routes = new Watched(consulSource({ address: agent.address }));
+    // The first snapshot comes while the datacenter may still answer.
+    const first = await routes.until(() => true);
+    expect(shown(first, 'service:db')).toBe('10.0.0.9:20000');
+    expect(shown(first, 'datacenter:dc2')).toBeUndefined();
+    const { warnings } = await routes.until((at) => shown(at, 'datacenter:dc2') === '');
+    expect(warnings).toContainEqual(
+      expect.stringContaining('dc2: no mesh gateway of it is known: the datacenter has not answered yet'),
+    );
+    agent.misbehave(undefined);
+    await routes.until((at) => shown(at, 'datacenter:dc2') === '198.18.0.2:443');
   });
 
   it('that nobody can tell of are a warning with the reason, and a route without a backend', async () => {

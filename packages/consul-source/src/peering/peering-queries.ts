@@ -1,6 +1,6 @@
 import { pause } from '@meshgate/core';
 import type { ClusterPeer } from '@meshgate/mesh';
-import { AgentError, parsed } from '../agent.ts';
+import { AgentError, fresh, parsed } from '../agent.ts';
 import type { Agent, Answer } from '../agent.ts';
 import { blockingQuery } from '../blocking-query.ts';
 import { exportedNamesOf, exportsInEntries, isThroughGateways, peerOf, peersOf } from './peering-records.ts';
@@ -23,7 +23,10 @@ export interface PeersAnswer {
 export async function* peerAnswers(agent: Agent, known: KnownPeers, signal: AbortSignal): AsyncGenerator<PeersAnswer> {
   for (let index = 0; !signal.aborted;) {
     const held = index === 0 ? {} : { index: String(index), wait: `${HELD_MS / 1_000}s` };
-    const answer = await agent.ask({ path: PEERINGS, query: held, holdMs: HELD_MS * 2 }, signal).catch(noPeering);
+    const answer = await agent
+      .ask({ path: PEERINGS, query: held, holdMs: HELD_MS * 2 }, signal)
+      .then(fresh)
+      .catch(noPeering);
     if (answer instanceof AgentError) {
       yield known.withdrawn(answer);
       await pause(ABSENT_REST_MS, signal);
@@ -90,7 +93,7 @@ export class KnownPeers {
 
 async function isGone(agent: Agent, name: string, signal: AbortSignal): Promise<boolean> {
   const path = peeringPath(name);
-  const answer = await agent.ask({ path, mayBeMissing: true }, signal);
+  const answer = fresh(await agent.ask({ path, mayBeMissing: true }, signal));
   return !answer.found || parsed(answer, path, 'a peering', peerOf).isDeleted;
 }
 
@@ -151,7 +154,7 @@ async function* polled(
   signal: AbortSignal,
 ): AsyncGenerator<Answer> {
   while (!signal.aborted) {
-    yield await agent.ask(question, signal);
+    yield fresh(await agent.ask(question, signal));
     await pause(POLL_MS, signal);
   }
 }

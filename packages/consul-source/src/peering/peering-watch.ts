@@ -8,7 +8,7 @@ import type {
   ClusterPeer,
   PeeringCatalog,
 } from '@meshgate/mesh';
-import { isOverload, parsed, reasonOf } from '../agent.ts';
+import { fresh, isOverload, parsed, reasonOf } from '../agent.ts';
 import type { Agent } from '../agent.ts';
 import { serviceKey } from '../records.ts';
 import {
@@ -188,7 +188,7 @@ export class PeeringWatch {
     return {
       stamp: this.#chainStamp,
       ask: async (signal) =>
-        parsed(await this.#agent.ask({ path, query }, signal), path, 'a discovery chain', exportChainOf),
+        parsed(fresh(await this.#agent.ask({ path, query }, signal)), path, 'a discovery chain', exportChainOf),
     };
   }
 }

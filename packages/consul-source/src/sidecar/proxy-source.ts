@@ -204,7 +204,10 @@ class ProxyWatch {
       serviceDefaults: new Watched((signal) => entryAnswers(agent, defaults, signal), options),
       mesh: new Watched((signal) => meshEntryAnswers(agent, signal), options),
       intentions: new Watched((signal) => intentionAnswers(agent, service, signal), options),
-      gateways: new Watched((signal) => gatewayGroups(agent, { checksStates: false }, signal), options),
+      gateways: new Watched(
+        (signal) => gatewayGroups(agent, { checksStates: false, awaitsAll: true }, signal),
+        options,
+      ),
     };
     if (this.#visibility === undefined) this.#lookForLoss(proxy);
     const isQuery = ({ kind }: UpstreamDefinition): boolean => kind === 'prepared-query';
@@ -230,7 +233,8 @@ class ProxyWatch {
   #holdTime(trustDomain: string, now: number): HoldTime {
     const { state, value: catalog } = this.#visibility?.reading ?? {};
     const registration = this.#registration.reading.value;
-    const doubt = catalog && this.#ownVisibility.doubt(registration?.instance, catalog.instances);
+    const invisible = catalog && this.#ownVisibility.doubt(registration?.instance, catalog.instances);
+    const doubt = this.#agent.doubt ?? invisible;
     const observation = { trustDomain, registered: registration !== null, ...(doubt === undefined ? {} : { doubt }) };
     const hold = catalog && this.#loss.observe({ ...observation, index: catalog.index }, now);
     this.#doubt = doubt;

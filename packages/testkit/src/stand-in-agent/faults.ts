@@ -9,9 +9,9 @@ export type StandInFault =
   /** An error of Consul: 500 «No cluster leader», 429 «Your IP is issuing too many concurrent connections», 403 … */
   | { readonly kind: 'status'; readonly status: number; readonly body?: string }
   /** The answer before the one that holds now, with its index: what a server tells that has fallen behind. */
-  | { readonly kind: 'older' }
+  | { readonly kind: 'older'; readonly leader?: KnownLeader }
   /** Nothing is known any more: an empty list or object, with a newer index. */
-  | { readonly kind: 'empty' }
+  | { readonly kind: 'empty'; readonly leader?: KnownLeader }
   /** No end: more than anybody should read. */
   | { readonly kind: 'huge' }
   /** One byte every few milliseconds, for ever. */
@@ -20,6 +20,9 @@ export type StandInFault =
   | { readonly kind: 'silence' }
   /** Something that is not Consul's: `<html>…`. */
   | { readonly kind: 'garbage' };
+
+/** What a server says of its leader beside an answer: that it has none, or that it has not heard of it for 20 s. It has one when absent. */
+export type KnownLeader = 'none' | 'silent';
 
 /** Plays the faults that need no answer. `false`: it is one that changes the answer or its time. */
 export function playFault(fault: StandInFault, outgoing: ServerResponse): boolean {

@@ -6,7 +6,7 @@ import { text } from 'node:stream/consumers';
 import { answerOf } from './answers.ts';
 import type { StandInAnswer, StandInQuestion } from './answers.ts';
 import { playFault } from './faults.ts';
-import type { StandInFault } from './faults.ts';
+import type { KnownLeader, StandInFault } from './faults.ts';
 import type { StandInMesh } from './mesh.ts';
 import { traitsOf } from './versions.ts';
 import type { ConsulVersion, VersionTraits } from './versions.ts';
@@ -213,6 +213,7 @@ class PlayedAgent implements StandInAgent {
       outgoing.once('close', () => this.#open.delete(outgoing));
       return;
     }
+    if (fault !== undefined && 'leader' in fault) sayLeader(outgoing, fault.leader);
     const [current, before = current] = [this.#current(question), this.#before(question)];
     if (fault?.kind === 'older') write(outgoing, { ...before, index: Math.min(before.index, current.index - 1) });
     else if (fault?.kind === 'empty') write(outgoing, { ...current, ...emptied(current), index: current.index + 1 });
@@ -299,6 +300,12 @@ function versioned(answer: StandInAnswer, index: number): Versioned {
 
 function emptied({ text: body }: Versioned): Pick<Versioned, 'text' | 'status'> {
   return { status: 200, text: body.startsWith('{') ? '{}' : '[]' };
+}
+
+function sayLeader(outgoing: ServerResponse, leader: KnownLeader | undefined): void {
+  if (leader === undefined) return;
+  outgoing.setHeader('X-Consul-KnownLeader', String(leader !== 'none'));
+  outgoing.setHeader('X-Consul-LastContact', leader === 'silent' ? '20000' : '0');
 }
 
 function write(outgoing: ServerResponse, { status, text: body, index, unheld, filtered }: Versioned): void {

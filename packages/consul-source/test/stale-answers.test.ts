@@ -1,0 +1,93 @@
+import { standInAgent } from '@meshgate/testkit';
+import type { KnownLeader, StandInFault, StandInMesh, StandInService } from '@meshgate/testkit';
+import type { ProxyView } from '@meshgate/mesh';
+import { describe, expect, it } from 'vitest';
+import { consulSource } from '../src/index.ts';
+import { consulProxySource } from '../src/sidecar/proxy-source.ts';
+import { shown, Watched } from './watched.ts';
+
+const DB: StandInService = {
+  name: 'db-proxy',
+  kind: 'connect-proxy',
+  destination: 'db',
+  address: '10.0.0.1',
+  port: 20_000,
+};
+const SECOND: StandInService = { ...DB, id: 'second', node: 'second', address: '10.0.0.2' };
+const GATEWAY: StandInService = { name: 'gw', kind: 'mesh-gateway', address: '198.18.0.2', port: 443 };
+const mesh = (...services: readonly StandInService[]): StandInMesh => ({
+  services: [{ name: 'db', port: 80 }, ...services],
+});
+const BOTH = '10.0.0.1:20000, 10.0.0.2:20000';
+
+const FAULTS = (['older', 'empty'] as const).flatMap((kind) =>
+  (['none', 'silent'] as const).map((leader): [string, KnownLeader, StandInFault] => [kind, leader, { kind, leader }]),
+);
+
+describe.concurrent('a server that knows no leader, or has not heard of it for long, takes nothing away', () => {
+  it.each(FAULTS)(
+    'from a gateway: its answers are %s, its leader %s',
+    async (_kind, _leader, fault) => {
+      await using agent = await standInAgent({ mesh: mesh(DB) });
+      await using routes = new Watched(consulSource({ address: agent.address }));
+      await routes.until((at) => shown(at, 'service:db') === '10.0.0.1:20000');
+      agent.change({ ...mesh(DB, SECOND), remoteGateways: { dc2: [GATEWAY] } });
+      await routes.until((at) => shown(at, 'service:db') === BOTH && shown(at, 'datacenter:dc2') !== undefined);
+      const lost: (string | undefined)[] = [];
+      const stop = new AbortController();
+      const watching = routes.until((at) => {
+        if (shown(at, 'service:db') !== BOTH || shown(at, 'datacenter:dc2') !== '198.18.0.2:443')
+          lost.push(shown(at, 'service:db'));
+        return stop.signal.aborted;
+      });
+      const asked = (): number => agent.asked.filter((question) => question.includes('internal/ui/nodes')).length;
+      const before = asked();
+      agent.misbehave(fault);
+      // Once more, and once more again: it goes on to be behind.
+      await expect.poll(() => asked() - before, { timeout: 15_000 }).toBeGreaterThan(3);
+      const { warnings } = await routes.until(({ warnings: found = [] }) =>
+        found.some((one) => one.includes('leader')),
+      );
+      expect(warnings).toContainEqual(expect.stringContaining('knows no leader, or has not heard of it'));
+      agent.misbehave(undefined);
+      stop.abort();
+      agent.change({ ...mesh(SECOND), remoteGateways: { dc2: [GATEWAY] } });
+      await watching;
+      expect(lost).toEqual([]);
+      // What is removed once there is a leader again is removed.
+      await routes.until((at) => shown(at, 'service:db') === '10.0.0.2:20000');
+    },
+    30_000,
+  );
+
+  it('from a sidecar', async () => {
+    const id = 'web-sidecar-proxy';
+    const Proxy = {
+      DestinationServiceName: 'web',
+      Upstreams: [{ DestinationName: 'db', LocalBindPort: 9_191 }],
+    };
+    const web = { ID: id, Service: id, Kind: 'connect-proxy', Port: 1, Proxy };
+    const answers = { 'agent/services': { [id]: web }, [`agent/service/${id}`]: web };
+    await using agent = await standInAgent({ mesh: mesh(DB, SECOND), answers });
+    await using views = new Watched<ProxyView>(consulProxySource({ address: agent.address }, { proxyId: id }));
+    const backends = ({ upstreams: [first] }: ProxyView): number =>
+      first?.kind === 'reachable' ? (first.targets[0]?.backends.length ?? 0) : 0;
+    await views.until((at) => backends(at) === 2);
+    const counts: number[] = [];
+    const stop = new AbortController();
+    const watching = views.until((at) => {
+      counts.push(backends(at));
+      return stop.signal.aborted;
+    });
+    const asked = (): number => agent.asked.filter((question) => question.includes('health/connect/db')).length;
+    const before = asked();
+    agent.misbehave({ kind: 'empty', leader: 'none' });
+    await expect.poll(() => asked() - before, { timeout: 15_000 }).toBeGreaterThan(3);
+    agent.misbehave(undefined);
+    stop.abort();
+    agent.change(mesh(SECOND));
+    await watching;
+    await views.until((at) => backends(at) === 1);
+    expect(new Set(counts.slice(0, -1))).toEqual(new Set([2]));
+  }, 30_000);
+});
