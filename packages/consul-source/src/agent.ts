@@ -5,6 +5,7 @@ import { DEFAULT_ADDRESS, parseAgentAddress } from './agent-address.ts';
 import type { AgentAddress } from './agent-address.ts';
 import { AnswerReader } from './answer-reader.ts';
 import type { Body } from './answer-reader.ts';
+import { KnownLeaders } from './known-leaders.ts';
 import { followingConnector, tellingConnector } from './tls-files.ts';
 import type { TlsFiles } from './tls-files.ts';
 import { tokenReader } from './token.ts';
@@ -50,8 +51,8 @@ export interface Answer {
   /** The agent left things out because the token may not see them. Only newer Consul says so. */
   readonly filtered: boolean;
   /**
-   * The server that answered knows no leader (`X-Consul-KnownLeader: false`), or has not heard of it for long (`X-Consul-LastContact`): what
-   * it says may be older than what is known, and cannot be newer.
+   * The server that answered knows no leader any more (`X-Consul-KnownLeader: false`), or has not heard of it for long
+   * (`X-Consul-LastContact`): what it says may be older than what is known, and cannot be newer.
    */
   readonly stale: boolean;
   /** False for a 404, which only a question with `mayBeMissing` takes for an answer. */
@@ -142,6 +143,7 @@ export function openAgent(options: AgentOptions, sockets: number): Agent {
   const pool = poolOf(options, address, sockets);
   const reader = new AnswerReader();
   let lastAnswerAt = 0;
+  const leaders = new KnownLeaders();
   let doubt: string | undefined;
   return {
     ask,
@@ -159,14 +161,13 @@ export function openAgent(options: AgentOptions, sockets: number): Agent {
       const response = await send(question, signal);
       const { without = [], timeoutMs = ANSWER_TIMEOUT_MS } = question;
       const body = await reader.read(response, { patienceMs: BODY_PATIENCE * timeoutMs, without });
-      const answer = answerOf(question, response, body);
+      const answer = { ...answerOf(question, response, body), stale: leaders.isLost(question.path, response.headers) };
       lastAnswerAt = performance.now();
-      // Endpoints of the agent itself say nothing of a leader.
-      if (answer.index !== undefined) doubt = answer.stale ? STALE : undefined;
+      doubt = answer.stale ? STALE : undefined;
       return answer;
     } catch (reason) {
       signal.throwIfAborted();
-      throw reason instanceof AgentError ? reason : unreachable(question, reason);
+      throw reason instanceof AgentError ? reason : notReached(shownAddress, question, reason);
     }
   }
 
@@ -194,12 +195,13 @@ export function openAgent(options: AgentOptions, sockets: number): Agent {
       return request();
     });
   }
+}
 
-  function unreachable(question: Question, reason: unknown): AgentError {
-    const why = whyUnreachable(reason);
-    const who = `Consul agent at ${shownAddress}`;
-    return new AgentError(`${who}: ${shown(question)}: ${why}`, { cause: reason, unreachable: `${who}: ${why}` });
-  }
+/** @param agent its address, for people */
+function notReached(agent: string, question: Question, reason: unknown): AgentError {
+  const why = whyUnreachable(reason);
+  const who = `Consul agent at ${agent}`;
+  return new AgentError(`${who}: ${shown(question)}: ${why}`, { cause: reason, unreachable: `${who}: ${why}` });
 }
 
 // A healthy agent answers the largest of these questions in a tenth of a second; one without a leader holds them for 7 s.
@@ -234,7 +236,7 @@ function answerOf(question: Question, response: Dispatcher.ResponseData, { text,
     ...(Number.isSafeInteger(index) && index >= 0 ? { index } : {}),
     ...(typeof hash === 'string' ? { hash } : {}),
     filtered: headers['x-consul-results-filtered-by-acls'] === 'true',
-    stale: headers['x-consul-knownleader'] === 'false' || Number(headers['x-consul-lastcontact'] ?? 0) > MAX_CONTACT_MS,
+    stale: false,
     found: status === 200,
   };
 }
@@ -245,8 +247,6 @@ export function fresh(answer: Answer): Answer {
   throw new AgentError(STALE, { unreachable: STALE });
 }
 
-// A follower hears of its leader several times a second, and elects another one after some seconds of silence.
-const MAX_CONTACT_MS = 10_000;
 const STALE =
   'the Consul server that answers knows no leader, or has not heard of it for more than 10 s: what it no longer shows is kept';
 

@@ -28,7 +28,10 @@ export interface Change extends Answer {
  * A return of a blocking query is not a change, and an index is no measure of one: indexes cover whole tables, go backwards when
  * servers are restored, and are never sent below 1, since 0 would make the query return at once.
  *
- * A server without a leader cannot know anything newer than what is known: its answers are passed over, but for the first one.
+ * An answer in which nothing is left is asked for once more, after a moment, before it is believed: what else speaks for a loss comes
+ * meanwhile, see `LossDetector`.
+ *
+ * A server without a leader cannot know anything newer than what is known: its answers are passed over, for a minute, but for the first one.
  *
  * An index that is lower than the one before may also be that of a server which has fallen behind, as after a change of leader: so it
  * is asked once more, after a moment, before an older answer is believed.
@@ -36,13 +39,16 @@ export interface Change extends Answer {
 export async function* blockingQuery(agent: Agent, watched: WatchedPath, signal: AbortSignal): AsyncGenerator<Change> {
   let index = 0;
   let before: string | undefined;
+  let freshAt = performance.now();
   while (!signal.aborted) {
     let answer = await agent.ask(questionAt(watched, index), signal);
-    if (indexOf(answer) < index) {
-      await pause(BEHIND_REST_MS, undefined, { signal });
+    const isBehind = indexOf(answer) < index;
+    if (isBehind || (before !== undefined && isEmpty(answer.text) && !isEmpty(before))) {
+      await pause(isBehind ? BEHIND_REST_MS : EMPTIED_REST_MS, undefined, { signal });
       answer = await agent.ask(questionAt(watched, 0), signal);
     }
-    if (answer.stale && before !== undefined) {
+    if (!answer.stale) freshAt = performance.now();
+    if (answer.stale && before !== undefined && performance.now() - freshAt < MAX_STALE_MS) {
       await pause(BEHIND_REST_MS, undefined, { signal });
       continue;
     }
@@ -90,12 +96,21 @@ export async function* hashQuery(
   }
 }
 
+/** A list or an object in which there is nothing. */
+function isEmpty(text: string): boolean {
+  return /^(?:\[\s*\]|\{\s*\}|null|)$/.test(text.trim());
+}
+
 function indexOf({ index = 0 }: Answer): number {
   return Math.max(index, 1);
 }
 
 // Servers that have fallen behind have what they lack well within this time.
 const BEHIND_REST_MS = 1_000;
+// Should an agent say without reason that there is no leader, it must not be passed over for ever.
+const MAX_STALE_MS = 60_000;
+// All held queries are answered within some milliseconds when servers have lost their state, or a token its rights.
+const EMPTIED_REST_MS = 250;
 // A silent agent is noticed soon after, and a dozen questions a minute are nothing to a healthy one.
 const WAIT_MS = 30_000;
 // The agent adds up to a sixteenth of the wait at random.

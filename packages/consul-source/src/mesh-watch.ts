@@ -20,6 +20,8 @@ export interface MeshView extends Registered {
   readonly datacenter: string;
   readonly dnsDomain: string;
   readonly servers: readonly Instance[];
+  /** Consul's own servers were visible, and are not any more: other answers lack things, too. */
+  readonly serversVanished: boolean;
   readonly gateways: readonly GatewayGroup[];
   readonly own: OwnDefinition | undefined;
   /** Why some parts are those of before. */
@@ -43,7 +45,12 @@ interface MeshParts {
   readonly roots: string;
   readonly inventory: { readonly inventory: Inventory; readonly index: number };
   readonly resolvers: ReadonlyMap<string, GatewayResolver>;
-  readonly servers: { readonly instances: readonly Instance[]; readonly datacenter: string | undefined };
+  readonly servers: {
+    readonly instances: readonly Instance[];
+    readonly datacenter: string | undefined;
+    /** There were some, and the last answer has none. */
+    readonly vanished: boolean;
+  };
   readonly definition: OwnDefinition;
   readonly gateways: readonly GatewayGroup[];
   readonly links: ReadonlyMap<string, readonly string[]>;
@@ -128,6 +135,7 @@ export class MeshWatch {
       resolvers: resolverEntries,
       dnsDomain: domain.reading.value ?? this.#preset.dnsDomain ?? DEFAULT_DNS_DOMAIN,
       servers: own.reading.value?.instances ?? [],
+      serversVanished: own.reading.value?.vanished ?? false,
       gateways: gateways.reading.value ?? [],
       links: linked.reading.value ?? NO_LINKS,
       own: definition.reading.value,
@@ -206,13 +214,16 @@ async function* resolvers(agent: Agent, signal: AbortSignal): AsyncGenerator<Mes
  */
 async function* servers(agent: Agent, signal: AbortSignal): AsyncGenerator<MeshParts['servers']> {
   const path = `health/service/${CONSUL}`;
-  let known: MeshParts['servers'] = { instances: [], datacenter: undefined };
+  let known: MeshParts['servers'] = { instances: [], datacenter: undefined, vanished: false };
   for await (const answer of blockingQuery(agent, { path, without: FREE_TEXT }, signal)) {
     const instances = parsed(answer, path, 'a list of instances', instancesOf);
     const datacenter = parsed(answer, path, 'instances with a datacenter', (json) => datacenterOf(json) ?? '');
     // Older than what was known: whoever guards against losses must see the inventory first, which shows that there is one.
     if (answer.rewound) await pause(REWOUND_REST_MS, signal);
-    if (instances.length > 0) known = { instances, datacenter: datacenter || known.datacenter };
+    const isNone = instances.length === 0;
+    known = isNone
+      ? { ...known, vanished: known.instances.length > 0 }
+      : { instances, datacenter: datacenter || known.datacenter, vanished: false };
     yield known;
   }
 }

@@ -181,7 +181,8 @@ class ConsulRouteWatch {
     const { routes: derived, problems } = await inTurns(this.#derive(whole, gateway));
     const { trustDomain, index, own } = view;
     const invisible = this.#visibility.doubt(instanceOf(own), view.inventory.instances);
-    const doubt = view.inventory.partial ? PARTIAL : (stale ?? invisible);
+    const isPartial = view.inventory.partial || view.serversVanished;
+    const doubt = isPartial ? PARTIAL : (stale ?? invisible);
     const observation = {
       trustDomain,
       index,
@@ -195,7 +196,7 @@ class ConsulRouteWatch {
       ...view.warnings,
       ...found,
       ...(stale === undefined ? [] : [stale]),
-      ...(view.inventory.partial ? [PARTIAL] : []),
+      ...(isPartial ? [PARTIAL] : []),
       ...(this.#health.filtered ? [FILTERED] : []),
       ...(own?.kind === 'registered' ? own.definition.problems : []),
       ...shown(problems.map(formatProblem), MAX_PROBLEMS, 'problems'),

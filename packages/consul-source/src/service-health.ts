@@ -116,7 +116,7 @@ export class ServiceHealth {
   /**
    * An answer that is newer than the inventory belongs to a change that may be taken back before the inventory is seen again, with the
    * digests that it had: so its service is asked about once more, unless it says the same as the last time. So is one that is older than
-   * the last: a server may have fallen behind, as after a change of leader. One of a server without a leader is never believed where there is another.
+   * the last: a server may have fallen behind, as after a change of leader. So is one without an instance, since the inventory has some. One of a server without a leader is not believed for a minute where there is another.
    */
   async #ask(key: string, { listed, resolver, index }: ServiceQuery, signal: AbortSignal): Promise<ServiceAnswer> {
     const before = this.#queries.get(key)?.value;
@@ -127,13 +127,11 @@ export class ServiceHealth {
       if (isAboutName(reason) && (before?.service.instances ?? []).length === 0) return unaskable(listed, reason);
       throw new AgentError(`service ${name} keeps its last answer: ${reasonOf(reason)}`, { cause: reason });
     });
-    if (answer.stale && before !== undefined) {
-      this.#unsettled.set(key, performance.now() + SETTLE_MS);
-      return { ...before, repeats };
-    }
-    const behind = before !== undefined && answer.index < before.index ? before.behind + 1 : 0;
+    const isDoubtful =
+      before !== undefined && (answer.stale || answer.index < before.index || isEmptied(answer, before));
+    const behind = isDoubtful ? before.behind + 1 : 0;
     const isRepeated = answer.index === before?.index && repeats !== before.repeats;
-    const isBelieved = behind === 0 || behind > MAX_BEHIND;
+    const isBelieved = behind === 0 || behind > (answer.stale ? MAX_STALE : MAX_BEHIND);
     if (!isBelieved || (answer.index > index && !isRepeated)) this.#unsettled.set(key, performance.now() + SETTLE_MS);
     if (isBelieved || before === undefined) return { ...answer, repeats, behind: 0 };
     return { ...before, repeats, behind };
@@ -145,6 +143,10 @@ interface ServiceQuery {
   readonly resolver: GatewayResolver | undefined;
   /** Raft index of the inventory by which it is asked. */
   readonly index: number;
+}
+
+function isEmptied({ service: now }: HealthAnswer, { service: before }: HealthAnswer): boolean {
+  return now.instances.length === 0 && before.instances.length > 0;
 }
 
 interface HealthAnswer {
@@ -188,6 +190,8 @@ function unaskable({ name, namespace }: ListedService, { message }: AgentError):
 
 // What is older still is no server that has fallen behind, but one that was restored.
 const MAX_BEHIND = 3;
+// About a minute: a server without a leader cannot know anything newer.
+const MAX_STALE = 60;
 // More connections make the sweep of thousands of services no faster, and less room for everything else.
 const AT_A_TIME = 12;
 // Everything is asked about anew in this time, so that nothing that the coarse query may not show is wrong for longer.

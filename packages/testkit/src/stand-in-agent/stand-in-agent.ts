@@ -6,7 +6,7 @@ import { text } from 'node:stream/consumers';
 import { answerOf } from './answers.ts';
 import type { StandInAnswer, StandInQuestion } from './answers.ts';
 import { playFault } from './faults.ts';
-import type { KnownLeader, StandInFault } from './faults.ts';
+import type { StandInFault } from './faults.ts';
 import type { StandInMesh } from './mesh.ts';
 import { traitsOf } from './versions.ts';
 import type { ConsulVersion, VersionTraits } from './versions.ts';
@@ -213,7 +213,7 @@ class PlayedAgent implements StandInAgent {
       outgoing.once('close', () => this.#open.delete(outgoing));
       return;
     }
-    if (fault !== undefined && 'leader' in fault) sayLeader(outgoing, fault.leader);
+    this.#sayLeader(question, outgoing, fault);
     const [current, before = current] = [this.#current(question), this.#before(question)];
     if (fault?.kind === 'older') write(outgoing, { ...before, index: Math.min(before.index, current.index - 1) });
     else if (fault?.kind === 'empty') write(outgoing, { ...current, ...emptied(current), index: current.index + 1 });
@@ -221,6 +221,17 @@ class PlayedAgent implements StandInAgent {
       const timer = setTimeout(() => write(outgoing, current), fault.ms);
       outgoing.once('close', () => clearTimeout(timer));
     } else write(outgoing, current);
+  }
+
+  /** As Consul does: from its own cache, and of what is streamed to it, an agent says that there is none although there is. */
+  #sayLeader({ path, query }: StandInQuestion, outgoing: ServerResponse, fault: StandInFault | undefined): void {
+    const isCached = path.startsWith('agent/');
+    const isStreamed = this.#traits.streamsHealth && path.startsWith('health/') && query.has('index');
+    const leader = fault !== undefined && 'leader' in fault ? fault.leader : undefined;
+    if (isCached) outgoing.setHeader('X-Cache', 'MISS');
+    if (isStreamed) outgoing.setHeader('X-Consul-Query-Backend', 'streaming');
+    outgoing.setHeader('X-Consul-KnownLeader', String(!isCached && !isStreamed && leader !== 'none'));
+    outgoing.setHeader('X-Consul-LastContact', leader === 'silent' ? '20000' : '0');
   }
 
   #current(question: StandInQuestion): Versioned {
@@ -300,12 +311,6 @@ function versioned(answer: StandInAnswer, index: number): Versioned {
 
 function emptied({ text: body }: Versioned): Pick<Versioned, 'text' | 'status'> {
   return { status: 200, text: body.startsWith('{') ? '{}' : '[]' };
-}
-
-function sayLeader(outgoing: ServerResponse, leader: KnownLeader | undefined): void {
-  if (leader === undefined) return;
-  outgoing.setHeader('X-Consul-KnownLeader', String(leader !== 'none'));
-  outgoing.setHeader('X-Consul-LastContact', leader === 'silent' ? '20000' : '0');
 }
 
 function write(outgoing: ServerResponse, { status, text: body, index, unheld, filtered }: Versioned): void {

@@ -17,6 +17,8 @@ export interface VersionTraits {
   readonly hasMeshEntries: boolean;
   /** To take back a registration that is not there is an error (1.14). */
   readonly refusesUnknownDeregistration: boolean;
+  /** Held queries for health are answered from what servers stream to the agent (1.10, where it is a client). */
+  readonly streamsHealth: boolean;
   /** Chain targets have the partition in their id (1.11). */
   readonly hasPartitions: boolean;
 }
@@ -34,6 +36,7 @@ const OLDEST: VersionTraits = {
   hasExportedServices: false,
   hasMeshEntries: false,
   refusesUnknownDeregistration: false,
+  streamsHealth: false,
   hasPartitions: false,
 };
 const FIRST_WITH_PEERING = {
@@ -41,6 +44,7 @@ const FIRST_WITH_PEERING = {
   release: '1.13.9',
   hasPeering: true,
   hasMeshEntries: true,
+  streamsHealth: true,
   hasPartitions: true,
 };
 const BEFORE_HOLDING = {
