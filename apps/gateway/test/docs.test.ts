@@ -76,7 +76,7 @@ describe('the causes of docs/troubleshooting.md', () => {
   });
 
   it('are each in a test', () => {
-    const tests = ['bad-night', 'machine', 'log']
+    const tests = ['bad-night', 'machine', 'network', 'log']
       .map((name) => readFileSync(new URL(`bad-night/${name}.test.ts`, import.meta.url), 'utf8'))
       .join('');
     expect(Object.keys(CAUSES).filter((name) => !new RegExp(`\\b${name}\\b`).test(tests))).toEqual([]);

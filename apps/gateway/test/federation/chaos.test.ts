@@ -2,6 +2,7 @@ import type { TlsTestBackend } from '@meshgate/testkit';
 import { afterAll, afterEach, beforeAll, beforeEach, expect, it } from 'vitest';
 import { Belongings } from './belongings.ts';
 import { describeInNetworks } from './consul.ts';
+import { eventually } from './eventually.ts';
 import { SIDECAR_PORT } from './datacenter.ts';
 import { Federation, GATEWAY_PORT } from './federation.ts';
 import type { Member } from './federation.ts';
@@ -83,6 +84,7 @@ describeInNetworks('under a steady stream of new connections', () => {
       const gateway = federation.two.gateways[index];
       const from = performance.now();
       await gateway?.kill();
+      await refuses(federation.two, 11 + index);
       const dying = { from, until: performance.now() };
       for (const stream of streams) await stream.more(MANY);
       gateway?.restart();
@@ -103,6 +105,19 @@ describeInNetworks('under a steady stream of new connections', () => {
     });
   }
 });
+
+/**
+ * Until nobody accepts there: the kernel closes what a ring of io_uring refers to in a thread of its own, which a busy machine lets run some
+ * milliseconds after the process has ended.
+ */
+async function refuses({ datacenter }: Member, last: number): Promise<void> {
+  const at = datacenter.lan(last, GATEWAY_PORT);
+  await eventually(
+    'a port that refuses',
+    async () => (await datacenter.inside.probe(at)) === 'ECONNREFUSED' || undefined,
+    CHAOS_MS,
+  );
+}
 
 /** A healthy instance, and one that listens and fails its checks, which is returned: on nodes without an agent, whose health stays. */
 async function instancesIn({ datacenter }: Member): Promise<TlsTestBackend> {
