@@ -1,8 +1,8 @@
 import { readdir, readFile, stat, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import type { RouteSnapshot } from '@meshgate/core';
+import type { ListenAddress, Route, RouteSnapshot } from '@meshgate/core';
 import { describe, expect, it } from 'vitest';
-import { fileSnapshotStore } from '../src/run/snapshot-files.ts';
+import { fileListenerStore, fileSnapshotStore } from '../src/run/snapshot-files.ts';
 import { folder } from './daemon.ts';
 
 const snapshot: RouteSnapshot = {
@@ -28,6 +28,30 @@ describe('an archive on files', () => {
     expect(await archive.load('consul')).toEqual({ snapshot, savedAt: expect.any(Date) });
     expect((await archive.load('../other'))?.snapshot.version).toBe('x');
     expect((await readdir(join(files.path, 'state', 'deep'))).length).toBe(2);
+  });
+
+  it('gives back limits that are off, which JSON does not know', async () => {
+    await using files = await folder();
+    const archive = fileSnapshotStore(files.path);
+    const limits = { idleTimeoutMs: Infinity, halfCloseTimeoutMs: Infinity, maxAgeMs: 1_000, connections: 5 };
+    const routes = snapshot.routes.map((route): Route => ({ ...route, limits }));
+    await archive.save('files', { ...snapshot, routes });
+    expect((await archive.load('files'))?.snapshot.routes).toEqual(routes);
+  });
+
+  it('gives back listeners with everything that their source has said of them', async () => {
+    await using files = await folder();
+    const archive = fileListenerStore(files.path);
+    const listeners: readonly ListenAddress[] = [
+      {
+        name: 'wan',
+        endpoint: { host: '127.0.0.1', port: 8443 },
+        advertised: [{ host: '192.0.2.1', port: 443 }],
+        access: { allow: ['10.0.0.0/8'] },
+      },
+    ];
+    await archive.save('consul', listeners);
+    expect(await archive.load('consul')).toEqual(listeners);
   });
 
   it('knows nothing of a source that was never saved', async () => {

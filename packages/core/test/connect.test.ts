@@ -1,4 +1,5 @@
 import { afterEach, describe, expect, it, vi } from 'vitest';
+import { BackendHealth, healthKey } from '../src/health/backend-health.ts';
 import { AddressBook } from '../src/names/address-book.ts';
 import type { BalanceFactory } from '../src/pipeline/picker.ts';
 import { balancedConnector } from '../src/pipeline/connect.ts';
@@ -75,7 +76,7 @@ const hello = { protocol: 'tls' };
 function harness(
   answers: Record<string, Answer>,
   names: Record<string, readonly string[] | Promise<readonly string[]>> = {},
-  more: Pick<ConnectorOptions, 'balances' | 'prefer'> = {},
+  more: Pick<ConnectorOptions, 'balances' | 'health' | 'prefer'> = {},
 ) {
   const events: ProxyEvent[] = [];
   const observer = { observe: (event: ProxyEvent) => void events.push(event) };
@@ -233,6 +234,16 @@ describe('connecting', () => {
 
 describe('a name with addresses of two families', () => {
   const names = { db: ['::9', '10.0.0.1'] };
+
+  it('is dialled at no address that is down by its checks, whether its name was just resolved or is known', async () => {
+    const healthCheck = { kind: 'tcp', intervalMs: 1_000, timeoutMs: 500, rise: 1, fall: 1 } as const;
+    const health = new BackendHealth();
+    health.mark({ key: healthKey(healthCheck, { host: '10.0.0.1', port: 1 }), state: 'down', forMs: 0 });
+    const hosts = ['10.0.0.1', '10.0.0.2'];
+    const { connect, seen } = harness({ '10.0.0.1:1': 'accepts', '10.0.0.2:1': 'accepts' }, { db: hosts }, { health });
+    for (let turn = 0; turn < 4; turn += 1) await connect(route([backend('db')], { healthCheck }));
+    expect(seen()).toEqual(Array.from({ length: 4 }, () => '10.0.0.2:1'));
+  });
 
   it('has its second address dialled after a quarter of a second, and the loser cut', async () => {
     vi.useFakeTimers();

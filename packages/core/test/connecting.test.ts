@@ -105,6 +105,20 @@ describe('a dial of a session', () => {
     expect(late.closedBy).toBe(gone);
   });
 
+  it('is given up also when the transport throws at that', async () => {
+    const network = new Network();
+    const cut = (): never => {
+      throw new TypeError('no');
+    };
+    const { context, dial } = connecting({ dial: (to) => ({ ...network.dial(to), cut }) });
+    const { done } = dial(1);
+    expect(context.end({ bytesUp: 0, bytesDown: 0, error: gone })).toBeUndefined();
+    const late = new Fake();
+    network.dials[0]?.resolve(late);
+    await expect(done).rejects.toBe(gone);
+    expect(late.closedBy).toBe(gone);
+  });
+
   it('fails with INTERNAL when the transport throws', async () => {
     const { dial, events } = connecting({
       dial() {
@@ -146,6 +160,18 @@ describe('a session that ends', () => {
   });
 });
 
+describe('a client that leaves', () => {
+  it('is said to have left before any dial, or after one that failed', async () => {
+    const network = new Network();
+    const { context, dial } = connecting(network);
+    expect(context.leftBy(gone).message).toMatch(/after its hello, before a backend was dialled$/);
+    const { done } = dial(1);
+    network.dials[0]?.reject(refused);
+    await expect(done).rejects.toBe(refused);
+    expect(context.leftBy(gone).message).toMatch(/after its hello, after the dial to 10\.0\.0\.1:1 had ended$/);
+  });
+});
+
 describe('a dial with something to put over its connection', () => {
   it('gives what was put over it, within the time that is left of the dial', async () => {
     const network = new Network();
@@ -156,6 +182,17 @@ describe('a dial with something to put over its connection', () => {
     network.dials[0]?.resolve(new Fake());
     expect(await done).toBe(above);
     expect(leftMs).toBeLessThanOrEqual(options.timeoutMs);
+  });
+
+  it('is under way until then, so that a client which leaves meanwhile has waited for its backend', async () => {
+    const network = new Network();
+    const { context, dial } = connecting(network);
+    const begun = deferred<void>();
+    void dial(1, { upgrade: () => (begun.resolve(), new Promise(() => undefined)) });
+    network.dials[0]?.resolve(new Fake());
+    await begun.promise;
+    expect(context.isDialling).toBe(true);
+    expect(context.leftBy(gone).message).toMatch(/^gone; .* after its hello, while 10\.0\.0\.1:1 had not answered$/);
   });
 
   it('has failed when that fails: reported, the connection closed', async () => {

@@ -60,6 +60,8 @@ function harness(
   }
 }
 
+const QUIET = { observe: () => undefined };
+
 /** Numbers in [0, 1) that repeat from run to run. */
 function seeded(): () => number {
   let state = 42;
@@ -150,6 +152,43 @@ describe('health checks', () => {
     expect(dials).toHaveLength(before);
     await checks.stop();
     expect(vi.getTimerCount()).toBe(0);
+  });
+
+  it('that are under way when the last route goes say nothing of the one that comes back', async () => {
+    const { answers, checks, health, follow, told } = harness({ '10.0.0.1:1': 'hangs' });
+    const isDown = (): boolean => health.isDown(CHECK, at('10.0.0.1').address);
+    follow(route(['10.0.0.1']));
+    await checks.start();
+    await rounds(0.2);
+    follow();
+    await rounds(1);
+    expect([isDown(), told('backend.down')]).toEqual([false, []]);
+    answers['10.0.0.1:1'] = 'accepts';
+    follow(route(['10.0.0.1']));
+    await rounds(2);
+    expect(isDown()).toBe(false);
+    await checks.stop();
+  });
+
+  it('say nothing of a backend that a transport cannot dial, and go on', async () => {
+    let dials = 0;
+    const checks = new HealthChecks({
+      transport: {
+        dial: () => {
+          dials += 1;
+          throw new TypeError('a bug');
+        },
+      },
+      addresses: new AddressBook(QUIET),
+      observer: QUIET,
+      onMark: () => undefined,
+    });
+    const snapshot = { version: 'v', routes: [route(['10.0.0.1'])] };
+    checks.observe({ type: 'routes.replaced', source: 's', snapshot, removed: [], tookMs: 0 });
+    await checks.start();
+    await rounds(5);
+    expect(dials).toBeGreaterThan(2);
+    await checks.stop();
   });
 
   it('are told of each address of a name, which is down when all of them are', async () => {

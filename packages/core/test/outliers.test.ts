@@ -48,6 +48,13 @@ describe('settings', () => {
     judge.clear();
   });
 
+  it('without a bound ejects an address of one route whatever is ejected of others', () => {
+    const judge = judging({});
+    for (const one of [address, other]) judge.failed(one, 1);
+    expect(judge.ejected).toBe(2);
+    judge.clear();
+  });
+
   it('may leave ejection to chance, or out of it altogether', () => {
     const never = judging({ enforced: 0 });
     for (let turn = 0; turn < 20; turn += 1) never.failed(address);

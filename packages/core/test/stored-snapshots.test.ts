@@ -1,4 +1,4 @@
-import { describe, expect, it } from 'vitest';
+import { describe, expect, it, vi } from 'vitest';
 import { lastKnownGood, lastKnownListeners } from '../src/watch/stored-snapshots.ts';
 import type { SnapshotStore } from '../src/watch/stored-snapshots.ts';
 import type { ListenAddress, RouteSnapshot, RouteSource } from '../src/routes/route.ts';
@@ -83,6 +83,34 @@ describe('a source with a memory', () => {
     const stale = { ...fresh, version: 'stale', asOf: savedAt };
     expect(await heard(lastKnownGood(source(Promise.resolve(stale)), archive), 1)).toEqual([stale]);
     expect(saved).toEqual([]);
+  });
+
+  it('that is quiet for long costs no more memory with each look at what is kept', async () => {
+    const { archive } = memory();
+    let looks = 0;
+    let end: (result: IteratorResult<RouteSnapshot>) => void = () => undefined;
+    const quiet = new Promise<IteratorResult<RouteSnapshot>>((resolve) => (end = resolve));
+    const reactions = vi.spyOn(quiet, 'then');
+    const values = [Promise.resolve({ done: false, value: fresh } as const), quiet];
+    const silent: RouteSource = {
+      name: 'agent',
+      watch: () => ({ [Symbol.asyncIterator]: () => ({ next: () => values.shift() ?? quiet }) }),
+    };
+    let lookedOften: () => void = () => undefined;
+    const enough = new Promise<void>((resolve) => (lookedOften = resolve));
+    const isKept = (): Promise<boolean> => {
+      looks += 1;
+      if (looks === 20) lookedOften();
+      return Promise.resolve(true);
+    };
+    const words = lastKnownGood(silent, { ...archive, isKept }, { keepAgainMs: 1 }).watch(new AbortController().signal);
+    const reader = words[Symbol.asyncIterator]();
+    await reader.next();
+    const last = reader.next();
+    await enough;
+    end({ done: true, value: undefined });
+    await last;
+    expect(reactions.mock.calls.length).toBeLessThan(5);
   });
 
   it('that fails again and again is replaced by what was kept once, so that its pauses grow', async () => {

@@ -38,7 +38,8 @@ function isFile(file: string): Promise<boolean> {
 
 async function load(file: string): Promise<StoredSnapshot | undefined> {
   const kept = await read(file, storedSchema);
-  return kept && { savedAt: new Date(kept.savedAt), snapshot: kept.snapshot };
+  // In JSON nothing is there and undefined, which zod cannot say.
+  return kept && { savedAt: new Date(kept.savedAt), snapshot: kept.snapshot as RouteSnapshot };
 }
 
 function save(folder: string, name: string, source: string, snapshot: RouteSnapshot): Promise<void> {
@@ -144,15 +145,22 @@ const backendSchema = z.looseObject({
   healthy: z.boolean(),
 });
 
+/** A time that is off is infinite, which JSON writes as `null`. */
+const limitsSchema = z
+  .record(z.string(), z.unknown())
+  .transform((limits) => Object.fromEntries(Object.entries(limits).map(([key, value]) => [key, value ?? Infinity])));
+
 const routeSchema = z.looseObject({
   name: z.string(),
   serverNames: z.array(z.string()),
   backends: z.array(backendSchema),
+  limits: limitsSchema.optional(),
 });
 
 const listenersSchema = z.object({
   format: z.literal(FORMAT),
-  listeners: z.array(z.object({ name: z.string(), endpoint: endpointSchema })),
+  // Whatever else was said of them counts as well: who may connect, for example.
+  listeners: z.array(z.looseObject({ name: z.string(), endpoint: endpointSchema })),
 });
 
 const storedSchema = z.object({

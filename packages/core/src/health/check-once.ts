@@ -2,7 +2,7 @@ import { formatDuration } from '../duration.ts';
 import { errorOf, ProxyError } from '../errors.ts';
 import type { HealthCheck } from '../routes/route.ts';
 import type { Endpoint } from '../transport/endpoint.ts';
-import type { Connection, Transport } from '../transport/transport.ts';
+import type { Connection, Dial, Transport } from '../transport/transport.ts';
 import { onAbort } from '../watch/scope.ts';
 import { judgeAnswer, probeHello } from './client-hello.ts';
 
@@ -24,7 +24,13 @@ export type CheckOutcome =
 export async function checkOnce({ transport, check, address, signal }: CheckOptions): Promise<CheckOutcome> {
   const { kind, timeoutMs } = check;
   const endsAt = performance.now() + timeoutMs;
-  const dial = transport.dial(address, { timeoutMs, keepAlive: KEEP_ALIVE });
+  let dial: Dial;
+  try {
+    dial = transport.dial(address, { timeoutMs, keepAlive: KEEP_ALIVE });
+  } catch {
+    // A bug of the transport, which connections report.
+    return { kind: 'shortage' };
+  }
   const release = onAbort(signal, () => dial.cut(STOPPED));
   try {
     const connection = await dial.done;

@@ -51,6 +51,8 @@ export class CheckedBackend {
   readonly #states = new Map<string, { readonly address: Endpoint; readonly state: AddressState }>();
   /** Of a name that has no address. */
   #unresolved: AddressState | undefined;
+  /** What a check that is still under way finds out is of no interest. */
+  #isForgotten = false;
 
   constructor(options: CheckedOptions) {
     const { backend } = options;
@@ -77,18 +79,16 @@ export class CheckedBackend {
     const before = this.#state();
     const found = await this.#find();
     if (found !== undefined) await Promise.all(found.map((address) => this.#checkAddress(address)));
+    if (this.#isForgotten) return;
     const after = this.#state();
     if (this.#isName && after !== before) this.#mark(this.#options.backend, after, before);
   }
 
   /** No route has it any more. */
   forget(): void {
-    const { backend, check, observer } = this.#options;
-    for (const { address } of this.#states.values()) {
-      this.#unmark(address);
-      observer.observe({ type: 'backend.unchecked', backend, address, check });
-    }
-    if (this.#isName) this.#unmark(backend);
+    this.#isForgotten = true;
+    this.#keep([]);
+    if (this.#isName) this.#unmark(this.#options.backend);
   }
 
   #state(): CheckState {
@@ -98,15 +98,17 @@ export class CheckedBackend {
     return states.includes('unknown') || states.length === 0 ? 'unknown' : 'down';
   }
 
-  /** The addresses to check; `undefined` when the name has none, which is a failure of its own. */
+  /** The addresses to check; `undefined` when the name has none, which is a failure of its own, and when nothing is to be checked any more. */
   async #find(): Promise<readonly Endpoint[] | undefined> {
     const { backend, addresses } = this.#options;
     try {
       const found = await addresses.find(backend);
+      if (this.#isForgotten) return undefined;
       this.#unresolved = undefined;
       this.#keep(found);
       return found;
     } catch (thrown) {
+      if (this.#isForgotten) return undefined;
       this.#keep([]);
       this.#unresolved ??= new AddressState();
       this.#took(backend, this.#unresolved, { kind: 'failed', reason: errorOf(thrown).message });
@@ -132,11 +134,12 @@ export class CheckedBackend {
 
   async #checkAddress(address: Endpoint): Promise<void> {
     const { check, observer, run } = this.#options;
-    const known = this.#states.get(formatEndpoint(address));
+    const key = formatEndpoint(address);
+    const known = this.#states.get(key);
     const beganAt = performance.now();
     const outcome = await run(check, address);
-    // A shortage of our own says nothing of the backend.
-    if (known === undefined || outcome.kind === 'shortage') return;
+    // A shortage of our own says nothing of the backend, and nobody asks for an address that is gone.
+    if (known === undefined || this.#states.get(key) !== known || outcome.kind === 'shortage') return;
     observer.observe({
       type: 'backend.checked',
       address,

@@ -67,10 +67,9 @@ export function balancedConnector(options: ConnectorOptions): BalancedConnector 
       if (backend === undefined) throw dials.allDown();
       dials.chosen(backend);
       if (place?.moveTo(backend) === false) continue;
-      const found = options.addresses.find(backend.address);
-      const addresses = dials.answering(
-        found instanceof Promise ? usable(health, route, await dials.lookedUp(backend.address, found)) : found,
-      );
+      const known = options.addresses.find(backend.address);
+      const found = known instanceof Promise ? await dials.lookedUp(backend.address, known) : known;
+      const addresses = dials.answering(usable(health, route, found));
       const [address] = addresses;
       if (address === undefined) continue;
       const timeoutMs = dials.timeForNext();

@@ -98,9 +98,11 @@ export class Connecting implements ConnectContext {
   leftBy(error: ProxyError): ProxyError {
     const waited = formatDuration(performance.now() - this.helloAt);
     const cause =
-      this.dialled === undefined || !this.isDialling
+      this.dialled === undefined
         ? 'before a backend was dialled'
-        : `while ${formatEndpoint(this.dialled)} had not answered`;
+        : this.isDialling
+          ? `while ${formatEndpoint(this.dialled)} had not answered`
+          : `after the dial to ${formatEndpoint(this.dialled)} had ended`;
     return new ProxyError(error.code, `${error.message}; ${waited} after its hello, ${cause}`, { cause: error });
   }
 
@@ -199,7 +201,11 @@ class Attempt implements Dial {
 
   cut(reason: ProxyError): void {
     this.#cutBy ??= reason;
-    this.#dial.cut(reason);
+    try {
+      this.#dial.cut(reason);
+    } catch {
+      // A bug of the transport: what the dial reaches is closed all the same.
+    }
     this.#aborter?.abort(reason);
   }
 
@@ -214,6 +220,7 @@ class Attempt implements Dial {
     this.isPending = false;
     const reason = this.#owner.abandoned ?? this.#cutBy;
     if (reason === undefined) return connection;
+    this.#mayBeForgotten();
     connection.destroy(reason);
     throw reason;
   }
@@ -223,6 +230,8 @@ class Attempt implements Dial {
     const aborter = new AbortController();
     this.#aborter = aborter;
     const connection = this.#reached(await this.#dial.done);
+    // Its backend has not answered before the upgrade is done.
+    this.isPending = true;
     try {
       const within = { timeoutMs: Math.max(0, endsAt - performance.now()), signal: aborter.signal };
       return this.#reached(await upgrade(connection, within));
@@ -234,8 +243,7 @@ class Attempt implements Dial {
 
   /** Reported, unless it was given up: then nothing has failed. */
   #failed(reason: unknown): never {
-    // For a connector that does not wait for all of its dials: nobody else must hear of this one as unhandled.
-    this.done.catch(() => undefined);
+    this.#mayBeForgotten();
     this.isPending = false;
     const { abandoned } = this.#owner;
     if (abandoned !== undefined) throw abandoned;
@@ -243,6 +251,11 @@ class Attempt implements Dial {
     const error = recognisedShortage(ProxyError.from(reason));
     this.#owner.failed(this.#address, error);
     throw error;
+  }
+
+  /** For a connector that does not wait for all of its dials: nobody else must hear of this one as unhandled. */
+  #mayBeForgotten(): void {
+    this.done.catch(() => undefined);
   }
 }
 

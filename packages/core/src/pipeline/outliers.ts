@@ -14,7 +14,7 @@ export interface OutlierOptions {
   readonly stepMs?: number;
   /** In what part of the cases an address that has failed so often is ejected: 0 to 1; always when absent. */
   readonly enforced?: number;
-  /** What part of a route's backends may be ejected at a time, but always one: 0 to 1; all when absent. */
+  /** Of the addresses judged here, as many may be ejected at a time as are this part of a route's backends, but always one: 0 to 1; all when absent. */
   readonly maxEjected?: number;
 }
 
@@ -90,8 +90,9 @@ export class Outliers {
     record.failures += 1;
     record.lastFailureAt = performance.now();
     if (record.returns !== undefined || record.failures < this.#options.consecutiveFailures) return;
-    const { enforced = 1, maxEjected = 1 } = this.#options;
-    const mayEject = this.#ejected < Math.max(1, Math.floor(among * maxEjected));
+    const { enforced = 1, maxEjected } = this.#options;
+    // Without a bound, what is ejected of other routes does not count.
+    const mayEject = maxEjected === undefined || this.#ejected < Math.max(1, Math.floor(among * maxEjected));
     if (mayEject && Math.random() < enforced) this.#eject(record, address);
   }
 

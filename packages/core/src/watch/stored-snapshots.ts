@@ -1,5 +1,6 @@
 import { judgingSnapshot } from '../routes/snapshot-problems.ts';
 import { errorOf } from '../errors.ts';
+import { Cell } from './cell.ts';
 import { openScope, settlesWithin } from './scope.ts';
 import { versionOf } from './source-follower.ts';
 import { inTurns } from './turns.ts';
@@ -190,12 +191,14 @@ function withMemory<T>(
     const values = source.watch(scope.signal)[Symbol.asyncIterator]();
     try {
       let next = values.next();
+      let settled = whenSettled(next);
       if (!isKnown && !(await answers(next, patienceMs)) && !signal.aborted) {
         isKnown = true;
         yield* restore();
       }
       for (;;) {
-        if (!(await settlesWithin(next, keepAgainMs, signal)) && !signal.aborted) {
+        await settled.changed(0, signal, keepAgainMs);
+        if (settled.revision === 0 && !signal.aborted) {
           yield* keepAgain();
           continue;
         }
@@ -204,6 +207,7 @@ function withMemory<T>(
         isKnown = true;
         yield* keep(result.value);
         next = values.next();
+        settled = whenSettled(next);
       }
     } finally {
       // The only way to stop a source that has not yielded yet.
@@ -211,6 +215,14 @@ function withMemory<T>(
       await values.return?.(undefined);
     }
   };
+}
+
+/** Set once `work` has settled: it may be waited for any number of times, of which a promise would remember each. */
+function whenSettled(work: Promise<unknown>): Cell<true> {
+  const cell = new Cell<true>();
+  const settle = (): void => cell.set(true);
+  work.then(settle, settle);
+  return cell;
 }
 
 /** Whether the source answers in time; a failure is no answer, and is thrown later by whoever awaits it for its value. */
