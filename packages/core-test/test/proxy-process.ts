@@ -11,6 +11,8 @@ interface Usage {
   readonly timers: number;
   /** After a full collection, in bytes. */
   readonly heapBytes: number;
+  /** As above, of buffers. */
+  readonly bufferBytes: number;
   /** Closed and refused connections by code; `OK` for those that ended well. */
   readonly codes: Readonly<Record<string, number>>;
   /** Ports of the clients whose connections have closed, in that order. */

@@ -1,4 +1,4 @@
-import type { Socket } from 'node:net';
+import type { OnReadOpts, Socket } from 'node:net';
 import { unixPath } from './endpoint.ts';
 import type { Endpoint } from './endpoint.ts';
 import { ProxyError } from '../errors.ts';
@@ -9,8 +9,8 @@ import type { Connection } from './transport.ts';
 
 /** Takes over what a connection receives, from one call on until the connection is closed or given back. */
 export interface Sink {
-  /** `from` received bytes. */
-  onBytes(from: NodeConnection, bytes: Uint8Array): void;
+  /** `from` received bytes. @returns whether nobody needs them any more: otherwise they are the sink's */
+  onBytes(from: NodeConnection, bytes: Uint8Array): boolean;
   /** `from`'s peer has finished sending. */
   onEnd(from: NodeConnection): void;
   /** The kernel has taken all that was written to `to`. */
@@ -23,6 +23,9 @@ export interface Sink {
 
 const RESOLVED = Promise.resolve();
 const NOTHING = new Uint8Array(0);
+
+// What libuv reads at most at a time.
+const READ_BYTES = 64 * 1024;
 
 // One for all: an error takes a stack trace with it, which would be a tenth of what a whole connection costs.
 const USED_AFTER_CLOSE = new ProxyError('INTERNAL', 'a connection was used after it was closed');
@@ -130,6 +133,17 @@ export class NodeConnection implements Connection {
     const local = isWildcard(listening) ? undefined : listening;
     return new NodeConnection({ socket, bottom, side, remote, local, keepAlive });
   }
+
+  /** For sockets that are dialled: they all read into one buffer. */
+  static readonly onread: OnReadOpts = {
+    buffer: () => NodeConnection.#readBuffer,
+    callback(this: OwnedSocket, length: number, buffer: Uint8Array): boolean {
+      this[OWNER].#onRead(buffer.subarray(0, length));
+      return true;
+    },
+  };
+
+  static #readBuffer: Uint8Array = new Uint8Array(READ_BYTES);
 
   static dialled(socket: Socket, to: Endpoint, keepAlive: KeepAlive): NodeConnection {
     const bottom = socket;
@@ -250,7 +264,12 @@ export class NodeConnection implements Connection {
 
   /** Writes, and says whether more is welcome; when not, `onDrained` of the sink tells. */
   push(bytes: Uint8Array): boolean {
-    return this.#socket.write(bytes);
+    return this.#socket.write(bytes) || this.isDrained;
+  }
+
+  /** The kernel has taken all that was written. */
+  get isDrained(): boolean {
+    return this.#socket.writableLength === 0;
   }
 
   /**
@@ -293,6 +312,12 @@ export class NodeConnection implements Connection {
 
   #gone(): ProxyError {
     return new ProxyError(RESET_OF[this.#side], `${this.#side} connection closed before anything could be put over it`);
+  }
+
+  /** `bytes` lie in the buffer of all: it is used again when the kernel has taken them, else there is another. */
+  #onRead(bytes: Uint8Array): void {
+    if (this.#sink === undefined) this.#onBytes(Buffer.from(bytes));
+    else if (!this.#sink.onBytes(this, bytes)) NodeConnection.#readBuffer = new Uint8Array(READ_BYTES);
   }
 
   #onBytes(bytes: Uint8Array): void {

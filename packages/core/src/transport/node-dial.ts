@@ -98,6 +98,7 @@ function socketOptions(
   path: string | undefined,
   highWaterMark: number,
 ): NetConnectOpts & { highWaterMark: number } {
-  if (path !== undefined) return { path, allowHalfOpen: true, highWaterMark };
-  return { host, port, allowHalfOpen: true, noDelay: true, highWaterMark };
+  const { onread } = NodeConnection;
+  if (path !== undefined) return { path, allowHalfOpen: true, highWaterMark, onread };
+  return { host, port, allowHalfOpen: true, noDelay: true, highWaterMark, onread };
 }

@@ -99,14 +99,16 @@ export class NodeSplice implements Splice, Sink {
     this.#up.destroy(reason);
   }
 
-  onBytes(from: NodeConnection, bytes: Uint8Array): void {
+  onBytes(from: NodeConnection, bytes: Uint8Array): boolean {
     this.#lastByteAt = performance.now();
     this.#returning = undefined;
     if (from === this.#up) {
       this.#firstByteAt ??= this.#lastByteAt;
       this.#receivedDown += bytes.length;
     } else this.#receivedUp += bytes.length;
-    if (!this.#otherThan(from).push(bytes)) from.pause();
+    const to = this.#otherThan(from);
+    if (!to.push(bytes)) from.pause();
+    return to.isDrained;
   }
 
   onEnd(from: NodeConnection): void {

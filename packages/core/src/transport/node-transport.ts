@@ -71,8 +71,9 @@ class Shortage {
 // Keepalive is for connections that last: those that are over within the second are spared its four system calls for each side.
 const KEEP_ALIVE_AFTER_MS = 1_000;
 
-// A read of libuv brings up to 64 KiB: a smaller mark would ask for backpressure after every single full read.
-const HIGH_WATER_MARK_BYTES = 256 * 1024;
+// Of a slow receiver at most two reads of libuv wait, 64 KiB each: one that was written, one that came before reading had stopped. With more,
+// buffers that V8's collector takes for old ones have it go through the whole heap again and again.
+const HIGH_WATER_MARK_BYTES = 16 * 1024;
 
 async function listen(
   at: Endpoint,
