@@ -36,6 +36,8 @@ describe('a gateway with egress', () => {
     await using gateway = await startGateway(`${files.path}/meshgate.yaml`);
     expect(await refusal(gateway, 'api.localhost')).toBe('REFUSED_BY_POLICY');
     expect(service.accepted).toBe(0);
+    const metrics = await (await fetch(new URL('/metrics', gateway.admin))).text();
+    expect(metrics).toMatch(/meshgate_dial_failures_total\{route="out",code="REFUSED_BY_POLICY"\} [1-9]/);
   });
 
   it('does not lead back to itself', async () => {

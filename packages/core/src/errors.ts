@@ -49,7 +49,7 @@ export type ProxyErrorCode =
   | 'PROXY_PROTOCOL_MALFORMED'
   /** A connection from a peer outside of the trusted addresses, on a listener that requires the PROXY protocol. */
   | 'PROXY_PROTOCOL_UNTRUSTED'
-  /** A plugin refused the connection; the message says which, and why. */
+  /** A plugin, or the egress of a route, refused the connection; the message says which, and why. */
   | 'REFUSED_BY_POLICY'
   /** No route has this server name. */
   | 'ROUTE_NOT_FOUND'

@@ -163,6 +163,23 @@ describe('egress', () => {
     'localhost',
     '1.example.com:8080',
     'a..example.com',
+    'bücher.example.com',
+    '２１３.example.com',
+    'a．example.com',
+    '::ffff:7f00:1',
+    '0',
+    '00.00.00.00',
+    '0x7f.0x0.0x0.0x1',
+    '017700000001',
+    '169.254.169.254',
+    'metadata',
+    'metadata.google.internal',
+    'fe80::1%eth0',
+    'x.example.com%eth0',
+    'xexample.com',
+    'example.com.evil.net.',
+    'api-example.org',
+    'a.b.api.example.org',
     '.example.com',
     '*.example.com',
     'a b.example.com',
@@ -227,6 +244,23 @@ describe('egress', () => {
     const net = harness({ 'me.example.com.': [['93.184.216.99']] }, '93.184.216.99');
     await expect(net.connect('me.example.com')).rejects.toMatchObject({ code: 'LOOP_DETECTED' });
     expect(net.dialled).toEqual([]);
+  });
+
+  it('takes the ASCII form of a name below a suffix', async () => {
+    const net = harness({ 'xn--bcher-kva.example.com.': [[PUBLIC]] });
+    await net.connect('xn--bcher-kva.example.com');
+    expect(net.dialled).toEqual([`${PUBLIC}:443`]);
+  });
+
+  it('tells of each address that it refuses as of a dial that failed', async () => {
+    const net = harness({ 'x.example.com.': [['169.254.169.254', 'fd00:ec2::254']] });
+    await expect(net.connect('x.example.com')).rejects.toMatchObject({ code: 'REFUSED_BY_POLICY' });
+    const told = net.events.flatMap((event) => (event.type === 'dial.failed' ? [event] : []));
+    const facts = told.map(({ address, route, error }) => `${formatEndpoint(address)} ${route.name} ${error.code}`);
+    expect(facts.toSorted()).toEqual([
+      '169.254.169.254:443 out REFUSED_BY_POLICY',
+      '[fd00:ec2::254]:443 out REFUSED_BY_POLICY',
+    ]);
   });
 
   it('goes to a network that the route allows', async () => {

@@ -7,8 +7,16 @@ import { isIPv6 } from 'node:net';
 
 /** What a {@link nameServer} says of one type of record of one name. */
 export type NameAnswer =
-  /** Addresses, with the time to live in seconds. Those that do not fit into a packet are fetched over TCP. */
-  | { readonly addresses: readonly string[]; readonly ttl?: number; readonly truncated?: boolean }
+  /**
+   * Addresses, with the time to live in seconds. Those that do not fit into a packet are fetched over TCP. `via`: canonical names that lead
+   * to them, one after the other (`CNAME`).
+   */
+  | {
+      readonly addresses: readonly string[];
+      readonly ttl?: number;
+      readonly truncated?: boolean;
+      readonly via?: readonly string[];
+    }
   /** The name exists, and has no address of this family. */
   | 'none'
   | 'NXDOMAIN'
@@ -116,7 +124,12 @@ function question(query: Buffer): { name: string; type: 'A' | 'AAAA' | undefined
 function message(query: Buffer, said: Exclude<NameAnswer, 'drop'>, over: 'udp' | 'tcp'): Buffer {
   const isTruncated = typeof said !== 'string' && said.truncated === true && over === 'udp';
   const addresses = typeof said === 'string' || isTruncated ? [] : said.addresses;
-  const records = addresses.map((address) => record(address, typeof said === 'string' ? 0 : (said.ttl ?? 60)));
+  const { ttl = 60, via = [] } = typeof said === 'string' || isTruncated ? {} : said;
+  const owners = [QUESTION, ...via.map(nameBytes)];
+  const aliases = via.map((name, index) =>
+    record({ owner: owners[index] ?? QUESTION, type: CNAME, data: nameBytes(name), ttl }),
+  );
+  const records = [...aliases, ...addresses.map((address) => addressRecord(owners.at(-1) ?? QUESTION, address, ttl))];
   const rcode = typeof said === 'string' ? RCODES[said] : 0;
   const flags = 0x81_80 | (isTruncated ? 0x02_00 : 0) | rcode;
   const counts = [1, records.length, 0, 0].map(uint16);
@@ -124,19 +137,31 @@ function message(query: Buffer, said: Exclude<NameAnswer, 'drop'>, over: 'udp' |
   return Buffer.concat([header, query.subarray(HEADER_BYTES), ...records]);
 }
 
-function record(address: string, ttl: number): Buffer {
-  const data = isIPv6(address) ? ipv6Bytes(address) : Buffer.from(address.split('.').map(Number));
+/** The name of the question: a pointer to it. */
+const QUESTION = uint16(0xc0_0c);
+const CNAME = 5;
+
+function addressRecord(owner: Buffer, address: string, ttl: number): Buffer {
+  if (isIPv6(address)) return record({ owner, type: 28, data: ipv6Bytes(address), ttl });
+  return record({ owner, type: 1, data: Buffer.from(address.split('.').map(Number)), ttl });
+}
+
+interface ResourceRecord {
+  readonly owner: Buffer;
+  readonly type: number;
+  readonly data: Buffer;
+  readonly ttl: number;
+}
+
+function record({ owner, type, data, ttl }: ResourceRecord): Buffer {
   const seconds = Buffer.alloc(4);
   seconds.writeUInt32BE(ttl);
-  // The name is that of the question: a pointer to it.
-  return Buffer.concat([
-    uint16(0xc0_0c),
-    uint16(isIPv6(address) ? 28 : 1),
-    uint16(1),
-    seconds,
-    uint16(data.length),
-    data,
-  ]);
+  return Buffer.concat([owner, uint16(type), uint16(1), seconds, uint16(data.length), data]);
+}
+
+function nameBytes(name: string): Buffer {
+  const labels = name.split('.').flatMap((label) => [Buffer.from([label.length]), Buffer.from(label)]);
+  return Buffer.concat([...labels, Buffer.from([0])]);
 }
 
 function ipv6Bytes(address: string): Buffer {

@@ -41,7 +41,19 @@ export function egressConnector(inner: BalancedConnector, options: EgressOptions
     const address = { host: `${serverName}.`, port: egress.port };
     const { egress: _followed, ...rest } = route;
     const towards: Route = { ...rest, backends: [{ address, weight: 1, healthy: true }] };
-    return outward.connect(towards, judged(context, allowedBy(route)), withinMs);
+    return outward.connect(towards, judged(context, towards, allowedBy(route)), withinMs);
+  }
+
+  /** An address that is refused is a dial that has failed: metrics and the log have it. */
+  function judged(context: ConnectContext, route: Route, networks: AddressSet): ConnectContext {
+    return withDial(context, (backend, address, dialOptions) => {
+      const what = refusedAddress(address.host, networks);
+      if (what === undefined) return context.dial(backend, address, dialOptions);
+      const error = refused(`${backend.address.host.slice(0, -1)} has the address ${address.host}: ${what}`);
+      const { connection } = context;
+      options.observer.observe({ type: 'dial.failed', connection, route, address, error });
+      return failing(error);
+    });
   }
 
   function allowedBy(route: Route): AddressSet {
@@ -69,14 +81,6 @@ function mayLeaveFor(serverName: string, allowed: readonly string[]): boolean {
 const HOST_NAME = /^[a-z0-9_-]{1,63}(?:\.[a-z0-9_-]{1,63})*$/;
 /** What system libraries read as an IPv4 address: 2130706433, 0x7f000001, 127.1 (inet_aton(3)). */
 const NUMBER_AT_END = /(?:^|\.)(?:\d+|0x[\da-f]*)$/;
-
-function judged(context: ConnectContext, allowed: AddressSet): ConnectContext {
-  return withDial(context, (backend, address, dialOptions) => {
-    const what = refusedAddress(address.host, allowed);
-    if (what === undefined) return context.dial(backend, address, dialOptions);
-    return failing(refused(`${backend.address.host.slice(0, -1)} has the address ${address.host}: ${what}`));
-  });
-}
 
 function refused(why: string): ProxyError {
   return new ProxyError('REFUSED_BY_POLICY', `egress refused: ${why}`);
