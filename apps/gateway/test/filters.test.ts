@@ -8,7 +8,7 @@ import type { AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
 import { delimiter, join } from 'node:path';
 import { promisify } from 'node:util';
-import { ConfigProblems } from '@meshgate/core';
+import { ConfigProblems, formatEndpoint } from '@meshgate/core';
 import type { Endpoint } from '@meshgate/core';
 import {
   certificateAuthority,
@@ -21,7 +21,7 @@ import {
 } from '@meshgate/testkit';
 import { describe, expect, it } from 'vitest';
 import { loadConfig } from '../src/config/load-config.ts';
-import { gatewayFolder, startGateway } from './daemon.ts';
+import { folder as folderOf, gatewayFolder, startGateway, TEST_CONFIG } from './daemon.ts';
 import type { ReadyDaemon } from './daemon.ts';
 
 const run = promisify(execFile);
@@ -174,6 +174,26 @@ listen front
   return { port, [Symbol.asyncDispose]: () => stopped(child).then(() => rm(folder, { recursive: true })) };
 }
 
+/** A load balancer before a server, which takes only the PROXY protocol. */
+async function haproxyTo(server: Endpoint, rules: readonly string[]) {
+  const port = await freePort();
+  const folder = await mkdtemp(join(tmpdir(), 'meshgate-haproxy-'));
+  const config = `defaults
+  mode tcp
+  timeout connect 5s
+  timeout client 30s
+  timeout server 30s
+listen front
+  bind 127.0.0.1:${port} accept-proxy
+  ${rules.join('\n  ')}
+  server behind ${formatEndpoint(server)}
+`;
+  await writeFile(join(folder, 'haproxy.cfg'), config);
+  const child = spawn(found('haproxy') ?? 'haproxy', ['-db', '-f', join(folder, 'haproxy.cfg')], { stdio: 'ignore' });
+  await untilListening(port, child);
+  return { port, [Symbol.asyncDispose]: () => stopped(child).then(() => rm(folder, { recursive: true })) };
+}
+
 async function nginx(gateway: ReadyDaemon) {
   const port = await freePort();
   const folder = await mkdtemp(join(tmpdir(), 'meshgate-nginx-'));
@@ -268,6 +288,36 @@ async function postgresServer() {
 }
 
 const hasPostgres = ['psql', 'postgres', 'initdb'].every((command) => found(command) !== undefined);
+
+needs('postgres', (hasPostgres && found('haproxy') !== undefined) || 'no psql, postgres, initdb and haproxy found')(
+  'psql, with HAProxy before the server,',
+  () => {
+    const transports = process.platform === 'linux' ? ['node', 'epoll', 'auto'] : ['node'];
+
+    it(`reaches it as the client that it is: ${transports.join(', ')}`, { timeout: 90_000 }, async () => {
+      await using server = await postgresServer();
+      // Whoever does not come by the PROXY protocol with the server name is turned away.
+      const wanted = '{ fc_pp_authority -m str db.example.com } { src 127.0.0.1 }';
+      await using front = await haproxyTo(server.address, [`tcp-request session reject unless ${wanted}`]);
+      for (const transport of transports) {
+        const backends = [{ address: '127.0.0.1', port: front.port, proxyProtocol: 'v2' }];
+        await using files = await folderOf({
+          'meshgate.yaml': {
+            ...TEST_CONFIG,
+            transport,
+            listeners: [{ name: 'databases', address: '127.0.0.1', port: 0, filters: ['postgres'] }],
+          },
+          'routes.yaml': { routes: [{ name: 'db', serverNames: ['db.example.com'], backends }] },
+        });
+        await using gateway = await startGateway(`${files.path}/meshgate.yaml`);
+        const to = `host=db.example.com hostaddr=127.0.0.1 port=${gateway.address.port} user=meshgate dbname=postgres`;
+        const how = `sslmode=verify-full sslrootcert=${server.ca} connect_timeout=20`;
+        const { stdout } = await run(found('psql') ?? 'psql', [`${to} ${how}`, '-Atc', 'select 42']);
+        expect(stdout).toBe('42\n');
+      }
+    });
+  },
+);
 
 needs('postgres', hasPostgres || 'no psql, postgres and initdb found')('psql', () => {
   it('reaches a real server, which it verifies, by its name', { timeout: 60_000 }, async () => {

@@ -46,7 +46,7 @@ async function metrics(socketPath: string): Promise<string> {
   return Buffer.concat(chunks).toString();
 }
 
-function value(text: string, series: string): number {
+function seriesOf(text: string, series: string): number {
   const line = text.split('\n').find((one) => one.startsWith(`${series} `));
   return Number(line?.split(' ')[1] ?? NaN);
 }
@@ -102,8 +102,8 @@ needs('netns', namespacesAvailable())('a flood from 100,000 addresses', () => {
         const first = await flood(0);
         const second = await flood(HALF);
         const code = 'meshgate_connections_refused_total{listener="main",code="CLIENT_DENIED"}';
-        expect([value(first, code), value(second, code)]).toEqual([HALF / 2, HALF]);
-        const [before, after] = [first, second].map((text) => value(text, 'process_resident_memory_bytes'));
+        expect([seriesOf(first, code), seriesOf(second, code)]).toEqual([HALF / 2, HALF]);
+        const [before, after] = [first, second].map((text) => seriesOf(text, 'process_resident_memory_bytes'));
         expect((after ?? NaN) - (before ?? NaN)).toBeLessThan(MAY_GROW_BYTES);
         expect(second.match(/^meshgate_connections_active\{.*\} (?!0$)/m)).toBeNull();
       } finally {

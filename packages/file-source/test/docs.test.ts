@@ -127,6 +127,7 @@ describe('the JSON Schema', () => {
     { routes: [{ serverNames: ['a'], backends: [], limits: { rate: 10 } }] },
     { routes: [{ serverNames: ['a'], backends: [], limits: { maxAge: 'never' } }] },
     { routes: [{ serverNames: ['a'], backends: [], proxyProtocol: 'v3' }] },
+    { routes: [{ serverNames: ['a'], backends: [{ address: 'b', port: 1, proxyProtocol: 1 }] }] },
     { routes: [{ serverNames: ['a'], backends: [], retryBeforeFirstByte: 1 }] },
     { routes: [{ serverNames: ['a'], backends: [], onBackendRemoved: 'cut' }] },
     { routes: [{ serverNames: ['a'], backends: [], onBackendDown: { after: '5m' } }] },

@@ -120,6 +120,20 @@ describe('a route file', () => {
     ]);
   });
 
+  it('may tell single backends of the client', () => {
+    const read = (ofRoute: string, ofBackend: string) => {
+      const backends = `[{ address: b, port: 1${ofBackend} }]`;
+      const [route] = parseRouteFile(
+        `routes: [{ serverNames: [a], backends: ${backends}${ofRoute} }]`,
+        'r.yaml',
+      ).routes;
+      return [route?.proxyProtocol, route?.backends[0]?.proxyProtocol];
+    };
+    expect(read('', '')).toEqual([undefined, undefined]);
+    expect(read(', proxyProtocol: v2', ', proxyProtocol: v1')).toEqual(['v2', 'v1']);
+    expect(read('', ', proxyProtocol: v1')).toEqual(['off', 'v1']);
+  });
+
   it('may say when a backup takes over', () => {
     const text =
       'routes: [ { serverNames: [ a.example ], backends: [], failover: { minHealthy: 2, returnAfter: 30s } } ]';
@@ -209,7 +223,7 @@ const YAML: readonly Golden[] = [
       '2:5: unknown key "nmae": did you mean "name"?',
       '3:5: unknown key "servernames": did you mean "serverNames"?',
       '4:19: unknown key "adress": did you mean "address"?',
-      '4:46: unknown key "protocol": known keys are address, port, weight, priority, labels',
+      '4:46: unknown key "protocol": known keys are address, port, weight, priority, labels, proxyProtocol',
     ],
   },
   {

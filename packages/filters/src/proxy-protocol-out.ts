@@ -1,5 +1,6 @@
 import { changedUpstream, withDial, withUpgrade } from '@meshgate/core';
 import type {
+  Backend,
   Connection,
   ConnectContext,
   Connector,
@@ -20,27 +21,21 @@ import { PROXY_HEADER } from './proxy-protocol.ts';
 export function proxyProtocolBackends(): Layer<Connector> {
   return (inner) => ({
     connect: (route, context) =>
-      route.proxyProtocol === undefined
-        ? inner.connect(route, context)
-        : connectWith(inner, route, route.proxyProtocol, context),
+      route.proxyProtocol === undefined ? inner.connect(route, context) : connectWith(inner, route, context),
   });
 }
 
-async function connectWith(
-  inner: Connector,
-  route: Route,
-  version: ProxyProtocolVersion,
-  context: ConnectContext,
-): Promise<Upstream> {
-  const header = headerOf(version, context);
-  /** What the header has been written to already. */
+async function connectWith(inner: Connector, route: Route, context: ConnectContext): Promise<Upstream> {
+  const headers = new Headers(context);
+  /** What a header has been written to already. */
   const told = new WeakSet<Connection>();
-  const first = withUpgrade(context, async (connection) => {
-    await connection.write(header);
-    return connection;
-  });
   const dialling = withDial(context, (backend, address, options) => {
-    if (options.upgrade === undefined) return context.dial(backend, address, options);
+    const header = headers.for(route, backend);
+    if (header === undefined || options.upgrade === undefined) return context.dial(backend, address, options);
+    const first = withUpgrade(context, async (connection) => {
+      await connection.write(header);
+      return connection;
+    });
     const dial = first.dial(backend, address, options);
     dial.done.then(
       (connection) => told.add(connection),
@@ -49,11 +44,35 @@ async function connectWith(
     return dial;
   });
   return changedUpstream(await inner.connect(route, dialling), (upstream) => {
-    if (told.has(upstream.connection)) return upstream;
     const { connection, backend, address, trace } = upstream;
+    const preface = headers.for(route, backend);
+    if (preface === undefined || told.has(connection)) return upstream;
     const facts = { connection, route: upstream.route, backend, address, ...(trace !== undefined && { trace }) };
-    return { ...facts, preface: header, release: (transfer) => upstream.release(transfer) };
+    return { ...facts, preface, release: (transfer) => upstream.release(transfer) };
   });
+}
+
+/** The headers of one connection: each is written once. */
+class Headers {
+  readonly #context: ConnectContext;
+  readonly #written = new Map<ProxyProtocolVersion, Uint8Array>();
+
+  constructor(context: ConnectContext) {
+    this.#context = context;
+  }
+
+  /** `undefined` for a backend that gets none. */
+  for(
+    { proxyProtocol: ofRoute = 'off' }: Route,
+    { proxyProtocol: version = ofRoute }: Backend,
+  ): Uint8Array | undefined {
+    if (version === 'off') return undefined;
+    const known = this.#written.get(version);
+    if (known !== undefined) return known;
+    const header = headerOf(version, this.#context);
+    this.#written.set(version, header);
+    return header;
+  }
 }
 
 function headerOf(version: ProxyProtocolVersion, { connection, hello }: ConnectContext): Uint8Array {

@@ -143,6 +143,28 @@ describe.each(transports)('a backend of a route with proxyProtocol, on the trans
     expect((await peer.receive(expected.length)).equals(expected)).toBe(true);
   });
 
+  it('gets that of its own, or none', async () => {
+    await using first = await peerListener();
+    await using second = await peerListener();
+    await using third = await peerListener();
+    const own = [undefined, 'v1', 'off'] as const;
+    const backends = [first, second, third].map(({ address }, index) => {
+      const proxyProtocol = own[index];
+      return { address, weight: 1, healthy: true, ...(proxyProtocol && { proxyProtocol }) };
+    });
+    await using proxy = await proxyTo({ ...routeTo(first.address, 'v2'), backends }, [], makeTransport());
+    const clients = await Promise.all(backends.map(() => rawClient(proxy.address)));
+    await Promise.all(clients.map((client) => client.send(HELLO)));
+    const peers = await Promise.all([first, second, third].map((listener) => listener.accept()));
+    const starts = await Promise.all(peers.map((peer) => peer.receive(6)));
+    expect(starts.map((start) => start.toString('latin1'))).toEqual([
+      '\r\n\r\n\0\r',
+      'PROXY ',
+      Buffer.from(HELLO).toString('latin1', 0, 6),
+    ]);
+    await Promise.all(clients.map((client) => client[Symbol.asyncDispose]()));
+  });
+
   it('that speaks PostgreSQL gets it before it is asked for TLS', async () => {
     await using backend = await peerListener();
     await using proxy = await proxyTo(routeTo(backend.address, 'v1'), [postgresBackends()], makeTransport());
@@ -244,6 +266,43 @@ listen in
       return;
     }
   });
+});
+
+needs('haproxy', isThere('haproxy'))('HAProxy behind a route with proxyProtocol: v2', () => {
+  it.each([
+    ['api.example.com', true],
+    ['other.example.com', false],
+  ])(
+    'reads the server name and the id of the connection, and turns away what it does not want: %s',
+    async (name, isIn) => {
+      await using behind = await peerListener();
+      const port = await freePort();
+      const text = `defaults
+  mode tcp
+  timeout connect 5s
+  timeout client 30s
+  timeout server 30s
+listen in
+  bind 127.0.0.1:${port} accept-proxy
+  tcp-request session reject unless { fc_pp_authority -m str ${name} } { fc_pp_unique_id -m found }
+  server behind 127.0.0.1:${behind.address.port}
+`;
+      await using haproxy = await daemon(
+        'haproxy',
+        'haproxy.cfg',
+        () => text,
+        (path) => ['-db', '-f', path],
+      );
+      expect(haproxy.pid).toBeDefined();
+      await isListening(port);
+      await using proxy = await proxyTo(routeTo({ host: '127.0.0.1', port }, 'v2'));
+      await using client = await rawClient(proxy.address);
+      await client.send(HELLO);
+      if (!isIn) return void (await client.closed);
+      const peer = await behind.accept();
+      expect((await peer.receive(HELLO.length)).equals(HELLO)).toBe(true);
+    },
+  );
 });
 
 needs('nginx', isThere('nginx'))('nginx behind a route with proxyProtocol', () => {

@@ -74,6 +74,7 @@ const backend = {
     .describe('health checks; absent when there are none'),
   priority: z.int().optional().describe('lower first; 0 when absent'),
   labels: z.record(z.string(), z.string()).optional(),
+  proxyProtocol: z.enum(['v1', 'v2', 'off']).optional().describe('in place of that of the route'),
 };
 
 const source = z.strictObject({

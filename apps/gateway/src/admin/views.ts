@@ -74,7 +74,7 @@ export function rulesView(route: Route): RouteRulesView {
   return {
     ...(access !== undefined && { access }),
     ...(limits !== undefined && { limits: limitsView(limits) }),
-    ...(proxyProtocol !== undefined && { proxyProtocol }),
+    ...(proxyProtocol !== undefined && proxyProtocol !== 'off' && { proxyProtocol }),
     ...(retryBeforeFirstByte === true && { retryBeforeFirstByte }),
     ...(onBackendRemoved !== undefined && { onBackendRemoved }),
     ...(onBackendDown !== undefined && { onBackendDown }),
@@ -105,6 +105,8 @@ export interface BackendView {
   readonly priority?: number;
   /** Where it stands, such as its zone; absent when unknown. */
   readonly labels?: Readonly<Record<string, string>>;
+  /** How it is told of the client; absent when as its route says. */
+  readonly proxyProtocol?: ProxyProtocolVersion | 'off';
 }
 
 /** Health checks of a backend. */
@@ -201,7 +203,7 @@ export function balanceView({ balance, failover, egress }: Route): Pick<RouteVie
 
 /** What every answer shows of a backend. */
 export function backendView(backend: Backend, report?: CheckReport): BackendView {
-  const { address, weight, healthy, priority = 0, labels } = backend;
+  const { address, weight, healthy, priority = 0, labels, proxyProtocol } = backend;
   return {
     ...address,
     weight,
@@ -209,6 +211,7 @@ export function backendView(backend: Backend, report?: CheckReport): BackendView
     ...(report !== undefined && { check: checkView(report) }),
     ...(priority > 0 && { priority }),
     ...(labels !== undefined && { labels }),
+    ...(proxyProtocol !== undefined && { proxyProtocol }),
   };
 }
 

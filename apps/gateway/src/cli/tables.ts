@@ -165,8 +165,9 @@ function backendText(backend: BackendView): string {
   return remarks.length === 0 ? addressText(backend) : `${addressText(backend)} (${remarks.join(', ')})`;
 }
 
-function labelTexts({ labels = {} }: BackendView): readonly string[] {
-  return Object.entries(labels).map(([key, value]) => `${key} ${value}`);
+function labelTexts({ labels = {}, proxyProtocol }: BackendView): readonly string[] {
+  const told = proxyProtocol === undefined ? [] : [`PROXY protocol ${proxyProtocol}`];
+  return [...Object.entries(labels).map(([key, value]) => `${key} ${value}`), ...told];
 }
 
 function addressText({ host, port }: BackendView): string {

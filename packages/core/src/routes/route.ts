@@ -15,6 +15,8 @@ export interface Backend {
   readonly priority?: number;
   /** Where it stands, for a gateway that prefers some: `{ zone: 'a' }`. None when absent. */
   readonly labels?: Readonly<Record<string, string>>;
+  /** In place of that of its route, which must have one too: `off` there is for routes of which only some backends are told of the client. */
+  readonly proxyProtocol?: ProxyProtocolVersion | 'off';
 }
 
 /**
@@ -181,8 +183,11 @@ export interface Route {
   readonly access?: AccessRules;
   /** What its connections may spend, beside the limits of the proxy. */
   readonly limits?: RouteLimits;
-  /** Backends are told on whose behalf they are dialled: by a header of the PROXY protocol, of this version. Not at all when absent. */
-  readonly proxyProtocol?: ProxyProtocolVersion;
+  /**
+   * Backends are told on whose behalf they are dialled: by a header of the PROXY protocol, of this version; `off`: only those that say so
+   * themselves. None of them when absent.
+   */
+  readonly proxyProtocol?: ProxyProtocolVersion | 'off';
   /** Layers around the way to its backends, offered by plugins; the first is outermost, inside those of all routes. None when absent. */
   readonly use?: readonly PartUse[];
   /** Why this route exists, as facts for `explain`: for example `{ service: 'db', subset: 'v1', datacenter: 'dc2' }`. */

@@ -123,6 +123,8 @@ class Judge {
     const isPriority = priority === undefined || isWholeNumber(priority, 0);
     this.check(isPriority, [...path, 'priority'], 'an integer of 0 or more', priority);
     this.check(labels === undefined || isLabels(labels), [...path, 'labels'], 'strings by name', labels);
+    const { proxyProtocol } = backend;
+    this.check(isProxyProtocol(proxyProtocol), [...path, 'proxyProtocol'], PROXY_PROTOCOL_FORM, proxyProtocol);
   }
 
   #address(address: unknown, path: SnapshotPath): void {
@@ -162,8 +164,7 @@ class Judge {
     this.check(isUses(use), [...path, 'use'], 'a list of { name, settings }', use);
     if (route['access'] !== undefined) this.#access(route['access'], [...path, 'access']);
     const { proxyProtocol } = route;
-    const isVersion = proxyProtocol === undefined || proxyProtocol === 'v1' || proxyProtocol === 'v2';
-    this.check(isVersion, [...path, 'proxyProtocol'], 'v1 or v2', proxyProtocol);
+    this.check(isProxyProtocol(proxyProtocol), [...path, 'proxyProtocol'], PROXY_PROTOCOL_FORM, proxyProtocol);
     if (route['limits'] !== undefined) this.#limits(route['limits'], [...path, 'limits']);
   }
 
@@ -292,6 +293,12 @@ function isFailover(value: unknown): boolean {
   return (
     isWholeNumber(minHealthy, 1) && (returnAfterMs === undefined || returnAfterMs === 0 || isPositive(returnAfterMs))
   );
+}
+
+const PROXY_PROTOCOL_FORM = 'v1, v2 or off';
+
+function isProxyProtocol(value: unknown): boolean {
+  return value === undefined || value === 'v1' || value === 'v2' || value === 'off';
 }
 
 function isBackendDrain(value: unknown): boolean {

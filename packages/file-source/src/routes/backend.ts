@@ -1,6 +1,7 @@
 import { isIP } from 'node:net';
 import type { Backend } from '@meshgate/core';
 import type { Field, Parsed } from '@meshgate/documents';
+import { PROXY_PROTOCOLS } from './rules.ts';
 import { isHostName } from './server-name.ts';
 
 /** Keys of a backend. */
@@ -10,6 +11,7 @@ export const BACKEND_KEYS = {
   weight: 'optional',
   priority: 'optional',
   labels: 'optional',
+  proxyProtocol: 'optional',
 } as const;
 
 /** As in DNS SRV (RFC 2782), so that weights carry over from there. */
@@ -30,13 +32,19 @@ export function readBackend(field: Field): Backend | undefined {
   return toBackend(host, number, share);
 }
 
-type Share = Pick<Backend, 'weight' | 'priority' | 'labels'>;
+type Share = Pick<Backend, 'weight' | 'priority' | 'labels' | 'proxyProtocol'>;
 
 function readShare(fields: ReadonlyMap<keyof typeof BACKEND_KEYS, Field> | undefined): Share | undefined {
   const weight = integerOr(fields?.get('weight'), 1, [1, MAX_WEIGHT]);
   const priority = integerOr(fields?.get('priority'), 0, [0, MAX_PRIORITY]);
   if (weight === undefined || priority === undefined) return undefined;
-  return { weight, ...(priority > 0 && { priority }), ...readLabels(fields?.get('labels')) };
+  const proxyProtocol = fields?.get('proxyProtocol')?.oneOf(PROXY_PROTOCOLS);
+  return {
+    weight,
+    ...(priority > 0 && { priority }),
+    ...readLabels(fields?.get('labels')),
+    ...(proxyProtocol !== undefined && { proxyProtocol }),
+  };
 }
 
 function readLabels(field: Field | undefined): Pick<Backend, 'labels'> {

@@ -114,7 +114,7 @@ function readRoute(route: Field, file: string, claims: RouteClaim[]): Route | un
     ...readUse(fields.get('use')),
     ...readAccess(fields.get('access'), file),
     ...readLimits(fields.get('limits')),
-    ...readProxyProtocol(fields.get('proxyProtocol')),
+    ...readProxyProtocol(fields.get('proxyProtocol'), destination?.backends),
     ...originOf(route),
   };
   if (name === undefined || destination === undefined) return undefined;

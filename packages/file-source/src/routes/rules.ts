@@ -1,5 +1,5 @@
 import { dirname, isAbsolute, join } from 'node:path';
-import type { AccessRules, Rate, Route, RouteLimits } from '@meshgate/core';
+import type { AccessRules, Backend, Rate, Route, RouteLimits } from '@meshgate/core';
 import { ADDRESS_OR_BLOCK_FORM, isAddressOrBlock } from '@meshgate/core/parts';
 import { type Field, type Parsed, parseRate, RATE_FORM } from '@meshgate/documents';
 import { parseTimeout } from './route-duration.ts';
@@ -23,12 +23,16 @@ export const LIMIT_KEYS = {
 } as const;
 
 /** Values of `proxyProtocol`. */
-const PROXY_PROTOCOL_VERSIONS = ['v1', 'v2'] as const;
+export const PROXY_PROTOCOLS = ['v1', 'v2', 'off'] as const;
 
-/** How backends are told of the client. */
-export function readProxyProtocol(field: Field | undefined): Pick<Route, 'proxyProtocol'> {
-  const proxyProtocol = field?.oneOf(PROXY_PROTOCOL_VERSIONS);
-  return proxyProtocol === undefined ? {} : { proxyProtocol };
+/** How backends are told of the client; of routes that leave it to their backends, those of them that are. */
+export function readProxyProtocol(
+  field: Field | undefined,
+  backends: readonly Backend[] = [],
+): Pick<Route, 'proxyProtocol'> {
+  const proxyProtocol = field?.oneOf(PROXY_PROTOCOLS);
+  if (proxyProtocol !== undefined) return { proxyProtocol };
+  return backends.some((backend) => backend.proxyProtocol !== undefined) ? { proxyProtocol: 'off' } : {};
 }
 
 /** More than any process can have descriptors for. */
