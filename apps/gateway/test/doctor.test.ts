@@ -1,14 +1,17 @@
 import { once } from 'node:events';
 import { createServer } from 'node:net';
 import type { AddressInfo, Socket } from 'node:net';
+import { Readable } from 'node:stream';
 import { createSecureContext, TLSSocket } from 'node:tls';
+import { clockFinding } from '@meshgate/consul-source';
 import { certificateAuthority, standInAgent, tlsBackend } from '@meshgate/testkit';
 import type { StandInAgent } from '@meshgate/testkit';
 import { afterEach, describe, expect, it } from 'vitest';
 import { adminClient } from '../src/admin/client.ts';
 import { amending } from '../src/config/amend-config.ts';
 import { commandSettings } from '../src/cli/consul-flags.ts';
-import { reachFinding } from '../src/doctor/reach-check.ts';
+import { gapsIn, reachFinding } from '../src/doctor/reach-check.ts';
+import { usageFindings } from '../src/doctor/usage-check.ts';
 import { diagnose } from '../src/doctor/doctor.ts';
 import type { Probe } from '../src/doctor/backend-probe.ts';
 import type { Finding } from '../src/live-check/finding.ts';
@@ -280,6 +283,62 @@ describe('meshgate doctor', () => {
       { outcome: 'failed', found: 'not ready: no listener is bound' },
       { outcome: 'warning', found: 'w' },
     ]);
+  });
+});
+
+describe('meshgate doctor warns', () => {
+  const usage = async (metrics: string): Promise<readonly Finding[]> =>
+    usageFindings({ stream: () => Readable.from([metrics]) as AsyncIterable<string> });
+
+  it.each([
+    [
+      'meshgate_connections_active{route="a"} 9\nmeshgate_connections_limit 10',
+      /9 of 10 connections/,
+      'raise limits.connections',
+    ],
+    ['process_open_fds 20\nprocess_max_fds 300', /20 of 300 descriptors/, 'LimitNOFILE'],
+    ['process_resident_memory_bytes 1e9\nmeshgate_memory_limit_bytes 1.1e9', /953 of 1049 MiB/, 'more memory'],
+  ])('of a limit that is near: %s', async (metrics, found, advice) => {
+    expect(await usage(metrics)).toMatchObject([
+      { outcome: 'warning', found: expect.stringMatching(found), advice: expect.stringContaining(advice) },
+    ]);
+  });
+
+  it('of connections that were turned away here, and not of what scanners send', async () => {
+    const closed = (code: string, side: string, count: number): string =>
+      `meshgate_connections_closed_total{listener="a",route="",code="${code}",side="${side}"} ${count}`;
+    const metrics = [closed('SNIFF_MALFORMED', 'downstream', 7), closed('OK', 'none', 5)];
+    expect(await usage(metrics.join('\n'))).toHaveLength(1);
+    expect(await usage([...metrics, closed('CLIENT_DENIED', 'downstream', 3)].join('\n'))).toMatchObject([
+      { outcome: 'ok' },
+      { outcome: 'warning', found: '3 ended with CLIENT_DENIED', advice: expect.stringContaining('access list') },
+    ]);
+  });
+
+  it('of a backend whose certificate is for others', async () => {
+    await using other = await tlsBackend('shop.example.com');
+    const findings = await findingsAt({ ...withBackend(other.address.port), serverName: NAME });
+    expect(findings.filter(({ outcome }) => outcome !== 'ok').map(({ found }) => found)).toContainEqual(
+      expect.stringContaining(`whose certificate is not for ${NAME}`),
+    );
+  });
+});
+
+describe('the clocks of machine and agent', () => {
+  it.each([
+    [10_000, 10_000, 10_010, 'ok', "in step with the agent's"],
+    [10_000, 9_000, 10_900, 'ok', "in step with the agent's"],
+    [10_000, 41_000, 10_500, 'warning', "31 s behind the agent's"],
+    [100_000, 20_000, 100_010, 'failed', "79 s ahead of the agent's"],
+  ])('asked at %i, by the agent at %i, answered at %i: %s', (askedAt, agentAt, answeredAt, outcome, found) => {
+    expect(clockFinding(askedAt, agentAt, answeredAt)).toMatchObject({ asked: 'clock', outcome, found });
+  });
+});
+
+describe('a datacenter or peer without a gateway', () => {
+  it('is a failure, since there is nobody to dial', () => {
+    const route = { name: 'datacenter:dc2', kind: 'remote-datacenter', backends: [] };
+    expect(gapsIn({ routes: [route] } as never)).toMatchObject([{ outcome: 'failed', found: 'no gateway is known' }]);
   });
 });
 

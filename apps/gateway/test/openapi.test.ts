@@ -13,6 +13,7 @@ interface Document {
 }
 
 interface Operation {
+  readonly parameters?: readonly { readonly name: string; readonly in: 'path' | 'query'; readonly required: boolean }[];
   readonly responses: Readonly<Record<string, { readonly content: Readonly<Record<string, Media>> }>>;
 }
 
@@ -68,6 +69,33 @@ const REQUESTS: Readonly<Record<string, readonly { readonly path: string; readon
   'POST /upgrade': [{ path: '/upgrade', status: 409 }],
 };
 
+/** What somebody may put into a parameter by mistake, or to do harm. */
+const HOSTILE_VALUES = [
+  '',
+  ' ',
+  '0',
+  '-1',
+  '1e999',
+  'NaN',
+  '99999999999h',
+  ',',
+  '*',
+  '..',
+  '../../etc/passwd',
+  '<script>alert(1)</script>',
+  "' OR 1=1 --",
+  '%',
+  '%00',
+  '\u0000',
+  '\r\nSet-Cookie: a=b',
+  '\u{1F4A5}',
+  '\u202E',
+  '__proto__',
+  'x'.repeat(4_000),
+];
+/** Made last, and once. */
+const CHANGES_EVERYTHING: ReadonlySet<string> = new Set(['POST /drain', 'POST /upgrade']);
+
 describe('the OpenAPI document', () => {
   const ajv = new Ajv2020({ strict: false, validateFormats: false });
   ajv.addSchema(DOCUMENT, 'document');
@@ -105,6 +133,75 @@ describe('the OpenAPI document', () => {
     expect(Object.keys(REQUESTS).toSorted()).toEqual(OPERATIONS.toSorted());
   });
 
+  /** Whether the answer is one that the document has, in its form. */
+  async function expectDocumented(response: Response, template: string, method: string): Promise<void> {
+    const { responses } = DOCUMENT.paths[template]?.[method.toLowerCase()] ?? { responses: {} };
+    const form = responses[response.status] ?? responses['default'];
+    const [type = '', media] = Object.entries(form?.content ?? {})[0] ?? [];
+    expect(response.headers.get('content-type')?.split(';')[0]).toBe(type);
+    expect(response.status).toBeLessThan(500);
+    if (media?.schema.$ref === undefined) return response.body?.cancel();
+    const isValid = ajv.compile({ $ref: `document${media.schema.$ref}` });
+    isValid(await response.json());
+    expect(isValid.errors).toBeNull();
+  }
+
+  it.each(Object.keys(DOCUMENT.paths))(
+    'is all that %s answers: other methods are refused, and named',
+    async (template) => {
+      const known = new Set(Object.keys(DOCUMENT.paths[template] ?? {}).map((method) => method.toUpperCase()));
+      if (known.has('GET')) known.add('HEAD');
+      const path = template.replaceAll(/\{\w+\}/g, 'x');
+      for (const method of ['GET', 'HEAD', 'POST', 'PUT', 'DELETE', 'PATCH', 'OPTIONS']) {
+        if (known.has(method)) continue;
+        const response = await fetch(new URL(path, gateway.admin), { method });
+        expect([method, response.status]).toEqual([method, 405]);
+        const allowed = response.headers.get('allow')?.split(', ') ?? [];
+        expect(allowed.toSorted()).toEqual(Array.from(known).toSorted());
+        await response.body?.cancel();
+      }
+    },
+  );
+
+  const parameters = Object.entries(DOCUMENT.paths).flatMap(([template, methods]) =>
+    Object.entries(methods).flatMap(([method, operation]) =>
+      (operation.parameters ?? []).map((parameter) => ({
+        template,
+        method: method.toUpperCase(),
+        operation,
+        ...parameter,
+      })),
+    ),
+  );
+  it.each(parameters)(
+    'holds for $method $template with any $name',
+    async ({ template, method, operation, name, ...one }) => {
+      const others = (operation.parameters ?? []).filter((other) => other.required && other.name !== name);
+      for (const value of HOSTILE_VALUES) {
+        const inPath = one.in === 'path' ? encodeURIComponent(value) : 'x';
+        const url = new URL(template.replaceAll(/\{\w+\}/g, inPath), gateway.admin);
+        for (const other of others) if (other.in === 'query') url.searchParams.set(other.name, 'x');
+        if (one.in === 'query') for (const twice of [value, value]) url.searchParams.append(name, twice);
+        const response = await fetch(url, { method });
+        // A path of nothing, or of dots, is another path.
+        if (one.in === 'path' && response.status === 404) await response.body?.cancel();
+        else await expectDocumented(response, template, method);
+      }
+    },
+  );
+
+  it('holds for a body that nobody asked for, and for a query that nobody knows', async () => {
+    for (const [template, methods] of Object.entries(DOCUMENT.paths))
+      for (const method of Object.keys(methods).map((one) => one.toUpperCase())) {
+        if (CHANGES_EVERYTHING.has(`${method} ${template}`)) continue;
+        const path = template.replaceAll(/\{\w+\}/g, 'x');
+        const body = method === 'GET' ? {} : { body: 'x'.repeat(100_000) };
+        const response = await fetch(new URL(`${path}?unknown=%ff&__proto__=1`, gateway.admin), { method, ...body });
+        await expectDocumented(response, template, method);
+      }
+    expect(await gateway.ask('/ready')).toMatchObject({ status: 200 });
+  });
+
   const requests = Object.entries(REQUESTS).flatMap(([operation, list]) =>
     list.map((request) => ({ operation, ...request })),
   );
@@ -112,13 +209,7 @@ describe('the OpenAPI document', () => {
     const [method = '', template = ''] = operation.split(' ');
     const response = await fetch(new URL(path, gateway.admin), { method });
     expect(response.status).toBe(status);
-    const form = DOCUMENT.paths[template]?.[method.toLowerCase()]?.responses[status];
-    const [type = '', media] = Object.entries(form?.content ?? {})[0] ?? [];
-    expect(response.headers.get('content-type')?.split(';')[0]).toBe(type);
-    if (media?.schema.$ref === undefined) return response.body?.cancel();
-    const isValid = ajv.compile({ $ref: `document${media.schema.$ref}` });
-    isValid(await response.json());
-    expect(isValid.errors).toBeNull();
+    await expectDocumented(response, template, method);
   });
 
   it.each([

@@ -1,6 +1,6 @@
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { needs } from '@meshgate/testkit';
+import { needs, tlsBackend, tlsClient } from '@meshgate/testkit';
 import type { Route } from '@meshgate/core';
 import axe from 'axe-core';
 import type { Browser, BrowserContext, Page } from 'playwright-core';
@@ -9,8 +9,9 @@ import type { ConnectionView } from '../src/admin/views.ts';
 import { findChromium, launchChromium, StagedGateway, troublesOf } from './browser.ts';
 import type { Scene } from './browser.ts';
 import { takePictures } from './docs-scene.ts';
-import { gatewayFolder, startGateway } from './daemon.ts';
+import { gatewayFolder, startGateway, TEST_CONFIG } from './daemon.ts';
 import { pageText, ROOT } from './page.ts';
+import { freePorts } from './sidecar/agent.ts';
 
 const HOSTILE = '<img src=x onerror=alert(1)>';
 
@@ -183,6 +184,49 @@ needs('chromium', findChromium())('the page in a browser', () => {
     await page.goto(`${gateway.admin}/#routes`);
     await page.getByRole('button', { name: 'api' }).waitFor();
     expect(troubles).toEqual([]);
+  });
+
+  it('shows and operates a gateway that runs: every view, a connection that it closes, and the loss of the gateway', async () => {
+    await using api = await tlsBackend('api.example.com');
+    const [admin = 0] = await freePorts(1);
+    await using files = await gatewayFolder([api], { admin: { port: admin } });
+    const { host: address, port } = api.address;
+    const hostile = { name: HOSTILE, serverNames: ['hostile.example.com'], backends: [{ address, port }] };
+    await files.write('more.yaml', { routes: [hostile] });
+    const sources = ['routes.yaml', 'more.yaml'].map((path) => ({ use: 'file', path }));
+    await files.write('meshgate.yaml', { ...TEST_CONFIG, admin: { port: admin }, sources });
+    const page = await open();
+    const troubles = troublesOf(page);
+    {
+      await using gateway = await startGateway(`${files.path}/meshgate.yaml`);
+      await using kept = await tlsClient(gateway.address, 'api.example.com');
+      await using client = await tlsClient(gateway.address, 'hostile.example.com');
+      for (const one of [kept, client]) expect(await one.say('hello')).toBe('hello');
+      await page.goto(gateway.admin);
+      await page.getByText('Ready', { exact: true }).waitFor();
+      await page.goto(`${gateway.admin}/#routes`);
+      await page.getByRole('button', { name: HOSTILE }).click();
+      await page.getByText(`${address}:${port}`).first().waitFor();
+      await page.goto(`${gateway.admin}/#connections`);
+      await page.getByText('2 of 2 connections').waitFor();
+      await page.getByRole('button', { name: 'Close connection 2', exact: true }).click();
+      await page.getByRole('button', { name: 'Yes, close connection 2' }).click();
+      await page.getByText('Connection 2 is closed.').waitFor();
+      await client.closed;
+      expect(await gateway.line(({ id }) => id === '2')).toMatchObject({ code: 'CLOSED_BY_ADMIN', route: HOSTILE });
+      expect(await kept.say('still')).toBe('still');
+      await page.getByText('1 of 1 connections').waitFor();
+      await page.goto(`${gateway.admin}/#explain`);
+      await page.getByLabel('Server name').fill('api.example.com');
+      await page.keyboard.press('Enter');
+      await page.getByText('exact match').first().waitFor();
+    }
+    await page.getByText('No answer from the gateway since').waitFor();
+    await using again = await startGateway(`${files.path}/meshgate.yaml`);
+    await page.getByText('No answer from the gateway since').waitFor({ state: 'detached' });
+    expect(await again.ask('/ready')).toMatchObject({ status: 200 });
+    expect(await page.locator('img').count()).toBe(0);
+    expect(troubles.filter((trouble) => !/ERR_CONNECTION|Failed to load resource/.test(trouble))).toEqual([]);
   });
 
   it.each(THEMES)('has no trouble with access, and no colour of too little contrast, in %s', async (colorScheme) => {

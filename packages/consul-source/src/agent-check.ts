@@ -2,13 +2,14 @@ import { AgentError, openAgent, parsed, reasonOf } from './agent.ts';
 import type { Agent, AgentOptions } from './agent.ts';
 import { DEFAULT_ADDRESS, parseAgentAddress } from './agent-address.ts';
 import { object, objects, text } from './json.ts';
+import type { JsonObject } from './json.ts';
 
 /** One thing that was asked of an agent, and what came of it. For people. */
 export interface AgentFinding {
   /** What was asked: `Consul agent at http://127.0.0.1:8500`. */
   readonly asked: string;
-  /** `failed`: a proxy does not work with it. */
-  readonly outcome: 'ok' | 'failed';
+  /** `failed`: a proxy does not work with it. `warning`: it will not for much longer. */
+  readonly outcome: 'ok' | 'warning' | 'failed';
   /** What came back, in one clause. */
   readonly found: string;
   /** What to do about it. Present whenever it failed. */
@@ -47,7 +48,10 @@ export async function checkAgent(
 ): Promise<readonly AgentFinding[]> {
   const address = parseAgentAddress(options.address ?? DEFAULT_ADDRESS);
   if (address.kind === 'invalid') return [failed('Consul agent', address.reason, 'correct the address')];
-  const check = new AgentCheck(`Consul agent at ${address.shown}`, openAgent(options, 1));
+  const certificates = new Map<string, Date>();
+  const onCertificate = (whose: 'agent' | 'client', validUntil: Date): unknown => certificates.set(whose, validUntil);
+  const agent = openAgent({ ...options, onCertificate }, 1);
+  const check = new AgentCheck(`Consul agent at ${address.shown}`, agent, certificates);
   try {
     return await check.run(rights);
   } finally {
@@ -58,33 +62,48 @@ export async function checkAgent(
 class AgentCheck {
   readonly agent: Agent;
   readonly #who: string;
+  /** When those of the connection expire. */
+  readonly #certificates: ReadonlyMap<string, Date>;
 
-  constructor(who: string, agent: Agent) {
+  constructor(who: string, agent: Agent, certificates: ReadonlyMap<string, Date>) {
     this.#who = who;
     this.agent = agent;
+    this.#certificates = certificates;
   }
 
   async run(rights: readonly NeededRight[]): Promise<readonly AgentFinding[]> {
-    const leader = await this.#leader();
+    const [leader, ...clock] = await this.#leader();
     // Whoever does not answer has nothing more to say.
-    if (leader.outcome === 'failed') return [leader];
+    if (leader.outcome === 'failed') return [leader, ...clock];
     const [release, permissions] = await Promise.all([this.#release(), this.#permissions(rights)]);
-    return [leader, release, ...permissions];
+    return [leader, ...clock, ...this.#expiries(), release, ...permissions];
   }
 
-  async #leader(): Promise<AgentFinding> {
+  #expiries(): readonly AgentFinding[] {
+    return Array.from(this.#certificates, ([whose, validUntil]) => {
+      const asked = whose === 'agent' ? 'certificate of the agent' : 'certificate for the agent';
+      const found = `expires at ${validUntil.toISOString()}`;
+      if (validUntil.getTime() - new Date().getTime() > SOON_MS) return ok(asked, found);
+      return { asked, outcome: 'warning', found, advice: 'renew it: routes stay as they are when it has expired' };
+    });
+  }
+
+  async #leader(): Promise<readonly [AgentFinding, ...AgentFinding[]]> {
+    const askedAt = new Date().getTime();
     const answer = await this.#ask('status/leader');
-    if (answer instanceof Error)
-      return failed(
-        this.#who,
-        // The same words stand before what it found.
-        reasonOf(answer).replace(`${this.#who}: `, ''),
-        'start the agent, or correct address, CA and certificate (--http-addr, --ca-file, --client-cert)',
-      );
+    if (answer instanceof Error) {
+      // The same words stand before what it found.
+      const found = reasonOf(answer).replace(`${this.#who}: `, '');
+      return [failed(this.#who, found, adviceFor(found))];
+    }
+    const clock = answer.date === undefined ? [] : [clockFinding(askedAt, answer.date.getTime(), new Date().getTime())];
     const leader = text(answer.json);
     if (leader === '')
-      return failed(this.#who, 'its cluster has no leader', 'look at the servers: consul operator raft list-peers');
-    return ok(this.#who, `answers, leader ${leader}`);
+      return [
+        failed(this.#who, 'its cluster has no leader', 'look at the servers: consul operator raft list-peers'),
+        ...clock,
+      ];
+    return [ok(this.#who, `answers, leader ${leader}`), ...clock];
   }
 
   async #release(): Promise<AgentFinding> {
@@ -121,14 +140,15 @@ class AgentCheck {
     });
   }
 
-  async #ask(path: string, body?: unknown): Promise<{ readonly json: unknown } | Error> {
+  async #ask(path: string, body?: unknown): Promise<{ readonly json: unknown; readonly date?: Date } | Error> {
     const method = body === undefined ? 'GET' : 'POST';
     try {
       const answer = await this.agent.ask(
         { method, path, timeoutMs: PATIENCE_MS, body },
         AbortSignal.timeout(2 * PATIENCE_MS),
       );
-      return { json: parsed(answer, path, 'JSON', (json) => json) };
+      const json = parsed(answer, path, 'JSON', (one) => one);
+      return { json, ...(answer.date !== undefined && { date: answer.date }) };
     } catch (reason) {
       return reason instanceof Error ? reason : new Error(String(reason));
     }
@@ -136,6 +156,36 @@ class AgentCheck {
 }
 
 const PATIENCE_MS = 5_000;
+const SOON_MS = 7 * 86_400_000;
+
+/** What TLS says of the agent's certificate may be about the clock of this machine as well. */
+function adviceFor(found: string): string {
+  if (found.includes('not yet valid')) return 'set the clock of this machine, or wait: its certificate begins later';
+  if (found.includes('has expired')) return 'renew the certificate of the agent, or set the clock of this machine';
+  return 'start the agent, or correct address, CA and certificate (--http-addr, --ca-file, --client-cert)';
+}
+
+/**
+ * How far the clocks of agent and machine are apart: what one of them issues, the other may not believe yet, or not any more. Pure.
+ *
+ * @param askedAt by our clock, as `answeredAt`; all in milliseconds of Unix time
+ * @param agentAt by the agent's clock, to the second
+ */
+export function clockFinding(askedAt: number, agentAt: number, answeredAt: number): AgentFinding {
+  const asked = 'clock';
+  // It answered at some time in between, and its clock shows whole seconds.
+  const ahead = agentAt > answeredAt ? agentAt - answeredAt : Math.min(0, agentAt + 1_000 - askedAt);
+  const seconds = Math.round(Math.abs(ahead) / 1_000);
+  if (seconds <= IN_STEP_S) return ok(asked, "in step with the agent's");
+  const found = `${seconds} s ${ahead > 0 ? 'behind' : 'ahead of'} the agent's`;
+  const advice = 'set the clocks by NTP on both machines: certificates are believed only while they are valid';
+  // Consul begins the validity of what it issues a minute before.
+  return { asked, outcome: seconds > MAX_SKEW_S ? 'failed' : 'warning', found, advice };
+}
+
+const IN_STEP_S = 2;
+const MAX_SKEW_S = 60;
+
 const UNAUTHORIZED = 401;
 const FORBIDDEN = 403;
 
@@ -157,3 +207,58 @@ function ok(asked: string, found: string): AgentFinding {
 function failed(asked: string, found: string, advice: string): AgentFinding {
   return { asked, outcome: 'failed', found, advice };
 }
+
+/** What the intentions say of connections to a service, by whoever asks for it. */
+export type IntentionVerdict =
+  /** Nothing is known: nobody answers, or the token may not read it. */
+  | { readonly kind: 'unknown'; readonly why: string }
+  /** Every intention that has the service as its destination, the strongest first. */
+  | { readonly kind: 'known'; readonly intentions: readonly { readonly source: string; readonly action: string }[] };
+
+/** Asks an agent for the intentions of a service (`connect/intentions/match`). Changes nothing. Never rejects. */
+export async function intentionsTo(options: AgentOptions, service: string): Promise<IntentionVerdict> {
+  const agent = openAgent(options, 1);
+  const path = 'connect/intentions/match';
+  try {
+    const query = { by: 'destination', name: service };
+    const answer = await agent.ask({ path, query, timeoutMs: PATIENCE_MS }, AbortSignal.timeout(2 * PATIENCE_MS));
+    const all = objects(parsed(answer, path, 'intentions by name', object)[service]);
+    const intentions = all.map((one) => ({
+      source: text(one['SourceName']),
+      action: text(one['Action']) || 'by HTTP rules',
+    }));
+    return { kind: 'known', intentions };
+  } catch (reason) {
+    return { kind: 'unknown', why: reasonOf(reason) };
+  } finally {
+    await agent.close();
+  }
+}
+
+/**
+ * The checks of a service's instances that do not pass, in words: `application critical (dial tcp 127.0.0.1:9: connect: connection refused)`.
+ * Changes nothing. Never rejects; nothing where the agent does not say.
+ */
+export async function failingChecks(options: AgentOptions, service: string): Promise<readonly string[]> {
+  const agent = openAgent(options, 1);
+  const path = `health/connect/${encodeURIComponent(service)}`;
+  try {
+    const answer = await agent.ask({ path, timeoutMs: PATIENCE_MS }, AbortSignal.timeout(2 * PATIENCE_MS));
+    const checks = parsed(answer, path, 'instances', objects).flatMap((entry) => objects(entry['Checks']));
+    const failing = checks.filter((check) => check['Status'] !== 'passing').map(checkText);
+    return [...new Set(failing)].slice(0, MAX_CHECKS);
+  } catch {
+    return [];
+  } finally {
+    await agent.close();
+  }
+}
+
+function checkText(check: JsonObject): string {
+  const [output = ''] = text(check['Output']).trim().split('\n');
+  return `${text(check['Name'])} ${text(check['Status'])}${output === '' ? '' : ` (${output.slice(0, MAX_OUTPUT_CHARS)})`}`;
+}
+
+/** Of a service with hundreds of instances nobody reads all. */
+const MAX_CHECKS = 3;
+const MAX_OUTPUT_CHARS = 200;

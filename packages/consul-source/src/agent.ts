@@ -48,6 +48,8 @@ export interface Answer {
   readonly index?: number;
   /** `X-Consul-ContentHash`: for the endpoints that block by hash. */
   readonly hash?: string;
+  /** The agent's clock when it answered, to the second; absent where it does not say. */
+  readonly date?: Date;
   /** The agent left things out because the token may not see them. Only newer Consul says so. */
   readonly filtered: boolean;
   /**
@@ -235,6 +237,7 @@ function answerOf(question: Question, response: Dispatcher.ResponseData, { text,
     bytes,
     ...(Number.isSafeInteger(index) && index >= 0 ? { index } : {}),
     ...(typeof hash === 'string' ? { hash } : {}),
+    ...(typeof headers['date'] === 'string' ? { date: new Date(headers['date']) } : {}),
     filtered: headers['x-consul-results-filtered-by-acls'] === 'true',
     stale: false,
     found: status === 200,

@@ -15,8 +15,15 @@ export type { ConsulProxyParts } from './sidecar/proxy-parts.ts';
 export type { TrustBundles } from './peering/peer-trust.ts';
 
 // For others who talk to an agent, and for meshes described in Consul's terms without one.
-export { checkAgent, RIGHTS_OF_READERS, rightsOfGateway } from './agent-check.ts';
-export type { AgentFinding, NeededRight } from './agent-check.ts';
+export {
+  checkAgent,
+  clockFinding,
+  failingChecks,
+  intentionsTo,
+  RIGHTS_OF_READERS,
+  rightsOfGateway,
+} from './agent-check.ts';
+export type { AgentFinding, IntentionVerdict, NeededRight } from './agent-check.ts';
 export { AgentError, openAgent } from './agent.ts';
 export { DEFAULT_ADDRESS, parseAgentAddress } from './agent-address.ts';
 export type { AgentAddress } from './agent-address.ts';

@@ -1,6 +1,6 @@
 import { connect as netConnect } from 'node:net';
 import type { Socket } from 'node:net';
-import { connect as tlsConnect } from 'node:tls';
+import { checkServerIdentity, connect as tlsConnect } from 'node:tls';
 import type { PeerCertificate } from 'node:tls';
 import { unixPath } from '@meshgate/core';
 import type { Endpoint } from '@meshgate/core';
@@ -8,7 +8,14 @@ import type { Endpoint } from '@meshgate/core';
 /** What came of one attempt to reach a backend as a client of `serverName` would. */
 export type Probe =
   /** TLS was negotiated. */
-  | { readonly kind: 'tls'; readonly subject: string; readonly validTo: Date }
+  | {
+      readonly kind: 'tls';
+      readonly subject: string;
+      readonly validFrom: Date;
+      readonly validTo: Date;
+      /** It is for other host names than the one that was asked for; a certificate of a mesh is for none. */
+      readonly isForOthers: boolean;
+    }
   /** TLS was answered with an alert: `unrecognized name` … */
   | { readonly kind: 'alert'; readonly alert: string }
   /** Something else than TLS was answered. */
@@ -29,12 +36,18 @@ const PATIENCE_MS = 2_000;
  *
  * @param address an address or a unix socket, or a name that the system resolves
  */
-export async function probe(address: Endpoint, serverName: string): Promise<Probe> {
+export async function probe(address: Endpoint, serverName: string, size: HelloSize = 'usual'): Promise<Probe> {
   const connected = await connection(address);
   return typeof connected === 'string'
     ? { kind: 'unreachable', code: connected }
-    : handshakeOver(connected, serverName);
+    : handshakeOver(connected, serverName, size);
 }
+
+/** `large`: a ClientHello that takes several packets, as those of clients with keys of the future do. */
+export type HelloSize = 'usual' | 'large';
+
+/** Names that nobody speaks, as long as they may be (RFC 7301, section 3.1): three kilobytes. */
+const PADDING = Array.from({ length: 12 }, (_, index) => String.fromCharCode(97 + index).repeat(255));
 
 /** The socket, or why there is none. */
 function connection(address: Endpoint): Promise<Socket | string> {
@@ -57,12 +70,13 @@ function connection(address: Endpoint): Promise<Socket | string> {
   });
 }
 
-function handshakeOver(socket: Socket, serverName: string): Promise<Probe> {
+function handshakeOver(socket: Socket, serverName: string, size: HelloSize): Promise<Probe> {
+  const padding = size === 'large' ? { ALPNProtocols: PADDING } : {};
   // What is asked is who answers; nothing is ever sent to whoever that is.
-  const tls = tlsConnect({ socket, servername: serverName, rejectUnauthorized: false });
+  const tls = tlsConnect({ socket, servername: serverName, rejectUnauthorized: false, ...padding });
   return new Promise((resolve) => {
     const timer = setTimeout(() => settle({ kind: 'silent' }), PATIENCE_MS);
-    tls.once('secureConnect', () => settle(identityOf(tls.getPeerCertificate())));
+    tls.once('secureConnect', () => settle(identityOf(tls.getPeerCertificate(), serverName)));
     tls.once('error', (reason: NodeJS.ErrnoException) => settle(failureOf(reason)));
     tls.once('close', () => settle({ kind: 'closed' }));
 
@@ -75,11 +89,14 @@ function handshakeOver(socket: Socket, serverName: string): Promise<Probe> {
   });
 }
 
-function identityOf({ subject, subjectaltname, valid_to: validTo }: PeerCertificate): Probe {
+function identityOf(certificate: PeerCertificate, serverName: string): Probe {
+  const { subject, subjectaltname, valid_from: validFrom, valid_to: validTo } = certificate;
   const names = subjectaltname?.split(', ').map((name) => name.replace(/^(?:DNS|URI|IP Address):/, '')) ?? [];
   const commonName = (subject as { readonly CN?: string } | undefined)?.CN;
   const shown = names.length > 0 ? names.slice(0, MAX_NAMES).join(', ') : (commonName ?? 'nobody by name');
-  return { kind: 'tls', subject: shown, validTo: new Date(validTo) };
+  const isForHosts = subjectaltname?.includes('DNS:') === true && !subjectaltname.includes('URI:spiffe:');
+  const isForOthers = isForHosts && checkServerIdentity(serverName, certificate) !== undefined;
+  return { kind: 'tls', subject: shown, validFrom: new Date(validFrom), validTo: new Date(validTo), isForOthers };
 }
 
 /** Of a certificate for hundreds of names nobody reads all. */

@@ -7,13 +7,16 @@ import type { Amend } from '../config/amend-config.ts';
 import { checkConfig } from '../config/load-config.ts';
 import type { LoadedConfig } from '../config/load-config.ts';
 import type { Finding } from '../live-check/finding.ts';
-import { checkLive } from '../live-check/live-check.ts';
+import type { AgentOptions } from '@meshgate/consul-source';
+import { agentsOf, checkLive } from '../live-check/live-check.ts';
 import { thisMachine } from '../run/machine.ts';
 import { builtInTransports, chooseTransport } from '../run/transport-choice.ts';
 import { askGateway, gatewayFindings } from './gateway-check.ts';
 import { machineFindings } from './machine-check.ts';
-import { checkReach, targetsOf } from './reach-check.ts';
+import { checkEvidence, intentionFindings } from './intention-check.ts';
+import { checkReach, gapsIn, targetsOf } from './reach-check.ts';
 import { nameFindings, targetsOfName } from './route-check.ts';
+import { usageFindings } from './usage-check.ts';
 
 /** What is looked at. */
 export interface DoctorRequest {
@@ -41,8 +44,9 @@ export async function diagnose({ serverName, config, admin }: DoctorRequest): Pr
     ...(loaded?.findings ?? []),
     ...(await machine(usable)),
     ...(usable === undefined ? [] : await checkLive(usable, { withNames: serverName === undefined })),
-    ...(queries === false ? [] : await routing(queries, serverName)),
+    ...(queries === false ? [] : await routing(queries, serverName, usable === undefined ? [] : agentsOf(usable))),
     ...gatewayFindings(running, config === undefined),
+    ...(running.kind === 'running' ? await usageFindings(admin) : []),
   ];
 }
 
@@ -70,13 +74,24 @@ async function machine(loaded: LoadedConfig | undefined): Promise<readonly Findi
   return machineFindings(thisMachine(), choice);
 }
 
-async function routing(queries: RouteQueries, serverName: string | undefined): Promise<readonly Finding[]> {
+async function routing(
+  queries: RouteQueries,
+  serverName: string | undefined,
+  agents: readonly AgentOptions[],
+): Promise<readonly Finding[]> {
   try {
-    if (serverName === undefined) return await checkReach(targetsOf(await queries.routes()));
+    if (serverName === undefined) {
+      const view = { routes: Array.from((await queries.routes()).routes) };
+      return [...gapsIn(view), ...(await checkReach(targetsOf(view)))];
+    }
     const requested = requestedName(serverName);
     if (requested.kind !== 'name') return [{ asked: `name ${serverName}`, outcome: 'failed', found: requested.why }];
     const explanation = await queries.explain(requested.serverName);
-    return [...nameFindings(explanation), ...(await checkReach(targetsOfName(explanation)))];
+    return [
+      ...nameFindings(explanation, await checkEvidence(explanation, agents)),
+      ...(await intentionFindings(explanation, agents)),
+      ...(await checkReach(targetsOfName(explanation))),
+    ];
   } catch (reason) {
     return [{ asked: 'routes', outcome: 'failed', found: reason instanceof Error ? reason.message : String(reason) }];
   }

@@ -1,4 +1,4 @@
-import { formatEndpoint } from '@meshgate/core';
+import { formatEndpoint, unixPath } from '@meshgate/core';
 import type { Endpoint } from '@meshgate/core';
 import type { RouteTableView } from '../admin/views.ts';
 import type { Finding } from '../live-check/finding.ts';
@@ -26,8 +26,9 @@ const AT_ONCE = 8;
 export function targetsOf({ routes }: Pick<RouteTableView, 'routes'>): readonly Target[] {
   const targets = new Map<string, Target>();
   for (const { name, kind, serverNames, backends } of routes) {
-    const exact = serverNames.find((serverName) => !serverName.startsWith('*'));
     const suffix = serverNames.find((serverName) => serverName.startsWith('*.'))?.slice(1);
+    // The name of a datacenter itself is no service's.
+    const exact = serverNames.find((serverName) => !serverName.startsWith('*') && `.${serverName}` !== suffix);
     const serverName = exact ?? (suffix === undefined ? undefined : `meshgate-doctor${suffix}`);
     if (serverName === undefined) continue;
     const what = kind === undefined ? `route ${name}` : `route ${name} (${kind})`;
@@ -49,7 +50,7 @@ export async function checkReach(targets: readonly Target[]): Promise<readonly F
   await Promise.all(
     Array.from({ length: AT_ONCE }, async () => {
       for (let target = waiting.pop(); target !== undefined; target = waiting.pop()) {
-        findings.set(target, reachFinding(target, await probe(target.address, target.serverName), new Date()));
+        findings.set(target, await checkTarget(target));
         if (performance.now() > over) return;
       }
     }),
@@ -62,11 +63,55 @@ export async function checkReach(targets: readonly Target[]): Promise<readonly F
 
 const DEADLINE_MS = 10_000;
 
+/** What answers may still be out of reach for packets as large as those that clients send. */
+async function checkTarget(target: Target): Promise<Finding> {
+  const { address, serverName } = target;
+  const usual = reachFinding(target, await probe(address, serverName), new Date());
+  if (usual.outcome !== 'ok' || unixPath(address) !== undefined) return usual;
+  const large = await probe(address, serverName, 'large');
+  if (large.kind !== 'silent' && !(large.kind === 'unreachable' && large.code === 'ETIMEDOUT')) return usual;
+  const found = 'answers a small ClientHello, and none that takes several packets';
+  return { asked: usual.asked, outcome: 'failed', found, advice: MTU };
+}
+
+const MTU =
+  'large packets are lost on the way: lower the MTU of this machine or of the tunnel in between, or let ICMP through (path MTU discovery)';
+
+/**
+ * Datacenters and peers that no gateway leads to: there is nobody to dial. Pure.
+ *
+ * @param routes as `GET /routes` shows them
+ */
+export function gapsIn({ routes }: Pick<RouteTableView, 'routes'>): readonly Finding[] {
+  return Array.from(routes).flatMap(({ name, kind = '', backends }): readonly Finding[] => {
+    if (!LEADS_TO_GATEWAYS.has(kind) || backends.length > 0) return [];
+    const advice =
+      'no mesh gateway is registered there, or the servers do not know of it: look at the warnings of the source';
+    return [{ asked: `route ${name} (${kind})`, outcome: 'failed', found: 'no gateway is known', advice }];
+  });
+}
+
+const LEADS_TO_GATEWAYS: ReadonlySet<string> = new Set(['remote-datacenter', 'imported-service']);
+
 /** What an attempt means. Pure. */
 export function reachFinding({ what, address, serverName, isMadeUp }: Target, outcome: Probe, now: Date): Finding {
   const asked = `${what}: backend ${formatEndpoint(address)} for ${serverName}`;
   switch (outcome.kind) {
     case 'tls':
+      if (outcome.validFrom > now)
+        return {
+          asked,
+          outcome: 'failed',
+          found: `TLS of ${outcome.subject}, whose certificate begins only on ${outcome.validFrom.toISOString()}`,
+          advice: 'set the clocks: that of this machine, or that of whoever has issued it',
+        };
+      if (outcome.isForOthers && !isMadeUp && outcome.validTo > now)
+        return {
+          asked,
+          outcome: 'warning',
+          found: `TLS of ${outcome.subject}, whose certificate is not for ${serverName}`,
+          advice: 'another application listens at this address, or another route takes the name (see the lines above)',
+        };
       return outcome.validTo > now
         ? { asked, outcome: 'ok', found: `TLS of ${outcome.subject}` }
         : {

@@ -1,9 +1,14 @@
+import type { AccessRules } from '@meshgate/core';
 import type { Explanation } from '../cli/explain.ts';
 import type { Finding } from '../live-check/finding.ts';
 import type { Target } from './reach-check.ts';
 
-/** What the route table says of the name that is asked about. Pure. */
-export function nameFindings(explanation: Explanation): readonly Finding[] {
+/**
+ * What the route table says of the name that is asked about. Pure.
+ *
+ * @param evidence why no instance is healthy, where somebody says so: `: CHECK critical`
+ */
+export function nameFindings(explanation: Explanation, evidence = ''): readonly Finding[] {
   const asked = `name ${explanation.serverName}`;
   if (!explanation.found) {
     const { why, nearest } = explanation;
@@ -13,23 +18,35 @@ export function nameFindings(explanation: Explanation): readonly Finding[] {
         : `names that are like it: ${nearest.join(', ')}`;
     return [{ asked, outcome: 'failed', found: `no route, ${why}`, advice }];
   }
-  const { route, source, why, origin = {}, backends, shadowed } = explanation;
+  const { route, source, why, origin = {}, backends, shadowed, access } = explanation;
   const chain = Object.entries(origin).map(([key, value]) => `${key} ${value}`);
   const found = [`route ${route} of ${source}, ${why}`, ...chain].join('; ');
   return [
     { asked, outcome: 'ok', found },
+    ...(access === undefined ? [] : [accessFinding(asked, access)]),
     ...shadowed.map((other): Finding => ({
       asked,
       outcome: 'ok',
       found: `shadows route ${other.route} of ${other.source}`,
     })),
-    ...backendFindings(asked, backends),
+    ...backendFindings(asked, backends, evidence),
   ];
+}
+
+/** Whether the client that complains is one of those, only that client knows. */
+function accessFinding(asked: string, { allow, deny, allowFile, denyFile }: AccessRules): Finding {
+  const lists = [
+    ...(allow === undefined ? [] : [`only from ${allow.join(', ')}`]),
+    ...(allowFile === undefined ? [] : [`only from those in ${allowFile}`]),
+    ...(deny === undefined ? [] : [`not from ${deny.join(', ')}`]),
+    ...(denyFile === undefined ? [] : [`not from those in ${denyFile}`]),
+  ];
+  return { asked, outcome: 'ok', found: `clients may connect ${lists.join(', ')}; others end with CLIENT_DENIED` };
 }
 
 type ExplainedBackends = Extract<Explanation, { readonly found: true }>['backends'];
 
-function backendFindings(asked: string, backends: ExplainedBackends): readonly Finding[] {
+function backendFindings(asked: string, backends: ExplainedBackends, evidence: string): readonly Finding[] {
   if (backends.length === 0)
     return [
       {
@@ -42,7 +59,7 @@ function backendFindings(asked: string, backends: ExplainedBackends): readonly F
   if (backends.some(({ healthy, ejected }) => healthy && !ejected)) return [];
   const found = backends.some(({ healthy }) => healthy)
     ? 'every backend is ejected after failed dials'
-    : 'no backend is healthy';
+    : `no backend is healthy${evidence}`;
   return [{ asked, outcome: 'failed', found, advice: 'look at the health checks of its instances' }];
 }
 

@@ -1,5 +1,6 @@
 import { dirname, resolve } from 'node:path';
 import { checkAgent, optionsOf, parseSettings, RIGHTS_OF_READERS, rightsOfGateway } from '@meshgate/consul-source';
+import type { AgentOptions } from '@meshgate/consul-source';
 import type { PluginUse } from '../config/config-schema.ts';
 import type { LoadedConfig } from '../config/load-config.ts';
 import type { Finding } from './finding.ts';
@@ -51,6 +52,12 @@ async function agentFindings(
     return checkAgent(optionsOf(settings, baseDir), rightsOf(settings));
   });
   return (await Promise.all(asked)).flat();
+}
+
+/** How the agents are reached that a configuration names. */
+export function agentsOf({ file, config }: LoadedConfig): readonly AgentOptions[] {
+  const baseDir = file === undefined ? resolve() : dirname(resolve(file));
+  return config.sources.filter(isConsul).map(({ settings }) => optionsOf(parseSettings(settings), baseDir));
 }
 
 function isConsul({ use }: PluginUse): boolean {

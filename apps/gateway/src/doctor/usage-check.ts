@@ -1,0 +1,100 @@
+import type { AdminClient } from '../admin/client.ts';
+import type { Finding } from '../live-check/finding.ts';
+
+/**
+ * How near a running gateway is to its limits, and with what connections have failed since its start. Nothing where it does not say. Never
+ * rejects.
+ */
+export async function usageFindings(client: Pick<AdminClient, 'stream'>): Promise<readonly Finding[]> {
+  try {
+    let text = '';
+    for await (const piece of client.stream('/metrics', AbortSignal.timeout(PATIENCE_MS))) text += piece;
+    const series = seriesIn(text);
+    return [limitsFinding(series), ...failuresFinding(series)];
+  } catch {
+    return [];
+  }
+}
+
+const PATIENCE_MS = 5_000;
+
+/** One line of an exposition. */
+interface Series {
+  readonly name: string;
+  readonly labels: string;
+  readonly value: number;
+}
+
+/** Pure. */
+function seriesIn(text: string): readonly Series[] {
+  const lines = text.matchAll(/^([a-z_]+)(?:\{(.*)\})? (\S+)$/gm);
+  return Array.from(lines, ([, name = '', labels = '', value]) => ({ name, labels, value: Number(value) }));
+}
+
+function sumOf(series: readonly Series[], metric: string): number {
+  return series.reduce((sum, { name, value }) => (name === metric ? sum + value : sum), 0);
+}
+
+/** Metrics of what is used and of what there is, and the setting that gives more. */
+const LIMITS = [
+  ['connections', 'meshgate_connections_active', 'meshgate_connections_limit', 'raise limits.connections'],
+  [
+    'pending handshakes',
+    'meshgate_pending_hellos',
+    'meshgate_pending_hellos_limit',
+    'find out who connects and stays silent (meshgate connections), or raise limits.pendingHellos',
+  ],
+  [
+    'descriptors',
+    'process_open_fds',
+    'process_max_fds',
+    'raise the limit of its process: LimitNOFILE of the unit, or ulimit -n',
+  ],
+  ['MiB', 'process_resident_memory_bytes', 'meshgate_memory_limit_bytes', 'give it more memory'],
+] as const;
+/** From here on it is a matter of time. */
+const NEAR = 0.8;
+/** The soft limit of most systems, which is for no server. */
+const FEW_DESCRIPTORS = 1_024;
+const MIB = 2 ** 20;
+
+function limitsFinding(series: readonly Series[]): Finding {
+  const all = LIMITS.map(([what, used, limit, advice]) => {
+    const unit = used.endsWith('_bytes') ? MIB : 1;
+    const [now, most] = [sumOf(series, used), sumOf(series, limit)].map((value) => Math.floor(value / unit));
+    return { what, used: now ?? 0, limit: most ?? 0, advice };
+  }).filter(({ limit }) => limit > 0);
+  const near = all.find(({ what, used, limit }) => {
+    return used > limit * NEAR || (what === 'descriptors' && limit < FEW_DESCRIPTORS);
+  });
+  const found = all.map(({ what, used, limit }) => `${used} of ${limit} ${what}`).join(', ');
+  if (near === undefined) return { asked: 'limits of the running gateway', outcome: 'ok', found };
+  return { asked: 'limits of the running gateway', outcome: 'warning', found, advice: near.advice };
+}
+
+/** Codes that say what is to be done here, whatever the backends do. */
+const TELLING: Readonly<Record<string, string>> = {
+  CLIENT_DENIED: 'an access list of the listener or route: meshgate explain NAME shows it',
+  LIMIT_REACHED: 'the reason in the log says which limit',
+  LOCAL_RESOURCE: 'this machine lacks descriptors, ports or memory',
+};
+
+function failuresFinding(series: readonly Series[]): readonly Finding[] {
+  const counts = new Map<string, number>();
+  for (const { name, labels, value } of series) {
+    if (!FAILURES.has(name) || value === 0) continue;
+    const [, code = 'OK'] = /code="(\w+)"/.exec(labels) ?? [];
+    const isOurs = !labels.includes('side="downstream"') || code in TELLING;
+    if (code !== 'OK' && isOurs) counts.set(code, (counts.get(code) ?? 0) + value);
+  }
+  if (counts.size === 0) return [];
+  const asked = 'connections since the start of the running gateway';
+  const found = Array.from(counts, ([code, count]) => `${count} ended with ${code}`).join(', ');
+  const advice = Array.from(counts.keys(), (code) => TELLING[code]).find((one) => one !== undefined);
+  return [advice === undefined ? { asked, outcome: 'ok', found } : { asked, outcome: 'warning', found, advice }];
+}
+
+const FAILURES: ReadonlySet<string> = new Set([
+  'meshgate_connections_closed_total',
+  'meshgate_connections_refused_total',
+]);

@@ -1,0 +1,210 @@
+import { once } from 'node:events';
+import { writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { formatEndpoint } from '@meshgate/core';
+import { certificateAuthority, tlsBackend } from '@meshgate/testkit';
+import { afterAll, beforeAll, expect, it } from 'vitest';
+import type { Finding } from '../../src/live-check/finding.ts';
+import { pageText } from '../page.ts';
+import { Belongings, temporaryFolder } from './belongings.ts';
+import { describeInNetworks } from './consul.ts';
+import { Datacenter, SIDECAR_PORT } from './datacenter.ts';
+import { eventually } from './eventually.ts';
+import { Federation, GATEWAY_PORT, wanAddress } from './federation.ts';
+
+const MAIN = fileURLToPath(new URL('../../dist/main.js', import.meta.url));
+const SET_UP_MS = 120_000;
+const TEST_MS = 60_000;
+// Consul's checks run every second, and the gateway hears of them at once.
+const KNOWN_MS = 15_000;
+/** A check of somebody who knows no better. */
+const WELL = { Name: 'well', TTL: '1h', Status: 'passing' };
+const MASTER = 'b1f0c2a4-0000-4000-8000-000000000002';
+const DENY = { acl: { enabled: true, default_policy: 'deny', tokens: { master: MASTER, agent: MASTER } } };
+
+interface Consultation {
+  readonly datacenter: Datacenter;
+  readonly source?: object;
+  readonly serverName?: string;
+  readonly nodeOptions?: readonly string[];
+}
+
+const belongings = new Belongings();
+afterAll(() => belongings[Symbol.asyncDispose]());
+
+/** What the doctor finds on the machine of a datacenter's first gateway. */
+async function findings({ datacenter, source = {}, serverName, nodeOptions = [] }: Consultation) {
+  const folder = belongings.add(temporaryFolder()).path;
+  const file = join(folder, 'meshgate.yaml');
+  writeFileSync(file, JSON.stringify({ sources: [{ use: 'consul', ...source }], admin: { port: 19_001 } }));
+  const name = serverName === undefined ? [] : [serverName];
+  const args = ['doctor', ...name, '--config', file, '--admin', 'http://127.0.0.1:19001', '--json'];
+  const child = datacenter.namespace.spawn(
+    [process.execPath, ...nodeOptions, MAIN, ...args],
+    ['ignore', 'pipe', 'inherit'],
+  );
+  let said = '';
+  child.stdout?.on('data', (chunk: Buffer) => (said += chunk.toString()));
+  await once(child, 'close');
+  return (JSON.parse(said) as { readonly findings: readonly Finding[] }).findings;
+}
+
+/** Waits until the first line that fails is this one: what has been injected takes its time to be known. */
+function firstFailure(of: Consultation, says: RegExp): Promise<string> {
+  return eventually(
+    `a first failure that says ${says.source}`,
+    async () => {
+      const first = (await findings(of)).find(({ outcome }) => outcome === 'failed');
+      const line = `${first?.asked}: ${first?.found}; ${first?.advice}`;
+      if (says.test(line)) return line;
+      throw new Error(line);
+    },
+    KNOWN_MS,
+  );
+}
+
+describeInNetworks('meshgate doctor in a federation of two datacenters names', () => {
+  let federation: Federation;
+  let datacenter: Datacenter;
+  const nameOf = (service: string, member = federation.one): string => federation.nameOf(service, member);
+
+  beforeAll(async () => {
+    federation = belongings.add(await Federation.create(1));
+    ({ datacenter } = federation.one);
+    for (const member of [federation.one, federation.two])
+      await eventually('an instance of db', () => member.datacenter.instance('db', 21), TEST_MS);
+    await federation.one.gateways[0].route('service:db', ({ backends }) => backends.some(({ healthy }) => healthy));
+  }, SET_UP_MS);
+
+  const claim = (cause: string, test: () => Promise<unknown>): void => {
+    it(cause, async () => void (await test()), TEST_MS);
+  };
+
+  claim('nothing where everything is well', async () => {
+    for (const serverName of [undefined, nameOf('db'), nameOf('db', federation.two)]) {
+      const all = await findings({ datacenter, ...(serverName !== undefined && { serverName }) });
+      expect(all.filter(({ outcome }) => outcome !== 'ok')).toEqual([]);
+    }
+  });
+
+  claim('the clock of the machine', () => {
+    const ahead = `const Real = Date;
+      globalThis.Date = class extends Real {
+        constructor(...values) { super(...(values.length > 0 ? values : [Real.now() + 600_000])); }
+      };`;
+    const nodeOptions = ['--import', `data:text/javascript,${encodeURIComponent(ahead)}`];
+    return firstFailure({ datacenter, nodeOptions }, /^clock: \d+ s ahead of the agent's; set the clocks by NTP/);
+  });
+
+  claim('an intention that denies', async () => {
+    const intention = { SourceName: '*', DestinationName: 'db', SourceType: 'consul', Action: 'deny' };
+    const { ID } = (await datacenter.consul.post('connect/intentions', intention)) as { readonly ID: string };
+    const line = /^intentions to db: deny \*; nobody may connect/;
+    await firstFailure({ datacenter, serverName: nameOf('db') }, line);
+    await datacenter.consul.put(`connect/intentions/${ID}`, { ...intention, Action: 'allow' });
+  });
+
+  claim('an application that is dead behind its sidecar', async () => {
+    const at = datacenter.lan(22, SIDECAR_PORT);
+    belongings.add(await datacenter.serve('sick', at));
+    const check = { Name: 'application', TCP: '127.0.0.1:9', Interval: '1s', Status: 'passing' };
+    const sidecar = { Address: at.host, Port: at.port, Checks: [check] };
+    await datacenter.consul.put('agent/service/register', {
+      Name: 'sick',
+      Port: 9,
+      Connect: { SidecarService: sidecar },
+    });
+    const line =
+      /^name sick.*: no backend is healthy: application critical \(dial tcp 127\.0\.0\.1:9.*connection refused\)/;
+    await firstFailure({ datacenter, serverName: nameOf('sick') }, line);
+    await datacenter.consul.put('agent/service/deregister/sick');
+  });
+
+  claim('a certificate that has expired', async () => {
+    const at = datacenter.lan(23, SIDECAR_PORT);
+    const past = { notBefore: new Date('2020-01-01T00:00:00Z'), notAfter: new Date('2020-01-02T00:00:00Z') };
+    const identity = certificateAuthority('old').issue({ dnsNames: ['old'], ...past });
+    belongings.add(await tlsBackend('old', { at: await datacenter.inside.from(at), identity }));
+    const sidecar = { Address: at.host, Port: at.port, Checks: [WELL] };
+    await datacenter.consul.put('agent/service/register', {
+      Name: 'old',
+      Port: 1,
+      Connect: { SidecarService: sidecar },
+    });
+    await firstFailure({ datacenter, serverName: nameOf('old') }, /whose certificate expired on 2020-01-02.*renew/);
+    await datacenter.consul.put('agent/service/deregister/old');
+  });
+
+  claim('a name that does not resolve', async () => {
+    const sidecar = { Address: 'db.nowhere.invalid', Port: 1, Checks: [WELL] };
+    await datacenter.consul.put('agent/service/register', {
+      Name: 'lost',
+      Port: 1,
+      Connect: { SidecarService: sidecar },
+    });
+    const line =
+      /^route service:lost: backend db\.nowhere\.invalid:1 .*: the name (?:does not exist|system does not answer)/;
+    await firstFailure({ datacenter, serverName: nameOf('lost') }, line);
+    await datacenter.consul.put('agent/service/deregister/lost');
+  });
+
+  claim('large packets that are lost on the way to another datacenter', async () => {
+    const { namespace } = federation.two.datacenter;
+    const far = wanAddress(2, 0);
+    // The far side says that it takes usual packets, and does not.
+    await namespace.ip('route', 'replace', '198.18.0.0/24', 'dev', 'wan', 'src', far, 'advmss', '1460');
+    await namespace.ip('link', 'set', 'wan', 'mtu', '900');
+    // Else the kernel hands over several packets as one.
+    await datacenter.namespace.ip('link', 'set', 'wan', 'gso_max_segs', '1');
+    const line =
+      /^route datacenter:dc2.*: answers a small ClientHello, and none that takes several packets; large packets are lost/;
+    await firstFailure({ datacenter }, line);
+    await namespace.ip('link', 'set', 'wan', 'mtu', '1500');
+  });
+
+  claim('a datacenter to which there is no way', async () => {
+    await datacenter.namespace.ip('link', 'set', 'wan', 'down');
+    await firstFailure({ datacenter }, /^route datacenter:dc2.*: no way there/);
+    await datacenter.namespace.ip('link', 'set', 'wan', 'up');
+    for (const index of [0, 1])
+      await datacenter.namespace.ip('address', 'replace', `${wanAddress(1, index)}/24`, 'dev', 'wan');
+  });
+
+  claim('a gateway of another datacenter that does not run', async () => {
+    await federation.two.gateways[0].kill();
+    await firstFailure(
+      { datacenter, serverName: nameOf('db', federation.two) },
+      /(?:nobody listens there|no backend is healthy)/,
+    );
+  });
+});
+
+describeInNetworks('meshgate doctor where ACLs deny by default names', () => {
+  let datacenter: Datacenter;
+  const [, policy = ''] = /^## The least policy that works\n+```hcl\n(.*?)```/ms.exec(pageText('docs/consul.md')) ?? [];
+  const rules = policy.split('\n').filter((line) => / \{ policy = /.test(line));
+
+  beforeAll(async () => {
+    datacenter = belongings.add(await Datacenter.create(1, { settings: DENY, token: MASTER }));
+    await datacenter.consul.ready();
+  }, SET_UP_MS);
+
+  it.each(rules.map((rule) => [rule.trim()] as const))(
+    'the rule that is missing: %s',
+    async (rule) => {
+      const name = `without-${rules.findIndex((one) => one.includes(rule))}`;
+      const Rules = rules.filter((one) => one.trim() !== rule).join('\n');
+      await datacenter.consul.put('acl/policy', { Name: name, Rules });
+      const token = (await datacenter.consul.put('acl/token', { Policies: [{ Name: name }] })) as {
+        readonly SecretID: string;
+      };
+      const register = { address: formatEndpoint(datacenter.lan(11, GATEWAY_PORT)) };
+      const all = await findings({ datacenter, source: { token: token.SecretID, register } });
+      const denied = all.filter(({ asked, outcome }) => asked === 'ACL token' && outcome === 'failed');
+      expect(denied.map(({ found }) => found.replace('may not ', ''))).toEqual([rule]);
+      expect(all.find(({ outcome }) => outcome === 'failed')).toEqual(denied[0]);
+    },
+    TEST_MS,
+  );
+});
