@@ -1,6 +1,7 @@
-import { exposition } from '@meshgate/metrics';
+import { exposition, expositionStream, familyParts } from '@meshgate/metrics';
 import { Counter, Gauge, Histogram, Registry } from 'prom-client';
 import { describe, expect, it } from 'vitest';
+import type { MetricFamily } from '../src/workers/messages.ts';
 import { MetricsAggregator } from '../src/workers/metrics-aggregator.ts';
 
 /** A process that has counted. */
@@ -107,5 +108,36 @@ describe('the metrics of all processes', () => {
       await Promise.all(steps.map((step) => step()));
       expect(await shown(tally, new Registry())).toEqual([]);
     }
+  });
+
+  it('of thousands of routes are added up and written out in turns of the event loop', async () => {
+    const registry = new Registry();
+    const settings = {
+      name: 'd_seconds',
+      help: 'h',
+      labelNames: ['route'],
+      buckets: [1, 2, 3, 4],
+      registers: [registry],
+    };
+    const histogram = new Histogram(settings);
+    for (let route = 0; route < 5_000; route += 1) histogram.observe({ route }, 2.5);
+    const parts: MetricFamily[] = [];
+    for await (const part of familyParts(registry)) parts.push(part);
+    expect(Math.max(...parts.map(({ values }) => values.length))).toBeLessThan(1_000);
+    const tally = new MetricsAggregator<string>();
+    for (const worker of ['1', '2']) tally.update(worker, parts);
+    let turns = 0;
+    const watch = setInterval(() => (turns += 1), 0);
+    const total = await tally.total(parts);
+    clearInterval(watch);
+    expect(turns).toBeGreaterThan(20);
+    let [longest, text] = [0, ''];
+    for await (const piece of expositionStream(total, 'text/plain').stream) {
+      longest = Math.max(longest, piece.split('\n').length);
+      text += piece;
+    }
+    expect(longest).toBeLessThan(1_500);
+    expect(text.match(/^d_seconds_bucket\{le="3",route="4999"\} 3$/m)).not.toBeNull();
+    expect(text.match(/^d_seconds_count/gm)).toHaveLength(5_000);
   });
 });

@@ -26,6 +26,27 @@ describe('text from outside', () => {
     expect(printable('größe 漢字 ✓')).toBe('größe 漢字 ✓');
   });
 
+  it.each([
+    ['a null', '\u0000'],
+    ['a carriage return', '\r'],
+    ['the start of a sequence', '\u009b31m'],
+    ['an override of direction', '\u202e'],
+    ['an isolate', '\u2067'],
+    ['a mark of Arabic', '\u061c'],
+    ['a space without a width', '\u200b'],
+    ['a joiner', '\u200d'],
+    ['a joiner of words', '\u2060'],
+    ['a mark of byte order', '\ufeff'],
+    ['a hyphen that is not shown', '\u00ad'],
+    ['a separator of lines', '\u2028'],
+    ['an annotation', '\ufff9'],
+    ['a tag', '\u{e0041}'],
+  ])('shows %s, and a program reads it again', (_what, character) => {
+    const shown = printable(`a${character}b`);
+    expect(shown).toMatch(/^a(?:\\u[0-9a-f]{4})+(?:31m)?b$/);
+    expect(JSON.parse(`"${shown}"`)).toBe(`a${character}b`);
+  });
+
   it('is the same text again when a program reads a line of JSON, which has no control character itself', async () => {
     const text = await logged('json');
     const [line = '', access = ''] = text.split('\n');

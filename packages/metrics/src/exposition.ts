@@ -1,6 +1,6 @@
 import { setImmediate as nextTurn } from 'node:timers/promises';
 import { openMetricsContentType, prometheusContentType } from 'prom-client';
-import type { Registry } from 'prom-client';
+import type { MetricObjectWithValues, MetricValue, Registry } from 'prom-client';
 
 /** The answer to one scrape. */
 export interface Exposition {
@@ -40,6 +40,19 @@ export function expositionStream(registry: Registry, accept: string | undefined)
   return { contentType, stream: piecesOf(registry, contentType) };
 }
 
+/**
+ * The values of everything in `registry`, as prom-client gives them to another process: families in parts, of which several may have one name,
+ * with a turn of the event loop after each.
+ */
+export async function* familyParts(registry: Registry): AsyncGenerator<MetricObjectWithValues<MetricValue<string>>> {
+  for (const metric of registry.getMetricsAsArray()) {
+    for (const part of await partsOf(metric as unknown as PromMetric)) {
+      yield await part.get();
+      await nextTurn();
+    }
+  }
+}
+
 async function* piecesOf(registry: Registry, contentType: string): AsyncGenerator<string> {
   const isOpen = contentType === openMetricsContentType;
   // It writes by its content type. prom-client's own switch, `setContentType`, would change the names of the counters for everybody.
@@ -58,6 +71,8 @@ async function* piecesOf(registry: Registry, contentType: string): AsyncGenerato
 interface PromMetric {
   readonly name: string;
   readonly type: string;
+  /** All values. */
+  get(): Promise<MetricObjectWithValues<MetricValue<string>>>;
   /** Brings the values up to date. */
   collect?(): void | Promise<void>;
   /** Series by a hash of their labels. Absent for what only looks like a metric. */

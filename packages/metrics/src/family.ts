@@ -20,9 +20,9 @@ interface CellDefinition<L extends Label> extends MetricDefinition {
   readonly labels: readonly L[];
 }
 
-/** A counter or gauge whose series are {@link MetricCell}s; prom-client learns of their values when it is scraped. */
+/** A counter or gauge whose series are {@link MetricCell}s, in the form in which prom-client keeps them: a scrape copies nothing. */
 export class CellFamily<L extends Label> {
-  readonly #series = new Set<LabeledCell<L>>();
+  readonly #series: Record<string, LabeledCell<L>> = {};
 
   /**
    * @param definition a row of the table
@@ -32,28 +32,20 @@ export class CellFamily<L extends Label> {
   constructor({ type, name, help, labels }: CellDefinition<L>, registry: Registry, sample?: () => void) {
     const collect = (): void => {
       sample?.();
-      this.#copyTo(metric);
+      // It keeps its series there, by a key of their labels. Not declared, like what the text of a scrape is made of.
+      Object.assign(metric, { hashMap: this.#series });
     };
     const settings = { name, help, labelNames: labels, registers: [registry], collect };
     const metric = type === 'counter' ? new Counter(settings) : new Gauge(settings);
   }
 
-  /** A new series, 0 at first. The caller keeps it: asking twice for the same labels makes two that are added up. */
+  /** The series of these labels, 0 at first: the same one until it is dropped. */
   cell(labels: LabelValues<L>): MetricCell {
-    const series = { labels, value: 0 };
-    this.#series.add(series);
-    return series;
+    return (this.#series[JSON.stringify(labels)] ??= { labels, value: 0 });
   }
 
   /** Forgets the series whose labels satisfy `gone`. A cell of them that is still held is no longer exported. */
   drop(gone: (labels: LabelValues<L>) => boolean): void {
-    for (const series of this.#series) {
-      if (gone(series.labels)) this.#series.delete(series);
-    }
-  }
-
-  #copyTo(metric: Counter<L> | Gauge<L>): void {
-    metric.reset();
-    for (const { labels, value } of this.#series) metric.inc(labels, value);
+    for (const [key, { labels }] of Object.entries(this.#series)) if (gone(labels)) delete this.#series[key];
   }
 }

@@ -3,7 +3,7 @@ export type { AlertDefinition } from './alerts.ts';
 export type { CarriedConnection } from './connection-metrics.ts';
 export { dashboardOf } from './dashboard.ts';
 export type { Dashboard } from './dashboard.ts';
-export { exposition, expositionStream } from './exposition.ts';
+export { exposition, expositionStream, familyParts } from './exposition.ts';
 export type { Exposition, ExpositionStream } from './exposition.ts';
 export { LABELS, METRICS } from './metrics.ts';
 export type { Label, MetricDefinition } from './metrics.ts';

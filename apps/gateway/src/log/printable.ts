@@ -1,7 +1,7 @@
 // What comes from the catalog, from a client or from an agent may hold anything: sequences that rewrite a terminal, line breaks that
 // forge a line, marks that turn the order of letters round.
 
-/** `text` as one line that a terminal shows as it is: control characters and marks of direction are written as `\u001b`. */
+/** `text` as one line that a terminal shows as it is: control characters, marks of direction and what has no width are written as `\u001b`. */
 export function printable(text: string): string {
   return text.replace(CONTROLS, escaped);
 }
@@ -28,12 +28,18 @@ export function withoutControls(line: string): string {
     .replace(/\\[bfr]/g, ' ');
 }
 
+/** By its units of UTF-16, as JSON does. */
 function escaped(character: string): string {
-  return `\\u${character.charCodeAt(0).toString(16).padStart(4, '0')}`;
+  return Array.from({ length: character.length }, (_, index) => {
+    return `\\u${character.charCodeAt(index).toString(16).padStart(4, '0')}`;
+  }).join('');
 }
 
-// C0, DEL and C1 (ECMA-48); marks and overrides of direction (Unicode UAX 9); separators of lines and paragraphs.
-// oxlint-disable-next-line no-control-regex -- it is what is looked for
-const CONTROLS = /[\u0000-\u001f\u007f-\u009f\u200e\u200f\u2028-\u202e\u2066-\u2069]/g;
-const CONTROLS_THAT_JSON_LEAVES = /[\u007f-\u009f\u200e\u200f\u2028-\u202e\u2066-\u2069]/g;
+// DEL and C1 (ECMA-48); marks and overrides of direction (Unicode UAX 9); separators of lines and paragraphs; what has no width and
+// can make two names look alike, tags (U+E0000 to U+E007F) included.
+const UNSEEN =
+  '\\u007f-\\u009f\\u00ad\\u061c\\u180e\\u200b-\\u200f\\u2028-\\u202e\\u2060-\\u206f\\ufeff\\ufff9-\\ufffb';
+const TAGS = '\\udb40[\\udc00-\\udc7f]';
+const CONTROLS = new RegExp(`[\\u0000-\\u001f${UNSEEN}]|${TAGS}`, 'g');
+const CONTROLS_THAT_JSON_LEAVES = new RegExp(`[${UNSEEN}]|${TAGS}`, 'g');
 const ESCAPES_OF_CONTROLS = /(?<!\\)(\\u(?:00[01][0-9a-f]|00[7-9][0-9a-f]|20[0-9a-f]{2}))/g;

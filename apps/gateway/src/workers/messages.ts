@@ -52,6 +52,8 @@ export type FromWorker =
   /** It had an uncaught exception: it drains by itself and exits, and should be replaced. */
   | { readonly kind: 'failing'; readonly reason: string }
   | { readonly kind: 'state'; readonly state: WorkerState }
+  /** Of metrics, which come in many parts, before the result. */
+  | { readonly kind: 'families'; readonly id: number; readonly families: readonly MetricFamily[] }
   | { readonly kind: 'result'; readonly id: number; readonly result: QueryResults[QueryName] | undefined }
   | { readonly kind: 'drained'; readonly progress: DrainProgress }
   /** `failure`: nothing has changed. */

@@ -1,11 +1,14 @@
-import { METRICS } from '@meshgate/metrics';
-import { AggregatorRegistry, Registry } from 'prom-client';
-import type { Metric } from 'prom-client';
+import { setImmediate as nextTurn } from 'node:timers/promises';
+import { Registry } from 'prom-client';
+import type { Metric, MetricValue } from 'prom-client';
 import type { MetricFamily } from './messages.ts';
 
 /**
  * Adds up the metrics of all processes. The last values of a worker count until newer ones come, also while it does not respond and
  * after it has died, so that no counter ever goes down.
+ *
+ * With thousands of routes there are hundreds of thousands of values: families come in parts, of which several may have one name, and no turn
+ * of the event loop adds up more than a part.
  */
 export class MetricsAggregator<Worker> {
   readonly #last = new Map<Worker, readonly MetricFamily[]>();
@@ -15,14 +18,17 @@ export class MetricsAggregator<Worker> {
 
   /** All current values of `worker`. */
   update(worker: Worker, families: readonly MetricFamily[]): void {
-    this.#last.set(worker, families.filter(({ name }) => !name.startsWith(OF_THE_PRIMARY)).map(exactlyAddable));
+    this.#last.set(
+      worker,
+      families.filter(({ name }) => !name.startsWith(OF_THE_PRIMARY)),
+    );
   }
 
   /** `worker` has exited: its counters stay, its gauges go. */
   retire(worker: Worker): Promise<void> {
     return this.#next(async () => {
       const counted = (this.#last.get(worker) ?? []).filter(({ type }) => COUNTING.has(String(type)));
-      const retired = await summed([this.#retired, counted]);
+      const retired = await summed([...this.#retired, ...counted]);
       this.#last.delete(worker);
       this.#retired = retired;
     });
@@ -30,42 +36,39 @@ export class MetricsAggregator<Worker> {
 
   /** No source has these routes any more: their series go, as they do in the workers. */
   removed(routes: readonly string[]): Promise<void> {
-    return this.#next(() => {
+    return this.#next(async () => {
       if (routes.length === 0) return;
       const gone = new Set(routes);
-      this.#retired = without(gone, this.#retired);
-      for (const [worker, families] of this.#last) this.#last.set(worker, without(gone, families));
+      this.#retired = await without(gone, this.#retired);
+      for (const [worker, families] of this.#last) this.#last.set(worker, await without(gone, families));
     });
   }
 
   /** @param own of the primary */
   async total(own: readonly MetricFamily[]): Promise<Registry> {
     const registry = new Registry();
-    const alone = own.filter(({ name }) => PER_ROUTE.has(name));
-    const others = own.filter((family) => !alone.includes(family)).map(exactlyAddable);
-    for (const family of [...(await summed([others, ...this.#last.values(), this.#retired])), ...alone])
-      registry.registerMetric(asMetric(family));
+    const families = [...own, ...Array.from(this.#last.values()).flat(), ...this.#retired];
+    for (const family of await summed(families)) registry.registerMetric(asMetric(family));
     return registry;
   }
 
-  #next(change: () => Promise<void> | void): Promise<void> {
+  #next(change: () => Promise<void>): Promise<void> {
     this.#changing = this.#changing.then(change);
     return this.#changing;
   }
 }
 
-function without(gone: ReadonlySet<string>, families: readonly MetricFamily[]): readonly MetricFamily[] {
-  return families.map((family) => ({
-    ...family,
-    values: family.values.filter(({ labels }) => !gone.has(String(labels['route'] ?? ''))),
-  }));
+async function without(gone: ReadonlySet<string>, families: readonly MetricFamily[]): Promise<readonly MetricFamily[]> {
+  const left: MetricFamily[] = [];
+  for (const family of families) {
+    left.push({ ...family, values: family.values.filter(({ labels }) => !gone.has(String(labels['route'] ?? ''))) });
+    await nextTurn();
+  }
+  return left;
 }
 
 /** Of these the primary alone knows the truth; workers only repeat it. */
 const OF_THE_PRIMARY = 'meshgate_source_';
-
-/** Of these nobody else has any: with thousands of routes, adding them up would take longer than everything else. */
-const PER_ROUTE: ReadonlySet<string> = new Set([METRICS.routeBackends.name, METRICS.routeBackendsHealthy.name]);
 
 const COUNTING: ReadonlySet<string> = new Set(['counter', 'histogram']);
 
@@ -74,12 +77,8 @@ const COUNTING: ReadonlySet<string> = new Set(['counter', 'histogram']);
  * last digits depend on the order, which changes when a worker ends: a sum that goes down by its last digit is, to whoever scrapes, a
  * process that started anew.
  */
-function exactlyAddable(family: MetricFamily): MetricFamily {
-  if (!COUNTING.has(String(family.type))) return family;
-  return {
-    ...family,
-    values: family.values.map((series) => ({ ...series, value: Math.floor(series.value * STEPS) / STEPS })),
-  };
+function exactlyAddable(value: number, isCounting: boolean): number {
+  return isCounting ? Math.floor(value * STEPS) / STEPS : value;
 }
 
 /** To a second: each is about a microsecond. */
@@ -96,20 +95,74 @@ const AGGREGATORS: Readonly<Record<string, string>> = {
   process_start_time_seconds: 'min',
 };
 
-async function summed(lists: readonly (readonly MetricFamily[])[]): Promise<readonly MetricFamily[]> {
-  const named = lists.map((families) =>
-    families.map((family) => ({ ...family, aggregator: AGGREGATORS[family.name] ?? family.aggregator })),
-  );
-  return AggregatorRegistry.aggregate(named).getMetricsAsJSON();
+/** By the names that prom-client has for them: what becomes of the values of one series, `count` of which are in `before`. */
+const JOINED: Readonly<Record<string, (before: number, value: number, count: number) => number>> = {
+  sum: (before, value) => before + value,
+  first: (before) => before,
+  min: (before, value) => Math.min(before, value),
+  max: (before, value) => Math.max(before, value),
+  average: (before, value, count) => before + (value - before) / (count + 1),
+};
+
+/** A family as it is added up. */
+interface Sum {
+  readonly family: MetricFamily;
+  readonly join: ((before: number, value: number, count: number) => number) | undefined;
+  readonly series: Map<string, { readonly first: MetricValue<string>; value: number; count: number }>;
 }
 
-/** In the form that a registry writes out: it may call the metric by another name, and asks it for its values. */
-function asMetric(family: MetricFamily): Metric {
+async function summed(parts: readonly MetricFamily[]): Promise<readonly MetricFamily[]> {
+  const sums = new Map<string, Sum>();
+  for (const part of parts) {
+    add(part, sums);
+    await nextTurn();
+  }
+  return Array.from(sums.values())
+    .filter(({ join }) => join !== undefined)
+    .map(({ family, series }) => ({
+      ...family,
+      values: Array.from(series.values(), ({ first, value }) => ({ ...first, value })),
+    }));
+}
+
+function add(part: MetricFamily, sums: Map<string, Sum>): void {
+  const { name, type, aggregator } = part;
+  const isCounting = COUNTING.has(String(type));
+  const sum: Sum = sums.get(name) ?? { family: part, join: JOINED[AGGREGATORS[name] ?? aggregator], series: new Map() };
+  sums.set(name, sum);
+  for (const one of part.values) {
+    const key = keyOf(one);
+    const value = exactlyAddable(one.value, isCounting);
+    const before = sum.series.get(key);
+    if (before === undefined) sum.series.set(key, { first: one, value, count: 1 });
+    else {
+      before.value = sum.join?.(before.value, value, before.count) ?? before.value;
+      before.count += 1;
+    }
+  }
+}
+
+/** Processes of one release have their labels in one order. */
+function keyOf({ metricName = '', labels }: MetricValue<string> & { readonly metricName?: string }): string {
+  return `${metricName} ${JSON.stringify(labels)}`;
+}
+
+/** Lines that are written for each entry of what {@link asMetric} makes. */
+const VALUES_PER_ENTRY = 10;
+
+/**
+ * In the form that a registry writes out: it may call the metric by another name, and asks it, or one with some of its entries, for its
+ * values.
+ */
+function asMetric({ values, ...family }: MetricFamily): Metric {
+  const entries = Array.from({ length: Math.ceil(values.length / VALUES_PER_ENTRY) }, (_, index) =>
+    values.slice(index * VALUES_PER_ENTRY, (index + 1) * VALUES_PER_ENTRY),
+  );
   const metric = {
     ...family,
-    hashMap: Object.fromEntries(family.values.map((series, index) => [index, series])),
-    get(this: Pick<MetricFamily, 'name'> & { readonly hashMap: Readonly<Record<string, unknown>> }) {
-      return Promise.resolve({ ...family, name: this.name, values: Object.values(this.hashMap) });
+    hashMap: Object.fromEntries(entries.entries()),
+    get(this: { readonly name: string; readonly hashMap: Readonly<Record<string, MetricFamily['values']>> }) {
+      return Promise.resolve({ ...family, name: this.name, values: Object.values(this.hashMap).flat() });
     },
   };
   // The registry uses nothing else of a metric; its type is that of the four classes.

@@ -10,7 +10,7 @@ import {
 } from '@meshgate/core/parts';
 import type { Limits, Observer } from '@meshgate/core';
 import type { PreparedChange } from '@meshgate/core/parts';
-import { gatewayVitals, prometheusObserver } from '@meshgate/metrics';
+import { familyParts, gatewayVitals, prometheusObserver } from '@meshgate/metrics';
 import { Counter, Gauge } from 'prom-client';
 import type { Registry } from 'prom-client';
 import { adminEndpoints, RouteChangeFeed } from '../admin/endpoints.ts';
@@ -39,7 +39,7 @@ import { withUnknownListeners } from '../config/unknown-listeners.ts';
 import { logObserver } from '../log/log-observer.ts';
 import type { Log, LogTarget } from '../log/logger.ts';
 import type { ConnectionView } from '../admin/views.ts';
-import type { WorkerPlan } from './messages.ts';
+import type { MetricFamily, WorkerPlan } from './messages.ts';
 import { SnapshotBroadcaster } from './snapshot-broadcaster.ts';
 import { PoolDrain } from './pool-drain.ts';
 import { WorkerPool } from './pool.ts';
@@ -322,7 +322,9 @@ function endpointsOf(all: AdminParts): readonly AdminEndpoint[] {
     },
     metrics: async () => {
       await pool.query('metrics', (families, worker) => aggregator.update(worker, families));
-      return aggregator.total(await registry.getMetricsAsJSON());
+      const own: MetricFamily[] = [];
+      for await (const family of familyParts(registry)) own.push(family);
+      return aggregator.total(own);
     },
     drainProgress: () => drain.count(),
   });

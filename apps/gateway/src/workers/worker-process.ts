@@ -10,6 +10,7 @@ import type { ListenerStatus } from '@meshgate/core/parts';
 import type {
   QueryResults,
   FromWorker,
+  MetricFamily,
   NamedAddresses,
   QueryName,
   ToWorker,
@@ -95,6 +96,8 @@ export class WorkerProcess {
   readonly #sockets: readonly InheritedSocket[];
   readonly #received: ReceivedSocket[] = [];
   readonly #pending = new Map<number, (result: QueryResults[QueryName] | undefined) => void>();
+  /** Of the queries for metrics that are pending: what has come. */
+  readonly #families = new Map<number, MetricFamily[]>();
   readonly #startTimer: NodeJS.Timeout;
   #onStarted: (failure?: Error) => void = () => undefined;
   #onLost: (reason: string) => void = () => undefined;
@@ -173,7 +176,7 @@ export class WorkerProcess {
     if (this.#feed !== undefined) this.send({ kind: 'health', marks });
   }
 
-  /** `undefined` when it does not respond in time. */
+  /** `undefined` when it does not respond in time; where the answer comes in parts, when the next part does not. */
   async query<Name extends QueryName>(
     name: Name,
     timeoutMs: number,
@@ -183,11 +186,18 @@ export class WorkerProcess {
     const id = this.#lastQuery;
     const responded = new Promise<QueryResults[QueryName] | undefined>((resolve) => this.#pending.set(id, resolve));
     this.send({ kind: 'query', id, name, argument });
+    const families: MetricFamily[] = [];
+    this.#families.set(id, families);
     const first = Promise.race([responded, this.ended]);
-    const result = (await settlesWithin(first, timeoutMs)) ? await first : undefined;
+    let isSettled = await settlesWithin(first, timeoutMs);
+    for (let before = 0; !isSettled && families.length > before; isSettled = await settlesWithin(first, timeoutMs))
+      before = families.length;
+    const result = isSettled ? await first : undefined;
     this.#pending.delete(id);
+    this.#families.delete(id);
     // A result has the type of its query; what `ended` resolves with is no object.
-    return typeof result === 'object' ? (result as QueryResults[Name]) : undefined;
+    if (typeof result !== 'object') return undefined;
+    return (name === 'metrics' ? families : result) as QueryResults[Name];
   }
 
   /**
@@ -249,6 +259,9 @@ export class WorkerProcess {
         return this.#onLost(`${this.name} had an uncaught exception: ${message.reason}`);
       case 'state':
         this.#state = message.state;
+        return;
+      case 'families':
+        this.#families.get(message.id)?.push(...message.families);
         return;
       case 'result':
         return this.#pending.get(message.id)?.(message.result);

@@ -9,6 +9,7 @@ import { NO_CONTROL } from '../run/process-control.ts';
 import type { Carrier } from '../run/compose.ts';
 import { closeLog, openLog, withLogger } from '../log/logger.ts';
 import type { Log } from '../log/logger.ts';
+import { familyParts } from '@meshgate/metrics';
 import { say } from '../log/messages.ts';
 import type { InstalledParts } from '../config/parts.ts';
 import { installPlugins } from '../config/plugins.ts';
@@ -189,6 +190,10 @@ export class WorkerRun {
   }
 
   async #respond(id: number, name: QueryName, argument: ConnectionQuery = {}): Promise<void> {
+    // In one answer those of thousands of routes would keep both processes from everything else.
+    if (name === 'metrics' && this.#started !== undefined)
+      for await (const family of familyParts(this.#started.carrier.registry))
+        await this.#primary.send({ kind: 'families', id, families: [family] });
     const result = this.#started && (await QUERIES[name](this.#started, argument));
     await this.#primary.send({ kind: 'result', id, result });
   }
@@ -386,7 +391,8 @@ const QUERIES: {
 } = {
   connections: ({ carrier }) => connectionsView(carrier.sessions.live()),
   progress: ({ carrier }) => carrier.drain.progress,
-  metrics: ({ carrier }) => carrier.registry.getMetricsAsJSON(),
+  // They have been sent.
+  metrics: () => [],
   traffic: ({ carrier }) => trafficOf(carrier.registry),
   close: async ({ carrier }, query) => ({ closed: await closeConnections(carrier.sessions, query) }),
 };
