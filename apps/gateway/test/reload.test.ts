@@ -3,6 +3,7 @@ import { selfTest as epollTest } from '@meshgate/epoll-transport';
 import { PartsCollector } from '@meshgate/core/parts';
 import { describe, expect, it } from 'vitest';
 import { parseConfig } from '../src/config/config.ts';
+import { atOnce, together } from '../src/run/change.ts';
 import { changeText, flatSettings, planReload } from '../src/run/reload-plan.ts';
 import { reloaded } from '../src/run/setting-effects.ts';
 import { gatewayFolder, meshgate, routesTo, startGateway, TEST_CONFIG } from './daemon.ts';
@@ -168,10 +169,15 @@ for (const { transport, workers, declare } of [
       await using api = await tlsBackend('api.example.com');
       await using files = await gatewayFolder([api], own);
       await using gateway = await startGateway(`${files.path}/meshgate.yaml`);
-      const changed = { limits: { connections: workers }, log: { access: false }, stateDir: 'state' };
+      const changed = {
+        limits: { connections: workers, connectTimeout: '2s' },
+        log: { access: false },
+        stateDir: 'state',
+      };
       await files.write('meshgate.yaml', { ...TEST_CONFIG, ...own, ...changed });
       gateway.signal('SIGHUP');
       expect(await gateway.said('changed settings need a restart: stateDir')).toMatchObject({ level: 'warn' });
+      expect((await gateway.ask('/routes')).json).toMatchObject({ routes: [{ connectTimeoutMs: 2_000 }] });
       await using first = await tlsClient(gateway.address, 'api.example.com');
       // With several workers each has a part, and the kernel chooses the worker.
       const others = await Promise.allSettled(
@@ -181,6 +187,25 @@ for (const { transport, workers, declare } of [
       expect(await first.say('kept')).toBe('kept');
       for (const other of others) if (other.status === 'fulfilled') await other.value[Symbol.asyncDispose]();
       expect(gateway.lines.filter(({ durationMs }) => durationMs !== undefined)).toEqual([]);
+    });
+
+    it('puts a rate into use for each client, and takes it away when it is not set any more', async () => {
+      await using api = await tlsBackend('api.example.com');
+      await using files = await gatewayFolder([api], own);
+      await using gateway = await startGateway(`${files.path}/meshgate.yaml`);
+      const refused = async (): Promise<number> => {
+        const tries = Array.from({ length: 3 * workers }, () => tlsClient(gateway.address, 'api.example.com'));
+        const outcomes = await Promise.allSettled(tries);
+        for (const one of outcomes) if (one.status === 'fulfilled') await one.value[Symbol.asyncDispose]();
+        return outcomes.filter(({ status }) => status === 'rejected').length;
+      };
+      await files.write('meshgate.yaml', { ...TEST_CONFIG, ...own, limits: { perClient: { rate: '1/h' } } });
+      expect(await reloading(gateway)).toMatchObject({ status: 200 });
+      // Each worker has a part of the rate, of which one connection is always left.
+      expect(await refused()).toBeGreaterThanOrEqual(2 * workers);
+      await files.write('meshgate.yaml', { ...TEST_CONFIG, ...own });
+      expect(await reloading(gateway)).toMatchObject({ status: 200 });
+      expect(await refused()).toBe(0);
     });
 
     it('changes nothing when the configuration is broken, or cannot be used, and says why', async () => {
@@ -218,6 +243,35 @@ for (const { transport, workers, declare } of [
     });
   });
 }
+
+describe('a change of several parts', () => {
+  it('puts the others into use when one of them throws', async () => {
+    let isInUse = false;
+    const throwing = atOnce(() => {
+      throw new Error('broke');
+    });
+    const { commit } = await together([throwing, atOnce(() => void (isInUse = true))]);
+    await expect(commit()).rejects.toThrow('broke');
+    expect(isInUse).toBe(true);
+  });
+});
+
+describe('a gateway that drains', () => {
+  it('refuses a reload: it opens nothing any more', async () => {
+    await using api = await tlsBackend('api.example.com');
+    await using files = await gatewayFolder([api]);
+    await using gateway = await startGateway(`${files.path}/meshgate.yaml`);
+    await using client = await tlsClient(gateway.address, 'api.example.com');
+    gateway.signal('SIGTERM');
+    await gateway.said('drain started');
+    const listeners = [...TEST_CONFIG.listeners, { name: 'second', address: '127.0.0.1', port: 0 }];
+    await files.write('meshgate.yaml', { ...TEST_CONFIG, listeners });
+    expect(await reloading(gateway)).toMatchObject({ status: 409, json: { error: 'it is draining already' } });
+    expect((await gateway.ask('/listeners')).json).toMatchObject({ listeners: [{ name: 'main' }] });
+    await client[Symbol.asyncDispose]();
+    expect(await gateway.ended).toBe(0);
+  });
+});
 
 describe('meshgate reload', () => {
   it('prints what has changed; --check --against prints it before', async () => {

@@ -210,6 +210,37 @@ describe('a change of the fixed listeners', () => {
     expect(proxy.events.all('listener.closed').map(({ listener }) => listener)).toEqual(['one', 'gone']);
   });
 
+  it('that swaps names, or gives one to the listener that stays, reports the new owner as open last', async () => {
+    const [one, two, three] = [await free(), await free(), await free()];
+    await using proxy = await listening([
+      { name: 'a', endpoint: one },
+      { name: 'b', endpoint: two },
+      { name: 'c', endpoint: three },
+    ]);
+    const reported = (name: string): readonly string[] =>
+      proxy.events.events.flatMap((event) =>
+        (event.type === 'listener.opened' || event.type === 'listener.closed') && event.listener === name
+          ? [event.type]
+          : [],
+      );
+    const change = await proxy.listeners.prepare([
+      { name: 'b', endpoint: one },
+      { name: 'c', endpoint: two },
+    ]);
+    await change.commit();
+    expect(['a', 'b', 'c'].map((name) => reported(name).at(-1))).toEqual([
+      'listener.closed',
+      'listener.opened',
+      'listener.opened',
+    ]);
+    const swap = await proxy.listeners.prepare([
+      { name: 'c', endpoint: one },
+      { name: 'b', endpoint: two },
+    ]);
+    await swap.commit();
+    expect(['b', 'c'].map((name) => reported(name).at(-1))).toEqual(['listener.opened', 'listener.opened']);
+  });
+
   it('changes nothing when an address cannot be bound', async () => {
     await using held = await heldPort();
     const [one, other] = [await free(), await free()];

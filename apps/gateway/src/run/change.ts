@@ -35,6 +35,7 @@ export async function together(parts: readonly Preparing[]): Promise<PreparedCha
 
 /** A change in which nothing can fail. */
 export function atOnce(commit: () => void): Preparing {
-  const change: PreparedChange = { commit: () => Promise.resolve(commit()), discard: () => Promise.resolve() };
+  // What should fail all the same must not keep other parts from their commit.
+  const change: PreparedChange = { commit: async () => commit(), discard: () => Promise.resolve() };
   return () => Promise.resolve(change);
 }

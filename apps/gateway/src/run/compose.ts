@@ -69,6 +69,7 @@ import type { GatewayConfig } from '../config/config-schema.ts';
 import { atOnce, changed, together } from './change.ts';
 import { Gateway } from './gateway.ts';
 import { inheriting } from './inherited-sockets.ts';
+import { replaceLimits } from './machine.ts';
 import type { Origin } from './predecessor.ts';
 import { startOrder } from './start-order.ts';
 import type { HeldByProcess, Next } from './gateway.ts';
@@ -368,10 +369,16 @@ function stagesOf({ c, config, parts, transport, limits, idPrefix }: Plan, obser
 function prepareNext(plan: Plan, { config, parts, limits }: Next): Promise<PreparedChange> {
   const { c, log } = plan;
   const { stateDir } = plan.config;
-  const next: Plan = { ...plan, config, parts };
-  const useStages = (): void => {
-    one(c, ADMISSION).use(plan.limits, { accessOf: accessByListener(config.listeners, one(c, LISTS)) });
-    one(c, SESSIONS).use(stagesOf(next, eventsOf(next)));
+  const next: Plan = { ...plan, config, parts, limits };
+  // Parts of plugins are made here, where one that throws refuses the change.
+  const useStages = async (): Promise<PreparedChange> => {
+    const accessOf = accessByListener(config.listeners, one(c, LISTS));
+    const stages = stagesOf(next, eventsOf(next));
+    const use = atOnce(() => {
+      one(c, ADMISSION).use(plan.limits, { accessOf });
+      one(c, SESSIONS).use(stages);
+    });
+    return use();
   };
   return changed({
     sources: () =>
@@ -379,14 +386,14 @@ function prepareNext(plan: Plan, { config, parts, limits }: Next): Promise<Prepa
         () => one(c, ROUTES).prepare(storedSources(parts.sources, stateDir)),
         () => one(c, SERVICES).prepare(servicesOf(parts)),
       ]),
-    limits: atOnce(() => void Object.assign(plan.limits, limits)),
+    limits: atOnce(() => replaceLimits(plan.limits, limits)),
     drain: atOnce(() => one(c, DRAIN).use(config.drain)),
     log: atOnce(() => void (log.logger.level = config.log.level)),
     // Last: what a new listener has accepted already passes through the new stages.
     listeners: () =>
       together([
         () => one(c, LISTS).prepare(listFilesOf(config.listeners)),
-        atOnce(useStages),
+        useStages,
         () => one(c, LISTENERS).prepare(config.listeners, storedListeners(parts.listenerSources, stateDir)),
       ]),
   });

@@ -24,6 +24,12 @@ export function limitsFor(settings: LimitSettings, machine: Pick<Machine, 'descr
   return { ...settings, connections, pendingHellos: Math.min(connections, pendingHellos) };
 }
 
+/** `limits`, an object that others read them from, become `next`: what is not set any more goes. */
+export function replaceLimits(limits: Limits, next: Limits): void {
+  for (const key of Object.keys(limits)) if (!(key in next)) Reflect.deleteProperty(limits, key);
+  Object.assign(limits, next);
+}
+
 /** Asks the operating system. Where it does not tell, the defaults of small machines are assumed. */
 export function thisMachine(): Machine {
   const { cpus = Infinity, memoryBytes = Infinity } = cgroupLimits(textOf);

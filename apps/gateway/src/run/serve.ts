@@ -1,5 +1,5 @@
 import { formatProblem, pause } from '@meshgate/core';
-import { aborted, settlesWithin } from '@meshgate/core/parts';
+import { aborted, errorOf, settlesWithin } from '@meshgate/core/parts';
 import type { Amend } from '../config/amend-config.ts';
 import { bindFailure } from './bind-failure.ts';
 import { compose } from './compose.ts';
@@ -124,8 +124,8 @@ class Run {
   readonly #origin: Origin;
   readonly #manager: ServiceManager | undefined;
   readonly #store: SocketStore | undefined;
-  /** Workers are asked for their sockets by one at a time. */
-  #keeping: Promise<void> = Promise.resolve();
+  /** Settles when the workers may be asked for their sockets again. */
+  #asking: Promise<unknown> = Promise.resolve();
   #upgrading: Promise<UpgradeOutcome> | undefined;
   #isHandedOver = false;
   /** Aborts when the process is to stop: a signal, the admin API, or a bug. */
@@ -179,6 +179,7 @@ class Run {
   }
 
   async #reload(): Promise<ReloadOutcome> {
+    if (this.#leaving.signal.aborted) return { kind: 'refused', problems: [DRAINING], isConfigWrong: false };
     this.#manager?.notify({ kind: 'reloading' });
     const outcome = await this.#reloader.reload();
     await this.#keepSockets();
@@ -193,12 +194,13 @@ class Run {
   }
 
   async #handOver(): Promise<UpgradeOutcome> {
-    if (this.#leaving.signal.aborted) return { kind: 'failed', reason: 'it is draining already' };
+    if (this.#leaving.signal.aborted) return { kind: 'failed', reason: DRAINING };
     say(this.#logger, 'upgradeStarted');
-    await this.#keeping;
-    const { sockets, close } = await this.#sockets();
+    let close = (): void => undefined;
     try {
-      const { pid } = await startSuccessor(sockets);
+      const held = await this.#sockets();
+      close = held.close;
+      const { pid } = await startSuccessor(held.sockets);
       say(this.#logger, 'handedOver', {}, { successor: pid });
       this.#isHandedOver = true;
       this.#manager?.notify({ kind: 'handed over', pid });
@@ -237,20 +239,27 @@ class Run {
     }
   }
 
-  #keepSockets(): Promise<void> {
-    this.#keeping = this.#keeping.then(async () => {
-      if (this.#store === undefined || this.#isHandedOver || this.#leaving.signal.aborted) return;
+  async #keepSockets(): Promise<void> {
+    if (this.#store === undefined || this.#isHandedOver || this.#leaving.signal.aborted) return;
+    try {
       const { sockets, close } = await this.#sockets();
-      this.#store.keep(sockets);
+      // Whoever has handed over meanwhile leaves them to its successor.
+      if (!this.#isHandedOver) this.#store.keep(sockets);
       close();
-    });
-    return this.#keeping;
+    } catch (reason) {
+      this.#gateway.report(errorOf(reason));
+    }
   }
 
-  async #sockets(): Promise<HeldByProcess> {
-    const { sockets, close } = await this.#gateway.sockets();
-    const { sockets: inherited } = this.#origin;
-    return { sockets: sockets.map((one) => ({ ...one, isManaged: inherited.isManaged(one.endpoint) })), close };
+  /** Workers are asked by one at a time. */
+  #sockets(): Promise<HeldByProcess> {
+    const asked = this.#asking.then(async () => {
+      const { sockets, close } = await this.#gateway.sockets();
+      const { sockets: inherited } = this.#origin;
+      return { sockets: sockets.map((one) => ({ ...one, isManaged: inherited.isManaged(one.endpoint) })), close };
+    });
+    this.#asking = asked.catch(() => undefined);
+    return asked;
   }
 
   #readinessLog(): ReadinessLog {
@@ -331,6 +340,7 @@ class Run {
   }
 }
 
+const DRAINING = 'it is draining already';
 const LOOK_EVERY_MS = 20;
 /** A crash is rarer, and a socket that is stored too late costs what it costs without a store. */
 const STORE_EVERY_MS = 500;

@@ -30,7 +30,7 @@ import { Gateway } from '../run/gateway.ts';
 import type { Next } from '../run/gateway.ts';
 import { LiveServices } from '../run/live-services.ts';
 import type { Origin } from '../run/predecessor.ts';
-import { thisMachine } from '../run/machine.ts';
+import { replaceLimits, thisMachine } from '../run/machine.ts';
 import { startOrder } from '../run/start-order.ts';
 import { vitalsOf } from '../run/vitals.ts';
 import type { ProcessControl } from '../run/process-control.ts';
@@ -102,7 +102,7 @@ export function composePrimary(loaded: LoadedConfig, surroundings: PrimarySurrou
   const readiness = (): Readiness => readinessOf(readinessVitals({ routes, pool, drain, troubles, log, parts }));
   const limits = { ...surroundings.shares.total };
   gatewayVitals(registry, vitalsOf({ routes, checks, limits, readiness }));
-  const seen = { routes, checks, readiness, routeChanges };
+  const seen = { routes, checks, limits, readiness, routeChanges };
   const admin = adminServers({ ...seen, pool, drain, aggregator, registry, loaded, observer, ...surroundings });
   const started = { admin: inOrder('admin', admin), services: [checks, services], routes, listeners: pool };
   const lifecycle = startOrder(started, surroundings.origin.predecessor);
@@ -194,7 +194,7 @@ function prepareNext(live: LiveParts, { config, parts, limits }: Next): Promise<
     // With the limits, stages and filters of the workers.
     listeners: () => pool.prepare(plan, { listeners: config.listeners, listenerSources, sources }),
     // Those of each are part of the plan.
-    limits: atOnce(() => void Object.assign(live.limits, sharesOf(config, thisMachine()).total)),
+    limits: atOnce(() => replaceLimits(live.limits, sharesOf(config, thisMachine()).total)),
     sources: () =>
       together([
         atOnce(() => broadcaster.use({ sources, listenerSources })),
@@ -270,6 +270,8 @@ interface AdminParts extends PrimarySurroundings {
   readonly drain: PoolDrain;
   readonly routes: RouteStore;
   readonly checks: HealthChecks;
+  /** Of all workers together; a reload changes them. */
+  readonly limits: Limits;
   readonly aggregator: MetricsAggregator<WorkerProcess>;
   readonly registry: Registry;
   readiness(): Readiness;
@@ -285,7 +287,7 @@ function adminServers(all: AdminParts): readonly AdminServer[] {
 /** Those of a single-process gateway; what only the workers know is asked of them. */
 function endpointsOf(all: AdminParts): readonly AdminEndpoint[] {
   const { pool, drain, routes, checks, aggregator, registry, readiness, shares, log, routeChanges, shutDown } = all;
-  const { observer, loaded, control } = all;
+  const { observer, loaded, control, limits } = all;
   const { parts, transport } = loaded;
   return adminEndpoints({
     routes,
@@ -296,7 +298,7 @@ function endpointsOf(all: AdminParts): readonly AdminEndpoint[] {
     plugins: parts,
     listeners: pool,
     outliers: pool,
-    limits: shares.total,
+    limits,
     connections: async () => {
       const connections: ConnectionView[] = [];
       await pool.query('connections', (some) => void connections.push(...some));

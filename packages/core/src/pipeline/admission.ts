@@ -4,6 +4,7 @@ import type { ClientPrefix } from './client-key.ts';
 import { ClientRates } from './client-rates.ts';
 import { ProxyError } from '../errors.ts';
 import type { Limits } from './limits.ts';
+import type { Rate } from '../routes/route.ts';
 import { formatRate } from './token-bucket.ts';
 
 /** What admission goes by. */
@@ -31,6 +32,8 @@ export class Admission {
   readonly #clients: ClientCounts;
   readonly #prefix: ClientPrefix;
   #rates: ClientRates | undefined;
+  /** That of `#rates`: the limits may be an object that others change. */
+  #rate: Rate | undefined;
   #accessOf: AdmissionOptions['accessOf'];
   #connections = 0;
   #pendingHellos = 0;
@@ -41,17 +44,19 @@ export class Admission {
     this.#prefix = limits.perClient?.prefix ?? DEFAULT_PREFIX;
     this.#clients = new ClientCounts(this.#prefix);
     this.#rates = this.#ratesOf(limits);
+    this.#rate = limits.perClient?.rate;
     this.#accessOf = accessOf;
   }
 
   /** From now on these hold. Whoever is here stays, also beyond them; `perClient.prefix` stays as it was. */
   use(limits: AdmissionLimits, { accessOf }: AdmissionOptions = {}): void {
     this.#accessOf = accessOf;
-    const { rate } = this.#limits.perClient ?? {};
     this.#limits = limits;
     this.#perClient = perClientOf(limits);
-    const { rate: wanted } = limits.perClient ?? {};
-    if (rate?.count !== wanted?.count || rate?.perMs !== wanted?.perMs) this.#rates = this.#ratesOf(limits);
+    const { rate } = limits.perClient ?? {};
+    // Whoever has spent tokens has spent them, unless there is another rate.
+    if (rate?.count !== this.#rate?.count || rate?.perMs !== this.#rate?.perMs) this.#rates = this.#ratesOf(limits);
+    this.#rate = rate;
   }
 
   /** Connections whose ClientHello is not complete yet. */

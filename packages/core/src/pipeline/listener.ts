@@ -33,6 +33,7 @@ export class Listener {
   readonly #stopper = new AbortController();
   #listening: Listening | undefined;
   #opening: Promise<void> = Promise.resolve();
+  #ending: Promise<void> = Promise.resolve();
 
   #at: ListenAddress;
 
@@ -67,15 +68,19 @@ export class Listener {
     observer.observe({ type: 'listener.opened', listener: this.#at.name, address: listening.address });
   }
 
-  /** Goes on as `at`, of the same address, without a moment in which it does not accept. Connections keep the name that they came by. */
-  adopt(at: ListenAddress): void {
+  /**
+   * Goes on as `at`, of the same address, without a moment in which it does not accept. Connections keep the name that they came by.
+   *
+   * @returns reports it under its new name: to be called when all names that change have been given up, since two may be swapped
+   */
+  adopt(at: ListenAddress): () => void {
     const { observer } = this.#options;
     const { name } = this.#at;
     const { address } = this;
     this.#at = at;
-    if (address === undefined || at.name === name) return;
+    if (address === undefined || at.name === name) return () => undefined;
     observer.observe({ type: 'listener.closed', listener: name });
-    observer.observe({ type: 'listener.opened', listener: at.name, address });
+    return () => observer.observe({ type: 'listener.opened', listener: at.name, address });
   }
 
   /** Whether a dial to `address` would end here. */
@@ -109,13 +114,17 @@ export class Listener {
     return this.#end((listening) => listening.held?.release() ?? listening.close());
   }
 
+  /** Its end is reported as soon as it begins: another listener may have the name by the time that it is over. */
   async #end(how: (listening: Listening) => Promise<void>): Promise<void> {
     this.#stopper.abort();
-    await this.#opening;
-    if (this.#listening === undefined) return;
-    await how(this.#listening);
-    this.#listening = undefined;
-    this.#options.observer.observe({ type: 'listener.closed', listener: this.#at.name });
+    if (this.#listening === undefined) await this.#opening;
+    const listening = this.#listening;
+    if (listening !== undefined) {
+      this.#listening = undefined;
+      this.#ending = how(listening);
+      this.#options.observer.observe({ type: 'listener.closed', listener: this.#at.name });
+    }
+    await this.#ending;
   }
 
   async #keepOpening(): Promise<void> {

@@ -128,10 +128,11 @@ export class Listeners implements Service {
       throw failed.reason;
     }
     const commit = async (): Promise<void> => {
-      const closed = Promise.all(gone.map((listener) => listener.close()));
-      for (const [at, listener] of kept) listener.adopt(at);
-      for (const [at, listener] of added) if (isInTheWay(at)) listener.openEventually(closed);
+      const report = adoptAll(kept);
       this.#fixed = addresses.flatMap((at) => kept.get(at) ?? added.get(at) ?? []);
+      const closed = Promise.all(gone.map((listener) => listener.close()));
+      report();
+      for (const [at, listener] of added) if (isInTheWay(at)) listener.openEventually(closed);
       gate.open();
       await closed;
       await this.#replaceSources(sources);
@@ -201,23 +202,26 @@ export class Listeners implements Service {
     const kept = keptBy(before, wanted);
     const stays = new Set(kept.values());
     const gone = before.filter((listener) => !stays.has(listener));
-    const closed = Promise.all(gone.map((listener) => listener.close()));
+    const added = new Map(
+      wanted.filter((at) => !kept.has(at)).map((at) => [at, new Listener(at, this.#options)] as const),
+    );
     // What stays by its address may have got another name.
-    for (const [at, listener] of kept) listener.adopt(at);
-    const now = wanted.map((at) => kept.get(at) ?? this.#opened(at, gone, closed));
-    this.#followed.set(source, now);
+    const report = adoptAll(kept);
+    this.#followed.set(
+      source,
+      wanted.flatMap((at) => kept.get(at) ?? added.get(at) ?? []),
+    );
+    const closed = Promise.all(gone.map((listener) => listener.close()));
+    report();
+    for (const [at, listener] of added) {
+      const isInTheWay = gone.some((other) => overlap(other.at.endpoint, at.endpoint));
+      listener.openEventually(isInTheWay ? closed : Promise.resolve());
+    }
   }
 
   /** Configuration goes first: an address that it has bound is served already, whatever a source calls it. */
   #isFixed({ endpoint }: ListenAddress): boolean {
     return this.#fixed.some((listener) => formatEndpoint(listener.at.endpoint) === formatEndpoint(endpoint));
-  }
-
-  #opened(at: ListenAddress, gone: readonly Listener[], closed: Promise<unknown>): Listener {
-    const listener = new Listener(at, this.#options);
-    const isInTheWay = gone.some((other) => overlap(other.at.endpoint, at.endpoint));
-    listener.openEventually(isInTheWay ? closed : Promise.resolve());
-    return listener;
   }
 
   #rivalOf(listener: Listener): ListenAddress | undefined {
@@ -285,6 +289,16 @@ function keptBy(before: readonly Listener[], wanted: readonly ListenAddress[]): 
   for (const at of wanted)
     if (!kept.has(at) && at.endpoint.port !== 0) keep(at, (one) => isSame(one.endpoint, at.endpoint));
   return kept;
+}
+
+/**
+ * Has listeners go on under their new names.
+ *
+ * @returns reports these: to be called when whoever had one of them has given it up
+ */
+function adoptAll(kept: ReadonlyMap<ListenAddress, Listener>): () => void {
+  const reports = Array.from(kept, ([at, listener]) => listener.adopt(at));
+  return () => reports.forEach((report) => report());
 }
 
 function isSame(one: Endpoint, other: Endpoint): boolean {
