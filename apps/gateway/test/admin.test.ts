@@ -160,7 +160,7 @@ describe('/connections', () => {
     await using files = await gatewayFolder([api]);
     await using gateway = await startGateway(`${files.path}/meshgate.yaml`);
     await using client = await tlsClient(gateway.address, 'api.example.com');
-    await client.say('hello');
+    await client.echo('hello');
     const { json } = await gateway.ask('/connections');
     expect(json).toMatchObject({
       connections: [{ state: 'splicing', route: 'api', backend: `127.0.0.1:${api.address.port}` }],

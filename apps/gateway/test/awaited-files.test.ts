@@ -47,7 +47,7 @@ describe('a token and a certificate that are written after the start', () => {
     const { json } = await gateway.ask('/routes');
     const [route] = (json as { routes: { serverNames: string[] }[] }).routes;
     await using client = await tlsClient(address ?? gateway.address, route?.serverNames[0] ?? '');
-    expect(await client.say('hello')).toBe('hello');
+    expect(await client.echo('hello')).toBe('hello');
   });
 });
 

@@ -50,7 +50,7 @@ describe('commands for a gateway that runs', () => {
     await using gateway = await startGateway(`${files.path}/meshgate.yaml`);
     const at = ['--admin', gateway.admin];
     await using client = await tlsClient(gateway.address, 'api.example.com');
-    await client.say('hello');
+    await client.echo('hello');
 
     const status = await command(['status', ...at]);
     expect(status).toMatchObject({

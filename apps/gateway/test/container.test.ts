@@ -56,7 +56,7 @@ async function folderFor(api: TlsTestBackend, settings: object): Promise<Folder>
 
 async function served(gateway: ReadyDaemon): Promise<string> {
   await using client = await tlsClient(gateway.address, 'api.example.com');
-  return await client.say('hello');
+  return await client.echo('hello');
 }
 
 needs('netns', containersAvailable())('a gateway in a container that can write nothing', () => {
@@ -105,7 +105,7 @@ needs('netns', containersAvailable())('a gateway in a container that can write n
     const waiting = served(gateway);
     gateway.send('SIGCONT');
     expect(await waiting).toBe('hello');
-    expect(await standing.say('still here')).toBe('still here');
+    expect(await standing.echo('still here')).toBe('still here');
     await until(async () => (await gateway.ask('/ready')).status === 200);
     standing.end();
     gateway.send('SIGQUIT');

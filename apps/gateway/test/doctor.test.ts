@@ -236,7 +236,7 @@ describe('the first failure that meshgate doctor tells of is the cause', () => {
   it.each(FAULTS)('when $cause', async ({ scene, says }) => {
     const findings = await findingsAt(await scene());
     const first = findings.find(({ outcome }) => outcome === 'failed');
-    expect(`${first?.asked}: ${first?.found}; ${first?.advice}`).toMatch(says);
+    expect(`${first?.check}: ${first?.found}; ${first?.advice}`).toMatch(says);
   });
 });
 
@@ -331,7 +331,7 @@ describe('the clocks of machine and agent', () => {
     [10_000, 41_000, 10_500, 'warning', "31 s behind the agent's"],
     [100_000, 20_000, 100_010, 'failed', "79 s ahead of the agent's"],
   ])('asked at %i, by the agent at %i, answered at %i: %s', (askedAt, agentAt, answeredAt, outcome, found) => {
-    expect(clockFinding(askedAt, agentAt, answeredAt)).toMatchObject({ asked: 'clock', outcome, found });
+    expect(clockFinding(askedAt, agentAt, answeredAt)).toMatchObject({ check: 'clock', outcome, found });
   });
 });
 

@@ -13,7 +13,7 @@ describe('a drain', () => {
     gateway.signal('SIGTERM');
     await gateway.said('listener closed');
     await expect(tlsClient(gateway.address, 'api.example.com')).rejects.toThrow('ECONNREFUSED');
-    expect(await client.say('not cut')).toBe('not cut');
+    expect(await client.echo('not cut')).toBe('not cut');
     client.end();
     expect(await gateway.ended).toBe(0);
     expect(await gateway.said('drain finished')).toMatchObject({ finished: 1, cut: 0 });

@@ -23,7 +23,7 @@ describe('a gateway with egress', () => {
     await using files = await filesWith({ port: service.address.port, allowAddresses: LOOPBACK });
     await using gateway = await startGateway(`${files.path}/meshgate.yaml`);
     await using client = await tlsClient(gateway.address, 'api.localhost', { ca: service.ca });
-    expect(await client.say('hello')).toBe('hello');
+    expect(await client.echo('hello')).toBe('hello');
     const { json } = await gateway.ask('/routes');
     expect(json).toMatchObject({ routes: [{ name: 'out', egress: { port: service.address.port }, backends: [] }] });
     const { stdout } = await meshgate(['explain', 'api.localhost', '--admin', gateway.admin]);

@@ -47,7 +47,7 @@ describe('GET /events', () => {
     const { data: status } = await firstOf(messages, ({ event }) => event === 'status');
     expect(status).toMatchObject({ ready: true, role: 'gateway', workers: 1, routes: 1, drain: { state: 'serving' } });
     await using client = await tlsClient(gateway.address, 'api.example.com');
-    await client.say('hello');
+    await client.echo('hello');
     const { data: traffic } = await firstOf(messages, ({ data }) => JSON.stringify(data).includes('"active":1'));
     expect(traffic).toMatchObject({ connections: 1, routes: { api: { active: 1, errors: {} } } });
 

@@ -21,7 +21,7 @@ describe('examples/custom-source', () => {
     await using files = await folder({ 'meshgate.yaml': { ...TEST_CONFIG, sources: [source] } });
     await using gateway = await startGateway(`${files.path}/meshgate.yaml`);
     await using client = await tlsClient(gateway.address, 'api.example.com', { ca: api.ca });
-    expect(await client.say('by the example')).toBe('by the example');
+    expect(await client.echo('by the example')).toBe('by the example');
     http.closeAllConnections();
     http.close();
   });

@@ -129,7 +129,7 @@ describe('exit status 1', () => {
     await using client = await tlsClient(gateway.address, 'api.example.com');
     gateway.signal('SIGWINCH');
     await gateway.said('drain started');
-    expect(await client.say('not cut')).toBe('not cut');
+    expect(await client.echo('not cut')).toBe('not cut');
     client.end();
     expect(await gateway.ended).toBe(1);
     expect(gateway.lines).toContainEqual(expect.objectContaining({ level: 'fatal', code: 'INTERNAL' }));

@@ -124,8 +124,8 @@ describe('a gateway', () => {
       ({ msg, removed }) => msg === 'routes updated: 1 route' && removed === 0 && countOf(gateway.lines) === 2,
     );
     await using fresh = await tlsClient(gateway.address, 'api.example.com');
-    expect(await fresh.say('hello')).toBe('hello');
-    expect(await old.say('still here')).toBe('still here');
+    expect(await fresh.echo('hello')).toBe('hello');
+    expect(await old.echo('still here')).toBe('still here');
     expect([before.accepted, after.accepted]).toEqual([1, 1]);
   });
 
@@ -152,7 +152,7 @@ describe('a gateway', () => {
     expect(problem).toMatchObject({ level: 'warn', source: 'file:routes.yaml' });
     expect(problem['msg']).toContain('routes.yaml:2:5: unknown key "naem": did you mean "name"?');
     await using client = await tlsClient(gateway.address, 'api.example.com');
-    expect(await client.say('still')).toBe('still');
+    expect(await client.echo('still')).toBe('still');
     const { status, json } = await gateway.ask('/ready');
     expect({ status, json: JSON.stringify(json) }).toMatchObject({
       status: 200,
@@ -190,7 +190,7 @@ describe('a gateway', () => {
     await files.write('observer.mjs', THROWING_OBSERVER);
     await using gateway = await startGateway(`${files.path}/meshgate.yaml`);
     await using client = await tlsClient(gateway.address, 'api.example.com');
-    expect(await client.say('still')).toBe('still');
+    expect(await client.echo('still')).toBe('still');
     expect(await gateway.line(({ observer }) => observer === 'mine')).toMatchObject({ msg: 'observer failed: oops' });
   });
 

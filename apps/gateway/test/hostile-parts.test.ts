@@ -202,7 +202,7 @@ async function goodOnEach(gateway: ReadyDaemon, workers: ReadonlySet<string>): P
   const clients: TlsClient[] = [];
   for (const without = new Set(workers); without.size > 0;) {
     const client = await tlsClient(gateway.address, GOOD);
-    expect(await client.say('carried')).toBe('carried');
+    expect(await client.echo('carried')).toBe('carried');
     clients.push(client);
     const { connections } = (await gateway.ask('/connections')).json as { readonly connections: readonly LogLine[] };
     // Of those that failed none is left.
@@ -232,7 +232,7 @@ describe.each(WORKERS)('with workers: %d,', (workers) => {
     gateway.signal('SIGTERM');
     await gateway.said('listener closed');
     for (const client of clients) {
-      expect(await client.say('not cut')).toBe('not cut');
+      expect(await client.echo('not cut')).toBe('not cut');
       client.end();
     }
     expect(await gateway.ended).toBe(0);
@@ -249,7 +249,7 @@ describe.each(WORKERS)('with workers: %d,', (workers) => {
     await using client = await tlsClient(gateway.address, GOOD);
     gateway.signal('SIGTERM');
     await gateway.said('listener closed');
-    expect(await client.say('not cut')).toBe('not cut');
+    expect(await client.echo('not cut')).toBe('not cut');
     client.end();
     expect(await gateway.ended).toBe(0);
     expect(await gateway.said('drain finished')).toMatchObject({ finished: 1, cut: 0 });

@@ -204,7 +204,7 @@ describe('a plugin', () => {
       'once runs in the primary',
     ]);
     const client = await tlsClient(gateway.address, 'api.example.com', { ca: backend.ca });
-    await client.say('hello');
+    await client.echo('hello');
     await client[Symbol.asyncDispose]();
     const series = async (): Promise<string> => (await fetch(new URL('/metrics', gateway.admin))).text();
     await expect.poll(series).toContain('meshgate_plugin_mine_closed_total 1');

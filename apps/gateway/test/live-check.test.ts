@@ -147,21 +147,21 @@ describe('names of backends', () => {
       hosts.map((host) => ({ host, port: 1 })),
       system,
     );
-    expect(findings.toSorted((one, other) => (one.asked < other.asked ? -1 : 1))).toEqual([
+    expect(findings.toSorted((one, other) => (one.check < other.check ? -1 : 1))).toEqual([
       {
-        asked: 'name gone.example',
+        check: 'name gone.example',
         outcome: 'failed',
         found: expect.any(String) as string,
         advice: 'correct the name, or add it to the hosts file or the name system',
       },
       {
-        asked: 'name ill.example',
+        check: 'name ill.example',
         outcome: 'failed',
         found: expect.any(String) as string,
         advice: 'look at /etc/resolv.conf and its name servers',
       },
-      { asked: 'names of backends', outcome: 'ok', found: '1 of 3 names resolve' },
+      { check: 'names of backends', outcome: 'ok', found: '1 of 3 names resolve' },
     ]);
-    expect(server.questions.filter((question) => question === 'A db.example')).toHaveLength(1);
+    expect(server.queries.filter((question) => question === 'A db.example')).toHaveLength(1);
   });
 });

@@ -111,7 +111,7 @@ describe('the OpenAPI document', () => {
     files = use(await gatewayFolder([api]));
     gateway = use(await startGateway(`${files.path}/meshgate.yaml`));
     const client = use(await tlsClient(gateway.address, 'api.example.com'));
-    await client.say('hello');
+    await client.echo('hello');
     const silent = use(await rawClient(gateway.address));
     await silent.send(Uint8Array.of(0x16));
     while (!JSON.stringify((await gateway.ask('/connections')).json).includes('sniffing'));

@@ -201,7 +201,7 @@ needs('chromium', findChromium())('the page in a browser', () => {
       await using gateway = await startGateway(`${files.path}/meshgate.yaml`);
       await using kept = await tlsClient(gateway.address, 'api.example.com');
       await using client = await tlsClient(gateway.address, 'hostile.example.com');
-      for (const one of [kept, client]) expect(await one.say('hello')).toBe('hello');
+      for (const one of [kept, client]) expect(await one.echo('hello')).toBe('hello');
       await page.goto(gateway.admin);
       await page.getByText('Ready', { exact: true }).waitFor();
       await page.goto(`${gateway.admin}/#routes`);
@@ -214,7 +214,7 @@ needs('chromium', findChromium())('the page in a browser', () => {
       await page.getByText('Connection 2 is closed.').waitFor();
       await client.closed;
       expect(await gateway.line(({ id }) => id === '2')).toMatchObject({ code: 'CLOSED_BY_ADMIN', route: HOSTILE });
-      expect(await kept.say('still')).toBe('still');
+      expect(await kept.echo('still')).toBe('still');
       await page.getByText('1 of 1 connections').waitFor();
       await page.goto(`${gateway.admin}/#explain`);
       await page.getByLabel('Server name').fill('api.example.com');

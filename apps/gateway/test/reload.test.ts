@@ -158,11 +158,11 @@ for (const { transport, workers, declare } of [
       expect(listeners).toMatchObject([{ name: 'second', bound: true }]);
       const [second = gateway.address] = listeners;
       await using late = await tlsClient(second, 'web.example.com');
-      expect(await late.say('hello')).toBe('hello');
+      expect(await late.echo('hello')).toBe('hello');
       await using still = await tlsClient(second, 'api.example.com');
-      expect(await still.say('kept')).toBe('kept');
+      expect(await still.echo('kept')).toBe('kept');
       await expect(rawClient(gateway.address)).rejects.toThrow('ECONNREFUSED');
-      expect(await client.say('not cut')).toBe('not cut');
+      expect(await client.echo('not cut')).toBe('not cut');
     });
 
     it('changes limits and the log, and says what needs a restart', async () => {
@@ -184,7 +184,7 @@ for (const { transport, workers, declare } of [
         Array.from({ length: workers * 8 }, () => tlsClient(gateway.address, 'api.example.com')),
       );
       expect(others.filter(({ status }) => status === 'fulfilled').length).toBeLessThan(workers);
-      expect(await first.say('kept')).toBe('kept');
+      expect(await first.echo('kept')).toBe('kept');
       for (const other of others) if (other.status === 'fulfilled') await other.value[Symbol.asyncDispose]();
       expect(gateway.lines.filter(({ durationMs }) => durationMs !== undefined)).toEqual([]);
     });
@@ -238,7 +238,7 @@ for (const { transport, workers, declare } of [
         );
       for (let round = 0; round <= workers; round += 1) {
         await using client = await tlsClient(gateway.address, 'api.example.com');
-        expect(await client.say('as before')).toBe('as before');
+        expect(await client.echo('as before')).toBe('as before');
       }
     });
   });

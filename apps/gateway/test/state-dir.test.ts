@@ -53,7 +53,7 @@ describe('a gateway with a state folder', () => {
     await files.write('silent', '');
     await using second = await startGateway(`${files.path}/meshgate.yaml`);
     await using client = await tlsClient(second.address, 'api.example.com');
-    expect(await client.say('by the kept routes')).toBe('by the kept routes');
+    expect(await client.echo('by the kept routes')).toBe('by the kept routes');
     expect(await second.ask('/ready')).toMatchObject({
       status: 200,
       json: { warnings: [expect.stringContaining('source remote: no answer yet: routes are those kept on')] },

@@ -82,7 +82,7 @@ needs('epoll', typeof libc !== 'string' || libc)('a gateway that systemd starts'
       const { admin } = (await gateway.said('ready')) as unknown as { readonly admin: string };
       expect(await receiver.next()).toContain('READY=1');
       await using client = await tlsClient({ host: '127.0.0.1', port }, 'api.example.com');
-      expect(await client.say('hello')).toBe('hello');
+      expect(await client.echo('hello')).toBe('hello');
       const operator = adminClient(new URL(admin));
       expect(await operator.change('POST', '/reload')).toEqual({ changes: [] });
       expect(await receiver.next()).toMatch(/^RELOADING=1\nMONOTONIC_USEC=\d+\n/);
@@ -91,7 +91,7 @@ needs('epoll', typeof libc !== 'string' || libc)('a gateway that systemd starts'
       const told = [await receiver.next(), await receiver.next()].join('\n');
       expect(told).toContain(`MAINPID=${pid}\nREADY=1`);
       await using late = await tlsClient({ host: '127.0.0.1', port }, 'api.example.com');
-      expect(await late.say('hello')).toBe('hello');
+      expect(await late.echo('hello')).toBe('hello');
       for (const peer of [client, late]) await peer[Symbol.asyncDispose]();
       process.kill(pid, 'SIGTERM');
       expect(await receiver.next()).toContain('STOPPING=1');
@@ -128,7 +128,7 @@ needs('epoll', typeof libc !== 'string' || libc)('a gateway whose sockets system
       await using second = activated(config, { sockets: stored, names, env });
       for (const fd of stored) libc.close(fd);
       await using client = await waiting;
-      expect(await client.say('hello')).toBe('hello');
+      expect(await client.echo('hello')).toBe('hello');
       await systemd.discarded(names[1] ?? '');
       await expect(rawClient({ host: '127.0.0.1', port: other })).rejects.toThrow('ECONNREFUSED');
       expect(second.lines.filter(({ level }) => level === 'warn' || level === 'error')).toEqual([]);

@@ -127,10 +127,10 @@ for (const workers of [1, 2]) {
             while (catalog.registeredBy === before) await nextTurn();
             expect(await ask(gateway).change('POST', '/reload')).toEqual({ changes: [] });
             await using late = await place.connect();
-            expect(await late.say('hello')).toBe('hello');
+            expect(await late.echo('hello')).toBe('hello');
           }
           expect(catalog.registeredBy).not.toBe(first);
-          expect(await live.say('not cut')).toBe('not cut');
+          expect(await live.echo('not cut')).toBe('not cut');
           live.end();
           expect(await gateway.exited).toBe(0);
           expect(await ask(gateway).get('/ready')).toMatchObject({ ready: true, warnings: [] });
@@ -155,11 +155,11 @@ describeWithConsul('an upgrade while the agent is away', () => {
       await using place = await scene(consul, {});
       await using gateway = await upgradable(`${place.files.path}/meshgate.yaml`);
       await using live = await place.connect();
-      expect(await live.say('before')).toBe('before');
+      expect(await live.echo('before')).toBe('before');
       await consul.kill();
       const pid = await upgraded(gateway);
       await using late = await place.connect();
-      expect(await late.say('hello')).toBe('hello');
+      expect(await late.echo('hello')).toBe('hello');
       await consul.restart();
       await using catalog = watched(consul, 'mesh-gateway');
       await catalog.until(/^edge-1: service:edge-1/);

@@ -24,7 +24,7 @@ async function load(gateway: ReadyDaemon) {
     while (!over.signal.aborted) {
       try {
         await using client = await tlsClient(gateway.address, 'api.example.com');
-        if ((await client.say('hello')) !== 'hello') failed.push('another answer');
+        if ((await client.echo('hello')) !== 'hello') failed.push('another answer');
         served += 1;
       } catch (reason) {
         failed.push(String(reason));
@@ -35,7 +35,7 @@ async function load(gateway: ReadyDaemon) {
     while (!over.signal.aborted) {
       try {
         await using client = await tlsClient(gateway.address, 'api.example.com');
-        for (let sent = 0; sent < 50 && !over.signal.aborted; sent += 1) await client.say('x'.repeat(64 * 1024));
+        for (let sent = 0; sent < 50 && !over.signal.aborted; sent += 1) await client.echo('x'.repeat(64 * 1024));
       } catch (reason) {
         failed.push(`stream: ${String(reason)}`);
       }
@@ -79,7 +79,7 @@ for (const { transport, declare, shape, workers, isUnix } of KINDS) {
         pids.push(await upgraded(gateway));
         expect(await ask(gateway).change('POST', '/reload')).toEqual({ changes: [] });
       }
-      expect(await old.say('not cut')).toBe('not cut');
+      expect(await old.echo('not cut')).toBe('not cut');
       old.end();
       expect(await gateway.exited).toBe(0);
       const { served, failed } = await traffic.end();
@@ -107,7 +107,7 @@ describe('an upgrade', () => {
     expect(first).toMatchObject({ status: 0, stdout: expect.stringMatching(/^process \d+ serves/) });
     expect(await gateway.exited).toBe(0);
     await using client = await tlsClient({ host: `unix:${path}`, port: 0 }, 'api.example.com');
-    expect(await client.say('hello')).toBe('hello');
+    expect(await client.echo('hello')).toBe('hello');
     // One that fails leaves the paths as well.
     await files.write('meshgate.yaml', { ...settings, listeners: [...settings.listeners, { ...taken }] });
     expect(await meshgate(['upgrade', '--admin', admin])).toMatchObject({ status: 1 });
@@ -115,7 +115,7 @@ describe('an upgrade', () => {
     const again = await meshgate(['upgrade', '--admin', admin]);
     expect(again).toMatchObject({ status: 0 });
     await using late = await tlsClient({ host: `unix:${path}`, port: 0 }, 'api.example.com');
-    expect(await late.say('hello')).toBe('hello');
+    expect(await late.echo('hello')).toBe('hello');
     await late[Symbol.asyncDispose]();
     await client[Symbol.asyncDispose]();
     process.kill(Number(/process (\d+)/.exec(again.stdout)?.[1]), 'SIGTERM');
@@ -146,9 +146,9 @@ describe('an upgrade', () => {
       msg: expect.stringContaining('no successor, going on as before'),
     });
     expect(gateway.stderr).toContain('expected a list');
-    expect(await client.say('as before')).toBe('as before');
+    expect(await client.echo('as before')).toBe('as before');
     await using another = await tlsClient(gateway.address, 'api.example.com');
-    expect(await another.say('as before')).toBe('as before');
+    expect(await another.echo('as before')).toBe('as before');
     expect(await gateway.ask('/ready')).toMatchObject({ status: 200 });
   });
 });

@@ -91,7 +91,7 @@ for (const { name: transport, declare } of TRANSPORTS) {
       const up = 'meshgate_bytes_total{route="api",direction="up"}';
       const before = await scraped(gateway, up);
       expect(before).toBeGreaterThan(0);
-      for (const client of all.clients) expect(await client.say('hello')).toBe('hello');
+      for (const client of all.clients) expect(await client.echo('hello')).toBe('hello');
       expect(await scraped(gateway, up)).toBeGreaterThan(before);
     });
 
@@ -101,7 +101,7 @@ for (const { name: transport, declare } of TRANSPORTS) {
       await using gateway = await startGateway(`${files.path}/meshgate.yaml`);
       expect(await gateway.said('ready')).toMatchObject({ workers: 2, transport });
       await using all = await clientsOnEach(gateway, 2);
-      for (const client of all.clients) expect(await client.say('hello')).toBe('hello');
+      for (const client of all.clients) expect(await client.echo('hello')).toBe('hello');
       const { length } = all.clients;
       const { connections } = (await gateway.ask('/connections')).json as ConnectionsAnswer;
       expect(new Set(connections.map(({ id }) => id)).size).toBe(length);
@@ -124,7 +124,7 @@ for (const { name: transport, declare } of TRANSPORTS) {
       const served = async (name: string): Promise<void> => {
         const address = { ...gateway, address: { host: at(name).address, port: 0 } };
         await using all = await clientsOnEach(address, 2);
-        for (const client of all.clients) expect(await client.say('hello')).toBe('hello');
+        for (const client of all.clients) expect(await client.echo('hello')).toBe('hello');
       };
       await served('first');
       process.kill(children(gateway.pid)[0] ?? 0, 'SIGKILL');
@@ -182,7 +182,7 @@ for (const { name: transport, declare } of TRANSPORTS) {
         // Workers are told a little later than the primary says so.
         const client = await tlsClient(gateway.address, 'web.example.com').catch(() => undefined);
         if (client === undefined) continue;
-        expect(await client.say('new')).toBe('new');
+        expect(await client.echo('new')).toBe('new');
         for (const worker of await busyWorkers(gateway)) seen.add(worker);
         await client[Symbol.asyncDispose]();
       }
@@ -203,12 +203,12 @@ for (const { name: transport, declare } of TRANSPORTS) {
       await until(async () => (await scraped(gateway, 'meshgate_workers')) === 2);
       const { served } = await stream.end();
       expect(served).toBeGreaterThan(0);
-      const lives = await Promise.all(all.clients.map((client) => client.say('still').catch(() => 'cut')));
+      const lives = await Promise.all(all.clients.map((client) => client.echo('still').catch(() => 'cut')));
       expect(new Set(lives)).toEqual(new Set(['still', 'cut']));
       expect(await scraped(gateway, accepted)).toBeGreaterThanOrEqual(before);
       expect(await scraped(gateway, 'meshgate_worker_losses_total')).toBe(1);
       await using after = await clientsOnEach(gateway, 2);
-      for (const client of after.clients) expect(await client.say('again')).toBe('again');
+      for (const client of after.clients) expect(await client.echo('again')).toBe('again');
     });
 
     it('know every route before they listen, also in the place of one that was killed', async () => {
@@ -222,7 +222,7 @@ for (const { name: transport, declare } of TRANSPORTS) {
       await listens(gateway, '4');
       await until(async () => (await scraped(gateway, 'meshgate_workers')) === 2);
       await using all = await clientsOnEach(gateway, 2);
-      for (const client of all.clients) expect(await client.say('known')).toBe('known');
+      for (const client of all.clients) expect(await client.echo('known')).toBe('known');
       await stream.end();
       expect(gateway.lines.filter(({ code }) => code === 'ROUTE_NOT_FOUND')).toEqual([]);
     });
@@ -239,7 +239,7 @@ for (const { name: transport, declare } of TRANSPORTS) {
       await until(() => isRefused(gateway));
       expect((await gateway.ask('/drain')).json).toMatchObject({ state: 'finishing', remaining: length, cut: 0 });
       expect((await gateway.ask('/ready')).status).toBe(503);
-      for (const client of all.clients) expect(await client.say('not cut')).toBe('not cut');
+      for (const client of all.clients) expect(await client.echo('not cut')).toBe('not cut');
       for (const client of all.clients) client.end();
       expect(await gateway.ended).toBe(0);
       expect(await gateway.said('drain finished')).toMatchObject({ finished: length, cut: 0 });
@@ -284,7 +284,7 @@ function streamOf(gateway: ReadyDaemon): { end(): Promise<{ readonly served: num
       // What the worker that dies has in its hands is lost, and nothing else is looked at here.
       const client = await tlsClient(gateway.address, 'api.example.com').catch(() => undefined);
       if (client === undefined) continue;
-      served += (await client.say('x').catch(() => '')) === 'x' ? 1 : 0;
+      served += (await client.echo('x').catch(() => '')) === 'x' ? 1 : 0;
       await client[Symbol.asyncDispose]();
     }
   })();
@@ -333,7 +333,7 @@ describe('workers', () => {
     await using all = await clientsOnEach(gateway, 2);
     for (const pid of children(gateway.pid))
       for (const name of ['SIGTERM', 'SIGINT', 'SIGHUP']) process.kill(pid, name);
-    for (const client of all.clients) expect(await client.say('here')).toBe('here');
+    for (const client of all.clients) expect(await client.echo('here')).toBe('here');
     expect(await scraped(gateway, 'meshgate_worker_losses_total')).toBe(0);
   });
 
@@ -376,7 +376,7 @@ describe('workers', () => {
     gateway.signal('SIGKILL');
     await gateway.line(({ worker, msg }) => worker === '1' && msg === 'primary process gone, draining');
     await gateway.line(({ worker, msg }) => worker === '2' && msg === 'primary process gone, draining');
-    for (const client of all.clients) expect(await client.say('still')).toBe('still');
+    for (const client of all.clients) expect(await client.echo('still')).toBe('still');
     for (const client of all.clients) client.end();
     // Its output is closed when the last process that has it has ended.
     await gateway.ended;
@@ -389,7 +389,7 @@ describe('workers', () => {
     await using gateway = await startGateway(`${files.path}/meshgate.yaml`);
     await using client = await tlsClient(gateway.address, 'api.example.com');
     await gateway.line(({ service, msg }) => service === 'workers' && String(msg).includes('thrown on purpose'));
-    expect(await client.say('not cut')).toBe('not cut');
+    expect(await client.echo('not cut')).toBe('not cut');
     await listens(gateway, '3');
     client.end();
     gateway.signal('SIGTERM');

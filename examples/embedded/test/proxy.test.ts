@@ -22,7 +22,7 @@ it('carries TLS to the backend of the name, tells of it whatever another observe
   };
   const proxy = await startProxy({ host: '127.0.0.1', port: 0 }, source, [broken, events]);
   await using client = await tlsClient(proxy.address, 'api.example.com', { ca: api.ca });
-  expect(await client.say('hello')).toBe('hello');
+  expect(await client.echo('hello')).toBe('hello');
   const stopped = proxy.stop();
   client.end();
   await stopped;

@@ -151,7 +151,7 @@ it('the slow transport carries what Node carries', async () => {
   });
   await proxy.start();
   await using client = await tlsClient(proxy.address, 'api.example.com', { ca: api.ca });
-  expect(await client.say('hello')).toBe('hello');
+  expect(await client.echo('hello')).toBe('hello');
   await proxy.stop(AbortSignal.abort());
 });
 

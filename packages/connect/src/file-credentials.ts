@@ -36,18 +36,18 @@ export function fileCredentials(files: CredentialFiles): CredentialsSource {
 
   async function* watch(signal: AbortSignal): AsyncGenerator<Credentials, void, void> {
     let last: string | undefined;
-    let doubtful: string | undefined;
+    let mismatched: string | undefined;
     while (!signal.aborted) {
-      const texts = await readTexts(files);
-      const text = JSON.stringify(texts);
+      const contents = await readContents(files);
+      const text = JSON.stringify(contents);
       if (text !== last) {
-        const checked = check(texts, files);
+        const checked = check(contents, files);
         if (checked.kind === 'good') {
           last = text;
           yield checked.credentials;
           // A certificate is written before its key or after it: what does not match yet will soon.
-        } else if (last === undefined || text === doubtful) throw problem(checked.file, checked.message);
-        doubtful = text;
+        } else if (last === undefined || text === mismatched) throw problem(checked.file, checked.message);
+        mismatched = text;
       }
       await pause(REREAD_MS, signal);
     }
@@ -60,7 +60,7 @@ export function fileCredentials(files: CredentialFiles): CredentialsSource {
  * @throws ConfigProblems with the file, and what was expected and found in it
  */
 export async function readCredentials(files: CredentialFiles): Promise<Credentials> {
-  const checked = check(await readTexts(files), files);
+  const checked = check(await readContents(files), files);
   if (checked.kind === 'wrong') throw problem(checked.file, checked.message);
   return checked.credentials;
 }
@@ -68,14 +68,14 @@ export async function readCredentials(files: CredentialFiles): Promise<Credentia
 // Three small files: nothing for a disk, and soon enough for certificates that are renewed hours before they expire.
 const REREAD_MS = 1_000;
 
-interface Texts {
+interface FileContents {
   readonly ca: string;
   readonly cert: string;
   readonly key: string;
   readonly peers: readonly PeerTrust[];
 }
 
-async function readTexts({ ca, cert, key, peers = {} }: CredentialFiles): Promise<Texts> {
+async function readContents({ ca, cert, key, peers = {} }: CredentialFiles): Promise<FileContents> {
   const [root, certificate, privateKey] = await Promise.all([rootsAt(ca), textOf(cert), textOf(key)]);
   const trust = Object.entries(peers).map(async ([peer, path]) => ({ peer, roots: [await rootsAt(path)] }));
   return { ca: root, cert: certificate, key: privateKey, peers: await Promise.all(trust) };
@@ -89,8 +89,8 @@ async function rootsAt(path: string): Promise<string> {
       .catch(() => false);
   if (!(await isFolder(path))) return textOf(path);
   const names = (await readdir(path)).filter((name) => !name.startsWith('.')).toSorted();
-  const texts = await Promise.all(names.map((name) => readRegularFile(join(path, name)).catch(() => '')));
-  return texts.filter((text) => text.includes('-----BEGIN')).join('\n');
+  const contents = await Promise.all(names.map((name) => readRegularFile(join(path, name)).catch(() => '')));
+  return contents.filter((text) => text.includes('-----BEGIN')).join('\n');
 }
 
 async function textOf(file: string): Promise<string> {
@@ -110,7 +110,7 @@ type ReadCredentials =
   /** `message`: what was expected in `file`, and what was found. */
   | { readonly kind: 'wrong'; readonly file: string; readonly message: string };
 
-function check({ ca, cert, key, peers }: Texts, files: CredentialFiles): ReadCredentials {
+function check({ ca, cert, key, peers }: FileContents, files: CredentialFiles): ReadCredentials {
   const wrong = (file: string, message: string): ReadCredentials => ({ kind: 'wrong', file, message });
   const [leaf] = wholeChainIn(cert);
   if (wholeChainIn(ca).length === 0) return wrong(files.ca, 'expected at least one root in PEM, found none');

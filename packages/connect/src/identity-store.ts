@@ -29,12 +29,12 @@ export interface CertificateStatus {
 export class IdentityStore implements Service {
   readonly name = 'identity';
   readonly #options: IdentityStoreOptions;
-  readonly #latest = new Cell<Identity>();
+  readonly #identity = new Cell<Identity>();
   readonly #scope = openScope();
   #following: Promise<unknown> = Promise.resolve();
   #accepted: { readonly text: string; readonly identity: Identity } | undefined;
   #error: Error | undefined;
-  #told: CertificateState = 'good';
+  #reported: CertificateState = 'good';
   #timer: NodeJS.Timeout | undefined;
 
   constructor(options: IdentityStoreOptions) {
@@ -43,7 +43,7 @@ export class IdentityStore implements Service {
 
   /** What handshakes take now; `undefined` until credentials have come. */
   get current(): Identity | undefined {
-    return this.#latest.value;
+    return this.#identity.value;
   }
 
   /** How the certificate is doing at the moment. */
@@ -60,7 +60,7 @@ export class IdentityStore implements Service {
 
   /** Each identity from now on, the one in use first. Ends when `signal` aborts. */
   changes(signal: AbortSignal): AsyncGenerator<Identity, void, void> {
-    return this.#latest.watch(signal);
+    return this.#identity.watch(signal);
   }
 
   /** Does not wait for the source: listeners do, by {@link IdentityStore.changes}. */
@@ -91,8 +91,8 @@ export class IdentityStore implements Service {
   #take(identity: Identity): void {
     const { source, observer } = this.#options;
     observer.observe({ type: 'certificate.installed', source: source.name, certificate: certificateOf(identity) });
-    this.#latest.set(identity);
-    this.#told = 'good';
+    this.#identity.set(identity);
+    this.#reported = 'good';
     this.#age(identity);
   }
 
@@ -102,14 +102,14 @@ export class IdentityStore implements Service {
     const { source, observer } = this.#options;
     const now = new Date();
     const state = certificateState(identity, now);
-    if (state !== 'good' && state !== this.#told)
+    if (state !== 'good' && state !== this.#reported)
       observer.observe({
         type: 'certificate.aged',
         source: source.name,
         certificate: certificateOf(identity),
         state,
       });
-    this.#told = state;
+    this.#reported = state;
     if (state === 'expired') return;
     const next = state === 'good' ? identity.renewalDue : identity.validUntil;
     const waitMs = Math.min(next.getTime() - now.getTime(), LONGEST_WAIT_MS);

@@ -77,18 +77,18 @@ function peersOf(
   { peers = [], trustDomain: own }: Credentials,
   contextFor: (roots: readonly string[]) => SecureContext,
 ): ReadonlyMap<string, PeerIdentity> {
-  const taken = new Set([own.toLowerCase()]);
+  const claimed = new Set([own.toLowerCase()]);
   return new Map(
     peers.map(({ peer, roots }): [string, PeerIdentity] => {
       const bundle = readBundle(roots);
       if (typeof bundle === 'string') return [peer, { kind: 'refused', peer, reason: bundle }];
       const { trustDomain, certificates } = bundle;
       // Of two clusters with one name nobody could say which of them a caller is of.
-      if (taken.has(trustDomain)) {
+      if (claimed.has(trustDomain)) {
         const reason = `its trust domain ${trustDomain} is that of this cluster or of another peer`;
         return [peer, { kind: 'refused', peer, reason }];
       }
-      taken.add(trustDomain);
+      claimed.add(trustDomain);
       const context = contextFor(certificates.map(String));
       return [peer, { kind: 'trusted', peer, trustDomain, roots: certificates, context }];
     }),

@@ -31,14 +31,14 @@ export async function acceptMutualTls(
   // Belongs to the client's buffer, which others fill again.
   const received = Uint8Array.from(head);
   client.consume(received.length);
-  let met: Met | undefined;
+  let handshake: ServerHandshake | undefined;
   let socket: Socket | undefined;
   const upgrade = async (raw: Socket): Promise<Socket> => {
     socket = raw;
     if (received.length > 0) raw.unshift(received);
     const { tls, trace } = await serverHandshake(raw, identity);
-    met = clientOf(tls, identity, raw);
-    if (trace !== undefined) met = { ...met, hello: { ...met.hello, trace } };
+    handshake = clientOf(tls, identity, raw);
+    if (trace !== undefined) handshake = { ...handshake, hello: { ...handshake.hello, trace } };
     return tls;
   };
   const explainLoss = (): string => `the client may have refused the certificate of ${describeIdentity(identity)}`;
@@ -49,15 +49,15 @@ export async function acceptMutualTls(
       return { kind: 'left' };
     throw reason;
   }
-  if (met === undefined) throw new ProxyError('INTERNAL', 'a handshake without a hello');
-  client.set(CALLER, met.caller);
-  return { kind: 'hello', hello: met.hello };
+  if (handshake === undefined) throw new ProxyError('INTERNAL', 'a handshake without a hello');
+  client.set(CALLER, handshake.caller);
+  return { kind: 'hello', hello: handshake.hello };
 }
 
 const NOTHING = new Uint8Array();
 
 /** What a client has said and proved. */
-interface Met {
+interface ServerHandshake {
   readonly hello: Hello;
   readonly caller: Caller;
 }
@@ -85,8 +85,8 @@ function serverHandshake(raw: Socket, identity: Identity): Promise<AcceptedHands
       tls.destroy(error);
     });
     tls.on('error', (error: NodeJS.ErrnoException) => reject(handshakeFailure(error, identity)));
-    tls.once('end', () => reject(left('the client closed', identity)));
-    tls.once('close', () => reject(left('the connection was closed', identity)));
+    tls.once('end', () => reject(clientClosed('the client closed', identity)));
+    tls.once('close', () => reject(clientClosed('the connection was closed', identity)));
     tls.once('secure', () => resolve({ tls, trace: trace() }));
   });
 }
@@ -97,17 +97,17 @@ function handshakeFailure(error: NodeJS.ErrnoException, identity: Identity): Pro
     const message = `expected a client certificate of ${identity.trustDomain}, found none`;
     return new ProxyError('DOWNSTREAM_UNTRUSTED', message, options);
   }
-  if (refusalByAlert(error)) return left(`the client refused it (${tlsReason(error)})`, identity, options);
-  if (error.code?.startsWith('ERR_SSL_') !== true) return left(tlsReason(error), identity, options);
+  if (refusalByAlert(error)) return clientClosed(`the client refused it (${tlsReason(error)})`, identity, options);
+  if (error.code?.startsWith('ERR_SSL_') !== true) return clientClosed(tlsReason(error), identity, options);
   return new ProxyError('DOWNSTREAM_UNTRUSTED', `expected a TLS handshake, found ${tlsReason(error)}`, options);
 }
 
-function left(what: string, identity: Identity, options?: ErrorOptions): ProxyError {
+function clientClosed(what: string, identity: Identity, options?: ErrorOptions): ProxyError {
   const message = `${what} during the handshake, shown the certificate of ${describeIdentity(identity)}`;
   return new ProxyError('DOWNSTREAM_RESET', message, options);
 }
 
-function clientOf(tls: TLSSocket, identity: Identity, raw: Socket): Met {
+function clientOf(tls: TLSSocket, identity: Identity, raw: Socket): ServerHandshake {
   const caller = callerBehind(tls, identity);
   if (typeof caller === 'string') {
     // A reset: after an orderly end the client would believe that it had been served.

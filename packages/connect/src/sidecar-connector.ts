@@ -91,9 +91,9 @@ class UpstreamConnectors {
     if (identity === undefined) throw noCertificate();
     const failures: ProxyError[] = [];
     const endsAt = performance.now() + this.#timeFor(legs);
-    for (const [index, { route, server, nobody, withoutBackend }] of legs.entries()) {
-      if (nobody !== undefined) {
-        failures.push(new ProxyError(withoutBackend, `${name}: ${nobody}`));
+    for (const [index, { route, server, unreachableReason, withoutBackend }] of legs.entries()) {
+      if (unreachableReason !== undefined) {
+        failures.push(new ProxyError(withoutBackend, `${name}: ${unreachableReason}`));
         continue;
       }
       // Before anybody is dialled, so that no server is blamed for what this proxy lacks.
@@ -103,9 +103,9 @@ class UpstreamConnectors {
         continue;
       }
       try {
-        const leftMs = Math.max(endsAt - performance.now(), 0);
+        const remainingMs = Math.max(endsAt - performance.now(), 0);
         // One that hangs must leave time for the others.
-        const withinMs = index === legs.length - 1 ? leftMs : leftMs / 2;
+        const withinMs = index === legs.length - 1 ? remainingMs : remainingMs / 2;
         return traced(await this.#connectorTo(server, passiveHealthCheck).connect(route, context, withinMs));
       } catch (reason) {
         if (context.abandoned !== undefined) throw reason;

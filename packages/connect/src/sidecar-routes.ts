@@ -28,7 +28,7 @@ export interface Leg {
   /** Who must be there. */
   readonly server: ExpectedServer;
   /** Why it has no backend; absent when it has. */
-  readonly nobody?: string;
+  readonly unreachableReason?: string;
   /** What a connection to it then ends with. */
   readonly withoutBackend: UpstreamTarget['withoutBackend'];
 }
@@ -148,7 +148,10 @@ function longestOf(routes: readonly Route[]): Pick<Route, 'connectTimeoutMs'> {
   return own.length === 0 ? {} : { connectTimeoutMs: Math.max(...own) };
 }
 
-function legOf(name: string, { target, path, backends, nobody, withoutBackend, facts }: UpstreamTarget): Leg {
+function legOf(
+  name: string,
+  { target, path, backends, unreachableReason, withoutBackend, facts }: UpstreamTarget,
+): Leg {
   const { serverName, identities, peer, connectTimeoutMs } = target;
   return {
     route: {
@@ -162,7 +165,7 @@ function legOf(name: string, { target, path, backends, nobody, withoutBackend, f
     },
     server: { serverName, identities, ...(peer === undefined ? {} : { peer }) },
     withoutBackend,
-    ...(nobody === undefined ? {} : { nobody }),
+    ...(unreachableReason === undefined ? {} : { unreachableReason }),
   };
 }
 

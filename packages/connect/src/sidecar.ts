@@ -44,13 +44,13 @@ export interface SidecarParts {
 
 /** The parts of a Connect proxy. Nothing runs before they are followed; `routes` is what keeps the others up to date. */
 export function sidecarParts({ proxy, identity }: SidecarOptions): SidecarParts {
-  const latest = new Cell<ProxyView>();
+  const view = new Cell<ProxyView>();
   return {
-    routes: { name: proxy.name, watch: (signal) => routesOf(proxy, latest, signal) },
-    listeners: { name: proxy.name, watch: (signal) => listenersOf(latest, identity, signal) },
-    filter: { name: 'connect', filter: (client) => accept(client, identity, latest.value) },
-    transport: (inner) => withUnixSockets(inner, () => latest.value),
-    intentions: byIntentions(latest),
+    routes: { name: proxy.name, watch: (signal) => routesOf(proxy, view, signal) },
+    listeners: { name: proxy.name, watch: (signal) => listenersOf(view, identity, signal) },
+    filter: { name: 'connect', filter: (client) => accept(client, identity, view.value) },
+    transport: (inner) => withUnixSockets(inner, () => view.value),
+    intentions: byIntentions(view),
   };
 }
 
@@ -69,23 +69,23 @@ export function byListener(routes: { readonly table: RouteTable }): Resolver {
 
 async function* routesOf(
   proxy: ProxySource,
-  latest: Cell<ProxyView>,
+  current: Cell<ProxyView>,
   signal: AbortSignal,
 ): AsyncGenerator<RouteSnapshot> {
   for await (const view of proxy.watch(signal)) {
     yield sidecarRoutes(view);
     // Asked for the next one: this one is in use, and listeners may follow it.
-    latest.set(view);
+    current.set(view);
   }
 }
 
 async function* listenersOf(
-  latest: Cell<ProxyView>,
+  current: Cell<ProxyView>,
   identity: IdentityStore,
   signal: AbortSignal,
 ): AsyncGenerator<readonly ListenAddress[]> {
   await identity.changes(signal).next();
-  for await (const view of latest.watch(signal)) yield sidecarListeners(view);
+  for await (const view of current.watch(signal)) yield sidecarListeners(view);
 }
 
 async function accept(
@@ -93,24 +93,24 @@ async function accept(
   { current }: IdentityStore,
   view: ProxyView | undefined,
 ): Promise<FilterResult> {
-  if (client.connection.listener !== PUBLIC) return NOTHING_SAID;
+  if (client.connection.listener !== PUBLIC) return OPAQUE_TCP;
   // Waits for the client to speak first, which tells the two apart. What it has said goes on to whoever takes it.
   const head = view?.mutualTls === 'permissive' ? await client.peek(1) : undefined;
   if (head !== undefined && !isTls(head)) {
     client.set(PLAIN_TEXT, true);
-    return NOTHING_SAID;
+    return OPAQUE_TCP;
   }
   if (current !== undefined) return acceptMutualTls(client, current, head);
   throw new ProxyError('AUTHORIZATION_FAILED', 'no own certificate yet');
 }
 
 /** An application that connects to an upstream need not say anything, and often waits for the other side to speak first. */
-const NOTHING_SAID: FilterResult = { kind: 'hello', hello: { protocol: 'tcp' } };
+const OPAQUE_TCP: FilterResult = { kind: 'hello', hello: { protocol: 'tcp' } };
 
-function byIntentions(latest: Cell<ProxyView>): Authorizer {
+function byIntentions(current: Cell<ProxyView>): Authorizer {
   return {
     authorize({ source, sourcePeer }, destination) {
-      const view = latest.value;
+      const view = current.value;
       if (view === undefined) return Promise.reject(new Error('intentions are not known yet'));
       const request = { source, ...(sourcePeer === undefined ? {} : { sourcePeer }), ...destination };
       return Promise.resolve(authorize(request, view.intentions, view.intentionDefault));

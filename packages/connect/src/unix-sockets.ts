@@ -40,11 +40,11 @@ async function prepare(path: string): Promise<void> {
     throw new Error(`expected a path of at most ${MAX_PATH_BYTES} bytes for a unix socket, found one of ${length}`);
   // The system would call a folder that is not there a lack of permission.
   await stat(dirname(path));
-  if (await isLeftBehind(path)) await unlink(path);
+  if (await isStale(path)) await unlink(path);
 }
 
 /** A socket that nobody listens on: unlike a port it outlives the process that made it, when that is killed. */
-async function isLeftBehind(path: string): Promise<boolean> {
+async function isStale(path: string): Promise<boolean> {
   const found = await lstat(path).catch(() => undefined);
   if (found?.isSocket() !== true) return false;
   const socket = connect(path);

@@ -45,14 +45,14 @@ export interface TargetOptions {
   /** Without any the target has no backend. */
   readonly at?: readonly (Endpoint & { readonly healthy?: boolean })[];
   /** Why it has no backend. */
-  readonly nobody?: string;
+  readonly unreachableReason?: string;
   readonly connectTimeoutMs?: number;
   readonly identities?: readonly string[];
 }
 
 /** A target as the mesh's functions make it. */
 export function targetOf(options: TargetOptions): UpstreamTarget {
-  const { service, datacenter = 'dc1', path = 'direct', at = [], nobody, connectTimeoutMs } = options;
+  const { service, datacenter = 'dc1', path = 'direct', at = [], unreachableReason, connectTimeoutMs } = options;
   const target: ChainTarget = {
     id: targetId({ service, datacenter }),
     service,
@@ -65,7 +65,7 @@ export function targetOf(options: TargetOptions): UpstreamTarget {
     ...(connectTimeoutMs === undefined ? {} : { connectTimeoutMs }),
   };
   const backends = at.map(({ host, port, healthy = true }) => ({ address: { host, port }, weight: 1, healthy }));
-  const empty = nobody === undefined ? {} : { nobody };
+  const empty = unreachableReason === undefined ? {} : { unreachableReason };
   return {
     target,
     path,

@@ -138,7 +138,7 @@ describe('an upstream is dialled', () => {
       service: 'db',
       datacenter: 'dc2',
       path: 'remote-gateway',
-      nobody: 'no mesh gateway of datacenter dc2 is known',
+      unreachableReason: 'no mesh gateway of datacenter dc2 is known',
     });
     await using client = await rawClient(await one.address('upstream:db'));
     await client.closed;
@@ -160,7 +160,7 @@ describe('an upstream is dialled', () => {
     await using refusing = await refusingAddress();
     await using one = await webWith(
       { service: 'db', at: [refusing.address] },
-      { service: 'db', datacenter: 'dc2', nobody: 'db has no instance in datacenter dc2' },
+      { service: 'db', datacenter: 'dc2', unreachableReason: 'db has no instance in datacenter dc2' },
     );
     await using client = await rawClient(await one.address('upstream:db'));
     await client.closed;

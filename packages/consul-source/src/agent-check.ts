@@ -7,7 +7,7 @@ import type { JsonObject } from './json.ts';
 /** One thing that was asked of an agent, and what came of it. For people. */
 export interface AgentFinding {
   /** What was asked: `Consul agent at http://127.0.0.1:8500`. */
-  readonly asked: string;
+  readonly check: string;
   /** `failed`: a proxy does not work with it. `warning`: it will not for much longer. */
   readonly outcome: 'ok' | 'warning' | 'failed';
   /** What came back, in one clause. */
@@ -81,16 +81,16 @@ class AgentCheck {
 
   #expiries(): readonly AgentFinding[] {
     return Array.from(this.#certificates, ([whose, validUntil]) => {
-      const asked = whose === 'agent' ? 'certificate of the agent' : 'certificate for the agent';
+      const check = whose === 'agent' ? 'certificate of the agent' : 'certificate for the agent';
       const found = `expires at ${validUntil.toISOString()}`;
-      if (validUntil.getTime() - new Date().getTime() > SOON_MS) return ok(asked, found);
-      return { asked, outcome: 'warning', found, advice: 'renew it: routes stay as they are when it has expired' };
+      if (validUntil.getTime() - new Date().getTime() > SOON_MS) return ok(check, found);
+      return { check, outcome: 'warning', found, advice: 'renew it: routes stay as they are when it has expired' };
     });
   }
 
   async #leader(): Promise<readonly [AgentFinding, ...AgentFinding[]]> {
     const askedAt = new Date().getTime();
-    const answer = await this.#ask('status/leader');
+    const answer = await this.#request('status/leader');
     if (answer instanceof Error) {
       // The same words stand before what it found.
       const found = reasonOf(answer).replace(`${this.#who}: `, '');
@@ -107,43 +107,43 @@ class AgentCheck {
   }
 
   async #release(): Promise<AgentFinding> {
-    const asked = 'Consul version';
-    const answer = await this.#ask('agent/self');
+    const check = 'Consul version';
+    const answer = await this.#request('agent/self');
     if (answer instanceof Error)
       return isForbidden(answer)
-        ? ok(asked, 'not known: the token has no agent:read, which is needed only for a DNS domain other than consul')
-        : failed(asked, answer.message, 'look at the log of the agent');
+        ? ok(check, 'not known: the token has no agent:read, which is needed only for a DNS domain other than consul')
+        : failed(check, answer.message, 'look at the log of the agent');
     const { Version, Datacenter } = object(object(answer.json)?.['Config']) ?? {};
-    return ok(asked, `${text(Version) || 'not known'}, datacenter ${text(Datacenter) || 'not known'}`);
+    return ok(check, `${text(Version) || 'not known'}, datacenter ${text(Datacenter) || 'not known'}`);
   }
 
   /** By the endpoint that Consul's own page asks, since lists that are filtered look like short ones. */
   async #permissions(rights: readonly NeededRight[]): Promise<readonly AgentFinding[]> {
-    const asked = 'ACL token';
+    const check = 'ACL token';
     const body = rights.map(({ resource: Resource, access: Access, name: Segment = '' }) => ({
       Resource,
       Access,
       Segment,
     }));
-    const answer = await this.#ask('internal/acl/authorize', body);
-    if (answer instanceof AgentError && answer.status === UNAUTHORIZED) return [ok(asked, 'ACLs are disabled')];
+    const answer = await this.#request('internal/acl/authorize', body);
+    if (answer instanceof AgentError && answer.status === UNAUTHORIZED) return [ok(check, 'ACLs are disabled')];
     if (answer instanceof AgentError && isForbidden(answer))
       return [
-        failed(asked, answer.complaint, 'the agent does not know the token: create one, or correct --token-file'),
+        failed(check, answer.complaint, 'the agent does not know the token: create one, or correct --token-file'),
       ];
-    if (answer instanceof Error) return [failed(asked, answer.message, 'look at the log of the agent')];
+    if (answer instanceof Error) return [failed(check, answer.message, 'look at the log of the agent')];
     const answers = objects(answer.json);
     return rights.map((right, index) => {
       const rule = ruleOf(right);
-      if (answers[index]?.['Allow'] === true) return ok(asked, `may ${rule}`);
-      return failed(asked, `may not ${rule}`, `add ${rule} to a policy of the token`);
+      if (answers[index]?.['Allow'] === true) return ok(check, `may ${rule}`);
+      return failed(check, `may not ${rule}`, `add ${rule} to a policy of the token`);
     });
   }
 
-  async #ask(path: string, body?: unknown): Promise<{ readonly json: unknown; readonly date?: Date } | Error> {
+  async #request(path: string, body?: unknown): Promise<{ readonly json: unknown; readonly date?: Date } | Error> {
     const method = body === undefined ? 'GET' : 'POST';
     try {
-      const answer = await this.agent.ask(
+      const answer = await this.agent.request(
         { method, path, timeoutMs: PATIENCE_MS, body },
         AbortSignal.timeout(2 * PATIENCE_MS),
       );
@@ -172,15 +172,15 @@ function adviceFor(found: string): string {
  * @param agentAt by the agent's clock, to the second
  */
 export function clockFinding(askedAt: number, agentAt: number, answeredAt: number): AgentFinding {
-  const asked = 'clock';
+  const check = 'clock';
   // It answered at some time in between, and its clock shows whole seconds.
   const ahead = agentAt > answeredAt ? agentAt - answeredAt : Math.min(0, agentAt + 1_000 - askedAt);
   const seconds = Math.round(Math.abs(ahead) / 1_000);
-  if (seconds <= IN_STEP_S) return ok(asked, "in step with the agent's");
+  if (seconds <= IN_STEP_S) return ok(check, "in step with the agent's");
   const found = `${seconds} s ${ahead > 0 ? 'behind' : 'ahead of'} the agent's`;
   const advice = 'set the clocks by NTP on both machines: certificates are believed only while they are valid';
   // Consul begins the validity of what it issues a minute before.
-  return { asked, outcome: seconds > MAX_SKEW_S ? 'failed' : 'warning', found, advice };
+  return { check, outcome: seconds > MAX_SKEW_S ? 'failed' : 'warning', found, advice };
 }
 
 const IN_STEP_S = 2;
@@ -200,12 +200,12 @@ function ruleOf({ resource, access, name }: NeededRight): string {
     : `${resource} ${JSON.stringify(name)} { policy = "${access}" }`;
 }
 
-function ok(asked: string, found: string): AgentFinding {
-  return { asked, outcome: 'ok', found };
+function ok(check: string, found: string): AgentFinding {
+  return { check, outcome: 'ok', found };
 }
 
-function failed(asked: string, found: string, advice: string): AgentFinding {
-  return { asked, outcome: 'failed', found, advice };
+function failed(check: string, found: string, advice: string): AgentFinding {
+  return { check, outcome: 'failed', found, advice };
 }
 
 /** What the intentions say of connections to a service, by whoever asks for it. */
@@ -221,7 +221,7 @@ export async function intentionsTo(options: AgentOptions, service: string): Prom
   const path = 'connect/intentions/match';
   try {
     const query = { by: 'destination', name: service };
-    const answer = await agent.ask({ path, query, timeoutMs: PATIENCE_MS }, AbortSignal.timeout(2 * PATIENCE_MS));
+    const answer = await agent.request({ path, query, timeoutMs: PATIENCE_MS }, AbortSignal.timeout(2 * PATIENCE_MS));
     const all = objects(parsed(answer, path, 'intentions by name', object)[service]);
     const intentions = all.map((one) => ({
       source: text(one['SourceName']),
@@ -243,7 +243,7 @@ export async function failingChecks(options: AgentOptions, service: string): Pro
   const agent = openAgent(options, 1);
   const path = `health/connect/${encodeURIComponent(service)}`;
   try {
-    const answer = await agent.ask({ path, timeoutMs: PATIENCE_MS }, AbortSignal.timeout(2 * PATIENCE_MS));
+    const answer = await agent.request({ path, timeoutMs: PATIENCE_MS }, AbortSignal.timeout(2 * PATIENCE_MS));
     const checks = parsed(answer, path, 'instances', objects).flatMap((entry) => objects(entry['Checks']));
     const failing = checks.filter((check) => check['Status'] !== 'passing').map(checkText);
     return [...new Set(failing)].slice(0, MAX_CHECKS);

@@ -3,7 +3,7 @@ import type { Dispatcher } from 'undici';
 import { errorOf } from '@meshgate/core/parts';
 import { DEFAULT_ADDRESS, parseAgentAddress } from './agent-address.ts';
 import type { AgentAddress } from './agent-address.ts';
-import { AnswerReader } from './answer-reader.ts';
+import { ResponseReader } from './answer-reader.ts';
 import type { Body } from './answer-reader.ts';
 import { KnownLeaders } from './known-leaders.ts';
 import { followingConnector, tellingConnector } from './tls-files.ts';
@@ -39,7 +39,7 @@ export interface AgentOptions extends TokenOptions {
 }
 
 /** One answer of the agent with status 200, or 404 where that was allowed for. */
-export interface Answer {
+export interface AgentResponse {
   /** The body as it came, `without` what was not wanted: equal texts are equal answers. */
   readonly text: string;
   /** How long the body was, in bytes, before anything was left out of it. */
@@ -62,7 +62,7 @@ export interface Answer {
 }
 
 /** One question. */
-export interface Question {
+export interface AgentRequest {
   /** `GET` when absent. */
   readonly method?: 'GET' | 'POST' | 'PUT';
   /** Below `/v1/`, without a question mark. */
@@ -91,7 +91,7 @@ export class AgentError extends Error {
   /** The message without the question, where no answer came: the same for all questions, so that it is told once. */
   readonly unreachable: string | undefined;
 
-  constructor(message: string, options: ErrorOptions & AgentErrorFacts = {}) {
+  constructor(message: string, options: ErrorOptions & AgentErrorDetails = {}) {
     super(message, options);
     this.status = options.status;
     this.complaint = options.complaint ?? '';
@@ -117,16 +117,16 @@ const TOO_MANY_REQUESTS = 429;
 const UNAVAILABLE = 503;
 
 /** What is known of an {@link AgentError} beside its message. */
-type AgentErrorFacts = Partial<Pick<AgentError, 'status' | 'complaint' | 'unreachable'>>;
+type AgentErrorDetails = Partial<Pick<AgentError, 'status' | 'complaint' | 'unreachable'>>;
 
 /** A connection to the agent. Whoever opens one closes it. */
 export interface Agent {
   /** Rejects with an {@link AgentError}, or with the signal's reason once it aborts. */
-  ask(question: Question, signal: AbortSignal): Promise<Answer>;
+  request(request: AgentRequest, signal: AbortSignal): Promise<AgentResponse>;
   /** When it last answered, in milliseconds of the monotonic clock; 0 when it never has. */
-  readonly lastAnswerAt: number;
+  readonly lastResponseAt: number;
   /** Why its last answer takes nothing away, in words: it was stale. `undefined` when it was not. */
-  readonly doubt: string | undefined;
+  readonly incompleteReason: string | undefined;
   /** Closes every socket at once; questions under way reject. */
   close(): Promise<void>;
 }
@@ -143,43 +143,43 @@ export function openAgent(options: AgentOptions, sockets: number): Agent {
   const authorization = basicAuth(options.httpAuth ?? address.auth);
   const token = tokenReader(options);
   const pool = poolOf(options, address, sockets);
-  const reader = new AnswerReader();
-  let lastAnswerAt = 0;
+  const reader = new ResponseReader();
+  let lastResponseAt = 0;
   const leaders = new KnownLeaders();
-  let doubt: string | undefined;
+  let incompleteReason: string | undefined;
   return {
-    ask,
+    request: respond,
     close: () => pool.destroy(),
-    get lastAnswerAt() {
-      return lastAnswerAt;
+    get lastResponseAt() {
+      return lastResponseAt;
     },
-    get doubt() {
-      return doubt;
+    get incompleteReason() {
+      return incompleteReason;
     },
   };
 
-  async function ask(question: Question, signal: AbortSignal): Promise<Answer> {
+  async function respond(request: AgentRequest, signal: AbortSignal): Promise<AgentResponse> {
     try {
-      const response = await send(question, signal);
-      const { without = [], timeoutMs = ANSWER_TIMEOUT_MS } = question;
+      const response = await send(request, signal);
+      const { without = [], timeoutMs = RESPONSE_TIMEOUT_MS } = request;
       const body = await reader.read(response, { patienceMs: BODY_PATIENCE * timeoutMs, without });
-      const answer = { ...answerOf(question, response, body), stale: leaders.isLost(question.path, response.headers) };
-      lastAnswerAt = performance.now();
-      doubt = answer.stale ? STALE : undefined;
+      const answer = { ...responseOf(request, response, body), stale: leaders.isLost(request.path, response.headers) };
+      lastResponseAt = performance.now();
+      incompleteReason = answer.stale ? STALE : undefined;
       return answer;
     } catch (reason) {
       signal.throwIfAborted();
-      throw reason instanceof AgentError ? reason : notReached(shownAddress, question, reason);
+      throw reason instanceof AgentError ? reason : notReached(shownAddress, request, reason);
     }
   }
 
-  async function send(question: Question, signal: AbortSignal): Promise<Dispatcher.ResponseData> {
-    const { method = 'GET', path, query = {}, body, holdMs = 0, timeoutMs = ANSWER_TIMEOUT_MS } = question;
+  async function send(request: AgentRequest, signal: AbortSignal): Promise<Dispatcher.ResponseData> {
+    const { method = 'GET', path, query = {}, body, holdMs = 0, timeoutMs = RESPONSE_TIMEOUT_MS } = request;
     const secret = await token().catch((cause: unknown) => {
       const reason = errorOf(cause).message;
       throw new AgentError(reason, { cause, unreachable: reason });
     });
-    const request = (): Promise<Dispatcher.ResponseData> =>
+    const attempt = (): Promise<Dispatcher.ResponseData> =>
       pool.request({
         method,
         path: `${prefix}/v1/${path}`,
@@ -187,45 +187,45 @@ export function openAgent(options: AgentOptions, sockets: number): Agent {
         headers: { ...authorization, ...(secret === undefined ? {} : { 'x-consul-token': secret }) },
         ...(body === undefined ? {} : { body: JSON.stringify(body) }),
         headersTimeout: timeoutMs + holdMs,
-        bodyTimeout: ANSWER_TIMEOUT_MS,
+        bodyTimeout: RESPONSE_TIMEOUT_MS,
         signal,
       });
-    return request().catch((reason: unknown) => {
+    return attempt().catch((reason: unknown) => {
       // The agent may close an idle connection in the moment in which it is used again: that says nothing about the agent. A
       // question that was being held is no such case, and asking it again could be a minute of silence.
       if (signal.aborted || holdMs > 0 || !isReset(reason)) throw reason;
-      return request();
+      return attempt();
     });
   }
 }
 
 /** @param agent its address, for people */
-function notReached(agent: string, question: Question, reason: unknown): AgentError {
+function notReached(agent: string, request: AgentRequest, reason: unknown): AgentError {
   const why = whyUnreachable(reason);
   const who = `Consul agent at ${agent}`;
-  return new AgentError(`${who}: ${shown(question)}: ${why}`, { cause: reason, unreachable: `${who}: ${why}` });
+  return new AgentError(`${who}: ${shown(request)}: ${why}`, { cause: reason, unreachable: `${who}: ${why}` });
 }
 
 // A healthy agent answers the largest of these questions in a tenth of a second; one without a leader holds them for 7 s.
-const ANSWER_TIMEOUT_MS = 10_000;
+const RESPONSE_TIMEOUT_MS = 10_000;
 const CONNECT_TIMEOUT_MS = 5_000;
 // From its beginning to its end, an answer may take so many times what its beginning may: the largest come in parts.
 const BODY_PATIENCE = 6;
 const LONGEST_COMPLAINT = 300;
 
 /** A question for people: of another datacenter it is another question. */
-function shown({ path, query = {} }: Question): string {
+function shown({ path, query = {} }: AgentRequest): string {
   const datacenter = query['dc'] ?? query['compile-dc'];
   return datacenter === undefined ? `/v1/${path}` : `/v1/${path} of ${datacenter}`;
 }
 
-function answerOf(question: Question, response: Dispatcher.ResponseData, { text, bytes }: Body): Answer {
-  const { mayBeMissing = false } = question;
+function responseOf(request: AgentRequest, response: Dispatcher.ResponseData, { text, bytes }: Body): AgentResponse {
+  const { mayBeMissing = false } = request;
   const { statusCode: status, headers } = response;
   if (status !== 200 && !(status === 404 && mayBeMissing)) {
     const complaint = text.trim().slice(0, LONGEST_COMPLAINT);
     const found = [`${status}${redirection(headers['location'])}`, complaint].filter((part) => part !== '').join(': ');
-    throw new AgentError(`Consul agent: ${shown(question)}: expected status 200, found ${found}`, {
+    throw new AgentError(`Consul agent: ${shown(request)}: expected status 200, found ${found}`, {
       status,
       complaint,
     });
@@ -245,7 +245,7 @@ function answerOf(question: Question, response: Dispatcher.ResponseData, { text,
 }
 
 /** An answer for those who keep what they knew when they are refused. @throws AgentError when it is stale, see {@link Answer} */
-export function fresh(answer: Answer): Answer {
+export function fresh(answer: AgentResponse): AgentResponse {
   if (!answer.stale) return answer;
   throw new AgentError(STALE, { unreachable: STALE });
 }
@@ -264,7 +264,7 @@ function redirection(location: string | string[] | undefined): string {
  * @param read gives `undefined` for what has not the form expected
  */
 export function parsed<T>(
-  { text }: Pick<Answer, 'text'>,
+  { text }: Pick<AgentResponse, 'text'>,
   path: string,
   expected: string,
   read: (json: unknown) => T | undefined,

@@ -21,8 +21,8 @@ export interface Body {
  * Reads the bodies of answers, all of one agent, within limits: whatever stands at its address can neither fill the memory nor keep a
  * question open for ever.
  */
-export class AnswerReader {
-  #underWayBytes = 0;
+export class ResponseReader {
+  #inFlightBytes = 0;
 
   /**
    * The body of `response`; of one that is not what was asked for, its beginning.
@@ -40,26 +40,26 @@ export class AnswerReader {
         bytes += chunk.length;
         for (const kept of filter?.filter(chunk) ?? [chunk]) {
           keptBytes += kept.length;
-          this.#underWayBytes += kept.length;
+          this.#inFlightBytes += kept.length;
           text += decoder.decode(kept, { stream: true });
         }
         if (statusCode !== 200 && bytes >= COMPLAINT_BYTES) break;
-        if (keptBytes > MAX_ANSWER_BYTES) throw tooLong('an answer', MAX_ANSWER_BYTES);
-        if (this.#underWayBytes > MAX_UNDER_WAY_BYTES) throw tooLong('answers under way', MAX_UNDER_WAY_BYTES);
+        if (keptBytes > MAX_RESPONSE_BYTES) throw tooLong('an answer', MAX_RESPONSE_BYTES);
+        if (this.#inFlightBytes > MAX_IN_FLIGHT_BYTES) throw tooLong('answers under way', MAX_IN_FLIGHT_BYTES);
       }
       return { text: text + decoder.decode(), bytes };
     } finally {
       clearTimeout(overdue);
-      this.#underWayBytes -= keptBytes;
+      this.#inFlightBytes -= keptBytes;
     }
   }
 }
 
 const MIB = 1024 * 1024;
 // Five times the answer of 5,000 services: whoever sends more is not an agent.
-const MAX_ANSWER_BYTES = 64 * MIB;
+const MAX_RESPONSE_BYTES = 64 * MIB;
 // Two of the largest at a time: what is read is in the memory of a process that may have little of it.
-const MAX_UNDER_WAY_BYTES = 2 * MAX_ANSWER_BYTES;
+const MAX_IN_FLIGHT_BYTES = 2 * MAX_RESPONSE_BYTES;
 // Of what is wrong, the agent itself says less.
 const COMPLAINT_BYTES = 4096;
 

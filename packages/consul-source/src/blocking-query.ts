@@ -1,5 +1,5 @@
 import { setTimeout as pause } from 'node:timers/promises';
-import type { Agent, Answer, Question } from './agent.ts';
+import type { Agent, AgentResponse, AgentRequest } from './agent.ts';
 
 /** Something to follow. */
 export interface WatchedPath {
@@ -16,7 +16,7 @@ export interface WatchedPath {
 }
 
 /** An answer that differs from the one before. */
-export interface Change extends Answer {
+export interface Change extends AgentResponse {
   /** The index has gone backwards: the servers' state was restored or lost. */
   readonly rewound: boolean;
 }
@@ -41,11 +41,11 @@ export async function* blockingQuery(agent: Agent, watched: WatchedPath, signal:
   let before: string | undefined;
   let freshAt = performance.now();
   while (!signal.aborted) {
-    let answer = await agent.ask(questionAt(watched, index), signal);
+    let answer = await agent.request(requestAt(watched, index), signal);
     const isBehind = indexOf(answer) < index;
     if (isBehind || (before !== undefined && isEmpty(answer.text) && !isEmpty(before))) {
       await pause(isBehind ? BEHIND_REST_MS : EMPTIED_REST_MS, undefined, { signal });
-      answer = await agent.ask(questionAt(watched, 0), signal);
+      answer = await agent.request(requestAt(watched, 0), signal);
     }
     if (!answer.stale) freshAt = performance.now();
     if (answer.stale && before !== undefined && performance.now() - freshAt < MAX_STALE_MS) {
@@ -77,18 +77,18 @@ export async function* hashQuery(
   agent: Agent,
   { path, repeatsMissing = false }: HashQuery,
   signal: AbortSignal,
-): AsyncGenerator<Answer> {
+): AsyncGenerator<AgentResponse> {
   let hash: string | undefined;
-  let before: Answer | undefined;
+  let before: AgentResponse | undefined;
   let missingRestMs = FIRST_MISSING_REST_MS;
   while (!signal.aborted) {
     const query = hash === undefined ? {} : { hash, wait: `${WAIT_MS / 1000}s` };
-    const answer = await agent.ask(
+    const answer = await agent.request(
       { path, query, mayBeMissing: true, holdMs: hash === undefined ? 0 : HOLD_MS },
       signal,
     );
-    const isNews = before?.text !== answer.text || before.found !== answer.found;
-    if (isNews || (repeatsMissing && !answer.found)) yield answer;
+    const hasChanged = before?.text !== answer.text || before.found !== answer.found;
+    if (hasChanged || (repeatsMissing && !answer.found)) yield answer;
     before = answer;
     hash = answer.found ? answer.hash : undefined;
     missingRestMs = answer.found ? FIRST_MISSING_REST_MS : Math.min(missingRestMs * 2, LONGEST_MISSING_REST_MS);
@@ -101,7 +101,7 @@ function isEmpty(text: string): boolean {
   return /^(?:\[\s*\]|\{\s*\}|null|)$/.test(text.trim());
 }
 
-function indexOf({ index = 0 }: Answer): number {
+function indexOf({ index = 0 }: AgentResponse): number {
   return Math.max(index, 1);
 }
 
@@ -124,13 +124,13 @@ const MIN_REST_MS = 20;
 // datacenter of thousands of services in which something changes all the time.
 const MAX_BYTES_PER_MS = 40_000;
 
-function questionAt({ query = {}, body, ...watched }: WatchedPath, index: number): Question {
-  const question = { ...watched, ...(body === undefined ? {} : ({ method: 'POST', body } as const)) };
-  if (index === 0) return { ...question, query };
-  return { ...question, query: { ...query, index: String(index), wait: `${WAIT_MS / 1000}s` }, holdMs: HOLD_MS };
+function requestAt({ query = {}, body, ...watched }: WatchedPath, index: number): AgentRequest {
+  const request = { ...watched, ...(body === undefined ? {} : ({ method: 'POST', body } as const)) };
+  if (index === 0) return { ...request, query };
+  return { ...request, query: { ...query, index: String(index), wait: `${WAIT_MS / 1000}s` }, holdMs: HOLD_MS };
 }
 
 /** The larger the answer, the longer the rest: what changes meanwhile comes with the next answer. */
-function restMs({ bytes }: Answer): number {
+function restMs({ bytes }: AgentResponse): number {
   return Math.max(MIN_REST_MS, bytes / MAX_BYTES_PER_MS);
 }

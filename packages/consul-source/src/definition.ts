@@ -1,6 +1,6 @@
 import { gatewayDefinition } from '@meshgate/mesh';
 import type { GatewayDefinition } from '@meshgate/mesh';
-import { object, number, text, texts } from './json.ts';
+import { object, number, text, strings } from './json.ts';
 import { taggedAddressesOf } from './records.ts';
 
 /**
@@ -13,7 +13,7 @@ export function definitionOf(json: unknown): GatewayDefinition | undefined {
     address: text(service['Address']),
     port: number(service['Port']),
     taggedAddresses: taggedAddressesOf(service['TaggedAddresses']),
-    meta: texts(service['Meta']),
+    meta: strings(service['Meta']),
     config: object(object(service['Proxy'])?.['Config']) ?? {},
   };
   return gatewayDefinition(registration, ANY_ADDRESS);

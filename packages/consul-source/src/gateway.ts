@@ -68,7 +68,7 @@ export function consulParts(options: ConsulOptions): ConsulParts {
       agent: options,
       ...(body === undefined ? named : { body }),
       onProblem: (problem) => warnings.set('registration', problem),
-      onLeave: () => warnings.leave(),
+      onDeregister: () => warnings.markDeregistering(),
     }),
   };
 }

@@ -24,7 +24,7 @@ export class HeldAnswers<T> {
   readonly #last = new Map<string, LastAnswer<T>>();
   #dueAt = 0;
   #reason = '';
-  #hasNews = false;
+  #hasChange = false;
 
   /** When one more is to be believed empty, in monotonic milliseconds; 0 when none is. */
   get dueAt(): number {
@@ -32,8 +32,8 @@ export class HeldAnswers<T> {
   }
 
   /** With the last call an answer has become empty, or one that was held is there again: time to look for a loss, or for its end. */
-  get hasNews(): boolean {
-    return this.#hasNews;
+  get hasChange(): boolean {
+    return this.#hasChange;
   }
 
   /**
@@ -43,13 +43,13 @@ export class HeldAnswers<T> {
    */
   apply(answers: ReadonlyMap<string, T>, isEmpty: (answer: T) => boolean, time: HoldTime): ReadonlyMap<string, T> {
     this.#dueAt = 0;
-    this.#hasNews = false;
+    this.#hasChange = false;
     this.#reason = time.hold?.reason ?? '';
     const shown = new Map(answers);
     for (const [key, last] of this.#last) {
       const answer = answers.get(key);
       if (answer !== undefined && !isEmpty(answer)) {
-        this.#hasNews ||= last.isHeld;
+        this.#hasChange ||= last.isHeld;
         Object.assign(last, NOT_EMPTY);
         continue;
       }
@@ -76,7 +76,7 @@ export class HeldAnswers<T> {
 
   #isBelieved(last: LastAnswer<T>, { hold, isChecked, now }: HoldTime): boolean {
     if (last.believedAt === 0) {
-      this.#hasNews = true;
+      this.#hasChange = true;
       last.believedAt = now + BELIEVED_AFTER_MS;
     }
     if (!last.isHeld && hold !== undefined && isAtRisk(last.cameAt, hold, now)) {

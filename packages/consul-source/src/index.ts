@@ -27,7 +27,7 @@ export type { AgentFinding, IntentionVerdict, NeededRight } from './agent-check.
 export { AgentError, openAgent } from './agent.ts';
 export { DEFAULT_ADDRESS, parseAgentAddress } from './agent-address.ts';
 export type { AgentAddress } from './agent-address.ts';
-export type { Agent, AgentOptions, Answer, Question } from './agent.ts';
+export type { Agent, AgentOptions, AgentRequest, AgentResponse } from './agent.ts';
 export { blockingQuery, hashQuery } from './blocking-query.ts';
 export type { Change, HashQuery, WatchedPath } from './blocking-query.ts';
 export { definitionOf } from './definition.ts';

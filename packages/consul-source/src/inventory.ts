@@ -76,11 +76,11 @@ class InventoryBuilder {
       return;
     }
     this.#nodes += 1;
-    for (const { service, namespace, kind, speaksFor, digest, id, instance } of entriesOf(node)) {
+    for (const { service, namespace, kind, proxiedService, digest, id, instance } of entriesOf(node)) {
       this.#names.set(serviceKey(service, namespace), { name: service, namespace });
       push(this.#instances, id, instance);
       if (kind === TERMINATING_GATEWAY) push(this.#gateways, indexKey(service, namespace), digest);
-      if (speaksFor !== '') push(this.#digests, indexKey(speaksFor, namespace), digest);
+      if (proxiedService !== '') push(this.#digests, indexKey(proxiedService, namespace), digest);
     }
   }
 
@@ -164,7 +164,7 @@ interface Entry {
   readonly namespace: string;
   readonly kind: string;
   /** The service for which it speaks Connect; `''` for none. */
-  readonly speaksFor: string;
+  readonly proxiedService: string;
   readonly digest: string;
   readonly id: string;
   /** See {@link instanceKey}. */
@@ -177,7 +177,7 @@ function entriesOf(node: JsonObject): readonly Entry[] {
   const place = digestOf(JSON.stringify([name, address, tagged, meta, checks.get('')]));
   return objects(node['Services']).map((service) => {
     const kind = text(service['Kind']);
-    const speaksFor = spokenFor(service, kind);
+    const proxiedService = proxiedServiceOf(service, kind);
     const id = text(service['ID']);
     // The index of its last change stands for the whole registration: address, port, weights, meta, tags.
     const digest = `${place} ${id}@${String(service['ModifyIndex'])}${checks.get(id) ?? ''}`;
@@ -185,7 +185,7 @@ function entriesOf(node: JsonObject): readonly Entry[] {
       service: text(service['Service']),
       namespace: text(service['Namespace']),
       kind,
-      speaksFor,
+      proxiedService,
       digest,
       id,
       instance: instanceKey(service),
@@ -198,7 +198,7 @@ function digestOf(content: string): string {
   return createHash('sha1').update(content).digest('base64url');
 }
 
-function spokenFor(service: JsonObject, kind: string): string {
+function proxiedServiceOf(service: JsonObject, kind: string): string {
   if (kind === 'connect-proxy') return text(object(service['Proxy'])?.['DestinationServiceName']);
   return object(service['Connect'])?.['Native'] === true ? text(service['Service']) : '';
 }

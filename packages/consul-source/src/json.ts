@@ -32,7 +32,7 @@ export function number(value: unknown): number {
 }
 
 /** The fields of `value` whose values are text. */
-export function texts(value: unknown): Readonly<Record<string, string>> {
+export function strings(value: unknown): Readonly<Record<string, string>> {
   const entries = Object.entries(object(value) ?? {});
   return Object.fromEntries(entries.filter((entry): entry is [string, string] => typeof entry[1] === 'string'));
 }

@@ -192,7 +192,7 @@ const REWOUND_REST_MS = 1_000;
 async function* polledInventories(agent: Agent, signal: AbortSignal): AsyncGenerator<MeshParts['inventory']> {
   const path = 'catalog/services';
   while (!signal.aborted) {
-    const answer = fresh(await agent.ask({ path }, signal));
+    const answer = fresh(await agent.request({ path }, signal));
     const inventory = parsed(answer, path, 'services by name', inventoryOfNames);
     yield { inventory, index: answer.index ?? 0 };
     await pause(POLL_MS, signal);
@@ -244,14 +244,14 @@ async function* links(agent: Agent, signal: AbortSignal): AsyncGenerator<MeshPar
 
 /** The DNS domain of the agents, which takes `agent:read` to see; without it the default, or what was set, stays. */
 async function* dnsDomain(agent: Agent, { dnsDomain: preset }: Preset, signal: AbortSignal): AsyncGenerator<string> {
-  yield preset ?? (await askedDomain(agent, signal)) ?? DEFAULT_DNS_DOMAIN;
+  yield preset ?? (await agentDomain(agent, signal)) ?? DEFAULT_DNS_DOMAIN;
   await aborted(signal);
 }
 
-async function askedDomain(agent: Agent, signal: AbortSignal): Promise<string | undefined> {
+async function agentDomain(agent: Agent, signal: AbortSignal): Promise<string | undefined> {
   const path = 'agent/self';
   try {
-    const answer = await agent.ask({ path }, signal);
+    const answer = await agent.request({ path }, signal);
     const read = (json: unknown): string => text(object(object(json)?.['DebugConfig'])?.['DNSDomain']);
     return parsed(answer, path, 'an object', read) || undefined;
   } catch (reason) {

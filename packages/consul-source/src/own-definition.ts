@@ -89,7 +89,7 @@ export function markOf(service: JsonObject): string {
  */
 export async function onlyGateway(agent: Agent, signal: AbortSignal): Promise<string> {
   const path = 'agent/services';
-  const services = parsed(await agent.ask({ path }, signal), path, 'services by id', object);
+  const services = parsed(await agent.request({ path }, signal), path, 'services by id', object);
   const gateways = objects(Object.values(services)).filter((service) => service['Kind'] === MESH_GATEWAY);
   const ids = gateways.map((service) => text(service['ID']));
   if (ids.length === 1 && ids[0] !== undefined) return ids[0];

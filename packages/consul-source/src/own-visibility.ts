@@ -23,7 +23,10 @@ export class OwnVisibility {
    * @param instances keys by id, as the servers show them
    * @returns the doubt in words; `undefined` when there is none
    */
-  doubt(own: OwnInstance | undefined, instances: ReadonlyMap<string, readonly string[]>): string | undefined {
+  incompleteReason(
+    own: OwnInstance | undefined,
+    instances: ReadonlyMap<string, readonly string[]>,
+  ): string | undefined {
     if (own === undefined) return undefined;
     const instance = `${own.id} ${own.key}`;
     const keys = instances.get(own.id) ?? [];

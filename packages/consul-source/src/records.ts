@@ -8,7 +8,7 @@ import type {
   GatewayResolver,
   TaggedAddress,
 } from '@meshgate/mesh';
-import { list, mapped, number, object, objects, text, texts } from './json.ts';
+import { list, mapped, number, object, objects, text, strings } from './json.ts';
 import type { JsonObject } from './json.ts';
 
 /** One element of a health answer (a CheckServiceNode); `undefined` when it has not even a node and a service. */
@@ -23,14 +23,14 @@ function instanceOf(value: unknown): Instance | undefined {
     kind: text(service['Kind']),
     node: text(node['Node']),
     nodeAddress: text(node['Address']),
-    nodeTaggedAddresses: texts(node['TaggedAddresses']),
+    nodeTaggedAddresses: strings(node['TaggedAddresses']),
     address: text(service['Address']),
     port: number(service['Port']),
     taggedAddresses: taggedAddressesOf(service['TaggedAddresses']),
     ...(weights === undefined
       ? {}
       : { weights: { passing: number(weights['Passing']), warning: number(weights['Warning']) } }),
-    meta: texts(service['Meta']),
+    meta: strings(service['Meta']),
     modifyIndex: number(service['ModifyIndex']),
     checks: objects(object(value)?.['Checks']).map(checkOf),
     ...peerMetaOf(object(service['Connect'])?.['PeerMeta']),

@@ -19,7 +19,7 @@ export interface RegistrationServiceOptions {
   /** Told what keeps the agent from knowing the gateway; `undefined` when nothing does. */
   readonly onProblem: (problem: string | undefined) => void;
   /** Told that the gateway leaves on purpose, before it does. */
-  readonly onLeave: () => void;
+  readonly onDeregister: () => void;
 }
 
 /**
@@ -84,13 +84,13 @@ class KeptRegistration implements Service {
   }
 
   async stop(signal: AbortSignal): Promise<void> {
-    const { body, onLeave } = this.#options;
+    const { body, onDeregister } = this.#options;
     this.#scope.end();
-    onLeave();
+    onDeregister();
     try {
       await this.#keeping;
       if (body !== undefined) await this.#takeBack(signal);
-      else if (this.#isDraining) await this.#leaveAsFound(signal);
+      else if (this.#isDraining) await this.#restoreMaintenance(signal);
     } finally {
       await this.#end();
     }
@@ -107,7 +107,7 @@ class KeptRegistration implements Service {
     }
   }
 
-  async #leaveAsFound(signal: AbortSignal): Promise<void> {
+  async #restoreMaintenance(signal: AbortSignal): Promise<void> {
     const own = await this.#own(signal);
     if (own !== undefined) await endOwnMaintenance(this.#agent, own.id, signal);
   }
@@ -154,7 +154,7 @@ class KeptRegistration implements Service {
     const replaced = await this.#replacedBy(body, signal);
     this.#lineage = replaced === '' ? this.#mark : replaced;
     const marked = { ...body, Meta: { ...object(body['Meta']), ...instanceMark(this.#mark, this.#lineage) } };
-    await this.#agent.ask({ method: 'PUT', path: 'agent/service/register', body: marked }, signal);
+    await this.#agent.request({ method: 'PUT', path: 'agent/service/register', body: marked }, signal);
     if (this.#isDraining) await this.#maintain(body.ID, true, signal);
   }
 
@@ -166,7 +166,7 @@ class KeptRegistration implements Service {
    */
   async #replacedBy(body: RegistrationBody, signal: AbortSignal): Promise<string> {
     const path = servicePath(body.ID);
-    const answer = await this.#agent.ask({ path, mayBeMissing: true }, signal);
+    const answer = await this.#agent.request({ path, mayBeMissing: true }, signal);
     const other = answer.found ? parsed(answer, path, 'a registration', object) : undefined;
     const mark = other === undefined ? '' : markOf(other);
     if (other === undefined || ['', this.#mark].includes(mark)) return '';
@@ -183,7 +183,7 @@ class KeptRegistration implements Service {
     const { body } = this.#options;
     const id = await this.#serviceId(signal);
     const path = servicePath(id);
-    const answer = await this.#agent.ask({ path, mayBeMissing: true, timeoutMs: FAREWELL_MS }, signal);
+    const answer = await this.#agent.request({ path, mayBeMissing: true, timeoutMs: DEREGISTER_MS }, signal);
     if (!answer.found) return undefined;
     const service = parsed(answer, path, 'a registration', object);
     const isOurs = body === undefined ? service['Kind'] === 'mesh-gateway' : markOf(service) === this.#mark;
@@ -193,13 +193,13 @@ class KeptRegistration implements Service {
   async #maintain(id: string, enable: boolean, signal: AbortSignal): Promise<void> {
     const path = `agent/service/maintenance/${encodeURIComponent(id)}`;
     const query = { enable: String(enable), ...(enable ? { reason: MAINTENANCE_REASON } : {}) };
-    await this.#agent.ask({ method: 'PUT', path, query, timeoutMs: FAREWELL_MS }, signal);
+    await this.#agent.request({ method: 'PUT', path, query, timeoutMs: DEREGISTER_MS }, signal);
   }
 
   /** Newer agents answer 404 for what is not there any more: then there is nothing left to do. */
   async #deregister(id: string, signal: AbortSignal): Promise<void> {
     const path = `agent/service/deregister/${encodeURIComponent(id)}`;
-    await this.#agent.ask({ method: 'PUT', path, mayBeMissing: true, timeoutMs: FAREWELL_MS }, signal);
+    await this.#agent.request({ method: 'PUT', path, mayBeMissing: true, timeoutMs: DEREGISTER_MS }, signal);
   }
 
   async #serviceId(signal: AbortSignal): Promise<string> {
@@ -220,7 +220,7 @@ const SOCKETS = 2;
 // A gateway should route a second after it was started, whatever the agent does.
 const PATIENCE_MS = 1_000;
 // The check fails soon after by itself; nobody should wait longer for an agent to hear that the gateway leaves.
-const FAREWELL_MS = 3_000;
+const DEREGISTER_MS = 3_000;
 /** Tells our own maintenance, which a restart ends, from one that an operator has ordered, which it does not. */
 const MAINTENANCE_REASON = 'meshgate is draining';
 
@@ -236,7 +236,7 @@ async function endOwnMaintenance(agent: Agent, id: string, signal: AbortSignal):
   );
   if (!ours) return;
   const maintenance = `agent/service/maintenance/${encodeURIComponent(id)}`;
-  await agent.ask({ method: 'PUT', path: maintenance, query: { enable: 'false' } }, signal);
+  await agent.request({ method: 'PUT', path: maintenance, query: { enable: 'false' } }, signal);
 }
 
 async function isPassing(agent: Agent, id: string, signal: AbortSignal): Promise<boolean> {
@@ -246,5 +246,5 @@ async function isPassing(agent: Agent, id: string, signal: AbortSignal): Promise
 
 async function checksOf(agent: Agent, signal: AbortSignal): Promise<readonly Readonly<Record<string, unknown>>[]> {
   const path = 'agent/checks';
-  return objects(Object.values(parsed(await agent.ask({ path }, signal), path, 'checks by id', object)));
+  return objects(Object.values(parsed(await agent.request({ path }, signal), path, 'checks by id', object)));
 }

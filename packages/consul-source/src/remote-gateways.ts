@@ -107,10 +107,10 @@ class GatewayWatch {
   }
 
   #query(datacenter: string, state: GatewayGroup | undefined) {
-    const everyMs = state === undefined ? ASK_MS : CHECK_MS;
+    const everyMs = state === undefined ? QUERY_MS : CHECK_MS;
     return {
       stamp: `${Math.floor(performance.now() / everyMs)} ${JSON.stringify(state)}`,
-      ask: (signal: AbortSignal) => gatewaysIn(this.#agent, datacenter, signal),
+      send: (signal: AbortSignal) => gatewaysIn(this.#agent, datacenter, signal),
     };
   }
 
@@ -133,7 +133,7 @@ const SILENT_MS = 2_000;
 const NO_ANSWER = 'the datacenter has not answered yet';
 const TICK_MS = 5_000;
 // As often as Consul itself refreshes what it knows of other datacenters without being told.
-const ASK_MS = 10_000;
+const QUERY_MS = 10_000;
 const CHECK_MS = 60_000;
 const AT_A_TIME = 4;
 
@@ -161,17 +161,17 @@ const REFUSED_REST_MS = 60_000;
 async function* datacenters(agent: Agent, signal: AbortSignal): AsyncGenerator<readonly string[]> {
   const path = 'catalog/datacenters';
   while (!signal.aborted) {
-    yield parsed(await agent.ask({ path }, signal), path, 'a list of names', (json) =>
+    yield parsed(await agent.request({ path }, signal), path, 'a list of names', (json) =>
       Array.isArray(json) ? list(json).map(text) : undefined,
     );
-    await pause(ASK_MS, signal);
+    await pause(QUERY_MS, signal);
   }
 }
 
 async function gatewaysIn(agent: Agent, datacenter: string, signal: AbortSignal): Promise<GatewayGroup> {
   const path = 'internal/ui/services';
   const query = { dc: datacenter };
-  const answer = fresh(await agent.ask({ path, query, without: FREE_TEXT }, signal));
+  const answer = fresh(await agent.request({ path, query, without: FREE_TEXT }, signal));
   const services = parsed(answer, path, 'a list of services', (json) =>
     Array.isArray(json) ? objects(json) : undefined,
   );
@@ -180,7 +180,7 @@ async function gatewaysIn(agent: Agent, datacenter: string, signal: AbortSignal)
     .map((service) => text(service['Name']));
   const gateways = names.map(async (name) => {
     const health = `health/service/${encodeURIComponent(name)}`;
-    const found = fresh(await agent.ask({ path: health, query, without: FREE_TEXT }, signal));
+    const found = fresh(await agent.request({ path: health, query, without: FREE_TEXT }, signal));
     return parsed(found, health, 'a list of instances', instancesOf);
   });
   return { datacenter, gateways: (await Promise.all(gateways)).flat().filter(({ kind }) => kind === 'mesh-gateway') };

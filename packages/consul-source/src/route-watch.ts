@@ -19,7 +19,7 @@ import { OwnVisibility } from './own-visibility.ts';
 import type { OwnInstance } from './own-visibility.ts';
 import { PeeringWatch } from './peering/peering-watch.ts';
 import type { KnownPeering } from './peering/peering-watch.ts';
-import { ServiceHealth, SETTLE_MS } from './service-health.ts';
+import { ServiceHealth, CONFIRM_MS } from './service-health.ts';
 import { SnapshotVersions } from './snapshot-version.ts';
 import { StateLossGuard } from './state-loss-guard.ts';
 import { Warnings } from './warnings.ts';
@@ -138,9 +138,11 @@ class ConsulRouteWatch {
       if (mesh.failure !== undefined) throw mesh.failure;
       const isPatient = now - startedAt < PEERING_PATIENCE_MS;
       const snapshot =
-        view === undefined ? undefined : await this.#look({ view, peering, isPatient, stale: agent.doubt }, now);
-      const isNews = snapshot?.version !== last?.version || agent.lastAnswerAt - (last?.at ?? 0) > REPEAT_MS;
-      if (snapshot !== undefined && isNews && !signal.aborted) {
+        view === undefined
+          ? undefined
+          : await this.#look({ view, peering, isPatient, stale: agent.incompleteReason }, now);
+      const hasChanged = snapshot?.version !== last?.version || agent.lastResponseAt - (last?.at ?? 0) > REPEAT_MS;
+      if (snapshot !== undefined && hasChanged && !signal.aborted) {
         last = { version: snapshot.version, at: now };
         yield snapshot;
       }
@@ -149,7 +151,7 @@ class ConsulRouteWatch {
   }
 
   get #restMs(): number {
-    return this.#health.settled ? REPEAT_MS : SETTLE_MS;
+    return this.#health.converged ? REPEAT_MS : CONFIRM_MS;
   }
 
   /** @returns `undefined` while services are being asked about */
@@ -180,14 +182,14 @@ class ConsulRouteWatch {
     const whole = peering === undefined ? catalog : { ...catalog, peering };
     const { routes: derived, problems } = await inTurns(this.#derive(whole, gateway));
     const { trustDomain, index, own } = view;
-    const invisible = this.#visibility.doubt(instanceOf(own), view.inventory.instances);
+    const invisible = this.#visibility.incompleteReason(instanceOf(own), view.inventory.instances);
     const isPartial = view.inventory.partial || view.serversVanished;
-    const doubt = isPartial ? PARTIAL : (stale ?? invisible);
+    const incompleteReason = isPartial ? PARTIAL : (stale ?? invisible);
     const observation = {
       trustDomain,
       index,
       registered: own?.kind === 'registered' || this.#warnings.isLeaving,
-      ...(doubt === undefined || this.#warnings.isLeaving ? {} : { doubt }),
+      ...(incompleteReason === undefined || this.#warnings.isLeaving ? {} : { incompleteReason }),
     };
     const { routes, warning } = this.#guard.apply(derived, observation, performance.now());
     const warnings = [
@@ -205,7 +207,7 @@ class ConsulRouteWatch {
         MAX_FAILURES,
         'services',
       ),
-      ...shown(this.#health.unaskable, MAX_FAILURES, 'services that cannot be asked about'),
+      ...shown(this.#health.rejected, MAX_FAILURES, 'services that cannot be asked about'),
     ];
     const version = await inTurns(this.#versions.of(routes, warnings));
     return { version, routes, ...(warnings.length === 0 ? {} : { warnings }) };

@@ -2,7 +2,7 @@ import { errorOf, QuerySet } from '@meshgate/core/parts';
 import type { Query } from '@meshgate/core/parts';
 import type { CatalogService, Instance, GatewayResolver, Selection, Subset } from '@meshgate/mesh';
 import { AgentError, FREE_TEXT, isOverload, parsed, reasonOf } from './agent.ts';
-import type { Agent, Answer } from './agent.ts';
+import type { Agent, AgentResponse } from './agent.ts';
 import { digestsOf } from './inventory.ts';
 import type { Inventory, ListedService } from './inventory.ts';
 import { instancesOf } from './records.ts';
@@ -25,11 +25,11 @@ export class ServiceHealth {
   readonly #queries: QuerySet<ServiceAnswer>;
   #agent: Agent | undefined;
   #registered: Registered | undefined;
-  #askAllAt = 0;
+  #requeryAllAt = 0;
   /** Each time that everything is to be asked about anew. */
   #epoch = 0;
   /** Services to be asked about once more, and when, in monotonic milliseconds. */
-  readonly #unsettled = new Map<string, number>();
+  readonly #unconfirmed = new Map<string, number>();
   /** How often each was asked about once more. */
   readonly #repeats = new Map<string, number>();
 
@@ -55,9 +55,9 @@ export class ServiceHealth {
     return this.#queries.converged;
   }
 
-  /** Whether some answer may be newer than the inventory: its service is asked about once more, {@link SETTLE_MS} after. */
-  get settled(): boolean {
-    return this.#unsettled.size === 0;
+  /** Whether some answer may be newer than the inventory: its service is asked about once more, {@link CONFIRM_MS} after. */
+  get confirmed(): boolean {
+    return this.#unconfirmed.size === 0;
   }
 
   /** The services as far as they are known, in no particular order: the same object as before where nothing has been asked. */
@@ -71,8 +71,8 @@ export class ServiceHealth {
   }
 
   /** Services that cannot be asked about, and why, in words. */
-  get unaskable(): readonly string[] {
-    return this.#queries.readings.flatMap(({ value }) => value?.unaskable ?? []);
+  get rejected(): readonly string[] {
+    return this.#queries.readings.flatMap(({ value }) => value?.rejected ?? []);
   }
 
   /** Why some services keep an older answer, or have none. */
@@ -82,14 +82,14 @@ export class ServiceHealth {
 
   /** Asks about what has changed since the last call. @param now monotonic milliseconds */
   update(registered: Registered, now: number): void {
-    const due = [...this.#unsettled].filter(([, at]) => now >= at);
+    const due = [...this.#unconfirmed].filter(([, at]) => now >= at);
     for (const [key] of due) {
-      this.#unsettled.delete(key);
+      this.#unconfirmed.delete(key);
       this.#repeats.set(key, (this.#repeats.get(key) ?? 0) + 1);
     }
-    if (now >= this.#askAllAt) {
-      if (this.#askAllAt > 0) this.#epoch += 1;
-      this.#askAllAt = now + ASK_ALL_MS;
+    if (now >= this.#requeryAllAt) {
+      if (this.#requeryAllAt > 0) this.#epoch += 1;
+      this.#requeryAllAt = now + REQUERY_ALL_MS;
     } else if (due.length === 0 && isSame(registered, this.#registered)) return;
     this.#registered = registered;
     this.#queries.set(this.#wanted(registered));
@@ -105,11 +105,11 @@ export class ServiceHealth {
       const parts = [digest, JSON.stringify(resolver), this.#epoch, this.#repeats.get(key)];
       wanted.set(key, {
         stamp: digest === undefined ? undefined : parts.join(' '),
-        ask: (signal) => this.#ask(key, { listed, resolver, index }, signal),
+        send: (signal) => this.#query(key, { listed, resolver, index }, signal),
       });
     }
     for (const key of this.#repeats.keys()) if (!wanted.has(key)) this.#repeats.delete(key);
-    for (const key of this.#unsettled.keys()) if (!wanted.has(key)) this.#unsettled.delete(key);
+    for (const key of this.#unconfirmed.keys()) if (!wanted.has(key)) this.#unconfirmed.delete(key);
     return wanted;
   }
 
@@ -118,13 +118,13 @@ export class ServiceHealth {
    * digests that it had: so its service is asked about once more, unless it says the same as the last time. So is one that is older than
    * the last: a server may have fallen behind, as after a change of leader. So is one without an instance, since the inventory has some. One of a server without a leader is not believed for a minute where there is another.
    */
-  async #ask(key: string, { listed, resolver, index }: ServiceQuery, signal: AbortSignal): Promise<ServiceAnswer> {
+  async #query(key: string, { listed, resolver, index }: ServiceQuery, signal: AbortSignal): Promise<ServiceAnswer> {
     const before = this.#queries.get(key)?.value;
     const repeats = this.#repeats.get(key);
     const answer = await answerOf(this.#agent, listed, resolver, signal).catch((reason: unknown) => {
       const { name } = listed;
       if (isOverload(errorOf(reason))) throw reason;
-      if (isAboutName(reason) && (before?.service.instances ?? []).length === 0) return unaskable(listed, reason);
+      if (isAboutName(reason) && (before?.service.instances ?? []).length === 0) return rejected(listed, reason);
       throw new AgentError(`service ${name} keeps its last answer: ${reasonOf(reason)}`, { cause: reason });
     });
     const isDoubtful =
@@ -132,7 +132,8 @@ export class ServiceHealth {
     const behind = isDoubtful ? before.behind + 1 : 0;
     const isRepeated = answer.index === before?.index && repeats !== before.repeats;
     const isBelieved = behind === 0 || behind > (answer.stale ? MAX_STALE : MAX_BEHIND);
-    if (!isBelieved || (answer.index > index && !isRepeated)) this.#unsettled.set(key, performance.now() + SETTLE_MS);
+    if (!isBelieved || (answer.index > index && !isRepeated))
+      this.#unconfirmed.set(key, performance.now() + CONFIRM_MS);
     if (isBelieved || before === undefined) return { ...answer, repeats, behind: 0 };
     return { ...before, repeats, behind };
   }
@@ -152,7 +153,7 @@ function isEmptied({ service: now }: HealthAnswer, { service: before }: HealthAn
 interface HealthAnswer {
   readonly service: CatalogService;
   /** Why nothing can be known of it. */
-  readonly unaskable?: string;
+  readonly rejected?: string;
   readonly filtered: boolean;
   /** As `Answer.stale` of the agent. */
   readonly stale: boolean;
@@ -177,14 +178,14 @@ function isAboutName(reason: unknown): reason is AgentError {
 
 const NAME_STATUSES: ReadonlySet<number> = new Set([301, 307, 308, 400]);
 
-function unaskable({ name, namespace }: ListedService, { message }: AgentError): HealthAnswer {
+function rejected({ name, namespace }: ListedService, { message }: AgentError): HealthAnswer {
   const service = { name, ...(namespace === '' ? {} : { namespace }), instances: [], selections: {} };
   return {
     service,
     filtered: false,
     stale: false,
     index: 0,
-    unaskable: `service ${JSON.stringify(name)} is not routed: ${message}`,
+    rejected: `service ${JSON.stringify(name)} is not routed: ${message}`,
   };
 }
 
@@ -195,10 +196,10 @@ const MAX_STALE = 60;
 // More connections make the sweep of thousands of services no faster, and less room for everything else.
 const AT_A_TIME = 12;
 // Everything is asked about anew in this time, so that nothing that the coarse query may not show is wrong for longer.
-const ASK_ALL_MS = 300_000;
+const REQUERY_ALL_MS = 300_000;
 
 /** Longer than the coarse query of a large datacenter takes to show a change. */
-export const SETTLE_MS = 1_000;
+export const CONFIRM_MS = 1_000;
 
 function isSame(one: Registered, other: Registered | undefined): boolean {
   return one.inventory === other?.inventory && one.resolvers === other.resolvers && one.links === other.links;
@@ -213,13 +214,13 @@ async function answerOf(
   if (agent === undefined) throw new AgentError('expected an agent to ask, found none');
   const path = `health/connect/${encodeURIComponent(name)}`;
   const scope = namespace === '' ? {} : { ns: namespace };
-  const ask = (query: Readonly<Record<string, string>>): Promise<Answer> =>
-    agent.ask({ path, query: { ...scope, ...query }, without: FREE_TEXT }, signal);
-  const answer = await ask({});
+  const send = (query: Readonly<Record<string, string>>): Promise<AgentResponse> =>
+    agent.request({ path, query: { ...scope, ...query }, without: FREE_TEXT }, signal);
+  const answer = await send({});
   const instances = instancesIn(answer, path);
   const subsets = instances.length === 0 ? [] : Object.entries(resolver?.subsets ?? {});
   const selections = subsets.map(async ([subset, definition]) => {
-    return [subset, await selectionOf(definition, instances, path, (filter) => ask({ filter }))] as const;
+    return [subset, await selectionOf(definition, instances, path, (filter) => send({ filter }))] as const;
   });
   const service = {
     name,
@@ -231,7 +232,7 @@ async function answerOf(
   return { service, filtered: answer.filtered, stale: answer.stale, index: answer.index ?? 0 };
 }
 
-function instancesIn(answer: Answer, path: string): readonly Instance[] {
+function instancesIn(answer: AgentResponse, path: string): readonly Instance[] {
   return parsed(answer, path, 'a list of instances', instancesOf);
 }
 
@@ -239,7 +240,7 @@ async function selectionOf(
   { filter }: Subset,
   instances: readonly Instance[],
   path: string,
-  select: (filter: string) => Promise<Answer>,
+  select: (filter: string) => Promise<AgentResponse>,
 ): Promise<Selection> {
   if (filter === '') return { kind: 'selected', instances };
   try {

@@ -8,7 +8,7 @@ export interface Observation {
   /** The agent knows this proxy's own registration. */
   readonly registered: boolean;
   /** Why answers may lack what exists, in words; absent while nothing speaks for that. */
-  readonly doubt?: string;
+  readonly incompleteReason?: string;
 }
 
 /** While it lasts, what has vanished may have been forgotten rather than removed. */
@@ -44,14 +44,14 @@ export class LossDetector {
     this.#last = observation;
     if (reason !== undefined) this.#hold = { reason, since: now, until: now + HOLD_MS };
     else if (this.#hold !== undefined && now >= this.#hold.until) this.#hold = undefined;
-    return this.#hold && { ...this.#hold, isOngoing: observation.doubt !== undefined };
+    return this.#hold && { ...this.#hold, isOngoing: observation.incompleteReason !== undefined };
   }
 }
 
 function lossBetween(last: Observation, now: Observation): string | undefined {
   const isRewound = now.index < last.index || now.trustDomain !== last.trustDomain;
   if (isRewound || (last.registered && !now.registered)) return 'Consul has lost its state';
-  return last.doubt === undefined ? now.doubt : undefined;
+  return last.incompleteReason === undefined ? now.incompleteReason : undefined;
 }
 
 /** What to route by. */

@@ -77,8 +77,8 @@ function pemIn(file: string, { name, line }: typeof CERTIFICATE | typeof PRIVATE
 }
 
 function someAuthoritiesIn(folder: string): readonly string[] {
-  const texts = authoritiesIn(folder);
-  if (texts.length > 0) return texts;
+  const contents = authoritiesIn(folder);
+  if (contents.length > 0) return contents;
   throw new Error(`expected certificates in PEM in ${folder}, found none`);
 }
 
@@ -135,10 +135,10 @@ export function authoritiesAt(path: string): readonly string[] {
 function authoritiesIn(folder: string): readonly string[] {
   const names = readdirSync(folder).filter((name) => !name.startsWith('.'));
   const paths = names.toSorted().map((name) => join(folder, name));
-  const texts = paths
+  const contents = paths
     .filter((path) => statSync(path, { bigint: true, throwIfNoEntry: false })?.isFile() === true)
     .map((path) => readRegularFileSync(path));
-  return texts.filter((text) => text.includes('-----BEGIN'));
+  return contents.filter((text) => text.includes('-----BEGIN'));
 }
 
 /** `connector`, which says of each new connection when the certificates of both sides expire, as far as there are any. */

@@ -15,7 +15,7 @@ export class Warnings {
   }
 
   /** The registration is about to be taken back. */
-  leave(): void {
+  markDeregistering(): void {
     this.#isLeaving = true;
   }
 

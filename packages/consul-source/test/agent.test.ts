@@ -39,7 +39,7 @@ describe('an agent over TLS', () => {
     https.listen(0, '127.0.0.1');
     await once(https, 'listening');
     const agent = openAgent({ address: `https://127.0.0.1:${(https.address() as AddressInfo).port}`, ...options }, 1);
-    const answer = agent.ask({ path: 'x' }, signal).then(({ text }) => JSON.parse(text) as unknown);
+    const answer = agent.request({ path: 'x' }, signal).then(({ text }) => JSON.parse(text) as unknown);
     if (typeof expected === 'string') expect(await answer).toBe(expected);
     else await expect(answer).rejects.toThrow(expected);
     await agent.close();
@@ -54,7 +54,7 @@ describe('an agent', () => {
     const http = createHttpServer((_incoming, outgoing) => void outgoing.end('"here"')).listen(path);
     await once(http, 'listening');
     const agent = openAgent({ address: `unix://${path}` }, 1);
-    expect((await agent.ask({ path: 'x' }, signal)).text).toBe('"here"');
+    expect((await agent.request({ path: 'x' }, signal)).text).toBe('"here"');
     await agent.close();
     http.close();
   });
@@ -69,7 +69,7 @@ describe('an agent', () => {
     const address = `127.0.0.1:${(http.address() as AddressInfo).port}`;
     for (const options of [{}, { token: 'secret', namespace: 'shop', partition: 'eu' }]) {
       const agent = openAgent({ address, ...options }, 1);
-      await agent.ask({ path: 'x', query: { filter: 'a == "b c"' } }, signal);
+      await agent.request({ path: 'x', query: { filter: 'a == "b c"' } }, signal);
       await agent.close();
     }
     expect(asked).toEqual([
@@ -88,9 +88,9 @@ describe('an agent', () => {
     await once(http, 'listening');
     const { port } = http.address() as AddressInfo;
     const byAddress = openAgent({ address: `http://u:p%40ss@127.0.0.1:${port}/consul/` }, 1);
-    await byAddress.ask({ path: 'x' }, signal);
+    await byAddress.request({ path: 'x' }, signal);
     const bySetting = openAgent({ address: `127.0.0.1:${port}`, httpAuth: 'u:p' }, 1);
-    await bySetting.ask({ path: 'x' }, signal);
+    await bySetting.request({ path: 'x' }, signal);
     expect(asked).toEqual([
       ['/consul/v1/x', `Basic ${Buffer.from('u:p@ss').toString('base64')}`],
       ['/v1/x', `Basic ${Buffer.from('u:p').toString('base64')}`],
@@ -98,7 +98,7 @@ describe('an agent', () => {
     http.closeAllConnections();
     http.close();
     await once(http, 'close');
-    const failure: unknown = await byAddress.ask({ path: 'x' }, signal).catch((reason: unknown) => reason);
+    const failure: unknown = await byAddress.request({ path: 'x' }, signal).catch((reason: unknown) => reason);
     expect((failure as Error).message).toMatch(
       /^Consul agent at http:\/\/127\.0\.0\.1:\d+\/consul\/: \/v1\/x: .*ECONNREFUSED/,
     );
@@ -107,7 +107,7 @@ describe('an agent', () => {
 
   it('whose token cannot be read is said to be so', async () => {
     const agent = openAgent({ address: '127.0.0.1:1', tokenFile: '/nonexistent/token' }, 1);
-    await expect(agent.ask({ path: 'x' }, signal)).rejects.toThrow(
+    await expect(agent.request({ path: 'x' }, signal)).rejects.toThrow(
       /^the ACL token cannot be read from \/nonexistent\/token: ENOENT/,
     );
     await agent.close();

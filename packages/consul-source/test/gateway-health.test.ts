@@ -98,7 +98,7 @@ describe('the gateways that a sidecar dials', () => {
 });
 
 /** The first question for each; those that wait for a change left out. */
-function healthAsked({ asked }: StandInAgent): readonly string[] {
+function healthAsked({ requests: asked }: StandInAgent): readonly string[] {
   return asked.filter((one) => one.startsWith('GET health/service') && !one.includes('index='));
 }
 

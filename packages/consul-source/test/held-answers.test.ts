@@ -23,7 +23,7 @@ describe('an answer that has become empty', () => {
   it.each([[[]], ['missing']] as const)('is believed within a second when nothing speaks for a loss: %j', (empty) => {
     const { answers, look } = known();
     expect(look(1_000, undefined, empty)).toEqual(['10.0.0.1']);
-    expect([answers.hasNews, answers.dueAt]).toEqual([true, 1_600]);
+    expect([answers.hasChange, answers.dueAt]).toEqual([true, 1_600]);
     expect(look(1_599, undefined, empty)).toEqual(['10.0.0.1']);
     expect(look(1_600, undefined, empty) ?? 'missing').toEqual(empty);
     expect(answers.warnings('instances')).toEqual([]);
@@ -75,12 +75,12 @@ describe('a proxy', () => {
     ['that is shown with another address', ['10.0.0.1:443'], ['10.0.0.1:8443'], false],
   ])('%s', (_what, before, now, isMissed) => {
     const visibility = new OwnVisibility('gateway');
-    expect(visibility.doubt(own, new Map([['gw', before]]))).toBeUndefined();
-    const doubt = visibility.doubt(own, new Map([['gw', now]]));
-    expect(doubt?.startsWith('the servers do not show this gateway') ?? false).toBe(isMissed);
+    expect(visibility.incompleteReason(own, new Map([['gw', before]]))).toBeUndefined();
+    const incompleteReason = visibility.incompleteReason(own, new Map([['gw', now]]));
+    expect(incompleteReason?.startsWith('the servers do not show this gateway') ?? false).toBe(isMissed);
   });
 
   it('that its agent does not know is missed by nobody', () => {
-    expect(new OwnVisibility('gateway').doubt(undefined, new Map())).toBeUndefined();
+    expect(new OwnVisibility('gateway').incompleteReason(undefined, new Map())).toBeUndefined();
   });
 });

@@ -5,7 +5,7 @@ import { createServer } from 'node:http';
 import type { ServerResponse } from 'node:http';
 import { describe, expect, it } from 'vitest';
 import { AgentError, consulParts, openAgent } from '../src/index.ts';
-import type { Agent, Question } from '../src/index.ts';
+import type { Agent, AgentRequest } from '../src/index.ts';
 import { onLoopback } from './loopback.ts';
 
 const MIB = 1024 * 1024;
@@ -43,8 +43,8 @@ function flood(outgoing: ServerResponse, sent: { bytes: number }): void {
   write();
 }
 
-async function failureOf(agent: Agent, question: Partial<Question> = {}): Promise<string> {
-  const reason: unknown = await agent.ask({ path: 'x', ...question }, never).then(
+async function failureOf(agent: Agent, question: Partial<AgentRequest> = {}): Promise<string> {
+  const reason: unknown = await agent.request({ path: 'x', ...question }, never).then(
     () => 'an answer',
     (error: unknown) => error,
   );

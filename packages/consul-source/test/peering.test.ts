@@ -152,9 +152,9 @@ describe('peering', () => {
     await using agent = await standInAgent({ mesh: MESH });
     await using routes = new Watched(consulSource({ address: agent.address }));
     await routes.until((at) => at.routes.length === 6);
-    const asked = agent.asked.length;
+    const asked = agent.requests.length;
     agent.misbehave({ kind: 'empty' }, (path) => path === 'peerings');
-    await expect.poll(() => agent.asked.slice(asked)).toContain('GET peering/cloud');
+    await expect.poll(() => agent.requests.slice(asked)).toContain('GET peering/cloud');
     expect(byName(routes.latest ?? { version: '', routes: [] })).toEqual(ROUTES);
     agent.misbehave(undefined);
     const { peerings: _peerings, exports: _exports, ...rest } = MESH;
@@ -224,7 +224,7 @@ describe('no route of a healthy peering is lost, and nothing ends, when the agen
     await routes.until((at) => at.routes.length === 1);
     agent.change(MESH);
     await routes.until((at) => at.routes.length === 6);
-    const asked = agent.asked.length;
+    const asked = agent.requests.length;
     const lost: string[] = [];
     const watching = new AbortController();
     const noticing = routes.until((at) => {
@@ -233,7 +233,7 @@ describe('no route of a healthy peering is lost, and nothing ends, when the agen
     });
     agent.misbehave(fault);
     // Each part has been asked about again.
-    await expect.poll(() => agent.asked.length - asked, { timeout: 10_000 }).toBeGreaterThan(6);
+    await expect.poll(() => agent.requests.length - asked, { timeout: 10_000 }).toBeGreaterThan(6);
     agent.misbehave(undefined);
     agent.change({ ...MESH, services: [...APPLICATIONS, { ...DB, status: 'critical' }, API, REFUNDS] });
     await routes.until((at) => shown(at, 'exported:cloud/db') === '10.0.0.2:20000 unhealthy');

@@ -299,12 +299,12 @@ it('a gateway whose agent is several behind one address leaves nothing at any of
     agent: { address: listening.address },
     body: bodyOf(REGISTER),
     onProblem: () => undefined,
-    onLeave: () => undefined,
+    onDeregister: () => undefined,
   });
   await registration.start(signal);
   const count = (): number => agents.filter((agent) => agent.registered.size > 0).length;
   await expect.poll(count).toBeGreaterThan(1);
-  expect(agents.map(({ asked }) => asked.length).reduce((sum, more) => sum + more)).toBeLessThan(40);
+  expect(agents.map(({ requests: asked }) => asked.length).reduce((sum, more) => sum + more)).toBeLessThan(40);
   await registration.stop(signal);
   expect(agents.map(({ registered }) => registered.size)).toEqual([0, 0, 0]);
 });
@@ -314,7 +314,12 @@ it('a registration that is gone again and again is not made for ever: what may b
   await using agent = await standInAgent(NO_CHECKS);
   const problems: (string | undefined)[] = [];
   const onProblem = (problem: string | undefined): number => problems.push(problem);
-  const options = { agent: { address: agent.address }, body: bodyOf(REGISTER), onProblem, onLeave: () => undefined };
+  const options = {
+    agent: { address: agent.address },
+    body: bodyOf(REGISTER),
+    onProblem,
+    onDeregister: () => undefined,
+  };
   const registration = registrationService(options);
   await registration.start(signal);
   for (let loss = 0; loss < 2; loss += 1) {

@@ -3,7 +3,7 @@ import { Cell, openScope } from '@meshgate/core/parts';
 import { expect, it } from 'vitest';
 import { openAgent } from '../src/agent.ts';
 import { inventoryOfNodes } from '../src/inventory.ts';
-import { ServiceHealth, SETTLE_MS } from '../src/service-health.ts';
+import { ServiceHealth, CONFIRM_MS } from '../src/service-health.ts';
 import type { Registered } from '../src/service-health.ts';
 import { onLoopback } from './loopback.ts';
 import { scriptedAgent } from './scripted-agent.ts';
@@ -66,13 +66,13 @@ it('an answer newer than the inventory is asked for again after a while: the cha
   for (const [later, ...expected] of [
     [0, 'short-lived', false, 1],
     [0, 'short-lived', false, 1],
-    [2 * SETTLE_MS, 'db', false, 2],
-    [4 * SETTLE_MS, 'db', true, 3],
-    [9 * SETTLE_MS, 'db', true, 3],
+    [2 * CONFIRM_MS, 'db', false, 2],
+    [4 * CONFIRM_MS, 'db', true, 3],
+    [9 * CONFIRM_MS, 'db', true, 3],
   ] as const) {
     health.update(registered(5, 'db'), start + later);
     await until(() => health.converged);
-    expect([shown(health), health.settled, server.asked.length]).toEqual(expected);
+    expect([shown(health), health.converged, server.asked.length]).toEqual(expected);
   }
 });
 
@@ -85,12 +85,12 @@ it('an answer that is older than the last takes nothing away, and is asked for a
   for (const [later, ...expected] of [
     [0, 'db', true, 1],
     [1, 'db', false, 2],
-    [2 * SETTLE_MS, 'db', false, 3],
-    [4 * SETTLE_MS, 'db2', true, 4],
+    [2 * CONFIRM_MS, 'db', false, 3],
+    [4 * CONFIRM_MS, 'db2', true, 4],
   ] as const) {
     health.update(later === 0 ? registered(9, 'db') : { ...registered(12, 'db'), resolvers: CHANGED }, start + later);
     await until(() => health.converged);
-    expect([shown(health), health.settled, server.asked.length]).toEqual(expected);
+    expect([shown(health), health.converged, server.asked.length]).toEqual(expected);
   }
 });
 
@@ -103,8 +103,8 @@ it('an answer as old as the inventory is asked for once', async () => {
   const { health, until } = under;
   health.update(registered(5, 'db'), 0);
   await until(() => health.converged);
-  health.update(registered(8, 'db'), 2 * SETTLE_MS);
-  expect([shown(health), health.settled, server.asked.length]).toEqual(['db', true, 1]);
+  health.update(registered(8, 'db'), 2 * CONFIRM_MS);
+  expect([shown(health), health.converged, server.asked.length]).toEqual(['db', true, 1]);
 });
 
 it.each([500, 403, 404])(
@@ -177,6 +177,6 @@ it.each([301, 400])(
     health.update(registered(5, 'db', 'odd'), 1);
     await until(() => health.converged);
     expect({ shown: shown(health), failures: health.failures, asked }).toEqual({ shown: 'db', failures: [], asked: 1 });
-    expect(health.unaskable).toEqual([expect.stringContaining('service "odd" is not routed')]);
+    expect(health.rejected).toEqual([expect.stringContaining('service "odd" is not routed')]);
   },
 );

@@ -40,7 +40,7 @@ describe.concurrent('a server that knows no leader, or has not heard of it for l
           lost.push(shown(at, 'service:db'));
         return stop.signal.aborted;
       });
-      const asked = (): number => agent.asked.filter((question) => question.includes('internal/ui/nodes')).length;
+      const asked = (): number => agent.requests.filter((request) => request.includes('internal/ui/nodes')).length;
       const before = asked();
       agent.misbehave(fault);
       // Once more, and once more again: it goes on to be behind.
@@ -79,7 +79,7 @@ describe.concurrent('a server that knows no leader, or has not heard of it for l
       counts.push(backends(at));
       return stop.signal.aborted;
     });
-    const asked = (): number => agent.asked.filter((question) => question.includes('health/connect/db')).length;
+    const asked = (): number => agent.requests.filter((request) => request.includes('health/connect/db')).length;
     const before = asked();
     agent.misbehave({ kind: 'empty', leader: 'none' });
     await expect.poll(() => asked() - before, { timeout: 15_000 }).toBeGreaterThan(3);

@@ -16,7 +16,10 @@ describe('what Consul knew', () => {
     ['the index goes backwards', { index: 9 }],
     ['the trust domain is another', { trustDomain: 'new.consul' }],
     ['the agent does not know this gateway any more', { registered: false }],
-    ['the servers do not show what the agent has registered', { doubt: 'the servers do not show this gateway' }],
+    [
+      'the servers do not show what the agent has registered',
+      { incompleteReason: 'the servers do not show this gateway' },
+    ],
   ])('is held when %s', (_what, after) => {
     const guard = new StateLossGuard();
     apply(guard, account(['db', 'web'], { index: 10 }), 0);
@@ -48,11 +51,11 @@ describe('what Consul knew', () => {
     expect(names(apply(guard, account(['web'], { index: 3 }), 3))).toEqual(['web']);
   });
 
-  it('is not held because of a doubt that has always been there', () => {
+  it('is not held because of a incompleteReason that has always been there', () => {
     const guard = new StateLossGuard();
-    const doubt = { doubt: 'the token may see less than there is' };
-    apply(guard, account(['db', 'web'], { index: 10, ...doubt }), 0);
-    expect(names(apply(guard, account(['web'], { index: 11, ...doubt }), 1))).toEqual(['web']);
+    const incompleteReason = { incompleteReason: 'the token may see less than there is' };
+    apply(guard, account(['db', 'web'], { index: 10, ...incompleteReason }), 0);
+    expect(names(apply(guard, account(['web'], { index: 11, ...incompleteReason }), 1))).toEqual(['web']);
   });
 
   it('gives way to what Consul says now: by label and by server name', () => {
@@ -69,9 +72,13 @@ it('a loss is reported for ten minutes, and whether anything speaks for it still
   const detector = new LossDetector();
   const seen = { trustDomain: 'td.consul', index: 1, registered: true };
   expect(detector.observe(seen, 0)).toBeUndefined();
-  const doubt = 'the servers do not show this proxy';
-  expect(detector.observe({ ...seen, doubt }, 5)).toMatchObject({ reason: doubt, since: 5, isOngoing: true });
-  expect(detector.observe(seen, 9)).toMatchObject({ reason: doubt, since: 5, isOngoing: false });
+  const incompleteReason = 'the servers do not show this proxy';
+  expect(detector.observe({ ...seen, incompleteReason: incompleteReason }, 5)).toMatchObject({
+    reason: incompleteReason,
+    since: 5,
+    isOngoing: true,
+  });
+  expect(detector.observe(seen, 9)).toMatchObject({ reason: incompleteReason, since: 5, isOngoing: false });
   expect(detector.observe(seen, 5 + 10 * MINUTE_MS)).toBeUndefined();
 });
 

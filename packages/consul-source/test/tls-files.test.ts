@@ -110,7 +110,7 @@ function open(port: number, tls: NonNullable<AgentOptions['tls']>, more: AgentOp
 }
 
 async function whoAmI(agent: Agent): Promise<unknown> {
-  const { text } = await agent.ask({ path: 'x' }, new AbortController().signal);
+  const { text } = await agent.request({ path: 'x' }, new AbortController().signal);
   return JSON.parse(text);
 }
 

@@ -40,7 +40,7 @@ describe('a proxy made by createProxy', () => {
     const proxy = createProxy(options({ routes: [routeTo(api)] }));
     await proxy.start();
     await using client = await tlsClient(proxy.address, 'api.example.com', { ca: api.ca });
-    expect(await client.say('hello')).toBe('hello');
+    expect(await client.echo('hello')).toBe('hello');
     client.end();
     await proxy.stop();
   });
@@ -61,7 +61,7 @@ describe('a proxy made by createProxy', () => {
     );
     await proxy.start();
     await using client = await tlsClient(proxy.address, 'api.example.com', { ca: api.ca });
-    expect(await client.say('hello')).toBe('hello');
+    expect(await client.echo('hello')).toBe('hello');
     expect(order).toEqual(['outer', 'inner']);
     client.end();
     await proxy.stop();
@@ -88,7 +88,7 @@ describe('a proxy made by createProxy', () => {
     await proxy.start();
     for (const word of ['one', 'two']) {
       await using client = await tlsClient(proxy.address, 'api.example.com', { ca: api.ca });
-      expect(await client.say(word)).toBe(word);
+      expect(await client.echo(word)).toBe(word);
     }
     expect(made).toEqual([{ depth: 3 }]);
     await expect(tlsClient(proxy.address, 'lost.example.com', { ca: api.ca })).rejects.toThrow();
@@ -188,7 +188,7 @@ describe('a proxy made by createProxy', () => {
     const proxy = createProxy(options({ routes: [routeTo(api)], observers: [events], drain: { spreadMs: 0 } }));
     await proxy.start();
     await using client = await tlsClient(proxy.address, 'api.example.com', { ca: api.ca });
-    await client.say('hello');
+    await client.echo('hello');
     const hurry = new AbortController();
     const stopped = proxy.stop(hurry.signal);
     await events.until('listener.closed');
@@ -216,7 +216,7 @@ describe('a proxy made by createProxy', () => {
     source.set([routeTo(api)]);
     await events.untilCount('routes.replaced', 2);
     await using client = await tlsClient(proxy.address, 'api.example.com', { ca: api.ca });
-    expect(await client.say('hello')).toBe('hello');
+    expect(await client.echo('hello')).toBe('hello');
     client.end();
     await proxy.stop();
   });

@@ -64,7 +64,7 @@ describe('egress by a name server', () => {
     await using out = await egress(zone, listener.address.port);
     for (const name of ['x.example.com', 'y.example.com'])
       await expect(out.connect(name)).rejects.toMatchObject({ code: 'REFUSED_BY_POLICY' });
-    expect(out.server.questions).toContain('A x.example.com');
+    expect(out.server.queries).toContain('A x.example.com');
   });
 
   it('follows canonical names to an address that the route allows', async () => {

@@ -4,7 +4,7 @@ import type { AddressInfo, Socket } from 'node:net';
 import { describe, expect, it } from 'vitest';
 import { ProxyError } from '@meshgate/core';
 import type { Splice, Transfer, Transport } from '@meshgate/core';
-import { descriptorsByKind, settled, until } from '@meshgate/testkit';
+import { descriptorsByKind, loopsIdle, until } from '@meshgate/testkit';
 import { waysUnderTest } from './transport-under-test.ts';
 
 /** How many connections in all; enlarge it with `MESHGATE_SOAK=1000000`. */
@@ -73,7 +73,7 @@ describe('many connections of every fate', () => {
 });
 
 async function soak(transport: Transport): Promise<void> {
-  await settled();
+  await loopsIdle();
   const before = descriptorsByKind();
   const fates = new Map<number, Fate>();
   const served = new Map<number, Promise<Seen>>();

@@ -1,7 +1,7 @@
 import { createHash, randomBytes } from 'node:crypto';
 import { describe, expect, it } from 'vitest';
 import { ProxyError } from '@meshgate/core';
-import { descriptorsByKind, peerListener, rawClient, relay, settled, unixAddress, until } from '@meshgate/testkit';
+import { descriptorsByKind, peerListener, rawClient, relay, loopsIdle, unixAddress, until } from '@meshgate/testkit';
 import { transportUnderTest, waysUnderTest } from './transport-under-test.ts';
 
 const MIB = 1024 * 1024;
@@ -62,7 +62,7 @@ describe('a splice', () => {
   });
 
   it('needs about as many pipes as there are slow receivers, not two for each connection', async () => {
-    await settled();
+    await loopsIdle();
     const before = descriptorsByKind()['pipe'] ?? 0;
     await using backend = await peerListener();
     await using proxy = await relay(transportUnderTest(), backend.address);

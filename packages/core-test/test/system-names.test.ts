@@ -52,7 +52,7 @@ describe('the order of the system', () => {
   it('asks the hosts file first', async () => {
     await using at = await system([{ 'db.internal': { A: A('127.0.0.2') } }], { hosts: '127.0.0.1 db.internal' });
     expect(await at.resolve('DB.internal')).toEqual(['127.0.0.1']);
-    expect(at.server.questions).toEqual([]);
+    expect(at.server.queries).toEqual([]);
   });
 
   it('asks the name servers first when nsswitch.conf says so', async () => {
@@ -69,7 +69,7 @@ describe('the order of the system', () => {
       nsswitch: 'hosts: files [NOTFOUND=return] dns',
     });
     await expect(at.resolve('db.internal')).rejects.toMatchObject({ kind: 'absent' });
-    expect(at.server.questions).toEqual([]);
+    expect(at.server.queries).toEqual([]);
   });
 
   it('asks name servers also where a service is listed that only the C library knows', async () => {
@@ -82,7 +82,7 @@ describe('the order of the system', () => {
   it.each(['localhost', 'LOCALHOST.', 'app.localhost'])('never asks name servers for %s', async (name) => {
     await using at = await system([{ localhost: { A: A('192.0.2.1') }, 'app.localhost': { A: A('192.0.2.1') } }]);
     expect(await at.resolve(name)).toEqual(['127.0.0.1', '::1']);
-    expect(at.server.questions).toEqual([]);
+    expect(at.server.queries).toEqual([]);
   });
 
   it('finds every one of twenty names of the hosts file at once while no name server answers', async () => {
@@ -90,7 +90,7 @@ describe('the order of the system', () => {
     await using at = await system([{}], { hosts: lines.join('\n') });
     const found = await Promise.all(lines.map((_, index) => at.resolve(`host-${index}.internal`)));
     expect(found.flat()).toEqual(lines.map((line) => line.split(' ')[0]));
-    expect(at.server.questions).toEqual([]);
+    expect(at.server.queries).toEqual([]);
   });
 });
 
@@ -105,7 +105,7 @@ describe('search domains', () => {
   it('are appended to a name without enough dots, in their order', async () => {
     await using at = await system([zone], { resolv });
     expect(await at.resolve('db')).toEqual(['10.0.0.1']);
-    expect(at.server.questions.filter((question) => question.startsWith('A '))).toEqual([
+    expect(at.server.queries.filter((question) => question.startsWith('A '))).toEqual([
       'A db.a.example',
       'A db.b.example',
     ]);
@@ -114,13 +114,13 @@ describe('search domains', () => {
   it('come after the name itself when it has enough dots', async () => {
     await using at = await system([zone], { resolv });
     expect(await at.resolve('x.y')).toEqual(['10.0.0.3']);
-    expect(at.server.questions[0]).toMatch(/ x\.y$/);
+    expect(at.server.queries[0]).toMatch(/ x\.y$/);
   });
 
   it('come first for a name with fewer dots than ndots', async () => {
     await using at = await system([zone], { resolv: `${resolv}\noptions ndots:5` });
     expect(await at.resolve('a.b')).toEqual(['10.0.0.2']);
-    expect(at.server.questions[0]).toMatch(/ a\.b\.a\.example$/);
+    expect(at.server.queries[0]).toMatch(/ a\.b\.a\.example$/);
   });
 
   it('are not tried for a name that ends in a dot', async () => {
@@ -189,9 +189,9 @@ describe('a name without an address', () => {
         { 'db.internal': { A: A('10.0.0.1') } },
       ]);
       expect(await at.resolve('db.internal')).toEqual(['10.0.0.1']);
-      const asked = at.server.questions.length;
+      const asked = at.server.queries.length;
       expect(await at.resolve('db.internal')).toEqual(['10.0.0.1']);
-      expect(at.server.questions.length).toBeLessThanOrEqual(asked + 1);
+      expect(at.server.queries.length).toBeLessThanOrEqual(asked + 1);
     },
   );
 });
@@ -212,7 +212,7 @@ describe('the files of the system', () => {
     });
     await using next = await nameServer({ 'db.internal': { A: A('10.0.0.2') } });
     const old = at.resolve('db.internal').catch(() => 'no answer');
-    await at.server.asked('A db.internal');
+    await at.server.queried('A db.internal');
     await writeFile(`${at.resolvConf}.new`, `nameserver ${next.server}`);
     await rename(`${at.resolvConf}.new`, at.resolvConf);
     expect(await at.resolve('db.internal')).toEqual(['10.0.0.2']);
@@ -243,6 +243,6 @@ describe('an address book over the system', () => {
     await using at = await system([{ 'db.internal': { A: A('10.0.0.1') } }]);
     const book = new AddressBook(recorder(), at.names);
     await Promise.all(Array.from({ length: 50 }, () => book.find({ host: 'db.internal', port: 1 })));
-    expect(at.server.questions.filter((question) => question === 'A db.internal')).toHaveLength(1);
+    expect(at.server.queries.filter((question) => question === 'A db.internal')).toHaveLength(1);
   });
 });

@@ -208,7 +208,7 @@ export interface Observer {
 export function observers(list: readonly Observer[]): Observer {
   const [only] = list;
   if (only !== undefined && list.length === 1 && SAFE.has(only)) return only;
-  const told = new Set<string>();
+  const reported = new Set<string>();
   const safe: Observer = { name: 'observers', observe };
   SAFE.add(safe);
   return safe;
@@ -218,25 +218,25 @@ export function observers(list: readonly Observer[]): Observer {
       try {
         answered(observer, observer.observe(event));
       } catch (reason) {
-        tell(observer, reason);
+        report(observer, reason);
       }
     }
   }
 
   /** The compiler lets an `async` method stand for one that gives nothing: its rejection has no other reader. */
   function answered(observer: Observer, answer: unknown): void {
-    if (answer instanceof Promise) answer.catch((reason: unknown) => tell(observer, reason));
+    if (answer instanceof Promise) answer.catch((reason: unknown) => report(observer, reason));
   }
 
-  function tell(broken: Observer, reason: unknown): void {
+  function report(broken: Observer, reason: unknown): void {
     const error = errorOf(reason);
     const observer = broken.name ?? 'unnamed';
     const key = `${observer}: ${error.message}`;
     // Bounded: an observer whose message differs each time (a timestamp, a name) must not make this set grow for ever.
-    if (told.has(key) || told.size >= 100) return;
-    told.add(key);
+    if (reported.has(key) || reported.size >= 100) return;
+    reported.add(key);
     for (const other of list) {
-      if (other !== broken) tellQuietly(other, { type: 'observer.threw', observer, error });
+      if (other !== broken) notifyQuietly(other, { type: 'observer.threw', observer, error });
     }
   }
 }
@@ -245,7 +245,7 @@ export function observers(list: readonly Observer[]): Observer {
 const SAFE = new WeakSet<Observer>();
 
 /** An observer that fails at this event is reported with its own next failure: reporting it now could loop. */
-function tellQuietly(observer: Observer, event: ProxyEvent): void {
+function notifyQuietly(observer: Observer, event: ProxyEvent): void {
   try {
     const answer: unknown = observer.observe(event);
     if (answer instanceof Promise) answer.catch(() => undefined);

@@ -16,7 +16,7 @@ describe('a token bucket', () => {
     const pace = new TokenBucket(TEN_A_SECOND);
     let fullAt = 0;
     const take = (nowMs: number): boolean => {
-      const next = pace.taken(fullAt, nowMs);
+      const next = pace.fullAtAfterTake(fullAt, nowMs);
       fullAt = next ?? fullAt;
       return next !== undefined;
     };
@@ -27,9 +27,9 @@ describe('a token bucket', () => {
 
   it('of less than one token in its time gives one at a time', () => {
     const pace = new TokenBucket({ count: 0.25, perMs: 1_000 });
-    const fullAt = pace.taken(0, 10_000);
+    const fullAt = pace.fullAtAfterTake(0, 10_000);
     expect(fullAt).toBe(14_000);
-    expect([pace.taken(14_000, 13_999), pace.taken(14_000, 14_000)]).toEqual([undefined, 18_000]);
+    expect([pace.fullAtAfterTake(14_000, 13_999), pace.fullAtAfterTake(14_000, 14_000)]).toEqual([undefined, 18_000]);
   });
 
   it.each([

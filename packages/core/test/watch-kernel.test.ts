@@ -218,8 +218,8 @@ describe('a set of queries', () => {
     return { set, until };
   }
 
-  function queries(keys: readonly string[], ask: (key: string) => Promise<string>, stamp = 's') {
-    return new Map<string, Query<string>>(keys.map((key) => [key, { stamp, ask: () => ask(key) }]));
+  function queries(keys: readonly string[], send: (key: string) => Promise<string>, stamp = 's') {
+    return new Map<string, Query<string>>(keys.map((key) => [key, { stamp, send: () => send(key) }]));
   }
 
   it('asks each once for each stamp', async () => {
@@ -320,8 +320,8 @@ describe('a set of queries', () => {
     let answer: (text: string) => void = () => undefined;
     const first = new Promise<string>((resolve) => (answer = resolve));
     set.run(never);
-    set.set(new Map([['a', { stamp: '1', ask: () => first }]]));
-    set.set(new Map([['a', { stamp: '2', ask: () => Promise.resolve('new') }]]));
+    set.set(new Map([['a', { stamp: '1', send: () => first }]]));
+    set.set(new Map([['a', { stamp: '2', send: () => Promise.resolve('new') }]]));
     answer('old');
     await until(() => set.converged);
     expect(set.get('a')?.value).toBe('new');

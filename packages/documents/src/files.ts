@@ -92,10 +92,10 @@ function identity(outcome: ReadOutcome): readonly string[] {
 }
 
 /** A short digest of `texts`: it detects changes, and nothing is gained by forging it. */
-export function digestOf(texts: readonly string[]): string {
+export function digestOf(contents: readonly string[]): string {
   const hash = createHash('sha256');
   // The length in front keeps ['a', 'bc'] and ['ab', 'c'] apart.
-  for (const text of texts) hash.update(`${text.length}:`).update(text);
+  for (const text of contents) hash.update(`${text.length}:`).update(text);
   return hash.digest('hex').slice(0, DIGEST_CHARS);
 }
 

@@ -1,4 +1,4 @@
-import { EPOLLIN, NOBODY } from '@meshgate/linux';
+import { EPOLLIN, NO_OWNER } from '@meshgate/linux';
 import type { Accepting, Acceptor, AcceptWatch } from '@meshgate/linux';
 import type { EpollKernel } from './kernel.ts';
 import type { EpollHandler, Loop } from './loop.ts';
@@ -8,7 +8,7 @@ import { EpollSocket } from './socket.ts';
 export const ACCEPTING: Accepting<EpollKernel, EpollSocket> = {
   watch: (kernel, acceptor) => new EpollAcceptWatch(kernel.loop, acceptor),
   open: (kernel, fd, family) => {
-    const socket = new EpollSocket(kernel, fd, family, NOBODY);
+    const socket = new EpollSocket(kernel, fd, family, NO_OWNER);
     // Under load a client's first bytes are there before its connection is accepted.
     socket.expectBytes();
     return socket;

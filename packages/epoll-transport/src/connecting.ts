@@ -15,7 +15,7 @@ export const CONNECTING: SocketFactory<EpollKernel, EpollSocket> = {
       throw systemError(errno, 'connect');
     }
     const socket = new EpollSocket(kernel, fd, address.family, owner);
-    if (tcp) socket.oweAcknowledgement();
+    if (tcp) socket.delayAcknowledgement();
     return socket;
   },
   connected: (kernel, socket) => kernel.handshakes.add(socket),

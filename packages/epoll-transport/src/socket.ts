@@ -181,14 +181,14 @@ export class EpollSocket implements EpollHandler, StreamSocket {
   }
 
   /** Our acknowledgement of the handshake waits for the first bytes, see `Handshakes`. */
-  oweAcknowledgement(): void {
-    this.#state |= OWES_ACKNOWLEDGEMENT;
+  delayAcknowledgement(): void {
+    this.#state |= ACKNOWLEDGEMENT_DELAYED;
   }
 
   /** Lets the peer know that we are connected, if no byte has told it yet. */
   acknowledge(): void {
-    if ((this.#state & OWES_ACKNOWLEDGEMENT) === 0) return;
-    this.#state &= ~OWES_ACKNOWLEDGEMENT;
+    if ((this.#state & ACKNOWLEDGEMENT_DELAYED) === 0) return;
+    this.#state &= ~ACKNOWLEDGEMENT_DELAYED;
     this.kernel.sockets.setQuickAck(this.#fd, 1);
   }
 
@@ -223,7 +223,7 @@ export class EpollSocket implements EpollHandler, StreamSocket {
   }
 
   #sent(result: number, length: number): number {
-    this.#state &= ~OWES_ACKNOWLEDGEMENT;
+    this.#state &= ~ACKNOWLEDGEMENT_DELAYED;
     if (result === length) return result;
     if (result < 0) {
       const errno = this.kernel.libc.errno();
@@ -245,4 +245,4 @@ const HUNG_UP = 8;
 const FAILED = 16;
 /** Urgent data, too, ends a read early (tcp(7)). */
 const SHORT_IS_NOT_EMPTY = 32;
-const OWES_ACKNOWLEDGEMENT = 64;
+const ACKNOWLEDGEMENT_DELAYED = 64;

@@ -3,7 +3,7 @@ import { expect, it } from 'vitest';
 import { EPOLLET, EPOLLIN, O_CLOEXEC, O_NONBLOCK } from '@meshgate/linux';
 import { loadLibc } from '@meshgate/linux';
 import type { Libc } from '@meshgate/linux';
-import { descriptorsByKind, settled, until } from '@meshgate/testkit';
+import { descriptorsByKind, loopsIdle, until } from '@meshgate/testkit';
 import { Loop } from '../src/loop.ts';
 import { describeWithEpoll } from './available.ts';
 
@@ -131,7 +131,7 @@ describeWithEpoll('the loop', () => {
 
   it('gives its own descriptors back with the last that it watches, and starts again with the next', async () => {
     const libc = await loadLibc();
-    await settled();
+    await loopsIdle();
     const before = descriptorsByKind()['anon_inode'] ?? 0;
     let rests = 0;
     const loop = new Loop(libc, () => {

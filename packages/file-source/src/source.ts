@@ -59,7 +59,7 @@ class IsolatingParser {
   async parse(read: FilesRead, signal: AbortSignal): Promise<ParseOutcome<readonly Route[]>> {
     const { routes, problems } = await parseRouteFiles(this.#path, read, signal);
     if (problems.length === 0) {
-      this.#good = textsOf(read.files);
+      this.#good = contentsByFile(read.files);
       return { kind: 'good', value: routes };
     }
     const broken = new Set(problems.map(({ at }) => at?.file));
@@ -70,7 +70,7 @@ class IsolatingParser {
     const files = [...sound, ...kept].toSorted((one, other) => (one.file < other.file ? -1 : 1));
     const rest = await parseRouteFiles(this.#path, { ...read, files, problems: [] }, signal);
     if (rest.problems.length > 0) return { kind: 'wrong', problems };
-    this.#good = textsOf(files);
+    this.#good = contentsByFile(files);
     return { kind: 'partial', value: rest.routes, problems, notes: [noteOn(kept, read.files.length - sound.length)] };
   }
 }
@@ -81,6 +81,6 @@ function noteOn(kept: readonly FileText[], broken: number): string {
   return `of broken files the last good routes are in use${unused}; the others are followed`;
 }
 
-function textsOf(files: readonly FileText[]): ReadonlyMap<string, string> {
+function contentsByFile(files: readonly FileText[]): ReadonlyMap<string, string> {
   return new Map(files.map(({ file, text }) => [file, text]));
 }

@@ -51,15 +51,15 @@ async function requestOf(client: FilterContext): Promise<number | undefined> {
 export function postgresBackends(): Layer<Connector> {
   return (inner) => ({
     connect: (route, context) => {
-      const asked = POSTGRES_SSL.of(context.connection) === true;
-      return inner.connect(route, asked ? withUpgrade(context, askForTls) : context);
+      const requested = POSTGRES_SSL.of(context.connection) === true;
+      return inner.connect(route, requested ? withUpgrade(context, requestTls) : context);
     },
   });
 }
 
-async function askForTls(connection: Connection, { timeoutMs }: UpgradeTime): Promise<Connection> {
-  const late = new ProxyError('CONNECT_TIMEOUT', 'no answer to an SSLRequest in time');
-  const timer = setTimeout(() => connection.destroy(late), timeoutMs);
+async function requestTls(connection: Connection, { timeoutMs }: UpgradeTime): Promise<Connection> {
+  const timeout = new ProxyError('CONNECT_TIMEOUT', 'no answer to an SSLRequest in time');
+  const timer = setTimeout(() => connection.destroy(timeout), timeoutMs);
   try {
     const request = Buffer.alloc(REQUEST_BYTES);
     request.writeUInt32BE(REQUEST_BYTES, 0);

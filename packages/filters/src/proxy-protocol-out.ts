@@ -28,7 +28,7 @@ export function proxyProtocolBackends(): Layer<Connector> {
 async function connectWith(inner: Connector, route: Route, context: ConnectContext): Promise<Upstream> {
   const headers = new Headers(context);
   /** What a header has been written to already. */
-  const told = new WeakSet<Connection>();
+  const hasHeader = new WeakSet<Connection>();
   const dialling = withDial(context, (backend, address, options) => {
     const header = headers.for(route, backend);
     if (header === undefined || options.upgrade === undefined) return context.dial(backend, address, options);
@@ -38,7 +38,7 @@ async function connectWith(inner: Connector, route: Route, context: ConnectConte
     });
     const dial = first.dial(backend, address, options);
     dial.done.then(
-      (connection) => told.add(connection),
+      (connection) => hasHeader.add(connection),
       () => undefined,
     );
     return dial;
@@ -46,7 +46,7 @@ async function connectWith(inner: Connector, route: Route, context: ConnectConte
   return changedUpstream(await inner.connect(route, dialling), (upstream) => {
     const { connection, backend, address, trace } = upstream;
     const preface = headers.for(route, backend);
-    if (preface === undefined || told.has(connection)) return upstream;
+    if (preface === undefined || hasHeader.has(connection)) return upstream;
     const facts = { connection, route: upstream.route, backend, address, ...(trace !== undefined && { trace }) };
     return { ...facts, preface, release: (transfer) => upstream.release(transfer) };
   });

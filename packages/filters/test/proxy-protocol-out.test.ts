@@ -320,7 +320,7 @@ stream { server { listen 127.0.0.1:${port} proxy_protocol; proxy_pass 127.0.0.1:
     await isListening(port);
     await using proxy = await proxyTo(routeTo({ host: '127.0.0.1', port }, version));
     await using client = await tlsClient(proxy.address, 'api.example.com', { ca: api.ca });
-    expect(await client.say('hello')).toBe('hello');
+    expect(await client.echo('hello')).toBe('hello');
   });
 });
 

@@ -162,7 +162,7 @@ export class Acceptor implements Listening {
     }
     const ends = { side: 'downstream', remote, local: this.#local } as const;
     this.#parts.onConnection(new SocketConnection(this.#kernel, socket, ends));
-    this.#kernel.turns.settled();
+    this.#kernel.turns.afterMicrotasks();
     return 'accepted';
   }
 

@@ -110,7 +110,7 @@ class Dialling<Kernel extends TransportKernel, Socket extends StreamSocket> impl
   #settle(): void {
     this.#settled = true;
     this.#socket?.clearDeadline();
-    this.#kernel.turns.settled();
+    this.#kernel.turns.afterMicrotasks();
   }
 }
 

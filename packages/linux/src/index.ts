@@ -73,7 +73,7 @@ export { SocketConnection } from './socket-connection.ts';
 export { SocketSplice } from './socket-splice.ts';
 export type { Direction, DirectionOwner } from './socket-splice.ts';
 export { Sockets } from './sockets.ts';
-export { KEEP_ALIVE_AFTER_MS, NOBODY } from './stream-socket.ts';
+export { KEEP_ALIVE_AFTER_MS, NO_OWNER } from './stream-socket.ts';
 export type { SocketOwner, StreamSocket } from './stream-socket.ts';
 export {
   EAGAIN,

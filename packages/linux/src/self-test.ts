@@ -127,10 +127,10 @@ async function listening(server: Server, host: string): Promise<number> {
 
 async function within(timeoutMs: number, task: Promise<void>): Promise<void> {
   let timer: NodeJS.Timeout | undefined;
-  const late = new Promise<never>((_resolve, reject) => {
+  const timeout = new Promise<never>((_resolve, reject) => {
     timer = setTimeout(() => reject(new Error(`no answer within ${timeoutMs} ms`)), timeoutMs);
   });
-  await Promise.race([task, late]).finally(() => clearTimeout(timer));
+  await Promise.race([task, timeout]).finally(() => clearTimeout(timer));
 }
 
 const IPV4_LOOPBACK = '127.0.0.1';

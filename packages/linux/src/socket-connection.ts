@@ -125,7 +125,7 @@ export class SocketConnection<Kernel extends TransportKernel, Socket extends Str
     if (bytes === undefined && !this.#socket.ended) return;
     this.#reader = undefined;
     reader.resolve(bytes);
-    this.kernel.turns.settled();
+    this.kernel.turns.afterMicrotasks();
   }
 
   #writeOn({ rest, resolve, reject }: PendingWrite): void {
@@ -134,14 +134,14 @@ export class SocketConnection<Kernel extends TransportKernel, Socket extends Str
     this.#writer = unsent.length === 0 ? undefined : { rest: unsent, resolve, reject };
     if (unsent.length > 0) return;
     resolve();
-    this.kernel.turns.settled();
+    this.kernel.turns.afterMicrotasks();
   }
 
   /** `undefined` when nothing came: not yet, never (the socket has ended), or because the connection is lost. */
   #take(): Uint8Array | undefined {
-    const taken = this.#socket.readable ? this.#socket.take() : 0;
-    if (typeof taken !== 'number') return taken;
-    if (taken < 0) this.#lose(lostBy(-taken, this.#side));
+    const bytesRead = this.#socket.readable ? this.#socket.take() : 0;
+    if (typeof bytesRead !== 'number') return bytesRead;
+    if (bytesRead < 0) this.#lose(lostBy(-bytesRead, this.#side));
     return undefined;
   }
 
@@ -169,7 +169,7 @@ export class SocketConnection<Kernel extends TransportKernel, Socket extends Str
     this.#lose(error);
     if (awaited || this.onReset === undefined) return;
     this.onReset(error);
-    this.kernel.turns.settled();
+    this.kernel.turns.afterMicrotasks();
   }
 
   #lose(reason: ProxyError): void {
@@ -179,6 +179,6 @@ export class SocketConnection<Kernel extends TransportKernel, Socket extends Str
     this.#writer?.reject(this.#lost);
     this.#reader = undefined;
     this.#writer = undefined;
-    this.kernel.turns.settled();
+    this.kernel.turns.afterMicrotasks();
   }
 }

@@ -141,7 +141,7 @@ export class SocketSplice<Kernel extends TransportKernel, Socket extends StreamS
     const transfer = transferOf(this, this.#firstByteAt, this.#error);
     this.#resolve(this.#returning?.isHandedBack === true ? { ...transfer, handedBack: true } : transfer);
     this.#returning = undefined;
-    this.#turns.settled();
+    this.#turns.afterMicrotasks();
   }
 
   onReceived(direction: Direction): void {

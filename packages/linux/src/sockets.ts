@@ -113,9 +113,9 @@ export class Sockets {
 }
 
 /** With the time-out set, the kernel also ends keepalive by it, and no longer by the number of probes: so both have to say the same. */
-function userTimeoutMs({ idleMs, intervalMs, probes, userTimeoutMs: asked }: KeepAlive): number {
+function userTimeoutMs({ idleMs, intervalMs, probes, userTimeoutMs: configured }: KeepAlive): number {
   const probedMs = idleMs + (intervalMs ?? DEFAULT_INTERVAL_MS) * (probes ?? DEFAULT_PROBES);
-  return Math.min(LONGEST_USER_TIMEOUT_MS, Math.ceil(asked ?? probedMs));
+  return Math.min(LONGEST_USER_TIMEOUT_MS, Math.ceil(configured ?? probedMs));
 }
 
 /** `/proc/sys/net/ipv4/tcp_keepalive_intvl` and `tcp_keepalive_probes`, as they are where nobody has changed them: tcp(7). */

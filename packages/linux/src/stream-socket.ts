@@ -73,4 +73,4 @@ export interface StreamSocket {
 export const KEEP_ALIVE_AFTER_MS = 1_000;
 
 /** Owner of a socket for the moment between its making and its connection; nothing can happen to it in between. */
-export const NOBODY: SocketOwner = { onReady: () => undefined, onDeadline: () => undefined };
+export const NO_OWNER: SocketOwner = { onReady: () => undefined, onDeadline: () => undefined };

@@ -31,7 +31,7 @@ export class TurnLoop {
   #closed = 0;
   #turnComing = false;
   #inTurn = false;
-  #owesMicrotasks = false;
+  #needsMicrotasks = false;
 
   /** @param leastShares of a turn, before tasks and promises that wait end it */
   constructor(work: TurnWork, leastShares: number) {
@@ -78,8 +78,8 @@ export class TurnLoop {
    * Must be called after settling a promise, and after calling anybody who may. After a callback from native code Node (from 26 on) runs
    * promise callbacks only before the next JavaScript that it calls itself: an immediate is the nearest.
    */
-  settled(): void {
-    this.#owesMicrotasks = true;
+  afterMicrotasks(): void {
+    this.#needsMicrotasks = true;
     this.wake();
   }
 
@@ -102,7 +102,7 @@ export class TurnLoop {
         throw error;
       });
     }
-    if (this.#owesMicrotasks || this.#tasks.size > 0) this.#turnAgain();
+    if (this.#needsMicrotasks || this.#tasks.size > 0) this.#turnAgain();
   }
 
   #turn(): void {
@@ -114,7 +114,7 @@ export class TurnLoop {
       // What has come meanwhile is handled at once: a wake-up costs more than the rest of a small message. But settled promises are
       // somebody's next step, and do not wait.
       for (let share = 1; this.#work.share(endMs); share += 1) {
-        if (share >= this.#leastShares && (this.#owesMicrotasks || this.#tasks.size > 0)) return;
+        if (share >= this.#leastShares && (this.#needsMicrotasks || this.#tasks.size > 0)) return;
         this.nowMs = performance.now();
         if (this.nowMs >= endMs) return;
       }
@@ -130,9 +130,9 @@ export class TurnLoop {
     setImmediate(() => {
       this.#turnComing = false;
       // Promise callbacks run before this turn and after it.
-      this.#owesMicrotasks = false;
+      this.#needsMicrotasks = false;
       if (this.#work.pending || this.#tasks.size > 0) this.#turn();
-      this.#owesMicrotasks = false;
+      this.#needsMicrotasks = false;
       if (this.#tasks.size > 0) this.#turnAgain();
     });
   }

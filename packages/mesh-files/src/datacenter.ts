@@ -36,7 +36,7 @@ export function membersOf(files: readonly MeshFile[], datacenter: string): Membe
     const instance = instanceOf(registration);
     return { registration, instance, filterable: filterableOf(registration, datacenter) };
   });
-  const warnings = ofNobody(loose, registrations);
+  const warnings = withoutService(loose, registrations);
   return { members, problems, warnings };
 }
 
@@ -87,7 +87,7 @@ function withLooseChecks(
 }
 
 /** Consul's agent refuses such a check when it registers it. */
-function ofNobody(loose: readonly LooseCheck[], registrations: readonly ServiceDefinition[]): readonly Problem[] {
+function withoutService(loose: readonly LooseCheck[], registrations: readonly ServiceDefinition[]): readonly Problem[] {
   const ids = new Set(registrations.map(({ id }) => id));
   return loose
     .filter(({ serviceId }) => serviceId !== '' && !ids.has(serviceId))
@@ -104,21 +104,21 @@ interface SidecarPorts {
 }
 
 function sidecarPorts(registrations: readonly ServiceDefinition[]): SidecarPorts {
-  const taken = new Set(registrations.map(({ port }) => port));
+  const used = new Set(registrations.map(({ port }) => port));
   const ports = new Map<ServiceDefinition, number>();
   const problems: Problem[] = [];
   let next = FIRST_SIDECAR_PORT;
   for (const registration of registrations) {
     if (registration.kind !== 'connect-proxy' || registration.port !== 0) continue;
-    while (taken.has(next)) next += 1;
-    if (next > LAST_SIDECAR_PORT) problems.push(problemWith(registration.field, NO_PORT_LEFT));
+    while (used.has(next)) next += 1;
+    if (next > LAST_SIDECAR_PORT) problems.push(problemWith(registration.field, PORTS_EXHAUSTED));
     else ports.set(registration, next);
-    taken.add(next);
+    used.add(next);
   }
   return { ports, problems };
 }
 
-const NO_PORT_LEFT = `expected a port: those from ${FIRST_SIDECAR_PORT} to ${LAST_SIDECAR_PORT} are given to other sidecars`;
+const PORTS_EXHAUSTED = `expected a port: those from ${FIRST_SIDECAR_PORT} to ${LAST_SIDECAR_PORT} are given to other sidecars`;
 
 function namesOf({ kind, name, proxy }: ServiceDefinition): readonly string[] {
   if (kind === 'connect-proxy') return proxy === undefined || proxy.destination === '' ? [] : [proxy.destination];

@@ -33,16 +33,16 @@ export interface MeshInForce {
  */
 export function settle({ files, isBroken, unusable }: MeshReading, last: FilesInForce = new Map()): MeshInForce {
   const broken = new Set(Array.from(files.values()).flatMap((list) => list.flatMap(fileWithProblems)));
-  const settled = [...new Set([...last.keys(), ...files.keys()])].map((datacenter) => {
+  const applied = [...new Set([...last.keys(), ...files.keys()])].map((datacenter) => {
     const usable = (files.get(datacenter) ?? []).map((file) => selected(file, isUsable(file, unusable)));
     return [datacenter, settleDatacenter(usable, last.get(datacenter) ?? [], isBroken)] as const;
   });
-  const kept = settled.flatMap(([, one]) => one.kept).filter(({ file }) => !broken.has(file));
+  const kept = applied.flatMap(([, one]) => one.kept).filter(({ file }) => !broken.has(file));
   return {
     files: new Map(
-      settled.flatMap(([name, one]) => (files.has(name) || one.files.length > 0 ? [[name, one.files]] : [])),
+      applied.flatMap(([name, one]) => (files.has(name) || one.files.length > 0 ? [[name, one.files]] : [])),
     ),
-    problems: settled.flatMap(([, { problems }]) => problems),
+    problems: applied.flatMap(([, { problems }]) => problems),
     kept: shown(kept),
   };
 }
@@ -104,14 +104,14 @@ function isUsable({ problems }: MeshFile, unusable: ReadonlySet<object> | undefi
   return (value) => problems.length === 0 && unusable?.has(value) !== true;
 }
 
-interface SettledDatacenter {
+interface AppliedDatacenter {
   readonly files: readonly MeshFile[];
   readonly problems: readonly Problem[];
   readonly kept: readonly Definition[];
 }
 
 /** @param isBroken what was in force stays where nothing else is defined in its place */
-function settleDatacenter(files: readonly MeshFile[], last: readonly MeshFile[], isBroken: boolean): SettledDatacenter {
+function settleDatacenter(files: readonly MeshFile[], last: readonly MeshFile[], isBroken: boolean): AppliedDatacenter {
   const before = new Map(last.flatMap(definitionsIn).map(({ key, file }) => [key, file]));
   const inForce = new Map<string, Definition>();
   const rivals: Definition[] = [];

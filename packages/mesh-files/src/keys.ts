@@ -54,7 +54,7 @@ export function namedValues(field: Field | undefined): readonly FieldEntry[] {
 }
 
 /** Texts by names that the operator chose. */
-export function texts(field: Field | undefined): Readonly<Record<string, string>> {
+export function strings(field: Field | undefined): Readonly<Record<string, string>> {
   const entries = namedValues(field).map(({ key, value }) => [key, value.string()] as const);
   return Object.fromEntries(entries.filter((entry): entry is [string, string] => entry[1] !== undefined));
 }

@@ -45,8 +45,8 @@ export function meshSource(options: MeshGatewayOptions): FileSource {
   async function* watch(signal: AbortSignal): AsyncGenerator<RouteSnapshot, void, void> {
     const derive = routeDeriver();
     let last: string | undefined;
-    for await (const told of follower.watch(signal)) {
-      const snapshot = snapshotOf(told, derive);
+    for await (const update of follower.watch(signal)) {
+      const snapshot = snapshotOf(update, derive);
       if (snapshot.version !== last) yield snapshot;
       last = snapshot.version;
     }

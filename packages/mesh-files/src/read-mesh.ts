@@ -84,8 +84,8 @@ export async function meshWatchPath(
 ): Promise<readonly WatchStep[]> {
   const { folders } = await contentsOf(folder, hasPeers);
   const ofPeers = await Promise.all(peers.map((name) => meshWatchPath(join(folder, PEERS, name), [], true)));
-  const ways = await Promise.all(folders.map((path) => watchPathTo(path, MESH_FILE_ENDINGS)));
-  return [...(await watchPathOf(folder)), ...ways.flat(), ...ofPeers.flat()];
+  const watchPaths = await Promise.all(folders.map((path) => watchPathTo(path, MESH_FILE_ENDINGS)));
+  return [...(await watchPathOf(folder)), ...watchPaths.flat(), ...ofPeers.flat()];
 }
 
 /**
@@ -126,21 +126,21 @@ function clusterParser(folder: string, standpoint: MeshStandpoint): (read: MeshF
     const inFiles = Array.from(files.values()).flatMap((list) => list.flatMap((file) => file.problems));
     const broken = [...problems, ...missing, ...unread, ...inFiles];
     const version = digestOf([digest, standpoint.datacenter, standpoint.trustDomain]);
-    const { built, settled, problems: between } = put(files, broken.length > 0, version);
+    const { built, applied, problems: between } = put(files, broken.length > 0, version);
     const all = [...broken, ...between];
-    if (all.length === 0 || inForce !== undefined) inForce = settled.files;
+    if (all.length === 0 || inForce !== undefined) inForce = applied.files;
     if (all.length === 0) return { kind: 'good', value: built.mesh };
-    return { kind: 'partial', value: built.mesh, problems: all, notes: notesOn(settled.kept) };
+    return { kind: 'partial', value: built.mesh, problems: all, notes: notesOn(applied.kept) };
   };
 
   /** What leads nowhere is left as it was, as Consul would have refused to write it. */
   function put(files: FilesInForce, isBroken: boolean, version: string): Put {
-    const settled = settle({ files, isBroken }, inForce);
-    const built = buildMesh(settled.files, standpoint, version);
-    const problems = [...settled.problems, ...built.problems];
-    if (inForce === undefined || built.astray.length === 0) return { settled, built, problems };
+    const applied = settle({ files, isBroken }, inForce);
+    const built = buildMesh(applied.files, standpoint, version);
+    const problems = [...applied.problems, ...built.problems];
+    if (inForce === undefined || built.astray.length === 0) return { applied, built, problems };
     const again = settle({ files, isBroken: true, unusable: new Set(built.astray) }, inForce);
-    return { settled: again, built: buildMesh(again.files, standpoint, version), problems };
+    return { applied: again, built: buildMesh(again.files, standpoint, version), problems };
   }
 
   function parse({ file, text }: FilesRead['files'][number]): { readonly text: string; readonly parsed: MeshFile } {
@@ -150,7 +150,7 @@ function clusterParser(folder: string, standpoint: MeshStandpoint): (read: MeshF
 }
 
 interface Put {
-  readonly settled: MeshInForce;
+  readonly applied: MeshInForce;
   readonly built: BuiltMesh;
   readonly problems: readonly Problem[];
 }

@@ -11,7 +11,7 @@ import {
   refuseEnterprise,
   requiredName,
   textList,
-  texts,
+  strings,
   weakInteger,
 } from './keys.ts';
 import { present } from './present.ts';
@@ -182,7 +182,7 @@ function registrationOf(
     address: optionalText(fields.get('address')) ?? '',
     port: fields.get('port')?.integer(0, MAX_PORT) ?? 0,
     taggedAddresses: readTaggedAddresses(fields.get('tagged_addresses')),
-    meta: texts(fields.get('meta')),
+    meta: strings(fields.get('meta')),
     tags: textList(fields.get('tags')),
     ...(weights === undefined ? {} : { weights }),
     checks: readChecks([fields.get('check'), fields.get('checks')], id),

@@ -26,15 +26,15 @@ type UpstreamFields = Keyed<keyof typeof UPSTREAM_KEYS>;
 
 /** Reads the upstreams of a proxy. Two that want the same address are a problem. */
 export function readUpstreams(field: Field | undefined): readonly UpstreamDefinition[] {
-  const taken = new Map<string, string>();
+  const claimed = new Map<string, string>();
   return itemsOf(field).flatMap((item) => {
     const upstream = readUpstream(item);
     if (upstream === undefined) return [];
     const place = `${upstream.bind.host}:${upstream.bind.port}`;
-    const other = taken.get(place);
+    const other = claimed.get(place);
     if (other !== undefined)
       item.refuse(`expected an address of its own, found ${place}, which is taken by upstream ${other}`);
-    taken.set(place, upstream.name);
+    claimed.set(place, upstream.name);
     return [upstream];
   });
 }

@@ -2,7 +2,7 @@ import type { Backend, Problem } from '@meshgate/core';
 import { dialAddress } from './address.ts';
 import type { Reach } from './address.ts';
 import type { Instance } from './catalog.ts';
-import { standing } from './health.ts';
+import { instanceHealth } from './health.ts';
 import { compare } from './order.ts';
 
 /** Backends, what to say of them, and instances that cannot be one. */
@@ -30,7 +30,7 @@ export function backendsOf(
       problems.push({ path, message });
       continue;
     }
-    const { healthy, weight, against } = standing(instance, onlyPassing);
+    const { healthy, weight, against } = instanceHealth(instance, onlyPassing);
     list.push({ address, weight, healthy });
     if (!healthy) unhealthy.push(`${instance.id} on ${instance.node} (${against.join(', ') || 'weight 0'})`);
   }

@@ -87,8 +87,8 @@ export function compileChain(
   const others = failover.map((spot) => settle(spot, scope));
   const refused = others.find((other) => other.kind === 'refused');
   if (refused !== undefined) return refused;
-  const settled = [first, ...others].flatMap((one) => (one.kind === 'settled' ? one.spot : []));
-  const [target, ...rest] = withoutRepeats(settled.map((spot) => targetAt(spot, scope)));
+  const resolved = [first, ...others].flatMap((one) => (one.kind === 'settled' ? one.spot : []));
+  const [target, ...rest] = withoutRepeats(resolved.map((spot) => targetAt(spot, scope)));
   return { kind: 'compiled', chain: { service, targets: [target ?? targetAt(first.spot, scope), ...rest] } };
 }
 
@@ -142,10 +142,11 @@ interface Spot {
   readonly peer?: string;
 }
 
-type Settled = { readonly kind: 'settled'; readonly spot: Spot } | Extract<CompiledChain, { readonly kind: 'refused' }>;
+type ResolvedSpot =
+  { readonly kind: 'settled'; readonly spot: Spot } | Extract<CompiledChain, { readonly kind: 'refused' }>;
 
 /** Follows redirects and default subsets from `start` to where they end. */
-function settle(start: Spot, { entries }: ChainScope): Settled {
+function settle(start: Spot, { entries }: ChainScope): ResolvedSpot {
   const passed: string[] = [];
   let spot = start;
   for (
@@ -179,7 +180,7 @@ function onward(spot: Spot, resolver: ServiceResolver | undefined): Spot | undef
   return subset === undefined || subset === '' ? undefined : { ...spot, subset };
 }
 
-function circular({ service }: Spot, passed: readonly string[]): Settled {
+function circular({ service }: Spot, passed: readonly string[]): ResolvedSpot {
   const message = `expected redirects that end somewhere, found a circle: ${passed.join(' -> ')}`;
   return { kind: 'refused', path: ['service-resolver', service, 'Redirect'], message };
 }

@@ -63,8 +63,8 @@ export function parseGatewayMode(text: string): ParsedGatewayMode {
   if (text === '') return { kind: 'unset' };
   const mode = modeNamed(text);
   if (mode !== undefined) return { kind: 'mode', mode };
-  const meant = modeNamed(text.trim().toLowerCase());
-  const hint = meant === undefined ? '' : `: write ${meant}, in lower case`;
+  const intended = modeNamed(text.trim().toLowerCase());
+  const hint = intended === undefined ? '' : `: write ${intended}, in lower case`;
   return { kind: 'unknown', message: `expected none, local or remote, found ${JSON.stringify(text)}${hint}` };
 }
 

@@ -1,7 +1,7 @@
 import type { Check, CheckStatus, Instance } from './catalog.ts';
 
 /** How an instance takes part in balancing. */
-export interface Standing {
+export interface InstanceHealth {
   /** No check speaks against it, and its weight is not below 1. */
   readonly healthy: boolean;
   /** 1 to 128. */
@@ -16,7 +16,7 @@ export interface Standing {
  * One critical check makes it unhealthy; with `onlyPassing` every other status than passing does. A warning check selects the
  * warning weight, where weights are registered. A weight below 1 takes the instance out and becomes 1; above 128 it becomes 128.
  */
-export function standing({ checks, weights }: Instance, onlyPassing: boolean): Standing {
+export function instanceHealth({ checks, weights }: Instance, onlyPassing: boolean): InstanceHealth {
   const against = checks.filter(({ status }) => isAgainst(status) || (onlyPassing && status !== 'passing'));
   const registered = weights === undefined ? 1 : weights[warned(checks) ? 'warning' : 'passing'];
   return {

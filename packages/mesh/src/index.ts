@@ -23,8 +23,8 @@ export type {
 export { dialAddress } from './address.ts';
 export type { Reach } from './address.ts';
 export { newestOfEach } from './gateway-groups.ts';
-export { standing } from './health.ts';
-export type { Standing } from './health.ts';
+export { instanceHealth } from './health.ts';
+export type { InstanceHealth } from './health.ts';
 export { gatewayDefinition } from './gateway-definition.ts';
 export type { GatewayDefinition, GatewayRegistration } from './gateway-definition.ts';
 export { deriveRoutes, routeDeriver, steppedRouteDeriver } from './routes.ts';

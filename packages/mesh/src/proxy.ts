@@ -140,13 +140,13 @@ export function mutualTlsOf(
   const own = serviceDefaults.get(service)?.mutualTls;
   if ((own ?? proxyDefaults?.mutualTls) !== 'permissive') return { mode: 'strict' };
   const where = own === undefined ? 'proxy-defaults/global' : `service-defaults/${service}`;
-  const asked = `${where}: MutualTLSMode = "permissive"`;
+  const asSetting = `${where}: MutualTLSMode = "permissive"`;
   if (mesh?.allowsPermissiveTls !== true) {
     const missing = 'the entry mesh does not say AllowEnablingPermissiveMutualTLS = true';
-    return { mode: 'strict', warning: `${asked} has no effect: ${missing}` };
+    return { mode: 'strict', warning: `${asSetting} has no effect: ${missing}` };
   }
   const danger = 'whoever reaches the public listener without TLS reaches the application: no identity, no intention';
-  return { mode: 'permissive', warning: `${asked}: ${danger}` };
+  return { mode: 'permissive', warning: `${asSetting}: ${danger}` };
 }
 
 function overrideFor(

@@ -6,7 +6,7 @@ import { defined } from './defined.ts';
 import type { ChainTarget, DiscoveryChain } from './discovery-chain.ts';
 import { datacenterLabel, newestOfEach } from './gateway-groups.ts';
 import { explainMode, modeOf } from './gateway-mode.ts';
-import { standing } from './health.ts';
+import { instanceHealth } from './health.ts';
 
 /** What a Connect proxy knows of the mesh around it when it dials. */
 export interface MeshAround extends Pick<Catalog, 'datacenter' | 'partition' | 'gateways'> {
@@ -37,7 +37,7 @@ export interface UpstreamTarget {
   /** Whom to dial: instances or gateways, by address. An unhealthy one is dialled only when no target has a healthy one. */
   readonly backends: readonly Backend[];
   /** Why `backends` is empty, a clause for people; absent when it is not. */
-  readonly nobody?: string;
+  readonly unreachableReason?: string;
   /** What a connection to it ends with while `backends` is empty: `NO_GATEWAY` where gateways are missing. */
   readonly withoutBackend: 'NO_BACKEND' | 'NO_GATEWAY';
   /** Whether the service itself has a healthy instance there, whoever is dialled for it. */
@@ -85,15 +85,15 @@ function upstreamTarget(given: ChainTarget, around: MeshAround): UpstreamTarget 
   const { list, facts, problems } = backendsOf(dialled.instances, dialled.reach, dialled.onlyPassing, dialled.path);
   const backends = service === 'unhealthy' ? list.map((backend) => ({ ...backend, healthy: false })) : list;
   const all = [...modeProblems(target, path), ...selectionProblems(target, known), ...problems];
-  const nobody = list.length > 0 ? undefined : (all[0]?.message ?? missing(target, path, known, around));
+  const unreachableReason = list.length > 0 ? undefined : (all[0]?.message ?? missing(target, path, known, around));
   return {
     target,
     path,
     backends,
-    ...defined({ nobody }),
+    ...defined({ unreachableReason }),
     withoutBackend: path === 'local-gateway' || path === 'remote-gateway' ? 'NO_GATEWAY' : 'NO_BACKEND',
     service,
-    facts: { ...describe(target, path, around), service, ...facts, ...defined({ nobody }) },
+    facts: { ...describe(target, path, around), service, ...facts, ...defined({ unreachable: unreachableReason }) },
     problems: all,
   };
 }
@@ -128,7 +128,7 @@ function serviceHealth(
   { instances: { onlyPassing } }: ChainTarget,
 ): UpstreamTarget['service'] {
   if (known === undefined) return 'unknown';
-  const healthy = selected(known).some((instance) => standing(instance, onlyPassing).healthy);
+  const healthy = selected(known).some((instance) => instanceHealth(instance, onlyPassing).healthy);
   return healthy ? 'healthy' : 'unhealthy';
 }
 

@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { standing } from '../src/index.ts';
+import { instanceHealth } from '../src/index.ts';
 import type { CheckStatus } from '../src/index.ts';
 import { instance } from './instance.ts';
 
@@ -28,10 +28,10 @@ const ROWS: readonly Row[] = [
   { checks: ['unknown'], onlyPassing: true, expected: [false, 1] },
 ];
 
-describe('the standing of an instance', () => {
+describe('the instanceHealth of an instance', () => {
   it.each(ROWS)('with $checks, weights $weights, onlyPassing $onlyPassing is $expected', (row) => {
     const { checks, weights, onlyPassing = false } = row;
-    const found = standing(
+    const found = instanceHealth(
       instance('db', {
         checks: checks.map((status) => ({ id: 'check', status })),
         ...(weights === undefined ? {} : { weights: { passing: weights[0], warning: weights[1] } }),
@@ -46,6 +46,6 @@ describe('the standing of an instance', () => {
       { id: 'serfHealth', status: 'passing' },
       { id: '_service_maintenance:db', status: 'critical' },
     ] as const;
-    expect(standing(instance('db', { checks }), false).against).toEqual(['_service_maintenance:db critical']);
+    expect(instanceHealth(instance('db', { checks }), false).against).toEqual(['_service_maintenance:db critical']);
   });
 });

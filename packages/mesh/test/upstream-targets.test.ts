@@ -214,8 +214,8 @@ describe('why there is nobody to dial', () => {
     ],
   ])('%s', (_claim, over, given, nobody) => {
     const found = dial(over, given);
-    expect(found.nobody).toBe(nobody);
-    expect(found.facts['nobody']).toBe(nobody);
+    expect(found.unreachableReason).toBe(nobody);
+    expect(found.facts['unreachable']).toBe(nobody);
   });
 });
 
@@ -299,13 +299,16 @@ describe('an upstream of a peer', () => {
   });
 
   it('is not dialled through a local gateway while its peer has not said how to ask for it', () => {
-    const { at, nobody } = dialled('refunds', 'local', undefined);
-    expect([at, nobody]).toEqual([[], 'what peer cloud exports of refunds is not known, at least not yet']);
+    const { at, unreachableReason } = dialled('refunds', 'local', undefined);
+    expect([at, unreachableReason]).toEqual([[], 'what peer cloud exports of refunds is not known, at least not yet']);
   });
 
   it('that the peer does not export is not dialled', () => {
-    const { at, nobody } = dialled('refunds', 'local', []);
-    expect([at, nobody]).toEqual([[], 'peer cloud exports no refunds to this cluster, or has no mesh gateway']);
+    const { at, unreachableReason } = dialled('refunds', 'local', []);
+    expect([at, unreachableReason]).toEqual([
+      [],
+      'peer cloud exports no refunds to this cluster, or has no mesh gateway',
+    ]);
   });
 });
 

@@ -19,7 +19,7 @@ export class BackendMetrics {
   readonly #failuresWithLastGood: MetricCell;
   readonly #failuresWithNothing: MetricCell;
   /** By address: one that is ejected anew before it returned is still one. */
-  readonly #aside = new Set<string>();
+  readonly #ejectedNow = new Set<string>();
 
   constructor(registry: Registry) {
     this.#ejections = new CellFamily(METRICS.ejections, registry).cell({});
@@ -37,13 +37,13 @@ export class BackendMetrics {
 
   ejected(address: Endpoint): void {
     this.#ejections.value += 1;
-    this.#aside.add(formatEndpoint(address));
-    this.#ejected.value = this.#aside.size;
+    this.#ejectedNow.add(formatEndpoint(address));
+    this.#ejected.value = this.#ejectedNow.size;
   }
 
   returned(address: Endpoint): void {
-    this.#aside.delete(formatEndpoint(address));
-    this.#ejected.value = this.#aside.size;
+    this.#ejectedNow.delete(formatEndpoint(address));
+    this.#ejected.value = this.#ejectedNow.size;
   }
 
   checked(passed: boolean): void {

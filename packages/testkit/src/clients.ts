@@ -42,7 +42,7 @@ export interface TlsClient extends Peer {
   /** Whether an earlier session was resumed. */
   readonly resumed: boolean;
   /** Sends `text` and resolves with as many bytes as were sent, once they have come: what an echo answers. */
-  say(text: string): Promise<string>;
+  echo(text: string): Promise<string>;
   /** Sends a GET request and resolves with the answer's body. The backends of this package answer with their name, and finish. */
   get(path?: string): Promise<string>;
 }
@@ -101,9 +101,9 @@ function client(tls: TLSSocket, stream: Peer): TlsClient {
     serverCertificateName: [serverCertificate.subject.CN].flat()[0] ?? '',
     resumed: tls.isSessionReused(),
   };
-  return Object.assign(stream, { ...facts, say, get });
+  return Object.assign(stream, { ...facts, echo, get });
 
-  async function say(text: string): Promise<string> {
+  async function echo(text: string): Promise<string> {
     await stream.send(text);
     return (await stream.receive(Buffer.byteLength(text))).toString();
   }

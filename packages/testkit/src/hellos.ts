@@ -136,7 +136,7 @@ const CIPHER_SUITES = [0x1301, 0x1302, 0x1303, 0xc02b, 0xc02f, 0xc02c, 0xc030];
 const SIGNATURES = [0x0403, 0x0804, 0x0401];
 // Two of RFC 8701's sixteen, so that the first and the late extension differ as they must.
 const GREASE = 0x3a3a;
-const GREASE_LATE = 0xeaea;
+const GREASE_LAST = 0xeaea;
 
 // https://www.iana.org/assignments/tls-extensiontype-values
 const SERVER_NAME = 0;
@@ -172,7 +172,7 @@ function extensionBlock(options: ClientHelloOptions, paddingBytes: number | unde
     ...(options.ech === undefined ? [] : [encryptedHello(options.ech)]),
     ...(options.earlyData === true ? [{ type: EARLY_DATA, body: NOTHING }] : []),
     ...(Array.isArray(options.extensions) ? (options.extensions as readonly Extension[]) : []),
-    ...greased(options, GREASE_LATE).map((type) => ({ type, body: uint8(0) })),
+    ...greased(options, GREASE_LAST).map((type) => ({ type, body: uint8(0) })),
     ...(paddingBytes === undefined ? [] : [{ type: PADDING, body: new Uint8Array(paddingBytes) }]),
     ...(options.preSharedKey === true || options.earlyData === true ? [preSharedKey()] : []),
   ];

@@ -12,7 +12,7 @@ export type { HeldAddress } from './addresses.ts';
 export { relay } from './relay.ts';
 export type { TcpRelay, RelayOptions } from './relay.ts';
 export { descriptorsByKind } from './descriptors.ts';
-export { settled, until } from './turns.ts';
+export { loopsIdle, until } from './turns.ts';
 export { standInAgent } from './stand-in-agent/stand-in-agent.ts';
 export type { StandInAgent, StandInAgentOptions } from './stand-in-agent/stand-in-agent.ts';
 export type { KnownLeader, StandInFault } from './stand-in-agent/faults.ts';

@@ -33,9 +33,9 @@ export interface NameServer extends AsyncDisposable {
   /** As a resolv.conf names it: `[127.0.0.1]:PORT`. */
   readonly server: string;
   /** Every question so far, `A db.example`, in order; those over TCP too. */
-  readonly questions: readonly string[];
+  readonly queries: readonly string[];
   /** Resolves when `question` has been asked `times` times, at once if it has been already. */
-  asked(question: string, times?: number): Promise<void>;
+  queried(question: string, times?: number): Promise<void>;
   /** Replaces what it knows. */
   serve(zone: Zone): void;
 }
@@ -48,7 +48,7 @@ const HEADER_BYTES = 12;
 /** Starts a name server that knows `zone` (RFC 1035, section 4), over UDP and TCP on one port of loopback. */
 export async function nameServer(zone: Zone = {}): Promise<NameServer> {
   let known = zone;
-  const questions: string[] = [];
+  const queries: string[] = [];
   const waiting = new Set<() => void>();
   const { udp, tcp, port } = await bound();
   udp.on('message', (query, from) => {
@@ -62,18 +62,18 @@ export async function nameServer(zone: Zone = {}): Promise<NameServer> {
       if (reply !== undefined) socket.end(Buffer.concat([uint16(reply.length), reply]));
     });
   });
-  return { server: `[${HOST}]:${port}`, questions, asked, serve, [Symbol.asyncDispose]: close };
+  return { server: `[${HOST}]:${port}`, queries, queried, serve, [Symbol.asyncDispose]: close };
 
   function answer(query: Buffer, over: 'udp' | 'tcp'): Buffer | undefined {
     const { name, type, end } = question(query);
-    questions.push(`${type ?? 'other'} ${name}`);
+    queries.push(`${type ?? 'other'} ${name}`);
     for (const wake of waiting) wake();
     const records = type === undefined ? 'none' : (known[name]?.[type] ?? (name in known ? 'none' : 'NXDOMAIN'));
     return records === 'drop' ? undefined : message(query.subarray(0, end), records, over);
   }
 
-  async function asked(text: string, times = 1): Promise<void> {
-    while (questions.filter((one) => one === text).length < times)
+  async function queried(text: string, times = 1): Promise<void> {
+    while (queries.filter((one) => one === text).length < times)
       await new Promise<void>((resolve) => {
         const wake = (): void => (waiting.delete(wake), resolve());
         waiting.add(wake);

@@ -108,9 +108,9 @@ const SUMMARIZED = 30;
 
 function summary(events: readonly ProxyEvent[]): string {
   if (events.length === 0) return 'no event at all';
-  const left = events.length - SUMMARIZED;
+  const earlier = events.length - SUMMARIZED;
   const lines = events.slice(-SUMMARIZED).map((event) => `\n  ${describeEvent(event)}`);
-  return `${events.length} events:${left > 0 ? `\n  (${left} earlier ones)` : ''}${lines.join('')}`;
+  return `${events.length} events:${earlier > 0 ? `\n  (${earlier} earlier ones)` : ''}${lines.join('')}`;
 }
 
 /** Its type, and what tells it from others of its type. */

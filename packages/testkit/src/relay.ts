@@ -42,7 +42,7 @@ export async function relay(
     transport.dial(backend, { keepAlive, timeoutMs: 5_000 }).done.then(
       (up) => {
         splices.push(transport.splice(down, up, { head: NOTHING, idleTimeoutMs: 60_000, ...limits }));
-        for (const tell of waiting.splice(0)) tell();
+        for (const notify of waiting.splice(0)) notify();
       },
       () => down.destroy(),
     );

@@ -4,6 +4,6 @@ export async function until(holds: () => boolean): Promise<void> {
 }
 
 /** Lets loops of earlier tests, which rest a turn after their last descriptor, give back what they have. */
-export async function settled(): Promise<void> {
+export async function loopsIdle(): Promise<void> {
   for (let turns = 0; turns < 5; turns += 1) await new Promise((resolve) => setImmediate(resolve));
 }

@@ -61,7 +61,7 @@ describe('a peer', () => {
       .issue({ dnsNames: ['web.internal'] });
     await using backend = await tlsBackend('web.internal', { authority: root, identity });
     await using client = await tlsClient(backend.address, 'web.internal', { ca: root.certificate });
-    expect(await client.say('trusted')).toBe('trusted');
+    expect(await client.echo('trusted')).toBe('trusted');
   });
 
   it.each([

@@ -24,8 +24,8 @@ describe('a TLS backend', () => {
   it('echoes, and finishes when the client has', async () => {
     await using backend = await tlsBackend('web.internal');
     await using client = await tlsClient(backend.address, 'web.internal', { ca: backend.ca });
-    expect(await client.say('hello')).toBe('hello');
-    expect(await client.say('GET it?')).toBe('GET it?');
+    expect(await client.echo('hello')).toBe('hello');
+    expect(await client.echo('GET it?')).toBe('GET it?');
     client.end();
     expect(await client.closed).toEqual({ kind: 'finished' });
     await backend.untilIdle();
@@ -52,7 +52,7 @@ describe('a TLS backend', () => {
     await expect(tlsClient(backend.address, 'web.internal')).rejects.toThrow();
     const identity = clients.intermediate('below').issue({ uris: ['spiffe://test/ns/default/dc/dc1/svc/api'] });
     await using client = await tlsClient(backend.address, 'web.internal', { identity });
-    expect(await client.say('it is me')).toBe('it is me');
+    expect(await client.echo('it is me')).toBe('it is me');
   });
 
   it('resets after the bytes that it was told, not before', async () => {

@@ -119,7 +119,7 @@ describe('a stand-in agent', () => {
   it('says what it was asked', async () => {
     await using agent = await standInAgent();
     await get(agent, 'peerings?index=1&wait=1ms');
-    expect(agent.asked).toEqual(['GET peerings?index=1&wait=1ms']);
+    expect(agent.requests).toEqual(['GET peerings?index=1&wait=1ms']);
   });
 });
 

@@ -1,4 +1,4 @@
-import { NOBODY, SOCK_CLOEXEC, SOCK_NONBLOCK } from '@meshgate/linux';
+import { NO_OWNER, SOCK_CLOEXEC, SOCK_NONBLOCK } from '@meshgate/linux';
 import type { Accepting, Acceptor, AcceptWatch } from '@meshgate/linux';
 import { ACCEPT_MULTISHOT, CANCEL_ALL, CANCEL_FD, CQE_MORE, OP_ACCEPT, OP_ASYNC_CANCEL } from './abi.ts';
 import type { UringKernel } from './kernel.ts';
@@ -14,7 +14,7 @@ export const ACCEPTING: Accepting<UringKernel, UringSocket> = {
     return watch;
   },
   open: (kernel, fd) => {
-    const socket = new UringSocket(kernel, fd, NOBODY);
+    const socket = new UringSocket(kernel, fd, NO_OWNER);
     socket.receive();
     return socket;
   },
@@ -90,7 +90,7 @@ class UringAcceptWatch implements AcceptWatch, UringHandler, Requester {
   #remove(onClosed: () => void): void {
     this.#kernel.loop.remove(this.slot, this.fd);
     onClosed();
-    this.#kernel.turns.settled();
+    this.#kernel.turns.afterMicrotasks();
   }
 }
 

@@ -73,7 +73,7 @@ export class UringSocket implements UringHandler, Requester, StreamSocket {
   readonly slot: number;
   #sentWhileClosing = 0;
   /** Bits of the requests under way. */
-  #underWay = 0;
+  #inFlight = 0;
   #state = 0;
   #held: Uint8Array | undefined;
   /** Why the connection is lost. */
@@ -106,7 +106,7 @@ export class UringSocket implements UringHandler, Requester, StreamSocket {
   }
 
   get writable(): boolean {
-    return (this.#underWay & (CONNECT | WRITABLE)) === 0;
+    return (this.#inFlight & (CONNECT | WRITABLE)) === 0;
   }
 
   get failed(): boolean {
@@ -119,7 +119,7 @@ export class UringSocket implements UringHandler, Requester, StreamSocket {
 
   /** Something is being received, or will be told of. */
   get receiving(): boolean {
-    return (this.#underWay & (RECEIVE | RETRY)) !== 0;
+    return (this.#inFlight & (RECEIVE | RETRY)) !== 0;
   }
 
   /** What the kernel had taken without our having been told when it was closed. Settled once it is closed. */
@@ -135,7 +135,7 @@ export class UringSocket implements UringHandler, Requester, StreamSocket {
 
   /** Receives once, into a buffer that the kernel takes when bytes are there. Without effect while it is under way, or at the end. */
   receive(): void {
-    if ((this.#underWay & (RECEIVE | RETRY)) !== 0 || (this.#state & (ENDED | CLOSING)) !== 0) return;
+    if ((this.#inFlight & (RECEIVE | RETRY)) !== 0 || (this.#state & (ENDED | CLOSING)) !== 0) return;
     // From the group of buffers that has the number 0.
     const expectsNothing = (this.#state & EXPECTS_NOTHING) !== 0;
     this.#request(OP_RECV, RECEIVE).setFlags(SQE_BUFFER_SELECT, expectsNothing ? RECV_POLL_FIRST : 0);
@@ -221,7 +221,7 @@ export class UringSocket implements UringHandler, Requester, StreamSocket {
     if (this.closed) return;
     this.#state |= CLOSING;
     this.clearDeadline();
-    if (this.#underWay === 0) this.#removeIfIdle();
+    if (this.#inFlight === 0) this.#removeIfIdle();
     else this.#request(OP_ASYNC_CANCEL, CANCEL).setOperationFlags(CANCEL_ALL | CANCEL_FD);
   }
 
@@ -232,7 +232,7 @@ export class UringSocket implements UringHandler, Requester, StreamSocket {
   }
 
   onCompletion(kind: number, result: number, flags: number): void {
-    this.#underWay &= ~kind;
+    this.#inFlight &= ~kind;
     if ((this.#state & CLOSING) === 0) this.#completed(kind, result, flags);
     else this.#releaseBuffer(kind, result, flags);
     this.#removeIfIdle();
@@ -330,19 +330,19 @@ export class UringSocket implements UringHandler, Requester, StreamSocket {
   }
 
   #removeIfIdle(): void {
-    if ((this.#state & (CLOSING | REMOVED)) !== CLOSING || this.#underWay !== 0) return;
+    if ((this.#state & (CLOSING | REMOVED)) !== CLOSING || this.#inFlight !== 0) return;
     this.#state |= REMOVED;
     this.kernel.loop.removeThisTurn(this.slot, this.fd);
     this.owner.onClosed?.(this);
   }
 
   #poll(kind: number, events: number): void {
-    if ((this.#underWay & kind) !== 0 || this.closed) return;
+    if ((this.#inFlight & kind) !== 0 || this.closed) return;
     this.#request(OP_POLL_ADD, kind).setOperationFlags(events);
   }
 
   #request(opcode: number, kind: number): Ring {
-    this.#underWay |= kind;
+    this.#inFlight |= kind;
     return this.kernel.loop.request(this, opcode, kind);
   }
 

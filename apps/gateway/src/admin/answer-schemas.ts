@@ -6,7 +6,7 @@ import { LOG_LEVELS } from '../config/config-schema.ts';
 const count = z.int().min(0);
 const milliseconds = z.number().min(0);
 const date = z.iso.datetime();
-const texts = z.array(z.string());
+const strings = z.array(z.string());
 
 const choice = {
   balance: z.string().optional().describe('round_robin when absent'),
@@ -25,8 +25,8 @@ const backendDrain = z.strictObject({ graceMs: milliseconds, spreadMs: milliseco
 const rules = {
   access: z
     .strictObject({
-      allow: texts.optional(),
-      deny: texts.optional(),
+      allow: strings.optional(),
+      deny: strings.optional(),
       allowFile: z.string().optional(),
       denyFile: z.string().optional(),
     })
@@ -83,15 +83,15 @@ const source = z.strictObject({
   routes: count,
   lastSuccess: date.optional().describe('when its routes in use were last known to be right'),
   error: z.string().optional(),
-  warnings: texts,
+  warnings: strings,
 });
 
 const route = z.strictObject({
   name: z.string(),
   source: z.string(),
   kind: z.string().optional(),
-  serverNames: texts,
-  listeners: texts.optional().describe('all when absent'),
+  serverNames: strings,
+  listeners: strings.optional().describe('all when absent'),
   fallback: z.literal(true).optional().describe('also takes clients without a server name'),
   connectTimeoutMs: milliseconds,
   ...choice,
@@ -120,8 +120,8 @@ const explanation = z.union([
     ...rules,
     why: z.string(),
     origin: z.record(z.string(), z.string()).optional().describe('facts of the source'),
-    listeners: texts.optional(),
-    unknownListeners: texts.optional(),
+    listeners: strings.optional(),
+    unknownListeners: strings.optional(),
     backends: z.array(z.strictObject({ ...backend, ejected: z.boolean() })),
     onListeners,
     shadowed: z.array(z.strictObject(claim)),
@@ -130,8 +130,8 @@ const explanation = z.union([
     found: z.literal(false),
     serverName: z.string(),
     why: z.string(),
-    unknownListeners: texts.optional(),
-    nearest: texts,
+    unknownListeners: strings.optional(),
+    nearest: strings,
     onListeners,
   }),
 ]);
@@ -161,7 +161,7 @@ const drain = z.strictObject({
   remainingMs: milliseconds,
 });
 
-const readiness = { ready: z.boolean(), reasons: texts, warnings: texts };
+const readiness = { ready: z.boolean(), reasons: strings, warnings: strings };
 
 const logLevel = z.enum(LOG_LEVELS);
 
@@ -236,6 +236,6 @@ export const ANSWERS: Readonly<Record<SchemaName, z.ZodType>> = {
   }),
   Reload: z.strictObject({ changes: z.array(settingChange) }),
   Upgrade: z.strictObject({ pid: z.int().describe('of the successor') }),
-  ReloadRefusal: z.strictObject({ error: z.string(), problems: texts }),
+  ReloadRefusal: z.strictObject({ error: z.string(), problems: strings }),
   OpenApi: z.looseObject({ openapi: z.string() }),
 };

@@ -34,18 +34,18 @@ export interface AdminClient {
 export function adminClient(address: AdminAddress, tokenFile?: string): AdminClient {
   const name = address instanceof URL ? address.href : `unix:${address.socketPath}`;
   return {
-    get: async (path) => jsonOf(await ask('GET', path)),
-    change: async (method, path, patienceMs) => jsonOf(await ask(method, path, { patienceMs })),
+    get: async (path) => jsonOf(await request('GET', path)),
+    change: async (method, path, patienceMs) => jsonOf(await request(method, path, { patienceMs })),
     async *stream(path, signal) {
-      const response = await ask('GET', path, { signal });
+      const response = await request('GET', path, { signal });
       response.setEncoding('utf8');
       for await (const chunk of response) yield chunk as string;
     },
   };
 
-  async function ask(method: AdminMethod, path: string, asked: Patience = {}): Promise<IncomingMessage> {
+  async function request(method: AdminMethod, path: string, options: Patience = {}): Promise<IncomingMessage> {
     const headers = tokenFile === undefined || method === 'GET' ? {} : { authorization: await bearer(tokenFile) };
-    const response = await responseTo(address, path, { ...asked, method, headers }).catch((reason: unknown) => {
+    const response = await responseTo(address, path, { ...options, method, headers }).catch((reason: unknown) => {
       throw new Error(`no gateway at ${name}: ${messageOf(reason)}`);
     });
     if (response.statusCode !== undefined && response.statusCode < 300) return response;
@@ -68,8 +68,8 @@ interface AdminCall extends Patience {
   readonly headers: Readonly<Record<string, string>>;
 }
 
-function responseTo(address: AdminAddress, path: string, asked: AdminCall): Promise<IncomingMessage> {
-  const { patienceMs = SILENCE_MS, signal, ...rest } = asked;
+function responseTo(address: AdminAddress, path: string, call: AdminCall): Promise<IncomingMessage> {
+  const { patienceMs = SILENCE_MS, signal, ...rest } = call;
   const options = { ...rest, ...(signal !== undefined && { signal }), agent: false };
   const sent = address instanceof URL ? sentTo(address, path, options) : sentOverSocket(address, path, options);
   return new Promise((resolve, reject) => {

@@ -76,13 +76,13 @@ const BY_HAND = new ProxyError('CLOSED_BY_ADMIN', 'closed by an operator');
 
 function* closing(
   sessions: readonly Closable[],
-  isMeant: (connection: ConnectionView) => boolean,
+  isSelected: (connection: ConnectionView) => boolean,
 ): Generator<void, number> {
   let closed = 0;
   for (const session of sessions) {
     const { live } = session;
     const [view] = live === undefined ? [] : connectionsView([live]);
-    if (view !== undefined && isMeant(view) && session.cut(BY_HAND)) closed += 1;
+    if (view !== undefined && isSelected(view) && session.cut(BY_HAND)) closed += 1;
     yield;
   }
   return closed;

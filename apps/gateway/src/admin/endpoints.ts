@@ -220,9 +220,9 @@ function aboutConnections({ connections, close, listeners }: AdminTargets): read
         400: { description: 'a query that says nothing of connections', schema: 'Error' },
       },
       answer: async ({ query }) => {
-        const meant = parseConnectionQuery(query);
-        if (typeof meant === 'string') return { status: 400, json: { error: meant } };
-        return ok({ connections: (await connections()).filter(matching(meant)) });
+        const selection = parseConnectionQuery(query);
+        if (typeof selection === 'string') return { status: 400, json: { error: selection } };
+        return ok({ connections: (await connections()).filter(matching(selection)) });
       },
     },
     ...closing(close),
@@ -261,9 +261,9 @@ function closing(close: AdminTargets['close']): readonly AdminEndpoint[] {
         400: { description: 'a query that does not say which', schema: 'Error' },
       },
       answer: async ({ query }) => {
-        const meant = parseConnectionQuery(query);
-        if (typeof meant === 'string') return { status: 400, json: { error: meant } };
-        if (Object.keys(meant).length > 0) return ok({ closed: await close(meant) });
+        const selection = parseConnectionQuery(query);
+        if (typeof selection === 'string') return { status: 400, json: { error: selection } };
+        if (Object.keys(selection).length > 0) return ok({ closed: await close(selection) });
         const names = CONNECTION_PARAMETERS.map(({ name }) => name).join(', ');
         return { status: 400, json: { error: `expected one of ${names}, found none` } };
       },

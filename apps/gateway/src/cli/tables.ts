@@ -94,7 +94,7 @@ function detailsOf(found: FoundRoute, width: number | undefined): readonly strin
     addressText(backend),
     ...(hasBackups ? [String(backend.priority ?? 0)] : []),
     String(backend.weight),
-    [stateText(backend), ...labelTexts(backend)].join(', '),
+    [stateText(backend), ...labelStrings(backend)].join(', '),
   ]);
   const backendTable = [['BACKEND', ...(hasBackups ? ['PRIORITY'] : []), 'WEIGHT', 'STATE'], ...rows];
   const none =
@@ -158,16 +158,16 @@ function exceptionsOf({ onListeners = [] }: Explanation): readonly (readonly str
 
 function backendText(backend: BackendView): string {
   const remarks = [
-    ...labelTexts(backend),
+    ...labelStrings(backend),
     ...(backend.healthy ? [] : ['unhealthy']),
     ...(backend.priority === undefined ? [] : [`priority ${backend.priority}`]),
   ];
   return remarks.length === 0 ? addressText(backend) : `${addressText(backend)} (${remarks.join(', ')})`;
 }
 
-function labelTexts({ labels = {}, proxyProtocol }: BackendView): readonly string[] {
-  const told = proxyProtocol === undefined ? [] : [`PROXY protocol ${proxyProtocol}`];
-  return [...Object.entries(labels).map(([key, value]) => `${key} ${value}`), ...told];
+function labelStrings({ labels = {}, proxyProtocol }: BackendView): readonly string[] {
+  const proxied = proxyProtocol === undefined ? [] : [`PROXY protocol ${proxyProtocol}`];
+  return [...Object.entries(labels).map(([key, value]) => `${key} ${value}`), ...proxied];
 }
 
 function addressText({ host, port }: BackendView): string {
@@ -218,6 +218,6 @@ function reasonsOf(hops: readonly Hop[]): readonly string[] {
   );
 }
 
-function lines(texts: readonly string[]): string {
-  return texts.map((text) => `${printable(text)}\n`).join('');
+function lines(strings: readonly string[]): string {
+  return strings.map((text) => `${printable(text)}\n`).join('');
 }

@@ -96,7 +96,7 @@ export async function runTop(gateway: AdminClient, start: TopView, terminal: Top
     stdin?.off('data', type);
     stdin?.setRawMode?.(false);
     stdin?.pause();
-    stdout.write(LEAVE);
+    stdout.write(LEAVE_SCREEN);
   }
 }
 
@@ -110,7 +110,7 @@ const DEFAULT_ROWS = 24;
 
 // ECMA-48, and the private modes of xterm for the other screen (1049) and the cursor (25).
 const ENTER = '\u001B[?1049h\u001B[?25l';
-const LEAVE = '\u001B[?25h\u001B[?1049l';
+const LEAVE_SCREEN = '\u001B[?25h\u001B[?1049l';
 const HOME = '\u001B[H';
 const CLEAR_LINE = '\u001B[K';
 const CLEAR_BELOW = '\u001B[J';

@@ -85,9 +85,9 @@ function blaming(overrides: readonly Override[], entry: Problem['path']): Amende
   const byPath = new Map(overrides.map(({ path, by }) => [JSON.stringify(path), by]));
   return ({ path, message, ...rest }) => {
     const inEntry = entry.every((part, index) => path[index] === part) ? path.slice(entry.length) : path;
-    const asSaid = inEntry.join('.') === 'register.id' ? ['proxyId'] : inEntry;
-    for (let length = asSaid.length; length > 0; length -= 1) {
-      const by = byPath.get(JSON.stringify(asSaid.slice(0, length)));
+    const keyPath = inEntry.join('.') === 'register.id' ? ['proxyId'] : inEntry;
+    for (let length = keyPath.length; length > 0; length -= 1) {
+      const by = byPath.get(JSON.stringify(keyPath.slice(0, length)));
       if (by !== undefined && rest.at === undefined) return { message, path: [by] };
     }
     return undefined;

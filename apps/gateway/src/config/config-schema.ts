@@ -226,10 +226,11 @@ function isEndpoint(value: Partial<Endpoint> | undefined): value is Endpoint {
 }
 
 /** @param rival that stands above */
-function clashOf(endpoint: Endpoint, { name: rival, endpoint: taken }: ListenAddress): string {
-  const [own, other] = [formatEndpoint(endpoint), formatEndpoint(taken)];
+function clashOf(endpoint: Endpoint, { name: rival, endpoint: earlier }: ListenAddress): string {
+  const [own, other] = [formatEndpoint(endpoint), formatEndpoint(earlier)];
   const what = own === other ? own : `${other}, which clashes with ${own}`;
-  const why = own !== other && [taken.host, endpoint.host].includes('::') ? ' (:: takes IPv4 connections as well)' : '';
+  const why =
+    own !== other && [earlier.host, endpoint.host].includes('::') ? ' (:: takes IPv4 connections as well)' : '';
   return `listener ${rival} listens on ${what}${why}`;
 }
 

@@ -56,16 +56,16 @@ export async function installPlugins(
 ): Promise<Installed> {
   const lent = earlier?.lent ?? new PluginServices(place);
   const work: Work = { place, collector: new PartsCollector(), lent };
-  const left = new Set(earlier?.uses);
+  const remaining = new Set(earlier?.uses);
   const problems: Problem[] = [];
   const checks: PluginCheck[] = [];
   const installedUses: InstalledUse[] = [];
   let complete = true;
   for (const use of uses) {
     const before = work.collector.sizes;
-    const kept = Array.from(left).find((one) => isSameUse(one.use, use));
+    const kept = Array.from(remaining).find((one) => isSameUse(one.use, use));
     if (kept !== undefined) {
-      left.delete(kept);
+      remaining.delete(kept);
       work.collector.include(kept.parts);
       installedUses.push({ use, parts: kept.parts });
       continue;

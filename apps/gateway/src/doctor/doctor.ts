@@ -11,7 +11,7 @@ import type { AgentOptions } from '@meshgate/consul-source';
 import { agentsOf, checkLive } from '../live-check/live-check.ts';
 import { thisMachine } from '../run/machine.ts';
 import { builtInTransports, chooseTransport } from '../run/transport-choice.ts';
-import { askGateway, gatewayFindings } from './gateway-check.ts';
+import { queryGateway, gatewayFindings } from './gateway-check.ts';
 import { machineFindings } from './machine-check.ts';
 import { checkEvidence, intentionFindings } from './intention-check.ts';
 import { checkReach, gapsIn, targetsOf } from './reach-check.ts';
@@ -33,7 +33,7 @@ export interface DoctorRequest {
  * nothing. Takes a minute at most.
  */
 export async function diagnose({ serverName, config, admin }: DoctorRequest): Promise<readonly Finding[]> {
-  const running = await askGateway(admin);
+  const running = await queryGateway(admin);
   const loaded = config === undefined ? undefined : await load(config);
   const usable = loaded?.kind === 'loaded' ? loaded.config : undefined;
   const queries =
@@ -55,17 +55,17 @@ type CheckedConfig =
   | { readonly kind: 'wrong'; readonly findings: readonly Finding[] };
 
 async function load({ file, amend }: NonNullable<DoctorRequest['config']>): Promise<CheckedConfig> {
-  const asked = `configuration ${file ?? 'of the command line'}`;
+  const check = `configuration ${file ?? 'of the command line'}`;
   try {
     const config = await checkConfig(file, amend);
-    const warnings = config.warnings.map((found): Finding => ({ asked, outcome: 'warning', found }));
-    return { kind: 'loaded', config, findings: [{ asked, outcome: 'ok', found: 'valid' }, ...warnings] };
+    const warnings = config.warnings.map((found): Finding => ({ check, outcome: 'warning', found }));
+    return { kind: 'loaded', config, findings: [{ check, outcome: 'ok', found: 'valid' }, ...warnings] };
   } catch (reason) {
     const found =
       reason instanceof ConfigProblems
         ? reason.problems.map(formatProblem)
         : [reason instanceof Error ? reason.message : String(reason)];
-    return { kind: 'wrong', findings: found.map((problem) => ({ asked, outcome: 'failed', found: problem })) };
+    return { kind: 'wrong', findings: found.map((problem) => ({ check, outcome: 'failed', found: problem })) };
   }
 }
 
@@ -85,7 +85,7 @@ async function routing(
       return [...gapsIn(view), ...(await checkReach(targetsOf(view)))];
     }
     const requested = requestedName(serverName);
-    if (requested.kind !== 'name') return [{ asked: `name ${serverName}`, outcome: 'failed', found: requested.why }];
+    if (requested.kind !== 'name') return [{ check: `name ${serverName}`, outcome: 'failed', found: requested.why }];
     const explanation = await queries.explain(requested.serverName);
     return [
       ...nameFindings(explanation, await checkEvidence(explanation, agents)),
@@ -93,6 +93,6 @@ async function routing(
       ...(await checkReach(targetsOfName(explanation))),
     ];
   } catch (reason) {
-    return [{ asked: 'routes', outcome: 'failed', found: reason instanceof Error ? reason.message : String(reason) }];
+    return [{ check: 'routes', outcome: 'failed', found: reason instanceof Error ? reason.message : String(reason) }];
   }
 }

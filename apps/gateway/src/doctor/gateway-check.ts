@@ -7,7 +7,7 @@ export type Running =
   { readonly kind: 'running'; readonly status: StatusView } | { readonly kind: 'silent'; readonly why: string };
 
 /** Asks a proxy for its status. Never rejects. */
-export async function askGateway(client: AdminClient): Promise<Running> {
+export async function queryGateway(client: AdminClient): Promise<Running> {
   try {
     return { kind: 'running', status: (await client.get('/status')) as StatusView };
   } catch (reason) {
@@ -23,13 +23,13 @@ export async function askGateway(client: AdminClient): Promise<Running> {
 export function gatewayFindings(running: Running, isExpected: boolean): readonly Finding[] {
   if (running.kind === 'silent') {
     const outcome = isExpected ? 'failed' : 'warning';
-    return [{ asked: 'running gateway', outcome, found: running.why, advice: 'start it, or name it with --admin' }];
+    return [{ check: 'running gateway', outcome, found: running.why, advice: 'start it, or name it with --admin' }];
   }
   const { role, version, pid, transport, startedAt, reasons, warnings } = running.status;
-  const asked = `running ${role}`;
+  const check = `running ${role}`;
   return [
-    { asked, outcome: 'ok', found: `version ${version}, process ${pid}, transport ${transport}, since ${startedAt}` },
-    ...reasons.map((found): Finding => ({ asked, outcome: 'failed', found: `not ready: ${found}` })),
-    ...warnings.map((found): Finding => ({ asked, outcome: 'warning', found })),
+    { check, outcome: 'ok', found: `version ${version}, process ${pid}, transport ${transport}, since ${startedAt}` },
+    ...reasons.map((found): Finding => ({ check, outcome: 'failed', found: `not ready: ${found}` })),
+    ...warnings.map((found): Finding => ({ check, outcome: 'warning', found })),
   ];
 }

@@ -14,9 +14,9 @@ export async function intentionFindings(
   const service = serviceOf(explanation);
   const [agent] = agents;
   if (service === undefined || agent === undefined) return [];
-  const asked = `intentions to ${service}`;
+  const check = `intentions to ${service}`;
   const verdict = await intentionsTo(agent, service);
-  if (verdict.kind === 'unknown') return [{ asked, outcome: 'ok', found: `not known: ${verdict.why}` }];
+  if (verdict.kind === 'unknown') return [{ check, outcome: 'ok', found: `not known: ${verdict.why}` }];
   const { intentions } = verdict;
   const found =
     intentions.length === 0
@@ -24,9 +24,9 @@ export async function intentionFindings(
       : intentions.map(({ source, action }) => `${action} ${source}`).join(', ');
   // The strongest comes first: nobody gets through when none before the one for everybody allows anything.
   const decided = intentions.slice(0, 1 + intentions.findIndex(({ source }) => source === '*'));
-  if (decided.length === 0 || decided.some(({ action }) => action !== 'deny')) return [{ asked, outcome: 'ok', found }];
+  if (decided.length === 0 || decided.some(({ action }) => action !== 'deny')) return [{ check, outcome: 'ok', found }];
   const advice = `nobody may connect: consul intention create -allow SOURCE ${service}`;
-  return [{ asked, outcome: 'failed', found, advice }];
+  return [{ check, outcome: 'failed', found, advice }];
 }
 
 /** Of a service without a healthy instance, the checks that say so. */

@@ -18,20 +18,20 @@ function connectionsFinding({ descriptors, memoryBytes, processors }: Machine): 
   const { connections } = limitsFor(auto, { descriptors, memoryBytes });
   const mebibytes = Math.floor(memoryBytes / 2 ** 20);
   const has = `${descriptors} descriptors, ${mebibytes} MiB, ${processors} processors: ${connections} connections`;
-  if (connections >= FEW_CONNECTIONS) return { asked: 'machine', outcome: 'ok', found: has };
+  if (connections >= FEW_CONNECTIONS) return { check: 'machine', outcome: 'ok', found: has };
   const byDescriptors = limitsFor(auto, { descriptors: Infinity, memoryBytes }).connections > connections;
   const advice = byDescriptors
     ? 'raise the limit of descriptors: LimitNOFILE of the unit, or ulimit -n'
     : 'give it more memory, or set limits.connections';
-  return { asked: 'machine', outcome: 'warning', found: has, advice };
+  return { check: 'machine', outcome: 'warning', found: has, advice };
 }
 
 function transportFinding(choice: TransportChoice): Finding {
-  const asked = `transport on ${process.platform} ${release()}`;
+  const check = `transport on ${process.platform} ${release()}`;
   if (choice.kind === 'none')
-    return { asked, outcome: 'failed', found: choice.reason, advice: 'set transport: auto in the configuration' };
+    return { check, outcome: 'failed', found: choice.reason, advice: 'set transport: auto in the configuration' };
   const { transport, declined } = choice;
-  if (declined.length === 0) return { asked, outcome: 'ok', found: transport.name };
+  if (declined.length === 0) return { check, outcome: 'ok', found: transport.name };
   const why = declined.map(({ name, reason }) => `${name} cannot be used: ${reason}`).join('; ');
-  return { asked, outcome: 'ok', found: `${transport.name} (${why})` };
+  return { check, outcome: 'ok', found: `${transport.name} (${why})` };
 }

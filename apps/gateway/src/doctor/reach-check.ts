@@ -57,7 +57,7 @@ export async function checkReach(targets: readonly Target[]): Promise<readonly F
   );
   const untried = targets.length - findings.size;
   const rest: readonly Finding[] =
-    untried === 0 ? [] : [{ asked: 'backends', outcome: 'warning', found: `${untried} more were not tried` }];
+    untried === 0 ? [] : [{ check: 'backends', outcome: 'warning', found: `${untried} more were not tried` }];
   return [...tried.flatMap((target) => findings.get(target) ?? []), ...rest];
 }
 
@@ -71,7 +71,7 @@ async function checkTarget(target: Target): Promise<Finding> {
   const large = await probe(address, serverName, 'large');
   if (large.kind !== 'silent' && !(large.kind === 'unreachable' && large.code === 'ETIMEDOUT')) return usual;
   const found = 'answers a small ClientHello, and none that takes several packets';
-  return { asked: usual.asked, outcome: 'failed', found, advice: MTU };
+  return { check: usual.check, outcome: 'failed', found, advice: MTU };
 }
 
 const MTU =
@@ -87,7 +87,7 @@ export function gapsIn({ routes }: Pick<RouteTableView, 'routes'>): readonly Fin
     if (!LEADS_TO_GATEWAYS.has(kind) || backends.length > 0) return [];
     const advice =
       'no mesh gateway is registered there, or the servers do not know of it: look at the warnings of the source';
-    return [{ asked: `route ${name} (${kind})`, outcome: 'failed', found: 'no gateway is known', advice }];
+    return [{ check: `route ${name} (${kind})`, outcome: 'failed', found: 'no gateway is known', advice }];
   });
 }
 
@@ -95,59 +95,59 @@ const LEADS_TO_GATEWAYS: ReadonlySet<string> = new Set(['remote-datacenter', 'im
 
 /** What an attempt means. Pure. */
 export function reachFinding({ what, address, serverName, isMadeUp }: Target, outcome: Probe, now: Date): Finding {
-  const asked = `${what}: backend ${formatEndpoint(address)} for ${serverName}`;
+  const check = `${what}: backend ${formatEndpoint(address)} for ${serverName}`;
   switch (outcome.kind) {
     case 'tls':
       if (outcome.validFrom > now)
         return {
-          asked,
+          check,
           outcome: 'failed',
           found: `TLS of ${outcome.subject}, whose certificate begins only on ${outcome.validFrom.toISOString()}`,
           advice: 'set the clocks: that of this machine, or that of whoever has issued it',
         };
       if (outcome.isForOthers && !isMadeUp && outcome.validTo > now)
         return {
-          asked,
+          check,
           outcome: 'warning',
           found: `TLS of ${outcome.subject}, whose certificate is not for ${serverName}`,
           advice: 'another application listens at this address, or another route takes the name (see the lines above)',
         };
       return outcome.validTo > now
-        ? { asked, outcome: 'ok', found: `TLS of ${outcome.subject}` }
+        ? { check, outcome: 'ok', found: `TLS of ${outcome.subject}` }
         : {
-            asked,
+            check,
             outcome: 'failed',
             found: `TLS of ${outcome.subject}, whose certificate expired on ${outcome.validTo.toISOString()}`,
             advice: 'renew that certificate',
           };
     case 'alert':
-      return alertFinding(asked, outcome.alert, isMadeUp);
+      return alertFinding(check, outcome.alert, isMadeUp);
     case 'closed':
       return isMadeUp
-        ? { asked, outcome: 'ok', found: 'accepts, and closes for a name that nobody has' }
+        ? { check, outcome: 'ok', found: 'accepts, and closes for a name that nobody has' }
         : {
-            asked,
+            check,
             outcome: 'failed',
             found: 'accepts, and closes without an answer',
             advice: `what listens there knows no ${serverName}: run meshgate doctor ${serverName} on that gateway, or look at its log`,
           };
     case 'silent':
       return {
-        asked,
+        check,
         outcome: 'failed',
         found: 'accepts, and does not answer within 2 s',
         advice: 'something in between accepts for it, or it hangs: look at it on its own machine',
       };
     case 'not-tls':
       return {
-        asked,
+        check,
         outcome: 'failed',
         found: 'answers with something other than TLS',
         advice: 'another service listens at this address: correct the address or the port',
       };
     case 'unreachable':
       return {
-        asked,
+        check,
         outcome: 'failed',
         found: UNREACHABLE[outcome.code] ?? outcome.code,
         advice: adviceFor(outcome.code),
@@ -155,12 +155,12 @@ export function reachFinding({ what, address, serverName, isMadeUp }: Target, ou
   }
 }
 
-function alertFinding(asked: string, alert: string, isMadeUp: boolean): Finding {
-  if (alert !== 'unrecognized name') return { asked, outcome: 'ok', found: `TLS answers (alert: ${alert})` };
+function alertFinding(check: string, alert: string, isMadeUp: boolean): Finding {
+  if (alert !== 'unrecognized name') return { check, outcome: 'ok', found: `TLS answers (alert: ${alert})` };
   if (isMadeUp)
-    return { asked, outcome: 'ok', found: 'a gateway answers, and has no route for a name that nobody has' };
+    return { check, outcome: 'ok', found: 'a gateway answers, and has no route for a name that nobody has' };
   return {
-    asked,
+    check,
     outcome: 'failed',
     found: 'a gateway answers, and has no route for the name',
     advice: 'run meshgate explain with the name on that gateway: the service is not known or not exported there',

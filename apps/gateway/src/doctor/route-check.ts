@@ -9,48 +9,48 @@ import type { Target } from './reach-check.ts';
  * @param evidence why no instance is healthy, where somebody says so: `: CHECK critical`
  */
 export function nameFindings(explanation: Explanation, evidence = ''): readonly Finding[] {
-  const asked = `name ${explanation.serverName}`;
+  const check = `name ${explanation.serverName}`;
   if (!explanation.found) {
     const { why, nearest } = explanation;
     const advice =
       nearest.length === 0
         ? 'no route is like it: look at meshgate routes, and at the sources above'
         : `names that are like it: ${nearest.join(', ')}`;
-    return [{ asked, outcome: 'failed', found: `no route, ${why}`, advice }];
+    return [{ check, outcome: 'failed', found: `no route, ${why}`, advice }];
   }
   const { route, source, why, origin = {}, backends, shadowed, access } = explanation;
   const chain = Object.entries(origin).map(([key, value]) => `${key} ${value}`);
   const found = [`route ${route} of ${source}, ${why}`, ...chain].join('; ');
   return [
-    { asked, outcome: 'ok', found },
-    ...(access === undefined ? [] : [accessFinding(asked, access)]),
+    { check, outcome: 'ok', found },
+    ...(access === undefined ? [] : [accessFinding(check, access)]),
     ...shadowed.map((other): Finding => ({
-      asked,
+      check,
       outcome: 'ok',
       found: `shadows route ${other.route} of ${other.source}`,
     })),
-    ...backendFindings(asked, backends, evidence),
+    ...backendFindings(check, backends, evidence),
   ];
 }
 
 /** Whether the client that complains is one of those, only that client knows. */
-function accessFinding(asked: string, { allow, deny, allowFile, denyFile }: AccessRules): Finding {
+function accessFinding(check: string, { allow, deny, allowFile, denyFile }: AccessRules): Finding {
   const lists = [
     ...(allow === undefined ? [] : [`only from ${allow.join(', ')}`]),
     ...(allowFile === undefined ? [] : [`only from those in ${allowFile}`]),
     ...(deny === undefined ? [] : [`not from ${deny.join(', ')}`]),
     ...(denyFile === undefined ? [] : [`not from those in ${denyFile}`]),
   ];
-  return { asked, outcome: 'ok', found: `clients may connect ${lists.join(', ')}; others end with CLIENT_DENIED` };
+  return { check, outcome: 'ok', found: `clients may connect ${lists.join(', ')}; others end with CLIENT_DENIED` };
 }
 
 type ExplainedBackends = Extract<Explanation, { readonly found: true }>['backends'];
 
-function backendFindings(asked: string, backends: ExplainedBackends, evidence: string): readonly Finding[] {
+function backendFindings(check: string, backends: ExplainedBackends, evidence: string): readonly Finding[] {
   if (backends.length === 0)
     return [
       {
-        asked,
+        check,
         outcome: 'failed',
         found: 'its route has no backend',
         advice: 'no instance of the service is registered, or no gateway of its datacenter is known',
@@ -60,7 +60,7 @@ function backendFindings(asked: string, backends: ExplainedBackends, evidence: s
   const found = backends.some(({ healthy }) => healthy)
     ? 'every backend is ejected after failed dials'
     : `no backend is healthy${evidence}`;
-  return [{ asked, outcome: 'failed', found, advice: 'look at the health checks of its instances' }];
+  return [{ check, outcome: 'failed', found, advice: 'look at the health checks of its instances' }];
 }
 
 /** Every backend of the name, to be tried with it. Pure. */

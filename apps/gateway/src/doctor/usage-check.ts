@@ -68,8 +68,8 @@ function limitsFinding(series: readonly Series[]): Finding {
     return used > limit * NEAR || (what === 'descriptors' && limit < FEW_DESCRIPTORS);
   });
   const found = all.map(({ what, used, limit }) => `${used} of ${limit} ${what}`).join(', ');
-  if (near === undefined) return { asked: 'limits of the running gateway', outcome: 'ok', found };
-  return { asked: 'limits of the running gateway', outcome: 'warning', found, advice: near.advice };
+  if (near === undefined) return { check: 'limits of the running gateway', outcome: 'ok', found };
+  return { check: 'limits of the running gateway', outcome: 'warning', found, advice: near.advice };
 }
 
 /** Codes that say what is to be done here, whatever the backends do. */
@@ -88,10 +88,10 @@ function failuresFinding(series: readonly Series[]): readonly Finding[] {
     if (code !== 'OK' && isOurs) counts.set(code, (counts.get(code) ?? 0) + value);
   }
   if (counts.size === 0) return [];
-  const asked = 'connections since the start of the running gateway';
+  const check = 'connections since the start of the running gateway';
   const found = Array.from(counts, ([code, count]) => `${count} ended with ${code}`).join(', ');
   const advice = Array.from(counts.keys(), (code) => TELLING[code]).find((one) => one !== undefined);
-  return [advice === undefined ? { asked, outcome: 'ok', found } : { asked, outcome: 'warning', found, advice }];
+  return [advice === undefined ? { check, outcome: 'ok', found } : { check, outcome: 'warning', found, advice }];
 }
 
 const FAILURES: ReadonlySet<string> = new Set([

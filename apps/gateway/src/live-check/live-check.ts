@@ -47,11 +47,11 @@ async function agentFindings(
   rightsOf: (settings: ReturnType<typeof parseSettings>) => Rights,
 ): Promise<readonly Finding[]> {
   const baseDir = file === undefined ? resolve() : dirname(resolve(file));
-  const asked = config.sources.filter(isConsul).map(async ({ settings: written }) => {
+  const findings = config.sources.filter(isConsul).map(async ({ settings: written }) => {
     const settings = parseSettings(written);
     return checkAgent(optionsOf(settings, baseDir), rightsOf(settings));
   });
-  return (await Promise.all(asked)).flat();
+  return (await Promise.all(findings)).flat();
 }
 
 /** How the agents are reached that a configuration names. */

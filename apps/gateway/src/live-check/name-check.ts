@@ -15,21 +15,21 @@ export async function checkNames(
   const failures: Finding[] = [];
   const waiting = [...names];
   const over = performance.now() + DEADLINE_MS;
-  await Promise.all(Array.from({ length: AT_ONCE }, askOneAfterTheOther));
+  await Promise.all(Array.from({ length: AT_ONCE }, resolveInTurn));
   if (names.size === 0) return [];
   const resolved = names.size - failures.length - waiting.length;
   const found = `${resolved} of ${counted(names.size, 'name')} resolve`;
   const advice =
-    waiting.length === 0 ? {} : { advice: `${waiting.length} were not asked within ${DEADLINE_MS / 1_000} s` };
+    waiting.length === 0 ? {} : { advice: `${waiting.length} were not check within ${DEADLINE_MS / 1_000} s` };
   const sum: Finding = {
-    asked: 'names of backends',
+    check: 'names of backends',
     outcome: waiting.length === 0 ? 'ok' : 'warning',
     found,
     ...advice,
   };
   return [sum, ...failures];
 
-  async function askOneAfterTheOther(): Promise<void> {
+  async function resolveInTurn(): Promise<void> {
     for (let name = waiting.pop(); name !== undefined; name = waiting.pop()) {
       const failure = await failureOf(name);
       if (failure !== undefined) failures.push(failure);
@@ -44,7 +44,7 @@ export async function checkNames(
     } catch (reason) {
       const isAbsent = reason instanceof ResolutionError && reason.kind === 'absent';
       return {
-        asked: `name ${name}`,
+        check: `name ${name}`,
         outcome: 'failed',
         found: reason instanceof Error ? reason.message : String(reason),
         advice: isAbsent

@@ -30,14 +30,14 @@ export async function checkPorts(
 
 async function checkPort({ what, endpoint }: ListenTarget, held: ReadonlySet<string>): Promise<Finding> {
   const shown = formatEndpoint(endpoint);
-  const asked = `${what} on ${shown}`;
+  const check = `${what} on ${shown}`;
   const path = unixPath(endpoint);
   const problem = path === undefined ? await bindingProblem(endpoint) : await socketProblem(path);
-  if (problem === undefined) return { asked, outcome: 'ok', found: 'can be bound' };
+  if (problem === undefined) return { check, outcome: 'ok', found: 'can be bound' };
   if (problem.code === 'EADDRINUSE' && held.has(shown))
-    return { asked, outcome: 'ok', found: 'held by the gateway that runs with this configuration' };
+    return { check, outcome: 'ok', found: 'held by the gateway that runs with this configuration' };
   return {
-    asked,
+    check,
     outcome: 'failed',
     found: `cannot be bound: ${problem.code}`,
     advice: explained(problem.code, endpoint) ?? problem.message,

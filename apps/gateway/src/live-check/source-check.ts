@@ -17,13 +17,13 @@ export async function checkSources(sources: readonly RouteSource[]): Promise<Sou
   await store.start(new AbortController().signal);
   try {
     const findings = store.sources.flatMap(({ name, routes, lastSuccess, error, warnings }): readonly Finding[] => {
-      const asked = `source ${name}`;
+      const check = `source ${name}`;
       if (lastSuccess === undefined)
-        return [{ asked, outcome: 'failed', found: error?.message ?? 'no routes within 5 s', advice: LOOK_AT_SOURCE }];
+        return [{ check, outcome: 'failed', found: error?.message ?? 'no routes within 5 s', advice: LOOK_AT_SOURCE }];
       const found = counted(routes, 'route');
       return [
-        { asked, outcome: 'ok', found },
-        ...warnings.map((warning) => ({ asked, outcome: 'warning' as const, found: warning })),
+        { check, outcome: 'ok', found },
+        ...warnings.map((warning) => ({ check, outcome: 'warning' as const, found: warning })),
       ];
     });
     const all = store.table.indexes.flatMap(({ routes }) => Array.from(routes.values()));

@@ -4,16 +4,16 @@ import type { Finding } from './finding.ts';
 
 /** Whether something can be written below `stateDir`, which is made if need be: also a full disk lets a file be created. */
 export async function checkStateFolder(stateDir: string): Promise<Finding> {
-  const asked = `stateDir ${stateDir}`;
+  const check = `stateDir ${stateDir}`;
   const file = join(stateDir, `.check.${process.pid}.tmp`);
   try {
     await mkdir(stateDir, { recursive: true, mode: 0o700 });
     await writeFile(file, Buffer.alloc(PROBE_BYTES), { mode: 0o600, flush: true });
     const { bavail, bsize } = await statfs(stateDir);
-    return { asked, outcome: 'ok', found: `can be written, ${Math.floor((bavail * bsize) / MIB)} MiB free` };
+    return { check, outcome: 'ok', found: `can be written, ${Math.floor((bavail * bsize) / MIB)} MiB free` };
   } catch (reason) {
     const found = `cannot be written: ${reason instanceof Error ? reason.message : String(reason)}`;
-    return { asked, outcome: 'failed', found, advice: 'make room, or mend owner and mode of the folder' };
+    return { check, outcome: 'failed', found, advice: 'make room, or mend owner and mode of the folder' };
   } finally {
     await rm(file, { force: true }).catch(() => undefined);
   }

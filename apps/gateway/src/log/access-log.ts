@@ -86,7 +86,7 @@ export function accessLog(
 
   function writeClosed(closed: ClosedConnection): void {
     const isRefused = isRefusal(closed);
-    if (leftSilently(closed) || (isRefused && quietClients.has(closed.connection.remote.host)))
+    if (closedSilently(closed) || (isRefused && quietClients.has(closed.connection.remote.host)))
       return write('debug', () => accessEntry(closed));
     const repeats = isRefused && !repeated ? refusals.repeatsOf(closed) : 0;
     if (repeats !== undefined) write('info', () => accessEntry(closed, repeats));
@@ -172,7 +172,7 @@ function between<Key extends string>(key: Key, from?: number, to?: number): { re
 }
 
 /** A health check of a load balancer: connected, and gone. */
-function leftSilently({ hello, error }: ClosedConnection): boolean {
+function closedSilently({ hello, error }: ClosedConnection): boolean {
   return hello === undefined && error === undefined;
 }
 

@@ -1,5 +1,5 @@
 /** What a failure is worth in the log: nothing, or a line, and what it should say of those that had none. */
-export type FailureNews =
+export type FailureReport =
   | { readonly kind: 'silent' }
   /** `failingForMs` is 0 for the first of a row, as `repeats` is. */
   | { readonly kind: 'line'; readonly failingForMs: number; readonly repeats: number };
@@ -34,7 +34,7 @@ export class FailureLog {
   }
 
   /** @param thing what fails, such as a source: the number of things must be bounded, or they must recover */
-  failed(thing: string, reason: string): FailureNews {
+  failed(thing: string, reason: string): FailureReport {
     const now = this.#now();
     const known = this.#things.get(thing);
     if (known === undefined) this.#forgetOld(now);

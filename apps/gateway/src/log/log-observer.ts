@@ -30,9 +30,9 @@ export function logObserver(logger: Logger): Observer {
     if (line === undefined) return undefined;
     const thing = failingThing(event);
     if (thing === undefined) return line;
-    const news = failures.failed(thing, line.message);
-    if (news.kind === 'silent') return undefined;
-    const { failingForMs, repeats } = news;
+    const report = failures.failed(thing, line.message);
+    if (report.kind === 'silent') return undefined;
+    const { failingForMs, repeats } = report;
     const repeated = repeats === 0 ? {} : { repeats, failingForSeconds: Math.round(failingForMs / 1_000) };
     return { ...line, facts: { ...line.facts, ...repeated } };
   }

@@ -41,7 +41,7 @@ export class LogWriter {
   #unreported = 0;
   /** Once a line has been dropped, so are those that follow until the backlog is written: one gap instead of many. */
   #isDropping = false;
-  readonly #settled = new Set<() => void>();
+  readonly #flushWaiters = new Set<() => void>();
 
   constructor(options: LogWriterOptions) {
     this.#options = options;
@@ -67,10 +67,10 @@ export class LogWriter {
   /** Resolves when everything is written, when an error shows that it cannot be, or after `patienceMs`. */
   async flush(patienceMs: number): Promise<void> {
     if (this.#state.kind === 'idle') return;
-    const settled = new Promise<void>((resolve) => this.#settled.add(resolve));
+    const flushed = new Promise<void>((resolve) => this.#flushWaiters.add(resolve));
     if (this.#state.kind === 'waiting') this.#retry(this.#state.timer);
-    await settlesWithin(settled, patienceMs);
-    this.#settled.clear();
+    await settlesWithin(flushed, patienceMs);
+    this.#flushWaiters.clear();
   }
 
   #drop(): void {
@@ -84,8 +84,8 @@ export class LogWriter {
     if (this.#chunk.length === 0) this.#chunk = this.#take();
     if (this.#chunk.length === 0) return this.#finished();
     this.#state = { kind: 'writing' };
-    write(this.#options.fd, this.#chunk, 0, this.#chunk.length, null, (error, taken) => {
-      if (error === null) this.#wrote(taken);
+    write(this.#options.fd, this.#chunk, 0, this.#chunk.length, null, (error, bytesWritten) => {
+      if (error === null) this.#wrote(bytesWritten);
       else this.#failed(error);
     });
   }
@@ -159,8 +159,8 @@ export class LogWriter {
   }
 
   #settle(): void {
-    for (const settled of this.#settled) settled();
-    this.#settled.clear();
+    for (const flushed of this.#flushWaiters) flushed();
+    this.#flushWaiters.clear();
   }
 }
 

@@ -3,7 +3,7 @@ import type { DestinationStream, Logger } from 'pino';
 import type { LogLevel, LogSettings } from '../config/config-schema.ts';
 import { LogWriter, nonBlocking } from './log-writer.ts';
 import type { LogHealth } from './log-writer.ts';
-import { say } from './messages.ts';
+import { logMessage } from './messages.ts';
 import { printable, printableJson, withoutControls } from './printable.ts';
 
 export type { Logger } from 'pino';
@@ -74,7 +74,8 @@ export async function openLog({ level, format }: LogSettings, target: LogTarget)
   const writer = new LogWriter({
     fd: nonBlocking(fd),
     ...(isShared && ATOMIC),
-    onRecovered: (dropped, reason) => say(logger, 'linesDropped', { dropped: String(dropped), reason }, { dropped }),
+    onRecovered: (dropped, reason) =>
+      logMessage(logger, 'linesDropped', { dropped: String(dropped), reason }, { dropped }),
     ...(onTrouble !== undefined && { onTrouble }),
   });
   const stream = forPeople ? await prettyStream(writer, hasColors) : jsonStream(writer);

@@ -339,7 +339,7 @@ export function lineOf<Name extends MessageName>(
 }
 
 /** Writes a message. */
-export function say<Name extends MessageName>(
+export function logMessage<Name extends MessageName>(
   logger: Pick<Logger, Message['level']>,
   name: Name,
   ...[values, facts = {}]: ValueNames<(typeof MESSAGES)[Name]['text']> extends never

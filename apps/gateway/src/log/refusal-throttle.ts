@@ -22,13 +22,13 @@ export class RefusalThrottle {
   /** How many lines like it were left out before it; `undefined`: this one is, too. */
   repeatsOf(closed: ClosedConnection): number | undefined {
     const { connection, error } = closed;
-    const news = this.#failures.failed(`${error?.code} ${clientOf(connection.remote)}`, error?.message ?? '');
-    if (news.kind === 'silent') return undefined;
+    const report = this.#failures.failed(`${error?.code} ${clientOf(connection.remote)}`, error?.message ?? '');
+    if (report.kind === 'silent') return undefined;
     if (!this.#hasRoom()) {
-      this.#omitted += 1 + news.repeats;
+      this.#omitted += 1 + report.repeats;
       return undefined;
     }
-    const repeats = news.repeats + this.#omitted;
+    const repeats = report.repeats + this.#omitted;
     this.#omitted = 0;
     return repeats;
   }

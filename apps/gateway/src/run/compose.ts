@@ -341,7 +341,7 @@ function stagesOf({ c, config, parts, transport, limits, idPrefix }: Plan, obser
   const { listeners } = config;
   const offered = offeredParts(parts);
   const filtersOf = filtersByListener(listeners, offered);
-  const asksPostgres = listeners.some(({ filters = [] }) => filters.some(({ name }) => name === POSTGRES_FILTER));
+  const usesPostgres = listeners.some(({ filters = [] }) => filters.some(({ name }) => name === POSTGRES_FILTER));
   const resolver = withListenerResolvers(firstToKnow(all(c, RESOLVER)), listeners, offered);
   const connector = withListenerLayers(one(c, CONNECTOR), listeners, offered);
   return {
@@ -352,7 +352,7 @@ function stagesOf({ c, config, parts, transport, limits, idPrefix }: Plan, obser
       one(c, RULES),
       proxyProtocolBackends(),
       ...all(c, LAYER),
-      ...(asksPostgres ? [postgresBackends()] : []),
+      ...(usesPostgres ? [postgresBackends()] : []),
     ]),
     admission: one(c, ADMISSION),
     observer,

@@ -22,18 +22,18 @@ export interface InheritedSocket {
 /** Sockets that somebody else has opened for this process: a gateway that it replaces, its primary, or a service manager. */
 export class InheritedSockets {
   #all: readonly InheritedSocket[];
-  #left: readonly InheritedSocket[];
+  #unclaimed: readonly InheritedSocket[];
   #isOwner = false;
 
   constructor(sockets: readonly InheritedSocket[] = []) {
     this.#all = sockets;
-    this.#left = sockets;
+    this.#unclaimed = sockets;
   }
 
   /** One that has come later. */
   add(socket: InheritedSocket): void {
     this.#all = [...this.#all, socket];
-    this.#left = [...this.#left, socket];
+    this.#unclaimed = [...this.#unclaimed, socket];
   }
 
   /** Whether the path of a unix socket is this process's to remove: not while its predecessor may go on, nor that of a service manager. */
@@ -48,30 +48,30 @@ export class InheritedSockets {
   }
 
   /** Those that nobody has claimed. */
-  get left(): readonly InheritedSocket[] {
-    return this.#left;
+  get unclaimed(): readonly InheritedSocket[] {
+    return this.#unclaimed;
   }
 
   /** Those for `endpoint`, whose descriptors belong to the caller then. */
   claim(endpoint: Endpoint): readonly InheritedSocket[] {
-    const claimed = this.#left.filter((socket) => formatEndpoint(socket.endpoint) === formatEndpoint(endpoint));
-    this.#left = this.#left.filter((socket) => !claimed.includes(socket));
+    const claimed = this.#unclaimed.filter((socket) => formatEndpoint(socket.endpoint) === formatEndpoint(endpoint));
+    this.#unclaimed = this.#unclaimed.filter((socket) => !claimed.includes(socket));
     return claimed;
   }
 
   /** Those of all listeners, which belong to the caller then. */
   claimListeners(): readonly InheritedSocket[] {
-    const claimed = this.#left.filter(({ kind }) => kind === 'listener');
-    this.#left = this.#left.filter(({ kind }) => kind !== 'listener');
+    const claimed = this.#unclaimed.filter(({ kind }) => kind === 'listener');
+    this.#unclaimed = this.#unclaimed.filter(({ kind }) => kind !== 'listener');
     return claimed;
   }
 
   /** `config`, in which any free port is the one of the socket that there is. */
-  settled(config: GatewayConfig): GatewayConfig {
+  withInheritedPorts(config: GatewayConfig): GatewayConfig {
     const portOf = (kind: InheritedSocket['kind'], { host, port }: Endpoint, name?: string): Endpoint => {
       const isIt = (one: InheritedSocket): boolean =>
         one.kind === kind && one.endpoint.host === host && (name === undefined || one.name === name);
-      return port === 0 ? (this.#left.find(isIt)?.endpoint ?? { host, port }) : { host, port };
+      return port === 0 ? (this.#unclaimed.find(isIt)?.endpoint ?? { host, port }) : { host, port };
     };
     return {
       ...config,
@@ -83,14 +83,14 @@ export class InheritedSockets {
   /** They are this process's alone, and nobody asks any more: what is left is closed, so that no client waits where nobody accepts. */
   own(): void {
     this.#isOwner = true;
-    closeSockets(this.#left);
-    this.#left = [];
+    closeSockets(this.#unclaimed);
+    this.#unclaimed = [];
   }
 
   /** Nobody claims what is left, which is somebody else's: only the descriptors are closed. */
-  forgetLeft(): void {
-    for (const { fd } of this.#left) closeSync(fd);
-    this.#left = [];
+  forgetUnclaimed(): void {
+    for (const { fd } of this.#unclaimed) closeSync(fd);
+    this.#unclaimed = [];
   }
 }
 

@@ -1,7 +1,7 @@
 import { pause } from '@meshgate/core';
 import { FailureLog } from '../log/failure-log.ts';
 import type { Logger } from '../log/logger.ts';
-import { say } from '../log/messages.ts';
+import { logMessage } from '../log/messages.ts';
 import type { Readiness } from '../admin/readiness.ts';
 import type { Gateway } from './gateway.ts';
 
@@ -22,7 +22,7 @@ export class ReadinessLog {
   readonly #options: ReadinessLogOptions;
   readonly #failures = new FailureLog();
   readonly #begunAt = performance.now();
-  #saidStarted = false;
+  #hasLoggedStarted = false;
   #isStarting = true;
   #wasReady = false;
 
@@ -41,24 +41,25 @@ export class ReadinessLog {
     const { gateway, logger, facts, signal } = this.#options;
     if (signal.aborted) return;
     const { adminUrl: admin, listeners, routeCount: routes } = gateway;
-    if (!this.#saidStarted && (admin !== undefined || !this.#isStarting)) {
-      this.#saidStarted = true;
-      say(logger, 'started', {}, { admin, ...facts });
+    if (!this.#hasLoggedStarted && (admin !== undefined || !this.#isStarting)) {
+      this.#hasLoggedStarted = true;
+      logMessage(logger, 'started', {}, { admin, ...facts });
     }
     const { ready, reasons } = gateway.readiness;
-    if (!ready) return this.#sayNotReady(reasons.join('; '));
+    if (!ready) return this.#logNotReady(reasons.join('; '));
     if (this.#wasReady || this.#isStarting) return;
     this.#failures.recovered('readiness');
     this.#wasReady = true;
     this.#options.onChange({ ready, reasons });
-    say(logger, 'ready', {}, { listeners, admin, routes, ...facts });
+    logMessage(logger, 'ready', {}, { listeners, admin, routes, ...facts });
   }
 
-  #sayNotReady(reasons: string): void {
+  #logNotReady(reasons: string): void {
     if (!this.#wasReady && performance.now() - this.#begunAt < STARTING_MS) return;
     this.#wasReady = false;
     this.#options.onChange({ ready: false, reasons: [reasons] });
-    if (this.#failures.failed('readiness', reasons).kind === 'line') say(this.#options.logger, 'notReady', { reasons });
+    if (this.#failures.failed('readiness', reasons).kind === 'line')
+      logMessage(this.#options.logger, 'notReady', { reasons });
   }
 
   async #follow(): Promise<void> {

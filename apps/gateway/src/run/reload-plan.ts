@@ -68,10 +68,10 @@ export function planReload(before: FlatSettings, after: FlatSettings): readonly 
 /** `limits.connections: 100 to 200 (new connections)`. */
 export function changeText({ setting, effect, from, to, ...one }: SettingChange): string {
   const what = one.change === 'changed' && from !== undefined && to !== undefined ? `${from} to ${to}` : one.change;
-  return `${setting}: ${what} (${EFFECT_TEXTS[effect]})`;
+  return `${setting}: ${what} (${EFFECT_LABELS[effect]})`;
 }
 
-const EFFECT_TEXTS: Readonly<Record<Effect, string>> = {
+const EFFECT_LABELS: Readonly<Record<Effect, string>> = {
   now: 'at once',
   'new connections': 'for new connections',
   restart: 'needs a restart: meshgate upgrade',
@@ -133,10 +133,10 @@ function change(setting: string, what: 'added' | 'removed', effect: Effect): Set
 }
 
 function without(all: readonly UseSettings[], others: readonly UseSettings[]): readonly UseSettings[] {
-  const left = [...others];
+  const remaining = [...others];
   return all.filter((one) => {
-    const at = left.findIndex((other) => other.use === one.use && other.fingerprint === one.fingerprint);
-    if (at !== -1) left.splice(at, 1);
+    const at = remaining.findIndex((other) => other.use === one.use && other.fingerprint === one.fingerprint);
+    if (at !== -1) remaining.splice(at, 1);
     return at === -1;
   });
 }

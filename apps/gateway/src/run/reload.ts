@@ -2,7 +2,7 @@ import { ConfigProblems, formatProblem } from '@meshgate/core';
 import type { LoadedConfig } from '../config/load-config.ts';
 import { partsOf } from '../config/plugins.ts';
 import type { Logger } from '../log/logger.ts';
-import { say } from '../log/messages.ts';
+import { logMessage } from '../log/messages.ts';
 import { sharesOf } from '../workers/shares.ts';
 import { bindFailure } from './bind-failure.ts';
 import type { Gateway } from './gateway.ts';
@@ -47,10 +47,11 @@ export class Reloader {
 
   async #reload(): Promise<ReloadOutcome> {
     const { gateway, logger } = this.#options;
-    say(logger, 'reloading');
+    logMessage(logger, 'reloading');
     gateway.refresh();
     const outcome = await this.#apply();
-    if (outcome.kind === 'refused') for (const problem of outcome.problems) say(logger, 'reloadRefused', { problem });
+    if (outcome.kind === 'refused')
+      for (const problem of outcome.problems) logMessage(logger, 'reloadRefused', { problem });
     else this.#report(outcome.changes);
     return outcome;
   }
@@ -81,10 +82,11 @@ export class Reloader {
   #report(changes: readonly SettingChange[]): void {
     const { logger } = this.#options;
     const done = changes.filter(({ effect }) => effect !== 'restart');
-    const left = changes.filter(({ effect }) => effect === 'restart');
+    const pending = changes.filter(({ effect }) => effect === 'restart');
     const text = done.length === 0 ? 'nothing has changed' : done.map(changeText).join('; ');
-    if (done.length > 0 || left.length === 0) say(logger, 'reloaded', { changes: text });
-    if (left.length > 0) say(logger, 'restartNeeded', { settings: left.map(({ setting }) => setting).join(', ') });
+    if (done.length > 0 || pending.length === 0) logMessage(logger, 'reloaded', { changes: text });
+    if (pending.length > 0)
+      logMessage(logger, 'restartNeeded', { settings: pending.map(({ setting }) => setting).join(', ') });
   }
 }
 

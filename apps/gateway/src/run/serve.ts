@@ -9,7 +9,7 @@ import { loadConfig } from '../config/load-config.ts';
 import type { LoadedConfig } from '../config/load-config.ts';
 import { closeLog, openLog } from '../log/logger.ts';
 import type { Log, Logger, LogTarget } from '../log/logger.ts';
-import { say } from '../log/messages.ts';
+import { logMessage } from '../log/messages.ts';
 import { thisMachine } from './machine.ts';
 import { ReadinessLog } from './readiness-log.ts';
 import { originOf } from './predecessor.ts';
@@ -89,7 +89,7 @@ export async function run(proxy: RunningProxy, target: LogTarget, signals: Signa
   const { config } = proxy.loaded;
   const log = await openLog(config.log, { ...target, isShared: config.workers !== 1 });
   const found = await serviceManager(process.env);
-  if (found.kind === 'unreachable') say(log.logger, 'serviceManagerUnreachable', { reason: found.reason });
+  if (found.kind === 'unreachable') logMessage(log.logger, 'serviceManagerUnreachable', { reason: found.reason });
   // A successor has another process id.
   delete process.env['WATCHDOG_PID'];
   const manager = found.kind === 'found' ? found.manager : undefined;
@@ -100,7 +100,7 @@ export async function run(proxy: RunningProxy, target: LogTarget, signals: Signa
 
 /** In this process, or with this one as the primary of its workers. */
 function gatewayOf(asLoaded: LoadedConfig, around: RunSurroundings): Gateway {
-  const loaded = { ...asLoaded, config: around.origin.sockets.settled(asLoaded.config) };
+  const loaded = { ...asLoaded, config: around.origin.sockets.withInheritedPorts(asLoaded.config) };
   const { log, shares, control, origin, shutDown } = around;
   if (shares.count > 1) return composePrimary(loaded, around);
   const { transport } = loaded.transport;
@@ -134,7 +134,7 @@ class Run {
   readonly #forcing = new AbortController();
   #status: ServeStatus = 0;
   /** A signal has told it to stop; one that has handed over leaves by itself. */
-  #isTold = false;
+  #isStopRequested = false;
 
   constructor({ loaded, composeWith, loadAgain }: RunningProxy, { log, target, manager }: RunTargets) {
     this.#loaded = loaded;
@@ -142,19 +142,20 @@ class Run {
     this.#logger = log.logger;
     this.#shares = sharesOf(loaded.config, thisMachine());
     this.#origin = originOf(process.env, loaded.config.listeners);
-    this.#store = manager && new SocketStore(manager, this.#origin.sockets.left);
+    this.#store = manager && new SocketStore(manager, this.#origin.sockets.unclaimed);
     const around = { log, target, shares: this.#shares, control: this.#control(), origin: this.#origin };
-    this.#gateway = composeWith({ ...around, shutDown: () => this.#leave() });
+    this.#gateway = composeWith({ ...around, shutDown: () => this.#beginStop() });
     this.#reloader = new Reloader({ loaded, gateway: this.#gateway, logger: log.logger, loadAgain });
   }
 
   async untilItEnds(signals: Signals): Promise<ServeStatus> {
-    signals.onStop(() => this.#leaveOrForce());
+    signals.onStop(() => this.#beginStopOrForce());
     signals.onReload(() => void this.#reload());
     signals.onUpgrade(() => void this.#upgrade());
     signals.onStray((error, kind) => this.#onStray(error, kind));
     const readiness = this.#readinessLog();
-    for (const problem of this.#loaded.awaited) say(this.#logger, 'fileAwaited', { problem: formatProblem(problem) });
+    for (const problem of this.#loaded.awaited)
+      logMessage(this.#logger, 'fileAwaited', { problem: formatProblem(problem) });
     if (!(await this.#start())) return this.#status;
     readiness.startFinished();
     void this.#takeOver();
@@ -195,20 +196,20 @@ class Run {
 
   async #handOver(): Promise<UpgradeOutcome> {
     if (this.#leaving.signal.aborted) return { kind: 'failed', reason: DRAINING };
-    say(this.#logger, 'upgradeStarted');
+    logMessage(this.#logger, 'upgradeStarted');
     let close = (): void => undefined;
     try {
       const held = await this.#sockets();
       close = held.close;
       const { pid } = await startSuccessor(held.sockets);
-      say(this.#logger, 'handedOver', {}, { successor: pid });
+      logMessage(this.#logger, 'handedOver', {}, { successor: pid });
       this.#isHandedOver = true;
       this.#manager?.notify({ kind: 'handed over', pid });
       // Whoever has asked for it gets the answer first.
-      setImmediate(() => void this.#gateway.releaseAdmin().finally(() => this.#leave()));
+      setImmediate(() => void this.#gateway.releaseAdmin().finally(() => this.#beginStop()));
       return { kind: 'handed over', pid };
     } catch (reason) {
-      say(this.#logger, 'upgradeFailed', { reason: messageOf(reason) });
+      logMessage(this.#logger, 'upgradeFailed', { reason: messageOf(reason) });
       return { kind: 'failed', reason: messageOf(reason) };
     } finally {
       close();
@@ -265,7 +266,7 @@ class Run {
   #readinessLog(): ReadinessLog {
     const { transport, declined } = this.#loaded.transport;
     for (const { name, reason } of declined)
-      say(this.#logger, 'transportUnavailable', { transport: name, used: transport.name, reason });
+      logMessage(this.#logger, 'transportUnavailable', { transport: name, used: transport.name, reason });
     const { count: workers, total } = this.#shares;
     const facts = {
       version: VERSION,
@@ -296,25 +297,25 @@ class Run {
       if (this.#leaving.signal.aborted) return false;
       this.#status = 1;
       const bind = bindFailure(reason, this.#loaded.config);
-      say(
+      logMessage(
         this.#logger,
         'cannotStart',
         { reason: bind ?? messageOf(reason) },
         bind === undefined ? { err: reason } : {},
       );
-      this.#leave();
+      this.#beginStop();
       return false;
     }
   }
 
-  #leave(): void {
+  #beginStop(): void {
     this.#leaving.abort(new Error('shutting down'));
   }
 
-  #leaveOrForce(): void {
-    const isFirst = !this.#leaving.signal.aborted || (this.#isHandedOver && !this.#isTold);
-    this.#isTold = true;
-    if (isFirst) return this.#leave();
+  #beginStopOrForce(): void {
+    const isFirst = !this.#leaving.signal.aborted || (this.#isHandedOver && !this.#isStopRequested);
+    this.#isStopRequested = true;
+    if (isFirst) return this.#beginStop();
     this.#forcing.abort(new Error('second signal'));
     this.#gateway.force();
   }
@@ -324,8 +325,8 @@ class Run {
     this.#gateway.report(error);
     if (kind === 'rejection') return;
     this.#status = 1;
-    say(this.#logger, 'uncaughtException', {}, { code: 'INTERNAL' });
-    this.#leave();
+    logMessage(this.#logger, 'uncaughtException', {}, { code: 'INTERNAL' });
+    this.#beginStop();
   }
 
   async #stop(): Promise<void> {
@@ -336,7 +337,7 @@ class Run {
     const failure = isStopped ? await stopped : 'a service is still stopping';
     if (failure === undefined) return;
     this.#status = 1;
-    say(this.#logger, 'shutdownIncomplete', { reason: failure });
+    logMessage(this.#logger, 'shutdownIncomplete', { reason: failure });
   }
 }
 

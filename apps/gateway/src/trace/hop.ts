@@ -54,7 +54,7 @@ function hopOf(entry: LogEntry, times: Pick<Hop, 'origin' | 'acceptedAt' | 'dura
     ...times,
     listener,
     remote,
-    ...texts(entry, ['serverName', 'route', 'backend', 'reason']),
+    ...strings(entry, ['serverName', 'route', 'backend', 'reason']),
     bytesUp: count(entry['bytesUp']),
     bytesDown: count(entry['bytesDown']),
   };
@@ -76,7 +76,7 @@ function text(value: unknown): string | undefined {
   return typeof value === 'string' ? value : undefined;
 }
 
-function texts(entry: LogEntry, names: readonly string[]): Readonly<Record<string, string>> {
+function strings(entry: LogEntry, names: readonly string[]): Readonly<Record<string, string>> {
   return Object.fromEntries(
     names.flatMap((name) => {
       const value = text(entry[name]);

@@ -80,7 +80,7 @@ export class PoolDrain {
     const pending = new Set(workers);
     const ends = Promise.all(workers.map((worker) => worker.drained.finally(() => pending.delete(worker))));
     const isDone =
-      (await settlesWithin(ends, this.#longestMs(), this.#force.signal)) || (await settlesWithin(ends, LATE_MS));
+      (await settlesWithin(ends, this.#longestMs(), this.#force.signal)) || (await settlesWithin(ends, KILL_AFTER_MS));
     if (!isDone) for (const worker of pending) worker.kill();
     return (await ends).filter((end) => end !== undefined);
   }
@@ -107,7 +107,7 @@ export class PoolDrain {
 const STATES: readonly DrainState[] = ['serving', 'announcing', 'finishing', 'closing', 'drained'];
 
 /** A healthy worker has closed its connections within milliseconds of the deadline. */
-const LATE_MS = 2_000;
+const KILL_AFTER_MS = 2_000;
 
 function together(all: readonly DrainProgress[]): Omit<DrainProgress, 'state'> {
   const sum = (key: 'remaining' | 'finished' | 'cut'): number => all.reduce((total, one) => total + one[key], 0);

@@ -224,9 +224,9 @@ export class WorkerPool implements Service {
 
   /** A worker that takes the place of another goes on with its sockets. */
   #freeSlot(): number {
-    const taken = new Set(this.#slots.values());
+    const used = new Set(this.#slots.values());
     let slot = 0;
-    while (taken.has(slot)) slot += 1;
+    while (used.has(slot)) slot += 1;
     return slot;
   }
 

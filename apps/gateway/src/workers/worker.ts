@@ -10,7 +10,7 @@ import type { Carrier } from '../run/compose.ts';
 import { closeLog, openLog, withLogger } from '../log/logger.ts';
 import type { Log } from '../log/logger.ts';
 import { familyParts } from '@meshgate/metrics';
-import { say } from '../log/messages.ts';
+import { logMessage } from '../log/messages.ts';
 import type { InstalledParts } from '../config/parts.ts';
 import { installPlugins } from '../config/plugins.ts';
 import { builtInTransports, chooseTransport } from '../run/transport-choice.ts';
@@ -109,7 +109,7 @@ export class WorkerRun {
   onOrphaned(): void {
     if (this.#started === undefined) return this.#end(1);
     this.#status = 1;
-    say(this.#started.log.logger, 'primaryGone');
+    logMessage(this.#started.log.logger, 'primaryGone');
     void this.#drain().then(() => this.#stop());
   }
 
@@ -166,7 +166,7 @@ export class WorkerRun {
   async #discard(): Promise<void> {
     await this.#prepared?.change.discard();
     this.#prepared = undefined;
-    this.#sockets.forgetLeft();
+    this.#sockets.forgetUnclaimed();
   }
 
   async #commit(): Promise<void> {
@@ -216,7 +216,7 @@ export class WorkerRun {
       const { carrier, log } = this.#started;
       await carrier.gateway.stop(new AbortController().signal).catch((reason: unknown) => {
         this.#status = 1;
-        say(log.logger, 'shutdownIncomplete', { reason: messageOf(reason) }, { err: reason });
+        logMessage(log.logger, 'shutdownIncomplete', { reason: messageOf(reason) }, { err: reason });
       });
       await closeLog(log);
     }

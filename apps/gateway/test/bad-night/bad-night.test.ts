@@ -394,7 +394,7 @@ describe('a bad night', () => {
               () => false,
             ),
           );
-        expect(await standing.say('still here')).toBe('still here');
+        expect(await standing.echo('still here')).toBe('still here');
       });
     }
 
@@ -444,7 +444,7 @@ describe('a bad night', () => {
   describe('in the morning', () => {
     it('there is nothing left to warn of, the connection that stood before still does, and the gateway stops cleanly', async () => {
       await until(async () => (await night.warnings()).length === 0);
-      expect(await night.standing.say('good morning')).toBe('good morning');
+      expect(await night.standing.echo('good morning')).toBe('good morning');
       night.standing.end();
       night.gateway.signal('SIGTERM');
       expect(await night.gateway.ended).toBe(0);

@@ -46,7 +46,7 @@ async function startMute(
     ended,
     async serve() {
       await using client = await tlsClient({ host: '127.0.0.1', port }, 'api.example.com');
-      return await client.say('hello');
+      return await client.echo('hello');
     },
     ready: async () => (await get('/ready')).json() as ReturnType<MuteGateway['ready']>,
     async firesLogLost() {

@@ -136,7 +136,7 @@ needs('netns', mountsAvailable())('a bad night on a machine of its own', () => {
   it('in the morning there is nothing left to warn of, and the gateway stops cleanly', async () => {
     // What is only said of the last minute clears by itself when that is over.
     await until(async () => (await night.warnings()).every((warning) => warning.includes('within the last minute')));
-    expect(await night.standing.say('good morning')).toBe('good morning');
+    expect(await night.standing.echo('good morning')).toBe('good morning');
     night.standing.end();
     night.gateway.signal('SIGTERM');
     expect(await night.gateway.ended).toBe(0);
@@ -201,7 +201,7 @@ needs('netns', limitsAvailable())('a gateway', () => {
       for (const socket of crowd) socket.write(HELLO);
       const line = await night.gateway.line(({ msg }) => String(msg).startsWith('accept paused'));
       expect(line['msg']).toMatch(/EMFILE|file descriptors/);
-      expect(await night.standing.say('still here')).toBe('still here');
+      expect(await night.standing.echo('still here')).toBe('still here');
       await night.fires('MeshgateFull');
       for (const socket of crowd) socket.destroy();
       limit(4_096);
@@ -258,7 +258,7 @@ describeWithConsul('a gateway with a real Consul', () => {
         (await night.warnings()).every((warning) => warning.includes('expected one mesh gateway')),
       );
       expect(await night.serve(serverName)).toBe('through the night');
-      expect(await night.standing.say('still here')).toBe('still here');
+      expect(await night.standing.echo('still here')).toBe('still here');
     },
   );
 });

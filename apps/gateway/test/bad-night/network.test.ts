@@ -125,7 +125,7 @@ function nightOf(gateway: ReadyDaemon, files: Folder, others: readonly AsyncDisp
     open,
     async serve(serverName) {
       await using client = await open(serverName);
-      return await client.say('through the night');
+      return await client.echo('through the night');
     },
     async fires(alert, of) {
       const recording = new Recording();
@@ -188,7 +188,7 @@ needs('netns', networksAvailable())('a bad night in a network of its own', () =>
     await whileAsking(night, ['ports.example'], () =>
       night.fires('MeshgateFailures', /route="ports\.example".*code="LOCAL_RESOURCE"/),
     );
-    for (const client of held) expect(await client.say('still here')).toBe('still here');
+    for (const client of held) expect(await client.echo('still here')).toBe('still here');
     limit(32_768, 60_999);
     expect(await night.serve('ports.example')).toBe('through the night');
     for (const client of held) client.end();
@@ -235,12 +235,12 @@ needs('netns', networksAvailable())('a bad night in a network of its own', () =>
 
   it(CAUSES.mtuBlackHole.cause, { timeout: 45_000 }, async () => {
     await using client = await night.open('far.example');
-    expect(await client.say('small')).toBe('small');
+    expect(await client.echo('small')).toBe('small');
     night.far('ip', 'route', 'replace', '10.8.0.0/24', 'dev', 'vb', 'advmss', '1460');
     night.far('ip', 'link', 'set', 'vb', 'mtu', '700');
     night.inside('ip', 'link', 'set', 'va', 'gso_max_segs', '1');
-    expect(await client.say('small')).toBe('small');
-    const large = client.say('x'.repeat(4_000));
+    expect(await client.echo('small')).toBe('small');
+    const large = client.echo('x'.repeat(4_000));
     expect(await Promise.race([large, sleep(1_500).then(() => 'hangs')])).toBe('hangs');
     expect(await night.serve(WELL)).toBe('through the night');
     night.far('ip', 'link', 'set', 'vb', 'mtu', '1500');

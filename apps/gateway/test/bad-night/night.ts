@@ -52,7 +52,7 @@ export async function startNight(
     warnings,
     async serve(serverName) {
       await using client = await tlsClient(gateway.address, serverName);
-      return await client.say('through the night');
+      return await client.echo('through the night');
     },
     lineAfter: (since, matches) => {
       let index = -1;

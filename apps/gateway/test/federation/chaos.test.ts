@@ -101,7 +101,7 @@ describeInNetworks('under a steady stream of new connections', () => {
     const name = federation.nameOf('db', federation.two);
     return new Stream(async () => {
       await using client = await datacenter.client(datacenter.lan(last, GATEWAY_PORT), name);
-      expect(await client.say('still here')).toBe('still here');
+      expect(await client.echo('still here')).toBe('still here');
     });
   }
 });

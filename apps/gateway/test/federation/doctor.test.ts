@@ -56,7 +56,7 @@ function firstFailure(of: Consultation, says: RegExp): Promise<string> {
     `a first failure that says ${says.source}`,
     async () => {
       const first = (await findings(of)).find(({ outcome }) => outcome === 'failed');
-      const line = `${first?.asked}: ${first?.found}; ${first?.advice}`;
+      const line = `${first?.check}: ${first?.found}; ${first?.advice}`;
       if (says.test(line)) return line;
       throw new Error(line);
     },
@@ -201,7 +201,7 @@ describeInNetworks('meshgate doctor where ACLs deny by default names', () => {
       };
       const register = { address: formatEndpoint(datacenter.lan(11, GATEWAY_PORT)) };
       const all = await findings({ datacenter, source: { token: token.SecretID, register } });
-      const denied = all.filter(({ asked, outcome }) => asked === 'ACL token' && outcome === 'failed');
+      const denied = all.filter(({ check, outcome }) => asked === 'ACL token' && outcome === 'failed');
       expect(denied.map(({ found }) => found.replace('may not ', ''))).toEqual([rule]);
       expect(all.find(({ outcome }) => outcome === 'failed')).toEqual(denied[0]);
     },

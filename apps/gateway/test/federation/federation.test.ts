@@ -43,7 +43,7 @@ describeInNetworks('two datacenters that reach each other through their gateways
     it('reaches a service in the other one through both gateways, with mutual TLS that nobody has touched', async () => {
       const [here, there] = sides(from);
       await using client = await clientOf(here, federation.nameOf('db', there));
-      expect(await client.say('across')).toBe('across');
+      expect(await client.echo('across')).toBe('across');
       expect(client.serverCertificate.subjectaltname).toBe(
         `URI:spiffe://${federation.trustDomain}/ns/default/dc/${to}/svc/db`,
       );
@@ -60,7 +60,7 @@ describeInNetworks('two datacenters that reach each other through their gateways
       const name = federation.nameOf('v1.db', there);
       for (let count = 1; count <= 4; count += 1) {
         await using client = await clientOf(here, name);
-        expect(await client.say('v1')).toBe('v1');
+        expect(await client.echo('v1')).toBe('v1');
       }
       expect({ v1: handshakes(v1), v2: handshakes(v2) }).toEqual({ v1: before.v1 + 4, v2: before.v2 });
     });
@@ -68,7 +68,7 @@ describeInNetworks('two datacenters that reach each other through their gateways
     it('reaches the service of that name at home when it asks for that', async () => {
       const [here] = sides(from);
       await using client = await clientOf(here, federation.nameOf('db', here));
-      expect(await client.say('at home')).toBe('at home');
+      expect(await client.echo('at home')).toBe('at home');
       expect(client.serverCertificate.subjectaltname).toContain(`/dc/${from}/svc/db`);
     });
 
@@ -118,7 +118,7 @@ describeInNetworks('two datacenters that reach each other through their gateways
       const before = { serving: handshakes(serving), resting: handshakes(resting) };
       for (let count = 1; count <= 4; count += 1) {
         await using client = await clientOf(one, federation.nameOf('db', two));
-        expect(await client.say('served')).toBe('served');
+        expect(await client.echo('served')).toBe('served');
       }
       expect({ serving: handshakes(serving), resting: handshakes(resting) }).toEqual({
         serving: before.serving + 4,
@@ -147,7 +147,7 @@ describeInNetworks('two datacenters that reach each other through their gateways
       const unhealthy = backends.filter(({ healthy }) => !healthy).map(({ host, port }) => `${host}:${port}`);
       expect(unhealthy.toSorted()).toEqual(Object.keys(ADDRESSES).toSorted());
       await using client = await clientOf(one, federation.nameOf('db', two));
-      expect(await client.say('through the healthy one')).toBe('through the healthy one');
+      expect(await client.echo('through the healthy one')).toBe('through the healthy one');
       for (const [address] of chosen)
         await two.datacenter.consul.put('catalog/deregister', { Node: `node-of-${address}` });
     },
@@ -202,7 +202,7 @@ describeInNetworks('two datacenters that reach each other through their gateways
     await using late = datacenter.gateway(19_009, ...flags);
     await using client = await eventually('a way through', () => datacenter.client(lan, name), REPLICATED_MS);
     const tookMs = performance.now() - at;
-    expect(await client.say('here')).toBe('here');
+    expect(await client.echo('here')).toBe('here');
     expect((await late.ready()).warnings).toEqual([]);
     return tookMs;
   }

@@ -43,7 +43,7 @@ describeInNetworks('a gateway of a Consul that denies by default', () => {
       await gateway.route('service:db');
       expect((await gateway.ready()).warnings).toEqual([]);
       await using client = await datacenter.client(lan, name);
-      expect(await client.say('allowed')).toBe('allowed');
+      expect(await client.echo('allowed')).toBe('allowed');
       await client[Symbol.asyncDispose]();
       gateway.signal('SIGTERM');
       expect(await gateway.ended).toBe(0);
@@ -109,7 +109,7 @@ describeInNetworks('a gateway', () => {
       const gateway = datacenter.gateway(19_001, '--config', file, '--register', '--address', formatEndpoint(lan));
       await gateway.route('service:db');
       await using early = await datacenter.client(lan, name);
-      expect(await early.say('early')).toBe('early');
+      expect(await early.echo('early')).toBe('early');
 
       gateway.signal('SIGTERM');
       const checks = (): Promise<unknown> => datacenter.consul.get('agent/checks');
@@ -119,7 +119,7 @@ describeInNetworks('a gateway', () => {
         TEST_MS,
       );
       await using meanwhile = await datacenter.client(lan, name);
-      expect(await meanwhile.say('meanwhile')).toBe('meanwhile');
+      expect(await meanwhile.echo('meanwhile')).toBe('meanwhile');
       expect(await gateway.ready(({ ready }) => !ready)).toMatchObject({ reasons: ['draining: announcing'] });
 
       await eventually(
@@ -128,7 +128,7 @@ describeInNetworks('a gateway', () => {
         TEST_MS,
       );
       expect(await datacenter.consul.get('agent/services')).toHaveProperty('mesh-gateway');
-      expect(await early.say('finishing')).toBe('finishing');
+      expect(await early.echo('finishing')).toBe('finishing');
       await early[Symbol.asyncDispose]();
       await meanwhile[Symbol.asyncDispose]();
       expect(await gateway.ended).toBe(0);
@@ -149,13 +149,13 @@ describeInNetworks('a gateway', () => {
       const other = { envoy_gateway_no_default_bind: true, envoy_gateway_bind_addresses: { other: addressOf(second) } };
       await datacenter.consul.put('agent/service/register', registration({ Proxy: { Config: other } }));
       await using moved = await eventually('the other way through', () => datacenter.client(second, name), TEST_MS);
-      expect(await moved.say('moved')).toBe('moved');
+      expect(await moved.echo('moved')).toBe('moved');
       await eventually(
         'a port that is closed',
         async () => ((await datacenter.inside.probe(first)) === 'ECONNREFUSED' ? true : undefined),
         TEST_MS,
       );
-      expect(await client.say('still here')).toBe('still here');
+      expect(await client.echo('still here')).toBe('still here');
     },
     TEST_MS,
   );
@@ -177,7 +177,7 @@ describeInNetworks('a gateway', () => {
       await gateway.ready();
       for (const at of [one, other]) {
         await using client = await datacenter.client(at, name);
-        expect(await client.say('bound')).toBe('bound');
+        expect(await client.echo('bound')).toBe('bound');
       }
       expect(await datacenter.inside.probe(datacenter.lan(11, GATEWAY_PORT))).toBe('ECONNREFUSED');
     },

@@ -107,7 +107,7 @@ describeInNetworks('a gateway whose agent fails', () => {
       await gateway.route('service:other');
       const name = `other.default.dc1.internal.${await datacenter.consul.trustDomain()}`;
       await using client = await datacenter.client(LAN, name);
-      expect(await client.say('anew')).toBe('anew');
+      expect(await client.echo('anew')).toBe('anew');
       await stream.more(MANY);
       expect(stream.failuresApartFrom()).toEqual([]);
     },
@@ -130,7 +130,7 @@ describeInNetworks('a gateway whose agent fails', () => {
       const connect = (): Promise<TlsClient> => datacenter.client(LAN, name, identity);
       await using client = await eventually('a way through', connect, TEST_MS);
       expect(performance.now() - at).toBeLessThan(AT_ONCE_MS);
-      expect(await client.say('kept')).toBe('kept');
+      expect(await client.echo('kept')).toBe('kept');
       const { ready, warnings } = await gateway.ready();
       expect({ ready, warnings }).toEqual({
         ready: true,
@@ -165,7 +165,7 @@ describeInNetworks('a gateway whose agent fails', () => {
     const name = `${service}.default.dc1.internal.${trustDomain}`;
     const stream = new Stream(async () => {
       await using client = await datacenter.client(LAN, name, identity);
-      expect(await client.say('still here')).toBe('still here');
+      expect(await client.echo('still here')).toBe('still here');
     });
     await stream.more(MANY);
     return stream;

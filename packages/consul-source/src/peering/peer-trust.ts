@@ -65,8 +65,10 @@ export class PeerStatus {
 /** Whom to trust: a bundle that is configured goes before what the agent says of the same peer. */
 export function peerTrust(peers: readonly ClusterPeer[], bundles: readonly PeerTrust[]): readonly PeerTrust[] {
   const configured = new Set(bundles.map(({ peer }) => peer));
-  const told = peers.filter(({ name, isDeleted, roots }) => !isDeleted && roots.length > 0 && !configured.has(name));
-  return [...bundles, ...told.map(({ name, roots }) => ({ peer: name, roots }))];
+  const reported = peers.filter(
+    ({ name, isDeleted, roots }) => !isDeleted && roots.length > 0 && !configured.has(name),
+  );
+  return [...bundles, ...reported.map(({ name, roots }) => ({ peer: name, roots }))];
 }
 
 /** Follows the files. @throws Error when one cannot be read, or has no certificate */

@@ -1,7 +1,7 @@
 import { pause } from '@meshgate/core';
 import type { ClusterPeer } from '@meshgate/mesh';
 import { AgentError, fresh, parsed } from '../agent.ts';
-import type { Agent, Answer } from '../agent.ts';
+import type { Agent, AgentResponse } from '../agent.ts';
 import { blockingQuery } from '../blocking-query.ts';
 import { exportedNamesOf, exportsInEntries, isThroughGateways, peerOf, peersOf } from './peering-records.ts';
 import type { ExportedName } from './peering-records.ts';
@@ -24,7 +24,7 @@ export async function* peerAnswers(agent: Agent, known: KnownPeers, signal: Abor
   for (let index = 0; !signal.aborted;) {
     const held = index === 0 ? {} : { index: String(index), wait: `${HELD_MS / 1_000}s` };
     const answer = await agent
-      .ask({ path: PEERINGS, query: held, holdMs: HELD_MS * 2 }, signal)
+      .request({ path: PEERINGS, query: held, holdMs: HELD_MS * 2 }, signal)
       .then(fresh)
       .catch(noPeering);
     if (answer instanceof AgentError) {
@@ -93,7 +93,7 @@ export class KnownPeers {
 
 async function isGone(agent: Agent, name: string, signal: AbortSignal): Promise<boolean> {
   const path = peeringPath(name);
-  const answer = fresh(await agent.ask({ path, mayBeMissing: true }, signal));
+  const answer = fresh(await agent.request({ path, mayBeMissing: true }, signal));
   return !answer.found || parsed(answer, path, 'a peering', peerOf).isDeleted;
 }
 
@@ -119,10 +119,10 @@ export async function* exportAnswers(
   { peer, isHeld }: { readonly peer: string; readonly isHeld: boolean },
   signal: AbortSignal,
 ): AsyncGenerator<readonly ExportedName[]> {
-  const asked = { path: 'internal/ui/exported-services', query: { peer } };
+  const request = { path: 'internal/ui/exported-services', query: { peer } };
   try {
-    for await (const answer of isHeld ? blockingQuery(agent, asked, signal) : polled(agent, asked, signal)) {
-      const names = parsed(answer, asked.path, 'a list of services', exportedNamesOf);
+    for await (const answer of isHeld ? blockingQuery(agent, request, signal) : polled(agent, request, signal)) {
+      const names = parsed(answer, request.path, 'a list of services', exportedNamesOf);
       // Nothing at all: whoever says so must at least know the peer, or it does not know what it says.
       if (names.length === 0) await confirmPeer(agent, peer, signal);
       yield names;
@@ -150,18 +150,18 @@ const NO_EXPORTS_RULE =
 
 async function* polled(
   agent: Agent,
-  question: { readonly path: string; readonly query: Readonly<Record<string, string>> },
+  request: { readonly path: string; readonly query: Readonly<Record<string, string>> },
   signal: AbortSignal,
-): AsyncGenerator<Answer> {
+): AsyncGenerator<AgentResponse> {
   while (!signal.aborted) {
-    yield fresh(await agent.ask(question, signal));
+    yield fresh(await agent.request(request, signal));
     await pause(POLL_MS, signal);
   }
 }
 
 async function confirmPeer(agent: Agent, name: string, signal: AbortSignal): Promise<void> {
   const path = peeringPath(name);
-  const answer = await agent.ask({ path, mayBeMissing: true }, signal);
+  const answer = await agent.request({ path, mayBeMissing: true }, signal);
   if (answer.found) parsed(answer, path, 'a peering', peerOf);
 }
 

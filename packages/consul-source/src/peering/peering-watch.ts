@@ -179,7 +179,7 @@ export class PeeringWatch {
   /** What all chains depend on; every minute another one, for what no entry says. */
   get #chainStamp(): string {
     const changes = (this.#more?.entries.readings ?? []).map(({ value = 0 }) => value);
-    return [...changes, Math.floor(performance.now() / ASK_ALL_MS)].join('.');
+    return [...changes, Math.floor(performance.now() / REQUERY_ALL_MS)].join('.');
   }
 
   #chainQuery({ name, namespace }: ExportedService): Query<ExportChain> {
@@ -187,8 +187,8 @@ export class PeeringWatch {
     const query = namespace === undefined ? {} : { ns: namespace };
     return {
       stamp: this.#chainStamp,
-      ask: async (signal) =>
-        parsed(fresh(await this.#agent.ask({ path, query }, signal)), path, 'a discovery chain', exportChainOf),
+      send: async (signal) =>
+        parsed(fresh(await this.#agent.request({ path, query }, signal)), path, 'a discovery chain', exportChainOf),
     };
   }
 }
@@ -200,7 +200,7 @@ const NOTHING_KNOWN: KnownPeering = {
   chains: new Map(),
 };
 const AT_A_TIME = 4;
-const ASK_ALL_MS = 60_000;
+const REQUERY_ALL_MS = 60_000;
 // Each takes a connection to the agent for as long as it is held.
 const MAX_HELD = 4;
 

@@ -65,7 +65,7 @@ async function judgementOfAgent(
 ): Promise<Authorization> {
   const path = 'agent/connect/authorize';
   const body = { Target: destination, ClientCertURI: caller.uri, ClientCertSerial: caller.serialNumber };
-  const answer = await agent.ask({ method: 'POST', path, body, timeoutMs: TIMEOUT_MS }, signal);
+  const answer = await agent.request({ method: 'POST', path, body, timeoutMs: TIMEOUT_MS }, signal);
   return parsed(answer, path, 'a judgement', judgementOf);
 }
 
@@ -98,7 +98,7 @@ async function defaultJudgement(
   { destination, intentions }: Matching,
   signal: AbortSignal,
 ): Promise<Authorization> {
-  const source = { ...caller.source, service: NOBODY };
+  const source = { ...caller.source, service: UNKNOWN_SERVICE };
   if (matchingIntentions({ source, ...destination }, intentions).length > 0) return HIDDEN;
   const verdict = await judgementOfAgent(
     agent,
@@ -110,7 +110,7 @@ async function defaultJudgement(
   return /matched/i.test(verdict.reason) ? HIDDEN : verdict;
 }
 
-const NOBODY = 'meshgate-asks-for-the-default';
+const UNKNOWN_SERVICE = 'meshgate-asks-for-the-default';
 const HIDDEN: Authorization = {
   allowed: false,
   reason: 'denied, since an intention for all local callers hides the default',
@@ -121,7 +121,7 @@ async function intentionsFor(
   { destination: name }: AuthorizeArguments[1],
   signal: AbortSignal,
 ): Promise<readonly Intention[]> {
-  const answer = await agent.ask(
+  const answer = await agent.request(
     { path: INTENTIONS, query: { by: 'destination', name }, timeoutMs: TIMEOUT_MS },
     signal,
   );

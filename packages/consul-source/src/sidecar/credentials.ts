@@ -31,7 +31,7 @@ export function consulCredentials(
   status: PeerStatus = new PeerStatus(),
 ): CredentialsSource {
   // What the proxy's own source waits for is reported by that.
-  const find = proxyFinder(choice, { tells: false });
+  const find = proxyFinder(choice, { reportsMissing: false });
   return { name: 'consul-ca', watch };
 
   async function* watch(signal: AbortSignal): AsyncGenerator<Credentials, void, void> {

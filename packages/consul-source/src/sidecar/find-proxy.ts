@@ -13,14 +13,14 @@ import type { JsonObject } from '../json.ts';
 export type FindProxy = (agent: Agent, signal: AbortSignal) => Promise<string>;
 
 /** @param tells false: never throws for a proxy that is not there, since somebody else tells of it */
-export function proxyFinder(choice: ProxyChoice, { tells }: { readonly tells: boolean }): FindProxy {
-  let isTold = !tells;
+export function proxyFinder(choice: ProxyChoice, { reportsMissing }: { readonly reportsMissing: boolean }): FindProxy {
+  let isReported = !reportsMissing;
   return async (agent, signal) => {
     for (let restMs = FIRST_REST_MS; ; restMs = Math.min(restMs * 2, LONGEST_REST_MS)) {
       const found = await lookUp(agent, choice, signal);
       if (found.kind === 'found') return found.id;
-      if (!isTold) {
-        isTold = true;
+      if (!isReported) {
+        isReported = true;
         throw new AgentError(`${found.message}; waiting for its registration`);
       }
       await pause(restMs, undefined, { signal });
@@ -39,7 +39,7 @@ async function lookUp(agent: Agent, choice: ProxyChoice, signal: AbortSignal): P
   const id = choice.proxyId;
   // Whatever has the id: whether it is a proxy is seen when more is known of it.
   const path = `agent/service/${encodeURIComponent(id)}`;
-  if ((await agent.ask({ path, mayBeMissing: true }, signal)).found) return { kind: 'found', id };
+  if ((await agent.request({ path, mayBeMissing: true }, signal)).found) return { kind: 'found', id };
   const services = await servicesOf(agent, signal);
   const proxies = services.filter(isProxy).map((service) => text(service['ID']));
   const found = listed(proxies) || noneOf(services);
@@ -48,7 +48,7 @@ async function lookUp(agent: Agent, choice: ProxyChoice, signal: AbortSignal): P
 
 async function servicesOf(agent: Agent, signal: AbortSignal): Promise<readonly JsonObject[]> {
   const path = 'agent/services';
-  return objects(Object.values(parsed(await agent.ask({ path }, signal), path, 'services by id', object)));
+  return objects(Object.values(parsed(await agent.request({ path }, signal), path, 'services by id', object)));
 }
 
 function byInstance(services: readonly JsonObject[], instance: string): LookUp {

@@ -23,13 +23,13 @@ export function gatewaysInUse(
  */
 export function withCurrentHealth(
   groups: readonly GatewayGroup[],
-  answer: (asked: GatewayService) => Reading<readonly Instance[]> | undefined,
+  answer: (service: GatewayService) => Reading<readonly Instance[]> | undefined,
 ): readonly GatewayGroup[] {
   return groups.map((group) => {
-    const gateways = servicesOf(group).flatMap((asked) => {
-      const { value, error } = answer(asked) ?? {};
+    const gateways = servicesOf(group).flatMap((gateway) => {
+      const { value, error } = answer(gateway) ?? {};
       if (value !== undefined && error === undefined) return value.filter(({ kind }) => kind === 'mesh-gateway');
-      return group.gateways.filter(({ service }) => service === asked.service);
+      return group.gateways.filter(({ service }) => service === gateway.service);
     });
     return { ...group, gateways };
   });

@@ -40,7 +40,7 @@ import type { QueryResult } from './questions.ts';
 import { registeredProxy } from './registered-proxy.ts';
 import type { RegisteredProxy } from './registered-proxy.ts';
 import { chainTargets, viewOf } from './view.ts';
-import type { Account } from './view.ts';
+import type { ProxyObservation } from './view.ts';
 
 /**
  * What a Connect proxy runs by, from the local agent: its registration by hash; for each upstream the compiled discovery chain and the
@@ -54,7 +54,7 @@ export function consulProxySource(
   choice: ProxyChoice,
   peers: PeerStatus = new PeerStatus(),
 ): ProxySource {
-  const find = proxyFinder(choice, { tells: true });
+  const find = proxyFinder(choice, { reportsMissing: true });
   return { name: 'consul', watch };
 
   async function* watch(signal: AbortSignal): AsyncGenerator<ProxyView, void, void> {
@@ -98,7 +98,7 @@ class ProxyWatch {
   readonly #gatewayHealth: WatchSet<readonly Instance[]>;
   readonly #loss = new LossDetector();
   readonly #ownVisibility = new OwnVisibility('proxy');
-  #doubt: string | undefined;
+  #incompleteReason: string | undefined;
   readonly #selections = new HeldAnswers<Selection>();
   readonly #groups = new HeldAnswers<GatewayGroup>();
   readonly #peers: PeerStatus;
@@ -125,15 +125,15 @@ class ProxyWatch {
     while (!signal.aborted) {
       const seen = this.#changes.revision;
       const now = performance.now();
-      const account = this.#account(now);
-      if (account !== undefined && (now >= patientUntil || this.#isSettled())) {
-        const mutualTls = mutualTlsOf(account.proxy.service, account.entries);
-        const asked = mutualTls.warning === undefined ? [] : [mutualTls.warning];
-        const view = viewOf(account, mutualTls.mode, [...this.#warnings(account), ...asked]);
+      const observation = this.#observe(now);
+      if (observation !== undefined && (now >= patientUntil || this.#hasConverged())) {
+        const mutualTls = mutualTlsOf(observation.proxy.service, observation.entries);
+        const service = mutualTls.warning === undefined ? [] : [mutualTls.warning];
+        const view = viewOf(observation, mutualTls.mode, [...this.#warnings(observation), ...service]);
         if (view.version !== version) yield view;
         ({ version } = view);
       }
-      const failure = account === undefined ? this.#failureOfFirst() : undefined;
+      const failure = observation === undefined ? this.#failureOfFirst() : undefined;
       if (failure !== undefined) throw failure;
       const dueAt = [patientUntil, this.#selections.dueAt, this.#groups.dueAt].filter((at) => at > now);
       await this.#changes.changed(seen, signal, dueAt.length === 0 ? undefined : Math.min(...dueAt) - now);
@@ -156,12 +156,12 @@ class ProxyWatch {
     return [this.#registration, ...(this.#facts === undefined ? [] : watchedFacts(this.#facts))];
   }
 
-  #isSettled(): boolean {
+  #hasConverged(): boolean {
     return this.#readings.every(({ state }) => state !== 'waiting');
   }
 
   /** What is known, the queries adjusted to it; `undefined` while something is missing without which there is no view. */
-  #account(now: number): Account | undefined {
+  #observe(now: number): ProxyObservation | undefined {
     this.#proxy = this.#registration.reading.value?.definition ?? this.#proxy;
     if (this.#proxy === undefined) return undefined;
     const facts = this.#factsAbout(this.#proxy);
@@ -169,14 +169,16 @@ class ProxyWatch {
     if (trustDomain === undefined || datacenter === undefined) return undefined;
     const time = this.#holdTime(trustDomain, now);
     const groups = facts.gateways.reading.value ?? [];
-    const current = withCurrentHealth(groups, (asked) => this.#gatewayHealth.get(gatewayKey(asked)));
+    const current = withCurrentHealth(groups, (service) => this.#gatewayHealth.get(gatewayKey(service)));
     const byDatacenter = new Map(current.map((group) => [group.datacenter, group]));
     const gateways = [...this.#groups.apply(byDatacenter, hasNoGateway, time).values()];
-    const account = this.#accountOf(this.#proxy, facts, { trustDomain, datacenter, gateways });
-    const targets = this.#proxy.upstreams.flatMap((upstream) => chainTargets(upstream, account));
+    const observation = this.#observationOf(this.#proxy, facts, { trustDomain, datacenter, gateways });
+    const targets = this.#proxy.upstreams.flatMap((upstream) => chainTargets(upstream, observation));
     this.#targets.set(watches(targets, targetKey, (target, signal) => targetAnswers(this.#agent, target, signal)));
     const used = gatewaysInUse(targets, { datacenter, gateways });
-    this.#gatewayHealth.set(watches(used, gatewayKey, (asked, signal) => gatewayAnswers(this.#agent, asked, signal)));
+    this.#gatewayHealth.set(
+      watches(used, gatewayKey, (service, signal) => gatewayAnswers(this.#agent, service, signal)),
+    );
     const selections = new Map(
       targets.flatMap((target) => {
         const value = this.#targets.get(targetKey(target))?.value;
@@ -184,12 +186,12 @@ class ProxyWatch {
       }),
     );
     const held = this.#selections.apply(selections, isEmpty, time);
-    if (this.#groups.hasNews || this.#selections.hasNews) this.#lookForLoss(this.#proxy);
-    if (this.#isSettled()) {
+    if (this.#groups.hasChange || this.#selections.hasChange) this.#lookForLoss(this.#proxy);
+    if (this.#hasConverged()) {
       this.#groups.keep(byDatacenter, hasNoGateway, now);
       this.#selections.keep(selections, isEmpty, now);
     }
-    return { ...account, instances: (target) => held.get(targetKey(target)) };
+    return { ...observation, instances: (target) => held.get(targetKey(target)) };
   }
 
   /** What is asked about the proxy itself, from the moment in which it is known. */
@@ -233,19 +235,23 @@ class ProxyWatch {
   #holdTime(trustDomain: string, now: number): HoldTime {
     const { state, value: catalog } = this.#visibility?.reading ?? {};
     const registration = this.#registration.reading.value;
-    const invisible = catalog && this.#ownVisibility.doubt(registration?.instance, catalog.instances);
-    const doubt = this.#agent.doubt ?? invisible;
-    const observation = { trustDomain, registered: registration !== null, ...(doubt === undefined ? {} : { doubt }) };
+    const invisible = catalog && this.#ownVisibility.incompleteReason(registration?.instance, catalog.instances);
+    const incompleteReason = this.#agent.incompleteReason ?? invisible;
+    const observation = {
+      trustDomain,
+      registered: registration !== null,
+      ...(incompleteReason === undefined ? {} : { incompleteReason }),
+    };
     const hold = catalog && this.#loss.observe({ ...observation, index: catalog.index }, now);
-    this.#doubt = doubt;
+    this.#incompleteReason = incompleteReason;
     return { hold, isChecked: state !== 'waiting', now };
   }
 
-  #accountOf(
+  #observationOf(
     proxy: ProxyDefinition,
     facts: MeshFacts,
-    place: Pick<Account, 'trustDomain' | 'datacenter' | 'gateways'>,
-  ): Account {
+    place: Pick<ProxyObservation, 'trustDomain' | 'datacenter' | 'gateways'>,
+  ): ProxyObservation {
     return {
       ...place,
       proxy,
@@ -257,25 +263,25 @@ class ProxyWatch {
     };
   }
 
-  #warnings(account: Account): readonly string[] {
+  #warnings(observation: ProxyObservation): readonly string[] {
     const registered = this.#registration.reading.value;
     const lost = `the agent no longer knows ${this.#id}: what it was registered with last is used`;
     const odd = registered === null ? lost : registered?.warning;
     const failures = this.#readings.flatMap(({ error }) => (error === undefined ? [] : [reasonOf(error)]));
     return [
       ...(odd === undefined ? [] : [odd]),
-      ...(this.#doubt === undefined ? [] : [this.#doubt]),
+      ...(this.#incompleteReason === undefined ? [] : [this.#incompleteReason]),
       ...this.#selections.warnings('instances'),
       ...this.#groups.warnings('mesh gateways'),
-      ...this.#peers.warnings(this.#peersInUse(account)),
+      ...this.#peers.warnings(this.#peersInUse(observation)),
       ...new Set(failures),
     ];
   }
 
   /** Those that upstreams lead to, and those that may call: of others nobody needs to know anything. */
-  #peersInUse(account: Account): readonly string[] {
-    const targets = account.proxy.upstreams.flatMap((upstream) => chainTargets(upstream, account));
-    const callers = account.intentions.flatMap(({ sourcePeer }) => sourcePeer ?? []);
+  #peersInUse(observation: ProxyObservation): readonly string[] {
+    const targets = observation.proxy.upstreams.flatMap((upstream) => chainTargets(upstream, observation));
+    const callers = observation.intentions.flatMap(({ sourcePeer }) => sourcePeer ?? []);
     return [...targets.flatMap(({ peer }) => peer ?? []), ...callers];
   }
 

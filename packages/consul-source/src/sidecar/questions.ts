@@ -88,7 +88,7 @@ export async function* queryAnswers(
   const path = `query/${encodeURIComponent(name)}/execute`;
   const query = { connect: 'true', ...(datacenter === undefined ? {} : { dc: datacenter }) };
   while (!signal.aborted) {
-    yield parsed(await agent.ask({ path, query }, signal), path, 'the result of a query', resultOf);
+    yield parsed(await agent.request({ path, query }, signal), path, 'the result of a query', resultOf);
     await pause(QUERY_REST_MS, signal);
   }
 }

@@ -92,7 +92,7 @@ async function* whileOrdinary(
 async function ownNode(agent: Agent, id: string, signal: AbortSignal): Promise<string> {
   const path = 'agent/self';
   try {
-    return parsed(await agent.ask({ path }, signal), path, 'the name of the node', (json) => {
+    return parsed(await agent.request({ path }, signal), path, 'the name of the node', (json) => {
       return text(object(object(json)?.['Config'])?.['NodeName']) || undefined;
     });
   } catch (reason) {

@@ -28,7 +28,7 @@ import { attributedMode } from './own-entries.ts';
 import type { QueryResult } from './questions.ts';
 
 /** Everything that an agent has told of a proxy and of what it reaches. */
-export interface Account {
+export interface ProxyObservation {
   readonly proxy: ProxyDefinition;
   readonly datacenter: string;
   readonly trustDomain: string;
@@ -42,9 +42,13 @@ export interface Account {
 }
 
 /** The view of a proxy that follows from it. Pure. What holds where no intention matches the agent says at each connection. */
-export function viewOf(account: Account, mutualTls: MutualTlsMode, warnings: readonly string[]): ProxyView {
-  const { proxy, datacenter, trustDomain, intentions } = account;
-  const upstreams = proxy.upstreams.map((upstream) => upstreamOf(upstream, account));
+export function viewOf(
+  observation: ProxyObservation,
+  mutualTls: MutualTlsMode,
+  warnings: readonly string[],
+): ProxyView {
+  const { proxy, datacenter, trustDomain, intentions } = observation;
+  const upstreams = proxy.upstreams.map((upstream) => upstreamOf(upstream, observation));
   const view = {
     proxy,
     datacenter,
@@ -61,64 +65,64 @@ export function viewOf(account: Account, mutualTls: MutualTlsMode, warnings: rea
 }
 
 /** The targets of an upstream whose instances must be known. */
-export function chainTargets(upstream: UpstreamDefinition, account: Account): readonly ChainTarget[] {
-  const compiled = upstream.kind === 'service' ? compiledChain(upstream, account) : undefined;
+export function chainTargets(upstream: UpstreamDefinition, observation: ProxyObservation): readonly ChainTarget[] {
+  const compiled = upstream.kind === 'service' ? compiledChain(upstream, observation) : undefined;
   return compiled?.kind === 'compiled' ? compiled.chain.targets : [];
 }
 
-function upstreamOf(definition: UpstreamDefinition, account: Account): ProxyUpstream {
-  if (definition.kind === 'prepared-query') return queryUpstream(definition, account);
-  const compiled = compiledChain(definition, account);
-  if (compiled === undefined) return unknown(definition, 'discovery chain', account.chain(definition));
+function upstreamOf(definition: UpstreamDefinition, observation: ProxyObservation): ProxyUpstream {
+  if (definition.kind === 'prepared-query') return queryUpstream(definition, observation);
+  const compiled = compiledChain(definition, observation);
+  if (compiled === undefined) return unknown(definition, 'discovery chain', observation.chain(definition));
   if (compiled.kind === 'refused')
     return { kind: 'refused', definition, reason: `${compiled.path.join('.')}: ${compiled.message}` };
   const { chain } = compiled;
-  const limits = upstreamLimits(definition, account.proxy.service, account.entries);
-  return { kind: 'reachable', definition, chain, targets: upstreamTargets(chain, surroundings(account)), ...limits };
+  const limits = upstreamLimits(definition, observation.proxy.service, observation.entries);
+  return { kind: 'reachable', definition, chain, targets: upstreamTargets(chain, meshAround(observation)), ...limits };
 }
 
-function unknown(definition: UpstreamDefinition, what: string, asked: Reading<unknown> | undefined): ProxyUpstream {
+function unknown(definition: UpstreamDefinition, what: string, reading: Reading<unknown> | undefined): ProxyUpstream {
   return {
     kind: 'refused',
     definition,
-    reason: `its ${what} is not known: ${asked?.error === undefined ? 'no answer yet' : reasonOf(asked.error)}`,
+    reason: `its ${what} is not known: ${reading?.error === undefined ? 'no answer yet' : reasonOf(reading.error)}`,
   };
 }
 
-function compiledChain(definition: UpstreamDefinition, account: Account): ReturnType<typeof chainOf> {
-  const { proxy, trustDomain, entries } = account;
+function compiledChain(definition: UpstreamDefinition, observation: ProxyObservation): ReturnType<typeof chainOf> {
+  const { proxy, trustDomain, entries } = observation;
   const connectTimeoutMs = upstreamConnectTimeout(definition, proxy.service, entries);
   const timeout = connectTimeoutMs === undefined ? {} : { connectTimeoutMs };
   const { name: service, namespace, peer } = definition;
   const decision = attributedMode(definition, proxy, entries);
   if (peer !== undefined) {
     const scope = namespace === undefined ? {} : { namespace };
-    const request = { service, peer, datacenter: account.datacenter, decision, ...scope, ...timeout };
+    const request = { service, peer, datacenter: observation.datacenter, decision, ...scope, ...timeout };
     return compileChain(request, NO_ENTRIES, { trustDomain });
   }
-  const answer = account.chain(definition)?.value;
+  const answer = observation.chain(definition)?.value;
   if (answer === undefined) return undefined;
   return chainOf(answer, { service, trustDomain, decision, ...timeout });
 }
 
-function surroundings(account: Account): MeshAround {
-  const { datacenter, gateways } = account;
-  return { datacenter, gateways, instancesOf: (target) => account.instances(target) };
+function meshAround(observation: ProxyObservation): MeshAround {
+  const { datacenter, gateways } = observation;
+  return { datacenter, gateways, instancesOf: (target) => observation.instances(target) };
 }
 
 /** Always dialled directly, as Consul's own proxies do: no gateway has a route for the name of a query. */
-function queryUpstream(definition: UpstreamDefinition, account: Account): ProxyUpstream {
-  const result = account.query(definition)?.value;
-  if (result === undefined) return unknown(definition, 'result', account.query(definition));
+function queryUpstream(definition: UpstreamDefinition, observation: ProxyObservation): ProxyUpstream {
+  const result = observation.query(definition)?.value;
+  if (result === undefined) return unknown(definition, 'result', observation.query(definition));
   const { service, instances } = result;
-  const { trustDomain } = account;
-  const asked = definition.datacenter ?? account.datacenter;
-  const datacenter = result.datacenter || asked;
+  const { trustDomain } = observation;
+  const reading = definition.datacenter ?? observation.datacenter;
+  const datacenter = result.datacenter || reading;
   const target: ChainTarget = {
     id: `${definition.name}.query.${datacenter}`,
     service,
     datacenter,
-    serverName: queryServerName(definition.name, { datacenter: asked, trustDomain }),
+    serverName: queryServerName(definition.name, { datacenter: reading, trustDomain }),
     identities: [serviceIdentity({ service, datacenter }, trustDomain)],
     instances: { filter: '', onlyPassing: false },
     external: false,
@@ -126,6 +130,6 @@ function queryUpstream(definition: UpstreamDefinition, account: Account): ProxyU
     ...(definition.connectTimeoutMs === undefined ? {} : { connectTimeoutMs: definition.connectTimeoutMs }),
   };
   const chain = { service: definition.name, targets: [target] as const };
-  const around = { ...surroundings(account), instancesOf: () => ({ kind: 'selected', instances }) as const };
+  const around = { ...meshAround(observation), instancesOf: () => ({ kind: 'selected', instances }) as const };
   return { kind: 'reachable', definition, chain, targets: upstreamTargets(chain, around) };
 }

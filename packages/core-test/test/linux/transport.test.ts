@@ -10,7 +10,7 @@ import {
   rawClient,
   refusingAddress,
   relay,
-  settled,
+  loopsIdle,
   silentAddress,
   unixAddress,
   until,
@@ -88,7 +88,7 @@ describe(`the ${NAME} transport`, () => {
   });
 
   it('gives back every descriptor, its own included', async () => {
-    await settled();
+    await loopsIdle();
     const before = descriptorsByKind();
     for (let round = 0; round < 3; round += 1) expect(await selfTest()).toEqual({ ok: true });
     await until(() => JSON.stringify(descriptorsByKind()) === JSON.stringify(before));
@@ -156,7 +156,7 @@ describe(`the ${NAME} transport`, () => {
   // With `node:net` nobody hears of a reset while nobody reads.
   for (const [way, create] of waysUnderTest()) {
     it(`passes a reset on in the middle of bulk, and gives its pipe back (${way})`, async () => {
-      await settled();
+      await loopsIdle();
       const before = descriptorsByKind();
       {
         await using backend = await peerListener();

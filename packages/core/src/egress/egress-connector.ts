@@ -19,7 +19,7 @@ export interface EgressOptions extends Omit<ConnectorOptions, 'addresses' | 'bal
 
 /** Clients choose these names, within what their routes allow: so many are remembered. */
 const MAX_NAMES = 10_000;
-const NOBODY = { observe: () => undefined };
+const NO_OBSERVER = { observe: () => undefined };
 
 /**
  * `inner`; routes with `egress` lead to the server name that the client asks for, as the name system resolves it. Each address is judged
@@ -35,7 +35,7 @@ export function egressConnector(inner: BalancedConnector, options: EgressOptions
     if (egress === undefined) return inner.connect(route, context, withinMs);
     const { serverName } = context.hello;
     if (serverName === undefined) return Promise.reject(new ProxyError('NO_SERVER_NAME', 'egress needs a server name'));
-    if (!mayLeaveFor(serverName, route.serverNames)) return Promise.reject(refused(`${serverName} is not allowed`));
+    if (!isAllowedName(serverName, route.serverNames)) return Promise.reject(refused(`${serverName} is not allowed`));
     outward ??= outwardOf(options);
     // The dot at its end keeps search domains out.
     const address = { host: `${serverName}.`, port: egress.port };
@@ -68,12 +68,12 @@ export function egressConnector(inner: BalancedConnector, options: EgressOptions
 
 /** A name that nobody has asked for before is no event: clients could fill the log with them. */
 function outwardOf(options: EgressOptions): BalancedConnector {
-  const { addresses = new AddressBook(NOBODY, undefined, MAX_NAMES), ...rest } = options;
+  const { addresses = new AddressBook(NO_OBSERVER, undefined, MAX_NAMES), ...rest } = options;
   return balancedConnector({ ...rest, addresses });
 }
 
 /** Asked here once more, whatever the resolver went by: an exact name, or a name below a suffix; never any name. */
-function mayLeaveFor(serverName: string, allowed: readonly string[]): boolean {
+function isAllowedName(serverName: string, allowed: readonly string[]): boolean {
   if (!HOST_NAME.test(serverName) || NUMBER_AT_END.test(serverName)) return false;
   return allowed.some((one) => (one.startsWith('*.') ? serverName.endsWith(one.slice(1)) : one === serverName));
 }

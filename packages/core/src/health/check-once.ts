@@ -54,8 +54,8 @@ async function untilServerHello(
   { serverName, timeoutMs }: HealthCheck,
   { endsAt, signal }: { readonly endsAt: number; readonly signal: AbortSignal },
 ): Promise<void> {
-  const late = new ProxyError('CONNECT_TIMEOUT', `no ServerHello within ${formatDuration(timeoutMs)}`);
-  const timer = setTimeout(() => connection.destroy(late), Math.max(1, endsAt - performance.now()));
+  const timeout = new ProxyError('CONNECT_TIMEOUT', `no ServerHello within ${formatDuration(timeoutMs)}`);
+  const timer = setTimeout(() => connection.destroy(timeout), Math.max(1, endsAt - performance.now()));
   const release = onAbort(signal, () => connection.destroy(STOPPED));
   try {
     await connection.write(probeHello(serverName));

@@ -78,17 +78,17 @@ const WARNING = 1;
 export function judgeAnswer(bytes: Buffer): ProbeAnswer {
   let at = 0;
   for (;;) {
-    const left = bytes.length - at;
-    if (left === 0) return MORE;
+    const remaining = bytes.length - at;
+    if (remaining === 0) return MORE;
     const type = bytes.readUInt8(at);
     if (type !== HANDSHAKE && type !== ALERT) return failed(`expected TLS, found a byte of 0x${type.toString(16)}`);
-    if (left < RECORD_HEADER_BYTES + 1) return MORE;
+    if (remaining < RECORD_HEADER_BYTES + 1) return MORE;
     const first = bytes.readUInt8(at + RECORD_HEADER_BYTES);
     if (type === HANDSHAKE)
       return first === SERVER_HELLO
         ? { kind: 'server-hello' }
         : failed(`expected a ServerHello, found message ${first}`);
-    if (left < RECORD_HEADER_BYTES + ALERT_BYTES) return MORE;
+    if (remaining < RECORD_HEADER_BYTES + ALERT_BYTES) return MORE;
     if (first !== WARNING) return failed(`TLS alert ${bytes.readUInt8(at + RECORD_HEADER_BYTES + 1)}`);
     at += RECORD_HEADER_BYTES + bytes.readUInt16BE(at + RECORD_HEADER_BYTES - 2);
     if (at > bytes.length) return MORE;

@@ -25,7 +25,7 @@ export interface HealthChecksOptions {
 }
 
 /** More descriptors than this are never used for checks: of those that `limits.connections: auto` leaves free, most stay free. */
-const MAX_UNDER_WAY = 100;
+const MAX_IN_FLIGHT = 100;
 /** The first checks of many backends are spread, at a pace that no network notices. */
 const FIRST_CHECK_SPACING_MS = 5;
 /** Checks that began together drift apart. */
@@ -45,12 +45,12 @@ export class HealthChecks implements Service, Observer {
   readonly name = 'health checks';
   readonly #options: HealthChecksOptions;
   readonly #random: () => number;
-  readonly #slots = new Slots(MAX_UNDER_WAY);
+  readonly #slots = new Slots(MAX_IN_FLIGHT);
   readonly #leaving = openScope();
   /** What each source wants to have checked. */
   readonly #wanted = new Map<string, ReadonlyMap<string, Wanted>>();
   readonly #scheduled = new Map<string, Scheduled>();
-  readonly #underWay = new Set<Promise<void>>();
+  readonly #inFlight = new Set<Promise<void>>();
   #isRunning = false;
 
   constructor(options: HealthChecksOptions) {
@@ -83,7 +83,7 @@ export class HealthChecks implements Service, Observer {
     this.#isRunning = false;
     this.#leaving.end();
     for (const { timer } of this.#scheduled.values()) clearTimeout(timer);
-    await Promise.all(this.#underWay);
+    await Promise.all(this.#inFlight);
   }
 
   #reconcile(): void {
@@ -127,13 +127,13 @@ export class HealthChecks implements Service, Observer {
     const { checked } = scheduled;
     const beganAt = performance.now();
     const work = checked.runOnce().then(() => {
-      this.#underWay.delete(work);
+      this.#inFlight.delete(work);
       const isWanted = this.#scheduled.get(checked.key) === scheduled;
       if (!this.#isRunning || !isWanted) return;
       const everyMs = checked.check.intervalMs * (1 - JITTER / 2 + JITTER * this.#random());
       this.#schedule(scheduled, Math.max(0, everyMs - (performance.now() - beganAt)));
     });
-    this.#underWay.add(work);
+    this.#inFlight.add(work);
   }
 }
 

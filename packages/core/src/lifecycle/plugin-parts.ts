@@ -128,13 +128,13 @@ export class PartsCollector {
     let closed = false;
     const add = <Part>(method: string, list: Part[], ...expected: readonly Expectation[]) => {
       return (part: Part): void => {
-        refuseLate(method, closed);
+        refuseClosed(method, closed);
         for (const expectation of expected) expectation(method, part);
         list.push(part);
       };
     };
     const offer = (method: string, name: string, part: OfferedPart): void => {
-      refuseLate(method, closed);
+      refuseClosed(method, closed);
       NAMED(method, { name });
       isFunction(method, part.make);
       this.#expectFreeOffer(method, name);
@@ -153,7 +153,7 @@ export class PartsCollector {
         this.#expectFreeTransport(method, part),
       ),
       addFilter(filter) {
-        refuseLate('addFilter', closed);
+        refuseClosed('addFilter', closed);
         NAMED('addFilter', filter);
         IS_FILTER('addFilter', filter);
         offer('addFilter', filter.name, { kind: 'filter', make: withoutSettings(filter) });
@@ -169,7 +169,7 @@ export class PartsCollector {
         else addService(service);
       },
       addAdminPath(path, answer) {
-        refuseLate('addAdminPath', closed);
+        refuseClosed('addAdminPath', closed);
         isFunction('addAdminPath', answer);
         lists.adminPaths.set(adminPath(plugin, path, lists.adminPaths), answer);
       },
@@ -180,9 +180,11 @@ export class PartsCollector {
   #expectFreeOffer(method: string, name: string): void {
     if (BUILT_IN_FILTERS.has(name))
       throw new TypeError(`${method}: expected a name that no built-in filter has, found ${JSON.stringify(name)}`);
-    const taken = this.#lists.offered.get(name);
-    if (taken !== undefined)
-      throw new TypeError(`${method}: expected a name that no other ${taken.kind} has, found ${JSON.stringify(name)}`);
+    const existing = this.#lists.offered.get(name);
+    if (existing !== undefined)
+      throw new TypeError(
+        `${method}: expected a name that no other ${existing.kind} has, found ${JSON.stringify(name)}`,
+      );
   }
 
   #expectFreeTransport(method: string, part: unknown): void {
@@ -202,7 +204,7 @@ function addTo(list: unknown[] | Map<string, unknown>, part: unknown): void {
 
 type Expectation = (method: string, part: unknown) => void;
 
-function refuseLate(method: string, closed: boolean): void {
+function refuseClosed(method: string, closed: boolean): void {
   if (closed) throw new Error(`${method}: expected parts while the plugin is installed, found one afterwards`);
 }
 
@@ -265,10 +267,10 @@ function runsIn({ in: place }: ServiceOptions): ServiceOptions['in'] {
   throw new TypeError(`addService: expected in: 'primary' or 'carrier', found ${JSON.stringify(place)}`);
 }
 
-function adminPath(plugin: string, path: unknown, taken: ReadonlyMap<string, unknown>): string {
+function adminPath(plugin: string, path: unknown, existing: ReadonlyMap<string, unknown>): string {
   if (typeof path !== 'string' || !/^\/[\w.~/-]*$/.test(path))
     throw new TypeError(`addAdminPath: expected a path that begins with /, found ${JSON.stringify(path)}`);
   const whole = `/plugins/${encodeURIComponent(plugin)}${path === '/' ? '' : path}`;
-  if (taken.has(whole)) throw new TypeError(`addAdminPath: expected a path once, found ${whole} again`);
+  if (existing.has(whole)) throw new TypeError(`addAdminPath: expected a path once, found ${whole} again`);
   return whole;
 }

@@ -34,14 +34,14 @@ interface KnownName {
   usedAt: number;
   /** Which address comes first next time. */
   turn: number;
-  asking: Promise<void> | undefined;
+  resolving: Promise<void> | undefined;
   /** Of queries that fail in a row. */
   pauses: Generator<number, never>;
   /** Since when name servers answer NXDOMAIN; absent while they do not. */
   absentSince: number | undefined;
 }
 
-const UNKNOWN = { reading: NO_READING, freshUntil: 0, turn: 0, asking: undefined, absentSince: undefined };
+const UNKNOWN = { reading: NO_READING, freshUntil: 0, turn: 0, resolving: undefined, absentSince: undefined };
 
 /** Without jitter: names are not retried together. */
 function pauses(): Generator<number, never> {
@@ -87,10 +87,10 @@ export class AddressBook {
     if (now < entry.freshUntil) return this.#known(entry, endpoint);
     if (entry.reading.value === undefined)
       return this.#firstAnswer(endpoint.host, entry).then(() => this.#known(entry, endpoint));
-    const asking = this.#refresh(endpoint.host, entry);
+    const resolving = this.#refresh(endpoint.host, entry);
     // Resolution has failed before, or is slow now: later connections do not wait for it.
     if (entry.reading.state === 'failing') return this.#known(entry, endpoint);
-    return this.#answeredSoon(entry, asking).then(() => this.#known(entry, endpoint));
+    return this.#answeredSoon(entry, resolving).then(() => this.#known(entry, endpoint));
   }
 
   #known(entry: KnownName, endpoint: Endpoint): readonly Endpoint[] | Promise<readonly Endpoint[]> {
@@ -104,20 +104,20 @@ export class AddressBook {
     while (entry.reading.state === 'waiting');
   }
 
-  async #answeredSoon(entry: KnownName, asking: Promise<void>): Promise<void> {
-    if (await settlesWithin(asking, STALE_PATIENCE_MS)) return;
+  async #answeredSoon(entry: KnownName, resolving: Promise<void>): Promise<void> {
+    if (await settlesWithin(resolving, STALE_PATIENCE_MS)) return;
     // Connections that come while the answer is pending use the known addresses.
-    if (entry.asking === asking) entry.freshUntil = performance.now() + STALE_PATIENCE_MS;
+    if (entry.resolving === resolving) entry.freshUntil = performance.now() + STALE_PATIENCE_MS;
   }
 
   /** One query at a time for each name, however many connections wait for its answer. */
   #refresh(host: string, entry: KnownName): Promise<void> {
-    if (entry.asking !== undefined) return entry.asking;
-    const asking: Promise<void> = this.#ask(host, entry, () => entry.asking === asking).finally(() => {
-      if (entry.asking === asking) entry.asking = undefined;
+    if (entry.resolving !== undefined) return entry.resolving;
+    const resolving: Promise<void> = this.#resolve(host, entry, () => entry.resolving === resolving).finally(() => {
+      if (entry.resolving === resolving) entry.resolving = undefined;
     });
-    entry.asking = asking;
-    return asking;
+    entry.resolving = resolving;
+    return resolving;
   }
 
   #entry(host: string, now: number): KnownName {
@@ -141,7 +141,7 @@ export class AddressBook {
   }
 
   /** @param isWanted false once a newer query has replaced this one, since the system's files have changed */
-  async #ask(host: string, entry: KnownName, isWanted: () => boolean): Promise<void> {
+  async #resolve(host: string, entry: KnownName, isWanted: () => boolean): Promise<void> {
     try {
       const resolution = await this.#names.resolve(host);
       if (isWanted()) this.#onAnswer(entry, resolution);
@@ -176,17 +176,17 @@ export class AddressBook {
     if (this.#names.hasChanged === undefined || now - this.#checkedAt < CHECK_EVERY_MS) return;
     this.#checkedAt = now;
     void this.#names.hasChanged().then((hasChanged) => {
-      if (hasChanged) this.#askAllAnew();
+      if (hasChanged) this.#resolveAllAgain();
     });
   }
 
-  #askAllAnew(): void {
+  #resolveAllAgain(): void {
     for (const entry of this.#entries.values()) {
       const { reading } = entry;
       entry.freshUntil = 0;
       // The last failure says nothing of the changed system: a name without an address is queried, and waited for.
       entry.reading = reading.value === undefined ? NO_READING : answered(reading, reading.value, reading.asOf);
-      entry.asking = undefined;
+      entry.resolving = undefined;
     }
   }
 }

@@ -65,8 +65,8 @@ export class DnsClient {
 
   /** Both families at once; the first addresses wait a moment for the others. */
   async #resolveName(name: string): Promise<Resolution> {
-    const four = this.#ask(name, 4);
-    const six = this.#ask(name, 6);
+    const four = this.#query(name, 4);
+    const six = this.#query(name, 6);
     const first = await Promise.race([four, six]);
     const other = first.family === 4 ? six : four;
     const second = await this.#second(first, other);
@@ -83,9 +83,9 @@ export class DnsClient {
     return (await settlesWithin(other, RESOLUTION_DELAY_MS)) ? other : undefined;
   }
 
-  #merged(first: FamilyAnswer, late: FamilyAnswer): Resolution | undefined {
-    this.#silentUntil[late.family] = late.kind === 'unavailable' ? performance.now() + SILENCE_REMEMBERED_MS : 0;
-    return late.kind === 'addresses' ? this.#both(first, late) : undefined;
+  #merged(first: FamilyAnswer, second: FamilyAnswer): Resolution | undefined {
+    this.#silentUntil[second.family] = second.kind === 'unavailable' ? performance.now() + SILENCE_REMEMBERED_MS : 0;
+    return second.kind === 'addresses' ? this.#both(first, second) : undefined;
   }
 
   #both(first: FamilyAnswer, second: FamilyAnswer): Resolution {
@@ -110,14 +110,14 @@ export class DnsClient {
   }
 
   /** One server after the other, for as many rounds as the configuration says, until one of them knows. Never rejects. */
-  async #ask(name: string, family: AddressFamily): Promise<FamilyAnswer> {
+  async #query(name: string, family: AddressFamily): Promise<FamilyAnswer> {
     const { attempts } = this.#conf;
     const count = this.#resolvers.length;
     const start = this.#preferred;
     let answer: FamilyAnswer = { kind: 'unavailable', family, code: 'ENODATA' };
     for (let turn = 0; turn < attempts * count; turn += 1) {
       const index = (start + turn) % count;
-      answer = await askServer(this.#resolvers[index], name, family);
+      answer = await queryServer(this.#resolvers[index], name, family);
       if (answer.kind === 'unavailable') continue;
       this.#preferred = index;
       return answer;
@@ -134,7 +134,7 @@ function resolverOf(server: string, { timeoutMs }: ResolvConf): Resolver {
 }
 
 /** Never rejects. */
-async function askServer(resolver: Resolver | undefined, name: string, family: AddressFamily): Promise<FamilyAnswer> {
+async function queryServer(resolver: Resolver | undefined, name: string, family: AddressFamily): Promise<FamilyAnswer> {
   try {
     const records = await (family === 4
       ? resolver?.resolve4(name, { ttl: true })

@@ -81,30 +81,30 @@ class SystemNames {
     await this.#refresh();
     const name = host.toLowerCase().replace(/\.$/, '');
     if (isLocalhost(name)) return this.#fromFile(name) ?? LOOPBACK;
-    if (!this.#isLinux) return askSystem(name);
+    if (!this.#isLinux) return resolveBySystem(name);
     let failure: ResolutionError | undefined;
     let hasOthers = false;
     for (const { name: service, isFinal } of this.#services.value) {
-      const found = await this.#ask(service, name, host);
+      const found = await this.#query(service, name, host);
       if (found === undefined) hasOthers = true;
       else if (!(found instanceof ResolutionError)) return found;
       else if (failure?.kind !== 'unavailable') failure = found;
       if (isFinal && found instanceof ResolutionError && found.kind === 'absent') break;
     }
     // Last, since it queries every service once more and blocks a thread meanwhile.
-    if (hasOthers && failure?.kind !== 'unavailable') return askSystem(name);
+    if (hasOthers && failure?.kind !== 'unavailable') return resolveBySystem(name);
     throw failure ?? new ResolutionError('absent', 'no service of nsswitch.conf knows the name');
   }
 
   /** `undefined` when only the C library knows the service. */
-  async #ask(service: string, name: string, host: string): Promise<Resolution | ResolutionError | undefined> {
+  async #query(service: string, name: string, host: string): Promise<Resolution | ResolutionError | undefined> {
     if (service === 'files') return this.#fromFile(name) ?? new ResolutionError('absent', 'not in the hosts file');
     // RFC 6762, section 3: multicast DNS answers for names below local, and only it does.
     const isMulticast = service.startsWith('mdns') && name.endsWith('.local');
     // systemd-resolved serves its stub as a name server, which resolv.conf names.
     if (!isMulticast && service !== 'dns' && service !== 'resolve') return undefined;
     try {
-      return await (isMulticast ? askSystem(name) : this.#dns.value.resolve(host));
+      return await (isMulticast ? resolveBySystem(name) : this.#dns.value.resolve(host));
     } catch (reason) {
       if (reason instanceof ResolutionError) return reason;
       throw reason;
@@ -121,7 +121,7 @@ function isLocalhost(name: string): boolean {
   return name === 'localhost' || name.endsWith('.localhost');
 }
 
-async function askSystem(name: string): Promise<Resolution> {
+async function resolveBySystem(name: string): Promise<Resolution> {
   try {
     const records = await lookup(name, { all: true });
     return { hosts: [...new Set(records.map(({ address }) => address))], ttlSeconds: DEFAULT_TTL_SECONDS };

@@ -17,7 +17,7 @@ export function withPlaces(
   connect: (route: Route, context: ConnectContext, withinMs?: number, place?: BackendPlace) => Promise<Upstream>,
 ): { connect(route: Route, context: ConnectContext, withinMs?: number): Promise<Upstream> } {
   /** By route and backend. */
-  const taken = new Map<string, number>();
+  const used = new Map<string, number>();
   return {
     connect: (route, context, withinMs) =>
       route.limits?.perBackend === undefined ? connect(route, context, withinMs) : within(route, context, withinMs),
@@ -25,11 +25,11 @@ export function withPlaces(
 
   async function within(route: Route, context: ConnectContext, withinMs: number | undefined): Promise<Upstream> {
     const { perBackend = Infinity } = route.limits ?? {};
-    const place = new BackendPlace(route, taken, Math.max(1, Math.floor(perBackend * share)));
+    const place = new BackendPlace(route, used, Math.max(1, Math.floor(perBackend * share)));
     try {
-      return releasing(await connect(route, context, withinMs, place), () => place.leave());
+      return releasing(await connect(route, context, withinMs, place), () => place.release());
     } catch (reason) {
-      place.leave();
+      place.release();
       throw place.explained(reason);
     }
   }
@@ -38,37 +38,37 @@ export function withPlaces(
 /** The one place that a connection has: at the backend which is being dialled, or was reached. */
 export class BackendPlace {
   readonly #route: Route;
-  readonly #taken: Map<string, number>;
+  readonly #used: Map<string, number>;
   readonly #limit: number;
   #at: string | undefined;
   #wasFull = false;
 
-  constructor(route: Route, taken: Map<string, number>, limit: number) {
+  constructor(route: Route, used: Map<string, number>, limit: number) {
     this.#route = route;
-    this.#taken = taken;
+    this.#used = used;
     this.#limit = limit;
   }
 
   /** Leaves the last backend, and takes a place at this one. @returns `false` when it has no more */
   moveTo({ address }: Backend): boolean {
-    this.leave();
+    this.release();
     const key = `${formatEndpoint(address)} ${this.#route.name}`;
-    const taken = this.#taken.get(key) ?? 0;
-    if (taken >= this.#limit) {
+    const used = this.#used.get(key) ?? 0;
+    if (used >= this.#limit) {
       this.#wasFull = true;
       return false;
     }
-    this.#taken.set(key, taken + 1);
+    this.#used.set(key, used + 1);
     this.#at = key;
     return true;
   }
 
   /** Gives it back. Idempotent. */
-  leave(): void {
+  release(): void {
     if (this.#at === undefined) return;
-    const taken = (this.#taken.get(this.#at) ?? 0) - 1;
-    if (taken > 0) this.#taken.set(this.#at, taken);
-    else this.#taken.delete(this.#at);
+    const used = (this.#used.get(this.#at) ?? 0) - 1;
+    if (used > 0) this.#used.set(this.#at, used);
+    else this.#used.delete(this.#at);
     this.#at = undefined;
   }
 

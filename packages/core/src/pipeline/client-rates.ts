@@ -35,7 +35,7 @@ export class ClientRates {
     const key = this.#client.of(host);
     const slot = this.#slotOf(key, nowMs);
     const isKnown = this.#isAt(slot, key, nowMs);
-    const fullAt = this.#pace.taken(isKnown ? (this.#fullAt[slot] ?? 0) : 0, nowMs);
+    const fullAt = this.#pace.fullAtAfterTake(isKnown ? (this.#fullAt[slot] ?? 0) : 0, nowMs);
     if (fullAt === undefined) return false;
     if (!isKnown) this.#keys.set(key, slot * WORDS);
     this.#fullAt[slot] = fullAt;

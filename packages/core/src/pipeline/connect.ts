@@ -62,7 +62,7 @@ export function balancedConnector(options: ConnectorOptions): BalancedConnector 
 
   async function reach(dials: Dials, place?: BackendPlace): Promise<Upstream> {
     const { route, context } = dials;
-    while (dials.untried.length > 0 && dials.left > 0) {
+    while (dials.untried.length > 0 && dials.remaining > 0) {
       const backend = next(route, dials.untried, context);
       if (backend === undefined) throw dials.allDown();
       dials.chosen(backend);

@@ -95,7 +95,7 @@ export class Connecting implements ConnectContext {
   }
 
   /** Why the client left, and what it was waiting for until then. */
-  leftBy(error: ProxyError): ProxyError {
+  closedWhileConnecting(error: ProxyError): ProxyError {
     const waited = formatDuration(performance.now() - this.helloAt);
     const cause =
       this.dialled === undefined

@@ -7,17 +7,17 @@ import type { Linked } from './linked-list.ts';
  */
 export class Deadlines<One> {
   readonly #afterMs: number;
-  readonly #onLate: (one: One) => void;
+  readonly #onExpired: (one: One) => void;
   readonly #list = new LinkedList<Deadline<One>>();
   #timerIsSet = false;
 
   /**
    * @param afterMs milliseconds
-   * @param onLate called once for each that has not ended in time; must not throw
+   * @param onExpired called once for each that has not ended in time; must not throw
    */
-  constructor(afterMs: number, onLate: (one: One) => void) {
+  constructor(afterMs: number, onExpired: (one: One) => void) {
     this.#afterMs = afterMs;
-    this.#onLate = onLate;
+    this.#onExpired = onExpired;
   }
 
   /**
@@ -51,7 +51,7 @@ export class Deadlines<One> {
         return;
       }
       deadline.end();
-      this.#onLate(deadline.one);
+      this.#onExpired(deadline.one);
     }
     this.#timerIsSet = false;
   }
@@ -71,12 +71,12 @@ const MAX_LENGTHS = 1_000;
 
 /** {@link Deadlines} of every length that is asked for, each made once. */
 export class DeadlinesByLength<One> {
-  readonly #onLate: (one: One) => void;
+  readonly #onExpired: (one: One) => void;
   readonly #known = new Map<number, Deadlines<One>>();
 
-  /** @param onLate as that of {@link Deadlines} */
-  constructor(onLate: (one: One) => void) {
-    this.#onLate = onLate;
+  /** @param onExpired as that of {@link Deadlines} */
+  constructor(onExpired: (one: One) => void) {
+    this.#onExpired = onExpired;
   }
 
   /** @param afterMs milliseconds; `Infinity`: never late */
@@ -84,7 +84,7 @@ export class DeadlinesByLength<One> {
     const known = this.#known.get(afterMs);
     if (known !== undefined) return known;
     if (this.#known.size >= MAX_LENGTHS) this.#known.clear();
-    const made = new Deadlines(afterMs, this.#onLate);
+    const made = new Deadlines(afterMs, this.#onExpired);
     this.#known.set(afterMs, made);
     return made;
   }

@@ -65,13 +65,13 @@ export class Dials {
   }
 
   /** How many more dials there may be. */
-  get left(): number {
+  get remaining(): number {
     return this.#options.limits.dials - this.#attempts;
   }
 
   /** Whether there is something to try in place of the backend that was chosen last. */
   get hasMore(): boolean {
-    return this.left > 0 && (this.untried.length > 0 || this.#hasOtherAddresses);
+    return this.remaining > 0 && (this.untried.length > 0 || this.#hasOtherAddresses);
   }
 
   /** `backend` is tried next. */
@@ -104,7 +104,7 @@ export class Dials {
     const untried = this.untried.length;
     const { name, withoutBackend = 'NO_BACKEND' } = this.route;
     const last = this.#failure ?? new ProxyError(withoutBackend, `route ${name} has no backend`);
-    if (untried === 0 || this.left > 0) return last;
+    if (untried === 0 || this.remaining > 0) return last;
     const rest = `${this.#attempts} dials were made, ${untried} more backends not tried`;
     return new ProxyError(last.code, `${last.message}; ${rest}`, { cause: last });
   }
@@ -117,8 +117,8 @@ export class Dials {
 
   /** The time for the backend that was chosen: all that is left for the last one, else half of it. Throws when there is none. */
   timeForNext(): number {
-    const leftMs = this.#leftMs();
-    return this.untried.length === 0 || this.left <= 1 ? leftMs : leftMs / 2;
+    const leftMs = this.#remainingMs();
+    return this.untried.length === 0 || this.remaining <= 1 ? leftMs : leftMs / 2;
   }
 
   /** Dials, unless it would lead back to this proxy: then `undefined`, and that is a failure like any other. */
@@ -184,11 +184,11 @@ export class Dials {
   async inTime<T>(answer: Promise<T>, what: string): Promise<T> {
     const { signal } = this.context;
     const over = new AbortController();
-    const late = pause(this.#leftMs(), over.signal).then(() => LATE);
+    const timeout = pause(this.#remainingMs(), over.signal).then(() => TIMED_OUT);
     const gone = aborted(signal, over.signal);
-    const first = await Promise.race([answer, late, gone]).finally(() => over.abort());
+    const first = await Promise.race([answer, timeout, gone]).finally(() => over.abort());
     if (first === GONE) throw signal.reason;
-    if (first === LATE) throw this.#timeout(`no answer ${what}`);
+    if (first === TIMED_OUT) throw this.#timeout(`no answer ${what}`);
     return first as T;
   }
 
@@ -201,7 +201,7 @@ export class Dials {
     this.#options.observer.observe({ type: 'dial.failed', connection, route: this.route, address, error });
   }
 
-  #leftMs(): number {
+  #remainingMs(): number {
     this.beganAt = performance.now();
     const leftMs = this.endsAt - this.beganAt;
     if (leftMs > 0) return leftMs;
@@ -221,7 +221,7 @@ export class Dials {
 const NO_BACKENDS: readonly Backend[] = [];
 const NO_ADDRESSES: readonly Endpoint[] = [];
 
-const LATE = Symbol('late');
+const TIMED_OUT = Symbol('late');
 const GONE = Symbol('gone');
 
 function aborted(signal: AbortSignal, over: AbortSignal): Promise<typeof GONE> {

@@ -110,13 +110,13 @@ export class Listeners implements Service {
     const kept = keptBy(this.#all(), addresses);
     const stays = new Set(kept.values());
     const gone = this.#fixed.filter((listener) => !stays.has(listener));
-    const isInTheWay = (at: ListenAddress): boolean => gone.some((other) => overlap(other.at.endpoint, at.endpoint));
+    const isBlocking = (at: ListenAddress): boolean => gone.some((other) => overlap(other.at.endpoint, at.endpoint));
     const gate = new Gate((connection, listener) => this.#options.accept(connection, listener));
     const gated = { ...this.#options, accept: gate.accept };
     const added = new Map(addresses.filter((at) => !kept.has(at)).map((at) => [at, new Listener(at, gated)]));
     this.#prepared = Array.from(added.values());
     const opened = await Promise.allSettled(
-      Array.from(added, ([at, listener]) => (isInTheWay(at) ? undefined : listener.open())),
+      Array.from(added, ([at, listener]) => (isBlocking(at) ? undefined : listener.open())),
     );
     const discard = async (): Promise<void> => {
       gate.refuse();
@@ -132,7 +132,7 @@ export class Listeners implements Service {
       this.#fixed = addresses.flatMap((at) => kept.get(at) ?? added.get(at) ?? []);
       const closed = Promise.all(gone.map((listener) => listener.close()));
       report();
-      for (const [at, listener] of added) if (isInTheWay(at)) listener.openEventually(closed);
+      for (const [at, listener] of added) if (isBlocking(at)) listener.openEventually(closed);
       gate.open();
       await closed;
       await this.#replaceSources(sources);
@@ -214,8 +214,8 @@ export class Listeners implements Service {
     const closed = Promise.all(gone.map((listener) => listener.close()));
     report();
     for (const [at, listener] of added) {
-      const isInTheWay = gone.some((other) => overlap(other.at.endpoint, at.endpoint));
-      listener.openEventually(isInTheWay ? closed : Promise.resolve());
+      const isBlocking = gone.some((other) => overlap(other.at.endpoint, at.endpoint));
+      listener.openEventually(isBlocking ? closed : Promise.resolve());
     }
   }
 

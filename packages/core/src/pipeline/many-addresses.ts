@@ -35,7 +35,7 @@ export class ManyAddresses {
     const reached = await this.#reachTrusted(backend, trusted, budget);
     if (reached !== undefined) return reached;
     for (const address of addresses) {
-      if (trusted.includes(address) || dials.left <= 0 || performance.now() >= endsAt) continue;
+      if (trusted.includes(address) || dials.remaining <= 0 || performance.now() >= endsAt) continue;
       const connection = await this.#probes.reach({ backend, address, dials, endsAt });
       if (connection !== undefined) return { connection, address };
     }

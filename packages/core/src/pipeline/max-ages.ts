@@ -14,7 +14,7 @@ const STEPS = 32;
 
 /** Ends sessions that have lasted for their maximum age: a few timers for all of them, and nothing for those without one. */
 export class MaxAges {
-  readonly #deadlines = new DeadlinesByLength<Aging>((session) => this.#onLate(session));
+  readonly #deadlines = new DeadlinesByLength<Aging>((session) => this.#onExpired(session));
   readonly #live = new Map<Aging, { readonly deadline: Deadline<Aging>; readonly maxAgeMs: number }>();
 
   /** Without effect when it has begun. @param maxAgeMs `Infinity`: none */
@@ -33,7 +33,7 @@ export class MaxAges {
     this.#live.delete(session);
   }
 
-  #onLate(session: Aging): void {
+  #onExpired(session: Aging): void {
     const maxAgeMs = this.#live.get(session)?.maxAgeMs ?? 0;
     this.#live.delete(session);
     session.cut(new ProxyError('MAX_AGE', `its maximum age of ${formatDuration(maxAgeMs)} is over`));

@@ -24,7 +24,7 @@ type ProbeOutcome = 'reached' | 'unknown' | ProxyError;
  */
 export class Probes {
   readonly #outliers: Outliers;
-  readonly #underWay = new Map<string, Promise<ProbeOutcome>>();
+  readonly #inFlight = new Map<string, Promise<ProbeOutcome>>();
 
   constructor(outliers: Outliers) {
     this.#outliers = outliers;
@@ -34,7 +34,7 @@ export class Probes {
   async reach(options: ProbeOptions): Promise<Connection | undefined> {
     const { address, dials } = options;
     const key = formatEndpoint(address);
-    for (let other = this.#underWay.get(key); other !== undefined; other = this.#underWay.get(key)) {
+    for (let other = this.#inFlight.get(key); other !== undefined; other = this.#inFlight.get(key)) {
       const outcome = await dials.inTime(other, `of ${key}, which another connection is dialling`);
       if (outcome instanceof ProxyError) {
         dials.sharedFailure(outcome);
@@ -50,15 +50,15 @@ export class Probes {
     const dial = dials.begin(backend, address, Math.max(1, endsAt - beganAt));
     if (dial === undefined) return undefined;
     const isProbe = this.#outliers.isEjected(address);
-    const settled = isProbe ? this.#announce(key) : undefined;
+    const settle = isProbe ? this.#announce(key) : undefined;
     try {
       const connection = await dial.done;
       this.#outliers.succeeded(address);
-      settled?.('reached');
+      settle?.('reached');
       return connection;
     } catch (reason) {
       const error = ProxyError.from(reason);
-      settled?.(error.side === 'downstream' || error.code === 'CLOSED_BY_DRAIN' ? 'unknown' : error);
+      settle?.(error.side === 'downstream' || error.code === 'CLOSED_BY_DRAIN' ? 'unknown' : error);
       dials.failed(address, error, beganAt);
       return undefined;
     }
@@ -67,9 +67,9 @@ export class Probes {
   /** @returns to be called once, with the outcome */
   #announce(key: string): (outcome: ProbeOutcome) => void {
     let settle: (outcome: ProbeOutcome) => void = () => undefined;
-    this.#underWay.set(key, new Promise((resolve) => (settle = resolve)));
+    this.#inFlight.set(key, new Promise((resolve) => (settle = resolve)));
     return (outcome) => {
-      this.#underWay.delete(key);
+      this.#inFlight.delete(key);
       settle(outcome);
     };
   }

@@ -88,15 +88,15 @@ class RouteUsage {
     if (connections !== undefined && usage.connections >= Math.max(1, Math.floor(connections * this.#share)))
       throw full(route, `connections: all ${connections} are in use`);
     if (rate !== undefined) {
-      const fullAt = new TokenBucket({ ...rate, count: rate.count * this.#share }).taken(usage.fullAt, nowMs);
+      const fullAt = new TokenBucket({ ...rate, count: rate.count * this.#share }).fullAtAfterTake(usage.fullAt, nowMs);
       if (fullAt === undefined) throw full(route, `rate: more than ${formatRate(rate)}`);
       usage.fullAt = fullAt;
     }
     usage.connections += 1;
-    let isTaken = true;
+    let isAcquired = true;
     return () => {
-      if (isTaken) usage.connections -= 1;
-      isTaken = false;
+      if (isAcquired) usage.connections -= 1;
+      isAcquired = false;
     };
   }
 

@@ -89,7 +89,7 @@ export class Session implements Linked<Session> {
   readonly #deadline = new Deadline<Session>(this);
   #downstream: Connection;
   /** The client has been told why it is turned away. */
-  #isTold = false;
+  #isReported = false;
   #phase: SessionPhase = new Opening();
 
   constructor(control: SessionControl, downstream: Connection, connection: Accepted) {
@@ -325,7 +325,7 @@ export class Session implements Linked<Session> {
     const bytes = rejections?.[error.code];
     if (bytes === undefined) return error;
     this.#downstream.write(bytes).catch(() => undefined);
-    this.#isTold = true;
+    this.#isReported = true;
     return error;
   }
 
@@ -337,7 +337,7 @@ export class Session implements Linked<Session> {
     const { limits } = this.#control.stages;
     const deadlines = this.#control.connectDeadlines(route.connectTimeoutMs ?? limits.connectTimeoutMs);
     this.#deadline.begin(deadlines, nowMs);
-    this.#downstream.onReset = (error) => this.cut(reaching.connecting.leftBy(error));
+    this.#downstream.onReset = (error) => this.cut(reaching.connecting.closedWhileConnecting(error));
   }
 
   #connected({ connecting }: Reaching, upstream: Upstream): void {
@@ -378,10 +378,10 @@ export class Session implements Linked<Session> {
     this.#phase = CLOSED;
     const { stages } = this.#control;
     this.#deadline.end();
-    const isGreeted = phase.kind === 'connecting' || phase.kind === 'splicing';
-    stages.admission.released(isGreeted);
-    if (isGreeted || phase.isCounted) stages.admission.clientReleased(this.connection.remote.host);
-    if (this.#isTold) this.#control.lingering.close(this.#downstream);
+    const hasHello = phase.kind === 'connecting' || phase.kind === 'splicing';
+    stages.admission.released(hasHello);
+    if (hasHello || phase.isCounted) stages.admission.clientReleased(this.connection.remote.host);
+    if (this.#isReported) this.#control.lingering.close(this.#downstream);
     else destroyQuietly(this.#downstream, transfer.error);
     const connecting = connectingOf(phase);
     const failure = connecting?.end(transfer);

@@ -54,7 +54,7 @@ export interface StaggeredOptions {
   readonly slowFamilies: SlowFamilies;
 }
 
-interface UnderWay {
+interface PendingDial {
   readonly address: Endpoint;
   readonly dial: Dial;
   readonly beganAt: number;
@@ -68,7 +68,7 @@ export class StaggeredDials {
   /** The first that answered; `undefined` when none has. Rejects when nobody is there to go on for. */
   readonly done: Promise<Reached | undefined>;
   readonly #options: StaggeredOptions;
-  readonly #underWay = new Set<UnderWay>();
+  readonly #pending = new Set<PendingDial>();
   #next = 0;
   #timer: NodeJS.Timeout | undefined;
   #resolve: (reached: Reached | undefined) => void = () => undefined;
@@ -85,7 +85,7 @@ export class StaggeredDials {
 
   get #hasNext(): boolean {
     const { addresses, dials, endsAt } = this.#options;
-    return this.#next < addresses.length && dials.left > 0 && performance.now() < endsAt;
+    return this.#next < addresses.length && dials.remaining > 0 && performance.now() < endsAt;
   }
 
   #beginNext(): void {
@@ -105,41 +105,41 @@ export class StaggeredDials {
     } catch (reason) {
       this.#reject(reason);
     }
-    if (this.#underWay.size === 0) this.#resolve(undefined);
+    if (this.#pending.size === 0) this.#resolve(undefined);
   }
 
-  #await(one: UnderWay): void {
-    this.#underWay.add(one);
+  #await(one: PendingDial): void {
+    this.#pending.add(one);
     one.dial.done.then(
       (connection) => this.#answered(one, connection),
       (reason: unknown) => this.#failed(one, reason),
     );
   }
 
-  #answered(one: UnderWay, connection: Connection): void {
+  #answered(one: PendingDial, connection: Connection): void {
     clearTimeout(this.#timer);
-    if (!this.#underWay.delete(one)) {
+    if (!this.#pending.delete(one)) {
       connection.destroy();
       return;
     }
-    for (const other of this.#underWay) {
+    for (const other of this.#pending) {
       other.dial.cut(new ProxyError('CONNECT_FAILED', 'another address of the backend answered first'));
       this.#overtaken(other, one);
     }
-    this.#underWay.clear();
+    this.#pending.clear();
     this.#resolve({ connection, address: one.address });
   }
 
-  #overtaken(slow: UnderWay, fast: UnderWay): void {
+  #overtaken(slow: PendingDial, fast: PendingDial): void {
     const { backend, slowFamilies, dials } = this.#options;
     if (slow.beganAt > fast.beganAt) return;
     if (isIPv6(slow.address.host) !== isIPv6(fast.address.host)) slowFamilies.overtaken(backend, slow.address);
     else if (performance.now() - fast.beganAt < STAGGER_MS) dials.overtaken(slow.address);
   }
 
-  #failed(one: UnderWay, reason: unknown): void {
+  #failed(one: PendingDial, reason: unknown): void {
     // Cut, since another has answered.
-    if (!this.#underWay.delete(one)) return;
+    if (!this.#pending.delete(one)) return;
     const { backend, dials, slowFamilies, addresses } = this.#options;
     try {
       dials.failed(one.address, reason, one.beganAt);

@@ -22,7 +22,7 @@ export class TokenBucket {
    *
    * @param fullAtMs when it would have been full without that; in the past when it is
    */
-  taken(fullAtMs: number, nowMs: number): number | undefined {
+  fullAtAfterTake(fullAtMs: number, nowMs: number): number | undefined {
     const fullAt = Math.max(fullAtMs, nowMs) + this.#tokenMs;
     return fullAt - nowMs <= this.#fullMs + ROUNDING_MS ? fullAt : undefined;
   }

@@ -98,7 +98,7 @@ export class RouteStore implements Service, Resolver {
     const { indexes } = this.#table;
     this.#followed = next;
     this.#table = this.#current();
-    for (const { follower } of next.filter((one) => !before.includes(one))) this.#tell(follower, indexes);
+    for (const { follower } of next.filter((one) => !before.includes(one))) this.#notify(follower, indexes);
     const gone = before.filter((one) => !next.includes(one));
     for (const { source } of gone) {
       // One that continues under the same name has been replaced, not removed.
@@ -123,11 +123,11 @@ export class RouteStore implements Service, Resolver {
     if (!this.#followed.some(({ follower }) => follower === changed)) return;
     const { indexes: before } = this.#table;
     this.#table = this.#current();
-    this.#tell(changed, before);
+    this.#notify(changed, before);
   }
 
   /** @param before what was in use until now */
-  #tell({ index, indexMs }: SourceFollower, before: readonly RouteIndex[]): void {
+  #notify({ index, indexMs }: SourceFollower, before: readonly RouteIndex[]): void {
     if (index === undefined) return;
     const { source, snapshot } = index;
     const previous = before.find((one) => one.source === source)?.snapshot;

@@ -24,7 +24,7 @@ export function nodeTransport(): Transport {
   const dials: DialShared = {
     deadlines: new DeadlinesByLength<NodeDial>((one) => one.onTimeout()),
     highWaterMark: HIGH_WATER_MARK_BYTES,
-    onFailure: (cause) => shortage.tell(cause),
+    onFailure: (cause) => shortage.notify(cause),
   };
   return {
     name: 'node',
@@ -56,7 +56,7 @@ export function upgradeConnection(
 class Shortage {
   readonly #listeners = new Set<(reason: Error) => void>();
 
-  tell(cause: NodeJS.ErrnoException): void {
+  notify(cause: NodeJS.ErrnoException): void {
     if (cause.code !== 'EMFILE' && cause.code !== 'ENFILE') return;
     for (const listener of this.#listeners) listener(cause);
   }
@@ -123,9 +123,9 @@ async function listening(server: Server, begin: () => unknown): Promise<void> {
   });
 }
 
-function boundAddress(server: Server, asked: Endpoint): Endpoint {
+function boundAddress(server: Server, requested: Endpoint): Endpoint {
   const address = server.address();
-  return address === null || typeof address === 'string' ? asked : { host: address.address, port: address.port };
+  return address === null || typeof address === 'string' ? requested : { host: address.address, port: address.port };
 }
 
 // Long enough for other connections to give their descriptors back, short enough that a client's own retry finds us.

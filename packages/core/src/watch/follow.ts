@@ -28,7 +28,7 @@ const LASTING_MS = 60_000;
 const TURN_MS = 5;
 
 /** Sources promise to return at once after the signal: one that takes longer than this will not. */
-const LEAVE_MS = 2_000;
+const STOP_MS = 2_000;
 
 /**
  * Follows an endless sequence until `signal` aborts: restarted after a growing pause whenever it throws, or ends before the
@@ -43,7 +43,7 @@ export async function follow<T>(
 ): Promise<FollowEnd> {
   const following = followUntil(watch, signal, follower);
   await aborted(signal);
-  return (await settlesWithin(following, LEAVE_MS)) ? 'ended' : 'left-behind';
+  return (await settlesWithin(following, STOP_MS)) ? 'ended' : 'left-behind';
 }
 
 async function followUntil<T>(

@@ -9,7 +9,7 @@ export interface Query<T> {
   /** Identifies everything that the answer depends on: when it changes, the query is sent again. `undefined`: each time it is set. */
   readonly stamp: string | undefined;
   /** Sends the query once. Rejects when there is no answer. */
-  ask(signal: AbortSignal): Promise<T>;
+  send(signal: AbortSignal): Promise<T>;
 }
 
 /** Options of a {@link QuerySet}. */
@@ -40,7 +40,7 @@ export class QuerySet<T> {
   /** Keys to query, first come, first served. */
   readonly #due = new Set<string>();
   #signal: AbortSignal | undefined;
-  #underWay = 0;
+  #inFlight = 0;
   #overload = backoff(OVERLOAD_PAUSES);
   #pausedUntil: NodeJS.Timeout | undefined;
 
@@ -58,11 +58,11 @@ export class QuerySet<T> {
     }
     for (const [key, query] of wanted) {
       const entry = this.#entries.get(key) ?? this.#add(key, query);
-      const isCurrent = entry.asked !== undefined && entry.asked === query.stamp;
+      const isCurrent = entry.sentStamp !== undefined && entry.sentStamp === query.stamp;
       entry.query = query;
       if (!isCurrent) this.#enqueue(key, entry);
     }
-    this.#askAll();
+    this.#sendDue();
   }
 
   /** What is known of `key`; `undefined` when it is not wanted. */
@@ -77,7 +77,7 @@ export class QuerySet<T> {
 
   /** Whether each query has been answered, or has failed, since its stamp last changed. */
   get converged(): boolean {
-    return this.#underWay === 0 && this.#due.size === 0;
+    return this.#inFlight === 0 && this.#due.size === 0;
   }
 
   /** Sends queries until `signal` aborts. One run at a time. */
@@ -86,7 +86,7 @@ export class QuerySet<T> {
     this.#overload = backoff(OVERLOAD_PAUSES);
     // What failed in an earlier run need not wait for its pause.
     for (const [key, entry] of this.#entries) if (entry.reading.state === 'failing') this.#enqueue(key, entry);
-    this.#askAll();
+    this.#sendDue();
   }
 
   /** Stops all timers; readings are kept, and what is due is queried in the next run. */
@@ -108,8 +108,8 @@ export class QuerySet<T> {
       query,
       pauses: backoff(pauses),
       reading: NO_READING,
-      asked: undefined,
-      isUnderWay: false,
+      sentStamp: undefined,
+      isInFlight: false,
       retry: undefined,
     };
     this.#entries.set(key, entry);
@@ -122,32 +122,32 @@ export class QuerySet<T> {
     this.#due.add(key);
   }
 
-  #askAll(): void {
+  #sendDue(): void {
     const signal = this.#signal;
     if (signal === undefined || signal.aborted || this.#pausedUntil !== undefined) return;
     for (const key of this.#due) {
-      if (this.#underWay >= this.#options.atATime) return;
+      if (this.#inFlight >= this.#options.atATime) return;
       const entry = this.#entries.get(key);
       // One at a time for each key: of two answers the older could arrive last.
-      if (entry?.isUnderWay === true) continue;
+      if (entry?.isInFlight === true) continue;
       this.#due.delete(key);
-      if (entry !== undefined) void this.#ask(key, entry, signal);
+      if (entry !== undefined) void this.#send(key, entry, signal);
     }
   }
 
-  async #ask(key: string, entry: QueryEntry<T>, signal: AbortSignal): Promise<void> {
+  async #send(key: string, entry: QueryEntry<T>, signal: AbortSignal): Promise<void> {
     const { query } = entry;
-    this.#underWay += 1;
-    entry.isUnderWay = true;
-    entry.asked = query.stamp;
-    const outcome: QueryOutcome<T> = await query.ask(signal).then(
+    this.#inFlight += 1;
+    entry.isInFlight = true;
+    entry.sentStamp = query.stamp;
+    const outcome: QueryOutcome<T> = await query.send(signal).then(
       (value) => ({ value }),
       (reason: unknown) => ({ error: errorOf(reason) }),
     );
-    this.#underWay -= 1;
-    entry.isUnderWay = false;
+    this.#inFlight -= 1;
+    entry.isInFlight = false;
     if (this.#entries.get(key) === entry) this.#onOutcome(key, entry, outcome, signal);
-    this.#askAll();
+    this.#sendDue();
   }
 
   #onOutcome(key: string, entry: QueryEntry<T>, outcome: QueryOutcome<T>, signal: AbortSignal): void {
@@ -170,7 +170,7 @@ export class QuerySet<T> {
     if (this.#due.has(key)) return;
     entry.retry = setTimeout(() => {
       this.#enqueue(key, entry);
-      this.#askAll();
+      this.#sendDue();
     }, entry.pauses.next().value);
   }
 
@@ -179,7 +179,7 @@ export class QuerySet<T> {
     if (this.#pausedUntil !== undefined) return;
     this.#pausedUntil = setTimeout(() => {
       this.#pausedUntil = undefined;
-      this.#askAll();
+      this.#sendDue();
     }, this.#overload.next().value);
   }
 }
@@ -194,7 +194,7 @@ interface QueryEntry<T> {
   pauses: Generator<number, never>;
   reading: Reading<T>;
   /** The stamp of the last query. */
-  asked: string | undefined;
-  isUnderWay: boolean;
+  sentStamp: string | undefined;
+  isInFlight: boolean;
   retry: NodeJS.Timeout | undefined;
 }

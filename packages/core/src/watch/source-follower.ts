@@ -138,10 +138,10 @@ export class SourceFollower {
   /** Reported once for each reason: a source may repeat itself. */
   #refuse(reason: Error): void {
     const error = new Error(`snapshot refused: ${reason.message}`, { cause: reason });
-    const isNews = this.#reading.error?.message !== error.message;
+    const hasChanged = this.#reading.error?.message !== error.message;
     this.#reading = failed(this.#reading, error);
     this.#onFirst();
-    if (isNews) this.#observer.observe({ type: 'source.refused', source: this.#source.name, error });
+    if (hasChanged) this.#observer.observe({ type: 'source.refused', source: this.#source.name, error });
   }
 }
 

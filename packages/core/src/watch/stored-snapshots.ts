@@ -40,7 +40,7 @@ const PATIENCE_MS = 1_000;
 const KEEP_AGAIN_MS = 5_000;
 
 /** How patient a source with a memory is, in milliseconds. */
-export interface MemoryTimes {
+export interface StoreTimes {
   /** Until a source that is silent at the start is replaced by what was kept; 1 s when absent. */
   readonly patienceMs?: number;
   /** Between looks at whether everything is kept; 5 s when absent. */
@@ -52,10 +52,10 @@ export interface MemoryTimes {
  * new snapshot that can be used is kept. A store that cannot be written is a warning too, for as long as that is so, one that cannot be
  * read a failure of the source: neither takes routes away.
  */
-export function lastKnownGood(source: RouteSource, store: SnapshotStore, times: MemoryTimes = {}): RouteSource {
+export function lastKnownGood(source: RouteSource, store: SnapshotStore, times: StoreTimes = {}): RouteSource {
   return {
     name: source.name,
-    watch: withMemory(source, times, () => {
+    watch: withStoredCopy(source, times, () => {
       const keeper = new SnapshotKeeper(source.name, store);
       return { restore, keep: (snapshot) => keeper.keep(snapshot), keepAgain: () => keeper.keepAgain() };
     }),
@@ -130,11 +130,11 @@ class SnapshotKeeper {
 export function lastKnownListeners(
   source: ListenerSource,
   store: ListenerStore,
-  times: MemoryTimes = {},
+  times: StoreTimes = {},
 ): ListenerSource {
-  return { name: source.name, watch: withMemory(source, times, memoryOfListeners) };
+  return { name: source.name, watch: withStoredCopy(source, times, listenerCopy) };
 
-  function memoryOfListeners(): SnapshotMemory<readonly ListenAddress[]> {
+  function listenerCopy(): StoredCopy<readonly ListenAddress[]> {
     let last: readonly ListenAddress[] | undefined;
     let isKept = true;
     return { restore, keep, keepAgain };
@@ -164,7 +164,7 @@ export function lastKnownListeners(
   }
 }
 
-interface SnapshotMemory<T> {
+interface StoredCopy<T> {
   /** What to yield as long as the source itself yields nothing. */
   restore(): AsyncIterable<T>;
   /** Keeps a value of the source. Yields it, and what follows from whether it could be kept. */
@@ -177,16 +177,16 @@ interface SnapshotMemory<T> {
  * How to watch `source` with a memory. What it kept is yielded once in the life of the process, before the first value of the source,
  * and never replaces one.
  *
- * @param memory called for each watch
+ * @param copy called for each watch
  */
-function withMemory<T>(
+function withStoredCopy<T>(
   source: { watch(signal: AbortSignal): AsyncIterable<T> },
-  { patienceMs = PATIENCE_MS, keepAgainMs = KEEP_AGAIN_MS }: MemoryTimes,
-  memory: () => SnapshotMemory<T>,
+  { patienceMs = PATIENCE_MS, keepAgainMs = KEEP_AGAIN_MS }: StoreTimes,
+  copy: () => StoredCopy<T>,
 ): (signal: AbortSignal) => AsyncGenerator<T> {
   let isKnown = false;
   return async function* watch(signal) {
-    const { restore, keep, keepAgain } = memory();
+    const { restore, keep, keepAgain } = copy();
     const scope = openScope(signal);
     const values = source.watch(scope.signal)[Symbol.asyncIterator]();
     try {

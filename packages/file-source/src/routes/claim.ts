@@ -42,12 +42,12 @@ function toProblem(claim: RouteClaim, earlier: RouteClaim): Problem {
 }
 
 function words(claim: RouteClaim, earlier: RouteClaim): string {
-  const place = where(earlier.field);
+  const position = where(earlier.field);
   const value = JSON.stringify(claim.value);
-  if (claim.owner === earlier.owner) return `${claim.what} ${value} is in this route twice, first at ${place}`;
-  if (claim.what === 'fallback') return `${named(earlier)} is the fallback already, at ${place}`;
-  if (claim.what === 'name') return `route name ${value} is taken by another route, at ${place}`;
-  return `server name ${value} of ${named(claim)} is claimed by ${named(earlier)} already, at ${place}`;
+  if (claim.owner === earlier.owner) return `${claim.what} ${value} is in this route twice, first at ${position}`;
+  if (claim.what === 'fallback') return `${named(earlier)} is the fallback already, at ${position}`;
+  if (claim.what === 'name') return `route name ${value} is taken by another route, at ${position}`;
+  return `server name ${value} of ${named(claim)} is claimed by ${named(earlier)} already, at ${position}`;
 }
 
 function named({ route }: RouteClaim): string {

@@ -60,8 +60,10 @@ export function describeObserver(
       { timeout: 2 * COLLECTED_WITHIN_MS },
       async () => {
         const observer = await create();
-        const told = tellLives(observer, 100);
-        await expect.poll(() => left(told), { timeout: COLLECTED_WITHIN_MS, interval: 20 }).toBeLessThan(MAY_LINGER);
+        const watched = sendLives(observer, 100);
+        await expect
+          .poll(() => remaining(watched), { timeout: COLLECTED_WITHIN_MS, interval: 20 })
+          .toBeLessThan(MAY_LINGER);
       },
     );
   });
@@ -113,19 +115,19 @@ const NOT_REACHED = {
 };
 
 /** In a function of its own, so that nothing of them is left on the stack. */
-function tellLives(observer: Observer, count: number): readonly WeakRef<object>[] {
-  const told: WeakRef<object>[] = [];
+function sendLives(observer: Observer, count: number): readonly WeakRef<object>[] {
+  const watched: WeakRef<object>[] = [];
   for (let index = 0; index < count; index += 1) {
     const events = life(`c${index}`);
     for (const event of events) {
       observer.observe(event);
-      if (event.type === 'connection.accepted') told.push(new WeakRef(event.connection));
+      if (event.type === 'connection.accepted') watched.push(new WeakRef(event.connection));
     }
   }
-  return told;
+  return watched;
 }
 
-function left(told: readonly WeakRef<object>[]): number {
+function remaining(watched: readonly WeakRef<object>[]): number {
   collectGarbage();
-  return told.filter((each) => each.deref() !== undefined).length;
+  return watched.filter((each) => each.deref() !== undefined).length;
 }

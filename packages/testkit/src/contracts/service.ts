@@ -27,7 +27,7 @@ export function describeService(name: string, create: () => Service | Promise<Se
     it('stops within a second when it is told to hurry', async () => {
       const service = await create();
       await service.start(never());
-      await within(service.stop(AbortSignal.abort()), HURRY_MS, `${name} to stop in a hurry`);
+      await within(service.stop(AbortSignal.abort()), FORCED_MS, `${name} to stop in a hurry`);
     });
 
     it('ends its drain within a second when it is told to hurry', async () => {
@@ -36,7 +36,7 @@ export function describeService(name: string, create: () => Service | Promise<Se
       const draining = Promise.resolve(service.drain?.(AbortSignal.abort()));
       await within(
         draining.catch(() => undefined),
-        HURRY_MS,
+        FORCED_MS,
         `${name} to end its drain`,
       );
       await service.stop(AbortSignal.abort());
@@ -49,14 +49,14 @@ export function describeService(name: string, create: () => Service | Promise<Se
           () => service.stop(AbortSignal.abort()),
           () => undefined,
         );
-        await within(started, HURRY_MS, `${name} to settle`);
+        await within(started, FORCED_MS, `${name} to settle`);
       });
     });
   });
 }
 
 const PATIENCE_MS = 5_000;
-const HURRY_MS = 1_000;
+const FORCED_MS = 1_000;
 
 function never(): AbortSignal {
   return new AbortController().signal;

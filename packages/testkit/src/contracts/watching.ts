@@ -44,7 +44,7 @@ class SourceReader<Value> {
   readonly #abort = new AbortController();
   readonly #iterator: AsyncIterator<Value, unknown>;
   readonly #content: (value: Value) => unknown;
-  readonly #told: Value[] = [];
+  readonly #yielded: Value[] = [];
   #pending: Promise<IteratorResult<Value, unknown>> | undefined;
 
   constructor(source: Watchable<Value>, content: (value: Value) => unknown) {
@@ -79,7 +79,7 @@ class SourceReader<Value> {
   }
 
   /** Asks for a value and does not wait for it: the next end finds the source in the midst of its work. */
-  async ask(): Promise<void> {
+  async request(): Promise<void> {
     this.#step().catch(() => undefined);
     await new Promise((resolve) => setImmediate(resolve));
   }
@@ -91,7 +91,7 @@ class SourceReader<Value> {
   }
 
   /** Leaves as `break` in a `for await` does. */
-  async leave(): Promise<void> {
+  async stop(): Promise<void> {
     await within(Promise.resolve(this.#iterator.return?.()), RETURNS_WITHIN_MS, 'the source to let its reader leave');
   }
 
@@ -111,14 +111,14 @@ class SourceReader<Value> {
   #step(): Promise<IteratorResult<Value, unknown>> {
     this.#pending ??= this.#iterator.next().then((result) => {
       this.#pending = undefined;
-      if (result.done !== true) this.#told.push(result.value);
+      if (result.done !== true) this.#yielded.push(result.value);
       return result;
     });
     return this.#pending;
   }
 
   #isSameAs(other: SourceReader<Value>): boolean {
-    const [mine, theirs] = [this.#told.at(-1), other.#told.at(-1)];
+    const [mine, theirs] = [this.#yielded.at(-1), other.#yielded.at(-1)];
     return mine !== undefined && theirs !== undefined && this.#isSame(mine, theirs);
   }
 
@@ -169,13 +169,13 @@ function endingClaims<Value>(claim: DeclareClaim<Value>): void {
   claim('returns when its signal aborts while it waits for a change', async (reader) => {
     const watched = reader();
     await watched.next();
-    await watched.ask();
+    await watched.request();
     await watched.end();
   });
 
   claim('returns when its signal aborts before it knows anything', async (reader) => {
     const watched = reader();
-    await watched.ask();
+    await watched.request();
     await watched.end();
   });
 
@@ -189,11 +189,11 @@ function endingClaims<Value>(claim: DeclareClaim<Value>): void {
       await watched.next();
       await watched.end();
       const hurried = reader();
-      await hurried.ask();
+      await hurried.request();
       await hurried.end();
-      const left = reader();
-      await left.next();
-      await left.leave();
+      const stopped = reader();
+      await stopped.next();
+      await stopped.stop();
     });
   });
 }

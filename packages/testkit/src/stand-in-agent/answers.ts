@@ -13,8 +13,8 @@ export interface StandInAnswer {
   readonly filtered?: boolean;
 }
 
-/** A question as it came. */
-export interface StandInQuestion {
+/** A request as it came. */
+export interface StandInRequest {
   readonly method: string;
   /** Below `/v1/`. */
   readonly path: string;
@@ -24,16 +24,16 @@ export interface StandInQuestion {
 }
 
 /** What an agent of some release answers that knows `mesh`. Pure. */
-export function answerOf(question: StandInQuestion, mesh: StandInMesh, traits: VersionTraits): StandInAnswer {
+export function answerOf(request: StandInRequest, mesh: StandInMesh, traits: VersionTraits): StandInAnswer {
   for (const [pattern, answer] of ENDPOINTS) {
-    const match = pattern.exec(question.path);
-    if (match !== null) return answer({ question, mesh, traits, name: decodeURIComponent(match[1] ?? '') });
+    const match = pattern.exec(request.path);
+    if (match !== null) return answer({ request, mesh, traits, name: decodeURIComponent(match[1] ?? '') });
   }
   return NO_ENDPOINT;
 }
 
 interface EndpointRequest {
-  readonly question: StandInQuestion;
+  readonly request: StandInRequest;
   readonly mesh: StandInMesh;
   readonly traits: VersionTraits;
   /** The last part of the path, where that is a name. */
@@ -46,7 +46,7 @@ const NO_ENDPOINT: StandInAnswer = {
   unheld: true,
 };
 
-type EndpointHandler = (asked: EndpointRequest) => StandInAnswer;
+type EndpointHandler = (request: EndpointRequest) => StandInAnswer;
 
 const ENDPOINTS: readonly (readonly [RegExp, EndpointHandler])[] = [
   [/^status\/leader$/, () => unheld('"127.0.0.1:8300"')],
@@ -56,14 +56,14 @@ const ENDPOINTS: readonly (readonly [RegExp, EndpointHandler])[] = [
   [/^catalog\/datacenters$/, ({ mesh }) => unheld(datacentersOf(mesh))],
   [/^catalog\/services$/, ({ mesh }) => ok(Object.fromEntries(localServices(mesh).map(({ name }) => [name, []])))],
   [/^internal\/ui\/nodes$/, ({ mesh }) => ok(nodesOf(everything(mesh)))],
-  [/^internal\/ui\/services$/, (asked) => ok(summaries(asked))],
+  [/^internal\/ui\/services$/, (request) => ok(summaries(request))],
   [/^internal\/ui\/exported-services$/, exportedToPeer],
   [/^internal\/federation-states\/mesh-gateways$/, ({ mesh }) => ok(gatewaysByDatacenter(mesh))],
   [/^exported-services$/, exportedServices],
   [/^peerings$/, peerings],
   [/^peering\/([^/]+)$/, peering],
-  [/^health\/service\/([^/]+)$/, (asked) => ok(healthOf(asked, ({ name }) => name === asked.name))],
-  [/^health\/connect\/([^/]+)$/, (asked) => ok(healthOf(asked, ({ destination }) => destination === asked.name))],
+  [/^health\/service\/([^/]+)$/, (request) => ok(healthOf(request, ({ name }) => name === request.name))],
+  [/^health\/connect\/([^/]+)$/, (request) => ok(healthOf(request, ({ destination }) => destination === request.name))],
   [/^discovery-chain\/([^/]+)$/, ({ mesh, name, traits }) => ok({ Chain: chainOf(name, mesh, traits) })],
   [/^connect\/intentions\/match$/, intentions],
   [/^agent\/connect\/authorize$/, authorization],
@@ -99,9 +99,9 @@ function everything(mesh: StandInMesh): readonly StandInService[] {
   return [...localServices(mesh), ...(mesh.services ?? []).filter(({ peer }) => peer !== undefined)];
 }
 
-function summaries({ mesh, question }: EndpointRequest): readonly ConsulObject[] {
+function summaries({ mesh, request }: EndpointRequest): readonly ConsulObject[] {
   const { datacenter = DATACENTER, remoteGateways = {} } = mesh;
-  const where = question.query.get('dc') ?? datacenter;
+  const where = request.query.get('dc') ?? datacenter;
   const there = where === datacenter ? localServices(mesh) : (remoteGateways[where] ?? []);
   return there.map(({ name, kind = '' }) => ({ Name: name, Kind: kind, InstanceCount: 1 }));
 }
@@ -119,20 +119,20 @@ function gatewaysByDatacenter({
 }
 
 function healthOf(
-  { question, mesh }: EndpointRequest,
-  isMeant: (service: StandInService) => boolean,
+  { request, mesh }: EndpointRequest,
+  isSelected: (service: StandInService) => boolean,
 ): readonly ConsulObject[] {
-  const peer = question.query.get('peer') ?? undefined;
+  const peer = request.query.get('peer') ?? undefined;
   const { datacenter = DATACENTER, remoteGateways = {} } = mesh;
-  const where = question.query.get('dc') ?? datacenter;
+  const where = request.query.get('dc') ?? datacenter;
   const there = where === datacenter ? everything(mesh) : (remoteGateways[where] ?? []);
-  const found = there.filter((service) => isMeant(service) && service.peer === peer);
+  const found = there.filter((service) => isSelected(service) && service.peer === peer);
   return found.map((service) => checkServiceNode(service, where));
 }
 
-function exportedToPeer({ question, mesh, traits }: EndpointRequest): StandInAnswer {
+function exportedToPeer({ request, mesh, traits }: EndpointRequest): StandInAnswer {
   if (!traits.hasPeering) return NO_ENDPOINT;
-  const names = mesh.exports?.[question.query.get('peer') ?? ''] ?? [];
+  const names = mesh.exports?.[request.query.get('peer') ?? ''] ?? [];
   return ok(names.map((name) => ({ Name: name, InstanceCount: 0 })));
 }
 
@@ -164,15 +164,15 @@ function peeringObject(given: ConsulObject, { showsPeerRoots }: VersionTraits): 
   return { State: 'ACTIVE', StreamStatus: {}, CreateIndex: 1, ModifyIndex: 1, ...rest, ...shown };
 }
 
-function intentions({ question, mesh }: EndpointRequest): StandInAnswer {
-  const name = question.query.get('name') ?? '';
+function intentions({ request, mesh }: EndpointRequest): StandInAnswer {
+  const name = request.query.get('name') ?? '';
   const found = (mesh.intentions ?? []).filter(({ DestinationName: to }) => to === name || to === '*');
   return ok({ [name]: found });
 }
 
 /** As Consul judges: by the local intentions alone, whichever cluster the certificate is of. */
-function authorization({ question, mesh }: EndpointRequest): StandInAnswer {
-  const { Target: target, ClientCertURI: uri } = question.body as {
+function authorization({ request, mesh }: EndpointRequest): StandInAnswer {
+  const { Target: target, ClientCertURI: uri } = request.body as {
     readonly Target: string;
     readonly ClientCertURI: string;
   };
@@ -203,9 +203,9 @@ function entriesOfKind({ mesh, traits, name: kind }: EndpointRequest): StandInAn
   return ok((mesh.entries ?? []).filter(({ Kind }) => Kind === kind));
 }
 
-function entry({ question, mesh, traits, name }: EndpointRequest): StandInAnswer {
-  const kind = question.path.split('/')[1] ?? '';
-  const all = entriesOfKind({ question, mesh, traits, name: kind });
+function entry({ request, mesh, traits, name }: EndpointRequest): StandInAnswer {
+  const kind = request.path.split('/')[1] ?? '';
+  const all = entriesOfKind({ request, mesh, traits, name: kind });
   if (!Array.isArray(all.body)) return all;
   const found = (all.body as readonly ConsulObject[]).find((one) => (one['Name'] ?? kind) === name);
   if (found !== undefined) return ok(found);

@@ -4,7 +4,7 @@ import type { IncomingMessage, Server, ServerResponse } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { text } from 'node:stream/consumers';
 import { answerOf } from './answers.ts';
-import type { StandInAnswer, StandInQuestion } from './answers.ts';
+import type { StandInAnswer, StandInRequest } from './answers.ts';
 import { playFault } from './faults.ts';
 import type { StandInFault } from './faults.ts';
 import type { StandInMesh } from './mesh.ts';
@@ -31,7 +31,7 @@ export interface StandInAgent extends AsyncDisposable {
   /** `http://127.0.0.1:PORT`. */
   readonly address: string;
   /** Every question so far, in the order of arrival: `GET peerings?index=7&wait=30s`. */
-  readonly asked: readonly string[];
+  readonly requests: readonly string[];
   /** Services that were registered at this agent, by id, as they were sent. */
   readonly registered: ReadonlyMap<string, unknown>;
   /** Questions that are being held back at the moment. */
@@ -62,7 +62,7 @@ export async function standInAgent(options: StandInAgentOptions = {}): Promise<S
 /** A question that waits for another answer than it knows. */
 interface Held {
   readonly outgoing: ServerResponse;
-  readonly question: StandInQuestion;
+  readonly request: StandInRequest;
   /** The answer that the client has. */
   readonly known: string;
 }
@@ -74,7 +74,7 @@ interface Versioned extends StandInAnswer {
 }
 
 class PlayedAgent implements StandInAgent {
-  readonly asked: string[] = [];
+  readonly requests: string[] = [];
   readonly registered = new Map<string, unknown>();
   readonly #server: Server;
   readonly #traits: VersionTraits;
@@ -138,9 +138,9 @@ class PlayedAgent implements StandInAgent {
     this.#fault = fault === undefined ? undefined : { fault, on };
     for (const outgoing of this.#open) outgoing.destroy();
     for (const held of this.#held)
-      if (on(held.question.path)) {
+      if (on(held.request.path)) {
         this.#held.delete(held);
-        this.#send(held.question, held.outgoing);
+        this.#send(held.request, held.outgoing);
       }
   }
 
@@ -154,9 +154,9 @@ class PlayedAgent implements StandInAgent {
   #changed(): void {
     this.#index += 1;
     for (const held of this.#held)
-      if (this.#current(held.question).text !== held.known) {
+      if (this.#current(held.request).text !== held.known) {
         this.#held.delete(held);
-        this.#send(held.question, held.outgoing);
+        this.#send(held.request, held.outgoing);
       }
   }
 
@@ -164,37 +164,37 @@ class PlayedAgent implements StandInAgent {
     const { pathname, searchParams, search } = new URL(incoming.url ?? '/', 'http://agent');
     const path = pathname.replace(/^\/v1\//, '');
     const method = incoming.method ?? 'GET';
-    this.asked.push(`${method} ${path}${search}`);
+    this.requests.push(`${method} ${path}${search}`);
     const sent = await text(incoming).catch(() => '');
-    const question = {
+    const request = {
       method,
       path,
       query: searchParams,
       body: sent === '' ? undefined : (JSON.parse(sent) as unknown),
     };
-    if (this.#isHeldFor(question)) this.#hold(question, outgoing);
-    else this.#send(question, outgoing);
+    if (this.#isHeldFor(request)) this.#hold(request, outgoing);
+    else this.#send(request, outgoing);
   }
 
   /** By index or by hash, as Consul's endpoints do. */
-  #isHeldFor(question: StandInQuestion): boolean {
-    const { method, query, path } = question;
+  #isHeldFor(request: StandInRequest): boolean {
+    const { method, query, path } = request;
     if ((method !== 'GET' && method !== 'POST') || this.#faultFor(path) !== undefined) return false;
-    const current = this.#current(question);
+    const current = this.#current(request);
     if (current.unheld === true) return false;
     const hash = query.get('hash');
     if (hash !== null) return hash === hashOf(current);
     return Number(query.get('index') ?? 0) >= current.index;
   }
 
-  #hold(question: StandInQuestion, outgoing: ServerResponse): void {
-    const held: Held = { question, outgoing, known: this.#current(question).text };
+  #hold(request: StandInRequest, outgoing: ServerResponse): void {
+    const held: Held = { request, outgoing, known: this.#current(request).text };
     this.#held.add(held);
     const timer = setTimeout(
       () => {
-        if (this.#held.delete(held)) this.#send(question, outgoing);
+        if (this.#held.delete(held)) this.#send(request, outgoing);
       },
-      waitMs(question.query.get('wait')),
+      waitMs(request.query.get('wait')),
     );
     outgoing.once('close', () => {
       clearTimeout(timer);
@@ -206,15 +206,15 @@ class PlayedAgent implements StandInAgent {
     return this.#fault?.on(path) === true ? this.#fault.fault : undefined;
   }
 
-  #send(question: StandInQuestion, outgoing: ServerResponse): void {
-    const fault = this.#faultFor(question.path);
+  #send(request: StandInRequest, outgoing: ServerResponse): void {
+    const fault = this.#faultFor(request.path);
     if (fault !== undefined && playFault(fault, outgoing)) {
       this.#open.add(outgoing);
       outgoing.once('close', () => this.#open.delete(outgoing));
       return;
     }
-    this.#sayLeader(question, outgoing, fault);
-    const [current, before = current] = [this.#current(question), this.#before(question)];
+    this.#sayLeader(request, outgoing, fault);
+    const [current, before = current] = [this.#current(request), this.#before(request)];
     if (fault?.kind === 'older') write(outgoing, { ...before, index: Math.min(before.index, current.index - 1) });
     else if (fault?.kind === 'empty') write(outgoing, { ...current, ...emptied(current), index: current.index + 1 });
     else if (fault?.kind === 'delay') {
@@ -224,7 +224,7 @@ class PlayedAgent implements StandInAgent {
   }
 
   /** As Consul does: from its own cache, and of what is streamed to it, an agent says that there is none although there is. */
-  #sayLeader({ path, query }: StandInQuestion, outgoing: ServerResponse, fault: StandInFault | undefined): void {
+  #sayLeader({ path, query }: StandInRequest, outgoing: ServerResponse, fault: StandInFault | undefined): void {
     const isCached = path.startsWith('agent/');
     const isStreamed = this.#traits.streamsHealth && path.startsWith('health/') && query.has('index');
     const leader = fault !== undefined && 'leader' in fault ? fault.leader : undefined;
@@ -234,10 +234,10 @@ class PlayedAgent implements StandInAgent {
     outgoing.setHeader('X-Consul-LastContact', leader === 'silent' ? '20000' : '0');
   }
 
-  #current(question: StandInQuestion): Versioned {
-    if (question.method === 'PUT') return versioned(this.#written(question), this.#index);
-    const key = keyOf(question);
-    const answer = this.#judge(question);
+  #current(request: StandInRequest): Versioned {
+    if (request.method === 'PUT') return versioned(this.#written(request), this.#index);
+    const key = keyOf(request);
+    const answer = this.#judge(request);
     const next = versioned(answer, this.#index);
     const known = this.#answers.get(key) ?? [];
     const last = known.at(-1);
@@ -246,13 +246,13 @@ class PlayedAgent implements StandInAgent {
     return next;
   }
 
-  #before(question: StandInQuestion): Versioned | undefined {
-    const known = this.#answers.get(keyOf(question)) ?? [];
+  #before(request: StandInRequest): Versioned | undefined {
+    const known = this.#answers.get(keyOf(request)) ?? [];
     return known.length > 1 ? known[0] : undefined;
   }
 
-  #judge(question: StandInQuestion): StandInAnswer {
-    const { path } = question;
+  #judge(request: StandInRequest): StandInAnswer {
+    const { path } = request;
     const [, permission] = Object.entries(this.#denied).find(([pattern]) => matches(pattern, path)) ?? [];
     if (permission === 'filtered') return { status: 200, body: [], filtered: true };
     if (permission !== undefined)
@@ -260,9 +260,9 @@ class PlayedAgent implements StandInAgent {
         status: 403,
         body: `Permission denied: token with AccessorID '${ACCESSOR}' lacks permission '${permission}'`,
       };
-    const prepared = this.#prepared[keyOf(question)] ?? this.#prepared[path];
+    const prepared = this.#prepared[keyOf(request)] ?? this.#prepared[path];
     if (prepared !== undefined) return { status: 200, body: prepared };
-    return this.#own(path) ?? answerOf(question, this.#mesh, this.#traits);
+    return this.#own(path) ?? answerOf(request, this.#mesh, this.#traits);
   }
 
   /** What was registered here. */
@@ -275,7 +275,7 @@ class PlayedAgent implements StandInAgent {
     return { status: 404, body: `unknown service ID: ${id}`, unheld: true };
   }
 
-  #written({ path, body }: StandInQuestion): StandInAnswer {
+  #written({ path, body }: StandInRequest): StandInAnswer {
     const [, verb, id = ''] = /^agent\/service\/(register|deregister)(?:\/(.+))?$/.exec(path) ?? [];
     if (verb === 'register') {
       const service = body as { readonly Name: string; readonly ID?: string };
@@ -294,7 +294,7 @@ class PlayedAgent implements StandInAgent {
 const ACCESSOR = '00000000-0000-0000-0000-000000000002';
 
 /** The query without what only says how to wait. */
-function keyOf({ path, query }: StandInQuestion): string {
+function keyOf({ path, query }: StandInRequest): string {
   const rest = new URLSearchParams(query);
   for (const name of ['index', 'wait', 'hash', 'stale', 'cached']) rest.delete(name);
   return rest.size === 0 ? path : `${path}?${decodeURIComponent(rest.toString())}`;

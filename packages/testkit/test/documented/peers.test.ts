@@ -4,7 +4,7 @@ import { expect, it } from 'vitest';
 it('what is sent to a backend comes back', async () => {
   await using backend = await tlsBackend('web.internal');
   await using client = await tlsClient(backend.address, 'web.internal', { ca: backend.ca });
-  expect(await client.say('hello')).toBe('hello');
+  expect(await client.echo('hello')).toBe('hello');
 });
 
 const counts = new Map<string, number>();

@@ -157,12 +157,12 @@ function resetClaims(claim: TransportClaim, { open, ownReset }: ConnectionSide):
 
   claim('tells once of a reset that comes while nobody reads, or rejects the next read', async (wiring) => {
     const { connection, peer } = await open(wiring);
-    const told: unknown[] = [];
-    connection.onReset = (error) => void told.push(error.code);
+    const errors: unknown[] = [];
+    connection.onReset = (error) => void errors.push(error.code);
     peer.reset();
     await peer.closed;
     await expect(connection.read()).rejects.toMatchObject({ code: ownReset });
-    expect([[], [ownReset]]).toContainEqual(told);
+    expect([[], [ownReset]]).toContainEqual(errors);
   });
 
   claim(`rejects writes with ${ownReset} after its peer has reset`, async (wiring) => {
