@@ -151,7 +151,7 @@ class ConsulRouteWatch {
   }
 
   get #restMs(): number {
-    return this.#health.converged ? REPEAT_MS : CONFIRM_MS;
+    return this.#health.confirmed ? REPEAT_MS : CONFIRM_MS;
   }
 
   /** @returns `undefined` while services are being asked about */

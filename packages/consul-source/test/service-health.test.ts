@@ -72,7 +72,7 @@ it('an answer newer than the inventory is asked for again after a while: the cha
   ] as const) {
     health.update(registered(5, 'db'), start + later);
     await until(() => health.converged);
-    expect([shown(health), health.converged, server.asked.length]).toEqual(expected);
+    expect([shown(health), health.confirmed, server.asked.length]).toEqual(expected);
   }
 });
 
@@ -90,7 +90,7 @@ it('an answer that is older than the last takes nothing away, and is asked for a
   ] as const) {
     health.update(later === 0 ? registered(9, 'db') : { ...registered(12, 'db'), resolvers: CHANGED }, start + later);
     await until(() => health.converged);
-    expect([shown(health), health.converged, server.asked.length]).toEqual(expected);
+    expect([shown(health), health.confirmed, server.asked.length]).toEqual(expected);
   }
 });
 
@@ -104,7 +104,7 @@ it('an answer as old as the inventory is asked for once', async () => {
   health.update(registered(5, 'db'), 0);
   await until(() => health.converged);
   health.update(registered(8, 'db'), 2 * CONFIRM_MS);
-  expect([shown(health), health.converged, server.asked.length]).toEqual(['db', true, 1]);
+  expect([shown(health), health.confirmed, server.asked.length]).toEqual(['db', true, 1]);
 });
 
 it.each([500, 403, 404])(
