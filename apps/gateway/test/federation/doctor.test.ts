@@ -201,7 +201,7 @@ describeInNetworks('meshgate doctor where ACLs deny by default names', () => {
       };
       const register = { address: formatEndpoint(datacenter.lan(11, GATEWAY_PORT)) };
       const all = await findings({ datacenter, source: { token: token.SecretID, register } });
-      const denied = all.filter(({ check, outcome }) => asked === 'ACL token' && outcome === 'failed');
+      const denied = all.filter(({ check, outcome }) => check === 'ACL token' && outcome === 'failed');
       expect(denied.map(({ found }) => found.replace('may not ', ''))).toEqual([rule]);
       expect(all.find(({ outcome }) => outcome === 'failed')).toEqual(denied[0]);
     },
