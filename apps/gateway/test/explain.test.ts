@@ -215,6 +215,17 @@ describe('an explanation of a name that listeners take differently', () => {
     expect(explain('api.example.com', table, { listener: 'edge' })).toMatchObject({ route: 'public' });
   });
 
+  it('says which priority is in use, by what is known of the backends', () => {
+    const down = { isEjected: ({ host }: { readonly host: string }) => host === '10.0.0.1' };
+    expect(explain('api.example.com', table)).toMatchObject({ priorityInUse: 0 });
+    const failedOver = explain('api.example.com', table, down);
+    expect(failedOver).toMatchObject({ priorityInUse: 1 });
+    expect(explanationText(failedOver)).toMatch(/in use\s+backups of priority 1/);
+    expect(explain('api.example.com', table, { listener: 'internal' })).not.toHaveProperty('priorityInUse');
+    const allDown = { isEjected: () => true };
+    expect(explain('api.example.com', table, allDown)).toMatchObject({ priorityInUse: 0 });
+  });
+
   it('is that of the listener that was asked for', () => {
     expect(explain('api.example.com', table, { listener: 'internal' })).toMatchObject({
       route: 'inner',

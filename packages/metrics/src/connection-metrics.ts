@@ -7,6 +7,7 @@ import { CellFamily } from './family.ts';
 import type { MetricCell } from './family.ts';
 import { Memo } from './memo.ts';
 import { METRICS } from './metrics.ts';
+import { RecentHellos } from './recent-hellos.ts';
 
 /** A live connection and what it has carried so far. */
 export interface CarriedConnection {
@@ -29,6 +30,9 @@ export class ConnectionMetrics {
   readonly #ofRoutes: RouteFamilies;
   readonly #acceptedBy = new Memo((listener: string) => this.#accepted.cell({ listener }));
   readonly #helloBy = new Memo((listener: string) => this.#hello.cell({ listener }));
+  readonly #recent = new RecentHellos();
+  readonly #repeated: CellFamily<'listener'>;
+  readonly #repeatedBy = new Memo((listener: string) => this.#repeated.cell({ listener }));
   readonly #refusedBy = new Memo(
     (listener: string) => new Memo((code: ProxyErrorCode) => this.#refused.cell({ listener, code })),
   );
@@ -41,6 +45,7 @@ export class ConnectionMetrics {
     this.#accepted = new CellFamily(METRICS.accepted, registry);
     this.#refused = new CellFamily(METRICS.refused, registry);
     this.#hello = new Durations(METRICS.helloSeconds, registry);
+    this.#repeated = new CellFamily(METRICS.hellosRepeated, registry);
     this.#ofRoutes = new RouteFamilies(registry, () => this.#sample(live()));
   }
 
@@ -56,11 +61,13 @@ export class ConnectionMetrics {
     this.#refusedBy.get(listener).get(code).value += 1;
   }
 
-  sniffed(connection: Accepted, helloAt: number): void {
+  /** @param trace of its hello, where its protocol has one */
+  sniffed(connection: Accepted, helloAt: number, trace?: number): void {
     const { listener, at } = connection;
     const live = this.#live.get(connection);
     if (live !== undefined) live.helloAt = helloAt;
     this.#helloBy.get(listener).observe(helloAt - at);
+    if (trace !== undefined && this.#recent.hasSeen(trace)) this.#repeatedBy.get(listener).value += 1;
   }
 
   routed(connection: Accepted, route: string): void {

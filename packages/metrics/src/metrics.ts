@@ -83,6 +83,12 @@ export const METRICS = {
     // are slower lose packets, or are slow on purpose; the default limit is 10 s.
     buckets: [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1, 3, 10],
   },
+  hellosRepeated: {
+    type: 'counter',
+    name: 'meshgate_hellos_repeated_total',
+    help: 'ClientHellos that have come shortly before: a loop through other gateways, a retry before this one, or a replay',
+    labels: ['listener'],
+  },
   connectSeconds: {
     type: 'histogram',
     name: 'meshgate_connect_duration_seconds',

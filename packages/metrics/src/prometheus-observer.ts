@@ -52,7 +52,7 @@ function count(event: ProxyEvent, counts: Counts): void {
     case 'connection.accepted':
       return connections.accepted(event.connection);
     case 'connection.sniffed':
-      return connections.sniffed(event.connection, event.at);
+      return connections.sniffed(event.connection, event.at, event.hello.trace);
     case 'connection.routed':
       return connections.routed(event.connection, event.route.name);
     case 'connection.connected':

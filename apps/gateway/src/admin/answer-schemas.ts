@@ -14,6 +14,7 @@ const choice = {
     .strictObject({ minHealthy: z.int(), returnAfterMs: z.number().optional() })
     .optional()
     .describe('when a backup takes over'),
+  priorityInUse: z.int().optional().describe('of the backends that are used now; absent where all have the same'),
   egress: z
     .strictObject({ port: z.int(), allowAddresses: z.array(z.string()).optional() })
     .optional()

@@ -39,6 +39,8 @@ interface RouteView extends RouteRulesView {
   readonly failover?: Failover;
   /** It leads to the server name itself; absent when to its backends. */
   readonly egress?: Egress;
+  /** The priority of the backends that are used now; absent where all backends have the same. */
+  readonly priorityInUse?: number;
   readonly backends: readonly (BackendView & {
     /** After consecutive dial failures; absent when it is not. Only known of addresses that are no DNS names. */
     readonly ejected?: true;
@@ -188,8 +190,24 @@ function routeView(route: Route, source: string, facts: RouteFacts): RouteView {
     connectTimeoutMs: route.connectTimeoutMs ?? facts.connectTimeoutMs,
     ...balanceView(route),
     ...rulesView(route),
-    backends: route.backends.map(ofBackend),
+    ...withPriorityInUse(route, route.backends.map(ofBackend)),
   };
+}
+
+/** `backends`, and which of their priorities is used now, by what is known of them. One that is held back after its return is not told apart. */
+export function withPriorityInUse<View extends BackendView & { readonly ejected?: boolean }>(
+  { failover }: Route,
+  backends: readonly View[],
+): { readonly backends: readonly View[]; readonly priorityInUse?: number } {
+  const priorities = [...new Set(backends.map(({ priority = 0 }) => priority))].toSorted((a, b) => a - b);
+  if (priorities.length < 2) return { backends };
+  const { minHealthy = 1 } = failover ?? {};
+  const isEnough = (wanted: number): boolean => {
+    const group = backends.filter(({ priority = 0 }) => priority === wanted);
+    const good = group.filter(({ healthy, ejected }) => healthy && ejected !== true);
+    return good.length >= Math.min(minHealthy, group.length);
+  };
+  return { backends, priorityInUse: priorities.find(isEnough) ?? Math.min(...priorities) };
 }
 
 /** How the route chooses a backend, where that is not the default; a plugin's balance by its name. */

@@ -2,7 +2,7 @@ import type { Egress, Endpoint, Failover } from '@meshgate/core';
 import type { HealthChecks, Match, MatchKind, RouteTable } from '@meshgate/core/parts';
 import { parseServerName } from '@meshgate/sni';
 import leven from 'leven';
-import { backendView, balanceView, rulesView } from '../admin/views.ts';
+import { backendView, balanceView, rulesView, withPriorityInUse } from '../admin/views.ts';
 import type { BackendView, RouteRulesView } from '../admin/views.ts';
 import { describe } from '../config/config-messages.ts';
 import { counted } from '../log/messages.ts';
@@ -27,6 +27,8 @@ export interface FoundRoute extends ClaimingRoute, RouteRulesView {
   readonly failover?: Failover;
   /** The route leads to the server name itself; absent when to its backends. */
   readonly egress?: Egress;
+  /** The priority of the backends that are used now; absent where all have the same. */
+  readonly priorityInUse?: number;
   readonly backends: readonly ExplainedBackend[];
   /** The code with which connections end while there is no backend; absent while there is one. */
   readonly withoutBackend?: string;
@@ -119,10 +121,13 @@ export function explain(name: string, table: RouteTable, options: ExplainOptions
     ...balanceView(route),
     ...unknown,
     ...rulesView(route),
-    backends: route.backends.map((backend) => ({
-      ...backendView(backend, checks?.reportOf(route, backend.address)),
-      ejected: isEjected(backend.address),
-    })),
+    ...withPriorityInUse(
+      route,
+      route.backends.map((backend) => ({
+        ...backendView(backend, checks?.reportOf(route, backend.address)),
+        ejected: isEjected(backend.address),
+      })),
+    ),
     ...(route.backends.length === 0 &&
       route.egress === undefined && { withoutBackend: route.withoutBackend ?? 'NO_BACKEND' }),
     ...exceptions,

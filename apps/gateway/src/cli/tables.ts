@@ -109,11 +109,15 @@ function unknownOf({ unknownListeners = [] }: Explanation): readonly (readonly s
   return unknownListeners.map((listener) => ['warning', `listener ${listener} does not exist`]);
 }
 
-function choiceFacts({ failover, egress }: FoundRoute): readonly (readonly string[])[] {
+function choiceFacts({ failover, egress, priorityInUse, backends }: FoundRoute): readonly (readonly string[])[] {
   const { minHealthy = 1, returnAfterMs = 0 } = failover ?? {};
   const returns = returnAfterMs === 0 ? 'at once' : `after ${formatDuration(returnAfterMs)}`;
   return [
     ...(failover === undefined ? [] : [['failover', `below ${minHealthy} healthy, returns ${returns}`]]),
+    // Of the lowest is what everybody expects.
+    ...(priorityInUse !== undefined && backends.some(({ priority = 0 }) => priority < priorityInUse)
+      ? [['in use', `backups of priority ${priorityInUse}`]]
+      : []),
     ...(egress === undefined ? [] : [['egress', `to the server name itself, port ${egress.port}`]]),
   ];
 }

@@ -11,6 +11,8 @@ interface Client {
   readonly until?: 'answer' | 'end';
   readonly hold?: boolean;
   readonly release?: boolean;
+  /** How long it waits for what becomes of it: `open` then. */
+  readonly forMs?: number;
 }
 
 /** One row of the table. */
@@ -60,6 +62,8 @@ export interface Setup {
   readonly frontend: readonly string[];
   /** After the address of `bind`. */
   readonly bind?: string;
+  /** Where all of them listen; `127.0.0.1` when absent. */
+  readonly host?: string;
   readonly pools: Readonly<Record<string, readonly string[]>>;
   /** Absent where nginx cannot, or only in parts that are sold. */
   readonly nginx?: NginxSetup;
@@ -77,6 +81,9 @@ export const PORTS = {
   resetter: 9013,
   silent: 9014,
   tls: 9015,
+  hangup: 9016,
+  leaver: 9017,
+  leaver2: 9018,
   flap: 9021,
   dead: 9098,
   gone: 9099,
@@ -766,6 +773,169 @@ const endings: readonly Setup[] = [
   },
 ];
 
+const told: readonly Setup[] = [
+  {
+    name: 'the PROXY protocol towards a backend',
+    routes: [all('*', [to('b1')], { proxyProtocol: 'v1' })],
+    frontend: ANY_NAME,
+    pools: { all: [server('b1', 'send-proxy')] },
+    nginx: nginxAll([nginxServer('b1')], { server: ['proxy_protocol on'] }),
+    cases: [
+      one('names the client in version 1', from('127.0.30.7'), 'b1 v1 TCP4 127.0.30.7'),
+      one(
+        'comes before every byte of the client',
+        { pieces: [hello('a.test'), Buffer.alloc(9_000)], from: '127.0.30.8' },
+        'b1 v1 TCP4 127.0.30.8',
+      ),
+    ],
+  },
+  {
+    name: 'version 2 of the PROXY protocol towards a backend',
+    routes: [all('*', [to('b1')], { proxyProtocol: 'v2' })],
+    frontend: ANY_NAME,
+    pools: { all: [server('b1', 'send-proxy-v2')] },
+    cases: [one('names the client', from('127.0.31.7'), 'b1 v2 TCP4 127.0.31.7')],
+  },
+  {
+    name: 'the PROXY protocol towards some backends',
+    routes: [all('*', [to('b1', { proxyProtocol: 'v2' }), to('b2', { proxyProtocol: 'v1' }), to('b3')])],
+    frontend: ANY_NAME,
+    pools: { all: ['balance roundrobin', server('b1', 'send-proxy-v2'), server('b2', 'send-proxy'), server('b3')] },
+    cases: [
+      {
+        name: 'tells each in its own way',
+        clients: times(6, () => from('127.0.32.7')),
+        judge: counts,
+        expected: { 'b1 v2 TCP4 127.0.32.7': 2, 'b2 v1 TCP4 127.0.32.7': 2, b3: 2 },
+      },
+    ],
+  },
+  {
+    name: 'the PROXY protocol on both sides',
+    listener: { proxyProtocol: { from: ['127.0.0.0/8'] } },
+    routes: [all('*', [to('b1')], { proxyProtocol: 'v2' })],
+    bind: 'accept-proxy',
+    frontend: ANY_NAME,
+    pools: { all: [server('b1', 'send-proxy-v2')] },
+    cases: [
+      one('passes on the client that the first header names', behind(v1('192.0.2.77')), 'b1 v2 TCP4 192.0.2.77'),
+      one('takes version 2 for it, too', behind(v2(1, '192.0.2.78')), 'b1 v2 TCP4 192.0.2.78'),
+    ],
+  },
+];
+
+const ipv6: readonly Setup[] = [
+  {
+    name: 'IPv6',
+    host: '::1',
+    routes: [all('*', [to('b1')], { proxyProtocol: 'v1' })],
+    frontend: ANY_NAME,
+    pools: { all: [server('b1', 'send-proxy')] },
+    nginx: nginxAll([nginxServer('b1')], { server: ['proxy_protocol on'] }),
+    cases: [
+      one('is where clients come in', from('::1'), 'b1 v1 TCP6 ::1'),
+      one('has more than one address', from('2001:db8::7'), 'b1 v1 TCP6 2001:db8::7'),
+    ],
+  },
+  {
+    name: 'an access list of IPv6',
+    host: '::1',
+    listener: { access: { allow: ['2001:db8::/64', '::1'], deny: ['2001:db8::66'] } },
+    routes: [all('*', [to('b1')])],
+    frontend: [
+      'tcp-request connection reject if { src 2001:db8::66 }',
+      'tcp-request connection reject if !{ src 2001:db8::/64 ::1 }',
+      ...ANY_NAME,
+    ],
+    pools: { all: [server('b1')] },
+    nginx: nginxAll([nginxServer('b1')], {
+      server: ['deny 2001:db8::66', 'allow 2001:db8::/64', 'allow ::1', 'deny all'],
+    }),
+    cases: [
+      one('lets a client of a block in', from('2001:db8::7'), 'b1'),
+      one('keeps a single client of it out', from('2001:db8::66'), 'closed'),
+      one('keeps clients of other blocks out', from('2001:db8:1::7'), 'closed'),
+    ],
+  },
+];
+
+const NO_RETRY: Difference = { does: ['closed'], why: 'another server is tried only while a connection is made' };
+const NO_MAX_AGE: Difference = { does: ['open'], why: 'there is no maximum age' };
+
+const goingAway: readonly Setup[] = [
+  {
+    name: 'a backend that ends without a byte',
+    routes: [all('*', [to('hangup'), to('b1', { priority: 1 })], { retryBeforeFirstByte: true })],
+    frontend: ANY_NAME,
+    pools: { all: [server('hangup'), server('b1', 'backup')] },
+    nginx: nginxAll([nginxServer('hangup'), nginxServer('b1', 'backup')]),
+    cases: [{ ...one('is not the last word', asks('a.test'), 'b1', { ...NO_RETRY, does: 'closed' }), nginx: NO_RETRY }],
+  },
+  {
+    name: 'a backend that resets without a byte',
+    routes: [all('*', [to('resetter'), to('b1', { priority: 1 })], { retryBeforeFirstByte: true })],
+    frontend: ANY_NAME,
+    pools: { all: [server('resetter'), server('b1', 'backup')] },
+    cases: [
+      one('is not the last word either', asks('a.test'), 'b1', { why: 'by its account it may still be connecting' }),
+    ],
+  },
+  {
+    name: 'a backend that goes down',
+    routes: [all('*', [to('leaver')], { healthCheck, onBackendDown: { grace: '0s', spread: '0s' } })],
+    frontend: ANY_NAME,
+    pools: { all: [server('leaver2', `${CHECK} on-marked-down shutdown-sessions`)] },
+    cases: [
+      {
+        ...one('takes its connections with it', asks('a.test', { until: 'end' }), 'leaver, end', {
+          does: 'leaver2, end',
+          why: 'each has its own backend, which stops listening once it is connected',
+        }),
+        // It goes on talking until then.
+        judge: (outcomes) => outcomes.map((outcome) => outcome.replaceAll('.', '')),
+      },
+    ],
+  },
+  {
+    name: 'a maximum age',
+    routes: [all('*', [to('b1')], { limits: { maxAge: '200ms', idleTimeout: '1m' } })],
+    frontend: ANY_NAME,
+    pools: { all: ['timeout server 1m', server('b1')] },
+    nginx: nginxAll([nginxServer('b1')], { server: ['proxy_timeout 1m'] }),
+    cases: [
+      {
+        ...one('ends a connection', asks('a.test', { until: 'end', forMs: 900 }), 'b1, end', {
+          why: 'it has none, only times of silence',
+        }),
+        nginx: NO_MAX_AGE,
+      },
+    ],
+  },
+  {
+    name: 'connections of several backends',
+    routes: [all('*', [to('b1'), to('b2'), to('b3', { priority: 1 })], { limits: { perBackend: 1 } })],
+    frontend: [
+      'tcp-request inspect-delay 500ms',
+      'acl full1 srv_conn(POOL_all/b1) ge 1',
+      'acl full2 srv_conn(POOL_all/b2) ge 1',
+      'acl full3 srv_conn(POOL_second/b3) ge 1',
+      'tcp-request content reject if full1 full2 full3',
+      ...HELLO_ONLY.slice(1),
+      'use_backend second if full1 full2',
+      'use_backend all if { req.ssl_sni -m found }',
+    ],
+    pools: { all: ['balance leastconn', server('b1'), server('b2')], second: [server('b3')] },
+    cases: [
+      {
+        name: 'spill over to the next, then to the next priority, and then end',
+        clients: times(4, () => asks('a.test', { hold: true })),
+        judge: counts,
+        expected: { b1: 1, b2: 1, b3: 1, closed: 1 },
+      },
+    ],
+  },
+];
+
 /** All of it: a listener each. */
 export const SETUPS: readonly Setup[] = [
   names,
@@ -780,4 +950,7 @@ export const SETUPS: readonly Setup[] = [
   ...access,
   ...limits,
   ...endings,
+  ...told,
+  ...ipv6,
+  ...goingAway,
 ];

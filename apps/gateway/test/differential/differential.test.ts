@@ -6,6 +6,8 @@ import { existsSync } from 'node:fs';
 import { chmod } from 'node:fs/promises';
 import { createInterface } from 'node:readline';
 import { fileURLToPath } from 'node:url';
+import { formatEndpoint } from '@meshgate/core';
+import type { Endpoint } from '@meshgate/core';
 import { needs } from '@meshgate/testkit';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { folder, TEST_CONFIG } from '../daemon.ts';
@@ -36,13 +38,14 @@ const NGINX_PORTS = 40_000;
 
 const ourPort = (setup: Setup): number => OUR_PORTS + SETUPS.indexOf(setup);
 const theirPort = (setup: Setup): number => THEIR_PORTS + SETUPS.indexOf(setup);
+const hostOf = ({ host = '127.0.0.1' }: Setup): string => host;
 const idOf = (setup: Setup): string => `s${SETUPS.indexOf(setup)}`;
 
 /** One listener for each setup, and its routes on that alone. */
 function ourConfig(): Readonly<Record<string, object>> {
   const listeners = SETUPS.map((setup) => ({
     name: idOf(setup),
-    address: '127.0.0.1',
+    address: hostOf(setup),
     port: ourPort(setup),
     ...setup.listener,
   }));
@@ -69,7 +72,7 @@ function theirConfig(): string {
         .replaceAll(/POOL_(\w+)/g, (_, name: string) => pool(name));
     return [
       `frontend ${idOf(setup)}`,
-      `  bind 127.0.0.1:${theirPort(setup)} ${setup.bind ?? ''}`,
+      `  bind ${hostOf(setup)}:${theirPort(setup)} ${setup.bind ?? ''}`,
       ...setup.frontend.map((line) => `  ${named(line)}`),
       ...Object.entries(setup.pools).flatMap(([name, lines]) => [
         `backend ${pool(name)}`,
@@ -102,7 +105,7 @@ function nginxConfig(path: string): string {
         '}',
       ]),
       'server {',
-      `  listen 127.0.0.1:${nginxPort(setup)} ${listen};`,
+      `  listen ${formatEndpoint({ host: hostOf(setup), port: nginxPort(setup) })} ${listen};`,
       ...server.map((line) => `  ${line};`),
       `  proxy_pass $${id};`,
       '}',
@@ -135,6 +138,9 @@ const CONDUCTS: Readonly<Record<string, BackendConduct>> = {
   resetter: 'reset',
   silent: 'silent',
   tls: 'tls',
+  hangup: 'hangup',
+  leaver: 'leave',
+  leaver2: 'leave',
 };
 const ABSENT: readonly string[] = ['dead', 'gone', 'flap'];
 
@@ -147,6 +153,8 @@ interface World {
 
 async function newWorld(): Promise<World> {
   const namespace = await Namespace.create('differential');
+  for (const address of ['2001:db8::7/128', '2001:db8::66/128', '2001:db8:1::7/128'])
+    await namespace.ip('-6', 'addr', 'add', address, 'dev', 'lo');
   const files = await folder(ourConfig());
   await files.write('haproxy.cfg', theirConfig());
   const peers = new Peers(namespace);
@@ -204,9 +212,9 @@ async function ended(world: World | undefined): Promise<void> {
   await world.files[Symbol.asyncDispose]();
 }
 
-async function outcomes(peers: Peers, port: number, { clients, judge = (all) => all }: Case): Promise<unknown> {
+async function outcomes(peers: Peers, to: Endpoint, { clients, judge = (all) => all }: Case): Promise<unknown> {
   const all: string[] = [];
-  for (const client of clients) all.push(await peers.call({ to: { host: '127.0.0.1', port }, ...client }));
+  for (const client of clients) all.push(await peers.call({ to, ...client }));
   return judge(all);
 }
 
@@ -248,8 +256,8 @@ declare('Meshgate and HAProxy', () => {
     it.each(setup.cases)('$name', async (row) => {
       if (row.starts !== undefined) await peers().serve(row.starts, PORTS[row.starts as keyof typeof PORTS], 'answer');
       if (row.stops !== undefined) await peers().stop(row.stops);
-      const ours = () => outcomes(peers(), ourPort(setup), row);
-      const theirs = () => outcomes(peers(), theirPort(setup), row);
+      const ours = () => outcomes(peers(), { host: hostOf(setup), port: ourPort(setup) }, row);
+      const theirs = () => outcomes(peers(), { host: hostOf(setup), port: theirPort(setup) }, row);
       await agree(row, ours, theirs);
     });
   });
@@ -258,7 +266,9 @@ declare('Meshgate and HAProxy', () => {
     describe.each(SETUPS.filter(({ nginx: theirs }) => theirs !== undefined))('$name', (setup) => {
       it.each(setup.cases.filter(isOfNginx))('$name', async (row) => {
         const expected = row.nginx?.does ?? row.expected;
-        await expect.poll(() => outcomes(peers(), nginxPort(setup), row), POLLING).toEqual(expected);
+        await expect
+          .poll(() => outcomes(peers(), { host: hostOf(setup), port: nginxPort(setup) }, row), POLLING)
+          .toEqual(expected);
       });
     });
   });

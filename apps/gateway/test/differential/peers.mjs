@@ -31,7 +31,7 @@ function serve(name, port, conduct = 'answer') {
     sockets.add(socket);
     socket.on('close', () => sockets.delete(socket));
     socket.on('error', () => socket.destroy());
-    behave(socket, name, conduct);
+    behave(socket, name, conduct, server);
   });
   servers.set(name, { server, sockets });
   return new Promise((resolve, reject) => {
@@ -40,7 +40,7 @@ function serve(name, port, conduct = 'answer') {
   });
 }
 
-function behave(socket, name, conduct) {
+function behave(socket, name, conduct, server) {
   let bytes = Buffer.alloc(0);
   let answered = false;
   if (conduct === 'reset') return void socket.resetAndDestroy();
@@ -49,6 +49,8 @@ function behave(socket, name, conduct) {
     const { header, rest } = proxyHeader(bytes);
     if (answered || rest === undefined || rest.length === 0) return;
     if (conduct === 'silent') return;
+    if (conduct === 'hangup') return void socket.end();
+    if (conduct === 'leave') leave(socket, server);
     answered = true;
     if (conduct === 'tls') socket.write(SERVER_HELLO);
     if (conduct !== 'answer-last') socket.write(`<${name}${header}>`);
@@ -59,6 +61,13 @@ function behave(socket, name, conduct) {
     if (conduct === 'answer-last') socket.write(`<${name}${header}> ${rest.length}`);
     socket.end();
   });
+}
+
+/** Its connections go on, and are never silent. */
+function leave(socket, server) {
+  server.close();
+  const talking = setInterval(() => socket.write('.'), 100);
+  socket.on('close', () => clearInterval(talking));
 }
 
 /** What stands before the hello; without `rest` while it is not whole. */

@@ -7,8 +7,11 @@ import type { Namespace } from '../federation/namespace.ts';
 
 const SCRIPT = fileURLToPath(new URL('peers.mjs', import.meta.url));
 
-/** What a backend does: `tls` begins its answer as a TLS server does. */
-export type BackendConduct = 'answer' | 'answer-last' | 'close' | 'reset' | 'silent' | 'tls';
+/**
+ * What a backend does: `tls` begins its answer as a TLS server does; `hangup` ends without a byte; `leave` stops listening once it has a hello, and
+ * goes on talking.
+ */
+export type BackendConduct = 'answer' | 'answer-last' | 'close' | 'reset' | 'silent' | 'tls' | 'hangup' | 'leave';
 
 /** One client. */
 export interface Call {

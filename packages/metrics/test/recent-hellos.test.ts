@@ -1,0 +1,12 @@
+import { expect, it } from 'vitest';
+import { RecentHellos } from '../src/recent-hellos.ts';
+
+it('tells hellos that come again from all others, in a table that does not grow', () => {
+  const recent = new RecentHellos();
+  expect([0, 2 ** 52 - 1, 0, 2 ** 52 - 1].map((trace) => recent.hasSeen(trace))).toEqual([false, false, true, true]);
+  // What takes its place makes it be forgotten.
+  expect([16_384, 0].map((trace) => recent.hasSeen(trace))).toEqual([false, false]);
+  const before = process.memoryUsage().arrayBuffers;
+  for (let trace = 0; trace < 200_000; trace += 1) recent.hasSeen(trace);
+  expect(process.memoryUsage().arrayBuffers).toBeLessThanOrEqual(before);
+});
