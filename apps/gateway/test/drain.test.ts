@@ -85,6 +85,20 @@ describe('a drain', () => {
     expect(await gateway.ended).toBe(0);
   });
 
+  it('has begun when the admin API answers', async () => {
+    await using api = await tlsBackend('api.example.com');
+    await using files = await gatewayFolder([api]);
+    await using gateway = await startGateway(`${files.path}/meshgate.yaml`);
+    await using client = await tlsClient(gateway.address, 'api.example.com');
+    const { status, json } = await gateway.ask('/drain', { method: 'POST' });
+    expect({ status, json }).toMatchObject({
+      status: 202,
+      json: { state: expect.stringMatching(/^(announcing|finishing)$/), remaining: 1 },
+    });
+    await client[Symbol.asyncDispose]();
+    expect(await gateway.ended).toBe(0);
+  });
+
   it('begins also while the gateway still waits for a source, and ends with status 0', async () => {
     await using files = await gatewayFolder([], { sources: [{ use: './silent.mjs' }] });
     await files.write('silent.mjs', SILENT_SOURCE);

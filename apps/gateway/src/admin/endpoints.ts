@@ -1,3 +1,4 @@
+import { setImmediate as nextTurn } from 'node:timers/promises';
 import type { DrainProgress, Endpoint, Limits, Observer, ProxyEvent } from '@meshgate/core';
 import type { HealthChecks, Listeners, Outliers, RouteStore } from '@meshgate/core/parts';
 import { expositionStream } from '@meshgate/metrics';
@@ -353,6 +354,8 @@ function aboutDrain({ drainProgress, shutDown }: AdminTargets): readonly AdminEn
       answers: { 202: { description: 'the progress', schema: 'Drain' } },
       answer: async () => {
         shutDown();
+        // Whoever asked is told of the drain, which begins within this turn of the event loop.
+        await nextTurn();
         return { status: 202, json: drainView(await drainProgress()) };
       },
     },

@@ -171,6 +171,8 @@ export class WorkerPool implements Service {
     }
     const commit = async (): Promise<void> => {
       this.#plan = plan;
+      // The configuration says it again, as in the workers that run.
+      this.#logLevel = undefined;
       this.#listeners = next.listeners;
       this.#sockets.add(opened);
       this.#sockets.keepOnly(next.listeners);
