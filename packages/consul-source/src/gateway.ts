@@ -5,6 +5,8 @@ import type { AgentOptions } from './agent.ts';
 import { definitionOf } from './definition.ts';
 import { listenerSource } from './listener-source.ts';
 import { Warnings } from './warnings.ts';
+import { withRouteDefaults } from './route-defaults.ts';
+import type { RouteDefaults } from './route-defaults.ts';
 import { registrationOf } from './registration.ts';
 import type { RegisterOptions, RegistrationBody } from './registration.ts';
 import { registrationService } from './registration-service.ts';
@@ -25,6 +27,8 @@ export interface ConsulOptions extends AgentOptions {
    * since a deny intention for callers of the peer would then have no effect at a destination that is an Envoy.
    */
   readonly httpExports?: HttpExports;
+  /** What every route has beside what Consul says of it; nothing when absent. */
+  readonly routes?: RouteDefaults;
 }
 
 /** The parts of a mesh gateway that Consul configures. Each opens and closes its own sockets: 27 at most, all together. */
@@ -56,13 +60,16 @@ export function consulParts(options: ConsulOptions): ConsulParts {
   const warnings = new Warnings();
   const expected = definitionOf(body && asRegistered(body));
   return {
-    routes: routeSource({
-      agent: options,
-      preset,
-      warnings,
-      ...(expected === undefined ? {} : { expected }),
-      ...(httpExports === undefined ? {} : { httpExports }),
-    }),
+    routes: withRouteDefaults(
+      routeSource({
+        agent: options,
+        preset,
+        warnings,
+        ...(expected === undefined ? {} : { expected }),
+        ...(httpExports === undefined ? {} : { httpExports }),
+      }),
+      options.routes,
+    ),
     listeners: listenerSource({ agent: options, ...named, meanwhile: expected?.listeners ?? [] }),
     registration: registrationService({
       agent: options,

@@ -2,13 +2,14 @@ import { resolve } from 'node:path';
 import { ConfigProblems } from '@meshgate/core';
 import type { Problem } from '@meshgate/core';
 import { errorOf } from '@meshgate/core/parts';
-import { openValue } from '@meshgate/documents';
+import { openValue, readBackendDrain, readHealthCheck } from '@meshgate/documents';
 import type { Field } from '@meshgate/documents';
 import type { HttpExports } from '@meshgate/mesh';
 import type { ConsulOptions } from './gateway.ts';
 import type { RegisterOptions } from './registration.ts';
 import { readBundles } from './peering/peer-trust.ts';
 import type { TrustBundles } from './peering/peer-trust.ts';
+import type { RouteDefaults } from './route-defaults.ts';
 import type { CredentialOptions } from './sidecar/credentials.ts';
 import { tlsProblems } from './tls-files.ts';
 import { readToken } from './token.ts';
@@ -53,6 +54,8 @@ export interface ConsulSettings {
   readonly httpExports?: HttpExports;
   /** Sidecars only: files or folders with the roots of peers, by peer, for a token without `peering:read`; see `CredentialOptions`. */
   readonly trustBundles?: TrustBundles;
+  /** What every route of the gateway has beside what Consul says of it; nothing when absent. */
+  readonly routes?: RouteDefaults;
   /** Registers the gateway with the agent; absent: it is registered by somebody else, or needs not be. */
   readonly register?: RegisterOptions;
 }
@@ -70,12 +73,26 @@ export function parseSettings(config: unknown): ConsulSettings {
   const register = readRegister(fields?.get('register'));
   const httpExports = fields?.get('httpExports')?.oneOf(['refuse', 'passthrough']);
   const trustBundles = stringsByName(fields?.get('trustBundles'));
+  const routes = readRouteDefaults(fields?.get('routes'));
   if (problems.length > 0) throw new ConfigProblems(problems);
   return {
     ...strings,
     ...(trustBundles === undefined ? {} : { trustBundles }),
     ...(httpExports === undefined ? {} : { httpExports }),
     ...(register === undefined ? {} : { register }),
+    ...(routes === undefined ? {} : { routes }),
+  };
+}
+
+function readRouteDefaults(field: Field | undefined): RouteDefaults | undefined {
+  const fields = field?.record(ROUTES);
+  if (fields === undefined) return undefined;
+  const retries = fields.get('retryBeforeFirstByte')?.boolean() === true;
+  return {
+    ...readHealthCheck(fields.get('healthCheck'), (text) => ({ kind: 'value', value: text.toLowerCase() })),
+    ...readBackendDrain('onBackendRemoved', fields.get('onBackendRemoved')),
+    ...readBackendDrain('onBackendDown', fields.get('onBackendDown')),
+    ...(retries && { retryBeforeFirstByte: true }),
   };
 }
 
@@ -137,7 +154,14 @@ const STRINGS = [
 
 const REGISTER_STRINGS = ['service', 'id', 'address', 'wanAddress', 'readyUrl', 'deregisterAfterCritical'] as const;
 
-const SETTINGS = optional([...STRINGS, 'httpExports', 'trustBundles', 'register'] as const);
+const SETTINGS = optional([...STRINGS, 'httpExports', 'trustBundles', 'register', 'routes'] as const);
+/** Keys of `routes`. */
+const ROUTES: Readonly<Record<keyof RouteDefaults, 'optional'>> = optional([
+  'healthCheck',
+  'onBackendRemoved',
+  'onBackendDown',
+  'retryBeforeFirstByte',
+] as const);
 const REGISTER = optional([...REGISTER_STRINGS, 'bindAddresses', 'exposeServers'] as const);
 
 function optional<Key extends string>(keys: readonly Key[]): Readonly<Record<Key, 'optional'>> {

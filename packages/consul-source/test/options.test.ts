@@ -1,12 +1,14 @@
 import { mkdirSync, mkdtempSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { ConfigProblems } from '@meshgate/core';
+import { ConfigProblems, staticSource } from '@meshgate/core';
+import type { Route } from '@meshgate/core';
 import { fakeHost } from '@meshgate/testkit';
 import { describe, expect, it } from 'vitest';
 import { certificateAuthority } from '@meshgate/testkit';
 import { consulPlugin, fileProblems, optionsOf, parseSettings } from '../src/index.ts';
 import { durationMs } from '../src/records.ts';
+import { withRouteDefaults } from '../src/route-defaults.ts';
 
 describe('the settings of the Consul source', () => {
   it('are all named at once when they are wrong, with the key that was meant', () => {
@@ -24,6 +26,36 @@ describe('the settings of the Consul source', () => {
       'register.bindAddresses: expected a mapping, found the number 5',
       'register.exposeServers: expected true or false, found "yes"',
     ]);
+  });
+
+  it('may give all routes what Consul has no word for', async () => {
+    const { routes } = parseSettings({
+      routes: {
+        healthCheck: { interval: '10s' },
+        onBackendRemoved: 'drain',
+        onBackendDown: 'keep',
+        retryBeforeFirstByte: true,
+      },
+    });
+    expect(routes).toEqual({
+      healthCheck: { kind: 'tcp', intervalMs: 10_000, timeoutMs: 2_000, rise: 2, fall: 3 },
+      onBackendRemoved: { graceMs: 30_000, spreadMs: 5_000 },
+      retryBeforeFirstByte: true,
+    });
+    const wrong = { routes: { healthCheck: { kind: 'http' }, onBackendDown: 'cut', limits: {} } };
+    expect(problemsOf(() => parseSettings(wrong))).toHaveLength(3);
+    const route: Route = { name: 'db', serverNames: ['db.internal'], backends: [] };
+    const inner = staticSource('consul', [route]);
+    const { signal } = new AbortController();
+    const [bare, own] = await Promise.all(
+      [inner, withRouteDefaults(inner, routes)].map(async (source) => {
+        for await (const snapshot of source.watch(signal)) return snapshot;
+        throw new Error('expected a snapshot, found none');
+      }),
+    );
+    expect(own?.routes).toEqual([{ ...route, ...routes }]);
+    expect(own?.version).not.toBe(bare?.version);
+    expect(withRouteDefaults(inner, {})).toBe(inner);
   });
 
   it.each([undefined, null, {}])('may be %j', (config) => {

@@ -23,5 +23,10 @@ export type { WatchStep } from './watch-path.ts';
 // Lists of addresses that access rules name.
 export { AddressListFiles, addressListProblems } from './address-list-files.ts';
 
+// Settings of routes that sources of several kinds have.
+export { BACKEND_DRAIN_KEYS, BACKEND_DRAINS, readBackendDrain } from './backend-drain.ts';
+export { HEALTH_CHECK_KEYS, readHealthCheck } from './health-check.ts';
+export { parseTimeout } from './timeout.ts';
+
 // Rates of limits.
 export { parseRate, RATE_FORM } from './rate.ts';

@@ -4,11 +4,10 @@ import { describe, expect, it } from 'vitest';
 import { parse } from 'yaml';
 import { parseFileSourceConfig, parseRouteFile } from '../src/index.ts';
 import { BACKEND_KEYS } from '../src/routes/backend.ts';
-import { BACKEND_DRAIN_KEYS, BACKEND_DRAINS } from '../src/routes/backend-drain.ts';
+import { BACKEND_DRAIN_KEYS, BACKEND_DRAINS, HEALTH_CHECK_KEYS } from '@meshgate/documents';
 import { BALANCES } from '../src/routes/balance.ts';
 import { EGRESS_KEYS } from '../src/routes/egress.ts';
 import { FAILOVER_KEYS } from '../src/routes/failover.ts';
-import { HEALTH_CHECK_KEYS } from '../src/routes/health-check.ts';
 import { FILE_KEYS, ROUTE_KEYS } from '../src/routes/route-file.ts';
 import { ACCESS_KEYS, LIMIT_KEYS } from '../src/routes/rules.ts';
 

@@ -1,6 +1,5 @@
 import type { Route } from '@meshgate/core';
-import type { Field } from '@meshgate/documents';
-import { parseTimeout } from './route-duration.ts';
+import { type Field, parseTimeout } from '@meshgate/documents';
 
 /** Keys of `failover`. */
 export const FAILOVER_KEYS = { minHealthy: 'optional', returnAfter: 'optional' } as const;

@@ -1,15 +1,19 @@
 import { formatProblem, type Problem, type Route } from '@meshgate/core';
-import { type Field, openDocument, type Parsed } from '@meshgate/documents';
-import { readBackendDrain } from './backend-drain.ts';
+import {
+  type Field,
+  openDocument,
+  type Parsed,
+  parseTimeout,
+  readBackendDrain,
+  readHealthCheck,
+} from '@meshgate/documents';
 import { readBalance } from './balance.ts';
 import { type RouteClaim, contested } from './claim.ts';
 import { readDestination } from './egress.ts';
 import { readFailover } from './failover.ts';
-import { readHealthCheck } from './health-check.ts';
 import { readUse } from './part-use.ts';
-import { parseTimeout } from './route-duration.ts';
 import { readAccess, readLimits, readProxyProtocol } from './rules.ts';
-import { parseServerName } from './server-name.ts';
+import { parseExactName, parseServerName } from './server-name.ts';
 
 /** What a route file says. */
 export interface RouteFile {
@@ -109,7 +113,7 @@ function readRoute(route: Field, file: string, claims: RouteClaim[]): Route | un
     ...readRetry(fields),
     ...readBackendDrain('onBackendRemoved', fields.get('onBackendRemoved')),
     ...readBackendDrain('onBackendDown', fields.get('onBackendDown')),
-    ...readHealthCheck(fields.get('healthCheck')),
+    ...readHealthCheck(fields.get('healthCheck'), parseExactName),
     ...readFailover(fields.get('failover')),
     ...readUse(fields.get('use')),
     ...readAccess(fields.get('access'), file),

@@ -1,8 +1,7 @@
 import { dirname, isAbsolute, join } from 'node:path';
 import type { AccessRules, Backend, Rate, Route, RouteLimits } from '@meshgate/core';
 import { ADDRESS_OR_BLOCK_FORM, isAddressOrBlock } from '@meshgate/core/parts';
-import { type Field, type Parsed, parseRate, RATE_FORM } from '@meshgate/documents';
-import { parseTimeout } from './route-duration.ts';
+import { type Field, type Parsed, parseRate, parseTimeout, RATE_FORM } from '@meshgate/documents';
 
 /** Keys of `access`. */
 export const ACCESS_KEYS = {

@@ -14,6 +14,11 @@ export function parseServerName(text: string): Parsed<string> {
   return { kind: 'refused', expected: `${NAME_FORM}${ascii(host)}` };
 }
 
+/** A name that a client sends: no pattern. */
+export function parseExactName(text: string): Parsed<string> {
+  return text.startsWith('*') ? { kind: 'refused', expected: 'a host name' } : parseServerName(text);
+}
+
 /**
  * Whether `name` is a host name: labels of letters, digits, hyphens and, as many internal names have them, underscores; 63
  * bytes a label and 253 in all (RFC 1035, section 2.3.4). In lower case, without a trailing dot.

@@ -1,7 +1,7 @@
 import { DEFAULT_DRAIN } from '@meshgate/core';
 import type { BackendDrain, Route } from '@meshgate/core';
-import type { Field, Parsed } from '@meshgate/documents';
-import { parseTimeout } from './route-duration.ts';
+import type { Field, Parsed } from './field.ts';
+import { parseTimeout } from './timeout.ts';
 
 /** Values of `onBackendRemoved` and `onBackendDown`, beside times of their own. */
 export const BACKEND_DRAINS = ['keep', 'drain', 'close'] as const;

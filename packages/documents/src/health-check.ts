@@ -1,7 +1,6 @@
 import type { HealthCheck, Route } from '@meshgate/core';
-import type { Field } from '@meshgate/documents';
-import { parseTimeout } from './route-duration.ts';
-import { parseServerName } from './server-name.ts';
+import type { Field, Parsed } from './field.ts';
+import { parseTimeout } from './timeout.ts';
 
 /** Keys of `healthCheck`. */
 export const HEALTH_CHECK_KEYS = {
@@ -20,15 +19,22 @@ const DEFAULTS: HealthCheck = { kind: 'tcp', intervalMs: 5_000, timeoutMs: 2_000
 /** Checks in a row. */
 const MAX_CHECKS = 1_000;
 
-/** How the backends of a route are checked; `{}` when it says nothing of that. */
-export function readHealthCheck(field: Field | undefined): Pick<Route, 'healthCheck'> {
+/**
+ * How the backends of a route are checked; `{}` when it says nothing of that.
+ *
+ * @param parseName reads the name that a check of kind `tls` sends
+ */
+export function readHealthCheck(
+  field: Field | undefined,
+  parseName: (text: string) => Parsed<string>,
+): Pick<Route, 'healthCheck'> {
   const fields = field?.record(HEALTH_CHECK_KEYS);
   if (fields === undefined) return {};
   const kind = fields.get('kind')?.oneOf(['tcp', 'tls']) ?? DEFAULTS.kind;
   const serverName = fields.get('serverName');
   if (serverName !== undefined && kind === 'tcp')
     serverName.refuse('a server name is sent by checks of kind: tls only');
-  const named = serverName?.parsed(parseExactName);
+  const named = serverName?.parsed(parseName);
   const slowStartMs = fields.get('slowStart')?.parsed(parseTimeout);
   const whenAllDown = fields.get('whenAllDown')?.oneOf(['try', 'refuse']);
   const healthCheck: HealthCheck = {
@@ -42,8 +48,4 @@ export function readHealthCheck(field: Field | undefined): Pick<Route, 'healthCh
     ...(whenAllDown !== undefined && { whenAllDown }),
   };
   return { healthCheck };
-}
-
-function parseExactName(text: string): ReturnType<typeof parseServerName> {
-  return text.startsWith('*') ? { kind: 'refused', expected: 'a host name' } : parseServerName(text);
 }

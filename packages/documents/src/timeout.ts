@@ -1,4 +1,5 @@
-import { DURATION_FORM, MAX_TIMER_MS, type Parsed, parseDuration } from '@meshgate/documents';
+import { DURATION_FORM, MAX_TIMER_MS, parseDuration } from './duration.ts';
+import type { Parsed } from './field.ts';
 
 /** A time that a timer can wait for, in milliseconds. */
 export function parseTimeout(text: string): Parsed<number> {
