@@ -1,3 +1,4 @@
+import { access } from 'node:fs/promises';
 import { needs, rawClient, tlsBackend, tlsClient } from '@meshgate/testkit';
 import { selfTest as epollTest } from '@meshgate/epoll-transport';
 import { PartsCollector } from '@meshgate/core/parts';
@@ -8,6 +9,7 @@ import { changeText, flatSettings, planReload } from '../src/run/reload-plan.ts'
 import { reloaded } from '../src/run/setting-effects.ts';
 import { gatewayFolder, meshgate, routesTo, startGateway, TEST_CONFIG } from './daemon.ts';
 import type { ReadyDaemon } from './daemon.ts';
+import { freePorts } from './sidecar/agent.ts';
 
 const BASE = {
   listeners: [{ name: 'main', address: '127.0.0.1', port: 8443 }],
@@ -272,6 +274,63 @@ describe('a gateway that drains', () => {
     expect(await gateway.ended).toBe(0);
   });
 });
+
+describe.each([1, 2])('a reload of which the last part fails, with workers: %i', (workers) => {
+  it(
+    'leaves everything as it was: what was opened for it is closed, and no limit holds',
+    { timeout: 30_000 },
+    async () => {
+      await using api = await tlsBackend('api.example.com');
+      await using files = await gatewayFolder([api], { workers });
+      await files.write('silent.mjs', SILENT_SOURCE);
+      await using gateway = await startGateway(`${files.path}/meshgate.yaml`);
+      const [port = 0] = await freePorts(1);
+      const path = `${files.path}/second.sock`;
+      const second = [
+        { name: 'second', address: '127.0.0.1', port },
+        { name: 'third', address: `unix:${path}` },
+      ];
+      await files.write('meshgate.yaml', {
+        ...TEST_CONFIG,
+        workers,
+        listeners: [...TEST_CONFIG.listeners, ...second],
+        sources: [...TEST_CONFIG.sources, { use: './silent.mjs' }],
+        limits: { connections: workers },
+        drain: { grace: '1s' },
+      });
+      const before = (await gateway.ask('/reload')).json;
+      expect(await reloading(gateway)).toMatchObject({
+        status: 409,
+        json: { error: expect.stringContaining('silent') },
+      });
+      expect((await gateway.ask('/reload')).json).toEqual(before);
+      expect((await gateway.ask('/listeners')).json).toMatchObject({ listeners: [{ name: 'main' }] });
+      await expect(rawClient({ host: '127.0.0.1', port })).rejects.toThrow('ECONNREFUSED');
+      await expect(access(path)).rejects.toThrow('ENOENT');
+      const clients = await Promise.all([1, 2, 3, 4].map(() => tlsClient(gateway.address, 'api.example.com')));
+      for (const client of clients) {
+        expect(await client.say('as before')).toBe('as before');
+        await client[Symbol.asyncDispose]();
+      }
+      // It can still be put into use without what was wrong with it.
+      await files.write('meshgate.yaml', { ...TEST_CONFIG, workers, listeners: [...TEST_CONFIG.listeners, ...second] });
+      expect(await reloading(gateway)).toMatchObject({ status: 200 });
+      for (const address of [
+        { host: '127.0.0.1', port },
+        { host: `unix:${path}`, port: 0 },
+      ]) {
+        await using client = await tlsClient(address, 'api.example.com');
+        expect(await client.say('hello')).toBe('hello');
+      }
+    },
+  );
+});
+
+/** It never says anything. */
+const SILENT_SOURCE = `
+export default { name: 'silent', install: (host) => host.addSource({ name: 'silent', async *watch(signal) {
+  await new Promise((resolve) => signal.addEventListener('abort', resolve, { once: true }));
+} }) };`;
 
 describe('meshgate reload', () => {
   it('prints what has changed; --check --against prints it before', async () => {
