@@ -11,6 +11,8 @@ export interface Target {
   readonly what: string;
   readonly address: Endpoint;
   readonly serverName: string;
+  /** Why it is dialled rather than another address: the mesh gateway mode of a sidecar. */
+  readonly way?: string;
   /** No service has the name: that whoever answers refuses it is a good sign. */
   readonly isMadeUp: boolean;
 }
@@ -94,7 +96,8 @@ export function gapsIn({ routes }: Pick<RouteTableView, 'routes'>): readonly Fin
 const LEADS_TO_GATEWAYS: ReadonlySet<string> = new Set(['remote-datacenter', 'imported-service']);
 
 /** What an attempt means. Pure. */
-export function reachFinding({ what, address, serverName, isMadeUp }: Target, outcome: Probe, now: Date): Finding {
+export function reachFinding(target: Target, outcome: Probe, now: Date): Finding {
+  const { what, address, serverName, isMadeUp, way } = target;
   const check = `${what}: backend ${formatEndpoint(address)} for ${serverName}`;
   switch (outcome.kind) {
     case 'tls':
@@ -149,8 +152,11 @@ export function reachFinding({ what, address, serverName, isMadeUp }: Target, ou
       return {
         check,
         outcome: 'failed',
-        found: UNREACHABLE[outcome.code] ?? outcome.code,
-        advice: adviceFor(outcome.code),
+        found: `${UNREACHABLE[outcome.code] ?? outcome.code}${way === undefined ? '' : `; ${way}`}`,
+        advice:
+          way === undefined
+            ? adviceFor(outcome.code)
+            : `correct the mode where it is set, or ${adviceFor(outcome.code)}`,
       };
   }
 }

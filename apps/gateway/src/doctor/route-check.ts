@@ -66,11 +66,19 @@ function backendFindings(check: string, backends: ExplainedBackends, evidence: s
 /** Every backend of the name, to be tried with it. Pure. */
 export function targetsOfName(explanation: Explanation): readonly Target[] {
   if (!explanation.found) return [];
-  const { serverName, route, backends } = explanation;
+  const { serverName, route, backends, origin = {} } = explanation;
+  const way = wayOf(origin);
   return backends.map(({ host, port }) => ({
     what: `route ${route}`,
     address: { host, port },
     serverName,
     isMadeUp: false,
+    ...(way !== undefined && { way }),
   }));
+}
+
+/** Of an upstream of a sidecar. */
+function wayOf({ path, mode, decidedBy }: Readonly<Record<string, string>>): string | undefined {
+  if (path === undefined || mode === undefined) return undefined;
+  return `its mesh gateway mode is ${mode}${decidedBy === undefined ? '' : ` (${decidedBy})`}, so that the way is ${path}`;
 }

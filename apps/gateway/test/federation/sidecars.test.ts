@@ -1,10 +1,13 @@
 import { createPrivateKey } from 'node:crypto';
+import { text } from 'node:stream/consumers';
+import { fileURLToPath } from 'node:url';
 import { mkdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { formatEndpoint } from '@meshgate/core';
 import { certificateAuthority, tlsClient } from '@meshgate/testkit';
 import type { CertificateAuthority, IssuedCertificate, LeafOptions, Peer, Validity } from '@meshgate/testkit';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import type { Finding } from '../../src/live-check/finding.ts';
 import { Belongings, temporaryFolder } from './belongings.ts';
 import { describeInNetworks } from './consul.ts';
 import type { DaemonProcess, LogLine } from './daemon.ts';
@@ -14,6 +17,7 @@ import { carriedOn, DB_THERE, FAR_WAN, SidecarMesh, WEB } from './sidecar-mesh.t
 import type { Modes } from './sidecar-mesh.ts';
 import { Stream } from './stream.ts';
 
+const MAIN = fileURLToPath(new URL('../../dist/main.js', import.meta.url));
 const SET_UP_MS = 120_000;
 // What one datacenter writes is replicated to the other within seconds.
 const REPLICATED_MS = 60_000;
@@ -91,6 +95,29 @@ describeInNetworks('sidecars in two datacenters, federated through their gateway
       for (const other of [NEAR, FAR, FAR_WAN].filter((one) => one !== to))
         expect(await machine.inside.probe(other)).toBe('ENETUNREACH');
     });
+  });
+
+  it('in a mode that leads nowhere: meshgate doctor names the mode, and where it is set', async () => {
+    const { machine } = mesh;
+    await mesh.configure({ 'service-defaults': 'none' });
+    await machine.reaches(NEAR.host);
+    const name = mesh.federation.nameOf('db', mesh.federation.two);
+    await eventually(
+      'a first failure that names the mode',
+      async () => {
+        const args = ['doctor', name, '--admin', 'http://127.0.0.1:19000', '--json'];
+        const child = machine.namespace.spawn([process.execPath, MAIN, ...args], ['ignore', 'pipe', 'inherit']);
+        const said = JSON.parse(child.stdout === null ? '' : await text(child.stdout)) as {
+          readonly findings: readonly Finding[];
+        };
+        const failed = said.findings.find(({ outcome }) => outcome === 'failed');
+        expect(failed?.found).toMatch(
+          /no way there \(ENETUNREACH\); its mesh gateway mode is none \(.*service-defaults\/web.*direct/,
+        );
+        return true;
+      },
+      REPLICATED_MS,
+    );
   });
 
   describe('that may reach everything', () => {
