@@ -101,28 +101,7 @@ export function reachFinding(target: Target, outcome: Probe, now: Date): Finding
   const check = `${what}: backend ${formatEndpoint(address)} for ${serverName}`;
   switch (outcome.kind) {
     case 'tls':
-      if (outcome.validFrom > now)
-        return {
-          check,
-          outcome: 'failed',
-          found: `TLS of ${outcome.subject}, whose certificate begins only on ${outcome.validFrom.toISOString()}`,
-          advice: 'set the clocks: that of this machine, or that of whoever has issued it',
-        };
-      if (outcome.isForOthers && !isMadeUp && outcome.validTo > now)
-        return {
-          check,
-          outcome: 'warning',
-          found: `TLS of ${outcome.subject}, whose certificate is not for ${serverName}`,
-          advice: 'another application listens at this address, or another route takes the name (see the lines above)',
-        };
-      return outcome.validTo > now
-        ? { check, outcome: 'ok', found: `TLS of ${outcome.subject}` }
-        : {
-            check,
-            outcome: 'failed',
-            found: `TLS of ${outcome.subject}, whose certificate expired on ${outcome.validTo.toISOString()}`,
-            advice: 'renew that certificate',
-          };
+      return tlsFinding({ ...target, check }, outcome, now);
     case 'alert':
       return alertFinding(check, outcome.alert, isMadeUp);
     case 'closed':
@@ -159,6 +138,35 @@ export function reachFinding(target: Target, outcome: Probe, now: Date): Finding
             : `correct the mode where it is set, or ${adviceFor(outcome.code)}`,
       };
   }
+}
+
+function tlsFinding(
+  { check, serverName, isMadeUp }: Target & { readonly check: string },
+  outcome: Extract<Probe, { readonly kind: 'tls' }>,
+  now: Date,
+): Finding {
+  if (outcome.validFrom > now)
+    return {
+      check,
+      outcome: 'failed',
+      found: `TLS of ${outcome.subject}, whose certificate begins only on ${outcome.validFrom.toISOString()}`,
+      advice: 'set the clocks: that of this machine, or that of whoever has issued it',
+    };
+  if (outcome.isForOthers && !isMadeUp && outcome.validTo > now)
+    return {
+      check,
+      outcome: 'warning',
+      found: `TLS of ${outcome.subject}, whose certificate is not for ${serverName}`,
+      advice: 'another application listens at this address, or another route takes the name (see the lines above)',
+    };
+  return outcome.validTo > now
+    ? { check, outcome: 'ok', found: `TLS of ${outcome.subject}` }
+    : {
+        check,
+        outcome: 'failed',
+        found: `TLS of ${outcome.subject}, whose certificate expired on ${outcome.validTo.toISOString()}`,
+        advice: 'renew that certificate',
+      };
 }
 
 function alertFinding(check: string, alert: string, isMadeUp: boolean): Finding {
