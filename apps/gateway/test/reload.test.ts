@@ -309,7 +309,7 @@ describe.each([1, 2])('a reload of which the last part fails, with workers: %i',
       await expect(access(path)).rejects.toThrow('ENOENT');
       const clients = await Promise.all([1, 2, 3, 4].map(() => tlsClient(gateway.address, 'api.example.com')));
       for (const client of clients) {
-        expect(await client.say('as before')).toBe('as before');
+        expect(await client.echo('as before')).toBe('as before');
         await client[Symbol.asyncDispose]();
       }
       // It can still be put into use without what was wrong with it.
@@ -320,7 +320,7 @@ describe.each([1, 2])('a reload of which the last part fails, with workers: %i',
         { host: `unix:${path}`, port: 0 },
       ]) {
         await using client = await tlsClient(address, 'api.example.com');
-        expect(await client.say('hello')).toBe('hello');
+        expect(await client.echo('hello')).toBe('hello');
       }
     },
   );

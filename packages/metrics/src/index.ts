@@ -13,4 +13,4 @@ export type { Build } from './process-metrics.ts';
 export { prometheusObserver } from './prometheus-observer.ts';
 export type { PrometheusObserverOptions } from './prometheus-observer.ts';
 export { carrierVitals, gatewayVitals } from './vital-metrics.ts';
-export type { BackendCount, CarrierVitals, GatewayVitals, Usage } from './vital-metrics.ts';
+export type { BackendCount, CarrierVitals, GatewayVitals } from './vital-metrics.ts';

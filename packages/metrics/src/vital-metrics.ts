@@ -1,3 +1,4 @@
+import type { PipeUsage } from '@meshgate/core';
 import type { Registry } from 'prom-client';
 import type { MetricDefinition } from './metrics.ts';
 import { METRICS } from './metrics.ts';
@@ -32,20 +33,12 @@ export interface GatewayVitals {
   };
 }
 
-/** Something of which there is only so much, in one process. */
-export interface Usage {
-  /** At the moment. */
-  readonly used: number;
-  /** At most. */
-  readonly limit: number;
-}
-
 /** What a process that carries connections uses, asked at each scrape. Over several workers it is added up. */
 export interface CarrierVitals {
   /** Connections whose ClientHello is not complete yet; absent where nobody counts them. */
   pendingHellos(): number | undefined;
   /** Pipes of its transport; absent where it has none. */
-  pipes(): Usage | undefined;
+  pipes(): PipeUsage | undefined;
 }
 
 /**
