@@ -282,12 +282,20 @@ function jsonOf(text: string): unknown {
   }
 }
 
-/** In words: what OpenSSL says of an answer that is no TLS begins with a number and ends with the name of a function. */
+/** In words, where those of a library do not say what has happened. */
 function whyUnreachable(reason: unknown): string {
-  if (codeOf(reason) === 'ERR_SSL_WRONG_VERSION_NUMBER')
-    return 'expected TLS, found another protocol: http:// may be meant';
+  const inWords = REASONS[String(codeOf(reason))];
+  if (inWords !== undefined) return inWords;
   return reason instanceof Error ? reason.message || reason.name : String(reason);
 }
+
+const REASONS: Readonly<Record<string, string>> = {
+  // It begins with a number and ends with the name of a function of OpenSSL.
+  ERR_SSL_WRONG_VERSION_NUMBER: 'expected TLS, found another protocol: http:// may be meant',
+  UND_ERR_HEADERS_TIMEOUT: 'the connection stands, and no answer came in time',
+  UND_ERR_BODY_TIMEOUT: 'the answer began, and did not go on',
+  UND_ERR_CONNECT_TIMEOUT: 'no connection within 5 s: a firewall may drop packets',
+};
 
 function codeOf(reason: unknown): unknown {
   return reason instanceof Error && 'code' in reason ? reason.code : undefined;

@@ -8,8 +8,8 @@ import type { Endpoint } from '@meshgate/core';
 import { rawClient, silentAddress, standInAgent, tlsBackend, tlsClient } from '@meshgate/testkit';
 import type { StandInAgent, StandInFault, StandInMesh } from '@meshgate/testkit';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import type { LogLine } from '../daemon.ts';
-import { TEST_CONFIG } from '../daemon.ts';
+import type { LogLine, ReadyDaemon } from '../daemon.ts';
+import { startGateway, TEST_CONFIG } from '../daemon.ts';
 import { CAUSES } from './causes.ts';
 import type { AlertName } from './alerts.ts';
 import type { Cause, CauseName } from './causes.ts';
@@ -434,6 +434,49 @@ describe('a bad night', () => {
       for (const socket of sockets) socket.destroy();
     });
 
+    it(CAUSES.agentSilent.cause, { timeout: 60_000 }, async () => {
+      await using agent = await agentOf();
+      agent.misbehave({ kind: 'silence' });
+      await using silentNight = await startNight(
+        {
+          ...TEST_CONFIG,
+          sources: [
+            { use: 'file', path: 'well.yaml' },
+            { use: 'consul', address: agent.address },
+          ],
+        },
+        () => ({}),
+        startListening,
+      );
+      const line = await silentNight.gateway.line(({ source, level }) => source === 'consul' && level === 'warn');
+      expect(line['msg']).toMatch(/Consul agent at .*: the connection stands, and no answer came in time/);
+      await silentNight.fires('MeshgateSourceFailing', /source="consul"/);
+      expect(await silentNight.serve(WELL)).toBe('through the night');
+      agent.misbehave(undefined);
+      await silentNight.gateway.said('ready');
+      expect(await silentNight.standing.say('still here')).toBe('still here');
+    });
+
+    it(CAUSES.workerKilled.cause, { timeout: 60_000 }, async () => {
+      await using pool = await startNight(
+        { ...TEST_CONFIG, workers: 2, sources: [{ use: 'file', path: 'well.yaml' }] },
+        () => ({}),
+      );
+      const { pid } = pool.gateway;
+      // Scraped before it happens, as by Prometheus: a counter that begins at one has not grown.
+      const firing = pool.fires('MeshgateServiceFailed', /service="workers"/);
+      await until(async () => (await (await fetch(new URL('/metrics', pool.gateway.admin))).text()) !== '');
+      const [victim] = readFileSync(`/proc/${pid}/task/${pid}/children`, 'utf8').trim().split(' ');
+      process.kill(Number(victim), 'SIGKILL');
+      const line = await pool.gateway.line(({ service }) => service === 'workers');
+      expect(line['msg']).toMatch(/worker \d \(pid \d+\) was killed by SIGKILL; restarting/);
+      expect(await pool.serve(WELL)).toBe('through the night');
+      await firing;
+      await until(async () =>
+        /^meshgate_workers 2$/m.test(await (await fetch(new URL('/metrics', pool.gateway.admin))).text()),
+      );
+    });
+
     it(CAUSES.signals.cause, async () => {
       for (const signal of ['SIGUSR1', 'SIGHUP', 'SIGPIPE', 'SIGHUP', 'SIGWINCH'] as const)
         night.gateway.signal(signal);
@@ -451,6 +494,14 @@ describe('a bad night', () => {
     });
   });
 });
+
+/** Starts a gateway that does not get ready, and waits until it listens. */
+async function startListening(config: string): Promise<ReadyDaemon> {
+  const gateway = await startGateway(config, 'started');
+  const { msg } = await gateway.line(({ listener }) => listener === 'main');
+  const [, host = '', port = ''] = /listening on (\S+):(\d+)$/.exec(String(msg)) ?? [];
+  return Object.assign(gateway, { address: { host, port: Number(port) } });
+}
 
 function isTrouble(line: LogLine): boolean {
   return line['level'] === 'warn' || line['level'] === 'error' || line['code'] !== undefined;
