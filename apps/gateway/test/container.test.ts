@@ -26,7 +26,7 @@ const SCRIPT = `set -e
 findmnt -rno TARGET,FSTYPE | while read -r target type; do
   case "$type" in proc|sysfs|cgroup*|devtmpfs|devpts) ;; *) mount -o remount,ro,bind "$target" 2>/dev/null || true ;; esac
 done
-exec env -i TMPDIR=/nowhere setpriv --reuid 54321 --regid 54321 --clear-groups --no-new-privs "$@"`;
+exec env -i TMPDIR=/nowhere KUBERNETES_SERVICE_HOST=10.96.0.1 setpriv --reuid 54321 --regid 54321 --clear-groups --no-new-privs "$@"`;
 
 interface Contained extends ReadyDaemon {
   /** Of its process 1. */
@@ -65,6 +65,7 @@ needs('netns', containersAvailable())('a gateway in a container that can write n
     await using files = await folderFor(api, settings);
     await using gateway = await startContained(files);
     expect(await gateway.said('started')).toMatchObject({ pid: 1 });
+    await gateway.line(({ level, msg }) => level === 'warn' && String(msg).startsWith('drain.delay is 0 in a pod'));
     expect(await served(gateway)).toBe('hello');
     gateway.send('SIGTERM');
     expect(await gateway.ended).toBe(0);

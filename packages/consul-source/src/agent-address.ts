@@ -27,6 +27,7 @@ export type AgentAddress =
 
 /** Reads `http://HOST:PORT`, `https://…`, `HOST:PORT`, each with a path or `user:password@` if need be, or `unix:///PATH`. Pure. */
 export function parseAgentAddress(address: string): AgentAddress {
+  if (address === 'unix://') return invalid(address, '');
   if (address.startsWith('unix://'))
     return { kind: 'address', origin: 'http://localhost', prefix: '', socketPath: address.slice(7), shown: address };
   const withScheme = /^[a-z]+:\/\//i.test(address) ? address : `http://${address}`;
@@ -36,13 +37,22 @@ export function parseAgentAddress(address: string): AgentAddress {
   if (url.search !== '' || url.hash !== '') return invalid(address, ', where a query has no place');
   const { origin, pathname, username, password } = url;
   const prefix = pathname.replace(/\/+$/, '');
-  const auth = username === '' ? {} : { auth: `${decodeURIComponent(username)}:${decodeURIComponent(password)}` };
-  return { kind: 'address', origin, prefix, ...auth, shown: address.replace(/\/\/[^/@]*@/, '//') };
+  const auth = username === '' ? {} : { auth: `${unescaped(username)}:${unescaped(password)}` };
+  return { kind: 'address', origin, prefix, ...auth, shown: address.replace(/\/\/[^/]*@/, '//') };
+}
+
+/** A password may hold a percent sign that begins no escape. */
+function unescaped(text: string): string {
+  try {
+    return decodeURIComponent(text);
+  } catch {
+    return text;
+  }
 }
 
 /** Without user, password and query, in which secrets stand. */
 function invalid(written: string, hint: string): AgentAddress {
-  const address = written.replace(/[?#].*$/s, '?…').replace(/^([^/]*\/\/)?[^/]*@/, '$1…@');
+  const address = written.replace(/[?#].*$/s, '?…').replace(/^([^/]*\/\/)?.*@/s, '$1…@');
   const reason = `expected an address such as ${DEFAULT_ADDRESS} or unix:///run/consul.sock, found ${address}${hint}`;
   return { kind: 'invalid', reason, hint };
 }

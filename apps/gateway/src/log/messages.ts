@@ -44,6 +44,13 @@ export const MESSAGES = {
       'A token or certificate that the configuration names cannot be used yet. It is tried again, and `/ready` says why.',
     action: 'Nothing, if somebody writes it, such as an agent of Vault; else write it.',
   },
+  noDrainDelay: {
+    level: 'warn',
+    text: 'drain.delay is 0 in a pod: connections are refused at the start of each drain',
+    meaning:
+      'A pod gets SIGTERM in the moment in which it is removed from its endpoints, and connections still come for some seconds.',
+    action: 'Set `drain.delay: 5s`, and a longer `terminationGracePeriodSeconds`.',
+  },
   cannotStart: {
     level: 'fatal',
     text: 'cannot start: {reason}',

@@ -154,6 +154,8 @@ class Run {
     signals.onUpgrade(() => void this.#upgrade());
     signals.onStray((error, kind) => this.#onStray(error, kind));
     const readiness = this.#readinessLog();
+    if ('KUBERNETES_SERVICE_HOST' in process.env && this.#loaded.config.drain.delayMs === 0)
+      logMessage(this.#logger, 'noDrainDelay');
     for (const problem of this.#loaded.awaited)
       logMessage(this.#logger, 'fileAwaited', { problem: formatProblem(problem) });
     if (!(await this.#start())) return this.#status;

@@ -454,7 +454,7 @@ describe('a bad night', () => {
       expect(await silentNight.serve(WELL)).toBe('through the night');
       agent.misbehave(undefined);
       await silentNight.gateway.said('ready');
-      expect(await silentNight.standing.say('still here')).toBe('still here');
+      expect(await silentNight.standing.echo('still here')).toBe('still here');
     });
 
     it(CAUSES.workerKilled.cause, { timeout: 60_000 }, async () => {
