@@ -1,4 +1,8 @@
-import { execFile } from 'node:child_process';
+import { execFile, spawn } from 'node:child_process';
+import type { ChildProcess } from 'node:child_process';
+import { once } from 'node:events';
+import { connect } from 'node:net';
+import type { Socket } from 'node:net';
 import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
 import { nodeTransport } from '@meshgate/core';
@@ -13,4 +17,53 @@ needs('posix', process.platform !== 'win32' || 'it has no limit of descriptors')
     const command = ['-c', 'ulimit -n 64; exec "$0" "$@"', process.execPath, fixture];
     expect((await promisify(execFile)('sh', command)).stdout).toBe('ECONNREFUSED');
   });
+
+  it('says that descriptors have run out although nobody is dialled, and accepts again when there are some', async () => {
+    const fixture = fileURLToPath(new URL('fixtures/silent-until-exhausted.mjs', import.meta.url));
+    const child = spawn('sh', ['-c', 'ulimit -n 96; exec "$0" "$@"', process.execPath, fixture], {
+      stdio: ['ignore', 'inherit', 'inherit', 'ipc'],
+    });
+    const clients: Socket[] = [];
+    try {
+      const { port } = await said<{ port: number }>(child);
+      const paused = said<Pause>(child);
+      // One after the other: what waits in the queue of a listener that is closed is reset.
+      const crowd = connectOneByOne(port, clients, 96);
+      expect(await paused).toMatchObject({ paused: true, code: 'EMFILE' });
+      await crowd;
+      const resumed = said<Pause>(child, ({ paused: again }) => !again);
+      for (const client of clients) client.destroy();
+      expect(await resumed).toMatchObject({ paused: false });
+    } finally {
+      for (const client of clients) client.destroy();
+      child.disconnect();
+      await once(child, 'exit');
+    }
+  });
 });
+
+interface Pause {
+  readonly paused: boolean;
+  readonly code: string;
+  readonly accepted: number;
+}
+
+/** The next word of a process that is `wanted`. */
+async function said<Word>(child: ChildProcess, wanted: (word: Word) => boolean = () => true): Promise<Word> {
+  for (;;) {
+    const [word] = (await once(child, 'message')) as [Word];
+    if (wanted(word)) return word;
+  }
+}
+
+/** Clients that say nothing, until one is turned away. */
+async function connectOneByOne(port: number, clients: Socket[], most: number): Promise<void> {
+  while (clients.length < most) {
+    const client = connect(port, '127.0.0.1');
+    clients.push(client);
+    const isConnected = await new Promise<boolean>((resolve) => {
+      client.once('connect', () => resolve(true)).on('error', () => resolve(false));
+    });
+    if (!isConnected) return;
+  }
+}

@@ -21,6 +21,8 @@ export interface DialShared {
   readonly deadlines: DeadlinesByLength<NodeDial>;
   /** Of the sockets. */
   readonly highWaterMark: number;
+  /** Told of each socket that is connected. */
+  onConnected(socket: Socket): void;
   /** Told of each failure of the system's. */
   onFailure(cause: NodeJS.ErrnoException): void;
 }
@@ -76,6 +78,7 @@ export class NodeDial implements Dial {
 
   #onConnect(): void {
     this.#end();
+    this.#shared.onConnected(this.#socket);
     this.#resolve(NodeConnection.dialled(this.#socket, this.#to, this.#options.keepAlive));
   }
 

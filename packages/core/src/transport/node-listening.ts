@@ -1,7 +1,8 @@
 import cluster from 'node:cluster';
-import { existsSync, linkSync, renameSync, unlinkSync } from 'node:fs';
+import { closeSync, existsSync, linkSync, openSync, renameSync, unlinkSync } from 'node:fs';
 import net, { Socket } from 'node:net';
 import type { Server } from 'node:net';
+import { devNull } from 'node:os';
 import { dirname, join } from 'node:path';
 import { getSystemErrorName } from 'node:util';
 
@@ -114,9 +115,19 @@ export function descriptorOf(server: Server): number | undefined {
   return fd >= 0 ? fd : undefined;
 }
 
-/** What Node listens by. It keeps it from its types. */
-export function handleOf(server: Server): { readonly fd?: number } | undefined {
-  return (Reflect.get(server, HANDLE) as { readonly fd?: number } | null) ?? undefined;
+/** What the system says when it has no other descriptor for us; `undefined` when it has one. */
+export function whyNoDescriptor(): NodeJS.ErrnoException | undefined {
+  try {
+    closeSync(openSync(devNull, 'r'));
+    return undefined;
+  } catch (reason) {
+    return reason as NodeJS.ErrnoException;
+  }
+}
+
+/** What Node listens or connects by. It keeps it from its types. */
+export function handleOf(socket: Server | Socket): { readonly fd?: number } | undefined {
+  return (Reflect.get(socket, HANDLE) as { readonly fd?: number } | null) ?? undefined;
 }
 
 const HANDLE = '_handle';

@@ -10,7 +10,15 @@ import { NodeDial } from './node-dial.ts';
 import type { DialShared } from './node-dial.ts';
 import { NodeSplice } from './node-splice.ts';
 import { warmUpSockets } from './node-warm-up.ts';
-import { bindPath, descriptorOf, handleOf, isRemovedByNode, listenOnDescriptor, removePath } from './node-listening.ts';
+import {
+  bindPath,
+  descriptorOf,
+  handleOf,
+  isRemovedByNode,
+  listenOnDescriptor,
+  removePath,
+  whyNoDescriptor,
+} from './node-listening.ts';
 import type { Connection, Dial, DialOptions, HeldSockets, Listening, ListenOptions, Transport } from './transport.ts';
 
 /** The transport over `node:net`: runs everywhere, and is the reference for every other. */
@@ -24,6 +32,7 @@ export function nodeTransport(): Transport {
   const dials: DialShared = {
     deadlines: new DeadlinesByLength<NodeDial>((one) => one.onTimeout()),
     highWaterMark: HIGH_WATER_MARK_BYTES,
+    onConnected: (socket) => shortage.check(socket),
     onFailure: (cause) => shortage.notify(cause),
   };
   return {
@@ -51,13 +60,28 @@ export function upgradeConnection(
 
 /**
  * Who must know when file descriptors have run out. Node never says so of an accept: libuv then accepts and closes at once
- * whatever waits, unseen by anybody. A dial that cannot have a descriptor is the sign that we do get.
+ * whatever waits, unseen by anybody. What we do get to know is a dial that cannot have a descriptor, and the number of each that a
+ * socket has: the system gives the lowest that is free, so that the last one is the highest.
  */
 class Shortage {
   readonly #listeners = new Set<(reason: Error) => void>();
+  /** Below it none has been the last one. */
+  #lowestPossible = 0;
+
+  /** `socket` is open: was that the last descriptor? */
+  check(socket: Socket): void {
+    const fd = handleOf(socket)?.fd ?? -1;
+    if (fd < this.#lowestPossible) return;
+    const reason = whyNoDescriptor();
+    if (reason === undefined) this.#lowestPossible = fd + 1;
+    else {
+      this.#lowestPossible = isShortage(reason) ? fd : Infinity;
+      this.notify(reason);
+    }
+  }
 
   notify(cause: NodeJS.ErrnoException): void {
-    if (cause.code !== 'EMFILE' && cause.code !== 'ENFILE') return;
+    if (!isShortage(cause)) return;
     for (const listener of this.#listeners) listener(cause);
   }
 
@@ -66,6 +90,10 @@ class Shortage {
     this.#listeners.add(listener);
     return () => this.#listeners.delete(listener);
   }
+}
+
+function isShortage({ code }: NodeJS.ErrnoException): boolean {
+  return code === 'EMFILE' || code === 'ENFILE';
 }
 
 // Keepalive is for connections that last: those that are over within the second are spared its four system calls for each side.
@@ -86,6 +114,7 @@ async function listen(
   const settings = { allowHalfOpen: true, noDelay: true, highWaterMark: HIGH_WATER_MARK_BYTES };
   let address = at;
   const server = createServer(settings, (socket) => {
+    shortage.check(socket);
     const connection = NodeConnection.accepted(socket, address, options.keepAlive);
     if (connection !== undefined) onConnection(connection);
   });
