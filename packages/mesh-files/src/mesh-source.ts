@@ -9,7 +9,7 @@ import {
   type ParseOutcome,
   type FollowedValue,
 } from '@meshgate/documents';
-import type { GatewayDefinition, ProxyChoice, ProxySource, ProxyView } from '@meshgate/mesh';
+import type { GatewayDefinition, HttpExports, ProxyChoice, ProxySource, ProxyView } from '@meshgate/mesh';
 import { routeDeriver } from '@meshgate/mesh';
 import { closestMatch } from 'leven';
 import { type Mesh, meshProxyView, type MeshStandpoint, sidecarsFor } from './mesh.ts';
@@ -30,6 +30,8 @@ export interface MeshOptions extends MeshStandpoint {
 export interface MeshGatewayOptions extends MeshOptions {
   /** Service id of the gateway's own definition. When absent: the one of the datacenter that there is, if there is just one. */
   readonly gateway?: string;
+  /** As `Gateway.httpExports` of `@meshgate/mesh`. */
+  readonly httpExports?: HttpExports;
 }
 
 /**
@@ -127,10 +129,12 @@ export function gatewaySnapshot(value: GatewayView): RouteSnapshot {
 export interface GatewayView {
   readonly mesh: Mesh;
   readonly own: OwnGateway;
+  /** As `Gateway.httpExports` of `@meshgate/mesh`; `refuse` when absent. */
+  readonly httpExports?: HttpExports | undefined;
 }
 
 function followGateway(options: MeshGatewayOptions, what: string): FileFollower<GatewayView> {
-  const { folder, gateway } = options;
+  const { folder, gateway, httpExports } = options;
   const parse = meshParser(folder, options);
   const choose = gatewayChooser(gateway);
   let isFirst = true;
@@ -150,7 +154,7 @@ function followGateway(options: MeshGatewayOptions, what: string): FileFollower<
     if (outcome.kind === 'good' && isFirst && own.problem !== undefined)
       return { kind: 'wrong', problems: [{ ...own.problem, at: { file: folder, line: 1, column: 1 } }] };
     isFirst &&= outcome.kind !== 'good';
-    return { ...outcome, value: { mesh: outcome.value, own } };
+    return { ...outcome, value: { mesh: outcome.value, own, httpExports } };
   }
 }
 
@@ -179,10 +183,11 @@ function snapshotOf(
   { value, warnings = [], asOf }: Pick<FollowedValue<GatewayView>, 'value' | 'warnings' | 'asOf'>,
   derive: ReturnType<typeof routeDeriver>,
 ): RouteSnapshot {
-  const { mesh, own } = value;
+  const { mesh, own, httpExports } = value;
   const catalog = mesh.catalogs.get(mesh.datacenter);
   const definition = own.definition ?? NO_DEFINITION;
-  const { routes, problems } = catalog === undefined ? NO_ROUTES : derive(catalog, definition);
+  const gateway = httpExports === undefined ? definition : { ...definition, httpExports };
+  const { routes, problems } = catalog === undefined ? NO_ROUTES : derive(catalog, gateway);
   const all = [...warnings, ...own.warnings, ...mesh.warnings, ...definition.problems, ...problems.map(sentence)];
   // Of the result: most of what mesh files say, a gateway does not care for.
   const version = digestOf([JSON.stringify(routes), ...all]);
@@ -227,7 +232,9 @@ function noProxy(choice: ProxyChoice, { proxies, datacenter }: Mesh): string {
     known.length === 0
       ? 'no proxy at all'
       : `${byProxy ? '' : 'proxies for '}${[...new Set(known)].toSorted().join(', ')}`;
-  const nearest = closestMatch(chosen, known, { maxDistance: Math.max(1, Math.floor(chosen.length / 2)) });
+  const sameInOtherCase = known.find((one) => one.toLowerCase() === chosen.toLowerCase());
+  const nearest =
+    sameInOtherCase ?? closestMatch(chosen, known, { maxDistance: Math.max(1, Math.floor(chosen.length / 2)) });
   const hint = nearest === undefined ? '' : `: did you mean ${JSON.stringify(nearest)}?`;
   const kind = byProxy ? 'a service that has a proxy' : 'the proxy itself';
   const mixedUp = other.includes(chosen) ? `: ${JSON.stringify(chosen)} is the id of ${kind}` : hint;

@@ -82,6 +82,18 @@ describe('two clusters of mesh files', () => {
     ]);
   });
 
+  it('pass it on where that is opted into, and say what it means', async () => {
+    const files = { ...BETA_FILES, 'dc2/p.hcl': 'Kind = "service-defaults"\nName = "db"\nProtocol = "grpc"' };
+    const folder = await meshFolder(under(files, ALPHA_FILES, 'alpha'));
+    const controller = new AbortController();
+    onTestFinished(() => controller.abort());
+    const source = meshSource({ ...FROM_BETA, folder, httpExports: 'passthrough', pollMs: 0 });
+    const { value } = await source.watch(controller.signal)[Symbol.asyncIterator]().next();
+    const { routes = [], warnings = [] } = (value as RouteSnapshot | undefined) ?? {};
+    expect(routes.find(({ name }) => name === 'exported:alpha/db')?.backends).toHaveLength(1);
+    expect(warnings).toContainEqual(expect.stringMatching(/db: .*passed on undecrypted.*Protocol = "tcp"/));
+  });
+
   it('make a proxy dial its peer through gateways, and trust nobody there but the service of the peer and its gateways', async () => {
     const alpha = await meshOf(ALPHA_FILES, BETA_FILES, FROM_ALPHA, 'beta');
     const [upstream] = meshProxyView(alpha, 'web-sidecar-proxy')?.upstreams ?? [];

@@ -7,6 +7,7 @@ import type { ChainTarget, DiscoveryChain } from './discovery-chain.ts';
 import { datacenterLabel, newestOfEach } from './gateway-groups.ts';
 import { explainMode, modeOf } from './gateway-mode.ts';
 import { instanceHealth } from './health.ts';
+import { serverNameProblem } from './server-names.ts';
 
 /** What a Connect proxy knows of the mesh around it when it dials. */
 export interface MeshAround extends Pick<Catalog, 'datacenter' | 'partition' | 'gateways'> {
@@ -84,8 +85,9 @@ function upstreamTarget(given: ChainTarget, around: MeshAround): UpstreamTarget 
   const dialled = isUnknown ? { ...NO_ONE, path: [] } : dialledFor(target, path, known, around);
   const { list, facts, problems } = backendsOf(dialled.instances, dialled.reach, dialled.onlyPassing, dialled.path);
   const backends = service === 'unhealthy' ? list.map((backend) => ({ ...backend, healthy: false })) : list;
-  const all = [...modeProblems(target, path), ...selectionProblems(target, known), ...problems];
-  const unreachableReason = list.length > 0 ? undefined : (all[0]?.message ?? missing(target, path, known, around));
+  const missed = [...modeProblems(target, path), ...selectionProblems(target, known), ...problems];
+  const unreachableReason = list.length > 0 ? undefined : (missed[0]?.message ?? missing(target, path, known, around));
+  const all = [...missed, ...nameProblems(target, path)];
   return {
     target,
     path,
@@ -200,6 +202,13 @@ function reasonFor(target: ChainTarget, path: UpstreamPath, around: MeshAround):
 
 function modeProblems({ decision }: ChainTarget, path: UpstreamPath): readonly Problem[] {
   return decision.kind === 'refused' && path === 'undecided' ? [{ path: [], message: decision.message }] : [];
+}
+
+/** Instances take any name; a gateway routes by it, and takes host names only. */
+function nameProblems({ serverName }: ChainTarget, path: UpstreamPath): readonly Problem[] {
+  if (serverName === '' || path === 'direct' || path === 'undecided') return [];
+  const found = serverNameProblem(serverName);
+  return found === undefined ? [] : [{ path: [], message: `no gateway routes the name ${serverName}: ${found}` }];
 }
 
 function selectionProblems({ service, subset }: ChainTarget, known: Selection | undefined): readonly Problem[] {

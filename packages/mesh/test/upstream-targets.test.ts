@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { decideMode, dialOrder, proxyUpstream, NO_ENTRIES, upstreamTargets } from '../src/index.ts';
+import { compileChain, decideMode, dialOrder, proxyUpstream, NO_ENTRIES, upstreamTargets } from '../src/index.ts';
 import type { Catalog, ChainTarget, Instance, Selection, MeshAround, UpstreamTarget } from '../src/index.ts';
 import { instance } from './instance.ts';
 
@@ -178,6 +178,24 @@ describe('the facts of a target', () => {
         message: 'service-defaults/web: expected none, local or remote, found "Local": write local, in lower case',
       },
     ]);
+  });
+});
+
+describe('a name that no gateway can route', () => {
+  it.each([
+    ['a/b', 'found "/"'],
+    ['x'.repeat(64), 'found one of 64'],
+  ])('is a problem where a gateway is dialled, and the target stays: %s', (service, found) => {
+    const decision = decideMode([{ place: 'upstream', value: 'local', object: 'upstream' }]);
+    const compiled = compileChain({ service, datacenter: 'dc2', decision }, NO_ENTRIES, { trustDomain: 'td.consul' });
+    if (compiled.kind === 'refused') throw new Error(compiled.message);
+    const gateways = [{ datacenter: 'dc1', gateways: [instance('gateway', { address: '10.0.0.1', port: 8_443 })] }];
+    const around = { datacenter: 'dc1', gateways, instancesOf: () => undefined };
+    const [target] = upstreamTargets(compiled.chain, around);
+    expect(target?.backends).toHaveLength(1);
+    expect(target?.problems).toEqual([{ path: [], message: expect.stringContaining(found) as string }]);
+    const [near] = upstreamTargets(compiled.chain, { ...around, datacenter: 'dc2' });
+    expect(near?.problems).toEqual([]);
   });
 });
 

@@ -43,7 +43,8 @@ async function lookUp(agent: Agent, choice: ProxyChoice, signal: AbortSignal): P
   const services = await servicesOf(agent, signal);
   const proxies = services.filter(isProxy).map((service) => text(service['ID']));
   const found = listed(proxies) || noneOf(services);
-  return { kind: 'missing', message: `expected a proxy registered with the agent as ${id}, found ${found}` };
+  const message = `expected a proxy registered with the agent as ${id}, found ${found}${inOtherCase(id, proxies)}`;
+  return { kind: 'missing', message };
 }
 
 async function servicesOf(agent: Agent, signal: AbortSignal): Promise<readonly JsonObject[]> {
@@ -56,10 +57,17 @@ function byInstance(services: readonly JsonObject[], instance: string): LookUp {
   const ids = proxies.filter((proxy) => instanceOf(proxy) === instance).map((proxy) => text(proxy['ID']));
   const [id, ...others] = ids;
   if (id !== undefined && others.length === 0) return { kind: 'found', id };
-  const served = listed(proxies.map(instanceOf));
-  const none = served === '' ? noneOf(services) : `proxies for ${served}`;
+  const instances = proxies.map(instanceOf);
+  const served = listed(instances);
+  const none = served === '' ? noneOf(services) : `proxies for ${served}${inOtherCase(instance, instances)}`;
   const found = id === undefined ? none : `${listed(ids)}, one of which to name by its id`;
   return { kind: 'missing', message: `expected one proxy registered with the agent for ${instance}, found ${found}` };
+}
+
+/** Names of services are one to Consul whatever their case, ids are not: a hint where only that differs. */
+function inOtherCase(id: string, known: readonly string[]): string {
+  const other = known.find((one) => one !== id && one.toLowerCase() === id.toLowerCase());
+  return other === undefined ? '' : `: did you mean ${JSON.stringify(other)}? Ids differ by case`;
 }
 
 /** An agent leaves out in silence what the token may not read. */
