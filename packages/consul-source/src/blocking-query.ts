@@ -13,6 +13,8 @@ export interface WatchedPath {
   readonly without?: readonly string[];
   /** A 404 is an answer: the thing does not exist at the moment. */
   readonly mayBeMissing?: boolean;
+  /** An answer in which nothing is left is a sign of a loss by itself: it is told at once. */
+  readonly tellsOfLoss?: boolean;
 }
 
 /** An answer that differs from the one before. */
@@ -43,7 +45,8 @@ export async function* blockingQuery(agent: Agent, watched: WatchedPath, signal:
   while (!signal.aborted) {
     let answer = await agent.request(requestAt(watched, index), signal);
     const isBehind = indexOf(answer) < index;
-    if (isBehind || (before !== undefined && isEmpty(answer.text) && !isEmpty(before))) {
+    const isEmptied = before !== undefined && isEmpty(answer.text) && !isEmpty(before);
+    if (isBehind || (isEmptied && watched.tellsOfLoss !== true)) {
       await pause(isBehind ? BEHIND_REST_MS : EMPTIED_REST_MS, undefined, { signal });
       answer = await agent.request(requestAt(watched, 0), signal);
     }
@@ -124,8 +127,13 @@ const MIN_REST_MS = 20;
 // datacenter of thousands of services in which something changes all the time.
 const MAX_BYTES_PER_MS = 40_000;
 
-function requestAt({ query = {}, body, ...watched }: WatchedPath, index: number): AgentRequest {
-  const request = { ...watched, ...(body === undefined ? {} : ({ method: 'POST', body } as const)) };
+function requestAt({ query = {}, body, path, without, mayBeMissing }: WatchedPath, index: number): AgentRequest {
+  const request = {
+    path,
+    ...(without === undefined ? {} : { without }),
+    ...(mayBeMissing === undefined ? {} : { mayBeMissing }),
+    ...(body === undefined ? {} : ({ method: 'POST', body } as const)),
+  };
   if (index === 0) return { ...request, query };
   return { ...request, query: { ...query, index: String(index), wait: `${WAIT_MS / 1000}s` }, holdMs: HOLD_MS };
 }

@@ -175,6 +175,8 @@ async function gatewaysIn(agent: Agent, datacenter: string, signal: AbortSignal)
   const services = parsed(answer, path, 'a list of services', (json) =>
     Array.isArray(json) ? objects(json) : undefined,
   );
+  // At least Consul's own servers are one, wherever anything can be seen.
+  if (services.length === 0) throw new AgentError(`datacenter ${datacenter} shows no service at all`);
   const names = services
     .filter((service) => service['Kind'] === 'mesh-gateway')
     .map((service) => text(service['Name']));
@@ -183,5 +185,8 @@ async function gatewaysIn(agent: Agent, datacenter: string, signal: AbortSignal)
     const found = fresh(await agent.request({ path: health, query, without: FREE_TEXT }, signal));
     return parsed(found, health, 'a list of instances', instancesOf);
   });
-  return { datacenter, gateways: (await Promise.all(gateways)).flat().filter(({ kind }) => kind === 'mesh-gateway') };
+  const found = (await Promise.all(gateways)).flat().filter(({ kind }) => kind === 'mesh-gateway');
+  if (found.length === 0 && names.length > 0)
+    throw new AgentError(`datacenter ${datacenter} lists mesh gateways, and shows none of them`);
+  return { datacenter, gateways: found };
 }

@@ -127,11 +127,13 @@ export class ServiceHealth {
       if (isAboutName(reason) && (before?.service.instances ?? []).length === 0) return rejected(listed, reason);
       throw new AgentError(`service ${name} keeps its last answer: ${reasonOf(reason)}`, { cause: reason });
     });
+    const isContradicted = before !== undefined && listed.digest !== undefined && isEmptied(answer, before);
+    const isOneMore = before !== undefined && before.behind === 0 && isSubsetEmptied(answer, before);
     const isDoubtful =
-      before !== undefined && (answer.stale || answer.index < before.index || isEmptied(answer, before));
+      before !== undefined && (answer.stale || answer.index < before.index || isContradicted || isOneMore);
     const behind = isDoubtful ? before.behind + 1 : 0;
     const isRepeated = answer.index === before?.index && repeats !== before.repeats;
-    const isBelieved = behind === 0 || behind > (answer.stale ? MAX_STALE : MAX_BEHIND);
+    const isBelieved = behind === 0 || behind > (answer.stale || isContradicted ? MAX_DOUBTED : MAX_BEHIND);
     if (!isBelieved || (answer.index > index && !isRepeated))
       this.#unconfirmed.set(key, performance.now() + CONFIRM_MS);
     if (isBelieved || before === undefined) return { ...answer, repeats, behind: 0 };
@@ -144,6 +146,15 @@ interface ServiceQuery {
   readonly resolver: GatewayResolver | undefined;
   /** Raft index of the inventory by which it is asked. */
   readonly index: number;
+}
+
+/** Asked for by a query of its own, which another server may have answered. */
+function isSubsetEmptied({ service: now }: HealthAnswer, { service: before }: HealthAnswer): boolean {
+  return Object.entries(now.selections).some(([subset, selection]) => {
+    const earlier = before.selections[subset];
+    const isNone = selection.kind === 'selected' && selection.instances.length === 0;
+    return isNone && earlier?.kind === 'selected' && earlier.instances.length > 0;
+  });
 }
 
 function isEmptied({ service: now }: HealthAnswer, { service: before }: HealthAnswer): boolean {
@@ -191,8 +202,8 @@ function rejected({ name, namespace }: ListedService, { message }: AgentError): 
 
 // What is older still is no server that has fallen behind, but one that was restored.
 const MAX_BEHIND = 3;
-// About a minute: a server without a leader cannot know anything newer.
-const MAX_STALE = 60;
+// About a minute. A server without a leader cannot know anything newer; and the inventory shows within a second what is gone.
+const MAX_DOUBTED = 60;
 // More connections make the sweep of thousands of services no faster, and less room for everything else.
 const AT_A_TIME = 12;
 // Everything is asked about anew in this time, so that nothing that the coarse query may not show is wrong for longer.

@@ -54,6 +54,9 @@ function lossBetween(last: Observation, now: Observation): string | undefined {
   return last.incompleteReason === undefined ? now.incompleteReason : undefined;
 }
 
+// What else speaks for a loss is seen soon after its first sign; what has been gone for longer was removed.
+const SHOWS_WITHIN_MS = 2_000;
+
 /** What to route by. */
 export interface Guarded {
   readonly routes: readonly Route[];
@@ -70,12 +73,23 @@ export class StateLossGuard {
   #last: readonly Route[] = [];
   /** Not confirmed since the loss. */
   #held: readonly Route[] = [];
+  /** What has vanished, and when: signs of a loss may come after the first answer that lacks something. */
+  #vanished: readonly { readonly route: Route; readonly at: number }[] = [];
 
   /** @param now monotonic milliseconds */
   apply(routes: readonly Route[], observation: Observation, now: number): Guarded {
     const hold = this.#detector.observe(observation, now);
+    const lately = this.#vanished.filter(({ at }) => now - at < SHOWS_WITHIN_MS);
     if (hold === undefined) this.#held = [];
-    else if (hold.since === now) this.#held = [...this.#last, ...missing(this.#last, this.#held)];
+    else if (hold.since === now) {
+      const before = [...this.#last, ...missing(this.#last, this.#held)];
+      const gone = lately.map(({ route }) => route);
+      this.#held = [...before, ...missing(before, gone)];
+    }
+    const vanished = missing(routes, this.#last);
+    // What was confirmed when the doubt began may still be missing from a later answer.
+    if (hold?.isOngoing === true) this.#held = [...this.#held, ...missing(this.#held, vanished)];
+    this.#vanished = [...lately, ...vanished.map((route) => ({ route, at: now }))];
     this.#last = routes;
     this.#held = missing(routes, this.#held);
     if (hold === undefined || this.#held.length === 0) return { routes };

@@ -1,6 +1,6 @@
 import type { RouteSnapshot } from '@meshgate/core';
 import { standInAgent } from '@meshgate/testkit';
-import type { ConsulVersion, StandInFault, StandInMesh, StandInService } from '@meshgate/testkit';
+import type { ConsulVersion, StandInMesh, StandInService } from '@meshgate/testkit';
 import { describe, expect, it } from 'vitest';
 import { consulSource } from '../src/index.ts';
 import { shown, Watched } from './watched.ts';
@@ -199,48 +199,5 @@ describe('peering', () => {
     await using routes = new Watched(consulSource({ address: agent.address }));
     await routes.until((at) => at.routes.filter(({ kind }) => kind === 'exported-service').length === 40);
     expect(agent.connections).toBeLessThanOrEqual(32);
-  });
-});
-
-describe('no route of a healthy peering is lost, and nothing ends, when the agent', () => {
-  const FAULTS: readonly (readonly [string, StandInFault])[] = [
-    ['is slow', { kind: 'delay', ms: 150 }],
-    ['cuts connections', { kind: 'cut' }],
-    ['cuts answers', { kind: 'cut', midway: true }],
-    ['has no leader', { kind: 'status', status: 500 }],
-    ['is asked too often', { kind: 'status', status: 429 }],
-    ['tells what was before', { kind: 'older' }],
-    ['says nothing any more', { kind: 'empty' }],
-    ['never ends', { kind: 'huge' }],
-    ['trickles', { kind: 'trickle' }],
-    ['is silent', { kind: 'silence' }],
-    ['is none', { kind: 'garbage' }],
-  ];
-
-  it.each(FAULTS)('%s', { timeout: 30_000 }, async (_name, fault) => {
-    // What was before is a mesh without peers.
-    await using agent = await standInAgent({ mesh: { services: [...APPLICATIONS, DB] } });
-    await using routes = new Watched(consulSource({ address: agent.address }));
-    await routes.until((at) => at.routes.length === 1);
-    agent.change(MESH);
-    await routes.until((at) => at.routes.length === 6);
-    const asked = agent.requests.length;
-    const lost: string[] = [];
-    const watching = new AbortController();
-    const noticing = routes.until((at) => {
-      for (const name of Object.keys(ROUTES)) if (shown(at, name) === undefined) lost.push(name);
-      return watching.signal.aborted;
-    });
-    agent.misbehave(fault);
-    // Each part has been asked about again.
-    await expect.poll(() => agent.requests.length - asked, { timeout: 10_000 }).toBeGreaterThan(6);
-    agent.misbehave(undefined);
-    agent.change({ ...MESH, services: [...APPLICATIONS, { ...DB, status: 'critical' }, API, REFUNDS] });
-    await routes.until((at) => shown(at, 'exported:cloud/db') === '10.0.0.2:20000 unhealthy');
-    watching.abort();
-    agent.change({ ...MESH, services: [...APPLICATIONS, DB, API, REFUNDS] });
-    await noticing;
-    expect(lost).toEqual([]);
-    expect(byName(await routes.until((at) => shown(at, 'exported:cloud/db') === '10.0.0.2:20000'))).toEqual(ROUTES);
   });
 });

@@ -68,6 +68,26 @@ describe('what Consul knew', () => {
   });
 });
 
+it('what vanishes while something still speaks for a loss is held, too, also when it was there at first', () => {
+  const guard = new StateLossGuard();
+  const seen = { trustDomain: 'td', index: 5, registered: true };
+  const [one, two] = ['one', 'two'].map((name) => ({ name, serverNames: [name], backends: [] }));
+  if (one === undefined || two === undefined) throw new Error('expected two routes');
+  guard.apply([one, two], seen, 0);
+  guard.apply([one, two], { ...seen, doubt: 'blind' }, 10);
+  expect(guard.apply([one], { ...seen, doubt: 'blind' }, 500).routes).toEqual([one, two]);
+  expect(guard.apply([one], seen, 1_000).routes).toEqual([one, two]);
+});
+
+it('what has vanished just before the first sign of a loss is held, too', () => {
+  const guard = new StateLossGuard();
+  const seen = { trustDomain: 'td', index: 5, registered: true };
+  const one = { name: 'one', serverNames: ['one'], backends: [] };
+  guard.apply([one], seen, 0);
+  expect(guard.apply([], seen, 100).routes).toEqual([]);
+  expect(guard.apply([], { ...seen, doubt: 'blind' }, 200).routes).toEqual([one]);
+});
+
 it('a loss is reported for ten minutes, and whether anything speaks for it still', () => {
   const detector = new LossDetector();
   const seen = { trustDomain: 'td.consul', index: 1, registered: true };

@@ -119,19 +119,27 @@ export async function* exportAnswers(
   { peer, isHeld }: { readonly peer: string; readonly isHeld: boolean },
   signal: AbortSignal,
 ): AsyncGenerator<readonly ExportedName[]> {
-  const request = { path: 'internal/ui/exported-services', query: { peer } };
+  const request = { path: EXPORTED, query: { peer } };
   try {
     for await (const answer of isHeld ? blockingQuery(agent, request, signal) : polled(agent, request, signal)) {
       const names = parsed(answer, request.path, 'a list of services', exportedNamesOf);
-      // Nothing at all: whoever says so must at least know the peer, or it does not know what it says.
-      if (names.length === 0) await confirmPeer(agent, peer, signal);
-      yield names;
+      if (names.length > 0) yield names;
+      else yield await withoutExports(agent, peer, signal);
     }
   } catch (reason) {
     if (!(reason instanceof AgentError) || (reason.status !== 404 && reason.status !== 403)) throw reason;
     yield* exportsByEntries(agent, peer, signal);
   }
 }
+
+/** Nothing at all: whoever says so must at least know the peer, and say the same once more, or it does not know what it says. */
+async function withoutExports(agent: Agent, peer: string, signal: AbortSignal): Promise<readonly ExportedName[]> {
+  await confirmPeer(agent, peer, signal);
+  const answer = await agent.ask({ path: EXPORTED, query: { peer } }, signal);
+  return parsed(answer, EXPORTED, 'a list of services', exportedNamesOf);
+}
+
+const EXPORTED = 'internal/ui/exported-services';
 
 async function* exportsByEntries(
   agent: Agent,

@@ -99,10 +99,13 @@ function everything(mesh: StandInMesh): readonly StandInService[] {
   return [...localServices(mesh), ...(mesh.services ?? []).filter(({ peer }) => peer !== undefined)];
 }
 
+/** Every datacenter has it. */
+const CONSUL: StandInService = { name: 'consul', port: 8_300 };
+
 function summaries({ mesh, request }: EndpointRequest): readonly ConsulObject[] {
   const { datacenter = DATACENTER, remoteGateways = {} } = mesh;
   const where = request.query.get('dc') ?? datacenter;
-  const there = where === datacenter ? localServices(mesh) : (remoteGateways[where] ?? []);
+  const there = where === datacenter ? localServices(mesh) : [CONSUL, ...(remoteGateways[where] ?? [])];
   return there.map(({ name, kind = '' }) => ({ Name: name, Kind: kind, InstanceCount: 1 }));
 }
 

@@ -179,12 +179,13 @@ class PlayedAgent implements StandInAgent {
   /** By index or by hash, as Consul's endpoints do. */
   #isHeldFor(request: StandInRequest): boolean {
     const { method, query, path } = request;
-    if ((method !== 'GET' && method !== 'POST') || this.#faultFor(path) !== undefined) return false;
+    const fault = this.#faultFor(path);
+    if ((method !== 'GET' && method !== 'POST') || (fault !== undefined && fault.kind !== 'empty')) return false;
     const current = this.#current(request);
     if (current.unheld === true) return false;
     const hash = query.get('hash');
     if (hash !== null) return hash === hashOf(current);
-    return Number(query.get('index') ?? 0) >= current.index;
+    return Number(query.get('index') ?? 0) >= current.index + (fault === undefined ? 0 : 1);
   }
 
   #hold(request: StandInRequest, outgoing: ServerResponse): void {

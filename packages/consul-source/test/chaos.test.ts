@@ -1,0 +1,188 @@
+// What becomes of the routes of a gateway when its agent misbehaves: every fault, by every release that the stand-in plays, on everything
+// that is asked, and on each endpoint alone.
+import type { RouteSnapshot } from '@meshgate/core';
+import { standInAgent } from '@meshgate/testkit';
+import type { ConsulVersion, StandInAgent, StandInFault, StandInMesh, StandInService } from '@meshgate/testkit';
+import { describe, expect, it, vi } from 'vitest';
+import { consulSource } from '../src/index.ts';
+import { shown, Watched } from './watched.ts';
+
+// They wait for the most part.
+vi.setConfig({ maxConcurrency: 24 });
+const TEST_MS = 60_000;
+const NOTICED_MS = 25_000;
+
+const PTD = '1c053652-8512-4373-90cf-5a7f6263a994.consul';
+const DB: StandInService = {
+  name: 'db-proxy',
+  kind: 'connect-proxy',
+  destination: 'db',
+  address: '10.0.0.2',
+  port: 20_000,
+};
+const API: StandInService = { ...DB, name: 'api-proxy', destination: 'api', address: '10.0.0.3' };
+const APPLICATIONS: readonly StandInService[] = ['db', 'api'].map((name) => ({ name, port: 80 }));
+const REFUNDS: StandInService = {
+  name: 'refunds-sidecar-proxy',
+  kind: 'connect-proxy',
+  destination: 'refunds',
+  address: '10.9.0.1',
+  port: 8_443,
+  wan: { address: '203.0.113.9', port: 443 },
+  peer: 'cloud',
+  peerMeta: {
+    SNI: [`refunds.default.default.here.external.${PTD}`],
+    SpiffeID: [`spiffe://${PTD}/ns/default/dc/cloud-dc/svc/refunds`],
+    Protocol: 'tcp',
+  },
+};
+const RESOLVER = { Kind: 'service-resolver', Name: 'db', Subsets: { v1: { Filter: 'Service.Meta.version == v1' } } };
+const EARLIER: StandInMesh = {
+  services: [...APPLICATIONS, DB, API],
+  servers: [{ node: 'server-1', address: '10.0.0.10', meta: { grpc_tls_port: '8503' } }],
+  entries: [RESOLVER],
+  remoteGateways: { dc2: [{ name: 'gw', kind: 'mesh-gateway', address: '198.18.0.2', port: 443 }] },
+};
+const MESH: StandInMesh = {
+  ...EARLIER,
+  services: [...APPLICATIONS, DB, API, REFUNDS],
+  peerings: [
+    {
+      Name: 'cloud',
+      PeerServerName: `server.cloud-dc.peering.${PTD}`,
+      PeerServerAddresses: ['203.0.113.9:443', 'gw.cloud.example:443'],
+    },
+  ],
+  exports: { cloud: ['db'] },
+  entries: [RESOLVER, { Kind: 'mesh', Peering: { PeerThroughMeshGateways: true } }],
+};
+const WITHOUT_PEERS = {
+  'service:db': '10.0.0.2:20000',
+  'subset:v1.db': '10.0.0.2:20000',
+  'service:api': '10.0.0.3:20000',
+  'datacenter:dc2': '198.18.0.2:443',
+};
+const ROUTES = {
+  ...WITHOUT_PEERS,
+  'exported:cloud/db': '10.0.0.2:20000',
+  'imported:cloud/refunds': '203.0.113.9:443',
+  'peering-servers:dc1': '10.0.0.10:8503',
+  'remote-peering-servers:cloud': '203.0.113.9:443, gw.cloud.example:443',
+};
+
+const VERSIONS: readonly ConsulVersion[] = ['1.8', '1.13', '1.15', '1.16', '1.17'];
+const expectedOf = (version: ConsulVersion): Readonly<Record<string, string>> =>
+  version === '1.8' ? WITHOUT_PEERS : ROUTES;
+
+const FAULTS: readonly (readonly [string, StandInFault])[] = [
+  ['is slow', { kind: 'delay', ms: 150 }],
+  ['cuts connections', { kind: 'cut' }],
+  ['cuts answers', { kind: 'cut', midway: true }],
+  ['has no leader', { kind: 'status', status: 500 }],
+  ['is asked too often', { kind: 'status', status: 429 }],
+  ['tells what was before', { kind: 'older' }],
+  ['says nothing any more', { kind: 'empty' }],
+  ['trickles', { kind: 'trickle' }],
+  ['is silent', { kind: 'silence' }],
+  ['is none', { kind: 'garbage' }],
+];
+// 64 MiB an answer: the reader that has enough of it knows no release.
+const ENDLESS = ['1.16', 'never ends', { kind: 'huge' }] as const;
+const EVERYTHING = [
+  ...VERSIONS.flatMap((version) => FAULTS.map(([name, fault]) => [version, name, fault] as const)),
+  ENDLESS,
+];
+
+/** A gateway that knows all routes, and how often a route was missing since, or led nowhere. */
+async function knowing(agent: StandInAgent, expected: Readonly<Record<string, string>>) {
+  const routes = new Watched(consulSource({ address: agent.address }));
+  const isWhole = (at: RouteSnapshot): boolean =>
+    Object.entries(expected).every(([name, backends]) => shown(at, name) === backends);
+  await routes.until(isWhole);
+  const lost = new Set<string>();
+  const over = new AbortController();
+  const watching = routes.until((at) => {
+    for (const name of Object.keys(expected)) if ((shown(at, name) ?? '') === '') lost.add(name);
+    return over.signal.aborted;
+  });
+  return {
+    lost,
+    /** A change arrives, and all is as it was. */
+    async recovers(mesh: StandInMesh): Promise<void> {
+      const services = (mesh.services ?? []).filter((one) => one !== API);
+      agent.change({ ...mesh, services: [...services, { ...API, status: 'critical' }] });
+      await routes.until((at) => shown(at, 'service:api') === '10.0.0.3:20000 unhealthy');
+      over.abort();
+      agent.change(mesh);
+      await watching;
+      await routes.until(isWhole);
+    },
+    [Symbol.asyncDispose]: () => routes[Symbol.asyncDispose](),
+  };
+}
+
+describe.concurrent('no healthy route is lost, and nothing ends, when the agent', () => {
+  it.each(EVERYTHING)(
+    '%s %s',
+    async (version, _name, fault) => {
+      const mesh = version === '1.8' ? EARLIER : MESH;
+      // What was before is a mesh without peers; of 1.8, one without its last services.
+      await using agent = await standInAgent({ version, mesh: { ...EARLIER, services: [...APPLICATIONS, DB] } });
+      await using before = new Watched(consulSource({ address: agent.address }));
+      await before.until((at) => shown(at, 'service:db') !== undefined);
+      agent.change(mesh);
+      await using gateway = await knowing(agent, expectedOf(version));
+      const asked = agent.requests.length;
+      agent.misbehave(fault);
+      // What was asked meanwhile is asked again, but where an answer is still awaited.
+      const least = { silence: 1, trickle: 1, empty: 5 }[fault.kind as string] ?? 8;
+      await expect.poll(() => agent.requests.length - asked, { timeout: NOTICED_MS }).toBeGreaterThan(least);
+      agent.misbehave(undefined);
+      await gateway.recovers(mesh);
+      expect([...gateway.lost]).toEqual([]);
+    },
+    TEST_MS,
+  );
+});
+
+/** Everything that a gateway asks, by the beginning of its path. */
+const ENDPOINTS = [
+  'agent/connect/ca/roots',
+  'internal/ui/nodes',
+  'internal/ui/services',
+  'internal/ui/exported-services',
+  'internal/federation-states',
+  'health/connect',
+  'health/service/consul',
+  'config/service-resolver',
+  'config/terminating-gateway',
+  'config/mesh',
+  'config/service-defaults',
+  'discovery-chain',
+  'peerings',
+  'catalog/datacenters',
+] as const;
+const ONE_BAD_ANSWER: readonly (readonly [string, StandInFault])[] = FAULTS.filter(([, { kind }]) =>
+  ['cut', 'status', 'older', 'empty', 'garbage'].includes(kind),
+);
+
+describe.concurrent('one bad answer takes no healthy route away', () => {
+  it.each(ENDPOINTS.flatMap((path) => ONE_BAD_ANSWER.map(([name, fault]) => [path, name, fault] as const)))(
+    'of %s: the agent %s',
+    async (path, _name, fault) => {
+      const isMeant = (asked: string): boolean => asked.startsWith(path);
+      await using agent = await standInAgent({ mesh: EARLIER });
+      await using before = new Watched(consulSource({ address: agent.address }));
+      await before.until((at) => shown(at, 'service:api') !== undefined);
+      agent.change(MESH);
+      await using gateway = await knowing(agent, ROUTES);
+      agent.misbehave(fault, isMeant);
+      // What is held is answered at once; what is not held is asked about when something changes.
+      agent.change({ ...MESH, services: [...(MESH.services ?? []), { ...DB, id: 'more', name: 'more' }] });
+      agent.misbehave(undefined);
+      await gateway.recovers(MESH);
+      expect([...gateway.lost]).toEqual([]);
+    },
+    TEST_MS,
+  );
+});
