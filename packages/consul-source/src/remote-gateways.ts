@@ -161,8 +161,9 @@ const REFUSED_REST_MS = 60_000;
 async function* datacenters(agent: Agent, signal: AbortSignal): AsyncGenerator<readonly string[]> {
   const path = 'catalog/datacenters';
   while (!signal.aborted) {
+    // The own one at least is always among them.
     yield parsed(await agent.request({ path }, signal), path, 'a list of names', (json) =>
-      Array.isArray(json) ? list(json).map(text) : undefined,
+      Array.isArray(json) && json.length > 0 ? list(json).map(text) : undefined,
     );
     await pause(QUERY_MS, signal);
   }

@@ -135,7 +135,7 @@ export async function* exportAnswers(
 /** Nothing at all: whoever says so must at least know the peer, and say the same once more, or it does not know what it says. */
 async function withoutExports(agent: Agent, peer: string, signal: AbortSignal): Promise<readonly ExportedName[]> {
   await confirmPeer(agent, peer, signal);
-  const answer = await agent.ask({ path: EXPORTED, query: { peer } }, signal);
+  const answer = await agent.request({ path: EXPORTED, query: { peer } }, signal);
   return parsed(answer, EXPORTED, 'a list of services', exportedNamesOf);
 }
 
