@@ -74,8 +74,8 @@ it('what vanishes while something still speaks for a loss is held, too, also whe
   const [one, two] = ['one', 'two'].map((name) => ({ name, serverNames: [name], backends: [] }));
   if (one === undefined || two === undefined) throw new Error('expected two routes');
   guard.apply([one, two], seen, 0);
-  guard.apply([one, two], { ...seen, doubt: 'blind' }, 10);
-  expect(guard.apply([one], { ...seen, doubt: 'blind' }, 500).routes).toEqual([one, two]);
+  guard.apply([one, two], { ...seen, incompleteReason: 'blind' }, 10);
+  expect(guard.apply([one], { ...seen, incompleteReason: 'blind' }, 500).routes).toEqual([one, two]);
   expect(guard.apply([one], seen, 1_000).routes).toEqual([one, two]);
 });
 
@@ -85,7 +85,7 @@ it('what has vanished just before the first sign of a loss is held, too', () => 
   const one = { name: 'one', serverNames: ['one'], backends: [] };
   guard.apply([one], seen, 0);
   expect(guard.apply([], seen, 100).routes).toEqual([]);
-  expect(guard.apply([], { ...seen, doubt: 'blind' }, 200).routes).toEqual([one]);
+  expect(guard.apply([], { ...seen, incompleteReason: 'blind' }, 200).routes).toEqual([one]);
 });
 
 it('a loss is reported for ten minutes, and whether anything speaks for it still', () => {
