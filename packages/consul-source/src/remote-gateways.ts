@@ -58,6 +58,7 @@ class GatewayWatch {
   readonly #datacenters: Watched<readonly string[]>;
   readonly #direct: QuerySet<GatewayGroup>;
   readonly #options: GatewayGroupsOptions;
+  readonly #lastStates = new Map<string, GatewayGroup>();
   readonly #startedAt = performance.now();
 
   constructor(agent: Agent, options: GatewayGroupsOptions, signal: AbortSignal) {
@@ -80,6 +81,7 @@ class GatewayWatch {
     if (failure !== undefined) throw failure;
     const [states, names] = [this.#states.reading.value, this.#datacenters.reading.value];
     if (states === undefined || names === undefined) return undefined;
+    for (const [datacenter, state] of states) this.#lastStates.set(datacenter, state);
     const all = [...new Set([...names, ...states.keys()])].toSorted();
     const { checksStates, awaitsAll } = this.#options;
     const asked = all.filter((datacenter) => checksStates || !states.has(datacenter));
@@ -122,6 +124,9 @@ class GatewayWatch {
     const { value, error } = this.#direct.get(datacenter) ?? {};
     if (state !== undefined) return value === undefined || error !== undefined ? [state] : [state, value];
     if (value !== undefined) return [value];
+    // A state that is gone, of a datacenter that has not answered itself yet: until it does, what the state said holds.
+    const before = this.#lastStates.get(datacenter);
+    if (before !== undefined) return [before];
     if (error === undefined && this.#ageMs < SILENT_MS) return [];
     return [{ datacenter, gateways: [], problem: error === undefined ? NO_ANSWER : reasonOf(error) }];
   }
