@@ -190,7 +190,7 @@ describe('meshgate gateway', () => {
     expect({ status, lines: stderr.trimEnd().split('\n').toSorted() }).toEqual({
       status: 2,
       lines: [
-        '--address: expected an address of this host, or bind addresses beside it, found 192.0.2.1',
+        '--address: expected an address of this host, or explicit bind addresses, found 192.0.2.1',
         '--admin-bind: expected IP:PORT such as 127.0.0.1:19000, or unix:/path, found "y"',
         '--wan-address: expected an address such as 10.0.0.5:8443, found "x"',
         'meshgate.yaml:1:1: unknown key "listener": did you mean "listeners"?',

@@ -46,7 +46,7 @@ describe('meshgate gateway --check --live, of a Consul agent', () => {
     [
       'has no leader',
       (agent) => agent.answer({ 'status/leader': '""' }),
-      'its cluster has no leader; look at the servers: consul operator raft list-peers',
+      'its cluster has no leader; check the servers: consul operator raft list-peers',
     ],
     [
       'does not know the token',

@@ -339,7 +339,7 @@ describe('mesh files of a gateway', () => {
   it('may not define several, none of which is chosen', async () => {
     const files = { 'mesh/dc1/gw.hcl': gateway('gw-1') + gateway('gw-2') };
     expect((await load([MESH], files)).problems).toEqual([
-      'meshgate.yaml:1:12: expected one mesh-gateway in datacenter dc1, found gw-1, gw-2: choose one by the setting "gateway"',
+      'meshgate.yaml:1:12: expected one mesh-gateway in datacenter dc1, found gw-1, gw-2: select one with the setting "gateway"',
     ]);
   });
 });

@@ -3,15 +3,15 @@ import { isIPv6 } from 'node:net';
 /** Where an agent listens unless told otherwise. */
 export const DEFAULT_ADDRESS = 'http://127.0.0.1:8500';
 
-/** An agent's address, taken apart. */
+/** A parsed agent address. */
 export type AgentAddress =
   | {
       readonly kind: 'address';
       /** Scheme, host and port. */
       readonly origin: string;
-      /** Before `/v1/`, for agents behind a proxy: `''` or `/consul`. */
+      /** Path before `/v1/`, for agents behind a proxy: `''` or `/consul`. */
       readonly prefix: string;
-      /** `user:password` for HTTP's basic authentication. */
+      /** `user:password` for HTTP basic authentication. */
       readonly auth?: string;
       readonly socketPath?: string;
       /** For messages: without the password. */
@@ -21,11 +21,11 @@ export type AgentAddress =
       readonly kind: 'invalid';
       /** What was expected, and what was found. */
       readonly reason: string;
-      /** What may be meant, to be added to a sentence that ends in the address; `''` where that is not known. */
+      /** A hint to append to a message that ends in the address; `''` when there is none. */
       readonly hint: string;
     };
 
-/** Reads `http://HOST:PORT`, `https://…`, `HOST:PORT`, each with a path or `user:password@` if need be, or `unix:///PATH`. Pure. */
+/** Parses `http://HOST:PORT`, `https://…`, `HOST:PORT`, each optionally with a path or `user:password@`, or `unix:///PATH`. Pure. */
 export function parseAgentAddress(address: string): AgentAddress {
   if (address === 'unix://') return invalid(address, '');
   if (address.startsWith('unix://'))
@@ -34,7 +34,7 @@ export function parseAgentAddress(address: string): AgentAddress {
   const url = URL.canParse(withScheme) ? new URL(withScheme) : undefined;
   if (url === undefined || (url.protocol !== 'http:' && url.protocol !== 'https:'))
     return invalid(address, hintFor(withScheme));
-  if (url.search !== '' || url.hash !== '') return invalid(address, ', where a query has no place');
+  if (url.search !== '' || url.hash !== '') return invalid(address, ', which must not have a query');
   const { origin, pathname, username, password } = url;
   const prefix = pathname.replace(/\/+$/, '');
   const auth = username === '' ? {} : { auth: `${unescaped(username)}:${unescaped(password)}` };
@@ -50,7 +50,7 @@ function unescaped(text: string): string {
   }
 }
 
-/** Without user, password and query, in which secrets stand. */
+/** Without user, password and query, which contain secrets. */
 function invalid(written: string, hint: string): AgentAddress {
   const address = written.replace(/[?#].*$/s, '?…').replace(/^([^/]*\/\/)?.*@/s, '$1…@');
   const reason = `expected an address such as ${DEFAULT_ADDRESS} or unix:///run/consul.sock, found ${address}${hint}`;

@@ -4,15 +4,15 @@ import { DEFAULT_ADDRESS, parseAgentAddress } from './agent-address.ts';
 import { object, objects, text } from './json.ts';
 import type { JsonObject } from './json.ts';
 
-/** One thing that was asked of an agent, and what came of it. For people. */
+/** One check of an agent and its result. */
 export interface AgentFinding {
-  /** What was asked: `Consul agent at http://127.0.0.1:8500`. */
+  /** What was checked: `Consul agent at http://127.0.0.1:8500`. */
   readonly check: string;
-  /** `failed`: a proxy does not work with it. `warning`: it will not for much longer. */
+  /** `failed`: a proxy cannot work with it. */
   readonly outcome: 'ok' | 'warning' | 'failed';
-  /** What came back, in one clause. */
+  /** The result, in one clause. */
   readonly found: string;
-  /** What to do about it. Present whenever it failed. */
+  /** What to do about it. Always present after a failure. */
   readonly advice?: string;
 }
 
@@ -22,25 +22,25 @@ export interface NeededRight {
   readonly resource: 'agent' | 'node' | 'service';
   /** `write` includes `read`. */
   readonly access: 'read' | 'write';
-  /** Of which name; of all when absent. */
+  /** The name it is for; all names when absent. */
   readonly name?: string;
 }
 
-/** What a mesh gateway needs of its token, `service` being the name under which it registers itself, if it does. */
+/** What a mesh gateway's token needs; `service` is the name under which it registers itself, if it does. */
 export function rightsOfGateway(service?: string): readonly NeededRight[] {
   const own: NeededRight = { resource: 'service', access: 'write', ...(service !== undefined && { name: service }) };
   return [...(service === undefined ? [] : [own]), ...RIGHTS_OF_READERS];
 }
 
-/** What whoever derives routes or upstreams from the catalog needs of its token. */
+/** What a token needs to derive routes or upstreams from the catalog. */
 export const RIGHTS_OF_READERS: readonly NeededRight[] = [
   { resource: 'service', access: 'read' },
   { resource: 'node', access: 'read' },
 ];
 
 /**
- * Asks an agent what a proxy will need of it: that it answers and has a leader, its release, and whether the token may do what it has to.
- * Changes nothing. Never rejects; ends within a quarter of a minute.
+ * Checks an agent for what a proxy needs: that it responds and has a leader, its release, and the token's permissions. Changes
+ * nothing. Never rejects; takes fifteen seconds at most.
  */
 export async function checkAgent(
   options: AgentOptions,
@@ -73,7 +73,7 @@ class AgentCheck {
 
   async run(rights: readonly NeededRight[]): Promise<readonly AgentFinding[]> {
     const [leader, ...clock] = await this.#leader();
-    // Whoever does not answer has nothing more to say.
+    // An unreachable agent is not checked further.
     if (leader.outcome === 'failed') return [leader, ...clock];
     const [release, permissions] = await Promise.all([this.#release(), this.#permissions(rights)]);
     return [leader, ...clock, ...this.#expiries(), release, ...permissions];
@@ -92,7 +92,7 @@ class AgentCheck {
     const askedAt = new Date().getTime();
     const answer = await this.#request('status/leader');
     if (answer instanceof Error) {
-      // The same words stand before what it found.
+      // The same words precede what it found.
       const found = reasonOf(answer).replace(`${this.#who}: `, '');
       return [failed(this.#who, found, adviceFor(found))];
     }
@@ -100,7 +100,7 @@ class AgentCheck {
     const leader = text(answer.json);
     if (leader === '')
       return [
-        failed(this.#who, 'its cluster has no leader', 'look at the servers: consul operator raft list-peers'),
+        failed(this.#who, 'its cluster has no leader', 'check the servers: consul operator raft list-peers'),
         ...clock,
       ];
     return [ok(this.#who, `answers, leader ${leader}`), ...clock];
@@ -112,12 +112,12 @@ class AgentCheck {
     if (answer instanceof Error)
       return isForbidden(answer)
         ? ok(check, 'not known: the token has no agent:read, which is needed only for a DNS domain other than consul')
-        : failed(check, answer.message, 'look at the log of the agent');
+        : failed(check, answer.message, 'check the log of the agent');
     const { Version, Datacenter } = object(object(answer.json)?.['Config']) ?? {};
     return ok(check, `${text(Version) || 'not known'}, datacenter ${text(Datacenter) || 'not known'}`);
   }
 
-  /** By the endpoint that Consul's own page asks, since lists that are filtered look like short ones. */
+  /** With the endpoint that Consul's own UI uses, because filtered lists look like short ones. */
   async #permissions(rights: readonly NeededRight[]): Promise<readonly AgentFinding[]> {
     const check = 'ACL token';
     const body = rights.map(({ resource: Resource, access: Access, name: Segment = '' }) => ({

@@ -14,15 +14,15 @@ import type { TokenOptions } from './token.ts';
 /** How to reach the local Consul agent. */
 export interface AgentOptions extends TokenOptions {
   /**
-   * `http://127.0.0.1:8500`, `https://…`, `127.0.0.1:8500`, or `unix:///run/consul.sock`, the former with a path or with
-   * `user:password@` where a proxy stands before the agent. The default when absent is {@link DEFAULT_ADDRESS}.
+   * `http://127.0.0.1:8500`, `https://…`, `127.0.0.1:8500`, or `unix:///run/consul.sock`; the HTTP forms may have a path, or
+   * `user:password@` for a proxy in front of the agent. {@link DEFAULT_ADDRESS} when absent.
    */
   readonly address?: string;
-  /** `user:password` for HTTP's basic authentication; goes before that of `address`. */
+  /** `user:password` for HTTP basic authentication; takes precedence over that in `address`. */
   readonly httpAuth?: string;
-  /** Files for TLS, read again at each new connection. They go before `ca`, `cert` and `key`. */
+  /** Files for TLS, read again at each new connection. They take precedence over `ca`, `cert` and `key`. */
   readonly tls?: TlsFiles;
-  /** Certificate authorities (PEM) to which the agent's certificate must lead; the system's when absent. */
+  /** Certificate authorities (PEM) that must have issued the agent's certificate; the system's when absent. */
   readonly ca?: string | readonly string[];
   /** Client certificate (PEM) to show to the agent, with its key. */
   readonly cert?: string;
@@ -30,7 +30,7 @@ export interface AgentOptions extends TokenOptions {
   readonly key?: string;
   /** Told, at each new connection, when a certificate expires: that of the agent, and the one that is shown to it. */
   onCertificate?(whose: 'agent' | 'client', validUntil: Date): void;
-  /** Name to ask for and to check in the agent's certificate, where it is not the address. */
+  /** Server name to request and to verify in the agent's certificate, when it is not the address. */
   readonly tlsServerName?: string;
   /** Sent with every query when set. Only Consul Enterprise knows namespaces and partitions. */
   readonly namespace?: string;
@@ -38,11 +38,11 @@ export interface AgentOptions extends TokenOptions {
   readonly partition?: string;
 }
 
-/** One answer of the agent with status 200, or 404 where that was allowed for. */
+/** A response with status 200, or 404 where that is allowed. */
 export interface AgentResponse {
-  /** The body as it came, `without` what was not wanted: equal texts are equal answers. */
+  /** The body without the fields in `without`: equal strings are equal responses. */
   readonly text: string;
-  /** How long the body was, in bytes, before anything was left out of it. */
+  /** The size of the body in bytes, before anything was dropped from it. */
   readonly bytes: number;
   /** `X-Consul-Index`; absent where an endpoint does not block by index. */
   readonly index?: number;
@@ -50,18 +50,18 @@ export interface AgentResponse {
   readonly hash?: string;
   /** The agent's clock when it answered, to the second; absent where it does not say. */
   readonly date?: Date;
-  /** The agent left things out because the token may not see them. Only newer Consul says so. */
+  /** The agent filtered out what the token may not see. Only newer releases report it. */
   readonly filtered: boolean;
   /**
    * The server that answered knows no leader any more (`X-Consul-KnownLeader: false`), or has not heard of it for long
    * (`X-Consul-LastContact`): what it says may be older than what is known, and cannot be newer.
    */
   readonly stale: boolean;
-  /** False for a 404, which only a question with `mayBeMissing` takes for an answer. */
+  /** False for a 404, which only a request with `mayBeMissing` accepts. */
   readonly found: boolean;
 }
 
-/** One question. */
+/** One request. */
 export interface AgentRequest {
   /** `GET` when absent. */
   readonly method?: 'GET' | 'POST' | 'PUT';
@@ -71,24 +71,24 @@ export interface AgentRequest {
   readonly query?: Readonly<Record<string, string>>;
   /** Sent as JSON; nothing is sent when absent. */
   readonly body?: unknown;
-  /** A 404 is an answer (`found: false`), not an error. */
+  /** A 404 is a response (`found: false`), not an error. */
   readonly mayBeMissing?: boolean;
-  /** Fields of free text, such as the output of checks, that nobody reads: their values are left out of the answer. */
+  /** Free text fields, such as the output of checks, that are not needed: their values are dropped from the response. */
   readonly without?: readonly string[];
-  /** How long the agent may hold the answer back, in milliseconds: added to the timeout. */
+  /** How long the agent may block the query, in milliseconds: added to the timeout. */
   readonly holdMs?: number;
-  /** How long the answer may take beside that, in milliseconds; 10 s when absent. */
+  /** Time limit in addition to that, in milliseconds; 10 s when absent. */
   readonly timeoutMs?: number;
 }
 
-/** An agent that cannot be reached, refuses, or does not answer in the form that Consul answers in. */
+/** The agent is unreachable, refuses, or its response does not have Consul's format. */
 export class AgentError extends Error {
   override readonly name = 'AgentError';
-  /** The HTTP status; absent when there was no answer. */
+  /** The HTTP status; absent without a response. */
   readonly status: number | undefined;
-  /** What the agent itself said, shortened; `''` when there was no answer. */
+  /** The agent's own message, shortened; `''` without a response. */
   readonly complaint: string;
-  /** The message without the question, where no answer came: the same for all questions, so that it is told once. */
+  /** The message without the request, when there was no response: the same for all requests, so that it is reported once. */
   readonly unreachable: string | undefined;
 
   constructor(message: string, options: ErrorOptions & AgentErrorDetails = {}) {
@@ -99,42 +99,42 @@ export class AgentError extends Error {
   }
 }
 
-/** Whether the agent refuses because it is asked too often: nothing is wrong with the question. */
+/** Whether the agent rejects because of its rate limit: the request itself is fine. */
 export function isOverload(reason: Error): boolean {
   return reason instanceof AgentError && (reason.status === TOO_MANY_REQUESTS || reason.status === UNAVAILABLE);
 }
 
-/** In words, and in the same ones for all questions where no answer came. */
+/** In words; the same for all requests when there was no response. */
 export function reasonOf(reason: unknown): string {
   const unreachable = reason instanceof AgentError ? reason.unreachable : undefined;
   return unreachable ?? (reason instanceof Error ? reason.message : String(reason));
 }
 
-/** What is written into checks and nodes for people: up to 4 KiB for each check, and no route depends on it. */
+/** Free text in checks and nodes: up to 4 KiB for each check, and no route depends on it. */
 export const FREE_TEXT: readonly string[] = ['Output', 'Notes'];
 
 const TOO_MANY_REQUESTS = 429;
 const UNAVAILABLE = 503;
 
-/** What is known of an {@link AgentError} beside its message. */
+/** Details of an {@link AgentError} besides its message. */
 type AgentErrorDetails = Partial<Pick<AgentError, 'status' | 'complaint' | 'unreachable'>>;
 
-/** A connection to the agent. Whoever opens one closes it. */
+/** A client of the agent. Its creator closes it. */
 export interface Agent {
   /** Rejects with an {@link AgentError}, or with the signal's reason once it aborts. */
   request(request: AgentRequest, signal: AbortSignal): Promise<AgentResponse>;
-  /** When it last answered, in milliseconds of the monotonic clock; 0 when it never has. */
+  /** When it last responded, in milliseconds of the monotonic clock; 0 when it never has. */
   readonly lastResponseAt: number;
   /** Why its last answer takes nothing away, in words: it was stale. `undefined` when it was not. */
   readonly incompleteReason: string | undefined;
-  /** Closes every socket at once; questions under way reject. */
+  /** Closes every socket at once; requests in flight reject. */
   close(): Promise<void>;
 }
 
 /**
- * Opens an agent. Throws an {@link AgentError} when the address cannot be read; nothing is connected yet.
+ * Opens a client. Throws an {@link AgentError} when the address is invalid; nothing is connected yet.
  *
- * @param sockets at most so many at a time: further questions wait for a free one
+ * @param sockets maximum number of connections: further requests wait for a free one
  */
 export function openAgent(options: AgentOptions, sockets: number): Agent {
   const address = parseAgentAddress(options.address ?? DEFAULT_ADDRESS);
@@ -191,8 +191,8 @@ export function openAgent(options: AgentOptions, sockets: number): Agent {
         signal,
       });
     return attempt().catch((reason: unknown) => {
-      // The agent may close an idle connection in the moment in which it is used again: that says nothing about the agent. A
-      // question that was being held is no such case, and asking it again could be a minute of silence.
+      // The agent may close an idle connection in the moment in which it is reused: that says nothing about its health. A blocking
+      // query is different: repeating it could mean a minute of silence.
       if (signal.aborted || holdMs > 0 || !isReset(reason)) throw reason;
       return attempt();
     });
@@ -206,14 +206,14 @@ function notReached(agent: string, request: AgentRequest, reason: unknown): Agen
   return new AgentError(`${who}: ${shown(request)}: ${why}`, { cause: reason, unreachable: `${who}: ${why}` });
 }
 
-// A healthy agent answers the largest of these questions in a tenth of a second; one without a leader holds them for 7 s.
+// A healthy agent responds to the largest of these requests in a tenth of a second; one without a leader holds them for 7 s.
 const RESPONSE_TIMEOUT_MS = 10_000;
 const CONNECT_TIMEOUT_MS = 5_000;
-// From its beginning to its end, an answer may take so many times what its beginning may: the largest come in parts.
+// How many times longer the whole body may take than its beginning: the largest arrive in parts.
 const BODY_PATIENCE = 6;
 const LONGEST_COMPLAINT = 300;
 
-/** A question for people: of another datacenter it is another question. */
+/** A request as it is shown: the datacenter is part of it. */
 function shown({ path, query = {} }: AgentRequest): string {
   const datacenter = query['dc'] ?? query['compile-dc'];
   return datacenter === undefined ? `/v1/${path}` : `/v1/${path} of ${datacenter}`;
@@ -253,15 +253,15 @@ export function fresh(answer: AgentResponse): AgentResponse {
 const STALE =
   'the Consul server that answers knows no leader, or has not heard of it for more than 10 s: what it no longer shows is kept';
 
-/** An agent sends nobody elsewhere, and the token is not for whoever is there: it is told, and not followed. */
+/** An agent never redirects, and the token must not go elsewhere: redirects are reported, not followed. */
 function redirection(location: string | string[] | undefined): string {
   return location === undefined ? '' : `, a redirect to ${String(location).slice(0, LONGEST_COMPLAINT)}`;
 }
 
 /**
- * The JSON of an answer as `read` makes it out.
+ * Parses the JSON of a response with `read`.
  *
- * @param read gives `undefined` for what has not the form expected
+ * @param read returns `undefined` for an unexpected format
  */
 export function parsed<T>(
   { text }: Pick<AgentResponse, 'text'>,
@@ -322,14 +322,14 @@ function poolOf(options: AgentOptions, { origin, socketPath }: ReachableAddress,
 
 type ReachableAddress = Extract<AgentAddress, { readonly kind: 'address' }>;
 
-/** For a proxy before the agent (RFC 7617): Consul itself knows tokens only. */
+/** For a proxy in front of the agent (RFC 7617): Consul itself has tokens only. */
 function basicAuth(auth: string | undefined): Readonly<Record<string, string>> {
   return auth === undefined ? {} : { authorization: `Basic ${Buffer.from(auth).toString('base64')}` };
 }
 
 function tlsOf({ ca, cert, key, tlsServerName }: AgentOptions): object {
   return {
-    // As Go does: what is given as an authority is one, also where another has issued it.
+    // As in Go: every given certificate is a trust anchor, also if another authority issued it.
     allowPartialTrustChain: true,
     ...(ca === undefined ? {} : { ca: typeof ca === 'string' ? ca : [...ca] }),
     ...(cert === undefined ? {} : { cert }),
@@ -338,7 +338,7 @@ function tlsOf({ ca, cert, key, tlsServerName }: AgentOptions): object {
   };
 }
 
-/** Left out unless set: the community edition answers 400 to a namespace. */
+/** Omitted unless set: the community edition responds with 400 to a namespace. */
 function scopeOf({ namespace, partition }: AgentOptions): Record<string, string> {
   return { ...(namespace ? { ns: namespace } : {}), ...(partition ? { partition } : {}) };
 }

@@ -1,31 +1,31 @@
 import type { Dispatcher } from 'undici';
 import { FreeTextFilter } from './free-text-filter.ts';
 
-/** How to read the body of an answer. */
+/** How to read a response body. */
 export interface ReadOptions {
-  /** How long it may take to its end, in milliseconds. */
+  /** Time limit for the whole body, in milliseconds. */
   readonly patienceMs: number;
-  /** Names of fields whose values are left out, see {@link FreeTextFilter}: they count towards no limit but that of time. */
+  /** Names of fields whose values are dropped, see {@link FreeTextFilter}: they count towards no limit but time. */
   readonly without: readonly string[];
 }
 
-/** A body that has been read. */
+/** A body that was read. */
 export interface Body {
-  /** What is left of it without the fields that were to be left out. */
+  /** The body without the dropped fields. */
   readonly text: string;
-  /** As it came. */
+  /** Its size as received. */
   readonly bytes: number;
 }
 
 /**
- * Reads the bodies of answers, all of one agent, within limits: whatever stands at its address can neither fill the memory nor keep a
- * question open for ever.
+ * Reads the response bodies of one agent within limits: whatever listens at its address can neither fill the memory nor keep a request
+ * open for ever.
  */
 export class ResponseReader {
   #inFlightBytes = 0;
 
   /**
-   * The body of `response`; of one that is not what was asked for, its beginning.
+   * The body of `response`; only its beginning when it is not a success.
    *
    * @throws Error when it is too long or takes too long; the connection is closed then
    */
@@ -44,8 +44,8 @@ export class ResponseReader {
           text += decoder.decode(kept, { stream: true });
         }
         if (statusCode !== 200 && bytes >= COMPLAINT_BYTES) break;
-        if (keptBytes > MAX_RESPONSE_BYTES) throw tooLong('an answer', MAX_RESPONSE_BYTES);
-        if (this.#inFlightBytes > MAX_IN_FLIGHT_BYTES) throw tooLong('answers under way', MAX_IN_FLIGHT_BYTES);
+        if (keptBytes > MAX_RESPONSE_BYTES) throw tooLong('a response', MAX_RESPONSE_BYTES);
+        if (this.#inFlightBytes > MAX_IN_FLIGHT_BYTES) throw tooLong('responses in flight', MAX_IN_FLIGHT_BYTES);
       }
       return { text: text + decoder.decode(), bytes };
     } finally {
@@ -56,17 +56,17 @@ export class ResponseReader {
 }
 
 const MIB = 1024 * 1024;
-// Five times the answer of 5,000 services: whoever sends more is not an agent.
+// Five times the response for 5,000 services: nothing that sends more is a Consul agent.
 const MAX_RESPONSE_BYTES = 64 * MIB;
-// Two of the largest at a time: what is read is in the memory of a process that may have little of it.
+// Two of the largest at a time: bodies are held in the memory of a process that may have little of it.
 const MAX_IN_FLIGHT_BYTES = 2 * MAX_RESPONSE_BYTES;
-// Of what is wrong, the agent itself says less.
+// Error messages of the agent itself are shorter.
 const COMPLAINT_BYTES = 4096;
 
 function tooLong(what: string, maxBytes: number): Error {
-  return new Error(`expected ${what} of at most ${maxBytes / MIB} MiB, found more`);
+  return new Error(`expected ${what} of at most ${maxBytes / MIB} MiB, found a larger one`);
 }
 
 function tooSlow(patienceMs: number): Error {
-  return new Error(`expected the whole answer within ${patienceMs} ms, found one that goes on`);
+  return new Error(`expected the complete response within ${patienceMs} ms`);
 }

@@ -3,9 +3,7 @@ import type { GatewayDefinition } from '@meshgate/mesh';
 import { object, number, text, strings } from './json.ts';
 import { taggedAddressesOf } from './records.ts';
 
-/**
- * Reads a registration as `agent/service/:id` gives it, central configuration merged in. `undefined` when it is no registration.
- */
+/** Parses a registration from `agent/service/:id`, with central configuration merged in. `undefined` when it is not a registration. */
 export function definitionOf(json: unknown): GatewayDefinition | undefined {
   const service = object(json);
   if (service === undefined || text(service['Service']) === '') return undefined;

@@ -1,16 +1,16 @@
 /**
- * Takes the values of some fields out of JSON while it comes in, leaving `""` in their place: the output of a check is free text of
- * up to 4 KiB, an answer about thousands of services is nearly all of it, and nobody routes by it.
+ * Replaces the values of some fields in streamed JSON with `""`: the output of a check is free text of up to 4 KiB, which makes up
+ * most of a response about thousands of services, and routing does not need it.
  *
- * It looks at nothing but strings and the colons between them, and leaves text that is no JSON as broken as it is.
+ * It looks only at strings and the colons between them, and passes invalid JSON through unchanged.
  */
 export class FreeTextFilter {
   readonly #fields: ReadonlySet<string>;
   #isInside = false;
   #isDropping = false;
-  /** A backslash stands at the end of what came last, and counts. */
+  /** The previous chunk ended in a backslash, which counts. */
   #isEscaped = false;
-  /** The string that began last, as long as it may be the name of a field. */
+  /** The last string, while it may be a field name. */
   #token = '';
   #afterColon = false;
 
@@ -19,21 +19,21 @@ export class FreeTextFilter {
     this.#fields = new Set(fields);
   }
 
-  /** What is left of `chunk`, which is kept as it is. */
+  /** The filtered `chunk`; the input is not changed. */
   filter(chunk: Uint8Array): readonly Uint8Array[] {
     const kept: Uint8Array[] = [];
     for (let at = 0; at < chunk.length;) {
       const wasDropping = this.#isDropping;
       const end = this.#isInside ? this.#endOfString(chunk, at) : this.#beginOfString(chunk, at);
       if (!wasDropping) kept.push(chunk.subarray(at, end));
-      // The closing quote stays.
+      // The closing quote is kept.
       else if (!this.#isInside) kept.push(chunk.subarray(end - 1, end));
       at = end;
     }
     return kept;
   }
 
-  /** The index behind the next opening quote, or the end. */
+  /** The index after the next opening quote, or the end. */
   #beginOfString(chunk: Uint8Array, from: number): number {
     for (let at = from; at < chunk.length; at += 1) {
       const byte = chunk[at];
@@ -50,7 +50,7 @@ export class FreeTextFilter {
     return chunk.length;
   }
 
-  /** The index behind the closing quote, or the end. */
+  /** The index after the closing quote, or the end. */
   #endOfString(chunk: Uint8Array, from: number): number {
     for (let at = from; ;) {
       const quote = chunk.indexOf(QUOTE, at);
@@ -71,7 +71,7 @@ export class FreeTextFilter {
     }
   }
 
-  /** Whether an odd number of backslashes stands before `end`. */
+  /** Whether an odd number of backslashes precedes `end`. */
   #endsEscaped(chunk: Uint8Array, from: number, end: number): boolean {
     let at = end;
     while (at > from && chunk[at - 1] === BACKSLASH) at -= 1;

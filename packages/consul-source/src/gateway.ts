@@ -12,39 +12,39 @@ import type { RegisterOptions, RegistrationBody } from './registration.ts';
 import { registrationService } from './registration-service.ts';
 import { routeSource } from './route-watch.ts';
 
-/** A mesh gateway in Consul: which agent, and what the gateway is there. */
+/** A mesh gateway in Consul: the agent, and the gateway's identity there. */
 export interface ConsulOptions extends AgentOptions {
-  /** Register the gateway, and take the registration back at the end. Absent: somebody else has registered it. */
+  /** Registers the gateway, and deregisters it at the end. Absent: it is registered by somebody else. */
   readonly register?: RegisterOptions;
-  /** Service id of a gateway that somebody else has registered; the one mesh gateway of the agent when absent. */
+  /** Service id of a gateway registered by somebody else; the only mesh gateway of the agent when absent. */
   readonly proxyId?: string;
-  /** The local datacenter; asked of Consul when absent. */
+  /** The local datacenter; requested from Consul when absent. */
   readonly datacenter?: string;
-  /** DNS domain of the agents; asked of the agent when absent, which takes `agent:read`, else `consul`. */
+  /** DNS domain of the agents; when absent requested from the agent, which needs `agent:read`, else `consul`. */
   readonly dnsDomain?: string;
   /**
-   * Whether services that are exported to a peer with protocol `http`, `http2` or `grpc` are passed on undecrypted; `refuse` when absent,
-   * since a deny intention for callers of the peer would then have no effect at a destination that is an Envoy.
+   * Whether services exported to a peer with protocol `http`, `http2` or `grpc` are forwarded without decrypting; `refuse` when
+   * absent, because a deny intention for the peer's callers would have no effect at an Envoy destination.
    */
   readonly httpExports?: HttpExports;
   /** What every route has beside what Consul says of it; nothing when absent. */
   readonly routes?: RouteDefaults;
 }
 
-/** The parts of a mesh gateway that Consul configures. Each opens and closes its own sockets: 27 at most, all together. */
+/** The parts of a mesh gateway that Consul configures. Each opens and closes its own sockets: 27 at most, in total. */
 export interface ConsulParts {
-  /** For each service that the mesh reaches through this gateway. */
+  /** Routes to each service that the mesh reaches through this gateway. */
   readonly routes: RouteSource;
-  /** Those of the gateway's registration. */
+  /** Listen addresses of the gateway's registration. */
   readonly listeners: ListenerSource;
-  /** Keeps the registration up. Started before the listeners, stopped after them. */
+  /** Maintains the registration. Started before the listeners, stopped after them. */
   readonly registration: Service;
 }
 
 /**
- * Everything that a mesh gateway takes from the local Consul agent.
+ * Creates the parts that configure a mesh gateway from the local Consul agent.
  *
- * @throws ConfigProblems when `register` is wrong; AgentError when the address is
+ * @throws ConfigProblems when `register` is invalid; AgentError when the address is
  */
 export function consulParts(options: ConsulOptions): ConsulParts {
   const body = options.register === undefined ? undefined : bodyOf(options.register);
@@ -80,7 +80,7 @@ export function consulParts(options: ConsulOptions): ConsulParts {
   };
 }
 
-/** The routes alone, for whoever needs no registration and no listeners. */
+/** Only the routes, for callers that need neither registration nor listeners. */
 export function consulSource(options: ConsulOptions): RouteSource {
   return consulParts(options).routes;
 }
@@ -93,7 +93,7 @@ function bodyOf(register: RegisterOptions): RegistrationBody {
   );
 }
 
-/** What the agent will answer for it: the name has another key there. */
+/** The form in which the agent returns it: the name has another key there. */
 function asRegistered(body: RegistrationBody): unknown {
   return { ...body, Service: body.Name };
 }

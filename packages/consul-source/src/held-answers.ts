@@ -1,24 +1,24 @@
 import type { Hold } from './state-loss-guard.ts';
 
-/** When answers are looked at. */
+/** When a response is evaluated. */
 export interface HoldTime {
   /** The hold in force, see `LossDetector`. */
   readonly hold: Hold | undefined;
-  /** Whether it has been looked for a loss since the last answer became empty. */
+  /** Whether a loss was checked for since the last response became empty. */
   readonly isChecked: boolean;
   /** Monotonic milliseconds. */
   readonly now: number;
 }
 
-/** The signs of a loss may come a moment after the empty answer itself. A removal is believed within a second all the same. */
+/** The sign of a loss may come a moment after the empty response. A removal is still believed within a second. */
 const BELIEVED_AFTER_MS = 600;
 
-// A blocking query that is filtered from now on shows it when its wait is over.
+// A blocking query that is filtered from now on shows it when its wait ends.
 const SHOWS_WITHIN_MS = 35_000;
 
 /**
- * Answers by key, of which one that has become empty is not believed at once: for a moment in any case, and for as long as Consul may have
- * forgotten rather than removed.
+ * Responses by key. One that becomes empty is not believed at once: for a moment in any case, and for as long as Consul may have lost
+ * its state.
  */
 export class HeldAnswers<T> {
   readonly #last = new Map<string, LastAnswer<T>>();
@@ -26,20 +26,20 @@ export class HeldAnswers<T> {
   #reason = '';
   #hasChange = false;
 
-  /** When one more is to be believed empty, in monotonic milliseconds; 0 when none is. */
+  /** When the next empty response will be believed, in monotonic milliseconds; 0 when there is none. */
   get dueAt(): number {
     return this.#dueAt;
   }
 
-  /** With the last call an answer has become empty, or one that was held is there again: time to look for a loss, or for its end. */
+  /** In the last call a response became empty, or a held one came back: time to check for a loss, or for its end. */
   get hasChange(): boolean {
     return this.#hasChange;
   }
 
   /**
-   * `answers`, with those from before in place of the empty ones that are not believed yet. A key that is missing counts as empty.
+   * `answers`, with earlier ones in place of empty ones that are not believed yet. A missing key counts as empty.
    *
-   * @param isEmpty whether an answer has nothing in it
+   * @param isEmpty whether a response is empty
    */
   apply(answers: ReadonlyMap<string, T>, isEmpty: (answer: T) => boolean, time: HoldTime): ReadonlyMap<string, T> {
     this.#dueAt = 0;
@@ -59,7 +59,7 @@ export class HeldAnswers<T> {
     return shown;
   }
 
-  /** From now on `answers` are what was known: to be called once all of them have come, since before that they only complete each other. */
+  /** Makes `answers` the known state: call it once all of them have arrived, since until then they only complete each other. */
   keep(answers: ReadonlyMap<string, T>, isEmpty: (answer: T) => boolean, now: number): void {
     for (const [key, value] of answers) {
       const last = this.#last.get(key);
@@ -68,7 +68,7 @@ export class HeldAnswers<T> {
     }
   }
 
-  /** What is held because of a loss, in words. @param what the answers are, in the plural */
+  /** What is held because of a loss, in words. @param what what the responses are, in the plural */
   warnings(what: string): readonly string[] {
     const count = [...this.#last.values()].filter(({ isHeld }) => isHeld).length;
     return count === 0 ? [] : [`${this.#reason}: ${what} of ${count} answers that are empty now are held`];
@@ -88,7 +88,7 @@ export class HeldAnswers<T> {
   }
 }
 
-/** What came after the loss has been confirmed since: that it is gone now is another matter. */
+/** Confirmed after the loss: its disappearance now is not part of it. */
 function isAtRisk(cameAt: number, { since, isOngoing }: Hold, now: number): boolean {
   return isOngoing || (cameAt <= since && now <= since + SHOWS_WITHIN_MS);
 }
@@ -97,9 +97,9 @@ const NOT_EMPTY = { believedAt: 0, isHeld: false };
 
 interface LastAnswer<T> {
   readonly value: T;
-  /** When it came, in monotonic milliseconds. */
+  /** When it arrived, in monotonic milliseconds. */
   readonly cameAt: number;
-  /** When its emptiness is believed, in monotonic milliseconds; 0 while it is not empty. */
+  /** When it will be believed to be empty, in monotonic milliseconds; 0 while it is not empty. */
   believedAt: number;
   /** It is held because of a loss. */
   isHeld: boolean;

@@ -1,4 +1,4 @@
-// For the daemon and for embedders: a mesh gateway in Consul.
+// For the daemon and for embedders: a mesh gateway configured by Consul.
 export { consulParts, consulSource } from './gateway.ts';
 export type { ConsulOptions, ConsulParts } from './gateway.ts';
 export { fileProblems, optionsOf, parseSettings } from './options.ts';
@@ -7,14 +7,14 @@ export { consulPlugin } from './plugin.ts';
 export { registrationOf } from './registration.ts';
 export type { RegisterOptions, Registration, RegistrationBody } from './registration.ts';
 
-// For the daemon and for embedders: a Connect proxy in Consul.
+// For the daemon and for embedders: a Connect proxy configured by Consul.
 export type { ConsulAuthorizer } from './sidecar/authorizer.ts';
 export type { CredentialOptions } from './sidecar/credentials.ts';
 export { consulProxyParts } from './sidecar/proxy-parts.ts';
 export type { ConsulProxyParts } from './sidecar/proxy-parts.ts';
 export type { TrustBundles } from './peering/peer-trust.ts';
 
-// For others who talk to an agent, and for meshes described in Consul's terms without one.
+// For other clients of an agent, and for meshes in Consul's terms without one.
 export {
   checkAgent,
   clockFinding,

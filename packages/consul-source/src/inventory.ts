@@ -1,5 +1,5 @@
-// What is registered in the datacenter, told by one coarse query: enough to know which service has changed, so that only its
-// exact, documented health query is asked again.
+// What is registered in the datacenter, from one coarse query: enough to know which service has changed, so that only its precise,
+// documented health query is repeated.
 import { createHash } from 'node:crypto';
 import type { ImportedService } from '@meshgate/mesh';
 import { elementsOf, list, number, object, objects, text } from './json.ts';
@@ -12,21 +12,21 @@ export interface ListedService {
   readonly name: string;
   readonly namespace: string;
   /**
-   * Stands for everything that its Connect health can depend on, links of gateways aside: equal digests mean equal answers.
-   * Empty when nothing speaks Connect for it. `undefined`: not known, ask.
+   * A digest of everything that its Connect health can depend on, gateway links aside: equal digests mean equal results. Empty without
+   * a Connect instance. `undefined`: not known, query it.
    */
   readonly digest: string | undefined;
 }
 
 /** Everything that is registered. */
 export interface Inventory {
-  /** Every name, by `namespace/name`: Consul routes to whatever speaks Connect for one, were it for the name of a proxy. */
+  /** Every name, by `namespace/name`: Consul routes to any name with a Connect instance, even to the name of a proxy. */
   readonly services: ReadonlyMap<string, ListedService>;
   /** Terminating gateways and their digests, by {@link indexKey}. */
   readonly terminatingGateways: ReadonlyMap<string, string>;
   /** No node is visible. Every datacenter has nodes: the token may not read them. */
   readonly blind: boolean;
-  /** What tells instances apart, see {@link instanceKey}, by their id. */
+  /** Distinguishes instances, see {@link instanceKey}, by their id. */
   readonly instances: ReadonlyMap<string, readonly string[]>;
   /** Consul's own servers are not visible. Every datacenter has them: the token may not read all services. */
   readonly partial: boolean;
@@ -34,7 +34,7 @@ export interface Inventory {
   readonly imports: readonly ImportedService[];
 }
 
-/** Reads `internal/ui/nodes`: every node with its services and checks. `undefined` when the answer has another form. */
+/** Parses `internal/ui/nodes`: every node with its services and checks. `undefined` for another format. */
 export function inventoryOfNodes(json: unknown): Inventory | undefined {
   if (!Array.isArray(json)) return undefined;
   const inventory = new InventoryBuilder();
@@ -43,7 +43,7 @@ export function inventoryOfNodes(json: unknown): Inventory | undefined {
 }
 
 /**
- * {@link inventoryOfNodes} from the text of an answer, node by node, so that whoever runs it can give way in between: the answer about
+ * {@link inventoryOfNodes} from the body of a response, node by node, so that the caller can yield in between: the response for
  * thousands of services has millions of characters.
  */
 export function* readingNodes(json: string): Generator<void, Inventory | undefined> {
@@ -69,7 +69,7 @@ class InventoryBuilder {
   readonly #imports: ImportedService[] = [];
   #nodes = 0;
 
-  /** What was imported from a peer is no part of this datacenter. */
+  /** Imports from a peer are not part of this datacenter. */
   add(node: JsonObject): void {
     if (text(node['PeerName'])) {
       this.#imports.push(...importsOn(node));
@@ -98,7 +98,7 @@ class InventoryBuilder {
   }
 }
 
-/** Reads `catalog/services`: names only, nothing of what is behind them. `undefined` when the answer has another form. */
+/** Parses `catalog/services`: only names, without what is behind them. `undefined` for another format. */
 export function inventoryOfNames(json: unknown): Inventory | undefined {
   const names = object(json);
   if (names === undefined) return undefined;
@@ -109,7 +109,7 @@ export function inventoryOfNames(json: unknown): Inventory | undefined {
   return { ...unknown, services: new Map(services), blind: false, partial: !(CONSUL in names), imports: [] };
 }
 
-/** Which services each terminating gateway stands in for: `*` for all. From the list of config entries; by {@link indexKey}. */
+/** The services behind each terminating gateway: `*` for all. From the list of config entries; by {@link indexKey}. */
 export function linksOf(json: unknown): ReadonlyMap<string, readonly string[]> | undefined {
   if (!Array.isArray(json)) return undefined;
   return new Map(
@@ -121,8 +121,8 @@ export function linksOf(json: unknown): ReadonlyMap<string, readonly string[]> |
 }
 
 /**
- * For each service what its answer depends on: its own digest, and those of the terminating gateways linked to it, with the link:
- * which names a wildcard covers is for Consul to say.
+ * What the result of each service depends on: its own digest, and those of the terminating gateways linked to it, with the link:
+ * Consul decides which names a wildcard covers.
  */
 export function digestsOf(
   { services, terminatingGateways }: Inventory,
@@ -141,14 +141,14 @@ export function digestsOf(
 }
 
 /**
- * What a name is known by in Consul's own indexes: two that differ in case only are one there, so that the answer for either
- * depends on what is registered for both.
+ * A name in the form of Consul's own indexes: names that differ only in case are equal there, so the result for either depends on what
+ * is registered for both.
  */
 function indexKey(service: string, namespace: string): string {
   return serviceKey(service, namespace).toLowerCase();
 }
 
-/** What tells an instance from others with the same id, as far as agents and servers both show it. */
+/** Distinguishes an instance from others with the same id, using what both agents and servers show. */
 export function instanceKey({ Address: address, Port: port }: JsonObject): string {
   return `${text(address)}:${number(port)}`;
 }
@@ -158,12 +158,12 @@ export const CONSUL = 'consul';
 
 const TERMINATING_GATEWAY = 'terminating-gateway';
 
-/** One registration as far as it matters here. */
+/** The relevant parts of one registration. */
 interface Entry {
   readonly service: string;
   readonly namespace: string;
   readonly kind: string;
-  /** The service for which it speaks Connect; `''` for none. */
+  /** The destination service of a Connect endpoint; `''` for none. */
   readonly proxiedService: string;
   readonly digest: string;
   readonly id: string;
@@ -179,7 +179,7 @@ function entriesOf(node: JsonObject): readonly Entry[] {
     const kind = text(service['Kind']);
     const proxiedService = proxiedServiceOf(service, kind);
     const id = text(service['ID']);
-    // The index of its last change stands for the whole registration: address, port, weights, meta, tags.
+    // The index of its last change represents the whole registration: address, port, weights, meta, tags.
     const digest = `${place} ${id}@${String(service['ModifyIndex'])}${checks.get(id) ?? ''}`;
     return {
       service: text(service['Service']),
@@ -203,7 +203,7 @@ function proxiedServiceOf(service: JsonObject, kind: string): string {
   return object(service['Connect'])?.['Native'] === true ? text(service['Service']) : '';
 }
 
-/** Checks and their status by the service id that they belong to; those of the node itself under `''`. */
+/** Checks and their status by service id; those of the node itself under `''`. */
 function checksByService(node: JsonObject): ReadonlyMap<string, string> {
   const checks = new Map<string, string>();
   for (const check of list(node['Checks'])) {

@@ -4,18 +4,18 @@ import { openAgent } from './agent.ts';
 import type { AgentOptions } from './agent.ts';
 import { ownDefinition } from './own-definition.ts';
 
-/** What {@link listenerSource} follows. */
+/** Options of {@link listenerSource}. */
 export interface ListenerSourceOptions {
   readonly agent: AgentOptions;
-  /** Service id; the one mesh gateway of the agent when absent. */
+  /** Service id; the only mesh gateway of the agent when absent. */
   readonly id?: string;
-  /** Used as long as the agent cannot say: what the gateway is about to be registered with. */
+  /** Used while the agent does not know the gateway: what it will be registered with. */
   readonly meanwhile?: readonly ListenAddress[];
 }
 
 /**
- * The addresses that the gateway's own registration says to listen on, followed while running. A registration that is missing
- * changes nothing: the addresses known last stay, since the agent may only have lost it.
+ * The listen addresses from the gateway's own registration, followed while running. A missing registration changes nothing: the last
+ * known addresses stay, since the agent may only have lost it.
  */
 export function listenerSource({ agent: options, id, meanwhile = [] }: ListenerSourceOptions): ListenerSource {
   let known = false;
@@ -26,7 +26,7 @@ export function listenerSource({ agent: options, id, meanwhile = [] }: ListenerS
     const definitions = ownDefinition(agent, { id }, signal);
     try {
       let next = definitions.next();
-      // Once: what the agent has said since is not to be replaced by it.
+      // Yielded once: it must not replace what the agent reported since.
       if (!known && meanwhile.length > 0 && !(await isRegistered(next, signal))) {
         known = true;
         yield meanwhile;
@@ -47,10 +47,10 @@ export function listenerSource({ agent: options, id, meanwhile = [] }: ListenerS
 }
 
 const SOCKETS = 1;
-// A gateway should listen a second after it was started, whatever the agent does.
+// A gateway should listen within a second of its start, whatever the agent does.
 const PATIENCE_MS = 1_000;
 
-/** Whether the agent says soon that the gateway is registered. Never rejects: a failure is seen by whoever awaits the answer. */
+/** Whether the agent soon reports the gateway as registered. Never rejects: the caller sees a failure when it awaits the response. */
 async function isRegistered(
   answer: Promise<IteratorResult<{ readonly kind: string }, unknown>>,
   signal: AbortSignal,

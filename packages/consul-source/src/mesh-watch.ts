@@ -24,23 +24,23 @@ export interface MeshView extends Registered {
   readonly serversVanished: boolean;
   readonly gateways: readonly GatewayGroup[];
   readonly own: OwnDefinition | undefined;
-  /** Why some parts are those of before. */
+  /** Which parts keep an older value, and why. */
   readonly warnings: readonly string[];
 }
 
-/** What is set rather than asked. */
+/** Configured values. */
 export interface Preset {
-  /** Service id of the gateway; the one mesh gateway of the agent when absent. */
+  /** Service id of the gateway; the only mesh gateway of the agent when absent. */
   readonly id?: string;
   /** Partition of the gateway; `default` when absent. */
   readonly partition?: string;
-  /** The local datacenter; asked of Consul when absent. */
+  /** The local datacenter; requested from Consul when absent. */
   readonly datacenter?: string;
-  /** DNS domain of the agents; asked of the agent when absent, which takes `agent:read`, else `consul`. */
+  /** DNS domain of the agents; when absent requested from the agent, which needs `agent:read`, else `consul`. */
   readonly dnsDomain?: string;
 }
 
-/** What each part gave last. */
+/** The last value of each part. */
 interface MeshParts {
   readonly roots: string;
   readonly inventory: { readonly inventory: Inventory; readonly index: number };
@@ -66,14 +66,14 @@ export type KnownParts = { readonly [Name in keyof MeshParts]?: MeshParts[Name] 
 const ESSENTIAL = ['roots', 'inventory', 'resolvers', 'servers'] as const;
 
 /**
- * Watches the parts of the mesh, each by itself: one that fails keeps what it gave last, with a warning, and is asked again after
- * growing pauses.
+ * Watches the parts of the mesh independently: one that fails keeps its last value, with a warning, and is retried after growing
+ * pauses.
  */
 export class MeshWatch {
   readonly #preset: Preset;
   readonly #parts: WatchedParts;
 
-  /** @param known what an earlier watch knew: in use until this one knows better */
+  /** @param known from an earlier watch: used until this one knows better */
   constructor(agent: Agent, preset: Preset, options: WatchOptions, known: KnownParts = {}) {
     this.#preset = preset;
     const watched = <T>(watch: Watch<T>, kept: T | undefined): Watched<T> => new Watched(watch, options, kept);
@@ -92,12 +92,12 @@ export class MeshWatch {
     };
   }
 
-  /** What is known, for a later watch. */
+  /** The state, for a later watch. */
   get known(): KnownParts {
     return Object.fromEntries(Object.entries(this.#parts).map(([name, { reading }]) => [name, reading.value]));
   }
 
-  /** Why nothing can be derived: the agent answers none of the essential questions, or one of them never. */
+  /** Why nothing can be derived: the essential queries all fail, or one of them always has. */
   get failure(): Error | undefined {
     const readings = ESSENTIAL.map((name) => this.#parts[name].reading);
     const failing = readings.filter(({ state }) => state === 'failing');
@@ -110,7 +110,7 @@ export class MeshWatch {
     );
   }
 
-  /** @param awaited whether to wait for the parts that are not essential, too; `undefined` while there is something to wait for */
+  /** @param awaited whether to wait for the non-essential parts, too; `undefined` while there is something to wait for */
   view(awaited: boolean): MeshView | undefined {
     const {
       roots,
@@ -143,7 +143,7 @@ export class MeshWatch {
     };
   }
 
-  /** Resolves when nothing is watched any more. */
+  /** Resolves when all watches have ended. */
   async end(): Promise<void> {
     await Promise.all(Object.values(this.#parts).map((part) => part.end()));
   }
@@ -168,7 +168,7 @@ async function* trustDomains(agent: Agent, signal: AbortSignal): AsyncGenerator<
     yield parsed(answer, path, 'roots with a trust domain', (json) => text(object(json)?.['TrustDomain']) || undefined);
 }
 
-/** By the coarse query that says what has changed; by the list of names alone where the agent has no such query. */
+/** From the coarse query that shows what has changed; from the list of names alone where the agent has no such query. */
 async function* inventories(agent: Agent, signal: AbortSignal): AsyncGenerator<MeshParts['inventory']> {
   try {
     for await (const answer of blockingQuery(agent, { path: NODES, without: FREE_TEXT }, signal)) {
@@ -188,7 +188,7 @@ async function* inventories(agent: Agent, signal: AbortSignal): AsyncGenerator<M
 const NODES = 'internal/ui/nodes';
 const REWOUND_REST_MS = 1_000;
 
-/** Names say nothing of what is behind them, so that each look at them asks about every service. */
+/** Names do not show what changed behind them, so each reading queries every service. */
 async function* polledInventories(agent: Agent, signal: AbortSignal): AsyncGenerator<MeshParts['inventory']> {
   const path = 'catalog/services';
   while (!signal.aborted) {
@@ -199,7 +199,7 @@ async function* polledInventories(agent: Agent, signal: AbortSignal): AsyncGener
   }
 }
 
-// A third of what a sweep of 5,000 services takes; with few services a change is still seen within a second.
+// A third of what querying 5,000 services takes; with few services a change is still seen within a second.
 const POLL_MS = 500;
 
 async function* resolvers(agent: Agent, signal: AbortSignal): AsyncGenerator<MeshParts['resolvers']> {
@@ -209,8 +209,8 @@ async function* resolvers(agent: Agent, signal: AbortSignal): AsyncGenerator<Mes
 }
 
 /**
- * Consul's own servers: part of the mesh in a WAN federation, and the surest source for the name of the datacenter. There is always one:
- * an empty list is a token that may not see it, and says nothing.
+ * Consul's own servers: part of the mesh in a WAN federation, and the most reliable source for the name of the datacenter. There is
+ * always one: an empty list means that the token may not read it, and is ignored.
  */
 async function* servers(agent: Agent, signal: AbortSignal): AsyncGenerator<MeshParts['servers']> {
   const path = `health/service/${CONSUL}`;
@@ -218,7 +218,7 @@ async function* servers(agent: Agent, signal: AbortSignal): AsyncGenerator<MeshP
   for await (const answer of blockingQuery(agent, { path, without: FREE_TEXT, tellsOfLoss: true }, signal)) {
     const instances = parsed(answer, path, 'a list of instances', instancesOf);
     const datacenter = parsed(answer, path, 'instances with a datacenter', (json) => datacenterOf(json) ?? '');
-    // Older than what was known: whoever guards against losses must see the inventory first, which shows that there is one.
+    // Older than what was known: the state loss guard must see the inventory first, which shows the loss.
     if (answer.rewound) await pause(REWOUND_REST_MS, signal);
     const isNone = instances.length === 0;
     known = isNone
@@ -228,7 +228,7 @@ async function* servers(agent: Agent, signal: AbortSignal): AsyncGenerator<MeshP
   }
 }
 
-/** An agent too old for terminating gateways has no such kind of entry, and says so once. */
+/** An agent too old for terminating gateways does not know this kind of entry, and says so once. */
 async function* links(agent: Agent, signal: AbortSignal): AsyncGenerator<MeshParts['links']> {
   const path = 'config/terminating-gateway';
   try {
@@ -242,7 +242,7 @@ async function* links(agent: Agent, signal: AbortSignal): AsyncGenerator<MeshPar
   }
 }
 
-/** The DNS domain of the agents, which takes `agent:read` to see; without it the default, or what was set, stays. */
+/** The DNS domain of the agents, which needs `agent:read`; without it the default, or the configured value, is used. */
 async function* dnsDomain(agent: Agent, { dnsDomain: preset }: Preset, signal: AbortSignal): AsyncGenerator<string> {
   yield preset ?? (await agentDomain(agent, signal)) ?? DEFAULT_DNS_DOMAIN;
   await aborted(signal);

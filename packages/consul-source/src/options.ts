@@ -16,40 +16,37 @@ import { readToken } from './token.ts';
 
 /** The settings of `use: consul`, as written. */
 export interface ConsulSettings {
-  /** The agent, as `AgentOptions.address` wants it; `http://127.0.0.1:8500` when absent. */
+  /** The agent's address, in the form of `AgentOptions.address`; `http://127.0.0.1:8500` when absent. */
   readonly address?: string;
-  /** `user:password` for the basic authentication of a proxy before the agent; see `AgentOptions.httpAuth`. */
+  /** `user:password` for the basic authentication of a proxy in front of the agent; see `AgentOptions.httpAuth`. */
   readonly httpAuth?: string;
-  /** ACL token; not beside `tokenFile`. The agent takes its own default token when neither is set. */
+  /** ACL token; not together with `tokenFile`. The agent uses its own default token when neither is set. */
   readonly token?: string;
-  /** Relative to the configuration file, as all files are. Read again while running. */
+  /** Relative to the configuration file, as all files are. Reloaded when it changes. */
   readonly tokenFile?: string;
-  /** Authorities (PEM) to which the agent's certificate must lead, beside those of `caPath`; the system's when neither is set. */
+  /** Authorities (PEM) that must have issued the agent's certificate, in addition to `caPath`; the system's when neither is set. */
   readonly caFile?: string;
   /** A folder of certificate authorities. */
   readonly caPath?: string;
-  /** Client certificate (PEM) for an agent that demands one; with `keyFile`. */
+  /** Client certificate (PEM) for an agent that requires one; together with `keyFile`. */
   readonly certFile?: string;
   /** Private key (PEM) of `certFile`. */
   readonly keyFile?: string;
-  /** Name in the agent's certificate; the host of `address` when absent. */
+  /** Server name in the agent's certificate; the host of `address` when absent. */
   readonly tlsServerName?: string;
-  /** Sent as `ns` with every query; Consul's community edition refuses queries that carry one. */
+  /** Sent as `ns` with every query; Consul's community edition rejects queries with one. */
   readonly namespace?: string;
   /** Admin partition of the gateway (Consul Enterprise); `default` when absent, and then not sent. */
   readonly partition?: string;
-  /** The local datacenter; asked of Consul when absent. */
+  /** The local datacenter; requested from Consul when absent. */
   readonly datacenter?: string;
-  /** DNS domain of the agents; asked of the agent when absent, which takes `agent:read`, else `consul`. */
+  /** DNS domain of the agents; when absent requested from the agent, which needs `agent:read`, else `consul`. */
   readonly dnsDomain?: string;
-  /**
-   * Service id of a gateway that somebody else has registered; the one mesh gateway of the agent when absent.
-   * Of no account beside `register`.
-   */
+  /** Service id of a gateway registered by somebody else; the only mesh gateway of the agent when absent. Ignored with `register`. */
   readonly proxyId?: string;
   /**
-   * `passthrough`: services that are exported to a peer with protocol `http`, `http2` or `grpc` are passed on undecrypted; `refuse` when
-   * absent, since a deny intention for callers of the peer would then have no effect at a destination that is an Envoy.
+   * `passthrough`: services exported to a peer with protocol `http`, `http2` or `grpc` are forwarded without decrypting; `refuse` when
+   * absent, because a deny intention for the peer's callers would have no effect at an Envoy destination.
    */
   readonly httpExports?: HttpExports;
   /** Sidecars only: files or folders with the roots of peers, by peer, for a token without `peering:read`; see `CredentialOptions`. */
@@ -60,7 +57,7 @@ export interface ConsulSettings {
   readonly register?: RegisterOptions;
 }
 
-/** @throws ConfigProblems with everything that is wrong */
+/** @throws ConfigProblems with every problem */
 export function parseSettings(config: unknown): ConsulSettings {
   const { root, problems } = openValue(config ?? {});
   const fields = root.record(SETTINGS);
@@ -97,9 +94,10 @@ function readRouteDefaults(field: Field | undefined): RouteDefaults | undefined 
 }
 
 /**
- * Settings as the parts take them: files by absolute paths. None of them is read yet: whoever writes them may be about to.
+ * Settings in the form that the parts take: files as absolute paths, each of which is readable now.
  *
- * @param baseDir relative file names begin here
+ * @param baseDir relative file names are resolved against it
+ * @throws ConfigProblems when a file cannot be read
  */
 export function optionsOf(settings: ConsulSettings, baseDir: string): ConsulOptions & CredentialOptions {
   const { caFile, caPath, certFile, keyFile, tokenFile, trustBundles, ...options } = settings;

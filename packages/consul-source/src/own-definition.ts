@@ -8,35 +8,35 @@ import { object, objects, text } from './json.ts';
 import type { JsonObject } from './json.ts';
 import type { OwnInstance } from './own-visibility.ts';
 
-/** What is known of the gateway's own registration: its definition, or that the agent has none. */
+/** The gateway's own registration, or that the agent has none. */
 export type OwnDefinition =
   | {
       readonly kind: 'registered';
       readonly definition: GatewayDefinition;
-      /** What the servers know it by. */
+      /** What identifies it on the servers. */
       readonly instance: OwnInstance;
-      /** Of the process that has registered it, see {@link instanceMark}; `''` when that was somebody else. */
+      /** Mark of the process that registered it, see {@link instanceMark}; `''` when none of ours did. */
       readonly mark: string;
       /** Of the first process that has had it, from which each other one has taken it over; `''` when that was somebody else. */
       readonly lineage: string;
     }
   | { readonly kind: 'missing' };
 
-/** What has the id is something else than a mesh gateway. */
+/** The id belongs to something other than a mesh gateway. */
 export class NotAGateway extends AgentError {}
 
-/** Whose registration to follow. */
+/** Which registration to follow. */
 export interface OwnQuery {
-  /** The service id; the one mesh gateway registered with this agent when `undefined`. */
+  /** The service id; for `undefined` the only mesh gateway registered with this agent. */
   readonly id: string | undefined;
-  /** Whether it is yielded each time it is missing, rather than the first time only. */
+  /** Whether to yield each time it is missing, instead of only the first time. */
   readonly repeatsMissing?: boolean;
 }
 
 /**
- * Follows the gateway's own registration, by hash. Ends when `signal` aborts; throws what the agent throws.
+ * Follows the gateway's own registration, by hash. Ends when `signal` aborts; throws the agent's errors.
  *
- * @throws NotAGateway when the id is that of something else, whose port and maintenance are no business of ours
+ * @throws NotAGateway when the id belongs to something else, whose port and maintenance must not be touched
  */
 export async function* ownDefinition(
   agent: Agent,
@@ -67,7 +67,7 @@ const MESH_GATEWAY = 'mesh-gateway';
 const MARK = 'meshgate-process';
 const LINEAGE = 'meshgate-lineage';
 
-/** Fields of a registration's meta that tell which process has made it, and which one had it first. */
+/** A field of a registration's meta that identifies the process that made it. */
 export function instanceMark(mark: string, lineage: string): JsonObject {
   return { [MARK]: mark, [LINEAGE]: lineage };
 }
@@ -77,13 +77,13 @@ export function lineageOf(service: JsonObject): string {
   return text(object(service['Meta'])?.[LINEAGE]) || markOf(service);
 }
 
-/** Which process has made a registration; `''` when none of ours has. */
+/** The process that made a registration; `''` when none of ours did. */
 export function markOf(service: JsonObject): string {
   return text(object(service['Meta'])?.[MARK]);
 }
 
 /**
- * The id of the one mesh gateway that is registered with the agent.
+ * The id of the only mesh gateway that is registered with the agent.
  *
  * @throws AgentError when there is none, or more than one
  */
@@ -95,6 +95,6 @@ export async function onlyGateway(agent: Agent, signal: AbortSignal): Promise<st
   if (ids.length === 1 && ids[0] !== undefined) return ids[0];
   const found = ids.length === 0 ? 'none' : ids.join(', ');
   throw new AgentError(
-    `expected one mesh gateway registered with the agent, found ${found}: register one, or name it by its service id`,
+    `expected one mesh gateway registered with the agent, found ${found}: register one, or set its service id`,
   );
 }

@@ -1,19 +1,19 @@
 /** A proxy's own registration. */
 export interface OwnInstance {
   readonly id: string;
-  /** What tells it from others with the same id, see `instanceKey`. */
+  /** Distinguishes it from others with the same id, see `instanceKey`. */
   readonly key: string;
 }
 
 /**
- * Whether the servers show what the local agent has registered. When they no longer do, other answers lack things, too: the agent has
- * left for a moment, the servers have lost their state, or the token may not see nodes any more.
+ * Whether the servers show what the local agent registered. When they no longer do, other responses are incomplete, too: the agent has
+ * left for a moment, the servers have lost their state, or the token may not read nodes any more.
  */
 export class OwnVisibility {
   readonly #what: string;
   #seen: { readonly instance: string; readonly count: number } | undefined;
 
-  /** @param what what the proxy is, for people: `gateway` */
+  /** @param what what the proxy is, for messages: `gateway` */
   constructor(what: string) {
     this.#what = what;
   }
@@ -21,7 +21,7 @@ export class OwnVisibility {
   /**
    * @param own absent when the agent has none
    * @param instances keys by id, as the servers show them
-   * @returns the doubt in words; `undefined` when there is none
+   * @returns why responses may be incomplete; `undefined` when nothing suggests that
    */
   incompleteReason(
     own: OwnInstance | undefined,
@@ -31,9 +31,9 @@ export class OwnVisibility {
     const instance = `${own.id} ${own.key}`;
     const keys = instances.get(own.id) ?? [];
     if (keys.includes(own.key)) this.#seen = { instance, count: keys.length };
-    // Registered anew with another address it is as many as before; what was never seen cannot be missed.
+    // A registration with another address does not count as missing, and what was never visible cannot be missed.
     const isMissing = this.#seen?.instance === instance && !keys.includes(own.key) && keys.length < this.#seen.count;
     if (!isMissing) return undefined;
-    return `the servers do not show this ${this.#what}, which its agent has registered: the agent may have left, or the token may lack node_prefix "" read`;
+    return `the servers do not show this ${this.#what}, although its agent has registered it: the agent may have left, or the token may lack node_prefix "" read`;
   }
 }

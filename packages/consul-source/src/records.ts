@@ -1,4 +1,4 @@
-// Consul's JSON turned into the records of the mesh. Field names are those of Consul's HTTP API.
+// Converts Consul's JSON to catalog records. Field names are those of Consul's HTTP API.
 import type {
   Check,
   CheckStatus,
@@ -11,7 +11,7 @@ import type {
 import { list, mapped, number, object, objects, text, strings } from './json.ts';
 import type { JsonObject } from './json.ts';
 
-/** One element of a health answer (a CheckServiceNode); `undefined` when it has not even a node and a service. */
+/** One element of a health response (a CheckServiceNode); `undefined` when it lacks a node or a service. */
 function instanceOf(value: unknown): Instance | undefined {
   const node = object(object(value)?.['Node']);
   const service = object(object(value)?.['Service']);
@@ -37,7 +37,7 @@ function instanceOf(value: unknown): Instance | undefined {
   };
 }
 
-/** None without a name to ask for: that is a service outside the mesh, which a peer replicates for DNS. */
+/** None without a server name: that is a service outside the mesh, which a peer replicates for DNS. */
 function peerMetaOf(json: unknown): { readonly peerMeta?: PeerMeta } {
   const serverNames = list(object(json)?.['SNI']).map(text).filter(Boolean);
   if (serverNames.length === 0) return {};
@@ -53,19 +53,19 @@ export function taggedAddressesOf(json: unknown): Readonly<Record<string, Tagged
   }));
 }
 
-/** A health answer; `undefined` when it is no list of instances. */
+/** A health response; `undefined` when it is not a list of instances. */
 export function instancesOf(json: unknown): readonly Instance[] | undefined {
   if (!Array.isArray(json)) return undefined;
   const instances = json.map(instanceOf).filter((instance) => instance !== undefined);
   return instances.length === json.length ? instances : undefined;
 }
 
-/** The datacenter that the first node of a health answer is in; `undefined` when there is none. */
+/** The datacenter of the first node of a health response; `undefined` when there is none. */
 export function datacenterOf(json: unknown): string | undefined {
   return text(object(objects(json)[0]?.['Node'])?.['Datacenter']) || undefined;
 }
 
-/** The answer of `internal/federation-states/mesh-gateways`: gateways by datacenter. */
+/** The response of `internal/federation-states/mesh-gateways`: gateways by datacenter. */
 export function gatewayGroupsOf(json: unknown): readonly GatewayGroup[] | undefined {
   const byDatacenter = object(json);
   if (byDatacenter === undefined) return undefined;
@@ -83,7 +83,7 @@ export function resolversOf(json: unknown): ReadonlyMap<string, GatewayResolver>
   );
 }
 
-/** What one service is known by: names are unique within a namespace. */
+/** The key of a service: names are unique within a namespace. */
 export function serviceKey(service: string, namespace: string): string {
   return `${namespace || 'default'}/${service}`;
 }
@@ -94,7 +94,7 @@ export function durationMs(value: unknown): number | undefined {
   return ms === undefined ? undefined : Math.min(ms, MAX_TIMER_MS);
 }
 
-// Node's timers count no further, and end at once beyond.
+// The maximum of Node's timers, which fire at once beyond it.
 const MAX_TIMER_MS = 2_147_483_647;
 
 function writtenMs(value: unknown): number | undefined {

@@ -9,26 +9,26 @@ import { instanceMark, lineageOf, markOf, NotAGateway, onlyGateway, ownDefinitio
 import type { OwnDefinition } from './own-definition.ts';
 import type { RegistrationBody } from './registration.ts';
 
-/** What {@link registrationService} keeps up. */
+/** Options of {@link registrationService}. */
 export interface RegistrationServiceOptions {
   readonly agent: AgentOptions;
-  /** What to register, and to take back at the end. Absent: somebody else has registered the gateway and takes it back. */
+  /** What to register, and deregister at the end. Absent: the gateway is registered by somebody else, who also deregisters it. */
   readonly body?: RegistrationBody;
-  /** Service id, where somebody else has registered the gateway; the one mesh gateway of the agent when absent. */
+  /** Service id of a gateway registered by somebody else; the only mesh gateway of the agent when absent. */
   readonly id?: string;
-  /** Told what keeps the agent from knowing the gateway; `undefined` when nothing does. */
+  /** Called with the reason why the agent may not know the gateway; `undefined` when it does. */
   readonly onProblem: (problem: string | undefined) => void;
-  /** Told that the gateway leaves on purpose, before it does. */
+  /** Called before the gateway deregisters on purpose. */
   readonly onDeregister: () => void;
 }
 
 /**
- * Keeps the gateway registered with its agent: registers at the start, again whenever the agent has lost it, puts it into maintenance
- * from the beginning of a drain to its end so that nobody sends more, and takes the registration back.
+ * Keeps the gateway registered with its agent: registers at the start and again whenever the agent has lost it, enables maintenance
+ * from the start of a drain to its end so that no new clients are sent, and deregisters.
  *
- * A registration belongs to whoever made it. One that another process has taken over by the same id is left alone, one of somebody else
- * is left as it was found, and what is no mesh gateway is refused. An agent that is away never keeps the gateway from starting or from
- * leaving.
+ * A registration belongs to its creator. One that another process took over under the same id is left alone, one created by somebody
+ * else is restored to how it was found, and anything that is not a mesh gateway is rejected. An unreachable agent never keeps the
+ * gateway from starting or stopping.
  */
 export function registrationService(options: RegistrationServiceOptions): Service {
   return new KeptRegistration(options);
@@ -38,13 +38,13 @@ class KeptRegistration implements Service {
   readonly name = 'consul-registration';
   readonly #options: RegistrationServiceOptions;
   readonly #agent: Agent;
-  /** Tells this process from any other that registers the same id. */
+  /** Distinguishes this process from any other that registers the same id. */
   readonly #mark = randomUUID();
   /** Of the process that has had the registration first. */
   #lineage: string = this.#mark;
   readonly #scope = openScope();
   #isDraining = false;
-  /** The registration was missing after it had been made. */
+  /** The registration disappeared after it was made. */
   #hasLost = false;
   /** That happens again and again. */
   #isForgotten = false;
@@ -56,7 +56,7 @@ class KeptRegistration implements Service {
     this.#agent = openAgent(options.agent, SOCKETS);
   }
 
-  /** Rejects when what has the id is no mesh gateway. */
+  /** Rejects when the id belongs to something other than a mesh gateway. */
   async start(signal: AbortSignal): Promise<void> {
     const { onProblem } = this.#options;
     const tries = new Cell<void>();
@@ -96,13 +96,13 @@ class KeptRegistration implements Service {
     }
   }
 
-  /** Where the registration was missing each question may meet another agent: what is left at one of them would stay for hours. */
+  /** When the registration disappeared, requests may reach different agents: a leftover at one of them would stay for hours. */
   async #takeBack(signal: AbortSignal): Promise<void> {
     const rounds = this.#hasLost ? ROUNDS : 1;
     for (let round = 0; round < rounds; round += 1) {
       const own = await this.#own(signal);
       if (own === undefined) continue;
-      // Once, twice, three times: a balancer that takes turns, too, must not lead each of them past the right one.
+      // Once, twice, three times: a round-robin balancer, too, must not lead each of them past the right agent.
       for (let turn = 0; turn <= round % 3; turn += 1) await this.#deregister(own.id, signal);
     }
   }
@@ -118,7 +118,7 @@ class KeptRegistration implements Service {
     await this.#keeping;
   }
 
-  /** Yields what is wrong with the registration at each change of it; `undefined` when nothing is. */
+  /** Yields what is wrong with the registration at each change; `undefined` when nothing is. */
   async *#keep(signal: AbortSignal): AsyncGenerator<string | undefined> {
     await this.#register(signal);
     const id = await this.#serviceId(signal);
@@ -138,8 +138,7 @@ class KeptRegistration implements Service {
 
   #problemOf(own: OwnDefinition, id: string): string | undefined {
     const { body } = this.#options;
-    if (own.kind === 'missing')
-      return body === undefined ? `the agent does not know the gateway ${id} any more` : undefined;
+    if (own.kind === 'missing') return body === undefined ? `the agent no longer knows the gateway ${id}` : undefined;
     // One that replaces this process has it from there.
     const isInOrder = body === undefined || own.mark === this.#mark || own.lineage === this.#lineage;
     return isInOrder
@@ -147,7 +146,7 @@ class KeptRegistration implements Service {
       : `another process has registered ${id} with the agent: this one leaves it alone from now on`;
   }
 
-  /** @throws AgentError when another gateway has the id and is alive */
+  /** @throws AgentError when another live gateway has the id */
   async #register(signal: AbortSignal): Promise<void> {
     const { body } = this.#options;
     if (body === undefined) return;
@@ -159,10 +158,9 @@ class KeptRegistration implements Service {
   }
 
   /**
-   * A gateway that has the id, another address and a passing check is another one, which would lose its traffic. With the same address it
-   * is the one that this process replaces; without a mark it is none of ours, and is replaced as Consul's own command would.
-   *
-   * @returns the lineage of the process that is replaced; `''` for none
+   * A gateway with the same id, another address and a passing check is a different one, whose traffic would be lost. With the same
+   * address it is the one that this process replaces; without our mark it was registered by somebody else, and is replaced as Consul's
+   * own command would.
    */
   async #replacedBy(body: RegistrationBody, signal: AbortSignal): Promise<string> {
     const path = servicePath(body.ID);
@@ -174,11 +172,11 @@ class KeptRegistration implements Service {
     if (isSame || !(await isPassing(this.#agent, body.ID, signal))) return lineageOf(other);
     const at = `${text(other['Address'])}:${String(other['Port'])}`;
     throw new AgentError(
-      `another gateway is registered with the agent as ${body.ID}, at ${at}, and its check passes: give this one an id of its own`,
+      `another gateway is registered with the agent as ${body.ID}, at ${at}, and its check passes: give this one another id`,
     );
   }
 
-  /** The registration that this process answers for; `undefined` when there is none, or when another has taken it over. */
+  /** The registration that this process owns; `undefined` when there is none, or another process took it over. */
   async #own(signal: AbortSignal): Promise<{ readonly id: string } | undefined> {
     const { body } = this.#options;
     const id = await this.#serviceId(signal);
@@ -196,7 +194,7 @@ class KeptRegistration implements Service {
     await this.#agent.request({ method: 'PUT', path, query, timeoutMs: DEREGISTER_MS }, signal);
   }
 
-  /** Newer agents answer 404 for what is not there any more: then there is nothing left to do. */
+  /** Newer agents respond with 404 for a missing registration: then there is nothing to do. */
   async #deregister(id: string, signal: AbortSignal): Promise<void> {
     const path = `agent/service/deregister/${encodeURIComponent(id)}`;
     await this.#agent.request({ method: 'PUT', path, mayBeMissing: true, timeoutMs: DEREGISTER_MS }, signal);
@@ -214,21 +212,21 @@ const LOSSES_WITHIN_MS = 60_000;
 const FORGOTTEN_REST_MS = 30_000;
 const FORGOTTEN =
   'the agent forgets the registration at once: several agents, or several servers, answer at its address; name the address of one of them';
-// Enough for a balancer that takes turns among a handful.
+// Enough for a balancer over a handful of agents.
 const ROUNDS = 12;
 const SOCKETS = 2;
-// A gateway should route a second after it was started, whatever the agent does.
+// A gateway should route within a second of its start, whatever the agent does.
 const PATIENCE_MS = 1_000;
-// The check fails soon after by itself; nobody should wait longer for an agent to hear that the gateway leaves.
+// The check fails soon anyway; a shutdown should not wait longer for an agent.
 const DEREGISTER_MS = 3_000;
-/** Tells our own maintenance, which a restart ends, from one that an operator has ordered, which it does not. */
+/** Distinguishes our own maintenance, which ends with a restart, from an operator's, which does not. */
 const MAINTENANCE_REASON = 'meshgate is draining';
 
 function servicePath(id: string): string {
   return `agent/service/${encodeURIComponent(id)}`;
 }
 
-/** A gateway that was stopped in the middle of a drain finds itself in maintenance when it comes back. */
+/** A gateway that was killed in the middle of a drain finds itself in maintenance when it restarts. */
 async function endOwnMaintenance(agent: Agent, id: string, signal: AbortSignal): Promise<void> {
   const checks = await checksOf(agent, signal);
   const ours = checks.some(

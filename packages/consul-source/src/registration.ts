@@ -4,42 +4,42 @@ import { parseEndpoint } from '@meshgate/core';
 import type { Endpoint, Problem } from '@meshgate/core';
 import { durationMs } from './records.ts';
 
-/** How the gateway registers itself: the flags of `consul connect envoy -gateway=mesh -register`. */
+/** How the gateway registers itself: the options of `consul connect envoy -gateway=mesh -register`. */
 export interface RegisterOptions {
   /** Service name; `mesh-gateway` when absent. */
   readonly service?: string;
   /** Service id; the service's name when absent. */
   readonly id?: string;
   /**
-   * `IP:PORT` under which this datacenter reaches the gateway. Port 443 when there is none beside an IPv4 address; the agent's own
-   * address where there is only `:PORT`; both when absent.
+   * `IP:PORT` at which this datacenter reaches the gateway. An IPv4 address without a port means port 443; `:PORT` means the agent's
+   * own address; both when absent.
    */
   readonly address?: string;
-  /** `HOST:PORT` under which other datacenters reach it. */
+  /** `HOST:PORT` at which other datacenters reach it. */
   readonly wanAddress?: string;
-  /** Listener names with the `IP:PORT` to listen on, in place of the addresses above. */
+  /** Listener names with the `IP:PORT` to listen on, instead of the addresses above. */
   readonly bindAddresses?: Readonly<Record<string, string>>;
-  /** Carries the traffic of Consul's own servers too (WAN federation through gateways). */
+  /** Also carries the traffic of Consul's own servers (WAN federation through gateways). */
   readonly exposeServers?: boolean;
   /**
-   * URL that the agent asks whether the gateway is ready, `http://127.0.0.1:19000/ready`: any status but 2xx is critical. When absent
-   * the agent looks whether the port is open, as for Consul's own command.
+   * URL that the agent checks for readiness, `http://127.0.0.1:19000/ready`: any status but 2xx is critical. When absent the agent
+   * checks whether the port is open, as for Consul's own command.
    */
   readonly readyUrl?: string;
-  /** After this long with a failing check the agent forgets the gateway: a duration such as `6h`, which is the default. */
+  /** How long a check may fail before the agent deregisters the gateway: a duration such as `6h`, which is the default. */
   readonly deregisterAfterCritical?: string;
 }
 
 /** The body of `PUT /v1/agent/service/register`. */
 export type RegistrationBody = Readonly<Record<string, unknown>> & { readonly ID: string; readonly Name: string };
 
-/** A body, or everything that is wrong with the options; paths begin at them. */
+/** A body, or every problem of the options; paths begin at them. */
 export type Registration =
   | { readonly kind: 'registration'; readonly body: RegistrationBody }
   | { readonly kind: 'invalid'; readonly problems: readonly Problem[] };
 
 /**
- * What to register for a mesh gateway: word for word what Consul's own command sends, so that the two can replace each other.
+ * The registration of a mesh gateway: identical to what Consul's own command sends, so that the two can replace each other.
  *
  * @param isLocal whether an IP address is assigned to an interface of this host
  */
@@ -121,18 +121,21 @@ function addressesOf({ address, wanAddress, bindAddresses = {} }: RegisterOption
   };
 }
 
-/** As Consul's command reads its flags: an IPv4 address alone means its port 443. */
+/** As Consul's command parses its flags: an IPv4 address alone means port 443. */
 function endpointOf(text: string): Endpoint | undefined {
   return parseEndpoint(isIPv4(text) ? `${text}:${DEFAULT_PORT}` : text);
 }
 
-/** `:8443`: that port of the agent's own address, which then goes unsaid. */
+/** `:8443`: that port of the agent's own address, which is then omitted. */
 function portAlone(text = ''): Endpoint | undefined {
   const { port = 0 } = text.startsWith(':') ? (parseEndpoint(`localhost${text}`) ?? {}) : {};
   return port === 0 ? undefined : { host: '', port };
 }
 
-/** A named address is bound; else lan and wan where both are this host's; else the registered address, which then must be. */
+/**
+ * Named bind addresses are bound; else lan and wan where both belong to this host; else the registered address, which must then belong
+ * to it.
+ */
 function bindConfig({ lan, wan, bind }: Addresses, isLocal: (ip: string) => boolean): object | undefined {
   if (Object.keys(bind).length > 0) {
     const addresses = Object.entries(bind).map(([name, endpoint]) => [name, addressBody(endpoint)] as const);
@@ -145,11 +148,11 @@ function bindConfig({ lan, wan, bind }: Addresses, isLocal: (ip: string) => bool
   return { envoy_gateway_no_default_bind: true, envoy_gateway_bind_tagged_addresses: true };
 }
 
-/** Unlike Consul's command, any address of the IPv4 loopback network will do: it can be bound without being assigned. */
+/** Unlike Consul's command, any address of the IPv4 loopback network is accepted: it can be bound without being assigned. */
 function bindProblems({ lan, bind }: Addresses, isLocal: (ip: string) => boolean): readonly Problem[] {
   if (lan === undefined || lan.host === '' || Object.keys(bind).length > 0) return [];
   if (isLocal(lan.host) || lan.host.startsWith('127.')) return [];
-  const message = `expected an address of this host, or bind addresses beside it, found ${lan.host}`;
+  const message = `expected an address of this host, or explicit bind addresses, found ${lan.host}`;
   return [{ path: ['address'], message }];
 }
 

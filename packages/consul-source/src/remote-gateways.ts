@@ -8,9 +8,9 @@ import { blockingQuery } from './blocking-query.ts';
 import { list, objects, text } from './json.ts';
 import { gatewayGroupsOf, instancesOf } from './records.ts';
 
-/** How {@link gatewayGroups} asks. */
+/** Options of {@link gatewayGroups}. */
 export interface GatewayGroupsOptions {
-  /** Whether datacenters are asked for which there is a federation state, too: it may be older than the catalog there. */
+  /** Whether datacenters with a federation state are queried, too: the state may be older than their catalog. */
   readonly checksStates: boolean;
   /** Whether nothing is yielded before all datacenters have answered, though only for half a second; else those come when they come. */
   readonly awaitsAll: boolean;
@@ -19,12 +19,12 @@ export interface GatewayGroupsOptions {
 /**
  * The mesh gateways of all datacenters, found by their kind, whatever their service is called.
  *
- * Federation states are replicated to every datacenter: one local query that goes on working while remote datacenters cannot be
- * reached. They may be absent (an agent that is too old, a token that may not read them, a datacenter without a replication token) or
- * older than the catalog there, so each datacenter is also asked itself: every ten seconds where there is no state, every minute
- * and at each change of its state where there is one. The newer registration counts.
+ * Federation states are replicated to every datacenter: one local query that works while remote datacenters are unreachable. They may
+ * be missing (an agent that is too old, a token that may not read them, a datacenter without a replication token) or older than the
+ * catalog there, so each datacenter is also queried itself: every ten seconds without a state, every minute and at each change of its
+ * state with one. The newer registration is used.
  *
- * A datacenter that nobody knows a gateway of is yielded with none.
+ * A datacenter without a known gateway is yielded with none.
  */
 export async function* gatewayGroups(
   agent: Agent,
@@ -86,7 +86,7 @@ class GatewayWatch {
     const { checksStates, awaitsAll } = this.#options;
     const asked = all.filter((datacenter) => checksStates || !states.has(datacenter));
     this.#direct.set(new Map(asked.map((datacenter) => [datacenter, this.#query(datacenter, states.get(datacenter))])));
-    // Where there is a state for each, nobody need wait for a datacenter that may not answer.
+    // With a state for each there is no need to wait for an unresponsive datacenter.
     const isMissing = all.some((datacenter) => !states.has(datacenter));
     if (awaitsAll && isMissing && !this.#direct.converged && this.#ageMs < AWAITED_MS) return undefined;
     return newestOfEach(all.flatMap((datacenter) => this.#groupsOf(datacenter, states.get(datacenter))));
@@ -137,12 +137,12 @@ const AWAITED_MS = 500;
 const SILENT_MS = 2_000;
 const NO_ANSWER = 'the datacenter has not answered yet';
 const TICK_MS = 5_000;
-// As often as Consul itself refreshes what it knows of other datacenters without being told.
+// As often as Consul itself refreshes its data about other datacenters.
 const QUERY_MS = 10_000;
 const CHECK_MS = 60_000;
 const AT_A_TIME = 4;
 
-/** None where the agent has no such query, or the token may not ask it. */
+/** None where the agent has no such query, or the token may not use it. */
 async function* federationStates(agent: Agent, signal: AbortSignal): AsyncGenerator<States> {
   const path = 'internal/federation-states/mesh-gateways';
   while (!signal.aborted) {
@@ -160,7 +160,7 @@ async function* federationStates(agent: Agent, signal: AbortSignal): AsyncGenera
   }
 }
 
-// Agents are replaced, and policies corrected, rarely.
+// Agents and policies rarely change.
 const REFUSED_REST_MS = 60_000;
 
 async function* datacenters(agent: Agent, signal: AbortSignal): AsyncGenerator<readonly string[]> {

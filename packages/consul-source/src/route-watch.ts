@@ -24,25 +24,25 @@ import { SnapshotVersions } from './snapshot-version.ts';
 import { StateLossGuard } from './state-loss-guard.ts';
 import { Warnings } from './warnings.ts';
 
-/** What {@link routeSource} follows. */
+/** Options of {@link routeSource}. */
 export interface RouteSourceOptions {
   readonly agent: AgentOptions;
   readonly preset: Preset;
-  /** Shown among the warnings of every snapshot. */
+  /** Added to the warnings of every snapshot. */
   readonly warnings?: Warnings;
-  /** What the gateway is about to be registered with: used as long as the agent does not know it. */
+  /** What the gateway will be registered with: used while the agent does not know it. */
   readonly expected?: GatewayDefinition;
   /** See `RoutingGateway` of `@meshgate/mesh`: `refuse` when absent. */
   readonly httpExports?: HttpExports;
 }
 
 /**
- * The routes of a mesh gateway as the local Consul agent knows them. What fails keeps its last answer, with a warning that names it; it
- * throws only when the agent answers nothing at all, so that whoever follows it keeps the last routes and starts it again. What is known
- * outlives that.
+ * The routes of a mesh gateway as the local Consul agent knows them. A query that fails keeps its last value, with a warning that
+ * names it; the source throws only when the agent does not respond at all, so that its follower keeps the last routes and restarts it.
+ * What is known survives a restart.
  */
 export function routeSource(options: RouteSourceOptions): RouteSource {
-  // A second watch at the same time begins with nothing.
+  // A second concurrent watch begins from nothing.
   let idle: ConsulRouteWatch | undefined;
   return { name: 'consul', watch };
 
@@ -62,11 +62,11 @@ interface Watches {
   readonly peering: PeeringWatch;
 }
 
-/** What a snapshot is made of. */
+/** The inputs of a snapshot. */
 interface Look {
   readonly view: MeshView;
   readonly peering: PeeringWatch;
-  /** Peerings are still waited for. */
+  /** Peerings are not known yet. */
   readonly isPatient: boolean;
   /** Why the agent's answers take nothing away at the moment; `undefined` when they do. */
   readonly stale: string | undefined;
@@ -79,7 +79,7 @@ interface Seen extends Pick<Look, 'view' | 'stale'> {
   readonly warnings: readonly string[];
 }
 
-/** From the agent's answers to snapshots: watched parts, the health of each service, derived routes, the guard against losses. */
+/** From the agent's responses to snapshots: watched parts, the health of each service, derived routes, and the guard against state loss. */
 class ConsulRouteWatch {
   readonly #options: RouteSourceOptions;
   readonly #warnings: Warnings;
@@ -92,7 +92,7 @@ class ConsulRouteWatch {
   #known: KnownParts = {};
   #knownPeering: KnownPeering | undefined;
   #derivedAt = 0;
-  /** Every service has been asked about. */
+  /** Every service has been queried. */
   #isComplete = false;
 
   constructor(options: RouteSourceOptions) {
@@ -123,7 +123,7 @@ class ConsulRouteWatch {
     }
   }
 
-  /** Each snapshot that differs from the one before; the same once more while the agent is heard, so that it is never an old one. */
+  /** Each snapshot that differs from the previous one; the same again while the agent responds, so that it is never considered stale. */
   async *#changed(
     agent: Agent,
     { mesh, peering }: Watches,
@@ -154,11 +154,11 @@ class ConsulRouteWatch {
     return this.#health.confirmed ? REPEAT_MS : CONFIRM_MS;
   }
 
-  /** @returns `undefined` while services are being asked about */
+  /** @returns `undefined` while services are being queried */
   async #look({ view, peering, isPatient, stale }: Look, now: number): Promise<RouteSnapshot | undefined> {
     this.#health.update(view, now);
     const peers = peering.update(this.#health.services, view.inventory.imports);
-    // Names of peers that are missing from the first snapshot would look like their removal.
+    // Peers that are missing from the first snapshot would look like removed ones.
     if (!this.#isComplete && isPatient && !peering.converged) return undefined;
     const isProgress = this.#isComplete && now - this.#derivedAt >= PROGRESS_MS;
     if (!this.#health.converged && !isProgress) return undefined;
@@ -167,7 +167,7 @@ class ConsulRouteWatch {
     return this.#snapshot({ view, peers, stale, warnings: peering.warnings });
   }
 
-  /** @throws AgentError when there are fewer answers than failures: routes of the few would look like the removal of the others */
+  /** @throws AgentError when fewer queries succeeded than failed: the missing routes would look like removed ones */
   #complete(): void {
     if (this.#isComplete) return;
     const { failures, services } = this.#health;
@@ -207,7 +207,7 @@ class ConsulRouteWatch {
         MAX_FAILURES,
         'services',
       ),
-      ...shown(this.#health.rejected, MAX_FAILURES, 'services that cannot be asked about'),
+      ...shown(this.#health.rejected, MAX_FAILURES, 'services that cannot be queried'),
     ];
     const version = await inTurns(this.#versions.of(routes, warnings));
     return { version, routes, ...(warnings.length === 0 ? {} : { warnings }) };
@@ -219,20 +219,20 @@ class ConsulRouteWatch {
   }
 }
 
-// Peerings and their exports take some questions one after the other; an agent that answers none of them must not keep the rest waiting.
+// Peerings and their exports take several queries in sequence; an agent that does not answer them must not delay everything else.
 const PEERING_PATIENCE_MS = 5_000;
-// Eight watches of the mesh and eight of peering at most are held; the rest is for queries, of which a third more would be no faster.
+// At most eight watches of the mesh and eight of peering block; the rest is for queries, and a third more would not be faster.
 const SOCKETS = 24;
-// Remote datacenters and everything else that is not essential must not keep local services waiting for longer.
+// Remote datacenters and other non-essential parts must not delay local services longer than this.
 const PATIENCE_MS = 700;
 const REPEAT_MS = 15_000;
-// While thousands of services are asked about, those that have answered need not wait for the others.
+// While thousands of services are queried, those that are done need not wait for the others.
 const PROGRESS_MS = 500;
-// Enough to see what is wrong; a log line should stay a line.
+// Enough to see the problem; a log line should stay one line.
 const MAX_PROBLEMS = 20;
 const MAX_FAILURES = 5;
 const PARTIAL = 'Consul\'s own servers are not visible: the token may lack service_prefix "" read';
-const FILTERED = 'Consul leaves out what the token may not read: it may lack service_prefix "" or node_prefix "" read';
+const FILTERED = 'Consul filters out what the token may not read: it may lack service_prefix "" or node_prefix "" read';
 function instanceOf(own: OwnDefinition | undefined): OwnInstance | undefined {
   return own?.kind === 'registered' ? own.instance : undefined;
 }

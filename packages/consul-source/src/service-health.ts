@@ -7,7 +7,7 @@ import { digestsOf } from './inventory.ts';
 import type { Inventory, ListedService } from './inventory.ts';
 import { instancesOf } from './records.ts';
 
-/** What decides which services are asked about, and which subsets of them. */
+/** The inputs that decide which services and subsets are queried. */
 export interface Registered {
   readonly inventory: Inventory;
   readonly resolvers: ReadonlyMap<string, GatewayResolver>;
@@ -17,70 +17,70 @@ export interface Registered {
 }
 
 /**
- * The Connect health of every service of the datacenter: asked about once for each change that concerns it, over few sockets. One query
- * for a service, and one more for each of its subsets, since Consul itself evaluates the filters. A service whose query fails keeps its
- * last answer. What is known outlives the agent that was asked.
+ * The Connect health of every service of the datacenter: queried once for each change that concerns it, over few sockets. One query
+ * per service, and one more for each of its subsets, since Consul itself evaluates the filters. A service whose query fails keeps its
+ * last result. The results survive a reconnect to the agent.
  */
 export class ServiceHealth {
   readonly #queries: QuerySet<ServiceAnswer>;
   #agent: Agent | undefined;
   #registered: Registered | undefined;
   #requeryAllAt = 0;
-  /** Each time that everything is to be asked about anew. */
+  /** Incremented each time that everything is to be queried again. */
   #epoch = 0;
-  /** Services to be asked about once more, and when, in monotonic milliseconds. */
+  /** Services to query once more, and when, in monotonic milliseconds. */
   readonly #unconfirmed = new Map<string, number>();
-  /** How often each was asked about once more. */
+  /** How often each was queried once more. */
   readonly #repeats = new Map<string, number>();
 
-  /** @param changed called whenever an answer has come */
+  /** @param changed called after each response */
   constructor(changed: () => void) {
     this.#queries = new QuerySet({ changed, atATime: AT_A_TIME, isOverload });
   }
 
-  /** Asks `agent` until `signal` aborts. */
+  /** Queries `agent` until `signal` aborts. */
   run(agent: Agent, signal: AbortSignal): void {
     this.#agent = agent;
     this.#registered = undefined;
     this.#queries.run(signal);
   }
 
-  /** Asks nobody any more, and leaves no timer behind. */
+  /** Stops all queries and timers. */
   rest(): void {
     this.#queries.rest();
   }
 
-  /** Whether every service has been asked about since the last change: an answer has come, or a failure. */
+  /** Whether every service has been queried since the last change, with success or failure. */
   get converged(): boolean {
     return this.#queries.converged;
   }
 
-  /** Whether some answer may be newer than the inventory: its service is asked about once more, {@link CONFIRM_MS} after. */
+  /** Whether some result may be newer than the inventory: its service is queried once more, {@link CONFIRM_MS} later. */
   get confirmed(): boolean {
     return this.#unconfirmed.size === 0;
   }
 
-  /** The services as far as they are known, in no particular order: the same object as before where nothing has been asked. */
+  /** The services known so far, in no particular order: the same object as before when nothing was queried. */
   get services(): readonly CatalogService[] {
     return this.#queries.readings.flatMap(({ value }) => (value === undefined ? [] : [value.service]));
   }
 
-  /** The agent said that it left instances out, for want of permission. */
+  /** The agent reported that it filtered out instances that the token may not read. */
   get filtered(): boolean {
     return this.#queries.readings.some(({ value }) => value?.filtered === true);
   }
 
-  /** Services that cannot be asked about, and why, in words. */
+  /** Services that cannot be queried, and why. */
   get rejected(): readonly string[] {
     return this.#queries.readings.flatMap(({ value }) => value?.rejected ?? []);
   }
 
-  /** Why some services keep an older answer, or have none. */
+  /** Why some services keep an older result, or have none. */
   get failures(): readonly Error[] {
     return this.#queries.readings.flatMap(({ error }) => (error === undefined ? [] : [error]));
   }
 
-  /** Asks about what has changed since the last call. @param now monotonic milliseconds */
+  /** Queries what has changed since the last call. @param now monotonic milliseconds */
   update(registered: Registered, now: number): void {
     const due = [...this.#unconfirmed].filter(([, at]) => now >= at);
     for (const [key] of due) {
@@ -99,7 +99,7 @@ export class ServiceHealth {
     const wanted = new Map<string, Query<ServiceAnswer>>();
     for (const [key, digest] of digestsOf(inventory, links)) {
       const listed = inventory.services.get(key);
-      // Nothing speaks Connect for it: its answer would be empty.
+      // Without a Connect instance its result would be empty.
       if (listed === undefined || digest === '') continue;
       const resolver = resolvers.get(key);
       const parts = [digest, JSON.stringify(resolver), this.#epoch, this.#repeats.get(key)];
@@ -114,9 +114,9 @@ export class ServiceHealth {
   }
 
   /**
-   * An answer that is newer than the inventory belongs to a change that may be taken back before the inventory is seen again, with the
-   * digests that it had: so its service is asked about once more, unless it says the same as the last time. So is one that is older than
-   * the last: a server may have fallen behind, as after a change of leader. So is one without an instance, since the inventory has some. One of a server without a leader is not believed for a minute where there is another.
+   * A result that is newer than the inventory belongs to a change that may be reverted before the inventory is read again, with the
+   * same digests as before: so its service is queried once more, unless the result equals the previous one. The same holds for a
+   * result older than the previous one: a server may lag behind, for example after a leader election.
    */
   async #query(key: string, { listed, resolver, index }: ServiceQuery, signal: AbortSignal): Promise<ServiceAnswer> {
     const before = this.#queries.get(key)?.value;
@@ -125,7 +125,7 @@ export class ServiceHealth {
       const { name } = listed;
       if (isOverload(errorOf(reason))) throw reason;
       if (isAboutName(reason) && (before?.service.instances ?? []).length === 0) return rejected(listed, reason);
-      throw new AgentError(`service ${name} keeps its last answer: ${reasonOf(reason)}`, { cause: reason });
+      throw new AgentError(`service ${name} keeps its last instances: ${reasonOf(reason)}`, { cause: reason });
     });
     const isContradicted = before !== undefined && listed.digest !== undefined && isEmptied(answer, before);
     const isOneMore = before !== undefined && before.behind === 0 && isSubsetEmptied(answer, before);
@@ -144,7 +144,7 @@ export class ServiceHealth {
 interface ServiceQuery {
   readonly listed: ListedService;
   readonly resolver: GatewayResolver | undefined;
-  /** Raft index of the inventory by which it is asked. */
+  /** Raft index of the inventory that triggered the query. */
   readonly index: number;
 }
 
@@ -163,25 +163,25 @@ function isEmptied({ service: now }: HealthAnswer, { service: before }: HealthAn
 
 interface HealthAnswer {
   readonly service: CatalogService;
-  /** Why nothing can be known of it. */
+  /** Why it cannot be queried. */
   readonly rejected?: string;
   readonly filtered: boolean;
   /** As `Answer.stale` of the agent. */
   readonly stale: boolean;
-  /** Raft index of the answer: that of the last change which concerns this service. */
+  /** Raft index of the response: that of the last change to this service. */
   readonly index: number;
 }
 
 interface ServiceAnswer extends HealthAnswer {
-  /** How often it had been asked about once more. */
+  /** How often it had been queried once more. */
   readonly repeats: number | undefined;
-  /** How many older answers have come since. */
+  /** How many older responses have arrived since. */
   readonly behind: number;
 }
 
 /**
- * Whether the agent stumbles over the name itself: one that stands in no path (`..`, in older releases `a//b`) is redirected, one with
- * unprintable characters refused. That is no failure to try again.
+ * Whether the agent cannot handle the name itself: one that does not fit a path (`..`, in older releases `a//b`) is redirected, one
+ * with unprintable characters rejected. Retrying would not help.
  */
 function isAboutName(reason: unknown): reason is AgentError {
   return reason instanceof AgentError && reason.status !== undefined && NAME_STATUSES.has(reason.status);
@@ -200,13 +200,13 @@ function rejected({ name, namespace }: ListedService, { message }: AgentError): 
   };
 }
 
-// What is older still is no server that has fallen behind, but one that was restored.
+// After this many the server does not lag behind: it was restored.
 const MAX_BEHIND = 3;
 // About a minute. A server without a leader cannot know anything newer; and the inventory shows within a second what is gone.
 const MAX_DOUBTED = 60;
 // More connections make the sweep of thousands of services no faster, and less room for everything else.
 const AT_A_TIME = 12;
-// Everything is asked about anew in this time, so that nothing that the coarse query may not show is wrong for longer.
+// Everything is queried again at this interval, which bounds how long something may be wrong that the coarse query does not show.
 const REQUERY_ALL_MS = 300_000;
 
 /** Longer than the coarse query of a large datacenter takes to show a change. */
@@ -222,7 +222,7 @@ async function answerOf(
   resolver: GatewayResolver | undefined,
   signal: AbortSignal,
 ): Promise<HealthAnswer> {
-  if (agent === undefined) throw new AgentError('expected an agent to ask, found none');
+  if (agent === undefined) throw new AgentError('expected an agent to query, found none');
   const path = `health/connect/${encodeURIComponent(name)}`;
   const scope = namespace === '' ? {} : { ns: namespace };
   const send = (query: Readonly<Record<string, string>>): Promise<AgentResponse> =>
@@ -262,7 +262,7 @@ async function selectionOf(
   }
 }
 
-/** Consul accepts any text as a filter and says only here, with 400 or 500 by version, that it cannot be evaluated. */
+/** Consul accepts any string as a filter and reports only here, with 400 or 500 depending on the version, that it cannot be evaluated. */
 function isRefusedFilter(reason: unknown): reason is AgentError {
   if (!(reason instanceof AgentError) || (reason.status !== 400 && reason.status !== 500)) return false;
   return /boolean expression|selector|filter/i.test(reason.complaint);

@@ -2,8 +2,8 @@ import { createHash } from 'node:crypto';
 import type { Route } from '@meshgate/core';
 
 /**
- * Makes versions of snapshots: equal where routes and warnings are. Each route is digested once, however many snapshots it is part of,
- * and step by step, so that whoever runs it can give way in between.
+ * Computes versions of snapshots: equal when routes and warnings are. Each route is hashed once, however many snapshots contain it, in
+ * steps, so that the caller can yield in between.
  */
 export class SnapshotVersions {
   readonly #digests = new WeakMap<Route, string>();
@@ -26,5 +26,5 @@ export class SnapshotVersions {
   }
 }
 
-// Between two looks at the clock: about a tenth of a millisecond of work.
+// Between two checks of the clock: about a tenth of a millisecond of work.
 const ROUTES_PER_STEP = 20;

@@ -1,35 +1,35 @@
 import type { Route } from '@meshgate/core';
 
-/** What Consul shows at one moment, as far as it tells a loss from a removal. */
+/** Consul's state at one moment, as far as it distinguishes a loss from a removal. */
 export interface Observation {
   readonly trustDomain: string;
-  /** Raft index of the newest answer: only ever grows while the servers keep their state. */
+  /** Raft index of the newest response: only grows while the servers keep their state. */
   readonly index: number;
   /** The agent knows this proxy's own registration. */
   readonly registered: boolean;
-  /** Why answers may lack what exists, in words; absent while nothing speaks for that. */
+  /** Why responses may be incomplete; absent when nothing suggests that. */
   readonly incompleteReason?: string;
 }
 
-/** While it lasts, what has vanished may have been forgotten rather than removed. */
+/** A period during which vanished entries may have been lost rather than removed. */
 export interface Hold {
-  /** In words: «Consul has lost its state». */
+  /** A clause: "Consul has lost its state". */
   readonly reason: string;
   /** When the loss was noticed, in milliseconds of the monotonic clock. */
   readonly since: number;
-  /** When it is over, likewise: ten minutes after. */
+  /** When it ends, likewise: ten minutes later. */
   readonly until: number;
-  /** Something speaks for incomplete answers now, too. */
+  /** Responses may still be incomplete now. */
   readonly isOngoing: boolean;
 }
 
-// Agents register again what their servers have lost within a minute, up to seven in datacenters of thousands of nodes.
+// Agents re-register what their servers have lost within a minute, or up to seven in datacenters of thousands of nodes.
 const HOLD_MS = 600_000;
 
 /**
- * Tells a loss from a removal: servers that come back empty or from an older snapshot, an agent that has lost its registrations or has left
- * for a moment, a token that may see less than before. A service that is deregistered leaves index, trust domain, own registration and
- * visibility as they are. Gateway and sidecar ask the same detector.
+ * Distinguishes a loss from a removal: servers that come back empty or from an older snapshot, an agent that lost its registrations or
+ * left for a moment, a token with fewer permissions than before. Deregistering a service does not change index, trust domain, own
+ * registration and visibility. Gateway and sidecar use the same detector.
  */
 export class LossDetector {
   #last: Observation | undefined;
@@ -37,7 +37,7 @@ export class LossDetector {
 
   /**
    * @param now monotonic milliseconds
-   * @returns the hold that is in force
+   * @returns the hold in force
    */
   observe(observation: Observation, now: number): Hold | undefined {
     const reason = this.#last === undefined ? undefined : lossBetween(this.#last, observation);
@@ -65,8 +65,8 @@ export interface Guarded {
 }
 
 /**
- * Holds on to routes that Consul has not removed but forgotten. The services themselves go on running and register again by and by; what
- * has not been confirmed by the end of the hold, ten minutes after the loss, is gone.
+ * Holds routes that Consul has lost rather than removed. The services themselves keep running and register again one by one; routes
+ * that are not confirmed when the hold ends, ten minutes after the loss, are dropped.
  */
 export class StateLossGuard {
   readonly #detector = new LossDetector();
@@ -93,12 +93,12 @@ export class StateLossGuard {
     this.#last = routes;
     this.#held = missing(routes, this.#held);
     if (hold === undefined || this.#held.length === 0) return { routes };
-    const warning = `${hold.reason}: ${this.#held.length} routes are held that it has not confirmed since`;
+    const warning = `${hold.reason}: ${this.#held.length} routes held until confirmed`;
     return { routes: [...routes, ...this.#held], warning };
   }
 }
 
-/** Those of `older` that claim neither the label nor a server name of one of `routes`. */
+/** The `older` routes that share neither label nor server name with one of `routes`. */
 function missing(routes: readonly Route[], older: readonly Route[]): readonly Route[] {
   if (older.length === 0) return older;
   const claimed = new Set(routes.flatMap(({ name, serverNames }) => [`route ${name}`, ...serverNames]));

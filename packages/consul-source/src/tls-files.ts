@@ -4,7 +4,7 @@ import { errorOf, readRegularFileSync } from '@meshgate/core/parts';
 import { createSecureContext, TLSSocket } from 'node:tls';
 import { buildConnector } from 'undici';
 
-/** PEM files for the connection to the agent, as absolute paths. Read again at each new connection: whoever renews them may replace them. */
+/** PEM files for the connection to the agent, as absolute paths. Read again at each new connection, so they may be renewed. */
 export interface TlsFiles {
   /** Certificate authorities. */
   readonly caFile?: string;
@@ -16,7 +16,7 @@ export interface TlsFiles {
   readonly keyFile?: string;
 }
 
-/** What TLS is to use, in PEM. */
+/** TLS material in PEM. */
 interface TlsMaterial {
   readonly ca?: readonly string[];
   readonly cert?: string;
@@ -83,8 +83,8 @@ function someAuthoritiesIn(folder: string): readonly string[] {
 }
 
 /**
- * Connects with the files of the moment. What cannot be read, or does not fit together because only half of it has been replaced yet, is
- * passed over: the last material that could be used goes on.
+ * Connects with the current files. Files that cannot be read, or do not match because only half of them have been replaced, are
+ * ignored: the last usable material stays in use.
  */
 export function followingConnector(files: TlsFiles, options: buildConnector.BuildOptions): buildConnector.connector {
   let last: { readonly text: string; readonly connect: buildConnector.connector } | undefined;
@@ -105,7 +105,7 @@ interface KeptConnector {
   readonly connect: buildConnector.connector;
 }
 
-/** A connector remembers its TLS sessions, so it is kept for as long as nothing has changed. */
+/** A connector caches TLS sessions, so it is reused until the files change. */
 function connectorOf(
   files: TlsFiles,
   options: buildConnector.BuildOptions,
@@ -123,7 +123,7 @@ function connectorOf(
 }
 
 /**
- * Certificate authorities in PEM: of a file, or of every file of a folder.
+ * Certificate authorities in PEM: from a file, or from every file of a folder.
  *
  * @throws Error of the system when it cannot be read
  */
@@ -131,7 +131,7 @@ export function authoritiesAt(path: string): readonly string[] {
   return statSync(path).isDirectory() ? authoritiesIn(path) : [readRegularFileSync(path)];
 }
 
-/** Hidden names are left out: Kubernetes keeps there what its links point to. So are folders, and links to nothing. */
+/** Skips hidden names, where Kubernetes keeps the targets of its links, folders, and dangling links. */
 function authoritiesIn(folder: string): readonly string[] {
   const names = readdirSync(folder).filter((name) => !name.startsWith('.'));
   const paths = names.toSorted().map((name) => join(folder, name));

@@ -1,15 +1,15 @@
 import { errorOf, readRegularFile } from '@meshgate/core/parts';
 
-/** The ACL token to show to the agent. With neither field set the agent takes its own default token, or the anonymous one. */
+/** The ACL token for the agent. With neither field set the agent uses its own default token, or the anonymous one. */
 export interface TokenOptions {
   /** The secret itself, sent as `X-Consul-Token`. An empty one counts as absent. */
   readonly token?: string;
-  /** A file that holds the token, read again while running: a rotated token needs no restart. Beats `token`. */
+  /** A file with the token, reloaded while running: a rotated token needs no restart. Takes precedence over `token`. */
   readonly tokenFile?: string;
 }
 
 /**
- * Gives the token of the moment.
+ * Returns the current token.
  *
  * @returns a function that rejects, naming the file, when it cannot be read
  */
@@ -23,7 +23,7 @@ export function tokenReader({ token, tokenFile }: TokenOptions): () => Promise<s
   };
 }
 
-// Seldom enough for thousands of queries a second, often enough that nobody waits for a rotated token.
+// Rarely enough for thousands of queries a second, often enough that a rotated token is used soon.
 const REREAD_MS = 1_000;
 
 /** @throws Error that names the file which cannot be read, or is empty */

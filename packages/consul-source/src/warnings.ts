@@ -1,12 +1,12 @@
 import { Cell } from '@meshgate/core/parts';
 
-/** What the part that registers the gateway reports to the part that makes its routes: what is wrong at the moment, by topic. */
+/** Current problems, by topic, that the registration reports to the route source. */
 export class Warnings {
   readonly #byTopic = new Map<string, string>();
   readonly #changes = new Cell<readonly string[]>();
   #isLeaving = false;
 
-  /** @param warning absent when nothing is wrong with the topic any more */
+  /** @param warning absent when the topic has no problem any more */
   set(topic: string, warning: string | undefined): void {
     if (this.#byTopic.get(topic) === warning) return;
     if (warning === undefined) this.#byTopic.delete(topic);
@@ -14,12 +14,12 @@ export class Warnings {
     this.#changes.set(this.list);
   }
 
-  /** The registration is about to be taken back. */
+  /** The gateway is about to be deregistered. */
   markDeregistering(): void {
     this.#isLeaving = true;
   }
 
-  /** Whether the registration is missing because it was taken back. */
+  /** Whether the registration is missing because it was taken back on purpose. */
   get isLeaving(): boolean {
     return this.#isLeaving;
   }

@@ -68,7 +68,9 @@ describe('an agent that is none', () => {
   it('and whose answer never ends is read up to the limit, and left', async () => {
     const sent = { bytes: 0 };
     await using hostile = await before((outgoing) => flood(outgoing.writeHead(200), sent));
-    expect(await failureOf(hostile.agent)).toMatch(/: \/v1\/x: expected an answer of at most 64 MiB, found more$/);
+    expect(await failureOf(hostile.agent)).toMatch(
+      /: \/v1\/x: expected an answer of at most 64 MiB, found a larger one$/,
+    );
     await hostile.allClosed();
     expect(sent.bytes / MIB).toBeLessThan(80);
   });
@@ -77,9 +79,11 @@ describe('an agent that is none', () => {
     await using hostile = await before((outgoing) => flood(outgoing.writeHead(200), { bytes: 0 }));
     const failures = await Promise.all(Array.from({ length: 8 }, () => failureOf(hostile.agent)));
     for (const failure of failures)
-      expect(failure).toMatch(/expected (an answer of at most 64|answers under way of at most 128) MiB, found more$/);
+      expect(failure).toMatch(
+        /expected (an answer of at most 64|responses in flight of at most 128) MiB, found a larger one$/,
+      );
     // Who brings it above the limit is left; the others go on with the room that is then.
-    expect(failures.some((failure) => failure.includes('answers under way'))).toBe(true);
+    expect(failures.some((failure) => failure.includes('responses in flight'))).toBe(true);
     await hostile.allClosed();
   });
 
@@ -99,7 +103,7 @@ describe('an agent that is none', () => {
       outgoing.on('close', () => clearInterval(trickle));
     });
     expect(await failureOf(hostile.agent, { timeoutMs: 50 })).toMatch(
-      /: \/v1\/x: expected the whole answer within 300 ms, found one that goes on$/,
+      /: \/v1\/x: expected the complete response within 300 ms$/,
     );
     await hostile.allClosed();
   });

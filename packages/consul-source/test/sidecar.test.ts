@@ -273,7 +273,7 @@ describeWithConsul('a sidecar in Consul', () => {
     const { proxy, warnings } = await decided('remote by the service instance (the registration of shop-proxy)');
     expect(proxy).toMatchObject({ service: 'shop', listen: { port: 8181 } });
     expect(warnings?.join()).toContain(
-      'shop-proxy is registered without kind = "connect-proxy": Consul takes it for an ordinary service, and leads nobody to shop by it',
+      'shop-proxy is registered without kind = "connect-proxy": Consul treats it as an ordinary service, so nobody reaches shop through it',
     );
     await using credentials = new Watched<Credentials>(consulCredentials({ address: one.address }, choice));
     const { certificate } = await credentials.until(() => true);

@@ -168,7 +168,9 @@ describe('a client that leaves', () => {
     const { done } = dial(1);
     network.dials[0]?.reject(refused);
     await expect(done).rejects.toBe(refused);
-    expect(context.closedWhileConnecting(gone).message).toMatch(/after its hello, after the dial to 10\.0\.0\.1:1 had ended$/);
+    expect(context.closedWhileConnecting(gone).message).toMatch(
+      /after its hello, after the dial to 10\.0\.0\.1:1 had ended$/,
+    );
   });
 });
 
@@ -192,7 +194,9 @@ describe('a dial with something to put over its connection', () => {
     network.dials[0]?.resolve(new Fake());
     await begun.promise;
     expect(context.isDialling).toBe(true);
-    expect(context.closedWhileConnecting(gone).message).toMatch(/^gone; .* after its hello, while 10\.0\.0\.1:1 had not answered$/);
+    expect(context.closedWhileConnecting(gone).message).toMatch(
+      /^gone; .* after its hello, while 10\.0\.0\.1:1 had not answered$/,
+    );
   });
 
   it('has failed when that fails: reported, the connection closed', async () => {

@@ -64,7 +64,7 @@ describe('a source with a memory', () => {
     expect((await words.next()).value).toMatchObject({
       routes: old.routes,
       asOf: savedAt,
-      warnings: ['no answer yet: routes are those kept on 2026-01-02T03:04:05.000Z'],
+      warnings: ['no response yet: routes are those kept on 2026-01-02T03:04:05.000Z'],
     });
     speak(fresh);
     expect((await words.next()).value).toEqual(fresh);
@@ -167,7 +167,7 @@ describe('a source with a memory', () => {
     const first = new Promise<RouteSnapshot>((resolve) => (speak = resolve));
     const slow = lastKnownGood(source(first), archive, { patienceMs: 1 });
     await expect(heard(slow, 1)).rejects.toThrow(
-      'no answer yet, and the routes kept cannot be read: agent.json: unexpected end',
+      'no response yet, and the routes kept cannot be read: agent.json: unexpected end',
     );
     const hearing = heard(slow, 1);
     speak(fresh);

@@ -1,6 +1,7 @@
 /**
- * Keys at the top of a file in the configuration folder of Consul's agent, in any version up to 1.22, that say nothing of a mesh: known, so
- * that a misspelled `service` is told from them. `service`, `services`, `check`, `checks` and `config_entries` are read.
+ * Top-level keys of Consul agent configuration, for all versions up to 1.22, that have nothing to do with the mesh. They are listed so
+ * that they can be told from a misspelled `service`. The keys that are read are `service`, `services`, `check`, `checks` and
+ * `config_entries`.
  */
 export const AGENT_KEYS: ReadonlySet<string> = new Set(
   `acl acl_agent_master_token acl_agent_token acl_datacenter acl_default_policy acl_disabled_ttl acl_down_policy

@@ -2,18 +2,18 @@ import type { Field } from '@meshgate/documents';
 import type { Check, CheckStatus } from '@meshgate/mesh';
 import { itemsOf, optionalText } from './keys.ts';
 
-/** A check as far as mesh files go: nobody runs it, so its `status` is what somebody writes there. */
+/** A check in mesh files: nothing runs it, its `status` is whatever the file says. */
 export interface WrittenCheck extends Check {
   /** As a filter sees it (`Checks.Name`). */
   readonly name: string;
-  /** For people, and for filters (`Checks.Notes`). */
+  /** Free text, for people and filters (`Checks.Notes`). */
   readonly notes: string;
 }
 
-/** A check that stands beside service definitions, at the top of a file. */
+/** A check at the top of a file, next to service definitions. */
 export interface LooseCheck {
   readonly field: Field;
-  /** Id of the service of which it says something. Empty: of its node, which mesh files do not have. */
+  /** Id of the service that it checks. Empty: its node, which mesh files do not have. */
   readonly serviceId: string;
   readonly check: WrittenCheck;
 }
@@ -21,7 +21,7 @@ export interface LooseCheck {
 /**
  * The checks of one service.
  *
- * @param fields `check` and `checks` of its definition, where it has them
+ * @param fields `check` and `checks` of its definition, where present
  */
 export function readChecks(fields: readonly (Field | undefined)[], serviceId: string): readonly WrittenCheck[] {
   return fields.flatMap(itemsOf).map((field, index) => readCheck(field, `service:${serviceId}:${index + 1}`));
@@ -49,7 +49,7 @@ function readCheck(field: Field, defaultId: string): WrittenCheck {
   };
 }
 
-/** How a check is run is its agent's business: only keys that are of use here are looked at. */
+/** How a check runs is the agent's business: only the keys used here are read. */
 function keysOf(field: Field): ReadonlyMap<string, Field> {
   return new Map((field.entries() ?? []).map(({ key, value }) => [key.toLowerCase().replaceAll('_', ''), value]));
 }

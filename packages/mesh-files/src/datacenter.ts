@@ -10,11 +10,11 @@ import type { ServiceDefinition } from './registration.ts';
 export interface Member {
   readonly registration: ServiceDefinition;
   readonly instance: Instance;
-  /** What a subset's filter looks into. */
+  /** The input of a subset's filter. */
   readonly filterable: Filterable;
 }
 
-/** What is registered in one datacenter. */
+/** The services registered in one datacenter. */
 export interface Members {
   readonly members: readonly Member[];
   readonly problems: readonly Problem[];
@@ -22,10 +22,10 @@ export interface Members {
   readonly warnings: readonly Problem[];
 }
 
-/** Where a definition without an address is: on this machine. Consul would take the address of the agent's node. */
+/** Default address of a definition: this host. Consul would use the address of the agent's node. */
 export const THIS_MACHINE = '127.0.0.1';
 
-/** The definitions of a datacenter's files as instances. Sidecars without a port get one, in the order of their ids. */
+/** The definitions of a datacenter's files as instances. Sidecars without a port are assigned one, in the order of their ids. */
 export function membersOf(files: readonly MeshFile[], datacenter: string): Members {
   const written = files.flatMap((file) => file.registrations).toSorted((a, b) => (a.id < b.id ? -1 : 1));
   const loose = files.flatMap((file) => file.checks);
@@ -40,14 +40,14 @@ export function membersOf(files: readonly MeshFile[], datacenter: string): Membe
   return { members, problems, warnings };
 }
 
-/** A service as the local catalog lists it: every name that is defined, or that a proxy speaks for. */
+/** A service as the local catalog lists it: every name that is defined or is the destination of a proxy. */
 export function servicesOf(members: readonly Member[], { resolvers }: ConfigEntries): readonly CatalogService[] {
   const byName = connectMembers(members);
   const names = new Set(members.flatMap(({ registration }) => namesOf(registration)));
   return [...names].toSorted().map((name) => serviceOf(name, byName.get(name) ?? [], resolvers.get(name)));
 }
 
-/** By service, the members that answer for it over Connect: its proxies, and itself where it speaks Connect. */
+/** By service, the Connect endpoints: its proxies, and the service itself where it is Connect-native. */
 export function connectMembers(members: readonly Member[]): ReadonlyMap<string, readonly Member[]> {
   const byName = new Map<string, Member[]>();
   for (const member of members) {
@@ -59,13 +59,13 @@ export function connectMembers(members: readonly Member[]): ReadonlyMap<string, 
   return byName;
 }
 
-/** The service for which a definition answers over Connect; empty when for none. */
+/** The service whose Connect endpoint a definition is; empty when none. */
 function connectName({ kind, proxy, native, name }: ServiceDefinition): string {
   if (kind === 'connect-proxy') return proxy?.destination ?? '';
   return native ? name : '';
 }
 
-/** Those of `members` that `filter` selects. */
+/** The `members` that `filter` selects. */
 export function selection(filter: string, members: readonly Member[]): Selection {
   const parsed = parseFilter(filter);
   if (parsed.kind === 'refused') return parsed;
@@ -73,7 +73,7 @@ export function selection(filter: string, members: readonly Member[]): Selection
   return { kind: 'selected', instances: selected.map(({ instance }) => instance) };
 }
 
-/** As an agent sees them: a check at the top of a file is one of the service that it names, and so of its sidecar. */
+/** Checks as an agent applies them: a check at the top of a file belongs to the service that it names, and so to its sidecar. */
 function withLooseChecks(
   registrations: readonly ServiceDefinition[],
   loose: readonly LooseCheck[],
@@ -86,7 +86,7 @@ function withLooseChecks(
   });
 }
 
-/** Consul's agent refuses such a check when it registers it. */
+/** Consul's agent rejects such a check at registration. */
 function withoutService(loose: readonly LooseCheck[], registrations: readonly ServiceDefinition[]): readonly Problem[] {
   const ids = new Set(registrations.map(({ id }) => id));
   return loose
@@ -94,7 +94,7 @@ function withoutService(loose: readonly LooseCheck[], registrations: readonly Se
     .map(({ field, serviceId }) => problemWith(field, `this check has no effect: there is no service ${serviceId}`));
 }
 
-/** As Consul's agents give them out. */
+/** Ports are assigned as Consul's agents do. */
 const FIRST_SIDECAR_PORT = 21_000;
 const LAST_SIDECAR_PORT = 21_255;
 
@@ -118,7 +118,7 @@ function sidecarPorts(registrations: readonly ServiceDefinition[]): SidecarPorts
   return { ports, problems };
 }
 
-const PORTS_EXHAUSTED = `expected a port: those from ${FIRST_SIDECAR_PORT} to ${LAST_SIDECAR_PORT} are given to other sidecars`;
+const PORTS_EXHAUSTED = `expected a port: those from ${FIRST_SIDECAR_PORT} to ${LAST_SIDECAR_PORT} are assigned to other sidecars`;
 
 function namesOf({ kind, name, proxy }: ServiceDefinition): readonly string[] {
   if (kind === 'connect-proxy') return proxy === undefined || proxy.destination === '' ? [] : [proxy.destination];
@@ -154,12 +154,12 @@ function instanceOf(registration: ServiceDefinition): Instance {
   };
 }
 
-/** There is no node: the file's name says best where to look. */
+/** There is no node: the file name is the most useful substitute. */
 function nodeOf({ field }: ServiceDefinition): string {
   return basename(field.at?.file ?? 'mesh');
 }
 
-/** The parts of Consul's answer that a filter may name. */
+/** The fields of Consul's response that a filter may use. */
 function filterableOf(registration: ServiceDefinition, datacenter: string): Filterable {
   const { id, name, kind, address, port, taggedAddresses, weights, meta, tags, checks, native, proxy } = registration;
   const tagged = Object.entries(taggedAddresses).map(([tag, at]) => [tag, { Address: at.address, Port: at.port ?? 0 }]);

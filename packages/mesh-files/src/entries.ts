@@ -30,7 +30,7 @@ import { readPassiveHealthCheck } from './passive-health-check.ts';
 import { present } from './present.ts';
 import { readConfig } from './registration.ts';
 
-/** One configuration entry, as `consul config write` takes it. */
+/** One configuration entry, as `consul config write` accepts it. */
 export type ConfigEntry = { readonly field: Field; readonly name: string } & (
   | { readonly kind: 'proxy-defaults'; readonly value: ProxyDefaults }
   | { readonly kind: 'service-defaults'; readonly value: ServiceDefaults; readonly protocol?: string }
@@ -44,7 +44,7 @@ export type ConfigEntry = { readonly field: Field; readonly name: string } & (
 export interface WrittenExport {
   /** `*` for every service. */
   readonly service: string;
-  /** By the names that this cluster gives to them. */
+  /** By the local names of the peers. */
   readonly peers: readonly string[];
 }
 
@@ -74,7 +74,7 @@ const OTHER_KINDS = [
   'terminating-gateway',
 ] as const;
 
-/** Keys of every entry; the last ones are in what Consul answers. */
+/** Keys of every entry; the last ones appear in Consul's responses. */
 const ENTRY_KEYS = {
   kind: 'read',
   name: 'read',
@@ -87,7 +87,7 @@ const ENTRY_KEYS = {
   status: 'ignored',
 } as const;
 
-/** Reads an entry: a mapping with the key `kind`. One of a kind that is of no use here is passed over, with a warning. */
+/** Reads an entry: a mapping with the key `kind`. An entry of a kind that is not used here is skipped with a warning. */
 export function readEntry(field: Field): ConfigEntry | undefined {
   const kind = (field.entries() ?? []).find(({ key }) => key.toLowerCase() === 'kind')?.value;
   const known = kind === undefined ? field.refuse('expected the key "kind", found none') : readKind(kind);
@@ -153,7 +153,7 @@ function readMutualTls(field: Field | undefined): MutualTlsMode | undefined {
   return optionalText(field) === undefined ? undefined : field?.oneOf(['strict', 'permissive'] as const);
 }
 
-/** Consul fills it in where it is not written. */
+/** Consul's default where it is not set. */
 const PROXY_DEFAULTS_NAME = 'global';
 
 const SERVICE_DEFAULTS_KEYS = {
@@ -224,7 +224,7 @@ function upstreamSettings(fields: Keyed<keyof typeof UPSTREAM_KEYS>): UpstreamSe
   return present({ mode, connectTimeoutMs, maxConnections: maxConnections || undefined, passiveHealthCheck });
 }
 
-/** The others count HTTP requests. */
+/** The other limits count HTTP requests. */
 const LIMITS_KEYS = {
   max_connections: 'read',
   max_pending_requests: 'ignored',
@@ -279,7 +279,7 @@ function readSubset({ key, value: field }: FieldEntry): Subset {
   return { filter, onlyPassing: weakBoolean(fields.get('only_passing')) ?? false };
 }
 
-/** As Consul checks it: it becomes a label of the server name. */
+/** Consul validates it the same way: it becomes a label of the server name. */
 const SUBSET_NAME = /^[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?$/;
 
 function checkDefaultSubset(field: Field | undefined, { defaultSubset, subsets }: ServiceResolver): void {
@@ -301,7 +301,7 @@ const DESTINATION_KEYS = {
   sameness_group: 'read',
 } as const;
 
-/** As Consul checks it: what stands for another service has no failover of its own. */
+/** Consul validates it the same way: a service that is redirected has no failover of its own. */
 function readRedirect(field: Field, beside: Keyed<keyof typeof RESOLVER_KEYS>): Destination | undefined {
   beside.get('failover')?.refuse('expected a redirect alone, found failover beside it');
   const fields = readKeys(field, DESTINATION_KEYS);
@@ -314,7 +314,7 @@ function readRedirect(field: Field, beside: Keyed<keyof typeof RESOLVER_KEYS>): 
   return redirect;
 }
 
-/** `undefined` where it leads to what mesh files do not have. */
+/** `undefined` when it refers to something that mesh files do not support. */
 function readDestination(fields: ReadonlyMap<string, Field>): Destination | undefined {
   refuseEnterprise(fields, 'namespace', 'partition');
   if (isForeign(fields)) return undefined;
@@ -326,7 +326,7 @@ function readDestination(fields: ReadonlyMap<string, Field>): Destination | unde
   });
 }
 
-/** Groups of clusters are known to Consul Enterprise only. */
+/** Sameness groups exist in Consul Enterprise only. */
 function isForeign(fields: ReadonlyMap<string, Field>): boolean {
   const group = fields.get('sameness_group');
   const isGroup = optionalText(group) !== undefined;
@@ -344,7 +344,7 @@ const FAILOVER_KEYS = {
   policy: 'ignored',
 } as const;
 
-/** One leg a datacenter, or one a target, or one. */
+/** One leg per datacenter, one per target, or a single leg. */
 function readFailover({ key, value: field }: FieldEntry, subsets: ServiceResolver['subsets']): readonly Destination[] {
   if (key !== '*' && !Object.hasOwn(subsets, key))
     field.refuse(`expected failover of * or of one of the subsets (${namesOf(subsets)}), found ${JSON.stringify(key)}`);
@@ -404,7 +404,7 @@ const SOURCE_KEYS = {
   legacy_update_time: 'ignored',
 } as const;
 
-/** A mistake in an intention never opens a door: what cannot be read denies, and is a problem besides. */
+/** A mistake in an intention never allows a connection: what cannot be read denies, and is also reported. */
 function readSource(field: Field, destination: string): Intention | undefined {
   const fields = readKeys(field, SOURCE_KEYS);
   if (isForeign(fields)) return undefined;
@@ -458,7 +458,7 @@ const EXPORTS_KEYS = { ...ENTRY_KEYS, services: 'read' } as const;
 const EXPORT_KEYS = { name: 'read', namespace: 'read', consumers: 'read' } as const;
 const CONSUMER_KEYS = { peer: 'read', partition: 'read', sameness_group: 'read' } as const;
 
-/** Its name is that of a partition, of which there is one. */
+/** Its name is that of a partition; here there is only one. */
 function readExports(field: Field): ConfigEntry {
   const fields = readKeys(field, EXPORTS_KEYS);
   const services = itemsOf(fields.get('services')).map((item): WrittenExport => {

@@ -1,8 +1,8 @@
 import { RE2JS } from 're2js';
 
-/** What a filter looks into: a node with its service and checks, under the names of Consul's API (`Service.Meta.version`). */
+/** The input of a filter: a node with its service and checks, in the terms of Consul's API (`Service.Meta.version`). */
 export interface Filterable {
-  /** As `Node` in the answers of Consul's health API. */
+  /** As `Node` in the responses of Consul's health API. */
   readonly Node: Readonly<Record<string, unknown>>;
   /** As `Service` there. */
   readonly Service: Readonly<Record<string, unknown>>;
@@ -10,17 +10,17 @@ export interface Filterable {
   readonly Checks: readonly Readonly<Record<string, unknown>>[];
 }
 
-/** A filter that can be applied, or why it cannot. */
+/** A compiled filter, or why it cannot be compiled. */
 export type ParsedFilter =
   | { readonly kind: 'filter'; selects(subject: Filterable): boolean }
   | { readonly kind: 'refused'; readonly reason: string };
 
 /**
- * Reads a filter expression of a service-resolver, for a mesh that has no Consul to evaluate it: `==`, `!=`, `in`, `not in`,
- * `contains`, `is empty`, `matches`, with `and`, `or`, `not` and parentheses. An empty one selects everything.
+ * Compiles a filter expression of a service-resolver, for a mesh without Consul: `==`, `!=`, `in`, `not in`, `contains`, `is empty`,
+ * `matches`, with `and`, `or`, `not` and parentheses. An empty expression selects everything.
  *
- * Answers are Consul's: of a key that is missing in a map, only `==`, `in`, `contains` and `is not empty` do not hold; a field that
- * Consul does not know is refused. Never throws.
+ * Results agree with Consul: for a key that is missing in a map only `==`, `in`, `contains` and `is not empty` are false, and a field
+ * that Consul does not know is rejected. Never throws.
  */
 export function parseFilter(text: string): ParsedFilter {
   try {
@@ -34,7 +34,7 @@ export function parseFilter(text: string): ParsedFilter {
   }
 }
 
-/** Inside this file only: a parse is given up at its first error. */
+/** Internal to this file: parsing stops at the first error. */
 class FilterError extends Error {}
 
 type FilterTest = (subject: Filterable) => boolean;
@@ -42,7 +42,7 @@ type FilterTest = (subject: Filterable) => boolean;
 interface FilterToken {
   readonly kind: 'word' | 'text' | 'sign';
   readonly text: string;
-  /** Where it begins, counted from 1. */
+  /** Where the token begins, counted from 1. */
   readonly at: number;
 }
 
@@ -64,10 +64,10 @@ function tokensOf(text: string): readonly FilterToken[] {
   return tokens;
 }
 
-/** Deeper than any filter that a person writes, and far from what the stack holds. */
+/** More than any hand-written filter needs, and well within the stack. */
 const MAX_DEPTH = 100;
 
-/** A reader of the grammar, one method a rule: `or` binds least, then `and`, then `not`. */
+/** Recursive descent parser with one method per grammar rule: `or` binds least, then `and`, then `not`. */
 class FilterReader {
   readonly #tokens: readonly FilterToken[];
   #next = 0;
@@ -153,7 +153,7 @@ class FilterReader {
   #refuseName(text: string): never {
     this.#next -= 1;
     return this.#expected(
-      text.includes('-') ? 'a field (a key with a hyphen stands in brackets: Service.Meta["a-b"])' : 'a field',
+      text.includes('-') ? 'a field (write a key with a hyphen in brackets: Service.Meta["a-b"])' : 'a field',
     );
   }
 
@@ -168,7 +168,7 @@ class FilterReader {
     return this.#ahead(text);
   }
 
-  /** Takes all of `words`, or none of them. */
+  /** Consumes all of `words`, or none of them. */
   #ahead(...words: readonly string[]): boolean {
     const ahead = words.every((word, index) => {
       const token = this.#tokens[this.#next + index];
@@ -193,19 +193,19 @@ function refuse(reason: string): never {
   throw new FilterError(reason);
 }
 
-/** What kind of value a field has: each kind has its own operators. */
+/** The type of a field; each type has its own operators. */
 type Shape = 'text' | 'number' | 'boolean' | 'list' | 'map';
 
 interface Selector {
   readonly name: string;
   readonly shape: Shape;
-  /** Values at the field: several for a field of checks; none when a key is missing in a map. */
+  /** The values of the field: several for a field of checks; none when a key is missing in a map. */
   find(subject: Filterable): readonly unknown[];
-  /** Whether any check will do: then the field itself is never missing, there may just be none. */
+  /** Whether any check may match: then the field itself is never missing, although the list may be empty. */
   readonly each: boolean;
 }
 
-/** Fields by their path; `*` stands for any key of a map. */
+/** Fields by path; `*` stands for any key of a map. */
 const FIELDS: Readonly<Record<string, Shape>> = {
   'Node.ID': 'text',
   'Node.Node': 'text',
@@ -247,7 +247,7 @@ const FIELDS: Readonly<Record<string, Shape>> = {
 function selectorFor(path: readonly string[], name: string): Selector {
   const wild = path.slice(0, 2).concat('*', path.slice(3)).join('.');
   const shape = FIELDS[path.join('.')] ?? FIELDS[wild];
-  if (shape === undefined) refuse(`expected a field of an instance, found ${name}, which is none`);
+  if (shape === undefined) refuse(`expected a field of an instance, found ${name}`);
   return { name, shape, each: path[0] === 'Checks', find: (subject) => valuesAt([subject], path) };
 }
 
@@ -266,7 +266,7 @@ function isRecord(value: unknown): value is Readonly<Record<string, unknown>> {
 
 type Operator = '==' | '!=' | 'in' | 'not in' | 'matches' | 'not matches' | 'empty' | 'not empty';
 
-/** The operators of each shape, as Consul allows them. */
+/** The operators of each type, as in Consul. */
 const OPERATORS: Readonly<Record<Shape, readonly Operator[]>> = {
   text: ['==', '!=', 'in', 'not in', 'matches', 'not matches'],
   number: ['==', '!='],
@@ -289,7 +289,7 @@ function comparison(operator: Operator, selector: Selector, operand: string): Fi
   };
 }
 
-/** Consul: `!=` and `not in` hold for what is missing, `matches`, oddly, too. */
+/** As in Consul: `!=` and `not in` are true for a missing key; so, oddly, is `matches`. */
 function holdsForNothing(operator: Operator, { each }: Selector): boolean {
   if (each) return operator === 'empty';
   return operator !== '==' && operator !== 'in' && operator !== 'not empty';
@@ -322,7 +322,7 @@ function isSame(value: unknown, shape: Shape, operand: string): boolean {
   return (typeof value === 'boolean' ? String(value) : (value ?? '')) === operand;
 }
 
-/** A list its element, a map its key, a text a part of it. */
+/** A list contains an element, a map a key, a string a substring. */
 function holds(value: unknown, operand: string): boolean {
   if (typeof value === 'string') return value.includes(operand);
   if (Array.isArray(value)) return value.includes(operand);
@@ -333,7 +333,7 @@ function isEmpty(value: unknown): boolean {
   return !isRecord(value) || Object.keys(value).length === 0;
 }
 
-/** As Consul has it: Go's expressions, whose time is linear in the text, whoever wrote either. */
+/** As Consul does: Go's regular expressions, which run in linear time on any input. */
 function compiled(expression: string): RE2JS {
   try {
     return RE2JS.compile(expression);

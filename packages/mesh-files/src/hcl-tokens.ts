@@ -1,4 +1,4 @@
-/** One word of HCL. `at` and `end` are offsets into the text. */
+/** One HCL token. `at` and `end` are offsets into the source. */
 export type HclToken = { readonly at: number; readonly end: number } & (
   | { readonly kind: 'name'; readonly text: string }
   | { readonly kind: 'text'; readonly text: string }
@@ -7,10 +7,10 @@ export type HclToken = { readonly at: number; readonly end: number } & (
   | { readonly kind: 'end' }
 );
 
-/** Characters that stand for themselves. */
+/** Characters that are tokens of their own. */
 export type Sign = '{' | '}' | '[' | ']' | '=' | ',';
 
-/** The text is no HCL from `at` on. */
+/** The source has a syntax error at `at`. */
 export class HclError extends Error {
   override readonly name = 'HclError';
   readonly at: number;
@@ -22,7 +22,7 @@ export class HclError extends Error {
 }
 
 /**
- * The token that begins at or after `from`, comments passed over.
+ * The token that begins at or after `from`, skipping comments.
  *
  * @throws HclError
  */
@@ -36,7 +36,7 @@ export function tokenAfter(text: string, from: number): HclToken {
   return numberAt(text, at) ?? nameAt(text, at) ?? refuse(at, unexpected(text, at));
 }
 
-/** What a token looks like, for `found …`. */
+/** A token as it is shown in `found …`. */
 export function describeToken(token: HclToken): string {
   switch (token.kind) {
     case 'end':
@@ -62,12 +62,12 @@ function refuse(at: number, message: string): never {
 }
 
 function unexpected(text: string, at: number): string {
-  if (text.startsWith('/*', at)) return 'expected */ at the end of this comment, found none';
+  if (text.startsWith('/*', at)) return 'expected */ at the end of this comment, found the end of the file';
   const char = String.fromCodePoint(text.codePointAt(at) ?? 0);
   return `expected a name, a value or a bracket, found ${JSON.stringify(char)}`;
 }
 
-/** Of `pattern`, which is sticky, the match that begins at `at`. */
+/** The match of the sticky `pattern` that begins at `at`. */
 function matchAt(pattern: RegExp, text: string, at: number): RegExpExecArray | undefined {
   pattern.lastIndex = at;
   return pattern.exec(text) ?? undefined;
@@ -83,7 +83,7 @@ function afterBlanks(text: string, from: number): number {
   }
 }
 
-/** As HCL 1 has them: dots and hyphens belong to a name. */
+/** As in HCL 1: dots and hyphens are part of a name. */
 const NAME = /[\p{L}_][\p{L}\p{Nd}_.-]*/uy;
 
 function nameAt(text: string, at: number): HclToken | undefined {
@@ -98,20 +98,20 @@ function numberAt(text: string, at: number): HclToken | undefined {
   if (written === undefined) return undefined;
   const end = at + written.length;
   const rest = matchAt(NAME, text, end)?.[0];
-  if (rest !== undefined) return refuse(at, `expected a number or a text in quotes, found ${written}${rest}`);
+  if (rest !== undefined) return refuse(at, `expected a number or a string in quotes, found ${written}${rest}`);
   return { kind: 'number', value: valueOf(written, at), at, end };
 }
 
-/** As Go reads it: a first 0 makes an integer octal, and what 64 bits do not hold is no number. */
+/** Parsed as Go does: a leading 0 makes an integer octal, and a number must fit 64 bits. */
 function valueOf(written: string, at: number): number {
   const digits = written.replace(/^-/, '');
   const isOctal = /^0\d+$/.test(digits);
   if (isOctal && /[89]/.test(digits))
-    refuse(at, `expected a number, found ${written}, which is octal by its first digit`);
+    refuse(at, `expected a number, found ${written}, which its leading 0 makes octal`);
   const value = isOctal ? Number.parseInt(digits, 8) : Number(digits);
   const isInteger = /^(?:\d+|0x.*)$/i.test(digits);
   if (!Number.isFinite(value) || (isInteger && BigInt.asIntN(64, BigInt(digits)) !== BigInt(digits)))
-    refuse(at, `expected a number that 64 bits hold, found ${written}`);
+    refuse(at, `expected a number that fits 64 bits, found ${written}`);
   return written.startsWith('-') ? -value : value;
 }
 
@@ -127,10 +127,10 @@ const ESCAPES: Readonly<Record<string, string>> = {
   '"': '"',
 };
 
-/** Escapes with digits: octal of one byte, and hexadecimal of three lengths. */
+/** Escapes with digits: one octal byte, and hexadecimal code points of three lengths. */
 const CODE = /([0-3][0-7]{2})|x([\da-fA-F]{2})|u([\da-fA-F]{4})|U([\da-fA-F]{8})/y;
 
-/** One step of a quoted text: an escape, the start of an interpolation, or plain characters. */
+/** One step through a quoted string: an escape, the start of an interpolation, or plain characters. */
 const PLAIN = /[^"\\$\n\0]+/y;
 
 function quotedAt(text: string, at: number): HclToken {
@@ -138,7 +138,8 @@ function quotedAt(text: string, at: number): HclToken {
   for (let next = at + 1; ;) {
     const char = text.charAt(next);
     if (char === '"') return { kind: 'text', text: value, at, end: next + 1 };
-    if (char === '' || char === '\n') return refuse(at, 'expected " at the end of this text, found none in its line');
+    if (char === '' || char === '\n')
+      return refuse(at, 'expected " at the end of this string, found the end of the line');
     const piece = pieceAt(text, next, char);
     value += piece.text;
     next = piece.end;
@@ -153,7 +154,7 @@ interface Piece {
 function pieceAt(text: string, at: number, char: string): Piece {
   if (char === '\\') return escapeAt(text, at);
   if (text.startsWith('${', at)) return interpolationAt(text, at);
-  if (char === '\0') return refuse(at, 'expected text, found the character NUL');
+  if (char === '\0') return refuse(at, 'expected a string without NUL, found one');
   const plain = matchAt(PLAIN, text, at)?.[0] ?? char;
   return { text: plain, end: at + plain.length };
 }
@@ -169,14 +170,14 @@ function escapeAt(text: string, at: number): Piece {
   return { text: isSurrogate(point) ? '\uFFFD' : String.fromCodePoint(point), end: at + 1 + all.length };
 }
 
-/** Half of a pair is no character, and HCL knows no pairs. */
+/** A lone surrogate is not a character, and HCL has no surrogate pairs. */
 function isSurrogate(point: number): boolean {
   return point >= 0xd8_00 && point <= 0xdf_ff;
 }
 
 const MAX_CODE_POINT = 0x10_ff_ff;
 
-/** Kept as it is: Consul does not evaluate it. It may hold quotes and line breaks. */
+/** Kept verbatim: Consul does not evaluate interpolations. It may contain quotes and line breaks. */
 function interpolationAt(text: string, at: number): Piece {
   let depth = 0;
   for (let next = at + 1; next < text.length; next += 1) {
@@ -189,7 +190,7 @@ function interpolationAt(text: string, at: number): Piece {
 
 const HEREDOC = /<<(-?)([\p{L}\p{Nd}_]+)[ \t]*\r?\n/uy;
 
-/** Lines up to one that holds the marker alone. After `<<-` its indentation is taken away from all. */
+/** Lines up to the one that holds only the marker. After `<<-` its indentation is removed from all lines. */
 function heredocAt(text: string, at: number): HclToken {
   const [opening, dash, marker = ''] =
     matchAt(HEREDOC, text, at) ?? refuse(at, 'expected << with a marker and a line break, found something else');
@@ -203,10 +204,10 @@ function heredocAt(text: string, at: number): HclToken {
     lines.push(line);
     next = end + 1;
   }
-  return refuse(at, `expected a line with ${marker} alone, found none`);
+  return refuse(at, `expected a line that holds only ${marker}, found the end of the file`);
 }
 
-/** All or none: where a single line has not this indentation, every line stays as it is (as in HCL 1). */
+/** All or none: if one line lacks the indentation, no line is changed (as in HCL 1). */
 function joined(lines: readonly string[], indent: string): string {
   const isIndented = lines.every((line) => line.startsWith(indent));
   return lines.map((line) => `${isIndented ? line.slice(indent.length) : line}\n`).join('');

@@ -4,11 +4,11 @@ import { type Node, Pair, Scalar, YAMLMap, YAMLSeq } from 'yaml';
 import { describeToken, HclError, type Sign, type HclToken, tokenAfter } from './hcl-tokens.ts';
 
 /**
- * Opens a text in HCL 1, the language of Consul's files, to be read by the same {@link Field} as YAML and JSON. Pure: `file` is
- * only what problems are said to be in.
+ * Parses HCL 1, the language of Consul's files, into the same {@link Field} that YAML and JSON use. Pure: `file` is only the name that
+ * problems are reported with.
  *
- * A block (`proxy { … }`) is a mapping. Blocks of the same name are a list of mappings; a value that is set twice is a problem. A
- * block with a label (`subsets "v1" { … }`) is a mapping of the label.
+ * A block (`proxy { … }`) is a mapping. Repeated blocks of one name are a list of mappings; setting a value twice is a problem. A
+ * block with a label (`subsets "v1" { … }`) is a mapping keyed by the label.
  */
 export function openHcl(text: string, file: string): OpenedDocument {
   const placeOf = placesIn(text, file);
@@ -25,14 +25,14 @@ export function openHcl(text: string, file: string): OpenedDocument {
   }
 }
 
-/** Deeper than any definition, and far from what the stack holds. */
+/** More than any definition needs, and well within the stack. */
 const MAX_DEPTH = 100;
 
-/** Parses by recursive descent, one method a rule. Throws {@link HclError} at the first thing that is no HCL. */
+/** Recursive descent parser with one method per grammar rule. Throws {@link HclError} at the first syntax error. */
 class Parser {
   readonly #text: string;
   readonly #note: (at: number, message: string) => void;
-  /** Values that were written as blocks: only these may be repeated. */
+  /** Values written as blocks: only these may be repeated. */
   readonly #blocks = new Set<Node>();
   #token: HclToken;
   #depth = 0;
@@ -60,7 +60,7 @@ class Parser {
     return map;
   }
 
-  /** @param byName the items of `map`: a block may have any number */
+  /** @param byName the items of `map`: a block may occur any number of times */
   #item(map: YAMLMap, byName: Map<string, Pair>): void {
     const key = this.#key('a name');
     const isBlock = !this.#take('=');
@@ -75,7 +75,7 @@ class Parser {
     else this.#note(key.range?.[0] ?? 0, 'this key is already set above');
   }
 
-  /** What follows the name of a block: labels, then the body. */
+  /** The rest of a block after its name: labels, then the body. */
   #block(): Node {
     if (this.#isAt('{')) {
       const body = this.#object();
@@ -121,7 +121,7 @@ class Parser {
     if (token.kind === 'number') return this.#scalar(token.value);
     const isBoolean = token.kind === 'name' && (token.text === 'true' || token.text === 'false');
     if (isBoolean) return this.#scalar(token.text === 'true');
-    if (token.kind === 'name') return this.#expected('a value (a text stands in quotes)');
+    if (token.kind === 'name') return this.#expected('a value (a string needs quotes)');
     return this.#expected('a value');
   }
 
@@ -147,7 +147,7 @@ class Parser {
     return this.#closed(list, open);
   }
 
-  /** Takes an opening bracket. */
+  /** Consumes an opening bracket. */
   #deeper(): HclToken {
     const open = this.#token;
     this.#limitDepth(open.at);
@@ -155,13 +155,13 @@ class Parser {
     return open;
   }
 
-  /** Each level, also one of labels, is a call within a call. */
+  /** Each level, including levels of labels, is a nested call. */
   #limitDepth(at: number): void {
     if ((this.#depth += 1) > MAX_DEPTH)
       throw new HclError(at, `expected at most ${MAX_DEPTH} nested brackets, found more`);
   }
 
-  /** Takes the closing bracket of `node`. */
+  /** Consumes the closing bracket of `node`. */
   #closed(node: Node, open: HclToken): Node {
     this.#depth -= 1;
     const { end } = this.#token;

@@ -3,31 +3,31 @@ import type { Field } from '@meshgate/documents';
 import { placeOf } from './keys.ts';
 import { type MeshFile, problemWith } from './mesh-file.ts';
 
-/** The files of each datacenter with the definitions in them that are in force. */
+/** The files of each datacenter, with the definitions that are in force. */
 export type FilesInForce = ReadonlyMap<string, readonly MeshFile[]>;
 
-/** What was read, and how it differs from what is in force. */
+/** The files as they were read, and how they differ from what is in force. */
 export interface MeshReading {
   readonly files: FilesInForce;
-  /** Anything at all could not be read: what it would say is not known. */
+  /** Some file could not be read, so its definitions are unknown. */
   readonly isBroken: boolean;
-  /** Definitions that are not to be used, because what they lead to does not exist. */
+  /** Definitions to reject, because they refer to something that does not exist. */
   readonly unusable?: ReadonlySet<object>;
 }
 
-/** What is in force from now on. */
+/** What is in force after this reading. */
 export interface MeshInForce {
   readonly files: FilesInForce;
   /** Definitions that contradict each other. */
   readonly problems: readonly Problem[];
-  /** What is no longer defined and in force all the same, for people. */
+  /** Definitions that were deleted but are kept in force, for log and status. */
   readonly kept: readonly string[];
 }
 
 /**
- * Decides what is in force. A file with problems stays in force as it was last read without any; all others are taken as they are, but
- * as long as there is a problem anywhere nothing is removed: what has left one file may have been moved to the one that cannot be read.
- * Of two definitions of one thing the one in force stays, else the first is taken. Pure.
+ * Decides what is in force. A file with problems keeps its last good version; all other files are applied as they are. While any file
+ * has a problem nothing is removed: a definition that left one file may have moved to the file that cannot be read. Of two definitions
+ * of the same thing, the one in force stays, otherwise the first wins. Pure.
  *
  * @param last what was in force before; nothing at the first reading
  */
@@ -47,7 +47,7 @@ export function settle({ files, isBroken, unusable }: MeshReading, last: FilesIn
   };
 }
 
-/** The first few: a folder that is gone would fill pages. */
+/** Only the first few: after a folder was deleted the full list would fill pages. */
 const SHOWN = 5;
 
 function shown(kept: readonly Definition[]): readonly string[] {
@@ -55,14 +55,14 @@ function shown(kept: readonly Definition[]): readonly string[] {
   return kept.length > SHOWN ? [...first, `and ${kept.length - SHOWN} more`] : first;
 }
 
-/** One definition among those of a file. */
+/** One definition in a file. */
 interface Definition {
   readonly kind: 'service' | 'check' | 'entry';
   /** Equal when two define the same. */
   readonly key: string;
   readonly file: string;
   readonly field: Field;
-  /** What it was read as: it tells definitions apart. */
+  /** The value that it was parsed into; used as its identity. */
   readonly value: object;
 }
 
@@ -110,7 +110,7 @@ interface AppliedDatacenter {
   readonly kept: readonly Definition[];
 }
 
-/** @param isBroken what was in force stays where nothing else is defined in its place */
+/** @param isBroken when set, what was in force stays unless it is redefined elsewhere */
 function settleDatacenter(files: readonly MeshFile[], last: readonly MeshFile[], isBroken: boolean): AppliedDatacenter {
   const before = new Map(last.flatMap(definitionsIn).map(({ key, file }) => [key, file]));
   const inForce = new Map<string, Definition>();
@@ -137,14 +137,14 @@ function settleDatacenter(files: readonly MeshFile[], last: readonly MeshFile[],
   };
 }
 
-/** What two definitions have in common that may not be common to them. A check may stand beside others of its name. */
+/** The key that two definitions must not share. Several checks may have the same name. */
 function rivalry({ kind, key, field }: Definition, winner: Definition | undefined): readonly Problem[] {
   if (winner === undefined) return [];
   const place = placeOf(winner.field);
   if (kind === 'service') {
-    const message = `service id ${JSON.stringify(key.slice(kind.length + 1))} is taken at ${place}: give one of them an id of its own`;
+    const message = `service id ${JSON.stringify(key.slice(kind.length + 1))} is already used at ${place}: give one of them another id`;
     return [problemWith(field, message)];
   }
   const isSame = JSON.stringify(field.plain()) === JSON.stringify(winner.field.plain());
-  return isSame ? [] : [problemWith(field, `${key} is written already, with other content, at ${place}`)];
+  return isSame ? [] : [problemWith(field, `${key} is already defined, with other content, at ${place}`)];
 }

@@ -7,7 +7,7 @@ export { readMesh } from './read-mesh.ts';
 export { meshProxyView, sidecarsFor } from './mesh.ts';
 export type { Mesh, MeshStandpoint, PeerStandpoint, PeerStandpoints } from './mesh.ts';
 
-// Consul's languages by themselves: definitions, and the filters of service-resolvers.
+// Parsers of Consul's languages: definitions, and the filters of service-resolvers.
 export { openHcl } from './hcl.ts';
 export type { WrittenExport } from './entries.ts';
 export { parseFilter } from './filter.ts';

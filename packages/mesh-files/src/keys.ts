@@ -2,21 +2,21 @@ import { type Field, type FieldEntry, MAX_TIMER_MS } from '@meshgate/documents';
 import { parseGatewayMode, type WrittenMode } from '@meshgate/mesh';
 import { closestMatch } from 'leven';
 
-/** What is done with a key: read, or known to Consul and of no effect here. */
+/** How a key is treated: read, or known to Consul but without effect here. */
 export type KeyUse = 'read' | 'ignored';
 
-/** The keys of a mapping that are read, by their names here. A key of the result is absent when the text has it not, or has `null`. */
+/** The keys of a mapping that are read, and their names here. A key of the result is absent when it is missing in the source or `null`. */
 export type Keyed<Key extends string> = ReadonlyMap<Key, Field>;
 
 /**
- * Reads a mapping whose keys may be written as Consul's commands take them: `mesh_gateway`, `MeshGateway`, `meshGateway`. A list of one
- * mapping is taken for the mapping, as Consul does.
+ * Reads a mapping whose keys may be written in any spelling that Consul's commands accept: `mesh_gateway`, `MeshGateway`,
+ * `meshGateway`. A list of one mapping counts as the mapping, as in Consul.
  *
- * Of other keys those that `isForeign` knows are passed over. The rest is a problem; where nobody knows what else there may be, only
- * what looks like a slip is one, and a key of a newer Consul is a warning.
+ * Other keys that `isForeign` accepts are skipped. The rest is a problem. When it is not known which other keys may exist, only a
+ * likely typo is a problem, and a key of a newer Consul is a warning.
  *
  * @param keys in snake case
- * @param isForeign absent: nobody knows
+ * @param isForeign absent: other keys are not known
  */
 export function readKeys<Key extends string>(
   field: Field,
@@ -35,42 +35,42 @@ export function readKeys<Key extends string>(
     const earlier = spellings.get(key);
     spellings.set(key, entry.key);
     if (earlier === undefined && keys[key] === 'read' && entry.value.shape !== 'nothing') found.set(key, entry.value);
-    // In the same spelling whoever parsed the text has said it.
+    // A repetition in the same spelling was reported by the parser.
     if (earlier !== undefined && earlier !== entry.key)
       entry.value.refuse('this key is already set above, in another spelling');
   }
   return found;
 }
 
-/** A list, or the one item of which a list may consist, written without brackets. */
+/** A list, or its only item written without brackets. */
 export function itemsOf(field: Field | undefined): readonly Field[] {
   if (field === undefined) return [];
   return field.shape === 'mapping' ? [field] : (field.list() ?? []);
 }
 
-/** The values of a mapping by names that the operator chose. Several blocks are one mapping. */
+/** The values of a mapping with operator-defined keys. Several blocks are merged into one mapping. */
 export function namedValues(field: Field | undefined): readonly FieldEntry[] {
   return itemsOf(field).flatMap((part) => part.entries() ?? []);
 }
 
-/** Texts by names that the operator chose. */
+/** Strings by operator-defined keys. */
 export function strings(field: Field | undefined): Readonly<Record<string, string>> {
   const entries = namedValues(field).map(({ key, value }) => [key, value.string()] as const);
   return Object.fromEntries(entries.filter((entry): entry is [string, string] => entry[1] !== undefined));
 }
 
-/** A list of texts; one text is a list of it. */
+/** A list of strings; a single string is a list of one. */
 export function textList(field: Field | undefined): readonly string[] {
   if (field?.shape === 'scalar') return [field.text() ?? ''];
   return (field?.list() ?? []).map((item) => item.text() ?? '');
 }
 
-/** A text that may be empty, which is the same as leaving it out; `undefined` then. */
+/** A string that may be empty, which counts as not set: `undefined`. */
 export function optionalText(field: Field | undefined): string | undefined {
   return field?.string() || undefined;
 }
 
-/** A boolean as Consul takes it in configuration entries: `true`, `"true"`, `1`, `"F"`. */
+/** A boolean as Consul accepts it in configuration entries: `true`, `"true"`, `1`, `"F"`. */
 export function weakBoolean(field: Field | undefined): boolean | undefined {
   const written = field?.plain();
   if (typeof written === 'number') return written !== 0;
@@ -79,20 +79,20 @@ export function weakBoolean(field: Field | undefined): boolean | undefined {
   return /^(?:0|[fF]|false|FALSE|False)?$/.test(written) ? false : field?.boolean();
 }
 
-/** An integer of opaque settings, as Consul reads these: the text `"8443"` stands for its number. */
+/** An integer of opaque settings, as Consul reads these: the string `"8443"` counts as a number. */
 export function weakInteger(field: Field | undefined, min: number, max: number): number | undefined {
   const written = field?.plain();
   const value = typeof written === 'string' && /^-?\d+$/.test(written) ? Number(written) : undefined;
   return value !== undefined && value >= min && value <= max ? value : field?.integer(min, max);
 }
 
-/** The name that the mapping `of` must have; empty, and a problem, when it has none. */
+/** The required name in the mapping `of`; empty, with a problem, when it is missing. */
 export function requiredName(of: Field, name: Field | undefined): string {
   if (name === undefined) of.refuse('expected the key "name", found none');
   return name?.text() ?? '';
 }
 
-/** A name in Consul Enterprise's scheme: only the default one exists without it. */
+/** A name of Consul Enterprise's scheme: the community edition has only the default. */
 export function refuseEnterprise(keys: ReadonlyMap<string, Field>, ...names: readonly string[]): void {
   for (const name of names) {
     const value = optionalText(keys.get(name));
@@ -111,14 +111,14 @@ export function readMode(field: Field | undefined): WrittenMode | undefined {
   return parsed.kind === 'mode' ? { value, object: placeOf(mode) } : undefined;
 }
 
-/** Where a value stands, for people. */
+/** The position of a value, for messages. */
 export function placeOf({ at, path }: Field): string {
   return at === undefined ? path.join('.') : `${at.file}:${at.line}:${at.column}`;
 }
 
 /**
  * A duration as Go reads and writes it: `1m30s`, `1.5s`, `.5s`, or a number of nanoseconds. In milliseconds; `undefined` for 0, which
- * sets none. Less than a millisecond is a problem: `15` was hardly meant to be 15 ns.
+ * means not set. Less than a millisecond is a problem: `15` is hardly meant as 15 ns.
  */
 export function durationMs(field: Field | undefined): number | undefined {
   const written = field?.plain();
@@ -158,16 +158,15 @@ function only(field: Field): Field {
   return item !== undefined && others.length === 0 ? item : field;
 }
 
-/** How keys are compared: `mesh_gateway` and `MeshGateway` are one. */
+/** The form in which keys are compared: `mesh_gateway` and `MeshGateway` are equal. */
 export function folded(key: string): string {
   return key.replaceAll('_', '').toLowerCase();
 }
 
-/** The hint is in the spelling of the writer. */
+/** The hint uses the writer's spelling. */
 function unknownKey(entry: FieldEntry, known: readonly string[], mayBeNewer: boolean): void {
   const names = /^[A-Z]/.test(entry.key) ? known.map(camel) : known;
-  if (mayBeNewer && !isSlip(entry.key, names))
-    entry.value.warn('this key is not known here, and has no effect', entry.at);
+  if (mayBeNewer && !isSlip(entry.key, names)) entry.value.warn('unknown key, has no effect', entry.at);
   else entry.value.unknown(entry, names);
 }
 

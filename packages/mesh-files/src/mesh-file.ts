@@ -8,32 +8,32 @@ import { folded, itemsOf, readKeys } from './keys.ts';
 import { payloadOf } from './payload.ts';
 import { readService, type ServiceDefinition } from './registration.ts';
 
-/** What one mesh file says. */
+/** The content of one mesh file. */
 export interface MeshFile extends Definitions {
   readonly file: string;
-  /** Everything that is wrong in the file by itself. */
+  /** Problems within the file itself. */
   readonly problems: readonly Problem[];
-  /** Everything in it that has no effect. */
+  /** Parts of it that have no effect. */
   readonly warnings: readonly Problem[];
 }
 
-/** What mesh files define. */
+/** The definitions in mesh files. */
 interface Definitions {
   readonly registrations: readonly ServiceDefinition[];
-  /** Those that stand beside services. */
+  /** Checks that are not part of a service definition. */
   readonly checks: readonly LooseCheck[];
   readonly entries: readonly ConfigEntry[];
 }
 
-/** How mesh files end. */
+/** File name extensions of mesh files. */
 export const MESH_FILE_ENDINGS: readonly string[] = ['.hcl', '.json'];
 
 /**
- * Reads the text of a mesh file: HCL, or JSON when the name of `file` ends in `.json` or the text begins with a brace, as Consul's
- * HCL takes it. It holds one configuration entry (`Kind`), or what a file in the configuration folder of Consul's agent holds: service
- * definitions (`service`, `services`), checks, `config_entries`, and keys that say nothing of the mesh. Pure; never throws.
+ * Parses a mesh file: HCL, or JSON when the name of `file` ends in `.json` or the content begins with a brace, which Consul's HCL also
+ * accepts. It holds one configuration entry (`Kind`), or what a file in an agent's configuration folder holds: service definitions
+ * (`service`, `services`), checks, `config_entries`, and keys that have nothing to do with the mesh. Pure; never throws.
  *
- * @param file where problems are said to be; it is not opened
+ * @param file the name that problems are reported with; it is not opened
  */
 export function parseMeshFile(text: string, file: string): MeshFile {
   const isJson = file.endsWith('.json') || /^\s*\{/.test(text);
@@ -43,12 +43,12 @@ export function parseMeshFile(text: string, file: string): MeshFile {
   return { file, ...content, problems: opened.problems.map(withPath), warnings: opened.warnings.map(withPath) };
 }
 
-/** A problem with a value, among other definitions or by itself. */
+/** A problem with a value, alone or among other definitions. */
 export function problemWith({ path, at }: Field, message: string): Problem {
   return withPath(at === undefined ? { message, path } : { message, path, at });
 }
 
-/** Which value it is tells more than its line: the key path goes in front. */
+/** The path tells which value it is better than the line number, so it goes first. */
 function withPath(problem: Problem): Problem {
   const { path, message } = problem;
   return path.length === 0 ? problem : { ...problem, message: `${path.join('.')}: ${message}` };
@@ -65,7 +65,7 @@ function readContent(root: Field): Definitions {
   const isEntry = root.shape === 'mapping' && root.entries()?.some(({ key }) => key.toLowerCase() === 'kind');
   if (isEntry) return { ...NOTHING, entries: entriesOf([root]) };
   passOver(root);
-  // It has no kind, but may have been meant to: then the hint should name that key.
+  // It has no kind, but may have been meant to have one: then the hint should name that key.
   const fields = readKeys(root, FILE_KEYS, isAgentKey);
   const bootstrap = itemsOf(fields.get('config_entries')).flatMap((entries) =>
     itemsOf(readKeys(entries, { bootstrap: 'read' }).get('bootstrap')),
@@ -96,7 +96,7 @@ function isAgentKey({ key }: FieldEntry): boolean {
   return FOLDED_AGENT_KEYS.has(folded(key));
 }
 
-/** One line a file, however many there are. */
+/** One warning per file, however many settings there are. */
 function passOver(root: Field): void {
   const found = root.shape === 'mapping' ? (root.entries() ?? []).filter(isAgentKey) : [];
   const [first] = found;

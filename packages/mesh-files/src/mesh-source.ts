@@ -16,9 +16,9 @@ import { type Mesh, meshProxyView, type MeshStandpoint, sidecarsFor } from './me
 import { gatewayChooser, type OwnGateway } from './own-gateway.ts';
 import { meshParser, peersOf, readMesh, readMeshFiles, meshWatchPath } from './read-mesh.ts';
 
-/** Settings of all that follows a folder of mesh files. */
+/** Settings shared by everything that follows a folder of mesh files. */
 export interface MeshOptions extends MeshStandpoint {
-  /** The folder that holds a folder for each datacenter. Absolute. */
+  /** The folder that holds one folder per datacenter. Absolute. */
   readonly folder: string;
   /** Unique within the proxy; a metric label. `mesh:` and the folder when absent. */
   readonly name?: string;
@@ -26,17 +26,17 @@ export interface MeshOptions extends MeshStandpoint {
   readonly pollMs?: number;
 }
 
-/** Settings of what a mesh gateway takes from mesh files. */
+/** Settings of the sources of a mesh gateway. */
 export interface MeshGatewayOptions extends MeshOptions {
-  /** Service id of the gateway's own definition. When absent: the one of the datacenter that there is, if there is just one. */
+  /** Service id of the gateway's own definition. When absent: the only gateway of the datacenter, if there is just one. */
   readonly gateway?: string;
   /** As `Gateway.httpExports` of `@meshgate/mesh`. */
   readonly httpExports?: HttpExports;
 }
 
 /**
- * The routes of a mesh gateway in the own datacenter, derived from mesh files by the same function as from Consul's answers, and
- * followed while the files change as `fileSource` follows route files. What cannot be made into a route is a warning.
+ * The routes of a mesh gateway in the local datacenter, derived from mesh files by the same function that is used for Consul's
+ * responses, and followed while the files change in the same way as `fileSource`. What cannot become a route is a warning.
  *
  * @throws TypeError when `folder` is not absolute
  */
@@ -56,8 +56,8 @@ export function meshSource(options: MeshGatewayOptions): FileSource {
 }
 
 /**
- * Where the gateway's own definition says to listen: no address as long as the datacenter has no definition of it. `watch` throws
- * `ConfigProblems` when the first reading has several and none is chosen; later the one that was there first stays.
+ * The listen addresses of the gateway's own definition; none while the datacenter does not define it. `watch` throws `ConfigProblems`
+ * when the first reading has several gateways and none is selected; afterwards the selected one stays.
  *
  * @throws TypeError when `folder` is not absolute
  */
@@ -77,8 +77,8 @@ export function meshListenerSource(options: MeshGatewayOptions): ListenerSource 
 }
 
 /**
- * What a Connect proxy of the own datacenter runs by, followed while the files change. `watch` throws `ConfigProblems` also when the
- * first reading has no such proxy, or several for the same instance; later the last view stays, with a warning.
+ * The view of a Connect proxy of the local datacenter, followed while the files change. `watch` also throws `ConfigProblems` when the
+ * first reading has no such proxy, or several for the same instance; afterwards the last view stays, with a warning.
  *
  * @throws TypeError when `folder` is not absolute
  */
@@ -108,7 +108,7 @@ export function meshProxySource(options: MeshOptions & { readonly proxy: ProxyCh
 }
 
 /**
- * What a Connect proxy of the own datacenter runs by at this moment.
+ * The view of a Connect proxy of the local datacenter, read once.
  *
  * @throws ConfigProblems with every problem of the files; also when they define no such proxy, or several for the same instance
  * @throws TypeError when `folder` is not absolute
@@ -120,7 +120,7 @@ export async function readMeshProxy(options: MeshOptions & { readonly proxy: Pro
   return view;
 }
 
-/** What one of the gateways of a mesh routes by. */
+/** The inputs from which the routes of one gateway are derived. */
 export function gatewaySnapshot(value: GatewayView): RouteSnapshot {
   return snapshotOf({ value }, routeDeriver());
 }
@@ -158,7 +158,7 @@ function followGateway(options: MeshGatewayOptions, what: string): FileFollower<
   }
 }
 
-/** A proxy that is no longer there, or no longer the only one, stays as it was. */
+/** A proxy that was removed, or is no longer unique, keeps its last view. */
 function asView(outcome: ParseOutcome<Mesh>, choose: (mesh: Mesh) => ChosenProxy): ParseOutcome<ProxyView> {
   if (outcome.kind === 'wrong') return outcome;
   const { view, problems } = choose(outcome.value);
@@ -176,7 +176,7 @@ function nameOf({ name, folder }: MeshOptions): string {
   return name ?? `mesh:${folder}`;
 }
 
-/** Without a definition of its own a gateway still routes: only its settings are those of the proxy. */
+/** A gateway without a definition still routes: only its settings are the proxy's defaults. */
 const NO_DEFINITION: GatewayDefinition = { listeners: [], wanFederation: false, problems: [] };
 
 function snapshotOf(
@@ -189,7 +189,7 @@ function snapshotOf(
   const gateway = httpExports === undefined ? definition : { ...definition, httpExports };
   const { routes, problems } = catalog === undefined ? NO_ROUTES : derive(catalog, gateway);
   const all = [...warnings, ...own.warnings, ...mesh.warnings, ...definition.problems, ...problems.map(sentence)];
-  // Of the result: most of what mesh files say, a gateway does not care for.
+  // A digest of the result: a gateway uses only a fraction of the mesh files.
   const version = digestOf([JSON.stringify(routes), ...all]);
   return { version, routes, ...(asOf !== undefined && { asOf }), ...(all.length === 0 ? {} : { warnings: all }) };
 }
@@ -215,10 +215,10 @@ function chooseProxy(mesh: Mesh, choice: ProxyChoice, folder: string): ChosenPro
 }
 
 function severalProxies(choice: ProxyChoice, ids: readonly string[], { datacenter }: Mesh): string {
-  return `expected one proxy for ${chosenId(choice)} in datacenter ${datacenter}, found ${ids.join(', ')}: choose by its own id`;
+  return `expected one proxy for ${chosenId(choice)} in datacenter ${datacenter}, found ${ids.join(', ')}: select it by its own id`;
 }
 
-/** Which ids there are, and the one that was meant as far as that can be told: often it is of the other kind. */
+/** Lists the known ids and suggests the intended one, which is often the id of the other kind. */
 function noProxy(choice: ProxyChoice, { proxies, datacenter }: Mesh): string {
   const chosen = chosenId(choice);
   const byProxy = 'proxyId' in choice;

@@ -17,60 +17,60 @@ import type { MeshFile } from './mesh-file.ts';
 import { present } from './present.ts';
 import { entriesSeenFrom } from './seen-entries.ts';
 
-/** From where a mesh is looked at. */
+/** The point of view that the mesh is derived for. */
 export interface MeshStandpoint {
-  /** The own datacenter: the name of its folder. */
+  /** The local datacenter: the name of its folder. */
   readonly datacenter: string;
-  /** `UUID.consul`: one for all datacenters. */
+  /** `UUID.consul`: shared by all datacenters. */
   readonly trustDomain: string;
-  /** Other clusters, by the names that this one gives to them; none when absent. */
+  /** Other clusters, by the local name of each; none when absent. */
   readonly peers?: PeerStandpoints;
 }
 
-/** How another cluster is seen, whose mesh files are in a folder of its own. */
+/** How another cluster, whose mesh files are in a folder of their own, is seen. */
 export interface PeerStandpoint {
-  /** The datacenter of the peer with which services are exchanged: the name of a folder below that of the peer. */
+  /** The peer's datacenter that services are exchanged with: the name of a folder below the peer's folder. */
   readonly datacenter: string;
-  /** The peer's own: not that of this mesh. */
+  /** The peer's own trust domain, not that of this mesh. */
   readonly trustDomain: string;
-  /** The name that the peer gives to this cluster: what it exports, it exports to that name. */
+  /** The name that the peer uses for this cluster: its exports are addressed to that name. */
   readonly knownAs: string;
 }
 
-/** Peers by the names that this cluster gives to them. */
+/** Peers by the local name of each. */
 export type PeerStandpoints = Readonly<Record<string, PeerStandpoint>>;
 
 /** A whole mesh, as its files describe it. */
 export interface Mesh extends MeshStandpoint {
   /** Equal versions mean equal meshes. */
   readonly version: string;
-  /** By datacenter; each sees the mesh as its own gateways do. */
+  /** By datacenter; each is the mesh as seen by that datacenter's gateways. */
   readonly catalogs: ReadonlyMap<string, Catalog>;
-  /** Configuration entries as they hold in the own datacenter. */
+  /** Configuration entries that apply to the local datacenter. */
   readonly entries: ConfigEntries;
-  /** What other clusters may use, as the entries `exported-services` say it. */
+  /** Services exported to other clusters, from `exported-services` entries. */
   readonly exports: readonly WrittenExport[];
-  /** Protocols by service, of those whose service-defaults say one. */
+  /** Protocol of each service whose service-defaults set one. */
   readonly protocols: ReadonlyMap<string, string>;
-  /** The Connect proxies of the own datacenter, by id. */
+  /** The Connect proxies of the local datacenter, by id. */
   readonly proxies: ReadonlyMap<string, ProxyDefinition>;
-  /** The mesh gateways of the own datacenter, by id. */
+  /** The mesh gateways of the local datacenter, by id. */
   readonly gateways: ReadonlyMap<string, GatewayDefinition>;
-  /** What the files say to no effect, each with its place. */
+  /** Parts of the files that have no effect, each with its position. */
   readonly warnings: readonly string[];
-  /** Which instances a target of a discovery chain stands for; `undefined` when the mesh has no such datacenter. */
+  /** The instances that a target of a discovery chain selects; `undefined` when the mesh has no such datacenter. */
   instancesOf(target: ChainTarget): Selection | undefined;
 }
 
-/** A mesh, and what is wrong between its definitions. */
+/** A mesh, and conflicts between its definitions. */
 export interface BuiltMesh {
   readonly mesh: Mesh;
   readonly problems: readonly Problem[];
-  /** Entries that lead to what is not defined, or in a circle. */
+  /** Entries that refer to something undefined, or form a cycle. */
   readonly astray: readonly ConfigEntry[];
 }
 
-/** Puts the files of all datacenters together, no two of whose definitions in one datacenter are for one thing. Pure. */
+/** Combines the files of all datacenters; within one datacenter no two definitions may be for the same thing. Pure. */
 export function buildMesh(
   files: ReadonlyMap<string, readonly MeshFile[]>,
   standpoint: MeshStandpoint,
@@ -81,7 +81,7 @@ export function buildMesh(
   const seen = new Map(Array.from(files.keys(), (name) => [name, entriesSeenFrom(name, entries)]));
   const members = new Map(Array.from(registered, ([name, { members: list }]) => [name, list]));
   const connect = new Map(Array.from(members, ([name, list]) => [name, connectMembers(list)]));
-  // A folder that has none is no datacenter to reach: it may be one that is being written, or broken.
+  // A folder without definitions is not a remote datacenter: it may still be written, or be broken.
   const all = Array.from(members, ([datacenter, list]) => gatewayGroup(datacenter, list));
   const gateways = all.filter((group) => group.gateways.length > 0);
   const { datacenter, trustDomain } = standpoint;
@@ -120,9 +120,9 @@ export function buildMesh(
 }
 
 /**
- * What the proxy with this id runs by.
+ * The view of the proxy with this id.
  *
- * @returns `undefined` when the own datacenter has no such proxy
+ * @returns `undefined` when the local datacenter has no such proxy
  */
 export function meshProxyView(mesh: Mesh, id: string): ProxyView | undefined {
   const { proxies, catalogs, datacenter, trustDomain, entries, version, instancesOf: instances } = mesh;
@@ -144,17 +144,17 @@ export function meshProxyView(mesh: Mesh, id: string): ProxyView | undefined {
     ...(warning === undefined ? {} : { warnings: [warning] }),
     upstreams: proxy.upstreams.map((upstream) => proxyUpstream(upstream, proxy, entries, around)),
     intentions: entries.intentions.filter(({ destination }) => destination === '*' || destination === proxy.service),
-    // As with Consul while its access control is off: the entry for `*` is where to change it.
+    // Same default as Consul with ACLs disabled: an entry for `*` overrides it.
     intentionDefault: 'allow',
   };
 }
 
-/** Ids of the proxies that speak for one instance: what `--sidecar-for` looks for. */
+/** Ids of the proxies for one instance: what `--sidecar-for` looks up. */
 export function sidecarsFor(serviceId: string, { proxies }: Pick<Mesh, 'proxies'>): readonly string[] {
   return [...proxies.values()].filter((proxy) => (proxy.serviceId ?? proxy.service) === serviceId).map(({ id }) => id);
 }
 
-/** Nobody asks a mesh without Consul for Consul's servers; the default of Consul's agents. */
+/** Without Consul nobody resolves the names of its servers; the value is the default of Consul's agents. */
 const DNS_DOMAIN = 'consul';
 
 function membersOfKind(
@@ -194,7 +194,7 @@ function proxyOf({ registration, instance }: Member): ProxyDefinition {
   };
 }
 
-/** Members by service, by datacenter. */
+/** Members by datacenter and service. */
 type ConnectMembers = ReadonlyMap<string, ReadonlyMap<string, readonly Member[]>>;
 
 function instancesOf(target: ChainTarget, connect: ConnectMembers): Selection | undefined {
@@ -202,7 +202,7 @@ function instancesOf(target: ChainTarget, connect: ConnectMembers): Selection | 
   return there && selection(target.instances.filter, there.get(target.service) ?? []);
 }
 
-/** What two datacenters see is told once. */
+/** A warning that two datacenters share is reported once. */
 function distinct(problems: readonly Problem[]): readonly Problem[] {
   const keys = problems.map((problem) => JSON.stringify(problem));
   return problems.filter((_problem, index) => keys.indexOf(keys[index] ?? '') === index);

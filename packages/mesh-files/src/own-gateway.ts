@@ -2,19 +2,19 @@ import type { Problem } from '@meshgate/core';
 import type { GatewayDefinition } from '@meshgate/mesh';
 import type { Mesh } from './mesh.ts';
 
-/** The gateway of the own datacenter that somebody speaks for. */
+/** The gateway of the local datacenter that this process runs as. */
 export interface OwnGateway {
-  /** Absent when the mesh does not define it: a gateway routes also without. */
+  /** Absent when the mesh does not define it: a gateway can route without its own definition. */
   readonly definition?: GatewayDefinition;
-  /** What to look at, for people. */
+  /** Warnings for log and status. */
   readonly warnings: readonly string[];
-  /** It cannot be told which one it is. Only where nothing was chosen before. */
+  /** Set when the gateway is ambiguous or missing. Only possible before one was selected. */
   readonly problem?: Problem;
 }
 
 /**
- * Tells the own gateway in one mesh after the other: the one with the id `chosen`, else the only one that there is. Once it is known it
- * stays: another one beside it, in whichever order their files come, is never taken for it.
+ * Selects the own gateway in each new version of the mesh: the one with the id `chosen`, otherwise the only one there is. Once
+ * selected it stays selected: a second gateway never replaces it, in whichever order their files appear.
  */
 export function gatewayChooser(chosen: string | undefined): (mesh: Mesh) => OwnGateway {
   let last: { readonly id: string; readonly definition: GatewayDefinition } | undefined;
@@ -31,7 +31,7 @@ export function gatewayChooser(chosen: string | undefined): (mesh: Mesh) => OwnG
     if (chosen !== undefined) return { warnings: [missing(chosen, mesh)] };
     if (ids.length === 0) return { warnings: [] };
     if (last === undefined) return unclear(datacenter, ids);
-    const kept = `; ${last.id} is none of them, and listens as it was last defined`;
+    const kept = `; ${last.id} is not among them and keeps its last definition`;
     return { definition: last.definition, warnings: [`${several(datacenter, ids)}${kept}`] };
   };
 }
@@ -47,7 +47,7 @@ function idOf(ids: readonly string[], last: string | undefined): string | undefi
 }
 
 function several(datacenter: string, ids: readonly string[]): string {
-  return `expected one mesh-gateway in datacenter ${datacenter}, found ${ids.join(', ')}: choose one by the setting "gateway"`;
+  return `expected one mesh-gateway in datacenter ${datacenter}, found ${ids.join(', ')}: select one with the setting "gateway"`;
 }
 
 function missing(id: string, { datacenter, gateways }: Mesh): string {

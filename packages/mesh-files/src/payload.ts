@@ -3,10 +3,10 @@ import { folded } from './keys.ts';
 import { SERVICE_KINDS } from './registration.ts';
 
 /**
- * What to say of a file that holds what Consul's HTTP API takes or answers, or a resource of Kubernetes: it looks like a definition, and
- * neither Consul's commands nor its agents take it for one.
+ * The problem with a file that holds a request body of Consul's HTTP API: it looks like a definition, but neither Consul's commands
+ * nor its agents accept it.
  *
- * @returns `undefined` for everything else
+ * @returns `undefined` for any other file
  */
 export function payloadOf(root: Field): string | undefined {
   if (root.shape === 'list') return answerOf(root.list()?.[0]);
@@ -48,15 +48,15 @@ const REGISTRATION_KEYS = ['port', 'address', 'tags', 'proxy', 'connect', 'weigh
 
 const EXPECTED = 'expected service definitions or an entry, found';
 
-const ANSWER = `${EXPECTED} an answer of Consul's HTTP API: write each instance as service { … }, with name in the place of its Service key`;
+const ANSWER = `${EXPECTED} an answer of Consul's HTTP API: write each instance into service { … }, and rename its Service key to name`;
 
 const ENTRIES = `${EXPECTED} a list of entries: write each into a file of its own, or all of them as config_entries { bootstrap = [ … ] }`;
 
 const RESOURCE = `${EXPECTED} a resource of Kubernetes: write what stands under spec beside kind and name, such as kind = "service-resolver"`;
 
 const CATALOG =
-  "expected service definitions or an entry, found a body of catalog/register in Consul's HTTP API: write what stands under Service " +
+  "expected service definitions or an entry, found a body of catalog/register in Consul's HTTP API: move the content of Service " +
   'as service { … }, with name in the place of its Service key';
 
 const REGISTRATION =
-  "expected service definitions or an entry, found a registration as Consul's HTTP API takes it: write service { … } around it";
+  "expected service definitions or an entry, found a registration for Consul's HTTP API: wrap it in service { … }";

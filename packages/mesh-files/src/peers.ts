@@ -13,10 +13,10 @@ import type { Mesh, PeerStandpoints } from './mesh.ts';
 import { present } from './present.ts';
 
 /**
- * The mesh, with what its own datacenter exchanges with peers. What the servers of two clusters would replicate is worked out here from
- * the files of both, by the rules of Consul.
+ * The mesh, with what the local datacenter exchanges with its peers. The data that the servers of two clusters would replicate is
+ * computed here from the files of both, by Consul's rules.
  *
- * @param peers the meshes of peers, by their names here
+ * @param peers the meshes of the peers, by the local name of each peer
  */
 export function withPeers(mesh: Mesh, peers: ReadonlyMap<string, Mesh>, standpoints: PeerStandpoints): Mesh {
   if (peers.size === 0 && mesh.exports.length === 0) return mesh;
@@ -96,7 +96,10 @@ function exportChain(name: string, mesh: Mesh): ExportedService['chain'] {
   return { protocol: protocolOf(name, mesh), target: { service, datacenter, ...present({ subset, peer }) } };
 }
 
-/** What Consul's servers would replicate: in the place of instances the peer's gateways, with the name to send and whom to expect. */
+/**
+ * The data that Consul's servers would replicate: the peer's gateways instead of the instances, with the SNI to send and the
+ * identities to expect.
+ */
 function importsOf(name: string, peer: Mesh, knownAs: string): readonly ImportedService[] {
   const catalog = peer.catalogs.get(peer.datacenter);
   const gateways = catalog?.gateways.find(({ datacenter }) => datacenter === peer.datacenter)?.gateways ?? [];
@@ -122,7 +125,7 @@ function chainOf(service: string, { datacenter, trustDomain, entries }: Mesh): D
   return compiled.kind === 'refused' ? undefined : compiled.chain;
 }
 
-/** Of the service itself, else of all proxies: `tcp` where nothing is said. */
+/** From the service itself, otherwise from proxy-defaults; `tcp` when neither sets it. */
 function protocolOf(
   service: string,
   { protocols, entries }: Pick<Mesh, 'protocols'> & { readonly entries: ConfigEntries },
@@ -131,7 +134,7 @@ function protocolOf(
   return (protocols.get(service) ?? (typeof ofProxies === 'string' ? ofProxies : '')) || 'tcp';
 }
 
-/** A peer that exports nothing here was hardly meant to: mostly one of the two names is another one. */
+/** A peer that exports nothing here is usually a mistake: one of the two names is wrong. */
 function quiet(
   peers: ReadonlyMap<string, Mesh>,
   imports: readonly ImportedService[],
@@ -139,12 +142,12 @@ function quiet(
 ): readonly string[] {
   return [...peers.keys()]
     .filter((name) => !imports.some(({ peer }) => peer === name))
-    .map((name) => `peer ${name} exports nothing to ${standpoints[name]?.knownAs ?? ''}, as it knows this cluster`);
+    .map((name) => `peer ${name} exports nothing to this cluster, which it calls ${standpoints[name]?.knownAs ?? ''}`);
 }
 
 function strangers({ exports }: Mesh, peers: ReadonlyMap<string, Mesh>): readonly string[] {
   const named = new Set(exports.flatMap((one) => one.peers).filter((name) => !peers.has(name)));
   return [...named].map(
-    (name) => `exported-services: there is no peer ${name}; peers found: ${[...peers.keys()].join(', ') || 'none'}`,
+    (name) => `exported-services: unknown peer ${name}; peers found: ${[...peers.keys()].join(', ') || 'none'}`,
   );
 }

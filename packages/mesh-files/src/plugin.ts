@@ -8,7 +8,7 @@ import { present } from './present.ts';
 import { gatewayChooser } from './own-gateway.ts';
 import { readMesh } from './read-mesh.ts';
 
-/** The plugin `mesh-files`: adds the routes of a mesh gateway and, where the mesh files define that gateway, its listeners. */
+/** The plugin `mesh-files`: adds the routes of a mesh gateway and, if the mesh files define that gateway, its listeners. */
 export const meshFilesPlugin: Plugin = definePlugin<MeshConfig>({
   name: 'mesh-files',
   parse: parseMeshConfig,
@@ -17,13 +17,13 @@ export const meshFilesPlugin: Plugin = definePlugin<MeshConfig>({
 
 /** Settings of the plugin. */
 export interface MeshConfig {
-  /** Folder with a folder for each datacenter, relative to the folder of the configuration. */
+  /** Folder with one folder per datacenter, relative to the folder of the configuration file. */
   readonly mesh: string;
-  /** The own datacenter. */
+  /** The local datacenter. */
   readonly datacenter: string;
   /** Of the whole mesh: `UUID.consul`. In lower case. */
   readonly trustDomain: string;
-  /** Service id of the gateway's own definition; may be left out when the datacenter has one gateway. */
+  /** Service id of the gateway's own definition; optional when the datacenter has one gateway. */
   readonly gateway?: string;
   /** What becomes of exports with protocol `http`, `http2` or `grpc`; `refuse` when absent. */
   readonly httpExports?: HttpExports;
@@ -39,15 +39,15 @@ export interface MeshConfig {
 
 /** Another cluster, whose mesh files are in `peers/NAME` of the folder. */
 export interface PeerConfig extends PeerStandpoint {
-  /** PEM file of its roots, for a Connect proxy only. Relative to the folder of the configuration. */
+  /** PEM file of its roots, for a Connect proxy only. Relative to the folder of the configuration file. */
   readonly ca?: string;
 }
 
-/** PEM files of a Connect proxy, relative to the folder of the configuration. */
+/** PEM files of a Connect proxy, relative to the folder of the configuration file. */
 export interface ProxyTlsFiles {
-  /** Roots that other proxies are trusted by. */
+  /** Roots that this proxy trusts. */
   readonly ca: string;
-  /** Leaf certificate of the proxy's service, with the intermediates behind it. */
+  /** Leaf certificate of the proxy's service, followed by its intermediates. */
   readonly cert: string;
   /** Private key of the leaf. */
   readonly key: string;
@@ -55,7 +55,7 @@ export interface ProxyTlsFiles {
   readonly peers?: Readonly<Record<string, string>>;
 }
 
-/** @throws ConfigProblems with every problem, also for keys that are not known */
+/** @throws ConfigProblems with every problem, unknown keys included */
 export function parseMeshConfig(settings: unknown): MeshConfig {
   const { root, problems } = openValue(settings);
   const fields = root.record(MESH_KEYS);
@@ -75,13 +75,13 @@ export function parseMeshConfig(settings: unknown): MeshConfig {
   return { mesh, datacenter, trustDomain, ...present(optional) };
 }
 
-/** What follows the mesh files that `config` describes, with paths taken from `baseDir`. */
+/** The source of the mesh files that `config` describes, with paths relative to `baseDir`. */
 export function meshOptionsOf(config: MeshConfig, baseDir: string): MeshGatewayOptions {
   const { mesh, name = `mesh:${mesh}`, tls: _forSidecars, ...rest } = config;
   return { folder: resolve(baseDir, mesh), name, ...rest };
 }
 
-/** The PEM files that `config` names, as absolute paths; `undefined` when it names none. */
+/** The PEM files that `config` names, as absolute paths; `undefined` when there are none. */
 export function tlsFilesOf({ tls, peers = {} }: MeshConfig, baseDir: string): ProxyTlsFiles | undefined {
   if (tls === undefined) return undefined;
   const roots = Object.entries(peers).flatMap(([name, { ca }]) =>
@@ -91,18 +91,18 @@ export function tlsFilesOf({ tls, peers = {} }: MeshConfig, baseDir: string): Pr
   return roots.length === 0 ? own : { ...own, peers: Object.fromEntries(roots) as Record<string, string> };
 }
 
-/** What the files say to somebody who looks before anything is started. */
+/** What a check of the files reports before anything is started. */
 export interface CheckedMesh {
-  /** Why the files do not say where to listen; absent when they do. */
+  /** Why the files do not define where to listen; absent when they do. */
   readonly noListeners?: string;
-  /** What has no effect, each with its place, and what is odd about the routes. */
+  /** Parts without effect, each with its position, and warnings about the routes. */
   readonly warnings: readonly string[];
 }
 
 /**
- * Reads once what the plugin would read with these settings, to say what is wrong before anything is started.
+ * Reads once what the plugin would read with these settings, to report problems before anything is started.
  *
- * @throws ConfigProblems with every problem of the settings, or of the files; also when it cannot be told which gateway is the own one
+ * @throws ConfigProblems with every problem of the settings or the files; also when the own gateway is ambiguous
  */
 export async function checkMeshSettings(settings: unknown, baseDir: string): Promise<CheckedMesh> {
   const config = parseMeshConfig(settings);
@@ -158,7 +158,7 @@ function readPeer({ key, value: field }: FieldEntry): PeerConfig | undefined {
   return { datacenter, trustDomain, knownAs, ...present({ ca }) };
 }
 
-/** As Consul checks it when a peering is made: it is a label of server names. */
+/** As Consul validates it when a peering is created: the name becomes a label of server names. */
 const PEER_FORM = 'lower-case letters, digits and hyphens';
 
 function parsePeer(text: string): Parsed<string> {
@@ -166,13 +166,13 @@ function parsePeer(text: string): Parsed<string> {
   return { kind: 'refused', expected: PEER_FORM };
 }
 
-/** It is the name of a folder and a label of host names (as in Consul). */
+/** It names a folder and is a label of host names (as in Consul). */
 function parseDatacenter(text: string): Parsed<string> {
   if (/^[\w-]+$/.test(text)) return { kind: 'value', value: text };
   return { kind: 'refused', expected: 'the name of a datacenter: letters, digits, hyphens and underscores' };
 }
 
-/** Server names end in it, which are compared without regard to case. */
+/** Server names end in it, and those are compared without regard to case. */
 function parseTrustDomain(text: string): Parsed<string> {
   const name = text.toLowerCase();
   if (/^[a-z\d_-]+(?:\.[a-z\d_-]+)*$/.test(name)) return { kind: 'value', value: name };

@@ -16,10 +16,10 @@ import { withPeers } from './peers.ts';
 import { MESH_FILE_ENDINGS, type MeshFile, parseMeshFile } from './mesh-file.ts';
 
 /**
- * Reads a folder of mesh files once: it holds a folder for each datacenter, and these any number of `.hcl` and `.json` files, hidden
- * ones left out.
+ * Reads a folder of mesh files once. It holds one folder per datacenter, each with any number of `.hcl` and `.json` files; hidden
+ * files are skipped.
  *
- * @throws ConfigProblems with every problem of every file and its place; also when something cannot be read
+ * @throws ConfigProblems with every problem of every file and its position; also when something cannot be read
  */
 export async function readMesh(folder: string, standpoint: MeshStandpoint): Promise<Mesh> {
   const outcome = meshParser(folder, standpoint)(await readMeshFiles(folder, peersOf(standpoint)));
@@ -27,19 +27,19 @@ export async function readMesh(folder: string, standpoint: MeshStandpoint): Prom
   return outcome.value;
 }
 
-/** What stood in a folder of mesh files at one moment. */
+/** The content of a folder of mesh files at one moment. */
 export interface MeshFilesRead {
   /** The files of each datacenter. */
   readonly datacenters: ReadonlyMap<string, FilesRead>;
   /** The folders of peers, by their names. */
   readonly peers: ReadonlyMap<string, MeshFilesRead>;
-  /** What is wrong with the folder itself. */
+  /** Problems with the folder itself. */
   readonly problems: readonly Problem[];
-  /** Equal when everything in it was the same. */
+  /** Equal when all content is the same. */
   readonly digest: string;
 }
 
-/** The folder in that of a mesh which holds a folder for each peer. */
+/** The subfolder of the mesh folder that holds one folder per peer. */
 const PEERS = 'peers';
 
 /** The names of the peers whose folders are read. */
@@ -48,10 +48,10 @@ export function peersOf({ peers = {} }: MeshStandpoint): readonly string[] {
 }
 
 /**
- * Reads the bytes. Rejects for nothing: what cannot be read is a problem.
+ * Reads the files. Never rejects: what cannot be read is a problem.
  *
- * @param peers names of peers, whose folders are in `peers`
- * @param hasPeers `peers` is no datacenter
+ * @param peers names of the peers whose folders are in `peers`
+ * @param hasPeers whether `peers` is the folder of peers rather than a datacenter
  */
 export async function readMeshFiles(
   folder: string,
@@ -76,7 +76,7 @@ export async function readMeshFiles(
   };
 }
 
-/** Every name that decides what stands in a folder of mesh files. */
+/** Every path to watch for changes in a folder of mesh files. */
 export async function meshWatchPath(
   folder: string,
   peers: readonly string[] = [],
@@ -89,9 +89,8 @@ export async function meshWatchPath(
 }
 
 /**
- * Makes a mesh of what was read. It remembers files: one that has the same bytes as before is not parsed again; and what is in force, of
- * which a mistake takes nothing away.
- * A mistake of a peer has no effect on anything else.
+ * Builds a mesh from what was read. It is stateful: a file with the same bytes as before is not parsed again, and what is in force
+ * survives mistakes. A mistake in a peer's files affects that peer only.
  */
 export function meshParser(folder: string, standpoint: MeshStandpoint): (read: MeshFilesRead) => ParseOutcome<Mesh> {
   const { peers = {}, ...own } = standpoint;
@@ -133,7 +132,7 @@ function clusterParser(folder: string, standpoint: MeshStandpoint): (read: MeshF
     return { kind: 'partial', value: built.mesh, problems: all, notes: notesOn(applied.kept) };
   };
 
-  /** What leads nowhere is left as it was, as Consul would have refused to write it. */
+  /** Definitions with dangling references keep their previous version: Consul would have rejected the write. */
   function put(files: FilesInForce, isBroken: boolean, version: string): Put {
     const applied = settle({ files, isBroken }, inForce);
     const built = buildMesh(applied.files, standpoint, version);
@@ -157,22 +156,22 @@ interface Put {
 
 function notesOn(kept: readonly string[]): readonly string[] {
   const rule =
-    'until the problems above are fixed, files with problems stay in use as they were last read without any, and nothing is removed';
-  return kept.length === 0 ? [rule] : [`${rule}: still in use though no longer defined: ${kept.join(', ')}`];
+    'until the problems above are fixed, files with problems keep their last good version, and nothing is removed';
+  return kept.length === 0 ? [rule] : [`${rule}: no longer defined, kept in use: ${kept.join(', ')}`];
 }
 
 const NOTHING: FilesRead = { files: [], problems: [], digest: '' };
 const NO_FILES: MeshFilesRead = { datacenters: new Map(), peers: new Map(), problems: [], digest: '' };
 
 interface Contents {
-  /** Of datacenters, by name. */
+  /** By the name of the datacenter. */
   readonly folders: readonly string[];
-  /** Files that look as if they were meant to be read. */
+  /** Files that look like configuration files. */
   readonly strays: readonly string[];
   readonly problems: readonly Problem[];
 }
 
-/** @param hasPeers the folder of peers is no datacenter */
+/** @param hasPeers whether the folder of peers is not a datacenter */
 async function contentsOf(folder: string, hasPeers: boolean): Promise<Contents> {
   try {
     const isOurs = (name: string): boolean => !name.startsWith('.') && !(hasPeers && name === PEERS);
@@ -189,13 +188,13 @@ async function contentsOf(folder: string, hasPeers: boolean): Promise<Contents> 
   }
 }
 
-/** The commonest two of the system's errors, in its own words. */
+/** The two most common system errors, in the system's own words. */
 const WORDS: ReadonlyMap<unknown, string> = new Map([
   ['ENOENT', 'no such file or directory'],
-  ['ENOTDIR', 'expected a folder with a folder for each datacenter, found a file'],
+  ['ENOTDIR', 'expected a folder with one folder per datacenter, found a file'],
 ]);
 
-/** A link to a folder is one, too: so are volumes mounted. */
+/** A link to a folder counts as a folder: mounted volumes are made of links. */
 async function asFolder(path: string): Promise<string | undefined> {
   const status = await stat(path).catch(() => undefined);
   return status?.isDirectory() === true ? path : undefined;
@@ -206,7 +205,7 @@ function isMeshFile(path: string): boolean {
 }
 
 function stray(file: string): Problem {
-  const message = 'expected this file in the folder of a datacenter, found it beside these folders';
+  const message = 'expected this file in the folder of a datacenter, found it next to the datacenter folders';
   return { message, path: [], at: { file, line: 1, column: 1 } };
 }
 
@@ -217,6 +216,6 @@ function withoutOwn(
 ): readonly Problem[] {
   if (datacenters.has(datacenter)) return [];
   const found = [...datacenters.keys()].join(', ') || 'none';
-  const message = `expected a folder for the own datacenter, ${JSON.stringify(datacenter)}; folders found: ${found}`;
+  const message = `expected a folder for the local datacenter, ${JSON.stringify(datacenter)}; folders found: ${found}`;
   return [{ message, path: [], at: { file: folder, line: 1, column: 1 } }];
 }

@@ -17,34 +17,34 @@ import {
 import { present } from './present.ts';
 import { readUpstreams } from './upstreams.ts';
 
-/** One service definition as it is written, defaults filled in: what `consul services register` would register. */
+/** One service definition as written, with defaults filled in: what `consul services register` would register. */
 export interface ServiceDefinition {
-  /** For problems that show only beside other definitions. */
+  /** The field it was read from, for problems that appear only in combination with other definitions. */
   readonly field: Field;
   readonly id: string;
   readonly name: string;
   readonly kind: ServiceKind;
-  /** Empty when it has none. */
+  /** Empty when not set. */
   readonly address: string;
-  /** 0 when it has none. */
+  /** 0 when not set. */
   readonly port: number;
   readonly taggedAddresses: Readonly<Record<string, TaggedAddress>>;
   readonly meta: Readonly<Record<string, string>>;
   readonly tags: readonly string[];
   readonly weights?: { readonly passing: number; readonly warning: number };
   readonly checks: readonly WrittenCheck[];
-  /** Id of the service whose checks hold for this one, too: a sidecar without any of its own is as healthy as its service. */
+  /** Id of the service whose checks also apply to this one: a sidecar without checks of its own is as healthy as its service. */
   readonly healthOf?: string;
-  /** The application speaks Connect by itself. */
+  /** The application speaks Connect natively. */
   readonly native: boolean;
-  /** Of proxies and gateways. */
+  /** For proxies and gateways only. */
   readonly proxy?: ProxyFields;
 }
 
-/** The kinds of service that are of use here. */
+/** Kinds of service that are used here. */
 type ServiceKind = '' | 'connect-proxy' | 'mesh-gateway';
 
-/** Every kind of service that Consul knows; those behind the second are passed over. */
+/** Every kind of service that Consul knows; those after the second are skipped. */
 export const SERVICE_KINDS = [
   'connect-proxy',
   'mesh-gateway',
@@ -55,18 +55,18 @@ export const SERVICE_KINDS = [
 
 /** The `proxy` part of a definition. */
 interface ProxyFields {
-  /** The service for which it speaks; empty for a gateway. */
+  /** The service that it is a proxy for; empty for a gateway. */
   readonly destination: string;
   readonly destinationId?: string;
   readonly application: Endpoint;
-  /** Where it listens, as far as `config` goes before the definition's own address and port. */
+  /** The listen address from `config`, before the definition's address and port are applied. */
   readonly bind: Partial<Endpoint>;
   readonly upstreams: readonly UpstreamDefinition[];
   readonly mode?: WrittenMode;
   readonly config: Readonly<Record<string, unknown>>;
 }
 
-/** Keys of a service definition. What only an agent does, or only HTTP needs, is of no effect here. */
+/** Keys of a service definition. Those that only an agent uses, or only HTTP needs, have no effect here. */
 const SERVICE_KEYS = {
   id: 'read',
   name: 'read',
@@ -109,7 +109,7 @@ const PROXY_KEYS = {
 
 type ServiceFields = Keyed<keyof typeof SERVICE_KEYS>;
 
-/** Reads one definition: the service itself and, when it asks for one, its sidecar. */
+/** Reads one definition: the service itself and, when it requests one, its sidecar. */
 export function readService(field: Field): readonly ServiceDefinition[] {
   const fields = readKeys(field, SERVICE_KEYS);
   if (isPassedOver(fields.get('kind'))) return [];
@@ -125,7 +125,7 @@ export function readService(field: Field): readonly ServiceDefinition[] {
   return connect.sidecar === undefined ? [own] : [own, sidecarOf(own, connect.sidecar)];
 }
 
-/** What Consul knows and a mesh gateway has no part in. */
+/** Known to Consul, but not relevant to a mesh gateway. */
 function isPassedOver(kind: Field | undefined): boolean {
   const written = kind?.plain();
   const isKnown = SERVICE_KINDS.slice(KINDS.length).some((one) => one === written);
@@ -145,7 +145,7 @@ function readConnect(field: Field | undefined): Connect {
   return { native: fields.get('native')?.boolean() ?? false, ...(sidecar === undefined ? {} : { sidecar }) };
 }
 
-/** What is not written is Consul's default for a sidecar, with its service's address: mesh files have no node to ask. */
+/** Defaults are Consul's for a sidecar, but with its service's address: mesh files have no nodes. */
 function sidecarOf(service: ServiceDefinition, field: Field): ServiceDefinition {
   const fields = readKeys(field, SERVICE_KEYS);
   refuseEnterprise(fields, 'namespace', 'partition');
@@ -163,7 +163,7 @@ function sidecarOf(service: ServiceDefinition, field: Field): ServiceDefinition 
   };
 }
 
-/** @param parent the service whose sidecar it is */
+/** @param parent the service that it is the sidecar of */
 function registrationOf(
   field: Field,
   fields: ServiceFields,
@@ -195,7 +195,7 @@ function registrationOf(
 
 const MAX_PORT = 65_535;
 
-/** A proxy is one by its kind or, as in the first versions of Consul, by the service for which it speaks. */
+/** A definition is a proxy by its kind or, as in the first versions of Consul, by its destination service. */
 function readKind(fields: ServiceFields, proxy: ProxyFields | undefined, kinds: readonly ServiceKind[]): ServiceKind {
   const kind = fields.get('kind');
   const written = optionalText(kind);
@@ -206,7 +206,7 @@ function readKind(fields: ServiceFields, proxy: ProxyFields | undefined, kinds: 
 const KINDS = ['connect-proxy', 'mesh-gateway'] as const;
 const SIDECAR_KINDS = ['connect-proxy'] as const;
 
-/** As Consul checks a registration. */
+/** As Consul validates a registration. */
 function checkProxy({ field, kind, port, proxy }: ServiceDefinition): void {
   if (kind === 'connect-proxy' && !proxy?.destination)
     field.refuse('expected the key "proxy.destination_service_name" in a connect-proxy, found none');
@@ -230,7 +230,7 @@ function readProxy(field: Field | undefined, parent: ServiceDefinition | undefin
   };
 }
 
-/** The application is on the same machine, unless the definition says otherwise. */
+/** The application runs on the same host, unless the definition says otherwise. */
 const LOOPBACK = '127.0.0.1';
 
 function readApplication(fields: Keyed<keyof typeof PROXY_KEYS>, defaultPort: number): Endpoint {
@@ -246,7 +246,7 @@ function readBind(config: Field | undefined): Partial<Endpoint> {
   return present({ host, port: weakInteger(settings.get('bind_port'), 1, MAX_PORT) });
 }
 
-/** Opaque settings. Several blocks are one mapping. */
+/** Opaque settings. Several blocks are merged into one mapping. */
 export function readConfig(field: Field | undefined): Readonly<Record<string, unknown>> {
   return Object.fromEntries(namedValues(field).map(({ key, value }) => [key, value.plain()]));
 }
@@ -258,7 +258,7 @@ function readWeights(field: Field | undefined): ServiceDefinition['weights'] {
   return { passing: weight('passing', 1), warning: weight('warning', 0) };
 }
 
-/** As Consul limits it. */
+/** Consul's own limits. */
 const MAX_WEIGHT = 65_535;
 
 function readTaggedAddresses(field: Field | undefined): Readonly<Record<string, TaggedAddress>> {

@@ -6,24 +6,24 @@ import { placeOf } from './keys.ts';
 import { problemWith } from './mesh-file.ts';
 import { present } from './present.ts';
 
-/** Entries by the datacenter in whose folder they stand. */
+/** Entries by the datacenter whose folder holds them. */
 export type EntriesByDatacenter = ReadonlyMap<string, readonly ConfigEntry[]>;
 
-/** The entries that hold in one datacenter, and what is wrong between them. */
+/** The entries that apply to one datacenter, and conflicts between them. */
 export interface SeenEntries {
   readonly entries: ConfigEntries;
-  /** What other clusters may use. */
+  /** Services exported to other clusters. */
   readonly exports: readonly WrittenExport[];
-  /** Protocols by service, of those whose service-defaults say one. */
+  /** Protocol of each service whose service-defaults set one. */
   readonly protocols: ReadonlyMap<string, string>;
   readonly problems: readonly Problem[];
-  /** Those that lead to what is not defined, or in a circle. */
+  /** Entries that refer to something undefined, or form a cycle. */
   readonly astray: readonly ConfigEntry[];
 }
 
 /**
- * Consul keeps entries for all datacenters together, so an entry holds everywhere, in whichever folder it stands. Of two for the
- * same thing the one in the datacenter's own folder holds there; two in other folders must be equal.
+ * Consul stores entries for all datacenters together, so an entry applies everywhere, whichever folder holds it. Of two entries for
+ * the same thing, the one in the datacenter's own folder applies there; two in other folders must be equal.
  */
 export function entriesSeenFrom(datacenter: string, all: EntriesByDatacenter): SeenEntries {
   const own = all.get(datacenter) ?? [];
@@ -47,7 +47,7 @@ export function entriesSeenFrom(datacenter: string, all: EntriesByDatacenter): S
   };
 }
 
-/** What a resolver leads to and nobody has defined, as Consul checks it when an entry is written. */
+/** References of a resolver to something undefined, as Consul checks them when an entry is written. */
 function astray(entry: ConfigEntry, entries: ConfigEntries, datacenter: string): readonly Problem[] {
   if (entry.kind !== 'service-resolver') return [];
   const { name, field, value } = entry;
@@ -83,7 +83,7 @@ function keyOf({ kind, name }: ConfigEntry): string {
 function contradiction(entry: ConfigEntry, first: ConfigEntry): readonly Problem[] {
   if (JSON.stringify(entry.field.plain()) === JSON.stringify(first.field.plain())) return [];
   return [
-    problemWith(entry.field, `${keyOf(entry)} is written already, with other content, at ${placeOf(first.field)}`),
+    problemWith(entry.field, `${keyOf(entry)} is already defined, with other content, at ${placeOf(first.field)}`),
   ];
 }
 

@@ -24,7 +24,7 @@ const UPSTREAM_KEYS = {
 
 type UpstreamFields = Keyed<keyof typeof UPSTREAM_KEYS>;
 
-/** Reads the upstreams of a proxy. Two that want the same address are a problem. */
+/** Reads the upstreams of a proxy. Two upstreams with the same address are a problem. */
 export function readUpstreams(field: Field | undefined): readonly UpstreamDefinition[] {
   const claimed = new Map<string, string>();
   return itemsOf(field).flatMap((item) => {
@@ -33,13 +33,13 @@ export function readUpstreams(field: Field | undefined): readonly UpstreamDefini
     const place = `${upstream.bind.host}:${upstream.bind.port}`;
     const other = claimed.get(place);
     if (other !== undefined)
-      item.refuse(`expected an address of its own, found ${place}, which is taken by upstream ${other}`);
+      item.refuse(`expected a unique address, found ${place}, which upstream ${other} already uses`);
     claimed.set(place, upstream.name);
     return [upstream];
   });
 }
 
-/** Where the application looks for its upstreams when the definition does not say. */
+/** The default address on which the application reaches its upstreams. */
 const LOOPBACK = '127.0.0.1';
 const MAX_PORT = 65_535;
 const MAX_COUNT = 2_147_483_647;
@@ -64,7 +64,7 @@ function readUpstream(field: Field): UpstreamDefinition | undefined {
   return bind && { name, kind: 'service', bind, ...present(optional) };
 }
 
-/** Prepared queries live in Consul's servers. */
+/** Prepared queries are stored on Consul's servers. */
 function needsConsul(fields: UpstreamFields): boolean {
   const type = fields.get('destination_type');
   const kind = optionalText(type) && type?.oneOf(['service', 'prepared_query'] as const);

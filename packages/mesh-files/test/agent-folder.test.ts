@@ -189,12 +189,12 @@ describe('what Consul knows and a gateway does not use is passed over with a war
     [
       'a key of a newer version in an entry',
       'kind = "service-defaults"\nname = "web"\nquantum_tunnelling = true',
-      'a.hcl:3:1: quantum_tunnelling: this key is not known here, and has no effect',
+      'a.hcl:3:1: quantum_tunnelling: unknown key, has no effect',
     ],
     [
       'a key of a newer version in a service',
       'service { name = "web", connect { sidecar_service { proxy { quantum_tunnelling { a = 1 } } } } }',
-      'a.hcl:1:61: service.connect.sidecar_service.proxy.quantum_tunnelling: this key is not known here, and has no effect',
+      'a.hcl:1:61: service.connect.sidecar_service.proxy.quantum_tunnelling: unknown key, has no effect',
     ],
     [
       'an upstream of a prepared query',
@@ -212,7 +212,7 @@ describe('what Consul knows and a gateway does not use is passed over with a war
 
 describe('a body of the HTTP API is refused in words that say what to write', () => {
   const registration =
-    "expected service definitions or an entry, found a registration as Consul's HTTP API takes it: write service { … } around it";
+    "expected service definitions or an entry, found a registration for Consul's HTTP API: wrap it in service { … }";
   it.each([
     [
       '{"Name":"web-sidecar-proxy","Kind":"connect-proxy","Port":20000,"Proxy":{"DestinationServiceName":"web"}}',
@@ -223,7 +223,7 @@ describe('a body of the HTTP API is refused in words that say what to write', ()
     ['{"ID":"web1","Name":"web","Port":80,"Check":{"TTL":"10s"}}', registration],
     [
       '{"Node":"n1","Address":"10.0.0.9","Service":{"Service":"web","Port":80}}',
-      "expected service definitions or an entry, found a body of catalog/register in Consul's HTTP API: write what stands under Service as service { … }, with name in the place of its Service key",
+      "expected service definitions or an entry, found a body of catalog/register in Consul's HTTP API: move the content of Service into service { … }, and rename its Service key to name",
     ],
     ...[
       '[{"Node":{"Node":"n1"},"Service":{"Service":"db","Port":1},"Checks":[]}]',
@@ -231,7 +231,7 @@ describe('a body of the HTTP API is refused in words that say what to write', ()
       '{"db1":{"ID":"db1","Service":"db","Port":1,"Tags":[]}}',
     ].map((text) => [
       text,
-      "expected service definitions or an entry, found an answer of Consul's HTTP API: write each instance as service { … }, with name in the place of its Service key",
+      "expected service definitions or an entry, found an answer of Consul's HTTP API: write each instance into service { … }, and rename its Service key to name",
     ]),
     [
       '[{"Kind":"proxy-defaults","Name":"global"},{"Kind":"service-defaults","Name":"db"}]',

@@ -381,7 +381,7 @@ describe('a mistake of meaning has its file, its place and its key path', () => 
       proxy(
         'upstreams = [ { destination_name = "a", local_bind_port = 1 }, { destination_name = "b", local_bind_port = 1 } ]',
       ),
-      `5:64: ${at}.upstreams.1: expected an address of its own, found 127.0.0.1:1, which is taken by upstream a`,
+      `5:64: ${at}.upstreams.1: expected a unique address, found 127.0.0.1:1, which upstream a already uses`,
     ],
     [
       proxy('upstreams { destination_name = "a", local_bind_port = 1, destination_type = "prepared_qery" }'),
@@ -431,7 +431,7 @@ describe('a mistake of meaning has its file, its place and its key path', () => 
     ],
     [
       'Kind = "service-resolver"\nName = "db"\nSubsets { v1 { Filter = "Service.Nope == x" } }',
-      '3:25: Subsets.v1.Filter: expected a field of an instance, found Service.Nope, which is none',
+      '3:25: Subsets.v1.Filter: expected a field of an instance, found Service.Nope',
     ],
     [
       'Kind = "service-resolver"\nName = "db"\nDefaultSubset = "v3"\nSubsets { v1 {} }',
@@ -502,7 +502,7 @@ describe('a mistake of meaning has its file, its place and its key path', () => 
       `Kind = "service-resolver"\nName = "${name}"\nRedirect { Service = "${to}" }`;
     const folder = await meshFolder({ 'primary/a.hcl': redirect('a', 'b'), 'primary/b.hcl': redirect('b', 'a') });
     const circle = (...names: readonly string[]): string =>
-      `expected redirects that end somewhere, found a circle: ${names.map((name) => `${name}.default.default.primary`).join(' -> ')}`;
+      `expected redirects without a cycle, found one: ${names.map((name) => `${name}.default.default.primary`).join(' -> ')}`;
     await expect(readMesh(folder, PRIMARY)).rejects.toThrow(
       [
         `${folder}/primary/a.hcl:1:1: service-resolver/a: Redirect: ${circle('a', 'b', 'a')}`,
@@ -529,8 +529,8 @@ describe('a mistake of meaning has its file, its place and its key path', () => 
       'primary/c.hcl': entry('local'),
       'primary/d.hcl': entry('remote'),
     });
-    const id = `${folder}/primary/b.json:1:14: service: service id "web" is taken at ${folder}/primary/a.hcl:1:9: give one of them an id of its own`;
-    const other = `${folder}/primary/d.hcl:1:1: proxy-defaults/global is written already, with other content, at ${folder}/primary/c.hcl:1:1`;
+    const id = `${folder}/primary/b.json:1:14: service: service id "web" is already used at ${folder}/primary/a.hcl:1:9: give one of them another id`;
+    const other = `${folder}/primary/d.hcl:1:1: proxy-defaults/global is already defined, with other content, at ${folder}/primary/c.hcl:1:1`;
     await expect(readMesh(folder, PRIMARY)).rejects.toThrow(`${id}\n${other}`);
   });
 
@@ -543,7 +543,7 @@ describe('a mistake of meaning has its file, its place and its key path', () => 
     });
     await expect(readMesh(folder, PRIMARY)).rejects.toThrow(
       [
-        `${folder}/stray.hcl:1:1: expected this file in the folder of a datacenter, found it beside these folders`,
+        `${folder}/stray.hcl:1:1: expected this file in the folder of a datacenter, found it next to the datacenter folders`,
         `${folder}/primary/a.hcl:1:10: invalid HCL: expected a name, found the end of the file`,
         `${folder}/primary/b.json:1:14: invalid JSON: value expected`,
         `${folder}/secondary/c.hcl:1:11: service.naem: unknown key "naem": did you mean "name"?`,
@@ -555,7 +555,7 @@ describe('a mistake of meaning has its file, its place and its key path', () => 
   it('says that the folder, or that of the own datacenter, is missing', async () => {
     const folder = await meshFolder({ 'secondary/a.hcl': '', '.hidden/a.hcl': '}' });
     await expect(readMesh(folder, PRIMARY)).rejects.toThrow(
-      `${folder}:1:1: expected a folder for the own datacenter, "primary"; folders found: secondary`,
+      `${folder}:1:1: expected a folder for the local datacenter, "primary"; folders found: secondary`,
     );
     await expect(readMesh(`${folder}/none`, PRIMARY)).rejects.toThrow(
       `${folder}/none:1:1: cannot be read: no such file`,

@@ -10,7 +10,7 @@ import { meshFolder, PRIMARY, TRUST_DOMAIN, writeMesh } from './mesh-folder.ts';
 const GATEWAY = 'service { kind = "mesh-gateway", name = "gateway", address = "10.0.0.5", port = 8443 }';
 const DB = sidecarOf('db');
 const NOTHING_REMOVED =
-  'until the problems above are fixed, files with problems stay in use as they were last read without any, and nothing is removed';
+  'until the problems above are fixed, files with problems keep their last good version, and nothing is removed';
 const WEB = `service { name = "web", port = 1, connect { sidecar_service { proxy {
   upstreams { destination_name = "api", datacenter = "secondary", local_bind_port = 9 }
 } } } }`;
@@ -167,7 +167,7 @@ describe('a mistake in one file keeps out nothing that other files say', () => {
     const kept = await seen();
     expect([names(kept), kept.warnings?.at(-1)]).toEqual([
       ['service:db'],
-      `${NOTHING_REMOVED}: still in use though no longer defined: service db (${folder}/primary/db.hcl:1:9), service db-sidecar-proxy (${folder}/primary/db.hcl:1:60)`,
+      `${NOTHING_REMOVED}: no longer defined, kept in use: service db (${folder}/primary/db.hcl:1:9), service db-sidecar-proxy (${folder}/primary/db.hcl:1:60)`,
     ]);
     await writeMesh(folder, { 'primary/rest.hcl': '' });
     expect(names(await seen())).toEqual([]);
@@ -181,7 +181,7 @@ describe('a mistake in one file keeps out nothing that other files say', () => {
     const both = await seen();
     expect([both.routes[0]?.backends[0]?.address.port, both.warnings?.[0]]).toEqual([
       2,
-      `${folder}/primary/a.hcl:1:9: service: service id "db" is taken at ${folder}/primary/db.hcl:1:9: give one of them an id of its own`,
+      `${folder}/primary/a.hcl:1:9: service: service id "db" is already used at ${folder}/primary/db.hcl:1:9: give one of them another id`,
     ]);
   });
 
@@ -212,7 +212,7 @@ describe('a second gateway beside the own one', () => {
     await routes();
     await writeMesh(folder, { 'primary/a.hcl': OTHER });
     expect((await routes()).warnings).toEqual([
-      'expected one mesh-gateway in datacenter primary, found a-gateway, gateway: choose one by the setting "gateway"; this one is still gateway',
+      'expected one mesh-gateway in datacenter primary, found a-gateway, gateway: select one with the setting "gateway"; this one is still gateway',
     ]);
     await writeMesh(folder, { 'primary/gateway.hcl': GATEWAY.replace('8443', '8445') });
     expect(ports(await listeners())).toEqual([8_445]);
@@ -220,7 +220,7 @@ describe('a second gateway beside the own one', () => {
 
   it('is a mistake at the start, where nothing says which one is meant', async () => {
     const folder = await meshFolder({ 'primary/gateway.hcl': GATEWAY, 'primary/a.hcl': OTHER });
-    const message = `${folder}:1:1: expected one mesh-gateway in datacenter primary, found a-gateway, gateway: choose one by the setting "gateway"`;
+    const message = `${folder}:1:1: expected one mesh-gateway in datacenter primary, found a-gateway, gateway: select one with the setting "gateway"`;
     for (const source of [meshListenerSource({ ...PRIMARY, folder }), meshSource({ ...PRIMARY, folder })])
       await expect(follow<unknown>(source)()).rejects.toMatchObject({ name: 'ConfigProblems', message });
   });
@@ -274,7 +274,7 @@ describe('the view of a proxy', () => {
     ],
     [
       { sidecarFor: 'shop' },
-      'expected one proxy for shop in datacenter primary, found a-proxy, z-proxy: choose by its own id',
+      'expected one proxy for shop in datacenter primary, found a-proxy, z-proxy: select it by its own id',
     ],
     [{ sidecarFor: 'elsewhere' }, 'expected a proxy for elsewhere in datacenter primary, found proxies for db, shop'],
     [

@@ -59,7 +59,7 @@ describe('two clusters of mesh files', () => {
     expect(peered(beta)).toEqual([`exported:alpha/db ${name} 10.2.0.2:21000`]);
     expect([alpha.warnings, beta.warnings]).toEqual([
       [],
-      ['peer alpha exports nothing to beta, as it knows this cluster'],
+      ['peer alpha exports nothing to this cluster, which it calls beta'],
     ]);
   });
 
@@ -174,10 +174,7 @@ describe('two clusters of mesh files', () => {
   it('warn of a peer that is named and not there', async () => {
     const { peers: _none, ...alone } = FROM_BETA;
     const mesh = await readMesh(await meshFolder(BETA_FILES), alone);
-    expect([mesh.warnings, peered(mesh)]).toEqual([
-      ['exported-services: there is no peer alpha; peers found: none'],
-      [],
-    ]);
+    expect([mesh.warnings, peered(mesh)]).toEqual([['exported-services: unknown peer alpha; peers found: none'], []]);
   });
 
   it('follow each other, and a mistake of the peer takes nothing away', async () => {

@@ -99,7 +99,7 @@ describe('the plugin', () => {
     const baseDir = await meshFolder({ 'mesh/primary/a.hcl': `${gateway('gw-1')}\n${gateway('gw-2')}` });
     await expect(checkMeshSettings(SETTINGS, baseDir)).rejects.toMatchObject({
       message:
-        'gateway: expected one mesh-gateway in datacenter primary, found gw-1, gw-2: choose one by the setting "gateway"',
+        'gateway: expected one mesh-gateway in datacenter primary, found gw-1, gw-2: select one with the setting "gateway"',
     });
     expect(await checkMeshSettings({ ...SETTINGS, gateway: 'gw-2' }, baseDir)).toEqual({ warnings: [] });
   });

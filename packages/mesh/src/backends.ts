@@ -5,14 +5,14 @@ import type { Instance } from './catalog.ts';
 import { instanceHealth } from './health.ts';
 import { compare } from './order.ts';
 
-/** Backends, what to say of them, and instances that cannot be one. */
+/** Backends, a description of their health, and the instances that cannot be backends. */
 export interface Backends {
   readonly list: readonly Backend[];
   readonly facts: { readonly health: string; readonly unhealthy?: string };
   readonly problems: readonly Problem[];
 }
 
-/** Instances as backends, by address: each with its health and weight. One that cannot be dialled is a problem at `path`. */
+/** Instances as backends, by address, with health and weight. An instance that cannot be dialled is a problem at `path`. */
 export function backendsOf(
   instances: readonly Instance[],
   reach: Reach,

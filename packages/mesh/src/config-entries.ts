@@ -26,11 +26,11 @@ export interface MeshSettings {
 /** `MutualTLSMode`: whether callers without TLS reach the application, too. */
 export type MutualTlsMode = 'strict' | 'permissive';
 
-/** A mode as it is written in an entry. */
+/** A mode as written in an entry. */
 export interface WrittenMode {
   /** As written, so that a wrong one can be quoted; empty when unset. */
   readonly value: string;
-  /** Where, for people: `service-defaults/web`, or the place in a file. */
+  /** Where it is written, for messages: `service-defaults/web`, or the position in a file. */
   readonly object: string;
 }
 
@@ -40,7 +40,7 @@ export interface ProxyDefaults {
   readonly mode?: WrittenMode;
   /** Absent when it is left out. */
   readonly mutualTls?: MutualTlsMode;
-  /** Opaque settings: those of an instance go before these. */
+  /** Opaque settings; those of an instance take precedence. */
   readonly config: Readonly<Record<string, unknown>>;
 }
 
@@ -52,19 +52,19 @@ export interface ServiceDefaults {
   readonly mutualTls?: MutualTlsMode;
   /** `UpstreamConfig.Defaults`: for every upstream of this service's proxies. */
   readonly upstreamDefaults?: UpstreamSettings;
-  /** `UpstreamConfig.Overrides`: for the upstreams that they name. */
+  /** `UpstreamConfig.Overrides`: for the named upstreams. */
   readonly upstreamOverrides: readonly UpstreamOverride[];
-  /** The name to send for a service outside the mesh: gateways are then passed over. */
+  /** The SNI for a service outside the mesh: gateways are then bypassed. */
   readonly externalSni?: string;
 }
 
-/** What service-defaults say of upstreams. */
+/** Upstream settings in service-defaults. */
 export interface UpstreamSettings {
   /** `MeshGateway.Mode` towards the upstream; absent when it is left out. */
   readonly mode?: WrittenMode;
   /** Milliseconds, above 0. */
   readonly connectTimeoutMs?: number;
-  /** `Limits.MaxConnections`: connections at a time, above 0; no limit when absent. */
+  /** `Limits.MaxConnections`: concurrent connections, above 0; no limit when absent. */
   readonly maxConnections?: number;
   /** When addresses of the upstream are ejected; the proxy's own rule when absent. */
   readonly passiveHealthCheck?: PassiveHealthCheck;
@@ -84,7 +84,7 @@ export interface PassiveHealthCheck {
   readonly baseEjectionMs?: number;
 }
 
-/** What service-defaults say of one upstream. */
+/** Settings for one upstream in service-defaults. */
 export interface UpstreamOverride extends UpstreamSettings {
   /** Name of the destination. */
   readonly name: string;
@@ -94,15 +94,15 @@ export interface UpstreamOverride extends UpstreamSettings {
   readonly peer?: string;
 }
 
-/** A whole service-resolver: what a gateway honours, and what the dialling proxy does. */
+/** A whole service-resolver: what a gateway applies, and what the dialling proxy does. */
 export interface ServiceResolver extends GatewayResolver {
-  /** Another place stands for this service altogether. */
+  /** Redirects the whole service to another destination. */
   readonly redirect?: Destination;
-  /** Where to go when no instance of a subset is left; `*` for the subsets that are not listed, and for none. */
+  /** Failover targets for a subset without healthy instances; `*` for subsets that are not listed, and for the unnamed one. */
   readonly failover: ReadonlyMap<string, readonly Destination[]>;
 }
 
-/** Another place for a service. What is absent stays as it is, but a subset: it belongs to its service. */
+/** Another destination for a service. Absent fields keep their value, except for the subset, which belongs to its service. */
 export interface Destination {
   /** The same service when absent. */
   readonly service?: string;
@@ -112,12 +112,12 @@ export interface Destination {
   readonly namespace?: string;
   /** The same datacenter when absent. */
   readonly datacenter?: string;
-  /** A peer, by the name this cluster gives to it: its services are followed no further. Goes before `datacenter`. */
+  /** A peer, by its local name: its services are not resolved further. Takes precedence over `datacenter`. */
   readonly peer?: string;
 }
 
 /** No entries at all. */
 export const NO_ENTRIES: ConfigEntries = { serviceDefaults: new Map(), resolvers: new Map(), intentions: [] };
 
-/** A subset that takes every instance: what a service without subsets is. */
+/** A subset with every instance, for a service without subsets. */
 export const WHOLE_SERVICE: Subset = { filter: '', onlyPassing: false };

@@ -2,18 +2,18 @@ import type { KeepAlive, Problem, Route } from '@meshgate/core';
 import { compare } from './order.ts';
 import { serverNameProblem } from './server-names.ts';
 
-/** The gateway that routes are derived for. Its datacenter and partition are the catalog's. */
+/** The gateway that routes are derived for. Its datacenter and partition are those of the catalog. */
 export interface RoutingGateway {
-  /** Carries the traffic of Consul's own servers too (registration meta `consul-wan-federation` = `1`). */
+  /** Also carries the traffic of Consul's own servers (registration meta `consul-wan-federation` = `1`). */
   readonly wanFederation: boolean;
-  /** For routes whose service has no timeout of its own, in milliseconds. The proxy's own limit when absent. */
+  /** For routes whose service sets no timeout, in milliseconds. The proxy's own limit when absent. */
   readonly connectTimeoutMs?: number;
-  /** Towards the gateways of other datacenters. The proxy's own setting when absent. */
+  /** Keepalive towards the gateways of other datacenters. The proxy's own setting when absent. */
   readonly remoteKeepAlive?: KeepAlive;
   /**
-   * What to do with a service that is exported to a peer with protocol `http`, `http2` or `grpc`. Consul's own gateway decrypts such
-   * connections; passed through undecrypted, an intention that denies the peer's callers has no effect at a destination that is an
-   * Envoy (seen with Consul 1.16.4). `refuse` when absent.
+   * How to handle a service that is exported to a peer with protocol `http`, `http2` or `grpc`. Consul's own gateway decrypts such
+   * connections; when they are forwarded without decrypting, an intention that denies the peer's callers has no effect at an Envoy
+   * destination (observed with Consul 1.16.4). `refuse` when absent.
    */
   readonly httpExports?: HttpExports;
 }
@@ -34,7 +34,7 @@ export type MeshRouteKind =
   | 'peering-servers'
   | 'remote-peering-servers';
 
-/** Routes, and what stands in the catalog that could not be made into one. */
+/** Routes, and the parts of the catalog that could not become routes. */
 export interface DerivedRoutes {
   /** In a stable order: equal catalogs give equal lists. */
   readonly routes: readonly Route[];
@@ -42,15 +42,15 @@ export interface DerivedRoutes {
   readonly problems: readonly Problem[];
 }
 
-/** No routes, no problems. */
+/** The empty result. */
 export const NOTHING: DerivedRoutes = { routes: [], problems: [] };
 
-/** The routes and problems of all parts, in their order. */
+/** The routes and problems of all parts, concatenated. */
 export function joined(parts: readonly DerivedRoutes[]): DerivedRoutes {
   return { routes: parts.flatMap(({ routes }) => routes), problems: parts.flatMap(({ problems }) => problems) };
 }
 
-/** What a derivation gives when nobody has to give way. */
+/** Runs a stepwise derivation to its end, without yielding. */
 export function wholeOf<T>(steps: Generator<unknown, T>): T {
   for (;;) {
     const step = steps.next();
@@ -58,7 +58,7 @@ export function wholeOf<T>(steps: Generator<unknown, T>): T {
   }
 }
 
-/** The table that is made of `parts`: sorted by kind and name, no server name twice, each name checked. In steps. */
+/** The table made of `parts`: sorted by kind and name, with unique and valid server names. In steps. */
 export function* routeTableOf(parts: readonly DerivedRoutes[]): Generator<void, DerivedRoutes> {
   const { routes, problems } = joined(parts);
   yield;
@@ -81,21 +81,21 @@ export function* routeTableOf(parts: readonly DerivedRoutes[]): Generator<void, 
 }
 
 /**
- * Names are an operator's text: service `v1.db` and subset `v1` of `db` ask for the same server name, and so do `Db` and `db`.
- * The first by kind and name keeps it. The other is left out and reported, never merged: nobody asked for that.
+ * Names are free text: service `v1.db` and subset `v1` of `db` have the same server name, and so do `Db` and `db`. The first by kind
+ * and name keeps it. The other is skipped and reported, never merged: nobody asked for that.
  */
 function clashWith(owners: Map<string, Route>, route: Route): Problem | undefined {
   const keys = [route.name, ...route.serverNames];
   const owner = keys.map((key) => owners.get(key)).find((found) => found !== undefined);
   if (owner !== undefined)
-    return { path: ['route', route.name], message: `has the same name as ${owner.name}: not routed` };
+    return { path: ['route', route.name], message: `has the same server name as ${owner.name}: not routed` };
   for (const key of keys) owners.set(key, route);
   return undefined;
 }
 
 /**
- * A name that no TLS client can send keeps its route, so that `explain` finds it and can say what is wrong with it. A service called `*`
- * would take every other name with it: its route has none.
+ * A name that no TLS client can send keeps its route, so that `explain` finds it and can report the problem. A service called `*`
+ * would match every other name: it gets no route.
  */
 function withCheckedNames(route: Route): { readonly route: Route; readonly problems: readonly Problem[] } {
   const isPattern = !HAVE_PATTERNS.has(route.kind ?? '') && route.serverNames.some((name) => name.startsWith('*'));

@@ -8,19 +8,19 @@ import { serviceServerName } from './server-names.ts';
 import { formatSpiffeId } from './spiffe.ts';
 
 /**
- * Where connections to one upstream go, compiled from everything that configuration says of it: what Consul calls a discovery
- * chain, as far as TCP needs it. Made by {@link compileChain} from configuration entries, or read from an agent's answer.
+ * Where connections to one upstream go, compiled from all configuration about it: Consul's discovery chain, as far as TCP needs it.
+ * Made by {@link compileChain} from configuration entries, or read from an agent's response.
  */
 export interface DiscoveryChain {
-  /** The upstream that was asked for. */
+  /** The requested upstream. */
   readonly service: string;
-  /** At least one, in order of preference: a later one is used while no earlier one has a healthy instance. */
+  /** At least one, in order of preference: a later target is used while no earlier one has a healthy instance. */
   readonly targets: readonly [ChainTarget, ...ChainTarget[]];
 }
 
-/** One place that a chain leads to. */
+/** One destination of a chain. */
 export interface ChainTarget {
-  /** Unique in the chain, as Consul writes it: `v1.db.default.default.dc2`, `db.default.default.external.cloud` for one of a peer. */
+  /** Unique in the chain, in Consul's notation: `v1.db.default.default.dc2`, `db.default.default.external.cloud` for one of a peer. */
   readonly id: string;
   /** Name of the service, after redirects. */
   readonly service: string;
@@ -30,48 +30,48 @@ export interface ChainTarget {
   readonly namespace?: string;
   /** `default` when absent. */
   readonly partition?: string;
-  /** Where its instances are; of a peer's service the proxy's own. */
+  /** The datacenter of its instances; for a peer's service the proxy's own. */
   readonly datacenter: string;
   /** The peer that exports it; absent for a service of this cluster or federation. */
   readonly peer?: string;
-  /** The SNI to send. Empty for a service of a peer, until its instances are known: they say it. */
+  /** The SNI to send. Empty for a service of a peer until its instances, which carry the name, are known. */
   readonly serverName: string;
-  /** SPIFFE URIs, one of which the server's certificate must carry, compared decoded. Empty: nobody can be trusted there. */
+  /** SPIFFE URIs; the server's certificate must have one of them, compared decoded. Empty: no server can be trusted. */
   readonly identities: readonly string[];
-  /** Which of the service's instances it stands for. */
+  /** The instances of the service that it selects. */
   readonly instances: Subset;
-  /** A service outside the mesh: gateways are passed over. */
+  /** A service outside the mesh: gateways are bypassed. */
   readonly external: boolean;
-  /** How it is reached, and who says so; the dialling side's word and the chain's together. */
+  /** The gateway mode, and where it was set: the dialling side combined with the chain. */
   readonly decision: ModeDecision;
-  /** Milliseconds, above 0; absent when configuration sets none. */
+  /** Milliseconds, above 0; absent when not configured. */
   readonly connectTimeoutMs?: number;
 }
 
-/** What {@link compileChain} compiles. */
+/** The input of {@link compileChain}. */
 export interface ChainRequest {
-  /** Name of the upstream: redirects may lead from it elsewhere. */
+  /** Name of the upstream, which redirects may change. */
   readonly service: string;
   /** `default` when absent. */
   readonly namespace?: string;
-  /** Where it is asked for: the upstream's, or the proxy's own. */
+  /** The upstream's datacenter, or the proxy's own. */
   readonly datacenter: string;
-  /** The peer that exports it: the chain is then that one target. */
+  /** The peer that exports it: the chain then has one target. */
   readonly peer?: string;
-  /** What the dialling side says of the mode: `upstreamMode` of the same upstream. */
+  /** The mode from the dialling side: `upstreamMode` of the same upstream. */
   readonly decision: ModeDecision;
-  /** The dialling side's own, in milliseconds: goes before that of resolvers. */
+  /** The dialling side's own, in milliseconds: takes precedence over resolvers. */
   readonly connectTimeoutMs?: number;
 }
 
-/** A chain, or why there is none: what is wrong stands in the entry that `path` begins with. */
+/** A chain, or why there is none: the problem is in the entry that `path` begins with. */
 export type CompiledChain =
   | { readonly kind: 'compiled'; readonly chain: DiscoveryChain }
   | { readonly kind: 'refused'; readonly path: readonly string[]; readonly message: string };
 
 /**
- * Follows redirects, default subsets and failover through the service-resolvers, as Consul's servers do: a redirect is followed
- * wherever it leads, failover is taken from the service where redirects end, and a failover's own failover is not.
+ * Follows redirects, default subsets and failover through the service-resolvers, as Consul's servers do: a redirect is followed to its
+ * end, failover is taken from the service where redirects end, and the failover of a failover target is ignored.
  */
 export function compileChain(
   request: ChainRequest,
@@ -82,7 +82,8 @@ export function compileChain(
   const { service, datacenter, namespace, peer } = request;
   const first = settle({ service, datacenter, ...defined({ namespace, peer }) }, scope);
   if (first.kind === 'refused') return first;
-  // What a peer exports is dialled as it is. A redirect to a peer fails over as the resolver of the service's local name says (as in Consul).
+  // A peer's export is dialled as it is. A redirect to a peer fails over as the resolver of the service's local name says (as in
+  // Consul).
   const failover = peer === undefined ? failoverOf(first.spot, entries) : [];
   const others = failover.map((spot) => settle(spot, scope));
   const refused = others.find((other) => other.kind === 'refused');
@@ -92,7 +93,7 @@ export function compileChain(
   return { kind: 'compiled', chain: { service, targets: [target ?? targetAt(first.spot, scope), ...rest] } };
 }
 
-/** Consul's name for a place: `SUBSET.SERVICE.NAMESPACE.PARTITION.DATACENTER`, with `external.PEER` at the end for one of a peer. */
+/** Consul's name for a destination: `SUBSET.SERVICE.NAMESPACE.PARTITION.DATACENTER`, with `external.PEER` at the end for one of a peer. */
 export function targetId(
   spot: Pick<ChainTarget, 'service' | 'subset' | 'namespace' | 'partition' | 'datacenter' | 'peer'>,
 ): string {
@@ -133,7 +134,7 @@ interface ChainScope {
   readonly partition?: string;
 }
 
-/** A place on the way through the resolvers. */
+/** An intermediate destination while resolvers are followed. */
 interface Spot {
   readonly service: string;
   readonly subset?: string;
@@ -145,7 +146,7 @@ interface Spot {
 type ResolvedSpot =
   { readonly kind: 'settled'; readonly spot: Spot } | Extract<CompiledChain, { readonly kind: 'refused' }>;
 
-/** Follows redirects and default subsets from `start` to where they end. */
+/** Follows redirects and default subsets from `start` to the end. */
 function settle(start: Spot, { entries }: ChainScope): ResolvedSpot {
   const passed: string[] = [];
   let spot = start;
@@ -160,7 +161,7 @@ function settle(start: Spot, { entries }: ChainScope): ResolvedSpot {
     spot = next;
   }
   const { service, subset, peer } = spot;
-  // What a peer exports is one name: its subsets and redirects are the peer's own.
+  // A peer's export is a single name: its subsets and redirects are up to the peer.
   if (peer !== undefined) return { kind: 'settled', spot };
   const known = entries.resolvers.get(service)?.subsets ?? {};
   if (subset === undefined || Object.hasOwn(known, subset)) return { kind: 'settled', spot };
@@ -169,7 +170,7 @@ function settle(start: Spot, { entries }: ChainScope): ResolvedSpot {
   return { kind: 'refused', path: ['service-resolver', service, 'Subsets'], message };
 }
 
-/** `undefined` where nothing leads on. */
+/** `undefined` at the end. */
 function onward(spot: Spot, resolver: ServiceResolver | undefined): Spot | undefined {
   if (spot.peer !== undefined) return undefined;
   if (resolver?.redirect !== undefined) {
@@ -181,11 +182,11 @@ function onward(spot: Spot, resolver: ServiceResolver | undefined): Spot | undef
 }
 
 function circular({ service }: Spot, passed: readonly string[]): ResolvedSpot {
-  const message = `expected redirects that end somewhere, found a circle: ${passed.join(' -> ')}`;
+  const message = `expected redirects without a cycle, found one: ${passed.join(' -> ')}`;
   return { kind: 'refused', path: ['service-resolver', service, 'Redirect'], message };
 }
 
-/** A subset belongs to its service: with another service it is dropped, unless a new one is named. */
+/** A subset belongs to its service: another service drops it, unless a new one is named. */
 function moved(spot: Spot, to: Destination): Spot {
   const service = to.service || spot.service;
   const { peer } = to;
@@ -205,7 +206,7 @@ function targetAt(spot: Spot, scope: ChainScope): ChainTarget {
   return spot.peer === undefined ? ownTarget(spot, scope) : peerTarget(spot, scope);
 }
 
-/** What to send and whom to expect stands with the instances that the peer replicates. */
+/** The SNI and the identities come with the instances that the peer replicates. */
 function peerTarget(spot: Spot, { request }: ChainScope): ChainTarget {
   return {
     ...spot,
@@ -235,7 +236,7 @@ function ownTarget(spot: Spot, { request, entries, trustDomain, partition }: Cha
   };
 }
 
-/** The destination's own defaults have a say only when the dialling side has none. */
+/** The destination's own defaults apply only when the dialling side sets none. */
 function targetDecision({ service }: Spot, decision: ModeDecision, { serviceDefaults }: ConfigEntries): ModeDecision {
   const mode = serviceDefaults.get(service)?.mode;
   if (decision.kind === 'refused' || mode === undefined || mode.value === '') return decision;
@@ -243,7 +244,7 @@ function targetDecision({ service }: Spot, decision: ModeDecision, { serviceDefa
   return decision.kind === 'unset' ? decideMode([last]) : { ...decision, others: [...decision.others, last] };
 }
 
-/** Failover that leads back to where one has been is no failover. */
+/** Failover to a destination that was already tried is ignored. */
 function withoutRepeats(targets: readonly ChainTarget[]): readonly ChainTarget[] {
   return targets.filter(({ id }, index) => targets.findIndex((other) => other.id === id) === index);
 }

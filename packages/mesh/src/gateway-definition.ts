@@ -6,25 +6,25 @@ import { defined } from './defined.ts';
 import { compare } from './order.ts';
 import type { RoutingGateway } from './derived-routes.ts';
 
-/** What a mesh gateway lives by, out of its registration: where it listens, and how its routes are derived. */
+/** What a mesh gateway's registration defines: where it listens, and how its routes are derived. */
 export interface GatewayDefinition extends RoutingGateway {
-  /** By name; no address twice. */
+  /** By name; addresses are unique. */
   readonly listeners: readonly ListenAddress[];
-  /** What could not be made out in the opaque settings, one sentence each: the default is then used. */
+  /** Opaque settings that could not be read, one sentence each: their defaults are used. */
   readonly problems: readonly string[];
 }
 
-/** The registration, with `config` as it is after central settings were merged in. */
+/** The registration, with central settings merged into `config`. */
 export interface GatewayRegistration extends Pick<Instance, 'address' | 'port' | 'taggedAddresses' | 'meta'> {
   /** Opaque settings, as `Proxy.Config` has them. */
   readonly config: Readonly<Record<string, unknown>>;
 }
 
 /**
- * Reads a mesh gateway's registration as Consul's own gateways do: `Proxy.Config` weakly (`"8443"` for a number, `"true"` for a
- * boolean, a list of one for its element), keys of other proxies passed over.
+ * Reads a mesh gateway's registration as Consul's own gateways do: `Proxy.Config` is weakly typed (`"8443"` for a number, `"true"` for
+ * a boolean, a list of one for its element), and keys of other proxies are ignored.
  *
- * @param anyAddress what an empty address stands for: `0.0.0.0` with Consul
+ * @param anyAddress what an empty address means: `0.0.0.0` with Consul
  */
 export function gatewayDefinition(registration: GatewayRegistration, anyAddress: string): GatewayDefinition {
   const problems: string[] = [];
@@ -56,14 +56,14 @@ function listenersOf(registration: GatewayRegistration, config: WeakReader, any:
       const place = formatEndpoint(endpoint);
       if (places.has(place)) return [];
       places.add(place);
-      // Consul lets a bind address be called as a tagged one is, or `default`, and listens on both.
+      // Consul allows a bind address named like a tagged address, or `default`, and listens on both.
       const unique = names.has(name) ? `${name}:${place}` : name;
       names.add(name);
       return [{ name: unique, endpoint, ...defined({ advertised: advertised.length === 0 ? undefined : advertised }) }];
     });
 }
 
-/** One listens at an address, not at a name; this one has the same everywhere (RFC 6761, section 6.3). */
+/** A listener needs an address, not a name; this name resolves to the same address everywhere (RFC 6761, section 6.3). */
 function bindHost(host: string): string {
   return host.toLowerCase() === 'localhost' ? '127.0.0.1' : withoutBrackets(host);
 }
@@ -73,14 +73,14 @@ function addressesOf({ taggedAddresses, port: own }: GatewayRegistration): reado
   return tagged.map(([name, { address, port }]) => ({ name, endpoint: { host: address, port: port || own } }));
 }
 
-/** Where other datacenters find it, which a NAT may translate; the agent sets it to the address itself where nobody has. */
+/** The address for other datacenters, which a NAT may translate; when it is not set, the agent uses the address itself. */
 function advertisedOf(registration: GatewayRegistration): readonly Endpoint[] {
   return addressesOf(registration)
     .filter(({ name, endpoint }) => name === 'wan' && endpoint.host !== registration.address)
     .map(({ endpoint }) => endpoint);
 }
 
-/** `undefined` when there is no address, or no port on which one can listen. */
+/** `undefined` without an address or a port to listen on. */
 function endpointOf(value: unknown): Endpoint | undefined {
   const fields = foldedFields(value);
   const host = unwrapped(fields.get('address')?.value);
@@ -108,8 +108,8 @@ function keepAliveOf(config: WeakReader): KeepAlive | undefined {
 type OpaqueSettings = Readonly<Record<string, unknown>>;
 
 /**
- * Fields of a map whose values may be of the wrong type, and whose keys may be written in any case. Names are without the prefix
- * that Consul gives them.
+ * Reads a map whose values may have the wrong type and whose keys may be in any case. Names are without the prefix that Consul gives
+ * them.
  */
 interface WeakReader {
   boolean(name: string): boolean;
@@ -117,7 +117,7 @@ interface WeakReader {
   addresses(name: string): readonly ListenAddress[];
 }
 
-/** The present spelling of a gateway's keys and that of Consul 1.7; other keys have no prefix. */
+/** The current spelling of a gateway's keys and that of Consul 1.7; other keys have no prefix. */
 const PREFIXES = ['envoy_gateway_', 'envoy_mesh_gateway_', ''];
 
 function weakReader(config: OpaqueSettings, problems: string[]): WeakReader {
@@ -159,7 +159,7 @@ interface ConfigField {
   readonly value: unknown;
 }
 
-/** What is set of an object, by its key in lower case: Consul's decoder takes a key in any case. `null` is as good as not set. */
+/** The set fields of an object, by lower-case key: Consul's decoder ignores the case of keys. `null` counts as not set. */
 function foldedFields(value: unknown): ReadonlyMap<string, ConfigField> {
   const fields = Object.entries(isObject(value) ? value : {}).filter(([, field]) => field !== null);
   return new Map(fields.map(([key, field]) => [key.toLowerCase(), { key, value: field }]));
@@ -169,7 +169,7 @@ function isObject(value: unknown): value is OpaqueSettings {
   return typeof value === 'object' && value !== null && !Array.isArray(value);
 }
 
-/** Consul's configuration language makes a list of one out of a block. */
+/** Consul's configuration language turns a single block into a list of one. */
 function unwrapped(value: unknown): unknown {
   return Array.isArray(value) && value.length === 1 ? (value[0] as unknown) : value;
 }

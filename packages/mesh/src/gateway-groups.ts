@@ -1,6 +1,6 @@
 import type { GatewayGroup } from './catalog.ts';
 
-/** Where two accounts of the same gateways are known, the one with the newest registration in it is right; one without any is the oldest. */
+/** Of two lists of the same gateways, the one with the newest registration is current; a list without any is the oldest. */
 export function newestOfEach(groups: readonly GatewayGroup[]): readonly GatewayGroup[] {
   const newest = new Map<string, GatewayGroup>();
   for (const group of groups) {
@@ -15,7 +15,7 @@ function newestIndex({ gateways }: GatewayGroup): number {
   return Math.max(-1, ...gateways.map(({ modifyIndex }) => modifyIndex));
 }
 
-/** How a datacenter is named in routes: with its partition in front, unless that is the default one. */
+/** The name of a datacenter in routes: prefixed with its partition, unless that is the default. */
 export function datacenterLabel({ datacenter, partition }: GatewayGroup): string {
   return partition === undefined || partition === 'default' ? datacenter : `${partition}/${datacenter}`;
 }

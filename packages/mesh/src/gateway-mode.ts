@@ -1,19 +1,19 @@
-/** How a Connect proxy reaches an upstream of another datacenter. Not set anywhere: directly, as with `none`. */
+/** How a Connect proxy reaches an upstream in another datacenter. Without any setting: directly, as with `none`. */
 export type GatewayMode =
   /** Straight to the instances, at their WAN addresses. */
   | 'none'
-  /** Through a gateway of the proxy's own datacenter, which passes it on to one of the upstream's. */
+  /** Through a gateway of the proxy's own datacenter, which forwards to a gateway of the upstream's. */
   | 'local'
   /** Through a gateway of the upstream's datacenter. */
   | 'remote';
 
 /**
- * The places where a mode may be set; the first that sets one decides.
+ * The places where a mode can be set, in order of precedence.
  *
- * Four of them are as old as mesh gateways: `upstream` (`Proxy.Upstreams[].MeshGateway`), `service-instance`
- * (`Proxy.MeshGateway`), `service-defaults` and `proxy-defaults`. Consul 1.10 put `UpstreamConfig` of the own service's defaults
- * between them: an override for one upstream goes before the instance, the defaults for all of them after it. What the discovery
- * chain says for itself (the defaults of the destination) counts only when the dialling side is silent.
+ * Four of them are as old as mesh gateways: `upstream` (`Proxy.Upstreams[].MeshGateway`), `service-instance` (`Proxy.MeshGateway`),
+ * `service-defaults` and `proxy-defaults`. Consul 1.10 added `UpstreamConfig` of the own service's defaults: an override for one
+ * upstream comes before the instance, the defaults for all upstreams after it. The discovery chain (the defaults of the destination)
+ * applies only when the dialling side sets none.
  */
 export const MODE_PLACES = [
   'upstream',
@@ -28,37 +28,37 @@ export const MODE_PLACES = [
 /** One of {@link MODE_PLACES}. */
 export type ModePlace = (typeof MODE_PLACES)[number];
 
-/** What one place says. */
+/** The setting in one place. */
 export interface ModeSetting {
-  /** Who says it. */
+  /** Which place it is. */
   readonly place: ModePlace;
-  /** As it is written; empty when the place sets none, which is the same as leaving it out. */
+  /** As written; empty when the place sets none, which is the same as omitting it. */
   readonly value: string;
-  /** Where it is written, for people: the Consul object (`service-defaults/web`) or the place in a file. */
+  /** Where it is written, for messages: the Consul object (`service-defaults/web`) or the position in a file. */
   readonly object: string;
 }
 
-/** Which mode holds, and why. */
+/** The mode in effect, and why. */
 export type ModeDecision =
   | {
       readonly kind: 'decided';
       readonly mode: GatewayMode;
       readonly by: ModeSetting;
-      /** The other places that set one, in order of precedence: what would hold without the first. */
+      /** The other places that set one, in order of precedence: what would apply without the first. */
       readonly others: readonly ModeSetting[];
     }
   /** No place sets a mode. */
   | { readonly kind: 'unset' }
-  /** The place that would decide says something that is no mode: the upstream must not be dialled in a way nobody chose. */
+  /** The deciding place has an invalid mode: the upstream must not be dialled by a path that nobody chose. */
   | { readonly kind: 'refused'; readonly by: ModeSetting; readonly message: string };
 
-/** A mode, none, or why the text is no mode. */
+/** A mode, none, or why the string is not a mode. */
 export type ParsedGatewayMode =
   | { readonly kind: 'mode'; readonly mode: GatewayMode }
   | { readonly kind: 'unset' }
   | { readonly kind: 'unknown'; readonly message: string };
 
-/** Reads a mode as Consul does: `""` sets none, and the case of letters matters. */
+/** Parses a mode as Consul does: `""` sets none, and case matters. */
 export function parseGatewayMode(text: string): ParsedGatewayMode {
   if (text === '') return { kind: 'unset' };
   const mode = modeNamed(text);
@@ -68,7 +68,7 @@ export function parseGatewayMode(text: string): ParsedGatewayMode {
   return { kind: 'unknown', message: `expected none, local or remote, found ${JSON.stringify(text)}${hint}` };
 }
 
-/** Which of `settings`, given in any order, decides. Of two for the same place the earlier counts. */
+/** The setting in effect among `settings`, given in any order. Of two for the same place the earlier is used. */
 export function decideMode(settings: readonly ModeSetting[]): ModeDecision {
   const inOrder = settings.filter(({ value }) => value !== '').toSorted((a, b) => rank(a) - rank(b));
   const [by, ...others] = inOrder;
@@ -78,12 +78,12 @@ export function decideMode(settings: readonly ModeSetting[]): ModeDecision {
   return { kind: 'refused', by, message: `${by.object}: ${parsed.kind === 'unknown' ? parsed.message : ''}` };
 }
 
-/** The mode that `decision` stands for; `undefined` when none is set, or what is set is no mode. */
+/** The mode of `decision`; `undefined` when none is set, or it is invalid. */
 export function modeOf(decision: ModeDecision): GatewayMode | undefined {
   return decision.kind === 'decided' ? decision.mode : undefined;
 }
 
-/** One line for people: the mode, the place that decided, and what would hold without it. */
+/** One line for people: the mode, the place that decided, and what would apply without it. */
 export function explainMode(decision: ModeDecision): string {
   switch (decision.kind) {
     case 'unset':

@@ -1,20 +1,20 @@
 import type { Check, CheckStatus, Instance } from './catalog.ts';
 
-/** How an instance takes part in balancing. */
+/** How an instance takes part in load balancing. */
 export interface InstanceHealth {
-  /** No check speaks against it, and its weight is not below 1. */
+  /** No check failed, and its weight is at least 1. */
   readonly healthy: boolean;
   /** 1 to 128. */
   readonly weight: number;
-  /** The checks that make it unhealthy, for people; empty when healthy, or when only its weight of 0 keeps it out. */
+  /** The checks that make it unhealthy; empty when healthy, or when only its weight of 0 takes it out. */
   readonly against: readonly string[];
 }
 
 /**
- * Health and weight of an instance by all its checks, those of its node included: what Consul computes for Envoy.
+ * Health and weight of an instance from all its checks, including those of its node: what Consul computes for Envoy.
  *
- * One critical check makes it unhealthy; with `onlyPassing` every other status than passing does. A warning check selects the
- * warning weight, where weights are registered. A weight below 1 takes the instance out and becomes 1; above 128 it becomes 128.
+ * One critical check makes it unhealthy; with `onlyPassing` so does any status but passing. A warning check selects the warning
+ * weight, where weights are registered. A weight below 1 takes the instance out and becomes 1; above 128 it becomes 128.
  */
 export function instanceHealth({ checks, weights }: Instance, onlyPassing: boolean): InstanceHealth {
   const against = checks.filter(({ status }) => isAgainst(status) || (onlyPassing && status !== 'passing'));
@@ -26,13 +26,13 @@ export function instanceHealth({ checks, weights }: Instance, onlyPassing: boole
   };
 }
 
-/** Consul's own proxies go on using a gateway of a peer that is in maintenance; it is taken out of use here, as its operator meant. */
+/** Consul's own proxies keep using a gateway of a peer in maintenance; here it is taken out of use, as its operator intended. */
 function isAgainst(status: CheckStatus): boolean {
   return status === 'critical' || status === 'maintenance';
 }
 
 const MIN_WEIGHT = 1;
-// Envoy refuses more, and Consul cuts to it: kept, so that shares stay what they are today.
+// Envoy rejects more, and Consul caps at it: kept, so that the distribution does not change.
 const MAX_WEIGHT = 128;
 
 function warned(checks: readonly Check[]): boolean {

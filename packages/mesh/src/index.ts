@@ -1,4 +1,4 @@
-// The mesh as data: what Consul, or a folder of mesh files, is folded into.
+// The mesh as data: the catalog that Consul's responses, or a folder of mesh files, are converted to.
 export type {
   Catalog,
   CatalogService,
@@ -19,7 +19,7 @@ export type {
   TaggedAddress,
 } from './catalog.ts';
 
-// What follows from it: names, health, addresses, routes.
+// Derived from it: names, health, addresses, routes.
 export { dialAddress } from './address.ts';
 export type { Reach } from './address.ts';
 export { newestOfEach } from './gateway-groups.ts';

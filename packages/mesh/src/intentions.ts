@@ -2,13 +2,13 @@ import type { SpiffeId } from './spiffe.ts';
 
 /** Whether one service may connect to another. */
 export interface Intention {
-  /** Name of the service that connects, `*` for any. */
+  /** Name of the source service, `*` for any. */
   readonly source: string;
   /** `default` when absent. */
   readonly sourceNamespace?: string;
-  /** The peer from which the source comes; absent for this cluster or federation. */
+  /** The peer of the source; absent for this cluster or federation. */
   readonly sourcePeer?: string;
-  /** Name of the service that is connected to, `*` for any. */
+  /** Name of the destination service, `*` for any. */
   readonly destination: string;
   /** `default` when absent. */
   readonly destinationNamespace?: string;
@@ -36,36 +36,36 @@ export function describePermission({ action, methods, path, headers }: RequestPe
   return parts.filter((part) => part !== '').join(' ');
 }
 
-/** A judgement, and why, for the log of both sides. */
+/** A decision with its reason, for the log of both sides. */
 export interface Authorization {
-  /** Whether the connection may stand. */
+  /** Whether the connection is allowed. */
   readonly allowed: boolean;
-  /** The intention or the default that decided, for people. */
+  /** The intention or default that decided, in words. */
   readonly reason: string;
 }
 
-/** What {@link authorize} judges. */
+/** The input of {@link authorize}. */
 export interface AuthorizationRequest {
-  /** Who connects, by its verified certificate. */
+  /** The caller, from its verified certificate. */
   readonly source: Extract<SpiffeId, { kind: 'service' }>;
   /**
-   * The peer whose trust domain the certificate is of; absent for this cluster or federation. Only intentions that name this peer are
-   * about such a caller, also those for `*`: a service of a peer is never taken for the local one of its name.
+   * The peer that the certificate's trust domain belongs to; absent for this cluster or federation. Only intentions that name this
+   * peer apply to such a caller, including those for `*`: a service of a peer is never mistaken for the local one of the same name.
    */
   readonly sourcePeer?: string;
-  /** Name of the service that is connected to. */
+  /** Name of the destination service. */
   readonly destination: string;
   /** `default` when absent. */
   readonly destinationNamespace?: string;
 }
 
 /**
- * Whether `source` may connect: by the most exact intention that matches (Consul's precedence: the destination's name counts more
- * than the source's), else `byDefault`. Datacenters play no part: an intention is about services (as in Consul).
+ * Whether `source` may connect: decided by the most specific intention that matches (Consul's precedence: the destination's name
+ * outweighs the source's), else by `byDefault`. Datacenters do not matter: an intention is about services (as in Consul).
  *
- * Chain and trust domain of the certificate are the TLS layer's to check, beforehand.
+ * The TLS layer must have verified chain and trust domain of the certificate before.
  *
- * @param byDefault what holds without an intention: Consul's default policy, `allow` where ACLs are off
+ * @param byDefault the decision without an intention: Consul's default policy, `allow` with ACLs disabled
  */
 export function authorize(
   request: AuthorizationRequest,
@@ -85,7 +85,7 @@ export function describeIntention(intention: Intention): string {
   return `intention ${source}${of} => ${destination}: ${action === 'http' ? `deny, ${whyRequestsDeny(intention)}` : action}`;
 }
 
-/** Why an intention with permissions denies, and which of its permissions: for people. */
+/** Why an intention with permissions denies, in words. */
 export function whyRequestsDeny({ permissions = [] }: Intention): string {
   const rules = permissions.map((text, index) => `permission ${index + 1}, ${text}`);
   return rules.length === 0 ? FOR_REQUESTS : `${FOR_REQUESTS}: ${rules.join('; ')}`;
@@ -94,7 +94,7 @@ export function whyRequestsDeny({ permissions = [] }: Intention): string {
 const FOR_REQUESTS =
   'since its permissions are for HTTP requests (layer 7), which cannot be checked in a TCP connection (layer 4)';
 
-/** Those of `intentions` that are about the request, the most exact first. */
+/** The intentions that apply to the request, the most specific first. */
 export function matchingIntentions(
   request: AuthorizationRequest,
   intentions: readonly Intention[],

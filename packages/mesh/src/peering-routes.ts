@@ -19,15 +19,14 @@ import { peeredServiceServerName, peeringServersName } from './server-names.ts';
 import { groupOf } from './service-group.ts';
 
 /**
- * The routes of cluster peering: what this cluster exports, what it imports, and the servers' own connections where they go
- * through the gateways. The rules are those of Consul 1.16.4, with the differences that `docs/peering.md` lists. None without
- * `catalog.peering`.
+ * The routes of cluster peering: exports, imports, and the servers' own connections where they go through the gateways. The rules are
+ * those of Consul 1.16.4, with the differences listed in `docs/peering.md`. None without `catalog.peering`.
  */
 export function derivePeeringRoutes(catalog: Catalog, gateway: RoutingGateway): DerivedRoutes {
   return joined([...peeringParts(catalog, gateway)]);
 }
 
-/** {@link derivePeeringRoutes} a service at a time. */
+/** {@link derivePeeringRoutes}, one service at a time. */
 export function* peeringParts(catalog: Catalog, gateway: RoutingGateway): Generator<DerivedRoutes, void> {
   const { peering } = catalog;
   if (peering === undefined) return;
@@ -50,19 +49,19 @@ interface PeeringScope {
   readonly catalog: Catalog;
   readonly gateway: RoutingGateway;
   readonly peering: PeeringCatalog;
-  /** By name in lower case: peers made before Consul 1.14.4 may have capitals. */
+  /** By lower-case name: peers created before Consul 1.14.4 may have capitals. */
   readonly peers: ReadonlyMap<string, ClusterPeer>;
   /** By {@link keyOf}. */
   readonly services: ReadonlyMap<string, CatalogService>;
 }
 
-/** A peering whose deletion has begun loses all its names at once, whatever is still replicated. */
+/** A peering that is being deleted loses all its names at once, even if data is still replicated. */
 function livePeers({ peers }: PeeringCatalog): ReadonlyMap<string, ClusterPeer> {
   const live = peers.filter(({ isDeleted }) => !isDeleted);
   return new Map(live.map((peer) => [peer.name.toLowerCase(), peer]));
 }
 
-/** Nothing that is wrong with a peering takes its routes away, so that somebody has to say it. */
+/** Problems of a peering do not remove its routes, so they must be reported. */
 function stateProblems({ peers }: PeeringScope): DerivedRoutes {
   const problems = Array.from(peers.values(), ({ name, state }): Problem | undefined => {
     const message = STATE_PROBLEMS[state];
@@ -72,13 +71,13 @@ function stateProblems({ peers }: PeeringScope): DerivedRoutes {
 }
 
 const STATE_PROBLEMS: Readonly<Record<string, string>> = {
-  FAILING: 'the peering is FAILING, its routes stay as they were last replicated',
-  TERMINATED: 'the other cluster has ended the peering (TERMINATED), delete it here or establish it again',
+  FAILING: 'the peering is FAILING, keeping the routes replicated last',
+  TERMINATED: 'the other cluster ended the peering (TERMINATED): delete it here or establish it again',
 };
 
 function exportRoutes(service: ExportedService, scope: PeeringScope): DerivedRoutes {
   const exported = scope.services.get(keyOf(service));
-  // As in Consul: nothing is exported for Connect that has no instance that speaks it; Consul's own servers never are.
+  // As in Consul: a service without a Connect instance is not exported for Connect, and Consul's own servers never are.
   if (service.name === 'consul' || exported === undefined || exported.instances.length === 0) return NOTHING;
   const importers = [...new Set(service.peers)].flatMap((name) => scope.peers.get(name.toLowerCase()) ?? []);
   if (importers.length === 0) return NOTHING;
@@ -112,7 +111,7 @@ function exportRoute(service: ExportedService, peer: ClusterPeer, group: ExportG
   };
 }
 
-/** Where the names of one exported service lead, whoever asks. */
+/** The destinations of one exported service's names, the same for all peers. */
 interface ExportGroup {
   readonly backends: readonly Backend[];
   readonly connectTimeoutMs?: number;
@@ -120,7 +119,7 @@ interface ExportGroup {
   readonly problems: readonly Problem[];
 }
 
-/** A name that leads nowhere keeps its route without a backend, so that `explain` can say why. */
+/** A name without a destination keeps its route without a backend, so that `explain` can say why. */
 function exportGroup(service: ExportedService, scope: PeeringScope): ExportGroup {
   const refused = exportRefusal(service, scope);
   if (refused.kind === 'refused') {
@@ -152,26 +151,25 @@ type ExportVerdict =
   | { readonly kind: 'passed'; readonly target: ExportTarget; readonly warning?: string };
 
 function exportRefusal({ name, chain }: ExportedService, { catalog, gateway }: PeeringScope): ExportVerdict {
-  if (chain === undefined)
-    return { kind: 'refused', reason: 'its discovery chain is not known, at least not yet', isProblem: false };
+  if (chain === undefined) return { kind: 'refused', reason: 'its discovery chain is not known yet', isProblem: false };
   const { protocol, target } = chain;
   const advice = HTTP_LIKE.has(protocol) ? httpAdvice(name, protocol, gateway.httpExports) : undefined;
   if (advice !== undefined && gateway.httpExports !== 'passthrough')
     return { kind: 'refused', reason: advice, isProblem: true };
   if (target === undefined) {
-    const reason = 'a router or splitter chooses by request, which takes a gateway that decrypts';
+    const reason = 'a router or splitter chooses per request, which requires a gateway that decrypts';
     return { kind: 'refused', reason, isProblem: true };
   }
   if (!isLocal(target, catalog)) {
     const place = target.peer === undefined ? `datacenter ${target.datacenter}` : `peer ${target.peer}`;
-    const reason = `its discovery chain leads to ${target.service} in ${place}: what is exported must be local (as in Consul)`;
+    const reason = `its discovery chain leads to ${target.service} in ${place}: an exported service must be local (as in Consul)`;
     return { kind: 'refused', reason, isProblem: true };
   }
   return { kind: 'passed', target, ...defined({ warning: advice }) };
 }
 
 function httpAdvice(name: string, protocol: string, mode: HttpExports = 'refuse'): string {
-  const danger = `exported with protocol ${protocol}, which is passed on undecrypted: a deny intention for callers of the peer has no effect at an Envoy destination`;
+  const danger = `exported with protocol ${protocol}, which is forwarded without decrypting: a deny intention for callers of the peer has no effect at an Envoy destination`;
   const remedy = `set Protocol = "tcp" in service-defaults/${name}`;
   return mode === 'passthrough'
     ? `${danger}; ${remedy}`
@@ -193,7 +191,7 @@ function keyOf({ name, namespace }: Pick<CatalogService, 'name' | 'namespace'>):
   return `${namespace || 'default'}/${name}`;
 }
 
-/** Always the WAN addresses, hostnames and IPs alike: Consul drops the IPs where one gateway has a hostname. */
+/** Always the WAN addresses, both host names and IPs: Consul drops the IPs when any gateway has a host name. */
 function importRoutes(service: ImportedService, { peers, gateway, catalog }: PeeringScope): readonly DerivedRoutes[] {
   const peer = peers.get(service.peer.toLowerCase());
   if (peer === undefined) return [];
@@ -202,7 +200,7 @@ function importRoutes(service: ImportedService, { peers, gateway, catalog }: Pee
     if (!isForeign(serverName, catalog)) return foreignNameProblem(service, serverName);
     const backends = backendsOf(instances, 'wan', false, ['service', `${service.name} of peer ${peer.name}`]);
     const route: Route = {
-      // A peer that is changing its trust domain gives two names for a while.
+      // A peer that is changing its trust domain has two names for a while.
       name: `imported:${peer.name}/${service.name}${index === 0 ? '' : `#${index + 1}`}`,
       kind: 'imported-service' satisfies MeshRouteKind,
       serverNames: [serverName],
@@ -222,7 +220,7 @@ function importRoutes(service: ImportedService, { peers, gateway, catalog }: Pee
   });
 }
 
-/** A peer says by which name it is asked for: one of this cluster's own would take its traffic away. */
+/** The peer chooses the name: a name of this cluster would hijack that service's traffic. */
 function isForeign(serverName: string, { trustDomain }: Catalog): boolean {
   return (
     serverName.includes('.external.') &&
@@ -236,7 +234,7 @@ function foreignNameProblem({ name, peer }: ImportedService, serverName: string)
   return { routes: [], problems: [{ path: ['imported', peer, name], message }] };
 }
 
-/** Instances without a name are left out: those of services outside the mesh, which are replicated for DNS. */
+/** Instances without a name are skipped: those of services outside the mesh, which are replicated for DNS. */
 function byServerName(instances: readonly Instance[]): ReadonlyMap<string, readonly Instance[]> {
   const groups = new Map<string, Instance[]>();
   for (const instance of instances) {
@@ -246,10 +244,7 @@ function byServerName(instances: readonly Instance[]): ReadonlyMap<string, reado
   return groups;
 }
 
-/**
- * Those of `servers` that take part in peering, at the port for it; read replicas do not. Health is left aside, as in Consul: followers hang
- * up, and the dialling side tries again.
- */
+/** Read replicas take no part in peering. Health is ignored, as in Consul: followers close the connection and the client retries. */
 export function peeringServers(servers: readonly Instance[]): readonly Instance[] {
   return servers.filter(({ meta }) => meta['read_replica'] !== 'true').flatMap(withPeeringPort);
 }
@@ -265,7 +260,7 @@ function localServers({ catalog, gateway }: PeeringScope): DerivedRoutes {
     serverNames: [peeringServersName({ datacenter, trustDomain })],
     backends: backends.list,
     ...defined({ connectTimeoutMs: gateway.connectTimeoutMs }),
-    origin: { rule: 'peering through mesh gateways: servers of this datacenter', datacenter, ...backends.facts },
+    origin: { rule: 'servers of this datacenter, for peering through mesh gateways', datacenter, ...backends.facts },
   };
   return { routes: [route], problems: backends.problems };
 }
@@ -275,7 +270,7 @@ function withPeeringPort(server: Instance): readonly Instance[] {
   return port === 0 ? [] : [{ ...server, port, checks: [], weights: { passing: 1, warning: 1 } }];
 }
 
-/** The clusters that this one dials. Two peerings with the same server name: the newer one counts, as in Consul. */
+/** The peers that this cluster dials. Of two peerings with the same server name the newer one is used, as in Consul. */
 function remoteServers({ catalog, gateway, peers }: PeeringScope): DerivedRoutes {
   // Only servers of the default partition dial.
   if ((catalog.partition ?? 'default') !== 'default') return NOTHING;
@@ -307,7 +302,7 @@ function remoteServersRoute(
       : [],
   );
   const origin = {
-    rule: 'peering through mesh gateways: servers of a peer',
+    rule: 'servers of a peer, for peering through mesh gateways',
     peer: peer.name,
     peering: peer.state,
     health: `${backends.length} of ${addresses.length} addresses used`,

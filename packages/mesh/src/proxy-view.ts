@@ -9,21 +9,21 @@ import type { ProxyDefinition, UpstreamDefinition } from './proxy.ts';
 import { upstreamTargets } from './upstream-targets.ts';
 import type { MeshAround, UpstreamTarget } from './upstream-targets.ts';
 
-/** Everything a Connect proxy runs by at one moment, whoever says so: an agent, or a folder of mesh files. */
+/** Everything that configures a Connect proxy at one moment, from an agent or a folder of mesh files. */
 export interface ProxyView extends Pick<Catalog, 'datacenter' | 'partition' | 'trustDomain'> {
   /** Equal versions mean equal views. */
   readonly version: string;
   /** The proxy's own definition. */
   readonly proxy: ProxyDefinition;
-  /** Each upstream with what is known of where it leads. */
+  /** Each upstream with its resolved targets. */
   readonly upstreams: readonly ProxyUpstream[];
-  /** Those that may speak about connections to `proxy.service`, in any order: for `authorize`. */
+  /** Intentions that may apply to connections to `proxy.service`, in any order: for `authorize`. */
   readonly intentions: readonly Intention[];
-  /** What holds where no intention matches. */
+  /** The decision when no intention matches. */
   readonly intentionDefault: 'allow' | 'deny';
   /** Whether callers without TLS reach the application, too; `strict` when absent. */
   readonly mutualTls?: MutualTlsMode;
-  /** What is wrong at the moment although the view goes on to hold, one sentence each. */
+  /** Current problems that do not invalidate the view, one sentence each. */
   readonly warnings?: readonly string[];
 }
 
@@ -33,24 +33,24 @@ export type ProxyUpstream =
       readonly kind: 'reachable';
       readonly definition: UpstreamDefinition;
       readonly chain: DiscoveryChain;
-      /** In order of preference, at least one; their backends may be none. */
+      /** In order of preference, at least one; a target may have no backends. */
       readonly targets: readonly UpstreamTarget[];
-      /** Connections at a time, above 0; no limit when absent. */
+      /** Concurrent connections, above 0; no limit when absent. */
       readonly maxConnections?: number;
       /** When its addresses are ejected; the proxy's own rule when absent. */
       readonly passiveHealthCheck?: PassiveHealthCheck;
     }
-  /** Must not be dialled, and why. */
+  /** The reason why it must not be dialled. */
   | { readonly kind: 'refused'; readonly definition: UpstreamDefinition; readonly reason: string };
 
-/** Where a proxy's view comes from. The obligations of `watch` are those of core's `RouteSource`. */
+/** A source of proxy views. `watch` has the obligations of core's `RouteSource`. */
 export interface ProxySource {
   readonly name: string;
   /** Yields the whole view when first known, then at each change. */
   watch(signal: AbortSignal): AsyncIterable<ProxyView>;
 }
 
-/** `definition` with all that configuration entries and the mesh around say of it. */
+/** Combines `definition` with configuration entries and the state of the mesh. */
 export function proxyUpstream(
   definition: UpstreamDefinition,
   proxy: Pick<ProxyDefinition, 'service' | 'mode'>,
@@ -58,7 +58,7 @@ export function proxyUpstream(
   around: MeshAround & Pick<Catalog, 'trustDomain'>,
 ): ProxyUpstream {
   if (definition.kind !== 'service')
-    return { kind: 'refused', definition, reason: 'a prepared query can be looked up by Consul only' };
+    return { kind: 'refused', definition, reason: 'only Consul can execute a prepared query' };
   const { name, namespace, peer, datacenter = around.datacenter } = definition;
   const request = {
     service: name,

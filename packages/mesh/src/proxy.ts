@@ -9,21 +9,21 @@ import type {
 import { decideMode } from './gateway-mode.ts';
 import type { ModeDecision, ModePlace, ModeSetting } from './gateway-mode.ts';
 
-/** A Connect proxy as it is registered, by itself or as the sidecar of a service. */
+/** A registered Connect proxy, stand-alone or as the sidecar of a service. */
 export interface ProxyDefinition {
   /** Service id of the proxy, unique in its datacenter (`web-sidecar-proxy`). */
   readonly id: string;
   /** Its name in the catalog. */
   readonly name: string;
-  /** The service for which it speaks (`destination_service_name`): its identity, and the name of its leaf certificate. */
+  /** The destination service (`destination_service_name`): its identity, and the name of its leaf certificate. */
   readonly service: string;
-  /** Id of the instance for which it speaks; absent when the definition names none. */
+  /** Id of the instance that it serves; absent when the definition names none. */
   readonly serviceId?: string;
-  /** Where it accepts connections of the mesh. */
+  /** Where it accepts connections from the mesh. */
   readonly listen: Endpoint;
-  /** Where the application is: `local_service_address` and port, or a unix socket. Port 0: the definition names none. */
+  /** The address of the application: `local_service_address` and port, or a unix socket. Port 0: not defined. */
   readonly application: Endpoint;
-  /** As they are written, in their order. */
+  /** In the order of the definition. */
   readonly upstreams: readonly UpstreamDefinition[];
   /** `Proxy.MeshGateway`. */
   readonly mode?: WrittenMode;
@@ -34,11 +34,11 @@ export interface ProxyDefinition {
 /** Selects a proxy: by its own id, or by the id of the instance that it serves. */
 export type ProxyChoice = { readonly proxyId: string } | { readonly sidecarFor: string };
 
-/** Something that the application reaches through its proxy. */
+/** A service that the application reaches through its proxy. */
 export interface UpstreamDefinition {
   /** Destination service, or the prepared query. */
   readonly name: string;
-  /** A prepared query is looked up by Consul's servers each time. */
+  /** Prepared queries are executed by Consul's servers each time. */
   readonly kind: 'service' | 'prepared-query';
   /** `default` when absent. */
   readonly namespace?: string;
@@ -46,21 +46,21 @@ export interface UpstreamDefinition {
   readonly datacenter?: string;
   /** The peer that exports it; absent for a service of this cluster or federation. */
   readonly peer?: string;
-  /** Where the application finds it, on this machine. */
+  /** The local address that the application connects to. */
   readonly bind: Endpoint;
-  /** Permission bits of a unix socket, as text: `0600`. The system's own when absent. */
+  /** Permission bits of a unix socket, as text: `0600`. The system's default when absent. */
   readonly socketMode?: string;
   /** `MeshGateway.Mode` of this upstream; absent when it is left out. */
   readonly mode?: WrittenMode;
   /** Milliseconds, above 0. */
   readonly connectTimeoutMs?: number;
-  /** Connections at a time (`config.limits.max_connections`), above 0; absent when it is left out. */
+  /** Concurrent connections (`config.limits.max_connections`), above 0; absent when not set. */
   readonly maxConnections?: number;
   /** `config.passive_health_check`; absent when it is left out. */
   readonly passiveHealthCheck?: PassiveHealthCheck;
 }
 
-/** Which mode the dialling side sets for one upstream: the discovery chain's own word is not in it yet. */
+/** The mode that the dialling side sets for one upstream; the discovery chain's own setting is not included. */
 export function upstreamMode(
   upstream: Pick<UpstreamDefinition, 'name' | 'namespace' | 'peer' | 'mode'>,
   proxy: Pick<ProxyDefinition, 'service' | 'mode'>,
@@ -69,7 +69,7 @@ export function upstreamMode(
   return decideMode(upstreamModeSettings(upstream, proxy, entries));
 }
 
-/** What each place says of one upstream, those that say nothing left out. */
+/** The settings of one upstream in each place, without the places that set none. */
 export function upstreamModeSettings(
   upstream: Pick<UpstreamDefinition, 'name' | 'namespace' | 'peer' | 'mode'>,
   proxy: Pick<ProxyDefinition, 'service' | 'mode'>,
@@ -86,7 +86,7 @@ export function upstreamModeSettings(
   ];
 }
 
-/** How long dialling one upstream may take by its definition or, in their order, what the own service's defaults say of it. */
+/** The connect timeout of one upstream: from its definition, otherwise from the own service's defaults in their order. */
 export function upstreamConnectTimeout(
   upstream: Pick<UpstreamDefinition, 'name' | 'namespace' | 'peer' | 'connectTimeoutMs'>,
   service: string,
@@ -99,7 +99,7 @@ export function upstreamConnectTimeout(
   );
 }
 
-/** How many connections one upstream may have at a time, likewise; `undefined` for no limit. */
+/** The connection limit of one upstream, likewise; `undefined` for no limit. */
 export function upstreamMaxConnections(
   upstream: Pick<UpstreamDefinition, 'name' | 'namespace' | 'peer' | 'maxConnections'>,
   service: string,

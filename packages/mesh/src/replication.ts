@@ -10,18 +10,18 @@ export interface Export {
   readonly service: string;
   /** `default` when absent. */
   readonly namespace?: string;
-  /** The name that the exporting cluster gives to the importing one. */
+  /** The exporting cluster's name for the importing one. */
   readonly peer: string;
   /** Of the discovery chain: `tcp`, `http`, `http2` or `grpc`. */
   readonly protocol: string;
-  /** SPIFFE URIs of all targets of the discovery chain, those of failover too. */
+  /** SPIFFE URIs of all targets of the discovery chain, including failover targets. */
   readonly targetIdentities: readonly string[];
 }
 
 /**
- * What a cluster tells a peer of a service that it exports, instead of the service's own instances: one instance for each of its mesh
- * gateways, with the gateway's addresses, weights and health. The gateway's own identity is always among those that may answer, so
- * that a service can change between tcp and http.
+ * What a cluster sends to a peer about an exported service instead of the service's own instances: one instance per mesh gateway, with
+ * the gateway's addresses, weights and health. The gateway's own identity is always accepted as well, so that a service can change
+ * between tcp and http.
  */
 export function replicated(
   { service, namespace, peer, protocol, targetIdentities }: Export,

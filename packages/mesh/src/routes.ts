@@ -12,23 +12,23 @@ import { groupOf } from './service-group.ts';
 import type { ServiceGroup } from './service-group.ts';
 
 /**
- * The route table of a mesh gateway: what Consul would tell Envoy for the same gateway, with the differences that
- * `docs/consul.md` lists. Equal catalogs give equal results: routes by name within each kind, backends by address.
+ * The route table of a mesh gateway: what Consul would send to Envoy for the same gateway, with the differences listed in
+ * `docs/consul.md`. Equal catalogs give equal results: routes by name within each kind, backends by address.
  */
 export function deriveRoutes(catalog: Catalog, gateway: RoutingGateway): DerivedRoutes {
   return wholeOf(derivation((service) => serviceRoutes(service, catalog, gateway), catalog, gateway));
 }
 
 /**
- * {@link deriveRoutes} with a memory: a service that is the same object as in the call before is not derived again, so that one
- * change among thousands of services costs little. The results are the same.
+ * {@link deriveRoutes} with a cache: a service that is the same object as in the previous call is not derived again, so one change
+ * among thousands of services is cheap. The results are the same.
  */
 export function routeDeriver(): typeof deriveRoutes {
   const steps = steppedRouteDeriver();
   return (catalog, gateway) => wholeOf(steps(catalog, gateway));
 }
 
-/** {@link routeDeriver} in steps, so that whoever runs them can give way in between: thousands of services take a tenth of a second. */
+/** {@link routeDeriver} in steps, so that the caller can yield in between: thousands of services take a tenth of a second. */
 export function steppedRouteDeriver(): (catalog: Catalog, gateway: RoutingGateway) => Generator<void, DerivedRoutes> {
   let setting = '';
   let known = new WeakMap<CatalogService, DerivedRoutes>();
@@ -66,8 +66,8 @@ function* derivation(
 }
 
 /**
- * The route of a service's unnamed name and of each subset. None while it has no instance that speaks Connect, as in Consul; a
- * subset that selects nothing, or whose filter is refused, keeps its name with no backend behind it, so that `explain` can say why.
+ * The route of a service's unnamed name and of each subset. None without a Connect instance, as in Consul; a subset that selects
+ * nothing, or whose filter is rejected, keeps its name without a backend, so that `explain` can say why.
  */
 function serviceRoutes(service: CatalogService, catalog: Catalog, gateway: RoutingGateway): DerivedRoutes {
   if (service.instances.length === 0) return NOTHING;
@@ -116,7 +116,7 @@ function originOf(
   };
 }
 
-/** Hash policies need a request to hash, which a gateway never sees: Consul leaves them out here, and so do we. */
+/** Hash policies hash a request, which a gateway never sees: Consul drops them too. */
 function balanceOf(resolver: GatewayResolver | undefined): Balance | undefined {
   switch (resolver?.loadBalancer) {
     case 'least_request':
@@ -135,7 +135,7 @@ function remoteGroups({ gateways, datacenter, partition }: Catalog): readonly Ga
   );
 }
 
-/** Everything below a datacenter's name goes to its gateways; whether the service exists there is for them to say. */
+/** All names below a datacenter's name go to its gateways; they know whether the service exists there. */
 function datacenterRoutes(group: GatewayGroup, catalog: Catalog, gateway: RoutingGateway): DerivedRoutes {
   const { datacenter, partition } = group;
   const name = datacenterLabel(group);
@@ -161,17 +161,17 @@ function datacenterRoutes(group: GatewayGroup, catalog: Catalog, gateway: Routin
   return { routes, problems: [...none, ...backends.problems] };
 }
 
-/** The name keeps its route: connections end with a code that says so, rather than as if nobody had ever heard of the datacenter. */
+/** The name keeps its route: connections fail with a code that says why, instead of looking like an unknown datacenter. */
 function noGateway(group: GatewayGroup): readonly Problem[] {
   const { problem, gateways } = group;
-  const found = gateways.length > 0 ? 'has no mesh gateway that can be dialled' : 'has no mesh gateway';
-  const message = problem === undefined ? found : `no mesh gateway of it is known: ${problem}`;
+  const found = gateways.length > 0 ? 'has no mesh gateway with an address that can be dialled' : 'has no mesh gateway';
+  const message = problem === undefined ? found : `mesh gateways unknown: ${problem}`;
   return [{ path: ['mesh-gateways', datacenterLabel(group)], message }];
 }
 
 /**
- * Each server of the local datacenter by its name, and all of them under the bare name, which a server that joins for the first
- * time asks for. Their health is left aside, as in Consul: servers that cannot be reached are found out by dialling.
+ * Each server of the local datacenter by its name, and all of them by the bare name, which a server that joins for the first time
+ * uses. Health is ignored, as in Consul: dialling finds the servers that are unreachable.
  */
 function serverRoutes(catalog: Catalog, gateway: RoutingGateway): DerivedRoutes {
   const { datacenter, dnsDomain, servers } = catalog;
@@ -190,7 +190,7 @@ function serverRoutes(catalog: Catalog, gateway: RoutingGateway): DerivedRoutes 
   return { routes: joined([all, ...each]).routes, problems: all.problems };
 }
 
-/** Decides between routes whose labels are alike: the sort by label keeps this order. */
+/** Breaks ties between routes with equal labels: the sort by label is stable. */
 function byName(a: CatalogService, b: CatalogService): number {
   return compare(a.name, b.name) || compare(a.namespace ?? '', b.namespace ?? '');
 }

@@ -1,7 +1,7 @@
-// The names that a mesh puts into the SNI of a connection. Service, subset and node names are an operator's text and may hold
-// dots: these names are built and compared whole, never taken apart.
+// Server names (SNI) of the mesh. Service, subset and node names are free text and may contain dots: these names are built and
+// compared as a whole, never split.
 
-/** A service as a Connect proxy asks for it. */
+/** A service as a Connect proxy addresses it. */
 export interface ServiceTarget {
   /** Name of the service. */
   readonly service: string;
@@ -17,7 +17,7 @@ export interface ServiceTarget {
   readonly trustDomain: string;
 }
 
-/** A datacenter, or one partition of it, as a mesh gateway is asked for it. */
+/** A datacenter, or one partition of it, as its mesh gateway is addressed. */
 export interface DatacenterTarget {
   /** `default` when absent. */
   readonly partition?: string;
@@ -33,15 +33,15 @@ export interface PeeredServiceTarget {
   readonly service: string;
   /** `default` when absent. */
   readonly namespace?: string;
-  /** `default` when absent; unlike the other forms, this one always spells it out. */
+  /** `default` when absent; unlike the other forms, this one always includes it. */
   readonly partition?: string;
-  /** The name that the exporting cluster gave to the cluster that dials. */
+  /** The exporting cluster's name for the importing cluster. */
   readonly peer: string;
-  /** That of the exporting cluster. */
+  /** The trust domain of the exporting cluster. */
   readonly trustDomain: string;
 }
 
-/** The Consul servers of a datacenter, as other servers ask for them through gateways. */
+/** The Consul servers of a datacenter, as other servers address them through gateways. */
 export interface ServersTarget {
   /** Name of the datacenter. */
   readonly datacenter: string;
@@ -57,7 +57,7 @@ export function serviceServerName(target: ServiceTarget): string {
   return joined(...named, orDefault(partition), datacenter, 'internal-v1', trustDomain);
 }
 
-/** `dc1.internal.TRUST-DOMAIN`, or `PARTITION.dc1.internal-v1.TRUST-DOMAIN`: what every service name of it ends with. */
+/** `dc1.internal.TRUST-DOMAIN`, or `PARTITION.dc1.internal-v1.TRUST-DOMAIN`: the suffix of its service names. */
 export function datacenterServerName({ partition, datacenter, trustDomain }: DatacenterTarget): string {
   if (orDefault(partition) === DEFAULT) return joined(datacenter, 'internal', trustDomain);
   return joined(orDefault(partition), datacenter, 'internal-v1', trustDomain);
@@ -89,14 +89,14 @@ export function serverName(node: string, target: ServersTarget): string {
   return joined(node, serversName(target));
 }
 
-/** The pattern for all names below `suffix`, which itself it does not match. */
+/** The pattern for all names below `suffix`; it does not match `suffix` itself. */
 export function anyNameBelow(suffix: string): string {
   return `*.${suffix}`;
 }
 
 /**
  * Why no TLS client can send `name` as its SNI, or `undefined` if one can: a host name of at most 253 bytes, in labels of 1 to 63
- * letters, digits, hyphens and underscores. Consul accepts any text as the name of a service.
+ * letters, digits, hyphens and underscores. Consul accepts any string as the name of a service.
  */
 export function serverNameProblem(name: string): string | undefined {
   const host = name.startsWith('*.') ? name.slice(2) : name;
@@ -118,7 +118,7 @@ function orDefault(name: string | undefined): string {
   return name === undefined || name === '' ? DEFAULT : name;
 }
 
-/** Lower case: a server name is compared without regard to case (RFC 6066, section 3), and routes are kept folded. */
+/** Lower case: server names are compared without regard to case (RFC 6066, section 3), and routes are stored in lower case. */
 function joined(...labels: readonly string[]): string {
   return labels.join('.').toLowerCase();
 }

@@ -1,7 +1,7 @@
 import type { Problem } from '@meshgate/core';
 import type { CatalogService, Instance, Selection } from './catalog.ts';
 
-/** The instances that stand for one name of a service. */
+/** The instances behind one name of a service. */
 export interface ServiceGroup {
   readonly instances: readonly Instance[];
   readonly onlyPassing: boolean;
@@ -11,7 +11,7 @@ export interface ServiceGroup {
   readonly problems: readonly Problem[];
 }
 
-/** Whom `subset` of a service stands for; the default subset, or all of its instances, when `undefined`. */
+/** The instances in `subset` of a service; for `undefined`, those of the default subset or all. */
 export function groupOf(service: CatalogService, subset: string | undefined): ServiceGroup {
   const name = subset ?? service.resolver?.defaultSubset;
   if (name === undefined || name === '') return wholeService(service);
@@ -21,14 +21,14 @@ export function groupOf(service: CatalogService, subset: string | undefined): Se
   const group = { ...selected(service.selections[name]), onlyPassing: definition.onlyPassing, rule };
   if (group.refused === undefined || subset === undefined) return { ...group, problems: [] };
   const path = ['service-resolver', service.name, 'Subsets', name, 'Filter'];
-  return { ...group, problems: [{ path, message: `Consul refuses this filter: ${group.refused}` }] };
+  return { ...group, problems: [{ path, message: `Consul rejects this filter: ${group.refused}` }] };
 }
 
 function wholeService({ instances }: CatalogService): ServiceGroup {
   return { instances, onlyPassing: false, rule: 'all Connect instances', problems: [] };
 }
 
-/** Consul checks this when the entry is written; a mesh file may still get it wrong. */
+/** Consul validates this when the entry is written; a mesh file may still contain it. */
 function withoutDefaultSubset(service: CatalogService, name: string): ServiceGroup {
   const path = ['service-resolver', service.name, 'DefaultSubset'];
   const known = Object.keys(service.resolver?.subsets ?? {}).join(', ') || 'none';
@@ -36,7 +36,7 @@ function withoutDefaultSubset(service: CatalogService, name: string): ServiceGro
   return {
     instances: [],
     onlyPassing: false,
-    rule: `default subset ${name}: not defined`,
+    rule: `default subset ${name} is not defined`,
     problems: [{ path, message }],
   };
 }
@@ -45,7 +45,7 @@ function selected(selection: Selection | undefined): {
   readonly instances: readonly Instance[];
   readonly refused?: string;
 } {
-  if (selection === undefined) return { instances: [], refused: 'no answer yet' };
+  if (selection === undefined) return { instances: [], refused: 'no response yet' };
   if (selection.kind === 'refused') return { instances: [], refused: selection.reason };
   return { instances: selection.instances };
 }

@@ -1,4 +1,4 @@
-/** Who a certificate of the mesh speaks for, by the URI in its subject alternative name. */
+/** The identity in a certificate of the mesh, from the URI in its subject alternative name. */
 export type SpiffeId =
   /** A service: what a Connect proxy presents. */
   | {
@@ -19,7 +19,7 @@ export type SpiffeId =
     }
   /** A server agent. */
   | { readonly kind: 'server'; readonly trustDomain: string; readonly datacenter: string }
-  /** A mesh gateway that ends TLS for exported HTTP services. */
+  /** A mesh gateway that terminates TLS for exported HTTP services. */
   | {
       readonly kind: 'mesh-gateway';
       readonly trustDomain: string;
@@ -29,12 +29,12 @@ export type SpiffeId =
   /** The certificate authority itself. */
   | { readonly kind: 'authority'; readonly trustDomain: string };
 
-/** A {@link SpiffeId}, or why the text is none. */
+/** A {@link SpiffeId}, or why the string is not one. */
 export type ParsedSpiffeId = SpiffeId | { readonly kind: 'invalid'; readonly reason: string };
 
 /**
- * Reads the URI of a certificate. Path segments are unescaped one by one, after splitting, so that an escaped slash does not
- * move a border. Never throws.
+ * Parses the URI of a certificate. Path segments are unescaped one by one, after splitting, so that an escaped slash does not move a
+ * boundary. Never throws.
  */
 export function parseSpiffeId(text: string): ParsedSpiffeId {
   const match = /^spiffe:\/\/([^/?#@:\s]+)((?:\/[^/?#\s]+)*)$/i.exec(text);
@@ -42,18 +42,18 @@ export function parseSpiffeId(text: string): ParsedSpiffeId {
   if (host === undefined || path === undefined) return invalid(text, 'expected spiffe://TRUST-DOMAIN/PATH');
   const segments = unescaped(path.split('/').slice(1));
   if (segments === undefined) return invalid(text, 'expected a path with whole escape sequences');
-  return identity(host.toLowerCase(), segments) ?? invalid(text, 'expected a path that Consul gives to an identity');
+  return identity(host.toLowerCase(), segments) ?? invalid(text, 'expected the path of a Consul identity');
 }
 
 /**
- * The URI for an identity: the inverse of {@link parseSpiffeId}. The default partition is left out, and characters are escaped as
- * Go's `url.URL` does, which makes the URIs in Consul's certificates: `@ : + $ = ; & , ~` stand as they are.
+ * The URI of an identity: the inverse of {@link parseSpiffeId}. The default partition is omitted, and characters are escaped as by
+ * Go's `url.URL`, which makes the URIs in Consul's certificates: `@ : + $ = ; & , ~` are not escaped.
  */
 export function formatSpiffeId(id: SpiffeId): string {
   return ['spiffe:/', id.trustDomain, ...segmentsOf(id).map(escaped)].join('/');
 }
 
-/** Whether two URIs stand for the same identity, however each is escaped. One that is no identity equals none. */
+/** Whether two URIs denote the same identity, regardless of escaping. An invalid URI equals none. */
 export function isSameSpiffeId(one: string, other: string): boolean {
   const parsed = parseSpiffeId(one);
   const otherParsed = parseSpiffeId(other);
@@ -107,7 +107,7 @@ function partitioned(trustDomain: string, partition: string, path: readonly stri
   return undefined;
 }
 
-/** The one segment after `words`, when the path is exactly that. */
+/** The segment after `words`, when the path is exactly that. */
 function after(path: readonly string[], ...words: readonly string[]): string | undefined {
   return path.length === words.length + 1 && words.every((word, at) => path[at] === word) ? path.at(-1) : undefined;
 }

@@ -1,57 +1,57 @@
 import type { Authorization, AuthorizationRequest } from './intentions.ts';
 
-/** What a Connect proxy shows of itself, and whom it trusts, as text in PEM. */
+/** The credentials of a Connect proxy and the authorities that it trusts, in PEM. */
 export interface Credentials {
-  /** The leaf, then every certificate between it and a root: shown whole, since peers hold no intermediates. */
+  /** The leaf, followed by every certificate between it and a root: sent in full, because peers have no intermediates. */
   readonly certificate: string;
-  /** The leaf's key. Nobody writes it anywhere. */
+  /** The leaf's key. Never written to disk or log. */
   readonly privateKey: string;
-  /** All of them count, also those that are no longer, or not yet, active: while authorities change, both kinds of leaf are about. */
+  /** All roots are trusted, active or not: while authorities rotate, leaves of both are in use. */
   readonly roots: readonly string[];
-  /** `UUID.consul`: the host of every SPIFFE URI that these roots may speak for. */
+  /** `UUID.consul`: the host of the SPIFFE URIs that these roots may certify. */
   readonly trustDomain: string;
   /** Other clusters that are trusted, each for its own trust domain only; none when absent. */
   readonly peers?: readonly PeerTrust[];
-  /** What the mesh asks of TLS (`mesh` entry, `TLS`), towards clients and towards servers; the proxy's own limits hold beside it. */
+  /** TLS settings of the mesh (`mesh` entry, `TLS`), towards clients and servers; the proxy's own limits also apply. */
   readonly tls?: { readonly incoming?: TlsSettings; readonly outgoing?: TlsSettings };
 }
 
-/** Versions and cipher suites that configuration allows for one direction. */
+/** TLS versions and cipher suites that configuration allows for one direction. */
 export interface TlsSettings {
   /** `TLSv1_0` … `TLSv1_3`, as Consul writes it. A version below 1.2 is 1.2. */
   readonly minVersion?: string;
-  /** Likewise; the newest when absent. */
+  /** As `minVersion`; the newest when absent. */
   readonly maxVersion?: string;
-  /** Names of IANA's registry, of TLS 1.2 and older only: those of TLS 1.3 cannot be chosen (as in Consul). All when absent or empty. */
+  /** IANA names, for TLS 1.2 and older only: suites of TLS 1.3 cannot be selected (as in Consul). All when absent or empty. */
   readonly cipherSuites?: readonly string[];
 }
 
-/** The certificate authorities of a peer. Its trust domain is the URI in them. */
+/** The certificate authorities of a peer. Its trust domain is the URI in their certificates. */
 export interface PeerTrust {
-  /** The name that this cluster gives to it. */
+  /** The local name of the peer. */
   readonly peer: string;
   /** In PEM; at least one. */
   readonly roots: readonly string[];
 }
 
-/** Where credentials come from. The obligations of `watch` are those of core's `RouteSource`. */
+/** A source of credentials. `watch` has the obligations of core's `RouteSource`. */
 export interface CredentialsSource {
   readonly name: string;
-  /** Yields them when first known, then whenever any part of them changes. */
+  /** Yields the credentials when first known, then whenever any part of them changes. */
   watch(signal: AbortSignal): AsyncIterable<Credentials>;
 }
 
-/** A client whose certificate is verified: its chain, its trust domain, its form. */
+/** A client whose certificate was verified: its chain, trust domain and form. */
 export interface Caller extends Pick<AuthorizationRequest, 'source' | 'sourcePeer'> {
-  /** As it stands in the certificate. */
+  /** As it appears in the certificate. */
   readonly uri: string;
-  /** Hexadecimal, two digits a byte, with colons: `0a:1b`. */
+  /** Hexadecimal, two digits per byte, with colons: `0a:1b`. */
   readonly serialNumber: string;
 }
 
-/** Judges whether a caller may connect. */
+/** Decides whether a caller may connect. */
 export interface Authorizer {
-  /** Rejects when it cannot tell: whoever asks must then refuse. */
+  /** Rejects when it cannot decide: the caller must then be refused. */
   authorize(
     caller: Caller,
     destination: Omit<AuthorizationRequest, 'source' | 'sourcePeer'>,

@@ -9,16 +9,16 @@ import { explainMode, modeOf } from './gateway-mode.ts';
 import { instanceHealth } from './health.ts';
 import { serverNameProblem } from './server-names.ts';
 
-/** What a Connect proxy knows of the mesh around it when it dials. */
+/** The state of the mesh that a Connect proxy uses to choose targets. */
 export interface MeshAround extends Pick<Catalog, 'datacenter' | 'partition' | 'gateways'> {
   /**
-   * Which instances a target stands for. `undefined`: not known, for example since the other datacenter does not answer; gateways
+   * The instances that a target selects. `undefined`: not known, for example because the other datacenter does not respond; gateways
    * are then dialled all the same.
    */
   instancesOf(target: ChainTarget): Selection | undefined;
 }
 
-/** Who is dialled for a target. */
+/** Which hosts are dialled for a target. */
 export type UpstreamPath =
   /** Its instances themselves. */
   | 'direct'
@@ -26,46 +26,46 @@ export type UpstreamPath =
   | 'local-gateway'
   /** A gateway of the target's datacenter. */
   | 'remote-gateway'
-  /** Nobody: the place that decides says something that is no mode, and another path would be one that nobody chose. */
+  /** None: the deciding place has an invalid mode, and any other path would be one that nobody chose. */
   | 'undecided';
 
-/** All that is needed to dial one target of an upstream. */
+/** Everything needed to dial one target of an upstream. */
 export interface UpstreamTarget {
-  /** What the discovery chain chose. */
+  /** The target that the discovery chain selected. */
   readonly target: ChainTarget;
-  /** Straight, or through which gateways. */
+  /** Direct, or through which gateways. */
   readonly path: UpstreamPath;
-  /** Whom to dial: instances or gateways, by address. An unhealthy one is dialled only when no target has a healthy one. */
+  /** The addresses to dial: instances or gateways. An unhealthy one is dialled only when no target has a healthy one. */
   readonly backends: readonly Backend[];
-  /** Why `backends` is empty, a clause for people; absent when it is not. */
+  /** Why `backends` is empty; absent when it is not. */
   readonly unreachableReason?: string;
-  /** What a connection to it ends with while `backends` is empty: `NO_GATEWAY` where gateways are missing. */
+  /** The error code of a connection while `backends` is empty: `NO_GATEWAY` where gateways are missing. */
   readonly withoutBackend: 'NO_BACKEND' | 'NO_GATEWAY';
-  /** Whether the service itself has a healthy instance there, whoever is dialled for it. */
+  /** Whether the service itself has a healthy instance there, regardless of who is dialled for it. */
   readonly service: 'healthy' | 'unhealthy' | 'unknown';
-  /** For `explain` and the log: mode, who decided it, path, health. */
+  /** For `explain` and the log: mode, where it was set, path, health. */
   readonly facts: Readonly<Record<string, string>>;
-  /** What keeps instances or gateways from being dialled. */
+  /** Instances or gateways that cannot be dialled, and why. */
   readonly problems: readonly Problem[];
 }
 
 /**
- * What to dial for each target of `chain`, in its order of preference.
+ * The addresses to dial for each target of `chain`, in order of preference.
  *
- * A gateway is used only for another datacenter or partition, or for a peer. It counts as healthy when it passes its own checks
- * and the service behind it has a healthy instance, or nobody knows; Consul's own sidecars leave the gateway's checks aside.
+ * A gateway is used only for another datacenter or partition, or for a peer. It counts as healthy when it passes its own checks and
+ * the service behind it has a healthy instance, or that is not known; Consul's own sidecars ignore the gateway's checks.
  */
 export function upstreamTargets(chain: DiscoveryChain, around: MeshAround): readonly UpstreamTarget[] {
   return chain.targets.map((target) => upstreamTarget(target, around));
 }
 
-/** The order in which to try: targets with a healthy backend first; those without stay, since health is advice and no proof. */
+/** The order of attempts: targets with a healthy backend first; the others stay, since health is a hint, not proof. */
 export function dialOrder(targets: readonly UpstreamTarget[]): readonly UpstreamTarget[] {
   const isServing = ({ backends }: UpstreamTarget): boolean => backends.some(({ healthy }) => healthy);
   return [...targets.filter(isServing), ...targets.filter((target) => !isServing(target))];
 }
 
-/** Who is dialled for `target` by a proxy that stands in `from`. */
+/** The path to `target` for a proxy in `from`. */
 export function pathTo(target: ChainTarget, from: Pick<Catalog, 'datacenter' | 'partition'>): UpstreamPath {
   if (target.external || (target.peer === undefined && isHome(target, from))) return 'direct';
   if (target.decision.kind === 'refused') return 'undecided';
@@ -115,13 +115,12 @@ function missing(target: ChainTarget, path: UpstreamPath, known: Selection | und
   if (path === 'local-gateway') return `no mesh gateway of datacenter ${around.datacenter} is known`;
   if (path === 'remote-gateway') return `no mesh gateway of datacenter ${datacenter} is known`;
   const name = subset === undefined || subset === '' ? service : `${subset}.${service}`;
-  if (known === undefined)
-    return `which instances ${name} has in datacenter ${datacenter} is not known, at least not yet`;
+  if (known === undefined) return `which instances ${name} has in datacenter ${datacenter} is not known yet`;
   return `${name} has no instance in datacenter ${datacenter}`;
 }
 
 function missingAtPeer(service: string, peer: string, known: Selection | undefined): string {
-  if (known === undefined) return `what peer ${peer} exports of ${service} is not known, at least not yet`;
+  if (known === undefined) return `what peer ${peer} exports of ${service} is not known yet`;
   return `peer ${peer} exports no ${service} to this cluster, or has no mesh gateway`;
 }
 
@@ -138,7 +137,7 @@ interface Dialled {
   readonly instances: readonly Instance[];
   readonly reach: Reach;
   readonly onlyPassing: boolean;
-  /** What problems with these instances are about. */
+  /** The path prefix of problems with these instances. */
   readonly path: readonly string[];
 }
 
@@ -190,7 +189,7 @@ function describe(target: ChainTarget, path: UpstreamPath, around: MeshAround): 
   };
 }
 
-/** Why the path is what it is. A mode that is set may still have no say. */
+/** Why the path is what it is. A mode that is set may be irrelevant. */
 function reasonFor(target: ChainTarget, path: UpstreamPath, around: MeshAround): string {
   if (target.external) return 'the service is outside the mesh: no gateway is used, whatever the mode';
   if (target.peer === undefined && isHome(target, around))
@@ -214,5 +213,5 @@ function nameProblems({ serverName }: ChainTarget, path: UpstreamPath): readonly
 function selectionProblems({ service, subset }: ChainTarget, known: Selection | undefined): readonly Problem[] {
   if (known?.kind !== 'refused') return [];
   const path = ['service-resolver', service, 'Subsets', subset ?? '', 'Filter'];
-  return [{ path, message: `this filter is refused: ${known.reason}` }];
+  return [{ path, message: `this filter is rejected: ${known.reason}` }];
 }

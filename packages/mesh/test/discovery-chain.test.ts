@@ -196,7 +196,7 @@ describe('a chain is refused', () => {
       'when redirects go round in a circle',
       { db: { redirect: { service: 'sql' } }, sql: { redirect: { service: 'db' } } },
       ['service-resolver', 'sql', 'Redirect'],
-      'expected redirects that end somewhere, found a circle: db.default.default.dc1 -> sql.default.default.dc1 -> db.default.default.dc1',
+      'expected redirects without a cycle, found one: db.default.default.dc1 -> sql.default.default.dc1 -> db.default.default.dc1',
     ],
     [
       'when a redirect leads to a subset that nobody defines',

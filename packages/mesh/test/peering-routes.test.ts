@@ -141,7 +141,7 @@ describe('an imported service', () => {
     });
     expect(routes[0]).toMatchObject({ backends: [{ healthy: true }], origin: { peering: 'FAILING' } });
     expect(problems).toEqual([
-      { path: ['peering', 'cloud'], message: 'the peering is FAILING, its routes stay as they were last replicated' },
+      { path: ['peering', 'cloud'], message: 'the peering is FAILING, keeping the routes replicated last' },
     ]);
   });
 

@@ -132,7 +132,7 @@ describe('subsets', () => {
     expect(derived.problems).toEqual([
       {
         path: ['service-resolver', 'foo', 'Subsets', 'v1', 'Filter'],
-        message: 'Consul refuses this filter: Selector "Nope" is not valid',
+        message: 'Consul rejects this filter: Selector "Nope" is not valid',
       },
     ]);
   });
@@ -283,7 +283,7 @@ describe('routes', () => {
       ['service:v1.db', '172.16.1.3:2222'],
     ]);
     expect(derived.problems).toEqual([
-      { path: ['route', 'subset:v1.db'], message: 'has the same name as service:v1.db: not routed' },
+      { path: ['route', 'subset:v1.db'], message: 'has the same server name as service:v1.db: not routed' },
     ]);
   });
 

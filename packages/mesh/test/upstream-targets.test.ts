@@ -135,7 +135,10 @@ describe('health behind a gateway', () => {
     const around = surroundings({ mode: '' }, refused);
     const [found] = upstreamTargets({ service: 'db', targets: [chainTarget({ subset: 'v1' }, '')] }, around);
     expect(found?.problems).toEqual([
-      { path: ['service-resolver', 'db', 'Subsets', 'v1', 'Filter'], message: 'this filter is refused: no such field' },
+      {
+        path: ['service-resolver', 'db', 'Subsets', 'v1', 'Filter'],
+        message: 'this filter is rejected: no such field',
+      },
     ]);
   });
 });
@@ -214,7 +217,7 @@ describe('why there is nobody to dial', () => {
       'nobody knows',
       {},
       { mode: 'none', instances: undefined },
-      'which instances db has in datacenter dc2 is not known, at least not yet',
+      'which instances db has in datacenter dc2 is not known yet',
     ],
     ['there is no gateway', { datacenter: 'dc3' }, { mode: 'remote' }, 'no mesh gateway of datacenter dc3 is known'],
     ['there is no own gateway', {}, { mode: 'local', gateways: [] }, 'no mesh gateway of datacenter dc1 is known'],
@@ -265,7 +268,7 @@ describe('an upstream of a proxy', () => {
     const definition = { name: 'db', kind: 'prepared-query' as const, bind };
     expect(proxyUpstream(definition, { service: 'web' }, NO_ENTRIES, around)).toMatchObject({
       kind: 'refused',
-      reason: 'a prepared query can be looked up by Consul only',
+      reason: 'only Consul can execute a prepared query',
     });
   });
 });
@@ -318,7 +321,7 @@ describe('an upstream of a peer', () => {
 
   it('is not dialled through a local gateway while its peer has not said how to ask for it', () => {
     const { at, unreachableReason } = dialled('refunds', 'local', undefined);
-    expect([at, unreachableReason]).toEqual([[], 'what peer cloud exports of refunds is not known, at least not yet']);
+    expect([at, unreachableReason]).toEqual([[], 'what peer cloud exports of refunds is not known yet']);
   });
 
   it('that the peer does not export is not dialled', () => {

@@ -1,8 +1,8 @@
 import { Buffer } from 'node:buffer';
 
 /**
- * A cursor over a part of some bytes. Running out is a value, not a throw: a read past the end yields zeros, moves to the
- * end, and shows in {@link overrun} from then on. So a caller asks once for each structure, and every loop ends.
+ * A cursor over a range of bytes. An overrun is a value, not an exception: a read past the end yields zeros, moves to the end, and
+ * sets {@link overrun}. So callers check once per structure, and every loop ends.
  */
 export class ByteReader {
   readonly #bytes: Uint8Array;
@@ -22,7 +22,7 @@ export class ByteReader {
     return this.#end - this.#at;
   }
 
-  /** Whether a read has asked for more than there was. */
+  /** Whether a read went past the end. */
   get overrun(): boolean {
     return this.#overrun;
   }
@@ -43,7 +43,7 @@ export class ByteReader {
     this.#take(length);
   }
 
-  /** The next `length` bytes as a reader of their own; one that has overrun when they are not all there. */
+  /** The next `length` bytes as a separate reader; it has overrun when they are not all there. */
   part(length: number): ByteReader {
     const start = this.#take(length);
     const part = new ByteReader(this.#bytes, start < 0 ? this.#end : start, this.#at);
@@ -65,7 +65,7 @@ export class ByteReader {
     return new Uint8Array(this.#bytes.subarray(this.#at, this.#end));
   }
 
-  /** All that is left, one character a byte. */
+  /** The remaining bytes, one character each. */
   text(): string {
     const length = this.remaining;
     const start = this.#take(length);
@@ -92,8 +92,8 @@ export class ByteReader {
   }
 }
 
-// Far enough below zero that the bytes after it are outside, too.
+// Far enough below zero that the bytes after it are out of range, too.
 const OUTSIDE = -2;
 
-// Measured: up to here joining characters is quicker than a Buffer. Holds every common ALPN name.
+// Measured: up to this length joining characters is faster than a Buffer. Fits every common ALPN name.
 const SHORT_TEXT_BYTES = 12;

@@ -9,21 +9,21 @@ import { rejected } from './verdict.ts';
 import type { ClientHelloVerdict, ParsedClientHello, Rejected } from './verdict.ts';
 
 /**
- * Judges the first bytes of a TLS connection. Pure; never throws, whatever the bytes; neither keeps nor changes them.
+ * Parses the first bytes of a TLS connection. Pure; never throws, whatever the bytes; neither keeps nor changes them.
  *
- * Right for any split over segments and records. The work of one call is linear in the bytes that are new since the call
- * whose `progress` it is given; it has no limit of its own to the bytes of a hello (TLS allows about 130 KB, or 770 KB in
- * records of one byte), nor to the time until it is whole: both are the caller's.
+ * Correct for any split into segments and records. The work of one call is linear in the bytes that are new since the call that
+ * returned its `progress`; there is no limit on the size of a hello (TLS allows about 130 KB, or 770 KB in records of one byte) nor on
+ * the time until it is complete: both are up to the caller.
  *
  * @param bytes all bytes received so far, from the first
- * @param progress what the last `more` for the same connection carried; without it all bytes are judged anew
+ * @param progress from the last `more` for the same connection; without it all bytes are parsed again
  */
 export function parseClientHello(bytes: Uint8Array, progress?: unknown): ClientHelloVerdict {
   const found = readHandshake(bytes, progress);
   return found.kind === 'handshake' ? readHello(found) : found;
 }
 
-/** The answer while the extensions are still adding to it. */
+/** The result while extensions are still being parsed. */
 type Draft = { -readonly [Field in keyof ParsedClientHello]: ParsedClientHello[Field] };
 
 // RFC 8446, 4.1.2.
@@ -58,7 +58,7 @@ function readHello({ bytes, start, end, length }: Handshake): ParsedClientHello 
   return (reader.remaining > 0 ? readExtensions(reader, hello) : undefined) ?? hello;
 }
 
-/** The fields that say nothing of where the client wants to go. Each has its own bounds (RFC 8446, 4.1.2). */
+/** The fields that do not affect routing. Each has its own limits (RFC 8446, 4.1.2). */
 function skipToExtensions(reader: ByteReader): Rejected | undefined {
   reader.skip(RANDOM_BYTES);
   const sessionIdBytes = reader.uint8();
@@ -103,7 +103,7 @@ function readExtension(type: number, body: ByteReader, hello: Draft): Rejected |
       hello.earlyData = true;
       return undefined;
     case ENCRYPTED_CLIENT_HELLO:
-      // An inner hello's extension is this one byte (RFC 9849, section 5). Anything else is meant for some front's key.
+      // An inner hello's extension is this one byte (RFC 9849, section 5). Anything else is encrypted for the key of some front end.
       hello.ech = body.remaining !== 1 || body.uint8() !== ECH_INNER;
       return undefined;
     default:

@@ -4,14 +4,14 @@ import type { Rejected } from './verdict.ts';
 /** The type of the records that carry handshake messages. */
 export const HANDSHAKE_RECORD = 22;
 /**
- * The first byte of a record's version, in SSL 3.0 and every TLS since. The second says nothing: it "MUST be ignored for all
+ * The first byte of a record's version, in SSL 3.0 and every TLS version. The second is meaningless: it "MUST be ignored for all
  * purposes" (RFC 8446, 5.1).
  */
 export const MAJOR_VERSION = 3;
 
 /**
- * What rules out that `bytes` open a TLS connection, by the first two of them; by up to five where SSL 2.0 is possible, whose
- * hello begins with no byte of its own.
+ * What rules out that `bytes` begin a TLS connection, from the first two bytes; from up to five where SSL 2.0 is possible, whose hello
+ * has no distinctive first byte.
  */
 export function wrongOpening(bytes: Uint8Array): Rejected | undefined {
   const first = bytes[0];
@@ -33,7 +33,7 @@ function wrongSslv2(bytes: Uint8Array): Rejected | undefined {
   if (major !== undefined && major !== 0 && major !== MAJOR_VERSION) return notTls(bytes, 3);
   if (minor === undefined) return undefined;
   if (major === 0 && minor !== 2) return notTls(bytes, 4);
-  return rejected('sslv2', 'expected a TLS record, found an SSL 2.0 hello, which has no place for a server name');
+  return rejected('sslv2', 'expected a TLS record, found an SSL 2.0 hello, which cannot carry a server name');
 }
 
 function notTls(bytes: Uint8Array, at: number): Rejected {

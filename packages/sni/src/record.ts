@@ -2,7 +2,7 @@ import { HANDSHAKE_RECORD, MAJOR_VERSION, wrongOpening } from './opening.ts';
 import { rejected } from './verdict.ts';
 import type { MoreNeeded, Rejected } from './verdict.ts';
 
-/** A whole ClientHello message without its header: `bytes` from `start` up to, not including, `end`. */
+/** A complete ClientHello message without its header: `bytes` from `start` to before `end`. */
 export interface Handshake {
   readonly kind: 'handshake';
   readonly bytes: Uint8Array;
@@ -15,10 +15,10 @@ export interface Handshake {
 /**
  * Finds the ClientHello message in the records at the start of `bytes`.
  *
- * A message in one record is read where it lies. One over several is copied, once, when it is whole: until then nothing is
- * kept but how far the walk has come, whatever length the client has announced.
+ * A message in one record is parsed in place. A message over several records is copied, once, when it is complete: until then only the
+ * position is kept, whatever length the client announced.
  *
- * @param progress what the last `more` for the same connection carried; without it the walk starts at the first record
+ * @param progress from the last `more` for the same connection; without it the scan starts at the first record
  */
 export function readHandshake(bytes: Uint8Array, progress: unknown): Handshake | MoreNeeded | Rejected {
   let reached = progress instanceof RecordsEnd ? progress : BEGINNING;
@@ -29,13 +29,13 @@ export function readHandshake(bytes: Uint8Array, progress: unknown): Handshake |
   }
 }
 
-/** How far the walk has come: to the end of a record. A class, so that a foreign value is recognised and ignored. */
+/** The position of the scan, at the end of a record. A class, so that a foreign value is recognised and ignored. */
 class RecordsEnd {
   /** Where the next record begins. */
   readonly offset: number;
-  /** Bytes of the message in the records before, its header included. */
+  /** Bytes of the message in the previous records, including its header. */
   readonly gathered: number;
-  /** The message's header as one number, as far as it is among these. */
+  /** The message's header as one number, as far as it was received. */
   readonly header: number;
 
   constructor(offset: number, gathered: number, header: number) {
@@ -57,7 +57,7 @@ const CLIENT_HELLO = 1;
 const MIN_HELLO_BYTES = 2 + 32 + 1 + (2 + 2) + (1 + 1);
 const MAX_HELLO_BYTES = 2 + 32 + (1 + 32) + (2 + 65_534) + (1 + 255) + (2 + 65_535);
 
-/** Judges the record at `from.offset`, as far as it is there, and moves on behind it. */
+/** Validates the record at `from.offset`, as far as it was received, and moves past it. */
 function readRecord(bytes: Uint8Array, from: RecordsEnd): RecordsEnd | Handshake | MoreNeeded | Rejected {
   const { offset, gathered } = from;
   const wrong = offset === 0 ? wrongOpening(bytes) : wrongRecord(bytes, offset);
@@ -73,7 +73,7 @@ function readRecord(bytes: Uint8Array, from: RecordsEnd): RecordsEnd | Handshake
   if (wrongMessage !== undefined) return wrongMessage;
 
   if (bytes.length < end) return { kind: 'more', progress: from };
-  // Also true while the header is not whole: no message is shorter than its header.
+  // Also true while the header is incomplete: no message is shorter than its header.
   if (gathered + fragmentBytes < messageBytes(header)) return new RecordsEnd(end, gathered + fragmentBytes, header);
   if (gathered > 0) return gather(bytes, end, messageBytes(header));
   return { kind: 'handshake', bytes, start: start + MESSAGE_HEADER_BYTES, end, length: end };
@@ -97,7 +97,7 @@ function wrongLength(fragmentBytes: number, offset: number): Rejected {
   return rejected('record_length', `${expected}, found one of ${fragmentBytes}`);
 }
 
-/** The message's header so far: what earlier records held of it, and what this one adds. */
+/** The message's header so far: from earlier records and from this one. */
 function readHeader(bytes: Uint8Array, start: number, end: number, { gathered, header }: RecordsEnd): number {
   const stop = Math.min(start + MESSAGE_HEADER_BYTES - gathered, end, bytes.length);
   let folded = header;
@@ -105,7 +105,7 @@ function readHeader(bytes: Uint8Array, start: number, end: number, { gathered, h
   return folded;
 }
 
-/** What is wrong with the message, by its header and by the end of the record that it has reached. */
+/** What is wrong with the message, from its header and from the end of the current record. */
 function judgeMessage(bytes: Uint8Array, from: RecordsEnd, header: number, end: number): Rejected | undefined {
   const start = from.offset + RECORD_HEADER_BYTES;
   const type = from.gathered === 0 ? bytes[start] : CLIENT_HELLO;
@@ -131,14 +131,14 @@ function messageBytes(header: number): number {
   return MESSAGE_HEADER_BYTES + (header & 0xff_ffff);
 }
 
-/** Copies a message of `size` bytes out of the records before `length`, all of which have been judged. */
+/** Copies a message of `size` bytes out of the records before `length`, all of which were validated. */
 function gather(bytes: Uint8Array, length: number, size: number): Handshake {
   const message = new Uint8Array(size);
   let filled = 0;
   for (let offset = 0; offset < length;) {
     const start = offset + RECORD_HEADER_BYTES;
     offset = start + fragmentBytesAt(bytes, offset);
-    // Byte by byte: fragments of one byte are what a hostile client sends, and a call each would cost it nothing.
+    // Byte by byte: a hostile client sends fragments of one byte, and a call for each would be expensive.
     for (let at = start; at < offset; at++) message[filled++] = bytes[at] ?? 0;
   }
   return { kind: 'handshake', bytes: message, start: MESSAGE_HEADER_BYTES, end: size, length };

@@ -1,11 +1,11 @@
-/** The extension types of one hello. A `Set` alone would cost as much as all the rest of the common case. */
+/** The extension types of one hello. A `Set` alone would cost as much as everything else in the common case. */
 export class SeenTypes {
   // Types 0 to 31 and 32 to 63, one bit each: most of what clients send.
   #low = 0;
   #high = 0;
   #others: Set<number> | undefined;
 
-  /** Notes `type`, 0 to 65535. Answers whether it had been noted before. */
+  /** Records `type`, 0 to 65535. Returns whether it was recorded before. */
   note(type: number): boolean {
     if (type >= 64) return this.#noteOther(type);
     const bit = 1 << (type & 31);

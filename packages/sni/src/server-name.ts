@@ -24,8 +24,8 @@ export function readServerName(body: ByteReader): string | undefined | Rejected 
 }
 
 /**
- * Judges a name from elsewhere, such as a command line, as one that a client sends is judged: letters beyond ASCII as the bytes of
- * UTF-8, which are none of a host name. Pure; never throws.
+ * Validates a name from elsewhere, such as a command line, by the same rules as a name that a client sends: letters beyond ASCII are
+ * bytes of UTF-8, which are not allowed in a host name. Pure; never throws.
  */
 export function parseServerName(text: string): ServerNameVerdict {
   const bytes = Buffer.from(text);
@@ -42,16 +42,16 @@ const MAX_LABEL_BYTES = 63;
 const LABEL = `[a-z0-9_-]{1,${MAX_LABEL_BYTES}}`;
 const HOST = new RegExp(`^${LABEL}(?:\\.${LABEL})*$`, 'i');
 const FOREIGN = /[^a-z0-9_.-]/i;
-// RFC 1123, 2.1: the last label of a name is never a number, so `10.0.0.1` is an address. So are `127.1` and `0x7f.1` to
-// resolvers of the inet_aton kind, which a client must not reach through a name.
+// RFC 1123, 2.1: the last label of a name is never a number, so `10.0.0.1` is an address. So are `127.1` and `0x7f.1` to resolvers of
+// the inet_aton kind, which a client must not reach through a name.
 const ENDS_IN_NUMBER = /(?:^|\.)(?:\d+|0x[\da-f]*)$/i;
 
-/** Refuses an impossible length before there is a string, and any other impossible name before anybody sees it. */
+/** Rejects an impossible length before a string is made, and any other invalid name before anybody sees it. */
 function readHostName(entry: ByteReader): string | Rejected {
   return isPossibleLength(entry.remaining) ? hostName(entry.text()) : wrongLength(entry.remaining);
 }
 
-/** The dot of the root may be there as well. */
+/** The trailing dot of the root may be included. */
 function isPossibleLength(nameBytes: number): boolean {
   return nameBytes > 0 && nameBytes <= MAX_NAME_BYTES + 1;
 }
@@ -62,8 +62,9 @@ function hostName(text: string): string | Rejected {
 }
 
 /**
- * Nearly every name is plain: valid, in lower case, its last label begun by a letter, so that it cannot be a number. One pass over it says
- * so, without an expression and without another string. What is not plain may still be valid: {@link judged} says.
+ * Nearly every name is plain: valid, in lower case, with a last label that begins with a letter and so cannot be a number. One pass
+ * over it finds out, without a regular expression or another string. A name that is not plain may still be valid: {@link judged}
+ * decides.
  */
 function isPlain(name: string): boolean {
   if (name.length > MAX_NAME_BYTES) return false;
@@ -85,7 +86,7 @@ function isDigit(code: number): boolean {
 
 const DOT = 0x2e;
 
-/** 1 for the bytes of a label in lower case. */
+/** 1 for the bytes that a lower-case label may contain. */
 const PLAIN = Uint8Array.from({ length: 256 }, (_, code) => (/[a-z0-9_-]/.test(String.fromCharCode(code)) ? 1 : 0));
 
 function judged(name: string): string | Rejected {

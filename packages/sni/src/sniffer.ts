@@ -3,8 +3,8 @@ import { parseClientHello } from './client-hello.ts';
 import type { ParsedClientHello } from './verdict.ts';
 
 /**
- * Recognises TLS. Passes on the first byte that rules it out, rejects what is TLS (or SSL 2.0) and broken; the reason of a
- * rejection begins with its {@link RejectReason}. A client whose name leads nowhere is told so by an alert.
+ * Recognises TLS. Passes on the first byte that rules it out, rejects broken TLS (and SSL 2.0); the reason of a rejection begins with
+ * its {@link RejectReason}. A client whose name has no route gets a TLS alert.
  */
 export function sniSniffer(): Sniffer {
   return { name: PROTOCOL, inspect };
@@ -20,16 +20,16 @@ function inspect(head: Uint8Array, progress?: unknown): Verdict {
 }
 
 /**
- * A fatal alert in a record of its own (RFC 8446, 5.1 and 6). The version is the one that clients of every age take before one is
- * agreed on.
+ * A fatal alert in its own record (RFC 8446, 5.1 and 6). The version is the one that clients of any age accept before a version is
+ * negotiated.
  */
 function fatalAlert(description: number): Uint8Array {
   return Uint8Array.of(21, 3, 1, 0, 2, 2, description);
 }
 
 /**
- * Only what no other try would change: of a failure that may pass, such as a backend that is away, an alert would make one that
- * clients do not try again after.
+ * Only for failures that a retry would not change: an alert for a transient failure, such as an unreachable backend, would keep
+ * clients from retrying.
  */
 const ALERTS: RejectionBytes = {
   // missing_extension (RFC 8446, 9.2).

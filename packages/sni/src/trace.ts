@@ -2,11 +2,11 @@
 const RANDOM_BYTES = 32;
 
 /**
- * Marks one TLS connection: every hop that sees its ClientHello computes the same number, although none decrypts or adds anything. A hash
- * of the client random, so that a log holds nothing by which key logs could be matched to captured traffic. A second ClientHello after a
- * HelloRetryRequest has the same random (RFC 8446, 4.1.2), and so the same trace.
+ * Identifies one TLS connection: every hop that sees its ClientHello computes the same number, although none decrypts or adds
+ * anything. A hash of the client random, so that a log contains nothing that would match key logs to captured traffic. A second
+ * ClientHello after a HelloRetryRequest has the same random (RFC 8446, 4.1.2), and so the same trace.
  *
- * @param bytes hold the 32 bytes of the random
+ * @param bytes contain the 32 bytes of the random
  * @param start where it begins
  * @returns an integer from 0 to 2^52 - 1
  */
@@ -21,13 +21,13 @@ export function traceOf(bytes: Uint8Array, start = 0): number {
   return (high >>> 0) * 2 ** LOW_BITS + (low >>> (32 - LOW_BITS));
 }
 
-// 32 bits of one word and 20 of the other: all of them fit into a number.
+// 32 bits of one word and 20 of the other: together they fit into a number.
 const LOW_BITS = 20;
 
 const SEED_HIGH = 0x9e_37_79_b9;
 const SEED_LOW = 0x7f_4a_7c_15;
 
-/** The finish of MurmurHash3. */
+/** The finalizer of MurmurHash3. */
 function mixed(value: number): number {
   let hash = value;
   hash = Math.imul(hash ^ (hash >>> 16), 0x85_eb_ca_6b);

@@ -1,48 +1,48 @@
-/** A judgement on the bytes so far. */
+/** A verdict on the bytes so far. */
 export type ClientHelloVerdict = ParsedClientHello | MoreNeeded | Rejected;
 
-/** The hello is whole. What it says has been checked only where this type tells of it: the server judges the rest. */
+/** The ClientHello is complete. Only the parts reported by this type were validated: the rest is up to the server. */
 export interface ParsedClientHello {
   readonly kind: 'hello';
   /**
-   * The name asked for (RFC 6066, section 3), normalised: lower case, without a trailing dot. A valid host name, never an
-   * address. Absent when the hello has no name; with {@link ech} it is only the outer, public name.
+   * The requested name (RFC 6066, section 3), normalised: lower case, without a trailing dot. A valid host name, never an address.
+   * Absent when the hello has no name; with {@link ech} it is only the outer, public name.
    */
   readonly serverName?: string;
   /** Protocols offered by ALPN (RFC 7301), one character a byte, in the client's order, GREASE (RFC 8701) left out. */
   readonly alpn: readonly string[];
   /**
-   * Versions offered, in the client's order, GREASE left out: `0x0304` is TLS 1.3, `0x0300` SSL 3.0. From the extension
-   * `supported_versions`; without it the one version that a server may take for the newest offered (RFC 8446, 4.2.1).
+   * Versions offered, in the client's order, without GREASE: `0x0304` is TLS 1.3, `0x0300` SSL 3.0. From the extension
+   * `supported_versions`; without it the one version that a server may assume to be the newest offered (RFC 8446, 4.2.1).
    */
   readonly supportedVersions: readonly number[];
   /**
-   * Encrypted ClientHello was offered (RFC 9849), or GREASE that looks the same. An inner hello, which only a decrypting
-   * front can have forwarded, says `false`: its name is the true one.
+   * Encrypted ClientHello was offered (RFC 9849), or GREASE that looks the same. `false` for an inner hello, which only a decrypting
+   * front end can have forwarded: its name is the real one.
    */
   readonly ech: boolean;
   /** Early data was offered (RFC 8446, 4.2.10): what follows the hello is payload and must not go to two servers. */
   readonly earlyData: boolean;
   /** The same at every hop that sees this hello: see `traceOf`. */
   readonly trace: number;
-  /** Bytes of the records that hold the hello: what the caller has from this index on was sent after it. */
+  /** Bytes of the records that hold the hello: the caller's bytes from this index on were sent after it. */
   readonly length: number;
 }
 
-/** So far a hello, and not yet whole. */
+/** A hello so far, but incomplete. */
 export interface MoreNeeded {
   readonly kind: 'more';
-  /** Opaque: to be given to the next call for the same connection, so that no byte is judged twice. May be dropped. */
+  /** Opaque: pass it to the next call for the same connection, so that no byte is parsed twice. Optional. */
   readonly progress: unknown;
 }
 
-/** Whether a client can ask for a name. */
+/** Whether a client can request a name. */
 export type ServerNameVerdict = PossibleServerName | Rejected;
 
 /** A client can. */
 export interface PossibleServerName {
   readonly kind: 'name';
-  /** In lower case, without a trailing dot: as in the hello of a client that asks for it. */
+  /** In lower case, without a trailing dot: as in the hello of a client that requests it. */
   readonly serverName: string;
 }
 
@@ -51,11 +51,11 @@ export interface Rejected {
   readonly kind: 'reject';
   /** For programs: bounded, stable over versions. */
   readonly reason: RejectReason;
-  /** For people: what was expected, what was found, where. Printable ASCII whatever the client sent; never parsed. */
+  /** For people: what was expected, what was found, where. Printable ASCII whatever the client sent; not meant to be parsed. */
   readonly detail: string;
 }
 
-/** Everything that can be wrong: a closed list. */
+/** Every possible reason: a closed list. */
 export type RejectReason =
   /** An extension type occurs twice (RFC 8446, 4.2). */
   | 'duplicate_extension'
@@ -69,7 +69,7 @@ export type RejectReason =
   | 'not_tls'
   /** A record without content, or over 2^14 bytes (RFC 8446, 5.1). */
   | 'record_length'
-  /** A record other than a handshake record before the hello was whole (RFC 8446, 5.1). */
+  /** A record other than a handshake record before the hello was complete (RFC 8446, 5.1). */
   | 'record_type'
   /** A record after the first whose version is not 3.x. */
   | 'record_version'
@@ -81,11 +81,11 @@ export type RejectReason =
   | 'server_name_label'
   /** The name is empty, or over 253 bytes without its trailing dot (RFC 1035, 2.3.4, as text). */
   | 'server_name_length'
-  /** Two host names (RFC 6066, section 3): servers differ in which one they take. */
+  /** Two host names (RFC 6066, section 3): servers differ in which one they use. */
   | 'server_name_repeated'
-  /** An opening of SSL 2.0 (RFC 6101, appendix E): it cannot carry a server name. */
+  /** An SSL 2.0 hello (RFC 6101, appendix E): it cannot carry a server name. */
   | 'sslv2'
-  /** The hello's last record goes on after it; a client has nothing to say there before the server's answer. */
+  /** The hello's last record continues after it; a client has nothing to send there before the server responds. */
   | 'trailing_handshake';
 
 /** A {@link Rejected}; `detail` must not quote the client's bytes other than as numbers. */

@@ -4,10 +4,10 @@ import type { ClusterPeer, PeerTrust } from '@meshgate/mesh';
 import { authoritiesAt } from '../tls-files.ts';
 import type { PeersAnswer } from './peering-queries.ts';
 
-/** Files with the roots of peers, by the names that this cluster gives to them; each a file in PEM, or a folder of such files. */
+/** Files with the roots of peers, by the local name of each; each is a PEM file, or a folder of PEM files. */
 export type TrustBundles = Readonly<Record<string, string>>;
 
-/** What one part of a sidecar finds out of peers, and another one warns of. */
+/** The state of peers that one part of a sidecar determines, and another one warns about. */
 export class PeerStatus {
   readonly #bundles: TrustBundles;
   readonly #changes = new Cell<void>();
@@ -23,19 +23,19 @@ export class PeerStatus {
     this.#changes.set();
   }
 
-  /** @param problem why a bundle cannot be read: the last one that could be read stays in use; `undefined` when nothing is wrong */
+  /** @param problem why a bundle cannot be read: the last readable one stays in use; `undefined` when nothing is wrong */
   bundleProblem(problem: Error | undefined): void {
     if (problem?.message === this.#bundleProblem?.message) return;
     this.#bundleProblem = problem;
     this.#changes.set();
   }
 
-  /** The agent refuses to say what peers there are. */
+  /** The agent denied access to the list of peers. */
   get isRefused(): boolean {
     return this.#answer?.warning !== undefined;
   }
 
-  /** Calls `changed` whenever there is something new, until `signal` aborts. */
+  /** Calls `changed` after each change, until `signal` aborts. */
   async watch(changed: () => void, signal: AbortSignal): Promise<void> {
     const changes = this.#changes.watch(signal);
     while ((await changes.next()).done !== true) changed();
@@ -62,7 +62,7 @@ export class PeerStatus {
   }
 }
 
-/** Whom to trust: a bundle that is configured goes before what the agent says of the same peer. */
+/** The trusted peers: a configured bundle takes precedence over what the agent reports for the same peer. */
 export function peerTrust(peers: readonly ClusterPeer[], bundles: readonly PeerTrust[]): readonly PeerTrust[] {
   const configured = new Set(bundles.map(({ peer }) => peer));
   const reported = peers.filter(
@@ -71,7 +71,7 @@ export function peerTrust(peers: readonly ClusterPeer[], bundles: readonly PeerT
   return [...bundles, ...reported.map(({ name, roots }) => ({ peer: name, roots }))];
 }
 
-/** Follows the files. @throws Error when one cannot be read, or has no certificate */
+/** Follows the files. @throws Error when one cannot be read, or contains no certificate */
 export async function* bundlesIn(files: TrustBundles, signal: AbortSignal): AsyncGenerator<readonly PeerTrust[]> {
   let last: string | undefined;
   while (!signal.aborted) {
@@ -83,10 +83,10 @@ export async function* bundlesIn(files: TrustBundles, signal: AbortSignal): Asyn
   }
 }
 
-// A few small files; whoever replaces one should not have to wait.
+// A few small files; a replaced one is noticed soon.
 const REREAD_MS = 1_000;
 
-/** @throws Error that names the peer and the file which cannot be read */
+/** @throws Error that names the peer and the file that cannot be read */
 export function readBundles(files: TrustBundles): readonly PeerTrust[] {
   return Object.entries(files).map(([peer, path]) => {
     const roots = authoritiesAt(path);

@@ -6,19 +6,19 @@ import { blockingQuery } from '../blocking-query.ts';
 import { exportedNamesOf, exportsInEntries, isThroughGateways, peerOf, peersOf } from './peering-records.ts';
 import type { ExportedName } from './peering-records.ts';
 
-/** What an agent says of peerings. */
+/** An agent's list of peerings. */
 export interface PeersAnswer {
   readonly peers: readonly ClusterPeer[];
-  /** Why there is nothing to say, where that is for want of permission. */
+  /** Why there is none, when the token lacks a permission. */
   readonly warning?: string;
 }
 
 /**
- * Follows the peerings of this cluster. An agent before 1.13, or one on which peering is off, has none; one that refuses the token has
- * none as far as anybody can tell, and a warning says which rule is missing.
+ * Follows the peerings of this cluster. An agent before 1.13, or one with peering disabled, has none; one that denies the token shows
+ * none, and a warning names the missing rule.
  *
- * Held questions are answered when a peering is written, not when its state changes, and before 1.15.3 nothing is held: so it is asked
- * every few seconds as well.
+ * Blocking queries return when a peering is written, not when its state changes, and before 1.15.3 they do not block: so the list is
+ * also polled every few seconds.
  */
 export async function* peerAnswers(agent: Agent, known: KnownPeers, signal: AbortSignal): AsyncGenerator<PeersAnswer> {
   for (let index = 0; !signal.aborted;) {
@@ -40,17 +40,17 @@ export async function* peerAnswers(agent: Agent, known: KnownPeers, signal: Abor
 }
 
 const PEERINGS = 'peerings';
-// States change without an answer to a held question: this is how old one may be.
+// A change of state does not wake a blocking query: this bounds the age of a response.
 const HELD_MS = 5_000;
 const POLL_MS = 5_000;
 const MIN_REST_MS = 20;
-// A policy is corrected, or an agent replaced, rarely; this is how long it then takes.
+// Policies and agents rarely change; this bounds how long it takes to notice.
 const ABSENT_REST_MS = 30_000;
 
 const NO_RULE =
   'peerings cannot be read, services of peers are not routed: the token needs peering = "read" (or operator = "read")';
 
-/** An agent that has no peering is no failure; whatever else goes wrong is. */
+/** An agent without peering is not a failure; any other error is. */
 function noPeering(reason: unknown): AgentError {
   if (!(reason instanceof AgentError)) throw reason;
   const isOff = reason.status === 500 && /peering must be enabled/i.test(reason.complaint);
@@ -59,18 +59,18 @@ function noPeering(reason: unknown): AgentError {
 }
 
 /**
- * Peerings that have been seen, so that an answer without one of them is doubted: a peering is shown as deleted before it leaves the
- * list, and one that was deleted in between is unknown when it is asked for by its name.
+ * Peerings seen so far, so that a response that lacks one of them is verified: a peering is shown as deleted before it leaves the
+ * list, and one that was deleted in between is unknown when queried by name.
  */
 export class KnownPeers {
   #last: ReadonlyMap<string, ClusterPeer>;
 
-  /** @param peers those of before, where an earlier watch has seen some */
+  /** @param peers the peerings that an earlier watch has seen */
   constructor(peers: readonly ClusterPeer[] = []) {
     this.#last = new Map(peers.map((peer) => [peer.name, peer]));
   }
 
-  /** `peers`, and those of before of which the agent, asked about each, does not say that they are gone. */
+  /** `peers`, and the previous ones whose removal the agent, queried for each, does not confirm. */
   async update(peers: readonly ClusterPeer[], agent: Agent, signal: AbortSignal): Promise<PeersAnswer> {
     const next = new Map(peers.map((peer) => [peer.name, peer]));
     for (const [name, peer] of this.#last) {
@@ -81,12 +81,12 @@ export class KnownPeers {
     return { peers: [...next.values()] };
   }
 
-  /** The agent says that there are none, or does not say. */
+  /** The agent has none, or does not say. */
   withdrawn({ status, message }: AgentError): PeersAnswer {
     if (status !== 403) this.#last = new Map();
     const peers = [...this.#last.values()];
     if (status === 403) return { peers, warning: NO_RULE };
-    // It was there before: somebody has turned it off, or the agent is another one.
+    // It was there before: peering was disabled, or this is another agent.
     return peers.length === 0 ? { peers } : { peers, warning: message };
   }
 }
@@ -101,7 +101,7 @@ function peeringPath(name: string): string {
   return `peering/${encodeURIComponent(name)}`;
 }
 
-/** Follows whether servers of peers are reached through the gateways. `false` where the agent has no such entry, or no such kind. */
+/** Follows whether peers' servers are reached through the gateways. `false` where the agent has no such entry, or no such kind. */
 export async function* throughGateways(agent: Agent, signal: AbortSignal): AsyncGenerator<boolean> {
   const path = 'config/mesh/mesh';
   for await (const answer of blockingQuery(agent, { path, mayBeMissing: true }, signal))
@@ -109,10 +109,10 @@ export async function* throughGateways(agent: Agent, signal: AbortSignal): Async
 }
 
 /**
- * Follows what is exported to `peer`. By what the servers make of the entry, wildcards expanded, which takes `service:read` only; by the
- * entry itself where an agent does not have that.
+ * Follows what is exported to `peer`: from the servers' resolved view of the entry, with wildcards expanded, which requires only
+ * `service:read`; from the entry itself where an agent does not have that.
  *
- * @param isHeld false: asks every few seconds instead, since a held question takes a connection
+ * @param isHeld false: polls every few seconds instead, since a blocking query occupies a connection
  */
 export async function* exportAnswers(
   agent: Agent,
@@ -173,7 +173,7 @@ async function confirmPeer(agent: Agent, name: string, signal: AbortSignal): Pro
   if (answer.found) parsed(answer, path, 'a peering', peerOf);
 }
 
-/** The kinds of entries that make a discovery chain. */
+/** The kinds of entries that a discovery chain depends on. */
 export const CHAIN_KINDS = [
   'proxy-defaults',
   'service-defaults',

@@ -1,4 +1,4 @@
-// Consul's JSON about cluster peering turned into the records of the mesh. Field names are those of Consul's HTTP API.
+// Converts Consul's JSON about cluster peering to catalog records. Field names are those of Consul's HTTP API.
 import type { ExportChain, ImportedService, ClusterPeer } from '@meshgate/mesh';
 import { list, number, object, objects, text } from '../json.ts';
 import type { JsonObject } from '../json.ts';
@@ -14,7 +14,7 @@ export function peerOf(json: unknown): ClusterPeer | undefined {
   return {
     name,
     state: text(peering['State']),
-    // Older releases write the zero time instead of nothing.
+    // Older releases write the zero time instead of omitting it.
     isDeleted: (deletedAt !== '' && !deletedAt.startsWith('0001-01-01')) || text(peering['State']) === 'DELETING',
     ...(serverName === '' ? {} : { serverName }),
     serverAddresses: list(peering['PeerServerAddresses']).map(text),
@@ -30,7 +30,7 @@ export function peersOf(json: unknown): readonly ClusterPeer[] | undefined {
   return peers.length === json.length ? peers : undefined;
 }
 
-/** `/v1/internal/ui/exported-services?peer=NAME`: the names of what is exported to one peer, by name. */
+/** `/v1/internal/ui/exported-services?peer=NAME`: the names of the services exported to one peer, by name. */
 export function exportedNamesOf(json: unknown): readonly ExportedName[] | undefined {
   if (!Array.isArray(json)) return undefined;
   return objects(json).map((service) => exportedName(service));
@@ -47,10 +47,7 @@ function exportedName(service: JsonObject): ExportedName {
   return { name: text(service['Name']), namespace: text(service['Namespace']) };
 }
 
-/**
- * The list of `exported-services` entries: what is exported to `peer`. A wildcard is left as it is: whoever knows all services
- * expands it.
- */
+/** The list of `exported-services` entries: the exports to `peer`. A wildcard is not expanded here: the caller knows all services. */
 export function exportsInEntries(json: unknown, peer: string): readonly ExportedName[] | undefined {
   if (!Array.isArray(json)) return undefined;
   const services = objects(json).flatMap((entry) => objects(entry['Services']));
@@ -59,14 +56,14 @@ export function exportsInEntries(json: unknown, peer: string): readonly Exported
   return services.filter((service) => objects(service['Consumers']).some(isFor)).map(exportedName);
 }
 
-/** `/v1/config/mesh/mesh`: whether servers of peers are to be reached through the mesh gateways. `undefined` when it is no such entry. */
+/** `/v1/config/mesh/mesh`: whether peers' servers are reached through the mesh gateways. `undefined` when it is not such an entry. */
 export function isThroughGateways(json: unknown): boolean | undefined {
   const entry = object(json);
   if (text(entry?.['Kind']) !== 'mesh') return undefined;
   return object(entry?.['Peering'])?.['PeerThroughMeshGateways'] === true;
 }
 
-/** `/v1/discovery-chain/SERVICE`, as far as a gateway needs it of an exported service. */
+/** `/v1/discovery-chain/SERVICE`, as far as a gateway needs it for an exported service. */
 export function exportChainOf(json: unknown): ExportChain | undefined {
   const chain = object(object(json)?.['Chain']);
   if (chain === undefined) return undefined;
@@ -105,7 +102,7 @@ export function importsOn(node: JsonObject): readonly ImportedService[] {
   });
 }
 
-/** Parts of the same service put together, as they come from several nodes. */
+/** Merges parts of the same service that come from several nodes. */
 export function joinedImports(parts: readonly ImportedService[]): readonly ImportedService[] {
   const services = new Map<string, ImportedService>();
   for (const part of parts) {

@@ -32,8 +32,8 @@ export interface KnownPeering {
 }
 
 /**
- * Watches cluster peering: which peers there are, what is exported to each, by which discovery chain, and whether the servers talk through
- * the gateways. One part that fails keeps what it gave last. While there is no peer nothing but the list of peers is asked for.
+ * Watches cluster peering: the peers, the exports to each, their discovery chains, and whether the servers connect through the
+ * gateways. A part that fails keeps its last value. While there is no peer, only the list of peers is queried.
  */
 export class PeeringWatch {
   readonly #agent: Agent;
@@ -42,12 +42,12 @@ export class PeeringWatch {
   readonly #peers: Watched<PeersAnswer>;
   readonly #exports: WatchSet<readonly ExportedName[]>;
   readonly #chains: QuerySet<ExportChain>;
-  /** Of what is exported, by service. */
+  /** Exports by service. */
   #lastChains: ReadonlyMap<string, ExportChain>;
-  /** Watched from the first peer on. */
+  /** Watched once there is a peer. */
   #more: { readonly isThrough: Watched<boolean>; readonly entries: WatchSet<number> } | undefined;
 
-  /** @param known what an earlier watch knew: in use until this one knows better */
+  /** @param known from an earlier watch: used until this one knows better */
   constructor(agent: Agent, options: WatchOptions, known: KnownPeering = NOTHING_KNOWN) {
     this.#agent = agent;
     this.#options = options;
@@ -60,7 +60,7 @@ export class PeeringWatch {
     this.#chains.run(options.signal);
   }
 
-  /** What is known, for a later watch. */
+  /** The state, for a later watch. */
   get known(): KnownPeering {
     const peers = this.#peers.reading.value;
     return {
@@ -71,7 +71,7 @@ export class PeeringWatch {
     };
   }
 
-  /** Whether each question that is asked has been answered, or has failed. */
+  /** Whether every query has succeeded or failed. */
   get converged(): boolean {
     if (this.#peers.reading.state === 'waiting') return false;
     if (this.#live.length === 0) return true;
@@ -80,7 +80,7 @@ export class PeeringWatch {
     return others.every((reading) => reading !== undefined && reading.state !== 'waiting') && this.#chains.converged;
   }
 
-  /** What cannot be read, and why some parts are those of before. */
+  /** What cannot be read, and which parts keep an older value. */
   get warnings(): readonly string[] {
     const { value, error } = this.#peers.reading;
     const failures = [
@@ -94,9 +94,9 @@ export class PeeringWatch {
   }
 
   /**
-   * Asks about what has changed, and gives what is known. `undefined`: there is no peering, or nobody knows.
+   * Queries what has changed, and returns what is known. `undefined`: there is no peering, or it is not known.
    *
-   * @param services of this datacenter: the chains of those that are exported and have instances are asked for
+   * @param services of this datacenter: chains are queried for those that are exported and have instances
    */
   update(services: readonly CatalogService[], imports: readonly ImportedService[]): PeeringCatalog | undefined {
     const peers = this.#peers.reading.value?.peers ?? [];
@@ -116,7 +116,7 @@ export class PeeringWatch {
     return { peers, exports, imports, throughGateways: this.#isThrough ?? false };
   }
 
-  /** Resolves when nothing is watched any more. */
+  /** Resolves when all watches have ended. */
   async end(): Promise<void> {
     this.#chains.rest();
     await Promise.all([this.#peers.end(), this.#exports.end(), this.#more?.isThrough.end(), this.#more?.entries.end()]);
@@ -130,7 +130,7 @@ export class PeeringWatch {
     return this.#more?.isThrough.reading.value ?? this.#known.isThrough;
   }
 
-  /** Starts to follow what is exported to each peer, and stops where a peer has gone. */
+  /** Starts to follow the exports to each peer, and stops for peers that are gone. */
   #follow(): void {
     const live = this.#live;
     const isHeld = live.length <= MAX_HELD;
@@ -158,7 +158,7 @@ export class PeeringWatch {
     return reading?.value ?? this.#known.exports.get(peer) ?? [];
   }
 
-  /** Exported services that are among `services`, by key; a wildcard stands for all of them but Consul's own. */
+  /** Exported services among `services`, by key; a wildcard stands for all of them except Consul's own. */
   #exported(services: readonly CatalogService[]): ReadonlyMap<string, ExportedService> {
     const peersOf = new Map<string, string[]>();
     for (const { name: peer } of this.#live)
@@ -176,7 +176,7 @@ export class PeeringWatch {
     return exported;
   }
 
-  /** What all chains depend on; every minute another one, for what no entry says. */
+  /** What all chains depend on; another value every minute, for changes that no entry shows. */
   get #chainStamp(): string {
     const changes = (this.#more?.entries.readings ?? []).map(({ value = 0 }) => value);
     return [...changes, Math.floor(performance.now() / REQUERY_ALL_MS)].join('.');
@@ -201,7 +201,7 @@ const NOTHING_KNOWN: KnownPeering = {
 };
 const AT_A_TIME = 4;
 const REQUERY_ALL_MS = 60_000;
-// Each takes a connection to the agent for as long as it is held.
+// Each occupies a connection to the agent while it blocks.
 const MAX_HELD = 4;
 
 function exportsKey(peer: string, isHeld: boolean): string {

@@ -12,16 +12,16 @@ import type { Agent, AgentOptions } from '../agent.ts';
 import { list, object, objects, text } from '../json.ts';
 import type { JsonObject } from '../json.ts';
 
-/** Asks the agent for each connection: it answers from what it follows itself, in about a millisecond. */
+/** Queries the agent for each connection: it answers from its own cache, in about a millisecond. */
 export interface ConsulAuthorizer extends Authorizer, Service {}
 
 type AuthorizeArguments = Parameters<Authorizer['authorize']>;
 
 /**
- * Whether a caller may connect, by the intentions that Consul has; it takes `service:write` on the destination.
+ * Whether a caller may connect, by Consul's intentions; needs `service:write` on the destination.
  *
- * The agent's own judgement knows no peers: it takes a peer's `web` for the local one. Callers of peers are judged here, by the
- * intentions that name their peer; where none does, by the default, and where the agent does not show that, they are refused.
+ * The agent's own decision ignores peers: it mistakes a peer's `web` for the local one. Callers from peers are decided here, by the
+ * intentions that name their peer; when none does, by the default, and when the agent does not show that, they are denied.
  */
 export function consulAuthorizer(options: AgentOptions): ConsulAuthorizer {
   const agent = openAgent(options, SOCKETS);
@@ -38,12 +38,12 @@ export function consulAuthorizer(options: AgentOptions): ConsulAuthorizer {
   }
 }
 
-// Burst of new connections wait for each other for some milliseconds rather than take all that an agent has for one host.
+// Bursts of new connections queue for some milliseconds rather than use up the agent's connection limit for one host.
 const SOCKETS = 8;
 // The caller waits meanwhile, and gives up dialling after about as long.
 const TIMEOUT_MS = 5_000;
 
-/** The agent says that an intention for HTTP requests denies, and not why. */
+/** The agent reports that an intention for HTTP requests denies, but not why. */
 async function judgementOfLocal(
   agent: Agent,
   caller: AuthorizeArguments[0],
@@ -89,8 +89,8 @@ interface Matching {
 }
 
 /**
- * What holds without an intention, which the agent shows only by its judgement of a caller that no intention is about: a name that no
- * service has. A local intention for `*` is about that, too, and hides the default.
+ * The decision without an intention, which the agent shows only as its decision about a caller without intentions: a service name that
+ * does not exist. A local intention for `*` matches it, too, and hides the default.
  */
 async function defaultJudgement(
   agent: Agent,
@@ -106,7 +106,7 @@ async function defaultJudgement(
     destination,
     signal,
   );
-  // An intention that has been written meanwhile.
+  // An intention was written meanwhile.
   return /matched/i.test(verdict.reason) ? HIDDEN : verdict;
 }
 
@@ -130,7 +130,7 @@ async function intentionsFor(
 
 const INTENTIONS = 'connect/intentions/match';
 
-/** `/v1/connect/intentions/match`: what is about connections to `destination`; `undefined` when it has another form. */
+/** `/v1/connect/intentions/match`: the intentions for connections to `destination`; `undefined` for another format. */
 export function intentionsOf(json: unknown, destination: string): readonly Intention[] | undefined {
   const byName = object(json);
   if (byName === undefined) return undefined;

@@ -5,16 +5,16 @@ import type { JsonObject } from '../json.ts';
 import { durationMs } from '../records.ts';
 import { modeIn } from './proxy-definition.ts';
 
-/** What the dialling side says of an upstream. */
+/** The dialling side's settings for an upstream. */
 export interface ChainContext {
   readonly service: string;
   readonly trustDomain: string;
   readonly decision: ModeDecision;
-  /** Milliseconds; goes before the chain's own. */
+  /** Milliseconds; takes precedence over the chain's own. */
   readonly connectTimeoutMs?: number;
 }
 
-/** Reads a discovery chain that Consul has compiled for TCP. `undefined` when it has another form. */
+/** Parses a discovery chain that Consul compiled for TCP. `undefined` for another format. */
 export function chainOf(json: unknown, context: ChainContext): CompiledChain | undefined {
   const chain = object(object(json)?.['Chain']);
   const targets = object(chain?.['Targets']);
@@ -35,7 +35,7 @@ function notForTcp(service: string, start: JsonObject): CompiledChain {
   return { kind: 'refused', path: ['discovery-chain', service], message };
 }
 
-/** Consul fills in a default of its own, which is no more than what a proxy takes anyway. */
+/** Consul fills in its own default, which equals the proxy's default. */
 function msOf(resolver: JsonObject): number | undefined {
   const timeoutMs = Math.round(durationMs(resolver['ConnectTimeout']) ?? 0);
   return timeoutMs < 1 ? undefined : timeoutMs;
@@ -65,7 +65,7 @@ function targetOf(
     ...place,
     id,
     serverName,
-    // What a peer exports is known by what the peer says of it, which stands with its instances.
+    // A peer's export is identified by the peer, in the data of its instances.
     identities: names.peer === '' ? [serviceIdentity(place, trustDomain)] : [],
     instances: { filter: text(subset?.['Filter']), onlyPassing: subset?.['OnlyPassing'] === true },
     external: target['External'] === true,
@@ -74,7 +74,7 @@ function targetOf(
   };
 }
 
-/** The chain has a say of its own, by the defaults of the destination, only when the dialling side has none. */
+/** The chain's own mode, from the defaults of the destination, applies only when the dialling side sets none. */
 function withChain(decision: ModeDecision, target: JsonObject): ModeDecision {
   const { mode } = modeIn(target, `the defaults of ${text(target['Service'])}`);
   return decision.kind === 'unset' && mode !== undefined

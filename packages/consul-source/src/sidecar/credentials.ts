@@ -13,24 +13,24 @@ import type { FindProxy } from './find-proxy.ts';
 import { meshEntryAnswers } from './questions.ts';
 import { registeredProxy } from './registered-proxy.ts';
 
-/** An agent, and what else a Connect proxy trusts. */
+/** An agent, and additional trust of a Connect proxy. */
 export interface CredentialOptions extends AgentOptions {
-  /** Roots of peers, for a token that may not read them (`peering:read`): a file in PEM or a folder of such files each, followed. */
+  /** Roots of peers, for a token without `peering:read`: a PEM file or a folder of PEM files for each, followed. */
   readonly trustBundles?: TrustBundles;
 }
 
 /**
- * The leaf of the service for which a proxy speaks, the roots of the mesh and of its peers, followed: the agent renews the leaf long
- * before it expires, and tells of new roots before anybody shows a leaf of them. Keys stay in memory.
+ * The leaf of a proxy's service, the roots of the mesh and of its peers, followed: the agent renews the leaf long before it expires,
+ * and reports new roots before anybody presents a leaf of them. Keys stay in memory.
  *
- * @param status is told what can be known of peers
+ * @param status receives what is known of peers
  */
 export function consulCredentials(
   options: CredentialOptions,
   choice: ProxyChoice,
   status: PeerStatus = new PeerStatus(),
 ): CredentialsSource {
-  // What the proxy's own source waits for is reported by that.
+  // The proxy's own source reports what it waits for.
   const find = proxyFinder(choice, { reportsMissing: false });
   return { name: 'consul-ca', watch };
 
@@ -47,7 +47,7 @@ export function consulCredentials(
   }
 }
 
-// One query for the leaf, one for the roots, one for the peers and one for what the mesh asks of TLS are always open.
+// One query each for the leaf, the roots, the peers and the TLS settings of the mesh is always open.
 const SOCKETS = 4;
 
 type Leaf = Pick<Credentials, 'certificate' | 'privateKey'>;
@@ -69,7 +69,7 @@ async function* credentialsOf(
   const options = { changed: (): void => changes.set(), signal };
   const leaf = new Watched((inner) => leaves(agent, service, inner), options);
   const roots = new Watched((inner) => allRoots(agent, inner), options);
-  // Other clusters may be trusted, too: without them, or where the token may not read them, only this one is.
+  // Other clusters may be trusted, too: without them, or when the token may not read them, only this one is.
   const seenPeers = new KnownPeers();
   const peers = new Watched((inner) => reported(peerAnswers(agent, seenPeers, inner), status), options);
   const hasBundles = Object.keys(files).length > 0;
@@ -86,7 +86,7 @@ async function* credentialsOf(
     const trusted = peerTrust(peers.reading.value?.peers ?? [], bundled);
     const trust = trusted.length === 0 ? {} : { peers: trusted };
     const credentials = { ...known, ...knownRoots, ...trust, ...tls.reading.value };
-    // Peerings are heard of again and again, mostly without news.
+    // Peerings are reported repeatedly, mostly unchanged.
     const present = JSON.stringify(credentials);
     if (present !== last) yield credentials;
     last = present;
@@ -133,11 +133,10 @@ async function* leaves(agent: Agent, service: string, signal: AbortSignal): Asyn
   for await (const answer of blockingQuery(agent, { path }, signal)) yield leafIn(answer, path);
 }
 
-/** Says nothing of what it found: that holds a key. */
+/** The message omits what was found: it contains a key. */
 function leafIn({ text: body }: { readonly text: string }, path: string): Leaf {
   const leaf = parsed({ text: body }, path, 'a leaf', (json) => leafOf(json) ?? null);
-  if (leaf === null)
-    throw new AgentError(`Consul agent: /v1/${path}: expected a certificate and its key, found neither`);
+  if (leaf === null) throw new AgentError(`Consul agent: /v1/${path}: expected a certificate and its key`);
   return leaf;
 }
 

@@ -6,13 +6,13 @@ import { object, objects, text } from '../json.ts';
 import type { JsonObject } from '../json.ts';
 
 /**
- * Finds the id of the proxy that is meant, and waits for it when it is not there: whoever starts a sidecar may register it later.
+ * Finds the id of the selected proxy, and waits for it when it is missing: it may be registered after the sidecar starts.
  *
- * @throws AgentError, the first time that it has to wait, with what is missing; after that it waits in silence
+ * @throws AgentError, the first time that it has to wait, with what is missing; after that it waits silently
  */
 export type FindProxy = (agent: Agent, signal: AbortSignal) => Promise<string>;
 
-/** @param tells false: never throws for a proxy that is not there, since somebody else tells of it */
+/** @param reportsMissing false: never throws for a missing proxy, because another part reports it */
 export function proxyFinder(choice: ProxyChoice, { reportsMissing }: { readonly reportsMissing: boolean }): FindProxy {
   let isReported = !reportsMissing;
   return async (agent, signal) => {
@@ -28,7 +28,7 @@ export function proxyFinder(choice: ProxyChoice, { reportsMissing }: { readonly 
   };
 }
 
-// What is about to be registered is found at once; what stays away costs a question a second.
+// A pending registration is found at once; a missing one costs a request a second.
 const FIRST_REST_MS = 50;
 const LONGEST_REST_MS = 1_000;
 
@@ -37,7 +37,7 @@ type LookUp = { readonly kind: 'found'; readonly id: string } | { readonly kind:
 async function lookUp(agent: Agent, choice: ProxyChoice, signal: AbortSignal): Promise<LookUp> {
   if ('sidecarFor' in choice) return byInstance(await servicesOf(agent, signal), choice.sidecarFor);
   const id = choice.proxyId;
-  // Whatever has the id: whether it is a proxy is seen when more is known of it.
+  // Whatever has the id: whether it is a proxy is checked later.
   const path = `agent/service/${encodeURIComponent(id)}`;
   if ((await agent.request({ path, mayBeMissing: true }, signal)).found) return { kind: 'found', id };
   const services = await servicesOf(agent, signal);
@@ -79,7 +79,7 @@ function isProxy(service: JsonObject): boolean {
   return service['Kind'] === 'connect-proxy';
 }
 
-/** The id of the instance for which a proxy speaks; its service where the registration names no instance, as in mesh files. */
+/** The id of the instance that a proxy serves; its service where the registration names no instance, as in mesh files. */
 function instanceOf(service: JsonObject): string {
   const proxy = object(service['Proxy']);
   return text(proxy?.['DestinationServiceID']) || text(proxy?.['DestinationServiceName']);

@@ -18,8 +18,8 @@ export function gatewaysInUse(
 }
 
 /**
- * `groups`, each gateway as its own datacenter says that it is, where that answers: federation states are written by each datacenter
- * every few seconds, and are replicated some time after.
+ * `groups`, with the health of each gateway from its own datacenter, when that responds: federation states are written by each
+ * datacenter every few seconds, and replicated with a delay.
  */
 export function withCurrentHealth(
   groups: readonly GatewayGroup[],

@@ -15,14 +15,14 @@ import type { JsonObject } from '../json.ts';
 import { passiveHealthCheckIn } from './passive-health-check.ts';
 import { modeIn } from './proxy-definition.ts';
 
-/** The answers for the entries that speak about a proxy itself; `undefined` for one that does not exist, or is not known. */
+/** The responses for the two entries about a proxy itself; `undefined` for one that does not exist, or is not known. */
 export interface OwnEntries {
   readonly proxyDefaults: unknown;
   readonly serviceDefaults: unknown;
   readonly mesh: unknown;
 }
 
-/** The entries as far as they say something of the proxy's connections. */
+/** The upstream settings of both entries. */
 export function ownEntriesOf({ proxyDefaults, serviceDefaults, mesh }: OwnEntries, service: string): ConfigEntries {
   const central = object(proxyDefaults);
   const own = object(serviceDefaults);
@@ -36,10 +36,10 @@ export function ownEntriesOf({ proxyDefaults, serviceDefaults, mesh }: OwnEntrie
 }
 
 /**
- * The mode of an upstream, and which place decided it.
+ * The mode of an upstream, and where it was set.
  *
- * Agents merge central configuration into registrations, all of them or none, by a setting that nobody else sees. What then
- * stands in the registration is right, but hides where it came from: where an entry says the same, it is taken to be from there.
+ * Agents merge central configuration into registrations, all of them or none, depending on a setting that is not visible elsewhere.
+ * The merged registration is right, but hides the origin: where an entry has the same value, it is assumed to come from there.
  */
 export function attributedMode(
   upstream: UpstreamDefinition,
@@ -48,7 +48,7 @@ export function attributedMode(
 ): ModeDecision {
   const asWritten = upstreamMode(upstream, proxy, entries);
   const central = upstreamMode({ name: '' }, { service: proxy.service }, centralOf(entries));
-  // Merged, the proxy would have the mode of the entries.
+  // With merging, the proxy would have the mode of the entries.
   if (asWritten.kind !== 'decided' || (proxy.mode === undefined && central.kind === 'decided')) return asWritten;
   const { mode: _ofUpstream, ...inherited } = upstream;
   const isCentral = central.kind === 'decided' && central.by.value === proxy.mode?.value;

@@ -10,16 +10,16 @@ import { consulProxySource } from './proxy-source.ts';
 export interface ConsulProxyParts {
   /** Its registration, its upstreams, and how each is dialled. */
   readonly proxy: ProxySource;
-  /** Its certificate, and whom it trusts. */
+  /** Its certificate and the authorities that it trusts. */
   readonly credentials: CredentialsSource;
   /** Whether a caller may connect. Started before the listeners, stopped after them. */
   readonly authorizer: ConsulAuthorizer;
 }
 
 /**
- * Everything that a Connect proxy takes from the local Consul agent.
+ * Creates the parts that configure a Connect proxy from the local Consul agent.
  *
- * @throws AgentError when the address is wrong
+ * @throws AgentError when the address is invalid
  */
 export function consulProxyParts(options: CredentialOptions, choice: ProxyChoice): ConsulProxyParts {
   const peers = new PeerStatus(options.trustBundles);

@@ -43,9 +43,9 @@ import { chainTargets, viewOf } from './view.ts';
 import type { ProxyObservation } from './view.ts';
 
 /**
- * What a Connect proxy runs by, from the local agent: its registration by hash; for each upstream the compiled discovery chain and the
- * health of every target; and the mesh gateways of all datacenters, with the health of those that are dialled. What fails keeps what it
- * gave last, with a warning; an answer that is suddenly empty is held as long as it may be untrue.
+ * The view of a Connect proxy, from the local agent: its registration by hash; for each upstream the compiled discovery chain and the
+ * health of every target; and the mesh gateways of all datacenters, with the health of those that are dialled. A query that fails
+ * keeps its last value, with a warning; a response that is suddenly empty is held while it may be wrong.
  *
  * @param peers what is known of the roots of peers
  */
@@ -72,9 +72,10 @@ export function consulProxySource(
   }
 }
 
-// Each watched query holds one: room for some dozen upstreams, and for others on the host, of whose connections an agent takes 200.
+// Each blocking query occupies one: room for some dozen upstreams, and for other processes on the host; an agent accepts 200
+// connections from it.
 const SOCKETS = 128;
-// A datacenter that does not answer must not keep a proxy from reaching the others.
+// An unresponsive datacenter must not keep a proxy from reaching the others.
 const PATIENCE_MS = 2_000;
 
 interface WatchedProxy {
@@ -83,7 +84,7 @@ interface WatchedProxy {
   readonly peers: PeerStatus;
 }
 
-/** The queries about one proxy, and what has become of them. */
+/** The queries about one proxy and their readings. */
 class ProxyWatch {
   readonly #agent: Agent;
   readonly #id: string;
@@ -118,7 +119,7 @@ class ProxyWatch {
     this.#gatewayHealth = new WatchSet(this.#options);
   }
 
-  /** Each view that differs from the one before. */
+  /** Each view that differs from the previous one. */
   async *views(signal: AbortSignal): AsyncGenerator<ProxyView, void, void> {
     const patientUntil = performance.now() + PATIENCE_MS;
     let version = '';
@@ -140,7 +141,7 @@ class ProxyWatch {
     }
   }
 
-  /** Resolves when nothing is watched any more. */
+  /** Resolves when all watches have ended. */
   async end(): Promise<void> {
     const sets = [this.#chains, this.#targets, this.#queries, this.#gatewayHealth];
     await Promise.all([...this.#single, ...sets, this.#visibility].map((each) => each?.end()));
@@ -160,7 +161,7 @@ class ProxyWatch {
     return this.#readings.every(({ state }) => state !== 'waiting');
   }
 
-  /** What is known, the queries adjusted to it; `undefined` while something is missing without which there is no view. */
+  /** The current state, with the queries adjusted to it; `undefined` while something essential is missing. */
   #observe(now: number): ProxyObservation | undefined {
     this.#proxy = this.#registration.reading.value?.definition ?? this.#proxy;
     if (this.#proxy === undefined) return undefined;
@@ -194,7 +195,7 @@ class ProxyWatch {
     return { ...observation, instances: (target) => held.get(targetKey(target)) };
   }
 
-  /** What is asked about the proxy itself, from the moment in which it is known. */
+  /** Queries about the proxy itself, once it is known. */
   #factsAbout(proxy: ProxyDefinition): MeshFacts {
     const { service, upstreams } = proxy;
     const [agent, options] = [this.#agent, this.#options];
@@ -221,7 +222,7 @@ class ProxyWatch {
     return this.#facts;
   }
 
-  /** Asks anew, and at once, whether the servers show the proxy itself: one that is held back might be answered in half a minute. */
+  /** Queries again, at once, whether the servers show the proxy itself: a blocking query might take half a minute. */
   #lookForLoss(proxy: ProxyDefinition): void {
     const before = this.#visibility;
     this.#visibility = new Watched(
@@ -265,7 +266,7 @@ class ProxyWatch {
 
   #warnings(observation: ProxyObservation): readonly string[] {
     const registered = this.#registration.reading.value;
-    const lost = `the agent no longer knows ${this.#id}: what it was registered with last is used`;
+    const lost = `the agent no longer knows ${this.#id}: keeping its last registration`;
     const odd = registered === null ? lost : registered?.warning;
     const failures = this.#readings.flatMap(({ error }) => (error === undefined ? [] : [reasonOf(error)]));
     return [
@@ -278,21 +279,21 @@ class ProxyWatch {
     ];
   }
 
-  /** Those that upstreams lead to, and those that may call: of others nobody needs to know anything. */
+  /** Peers of upstreams and peers that may call: nothing is needed about others. */
   #peersInUse(observation: ProxyObservation): readonly string[] {
     const targets = observation.proxy.upstreams.flatMap((upstream) => chainTargets(upstream, observation));
     const callers = observation.intentions.flatMap(({ sourcePeer }) => sourcePeer ?? []);
     return [...targets.flatMap(({ peer }) => peer ?? []), ...callers];
   }
 
-  /** Why what must be known before all else is not. */
+  /** Why essential parts are not known. */
   #failureOfFirst(): Error | undefined {
     const first = [this.#registration, this.#facts?.trustDomain, this.#facts?.datacenter];
     return first.map((watched) => watched?.reading.error).find((error) => error !== undefined);
   }
 }
 
-/** What is asked about a proxy beside its upstreams. */
+/** What is queried about a proxy besides its upstreams. */
 interface MeshFacts {
   readonly trustDomain: Watched<string>;
   readonly datacenter: Watched<string>;
@@ -315,11 +316,11 @@ function watchedFacts(facts: MeshFacts): readonly Watched<unknown>[] {
   return Object.values<Watched<unknown>>({ ...facts });
 }
 
-/** What the servers show of the proxy's own service: when even the proxy is missing there, other empty answers are not to be believed. */
+/** What the servers show of the proxy's own service: when even the proxy is missing there, other empty responses are not believed. */
 interface OwnCatalog {
   /** Keys by id. */
   readonly instances: ReadonlyMap<string, readonly string[]>;
-  /** Raft index of the answer. */
+  /** Raft index of the response. */
   readonly index: number;
 }
 
@@ -361,7 +362,7 @@ async function* trustDomains(agent: Agent, signal: AbortSignal): AsyncGenerator<
     yield parsed(answer, path, 'roots with a trust domain', (json) => text(object(json)?.['TrustDomain']) || undefined);
 }
 
-/** By a question that every token which may be a proxy of `service` may ask: its own discovery chain says where it was compiled. */
+/** With a query that any token for a proxy of `service` may send: its own discovery chain says where it was compiled. */
 async function* ownDatacenter(agent: Agent, service: string, signal: AbortSignal): AsyncGenerator<string> {
   const path = `discovery-chain/${encodeURIComponent(service)}`;
   for await (const answer of blockingQuery(agent, { path }, signal))

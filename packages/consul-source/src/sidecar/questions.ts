@@ -8,10 +8,10 @@ import { object, text } from '../json.ts';
 import { instancesOf } from '../records.ts';
 import type { GatewayService } from './gateway-health.ts';
 
-/** What a prepared query gave. */
+/** The result of a prepared query. */
 export interface QueryResult {
   readonly service: string;
-  /** Where it was found: another one than the own when the query failed over. */
+  /** The datacenter of the result: differs from the own one after a failover. */
   readonly datacenter: string;
   readonly instances: readonly Instance[];
 }
@@ -33,7 +33,7 @@ export async function* meshEntryAnswers(agent: Agent, signal: AbortSignal): Asyn
   }
 }
 
-/** Follows the discovery chain of an upstream, compiled for TCP whatever the protocol of the service: this proxy speaks no other. */
+/** Follows the discovery chain of an upstream, compiled for TCP whatever the service's protocol: this proxy supports no other. */
 export async function* chainAnswers(
   agent: Agent,
   { name, datacenter, namespace }: UpstreamDefinition,
@@ -48,7 +48,7 @@ export async function* chainAnswers(
     yield parsed(answer, path, 'a discovery chain', (json) => object(object(json)?.['Chain']) && json);
 }
 
-/** Follows the instances that a target stands for. Consul itself evaluates the filter. */
+/** Follows the instances of a target. Consul itself evaluates the filter. */
 export async function* targetAnswers(
   agent: Agent,
   { service, datacenter, namespace, peer, instances: { filter } }: ChainTarget,
@@ -79,7 +79,7 @@ export async function* gatewayAnswers(
     yield parsed(answer, path, 'a list of instances', instancesOf);
 }
 
-/** Executes a prepared query every now and then: Consul has no way to be told of a change. */
+/** Executes a prepared query at intervals: Consul has no way to watch one. */
 export async function* queryAnswers(
   agent: Agent,
   { name, datacenter }: UpstreamDefinition,
@@ -93,9 +93,9 @@ export async function* queryAnswers(
   }
 }
 
-// As often as Consul's own proxies ask.
+// As often as Consul's own proxies.
 const QUERY_REST_MS = 10_000;
-// A filter that is refused stays so until somebody writes another, and that makes another question.
+// A rejected filter stays rejected until somebody changes it, which makes another query.
 const REFUSED_REST_MS = 60_000;
 
 function resultOf(json: unknown): QueryResult | undefined {

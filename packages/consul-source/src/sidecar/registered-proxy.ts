@@ -9,23 +9,22 @@ import type { OwnInstance } from '../own-visibility.ts';
 import type { JsonObject } from '../json.ts';
 import { proxyDefinitionOf } from './proxy-definition.ts';
 
-/** A proxy as it is registered with the agent. */
+/** A proxy as registered with the agent. */
 export interface RegisteredProxy {
   readonly definition: ProxyDefinition;
-  /** What the servers know it by. */
+  /** What identifies it on the servers. */
   readonly instance: OwnInstance;
-  /** What is odd about the registration although it can be served. */
+  /** Warnings about a registration that works nevertheless. */
   readonly warning?: string;
 }
 
 /**
  * Follows the registration of a proxy; `null` while the agent does not know it.
  *
- * A definition with `proxy.destination_service_name` is meant as a proxy also when it lacks `kind = "connect-proxy"`: Consul's
- * manual has such examples. The agent takes it for an ordinary service then, and does not show what it says of the proxy; the
- * catalog does.
+ * A definition with `proxy.destination_service_name` is treated as a proxy also without `kind = "connect-proxy"`: Consul's manual has
+ * such examples. The agent treats it as an ordinary service and does not show its proxy settings; the catalog does.
  *
- * @throws AgentError when the id is that of something else
+ * @throws AgentError when the id belongs to something else
  */
 export async function* registeredProxy(
   agent: Agent,
@@ -36,7 +35,7 @@ export async function* registeredProxy(
     const ordinary = yield* whileProxy(agent, id, signal);
     if (ordinary === undefined) return;
     yield* whileOrdinary(agent, ordinary, signal);
-    // The agent and the catalog disagree for as long as the one has not told the other.
+    // Agent and catalog disagree until the agent has synchronised.
     await pause(REST_MS, undefined, { signal });
   }
 }
@@ -49,7 +48,7 @@ interface OrdinaryService {
   readonly name: string;
 }
 
-/** By what the agent shows, until that is an ordinary service, which is returned. */
+/** From the agent, until that shows an ordinary service, which is returned. */
 async function* whileProxy(
   agent: Agent,
   id: string,
@@ -68,7 +67,7 @@ async function* whileProxy(
   return undefined;
 }
 
-/** By what the catalog has of it, for as long as it has no kind there either. */
+/** From the catalog, as long as it has no kind there either. */
 async function* whileOrdinary(
   agent: Agent,
   { id, name }: OrdinaryService,
@@ -88,7 +87,7 @@ async function* whileOrdinary(
   }
 }
 
-/** The same id may be that of a service at another agent as well. */
+/** The same id may also exist at another agent. */
 async function ownNode(agent: Agent, id: string, signal: AbortSignal): Promise<string> {
   const path = 'agent/self';
   try {
@@ -97,7 +96,7 @@ async function ownNode(agent: Agent, id: string, signal: AbortSignal): Promise<s
     });
   } catch (reason) {
     if (!(reason instanceof AgentError) || reason.status !== FORBIDDEN) throw reason;
-    const hint = 'what it says of a proxy is in the catalog, which takes a token with agent "read" to find';
+    const hint = 'its proxy settings are in the catalog, which needs a token with agent "read"';
     throw new AgentError(noProxy(id, `an ordinary service: ${hint}`), { cause: reason });
   }
 }
@@ -117,15 +116,15 @@ function noProxy(id: string, found: string): string {
   return `expected ${id} to be a proxy, with kind = "connect-proxy" and proxy.destination_service_name, found ${found}`;
 }
 
-/** Consul's own proxy has one more listener then, to which the host redirects whatever an application dials. */
+/** Consul's own proxy then has another listener, to which the host redirects all outgoing connections. */
 function transparency(service: JsonObject, { id }: ProxyDefinition): Pick<RegisteredProxy, 'warning'> {
   if (text(object(service['Proxy'])?.['Mode']) !== 'transparent') return {};
   return {
-    warning: `${id} asks for mode "transparent", which has no effect here: name its upstreams with a local port each`,
+    warning: `${id} asks for mode "transparent", which has no effect here: define its upstreams, each with a local port`,
   };
 }
 
 function withoutKind({ id, service }: ProxyDefinition): string {
   const lack = `${id} is registered without kind = "connect-proxy"`;
-  return `${lack}: Consul takes it for an ordinary service, and leads nobody to ${service} by it`;
+  return `${lack}: Consul treats it as an ordinary service, so nobody reaches ${service} through it`;
 }

@@ -27,7 +27,7 @@ import { chainOf } from './chain.ts';
 import { attributedMode } from './own-entries.ts';
 import type { QueryResult } from './questions.ts';
 
-/** Everything that an agent has told of a proxy and of what it reaches. */
+/** What an agent has reported about a proxy and its upstreams. */
 export interface ProxyObservation {
   readonly proxy: ProxyDefinition;
   readonly datacenter: string;
@@ -41,7 +41,7 @@ export interface ProxyObservation {
   query(upstream: UpstreamDefinition): Reading<QueryResult> | undefined;
 }
 
-/** The view of a proxy that follows from it. Pure. What holds where no intention matches the agent says at each connection. */
+/** Derives the view of a proxy. Pure. Without intentions: these are checked at each connection. */
 export function viewOf(
   observation: ProxyObservation,
   mutualTls: MutualTlsMode,
@@ -64,7 +64,7 @@ export function viewOf(
   return { ...view, version, ...(warnings.length === 0 ? {} : { warnings }) };
 }
 
-/** The targets of an upstream whose instances must be known. */
+/** The targets of an upstream whose instances must be queried. */
 export function chainTargets(upstream: UpstreamDefinition, observation: ProxyObservation): readonly ChainTarget[] {
   const compiled = upstream.kind === 'service' ? compiledChain(upstream, observation) : undefined;
   return compiled?.kind === 'compiled' ? compiled.chain.targets : [];
@@ -85,7 +85,7 @@ function unknown(definition: UpstreamDefinition, what: string, reading: Reading<
   return {
     kind: 'refused',
     definition,
-    reason: `its ${what} is not known: ${reading?.error === undefined ? 'no answer yet' : reasonOf(reading.error)}`,
+    reason: `its ${what} is not known: ${reading?.error === undefined ? 'no response yet' : reasonOf(reading.error)}`,
   };
 }
 

@@ -1,5 +1,5 @@
 /**
- * How current the value in use is. `waiting`: there is no answer yet. `current`: the last answer is in use. `restored`: there has been
+ * How current the value in use is. `waiting`: there is no response yet. `current`: the last answer is in use. `restored`: there has been
  * no answer since the process started, a stored one is in use. `stale`: the last answer is unusable, an earlier one is in use.
  * `failing`: the last attempt failed; the value that was in use before, if any, still is.
  */
@@ -22,7 +22,7 @@ export interface Reading<T> {
   readonly hasBeenCurrent: boolean;
 }
 
-/** There is no answer yet. */
+/** There is no response yet. */
 export const NO_READING: Reading<never> = { state: 'waiting', hasBeenCurrent: false };
 
 /**

@@ -64,11 +64,11 @@ export function lastKnownGood(source: RouteSource, store: SnapshotStore, times: 
   /** Throws when what is kept cannot be read. */
   async function* restore(): AsyncGenerator<RouteSnapshot> {
     const stored = await store.load(source.name).catch((cause: unknown) => {
-      throw new Error(`no answer yet, and the routes kept cannot be read: ${errorOf(cause).message}`, { cause });
+      throw new Error(`no response yet, and the routes kept cannot be read: ${errorOf(cause).message}`, { cause });
     });
     if (stored === undefined) return;
     const { snapshot, savedAt: asOf } = stored;
-    const warning = `no answer yet: routes are those kept on ${asOf.toISOString()}`;
+    const warning = `no response yet: routes are those kept on ${asOf.toISOString()}`;
     yield { ...warned(snapshot, warning, 'kept'), asOf };
   }
 }
