@@ -50,13 +50,13 @@ const EXPECTED = 'expected service definitions or an entry, found';
 
 const ANSWER = `${EXPECTED} an answer of Consul's HTTP API: write each instance into service { … }, and rename its Service key to name`;
 
-const ENTRIES = `${EXPECTED} a list of entries: write each into a file of its own, or all of them as config_entries { bootstrap = [ … ] }`;
+const ENTRIES = `${EXPECTED} a list of entries: write each into a separate file, or all of them as config_entries { bootstrap = [ … ] }`;
 
-const RESOURCE = `${EXPECTED} a resource of Kubernetes: write what stands under spec beside kind and name, such as kind = "service-resolver"`;
+const RESOURCE = `${EXPECTED} a resource of Kubernetes: write the content of spec next to kind and name, such as kind = "service-resolver"`;
 
 const CATALOG =
-  "expected service definitions or an entry, found a body of catalog/register in Consul's HTTP API: move the content of Service " +
-  'as service { … }, with name in the place of its Service key';
+  "expected service definitions or an entry, found a body of catalog/register in Consul's HTTP API: write the content of Service " +
+  'as service { … }, and rename its Service key to name';
 
 const REGISTRATION =
   "expected service definitions or an entry, found a registration for Consul's HTTP API: wrap it in service { … }";

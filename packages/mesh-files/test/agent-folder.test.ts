@@ -223,7 +223,7 @@ describe('a body of the HTTP API is refused in words that say what to write', ()
     ['{"ID":"web1","Name":"web","Port":80,"Check":{"TTL":"10s"}}', registration],
     [
       '{"Node":"n1","Address":"10.0.0.9","Service":{"Service":"web","Port":80}}',
-      "expected service definitions or an entry, found a body of catalog/register in Consul's HTTP API: move the content of Service into service { … }, and rename its Service key to name",
+      "expected service definitions or an entry, found a body of catalog/register in Consul's HTTP API: write the content of Service as service { … }, and rename its Service key to name",
     ],
     ...[
       '[{"Node":{"Node":"n1"},"Service":{"Service":"db","Port":1},"Checks":[]}]',
@@ -231,15 +231,15 @@ describe('a body of the HTTP API is refused in words that say what to write', ()
       '{"db1":{"ID":"db1","Service":"db","Port":1,"Tags":[]}}',
     ].map((text) => [
       text,
-      "expected service definitions or an entry, found an answer of Consul's HTTP API: write each instance into service { … }, and rename its Service key to name",
+      "expected service definitions or an entry, found a response of Consul's HTTP API: write each instance as service { … }, and rename its Service key to name",
     ]),
     [
       '[{"Kind":"proxy-defaults","Name":"global"},{"Kind":"service-defaults","Name":"db"}]',
-      'expected service definitions or an entry, found a list of entries: write each into a file of its own, or all of them as config_entries { bootstrap = [ … ] }',
+      'expected service definitions or an entry, found a list of entries: write each into a separate file, or all of them as config_entries { bootstrap = [ … ] }',
     ],
     [
       '{"apiVersion":"consul.hashicorp.com/v1alpha1","kind":"ServiceResolver","metadata":{"name":"db"},"spec":{}}',
-      'expected service definitions or an entry, found a resource of Kubernetes: write what stands under spec beside kind and name, such as kind = "service-resolver"',
+      'expected service definitions or an entry, found a resource of Kubernetes: write the content of spec next to kind and name, such as kind = "service-resolver"',
     ],
   ])('%s', (text, message) => expect(shown(text, 'a.json').problems).toEqual([`a.json:1:1: ${message}`]));
 });
