@@ -48,7 +48,7 @@ const REGISTRATION_KEYS = ['port', 'address', 'tags', 'proxy', 'connect', 'weigh
 
 const EXPECTED = 'expected service definitions or an entry, found';
 
-const ANSWER = `${EXPECTED} an answer of Consul's HTTP API: write each instance into service { … }, and rename its Service key to name`;
+const ANSWER = `${EXPECTED} a response of Consul's HTTP API: write each instance as service { … }, and rename its Service key to name`;
 
 const ENTRIES = `${EXPECTED} a list of entries: write each into a separate file, or all of them as config_entries { bootstrap = [ … ] }`;
 
