@@ -46,7 +46,7 @@ interface FirstEnd {
 type CreateDirection<Socket> = (from: Socket, to: Socket, owner: DirectionOwner) => Direction;
 
 /** How a splice may leave its downstream to the caller, once its upstream has ended. */
-interface Returning {
+interface SpliceReturn {
   readonly downstream: Pick<SocketConnection<TransportKernel, StreamSocket>, 'reclaim' | 'destroy'>;
   /** In milliseconds of the monotonic clock. */
   readonly untilMs: number;
@@ -74,7 +74,7 @@ export class SocketSplice<Kernel extends TransportKernel, Socket extends StreamS
   #over = false;
   #error: ProxyError | undefined;
   /** Absent once the downstream cannot be handed back any more. */
-  #returning: Returning | undefined;
+  #returning: SpliceReturn | undefined;
   /** Descriptors not yet closed. */
   #open = 2;
 
@@ -198,7 +198,7 @@ export class SocketSplice<Kernel extends TransportKernel, Socket extends StreamS
   }
 
   /** The upstream is not closed yet: nobody has the downstream so far. */
-  #cutHandedBack({ downstream }: Returning, reason: ProxyError): void {
+  #cutHandedBack({ downstream }: SpliceReturn, reason: ProxyError): void {
     this.#returning = undefined;
     this.#error = reason;
     downstream.destroy(reason);

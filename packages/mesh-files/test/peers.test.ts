@@ -91,7 +91,7 @@ describe('two clusters of mesh files', () => {
     const { value } = await source.watch(controller.signal)[Symbol.asyncIterator]().next();
     const { routes = [], warnings = [] } = (value as RouteSnapshot | undefined) ?? {};
     expect(routes.find(({ name }) => name === 'exported:alpha/db')?.backends).toHaveLength(1);
-    expect(warnings).toContainEqual(expect.stringMatching(/db: .*passed on undecrypted.*Protocol = "tcp"/));
+    expect(warnings).toContainEqual(expect.stringMatching(/db: .*forwarded without decrypting.*Protocol = "tcp"/));
   });
 
   it('make a proxy dial its peer through gateways, and trust nobody there but the service of the peer and its gateways', async () => {
