@@ -63,11 +63,11 @@ export function matching(query: ConnectionQuery): (connection: ConnectionView) =
  *
  * @returns how many it has closed
  */
-export function closeConnections(sessions: Iterable<Closable>, query: ConnectionQuery): Promise<number> {
+export function closeConnections(sessions: Iterable<QueriedConnection>, query: ConnectionQuery): Promise<number> {
   return inTurns(closing(Array.from(sessions), matching(query)));
 }
 
-interface Closable {
+interface QueriedConnection {
   readonly live: LiveConnection | undefined;
   cut(reason: ProxyError): boolean;
 }
@@ -75,7 +75,7 @@ interface Closable {
 const BY_HAND = new ProxyError('CLOSED_BY_ADMIN', 'closed by an operator');
 
 function* closing(
-  sessions: readonly Closable[],
+  sessions: readonly QueriedConnection[],
   isSelected: (connection: ConnectionView) => boolean,
 ): Generator<void, number> {
   let closed = 0;

@@ -11,7 +11,7 @@ import type { Connection, Dial, DialOptions } from './transport.ts';
 const OWNER = Symbol('dial');
 
 /** A socket that knows its dial: one set of listeners then serves all dials. */
-interface OwnedSocket extends Socket {
+interface DialSocket extends Socket {
   [OWNER]: NodeDial;
 }
 
@@ -33,17 +33,17 @@ export class NodeDial implements Dial {
   readonly #to: Endpoint;
   readonly #options: DialOptions;
   readonly #shared: DialShared;
-  readonly #socket: OwnedSocket;
+  readonly #socket: DialSocket;
   readonly #deadline = new Deadline<NodeDial>(this);
   #resolve: (connection: Connection) => void = () => undefined;
   #reject: (reason: ProxyError) => void = () => undefined;
   #isOver = false;
 
   static readonly #listeners = {
-    connect(this: OwnedSocket): void {
+    connect(this: DialSocket): void {
       this[OWNER].#onConnect();
     },
-    error(this: OwnedSocket, cause: NodeJS.ErrnoException): void {
+    error(this: DialSocket, cause: NodeJS.ErrnoException): void {
       this[OWNER].#onError(cause);
     },
   };
