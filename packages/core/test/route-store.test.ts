@@ -193,8 +193,9 @@ describe('a change of sources', () => {
     expect(store.resolve(hello('old.example'), from)).toBeUndefined();
     await committed;
     expect(store.sources.map(({ name }) => name)).toEqual(['comes', 'stays']);
+    const previous = { version: '1', routes: [route('old', 'old.example')] };
     expect(events.filter(({ type }) => type === 'source.removed')).toEqual([
-      { type: 'source.removed', source: 'goes', removed: ['old'] },
+      { type: 'source.removed', source: 'goes', removed: ['old'], previous },
     ]);
   });
 
