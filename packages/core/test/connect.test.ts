@@ -327,6 +327,20 @@ describe('the work for one connection', () => {
     expect(dialled).toHaveLength(1);
   });
 
+  it('is waited for no longer than a backend may take, when another connection with more time dials it', async () => {
+    vi.useFakeTimers();
+    const { connect, outliers, abandon } = harness({ '10.0.0.1:1': 'hangs', '10.0.0.2:1': 'accepts' });
+    for (const host of ['10.0.0.1', '10.0.0.2']) outliers.failed({ host, port: 1 });
+    const patient = connect(route([backend('10.0.0.1')], { connectTimeoutMs: 60_000 }));
+    patient.catch(() => undefined);
+    const other = connect(route([backend('10.0.0.1'), backend('10.0.0.2')]));
+    other.catch(() => undefined);
+    await vi.advanceTimersByTimeAsync(900);
+    expect(await other).toMatchObject({ address: { host: '10.0.0.2' } });
+    abandon(new ProxyError('DOWNSTREAM_RESET', 'gone'));
+    outliers.clear();
+  });
+
   it('serves all who wait once an ejected backend is back', async () => {
     const answers: Record<string, Answer> = { '10.0.0.1:1': 'refuses' };
     const { connect, outliers } = harness(answers);

@@ -180,11 +180,16 @@ export class Dials {
     this.#failure = error;
   }
 
-  /** Waits for somebody else no longer than for a backend. Rejects when the time is over, or nobody is there to go on for. */
-  async inTime<T>(answer: Promise<T>, what: string): Promise<T> {
+  /**
+   * Waits for somebody else. Rejects when the time is over, or nobody is there to go on for.
+   *
+   * @param untilMs milliseconds of the monotonic clock; the time for all dials when absent
+   */
+  async inTime<T>(answer: Promise<T>, what: string, untilMs: number = this.endsAt): Promise<T> {
     const { signal } = this.context;
     const over = new AbortController();
-    const timeout = pause(this.#remainingMs(), over.signal).then(() => TIMED_OUT);
+    const remainingMs = Math.min(this.#remainingMs(), Math.max(0, untilMs - performance.now()));
+    const timeout = pause(remainingMs, over.signal).then(() => TIMED_OUT);
     const gone = aborted(signal, over.signal);
     const first = await Promise.race([answer, timeout, gone]).finally(() => over.abort());
     if (first === GONE) throw signal.reason;

@@ -30,12 +30,14 @@ export class Probes {
     this.#outliers = outliers;
   }
 
-  /** `undefined` when it was not reached. Rejects when the client has left, or the time is over. */
+  /** `undefined` when it was not reached, or not in time. Rejects when the client has left. */
   async reach(options: ProbeOptions): Promise<Connection | undefined> {
-    const { address, dials } = options;
+    const { address, dials, endsAt } = options;
     const key = formatEndpoint(address);
     for (let other = this.#inFlight.get(key); other !== undefined; other = this.#inFlight.get(key)) {
-      const outcome = await dials.inTime(other, `of ${key}, which another connection is dialling`);
+      const outcome = await dials
+        .inTime(other, `of ${key}, which another connection is dialling`, endsAt)
+        .catch((reason: unknown) => timedOut(reason, dials));
       if (outcome instanceof ProxyError) {
         dials.sharedFailure(outcome);
         return undefined;
@@ -73,4 +75,10 @@ export class Probes {
       settle(outcome);
     };
   }
+}
+
+/** Another connection may have more time to dial with: to have waited in vain is a failure of this address, and the next is tried. */
+function timedOut(reason: unknown, { context }: Dials): ProxyError {
+  if (context.abandoned !== undefined || !(reason instanceof ProxyError)) throw reason;
+  return reason;
 }
