@@ -86,7 +86,8 @@ class Evaluation {
       const own = STRENGTH[operator];
       if (own === undefined || own < strength) return left;
       this.#at += 1;
-      left = combined(operator, left, this.#binary(own + 1));
+      const on = this.#take('on') ? this.#labels() : undefined;
+      left = combined(operator, [left, this.#binary(own + 1)], on);
     }
   }
 
@@ -105,17 +106,21 @@ class Evaluation {
     return this.#closing(this.#range(over));
   }
 
+  /** Names in brackets. */
+  #labels(): readonly string[] {
+    const names: string[] = [];
+    this.#expect('(');
+    while (!this.#take(')')) if (!this.#take(',')) names.push(this.#next());
+    return names;
+  }
+
   #closing(value: Value): Value {
     this.#expect(')');
     return value;
   }
 
   #aggregation(how: 'sum' | 'max'): Value {
-    const by: string[] = [];
-    if (this.#take('by')) {
-      this.#expect('(');
-      while (!this.#take(')')) if (!this.#take(',')) by.push(this.#next());
-    }
+    const by = this.#take('by') ? this.#labels() : [];
     this.#expect('(');
     const vector = this.#closing(this.#binary(0));
     if (typeof vector === 'number') throw new Error(`expected series in ${how}`);
@@ -183,16 +188,17 @@ interface Point {
 
 const STRENGTH: Readonly<Record<string, number>> = {
   or: 0,
-  '==': 1,
-  '!=': 1,
-  '>': 1,
-  '<': 1,
-  '>=': 1,
-  '<=': 1,
-  '+': 2,
-  '-': 2,
-  '*': 3,
-  '/': 3,
+  unless: 1,
+  '==': 2,
+  '!=': 2,
+  '>': 2,
+  '<': 2,
+  '>=': 2,
+  '<=': 2,
+  '+': 3,
+  '-': 3,
+  '*': 4,
+  '/': 4,
 };
 
 const SECONDS: Readonly<Record<string, number>> = { s: 1, m: 60, h: 3_600, d: 86_400 };
@@ -237,8 +243,15 @@ const COMPARISON: Readonly<Record<string, (one: number, other: number) => boolea
   '<=': (one, other) => one <= other,
 };
 
-function combined(operator: string, left: Value, right: Value): Value {
+/** @param on labels by which series of both sides belong together */
+function combined(operator: string, [left, right]: readonly [Value, Value], on: readonly string[] | undefined): Value {
   if (operator === 'or') return [...vectorOf(left), ...vectorOf(right)];
+  if (operator === 'unless') {
+    const keyOf = ({ labels }: Sample): string =>
+      JSON.stringify(on?.map((name) => labels[name] ?? '') ?? unnamed(labels));
+    const others = new Set(vectorOf(right).map(keyOf));
+    return vectorOf(left).filter((sample) => !others.has(keyOf(sample)));
+  }
   const compare = COMPARISON[operator];
   if (compare !== undefined) {
     if (typeof right !== 'number') throw new Error('expected a number to compare with');
