@@ -69,7 +69,7 @@ describe('an agent that is none', () => {
     const sent = { bytes: 0 };
     await using hostile = await before((outgoing) => flood(outgoing.writeHead(200), sent));
     expect(await failureOf(hostile.agent)).toMatch(
-      /: \/v1\/x: expected an answer of at most 64 MiB, found a larger one$/,
+      /: \/v1\/x: expected a response of at most 64 MiB, found a larger one$/,
     );
     await hostile.allClosed();
     expect(sent.bytes / MIB).toBeLessThan(80);
@@ -80,7 +80,7 @@ describe('an agent that is none', () => {
     const failures = await Promise.all(Array.from({ length: 8 }, () => failureOf(hostile.agent)));
     for (const failure of failures)
       expect(failure).toMatch(
-        /expected (an answer of at most 64|responses in flight of at most 128) MiB, found a larger one$/,
+        /expected (a response of at most 64|responses in flight of at most 128) MiB, found a larger one$/,
       );
     // Who brings it above the limit is left; the others go on with the room that is then.
     expect(failures.some((failure) => failure.includes('responses in flight'))).toBe(true);
