@@ -72,6 +72,13 @@ export class Connecting implements ConnectContext {
     return false;
   }
 
+  /** Whether an address that was dialled has not answered; an upgrade keeps to its time by itself. */
+  get awaitsAddress(): boolean {
+    for (let attempt = this.#newest; attempt !== undefined; attempt = attempt.earlier)
+      if (attempt.isPending && !attempt.isUpgrading) return true;
+    return false;
+  }
+
   /**
    * A connector has settled with `upstream`.
    *
@@ -177,7 +184,10 @@ class Attempt implements Dial {
   readonly #address: Endpoint;
   /** What was reached: closed when the session ends, whoever has it then. */
   #connection: Connection | undefined;
+  /** Neither failed nor done. */
   isPending = true;
+  /** Connected, with something to do after it. */
+  isUpgrading = false;
   #cutBy: ProxyError | undefined;
   /** Only for a dial with something to do after it. */
   #aborter: AbortController | undefined;
@@ -232,6 +242,7 @@ class Attempt implements Dial {
     const connection = this.#reached(await this.#dial.done);
     // Its backend has not answered before the upgrade is done.
     this.isPending = true;
+    this.isUpgrading = true;
     try {
       const within = { timeoutMs: Math.max(0, endsAt - performance.now()), signal: aborter.signal };
       return this.#reached(await upgrade(connection, within));

@@ -159,9 +159,9 @@ export class Session implements Linked<Session> {
   onConnectTimeout(): void {
     const phase = this.#phase;
     if (phase.kind !== 'connecting') return;
-    const { attempts, isDialling } = phase.connecting;
+    const { attempts, awaitsAddress } = phase.connecting;
     this.cut(
-      isDialling
+      awaitsAddress
         ? new ProxyError('CONNECT_TIMEOUT', `no backend reached in the connect timeout; ${attempts} dials`)
         : new ProxyError(
             'INTERNAL',
