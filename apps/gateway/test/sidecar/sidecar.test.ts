@@ -236,7 +236,8 @@ describe('meshgate sidecar, with mesh files', () => {
     [
       'no roots',
       ['--sidecar-for', 'web'],
-      { 'ca.pem': '' },
+      // An empty one is waited for: somebody may be about to write it.
+      { 'ca.pem': '# none' },
       'ca.pem:1:1: expected at least one root in PEM, found none',
     ],
     ['no key', ['--sidecar-for', 'web'], { 'web-key.pem': 'x' }, 'web-key.pem:1:1: expected a private key in PEM'],
