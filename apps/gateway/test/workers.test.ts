@@ -368,6 +368,29 @@ describe('workers', () => {
     expect(await gateway.ended).toBe(1);
   });
 
+  it('that hang when a reload prepares them leave everything as it was', { timeout: 60_000 }, async () => {
+    await using api = await tlsBackend('api.example.com');
+    await using files = await workersFolder('node', [api]);
+    await using gateway = await startGateway(`${files.path}/meshgate.yaml`);
+    const [stuck = 0] = children(gateway.pid);
+    process.kill(stuck, 'SIGSTOP');
+    try {
+      await files.write('meshgate.yaml', {
+        ...TEST_CONFIG,
+        workers: 2,
+        transport: 'node',
+        limits: { connections: 50 },
+      });
+      const { status, stderr } = await meshgate(['reload', '--admin', gateway.admin]);
+      expect(stderr).toMatch(/worker \d \(pid \d+\) did not respond within 20 s/);
+      expect(status).not.toBe(0);
+    } finally {
+      process.kill(stuck, 'SIGCONT');
+    }
+    await using client = await tlsClient(gateway.address, 'api.example.com');
+    expect(await client.echo('as before')).toBe('as before');
+  });
+
   it('drain by themselves when the primary is gone', async () => {
     await using api = await tlsBackend('api.example.com');
     await using files = await workersFolder('node', [api]);

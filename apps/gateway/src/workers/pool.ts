@@ -177,6 +177,8 @@ export class WorkerPool implements Service {
       this.#sockets.add(opened);
       this.#sockets.keepOnly(next.listeners);
       for (const [name, address] of bound) this.#bound.set(name, address);
+      // One that has been started since then has the plan of before: it starts again.
+      for (const worker of this.workers) if (!workers.includes(worker)) worker.kill();
       const committed = Promise.all(workers.map((worker) => worker.commit()));
       await this.#followOnly(listenerSources);
       await committed;

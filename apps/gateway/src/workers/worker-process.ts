@@ -79,6 +79,10 @@ function asInherited(sockets: readonly InheritedSocket[]): readonly InheritedSoc
 /** Loading takes a second, and each part of the route table is acknowledged: longer silence is a worker that hangs. */
 const START_PROGRESS_MS = 20_000;
 
+/** What it is asked for takes a moment; longer silence is a worker that hangs. */
+const RESPONSE_MS = 20_000;
+const NO_RESPONSE = `did not respond within ${RESPONSE_MS / 1_000} s`;
+
 /** A worker as the primary sees it, from fork to exit. */
 export class WorkerProcess {
   /** Resolves when it listens, or with the reason why it never will: it has failed, exited, or shown no progress in time. */
@@ -209,7 +213,9 @@ export class WorkerProcess {
   async prepare(change: WorkerChange): Promise<readonly ListenerStatus[]> {
     const prepared = new Promise<Prepared>((resolve) => (this.#onPrepared = resolve));
     this.send({ kind: 'prepare', change });
-    const answer = await Promise.race([prepared, this.ended]);
+    const response = Promise.race([prepared, this.ended]);
+    if (!(await settlesWithin(response, RESPONSE_MS))) throw new Error(`${this.name} ${NO_RESPONSE}`);
+    const answer = await response;
     if (typeof answer !== 'object') throw new Error(answer ?? `${this.name} has ended`);
     if (answer.failure !== undefined) throw startError(answer.failure);
     return answer.listeners;
@@ -220,11 +226,13 @@ export class WorkerProcess {
     for (const { name, endpoint, shared } of opened) this.send({ kind: 'inherit', name, endpoint }, shared.handle);
   }
 
-  /** Resolves when what was prepared is in use, or it has ended. */
+  /** Resolves when what was prepared is in use, or it has ended: one that does not respond is killed, and its successor begins so. */
   async commit(): Promise<void> {
     const committed = new Promise<void>((resolve) => (this.#onCommitted = resolve));
     this.send({ kind: 'commit' });
-    await Promise.race([committed, this.ended]);
+    if (await settlesWithin(Promise.race([committed, this.ended]), RESPONSE_MS)) return;
+    this.kill();
+    await this.ended;
   }
 
   /** Ends it at once, with its connections. */
@@ -278,13 +286,16 @@ export class WorkerProcess {
     }
   }
 
-  /** The sockets that it listens on, each with a descriptor in this process, to be closed by whoever asked. */
+  /** The sockets that it listens on, each with a descriptor in this process, to be closed by the caller. One that hangs has none. */
   async sockets(): Promise<readonly ReceivedSocket[]> {
     this.#received.splice(0);
     const all = new Promise<void>((resolve) => (this.#onSockets = resolve));
     this.send({ kind: 'sockets' });
-    await Promise.race([all, this.ended]);
-    return this.#received.splice(0);
+    const isWhole = await settlesWithin(Promise.race([all, this.ended]), RESPONSE_MS);
+    const received = this.#received.splice(0);
+    if (isWhole) return received;
+    for (const { handle } of received) handle.close();
+    return [];
   }
 
   #startWorker({ plan, snapshots, marks }: WorkerStart): void {

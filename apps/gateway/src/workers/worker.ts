@@ -81,7 +81,7 @@ export class WorkerRun {
       case 'prepare':
         return void this.#prepare(message.change);
       case 'commit':
-        return void this.#commit();
+        return void this.#commit().catch((reason: unknown) => this.#fail(reason));
       case 'discard':
         return void this.#discard();
       case 'health':
