@@ -340,6 +340,22 @@ describe('limits', () => {
     await speaking.send('still here');
     expect((await speaking.receive(10)).toString()).toBe('still here');
   });
+
+  it.each([
+    ['that change nothing of it', {}],
+    ['with another time for hellos', { helloTimeoutMs: 9_000 }],
+  ])('for silent clients close the oldest, also of those that came before a reload %s', async (_claim, changed) => {
+    await using backend = await echoServer();
+    await using proxy = await startProxy({ routes: [routeTo(backend.address)], limits: { pendingHellos: 1 } });
+    await using before = await rawClient(proxy.address);
+    await proxy.events.untilCount('connection.accepted', 1);
+    proxy.use({ pendingHellos: 1, ...changed });
+    await using after = await rawClient(proxy.address);
+    await before.closed;
+    await after.send(HELLO);
+    expect(await after.receive(HELLO.length)).toHaveLength(HELLO.length);
+    expect(proxy.events.all('connection.refused')).toHaveLength(0);
+  });
 });
 
 it('an observer that throws harms no connection', async () => {

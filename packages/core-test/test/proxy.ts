@@ -32,6 +32,8 @@ export interface TestProxy extends AsyncDisposable {
   readonly events: Recorder;
   /** How the first connection ended: its code, or `OK`. */
   ending(): Promise<string>;
+  /** As a reload does: for connections that come from now on. */
+  use(limits: Partial<Limits>): void;
 }
 
 /** One route for `backend.example` to these addresses. */
@@ -64,7 +66,8 @@ export async function startProxy(options: ProxyOptions): Promise<TestProxy> {
   });
   const sniffer = firstOf(options.sniffers ?? [sniSniffer()]);
   const admission = new Admission(limits);
-  const sessions = new Sessions({ sniffer, resolver: store, connector, transport, limits, admission, observer });
+  const stages = { sniffer, resolver: store, connector, transport, limits, admission, observer };
+  const sessions = new Sessions(stages);
   const listeners: Listeners = new Listeners({
     addresses: [{ name: 'test', endpoint: { host: '127.0.0.1', port: 0 } }],
     sources: [],
@@ -76,7 +79,11 @@ export async function startProxy(options: ProxyOptions): Promise<TestProxy> {
   await store.start(new AbortController().signal);
   await listeners.start();
   const { address } = await events.until('listener.opened');
-  return { address, sessions, events, ending, [Symbol.asyncDispose]: stop };
+  return { address, sessions, events, ending, use, [Symbol.asyncDispose]: stop };
+
+  function use(changed: Partial<Limits>): void {
+    sessions.use({ ...stages, limits: { ...limits, ...changed } });
+  }
 
   async function ending(): Promise<string> {
     return (await events.until('connection.closed')).closed.error?.code ?? 'OK';

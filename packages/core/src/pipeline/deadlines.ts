@@ -88,6 +88,11 @@ export class DeadlinesByLength<One> {
     this.#known.set(afterMs, made);
     return made;
   }
+
+  /** Whose deadline has not passed: for each length the first due first, lengths in the order in which they were first asked for. */
+  *[Symbol.iterator](): Generator<One, void, void> {
+    for (const deadlines of this.#known.values()) yield* deadlines;
+  }
 }
 
 /**

@@ -29,6 +29,8 @@ export class Sessions {
   #tooManyPending: ProxyError;
   readonly #lingering = new LingeringClose();
   readonly #ages = new MaxAges();
+  /** Of all that are pending, also of those that came before a change. */
+  readonly #helloDeadlines = new DeadlinesByLength<Session>((session) => session.onHelloTimeout());
   #launched = 0;
   #ended = 0;
   #isStopped = false;
@@ -103,7 +105,7 @@ export class Sessions {
     return {
       // An observer that throws harms nobody: neither the other observers nor the connection.
       stages: { ...stages, observer: observers([stages.observer]) },
-      helloDeadlines: new Deadlines(stages.limits.helloTimeoutMs, (session) => session.onHelloTimeout()),
+      helloDeadlines: this.#helloDeadlines.of(stages.limits.helloTimeoutMs),
       // A route's own may be anything: routes of resolvers are judged by nobody.
       connectDeadlines: (timeoutMs) =>
         connectDeadlines.of((timeoutMs > 0 ? timeoutMs : connectTimeoutMs) + CONNECTOR_GRACE_MS),
@@ -120,7 +122,7 @@ export class Sessions {
     let chosen: Session | undefined;
     let most = -1;
     let seen = 0;
-    for (const session of this.#control.helloDeadlines) {
+    for (const session of this.#helloDeadlines) {
       const count = admission.connectionsOf(session.connection.remote.host);
       if (count > most) [chosen, most] = [session, count];
       seen += 1;

@@ -203,7 +203,10 @@ function pausing(server: Server, address: Endpoint, options: ListenOptions, shor
   }
 
   async function close(): Promise<void> {
-    const hasPath = !closed && server.listening;
+    closed = true;
+    // Bound again in this very moment, perhaps.
+    await binding;
+    const hasPath = server.listening;
     await end();
     if (path !== undefined && hasPath) removePath(path);
   }
