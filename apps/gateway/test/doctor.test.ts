@@ -186,7 +186,7 @@ const FAULTS: readonly Fault[] = [
       agent.answer({ 'status/leader': '""' });
       return withAgent(agent.address);
     },
-    says: /its cluster has no leader; look at the servers/,
+    says: /its cluster has no leader; check the servers: consul operator raft list-peers/,
   },
   {
     cause: 'the agent does not know the token',
