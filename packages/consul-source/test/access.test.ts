@@ -99,7 +99,7 @@ describeWithConsul('with ACLs that deny by default', () => {
     await authorizer.stop(hurry);
 
     await consul.put('agent/service/register', proxy({}));
-    await views.until((view) => view.warnings?.join().includes('takes a token with agent "read" to find') === true);
+    await views.until((view) => view.warnings?.join().includes('needs a token with agent "read"') === true);
     const more = { address, token: await tokenFor(consul, 'more', `${SIDECARS_LEAST}${AGENT_READ}`) };
     await using others = new Watched<ProxyView>(consulProxySource(more, choice));
     const { warnings } = await others.until(isDialled);
