@@ -115,7 +115,7 @@ describe('an agent', () => {
 
   it.each([
     ['https://fc00::2:8501', 'an IPv6 address needs brackets, https://[fc00::2]:8501'],
-    ['http://127.0.0.1:8500/?x=1', 'where a query has no place'],
+    ['http://127.0.0.1:8500/?x=1', 'which must not have a query'],
   ])('is not opened at %s, and what may be meant is said', (address, hint) => {
     expect(() => openAgent({ address }, 1)).toThrow(hint);
   });
