@@ -69,6 +69,6 @@ describe('the elements of a list', () => {
   );
 
   it('of a list that breaks off are refused', () => {
-    expect(() => [...elementsOf('[{"a":1},{"b"')]).toThrow('found the end of the text');
+    expect(() => [...elementsOf('[{"a":1},{"b"')]).toThrow('found the end of the response');
   });
 });
