@@ -14,7 +14,7 @@ const CLIENTS = fileURLToPath(new URL('flood-clients.mjs', import.meta.url));
 const PORT = 8443;
 const HALF = 50_000;
 /** Room for what the collector has not cleared away yet. */
-const MAY_GROW_BYTES = 24 * 1024 * 1024;
+const MAY_GROW_BYTES = 64 * 1024 * 1024;
 
 async function until(lines: AsyncIterator<string>, isIt: (line: string) => boolean): Promise<string> {
   for (;;) {

@@ -121,8 +121,11 @@ export class Listener {
     const listening = this.#listening;
     if (listening !== undefined) {
       this.#listening = undefined;
-      this.#ending = how(listening);
-      this.#options.observer.observe({ type: 'listener.closed', listener: this.#at.name });
+      const { name } = this.#at;
+      // Not before: a transport may take a turn to stop accepting.
+      this.#ending = how(listening).then(() =>
+        this.#options.observer.observe({ type: 'listener.closed', listener: name }),
+      );
     }
     await this.#ending;
   }

@@ -131,10 +131,11 @@ export class Listeners implements Service {
       const report = adoptAll(kept);
       this.#fixed = addresses.flatMap((at) => kept.get(at) ?? added.get(at) ?? []);
       const closed = Promise.all(gone.map((listener) => listener.close()));
+      // Before another one takes its name: what is told last of a name is what holds.
+      await closed;
       report();
       for (const [at, listener] of added) if (isBlocking(at)) listener.openEventually(closed);
       gate.open();
-      await closed;
       await this.#replaceSources(sources);
       this.#listAgain();
     };
