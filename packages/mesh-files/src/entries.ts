@@ -133,9 +133,7 @@ const PROXY_DEFAULTS_KEYS = {
 function readProxyDefaults(field: Field): ConfigEntry {
   const fields = readKeys(field, PROXY_DEFAULTS_KEYS);
   refuseEnterprise(fields, 'namespace', 'partition');
-  const written = optionalText(fields.get('name')) ?? PROXY_DEFAULTS_NAME;
-  if (written !== PROXY_DEFAULTS_NAME)
-    fields.get('name')?.refuse(`expected global, the only name of proxy-defaults, found ${JSON.stringify(written)}`);
+  refuseOtherName(fields.get('name'), PROXY_DEFAULTS_NAME, 'proxy-defaults');
   const mode = readMode(fields.get('mesh_gateway'));
   return {
     field,
@@ -491,9 +489,7 @@ const MESH_KEYS = {
 function readMeshEntry(field: Field): ConfigEntry {
   const fields = readKeys(field, MESH_KEYS);
   refuseEnterprise(fields, 'namespace', 'partition');
-  const written = optionalText(fields.get('name')) ?? MESH_NAME;
-  if (written !== MESH_NAME)
-    fields.get('name')?.refuse(`expected mesh, the only name of this kind, found ${JSON.stringify(written)}`);
+  refuseOtherName(fields.get('name'), MESH_NAME, 'this kind');
   fields.get('tls')?.warn('this has no effect in mesh files: TLS 1.2 or newer, forward secrecy');
   const peering = fields.get('peering');
   const through =
@@ -506,6 +502,12 @@ function readMeshEntry(field: Field): ConfigEntry {
 }
 
 const MESH_NAME = 'mesh';
+
+/** Of some kinds there is one entry in a cluster. */
+function refuseOtherName(name: Field | undefined, only: string, kind: string): void {
+  const written = optionalText(name) ?? only;
+  if (written !== only) name?.refuse(`expected ${only}, the only name of ${kind}, found ${JSON.stringify(written)}`);
+}
 
 function nameOf(field: Field, fields: ReadonlyMap<string, Field>): string {
   refuseEnterprise(fields, 'namespace', 'partition');
