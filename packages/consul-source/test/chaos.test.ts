@@ -2,9 +2,10 @@
 // that is asked, and on each endpoint alone.
 import type { RouteSnapshot } from '@meshgate/core';
 import { standInAgent } from '@meshgate/testkit';
-import type { ConsulVersion, StandInAgent, StandInFault, StandInMesh, StandInService } from '@meshgate/testkit';
+import type { ConsulVersion, StandInAgent, StandInFault, StandInMesh } from '@meshgate/testkit';
 import { describe, expect, it, vi } from 'vitest';
 import { consulSource } from '../src/index.ts';
+import { API, APPLICATIONS, CLOUD, DB, REFUNDS } from './peered-mesh.ts';
 import { shown, Watched } from './watched.ts';
 
 // They wait for the most part.
@@ -12,30 +13,6 @@ vi.setConfig({ maxConcurrency: 24 });
 const TEST_MS = 60_000;
 const NOTICED_MS = 25_000;
 
-const PTD = '1c053652-8512-4373-90cf-5a7f6263a994.consul';
-const DB: StandInService = {
-  name: 'db-proxy',
-  kind: 'connect-proxy',
-  destination: 'db',
-  address: '10.0.0.2',
-  port: 20_000,
-};
-const API: StandInService = { ...DB, name: 'api-proxy', destination: 'api', address: '10.0.0.3' };
-const APPLICATIONS: readonly StandInService[] = ['db', 'api'].map((name) => ({ name, port: 80 }));
-const REFUNDS: StandInService = {
-  name: 'refunds-sidecar-proxy',
-  kind: 'connect-proxy',
-  destination: 'refunds',
-  address: '10.9.0.1',
-  port: 8_443,
-  wan: { address: '203.0.113.9', port: 443 },
-  peer: 'cloud',
-  peerMeta: {
-    SNI: [`refunds.default.default.here.external.${PTD}`],
-    SpiffeID: [`spiffe://${PTD}/ns/default/dc/cloud-dc/svc/refunds`],
-    Protocol: 'tcp',
-  },
-};
 const RESOLVER = { Kind: 'service-resolver', Name: 'db', Subsets: { v1: { Filter: 'Service.Meta.version == v1' } } };
 const EARLIER: StandInMesh = {
   services: [...APPLICATIONS, DB, API],
@@ -46,13 +23,7 @@ const EARLIER: StandInMesh = {
 const MESH: StandInMesh = {
   ...EARLIER,
   services: [...APPLICATIONS, DB, API, REFUNDS],
-  peerings: [
-    {
-      Name: 'cloud',
-      PeerServerName: `server.cloud-dc.peering.${PTD}`,
-      PeerServerAddresses: ['203.0.113.9:443', 'gw.cloud.example:443'],
-    },
-  ],
+  peerings: [CLOUD],
   exports: { cloud: ['db'] },
   entries: [RESOLVER, { Kind: 'mesh', Peering: { PeerThroughMeshGateways: true } }],
 };

@@ -1,43 +1,12 @@
 import type { RouteSnapshot } from '@meshgate/core';
 import { standInAgent } from '@meshgate/testkit';
-import type { ConsulVersion, StandInMesh, StandInService } from '@meshgate/testkit';
+import type { ConsulVersion, StandInMesh } from '@meshgate/testkit';
 import { describe, expect, it } from 'vitest';
 import { consulSource } from '../src/index.ts';
+import { API, APPLICATIONS, CLOUD, DB, PTD, REFUNDS } from './peered-mesh.ts';
 import { shown, Watched } from './watched.ts';
 
 const TD = '11111111-2222-3333-4444-555555555555.consul';
-const PTD = '1c053652-8512-4373-90cf-5a7f6263a994.consul';
-
-const DB: StandInService = {
-  name: 'db-proxy',
-  kind: 'connect-proxy',
-  destination: 'db',
-  address: '10.0.0.2',
-  port: 20_000,
-};
-const API: StandInService = { ...DB, name: 'api-proxy', destination: 'api', address: '10.0.0.3' };
-/** The applications themselves: a service has a route when its name is registered and something speaks Connect for it. */
-const APPLICATIONS: readonly StandInService[] = ['db', 'api'].map((name) => ({ name, port: 80 }));
-const REFUNDS: StandInService = {
-  name: 'refunds-sidecar-proxy',
-  id: 'refunds-sidecar-proxy-instance-0',
-  kind: 'connect-proxy',
-  destination: 'refunds',
-  address: '10.9.0.1',
-  port: 8443,
-  wan: { address: '203.0.113.9', port: 443 },
-  peer: 'cloud',
-  peerMeta: {
-    SNI: [`refunds.default.default.here.external.${PTD}`],
-    SpiffeID: [`spiffe://${PTD}/ns/default/dc/cloud-dc/svc/refunds`],
-    Protocol: 'tcp',
-  },
-};
-const CLOUD = {
-  Name: 'cloud',
-  PeerServerName: `server.cloud-dc.peering.${PTD}`,
-  PeerServerAddresses: ['203.0.113.9:443', 'gw.cloud.example:443'],
-};
 const MESH: StandInMesh = {
   services: [...APPLICATIONS, DB, API, REFUNDS],
   servers: [{ node: 'server-1', address: '10.0.0.10', meta: { grpc_tls_port: '8503' } }],
