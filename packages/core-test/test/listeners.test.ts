@@ -61,6 +61,22 @@ async function heldPort() {
   return { port, [Symbol.asyncDispose]: async () => void server.close() };
 }
 
+/** An address with a port that nobody has. */
+async function free() {
+  const held = await heldPort();
+  await held[Symbol.asyncDispose]();
+  return { host: '127.0.0.1', port: held.port };
+}
+
+/** What was told of the listener `name`, in its order. */
+function reportsOf({ events }: Awaited<ReturnType<typeof listening>>, name: string): readonly string[] {
+  return events.events.flatMap((event) =>
+    (event.type === 'listener.opened' || event.type === 'listener.closed') && event.listener === name
+      ? [event.type]
+      : [],
+  );
+}
+
 describe('listeners', () => {
   it('follow a source: new ones open, those that are gone close, the rest stay', async () => {
     const list = new ListenerList({ name: 'one', endpoint: ANY_PORT }, { name: 'two', endpoint: ANY_PORT });
@@ -121,6 +137,20 @@ describe('listeners', () => {
     await using client = await rawClient(endpoint);
     await client.closed;
     expect(proxy.accepted).toEqual(['new']);
+  });
+
+  it('of a source that move a name to another address, or hand it on, report the new owner as open last', async () => {
+    const [one, two, three] = [await free(), await free(), await free()];
+    const list = new ListenerList({ name: 'moved', endpoint: one }, { name: 'stays', endpoint: two });
+    await using proxy = await listening([], list);
+    await proxy.events.untilCount('listener.opened', 2);
+    list.set({ name: 'moved', endpoint: three }, { name: 'stays', endpoint: two });
+    await proxy.events.untilCount('listener.opened', 3);
+    expect(reportsOf(proxy, 'moved')).toEqual(['listener.opened', 'listener.closed', 'listener.opened']);
+    list.set({ name: 'moved', endpoint: two });
+    await proxy.events.untilCount('listener.opened', 4);
+    await proxy.events.untilCount('listener.closed', 3);
+    expect(reportsOf(proxy, 'moved').at(-1)).toBe('listener.opened');
   });
 
   it('of a source that take the place of another on the same port wait for it to close', async () => {
@@ -184,12 +214,6 @@ describe('listeners', () => {
 });
 
 describe('a change of the fixed listeners', () => {
-  async function free() {
-    const held = await heldPort();
-    await held[Symbol.asyncDispose]();
-    return { host: '127.0.0.1', port: held.port };
-  }
-
   it('opens what is new, renames what stays at its address, and closes what is gone', async () => {
     const [one, two] = [await free(), await free()];
     await using proxy = await listening([
@@ -217,18 +241,12 @@ describe('a change of the fixed listeners', () => {
       { name: 'b', endpoint: two },
       { name: 'c', endpoint: three },
     ]);
-    const reported = (name: string): readonly string[] =>
-      proxy.events.events.flatMap((event) =>
-        (event.type === 'listener.opened' || event.type === 'listener.closed') && event.listener === name
-          ? [event.type]
-          : [],
-      );
     const change = await proxy.listeners.prepare([
       { name: 'b', endpoint: one },
       { name: 'c', endpoint: two },
     ]);
     await change.commit();
-    expect(['a', 'b', 'c'].map((name) => reported(name).at(-1))).toEqual([
+    expect(['a', 'b', 'c'].map((name) => reportsOf(proxy, name).at(-1))).toEqual([
       'listener.closed',
       'listener.opened',
       'listener.opened',
@@ -238,7 +256,21 @@ describe('a change of the fixed listeners', () => {
       { name: 'b', endpoint: two },
     ]);
     await swap.commit();
-    expect(['b', 'c'].map((name) => reported(name).at(-1))).toEqual(['listener.opened', 'listener.opened']);
+    expect(['b', 'c'].map((name) => reportsOf(proxy, name).at(-1))).toEqual(['listener.opened', 'listener.opened']);
+  });
+
+  it('that moves a name to another address reports it as open last', async () => {
+    await using proxy = await listening([{ name: 'moved', endpoint: await free() }]);
+    const change = await proxy.listeners.prepare([{ name: 'moved', endpoint: await free() }]);
+    await change.commit();
+    expect(reportsOf(proxy, 'moved')).toEqual(['listener.opened', 'listener.closed', 'listener.opened']);
+  });
+
+  it('that is given up reports nothing of what it would have opened', async () => {
+    await using proxy = await listening([]);
+    const change = await proxy.listeners.prepare([{ name: 'never', endpoint: await free() }]);
+    await change.discard();
+    expect(reportsOf(proxy, 'never')).toEqual([]);
   });
 
   it('changes nothing when an address cannot be bound', async () => {

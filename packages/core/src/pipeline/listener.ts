@@ -114,7 +114,6 @@ export class Listener {
     return this.#end((listening) => listening.held?.release() ?? listening.close());
   }
 
-  /** Its end is reported as soon as it begins: another listener may have the name by the time that it is over. */
   async #end(how: (listening: Listening) => Promise<void>): Promise<void> {
     this.#stopper.abort();
     if (this.#listening === undefined) await this.#opening;

@@ -6,9 +6,9 @@ import { openScope } from '../watch/scope.ts';
 import type { Scope } from '../watch/scope.ts';
 import { Listener } from './listener.ts';
 import type { ListenerOptions } from './listener.ts';
+import type { Observer } from '../observe.ts';
 import type { ListenAddress, ListenerSource } from '../routes/route.ts';
 import type { PreparedChange, Service } from '../lifecycle/service.ts';
-import type { Connection } from '../transport/transport.ts';
 
 /** A listener as an operator sees it. */
 export interface ListenerStatus {
@@ -111,8 +111,8 @@ export class Listeners implements Service {
     const stays = new Set(kept.values());
     const gone = this.#fixed.filter((listener) => !stays.has(listener));
     const isBlocking = (at: ListenAddress): boolean => gone.some((other) => overlap(other.at.endpoint, at.endpoint));
-    const gate = new Gate((connection, listener) => this.#options.accept(connection, listener));
-    const gated = { ...this.#options, accept: gate.accept };
+    const gate = new Gate(this.#options);
+    const gated = { ...this.#options, accept: gate.accept, observer: gate.observer };
     const added = new Map(addresses.filter((at) => !kept.has(at)).map((at) => [at, new Listener(at, gated)]));
     this.#prepared = Array.from(added.values());
     const opened = await Promise.allSettled(
@@ -213,9 +213,9 @@ export class Listeners implements Service {
       wanted.flatMap((at) => kept.get(at) ?? added.get(at) ?? []),
     );
     const closed = Promise.all(gone.map((listener) => listener.close()));
-    report();
+    void closed.then(report);
     for (const [at, listener] of added) {
-      const isBlocking = gone.some((other) => overlap(other.at.endpoint, at.endpoint));
+      const isBlocking = gone.some((other) => other.at.name === at.name || overlap(other.at.endpoint, at.endpoint));
       listener.openEventually(isBlocking ? closed : Promise.resolve());
     }
   }
@@ -244,33 +244,50 @@ function statusOf({ at: { name, endpoint }, address }: Listener): ListenerStatus
   return { name, endpoint, ...(address !== undefined && { address }) };
 }
 
-/** Between listeners that are open already and what is to become of what they accept: keeps it until that is known. */
+/** Between listeners that are open already and everybody else: keeps what they accept and report until it is known whether they stay. */
 class Gate {
-  readonly #pass: ListenerOptions['accept'];
-  #held: (readonly [Connection, string])[] | undefined = [];
+  readonly #through: Pick<ListenerOptions, 'accept' | 'observer'>;
+  readonly #held: HeldBack[] = [];
+  #state: 'closed' | 'open' | 'refusing' = 'closed';
 
-  constructor(pass: ListenerOptions['accept']) {
-    this.#pass = pass;
+  constructor(through: Pick<ListenerOptions, 'accept' | 'observer'>) {
+    this.#through = through;
   }
 
   readonly accept: ListenerOptions['accept'] = (connection, listener) => {
-    if (this.#held === undefined) this.#pass(connection, listener);
-    else this.#held.push([connection, listener]);
+    this.#arrived({
+      pass: () => this.#through.accept(connection, listener),
+      refuse: () => connection.destroy(),
+    });
   };
 
+  readonly observer: Observer = {
+    observe: (event) => this.#arrived({ pass: () => this.#through.observer.observe(event), refuse: () => undefined }),
+  };
+
+  /** Lets everything through, what has come first. */
   open(): void {
-    for (const [connection, listener] of this.#take()) this.#pass(connection, listener);
+    this.#state = 'open';
+    for (const one of this.#held.splice(0)) one.pass();
   }
 
+  /** Nothing gets through, then or later. */
   refuse(): void {
-    for (const [connection] of this.#take()) connection.destroy();
+    this.#state = 'refusing';
+    for (const one of this.#held.splice(0)) one.refuse();
   }
 
-  #take(): readonly (readonly [Connection, string])[] {
-    const held = this.#held ?? [];
-    this.#held = undefined;
-    return held;
+  #arrived(one: HeldBack): void {
+    if (this.#state === 'closed') this.#held.push(one);
+    else if (this.#state === 'open') one.pass();
+    else one.refuse();
   }
+}
+
+/** What has come to a closed gate. */
+interface HeldBack {
+  pass(): void;
+  refuse(): void;
 }
 
 const NO_LISTENERS: readonly Listener[] = [];
