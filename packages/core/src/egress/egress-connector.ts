@@ -6,9 +6,9 @@ import { balancedConnector } from '../pipeline/connect.ts';
 import type { BalancedConnector, ConnectorOptions } from '../pipeline/connect.ts';
 import type { Upstream } from '../pipeline/connection.ts';
 import { withDial } from '../pipeline/stages.ts';
+import { failedDial } from '../transport/dial-failure.ts';
 import type { ConnectContext } from '../pipeline/stages.ts';
 import type { Route } from '../routes/route.ts';
-import type { Dial } from '../transport/transport.ts';
 import { refusedAddress } from './address-policy.ts';
 
 /** What {@link egressConnector} needs. */
@@ -52,7 +52,7 @@ export function egressConnector(inner: BalancedConnector, options: EgressOptions
       const error = refused(`${backend.address.host.slice(0, -1)} has the address ${address.host}: ${what}`);
       const { connection } = context;
       options.observer.observe({ type: 'dial.failed', connection, route, address, error });
-      return failing(error);
+      return failedDial(error);
     });
   }
 
@@ -84,8 +84,4 @@ const NUMBER_AT_END = /(?:^|\.)(?:\d+|0x[\da-f]*)$/;
 
 function refused(why: string): ProxyError {
   return new ProxyError('REFUSED_BY_POLICY', `egress refused: ${why}`);
-}
-
-function failing(reason: ProxyError): Dial {
-  return { done: Promise.reject(reason), cut: () => undefined };
 }

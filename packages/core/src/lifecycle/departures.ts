@@ -6,7 +6,7 @@ import type { Upstream } from '../pipeline/connection.ts';
 import type { Session } from '../pipeline/session.ts';
 import type { Backend, BackendDrain, Route, RouteSnapshot } from '../routes/route.ts';
 import type { RouteTable } from '../routes/route-table.ts';
-import { formatEndpoint } from '../transport/endpoint.ts';
+import { formatEndpoint, isSameEndpoint } from '../transport/endpoint.ts';
 import type { Endpoint } from '../transport/endpoint.ts';
 import type { Service } from './service.ts';
 import { closeSpread } from './spread-close.ts';
@@ -176,7 +176,7 @@ export class Departures implements Service, Observer {
   /** The backends of that address, of whatever route has the name. */
   #backends(name: string, address: Endpoint): readonly Backend[] {
     return this.#options.table().indexes.flatMap(({ routes }) => {
-      return (routes.get(name)?.backends ?? []).filter((backend) => isEqual(backend.address, address));
+      return (routes.get(name)?.backends ?? []).filter((backend) => isSameEndpoint(backend.address, address));
     });
   }
 
@@ -230,9 +230,5 @@ function grouped(
 }
 
 function leadsTo({ backend, address }: Upstream, departed: Endpoint): boolean {
-  return isEqual(backend.address, departed) || isEqual(address, departed);
-}
-
-function isEqual(one: Endpoint, other: Endpoint): boolean {
-  return one.port === other.port && one.host === other.host;
+  return isSameEndpoint(backend.address, departed) || isSameEndpoint(address, departed);
 }

@@ -1,3 +1,4 @@
+import { setImmediate as nextTurn } from 'node:timers/promises';
 import type { ProxyError } from '../errors.ts';
 import type { Session } from '../pipeline/session.ts';
 import { pause } from '../watch/scope.ts';
@@ -45,12 +46,6 @@ export async function closeSpread<S extends Closable>(
 /** How many of `count` are to be closed by then: the first at once, the last when the spread is over. */
 function dueAfter(elapsedMs: number, spreadMs: number, count: number): number {
   return elapsedMs >= spreadMs ? count : Math.min(count, 1 + Math.floor((elapsedMs / spreadMs) * count));
-}
-
-function nextTurn(): Promise<void> {
-  return new Promise((resolve) => {
-    setImmediate(resolve);
-  });
 }
 
 /**

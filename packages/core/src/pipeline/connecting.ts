@@ -3,7 +3,7 @@ import { formatDuration } from '../duration.ts';
 import { formatEndpoint } from '../transport/endpoint.ts';
 import type { Endpoint } from '../transport/endpoint.ts';
 import { ProxyError } from '../errors.ts';
-import { recognisedShortage } from '../transport/dial-failure.ts';
+import { failedDial, recognisedShortage } from '../transport/dial-failure.ts';
 import type { Observer } from '../observe.ts';
 import type { Backend, Route } from '../routes/route.ts';
 import type { ConnectContext, ConnectDialOptions } from './stages.ts';
@@ -59,24 +59,19 @@ export class Connecting implements ConnectContext {
   dial(_backend: Backend, address: Endpoint, options: ConnectDialOptions): Dial {
     this.attempts += 1;
     this.dialled = address;
-    const dial = this.abandoned === undefined ? this.#begin(address, options) : failing(this.abandoned);
+    const dial = this.abandoned === undefined ? this.#begin(address, options) : failedDial(this.abandoned);
     this.#newest = new Attempt(this, dial, { address, options, earlier: this.#newest });
     return this.#newest;
   }
 
   /** Whether a dial is under way. */
   get isDialling(): boolean {
-    for (let attempt = this.#newest; attempt !== undefined; attempt = attempt.earlier) {
-      if (attempt.isPending) return true;
-    }
-    return false;
+    return this.#hasAttempt(({ isPending }) => isPending);
   }
 
   /** Whether an address that was dialled has not answered; an upgrade keeps to its time by itself. */
   get awaitsAddress(): boolean {
-    for (let attempt = this.#newest; attempt !== undefined; attempt = attempt.earlier)
-      if (attempt.isPending && !attempt.isUpgrading) return true;
-    return false;
+    return this.#hasAttempt(({ isPending, isUpgrading }) => isPending && !isUpgrading);
   }
 
   /**
@@ -133,12 +128,18 @@ export class Connecting implements ConnectContext {
     if (route !== undefined) this.#stages.observer.observe({ type: 'dial.failed', connection, route, address, error });
   }
 
+  #hasAttempt(isMeant: (attempt: Attempt) => boolean): boolean {
+    for (let attempt = this.#newest; attempt !== undefined; attempt = attempt.earlier)
+      if (isMeant(attempt)) return true;
+    return false;
+  }
+
   /** A transport must not throw here; one that does is not to leave an attempt without its end. */
   #begin(address: Endpoint, options: ConnectDialOptions): Dial {
     try {
       return this.#stages.transport.dial(address, options);
     } catch (reason) {
-      return failing(ProxyError.from(reason, 'transport'));
+      return failedDial(ProxyError.from(reason, 'transport'));
     }
   }
 }
@@ -163,10 +164,6 @@ export function releaseUpstream(upstream: Upstream, transfer: Transfer): ProxyEr
   } catch (reason) {
     return ProxyError.from(reason, 'connector: release');
   }
-}
-
-function failing(reason: ProxyError): Dial {
-  return { done: Promise.reject(reason), cut: () => undefined };
 }
 
 interface AttemptOptions {

@@ -226,7 +226,7 @@ export class Dials {
 const NO_BACKENDS: readonly Backend[] = [];
 const NO_ADDRESSES: readonly Endpoint[] = [];
 
-const TIMED_OUT = Symbol('late');
+const TIMED_OUT = Symbol('timed out');
 const GONE = Symbol('gone');
 
 function aborted(signal: AbortSignal, over: AbortSignal): Promise<typeof GONE> {

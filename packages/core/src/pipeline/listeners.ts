@@ -1,4 +1,4 @@
-import { formatEndpoint } from '../transport/endpoint.ts';
+import { formatEndpoint, isSameEndpoint } from '../transport/endpoint.ts';
 import type { Endpoint } from '../transport/endpoint.ts';
 import { overlap } from '../transport/own-addresses.ts';
 import { follow } from '../watch/follow.ts';
@@ -305,7 +305,7 @@ function keptBy(before: readonly Listener[], wanted: readonly ListenAddress[]): 
   for (const at of wanted) keep(at, (one) => isListed(one, at));
   // Of "any free port" there may be several, which have nothing in common.
   for (const at of wanted)
-    if (!kept.has(at) && at.endpoint.port !== 0) keep(at, (one) => isSame(one.endpoint, at.endpoint));
+    if (!kept.has(at) && at.endpoint.port !== 0) keep(at, (one) => isSameEndpoint(one.endpoint, at.endpoint));
   return kept;
 }
 
@@ -317,10 +317,6 @@ function keptBy(before: readonly Listener[], wanted: readonly ListenAddress[]): 
 function adoptAll(kept: ReadonlyMap<ListenAddress, Listener>): () => void {
   const reports = Array.from(kept, ([at, listener]) => listener.adopt(at));
   return () => reports.forEach((report) => report());
-}
-
-function isSame(one: Endpoint, other: Endpoint): boolean {
-  return one.host === other.host && one.port === other.port;
 }
 
 function isListed(one: ListenAddress, wanted: ListenAddress): boolean {

@@ -152,7 +152,7 @@ class Judge {
       `one of ${BALANCES.join(', ')}, or { name, settings }`,
       balance,
     );
-    const { retryBeforeFirstByte: retries } = route as { readonly retryBeforeFirstByte?: unknown };
+    const retries = route['retryBeforeFirstByte'];
     this.check(isOptionalBoolean(retries), [...path, 'retryBeforeFirstByte'], 'true or false', retries);
     for (const key of ['onBackendRemoved', 'onBackendDown'])
       this.check(isBackendDrain(route[key]), [...path, key], '{ graceMs, spreadMs }, 0 or more each', route[key]);

@@ -2,6 +2,7 @@ import { formatDuration } from '../duration.ts';
 import { ProxyError } from '../errors.ts';
 import { formatEndpoint } from './endpoint.ts';
 import type { Endpoint } from './endpoint.ts';
+import type { Dial } from './transport.ts';
 
 /** What a dial to `to` rejects with when the system has reported `cause`, of which only `code` (`ECONNREFUSED` …) is looked at. */
 export function dialFailure(to: Endpoint, cause: NodeJS.ErrnoException): ProxyError {
@@ -33,6 +34,11 @@ export function dialTimeout(to: Endpoint, timeoutMs: number): ProxyError {
 /** What a dial rejects with when `to` is no address at all, as `problem` says in one clause. */
 export function undiallable(to: Endpoint, problem: string): ProxyError {
   return new ProxyError('CONNECT_FAILED', `dial ${formatEndpoint(to)}: ${problem}`);
+}
+
+/** A dial that has failed before it began. */
+export function failedDial(reason: ProxyError): Dial {
+  return { done: Promise.reject(reason), cut: () => undefined };
 }
 
 const NO_PORT = 'no local port or address left for it (net.ipv4.ip_local_port_range)';

@@ -26,6 +26,11 @@ export function formatEndpoint({ host, port }: Endpoint): string {
   return host.includes(':') ? `[${host}]:${port}` : `${host}:${port}`;
 }
 
+/** Whether two endpoints are written alike. */
+export function isSameEndpoint(one: Endpoint, other: Endpoint): boolean {
+  return one.port === other.port && one.host === other.host;
+}
+
 /** What is wrong with the port of `endpoint`, as one clause; `undefined` when it is one: the kernel would silently cut others to 16 bits. */
 export function portProblem({ port }: Endpoint): string | undefined {
   const isPort = Number.isInteger(port) && port >= 0 && port <= HIGHEST_PORT;

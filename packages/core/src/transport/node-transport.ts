@@ -1,7 +1,7 @@
 import { createServer } from 'node:net';
 import type { ListenOptions as NetListenOptions, Server, Socket } from 'node:net';
 import { Deadlines, DeadlinesByLength } from '../pipeline/deadlines.ts';
-import { undiallable } from './dial-failure.ts';
+import { failedDial, undiallable } from './dial-failure.ts';
 import { formatEndpoint, portProblem, unixPath } from './endpoint.ts';
 import type { Endpoint } from './endpoint.ts';
 import { NodeConnection } from './node-connection.ts';
@@ -226,6 +226,6 @@ function pausing(server: Server, address: Endpoint, options: ListenOptions, shor
 
 function dial(to: Endpoint, options: DialOptions, shared: DialShared): Dial {
   const problem = portProblem(to);
-  if (problem !== undefined) return { done: Promise.reject(undiallable(to, problem)), cut: () => undefined };
+  if (problem !== undefined) return failedDial(undiallable(to, problem));
   return new NodeDial(to, unixPath(to), options, shared);
 }
