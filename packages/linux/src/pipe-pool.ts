@@ -45,11 +45,6 @@ export class PipePool {
     return { used: this.#existing, limit: this.#most };
   }
 
-  /** Pipes that exist, in use or not. */
-  get existing(): number {
-    return this.#existing;
-  }
-
   /**
    * An empty pipe, owed back by {@link give}; `undefined` when the system has none left, or too many are in use: then bytes are better
    * copied.

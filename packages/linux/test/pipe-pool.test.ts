@@ -36,7 +36,7 @@ describe('pipes', () => {
   it('that the system refuses to enlarge are closed: bytes are copied instead', () => {
     const { libc, open } = kernel(false);
     const pool = new PipePool(libc, MIB, 4);
-    expect([pool.take(), pool.take(), open.size, pool.existing]).toEqual([undefined, undefined, 0, 0]);
+    expect([pool.take(), pool.take(), open.size, pool.usage.used]).toEqual([undefined, undefined, 0, 0]);
   });
 
   it('are no more than they may be', () => {

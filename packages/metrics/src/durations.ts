@@ -1,7 +1,8 @@
 import { Histogram } from 'prom-client';
 import type { Registry } from 'prom-client';
-import type { LabelValues } from './family.ts';
 import type { Label, MetricDefinition } from './metrics.ts';
+import { SeriesByLabels } from './series-by-labels.ts';
+import type { LabelValues } from './series-by-labels.ts';
 
 /** A row of the table that is a histogram with the labels `L`. */
 interface HistogramDefinition<L extends Label> extends MetricDefinition {
@@ -18,27 +19,23 @@ export interface DurationCell {
 
 /** A histogram as the table describes it, of durations that are handed over in milliseconds and exported in seconds. */
 export class Durations<L extends Label> {
-  readonly #series: Record<string, HistogramSeries> = {};
+  readonly #series = new SeriesByLabels<L, HistogramSeries>();
   readonly #buckets: Buckets;
 
   constructor({ name, help, labels, buckets }: HistogramDefinition<L>, registry: Registry) {
     this.#buckets = { bounds: buckets, keys: buckets.map(String) };
     const settings = { name, help, labelNames: labels, buckets: [...buckets], registers: [registry] };
-    // It keeps its series there, by a key of their labels. Not declared, like what the text of a scrape is made of.
-    const histogram = new Histogram({
-      ...settings,
-      collect: () => void Object.assign(histogram, { hashMap: this.#series }),
-    });
+    const histogram: Histogram<L> = new Histogram({ ...settings, collect: () => this.#series.handTo(histogram) });
   }
 
   /** The series of these labels: the same one until it is dropped. */
   cell(labels: LabelValues<L>): DurationCell {
-    return (this.#series[JSON.stringify(labels)] ??= new HistogramSeries(labels, this.#buckets));
+    return this.#series.of(labels, () => new HistogramSeries(labels, this.#buckets));
   }
 
   /** Forgets the series of these labels. A cell of it that is still held is no longer exported. */
   drop(labels: LabelValues<L>): void {
-    delete this.#series[JSON.stringify(labels)];
+    this.#series.dropOf(labels);
   }
 }
 

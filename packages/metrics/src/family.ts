@@ -1,9 +1,8 @@
 import { Counter, Gauge } from 'prom-client';
 import type { Registry } from 'prom-client';
 import type { Label, MetricDefinition } from './metrics.ts';
-
-/** One value for each of a metric's labels. */
-export type LabelValues<L extends Label> = Readonly<Record<L, string>>;
+import { SeriesByLabels } from './series-by-labels.ts';
+import type { LabelValues } from './series-by-labels.ts';
 
 /** The number of one series: plain on the hot path, since prom-client builds a key out of all labels at every single call. */
 export interface MetricCell {
@@ -20,9 +19,9 @@ interface CellDefinition<L extends Label> extends MetricDefinition {
   readonly labels: readonly L[];
 }
 
-/** A counter or gauge whose series are {@link MetricCell}s, in the form in which prom-client keeps them: a scrape copies nothing. */
+/** A counter or gauge whose series are {@link MetricCell}s. */
 export class CellFamily<L extends Label> {
-  readonly #series: Record<string, LabeledCell<L>> = {};
+  readonly #series = new SeriesByLabels<L, LabeledCell<L>>();
 
   /**
    * @param definition a row of the table
@@ -32,8 +31,7 @@ export class CellFamily<L extends Label> {
   constructor({ type, name, help, labels }: CellDefinition<L>, registry: Registry, sample?: () => void) {
     const collect = (): void => {
       sample?.();
-      // It keeps its series there, by a key of their labels. Not declared, like what the text of a scrape is made of.
-      Object.assign(metric, { hashMap: this.#series });
+      this.#series.handTo(metric);
     };
     const settings = { name, help, labelNames: labels, registers: [registry], collect };
     const metric = type === 'counter' ? new Counter(settings) : new Gauge(settings);
@@ -41,11 +39,11 @@ export class CellFamily<L extends Label> {
 
   /** The series of these labels, 0 at first: the same one until it is dropped. */
   cell(labels: LabelValues<L>): MetricCell {
-    return (this.#series[JSON.stringify(labels)] ??= { labels, value: 0 });
+    return this.#series.of(labels, () => ({ labels, value: 0 }));
   }
 
   /** Forgets the series whose labels satisfy `gone`. A cell of them that is still held is no longer exported. */
   drop(gone: (labels: LabelValues<L>) => boolean): void {
-    for (const [key, { labels }] of Object.entries(this.#series)) if (gone(labels)) delete this.#series[key];
+    this.#series.drop(({ labels }) => gone(labels));
   }
 }

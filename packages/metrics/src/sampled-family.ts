@@ -1,6 +1,6 @@
 import type { Metric, Registry } from 'prom-client';
+import type { LabelValues } from './series-by-labels.ts';
 import type { Label, MetricDefinition } from './metrics.ts';
-import type { LabelValues } from './family.ts';
 
 /** One series at the moment of a scrape. */
 export interface Sample<L extends Label> {

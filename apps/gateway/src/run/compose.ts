@@ -264,8 +264,9 @@ function bindRoutes({ c, config: { stateDir }, parts }: Plan): void {
   });
   bind(c, SERVICE, () => one(c, DEPARTURES));
   bind(c, ROUTES, () => {
-    const departures: Observer = { name: 'departures', observe: (event) => one(c, DEPARTURES).observe(event) };
-    const observer = observers([one(c, EVENTS), one(c, ROUTE_CHANGES), departures]);
+    const departures = later(c, DEPARTURES);
+    const told: Observer = { name: 'departures', observe: (event) => departures().observe(event) };
+    const observer = observers([one(c, EVENTS), one(c, ROUTE_CHANGES), told]);
     return new RouteStore({ sources: all(c, SOURCE), observer });
   });
 }
