@@ -10,6 +10,8 @@ export { ADDRESS_OR_BLOCK_FORM, addressSet, AddressSetBuilder, isAddressOrBlock 
 export type { AddressSet } from './pipeline/address-set.ts';
 export { readAddress } from './pipeline/ip-address.ts';
 export type { Family } from './pipeline/ip-address.ts';
+export { isInService, priorityGroups } from './pipeline/failover-groups.ts';
+export type { PriorityGroup } from './pipeline/failover-groups.ts';
 export { Admission } from './pipeline/admission.ts';
 export type { AdmissionOptions } from './pipeline/admission.ts';
 export { Sessions } from './pipeline/sessions.ts';

@@ -8,7 +8,7 @@ import type {
   ProxyProtocolVersion,
   RouteLimits,
 } from '@meshgate/core';
-import { formatRate } from '@meshgate/core/parts';
+import { formatRate, isInService, priorityGroups } from '@meshgate/core/parts';
 import type {
   CheckReport,
   HealthChecks,
@@ -199,15 +199,10 @@ export function withPriorityInUse<View extends BackendView & { readonly ejected?
   { failover }: Route,
   backends: readonly View[],
 ): { readonly backends: readonly View[]; readonly priorityInUse?: number } {
-  const priorities = [...new Set(backends.map(({ priority = 0 }) => priority))].toSorted((a, b) => a - b);
-  if (priorities.length < 2) return { backends };
-  const { minHealthy = 1 } = failover ?? {};
-  const isEnough = (wanted: number): boolean => {
-    const group = backends.filter(({ priority = 0 }) => priority === wanted);
-    const good = group.filter(({ healthy, ejected }) => healthy && ejected !== true);
-    return good.length >= Math.min(minHealthy, group.length);
-  };
-  return { backends, priorityInUse: priorities.find(isEnough) ?? Math.min(...priorities) };
+  const groups = priorityGroups(backends, ({ healthy, ejected }) => healthy && ejected !== true);
+  if (groups.size < 2) return { backends };
+  const inService = Array.from(groups).flatMap(([priority, group]) => (isInService(group, failover) ? [priority] : []));
+  return { backends, priorityInUse: Math.min(...(inService.length > 0 ? inService : groups.keys())) };
 }
 
 /** How the route chooses a backend, where that is not the default; a plugin's balance by its name. */

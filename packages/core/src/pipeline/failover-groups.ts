@@ -1,5 +1,5 @@
 import type { Observer } from '../observe.ts';
-import type { Backend, Route } from '../routes/route.ts';
+import type { Backend, Failover, Route } from '../routes/route.ts';
 
 /** More routes than this are failed over at once only where all of the world is down: then the oldest are forgotten. */
 const MAX_REMEMBERED = 10_000;
@@ -35,7 +35,7 @@ export class FailoverGroups {
    * @param isTrusted whether a backend is healthy, up and not ejected
    */
   order(route: Route, isTrusted: (backend: Backend) => boolean): readonly number[] {
-    const groups = grouped(route.backends, isTrusted);
+    const groups = priorityGroups(route.backends, isTrusted);
     const state = this.#routes.get(route.name);
     const ranks = new Map(Array.from(groups, ([priority, group]) => [priority, this.#rank(route, priority, group)]));
     const ordered = [...groups.keys()].toSorted((a, b) => (ranks.get(a) ?? 0) - (ranks.get(b) ?? 0) || a - b);
@@ -44,11 +44,10 @@ export class FailoverGroups {
   }
 
   /** 0: to be used. 1: good, and held back since it was not. 2: too few healthy backends. */
-  #rank({ name, failover }: Route, priority: number, { healthy, size }: Group): 0 | 1 | 2 {
-    const { minHealthy = 1, returnAfterMs = 0 } = failover ?? {};
-    const isGood = healthy >= Math.min(minHealthy, size);
+  #rank({ name, failover }: Route, priority: number, group: PriorityGroup): 0 | 1 | 2 {
+    const { returnAfterMs = 0 } = failover ?? {};
     const known = this.#routes.get(name)?.groups.get(priority);
-    if (!isGood) {
+    if (!isInService(group, failover)) {
       this.#stateOf(name).groups.set(priority, { goodSince: undefined });
       return 2;
     }
@@ -80,17 +79,29 @@ export class FailoverGroups {
   }
 }
 
-interface Group {
+/** The backends of one priority. */
+export interface PriorityGroup {
+  /** How many there are. */
   readonly size: number;
+  /** How many of them can be trusted. */
   readonly healthy: number;
 }
 
-function grouped(backends: readonly Backend[], isTrusted: (backend: Backend) => boolean): Map<number, Group> {
-  const groups = new Map<number, Group>();
+/** `backends` by their priority, 0 when absent, in the order of their first. Pure. */
+export function priorityGroups<One extends Pick<Backend, 'priority'>>(
+  backends: readonly One[],
+  isTrusted: (backend: One) => boolean,
+): ReadonlyMap<number, PriorityGroup> {
+  const groups = new Map<number, PriorityGroup>();
   for (const backend of backends) {
     const { priority = 0 } = backend;
     const { size, healthy } = groups.get(priority) ?? { size: 0, healthy: 0 };
     groups.set(priority, { size: size + 1, healthy: healthy + (isTrusted(backend) ? 1 : 0) });
   }
   return groups;
+}
+
+/** Whether a group has as many healthy backends as its route wants, or all that it has. Pure. */
+export function isInService({ healthy, size }: PriorityGroup, { minHealthy = 1 }: Partial<Failover> = {}): boolean {
+  return healthy >= Math.min(minHealthy, size);
 }
