@@ -26,6 +26,7 @@ export { AddressListFiles, addressListProblems } from './address-list-files.ts';
 // Settings of routes that sources of several kinds have.
 export { BACKEND_DRAIN_KEYS, BACKEND_DRAINS, readBackendDrain } from './backend-drain.ts';
 export { HEALTH_CHECK_KEYS, readHealthCheck } from './health-check.ts';
+export { ACCESS_KEYS, LIMIT_KEYS, PROXY_PROTOCOLS, readAccess, readLimits, readProxyProtocol } from './route-rules.ts';
 export { parseTimeout } from './timeout.ts';
 
 // Rates of limits.

@@ -4,12 +4,11 @@ import { describe, expect, it } from 'vitest';
 import { parse } from 'yaml';
 import { parseFileSourceConfig, parseRouteFile } from '../src/index.ts';
 import { BACKEND_KEYS } from '../src/routes/backend.ts';
-import { BACKEND_DRAIN_KEYS, BACKEND_DRAINS, HEALTH_CHECK_KEYS } from '@meshgate/documents';
+import { ACCESS_KEYS, BACKEND_DRAIN_KEYS, BACKEND_DRAINS, HEALTH_CHECK_KEYS, LIMIT_KEYS } from '@meshgate/documents';
 import { BALANCES } from '../src/routes/balance.ts';
 import { EGRESS_KEYS } from '../src/routes/egress.ts';
 import { FAILOVER_KEYS } from '../src/routes/failover.ts';
 import { FILE_KEYS, ROUTE_KEYS } from '../src/routes/route-file.ts';
-import { ACCESS_KEYS, LIMIT_KEYS } from '../src/routes/rules.ts';
 
 const PAGE = readFileSync(new URL('../../../docs/routes.md', import.meta.url), 'utf8');
 const SCHEMA = JSON.parse(readFileSync(new URL('../schema/routes.schema.json', import.meta.url), 'utf8'));

@@ -1,7 +1,7 @@
 import { isIP } from 'node:net';
 import type { Backend } from '@meshgate/core';
+import { PROXY_PROTOCOLS } from '@meshgate/documents';
 import type { Field, Parsed } from '@meshgate/documents';
-import { PROXY_PROTOCOLS } from './rules.ts';
 import { isHostName } from './server-name.ts';
 
 /** Keys of a backend. */

@@ -1,18 +1,21 @@
+import { dirname, isAbsolute, join } from 'node:path';
 import { formatProblem, type Problem, type Route } from '@meshgate/core';
 import {
   type Field,
   openDocument,
   type Parsed,
   parseTimeout,
+  readAccess,
   readBackendDrain,
   readHealthCheck,
+  readLimits,
+  readProxyProtocol,
 } from '@meshgate/documents';
 import { readBalance } from './balance.ts';
 import { type RouteClaim, contested } from './claim.ts';
 import { readDestination } from './egress.ts';
 import { readFailover } from './failover.ts';
 import { readUse } from './part-use.ts';
-import { readAccess, readLimits, readProxyProtocol } from './rules.ts';
 import { parseExactName, parseServerName } from './server-name.ts';
 
 /** What a route file says. */
@@ -116,7 +119,7 @@ function readRoute(route: Field, file: string, claims: RouteClaim[]): Route | un
     ...readHealthCheck(fields.get('healthCheck'), parseExactName),
     ...readFailover(fields.get('failover')),
     ...readUse(fields.get('use')),
-    ...readAccess(fields.get('access'), file),
+    ...readAccess(fields.get('access'), (name) => beside(file, name)),
     ...readLimits(fields.get('limits')),
     ...readProxyProtocol(fields.get('proxyProtocol'), destination?.backends),
     ...originOf(route),
@@ -124,6 +127,11 @@ function readRoute(route: Field, file: string, claims: RouteClaim[]): Route | un
   if (name === undefined || destination === undefined) return undefined;
   const names = serverNames.map((claimed) => claimed.name);
   return { name, kind: 'static', serverNames: names, ...scope, ...destination, ...options };
+}
+
+/** Paths in a route file are relative to its folder. */
+function beside(file: string, name: string): string {
+  return isAbsolute(name) ? name : join(dirname(file), name);
 }
 
 interface ClaimedName {

@@ -1,7 +1,8 @@
-import { dirname, isAbsolute, join } from 'node:path';
 import type { AccessRules, Backend, Rate, Route, RouteLimits } from '@meshgate/core';
 import { ADDRESS_OR_BLOCK_FORM, isAddressOrBlock } from '@meshgate/core/parts';
-import { type Field, type Parsed, parseRate, parseTimeout, RATE_FORM } from '@meshgate/documents';
+import type { Field, Parsed } from './field.ts';
+import { parseRate, RATE_FORM } from './rate.ts';
+import { parseTimeout } from './timeout.ts';
 
 /** Keys of `access`. */
 export const ACCESS_KEYS = {
@@ -37,12 +38,15 @@ export function readProxyProtocol(
 /** More than any process can have descriptors for. */
 const MAX_CONNECTIONS = 10_000_000;
 
-/** Who may use a route. @param file the route file: paths are relative to its folder */
-export function readAccess(field: Field | undefined, file: string): Pick<Route, 'access'> {
+/** Who may use a route. @param toPath from the name of a file, as written, to its absolute path */
+export function readAccess(field: Field | undefined, toPath: (name: string) => string): Pick<Route, 'access'> {
   const fields = field?.record(ACCESS_KEYS);
   if (field === undefined || fields === undefined) return {};
   const [allow, deny] = [readAddresses(fields.get('allow')), readAddresses(fields.get('deny'))];
-  const [allowFile, denyFile] = [fields.get('allowFile'), fields.get('denyFile')].map((one) => readPath(one, file));
+  const [allowFile, denyFile] = [fields.get('allowFile'), fields.get('denyFile')].map((one) => {
+    const name = one?.text();
+    return name === undefined ? undefined : toPath(name);
+  });
   if (allow?.length === 0 && allowFile === undefined)
     fields.get('allow')?.refuse('expected at least one address or block, or allowFile: nobody could connect');
   const access: AccessRules = {
@@ -60,11 +64,6 @@ function readAddresses(list: Field | undefined): readonly string[] | undefined {
 
 function parseAddressOrBlock(text: string): Parsed<string> {
   return isAddressOrBlock(text) ? { kind: 'value', value: text } : { kind: 'refused', expected: ADDRESS_OR_BLOCK_FORM };
-}
-
-function readPath(field: Field | undefined, file: string): string | undefined {
-  const path = field?.text();
-  return path === undefined || isAbsolute(path) ? path : join(dirname(file), path);
 }
 
 /** What the connections of a route may spend. */
