@@ -45,6 +45,7 @@ const BETA: StandInMesh = {
         Protocol: 'tcp',
       },
     },
+    { name: 'db', node: 'node-of-db', port: 5_432, peer: 'alpha' },
   ],
   peerings: [{ Name: 'alpha' }],
 };
@@ -158,6 +159,12 @@ const IN_BETA: Readonly<Record<string, Fault>> = {
   'gateway, `/ready` warns: `peerings cannot be read`': async (seen, gateway) => {
     gateway.agent.deny(NO_PEERING_RULE);
     await gateway.warning(seen);
+    gateway.agent.deny({});
+  },
+  'gateway, `/ready` warns: `the peer sent proxies of`': async (seen, gateway) => {
+    gateway.agent.change({ ...BETA, services: (BETA.services ?? []).filter(({ kind }) => kind === 'connect-proxy') });
+    expect(await gateway.warning(seen)).toContain('no instance of db itself');
+    await gateway.explained((text) => text.includes('no route'));
   },
 };
 

@@ -1,6 +1,7 @@
 import { ConfigProblems } from '@meshgate/core';
 import type { ListenerSource, RouteSource, Service } from '@meshgate/core';
-import type { HttpExports } from '@meshgate/mesh';
+import { exportRulesOf } from '@meshgate/mesh';
+import type { ExportRules } from '@meshgate/mesh';
 import type { AgentOptions } from './agent.ts';
 import { definitionOf } from './definition.ts';
 import { listenerSource } from './listener-source.ts';
@@ -13,7 +14,7 @@ import { registrationService } from './registration-service.ts';
 import { routeSource } from './route-watch.ts';
 
 /** A mesh gateway in Consul: the agent, and the gateway's identity there. */
-export interface ConsulOptions extends AgentOptions {
+export interface ConsulOptions extends AgentOptions, ExportRules {
   /** Registers the gateway, and deregisters it at the end. Absent: it is registered by somebody else. */
   readonly register?: RegisterOptions;
   /** Service id of a gateway registered by somebody else; the only mesh gateway of the agent when absent. */
@@ -22,11 +23,6 @@ export interface ConsulOptions extends AgentOptions {
   readonly datacenter?: string;
   /** DNS domain of the agents; when absent requested from the agent, which needs `agent:read`, else `consul`. */
   readonly dnsDomain?: string;
-  /**
-   * Whether services exported to a peer with protocol `http`, `http2` or `grpc` are forwarded without decrypting; `refuse` when
-   * absent, because a deny intention for the peer's callers would have no effect at an Envoy destination.
-   */
-  readonly httpExports?: HttpExports;
   /** What every route has beside what Consul says of it; nothing when absent. */
   readonly routes?: RouteDefaults;
 }
@@ -50,7 +46,7 @@ export function consulParts(options: ConsulOptions): ConsulParts {
   const body = options.register === undefined ? undefined : bodyOf(options.register);
   const id = body?.ID ?? options.proxyId;
   const named = id === undefined ? {} : { id };
-  const { datacenter, dnsDomain, partition, httpExports } = options;
+  const { datacenter, dnsDomain, partition } = options;
   const preset = {
     ...named,
     ...(datacenter === undefined ? {} : { datacenter }),
@@ -66,7 +62,7 @@ export function consulParts(options: ConsulOptions): ConsulParts {
         preset,
         warnings,
         ...(expected === undefined ? {} : { expected }),
-        ...(httpExports === undefined ? {} : { httpExports }),
+        ...exportRulesOf(options),
       }),
       options.routes,
     ),

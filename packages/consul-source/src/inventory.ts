@@ -4,7 +4,7 @@ import { createHash } from 'node:crypto';
 import type { ImportedService } from '@meshgate/mesh';
 import { elementsOf, list, number, object, objects, text } from './json.ts';
 import type { JsonObject } from './json.ts';
-import { importsOn, joinedImports } from './peering/peering-records.ts';
+import { importedNamesOn, importsOn, joinedImports } from './peering/peering-records.ts';
 import { serviceKey } from './records.ts';
 
 /** A name in the datacenter's list of services. */
@@ -67,12 +67,14 @@ class InventoryBuilder {
   readonly #gateways = new Map<string, string[]>();
   readonly #instances = new Map<string, string[]>();
   readonly #imports: ImportedService[] = [];
+  readonly #importedNames = new Set<string>();
   #nodes = 0;
 
   /** Imports from a peer are not part of this datacenter. */
   add(node: JsonObject): void {
     if (text(node['PeerName'])) {
       this.#imports.push(...importsOn(node));
+      for (const name of importedNamesOn(node)) this.#importedNames.add(name);
       return;
     }
     this.#nodes += 1;
@@ -93,7 +95,7 @@ class InventoryBuilder {
       instances: this.#instances,
       blind: this.#nodes === 0,
       partial: !this.#names.has(serviceKey(CONSUL, '')),
-      imports: joinedImports(this.#imports),
+      imports: joinedImports(this.#imports, this.#importedNames),
     };
   }
 }

@@ -22,6 +22,8 @@ export interface MeshView extends Registered {
   readonly servers: readonly Instance[];
   /** Consul's own servers were visible, and are not any more: other answers lack things, too. */
   readonly serversVanished: boolean;
+  /** When they vanished last, in monotonic milliseconds; 0: never. They may be back before anybody has looked. */
+  readonly serversVanishedAt: number;
   readonly gateways: readonly GatewayGroup[];
   readonly own: OwnDefinition | undefined;
   /** Which parts keep an older value, and why. */
@@ -50,6 +52,8 @@ interface MeshParts {
     readonly datacenter: string | undefined;
     /** There were some, and the last answer has none. */
     readonly vanished: boolean;
+    /** When that became so last, in monotonic milliseconds; 0: never. */
+    readonly vanishedAt: number;
   };
   readonly definition: OwnDefinition;
   readonly gateways: readonly GatewayGroup[];
@@ -136,6 +140,7 @@ export class MeshWatch {
       dnsDomain: domain.reading.value ?? this.#preset.dnsDomain ?? DEFAULT_DNS_DOMAIN,
       servers: own.reading.value?.instances ?? [],
       serversVanished: own.reading.value?.vanished ?? false,
+      serversVanishedAt: own.reading.value?.vanishedAt ?? 0,
       gateways: gateways.reading.value ?? [],
       links: linked.reading.value ?? NO_LINKS,
       own: definition.reading.value,
@@ -214,16 +219,17 @@ async function* resolvers(agent: Agent, signal: AbortSignal): AsyncGenerator<Mes
  */
 async function* servers(agent: Agent, signal: AbortSignal): AsyncGenerator<MeshParts['servers']> {
   const path = `health/service/${CONSUL}`;
-  let known: MeshParts['servers'] = { instances: [], datacenter: undefined, vanished: false };
+  let known: MeshParts['servers'] = { instances: [], datacenter: undefined, vanished: false, vanishedAt: 0 };
   for await (const answer of blockingQuery(agent, { path, without: FREE_TEXT, tellsOfLoss: true }, signal)) {
     const instances = parsed(answer, path, 'a list of instances', instancesOf);
     const datacenter = parsed(answer, path, 'instances with a datacenter', (json) => datacenterOf(json) ?? '');
     // Older than what was known: the state loss guard must see the inventory first, which shows the loss.
     if (answer.rewound) await pause(REWOUND_REST_MS, signal);
     const isNone = instances.length === 0;
+    const isLoss = isNone && known.instances.length > 0;
     known = isNone
-      ? { ...known, vanished: known.instances.length > 0 }
-      : { instances, datacenter: datacenter || known.datacenter, vanished: false };
+      ? { ...known, vanished: isLoss, vanishedAt: isLoss ? performance.now() : known.vanishedAt }
+      : { ...known, instances, datacenter: datacenter || known.datacenter, vanished: false };
     yield known;
   }
 }

@@ -2,20 +2,29 @@ import { resolve } from 'node:path';
 import { ConfigProblems } from '@meshgate/core';
 import type { Problem } from '@meshgate/core';
 import { errorOf } from '@meshgate/core/parts';
-import { openValue, readBackendDrain, readHealthCheck } from '@meshgate/documents';
+import {
+  addressListProblems,
+  openValue,
+  readAccess,
+  readBackendDrain,
+  readHealthCheck,
+  readLimits,
+  readProxyProtocol,
+} from '@meshgate/documents';
 import type { Field } from '@meshgate/documents';
-import type { HttpExports } from '@meshgate/mesh';
+import { MESH_ROUTE_KINDS } from '@meshgate/mesh';
+import type { ExportRules } from '@meshgate/mesh';
 import type { ConsulOptions } from './gateway.ts';
 import type { RegisterOptions } from './registration.ts';
 import { readBundles } from './peering/peer-trust.ts';
 import type { TrustBundles } from './peering/peer-trust.ts';
-import type { RouteDefaults } from './route-defaults.ts';
+import type { RouteDefaults, RouteSettings } from './route-defaults.ts';
 import type { CredentialOptions } from './sidecar/credentials.ts';
 import { tlsProblems } from './tls-files.ts';
 import { readToken } from './token.ts';
 
 /** The settings of `use: consul`, as written. */
-export interface ConsulSettings {
+export interface ConsulSettings extends ExportRules {
   /** The agent's address, in the form of `AgentOptions.address`; `http://127.0.0.1:8500` when absent. */
   readonly address?: string;
   /** `user:password` for the basic authentication of a proxy in front of the agent; see `AgentOptions.httpAuth`. */
@@ -44,11 +53,6 @@ export interface ConsulSettings {
   readonly dnsDomain?: string;
   /** Service id of a gateway registered by somebody else; the only mesh gateway of the agent when absent. Ignored with `register`. */
   readonly proxyId?: string;
-  /**
-   * `passthrough`: services exported to a peer with protocol `http`, `http2` or `grpc` are forwarded without decrypting; `refuse` when
-   * absent, because a deny intention for the peer's callers would have no effect at an Envoy destination.
-   */
-  readonly httpExports?: HttpExports;
   /** Sidecars only: files or folders with the roots of peers, by peer, for a token without `peering:read`; see `CredentialOptions`. */
   readonly trustBundles?: TrustBundles;
   /** What every route of the gateway has beside what Consul says of it; nothing when absent. */
@@ -69,6 +73,7 @@ export function parseSettings(config: unknown): ConsulSettings {
       fields?.get(one)?.refuse(`expected ${other} beside ${one}, found none`);
   const register = readRegister(fields?.get('register'));
   const httpExports = fields?.get('httpExports')?.oneOf(['refuse', 'passthrough']);
+  const exportFailover = fields?.get('exportFailover')?.boolean();
   const trustBundles = stringsByName(fields?.get('trustBundles'));
   const routes = readRouteDefaults(fields?.get('routes'));
   if (problems.length > 0) throw new ConfigProblems(problems);
@@ -76,6 +81,7 @@ export function parseSettings(config: unknown): ConsulSettings {
     ...strings,
     ...(trustBundles === undefined ? {} : { trustBundles }),
     ...(httpExports === undefined ? {} : { httpExports }),
+    ...(exportFailover === undefined ? {} : { exportFailover }),
     ...(register === undefined ? {} : { register }),
     ...(routes === undefined ? {} : { routes }),
   };
@@ -84,8 +90,19 @@ export function parseSettings(config: unknown): ConsulSettings {
 function readRouteDefaults(field: Field | undefined): RouteDefaults | undefined {
   const fields = field?.record(ROUTES);
   if (fields === undefined) return undefined;
+  const kinds = fields.get('ofKind')?.record(KINDS);
+  const ofKind = Array.from(kinds ?? [], ([kind, one]) => [kind, readRouteSettings(one.record(ROUTE))] as const);
+  return { ...readRouteSettings(fields), ...(kinds !== undefined && { ofKind: Object.fromEntries(ofKind) }) };
+}
+
+function readRouteSettings(fields: ReadonlyMap<string, Field> | undefined): RouteSettings {
+  if (fields === undefined) return {};
   const retries = fields.get('retryBeforeFirstByte')?.boolean() === true;
   return {
+    // Made absolute once it is known what they are relative to.
+    ...readAccess(fields.get('access'), (name) => name),
+    ...readLimits(fields.get('limits')),
+    ...readProxyProtocol(fields.get('proxyProtocol')),
     ...readHealthCheck(fields.get('healthCheck'), (text) => ({ kind: 'value', value: text.toLowerCase() })),
     ...readBackendDrain('onBackendRemoved', fields.get('onBackendRemoved')),
     ...readBackendDrain('onBackendDown', fields.get('onBackendDown')),
@@ -100,15 +117,27 @@ function readRouteDefaults(field: Field | undefined): RouteDefaults | undefined 
  * @throws ConfigProblems when a file cannot be read
  */
 export function optionsOf(settings: ConsulSettings, baseDir: string): ConsulOptions & CredentialOptions {
-  const { caFile, caPath, certFile, keyFile, tokenFile, trustBundles, ...options } = settings;
+  const { caFile, caPath, certFile, keyFile, tokenFile, trustBundles, routes, ...options } = settings;
   const tls = absolute({ caFile, caPath, certFile, keyFile }, baseDir);
   const bundles = trustBundles && absoluteFiles(trustBundles, baseDir);
   return {
     ...options,
     ...absolute({ tokenFile }, baseDir),
     ...(bundles === undefined ? {} : { trustBundles: bundles }),
+    ...(routes === undefined ? {} : { routes: withAbsoluteLists(routes, baseDir) }),
     ...(Object.keys(tls).length === 0 ? {} : { tls }),
   };
+}
+
+function withAbsoluteLists({ ofKind, ...ofAll }: RouteDefaults, baseDir: string): RouteDefaults {
+  const of = (settings: RouteSettings): RouteSettings => {
+    const { allowFile, denyFile, ...entries } = settings.access ?? {};
+    if (allowFile === undefined && denyFile === undefined) return settings;
+    return { ...settings, access: { ...entries, ...absolute({ allowFile, denyFile }, baseDir) } };
+  };
+  if (ofKind === undefined) return of(ofAll);
+  const kinds = Object.entries(ofKind).map(([kind, settings]) => [kind, of(settings)] as const);
+  return { ...of(ofAll), ofKind: Object.fromEntries(kinds) };
 }
 
 /**
@@ -119,7 +148,8 @@ export async function fileProblems({
   tls = {},
   tokenFile,
   trustBundles,
-}: Pick<ReturnType<typeof optionsOf>, 'tls' | 'tokenFile' | 'trustBundles'>): Promise<readonly Problem[]> {
+  routes,
+}: Pick<ReturnType<typeof optionsOf>, 'tls' | 'tokenFile' | 'trustBundles' | 'routes'>): Promise<readonly Problem[]> {
   const problems: Problem[] = tlsProblems(tls).map(({ key, message }) => ({ path: [key], message }));
   const attempt = async (key: string, read: () => unknown): Promise<void> => {
     try {
@@ -130,7 +160,15 @@ export async function fileProblems({
   };
   if (tokenFile !== undefined) await attempt('tokenFile', () => readToken(tokenFile));
   if (trustBundles !== undefined) await attempt('trustBundles', () => readBundles(trustBundles));
+  for (const path of listsOf(routes)) problems.push(...(await addressListProblems(path)));
   return problems;
+}
+
+/** Every list of addresses that the settings of routes name. */
+function listsOf({ ofKind = {}, ...ofAll }: RouteDefaults = {}): readonly string[] {
+  const all = [ofAll, ...Object.values(ofKind)];
+  const named = all.flatMap(({ access = {} }) => [access.allowFile, access.denyFile]);
+  return [...new Set(named.filter((path) => path !== undefined))];
 }
 
 const STRINGS = [
@@ -152,14 +190,20 @@ const STRINGS = [
 
 const REGISTER_STRINGS = ['service', 'id', 'address', 'wanAddress', 'readyUrl', 'deregisterAfterCritical'] as const;
 
-const SETTINGS = optional([...STRINGS, 'httpExports', 'trustBundles', 'register', 'routes'] as const);
-/** Keys of `routes`. */
-const ROUTES: Readonly<Record<keyof RouteDefaults, 'optional'>> = optional([
+const SETTINGS = optional([...STRINGS, 'httpExports', 'exportFailover', 'trustBundles', 'register', 'routes'] as const);
+/** Keys of each of `routes.ofKind`. */
+const ROUTE: Readonly<Record<keyof RouteSettings, 'optional'>> = optional([
+  'access',
+  'limits',
+  'proxyProtocol',
   'healthCheck',
   'onBackendRemoved',
   'onBackendDown',
   'retryBeforeFirstByte',
 ] as const);
+/** Keys of `routes`. */
+const ROUTES: Readonly<Record<keyof RouteDefaults, 'optional'>> = { ...ROUTE, ofKind: 'optional' };
+const KINDS = optional(MESH_ROUTE_KINDS);
 const REGISTER = optional([...REGISTER_STRINGS, 'bindAddresses', 'exposeServers'] as const);
 
 function optional<Key extends string>(keys: readonly Key[]): Readonly<Record<Key, 'optional'>> {

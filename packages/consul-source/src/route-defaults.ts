@@ -1,12 +1,24 @@
 import { createHash } from 'node:crypto';
 import type { Route, RouteSnapshot, RouteSource } from '@meshgate/core';
+import type { MeshRouteKind } from '@meshgate/mesh';
 
-/** What a gateway's configuration says of all routes that Consul makes: settings that Consul itself has none for. */
-export type RouteDefaults = Pick<Route, 'healthCheck' | 'onBackendRemoved' | 'onBackendDown' | 'retryBeforeFirstByte'>;
+/** What a gateway's configuration says of routes that Consul makes: settings that Consul itself has none for. */
+export type RouteSettings = Pick<
+  Route,
+  'access' | 'limits' | 'proxyProtocol' | 'healthCheck' | 'onBackendRemoved' | 'onBackendDown' | 'retryBeforeFirstByte'
+>;
+
+/** Settings of all routes. */
+export interface RouteDefaults extends RouteSettings {
+  /** A kind of routes that is named here has these settings, in place of all of the above. None when absent. */
+  readonly ofKind?: Readonly<Partial<Record<MeshRouteKind, RouteSettings>>>;
+}
 
 /** `source`, whose routes have these settings, too. */
 export function withRouteDefaults(source: RouteSource, defaults: RouteDefaults = {}): RouteSource {
   if (Object.keys(defaults).length === 0) return source;
+  const { ofKind = {}, ...ofAll } = defaults;
+  const byKind: Readonly<Record<string, RouteSettings>> = ofKind;
   const suffix = createHash('sha256').update(JSON.stringify(defaults)).digest('hex').slice(0, SUFFIX_CHARS);
   // A route that stays the same one is looked up as such.
   const known = new WeakMap<Route, Route>();
@@ -18,7 +30,7 @@ export function withRouteDefaults(source: RouteSource, defaults: RouteDefaults =
   }
 
   function withDefaults(route: Route): Route {
-    const found = known.get(route) ?? { ...route, ...defaults };
+    const found = known.get(route) ?? { ...route, ...(byKind[route.kind ?? ''] ?? ofAll) };
     known.set(route, found);
     return found;
   }

@@ -1,13 +1,13 @@
 import { formatProblem } from '@meshgate/core';
 import type { RouteSnapshot, RouteSource } from '@meshgate/core';
 import { Cell, inTurns, openScope } from '@meshgate/core/parts';
-import { steppedRouteDeriver } from '@meshgate/mesh';
+import { exportRulesOf, steppedRouteDeriver } from '@meshgate/mesh';
 import type {
   Catalog,
   CatalogService,
+  ExportRules,
   RoutingGateway,
   GatewayDefinition,
-  HttpExports,
   PeeringCatalog,
 } from '@meshgate/mesh';
 import { AgentError, openAgent } from './agent.ts';
@@ -25,15 +25,13 @@ import { StateLossGuard } from './state-loss-guard.ts';
 import { Warnings } from './warnings.ts';
 
 /** Options of {@link routeSource}. */
-export interface RouteSourceOptions {
+export interface RouteSourceOptions extends ExportRules {
   readonly agent: AgentOptions;
   readonly preset: Preset;
   /** Added to the warnings of every snapshot. */
   readonly warnings?: Warnings;
   /** What the gateway will be registered with: used while the agent does not know it. */
   readonly expected?: GatewayDefinition;
-  /** See `RoutingGateway` of `@meshgate/mesh`: `refuse` when absent. */
-  readonly httpExports?: HttpExports;
 }
 
 /**
@@ -92,6 +90,8 @@ class ConsulRouteWatch {
   #known: KnownParts = {};
   #knownPeering: KnownPeering | undefined;
   #derivedAt = 0;
+  /** Of the view that the guard has judged last, see `MeshView.serversVanishedAt`. */
+  #vanishedAt = 0;
   /** Every service has been queried. */
   #isComplete = false;
 
@@ -184,7 +184,9 @@ class ConsulRouteWatch {
     const { trustDomain, index, own } = view;
     const invisible = this.#visibility.incompleteReason(instanceOf(own), view.inventory.instances);
     const isPartial = view.inventory.partial || view.serversVanished;
-    const incompleteReason = isPartial ? PARTIAL : (stale ?? invisible);
+    const wasPartial = isPartial || view.serversVanishedAt > this.#vanishedAt;
+    this.#vanishedAt = view.serversVanishedAt;
+    const incompleteReason = wasPartial ? PARTIAL : (stale ?? invisible);
     const observation = {
       trustDomain,
       index,
@@ -244,17 +246,18 @@ function shown(messages: readonly string[], most: number, what: string): readonl
 function inputsOf(
   view: MeshView,
   services: readonly CatalogService[],
-  { preset: { partition }, expected, httpExports }: RouteSourceOptions,
+  options: RouteSourceOptions,
 ): readonly [Catalog, RoutingGateway] {
   const { trustDomain, datacenter, dnsDomain, gateways, servers, own } = view;
-  const definition = own?.kind === 'registered' ? own.definition : expected;
+  const definition = own?.kind === 'registered' ? own.definition : options.expected;
   const { wanFederation = false, connectTimeoutMs, remoteKeepAlive } = definition ?? {};
   const gateway = {
     wanFederation,
     ...(connectTimeoutMs === undefined ? {} : { connectTimeoutMs }),
     ...(remoteKeepAlive === undefined ? {} : { remoteKeepAlive }),
-    ...(httpExports === undefined ? {} : { httpExports }),
+    ...exportRulesOf(options),
   };
+  const { partition } = options.preset;
   const place = { datacenter, trustDomain, dnsDomain, ...(partition === undefined ? {} : { partition }) };
   return [{ ...place, services, gateways, servers }, gateway];
 }

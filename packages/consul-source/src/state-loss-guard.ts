@@ -19,12 +19,14 @@ export interface Hold {
   readonly since: number;
   /** When it ends, likewise: ten minutes later. */
   readonly until: number;
-  /** Responses may still be incomplete now. */
+  /** Responses may still be incomplete: now, or until {@link SHOWS_WITHIN_MS} ago. */
   readonly isOngoing: boolean;
 }
 
 // Agents re-register what their servers have lost within a minute, or up to seven in datacenters of thousands of nodes.
 const HOLD_MS = 600_000;
+// What else speaks for a loss is seen soon before its first sign or after its last; what is gone at another time was removed.
+const SHOWS_WITHIN_MS = 2_000;
 
 /**
  * Distinguishes a loss from a removal: servers that come back empty or from an older snapshot, an agent that lost its registrations or
@@ -33,6 +35,8 @@ const HOLD_MS = 600_000;
  */
 export class LossDetector {
   #last: Observation | undefined;
+  /** When responses were last known to be incomplete. */
+  #doubtedAt = -Infinity;
   #hold: Omit<Hold, 'isOngoing'> | undefined;
 
   /**
@@ -42,9 +46,11 @@ export class LossDetector {
   observe(observation: Observation, now: number): Hold | undefined {
     const reason = this.#last === undefined ? undefined : lossBetween(this.#last, observation);
     this.#last = observation;
+    if (observation.incompleteReason !== undefined) this.#doubtedAt = now;
     if (reason !== undefined) this.#hold = { reason, since: now, until: now + HOLD_MS };
     else if (this.#hold !== undefined && now >= this.#hold.until) this.#hold = undefined;
-    return this.#hold && { ...this.#hold, isOngoing: observation.incompleteReason !== undefined };
+    // A query that was answered during the loss may be confirmed, and heard of, a moment after it.
+    return this.#hold && { ...this.#hold, isOngoing: now - this.#doubtedAt < SHOWS_WITHIN_MS };
   }
 }
 
@@ -53,9 +59,6 @@ function lossBetween(last: Observation, now: Observation): string | undefined {
   if (isRewound || (last.registered && !now.registered)) return 'Consul has lost its state';
   return last.incompleteReason === undefined ? now.incompleteReason : undefined;
 }
-
-// What else speaks for a loss is seen soon after its first sign; what has been gone for longer was removed.
-const SHOWS_WITHIN_MS = 2_000;
 
 /** What to route by. */
 export interface Guarded {

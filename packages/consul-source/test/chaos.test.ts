@@ -5,7 +5,7 @@ import { standInAgent } from '@meshgate/testkit';
 import type { ConsulVersion, StandInAgent, StandInFault, StandInMesh } from '@meshgate/testkit';
 import { describe, expect, it, vi } from 'vitest';
 import { consulSource } from '../src/index.ts';
-import { API, APPLICATIONS, CLOUD, DB, REFUNDS } from './peered-mesh.ts';
+import { API, APPLICATIONS, CLOUD, DB, REFUNDS, REFUNDS_ITSELF } from './peered-mesh.ts';
 import { shown, Watched } from './watched.ts';
 
 // They wait for the most part.
@@ -22,7 +22,7 @@ const EARLIER: StandInMesh = {
 };
 const MESH: StandInMesh = {
   ...EARLIER,
-  services: [...APPLICATIONS, DB, API, REFUNDS],
+  services: [...APPLICATIONS, DB, API, REFUNDS, REFUNDS_ITSELF],
   peerings: [CLOUD],
   exports: { cloud: ['db'] },
   entries: [RESOLVER, { Kind: 'mesh', Peering: { PeerThroughMeshGateways: true } }],

@@ -42,7 +42,7 @@ describe('the settings of the Consul source', () => {
       onBackendRemoved: { graceMs: 30_000, spreadMs: 5_000 },
       retryBeforeFirstByte: true,
     });
-    const wrong = { routes: { healthCheck: { kind: 'http' }, onBackendDown: 'cut', limits: {} } };
+    const wrong = { routes: { healthCheck: { kind: 'http' }, onBackendDown: 'cut', ofKind: { all: {} } } };
     expect(problemsOf(() => parseSettings(wrong))).toHaveLength(3);
     const route: Route = { name: 'db', serverNames: ['db.internal'], backends: [] };
     const inner = staticSource('consul', [route]);
@@ -56,6 +56,36 @@ describe('the settings of the Consul source', () => {
     expect(own?.routes).toEqual([{ ...route, ...routes }]);
     expect(own?.version).not.toBe(bare?.version);
     expect(withRouteDefaults(inner, {})).toBe(inner);
+  });
+
+  it('may give some routes other settings, by their kind, with files of addresses relative to the configuration', async () => {
+    const settings = parseSettings({
+      routes: {
+        access: { deny: ['10.0.0.0/8'], denyFile: 'deny.txt' },
+        limits: { connections: 10, idleTimeout: 'off' },
+        ofKind: { 'remote-datacenter': { proxyProtocol: 'v2', access: { allowFile: '/etc/allow.txt' } } },
+      },
+    });
+    const { routes } = optionsOf(settings, '/etc/meshgate');
+    const ofAll = {
+      access: { deny: ['10.0.0.0/8'], denyFile: '/etc/meshgate/deny.txt' },
+      limits: { connections: 10, idleTimeoutMs: Infinity },
+    };
+    const ofGateways = { proxyProtocol: 'v2', access: { allowFile: '/etc/allow.txt' } };
+    const [service, datacenter] = ['local-service', 'remote-datacenter'].map((kind): Route => ({
+      name: kind,
+      kind,
+      serverNames: [`${kind}.internal`],
+      backends: [],
+    })) as [Route, Route];
+    const source = withRouteDefaults(staticSource('consul', [service, datacenter]), routes);
+    const { value } = await source.watch(new AbortController().signal)[Symbol.asyncIterator]().next();
+    expect(value?.routes).toEqual([
+      { ...service, ...ofAll },
+      { ...datacenter, ...ofGateways },
+    ]);
+    const missing = await fileProblems(optionsOf(settings, tmpdir()));
+    expect(missing.map(({ at }) => at?.file)).toEqual([join(tmpdir(), 'deny.txt'), '/etc/allow.txt']);
   });
 
   it.each([undefined, null, {}])('may be %j', (config) => {

@@ -32,6 +32,8 @@ export const REFUNDS: StandInService = {
     Protocol: 'tcp',
   },
 };
+/** The application behind it: without one a gateway does not route what a peer sends, as Consul's does not. */
+export const REFUNDS_ITSELF: StandInService = { name: 'refunds', node: 'node-of-refunds', port: 80, peer: 'cloud' };
 /** The peering itself. */
 export const CLOUD = {
   Name: 'cloud',

@@ -3,12 +3,12 @@ import { standInAgent } from '@meshgate/testkit';
 import type { ConsulVersion, StandInMesh } from '@meshgate/testkit';
 import { describe, expect, it } from 'vitest';
 import { consulSource } from '../src/index.ts';
-import { API, APPLICATIONS, CLOUD, DB, PTD, REFUNDS } from './peered-mesh.ts';
+import { API, APPLICATIONS, CLOUD, DB, PTD, REFUNDS, REFUNDS_ITSELF } from './peered-mesh.ts';
 import { shown, Watched } from './watched.ts';
 
 const TD = '11111111-2222-3333-4444-555555555555.consul';
 const MESH: StandInMesh = {
-  services: [...APPLICATIONS, DB, API, REFUNDS],
+  services: [...APPLICATIONS, DB, API, REFUNDS, REFUNDS_ITSELF],
   servers: [{ node: 'server-1', address: '10.0.0.10', meta: { grpc_tls_port: '8503' } }],
   peerings: [CLOUD],
   exports: { cloud: ['db'] },
@@ -107,6 +107,27 @@ describe('peering', () => {
     expect(warningsOf(first)).toEqual([expect.stringContaining('deny intention')]);
   });
 
+  it('has the failover targets of what is exported as backups where that is opted into', async () => {
+    const [primary, backup] = ['db.default.default.dc1', 'api.default.default.dc1'];
+    const place = { Namespace: 'default', Partition: 'default', Datacenter: 'dc1' };
+    const Resolver = { Target: primary, Failover: { Targets: [backup] } };
+    const db = {
+      Protocol: 'tcp',
+      StartNode: 'resolver:db',
+      Nodes: { 'resolver:db': { Type: 'resolver', Name: primary, Resolver } },
+      Targets: { [primary]: { Service: 'db', ...place }, [backup]: { Service: 'api', ...place } },
+    };
+    await using agent = await standInAgent({ mesh: { ...MESH, chains: { db } } });
+    const options = { address: agent.address, exportFailover: true };
+    await using routes = new Watched(consulSource(options));
+    const { routes: found } = await routes.until(() => true);
+    const { backends = [] } = found.find(({ name }) => name === 'exported:cloud/db') ?? {};
+    expect(backends.map(({ address: { host }, priority }) => [host, priority])).toEqual([
+      ['10.0.0.2', undefined],
+      ['10.0.0.3', 1],
+    ]);
+  });
+
   it('keeps its routes while it is failing, and says so', { timeout: 15_000 }, async () => {
     await using agent = await standInAgent({ mesh: MESH });
     await using routes = new Watched(consulSource({ address: agent.address }));
@@ -137,7 +158,8 @@ describe('peering', () => {
     await using routes = new Watched(consulSource({ address: agent.address }));
     await routes.until((at) => at.routes.length === 6);
     const second = { ...REFUNDS, node: 'gw-2', wan: { address: 'gw.cloud.example', port: 443 } };
-    agent.change({ ...MESH, services: [...APPLICATIONS, DB, API, { ...REFUNDS, status: 'maintenance' }, second] });
+    const gateways = [{ ...REFUNDS, status: 'maintenance' }, second];
+    agent.change({ ...MESH, services: [...APPLICATIONS, DB, API, ...gateways, REFUNDS_ITSELF] });
     await routes.until(
       (at) => shown(at, 'imported:cloud/refunds') === '203.0.113.9:443 unhealthy, gw.cloud.example:443',
     );
@@ -148,13 +170,25 @@ describe('peering', () => {
     async (name) => {
       const { peerMeta } = REFUNDS;
       const stolen = { ...REFUNDS, peerMeta: { ...peerMeta, SNI: [name], SpiffeID: [], Protocol: 'tcp' } };
-      await using agent = await standInAgent({ mesh: { ...MESH, services: [...APPLICATIONS, DB, API, stolen] } });
+      const services = [...APPLICATIONS, DB, API, stolen, REFUNDS_ITSELF];
+      await using agent = await standInAgent({ mesh: { ...MESH, services } });
       await using routes = new Watched(consulSource({ address: agent.address }));
       const first = await routes.until(() => true);
       expect(shown(first, 'imported:cloud/refunds')).toBeUndefined();
       expect(warningsOf(first)).toEqual([expect.stringContaining(`found "${name}": not routed`)]);
     },
   );
+
+  it('that sends proxies of a service and no instance of it has no route of it, as in Consul, and a warning says so', async () => {
+    await using agent = await standInAgent({ mesh: { ...MESH, services: [...APPLICATIONS, DB, API, REFUNDS] } });
+    await using routes = new Watched(consulSource({ address: agent.address }));
+    const first = await routes.until(() => true);
+    expect(shown(first, 'imported:cloud/refunds')).toBeUndefined();
+    expect(warningsOf(first)).toEqual([expect.stringContaining('no instance of refunds itself')]);
+    agent.change(MESH);
+    const after = await routes.until((at) => shown(at, 'imported:cloud/refunds') !== undefined);
+    expect(warningsOf(after)).toEqual([]);
+  });
 
   it('asks for exports of many peers over few connections', { timeout: 20_000 }, async () => {
     const peers = Array.from({ length: 40 }, (_, index) => `peer-${index}`);

@@ -93,3 +93,24 @@ describe.concurrent('a server that knows no leader, or has not heard of it for l
     expect(new Set(counts.slice(0, -1))).toEqual(new Set([2]));
   }, 30_000);
 });
+
+it('what a server has forgotten takes nothing away either when it is believed a moment after Consul’s own servers are back', async () => {
+  const resolver = { Kind: 'service-resolver', Name: 'db', Subsets: { v1: { Filter: '' } } };
+  const whole = { ...mesh(DB), entries: [resolver] };
+  await using agent = await standInAgent({ mesh: whole });
+  await using routes = new Watched(consulSource({ address: agent.address }));
+  await routes.until((at) => shown(at, 'subset:v1.db') === '10.0.0.1:20000');
+  agent.misbehave({ kind: 'empty' }, (path) => path === 'health/service/consul');
+  await routes.until(({ warnings = [] }) => warnings.some((one) => one.includes('servers are not visible')));
+  const asked = (): number => agent.requests.filter((request) => request.includes('config/service-resolver')).length;
+  const before = asked();
+  agent.misbehave(undefined);
+  agent.misbehave({ kind: 'empty' }, (path) => path === 'config/service-resolver');
+  // Asked once more, believed, and asked again.
+  await expect.poll(() => asked() - before).toBeGreaterThan(1);
+  agent.change({ ...whole, ...mesh(SECOND) });
+  const after = await routes.until((at) => shown(at, 'service:db') === '10.0.0.2:20000');
+  expect(shown(after, 'subset:v1.db')).toBe('10.0.0.1:20000');
+  agent.misbehave(undefined);
+  await routes.until((at) => shown(at, 'subset:v1.db') === '10.0.0.2:20000');
+});

@@ -79,6 +79,21 @@ it('what vanishes while something still speaks for a loss is held, too, also whe
   expect(guard.apply([one], seen, 1_000).routes).toEqual([one, two]);
 });
 
+it('what vanishes a moment after the last sign of a loss is held, too, and what vanishes later was removed', () => {
+  const seen = { trustDomain: 'td', index: 5, registered: true };
+  const [one, two] = ['one', 'two'].map(route) as [Route, Route];
+  const lossOf = (guard: StateLossGuard): Guarded => {
+    guard.apply([one, two], seen, 0);
+    guard.apply([one, two], { ...seen, incompleteReason: 'blind' }, 10);
+    return guard.apply([one, two], seen, 300);
+  };
+  const [late, removed] = [new StateLossGuard(), new StateLossGuard()];
+  for (const guard of [late, removed]) expect(lossOf(guard).warning).toBeUndefined();
+  expect(late.apply([one], seen, 600).routes).toEqual([one, two]);
+  removed.apply([one, two], seen, 3_000);
+  expect(removed.apply([one], seen, 4_000).routes).toEqual([one]);
+});
+
 it('what has vanished just before the first sign of a loss is held, too', () => {
   const guard = new StateLossGuard();
   const seen = { trustDomain: 'td', index: 5, registered: true };
@@ -98,7 +113,8 @@ it('a loss is reported for ten minutes, and whether anything speaks for it still
     since: 5,
     isOngoing: true,
   });
-  expect(detector.observe(seen, 9)).toMatchObject({ reason: incompleteReason, since: 5, isOngoing: false });
+  expect(detector.observe(seen, 9)).toMatchObject({ reason: incompleteReason, since: 5, isOngoing: true });
+  expect(detector.observe(seen, 2_005)).toMatchObject({ reason: incompleteReason, since: 5, isOngoing: false });
   expect(detector.observe(seen, 5 + 10 * MINUTE_MS)).toBeUndefined();
 });
 

@@ -9,8 +9,8 @@ import {
   type ParseOutcome,
   type FollowedValue,
 } from '@meshgate/documents';
-import type { GatewayDefinition, HttpExports, ProxyChoice, ProxySource, ProxyView } from '@meshgate/mesh';
-import { routeDeriver } from '@meshgate/mesh';
+import type { ExportRules, GatewayDefinition, ProxyChoice, ProxySource, ProxyView } from '@meshgate/mesh';
+import { exportRulesOf, routeDeriver } from '@meshgate/mesh';
 import { closestMatch } from 'leven';
 import { type Mesh, meshProxyView, type MeshStandpoint, sidecarsFor } from './mesh.ts';
 import { gatewayChooser, type OwnGateway } from './own-gateway.ts';
@@ -27,11 +27,9 @@ export interface MeshOptions extends MeshStandpoint {
 }
 
 /** Settings of the sources of a mesh gateway. */
-export interface MeshGatewayOptions extends MeshOptions {
+export interface MeshGatewayOptions extends MeshOptions, ExportRules {
   /** Service id of the gateway's own definition. When absent: the only gateway of the datacenter, if there is just one. */
   readonly gateway?: string;
-  /** As `Gateway.httpExports` of `@meshgate/mesh`. */
-  readonly httpExports?: HttpExports;
 }
 
 /**
@@ -129,12 +127,12 @@ export function gatewaySnapshot(value: GatewayView): RouteSnapshot {
 export interface GatewayView {
   readonly mesh: Mesh;
   readonly own: OwnGateway;
-  /** As `Gateway.httpExports` of `@meshgate/mesh`; `refuse` when absent. */
-  readonly httpExports?: HttpExports | undefined;
+  readonly rules: ExportRules;
 }
 
 function followGateway(options: MeshGatewayOptions, what: string): FileFollower<GatewayView> {
-  const { folder, gateway, httpExports } = options;
+  const { folder, gateway } = options;
+  const rules = exportRulesOf(options);
   const parse = meshParser(folder, options);
   const choose = gatewayChooser(gateway);
   let isFirst = true;
@@ -154,7 +152,7 @@ function followGateway(options: MeshGatewayOptions, what: string): FileFollower<
     if (outcome.kind === 'good' && isFirst && own.problem !== undefined)
       return { kind: 'wrong', problems: [{ ...own.problem, at: { file: folder, line: 1, column: 1 } }] };
     isFirst &&= outcome.kind !== 'good';
-    return { ...outcome, value: { mesh: outcome.value, own, httpExports } };
+    return { ...outcome, value: { mesh: outcome.value, own, rules } };
   }
 }
 
@@ -183,10 +181,10 @@ function snapshotOf(
   { value, warnings = [], asOf }: Pick<FollowedValue<GatewayView>, 'value' | 'warnings' | 'asOf'>,
   derive: ReturnType<typeof routeDeriver>,
 ): RouteSnapshot {
-  const { mesh, own, httpExports } = value;
+  const { mesh, own, rules } = value;
   const catalog = mesh.catalogs.get(mesh.datacenter);
   const definition = own.definition ?? NO_DEFINITION;
-  const gateway = httpExports === undefined ? definition : { ...definition, httpExports };
+  const gateway = { ...definition, ...rules };
   const { routes, problems } = catalog === undefined ? NO_ROUTES : derive(catalog, gateway);
   const all = [...warnings, ...own.warnings, ...mesh.warnings, ...definition.problems, ...problems.map(sentence)];
   // A digest of the result: a gateway uses only a fraction of the mesh files.

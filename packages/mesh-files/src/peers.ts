@@ -2,9 +2,11 @@ import { formatEndpoint } from '@meshgate/core';
 import { compileChain, dialAddress, peeringServersName, peeringServers, replicated } from '@meshgate/mesh';
 import type {
   Catalog,
+  ChainTarget,
   ConfigEntries,
   DiscoveryChain,
   ExportedService,
+  ExportTarget,
   ImportedService,
   ClusterPeer,
   Selection,
@@ -90,10 +92,14 @@ function exportsOf(mesh: Mesh): readonly ExportedService[] {
 }
 
 function exportChain(name: string, mesh: Mesh): ExportedService['chain'] {
-  const target = chainOf(name, mesh)?.targets[0];
+  const [target, ...failover] = chainOf(name, mesh)?.targets ?? [];
   if (target === undefined) return undefined;
-  const { service, subset, datacenter, peer } = target;
-  return { protocol: protocolOf(name, mesh), target: { service, datacenter, ...present({ subset, peer }) } };
+  const protocol = protocolOf(name, mesh);
+  return { protocol, target: exportTarget(target), failover: failover.map(exportTarget) };
+}
+
+function exportTarget({ service, subset, datacenter, peer }: ChainTarget): ExportTarget {
+  return { service, datacenter, ...present({ subset, peer }) };
 }
 
 /**

@@ -1,7 +1,8 @@
 import { resolve } from 'node:path';
 import { ConfigProblems, definePlugin, type Plugin, type PluginHost } from '@meshgate/core';
 import { type Field, type FieldEntry, openValue, type Parsed, parsePoll } from '@meshgate/documents';
-import type { HttpExports } from '@meshgate/mesh';
+import { exportRulesOf } from '@meshgate/mesh';
+import type { ExportRules } from '@meshgate/mesh';
 import type { PeerStandpoint } from './mesh.ts';
 import { gatewaySnapshot, type MeshGatewayOptions, meshListenerSource, meshSource } from './mesh-source.ts';
 import { present } from './present.ts';
@@ -16,7 +17,7 @@ export const meshFilesPlugin: Plugin = definePlugin<MeshConfig>({
 });
 
 /** Settings of the plugin. */
-export interface MeshConfig {
+export interface MeshConfig extends ExportRules {
   /** Folder with one folder per datacenter, relative to the folder of the configuration file. */
   readonly mesh: string;
   /** The local datacenter. */
@@ -25,8 +26,6 @@ export interface MeshConfig {
   readonly trustDomain: string;
   /** Service id of the gateway's own definition; optional when the datacenter has one gateway. */
   readonly gateway?: string;
-  /** What becomes of exports with protocol `http`, `http2` or `grpc`; `refuse` when absent. */
-  readonly httpExports?: HttpExports;
   /** Other clusters, by the names that this one gives to them. */
   readonly peers?: Readonly<Record<string, PeerConfig>>;
   /** For a Connect proxy only: a gateway needs no key. */
@@ -65,6 +64,7 @@ export function parseMeshConfig(settings: unknown): MeshConfig {
   const optional = {
     gateway: fields?.get('gateway')?.text(),
     httpExports: fields?.get('httpExports')?.oneOf(['refuse', 'passthrough'] as const),
+    exportFailover: fields?.get('exportFailover')?.boolean(),
     peers: readPeers(fields?.get('peers')),
     tls: readTls(fields?.get('tls')),
     name: fields?.get('name')?.text(),
@@ -109,7 +109,7 @@ export async function checkMeshSettings(settings: unknown, baseDir: string): Pro
   const mesh = await readMesh(resolve(baseDir, config.mesh), config);
   const own = gatewayChooser(config.gateway)(mesh);
   if (own.problem !== undefined) throw new ConfigProblems([own.problem]);
-  const { warnings = [] } = gatewaySnapshot({ mesh, own, httpExports: config.httpExports });
+  const { warnings = [] } = gatewaySnapshot({ mesh, own, rules: exportRulesOf(config) });
   if (own.definition !== undefined && own.definition.listeners.length > 0) return { warnings };
   const [reason = `no mesh-gateway is defined in datacenter ${config.datacenter}`] = own.warnings;
   return { noListeners: reason, warnings };
@@ -127,6 +127,7 @@ const MESH_KEYS = {
   trustDomain: 'required',
   gateway: 'optional',
   httpExports: 'optional',
+  exportFailover: 'optional',
   peers: 'optional',
   tls: 'optional',
   name: 'optional',

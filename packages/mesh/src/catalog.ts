@@ -148,6 +148,8 @@ export interface ExportChain {
   readonly protocol: string;
   /** The start of the chain. Absent when it starts with a router or a splitter, which decide per request. */
   readonly target?: ExportTarget;
+  /** The failover targets of the start, in their order; none when absent. */
+  readonly failover?: readonly ExportTarget[];
 }
 
 /** The destination of an exported name. */
@@ -173,6 +175,8 @@ export interface ImportedService {
   readonly peer: string;
   /** One for each mesh gateway of the peer, with the gateway's addresses and health. */
   readonly instances: readonly Instance[];
+  /** The peer sent proxies and no instance of the service itself: no route, as in Consul. False when absent. */
+  readonly proxiesOnly?: boolean;
 }
 
 /** Cluster peering as this cluster's servers describe it. */

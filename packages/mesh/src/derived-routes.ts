@@ -1,38 +1,57 @@
 import type { KeepAlive, Problem, Route } from '@meshgate/core';
+import { defined } from './defined.ts';
 import { compare } from './order.ts';
 import { serverNameProblem } from './server-names.ts';
 
 /** The gateway that routes are derived for. Its datacenter and partition are those of the catalog. */
-export interface RoutingGateway {
+export interface RoutingGateway extends ExportRules {
   /** Also carries the traffic of Consul's own servers (registration meta `consul-wan-federation` = `1`). */
   readonly wanFederation: boolean;
   /** For routes whose service sets no timeout, in milliseconds. The proxy's own limit when absent. */
   readonly connectTimeoutMs?: number;
   /** Keepalive towards the gateways of other datacenters. The proxy's own setting when absent. */
   readonly remoteKeepAlive?: KeepAlive;
+}
+
+/** How services are exported to peers, where Consul leaves that to its gateways. */
+export interface ExportRules {
   /**
    * How to handle a service that is exported to a peer with protocol `http`, `http2` or `grpc`. Consul's own gateway decrypts such
    * connections; when they are forwarded without decrypting, an intention that denies the peer's callers has no effect at an Envoy
    * destination (observed with Consul 1.16.4). `refuse` when absent.
    */
   readonly httpExports?: HttpExports;
+  /**
+   * Whether the name of an exported service with protocol `tcp` also leads to the failover targets of its discovery chain, as backups:
+   * those in this datacenter and partition, whose identities the importers accept. `false` when absent, as in Consul since 1.14.
+   */
+  readonly exportFailover?: boolean;
 }
 
-/** See {@link RoutingGateway.httpExports}. */
+/** Those of `settings`, without what else it holds. */
+export function exportRulesOf({ httpExports, exportFailover }: ExportRules): ExportRules {
+  return defined({ httpExports, exportFailover });
+}
+
+/** See {@link ExportRules.httpExports}. */
 export type HttpExports = 'refuse' | 'passthrough';
 
-/** Values of `Route.kind`. */
-export type MeshRouteKind =
-  | 'local-service'
-  | 'local-subset'
-  | 'remote-datacenter'
-  | 'remote-servers'
-  | 'local-servers'
-  | 'local-server'
-  | 'exported-service'
-  | 'imported-service'
-  | 'peering-servers'
-  | 'remote-peering-servers';
+/** Values of `Route.kind`, in the order of a route table. */
+export const MESH_ROUTE_KINDS = [
+  'local-service',
+  'local-subset',
+  'remote-datacenter',
+  'remote-servers',
+  'local-servers',
+  'local-server',
+  'exported-service',
+  'imported-service',
+  'peering-servers',
+  'remote-peering-servers',
+] as const;
+
+/** One of {@link MESH_ROUTE_KINDS}. */
+export type MeshRouteKind = (typeof MESH_ROUTE_KINDS)[number];
 
 /** Routes, and the parts of the catalog that could not become routes. */
 export interface DerivedRoutes {
@@ -111,18 +130,7 @@ function withCheckedNames(route: Route): { readonly route: Route; readonly probl
 const HAVE_PATTERNS: ReadonlySet<string> = new Set(['remote-datacenter', 'remote-servers'] satisfies MeshRouteKind[]);
 const STAR = 'expected letters, digits, hyphens and underscores, found "*"';
 
-const KIND_ORDER: readonly string[] = [
-  'local-service',
-  'local-subset',
-  'remote-datacenter',
-  'remote-servers',
-  'local-servers',
-  'local-server',
-  'exported-service',
-  'imported-service',
-  'peering-servers',
-  'remote-peering-servers',
-] satisfies readonly MeshRouteKind[];
+const KIND_ORDER: readonly string[] = MESH_ROUTE_KINDS;
 
 /** The order of a route table: by kind, then by name. */
 function byKindAndName(a: Route, b: Route): number {

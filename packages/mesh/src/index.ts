@@ -31,7 +31,8 @@ export { deriveRoutes, routeDeriver, steppedRouteDeriver } from './routes.ts';
 export { derivePeeringRoutes, peeringServers } from './peering-routes.ts';
 export { replicated } from './replication.ts';
 export type { Export } from './replication.ts';
-export type { DerivedRoutes, RoutingGateway, HttpExports, MeshRouteKind } from './derived-routes.ts';
+export { exportRulesOf, MESH_ROUTE_KINDS } from './derived-routes.ts';
+export type { DerivedRoutes, ExportRules, RoutingGateway, HttpExports, MeshRouteKind } from './derived-routes.ts';
 export {
   anyNameBelow,
   datacenterServerName,

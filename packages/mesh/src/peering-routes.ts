@@ -127,23 +127,39 @@ function exportGroup(service: ExportedService, scope: PeeringScope): ExportGroup
     return { backends: [], facts: { refused: refused.reason }, problems };
   }
   const { target, warning } = refused;
-  const found = scope.services.get(keyOf({ ...target, name: target.service }));
-  if (found === undefined)
-    return { backends: [], facts: { rule: 'all Connect instances', target: target.service }, problems: [] };
-  const group = groupOf(found, target.subset);
-  const backends = backendsOf(group.instances, 'lan', group.onlyPassing, ['service', found.name]);
-  const connectTimeoutMs = found.resolver?.connectTimeoutMs;
+  const problems = warning === undefined ? [] : [{ path: exportPath(service), message: warning }];
+  const first = exportBackends(target, scope);
+  const backups = scope.gateway.exportFailover === true ? failoverGroups(service, scope) : [];
+  const priorities = backups.flatMap(({ list }, index) => list.map((one) => ({ ...one, priority: index + 1 })));
   return {
-    backends: backends.list,
-    ...defined({ connectTimeoutMs }),
+    backends: [...(first?.backends.list ?? []), ...priorities],
+    ...defined({ connectTimeoutMs: first?.service.resolver?.connectTimeoutMs }),
     facts: {
-      ...defined({ refused: group.refused, warning, subset: target.subset }),
+      ...defined({ refused: first?.group.refused, warning, subset: target.subset }),
       ...(target.service === service.name ? {} : { target: target.service }),
-      instances: group.rule,
-      ...backends.facts,
+      instances: first?.group.rule ?? 'all Connect instances',
+      ...first?.backends.facts,
+      ...(backups.length === 0 ? {} : { failover: backups.map(({ label }) => label).join(', ') }),
     },
-    problems: warning === undefined ? [] : [{ path: exportPath(service), message: warning }],
+    problems,
   };
+}
+
+/** `undefined` while the target has no Connect instance. */
+function exportBackends(target: ExportTarget, { services }: PeeringScope) {
+  const service = services.get(keyOf({ ...target, name: target.service }));
+  if (service === undefined) return undefined;
+  const group = groupOf(service, target.subset);
+  return { service, group, backends: backendsOf(group.instances, 'lan', group.onlyPassing, ['service', service.name]) };
+}
+
+/** Targets elsewhere are skipped: the gateways there do not know the name (and Consul's own never went there). */
+function failoverGroups({ chain }: ExportedService, scope: PeeringScope) {
+  const local = (chain?.failover ?? []).filter((target) => isLocal(target, scope.catalog));
+  return local.map((target) => ({
+    label: target.subset === undefined ? target.service : `${target.subset}.${target.service}`,
+    list: exportBackends(target, scope)?.backends.list ?? [],
+  }));
 }
 
 type ExportVerdict =
@@ -195,6 +211,7 @@ function keyOf({ name, namespace }: Pick<CatalogService, 'name' | 'namespace'>):
 function importRoutes(service: ImportedService, { peers, gateway, catalog }: PeeringScope): readonly DerivedRoutes[] {
   const peer = peers.get(service.peer.toLowerCase());
   if (peer === undefined) return [];
+  if (service.proxiesOnly === true) return [proxiesOnlyProblem(service)];
   const named = [...byServerName(service.instances)].toSorted(([a], [b]) => compare(a, b));
   return named.map(([serverName, instances], index) => {
     if (!isForeign(serverName, catalog)) return foreignNameProblem(service, serverName);
@@ -229,6 +246,12 @@ function isForeign(serverName: string, { trustDomain }: Catalog): boolean {
   );
 }
 
+/** Consul 1.16.4 lists the services of a peer by their own instances, and asks for the proxies of those alone. */
+function proxiesOnlyProblem({ name, peer }: ImportedService): DerivedRoutes {
+  const message = `the peer sent proxies of ${name}, and no instance of ${name} itself: not routed (as in Consul)`;
+  return { routes: [], problems: [{ path: ['imported', peer, name], message }] };
+}
+
 function foreignNameProblem({ name, peer }: ImportedService, serverName: string): DerivedRoutes {
   const message = `expected SERVICE.….external.TRUST-DOMAIN of the peer, found ${JSON.stringify(serverName)}: not routed`;
   return { routes: [], problems: [{ path: ['imported', peer, name], message }] };
@@ -246,14 +269,19 @@ function byServerName(instances: readonly Instance[]): ReadonlyMap<string, reado
 
 /** Read replicas take no part in peering. Health is ignored, as in Consul: followers close the connection and the client retries. */
 export function peeringServers(servers: readonly Instance[]): readonly Instance[] {
-  return servers.filter(({ meta }) => meta['read_replica'] !== 'true').flatMap(withPeeringPort);
+  return votersOf(servers).flatMap(withPeeringPort);
+}
+
+function votersOf(servers: readonly Instance[]): readonly Instance[] {
+  return servers.filter(({ meta }) => meta['read_replica'] !== 'true');
 }
 
 function localServers({ catalog, gateway }: PeeringScope): DerivedRoutes {
   const { datacenter, trustDomain, servers } = catalog;
-  const voters = peeringServers(servers);
-  if (voters.length === 0) return NOTHING;
-  const backends = backendsOf(voters, 'lan', false, ['service', 'consul']);
+  if (votersOf(servers).length === 0) return NOTHING;
+  const dialled = peeringServers(servers);
+  const backends = backendsOf(dialled, 'lan', false, ['service', 'consul']);
+  const none = { path: ['service', 'consul'], message: 'no server has a port for peering: set ports.grpc_tls' };
   const route: Route = {
     name: `peering-servers:${datacenter}`,
     kind: 'peering-servers' satisfies MeshRouteKind,
@@ -262,7 +290,7 @@ function localServers({ catalog, gateway }: PeeringScope): DerivedRoutes {
     ...defined({ connectTimeoutMs: gateway.connectTimeoutMs }),
     origin: { rule: 'servers of this datacenter, for peering through mesh gateways', datacenter, ...backends.facts },
   };
-  return { routes: [route], problems: backends.problems };
+  return { routes: [route], problems: [...(dialled.length === 0 ? [none] : []), ...backends.problems] };
 }
 
 function withPeeringPort(server: Instance): readonly Instance[] {

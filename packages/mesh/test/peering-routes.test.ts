@@ -103,6 +103,31 @@ describe('an exported service', () => {
     expect(problems).toEqual([{ path: ['exported-services', 'db'], message: routes[0]?.origin?.['warning'] }]);
   });
 
+  it('leads to the local failover targets of its chain, as backups, where that is opted into', () => {
+    const api = { name: 'api', instances: [at('10.0.0.9')], selections: {} };
+    const failover = [
+      { service: 'db', datacenter: 'dc2' },
+      { service: 'api', datacenter: 'dc1' },
+      { service: 'db', datacenter: 'dc1', peer: 'cloud' },
+      { service: 'ghost', datacenter: 'dc1' },
+    ];
+    const exports = [exported(['east'], { protocol: 'tcp', target: { service: 'db', datacenter: 'dc1' }, failover })];
+    const given = { peers: [peer('east')], exports };
+    const services = { services: [db(), api] };
+    const backends = (gateway: RoutingGateway): readonly unknown[] =>
+      (derive(given, services, gateway).routes[0]?.backends ?? []).map(({ address, priority }) => [
+        address.host,
+        priority ?? 0,
+      ]);
+    expect(backends({ wanFederation: false })).toEqual([['10.0.0.1', 0]]);
+    const failing = { wanFederation: false, exportFailover: true };
+    expect(backends(failing)).toEqual([
+      ['10.0.0.1', 0],
+      ['10.0.0.9', 1],
+    ]);
+    expect(derive(given, services, failing).routes[0]?.origin).toMatchObject({ failover: 'api, ghost' });
+  });
+
   it('whose chain is not known leads nowhere: it might be one that must not be passed on', () => {
     const { chain: _chain, ...unknown } = exported(['east']);
     const { routes, problems } = derive({ peers: [peer('east')], exports: [unknown] });
@@ -148,6 +173,13 @@ describe('an imported service', () => {
   it('loses its name as soon as the deletion of its peering begins, whatever is still replicated', () => {
     const peers = [{ ...peer('cloud', 'ACTIVE'), isDeleted: true }];
     expect(derive({ peers, imports: [imported(['10.40.2.1', 8080])] })).toEqual({ routes: [], problems: [] });
+  });
+
+  it('of which the peer sent proxies alone has no route, as in Consul, and this is said', () => {
+    const imports = [{ ...imported(['10.40.2.1', 8080]), proxiesOnly: true }];
+    const { routes, problems } = derive({ peers: [peer('cloud')], imports });
+    expect(routes).toEqual([]);
+    expect(problems).toMatchObject([{ path: ['imported', 'cloud', 'db'] }]);
   });
 
   it('without a name of its own is no business of a gateway', () => {
@@ -204,6 +236,17 @@ describe("the servers' own connections", () => {
 
   it('are routed in the default partition only', () => {
     expect(derive({ peers: [dialled], throughGateways: true }, { partition: 'eu' }).routes).toEqual([]);
+  });
+
+  it('have a name that leads nowhere while no server has a port for them, and none where all servers are read replicas', () => {
+    const server = { ...instance('consul'), meta: { grpc_port: '8502' } };
+    const { routes, problems } = derive({ throughGateways: true }, { servers: [server] });
+    expect(routes).toMatchObject([{ serverNames: [`server.dc1.peering.${TD}`], backends: [] }]);
+    expect(problems).toMatchObject([
+      { path: ['service', 'consul'], message: expect.stringContaining('ports.grpc_tls') },
+    ]);
+    const replica = { ...server, meta: { grpc_tls_port: '8503', read_replica: 'true' } };
+    expect(derive({ throughGateways: true }, { servers: [replica] })).toEqual({ routes: [], problems: [] });
   });
 
   it.each(['nonsense', '203.0.113.5', '203.0.113.5:0', 'unix:/run/consul.sock', '2001:db8::1:8443'])(

@@ -1,5 +1,5 @@
 // Converts Consul's JSON about cluster peering to catalog records. Field names are those of Consul's HTTP API.
-import type { ExportChain, ImportedService, ClusterPeer } from '@meshgate/mesh';
+import type { ExportChain, ExportTarget, ImportedService, ClusterPeer } from '@meshgate/mesh';
 import { list, number, object, objects, text } from '../json.ts';
 import type { JsonObject } from '../json.ts';
 import { instancesOf } from '../records.ts';
@@ -69,9 +69,17 @@ export function exportChainOf(json: unknown): ExportChain | undefined {
   if (chain === undefined) return undefined;
   const protocol = text(chain['Protocol']) || 'tcp';
   const start = object(object(chain['Nodes'])?.[text(chain['StartNode'])]);
-  const id = text(object(start?.['Resolver'])?.['Target']);
-  const target = object(object(chain['Targets'])?.[id]);
+  const resolver = object(start?.['Resolver']);
+  const targetAt = (id: unknown): ExportTarget | undefined => exportTargetOf(object(chain['Targets'])?.[text(id)]);
+  const target = targetAt(resolver?.['Target']);
   if (target === undefined) return { protocol };
+  const failover = list(object(resolver?.['Failover'])?.['Targets']).flatMap((id) => targetAt(id) ?? []);
+  return { protocol, target, ...(failover.length === 0 ? {} : { failover }) };
+}
+
+function exportTargetOf(json: unknown): ExportTarget | undefined {
+  const target = object(json);
+  if (target === undefined) return undefined;
   const optional = {
     subset: text(target['ServiceSubset']),
     namespace: text(target['Namespace']),
@@ -79,12 +87,9 @@ export function exportChainOf(json: unknown): ExportChain | undefined {
     peer: text(target['Peer']),
   };
   return {
-    protocol,
-    target: {
-      service: text(target['Service']),
-      datacenter: text(target['Datacenter']),
-      ...Object.fromEntries(Object.entries(optional).filter(([, value]) => value !== '')),
-    },
+    service: text(target['Service']),
+    datacenter: text(target['Datacenter']),
+    ...Object.fromEntries(Object.entries(optional).filter(([, value]) => value !== '')),
   };
 }
 
@@ -102,13 +107,31 @@ export function importsOn(node: JsonObject): readonly ImportedService[] {
   });
 }
 
-/** Merges parts of the same service that come from several nodes. */
-export function joinedImports(parts: readonly ImportedService[]): readonly ImportedService[] {
+/** The names under which a node of a peer has instances, whatever their kind, each with {@link importKey}. */
+export function importedNamesOn(node: JsonObject): readonly string[] {
+  const peer = text(node['PeerName']);
+  return objects(node['Services']).map((service) => importKey({ peer, name: text(service['Service']) }));
+}
+
+/**
+ * Merges parts of the same service that come from several nodes.
+ *
+ * @param names of everything that is imported, see {@link importedNamesOn}
+ */
+export function joinedImports(
+  parts: readonly ImportedService[],
+  names: ReadonlySet<string>,
+): readonly ImportedService[] {
   const services = new Map<string, ImportedService>();
   for (const part of parts) {
-    const key = `${part.peer}/${part.name}`;
+    const key = importKey(part);
     const known = services.get(key)?.instances ?? [];
-    services.set(key, { ...part, instances: [...known, ...part.instances] });
+    const proxiesOnly = names.has(key) ? {} : { proxiesOnly: true };
+    services.set(key, { ...part, instances: [...known, ...part.instances], ...proxiesOnly });
   }
   return [...services.values()];
+}
+
+function importKey({ peer, name }: Pick<ImportedService, 'peer' | 'name'>): string {
+  return `${peer}/${name}`;
 }
