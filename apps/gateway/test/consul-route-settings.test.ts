@@ -95,7 +95,8 @@ describeWithConsul('a setting of the routes of Consul', () => {
     await using backend = await tlsBackend('db');
     await register('limited', backend.address.port);
     await using one = await gateway('limited', { limits: { connections: 1 } });
-    await using _first = await tlsClient(one.proxy.address, nameOf('limited'));
+    await using first = await tlsClient(one.proxy.address, nameOf('limited'));
+    expect(first.serverCertificateName).toBe('db');
     await expect(tlsClient(one.proxy.address, nameOf('limited'))).rejects.toThrow();
     await closedWith(one, 'LIMIT_REACHED');
   });
@@ -135,7 +136,8 @@ describeWithConsul('a setting of the routes of Consul', () => {
     const { port } = backend.address;
     await register('removed', port);
     await using closing = await gateway('removed', { onBackendRemoved: { grace: '0s', spread: '0s' } });
-    await using _client = await tlsClient(closing.proxy.address, nameOf('removed'));
+    await using client = await tlsClient(closing.proxy.address, nameOf('removed'));
+    expect(client.serverCertificateName).toBe('db');
     const gone = { Node: 'node-removed', ServiceID: `removed-${port}` };
     await consul.send('PUT', 'catalog/deregister', gone);
     await closedWith(closing, 'BACKEND_REMOVED');
@@ -146,7 +148,8 @@ describeWithConsul('a setting of the routes of Consul', () => {
     const { port } = backend.address;
     await register('down', port);
     await using closing = await gateway('down', { onBackendDown: { grace: '0s', spread: '0s' } });
-    await using _client = await tlsClient(closing.proxy.address, nameOf('down'));
+    await using client = await tlsClient(closing.proxy.address, nameOf('down'));
+    expect(client.serverCertificateName).toBe('db');
     await setStatus('down', port, 'critical');
     await closedWith(closing, 'BACKEND_REMOVED');
   });

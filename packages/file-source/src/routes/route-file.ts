@@ -119,7 +119,7 @@ function readRoute(route: Field, file: string, claims: RouteClaim[]): Route | un
     ...readHealthCheck(fields.get('healthCheck'), parseExactName),
     ...readFailover(fields.get('failover')),
     ...readUse(fields.get('use')),
-    ...readAccess(fields.get('access'), (name) => beside(file, name)),
+    ...readAccess(fields.get('access'), (path) => beside(file, path)),
     ...readLimits(fields.get('limits')),
     ...readProxyProtocol(fields.get('proxyProtocol'), destination?.backends),
     ...originOf(route),
