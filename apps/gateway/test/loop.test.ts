@@ -1,9 +1,78 @@
 // Two gateways that lead to each other: a connection goes around until a limit ends it, and the metrics say what it was.
+import { join } from 'node:path';
 import { clientHello, inRecords, rawClient } from '@meshgate/testkit';
-import { expect, it } from 'vitest';
+import type { Endpoint } from '@meshgate/core';
+import { describe, expect, it } from 'vitest';
 import { folder, startGateway, TEST_CONFIG } from './daemon.ts';
+import type { LogLine, ReadyDaemon } from './daemon.ts';
 
 const LIMIT = 8;
+
+const BEHIND_BALANCER = { name: 'proxied', address: '127.0.0.1', port: 0, proxyProtocol: { from: ['127.0.0.0/8'] } };
+
+/** Where else a gateway listens. */
+async function listenersOf(gateway: ReadyDaemon): Promise<Readonly<Record<string, Endpoint>>> {
+  const { listeners } = (await gateway.ask('/listeners')).json as {
+    readonly listeners: readonly (Endpoint & { readonly name: string })[];
+  };
+  return Object.fromEntries(listeners.map(({ name, host, port }) => [name, { host, port }]));
+}
+
+describe('a dial that would come back', () => {
+  it(
+    'is refused by any address of the listener, its other listeners, and the admin API',
+    { timeout: 40_000 },
+    async () => {
+      const sockets = { unix: 'gateway.sock', admin: 'admin.sock' };
+      await using files = await folder({ 'routes.yaml': { routes: [] } });
+      const at = (name: string): string => `unix:${join(files.path, name)}`;
+      await files.write('meshgate.yaml', {
+        ...TEST_CONFIG,
+        listeners: [
+          ...TEST_CONFIG.listeners,
+          { name: 'any', address: '0.0.0.0', port: 0 },
+          BEHIND_BALANCER,
+          { name: 'unix', address: at(sockets.unix) },
+        ],
+        admin: [{ port: 0 }, { address: at(sockets.admin) }],
+      });
+      await using gateway = await startGateway(`${files.path}/meshgate.yaml`);
+      const known = await listenersOf(gateway);
+      const [main, any, proxied] = ['main', 'any', 'proxied'].map((name) => known[name]?.port ?? 0);
+      const backends: Readonly<Record<string, object>> = {
+        itself: { address: '127.0.0.1', port: main },
+        mapped: { address: '::ffff:127.0.0.1', port: main },
+        'mapped-in-hex': { address: '::ffff:7f00:1', port: main },
+        named: { address: 'localhost', port: main },
+        'any-address': { address: '0.0.0.0', port: main },
+        'wildcard-listener': { address: '127.9.9.9', port: any },
+        'other-listener': { address: '127.0.0.1', port: proxied, proxyProtocol: 'v2' },
+        'unix-socket': { address: at(sockets.unix) },
+        'unix-socket-by-detour': { address: `unix:${files.path}/./${sockets.unix}` },
+        'admin-port': { address: '127.0.0.1', port: Number(new URL(gateway.admin).port) },
+        'admin-socket': { address: at(sockets.admin) },
+      };
+      const routes = Object.entries(backends).map(([name, backend]) => {
+        return { name, serverNames: [`${name}.test`], backends: [backend] };
+      });
+      await files.write('routes.yaml', { routes });
+      await gateway.line(({ msg, appeared }) => String(msg).startsWith('routes updated') && appeared !== undefined);
+      const codes: Record<string, unknown> = {};
+      for (const name of Object.keys(backends)) {
+        await using client = await rawClient(gateway.address);
+        await client.send(inRecords(clientHello({ serverName: `${name}.test` })));
+        await client.closed;
+        codes[name] = (await gateway.line((line: LogLine) => line['route'] === name && 'code' in line))['code'];
+      }
+      // Of the two addresses of localhost nobody listens on the other one.
+      expect({ ...codes, named: undefined }).toEqual({
+        ...Object.fromEntries(Object.keys(backends).map((name) => [name, 'LOOP_DETECTED'])),
+        named: undefined,
+      });
+      expect(['LOOP_DETECTED', 'CONNECT_REFUSED']).toContain(codes['named']);
+    },
+  );
+});
 
 it('a loop through another gateway ends at the limit of a client, and is seen in the metrics', async () => {
   const limits = { perClient: { connections: LIMIT } };

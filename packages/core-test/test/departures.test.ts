@@ -1,8 +1,8 @@
 import { once } from 'node:events';
 import { createServer } from 'node:net';
 import type { AddressInfo, Server } from 'node:net';
-import { createProxy, staticSource } from '@meshgate/core';
-import type { Backend, Endpoint, Route } from '@meshgate/core';
+import { createProxy, nodeTransport, staticSource } from '@meshgate/core';
+import type { Backend, Endpoint, Route, Transport } from '@meshgate/core';
 import { sniSniffer } from '@meshgate/sni';
 import { clientHello, inRecords, peerListener, rawClient, recorder } from '@meshgate/testkit';
 import type { Peer, PeerListener } from '@meshgate/testkit';
@@ -17,6 +17,10 @@ function routeTo(backends: readonly Pick<PeerListener, 'address'>[], more: Parti
 }
 
 async function proxyOf(...routes: readonly Route[]) {
+  return proxyOn(nodeTransport(), ...routes);
+}
+
+async function proxyOn(transport: Transport, ...routes: readonly Route[]) {
   const events = recorder();
   const source = staticSource('test', routes);
   const proxy = createProxy({
@@ -24,10 +28,26 @@ async function proxyOf(...routes: readonly Route[]) {
     sources: [source],
     sniffers: [sniSniffer()],
     observers: [events],
+    transport,
     drain: { graceMs: 0, spreadMs: 0 },
   });
   await proxy.start();
   return { address: proxy.address, events, source, [Symbol.asyncDispose]: () => proxy.stop() };
+}
+
+/** A transport whose dials get through only when they are let. */
+function heldUp(): { readonly transport: Transport; readonly dialled: Promise<void>; letThrough(): void } {
+  const inner = nodeTransport();
+  let onDial: () => void = () => undefined;
+  let letThrough: () => void = () => undefined;
+  const dialled = new Promise<void>((resolve) => (onDial = resolve));
+  const isLet = new Promise<void>((resolve) => (letThrough = resolve));
+  const dial: Transport['dial'] = (to, options) => {
+    onDial();
+    const begun = inner.dial(to, options);
+    return { cut: (reason) => begun.cut(reason), done: isLet.then(() => begun.done) };
+  };
+  return { transport: { ...inner, dial }, dialled, letThrough };
 }
 
 async function listening(server: Server): Promise<number> {
@@ -110,6 +130,87 @@ describe('connections whose backend is removed from its route', () => {
     expect(closed.closedAt - removedAt).toBeGreaterThan(140);
     await client.send('still here');
     expect(proxy.events.all('connection.closed')).toHaveLength(1);
+  });
+
+  it('are closed as soon as they have reached it, when they were on their way to it', async () => {
+    await using backend = await peerListener();
+    const { transport, dialled, letThrough } = heldUp();
+    await using proxy = await proxyOn(transport, routeTo([backend], { onBackendRemoved: AT_ONCE }));
+    await using client = await rawClient(proxy.address);
+    await client.send(HELLO);
+    await dialled;
+    proxy.source.set([]);
+    await proxy.events.untilCount('routes.replaced', 2);
+    letThrough();
+    const { closed } = await proxy.events.until('connection.closed');
+    expect([closed.error?.code, proxy.events.all('connection.connected').length]).toEqual(['BACKEND_REMOVED', 1]);
+    await client.closed;
+  });
+
+  it('go on when it is back before they have reached it', async () => {
+    await using backend = await peerListener();
+    const { transport, dialled, letThrough } = heldUp();
+    const route = routeTo([backend], { onBackendRemoved: AT_ONCE });
+    await using proxy = await proxyOn(transport, route);
+    await using client = await rawClient(proxy.address);
+    await client.send(HELLO);
+    await dialled;
+    proxy.source.set([]);
+    await proxy.events.untilCount('routes.replaced', 2);
+    proxy.source.set([route]);
+    await proxy.events.untilCount('routes.replaced', 3);
+    letThrough();
+    const peer = await backend.accept();
+    await peer.receive(HELLO.length);
+    await peer.send('.');
+    expect((await client.receive(1)).toString()).toBe('.');
+  });
+
+  it('are closed when one takes them that was removed while another had not answered', async () => {
+    await using silent = await peerListener();
+    await using removed = await peerListener();
+    const drain = { onBackendRemoved: AT_ONCE, retryBeforeFirstByte: true };
+    const { backends, ...rest } = routeTo([silent, removed], drain);
+    const route = { ...rest, backends: backends.map((backend, priority) => ({ ...backend, priority })) };
+    await using proxy = await proxyOf(route);
+    await using client = await rawClient(proxy.address);
+    await client.send(HELLO);
+    const peer = await silent.accept();
+    await peer.receive(HELLO.length);
+    proxy.source.set([routeTo([silent], drain)]);
+    await proxy.events.untilCount('routes.replaced', 2);
+    peer.reset();
+    const { closed } = await proxy.events.until('connection.closed');
+    expect(closed).toMatchObject({ error: { code: 'BACKEND_REMOVED' }, retries: 1 });
+    await client.closed;
+  });
+
+  it('are closed when their route with egress is gone, or leads to their name no more', async () => {
+    await using service = await peerListener();
+    const route = (...serverNames: readonly string[]): Route => ({
+      name: 'out',
+      serverNames,
+      backends: [],
+      egress: { port: service.address.port, allowAddresses: ['127.0.0.1', '::1'] },
+      onBackendRemoved: AT_ONCE,
+    });
+    await using proxy = await proxyOf(route('*.localhost'));
+    const asking = async (serverName: string): Promise<Peer> => {
+      const client = await rawClient(proxy.address);
+      const hello = inRecords(clientHello({ serverName }));
+      await client.send(hello);
+      await (await service.accept()).receive(hello.length);
+      return client;
+    };
+    await using narrowed = await asking('a.localhost');
+    await using gone = await asking('b.localhost');
+    proxy.source.set([route('b.localhost')]);
+    const { closed } = await proxy.events.until('connection.closed');
+    expect(closed).toMatchObject({ hello: { serverName: 'a.localhost' }, error: { code: 'BACKEND_REMOVED' } });
+    await narrowed.closed;
+    proxy.source.set([]);
+    await proxy.events.untilCount('connection.closed', 2);
+    await gone.closed;
   });
 
   it('are spread over the time that the route gives', async () => {

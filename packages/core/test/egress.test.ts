@@ -134,6 +134,30 @@ describe('an address', () => {
     for (const host of ['10.2.0.1', 'fd00:2::5', '127.0.0.2'])
       expect(refusedAddress(host, allowed)).toBeTypeOf('string');
   });
+
+  it('of this machine is not dialled, public as it may be, unless it is allowed', () => {
+    const isLocal = (host: string): boolean => host === PUBLIC;
+    expect(refusedAddress(PUBLIC, undefined, isLocal)).toBe('an address of this machine');
+    expect(refusedAddress('93.184.216.35', undefined, isLocal)).toBeUndefined();
+    expect(refusedAddress(PUBLIC, addressSet([PUBLIC]), isLocal)).toBeUndefined();
+  });
+
+  it.each([
+    // 93.184.216.34, which is public, and then 10.0.0.1, 169.254.169.254, 127.0.0.1.
+    ['64:ff9b::5db8:d822', true],
+    ['2002:5db8:d822::1', true],
+    ['64:ff9b::a00:1', false],
+    ['64:ff9b::10.0.0.1', false],
+    ['64:ff9b::a9fe:a9fe', false],
+    ['2002:7f00:1::1', false],
+  ])(
+    '%s of a translator that is allowed is dialled as far as the IPv4 address is that it stands for: %s',
+    (host, isIn) => {
+      const allowed = addressSet(['64:ff9b::/96', '2002::/16']);
+      expect(refusedAddress(host, allowed) === undefined).toBe(isIn);
+      expect(refusedAddress(host, addressSet(['64:ff9b::/96', '2002::/16', '0.0.0.0/0']))).toBeUndefined();
+    },
+  );
 });
 
 describe('egress', () => {

@@ -6,9 +6,9 @@ import type { Socket } from 'node:net';
 import { Readable } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
 import { formatEndpoint, unixPath } from '@meshgate/core';
-import { descriptorOf, removePath, settlesWithin } from '@meshgate/core/parts';
+import { descriptorOf, leadsTo, removePath, settlesWithin } from '@meshgate/core/parts';
 import type { InheritedSocket, InheritedSockets } from '../run/inherited-sockets.ts';
-import type { Observer, Service } from '@meshgate/core';
+import type { Endpoint, Observer, Service } from '@meshgate/core';
 import type { AdminSettings } from '../config/config-schema.ts';
 import { changeRefusal, isLoopback } from './change-guard.ts';
 import type { AdminAnswer, AdminEndpoint } from './endpoint.ts';
@@ -59,6 +59,14 @@ export class AdminServer implements Service {
     // Of an inherited unix socket Node does not know the path.
     if (address === null || typeof address === 'string') return this.#server.listening ? host : undefined;
     return `http://${formatEndpoint({ host: address.address, port: address.port })}`;
+  }
+
+  /** Whether a dial to `to` would end here. */
+  isAt(to: Endpoint): boolean {
+    const address = this.#server.address();
+    const { endpoint } = this.#options.settings;
+    const port = address === null || typeof address === 'string' ? endpoint.port : address.port;
+    return leadsTo(to, { host: endpoint.host, port });
   }
 
   /** Rejects with the system's error when it cannot bind. */

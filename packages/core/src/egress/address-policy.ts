@@ -1,4 +1,6 @@
 import { isIP } from 'node:net';
+import { readAddress, WORDS } from '../pipeline/ip-address.ts';
+import { isLocalAddress } from '../transport/own-addresses.ts';
 import { addressSet } from '../pipeline/address-set.ts';
 import type { AddressSet } from '../pipeline/address-set.ts';
 
@@ -35,12 +37,33 @@ const REFUSED_IPV6: readonly Refused[] = [
  * multicast, and the forms that stand for IPv4 (::ffff:0:0/96, 64:ff9b::/96).
  *
  * @param allowed addresses that are let through all the same
+ * @param isLocal whether an address is one of this machine, whose services may trust it; those of its interfaces when absent
  */
-export function refusedAddress(host: string, allowed: AddressSet | undefined): string | undefined {
+export function refusedAddress(
+  host: string,
+  allowed: AddressSet | undefined,
+  isLocal: (host: string) => boolean = isLocalAddress,
+): string | undefined {
   const family = isIP(host);
   // A zone names an interface of this machine.
   if (family === 0 || host.includes('%')) return 'no address of the internet';
-  if (allowed?.has(host) === true) return undefined;
+  if (allowed?.has(host) === true) return refusedInside(host, allowed, isLocal);
   if (family === 6 && !GLOBAL_UNICAST.has(host)) return 'no global unicast address';
-  return (family === 4 ? REFUSED_IPV4 : REFUSED_IPV6).find(({ addresses }) => addresses.has(host))?.what;
+  const refused = (family === 4 ? REFUSED_IPV4 : REFUSED_IPV6).find(({ addresses }) => addresses.has(host));
+  return refused?.what ?? (isLocal(host) ? 'an address of this machine' : undefined);
 }
+
+/** Of an address that is allowed and stands for one of IPv4, that one: whoever allows a translator does not allow what is behind it. */
+function refusedInside(host: string, allowed: AddressSet, isLocal: (host: string) => boolean): string | undefined {
+  const words = new Uint32Array(WORDS);
+  if (!STANDS_FOR_IPV4.has(host) || readAddress(host, words) !== 6) return undefined;
+  const [first = 0, second = 0, , last = 0] = words;
+  const is6to4 = first >>> 16 === 0x20_02;
+  const inside = is6to4 ? ((first << 16) | (second >>> 16)) >>> 0 : last;
+  const address = [24, 16, 8, 0].map((shift) => (inside >>> shift) & 0xff).join('.');
+  const what = refusedAddress(address, allowed, isLocal);
+  return what === undefined ? undefined : `it stands for ${address}: ${what}`;
+}
+
+/** NAT64 by the well-known prefix (RFC 6052), whose IPv4 address stands at the end, and 6to4 (RFC 3056), whose stands behind the prefix. */
+const STANDS_FOR_IPV4 = addressSet(['64:ff9b::/96', '2002::/16']);

@@ -12,7 +12,10 @@ import type { Route } from '../routes/route.ts';
 import { refusedAddress } from './address-policy.ts';
 
 /** What {@link egressConnector} needs. */
-export interface EgressOptions extends Omit<ConnectorOptions, 'addresses' | 'balances' | 'prefer' | 'health'> {
+export interface EgressOptions extends Omit<
+  ConnectorOptions,
+  'addresses' | 'balances' | 'prefer' | 'health' | 'failover'
+> {
   /** Where addresses of names come from; the system when absent. */
   readonly addresses?: AddressBook;
 }
@@ -73,7 +76,7 @@ function outwardOf(options: EgressOptions): BalancedConnector {
 }
 
 /** Asked here once more, whatever the resolver went by: an exact name, or a name below a suffix; never any name. */
-function isAllowedName(serverName: string, allowed: readonly string[]): boolean {
+export function isAllowedName(serverName: string, allowed: readonly string[]): boolean {
   if (!HOST_NAME.test(serverName) || NUMBER_AT_END.test(serverName)) return false;
   return allowed.some((one) => (one.startsWith('*.') ? serverName.endsWith(one.slice(1)) : one === serverName));
 }

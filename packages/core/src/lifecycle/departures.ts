@@ -1,3 +1,4 @@
+import { isAllowedName } from '../egress/egress-connector.ts';
 import { ProxyError } from '../errors.ts';
 import { healthKey } from '../health/backend-health.ts';
 import type { BackendHealth } from '../health/backend-health.ts';
@@ -9,10 +10,11 @@ import type { RouteTable } from '../routes/route-table.ts';
 import { formatEndpoint, isSameEndpoint } from '../transport/endpoint.ts';
 import type { Endpoint } from '../transport/endpoint.ts';
 import type { Service } from './service.ts';
+import { inTurns } from '../watch/turns.ts';
 import { closeSpread } from './spread-close.ts';
 
 /** A session, as far as its backend goes. */
-type Carrying = Pick<Session, 'cut' | 'lastByteAt' | 'reached'>;
+type Carrying = Pick<Session, 'cut' | 'lastByteAt' | 'reached' | 'watchReached'>;
 
 /** What {@link Departures} need. */
 export interface DeparturesOptions {
@@ -32,28 +34,29 @@ interface Departure {
   readonly backend: Endpoint;
   readonly why: 'removed' | 'down';
   readonly drain: BackendDrain;
+  /** In milliseconds of the monotonic clock. */
   readonly since: number;
   readonly reason: ProxyError;
   /** Whether the route has not got it back. */
   isStill(): boolean;
 }
 
-/** A connection that was under way to its backend when that departed gets there within this time, in milliseconds, or not at all. */
-const UNDER_WAY_MS = 10_000;
-
 /**
  * Closes connections to backends that their route has lost, on routes that say so: removed from the route, with it, or down. Nothing is kept
- * for a connection: live sessions are looked through when a backend departs, and once more when its grace is over.
+ * for a connection: live sessions are looked through when a backend departs, and once more when its grace is over. One that is still on its
+ * way to a backend which was removed is looked at again when it has got there. Whoever looks gives way to everything else every 5 ms.
  */
 export class Departures implements Service, Observer {
   readonly name = 'backend departures';
   readonly #options: DeparturesOptions;
+  readonly #known: KnownBackends;
   readonly #stopping = new AbortController();
   readonly #timers = new Set<NodeJS.Timeout>();
 
   constructor(options: DeparturesOptions) {
     this.#options = options;
-    if (options.health !== undefined) options.health.onDown = (key) => this.#onDown(key);
+    this.#known = new KnownBackends(() => options.table());
+    if (options.health !== undefined) options.health.onDown = (key) => void inTurns(this.#down(key));
   }
 
   start(): Promise<void> {
@@ -72,63 +75,96 @@ export class Departures implements Service, Observer {
   observe(event: ProxyEvent): void {
     if (event.type !== 'routes.replaced' && event.type !== 'source.removed') return;
     const { previous } = event;
-    if (previous === undefined) return;
-    const now = performance.now();
-    this.#begin(Array.from(this.#lostSince(previous, now)));
+    if (previous !== undefined) void inTurns(this.#replaced(previous, performance.now()));
   }
 
-  *#lostSince({ routes }: RouteSnapshot, since: number): Generator<Departure> {
+  *#replaced({ routes }: RouteSnapshot, since: number): Generator<void> {
+    const departures: Departure[] = [];
     for (const before of routes) {
       const route = this.#current(before.name) ?? before;
+      yield;
       const { onBackendRemoved, onBackendDown } = route;
       // The usual case, also in a table of very many routes.
       if (onBackendRemoved === undefined && onBackendDown === undefined) continue;
-      for (const { address, healthy } of before.backends) {
-        const isGone = this.#backends(route.name, address).length === 0;
-        if (isGone && onBackendRemoved !== undefined)
-          yield this.#departure({ route, backend: address, why: 'removed', drain: onBackendRemoved, since });
-        else if (!isGone && healthy && onBackendDown !== undefined && this.#isUnhealthy(route.name, address))
-          yield this.#departure({ route, backend: address, why: 'down', drain: onBackendDown, since });
+      if (before.egress !== undefined) yield* this.#lostNames(route, since, departures);
+      for (const backend of before.backends) {
+        const departure = this.#lost(route, backend, since);
+        if (departure !== undefined) departures.push(departure);
+        yield;
       }
+    }
+    yield* this.#begin(departures);
+  }
+
+  #lost(route: Route, { address: backend, healthy }: Backend, since: number): Departure | undefined {
+    const { onBackendRemoved, onBackendDown } = route;
+    const isHealthy = this.#known.of(route.name).get(formatEndpoint(backend));
+    if (isHealthy === undefined)
+      return onBackendRemoved && this.#removed({ route, backend, drain: onBackendRemoved, since });
+    if (isHealthy || !healthy || onBackendDown === undefined) return undefined;
+    return this.#wentDown({ route, backend, drain: onBackendDown, since });
+  }
+
+  /** A route with `egress` has no backends but the names that clients have asked for: sessions know them. */
+  *#lostNames(route: Route, since: number, departures: Departure[]): Generator<void> {
+    const { onBackendRemoved: drain } = route;
+    if (drain === undefined) return;
+    const seen = new Set<string>();
+    for (const { reached } of Array.from(this.#options.sessions)) {
+      yield;
+      const { upstream } = reached ?? {};
+      if (upstream?.route.name !== route.name) continue;
+      const { address: backend } = upstream.backend;
+      const key = formatEndpoint(backend);
+      const isStill = (): boolean => !allowsName(this.#current(route.name), backend);
+      if (!seen.has(key) && isStill()) departures.push({ ...this.#removed({ route, backend, drain, since }), isStill });
+      seen.add(key);
     }
   }
 
   /** Which routes it concerns, and which of their backends, the sessions tell: a name is down by its addresses. */
-  #onDown(key: string): void {
+  *#down(key: string): Generator<void> {
     const since = performance.now();
     const found = new Map<string, Departure>();
-    for (const { reached } of this.#options.sessions) {
+    for (const { reached } of Array.from(this.#options.sessions)) {
+      yield;
       const { upstream } = reached ?? {};
       if (upstream === undefined) continue;
       const route = this.#current(upstream.route.name);
       const { onBackendDown: drain, healthCheck: check } = route ?? {};
-      if (route === undefined || drain === undefined || check === undefined) continue;
+      if (route === undefined || drain === undefined || check === undefined || found.has(route.name)) continue;
       const addresses = [upstream.address, upstream.backend.address];
       const backend = addresses.find((address) => healthKey(check, address) === key);
-      if (backend === undefined || found.has(route.name)) continue;
-      found.set(route.name, this.#departure({ route, backend, why: 'down', drain, since }));
+      if (backend !== undefined) found.set(route.name, this.#wentDown({ route, backend, drain, since }));
     }
-    this.#begin(Array.from(found.values()));
+    yield* this.#begin(Array.from(found.values()));
   }
 
-  #departure(facts: Omit<Departure, 'reason' | 'isStill'>): Departure {
-    const { route, backend, why } = facts;
-    const what = why === 'removed' ? 'was removed' : 'is down';
-    const reason = new ProxyError('BACKEND_REMOVED', `${formatEndpoint(backend)} ${what}, of route ${route.name}`);
-    const isStill =
-      why === 'removed'
-        ? () => this.#backends(route.name, backend).length === 0
-        : () => this.#isDown(route.name, backend);
-    return { ...facts, reason, isStill };
+  #removed(facts: Pick<Departure, 'route' | 'backend' | 'drain' | 'since'>): Departure {
+    const { route, backend } = facts;
+    const key = formatEndpoint(backend);
+    const isStill = (): boolean => !this.#known.of(route.name).has(key);
+    return { ...facts, why: 'removed', reason: reasonOf(route, `${key} was removed`), isStill };
   }
 
-  #begin(departures: readonly Departure[]): void {
+  #wentDown(facts: Pick<Departure, 'route' | 'backend' | 'drain' | 'since'>): Departure {
+    const { route, backend } = facts;
+    const isStill = (): boolean => this.#isDown(route.name, backend);
+    return { ...facts, why: 'down', reason: reasonOf(route, `${formatEndpoint(backend)} is down`), isStill };
+  }
+
+  *#begin(departures: readonly Departure[]): Generator<void> {
     if (departures.length === 0 || this.#stopping.signal.aborted) return;
     const departed = new Departed(departures);
     const counts = new Map<Departure, number>();
-    for (const { reached } of this.#options.sessions) {
-      const departure = departed.of(reached);
+    const onReached = (reached: Carrying['reached'], session: Carrying): void =>
+      closeIfOver(session, departed.of(reached));
+    for (const session of Array.from(this.#options.sessions)) {
+      const departure = departed.of(session.reached);
       if (departure !== undefined) counts.set(departure, (counts.get(departure) ?? 0) + 1);
+      // It may be about to reach one of them, as its route was when it began.
+      session.watchReached(onReached);
+      yield;
     }
     for (const [{ route, backend, why, drain }, connections] of counts)
       this.#options.observer.observe({ type: 'backend.departed', route, backend, why, drain, connections });
@@ -137,25 +173,21 @@ export class Departures implements Service, Observer {
   }
 
   #closeAfterGrace(departures: readonly Departure[]): void {
-    const [{ drain: { graceMs, spreadMs } } = { drain: { graceMs: 0, spreadMs: 0 } }] = departures;
-    const close = (): void => void this.#close(departures, spreadMs);
-    this.#after(graceMs, close);
-    // Of those that were under way to it.
-    if (graceMs < UNDER_WAY_MS) this.#after(UNDER_WAY_MS, close);
-  }
-
-  #after(ms: number, work: () => void): void {
-    const timer = setTimeout(() => {
-      this.#timers.delete(timer);
-      work();
-    }, ms);
+    const [{ drain: { graceMs, spreadMs }, since } = NO_DEPARTURE] = departures;
+    const timer = setTimeout(
+      () => {
+        this.#timers.delete(timer);
+        void this.#close(departures, spreadMs);
+      },
+      Math.max(0, since + graceMs - performance.now()),
+    );
     timer.unref();
     this.#timers.add(timer);
   }
 
   async #close(departures: readonly Departure[], spreadMs: number): Promise<void> {
     const departed = new Departed(departures.filter((departure) => departure.isStill()));
-    const sessions = Array.from(this.#options.sessions).filter(({ reached }) => departed.of(reached) !== undefined);
+    const sessions = await inTurns(chosen(Array.from(this.#options.sessions), departed));
     await closeSpread(sessions, {
       spreadMs,
       signal: this.#stopping.signal,
@@ -167,29 +199,80 @@ export class Departures implements Service, Observer {
   }
 
   #current(name: string): Route | undefined {
-    return this.#options
-      .table()
-      .indexes.find(({ routes }) => routes.has(name))
-      ?.routes.get(name);
-  }
-
-  /** The backends of that address, of whatever route has the name. */
-  #backends(name: string, address: Endpoint): readonly Backend[] {
-    return this.#options.table().indexes.flatMap(({ routes }) => {
-      return (routes.get(name)?.backends ?? []).filter((backend) => isSameEndpoint(backend.address, address));
-    });
-  }
-
-  #isUnhealthy(name: string, address: Endpoint): boolean {
-    return this.#backends(name, address).every(({ healthy }) => !healthy);
+    for (const { routes } of this.#options.table().indexes) {
+      const route = routes.get(name);
+      if (route !== undefined) return route;
+    }
+    return undefined;
   }
 
   #isDown(name: string, address: Endpoint): boolean {
     const { healthCheck } = this.#current(name) ?? {};
     if (healthCheck !== undefined && this.#options.health?.isDown(healthCheck, address) === true) return true;
-    const backends = this.#backends(name, address);
-    return backends.length > 0 && backends.every(({ healthy }) => !healthy);
+    return this.#known.of(name).get(formatEndpoint(address)) === false;
   }
+}
+
+const NO_DEPARTURE: Pick<Departure, 'drain' | 'since'> = { drain: { graceMs: 0, spreadMs: 0 }, since: 0 };
+
+function reasonOf({ name }: Route, what: string): ProxyError {
+  return new ProxyError('BACKEND_REMOVED', `${what}, of route ${name}`);
+}
+
+/** Later than that, whoever closes has looked through the sessions, and has not found it. */
+function closeIfOver(session: Carrying, departure: Departure | undefined): void {
+  if (departure === undefined || performance.now() < departure.since + departure.drain.graceMs) return;
+  if (departure.isStill()) session.cut(departure.reason);
+}
+
+function* chosen(sessions: readonly Carrying[], departed: Departed): Generator<void, readonly Carrying[]> {
+  const found: Carrying[] = [];
+  for (const session of sessions) {
+    if (departed.of(session.reached) !== undefined) found.push(session);
+    yield;
+  }
+  return found;
+}
+
+/** Whether a route with `egress` still leads to a name. */
+function allowsName(route: Route | undefined, { host }: Endpoint): boolean {
+  return route?.egress !== undefined && isAllowedName(host.replace(/\.$/, ''), route.serverNames);
+}
+
+/** Which backends the routes of a name have, and whether they are healthy: asked for each of very many sessions. */
+class KnownBackends {
+  readonly #table: () => RouteTable;
+  readonly #byTable = new WeakMap<RouteTable, Map<string, ReadonlyMap<string, boolean>>>();
+
+  constructor(table: () => RouteTable) {
+    this.#table = table;
+  }
+
+  /** By address, of whatever route has the name. */
+  of(name: string): ReadonlyMap<string, boolean> {
+    const table = this.#table();
+    let byRoute = this.#byTable.get(table);
+    if (byRoute === undefined) {
+      byRoute = new Map();
+      this.#byTable.set(table, byRoute);
+    }
+    let known = byRoute.get(name);
+    if (known === undefined) {
+      known = backendsOf(table, name);
+      byRoute.set(name, known);
+    }
+    return known;
+  }
+}
+
+function backendsOf({ indexes }: RouteTable, name: string): ReadonlyMap<string, boolean> {
+  const known = new Map<string, boolean>();
+  for (const { routes } of indexes)
+    for (const { address, healthy } of routes.get(name)?.backends ?? []) {
+      const key = formatEndpoint(address);
+      known.set(key, healthy || known.get(key) === true);
+    }
+  return known;
 }
 
 /** Departures, for whoever asks of many sessions. */

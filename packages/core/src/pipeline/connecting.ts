@@ -37,6 +37,8 @@ export class Connecting implements ConnectContext {
   upstream: Upstream | undefined;
   /** When it was reached. */
   connectedAt: number | undefined;
+  /** Told of each backend that is reached; nobody when absent. */
+  onReached: (() => void) | undefined;
   readonly #stages: DialStages;
   /** The dial made last; each refers to the one before. */
   #newest: Attempt | undefined;

@@ -108,6 +108,25 @@ export class Session implements Linked<Session> {
     return this.#phase.kind === 'splicing' ? this.#phase.connecting : undefined;
   }
 
+  /** Has `see` told of each backend that it may still reach, beside whoever else is. Without effect when there is none. */
+  watchReached(see: (reached: Session['reached'], session: Session) => void): void {
+    const connecting = this.#reaching;
+    if (connecting === undefined) return;
+    const { onReached: before } = connecting;
+    connecting.onReached = () => {
+      before?.();
+      see(connecting, this);
+    };
+  }
+
+  /** The way to a backend, while there is one to be reached: the first, or one in place of another that has not answered. */
+  get #reaching(): Connecting | undefined {
+    const phase = this.#phase;
+    if (phase.kind === 'connecting') return phase.connecting;
+    if (phase.kind !== 'splicing' || phase.resend === undefined) return undefined;
+    return performance.now() < phase.resend.retry.untilMs ? phase.connecting : undefined;
+  }
+
   /** What has been carried so far, updated in place: for whoever looks at many sessions, and keeps none. */
   get carried(): Pick<Progress, 'bytesUp' | 'bytesDown'> {
     return this.#phase.kind === 'splicing' ? this.#phase.splice : NOTHING_CARRIED;
@@ -345,6 +364,10 @@ export class Session implements Linked<Session> {
     const at = connecting.reached(upstream);
     const { connection } = this;
     this.#control.stages.observer.observe({ type: 'connection.connected', connection, upstream, at });
+    const { onReached } = connecting;
+    if (onReached === undefined) return;
+    if (upstream.retry === undefined) connecting.onReached = undefined;
+    onReached();
   }
 
   #carryBytes(connecting: Connecting, upstream: Upstream, head: Uint8Array): Splice {

@@ -1,5 +1,7 @@
-import { isIPv6 } from 'node:net';
+import { statSync } from 'node:fs';
+import { isIPv6, SocketAddress } from 'node:net';
 import { networkInterfaces } from 'node:os';
+import { unixPath } from './endpoint.ts';
 import type { Endpoint } from './endpoint.ts';
 
 /**
@@ -22,6 +24,7 @@ export function leadsTo(to: Endpoint, bound: Endpoint, isLocal: (host: string) =
   // A unix socket has the port 0, which nothing is bound to. First, since it is what rules most dials out.
   if (to.port !== bound.port) return false;
   const [target, own] = [plainHost(to.host), plainHost(bound.host)];
+  if (target.startsWith('unix:') || own.startsWith('unix:')) return target === own || isOneFile(to, bound);
   // To dial "any address" is to dial this machine (ip(7)): loopback of the same family, and either family by `::`.
   if (target === '0.0.0.0') return own === '0.0.0.0' || own === '::' || own.startsWith('127.');
   if (target === '::') return own === '::' || own === '::1' || own === '0.0.0.0' || own.startsWith('127.');
@@ -34,12 +37,45 @@ export function isOneAddress(one: Endpoint, other: Endpoint): boolean {
   return one.port === other.port && plainHost(one.host) === plainHost(other.host);
 }
 
-/** A host as the system knows it: without brackets, an IPv4 address as such (RFC 4291, section 2.5.5.2), and `localhost` as IPv4's. */
+/**
+ * A host as the system knows it: without brackets, IPv6 in its shortest form (RFC 5952), an IPv4 address in it as such (RFC 4291, section
+ * 2.5.5.2), and `localhost` as IPv4's.
+ */
 export function plainHost(host: string): string {
   if (host.startsWith('unix:')) return host;
   const bare = host.toLowerCase().replace(/^\[(.*)\]$/, '$1');
   if (bare === 'localhost') return '127.0.0.1';
-  return bare.replace(/^::ffff:(?=\d+\.\d+\.\d+\.\d+$)/, '');
+  if (!bare.includes(':')) return bare;
+  const [address = bare, zone] = bare.split('%');
+  if (!isIPv6(address)) return bare;
+  const shortest = new SocketAddress({ address, family: 'ipv6' }).address;
+  const plain = shortest.replace(/^::ffff:(?=\d+\.\d+\.\d+\.\d+$)/, '');
+  return zone === undefined ? plain : `${plain}%${zone}`;
+}
+
+/** Whether two unix sockets are one, by whatever paths: through links, or with `..` in them. */
+function isOneFile(one: Endpoint, other: Endpoint): boolean {
+  const [a, b] = [unixPath(one), unixPath(other)];
+  if (a === undefined || b === undefined) return false;
+  const file = fileAt(a);
+  return file !== undefined && file === fileAt(b);
+}
+
+// Paths come from configuration and sources, and there are few.
+const MAX_FILES = 100;
+
+const files = new Map<string, { readonly file: string | undefined; readonly until: number }>();
+
+/** Which file is at a path, as of five seconds ago at most; `undefined` when there is none. */
+function fileAt(path: string): string | undefined {
+  const now = performance.now();
+  const seen = files.get(path);
+  if (seen !== undefined && now < seen.until) return seen.file;
+  if (files.size >= MAX_FILES) files.clear();
+  const found = statSync(path, { throwIfNoEntry: false, bigint: true });
+  const file = found && `${found.dev}:${found.ino}`;
+  files.set(path, { file, until: now + REMEMBERED_MS });
+  return file;
 }
 
 /** Whether a listener on `wildcard` takes what comes to `host`. */
@@ -47,14 +83,15 @@ function takes(wildcard: string, host: string): boolean {
   return wildcard === '::' || (wildcard === '0.0.0.0' && !isIPv6(host));
 }
 
-// Addresses come and go with interfaces; to ask for them takes a tenth of a millisecond.
+// Addresses come and go with interfaces, and files as well; to ask for them takes a tenth of a millisecond.
 const REMEMBERED_MS = 5_000;
 
 let known: { readonly hosts: ReadonlySet<string>; readonly until: number } | undefined;
 
-/** Whether `host` is an address of this machine, as of five seconds ago at most. */
-function isLocalAddress(host: string): boolean {
-  if (host.startsWith('127.') || host === '::1') return true;
+/** Whether `host` is an address of this machine, as of five seconds ago at most. A zone does not matter. */
+export function isLocalAddress(host: string): boolean {
+  const [plain = host] = plainHost(host).split('%');
+  if (plain.startsWith('127.') || plain === '::1') return true;
   const now = performance.now();
   if (known === undefined || now >= known.until) {
     const hosts = Object.values(networkInterfaces()).flatMap((addresses = []) =>
@@ -62,5 +99,5 @@ function isLocalAddress(host: string): boolean {
     );
     known = { hosts: new Set(hosts), until: now + REMEMBERED_MS };
   }
-  return known.hosts.has(host);
+  return known.hosts.has(plain);
 }
