@@ -1,4 +1,4 @@
-import { createProxy } from '@meshgate/core';
+import { createProxy, staticSource } from '@meshgate/core';
 import type { AccessRules, ConnectionFilter, Endpoint, ProxyOptions, Route } from '@meshgate/core';
 import { sniSniffer } from '@meshgate/sni';
 import { clientHello, inRecords, rawClient, recorder, tcpBackend } from '@meshgate/testkit';
@@ -165,6 +165,42 @@ describe('limits of a route', () => {
       ({ closed }) => closed.error?.code === 'LIMIT_REACHED',
     );
     expect(limited.closed.error?.message).toBe('route api: limits.rate: more than 2/h');
+  });
+
+  it('keep what is used over a reload that changes them', async () => {
+    await using backend = await tcpBackend('api');
+    const limited = (count: number, connections: number): Route =>
+      routeTo([backend.address], { limits: { rate: { count, perMs: 3_600_000 }, connections } });
+    const source = staticSource('test', [limited(2, 10)]);
+    const events = recorder();
+    const proxy = createProxy({
+      listen: { host: '127.0.0.1', port: 0 },
+      sources: [source],
+      sniffers: [sniSniffer()],
+      observers: [events],
+      drain: { graceMs: 0, spreadMs: 0 },
+    });
+    await proxy.start();
+    const reasons = async (clients: number): Promise<readonly (string | undefined)[]> => {
+      const found: (string | undefined)[] = [];
+      for (let index = 0; index < clients; index += 1) {
+        const client = await greeting(proxy.address);
+        held.push(client);
+        const first = await Promise.race([client.receive(HELLO.length).catch(() => undefined), client.closed]);
+        const last = events.all('connection.closed').at(-1)?.closed.error?.message;
+        found.push(first === undefined ? last : undefined);
+      }
+      return found;
+    };
+    const held: Awaited<ReturnType<typeof greeting>>[] = [];
+    const tooFast = (rate: string): string => `route api: limits.rate: more than ${rate}`;
+    expect(await reasons(3)).toEqual([undefined, undefined, tooFast('2/h')]);
+    // Two of a thousand are spent, and two of three places are taken.
+    source.set([limited(1_000, 3)]);
+    await events.untilCount('routes.replaced', 2);
+    expect(await reasons(2)).toEqual([undefined, 'route api: limits.connections: all 3 are in use']);
+    for (const client of held) await client[Symbol.asyncDispose]();
+    await proxy.stop();
   });
 
   it('fill one backend, then the next, then the next priority, and refuse then', async () => {

@@ -53,6 +53,15 @@ describe('counts by client address', () => {
     expect(counts.size).toBe(0);
   });
 
+  it('are given back by clients that a filter has called something other than an address', () => {
+    const counts = new ClientCounts(EACH);
+    counts.add('192.0.2.1');
+    counts.add('somebody');
+    counts.add('192.0.2.2');
+    counts.remove('somebody');
+    expect([counts.size, counts.of('192.0.2.1'), counts.of('192.0.2.2'), counts.of('nobody')]).toEqual([2, 1, 1, 0]);
+  });
+
   it('of a client that was never added are none, and stay so', () => {
     const counts = new ClientCounts(EACH);
     counts.remove('192.0.2.1');

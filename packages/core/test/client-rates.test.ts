@@ -25,6 +25,16 @@ describe('a token bucket', () => {
     expect(Array.from({ length: 12 }, () => take(60_000)).filter(Boolean)).toHaveLength(10);
   });
 
+  it('of another rate in its place has what was spent, and no more than everything, spent', () => {
+    const slow = new TokenBucket({ count: 3, perMs: 3_600_000 });
+    const fast = new TokenBucket({ count: 100, perMs: 1_000 });
+    // Three tokens are spent: an hour by the one, 30 ms by the other.
+    expect(fast.fullAtAfter(slow, 3_600_001, 1)).toBeCloseTo(31, 6);
+    // A hundred are spent, and of three no more than three can be.
+    expect(slow.fullAtAfter(fast, 1_001, 1)).toBe(3_600_001);
+    expect(fast.fullAtAfter(slow, 0, 500)).toBe(500);
+  });
+
   it('of less than one token in its time gives one at a time', () => {
     const pace = new TokenBucket({ count: 0.25, perMs: 1_000 });
     const fullAt = pace.fullAtAfterTake(0, 10_000);
@@ -61,6 +71,23 @@ describe('rates of clients', () => {
     const { arrayBuffers } = process.memoryUsage();
     expect(arrayBuffers - before.arrayBuffers).toBeLessThan(1024 * 1024);
     expect(rates.take('192.0.2.1', 1)).toBe(false);
+  });
+
+  it('are kept by a reload, whether or not it changes the rate', () => {
+    const limits = (count: number) => ({
+      connections: 1e6,
+      pendingHellos: 10,
+      perClient: { rate: { count, perMs: 3_600_000 } },
+    });
+    const admission = new Admission(limits(2));
+    const admitted = (host: string): boolean => admission.admitClient(host) === undefined;
+    expect([admitted('192.0.2.1'), admitted('192.0.2.1'), admitted('192.0.2.1')]).toEqual([true, true, false]);
+    admission.use(limits(2));
+    expect(admitted('192.0.2.1')).toBe(false);
+    admission.use(limits(3));
+    expect([admitted('192.0.2.1'), admitted('192.0.2.1')]).toEqual([true, false]);
+    admission.use(limits(1));
+    expect([admitted('192.0.2.1'), admitted('192.0.2.2'), admitted('192.0.2.2')]).toEqual([false, true, false]);
   });
 
   it('refuse beyond the limit, and name it', () => {

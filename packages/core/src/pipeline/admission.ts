@@ -4,7 +4,6 @@ import type { ClientPrefix } from './client-key.ts';
 import { ClientRates } from './client-rates.ts';
 import { ProxyError } from '../errors.ts';
 import type { Limits } from './limits.ts';
-import type { Rate } from '../routes/route.ts';
 import { formatRate } from './token-bucket.ts';
 
 /** What admission goes by. */
@@ -32,8 +31,6 @@ export class Admission {
   readonly #clients: ClientCounts;
   readonly #prefix: ClientPrefix;
   #rates: ClientRates | undefined;
-  /** That of `#rates`: the limits may be an object that others change. */
-  #rate: Rate | undefined;
   #accessOf: AdmissionOptions['accessOf'];
   #connections = 0;
   #pendingHellos = 0;
@@ -44,7 +41,6 @@ export class Admission {
     this.#prefix = limits.perClient?.prefix ?? DEFAULT_PREFIX;
     this.#clients = new ClientCounts(this.#prefix);
     this.#rates = this.#ratesOf(limits);
-    this.#rate = limits.perClient?.rate;
     this.#accessOf = accessOf;
   }
 
@@ -54,9 +50,8 @@ export class Admission {
     this.#limits = limits;
     this.#perClient = perClientOf(limits);
     const { rate } = limits.perClient ?? {};
-    // Whoever has spent tokens has spent them, unless there is another rate.
-    if (rate?.count !== this.#rate?.count || rate?.perMs !== this.#rate?.perMs) this.#rates = this.#ratesOf(limits);
-    this.#rate = rate;
+    if (rate === undefined || this.#rates === undefined) this.#rates = this.#ratesOf(limits);
+    else this.#rates.use(rate, performance.now());
   }
 
   /** Connections whose ClientHello is not complete yet. */

@@ -22,7 +22,10 @@ export class ClientKey {
   /** The bits that make the client of `host`, an IP address; of use until the next call. */
   of(host: string): Uint32Array {
     const key = this.#key;
-    const mask = readAddress(host, key) === 4 ? this.#v4 : this.#v6;
+    const family = readAddress(host, key);
+    // A filter of a plugin may call a client anything: all that are no address are one.
+    if (family === 0) return key.fill(0);
+    const mask = family === 4 ? this.#v4 : this.#v6;
     for (let word = 0; word < WORDS; word += 1) key[word] = (key[word] ?? 0) & (mask[word] ?? 0);
     return key;
   }

@@ -14,7 +14,7 @@ const SETS = 8_192;
  * forgotten, and begins with a full bucket if it comes again: whoever spends most is remembered longest.
  */
 export class ClientRates {
-  readonly #pace: TokenBucket;
+  #pace: TokenBucket;
   readonly #client: ClientKey;
   readonly #keys = new Uint32Array(SETS * WAYS * WORDS);
   /** When the bucket will be full again, in monotonic milliseconds. */
@@ -23,6 +23,16 @@ export class ClientRates {
   constructor(rate: Rate, prefix: ClientPrefix) {
     this.#pace = new TokenBucket(rate);
     this.#client = new ClientKey(prefix);
+  }
+
+  /** From now on this rate holds. What clients have spent, they have spent. */
+  use(rate: Rate, nowMs: number): void {
+    const before = this.#pace;
+    if (before.hasRate(rate)) return;
+    const pace = new TokenBucket(rate);
+    this.#pace = pace;
+    for (const [slot, fullAt] of this.#fullAt.entries())
+      if (fullAt > nowMs) this.#fullAt[slot] = pace.fullAtAfter(before, fullAt, nowMs);
   }
 
   /**

@@ -1,5 +1,5 @@
 import { ProxyError } from '../errors.ts';
-import type { Route } from '../routes/route.ts';
+import type { Rate, Route } from '../routes/route.ts';
 import { Access } from './access.ts';
 import type { AddressLists } from './access.ts';
 import { releasing } from './connection.ts';
@@ -63,6 +63,8 @@ interface Usage {
   connections: number;
   /** When its bucket will be full again, in monotonic milliseconds. */
   fullAt: number;
+  /** That of the rate which was last asked for; absent before there was one. */
+  bucket: TokenBucket | undefined;
 }
 
 /** Routes come and go for as long as the process lives: those that nobody uses are forgotten above this number. */
@@ -88,7 +90,7 @@ class RouteUsage {
     if (connections !== undefined && usage.connections >= Math.max(1, Math.floor(connections * this.#share)))
       throw full(route, `connections: all ${connections} are in use`);
     if (rate !== undefined) {
-      const fullAt = new TokenBucket({ ...rate, count: rate.count * this.#share }).fullAtAfterTake(usage.fullAt, nowMs);
+      const fullAt = this.#bucketOf(usage, rate, nowMs).fullAtAfterTake(usage.fullAt, nowMs);
       if (fullAt === undefined) throw full(route, `rate: more than ${formatRate(rate)}`);
       usage.fullAt = fullAt;
     }
@@ -100,11 +102,22 @@ class RouteUsage {
     };
   }
 
+  /** A reload may have changed the rate: what was spent is spent. */
+  #bucketOf(usage: Usage, { count, perMs }: Rate, nowMs: number): TokenBucket {
+    const rate = { count: count * this.#share, perMs };
+    const known = usage.bucket;
+    if (known?.hasRate(rate) === true) return known;
+    const bucket = new TokenBucket(rate);
+    if (known !== undefined) usage.fullAt = bucket.fullAtAfter(known, usage.fullAt, nowMs);
+    usage.bucket = bucket;
+    return bucket;
+  }
+
   #of(name: string, nowMs: number): Usage {
     const known = this.#byName.get(name);
     if (known !== undefined) return known;
     if (this.#byName.size >= PRUNE_ABOVE) this.#prune(nowMs);
-    const usage: Usage = { connections: 0, fullAt: 0 };
+    const usage: Usage = { connections: 0, fullAt: 0, bucket: undefined };
     this.#byName.set(name, usage);
     return usage;
   }

@@ -6,15 +6,33 @@ import type { Rate } from '../routes/route.ts';
  * token takes to come back (the "generic cell rate algorithm" of ATM, ITU-T I.371).
  */
 export class TokenBucket {
+  readonly #rate: Rate;
   /** What one token takes to come back, in milliseconds. */
   readonly #tokenMs: number;
   /** What all of them take. */
   readonly #fullMs: number;
 
-  constructor({ count, perMs }: Rate) {
+  constructor(rate: Rate) {
+    const { count, perMs } = rate;
+    this.#rate = rate;
     this.#tokenMs = perMs / count;
     // Of less than one token in the time, as a small rate over many processes has, one can be taken at a time.
     this.#fullMs = Math.max(perMs, this.#tokenMs);
+  }
+
+  /** Whether that is its rate. */
+  hasRate({ count, perMs }: Rate): boolean {
+    return this.#rate.count === count && this.#rate.perMs === perMs;
+  }
+
+  /**
+   * When a bucket will be full again that takes the place of one of another rate: what was spent is spent, at most everything.
+   *
+   * @param fullAtMs when the other one would have been full
+   */
+  fullAtAfter(other: TokenBucket, fullAtMs: number, nowMs: number): number {
+    const spent = Math.max(0, fullAtMs - nowMs) / other.#tokenMs;
+    return nowMs + Math.min(spent * this.#tokenMs, this.#fullMs);
   }
 
   /**
