@@ -99,7 +99,7 @@ function tlvsOf({ serverName, alpn = [], protocol, supportedVersions = [] }: Hel
   const ssl =
     version === undefined || others.length > 0 ? [] : [SSL_VERSION, 0, version.length, ...Buffer.from(version)];
   return [
-    ...(preferred === undefined ? [] : [{ type: ALPN, value: Buffer.from(preferred) }]),
+    ...(preferred === undefined ? [] : [{ type: ALPN, value: Buffer.from(preferred, 'latin1') }]),
     ...(serverName === undefined ? [] : [{ type: AUTHORITY, value: Buffer.from(serverName) }]),
     { type: UNIQUE_ID, value: Buffer.from(id) },
     ...(protocol === 'tls' ? [{ type: SSL, value: Uint8Array.from([...SSL_CLIENT, ...ssl]) }] : []),

@@ -182,6 +182,51 @@ describe.each(transports)('a backend of a route with proxyProtocol, on the trans
   });
 });
 
+/**
+ * What stands in a header of version 2, read by its specification (HAProxy, doc/proxy-protocol.txt, section 2.2) and by none of our own code.
+ * A value of type SSL is `client`, `verify`, and then what stands in it.
+ */
+function decoded(header: Buffer): Readonly<Record<string, unknown>> {
+  const addressBytes = { 0x11: 12, 0x21: 36 }[header.readUInt8(13)] ?? 0;
+  const tlvs = (from: number, to: number): Readonly<Record<string, Buffer>> => {
+    const found: Record<string, Buffer> = {};
+    for (let at = from; at < to; at += 3 + header.readUInt16BE(at + 1))
+      found[header.toString('hex', at, at + 1)] = header.subarray(at + 3, at + 3 + header.readUInt16BE(at + 1));
+    return found;
+  };
+  const { '20': ssl, '03': _checksum, ...plain } = tlvs(16 + addressBytes, header.length);
+  const at = ssl === undefined ? 0 : ssl.byteOffset - header.byteOffset;
+  return {
+    ...Object.fromEntries(Object.entries(plain).map(([type, value]) => [type, value.toString('latin1')])),
+    ...(ssl !== undefined && {
+      ssl: { client: ssl.readUInt8(0), isVerified: ssl.readUInt32BE(1) === 0, has: tlvs(at + 5, at + ssl.length) },
+    }),
+  };
+}
+
+describe('the values of version 2', () => {
+  it.each([
+    ['all that a hello says', { alpn: ['h2', 'http/1.1'], versions: [0x03_04] }, { '01': 'h2' }, 'TLSv1.3'],
+    ['no version where several are offered', { versions: [0x03_04, 0x03_03] }, {}, undefined],
+    ['a version of old', { versions: [0x03_03] }, {}, 'TLSv1.2'],
+    ['no protocol that only tries servers (RFC 8701)', { alpn: ['\x1a\x1a', 'h2'] }, { '01': 'h2' }, undefined],
+    ['a protocol in bytes of any kind', { alpn: ['\xff\x80'] }, { '01': '\xff\x80' }, undefined],
+  ])('are %s', async (_what, options, more, version) => {
+    await using backend = await peerListener();
+    await using proxy = await proxyTo(routeTo(backend.address, 'v2'));
+    await using client = await rawClient(proxy.address);
+    const latin1 = (text: string): string => text;
+    const alpn = 'alpn' in options ? { alpn: options.alpn.map(latin1) } : {};
+    await client.send(inRecords(clientHello({ serverName: 'api.example.com', ...options, ...alpn })));
+    const peer = await backend.accept();
+    const start = await peer.receive(16);
+    const header = Buffer.concat([start, await peer.receive(start.readUInt16BE(14))]);
+    const has = version === undefined ? {} : { '21': Buffer.from(version) };
+    const ssl = { client: 1, isVerified: false, has };
+    expect(decoded(header)).toEqual({ '02': 'api.example.com', '05': '1', ...more, ssl });
+  });
+});
+
 /** A port that was free a moment ago: these servers cannot be asked for any. */
 async function freePort(): Promise<number> {
   const server = createServer().listen(0, '127.0.0.1');
@@ -269,6 +314,50 @@ listen in
 });
 
 needs('haproxy', isThere('haproxy'))('HAProxy behind a route with proxyProtocol: v2', () => {
+  it('writes the server name and the id of the connection to its log, as they are in ours', async () => {
+    await using behind = await peerListener();
+    await using log = await peerListener();
+    const port = await freePort();
+    // It writes its lines to a socket, since its standard output is nobody's.
+    const text = `global
+  log ring@lines local0
+ring lines
+  format raw
+  maxlen 1024
+  size 16384
+  server log 127.0.0.1:${log.address.port}
+defaults
+  mode tcp
+  log global
+  timeout connect 5s
+  timeout client 30s
+  timeout server 30s
+listen in
+  bind 127.0.0.1:${port} accept-proxy
+  log-format "from %ci name %[fc_pp_authority] id %[fc_pp_unique_id] end"
+  server behind 127.0.0.1:${behind.address.port}
+`;
+    await using haproxy = await daemon(
+      'haproxy',
+      'haproxy.cfg',
+      () => text,
+      (path) => ['-db', '-f', path],
+    );
+    expect(haproxy.pid).toBeDefined();
+    await isListening(port);
+    await using proxy = await proxyTo(routeTo({ host: '127.0.0.1', port }, 'v2'));
+    const client = await rawClient(proxy.address);
+    await client.send(HELLO);
+    const peer = await behind.accept();
+    expect((await peer.receive(HELLO.length)).equals(HELLO)).toBe(true);
+    client.reset();
+    const lines = await log.accept();
+    const expected = 'from 127.0.0.1 name api.example.com id 1 end';
+    let said = '';
+    while (!said.includes(expected)) said += (await lines.receive(1)).toString();
+    await client[Symbol.asyncDispose]();
+  });
+
   it.each([
     ['api.example.com', true],
     ['other.example.com', false],
