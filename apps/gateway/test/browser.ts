@@ -136,6 +136,7 @@ export class StagedGateway implements AsyncDisposable {
       checks: undefined,
       control: { settings: {}, reload: () => Promise.reject(new Error('nothing to reload')) } as never,
       close: () => Promise.resolve(0),
+      heldGroups: () => [],
       shutDown: () => undefined,
     });
     const all = [...own.filter(({ path }) => path !== '/connections/{id}'), this.#closing()];

@@ -226,6 +226,32 @@ describe('an explanation of a name that listeners take differently', () => {
     expect(explain('api.example.com', table, allDown)).toMatchObject({ priorityInUse: 0 });
   });
 
+  it('says which clients its listeners let in, all of them or the one that was asked for', () => {
+    const listeners = [{ name: 'edge' }, { name: 'internal', access: { allow: ['10.0.0.0/8'], denyFile: '/bad.txt' } }];
+    const every = explain('api.example.com', table, { listeners });
+    expect(every).toMatchObject({ listenerAccess: [{ listener: 'internal', access: { allow: ['10.0.0.0/8'] } }] });
+    const text = explanationText(every);
+    expect(text).toMatch(/allow on internal\s+10\.0\.0\.0\/8\n/);
+    expect(text).toMatch(/deny on internal\s+those of \/bad\.txt\n/);
+    expect(explain('api.example.com', table, { listeners, listener: 'edge' })).not.toHaveProperty('listenerAccess');
+  });
+
+  it('says which priority is held back after it was out of service, and for how much longer', () => {
+    const held = [
+      { route: 'public', priority: 0, forMs: 12_000 },
+      { route: 'public', priority: 0, forMs: 4_000 },
+      { route: 'inner', priority: 0, forMs: 60_000 },
+    ];
+    const explained = explain('api.example.com', table, { held });
+    expect(explained).toMatchObject({ priorityInUse: 1, heldBack: [{ priority: 0, forMs: 12_000 }] });
+    expect(explanationText(explained)).toMatch(/held back\s+priority 0, for 12 s more/);
+    // Nothing else is left: what is held back is used.
+    const backupDown = { held, isEjected: ({ host }: { readonly host: string }) => host === '10.0.0.9' };
+    const used = explain('api.example.com', table, backupDown);
+    expect(used).toMatchObject({ priorityInUse: 0 });
+    expect(used).not.toHaveProperty('heldBack');
+  });
+
   it('is that of the listener that was asked for', () => {
     expect(explain('api.example.com', table, { listener: 'internal' })).toMatchObject({
       route: 'inner',

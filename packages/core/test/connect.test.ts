@@ -3,6 +3,7 @@ import { BackendHealth, healthKey } from '../src/health/backend-health.ts';
 import { AddressBook } from '../src/names/address-book.ts';
 import type { BalanceFactory } from '../src/pipeline/picker.ts';
 import { balancedConnector } from '../src/pipeline/connect.ts';
+import { FailoverGroups } from '../src/pipeline/failover-groups.ts';
 import type { ConnectorOptions } from '../src/pipeline/connect.ts';
 import { Connecting } from '../src/pipeline/connecting.ts';
 import type { Upstream } from '../src/pipeline/connection.ts';
@@ -76,7 +77,7 @@ const hello = { protocol: 'tls' };
 function harness(
   answers: Record<string, Answer>,
   names: Record<string, readonly string[] | Promise<readonly string[]>> = {},
-  more: Pick<ConnectorOptions, 'balances' | 'health' | 'prefer'> = {},
+  more: Pick<ConnectorOptions, 'balances' | 'failover' | 'health' | 'prefer'> = {},
 ) {
   const events: ProxyEvent[] = [];
   const observer = { observe: (event: ProxyEvent) => void events.push(event) };
@@ -551,6 +552,22 @@ describe('failover', () => {
     expect((await net.connect(withHealthy(3))).address.host).toMatch(/^10\.0\.0\.[123]$/);
     const changes = net.events.filter(({ type }) => type === 'route.failover');
     expect(changes).toMatchObject([{ priority: 1 }, { priority: 0, previous: 1 }]);
+  });
+
+  it('says which groups are held back, and for how much longer', async () => {
+    vi.useFakeTimers();
+    const groups = new FailoverGroups({ observe: () => undefined });
+    const net = harness(accepting, {}, { failover: groups });
+    await net.connect(withHealthy(3));
+    expect(groups.held).toEqual([]);
+    await net.connect(withHealthy(1));
+    vi.advanceTimersByTime(60_000);
+    expect(groups.held).toEqual([{ route: 'r', priority: 0, forMs: 10_000 }]);
+    await net.connect(withHealthy(3));
+    vi.advanceTimersByTime(4_000);
+    expect(groups.held).toEqual([{ route: 'r', priority: 0, forMs: 6_000 }]);
+    vi.advanceTimersByTime(6_000);
+    expect(groups.held).toEqual([]);
   });
 
   it('uses what is left of the first group when the next one cannot be reached', async () => {

@@ -15,6 +15,10 @@ const choice = {
     .optional()
     .describe('when a backup takes over'),
   priorityInUse: z.int().optional().describe('of the backends that are used now; absent where all have the same'),
+  heldBack: z
+    .array(z.strictObject({ priority: z.int(), forMs: milliseconds }))
+    .optional()
+    .describe('lower priorities that are well again, and how much longer they are not used'),
   egress: z
     .strictObject({ port: z.int(), allowAddresses: z.array(z.string()).optional() })
     .optional()
@@ -23,16 +27,15 @@ const choice = {
 
 const backendDrain = z.strictObject({ graceMs: milliseconds, spreadMs: milliseconds }).optional();
 
+const accessRules = z.strictObject({
+  allow: strings.optional(),
+  deny: strings.optional(),
+  allowFile: z.string().optional(),
+  denyFile: z.string().optional(),
+});
+
 const rules = {
-  access: z
-    .strictObject({
-      allow: strings.optional(),
-      deny: strings.optional(),
-      allowFile: z.string().optional(),
-      denyFile: z.string().optional(),
-    })
-    .optional()
-    .describe('which clients may use it'),
+  access: accessRules.optional().describe('which clients may use it'),
   limits: z
     .strictObject({
       connections: count.optional(),
@@ -45,6 +48,19 @@ const rules = {
     .optional()
     .describe('what its connections may spend, as in a route file'),
   proxyProtocol: z.enum(['v1', 'v2']).optional().describe('how backends are told of the client'),
+  healthCheck: z
+    .strictObject({
+      kind: z.enum(['tcp', 'tls']),
+      intervalMs: milliseconds,
+      timeoutMs: milliseconds,
+      rise: count,
+      fall: count,
+      serverName: z.string().optional(),
+      slowStartMs: milliseconds.optional(),
+      whenAllDown: z.enum(['try', 'refuse']).optional(),
+    })
+    .optional()
+    .describe('how its backends are checked; not at all when absent'),
   retryBeforeFirstByte: z.literal(true).optional().describe('another backend gets the hello that one has not answered'),
   onBackendRemoved: backendDrain.describe('how connections of a backend that is removed are closed; kept when absent'),
   onBackendDown: backendDrain.describe('the same of one that is down'),
@@ -122,6 +138,10 @@ const explanation = z.union([
     why: z.string(),
     origin: z.record(z.string(), z.string()).optional().describe('facts of the source'),
     listeners: strings.optional(),
+    listenerAccess: z
+      .array(z.strictObject({ listener: z.string(), access: accessRules }))
+      .optional()
+      .describe('which clients its listeners let in; absent where all of them let in everybody'),
     unknownListeners: strings.optional(),
     backends: z.array(z.strictObject({ ...backend, ejected: z.boolean() })),
     onListeners,
@@ -152,7 +172,13 @@ const connection = z.strictObject({
   idleMs: milliseconds.describe('since a byte last came from either side'),
 });
 
-const listener = z.strictObject({ name: z.string(), host: z.string(), port: z.int(), bound: z.boolean() });
+const listener = z.strictObject({
+  name: z.string(),
+  host: z.string(),
+  port: z.int(),
+  bound: z.boolean(),
+  access: accessRules.optional().describe('which clients may connect; all when absent'),
+});
 
 const drain = z.strictObject({
   state: z.enum(['serving', 'announcing', 'finishing', 'closing', 'drained']),

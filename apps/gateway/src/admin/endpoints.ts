@@ -1,6 +1,6 @@
 import { setImmediate as nextTurn } from 'node:timers/promises';
 import type { DrainProgress, Endpoint, Limits, Observer, ProxyEvent } from '@meshgate/core';
-import type { HealthChecks, Listeners, Outliers, RouteStore } from '@meshgate/core/parts';
+import type { HealthChecks, HeldGroup, Listeners, Outliers, RouteStore, RouteTable } from '@meshgate/core/parts';
 import { expositionStream } from '@meshgate/metrics';
 import type { Registry } from 'prom-client';
 import { LOG_LEVELS } from '../config/config-schema.ts';
@@ -30,6 +30,8 @@ export interface AdminTargets {
   readonly outliers: Pick<Outliers, 'isEjected' | 'ejected'>;
   /** Absent where nothing is checked. */
   readonly checks: Pick<HealthChecks, 'reportOf'> | undefined;
+  /** Priority groups that are held back after they were out of service; each of several processes holds back its own. */
+  heldGroups(): Eventually<readonly HeldGroup[]>;
   readonly limits: Limits;
   readonly identity: ProxyIdentity;
   /** Receives failures of our own. */
@@ -168,10 +170,12 @@ function aboutRoutes(targets: AdminTargets): readonly AdminEndpoint[] {
       path: '/routes',
       summary: 'The route table, and the state of each source',
       answers: { 200: { description: 'the table', schema: 'Routes' } },
-      answer: () => {
+      answer: async () => {
         const { table } = routes;
+        const held = returnsLater(table) ? await targets.heldGroups() : [];
         const sources = withUnknownListeners(routes.sources, table, listeners.status);
-        return ok(routesView({ table, sources }, { connectTimeoutMs: limits.connectTimeoutMs, isEjected, checks }));
+        const { connectTimeoutMs } = limits;
+        return ok(routesView({ table, sources }, { connectTimeoutMs, isEjected, checks, held }));
       },
     },
     {
@@ -191,15 +195,24 @@ function aboutRoutes(targets: AdminTargets): readonly AdminEndpoint[] {
   ];
 }
 
-function explanationOf(
+/** Whether any route holds a priority group back: only then it is asked which. */
+function returnsLater({ indexes }: RouteTable): boolean {
+  for (const { routes } of indexes)
+    for (const { failover } of routes.values()) if (failover?.returnAfterMs !== undefined) return true;
+  return false;
+}
+
+async function explanationOf(
   query: URLSearchParams,
-  { routes, listeners, outliers, checks }: Pick<AdminTargets, 'routes' | 'listeners' | 'outliers' | 'checks'>,
-): AdminAnswer {
+  { routes, listeners, outliers, checks, heldGroups }: AdminTargets,
+): Promise<AdminAnswer> {
   const serverName = query.get('serverName') ?? '';
   if (serverName === '') return { status: 400, json: { error: 'expected ?serverName=NAME, found none' } };
   const requested = requestedName(serverName);
   const listener = query.get('listener');
+  const held = returnsLater(routes.table) ? await heldGroups() : [];
   const explanation = explain(serverName, routes.table, {
+    held,
     ...(listener !== null && { listener }),
     listeners: listeners.status,
     isEjected: (address) => outliers.isEjected(address),

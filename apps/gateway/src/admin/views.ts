@@ -4,6 +4,7 @@ import type {
   BackendDrain,
   Egress,
   Failover,
+  HealthCheck,
   Route,
   ProxyProtocolVersion,
   RouteLimits,
@@ -12,6 +13,7 @@ import { formatRate, isInService, priorityGroups } from '@meshgate/core/parts';
 import type {
   CheckReport,
   HealthChecks,
+  HeldGroup,
   LiveConnection,
   ListenerStatus,
   RouteTable,
@@ -41,10 +43,19 @@ interface RouteView extends RouteRulesView {
   readonly egress?: Egress;
   /** The priority of the backends that are used now; absent where all backends have the same. */
   readonly priorityInUse?: number;
+  /** Lower priorities that are well again, and held back; absent when there are none. */
+  readonly heldBack?: readonly HeldView[];
   readonly backends: readonly (BackendView & {
     /** After consecutive dial failures; absent when it is not. Only known of addresses that are no DNS names. */
     readonly ejected?: true;
   })[];
+}
+
+/** A priority group that is held back after it was out of service. */
+export interface HeldView {
+  readonly priority: number;
+  /** How much longer, from the next connection at the latest; where several workers differ, the longest. */
+  readonly forMs: number;
 }
 
 /** What a route says of its connections, in `GET /routes` and in `explain`; what it does not say is absent. */
@@ -55,6 +66,8 @@ export interface RouteRulesView {
   readonly limits?: RouteLimitsView;
   /** How backends are told of the client. */
   readonly proxyProtocol?: ProxyProtocolVersion;
+  /** How its backends are checked. */
+  readonly healthCheck?: HealthCheck;
   /** A backend that ends a connection before its first byte is not the last word; absent when it is. */
   readonly retryBeforeFirstByte?: true;
   /** How the connections of a backend are closed that is removed; absent when they live on. */
@@ -72,11 +85,13 @@ interface RouteLimitsView extends Pick<RouteLimits, 'connections' | 'perBackend'
 }
 
 export function rulesView(route: Route): RouteRulesView {
-  const { access, limits, proxyProtocol, retryBeforeFirstByte, onBackendRemoved, onBackendDown } = route;
+  const { access, limits, proxyProtocol, healthCheck } = route;
+  const { retryBeforeFirstByte, onBackendRemoved, onBackendDown } = route;
   return {
     ...(access !== undefined && { access }),
     ...(limits !== undefined && { limits: limitsView(limits) }),
     ...(proxyProtocol !== undefined && proxyProtocol !== 'off' && { proxyProtocol }),
+    ...(healthCheck !== undefined && { healthCheck }),
     ...(retryBeforeFirstByte === true && { retryBeforeFirstByte }),
     ...(onBackendRemoved !== undefined && { onBackendRemoved }),
     ...(onBackendDown !== undefined && { onBackendDown }),
@@ -161,6 +176,8 @@ export interface RouteFacts {
   isEjected?(address: Endpoint): boolean;
   /** Absent where nothing is checked. */
   readonly checks?: Pick<HealthChecks, 'reportOf'> | undefined;
+  /** Priority groups that are held back, of all workers; none when absent. */
+  readonly held?: readonly HeldGroup[] | undefined;
 }
 
 /** The answer of `GET /routes`. */
@@ -190,19 +207,30 @@ function routeView(route: Route, source: string, facts: RouteFacts): RouteView {
     connectTimeoutMs: route.connectTimeoutMs ?? facts.connectTimeoutMs,
     ...balanceView(route),
     ...rulesView(route),
-    ...withPriorityInUse(route, route.backends.map(ofBackend)),
+    ...withPriorityInUse(route, route.backends.map(ofBackend), facts.held),
   };
 }
 
-/** `backends`, and which of their priorities is used now, by what is known of them. One that is held back after its return is not told apart. */
+/** `backends`, which of their priorities is used now, by what is known of them, and which are not used yet although they are well. */
 export function withPriorityInUse<View extends BackendView & { readonly ejected?: boolean }>(
-  { failover }: Route,
+  { name, failover }: Route,
   backends: readonly View[],
-): { readonly backends: readonly View[]; readonly priorityInUse?: number } {
+  held: readonly HeldGroup[] = [],
+): { readonly backends: readonly View[]; readonly priorityInUse?: number; readonly heldBack?: readonly HeldView[] } {
   const groups = priorityGroups(backends, ({ healthy, ejected }) => healthy && ejected !== true);
   if (groups.size < 2) return { backends };
+  const heldFor = new Map<number, number>();
+  for (const { route, priority, forMs } of held)
+    if (route === name) heldFor.set(priority, Math.max(forMs, heldFor.get(priority) ?? 0));
   const inService = Array.from(groups).flatMap(([priority, group]) => (isInService(group, failover) ? [priority] : []));
-  return { backends, priorityInUse: Math.min(...(inService.length > 0 ? inService : groups.keys())) };
+  const ready = inService.filter((priority) => !heldFor.has(priority));
+  const used = [ready, inService, [...groups.keys()]].find((some) => some.length > 0) ?? [];
+  const priorityInUse = Math.min(...used);
+  const heldBack = inService.flatMap((priority) => {
+    const forMs = heldFor.get(priority);
+    return forMs === undefined || priority >= priorityInUse ? [] : [{ priority, forMs: Math.round(forMs) }];
+  });
+  return { backends, priorityInUse, ...(heldBack.length > 0 && { heldBack }) };
 }
 
 /** How the route chooses a backend, where that is not the default; a plugin's balance by its name. */
@@ -313,10 +341,12 @@ export interface ListenerView {
   /** The one in use when it is bound, else the one that was asked for. */
   readonly port: number;
   readonly bound: boolean;
+  /** Which clients may connect; absent when all may. */
+  readonly access?: AccessRules;
 }
 
-export function listenerView({ name, endpoint, address }: ListenerStatus): ListenerView {
-  return { name, ...(address ?? endpoint), bound: address !== undefined };
+export function listenerView({ name, endpoint, address, access }: ListenerStatus): ListenerView {
+  return { name, ...(address ?? endpoint), bound: address !== undefined, ...(access !== undefined && { access }) };
 }
 
 /** The progress of a drain in `GET /drain`: times in whole milliseconds. */

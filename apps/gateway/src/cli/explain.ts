@@ -1,9 +1,9 @@
-import type { Egress, Endpoint, Failover } from '@meshgate/core';
-import type { HealthChecks, Match, MatchKind, RouteTable } from '@meshgate/core/parts';
+import type { AccessRules, Egress, Endpoint, Failover, ListenAddress } from '@meshgate/core';
+import type { HealthChecks, HeldGroup, Match, MatchKind, RouteTable } from '@meshgate/core/parts';
 import { parseServerName } from '@meshgate/sni';
 import leven from 'leven';
 import { backendView, balanceView, rulesView, withPriorityInUse } from '../admin/views.ts';
-import type { BackendView, RouteRulesView } from '../admin/views.ts';
+import type { BackendView, HeldView, RouteRulesView } from '../admin/views.ts';
 import { describe } from '../config/config-messages.ts';
 import { counted } from '../log/messages.ts';
 
@@ -29,11 +29,15 @@ export interface FoundRoute extends ClaimingRoute, RouteRulesView {
   readonly egress?: Egress;
   /** The priority of the backends that are used now; absent where all have the same. */
   readonly priorityInUse?: number;
+  /** Lower priorities that are well again, and held back; absent when there are none. */
+  readonly heldBack?: readonly HeldView[];
   readonly backends: readonly ExplainedBackend[];
   /** The code with which connections end while there is no backend; absent while there is one. */
   readonly withoutBackend?: string;
   /** The listeners on which the route holds; absent when it holds on all of them. */
   readonly listeners?: readonly string[];
+  /** Which clients get as far, on those of its listeners that do not let in everybody; absent where all of them do. */
+  readonly listenerAccess?: readonly ListenerAccess[];
   /** Listeners that the route names, or that were asked for, and that do not exist; absent when there are none. */
   readonly unknownListeners?: readonly string[];
   /** Where other routes take the name than this one. Absent when a listener was asked for, or there are none. */
@@ -55,6 +59,12 @@ interface NotFound {
   readonly onListeners?: readonly ListenerClaim[];
 }
 
+/** A listener that does not let in everybody. */
+interface ListenerAccess {
+  readonly listener: string;
+  readonly access: AccessRules;
+}
+
 /** The route that takes a name on one listener. */
 interface ListenerClaim extends ClaimingRoute {
   readonly listener: string;
@@ -65,11 +75,13 @@ export interface ExplainOptions {
   /** Whose connection it would be; routes of single listeners are told of apart when absent. */
   readonly listener?: string;
   /** Those that exist; nothing is said of unknown ones when absent. */
-  readonly listeners?: readonly { readonly name: string }[];
+  readonly listeners?: readonly Pick<ListenAddress, 'name' | 'access'>[];
   /** Whether an address is ejected after failures; none is when absent. */
   isEjected?(address: Endpoint): boolean;
   /** Absent where nothing is checked. */
   readonly checks?: Pick<HealthChecks, 'reportOf'>;
+  /** Priority groups that are held back; none when absent. */
+  readonly held?: readonly HeldGroup[];
 }
 
 /** A route that claims a name. */
@@ -100,7 +112,7 @@ export function requestedName(
 export function explain(name: string, table: RouteTable, options: ExplainOptions = {}): Explanation {
   const serverName = name.toLowerCase().replace(/\.$/, '');
   const requested = requestedName(name);
-  const { listener, isEjected = () => false, checks } = options;
+  const { listener, isEjected = () => false, checks, held } = options;
   const [match, ...others] = table.matches(serverName, listener);
   const elsewhere = listener === undefined ? onListeners(serverName, table, match) : [];
   const exceptions = elsewhere.length === 0 ? {} : { onListeners: elsewhere };
@@ -119,6 +131,7 @@ export function explain(name: string, table: RouteTable, options: ExplainOptions
     ...(route.origin !== undefined && { origin: route.origin }),
     ...(route.listeners !== undefined && { listeners: route.listeners }),
     ...balanceView(route),
+    ...accessBefore(listener === undefined ? route.listeners : [listener], options),
     ...unknown,
     ...rulesView(route),
     ...withPriorityInUse(
@@ -127,6 +140,7 @@ export function explain(name: string, table: RouteTable, options: ExplainOptions
         ...backendView(backend, checks?.reportOf(route, backend.address)),
         ejected: isEjected(backend.address),
       })),
+      held,
     ),
     ...(route.backends.length === 0 &&
       route.egress === undefined && { withoutBackend: route.withoutBackend ?? 'NO_BACKEND' }),
@@ -141,6 +155,17 @@ export function explain(name: string, table: RouteTable, options: ExplainOptions
  */
 export function isExact(explanation: Explanation): boolean {
   return explanation.found && explanation.match === 'exact';
+}
+
+/** @param named the listeners that matter; all of them when absent */
+function accessBefore(
+  named: readonly string[] | undefined,
+  { listeners = [] }: ExplainOptions,
+): Pick<FoundRoute, 'listenerAccess'> {
+  const listenerAccess = listeners.flatMap(({ name: listener, access }) =>
+    access === undefined || named?.includes(listener) === false ? [] : [{ listener, access }],
+  );
+  return listenerAccess.length === 0 ? {} : { listenerAccess };
 }
 
 function unknownAmong(

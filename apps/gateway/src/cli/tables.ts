@@ -1,5 +1,5 @@
 import { formatEndpoint } from '@meshgate/core';
-import type { BackendDrain } from '@meshgate/core';
+import type { AccessRules, BackendDrain, HealthCheck } from '@meshgate/core';
 import { formatDuration } from '@meshgate/core/parts';
 import { columns } from './columns.ts';
 import type { Explanation, ExplainedBackend, FoundRoute } from './explain.ts';
@@ -76,8 +76,8 @@ export function explanationText(explanation: Explanation, width?: number): strin
 }
 
 function detailsOf(found: FoundRoute, width: number | undefined): readonly string[] {
-  const { kind, source, origin = {}, listeners, balance, backends, shadowed } = found;
-  const facts = [
+  const { kind, source, origin = {}, listeners, listenerAccess = [], balance, backends, shadowed } = found;
+  const rows = [
     ['source', source],
     ...(kind === undefined ? [] : [['kind', kind]]),
     ...Object.entries(origin),
@@ -85,31 +85,38 @@ function detailsOf(found: FoundRoute, width: number | undefined): readonly strin
     ...(balance === undefined ? [] : [['balance', balance]]),
     ...choiceFacts(found),
     ...unknownOf(found),
+    ...facts(listenerAccess.flatMap(({ listener, access }) => accessFacts(access, ` on ${listener}`))),
     ...rulesOf(found),
     ...exceptionsOf(found),
     ...shadowed.map((other) => ['shadows', `${other.route} (${other.pattern} of ${other.source})`]),
   ];
   const hasBackups = backends.some(({ priority }) => priority !== undefined);
-  const rows = backends.map((backend) => [
+  const backendRows = backends.map((backend) => [
     addressText(backend),
     ...(hasBackups ? [String(backend.priority ?? 0)] : []),
     String(backend.weight),
     [stateText(backend), ...labelStrings(backend)].join(', '),
   ]);
-  const backendTable = [['BACKEND', ...(hasBackups ? ['PRIORITY'] : []), 'WEIGHT', 'STATE'], ...rows];
+  const backendTable = [['BACKEND', ...(hasBackups ? ['PRIORITY'] : []), 'WEIGHT', 'STATE'], ...backendRows];
   const none =
     found.egress === undefined
       ? [`  no backend: connections are closed with ${found.withoutBackend ?? 'NO_BACKEND'}`]
       : [];
   const layout = { indent: '  ', width };
-  return [...columns(facts, layout), ...(rows.length === 0 ? none : columns(backendTable, layout))];
+  return [...columns(rows, layout), ...(backendRows.length === 0 ? none : columns(backendTable, layout))];
 }
 
 function unknownOf({ unknownListeners = [] }: Explanation): readonly (readonly string[])[] {
   return unknownListeners.map((listener) => ['warning', `listener ${listener} does not exist`]);
 }
 
-function choiceFacts({ failover, egress, priorityInUse, backends }: FoundRoute): readonly (readonly string[])[] {
+function choiceFacts({
+  failover,
+  egress,
+  priorityInUse,
+  heldBack = [],
+  backends,
+}: FoundRoute): readonly (readonly string[])[] {
   const { minHealthy = 1, returnAfterMs = 0 } = failover ?? {};
   const returns = returnAfterMs === 0 ? 'at once' : `after ${formatDuration(returnAfterMs)}`;
   return [
@@ -118,28 +125,57 @@ function choiceFacts({ failover, egress, priorityInUse, backends }: FoundRoute):
     ...(priorityInUse !== undefined && backends.some(({ priority = 0 }) => priority < priorityInUse)
       ? [['in use', `backups of priority ${priorityInUse}`]]
       : []),
+    ...heldBack.map(({ priority, forMs }) => ['held back', `priority ${priority}, for ${formatDuration(forMs)} more`]),
     ...(egress === undefined ? [] : [['egress', `to the server name itself, port ${egress.port}`]]),
   ];
 }
 
 /** What a route says of its clients, one fact a line. */
 function rulesOf(rules: RouteRulesView): readonly (readonly string[])[] {
-  const { access = {}, limits = {}, proxyProtocol, retryBeforeFirstByte, onBackendRemoved, onBackendDown } = rules;
-  const { allow, deny, allowFile, denyFile } = access;
+  const { access = {}, limits = {}, proxyProtocol, healthCheck } = rules;
+  const { retryBeforeFirstByte, onBackendRemoved, onBackendDown } = rules;
+  return facts([
+    ...accessFacts(access),
+    ['limits', Object.entries(limits).map(([name, value]) => `${name} ${value}`)],
+    ['PROXY protocol', proxyProtocol === undefined ? [] : [proxyProtocol]],
+    ['health check', checkTexts(healthCheck)],
+    ['retry', retryBeforeFirstByte === undefined ? [] : ['before the first byte']],
+    ['removed backend', drainTexts(onBackendRemoved)],
+    ['backend down', drainTexts(onBackendDown)],
+  ]);
+}
+
+type Fact = readonly [name: string, parts: readonly string[]];
+
+/** Those that there is something to say of. */
+function facts(all: readonly Fact[]): readonly (readonly string[])[] {
+  return all.flatMap(([name, parts]) => (parts.length === 0 ? [] : [[name, parts.join(', ')]]));
+}
+
+function accessFacts({ allow, deny, allowFile, denyFile }: AccessRules, where = ''): readonly Fact[] {
   const list = (entries: readonly string[] = [], file?: string): readonly string[] => [
     ...entries.slice(0, SHOWN_ENTRIES),
     ...(entries.length > SHOWN_ENTRIES ? [`and ${entries.length - SHOWN_ENTRIES} more`] : []),
     ...(file === undefined ? [] : [`those of ${file}`]),
   ];
   return [
-    ['allow', list(allow, allowFile)] as const,
-    ['deny', list(deny, denyFile)] as const,
-    ['limits', Object.entries(limits).map(([name, value]) => `${name} ${value}`)] as const,
-    ['PROXY protocol', proxyProtocol === undefined ? [] : [proxyProtocol]] as const,
-    ['retry', retryBeforeFirstByte === undefined ? [] : ['before the first byte']] as const,
-    ['removed backend', drainTexts(onBackendRemoved)] as const,
-    ['backend down', drainTexts(onBackendDown)] as const,
-  ].flatMap(([name, parts]) => (parts.length === 0 ? [] : [[name, parts.join(', ')]]));
+    [`allow${where}`, list(allow, allowFile)],
+    [`deny${where}`, list(deny, denyFile)],
+  ];
+}
+
+function checkTexts(check: HealthCheck | undefined): readonly string[] {
+  if (check === undefined) return [];
+  const { kind, serverName, intervalMs, timeoutMs, rise, fall, slowStartMs, whenAllDown } = check;
+  return [
+    serverName === undefined ? kind : `${kind} of ${serverName}`,
+    `every ${formatDuration(intervalMs)}`,
+    `timeout ${formatDuration(timeoutMs)}`,
+    `rise ${rise}`,
+    `fall ${fall}`,
+    ...(slowStartMs === undefined ? [] : [`slow start ${formatDuration(slowStartMs)}`]),
+    ...(whenAllDown === 'refuse' ? ['refused when all are down'] : []),
+  ];
 }
 
 function drainTexts(drain: BackendDrain | undefined): readonly string[] {

@@ -10,11 +10,13 @@ import {
   Departures,
   Drain,
   egressConnector,
+  FailoverGroups,
   HealthChecks,
   Sessions,
   firstOf,
   firstToKnow,
   inOrder,
+  leadsTo,
   lastKnownGood,
   lastKnownListeners,
   layered,
@@ -93,6 +95,8 @@ export interface ComposeContext {
   readonly share?: number;
   /** Before the ids of connections; absent where one process carries all of them. */
   readonly idPrefix?: string;
+  /** Where another process answers the admin API for this one; nowhere when absent. */
+  readonly adminAt?: readonly Endpoint[];
   /** What another process finds out by checking backends; absent where this one checks by itself. */
   readonly health?: BackendHealth;
   /** Starts the drain at whose end the process exits: `POST /drain`. */
@@ -113,6 +117,7 @@ export interface Carrier {
   readonly drain: Drain;
   readonly routes: RouteStore;
   readonly registry: Registry;
+  readonly failover: FailoverGroups;
   readonly troubles: Pick<RecentTroubles, 'warnings'>;
 }
 
@@ -130,6 +135,7 @@ const TROUBLES: Token<RecentTroubles> = token('troubles');
 const REGISTRY = token<Registry>('metrics registry');
 export const ROUTES: Token<RouteStore> = token('route store');
 export const OUTLIERS: Token<Outliers> = token('outliers');
+const FAILOVER = token<FailoverGroups>('failover groups');
 const DEPARTURES = token<Departures>('backend departures');
 const ROUTE_CHANGES = token<RouteChangeFeed>('route changes');
 const HEALTH = token<BackendHealth>('backend health');
@@ -166,6 +172,7 @@ export function composeCarrier(config: GatewayConfig, parts: InstalledParts, sur
     drain: one(c, DRAIN),
     routes: one(c, ROUTES),
     registry: one(c, REGISTRY),
+    failover: one(c, FAILOVER),
     troubles: one(c, TROUBLES),
   };
 }
@@ -285,23 +292,24 @@ function bindStages(plan: Plan): Plan {
   bind(c, OBSERVER, () => readListsOf(later(c, LISTS)));
   bind(c, RULES, () => routeRules({ lists: one(c, LISTS), share }));
   bind(c, OUTLIERS, () => new Outliers(one(c, EVENTS)));
+  bind(c, FAILOVER, () => new FailoverGroups(one(c, EVENTS)));
   bind(c, ADDRESSES, () => new AddressBook(one(c, EVENTS)));
   bindHealth(plan);
   bind(c, DIALER, () => {
-    const listeners = later(c, LISTENERS);
+    const owns = ownedBy(plan);
     const dialling = {
       outliers: one(c, OUTLIERS),
       observer: one(c, EVENTS),
       limits,
       keepAlive,
       share,
-      // The listeners come after what they accept for.
-      isOwn: (address: Endpoint) => listeners().owns(address),
+      isOwn: owns,
     };
     const inner = balancedConnector({
       ...dialling,
       addresses: one(c, ADDRESSES),
       health: one(c, HEALTH),
+      failover: one(c, FAILOVER),
       balances: offeredBalances(offered),
       ...(config.prefer !== undefined && { prefer: config.prefer }),
     });
@@ -311,6 +319,20 @@ function bindStages(plan: Plan): Plan {
   bind(c, ADMISSION, () => new Admission(limits, { accessOf: accessByListener(config.listeners, one(c, LISTS)) }));
   bind(c, SESSIONS, () => new Sessions(stagesOf(plan, one(c, EVENTS))));
   return plan;
+}
+
+/** Whether a dial would come back to this gateway, or lead a client to its admin API. Both come after what they are asked for. */
+function ownedBy({ c, adminAt = [] }: Plan): (address: Endpoint) => boolean {
+  const listeners = later(c, LISTENERS);
+  let admins: readonly AdminServer[] | undefined;
+  return (address) => {
+    admins ??= all(c, ADMIN);
+    return (
+      listeners().owns(address) ||
+      admins.some((admin) => admin.isAt(address)) ||
+      adminAt.some((endpoint) => leadsTo(address, endpoint))
+    );
+  };
 }
 
 /** Whoever carries connections knows which backends are down; one process finds out. */
@@ -440,6 +462,8 @@ function bindServices(plan: Plan): void {
       listeners: one(c, LISTENERS),
       outliers: one(c, OUTLIERS),
       checks: all(c, CHECKS)[0],
+      // A sidecar has no such groups.
+      heldGroups: () => all(c, FAILOVER)[0]?.held ?? [],
       plugins: parts,
       limits,
       readiness: () => one(c, READINESS)(),

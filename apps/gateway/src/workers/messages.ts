@@ -1,5 +1,5 @@
 import type { DrainProgress, Endpoint, Limits, ListenAddress } from '@meshgate/core';
-import type { DrainReason, HealthMark, ListenerStatus } from '@meshgate/core/parts';
+import type { DrainReason, HealthMark, HeldGroup, ListenerStatus } from '@meshgate/core/parts';
 import type { MetricObjectWithValues, MetricValue } from 'prom-client';
 import type { PlacedUse } from '../config/config.ts';
 import type { Traffic } from '../admin/traffic.ts';
@@ -75,6 +75,8 @@ export interface QueryResults {
   readonly progress: DrainProgress;
   readonly metrics: readonly MetricFamily[];
   readonly traffic: Traffic;
+  /** Priority groups that it holds back. */
+  readonly held: readonly HeldGroup[];
   /** How many connections were closed: those that the argument means. */
   readonly close: { readonly closed: number };
 }
@@ -94,6 +96,8 @@ export interface WorkerPlan {
   readonly limits: Limits;
   /** Its part of each route's limits. */
   readonly share: number;
+  /** Where the primary answers the admin API, which is no backend. */
+  readonly adminAt: readonly Endpoint[];
   /** Third-party plugins: their observers, layers, resolvers, sniffers and transports run here. */
   readonly uses: readonly PlacedUse[];
   /** Absolute folder of the configuration file. */

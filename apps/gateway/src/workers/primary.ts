@@ -9,7 +9,7 @@ import {
   RouteStore,
 } from '@meshgate/core/parts';
 import type { Limits, Observer } from '@meshgate/core';
-import type { PreparedChange } from '@meshgate/core/parts';
+import type { HeldGroup, PreparedChange } from '@meshgate/core/parts';
 import { familyParts, gatewayVitals, prometheusObserver } from '@meshgate/metrics';
 import { Counter, Gauge } from 'prom-client';
 import type { Registry } from 'prom-client';
@@ -225,6 +225,7 @@ function planOf(
     config: { ...carrying, admin: [], sources: [], plugins: [] },
     limits,
     share: 1 / shares.count,
+    adminAt: config.admin.map(({ endpoint }) => endpoint),
     uses: usesOf(config),
     baseDir: file === undefined ? resolve() : dirname(resolve(file)),
     transport: transport.name,
@@ -305,6 +306,11 @@ function endpointsOf(all: AdminParts): readonly AdminEndpoint[] {
       return connections;
     },
     close: (query) => pool.close(query),
+    heldGroups: async () => {
+      const held: HeldGroup[] = [];
+      await pool.query('held', (some) => void held.push(...some));
+      return held;
+    },
     identity: { role: 'gateway', transport: transport.transport.name, workers: shares.count },
     observer,
     routeChanges,

@@ -293,7 +293,7 @@ async function compose(
   sources: ReceivedSources,
   { health, sockets, onState }: WorkerParts,
 ): Promise<StartedWorker> {
-  const { config, idPrefix, limits, share, listeners, uses, baseDir } = plan;
+  const { config, idPrefix, limits, share, adminAt, listeners, uses, baseDir } = plan;
   const installed = await installPlugins(uses, { baseDir, process: 'worker' });
   const [problem] = installed.problems;
   if (problem !== undefined) throw new Error(problem.message);
@@ -313,6 +313,7 @@ async function compose(
     transport: await transportOf(plan, installed.parts),
     limits,
     share,
+    adminAt,
     idPrefix,
     health,
     shutDown: () => undefined,
@@ -394,6 +395,7 @@ const QUERIES: {
   // They have been sent.
   metrics: () => [],
   traffic: ({ carrier }) => trafficOf(carrier.registry),
+  held: ({ carrier }) => carrier.failover.held,
   close: async ({ carrier }, query) => ({ closed: await closeConnections(carrier.sessions, query) }),
 };
 

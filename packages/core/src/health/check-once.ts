@@ -45,6 +45,8 @@ export async function checkOnce({ transport, check, address, signal }: CheckOpti
   }
 }
 
+/** A few warnings may come before a ServerHello, which is judged by its first bytes. */
+const MAX_ANSWER_BYTES = 4_096;
 /** A check is over long before the first probe would be due. */
 const KEEP_ALIVE = { idleMs: 60_000 };
 const STOPPED = new ProxyError('CLOSED_BY_DRAIN', 'health checks stop');
@@ -67,6 +69,7 @@ async function untilServerHello(
       const judged = judgeAnswer(answer);
       if (judged.kind === 'server-hello') return;
       if (judged.kind === 'failed') throw new Error(judged.reason);
+      if (answer.length > MAX_ANSWER_BYTES) throw new Error(`no ServerHello in ${answer.length} bytes`);
     }
   } finally {
     clearTimeout(timer);

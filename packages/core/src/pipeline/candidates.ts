@@ -1,7 +1,6 @@
 import type { BackendHealth } from '../health/backend-health.ts';
 import type { Backend, Route } from '../routes/route.ts';
-import type { Observer } from '../observe.ts';
-import { FailoverGroups } from './failover-groups.ts';
+import type { FailoverGroups } from './failover-groups.ts';
 import type { Outliers } from './outliers.ts';
 
 /** Labels of backends, in the order of their importance: `{ zone: 'a' }`. */
@@ -12,8 +11,7 @@ export interface CandidatesOptions {
   readonly outliers: Outliers;
   readonly health: BackendHealth;
   readonly preference: Preference;
-  /** Told when a route fails over. */
-  readonly observer: Observer;
+  readonly failover: FailoverGroups;
   /** In [0, 1). */
   random(): number;
 }
@@ -26,11 +24,9 @@ export interface CandidatesOptions {
 export class Candidates {
   readonly #options: CandidatesOptions;
   readonly #preference: readonly (readonly [string, string])[];
-  readonly #failover: FailoverGroups;
 
   constructor(options: CandidatesOptions) {
     this.#options = options;
-    this.#failover = new FailoverGroups(options.observer);
     this.#preference = Object.entries(options.preference);
   }
 
@@ -55,7 +51,7 @@ export class Candidates {
   /** In the order of use; lower first when absent. All backends of the route count, those tried before too. */
   #priorities(route: Route): readonly number[] | undefined {
     if (route.failover === undefined) return undefined;
-    return this.#failover.order(route, (backend) => {
+    return this.#options.failover.order(route, (backend) => {
       return backend.healthy && !this.#isDown(route, backend) && !this.#options.outliers.isEjected(backend.address);
     });
   }

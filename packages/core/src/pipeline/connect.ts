@@ -6,6 +6,7 @@ import type { BalanceFactory } from './picker.ts';
 import { Candidates } from './candidates.ts';
 import type { Preference } from './candidates.ts';
 import type { Upstream } from './connection.ts';
+import { FailoverGroups } from './failover-groups.ts';
 import { Dials } from './dials.ts';
 import type { DialsOptions } from './dials.ts';
 import { Loads } from './loads.ts';
@@ -30,6 +31,8 @@ export interface ConnectorOptions extends DialsOptions {
   readonly health?: BackendHealth;
   /** Labels of the backends to use first; none when absent. */
   readonly prefer?: Preference;
+  /** Which priority groups are out of service, for whoever shows it; known to nobody else when absent. */
+  readonly failover?: FailoverGroups;
 }
 
 /** A connector for those who try several routes for one connection. */
@@ -120,7 +123,8 @@ async function retrying(dials: Dials, reached: Promise<Upstream>, next: () => Pr
 
 function candidatesOf(options: ConnectorOptions, health: BackendHealth): Candidates {
   const { outliers, observer, prefer: preference = {}, random = Math.random } = options;
-  return new Candidates({ outliers, health, preference, observer, random });
+  const { failover = new FailoverGroups(observer) } = options;
+  return new Candidates({ outliers, health, preference, failover, random });
 }
 
 function pickersOf({ balances, observer, random = Math.random }: ConnectorOptions, loads: Loads): Pickers {

@@ -15,6 +15,18 @@ interface RouteState {
   readonly groups: Map<number, GroupState>;
   /** The group that was last used. */
   used: number;
+  /** How long a group that was out of service is held back, in milliseconds. */
+  returnAfterMs: number;
+}
+
+/** A priority group that has failed, and is not used again before it has been well for long enough. */
+export interface HeldGroup {
+  /** Name of the route. */
+  readonly route: string;
+  /** Of its backends. */
+  readonly priority: number;
+  /** How much longer, in milliseconds; all of the time when no connection has found it well yet. */
+  readonly forMs: number;
 }
 
 /**
@@ -27,6 +39,16 @@ export class FailoverGroups {
 
   constructor(observer: Observer) {
     this.#observer = observer;
+  }
+
+  /** Groups that are held back, whether or not they are well at the moment. */
+  get held(): readonly HeldGroup[] {
+    const now = performance.now();
+    return Array.from(this.#routes, ([route, { groups, returnAfterMs }]) =>
+      Array.from(groups, ([priority, { goodSince = now }]) => {
+        return { route, priority, forMs: returnAfterMs - (now - goodSince) };
+      }).filter(({ forMs }) => forMs > 0),
+    ).flat();
   }
 
   /**
@@ -63,7 +85,10 @@ export class FailoverGroups {
     const lowest = Math.min(...route.backends.map(({ priority = 0 }) => priority));
     const previous = before?.used ?? lowest;
     const state = this.#routes.get(route.name);
-    if (state !== undefined) state.used = used;
+    if (state !== undefined) {
+      state.used = used;
+      state.returnAfterMs = route.failover?.returnAfterMs ?? 0;
+    }
     if (used !== previous) this.#observer.observe({ type: 'route.failover', route, priority: used, previous });
     if (state?.groups.size === 0) this.#routes.delete(route.name);
   }
@@ -73,7 +98,7 @@ export class FailoverGroups {
     if (known !== undefined) return known;
     const [oldest] = this.#routes.keys();
     if (oldest !== undefined && this.#routes.size >= MAX_REMEMBERED) this.#routes.delete(oldest);
-    const state: RouteState = { groups: new Map(), used: 0 };
+    const state: RouteState = { groups: new Map(), used: 0, returnAfterMs: 0 };
     this.#routes.set(name, state);
     return state;
   }

@@ -7,7 +7,7 @@ import type { Scope } from '../watch/scope.ts';
 import { Listener } from './listener.ts';
 import type { ListenerOptions } from './listener.ts';
 import type { Observer } from '../observe.ts';
-import type { ListenAddress, ListenerSource } from '../routes/route.ts';
+import type { AccessRules, ListenAddress, ListenerSource } from '../routes/route.ts';
 import type { PreparedChange, Service } from '../lifecycle/service.ts';
 
 /** A listener as an operator sees it. */
@@ -17,6 +17,8 @@ export interface ListenerStatus {
   readonly endpoint: Endpoint;
   /** What is bound; absent while it is not. */
   readonly address?: Endpoint;
+  /** Which clients may connect; absent when all may. */
+  readonly access?: AccessRules;
 }
 
 /** A socket of a listener, for a successor. */
@@ -240,8 +242,8 @@ export class Listeners implements Service {
   }
 }
 
-function statusOf({ at: { name, endpoint }, address }: Listener): ListenerStatus {
-  return { name, endpoint, ...(address !== undefined && { address }) };
+function statusOf({ at: { name, endpoint, access }, address }: Listener): ListenerStatus {
+  return { name, endpoint, ...(address !== undefined && { address }), ...(access !== undefined && { access }) };
 }
 
 /** Between listeners that are open already and everybody else: keeps what they accept and report until it is known whether they stay. */
