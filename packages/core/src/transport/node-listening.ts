@@ -1,5 +1,5 @@
 import cluster from 'node:cluster';
-import { closeSync, existsSync, linkSync, openSync, renameSync, unlinkSync } from 'node:fs';
+import { closeSync, existsSync, linkSync, openSync, renameSync, statSync, unlinkSync } from 'node:fs';
 import net, { Socket } from 'node:net';
 import type { Server } from 'node:net';
 import { devNull } from 'node:os';
@@ -151,4 +151,32 @@ export function inheritedHandle(fd: number): object {
   if (handle === undefined || handle === null) throw new Error(`expected a socket as descriptor ${fd}, found none`);
   Reflect.set(socket, HANDLE, null);
   return handle;
+}
+
+// A dial asks, and files are replaced now and then.
+const FILE_REMEMBERED_MS = 5_000;
+// Paths come from configuration and sources, and there are few.
+const MAX_FILES = 100;
+
+const files = new Map<string, { readonly file: string | undefined; readonly until: number }>();
+
+/** Which file is at a path, through whatever links, as of five seconds ago at most; `undefined` when there is none. */
+export function socketFileAt(path: string): string | undefined {
+  const now = performance.now();
+  const seen = files.get(path);
+  if (seen !== undefined && now < seen.until) return seen.file;
+  if (files.size >= MAX_FILES) files.clear();
+  const file = identityOf(path);
+  files.set(path, { file, until: now + FILE_REMEMBERED_MS });
+  return file;
+}
+
+function identityOf(path: string): string | undefined {
+  try {
+    const { dev, ino } = statSync(path, { bigint: true });
+    return `${dev}:${ino}`;
+  } catch {
+    // It is not there, or nobody may look.
+    return undefined;
+  }
 }

@@ -1,8 +1,8 @@
-import { statSync } from 'node:fs';
 import { isIPv6, SocketAddress } from 'node:net';
 import { networkInterfaces } from 'node:os';
 import { unixPath } from './endpoint.ts';
 import type { Endpoint } from './endpoint.ts';
+import { socketFileAt } from './node-listening.ts';
 
 /**
  * Whether two addresses cannot be listened on at once: they are one, or one of them takes all addresses of the machine. `::` takes those
@@ -57,25 +57,8 @@ export function plainHost(host: string): string {
 function isOneFile(one: Endpoint, other: Endpoint): boolean {
   const [a, b] = [unixPath(one), unixPath(other)];
   if (a === undefined || b === undefined) return false;
-  const file = fileAt(a);
-  return file !== undefined && file === fileAt(b);
-}
-
-// Paths come from configuration and sources, and there are few.
-const MAX_FILES = 100;
-
-const files = new Map<string, { readonly file: string | undefined; readonly until: number }>();
-
-/** Which file is at a path, as of five seconds ago at most; `undefined` when there is none. */
-function fileAt(path: string): string | undefined {
-  const now = performance.now();
-  const seen = files.get(path);
-  if (seen !== undefined && now < seen.until) return seen.file;
-  if (files.size >= MAX_FILES) files.clear();
-  const found = statSync(path, { throwIfNoEntry: false, bigint: true });
-  const file = found && `${found.dev}:${found.ino}`;
-  files.set(path, { file, until: now + REMEMBERED_MS });
-  return file;
+  const file = socketFileAt(a);
+  return file !== undefined && file === socketFileAt(b);
 }
 
 /** Whether a listener on `wildcard` takes what comes to `host`. */
@@ -83,7 +66,7 @@ function takes(wildcard: string, host: string): boolean {
   return wildcard === '::' || (wildcard === '0.0.0.0' && !isIPv6(host));
 }
 
-// Addresses come and go with interfaces, and files as well; to ask for them takes a tenth of a millisecond.
+// Addresses come and go with interfaces; to ask for them takes a tenth of a millisecond.
 const REMEMBERED_MS = 5_000;
 
 let known: { readonly hosts: ReadonlySet<string>; readonly until: number } | undefined;
