@@ -133,6 +133,14 @@ export class Acceptor implements Listening {
     return this.#handOver(fd, this.#kernel.sockets.peerAddress(fd));
   }
 
+  /**
+   * To be called before the descriptor is closed, by a watch that is woken alone for a client: where another process goes on with the
+   * socket, nobody wakes that one for the clients that still wait here.
+   */
+  acceptWaiting(): void {
+    while (this.#isReleased && this.acceptOne() === 'accepted');
+  }
+
   /** An accept has failed with `errno`. Of most errors only the one connection dies: accept(2), "Error handling". With `EAGAIN` there is none. */
   failed(errno: number): AcceptOutcome {
     return OUT_OF_RESOURCES.has(errno) ? this.#exhausted(systemError(errno, 'accept4')) : 'none';

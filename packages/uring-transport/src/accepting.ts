@@ -87,7 +87,9 @@ class UringAcceptWatch implements AcceptWatch, UringHandler, Requester {
     this.#kernel.loop.request(this, OP_ASYNC_CANCEL, CANCEL).setOperationFlags(CANCEL_ALL | CANCEL_FD);
   }
 
+  /** The kernel wakes one request for a client (`poll_exclusive` of its accept). That was ours, perhaps, as it was being cancelled. */
   #remove(onClosed: () => void): void {
+    this.#acceptor.acceptWaiting();
     this.#kernel.loop.remove(this.slot, this.fd);
     onClosed();
     this.#kernel.turns.afterMicrotasks();
