@@ -7,26 +7,17 @@ import { clockFinding } from '@meshgate/consul-source';
 import { certificateAuthority, standInAgent, tlsBackend } from '@meshgate/testkit';
 import type { StandInAgent } from '@meshgate/testkit';
 import { afterEach, describe, expect, it } from 'vitest';
-import { adminClient } from '../src/admin/client.ts';
-import { amending } from '../src/config/amend-config.ts';
-import { commandSettings } from '../src/cli/consul-flags.ts';
 import { gapsIn, reachFinding } from '../src/doctor/reach-check.ts';
 import { usageFindings } from '../src/doctor/usage-check.ts';
-import { diagnose } from '../src/doctor/doctor.ts';
 import type { Probe } from '../src/doctor/backend-probe.ts';
 import type { Finding } from '../src/live-check/finding.ts';
+import { findingsAt, firstFailure, NOBODY } from './doctor-scene.ts';
+import type { Scene } from './doctor-scene.ts';
 import { blocksIn, pageText } from './page.ts';
 import { folder, gatewayFolder, meshgate, startGateway, TEST_CONFIG } from './daemon.ts';
 
 const NAME = 'api.example.com';
 const UNRECOGNIZED_NAME = Uint8Array.of(21, 3, 1, 0, 2, 2, 112);
-
-/** What a fault needs to be there. */
-interface Scene {
-  readonly files: Readonly<Record<string, unknown>>;
-  readonly serverName?: string;
-  readonly admin?: string;
-}
 
 interface Fault {
   readonly cause: string;
@@ -221,22 +212,10 @@ const FAULTS: readonly Fault[] = [
   },
 ];
 
-/** Where nobody listens: the port of a server that has gone. */
-const NOBODY = 'http://127.0.0.1:1';
-
-async function findingsAt({ files, serverName, admin = NOBODY }: Scene): Promise<readonly Finding[]> {
-  await using place = await folder(files);
-  const settings = commandSettings({}, {}, place.path);
-  const config = { file: `${place.path}/meshgate.yaml`, amend: amending(settings, false) };
-  const isConfigured = 'meshgate.yaml' in files;
-  return await diagnose({ serverName, admin: adminClient(new URL(admin)), ...(isConfigured && { config }) });
-}
-
 describe('the first failure that meshgate doctor tells of is the cause', () => {
   it.each(FAULTS)('when $cause', async ({ scene, says }) => {
     const findings = await findingsAt(await scene());
-    const first = findings.find(({ outcome }) => outcome === 'failed');
-    expect(`${first?.check}: ${first?.found}; ${first?.advice}`).toMatch(says);
+    expect(firstFailure(findings)).toMatch(says);
   });
 });
 

@@ -79,7 +79,7 @@ describe('the log', () => {
     [
       'has a certificate when it is taken into use, a warning when it should have been renewed, an error when it has expired',
       [
-        { type: 'certificate.installed', source: 'ca', certificate },
+        { type: 'certificate.installed', source: 'ca', certificate, authorities: [] },
         { type: 'certificate.aged', source: 'ca', certificate, state: 'overdue' },
         { type: 'certificate.aged', source: 'ca', certificate, state: 'expired' },
       ],

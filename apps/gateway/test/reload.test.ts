@@ -1,4 +1,5 @@
-import { access } from 'node:fs/promises';
+import { access, readFile } from 'node:fs/promises';
+import { formatEndpoint } from '@meshgate/core';
 import { needs, rawClient, tlsBackend, tlsClient } from '@meshgate/testkit';
 import { selfTest as epollTest } from '@meshgate/epoll-transport';
 import { PartsCollector } from '@meshgate/core/parts';
@@ -7,8 +8,9 @@ import { parseConfig } from '../src/config/config.ts';
 import { atOnce, together } from '../src/run/change.ts';
 import { changeText, flatSettings, planReload } from '../src/run/reload-plan.ts';
 import { reloaded } from '../src/run/setting-effects.ts';
-import { gatewayFolder, meshgate, routesTo, startGateway, TEST_CONFIG } from './daemon.ts';
+import { folder, gatewayFolder, meshgate, routesTo, startGateway, TEST_CONFIG } from './daemon.ts';
 import type { ReadyDaemon } from './daemon.ts';
+import { eventually } from './federation/eventually.ts';
 import { freePorts } from './sidecar/agent.ts';
 
 const BASE = {
@@ -120,6 +122,20 @@ function reloading(gateway: ReadyDaemon) {
   return gateway.ask('/reload', { method: 'POST' });
 }
 
+/** The keepalive timers of connections that are accepted on one port, and of those that are dialled to another one, as Linux shows them. */
+async function keepAliveMinutes({ local, remote }: { readonly local: number; readonly remote: number }) {
+  const rows = (await readFile('/proc/net/tcp', 'latin1')).split('\n').map((line) => line.trim().split(/\s+/));
+  // proc(5): `tr tm->when`, the kind of timer (2: keepalive) and hundredths of a second until it fires.
+  const timersOf = (column: number, port: number): readonly number[] => {
+    const suffix = `:${port.toString(16).toUpperCase().padStart(4, '0')}`;
+    const timers = rows.filter((row) => row[column]?.endsWith(suffix) === true && row[5]?.startsWith('02:') === true);
+    return timers
+      .map((row) => Math.ceil(Number.parseInt(row[5]?.slice(3) ?? '', 16) / 6_000))
+      .toSorted((a, b) => a - b);
+  };
+  return { accepted: timersOf(1, local), dialled: timersOf(2, remote) };
+}
+
 const epoll = await epollTest();
 
 for (const { transport, workers, declare } of [
@@ -189,6 +205,59 @@ for (const { transport, workers, declare } of [
       expect(await first.echo('kept')).toBe('kept');
       for (const other of others) if (other.status === 'fulfilled') await other.value[Symbol.asyncDispose]();
       expect(gateway.lines.filter(({ durationMs }) => durationMs !== undefined)).toEqual([]);
+    });
+
+    it('prefers other backends, and keeps the connections to those that were preferred', async () => {
+      await using near = await tlsBackend('api.example.com');
+      await using far = await tlsBackend('api.example.com');
+      const zone = (name: string, { address: { host, port } }: typeof near): object => {
+        return { address: host, port, labels: { zone: name } };
+      };
+      const backends = [zone('a', near), zone('b', far)];
+      const base = { ...TEST_CONFIG, ...own };
+      await using files = await folder({
+        'meshgate.yaml': { ...base, prefer: { zone: 'a' } },
+        'routes.yaml': { routes: [{ serverNames: ['api.example.com'], backends }] },
+      });
+      await using gateway = await startGateway(`${files.path}/meshgate.yaml`);
+      const all = [await tlsClient(gateway.address, 'api.example.com')];
+      await files.write('meshgate.yaml', { ...base, prefer: { zone: 'b' } });
+      expect((await reloading(gateway)).json).toMatchObject({
+        changes: [{ setting: 'prefer.zone', effect: 'new connections', from: 'a', to: 'b' }],
+      });
+      for (let count = 0; count < 4; count += 1) all.push(await tlsClient(gateway.address, 'api.example.com'));
+      const { connections } = (await gateway.ask('/connections')).json as {
+        readonly connections: readonly { readonly backend: string; readonly age: number }[];
+      };
+      const of = ({ address }: typeof near): number =>
+        connections.filter(({ backend }) => backend === formatEndpoint(address)).length;
+      expect([of(near), of(far)]).toEqual([1, 4]);
+      for (const client of all) {
+        expect(await client.echo('not cut')).toBe('not cut');
+        await client[Symbol.asyncDispose]();
+      }
+    });
+
+    needs('linux', process.platform === 'linux' || 'no /proc/net/tcp')('on Linux', () => {
+      it('has another keepalive for new connections, of clients and to backends', async () => {
+        await using api = await tlsBackend('api.example.com');
+        await using files = await gatewayFolder([api], { ...own, keepAlive: { idle: '1m' } });
+        await using gateway = await startGateway(`${files.path}/meshgate.yaml`);
+        await using before = await tlsClient(gateway.address, 'api.example.com');
+        expect(await before.echo('hello')).toBe('hello');
+        await files.write('meshgate.yaml', { ...TEST_CONFIG, ...own, keepAlive: { idle: '50m' } });
+        expect((await reloading(gateway)).json).toMatchObject({
+          changes: [{ setting: 'keepAlive.idle', effect: 'new connections' }],
+        });
+        await using after = await tlsClient(gateway.address, 'api.example.com');
+        expect(await after.echo('hello')).toBe('hello');
+        const isAs = (minutes: readonly number[]) => async (): Promise<true> => {
+          const timers = await keepAliveMinutes({ local: gateway.address.port, remote: api.address.port });
+          expect(timers).toEqual({ accepted: minutes, dialled: minutes });
+          return true;
+        };
+        await eventually('a timer of each', isAs([1, 50]), 10_000);
+      });
     });
 
     it('puts a rate into use for each client, and takes it away when it is not set any more', async () => {

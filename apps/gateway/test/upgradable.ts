@@ -1,3 +1,6 @@
+import { readFileSync } from 'node:fs';
+import { settlesWithin } from '@meshgate/core/parts';
+import type { TlsClient } from '@meshgate/testkit';
 import { adminClient } from '../src/admin/client.ts';
 import type { AdminClient } from '../src/admin/client.ts';
 import { startGateway } from './daemon.ts';
@@ -26,9 +29,100 @@ export async function upgradable(config: string): Promise<ReadyDaemon> {
 }
 
 /** Has a successor take over. @returns its process id, once it is the one that answers */
-export async function upgraded(gateway: Pick<ReadyDaemon, 'admin'>): Promise<number> {
+export async function upgraded(gateway: ReadyDaemon): Promise<number> {
   const { pid } = (await ask(gateway).change('POST', '/upgrade', 30_000)) as { readonly pid: number };
   // Its predecessor may have answered a request that was on its way.
-  while ((await servingPid(gateway)) !== pid);
+  const answers = async (): Promise<boolean> => (await servingPid(gateway)) === pid;
+  await until(answers, `process ${pid} to answer`, gateway);
   return pid;
+}
+
+/** What has become of a load: connections that were served, and what went wrong with any of them. */
+export interface Carried {
+  readonly served: number;
+  readonly failed: readonly string[];
+}
+
+/** New connections without a pause, each of which must be served, and streams that go on all the while. */
+export function steadyLoad(connect: () => Promise<TlsClient>): { end(): Promise<Carried> } {
+  const over = new AbortController();
+  let served = 0;
+  const failed: string[] = [];
+  const briefly = async (): Promise<void> => {
+    while (!over.signal.aborted) {
+      try {
+        await using client = await connect();
+        if ((await client.echo('hello')) !== 'hello') failed.push('another answer');
+        served += 1;
+      } catch (reason) {
+        failed.push(String(reason));
+      }
+    }
+  };
+  const stream = async (): Promise<void> => {
+    while (!over.signal.aborted) {
+      try {
+        await using client = await connect();
+        for (let sent = 0; sent < 50 && !over.signal.aborted; sent += 1) await client.echo('x'.repeat(64 * 1024));
+      } catch (reason) {
+        failed.push(`stream: ${String(reason)}`);
+      }
+    }
+  };
+  const all = Promise.all([briefly(), briefly(), stream(), stream()]);
+  return {
+    async end() {
+      over.abort();
+      await all;
+      return { served, failed };
+    },
+  };
+}
+
+/** Longer than anything takes of what a test waits for. */
+const PATIENCE_MS = 20_000;
+
+/** Looks again and again until `condition` holds. @throws Error that tells the state of the gateway when it does not in time */
+export async function until(
+  condition: () => boolean | Promise<boolean>,
+  what: string,
+  gateway: ReadyDaemon,
+): Promise<void> {
+  const endsAt = performance.now() + PATIENCE_MS;
+  while (!(await condition())) {
+    if (performance.now() > endsAt) throw await late(what, gateway);
+    await new Promise((resolve) => setImmediate(resolve));
+  }
+}
+
+/** What `waited` settles with. @throws Error that tells the state of the gateway when it does not settle in time */
+export async function inTime<T>(waited: Promise<T>, what: string, gateway: ReadyDaemon): Promise<T> {
+  if (await settlesWithin(waited, PATIENCE_MS)) return waited;
+  throw await late(what, gateway);
+}
+
+async function late(what: string, gateway: ReadyDaemon): Promise<Error> {
+  const [status, drain, connections] = await Promise.all(
+    ['/status', '/drain', '/connections'].map((path) => ask(gateway).get(path).catch(String)),
+  );
+  const state = {
+    started: `${gateway.pid}, ${stateOfProcess(gateway.pid)}`,
+    status,
+    drain,
+    connections,
+    lines: gateway.lines.slice(-LINES),
+    stderr: gateway.stderr,
+  };
+  return new Error(`expected ${what} within ${PATIENCE_MS / 1_000} s, found ${JSON.stringify(state, null, 1)}`);
+}
+
+const LINES = 20;
+
+/** As Linux shows it. */
+function stateOfProcess(pid: number): string {
+  try {
+    return /^State:\s*(.*)$/m.exec(readFileSync(`/proc/${pid}/status`, 'utf8'))?.[1] ?? 'unknown';
+  } catch {
+    return 'gone, or not known';
+  }
 }

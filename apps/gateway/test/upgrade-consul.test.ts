@@ -1,12 +1,12 @@
-import { setImmediate as nextTurn } from 'node:timers/promises';
 import { tlsBackend, tlsClient } from '@meshgate/testkit';
 import type { IssuedCertificate } from '@meshgate/testkit';
 import { expect, it } from 'vitest';
 import { eventually } from './federation/eventually.ts';
 import { folder, TEST_CONFIG } from './daemon.ts';
+import type { ReadyDaemon } from './daemon.ts';
 import { describeWithConsul, freePorts, startConsul } from './sidecar/agent.ts';
 import type { ConsulAgent } from './sidecar/agent.ts';
-import { ask, upgradable, upgraded } from './upgradable.ts';
+import { ask, inTime, steadyLoad, until, upgradable, upgraded } from './upgradable.ts';
 
 /** So often each claim is tried; `MESHGATE_UPGRADES=50` for a long run. */
 const ROUNDS = Number(process.env['MESHGATE_UPGRADES'] ?? 1);
@@ -35,9 +35,8 @@ function watched(consul: ConsulAgent, service: string) {
   const done = watch();
   return {
     seen,
-    async until(state: RegExp): Promise<void> {
-      while (!state.test(seen.at(-1) ?? '')) await nextTurn();
-    },
+    until: (state: RegExp, gateway: ReadyDaemon): Promise<void> =>
+      until(() => state.test(seen.at(-1) ?? ''), `the catalog to say ${state.source}`, gateway),
     /** Tells one process that has registered it from another. */
     get registeredBy(): string {
       return JSON.stringify(latest[0]?.Service.Meta ?? {});
@@ -111,35 +110,39 @@ for (const workers of [1, 2]) {
     `an upgrade of a gateway that Consul knows, with ${workers === 1 ? 'one process' : 'two workers'}`,
     () => {
       it(
-        'inherits the registration: the catalog never misses it, nor shows it critical or in maintenance',
+        'drops no connection, new or live, and the catalog never misses the registration, nor shows it critical or in maintenance',
         async () => {
           await using consul = await startConsul();
           await using place = await scene(consul, { workers });
           await using gateway = await upgradable(`${place.files.path}/meshgate.yaml`);
           await using catalog = watched(consul, 'mesh-gateway');
-          await catalog.until(/^edge-1: service:edge-1 passing$/);
+          await catalog.until(/^edge-1: service:edge-1 passing$/, gateway);
           const [from, first] = [catalog.seen.length - 1, catalog.registeredBy];
           await using live = await place.connect();
+          const traffic = steadyLoad(place.connect);
           let pid = gateway.pid;
           for (let round = 0; round < ROUNDS; round += 1) {
             const before = catalog.registeredBy;
             pid = await upgraded(gateway);
-            while (catalog.registeredBy === before) await nextTurn();
+            await until(() => catalog.registeredBy !== before, 'the successor to be registered', gateway);
             expect(await ask(gateway).change('POST', '/reload')).toEqual({ changes: [] });
             await using late = await place.connect();
             expect(await late.echo('hello')).toBe('hello');
           }
+          const { served, failed } = await inTime(traffic.end(), 'the load to end', gateway);
+          expect(failed).toEqual([]);
+          expect(served).toBeGreaterThan(ROUNDS);
           expect(catalog.registeredBy).not.toBe(first);
           expect(await live.echo('not cut')).toBe('not cut');
           live.end();
-          expect(await gateway.exited).toBe(0);
+          expect(await inTime(gateway.exited, 'the first process to exit', gateway)).toBe(0);
           expect(await ask(gateway).get('/ready')).toMatchObject({ ready: true, warnings: [] });
           expect(new Set(catalog.seen.slice(from))).toEqual(new Set(['edge-1: service:edge-1 passing']));
           expect(gateway.lines.filter(({ msg }) => String(msg).startsWith('source warning'))).toEqual([]);
           process.kill(pid, 'SIGTERM');
-          await catalog.until(/^absent$/);
+          await catalog.until(/^absent$/, gateway);
           expect(catalog.seen.slice(from).join()).toContain('_service_maintenance');
-          await gateway.ended;
+          await inTime(gateway.ended, 'all processes to exit', gateway);
         },
         TIMEOUT_MS,
       );
@@ -162,11 +165,11 @@ describeWithConsul('an upgrade while the agent is away', () => {
       expect(await late.echo('hello')).toBe('hello');
       await consul.restart();
       await using catalog = watched(consul, 'mesh-gateway');
-      await catalog.until(/^edge-1: service:edge-1/);
+      await catalog.until(/^edge-1: service:edge-1/, gateway);
       for (const client of [live, late]) await client[Symbol.asyncDispose]();
       process.kill(pid, 'SIGTERM');
-      await catalog.until(/^absent$/);
-      await gateway.ended;
+      await catalog.until(/^absent$/, gateway);
+      await inTime(gateway.ended, 'all processes to exit', gateway);
     },
     TIMEOUT_MS,
   );

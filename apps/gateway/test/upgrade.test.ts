@@ -6,50 +6,13 @@ import { describe, expect, it } from 'vitest';
 import { activatedSockets } from '../src/run/predecessor.ts';
 import { socketsFor } from '../src/run/inherited-sockets.ts';
 import { gatewayFolder, meshgate, startGateway, TEST_CONFIG } from './daemon.ts';
-import { ask, servingPid, upgradable, upgraded } from './upgradable.ts';
-import type { ReadyDaemon } from './daemon.ts';
+import { ask, inTime, servingPid, steadyLoad, upgradable, upgraded } from './upgradable.ts';
 
 const epoll = await epollTest();
 const uring = await uringTest();
 
 /** So often each claim is tried; `MESHGATE_UPGRADES=50` for a long run. */
 const LONG_RUN = process.env['MESHGATE_UPGRADES'];
-
-/** New connections without a pause, each of which must be served, and streams that go on all the while. */
-async function load(gateway: ReadyDaemon) {
-  const over = new AbortController();
-  let served = 0;
-  const failed: string[] = [];
-  const connect = async (): Promise<void> => {
-    while (!over.signal.aborted) {
-      try {
-        await using client = await tlsClient(gateway.address, 'api.example.com');
-        if ((await client.echo('hello')) !== 'hello') failed.push('another answer');
-        served += 1;
-      } catch (reason) {
-        failed.push(String(reason));
-      }
-    }
-  };
-  const stream = async (): Promise<void> => {
-    while (!over.signal.aborted) {
-      try {
-        await using client = await tlsClient(gateway.address, 'api.example.com');
-        for (let sent = 0; sent < 50 && !over.signal.aborted; sent += 1) await client.echo('x'.repeat(64 * 1024));
-      } catch (reason) {
-        failed.push(`stream: ${String(reason)}`);
-      }
-    }
-  };
-  const all = Promise.all([connect(), connect(), stream(), stream()]);
-  return {
-    async end() {
-      over.abort();
-      await all;
-      return { served, failed };
-    },
-  };
-}
 
 const TRANSPORTS = [
   { transport: 'node', declare: describe },
@@ -73,7 +36,7 @@ for (const { transport, declare, shape, workers, isUnix, rounds } of KINDS) {
       await files.write('meshgate.yaml', { ...TEST_CONFIG, ...settings });
       await using gateway = await upgradable(`${files.path}/meshgate.yaml`);
       await using old = await tlsClient(gateway.address, 'api.example.com');
-      const traffic = await load(gateway);
+      const traffic = steadyLoad(() => tlsClient(gateway.address, 'api.example.com'));
       const pids = [await servingPid(gateway)];
       for (let round = 0; round < rounds; round += 1) {
         pids.push(await upgraded(gateway));
@@ -81,8 +44,8 @@ for (const { transport, declare, shape, workers, isUnix, rounds } of KINDS) {
       }
       expect(await old.echo('not cut')).toBe('not cut');
       old.end();
-      expect(await gateway.exited).toBe(0);
-      const { served, failed } = await traffic.end();
+      expect(await inTime(gateway.exited, 'the first process to exit', gateway)).toBe(0);
+      const { served, failed } = await inTime(traffic.end(), 'the load to end', gateway);
       expect(failed).toEqual([]);
       expect(served).toBeGreaterThan(rounds);
       expect(new Set(pids).size).toBe(rounds + 1);
@@ -105,7 +68,7 @@ describe('an upgrade', () => {
     await using gateway = await startGateway(await files.write('meshgate.yaml', settings));
     const first = await meshgate(['upgrade', '--admin', admin]);
     expect(first).toMatchObject({ status: 0, stdout: expect.stringMatching(/^process \d+ serves/) });
-    expect(await gateway.exited).toBe(0);
+    expect(await inTime(gateway.exited, 'the first process to exit', gateway)).toBe(0);
     await using client = await tlsClient({ host: `unix:${path}`, port: 0 }, 'api.example.com');
     expect(await client.echo('hello')).toBe('hello');
     // One that fails leaves the paths as well.
@@ -130,7 +93,7 @@ describe('an upgrade', () => {
     await files.write('meshgate.yaml', { ...TEST_CONFIG, workers: 2, transport: 'node' });
     gateway.signal('SIGUSR2');
     await gateway.said('successor is ready, draining');
-    expect(await gateway.exited).toBe(0);
+    expect(await inTime(gateway.exited, 'the first process to exit', gateway)).toBe(0);
     expect(await ask(gateway).get('/status')).toMatchObject({ workers: 2, ready: true });
   });
 

@@ -1,5 +1,6 @@
+import type { X509Certificate } from 'node:crypto';
 import { Cell, follow, openScope } from '@meshgate/core/parts';
-import type { Observer, OwnCertificate, Service } from '@meshgate/core';
+import type { Observer, OwnCertificate, Service, TrustedAuthority } from '@meshgate/core';
 import type { Credentials, CredentialsSource } from '@meshgate/mesh';
 import { identityOf, certificateState } from './identity.ts';
 import type { Identity, CertificateState } from './identity.ts';
@@ -90,7 +91,12 @@ export class IdentityStore implements Service {
 
   #take(identity: Identity): void {
     const { source, observer } = this.#options;
-    observer.observe({ type: 'certificate.installed', source: source.name, certificate: certificateOf(identity) });
+    observer.observe({
+      type: 'certificate.installed',
+      source: source.name,
+      certificate: certificateOf(identity),
+      authorities: authoritiesOf(identity),
+    });
     this.#identity.set(identity);
     this.#reported = 'good';
     this.#age(identity);
@@ -134,4 +140,13 @@ const LONGEST_WAIT_MS = 60_000;
 
 function certificateOf({ uri, validUntil }: Identity): OwnCertificate {
   return { identity: uri, validUntil };
+}
+
+function authoritiesOf({ roots, peers }: Identity): readonly TrustedAuthority[] {
+  const trusted = Array.from(peers.values()).filter((peer) => peer.kind === 'trusted');
+  return [authority('mesh', roots), ...trusted.map((peer) => authority(`peer ${peer.peer}`, peer.roots))];
+}
+
+function authority(name: string, roots: readonly X509Certificate[]): TrustedAuthority {
+  return { name, validUntil: new Date(Math.max(...roots.map(({ validTo }) => Date.parse(validTo)))) };
 }

@@ -56,6 +56,28 @@ describe('an identity store', () => {
     expect(observer.all('certificate.aged')).toEqual([]);
   });
 
+  it('says until when its own cluster and each peer that it trusts are believed: to the end of the last root', async () => {
+    const observer = recorder();
+    const peer = 'spiffe://beta.consul';
+    const ends = ['2040-01-01T00:00:00Z', '2039-01-01T00:00:00Z'].map((end) => new Date(end));
+    const beta = ends.map((notAfter) => certificateAuthority('beta', { uris: [peer], notAfter }).certificate);
+    const own = certificateAuthority('own', { notAfter: new Date('2041-01-01T00:00:00Z') });
+    const credentials = {
+      ...credentialsOf(leafOf(own, 'web'), own),
+      peers: [
+        { peer: 'beta', roots: beta },
+        { peer: 'refused', roots: [own.certificate] },
+      ],
+    };
+    const store = new IdentityStore({ source: new Told('ca', credentials), observer });
+    await store.start();
+    expect((await observer.until('certificate.installed')).authorities).toEqual([
+      { name: 'mesh', validUntil: new Date('2041-01-01T00:00:00Z') },
+      { name: 'peer beta', validUntil: ends[0] },
+    ]);
+    await store.stop();
+  });
+
   it('takes a certificate once, however often its source repeats it', async () => {
     const observer = recorder();
     const first = credentialsOf(leafOf(root, 'web'), root);

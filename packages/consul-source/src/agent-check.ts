@@ -213,7 +213,17 @@ export type IntentionVerdict =
   /** Nothing is known: nobody answers, or the token may not read it. */
   | { readonly kind: 'unknown'; readonly why: string }
   /** Every intention that has the service as its destination, the strongest first. */
-  | { readonly kind: 'known'; readonly intentions: readonly { readonly source: string; readonly action: string }[] };
+  | { readonly kind: 'known'; readonly intentions: readonly IntentionRule[] };
+
+/** An intention, without its destination. */
+export interface IntentionRule {
+  /** A service, or `*`. */
+  readonly source: string;
+  /** The peer of the source; absent for this cluster. */
+  readonly peer?: string;
+  /** `allow`, `deny`, or `by HTTP rules`. */
+  readonly action: string;
+}
 
 /** Asks an agent for the intentions of a service (`connect/intentions/match`). Changes nothing. Never rejects. */
 export async function intentionsTo(options: AgentOptions, service: string): Promise<IntentionVerdict> {
@@ -223,10 +233,11 @@ export async function intentionsTo(options: AgentOptions, service: string): Prom
     const query = { by: 'destination', name: service };
     const answer = await agent.request({ path, query, timeoutMs: PATIENCE_MS }, AbortSignal.timeout(2 * PATIENCE_MS));
     const all = objects(parsed(answer, path, 'intentions by name', object)[service]);
-    const intentions = all.map((one) => ({
-      source: text(one['SourceName']),
-      action: text(one['Action']) || 'by HTTP rules',
-    }));
+    const intentions = all.map((one): IntentionRule => {
+      const peer = text(one['SourcePeer']);
+      const action = text(one['Action']) || 'by HTTP rules';
+      return { source: text(one['SourceName']), ...(peer !== '' && { peer }), action };
+    });
     return { kind: 'known', intentions };
   } catch (reason) {
     return { kind: 'unknown', why: reasonOf(reason) };

@@ -11,6 +11,7 @@ import type { RouteDefaults } from './route-defaults.ts';
 import { registrationOf } from './registration.ts';
 import type { RegisterOptions, RegistrationBody } from './registration.ts';
 import { registrationService } from './registration-service.ts';
+import type { OnRoots } from './roots.ts';
 import { routeSource } from './route-watch.ts';
 
 /** A mesh gateway in Consul: the agent, and the gateway's identity there. */
@@ -23,6 +24,8 @@ export interface ConsulOptions extends AgentOptions, ExportRules {
   readonly datacenter?: string;
   /** DNS domain of the agents; when absent requested from the agent, which needs `agent:read`, else `consul`. */
   readonly dnsDomain?: string;
+  /** Told when the last root of this cluster expires, and that of each peer; `undefined` for a peer that is gone or shows none. */
+  readonly onRoots?: OnRoots;
   /** What every route has beside what Consul says of it; nothing when absent. */
   readonly routes?: RouteDefaults;
 }
@@ -46,7 +49,7 @@ export function consulParts(options: ConsulOptions): ConsulParts {
   const body = options.register === undefined ? undefined : bodyOf(options.register);
   const id = body?.ID ?? options.proxyId;
   const named = id === undefined ? {} : { id };
-  const { datacenter, dnsDomain, partition } = options;
+  const { datacenter, dnsDomain, partition, onRoots } = options;
   const preset = {
     ...named,
     ...(datacenter === undefined ? {} : { datacenter }),
@@ -63,6 +66,7 @@ export function consulParts(options: ConsulOptions): ConsulParts {
         warnings,
         ...(expected === undefined ? {} : { expected }),
         ...exportRulesOf(options),
+        ...(onRoots === undefined ? {} : { onRoots }),
       }),
       options.routes,
     ),

@@ -1,6 +1,8 @@
 // For the daemon and for embedders: a mesh gateway configured by Consul.
 export { consulParts, consulSource } from './gateway.ts';
 export type { ConsulOptions, ConsulParts } from './gateway.ts';
+export type { OnRoots, RootOwner } from './roots.ts';
+export { agentCertificates } from './certificate-metrics.ts';
 export { fileProblems, optionsOf, parseSettings } from './options.ts';
 export type { ConsulSettings } from './options.ts';
 export { consulPlugin } from './plugin.ts';
@@ -23,7 +25,9 @@ export {
   RIGHTS_OF_READERS,
   rightsOfGateway,
 } from './agent-check.ts';
-export type { AgentFinding, IntentionVerdict, NeededRight } from './agent-check.ts';
+export type { AgentFinding, IntentionRule, IntentionVerdict, NeededRight } from './agent-check.ts';
+export { checkPeers, rootFinding } from './peering/peer-check.ts';
+export type { PeerFinding } from './peering/peer-check.ts';
 export { AgentError, openAgent } from './agent.ts';
 export { DEFAULT_ADDRESS, parseAgentAddress } from './agent-address.ts';
 export type { AgentAddress } from './agent-address.ts';

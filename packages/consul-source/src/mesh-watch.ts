@@ -11,12 +11,16 @@ import { object, text } from './json.ts';
 import { ownDefinition } from './own-definition.ts';
 import type { OwnDefinition } from './own-definition.ts';
 import { datacenterOf, instancesOf, resolversOf } from './records.ts';
+import { meshRoots } from './roots.ts';
+import type { Roots } from './roots.ts';
 import { gatewayGroups } from './remote-gateways.ts';
 import type { Registered } from './service-health.ts';
 
 /** The mesh as one agent knows it. */
 export interface MeshView extends Registered {
   readonly trustDomain: string;
+  /** Its certificate authorities, in PEM. */
+  readonly roots: readonly string[];
   readonly datacenter: string;
   readonly dnsDomain: string;
   readonly servers: readonly Instance[];
@@ -44,7 +48,7 @@ export interface Preset {
 
 /** The last value of each part. */
 interface MeshParts {
-  readonly roots: string;
+  readonly roots: Roots;
   readonly inventory: { readonly inventory: Inventory; readonly index: number };
   readonly resolvers: ReadonlyMap<string, GatewayResolver>;
   readonly servers: {
@@ -82,7 +86,7 @@ export class MeshWatch {
     this.#preset = preset;
     const watched = <T>(watch: Watch<T>, kept: T | undefined): Watched<T> => new Watched(watch, options, kept);
     this.#parts = {
-      roots: watched((signal) => trustDomains(agent, signal), known.roots),
+      roots: watched((signal) => meshRoots(agent, { mayBeNone: true }, signal), known.roots),
       inventory: watched((signal) => inventories(agent, signal), known.inventory),
       resolvers: watched((signal) => resolvers(agent, signal), known.resolvers),
       servers: watched((signal) => servers(agent, signal), known.servers),
@@ -128,13 +132,13 @@ export class MeshWatch {
     } = this.#parts;
     const waiting = awaited ? Object.values(this.#parts) : ESSENTIAL.map((name) => this.#parts[name]);
     if (waiting.some(({ reading }) => reading.state === 'waiting')) return undefined;
-    const [trustDomain, datacenter, known] = [roots.reading.value, this.#datacenter, inventory.reading.value];
+    const [trusted, datacenter, known] = [roots.reading.value, this.#datacenter, inventory.reading.value];
     const resolverEntries = overrides.reading.value;
-    if (trustDomain === undefined || datacenter === undefined || known === undefined || resolverEntries === undefined)
+    if (trusted === undefined || datacenter === undefined || known === undefined || resolverEntries === undefined)
       return undefined;
     return {
       ...known,
-      trustDomain,
+      ...trusted,
       datacenter,
       resolvers: resolverEntries,
       dnsDomain: domain.reading.value ?? this.#preset.dnsDomain ?? DEFAULT_DNS_DOMAIN,
@@ -166,12 +170,6 @@ export class MeshWatch {
 
 const DEFAULT_DNS_DOMAIN = 'consul';
 const NO_LINKS: MeshParts['links'] = new Map();
-
-async function* trustDomains(agent: Agent, signal: AbortSignal): AsyncGenerator<string> {
-  const path = 'agent/connect/ca/roots';
-  for await (const answer of blockingQuery(agent, { path }, signal))
-    yield parsed(answer, path, 'roots with a trust domain', (json) => text(object(json)?.['TrustDomain']) || undefined);
-}
 
 /** From the coarse query that shows what has changed; from the list of names alone where the agent has no such query. */
 async function* inventories(agent: Agent, signal: AbortSignal): AsyncGenerator<MeshParts['inventory']> {

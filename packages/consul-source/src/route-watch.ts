@@ -19,6 +19,8 @@ import { OwnVisibility } from './own-visibility.ts';
 import type { OwnInstance } from './own-visibility.ts';
 import { PeeringWatch } from './peering/peering-watch.ts';
 import type { KnownPeering } from './peering/peering-watch.ts';
+import { RootExpiries } from './roots.ts';
+import type { OnRoots } from './roots.ts';
 import { ServiceHealth, CONFIRM_MS } from './service-health.ts';
 import { SnapshotVersions } from './snapshot-version.ts';
 import { StateLossGuard } from './state-loss-guard.ts';
@@ -32,6 +34,8 @@ export interface RouteSourceOptions extends ExportRules {
   readonly warnings?: Warnings;
   /** What the gateway will be registered with: used while the agent does not know it. */
   readonly expected?: GatewayDefinition;
+  /** See `ConsulOptions`. */
+  readonly onRoots?: OnRoots;
 }
 
 /**
@@ -87,6 +91,7 @@ class ConsulRouteWatch {
   readonly #guard = new StateLossGuard();
   readonly #visibility = new OwnVisibility('gateway');
   readonly #versions = new SnapshotVersions();
+  readonly #rootExpiries: RootExpiries | undefined;
   #known: KnownParts = {};
   #knownPeering: KnownPeering | undefined;
   #derivedAt = 0;
@@ -98,6 +103,7 @@ class ConsulRouteWatch {
   constructor(options: RouteSourceOptions) {
     this.#options = options;
     this.#warnings = options.warnings ?? new Warnings();
+    this.#rootExpiries = options.onRoots && new RootExpiries(options.onRoots);
   }
 
   async *snapshots(outer: AbortSignal): AsyncGenerator<RouteSnapshot, void, void> {
@@ -178,6 +184,7 @@ class ConsulRouteWatch {
   }
 
   async #snapshot({ view, peers: peering, stale, warnings: found }: Seen): Promise<RouteSnapshot> {
+    this.#rootExpiries?.update(view.roots, peering?.peers ?? []);
     const [catalog, gateway] = inputsOf(view, this.#health.services, this.#options);
     const whole = peering === undefined ? catalog : { ...catalog, peering };
     const { routes: derived, problems } = await inTurns(this.#derive(whole, gateway));

@@ -13,7 +13,14 @@ export { formatEndpoint, parseEndpoint, unixPath } from './transport/endpoint.ts
 export type { Endpoint } from './transport/endpoint.ts';
 export { ProxyError, SIDES } from './errors.ts';
 export type { ProxyErrorCode, Side } from './errors.ts';
-export type { ClosedConnection, Observer, OwnCertificate, ProxyEvent, ReachedBackend } from './observe.ts';
+export type {
+  ClosedConnection,
+  Observer,
+  OwnCertificate,
+  TrustedAuthority,
+  ProxyEvent,
+  ReachedBackend,
+} from './observe.ts';
 export { ConfigProblems, definePlugin, formatProblem, PLUGIN_API_VERSION } from './lifecycle/plugin.ts';
 export type {
   FilterFactory,

@@ -138,7 +138,13 @@ export type ProxyEvent =
       readonly removed: readonly string[];
     }
   /** A certificate is in use by which this proxy proves who it is. A proxy that only passes TLS on has none. */
-  | { readonly type: 'certificate.installed'; readonly source: string; readonly certificate: OwnCertificate }
+  | {
+      readonly type: 'certificate.installed';
+      readonly source: string;
+      readonly certificate: OwnCertificate;
+      /** By whose certificates others are believed from now on. */
+      readonly authorities: readonly TrustedAuthority[];
+    }
   /** The certificate in use is older than it should be, and no other has come from the source. Once for each `state`. */
   | {
       readonly type: 'certificate.aged';
@@ -159,6 +165,14 @@ export interface OwnCertificate {
   /** For people: whose it is, a SPIFFE URI in a mesh. */
   readonly identity: string;
   /** From then on peers refuse it. */
+  readonly validUntil: Date;
+}
+
+/** Roots by which others are believed. */
+export interface TrustedAuthority {
+  /** Whose: `mesh`, or `peer beta`. */
+  readonly name: string;
+  /** When the last of its roots expires: nobody of it is believed from then on. */
   readonly validUntil: Date;
 }
 

@@ -1,5 +1,5 @@
 import { unixPath } from '@meshgate/core';
-import type { Connection, Endpoint, HeldSockets, Listening, ListenOptions } from '@meshgate/core';
+import type { Connection, Endpoint, HeldSockets, KeepAlive, Listening, ListenOptions } from '@meshgate/core';
 import { AF_UNIX, SOCK_CLOEXEC, SOCK_NONBLOCK } from './abi.ts';
 import { AcceptPause } from './accept-pause.ts';
 import { isWildcard, listeningSocket, OUT_OF_RESOURCES, removeIfThere } from './listening-socket.ts';
@@ -99,6 +99,11 @@ export class Acceptor implements Listening {
 
   get held(): HeldSockets | undefined {
     return this.closed ? undefined : { fds: [this.fd], release: () => this.#release() };
+  }
+
+  /** Of a shared socket for all processes that accept on it. */
+  keepAlive(keepAlive: KeepAlive): void {
+    if (!this.closed && this.#family !== AF_UNIX) this.#kernel.sockets.setKeepAlive(this.fd, keepAlive);
   }
 
   /** Nobody can connect to a path any more whose listener is closed; left behind, it would keep the next one from binding. */

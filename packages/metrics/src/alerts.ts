@@ -23,9 +23,10 @@ export interface AlertDefinition {
 const { closed, sourceFailing, sourceWarnings, sourceRoutesDown, refused, listenerPaused, listenerUp } = METRICS;
 const { ready, draining, active, connectionsLimit, pendingHellos, pendingHellosLimit, memoryLimit } = METRICS;
 const { remoteGateways, remoteGatewaysHealthy } = METRICS;
-const { certificateExpiry, serviceFailures, sourceLastSuccess, ejected, resolutionFailures } = METRICS;
+const { certificateExpiry, rootExpiry, serviceFailures, sourceLastSuccess, ejected, resolutionFailures } = METRICS;
 // Of the built-in plugin for Consul.
 const AGENT_CERTIFICATE = 'meshgate_plugin_consul_agent_certificate_expiry_timestamp_seconds';
+const CONSUL_ROOTS = 'meshgate_plugin_consul_root_expiry_timestamp_seconds';
 /** How near each limit is, from 0 to 1. */
 const NEARNESS = [
   `sum by (instance) (${active.name}) / sum by (instance) (${connectionsLimit.name})`,
@@ -182,6 +183,17 @@ export const ALERTS: readonly AlertDefinition[] = [
     description:
       'In {{ $value | humanizeDuration }}. agent: the one that it presents; client: ours. Routes stay as they are then',
     example: { [`${AGENT_CERTIFICATE}{instance="gw",certificate="agent"}`]: '86400x30' },
+  },
+  {
+    alert: 'MeshgateRootsExpire',
+    question: 'Will cluster and peers still be believed?',
+    // To replace the authority of a cluster, and to tell every peer of it, takes longer than to renew a certificate.
+    expr: `${rootExpiry.name} - time() < 30 * 86400 or ${CONSUL_ROOTS} - time() < 30 * 86400`,
+    severity: 'ticket',
+    summary: 'The last root of {{ $labels.authority }} that {{ $labels.instance }} knows expires',
+    description:
+      'In {{ $value | humanizeDuration }}; from then on its certificates count for nothing. mesh: rotate the CA of this cluster; peer: it must rotate its own',
+    example: { [`${CONSUL_ROOTS}{instance="gw",authority="peer beta"}`]: '86400x30' },
   },
   {
     alert: 'MeshgateServiceFailed',

@@ -8,6 +8,7 @@ export const LABELS = {
   code: 'the error codes of `@meshgate/core`, a closed list; `OK` when both sides finished by themselves',
   side: '`downstream`, `upstream` or `proxy`: who is to blame; `none` for `OK`',
   direction: '`up`: from the client to the backend; `down`: the other way',
+  authority: 'this cluster and its peers: `mesh`, `peer beta`',
   source: 'the sources of the configuration: those of routes, and that of the own certificate',
   kind: 'the kinds of route that a source makes, a short list of its own; empty when it names none',
   service: 'the services of the daemon, its own and those of plugins',
@@ -241,6 +242,12 @@ export const METRICS = {
     name: 'meshgate_certificate_expiry_timestamp_seconds',
     help: 'When the certificate of this proxy expires (Unix time); only a proxy that has one has this metric',
     labels: ['source'],
+  },
+  rootExpiry: {
+    type: 'gauge',
+    name: 'meshgate_root_expiry_timestamp_seconds',
+    help: 'When the last root expires by which others are believed (Unix time); only a proxy that verifies certificates has this metric',
+    labels: ['source', 'authority'],
   },
   ready: {
     type: 'gauge',

@@ -117,7 +117,7 @@ function countRest(
     case 'source.refused':
       return sources.failed(event.source);
     case 'certificate.installed':
-      return sources.certified(event.source, event.certificate.validUntil);
+      return sources.certified(event.source, event.certificate, event.authorities);
     case 'certificate.aged':
       // Whoever looks at the metric sees it coming.
       return;

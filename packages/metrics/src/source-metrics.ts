@@ -1,4 +1,4 @@
-import type { Route, RouteSnapshot } from '@meshgate/core';
+import type { OwnCertificate, Route, RouteSnapshot, TrustedAuthority } from '@meshgate/core';
 import type { Registry } from 'prom-client';
 import { Durations } from './durations.ts';
 import type { DurationCell } from './durations.ts';
@@ -10,6 +10,7 @@ import { METRICS } from './metrics.ts';
 /** Snapshots and failures of the sources, and when. */
 export class SourceMetrics {
   readonly #expiries: Memo<string, MetricCell>;
+  readonly #roots: CellFamily<'source' | 'authority'>;
   readonly #routes: CellFamily<'source' | 'kind'>;
   readonly #down: CellFamily<'source' | 'kind'>;
   readonly #duration: DurationCell;
@@ -21,6 +22,7 @@ export class SourceMetrics {
     this.#down = new CellFamily(METRICS.sourceRoutesDown, registry);
     const expiries = new CellFamily(METRICS.certificateExpiry, registry);
     this.#expiries = new Memo((source) => expiries.cell({ source }));
+    this.#roots = new CellFamily(METRICS.rootExpiry, registry);
     this.#duration = new Durations(METRICS.snapshotSeconds, registry).cell({});
     const serverNames = new CellFamily(METRICS.sourceServerNames, registry);
     const warnings = new CellFamily(METRICS.sourceWarnings, registry);
@@ -54,8 +56,12 @@ export class SourceMetrics {
     this.#count(source, snapshot.routes);
   }
 
-  certified(source: string, validUntil: Date): void {
+  certified(source: string, { validUntil }: OwnCertificate, authorities: readonly TrustedAuthority[]): void {
     this.#expiries.get(source).value = validUntil.getTime() / 1000;
+    // A peer may be gone.
+    this.#roots.drop((labels) => labels.source === source);
+    for (const { name, validUntil: end } of authorities)
+      this.#roots.cell({ source, authority: name }).value = end.getTime() / 1000;
   }
 
   failed(source: string): void {

@@ -14,6 +14,7 @@ describe('the own certificate', () => {
       type: 'certificate.installed',
       source: 'ca',
       certificate: { identity: 'spiffe://x/svc/web', validUntil: new Date(seconds * 1_000) },
+      authorities: [],
     });
     const { scrape } = told(taken(1_900_000_000), taken(1_900_000_300));
     expect(await scrape('certificate')).toEqual([
@@ -23,6 +24,21 @@ describe('the own certificate', () => {
 
   it('is not mentioned where there is none', async () => {
     expect(await told().scrape('certificate')).toEqual([]);
+    expect(await told().scrape('root')).toEqual([]);
+  });
+
+  it('comes with the times at which its cluster and peers are believed no more, without those of peers that are gone', async () => {
+    const taken = (...peers: readonly string[]): ProxyEvent => ({
+      type: 'certificate.installed',
+      source: 'ca',
+      certificate: { identity: 'spiffe://x/svc/web', validUntil: new Date(0) },
+      authorities: ['mesh', ...peers].map((name) => ({ name, validUntil: new Date(1_900_000_000_000) })),
+    });
+    const { scrape } = told(taken('peer beta', 'peer gamma'), taken('peer gamma'));
+    expect(await scrape('root')).toEqual([
+      'meshgate_root_expiry_timestamp_seconds{source="ca",authority="mesh"} 1900000000',
+      'meshgate_root_expiry_timestamp_seconds{source="ca",authority="peer gamma"} 1900000000',
+    ]);
   });
 });
 

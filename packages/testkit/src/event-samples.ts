@@ -117,7 +117,7 @@ function certificateSamples(): Samples<'certificate'> {
   const identity = 'spiffe://11111111-2222-3333-4444-555555555555.consul/ns/default/dc/dc1/svc/api';
   const certificate = { identity, validUntil: new Date(0) };
   return {
-    'certificate.installed': { type: 'certificate.installed', source: 'credentials', certificate },
+    'certificate.installed': { type: 'certificate.installed', source: 'credentials', certificate, authorities: [] },
     'certificate.aged': { type: 'certificate.aged', source: 'credentials', certificate, state: 'overdue' },
   };
 }

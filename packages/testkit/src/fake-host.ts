@@ -82,6 +82,7 @@ class LentToTests {
         counter: ({ name }: PluginMetric) => ({ add: (by = 1, labels = {}) => this.#add(keyOf(name, labels), by) }),
         gauge: ({ name }: PluginMetric) => ({
           set: (value, labels = {}) => void this.values.set(keyOf(name, labels), value),
+          remove: (labels) => void this.values.delete(keyOf(name, labels)),
         }),
       },
       reportWarning: (warning) => {

@@ -112,7 +112,10 @@ export class PluginServices {
       },
       gauge: (metric) => {
         const gauge = this.#metric(plugin, metric, Gauge);
-        return { set: (value, labels: MetricLabels = {}) => gauge.set(labels, value) };
+        return {
+          set: (value, labels: MetricLabels = {}) => gauge.set(labels, value),
+          remove: (labels) => gauge.remove(labels),
+        };
       },
     };
   }

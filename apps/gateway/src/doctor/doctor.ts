@@ -3,14 +3,16 @@ import type { AdminClient } from '../admin/client.ts';
 import { queriesOf, queriesTo } from '../admin/route-queries.ts';
 import type { RouteQueries } from '../admin/route-queries.ts';
 import { requestedName } from '../cli/explain.ts';
+import type { Explanation } from '../cli/explain.ts';
 import type { Amend } from '../config/amend-config.ts';
 import { checkConfig } from '../config/load-config.ts';
 import type { LoadedConfig } from '../config/load-config.ts';
 import type { Finding } from '../live-check/finding.ts';
-import type { AgentOptions } from '@meshgate/consul-source';
-import { agentsOf, checkLive } from '../live-check/live-check.ts';
+import { checkLive } from '../live-check/live-check.ts';
 import { thisMachine } from '../run/machine.ts';
 import { builtInTransports, chooseTransport } from '../run/transport-choice.ts';
+import { controlPlaneOf, NO_CONTROL_PLANE, peerFindings } from './control-plane.ts';
+import type { ControlPlane } from './control-plane.ts';
 import { queryGateway, gatewayFindings } from './gateway-check.ts';
 import { machineFindings } from './machine-check.ts';
 import { checkEvidence, intentionFindings } from './intention-check.ts';
@@ -36,6 +38,7 @@ export async function diagnose({ serverName, config, admin }: DoctorRequest): Pr
   const running = await queryGateway(admin);
   const loaded = config === undefined ? undefined : await load(config);
   const usable = loaded?.kind === 'loaded' ? loaded.config : undefined;
+  const known = usable === undefined ? NO_CONTROL_PLANE : await controlPlaneOf(usable);
   const queries =
     running.kind === 'running'
       ? queriesTo(admin)
@@ -44,7 +47,7 @@ export async function diagnose({ serverName, config, admin }: DoctorRequest): Pr
     ...(loaded?.findings ?? []),
     ...(await machine(usable)),
     ...(usable === undefined ? [] : await checkLive(usable, { withNames: serverName === undefined })),
-    ...(queries === false ? [] : await routing(queries, serverName, usable === undefined ? [] : agentsOf(usable))),
+    ...(queries === false ? [] : await routing(queries, serverName, known)),
     ...gatewayFindings(running, config === undefined),
     ...(running.kind === 'running' ? await usageFindings(admin) : []),
   ];
@@ -77,22 +80,30 @@ async function machine(loaded: LoadedConfig | undefined): Promise<readonly Findi
 async function routing(
   queries: RouteQueries,
   serverName: string | undefined,
-  agents: readonly AgentOptions[],
+  known: ControlPlane,
 ): Promise<readonly Finding[]> {
   try {
     if (serverName === undefined) {
       const view = { routes: Array.from((await queries.routes()).routes) };
-      return [...gapsIn(view), ...(await checkReach(targetsOf(view)))];
+      return [...(await peerFindings(known)), ...gapsIn(view), ...(await checkReach(targetsOf(view)))];
     }
     const requested = requestedName(serverName);
     if (requested.kind !== 'name') return [{ check: `name ${serverName}`, outcome: 'failed', found: requested.why }];
     const explanation = await queries.explain(requested.serverName);
     return [
-      ...nameFindings(explanation, await checkEvidence(explanation, agents)),
-      ...(await intentionFindings(explanation, agents)),
+      ...(await peersOfName(explanation, known)),
+      ...nameFindings(explanation, await checkEvidence(explanation, known)),
+      ...(await intentionFindings(explanation, known)),
       ...(await checkReach(targetsOfName(explanation))),
     ];
   } catch (reason) {
     return [{ check: 'routes', outcome: 'failed', found: reason instanceof Error ? reason.message : String(reason) }];
   }
+}
+
+/** Of the peer that the name leads to, or is exported to. A name of peers without a route may miss any of them. */
+async function peersOfName(explanation: Explanation, known: ControlPlane): Promise<readonly Finding[]> {
+  if (!explanation.found) return explanation.serverName.includes('.external.') ? peerFindings(known) : [];
+  const peer = explanation.origin?.['peer'];
+  return peer === undefined ? [] : peerFindings(known, peer);
 }

@@ -1,50 +1,80 @@
-import { failingChecks, intentionsTo } from '@meshgate/consul-source';
-import type { AgentOptions } from '@meshgate/consul-source';
+import { failingChecks } from '@meshgate/consul-source';
 import type { Explanation } from '../cli/explain.ts';
 import type { Finding } from '../live-check/finding.ts';
+import { intentionsFor } from './control-plane.ts';
+import type { ControlPlane } from './control-plane.ts';
 
 /**
- * What Consul's intentions say of connections to the service that has the name: a gateway passes them on whatever these say, and the
+ * What the intentions say of connections to the service that has the name: a gateway passes them on whatever these say, and the
  * service turns them away. Nothing where the name is no service's.
  */
-export async function intentionFindings(
-  explanation: Explanation,
-  agents: readonly AgentOptions[],
-): Promise<readonly Finding[]> {
-  const service = serviceOf(explanation);
-  const [agent] = agents;
-  if (service === undefined || agent === undefined) return [];
-  const check = `intentions to ${service}`;
-  const verdict = await intentionsTo(agent, service);
+export async function intentionFindings(explanation: Explanation, known: ControlPlane): Promise<readonly Finding[]> {
+  const destination = destinationOf(explanation);
+  if (destination === undefined || known.agents.length + known.meshes.length === 0) return [];
+  const { service, callers, judge } = destination;
+  const from = callers === undefined ? '' : ` from peer ${callers}`;
+  const check = `intentions to ${service}${from}`;
+  if (judge !== undefined) {
+    const found = `those of peer ${judge} hold: run meshgate doctor with the name there`;
+    return [{ check, outcome: 'ok', found }];
+  }
+  const verdict = await intentionsFor(known, service);
   if (verdict.kind === 'unknown') return [{ check, outcome: 'ok', found: `not known: ${verdict.why}` }];
-  const { intentions } = verdict;
+  // Those for services of this cluster say nothing of a peer's, and the other way round.
+  const intentions = verdict.intentions.filter(({ peer }) => peer === callers);
   const found =
     intentions.length === 0
-      ? 'none, so that the default of the ACLs holds'
+      ? 'none, so that the default holds (of the ACLs, or allow)'
       : intentions.map(({ source, action }) => `${action} ${source}`).join(', ');
   // The strongest comes first: nobody gets through when none before the one for everybody allows anything.
   const decided = intentions.slice(0, 1 + intentions.findIndex(({ source }) => source === '*'));
   if (decided.length === 0 || decided.some(({ action }) => action !== 'deny')) return [{ check, outcome: 'ok', found }];
-  const advice = `nobody may connect: consul intention create -allow SOURCE ${service}`;
+  const advice =
+    callers === undefined
+      ? `nobody may connect: consul intention create -allow SOURCE ${service}`
+      : `nobody of the peer may connect: write a source with Peer = "${callers}" and Action = "allow" into service-intentions of ${service}`;
   return [{ check, outcome: 'failed', found, advice }];
 }
 
 /** Of a service without a healthy instance, the checks that say so. */
-export async function checkEvidence(explanation: Explanation, agents: readonly AgentOptions[]): Promise<string> {
+export async function checkEvidence(explanation: Explanation, { agents }: ControlPlane): Promise<string> {
   const [agent] = agents;
-  const service =
-    explanation.found && explanation.kind?.startsWith('local-') === true ? serviceOf(explanation) : undefined;
+  const isLocal = explanation.found && explanation.kind?.startsWith('local-') === true;
+  const service = isLocal ? destinationOf(explanation)?.service : undefined;
   const failing = service === undefined || agent === undefined ? [] : await failingChecks(agent, service);
   return failing.length === 0 ? '' : `: ${failing.join('; ')}`;
 }
 
+/** A service, and whose intentions are about it. */
+interface Destination {
+  readonly service: string;
+  /** The peer whose services call it by this name; absent for those of this cluster. */
+  readonly callers?: string;
+  /** The peer whose intentions hold; absent where those of this cluster do. */
+  readonly judge?: string;
+}
+
 /** By what made the route, or, beyond a gateway of another datacenter, by the name itself. */
-function serviceOf(explanation: Explanation): string | undefined {
+function destinationOf(explanation: Explanation): Destination | undefined {
   if (!explanation.found) return undefined;
   const { origin = {}, kind, serverName } = explanation;
-  if (kind === 'local-service' || kind === 'local-subset') return origin['service'];
-  if (kind !== 'remote-datacenter') return undefined;
-  const [names = ''] = serverName.split('.internal.');
-  // SERVICE.NAMESPACE.DATACENTER, before it a subset perhaps.
-  return names.split('.').at(-3);
+  const { service, peer } = origin;
+  if (kind === 'remote-datacenter') {
+    const [names = ''] = serverName.split('.internal.');
+    // SERVICE.NAMESPACE.DATACENTER, before it a subset perhaps.
+    const named = names.split('.').at(-3);
+    return named === undefined ? undefined : { service: named };
+  }
+  if (service === undefined) return undefined;
+  switch (kind) {
+    case 'local-service':
+    case 'local-subset':
+      return { service };
+    case 'exported-service':
+      return peer === undefined ? undefined : { service, callers: peer };
+    case 'imported-service':
+      return peer === undefined ? undefined : { service, judge: peer };
+    default:
+      return undefined;
+  }
 }

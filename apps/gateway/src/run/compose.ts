@@ -197,7 +197,8 @@ function composed(
   surroundings: ComposeContext,
   bindOwn = bindStages,
 ): Container {
-  const start = { ...surroundings, limits: { ...surroundings.limits }, config, parts, c: newContainer() };
+  const live = { keepAlive: config.keepAlive, prefer: config.prefer ?? {} };
+  const start = { ...surroundings, limits: { ...surroundings.limits }, live, config, parts, c: newContainer() };
   bindObservers(start);
   const plan = bindOwn(start);
   bindRoutes(plan);
@@ -226,6 +227,14 @@ export interface Plan extends ComposeContext {
   readonly c: Container;
   readonly config: GatewayConfig;
   readonly parts: InstalledParts;
+  /** The one object from which dials and listeners read them, as `limits` is. */
+  readonly live: LiveDialling;
+}
+
+/** Settings of dials and listeners that a reload replaces. */
+interface LiveDialling {
+  keepAlive: GatewayConfig['keepAlive'];
+  prefer: NonNullable<GatewayConfig['prefer']>;
 }
 
 /** Who is told what happens: our own first, so that what a plugin's observer does wrong is written down. */
@@ -280,8 +289,7 @@ function bindRoutes({ c, config: { stateDir }, parts }: Plan): void {
 
 /** What a connection passes through. */
 function bindStages(plan: Plan): Plan {
-  const { c, config, parts, limits, share = 1 } = plan;
-  const { keepAlive } = config;
+  const { c, config, parts, limits, share = 1, live } = plan;
   bindEach(c, SNIFFER, [sniSniffer(), ...parts.sniffers]);
   bindEach(c, RESOLVER, parts.resolvers);
   bind(c, RESOLVER, () => one(c, ROUTES));
@@ -301,8 +309,10 @@ function bindStages(plan: Plan): Plan {
       outliers: one(c, OUTLIERS),
       observer: one(c, EVENTS),
       limits,
-      keepAlive,
       share,
+      get keepAlive() {
+        return live.keepAlive;
+      },
       isOwn: owns,
     };
     const inner = balancedConnector({
@@ -311,7 +321,12 @@ function bindStages(plan: Plan): Plan {
       health: one(c, HEALTH),
       failover: one(c, FAILOVER),
       balances: offeredBalances(offered),
-      ...(config.prefer !== undefined && { prefer: config.prefer }),
+      get keepAlive() {
+        return live.keepAlive;
+      },
+      get prefer() {
+        return live.prefer;
+      },
     });
     return egressConnector(inner, dialling);
   });
@@ -410,6 +425,11 @@ function prepareNext(plan: Plan, { config, parts, limits }: Next): Promise<Prepa
         () => one(c, SERVICES).prepare(servicesOf(parts)),
       ]),
     limits: atOnce(() => replaceLimits(plan.limits, limits)),
+    keepAlive: atOnce(() => {
+      plan.live.keepAlive = config.keepAlive;
+      one(c, LISTENERS).keepAlive(config.keepAlive);
+    }),
+    prefer: atOnce(() => void (plan.live.prefer = config.prefer ?? {})),
     drain: atOnce(() => one(c, DRAIN).use(config.drain)),
     log: atOnce(() => void (log.logger.level = config.log.level)),
     // Last: what a new listener has accepted already passes through the new stages.
@@ -423,13 +443,18 @@ function prepareNext(plan: Plan, { config, parts, limits }: Next): Promise<Prepa
 }
 
 /** Where connections come in, and how they are let go. */
-function bindListeners({ c, config, parts, transport, origin }: Plan): void {
+function bindListeners({ c, config, parts, transport, origin, live }: Plan): void {
   bind(c, LISTENERS, () => {
     const sessions = one(c, SESSIONS);
     return new Listeners({
       addresses: config.listeners,
       sources: storedListeners(parts.listenerSources, config.stateDir),
-      listen: { backlog: BACKLOG, keepAlive: config.keepAlive },
+      listen: {
+        backlog: BACKLOG,
+        get keepAlive() {
+          return live.keepAlive;
+        },
+      },
       accept: (connection, listener) => sessions.accept(connection, listener),
       observer: one(c, EVENTS),
       transport: inheriting(transport, origin.sockets),

@@ -140,6 +140,9 @@ function together(all: readonly Listening[], ownsPath: () => boolean): Listening
   if (first === undefined) throw new Error('expected a listener, found none');
   return {
     address: first.address,
+    keepAlive: (keepAlive) => {
+      for (const one of all) one.keepAlive?.(keepAlive);
+    },
     close: async () =>
       void (await Promise.all(all.map((one) => (ownsPath() ? undefined : one.held?.release()) ?? one.close()))),
     get held(): HeldSockets {

@@ -199,11 +199,12 @@ class Run {
   async #handOver(): Promise<UpgradeOutcome> {
     if (this.#leaving.signal.aborted) return { kind: 'failed', reason: DRAINING };
     logMessage(this.#logger, 'upgradeStarted');
+    const endsAt = performance.now() + HANDOVER_MS;
     let close = (): void => undefined;
     try {
       const held = await this.#sockets();
       close = held.close;
-      const { pid } = await startSuccessor(held.sockets);
+      const { pid } = await startSuccessor(held.sockets, endsAt - performance.now());
       logMessage(this.#logger, 'handedOver', {}, { successor: pid });
       this.#isHandedOver = true;
       this.#manager?.notify({ kind: 'handed over', pid });
@@ -344,6 +345,8 @@ class Run {
 }
 
 const DRAINING = 'it is draining already';
+/** Shorter than the patience of a client of the admin API, longer than it takes to load a large table. Workers that hang have a part of it. */
+const HANDOVER_MS = 25_000;
 const LOOK_EVERY_MS = 20;
 /** A crash is rarer, and a socket that is stored too late costs what it costs without a store. */
 const STORE_EVERY_MS = 500;

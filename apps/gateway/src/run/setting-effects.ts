@@ -13,7 +13,7 @@ interface Rule<Value> {
 }
 
 /** A setting that a reload puts into use. */
-export type LiveSetting = 'listeners' | 'sources' | 'limits' | 'drain' | 'log';
+export type LiveSetting = 'listeners' | 'sources' | 'limits' | 'keepAlive' | 'prefer' | 'drain' | 'log';
 
 /** A setting is one of the two, for the compiler as well. */
 type Rules<Value> = {
@@ -34,15 +34,15 @@ const SETTINGS = {
     effect: 'new connections',
     within: { perClient: { effect: 'new connections', within: { prefix: { effect: 'restart' } } } },
   },
+  keepAlive: { effect: 'new connections' },
+  prefer: { effect: 'new connections' },
   drain: { effect: 'now' },
   log: { effect: 'now', within: { format: { effect: 'restart' } } },
   plugins: { effect: 'restart' },
   stateDir: { effect: 'restart' },
-  keepAlive: { effect: 'restart' },
   admin: { effect: 'restart' },
   transport: { effect: 'restart' },
   workers: { effect: 'restart' },
-  prefer: { effect: 'restart' },
 } satisfies Rules<GatewayConfig>;
 
 /** {@link Rule} of no matter what. */

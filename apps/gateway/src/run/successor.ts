@@ -13,9 +13,10 @@ export interface Successor {
  * Starts what this process was started as: the same executable with the same arguments, as they are on disk now. It inherits `sockets` and
  * the standard outputs, and is independent of this process once it is ready.
  *
+ * @param withinMs how long it may take
  * @throws Error that says why it did not become ready in time; it is gone then
  */
-export async function startSuccessor(sockets: readonly InheritedSocket[]): Promise<Successor> {
+export async function startSuccessor(sockets: readonly InheritedSocket[], withinMs: number): Promise<Successor> {
   // As process 1 of a container, whatever it starts ends with it.
   if (process.pid === 1)
     throw new Error('process 1 of a container cannot be replaced from within: start a new container');
@@ -25,8 +26,8 @@ export async function startSuccessor(sockets: readonly InheritedSocket[]): Promi
     env: { ...process.env, [HANDOVER_VARIABLE]: JSON.stringify(sockets.map(({ fd: _fd, ...socket }) => socket)) },
     stdio: ['ignore', 1, 2, ...sockets.map(({ fd }) => fd), 'ipc'],
   });
-  const started = readiness(child);
-  if (!(await settlesWithin(started, READY_WITHIN_MS))) child.kill('SIGKILL');
+  const started = readiness(child, withinMs);
+  if (!(await settlesWithin(started, withinMs))) child.kill('SIGKILL');
   try {
     await started;
   } catch (reason) {
@@ -39,20 +40,17 @@ export async function startSuccessor(sockets: readonly InheritedSocket[]): Promi
   return { pid: child.pid ?? 0 };
 }
 
-/** Shorter than the patience of a client of the admin API, longer than it takes to load a large table. */
-const READY_WITHIN_MS = 25_000;
-
 /** Rejects when the process ends before. */
-function readiness(child: ChildProcess): Promise<void> {
+function readiness(child: ChildProcess, withinMs: number): Promise<void> {
   return new Promise((resolve, reject) => {
     child.once('error', (error) => reject(new Error(`cannot start ${process.execPath}: ${error.message}`)));
-    child.once('exit', (status, signal) => reject(new Error(whyNotReady(status, signal))));
+    child.once('exit', (status, signal) => reject(new Error(whyNotReady(status, signal, withinMs))));
     child.once('message', () => resolve());
   });
 }
 
-function whyNotReady(status: number | null, signal: string | null): string {
-  if (signal === 'SIGKILL') return `the successor was not ready within ${READY_WITHIN_MS / 1_000} s`;
+function whyNotReady(status: number | null, signal: string | null, withinMs: number): string {
+  if (signal === 'SIGKILL') return `the successor was not ready within ${Math.round(withinMs / 1_000)} s`;
   const how = signal === null ? `status ${status}` : signal;
   return `the successor ended with ${how} before it was ready: its reason is in the log, or on standard error`;
 }

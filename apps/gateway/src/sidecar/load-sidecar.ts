@@ -1,10 +1,10 @@
 import { stat } from 'node:fs/promises';
 import { dirname, resolve } from 'node:path';
 import { fileCredentials, identityOf, readCredentials } from '@meshgate/connect';
-import { consulProxyParts, optionsOf, parseSettings } from '@meshgate/consul-source';
+import { agentCertificates, consulProxyParts, optionsOf, parseSettings } from '@meshgate/consul-source';
 import type { ProxyChoice } from '@meshgate/mesh';
 import { ConfigProblems, nodeTransport } from '@meshgate/core';
-import type { Problem, Service } from '@meshgate/core';
+import type { PluginMetrics, Problem, Service } from '@meshgate/core';
 import { errorOf, readRegularFile } from '@meshgate/core/parts';
 import type { Authorizer, Credentials, CredentialsSource, ProxySource } from '@meshgate/mesh';
 import { meshOptionsOf, meshProxySource, parseMeshConfig, readMeshProxy, tlsFilesOf } from '@meshgate/mesh-files';
@@ -51,7 +51,7 @@ export async function loadSidecar(file: string | undefined, amend: Amend, choice
   const made = await materialOf(
     uses.filter(({ list }) => list === 'sources'),
     choice,
-    baseDir,
+    { baseDir, metrics: installed.parts.lent.for('consul').metrics },
   );
   const own = made.kind === 'wrong' ? made.problems : [];
   const all = [...problems, ...[...installed.problems, ...own, ...misplacedIn(understood)].map(placed)];
@@ -100,13 +100,20 @@ type Made =
     }
   | { readonly kind: 'wrong'; readonly problems: readonly Problem[] };
 
-async function materialOf(sources: readonly PlacedUse[], choice: ProxyChoice, baseDir: string): Promise<Made> {
+/** What a source of a sidecar is made with. */
+interface SourcePlace {
+  readonly baseDir: string;
+  readonly metrics: PluginMetrics;
+}
+
+async function materialOf(sources: readonly PlacedUse[], choice: ProxyChoice, place: SourcePlace): Promise<Made> {
+  const { baseDir } = place;
   const [source, ...others] = sources;
   if (source === undefined || others.length > 0)
     return wrong(['sources'], `${EXPECTED}, found ${sources.length} sources`);
   try {
     if (source.use === 'consul') {
-      const material = fromConsul(source.settings, choice, baseDir);
+      const material = fromConsul(source.settings, choice, place);
       const awaited = await awaitedBy(source.settings, baseDir);
       return {
         kind: 'made',
@@ -131,8 +138,8 @@ function wrong(path: Problem['path'], message: string): Made {
   return { kind: 'wrong', problems: [{ path, message }] };
 }
 
-function fromConsul(settings: unknown, choice: ProxyChoice, baseDir: string): SidecarMaterial {
-  const agent = optionsOf(parseSettings(settings), baseDir);
+function fromConsul(settings: unknown, choice: ProxyChoice, { baseDir, metrics }: SourcePlace): SidecarMaterial {
+  const agent = { ...optionsOf(parseSettings(settings), baseDir), ...agentCertificates(metrics) };
   const material = consulProxyParts(agent, choice);
   return { ...material, services: [material.authorizer] };
 }

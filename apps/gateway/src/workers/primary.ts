@@ -195,6 +195,8 @@ function prepareNext(live: LiveParts, { config, parts, limits }: Next): Promise<
     listeners: () => pool.prepare(plan, { listeners: config.listeners, listenerSources, sources }),
     // Those of each are part of the plan.
     limits: atOnce(() => replaceLimits(live.limits, sharesOf(config, thisMachine()).total)),
+    keepAlive: IN_THE_PLAN,
+    prefer: IN_THE_PLAN,
     sources: () =>
       together([
         atOnce(() => broadcaster.use({ sources, listenerSources })),
@@ -205,6 +207,9 @@ function prepareNext(live: LiveParts, { config, parts, limits }: Next): Promise<
     log: atOnce(() => void (surroundings.log.logger.level = config.log.level)),
   });
 }
+
+/** Only workers have a use for it. */
+const IN_THE_PLAN = atOnce(() => undefined);
 
 const LOSSES = 'meshgate_worker_losses_total';
 

@@ -47,11 +47,12 @@ const MIN_REST_MS = 20;
 // Policies and agents rarely change; this bounds how long it takes to notice.
 const ABSENT_REST_MS = 30_000;
 
-const NO_RULE =
+/** Why the token sees no peering. */
+export const NO_RULE =
   'peerings cannot be read, services of peers are not routed: the token needs peering = "read" (or operator = "read")';
 
 /** An agent without peering is not a failure; any other error is. */
-function noPeering(reason: unknown): AgentError {
+export function noPeering(reason: unknown): AgentError {
   if (!(reason instanceof AgentError)) throw reason;
   const isOff = reason.status === 500 && /peering must be enabled/i.test(reason.complaint);
   if (reason.status === 404 || reason.status === 403 || isOff) return reason;

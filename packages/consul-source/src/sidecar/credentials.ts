@@ -3,11 +3,12 @@ import type { Credentials, CredentialsSource, ProxyChoice, TlsSettings } from '@
 import { AgentError, openAgent, parsed } from '../agent.ts';
 import type { Agent, AgentOptions } from '../agent.ts';
 import { blockingQuery } from '../blocking-query.ts';
-import { list, object, objects, text } from '../json.ts';
+import { list, object, text } from '../json.ts';
 import { bundlesIn, peerTrust, PeerStatus } from '../peering/peer-trust.ts';
 import type { TrustBundles } from '../peering/peer-trust.ts';
 import { KnownPeers, peerAnswers } from '../peering/peering-queries.ts';
 import type { PeersAnswer } from '../peering/peering-queries.ts';
+import { meshRoots } from '../roots.ts';
 import { proxyFinder } from './find-proxy.ts';
 import type { FindProxy } from './find-proxy.ts';
 import { meshEntryAnswers } from './questions.ts';
@@ -51,7 +52,6 @@ export function consulCredentials(
 const SOCKETS = 4;
 
 type Leaf = Pick<Credentials, 'certificate' | 'privateKey'>;
-type Roots = Pick<Credentials, 'roots' | 'trustDomain'>;
 
 interface FollowedCredentials {
   readonly agent: Agent;
@@ -68,7 +68,7 @@ async function* credentialsOf(
   const changes = new Cell<void>();
   const options = { changed: (): void => changes.set(), signal };
   const leaf = new Watched((inner) => leaves(agent, service, inner), options);
-  const roots = new Watched((inner) => allRoots(agent, inner), options);
+  const roots = new Watched((inner) => meshRoots(agent, { mayBeNone: false }, inner), options);
   // Other clusters may be trusted, too: without them, or when the token may not read them, only this one is.
   const seenPeers = new KnownPeers();
   const peers = new Watched((inner) => reported(peerAnswers(agent, seenPeers, inner), status), options);
@@ -144,16 +144,4 @@ function leafOf(json: unknown): Leaf | undefined {
   const certificate = text(object(json)?.['CertPEM']);
   const privateKey = text(object(json)?.['PrivateKeyPEM']);
   return certificate === '' || privateKey === '' ? undefined : { certificate, privateKey };
-}
-
-async function* allRoots(agent: Agent, signal: AbortSignal): AsyncGenerator<Roots> {
-  const path = 'agent/connect/ca/roots';
-  for await (const answer of blockingQuery(agent, { path }, signal))
-    yield parsed(answer, path, 'roots with a trust domain', rootsOf);
-}
-
-function rootsOf(json: unknown): Roots | undefined {
-  const trustDomain = text(object(json)?.['TrustDomain']);
-  const roots = objects(object(json)?.['Roots']).map((root) => text(root['RootCert']));
-  return trustDomain === '' || roots.length === 0 ? undefined : { roots, trustDomain };
 }

@@ -141,6 +141,8 @@ export interface PluginMetrics {
   gauge(metric: PluginMetric): {
     /** From now on this is its value. */
     set(value: number, labels?: MetricLabels): void;
+    /** The series of these labels ends: what it was about is gone. Nothing where there is none. */
+    remove(labels: MetricLabels): void;
   };
 }
 

@@ -10,6 +10,7 @@ export type Preference = Readonly<Record<string, string>>;
 export interface CandidatesOptions {
   readonly outliers: Outliers;
   readonly health: BackendHealth;
+  /** Asked at each choice among labelled backends: a reload may change it. */
   readonly preference: Preference;
   readonly failover: FailoverGroups;
   /** In [0, 1). */
@@ -23,11 +24,17 @@ export interface CandidatesOptions {
  */
 export class Candidates {
   readonly #options: CandidatesOptions;
-  readonly #preference: readonly (readonly [string, string])[];
+  #preferred: { readonly preference: Preference; readonly labels: readonly (readonly [string, string])[] };
 
   constructor(options: CandidatesOptions) {
     this.#options = options;
-    this.#preference = Object.entries(options.preference);
+    this.#preferred = labelsOf(options.preference);
+  }
+
+  get #preference(): readonly (readonly [string, string])[] {
+    const { preference } = this.#options;
+    if (preference !== this.#preferred.preference) this.#preferred = labelsOf(preference);
+    return this.#preferred.labels;
   }
 
   /**
@@ -93,4 +100,8 @@ export class Candidates {
     }
     return nearest;
   }
+}
+
+function labelsOf(preference: Preference) {
+  return { preference, labels: Object.entries(preference) };
 }

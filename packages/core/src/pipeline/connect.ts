@@ -29,7 +29,7 @@ export interface ConnectorOptions extends DialsOptions {
   readonly balances?: ReadonlyMap<string, BalanceFactory>;
   /** What health checks have found out; nothing when absent. */
   readonly health?: BackendHealth;
-  /** Labels of the backends to use first; none when absent. */
+  /** Labels of the backends to use first; none when absent. Read at each choice, as `keepAlive` is at each dial: both may be getters. */
   readonly prefer?: Preference;
   /** Which priority groups are out of service, for whoever shows it; known to nobody else when absent. */
   readonly failover?: FailoverGroups;
@@ -122,14 +122,23 @@ async function retrying(dials: Dials, reached: Promise<Upstream>, next: () => Pr
 }
 
 function candidatesOf(options: ConnectorOptions, health: BackendHealth): Candidates {
-  const { outliers, observer, prefer: preference = {}, random = Math.random } = options;
-  const { failover = new FailoverGroups(observer) } = options;
-  return new Candidates({ outliers, health, preference, failover, random });
+  const { outliers, observer, failover = new FailoverGroups(observer), random = Math.random } = options;
+  return new Candidates({
+    outliers,
+    health,
+    failover,
+    random,
+    get preference() {
+      return options.prefer ?? NO_PREFERENCE;
+    },
+  });
 }
 
 function pickersOf({ balances, observer, random = Math.random }: ConnectorOptions, loads: Loads): Pickers {
   return new Pickers({ load: (backend) => loads.of(backend), random, offered: balances ?? new Map(), observer });
 }
+
+const NO_PREFERENCE: Preference = {};
 
 const NOTHING_TO_RELEASE = (): void => undefined;
 

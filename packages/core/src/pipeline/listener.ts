@@ -5,12 +5,13 @@ import { formatEndpoint } from '../transport/endpoint.ts';
 import type { Endpoint } from '../transport/endpoint.ts';
 import { isOneAddress, leadsTo, plainHost } from '../transport/own-addresses.ts';
 import type { Observer } from '../observe.ts';
-import type { ListenAddress } from '../routes/route.ts';
+import type { KeepAlive, ListenAddress } from '../routes/route.ts';
 import type { Connection, HeldSockets, Listening, ListenOptions, Transport } from '../transport/transport.ts';
 
 /** What every listener of a proxy has in common. */
 export interface ListenerOptions {
   readonly transport: Pick<Transport, 'listen'>;
+  /** Read at each opening. */
   readonly listen: Omit<ListenOptions, 'onPause'>;
   readonly observer: Observer;
   /** The listener of the same proxy that keeps another from its address; absent when there is none. */
@@ -97,6 +98,11 @@ export class Listener {
    */
   openEventually(free: Promise<unknown>): void {
     this.#opening = free.then(() => this.#keepOpening());
+  }
+
+  /** Connections that it accepts from now on have this TCP keepalive. */
+  keepAlive(keepAlive: KeepAlive): void {
+    this.#listening?.keepAlive?.(keepAlive);
   }
 
   /** Its sockets, for a successor to inherit; absent where they cannot be given away. */

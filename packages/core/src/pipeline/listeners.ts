@@ -7,7 +7,7 @@ import type { Scope } from '../watch/scope.ts';
 import { Listener } from './listener.ts';
 import type { ListenerOptions } from './listener.ts';
 import type { Observer } from '../observe.ts';
-import type { AccessRules, ListenAddress, ListenerSource } from '../routes/route.ts';
+import type { AccessRules, KeepAlive, ListenAddress, ListenerSource } from '../routes/route.ts';
 import type { PreparedChange, Service } from '../lifecycle/service.ts';
 
 /** A listener as an operator sees it. */
@@ -142,6 +142,11 @@ export class Listeners implements Service {
       this.#listAgain();
     };
     return { commit, discard };
+  }
+
+  /** Connections accepted from now on have this TCP keepalive; `listen.keepAlive` of the options is for what is opened later. */
+  keepAlive(keepAlive: KeepAlive): void {
+    for (const listener of this.#all()) listener.keepAlive(keepAlive);
   }
 
   /** Stops accepting, everywhere. Accepted connections live on. */

@@ -10,6 +10,7 @@ import { NodeDial } from './node-dial.ts';
 import type { DialShared } from './node-dial.ts';
 import { NodeSplice } from './node-splice.ts';
 import { warmUpSockets } from './node-warm-up.ts';
+import type { KeepAlive } from '../routes/route.ts';
 import {
   bindPath,
   descriptorOf,
@@ -103,14 +104,18 @@ const KEEP_ALIVE_AFTER_MS = 1_000;
 // buffers that V8's collector takes for old ones have it go through the whole heap again and again.
 const HIGH_WATER_MARK_BYTES = 16 * 1024;
 
+/** {@link ListenOptions}, of which {@link Listening.keepAlive} changes one. */
+type OwnOptions = Omit<ListenOptions, 'keepAlive'> & { keepAlive: KeepAlive };
+
 async function listen(
   at: Endpoint,
-  options: ListenOptions,
+  settled: ListenOptions,
   onConnection: (connection: Connection) => void,
   shortage: Shortage,
 ): Promise<Listening> {
   const problem = portProblem(at);
   if (problem !== undefined) throw new RangeError(`listen ${formatEndpoint(at)}: ${problem}`);
+  const options: OwnOptions = { ...settled };
   const settings = { allowHalfOpen: true, noDelay: true, highWaterMark: HIGH_WATER_MARK_BYTES };
   let address = at;
   const server = createServer(settings, (socket) => {
@@ -164,7 +169,7 @@ const RELISTEN_AFTER_MS = 250;
  * Node has no way to stop accepting but to close the listening socket, so that is how we pause: clients are refused, which they
  * can tell from a broken service, instead of being accepted and dropped; the port is bound again a little later.
  */
-function pausing(server: Server, address: Endpoint, options: ListenOptions, shortage: Shortage): Listening {
+function pausing(server: Server, address: Endpoint, options: OwnOptions, shortage: Shortage): Listening {
   let closed = false;
   let retry: NodeJS.Timeout | undefined;
   let binding: Promise<void> = Promise.resolve();
@@ -174,6 +179,7 @@ function pausing(server: Server, address: Endpoint, options: ListenOptions, shor
   return {
     address,
     close,
+    keepAlive: (keepAlive) => void (options.keepAlive = keepAlive),
     get held(): HeldSockets | undefined {
       const isLost = options.socket === undefined && isRemovedByNode(path);
       const fd = closed || isLost ? undefined : descriptorOf(server);

@@ -117,6 +117,8 @@ export interface Listening {
   readonly address: Endpoint;
   /** Stops accepting; accepted connections live on. Idempotent; resolves when the port is free. */
   close(): Promise<void>;
+  /** Connections that are accepted from now on have another TCP keepalive; absent where the transport cannot change it. */
+  keepAlive?(keepAlive: KeepAlive): void;
   /** Its sockets, for a process that goes on with them; absent where the transport cannot give them away, or has none at the moment. */
   readonly held?: HeldSockets | undefined;
 }

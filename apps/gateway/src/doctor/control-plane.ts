@@ -1,0 +1,99 @@
+import { readFile } from 'node:fs/promises';
+import { dirname, resolve } from 'node:path';
+import type { AgentOptions, IntentionRule, IntentionVerdict } from '@meshgate/consul-source';
+import { checkPeers, intentionsTo, rootFinding } from '@meshgate/consul-source';
+import { meshOptionsOf, parseMeshConfig, readMesh } from '@meshgate/mesh-files';
+import type { Mesh, MeshConfig } from '@meshgate/mesh-files';
+import { isMesh } from '../config/built-in.ts';
+import type { LoadedConfig } from '../config/load-config.ts';
+import { agentsOf } from '../live-check/live-check.ts';
+import type { Finding } from '../live-check/finding.ts';
+
+/** Whoever knows the mesh beside its routes: agents of Consul, and folders of mesh files. */
+export interface ControlPlane {
+  readonly agents: readonly AgentOptions[];
+  readonly meshes: readonly MeshFolder[];
+}
+
+/** Mesh files in which nothing is wrong. */
+interface MeshFolder {
+  readonly baseDir: string;
+  readonly config: MeshConfig;
+  readonly mesh: Mesh;
+}
+
+/** Where nothing is configured. */
+export const NO_CONTROL_PLANE: ControlPlane = { agents: [], meshes: [] };
+
+/** That of a configuration. Mesh files that cannot be read are passed over: they have a line of their own. */
+export async function controlPlaneOf(loaded: LoadedConfig): Promise<ControlPlane> {
+  const { file, config } = loaded;
+  const baseDir = file === undefined ? resolve() : dirname(resolve(file));
+  const folders = config.sources.filter(({ use, settings }) => use === 'file' && isMesh(settings));
+  const meshes = folders.map(async ({ settings }): Promise<readonly MeshFolder[]> => {
+    try {
+      const parsed = parseMeshConfig(settings);
+      return [{ baseDir, config: parsed, mesh: await readMesh(meshOptionsOf(parsed, baseDir).folder, parsed) }];
+    } catch {
+      return [];
+    }
+  });
+  return { agents: agentsOf(loaded), meshes: (await Promise.all(meshes)).flat() };
+}
+
+/**
+ * Each peer: the state of the peering, what is exchanged, and until when its roots are valid.
+ *
+ * @param only the one that a name leads to; all of them when absent
+ */
+export async function peerFindings({ agents, meshes }: ControlPlane, only?: string): Promise<readonly Finding[]> {
+  const ofAgents = await Promise.all(agents.map((agent) => checkPeers(agent)));
+  const ofMeshes = await Promise.all(meshes.map(peersInFiles));
+  const isMeant = ({ peer }: { readonly peer?: string }): boolean =>
+    only === undefined || peer === undefined || peer === only;
+  return [...ofAgents, ...ofMeshes].flat().filter(isMeant);
+}
+
+/** A peering of mesh files stands as soon as the files of both clusters are there. */
+async function peersInFiles({ baseDir, config, mesh }: MeshFolder) {
+  const { peers = [], imports = [], exports = [] } = mesh.catalogs.get(mesh.datacenter)?.peering ?? {};
+  const findings = peers.map(async ({ name }) => {
+    const imported = imports.filter(({ peer }) => peer === name);
+    const counts = `imports ${imported.length}, exports ${exports.filter((one) => one.peers.includes(name)).length}`;
+    const standing: Finding = { check: `peer ${name}`, outcome: 'ok', found: `of mesh files, ${counts}` };
+    const roots = await rootsInFile(name, config, baseDir);
+    return [standing, ...roots].map((finding) => ({ peer: name, ...finding }));
+  });
+  return (await Promise.all(findings)).flat();
+}
+
+/** Only sidecars need them, so that there may be none. */
+async function rootsInFile(peer: string, { peers = {} }: MeshConfig, baseDir: string): Promise<readonly Finding[]> {
+  const { ca } = peers[peer] ?? {};
+  if (ca === undefined) return [];
+  try {
+    return [rootFinding(peer, [await readFile(resolve(baseDir, ca), 'utf8')], new Date())];
+  } catch (reason) {
+    const found = `cannot be read: ${reason instanceof Error ? reason.message : String(reason)}`;
+    return [{ check: `roots of peer ${peer}`, outcome: 'failed', found, advice: 'write them there, in PEM' }];
+  }
+}
+
+/** What the intentions say that have `service` as their destination, by the first of the control plane that knows. */
+export async function intentionsFor({ agents, meshes }: ControlPlane, service: string): Promise<IntentionVerdict> {
+  const [agent] = agents;
+  const [folder] = meshes;
+  if (agent !== undefined) return intentionsTo(agent, service);
+  if (folder === undefined) return { kind: 'unknown', why: 'there is neither an agent nor a mesh file' };
+  const covering = folder.mesh.entries.intentions.filter((one) => [service, ANY].includes(one.destination));
+  const rank = (one: (typeof covering)[number]): number =>
+    (one.destination === ANY ? 2 : 0) + (one.source === ANY ? 1 : 0);
+  const intentions = covering
+    .toSorted((one, other) => rank(one) - rank(other))
+    .map(({ source, sourcePeer: peer, action }): IntentionRule => {
+      return { source, ...(peer !== undefined && { peer }), action: action === 'http' ? 'by HTTP rules' : action };
+    });
+  return { kind: 'known', intentions };
+}
+
+const ANY = '*';

@@ -1,0 +1,28 @@
+import type { PluginMetrics } from '@meshgate/core';
+import type { AgentOptions } from './agent.ts';
+import type { OnRoots } from './roots.ts';
+
+/** A metric of when the certificates between a proxy and its agent expire. Pass the result to whatever opens connections to the agent. */
+export function agentCertificates(metrics: PluginMetrics): Required<Pick<AgentOptions, 'onCertificate'>> {
+  const expiry = metrics.gauge({
+    name: 'agent_certificate_expiry_timestamp_seconds',
+    help: 'When the certificate expires that the agent shows, or that it is shown (Unix time), as of the last new connection',
+    labels: ['certificate'],
+  });
+  return { onCertificate: (certificate, validUntil) => expiry.set(unixTime(validUntil), { certificate }) };
+}
+
+/** A metric of when the last root of this cluster expires, and that of each peer. */
+export function rootExpiry(metrics: PluginMetrics): OnRoots {
+  const expiry = metrics.gauge({
+    name: 'root_expiry_timestamp_seconds',
+    help: 'When the last root of this cluster expires, and that of each peer (Unix time)',
+    labels: ['authority'],
+  });
+  return (authority, validUntil) =>
+    validUntil === undefined ? expiry.remove({ authority }) : expiry.set(unixTime(validUntil), { authority });
+}
+
+function unixTime(date: Date): number {
+  return date.getTime() / 1_000;
+}

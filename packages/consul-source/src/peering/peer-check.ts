@@ -1,0 +1,116 @@
+import { AgentError, openAgent, parsed, reasonOf } from '../agent.ts';
+import type { AgentOptions } from '../agent.ts';
+import type { AgentFinding } from '../agent-check.ts';
+import { object, objects, text } from '../json.ts';
+import type { JsonObject } from '../json.ts';
+import { lastExpiry } from '../roots.ts';
+import { NO_RULE, noPeering } from './peering-queries.ts';
+import { peerOf, peersOf } from './peering-records.ts';
+
+/** What was found of one peer, or of all when `peer` is absent. */
+export interface PeerFinding extends AgentFinding {
+  /** The local name of the peer. */
+  readonly peer?: string;
+}
+
+/**
+ * Asks an agent for each peering: its state, what is exchanged, and until when the peer's roots are valid. Changes nothing. Never rejects;
+ * nothing where the agent has no peering, or does not answer.
+ */
+export async function checkPeers(options: AgentOptions): Promise<readonly PeerFinding[]> {
+  const agent = openAgent(options, 1);
+  const path = 'peerings';
+  try {
+    const request = { path, timeoutMs: PATIENCE_MS };
+    const answer = await agent.request(request, AbortSignal.timeout(2 * PATIENCE_MS)).catch(noPeering);
+    if (answer instanceof AgentError)
+      return answer.status === 403 ? [{ check: 'peers', outcome: 'warning', found: 'not known', advice: NO_RULE }] : [];
+    const peerings = parsed(answer, path, 'a list of peerings', (json) => peersOf(json) && objects(json));
+    return peerings.flatMap((peering) => peerFindings(peering, new Date()));
+  } catch (reason) {
+    return [{ check: 'peers', outcome: 'warning', found: `not known: ${reasonOf(reason)}` }];
+  } finally {
+    await agent.close();
+  }
+}
+
+const PATIENCE_MS = 5_000;
+
+/** What one element of `/v1/peerings` says. Pure. */
+function peerFindings(peering: JsonObject, now: Date): readonly PeerFinding[] {
+  const peer = peerOf(peering);
+  if (peer === undefined) return [];
+  const { name, state, isDeleted, roots } = peer;
+  const check = `peer ${name}`;
+  if (isDeleted) return [{ peer: name, check, outcome: 'warning', found: 'is being deleted: its services are gone' }];
+  const { found, advice } = STATES[state] ?? { found: 'a state that is not known here' };
+  const isActive = state === 'ACTIVE';
+  const facts = [`${state}: ${found}`, ...(isActive ? exchanged(object(peering['StreamStatus']) ?? {}) : [])];
+  const standing: PeerFinding = {
+    peer: name,
+    check,
+    outcome: isActive ? 'ok' : advice === undefined ? 'warning' : 'failed',
+    found: facts.join(', '),
+    ...(advice !== undefined && { advice: advice.replaceAll('NAME', name) }),
+  };
+  // Before it has been established they have not been exchanged.
+  const hasRoots = roots.length > 0 || isActive;
+  return hasRoots ? [standing, { peer: name, ...rootFinding(name, roots, now) }] : [standing];
+}
+
+/** What Consul's states of a peering mean, and what to do about those in which nothing is exchanged. */
+const STATES: Readonly<Record<string, { readonly found: string; readonly advice?: string }>> = {
+  ACTIVE: { found: 'the servers of both clusters exchange what is exported' },
+  PENDING: {
+    found: 'the other cluster has not established it yet',
+    advice: 'there: consul peering establish -name … -peering-token TOKEN',
+  },
+  ESTABLISHING: {
+    found: 'the servers of the other cluster have not answered yet',
+    advice:
+      'its servers must be reachable from those of this cluster, or through the mesh gateways of both (Peering { PeerThroughMeshGateways = true } of the entry mesh); a token is good for one use: generate another',
+  },
+  FAILING: {
+    found: 'the servers of both clusters have lost each other, what was exchanged last stays in use',
+    advice:
+      'look at the way between the servers, or the mesh gateways of both clusters, at the log of the leader, and at consul peering read -name NAME',
+  },
+  TERMINATED: {
+    found: 'the other cluster has ended it',
+    advice: 'consul peering delete -name NAME, or establish it again',
+  },
+};
+
+/** As releases since 1.14 say it. */
+function exchanged(status: JsonObject): readonly string[] {
+  const { ImportedServices: imported, ExportedServices: exported } = status;
+  const heard = text(status['LastHeartbeat']);
+  return [
+    ...(Array.isArray(imported) ? [`imports ${imported.length}`] : []),
+    ...(Array.isArray(exported) ? [`exports ${exported.length}`] : []),
+    ...(heard === '' || heard.startsWith('0001-') ? [] : [`last heartbeat ${heard}`]),
+  ];
+}
+
+/**
+ * Until when the roots of a peer are valid: without them sidecars trust none of its services. Pure.
+ *
+ * @param roots in PEM
+ */
+export function rootFinding(peer: string, roots: readonly string[], now: Date): AgentFinding {
+  const check = `roots of peer ${peer}`;
+  const end = lastExpiry(roots.join('\n'));
+  if (end === undefined) {
+    const advice = `sidecars trust none of its services without trustBundles: { ${peer}: FILE }`;
+    return { check, outcome: 'warning', found: 'the agent shows none (Consul before 1.14 never does)', advice };
+  }
+  const advice = 'the peer must rotate its certificate authority';
+  if (end <= now) return { check, outcome: 'failed', found: `expired at ${end.toISOString()}`, advice };
+  const found = `expire at ${end.toISOString()}`;
+  return end.getTime() - now.getTime() > SOON_MS
+    ? { check, outcome: 'ok', found }
+    : { check, outcome: 'warning', found, advice };
+}
+
+/** To replace an authority, and to tell whoever trusts it, takes longer than to renew a certificate. */
+const SOON_MS = 30 * 86_400_000;
