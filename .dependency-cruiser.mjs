@@ -39,10 +39,10 @@ const forbidden = [
   {
     name: 'linux-is-for-its-transports',
     comment:
-      'System calls crash the process when they are called wrongly: only transports made of them call them, and what tells systemd of the process.',
+      'System calls crash the process when they are called wrongly: only transports made of them call them, what tells systemd of the process, and what forbids its core dumps.',
     from: {
       path: '^(packages|apps)/',
-      pathNot: [`^packages/(linux|${LINUX_USERS})/`, '^apps/gateway/src/run/service-manager[.]ts$', TESTS],
+      pathNot: [`^packages/(linux|${LINUX_USERS})/`, '^apps/gateway/src/run/(service-manager|core-dumps)[.]ts$', TESTS],
     },
     to: { path: '^packages/linux/' },
   },
@@ -92,7 +92,7 @@ const forbidden = [
       path: '^packages/',
       pathNot: [
         '^packages/(documents|mesh-files|consul-source|linux|testkit|connect)/',
-        '^packages/core/src/(names/|regular-file|transport/node-listening)',
+        '^packages/core/src/(names/|regular-file|transport/(node-listening|stale-socket))',
         TESTS,
       ],
     },

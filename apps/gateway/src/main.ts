@@ -19,12 +19,14 @@ const signals: Signals = {
 disablePretenuring();
 // By default Node opens its inspector at SIGUSR1: a door into a process that holds a token.
 for (const signal of ['SIGUSR1', 'SIGUSR2'] as const) process.on(signal, () => undefined);
-// It would turn off the verification of every certificate.
-delete process.env['NODE_TLS_REJECT_UNAUTHORIZED'];
 
 const { stdout, stderr } = process;
 // Whoever reads them may have gone, as in `meshgate routes | head -1`: no reason to break off with a stack.
 for (const output of [stdout, stderr]) output.on('error', () => undefined);
+// It would turn off the verification of every certificate.
+if (process.env['NODE_TLS_REJECT_UNAUTHORIZED'] === '0')
+  stderr.write('meshgate: NODE_TLS_REJECT_UNAUTHORIZED=0 is ignored: certificates are always verified\n');
+delete process.env['NODE_TLS_REJECT_UNAUTHORIZED'];
 const descriptors = descriptorLimit() ?? MIN_DESCRIPTORS;
 if (descriptors < MIN_DESCRIPTORS) {
   stderr.write(

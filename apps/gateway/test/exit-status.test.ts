@@ -1,9 +1,22 @@
-import { createServer } from 'node:net';
-import { fileURLToPath } from 'node:url';
+import { spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { tlsBackend, tlsClient } from '@meshgate/testkit';
+import { readFileSync } from 'node:fs';
+import { createServer as createTlsServer } from 'node:https';
+import { createServer } from 'node:net';
+import type { AddressInfo } from 'node:net';
+import { fileURLToPath } from 'node:url';
+import { certificateAuthority, tlsBackend, tlsClient } from '@meshgate/testkit';
 import { describe, expect, it } from 'vitest';
-import { folder, gatewayFolder, meshgate, run, spawnGateway, startGateway, TEST_CONFIG } from './daemon.ts';
+import {
+  folder,
+  gatewayFolder,
+  meshgate,
+  readyDaemon,
+  run,
+  spawnGateway,
+  startGateway,
+  TEST_CONFIG,
+} from './daemon.ts';
 import type { Folder } from './daemon.ts';
 
 const ROUTES = { routes: [{ serverNames: ['a.example'], backends: [{ address: '127.0.0.1', port: 1 }] }] };
@@ -211,6 +224,9 @@ describe('signals', () => {
   it('SIGUSR1 neither ends the process nor opens an inspector', async () => {
     await using files = await gatewayFolder([], { workers: 2, transport: 'node' });
     await using gateway = await startGateway(`${files.path}/meshgate.yaml`);
+    const workers = readFileSync(`/proc/${gateway.pid}/task/${gateway.pid}/children`, 'utf8').trim().split(' ');
+    expect(workers).toHaveLength(2);
+    for (const worker of workers) process.kill(Number(worker), 'SIGUSR1');
     gateway.signal('SIGUSR1');
     gateway.signal('SIGHUP');
     await gateway.said('reloading');
@@ -224,6 +240,41 @@ describe('signals', () => {
     gateway.signal('SIGQUIT');
     expect(await gateway.ended).toBe(0);
     await gateway.said('drain finished');
+  });
+});
+
+describe.runIf(process.platform === 'linux')('secrets in memory', () => {
+  it('are in no core dump: whatever the limit is at the start, the process and its workers write none', async () => {
+    await using files = await gatewayFolder([], { workers: 2, transport: 'node' });
+    const config = `${files.path}/meshgate.yaml`;
+    const command = 'ulimit -S -c "$(ulimit -H -c)" && exec "$0" "$@"';
+    await using gateway = await readyDaemon((node, main) =>
+      spawn('/bin/sh', ['-c', command, node, main, 'gateway', '--config', config], {
+        stdio: ['ignore', 'pipe', 'pipe'],
+      }),
+    );
+    const workers = readFileSync(`/proc/${gateway.pid}/task/${gateway.pid}/children`, 'utf8').trim().split(' ');
+    for (const pid of [gateway.pid, ...workers])
+      expect(readFileSync(`/proc/${pid}/limits`, 'utf8')).toMatch(/^Max core file size +0 /m);
+  });
+});
+
+describe('an environment that turns off the verification of certificates', () => {
+  it('is ignored, with a warning', async () => {
+    const authority = certificateAuthority('nobody trusts it');
+    const { chain: cert, privateKey: key } = authority.issue({ addresses: ['127.0.0.1'] });
+    const agent = createTlsServer({ cert, key }, (_incoming, outgoing) => outgoing.end('[]')).listen(0, '127.0.0.1');
+    await once(agent, 'listening');
+    await using files = await folder({});
+    const address = `https://127.0.0.1:${(agent.address() as AddressInfo).port}`;
+    await files.write('meshgate.yaml', { ...TEST_CONFIG, sources: [{ use: 'consul', address }] });
+    const main = fileURLToPath(new URL('../dist/main.js', import.meta.url));
+    const command = 'NODE_TLS_REJECT_UNAUTHORIZED=0 exec "$0" "$1" gateway --check --live --config "$2"';
+    const args = ['-c', command, process.execPath, main, `${files.path}/meshgate.yaml`];
+    const { status, stdout, stderr } = await run('/bin/sh', args);
+    agent.close();
+    expect(stderr).toBe('meshgate: NODE_TLS_REJECT_UNAUTHORIZED=0 is ignored: certificates are always verified\n');
+    expect([status, stdout]).toEqual([1, expect.stringMatching(/FAILED +Consul agent at .*certificate/)]);
   });
 });
 

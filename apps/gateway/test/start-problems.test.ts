@@ -1,6 +1,9 @@
+import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
+import { runCommand } from '../src/cli/cli.ts';
 import { portProblems } from '../src/config/start-problems.ts';
 import { folder, meshgate, run, TEST_CONFIG } from './daemon.ts';
+import type { Ended } from './daemon.ts';
 
 const NOBODY = { capabilities: '0000000000000000', firstFreePort: 1_024 };
 
@@ -39,6 +42,98 @@ describe('meshgate gateway --check', () => {
     expect((await run('ls', ['-A', files.path])).stdout).toBe('meshgate.yaml\nroutes.yaml\n');
   });
 
+  const GATEWAY = 'service {\n kind = "mesh-gateway"\n name = "gw"\n port = 8443\n ';
+  const LISTEN = '127.0.0.1';
+
+  it.each<readonly [what: string, settings: object, gateway: string, words: RegExp | undefined]>([
+    ['alone', {}, `address = "${LISTEN}"`, undefined],
+    ['at localhost', {}, 'address = "localhost"', undefined],
+    [
+      'at a name',
+      {},
+      'address = "gw.internal"',
+      /expected an IP address for listener default to listen on, found "gw\.internal"/,
+    ],
+    [
+      'on every address of IPv6 beside every one of IPv4',
+      {},
+      'address = "0.0.0.0"\n proxy { config { envoy_gateway_bind_addresses { six { address = "::", port = 8443 } } } }',
+      /listener six cannot listen on \[::\]:8443: listener default takes 0\.0\.0\.0:8443/,
+    ],
+    [
+      'on the port of the admin API',
+      { admin: { address: '0.0.0.0', port: 8443 } },
+      `address = "${LISTEN}"`,
+      /listener default cannot listen on 127\.0\.0\.1:8443: the admin server takes 0\.0\.0\.0:8443/,
+    ],
+    [
+      'on every address, where the configuration has one',
+      { listeners: [{ name: 'own', address: LISTEN, port: 8443 }] },
+      'address = "0.0.0.0"',
+      /listener default cannot listen on 0\.0\.0\.0:8443: listener own takes 127\.0\.0\.1:8443/,
+    ],
+    [
+      'where the configuration has the same one',
+      { listeners: [{ name: 'own', address: LISTEN, port: 8443 }] },
+      `address = "${LISTEN}"`,
+      undefined,
+    ],
+  ])('looks at the listeners that mesh files define: %s', async (_what, settings, gateway, words) => {
+    await using files = await folder({ 'mesh/dc1/gw.hcl': `${GATEWAY}${gateway}\n}\n` });
+    await files.write('meshgate.yaml', {
+      admin: { port: 0 },
+      ...settings,
+      sources: [{ use: 'file', mesh: 'mesh', datacenter: 'dc1', trustDomain: 'x.consul' }],
+    });
+    const { status, stderr } = await checked(['--config', join(files.path, 'meshgate.yaml')]);
+    expect([status, stderr]).toEqual(words === undefined ? [0, ''] : [2, expect.stringMatching(words)]);
+  });
+
+  it.each([
+    [['--address', '127.0.0.1:19000', '--admin-bind', '127.0.0.1:19000'], /the admin server takes 127\.0\.0\.1:19000/],
+    [['--address', '127.0.0.1:8443', '--wan-address', '0.0.0.0:443'], /other datacenters can dial, found 0\.0\.0\.0/],
+    [['--bind-address', 'a=0.0.0.0:8443', '--bind-address', 'b=[::]:8443'], /listener a takes 0\.0\.0\.0:8443/],
+  ])('looks at the listeners that a registration defines: %j', async (flags, words) => {
+    const { status, stderr } = await checked(['--register', ...flags]);
+    expect([status, stderr]).toEqual([2, expect.stringMatching(words)]);
+  });
+
+  it.each([
+    ['a file in its place', 'unix:/dev/null', /expected a socket or nothing at \/dev\/null, found something else/],
+    ['no folder', 'unix:/nowhere/at/all.sock', /the socket cannot be made: \/nowhere\/at \(ENOENT\)/],
+    [
+      'too long a path',
+      `unix:/${'x'.repeat(108)}`,
+      /expected a path of at most 107 bytes for a unix socket, found 109/,
+    ],
+  ])('says that a unix socket cannot be made: %s', async (_what, address, words) => {
+    await using files = await folder({ 'routes.yaml': ROUTES });
+    const listeners = [{ name: 'main', address }];
+    await files.write('meshgate.yaml', { ...TEST_CONFIG, listeners });
+    const { status, stderr } = await checked(['--config', join(files.path, 'meshgate.yaml')]);
+    expect([status, stderr]).toEqual([2, expect.stringMatching(words)]);
+  });
+
+  it('warns of what leads back to the gateway: a route, and gateways of other datacenters by any of its addresses', async () => {
+    const gateway = (address: string): string => `${GATEWAY}address = "${address}"\n}\n`;
+    await using files = await folder({
+      'routes.yaml': ROUTES.replace('10.0.0.1, port: 1', '127.0.0.1, port: 8443'),
+      'mesh/dc1/gw.hcl': gateway('127.0.0.1'),
+      'mesh/dc2/gw.hcl': gateway('0.0.0.0'),
+      'mesh/dc3/gw.hcl': gateway('127.0.0.1'),
+      'mesh/dc4/gw.hcl': gateway('127.0.0.2'),
+    });
+    const mesh = { use: 'file', mesh: 'mesh', datacenter: 'dc1', trustDomain: 'x.consul' };
+    await files.write('meshgate.yaml', { admin: { port: 0 }, sources: [mesh, { use: 'file', path: 'routes.yaml' }] });
+    const { status, stdout } = await checked(['--config', join(files.path, 'meshgate.yaml')]);
+    expect(status).toBe(0);
+    expect(stdout.match(/\S+ leads back to this gateway: \S+ is its listener default/g)).toEqual([
+      'datacenter:dc2 leads back to this gateway: 0.0.0.0:8443 is its listener default',
+      'datacenter:dc3 leads back to this gateway: 127.0.0.1:8443 is its listener default',
+      'a.example leads back to this gateway: 127.0.0.1:8443 is its listener default',
+    ]);
+  });
+
   it.each([
     [{ tokenFile: 'none' }, /sources\.0\.tokenFile|tokenFile: .*ENOENT|ENOENT/],
     [{ token: 'a', tokenFile: 'b' }, /expected token or tokenFile, found both/],
@@ -49,3 +144,14 @@ describe('meshgate gateway --check', () => {
     expect([status, stderr]).toEqual([2, expect.stringMatching(words)]);
   });
 });
+
+/** `meshgate gateway --check` within this process: a start of Node for each would take most of the time. */
+async function checked(flags: readonly string[]): Promise<Ended> {
+  const written = { stdout: '', stderr: '' };
+  const output = (which: keyof typeof written) => ({ write: (text: string) => ((written[which] += text), true) });
+  const ignore = (): void => undefined;
+  const signals = { onStop: ignore, onReload: ignore, onUpgrade: ignore, onStray: ignore };
+  const terminal = { stdout: output('stdout'), stderr: output('stderr'), signals, env: {}, stdin: process.stdin };
+  const status = await runCommand(['gateway', '--check', ...flags], terminal as never);
+  return { status, ...written };
+}

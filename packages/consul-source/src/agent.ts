@@ -169,7 +169,9 @@ export function openAgent(options: AgentOptions, sockets: number): Agent {
       return answer;
     } catch (reason) {
       signal.throwIfAborted();
-      throw reason instanceof AgentError ? reason : notReached(shownAddress, request, reason);
+      throw reason instanceof AgentError
+        ? reason
+        : notReached(shownAddress, request, whyUnreachable(reason, options), reason);
     }
   }
 
@@ -200,10 +202,9 @@ export function openAgent(options: AgentOptions, sockets: number): Agent {
 }
 
 /** @param agent its address, for people */
-function notReached(agent: string, request: AgentRequest, reason: unknown): AgentError {
-  const why = whyUnreachable(reason);
+function notReached(agent: string, request: AgentRequest, why: string, cause: unknown): AgentError {
   const who = `Consul agent at ${agent}`;
-  return new AgentError(`${who}: ${shown(request)}: ${why}`, { cause: reason, unreachable: `${who}: ${why}` });
+  return new AgentError(`${who}: ${shown(request)}: ${why}`, { cause, unreachable: `${who}: ${why}` });
 }
 
 // A healthy agent responds to the largest of these requests in a tenth of a second; one without a leader holds them for 7 s.
@@ -224,7 +225,12 @@ function responseOf(request: AgentRequest, response: Dispatcher.ResponseData, { 
   const { statusCode: status, headers } = response;
   if (status !== 200 && !(status === 404 && mayBeMissing)) {
     const complaint = text.trim().slice(0, LONGEST_COMPLAINT);
-    const found = [`${status}${redirection(headers['location'])}`, complaint].filter((part) => part !== '').join(': ');
+    const hint = /HTTP request (?:to an HTTPS server|was sent to HTTPS port)/.test(complaint)
+      ? 'https:// may be meant'
+      : '';
+    const found = [`${status}${redirection(headers['location'])}`, complaint, hint]
+      .filter((part) => part !== '')
+      .join(': ');
     throw new AgentError(`Consul agent: ${shown(request)}: expected status 200, found ${found}`, {
       status,
       complaint,
@@ -283,10 +289,15 @@ function jsonOf(text: string): unknown {
 }
 
 /** In words, where those of a library do not say what has happened. */
-function whyUnreachable(reason: unknown): string {
-  const inWords = REASONS[String(codeOf(reason))];
+function whyUnreachable(reason: unknown, { address = '', cert, tls }: AgentOptions): string {
+  const code = String(codeOf(reason));
+  const inWords = REASONS[code];
   if (inWords !== undefined) return inWords;
-  return reason instanceof Error ? reason.message || reason.name : String(reason);
+  const words = reason instanceof Error ? reason.message || reason.name : String(reason);
+  const isWithoutCertificate = address.startsWith('https:') && cert === undefined && tls?.certFile === undefined;
+  // By TLS 1.3 a server says so behind the handshake, and may close before that is read.
+  const mayWantOne = isWithoutCertificate && (isReset(reason) || code.startsWith('ERR_SSL_'));
+  return mayWantOne ? `${words}: the agent may require a client certificate (certFile, keyFile)` : words;
 }
 
 const REASONS: Readonly<Record<string, string>> = {
@@ -329,6 +340,8 @@ function basicAuth(auth: string | undefined): Readonly<Record<string, string>> {
 
 function tlsOf({ ca, cert, key, tlsServerName }: AgentOptions): object {
   return {
+    // Whatever the environment says (`NODE_TLS_REJECT_UNAUTHORIZED`).
+    rejectUnauthorized: true,
     // As in Go: every given certificate is a trust anchor, also if another authority issued it.
     allowPartialTrustChain: true,
     ...(ca === undefined ? {} : { ca: typeof ca === 'string' ? ca : [...ca] }),

@@ -1,5 +1,5 @@
 import { ConfigProblems } from '@meshgate/core';
-import type { ListenerSource, RouteSource, Service } from '@meshgate/core';
+import type { ListenAddress, ListenerSource, RouteSource, Service } from '@meshgate/core';
 import { exportRulesOf } from '@meshgate/mesh';
 import type { ExportRules } from '@meshgate/mesh';
 import type { AgentOptions } from './agent.ts';
@@ -78,6 +78,15 @@ export function consulParts(options: ConsulOptions): ConsulParts {
       onDeregister: () => warnings.markDeregistering(),
     }),
   };
+}
+
+/**
+ * Where a gateway that registers itself will listen: nothing when it is registered by somebody else.
+ *
+ * @throws ConfigProblems when `register` is invalid
+ */
+export function listenersOf({ register }: Pick<ConsulOptions, 'register'>): readonly ListenAddress[] {
+  return register === undefined ? [] : (definitionOf(asRegistered(bodyOf(register)))?.listeners ?? []);
 }
 
 /** Only the routes, for callers that need neither registration nor listeners. */

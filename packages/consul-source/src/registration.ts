@@ -52,6 +52,7 @@ export function registrationOf(
   const problems = [
     ...addresses.problems,
     ...bindProblems(addresses, isLocal),
+    ...wanProblems(addresses),
     ...durationProblems(after),
     ...urlProblems(options.readyUrl),
   ];
@@ -155,6 +156,15 @@ function bindProblems({ lan, bind }: Addresses, isLocal: (ip: string) => boolean
   const message = `expected an address of this host, or explicit bind addresses, found ${lan.host}`;
   return [{ path: ['address'], message }];
 }
+
+/** Whoever dials a wildcard dials itself (ip(7)): the gateways of other datacenters would come back to their own. */
+function wanProblems({ wan }: Addresses): readonly Problem[] {
+  if (wan === undefined || !WILDCARDS.has(wan.host)) return [];
+  const message = `expected an address that other datacenters can dial, found ${wan.host}`;
+  return [{ path: ['wanAddress'], message }];
+}
+
+const WILDCARDS: ReadonlySet<string> = new Set(['0.0.0.0', '::']);
 
 function durationProblems(after: string): readonly Problem[] {
   if (durationMs(after) !== undefined) return [];

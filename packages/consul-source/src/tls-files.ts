@@ -131,14 +131,27 @@ export function authoritiesAt(path: string): readonly string[] {
   return statSync(path).isDirectory() ? authoritiesIn(path) : [readRegularFileSync(path)];
 }
 
-/** Skips hidden names, where Kubernetes keeps the targets of its links, folders, and dangling links. */
+/**
+ * Skips hidden names, where Kubernetes keeps the targets of its links, folders, dangling links, and what is not in PEM, such as the same
+ * certificates in DER.
+ */
 function authoritiesIn(folder: string): readonly string[] {
   const names = readdirSync(folder).filter((name) => !name.startsWith('.'));
   const paths = names.toSorted().map((name) => join(folder, name));
   const contents = paths
     .filter((path) => statSync(path, { bigint: true, throwIfNoEntry: false })?.isFile() === true)
-    .map((path) => readRegularFileSync(path));
+    .map((path) => textOf(path));
   return contents.filter((text) => text.includes('-----BEGIN'));
+}
+
+/** A file that cannot be read may be the authority that is needed; one that is no text is none. */
+function textOf(path: string): string {
+  try {
+    return readRegularFileSync(path);
+  } catch (reason) {
+    if (reason instanceof Error && reason.message.startsWith('expected UTF-8')) return '';
+    throw reason;
+  }
 }
 
 /** `connector`, which says of each new connection when the certificates of both sides expire, as far as there are any. */

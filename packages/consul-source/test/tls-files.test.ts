@@ -1,3 +1,4 @@
+import { X509Certificate } from 'node:crypto';
 import { once } from 'node:events';
 import { mkdirSync, mkdtempSync, renameSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
 import { createServer } from 'node:https';
@@ -81,6 +82,7 @@ describe('TLS files towards the agent', () => {
     mkdirSync(join(folder, 'subfolder'));
     symlinkSync('nowhere', join(folder, 'dangling.pem'));
     write(folder, { 'README.txt': 'authorities of the agents' });
+    writeFileSync(join(folder, 'ca.der'), new X509Certificate(authority.certificate).raw);
     const server = await tlsAgent(authority);
     expect(await whoAmI(open(server.port, { caPath: folder }))).toBe('nobody');
   });

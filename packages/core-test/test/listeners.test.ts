@@ -1,6 +1,9 @@
 import { once } from 'node:events';
-import { createServer } from 'node:net';
+import { existsSync, linkSync, mkdtempSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import { connect, createServer } from 'node:net';
 import type { AddressInfo } from 'node:net';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { nodeTransport } from '@meshgate/core';
 import { Listeners } from '@meshgate/core/parts';
 import type { ListenAddress, ListenerSource } from '@meshgate/core';
@@ -51,6 +54,12 @@ async function listening(addresses: readonly ListenAddress[], ...sources: readon
   });
   await listeners.start();
   return { events, listeners, accepted, [Symbol.asyncDispose]: () => listeners.stop() };
+}
+
+/** A folder of its own. */
+async function folder() {
+  const path = mkdtempSync(join(tmpdir(), 'listeners-'));
+  return { path, [Symbol.asyncDispose]: async () => rmSync(path, { recursive: true }) };
 }
 
 /** A port that is held until it is disposed of. */
@@ -174,6 +183,36 @@ describe('listeners', () => {
     expect(await proxy.events.until('listener.failed')).toMatchObject({
       listener: 'second',
       error: { code: 'EADDRINUSE', message: `listener first of this proxy takes 127.0.0.1:${port}` },
+    });
+  });
+
+  describe.skipIf(process.platform === 'win32')('on a unix socket', () => {
+    it('take the place of one whose process was killed, and leave nothing behind', async () => {
+      await using files = await folder();
+      const path = join(files.path, 'edge.sock');
+      // The file stays when the server removes the name by which it was bound.
+      const killed = createServer().listen(join(files.path, 'before.sock'));
+      await once(killed, 'listening');
+      linkSync(join(files.path, 'before.sock'), path);
+      killed.close();
+      await once(killed, 'close');
+      const proxy = await listening([{ name: 'edge', endpoint: { host: `unix:${path}`, port: 0 } }]);
+      await once(connect({ path }), 'close');
+      expect(proxy.accepted).toEqual(['edge']);
+      await proxy[Symbol.asyncDispose]();
+      expect(existsSync(path)).toBe(false);
+    });
+
+    it.each(['a listening socket', 'a file'])('do not take the place of %s', async (what) => {
+      await using files = await folder();
+      const path = join(files.path, 'edge.sock');
+      const holder = createServer();
+      if (what === 'a file') writeFileSync(path, 'precious');
+      else await once(holder.listen(path), 'listening');
+      const starting = listening([{ name: 'edge', endpoint: { host: `unix:${path}`, port: 0 } }]);
+      await expect(starting).rejects.toMatchObject({ code: 'EADDRINUSE' });
+      expect(statSync(path).isSocket()).toBe(what !== 'a file');
+      holder.close();
     });
   });
 

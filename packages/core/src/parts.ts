@@ -60,11 +60,12 @@ export {
   sharedPath,
 } from './transport/node-listening.ts';
 export type { SharedSocket } from './transport/node-listening.ts';
+export { replacingStale } from './transport/stale-socket.ts';
 export { portProblem } from './transport/endpoint.ts';
 export { formatDuration } from './duration.ts';
 export { upgradeConnection } from './transport/node-transport.ts';
 export type { UpgradeOptions } from './transport/node-connection.ts';
-export { leadsTo, overlap } from './transport/own-addresses.ts';
+export { leadsBack, leadsTo, overlap } from './transport/own-addresses.ts';
 export { observers } from './observe.ts';
 export { Drain } from './lifecycle/drain.ts';
 export type { DrainReason, DrainTargets } from './lifecycle/drain.ts';

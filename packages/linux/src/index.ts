@@ -50,6 +50,7 @@ export { listenBy } from './accepting.ts';
 export type { Accepting, Acceptor, AcceptWatch, AcceptOutcome } from './accepting.ts';
 export { BULK_DEFAULTS } from './bulk.ts';
 export type { BulkOptions, SpliceMode } from './bulk.ts';
+export { forbidCoreDumps } from './core-dumps.ts';
 export { datagramSender } from './datagrams.ts';
 export type { DatagramSender } from './datagrams.ts';
 export { dialBy } from './dialling.ts';

@@ -40,6 +40,8 @@ export interface Libc {
   fcntl(fd: number, command: number, argument: number): number;
   /** getpeername(2). */
   getpeername(fd: number, address: number, addressLength: number): number;
+  /** getrlimit(2). */
+  getrlimit(resource: number, limits: number): number;
   /** getsockname(2). */
   getsockname(fd: number, address: number, addressLength: number): number;
   /** getsockopt(2). */
@@ -54,6 +56,8 @@ export interface Libc {
   send(fd: number, buffer: number, length: number, flags: number): number;
   /** sendmsg(2). */
   sendmsg(fd: number, message: number, flags: number): number;
+  /** setrlimit(2). */
+  setrlimit(resource: number, limits: number): number;
   /** setsockopt(2). */
   setsockopt(fd: number, level: number, option: number, value: number, length: number): number;
   /** shutdown(2). */
@@ -122,6 +126,7 @@ function bindLibc(koffi: typeof Koffi, abi: Abi): Libc {
     epoll_ctl: call('epoll_ctl', 'int int int int64'),
     epoll_wait: call('epoll_wait', 'int int64 int int'),
     getpeername: call('getpeername', 'int int64 int64'),
+    getrlimit: call('getrlimit', 'int int64'),
     getsockname: call('getsockname', 'int int64 int64'),
     getsockopt: call('getsockopt', 'int int int int64 int64'),
     listen: call('listen', 'int int'),
@@ -129,6 +134,7 @@ function bindLibc(koffi: typeof Koffi, abi: Abi): Libc {
     recv: call('recv', 'int int64 int64 int'),
     send: call('send', 'int int64 int64 int'),
     sendmsg: call('sendmsg', 'int int64 int'),
+    setrlimit: call('setrlimit', 'int int64'),
     setsockopt: call('setsockopt', 'int int int int64 int'),
     shutdown: call('shutdown', 'int int'),
     socket: call('socket', 'int int int'),

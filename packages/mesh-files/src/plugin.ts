@@ -1,5 +1,12 @@
 import { resolve } from 'node:path';
-import { ConfigProblems, definePlugin, type Plugin, type PluginHost } from '@meshgate/core';
+import {
+  ConfigProblems,
+  definePlugin,
+  type ListenAddress,
+  type Plugin,
+  type PluginHost,
+  type Route,
+} from '@meshgate/core';
 import { type Field, type FieldEntry, openValue, type Parsed, parsePoll } from '@meshgate/documents';
 import { exportRulesOf } from '@meshgate/mesh';
 import type { ExportRules } from '@meshgate/mesh';
@@ -95,6 +102,10 @@ export function tlsFilesOf({ tls, peers = {} }: MeshConfig, baseDir: string): Pr
 export interface CheckedMesh {
   /** Why the files do not define where to listen; absent when they do. */
   readonly noListeners?: string;
+  /** Where the gateway will listen. */
+  readonly listening: readonly ListenAddress[];
+  /** What it will route. */
+  readonly routes: readonly Route[];
   /** Parts without effect, each with its position, and warnings about the routes. */
   readonly warnings: readonly string[];
 }
@@ -109,10 +120,11 @@ export async function checkMeshSettings(settings: unknown, baseDir: string): Pro
   const mesh = await readMesh(resolve(baseDir, config.mesh), config);
   const own = gatewayChooser(config.gateway)(mesh);
   if (own.problem !== undefined) throw new ConfigProblems([own.problem]);
-  const { warnings = [] } = gatewaySnapshot({ mesh, own, rules: exportRulesOf(config) });
-  if (own.definition !== undefined && own.definition.listeners.length > 0) return { warnings };
+  const { routes, warnings = [] } = gatewaySnapshot({ mesh, own, rules: exportRulesOf(config) });
+  const listening = own.definition?.listeners ?? [];
+  if (listening.length > 0) return { listening, routes, warnings };
   const [reason = `no mesh-gateway is defined in datacenter ${config.datacenter}`] = own.warnings;
-  return { noListeners: reason, warnings };
+  return { noListeners: reason, listening, routes, warnings };
 }
 
 function addSources(host: PluginHost, config: MeshConfig): void {

@@ -6,7 +6,7 @@ import type { Registry } from 'prom-client';
 import { LOG_LEVELS } from '../config/config-schema.ts';
 import type { LogLevel } from '../config/config-schema.ts';
 import type { InstalledParts } from '../config/parts.ts';
-import { withUnknownListeners } from '../config/unknown-listeners.ts';
+import { withRouteWarnings } from '../config/route-warnings.ts';
 import { requestedName, explain, isExact } from '../cli/explain.ts';
 import { openApiOf } from './openapi.ts';
 import { pageAnswer } from './page-file.ts';
@@ -173,7 +173,7 @@ function aboutRoutes(targets: AdminTargets): readonly AdminEndpoint[] {
       answer: async () => {
         const { table } = routes;
         const held = returnsLater(table) ? await targets.heldGroups() : [];
-        const sources = withUnknownListeners(routes.sources, table, listeners.status);
+        const sources = withRouteWarnings(routes.sources, table, listeners.status);
         const { connectTimeoutMs } = limits;
         return ok(routesView({ table, sources }, { connectTimeoutMs, isEjected, checks, held }));
       },

@@ -8,7 +8,7 @@ import { loadConfig } from '../config/load-config.ts';
 import type { AdminClient } from './client.ts';
 import type { LoadedConfig } from '../config/load-config.ts';
 import type { InstalledParts } from '../config/parts.ts';
-import { withUnknownListeners } from '../config/unknown-listeners.ts';
+import { withRouteWarnings } from '../config/route-warnings.ts';
 import { routesView } from './views.ts';
 import type { RouteTableView } from './views.ts';
 
@@ -39,7 +39,7 @@ export function queriesOf(file: string | undefined, amend: Amend): RouteQueries 
     routes: () =>
       withRoutes(file, amend, ({ table, sources }, { config, parts }) => {
         const known = listenersOf(config, parts);
-        const shown = known === undefined ? sources : withUnknownListeners(sources, table, known);
+        const shown = known === undefined ? sources : withRouteWarnings(sources, table, known);
         return routesView({ table, sources: shown }, { connectTimeoutMs: config.limits.connectTimeoutMs });
       }),
     explain: (serverName, listener) =>

@@ -1,6 +1,6 @@
 import { resolve } from 'node:path';
-import { consulPlugin, fileProblems, optionsOf, parseSettings } from '@meshgate/consul-source';
-import type { Plugin, Problem, Route } from '@meshgate/core';
+import { consulPlugin, fileProblems, listenersOf, optionsOf, parseSettings } from '@meshgate/consul-source';
+import type { ListenAddress, Plugin, Problem, Route } from '@meshgate/core';
 import { checkFileSettings, fileSourcePlugin } from '@meshgate/file-source';
 import { checkMeshSettings, meshFilesPlugin } from '@meshgate/mesh-files';
 
@@ -15,6 +15,8 @@ export interface BuiltIn {
 export interface PluginCheck {
   /** Why the listener source that it adds has no listener, as far as that can be told. */
   readonly noListeners?: string;
+  /** Where the listener source that it adds will listen, as far as that can be told. */
+  readonly listening?: readonly ListenAddress[];
   /** What has no effect, each with its place. */
   readonly warnings: readonly string[];
   /** The routes that it found, if it found routes. */
@@ -44,7 +46,11 @@ export const BUILT_IN: readonly BuiltIn[] = [
   // What it will read is the agent's, and that need not be there yet; nor need tokens and certificates, which are written by others.
   {
     plugin: consulPlugin,
-    check: async (settings, baseDir) => ({ ...NOTHING_FOUND, awaited: await awaitedBy(settings, baseDir) }),
+    check: async (settings, baseDir) => ({
+      ...NOTHING_FOUND,
+      listening: listenersOf(parseSettings(settings)),
+      awaited: await awaitedBy(settings, baseDir),
+    }),
   },
 ];
 

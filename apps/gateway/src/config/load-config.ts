@@ -11,10 +11,11 @@ import type { UnderstoodSettings } from './config.ts';
 import type { GatewayConfig } from './config-schema.ts';
 import type { InstalledParts } from './parts.ts';
 import { installPlugins } from './plugins.ts';
-import type { Installed, InstalledUse } from './plugins.ts';
+import type { Installed, InstalledUse, PlacedListener } from './plugins.ts';
 import { listenerUseProblems, offeredParts, routeUseProblems } from './part-uses.ts';
 import { withReadyCheck } from './ready-check.ts';
 import { startProblems, startWarnings } from './start-problems.ts';
+import { ownBackendWarnings } from './own-backends.ts';
 import { unknownListenerWarnings } from './unknown-listeners.ts';
 import { builtInTransports, chooseTransport } from '../run/transport-choice.ts';
 import type { ChosenTransport } from '../run/transport-choice.ts';
@@ -35,6 +36,8 @@ export interface LoadedConfig {
   readonly transport: ChosenTransport;
   /** What is allowed and worth knowing of the files that its plugins will read, each with its place. */
   readonly warnings: readonly string[];
+  /** Where its sources will listen beside `listeners`, as far as that can be told. */
+  readonly listening: readonly PlacedListener[];
   /** Files that its sources need and cannot use yet, each with its place in the configuration: a start waits for them. */
   readonly awaited: readonly Problem[];
 }
@@ -70,9 +73,21 @@ export async function loadConfig(
   // Which listeners a source will name, nobody can tell yet.
   const ofListeners =
     parts.listenerSources.length > 0 ? [] : unknownListenerWarnings(installed.routes, config.listeners);
-  const warnings = [...installed.warnings, ...ofListeners];
+  const { listening } = installed;
+  const own = ownBackendWarnings(installed.routes, [...config.listeners, ...listening.map(({ at }) => at)]);
+  const warnings = [...installed.warnings, ...ofListeners, ...own];
   const awaited = installed.awaited.map(placed);
-  return { file, text, config: withAbsolutePaths(config, baseDir), parts, uses, transport, warnings, awaited };
+  return {
+    file,
+    text,
+    config: withAbsolutePaths(config, baseDir),
+    parts,
+    uses,
+    transport,
+    warnings,
+    listening,
+    awaited,
+  };
 }
 
 function useProblems({ listeners = [] }: UnderstoodSettings, { routes, parts }: Installed): readonly Problem[] {
@@ -103,8 +118,8 @@ export async function checkConfig(file: string | undefined, amend: Amend = asWri
  * @throws ConfigProblems with everything that a start would stumble over, or wait for
  */
 export async function withoutStartProblems<Loaded extends LoadedConfig>(loaded: Loaded, amend: Amend): Promise<Loaded> {
-  const { file, text, config, awaited } = loaded;
-  const problems = await startProblems(config);
+  const { file, text, config, listening, awaited } = loaded;
+  const problems = await startProblems(config, listening);
   if (problems.length + awaited.length === 0)
     return { ...loaded, warnings: [...loaded.warnings, ...startWarnings(config)] };
   const { placed } = draftConfig(file === undefined ? '{}' : text, file ?? NO_FILE, amend);

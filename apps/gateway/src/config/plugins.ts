@@ -1,5 +1,5 @@
 import { isDeepStrictEqual } from 'node:util';
-import type { Plugin, Problem, Route } from '@meshgate/core';
+import type { ListenAddress, Plugin, Problem, Route } from '@meshgate/core';
 import { PartsCollector } from '@meshgate/core/parts';
 import type { PluginParts } from '@meshgate/core/parts';
 import { BUILT_IN, NOTHING_FOUND } from './built-in.ts';
@@ -21,6 +21,8 @@ export interface Installed {
   readonly complete: boolean;
   /** For each listener source that is known to have no listener: why. */
   readonly noListeners: readonly string[];
+  /** Where listener sources will listen, as far as that can be told. */
+  readonly listening: readonly PlacedListener[];
   /** What has no effect in the files that they will read, each with its place. */
   readonly warnings: readonly string[];
   /** What the plugins wait for once they run; paths from the top of the configuration. */
@@ -29,6 +31,13 @@ export interface Installed {
   readonly routes: readonly Route[];
   /** What each use has added, for a later installation to go on with. */
   readonly uses: readonly InstalledUse[];
+}
+
+/** An address to listen on that is in no list of the configuration. */
+export interface PlacedListener {
+  readonly at: ListenAddress;
+  /** From the top of the configuration: the source. */
+  readonly path: Problem['path'];
 }
 
 /** One plugin as it was installed. */
@@ -59,6 +68,7 @@ export async function installPlugins(
   const remaining = new Set(earlier?.uses);
   const problems: Problem[] = [];
   const checks: PluginCheck[] = [];
+  const listening: PlacedListener[] = [];
   const installedUses: InstalledUse[] = [];
   let complete = true;
   for (const use of uses) {
@@ -74,6 +84,7 @@ export async function installPlugins(
     installedUses.push({ use, parts: work.collector.since(before) });
     problems.push(...outcome.problems);
     checks.push(outcome.checked);
+    listening.push(...(outcome.checked.listening ?? []).map((at) => ({ at, path: use.path })));
     complete &&= outcome.installed;
   }
   const parts = { ...work.collector.parts, lent: work.lent };
@@ -81,6 +92,7 @@ export async function installPlugins(
     parts,
     problems: [...problems, ...repeatedNames(parts)],
     complete,
+    listening,
     noListeners: checks.flatMap(({ noListeners }) => noListeners ?? []),
     warnings: checks.flatMap(({ warnings }) => warnings),
     awaited: checks.flatMap(({ awaited = [] }) => awaited),

@@ -1,25 +1,94 @@
-import { access, constants, readFile } from 'node:fs/promises';
+import { access, constants, readFile, stat } from 'node:fs/promises';
+import { isIP } from 'node:net';
 import { platform } from 'node:os';
 import { dirname } from 'node:path';
 import { formatEndpoint } from '@meshgate/core';
 import type { Endpoint, Problem } from '@meshgate/core';
-import { errorOf, readRegularFile } from '@meshgate/core/parts';
+import { errorOf, overlap, readRegularFile } from '@meshgate/core/parts';
 import { isBeyondThisMachine } from '../admin/change-guard.ts';
 import type { AdminSettings, GatewayConfig } from './config-schema.ts';
+import type { PlacedListener } from './plugins.ts';
 
 /**
  * What would go wrong at a start, as this user on this machine, although nothing is wrong with the configuration itself. Looks, and changes
  * nothing. A start does not ask: it tries, and knows better.
  */
-export async function startProblems({ listeners, admin, stateDir }: GatewayConfig): Promise<readonly Problem[]> {
+export async function startProblems(
+  { listeners, admin, stateDir }: GatewayConfig,
+  listening: readonly PlacedListener[] = [],
+): Promise<readonly Problem[]> {
   const rights = await bindRights();
+  const sockets = [
+    ...listeners.map(({ endpoint }, index) => ({ endpoint, path: ['listeners', index, 'address'] })),
+    ...admin.map(({ endpoint }) => ({ endpoint, path: ['admin', 'address'] })),
+  ];
   return [
     ...listeners.flatMap(({ endpoint }, index) => portProblems(endpoint, ['listeners', index, 'port'], rights)),
     ...admin.flatMap(({ endpoint }) => portProblems(endpoint, ['admin', 'port'], rights)),
+    ...listening.flatMap(({ at, path }) => portProblems(at.endpoint, path, rights)),
+    ...listening.flatMap(nameProblems),
+    ...clashes({ listeners, admin }, listening),
+    ...(await Promise.all(sockets.map(({ endpoint, path }) => socketProblems(endpoint, path)))).flat(),
     ...(await Promise.all(admin.map(tokenProblems))).flat(),
     ...(stateDir === undefined ? [] : await folderProblems(stateDir)),
   ];
 }
+
+/** What the configuration itself says has been looked at: here may be a name, as in Consul's own registrations. */
+function nameProblems({ at: { name, endpoint }, path }: PlacedListener): readonly Problem[] {
+  const { host } = endpoint;
+  if (host.startsWith('unix:') || host === 'localhost' || isIP(host.replace(/^\[(.*)\]$/, '$1')) !== 0) return [];
+  return [{ path, message: `expected an IP address for listener ${name} to listen on, found ${JSON.stringify(host)}` }];
+}
+
+/** Listeners of sources that could never be bound, since something of this gateway holds their address. */
+function clashes(
+  { listeners, admin }: Pick<GatewayConfig, 'listeners' | 'admin'>,
+  listening: readonly PlacedListener[],
+): readonly Problem[] {
+  return listening.flatMap(({ at, path }, index) => {
+    const earlier = [...listeners, ...listening.slice(0, index).map((one) => one.at)];
+    // At the address of one that the configuration fixes, the source's own is that listener.
+    const rival = earlier.find(
+      ({ endpoint }) => overlap(endpoint, at.endpoint) && !(listeners.length > 0 && isSame(endpoint, at.endpoint)),
+    );
+    const holder = rival ?? admin.find(({ endpoint }) => overlap(endpoint, at.endpoint));
+    if (holder === undefined) return [];
+    const who = rival === undefined ? 'the admin server' : `listener ${rival.name}`;
+    const message = `listener ${at.name} cannot listen on ${formatEndpoint(at.endpoint)}: ${who} takes ${formatEndpoint(holder.endpoint)}`;
+    return [{ path, message }];
+  });
+}
+
+function isSame(one: Endpoint, other: Endpoint): boolean {
+  return formatEndpoint(one) === formatEndpoint(other);
+}
+
+/** A unix socket is a file: its folder must be there, and nothing but a socket in its place. */
+async function socketProblems({ host }: Endpoint, path: Problem['path']): Promise<readonly Problem[]> {
+  if (!host.startsWith('unix:')) return [];
+  const file = host.slice('unix:'.length);
+  if (Buffer.byteLength(file) > MAX_SOCKET_PATH_BYTES)
+    return [
+      {
+        path,
+        message: `expected a path of at most ${MAX_SOCKET_PATH_BYTES} bytes for a unix socket, found ${Buffer.byteLength(file)}`,
+      },
+    ];
+  const status = await stat(file).catch(({ code }: NodeJS.ErrnoException) => code);
+  if (typeof status === 'object')
+    return status.isSocket()
+      ? []
+      : [{ path, message: `expected a socket or nothing at ${file}, found something else` }];
+  if (status !== 'ENOENT') return [{ path, message: `the socket cannot be made: ${file} (${status})` }];
+  const code = await access(dirname(file), constants.W_OK | constants.X_OK).catch(
+    ({ code: found }: NodeJS.ErrnoException) => found,
+  );
+  return code === undefined ? [] : [{ path, message: `the socket cannot be made: ${dirname(file)} (${code})` }];
+}
+
+/** `sun_path` of unix(7), without the byte that ends it. */
+const MAX_SOCKET_PATH_BYTES = 107;
 
 /** A token that cannot be read lets nobody change anything. */
 async function tokenProblems({ tokenFile }: AdminSettings): Promise<readonly Problem[]> {

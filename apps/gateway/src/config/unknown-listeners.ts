@@ -1,6 +1,7 @@
 import type { Route } from '@meshgate/core';
 import { indexRoutes } from '@meshgate/core/parts';
 import type { RouteIndex, RouteTable, SourceStatus } from '@meshgate/core/parts';
+import { placeOf } from './route-place.ts';
 
 /** What routes may name. */
 export interface NamedListener {
@@ -54,10 +55,6 @@ function warningOf({ listener, routes }: UnknownListener): string {
   const more = routes.length > SHOWN ? ` and ${routes.length - SHOWN} more` : '';
   const [what, verb] = routes.length === 1 ? ['route', 'names'] : ['routes', 'name'];
   return `${what} ${names.join(', ')}${more} ${verb} listener ${JSON.stringify(listener)}, which does not exist`;
-}
-
-function placeOf({ origin }: Route): string {
-  return origin?.['file'] === undefined ? '' : `${origin['file']}:${origin['line']}: `;
 }
 
 function namesOf(listeners: readonly NamedListener[]): ReadonlySet<string> {

@@ -44,6 +44,13 @@ export const MESSAGES = {
       'A token or certificate that the configuration names cannot be used yet. It is tried again, and `/ready` says why.',
     action: 'Nothing, if somebody writes it, such as an agent of Vault; else write it.',
   },
+  coreDumpsPossible: {
+    level: 'warn',
+    text: 'core dumps cannot be turned off: {reason}',
+    meaning:
+      'A crash may leave a file with everything that the process knows: the key of a sidecar, the token of the agent.',
+    action: 'Set `LimitCORE=0` in the unit, or `--ulimit core=0` of the container.',
+  },
   noDrainDelay: {
     level: 'warn',
     text: 'drain.delay is 0 in a pod: connections are refused at the start of each drain',

@@ -52,5 +52,5 @@ function asSocket(address: string): string {
   return address.startsWith('unix:') ? address : `unix:${address}`;
 }
 
-const STALE_SOCKET =
-  'the file exists: another process listens on it, or one that was killed has left it behind; if none does (ss -xl shows which), remove the file';
+// A socket that nobody listens on any more is replaced.
+const STALE_SOCKET = 'the file exists: another process listens on it (ss -xl shows which), or it is no socket';

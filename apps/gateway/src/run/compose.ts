@@ -52,7 +52,7 @@ import { carrierVitals, gatewayVitals, processMetrics, prometheusObserver } from
 import { sniSniffer } from '@meshgate/sni';
 import { Registry } from 'prom-client';
 import { listFilesOf } from '../config/access-lists.ts';
-import { withUnknownListeners } from '../config/unknown-listeners.ts';
+import { withRouteWarnings } from '../config/route-warnings.ts';
 import { offeredParts, POSTGRES_FILTER } from '../config/part-uses.ts';
 import { filtersByListener, withListenerLayers, withListenerResolvers } from './listener-parts.ts';
 import { accessLog } from '../log/access-log.ts';
@@ -511,7 +511,7 @@ function bindServices(plan: Plan): void {
   bind(c, READINESS, () => () => {
     const own = all(c, CERTIFICATE)[0]?.status;
     return readinessOf({
-      sources: withUnknownListeners(one(c, ROUTES).sources, one(c, ROUTES).table, one(c, LISTENERS).status),
+      sources: withRouteWarnings(one(c, ROUTES).sources, one(c, ROUTES).table, one(c, LISTENERS).status),
       listeners: one(c, LISTENERS).status,
       drain: one(c, DRAIN).progress.state,
       logTrouble: log.health.trouble,

@@ -3,6 +3,7 @@ import { aborted, errorOf, settlesWithin } from '@meshgate/core/parts';
 import type { Amend } from '../config/amend-config.ts';
 import { bindFailure } from './bind-failure.ts';
 import { compose } from './compose.ts';
+import { forbidCoreDumps } from './core-dumps.ts';
 import type { Readiness } from '../admin/readiness.ts';
 import type { Gateway, HeldByProcess } from './gateway.ts';
 import { loadConfig } from '../config/load-config.ts';
@@ -90,6 +91,8 @@ export async function run(proxy: RunningProxy, target: LogTarget, signals: Signa
   const log = await openLog(config.log, { ...target, isShared: config.workers !== 1 });
   const found = await serviceManager(process.env);
   if (found.kind === 'unreachable') logMessage(log.logger, 'serviceManagerUnreachable', { reason: found.reason });
+  const whyDumped = await forbidCoreDumps();
+  if (whyDumped !== undefined) logMessage(log.logger, 'coreDumpsPossible', { reason: whyDumped });
   // A successor has another process id.
   delete process.env['WATCHDOG_PID'];
   const manager = found.kind === 'found' ? found.manager : undefined;

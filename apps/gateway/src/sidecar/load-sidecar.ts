@@ -60,7 +60,18 @@ export async function loadSidecar(file: string | undefined, amend: Amend, choice
   const transport = { kind: 'chosen', transport: nodeTransport(), declined: [] } as const;
   const { parts, warnings } = installed;
   const awaited = made.awaited.map(placed);
-  return { file, text, config, parts, uses: installed.uses, transport, warnings, awaited, material: made.material };
+  return {
+    file,
+    text,
+    config,
+    parts,
+    uses: installed.uses,
+    transport,
+    warnings,
+    listening: [],
+    awaited,
+    material: made.material,
+  };
 }
 
 /**

@@ -35,7 +35,7 @@ import { startOrder } from '../run/start-order.ts';
 import { vitalsOf } from '../run/vitals.ts';
 import type { ProcessControl } from '../run/process-control.ts';
 import type { LoadedConfig } from '../config/load-config.ts';
-import { withUnknownListeners } from '../config/unknown-listeners.ts';
+import { withRouteWarnings } from '../config/route-warnings.ts';
 import { logObserver } from '../log/log-observer.ts';
 import type { Log, LogTarget } from '../log/logger.ts';
 import type { ConnectionView } from '../admin/views.ts';
@@ -161,7 +161,7 @@ function readinessVitals({
   readonly parts: InstalledParts;
 }): Vitals {
   return {
-    sources: withUnknownListeners(routes.sources, routes.table, pool.status),
+    sources: withRouteWarnings(routes.sources, routes.table, pool.status),
     listeners: pool.status,
     drain: drain.progress.state,
     logTrouble: log.health.trouble ?? pool.logTrouble,

@@ -1,9 +1,10 @@
 import { backoff } from '../watch/backoff.ts';
 import { pause } from '../watch/scope.ts';
 import { errorOf } from '../errors.ts';
-import { formatEndpoint } from '../transport/endpoint.ts';
+import { formatEndpoint, unixPath } from '../transport/endpoint.ts';
 import type { Endpoint } from '../transport/endpoint.ts';
-import { isOneAddress, leadsTo, plainHost } from '../transport/own-addresses.ts';
+import { leadsBack, plainHost } from '../transport/own-addresses.ts';
+import { replacingStale } from '../transport/stale-socket.ts';
 import type { Observer } from '../observe.ts';
 import type { KeepAlive, ListenAddress } from '../routes/route.ts';
 import type { Connection, HeldSockets, Listening, ListenOptions, Transport } from '../transport/transport.ts';
@@ -58,9 +59,10 @@ export class Listener {
     const { transport, listen, observer, accept } = this.#options;
     const endpoint = listenable(this.#at.endpoint);
     const onPause = (paused: boolean, reason: Error): void => this.#onPause(paused, reason);
-    const listening = await transport.listen(endpoint, { ...listen, onPause }, (connection) =>
-      accept(connection, this.#at.name),
-    );
+    const bind = (): Promise<Listening> =>
+      transport.listen(endpoint, { ...listen, onPause }, (connection) => accept(connection, this.#at.name));
+    const path = unixPath(endpoint);
+    const listening = await (path === undefined ? bind() : replacingStale(path, bind));
     if (this.#stopper.signal.aborted) {
       await listening.close();
       return;
@@ -88,7 +90,7 @@ export class Listener {
   isAt(address: Endpoint): boolean {
     const bound = this.address;
     if (bound === undefined) return false;
-    return leadsTo(address, bound) || this.#at.advertised?.some((one) => isOneAddress(one, address)) === true;
+    return leadsBack(address, bound, this.#at.advertised);
   }
 
   /**

@@ -19,6 +19,8 @@ export interface ListenerStatus {
   readonly address?: Endpoint;
   /** Which clients may connect; absent when all may. */
   readonly access?: AccessRules;
+  /** As {@link ListenAddress.advertised}. */
+  readonly advertised?: readonly Endpoint[];
 }
 
 /** A socket of a listener, for a successor. */
@@ -247,8 +249,14 @@ export class Listeners implements Service {
   }
 }
 
-function statusOf({ at: { name, endpoint, access }, address }: Listener): ListenerStatus {
-  return { name, endpoint, ...(address !== undefined && { address }), ...(access !== undefined && { access }) };
+function statusOf({ at: { name, endpoint, access, advertised }, address }: Listener): ListenerStatus {
+  return {
+    name,
+    endpoint,
+    ...(address !== undefined && { address }),
+    ...(access !== undefined && { access }),
+    ...(advertised !== undefined && { advertised }),
+  };
 }
 
 /** Between listeners that are open already and everybody else: keeps what they accept and report until it is known whether they stay. */

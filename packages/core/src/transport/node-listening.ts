@@ -5,6 +5,7 @@ import type { Server } from 'node:net';
 import { devNull } from 'node:os';
 import { dirname, join } from 'node:path';
 import { getSystemErrorName } from 'node:util';
+import { replacingStale } from './stale-socket.ts';
 
 /**
  * Has `listen` bind `path`, so that closing the server does not take the path away: Node removes the path that it has bound, also when
@@ -53,7 +54,7 @@ export async function sharedPath(path: string): Promise<SharedSocket> {
     if (typeof made === 'number') throw bindError(getSystemErrorName(made), path);
     handle = made;
   };
-  await bindPath(path, bind, { close: () => handle?.close() });
+  await replacingStale(path, () => bindPath(path, bind, { close: () => handle?.close() }));
   if (handle === undefined) throw new Error(`expected a socket at ${path}, found none`);
   const { fd } = handle;
   return { fd, handle, close: handle.close.bind(handle) };

@@ -32,8 +32,16 @@ export function leadsTo(to: Endpoint, bound: Endpoint, isLocal: (host: string) =
   return takes(own, target) && isLocal(target);
 }
 
+/**
+ * Whether a dial to `to` comes back to a listener that is bound to `bound`: by any address of this machine, or by one of `advertised`, at which
+ * others reach it.
+ */
+export function leadsBack(to: Endpoint, bound: Endpoint, advertised: readonly Endpoint[] = []): boolean {
+  return leadsTo(to, bound) || advertised.some((one) => isOneAddress(one, to));
+}
+
 /** Whether two addresses are one, however they are written. Pure. */
-export function isOneAddress(one: Endpoint, other: Endpoint): boolean {
+function isOneAddress(one: Endpoint, other: Endpoint): boolean {
   return one.port === other.port && plainHost(one.host) === plainHost(other.host);
 }
 
