@@ -66,9 +66,13 @@ const forbidden = [
   },
   {
     name: 'no-deep-import',
-    comment: 'What is in neither its index.ts nor its parts.ts is not offered: import the package by its name.',
+    comment:
+      'What is in neither its index.ts nor its parts.ts is not offered: import the package by its name. Claims that tests of several packages make stand in `test/claims`.',
     from: { path: '^(?:packages|apps|examples)/([^/]+)/' },
-    to: { path: '^(?:packages|apps)/([^/]+)/', pathNot: ['^[^/]+/$1/', '^packages/[^/]+/(src|dist)/(index|parts)[.]'] },
+    to: {
+      path: '^(?:packages|apps)/([^/]+)/',
+      pathNot: ['^[^/]+/$1/', '^packages/[^/]+/(src|dist)/(index|parts)[.]', '^packages/[^/]+/test/claims/'],
+    },
   },
   only(
     'container-in-the-app',

@@ -1,59 +1,19 @@
-// How long a turn of the loop takes, in processor time, with connections of all sizes.
-import koffi from 'koffi';
-import { expect, it } from 'vitest';
-import { loadLibc } from '@meshgate/linux';
-import { peerListener, rawClient, relay } from '@meshgate/testkit';
+import { WAYS } from '../../linux/test/claims/kernel.ts';
+import type { OpensKernel } from '../../linux/test/claims/kernel.ts';
+import { claimBoundedShares, claimBoundedSharesOfBytes } from '../../linux/test/claims/shares.ts';
+import { claimShortTurns } from '../../linux/test/claims/turns.ts';
 import { EpollKernel } from '../src/kernel.ts';
 import { DEFAULTS } from '../src/options.ts';
 import { transportOver } from '../src/transport.ts';
-import { describeWithEpoll, WAYS } from './available.ts';
+import { describeWithEpoll } from './available.ts';
 
-const ROUNDS = 12;
-const AT_A_TIME = 48;
+const open: OpensKernel = (libc, splice) => {
+  const kernel = new EpollKernel(libc, { ...DEFAULTS, splice });
+  return { turns: kernel.turns, transport: transportOver(() => Promise.resolve(kernel)) };
+};
 
-describeWithEpoll('a turn of the loop', () => {
-  for (const splice of WAYS) {
-    it(`leaves everything else in the process its chance (${splice})`, async () => {
-      const kernel = new EpollKernel(await loadLibc(), { ...DEFAULTS, splice });
-      const turns = watchTurns(kernel);
-      await using backend = await peerListener();
-      await using proxy = await relay(
-        transportOver(() => Promise.resolve(kernel)),
-        backend.address,
-      );
-      for (let round = 0; round < ROUNDS; round += 1) {
-        const sizes = Array.from({ length: AT_A_TIME }, (_, index) => Math.floor(2 ** ((20 * index) / AT_A_TIME)));
-        const clients = await Promise.all(sizes.map(() => rawClient(proxy.address)));
-        const servers = await Promise.all(sizes.map(() => backend.accept()));
-        const sent = [clients, servers].flatMap((peers) =>
-          peers.map((peer, index) => peer.send(new Uint8Array(sizes[index] ?? 0)).then(() => peer.end())),
-        );
-        await Promise.all([...sent, ...[...clients, ...servers].map((peer) => peer.receiveAll())]);
-      }
-      // Code that runs for the first time is slow; and a collection of garbage, which is not ours, may fall into any turn.
-      expect(turns.percentileMs(0.995)).toBeLessThan(5);
-    });
-  }
+describeWithEpoll('a single connection', () => {
+  claimBoundedShares(open, WAYS);
+  claimBoundedSharesOfBytes(open);
 });
-
-/** The time that turns take of this thread's processor, whatever else the machine has to do. */
-function watchTurns(kernel: EpollKernel): { percentileMs(share: number): number } {
-  const clock = koffi.load(null).func('clock_gettime', 'int', ['int', 'int64']) as (...values: number[]) => number;
-  const spec = kernel.libc.allocate(16);
-  const nowMs = (): number => {
-    clock(CLOCK_THREAD_CPUTIME_ID, spec.address);
-    return (spec.ints[0] ?? 0) * 1e3 + (spec.ints[2] ?? 0) / 1e6;
-  };
-  const tookMs: number[] = [];
-  let beganAtMs = 0;
-  kernel.turns.watchdog = {
-    onTurnBegin: () => {
-      beganAtMs = nowMs();
-    },
-    onTurnEnd: () => void (tookMs.length < 1_000_000 && tookMs.push(nowMs() - beganAtMs)),
-  };
-  return { percentileMs: (share) => tookMs.toSorted((a, b) => a - b)[Math.floor(tookMs.length * share)] ?? 0 };
-}
-
-/** clock_gettime(2). */
-const CLOCK_THREAD_CPUTIME_ID = 3;
+describeWithEpoll('a turn of the loop', () => claimShortTurns(open));

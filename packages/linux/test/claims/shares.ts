@@ -1,12 +1,9 @@
-// What one connection can make of a turn, in what does not depend on the processor: calls and bytes.
-import { expect, it } from 'vitest';
+import { BULK_DEFAULTS, loadLibc } from '@meshgate/linux';
+import type { Libc, SpliceMode, TurnLoop } from '@meshgate/linux';
+import type { Transport } from '@meshgate/core';
 import { peerListener, rawClient, relay, until } from '@meshgate/testkit';
-import { EpollKernel } from '../src/kernel.ts';
-import { loadLibc } from '@meshgate/linux';
-import type { Libc, SpliceMode } from '@meshgate/linux';
-import { DEFAULTS } from '../src/options.ts';
-import { transportOver } from '../src/transport.ts';
-import { describeWithEpoll, WAYS } from './available.ts';
+import { expect, it } from 'vitest';
+import type { OpensKernel } from './kernel.ts';
 
 const MIB = 1024 * 1024;
 
@@ -16,8 +13,13 @@ interface Work {
   readonly bytes: number;
 }
 
-/** A kernel that notes the work of each share. */
-async function watchedKernel(splice: SpliceMode): Promise<{ readonly kernel: EpollKernel; readonly shares: Work[] }> {
+/** A transport, and the work of each share of its turns so far. */
+interface WatchedTransport {
+  readonly transport: Transport;
+  readonly shares: readonly Work[];
+}
+
+async function watchedTransport(open: OpensKernel, splice: SpliceMode): Promise<WatchedTransport> {
   const libc = await loadLibc();
   let now: Work = { calls: 0, bytes: 0 };
   const noted = (moved: number): number => {
@@ -30,35 +32,44 @@ async function watchedKernel(splice: SpliceMode): Promise<{ readonly kernel: Epo
     send: (...values) => noted(libc.send(...values)),
     splice: (...values) => noted(libc.splice(...values)),
   };
-  const kernel = new EpollKernel(noting, { ...DEFAULTS, splice });
   const shares: Work[] = [];
-  const { turns } = kernel;
+  const { turns, transport } = open(noting, splice);
+  noteShares(
+    turns,
+    () => (now = { calls: 0, bytes: 0 }),
+    () => shares.push(now),
+  );
+  return { transport, shares };
+}
+
+function noteShares(turns: TurnLoop, onBegin: () => void, onEnd: () => void): void {
   const enqueue = turns.enqueue.bind(turns);
   turns.enqueue = (task) =>
     enqueue({
       run: (untilMs) => {
-        now = { calls: 0, bytes: 0 };
+        onBegin();
         const more = task.run(untilMs);
-        shares.push(now);
+        onEnd();
         return more;
       },
     });
-  return { kernel, shares };
 }
 
 /** Each round of a share takes something in and gives it on. */
-const MOST_CALLS = 2 * DEFAULTS.roundsPerTurn;
-const MOST_BYTES = MOST_CALLS * DEFAULTS.pipeBytes;
+const MOST_CALLS = 2 * BULK_DEFAULTS.roundsPerTurn;
+const MOST_BYTES = MOST_CALLS * BULK_DEFAULTS.pipeBytes;
 
-describeWithEpoll('a single connection', () => {
-  for (const splice of WAYS) {
+/**
+ * What one connection can make of a turn, in what does not depend on the processor: calls and bytes.
+ *
+ * @param ways that carry in shares, and not by requests to the kernel
+ */
+export function claimBoundedShares(open: OpensKernel, ways: readonly SpliceMode[]): void {
+  for (const splice of ways) {
     it(`moves no more in its share of a turn than it may, as fast as it comes, both ways (${splice})`, async () => {
-      const { kernel, shares } = await watchedKernel(splice);
+      const { transport, shares } = await watchedTransport(open, splice);
       await using backend = await peerListener();
-      await using proxy = await relay(
-        transportOver(() => Promise.resolve(kernel)),
-        backend.address,
-      );
+      await using proxy = await relay(transport, backend.address);
       await using client = await rawClient(proxy.address);
       await using server = await backend.accept();
       const flood = new Uint8Array(32 * MIB);
@@ -70,14 +81,14 @@ describeWithEpoll('a single connection', () => {
       expect(Math.max(...shares.map(({ bytes }) => bytes))).toBeLessThanOrEqual(MOST_BYTES);
     });
   }
+}
 
+/** The same of small messages, where they are carried in shares. */
+export function claimBoundedSharesOfBytes(open: OpensKernel): void {
   it('that sends single bytes gets no more calls in its share than one that sends bulk', async () => {
-    const { kernel, shares } = await watchedKernel('splice');
+    const { transport, shares } = await watchedTransport(open, 'splice');
     await using backend = await peerListener();
-    await using proxy = await relay(
-      transportOver(() => Promise.resolve(kernel)),
-      backend.address,
-    );
+    await using proxy = await relay(transport, backend.address);
     await using client = await rawClient(proxy.address);
     await using server = await backend.accept();
     const flood = Array.from({ length: 5_000 }, () => client.send('x'));
@@ -88,4 +99,4 @@ describeWithEpoll('a single connection', () => {
     await until(() => shares.length > 0);
     expect(Math.max(...shares.map(({ calls }) => calls))).toBeLessThanOrEqual(MOST_CALLS);
   });
-});
+}
