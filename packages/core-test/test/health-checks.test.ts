@@ -2,7 +2,15 @@
 import { createProxy } from '@meshgate/core';
 import type { Endpoint, HealthCheck, Proxy, Route } from '@meshgate/core';
 import { sniSniffer } from '@meshgate/sni';
-import { certificateAuthority, recorder, refusingAddress, tcpBackend, tlsBackend, tlsClient } from '@meshgate/testkit';
+import {
+  certificateAuthority,
+  peerListener,
+  recorder,
+  refusingAddress,
+  tcpBackend,
+  tlsBackend,
+  tlsClient,
+} from '@meshgate/testkit';
 import type { Recorder } from '@meshgate/testkit';
 import { describe, expect, it } from 'vitest';
 
@@ -94,5 +102,11 @@ describe('a check of kind tls', () => {
     expect(await firstResult(silent.address, { ...tls, timeoutMs: 50 })).toBe('no ServerHello within 50 ms');
     await using resetting = await tcpBackend('resetting', { conduct: { kind: 'reset', afterBytes: 0 } });
     expect(await firstResult(resetting.address)).toMatch(/ECONNRESET|closed/);
+    const warning = Buffer.from([21, 3, 3, 0, 2, 1, 112]);
+    await using endless = await peerListener();
+    const result = firstResult(endless.address);
+    const peer = await endless.accept();
+    peer.send(Buffer.concat(Array.from({ length: 10_000 }, () => warning))).catch(() => undefined);
+    expect(await result).toMatch(/^no ServerHello in \d+ bytes$/);
   });
 });

@@ -154,6 +154,51 @@ describe('health checks', () => {
     expect(vi.getTimerCount()).toBe(0);
   });
 
+  it.each([
+    ['its interval', { intervalMs: 2_000 }, true],
+    ['how many failures it takes', { fall: 5, rise: 5 }, true],
+    ['how long it takes a backend to start', { slowStartMs: 9_000 }, true],
+    ['what it asks', { kind: 'tls' }, false],
+    ['the name that it sends', { serverName: 'a.example' }, false],
+  ] as const)('go on with what is known of a backend when a reload changes %s: %o, %s', async (_what, more, isKept) => {
+    const { checks, health, follow, told } = harness(
+      { '10.0.0.1:1': 'refuses', '10.0.0.2:1': 'refuses' },
+      {
+        'name.internal': ['10.0.0.2'],
+      },
+    );
+    const changed = { ...CHECK, ...more };
+    follow(route(['10.0.0.1', 'name.internal']));
+    await checks.start();
+    await rounds(1);
+    const downs: string[] = [];
+    health.onDown = (key) => void downs.push(key);
+    follow(route(['10.0.0.1', 'name.internal'], { healthCheck: changed }));
+    const isDown = (host: string): boolean => health.isDown(changed, at(host).address);
+    expect(['10.0.0.1', 'name.internal', '10.0.0.2'].map(isDown)).toEqual([isKept, isKept, isKept]);
+    expect(checks.reportOf(route([], { healthCheck: changed }), at('10.0.0.1').address)).toMatchObject({
+      state: isKept ? 'down' : 'unknown',
+    });
+    expect([downs, told('backend.down').length]).toEqual([[], 3 - 1]);
+    await checks.stop();
+  });
+
+  it('keep the slow start of a backend when a reload changes their interval', async () => {
+    const slow = { ...CHECK, rise: 1, fall: 1, slowStartMs: 100_000 };
+    const changed = { ...slow, intervalMs: 5_000 };
+    const { answers, checks, health, follow } = harness({ '10.0.0.1:1': 'refuses', '10.0.0.2:1': 'accepts' });
+    follow(route(['10.0.0.1', '10.0.0.2'], { healthCheck: slow }));
+    await checks.start();
+    await rounds(1);
+    answers['10.0.0.1:1'] = 'accepts';
+    await rounds(2);
+    expect(health.share(slow, at('10.0.0.1').address)).toBe(0.1);
+    follow(route(['10.0.0.1', '10.0.0.2'], { healthCheck: changed }));
+    const shares = ['10.0.0.1', '10.0.0.2'].map((host) => health.share(changed, at(host).address));
+    expect(shares).toEqual([0.1, 1]);
+    await checks.stop();
+  });
+
   it('that are under way when the last route goes say nothing of the one that comes back', async () => {
     const { answers, checks, health, follow, told } = harness({ '10.0.0.1:1': 'hangs' });
     const isDown = (): boolean => health.isDown(CHECK, at('10.0.0.1').address);

@@ -15,6 +15,8 @@ export class AddressState {
   checkedAt: Date | undefined;
   /** Why the last check failed; absent when it passed. */
   failure: string | undefined;
+  /** It is up, and was down before. */
+  hasRecovered = false;
   /** Results in a row that speak against the state. */
   #against = 0;
 
@@ -32,6 +34,7 @@ export class AddressState {
     this.state = isUp ? 'up' : 'down';
     this.since = this.checkedAt;
     this.sinceMs = performance.now();
+    this.hasRecovered = before === 'down';
     this.#against = 0;
     return before;
   }

@@ -8,7 +8,7 @@ export interface HealthMark {
   readonly key: string;
   /** `up` after it was down; `none`: as if it had never been checked. */
   readonly state: 'down' | 'up' | 'none';
-  /** For how long, in milliseconds: clocks of processes differ. */
+  /** For how long, in milliseconds: clocks of processes differ. 0: it has just been found out. */
   readonly forMs: number;
 }
 
@@ -51,7 +51,8 @@ export class BackendHealth {
   mark({ key, state, forMs }: HealthMark): void {
     if (state === 'none') this.#marks.delete(key);
     else this.#marks.set(key, { state, since: performance.now() - forMs });
-    if (state === 'down') this.onDown?.(key);
+    // What was down before, by a check that a reload has changed, is no news.
+    if (state === 'down' && forMs === 0) this.onDown?.(key);
   }
 
   /** Whether its checks have failed. A name is down when all of its addresses are. */

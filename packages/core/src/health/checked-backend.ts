@@ -64,6 +64,11 @@ export class CheckedBackend {
     return healthKey(this.#options.check, this.#options.backend);
   }
 
+  /** As the route has it. */
+  get backend(): Endpoint {
+    return this.#options.backend;
+  }
+
   get check(): HealthCheck {
     return this.#options.check;
   }
@@ -72,6 +77,21 @@ export class CheckedBackend {
     const addresses = Array.from(this.#states.values(), ({ address, state }) => reportOf(address, state));
     if (this.#unresolved !== undefined) addresses.push(reportOf(this.#options.backend, this.#unresolved));
     return { state: this.#state(), addresses };
+  }
+
+  /** Goes on with what `other` has found out, of the same backend, by a check that asks it the same. */
+  inherit(other: CheckedBackend): void {
+    for (const [key, known] of other.#states) {
+      this.#states.set(key, known);
+      this.#markInherited(known.address, known.state);
+    }
+    this.#unresolved = other.#unresolved;
+    // A name is down since its last address is.
+    const [last = this.#unresolved] = Array.from(this.#states.values(), ({ state }) => state).toSorted(
+      (one, another) => another.sinceMs - one.sinceMs,
+    );
+    if (this.#isName && last !== undefined && this.#state() === 'down')
+      this.#markInherited(this.#options.backend, last);
   }
 
   /** Checks every address once. Never rejects. */
@@ -168,6 +188,13 @@ export class CheckedBackend {
     const key = healthKey(check, address);
     if (state === 'down') onMark({ key, state, forMs: 0 });
     else if (before === 'down') onMark({ key, state: 'up', forMs: 0 });
+  }
+
+  /** For as long as it has been so: what it means for connections, these know already. */
+  #markInherited(address: Endpoint, { state, sinceMs, hasRecovered }: AddressState): void {
+    const { check, onMark } = this.#options;
+    const forMs = performance.now() - sinceMs;
+    if (state === 'down' || (state === 'up' && hasRecovered)) onMark({ key: healthKey(check, address), state, forMs });
   }
 
   #unmark(address: Endpoint): void {

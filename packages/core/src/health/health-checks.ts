@@ -2,6 +2,7 @@ import type { Service } from '../lifecycle/service.ts';
 import type { AddressBook } from '../names/address-book.ts';
 import type { Observer, ProxyEvent } from '../observe.ts';
 import type { HealthCheck, Route } from '../routes/route.ts';
+import { formatEndpoint } from '../transport/endpoint.ts';
 import type { Endpoint } from '../transport/endpoint.ts';
 import type { Transport } from '../transport/transport.ts';
 import { openScope } from '../watch/scope.ts';
@@ -88,19 +89,26 @@ export class HealthChecks implements Service, Observer {
 
   #reconcile(): void {
     const wanted = new Map([...this.#wanted.values()].flatMap((some) => [...some]));
+    const gone: CheckedBackend[] = [];
     for (const [key, { checked, timer }] of this.#scheduled) {
       if (wanted.has(key)) continue;
       clearTimeout(timer);
       this.#scheduled.delete(key);
-      checked.forget();
+      gone.push(checked);
     }
+    const known = new Map(gone.map((checked) => [questionOf(checked), checked]));
     const added: Scheduled[] = [];
     for (const [key, { backend, check }] of wanted) {
       if (this.#scheduled.has(key)) continue;
-      const scheduled = { checked: this.#checked(backend, check), timer: undefined };
+      const checked = this.#checked(backend, check);
+      // A reload that changes how often it is asked leaves it as it is known to be.
+      const before = known.get(questionOf(checked));
+      if (before !== undefined) checked.inherit(before);
+      const scheduled = { checked, timer: undefined };
       this.#scheduled.set(key, scheduled);
       added.push(scheduled);
     }
+    for (const checked of gone) checked.forget();
     if (this.#isRunning) for (const one of added) this.#schedule(one, this.#firstDelayMs(one));
   }
 
@@ -135,6 +143,11 @@ export class HealthChecks implements Service, Observer {
     });
     this.#inFlight.add(work);
   }
+}
+
+/** What a check asks, however often and patiently. */
+function questionOf({ backend, check: { kind, serverName = '' } }: CheckedBackend): string {
+  return `${kind} ${serverName} ${formatEndpoint(backend)}`;
 }
 
 interface Wanted {
