@@ -3,6 +3,7 @@ import { createServer } from 'node:net';
 import type { AddressInfo, Server } from 'node:net';
 import { createProxy, nodeTransport, staticSource } from '@meshgate/core';
 import type { Backend, Endpoint, Route, Transport } from '@meshgate/core';
+import { Departures, indexRoutes, RouteTable } from '@meshgate/core/parts';
 import { sniSniffer } from '@meshgate/sni';
 import { clientHello, inRecords, peerListener, rawClient, recorder } from '@meshgate/testkit';
 import type { Peer, PeerListener } from '@meshgate/testkit';
@@ -222,6 +223,35 @@ describe('connections whose backend is removed from its route', () => {
     const times = closes.map(({ closed }) => closed.closedAt);
     expect(Math.max(...times) - Math.min(...times)).toBeGreaterThan(100);
     for (const client of clients) await client[Symbol.asyncDispose]();
+  });
+});
+
+describe('50,000 connections', () => {
+  it('are looked through, and closed, in turns with everything else', async () => {
+    const backends = Array.from({ length: 1_000 }, (_, index): Backend => {
+      return { address: { host: `10.0.${index >> 8}.${index & 255}`, port: 443 }, weight: 1, healthy: true };
+    });
+    const route: Route = { name: 'api', serverNames: ['api.example.com'], backends, onBackendRemoved: AT_ONCE };
+    const live = new Set<object>();
+    const sessions = Array.from({ length: 50_000 }, (_, index) => {
+      const backend = backends[index % backends.length] as Backend;
+      const reached = { upstream: { route, backend, address: backend.address }, connectedAt: 1 };
+      const cut = (): boolean => live.delete(session);
+      const session = { reached, lastByteAt: index, watchReached: () => undefined, cut };
+      live.add(session);
+      return session;
+    });
+    const next = { version: '2', routes: [{ ...route, backends: backends.slice(500) }] };
+    const table = new RouteTable([indexRoutes('test', next)]);
+    const events = recorder();
+    const departures = new Departures({ sessions: sessions as never, table: () => table, observer: events });
+    const previous = { version: '1', routes: [route] };
+    departures.observe({ type: 'routes.replaced', source: 'test', snapshot: next, previous, removed: [], tookMs: 0 });
+    let turns = 0;
+    for (; live.size > 25_000; turns += 1) await new Promise((resolve) => setImmediate(resolve));
+    expect(turns).toBeGreaterThan(5);
+    expect(events.all('backend.departed')).toHaveLength(500);
+    await departures.stop();
   });
 });
 

@@ -485,6 +485,42 @@ describe('the balance of a plugin', () => {
     );
   });
 
+  it('knows of connections that are being dialled, and forgets those that have failed', async () => {
+    vi.useFakeTimers();
+    const seen: unknown[] = [];
+    const make: BalanceFactory = (_settings, { load }) => ({
+      pick(from) {
+        seen.push(from.map(load));
+        return from[0] as Backend;
+      },
+    });
+    const net = harness(
+      { '10.0.0.1:1': 'hangs', '10.0.0.2:1': 'refuses' },
+      {},
+      { balances: new Map([['last', make]]) },
+    );
+    const outcomes = [1, 2].map(() => net.connect(route(both, { balance: use })).catch(() => undefined));
+    await vi.advanceTimersByTimeAsync(2_000);
+    await Promise.all(outcomes);
+    void net.connect(route(both, { balance: use })).catch(() => undefined);
+    expect(seen).toEqual([
+      [0, 0],
+      [1, 0],
+      [0, 0],
+    ]);
+  });
+
+  it('may do with the list of backends what it likes', async () => {
+    const make: BalanceFactory = () => ({
+      pick: (from) => (from as Backend[]).toReversed().concat((from as Backend[]).splice(0))[0] as Backend,
+    });
+    const net = harness(answers, {}, { balances: new Map([['last', make]]) });
+    const to = route([...both], { balance: use });
+    await net.connect(to);
+    await net.connect(to);
+    expect([net.seen(), to.backends]).toEqual([['10.0.0.2:1', '10.0.0.2:1'], both]);
+  });
+
   it.each<[string, BalanceFactory | undefined]>([
     [
       'throws',

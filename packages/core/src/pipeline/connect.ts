@@ -10,12 +10,12 @@ import { FailoverGroups } from './failover-groups.ts';
 import { Dials } from './dials.ts';
 import type { DialsOptions } from './dials.ts';
 import { Loads } from './loads.ts';
+import type { Load } from './loads.ts';
 import { ManyAddresses } from './many-addresses.ts';
 import { countsConnections, Pickers } from './pickers.ts';
 import type { Backend, Route } from '../routes/route.ts';
 import type { Endpoint } from '../transport/endpoint.ts';
 import type { Transfer } from '../transport/transport.ts';
-import type { Reached } from './staggered-dials.ts';
 import type { ConnectContext, Connector } from './stages.ts';
 
 /** What {@link balancedConnector} is made of. */
@@ -59,17 +59,28 @@ export function balancedConnector(options: ConnectorOptions): BalancedConnector 
   function connect(route: Route, context: ConnectContext, withinMs?: number, place?: BackendPlace): Promise<Upstream> {
     const dials = new Dials(options, route, context);
     if (withinMs !== undefined) dials.endWithin(withinMs);
-    const reached = reach(dials, place);
-    return route.retryBeforeFirstByte === true ? retrying(dials, reached, () => reach(dials, place)) : reached;
+    const load = countsConnections(route.balance) ? loads.open() : undefined;
+    const next = load === undefined ? () => reach(dials, place) : () => counted(dials, load, place);
+    return route.retryBeforeFirstByte === true ? retrying(dials, next(), next) : next();
   }
 
-  async function reach(dials: Dials, place?: BackendPlace): Promise<Upstream> {
+  async function counted(dials: Dials, load: Load, place?: BackendPlace): Promise<Upstream> {
+    try {
+      return await reach(dials, place, load);
+    } catch (reason) {
+      load.release();
+      throw reason;
+    }
+  }
+
+  async function reach(dials: Dials, place?: BackendPlace, load?: Load): Promise<Upstream> {
     const { route, context } = dials;
     while (dials.untried.length > 0 && dials.remaining > 0) {
       const backend = next(route, dials.untried, context);
       if (backend === undefined) throw dials.allDown();
       dials.chosen(backend);
       if (place?.moveTo(backend) === false) continue;
+      load?.moveTo(backend);
       const known = options.addresses.find(backend.address);
       const found = known instanceof Promise ? await dials.lookedUp(backend.address, known) : known;
       const addresses = dials.answering(usable(health, route, found));
@@ -79,7 +90,7 @@ export function balancedConnector(options: ConnectorOptions): BalancedConnector 
       if (addresses.length > 1 || outliers.isEjected(address)) {
         const within = { dials, endsAt: performance.now() + timeoutMs };
         const reached = await manyAddresses.reach(backend, addresses, within);
-        if (reached !== undefined) return upstream(reached, route, backend);
+        if (reached !== undefined) return { ...reached, route, backend, release: releaseOf(load) };
         continue;
       }
       // The usual case: nothing is made for it beside the dial.
@@ -89,7 +100,7 @@ export function balancedConnector(options: ConnectorOptions): BalancedConnector 
       try {
         const connection = await dial.done;
         outliers.succeeded(address);
-        return upstream({ connection, address }, route, backend);
+        return { connection, route, backend, address, release: releaseOf(load) };
       } catch (reason) {
         dials.failed(address, reason, beganAt);
       }
@@ -100,11 +111,6 @@ export function balancedConnector(options: ConnectorOptions): BalancedConnector 
   function next(route: Route, untried: readonly Backend[], client: ConnectContext): Backend | undefined {
     const best = candidates.among(route, untried);
     return best.length < 2 ? best[0] : pickers.pick(route, best, client);
-  }
-
-  function upstream({ connection, address }: Reached, route: Route, backend: Backend): Upstream {
-    const release = countsConnections(route.balance) ? loads.take(backend) : NOTHING_TO_RELEASE;
-    return { connection, route, backend, address, release };
   }
 }
 
@@ -138,8 +144,11 @@ function pickersOf({ balances, observer, random = Math.random }: ConnectorOption
   return new Pickers({ load: (backend) => loads.of(backend), random, offered: balances ?? new Map(), observer });
 }
 
-const NO_PREFERENCE: Preference = {};
+function releaseOf(load: Load | undefined): () => void {
+  return load === undefined ? NOTHING_TO_RELEASE : () => load.release();
+}
 
+const NO_PREFERENCE: Preference = {};
 const NOTHING_TO_RELEASE = (): void => undefined;
 
 /** Of the addresses of a name, those that health checks leave. */

@@ -2,7 +2,7 @@ import type { Backend } from '../routes/route.ts';
 import { formatEndpoint } from '../transport/endpoint.ts';
 
 /**
- * Connections by backend address, of the routes whose balance counts them: backends of equal address are one, over all of these routes
+ * Connections by backend address, those that are being dialled among them, of the routes whose balance counts them: backends of equal address are one, over all of these routes
  * and over snapshots.
  */
 export class Loads {
@@ -14,11 +14,19 @@ export class Loads {
     return this.#counts.get(this.#keyOf(backend)) ?? 0;
   }
 
-  /** @returns gives the place back; to be called once */
-  take(backend: Backend): () => void {
-    const key = this.#keyOf(backend);
-    this.#add(key, 1);
-    return () => this.#add(key, -1);
+  /** What one connection counts for, which is nothing yet. */
+  open(): Load {
+    let key: string | undefined;
+    const release = (): void => {
+      if (key !== undefined) this.#add(key, -1);
+      key = undefined;
+    };
+    const moveTo = (backend: Backend): void => {
+      release();
+      key = this.#keyOf(backend);
+      this.#add(key, 1);
+    };
+    return { moveTo, release };
   }
 
   #keyOf(backend: Backend): string {
@@ -35,4 +43,12 @@ export class Loads {
     if (count > 0) this.#counts.set(key, count);
     else this.#counts.delete(key);
   }
+}
+
+/** What one connection counts for. */
+export interface Load {
+  /** It is a connection of this backend now, and of no other. */
+  moveTo(backend: Backend): void;
+  /** It is a connection of none. Idempotent. */
+  release(): void;
 }

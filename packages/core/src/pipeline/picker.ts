@@ -22,7 +22,7 @@ export interface BalancedClient {
 
 /** What a picker may ask. */
 export interface PickerOptions {
-  /** Connections that the backend has now in this process, of all routes whose balance counts them. */
+  /** Connections that the backend has now in this process, those being dialled too, of all routes whose balance counts them. */
   load(backend: Backend): number;
   /** In [0, 1). */
   random(): number;

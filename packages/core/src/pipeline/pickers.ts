@@ -44,7 +44,8 @@ export class Pickers {
     const pick = (from: readonly Backend[], client: BalancedClient): Backend => {
       try {
         inner ??= this.#make(use);
-        const chosen: unknown = inner.pick(from, client);
+        // A copy: plugins may be JavaScript, and sort what they get.
+        const chosen: unknown = inner.pick([...from], client);
         const known = from.find((backend) => backend === chosen);
         if (known !== undefined) return known;
         throw new TypeError('expected one of the backends it was given, found another value');
