@@ -1,3 +1,4 @@
+import { request } from 'node:http';
 import { join } from 'node:path';
 import { clientHello, inRecords, rawClient, tcpBackend } from '@meshgate/testkit';
 import type { Peer } from '@meshgate/testkit';
@@ -53,7 +54,76 @@ describe.each([1, 2])('live connections of a gateway with %i workers', (workers)
   });
 });
 
+describe('with two workers', () => {
+  it('every filter, and any of them together, means the connections of all workers', { timeout: 60_000 }, async () => {
+    await using backend = await tcpBackend('api');
+    const { port } = backend.address;
+    const route = (name: string, address: string) => ({ serverNames: [name], backends: [{ address, port }] });
+    await using at = await folder({
+      'meshgate.yaml': { ...TEST_CONFIG, workers: 2 },
+      'routes.yaml': { routes: [route('api.example.com', '127.0.0.1'), route('db.example.com', 'localhost')] },
+    });
+    await using gateway = await startGateway(join(at.path, 'meshgate.yaml'));
+    const clients: Peer[] = [];
+    // So many that each of two workers has some.
+    for (let index = 0; index < 12; index += 1)
+      clients.push(await connected(gateway.address, index < 8 ? 'db.example.com' : 'api.example.com'));
+    const of = async (query: string): Promise<readonly ConnectionView[]> => {
+      const { json } = await gateway.ask(`/connections${query}`);
+      return (json as { readonly connections: readonly ConnectionView[] }).connections;
+    };
+    const close = async (query: string): Promise<unknown> =>
+      (await gateway.ask(`/connections/close?${query}`, { method: 'POST' })).json;
+    expect(await of(`?backend=localhost:${port}`)).toHaveLength(8);
+    expect(await of(`?backend=127.0.0.1:${port}&client=127.0.0.0/8&olderThan=0s`)).toHaveLength(12);
+    expect(await close('olderThan=1h&client=127.0.0.1')).toEqual({ closed: 0 });
+    expect(await close('client=::1&route=db.example.com')).toEqual({ closed: 0 });
+    expect(await close('client=::ffff:127.0.0.1&route=api.example.com')).toEqual({ closed: 4 });
+    expect(await close(`backend=localhost:${port}&olderThan=0s`)).toEqual({ closed: 8 });
+    for (const client of clients) await client.closed;
+    expect(await of('')).toEqual([]);
+  });
+});
+
+const HOSTILE_IDS = [
+  '..',
+  '%2e%2e',
+  '..%2F..',
+  '%00',
+  '%ff',
+  '%',
+  '__proto__',
+  'a%2Fb',
+  '1%20',
+  '1;x',
+  '',
+  '*',
+  '%1b[31m',
+];
+
+/** The status of `DELETE /connections/ID`, of an id as it is. */
+function deletion(admin: string, id: string): Promise<number | undefined> {
+  return new Promise((resolve, reject) => {
+    const { hostname, port } = new URL(admin);
+    const sent = request({ hostname, port, method: 'DELETE', path: `/connections/${id}` }, (response) => {
+      response.resume();
+      resolve(response.statusCode);
+    });
+    sent.on('error', reject).end();
+  });
+}
+
 describe('what is to be closed', () => {
+  it('is no connection by a hostile id', async () => {
+    await using at = await folder(files({ host: '127.0.0.1', port: 1 }, 1));
+    await using gateway = await startGateway(join(at.path, 'meshgate.yaml'));
+    await using silent = await rawClient(gateway.address);
+    for (const id of HOSTILE_IDS) expect([id, await deletion(gateway.admin, id)]).toEqual([id, 404]);
+    expect(await deletion(gateway.admin, 'a'.repeat(100_000))).toBe(431);
+    expect((await gateway.ask('/connections')).json).toMatchObject({ connections: [{ state: 'sniffing' }] });
+    silent.end();
+  });
+
   it('must be said, and said right', async () => {
     await using at = await folder(files({ host: '127.0.0.1', port: 1 }, 1));
     await using gateway = await startGateway(join(at.path, 'meshgate.yaml'));
@@ -63,6 +133,10 @@ describe('what is to be closed', () => {
       json: { error: expect.stringContaining('expected one of route') },
     });
     expect(await post('?rout=api')).toMatchObject({ status: 400 });
+    expect(await post('?route=api&route=db')).toMatchObject({
+      status: 400,
+      json: { error: 'expected route once, found it 2 times' },
+    });
     expect(await post('?client=10.0.0.0/33')).toMatchObject({ status: 400 });
     expect(await post('?olderThan=1')).toMatchObject({ status: 400 });
     expect(await post('?route=api')).toEqual({ status: 200, json: { closed: 0 } });

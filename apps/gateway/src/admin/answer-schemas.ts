@@ -166,6 +166,7 @@ const connection = z.strictObject({
   trace: z.string().optional().describe('the same at every proxy that the connection passes through'),
   route: z.string().optional(),
   backend: z.string().optional().describe('dialled last'),
+  backendName: z.string().optional().describe('of the backend, where it is a DNS name'),
   bytesUp: count,
   bytesDown: count,
   ageMs: milliseconds,

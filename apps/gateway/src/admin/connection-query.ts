@@ -12,7 +12,7 @@ export interface ConnectionQuery {
   readonly route?: string;
   /** Address or block of the client, or `unix`. */
   readonly client?: string;
-  /** `host:port` dialled last. */
+  /** `host:port` dialled last, or of the backend as its route has it. */
   readonly backend?: string;
   /** Accepted longer ago than this. */
   readonly olderThanMs?: number;
@@ -22,7 +22,7 @@ export interface ConnectionQuery {
 export const CONNECTION_PARAMETERS = [
   { name: 'route', description: 'name of the route' },
   { name: 'client', description: 'address or block of the client, or unix' },
-  { name: 'backend', description: 'address of the backend, host:port' },
+  { name: 'backend', description: 'address or name of the backend, host:port' },
   { name: 'olderThan', description: 'accepted longer ago than this: 30s, 5m, 1h' },
 ] as const;
 
@@ -32,6 +32,8 @@ export function parseConnectionQuery(parameters: URLSearchParams): ConnectionQue
   for (const name of parameters.keys())
     if (!known.some((one) => one === name))
       return `unknown parameter ${JSON.stringify(name)}: known ones are ${known.join(', ')}`;
+  const repeated = known.find((name) => parameters.getAll(name).length > 1);
+  if (repeated !== undefined) return `expected ${repeated} once, found it ${parameters.getAll(repeated).length} times`;
   const [route, client, backend, older] = known.map((name) => parameters.get(name) ?? undefined);
   if (client !== undefined && !isAddressOrBlock(client))
     return `expected client to be ${ADDRESS_OR_BLOCK_FORM}, found ${JSON.stringify(client)}`;
@@ -53,7 +55,7 @@ export function matching(query: ConnectionQuery): (connection: ConnectionView) =
   return (connection) =>
     (id === undefined || connection.id === id) &&
     (route === undefined || connection.route === route) &&
-    (backend === undefined || connection.backend === backend) &&
+    (backend === undefined || connection.backend === backend || connection.backendName === backend) &&
     connection.ageMs > olderThanMs &&
     (clients === undefined || clients.has(parseEndpoint(connection.remote)?.host ?? ''));
 }

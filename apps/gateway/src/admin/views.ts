@@ -301,6 +301,8 @@ export interface ConnectionView {
   readonly route?: string;
   /** The address dialled last. */
   readonly backend?: string;
+  /** The backend as its route has it, where that is a DNS name; absent before it was reached. */
+  readonly backendName?: string;
   readonly bytesUp: number;
   readonly bytesDown: number;
   /** Since it was accepted. */
@@ -327,11 +329,18 @@ function connectionView(live: LiveConnection, now: number): ConnectionView {
     ...shownTrace(live),
     ...(route !== undefined && { route: route.name }),
     ...(dialled !== undefined && { backend: formatEndpoint(dialled) }),
+    ...backendNameOf(live),
     bytesUp: live.bytesUp,
     bytesDown: live.bytesDown,
     ageMs: Math.round(now - connection.at),
     idleMs: Math.round(now - live.lastByteAt),
   };
+}
+
+function backendNameOf({ upstream }: LiveConnection): Pick<ConnectionView, 'backendName'> {
+  if (upstream === undefined) return {};
+  const backendName = formatEndpoint(upstream.backend.address);
+  return backendName === formatEndpoint(upstream.address) ? {} : { backendName };
 }
 
 /** A listener in `GET /listeners`, and in the log line that says that the gateway is ready. */
