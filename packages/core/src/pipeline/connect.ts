@@ -60,17 +60,9 @@ export function balancedConnector(options: ConnectorOptions): BalancedConnector 
     const dials = new Dials(options, route, context);
     if (withinMs !== undefined) dials.endWithin(withinMs);
     const load = countsConnections(route.balance) ? loads.open() : undefined;
-    const next = load === undefined ? () => reach(dials, place) : () => counted(dials, load, place);
-    return route.retryBeforeFirstByte === true ? retrying(dials, next(), next) : next();
-  }
-
-  async function counted(dials: Dials, load: Load, place?: BackendPlace): Promise<Upstream> {
-    try {
-      return await reach(dials, place, load);
-    } catch (reason) {
-      load.release();
-      throw reason;
-    }
+    const reached = counted(load, reach(dials, place, load));
+    if (route.retryBeforeFirstByte !== true) return reached;
+    return retrying(dials, reached, () => counted(load, reach(dials, place, load)));
   }
 
   async function reach(dials: Dials, place?: BackendPlace, load?: Load): Promise<Upstream> {
@@ -142,6 +134,15 @@ function candidatesOf(options: ConnectorOptions, health: BackendHealth): Candida
 
 function pickersOf({ balances, observer, random = Math.random }: ConnectorOptions, loads: Loads): Pickers {
   return new Pickers({ load: (backend) => loads.of(backend), random, offered: balances ?? new Map(), observer });
+}
+
+/** `reached`; when it fails, nothing counts any more. */
+function counted(load: Load | undefined, reached: Promise<Upstream>): Promise<Upstream> {
+  if (load === undefined) return reached;
+  return reached.catch((reason: unknown) => {
+    load.release();
+    throw reason;
+  });
 }
 
 function releaseOf(load: Load | undefined): () => void {
