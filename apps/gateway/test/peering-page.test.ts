@@ -184,19 +184,24 @@ const IN_ALPHA: Readonly<Record<string, Fault>> = {
 const AT_SIDECARS: Readonly<Record<string, (seen: string) => Promise<void>>> = {
   'sidecar, `/ready` warns: `roots of peer NAME cannot be read`': (seen) => expectOfSidecar('ready', seen),
   'sidecar, log: `no server of peer NAME can be trusted`': (seen) => expectOfSidecar('log', seen),
-  'sidecar, log: `no intention is about peer NAME`': async (seen) => {
-    await using agent = await standInAgent({ mesh: { ...ALPHA, intentionDefault: 'deny' } });
-    const { authorizer } = consulProxyParts({ address: agent.address }, { sidecarFor: 'db' });
-    const place = { partition: 'default', namespace: 'default', datacenter: 'dc1' };
-    const uri = `spiffe://${BETA_DOMAIN}/ns/default/dc/dc1/svc/web`;
-    const source = { kind: 'service', trustDomain: BETA_DOMAIN, service: 'web', ...place } as const;
-    const { signal } = new AbortController();
-    const caller = { source, sourcePeer: 'alpha', uri, serialNumber: '01' };
-    const { allowed, reason } = await authorizer.authorize(caller, { destination: 'db' }, signal);
-    expect([allowed, reason]).toEqual([false, expect.stringContaining(seen)]);
-    await authorizer.stop(signal);
-  },
+  'sidecar, log: `no intention is about peer NAME`': (seen) =>
+    expectRefusal({ ...ALPHA, intentionDefault: 'deny' }, seen),
+  'sidecar, log: `is not exported to peer NAME`': (seen) => expectRefusal({ ...ALPHA, exports: {} }, seen),
 };
+
+/** A caller of a peer at the sidecar of `db`. */
+async function expectRefusal(mesh: StandInMesh, seen: string): Promise<void> {
+  await using agent = await standInAgent({ mesh });
+  const { authorizer } = consulProxyParts({ address: agent.address }, { sidecarFor: 'db' });
+  const place = { partition: 'default', namespace: 'default', datacenter: 'dc1' };
+  const uri = `spiffe://${BETA_DOMAIN}/ns/default/dc/dc1/svc/web`;
+  const source = { kind: 'service', trustDomain: BETA_DOMAIN, service: 'web', ...place } as const;
+  const { signal } = new AbortController();
+  const caller = { source, sourcePeer: 'alpha', uri, serialNumber: '01' };
+  const { allowed, reason } = await authorizer.authorize(caller, { destination: 'db' }, signal);
+  expect([allowed, reason]).toEqual([false, expect.stringContaining(seen)]);
+  await authorizer.stop(signal);
+}
 
 /** The words that the first column of the table says are seen. */
 function seenIn(what: string): string {

@@ -12,7 +12,7 @@ import type {
 } from '@meshgate/core';
 import { Cell } from '@meshgate/core/parts';
 import type { RouteTable } from '@meshgate/core/parts';
-import { authorize } from '@meshgate/mesh';
+import { authorize, notExported } from '@meshgate/mesh';
 import type { Authorizer, ProxySource, ProxyView } from '@meshgate/mesh';
 import type { IdentityStore } from './identity-store.ts';
 import { isTls, PLAIN_TEXT } from './permissive.ts';
@@ -113,7 +113,10 @@ function byIntentions(current: Cell<ProxyView>): Authorizer {
       const view = current.value;
       if (view === undefined) return Promise.reject(new Error('intentions are not known yet'));
       const request = { source, ...(sourcePeer === undefined ? {} : { sourcePeer }), ...destination };
-      return Promise.resolve(authorize(request, view.intentions, view.intentionDefault));
+      const { importers, intentions, intentionDefault, proxy } = view;
+      const verdict = authorize(request, intentions, intentionDefault);
+      const isStranger = sourcePeer !== undefined && importers?.includes(sourcePeer) === false;
+      return Promise.resolve(verdict.allowed && isStranger ? notExported(proxy.service, sourcePeer) : verdict);
     },
   };
 }

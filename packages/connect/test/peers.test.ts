@@ -82,11 +82,15 @@ describe('a caller of a peer', () => {
   async function ending(
     certificate: ReturnType<typeof leafOf>,
     intentions: readonly Intention[],
-    peers: readonly PeerTrust[] = [CLOUD],
+    {
+      peers = [CLOUD],
+      importers,
+    }: { readonly peers?: readonly PeerTrust[]; readonly importers?: readonly string[] } = {},
   ): Promise<string> {
     await using application = await tcpBackend('application', { conduct: { kind: 'echo' } });
     const view = viewOf({ service: 'db', application: application.address, intentions, intentionDefault: 'deny' });
-    await using db = await startSidecar({ credentials: trusting('db', ...peers), view });
+    const own = { ...view, ...(importers !== undefined && { importers }) };
+    await using db = await startSidecar({ credentials: trusting('db', ...peers), view: own });
     const credentials = credentialsOf(certificate, root);
     const at = await db.address();
     const code = await dialMutually(at, credentials);
@@ -111,7 +115,16 @@ describe('a caller of a peer', () => {
 
   it('is not known where its peer is not trusted', async () => {
     const leaf = leafOf(cloud, 'web', { uris: [ofCloud('web')] });
-    expect(await ending(leaf, [allowCloud], [])).toBe('DOWNSTREAM_UNTRUSTED');
+    expect(await ending(leaf, [allowCloud], { peers: [] })).toBe('DOWNSTREAM_UNTRUSTED');
+  });
+
+  it.each([
+    [['cloud'], 'echoed'],
+    [['elsewhere'], 'DENIED'],
+    [[], 'DENIED'],
+  ])('is let in only where the service is exported to its peer: %j', async (importers, expected) => {
+    const leaf = leafOf(cloud, 'web', { uris: [ofCloud('web')] });
+    expect(await ending(leaf, [allowCloud], { importers })).toBe(expected);
   });
 
   it.each([

@@ -49,6 +49,8 @@ function isLetIn({ local, ofPeer, byDefault }: (typeof COMBINATIONS)[number]): b
   return byDefault === 'allow' && !local.some(([who]) => who === '*');
 }
 
+const EXPORTED = { peerings: [{ Name: 'cloud' }], exports: { cloud: ['db'] } };
+
 describe('a caller of a peer', () => {
   it('is judged by the intentions for that peer or by the default, and by no local one, in every combination', async () => {
     await using agent = await standInAgent();
@@ -57,12 +59,33 @@ describe('a caller of a peer', () => {
     for (const combination of COMBINATIONS) {
       const { local, ofPeer, byDefault } = combination;
       const intentions = [...rulesFor('', local), ...rulesFor('cloud', ofPeer)];
-      agent.change({ intentions, intentionDefault: byDefault });
+      agent.change({ ...EXPORTED, intentions, intentionDefault: byDefault });
       const { allowed } = await authorizer.authorize(web, { destination: 'db' }, signal);
       expect({ ...combination, allowed }).toEqual({ ...combination, allowed: isLetIn(combination) });
     }
     await authorizer.stop(signal);
   });
+
+  it.each([
+    ['to its peer', { cloud: ['db'] }, true],
+    ['by a star to its peer', { cloud: ['api', 'db'] }, true],
+    ['to its peer by a name that redirects to it', { cloud: ['sql'] }, true],
+    ['to another peer', { other: ['db'] }, false],
+    ['to nobody', {}, false],
+  ] as const)(
+    'is let in by intentions where the service is exported %s, or not at all',
+    async (_whom, exports, allowed) => {
+      const entries = [{ Kind: 'service-resolver', Name: 'sql', Redirect: { Service: 'db' } }];
+      const mesh = { ...EXPORTED, exports, entries, intentions: [intention('web', 'allow', 'cloud')] };
+      await using agent = await standInAgent({ mesh });
+      const authorizer = consulAuthorizer({ address: agent.address });
+      const web = { ...caller('cloud.consul', 'web'), sourcePeer: 'cloud' };
+      const verdict = await authorizer.authorize(web, { destination: 'db' }, signal);
+      expect(verdict.allowed).toBe(allowed);
+      if (!allowed) expect(verdict.reason).toBe('db is not exported to peer cloud');
+      await authorizer.stop(signal);
+    },
+  );
 
   it.each([
     ['another peer', [intention('*', 'allow', 'elsewhere')]],

@@ -180,7 +180,7 @@ describe('from recorded answers', () => {
   ])(
     '%s of a peer is judged by the intentions for that peer, though the agent says the contrary',
     async (name, allowed) => {
-      const answers = { ...answersOf(66), 'agent/connect/authorize': body(allowed ? 68 : 67) };
+      const answers = { ...answersOf(39, 66), 'agent/connect/authorize': body(allowed ? 68 : 67) };
       await using agent = await standInAgent({ answers });
       const authorizer = consulAuthorizer({ address: agent.address });
       const { signal } = new AbortController();

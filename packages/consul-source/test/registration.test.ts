@@ -117,6 +117,8 @@ describe('a registration', () => {
   });
 });
 
+const CHECKED = { timeout: 18_000, interval: 200 };
+
 describeWithConsul('a registered gateway', () => {
   const hurry = new AbortController().signal;
 
@@ -213,6 +215,23 @@ describeWithConsul('a registered gateway', () => {
     expect(check).toMatchObject({ HTTP: 'http://127.0.0.1:19000/ready', Interval: '10s' });
     expect(check).not.toHaveProperty('TCP');
   });
+
+  it('is passing while the URL for its check says that it is ready, and critical while that says no', async () => {
+    await using consul = await Consul.start();
+    let status = 200;
+    const asked = createServer((_request, answer) => void answer.writeHead(status).end('{"ready":false}'));
+    await using ready = await onLoopback(asked);
+    const register = { ...REGISTER, readyUrl: `${ready.address}/ready` };
+    const { registration } = consulParts({ address: consul.address, register });
+    await registration.start(hurry);
+    const check = async () => Object.values((await consul.get('agent/checks')) as object)[0] as object;
+    // An agent asks at some moment of the first interval, then once in each.
+    await expect.poll(check, CHECKED).toMatchObject({ Type: 'http', Status: 'passing' });
+    status = 503;
+    const isAsked = expect.stringContaining('503 Service Unavailable Output: {"ready":false}');
+    await expect.poll(check, CHECKED).toMatchObject({ Status: 'critical', Output: isAsked });
+    await registration.stop(hurry);
+  }, 40_000);
 
   it('comes back from a drain that was cut short without its own maintenance, but with an operator’s', async () => {
     await using consul = await Consul.start();

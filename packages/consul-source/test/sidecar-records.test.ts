@@ -151,6 +151,18 @@ describe('who decided a mode, told from what an agent shows', () => {
     expect(explainMode(attributedMode(definition, registered, entries))).toMatch(new RegExp(`^${says}`));
   });
 
+  it('an override for a service of a peer is for that one, and not for the local service of its name', () => {
+    const overrides = { UpstreamConfig: { Overrides: [{ Name: 'db', Peer: 'cloud', ...entry('local') }] } };
+    const given = { mesh: undefined, proxyDefaults: undefined, serviceDefaults: entry(undefined, overrides) };
+    const entries = ownEntriesOf(given, 'web');
+    const local: UpstreamDefinition = { name: 'db', kind: 'service', bind: BIND };
+    expect(attributedMode({ ...local, peer: 'cloud' }, PROXY, entries)).toMatchObject({
+      kind: 'decided',
+      mode: 'local',
+    });
+    expect(attributedMode(local, PROXY, entries)).toEqual({ kind: 'unset' });
+  });
+
   it('without entries that can be read, the registration decides', () => {
     const definition: UpstreamDefinition = { name: 'db', kind: 'service', bind: BIND };
     const decision = attributedMode(definition, { ...PROXY, ...mode('local', 'web-proxy') }, NO_ENTRIES);
@@ -236,6 +248,13 @@ describe('a compiled discovery chain', () => {
     const json = compiled(resolver, { db: target({ Datacenter: 'dc1' }) });
     const chain = chainOf(json, { ...context, ...(connectTimeoutMs === undefined ? {} : { connectTimeoutMs }) });
     expect(chain?.kind === 'compiled' && chain.chain.targets[0].connectTimeoutMs).toBe(expected);
+  });
+
+  it('has no name for a service of a peer, whatever it says: that comes with the instances', () => {
+    const json = compiled({ Target: 'x' }, { x: target({ Datacenter: '', Peer: 'cloud', SNI: 'not.on.the.wire' }) });
+    expect(chainOf(json, context)).toMatchObject({
+      chain: { targets: [{ peer: 'cloud', serverName: '', identities: [] }] },
+    });
   });
 
   it('that begins with a router is refused', () => {

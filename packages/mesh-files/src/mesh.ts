@@ -1,5 +1,5 @@
 import { formatProblem, type Problem } from '@meshgate/core';
-import { gatewayDefinition, mutualTlsOf, proxyUpstream } from '@meshgate/mesh';
+import { gatewayDefinition, importersOf, mutualTlsOf, proxyUpstream } from '@meshgate/mesh';
 import type {
   Catalog,
   ChainTarget,
@@ -146,6 +146,7 @@ export function meshProxyView(mesh: Mesh, id: string): ProxyView | undefined {
     intentions: entries.intentions.filter(({ destination }) => destination === '*' || destination === proxy.service),
     // Same default as Consul with ACLs disabled: an entry for `*` overrides it.
     intentionDefault: 'allow',
+    importers: importersOf(proxy.service, catalogs.get(datacenter)?.peering?.exports ?? []),
   };
 }
 

@@ -147,6 +147,17 @@ describe('two clusters of mesh files', () => {
     ]);
   });
 
+  it('let callers of a peer in only at what is exported to it, by its name or by one that leads there', async () => {
+    const proxyIn = async (files: Readonly<Record<string, string>>) => {
+      const alpha = await meshOf({ ...ALPHA_FILES, ...files }, BETA_FILES, FROM_ALPHA, 'beta');
+      return meshProxyView(alpha, 'web-sidecar-proxy')?.importers;
+    };
+    const alias = 'Kind = "service-resolver"\nName = "front"\nRedirect { Service = "web" }';
+    expect(await proxyIn({ 'dc1/exports.hcl': exported('web', 'beta') })).toEqual(['beta']);
+    expect(await proxyIn({ 'dc1/exports.hcl': exported('front', 'beta'), 'dc1/alias.hcl': alias })).toEqual(['beta']);
+    expect(await proxyIn({ 'dc1/exports.hcl': exported('mail', 'beta') })).toEqual([]);
+  });
+
   it('lead to the servers of each other through the gateways, where the entry mesh says so', async () => {
     const server = (address: string): string =>
       `service { name = "consul", id = "s1", address = "${address}", port = 8300, meta { grpc_tls_port = "8503" } }`;

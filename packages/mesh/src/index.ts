@@ -29,6 +29,7 @@ export { gatewayDefinition } from './gateway-definition.ts';
 export type { GatewayDefinition, GatewayRegistration } from './gateway-definition.ts';
 export { deriveRoutes, routeDeriver, steppedRouteDeriver } from './routes.ts';
 export { derivePeeringRoutes, peeringServers } from './peering-routes.ts';
+export { importersOf, notExported } from './importers.ts';
 export { replicated } from './replication.ts';
 export type { Export } from './replication.ts';
 export { exportRulesOf, MESH_ROUTE_KINDS } from './derived-routes.ts';

@@ -21,6 +21,8 @@ export interface ProxyView extends Pick<Catalog, 'datacenter' | 'partition' | 't
   readonly intentions: readonly Intention[];
   /** The decision when no intention matches. */
   readonly intentionDefault: 'allow' | 'deny';
+  /** The peers to which `proxy.service` is exported: callers of others are refused. Not known, and not checked, when absent. */
+  readonly importers?: readonly string[];
   /** Whether callers without TLS reach the application, too; `strict` when absent. */
   readonly mutualTls?: MutualTlsMode;
   /** Current problems that do not invalidate the view, one sentence each. */

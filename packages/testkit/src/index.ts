@@ -16,6 +16,7 @@ export { loopsIdle, until } from './turns.ts';
 export { standInAgent } from './stand-in-agent/stand-in-agent.ts';
 export type { StandInAgent, StandInAgentOptions } from './stand-in-agent/stand-in-agent.ts';
 export type { KnownLeader, StandInFault } from './stand-in-agent/faults.ts';
+export { checkServiceNode } from './stand-in-agent/mesh.ts';
 export type { ConsulObject, StandInMesh, StandInServer, StandInService } from './stand-in-agent/mesh.ts';
 export type { ConsulVersion } from './stand-in-agent/versions.ts';
 export { nameServer } from './name-server.ts';

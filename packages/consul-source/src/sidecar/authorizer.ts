@@ -4,6 +4,7 @@ import {
   describePermission,
   formatSpiffeId,
   matchingIntentions,
+  notExported,
   whyRequestsDeny,
 } from '@meshgate/mesh';
 import type { Authorization, Authorizer, Intention } from '@meshgate/mesh';
@@ -11,6 +12,7 @@ import { openAgent, parsed } from '../agent.ts';
 import type { Agent, AgentOptions } from '../agent.ts';
 import { list, object, objects, text } from '../json.ts';
 import type { JsonObject } from '../json.ts';
+import { isExported } from '../peering/exported-to.ts';
 
 /** Queries the agent for each connection: it answers from its own cache, in about a millisecond. */
 export interface ConsulAuthorizer extends Authorizer, Service {}
@@ -34,7 +36,7 @@ export function consulAuthorizer(options: AgentOptions): ConsulAuthorizer {
   ): Promise<Authorization> {
     const { sourcePeer } = caller;
     if (sourcePeer === undefined) return judgementOfLocal(agent, caller, destination, signal);
-    return judgementOfPeer(agent, { ...caller, sourcePeer }, destination, signal);
+    return judgementOfImporter(agent, { ...caller, sourcePeer }, destination, signal);
   }
 }
 
@@ -67,6 +69,20 @@ async function judgementOfAgent(
   const body = { Target: destination, ClientCertURI: caller.uri, ClientCertSerial: caller.serialNumber };
   const answer = await agent.request({ method: 'POST', path, body, timeoutMs: TIMEOUT_MS }, signal);
   return parsed(answer, path, 'a judgement', judgementOf);
+}
+
+/** A peer may call what is exported to it, and nothing else: Consul's own proxies trust the certificates of no other peer. */
+async function judgementOfImporter(
+  agent: Agent,
+  caller: AuthorizeArguments[0] & { readonly sourcePeer: string },
+  destination: AuthorizeArguments[1],
+  signal: AbortSignal,
+): Promise<Authorization> {
+  const verdict = await judgementOfPeer(agent, caller, destination, signal);
+  if (!verdict.allowed) return verdict;
+  const { destination: service } = destination;
+  const isImporter = await isExported(agent, { service, peer: caller.sourcePeer }, signal);
+  return isImporter ? verdict : notExported(service, caller.sourcePeer);
 }
 
 async function judgementOfPeer(

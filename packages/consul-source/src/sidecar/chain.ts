@@ -64,8 +64,8 @@ function targetOf(
   return {
     ...place,
     id,
-    serverName,
-    // A peer's export is identified by the peer, in the data of its instances.
+    // A peer's export is named and identified by the peer, in the data of its instances.
+    serverName: names.peer === '' ? serverName : '',
     identities: names.peer === '' ? [serviceIdentity(place, trustDomain)] : [],
     instances: { filter: text(subset?.['Filter']), onlyPassing: subset?.['OnlyPassing'] === true },
     external: target['External'] === true,

@@ -95,9 +95,9 @@ function serviceDefaultsOf(entry: JsonObject, service: string): ServiceDefaults 
       : { upstreamDefaults: upstreamSettings(defaults, `${where}, UpstreamConfig.Defaults`) }),
     upstreamOverrides: objects(upstreams['Overrides']).map((override) => {
       const name = text(override['Name']);
-      const namespace = text(override['Namespace']);
+      const [namespace, peer] = [text(override['Namespace']), text(override['Peer'])];
       const settings = upstreamSettings(override, `${where}, UpstreamConfig.Overrides for ${name}`);
-      return { name, ...(namespace === '' ? {} : { namespace }), ...settings };
+      return { name, ...(namespace === '' ? {} : { namespace }), ...(peer === '' ? {} : { peer }), ...settings };
     }),
   };
 }

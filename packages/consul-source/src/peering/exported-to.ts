@@ -1,0 +1,52 @@
+import { AgentError, parsed } from '../agent.ts';
+import type { Agent } from '../agent.ts';
+import { object, objects, text } from '../json.ts';
+import { exportedNamesOf } from './peering-records.ts';
+
+/** A service of this cluster, and a peer that may import it. */
+export interface PossibleExport {
+  readonly service: string;
+  readonly peer: string;
+}
+
+/**
+ * Whether `service` is exported to `peer`: by its name, or by another one whose discovery chain leads to it. `true` also where the agent
+ * does not say: it is then left to the intentions, as the token cannot read more.
+ *
+ * @throws AgentError when the agent fails
+ */
+export async function isExported(
+  agent: Agent,
+  { service, peer }: PossibleExport,
+  signal: AbortSignal,
+): Promise<boolean> {
+  const path = 'internal/ui/exported-services';
+  try {
+    const answer = await agent.request({ path, query: { peer }, timeoutMs: TIMEOUT_MS }, signal);
+    const exports = parsed(answer, path, 'a list of services', exportedNamesOf);
+    if (answer.filtered || exports.some(({ name }) => name === service)) return true;
+    for (const { name } of exports) if (await leadsTo(agent, { name, service }, signal)) return true;
+    return false;
+  } catch (reason) {
+    if (reason instanceof AgentError && (reason.status === 403 || reason.status === 404)) return true;
+    throw reason;
+  }
+}
+
+// A caller waits meanwhile.
+const TIMEOUT_MS = 5_000;
+
+async function leadsTo(
+  agent: Agent,
+  { name, service }: { readonly name: string; readonly service: string },
+  signal: AbortSignal,
+): Promise<boolean> {
+  const path = `discovery-chain/${encodeURIComponent(name)}`;
+  const answer = await agent.request({ path, timeoutMs: TIMEOUT_MS }, signal);
+  const targets = parsed(answer, path, 'a discovery chain', (json) =>
+    object(object(object(json)?.['Chain'])?.['Targets']),
+  );
+  return objects(Object.values(targets)).some(
+    (target) => text(target['Service']) === service && text(target['Peer']) === '',
+  );
+}
