@@ -70,6 +70,7 @@ describe('the plan of a reload', () => {
       { drain: { grace: '5s' }, log: { level: 'debug' } },
       ['drain.grace: 30000 to 5000 (at once)', 'log.level: info to debug (at once)'],
     ],
+    ['the access log as a whole', { log: { access: false } }, ['log.access: on to false (at once)']],
     [
       'what takes a restart',
       { workers: 2, transport: 'node', plugins: ['./a.js'], log: { format: 'json' } },
@@ -245,18 +246,19 @@ for (const { transport, workers, declare } of [
         await using gateway = await startGateway(`${files.path}/meshgate.yaml`);
         await using before = await tlsClient(gateway.address, 'api.example.com');
         expect(await before.echo('hello')).toBe('hello');
+        const isAs = (minutes: readonly number[]) => async (): Promise<true> => {
+          const timers = await keepAliveMinutes({ local: gateway.address.port, remote: api.address.port });
+          expect(timers).toEqual({ accepted: minutes, dialled: minutes });
+          return true;
+        };
+        await eventually('a timer of each', isAs([1]), 10_000);
         await files.write('meshgate.yaml', { ...TEST_CONFIG, ...own, keepAlive: { idle: '50m' } });
         expect((await reloading(gateway)).json).toMatchObject({
           changes: [{ setting: 'keepAlive.idle', effect: 'new connections' }],
         });
         await using after = await tlsClient(gateway.address, 'api.example.com');
         expect(await after.echo('hello')).toBe('hello');
-        const isAs = (minutes: readonly number[]) => async (): Promise<true> => {
-          const timers = await keepAliveMinutes({ local: gateway.address.port, remote: api.address.port });
-          expect(timers).toEqual({ accepted: minutes, dialled: minutes });
-          return true;
-        };
-        await eventually('a timer of each', isAs([1, 50]), 10_000);
+        await eventually('another timer of each', isAs([1, 50]), 10_000);
       });
     });
 

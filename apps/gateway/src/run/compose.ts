@@ -30,7 +30,7 @@ import {
   withUsedLayers,
   withUsedResolvers,
 } from '@meshgate/core/parts';
-import type { PreparedChange, Stages } from '@meshgate/core/parts';
+import type { AdmissionOptions, PreparedChange, Stages } from '@meshgate/core/parts';
 import type {
   Connector,
   Endpoint,
@@ -69,9 +69,12 @@ import { connectionsView } from '../admin/views.ts';
 import { fileSnapshotStore, fileListenerStore } from './snapshot-files.ts';
 import type { GatewayConfig } from '../config/config-schema.ts';
 import { atOnce, changed, together } from './change.ts';
+import type { Preparing } from './change.ts';
+import { LIVE_SETTINGS, SIDECAR_SETTINGS } from './setting-effects.ts';
+import type { SidecarSetting } from './setting-effects.ts';
 import { Gateway } from './gateway.ts';
 import { inheriting } from './inherited-sockets.ts';
-import { replaceLimits } from './machine.ts';
+import { replaceSettings } from './machine.ts';
 import type { Origin } from './predecessor.ts';
 import { startOrder } from './start-order.ts';
 import type { HeldByProcess, Next } from './gateway.ts';
@@ -144,13 +147,13 @@ const ADDRESSES = token<AddressBook>('address book');
 const LISTS = token<AddressListFiles>('address lists');
 const DIALER = token<Connector>('dialer');
 const RULES = token<Layer<Connector>>('route rules');
-const CONNECTOR = token<Connector>('connector');
+export const CONNECTOR: Token<Connector> = token('connector');
 export const SESSIONS: Token<Sessions> = token('sessions');
 const LISTENERS = token<Listeners>('listeners');
 const DRAIN = token<Drain>('drain');
 const ENDPOINTS = token<readonly AdminEndpoint[]>('admin endpoints');
 const SERVICES = token<LiveServices>('services of plugins');
-const ADMISSION = token<Admission>('admission');
+export const ADMISSION: Token<Admission> = token('admission');
 /** What this proxy shows of itself; none when it only passes TLS on. */
 export const CERTIFICATE: Token<{ readonly status: CertificateStatus }> = token('own certificate');
 const READINESS = token<() => Readiness>('readiness');
@@ -197,7 +200,7 @@ function composed(
   surroundings: ComposeContext,
   bindOwn = bindStages,
 ): Container {
-  const live = { keepAlive: config.keepAlive, prefer: config.prefer ?? {} };
+  const live = { keepAlive: { ...config.keepAlive }, prefer: config.prefer ?? {} };
   const start = { ...surroundings, limits: { ...surroundings.limits }, live, config, parts, c: newContainer() };
   bindObservers(start);
   const plan = bindOwn(start);
@@ -227,13 +230,16 @@ export interface Plan extends ComposeContext {
   readonly c: Container;
   readonly config: GatewayConfig;
   readonly parts: InstalledParts;
-  /** The one object from which dials and listeners read them, as `limits` is. */
+  /** What dials and listeners read, as `limits` is. */
   readonly live: LiveDialling;
+  /** The stages of a proxy that has its own; those of a gateway when absent. */
+  stagesOf?(plan: Plan, observer: Observer): Stages;
 }
 
 /** Settings of dials and listeners that a reload replaces. */
 interface LiveDialling {
-  keepAlive: GatewayConfig['keepAlive'];
+  /** The one object from which all of them read it. */
+  readonly keepAlive: GatewayConfig['keepAlive'];
   prefer: NonNullable<GatewayConfig['prefer']>;
 }
 
@@ -310,9 +316,7 @@ function bindStages(plan: Plan): Plan {
       observer: one(c, EVENTS),
       limits,
       share,
-      get keepAlive() {
-        return live.keepAlive;
-      },
+      keepAlive: live.keepAlive,
       isOwn: owns,
     };
     const inner = balancedConnector({
@@ -321,9 +325,6 @@ function bindStages(plan: Plan): Plan {
       health: one(c, HEALTH),
       failover: one(c, FAILOVER),
       balances: offeredBalances(offered),
-      get keepAlive() {
-        return live.keepAlive;
-      },
       get prefer() {
         return live.prefer;
       },
@@ -404,42 +405,62 @@ function stagesOf({ c, config, parts, transport, limits, idPrefix }: Plan, obser
  * Everything that a reload changes in a gateway, prepared: first what may fail. `plan.limits` is the one object that all parts read them
  * from.
  */
-function prepareNext(plan: Plan, { config, parts, limits }: Next): Promise<PreparedChange> {
-  const { c, log } = plan;
-  const { stateDir } = plan.config;
-  const next: Plan = { ...plan, config, parts, limits };
-  // Parts of plugins are made here, where one that throws refuses the change.
-  const useStages = async (): Promise<PreparedChange> => {
-    const accessOf = accessByListener(config.listeners, one(c, LISTS));
-    const stages = stagesOf(next, eventsOf(next));
-    const use = atOnce(() => {
-      one(c, ADMISSION).use(plan.limits, { accessOf });
-      one(c, SESSIONS).use(stages);
-    });
-    return use();
-  };
+function prepareNext(plan: Plan, next: Next): Promise<PreparedChange> {
+  const { c, config: before } = plan;
+  const { config, parts } = next;
+  const { stateDir } = before;
   return changed({
     sources: () =>
       together([
         () => one(c, ROUTES).prepare(storedSources(parts.sources, stateDir)),
         () => one(c, SERVICES).prepare(servicesOf(parts)),
       ]),
-    limits: atOnce(() => replaceLimits(plan.limits, limits)),
-    keepAlive: atOnce(() => {
-      plan.live.keepAlive = config.keepAlive;
-      one(c, LISTENERS).keepAlive(config.keepAlive);
-    }),
+    ...preparingAnywhere(plan, next),
     prefer: atOnce(() => void (plan.live.prefer = config.prefer ?? {})),
-    drain: atOnce(() => one(c, DRAIN).use(config.drain)),
-    log: atOnce(() => void (log.logger.level = config.log.level)),
     // Last: what a new listener has accepted already passes through the new stages.
     listeners: () =>
       together([
         () => one(c, LISTS).prepare(listFilesOf(config.listeners)),
-        useStages,
+        () => prepareStages(plan, next, { accessOf: accessByListener(config.listeners, one(c, LISTS)) }),
         () => one(c, LISTENERS).prepare(config.listeners, storedListeners(parts.listenerSources, stateDir)),
       ]),
   });
+}
+
+/** {@link prepareNext} for a sidecar: its routes and listeners are those of its definition. */
+function prepareNextSidecar(plan: Plan, next: Next): Promise<PreparedChange> {
+  const preparing = preparingAnywhere(plan, next) satisfies Readonly<Record<SidecarSetting, Preparing>>;
+  return together([...Object.values(preparing), () => prepareStages(plan, next)]);
+}
+
+/** What both of them change in the same way. */
+function preparingAnywhere({ c, log, limits, live }: Plan, next: Next) {
+  const { config } = next;
+  return {
+    limits: atOnce(() => replaceSettings(limits, next.limits)),
+    keepAlive: atOnce(() => {
+      replaceSettings(live.keepAlive, config.keepAlive);
+      one(c, LISTENERS).keepAlive(live.keepAlive);
+    }),
+    drain: atOnce(() => one(c, DRAIN).use(config.drain)),
+    log: atOnce(() => void (log.logger.level = config.log.level)),
+  };
+}
+
+/** Parts of plugins are made here, where one that throws refuses the change. */
+async function prepareStages(
+  plan: Plan,
+  { config, parts, limits }: Next,
+  access: AdmissionOptions = {},
+): Promise<PreparedChange> {
+  const { c } = plan;
+  const next: Plan = { ...plan, config, parts, limits };
+  const stages = (plan.stagesOf ?? stagesOf)(next, eventsOf(next));
+  const use = atOnce(() => {
+    one(c, ADMISSION).use(plan.limits, access);
+    one(c, SESSIONS).use(stages);
+  });
+  return use();
 }
 
 /** Where connections come in, and how they are let go. */
@@ -449,12 +470,7 @@ function bindListeners({ c, config, parts, transport, origin, live }: Plan): voi
     return new Listeners({
       addresses: config.listeners,
       sources: storedListeners(parts.listenerSources, config.stateDir),
-      listen: {
-        backlog: BACKLOG,
-        get keepAlive() {
-          return live.keepAlive;
-        },
-      },
+      listen: { backlog: BACKLOG, keepAlive: live.keepAlive },
       accept: (connection, listener) => sessions.accept(connection, listener),
       observer: one(c, EVENTS),
       transport: inheriting(transport, origin.sockets),
@@ -539,8 +555,9 @@ function bindGateway(plan: Plan): void {
       observer: one(c, EVENTS),
       readiness: () => one(c, READINESS)(),
       sources: parts.sources,
-      // A sidecar has stages of its own.
-      ...(all(c, CERTIFICATE).length === 0 && { prepare: (next: Next) => prepareNext(plan, next) }),
+      ...(all(c, CERTIFICATE).length === 0
+        ? { live: LIVE_SETTINGS, prepare: (next: Next) => prepareNext(plan, next) }
+        : { live: SIDECAR_SETTINGS, prepare: (next: Next) => prepareNextSidecar(plan, next) }),
     });
   });
 }

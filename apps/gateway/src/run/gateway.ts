@@ -4,6 +4,7 @@ import type { Drain, DrainReason, Listeners, Outliers, PreparedChange, RouteStor
 import type { GatewayConfig } from '../config/config-schema.ts';
 import type { InstalledParts } from '../config/parts.ts';
 import type { InheritedSocket } from './inherited-sockets.ts';
+import type { LiveSetting } from './setting-effects.ts';
 import type { AdminServer } from '../admin/server.ts';
 import type { Readiness } from '../admin/readiness.ts';
 import { listenerView } from '../admin/views.ts';
@@ -35,8 +36,10 @@ export interface GatewayParts {
   readonly drain: Pick<Drain, 'begin' | 'force'>;
   /** As they came from the plugins. */
   readonly sources: readonly RouteSource[];
-  /** Prepares what is to be in use from now on. Rejects, nothing having changed, when it cannot be; absent where only a restart can. */
-  prepare?(next: Next): Promise<PreparedChange>;
+  /** What {@link GatewayParts.prepare} can change. */
+  readonly live: readonly LiveSetting[];
+  /** Prepares what is to be in use from now on. Rejects, nothing having changed, when it cannot be. */
+  prepare(next: Next): Promise<PreparedChange>;
   readiness(): Readiness;
   /** Everything that is started and stopped, as one. */
   readonly lifecycle: Service;
@@ -54,9 +57,9 @@ export class Gateway {
     this.#sources = parts.sources;
   }
 
-  /** Whether its configuration can be changed while it runs. */
-  get canReload(): boolean {
-    return this.#parts.prepare !== undefined;
+  /** Which settings can be changed while it runs. */
+  get live(): readonly LiveSetting[] {
+    return this.#parts.live;
   }
 
   /**
@@ -65,9 +68,7 @@ export class Gateway {
    * @throws when something of it cannot be put into use; nothing has changed then
    */
   async prepare(next: Next): Promise<PreparedChange> {
-    const { prepare } = this.#parts;
-    if (prepare === undefined) throw new Error('expected a gateway that can reload, found none');
-    const { commit, discard } = await prepare(next);
+    const { commit, discard } = await this.#parts.prepare(next);
     return {
       discard,
       commit: () => {

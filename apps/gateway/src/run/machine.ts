@@ -24,10 +24,10 @@ export function limitsFor(settings: LimitSettings, machine: Pick<Machine, 'descr
   return { ...settings, connections, pendingHellos: Math.min(connections, pendingHellos) };
 }
 
-/** `limits`, an object that others read them from, become `next`: what is not set any more goes. */
-export function replaceLimits(limits: Limits, next: Limits): void {
-  for (const key of Object.keys(limits)) if (!(key in next)) Reflect.deleteProperty(limits, key);
-  Object.assign(limits, next);
+/** `settings`, an object that others read them from, become `next`: what is not set any more goes. */
+export function replaceSettings<Settings extends object>(settings: Settings, next: Settings): void {
+  for (const key of Object.keys(settings)) if (!(key in next)) Reflect.deleteProperty(settings, key);
+  Object.assign(settings, next);
 }
 
 /** Asks the operating system. Where it does not tell, the defaults of small machines are assumed. */

@@ -49,7 +49,8 @@ export function flatSettings(config: GatewayConfig, uses: readonly InstalledUse[
 }
 
 /** What a reload from `before` to `after` would change, in the order of the settings. Pure. */
-export function planReload(before: FlatSettings, after: FlatSettings): readonly SettingChange[] {
+export function planReload(earlier: FlatSettings, later: FlatSettings): readonly SettingChange[] {
+  const [before, after] = [switchedFor(earlier, later), switchedFor(later, earlier)];
   const names = new Set([...Object.keys(before.values), ...Object.keys(after.values)]);
   const isThere = (group: string): boolean =>
     [before, after].every(({ values }) => Object.keys(values).some((name) => name.startsWith(`${group}.`)));
@@ -63,6 +64,15 @@ export function planReload(before: FlatSettings, after: FlatSettings): readonly 
     ...useChanges('sources', before.sources, after.sources),
     ...useChanges('plugins', before.plugins, after.plugins),
   ];
+}
+
+/** Of a group of settings that is a single value in `other`, `log.access: false` for example, it is only told that it is on. */
+function switchedFor(settings: FlatSettings, other: FlatSettings): FlatSettings {
+  const entries = Object.entries(settings.values).map(([name, value]): [string, unknown] => {
+    const group = Object.keys(other.values).find((one) => name.startsWith(`${one}.`));
+    return group === undefined ? [name, value] : [group, 'on'];
+  });
+  return { ...settings, values: Object.fromEntries(entries) };
 }
 
 /** `limits.connections: 100 to 200 (new connections)`. */

@@ -10,13 +10,14 @@ import { thisMachine } from './machine.ts';
 import type { ReloadOutcome } from './process-control.ts';
 import { changeText, flatSettings, planReload } from './reload-plan.ts';
 import type { FlatSettings, SettingChange } from './reload-plan.ts';
-import { reloaded } from './setting-effects.ts';
+import { isOneOf, reloaded } from './setting-effects.ts';
+import type { LiveSetting } from './setting-effects.ts';
 
 /** What a {@link Reloader} is made of. */
 export interface ReloaderOptions {
   /** What is in use at first. */
   readonly loaded: LoadedConfig;
-  readonly gateway: Pick<Gateway, 'canReload' | 'refresh' | 'prepare'>;
+  readonly gateway: Pick<Gateway, 'live' | 'refresh' | 'prepare'>;
   readonly logger: Logger;
   /** Reads the configuration again. Rejects with `ConfigProblems` when it is wrong. */
   loadAgain(earlier: LoadedConfig): Promise<LoadedConfig>;
@@ -61,9 +62,9 @@ export class Reloader {
     const before = this.#current;
     try {
       const wanted = await loadAgain(before);
-      const changes = planReload(this.settings, flatSettings(wanted.config, wanted.uses));
-      if (!gateway.canReload) return { kind: 'reloaded', changes: changes.map(afterRestart) };
-      const next = goingOn(before, wanted, changes);
+      const planned = planReload(this.settings, flatSettings(wanted.config, wanted.uses));
+      const changes = planned.map((change) => (isOneOf(gateway.live, change.setting) ? change : afterRestart(change)));
+      const next = goingOn(before, wanted, { changes, live: gateway.live });
       if (changes.some(({ effect }) => effect !== 'restart')) {
         const { config, parts } = next;
         const change = await gateway.prepare({ config, parts, limits: sharesOf(config, thisMachine()).each });
@@ -90,19 +91,25 @@ export class Reloader {
   }
 }
 
-/** A sidecar takes nothing but its files while it runs. */
+/** Whatever of it could be put into use elsewhere. */
 function afterRestart(change: SettingChange): SettingChange {
   return { ...change, effect: 'restart' };
 }
 
+/** What can be changed, and what of it is to be. */
+interface Possible {
+  readonly changes: readonly SettingChange[];
+  readonly live: readonly LiveSetting[];
+}
+
 /** `wanted`, but for what needs a restart: that stays as it is in `before`. */
-function goingOn(before: LoadedConfig, wanted: LoadedConfig, changes: readonly SettingChange[]): LoadedConfig {
+function goingOn(before: LoadedConfig, wanted: LoadedConfig, { changes, live }: Possible): LoadedConfig {
   const keepsSources = changes.some(({ setting, effect }) => setting.startsWith('sources') && effect === 'restart');
   const from = keepsSources ? before : wanted;
   const uses = [
     ...from.uses.filter(({ use }) => use.list === 'sources'),
     ...before.uses.filter(({ use }) => use.list === 'plugins'),
   ];
-  const config = { ...reloaded(before.config, wanted.config), sources: from.config.sources };
+  const config = { ...reloaded(before.config, wanted.config, live), sources: from.config.sources };
   return { ...before, config, uses, parts: partsOf(uses, before.parts.lent) };
 }

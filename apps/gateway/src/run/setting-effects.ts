@@ -12,8 +12,17 @@ interface Rule<Value> {
   readonly within?: { readonly [Key in keyof Value]?: Rule<NonNullable<Value[Key]>> };
 }
 
-/** A setting that a reload puts into use. */
-export type LiveSetting = 'listeners' | 'sources' | 'limits' | 'keepAlive' | 'prefer' | 'drain' | 'log';
+/** What a reload puts into use in a sidecar: its definition, in Consul or in mesh files, which is followed, says the rest. */
+export const SIDECAR_SETTINGS = ['limits', 'keepAlive', 'drain', 'log'] as const;
+
+/** What a reload puts into use in a gateway. */
+export const LIVE_SETTINGS = ['listeners', 'sources', 'limits', 'keepAlive', 'prefer', 'drain', 'log'] as const;
+
+/** One of {@link SIDECAR_SETTINGS}. */
+export type SidecarSetting = (typeof SIDECAR_SETTINGS)[number];
+
+/** One of {@link LIVE_SETTINGS}. */
+export type LiveSetting = (typeof LIVE_SETTINGS)[number];
 
 /** A setting is one of the two, for the compiler as well. */
 type Rules<Value> = {
@@ -81,11 +90,30 @@ export function effectOf(setting: string, isThere: (group: string) => boolean): 
   return rule.effect;
 }
 
-/** `wanted`, but for what needs a restart: that stays as it is in `before`. */
-export function reloaded(before: GatewayConfig, wanted: GatewayConfig): GatewayConfig {
+/**
+ * `wanted`, but for what needs a restart: that stays as it is in `before`.
+ *
+ * @param live what a reload puts into use where this is
+ */
+export function reloaded(
+  before: GatewayConfig,
+  wanted: GatewayConfig,
+  live: readonly LiveSetting[] = LIVE_SETTINGS,
+): GatewayConfig {
+  const within = Object.fromEntries(
+    Object.entries(RULES).map(([name, rule]) => [name, isOneOf(live, name) ? rule : RESTART]),
+  );
   // Each value is that of one of the two.
-  return merged({ effect: 'now', within: RULES }, before, wanted) as GatewayConfig;
+  return merged({ effect: 'now', within }, before, wanted) as GatewayConfig;
 }
+
+/** Whether `setting`, or the group that it is in, is one of `live`. */
+export function isOneOf(live: readonly LiveSetting[], setting: string): boolean {
+  const [first] = setting.split('.');
+  return live.some((one) => one === first);
+}
+
+const RESTART: AnyRule = { effect: 'restart' };
 
 function merged({ effect, within }: AnyRule, before: unknown, wanted: unknown): unknown {
   if (effect === 'restart') return before;

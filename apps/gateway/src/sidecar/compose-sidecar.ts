@@ -1,7 +1,9 @@
 // A sidecar is put together as a gateway is: only how clients are met, and how the other side is reached, is its own.
 import { AddressBook, Admission, firstOf, layered, Outliers, routeRules, Sessions } from '@meshgate/core/parts';
 import { byListener, IdentityStore, sidecarConnector, sidecarParts } from '@meshgate/connect';
-import { CERTIFICATE, composeWith, EVENTS, SESSIONS, OUTLIERS, ROUTES } from '../run/compose.ts';
+import { ADMISSION, CERTIFICATE, composeWith, CONNECTOR, EVENTS, SESSIONS, OUTLIERS, ROUTES } from '../run/compose.ts';
+import type { Observer } from '@meshgate/core';
+import type { Stages } from '@meshgate/core/parts';
 import type { Plan, ComposeContext } from '../run/compose.ts';
 import type { Gateway } from '../run/gateway.ts';
 import { bind, one } from '../run/token.ts';
@@ -15,35 +17,37 @@ export function composeSidecar({ config, parts, material }: LoadedSidecar, surro
 }
 
 function bindSidecar(plan: Plan, { proxy, credentials, authorizer, services }: SidecarMaterial): Plan {
-  const { c, config, parts, transport, limits } = plan;
+  const { c, parts, transport, limits, live } = plan;
   const events = one(c, EVENTS);
   const identity = new IdentityStore({ source: credentials, observer: events });
   const own = sidecarParts({ proxy, identity });
   bind(c, CERTIFICATE, () => identity);
   bind(c, OUTLIERS, () => new Outliers(events));
-  bind(c, SESSIONS, () => {
-    const connector = sidecarConnector({
+  bind(c, CONNECTOR, () =>
+    sidecarConnector({
       addresses: new AddressBook(events),
       outliers: one(c, OUTLIERS),
       observer: events,
-      keepAlive: config.keepAlive,
+      keepAlive: live.keepAlive,
       authorizer: authorizer ?? own.intentions,
       identity,
       limits,
-    });
-    const filters = [own.filter];
-    return new Sessions({
-      filtersOf: () => filters,
-      sniffer: firstOf([]),
-      resolver: byListener(one(c, ROUTES)),
-      connector: layered(connector, [routeRules(), ...parts.layers]),
-      admission: new Admission(limits),
-      observer: events,
-      transport,
-      limits,
-    });
+    }),
+  );
+  bind(c, ADMISSION, () => new Admission(limits));
+  const filters = [own.filter];
+  const stagesOf = (next: Plan, observer: Observer): Stages => ({
+    filtersOf: () => filters,
+    sniffer: firstOf([]),
+    resolver: byListener(one(c, ROUTES)),
+    connector: layered(one(c, CONNECTOR), [routeRules(), ...parts.layers]),
+    admission: one(c, ADMISSION),
+    observer,
+    transport,
+    limits: { ...next.limits },
   });
+  bind(c, SESSIONS, () => new Sessions(stagesOf(plan, events)));
   const ownServices = [...services, identity, ...parts.services];
   const added = { sources: [own.routes], listenerSources: [own.listeners], services: ownServices };
-  return { ...plan, transport: own.transport(transport), parts: { ...parts, ...added } };
+  return { ...plan, stagesOf, transport: own.transport(transport), parts: { ...parts, ...added } };
 }

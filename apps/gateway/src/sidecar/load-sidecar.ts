@@ -5,7 +5,7 @@ import { agentCertificates, consulProxyParts, optionsOf, parseSettings } from '@
 import type { ProxyChoice } from '@meshgate/mesh';
 import { ConfigProblems, nodeTransport } from '@meshgate/core';
 import type { PluginMetrics, Problem, Service } from '@meshgate/core';
-import { errorOf, readRegularFile } from '@meshgate/core/parts';
+import { errorOf, PartsCollector, readRegularFile } from '@meshgate/core/parts';
 import type { Authorizer, Credentials, CredentialsSource, ProxySource } from '@meshgate/mesh';
 import { meshOptionsOf, meshProxySource, parseMeshConfig, readMeshProxy, tlsFilesOf } from '@meshgate/mesh-files';
 import type { Amend } from '../config/amend-config.ts';
@@ -59,19 +59,12 @@ export async function loadSidecar(file: string | undefined, amend: Amend, choice
   // It ends TLS, which takes node:tls.
   const transport = { kind: 'chosen', transport: nodeTransport(), declined: [] } as const;
   const { parts, warnings } = installed;
+  const { material } = made;
   const awaited = made.awaited.map(placed);
-  return {
-    file,
-    text,
-    config,
-    parts,
-    uses: installed.uses,
-    transport,
-    warnings,
-    listening: [],
-    awaited,
-    material: made.material,
-  };
+  // It adds none of the parts of plugins, and is compared all the same when the configuration is read again.
+  const sources = uses.flatMap((use) => (use.list === 'sources' ? [{ use, parts: new PartsCollector().parts }] : []));
+  const loaded = { file, text, config, parts, uses: [...sources, ...installed.uses], transport, warnings, awaited };
+  return { ...loaded, listening: [], material };
 }
 
 /**

@@ -30,7 +30,8 @@ import { Gateway } from '../run/gateway.ts';
 import type { Next } from '../run/gateway.ts';
 import { LiveServices } from '../run/live-services.ts';
 import type { Origin } from '../run/predecessor.ts';
-import { replaceLimits, thisMachine } from '../run/machine.ts';
+import { LIVE_SETTINGS } from '../run/setting-effects.ts';
+import { replaceSettings, thisMachine } from '../run/machine.ts';
 import { startOrder } from '../run/start-order.ts';
 import { vitalsOf } from '../run/vitals.ts';
 import type { ProcessControl } from '../run/process-control.ts';
@@ -109,7 +110,7 @@ export function composePrimary(loaded: LoadedConfig, surroundings: PrimarySurrou
   const shown = { routes, listeners: pool, outliers, drain, readiness };
   const live = { loaded, surroundings, limits, pool, broadcaster, drain, routes, services };
   const prepare = (next: Next): Promise<PreparedChange> => prepareNext(live, next);
-  const operated = { lifecycle, admin, observer, sources: parts.sources, prepare };
+  const operated = { lifecycle, admin, observer, sources: parts.sources, live: LIVE_SETTINGS, prepare };
   return new Gateway({ ...shown, ...operated, sockets: () => pool.sockets() });
 }
 
@@ -194,7 +195,7 @@ function prepareNext(live: LiveParts, { config, parts, limits }: Next): Promise<
     // With the limits, stages and filters of the workers.
     listeners: () => pool.prepare(plan, { listeners: config.listeners, listenerSources, sources }),
     // Those of each are part of the plan.
-    limits: atOnce(() => replaceLimits(live.limits, sharesOf(config, thisMachine()).total)),
+    limits: atOnce(() => replaceSettings(live.limits, sharesOf(config, thisMachine()).total)),
     keepAlive: IN_THE_PLAN,
     prefer: IN_THE_PLAN,
     sources: () =>

@@ -146,6 +146,63 @@ describe('meshgate sidecar, with mesh files', () => {
     for (const sidecar of [web, db]) await sidecar.ended;
   });
 
+  it('puts limits, keepalive, drain and log into use by a reload, keeps connections, and says what needs a restart', async () => {
+    await using application = await tcpBackend('db');
+    const ports = await freePorts(3);
+    await using files = await meshFolder(ports, application.address.port);
+    const file = join(files.path, 'web.yaml');
+    const config = JSON.parse(await readFile(file, 'utf8')) as { readonly sources: readonly object[] };
+    await using db = spawnMeshgate(['sidecar', '--sidecar-for', 'db', '--config', join(files.path, 'db.yaml')]);
+    await using web = spawnMeshgate(['sidecar', '--sidecar-for', 'web', '--config', file]);
+    await Promise.all([opened(db, 'public'), opened(web, 'upstream:db')]);
+    const admin = String((await web.said('ready'))['admin']);
+    await using live = await rawClient({ host: '127.0.0.1', port: ports[2] ?? 0 });
+    const answered = async (): Promise<string> => {
+      await live.send('still');
+      return (await live.receive(5)).toString();
+    };
+    expect(await answered()).toBe('still');
+    await files.write('web.yaml', {
+      ...config,
+      limits: { connections: 1 },
+      keepAlive: { idle: '2m' },
+      drain: { grace: '1s', spread: '100ms' },
+      log: { format: 'json', level: 'debug', access: false },
+      sources: config.sources.map((source) => ({ ...source, poll: '1s' })),
+      plugins: [],
+      stateDir: 'state',
+    });
+    expect(await meshgate(['reload', '--admin', admin])).toEqual({
+      status: 0,
+      stderr: '',
+      stdout: [
+        'limits.connections: auto to 1 (for new connections)',
+        'drain.grace: 2000 to 1000 (at once)',
+        'keepAlive.idle: 60000 to 120000 (for new connections)',
+        'log.level: info to debug (at once)',
+        'log.access: on to false (at once)',
+        'stateDir: added (needs a restart: meshgate upgrade)',
+        'sources.file: changed (needs a restart: meshgate upgrade)',
+        '',
+      ].join('\n'),
+    });
+    expect(await echo(ports[2] ?? 0)).toBe('nothing');
+    expect(await answered()).toBe('still');
+    expect(await meshgate(['log-level', '--admin', admin])).toMatchObject({ stdout: 'debug\n' });
+    live.end();
+    await live.closed;
+    await files.write('web.yaml', { ...config, limits: { connections: 0 } });
+    expect(await meshgate(['reload', '--admin', admin])).toMatchObject({
+      status: 2,
+      stderr: /limits.connections|web.yaml/,
+    });
+    web.signal('SIGTERM');
+    expect(await web.ended).toBe(0);
+    // Those that began before the access log was turned off are still logged.
+    const logged = web.lines.filter(({ durationMs }) => durationMs !== undefined);
+    expect(logged.map(({ id }) => id)).toEqual(['1']);
+  });
+
   it('answers for its routes as a gateway does', async () => {
     await using application = await tcpBackend('db');
     await using files = await meshFolder(await freePorts(3), application.address.port);
