@@ -4,7 +4,7 @@ import { defineConfig } from 'vitest/config';
 /** Suites that send traffic through whole proxies: what they claim is claimed of every transport. */
 const THROUGH_PROXIES = [
   'apps/gateway/test/{admin,drain,exit-status,gateway,state-dir}.test.ts',
-  'packages/core-test/test/{before-the-first-byte,many-connections,pipeline,real-clients,soak,splice,stalled-peers}.test.ts',
+  'packages/core-test/test/{before-the-first-byte,many-connections,max-age,pipeline,real-clients,soak,splice,stalled-peers}.test.ts',
 ];
 
 /** What is claimed of the transports made of system calls of Linux. */

@@ -4,6 +4,7 @@ import { sniSniffer } from '@meshgate/sni';
 import { clientHello, inRecords, rawClient, recorder, tcpBackend } from '@meshgate/testkit';
 import type { TestBackend } from '@meshgate/testkit';
 import { describe, expect, it } from 'vitest';
+import { transportUnderTest } from './transport-under-test.ts';
 
 const HELLO = inRecords(clientHello({ serverName: 'api.example.com' }));
 
@@ -16,6 +17,7 @@ async function proxyTo({ address }: TestBackend, limits: ProxyOptions['limits'],
     routes: [route],
     sniffers: [sniSniffer()],
     observers: [events],
+    transport: transportUnderTest(),
     ...(limits && { limits }),
     drain: { graceMs: 0, spreadMs: 0 },
   });
@@ -61,5 +63,16 @@ describe('a connection', () => {
     await client.send(HELLO);
     const { closed } = await proxy.events.until('connection.closed');
     expect(closed.error?.code).toBe('IDLE_TIMEOUT');
+  });
+
+  it('of a route ends after the silence that the route allows once one side has finished', async () => {
+    await using backend = await tcpBackend('api', { conduct: { kind: 'linger' } });
+    await using proxy = await proxyTo(backend, { halfCloseTimeoutMs: 3_600_000 }, { halfCloseTimeoutMs: 40 });
+    await using client = await rawClient(proxy.address);
+    await client.send(HELLO);
+    await client.receive(HELLO.length);
+    client.end();
+    const { closed } = await proxy.events.until('connection.closed');
+    expect(closed.error?.code).toBe('HALF_CLOSE_TIMEOUT');
   });
 });

@@ -79,6 +79,18 @@ function refusingClaims(claim: TransportClaim): void {
     expect([transfer.error, transfer.handedBack, transfer.bytesDown]).toEqual([undefined, undefined, 1]);
   });
 
+  claim('keeps the client when the only bytes of the backend come with its end', async (wiring) => {
+    const { client, backend, splice } = await wiring.spliced({ head: HEAD.slice(), handBackUntilMs: LATER() });
+    await backend.receive(HEAD.length);
+    // In one turn: both are there when the transport looks next.
+    backend.send('answer').catch(() => undefined);
+    backend.end();
+    expect((await client.receiveAll()).toString()).toBe('answer');
+    client.end();
+    const transfer = await splice.done;
+    expect([transfer.error, transfer.handedBack, transfer.bytesDown]).toEqual([undefined, undefined, 6]);
+  });
+
   claim('keeps the client when it has finished', async (wiring) => {
     const { client, backend, splice } = await wiring.spliced({ head: HEAD.slice(), handBackUntilMs: LATER() });
     client.end();
