@@ -477,6 +477,17 @@ describe('what workers may spend', () => {
   });
 });
 
+describe('what one client may spend of several workers', () => {
+  it.each([
+    ['{ connections: 100, rate: 50/s }', { connections: 25, rate: { count: 12.5, perMs: 1_000 } }],
+    ['{ connections: 3, rate: 1/m }', { connections: 1, rate: { count: 0.25, perMs: 60_000 } }],
+  ])('is a fourth of %s in each of four', (perClient, each) => {
+    const config = parseConfig(`listeners: []\nworkers: 4\nlimits: { perClient: ${perClient} }`, 'meshgate.yaml');
+    const machine = { descriptors: 20_128, memoryBytes: 64 * 2 ** 30, processors: 8 };
+    expect(sharesOf(config, machine).each.perClient).toMatchObject(each);
+  });
+});
+
 describe('docs/operate/workers.md', () => {
   const page = readFileSync(fileURLToPath(new URL('../../../docs/operate/workers.md', import.meta.url)), 'utf8');
   const block = (opening: string): string => page.split(`\`\`\`${opening}\n`)[1]?.split('```')[0] ?? '';

@@ -77,7 +77,7 @@ const hello = { protocol: 'tls' };
 function harness(
   answers: Record<string, Answer>,
   names: Record<string, readonly string[] | Promise<readonly string[]>> = {},
-  more: Pick<ConnectorOptions, 'balances' | 'failover' | 'health' | 'prefer'> = {},
+  more: Pick<ConnectorOptions, 'balances' | 'failover' | 'health' | 'prefer' | 'share'> = {},
 ) {
   const events: ProxyEvent[] = [];
   const observer = { observe: (event: ProxyEvent) => void events.push(event) };
@@ -640,6 +640,42 @@ describe('failover', () => {
     const net = harness(accepting);
     await net.connect(withHealthy(1));
     expect((await net.connect(withHealthy(3, { name: 'other' }))).address.host).toMatch(/^10\.0\.0\.[123]$/);
+  });
+});
+
+describe('a limit of connections to one backend', () => {
+  const accepting = { '10.0.0.1:1': 'accepts', '10.0.0.2:1': 'accepts', '10.0.0.8:1': 'accepts' } as const;
+  const backends = [backend('10.0.0.1'), backend('10.0.0.2'), { ...backend('10.0.0.8'), priority: 1 }];
+  const limited = (perBackend: number, more: Partial<Route> = {}): Route =>
+    route(backends, { limits: { perBackend }, ...more });
+
+  it.each([
+    [4, 1, 4],
+    [4, 0.5, 2],
+    [5, 0.5, 2],
+    [3, 0.25, 1],
+    [1, 0.25, 1],
+  ])(
+    'of %i is by a share of %d one of %i in this process, then come backups, then the refusal',
+    async (perBackend, share, each) => {
+      const net = harness(accepting, {}, { share });
+      for (let index = 0; index < 3 * each; index += 1) await net.connect(limited(perBackend));
+      const counts = ['10.0.0.1', '10.0.0.2', '10.0.0.8'].map(
+        (host) => net.seen().filter((address) => address === `${host}:1`).length,
+      );
+      expect(counts).toEqual([each, each, each]);
+      expect(new Set(net.seen().slice(0, 2 * each))).not.toContain('10.0.0.8:1');
+      await expect(net.connect(limited(perBackend))).rejects.toMatchObject({ code: 'LIMIT_REACHED' });
+    },
+  );
+
+  it('counts those of before when a snapshot changes it, and for each route by itself', async () => {
+    const net = harness(accepting);
+    for (const _ of backends) await net.connect(limited(1));
+    await expect(net.connect(limited(1))).rejects.toMatchObject({ code: 'LIMIT_REACHED' });
+    expect((await net.connect(limited(2))).backend.priority).toBeUndefined();
+    await expect(net.connect(limited(1))).rejects.toMatchObject({ code: 'LIMIT_REACHED' });
+    expect((await net.connect(limited(1, { name: 'other' }))).backend.priority).toBeUndefined();
   });
 });
 

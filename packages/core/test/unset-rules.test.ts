@@ -33,6 +33,21 @@ describe('a connection of a route without rules', () => {
   });
 });
 
+describe('the limits of a route, of which this process has a share,', () => {
+  it.each([
+    ['connections', { connections: 3 }, 1],
+    ['connections of which each process gets less than one', { connections: 1 }, 1],
+    ['a rate', { rate: { count: 5, perMs: 3_600_000 } }, 2],
+    ['a rate of which each process gets less than one', { rate: { count: 1, perMs: 3_600_000 } }, 1],
+  ])('are its part of %s, at least one', async (_what, limits, mine) => {
+    const inner = { connect: () => Promise.resolve({ release: () => undefined } as unknown as Upstream) };
+    const { connect } = routeRules({ share: 0.5 })(inner);
+    const go = (): Promise<unknown> => connect({ ...ROUTE, limits }, {} as ConnectContext);
+    for (let index = 0; index < mine; index += 1) await go();
+    await expect(go()).rejects.toMatchObject({ code: 'LIMIT_REACHED' });
+  });
+});
+
 describe('maximum ages', () => {
   it('are ended with their session: no timer ends another', () => {
     const ages = new MaxAges();
