@@ -255,7 +255,13 @@ describe('docs/peering.md', () => {
     const [settings] = blocksIn(PAGE, 'yaml');
     const { sources } = parseConfig(settings?.text ?? '', 'meshgate.yaml');
     expect(parseSettings(sources[0]?.settings)).toEqual({ trustBundles: { alpha: '/etc/meshgate/alpha-roots.pem' } });
-    expect(block('hcl', 'policy').trim()).toBe('peering = "read"');
+    const rule = block('hcl', 'policy');
+    expect(rule.trim()).toBe('peering = "read"');
+    // What is on other pages is tested with a real agent.
+    const [gateway] = /^```hcl\n(service "mesh-gateway" [^]*?)^```$/m.exec(pageText('docs/consul.md'))?.slice(1) ?? [];
+    expect(block('hcl', 'gateway')).toBe(`${gateway}${rule}`);
+    for (const line of block('hcl', 'sidecar').replace(rule, '').trim().split('\n'))
+      expect(pageText('docs/sidecar.md')).toContain(line);
     const upstream = /^ *```hcl upstream\n([^]*?)^ *```$/m.exec(PAGE)?.[1] ?? '';
     await using files = await folder();
     await mkdir(join(files.path, 'mesh/dc1'), { recursive: true });

@@ -98,6 +98,19 @@ describe('peering', () => {
     await routes.until((at) => shown(at, 'exported:cloud/api') === undefined);
   });
 
+  it.each<[string, ConsulVersion, Readonly<Record<string, string>>]>([
+    ['what its servers make of the entry', '1.16', {}],
+    ['the list of exports', '1.17', { 'internal/ui/exported-services': 'service:read' }],
+    ['the entry', '1.16', { 'internal/ui/exported-services': 'service:read' }],
+    ['the entry', '1.17', { 'internal/ui/exported-services': 'service:read', 'exported-services': 'mesh:read' }],
+  ])('has its exports from %s, by an agent of %s', async (_from, version, denied) => {
+    const Services = [{ Name: 'db', Consumers: [{ Peer: 'cloud' }] }];
+    const entries = [...(MESH.entries ?? []), { Kind: 'exported-services', Name: 'default', Services }];
+    await using agent = await standInAgent({ version, mesh: { ...MESH, entries }, denied });
+    await using routes = new Watched(consulSource({ address: agent.address }));
+    expect(byName(await routes.until(() => true))).toEqual(ROUTES);
+  });
+
   it('passes http on where that is opted into', async () => {
     const entries = [{ Kind: 'proxy-defaults', Name: 'global', Config: { protocol: 'http' } }];
     await using agent = await standInAgent({ mesh: { ...MESH, entries } });

@@ -454,7 +454,8 @@ function readPermission(field: Field): string {
 
 const EXPORTS_KEYS = { ...ENTRY_KEYS, services: 'read' } as const;
 const EXPORT_KEYS = { name: 'read', namespace: 'read', consumers: 'read' } as const;
-const CONSUMER_KEYS = { peer: 'read', partition: 'read', sameness_group: 'read' } as const;
+/** `peer_name` is what Consul 1.13 calls the peer. */
+const CONSUMER_KEYS = { peer: 'read', peer_name: 'read', partition: 'read', sameness_group: 'read' } as const;
 
 /** Its name is that of a partition; here there is only one. */
 function readExports(field: Field): ConfigEntry {
@@ -469,7 +470,7 @@ function readExports(field: Field): ConfigEntry {
 function readConsumer(field: Field): readonly string[] {
   const fields = readKeys(field, CONSUMER_KEYS);
   if (isForeign(fields)) return [];
-  const peer = optionalText(fields.get('peer'));
+  const peer = optionalText(fields.get('peer') ?? fields.get('peer_name'));
   if (peer !== undefined) return [peer];
   fields.get('partition')?.warn('this has no effect: mesh files have one partition');
   return [];

@@ -147,6 +147,12 @@ describe('two clusters of mesh files', () => {
     ]);
   });
 
+  it.each(['Peer', 'PeerName', 'peer_name'])('name whom an export is for by %s', async (key) => {
+    const entry = exported('db', 'alpha').replace('Peer =', `${key} =`);
+    const beta = await meshOf({ ...BETA_FILES, 'dc2/exports.hcl': entry }, ALPHA_FILES, FROM_BETA, 'alpha');
+    expect(peered(beta)).toEqual([`exported:alpha/db db.default.default.alpha.external.${BETA} 10.2.0.2:21000`]);
+  });
+
   it('let callers of a peer in only at what is exported to it, by its name or by one that leads there', async () => {
     const proxyIn = async (files: Readonly<Record<string, string>>) => {
       const alpha = await meshOf({ ...ALPHA_FILES, ...files }, BETA_FILES, FROM_ALPHA, 'beta');

@@ -3,7 +3,7 @@ import type { ClusterPeer } from '@meshgate/mesh';
 import { AgentError, fresh, parsed } from '../agent.ts';
 import type { Agent, AgentResponse } from '../agent.ts';
 import { blockingQuery } from '../blocking-query.ts';
-import { exportedNamesOf, exportsInEntries, isThroughGateways, peerOf, peersOf } from './peering-records.ts';
+import { exportedNamesOf, exportsInEntries, exportsTo, isThroughGateways, peerOf, peersOf } from './peering-records.ts';
 import type { ExportedName } from './peering-records.ts';
 
 /** An agent's list of peerings. */
@@ -111,7 +111,7 @@ export async function* throughGateways(agent: Agent, signal: AbortSignal): Async
 
 /**
  * Follows what is exported to `peer`: from the servers' resolved view of the entry, with wildcards expanded, which requires only
- * `service:read`; from the entry itself where an agent does not have that.
+ * `service:read`; from the documented list or the entry itself where an agent does not have that.
  *
  * @param isHeld false: polls every few seconds instead, since a blocking query occupies a connection
  */
@@ -128,9 +128,30 @@ export async function* exportAnswers(
       else yield await withoutExports(agent, peer, signal);
     }
   } catch (reason) {
-    if (!(reason instanceof AgentError) || (reason.status !== 404 && reason.status !== 403)) throw reason;
+    if (!isUnavailable(reason)) throw reason;
+    yield* exportsByList(agent, peer, signal);
+  }
+}
+
+/** By the documented list, which agents have from 1.17.3 on; by the entries themselves where there is none. */
+async function* exportsByList(
+  agent: Agent,
+  peer: string,
+  signal: AbortSignal,
+): AsyncGenerator<readonly ExportedName[]> {
+  const path = 'exported-services';
+  try {
+    for await (const answer of blockingQuery(agent, { path }, signal))
+      yield parsed(answer, path, 'a list of exports', (json) => exportsTo(json, peer));
+  } catch (reason) {
+    if (!isUnavailable(reason)) throw reason;
     yield* exportsByEntries(agent, peer, signal);
   }
+}
+
+/** The agent has no such endpoint, or the token may not use it. */
+function isUnavailable(reason: unknown): boolean {
+  return reason instanceof AgentError && (reason.status === 404 || reason.status === 403);
 }
 
 /** Nothing at all: whoever says so must at least know the peer, and say the same once more, or it does not know what it says. */

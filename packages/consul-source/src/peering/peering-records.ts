@@ -47,6 +47,15 @@ function exportedName(service: JsonObject): ExportedName {
   return { name: text(service['Name']), namespace: text(service['Namespace']) };
 }
 
+/** `/v1/exported-services`, from Consul 1.17.3 on: the exports to `peer`, wildcards expanded. */
+export function exportsTo(json: unknown, peer: string): readonly ExportedName[] | undefined {
+  if (!Array.isArray(json)) return undefined;
+  const isFor = (service: JsonObject): boolean => list(object(service['Consumers'])?.['Peers']).includes(peer);
+  return objects(json)
+    .filter(isFor)
+    .map((service) => ({ name: text(service['Service']), namespace: text(service['Namespace']) }));
+}
+
 /** The list of `exported-services` entries: the exports to `peer`. A wildcard is not expanded here: the caller knows all services. */
 export function exportsInEntries(json: unknown, peer: string): readonly ExportedName[] | undefined {
   if (!Array.isArray(json)) return undefined;
