@@ -64,6 +64,8 @@ export interface Setup {
   readonly bind?: string;
   /** Where all of them listen; `127.0.0.1` when absent. */
   readonly host?: string;
+  /** Where clients connect, when that is another address. */
+  readonly clientsConnectTo?: string;
   readonly pools: Readonly<Record<string, readonly string[]>>;
   /** Absent where nginx cannot, or only in parts that are sold. */
   readonly nginx?: NginxSetup;
@@ -84,6 +86,8 @@ export const PORTS = {
   hangup: 9016,
   leaver: 9017,
   leaver2: 9018,
+  leaver3: 9019,
+  leaver4: 9020,
   flap: 9021,
   dead: 9098,
   gone: 9099,
@@ -936,6 +940,175 @@ const goingAway: readonly Setup[] = [
   },
 ];
 
+/** IPv4 in IPv6, as the kernel shows it. */
+const AS_MAPPED: Difference = {
+  does: ['b1 v1 TCP6 ::ffff:127.0.40.7'],
+  why: 'it passes the address on as it is written',
+};
+
+/** What was asked in later rounds. */
+const further: readonly Setup[] = [
+  {
+    name: 'a listener on all addresses of both families',
+    host: '::',
+    clientsConnectTo: '127.0.0.1',
+    listener: { access: { allow: ['127.0.40.0/24', '::/0'], deny: ['127.0.40.66'] } },
+    routes: [all('*', [to('b1')], { proxyProtocol: 'v1' })],
+    bind: 'v4v6',
+    frontend: [
+      'tcp-request connection reject if { src 127.0.40.66 }',
+      'tcp-request connection reject if !{ src 127.0.40.0/24 }',
+      ...ANY_NAME,
+    ],
+    pools: { all: [server('b1', 'send-proxy')] },
+    nginx: nginxAll([nginxServer('b1')], {
+      listen: 'ipv6only=off',
+      server: ['proxy_protocol on', 'deny 127.0.40.66', 'allow 127.0.40.0/24', 'deny all'],
+    }),
+    cases: [
+      {
+        name: 'takes a client of IPv4 for what it is, and says so to the backend',
+        clients: [from('127.0.40.7')],
+        expected: ['b1 v1 TCP4 127.0.40.7'],
+        haproxy: AS_MAPPED,
+        nginx: AS_MAPPED,
+      },
+      one('keeps out a denied address of IPv4', from('127.0.40.66'), 'closed'),
+      one('does not take all of IPv6 for all of IPv4', from('127.0.41.7'), 'closed'),
+    ],
+  },
+  {
+    name: 'an access list in a file',
+    listener: { access: { denyFile: 'denied.txt' } },
+    routes: [all('*', [to('b1')])],
+    frontend: ['tcp-request connection reject if { src -f FOLDER/denied.txt }', ...ANY_NAME],
+    pools: { all: [server('b1')] },
+    cases: [
+      one('keeps out an address that it names', from('127.0.42.1'), 'closed'),
+      one('keeps out a block that it names', from('127.0.42.77'), 'closed'),
+      one('lets others in', from('127.0.42.128'), 'b1'),
+    ],
+  },
+  {
+    name: 'silence after one side has finished',
+    routes: [all('*', [to('silent')], { limits: { halfCloseTimeout: '200ms', idleTimeout: '1m' } })],
+    frontend: ['timeout client-fin 200ms', ...ANY_NAME],
+    pools: { all: ['timeout server 1m', 'timeout server-fin 200ms', server('silent')] },
+    cases: [one('has a time of its own', asks('a.test', { finish: true, until: 'end', forMs: 900 }), 'closed')],
+  },
+  {
+    name: 'bytes right before the end of a backend',
+    routes: [all('*', [to('closer'), to('b1', { priority: 1 })], { retryBeforeFirstByte: true })],
+    frontend: ANY_NAME,
+    pools: { all: [server('closer'), server('b1', 'backup')] },
+    nginx: nginxAll([nginxServer('closer'), nginxServer('b1', 'backup')]),
+    cases: [one('are the answer: no other is tried', asks('a.test', { until: 'end' }), 'closer, end')],
+  },
+  {
+    name: 'a backend that ends without a byte by default',
+    routes: [all('*', [to('hangup'), to('b1', { priority: 1 })])],
+    frontend: ANY_NAME,
+    pools: { all: [server('hangup'), server('b1', 'backup')] },
+    nginx: nginxAll([nginxServer('hangup'), nginxServer('b1', 'backup')]),
+    cases: [one('ends its client', asks('a.test', { until: 'end' }), 'closed')],
+  },
+  {
+    name: 'a backend that goes down by default',
+    routes: [all('*', [to('leaver3')], { healthCheck })],
+    frontend: ANY_NAME,
+    pools: { all: [server('leaver4', CHECK)] },
+    cases: [one('keeps the connections that it has', asks('a.test', { until: 'end', forMs: 900 }), 'open')],
+  },
+  {
+    name: 'checks by TLS of backends that end, reset, refuse or say nothing',
+    routes: [
+      all('*', [to('hangup'), to('resetter'), to('silent'), to('dead'), to('tls')], {
+        healthCheck: { ...healthCheck, kind: 'tls' },
+      }),
+    ],
+    frontend: ANY_NAME,
+    pools: {
+      all: [
+        'balance roundrobin',
+        'option ssl-hello-chk',
+        ...(['hangup', 'resetter', 'silent', 'dead', 'tls'] as const).map((name) => server(name, CHECK)),
+      ],
+    },
+    cases: [
+      { name: 'leave the one that answers', clients: turns(10), judge: kinds, expected: ['tls'], eventually: true },
+    ],
+  },
+  {
+    name: 'by client, with a backend that is dead',
+    routes: [all('*', [to('b1'), to('dead'), to('b2'), to('b3')], { balance: 'client_hash', healthCheck })],
+    frontend: ANY_NAME,
+    pools: {
+      all: [
+        'balance source',
+        'hash-type consistent',
+        ...(['b1', 'dead', 'b2', 'b3'] as const).map((name) => server(name, CHECK)),
+      ],
+    },
+    nginx: nginxAll([
+      'hash $remote_addr consistent',
+      ...(['b1', 'dead', 'b2', 'b3'] as const).map((name) => nginxServer(name)),
+    ]),
+    cases: [
+      {
+        name: 'keeps each client with one that is alive',
+        clients: fromAddresses.flatMap((address) => times(3, (index) => asks(`n${index}.test`, { from: address }))),
+        judge: (outcomes) => ({ ...(sticks(3)(outcomes) as object), uses: kinds(outcomes) }),
+        expected: { stays: true, spreads: true, uses: ['b1', 'b2', 'b3'] },
+        eventually: true,
+      },
+    ],
+  },
+  {
+    name: 'by client, with weights',
+    routes: [all('*', [to('b1', { weight: 9 }), to('b2')], { balance: 'client_hash' })],
+    frontend: ANY_NAME,
+    pools: { all: ['balance source', 'hash-type consistent', server('b1', 'weight 90'), server('b2', 'weight 10')] },
+    cases: [
+      {
+        name: 'gives the heavier backend most of the clients, and the other one some',
+        clients: times(120, (index) => asks('a.test', { from: `127.44.${index}.${(index * 7) % 250}` })),
+        judge: (outcomes) => {
+          const light = outcomes.filter((outcome) => outcome === 'b2').length;
+          return light > 0 && light < 45;
+        },
+        expected: true,
+      },
+    ],
+  },
+  {
+    name: 'weights in two priorities',
+    routes: [
+      all('*', [to('b1', { weight: 3 }), to('b2'), to('b3', { priority: 1, weight: 100 }), to('dead', { weight: 4 })], {
+        healthCheck,
+      }),
+    ],
+    frontend: ANY_NAME,
+    pools: {
+      all: [
+        'balance roundrobin',
+        server('b1', `${CHECK} weight 3`),
+        server('b2', `${CHECK} weight 1`),
+        server('b3', `${CHECK} weight 100 backup`),
+        server('dead', `${CHECK} weight 4`),
+      ],
+    },
+    cases: [
+      {
+        name: 'share among those that are alive of the first',
+        clients: turns(16),
+        judge: counts,
+        expected: { b1: 12, b2: 4 },
+        eventually: true,
+      },
+    ],
+  },
+];
+
 /** All of it: a listener each. */
 export const SETUPS: readonly Setup[] = [
   names,
@@ -953,4 +1126,5 @@ export const SETUPS: readonly Setup[] = [
   ...told,
   ...ipv6,
   ...goingAway,
+  ...further,
 ];

@@ -39,6 +39,7 @@ const NGINX_PORTS = 40_000;
 const ourPort = (setup: Setup): number => OUR_PORTS + SETUPS.indexOf(setup);
 const theirPort = (setup: Setup): number => THEIR_PORTS + SETUPS.indexOf(setup);
 const hostOf = ({ host = '127.0.0.1' }: Setup): string => host;
+const clientsGoTo = ({ clientsConnectTo, ...setup }: Setup): string => clientsConnectTo ?? hostOf(setup);
 const idOf = (setup: Setup): string => `s${SETUPS.indexOf(setup)}`;
 
 /** One listener for each setup, and its routes on that alone. */
@@ -60,7 +61,8 @@ function ourConfig(): Readonly<Record<string, object>> {
   return { 'meshgate.yaml': { ...TEST_CONFIG, listeners, limits, prefer: { zone: 'a' } }, 'routes.yaml': { routes } };
 }
 
-function theirConfig(): string {
+/** @param path where files are that it names */
+function theirConfig(path: string): string {
   const sections = SETUPS.flatMap((setup) => {
     const pool = (name: string): string => `${idOf(setup)}_${name}`;
     const named = (line: string): string =>
@@ -82,7 +84,9 @@ function theirConfig(): string {
   });
   const defaults = ['  mode tcp', '  timeout connect 2s', `  timeout client ${IDLE}`, `  timeout server ${IDLE}`];
   const retries = ['  retries 3', '  option redispatch 1', '  timeout check 1s'];
-  return ['global', '  nbthread 1', 'defaults', ...defaults, ...retries, ...sections, ''].join('\n');
+  return ['global', '  nbthread 1', 'defaults', ...defaults, ...retries, ...sections, '']
+    .join('\n')
+    .replaceAll('FOLDER', path);
 }
 
 const nginxPort = (setup: Setup): number => NGINX_PORTS + SETUPS.indexOf(setup);
@@ -141,6 +145,8 @@ const CONDUCTS: Readonly<Record<string, BackendConduct>> = {
   hangup: 'hangup',
   leaver: 'leave',
   leaver2: 'leave',
+  leaver3: 'leave',
+  leaver4: 'leave',
 };
 const ABSENT: readonly string[] = ['dead', 'gone', 'flap'];
 
@@ -155,8 +161,8 @@ async function newWorld(): Promise<World> {
   const namespace = await Namespace.create('differential');
   for (const address of ['2001:db8::7/128', '2001:db8::66/128', '2001:db8:1::7/128'])
     await namespace.ip('-6', 'addr', 'add', address, 'dev', 'lo');
-  const files = await folder(ourConfig());
-  await files.write('haproxy.cfg', theirConfig());
+  const files = await folder({ ...ourConfig(), 'denied.txt': '127.0.42.1\n127.0.42.64/26\n' });
+  await files.write('haproxy.cfg', theirConfig(files.path));
   const peers = new Peers(namespace);
   for (const [name, port] of Object.entries(PORTS))
     if (!ABSENT.includes(name)) await peers.serve(name, port, CONDUCTS[name] ?? 'answer');
@@ -256,8 +262,8 @@ declare('Meshgate and HAProxy', () => {
     it.each(setup.cases)('$name', async (row) => {
       if (row.starts !== undefined) await peers().serve(row.starts, PORTS[row.starts as keyof typeof PORTS], 'answer');
       if (row.stops !== undefined) await peers().stop(row.stops);
-      const ours = () => outcomes(peers(), { host: hostOf(setup), port: ourPort(setup) }, row);
-      const theirs = () => outcomes(peers(), { host: hostOf(setup), port: theirPort(setup) }, row);
+      const ours = () => outcomes(peers(), { host: clientsGoTo(setup), port: ourPort(setup) }, row);
+      const theirs = () => outcomes(peers(), { host: clientsGoTo(setup), port: theirPort(setup) }, row);
       await agree(row, ours, theirs);
     });
   });
@@ -267,7 +273,7 @@ declare('Meshgate and HAProxy', () => {
       it.each(setup.cases.filter(isOfNginx))('$name', async (row) => {
         const expected = row.nginx?.does ?? row.expected;
         await expect
-          .poll(() => outcomes(peers(), { host: hostOf(setup), port: nginxPort(setup) }, row), POLLING)
+          .poll(() => outcomes(peers(), { host: clientsGoTo(setup), port: nginxPort(setup) }, row), POLLING)
           .toEqual(expected);
       });
     });
