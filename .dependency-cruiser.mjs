@@ -83,7 +83,7 @@ const forbidden = [
   only(
     'prom-client-in-metrics',
     'prom-client',
-    '^(packages/metrics|apps/gateway)/',
+    '^(packages/metrics|apps/gateway|examples/embedded)/',
     'everybody else tells events to observers',
   ),
   only('koffi-in-linux', 'koffi', '^packages/linux/', 'native code stays where it can stand down'),

@@ -198,7 +198,7 @@ async function expectRefusal(mesh: StandInMesh, seen: string): Promise<void> {
   const source = { kind: 'service', trustDomain: BETA_DOMAIN, service: 'web', ...place } as const;
   const { signal } = new AbortController();
   const caller = { source, sourcePeer: 'alpha', uri, serialNumber: '01' };
-  const { allowed, reason } = await authorizer.authorize(caller, { destination: 'db' }, signal);
+  const { allowed, reason } = await authorizer.authorize(caller, { destination: 'db' });
   expect([allowed, reason]).toEqual([false, expect.stringContaining(seen)]);
   await authorizer.stop(signal);
 }

@@ -3,7 +3,7 @@ import type { X509Certificate } from 'node:crypto';
 import { readdir, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { ConfigProblems, pause } from '@meshgate/core';
-import { errorOf, readRegularFile } from '@meshgate/core/parts';
+import { errorOf, readRegularFile, Refreshed } from '@meshgate/core/parts';
 import { isSameSpiffeId, parseSpiffeId, serviceIdentity } from '@meshgate/mesh';
 import type { ChainTarget, Credentials, CredentialsSource, PeerTrust } from '@meshgate/mesh';
 import { describeCertificate, serviceIn } from './certificate-identity.ts';
@@ -28,27 +28,25 @@ export interface CredentialFiles {
 }
 
 /**
- * Credentials from files, read again every second: whoever renews them may replace files, links or whole folders. What does not
- * fit together is waited for, and told when it has not changed by the next reading.
+ * Credentials from files, read again every second: whoever renews them may replace files, links or whole folders. What cannot be used
+ * is reported when that is still so at the next reading.
  */
 export function fileCredentials(files: CredentialFiles): CredentialsSource {
   return { name: files.name ?? 'credentials', watch };
 
   async function* watch(signal: AbortSignal): AsyncGenerator<Credentials, void, void> {
-    let last: string | undefined;
-    let mismatched: string | undefined;
-    while (!signal.aborted) {
+    const followed = new Refreshed(async () => {
       const contents = await readContents(files);
-      const text = JSON.stringify(contents);
-      if (text !== last) {
-        const checked = check(contents, files);
-        if (checked.kind === 'good') {
-          last = text;
-          yield checked.credentials;
-          // A certificate is written before its key or after it: what does not match yet will soon.
-        } else if (last === undefined || text === mismatched) throw problem(checked.file, checked.message);
-        mismatched = text;
-      }
+      return { stamp: JSON.stringify(contents), load: () => credentialsIn(contents, files) };
+    });
+    let last: Credentials | undefined;
+    while (!signal.aborted) {
+      const wasCurrent = followed.reading.state === 'current';
+      const { state, value, error } = await followed.refresh();
+      // A certificate is written before its key or after it: what does not match yet will soon.
+      if (state === 'failing' && !wasCurrent) throw errorOf(error);
+      if (value !== undefined && value !== last) yield value;
+      last = value;
       await pause(REREAD_MS, signal);
     }
   }
@@ -60,9 +58,7 @@ export function fileCredentials(files: CredentialFiles): CredentialsSource {
  * @throws ConfigProblems with the file, and what was expected and found in it
  */
 export async function readCredentials(files: CredentialFiles): Promise<Credentials> {
-  const checked = check(await readContents(files), files);
-  if (checked.kind === 'wrong') throw problem(checked.file, checked.message);
-  return checked.credentials;
+  return credentialsIn(await readContents(files), files);
 }
 
 // Three small files: nothing for a disk, and soon enough for certificates that are renewed hours before they expire.
@@ -105,29 +101,24 @@ function problem(file: string, message: string): ConfigProblems {
   return new ConfigProblems([{ message, path: [], at: { file, line: 1, column: 1 } }]);
 }
 
-type ReadCredentials =
-  | { readonly kind: 'good'; readonly credentials: Credentials }
-  /** `message`: what was expected in `file`, and what was found. */
-  | { readonly kind: 'wrong'; readonly file: string; readonly message: string };
-
-function check({ ca, cert, key, peers }: FileContents, files: CredentialFiles): ReadCredentials {
-  const wrong = (file: string, message: string): ReadCredentials => ({ kind: 'wrong', file, message });
+/** @throws ConfigProblems with what was expected in which of the files, and what was found */
+function credentialsIn({ ca, cert, key, peers }: FileContents, files: CredentialFiles): Credentials {
   const [leaf] = wholeChainIn(cert);
-  if (wholeChainIn(ca).length === 0) return wrong(files.ca, 'expected at least one root in PEM, found none');
-  if (leaf === undefined) return wrong(files.cert, 'expected a certificate in PEM, found none');
+  if (wholeChainIn(ca).length === 0) throw problem(files.ca, 'expected at least one root in PEM, found none');
+  if (leaf === undefined) throw problem(files.cert, 'expected a certificate in PEM, found none');
   const trustDomain = files.trustDomain ?? trustDomainIn(leaf);
   const service = serviceIn(leaf, trustDomain);
-  if (service.kind === 'unknown') return wrong(files.cert, service.reason);
+  if (service.kind === 'unknown') throw problem(files.cert, service.reason);
   const owner = files.owner && serviceIdentity(files.owner, trustDomain);
   if (owner !== undefined && !isSameSpiffeId(owner, service.uri))
-    return wrong(files.cert, `expected a certificate of ${owner}, found ${describeCertificate(leaf)}`);
+    throw problem(files.cert, `expected a certificate of ${owner}, found ${describeCertificate(leaf)}`);
   const privateKey = keyIn(key);
   if (privateKey === undefined)
-    return wrong(files.key, 'expected a private key in PEM, without a password, found none');
+    throw problem(files.key, 'expected a private key in PEM, without a password, found none');
   if (!leaf.checkPrivateKey(privateKey))
-    return wrong(files.key, `expected the key of ${service.uri}, found that of another certificate`);
+    throw problem(files.key, `expected the key of ${service.uri}, found that of another certificate`);
   const credentials = { certificate: cert, privateKey: key, roots: [ca], trustDomain };
-  return { kind: 'good', credentials: peers.length === 0 ? credentials : { ...credentials, peers } };
+  return peers.length === 0 ? credentials : { ...credentials, peers };
 }
 
 /** None when any of them is broken: a chain with a hole in it is worth nothing. */

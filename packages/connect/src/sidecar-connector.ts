@@ -1,7 +1,7 @@
 import { ProxyError } from '@meshgate/core';
 import type { ConnectContext, ConnectDialOptions, Connector, Route, Upstream } from '@meshgate/core';
-import { balancedConnector } from '@meshgate/core/parts';
-import type { BalancedConnector, ConnectorOptions } from '@meshgate/core/parts';
+import { balancedConnector, RecentlyUsed } from '@meshgate/core/parts';
+import type { BalancedConnector, ConnectorOptions, Outliers } from '@meshgate/core/parts';
 import type { Authorizer, PassiveHealthCheck } from '@meshgate/mesh';
 import { beginMutualTls, distrustOf, traceOver } from './client-handshake.ts';
 import { ejectionBy } from './ejection.ts';
@@ -42,11 +42,8 @@ export function sidecarConnector(options: SidecarConnectorOptions): Connector {
 const NO_APPLICATION =
   'the definition of the proxy names no local_service_port: there is no application to hand this to';
 
-async function authorized(
-  service: string,
-  { connection, signal }: ConnectContext,
-  authorizer: Authorizer,
-): Promise<void> {
+async function authorized(service: string, context: ConnectContext, authorizer: Authorizer): Promise<void> {
+  const { connection } = context;
   const caller = CALLER.of(connection);
   // Nobody can say who it is: that such callers are let in is what the operator has asked for.
   if (caller === undefined && PLAIN_TEXT.of(connection) === true) return;
@@ -55,12 +52,10 @@ async function authorized(
       'DOWNSTREAM_UNTRUSTED',
       'expected a client with a certificate, found one that was never asked',
     );
-  const { allowed, reason } = await authorizer
-    .authorize(caller, { destination: service }, signal)
-    .catch((cause: unknown) => {
-      if (signal.aborted) throw signal.reason;
-      throw unable(`whether ${caller.uri} may connect to ${service}`, cause);
-    });
+  // Not with the signal of the connection, which is made for those who ask for it.
+  const { allowed, reason } = await authorizer.authorize(caller, { destination: service }).catch((cause: unknown) => {
+    throw context.abandoned ?? unable(`whether ${caller.uri} may connect to ${service}`, cause);
+  });
   if (!allowed) throw new ProxyError('DENIED', `${caller.uri} may not connect to ${service}: ${reason}`);
 }
 
@@ -69,16 +64,22 @@ function unable(what: string, cause: unknown): ProxyError {
   return new ProxyError('AUTHORIZATION_FAILED', `${what} could not be found out: ${why}`, { cause });
 }
 
+interface ToServer {
+  readonly connector: BalancedConnector;
+  /** What only it knows of addresses. */
+  readonly own: Outliers | undefined;
+}
+
 type ToUpstream = Extract<SidecarTarget, { readonly kind: 'upstream' }>;
 
 /**
- * One balanced connector for each server that is expected somewhere: what it has learned outlives a change of routes. All upstreams share
- * what is known of addresses, but those with a `PassiveHealthCheck`.
+ * One balanced connector for each server that is expected somewhere: what it has learned outlives a change of routes, as long as somebody
+ * connects to the server. All upstreams share what is known of addresses, but those with a `PassiveHealthCheck`.
  */
 class UpstreamConnectors {
   readonly #options: SidecarConnectorOptions;
   readonly #outliers: SidecarConnectorOptions['outliers'];
-  readonly #connectors = new Map<string, BalancedConnector>();
+  readonly #connectors = new RecentlyUsed<ToServer>({ onForgotten: ({ own }) => own?.end() });
 
   constructor(options: SidecarConnectorOptions) {
     this.#options = options;
@@ -123,13 +124,12 @@ class UpstreamConnectors {
 
   #connectorTo(server: ExpectedServer, check: PassiveHealthCheck | undefined): BalancedConnector {
     const key = JSON.stringify([server.serverName, server.identities, server.peer, check]);
-    let known = this.#connectors.get(key);
-    if (known === undefined) {
-      const outliers = check === undefined ? this.#outliers : this.#options.outliers.apart(ejectionBy(check));
-      known = balancedConnector({ ...this.#options, outliers, upgrade: this.#upgradeTo(server) });
-      this.#connectors.set(key, known);
-    }
-    return known;
+    const known = this.#connectors.use(key);
+    if (known !== undefined) return known.connector;
+    const own = check && this.#options.outliers.apart(ejectionBy(check));
+    const outliers = own ?? this.#outliers;
+    const connector = balancedConnector({ ...this.#options, outliers, upgrade: this.#upgradeTo(server) });
+    return this.#connectors.add(key, { connector, own }).connector;
   }
 
   /** TLS belongs to the dial: a handshake that fails is a dial that failed. */

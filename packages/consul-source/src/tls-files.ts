@@ -1,6 +1,6 @@
 import { readdirSync, statSync } from 'node:fs';
 import { join } from 'node:path';
-import { errorOf, readRegularFileSync } from '@meshgate/core/parts';
+import { errorOf, readRegularFileSync, Refreshed } from '@meshgate/core/parts';
 import { createSecureContext, TLSSocket } from 'node:tls';
 import { buildConnector } from 'undici';
 
@@ -87,39 +87,24 @@ function someAuthoritiesIn(folder: string): readonly string[] {
  * ignored: the last usable material stays in use.
  */
 export function followingConnector(files: TlsFiles, options: buildConnector.BuildOptions): buildConnector.connector {
-  let last: { readonly text: string; readonly connect: buildConnector.connector } | undefined;
-  return (target, callback) => {
-    const next = connectorOf(files, options, last);
-    try {
-      next.connect(target, callback);
-      last = next;
-    } catch (reason) {
-      if (last === undefined || last === next) throw reason;
-      last.connect(target, callback);
-    }
-  };
-}
+  // A connector caches TLS sessions, so it is reused until the files change.
+  const current = new Refreshed(() => {
+    const material = readTlsFiles(files);
+    return { stamp: JSON.stringify(material), load: () => connectorWith(material, options) };
+  });
+  return (target, callback) => void connect(target, callback);
 
-interface KeptConnector {
-  readonly text: string;
-  readonly connect: buildConnector.connector;
-}
-
-/** A connector caches TLS sessions, so it is reused until the files change. */
-function connectorOf(
-  files: TlsFiles,
-  options: buildConnector.BuildOptions,
-  last: KeptConnector | undefined,
-): KeptConnector {
-  try {
-    const { ca, ...own } = readTlsFiles(files);
-    const text = JSON.stringify({ ca, ...own });
-    if (text === last?.text) return last;
-    return { text, connect: buildConnector({ ...options, ...own, ...(ca === undefined ? {} : { ca: [...ca] }) }) };
-  } catch (reason) {
-    if (last === undefined) throw reason;
-    return last;
+  async function connect(...[target, callback]: Parameters<buildConnector.connector>): Promise<void> {
+    const { value: connector, error } = await current.refresh();
+    if (connector === undefined) callback(errorOf(error), null);
+    else connector(target, callback);
   }
+}
+
+/** @throws Error of OpenSSL when the parts do not match */
+function connectorWith({ ca, ...own }: TlsMaterial, options: buildConnector.BuildOptions): buildConnector.connector {
+  const settings = { ...options, ...own, ...(ca === undefined ? {} : { ca: [...ca] }) };
+  return buildConnector({ ...settings, secureContext: createSecureContext(settings) });
 }
 
 /**

@@ -95,7 +95,7 @@ describeWithConsul('with ACLs that deny by default', () => {
     const authorizer = consulAuthorizer(least);
     const { trustDomain } = await views.until(() => true);
     const asked = caller(trustDomain, 'db');
-    expect(await authorizer.authorize(asked, { destination: 'web' }, hurry)).toMatchObject({ allowed: false });
+    expect(await authorizer.authorize(asked, { destination: 'web' })).toMatchObject({ allowed: false });
     await authorizer.stop(hurry);
 
     await consul.put('agent/service/register', proxy({}));

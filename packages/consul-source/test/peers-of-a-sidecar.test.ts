@@ -60,7 +60,7 @@ describe('a caller of a peer', () => {
       const { local, ofPeer, byDefault } = combination;
       const intentions = [...rulesFor('', local), ...rulesFor('cloud', ofPeer)];
       agent.change({ ...EXPORTED, intentions, intentionDefault: byDefault });
-      const { allowed } = await authorizer.authorize(web, { destination: 'db' }, signal);
+      const { allowed } = await authorizer.authorize(web, { destination: 'db' });
       expect({ ...combination, allowed }).toEqual({ ...combination, allowed: isLetIn(combination) });
     }
     await authorizer.stop(signal);
@@ -80,7 +80,7 @@ describe('a caller of a peer', () => {
       await using agent = await standInAgent({ mesh });
       const authorizer = consulAuthorizer({ address: agent.address });
       const web = { ...caller('cloud.consul', 'web'), sourcePeer: 'cloud' };
-      const verdict = await authorizer.authorize(web, { destination: 'db' }, signal);
+      const verdict = await authorizer.authorize(web, { destination: 'db' });
       expect(verdict.allowed).toBe(allowed);
       if (!allowed) expect(verdict.reason).toBe('db is not exported to peer cloud');
       await authorizer.stop(signal);
@@ -96,7 +96,7 @@ describe('a caller of a peer', () => {
     await using agent = await standInAgent({ mesh: { intentions, intentionDefault: 'deny' } });
     const authorizer = consulAuthorizer({ address: agent.address });
     const web = { ...caller('cloud.consul', 'web'), sourcePeer: 'cloud' };
-    const { allowed, reason } = await authorizer.authorize(web, { destination: 'db' }, signal);
+    const { allowed, reason } = await authorizer.authorize(web, { destination: 'db' });
     expect({ allowed, reason }).toEqual({ allowed: false, reason: expect.stringContaining('about peer cloud') });
     await authorizer.stop(signal);
   });
@@ -106,7 +106,7 @@ describe('a caller of a peer', () => {
     agent.misbehave({ kind: 'status', status }, (path) => path.startsWith('connect/intentions'));
     const authorizer = consulAuthorizer({ address: agent.address });
     const web = { ...caller('cloud.consul', 'web'), sourcePeer: 'cloud' };
-    await expect(authorizer.authorize(web, { destination: 'db' }, signal)).rejects.toThrow(String(status));
+    await expect(authorizer.authorize(web, { destination: 'db' })).rejects.toThrow(String(status));
     await authorizer.stop(signal);
   });
 });
@@ -116,7 +116,7 @@ it('a caller whom an intention with permissions is about is refused, with the re
   const mesh = { intentions: [{ ...intention('web', ''), Permissions }] };
   await using agent = await standInAgent({ mesh });
   const authorizer = consulAuthorizer({ address: agent.address });
-  const verdict = await authorizer.authorize(caller('td.consul', 'web'), { destination: 'db' }, signal);
+  const verdict = await authorizer.authorize(caller('td.consul', 'web'), { destination: 'db' });
   expect(verdict).toEqual({ allowed: false, reason: expect.stringContaining('permissions are for HTTP requests') });
   await authorizer.stop(signal);
 });

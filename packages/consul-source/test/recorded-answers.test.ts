@@ -185,7 +185,7 @@ describe('from recorded answers', () => {
       const authorizer = consulAuthorizer({ address: agent.address });
       const { signal } = new AbortController();
       const ofBeta = { ...caller(BETA, name), sourcePeer: 'beta' };
-      expect(await authorizer.authorize(ofBeta, { destination: 'db' }, signal)).toMatchObject({ allowed });
+      expect(await authorizer.authorize(ofBeta, { destination: 'db' })).toMatchObject({ allowed });
       await authorizer.stop(signal);
     },
   );

@@ -114,7 +114,7 @@ describeWithConsul('a sidecar in Consul', () => {
     const authorizer = consulAuthorizer({ address: one.address });
     const { signal } = new AbortController();
     const { TrustDomain: trustDomain } = (await one.get('agent/connect/ca/roots')) as { TrustDomain: string };
-    const ask = () => authorizer.authorize(caller(trustDomain, 'web'), { destination: 'db' }, signal);
+    const ask = () => authorizer.authorize(caller(trustDomain, 'web'), { destination: 'db' });
     expect(await ask()).toMatchObject({ allowed: true });
     await one.put('connect/intentions/exact?source=web&destination=db', { Action: 'deny' }).catch(async () => {
       const intention = { SourceName: 'web', DestinationName: 'db', SourceType: 'consul', Action: 'deny' };

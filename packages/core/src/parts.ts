@@ -2,7 +2,7 @@
 // that `createProxy` does not know. They follow the design rather than hold it still: any minor version may change them.
 export { Listener } from './pipeline/listener.ts';
 export type { ListenerOptions } from './pipeline/listener.ts';
-export { Listeners } from './pipeline/listeners.ts';
+export { Listeners, listenerSources } from './pipeline/listeners.ts';
 export type { ListenersOptions, ListenerStatus, BoundSocket } from './pipeline/listeners.ts';
 export { Access, accessByListener } from './pipeline/access.ts';
 export type { AddressLists } from './pipeline/access.ts';
@@ -97,8 +97,14 @@ export { errorOf } from './errors.ts';
 export { readRegularFile, readRegularFileSync } from './regular-file.ts';
 export { answered, failed, NO_READING } from './watch/reading.ts';
 export type { Freshness, Reading } from './watch/reading.ts';
+export { RecentlyUsed } from './watch/recently-used.ts';
+export type { RecentlyUsedOptions } from './watch/recently-used.ts';
+export { Refreshed } from './watch/refreshed.ts';
+export type { Origin } from './watch/refreshed.ts';
 export { follow } from './watch/follow.ts';
 export type { FollowEnd, Follower } from './watch/follow.ts';
+export { SourceSet } from './watch/source-set.ts';
+export type { Replaced } from './watch/source-set.ts';
 export { Watched, WatchSet } from './watch/watch-set.ts';
 export type { Watch, WatchOptions } from './watch/watch-set.ts';
 export { QuerySet } from './watch/query-set.ts';

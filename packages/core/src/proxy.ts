@@ -281,16 +281,7 @@ function compose(options: ProxyOptions, addresses: readonly ListenAddress[]): Pr
   return {
     listeners,
     drain,
-    lifecycle: inOrder('proxy', [ejections(outliers), checks, departures, ...services, routes, listeners]),
-  };
-}
-
-/** They have timers. */
-function ejections(outliers: Outliers): Service {
-  return {
-    name: 'ejections',
-    start: () => Promise.resolve(),
-    stop: () => Promise.resolve(outliers.clear()),
+    lifecycle: inOrder('proxy', [outliers, checks, departures, ...services, routes, listeners]),
   };
 }
 

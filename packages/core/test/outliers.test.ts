@@ -77,6 +77,20 @@ describe('settings', () => {
   });
 });
 
+describe('a part that has ended', () => {
+  it('has nobody ejected any more, and is not kept', () => {
+    const strict = outliers.apart({ ...options, consecutiveFailures: 1 });
+    strict.failed(address);
+    expect(outliers.isEjected(address)).toBe(true);
+    strict.end();
+    expect([outliers.isEjected(address), outliers.ejected]).toEqual([false, 0]);
+    expect(events.map(({ type }) => type)).toEqual(['backend.ejected', 'backend.returned']);
+    strict.failed(address);
+    expect(outliers.isEjected(address)).toBe(false);
+    strict.clear();
+  });
+});
+
 describe('an address', () => {
   it('is ejected after so many failures in a row, and returns by itself', () => {
     fail(2);

@@ -1,4 +1,5 @@
 import { describe, expect, it, vi } from 'vitest';
+import { Cell } from '../src/watch/cell.ts';
 import { lastKnownGood, lastKnownListeners } from '../src/watch/stored-snapshots.ts';
 import type { SnapshotStore } from '../src/watch/stored-snapshots.ts';
 import type { ListenAddress, RouteSnapshot, RouteSource } from '../src/routes/route.ts';
@@ -174,6 +175,27 @@ describe('a source with a memory', () => {
     expect(await hearing).toEqual([fresh]);
   });
 
+  it('reads what was kept again while it yields nothing, and is not restarted when that fails again', async () => {
+    let reads = 0;
+    const load = () => {
+      reads += 1;
+      return reads < 4 ? Promise.reject(new Error('EMFILE')) : Promise.resolve({ snapshot: old, savedAt });
+    };
+    let watches = 0;
+    const silent: RouteSource = {
+      name: 'agent',
+      watch(signal) {
+        watches += 1;
+        return source(new Promise(() => undefined)).watch(signal);
+      },
+    };
+    const store = { load, save: () => Promise.resolve() };
+    const remembered = lastKnownGood(silent, store, { patienceMs: 1, keepAgainMs: 1 });
+    await expect(heard(remembered, 1)).rejects.toThrow('EMFILE');
+    expect(await heard(remembered, 1)).toMatchObject([{ routes: old.routes, asOf: savedAt }]);
+    expect([reads, watches]).toEqual([4, 2]);
+  });
+
   it('still serves when nothing can be stored, with a warning', async () => {
     const archive = archiveOf(undefined, () => Promise.reject(new Error('disk full')));
     const [first, second] = await heard(lastKnownGood(source(Promise.resolve(fresh)), archive), 2);
@@ -241,6 +263,24 @@ describe('a snapshot that cannot be kept', () => {
 });
 
 describe('listeners with a memory', () => {
+  it('are read again when the stored ones could not be read, and nobody hears of that', async () => {
+    let reads = 0;
+    const load = () => {
+      reads += 1;
+      return reads < 3 ? Promise.reject(new Error('EMFILE')) : Promise.resolve(kept);
+    };
+    const silent = {
+      name: 'agent',
+      watch: (signal: AbortSignal) => new Cell<readonly ListenAddress[]>().watch(signal),
+    };
+    const store = { load, save: () => Promise.resolve() };
+    const stopper = new AbortController();
+    const times = { patienceMs: 1, keepAgainMs: 1 };
+    const words = lastKnownListeners(silent, store, times).watch(stopper.signal)[Symbol.asyncIterator]();
+    expect((await words.next()).value).toBe(kept);
+    stopper.abort();
+  });
+
   const kept: readonly ListenAddress[] = [{ name: 'default', endpoint: { host: '127.0.0.1', port: 8443 } }];
 
   it('are the stored ones as long as their source fails, and are stored again when it yields', async () => {

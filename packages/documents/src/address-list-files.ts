@@ -1,5 +1,5 @@
 import type { Observer, Problem, Service } from '@meshgate/core';
-import { ADDRESS_OR_BLOCK_FORM, AddressSetBuilder, follow, inTurns } from '@meshgate/core/parts';
+import { ADDRESS_OR_BLOCK_FORM, AddressSetBuilder, follow, inTurns, RecentlyUsed } from '@meshgate/core/parts';
 import type { AddressLists, AddressSet, PreparedChange } from '@meshgate/core/parts';
 import { readOneFile } from './files.ts';
 import type { FilesRead } from './files.ts';
@@ -16,7 +16,7 @@ export class AddressListFiles implements AddressLists, Service {
   readonly name = 'address lists';
   readonly #observer: Observer;
   readonly #atStart: readonly string[];
-  readonly #files = new Map<string, FollowedList>();
+  readonly #files = new RecentlyUsed<FollowedList>({ onForgotten: (file) => void file.close() });
   #isStopped = false;
 
   /**
@@ -30,25 +30,16 @@ export class AddressListFiles implements AddressLists, Service {
 
   /** What is wrong with the files at the moment, for people. */
   get warnings(): readonly string[] {
-    return Array.from(this.#files.values()).flatMap(({ warnings }) => warnings);
+    return this.#files.values.flatMap(({ warnings }) => warnings);
   }
 
   get(path: string): AddressSet | undefined {
-    const file = this.#files.get(path);
-    if (file === undefined) return undefined;
-    file.usedAt = performance.now();
-    return file.entries;
+    return this.#files.use(path)?.entries;
   }
 
   read(path: string): Promise<void> {
     if (this.#isStopped) return Promise.resolve();
-    let file = this.#files.get(path);
-    if (file === undefined) {
-      this.#forgetUnused();
-      file = new FollowedList(path, this.#observer);
-      this.#files.set(path, file);
-    }
-    file.usedAt = performance.now();
+    const file = this.#files.use(path) ?? this.#files.add(path, new FollowedList(path, this.#observer));
     return file.read;
   }
 
@@ -64,28 +55,14 @@ export class AddressListFiles implements AddressLists, Service {
 
   async stop(): Promise<void> {
     this.#isStopped = true;
-    await Promise.all(Array.from(this.#files.values(), (file) => file.close()));
-    this.#files.clear();
-  }
-
-  #forgetUnused(): void {
-    const unusedSince = performance.now() - UNUSED_MS;
-    for (const [path, file] of this.#files) {
-      if (file.usedAt >= unusedSince) continue;
-      this.#files.delete(path);
-      void file.close();
-    }
+    await Promise.all(this.#files.values.map((file) => file.close()));
   }
 }
-
-/** Routes that name a file may come and go. */
-const UNUSED_MS = 3_600_000;
 
 /** One file. */
 class FollowedList {
   entries: AddressSet | undefined;
   warnings: readonly string[] = [];
-  usedAt = 0;
   /** Resolves when it has been read, or could not be. */
   readonly read: Promise<void>;
   readonly #stopper = new AbortController();

@@ -51,10 +51,9 @@ export interface Caller extends Pick<AuthorizationRequest, 'source' | 'sourcePee
 
 /** Decides whether a caller may connect. */
 export interface Authorizer {
-  /** Rejects when it cannot decide: the caller must then be refused. */
-  authorize(
-    caller: Caller,
-    destination: Omit<AuthorizationRequest, 'source' | 'sourcePeer'>,
-    signal: AbortSignal,
-  ): Promise<Authorization>;
+  /**
+   * Settles in time by itself, also for a caller that has left meanwhile. Rejects when it cannot decide: the caller must then be
+   * refused.
+   */
+  authorize(caller: Caller, destination: Omit<AuthorizationRequest, 'source' | 'sourcePeer'>): Promise<Authorization>;
 }

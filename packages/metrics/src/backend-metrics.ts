@@ -1,8 +1,8 @@
 import { formatEndpoint } from '@meshgate/core';
 import type { Endpoint, HealthCheck } from '@meshgate/core';
-import type { Registry } from 'prom-client';
 import { CellFamily } from './family.ts';
 import type { MetricCell } from './family.ts';
+import type { LabeledRegistry } from './labeled-registry.ts';
 import { METRICS } from './metrics.ts';
 
 /** Ejected backends, health checks, balances that fail, and names that cannot be resolved. */
@@ -21,7 +21,7 @@ export class BackendMetrics {
   /** By address: one that is ejected anew before it returned is still one. */
   readonly #ejectedNow = new Set<string>();
 
-  constructor(registry: Registry) {
+  constructor(registry: LabeledRegistry) {
     this.#ejections = new CellFamily(METRICS.ejections, registry).cell({});
     this.#ejected = new CellFamily(METRICS.ejected, registry).cell({});
     const checks = new CellFamily(METRICS.healthChecks, registry);

@@ -1,10 +1,10 @@
 import { SIDES } from '@meshgate/core';
 import type { Accepted, ClosedConnection, Progress, ProxyErrorCode } from '@meshgate/core';
-import type { Registry } from 'prom-client';
 import { Durations } from './durations.ts';
 import type { DurationCell } from './durations.ts';
 import { CellFamily } from './family.ts';
 import type { MetricCell } from './family.ts';
+import type { LabeledRegistry } from './labeled-registry.ts';
 import { Memo } from './memo.ts';
 import { METRICS } from './metrics.ts';
 import { RecentHellos } from './recent-hellos.ts';
@@ -41,7 +41,7 @@ export class ConnectionMetrics {
   readonly #live = new WeakMap<Accepted, Live>();
 
   /** @param live every live connection, asked at each scrape; none when absent: bytes are then counted at the close */
-  constructor(registry: Registry, live: () => Iterable<CarriedConnection> = () => []) {
+  constructor(registry: LabeledRegistry, live: () => Iterable<CarriedConnection> = () => []) {
     this.#accepted = new CellFamily(METRICS.accepted, registry);
     this.#refused = new CellFamily(METRICS.refused, registry);
     this.#hello = new Durations(METRICS.helloSeconds, registry);
@@ -175,7 +175,7 @@ class RouteFamilies {
   readonly firstByte: Durations<'route'>;
   readonly lifetime: Durations<'route'>;
 
-  constructor(registry: Registry, sample: () => void) {
+  constructor(registry: LabeledRegistry, sample: () => void) {
     this.active = new CellFamily(METRICS.active, registry);
     this.closed = new CellFamily(METRICS.closed, registry);
     this.bytes = new CellFamily(METRICS.bytes, registry, sample);

@@ -1,6 +1,6 @@
-import type { Registry } from 'prom-client';
 import { CellFamily } from './family.ts';
 import type { MetricCell } from './family.ts';
+import type { LabeledRegistry } from './labeled-registry.ts';
 import { Memo } from './memo.ts';
 import { METRICS } from './metrics.ts';
 
@@ -10,7 +10,7 @@ export class DaemonMetrics {
   readonly #failuresByService: Memo<string, MetricCell>;
   readonly #failuresByObserver: Memo<string, MetricCell>;
 
-  constructor(registry: Registry) {
+  constructor(registry: LabeledRegistry) {
     this.#draining = new CellFamily(METRICS.draining, registry).cell({});
     const ofServices = new CellFamily(METRICS.serviceFailures, registry);
     this.#failuresByService = new Memo((service) => ofServices.cell({ service }));

@@ -1,5 +1,5 @@
 import { Histogram } from 'prom-client';
-import type { Registry } from 'prom-client';
+import type { ConstantLabels, LabeledRegistry } from './labeled-registry.ts';
 import type { Label, MetricDefinition } from './metrics.ts';
 import { SeriesByLabels } from './series-by-labels.ts';
 import type { LabelValues } from './series-by-labels.ts';
@@ -21,16 +21,22 @@ export interface DurationCell {
 export class Durations<L extends Label> {
   readonly #series = new SeriesByLabels<L, HistogramSeries>();
   readonly #buckets: Buckets;
+  readonly #constant: ConstantLabels;
 
-  constructor({ name, help, labels, buckets }: HistogramDefinition<L>, registry: Registry) {
+  constructor(definition: HistogramDefinition<L>, registry: LabeledRegistry) {
+    const { buckets } = definition;
     this.#buckets = { bounds: buckets, keys: buckets.map(String) };
-    const settings = { name, help, labelNames: labels, buckets: [...buckets], registers: [registry] };
-    const histogram: Histogram<L> = new Histogram({ ...settings, collect: () => this.#series.handTo(histogram) });
+    this.#constant = registry.labels;
+    registry.add(
+      definition,
+      (settings) => new Histogram({ ...settings, buckets: [...buckets] }),
+      () => this.#series.all,
+    );
   }
 
   /** The series of these labels: the same one until it is dropped. */
   cell(labels: LabelValues<L>): DurationCell {
-    return this.#series.of(labels, () => new HistogramSeries(labels, this.#buckets));
+    return this.#series.of(labels, () => new HistogramSeries({ ...labels, ...this.#constant }, this.#buckets));
   }
 
   /** Forgets the series of these labels. A cell of it that is still held is no longer exported. */

@@ -1,5 +1,5 @@
 import { Counter, Gauge } from 'prom-client';
-import type { Registry } from 'prom-client';
+import type { ConstantLabels, LabeledRegistry } from './labeled-registry.ts';
 import type { Label, MetricDefinition } from './metrics.ts';
 import { SeriesByLabels } from './series-by-labels.ts';
 import type { LabelValues } from './series-by-labels.ts';
@@ -22,24 +22,29 @@ interface CellDefinition<L extends Label> extends MetricDefinition {
 /** A counter or gauge whose series are {@link MetricCell}s. */
 export class CellFamily<L extends Label> {
   readonly #series = new SeriesByLabels<L, LabeledCell<L>>();
+  readonly #constant: ConstantLabels;
 
   /**
    * @param definition a row of the table
    * @param registry where the metric is registered
    * @param sample brings the cells up to date before each scrape; absent when they always are
    */
-  constructor({ type, name, help, labels }: CellDefinition<L>, registry: Registry, sample?: () => void) {
-    const collect = (): void => {
-      sample?.();
-      this.#series.handTo(metric);
-    };
-    const settings = { name, help, labelNames: labels, registers: [registry], collect };
-    const metric = type === 'counter' ? new Counter(settings) : new Gauge(settings);
+  constructor(definition: CellDefinition<L>, registry: LabeledRegistry, sample?: () => void) {
+    this.#constant = registry.labels;
+    const Kind = definition.type === 'counter' ? Counter : Gauge;
+    registry.add(
+      definition,
+      (settings) => new Kind(settings),
+      () => {
+        sample?.();
+        return this.#series.all;
+      },
+    );
   }
 
   /** The series of these labels, 0 at first: the same one until it is dropped. */
   cell(labels: LabelValues<L>): MetricCell {
-    return this.#series.of(labels, () => ({ labels, value: 0 }));
+    return this.#series.of(labels, () => ({ labels: { ...labels, ...this.#constant }, value: 0 }));
   }
 
   /** Forgets the series whose labels satisfy `gone`. A cell of them that is still held is no longer exported. */

@@ -11,6 +11,7 @@ export { rulesFile, rulesTestFile } from './rule-files.ts';
 export { processMetrics } from './process-metrics.ts';
 export type { Build } from './process-metrics.ts';
 export { prometheusObserver } from './prometheus-observer.ts';
-export type { PrometheusObserverOptions } from './prometheus-observer.ts';
+export type { PrometheusObserver, PrometheusObserverOptions } from './prometheus-observer.ts';
+export type { ConstantLabels } from './labeled-registry.ts';
 export { carrierVitals, gatewayVitals } from './vital-metrics.ts';
 export type { BackendCount, CarrierVitals, GatewayVitals } from './vital-metrics.ts';

@@ -1,6 +1,6 @@
-import type { Registry } from 'prom-client';
 import { CellFamily } from './family.ts';
 import type { MetricCell } from './family.ts';
+import type { LabeledRegistry } from './labeled-registry.ts';
 import { Memo } from './memo.ts';
 import { METRICS } from './metrics.ts';
 
@@ -8,7 +8,7 @@ import { METRICS } from './metrics.ts';
 export class ListenerMetrics {
   readonly #series: Memo<string, ListenerStateCells>;
 
-  constructor(registry: Registry) {
+  constructor(registry: LabeledRegistry) {
     const up = new CellFamily(METRICS.listenerUp, registry);
     const paused = new CellFamily(METRICS.listenerPaused, registry);
     const failures = new CellFamily(METRICS.listenerFailures, registry);

@@ -1,6 +1,7 @@
 import { collectDefaultMetrics } from 'prom-client';
 import type { Registry } from 'prom-client';
 import { CellFamily } from './family.ts';
+import { LabeledRegistry } from './labeled-registry.ts';
 import { METRICS } from './metrics.ts';
 
 /** What the build calls itself. */
@@ -18,7 +19,7 @@ export interface Build {
 export function processMetrics(registry: Registry, { version }: Build): void {
   collectDefaultMetrics({ register: registry });
   for (const name of COUNTED_ONE_BY_ONE) registry.removeSingleMetric(name);
-  new CellFamily(METRICS.build, registry).cell({ version, node: process.version }).value = 1;
+  new CellFamily(METRICS.build, new LabeledRegistry(registry)).cell({ version, node: process.version }).value = 1;
 }
 
 // They walk over every handle or request of the process at each scrape, and a proxy has two sockets a connection: the event loop

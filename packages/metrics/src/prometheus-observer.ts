@@ -4,18 +4,31 @@ import { BackendMetrics } from './backend-metrics.ts';
 import { ConnectionMetrics } from './connection-metrics.ts';
 import type { CarriedConnection } from './connection-metrics.ts';
 import { DaemonMetrics } from './daemon-metrics.ts';
+import { LabeledRegistry } from './labeled-registry.ts';
+import type { ConstantLabels } from './labeled-registry.ts';
 import { ListenerMetrics } from './listener-metrics.ts';
 import { SourceMetrics } from './source-metrics.ts';
 
 /** What {@link prometheusObserver} needs. */
 export interface PrometheusObserverOptions {
-  /** The metrics are registered here, once: a second observer needs a registry of its own. Never prom-client's global one. */
+  /** The metrics are registered here. Never prom-client's global one. */
   readonly registry: Registry;
+  /**
+   * Labels on every series, by which several proxies in one registry are told apart: `{ proxy: 'edge' }` for one, `{ proxy: 'mesh' }` for
+   * another. None when absent: the registry is then for this proxy alone.
+   */
+  readonly labels?: ConstantLabels;
   /**
    * Every live connection, called at each scrape: `() => sessions`, with the `Sessions` of core. What connections carry is then counted
    * while they live; when absent, at their close.
    */
   live?(): Iterable<CarriedConnection>;
+}
+
+/** Counts for one proxy. */
+export interface PrometheusObserver extends Observer {
+  /** Takes its metrics out of the registry, for a proxy that has stopped: another one may then have the same labels. */
+  close(): void;
 }
 
 /**
@@ -25,9 +38,10 @@ export interface PrometheusObserverOptions {
  * Obligation: it hears every event from the first on, since it counts a connection as active from `connection.accepted` to
  * `connection.closed`.
  *
- * @throws Error when the registry has metrics of these names already
+ * @throws Error when the registry has metrics of these names already, and `labels` tell this proxy from none that counts there
  */
-export function prometheusObserver({ registry, live }: PrometheusObserverOptions): Observer {
+export function prometheusObserver({ registry: target, labels, live }: PrometheusObserverOptions): PrometheusObserver {
+  const registry = new LabeledRegistry(target, labels);
   const counts: Counts = {
     connections: new ConnectionMetrics(registry, live),
     backends: new BackendMetrics(registry),
@@ -35,7 +49,7 @@ export function prometheusObserver({ registry, live }: PrometheusObserverOptions
     sources: new SourceMetrics(registry),
     daemon: new DaemonMetrics(registry),
   };
-  return { name: 'prometheus', observe: (event) => count(event, counts) };
+  return { name: 'prometheus', observe: (event) => count(event, counts), close: () => registry.close() };
 }
 
 interface Counts {

@@ -1,4 +1,5 @@
-import type { Metric, Registry } from 'prom-client';
+import type { Metric } from 'prom-client';
+import type { LabeledRegistry, MetricSettings } from './labeled-registry.ts';
 import type { LabelValues } from './series-by-labels.ts';
 import type { Label, MetricDefinition } from './metrics.ts';
 
@@ -17,39 +18,44 @@ export interface Sample<L extends Label> {
  * @param samples no two of them with the same labels
  */
 export function sampledFamily<L extends Label>(
-  { name, help, labels }: MetricDefinition & { readonly type: 'gauge'; readonly labels: readonly L[] },
-  registry: Registry,
+  definition: MetricDefinition & { readonly type: 'gauge'; readonly labels: readonly L[] },
+  registry: LabeledRegistry,
   samples: () => Iterable<Sample<L>>,
 ): void {
-  const family = {
-    name,
-    help,
-    type: 'gauge',
-    aggregator: 'sum',
-    labelNames: labels,
-    hashMap: {} as Readonly<Record<string, Sample<L>>>,
-    collect(this: { hashMap: Readonly<Record<string, Sample<L>>> }): void {
-      this.hashMap = Object.fromEntries(Array.from(samples(), (sample, index) => [index, sample]));
-    },
-    get(this: Gathered<L>) {
-      this.collect?.();
-      return Promise.resolve({
-        name: this.name,
-        help,
-        type: 'gauge',
-        aggregator: 'sum',
-        values: Object.values(this.hashMap),
-      });
-    },
-    reset: () => undefined,
-  };
-  // The registry uses nothing else of a metric; its type is that of the four classes.
-  registry.registerMetric(family as unknown as Metric);
+  registry.add(definition, sampledMetric, () =>
+    Object.fromEntries(
+      Array.from(samples(), ({ labels, value }, index) => [
+        index,
+        { labels: { ...labels, ...registry.labels }, value },
+      ]),
+    ),
+  );
 }
 
-/** What `get` is called on: the family, or a part of it whose series have been gathered. */
-interface Gathered<L extends Label> {
+function sampledMetric({ registers, ...settings }: MetricSettings): Metric {
+  const metric = {
+    ...settings,
+    type: 'gauge',
+    aggregator: 'sum',
+    hashMap: {},
+    get(this: Gathered) {
+      this.collect?.();
+      const { name, help, type, aggregator, hashMap } = this;
+      return Promise.resolve({ name, help, type, aggregator, values: Object.values(hashMap) });
+    },
+    reset: () => undefined,
+    // The registry uses nothing else of a metric; its type is that of the four classes.
+  } as unknown as Metric;
+  for (const registry of registers) registry.registerMetric(metric);
+  return metric;
+}
+
+/** What `get` is called on: the metric, or a part of it whose series have been gathered. */
+interface Gathered {
   readonly name: string;
-  readonly hashMap: Readonly<Record<string, Sample<L>>>;
+  readonly help: string;
+  readonly type: string;
+  readonly aggregator: string;
+  readonly hashMap: object;
   collect?(): void;
 }

@@ -22,8 +22,8 @@ export class SeriesByLabels<L extends Label, Series> {
     delete this.#series[JSON.stringify(labels)];
   }
 
-  /** Has `metric` export them. It keeps its series there, by a key of their labels; not declared, like what the text of a scrape is made of. */
-  handTo(metric: object): void {
-    Object.assign(metric, { hashMap: this.#series });
+  /** All of them. */
+  get all(): Readonly<Record<string, Series>> {
+    return this.#series;
   }
 }

@@ -1,9 +1,9 @@
 import type { OwnCertificate, Route, RouteSnapshot, TrustedAuthority } from '@meshgate/core';
-import type { Registry } from 'prom-client';
 import { Durations } from './durations.ts';
 import type { DurationCell } from './durations.ts';
 import { CellFamily } from './family.ts';
 import type { MetricCell } from './family.ts';
+import type { LabeledRegistry } from './labeled-registry.ts';
 import { Memo } from './memo.ts';
 import { METRICS } from './metrics.ts';
 
@@ -17,7 +17,7 @@ export class SourceMetrics {
   readonly #families: readonly CellFamily<'source'>[];
   readonly #series: Memo<string, SourceSeries>;
 
-  constructor(registry: Registry) {
+  constructor(registry: LabeledRegistry) {
     this.#routes = new CellFamily(METRICS.sourceRoutes, registry);
     this.#down = new CellFamily(METRICS.sourceRoutesDown, registry);
     const expiries = new CellFamily(METRICS.certificateExpiry, registry);

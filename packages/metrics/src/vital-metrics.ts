@@ -1,6 +1,8 @@
 import type { PipeUsage } from '@meshgate/core';
 import type { Registry } from 'prom-client';
 import type { MetricDefinition } from './metrics.ts';
+import { LabeledRegistry } from './labeled-registry.ts';
+import type { ConstantLabels } from './labeled-registry.ts';
 import { METRICS } from './metrics.ts';
 import { sampledFamily } from './sampled-family.ts';
 
@@ -44,9 +46,11 @@ export interface CarrierVitals {
 /**
  * Registers what tells of trouble before clients do: readiness, backends, remote gateways, limits.
  *
- * @throws Error when the registry has metrics of these names already
+ * @param labels as those of the observer
+ * @throws Error when the registry has metrics of these names already, and the labels tell them apart from no others
  */
-export function gatewayVitals(registry: Registry, vitals: GatewayVitals): void {
+export function gatewayVitals(target: Registry, vitals: GatewayVitals, labels?: ConstantLabels): void {
+  const registry = new LabeledRegistry(target, labels);
   single(registry, METRICS.ready, () => (vitals.ready() ? 1 : 0));
   counted(registry, 'route', [METRICS.routeBackends, METRICS.routeBackendsHealthy], () => vitals.routes());
   counted(registry, 'remote', [METRICS.remoteGateways, METRICS.remoteGatewaysHealthy], () => vitals.remotes());
@@ -58,9 +62,11 @@ export function gatewayVitals(registry: Registry, vitals: GatewayVitals): void {
 /**
  * Registers how near a process is to limits of its own.
  *
- * @throws Error when the registry has metrics of these names already
+ * @param labels as those of the observer
+ * @throws Error when the registry has metrics of these names already, and the labels tell them apart from no others
  */
-export function carrierVitals(registry: Registry, vitals: CarrierVitals): void {
+export function carrierVitals(target: Registry, vitals: CarrierVitals, labels?: ConstantLabels): void {
+  const registry = new LabeledRegistry(target, labels);
   single(registry, METRICS.pendingHellos, () => vitals.pendingHellos());
   single(registry, METRICS.pipes, () => vitals.pipes()?.used);
   single(registry, METRICS.pipesLimit, () => vitals.pipes()?.limit);
@@ -72,7 +78,7 @@ type GaugeOf<L extends 'route' | 'remote'> = MetricDefinition & {
 };
 
 function single(
-  registry: Registry,
+  registry: LabeledRegistry,
   definition: MetricDefinition & { readonly type: 'gauge'; readonly labels: readonly [] },
   value: () => number | undefined,
 ): void {
@@ -83,7 +89,7 @@ function single(
 }
 
 function counted<L extends 'route' | 'remote'>(
-  registry: Registry,
+  registry: LabeledRegistry,
   label: L,
   [total, healthy]: readonly [GaugeOf<L>, GaugeOf<L>],
   counts: () => Iterable<BackendCount>,

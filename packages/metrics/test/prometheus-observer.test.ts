@@ -1,7 +1,8 @@
 import { ProxyError } from '@meshgate/core';
 import type { ProxyEvent } from '@meshgate/core';
+import { Registry } from 'prom-client';
 import { describe, expect, it } from 'vitest';
-import { carrierVitals, gatewayVitals, METRICS, prometheusObserver } from '../src/index.ts';
+import { carrierVitals, exposition, gatewayVitals, METRICS, prometheusObserver } from '../src/index.ts';
 import { VITALS } from './vitals.ts';
 import { begun, closed, connected, connection, NOW_MS, replaced, route, spoke, told, toldOf } from './told.ts';
 
@@ -326,7 +327,52 @@ it('every metric of the table is registered with its type and labels, and no oth
   expect(found).not.toContain(build.name);
 });
 
-it('a second observer on one registry is an error, not a mixture', () => {
-  const { registry } = told();
-  expect(() => prometheusObserver({ registry })).toThrow(/already been registered/);
+describe('several proxies in one registry', () => {
+  it.each([
+    ['no labels', undefined, undefined],
+    ['the same labels', { proxy: 'a' }, { proxy: 'a' }],
+    ['labels of other names', { proxy: 'a' }, { site: 'a' }],
+    ['labels that only one of them has', undefined, { proxy: 'a' }],
+  ])('with %s are an error, not a mixture', (_labels, first, second) => {
+    const registry = new Registry();
+    prometheusObserver({ registry, ...(first && { labels: first }) });
+    expect(() => prometheusObserver({ registry, ...(second && { labels: second }) })).toThrow(
+      /already been registered: expected labels/,
+    );
+  });
+
+  it('are told apart by their labels, on every kind of metric', async () => {
+    const registry = new Registry();
+    const [one, other] = ['a', 'b'].map((proxy) => prometheusObserver({ registry, labels: { proxy } }));
+    for (const proxy of ['a', 'b']) gatewayVitals(registry, VITALS, { proxy });
+    for (const event of [...begun('1', api), connected('1', api), closed('1')]) one?.observe(event);
+    other?.observe({ type: 'connection.accepted', connection: connection('2') });
+    const { body } = await exposition(registry, undefined);
+    for (const line of [
+      'meshgate_connections_accepted_total{listener="edge",proxy="a"} 1',
+      'meshgate_connections_accepted_total{listener="edge",proxy="b"} 1',
+      'meshgate_connect_duration_seconds_count{route="api",proxy="a"} 1',
+      'meshgate_ready{proxy="a"} 1',
+      'meshgate_ready{proxy="b"} 1',
+    ])
+      expect(body.split('\n')).toContain(line);
+    expect(body.match(/# TYPE meshgate_connections_accepted_total/g)).toHaveLength(1);
+  });
+
+  it('leave nothing behind when they are closed: another may take the place of one', async () => {
+    const registry = new Registry();
+    const [one, other] = ['a', 'b'].map((proxy) => prometheusObserver({ registry, labels: { proxy } }));
+    one?.close();
+    const again = prometheusObserver({ registry, labels: { proxy: 'a' } });
+    again.observe({ type: 'connection.accepted', connection: connection('1') });
+    expect((await exposition(registry, undefined)).body).toContain('accepted_total{listener="edge",proxy="a"} 1');
+    for (const observer of [again, other]) observer?.close();
+    expect(registry.getMetricsAsArray()).toEqual([]);
+  });
+
+  it('may not take a label that metrics have themselves', () => {
+    expect(() => prometheusObserver({ registry: new Registry(), labels: { route: 'a' } })).toThrow(
+      'labels: expected names that no metric has for a label of its own, found route',
+    );
+  });
 });

@@ -12,7 +12,12 @@ function page(path: string): string {
 
 const PAGES = ['README', 'filter', 'sniffer', 'resolver', 'layer', 'observer', 'service', 'transport', 'testing'];
 
-describe.each(['packages/testkit/README.md', ...PAGES.map((name) => `docs/plugins/${name}.md`)])('%s', (path) => {
+const DOCUMENTS = [
+  ...['core', 'metrics', 'testkit'].map((name) => `packages/${name}/README.md`),
+  ...PAGES.map((name) => `docs/plugins/${name}.md`),
+];
+
+describe.each(DOCUMENTS)('%s', (path) => {
   const examples = Array.from(page(path).matchAll(/^```ts (\S+)\n([^]*?)^```$/gm), ([, file = '', text = '']) => ({
     file,
     text,

@@ -26,14 +26,22 @@ export interface PluginPlace {
   readonly process: ProcessRole;
 }
 
+/** What one use of a plugin has, for as long as it is in the configuration. */
+export interface PluginLease {
+  readonly plugin: string;
+  readonly services: HostServices;
+}
+
 /**
  * What the gateway lends to plugins. They are installed before there is a log, a registry or a table: what they write until then is
- * kept, and what they read is empty.
+ * kept, and what they read is empty. It is lent to each use of a plugin, and taken back when that is gone.
  */
 export class PluginServices {
   readonly #place: PluginPlace;
-  readonly #warnings = new Map<string, string>();
-  readonly #metrics = new Map<string, Counter | Gauge>();
+  /** With what each warns of at the moment. */
+  readonly #leases = new Map<PluginLease, string | undefined>();
+  readonly #permanent = new Set<PluginLease>();
+  readonly #metrics = new Map<string, LentMetric>();
   readonly #waiting: Line[] = [];
   #lentBy: LentBy | undefined;
 
@@ -43,24 +51,52 @@ export class PluginServices {
 
   /** What plugins warn of at the moment, for people. */
   get warnings(): readonly string[] {
-    return Array.from(this.#warnings, ([plugin, warning]) => `plugin ${plugin}: ${warning}`);
+    return Array.from(this.#leases).flatMap(([{ plugin }, warning]) =>
+      warning === undefined ? [] : [`plugin ${plugin}: ${warning}`],
+    );
   }
 
-  /** What `plugin` is lent. */
-  for(plugin: string): HostServices {
-    return {
-      ...this.#place,
-      log: this.#log(plugin),
-      metrics: this.#metricsOf(plugin),
-      routes: this.#routes(),
-      reportWarning: (warning) => this.#report(plugin, warning),
+  /** @returns what another use of `plugin` is lent */
+  lend(plugin: string): PluginLease {
+    const lease: PluginLease = {
+      plugin,
+      services: {
+        ...this.#place,
+        log: this.#log(plugin),
+        metrics: this.#metricsOf(() => lease),
+        routes: this.#routes(),
+        reportWarning: (warning) => this.#report(lease, warning),
+      },
     };
+    this.#leases.set(lease, undefined);
+    return lease;
+  }
+
+  /** What a part of the gateway itself has in the name of `plugin`: it is never taken back. */
+  own(plugin: string): HostServices {
+    const lease = this.lend(plugin);
+    this.#permanent.add(lease);
+    return lease.services;
+  }
+
+  /** Takes back what was lent to all others, whose use is gone or never came to be: they warn of nothing, and have no metrics. */
+  keepOnly(leases: ReadonlySet<PluginLease>): void {
+    for (const lease of this.#leases.keys()) {
+      if (leases.has(lease) || this.#permanent.has(lease)) continue;
+      this.#report(lease, undefined);
+      this.#leases.delete(lease);
+      for (const [name, { users }] of this.#metrics) {
+        if (!users.delete(lease) || users.size > 0) continue;
+        this.#metrics.delete(name);
+        this.#lentBy?.registry.removeSingleMetric(name);
+      }
+    }
   }
 
   /** The gateway has been put together: from now on what is lent is the real thing. */
   connect(lentBy: LentBy): void {
     this.#lentBy = lentBy;
-    for (const metric of this.#metrics.values()) lentBy.registry.registerMetric(metric);
+    for (const { metric } of this.#metrics.values()) lentBy.registry.registerMetric(metric);
     for (const line of this.#waiting.splice(0)) this.#write(line);
   }
 
@@ -92,26 +128,22 @@ export class PluginServices {
     };
   }
 
-  #report(plugin: string, warning: string | undefined): void {
-    const before = this.#warnings.get(plugin);
-    if (before === warning) return;
-    if (warning === undefined) {
-      this.#warnings.delete(plugin);
-      this.#write({ plugin, level: 'info', message: 'plugin warning cleared', facts: {} });
-      return;
-    }
-    this.#warnings.set(plugin, warning);
-    this.#write({ plugin, level: 'warn', message: `plugin warning: ${warning}`, facts: {} });
+  #report(lease: PluginLease, warning: string | undefined): void {
+    if (!this.#leases.has(lease) || this.#leases.get(lease) === warning) return;
+    this.#leases.set(lease, warning);
+    const { plugin } = lease;
+    if (warning === undefined) this.#write({ plugin, level: 'info', message: 'plugin warning cleared', facts: {} });
+    else this.#write({ plugin, level: 'warn', message: `plugin warning: ${warning}`, facts: {} });
   }
 
-  #metricsOf(plugin: string): PluginMetrics {
+  #metricsOf(lease: () => PluginLease): PluginMetrics {
     return {
       counter: (metric) => {
-        const counter = this.#metric(plugin, metric, Counter);
+        const counter = this.#metric(lease(), metric, Counter);
         return { add: (by = 1, labels: MetricLabels = {}) => counter.inc(labels, by) };
       },
       gauge: (metric) => {
-        const gauge = this.#metric(plugin, metric, Gauge);
+        const gauge = this.#metric(lease(), metric, Gauge);
         return {
           set: (value, labels: MetricLabels = {}) => gauge.set(labels, value),
           remove: (labels) => gauge.remove(labels),
@@ -120,17 +152,29 @@ export class PluginServices {
     };
   }
 
-  #metric<Kind extends Counter | Gauge>(plugin: string, metric: PluginMetric, Kind: MetricKind<Kind>): Kind {
+  #metric<Kind extends Counter | Gauge>(lease: PluginLease, metric: PluginMetric, Kind: MetricKind<Kind>): Kind {
     const { help, labels = [] } = metric;
-    const name = metricName(plugin, metric.name, Kind === (Counter as unknown));
+    const name = metricName(lease.plugin, metric.name, Kind === (Counter as unknown));
     const known = this.#metrics.get(name);
-    if (known instanceof Kind) return known;
-    if (known !== undefined) throw new TypeError(`metrics: expected one kind of metric named ${name}, found another`);
+    if (known !== undefined) {
+      if (!(known.metric instanceof Kind) || known.labels.join() !== labels.join())
+        throw new TypeError(`metrics: expected one kind of metric named ${name}, found another`);
+      known.users.add(lease);
+      return known.metric;
+    }
     const made = new Kind({ name, help, labelNames: [...labels], registers: [] });
-    this.#metrics.set(name, made);
+    if (!this.#leases.has(lease)) return made;
+    this.#metrics.set(name, { metric: made, labels, users: new Set([lease]) });
     this.#lentBy?.registry.registerMetric(made);
     return made;
   }
+}
+
+/** A metric of a plugin, of which several uses may count into one. */
+interface LentMetric {
+  readonly metric: Counter | Gauge;
+  readonly labels: readonly string[];
+  readonly users: Set<PluginLease>;
 }
 
 type Level = keyof PluginLog;

@@ -9,7 +9,7 @@ import { loadPlugin } from './load-plugin.ts';
 import type { InstalledParts } from './parts.ts';
 import { problemsOf } from './plugin-problems.ts';
 import { PluginServices } from './plugin-services.ts';
-import type { PluginPlace } from './plugin-services.ts';
+import type { PluginLease, PluginPlace } from './plugin-services.ts';
 import { settledWithin } from './settled-within.ts';
 
 /** What became of the plugins of a configuration. */
@@ -44,6 +44,8 @@ export interface PlacedListener {
 export interface InstalledUse {
   readonly use: PlacedUse;
   readonly parts: PluginParts;
+  /** What it was lent; absent when it could not be loaded. */
+  readonly lease?: PluginLease | undefined;
 }
 
 /** An installation of plugins, some of which are wanted again. */
@@ -77,11 +79,11 @@ export async function installPlugins(
     if (kept !== undefined) {
       remaining.delete(kept);
       work.collector.include(kept.parts);
-      installedUses.push({ use, parts: kept.parts });
+      installedUses.push({ ...kept, use });
       continue;
     }
     const outcome = await install(use, work);
-    installedUses.push({ use, parts: work.collector.since(before) });
+    installedUses.push({ use, parts: work.collector.since(before), lease: outcome.lease });
     problems.push(...outcome.problems);
     checks.push(outcome.checked);
     listening.push(...(outcome.checked.listening ?? []).map((at) => ({ at, path: use.path })));
@@ -120,6 +122,7 @@ interface Work {
 }
 
 interface InstallOutcome {
+  readonly lease?: PluginLease;
   readonly installed: boolean;
   readonly problems: readonly Problem[];
   readonly checked: PluginCheck;
@@ -131,7 +134,8 @@ async function install(use: PlacedUse, { place, collector, lent }: Work): Promis
     return { ...UNSEEN, installed: false, problems: [{ message: loaded.message, path: use.path }] };
   const { plugin } = loaded;
   const before = collector.parts.sources.length;
-  const { host, close } = collector.hostFor(plugin.name, lent.for(plugin.name));
+  const lease = lent.lend(plugin.name);
+  const { host, close } = collector.hostFor(plugin.name, lease.services);
   let installed = false;
   let checked = NOTHING_FOUND;
   try {
@@ -146,6 +150,7 @@ async function install(use: PlacedUse, { place, collector, lent }: Work): Promis
     );
     return {
       ...UNSEEN,
+      lease,
       installed,
       problems: problems.map((problem) => ({ ...problem, path: [...use.path, ...problem.path] })),
     };
@@ -154,7 +159,7 @@ async function install(use: PlacedUse, { place, collector, lent }: Work): Promis
   }
   const isIdle = use.list === 'sources' && collector.parts.sources.length === before;
   const message = `the plugin ${JSON.stringify(plugin.name)} adds no source: it belongs under plugins`;
-  return { installed, checked, problems: isIdle ? [{ message, path: use.path }] : [] };
+  return { lease, installed, checked, problems: isIdle ? [{ message, path: use.path }] : [] };
 }
 
 const UNSEEN = { checked: NOTHING_FOUND } as const;

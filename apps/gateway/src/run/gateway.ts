@@ -1,6 +1,6 @@
 import type { DrainProgress, Limits, Observer, RouteSource, Service } from '@meshgate/core';
 import { errorOf } from '@meshgate/core/parts';
-import type { Drain, DrainReason, Listeners, Outliers, PreparedChange, RouteStore } from '@meshgate/core/parts';
+import type { Drain, DrainReason, Listeners, PreparedChange, RouteStore } from '@meshgate/core/parts';
 import type { GatewayConfig } from '../config/config-schema.ts';
 import type { InstalledParts } from '../config/parts.ts';
 import type { InheritedSocket } from './inherited-sockets.ts';
@@ -31,7 +31,6 @@ export interface GatewayParts {
   readonly listeners: Pick<Listeners, 'status'>;
   /** Every socket that listens for connections. */
   sockets(): Promise<HeldByProcess>;
-  readonly outliers: Pick<Outliers, 'clear'>;
   readonly observer: Observer;
   readonly drain: Pick<Drain, 'begin' | 'force'>;
   /** As they came from the plugins. */
@@ -126,7 +125,6 @@ export class Gateway {
 
   /** After a drain: stops everything that was started, and leaves nothing behind. `signal` makes it less polite. */
   async stop(signal: AbortSignal): Promise<void> {
-    this.#parts.outliers.clear();
     await this.#parts.lifecycle.stop(signal);
   }
 

@@ -51,6 +51,8 @@ export class Reloader {
     logMessage(logger, 'reloading');
     gateway.refresh();
     const outcome = await this.#apply();
+    const { uses, parts } = this.#current;
+    parts.lent.keepOnly(new Set(uses.flatMap(({ lease }) => lease ?? [])));
     if (outcome.kind === 'refused')
       for (const problem of outcome.problems) logMessage(logger, 'reloadRefused', { problem });
     else this.#report(outcome.changes);

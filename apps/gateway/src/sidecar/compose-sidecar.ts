@@ -1,10 +1,11 @@
 // A sidecar is put together as a gateway is: only how clients are met, and how the other side is reached, is its own.
-import { AddressBook, Admission, firstOf, layered, Outliers, routeRules, Sessions } from '@meshgate/core/parts';
+import { Admission, firstOf, layered, routeRules, Sessions } from '@meshgate/core/parts';
 import { byListener, IdentityStore, sidecarConnector, sidecarParts } from '@meshgate/connect';
-import { ADMISSION, CERTIFICATE, composeWith, CONNECTOR, EVENTS, SESSIONS, OUTLIERS, ROUTES } from '../run/compose.ts';
+import { ADMISSION, CERTIFICATE, composeWith, CONNECTOR, SESSIONS, OUTLIERS } from '../run/compose.ts';
 import type { Observer } from '@meshgate/core';
 import type { Stages } from '@meshgate/core/parts';
 import type { Plan, ComposeContext } from '../run/compose.ts';
+import { ADDRESSES, EVENTS, ROUTES } from '../run/composition.ts';
 import type { Gateway } from '../run/gateway.ts';
 import { bind, one } from '../run/token.ts';
 import type { LoadedSidecar, SidecarMaterial } from './load-sidecar.ts';
@@ -22,10 +23,9 @@ function bindSidecar(plan: Plan, { proxy, credentials, authorizer, services }: S
   const identity = new IdentityStore({ source: credentials, observer: events });
   const own = sidecarParts({ proxy, identity });
   bind(c, CERTIFICATE, () => identity);
-  bind(c, OUTLIERS, () => new Outliers(events));
   bind(c, CONNECTOR, () =>
     sidecarConnector({
-      addresses: new AddressBook(events),
+      addresses: one(c, ADDRESSES),
       outliers: one(c, OUTLIERS),
       observer: events,
       keepAlive: live.keepAlive,

@@ -51,7 +51,7 @@ export async function loadSidecar(file: string | undefined, amend: Amend, choice
   const made = await materialOf(
     uses.filter(({ list }) => list === 'sources'),
     choice,
-    { baseDir, metrics: installed.parts.lent.for('consul').metrics },
+    { baseDir, metrics: installed.parts.lent.own('consul').metrics },
   );
   const own = made.kind === 'wrong' ? made.problems : [];
   const all = [...problems, ...[...installed.problems, ...own, ...misplacedIn(understood)].map(placed)];

@@ -1,9 +1,9 @@
 import { fstatSync } from 'node:fs';
 import { formatEndpoint, pause } from '@meshgate/core';
 import { formatDuration } from '@meshgate/core/parts';
-import { backoff, follow, onAbort, openScope } from '@meshgate/core/parts';
+import { backoff, listenerSources, onAbort } from '@meshgate/core/parts';
 import type { Endpoint, ListenAddress, ListenerSource, Observer, RouteSource, Service } from '@meshgate/core';
-import type { DrainReason, ListenerStatus, PreparedChange, Scope } from '@meshgate/core/parts';
+import type { DrainReason, ListenerStatus, PreparedChange, SourceSet } from '@meshgate/core/parts';
 import type { HeldByProcess } from '../run/gateway.ts';
 import type { InheritedSocket } from '../run/inherited-sockets.ts';
 import type { LogLevel } from '../config/config-schema.ts';
@@ -50,8 +50,7 @@ export class WorkerPool implements Service {
   #listeners: readonly ListenAddress[];
   /** As it was set last; that of the configuration when absent. */
   #logLevel: LogLevel | undefined;
-  #sources: readonly ListenerSource[];
-  readonly #following = new Map<ListenerSource, ListenerList>();
+  readonly #sources: SourceSet<ListenerSource>;
   #pauses = backoff(PAUSES);
   #lastLossAt = -Infinity;
 
@@ -60,7 +59,12 @@ export class WorkerPool implements Service {
     this.#plan = options.plan;
     this.#sockets = new WorkerSockets(options.sockets);
     this.#listeners = options.listeners;
-    this.#sources = options.listenerSources;
+    const { broadcaster, observer, listenerSources: sources } = options;
+    this.#sources = listenerSources(
+      { sources, observer },
+      ({ name }, addresses) => broadcaster.listen(name, this.#shareable(name, addresses)),
+      this.#leaving.signal,
+    );
   }
 
   /** Running workers in any phase. */
@@ -125,7 +129,7 @@ export class WorkerPool implements Service {
 
   /** All workers or none. The first one starts alone: what is wrong for it is wrong for all, and is reported once. */
   async start(signal: AbortSignal): Promise<void> {
-    for (const source of this.#sources) this.#follow(source);
+    this.#sources.start();
     const rest = Array.from({ length: this.#options.count - 1 });
     try {
       this.#sockets.add(await this.#sockets.open(this.#listeners));
@@ -156,8 +160,7 @@ export class WorkerPool implements Service {
       closeAll(opened);
     };
     const { config, limits } = plan;
-    const { sources, listenerSources } = next;
-    const names = { sources: namesOf(sources), listenerSources: namesOf(listenerSources) };
+    const names = { sources: namesOf(next.sources), listenerSources: namesOf(next.listenerSources) };
     try {
       for (const worker of workers) {
         worker.inherit(opened);
@@ -180,7 +183,8 @@ export class WorkerPool implements Service {
       // One that has been started since then has the plan of before: it starts again.
       for (const worker of this.workers) if (!workers.includes(worker)) worker.kill();
       const committed = Promise.all(workers.map((worker) => worker.commit()));
-      await this.#followOnly(listenerSources);
+      await this.#sources.stop(this.#sources.replace(next.listenerSources).gone);
+      this.#sources.start();
       await committed;
     };
     return { commit, discard };
@@ -220,7 +224,7 @@ export class WorkerPool implements Service {
     this.stopReplacing();
     const release = onAbort(signal, () => this.workers.forEach((worker) => worker.kill()));
     this.send({ kind: 'stop' });
-    await Promise.all([this.#followOnly([]), ...this.workers.map(({ ended }) => ended)]);
+    await Promise.all([this.#sources.stop(), ...this.workers.map(({ ended }) => ended)]);
     release();
     this.#sockets.closeOpened();
     if (this.#failures.length > 0) throw new Error(this.#failures.join('; '));
@@ -322,27 +326,6 @@ export class WorkerPool implements Service {
       return false;
     });
   }
-
-  async #followOnly(sources: readonly ListenerSource[]): Promise<void> {
-    const before = this.#sources;
-    this.#sources = sources;
-    const gone = before.filter((source) => !sources.includes(source));
-    for (const source of gone) this.#following.get(source)?.scope.end(new Error('the source is followed no more'));
-    await Promise.all(gone.map((source) => this.#following.get(source)?.done));
-    for (const source of gone) this.#following.delete(source);
-    for (const source of sources) if (!before.includes(source)) this.#follow(source);
-  }
-
-  #follow(source: ListenerSource): void {
-    const { broadcaster, observer } = this.#options;
-    const { name } = source;
-    const scope = openScope(this.#leaving.signal);
-    const done = follow((signal) => source.watch(signal), scope.signal, {
-      onValue: (addresses) => broadcaster.listen(name, this.#shareable(name, addresses)),
-      onFailure: (error, retryInMs) => observer.observe({ type: 'source.failed', source: name, error, retryInMs }),
-    });
-    this.#following.set(source, { scope, done });
-  }
 }
 
 /** What workers listen on, and learn from, after a change. */
@@ -350,11 +333,6 @@ export interface NextListeners {
   readonly listeners: readonly ListenAddress[];
   readonly listenerSources: readonly ListenerSource[];
   readonly sources: readonly RouteSource[];
-}
-
-interface ListenerList {
-  readonly scope: Scope;
-  readonly done: Promise<unknown>;
 }
 
 function namesOf(sources: readonly { readonly name: string }[]): readonly string[] {

@@ -1,136 +1,103 @@
 import { dirname, resolve } from 'node:path';
-import {
-  AddressBook,
-  HealthChecks,
-  inOrder,
-  observers,
-  Outliers,
-  RecentTroubles,
-  RouteStore,
-} from '@meshgate/core/parts';
 import type { Limits, Observer } from '@meshgate/core';
-import type { HeldGroup, PreparedChange } from '@meshgate/core/parts';
-import { familyParts, gatewayVitals, prometheusObserver } from '@meshgate/metrics';
+import { observers } from '@meshgate/core/parts';
+import type { PreparedChange } from '@meshgate/core/parts';
+import { familyParts } from '@meshgate/metrics';
 import { Counter, Gauge } from 'prom-client';
 import type { Registry } from 'prom-client';
-import { adminEndpoints, RouteChangeFeed } from '../admin/endpoints.ts';
-import type { AdminEndpoint } from '../admin/endpoint.ts';
-import { AdminServer } from '../admin/server.ts';
-import { readinessOf } from '../admin/readiness.ts';
 import { addedUp } from '../admin/traffic.ts';
-import type { Traffic } from '../admin/traffic.ts';
-import type { Readiness, Vitals } from '../admin/readiness.ts';
-import type { InstalledParts } from '../config/parts.ts';
 import { BUILT_IN } from '../config/built-in.ts';
-import { checkTransport, registryOfThisProcess, storedListeners, storedSources } from '../run/compose.ts';
 import type { PlacedUse } from '../config/config.ts';
 import type { GatewayConfig } from '../config/config-schema.ts';
-import { atOnce, changed, together } from '../run/change.ts';
-import { Gateway } from '../run/gateway.ts';
-import type { Next } from '../run/gateway.ts';
-import { LiveServices } from '../run/live-services.ts';
-import type { Origin } from '../run/predecessor.ts';
-import { LIVE_SETTINGS } from '../run/setting-effects.ts';
-import { replaceSettings, thisMachine } from '../run/machine.ts';
-import { startOrder } from '../run/start-order.ts';
-import { vitalsOf } from '../run/vitals.ts';
-import type { ProcessControl } from '../run/process-control.ts';
 import type { LoadedConfig } from '../config/load-config.ts';
-import { withRouteWarnings } from '../config/route-warnings.ts';
-import { logObserver } from '../log/log-observer.ts';
-import type { Log, LogTarget } from '../log/logger.ts';
-import type { ConnectionView } from '../admin/views.ts';
-import type { MetricFamily, WorkerPlan } from './messages.ts';
-import { SnapshotBroadcaster } from './snapshot-broadcaster.ts';
+import type { LogTarget } from '../log/logger.ts';
+import { atOnce, changed, together } from '../run/change.ts';
+import {
+  bindChecks,
+  commonChanges,
+  composed,
+  DATA_PLANE,
+  EVENTS,
+  GATEWAY,
+  OBSERVER,
+  planOf,
+  REGISTRY,
+  SERVICES,
+  storedListeners,
+  storedSources,
+} from '../run/composition.ts';
+import type { DataPlane, GatewayContext, GatewayPlan } from '../run/composition.ts';
+import type { Gateway, Next } from '../run/gateway.ts';
+import { replaceSettings, thisMachine } from '../run/machine.ts';
+import { LIVE_SETTINGS } from '../run/setting-effects.ts';
+import { all, bind, later, one, token } from '../run/token.ts';
+import type { MetricFamily, QueryName, QueryResults, WorkerPlan } from './messages.ts';
+import { MetricsAggregator } from './metrics-aggregator.ts';
 import { PoolDrain } from './pool-drain.ts';
 import { WorkerPool } from './pool.ts';
 import { sharesOf } from './shares.ts';
 import type { Shares } from './shares.ts';
-import { MetricsAggregator } from './metrics-aggregator.ts';
+import { SnapshotBroadcaster } from './snapshot-broadcaster.ts';
 import { WORKER_LOG_FD } from './worker-process.ts';
 import type { WorkerProcess } from './worker-process.ts';
 
 /** What a primary needs beside its configuration. */
-export interface PrimarySurroundings {
-  readonly log: Log;
-  /** Where the workers write theirs. */
+export interface PrimaryContext extends Omit<GatewayContext, 'limits'> {
+  /** Where the workers write their logs. */
   readonly target: LogTarget;
   readonly shares: Shares;
-  /** What an operator may have the process do beside. */
-  readonly control: ProcessControl;
-  /** Where the process has its sockets from, and whom it replaces. */
-  readonly origin: Origin;
-  /** Starts the drain at whose end the process exits. */
-  shutDown(): void;
 }
+
+const POOL = token<WorkerPool>('workers');
 
 /**
  * Composes a gateway that carries no connection itself: it follows the sources, registers in Consul, serves the admin API, and runs
  * workers. It is started, drained and stopped like any other gateway.
  */
-export function composePrimary(loaded: LoadedConfig, surroundings: PrimarySurroundings): Gateway {
+export function composePrimary(loaded: LoadedConfig, context: PrimaryContext): Gateway {
   const { config, parts } = loaded;
-  const { log } = surroundings;
-  const registry = registryOfThisProcess(log);
-  const aggregator = new MetricsAggregator<WorkerProcess>();
-  const troubles = new RecentTroubles();
-  const broadcaster: SnapshotBroadcaster = new SnapshotBroadcaster(parts, () => pool.workers);
-  const observer: Observer = observers([
-    logObserver(log.logger),
-    prometheusObserver({ registry }),
-    broadcaster.observer,
-    { name: 'health checks', observe: (event) => checks.observe(event) },
-    dropRemovedRoutes(aggregator),
-    troubles,
-    ...parts.observers,
-  ]);
-  const checks: HealthChecks = new HealthChecks({
-    transport: checkTransport(loaded.transport.transport),
-    addresses: new AddressBook(observer),
-    observer,
-    onMark: (mark) => broadcaster.mark(mark),
-  });
-  const pool = poolOf(loaded, surroundings, { registry, aggregator, broadcaster, observer });
-  const routeChanges = new RouteChangeFeed();
-  const routes = new RouteStore({
-    sources: storedSources(parts.sources, config.stateDir),
-    observer: observers([observer, routeChanges]),
-  });
-  const outliers = new Outliers(observer);
-  const services = new LiveServices(parts.services);
-  const drain = new PoolDrain(config.drain, { ...parts, services: services.current, pool, observer });
-  parts.lent.connect({ logger: log.logger, registry, routes });
-  const readiness = (): Readiness => readinessOf(readinessVitals({ routes, pool, drain, troubles, log, parts }));
-  const limits = { ...surroundings.shares.total };
-  gatewayVitals(registry, vitalsOf({ routes, checks, limits, readiness }));
-  const seen = { routes, checks, limits, readiness, routeChanges };
-  const admin = adminServers({ ...seen, pool, drain, aggregator, registry, loaded, observer, ...surroundings });
-  const started = { admin: inOrder('admin', admin), services: [checks, services], routes, listeners: pool };
-  const lifecycle = startOrder(started, surroundings.origin.predecessor);
-  const shown = { routes, listeners: pool, outliers, drain, readiness };
-  const live = { loaded, surroundings, limits, pool, broadcaster, drain, routes, services };
-  const prepare = (next: Next): Promise<PreparedChange> => prepareNext(live, next);
-  const operated = { lifecycle, admin, observer, sources: parts.sources, live: LIVE_SETTINGS, prepare };
-  return new Gateway({ ...shown, ...operated, sockets: () => pool.sockets() });
+  const plan = planOf({ ...context, limits: context.shares.total }, config, parts);
+  const start: PrimaryPlan = { ...plan, loaded, servicesOf: ({ services }) => services };
+  return one(composed(start, bindPool), GATEWAY);
 }
 
-function poolOf(
-  loaded: LoadedConfig,
-  surroundings: PrimarySurroundings,
-  { registry, aggregator, broadcaster, observer }: PoolParts,
-): WorkerPool {
-  const { config, parts } = loaded;
-  const { shares, target, origin } = surroundings;
+interface PrimaryPlan extends GatewayPlan, Omit<PrimaryContext, 'limits'> {
+  readonly loaded: LoadedConfig;
+}
+
+function bindPool(plan: PrimaryPlan): PrimaryPlan {
+  const { c, parts, loaded } = plan;
+  const pool = later(c, POOL);
+  const aggregator = new MetricsAggregator<WorkerProcess>();
+  const broadcaster = new SnapshotBroadcaster(parts, () => pool().workers);
+  bind(c, OBSERVER, () => broadcaster.observer);
+  bind(c, OBSERVER, () => dropRemovedRoutes(aggregator));
+  bindChecks(plan, loaded.transport.transport, (mark) => broadcaster.mark(mark));
+  bind(c, EVENTS, () => observers(all(c, OBSERVER)));
+  bind(c, POOL, () => poolOf(plan, { aggregator, broadcaster }));
+  bind(c, DATA_PLANE, () => dataPlaneOf(plan, { aggregator, broadcaster }));
+  return plan;
+}
+
+/** What goes between the primary and its workers. */
+interface WorkerLinks {
+  readonly aggregator: MetricsAggregator<WorkerProcess>;
+  readonly broadcaster: SnapshotBroadcaster;
+}
+
+function poolOf(plan: PrimaryPlan, { aggregator, broadcaster }: WorkerLinks): WorkerPool {
+  const { c, loaded, config, parts, shares, target, origin } = plan;
+  const registry = one(c, REGISTRY);
   const losses = lossesIn(registry);
   const pool = new WorkerPool({
     count: shares.count,
-    plan: planOf(loaded, { ...surroundings, limits: shares.each }),
+    plan: workerPlanOf(loaded, { shares, target, limits: shares.each }),
     logFd: target.fd,
     sockets: origin.sockets.claimListeners(),
     broadcaster,
     listeners: config.listeners,
     listenerSources: storedListeners(parts.listenerSources, config.stateDir),
-    observer,
+    observer: one(c, EVENTS),
     onLost: () => losses.inc(),
     onEnded: (worker) => void aggregator.retire(worker),
   });
@@ -138,74 +105,82 @@ function poolOf(
   return pool;
 }
 
-interface PoolParts {
-  readonly registry: Registry;
-  readonly aggregator: MetricsAggregator<WorkerProcess>;
-  readonly broadcaster: SnapshotBroadcaster;
-  readonly observer: Observer;
-}
-
-/** What readiness depends on, here and in the workers. */
-function readinessVitals({
-  routes,
-  pool,
-  drain,
-  troubles,
-  log,
-  parts,
-}: {
-  readonly routes: RouteStore;
-  readonly pool: WorkerPool;
-  readonly drain: PoolDrain;
-  readonly troubles: RecentTroubles;
-  readonly log: Log;
-  readonly parts: InstalledParts;
-}): Vitals {
+/** What only the workers know is asked of them. */
+function dataPlaneOf(plan: PrimaryPlan, links: WorkerLinks): DataPlane {
+  const { c, config, parts, loaded, log, shares } = plan;
+  const pool = one(c, POOL);
+  const { logger } = log;
+  const drain = new PoolDrain(config.drain, {
+    pool,
+    services: one(c, SERVICES).current,
+    carrierServices: parts.carrierServices,
+    observer: one(c, EVENTS),
+  });
   return {
-    sources: withRouteWarnings(routes.sources, routes.table, pool.status),
-    listeners: pool.status,
-    drain: drain.progress.state,
-    logTrouble: log.health.trouble ?? pool.logTrouble,
-    troubles: [...new Set([...troubles.warnings, ...pool.troubles])],
-    pluginWarnings: parts.lent.warnings,
+    listeners: pool,
+    drain,
+    sockets: () => pool.sockets(),
+    targets: {
+      outliers: pool,
+      connections: () => collected(pool, 'connections').then((views) => views.flat()),
+      close: (query) => pool.close(query),
+      heldGroups: () => collected(pool, 'held').then((groups) => groups.flat()),
+      metrics: () => totalMetrics(pool, one(c, REGISTRY), links.aggregator),
+      traffic: () => collected(pool, 'traffic').then(addedUp),
+      drainProgress: () => drain.count(),
+      identity: { role: 'gateway', transport: loaded.transport.transport.name, workers: shares.count },
+      logLevel: {
+        get current() {
+          return logger.level;
+        },
+        set: (level) => {
+          logger.level = level;
+          pool.setLogLevel(level);
+        },
+      },
+    },
+    troubles: () => ({ logTrouble: pool.logTrouble, troubles: pool.troubles }),
+    live: LIVE_SETTINGS,
+    prepare: (next) => prepareNext(plan, links, next),
   };
 }
 
-/** What a reload changes. */
-interface LiveParts {
-  readonly loaded: LoadedConfig;
-  readonly surroundings: PrimarySurroundings;
-  /** Of all workers together. */
-  readonly limits: Limits;
-  readonly pool: WorkerPool;
-  readonly broadcaster: SnapshotBroadcaster;
-  readonly drain: PoolDrain;
-  readonly routes: RouteStore;
-  readonly services: LiveServices;
+/** The results of all workers that respond in time. */
+async function collected<Name extends QueryName>(pool: WorkerPool, name: Name): Promise<readonly QueryResults[Name][]> {
+  const results: QueryResults[Name][] = [];
+  await pool.query(name, (result) => void results.push(result));
+  return results;
+}
+
+async function totalMetrics(
+  pool: WorkerPool,
+  registry: Registry,
+  aggregator: MetricsAggregator<WorkerProcess>,
+): Promise<Registry> {
+  await pool.query('metrics', (families, worker) => aggregator.update(worker, families));
+  const own: MetricFamily[] = [];
+  for await (const family of familyParts(registry)) own.push(family);
+  return aggregator.total(own);
 }
 
 /** Workers are told of their sources before these have routes for them. */
-function prepareNext(live: LiveParts, { config, parts, limits }: Next): Promise<PreparedChange> {
-  const { loaded, surroundings, pool, broadcaster } = live;
-  const { stateDir } = loaded.config;
+function prepareNext(plan: PrimaryPlan, { broadcaster }: WorkerLinks, next: Next): Promise<PreparedChange> {
+  const { c, loaded, shares, target } = plan;
+  const { config, parts, limits } = next;
+  const { stateDir } = plan.config;
   const listenerSources = storedListeners(parts.listenerSources, stateDir);
   const sources = storedSources(parts.sources, stateDir);
-  const plan = planOf({ ...loaded, config }, { ...surroundings, limits });
+  const workerPlan = workerPlanOf({ ...loaded, config }, { shares, target, limits });
+  const common = commonChanges(plan, next);
   return changed({
     // With the limits, stages and filters of the workers.
-    listeners: () => pool.prepare(plan, { listeners: config.listeners, listenerSources, sources }),
+    listeners: () => one(c, POOL).prepare(workerPlan, { listeners: config.listeners, listenerSources, sources }),
     // Those of each are part of the plan.
-    limits: atOnce(() => replaceSettings(live.limits, sharesOf(config, thisMachine()).total)),
+    limits: atOnce(() => replaceSettings(plan.limits, sharesOf(config, thisMachine()).total)),
     keepAlive: IN_THE_PLAN,
     prefer: IN_THE_PLAN,
-    sources: () =>
-      together([
-        atOnce(() => broadcaster.use({ sources, listenerSources })),
-        () => live.routes.prepare(sources),
-        () => live.services.prepare(parts.services),
-      ]),
-    drain: atOnce(() => live.drain.use(config.drain)),
-    log: atOnce(() => void (surroundings.log.logger.level = config.log.level)),
+    ...common,
+    sources: () => together([atOnce(() => broadcaster.use({ sources, listenerSources })), common.sources]),
   });
 }
 
@@ -222,9 +197,9 @@ function lossesIn(registry: Registry): Counter {
   });
 }
 
-function planOf(
+function workerPlanOf(
   { file, config, transport: { transport } }: LoadedConfig,
-  { limits, shares, target }: Pick<PrimarySurroundings, 'target' | 'shares'> & { readonly limits: Limits },
+  { limits, shares, target }: Pick<PrimaryContext, 'target' | 'shares'> & { readonly limits: Limits },
 ): Omit<WorkerPlan, 'idPrefix' | 'listeners' | 'sources' | 'listenerSources' | 'sockets'> {
   const { admin: _ofThePrimary, stateDir: _too, ...carrying } = config;
   return {
@@ -267,79 +242,4 @@ function dropRemovedRoutes(aggregator: MetricsAggregator<WorkerProcess>): Observ
       if (event.type === 'routes.replaced' || event.type === 'source.removed') void aggregator.removed(event.removed);
     },
   };
-}
-
-interface AdminParts extends PrimarySurroundings {
-  readonly loaded: LoadedConfig;
-  readonly observer: Observer;
-  readonly routeChanges: RouteChangeFeed;
-  readonly pool: WorkerPool;
-  readonly drain: PoolDrain;
-  readonly routes: RouteStore;
-  readonly checks: HealthChecks;
-  /** Of all workers together; a reload changes them. */
-  readonly limits: Limits;
-  readonly aggregator: MetricsAggregator<WorkerProcess>;
-  readonly registry: Registry;
-  readiness(): Readiness;
-}
-
-function adminServers(all: AdminParts): readonly AdminServer[] {
-  const endpoints = endpointsOf(all);
-  return all.loaded.config.admin.map(
-    (settings) => new AdminServer({ settings, endpoints, observer: all.observer, sockets: all.origin.sockets }),
-  );
-}
-
-/** Those of a single-process gateway; what only the workers know is asked of them. */
-function endpointsOf(all: AdminParts): readonly AdminEndpoint[] {
-  const { pool, drain, routes, checks, aggregator, registry, readiness, shares, log, routeChanges, shutDown } = all;
-  const { observer, loaded, control, limits } = all;
-  const { parts, transport } = loaded;
-  return adminEndpoints({
-    routes,
-    checks,
-    readiness,
-    shutDown,
-    control,
-    plugins: parts,
-    listeners: pool,
-    outliers: pool,
-    limits,
-    connections: async () => {
-      const connections: ConnectionView[] = [];
-      await pool.query('connections', (some) => void connections.push(...some));
-      return connections;
-    },
-    close: (query) => pool.close(query),
-    heldGroups: async () => {
-      const held: HeldGroup[] = [];
-      await pool.query('held', (some) => void held.push(...some));
-      return held;
-    },
-    identity: { role: 'gateway', transport: transport.transport.name, workers: shares.count },
-    observer,
-    routeChanges,
-    logLevel: {
-      get current() {
-        return log.logger.level;
-      },
-      set: (level) => {
-        log.logger.level = level;
-        pool.setLogLevel(level);
-      },
-    },
-    traffic: async () => {
-      const counts: Traffic[] = [];
-      await pool.query('traffic', (some) => void counts.push(some));
-      return addedUp(counts);
-    },
-    metrics: async () => {
-      await pool.query('metrics', (families, worker) => aggregator.update(worker, families));
-      const own: MetricFamily[] = [];
-      for await (const family of familyParts(registry)) own.push(family);
-      return aggregator.total(own);
-    },
-    drainProgress: () => drain.count(),
-  });
 }

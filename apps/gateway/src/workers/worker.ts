@@ -15,6 +15,7 @@ import type { InstalledParts } from '../config/parts.ts';
 import { installPlugins } from '../config/plugins.ts';
 import { builtInTransports, chooseTransport } from '../run/transport-choice.ts';
 import { trafficOf } from '../admin/traffic.ts';
+import type { LogLevel } from '../config/config-schema.ts';
 import { closeConnections } from '../admin/connection-query.ts';
 import type { ConnectionQuery } from '../admin/connection-query.ts';
 import { connectionsView } from '../admin/views.ts';
@@ -55,6 +56,8 @@ export class WorkerRun {
   #started: StartedWorker | undefined;
   #status: WorkerStatus = 0;
   #draining: Promise<void> | undefined;
+  /** As it was set last, perhaps while the worker starts. */
+  #logLevel: LogLevel | undefined;
 
   constructor(primary: PrimaryChannel) {
     this.#primary = primary;
@@ -94,6 +97,7 @@ export class WorkerRun {
       case 'sockets':
         return void this.#sendSockets();
       case 'log level':
+        this.#logLevel = message.level;
         if (this.#started !== undefined) this.#started.log.logger.level = message.level;
         return;
       case 'force':
@@ -132,6 +136,7 @@ export class WorkerRun {
       await Promise.all(Array.from(sources.routes.values(), ({ cell }) => cell.changed(0, signal)));
       await started.carrier.gateway.start(signal);
       this.#started = started;
+      if (this.#logLevel !== undefined) started.log.logger.level = this.#logLevel;
       await this.#primary.send({ kind: 'started' });
     } catch (reason) {
       await this.#fail(reason);

@@ -1,4 +1,5 @@
 import type { Service } from '@meshgate/core';
+import { openScope } from '@meshgate/core/parts';
 import {
   authorize as judge,
   describePermission,
@@ -17,8 +18,6 @@ import { isExported } from '../peering/exported-to.ts';
 /** Queries the agent for each connection: it answers from its own cache, in about a millisecond. */
 export interface ConsulAuthorizer extends Authorizer, Service {}
 
-type AuthorizeArguments = Parameters<Authorizer['authorize']>;
-
 /**
  * Whether a caller may connect, by Consul's intentions; needs `service:write` on the destination.
  *
@@ -27,17 +26,35 @@ type AuthorizeArguments = Parameters<Authorizer['authorize']>;
  */
 export function consulAuthorizer(options: AgentOptions): ConsulAuthorizer {
   const agent = openAgent(options, SOCKETS);
+  // Never ended: queries have deadlines, and the client that is closed ends them all.
+  const { signal } = openScope();
+  const pending = new Map<string, Promise<Authorization>>();
   return { name: 'authorizer', authorize, start: () => Promise.resolve(), stop: () => agent.close() };
 
-  function authorize(
-    caller: AuthorizeArguments[0],
-    destination: AuthorizeArguments[1],
-    signal: AbortSignal,
-  ): Promise<Authorization> {
-    const { sourcePeer } = caller;
-    if (sourcePeer === undefined) return judgementOfLocal(agent, caller, destination, signal);
-    return judgementOfImporter(agent, { ...caller, sourcePeer }, destination, signal);
+  /** One query at a time for each caller, however many connections wait for its answer: a caller that has left delays no other. */
+  function authorize(caller: Caller, destination: Destination): Promise<Authorization> {
+    const key = JSON.stringify([caller.uri, caller.serialNumber, destination]);
+    const known = pending.get(key);
+    if (known !== undefined) return known;
+    const judgement = judgementOf(agent, caller, destination, signal).finally(() => pending.delete(key));
+    pending.set(key, judgement);
+    return judgement;
   }
+}
+
+type Caller = Parameters<Authorizer['authorize']>[0];
+type Destination = Parameters<Authorizer['authorize']>[1];
+
+function judgementOf(
+  agent: Agent,
+  caller: Caller,
+  destination: Destination,
+  signal: AbortSignal,
+): Promise<Authorization> {
+  const { sourcePeer } = caller;
+  return sourcePeer === undefined
+    ? judgementOfLocal(agent, caller, destination, signal)
+    : judgementOfImporter(agent, { ...caller, sourcePeer }, destination, signal);
 }
 
 // Bursts of new connections queue for some milliseconds rather than use up the agent's connection limit for one host.
@@ -48,8 +65,8 @@ const TIMEOUT_MS = 5_000;
 /** The agent reports that an intention for HTTP requests denies, but not why. */
 async function judgementOfLocal(
   agent: Agent,
-  caller: AuthorizeArguments[0],
-  destination: AuthorizeArguments[1],
+  caller: Caller,
+  destination: Destination,
   signal: AbortSignal,
 ): Promise<Authorization> {
   const verdict = await judgementOfAgent(agent, caller, destination, signal);
@@ -61,21 +78,21 @@ async function judgementOfLocal(
 
 async function judgementOfAgent(
   agent: Agent,
-  caller: AuthorizeArguments[0],
-  { destination }: AuthorizeArguments[1],
+  caller: Caller,
+  { destination }: Destination,
   signal: AbortSignal,
 ): Promise<Authorization> {
   const path = 'agent/connect/authorize';
   const body = { Target: destination, ClientCertURI: caller.uri, ClientCertSerial: caller.serialNumber };
   const answer = await agent.request({ method: 'POST', path, body, timeoutMs: TIMEOUT_MS }, signal);
-  return parsed(answer, path, 'a judgement', judgementOf);
+  return parsed(answer, path, 'a judgement', judgementIn);
 }
 
 /** A peer may call what is exported to it, and nothing else: Consul's own proxies trust the certificates of no other peer. */
 async function judgementOfImporter(
   agent: Agent,
-  caller: AuthorizeArguments[0] & { readonly sourcePeer: string },
-  destination: AuthorizeArguments[1],
+  caller: Caller & { readonly sourcePeer: string },
+  destination: Destination,
   signal: AbortSignal,
 ): Promise<Authorization> {
   const verdict = await judgementOfPeer(agent, caller, destination, signal);
@@ -87,8 +104,8 @@ async function judgementOfImporter(
 
 async function judgementOfPeer(
   agent: Agent,
-  caller: AuthorizeArguments[0] & { readonly sourcePeer: string },
-  destination: AuthorizeArguments[1],
+  caller: Caller & { readonly sourcePeer: string },
+  destination: Destination,
   signal: AbortSignal,
 ): Promise<Authorization> {
   const intentions = await intentionsFor(agent, destination, signal);
@@ -100,7 +117,7 @@ async function judgementOfPeer(
 }
 
 interface Matching {
-  readonly destination: AuthorizeArguments[1];
+  readonly destination: Destination;
   readonly intentions: readonly Intention[];
 }
 
@@ -110,7 +127,7 @@ interface Matching {
  */
 async function defaultJudgement(
   agent: Agent,
-  caller: AuthorizeArguments[0],
+  caller: Caller,
   { destination, intentions }: Matching,
   signal: AbortSignal,
 ): Promise<Authorization> {
@@ -134,7 +151,7 @@ const HIDDEN: Authorization = {
 
 async function intentionsFor(
   agent: Agent,
-  { destination: name }: AuthorizeArguments[1],
+  { destination: name }: Destination,
   signal: AbortSignal,
 ): Promise<readonly Intention[]> {
   const answer = await agent.request(
@@ -177,7 +194,7 @@ function permissionIn(permission: JsonObject): string {
   });
 }
 
-function judgementOf(json: unknown): Authorization | undefined {
+function judgementIn(json: unknown): Authorization | undefined {
   const allowed = object(json)?.['Authorized'];
   return typeof allowed === 'boolean' ? { allowed, reason: text(object(json)?.['Reason']) } : undefined;
 }

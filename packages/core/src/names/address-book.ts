@@ -10,6 +10,7 @@ import { backoff } from '../watch/backoff.ts';
 import type { BackoffOptions } from '../watch/backoff.ts';
 import { answered, failed, NO_READING } from '../watch/reading.ts';
 import type { Reading } from '../watch/reading.ts';
+import { RecentlyUsed } from '../watch/recently-used.ts';
 import { settlesWithin } from '../watch/scope.ts';
 
 // A TTL of 0 would mean a query for each connection, one of days that a service which has moved is not found again.
@@ -21,9 +22,6 @@ const RETRY_PAUSES: BackoffOptions = { firstMs: 1_000, maxMs: 30_000 };
 const STALE_PATIENCE_MS = 250;
 // NXDOMAIN may come in the middle of a zone change: the last addresses are used this much longer.
 const ABSENCE_DOUBTED_MS = 30_000;
-// Not used by a route for this long: its backend is gone.
-const FORGET_AFTER_MS = 3_600_000;
-const SWEEP_EVERY_MS = 60_000;
 // How often the system's files are checked at most.
 const CHECK_EVERY_MS = 1_000;
 
@@ -31,7 +29,6 @@ interface KnownName {
   /** Its addresses: at least one, as soon as there is a value. */
   reading: Reading<readonly string[]>;
   freshUntil: number;
-  usedAt: number;
   /** Which address comes first next time. */
   turn: number;
   resolving: Promise<void> | undefined;
@@ -56,16 +53,14 @@ function pauses(): Generator<number, never> {
 export class AddressBook {
   readonly #names: NameSystem;
   readonly #observer: Observer;
-  readonly #entries = new Map<string, KnownName>();
-  readonly #maxNames: number;
-  #sweptAt = 0;
+  readonly #entries: RecentlyUsed<KnownName>;
   #checkedAt = 0;
 
   /** @param maxNames how many names are remembered: when one more comes, the oldest is forgotten */
   constructor(observer: Observer, names: NameSystem = systemNames(), maxNames: number = Infinity) {
     this.#observer = observer;
     this.#names = names;
-    this.#maxNames = maxNames;
+    this.#entries = new RecentlyUsed({ max: maxNames });
   }
 
   /** How many names are known. */
@@ -83,7 +78,7 @@ export class AddressBook {
     if (literal !== undefined) return [{ host: literal, port: endpoint.port }];
     const now = performance.now();
     this.#checkForChanges(now);
-    const entry = this.#entry(endpoint.host, now);
+    const entry = this.#entry(endpoint.host);
     if (now < entry.freshUntil) return this.#known(entry, endpoint);
     if (entry.reading.value === undefined)
       return this.#firstAnswer(endpoint.host, entry).then(() => this.#known(entry, endpoint));
@@ -120,24 +115,8 @@ export class AddressBook {
     return resolving;
   }
 
-  #entry(host: string, now: number): KnownName {
-    const known = this.#entries.get(host);
-    if (known !== undefined) {
-      known.usedAt = now;
-      return known;
-    }
-    this.#sweep(now);
-    const [oldest] = this.#entries.keys();
-    if (oldest !== undefined && this.#entries.size >= this.#maxNames) this.#entries.delete(oldest);
-    const entry: KnownName = { ...UNKNOWN, usedAt: now, pauses: pauses() };
-    this.#entries.set(host, entry);
-    return entry;
-  }
-
-  #sweep(now: number): void {
-    if (now - this.#sweptAt < SWEEP_EVERY_MS) return;
-    this.#sweptAt = now;
-    for (const [host, { usedAt }] of this.#entries) if (now - usedAt > FORGET_AFTER_MS) this.#entries.delete(host);
+  #entry(host: string): KnownName {
+    return this.#entries.use(host) ?? this.#entries.add(host, { ...UNKNOWN, pauses: pauses() });
   }
 
   /** @param isWanted false once a newer query has replaced this one, since the system's files have changed */
@@ -181,7 +160,7 @@ export class AddressBook {
   }
 
   #resolveAllAgain(): void {
-    for (const entry of this.#entries.values()) {
+    for (const entry of this.#entries.values) {
       const { reading } = entry;
       entry.freshUntil = 0;
       // The last failure says nothing of the changed system: a name without an address is queried, and waited for.

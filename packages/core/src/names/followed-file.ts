@@ -1,57 +1,36 @@
 import { stat } from 'node:fs/promises';
-import { errorOf } from '../errors.ts';
 import { readRegularFile } from '../regular-file.ts';
-import { answered, failed, NO_READING } from '../watch/reading.ts';
-import type { Reading } from '../watch/reading.ts';
+import { Refreshed } from '../watch/refreshed.ts';
 
 /**
  * A small system file that is read again when it has changed. One that is missing is an empty one, as it is to the C library; one that
  * cannot be read leaves what it held before.
  */
 export class FollowedFile<T> {
-  readonly #path: string;
   readonly #parse: (text: string) => T;
-  /** Of what was read last. */
-  #stamp: string | undefined;
-  #reading: Reading<T> = NO_READING;
-  #version = 0;
-  #refreshing: Promise<void> | undefined;
+  readonly #content: Refreshed<T>;
 
   constructor(path: string, parse: (text: string) => T) {
-    this.#path = path;
     this.#parse = parse;
+    this.#content = new Refreshed(async () => {
+      const stamp = await stampOf(path);
+      return { stamp, load: async () => parse(stamp === MISSING ? '' : await readRegularFile(path)) };
+    });
   }
 
   /** The value of the last successful reading; that of an empty file before. */
   get value(): T {
-    return this.#reading.value ?? this.#parse('');
+    return this.#content.reading.value ?? this.#parse('');
   }
 
   /** Grows with each change that was seen. */
   get version(): number {
-    return this.#version;
+    return this.#content.version;
   }
 
   /** Looks at the file. Never rejects. */
-  refresh(): Promise<void> {
-    this.#refreshing ??= this.#read().finally(() => {
-      this.#refreshing = undefined;
-    });
-    return this.#refreshing;
-  }
-
-  async #read(): Promise<void> {
-    try {
-      const stamp = await stampOf(this.#path);
-      if (stamp === this.#stamp) return;
-      const text = stamp === MISSING ? '' : await readRegularFile(this.#path);
-      this.#reading = answered(this.#reading, this.#parse(text));
-      this.#stamp = stamp;
-      this.#version += 1;
-    } catch (reason) {
-      // A shortage of descriptors, for one, says nothing of the file: it is read again at the next check.
-      this.#reading = failed(this.#reading, errorOf(reason));
-    }
+  async refresh(): Promise<void> {
+    await this.#content.refresh();
   }
 }
 

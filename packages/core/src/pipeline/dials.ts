@@ -5,7 +5,7 @@ import type { Backend, KeepAlive, Route } from '../routes/route.ts';
 import { formatEndpoint } from '../transport/endpoint.ts';
 import type { Endpoint } from '../transport/endpoint.ts';
 import type { Dial } from '../transport/transport.ts';
-import { pause } from '../watch/scope.ts';
+import { settlesWithin } from '../watch/scope.ts';
 import type { Limits } from './limits.ts';
 import type { Outliers } from './outliers.ts';
 import type { ConnectContext, ConnectDialOptions } from './stages.ts';
@@ -187,14 +187,10 @@ export class Dials {
    */
   async inTime<T>(answer: Promise<T>, what: string, untilMs: number = this.endsAt): Promise<T> {
     const { signal } = this.context;
-    const over = new AbortController();
     const remainingMs = Math.min(this.#remainingMs(), Math.max(0, untilMs - performance.now()));
-    const timeout = pause(remainingMs, over.signal).then(() => TIMED_OUT);
-    const gone = aborted(signal, over.signal);
-    const first = await Promise.race([answer, timeout, gone]).finally(() => over.abort());
-    if (first === GONE) throw signal.reason;
-    if (first === TIMED_OUT) throw this.#timeout(`no answer ${what}`);
-    return first as T;
+    if (await settlesWithin(answer, remainingMs, signal)) return answer;
+    if (signal.aborted) throw signal.reason;
+    throw this.#timeout(`no answer ${what}`);
   }
 
   #blame(address: Endpoint, waitedMs: number): void {
@@ -225,14 +221,6 @@ export class Dials {
 
 const NO_BACKENDS: readonly Backend[] = [];
 const NO_ADDRESSES: readonly Endpoint[] = [];
-
-const TIMED_OUT = Symbol('timed out');
-const GONE = Symbol('gone');
-
-function aborted(signal: AbortSignal, over: AbortSignal): Promise<typeof GONE> {
-  if (signal.aborted) return Promise.resolve(GONE);
-  return new Promise((resolve) => signal.addEventListener('abort', () => resolve(GONE), { once: true, signal: over }));
-}
 
 /**
  * Whether it speaks against the address that was dialled. Not: a shortage of our own, a missing certificate of our own, a network of which

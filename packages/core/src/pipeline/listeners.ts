@@ -2,8 +2,7 @@ import { formatEndpoint, isSameEndpoint } from '../transport/endpoint.ts';
 import type { Endpoint } from '../transport/endpoint.ts';
 import { overlap } from '../transport/own-addresses.ts';
 import { follow } from '../watch/follow.ts';
-import { openScope } from '../watch/scope.ts';
-import type { Scope } from '../watch/scope.ts';
+import { SourceSet } from '../watch/source-set.ts';
 import { Listener } from './listener.ts';
 import type { ListenerOptions } from './listener.ts';
 import type { Observer } from '../observe.ts';
@@ -48,17 +47,16 @@ export class Listeners implements Service {
   readonly name = 'listeners';
   readonly #options: ListenersOptions;
   #fixed: readonly Listener[];
-  #sources: readonly ListenerSource[];
+  readonly #sources: SourceSet<ListenerSource>;
   #prepared: readonly Listener[] = [];
   readonly #followed = new Map<ListenerSource, readonly Listener[]>();
   /** What each source has listed last. */
   readonly #listed = new Map<ListenerSource, readonly ListenAddress[]>();
-  readonly #following = new Map<ListenerSource, { readonly scope: Scope; readonly done: Promise<unknown> }>();
 
   constructor(options: ListenersOptions) {
     this.#options = { ...options, rivalOf: (listener) => this.#rivalOf(listener) };
     this.#fixed = options.addresses.map((at) => new Listener(at, this.#options));
-    this.#sources = options.sources;
+    this.#sources = listenerSources(options, (source, addresses) => this.#replace(source, addresses));
   }
 
   /** Each listener as an operator sees it, those of the configuration first. */
@@ -96,7 +94,7 @@ export class Listeners implements Service {
       await this.#closeAll();
       throw failed.reason;
     }
-    for (const source of this.#sources) this.#follow(source);
+    this.#sources.start();
   }
 
   /**
@@ -109,7 +107,7 @@ export class Listeners implements Service {
    */
   async prepare(
     addresses: readonly ListenAddress[],
-    sources: readonly ListenerSource[] = this.#sources,
+    sources: readonly ListenerSource[] = this.#sources.current,
   ): Promise<PreparedChange> {
     const kept = keptBy(this.#all(), addresses);
     const stays = new Set(kept.values());
@@ -153,46 +151,27 @@ export class Listeners implements Service {
 
   /** Stops accepting, everywhere. Accepted connections live on. */
   async stop(): Promise<void> {
-    await this.#unfollow(this.#sources);
+    await this.#sources.stop();
     await this.#closeAll();
   }
 
   /** {@link stop}, when a successor goes on with the sockets. */
   async release(): Promise<void> {
-    await this.#unfollow(this.#sources);
+    await this.#sources.stop();
     await Promise.all(this.#all().map((listener) => listener.release()));
   }
 
-  #follow(source: ListenerSource): void {
-    const { observer } = this.#options;
-    const scope = openScope();
-    const done = follow((signal) => source.watch(signal), scope.signal, {
-      onValue: (addresses) => this.#replace(source, addresses),
-      onFailure: (error, retryInMs) =>
-        observer.observe({ type: 'source.failed', source: source.name, error, retryInMs }),
-    });
-    this.#following.set(source, { scope, done });
-  }
-
-  async #unfollow(sources: readonly ListenerSource[]): Promise<void> {
-    const following = sources.flatMap((source) => this.#following.get(source) ?? []);
-    for (const { scope } of following) scope.end(new Error('the source is followed no more'));
-    await Promise.all(following.map(({ done }) => done));
-  }
-
   async #replaceSources(sources: readonly ListenerSource[]): Promise<void> {
-    const gone = this.#sources.filter((source) => !sources.includes(source));
-    const added = sources.filter((source) => !this.#sources.includes(source));
-    this.#sources = sources;
-    await this.#unfollow(gone);
+    const { added, gone } = this.#sources.replace(sources);
+    await this.#sources.stop(gone);
     for (const source of gone) {
       const heir = added.find(({ name }) => name === source.name);
       const listeners = this.#followed.get(source) ?? NO_LISTENERS;
       if (heir === undefined) await Promise.all(listeners.map((listener) => listener.close()));
       else this.#followed.set(heir, listeners);
-      for (const map of [this.#followed, this.#listed, this.#following]) map.delete(source);
+      for (const map of [this.#followed, this.#listed]) map.delete(source);
     }
-    for (const source of added) this.#follow(source);
+    this.#sources.start();
   }
 
   /** The fixed ones have changed: what one of them has taken from a source is not the source's any more, what it leaves is again. */
@@ -247,6 +226,26 @@ export class Listeners implements Service {
   async #closeAll(): Promise<void> {
     await Promise.all(this.#all().map((listener) => listener.close()));
   }
+}
+
+/**
+ * What names listeners while the proxy runs.
+ *
+ * @param onList called with each list; what it throws counts as a failure of the source
+ * @param outer ends all of them when it aborts
+ */
+export function listenerSources(
+  { sources, observer }: Pick<ListenersOptions, 'sources' | 'observer'>,
+  onList: (source: ListenerSource, addresses: readonly ListenAddress[]) => void,
+  outer?: AbortSignal,
+): SourceSet<ListenerSource> {
+  const followOne = (source: ListenerSource, signal: AbortSignal): Promise<unknown> =>
+    follow((inner) => source.watch(inner), signal, {
+      onValue: (addresses) => onList(source, addresses),
+      onFailure: (error, retryInMs) =>
+        observer.observe({ type: 'source.failed', source: source.name, error, retryInMs }),
+    });
+  return new SourceSet(sources, followOne, outer);
 }
 
 function statusOf({ at: { name, endpoint, access, advertised }, address }: Listener): ListenerStatus {

@@ -4,10 +4,10 @@ import type { Route, RouteSource } from './route.ts';
 import { RouteTable } from './route-table.ts';
 import type { RouteIndex } from './route-table.ts';
 import type { PreparedChange, Service } from '../lifecycle/service.ts';
-import { errorOf } from '../errors.ts';
-import { openScope, settlesWithin } from '../watch/scope.ts';
+import { settlesWithin } from '../watch/scope.ts';
 import { SourceFollower } from '../watch/source-follower.ts';
 import type { SourceStatus } from '../watch/source-follower.ts';
+import { SourceSet } from '../watch/source-set.ts';
 import type { Resolver } from '../pipeline/stages.ts';
 
 /** What {@link RouteStore} is made of. */
@@ -31,13 +31,16 @@ export class RouteStore implements Service, Resolver {
   readonly name = 'routes';
   readonly #observer: Observer;
   readonly #patienceMs: number;
-  #followed: readonly FollowedSource[];
+  readonly #sources: SourceSet<SourceFollower>;
   #table = new RouteTable([]);
 
   constructor({ sources, observer, patienceMs = DEFAULT_PATIENCE_MS }: RouteStoreOptions) {
     this.#observer = observer;
     this.#patienceMs = patienceMs;
-    this.#followed = sources.map((source) => this.#prepared(source));
+    this.#sources = new SourceSet(
+      sources.map((source) => this.#followerOf(source)),
+      (follower, signal) => follower.follow(signal),
+    );
   }
 
   /** The table in use. */
@@ -47,7 +50,7 @@ export class RouteStore implements Service, Resolver {
 
   /** How each source is doing, in order of precedence. */
   get sources(): readonly SourceStatus[] {
-    return this.#followed.map(({ follower }) => follower.status);
+    return this.#sources.current.map(({ status }) => status);
   }
 
   resolve({ serverName }: Hello, { listener }: Accepted): Route | undefined {
@@ -56,9 +59,8 @@ export class RouteStore implements Service, Resolver {
 
   /** Resolves when every source has a snapshot, has failed, or was silent for too long; `sources` says which. Rejects when `signal` aborts. */
   async start(signal: AbortSignal): Promise<void> {
-    for (const followed of this.#followed) followed.start();
-    const first = Promise.all(this.#followed.map(({ follower }) => follower.firstSnapshot));
-    await settlesWithin(first, this.#patienceMs, signal);
+    this.#sources.start();
+    await this.#firstOf(this.#sources.current, signal);
     if (!signal.aborted) return;
     await this.stop();
     throw signal.reason;
@@ -71,35 +73,33 @@ export class RouteStore implements Service, Resolver {
    * @throws Error that names a source without a snapshot in time; nothing has changed then
    */
   async prepare(sources: readonly RouteSource[]): Promise<PreparedChange> {
-    const before = this.#followed;
-    const next = sources.map((source) => before.find((one) => one.source === source) ?? this.#prepared(source));
+    const before = this.#sources.current;
+    const next = sources.map((source) => before.find((one) => one.source === source) ?? this.#followerOf(source));
     const added = next.filter((one) => !before.includes(one));
-    for (const one of added) one.start();
-    await settlesWithin(Promise.all(added.map(({ follower }) => follower.firstSnapshot)), this.#patienceMs);
-    const silent = added.find(({ follower }) => follower.index === undefined);
+    this.#sources.start(added);
+    await this.#firstOf(added);
+    const silent = added.find(({ index }) => index === undefined);
     if (silent !== undefined) {
-      const { name, error } = silent.follower.status;
-      await stopAll(added).catch(() => undefined);
+      const { name, error } = silent.status;
+      await this.#sources.stop(added).catch(() => undefined);
       throw new Error(`source ${name}: ${error?.message ?? 'no snapshot in time'}`);
     }
     return {
-      commit: () => this.#follow(next),
-      discard: () => stopAll(added),
+      commit: () => this.#replace(next),
+      discard: () => this.#sources.stop(added),
     };
   }
 
   /** Rejects, naming them, when sources do not stop within two seconds: they are left behind. */
   stop(): Promise<void> {
-    return stopAll(this.#followed);
+    return this.#sources.stop();
   }
 
-  async #follow(next: readonly FollowedSource[]): Promise<void> {
-    const before = this.#followed;
+  async #replace(next: readonly SourceFollower[]): Promise<void> {
     const { indexes } = this.#table;
-    this.#followed = next;
+    const { added, gone } = this.#sources.replace(next);
     this.#table = this.#current();
-    for (const { follower } of next.filter((one) => !before.includes(one))) this.#notify(follower, indexes);
-    const gone = before.filter((one) => !next.includes(one));
+    for (const follower of added) this.#notify(follower, indexes);
     for (const { source } of gone) {
       // One that continues under the same name has been replaced, not removed.
       if (next.some((one) => one.source.name === source.name)) continue;
@@ -111,16 +111,22 @@ export class RouteStore implements Service, Resolver {
         removed: this.#lost(source.name, indexes),
       });
     }
-    await stopAll(gone);
+    await this.#sources.stop(gone);
   }
 
-  #prepared(source: RouteSource): FollowedSource {
-    return new FollowedSource(source, this.#observer, (follower) => this.#swap(follower));
+  #followerOf(source: RouteSource): SourceFollower {
+    return new SourceFollower(source, this.#observer, (follower) => this.#swap(follower));
+  }
+
+  /** Waits until each has a snapshot or has failed, but not for long. */
+  async #firstOf(followers: readonly SourceFollower[], signal?: AbortSignal): Promise<void> {
+    const first = Promise.all(followers.map(({ firstSnapshot }) => firstSnapshot));
+    await settlesWithin(first, this.#patienceMs, signal);
   }
 
   #swap(changed: SourceFollower): void {
     // One that is only prepared has no part in the table yet.
-    if (!this.#followed.some(({ follower }) => follower === changed)) return;
+    if (!this.#sources.current.includes(changed)) return;
     const { indexes: before } = this.#table;
     this.#table = this.#current();
     this.#notify(changed, before);
@@ -143,7 +149,7 @@ export class RouteStore implements Service, Resolver {
   }
 
   #current(): RouteTable {
-    return new RouteTable(this.#followed.flatMap(({ follower: { index } }) => (index === undefined ? [] : [index])));
+    return new RouteTable(this.#sources.current.flatMap(({ index }) => (index === undefined ? [] : [index])));
   }
 
   /** Names of routes that `source` had before, and no source has any more. */
@@ -151,34 +157,4 @@ export class RouteStore implements Service, Resolver {
     const names = before.find((index) => index.source === source)?.routes.keys() ?? [];
     return Array.from(names).filter((name) => !this.#table.indexes.some(({ routes }) => routes.has(name)));
   }
-}
-
-/** A source with the time for which it is followed. */
-class FollowedSource {
-  readonly source: RouteSource;
-  readonly follower: SourceFollower;
-  readonly #scope = openScope();
-  #following: Promise<void> = Promise.resolve();
-
-  constructor(source: RouteSource, observer: Observer, onIndexed: (follower: SourceFollower) => void) {
-    this.source = source;
-    this.follower = new SourceFollower(source, observer, onIndexed);
-  }
-
-  start(): void {
-    this.#following = this.follower.follow(this.#scope.signal);
-    // Its failure is for whoever stops it.
-    this.#following.catch(() => undefined);
-  }
-
-  stop(): Promise<void> {
-    this.#scope.end(new Error('the source is followed no more'));
-    return this.#following;
-  }
-}
-
-async function stopAll(followed: readonly FollowedSource[]): Promise<void> {
-  const ends = await Promise.allSettled(followed.map((one) => one.stop()));
-  const failures = ends.flatMap((end) => (end.status === 'rejected' ? [errorOf(end.reason)] : []));
-  if (failures.length > 0) throw new AggregateError(failures, failures.map(({ message }) => message).join('; '));
 }

@@ -43,9 +43,9 @@ const MAX_SHOWN = 10;
  * leaves the last good one in use, as a failure does.
  */
 export class SourceFollower {
+  readonly source: RouteSource;
   /** Resolves when the source's first snapshot is in use, or it has failed for the first time. */
   readonly firstSnapshot: Promise<void>;
-  readonly #source: RouteSource;
   readonly #observer: Observer;
   readonly #onIndexed: (follower: SourceFollower) => void;
   readonly #latest = new Cell<Yielded>();
@@ -58,7 +58,7 @@ export class SourceFollower {
 
   /** @param onIndexed called with this follower each time a new index is ready */
   constructor(source: RouteSource, observer: Observer, onIndexed: (follower: SourceFollower) => void) {
-    this.#source = source;
+    this.source = source;
     this.#observer = observer;
     this.#onIndexed = onIndexed;
     this.firstSnapshot = new Promise((resolve) => {
@@ -79,7 +79,7 @@ export class SourceFollower {
   get status(): SourceStatus {
     const { state, value, asOf, error } = this.#reading;
     return {
-      name: this.#source.name,
+      name: this.source.name,
       state,
       routes: value?.routes.size ?? 0,
       ...(asOf === undefined ? {} : { lastSuccess: asOf }),
@@ -94,9 +94,9 @@ export class SourceFollower {
    * @throws Error that names the source, when it does not stop although the signal has aborted
    */
   async follow(signal: AbortSignal): Promise<void> {
-    const { name } = this.#source;
+    const { name } = this.source;
     const using = this.#useSnapshots(signal);
-    const end = await follow((inner) => this.#source.watch(inner), signal, {
+    const end = await follow((inner) => this.source.watch(inner), signal, {
       onValue: (snapshot) => this.#latest.set({ snapshot }),
       onFailure: (error, retryInMs) => {
         const after = this.#latest.value;
@@ -120,7 +120,7 @@ export class SourceFollower {
   }
 
   async #use(yielded: Yielded): Promise<void> {
-    const { name } = this.#source;
+    const { name } = this.source;
     const start = performance.now();
     const before = this.index;
     const snapshot = await inTurns(judged(yielded.snapshot, before?.snapshot.version));
@@ -141,7 +141,7 @@ export class SourceFollower {
     const hasChanged = this.#reading.error?.message !== error.message;
     this.#reading = failed(this.#reading, error);
     this.#onFirst();
-    if (hasChanged) this.#observer.observe({ type: 'source.refused', source: this.#source.name, error });
+    if (hasChanged) this.#observer.observe({ type: 'source.refused', source: this.source.name, error });
   }
 }
 

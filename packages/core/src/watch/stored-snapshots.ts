@@ -57,7 +57,12 @@ export function lastKnownGood(source: RouteSource, store: SnapshotStore, times: 
     name: source.name,
     watch: withStoredCopy(source, times, () => {
       const keeper = new SnapshotKeeper(source.name, store);
-      return { restore, keep: (snapshot) => keeper.keep(snapshot), keepAgain: () => keeper.keepAgain() };
+      return {
+        restore,
+        reportsUnreadable: true,
+        keep: (snapshot) => keeper.keep(snapshot),
+        keepAgain: () => keeper.keepAgain(),
+      };
     }),
   };
 
@@ -159,14 +164,16 @@ export function lastKnownListeners(
   }
 
   async function* restore(): AsyncGenerator<readonly ListenAddress[]> {
-    const kept = await store.load(source.name).catch(() => undefined);
+    const kept = await store.load(source.name);
     if (kept !== undefined) yield kept;
   }
 }
 
 interface StoredCopy<T> {
-  /** What to yield as long as the source itself yields nothing. */
+  /** What to yield as long as the source itself yields nothing. Throws when that cannot be read, to be called again. */
   restore(): AsyncIterable<T>;
+  /** Who is to hear of that: for once the source has failed. Nobody when absent. */
+  readonly reportsUnreadable?: true;
   /** Keeps a value of the source. Yields it, and what follows from whether it could be kept. */
   keep(value: T): AsyncIterable<T>;
   /** Keeps the last value once more where that failed, or where it is kept no longer; what to yield then. */
@@ -185,21 +192,19 @@ function withStoredCopy<T>(
   copy: () => StoredCopy<T>,
 ): (signal: AbortSignal) => AsyncGenerator<T> {
   let isKnown = false;
+  let isReported = false;
   return async function* watch(signal) {
-    const { restore, keep, keepAgain } = copy();
+    const { restore, reportsUnreadable = false, keep, keepAgain } = copy();
     const scope = openScope(signal);
     const values = source.watch(scope.signal)[Symbol.asyncIterator]();
     try {
       let next = values.next();
       let settled = whenSettled(next);
-      if (!isKnown && !(await answers(next, patienceMs)) && !signal.aborted) {
-        isKnown = true;
-        yield* restore();
-      }
+      if (!isKnown && !(await answers(next, patienceMs)) && !signal.aborted) yield* restored();
       for (;;) {
         await settled.changed(0, signal, keepAgainMs);
         if (settled.revision === 0 && !signal.aborted) {
-          yield* keepAgain();
+          yield* isKnown ? keepAgain() : restored();
           continue;
         }
         const result = await next;
@@ -213,6 +218,18 @@ function withStoredCopy<T>(
       // The only way to stop a source that has not yielded yet.
       scope.end();
       await values.return?.(undefined);
+    }
+
+    /** A store that could not be read is read again later: its failure is one of the source only once, which is not restarted for it. */
+    async function* restored(): AsyncGenerator<T> {
+      try {
+        yield* restore();
+        isKnown = true;
+      } catch (reason) {
+        if (isReported || !reportsUnreadable) return;
+        isReported = true;
+        throw reason;
+      }
     }
   };
 }

@@ -1,0 +1,328 @@
+// The one list of what every gateway is made of, whoever carries its connections: this process (compose.ts) or workers of it
+// (workers/primary.ts). It reads from top to bottom, in the order in which the parts stand on each other; `bind` says how a part is
+// made, `one` and `all` ask for what it is made of.
+import type {
+  Endpoint,
+  Limits,
+  ListenerSource,
+  Observer,
+  Route,
+  RouteSource,
+  Service,
+  Transport,
+} from '@meshgate/core';
+import { nodeTransport } from '@meshgate/core';
+import {
+  AddressBook,
+  HealthChecks,
+  inOrder,
+  lastKnownGood,
+  lastKnownListeners,
+  observers,
+  RecentTroubles,
+  RouteStore,
+} from '@meshgate/core/parts';
+import type { Drain, HealthMark, Listeners, PreparedChange } from '@meshgate/core/parts';
+import { gatewayVitals, processMetrics, prometheusObserver } from '@meshgate/metrics';
+import type { PrometheusObserverOptions } from '@meshgate/metrics';
+import { Registry } from 'prom-client';
+import type { AdminEndpoint } from '../admin/endpoint.ts';
+import { adminEndpoints, RouteChangeFeed } from '../admin/endpoints.ts';
+import type { AdminTargets } from '../admin/endpoints.ts';
+import { readinessOf } from '../admin/readiness.ts';
+import type { Readiness, Vitals } from '../admin/readiness.ts';
+import { AdminServer } from '../admin/server.ts';
+import { VERSION } from '../cli/version.ts';
+import type { GatewayConfig } from '../config/config-schema.ts';
+import type { InstalledParts } from '../config/parts.ts';
+import { withRouteWarnings } from '../config/route-warnings.ts';
+import { countDroppedLines } from '../log/log-metrics.ts';
+import { logObserver } from '../log/log-observer.ts';
+import type { Log } from '../log/logger.ts';
+import { atOnce, together } from './change.ts';
+import type { Preparing } from './change.ts';
+import { Gateway } from './gateway.ts';
+import type { HeldByProcess, Next } from './gateway.ts';
+import { LiveServices } from './live-services.ts';
+import type { Origin } from './predecessor.ts';
+import type { ProcessControl } from './process-control.ts';
+import { fileListenerStore, fileSnapshotStore } from './snapshot-files.ts';
+import type { LiveSetting } from './setting-effects.ts';
+import { startOrder } from './start-order.ts';
+import { all, bind, bindEach, later, newContainer, one, token } from './token.ts';
+import type { Container, Token } from './token.ts';
+import { vitalsOf } from './vitals.ts';
+
+/** What a gateway stands on that is neither configuration nor plugin. */
+export interface GatewayContext {
+  readonly log: Log;
+  /** Of all its processes together. */
+  readonly limits: Limits;
+  /** Where the process has its sockets from, and whom it replaces. */
+  readonly origin: Origin;
+  /** What an operator may have the process do beside, through the admin server. */
+  readonly control: ProcessControl;
+  /** Starts the drain at whose end the process exits: `POST /drain`. */
+  shutDown(): void;
+  /** Before the ids of connections; absent where one process carries all of them. */
+  readonly idPrefix?: string;
+  /** Applied to every observer but the metrics. */
+  wrapObserver?(observer: Observer): Observer;
+}
+
+/** What is to be put together, and what with. */
+export interface GatewayPlan extends GatewayContext {
+  readonly c: Container;
+  readonly config: GatewayConfig;
+  readonly parts: InstalledParts;
+  /** Which services run in this process. */
+  servicesOf(parts: InstalledParts): readonly Service[];
+  /** Live connections of this process, for their metrics. */
+  readonly liveConnections?: PrometheusObserverOptions['live'];
+}
+
+/** What carries the connections, as far as the rest of the gateway has to do with it. */
+export interface DataPlane {
+  readonly listeners: Service & Pick<Listeners, 'status'>;
+  readonly drain: Pick<Drain, 'begin' | 'force' | 'progress' | 'use'>;
+  /** What it shows and does for operators. */
+  readonly targets: Pick<
+    AdminTargets,
+    | 'outliers'
+    | 'connections'
+    | 'close'
+    | 'heldGroups'
+    | 'metrics'
+    | 'traffic'
+    | 'drainProgress'
+    | 'identity'
+    | 'logLevel'
+  >;
+  /** Every socket that listens for connections. */
+  sockets(): Promise<HeldByProcess>;
+  /** What is wrong with it at the moment. */
+  troubles(): Pick<Vitals, 'certificate' | 'logTrouble' | 'troubles' | 'pluginWarnings'>;
+  /** What {@link DataPlane.prepare} can change. */
+  readonly live: readonly LiveSetting[];
+  /** Prepares what a reload changes. */
+  prepare(next: Next): Promise<PreparedChange>;
+}
+
+// Several of a kind, in order.
+export const OBSERVER: Token<Observer> = token('observer');
+/** Told of changes of the routes, beside everybody who is told everything. */
+export const ROUTE_OBSERVER: Token<Observer> = token('observer of routes');
+const SOURCE = token<RouteSource>('route source');
+export const SERVICE: Token<Service> = token('service');
+
+// One each.
+/** Everybody who is told what happens. */
+export const EVENTS: Token<Observer> = token('events');
+export const TROUBLES: Token<RecentTroubles> = token('troubles');
+export const REGISTRY: Token<Registry> = token('metrics registry');
+export const ROUTES: Token<RouteStore> = token('route store');
+export const ADDRESSES: Token<AddressBook> = token('address book');
+const ROUTE_CHANGES = token<RouteChangeFeed>('route changes');
+const CHECKS = token<HealthChecks>('health checks');
+export const SERVICES: Token<LiveServices> = token('services of plugins');
+export const DATA_PLANE: Token<DataPlane> = token('data plane');
+const ENDPOINTS = token<readonly AdminEndpoint[]>('admin endpoints');
+const READINESS = token<() => Readiness>('readiness');
+export const ADMIN: Token<AdminServer> = token('admin server');
+export const GATEWAY: Token<Gateway> = token('gateway');
+
+/**
+ * Puts a gateway together. Nothing of it runs before it is started.
+ *
+ * @param bindOwn binds `EVENTS` and `DATA_PLANE`, and may add parts: the plan that it returns is carried out
+ */
+export function composed<Plan extends GatewayPlan>(start: Plan, bindOwn: (plan: Plan) => Plan): Container {
+  bindObservers(start);
+  const plan = bindOwn(start);
+  bindRoutes(plan);
+  bindAdmin(plan);
+  bindGateway(plan);
+  const { c, log, parts, limits, idPrefix } = plan;
+  const [registry, routes] = [one(c, REGISTRY), one(c, ROUTES)];
+  parts.lent.connect({ logger: log.logger, registry, routes });
+  const checks = { reportOf: (route: Route, address: Endpoint) => all(c, CHECKS)[0]?.reportOf(route, address) };
+  // What concerns the gateway as a whole, the primary of several workers shows.
+  if (idPrefix === undefined)
+    gatewayVitals(registry, vitalsOf({ routes, checks, limits, readiness: () => one(c, READINESS)() }));
+  return c;
+}
+
+/** A plan with a container of its own. Its limits are the one object that all parts read them from. */
+export function planOf<Context extends GatewayContext>(
+  context: Context,
+  config: GatewayConfig,
+  parts: InstalledParts,
+): Context & Pick<GatewayPlan, 'c' | 'config' | 'parts'> {
+  return { ...context, limits: { ...context.limits }, config, parts, c: newContainer() };
+}
+
+/** Who is told what happens: our own first, so that what a plugin's observer does wrong is written down. */
+function bindObservers({
+  c,
+  parts,
+  log,
+  liveConnections: live,
+  wrapObserver = (observer) => observer,
+}: GatewayPlan): void {
+  bind(c, REGISTRY, () => registryOf(log));
+  bind(c, TROUBLES, () => new RecentTroubles());
+  bind(c, OBSERVER, () => wrapObserver(logObserver(log.logger)));
+  bind(c, OBSERVER, () => one(c, TROUBLES));
+  bind(c, OBSERVER, () => prometheusObserver({ registry: one(c, REGISTRY), ...(live && { live }) }));
+  bindEach(c, OBSERVER, parts.observers.map(wrapObserver));
+  bind(c, ADDRESSES, () => new AddressBook(one(c, EVENTS)));
+}
+
+/** With the metrics of the process itself, and of its log. */
+function registryOf(log: Pick<Log, 'health'>): Registry {
+  const registry = new Registry();
+  processMetrics(registry, { version: VERSION });
+  countDroppedLines(log, registry);
+  return registry;
+}
+
+/**
+ * Finds out which backends are down: of several processes one does.
+ *
+ * @param transport that of the connections
+ */
+export function bindChecks({ c }: GatewayPlan, transport: Transport, onMark: (mark: HealthMark) => void): void {
+  bind(c, CHECKS, () => {
+    return new HealthChecks({
+      transport: checkTransport(transport),
+      addresses: one(c, ADDRESSES),
+      observer: one(c, EVENTS),
+      onMark,
+    });
+  });
+  const checks = later(c, CHECKS);
+  bind(c, OBSERVER, () => ({ name: 'health checks', observe: (event) => checks().observe(event) }));
+  bind(c, SERVICE, () => one(c, CHECKS));
+}
+
+/** Checks move few bytes: Node's own transport does for every built-in one. That of a plugin may lead where no other does. */
+function checkTransport(transport: Transport): Transport {
+  return BUILT_IN_TRANSPORTS.has(transport.name) ? nodeTransport() : transport;
+}
+
+const BUILT_IN_TRANSPORTS: ReadonlySet<string> = new Set(['node', 'epoll', 'uring']);
+
+/** Where routes come from; with a folder to keep them in, from there while a source is silent at the start. */
+function bindRoutes({ c, config: { stateDir }, parts, servicesOf }: GatewayPlan): void {
+  bindEach(c, SOURCE, storedSources(parts.sources, stateDir));
+  bind(c, SERVICES, () => new LiveServices(servicesOf(parts)));
+  bind(c, SERVICE, () => one(c, SERVICES));
+  bind(c, ROUTE_CHANGES, () => new RouteChangeFeed());
+  bind(c, ROUTE_OBSERVER, () => one(c, ROUTE_CHANGES));
+  bind(c, ROUTES, () => {
+    const observer = observers([one(c, EVENTS), ...all(c, ROUTE_OBSERVER)]);
+    return new RouteStore({ sources: all(c, SOURCE), observer });
+  });
+}
+
+/** Who answers operators. */
+function bindAdmin({ c, config, parts, limits, log, control, origin: { sockets }, shutDown }: GatewayPlan): void {
+  bind(c, READINESS, () => () => {
+    const { listeners, drain, troubles } = one(c, DATA_PLANE);
+    const { sources, table } = one(c, ROUTES);
+    const own = troubles();
+    return readinessOf({
+      ...own,
+      sources: withRouteWarnings(sources, table, listeners.status),
+      listeners: listeners.status,
+      drain: drain.progress.state,
+      logTrouble: log.health.trouble ?? own.logTrouble,
+      troubles: [...new Set([...one(c, TROUBLES).warnings, ...(own.troubles ?? [])])],
+      pluginWarnings: [...parts.lent.warnings, ...(own.pluginWarnings ?? [])],
+    });
+  });
+  bind(c, ENDPOINTS, () => {
+    const { listeners, targets } = one(c, DATA_PLANE);
+    return adminEndpoints({
+      ...targets,
+      listeners,
+      routes: one(c, ROUTES),
+      checks: all(c, CHECKS)[0],
+      plugins: parts,
+      limits,
+      readiness: () => one(c, READINESS)(),
+      observer: one(c, EVENTS),
+      routeChanges: one(c, ROUTE_CHANGES),
+      shutDown,
+      control,
+    });
+  });
+  for (const settings of config.admin)
+    bind(
+      c,
+      ADMIN,
+      () => new AdminServer({ settings, endpoints: one(c, ENDPOINTS), observer: one(c, EVENTS), sockets }),
+    );
+}
+
+/** All of it, as one. */
+function bindGateway({ c, parts, origin }: GatewayPlan): void {
+  bind(c, GATEWAY, () => {
+    const { listeners, drain, sockets, live, prepare } = one(c, DATA_PLANE);
+    const [routes, admin] = [one(c, ROUTES), all(c, ADMIN)];
+    const started = { admin: inOrder('admin', admin), services: all(c, SERVICE), routes, listeners };
+    return new Gateway({
+      lifecycle: startOrder(started, origin.predecessor),
+      admin,
+      sockets,
+      routes,
+      listeners,
+      drain,
+      observer: one(c, EVENTS),
+      readiness: () => one(c, READINESS)(),
+      sources: parts.sources,
+      live,
+      prepare,
+    });
+  });
+}
+
+/** What a reload changes in every gateway, prepared; in a sidecar not its sources. */
+export function commonChanges(
+  { c, config: { stateDir }, log, servicesOf }: GatewayPlan,
+  { config, parts }: Next,
+): { readonly sources: Preparing; readonly drain: Preparing; readonly log: Preparing } {
+  return {
+    sources: () =>
+      together([
+        () => one(c, ROUTES).prepare(storedSources(parts.sources, stateDir)),
+        () => one(c, SERVICES).prepare(servicesOf(parts)),
+      ]),
+    drain: atOnce(() => one(c, DATA_PLANE).drain.use(config.drain)),
+    log: atOnce(() => void (log.logger.level = config.log.level)),
+  };
+}
+
+/** @param stateDir folder in which they are kept; absent when they are not */
+export function storedSources(sources: readonly RouteSource[], stateDir?: string): readonly RouteSource[] {
+  if (stateDir === undefined) return sources;
+  const store = fileSnapshotStore(stateDir);
+  return sources.map((source) => onceFor(source, () => lastKnownGood(source, store)));
+}
+
+/** The same for where to listen: kept routes are of no use to a gateway that does not know its own address. */
+export function storedListeners(sources: readonly ListenerSource[], stateDir?: string): readonly ListenerSource[] {
+  if (stateDir === undefined) return sources;
+  const store = fileListenerStore(stateDir);
+  return sources.map((source) => onceFor(source, () => lastKnownListeners(source, store)));
+}
+
+/** A source that goes on after a reload is the same one. */
+function onceFor<Source extends RouteSource | ListenerSource>(source: Source, make: () => Source): Source {
+  const known = STORED.get(source) ?? make();
+  STORED.set(source, known);
+  // What is kept for a source is of its kind.
+  return known as Source;
+}
+
+const STORED = new WeakMap<object, object>();

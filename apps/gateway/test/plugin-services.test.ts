@@ -1,0 +1,58 @@
+import { RouteTable } from '@meshgate/core/parts';
+import { Registry } from 'prom-client';
+import { describe, expect, it } from 'vitest';
+import { PluginServices } from '../src/config/plugin-services.ts';
+import { openLog } from '../src/log/logger.ts';
+
+async function lending() {
+  const services = new PluginServices({ baseDir: '/', process: 'single' });
+  const registry = new Registry();
+  const settings = { level: 'error', format: 'json', access: false, quiet: [] } as const;
+  const log = await openLog(settings, { fd: 1, isTerminal: false });
+  services.connect({ registry, logger: log.logger, routes: { table: new RouteTable([]) } });
+  return { services, registry };
+}
+
+const HITS = { name: 'hits_total', help: 'Hits' };
+
+describe('what plugins are lent', () => {
+  it('is taken back with the use of the plugin: its warning goes, that of another use stays', async () => {
+    const { services } = await lending();
+    const [gone, stays] = [services.lend('source'), services.lend('source')];
+    gone.services.reportWarning('the token expires today');
+    stays.services.reportWarning('the licence ends');
+    expect(services.warnings).toHaveLength(2);
+    services.keepOnly(new Set([stays]));
+    expect(services.warnings).toEqual(['plugin source: the licence ends']);
+    gone.services.reportWarning('still there');
+    expect(services.warnings).toEqual(['plugin source: the licence ends']);
+  });
+
+  it('includes metrics, which several uses share, and which go with the last of them', async () => {
+    const { services, registry } = await lending();
+    const [one, other] = [services.lend('source'), services.lend('source')];
+    for (const { services: lent } of [one, other]) lent.metrics.counter(HITS).add();
+    expect(await registry.metrics()).toContain('meshgate_plugin_source_hits_total 2');
+    services.keepOnly(new Set([other]));
+    expect(await registry.metrics()).toContain('meshgate_plugin_source_hits_total 2');
+    services.keepOnly(new Set());
+    expect(await registry.metrics()).not.toContain('hits_total');
+  });
+
+  it('is lent anew after a use that never came to be, also with other labels', async () => {
+    const { services, registry } = await lending();
+    services.lend('source').services.metrics.counter(HITS);
+    services.keepOnly(new Set());
+    services
+      .lend('source')
+      .services.metrics.counter({ ...HITS, labels: ['of'] })
+      .add(1, { of: 'a' });
+    expect(await registry.metrics()).toContain('meshgate_plugin_source_hits_total{of="a"} 1');
+  });
+
+  it('refuses a metric of another kind or with other labels under the same name', async () => {
+    const { metrics } = (await lending()).services.lend('source').services;
+    metrics.counter(HITS);
+    expect(() => metrics.counter({ ...HITS, labels: ['of'] })).toThrow('found another');
+  });
+});

@@ -1,0 +1,72 @@
+import { errorOf } from '../errors.ts';
+import { openScope } from './scope.ts';
+import type { Scope } from './scope.ts';
+
+/** What has changed with {@link SourceSet.replace}. */
+export interface Replaced<Source> {
+  /** Not followed yet, unless they were started before. */
+  readonly added: readonly Source[];
+  /** Followed still, until they are stopped. */
+  readonly gone: readonly Source[];
+}
+
+/**
+ * Sources, in their order of precedence, that may be replaced while they are followed. Who replaces them says when the new ones are
+ * started, and when those that are gone are stopped: before or after, together or not at all.
+ */
+export class SourceSet<Source> {
+  readonly #follow: (source: Source, signal: AbortSignal) => Promise<unknown>;
+  readonly #outer: AbortSignal | undefined;
+  readonly #followed = new Map<Source, { readonly scope: Scope; readonly done: Promise<unknown> }>();
+  #current: readonly Source[];
+
+  /**
+   * @param follow follows one until the signal aborts, and settles soon after; a rejection is for whoever stops it
+   * @param outer ends all of them when it aborts
+   */
+  constructor(
+    sources: readonly Source[],
+    follow: (source: Source, signal: AbortSignal) => Promise<unknown>,
+    outer?: AbortSignal,
+  ) {
+    this.#current = sources;
+    this.#follow = follow;
+    this.#outer = outer;
+  }
+
+  /** Those that count, in their order. */
+  get current(): readonly Source[] {
+    return this.#current;
+  }
+
+  /** Starts those of `sources` that are not followed yet. */
+  start(sources: readonly Source[] = this.#current): void {
+    for (const source of sources) {
+      if (this.#followed.has(source)) continue;
+      const scope = openScope(this.#outer);
+      const done = this.#follow(source, scope.signal);
+      done.catch(() => undefined);
+      this.#followed.set(source, { scope, done });
+    }
+  }
+
+  /** From now on these count. Starts and stops nothing. */
+  replace(sources: readonly Source[]): Replaced<Source> {
+    const before = this.#current;
+    this.#current = sources;
+    return {
+      added: sources.filter((source) => !before.includes(source)),
+      gone: before.filter((source) => !sources.includes(source)),
+    };
+  }
+
+  /** Stops those of `sources` that are followed. Rejects with what following them has rejected with; all have ended then. */
+  async stop(sources: readonly Source[] = this.#current): Promise<void> {
+    const followed = sources.flatMap((source) => this.#followed.get(source) ?? []);
+    for (const { scope } of followed) scope.end(new Error('the source is followed no more'));
+    const ends = await Promise.allSettled(followed.map(({ done }) => done));
+    for (const source of sources) this.#followed.delete(source);
+    const failures = ends.flatMap((end) => (end.status === 'rejected' ? [errorOf(end.reason)] : []));
+    if (failures.length > 0) throw new AggregateError(failures, failures.map(({ message }) => message).join('; '));
+  }
+}
