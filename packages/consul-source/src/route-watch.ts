@@ -1,7 +1,7 @@
 import { formatProblem } from '@meshgate/core';
 import type { RouteSnapshot, RouteSource } from '@meshgate/core';
 import { Cell, inTurns, openScope } from '@meshgate/core/parts';
-import { exportRulesOf, steppedRouteDeriver } from '@meshgate/mesh';
+import { exportRulesOf, SnapshotVersions, steppedRouteDeriver } from '@meshgate/mesh';
 import type {
   Catalog,
   CatalogService,
@@ -22,7 +22,6 @@ import type { KnownPeering } from './peering/peering-watch.ts';
 import { RootExpiries } from './roots.ts';
 import type { OnRoots } from './roots.ts';
 import { ServiceHealth, CONFIRM_MS } from './service-health.ts';
-import { SnapshotVersions } from './snapshot-version.ts';
 import { StateLossGuard } from './state-loss-guard.ts';
 import { Warnings } from './warnings.ts';
 

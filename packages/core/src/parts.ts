@@ -109,6 +109,6 @@ export { Watched, WatchSet } from './watch/watch-set.ts';
 export type { Watch, WatchOptions } from './watch/watch-set.ts';
 export { QuerySet } from './watch/query-set.ts';
 export type { Query, QuerySetOptions } from './watch/query-set.ts';
-export { inTurns } from './watch/turns.ts';
+export { atOnce, inTurns } from './watch/turns.ts';
 export { backoff } from './watch/backoff.ts';
 export type { BackoffOptions } from './watch/backoff.ts';

@@ -1,7 +1,9 @@
 import type { Problem } from '@meshgate/core';
+import { atOnce } from '@meshgate/core/parts';
 import { type ParseError, parse as parseJson, printParseErrorCode } from 'jsonc-parser';
 import { Document, isScalar, LineCounter, type Node, parseDocument, visit, type YAMLError } from 'yaml';
 import { aliasesOf, expansionProblems } from './aliases.ts';
+import { jsonTree } from './json-tree.ts';
 import { nestingProblems } from './nesting.ts';
 import { Field, type FieldContext, type DocumentPosition } from './field.ts';
 
@@ -24,16 +26,30 @@ export type Language = 'yaml' | 'json';
  * Opens a YAML 1.2 or JSON document: JSON when the name of `file` ends in `.json`, unless `language` says otherwise. Pure: `file` only
  * names the file in problems. Duplicate keys, unknown tags, a second document and aliases that grow without bounds are problems.
  */
-export function openDocument(
+export function openDocument(text: string, file: string, language?: Language): OpenedDocument {
+  return atOnce(openingDocument(text, file, language));
+}
+
+/**
+ * {@link openDocument} in steps, so that the caller can yield in between: a megabyte of JSON takes a tenth of a second. YAML, and what is not
+ * JSON after all, is one long step.
+ */
+export function* openingDocument(
   text: string,
   file: string,
   language: Language = file.endsWith('.json') ? 'json' : 'yaml',
-): OpenedDocument {
+): Generator<void, OpenedDocument> {
+  const tree = language === 'json' ? yield* jsonTree(text) : undefined;
+  if (tree !== undefined)
+    return opened(tree, { resolve: () => undefined, placeOf: placesIn(text, file), problems: [], warnings: [] });
+  // Before anything is parsed: the parsers call themselves for each level.
+  const nesting = yield* nestingProblems(text, (offset) => placesIn(text, file)(offset));
+  return nesting.length > 0 ? { kind: 'broken', problems: nesting } : parsedWhole(text, file, language);
+}
+
+function parsedWhole(text: string, file: string, language: Language): OpenedDocument {
   const lines = new LineCounter();
   const placeOf = (offset: number): DocumentPosition => placeIn(file, lines, offset);
-  // Before anything is parsed: the parsers call themselves for each level.
-  const nesting = nestingProblems(text, (offset) => placesIn(text, file)(offset));
-  if (nesting.length > 0) return { kind: 'broken', problems: nesting };
   const document = parseDocument(text, {
     lineCounter: lines,
     prettyErrors: false,

@@ -78,8 +78,14 @@ export class Field {
 
   /** The items of a list, which may be empty. */
   list(): readonly Field[] | undefined {
-    if (!isSeq<Node | null>(this.#node)) return this.expected('a list');
-    return this.#node.items.map((item, index) => new Field(item, [...this.path, index], this.#context, this.at));
+    return isSeq(this.#node) ? Array.from(this.items()) : this.expected('a list');
+  }
+
+  /** {@link list}, one after the other as they are asked for: there may be thousands. None when it is no list. */
+  *items(): Generator<Field> {
+    if (!isSeq<Node | null>(this.#node)) return;
+    for (const [index, item] of this.#node.items.entries())
+      yield new Field(item, [...this.path, index], this.#context, this.at);
   }
 
   /** The values of a mapping that has no other keys than `keys`. A key of the result is absent when it is absent in the text. */

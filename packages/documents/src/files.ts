@@ -1,4 +1,5 @@
 import { createHash } from 'node:crypto';
+import type { Dirent } from 'node:fs';
 import { readdir, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { Problem } from '@meshgate/core';
@@ -32,11 +33,21 @@ export async function readFiles(path: string, endings: readonly string[]): Promi
   try {
     const folder = (await stat(path)).isDirectory();
     const files = folder ? await filesIn(path, endings) : [path];
-    return summed(await Promise.all(files.map(readOne)));
+    return summed(await readAll(files));
   } catch (reason) {
     return summed([unreadable(path, reason)]);
   }
 }
+
+/** Few at a time: each takes a descriptor, and those are for connections. */
+async function readAll(files: readonly string[]): Promise<readonly ReadOutcome[]> {
+  const outcomes: ReadOutcome[] = [];
+  for (let at = 0; at < files.length; at += FILES_AT_A_TIME)
+    outcomes.push(...(await Promise.all(files.slice(at, at + FILES_AT_A_TIME).map(readOne))));
+  return outcomes;
+}
+
+const FILES_AT_A_TIME = 16;
 
 /** Reads one file as {@link readFiles} does; a folder in its place is a problem. */
 export async function readOneFile(file: string): Promise<FilesRead> {
@@ -44,11 +55,20 @@ export async function readOneFile(file: string): Promise<FilesRead> {
 }
 
 /** The files of a folder, by name. */
-export async function filesIn(folder: string, endings: readonly string[]): Promise<readonly string[]> {
-  const entries = await readdir(folder, { withFileTypes: true });
-  const wanted = entries.filter((entry) => !entry.isDirectory() && isWanted(entry.name, endings));
+async function filesIn(folder: string, endings: readonly string[]): Promise<readonly string[]> {
   // By code unit, not by language: the order, and with it every message, is the same on every machine.
-  return wanted.map((entry) => join(folder, entry.name)).sort();
+  return (await entriesIn(folder, endings)).map(({ name }) => join(folder, name)).sort();
+}
+
+/** Those of the files that {@link readFiles} would read in a folder which are links. */
+export async function linksIn(folder: string, endings: readonly string[]): Promise<readonly string[]> {
+  const links = (await entriesIn(folder, endings)).filter((entry) => entry.isSymbolicLink());
+  return links.map(({ name }) => join(folder, name)).sort();
+}
+
+async function entriesIn(folder: string, endings: readonly string[]): Promise<readonly Dirent[]> {
+  const entries = await readdir(folder, { withFileTypes: true });
+  return entries.filter((entry) => !entry.isDirectory() && isWanted(entry.name, endings));
 }
 
 /** Hidden files are not for reading: editors keep their swap files there, and Kubernetes what its links point to. */

@@ -4,20 +4,28 @@ import type { DocumentPosition } from './field.ts';
 
 /**
  * What is nested too deeply in a YAML or JSON text. Judged by its tokens alone, without recursion, since a parser runs out of stack on
- * some thousand levels, and V8 ends the process when that happens in one of its own compilers.
+ * some thousand levels, and V8 ends the process when that happens in one of its own compilers. In steps.
  *
  * @param placeOf the place of an offset into `text`
  */
-export function nestingProblems(text: string, placeOf: (offset: number) => DocumentPosition): readonly Problem[] {
+export function* nestingProblems(
+  text: string,
+  placeOf: (offset: number) => DocumentPosition,
+): Generator<void, readonly Problem[]> {
   const depth = new Depth();
   let offset = 0;
+  let count = 0;
   for (const token of new Lexer().lex(text)) {
     if (depth.over(token)) return [{ message: TOO_DEEP, path: [], at: placeOf(offset) }];
     // Marks of the lexer's own, which are not in the text: a document, a plain scalar.
     if (!MARKS.has(token)) offset += token.length;
+    if ((count += 1) % TOKENS_PER_STEP === 0) yield;
   }
   return [];
 }
+
+/** Between two checks of the clock: a tenth of a millisecond of work. */
+const TOKENS_PER_STEP = 200;
 
 /** Levels of brackets, and of indentation, at the token that was seen last. */
 class Depth {
@@ -48,7 +56,7 @@ class Depth {
 }
 
 /** A route file has four levels, what Consul reads a dozen. */
-const MAX_LEVELS = 200;
+export const MAX_LEVELS = 200;
 
 const TOO_DEEP = `expected at most ${MAX_LEVELS} levels, found more`;
 

@@ -1,6 +1,6 @@
 import { lstat, readlink } from 'node:fs/promises';
 import { dirname, join, parse, resolve, sep } from 'node:path';
-import { filesIn } from './files.ts';
+import { linksIn } from './files.ts';
 
 /** One step on the path to a file: `name` is looked up in `folder`, which is a real folder and no link to one. */
 export interface WatchStep {
@@ -32,18 +32,13 @@ export async function watchPathOf(path: string): Promise<readonly WatchStep[]> {
   return steps;
 }
 
-/** {@link watchPathOf} a file or a folder and, for a folder, also of the links in it that {@link filesIn} would read. */
+/** {@link watchPathOf} a file or a folder and, for a folder, also of the {@link linksIn} it. */
 export async function watchPathTo(path: string, endings: readonly string[]): Promise<readonly WatchStep[]> {
   const steps = await watchPathOf(path);
   const end = steps.at(-1);
   if (end === undefined || end.name !== undefined) return steps;
-  const files = await filesIn(end.folder, endings).catch(() => []);
-  const links = await Promise.all(files.map(async (file) => ((await isLink(file)) ? watchPathOf(file) : [])));
-  return [...steps, ...links.flat()];
-}
-
-async function isLink(path: string): Promise<boolean> {
-  return (await lstat(path).catch(() => undefined))?.isSymbolicLink() ?? false;
+  const links = await linksIn(end.folder, endings).catch(() => []);
+  return [...steps, ...(await Promise.all(links.map(watchPathOf))).flat()];
 }
 
 /** How far a walk has come. */

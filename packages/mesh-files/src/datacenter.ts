@@ -25,26 +25,41 @@ export interface Members {
 /** Default address of a definition: this host. Consul would use the address of the agent's node. */
 export const THIS_MACHINE = '127.0.0.1';
 
-/** The definitions of a datacenter's files as instances. Sidecars without a port are assigned one, in the order of their ids. */
-export function membersOf(files: readonly MeshFile[], datacenter: string): Members {
+/**
+ * The definitions of a datacenter's files as instances, in steps. Sidecars without a port are assigned one, in the order of their ids.
+ */
+export function* membersOf(files: readonly MeshFile[], datacenter: string): Generator<void, Members> {
   const written = files.flatMap((file) => file.registrations).toSorted((a, b) => (a.id < b.id ? -1 : 1));
   const loose = files.flatMap((file) => file.checks);
   const registrations = withLooseChecks(written, loose);
+  yield;
   const { ports, problems } = sidecarPorts(registrations);
-  const members = registrations.map((one) => {
+  const members: Member[] = [];
+  for (const one of registrations) {
     const registration = { ...one, port: ports.get(one) ?? one.port };
     const instance = instanceOf(registration);
-    return { registration, instance, filterable: filterableOf(registration, datacenter) };
-  });
+    members.push({ registration, instance, filterable: filterableOf(registration, datacenter) });
+    yield;
+  }
   const warnings = withoutService(loose, registrations);
   return { members, problems, warnings };
 }
 
-/** A service as the local catalog lists it: every name that is defined or is the destination of a proxy. */
-export function servicesOf(members: readonly Member[], { resolvers }: ConfigEntries): readonly CatalogService[] {
+/** Each service as the local catalog lists it, in steps: every name that is defined or is the destination of a proxy. */
+export function* servicesOf(
+  members: readonly Member[],
+  { resolvers }: ConfigEntries,
+): Generator<void, readonly CatalogService[]> {
   const byName = connectMembers(members);
+  yield;
   const names = new Set(members.flatMap(({ registration }) => namesOf(registration)));
-  return [...names].toSorted().map((name) => serviceOf(name, byName.get(name) ?? [], resolvers.get(name)));
+  yield;
+  const services: CatalogService[] = [];
+  for (const name of [...names].toSorted()) {
+    services.push(serviceOf(name, byName.get(name) ?? [], resolvers.get(name)));
+    yield;
+  }
+  return services;
 }
 
 /** By service, the Connect endpoints: its proxies, and the service itself where it is Connect-native. */

@@ -1,4 +1,5 @@
 import type { Problem } from '@meshgate/core';
+import { atOnce } from '@meshgate/core/parts';
 import { type OpenedDocument, opened, placesIn } from '@meshgate/documents';
 import { type Node, Pair, Scalar, YAMLMap, YAMLSeq } from 'yaml';
 import { describeToken, HclError, type Sign, type HclToken, tokenAfter } from './hcl-tokens.ts';
@@ -11,10 +12,16 @@ import { describeToken, HclError, type Sign, type HclToken, tokenAfter } from '.
  * block with a label (`subsets "v1" { … }`) is a mapping keyed by the label.
  */
 export function openHcl(text: string, file: string): OpenedDocument {
+  return atOnce(openingHcl(text, file));
+}
+
+/** {@link openHcl} in steps, one for each definition of a file, so that the caller can yield in between. */
+export function* openingHcl(text: string, file: string): Generator<void, OpenedDocument> {
   const placeOf = placesIn(text, file);
   const problems: Problem[] = [];
   try {
-    const contents = new Parser(text, (at, message) => problems.push({ message, path: [], at: placeOf(at) })).file();
+    const parser = new Parser(text, (at, message) => problems.push({ message, path: [], at: placeOf(at) }));
+    const contents = yield* parser.file();
     return opened(contents, { resolve: () => undefined, placeOf, problems, warnings: [] });
   } catch (reason) {
     if (!(reason instanceof HclError)) throw reason;
@@ -23,6 +30,14 @@ export function openHcl(text: string, file: string): OpenedDocument {
       problems: [{ message: `invalid HCL: ${reason.message}`, path: [], at: placeOf(reason.at) }],
     };
   }
+}
+
+/** A key with its value. */
+interface Item {
+  readonly key: Scalar<string>;
+  readonly value: Node;
+  /** Written without `=`. */
+  readonly isBlock: boolean;
 }
 
 /** More than any definition needs, and well within the stack. */
@@ -43,28 +58,51 @@ class Parser {
     this.#token = tokenAfter(text, 0);
   }
 
-  file(): YAMLMap {
-    const items = this.#items('end');
-    items.range = [0, this.#text.length, this.#text.length];
-    return items;
-  }
-
-  /** `key = value` and `key { … }`, with or without commas, up to `}` or the end. */
-  #items(end: '}' | 'end'): YAMLMap {
+  *file(): Generator<void, YAMLMap> {
     const map = new YAMLMap();
     const byName = new Map<string, Pair>();
-    while (!this.#isAt(end)) {
-      this.#item(map, byName);
+    while (!this.#isAt('end')) {
+      const key = this.#key('a name');
+      const isBlock = !this.#take('=');
+      // `services = [ … ]` may hold all that there is.
+      const value = !isBlock && this.#isAt('[') ? yield* this.#topList() : this.#valueOf(isBlock);
+      this.#add(map, byName, { key, value, isBlock });
+      this.#take(',');
+      yield;
+    }
+    map.range = [0, this.#text.length, this.#text.length];
+    return map;
+  }
+
+  *#topList(): Generator<void, Node> {
+    const open = this.#deeper();
+    const list = new YAMLSeq();
+    while (!this.#isAt(']')) {
+      this.#listItem(list);
+      yield;
+    }
+    return this.#closed(list, open);
+  }
+
+  /** `key = value` and `key { … }`, with or without commas, up to `}`. */
+  #items(): YAMLMap {
+    const map = new YAMLMap();
+    const byName = new Map<string, Pair>();
+    while (!this.#isAt('}')) {
+      const key = this.#key('a name');
+      const isBlock = !this.#take('=');
+      this.#add(map, byName, { key, value: this.#valueOf(isBlock), isBlock });
       this.#take(',');
     }
     return map;
   }
 
+  #valueOf(isBlock: boolean): Node {
+    return isBlock ? this.#block() : this.#value();
+  }
+
   /** @param byName the items of `map`: a block may occur any number of times */
-  #item(map: YAMLMap, byName: Map<string, Pair>): void {
-    const key = this.#key('a name');
-    const isBlock = !this.#take('=');
-    const value = isBlock ? this.#block() : this.#value();
+  #add(map: YAMLMap, byName: Map<string, Pair>, { key, value, isBlock }: Item): void {
     const found = byName.get(key.value);
     if (found === undefined) {
       const pair = new Pair<unknown>(key, value);
@@ -133,18 +171,20 @@ class Parser {
 
   #object(): Node {
     const open = this.#deeper();
-    const map = this.#items('}');
+    const map = this.#items();
     return this.#closed(map, open);
   }
 
   #list(): Node {
     const open = this.#deeper();
     const list = new YAMLSeq();
-    while (!this.#isAt(']')) {
-      list.items.push(this.#value());
-      if (!this.#take(',') && !this.#isAt(']')) this.#expected(', or ]');
-    }
+    while (!this.#isAt(']')) this.#listItem(list);
     return this.#closed(list, open);
+  }
+
+  #listItem(list: YAMLSeq): void {
+    list.items.push(this.#value());
+    if (!this.#take(',') && !this.#isAt(']')) this.#expected(', or ]');
   }
 
   /** Consumes an opening bracket. */

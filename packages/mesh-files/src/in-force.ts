@@ -27,16 +27,20 @@ export interface MeshInForce {
 /**
  * Decides what is in force. A file with problems keeps its last good version; all other files are applied as they are. While any file
  * has a problem nothing is removed: a definition that left one file may have moved to the file that cannot be read. Of two definitions
- * of the same thing, the one in force stays, otherwise the first wins. Pure.
+ * of the same thing, the one in force stays, otherwise the first wins. Pure, in steps.
  *
  * @param last what was in force before; nothing at the first reading
  */
-export function settle({ files, isBroken, unusable }: MeshReading, last: FilesInForce = new Map()): MeshInForce {
+export function* settle(
+  { files, isBroken, unusable }: MeshReading,
+  last: FilesInForce = new Map(),
+): Generator<void, MeshInForce> {
   const broken = new Set(Array.from(files.values()).flatMap((list) => list.flatMap(fileWithProblems)));
-  const applied = [...new Set([...last.keys(), ...files.keys()])].map((datacenter) => {
-    const usable = (files.get(datacenter) ?? []).map((file) => selected(file, isUsable(file, unusable)));
-    return [datacenter, settleDatacenter(usable, last.get(datacenter) ?? [], isBroken)] as const;
-  });
+  const applied: (readonly [datacenter: string, AppliedDatacenter])[] = [];
+  for (const datacenter of new Set([...last.keys(), ...files.keys()])) {
+    const usable = yield* selectedFrom(files.get(datacenter) ?? [], (file) => isUsable(file, unusable));
+    applied.push([datacenter, yield* settleDatacenter(usable, last.get(datacenter) ?? [], isBroken)]);
+  }
   const kept = applied.flatMap(([, one]) => one.kept).filter(({ file }) => !broken.has(file));
   return {
     files: new Map(
@@ -96,6 +100,18 @@ function selected(file: MeshFile, isWanted: (value: object) => boolean): MeshFil
   };
 }
 
+function* selectedFrom(
+  files: readonly MeshFile[],
+  wanted: (file: MeshFile) => (value: object) => boolean,
+): Generator<void, readonly MeshFile[]> {
+  const all: MeshFile[] = [];
+  for (const file of files) {
+    all.push(selected(file, wanted(file)));
+    yield;
+  }
+  return all;
+}
+
 function fileWithProblems({ file, problems }: MeshFile): readonly string[] {
   return problems.length > 0 ? [file] : [];
 }
@@ -111,28 +127,36 @@ interface AppliedDatacenter {
 }
 
 /** @param isBroken when set, what was in force stays unless it is redefined elsewhere */
-function settleDatacenter(files: readonly MeshFile[], last: readonly MeshFile[], isBroken: boolean): AppliedDatacenter {
-  const before = new Map(last.flatMap(definitionsIn).map(({ key, file }) => [key, file]));
+function* settleDatacenter(
+  files: readonly MeshFile[],
+  last: readonly MeshFile[],
+  isBroken: boolean,
+): Generator<void, AppliedDatacenter> {
+  const before = new Map<string, string>();
+  for (const each of last) {
+    for (const { key, file } of definitionsIn(each)) before.set(key, file);
+    yield;
+  }
   const inForce = new Map<string, Definition>();
   const rivals: Definition[] = [];
-  for (const definition of files.flatMap(definitionsIn)) {
-    const { kind, key, file } = definition;
-    const first = inForce.get(key);
-    const wins = first === undefined || (first.file !== file && before.get(key) === file);
-    if (wins) inForce.set(key, definition);
-    if (first !== undefined && kind !== 'check') rivals.push(wins ? first : definition);
+  for (const each of files) {
+    for (const definition of definitionsIn(each)) {
+      const { kind, key, file } = definition;
+      const first = inForce.get(key);
+      const wins = first === undefined || (first.file !== file && before.get(key) === file);
+      if (wins) inForce.set(key, definition);
+      if (first !== undefined && kind !== 'check') rivals.push(wins ? first : definition);
+    }
+    yield;
   }
   const kept = isBroken ? last.flatMap(definitionsIn).filter(({ key }) => !inForce.has(key)) : [];
   const lost = new Set(rivals.map(({ value }) => value));
   const stays = new Set(kept.map(({ value }) => value));
+  const applied = yield* selectedFrom(files, () => (value) => !lost.has(value));
+  const left = yield* selectedFrom(stays.size === 0 ? [] : last, () => (value) => stays.has(value));
   return {
     kept,
-    files: [
-      ...files.map((file) => selected(file, (value) => !lost.has(value))),
-      ...last
-        .map((file) => selected(file, (value) => stays.has(value)))
-        .filter((file) => definitionsIn(file).length > 0),
-    ],
+    files: [...applied, ...left.filter((file) => definitionsIn(file).length > 0)],
     problems: rivals.flatMap((rival) => rivalry(rival, inForce.get(rival.key))),
   };
 }

@@ -1,9 +1,10 @@
 import type { Problem } from '@meshgate/core';
-import { type Field, type FieldEntry, openDocument } from '@meshgate/documents';
+import { atOnce } from '@meshgate/core/parts';
+import { type Field, type FieldEntry, openingDocument } from '@meshgate/documents';
 import { AGENT_KEYS } from './agent-keys.ts';
 import { type LooseCheck, readLooseChecks } from './checks.ts';
 import { type ConfigEntry, readEntry } from './entries.ts';
-import { openHcl } from './hcl.ts';
+import { openingHcl } from './hcl.ts';
 import { folded, itemsOf, readKeys } from './keys.ts';
 import { payloadOf } from './payload.ts';
 import { readService, type ServiceDefinition } from './registration.ts';
@@ -36,10 +37,15 @@ export const MESH_FILE_ENDINGS: readonly string[] = ['.hcl', '.json'];
  * @param file the name that problems are reported with; it is not opened
  */
 export function parseMeshFile(text: string, file: string): MeshFile {
+  return atOnce(parsingMeshFile(text, file));
+}
+
+/** {@link parseMeshFile} in steps, so that the caller can yield in between. */
+export function* parsingMeshFile(text: string, file: string): Generator<void, MeshFile> {
   const isJson = file.endsWith('.json') || /^\s*\{/.test(text);
-  const opened = isJson ? openDocument(text, file, 'json') : openHcl(text, file);
+  const opened = yield* isJson ? openingDocument(text, file, 'json') : openingHcl(text, file);
   if (opened.kind === 'broken') return { file, ...NOTHING, problems: opened.problems, warnings: [] };
-  const content = readContent(opened.root);
+  const content = yield* readContent(opened.root);
   return { file, ...content, problems: opened.problems.map(withPath), warnings: opened.warnings.map(withPath) };
 }
 
@@ -56,7 +62,7 @@ function withPath(problem: Problem): Problem {
 
 const NOTHING: Definitions = { registrations: [], checks: [], entries: [] };
 
-function readContent(root: Field): Definitions {
+function* readContent(root: Field): Generator<void, Definitions> {
   const payload = payloadOf(root);
   if (payload !== undefined) {
     root.refuse(payload);
@@ -70,8 +76,14 @@ function readContent(root: Field): Definitions {
   const bootstrap = itemsOf(fields.get('config_entries')).flatMap((entries) =>
     itemsOf(readKeys(entries, { bootstrap: 'read' }).get('bootstrap')),
   );
+  const registrations: ServiceDefinition[] = [];
+  for (const services of [fields.get('service'), fields.get('services')])
+    for (const service of services?.shape === 'list' ? services.items() : itemsOf(services)) {
+      registrations.push(...readService(service));
+      yield;
+    }
   return {
-    registrations: [fields.get('service'), fields.get('services')].flatMap(itemsOf).flatMap(readService),
+    registrations,
     checks: readLooseChecks([fields.get('check'), fields.get('checks')]),
     entries: entriesOf(bootstrap),
   };

@@ -1,6 +1,7 @@
 import { isAbsolute } from 'node:path';
 import { ConfigProblems } from '@meshgate/core';
 import type { ListenAddress, ListenerSource, Problem, RouteSnapshot } from '@meshgate/core';
+import { inTurns } from '@meshgate/core/parts';
 import {
   digestOf,
   type FileSource,
@@ -10,7 +11,7 @@ import {
   type FollowedValue,
 } from '@meshgate/documents';
 import type { ExportRules, GatewayDefinition, ProxyChoice, ProxySource, ProxyView } from '@meshgate/mesh';
-import { exportRulesOf, routeDeriver } from '@meshgate/mesh';
+import { exportRulesOf, SnapshotVersions, steppedRouteDeriver } from '@meshgate/mesh';
 import { closestMatch } from 'leven';
 import { type Mesh, meshProxyView, type MeshStandpoint, sidecarsFor } from './mesh.ts';
 import { gatewayChooser, type OwnGateway } from './own-gateway.ts';
@@ -43,10 +44,10 @@ export function meshSource(options: MeshGatewayOptions): FileSource {
   return { name: nameOf(options), watch, refresh: follower.refresh };
 
   async function* watch(signal: AbortSignal): AsyncGenerator<RouteSnapshot, void, void> {
-    const derive = routeDeriver();
+    const derivation = newDerivation();
     let last: string | undefined;
     for await (const update of follower.watch(signal)) {
-      const snapshot = snapshotOf(update, derive);
+      const snapshot = await inTurns(snapshotOf(update, derivation));
       if (snapshot.version !== last) yield snapshot;
       last = snapshot.version;
     }
@@ -82,13 +83,13 @@ export function meshListenerSource(options: MeshGatewayOptions): ListenerSource 
  */
 export function meshProxySource(options: MeshOptions & { readonly proxy: ProxyChoice }): ProxySource {
   const { folder, proxy } = options;
-  const parse = meshParser(folder, options);
+  const parse = oneAtATime(meshParser(folder, options));
   const follower = followFiles(
     {
       what: 'upstreams',
       watchPath: () => meshWatchPath(folder, peersOf(options)),
       read: () => readMeshFiles(folder, peersOf(options)),
-      parse: (read) => Promise.resolve(asView(parse(read), (mesh) => chooseProxy(mesh, proxy, folder))),
+      parse: async (read) => asView(await parse(read), (mesh) => chooseProxy(mesh, proxy, folder)),
     },
     absolute(options),
   );
@@ -119,8 +120,8 @@ export async function readMeshProxy(options: MeshOptions & { readonly proxy: Pro
 }
 
 /** The inputs from which the routes of one gateway are derived. */
-export function gatewaySnapshot(value: GatewayView): RouteSnapshot {
-  return snapshotOf({ value }, routeDeriver());
+export function gatewaySnapshot(value: GatewayView): Promise<RouteSnapshot> {
+  return inTurns(snapshotOf({ value }, newDerivation()));
 }
 
 /** A mesh as one of its gateways sees it. */
@@ -133,7 +134,7 @@ export interface GatewayView {
 function followGateway(options: MeshGatewayOptions, what: string): FileFollower<GatewayView> {
   const { folder, gateway } = options;
   const rules = exportRulesOf(options);
-  const parse = meshParser(folder, options);
+  const parse = oneAtATime(meshParser(folder, options));
   const choose = gatewayChooser(gateway);
   let isFirst = true;
   return followFiles(
@@ -141,7 +142,7 @@ function followGateway(options: MeshGatewayOptions, what: string): FileFollower<
       what,
       watchPath: () => meshWatchPath(folder, peersOf(options)),
       read: () => readMeshFiles(folder, peersOf(options)),
-      parse: (read) => Promise.resolve(asGateway(parse(read))),
+      parse: async (read) => asGateway(await parse(read)),
     },
     absolute(options),
   );
@@ -154,6 +155,19 @@ function followGateway(options: MeshGatewayOptions, what: string): FileFollower<
     isFirst &&= outcome.kind !== 'good';
     return { ...outcome, value: { mesh: outcome.value, own, rules } };
   }
+}
+
+/**
+ * A parser with a state reads one folder after the other, in turns of the event loop: a mesh of thousands of services takes a second, and a
+ * follower may have several watchers.
+ */
+function oneAtATime<Read, Outcome>(parse: (read: Read) => Generator<void, Outcome>): (read: Read) => Promise<Outcome> {
+  let last: Promise<unknown> = Promise.resolve();
+  return (read) => {
+    const next = last.then(() => inTurns(parse(read)));
+    last = next.catch(() => undefined);
+    return next;
+  };
 }
 
 /** A proxy that was removed, or is no longer unique, keeps its last view. */
@@ -177,18 +191,28 @@ function nameOf({ name, folder }: MeshOptions): string {
 /** A gateway without a definition still routes: only its settings are the proxy's defaults. */
 const NO_DEFINITION: GatewayDefinition = { listeners: [], wanFederation: false, problems: [] };
 
-function snapshotOf(
+/** What is remembered from one snapshot to the next. */
+interface Derivation {
+  readonly derive: ReturnType<typeof steppedRouteDeriver>;
+  readonly versions: SnapshotVersions;
+}
+
+function newDerivation(): Derivation {
+  return { derive: steppedRouteDeriver(), versions: new SnapshotVersions() };
+}
+
+function* snapshotOf(
   { value, warnings = [], asOf }: Pick<FollowedValue<GatewayView>, 'value' | 'warnings' | 'asOf'>,
-  derive: ReturnType<typeof routeDeriver>,
-): RouteSnapshot {
+  { derive, versions }: Derivation,
+): Generator<void, RouteSnapshot> {
   const { mesh, own, rules } = value;
   const catalog = mesh.catalogs.get(mesh.datacenter);
   const definition = own.definition ?? NO_DEFINITION;
   const gateway = { ...definition, ...rules };
-  const { routes, problems } = catalog === undefined ? NO_ROUTES : derive(catalog, gateway);
+  const { routes, problems } = catalog === undefined ? NO_ROUTES : yield* derive(catalog, gateway);
   const all = [...warnings, ...own.warnings, ...mesh.warnings, ...definition.problems, ...problems.map(sentence)];
-  // A digest of the result: a gateway uses only a fraction of the mesh files.
-  const version = digestOf([JSON.stringify(routes), ...all]);
+  // Of the result: a gateway uses only a fraction of the mesh files.
+  const version = yield* versions.of(routes, all);
   return { version, routes, ...(asOf !== undefined && { asOf }), ...(all.length === 0 ? {} : { warnings: all }) };
 }
 

@@ -11,7 +11,15 @@ import type {
   ProxyView,
   Selection,
 } from '@meshgate/mesh';
-import { connectMembers, type Member, membersOf, selection, servicesOf, THIS_MACHINE } from './datacenter.ts';
+import {
+  connectMembers,
+  type Member,
+  type Members,
+  membersOf,
+  selection,
+  servicesOf,
+  THIS_MACHINE,
+} from './datacenter.ts';
 import type { ConfigEntry, WrittenExport } from './entries.ts';
 import type { MeshFile } from './mesh-file.ts';
 import { present } from './present.ts';
@@ -70,30 +78,39 @@ export interface BuiltMesh {
   readonly astray: readonly ConfigEntry[];
 }
 
-/** Combines the files of all datacenters; within one datacenter no two definitions may be for the same thing. Pure. */
-export function buildMesh(
+/**
+ * Combines the files of all datacenters; within one datacenter no two definitions may be for the same thing. Pure, in steps, so that the
+ * caller can yield in between.
+ */
+export function* buildMesh(
   files: ReadonlyMap<string, readonly MeshFile[]>,
   standpoint: MeshStandpoint,
   version: string,
-): BuiltMesh {
+): Generator<void, BuiltMesh> {
   const entries = new Map(Array.from(files, ([name, list]) => [name, list.flatMap((file) => file.entries)]));
-  const registered = new Map(Array.from(files, ([name, list]) => [name, membersOf(list, name)]));
+  const registered = new Map<string, Members>();
+  for (const [name, list] of files) registered.set(name, yield* membersOf(list, name));
   const seen = new Map(Array.from(files.keys(), (name) => [name, entriesSeenFrom(name, entries)]));
+  yield;
   const members = new Map(Array.from(registered, ([name, { members: list }]) => [name, list]));
   const connect = new Map(Array.from(members, ([name, list]) => [name, connectMembers(list)]));
+  yield;
   // A folder without definitions is not a remote datacenter: it may still be written, or be broken.
   const all = Array.from(members, ([datacenter, list]) => gatewayGroup(datacenter, list));
   const gateways = all.filter((group) => group.gateways.length > 0);
   const { datacenter, trustDomain } = standpoint;
   const { entries: own, exports, protocols } = seen.get(datacenter) ?? entriesSeenFrom(datacenter, entries);
-  const catalogOf = (name: string, list: readonly Member[]): Catalog => ({
-    datacenter: name,
-    trustDomain,
-    dnsDomain: DNS_DOMAIN,
-    services: servicesOf(list, seen.get(name)?.entries ?? own),
-    gateways,
-    servers: serversAmong(list),
-  });
+  const catalogs = new Map<string, Catalog>();
+  for (const [name, list] of members) {
+    const services = yield* servicesOf(list, seen.get(name)?.entries ?? own);
+    const servers = serversAmong(list);
+    catalogs.set(name, { datacenter: name, trustDomain, dnsDomain: DNS_DOMAIN, services, gateways, servers });
+  }
+  const proxies = new Map<string, ProxyDefinition>();
+  for (const one of membersOfKind(members.get(datacenter), 'connect-proxy')) {
+    proxies.set(one.instance.id, proxyOf(one));
+    yield;
+  }
   const warned = [...Array.from(files.values()).flat(), ...registered.values()].flatMap(({ warnings }) => warnings);
   const mesh: Mesh = {
     ...standpoint,
@@ -102,10 +119,8 @@ export function buildMesh(
     entries: own,
     exports,
     protocols,
-    catalogs: new Map(Array.from(members, ([name, list]) => [name, catalogOf(name, list)])),
-    proxies: new Map(
-      membersOfKind(members.get(datacenter), 'connect-proxy').map((one) => [one.instance.id, proxyOf(one)]),
-    ),
+    catalogs,
+    proxies,
     gateways: new Map(
       membersOfKind(members.get(datacenter), 'mesh-gateway').map((one) => [one.instance.id, gatewayOf(one, own)]),
     ),

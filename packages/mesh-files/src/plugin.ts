@@ -120,7 +120,7 @@ export async function checkMeshSettings(settings: unknown, baseDir: string): Pro
   const mesh = await readMesh(resolve(baseDir, config.mesh), config);
   const own = gatewayChooser(config.gateway)(mesh);
   if (own.problem !== undefined) throw new ConfigProblems([own.problem]);
-  const { routes, warnings = [] } = gatewaySnapshot({ mesh, own, rules: exportRulesOf(config) });
+  const { routes, warnings = [] } = await gatewaySnapshot({ mesh, own, rules: exportRulesOf(config) });
   const listening = own.definition?.listeners ?? [];
   if (listening.length > 0) return { listening, routes, warnings };
   const [reason = `no mesh-gateway is defined in datacenter ${config.datacenter}`] = own.warnings;

@@ -1,6 +1,7 @@
 import { readdir, stat } from 'node:fs/promises';
 import { basename, join } from 'node:path';
 import { ConfigProblems, type Problem } from '@meshgate/core';
+import { inTurns } from '@meshgate/core/parts';
 import {
   digestOf,
   type FilesRead,
@@ -13,7 +14,7 @@ import {
 import { type FilesInForce, settle, type MeshInForce } from './in-force.ts';
 import { buildMesh, type BuiltMesh, type Mesh, type MeshStandpoint } from './mesh.ts';
 import { withPeers } from './peers.ts';
-import { MESH_FILE_ENDINGS, type MeshFile, parseMeshFile } from './mesh-file.ts';
+import { MESH_FILE_ENDINGS, type MeshFile, parsingMeshFile } from './mesh-file.ts';
 
 /**
  * Reads a folder of mesh files once. It holds one folder per datacenter, each with any number of `.hcl` and `.json` files; hidden
@@ -22,7 +23,7 @@ import { MESH_FILE_ENDINGS, type MeshFile, parseMeshFile } from './mesh-file.ts'
  * @throws ConfigProblems with every problem of every file and its position; also when something cannot be read
  */
 export async function readMesh(folder: string, standpoint: MeshStandpoint): Promise<Mesh> {
-  const outcome = meshParser(folder, standpoint)(await readMeshFiles(folder, peersOf(standpoint)));
+  const outcome = await inTurns(meshParser(folder, standpoint)(await readMeshFiles(folder, peersOf(standpoint))));
   if (outcome.kind !== 'good') throw new ConfigProblems(outcome.problems);
   return outcome.value;
 }
@@ -90,18 +91,23 @@ export async function meshWatchPath(
 
 /**
  * Builds a mesh from what was read. It is stateful: a file with the same bytes as before is not parsed again, and what is in force
- * survives mistakes. A mistake in a peer's files affects that peer only.
+ * survives mistakes. A mistake in a peer's files affects that peer only. In steps, so that the caller can yield in between; one parse is to be
+ * finished before the next begins.
  */
-export function meshParser(folder: string, standpoint: MeshStandpoint): (read: MeshFilesRead) => ParseOutcome<Mesh> {
+export function meshParser(
+  folder: string,
+  standpoint: MeshStandpoint,
+): (read: MeshFilesRead) => Generator<void, ParseOutcome<Mesh>> {
   const { peers = {}, ...own } = standpoint;
   const parseOwn = clusterParser(folder, own);
   const parsers = peersOf(standpoint).map((name) => {
     const { datacenter = '', trustDomain = '' } = peers[name] ?? {};
     return [name, clusterParser(join(folder, PEERS, name), { datacenter, trustDomain })] as const;
   });
-  return (read) => {
-    const outcomes = parsers.map(([name, parse]) => [name, parse(read.peers.get(name) ?? NO_FILES)] as const);
-    const first = parseOwn(read);
+  return function* parseMesh(read) {
+    const outcomes: (readonly [string, ParsedMesh])[] = [];
+    for (const [name, parse] of parsers) outcomes.push([name, yield* parse(read.peers.get(name) ?? NO_FILES)]);
+    const first = yield* parseOwn(read);
     const all = [first, ...outcomes.map(([, outcome]) => outcome)];
     const value = withPeers(first.value, new Map(outcomes.map(([name, outcome]) => [name, outcome.value])), peers);
     const partial = all.filter((outcome) => outcome.kind === 'partial');
@@ -113,11 +119,15 @@ export function meshParser(folder: string, standpoint: MeshStandpoint): (read: M
 
 type ParsedMesh = Exclude<ParseOutcome<Mesh>, { readonly kind: 'wrong' }>;
 
-function clusterParser(folder: string, standpoint: MeshStandpoint): (read: MeshFilesRead) => ParsedMesh {
-  let known = new Map<string, { readonly text: string; readonly parsed: MeshFile }>();
+function clusterParser(
+  folder: string,
+  standpoint: MeshStandpoint,
+): (read: MeshFilesRead) => Generator<void, ParsedMesh> {
+  let known = new Map<string, KnownFile>();
   let inForce: FilesInForce | undefined;
-  return ({ datacenters, problems, digest }) => {
-    const parsed = Array.from(datacenters, ([name, { files }]) => [name, files.map(parse)] as const);
+  return function* parseCluster({ datacenters, problems, digest }) {
+    const parsed: (readonly [string, readonly KnownFile[]])[] = [];
+    for (const [name, { files }] of datacenters) parsed.push([name, yield* parseAll(files)]);
     known = new Map(parsed.flatMap(([, files]) => files).map((one) => [one.parsed.file, one]));
     const files = new Map(parsed.map(([name, list]) => [name, list.map((one) => one.parsed)]));
     const unread = Array.from(datacenters.values()).flatMap((one) => one.problems);
@@ -125,7 +135,7 @@ function clusterParser(folder: string, standpoint: MeshStandpoint): (read: MeshF
     const inFiles = Array.from(files.values()).flatMap((list) => list.flatMap((file) => file.problems));
     const broken = [...problems, ...missing, ...unread, ...inFiles];
     const version = digestOf([digest, standpoint.datacenter, standpoint.trustDomain]);
-    const { built, applied, problems: between } = put(files, broken.length > 0, version);
+    const { built, applied, problems: between } = yield* put(files, broken.length > 0, version);
     const all = [...broken, ...between];
     if (all.length === 0 || inForce !== undefined) inForce = applied.files;
     if (all.length === 0) return { kind: 'good', value: built.mesh };
@@ -133,19 +143,30 @@ function clusterParser(folder: string, standpoint: MeshStandpoint): (read: MeshF
   };
 
   /** Definitions with dangling references keep their previous version: Consul would have rejected the write. */
-  function put(files: FilesInForce, isBroken: boolean, version: string): Put {
-    const applied = settle({ files, isBroken }, inForce);
-    const built = buildMesh(applied.files, standpoint, version);
+  function* put(files: FilesInForce, isBroken: boolean, version: string): Generator<void, Put> {
+    const applied = yield* settle({ files, isBroken }, inForce);
+    const built = yield* buildMesh(applied.files, standpoint, version);
     const problems = [...applied.problems, ...built.problems];
     if (inForce === undefined || built.astray.length === 0) return { applied, built, problems };
-    const again = settle({ files, isBroken: true, unusable: new Set(built.astray) }, inForce);
-    return { applied: again, built: buildMesh(again.files, standpoint, version), problems };
+    const again = yield* settle({ files, isBroken: true, unusable: new Set(built.astray) }, inForce);
+    return { applied: again, built: yield* buildMesh(again.files, standpoint, version), problems };
   }
 
-  function parse({ file, text }: FilesRead['files'][number]): { readonly text: string; readonly parsed: MeshFile } {
-    const before = known.get(file);
-    return before?.text === text ? before : { text, parsed: parseMeshFile(text, file) };
+  function* parseAll(files: FilesRead['files']): Generator<void, readonly KnownFile[]> {
+    const all: KnownFile[] = [];
+    for (const { file, text } of files) {
+      const before = known.get(file);
+      all.push(before?.text === text ? before : { text, parsed: yield* parsingMeshFile(text, file) });
+      yield;
+    }
+    return all;
   }
+}
+
+/** A file as it was parsed last. */
+interface KnownFile {
+  readonly text: string;
+  readonly parsed: MeshFile;
 }
 
 interface Put {

@@ -1,5 +1,6 @@
 import { deriveRoutes } from '@meshgate/mesh';
 import { expect, it } from 'vitest';
+import { atOnce } from '@meshgate/core/parts';
 import { buildMesh, meshProxyView } from '../src/mesh.ts';
 import { parseMeshFile } from '../src/mesh-file.ts';
 import { PRIMARY } from './mesh-folder.ts';
@@ -89,7 +90,7 @@ it('whatever stands in whichever place of a mesh file is read or refused, and no
   expect(texts.length).toBeGreaterThan(1_000);
   for (const text of texts) {
     const file = parseMeshFile(text, 'a.json');
-    const { mesh } = buildMesh(new Map([['primary', [file]]]), PRIMARY, '1');
+    const { mesh } = atOnce(buildMesh(new Map([['primary', [file]]]), PRIMARY, '1'));
     const catalog = mesh.catalogs.get('primary');
     if (catalog !== undefined) deriveRoutes(catalog, { wanFederation: false });
     for (const id of mesh.proxies.keys()) meshProxyView(mesh, id);

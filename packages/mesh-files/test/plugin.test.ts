@@ -101,7 +101,11 @@ describe('the plugin', () => {
       message:
         'gateway: expected one mesh-gateway in datacenter primary, found gw-1, gw-2: select one with the setting "gateway"',
     });
-    expect(await checkMeshSettings({ ...SETTINGS, gateway: 'gw-2' }, baseDir)).toEqual({ warnings: [] });
+    expect(await checkMeshSettings({ ...SETTINGS, gateway: 'gw-2' }, baseDir)).toEqual({
+      listening: [{ name: 'default', endpoint: { host: '127.0.0.1', port: 8443 } }],
+      routes: [],
+      warnings: [],
+    });
   });
 });
 

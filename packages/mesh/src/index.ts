@@ -28,6 +28,7 @@ export type { InstanceHealth } from './health.ts';
 export { gatewayDefinition } from './gateway-definition.ts';
 export type { GatewayDefinition, GatewayRegistration } from './gateway-definition.ts';
 export { deriveRoutes, routeDeriver, steppedRouteDeriver } from './routes.ts';
+export { SnapshotVersions } from './snapshot-version.ts';
 export { derivePeeringRoutes, peeringServers } from './peering-routes.ts';
 export { importersOf, notExported } from './importers.ts';
 export { replicated } from './replication.ts';

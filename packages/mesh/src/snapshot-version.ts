@@ -8,6 +8,7 @@ import type { Route } from '@meshgate/core';
 export class SnapshotVersions {
   readonly #digests = new WeakMap<Route, string>();
 
+  /** The version of a snapshot, in steps. */
   *of(routes: readonly Route[], warnings: readonly string[]): Generator<void, string> {
     const version = createHash('sha256');
     for (const [at, route] of routes.entries()) {
