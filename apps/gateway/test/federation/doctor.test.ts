@@ -1,8 +1,11 @@
 import { once } from 'node:events';
 import { writeFileSync } from 'node:fs';
+import { createServer } from 'node:net';
+import type { Socket } from 'node:net';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { formatEndpoint } from '@meshgate/core';
+import { formatEndpoint, unixPath } from '@meshgate/core';
+import type { Endpoint } from '@meshgate/core';
 import { certificateAuthority, tlsBackend } from '@meshgate/testkit';
 import { afterAll, beforeAll, expect, it } from 'vitest';
 import type { Finding } from '../../src/live-check/finding.ts';
@@ -20,6 +23,8 @@ const TEST_MS = 60_000;
 const KNOWN_MS = 15_000;
 /** A check of somebody who knows no better. */
 const WELL = { Name: 'well', TTL: '1h', Status: 'passing' };
+/** Where nobody listens unless a test does. */
+const ODD_PORT = 20_001;
 const MASTER = 'b1f0c2a4-0000-4000-8000-000000000002';
 const DENY = { acl: { enabled: true, default_policy: 'deny', tokens: { master: MASTER, agent: MASTER } } };
 
@@ -28,6 +33,23 @@ interface Consultation {
   readonly source?: object;
   readonly serverName?: string;
   readonly nodeOptions?: readonly string[];
+}
+
+/** A server that does `answer` to whoever connects. */
+async function serverAt(at: Endpoint, answer: (socket: Socket) => unknown): Promise<AsyncDisposable> {
+  const sockets = new Set<Socket>();
+  const server = createServer((socket) => {
+    sockets.add(socket.on('error', () => undefined));
+    answer(socket);
+  }).listen(unixPath(at));
+  await once(server, 'listening');
+  return {
+    [Symbol.asyncDispose]: () => {
+      server.close();
+      for (const socket of sockets) socket.destroy();
+      return Promise.resolve();
+    },
+  };
 }
 
 const belongings = new Belongings();
@@ -149,6 +171,67 @@ describeInNetworks('meshgate doctor in a federation of two datacenters names', (
     await datacenter.consul.put('agent/service/deregister/lost');
   });
 
+  const claimAt = (cause: string, last: number, says: RegExp, answer?: (socket: Socket) => unknown): void =>
+    claim(cause, async () => {
+      const at = datacenter.lan(last, ODD_PORT);
+      if (answer !== undefined) belongings.add(await serverAt(await datacenter.inside.from(at), answer));
+      const sidecar = { Address: at.host, Port: at.port, Checks: [WELL] };
+      await datacenter.consul.put('agent/service/register', {
+        Name: 'odd',
+        Port: 1,
+        Connect: { SidecarService: sidecar },
+      });
+      await firstFailure({ datacenter, serverName: nameOf('odd') }, says);
+      await datacenter.consul.put('agent/service/deregister/odd');
+    });
+  claimAt('a sidecar that does not run, though nobody has noticed', 21, /^route service:odd: .*: nobody listens there/);
+  claimAt(
+    'a sidecar that hangs',
+    22,
+    /^route service:odd: .*: accepts, and does not answer within 2 s/,
+    () => undefined,
+  );
+  claimAt(
+    'an address at which something else than a sidecar listens',
+    23,
+    /^route service:odd: .*other than TLS/,
+    (one) => one.write('220 mail ready\r\n'),
+  );
+
+  claim('a name with a slip', () =>
+    firstFailure(
+      { datacenter, serverName: nameOf('bd') },
+      /^name bd\..*: no route, .*; names that are like it: .*\bdb\./,
+    ),
+  );
+
+  claim('a service that has no sidecar', async () => {
+    await datacenter.consul.put('agent/service/register', { Name: 'bare', Port: 1 });
+    await firstFailure(
+      { datacenter, serverName: nameOf('bare') },
+      /^name bare\..*: (?:no route|its route has no backend)/,
+    );
+    await datacenter.consul.put('agent/service/deregister/bare');
+  });
+
+  claim('another process that has the port', () => {
+    const register = { address: formatEndpoint(datacenter.lan(21, SIDECAR_PORT)), id: 'another' };
+    return firstFailure({ datacenter, source: { register } }, /^listener .*: cannot be bound: EADDRINUSE/);
+  });
+
+  claim('an address that the machine does not have', () => {
+    const register = { address: '192.0.2.1:8443', id: 'another' };
+    return firstFailure({ datacenter, source: { register } }, /^configuration .*: expected an address of this host/);
+  });
+
+  claim('a firewall that drops packets to another datacenter', async () => {
+    const { namespace } = datacenter;
+    const far = wanAddress(2, 0);
+    await namespace.ip('neighbour', 'replace', far, 'lladdr', '02:00:00:00:00:01', 'nud', 'permanent', 'dev', 'wan');
+    await firstFailure({ datacenter }, /^route datacenter:dc2.*: no answer within 2 s; look at firewalls/);
+    await namespace.ip('neighbour', 'delete', far, 'dev', 'wan');
+  });
+
   claim('large packets that are lost on the way to another datacenter', async () => {
     const { namespace } = federation.two.datacenter;
     const far = wanAddress(2, 0);
@@ -204,6 +287,20 @@ describeInNetworks('meshgate doctor where ACLs deny by default names', () => {
       const denied = all.filter(({ check, outcome }) => check === 'ACL token' && outcome === 'failed');
       expect(denied.map(({ found }) => found.replace('may not ', ''))).toEqual([rule]);
       expect(all.find(({ outcome }) => outcome === 'failed')).toEqual(denied[0]);
+    },
+    TEST_MS,
+  );
+
+  it(
+    'a token that is not known, then an agent that does not run',
+    async () => {
+      const token = '00000000-0000-4000-8000-00000000dead';
+      await firstFailure(
+        { datacenter, source: { token } },
+        /^ACL token: .*ACL not found; the agent does not know the token/,
+      );
+      await datacenter.consul.kill();
+      await firstFailure({ datacenter, source: { token } }, /^Consul agent at .*ECONNREFUSED.*; start the agent/);
     },
     TEST_MS,
   );
