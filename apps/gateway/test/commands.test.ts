@@ -86,6 +86,37 @@ describe('commands for a gateway that runs', () => {
   });
 });
 
+describe('meshgate drain', () => {
+  it('exits with 1 when connections were cut, also where the process exits in the same moment', async () => {
+    await using api = await tlsBackend('api.example.com');
+    await using files = await gatewayFolder([api], { drain: { grace: '0s', spread: '0s' } });
+    await using gateway = await startGateway(`${files.path}/meshgate.yaml`);
+    await using client = await tlsClient(gateway.address, 'api.example.com');
+    await client.echo('hello');
+    expect(await command(['drain', '--admin', gateway.admin])).toMatchObject({
+      status: 1,
+      stderr: '',
+      stdout: expect.stringMatching(/drained: 0 connections left, 0 finished, 1 cut\n$/),
+    });
+    expect(await gateway.ended).toBe(1);
+  });
+
+  it('says that it does not know how a drain has ended whose gateway is gone before, and exits with 1', async () => {
+    await using api = await tlsBackend('api.example.com');
+    await using files = await gatewayFolder([api]);
+    await using gateway = await startGateway(`${files.path}/meshgate.yaml`);
+    await using client = await tlsClient(gateway.address, 'api.example.com');
+    await client.echo('hello');
+    const drained = command(['drain', '--admin', gateway.admin]);
+    await gateway.said('drain started');
+    gateway.signal('SIGKILL');
+    expect(await drained).toMatchObject({
+      status: 1,
+      stderr: expect.stringMatching(/the gateway has gone before it said how the drain ended|socket hang up/),
+    });
+  });
+});
+
 class Keyboard extends EventEmitter {
   readonly isTTY = true;
   readonly modes: boolean[] = [];

@@ -1,7 +1,7 @@
 import type { SchemaName } from './answer-schemas.ts';
 
 /** What of a request an answer depends on. */
-interface AdminRequest {
+export interface AdminRequest {
   readonly query: URLSearchParams;
   /** The segments of the path for which `{name}` stands, decoded. */
   readonly parameters: Readonly<Record<string, string>>;

@@ -1,6 +1,8 @@
 import { setImmediate as nextTurn } from 'node:timers/promises';
+import { pause } from '@meshgate/core';
 import type { DrainProgress, Endpoint, Limits, Observer, ProxyEvent } from '@meshgate/core';
 import type { HealthChecks, HeldGroup, Listeners, Outliers, RouteStore, RouteTable } from '@meshgate/core/parts';
+import { DURATION_FORM, parseDuration } from '@meshgate/documents';
 import { expositionStream } from '@meshgate/metrics';
 import type { Registry } from 'prom-client';
 import { LOG_LEVELS } from '../config/config-schema.ts';
@@ -11,7 +13,7 @@ import { requestedName, explain, isExact } from '../cli/explain.ts';
 import { openApiOf } from './openapi.ts';
 import { pageAnswer } from './page-file.ts';
 import { pluginEndpoints } from './plugin-paths.ts';
-import type { AdminAnswer, AdminEndpoint } from './endpoint.ts';
+import type { AdminAnswer, AdminEndpoint, AdminRequest } from './endpoint.ts';
 import type { Readiness } from './readiness.ts';
 import { EventStreams, MAX_STREAMS } from './event-streams.ts';
 import { statusView } from './status.ts';
@@ -352,28 +354,70 @@ function aboutLog(control: LogLevelControl): readonly AdminEndpoint[] {
 }
 
 function aboutDrain({ drainProgress, shutDown }: AdminTargets): readonly AdminEndpoint[] {
+  const query = [
+    { name: 'wait', description: `answers once it has drained, or after so long: 1s, at most ${MAX_WAIT}` },
+  ];
+  const wrong = { 400: { description: 'the wait is no duration', schema: 'Error' } } as const;
   return [
     {
       method: 'GET',
       path: '/drain',
       summary: 'The progress of the drain',
-      answers: { 200: { description: 'the progress', schema: 'Drain' } },
-      answer: async () => ok(drainView(await drainProgress())),
+      query,
+      answers: { 200: { description: 'the progress', schema: 'Drain' }, ...wrong },
+      answer: (request) => drainAnswer(200, drainProgress, request),
     },
     {
       method: 'POST',
       path: '/drain',
       summary: 'Starts to drain, as SIGTERM does; the process exits in the end',
-      answers: { 202: { description: 'the progress', schema: 'Drain' } },
-      answer: async () => {
+      query,
+      answers: { 202: { description: 'the progress', schema: 'Drain' }, ...wrong },
+      answer: async (request) => {
+        if (waitOf(request) === undefined) return wrongWait(request);
         shutDown();
         // Whoever asked is told of the drain, which begins within this turn of the event loop.
         await nextTurn();
-        return { status: 202, json: drainView(await drainProgress()) };
+        return drainAnswer(202, drainProgress, request);
       },
     },
   ];
 }
+
+type DrainRequest = Pick<AdminRequest, 'query' | 'signal'>;
+
+/** Where the process exits right after its drain, whoever waits is told how it has ended. */
+async function drainAnswer(
+  status: number,
+  drainProgress: AdminTargets['drainProgress'],
+  request: DrainRequest,
+): Promise<AdminAnswer> {
+  const waitMs = waitOf(request);
+  if (waitMs === undefined) return wrongWait(request);
+  const endsAt = performance.now() + Math.min(waitMs, MAX_WAIT_MS);
+  const { signal } = request;
+  for (let progress = await drainProgress(); ; progress = await drainProgress()) {
+    if (progress.state === 'drained' || signal.aborted || performance.now() >= endsAt)
+      return { status, json: drainView(progress) };
+    await pause(LOOK_EVERY_MS, signal);
+  }
+}
+
+/** In milliseconds; 0 where nothing is said, `undefined` where it is no duration. */
+function waitOf({ query }: DrainRequest): number | undefined {
+  const wait = query.get('wait');
+  return wait === null ? 0 : parseDuration(wait);
+}
+
+function wrongWait({ query }: DrainRequest): AdminAnswer {
+  const error = `expected wait to be ${DURATION_FORM}, found ${JSON.stringify(query.get('wait'))}`;
+  return { status: 400, json: { error } };
+}
+
+/** Shorter than the silence after which an answer counts as stuck. */
+const MAX_WAIT_MS = 10_000;
+const MAX_WAIT = '10s';
+const LOOK_EVERY_MS = 100;
 
 function aboutReload(targets: Pick<AdminTargets, 'control'>): readonly AdminEndpoint[] {
   return [

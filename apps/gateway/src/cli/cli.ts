@@ -25,6 +25,7 @@ import { checkSidecar } from '../sidecar/load-sidecar.ts';
 import { serveSidecar } from '../sidecar/serve-sidecar.ts';
 import { addConnectionCommands } from './connection-commands.ts';
 import { addOperatingCommands } from './operating-commands.ts';
+import { widthOf } from './terminal.ts';
 import type { ExitStatus, Output, Terminal } from './terminal.ts';
 import { explanationText, routesText, tracesText } from './tables.ts';
 import { tracesOf } from './trace.ts';
@@ -89,11 +90,6 @@ function addProxies(program: Command, terminal: Terminal, end: (status: ExitStat
     .option('--check', 'validate the configuration and every file it names, then exit')
     .option('--live', 'with --check: also ask the agent, the name system, the ports and the state folder')
     .action(async (options: SidecarFlags) => end(await sidecar(options, terminal)));
-}
-
-/** Of a terminal: whoever reads a file or a pipe wants a line a row. */
-function widthOf({ isTTY, columns }: Output): number | undefined {
-  return isTTY === true ? columns : undefined;
 }
 
 function addQueries(program: Command, terminal: Terminal, end: (status: ExitStatus) => void): void {

@@ -7,6 +7,7 @@ import { jsonText } from '../log/printable.ts';
 import { clientOf, withAdminFlag, withAdminFlags } from './admin-flags.ts';
 import type { AdminFlags } from './admin-flags.ts';
 import { connectionsText } from './tables.ts';
+import { widthOf } from './terminal.ts';
 import type { ExitStatus, Terminal } from './terminal.ts';
 
 /** Adds the commands by which live connections are listed and closed. */
@@ -15,7 +16,7 @@ export function addConnectionCommands(program: Command, { stdout }: Terminal, en
     withAdminFlag(program.command('connections').description('print live connections of a running gateway')),
   ).action(async (flags: ConnectionsFlags) => {
     const connections = await connectionsOf(clientOf(flags), flags);
-    stdout.write(flags.json === true ? jsonText({ connections }) : connectionsText(connections));
+    stdout.write(flags.json === true ? jsonText({ connections }) : connectionsText(connections, widthOf(stdout)));
   });
   withConnectionFlags(
     withAdminFlags(program.command('close').description('close live connections of a running gateway')),

@@ -1,33 +1,51 @@
 import { pause } from '@meshgate/core';
 import type { DrainProgress } from '@meshgate/core';
 import type { AdminClient } from '../admin/client.ts';
+import { counted } from '../log/messages.ts';
 
 /**
- * Starts a drain, and tells each progress until it is over: the gateway has drained, or does not answer any more, which is how it ends.
+ * Starts a drain, and tells each progress until it is over.
  *
- * @returns the last progress known
+ * @returns how it has ended
+ * @throws Error when the gateway is gone before it has said so: nobody knows what it has cut
  */
 export async function drainAndWait(
   gateway: AdminClient,
   onProgress: (progress: DrainProgress) => void,
 ): Promise<DrainProgress> {
-  let last = (await gateway.change('POST', '/drain')) as DrainProgress;
-  onProgress(last);
-  while (last.state !== 'drained') {
-    await pause(POLL_MS, NEVER);
-    const next = (await gateway.get('/drain').catch(() => undefined)) as DrainProgress | undefined;
-    if (next === undefined) break;
-    if (next.state !== last.state || next.remaining !== last.remaining) onProgress(next);
+  let last: DrainProgress | undefined;
+  const update = (next: DrainProgress): void => {
+    if (next.state !== last?.state || next.remaining !== last.remaining) onProgress(next);
     last = next;
+  };
+  // One request is always under way: the gateway answers it before it exits.
+  let held = gateway.change('POST', `/drain${HELD}`, HELD_MS) as Promise<DrainProgress>;
+  try {
+    for (;;) {
+      const answer = await Promise.race([held, pause(POLL_MS, NEVER)]);
+      update(answer ?? (await progressOf(gateway)) ?? (await held));
+      if (last?.state === 'drained') return last;
+      if (answer !== undefined) held = gateway.get(`/drain${HELD}`) as Promise<DrainProgress>;
+    }
+  } catch (reason) {
+    if (last === undefined) throw reason;
+    throw new Error(`${GONE}: ${drainText(last).trim()}`, { cause: reason });
   }
-  return last;
+}
+
+async function progressOf(gateway: AdminClient): Promise<DrainProgress | undefined> {
+  return (await gateway.get('/drain').catch(() => undefined)) as DrainProgress | undefined;
 }
 
 /** For people. */
 export function drainText({ state, remaining, finished, cut, remainingMs }: DrainProgress): string {
   const rest = state === 'drained' ? '' : `, ${Math.ceil(remainingMs / 1_000)} s left at most`;
-  return `${state}: ${remaining} connections left, ${finished} finished, ${cut} cut${rest}\n`;
+  return `${state}: ${counted(remaining, 'connection')} left, ${finished} finished, ${cut} cut${rest}\n`;
 }
 
-const POLL_MS = 250;
+const POLL_MS = 500;
+/** The gateway answers within ten seconds, at once when it has drained. */
+const HELD = '?wait=5s';
+const HELD_MS = 15_000;
 const NEVER = new AbortController().signal;
+const GONE = 'the gateway has gone before it said how the drain ended; its log and its exit status tell; last seen';

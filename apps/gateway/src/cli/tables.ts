@@ -41,8 +41,12 @@ function stateOf({ state, lastSuccess, error }: SourceView): string {
   return error === undefined ? state : `${state}: ${error}`;
 }
 
-/** The answer of `meshgate connections`, for people. */
-export function connectionsText(connections: readonly ConnectionView[]): string {
+/**
+ * The answer of `meshgate connections`, for people.
+ *
+ * @param width of the terminal; any when absent
+ */
+export function connectionsText(connections: readonly ConnectionView[], width?: number): string {
   const rows = connections.map(
     ({ id, state, remote, serverName = '', route = '', backend = '', ageMs, idleMs, bytesUp, bytesDown }) => [
       id,
@@ -58,7 +62,7 @@ export function connectionsText(connections: readonly ConnectionView[]): string 
     ],
   );
   const head = ['ID', 'STATE', 'CLIENT', 'SERVER NAME', 'ROUTE', 'BACKEND', 'AGE', 'SILENT', 'BYTES UP', 'BYTES DOWN'];
-  return lines(columns([head, ...rows]));
+  return lines(columns([head, ...rows], { width }));
 }
 
 /**
@@ -196,14 +200,20 @@ function exceptionsOf({ onListeners = [] }: Explanation): readonly (readonly str
   ]);
 }
 
-function backendText(backend: BackendView): string {
+function backendText(backend: ListedBackend): string {
+  const isDown = backend.check?.addresses?.some(({ state }) => state === 'down') === true;
   const remarks = [
     ...labelStrings(backend),
     ...(backend.healthy ? [] : ['unhealthy']),
+    ...(isDown ? ['check failed'] : []),
+    ...(backend.ejected === true ? ['ejected'] : []),
     ...(backend.priority === undefined ? [] : [`priority ${backend.priority}`]),
   ];
   return remarks.length === 0 ? addressText(backend) : `${addressText(backend)} (${remarks.join(', ')})`;
 }
+
+/** A backend in a list of routes. */
+type ListedBackend = BackendView & { readonly ejected?: boolean };
 
 function labelStrings({ labels = {}, proxyProtocol }: BackendView): readonly string[] {
   const proxied = proxyProtocol === undefined ? [] : [`PROXY protocol ${proxyProtocol}`];

@@ -24,3 +24,8 @@ export interface Output {
 
 /** 0: done. 1: it failed at run time, or connections were cut. 2: the command line or the configuration is wrong. */
 export type ExitStatus = 0 | 1 | 2;
+
+/** Of a terminal: whoever reads a file or a pipe wants a line a row. */
+export function widthOf({ isTTY, columns }: Output): number | undefined {
+  return isTTY === true ? columns : undefined;
+}
