@@ -1,4 +1,4 @@
-// The services behind the gateway of the quick start: each speaks TLS with a certificate of its own and says who it is.
+// The services behind the gateway of the quick start: each has its own certificate and responds with its name.
 import { certificateAuthority, tlsBackend } from '@meshgate/testkit';
 
 /**

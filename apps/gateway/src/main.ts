@@ -17,13 +17,13 @@ const signals: Signals = {
 };
 
 disablePretenuring();
-// By default Node opens its inspector at SIGUSR1: a door into a process that holds a token.
+// By default Node opens its inspector on SIGUSR1: remote access to a process that holds a token.
 for (const signal of ['SIGUSR1', 'SIGUSR2'] as const) process.on(signal, () => undefined);
 
 const { stdout, stderr } = process;
-// Whoever reads them may have gone, as in `meshgate routes | head -1`: no reason to break off with a stack.
+// Their reader may have exited, as in `meshgate routes | head -1`: no reason for a stack trace.
 for (const output of [stdout, stderr]) output.on('error', () => undefined);
-// It would turn off the verification of every certificate.
+// It would disable certificate verification.
 if (process.env['NODE_TLS_REJECT_UNAUTHORIZED'] === '0')
   stderr.write('meshgate: NODE_TLS_REJECT_UNAUTHORIZED=0 is ignored: certificates are always verified\n');
 delete process.env['NODE_TLS_REJECT_UNAUTHORIZED'];
@@ -36,13 +36,13 @@ if (descriptors < MIN_DESCRIPTORS) {
 }
 // Loaded only now: with fewer descriptors its modules cannot be opened.
 const { runCommand } = await import('./cli/cli.ts');
-// Whatever a plugin may have left behind must not keep the process.
+// Timers or handles left by a plugin must not keep the process running.
 const terminal = {
   stdout,
   stderr,
   signals,
   env: process.env,
-  // Made when it is first asked for: most commands leave standard input alone.
+  // Created on demand: most commands do not use standard input.
   get stdin() {
     return process.stdin;
   },

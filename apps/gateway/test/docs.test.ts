@@ -165,7 +165,7 @@ describe('docs/operate/config.md', () => {
 });
 
 describe('docs/operate/upgrade.md', () => {
-  it('says of every setting when it is in use after a reload', () => {
+  it('says of every setting when it takes effect after a reload', () => {
     const page = pageText('docs/operate/upgrade.md');
     const rows = Array.from(page.matchAll(/^\| `([^`]+)` +\| (At once|For new connections|After a restart)/gm));
     const effects = { now: 'At once', 'new connections': 'For new connections', restart: 'After a restart' };

@@ -115,28 +115,28 @@ const FAULTS: readonly Fault[] = [
       await new Promise((resolve) => server.close(resolve));
       return withBackend(port);
     },
-    says: /^route .*for api\.example\.com: nobody listens there \(ECONNREFUSED\); start what should/,
+    says: /^route .*for api\.example\.com: nothing listens there \(ECONNREFUSED\); start the process that should/,
   },
   {
     cause: 'the backend speaks no TLS',
     scene: async () => withBackend(await serverThat((socket) => socket.write('220 mail ready\r\n'))),
-    says: /answers with something other than TLS; another service listens/,
+    says: /responds with something other than TLS; another service listens/,
   },
   {
     cause: 'the backend closes',
     scene: async () => withBackend(await serverThat((socket) => socket.end())),
-    says: /accepts, and closes without an answer/,
+    says: /accepts, and closes without a response/,
   },
   {
     cause: 'the backend hangs',
     scene: async () => withBackend(await serverThat(() => undefined)),
-    says: /accepts, and does not answer within 2 s/,
+    says: /accepts, and does not respond within 2 s/,
   },
   {
     cause: 'the gateway beyond does not know the name',
     scene: async () =>
       withBackend(await serverThat((socket) => socket.once('data', () => socket.end(UNRECOGNIZED_NAME)))),
-    says: /a gateway answers, and has no route for the name; run meshgate explain/,
+    says: /a gateway responds, and has no route for the name; run meshgate explain/,
   },
   {
     cause: 'the certificate of the backend has expired',
@@ -155,7 +155,7 @@ const FAULTS: readonly Fault[] = [
   {
     cause: 'no route has the name',
     scene: () => ({ ...withBackend(1), serverName: 'apj.example.com' }),
-    says: /^name apj\.example\.com: no route, .*names that are like it: api\.example\.com/,
+    says: /^name apj\.example\.com: no route, .*similar names: api\.example\.com/,
   },
   {
     cause: 'the name cannot be a server name',
@@ -317,7 +317,7 @@ describe('the clocks of machine and agent', () => {
 describe('a datacenter or peer without a gateway', () => {
   it('is a failure, since there is nobody to dial', () => {
     const route = { name: 'datacenter:dc2', kind: 'remote-datacenter', backends: [] };
-    expect(gapsIn({ routes: [route] } as never)).toMatchObject([{ outcome: 'failed', found: 'no gateway is known' }]);
+    expect(gapsIn({ routes: [route] } as never)).toMatchObject([{ outcome: 'failed', found: 'no gateway known' }]);
   });
 });
 

@@ -138,7 +138,7 @@ describe('a gateway', () => {
     expect(await gateway.line(({ msg }) => String(msg).includes('prt'))).toMatchObject({
       level: 'error',
       msg: expect.stringMatching(
-        /reload refused, nothing has changed: .*meshgate.yaml:1:36: unknown key "prt": did you mean "port"\?/,
+        /reload refused, nothing changed: .*meshgate.yaml:1:36: unknown key "prt": did you mean "port"\?/,
       ),
     });
   });

@@ -53,7 +53,7 @@ const WRONG: readonly { readonly claim: string; readonly plugin: string; readonl
   {
     claim: 'an observer that is null',
     plugin: install('host.addObserver(null);'),
-    says: 'the plugin "mine" cannot be installed: addObserver: expected an object with observe(), found null',
+    says: 'plugin "mine" cannot be installed: addObserver: expected an object with observe(), found null',
   },
   {
     claim: 'a source without watch',
@@ -68,7 +68,7 @@ const WRONG: readonly { readonly claim: string; readonly plugin: string; readonl
   {
     claim: 'a layer that is no function',
     plugin: install('host.wrapConnector({});'),
-    says: 'the plugin "mine" cannot be installed: wrapConnector: expected a function',
+    says: 'plugin "mine" cannot be installed: wrapConnector: expected a function',
   },
   {
     claim: 'a service for a place that does not exist',
@@ -100,7 +100,7 @@ const WRONG: readonly { readonly claim: string; readonly plugin: string; readonl
   {
     claim: 'a plugin that rejects with what is no error',
     plugin: install(`throw 'oops';`),
-    says: 'the plugin "mine" cannot be installed: oops',
+    says: 'plugin "mine" cannot be installed: oops',
   },
 ];
 

@@ -88,8 +88,8 @@ describe('meshgate gateway --check --live, of addresses to listen on', () => {
       [
         'next.yaml: OK (sources: file:routes.yaml)',
         'ok      source file:routes.yaml: 1 route',
-        `ok      listener main on 127.0.0.1:${gateway.address.port}: held by the gateway that runs with this configuration`,
-        `ok      admin on 127.0.0.1:${port}: held by the gateway that runs with this configuration`,
+        `ok      listener main on 127.0.0.1:${gateway.address.port}: held by the running gateway with this configuration`,
+        `ok      admin on 127.0.0.1:${port}: held by the running gateway with this configuration`,
         '',
       ].join('\n'),
     );
@@ -128,7 +128,7 @@ describe('meshgate gateway --check --live, of addresses to listen on', () => {
   });
 });
 
-describe('names of backends', () => {
+describe('backend names', () => {
   it('are asked of the name system, each once; what has no address fails, with what to do', async () => {
     await using server = await nameServer({
       'db.example': { A: { addresses: ['192.0.2.1'] } },
@@ -149,19 +149,19 @@ describe('names of backends', () => {
       system,
     );
     expect(findings.toSorted((one, other) => (one.check < other.check ? -1 : 1))).toEqual([
+      { check: 'backend names', outcome: 'ok', found: '1 of 3 names resolve' },
       {
         check: 'name gone.example',
         outcome: 'failed',
         found: expect.any(String) as string,
-        advice: 'correct the name, or add it to the hosts file or the name system',
+        advice: 'correct the name, or add it to the hosts file or DNS',
       },
       {
         check: 'name ill.example',
         outcome: 'failed',
         found: expect.any(String) as string,
-        advice: 'look at /etc/resolv.conf and its name servers',
+        advice: 'check /etc/resolv.conf and its name servers',
       },
-      { check: 'names of backends', outcome: 'ok', found: '1 of 3 names resolve' },
     ]);
     expect(server.queries.filter((question) => question === 'A db.example')).toHaveLength(1);
   });

@@ -150,7 +150,7 @@ describe('a listener that uses parts', () => {
     ['filters: [ { line: 1 } ]', 'expected the key "name", found none'],
     [
       'filters: [ broken ]',
-      'the filter "broken" refuses its settings: "broken": expected an object with filter(), found null',
+      'the filter "broken" rejects its settings: "broken": expected an object with filter(), found null',
     ],
     ['filters: [ mine ]', '"mine" is a resolver: expected it in use of a listener or a route'],
     ['use: [ { name: knock } ]', '"knock" is a filter: expected it in filters of a listener'],
@@ -217,13 +217,13 @@ const WRONG: readonly {
     claim: 'a plugin that throws when it is installed',
     lines: [LISTENERS, `sources: [ ${FILE} ]`, 'plugins: [ ./mine.mjs ]'],
     plugin: plugin(`throw new Error('out of luck');`),
-    problems: ['meshgate.yaml:3:12: the plugin "mine" cannot be installed: out of luck'],
+    problems: ['meshgate.yaml:3:12: plugin "mine" cannot be installed: out of luck'],
   },
   {
     claim: 'a plugin whose install rejects',
     lines: [LISTENERS, `sources: [ ${FILE} ]`, 'plugins: [ ./mine.mjs ]'],
     plugin: `export default { name: 'mine', async install() { throw new Error('too late'); } };`,
-    problems: ['meshgate.yaml:3:12: the plugin "mine" cannot be installed: too late'],
+    problems: ['meshgate.yaml:3:12: plugin "mine" cannot be installed: too late'],
   },
   {
     claim: 'settings that a schema library refuses, at the key that is wrong',
@@ -267,7 +267,7 @@ const WRONG: readonly {
     claim: 'a plugin that cannot be installed, and of nothing that it might have added',
     lines: ['sources: [ { use: ./mine.mjs } ]', 'transport: carrier'],
     plugin: plugin('throw new Error("oops");'),
-    problems: ['meshgate.yaml:1:12: the plugin "mine" cannot be installed: oops'],
+    problems: ['meshgate.yaml:1:12: plugin "mine" cannot be installed: oops'],
   },
   {
     claim: 'a mistake in a route file that two sources read, once',
@@ -279,7 +279,7 @@ const WRONG: readonly {
     claim: 'a source that adds none',
     lines: [LISTENERS, 'sources: [ { use: ./mine.mjs } ]'],
     plugin: plugin(''),
-    problems: ['meshgate.yaml:2:12: the plugin "mine" adds no source: it belongs under plugins'],
+    problems: ['meshgate.yaml:2:12: plugin "mine" adds no source: list it under plugins'],
   },
   {
     claim: 'two sources of one name',

@@ -9,7 +9,7 @@ const NOBODY = { capabilities: '0000000000000000', firstFreePort: 1_024 };
 
 describe('a port that not everybody may listen on', () => {
   it.each([
-    [443, NOBODY, 'port 443 takes root or CAP_NET_BIND_SERVICE: this user may listen on ports from 1024'],
+    [443, NOBODY, 'port 443 requires root or CAP_NET_BIND_SERVICE: this user may listen on ports from 1024'],
     [1_024, NOBODY, undefined],
     [0, NOBODY, undefined],
     [443, { ...NOBODY, capabilities: '0000000000000400' }, undefined],

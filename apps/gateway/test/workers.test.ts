@@ -265,8 +265,8 @@ ofEpoll('workers that bind by themselves', () => {
     await files.write('lister.mjs', LISTER);
     await using gateway = await startGateway(`${files.path}/meshgate.yaml`);
     for (const why of [
-      'listener any of source lister not opened: workers share no port 0 with the transport epoll',
-      'listener path of source lister not opened: workers share no unix socket with the transport epoll',
+      'listener any of source lister not opened: workers cannot share port 0 with transport epoll',
+      'listener path of source lister not opened: workers cannot share a unix socket that a source lists with transport epoll',
     ])
       await gateway.line(({ level, msg }) => level === 'error' && String(msg).includes(why));
     for (const worker of ['1', '2'])

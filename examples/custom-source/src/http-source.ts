@@ -2,10 +2,10 @@ import { createHash } from 'node:crypto';
 import { ConfigProblems, definePlugin, parseEndpoint, pause } from '@meshgate/core';
 import type { Backend, RouteSnapshot, RouteSource } from '@meshgate/core';
 
-/** Longer than any healthy service takes, shorter than anybody waits for a change. */
+/** Above the response time of any healthy service, below any operator's patience. */
 const TIMEOUT_MS = 5_000;
 
-/** Routes from an HTTP service that answers `{ "api.example.com": ["10.0.0.1:8443"] }`, asked again after each `intervalMs`. */
+/** Routes from an HTTP service that returns `{ "api.example.com": ["10.0.0.1:8443"] }`, polled every `intervalMs`. */
 export function httpSource(url: URL, intervalMs: number): RouteSource {
   return {
     name: `http:${url.host}`,
@@ -13,17 +13,18 @@ export function httpSource(url: URL, intervalMs: number): RouteSource {
       try {
         for (; !signal.aborted; await pause(intervalMs, signal)) yield toSnapshot(await answerOf(url, signal));
       } catch (reason) {
-        // Told to leave, a source returns. Anything else means "start me again": the last routes stay in use meanwhile.
+        // When its signal aborts, a source returns. Anything else means "restart me": the last routes stay in use
+        // meanwhile.
         if (!signal.aborted) throw reason;
       }
     },
   };
 }
 
-/** An error page is no list of routes, whatever its body: it throws, so that it takes no route away. */
+/** An error page is not a list of routes, whatever its body: it throws, so that no route is removed. */
 async function answerOf(url: URL, signal: AbortSignal): Promise<string> {
   const asking = new AbortController();
-  const giveUp = (): void => asking.abort(new Error(`${url.href}: no answer within ${TIMEOUT_MS} ms`));
+  const giveUp = (): void => asking.abort(new Error(`${url.href}: no response within ${TIMEOUT_MS} ms`));
   const timer = setTimeout(giveUp, TIMEOUT_MS);
   signal.addEventListener('abort', giveUp);
   try {
@@ -50,7 +51,7 @@ function toBackend(written: unknown): Backend {
   return { address, weight: 1, healthy: true };
 }
 
-/** So that a configuration can name it: `use: ./http-source.js`, with the keys `url` and `intervalMs`. */
+/** So that a configuration can use it: `use: ./http-source.js`, with the keys `url` and `intervalMs`. */
 export default definePlugin({
   name: 'http',
   parse(config) {

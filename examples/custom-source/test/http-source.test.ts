@@ -9,7 +9,7 @@ interface Service extends AsyncDisposable {
   readonly url: URL;
 }
 
-/** An HTTP service that answers with `routes` as they are when it is asked. */
+/** An HTTP service that responds with the current `routes`. */
 async function service(routes: () => object, status = 200): Promise<Service> {
   const server = createServer((_request, response) => response.writeHead(status).end(JSON.stringify(routes())));
   server.listen(0, '127.0.0.1');
@@ -22,7 +22,7 @@ async function service(routes: () => object, status = 200): Promise<Service> {
   return { url: new URL(`http://127.0.0.1:${port}/`), [Symbol.asyncDispose]: stop };
 }
 
-// Everything that core relies on, proved by the suite that comes with the testkit.
+// The contract with core, checked by the testkit's suite.
 describeRouteSource('the source of the example', {
   async create() {
     let port = 8443;
@@ -35,7 +35,7 @@ describeRouteSource('the source of the example', {
   },
 });
 
-it('turns the answer into routes', async () => {
+it('turns the response into routes', async () => {
   await using http = await service(() => ({ 'api.example.com': ['10.0.0.1:8443', '[::1]:443'] }));
   const enough = new AbortController();
   for await (const { routes } of httpSource(http.url, 1).watch(enough.signal)) {
@@ -53,7 +53,7 @@ it('turns the answer into routes', async () => {
   }
 });
 
-it('throws at an error page, whatever its body, so that no route is taken away', async () => {
+it('throws on an error page, whatever its body, so that no route is removed', async () => {
   await using http = await service(() => ({}), 503);
   const values = httpSource(http.url, 1).watch(new AbortController().signal)[Symbol.asyncIterator]();
   await expect(values.next()).rejects.toThrow('expected 200, found 503');
@@ -62,6 +62,6 @@ it('throws at an error page, whatever its body, so that no route is taken away',
 it.each([
   [{}, 'url: expected a URL such as http://127.0.0.1:8080/routes.json'],
   [{ url: 'http://127.0.0.1/', intervalMs: 'often' }, 'intervalMs: expected a number of milliseconds, 1 or more'],
-])('refuses the settings %j', async (settings, message) => {
+])('rejects the settings %j', async (settings, message) => {
   await expect(fakeHost().install(plugin, settings)).rejects.toThrow(message);
 });

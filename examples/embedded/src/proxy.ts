@@ -2,7 +2,7 @@ import { createProxy } from '@meshgate/core';
 import type { Endpoint, Observer, Proxy, RouteSource } from '@meshgate/core';
 import { sniSniffer } from '@meshgate/sni';
 
-/** A proxy inside another program: what it knows it has from `source`, what it does it tells each of `observers`. */
+/** A proxy inside another program: its routes come from `source`, and it reports events to `observers`. */
 export async function startProxy(
   listen: Endpoint,
   source: RouteSource,

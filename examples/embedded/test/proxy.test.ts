@@ -3,7 +3,7 @@ import { recorder, tlsBackend, tlsClient } from '@meshgate/testkit';
 import { expect, it } from 'vitest';
 import { startProxy } from '../src/proxy.ts';
 
-it('carries TLS to the backend of the name, tells of it whatever another observer does, and stops when the connection has finished', async () => {
+it('carries TLS to the backend of the server name, reports it even if another observer fails, and stops when the connection has finished', async () => {
   await using api = await tlsBackend('api.example.com');
   const backends = [{ address: api.address, weight: 1, healthy: true }];
   const source = {

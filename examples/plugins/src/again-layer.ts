@@ -1,7 +1,7 @@
 import { ConfigProblems, definePlugin, pause, ProxyError } from '@meshgate/core';
 import type { Connector, Layer } from '@meshgate/core';
 
-/** When no backend can be reached, tries them all once more after a pause: for backends that start when they are called. */
+/** When no backend can be reached, retries all of them once after a pause: for backends that start on demand. */
 export function tryAgain(afterMs: number): Layer<Connector> {
   return (next) => ({
     async connect(route, context) {
@@ -16,7 +16,7 @@ export function tryAgain(afterMs: number): Layer<Connector> {
   });
 }
 
-/** A route asks for it with `use: [ { name: again, afterMs: 500 } ]`. */
+/** A route enables it with `use: [ { name: again, afterMs: 500 } ]`. */
 export default definePlugin({
   name: 'again',
   parse: () => undefined,

@@ -2,7 +2,7 @@ import type { Service } from '@meshgate/core';
 
 const TIMEOUT_MS = 2_000;
 
-/** Tells an inventory over HTTP that this gateway is there, and when it leaves. */
+/** Announces this gateway to an inventory over HTTP, and removes it at the end. */
 export function announce(inventory: URL, report: (warning: string | undefined) => void): Service {
   const tell = async (method: 'PUT' | 'DELETE', hurry: AbortSignal): Promise<void> => {
     hurry.throwIfAborted();
@@ -11,7 +11,7 @@ export function announce(inventory: URL, report: (warning: string | undefined) =
   };
   return {
     name: 'announce',
-    // Not being in the inventory is no reason not to carry connections.
+    // The gateway carries connections even if the inventory does not know it.
     start: (signal) =>
       tell('PUT', signal).then(
         () => report(undefined),

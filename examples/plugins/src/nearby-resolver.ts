@@ -1,12 +1,12 @@
 import { ConfigProblems, definePlugin } from '@meshgate/core';
 import type { Resolver, Route } from '@meshgate/core';
 
-/** Clients whose address begins with `prefix` are led to a backend near them. */
+/** Routes clients whose address begins with `prefix` to a backend near them. */
 export function nearby(prefix: string, route: Route): Resolver {
   return { resolve: (_hello, { remote }) => (remote.host.startsWith(prefix) ? route : undefined) };
 }
 
-/** A listener or a route asks for it: `use: [ { name: nearby, prefix: '10.1.', route: api-nearby, host: 10.1.0.5, port: 8443 } ]`. */
+/** To enable: `use: [ { name: nearby, prefix: '10.1.', route: api-nearby, host: 10.1.0.5, port: 8443 } ]`. */
 export default definePlugin({
   name: 'nearby',
   parse: () => undefined,

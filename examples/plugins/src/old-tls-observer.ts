@@ -3,7 +3,7 @@ import type { Observer } from '@meshgate/core';
 
 const TLS_1_3 = 0x0304;
 
-/** Counts clients that do not offer TLS 1.3, by listener: a metric, and one line of the log for each of them. */
+/** Counts clients that do not offer TLS 1.3, by listener: a metric, and one log line each. */
 export default definePlugin({
   name: 'old-tls',
   parse: () => undefined,

@@ -2,7 +2,7 @@ import { BlockList, isIPv6 } from 'node:net';
 import { ConfigProblems, definePlugin, ProxyError } from '@meshgate/core';
 import type { ConnectionFilter } from '@meshgate/core';
 
-/** Lets in clients of one network; any other is closed with `REFUSED_BY_POLICY`, before a byte of it is read. */
+/** Accepts clients of one network; any other is closed with `REFUSED_BY_POLICY`, before a byte of it is read. */
 export default definePlugin({
   name: 'only-from',
   parse: () => undefined,

@@ -1,7 +1,7 @@
 import { definePlugin } from '@meshgate/core';
 import type { Resolver } from '@meshgate/core';
 
-/** `NAME.preview.example.com` goes to port 8443 of the host NAME: no list of previews is kept anywhere. */
+/** `NAME.preview.example.com` goes to port 8443 of the host NAME: no list of previews is needed. */
 export const previewResolver: Resolver = {
   resolve({ serverName = '' }) {
     const [, name] = /^([a-z\d-]+)\.preview\.example\.com$/.exec(serverName) ?? [];

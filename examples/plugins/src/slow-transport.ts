@@ -1,7 +1,7 @@
 import { nodeTransport, pause } from '@meshgate/core';
 import type { Transport } from '@meshgate/core';
 
-/** Node's transport, whose dials take `delayMs` longer: to see what clients make of a network that is far away. */
+/** Node's transport with dials that take `delayMs` longer: shows how clients behave on a distant network. */
 export function slowTransport(delayMs: number): Transport {
   const node = nodeTransport();
   return {

@@ -1,7 +1,10 @@
 import { ConfigProblems, definePlugin } from '@meshgate/core';
 import type { Backend, Picker, PickerOptions } from '@meshgate/core';
 
-/** A tenant that has backends of its own stays on these: the least busy of those whose label is the first part of the server name. */
+/**
+ * A tenant with dedicated backends uses only these: the least busy of those whose label is the first part of the server
+ * name.
+ */
 export function tenantBalance(label: string, { load }: PickerOptions): Picker {
   return {
     pick(from, { hello }) {
@@ -14,7 +17,7 @@ export function tenantBalance(label: string, { load }: PickerOptions): Picker {
   };
 }
 
-/** A route asks for it with `balance: { name: tenant, label: tenant }`. */
+/** A route enables it with `balance: { name: tenant, label: tenant }`. */
 export default definePlugin({
   name: 'tenant',
   parse: () => undefined,

@@ -1,4 +1,4 @@
-// The plugins of docs/plugins, each held to its suite, and to what its page says of it.
+// The plugins of docs/plugins, each checked by its contract suite, and against its page.
 import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { createProxy, pause, ProxyError } from '@meshgate/core';
@@ -40,7 +40,7 @@ it('the resolver of previews is added by its plugin', async () => {
   expect((await fakeHost().install(preview)).resolvers).toEqual([previewResolver]);
 });
 
-it('the resolver of nearby backends knows clients by their address, and has settings that are looked at', async () => {
+it('the resolver of nearby backends recognizes clients by address, and validates its settings', async () => {
   const part = (await fakeHost().install(nearbyPlugin)).offered.get('nearby');
   expect(() => part?.make({ prefix: 10 })).toThrow('expected prefix, route and host, each a string');
   const settings = { prefix: '192.', route: 'near', host: '10.1.0.5', port: 8443 };
@@ -54,13 +54,13 @@ it('the resolver of nearby backends knows clients by their address, and has sett
 describeLayer('the layer that tries again', () => tryAgain(1));
 
 describe('the layer that tries again', () => {
-  it('is offered with settings that are looked at', async () => {
+  it('is offered with validated settings', async () => {
     const layer = (await fakeHost().install(again)).offered.get('again');
     expect(() => layer?.make({ afterMs: 'soon' })).toThrow('afterMs: expected a number of milliseconds above 0');
     expect(layer?.make({ afterMs: 500 })).toBeTypeOf('function');
   });
 
-  it('reaches a backend that is there a little later', async () => {
+  it('reaches a backend that starts a little later', async () => {
     let calls = 0;
     const refused = new ProxyError('CONNECT_REFUSED', 'not yet');
     const upstream = {} as never;
@@ -97,17 +97,17 @@ describe('the filter for one network', () => {
     return part?.kind === 'filter' ? part.make({ network }).filter(client) : expect.unreachable();
   };
 
-  it('lets in who is in it, and refuses who is not', async () => {
+  it('accepts clients in it, and refuses others', async () => {
     expect(await filterOf('192.0.2.0/24')).toBeUndefined();
     await expect(filterOf('10.0.0.0/8')).rejects.toMatchObject({ code: 'REFUSED_BY_POLICY' });
   });
 
-  it('wants a network', async () => {
+  it('requires a network', async () => {
     await expect(filterOf('everybody')).rejects.toThrow('network: expected a network such as 10.0.0.0/8');
   });
 });
 
-/** An inventory on loopback, which answers with `status`. */
+/** An inventory on loopback, which responds with `status`. */
 async function inventory(status = 200) {
   const methods: string[] = [];
   const server = createServer(({ method = '' }, response) => {
@@ -124,7 +124,7 @@ const shared = await inventory();
 describeService('the service that announces', () => announce(shared.url, () => undefined));
 
 describe('the service that announces', () => {
-  it('tells the inventory when it starts and when it drains', async () => {
+  it('notifies the inventory when it starts and when it drains', async () => {
     await using here = await inventory();
     const service = announce(here.url, () => undefined);
     await service.start(new AbortController().signal);
@@ -132,7 +132,7 @@ describe('the service that announces', () => {
     expect(here.methods).toEqual(['PUT', 'DELETE']);
   });
 
-  it('warns, and starts all the same, when the inventory does not take it', async () => {
+  it('warns, but starts nevertheless, when the inventory responds with an error', async () => {
     await using here = await inventory(503);
     const warnings: unknown[] = [];
     await announce(here.url, (warning) => warnings.push(warning)).start(new AbortController().signal);
@@ -155,7 +155,7 @@ it('the slow transport carries what Node carries', async () => {
   await proxy.stop(AbortSignal.abort());
 });
 
-it('the slow transport gives up a dial at once', async () => {
+it('the slow transport cancels a dial at once', async () => {
   const given = new ProxyError('CLOSED_BY_DRAIN', 'over');
   const dial = slowTransport(60_000).dial(
     { host: '127.0.0.1', port: 1 },
@@ -169,7 +169,7 @@ it('the slow transport gives up a dial at once', async () => {
 describeBalance('the balance of tenants', (options) => tenantBalance('zone', options));
 
 describe('the balance of tenants', () => {
-  it('keeps a tenant on its own backends, and the others on those of nobody', async () => {
+  it('keeps a tenant on its own backends, and the others on the shared ones', async () => {
     await using own = await tlsBackend('own.internal');
     await using everybody = await tlsBackend('shared.internal');
     const balances = offeredBalances((await fakeHost().install(tenant)).offered);
@@ -194,7 +194,7 @@ describe('the balance of tenants', () => {
     await proxy.stop(AbortSignal.abort());
   });
 
-  it('is offered with settings that are looked at', async () => {
+  it('is offered with validated settings', async () => {
     const balances = offeredBalances((await fakeHost().install(tenant)).offered);
     const make = balances.get('tenant');
     expect(() => make?.({}, { load: () => 0, random: () => 0 })).toThrow('label: expected the name of a label');

@@ -1,14 +1,14 @@
-// Both clusters, and where the files of this example put everything.
+// Both clusters, and the addresses in this example's files.
 import type { Endpoint } from '@meshgate/core';
 
-/** A cluster, by the name that the other one gives to it. */
+/** A cluster, by the other cluster's name for it. */
 export type ClusterName = 'alpha' | 'beta';
 
-/** A cluster with trust domain, authority and mesh files of its own. */
+/** A cluster with its own trust domain, CA and mesh files. */
 export interface Cluster {
   readonly name: ClusterName;
   readonly trustDomain: string;
-  /** Of its gateway: for itself, for the other one, and for its admin API. */
+  /** Addresses of its gateway: for itself, for the other cluster, and for its admin API. */
   readonly gateway: { readonly lan: Endpoint; readonly wan: Endpoint; readonly admin: Endpoint };
 }
 
@@ -25,11 +25,11 @@ export interface Service {
 export interface Request {
   readonly to: string;
   readonly at: Endpoint;
-  /** What its sidecar says of the way: `local-gateway`, `remote-gateway` or `direct`. */
+  /** The path according to its sidecar: `local-gateway`, `remote-gateway` or `direct`. */
   readonly path: string;
-  /** Whose gateways see it. */
+  /** The clusters whose gateways it passes. */
   readonly gateways: readonly ClusterName[];
-  /** Whose application answers. */
+  /** The cluster whose application responds. */
   readonly from: ClusterName;
 }
 
@@ -46,7 +46,7 @@ export const CLUSTERS: readonly [Cluster, Cluster] = [
   },
 ];
 
-/** `web` is the one that asks: it has an application that nobody here calls. */
+/** `web` sends the requests: nobody here calls its application. */
 export const SERVICES: readonly Service[] = [
   { name: 'web', cluster: 'alpha', application: at(31_001), sidecar: at(31_101), admin: at(31_901) },
   { name: 'stock', cluster: 'alpha', application: at(31_002), sidecar: at(31_102), admin: at(31_902) },
@@ -57,7 +57,7 @@ export const SERVICES: readonly Service[] = [
 
 const STOCK = { to: 'stock', at: at(31_203) } as const;
 
-/** One after the other: the last but one while `stock` is unhealthy in alpha. */
+/** In this order: the last but one while `stock` is unhealthy in alpha. */
 export const REQUESTS = {
   local: { to: 'db', at: at(31_201), path: 'local-gateway', gateways: ['alpha', 'beta'], from: 'beta' },
   remote: { to: 'reports', at: at(31_202), path: 'remote-gateway', gateways: ['beta'], from: 'beta' },
@@ -65,10 +65,10 @@ export const REQUESTS = {
   failover: { ...STOCK, path: 'local-gateway', gateways: ['alpha', 'beta'], from: 'beta' },
 } as const satisfies Readonly<Record<string, Request>>;
 
-/** `secret` has its sidecar in the files, and nobody runs it: it is not exported. */
+/** The files define a sidecar for `secret`, which does not run: it is not exported. */
 const SECRET: readonly Endpoint[] = [at(32_004), at(32_104)];
 
-/** Everything that listens. */
+/** Every address to listen on. */
 export const PLACES: readonly Endpoint[] = [
   ...CLUSTERS.flatMap(({ gateway }) => Object.values<Endpoint>(gateway)),
   ...SERVICES.flatMap(({ application, sidecar, admin }) => [application, sidecar, admin]),
@@ -76,12 +76,12 @@ export const PLACES: readonly Endpoint[] = [
   ...SECRET,
 ];
 
-/** The name by which `alpha` asks for a service of `beta`. */
+/** The name by which `alpha` requests a service of `beta`. */
 export function exportedName(service: string): string {
   return `${service}.default.default.alpha.external.${CLUSTERS[1].trustDomain}`;
 }
 
-/** What the application of a service answers. */
+/** The response of a service's application. */
 export function answerOf({ name, cluster }: Pick<Service, 'name' | 'cluster'>): string {
   return `${name} of ${cluster} answers`;
 }

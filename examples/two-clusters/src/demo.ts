@@ -11,24 +11,24 @@ import type { ClusterName, Request } from './clusters.ts';
 import { ask, issueCertificates, linkPeers, startMesh } from './mesh.ts';
 import type { Mesh } from './mesh.ts';
 
-/** What a demonstration is told. */
+/** Options of a demonstration. */
 export interface DemoOptions {
-  /** Sends the requests and ends. */
+  /** Sends the requests and exits. */
   readonly once: boolean;
-  /** Takes ports that the system chooses, and not those of the files. */
+  /** Uses ports that the system chooses, instead of those in the files. */
   readonly freePorts: boolean;
   readonly progress: Progress;
-  /** Aborted when it is to end. */
+  /** Aborted to end it. */
   readonly signal: AbortSignal;
 }
 
 const EXAMPLE = fileURLToPath(new URL('..', import.meta.url));
 
 /**
- * Runs it until it is told to end, or once; then nothing of it is left.
+ * Runs it until it is stopped, or once; then cleans up.
  *
- * @returns whether all went as it should
- * @throws Error when something cannot be started, or ends by itself
+ * @returns whether everything went as expected
+ * @throws Error when something cannot be started, or exits unexpectedly
  */
 export async function demonstrate(options: DemoOptions): Promise<boolean> {
   const { freePorts } = options;
@@ -44,7 +44,7 @@ export async function demonstrate(options: DemoOptions): Promise<boolean> {
     return await Promise.race([show, company.deserted]);
   } finally {
     await company[Symbol.asyncDispose]();
-    // What it has begun it finds ended, and nothing may touch the folder when that goes.
+    // Everything it has started must have exited before the folder is removed.
     await show.catch(() => undefined);
   }
 }
@@ -52,7 +52,7 @@ export async function demonstrate(options: DemoOptions): Promise<boolean> {
 async function perform({ once, progress, signal }: DemoOptions, stage: Stage, company: Company): Promise<boolean> {
   for (const line of stage.moved) progress.say(line);
   await linkPeers(stage);
-  await progress.during('two authorities and their certificates, for this run only', () => issueCertificates(stage));
+  await progress.during('two CAs and their certificates, for this run only', () => issueCertificates(stage));
   const mesh = await progress.during('2 gateways and 5 sidecars, ready', () => startMesh(stage, company, signal));
   const rows = await requests(mesh, stage, signal);
   const isRight = rows.every(([, , , , verdict]) => verdict === 'ok');
@@ -81,7 +81,7 @@ async function requests(mesh: Mesh, stage: Stage, signal: AbortSignal): Promise<
   return [...rows, await send(REQUESTS.home, mesh, stage), await askForSecret(mesh)];
 }
 
-/** What the check of `stock` in alpha says: whoever runs by the file notices within a second. */
+/** The status of `stock`'s check in alpha: file-based processes notice a change within a second. */
 async function setStock(status: string, { folder }: Stage): Promise<void> {
   const file = join(folder, 'mesh/alpha/dc1/stock.hcl');
   const text = await readFile(file, 'utf8');
@@ -97,7 +97,7 @@ async function untilAnswered(request: Request, stage: Stage, signal: AbortSignal
   });
 }
 
-// On a machine that does nothing else it is a second.
+// On an idle machine it takes a second.
 const NOTICED_MS = 20_000;
 
 async function send(request: Request, mesh: Mesh, stage: Stage): Promise<Row> {
@@ -131,7 +131,7 @@ async function answerTo({ at }: Request, stage: Stage): Promise<string> {
   }
 }
 
-/** How many connections each gateway has accepted. */
+/** Number of connections that each gateway has accepted. */
 async function accepted({ gateways }: Mesh): Promise<Readonly<Record<ClusterName, number>>> {
   const count = async (url: string): Promise<number> => {
     const counts = (await ask(`${url}/metrics`)).matchAll(/^meshgate_connections_accepted_total\{.*\} (\d+)$/gm);
@@ -140,7 +140,7 @@ async function accepted({ gateways }: Mesh): Promise<Readonly<Record<ClusterName
   return { alpha: await count(gateways.alpha), beta: await count(gateways.beta) };
 }
 
-/** What is not exported has no name: neither gateway routes it. */
+/** A service that is not exported has no name: neither gateway routes it. */
 async function askForSecret({ gateways }: Mesh): Promise<Row> {
   const name = exportedName('secret');
   const answers = await Promise.all(Object.values(gateways).map((url) => ask(`${url}/explain?serverName=${name}`)));

@@ -3,7 +3,7 @@ import { parseArgs } from 'node:util';
 import { painter, Progress } from '@meshgate/example-two-datacenters';
 import { demonstrate } from './demo.ts';
 
-const HELP = `Runs two peered clusters of mesh files on loopback, and shows which way requests take.
+const HELP = `Runs two peered clusters of mesh files on loopback, and shows the path of each request.
 
   npm run demo:peers -- [flags]
 
@@ -14,7 +14,7 @@ const HELP = `Runs two peered clusters of mesh files on loopback, and shows whic
 
 const OFF = { type: 'boolean', default: false } as const;
 
-// 0: all went as it should. 1: it did not, or something failed. 2: the command line is wrong.
+// 0: everything went as expected. 1: it did not, or something failed. 2: the command line is invalid.
 process.exitCode = await main(process.argv.slice(2));
 
 async function main(args: readonly string[]): Promise<number> {
@@ -37,7 +37,7 @@ async function main(args: readonly string[]): Promise<number> {
   }
 }
 
-/** What a shell says of a command that Ctrl-C has ended. */
+/** A shell's exit status for a command that Ctrl-C has ended. */
 const INTERRUPTED = 130;
 
 function flagsIn(args: readonly string[]) {

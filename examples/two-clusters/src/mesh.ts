@@ -12,15 +12,15 @@ import { certificateAuthority } from '@meshgate/testkit';
 import { answerOf, CLUSTERS, SERVICES } from './clusters.ts';
 import type { ClusterName } from './clusters.ts';
 
-/** All that carries requests. */
+/** Everything that carries requests. */
 export interface Mesh {
-  /** The sidecar of `web`, whose access log says which way requests took. */
+  /** The sidecar of `web`, whose access log shows the path of requests. */
   readonly web: Program;
-  /** Where the admin API of each gateway is. */
+  /** Addresses of the gateways' admin APIs. */
   readonly gateways: Readonly<Record<ClusterName, string>>;
 }
 
-/** Each cluster reads the files of the other one below its own `peers`, by the name that it gives to it. */
+/** Each cluster reads the other cluster's files below its own `peers`, under its name for it. */
 export async function linkPeers({ folder }: Pick<Stage, 'folder'>): Promise<void> {
   for (const [own, peer] of [['alpha', 'beta'] as const, ['beta', 'alpha'] as const]) {
     const link = join(folder, 'mesh', own, 'peers', peer);
@@ -29,12 +29,12 @@ export async function linkPeers({ folder }: Pick<Stage, 'folder'>): Promise<void
   }
 }
 
-/** An authority for each cluster, whose keys nobody keeps, and a certificate of it for each service. */
+/** A CA per cluster, whose key is discarded, and a certificate from it for each service. */
 export async function issueCertificates({ folder }: Pick<Stage, 'folder'>): Promise<void> {
   const certificates = join(folder, 'certificates');
   await mkdir(certificates);
   for (const { name: cluster, trustDomain } of CLUSTERS) {
-    // The trust domain stands in the root, as in Consul's: by it a peer's certificates are told from the own ones.
+    // The root has the trust domain, as in Consul: it distinguishes a peer's certificates from our own.
     const authority = certificateAuthority(cluster, { uris: [`spiffe://${trustDomain}`] });
     await writeFile(join(certificates, `${cluster}-ca.pem`), authority.certificate);
     for (const { name } of SERVICES.filter((service) => service.cluster === cluster)) {
@@ -45,7 +45,7 @@ export async function issueCertificates({ folder }: Pick<Stage, 'folder'>): Prom
   }
 }
 
-/** Starts everything, and waits until each listens and `web` knows somebody healthy for each upstream. */
+/** Starts everything, and waits until every process listens and `web` has a healthy backend for each upstream. */
 export async function startMesh(stage: Stage, company: Company, signal: AbortSignal): Promise<Mesh> {
   for (const service of SERVICES)
     await company.keep(await application(stage.at(service.application), answerOf(service)));
@@ -67,10 +67,10 @@ export async function startMesh(stage: Stage, company: Company, signal: AbortSig
 }
 
 const MESHGATE = fileURLToPath(new URL('../../../apps/gateway/dist/main.js', import.meta.url));
-// Nine processes start, on whatever machine this is.
+// Nine processes start, on a machine of any speed.
 const READY_MS = 60_000;
 
-/** Asks an admin API. */
+/** Queries an admin API. */
 export async function ask(url: string): Promise<string> {
   const answer = await fetch(url, { signal: AbortSignal.timeout(ANSWER_MS) });
   return answer.text();
@@ -96,7 +96,10 @@ function urlOf(address: Endpoint, stage: Stage): string {
   return `http://${formatEndpoint(stage.at(address))}`;
 }
 
-/** Plain HTTP, for its sidecar alone: it knows nothing of the mesh. One connection for each request, so that each shows in the logs. */
+/**
+ * Plain HTTP, for its sidecar only: it knows nothing of the mesh. One connection per request, so that each appears in
+ * the logs.
+ */
 async function application(at: Endpoint, answer: string): Promise<AsyncDisposable> {
   const server = createServer((_request, response) => void response.setHeader('connection', 'close').end(answer));
   server.listen(at);

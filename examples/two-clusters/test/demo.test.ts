@@ -8,12 +8,12 @@ import { describe, expect, it, onTestFinished } from 'vitest';
 import { PLACES } from '../src/clusters.ts';
 
 const EXAMPLE = fileURLToPath(new URL('..', import.meta.url));
-// Nine processes start, on whatever machine this is.
+// Nine processes start, on a machine of any speed.
 const DEMO_MS = 90_000;
 
 describe('npm run demo:peers', () => {
   it(
-    'sends requests to a peer in both modes, fails over to it and back, finds no way to what is not exported, and leaves nothing',
+    'sends requests to a peer in both modes, fails over to it and back, has no route to a service that is not exported, and cleans up',
     async () => {
       const folder = mkdtempSync(join(tmpdir(), 'meshgate-peers-test-'));
       onTestFinished(() => rmSync(folder, { recursive: true, force: true }));
@@ -32,7 +32,7 @@ describe('npm run demo:peers', () => {
   );
 });
 
-it('no port stands in the files that the demonstration does not know, and none twice for two things', () => {
+it('the files have no port that the demonstration does not know, and none twice', () => {
   const ports = PLACES.map(({ port }) => port);
   expect(new Set(ports).size).toBe(ports.length);
   const written = ['mesh', 'config']

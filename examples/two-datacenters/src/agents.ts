@@ -1,4 +1,4 @@
-// The form with Consul: two agents that know each other, and the files of the example registered with them.
+// The variant with Consul: two agents that know each other, with the example's files registered.
 import { execFile } from 'node:child_process';
 import { readdir } from 'node:fs/promises';
 import { join } from 'node:path';
@@ -10,7 +10,7 @@ import { AGENTS } from './picture.ts';
 import type { Agent, Datacenter } from './picture.ts';
 import type { Stage } from './folder.ts';
 
-/** Where a Consul binary is, and which release. */
+/** Path and version of a Consul binary. */
 export interface Binary {
   readonly path: string;
   /** `1.8.7` */
@@ -27,7 +27,7 @@ export async function binaryAt(path: string): Promise<Binary> {
   return { path, version };
 }
 
-/** Starts both agents, and waits until each knows the other and has a certificate authority. */
+/** Starts both agents, and waits until each knows the other and has a CA. */
 export async function startAgents(
   { path, version }: Binary,
   stage: Stage,
@@ -36,7 +36,7 @@ export async function startAgents(
 ): Promise<void> {
   for (const { datacenter } of AGENTS) {
     const file = join(stage.folder, 'consul', `${datacenter}.hcl`);
-    // -dev: nothing is kept on disk, and a leader is found at once.
+    // -dev: nothing is stored on disk, and a leader is elected at once.
     const args = ['agent', '-dev', '-config-file', file, ...sinceTlsPort(version)];
     company.start(`Consul agent of ${datacenter}`, path, args);
   }
@@ -53,7 +53,7 @@ export async function startAgents(
   await Promise.all(known);
 }
 
-/** Hands the example's mesh files to the agents, by Consul's own command line: central configuration first. */
+/** Registers the example's mesh files with the agents, through Consul's own command line: central configuration first. */
 export async function register({ path }: Binary, stage: Stage): Promise<void> {
   for (const { datacenter, http } of AGENTS) {
     const folder = join(stage.folder, 'mesh', datacenter);
@@ -75,10 +75,10 @@ export function apiOf(datacenter: Datacenter, stage: Pick<Stage, 'at'>): string 
 
 // A leader takes a second, joining another; a busy machine may need longer.
 const AGENTS_MS = 60_000;
-/** Serf's number for it. */
+/** Serf's number for this status. */
 const SERF_ALIVE = 1;
 
-/** From 1.14 on there is a port more, and both agents would take the same. */
+/** From 1.14 on there is another port, which both agents would use. */
 function sinceTlsPort(version: string): readonly string[] {
   const [major = 0, minor = 0] = version.split('.').map(Number);
   return major > 1 || minor >= 14 ? ['-hcl', 'ports { grpc_tls = -1 }'] : [];

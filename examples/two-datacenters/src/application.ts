@@ -7,12 +7,12 @@ import { SERVICES } from './picture.ts';
 import type { Service } from './picture.ts';
 import type { Stage } from './folder.ts';
 
-/** What the application of a service answers, whatever it is asked. */
+/** The response of a service's application to any request. */
 export function answerOf({ name, datacenter }: Pick<Service, 'name' | 'datacenter'>): string {
   return `${name} in ${datacenter} answers`;
 }
 
-/** Starts the application of every service: plain HTTP, on loopback, for its sidecar alone. It knows nothing of the mesh. */
+/** Starts the application of every service: plain HTTP, on loopback, for its sidecar only. It knows nothing of the mesh. */
 export async function startApplications(stage: Pick<Stage, 'at'>): Promise<AsyncDisposable> {
   const servers: Server[] = [];
   const stop = async (): Promise<void> => void (await Promise.all(servers.map(stopped)));
@@ -26,7 +26,7 @@ export async function startApplications(stage: Pick<Stage, 'at'>): Promise<Async
 }
 
 async function started(at: Endpoint, answer: string): Promise<Server> {
-  // One connection for each request, so that each shows in the logs of those who carry it.
+  // One connection per request, so that each appears in all logs on its path.
   const server = createServer(
     (_request, response) => void response.setHeader('connection', 'close').end(`${answer}\n`),
   );

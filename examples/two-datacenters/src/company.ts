@@ -2,10 +2,10 @@ import { mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import { Program } from './program.ts';
 
-/** The programs of a demonstration, and what else lives as long. Disposing of it stops them all. */
+/** The programs and other resources of a demonstration. Disposing of it stops them all. */
 export class Company implements AsyncDisposable {
   readonly programs: Program[] = [];
-  /** Rejects as soon as a program ends before it is told to. */
+  /** Rejects as soon as a program exits unexpectedly. */
   readonly deserted: Promise<never>;
   readonly #logs: string;
   readonly #others: AsyncDisposable[] = [];
@@ -15,19 +15,19 @@ export class Company implements AsyncDisposable {
   private constructor(logs: string) {
     this.#logs = logs;
     this.deserted = new Promise((_resolve, reject) => (this.#desert = reject));
-    // Whoever is interested will hear of it.
+    // Handled where it is awaited.
     this.deserted.catch(() => undefined);
   }
 
-  /** @param logs a folder for what programs say, made here */
+  /** @param logs a folder for the programs' output, created here */
   static async gather(logs: string): Promise<Company> {
     await mkdir(logs, { recursive: true });
     return new Company(logs);
   }
 
-  /** @throws Error when all is over */
+  /** @throws Error when the demonstration has ended */
   start(name: string, command: string, args: readonly string[]): Program {
-    if (this.#isOver) throw new Error(`expected to start ${name}, found that all is over`);
+    if (this.#isOver) throw new Error(`expected to start ${name}, found the demonstration ended`);
     const logFile = join(this.#logs, `${name.replaceAll(' ', '-')}.log`);
     const program = new Program({ name, command, args, logFile });
     this.programs.push(program);
@@ -37,13 +37,13 @@ export class Company implements AsyncDisposable {
     return program;
   }
 
-  /** Disposes of it when the programs have gone, at once when they have. */
+  /** Disposes of it when the programs have exited, at once when they already have. */
   async keep(other: AsyncDisposable): Promise<void> {
     if (this.#isOver) await other[Symbol.asyncDispose]();
     else this.#others.push(other);
   }
 
-  /** For when there is no time left at all. */
+  /** For an immediate exit. */
   kill(): void {
     this.#isOver = true;
     for (const program of this.programs) program.kill();

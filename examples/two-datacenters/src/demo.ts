@@ -18,27 +18,27 @@ import type { Paint } from './report.ts';
 import { issueCertificates, setUp } from './stage.ts';
 import type { Stage } from './folder.ts';
 
-/** What a demonstration has to do with beside its options. */
+/** The environment of a demonstration, besides its options. */
 export interface Surroundings {
   readonly progress: Progress;
   readonly paint: Paint;
-  /** Where results go that are not for people. */
+  /** Output for programs. */
   readonly stdout: { write(text: string): unknown };
-  /** Where somebody may press Enter; `undefined` when nobody sits there. */
+  /** Where a user can press Enter; `undefined` without a terminal. */
   readonly keyboard: NodeJS.ReadableStream | undefined;
-  /** A Consul binary of this machine. */
+  /** A Consul binary on this machine. */
   readonly consul: string | undefined;
-  /** Aborted when it is to end. */
+  /** Aborted to end it. */
   readonly signal: AbortSignal;
-  /** Takes what is to be done when the process ends without time for more. */
+  /** Registers a callback for an immediate exit of the process. */
   onExit(clean: () => void): void;
 }
 
 /**
- * Runs it until it is told to leave, or once; then nothing of it is left.
+ * Runs it until it is stopped, or once; then cleans up.
  *
- * @returns whether each request took the expected way; `undefined` when it was told to leave before that was known
- * @throws Error when something cannot be started, or ends by itself
+ * @returns whether each request took the expected path; `undefined` when it was stopped before
+ * @throws Error when something cannot be started, or exits unexpectedly
  */
 export async function demonstrate(options: Options, around: Surroundings): Promise<boolean | undefined> {
   const binary =
@@ -59,7 +59,7 @@ export async function demonstrate(options: Options, around: Surroundings): Promi
   } finally {
     over.abort();
     await company[Symbol.asyncDispose]();
-    // What it has begun it finds ended, and nothing may touch the folder when that goes.
+    // Everything it has started must have exited before the folder is removed.
     await show.catch(() => undefined);
   }
 }
@@ -71,11 +71,11 @@ interface Performance {
   readonly stage: Stage;
   readonly company: Company;
   readonly around: Surroundings;
-  /** Aborted when it is over, whoever has ended it. */
+  /** Aborted when it has ended for any reason. */
   readonly signal: AbortSignal;
 }
 
-/** @param verdicts gets one after each round: whether all requests went as they should */
+/** @param verdicts receives one after each round: whether all requests went as expected */
 async function perform(show: Performance, verdicts: boolean[]): Promise<void> {
   const { form, binary, options, stage, around } = show;
   const { progress, paint } = around;
@@ -111,7 +111,7 @@ async function startAll({ form, binary, stage, company, around, signal }: Perfor
   return mesh;
 }
 
-/** One after the other, so that what the counters say belongs to one request. */
+/** One after the other, so that changes of the counters belong to one request. */
 async function round(mesh: Mesh, stage: Stage, expecting: 'written' | 'said'): Promise<readonly Journey[]> {
   const journeys: Journey[] = [];
   for (const request of REQUESTS) journeys.push(await travel(request, mesh, stage, expecting));
@@ -126,7 +126,7 @@ function isAllRight(journeys: readonly Journey[]): boolean {
   return journeys.every(({ problems }) => problems.length === 0);
 }
 
-/** Until it is over. Whoever has changed something may want to see the table again. */
+/** Until it ends. After changing a file the user may want to see the table again. */
 async function goOn(mesh: Mesh, { stage, around, signal }: Performance, verdicts: boolean[]): Promise<void> {
   const { keyboard, progress, paint } = around;
   const over = untilAborted(signal);
@@ -134,7 +134,7 @@ async function goOn(mesh: Mesh, { stage, around, signal }: Performance, verdicts
     progress.say(paint('bold', 'Ctrl-C ends everything.'));
     return over;
   }
-  // Not as a terminal: Ctrl-C must stay a signal.
+  // Not as a terminal: Ctrl-C must remain a signal.
   const lines = createInterface({ input: keyboard, terminal: false })[Symbol.asyncIterator]();
   const isPressed = async (): Promise<boolean> => (await Promise.race([lines.next(), over]))?.done === false;
   const ask = (): void => progress.say(paint('bold', 'Enter sends the requests again. Ctrl-C ends everything.'));

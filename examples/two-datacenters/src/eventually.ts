@@ -1,13 +1,13 @@
 import { setTimeout as pause } from 'node:timers/promises';
 
-/** What an attempt has come to: done, or what is still missing, as a clause for people. */
+/** Result of an attempt: done, or what is still missing, as a clause for people. */
 export type Attempt<T> = { readonly done: T } | { readonly missing: string };
 
 /**
- * Tries until it is done. An attempt that rejects has come to nothing yet.
+ * Retries until it is done. An attempt that rejects is retried.
  *
- * @param what for the failure: `a leader`
- * @param withinMs after which it is given up
+ * @param what for the error message: `a leader`
+ * @param withinMs timeout
  */
 export async function eventually<T>(
   what: string,

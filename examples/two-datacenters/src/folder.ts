@@ -1,4 +1,4 @@
-// The folder in which a demonstration runs: a copy of an example's files, with addresses that can be had.
+// The folder of a demonstration: a copy of an example's files, with available addresses.
 import { once } from 'node:events';
 import { mkdir, mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { createServer } from 'node:net';
@@ -11,29 +11,29 @@ import type { Endpoint } from '@meshgate/core';
 /** Where a demonstration runs. Disposing of it removes its folder. */
 export interface Stage extends AsyncDisposable {
   readonly folder: string;
-  /** Where on this machine is what the files of the example put at `address`. */
+  /** The actual address for `address` in the example's files. */
   at(address: Endpoint): Endpoint;
-  /** Whether all is on 127.0.0.1. */
+  /** Whether every address is on 127.0.0.1. */
   readonly oneAddress: boolean;
-  /** For people, a line each: addresses of the files that could not be had, and those taken instead. */
+  /** For people, a line each: addresses of the files that are not available, and their replacements. */
   readonly moved: readonly string[];
 }
 
-/** What to copy, and what listens. */
+/** What to copy, and the addresses in it. */
 export interface StageOptions {
   /** The folder of the example. */
   readonly example: string;
   /** Folders in it. */
   readonly parts: readonly string[];
-  /** Everything that listens, as the files put it. No port occurs twice in them, whatever its address. */
+  /** Every address to listen on, as in the files. No port occurs twice, whatever its address. */
   readonly places: readonly Endpoint[];
-  /** Puts everything on 127.0.0.1. */
+  /** Uses 127.0.0.1 for everything. */
   readonly oneAddress: boolean;
-  /** Takes ports that the system chooses, and not those of the files. */
+  /** Uses ports that the system chooses, instead of those in the files. */
   readonly freePorts: boolean;
 }
 
-/** Copies files into a folder of their own, and fills in what this machine wants otherwise. */
+/** Copies files into a new folder, and adapts addresses to this machine. */
 export async function setUpStage({ example, parts, places, oneAddress, freePorts }: StageOptions): Promise<Stage> {
   const alone = freePorts ? undefined : await listening(DOORBELL);
   const taken = await claim(places, oneAddress, alone === undefined);
@@ -52,12 +52,12 @@ export async function setUpStage({ example, parts, places, oneAddress, freePorts
   };
 }
 
-/** Held as long as a demonstration runs. Another one that starts meanwhile would find ports free that are about to be taken. */
+/** Held while a demonstration runs. A concurrent one would otherwise see ports as free that are about to be used. */
 const DOORBELL: Endpoint = { host: '127.0.0.1', port: 11_000 };
-const NOT_ALONE = `${formatEndpoint(DOORBELL)} is in use, as by another demo: all ports are others`;
+const NOT_ALONE = `${formatEndpoint(DOORBELL)} is in use, as by another demo: all ports differ from the files`;
 const LOCALHOST = '127.0.0.1';
 
-/** Whether something may listen at each of these hosts. */
+/** Whether each of these hosts can be listened on. */
 export async function areAvailable(hosts: Iterable<string>): Promise<boolean> {
   for (const host of hosts) {
     const probe = await listening({ host, port: 0 });
@@ -67,7 +67,7 @@ export async function areAvailable(hosts: Iterable<string>): Promise<boolean> {
   return true;
 }
 
-/** By the port of the files: the address that can be had instead, the same one where possible. */
+/** By port in the files: the available address, the same if possible. */
 async function claim(
   places: readonly Endpoint[],
   oneAddress: boolean,
@@ -83,7 +83,7 @@ async function claim(
     probes.push(probe);
     taken.set(place.port, { host, port: (probe.address() as AddressInfo).port });
   }
-  // All together, so that nobody is given the port of another.
+  // All together, so that no two get the same port.
   await Promise.all(probes.map(closed));
   return taken;
 }
@@ -108,7 +108,7 @@ function movedOf(places: readonly Endpoint[], taken: ReadonlyMap<number, Endpoin
   return places.flatMap(({ host, port }) => {
     const instead = taken.get(port);
     if (instead === undefined || instead.port === port) return [];
-    return [`${formatEndpoint({ host, port })} is in use: ${formatEndpoint(instead)} is taken instead`];
+    return [`${formatEndpoint({ host, port })} is in use: using ${formatEndpoint(instead)} instead`];
   });
 }
 

@@ -1,4 +1,4 @@
-// One request, and what those who carried it say of it.
+// One request, and what the proxies on its path report.
 import { formatEndpoint } from '@meshgate/core';
 import type { Endpoint } from '@meshgate/core';
 import { expectationOf, problemsOf } from './judgement.ts';
@@ -8,23 +8,23 @@ import type { Datacenter, Request } from './picture.ts';
 import type { LogLine } from './program.ts';
 import type { Stage } from './folder.ts';
 
-/** What became of a request. */
+/** Result of a request. */
 export interface Journey extends Outcome {
   /** Where the application connects. */
   readonly url: string;
-  /** The whole of the sidecar's explanation of the mode. */
+  /** The sidecar's full explanation of the mode. */
   readonly explained: string;
-  /** From the request to the whole answer, in milliseconds. */
+  /** From the request to the complete response, in milliseconds. */
   readonly tookMs: number;
-  /** What is not as expected; empty when all is. */
+  /** Deviations; empty when everything is as expected. */
   readonly problems: readonly string[];
 }
 
 /**
- * Sends a request, and finds out by the counters and the access logs of all who may have seen it which way it took.
+ * Sends a request, and determines its path from the counters and access logs of all gateways and sidecars.
  *
- * @param expecting what to hold it to: the picture, as it is written; or, when somebody may have changed the files since, the
- *   mode that the sidecar now says it has
+ * @param expecting the expectation: the path in the picture; or, when the files may have been changed since, the mode
+ * that the sidecar now reports
  */
 export async function travel(
   request: Request,
@@ -50,7 +50,7 @@ export async function travel(
   return { ...journey, problems: [failure, ...(await complaints(request, mesh, mark))] };
 }
 
-// Far more than it takes, also on a machine with something else to do.
+// Far more than it takes, even on a busy machine.
 const ANSWER_MS = 10_000;
 
 interface Answer {
@@ -67,12 +67,12 @@ async function answerFrom(url: string): Promise<Answer> {
     return { answer, tookMs: performance.now() - start, failure: undefined };
   } catch (reason) {
     const cause = reason instanceof Error && reason.cause instanceof Error ? reason.cause : reason;
-    const failure = `expected an answer from ${url}, found: ${cause instanceof Error ? cause.message : String(cause)}`;
+    const failure = `expected a response from ${url}, found: ${cause instanceof Error ? cause.message : String(cause)}`;
     return { answer: undefined, tookMs: performance.now() - start, failure };
   }
 }
 
-/** How many connections each gateway has accepted. It counts one before it carries a byte of it. */
+/** Number of connections that each gateway has accepted. It counts a connection before it carries a byte of it. */
 function counted(gateways: readonly RunningGateway[]): Promise<readonly number[]> {
   return Promise.all(
     gateways.map(async ({ admin }) => {
@@ -95,7 +95,7 @@ const LOST: Trail = { mode: '', decidedBy: '', explained: '', gateways: [], hops
 
 type Mark = (program: RunningSidecar['program']) => number;
 
-/** From the sidecar of the one who asks: whom it dialled, whom that one dialled, until nobody of the mesh is at the address. */
+/** From the client's sidecar along the dialled addresses, to the first address outside of the mesh. */
 async function follow({ from, to }: Request, mesh: Mesh, mark: Mark): Promise<Trail> {
   const asking = sidecarOf(from, mesh);
   const first = await accessLine(asking.program, mark, ({ listener }) => isUpstream(listener, to));
@@ -116,7 +116,7 @@ function isUpstream(listener: unknown, to: string): boolean {
   return listener === `upstream:${to}` || textOf(listener).startsWith(`upstream:${to}@`);
 }
 
-/** Why the sidecar of the one who asks has closed the connection. */
+/** Why the client's sidecar has closed the connection. */
 async function complaints({ from, to }: Request, mesh: Mesh, mark: Mark): Promise<readonly string[]> {
   const program = sidecarOf(from, mesh).program;
   const isIts = ({ listener, code }: LogLine): boolean => isUpstream(listener, to) && code !== undefined;
@@ -124,7 +124,7 @@ async function complaints({ from, to }: Request, mesh: Mesh, mark: Mark): Promis
   return line === undefined ? [] : [`the ${program.name} says ${textOf(line['code'])}: ${textOf(line['reason'])}`];
 }
 
-// It is written at the moment when the client sees the end, if there is any.
+// It is written at the moment when the client sees the end, if any.
 const COMPLAINT_MS = 1_000;
 
 function sidecarOf(name: string, { sidecars }: Mesh): RunningSidecar {
@@ -133,7 +133,7 @@ function sidecarOf(name: string, { sidecars }: Mesh): RunningSidecar {
   return found;
 }
 
-/** Lines of the access log have a duration; nothing else has. It is written when the connection has closed. */
+/** Only lines of the access log have a duration. They are written when the connection has closed. */
 function accessLine(
   program: RunningSidecar['program'],
   mark: Mark,
@@ -147,7 +147,7 @@ function accessLine(
   });
 }
 
-/** Who listens at the address that was dialled. */
+/** The process that listens at the dialled address. */
 function at(mesh: Mesh, { backend }: LogLine): RunningGateway | RunningSidecar | undefined {
   const isIt = (address: Endpoint): boolean => formatEndpoint(address) === backend;
   return (
@@ -165,7 +165,7 @@ function hopOf(by: string, { backend, serverName, identity, caller }: LogLine): 
   };
 }
 
-/** `remote by the service instance (web.hcl:11:18); …`: the place alone. */
+/** `remote by the service instance (web.hcl:11:18); …`: only the place. */
 function placeIn(explained: string): string {
   const [, place] = /^(?:\w+ by the )?([^(;:]+?)\s*(?:[(;:]|$)/.exec(explained) ?? [];
   return place ?? explained;

@@ -1,40 +1,40 @@
-// Whether a request went as it should. Pure: what is known goes in, what is wrong comes out.
+// Whether a request went as expected. Pure: facts in, deviations out.
 import { answerOf } from './application.ts';
 import { DATACENTERS, serviceNamed } from './picture.ts';
 import type { Datacenter, Expectation, Request } from './picture.ts';
 
-/** What one of those who carried the request wrote into its access log. */
+/** The access log line of one proxy on the path. */
 export interface Hop {
   /** `sidecar of web`, `gateway of primary` */
   readonly by: string;
-  /** Whom it connected to. */
+  /** The address it dialled. */
   readonly dialled: string;
-  /** The name that it was asked for; absent where the application connects to its own sidecar. */
+  /** The requested server name; absent where the application connects to its own sidecar. */
   readonly serverName?: string;
-  /** Who the other side has proved to be by its certificate. Sidecars only: a gateway cannot know. */
+  /** The identity in the other side's certificate. Sidecars only: a gateway cannot see it. */
   readonly proved?: string;
 }
 
-/** What is known of a request once it is over. */
+/** The facts about a finished request. */
 export interface Outcome {
   readonly from: string;
   readonly to: string;
   readonly expected: Expectation;
-  /** As the sidecar of the one who asks says. */
+  /** As the client's sidecar reports. */
   readonly mode: string;
-  /** The place that decided the mode, or what makes it needless. */
+  /** The setting that decided the mode, or why none is needed. */
   readonly decidedBy: string;
-  /** Whose gateways it passed, in this order, by the access logs. */
+  /** The gateways on its path, in order, from the access logs. */
   readonly gateways: readonly Datacenter[];
   readonly hops: readonly Hop[];
-  /** What the application at the other end answered; `undefined` when nothing came. */
+  /** The response of the application; `undefined` when there was none. */
   readonly answer: string | undefined;
 }
 
 /**
- * What is not as expected; empty when all is.
+ * Deviations; empty when everything is as expected.
  *
- * @param counts the gateways whose counters have moved meanwhile
+ * @param counts the gateways whose counters have increased meanwhile
  */
 export function problemsOf(outcome: Outcome, counts: readonly Datacenter[]): readonly string[] {
   const { expected, hops, answer, to, gateways } = outcome;
@@ -49,7 +49,7 @@ export function problemsOf(outcome: Outcome, counts: readonly Datacenter[]): rea
   ];
 }
 
-/** What the mode that the sidecar says must lead to. */
+/** The path that results from the sidecar's mode. */
 export function expectationOf(
   { from, to }: Pick<Request, 'from' | 'to'>,
   { mode, decidedBy }: Pick<Outcome, 'mode' | 'decidedBy'>,

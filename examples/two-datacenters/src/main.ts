@@ -5,15 +5,15 @@ import type { Options } from './options.ts';
 import { Progress } from './progress.ts';
 import { painter } from './report.ts';
 
-/** What `scripts/consul.mjs` offers. */
+/** The exports of `scripts/consul.mjs`. */
 interface ConsulScript {
   findConsul(): string | undefined;
 }
 
-/** What a shell says of a command that Ctrl-C has ended. */
+/** A shell's exit status for a command that Ctrl-C has ended. */
 const INTERRUPTED = 130;
 
-// 0: each request took the expected way. 1: one did not, or something failed. 2: the command line is wrong.
+// 0: each request took the expected path. 1: one did not, or something failed. 2: the command line is invalid.
 process.exitCode = await main(process.argv.slice(2));
 
 async function main(args: readonly string[]): Promise<number> {
@@ -29,7 +29,7 @@ async function run(options: Options): Promise<number> {
   const progress = new Progress(output, paint);
   const leave = new AbortController();
   for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.on(signal, () => leave.abort());
-  // Nobody reads any more: `npm run demo | head`.
+  // The reader has exited: `npm run demo | head`.
   for (const stream of [process.stdout, process.stderr]) stream.on('error', () => leave.abort());
   try {
     const right = await demonstrate(options, {
@@ -55,7 +55,7 @@ function wordsFor(reason: unknown): string {
   return message.includes('Consul') ? `${message}\nWithout Consul: npm run demo -- --mesh-files` : message;
 }
 
-/** @throws Error when there is none although one is asked for */
+/** @throws Error when there is none although one is required */
 async function consulFor({ form }: Options): Promise<string | undefined> {
   if (form === 'mesh-files') return undefined;
   // A URL that the compiler cannot resolve: the script is plain JavaScript outside this package.

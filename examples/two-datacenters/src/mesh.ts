@@ -1,4 +1,4 @@
-// The gateways and sidecars of a demonstration, each `meshgate` as a process of its own.
+// The gateways and sidecars of a demonstration, each a `meshgate` process.
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { formatEndpoint } from '@meshgate/core';
@@ -13,25 +13,25 @@ import type { Datacenter, Gateway, Service } from './picture.ts';
 import type { Program } from './program.ts';
 import type { Stage } from './folder.ts';
 
-/** A gateway that runs. */
+/** A running gateway. */
 export interface RunningGateway {
   readonly datacenter: Datacenter;
   readonly program: Program;
   readonly admin: string;
-  /** Where it listens, for its own datacenter and for the other. */
+  /** Its addresses for its own datacenter and for the other. */
   readonly addresses: readonly Endpoint[];
 }
 
-/** A sidecar that runs. */
+/** A running sidecar. */
 export interface RunningSidecar {
   readonly service: Service;
   readonly program: Program;
   readonly admin: string;
-  /** Where the rest of the mesh finds it. */
+  /** Its address for the rest of the mesh. */
   readonly address: Endpoint;
 }
 
-/** All that carries requests. */
+/** Everything that carries requests. */
 export interface Mesh {
   readonly gateways: readonly RunningGateway[];
   readonly sidecars: readonly RunningSidecar[];
@@ -62,7 +62,7 @@ export function startMesh(form: Form, stage: Stage, company: Company): Mesh {
   };
 }
 
-/** Waits until each listens, and knows somebody healthy for everything that it may be asked for. */
+/** Waits until each listens, and has a healthy backend for every route that it needs. */
 export async function untilReady({ gateways, sidecars }: Mesh, signal: AbortSignal): Promise<void> {
   await Promise.all([
     ...gateways.map(({ program, admin, datacenter }) => {
@@ -79,10 +79,10 @@ export async function untilReady({ gateways, sidecars }: Mesh, signal: AbortSign
 
 const MESHGATE = fileURLToPath(new URL('../../../apps/gateway/dist/main.js', import.meta.url));
 
-// Consul's checks and the news from the other datacenter take some seconds; a busy machine may need longer.
+// Consul's checks and updates from the other datacenter take some seconds; a busy machine may need longer.
 const READY_MS = 60_000;
 
-/** With Consul the agent says everything, and no file is needed. */
+/** With Consul the agent provides everything, and no file is needed. */
 function argsOf(one: Gateway | Service, form: Form, stage: Stage): readonly string[] {
   if (form === 'consul')
     return ['--http-addr', apiOf(one.datacenter, stage), '--admin-bind', formatEndpoint(stage.at(one.admin))];
@@ -94,7 +94,7 @@ function urlOf(address: Endpoint, stage: Stage): string {
   return `http://${formatEndpoint(stage.at(address))}`;
 }
 
-/** Begins of the names of routes. */
+/** Prefixes of route names. */
 function routesOfGateway(datacenter: Datacenter): readonly string[] {
   const own = SERVICES.filter((one) => one.datacenter === datacenter).map(({ name }) => `service:${name}`);
   const others = GATEWAYS.filter((one) => one.datacenter !== datacenter).map((one) => `datacenter:${one.datacenter}`);
@@ -113,7 +113,7 @@ interface ListenersAnswer {
   readonly listeners: readonly { readonly name: string; readonly bound: boolean }[];
 }
 
-/** @param addresses on how many it listens */
+/** @param addresses number of its listeners */
 async function readiness(admin: string, wanted: readonly string[], addresses: number): Promise<Attempt<true>> {
   const { ready, reasons } = (await ask(admin, '/ready')) as { ready: boolean; reasons: readonly string[] };
   if (!ready) return { missing: reasons.join(', ') };

@@ -1,29 +1,29 @@
 import { parseArgs } from 'node:util';
 
-/** Who describes the mesh to the gateways and sidecars. */
+/** What describes the mesh to the gateways and sidecars. */
 export type Form = 'consul' | 'mesh-files';
 
-/** What the command line asks for. */
+/** Parsed command line. */
 export interface Options {
   /** `undefined`: Consul where there is a binary, mesh files otherwise. */
   readonly form: Form | undefined;
-  /** Sends the requests once and ends. */
+  /** Sends the requests once and exits. */
   readonly once: boolean;
-  /** One JSON object on standard output, and all that is said for people on standard error. */
+  /** One JSON object on standard output, and all messages on standard error. */
   readonly json: boolean;
-  /** Takes ports that the system chooses, and not those of the files. */
+  /** Uses ports that the system chooses, instead of those in the files. */
   readonly freePorts: boolean;
-  /** Puts everything on 127.0.0.1, as where loopback has no other address. */
+  /** Uses 127.0.0.1 for everything, as on systems where loopback has no other address. */
   readonly oneAddress: boolean;
 }
 
-/** What to do with a command line. */
+/** Result of parsing a command line. */
 export type Command =
   | { readonly kind: 'run'; readonly options: Options }
   | { readonly kind: 'help' }
   | { readonly kind: 'wrong'; readonly message: string };
 
-/** Reads the arguments after the name of the command. */
+/** Parses the arguments after the name of the command. */
 export function parseCommand(args: readonly string[]): Command {
   try {
     const { values } = parseArgs({ args: [...args], options: FLAGS, strict: true });
@@ -57,7 +57,7 @@ const FLAGS = {
   help: { ...OFF, short: 'h' },
 } as const;
 
-export const HELP = `Runs two datacenters with a mesh gateway each on loopback, and shows which way requests take.
+export const HELP = `Runs two datacenters with a mesh gateway each on loopback, and shows the path of each request.
 
   npm run demo -- [flags]
 

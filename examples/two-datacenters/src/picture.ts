@@ -7,7 +7,7 @@ export const DATACENTERS = ['primary', 'secondary'] as const;
 /** One of {@link DATACENTERS}. */
 export type Datacenter = (typeof DATACENTERS)[number];
 
-/** A mesh gateway, and where the files of this example put it. */
+/** A mesh gateway with its addresses in the example's files. */
 export interface Gateway {
   readonly datacenter: Datacenter;
   /** For its own datacenter. */
@@ -17,36 +17,36 @@ export interface Gateway {
   readonly admin: Endpoint;
 }
 
-/** A service with its sidecar, and where the files of this example put both. */
+/** A service and its sidecar, with their addresses in the example's files. */
 export interface Service {
   readonly name: string;
   readonly datacenter: Datacenter;
-  /** Where the application itself listens. Only its sidecar connects to it. */
+  /** The application's address. Only its sidecar connects to it. */
   readonly application: Endpoint;
-  /** Where the sidecar listens for the rest of the mesh. */
+  /** The sidecar's address for the rest of the mesh. */
   readonly sidecar: Endpoint;
   readonly admin: Endpoint;
 }
 
-/** A Consul agent, and where its file puts it. */
+/** A Consul agent with its address in its file. */
 export interface Agent {
   readonly datacenter: Datacenter;
   readonly http: Endpoint;
-  /** What else it listens on. */
+  /** Its other ports. */
   readonly others: readonly Endpoint[];
 }
 
-/** How a request should find its way. */
+/** The expected path of a request. */
 export interface Expectation {
   /** `local`, `remote` or `none`. */
   readonly mode: string;
-  /** The place that sets the mode, or what makes it needless. */
+  /** The setting that decides the mode, or why none is needed. */
   readonly decidedBy: string;
-  /** Whose gateways it passes, in this order. */
+  /** The gateways on its path, in order. */
   readonly gateways: readonly Datacenter[];
 }
 
-/** A request that `from` makes of `to`: its application connects to its own sidecar at `at`, in plain text. */
+/** A request from `from` to `to`: its application connects to its own sidecar at `at`, in plain text. */
 export interface Request {
   readonly from: string;
   readonly to: string;

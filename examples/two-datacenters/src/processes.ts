@@ -1,4 +1,4 @@
-// What other examples use of this one: programs that run together, on ports that can be had.
+// What other examples use of this one: programs that run together, on available ports.
 export { Company } from './company.ts';
 export { eventually } from './eventually.ts';
 export type { Attempt } from './eventually.ts';

@@ -4,7 +4,7 @@ import { once } from 'node:events';
 import { createWriteStream } from 'node:fs';
 import { createInterface } from 'node:readline';
 
-/** A line of a log, as its fields; one that is no JSON has only `text`. */
+/** The fields of a log line; one that is not JSON only has `text`. */
 export type LogLine = Readonly<Record<string, unknown>>;
 
 /** What to run. */
@@ -13,27 +13,27 @@ export interface ProgramOptions {
   readonly name: string;
   readonly command: string;
   readonly args: readonly string[];
-  /** Everything that it says is written here. */
+  /** File for its output. */
   readonly logFile: string;
 }
 
-/** How long to wait for a line, and what to say when it does not come. */
+/** How long to wait for a line, and the error message on timeout. */
 export interface LineWait {
-  /** How many lines to pass over. By default none. */
+  /** Number of lines to skip. By default none. */
   readonly from?: number;
   readonly what: string;
   readonly withinMs: number;
 }
 
 /**
- * A program that runs until it is stopped, in a process group of its own: Ctrl-C reaches it through us, once, and not a second
- * time from the terminal.
+ * A program that runs until it is stopped, in its own process group: Ctrl-C reaches it once, through us, and not also
+ * from the terminal.
  */
 export class Program {
   readonly name: string;
   readonly logFile: string;
   readonly lines: LogLine[] = [];
-  /** Resolves when it has ended, with the way in which it did: `status 1`. */
+  /** Resolves when it has exited, with how it exited: `status 1`. */
   readonly ended: Promise<string>;
   readonly #child: ChildProcess;
   readonly #waiting = new Set<() => void>();
@@ -58,16 +58,16 @@ export class Program {
     });
   }
 
-  /** `undefined` when it could not be started at all. */
+  /** `undefined` when it could not be started. */
   get pid(): number | undefined {
     return this.#child.pid;
   }
 
   /**
-   * The first line from the `from`-th on that `matches`.
+   * The first line from index `from` on that `matches`.
    *
-   * @param what is waited for: a clause for the failure
-   * @throws Error when the program ends, or the time is over, before there is one
+   * @param what the expected line, as a clause for the error message
+   * @throws Error when the program exits, or on timeout
    */
   async line(matches: (line: LogLine) => boolean, { from = 0, what, withinMs }: LineWait): Promise<LogLine> {
     const endsAt = performance.now() + withinMs;
@@ -81,14 +81,14 @@ export class Program {
     }
   }
 
-  /** For people: that it ended, how, and what it said last. */
+  /** For people: how it exited, and its last output. */
   complaint(end: string): string {
     const serious = this.lines.filter(isSerious);
     const last = (serious.length > 0 ? serious : this.lines).slice(-LAST_LINES).map(wordsOf);
-    return [`${this.name} ended with ${end}; what it said last:`, ...last.map((text) => `  ${text}`)].join('\n');
+    return [`${this.name} ended with ${end}; last output:`, ...last.map((text) => `  ${text}`)].join('\n');
   }
 
-  /** Asks it to leave, more urgently when it does not; resolves when it has gone. */
+  /** Stops it, forcibly when it does not exit; resolves when it has exited. */
   async stop(): Promise<void> {
     const kill = (signal: NodeJS.Signals): void => void this.#child.kill(signal);
     kill('SIGTERM');
@@ -99,7 +99,7 @@ export class Program {
     clearTimeout(end);
   }
 
-  /** For when there is no time left at all. */
+  /** For an immediate exit. */
   kill(): void {
     this.#child.kill('SIGKILL');
   }
@@ -114,7 +114,7 @@ export class Program {
     this.#waiting.clear();
   }
 
-  /** Something has been said, it has ended, or the time is over. */
+  /** New output, its exit, or a timeout. */
   async #change(withinMs: number): Promise<void> {
     let timer: NodeJS.Timeout | undefined;
     await new Promise<void>((resolve) => {
@@ -125,7 +125,7 @@ export class Program {
   }
 }
 
-// A gateway drains within little more than a second; who leaves a client connected is asked again.
+// A gateway drains in little more than a second; one that still has a client is signalled again.
 const HURRY_MS = 3_000;
 const KILL_MS = 6_000;
 const LAST_LINES = 5;
@@ -153,7 +153,7 @@ function isSerious({ level, text }: LogLine): boolean {
   return level === 'fatal' || level === 'error' || level === 'warn';
 }
 
-/** As it is written, or what it says first and then the rest of it. */
+/** Complete, or the first lines of it and then the rest. */
 function wordsOf({ text, level, msg, ...fields }: LogLine): string {
   if (typeof text === 'string') return text.trim();
   const facts = Object.entries(fields).filter(([key]) => key !== 'time');

@@ -1,12 +1,12 @@
 import type { Paint } from './report.ts';
 
-/** Where words for people go. */
+/** Where messages for people go. */
 export interface Output {
   readonly isTTY?: boolean;
   write(text: string): unknown;
 }
 
-/** What takes a while: said when it begins, on a terminal, and when it is done, with the time it took. */
+/** A step that takes a while: reported at its start, on a terminal, and at its end, with its duration. */
 export class Progress {
   readonly #output: Output;
   readonly #paint: Paint;

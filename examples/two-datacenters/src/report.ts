@@ -1,4 +1,4 @@
-// What a person is told: the picture before it runs, what happened, and where to look on.
+// Output for people: the picture before the run, the results, and what to try.
 import { styleText } from 'node:util';
 import { formatEndpoint } from '@meshgate/core';
 import { apiOf } from './agents.ts';
@@ -12,16 +12,16 @@ import { DATACENTERS, REQUESTS } from './picture.ts';
 import type { Program } from './program.ts';
 import type { Stage } from './folder.ts';
 
-/** Colours a text, or leaves it as it is. */
+/** Colours a string, or returns it unchanged. */
 export type Paint = (style: 'bold' | 'dim' | 'green' | 'red', text: string) => string;
 
-/** @param isTerminal colours are for terminals only, and not for those of NO_COLOR */
+/** @param isTerminal colours are for terminals only, unless NO_COLOR is set */
 export function painter(isTerminal: boolean, noColor: string | undefined): Paint {
   const hasColour = isTerminal && (noColor ?? '') === '';
   return (style, text) => (hasColour ? styleText(style, text) : text);
 }
 
-/** What will run, in the words of somebody who has never seen a mesh. No line is longer than 80 columns, here and below. */
+/** An introduction for somebody who has never seen a mesh. No line is longer than 80 columns, here and below. */
 export function introduction(paint: Paint): string {
   const bold = (text: string): string => paint('bold', text);
   return `
@@ -33,40 +33,40 @@ ${bold('Two datacenters, and the services in them, all on this machine.')}
   reports ─ sidecar ┘                             └ sidecar ─ logging
 
   ${bold('sidecar')}  A small proxy beside each service. The service talks plain text to
-           its own sidecar and to nobody else. Sidecars talk TLS to each other,
-           and prove by certificates for which service they speak.
-  ${bold('gateway')}  The door of a datacenter. It passes TLS on by the name that is asked
-           for. It has no key: it cannot read what it carries.
+           its own sidecar and to nothing else. Sidecars talk TLS to each other,
+           and prove their identity by certificates.
+  ${bold('gateway')}  The entrance of a datacenter. It forwards TLS by the requested name.
+           It has no key: it cannot read what it carries.
 
-Often no way leads into the other datacenter but by the gateways. So when a
-service needs one over there, a ${bold('mode')} says how its sidecar gets to it:
+Often the gateways are the only path into the other datacenter. When a service
+needs one over there, a ${bold('mode')} selects the path of its sidecar:
 
-  ${bold('local')}    By the gateway of its own datacenter, which passes on to the other.
-  ${bold('remote')}   By the gateway of the other datacenter.
-  ${bold('none')}     To the sidecar over there itself, past the gateways.
+  ${bold('local')}    Through the gateway of its own datacenter, which forwards to the other.
+  ${bold('remote')}   Through the gateway of the other datacenter.
+  ${bold('none')}     Directly to the sidecar over there, without gateways.
 
-A mode may be set in four places; the first of them that sets one decides: where
-a service names what it needs (upstream definition), for that instance of the
-service (service instance), for all its instances (service defaults), for every
-service (proxy defaults).
+A mode can be set in four places, in order of precedence: for one upstream of a
+service (upstream definition), for an instance of the service (service
+instance), for all its instances (service defaults), for every service (proxy
+defaults).
 `;
 }
 
-/** Who tells the gateways and sidecars what there is. */
+/** What describes the mesh to the gateways and sidecars. */
 export function sourceText(consul: string | undefined, { folder }: Stage, paint: Paint): string {
   const source =
     consul === undefined
-      ? 'Files describe all this, and everybody reads them; Consul is not needed.'
-      : `Files describe all this. They are registered with Consul ${consul}, an agent in each\ndatacenter, and everybody asks the agent of its own.`;
+      ? 'Files describe all this, and every process reads them; Consul is not needed.'
+      : `Files describe all this. They are registered with Consul ${consul}, with an agent in\neach datacenter, which the processes there query.`;
   return `${source}\n  ${paint('bold', `${folder}/mesh`)}\n`;
 }
 
-/** What was found out, for programs. */
+/** Results for programs. */
 export interface Findings {
   readonly form: Form;
-  /** Release of Consul, where it takes part. */
+  /** Version of Consul, if used. */
   readonly consul: string | undefined;
-  /** Gone when the demonstration has ended. */
+  /** Removed when the demonstration has ended. */
   readonly folder: string;
   readonly programs: readonly Program[];
   readonly journeys: readonly Journey[];
@@ -79,7 +79,7 @@ export function jsonText({ form, consul, folder, programs, journeys }: Findings)
   return `${JSON.stringify({ form, consul, folder, requests, processes }, null, 2)}\n`;
 }
 
-/** The requests, one a line, and below it what is wrong with them. Fits on 80 columns. */
+/** The requests, one a line, each followed by its deviations. Fits on 80 columns. */
 export function tableText(journeys: readonly Journey[], paint: Paint): string {
   const rows = journeys.map((journey) => [
     `${journey.from} → ${journey.to}`,
@@ -94,21 +94,21 @@ export function tableText(journeys: readonly Journey[], paint: Paint): string {
   return [paint('bold', head), ...body, ...told.map((text) => paint('red', text)), verdict(journeys, paint)].join('\n');
 }
 
-/** Everything that is known of one request. */
+/** All facts about one request. */
 export function traceText({ from, to, explained, hops }: Journey, { folder }: Stage, paint: Paint): string {
   const [reason = '', ...others] = explained.replaceAll(`${folder}/mesh/`, '').split('; ');
   const lines = hops.map(({ by, dialled, proved }) => [by, `dialled ${dialled}`, knownText(proved)]);
   return [
-    paint('bold', `The way of ${from} → ${to}, from the logs of those who carried it:`),
+    paint('bold', `The path of ${from} → ${to}, from the logs of the proxies on it:`),
     ...columns(lines).map((line) => `  ${line}`),
-    'The name asked for, which is all that a gateway reads:',
+    'The requested name, which is all that a gateway reads:',
     `  ${hops.find(({ serverName }) => serverName !== undefined)?.serverName ?? 'none'}`,
     `The mode is ${reason}`,
     ...others.map((text) => `  ${text}`),
   ].join('\n');
 }
 
-/** What to look at and to try while it goes on. */
+/** What to look at and to try while it runs. */
 export function farewell({ folder, at }: Stage, consul: Binary | undefined, mesh: Mesh, paint: Paint): string {
   const programs = [...mesh.gateways, ...mesh.sidecars].map(({ program, admin }) => [program.name, admin]);
   const agents = DATACENTERS.map((datacenter) => [`Consul of ${datacenter}`, `${apiOf(datacenter, { at })}/ui`]);
@@ -126,10 +126,10 @@ export function farewell({ folder, at }: Stage, consul: Binary | undefined, mesh
     paint('bold', 'To try in another terminal, as the applications do'),
     ...indented([...requests, [asking]]),
     '',
-    paint('bold', 'To change: the way of reports → api. Write none or remote for local in'),
+    paint('bold', 'To change: the path of reports → api. Write none or remote for local in'),
     `  ${file}`,
     ...(consul === undefined
-      ? ['It holds within a second. A mistake in it changes nothing, and is reported in', `  ${folder}/logs`]
+      ? ['Takes effect within a second. A mistake changes nothing, and is reported in', `  ${folder}/logs`]
       : [`and then`, `  ${consul.path} config write \\\n    -http-addr=${apiOf('primary', { at })} ${file}`]),
     '',
   ].join('\n');
@@ -139,7 +139,7 @@ function isRight(journey: Journey | undefined): boolean {
   return journey?.problems.length === 0;
 }
 
-/** Where nobody needs a gateway the mode has no say. */
+/** Without a gateway on the path the mode does not matter. */
 function modeText({ mode, decidedBy }: Journey): string {
   return decidedBy === 'same datacenter' ? 'any' : mode || '-';
 }
@@ -152,12 +152,12 @@ function resultText({ answer, tookMs, problems }: Journey): string {
 function verdict(journeys: readonly Journey[], paint: Paint): string {
   const right = journeys.filter(isRight).length;
   if (right === journeys.length)
-    return paint('green', `All ${right} as expected: so say the counters and the access logs of both gateways.`);
+    return paint('green', `All ${right} as expected, by the counters and the access logs of both gateways.`);
   return paint('red', `${journeys.length - right} of ${journeys.length} not as expected.`);
 }
 
 function knownText(proved: Hop['proved']): string {
-  if (proved === undefined) return 'knows the name alone';
+  if (proved === undefined) return 'sees only the name';
   const [, datacenter, service] = /\/dc\/([^/]+)\/svc\/([^/]+)$/.exec(proved) ?? [];
   return `${service} of ${datacenter} proved itself`;
 }

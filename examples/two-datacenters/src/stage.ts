@@ -9,22 +9,22 @@ import type { Stage } from './folder.ts';
 import type { Form, Options } from './options.ts';
 import { AGENTS, GATEWAYS, REQUESTS, SERVICES } from './picture.ts';
 
-/** Copies the example's files into a folder of their own, and fills in what this machine wants otherwise. */
+/** Copies the example's files into a new folder, and adapts addresses to this machine. */
 export async function setUp(form: Form, options: Pick<Options, 'freePorts' | 'oneAddress'>): Promise<Stage> {
   return setUpStage({
     example: EXAMPLE,
     parts: ['mesh', form === 'consul' ? 'consul' : 'config'],
     places: placesOf(form),
-    // Linux answers on all of 127.0.0.0/8. macOS has 127.0.0.1 only, unless somebody has added others.
+    // Linux accepts all of 127.0.0.0/8. macOS has only 127.0.0.1, unless others were added.
     oneAddress: options.oneAddress || !(await areAvailable(new Set(placesOf('consul').map(({ host }) => host)))),
     freePorts: options.freePorts,
   });
 }
 
-/** The trust domain of the mesh files: what would be Consul's cluster id. */
+/** The trust domain of the mesh files: Consul's cluster id in the other variant. */
 const TRUST_DOMAIN = '11111111-2222-3333-4444-555555555555.consul';
 
-/** Writes a certificate for each service, from an authority that nobody keeps. With Consul that is done by Consul. */
+/** Writes a certificate for each service, from a CA whose key is discarded. With Consul, Consul does that. */
 export async function issueCertificates({ folder }: Pick<Stage, 'folder'>): Promise<void> {
   const authority = certificateAuthority('two datacenters');
   const certificates = join(folder, 'certificates');
@@ -39,7 +39,7 @@ export async function issueCertificates({ folder }: Pick<Stage, 'folder'>): Prom
 
 const EXAMPLE = fileURLToPath(new URL('..', import.meta.url));
 
-/** Everything that listens, as the files put it. No port occurs twice in them, whatever its address. */
+/** Every address to listen on, as in the files. No port occurs twice, whatever its address. */
 function placesOf(form: Form): readonly Endpoint[] {
   return [
     ...GATEWAYS.flatMap(({ lan, wan, admin }) => [lan, wan, admin]),

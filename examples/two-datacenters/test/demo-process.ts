@@ -1,4 +1,4 @@
-// Runs the built demonstration as a process of its own, and tells what becomes of it.
+// Runs the built demonstration as a process, and reports its result.
 import { execFileSync, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';
@@ -7,7 +7,7 @@ import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { onTestFinished } from 'vitest';
 
-/** What `--json` writes, as far as the tests look at it. */
+/** The part of the `--json` output that the tests use. */
 export interface Findings {
   readonly form: string;
   readonly consul?: string;
@@ -28,16 +28,16 @@ interface RequestFound {
   readonly asExpected: boolean;
 }
 
-/** A demonstration that was started. What it leaves behind in its temporary folder or as a process, a test can see. */
+/** A running demonstration. Tests can see what it leaves behind in its temporary folder or as a process. */
 export interface DemoProcess {
-  /** Resolves once `holds` of what it has said; rejects when it ends before. */
+  /** Resolves once `holds` for its output; rejects when it exits before. */
   until(holds: (said: Said) => boolean): Promise<Said>;
-  /** What `--json` wrote, as soon as it is whole. */
+  /** The `--json` output, as soon as it is complete. */
   findings(): Promise<Findings>;
   signal(name: NodeJS.Signals): void;
-  /** Its exit status, and all that it has said. */
+  /** Its exit status and complete output. */
   readonly ended: Promise<Said & { readonly status: number | null }>;
-  /** Files and processes that speak of its temporary folder. */
+  /** Files and processes that mention its temporary folder. */
   leftovers(): readonly string[];
 }
 
@@ -64,7 +64,7 @@ export function startDemo(args: readonly string[], env: Readonly<Record<string, 
     });
   const ended = once(child, 'close').then(([status]: (number | null)[]) => ({ ...said, status: status ?? null }));
   onTestFinished(async () => {
-    // It cleans up after SIGTERM, also when the test has not come to its end.
+    // It cleans up after SIGTERM, also when the test fails early.
     child.kill('SIGTERM');
     await ended;
     rmSync(folder, { recursive: true, force: true });
@@ -94,7 +94,7 @@ export function startDemo(args: readonly string[], env: Readonly<Record<string, 
   }
 }
 
-/** Of all processes of this machine. */
+/** All processes of this machine. */
 function commandLines(): readonly string[] {
   if (!existsSync('/proc/self/cmdline')) return execFileSync('ps', ['-A', '-o', 'args']).toString().split('\n');
   return readdirSync('/proc')
@@ -106,7 +106,7 @@ function commandLine(pid: string): string {
   try {
     return readFileSync(`/proc/${pid}/cmdline`, 'utf8').replaceAll('\0', ' ');
   } catch {
-    // It has ended meanwhile.
+    // It has exited meanwhile.
     return '';
   }
 }

@@ -5,7 +5,7 @@ import { describe, expect, it } from 'vitest';
 import { isRunning, startDemo } from './demo-process.ts';
 import type { Findings } from './demo-process.ts';
 
-/** What `scripts/consul.mjs` offers. */
+/** The exports of `scripts/consul.mjs`. */
 interface ConsulScript {
   findConsul(): string | undefined;
 }
@@ -18,10 +18,10 @@ const describeWithConsul = needs(
   binary === undefined ? 'no binary on PATH, in MESHGATE_CONSUL_BIN or fetched by scripts/consul.mjs' : true,
 );
 
-// Ten processes start, on whatever machine this is.
+// Ten processes start, on a machine of any speed.
 const DEMO_MS = 90_000;
 
-/** From, to, mode, who decided it, and whose gateways were passed: all modes, and all places where one can be set. */
+/** From, to, mode, what decided it, and gateways on the path: all modes, and all places where one can be set. */
 const PICTURE = [
   ['web', 'api', 'remote', 'service instance', ['secondary']],
   ['web', 'db', 'local', 'upstream definition', ['primary', 'secondary']],
@@ -35,7 +35,7 @@ function table({ requests }: Findings): readonly unknown[] {
   return requests.map(({ from, to, mode, decidedBy, gateways }) => [from, to, mode, decidedBy, gateways]);
 }
 
-/** That each request arrived, by whom it was carried, and who proved what to whom. */
+/** That each request arrived, which proxies carried it, and which identities were verified. */
 function expectProof({ requests }: Findings): void {
   for (const { from, to, gateways, hops, answer, asExpected } of requests) {
     const there = to === 'orders' ? 'primary' : 'secondary';
@@ -54,7 +54,7 @@ function expectProof({ requests }: Findings): void {
 
 describe('npm run demo, with mesh files', () => {
   it(
-    'sends requests in every mode, set in every place, and proves that each took its way',
+    'sends requests in every mode, set in every place, and proves that each took its path',
     async () => {
       const demo = startDemo(['--once', '--json', '--mesh-files']);
       const { status, stdout, stderr } = await demo.ended;
@@ -65,14 +65,14 @@ describe('npm run demo, with mesh files', () => {
       expectProof(findings);
       expect(demo.leftovers()).toEqual([]);
       expect(findings.processes.filter(({ pid }) => isRunning(pid))).toEqual([]);
-      // The same for people, which is what the page shows, without colours.
+      // The output for people, as the page shows it, without colours.
       for (const block of consoleBlocks()) expect(alike(stderr)).toContain(alike(block));
     },
     DEMO_MS,
   );
 
   it(
-    'goes on, on 127.0.0.1 alone if it must, and Ctrl-C ends every process of it',
+    'continues, on 127.0.0.1 alone if necessary, and Ctrl-C ends all of its processes',
     async () => {
       const demo = startDemo(['--json', '--mesh-files', '--one-address']);
       const findings = await demo.findings();
@@ -92,7 +92,7 @@ describe('npm run demo, with mesh files', () => {
   );
 
   it(
-    'Ctrl-C while it starts ends what has been started',
+    'Ctrl-C during the start ends what has been started',
     async () => {
       const demo = startDemo(['--mesh-files']);
       await demo.until(({ stdout }) => stdout.includes('ok  certificates'));
@@ -105,7 +105,7 @@ describe('npm run demo, with mesh files', () => {
   );
 
   it(
-    'a process that ends by itself is a failure with its name, and ends the others',
+    'a process that exits unexpectedly is reported by name, and ends the others',
     async () => {
       const demo = startDemo(['--json', '--mesh-files']);
       const { processes } = await demo.findings();
@@ -124,7 +124,7 @@ describe('npm run demo, with mesh files', () => {
     [['--consul', '--mesh-files'], {}, 2, /expected --consul or --mesh-files, found both/],
     [['--once'], { MESHGATE_CONSUL_BIN: '/nowhere' }, 1, /expected MESHGATE_CONSUL_BIN to name an executable/],
     [['--once', '--consul'], { MESHGATE_CONSUL_BIN: process.execPath }, 1, /to be Consul/],
-  ])('%j %j: it says what is wrong', async (args, env, expected, message) => {
+  ])('%j %j: reports what is wrong', async (args, env, expected, message) => {
     const { status, stderr } = await startDemo(args, env).ended;
     expect(status).toBe(expected);
     expect(stderr).toMatch(message);
@@ -133,7 +133,7 @@ describe('npm run demo, with mesh files', () => {
 
 describeWithConsul('npm run demo, with Consul', () => {
   it(
-    'the same files, registered with two agents, lead to the same ways',
+    'the same files, registered with two agents, lead to the same paths',
     async () => {
       const demo = startDemo(['--once', '--json', '--consul']);
       const { status, stdout, stderr } = await demo.ended;
@@ -150,13 +150,13 @@ describeWithConsul('npm run demo, with Consul', () => {
   );
 });
 
-/** What the page of this example shows of its output. */
+/** The output that this example's page shows. */
 function consoleBlocks(): readonly string[] {
   const page = readFileSync(fileURLToPath(new URL('../README.md', import.meta.url)), 'utf8');
   return Array.from(page.matchAll(/^```text output\n([^]*?)^```$/gm), ([, text = '']) => text);
 }
 
-/** Without what is different each time: how long it took, the folder, addresses. */
+/** Without the variable parts: durations, the folder, addresses. */
 function alike(text: string): string {
   return text
     .replaceAll(/\d+(\.\d+)? (ms|s)\b/g, 'T')

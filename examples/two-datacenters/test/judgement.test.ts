@@ -18,7 +18,7 @@ const RIGHT: Outcome = {
 };
 const BOTH: readonly Datacenter[] = ['primary', 'secondary'];
 
-describe('what is wrong with a request', () => {
+describe('the deviations of a request', () => {
   it('is nothing when it is as expected', () => {
     expect(problemsOf(RIGHT, BOTH)).toEqual([]);
   });
@@ -32,12 +32,12 @@ describe('what is wrong with a request', () => {
     [{ hops: RIGHT.hops.slice(0, -1) }, BOTH, 'arrived at: expected sidecar of db, found gateway of secondary'],
     [{ answer: undefined }, BOTH, 'answer: expected db in secondary answers, found none'],
     [{ answer: 'logging in secondary answers' }, BOTH, 'answer: expected db in secondary answers, found logging'],
-  ])('is said: %j, counted by %j', (change, counts, problem) => {
+  ])('is reported: %j, counted by %j', (change, counts, problem) => {
     const problems = problemsOf({ ...RIGHT, ...change }, counts);
     expect(problems).toEqual([expect.stringContaining(problem)]);
   });
 
-  it('in the mode none includes a gateway that has counted a connection', () => {
+  it('in the mode none include a gateway that has counted a connection', () => {
     const expected = { mode: 'none', decidedBy: 'upstream definition', gateways: [] };
     const direct = { ...RIGHT, expected, mode: 'none', gateways: [] };
     expect(problemsOf(direct, [])).toEqual([]);
@@ -45,7 +45,7 @@ describe('what is wrong with a request', () => {
   });
 });
 
-describe('the way that a mode leads', () => {
+describe('the path of a mode', () => {
   it.each([
     ['local', 'db', ['primary', 'secondary']],
     ['remote', 'db', ['secondary']],

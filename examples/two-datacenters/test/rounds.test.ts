@@ -7,7 +7,7 @@ import { Progress } from '../src/progress.ts';
 import { painter } from '../src/report.ts';
 import { eventually } from '../src/eventually.ts';
 
-it('Enter sends the requests again, and a mode that was changed meanwhile shows', async () => {
+it('Enter sends the requests again, and shows a mode that was changed meanwhile', async () => {
   const keyboard = new PassThrough();
   const leave = new AbortController();
   let said = '';
@@ -39,7 +39,7 @@ it('Enter sends the requests again, and a mode that was changed meanwhile shows'
   const { folder } = JSON.parse(json) as { readonly folder: string };
   const file = join(folder, 'mesh', 'primary', 'proxy-defaults.hcl');
   await writeFile(file, (await readFile(file, 'utf8')).replace('"local"', '"none"'));
-  // Each Enter is a round; the change holds from one of them on.
+  // Each Enter is a round; the change is effective from one of them on.
   const isNew = (): boolean => /^reports → api +none +proxy defaults +direct, no gateway +ok/m.test(said);
   for (let rounds = 2; !isNew(); rounds += 1) {
     keyboard.write('\n');

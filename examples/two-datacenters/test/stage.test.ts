@@ -12,20 +12,20 @@ const EXAMPLE = fileURLToPath(new URL('..', import.meta.url));
 const AS_WRITTEN = { freePorts: false, oneAddress: false };
 const ELSEWHERE = { freePorts: true, oneAddress: true };
 
-/** The texts of all files of a folder and the folders in it. */
+/** Contents of all files in a folder and its subfolders. */
 function texts(folder: string): readonly string[] {
   return readdirSync(folder, { recursive: true, withFileTypes: true })
     .filter((entry) => entry.isFile())
     .map((entry) => readFileSync(join(entry.parentPath, entry.name), 'utf8'));
 }
 
-/** Ports of the example have five digits, and nothing else has. */
+/** The example's ports have five digits, and nothing else has. */
 function portsIn(text: string): readonly number[] {
   return Array.from(text.matchAll(/\b\d{5}\b/g), ([port]) => Number(port));
 }
 
 describe('the files of the example', () => {
-  it('have the addresses of the picture, each port for one thing only', () => {
+  it('have the addresses of the picture, each port only once', () => {
     const places = [
       ...GATEWAYS.flatMap(({ lan, wan, admin }) => [lan, wan, admin]),
       ...SERVICES.flatMap(({ application, sidecar, admin }) => [application, sidecar, admin]),
@@ -41,7 +41,7 @@ describe('the files of the example', () => {
 
 describe('the folder of a demonstration', () => {
   it.each(['mesh-files', 'consul'] as const)(
-    'has other addresses where these are wanted, and only there: %s',
+    'has other addresses where requested, and only there: %s',
     async (form) => {
       await using stage = await setUp(form, ELSEWHERE);
       const text = texts(stage.folder).join('\n');
@@ -56,31 +56,31 @@ describe('the folder of a demonstration', () => {
     },
   );
 
-  it('a second one at the same time has no port of the first', async () => {
+  it('a second one at the same time shares no port with the first', async () => {
     await using first = await setUp('mesh-files', AS_WRITTEN);
     await using second = await setUp('mesh-files', AS_WRITTEN);
     const ports = [first, second].map((stage) => REQUESTS.map(({ at }) => stage.at(at).port));
     expect(ports[0]?.filter((port) => ports[1]?.includes(port))).toEqual([]);
-    expect(second.moved).toEqual([expect.stringContaining('as by another demo: all ports are others')]);
+    expect(second.moved).toEqual([expect.stringContaining('as by another demo: all ports differ from the files')]);
   });
 
-  it('a port in use is exchanged for a free one, and that is said', async () => {
+  it('a port in use is replaced by a free one, which is reported', async () => {
     const [request] = REQUESTS;
     const at = request?.at ?? { host: '', port: 0 };
     const server = createServer().listen(at);
-    // Should somebody else have it, that serves as well.
+    // If another process has it, that serves as well.
     await once(server, 'listening').catch(() => undefined);
     await using stage = await setUp('mesh-files', AS_WRITTEN);
     const instead = stage.at(at);
     server.close();
     expect(instead.port).not.toBe(at.port);
-    const exchanged = `${at.host}:${at.port} is in use: ${instead.host}:${instead.port} is taken instead`;
-    // Unless somebody runs the demonstration beside the tests.
+    const exchanged = `${at.host}:${at.port} is in use: using ${instead.host}:${instead.port} instead`;
+    // Unless another demonstration runs beside the tests.
     expect([exchanged, expect.stringContaining('another demo')]).toContainEqual(stage.moved[0]);
     expect(texts(join(stage.folder, 'mesh', 'primary')).join('\n')).toContain(`local_bind_port  = ${instead.port}`);
   });
 
-  it('has a certificate for each service, whose key nobody else may read, and goes as a whole', async () => {
+  it('has a certificate for each service with a private key, and is removed completely', async () => {
     const stage = await setUp('mesh-files', ELSEWHERE);
     await issueCertificates(stage);
     for (const { name } of SERVICES)

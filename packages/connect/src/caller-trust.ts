@@ -4,11 +4,11 @@ import type { CertifiedService } from './certificate-identity.ts';
 import type { Identity } from './identity.ts';
 
 /**
- * Who the client behind a handshake is: a service of this cluster, or of a peer that is trusted. The chain has been verified against
- * all roots together; here it is held against those of the one trust domain that the certificate claims, so that the authority of a
- * peer can speak for nobody but its own services, and ours for nobody of a peer.
+ * The service behind a client certificate: of this cluster, or of a trusted peer. TLS has verified the chain against
+ * all roots together; this checks it against those of the trust domain that the certificate claims, so that a peer's CA
+ * can only vouch for its own services, and ours for none of a peer.
  *
- * @param certificate as the socket gave it when it was first asked: Node gives the rest of the chain only then
+ * @param certificate from the socket's first call: Node returns the rest of the chain only then
  */
 export function callerOf(certificate: X509Certificate, identity: Identity): CertifiedService {
   const peers = [...identity.peers.values()].flatMap((peer) => (peer.kind === 'trusted' ? [peer] : []));
@@ -27,7 +27,7 @@ export function callerOf(certificate: X509Certificate, identity: Identity): Cert
   return own;
 }
 
-/** What the other side has sent beside its leaf, as far as each is the issuer of the one before. */
+/** The certificates that the other side sent besides its leaf, as far as each is the issuer of the previous one. */
 function sentBeside(leaf: X509Certificate): readonly X509Certificate[] {
   const certificates: X509Certificate[] = [];
   for (let next = leaf.issuerCertificate; next !== undefined; next = next.issuerCertificate) {
@@ -37,7 +37,7 @@ function sentBeside(leaf: X509Certificate): readonly X509Certificate[] {
   return certificates;
 }
 
-/** Whether signatures lead from `leaf` by way of authorities in `sent` to one of `roots`, all of them valid now. */
+/** Whether a chain leads from `leaf` through CAs in `sent` to one of `roots`, all of them valid now. */
 function leadsTo(roots: readonly X509Certificate[], leaf: X509Certificate, sent: readonly X509Certificate[]): boolean {
   const path = [leaf];
   for (let last = leaf; path.length <= MAX_PATH;) {
@@ -50,7 +50,7 @@ function leadsTo(roots: readonly X509Certificate[], leaf: X509Certificate, sent:
   return false;
 }
 
-// Consul's chains have two intermediates at most; a client must not keep us busy with a long one.
+// Consul's chains have two intermediates at most; a client must not cost CPU time with a long one.
 const MAX_PATH = 8;
 
 function isSignedBy(subject: X509Certificate, issuer: X509Certificate): boolean {

@@ -2,17 +2,17 @@ import type { X509Certificate } from 'node:crypto';
 import { parseSpiffeId } from '@meshgate/mesh';
 import type { Caller } from '@meshgate/mesh';
 
-/** Whom a certificate speaks for, or why that is nobody whom the mesh knows. */
+/** The service in a certificate, or why it has none that the mesh knows. */
 export type CertifiedService =
   | ({ readonly kind: 'service' } & Caller)
   /** `reason`: what was expected, what was found. */
   | { readonly kind: 'unknown'; readonly reason: string };
 
 /**
- * Reads the service that a certificate speaks for. Whether the certificate can be trusted is another question, which TLS answers.
+ * Reads the service of a certificate. Verifying the certificate is TLS's task.
  *
- * Exactly one URI is taken, in the form of a service's SPIFFE ID, below the trust domain: a certificate with several could mean
- * one thing here and another elsewhere.
+ * Requires exactly one URI, a service's SPIFFE ID in the trust domain: several could be interpreted differently
+ * elsewhere.
  */
 export function serviceIn(certificate: X509Certificate, trustDomain: string): CertifiedService {
   const uris = urisIn(certificate);
@@ -32,7 +32,7 @@ export function uriIn(certificate: X509Certificate): string | undefined {
   return others.length === 0 ? uri : undefined;
 }
 
-/** For people: whose it is as far as it says, and until when. Says nothing of whether that is true. */
+/** For people: subject and expiry as stated. Says nothing about its validity. */
 export function describeCertificate(certificate: X509Certificate): string {
   const name = urisIn(certificate).join(', ') || subjectOf(certificate);
   return `that of ${name}, valid until ${new Date(certificate.validTo).toISOString()}`;
@@ -43,8 +43,8 @@ function unknown(expected: string, found: string): CertifiedService {
 }
 
 /**
- * Node writes alternative names as one text, and puts quotes round each that could otherwise pass for several. Nobody in a mesh has
- * such a name: with one of them, nothing in the text is taken for a URI but the whole, which is none.
+ * Node joins alternative names into one string, and quotes those that could pass for several. No name in a mesh needs
+ * quotes: with one, no URI is accepted.
  */
 function urisIn({ subjectAltName = '' }: X509Certificate): readonly string[] {
   if (subjectAltName.includes('"')) return [subjectAltName];
@@ -54,7 +54,7 @@ function urisIn({ subjectAltName = '' }: X509Certificate): readonly string[] {
     .map((name) => name.slice('URI:'.length));
 }
 
-/** The types know nothing of it, but an empty subject is `undefined`. */
+/** The types omit it, but an empty subject is `undefined`. */
 function subjectOf({ subject }: { readonly subject?: string }): string {
   return subject === undefined || subject === '' ? 'a certificate without a subject' : subject.replaceAll('\n', ', ');
 }

@@ -15,16 +15,16 @@ import { isUnknownNameAlert, refusalByAlert, tlsReason } from './tls-reason.ts';
 
 /** One handshake with a server of the mesh. */
 export interface ClientHandshake extends ExpectedServer {
-  /** What this side shows, and the roots by which it judges the other. */
+  /** The credentials of this side, and the roots for the other. */
   readonly identity: Identity;
-  /** Milliseconds. */
+  /** In milliseconds. */
   readonly timeoutMs: number;
 }
 
 /**
- * Begins mutual TLS on a connection that was dialled.
+ * Starts mutual TLS on a dialled connection.
  *
- * @throws ProxyError `UPSTREAM_UNTRUSTED` when the server does not prove to be one of those expected, `CONNECT_TIMEOUT`,
+ * @throws ProxyError `UPSTREAM_UNTRUSTED` when the server's identity is not one of those expected, `CONNECT_TIMEOUT`,
  * `CONNECT_FAILED`; the signal's reason once it aborts. The connection is closed then.
  */
 export async function beginMutualTls(
@@ -48,7 +48,7 @@ export async function beginMutualTls(
 
 const TRACES = new WeakMap<Connection, number>();
 
-/** The trace of the TLS that {@link beginMutualTls} has put over a connection. */
+/** The trace of the TLS connection that {@link beginMutualTls} has started. */
 export function traceOver(connection: Connection): number | undefined {
   return TRACES.get(connection);
 }
@@ -56,19 +56,19 @@ export function traceOver(connection: Connection): number | undefined {
 interface LocatedHandshake extends ClientHandshake {
   readonly where: string;
   readonly context: SecureContext;
-  /** Of whoever is expected. */
+  /** Of the expected server. */
   readonly trustDomain: string;
 }
 
-/** Why no server of `peer` can be trusted; `undefined` where its roots are known, and for this cluster. */
+/** Why no server of `peer` can be trusted; `undefined` when its roots are known, and for this cluster. */
 export function distrustOf(peer: string | undefined, { peers }: Identity): ProxyError | undefined {
   const known = peer === undefined ? undefined : peers.get(peer);
   if (peer === undefined || known?.kind === 'trusted') return undefined;
-  const why = known?.reason ?? 'its roots are not known';
+  const why = known?.reason ?? 'its roots are unknown';
   return new ProxyError('UPSTREAM_UNTRUSTED', `no server of peer ${peer} can be trusted: ${why}`);
 }
 
-/** A server of a peer is trusted by the peer's own roots, and by no others. */
+/** A server of a peer is verified against the peer's own roots only. */
 function trustTowards({ peer, identity }: ClientHandshake): Pick<LocatedHandshake, 'context' | 'trustDomain'> {
   const known = peer === undefined ? identity : identity.peers.get(peer);
   if (known !== undefined && 'context' in known) return known;
@@ -77,7 +77,7 @@ function trustTowards({ peer, identity }: ClientHandshake): Pick<LocatedHandshak
 
 interface HandshakeControl {
   readonly signal: AbortSignal;
-  /** Before anything has been sent. */
+  /** Before anything is sent. */
   onBegun(tls: TLSSocket): void;
 }
 
@@ -100,18 +100,19 @@ function clientHandshake(
     onBegun(tls);
     const timer = setTimeout(onTimeout, handshake.timeoutMs);
     signal.addEventListener('abort', onAbort, { once: true });
-    // Before Node's own listener, which judges the chain and closes: afterwards nobody can say whose it was. And not from what
-    // Node hands to checkServerIdentity: that is empty for a certificate with an empty subject, as the mesh's are.
+    // Before Node's own listener, which verifies the chain and closes: the certificate is unavailable afterwards.
+    // checkServerIdentity does not work here: its argument is empty for a certificate with an empty subject, as the
+    // mesh's are.
     tls.prependOnceListener('secure', () => (shown = tls.getPeerX509Certificate()));
     tls.once('secureConnect', () => settle(() => resolve(tls)));
-    // For as long as it lives: between its success and its next owner an error must not be without a listener.
+    // For the socket's lifetime: an error between the handshake and the next owner must have a listener.
     tls.on('error', (error: NodeJS.ErrnoException) => fail(failure(error, shown, handshake)));
     tls.once('close', () => fail(new ProxyError('CONNECT_FAILED', `${trouble(handshake)}: closed`)));
     if (signal.aborted) onAbort();
 
     function fail(reason: Error): void {
       settle(() => {
-        // A reset: after an orderly end the server would believe that it had served somebody.
+        // A reset: after an orderly close the server would log a served connection.
         if (raw.remoteAddress === undefined) raw.destroy();
         else raw.resetAndDestroy();
         reject(reason);
@@ -121,7 +122,7 @@ function clientHandshake(
       fail(
         new ProxyError(
           'CONNECT_TIMEOUT',
-          `${trouble(handshake)}: no answer within ${formatDuration(handshake.timeoutMs)}`,
+          `${trouble(handshake)}: no response within ${formatDuration(handshake.timeoutMs)}`,
         ),
       );
     }
@@ -152,11 +153,11 @@ function failure(
   if (isUnknownNameAlert(error))
     return new ProxyError(
       'CONNECT_FAILED',
-      `${trouble(handshake)}: nobody there has this name (${tlsReason(error)})`,
+      `${trouble(handshake)}: the name is unknown there (${tlsReason(error)})`,
       cause,
     );
   if (shown !== undefined) {
-    const expected = `expected a certificate that leads to a root of ${handshake.trustDomain}`;
+    const expected = `expected a certificate issued by a root of ${handshake.trustDomain}`;
     const message = `${expected}, found ${describeCertificate(shown)}: ${tlsReason(error)}`;
     return new ProxyError('UPSTREAM_UNTRUSTED', `${trouble(handshake)}: ${message}`, cause);
   }

@@ -2,7 +2,7 @@ import { DEFAULT_OUTLIERS, formatDuration } from '@meshgate/core/parts';
 import type { OutlierOptions } from '@meshgate/core/parts';
 import type { PassiveHealthCheck } from '@meshgate/mesh';
 
-/** What `PassiveHealthCheck` means for dials: what it leaves out is as everywhere else. */
+/** `PassiveHealthCheck` as ejection settings for dials; absent values are the usual defaults. */
 export function ejectionBy(check: PassiveHealthCheck): OutlierOptions {
   const { maxFailures, intervalMs, enforcingPercent, maxEjectionPercent, baseEjectionMs } = check;
   const { consecutiveFailures, baseEjectionMs: usualMs, maxEjectionMs } = DEFAULT_OUTLIERS;
@@ -10,7 +10,7 @@ export function ejectionBy(check: PassiveHealthCheck): OutlierOptions {
   return {
     consecutiveFailures: maxFailures ?? consecutiveFailures,
     baseEjectionMs: baseMs,
-    // As Envoy: an ejection is never shorter than its base.
+    // As in Envoy: an ejection is never shorter than its base.
     maxEjectionMs: Math.max(maxEjectionMs, baseMs),
     ...(intervalMs === undefined ? {} : { stepMs: intervalMs }),
     ...(enforcingPercent === undefined ? {} : { enforced: enforcingPercent / 100 }),

@@ -13,15 +13,15 @@ import { certificatesIn } from './pem.ts';
 export interface CredentialFiles {
   /** The roots: a file, or a folder of such files. */
   readonly ca: string;
-  /** The leaf, and every certificate between it and a root. */
+  /** The leaf, and all intermediates up to a root. */
   readonly cert: string;
   /** The leaf's private key. */
   readonly key: string;
-  /** Roots of peers, by the names that this cluster gives to them: files or folders. */
+  /** Roots of peers, by this cluster's names for them: files or folders. */
   readonly peers?: Readonly<Record<string, string>>;
-  /** The one of the certificate when absent. */
+  /** That of the certificate when absent. */
   readonly trustDomain?: string;
-  /** For whom the leaf must be; any service when absent. */
+  /** The service that the leaf must be for; any when absent. */
   readonly owner?: Pick<ChainTarget, 'service' | 'datacenter'>;
   /** Unique within the proxy; `credentials` when absent. */
   readonly name?: string;
@@ -43,7 +43,7 @@ export function fileCredentials(files: CredentialFiles): CredentialsSource {
     while (!signal.aborted) {
       const wasCurrent = followed.reading.state === 'current';
       const { state, value, error } = await followed.refresh();
-      // A certificate is written before its key or after it: what does not match yet will soon.
+      // Renewal writes the certificate before or after the key: a mismatch is usually temporary.
       if (state === 'failing' && !wasCurrent) throw errorOf(error);
       if (value !== undefined && value !== last) yield value;
       last = value;
@@ -61,7 +61,7 @@ export async function readCredentials(files: CredentialFiles): Promise<Credentia
   return credentialsIn(await readContents(files), files);
 }
 
-// Three small files: nothing for a disk, and soon enough for certificates that are renewed hours before they expire.
+// Three small files are cheap to check, and certificates are renewed hours before they expire.
 const REREAD_MS = 1_000;
 
 interface FileContents {
@@ -77,7 +77,7 @@ async function readContents({ ca, cert, key, peers = {} }: CredentialFiles): Pro
   return { ca: root, cert: certificate, key: privateKey, peers: await Promise.all(trust) };
 }
 
-/** Of a folder every file with a certificate. Hidden names are left out: Kubernetes keeps there what its links point to. */
+/** Every file of a folder. Hidden names are skipped: Kubernetes keeps the targets of its links there. */
 async function rootsAt(path: string): Promise<string> {
   const isFolder = (name: string): Promise<boolean> =>
     stat(name)
@@ -121,7 +121,7 @@ function credentialsIn({ ca, cert, key, peers }: FileContents, files: Credential
   return peers.length === 0 ? credentials : { ...credentials, peers };
 }
 
-/** None when any of them is broken: a chain with a hole in it is worth nothing. */
+/** None when any of them is malformed: an incomplete chain is useless. */
 function wholeChainIn(pem: string): readonly X509Certificate[] {
   try {
     return certificatesIn(pem);
@@ -138,7 +138,7 @@ function keyIn(pem: string): ReturnType<typeof createPrivateKey> | undefined {
   }
 }
 
-/** Empty where there is none: whatever the certificate says then, it is of another one. */
+/** Empty when there is none: then the certificate belongs to another one. */
 function trustDomainIn({ subjectAltName = '' }: X509Certificate): string {
   const id = parseSpiffeId(/URI:(spiffe:[^,"]+)/.exec(subjectAltName)?.[1] ?? '');
   return id.kind === 'service' ? id.trustDomain : '';

@@ -5,27 +5,30 @@ import type { Credentials, CredentialsSource } from '@meshgate/mesh';
 import { identityOf, certificateState } from './identity.ts';
 import type { Identity, CertificateState } from './identity.ts';
 
-/** What an {@link IdentityStore} is made of. */
+/** Options of an {@link IdentityStore}. */
 export interface IdentityStoreOptions {
-  /** Where certificate, key and roots come from. */
+  /** Source of certificate, key and roots. */
   readonly source: CredentialsSource;
-  /** Is told `source.updated` and `source.failed`, as of any source; when a certificate is taken, and when it has become too old. */
+  /**
+   * Receives `source.updated` and `source.failed`, as of any source; also when a certificate is installed, and when it
+   * is too old.
+   */
   readonly observer: Observer;
 }
 
-/** How the own certificate is doing. */
+/** State of the proxy's own certificate. */
 export interface CertificateStatus {
-  /** Where it comes from. */
+  /** Its source. */
   readonly source: string;
-  /** Absent until one has come. */
+  /** Absent until one is received. */
   readonly certificate?: OwnCertificate & { readonly state: CertificateState };
-  /** Why no other comes at the moment; absent when nothing is wrong. */
+  /** Why no newer one is available; absent when nothing is wrong. */
   readonly error?: Error;
 }
 
 /**
- * Follows credentials. New handshakes take the newest in which nothing is wrong; connections that stand are left alone, and so is
- * what is in use when the source fails.
+ * Follows credentials. New handshakes use the newest valid ones; established connections are not affected, and the last
+ * ones stay in use when the source fails.
  */
 export class IdentityStore implements Service {
   readonly name = 'identity';
@@ -42,12 +45,12 @@ export class IdentityStore implements Service {
     this.#options = options;
   }
 
-  /** What handshakes take now; `undefined` until credentials have come. */
+  /** Used by new handshakes; `undefined` until credentials are received. */
   get current(): Identity | undefined {
     return this.#identity.value;
   }
 
-  /** How the certificate is doing at the moment. */
+  /** The current state of the certificate. */
   get status(): CertificateStatus {
     const { current } = this;
     return {
@@ -59,20 +62,20 @@ export class IdentityStore implements Service {
     };
   }
 
-  /** Each identity from now on, the one in use first. Ends when `signal` aborts. */
+  /** Every identity, starting with the current one. Ends when `signal` aborts. */
   changes(signal: AbortSignal): AsyncGenerator<Identity, void, void> {
     return this.#identity.watch(signal);
   }
 
-  /** Does not wait for the source: listeners do, by {@link IdentityStore.changes}. */
+  /** Does not wait for the source: listeners do, through {@link IdentityStore.changes}. */
   start(): Promise<void> {
     const { source, observer } = this.#options;
     this.#following = follow((signal) => this.#identities(signal), this.#scope.signal, {
       onValue: (identity) => {
-        // No news, since these are news of routes.
+        // No changes: these events are about routes.
         observer.observe({ type: 'source.updated', source: source.name, changed: false, asOf: new Date() });
         this.#error = undefined;
-        // A source that starts again repeats what it said last: that is no other certificate.
+        // A restarted source repeats its last credentials: not a new certificate.
         if (identity !== this.current) this.#take(identity);
       },
       onFailure: (error, retryInMs) => {
@@ -84,7 +87,7 @@ export class IdentityStore implements Service {
   }
 
   async stop(): Promise<void> {
-    this.#scope.end(new Error('the identity store stops'));
+    this.#scope.end(new Error('the identity store is stopping'));
     await this.#following;
     clearTimeout(this.#timer);
   }
@@ -102,7 +105,7 @@ export class IdentityStore implements Service {
     this.#age(identity);
   }
 
-  /** Tells when it should have been renewed, and when it has expired. */
+  /** Reports when it should have been renewed, and when it has expired. */
   #age(identity: Identity): void {
     clearTimeout(this.#timer);
     const { source, observer } = this.#options;
@@ -123,11 +126,11 @@ export class IdentityStore implements Service {
   }
 
   async *#identities(signal: AbortSignal): AsyncGenerator<Identity> {
-    // What is wrong with credentials is the source's failure: it is asked again, in case only half of a change was seen.
+    // Invalid credentials are a failure of the source: it is retried, in case only half of a change was read.
     for await (const credentials of this.#options.source.watch(signal)) yield this.#identityOf(credentials);
   }
 
-  /** The identity in use when these are its credentials. */
+  /** The current identity, if these are its credentials. */
   #identityOf(credentials: Credentials): Identity {
     const text = JSON.stringify(credentials);
     if (this.#accepted?.text !== text) this.#accepted = { text, identity: identityOf(credentials) };
@@ -135,7 +138,7 @@ export class IdentityStore implements Service {
   }
 }
 
-// Clocks are set, and machines sleep: neither may make a warning late by more than this.
+// Upper bound on a timer: clock changes and suspended machines must not delay a warning by more than this.
 const LONGEST_WAIT_MS = 60_000;
 
 function certificateOf({ uri, validUntil }: Identity): OwnCertificate {

@@ -8,42 +8,45 @@ import { serviceIn, uriIn } from './certificate-identity.ts';
 import { certificatesIn } from './pem.ts';
 import { tlsLimits } from './tls-limits.ts';
 
-/** Credentials in which nothing is wrong, ready for handshakes of both sides. Immutable: other credentials are another identity. */
+/** Valid credentials, ready for handshakes as client and server. Immutable: other credentials are another identity. */
 export interface Identity {
   /** The SPIFFE URI of the leaf. */
   readonly uri: string;
-  /** Everybody whom it trusts has an identity below it. */
+  /** The trust domain of everybody that it trusts. */
   readonly trustDomain: string;
-  /** From then on peers refuse it: the end of whatever is needed of its chain and ends first. */
+  /** Peers reject it after this: the earliest expiry in its chain. */
   readonly validUntil: Date;
-  /** By then it should have been renewed: a tenth of its life is left. */
+  /** It should be renewed by then: a tenth of its lifetime is left. */
   readonly renewalDue: Date;
-  /** To dial services of this cluster or federation. Connections that were made with it live on when it is replaced. */
+  /** To dial services of this cluster or federation. Established connections survive its replacement. */
   readonly context: SecureContext;
-  /** To accept callers of this cluster, and of all peers that are trusted: which of them a caller may be is {@link trustDomainOf}'s to say. */
+  /**
+   * To accept callers of this cluster and of all trusted peers: {@link trustDomainOf} decides which of them a caller
+   * belongs to.
+   */
   readonly serverContext: SecureContext;
   /** The roots of this cluster. */
   readonly roots: readonly X509Certificate[];
-  /** By the names that this cluster gives to them. */
+  /** By this cluster's names for them. */
   readonly peers: ReadonlyMap<string, PeerIdentity>;
 }
 
-/** What a peer's services are known by; or why none of them can be trusted. */
+/** How to verify a peer's services; or why they cannot be. */
 type PeerIdentity =
   | {
       readonly kind: 'trusted';
       readonly peer: string;
       readonly trustDomain: string;
       readonly roots: readonly X509Certificate[];
-      /** To dial its services: no other authority counts. */
+      /** To dial its services: only the peer's CAs are trusted. */
       readonly context: SecureContext;
     }
   | { readonly kind: 'refused'; readonly peer: string; readonly reason: string };
 
 /**
- * Makes credentials ready for use: TLS 1.2 or newer, forward secrecy and authenticated encryption only, no resumption.
+ * Prepares credentials for use: TLS 1.2 or newer, forward secrecy and authenticated encryption only, no resumption.
  *
- * @throws Error that says what was expected and found, when the leaf is none of its trust domain or does not belong to the key
+ * @throws Error with what was expected and found, when the leaf is not of its trust domain or does not match the key
  */
 export function identityOf(credentials: Credentials): Identity {
   const { certificate, privateKey, roots, trustDomain, tls } = credentials;
@@ -57,7 +60,7 @@ export function identityOf(credentials: Credentials): Identity {
     throw new Error(`expected the key of ${service.uri}, found that of another certificate`);
   const own = { cert: chain.map(String).join(''), key: privateKey, secureOptions: constants.SSL_OP_NO_TICKET };
   const towards = (ca: readonly string[], settings: TlsSettings | undefined): SecureContext =>
-    // Whatever is given as a root is one, also where another authority has issued it.
+    // Every configured root is a trust anchor, even if another CA has issued it.
     createSecureContext({ ...own, ...tlsLimits(settings), ca: [...ca], allowPartialTrustChain: true });
   const peers = peersOf(credentials, (ca) => towards(ca, tls?.outgoing));
   const peerRoots = [...peers.values()].flatMap((peer) => (peer.kind === 'trusted' ? peer.roots.map(String) : []));
@@ -72,7 +75,7 @@ export function identityOf(credentials: Credentials): Identity {
   };
 }
 
-/** A bundle in which something is wrong costs its own peer only. */
+/** An invalid bundle only affects its own peer. */
 function peersOf(
   { peers = [], trustDomain: own }: Credentials,
   contextFor: (roots: readonly string[]) => SecureContext,
@@ -83,7 +86,7 @@ function peersOf(
       const bundle = readBundle(roots);
       if (typeof bundle === 'string') return [peer, { kind: 'refused', peer, reason: bundle }];
       const { trustDomain, certificates } = bundle;
-      // Of two clusters with one name nobody could say which of them a caller is of.
+      // With two clusters of one name, a caller could not be assigned to either.
       if (claimed.has(trustDomain)) {
         const reason = `its trust domain ${trustDomain} is that of this cluster or of another peer`;
         return [peer, { kind: 'refused', peer, reason }];
@@ -100,7 +103,7 @@ interface Bundle {
   readonly certificates: readonly X509Certificate[];
 }
 
-/** The roots of one trust domain, which is the URI in them; or what is wrong with them. */
+/** The roots of one trust domain, named by their URI; or what is wrong with them. */
 function readBundle(roots: readonly string[]): Bundle | string {
   let certificates: readonly X509Certificate[];
   try {
@@ -108,7 +111,7 @@ function readBundle(roots: readonly string[]): Bundle | string {
   } catch (reason) {
     return `its roots cannot be read: ${reason instanceof Error ? reason.message : String(reason)}`;
   }
-  if (certificates.length === 0) return 'its roots are not known';
+  if (certificates.length === 0) return 'its roots are unknown';
   const domains = new Set(certificates.map((certificate) => parseSpiffeId(uriIn(certificate) ?? '')));
   const names = new Set([...domains].map((id) => (id.kind === 'invalid' ? '' : id.trustDomain)));
   const [trustDomain = '', ...others] = names;
@@ -117,10 +120,10 @@ function readBundle(roots: readonly string[]): Bundle | string {
   return { trustDomain, certificates };
 }
 
-/** How a certificate stands at some time: `overdue` when it should have been renewed, `expired` when peers refuse it. */
+/** State of a certificate at some time: `overdue` when it should have been renewed, `expired` when peers reject it. */
 export type CertificateState = 'good' | 'overdue' | 'expired';
 
-/** How `identity` stands at `now`. Pure. */
+/** State of `identity` at `now`. Pure. */
 export function certificateState(
   { validUntil, renewalDue }: Pick<Identity, 'validUntil' | 'renewalDue'>,
   now: Date,
@@ -129,7 +132,7 @@ export function certificateState(
   return now >= renewalDue ? 'overdue' : 'good';
 }
 
-// Consul's agents renew a leaf when 60 to 90 percent of its life is over, others earlier: whoever has not by then will not.
+// Consul's agents renew a leaf after 60 to 90 percent of its lifetime, others earlier: after that something is wrong.
 const LAST_PART = 0.1;
 
 function lifeOf(leaf: X509Certificate, path: readonly X509Certificate[]): Pick<Identity, 'validUntil' | 'renewalDue'> {
@@ -138,7 +141,7 @@ function lifeOf(leaf: X509Certificate, path: readonly X509Certificate[]): Pick<I
   return { validUntil: new Date(end), renewalDue: new Date(end - lifeMs * LAST_PART) };
 }
 
-/** The leaf and what leads from it to a root. The rest of a chain is for peers who do not know that root yet. */
+/** The leaf and its path to a root. The rest of a chain is for peers that do not know that root yet. */
 function pathFrom(
   leaf: X509Certificate,
   chain: readonly X509Certificate[],
@@ -155,12 +158,12 @@ function pathFrom(
   return path;
 }
 
-/** For the end of messages: whose certificate a peer may have refused. */
+/** For the end of messages: the certificate that a peer may have refused. */
 export function describeIdentity({ uri, validUntil }: Identity): string {
   return `${uri}, valid until ${validUntil.toISOString()}`;
 }
 
-/** Consul gives the intermediate of a secondary datacenter twice: once is enough, in the same order. */
+/** Consul sends the intermediate of a secondary datacenter twice: once is enough, in the same order. */
 function withoutRepeats(certificates: readonly X509Certificate[]): readonly X509Certificate[] {
   const isFirst = ({ fingerprint256 }: X509Certificate, index: number): boolean =>
     certificates.findIndex((other) => other.fingerprint256 === fingerprint256) === index;

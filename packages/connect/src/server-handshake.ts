@@ -12,23 +12,24 @@ import type { Identity } from './identity.ts';
 import { refusalByAlert, tlsReason } from './tls-reason.ts';
 import { verifyError } from './verify-error.ts';
 
-/** Who a client has proved to be: its certificate leads to a root, and speaks for a service of the trust domain. */
+/** A verified client: its certificate leads to a root, and names a service of the trust domain. */
 export const CALLER: Fact<Caller> = fact('mtls.caller', ({ uri }) => uri);
 
 /**
- * Ends mutual TLS on a connection that was accepted, and sets the fact {@link CALLER}.
+ * Terminates mutual TLS on an accepted connection, and sets the fact {@link CALLER}.
  *
- * @param head what was peeked at: the beginning of the handshake
- * @returns the hello; that the client left when it did so without a byte: Consul checks every few seconds in this way whether a
- * proxy listens
- * @throws ProxyError `DOWNSTREAM_UNTRUSTED` when the client does not prove who it is, `DOWNSTREAM_RESET` when it leaves before
+ * @param head peeked bytes: the start of the handshake
+ * @returns the hello; or that the client closed without a byte, as Consul's check of a proxy's port does every few
+ * seconds
+ * @throws ProxyError `DOWNSTREAM_UNTRUSTED` when the client does not prove its identity, `DOWNSTREAM_RESET` when it
+ * closes before
  */
 export async function acceptMutualTls(
   client: FilterContext,
   identity: Identity,
   head: Uint8Array = NOTHING,
 ): Promise<FilterResult> {
-  // Belongs to the client's buffer, which others fill again.
+  // Belongs to the client's buffer, which is reused.
   const received = Uint8Array.from(head);
   client.consume(received.length);
   let handshake: ServerHandshake | undefined;
@@ -56,19 +57,19 @@ export async function acceptMutualTls(
 
 const NOTHING = new Uint8Array();
 
-/** What a client has said and proved. */
+/** What a client sent and proved. */
 interface ServerHandshake {
   readonly hello: Hello;
   readonly caller: Caller;
 }
 
-/** A client whose handshake has ended. */
+/** A client after its handshake. */
 interface AcceptedHandshake {
   readonly tls: TLSSocket;
   readonly trace: number | undefined;
 }
 
-/** `TLSSocket` by itself, since a `tls.Server` does not tell which of its sockets a failed handshake was for. */
+/** A bare `TLSSocket`, since a `tls.Server` does not report which socket a failed handshake belongs to. */
 function serverHandshake(raw: Socket, identity: Identity): Promise<AcceptedHandshake> {
   return new Promise((resolve, reject) => {
     const options = {
@@ -79,7 +80,7 @@ function serverHandshake(raw: Socket, identity: Identity): Promise<AcceptedHands
     };
     const tls = new TLSSocket(raw, options);
     const trace = followTrace(tls);
-    // For as long as it lives: a socket that is not a server's tells here, and nowhere else, what breaks TLS later on.
+    // For the socket's lifetime: without a server, this event alone reports later TLS errors.
     tls.on('_tlsError', (error: NodeJS.ErrnoException) => {
       reject(handshakeFailure(error, identity));
       tls.destroy(error);
@@ -110,7 +111,7 @@ function clientClosed(what: string, identity: Identity, options?: ErrorOptions):
 function clientOf(tls: TLSSocket, identity: Identity, raw: Socket): ServerHandshake {
   const caller = callerBehind(tls, identity);
   if (typeof caller === 'string') {
-    // A reset: after an orderly end the client would believe that it had been served.
+    // A reset: after an orderly close the client would assume success.
     if (raw.remoteAddress !== undefined) raw.resetAndDestroy();
     throw new ProxyError('DOWNSTREAM_UNTRUSTED', caller);
   }
@@ -122,20 +123,20 @@ function clientOf(tls: TLSSocket, identity: Identity, raw: Socket): ServerHandsh
 const TLS_1_2 = 0x0303;
 const TLS_1_3 = 0x0304;
 
-/** The caller, or why there is none. Fails closed: whatever is missing is a reason. */
+/** The caller, or why there is none. Fails closed: anything missing is a reason. */
 function callerBehind(tls: TLSSocket, identity: Identity): Caller | string {
   const certificate = tls.getPeerX509Certificate();
   if (certificate === undefined) return `expected a client certificate of ${identity.trustDomain}, found none`;
   const refused = verifyError(tls);
   if (refused !== undefined) {
-    const expected = `expected a client certificate that leads to a root of ${identity.trustDomain}`;
+    const expected = `expected a client certificate issued by a root of ${identity.trustDomain}`;
     return `${expected}, found ${describeCertificate(certificate)}: ${tlsReason(refused)}`;
   }
   const service = callerOf(certificate, identity);
   return service.kind === 'service' ? service : `the client certificate: ${service.reason}`;
 }
 
-/** A name that is no host name is as good as none: it goes into logs, and decides nothing. */
+/** Anything but a host name is ignored: the name is only logged, and decides nothing. */
 function serverNameOf({ servername }: { readonly servername?: string | false | null }): string | undefined {
   if (typeof servername !== 'string' || !/^[a-z0-9_.-]{1,253}$/i.test(servername)) return undefined;
   return servername.toLowerCase().replace(/\.$/, '');

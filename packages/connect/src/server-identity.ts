@@ -3,25 +3,28 @@ import { ProxyError } from '@meshgate/core';
 import { isSameSpiffeId } from '@meshgate/mesh';
 import { describeCertificate, uriIn } from './certificate-identity.ts';
 
-/** Whom a proxy expects at the other end. */
+/** The identity that a proxy expects of a server. */
 export interface ExpectedServer {
-  /** The SNI to send. The certificate need not know it: it carries a SPIFFE URI and no DNS name. */
+  /** The SNI to send. The certificate need not contain it: it has a SPIFFE URI and no DNS name. */
   readonly serverName: string;
-  /** SPIFFE URIs, one of which the server's certificate must carry, compared decoded: two may be escaped differently. */
+  /**
+   * SPIFFE URIs, one of which the server's certificate must contain. Compared in decoded form, since escaping may
+   * differ.
+   */
   readonly identities: readonly string[];
-  /** The peer of whose authorities its certificate must be; absent for this cluster or federation. */
+  /** The peer whose CA must have issued its certificate; absent for this cluster or federation. */
   readonly peer?: string;
 }
 
 /**
- * Why a server whose chain is good is not the one that was asked for; `undefined` when it is. Names of hosts in its certificate
- * mean nothing in a mesh.
+ * Why a server with a valid chain is not the expected one; `undefined` when it is. Host names in its certificate are
+ * ignored in a mesh.
  */
 export function serverRefusal(
   certificate: X509Certificate | undefined,
   { identities, serverName }: ExpectedServer,
 ): ProxyError | undefined {
-  const expected = `for ${serverName}: expected a certificate of ${identities.join(' or ') || 'nobody: none is known'}`;
+  const expected = `for ${serverName}: expected a certificate of ${identities.join(' or ') || 'nobody: no identity is known'}`;
   if (certificate === undefined) return new ProxyError('UPSTREAM_UNTRUSTED', `${expected}, found none`);
   const uri = uriIn(certificate);
   if (uri !== undefined && identities.some((identity) => isSameSpiffeId(identity, uri))) return undefined;

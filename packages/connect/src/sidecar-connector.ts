@@ -12,17 +12,17 @@ import type { ExpectedServer } from './server-identity.ts';
 import { destinationOf } from './sidecar-routes.ts';
 import type { SidecarTarget, Leg } from './sidecar-routes.ts';
 
-/** What {@link sidecarConnector} is made of, beside what every connector is. */
+/** Dependencies of {@link sidecarConnector}, in addition to those of every connector. */
 export interface SidecarConnectorOptions extends ConnectorOptions {
-  /** What this proxy shows to the servers that it reaches. */
+  /** The proxy's identity towards the servers that it dials. */
   readonly identity: Pick<IdentityStore, 'current'>;
-  /** Decides whether the application behind this proxy may be called. */
+  /** Authorizes calls of the application behind this proxy. */
   readonly authorizer: Authorizer;
 }
 
 /**
- * Reaches the application for callers that may connect, in the clear; and upstreams, by mutual TLS with the identity verified:
- * one target after the other, and of each one address after the other, until a handshake succeeds.
+ * Connects authorized callers to the application, in plain text; and the application to upstreams, by mutual TLS with
+ * verified identity: target by target, and address by address, until a handshake succeeds.
  */
 export function sidecarConnector(options: SidecarConnectorOptions): Connector {
   const toApplication = balancedConnector({ ...options, outliers: options.outliers.apart() });
@@ -31,7 +31,7 @@ export function sidecarConnector(options: SidecarConnectorOptions): Connector {
 
   async function connect(route: Route, context: ConnectContext): Promise<Upstream> {
     const destination = destinationOf(route);
-    if (destination === undefined) throw new ProxyError('INTERNAL', `route ${route.name} is none of a sidecar`);
+    if (destination === undefined) throw new ProxyError('INTERNAL', `route ${route.name} is not a sidecar's`);
     if (destination.kind === 'upstream') return toUpstream.connect(route, destination, context);
     await authorized(destination.service, context, options.authorizer);
     if (route.backends.length === 0) throw new ProxyError('NO_BACKEND', NO_APPLICATION);
@@ -39,18 +39,17 @@ export function sidecarConnector(options: SidecarConnectorOptions): Connector {
   }
 }
 
-const NO_APPLICATION =
-  'the definition of the proxy names no local_service_port: there is no application to hand this to';
+const NO_APPLICATION = 'the definition of the proxy has no local_service_port: there is no application to connect to';
 
 async function authorized(service: string, context: ConnectContext, authorizer: Authorizer): Promise<void> {
   const { connection } = context;
   const caller = CALLER.of(connection);
-  // Nobody can say who it is: that such callers are let in is what the operator has asked for.
+  // The caller is unidentified: permissive mode accepts it on purpose.
   if (caller === undefined && PLAIN_TEXT.of(connection) === true) return;
   if (caller === undefined)
     throw new ProxyError(
       'DOWNSTREAM_UNTRUSTED',
-      'expected a client with a certificate, found one that was never asked',
+      'expected a client with a certificate, found one without a TLS handshake',
     );
   // Not with the signal of the connection, which is made for those who ask for it.
   const { allowed, reason } = await authorizer.authorize(caller, { destination: service }).catch((cause: unknown) => {
@@ -61,7 +60,7 @@ async function authorized(service: string, context: ConnectContext, authorizer: 
 
 function unable(what: string, cause: unknown): ProxyError {
   const why = cause instanceof Error ? cause.message : String(cause);
-  return new ProxyError('AUTHORIZATION_FAILED', `${what} could not be found out: ${why}`, { cause });
+  return new ProxyError('AUTHORIZATION_FAILED', `${what} is unknown: ${why}`, { cause });
 }
 
 interface ToServer {
@@ -97,7 +96,7 @@ class UpstreamConnectors {
         failures.push(new ProxyError(withoutBackend, `${name}: ${unreachableReason}`));
         continue;
       }
-      // Before anybody is dialled, so that no server is blamed for what this proxy lacks.
+      // Before any dial, so that no server is blamed for this proxy's missing certificate.
       const distrust = distrustOf(server.peer, identity);
       if (distrust !== undefined) {
         failures.push(distrust);
@@ -105,7 +104,7 @@ class UpstreamConnectors {
       }
       try {
         const remainingMs = Math.max(endsAt - performance.now(), 0);
-        // One that hangs must leave time for the others.
+        // Leaves time for the other targets if one hangs.
         const withinMs = index === legs.length - 1 ? remainingMs : remainingMs / 2;
         return traced(await this.#connectorTo(server, passiveHealthCheck).connect(route, context, withinMs));
       } catch (reason) {
@@ -116,7 +115,7 @@ class UpstreamConnectors {
     throw allFailed(name, refusal, failures);
   }
 
-  /** One deadline for all legs: the longest that one of them asks for. In milliseconds. */
+  /** One deadline for all legs: the longest of theirs. In milliseconds. */
   #timeFor(legs: readonly Leg[]): number {
     const { connectTimeoutMs } = this.#options.limits;
     return Math.max(0, ...legs.map(({ route }) => route.connectTimeoutMs ?? connectTimeoutMs));
@@ -132,7 +131,7 @@ class UpstreamConnectors {
     return this.#connectors.add(key, { connector, own }).connector;
   }
 
-  /** TLS belongs to the dial: a handshake that fails is a dial that failed. */
+  /** TLS is part of the dial: a failed handshake is a failed dial. */
   #upgradeTo(server: ExpectedServer): NonNullable<ConnectDialOptions['upgrade']> {
     return (connection, { timeoutMs, signal }) => {
       const identity = this.#options.identity.current;
@@ -147,12 +146,12 @@ function traced(upstream: Upstream): Upstream {
   return trace === undefined ? upstream : { ...upstream, trace };
 }
 
-/** Ours to have: asked for before anybody is dialled, so that no server is blamed for it. */
+/** Required before any dial, so that no server is blamed for it. */
 function noCertificate(): ProxyError {
-  return new ProxyError('AUTHORIZATION_FAILED', 'no own certificate yet');
+  return new ProxyError('AUTHORIZATION_FAILED', 'no certificate yet');
 }
 
-/** The last failure has the last word; those before it are told beside it. */
+/** The last failure comes first; earlier ones follow. */
 function allFailed(name: string, refusal: string | undefined, failures: readonly ProxyError[]): ProxyError {
   const last = failures.at(-1);
   if (last === undefined) return new ProxyError('NO_BACKEND', `${name}: ${refusal ?? 'it has no target'}`);

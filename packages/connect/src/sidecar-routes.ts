@@ -5,38 +5,38 @@ import type { PassiveHealthCheck, ProxyUpstream, ProxyView, UpstreamTarget } fro
 import { describeEjection } from './ejection.ts';
 import type { ExpectedServer } from './server-identity.ts';
 
-/** Name of the listener, and of the route, on which a sidecar accepts connections of the mesh. */
+/** Name of the listener, and of the route, on which a sidecar accepts connections from the mesh. */
 export const PUBLIC = 'public';
 
-/** What a route of a sidecar leads to. */
+/** The target of a sidecar's route. */
 export type SidecarTarget =
-  /** The application, for callers of the mesh. `service`: the one it speaks for, which intentions are about. */
+  /** The application, for callers from the mesh. `service`: the one that it belongs to, whose intentions apply. */
   | { readonly kind: 'application'; readonly service: string }
   /** The mesh, for the application. `refusal`: why it must not be dialled; there are no legs then. */
   | {
       readonly kind: 'upstream';
       readonly legs: readonly Leg[];
       readonly refusal?: string;
-      /** When addresses are ejected; as the proxy itself has it when absent. */
+      /** When addresses are ejected; the proxy's default when absent. */
       readonly passiveHealthCheck?: PassiveHealthCheck;
     };
 
-/** One target of an upstream, in the order in which they are tried. */
+/** One target of an upstream, in order of preference. */
 export interface Leg {
   /** Of the upstream's own name, since names are metric labels. */
   readonly route: Route;
-  /** Who must be there. */
+  /** The expected server identity. */
   readonly server: ExpectedServer;
   /** Why it has no backend; absent when it has. */
   readonly unreachableReason?: string;
-  /** What a connection to it then ends with. */
+  /** The code of connections to it then. */
   readonly withoutBackend: UpstreamTarget['withoutBackend'];
 }
 
-/** Beside the routes rather than in them: nobody else has to know that a sidecar's routes have more to them. */
+/** Kept beside the routes: no other code needs to know that a sidecar's routes have more data. */
 const DESTINATIONS = new WeakMap<Route, SidecarTarget>();
 
-/** What `route` leads to; `undefined` when it is none that {@link sidecarRoutes} made. */
+/** The target of `route`; `undefined` when {@link sidecarRoutes} did not make it. */
 export function destinationOf(route: Route): SidecarTarget | undefined {
   return DESTINATIONS.get(route);
 }
@@ -46,7 +46,7 @@ function leadingTo(destination: SidecarTarget, route: Route): Route {
   return route;
 }
 
-/** Everything that a sidecar accepts and dials. Pure. */
+/** All listeners and routes of a sidecar. Pure. */
 export function sidecarRoutes(view: ProxyView): RouteSnapshot {
   const upstreams = named(view).map(([name, upstream]) => upstreamRoute(name, upstream));
   const problems = view.upstreams.flatMap((upstream) => problemsOf(upstream));
@@ -58,13 +58,13 @@ export function sidecarRoutes(view: ProxyView): RouteSnapshot {
   };
 }
 
-/** Where a sidecar accepts. Each listener has the name of its route. */
+/** A sidecar's listeners. Each has the name of its route. */
 export function sidecarListeners(view: ProxyView): readonly ListenAddress[] {
   const upstreams = named(view).map(([name, { definition }]) => ({ name, endpoint: definition.bind }));
   return [{ name: PUBLIC, endpoint: view.proxy.listen }, ...upstreams];
 }
 
-/** `upstream:db`, with the datacenter where the definition names one, and with the address where that is not unique. */
+/** `upstream:db`, with the datacenter if the definition has one, and with the address if that is not unique. */
 function named({ upstreams }: ProxyView): readonly (readonly [name: string, upstream: ProxyUpstream])[] {
   const names = upstreams.map(({ definition: { kind, name, datacenter, peer } }) => {
     const where = peer === undefined ? datacenter : `${peer}.peer`;
@@ -77,7 +77,7 @@ function named({ upstreams }: ProxyView): readonly (readonly [name: string, upst
   });
 }
 
-/** Intentions that deny whatever their permissions say, and why: in words. */
+/** Intentions whose permissions are all denied, and why, for people. */
 function refusingIntentions({ intentions }: ProxyView): readonly string[] {
   return intentions.filter(({ action }) => action === 'http').map(describeIntention);
 }
@@ -142,7 +142,7 @@ function upstreamRoute(name: string, upstream: ProxyUpstream): Route {
   );
 }
 
-/** All targets share one time: the longest that one of them asks for. Without any it is the proxy's own. */
+/** All targets share one deadline: the longest of theirs. Without any, the proxy's own applies. */
 function longestOf(routes: readonly Route[]): Pick<Route, 'connectTimeoutMs'> {
   const own = routes.flatMap(({ connectTimeoutMs }) => (connectTimeoutMs === undefined ? [] : [connectTimeoutMs]));
   return own.length === 0 ? {} : { connectTimeoutMs: Math.max(...own) };
@@ -157,7 +157,7 @@ function legOf(
     route: {
       name,
       kind: path,
-      // Empty where nobody has said yet how a peer's service is asked for.
+      // Empty while the SNI of a peer's service is unknown.
       serverNames: serverName === '' ? [] : [serverName.toLowerCase()],
       backends,
       ...(connectTimeoutMs === undefined ? {} : { connectTimeoutMs }),

@@ -20,11 +20,11 @@ import { acceptMutualTls } from './server-handshake.ts';
 import { PUBLIC, sidecarListeners, sidecarRoutes } from './sidecar-routes.ts';
 import { withUnixSockets } from './unix-sockets.ts';
 
-/** What a sidecar lives by. */
+/** Inputs of a sidecar. */
 export interface SidecarOptions {
-  /** Where it listens, what for, and whom it reaches. */
+  /** Its listeners and targets. */
   readonly proxy: ProxySource;
-  /** Who this proxy is, towards clients and servers alike. */
+  /** The proxy's identity, as client and server. */
   readonly identity: IdentityStore;
 }
 
@@ -34,15 +34,15 @@ export interface SidecarParts {
   readonly routes: RouteSource;
   /** Their listeners: none before there are routes and an identity. */
   readonly listeners: ListenerSource;
-  /** For every listener: ends TLS on the public one, and knows that nothing is to be read on the others. */
+  /** For every listener: terminates TLS on the public one; the others need no sniffing. */
   readonly filter: ConnectionFilter;
-  /** The transport to listen with: it gives unix sockets the permissions that are asked for. */
+  /** The transport to listen with: it sets the permissions of unix sockets. */
   transport(inner: Transport): Transport;
-  /** By the intentions that the proxy's source tells. */
+  /** By the intentions that the proxy's source reports. */
   readonly intentions: Authorizer;
 }
 
-/** The parts of a Connect proxy. Nothing runs before they are followed; `routes` is what keeps the others up to date. */
+/** The parts of a Connect proxy. Nothing runs until they are followed; `routes` keeps the others up to date. */
 export function sidecarParts({ proxy, identity }: SidecarOptions): SidecarParts {
   const view = new Cell<ProxyView>();
   return {
@@ -54,7 +54,7 @@ export function sidecarParts({ proxy, identity }: SidecarOptions): SidecarParts 
   };
 }
 
-/** The listener decides: its name is that of its route. What a client says has no say. */
+/** The listener decides: its name is that of its route. Nothing that a client sends matters. */
 export function byListener(routes: { readonly table: RouteTable }): Resolver {
   return {
     resolve(_hello, { listener }) {
@@ -74,7 +74,7 @@ async function* routesOf(
 ): AsyncGenerator<RouteSnapshot> {
   for await (const view of proxy.watch(signal)) {
     yield sidecarRoutes(view);
-    // Asked for the next one: this one is in use, and listeners may follow it.
+    // Requests the next item: this one is in use, and listeners may follow it.
     current.set(view);
   }
 }
@@ -94,24 +94,24 @@ async function accept(
   view: ProxyView | undefined,
 ): Promise<FilterResult> {
   if (client.connection.listener !== PUBLIC) return OPAQUE_TCP;
-  // Waits for the client to speak first, which tells the two apart. What it has said goes on to whoever takes it.
+  // Waits for the client's first bytes, which tell TLS from plain text, and passes them on.
   const head = view?.mutualTls === 'permissive' ? await client.peek(1) : undefined;
   if (head !== undefined && !isTls(head)) {
     client.set(PLAIN_TEXT, true);
     return OPAQUE_TCP;
   }
   if (current !== undefined) return acceptMutualTls(client, current, head);
-  throw new ProxyError('AUTHORIZATION_FAILED', 'no own certificate yet');
+  throw new ProxyError('AUTHORIZATION_FAILED', 'no certificate yet');
 }
 
-/** An application that connects to an upstream need not say anything, and often waits for the other side to speak first. */
+/** An application on an upstream listener need not send first, and often waits for the server. */
 const OPAQUE_TCP: FilterResult = { kind: 'hello', hello: { protocol: 'tcp' } };
 
 function byIntentions(current: Cell<ProxyView>): Authorizer {
   return {
     authorize({ source, sourcePeer }, destination) {
       const view = current.value;
-      if (view === undefined) return Promise.reject(new Error('intentions are not known yet'));
+      if (view === undefined) return Promise.reject(new Error('intentions are unknown'));
       const request = { source, ...(sourcePeer === undefined ? {} : { sourcePeer }), ...destination };
       const { importers, intentions, intentionDefault, proxy } = view;
       const verdict = authorize(request, intentions, intentionDefault);

@@ -2,8 +2,8 @@ import type { SecureContextOptions, SecureVersion } from 'node:tls';
 import type { TlsSettings } from '@meshgate/mesh';
 
 /**
- * Versions and cipher suites of one direction: TLS 1.2 or newer, forward secrecy and authenticated encryption only, and of that what
- * configuration allows.
+ * TLS versions and cipher suites of one direction: TLS 1.2 or newer, forward secrecy and authenticated encryption only,
+ * further restricted by configuration.
  *
  * @throws Error when nothing is left
  */
@@ -18,13 +18,13 @@ export function tlsLimits({ minVersion = '', maxVersion = '', cipherSuites = [] 
   if (allowed.length === 0 && max === 'TLSv1.2')
     throw new Error(`expected one of ${TLS_1_2.map(([name]) => name).join(', ')}, found ${cipherSuites.join(', ')}`);
   const ciphers = [...TLS_1_3, ...allowed.map(([, name]) => name)];
-  // Without any of TLS 1.2, a handshake of that version must not fall back to the library's own choice.
+  // Without suites for TLS 1.2, that version must be disabled, since OpenSSL would use its defaults.
   return { minVersion: allowed.length === 0 ? 'TLSv1.3' : min, maxVersion: max, ciphers: ciphers.join(':') };
 }
 
 const NEWEST = 'TLSv1_3';
 
-/** @throws Error when it is a version that is too old */
+/** @throws Error when the version is too old */
 function maxVersionOf(text: string): SecureVersion {
   switch (text) {
     case '':
@@ -38,7 +38,7 @@ function maxVersionOf(text: string): SecureVersion {
   }
 }
 
-// Of TLS 1.2 what Consul's own proxies offer, by the names of IANA's registry and of OpenSSL; of TLS 1.3 all that there is in practice.
+// For TLS 1.2 the suites of Consul's own proxies, by IANA and OpenSSL name; for TLS 1.3 all common ones.
 const TLS_1_3 = ['TLS_AES_128_GCM_SHA256', 'TLS_AES_256_GCM_SHA384', 'TLS_CHACHA20_POLY1305_SHA256'];
 const TLS_1_2: readonly (readonly [iana: string, openSsl: string])[] = [
   ['TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256', 'ECDHE-ECDSA-AES128-GCM-SHA256'],

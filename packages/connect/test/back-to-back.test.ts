@@ -170,7 +170,7 @@ describe('two sidecars back to back', () => {
     await using client = await rawClient(await one.address('upstream:db'));
     expect(await client.closed).toMatchObject({ kind: 'lost' });
     expect(await two.endings('public')).toEqual(['NO_BACKEND']);
-    expect((await two.failure('public')).message).toContain('names no local_service_port');
+    expect((await two.failure('public')).message).toContain('has no local_service_port');
     expect(await one.endings('upstream:db')).toEqual(['UPSTREAM_RESET']);
   });
 });

@@ -53,8 +53,8 @@ describe('a service of a peer', () => {
   });
 
   it.each<[string, readonly PeerTrust[], string]>([
-    ['are not known', [], 'its roots are not known'],
-    ['are none', [{ peer: 'cloud', roots: [] }], 'its roots are not known'],
+    ['are not known', [], 'its roots are unknown'],
+    ['are none', [{ peer: 'cloud', roots: [] }], 'its roots are unknown'],
     ['say no trust domain', [{ peer: 'cloud', roots: [root.certificate] }], 'expected roots with one SPIFFE URI'],
     [
       'are broken',

@@ -46,7 +46,7 @@ describe('a client is refused at the public listener, before the application hea
     [
       'with a leaf of another authority',
       leafOf(strange, 'web'),
-      /leads to a root of 1111.*found that of spiffe:.*svc\/web/,
+      /issued by a root of 1111.*found that of spiffe:.*svc\/web/,
     ],
     [
       'of a foreign trust domain, though a known root vouches for it',
@@ -262,7 +262,7 @@ describe('a refusal has a reason on both sides', () => {
       'the server is vouched for by a strange root',
       strange,
       leafOf(strange, 'db'),
-      /leads to a root of 1111.*found that of spiffe/,
+      /issued by a root of 1111.*found that of spiffe/,
     ],
   ];
   it.each(impostors)('%s', async (_claim, authority, leaf, message) => {

@@ -113,7 +113,7 @@ describe('an upstream is dialled', () => {
     await client.closed;
     const failure = await one.failure('upstream:db');
     expect(failure.code).toBe('CONNECT_TIMEOUT');
-    expect(failure.message).toMatch(/TLS handshake with .* for db\.default\.dc2.*no answer.*before that .*dial/);
+    expect(failure.message).toMatch(/TLS handshake with .* for db\.default\.dc2.*no response.*before that .*dial/);
   });
 
   it('within one deadline, however many targets there are, and leaves time for each', async () => {
@@ -183,7 +183,7 @@ describe('an upstream is dialled', () => {
     await client.closed;
     expect(await one.failure('upstream:db')).toMatchObject({
       code: 'CONNECT_FAILED',
-      message: expect.stringContaining('nobody there has this name (tlsv1 unrecognized name)'),
+      message: expect.stringContaining('the name is unknown there (tlsv1 unrecognized name)'),
     });
   });
 

@@ -46,6 +46,6 @@ describe('what a dial rejects with', () => {
   });
 
   it('says in rounded numbers how long there was no answer', () => {
-    expect(dialTimeout(TO, 2_499.973248).message).toBe('dial 192.0.2.1:443: no answer within 2.5 s');
+    expect(dialTimeout(TO, 2_499.973248).message).toBe('dial 192.0.2.1:443: no response within 2.5 s');
   });
 });

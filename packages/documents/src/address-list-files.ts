@@ -8,9 +8,9 @@ import type { FollowedValue, ParseOutcome } from './follow-files.ts';
 import { watchPathTo } from './watch-path.ts';
 
 /**
- * Lists of addresses in files, one entry a line: `10.0.0.1`, `10.0.0.0/8`, `2001:db8::/32` or `unix`; what stands behind `#` is for people. A
- * file is followed from when it is first asked for until it was not asked for in an hour. While it is wrong or missing, its last good entries
- * stay in use.
+ * Address lists in files, one entry a line: `10.0.0.1`, `10.0.0.0/8`, `2001:db8::/32` or `unix`; `#` starts a comment.
+ * A file is followed from its first use until it has not been used for an hour. While it is invalid or missing, its
+ * last good entries stay in use.
  */
 export class AddressListFiles implements AddressLists, Service {
   readonly name = 'address lists';
@@ -20,7 +20,7 @@ export class AddressListFiles implements AddressLists, Service {
   #isStopped = false;
 
   /**
-   * @param observer told `service.failed` of a file that is wrong or missing
+   * @param observer receives `service.failed` for an invalid or missing file
    * @param atStart paths of files that are read before the service has started
    */
   constructor(observer: Observer, atStart: readonly string[] = []) {
@@ -28,7 +28,7 @@ export class AddressListFiles implements AddressLists, Service {
     this.#atStart = atStart;
   }
 
-  /** What is wrong with the files at the moment, for people. */
+  /** Current problems of the files, for people. */
   get warnings(): readonly string[] {
     return this.#files.values.flatMap(({ warnings }) => warnings);
   }
@@ -47,7 +47,7 @@ export class AddressListFiles implements AddressLists, Service {
     await Promise.all(this.#atStart.map((path) => this.read(path)));
   }
 
-  /** Reads these files before rules that name them are put into use. */
+  /** Reads these files before rules that name them are applied. */
   async prepare(paths: readonly string[]): Promise<PreparedChange> {
     await Promise.all(paths.map((path) => this.read(path)));
     return { commit: () => Promise.resolve(), discard: () => Promise.resolve() };
@@ -63,7 +63,7 @@ export class AddressListFiles implements AddressLists, Service {
 class FollowedList {
   entries: AddressSet | undefined;
   warnings: readonly string[] = [];
-  /** Resolves when it has been read, or could not be. */
+  /** Resolves when it has been read, successfully or not. */
   readonly read: Promise<void>;
   readonly #stopper = new AbortController();
   readonly #following: Promise<unknown>;
@@ -111,9 +111,9 @@ function followed(path: string): { watch(signal: AbortSignal): AsyncIterable<Fol
 const NO_ENDINGS: readonly string[] = [];
 
 /**
- * Reads a list once, to say what is wrong with it before anything is started.
+ * Reads a list once, to report its problems before anything is started.
  *
- * @returns a problem for each line that is none, at its place; the first hundred
+ * @returns a problem for each invalid line, with its position; the first hundred
  */
 export async function addressListProblems(path: string): Promise<readonly Problem[]> {
   const outcome = await parseAddressList(await readOneFile(path));
@@ -128,7 +128,7 @@ async function parseAddressList({ files, problems }: FilesRead): Promise<ParseOu
 }
 
 const LINES_PER_STEP = 1_000;
-/** Nobody reads more of them. */
+/** Nobody reads more. */
 const MAX_PROBLEMS = 100;
 
 function* readLines(files: FilesRead['files'], builder: AddressSetBuilder): Generator<void, readonly Problem[]> {

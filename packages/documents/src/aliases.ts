@@ -2,7 +2,7 @@ import type { Problem } from '@meshgate/core';
 import { type Alias, type Document, isAlias, isCollection, isPair, type Node, visit } from 'yaml';
 import type { DocumentPosition } from './field.ts';
 
-/** The node that each alias of a document refers to: the last one before it that has its anchor (YAML 1.2.2, section 7.1). */
+/** The node that each alias of a document refers to: the last earlier one with that anchor (YAML 1.2.2, section 7.1). */
 export function aliasesOf(document: Document): ReadonlyMap<Alias, Node> {
   const anchors = new Map<string, Node>();
   const aliases = new Map<Alias, Node>();
@@ -17,12 +17,12 @@ export function aliasesOf(document: Document): ReadonlyMap<Alias, Node> {
 }
 
 /**
- * Nodes that aliases may add to those of the text. Aliases that repeat aliases grow exponentially, from a document of a few lines to any
- * amount of memory; a hundred thousand routes that share their backends stay below it.
+ * Nodes that aliases may add to those of the text. Nested aliases grow exponentially, from a document of a few lines to
+ * any amount of memory; a hundred thousand routes that share their backends stay below the limit.
  */
 const MAX_ADDED_NODES = 1_000_000;
 
-/** Why the document may not be read with its aliases followed: they lead in a circle, or to more than anybody writes. */
+/** Why the aliases of a document cannot be resolved: they form a cycle, or expand beyond the limit. */
 export function expansionProblems(
   contents: Node | null,
   aliases: ReadonlyMap<Alias, Node>,
@@ -44,7 +44,7 @@ export function expansionProblems(
   }
   return [];
 
-  /** Nodes below `node` and itself, aliases followed. Each node is looked at once. */
+  /** Number of nodes below `node`, itself included, with aliases resolved. Each node is visited once. */
   function sizeOf(node: unknown): number {
     if (isPair(node)) return sizeOf(node.key) + sizeOf(node.value);
     if (isAlias(node)) return sizeOfAlias(node);
@@ -61,7 +61,7 @@ export function expansionProblems(
     const target = aliases.get(alias);
     const size = target === undefined ? 1 : sizeOf(target);
     if (size === UNFINISHED)
-      throw new ExpansionError(alias, `expected a value, found the YAML alias *${alias.source} of what it stands in`);
+      throw new ExpansionError(alias, `expected a value, found the YAML alias *${alias.source} inside its own anchor`);
     added.nodes += size;
     if (added.nodes > MAX_ADDED_NODES)
       throw new ExpansionError(alias, `expected YAML aliases that add at most ${MAX_ADDED_NODES} values, found more`);
@@ -69,7 +69,7 @@ export function expansionProblems(
   }
 }
 
-/** In the place of a size that is still being found: meeting it means a cycle. */
+/** Marks a size in progress: meeting it means a cycle. */
 const UNFINISHED = -1;
 
 class ExpansionError extends Error {

@@ -1,20 +1,20 @@
 import { Cell } from '@meshgate/core/parts';
 
-/** When to look again. Times in milliseconds. */
+/** When to check again. Times in milliseconds. */
 export interface DebouncerTimes {
-  /** Silence after an event before it is looked at: what is written in several steps is not seen half done. */
+  /** Quiet period after an event: a change in several steps is not read half done. */
   readonly quietMs: number;
-  /** Longest wait after the first event of a burst that never falls silent. */
+  /** Longest wait after the first event of a burst that does not end. */
   readonly burstMs: number;
-  /** Between two looks when nothing happens; 0 for never. */
+  /** Poll interval without events; 0 for never. */
   readonly pollMs: number;
 }
 
-/** Says when to look again: some silence after events, at once when flushed, at the latest when the poll is due. */
+/** Schedules checks: a quiet period after events, at once when flushed, at the latest when the poll is due. */
 export class Debouncer {
   readonly #times: DebouncerTimes;
   readonly #events = new Cell<void>();
-  /** Revision of the last event that has been looked at. */
+  /** Revision of the last handled event. */
   #seen = 0;
   /** Revision of the last flush; 0 for none. */
   #flushed = 0;
@@ -23,19 +23,19 @@ export class Debouncer {
     this.#times = times;
   }
 
-  /** Something may have changed. */
+  /** Records a possible change. */
   note(): void {
     this.#events.set();
   }
 
-  /** The next round is due now; or, in the middle of a burst, when that is over: it would see things half done. */
+  /** Makes the next check due now; or, during a burst, at its end: earlier it would see partial changes. */
   flush(): void {
     if (this.#events.revision !== this.#seen) return;
     this.#events.set();
     this.#flushed = this.#events.revision;
   }
 
-  /** Resolves when a round is due, or `signal` aborts. Events between two calls count. One caller at a time. */
+  /** Resolves when a check is due, or `signal` aborts. Events between two calls count. One caller at a time. */
   async next(signal: AbortSignal): Promise<void> {
     const { quietMs, burstMs, pollMs } = this.#times;
     await this.#events.changed(this.#seen, signal, pollMs === 0 ? undefined : pollMs);

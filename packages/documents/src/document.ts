@@ -7,16 +7,16 @@ import { jsonTree } from './json-tree.ts';
 import { nestingProblems } from './nesting.ts';
 import { Field, type FieldContext, type DocumentPosition } from './field.ts';
 
-/** The outcome of opening a document. */
+/** Result of opening a document. */
 export type OpenedDocument =
-  /** It can be read. Every {@link Field} below `root` adds to the lists: what is wrong, and what has no effect. */
+  /** Parsed. Every {@link Field} below `root` adds to the lists: problems, and settings without effect. */
   | {
       readonly kind: 'document';
       readonly root: Field;
       readonly problems: readonly Problem[];
       readonly warnings: readonly Problem[];
     }
-  /** Not YAML or not JSON: there is nothing to read. */
+  /** Neither valid YAML nor valid JSON. */
   | { readonly kind: 'broken'; readonly problems: readonly Problem[] };
 
 /** The language of a document. */
@@ -42,7 +42,7 @@ export function* openingDocument(
   const tree = language === 'json' ? yield* jsonTree(text) : undefined;
   if (tree !== undefined)
     return opened(tree, { resolve: () => undefined, placeOf: placesIn(text, file), problems: [], warnings: [] });
-  // Before anything is parsed: the parsers call themselves for each level.
+  // Before parsing: the parsers are recursive.
   const nesting = yield* nestingProblems(text, (offset) => placesIn(text, file)(offset));
   return nesting.length > 0 ? { kind: 'broken', problems: nesting } : parsedWhole(text, file, language);
 }
@@ -54,7 +54,7 @@ function parsedWhole(text: string, file: string, language: Language): OpenedDocu
     lineCounter: lines,
     prettyErrors: false,
     stringKeys: true,
-    // It compares each key with all others of its mapping.
+    // The parser compares each key with all others of its mapping.
     uniqueKeys: false,
     logLevel: 'error',
   });
@@ -69,19 +69,19 @@ function parsedWhole(text: string, file: string, language: Language): OpenedDocu
   return opened(document.contents, { resolve: (alias) => aliases.get(alias), placeOf, problems, warnings: [] });
 }
 
-/** A plain value, as `JSON.parse` makes them, read in the same way: its problems have a path and no place. */
+/** A plain value, as `JSON.parse` returns, read in the same way: its problems have a path and no position. */
 export function openValue(value: unknown): Extract<OpenedDocument, { kind: 'document' }> {
   const { contents } = new Document(value, { aliasDuplicateObjects: false });
   return opened(contents, { resolve: () => undefined, placeOf: () => undefined, problems: [], warnings: [] });
 }
 
-/** What `contents` is read through, by whichever parser it was made. */
+/** The reader of `contents`, whichever parser produced it. */
 export function opened(contents: Node | null, context: FieldContext): Extract<OpenedDocument, { kind: 'document' }> {
   const { problems, warnings } = context;
   return { kind: 'document', root: new Field(contents, [], context), problems, warnings };
 }
 
-/** Tells the place of an offset into `text`. */
+/** Maps offsets into `text` to positions. */
 export function placesIn(text: string, file: string): (offset: number) => DocumentPosition {
   const lines = new LineCounter();
   lines.addNewLine(0);
@@ -91,11 +91,11 @@ export function placesIn(text: string, file: string): (offset: number) => Docume
 
 function placeIn(file: string, lines: LineCounter, offset: number): DocumentPosition {
   const { line, col } = lines.linePos(offset);
-  // The counter answers 0 for an empty text, which has seen no line at all.
+  // The counter returns 0 for an empty text, which has no lines.
   return { file, line: Math.max(line, 1), column: Math.max(col, 1) };
 }
 
-/** After any other error the tree is a guess, and what it lacks would be reported too. */
+/** After any other error the tree is a guess, and its problems would be misleading. */
 function breaks({ code }: YAMLError): boolean {
   return code !== 'TAG_RESOLVE_FAILED';
 }
@@ -121,22 +121,22 @@ function yamlProblem({ code, message, pos }: YAMLError, placeOf: (offset: number
   return { message: REWORDED[code] ?? sentence(message), path: [], at: placeOf(pos[0]) };
 }
 
-/** Where the YAML library speaks of itself, or of a thing that the writer did not mean. */
+/** Where the YAML library's message is about itself, or about something that the author did not intend. */
 const REWORDED: Partial<Record<YAMLError['code'], string>> = {
   BAD_ALIAS: 'expected a value, found a YAML alias without a name: a string that begins with * needs quotes',
   MULTIPLE_DOCS: 'expected one document, found a second one: --- may stand only at the top',
-  NON_STRING_KEY: 'expected text as key, found something else',
+  NON_STRING_KEY: 'expected a string as key, found something else',
 };
 
 function sentence(message: string): string {
   return message.charAt(0).toLowerCase() + message.slice(1).replace(/\.$/, '');
 }
 
-/** JSON is nearly a subset of YAML, so the other parser takes what no JSON reader would: this one is asked what is allowed. */
+/** JSON is almost a subset of YAML, so the YAML parser accepts what no JSON parser would: the JSON parser validates. */
 function jsonProblems(text: string, placeOf: (offset: number) => DocumentPosition): Problem[] {
   const errors: ParseError[] = [];
   parseJson(text, errors, { disallowComments: true, allowTrailingComma: false });
-  // The first one only: those behind it are mostly echoes of it.
+  // Only the first: later ones are mostly consequences of it.
   return errors.slice(0, 1).map(({ error, offset }) => ({
     message: `invalid JSON: ${words(printParseErrorCode(error))}`,
     path: [],

@@ -1,11 +1,11 @@
-/** What a duration looks like, for error messages: `expected ${DURATION_FORM}, found …`. */
+/** Form of a duration, for error messages: `expected ${DURATION_FORM}, found …`. */
 export const DURATION_FORM = 'a duration such as 500ms, 2s, 1m or 1h';
 
 /**
- * Reads a whole number with its unit: `500ms`, `2s`, `1m`, `1h`.
+ * Parses a whole number with its unit: `500ms`, `2s`, `1m`, `1h`.
  *
- * @returns milliseconds, 0 or more; `undefined` when `text` is not such a duration. A number without a unit is none: nobody
- * could tell seconds from milliseconds.
+ * @returns milliseconds, 0 or more; `undefined` when `text` is not such a duration. A unit is required: a bare number
+ * could mean seconds or milliseconds.
  */
 export function parseDuration(text: string): number | undefined {
   // Nine digits: the product with the largest unit is still an exact integer.
@@ -14,7 +14,7 @@ export function parseDuration(text: string): number | undefined {
   return unitMs === undefined ? undefined : Number(match?.[1]) * unitMs;
 }
 
-/** Timers hold no more: a signed 32-bit number of milliseconds, 24 days. */
+/** Upper limit of timers: a signed 32-bit number of milliseconds, 24 days. */
 export const MAX_TIMER_MS: number = 2 ** 31 - 1;
 
 const UNITS_MS: Readonly<Record<string, number>> = { ms: 1, s: 1_000, m: 60_000, h: 3_600_000 };

@@ -2,41 +2,41 @@ import type { Problem } from '@meshgate/core';
 import { closestMatch } from 'leven';
 import { type Alias, isAlias, isMap, isScalar, isSeq, type Node, type Pair, type Scalar, type YAMLMap } from 'yaml';
 
-/** A place in a file. Lines and columns count from 1. */
+/** A position in a file. Lines and columns count from 1. */
 export type DocumentPosition = NonNullable<Problem['at']>;
 
-/** The outcome of parsing a string. */
+/** Result of parsing a string. */
 export type Parsed<Value> =
   | { readonly kind: 'value'; readonly value: Value }
   /** What was expected: the message continues with `, found …`. */
   | { readonly kind: 'refused'; readonly expected: string };
 
-/** What the fields of one document share. */
+/** Shared by the fields of one document. */
 export interface FieldContext {
   /** The node that an alias refers to; `undefined` when there is none. */
   resolve(alias: Alias): Node | undefined;
-  /** The place of an offset into the text; `undefined` when the document was not parsed from text. */
+  /** The position of an offset into the text; `undefined` when the document was not parsed from text. */
   placeOf(offset: number): DocumentPosition | undefined;
-  /** What is wrong. Grows while fields are read. */
+  /** Problems. Grows while fields are read. */
   readonly problems: Problem[];
-  /** What is allowed and has no effect. Grows while fields are read. */
+  /** Settings without effect. Grows while fields are read. */
   readonly warnings: Problem[];
 }
 
 /**
- * One value in a document, not yet trusted. Each method that reads it either returns what was asked for, or notes a problem
- * with its place and returns `undefined`: so a reader continues, and all problems of a file are found in one pass.
+ * One untrusted value in a document. Each method that reads it either returns a valid value, or records a problem with
+ * its position and returns `undefined`: so reading continues, and one pass finds all problems of a file.
  */
 export class Field {
   /** Keys and indexes from the top. */
   readonly path: readonly (string | number)[];
-  /** Its place; `undefined` when the document was not parsed from text. */
+  /** Its position; `undefined` when the document was not parsed from text. */
   readonly at: DocumentPosition | undefined;
   #byKey: Map<string, FieldEntry> | undefined;
   readonly #node: Node | null;
   readonly #context: FieldContext;
 
-  /** @param at the place to name when `node` has none of its own */
+  /** @param at fallback position for a `node` without its own */
   constructor(node: Node | null, path: readonly (string | number)[], context: FieldContext, at?: DocumentPosition) {
     this.path = path;
     this.at = node?.range ? context.placeOf(node.range[0]) : (at ?? context.placeOf(0));
@@ -88,7 +88,7 @@ export class Field {
       yield new Field(item, [...this.path, index], this.#context, this.at);
   }
 
-  /** The values of a mapping that has no other keys than `keys`. A key of the result is absent when it is absent in the text. */
+  /** The values of a mapping with no keys other than `keys`. A key of the result is absent when it is absent in the text. */
   record<Key extends string>(
     keys: Readonly<Record<Key, 'required' | 'optional'>>,
   ): ReadonlyMap<Key, Field> | undefined {
@@ -105,7 +105,7 @@ export class Field {
     return fields;
   }
 
-  /** The keys of a mapping, whatever they are, with their values, in the order of the text; what it merges (`<<`) comes behind. */
+  /** The keys of a mapping, unrestricted, with their values, in text order; merged keys (`<<`) come last. */
   entries(): readonly FieldEntry[] | undefined {
     const node = this.#node;
     if (!isMapping(node)) return this.expected('a mapping');
@@ -123,13 +123,13 @@ export class Field {
     return { key: key.value, at, value: new Field(value, [...this.path, key.value], this.#context, at) };
   }
 
-  /** What a merge key brings: a mapping, or several, of which the first goes before the others. */
+  /** The contents of a merge key: one mapping, or several in order of precedence. */
   #merged(): readonly FieldEntry[] {
     const parts = this.shape === 'list' ? (this.list() ?? []) : [this];
     return parts.flatMap((part) => part.entries() ?? []);
   }
 
-  /** What it is, before it is read as that. */
+  /** Its type, before it is read as such. */
   get shape(): 'mapping' | 'list' | 'scalar' | 'nothing' {
     if (isMap(this.#node)) return 'mapping';
     if (isSeq(this.#node)) return 'list';
@@ -142,7 +142,7 @@ export class Field {
     return typeof value === 'boolean' ? value : this.expected('true or false');
   }
 
-  /** Kept: with thousands of problems thousands of places are asked for. */
+  /** Cached: thousands of problems look up thousands of positions. */
   #entryAt(key: string | number | undefined): FieldEntry | undefined {
     if (this.#byKey === undefined) {
       this.#byKey = new Map();
@@ -151,7 +151,10 @@ export class Field {
     return this.#byKey.get(String(key));
   }
 
-  /** The place of the key at the end of `path`, relative to this value; that of the nearest value above when it does not exist. */
+  /**
+   * The position of the key at the end of `path`, relative to this value; that of the nearest existing ancestor when it
+   * does not exist.
+   */
   placeOf(path: Problem['path']): DocumentPosition | undefined {
     const [head, ...rest] = path;
     const entry = this.shape === 'mapping' ? this.#entryAt(head) : undefined;
@@ -160,7 +163,7 @@ export class Field {
     return rest.length === 0 ? (entry?.at ?? item.at) : item.placeOf(rest);
   }
 
-  /** The value as `JSON.parse` would return it: for settings that are passed on unread. */
+  /** The value as `JSON.parse` would return it: for settings that are passed through. */
   plain(): unknown {
     switch (this.shape) {
       case 'mapping':
@@ -177,20 +180,20 @@ export class Field {
     return this.refuse(`expected ${what}, found ${describe(this.#node)}`);
   }
 
-  /** Records a problem with this value, with its place. */
+  /** Records a problem with this value and its position. */
   refuse(message: string): undefined {
     return this.#note({ message, path: this.path }, this.at);
   }
 
-  /** Records a warning about this value, or the one at `at`: something that is allowed and has no effect. */
+  /** Records a warning about this value, or the one at `at`: it is allowed but has no effect. */
   warn(message: string, at: DocumentPosition | undefined = this.at): undefined {
     this.#context.warnings.push(placed({ message, path: this.path }, at));
     return undefined;
   }
 
-  /** Records that the key of `entry` is none of `known`. @returns the key that was probably intended, if any */
+  /** Records that the key of `entry` is not one of `known`. @returns the key that was probably intended, if any */
   unknown({ key, at, value: { path } }: FieldEntry, known: readonly string[]): string | undefined {
-    // Half the letters may be wrong; further off it is another word, not a slip.
+    // Half the letters may differ; further off it is another word, not a typing error.
     const maxDistance = Math.max(1, Math.floor(key.length / 2));
     const nearest = closestMatch(key, known, { maxDistance });
     const hint =
@@ -213,7 +216,10 @@ function isMapping(node: Node | null): node is YAMLMap<Scalar<string>, Node | nu
   return isMap(node);
 }
 
-/** As YAML 1.1 has it: in YAML 1.2 it is a key like any other, which is never the intention. In quotes it is one. */
+/**
+ * A merge key is a feature of YAML 1.1. In YAML 1.2 it would be an ordinary key, which is never intended. Quoted, it is
+ * one.
+ */
 function isMerge({ key }: Pair<Scalar<string>, Node | null>): boolean {
   return key.value === '<<' && key.type === 'PLAIN';
 }
@@ -224,9 +230,9 @@ function placed(problem: Problem, at: DocumentPosition | undefined): Problem {
 
 /** One key of a mapping. */
 export interface FieldEntry {
-  /** As it is written. */
+  /** As written. */
   readonly key: string;
-  /** The place of the key; `undefined` when the document was not parsed from text. */
+  /** The position of the key; `undefined` when the document was not parsed from text. */
   readonly at: DocumentPosition | undefined;
   /** The value of the key. */
   readonly value: Field;
@@ -235,11 +241,11 @@ export interface FieldEntry {
 function describe(node: Node | null): string {
   if (isMap(node)) return 'a mapping';
   if (isSeq(node)) return 'a list';
-  if (isAlias(node)) return `the YAML alias *${node.source} of nothing: a string that begins with * needs quotes`;
+  if (isAlias(node)) return `the undefined YAML alias *${node.source}: a string that begins with * needs quotes`;
   return isScalar(node) ? describeScalar(node.value) : 'nothing';
 }
 
-/** As much of a wrong value as it takes to recognise it. */
+/** A wrong value, shortened. */
 const SHOWN_CHARS = 80;
 
 function describeScalar(value: unknown): string {

@@ -5,7 +5,7 @@ import { join } from 'node:path';
 import type { Problem } from '@meshgate/core';
 import { errorOf, readRegularFile } from '@meshgate/core/parts';
 
-/** A file that was read whole. */
+/** A file's contents. */
 export interface FileText {
   /** Its path. */
   readonly file: string;
@@ -13,21 +13,21 @@ export interface FileText {
   readonly text: string;
 }
 
-/** What was read from disk at one moment. */
+/** Files read from disk at one moment. */
 export interface FilesRead {
   /** In the order of their names. */
   readonly files: readonly FileText[];
   /** Files that could not be read. */
   readonly problems: readonly Problem[];
-  /** Equal when every file had the same name and the same bytes, or could not be read for the same reason. */
+  /** Equal when every file had the same name and bytes, or failed for the same reason. */
   readonly digest: string;
 }
 
 /**
- * Reads `path`: the file itself, or every file directly in the folder whose name ends in one of `endings` and does not begin
- * with a dot. Rejects for nothing: what cannot be read is a problem.
+ * Reads `path`: the file itself, or every file directly in the folder whose name ends in one of `endings` and does not
+ * begin with a dot. Never rejects: an unreadable file is a problem.
  *
- * @param endings for example `.yaml`; they do not matter when `path` is a file
+ * @param endings for example `.yaml`; ignored when `path` is a file
  */
 export async function readFiles(path: string, endings: readonly string[]): Promise<FilesRead> {
   try {
@@ -49,14 +49,14 @@ async function readAll(files: readonly string[]): Promise<readonly ReadOutcome[]
 
 const FILES_AT_A_TIME = 16;
 
-/** Reads one file as {@link readFiles} does; a folder in its place is a problem. */
+/** Reads one file as {@link readFiles} does; a folder is a problem. */
 export async function readOneFile(file: string): Promise<FilesRead> {
   return summed([await readOne(file)]);
 }
 
 /** The files of a folder, by name. */
 async function filesIn(folder: string, endings: readonly string[]): Promise<readonly string[]> {
-  // By code unit, not by language: the order, and with it every message, is the same on every machine.
+  // By code unit, not by locale: the order, and with it every message, is the same on every machine.
   return (await entriesIn(folder, endings)).map(({ name }) => join(folder, name)).sort();
 }
 
@@ -71,15 +71,15 @@ async function entriesIn(folder: string, endings: readonly string[]): Promise<re
   return entries.filter((entry) => !entry.isDirectory() && isWanted(entry.name, endings));
 }
 
-/** Hidden files are not for reading: editors keep their swap files there, and Kubernetes what its links point to. */
+/** Hidden files are skipped: swap files of editors, and the targets of Kubernetes' links. */
 function isWanted(name: string, endings: readonly string[]): boolean {
   return !name.startsWith('.') && endings.some((ending) => name.endsWith(ending));
 }
 
-/** One file, read or not. */
+/** One file, readable or not. */
 type ReadOutcome = FileText | Problem;
 
-/** A hundred times the largest route file that makes sense; a log or a core dump given by mistake is larger. */
+/** A hundred times the largest sensible route file; rejects a log or core dump given by mistake. */
 const MAX_FILE_BYTES = 64 * 1024 * 1024;
 
 async function readOne(file: string): Promise<ReadOutcome> {
@@ -94,7 +94,7 @@ function unreadable(file: string, reason: unknown): Problem {
   return { message: `cannot be read: ${why(reason)}`, path: [], at: { file, line: 1, column: 1 } };
 }
 
-/** The system's own words, without the call and the path that Node puts behind them. */
+/** The system's message without the call and the path that Node appends. */
 function why(reason: unknown): string {
   return errorOf(reason)
     .message.replace(/, \w+( '.*')?$/, '')
@@ -111,13 +111,13 @@ function identity(outcome: ReadOutcome): readonly string[] {
   return 'text' in outcome ? [outcome.file, outcome.text] : [outcome.at?.file ?? '', outcome.message];
 }
 
-/** A short digest of `texts`: it detects changes, and nothing is gained by forging it. */
+/** A short digest of `texts`: it detects changes and need not resist forgery. */
 export function digestOf(contents: readonly string[]): string {
   const hash = createHash('sha256');
-  // The length in front keeps ['a', 'bc'] and ['ab', 'c'] apart.
+  // The length prefix distinguishes ['a', 'bc'] from ['ab', 'c'].
   for (const text of contents) hash.update(`${text.length}:`).update(text);
   return hash.digest('hex').slice(0, DIGEST_CHARS);
 }
 
-/** 64 bits: two readings that differ have the same digest once in 10^19. */
+/** 64 bits: two different readings collide once in 10^19. */
 const DIGEST_CHARS = 16;

@@ -3,20 +3,20 @@ import { basename } from 'node:path';
 import type { WatchStep } from './watch-path.ts';
 
 /**
- * Watches folders for some of the names in them. Own code over `node:fs`, because what must be watched is a set of names that
- * changes with every link that is replaced: see docs/adr/0005-following-files.md.
+ * Watches folders for some of the names in them. Own code over `node:fs`, because the watched names change whenever a
+ * link is replaced: see docs/adr/0005-following-files.md.
  */
 export class FolderWatchers {
   readonly #watchers = new Map<string, WatchedFolder>();
   readonly #onEvent: () => void;
 
-  /** @param onEvent called when one of the names may have changed; more often than it did */
+  /** @param onEvent called when one of the names may have changed; may be called without a change */
   constructor(onEvent: () => void) {
     this.#onEvent = onEvent;
   }
 
   /**
-   * Watches exactly what `steps` name from now on. Folders that were watched already stay watched, without a gap.
+   * Watches exactly the names in `steps` from now on. Folders that stay watched are watched without a gap.
    *
    * @returns folders that cannot be watched, with the system's error code
    */
@@ -30,7 +30,7 @@ export class FolderWatchers {
     return [...wanted].flatMap(([key, { folder, names }]) => this.#watch(key, folder, names) ?? []);
   }
 
-  /** Leaves nothing behind. */
+  /** Stops all watchers. */
   close(): void {
     this.set([]);
   }
@@ -52,7 +52,8 @@ export class FolderWatchers {
   #open(key: string, folder: string, names: ReadonlySet<string | undefined>): WatchedFolder {
     const watched: WatchedFolder = { watcher: watch(folder), names };
     watched.watcher.on('change', (_type, name) => {
-      // The folder's own name says that it was itself moved or deleted: this watcher may report nothing from now on.
+      // An event for the folder's own name means that it was moved or deleted: this watcher may report nothing from now
+      // on.
       const own = name === basename(folder);
       if (own) this.#forget(key, watched);
       if (own || matters(watched.names, name)) this.#onEvent();
@@ -73,13 +74,13 @@ export class FolderWatchers {
 /** A folder whose changes are not reported. */
 export interface Unwatched {
   readonly folder: string;
-  /** Of the system, for example `ENOSPC` when the user has no more inotify watches. */
+  /** The system's error code, for example `ENOSPC` when the user has no inotify watches left. */
   readonly code: string;
 }
 
 interface WatchedFolder {
   readonly watcher: FSWatcher;
-  /** With `undefined` among them every name matters. */
+  /** `undefined` among them matches every name. */
   names: ReadonlySet<string | undefined>;
 }
 
@@ -99,7 +100,7 @@ function byFolder(steps: readonly WatchStep[]): ReadonlyMap<string, WantedFolder
   return wanted;
 }
 
-/** Some systems do not say which name it was. */
+/** Some systems do not report the name. */
 function matters(names: ReadonlySet<string | undefined>, name: string | Buffer | null): boolean {
   return name === null || names.has(undefined) || names.has(String(name));
 }

@@ -5,68 +5,74 @@ import { FolderWatchers, type Unwatched } from './folder-watchers.ts';
 import type { WatchStep } from './watch-path.ts';
 import { Debouncer } from './debouncer.ts';
 
-/** Something that is read from files, however many. */
+/** A value that is read from one or more files. */
 export interface FileSubject<Read extends { readonly digest: string }, Value> {
-  /** What it is, for people: `routes`. */
+  /** Its name for people: `routes`. */
   readonly what: string;
   /** Every directory entry on the path to the files, links included. */
   watchPath(): Promise<readonly WatchStep[]>;
   /** The bytes. Equal digests mean that there is nothing to parse. */
   read(): Promise<Read>;
-  /** What was read, as a value. Rejects when `signal` aborts. */
+  /** The parsed value. Rejects when `signal` aborts. */
   parse(read: Read, signal: AbortSignal): Promise<ParseOutcome<Value>>;
 }
 
-/** What became of files that were read. */
+/** Result of parsing files. */
 export type ParseOutcome<Value> =
   | { readonly kind: 'good'; readonly value: Value }
-  /** Something is wrong, and `value` is what can be used in spite of it, with what was good before. Of a first reading it is not used. */
+  /**
+   * There are problems, and `value` is what can be used regardless, including earlier good data. Not used for a first
+   * reading.
+   */
   | {
       readonly kind: 'partial';
       readonly value: Value;
       readonly problems: readonly Problem[];
-      /** For people: what of it is used. */
+      /** For people: which part of it is used. */
       readonly notes: readonly string[];
     }
-  /** The value before stays in use. */
+  /** The previous value stays in use. */
   | { readonly kind: 'wrong'; readonly problems: readonly Problem[] };
 
 /** What is known at one moment. */
 export interface FollowedValue<Value> {
   /** Equal versions mean an equal value and equal warnings. */
   readonly version: string;
-  /** The last one that had no problem, or what is used of a later one. */
+  /** The last value without problems, or the usable part of a later one. */
   readonly value: Value;
   /** When it was last read without a problem, if there is one now. */
   readonly asOf?: Date;
-  /** What is wrong at the moment. Absent when nothing is. */
+  /** Current problems. Absent when there are none. */
   readonly warnings?: readonly string[];
 }
 
 /** Settings of {@link followFiles}. */
 export interface FollowOptions {
-  /** Milliseconds between two looks when the system reports no change; 0 for never. {@link DEFAULT_POLL_MS} when absent. */
+  /** Poll interval in milliseconds; 0 for never. {@link DEFAULT_POLL_MS} when absent. */
   readonly pollMs?: number;
 }
 
-/** Follows a subject, for any number of watchers at a time. */
+/** Follows a subject, for any number of concurrent watchers. */
 export interface FileFollower<Value> {
-  /** Yields the value once when first known, then at each change. Throws `ConfigProblems` only when the first reading is wrong. */
+  /**
+   * Yields the value once when first known, then at each change. Throws `ConfigProblems` only when the first reading is
+   * invalid.
+   */
   watch(signal: AbortSignal): AsyncGenerator<FollowedValue<Value>, void, void>;
-  /** Reads the files again now, or when they are no longer being written; what is unchanged is not yielded again. */
+  /** Reads the files again now, or at the end of a burst of writes; an unchanged value is not yielded again. */
   refresh(): void;
 }
 
 /** A route source whose files can be read again on request. */
 export interface FileSource extends RouteSource {
-  /** Reads the files again now, or when they are no longer being written; what is unchanged is not yielded again. */
+  /** Reads the files again now, or at the end of a burst of writes; an unchanged value is not yielded again. */
   refresh(): void;
 }
 
-/** Rare enough to cost nothing measurable, frequent enough for an operator who waits for a change. */
+/** Rare enough to cost nothing measurable, frequent enough for an operator waiting for a change. */
 export const DEFAULT_POLL_MS = 30_000;
 
-/** Follows files while they change, in whichever way. While they are wrong or missing, the last good value stays. */
+/** Follows files through every kind of change. While they are invalid or missing, the last good value stays in use. */
 export function followFiles<Read extends { readonly digest: string }, Value>(
   subject: FileSubject<Read, Value>,
   { pollMs = DEFAULT_POLL_MS }: FollowOptions,
@@ -99,19 +105,19 @@ export function followFiles<Read extends { readonly digest: string }, Value>(
   }
 }
 
-/** Editors and `cp` pause for less than this between truncating a file and having written it. */
+/** Editors and `cp` pause for less than this between truncating and writing a file. */
 const QUIET_MS = 50;
 
-/** A folder in which something is always being written is still read once a second. */
+/** A folder with continuous writes is still read once a second. */
 const BURST_MS = 1_000;
 
-/** What a round has found. */
+/** Result of a check. */
 interface Round<Value> {
-  /** Of what was read: when it has not changed, there is nothing to parse. */
+  /** Digest of the files: when it is unchanged, there is nothing to parse. */
   readonly digest: string;
-  /** The value in use, by the digest of the files from which it was made. */
+  /** The value in use, by the digest of its files. */
   readonly reading: Reading<Pick<FollowedValue<Value>, 'version' | 'value'>>;
-  /** The value in use, with what is wrong at the moment. */
+  /** The value in use, with current problems. */
   readonly shown: FollowedValue<Value>;
 }
 
@@ -136,12 +142,12 @@ async function look<Read extends { readonly digest: string }, Value>(
 
 type FileReading<Value> = Round<Value>['reading'];
 
-/** What is read again as it was is right now, too. */
+/** A file that is restored to its last good contents is valid at once. */
 function confirmed<Value>(reading: FileReading<Value>): FileReading<Value> {
   return reading.state === 'current' && reading.value !== undefined ? answered(reading, reading.value) : reading;
 }
 
-/** What is known now, and what there is to say about it. */
+/** The current value and its problems. */
 function judged<Value>(
   outcome: ParseOutcome<Value>,
   version: string,
@@ -156,11 +162,11 @@ function judged<Value>(
       reading: answered(before, { version, value: outcome.value }, before.asOf),
       notes: [...problems, ...outcome.notes],
     };
-  const lastGood = `the ${what} in use are the last good ones, until the problems above are fixed`;
+  const lastGood = `the last good ${what} stay in use until the problems above are fixed`;
   return { reading: failed(before, new ConfigProblems(few)), notes: [...problems, lastGood] };
 }
 
-/** A file that is not what it should be may have a problem in each line; nobody reads the thousandth. */
+/** A file of another kind may have a problem in each line. */
 function firstOf(problems: readonly Problem[]): readonly Problem[] {
   const more = problems.length - MAX_PROBLEMS;
   if (more <= 0) return problems;
@@ -177,7 +183,7 @@ function withWarnings<Value>(
   return { ...used, version: `${used.version}+${digestOf(warnings)}`, warnings };
 }
 
-/** A path that changes more often than this while it is being watched is caught by the events of the next round. */
+/** The events of the next check catch a path that changes more often than this while it is being watched. */
 const MAX_WALKS = 5;
 
 /** Watches every directory entry on the path before the files are read, so that any later change is reported. */
@@ -196,9 +202,12 @@ async function watchPath(
   return unwatched.filter(({ code }) => !EXPECTED_CODES.has(code)).map(toWarning);
 }
 
-/** Gone in between: the next round sees it. And folders that may be traversed but not read, such as another user's. */
+/**
+ * It was removed meanwhile: the next check sees that. Also folders with search but no read permission, such as another
+ * user's.
+ */
 const EXPECTED_CODES: ReadonlySet<string> = new Set(['ENOENT', 'ENOTDIR', 'EACCES', 'EPERM']);
 
 function toWarning({ folder, code }: Unwatched): string {
-  return `changes in ${folder} are not reported by the system (${code}): they are noticed by polling only`;
+  return `changes in ${folder} are not reported by the system (${code}): they are only detected by polling`;
 }

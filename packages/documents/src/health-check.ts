@@ -14,15 +14,15 @@ export const HEALTH_CHECK_KEYS = {
   whenAllDown: 'optional',
 } as const;
 
-/** As often, and as patient, as HAProxy is by its own defaults, within what a connect timeout allows. */
+/** Interval and timeout as HAProxy's defaults, within the limits of a connect timeout. */
 const DEFAULTS: HealthCheck = { kind: 'tcp', intervalMs: 5_000, timeoutMs: 2_000, rise: 2, fall: 3 };
-/** Checks in a row. */
+/** Consecutive checks. */
 const MAX_CHECKS = 1_000;
 
 /**
- * How the backends of a route are checked; `{}` when it says nothing of that.
+ * How the backends of a route are checked; `{}` without health checks.
  *
- * @param parseName reads the name that a check of kind `tls` sends
+ * @param parseName parses the server name of a check of kind `tls`
  */
 export function readHealthCheck(
   field: Field | undefined,
@@ -32,8 +32,7 @@ export function readHealthCheck(
   if (fields === undefined) return {};
   const kind = fields.get('kind')?.oneOf(['tcp', 'tls']) ?? DEFAULTS.kind;
   const serverName = fields.get('serverName');
-  if (serverName !== undefined && kind === 'tcp')
-    serverName.refuse('a server name is sent by checks of kind: tls only');
+  if (serverName !== undefined && kind === 'tcp') serverName.refuse('only checks of kind: tls send a server name');
   const named = serverName?.parsed(parseName);
   const slowStartMs = fields.get('slowStart')?.parsed(parseTimeout);
   const whenAllDown = fields.get('whenAllDown')?.oneOf(['try', 'refuse']);

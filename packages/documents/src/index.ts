@@ -1,11 +1,11 @@
-// Values with the places where they are written: from YAML and JSON texts, from plain values, from parsers of other languages.
+// Values with their positions: from YAML and JSON texts, from plain values, from parsers of other languages.
 export { openDocument, opened, openingDocument, openValue, placesIn } from './document.ts';
 export type { Language, OpenedDocument } from './document.ts';
 export type { Field, FieldContext, FieldEntry, Parsed, DocumentPosition } from './field.ts';
 export { DURATION_FORM, MAX_TIMER_MS, parseDuration } from './duration.ts';
 export { parsePoll } from './poll.ts';
 
-// Files: read once, or followed while they change.
+// Files: read once, or followed.
 export { digestOf, readFiles } from './files.ts';
 export type { FilesRead, FileText } from './files.ts';
 export { DEFAULT_POLL_MS, followFiles } from './follow-files.ts';
@@ -23,7 +23,7 @@ export type { WatchStep } from './watch-path.ts';
 // Lists of addresses that access rules name.
 export { AddressListFiles, addressListProblems } from './address-list-files.ts';
 
-// Settings of routes that sources of several kinds have.
+// Settings of routes that several kinds of sources share.
 export { BACKEND_DRAIN_KEYS, BACKEND_DRAINS, readBackendDrain } from './backend-drain.ts';
 export { HEALTH_CHECK_KEYS, readHealthCheck } from './health-check.ts';
 export { ACCESS_KEYS, LIMIT_KEYS, PROXY_PROTOCOLS, readAccess, readLimits, readProxyProtocol } from './route-rules.ts';

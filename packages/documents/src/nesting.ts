@@ -6,7 +6,7 @@ import type { DocumentPosition } from './field.ts';
  * What is nested too deeply in a YAML or JSON text. Judged by its tokens alone, without recursion, since a parser runs out of stack on
  * some thousand levels, and V8 ends the process when that happens in one of its own compilers. In steps.
  *
- * @param placeOf the place of an offset into `text`
+ * @param placeOf the position of an offset into `text`
  */
 export function* nestingProblems(
   text: string,
@@ -17,7 +17,7 @@ export function* nestingProblems(
   let count = 0;
   for (const token of new Lexer().lex(text)) {
     if (depth.over(token)) return [{ message: TOO_DEEP, path: [], at: placeOf(offset) }];
-    // Marks of the lexer's own, which are not in the text: a document, a plain scalar.
+    // The lexer's own marks, which are not in the text: a document, a plain scalar.
     if (!MARKS.has(token)) offset += token.length;
     if ((count += 1) % TOKENS_PER_STEP === 0) yield;
   }
@@ -27,21 +27,21 @@ export function* nestingProblems(
 /** Between two checks of the clock: a tenth of a millisecond of work. */
 const TOKENS_PER_STEP = 200;
 
-/** Levels of brackets, and of indentation, at the token that was seen last. */
+/** Levels of brackets and of indentation at the last token. */
 class Depth {
   #brackets = 0;
-  /** As far as its line is indented, by spaces or by the dashes of lists. */
+  /** Indentation of its line, by spaces or list dashes. */
   #column = 0;
   #isIndenting = true;
 
-  /** Whether there are too many with `token`. */
+  /** Whether `token` exceeds the limit. */
   over(token: string): boolean {
     if (token === '[' || token === '{') this.#brackets += 1;
     else if (token === ']' || token === '}') this.#brackets -= 1;
     return this.#brackets > MAX_LEVELS || this.#isIndentedTooFar(token);
   }
 
-  /** A level of a block takes a column at least, also where several begin on one line: `- - -`. */
+  /** A block level takes at least one column, also when several start on one line: `- - -`. */
   #isIndentedTooFar(token: string): boolean {
     if (token.includes('\n')) {
       this.#column = 0;
@@ -55,7 +55,7 @@ class Depth {
   }
 }
 
-/** A route file has four levels, what Consul reads a dozen. */
+/** A route file has four levels, a Consul definition a dozen. */
 export const MAX_LEVELS = 200;
 
 const TOO_DEEP = `expected at most ${MAX_LEVELS} levels, found more`;

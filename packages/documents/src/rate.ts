@@ -1,10 +1,10 @@
 import type { Rate } from '@meshgate/core';
 
-/** What a rate looks like, for error messages: `expected ${RATE_FORM}, found …`. */
+/** Form of a rate, for error messages: `expected ${RATE_FORM}, found …`. */
 export const RATE_FORM = 'a rate such as 100/s, 30/m or 500/h';
 
 /**
- * Reads how many in how long: `100/s`, `30/m`, `500/h`.
+ * Parses a count per unit of time: `100/s`, `30/m`, `500/h`.
  *
  * @returns `undefined` when `text` is not such a rate
  */

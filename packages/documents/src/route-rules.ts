@@ -25,7 +25,7 @@ export const LIMIT_KEYS = {
 /** Values of `proxyProtocol`. */
 export const PROXY_PROTOCOLS = ['v1', 'v2', 'off'] as const;
 
-/** How backends are told of the client; of routes that leave it to their backends, those of them that are. */
+/** How the client address is passed to backends; or to which backends, when the route leaves it to them. */
 export function readProxyProtocol(
   field: Field | undefined,
   backends: readonly Backend[] = [],
@@ -35,7 +35,7 @@ export function readProxyProtocol(
   return backends.some((backend) => backend.proxyProtocol !== undefined) ? { proxyProtocol: 'off' } : {};
 }
 
-/** More than any process can have descriptors for. */
+/** Above the descriptor limit of any process. */
 const MAX_CONNECTIONS = 10_000_000;
 
 /** Who may use a route. @param toPath from the name of a file, as written, to its absolute path */
@@ -87,7 +87,7 @@ export function readLimits(field: Field | undefined): Pick<Route, 'limits'> {
   return { limits };
 }
 
-/** `off` is no limit. */
+/** `off` means no limit. */
 function parseTimeoutOrOff(text: string): Parsed<number> {
   if (text === 'off') return { kind: 'value', value: Infinity };
   const parsed = parseTimeout(text);

@@ -2,22 +2,22 @@ import { lstat, readlink } from 'node:fs/promises';
 import { dirname, join, parse, resolve, sep } from 'node:path';
 import { linksIn } from './files.ts';
 
-/** One step on the path to a file: `name` is looked up in `folder`, which is a real folder and no link to one. */
+/** One step on the path to a file: `name` in `folder`, which is a real folder and not a link. */
 export interface WatchStep {
   /** Its path, without links. */
   readonly folder: string;
-  /** Tells this folder from another that takes its place under the same path. */
+  /** Distinguishes this folder from a replacement under the same path. */
   readonly id: string;
-  /** Absent when everything in the folder matters. */
+  /** Absent when every name in the folder matters. */
   readonly name?: string;
 }
 
 /**
- * Every directory entry on the path to `path`, in the order in which the kernel looks them up: links are followed by hand,
- * so that the folder of each link is among them. Ends where a name is missing. When `path` is a folder, it is itself the last.
+ * Every directory entry on the path to `path`, in the kernel's lookup order, with links resolved here, so that the
+ * folder of each link is included. Ends at a missing name. If `path` is a folder, it is the last.
  *
- * This is what has to be watched to see `path` replaced in any way: Kubernetes, for one, changes a mounted file by replacing a
- * link two steps before it.
+ * Watching these entries detects every kind of replacement of `path`: Kubernetes, for example, changes a mounted file
+ * by replacing a link two steps before it.
  */
 export async function watchPathOf(path: string): Promise<readonly WatchStep[]> {
   const { root } = parse(path);
@@ -41,20 +41,20 @@ export async function watchPathTo(path: string, endings: readonly string[]): Pro
   return [...steps, ...(await Promise.all(links.map(watchPathOf))).flat()];
 }
 
-/** How far a walk has come. */
+/** Progress of a walk. */
 interface Walk {
-  /** Reached so far: no link among its parts. */
+  /** The resolved prefix: no component is a link. */
   readonly folder: string;
-  /** Names still to look up. */
+  /** Remaining components. */
   readonly ahead: readonly string[];
   /** Links followed. */
   readonly links: number;
 }
 
-/** As many as the kernel of Linux follows (path_resolution(7)). */
+/** Linux's limit (path_resolution(7)). */
 const MAX_LINKS = 40;
 
-/** `undefined` at the end of the path: nothing ahead, a name that is missing, or a file. */
+/** `undefined` at the end of the path: no component left, a missing name, or a file. */
 async function advance({ folder, ahead, links }: Walk): Promise<Walk | undefined> {
   const [name, ...rest] = ahead;
   if (name === undefined || links > MAX_LINKS) return undefined;
@@ -76,7 +76,7 @@ function parts(path: string): readonly string[] {
   return path.split(sep).filter((part) => part !== '' && part !== '.');
 }
 
-/** Inode numbers are used again at once on some filesystems, so the time of birth is part of it. */
+/** Some filesystems reuse inode numbers at once, so the birth time is included. */
 async function identityOf(folder: string): Promise<string | undefined> {
   const status = await lstat(folder, { bigint: true }).catch(() => undefined);
   return status && `${status.dev}:${status.ino}:${status.birthtimeNs}`;

@@ -26,7 +26,7 @@ describe('YAML aliases', () => {
 
   it('of what they stand in are refused', () => {
     expect(problems('a: &a { b: [ *a ] }')).toEqual([
-      'a.yaml:1:14: expected a value, found the YAML alias *a of what it stands in',
+      'a.yaml:1:14: expected a value, found the YAML alias *a inside its own anchor',
     ]);
   });
 });

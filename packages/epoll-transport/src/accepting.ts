@@ -9,7 +9,7 @@ export const ACCEPTING: Accepting<EpollKernel, EpollSocket> = {
   watch: (kernel, acceptor) => new EpollAcceptWatch(kernel.loop, acceptor),
   open: (kernel, fd, family) => {
     const socket = new EpollSocket(kernel, fd, family, NO_OWNER);
-    // Under load a client's first bytes are there before its connection is accepted.
+    // Under load a client's first bytes arrive before its connection is accepted.
     socket.expectBytes();
     return socket;
   },
@@ -22,7 +22,7 @@ class EpollAcceptWatch implements AcceptWatch, EpollHandler {
   constructor(loop: Loop, acceptor: Acceptor) {
     this.#loop = loop;
     this.#acceptor = acceptor;
-    // Level-triggered, unlike all else: what one turn leaves in the queue is reported again.
+    // Level-triggered, unlike all else: connections left in the queue are reported again.
     loop.add(acceptor.fd, EPOLLIN, this);
   }
 
@@ -55,5 +55,5 @@ class EpollAcceptWatch implements AcceptWatch, EpollHandler {
   }
 }
 
-/** Each costs some microseconds of the kernel's and of ours: 64 stay well below the length of a turn. */
+/** Each takes some microseconds in the kernel and here: 64 stay well below the length of a turn. */
 const ACCEPTS_PER_TURN = 64;

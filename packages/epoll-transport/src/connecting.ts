@@ -3,11 +3,11 @@ import type { SocketFactory } from '@meshgate/linux';
 import type { EpollKernel } from './kernel.ts';
 import { EpollSocket } from './socket.ts';
 
-/** The kernel reports the outcome by an event, which the registration brings at once if it is known already. */
+/** The kernel reports the outcome as an event, immediately at registration if it is already known. */
 export const CONNECTING: SocketFactory<EpollKernel, EpollSocket> = {
   begin: (kernel, fd, address, owner) => {
     const tcp = address.family !== AF_UNIX;
-    // One packet less for each connection, see `Handshakes`.
+    // Saves one packet per connection, see `Handshakes`.
     if (tcp) kernel.sockets.setQuickAck(fd, 0);
     const errno = kernel.sockets.connect(fd, address) === -1 ? kernel.libc.errno() : 0;
     if (errno !== 0 && errno !== EINPROGRESS) {

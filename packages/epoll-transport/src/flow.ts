@@ -3,10 +3,10 @@ import type { Direction, DirectionOwner, KernelPace, Pipe, Task } from '@meshgat
 import type { EpollIncoming, EpollOutgoing, EpollSocket } from './socket.ts';
 
 /**
- * One direction of a splice. Small messages are copied: recv(2), send(2). A direction whose reads fill the buffer is bulk, and
- * goes through a pipe: splice(2) hands pages over and copies nothing, but costs more for each message.
+ * One direction of a splice. Small messages are copied: recv(2), send(2). A direction whose reads fill the buffer is
+ * bulk, and goes through a pipe: splice(2) moves pages without copying, but costs more per message.
  *
- * Nothing is received before what was received earlier has been taken, so backpressure is the kernel's own: a receiver that does
+ * Nothing is received before all earlier bytes are sent, so the kernel's own backpressure applies: a receiver that does
  * not read fills its buffers, then the sender's, then the sender waits.
  */
 export class EpollFlow implements Direction, EpollIncoming, EpollOutgoing, Task {
@@ -14,15 +14,15 @@ export class EpollFlow implements Direction, EpollIncoming, EpollOutgoing, Task 
   readonly to: EpollSocket;
   readonly #owner: DirectionOwner;
   #bytesWritten = 0;
-  /** Received, and not yet taken by the kernel. */
+  /** Received, and not yet accepted by the kernel. */
   #rest: Uint8Array = NOTHING;
-  /** On loan while bytes are in it. */
+  /** Borrowed while bytes are in it. */
   #pipe: Pipe | undefined;
   #pace: KernelPace = SMALL;
   #finished = false;
   #queued = false;
 
-  /** Hears of both sockets from here on. */
+  /** Receives the events of both sockets from here on. */
   constructor(from: EpollSocket, to: EpollSocket, owner: DirectionOwner) {
     this.from = from;
     this.to = to;
@@ -42,12 +42,12 @@ export class EpollFlow implements Direction, EpollIncoming, EpollOutgoing, Task 
   begin(bytes: Uint8Array): void {
     this.#rest = bytes;
     if (bytes.length > 0) this.#sendRest();
-    // What has come since nobody was reading any more; and an end or an error that is known already.
+    // Handles bytes that arrived while there was no reader, and an end or an error that is already known.
     this.wake();
     if (this.from.failed) this.carry();
   }
 
-  /** Asks for a share of the coming turn if there is something to do. */
+  /** Requests a share of the next turn if there is work. */
   wake(): void {
     if (this.#queued || this.#finished || !this.#possible) return;
     this.#queued = true;
@@ -61,7 +61,10 @@ export class EpollFlow implements Direction, EpollIncoming, EpollOutgoing, Task 
     return this.#queued;
   }
 
-  /** Moves what can be moved now, a bounded number of times, and at least once. Bulk stops at `untilMs`: a round of it takes long. */
+  /**
+   * Moves what can be moved now, a bounded number of times, and at least once. Bulk stops at `untilMs`: each round of
+   * it takes long.
+   */
   carry(untilMs: number = Infinity): void {
     for (
       let round = this.to.kernel.settings.roundsPerTurn;
@@ -112,7 +115,7 @@ export class EpollFlow implements Direction, EpollIncoming, EpollOutgoing, Task 
     else this.#count(sent, received);
   }
 
-  /** The buffer is everybody's: what it holds beyond `sent` is copied. */
+  /** The buffer is shared: bytes beyond `sent` are copied. */
   #count(sent: number, received: number): void {
     this.#bytesWritten += sent;
     if (sent < received) this.#rest = this.to.kernel.buffer.bytes.slice(sent, received);

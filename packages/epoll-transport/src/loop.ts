@@ -1,31 +1,31 @@
 import { EPOLL_CLOEXEC, EPOLL_CTL_ADD, EPOLL_CTL_DEL, EPOLL_CTL_MOD, systemError, TurnLoop } from '@meshgate/linux';
 import type { Libc, Memory, TurnWork } from '@meshgate/linux';
 
-/** What happens to one file descriptor. */
+/** Callbacks of one file descriptor. */
 export interface EpollHandler {
-  /** `events` as epoll_ctl(2) names them. */
+  /** `events` as in epoll_ctl(2). */
   onEvents(events: number): void;
-  /** The deadline set for it is over, and cleared. */
+  /** Its deadline has expired and is cleared. */
   onDeadline(): void;
 }
 
 /**
  * One epoll instance inside Node's own event loop. An epoll descriptor can itself be polled (epoll(7), "Questions and
- * answers", 3), so libuv wakes us when any of our descriptors is ready; timers, promises and everything else of the process go
- * on in the same thread.
+ * answers", 3), so libuv calls us when any of our descriptors is ready; timers, promises and everything else of the
+ * process run in the same thread.
  *
- * Open while a descriptor is: then it keeps the process alive. With the last descriptor gone it gives everything back.
+ * It is open, and keeps the process alive, while it has descriptors. With the last one it releases everything.
  */
 export class Loop implements TurnWork {
   readonly libc: Libc;
   readonly turns: TurnLoop = new TurnLoop(this, 1);
-  /** A turn that nobody is woken for has only tasks. */
+  /** A turn without a wake-up has only tasks. */
   readonly pending = false;
   readonly #onRest: () => void;
   readonly #events: Memory;
   readonly #event: Memory;
   readonly #handlers: (EpollHandler | undefined)[] = [];
-  /** Counts the users of a descriptor's number, so that an event meant for one that is closed never reaches its successor. */
+  /** Generation of each descriptor number, so that an event for a closed descriptor never reaches its successor. */
   #generations = new Int32Array(INITIAL_DESCRIPTORS);
   #epoll = -1;
   #poll: { close(): void } | undefined;
@@ -38,7 +38,10 @@ export class Loop implements TurnWork {
     this.#event = libc.allocate(libc.abi.epollEvent.words * 4);
   }
 
-  /** Watches `fd`, which belongs to the loop from here on, until {@link close}. Throws the system's error, and `fd` is closed then. */
+  /**
+   * Watches `fd`, which the loop owns from here on, until {@link close}. Throws the system's error, and `fd` is closed
+   * then.
+   */
   add(fd: number, events: number, handler: EpollHandler): void {
     this.#start();
     if (fd >= this.#generations.length) this.#grow(fd);
@@ -50,19 +53,22 @@ export class Loop implements TurnWork {
     throw error;
   }
 
-  /** Changes what is watched for. */
+  /** Changes the watched events. */
   modify(fd: number, events: number): void {
     this.#control(EPOLL_CTL_MOD, fd, events);
   }
 
-  /** Watches `fd` no more, before it is closed: closing alone leaves a socket in epoll that another process has as well (epoll(7)). */
+  /**
+   * Stops watching `fd` before it is closed: a socket that another process shares stays in epoll after close(2)
+   * (epoll(7)).
+   */
   unwatch(fd: number): void {
     this.#control(EPOLL_CTL_DEL, fd, 0);
   }
 
   /**
-   * Closes `fd`: whatever was still to happen to it will not. Closing also takes it out of epoll (epoll(7)), unless another process has
-   * it: {@link unwatch}.
+   * Closes `fd` and drops its pending events. Closing also removes it from epoll (epoll(7)), unless another process
+   * shares it: {@link unwatch}.
    */
   close(fd: number): void {
     this.#handlers[fd] = undefined;
@@ -106,7 +112,7 @@ export class Loop implements TurnWork {
     return this.libc.epoll_ctl(this.#epoll, operation, fd, this.#event.address);
   }
 
-  /** @returns how many events there were */
+  /** @returns the number of events */
   #dispatch(): number {
     if (this.#epoll === -1) return 0;
     const { words, dataWord } = this.libc.abi.epollEvent;
@@ -126,7 +132,10 @@ export class Loop implements TurnWork {
   }
 }
 
-/** Events taken by one epoll_wait(2): few enough that dispatching them stays below the length of a turn. What is left is reported by the next. */
+/**
+ * Events per epoll_wait(2): few enough that dispatching them stays below the length of a turn. The next call reports
+ * the rest.
+ */
 const EVENTS_PER_WAIT = 256;
 
 const INITIAL_DESCRIPTORS = 1024;

@@ -4,11 +4,12 @@ import type { BulkOptions } from '@meshgate/linux';
 /** Settings of the transport. `bufferBytes` is 64 KiB if absent. */
 export type EpollOptions = BulkOptions;
 
-/** {@link EpollOptions} with nothing left open. */
+/** {@link EpollOptions} with all defaults filled in. */
 export type EpollSettings = Required<EpollOptions>;
 
 export const DEFAULTS: EpollSettings = {
   ...BULK_DEFAULTS,
-  // As libuv. One buffer for the whole process, so that it stays in the cache; four whole TLS records fill it, and a message seldom does.
+  // As libuv. One buffer for the whole process, so that it stays in the cache; four whole TLS records fill it, small
+  // messages do not.
   bufferBytes: 64 * 1024,
 };

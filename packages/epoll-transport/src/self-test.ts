@@ -3,7 +3,10 @@ import type { SelfTest } from '@meshgate/linux';
 import type { EpollOptions } from './options.ts';
 import { epollTransport } from './transport.ts';
 
-/** Whether the transport works on this system, by carrying real bytes through it over loopback. Takes some milliseconds, never throws. */
+/**
+ * Whether the transport works on this system, tested with real bytes over loopback. Takes some milliseconds, never
+ * throws.
+ */
 export function selfTest(options: EpollOptions = {}): Promise<SelfTest> {
   return testTransport(epollTransport(options));
 }

@@ -23,25 +23,25 @@ import type { EpollKernel } from './kernel.ts';
 
 /** The direction of a splice in which a socket's peer sends. */
 export interface EpollIncoming {
-  /** Something may be possible now that was not before. */
+  /** May be able to make progress. */
   wake(): void;
-  /** Takes what there is to be taken at once. */
+  /** Processes whatever is available now. */
   carry(): void;
 }
 
-/** The direction of a splice in which it receives. */
+/** The direction of a splice in which the socket receives. */
 export type EpollOutgoing = Pick<EpollIncoming, 'wake'>;
 
 /**
- * A connected (or connecting) stream socket: its descriptor, and what is known of its readiness. Registered once,
- * edge-triggered, for everything: an edge sets a bit here, only the attempt that fails with EAGAIN, or comes back short, clears
- * it (epoll(7), "Level-triggered and edge-triggered").
+ * A connected (or connecting) stream socket: its descriptor and its readiness. Registered once, edge-triggered, for
+ * everything: an edge sets a bit here, and only an attempt that fails with EAGAIN, or returns less than requested,
+ * clears it (epoll(7), "Level-triggered and edge-triggered").
  */
 export class EpollSocket implements EpollHandler, StreamSocket {
   owner: SocketOwner;
   /** While it is spliced. */
   incoming: EpollIncoming | undefined;
-  /** As above. */
+  /** While it is spliced. */
   outgoing: EpollOutgoing | undefined;
   readonly kernel: EpollKernel;
   #fd: number;
@@ -56,7 +56,8 @@ export class EpollSocket implements EpollHandler, StreamSocket {
     this.kernel = kernel;
     this.#fd = fd;
     this.owner = owner;
-    // A read from a unix socket also ends where the sender changes or passes descriptors (unix(7)): short is not yet empty.
+    // A read from a unix socket also ends where the sender changes or passes descriptors (unix(7)): a short read does
+    // not mean empty.
     if (family === AF_UNIX) this.#state |= SHORT_IS_NOT_EMPTY;
     kernel.loop.add(fd, WATCHED, this);
   }
@@ -73,12 +74,12 @@ export class EpollSocket implements EpollHandler, StreamSocket {
     return (this.#state & WRITABLE) !== 0;
   }
 
-  /** The end of the stream has been received: nothing will follow. */
+  /** The end of the stream has been received. */
   get ended(): boolean {
     return (this.#state & ENDED) !== 0;
   }
 
-  /** The kernel has reported an error; what it is, the next attempt tells, or {@link takeError}. */
+  /** The kernel has reported an error; the next attempt returns it, or {@link takeError}. */
   get failed(): boolean {
     return (this.#state & FAILED) !== 0;
   }
@@ -88,7 +89,7 @@ export class EpollSocket implements EpollHandler, StreamSocket {
     return this.#fd;
   }
 
-  /** There may be something to be read already: the next attempt tells, and costs less than to be woken for it. */
+  /** There may already be bytes: trying costs less than a wake-up. */
   expectBytes(): void {
     this.#state |= READABLE;
   }
@@ -103,7 +104,7 @@ export class EpollSocket implements EpollHandler, StreamSocket {
     this.#state = state;
     this.incoming?.wake();
     this.outgoing?.wake();
-    // With bytes still waiting for the other side nobody would read on to where the reset stands; and a reset does not wait.
+    // While bytes wait for the other side, nothing would read up to the reset; and a reset is handled at once.
     if ((state & FAILED) !== 0) this.incoming?.carry();
     this.owner.onReady(this);
   }
@@ -129,7 +130,8 @@ export class EpollSocket implements EpollHandler, StreamSocket {
 
   /**
    * Receives into the kernel's buffer.
-   * @returns how many bytes; 0 when there are none, now or, if {@link ended}, for ever; −errno when the connection is lost
+   * @returns the number of bytes; 0 when there are none, now or, if {@link ended}, for ever; −errno when the connection
+   * is lost
    */
   receive(): number {
     const { bytes, address } = this.kernel.buffer;
@@ -151,7 +153,7 @@ export class EpollSocket implements EpollHandler, StreamSocket {
 
   /** As {@link send}, of what is in a pipe. */
   sendFrom(pipe: number, length: number): number {
-    // Short, here, need not mean full: how much one call moves depends on how the bytes lie in the pipe.
+    // A short result does not mean full: the amount per call depends on how the bytes are laid out in the pipe.
     const sent = this.kernel.libc.splice(pipe, 0, this.#fd, 0, length, SPLICE_FLAGS);
     return sent > 0 ? sent : this.#sent(sent, length);
   }
@@ -160,7 +162,7 @@ export class EpollSocket implements EpollHandler, StreamSocket {
     this.kernel.libc.shutdown(this.#fd, SHUT_WR);
   }
 
-  /** The error that the kernel holds for this socket, as errno; 0 when there is none. Asking takes it away: socket(7), `SO_ERROR`. */
+  /** The socket's pending error, as errno; 0 when there is none. Reading it clears it: socket(7), `SO_ERROR`. */
   takeError(): number {
     return this.kernel.sockets.getOption(this.#fd, SOL_SOCKET, SO_ERROR);
   }
@@ -174,7 +176,7 @@ export class EpollSocket implements EpollHandler, StreamSocket {
     this.owner.onClosed?.(this);
   }
 
-  /** Closes so that the peer sees a reset: what is not yet delivered is dropped (socket(7), `SO_LINGER`; RFC 1122, section 4.2.2.13). */
+  /** Closes with a reset: undelivered data is dropped (socket(7), `SO_LINGER`; RFC 1122, section 4.2.2.13). */
   reset(): void {
     if (this.#fd !== -1) this.kernel.sockets.dropUnsent(this.#fd);
     this.close();
@@ -185,7 +187,7 @@ export class EpollSocket implements EpollHandler, StreamSocket {
     this.#state |= ACKNOWLEDGEMENT_DELAYED;
   }
 
-  /** Lets the peer know that we are connected, if no byte has told it yet. */
+  /** Acknowledges the handshake, if no data has done so yet. */
   acknowledge(): void {
     if ((this.#state & ACKNOWLEDGEMENT_DELAYED) === 0) return;
     this.#state &= ~ACKNOWLEDGEMENT_DELAYED;
@@ -212,8 +214,8 @@ export class EpollSocket implements EpollHandler, StreamSocket {
   }
 
   /**
-   * Less came than there was room for, so the queue is empty (epoll(7), question 9). If the peer was known to have finished
-   * before that, nothing can have come since: this was the end, and asking once more would only hear it again.
+   * A short read: the queue is empty (epoll(7), question 9). If the peer was known to have finished before, nothing can
+   * have arrived since: this was the end, and another read would only repeat that.
    */
   #cameShort(): void {
     if ((this.#state & SHORT_IS_NOT_EMPTY) !== 0) return;
@@ -240,9 +242,9 @@ const SPLICE_FLAGS = SPLICE_F_MOVE | SPLICE_F_NONBLOCK;
 const READABLE = 1;
 const WRITABLE = 2;
 const ENDED = 4;
-/** The peer has finished, though not all that it sent has been received. */
+/** The peer has finished, but not all of its data has been received. */
 const HUNG_UP = 8;
 const FAILED = 16;
-/** Urgent data, too, ends a read early (tcp(7)). */
+/** Urgent data also ends a read early (tcp(7)). */
 const SHORT_IS_NOT_EMPTY = 32;
 const ACKNOWLEDGEMENT_DELAYED = 64;

@@ -22,7 +22,7 @@ export interface FileSourceConfig {
   readonly pollMs?: number;
 }
 
-/** @throws ConfigProblems with every problem, also for keys that are not known */
+/** @throws ConfigProblems with every problem, including unknown keys */
 export function parseFileSourceConfig(config: unknown): FileSourceConfig {
   const { root, problems } = openValue(config);
   const fields = root.record({ path: 'required', name: 'optional', poll: 'optional' });
@@ -33,15 +33,15 @@ export function parseFileSourceConfig(config: unknown): FileSourceConfig {
   return { path, ...(name !== undefined && { name }), ...(pollMs !== undefined && { pollMs }) };
 }
 
-/** The source that `config` describes, with its path taken from `baseDir`. */
+/** The source that `config` describes, with its path relative to `baseDir`. */
 export function fileSourceOf({ path, name = `file:${path}`, ...rest }: FileSourceConfig, baseDir: string): FileSource {
   return fileSource({ path: resolve(baseDir, path), name, ...rest });
 }
 
 /**
- * Reads once what the plugin would read with these settings, to say what is wrong before anything is started.
+ * Reads once what the plugin would read with these settings, to report problems before anything is started.
  *
- * @throws ConfigProblems with every problem of the settings, or of the files
+ * @throws ConfigProblems with every problem of the settings or the files
  */
 export async function checkFileSettings(settings: unknown, baseDir: string): Promise<readonly Route[]> {
   const { routes } = await readRoutes(resolve(baseDir, parseFileSourceConfig(settings).path));

@@ -11,19 +11,19 @@ export interface FileSourceOptions {
   /** Unique within the proxy; a metric label. `file:` and the path when absent. */
   readonly name?: string;
   /**
-   * Milliseconds between two looks at the files when the system reports no change: for network filesystems, which report none.
-   * 0 for never; `DEFAULT_POLL_MS` when absent.
+   * Poll interval in milliseconds: for network filesystems, which report no changes. 0 for never; `DEFAULT_POLL_MS`
+   * when absent.
    */
   readonly pollMs?: number;
 }
 
 /**
- * Routes from a file or a folder, followed while they change, in whichever way: written in place, renamed over, by links that
- * are replaced on the way there, or gone and back.
+ * Routes from a file or a folder, followed through every kind of change: written in place, renamed over, replaced links
+ * on the path, removed and restored.
  *
- * `watch` throws `ConfigProblems` when the first reading is wrong. Afterwards it does not throw: while files are wrong or missing it
- * yields their last good routes, and those of the other files as they are now, with each problem as `FILE:LINE:COLUMN: message` among
- * the snapshot's warnings.
+ * `watch` throws `ConfigProblems` when the first reading is invalid. Afterwards it does not throw: for invalid or
+ * missing files it yields their last good routes, with the current routes of the other files, and each problem as
+ * `FILE:LINE:COLUMN: message` among the snapshot's warnings.
  *
  * @throws TypeError when `path` is not absolute
  */
@@ -46,10 +46,10 @@ export function fileSource({ path, name = `file:${path}`, ...options }: FileSour
   }
 }
 
-/** Reads the files of a folder each for itself: one that is broken counts as it was when it was last good, or not at all. */
+/** Reads the files of a folder independently: an invalid one counts with its last good contents, or not at all. */
 class IsolatingParser {
   readonly #path: string;
-  /** By file, as it was when nothing was wrong with it. */
+  /** By file, its last good contents. */
   #good: ReadonlyMap<string, string> = new Map();
 
   constructor(path: string) {
@@ -66,7 +66,7 @@ class IsolatingParser {
     const sound = read.files.filter(({ file }) => !broken.has(file));
     const kept = Array.from(this.#good, ([file, text]) => ({ file, text })).filter(({ file }) => broken.has(file));
     if (sound.length === 0) return { kind: 'wrong', problems };
-    // In the order of their names, as a folder is read: whoever claims a name first has it.
+    // Sorted by name, as a folder is read: the first claim of a name wins.
     const files = [...sound, ...kept].toSorted((one, other) => (one.file < other.file ? -1 : 1));
     const rest = await parseRouteFiles(this.#path, { ...read, files, problems: [] }, signal);
     if (rest.problems.length > 0) return { kind: 'wrong', problems };
@@ -75,10 +75,10 @@ class IsolatingParser {
   }
 }
 
-/** @param broken how many files are */
+/** @param broken number of invalid files */
 function noteOn(kept: readonly FileText[], broken: number): string {
-  const unused = broken > kept.length ? ', of those that never were good nothing' : '';
-  return `of broken files the last good routes are in use${unused}; the others are followed`;
+  const unused = broken > kept.length ? ', and nothing of those that never were valid' : '';
+  return `the last good routes of invalid files are in use${unused}; changes of other files are applied`;
 }
 
 function contentsByFile(files: readonly FileText[]): ReadonlyMap<string, string> {

@@ -116,7 +116,7 @@ describe('a broken file', () => {
     expect(broken.warnings).toEqual([
       `${file}:2:27: unknown key "backend": did you mean "backends"?`,
       `${file}:2:40: unknown key "port": known keys are name, serverNames, listeners, fallback, backends, balance, connectTimeout, retryBeforeFirstByte, onBackendRemoved, onBackendDown, healthCheck, failover, egress, access, limits, proxyProtocol, use`,
-      'the routes in use are the last good ones, until the problems above are fixed',
+      'the last good routes stay in use until the problems above are fixed',
     ]);
     await writeFile(file, 'routes: [');
     const other = await seen.next();
@@ -194,7 +194,7 @@ describe('a folder that is followed', () => {
     await writeFile(first, 'routes: [');
     expect(await seen.next()).toMatchObject({
       routes: [{ name: 'one' }, { name: 'two' }],
-      warnings: [expect.stringContaining(`${first}:1:`), expect.stringContaining('the others are followed')],
+      warnings: [expect.stringContaining(`${first}:1:`), expect.stringContaining('changes of other files are applied')],
     });
     await writeFile(second, routes('three'));
     const third = await seen.next();

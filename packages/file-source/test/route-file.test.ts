@@ -68,7 +68,7 @@ describe('a route file', () => {
       whenAllDown: 'refuse',
     });
     expect(checked('{ kind: http }')).toEqual(['1:76: expected one of tcp, tls, found "http"']);
-    expect(checked('{ serverName: a.example }')).toEqual(['1:82: a server name is sent by checks of kind: tls only']);
+    expect(checked('{ serverName: a.example }')).toEqual(['1:82: only checks of kind: tls send a server name']);
     expect(checked('{ rise: 0, fall: 1.5, interval: 5 }')).toHaveLength(3);
   });
 
@@ -89,7 +89,7 @@ describe('a route file', () => {
       '1:39: egress needs exact names or suffixes: "*" would be an open proxy',
     ]);
     expect(read('serverNames: [ a.example ], backends: [], egress: {}')).toEqual([
-      '1:51: a route with egress leads to the server name itself and has no backends',
+      '1:51: a route with egress forwards to the server name itself and has no backends',
     ]);
     expect(read('name: x, fallback: true, serverNames: [], egress: {}')).toEqual([
       '1:32: egress needs a server name: a fallback has none',
@@ -208,7 +208,7 @@ const YAML: readonly Golden[] = [
     claim: 'a suffix without quotes',
     text: 'routes: [ { serverNames: [ *.a.example ], backends: [] } ]',
     problems: [
-      '1:28: expected a host name, "*.suffix" or "*", found the YAML alias *.a.example of nothing: a string that begins with * needs quotes',
+      '1:28: expected a host name, "*.suffix" or "*", found the undefined YAML alias *.a.example: a string that begins with * needs quotes',
     ],
   },
   {
@@ -268,7 +268,7 @@ const YAML: readonly Golden[] = [
 `,
     problems: [
       '5:20: expected an IP address, a DNS name or unix:/path without brackets, found "[::1]"',
-      '6:20: expected an IP address, a DNS name or unix:/path with the port in a key of its own, found "b:80"',
+      '6:20: expected an IP address, a DNS name or unix:/path with the port as a separate key, found "b:80"',
       '7:20: expected an IP address, a DNS name or unix:/path, found "10.0.0.256"',
       '8:20: expected unix: and an absolute path of at most 103 bytes, found "unix:run.sock"',
       '9:44: a unix socket has no port',
@@ -296,12 +296,12 @@ const YAML: readonly Golden[] = [
   {
     claim: 'two routes with one server name, however it is written',
     text: `${ROUTE}    backends: []\n  - { name: b, serverNames: [ "*", A.Example. ], backends: [] }\n`,
-    problems: ['5:36: server name "a.example" of route "b" is claimed by route "a" already, at r.yaml:3:20'],
+    problems: ['5:36: server name "a.example" of route "b" is already claimed by route "a", at r.yaml:3:20'],
   },
   {
     claim: 'two nameless routes with one server name, once',
     text: 'routes:\n  - { serverNames: [ a ], backends: [] }\n  - { serverNames: [ a ], backends: [] }\n',
-    problems: ['3:22: server name "a" of route "a" is claimed by route "a" already, at r.yaml:2:22'],
+    problems: ['3:22: server name "a" of route "a" is already claimed by route "a", at r.yaml:2:22'],
   },
   {
     claim: 'a server name twice in one route',
@@ -343,7 +343,7 @@ describe('two files', () => {
     const other = 'routes:\n  - { name: web, serverNames: [ b.example, a.example ], backends: [] }';
     const { problems } = mergeRouteFiles([parseRouteFilePart(text, '1.yaml'), parseRouteFilePart(other, '2.yaml')]);
     expect(problems.map(formatProblem)).toEqual([
-      '2.yaml:2:44: server name "a.example" of route "web" is claimed by route "api" already, at 1.yaml:1:39',
+      '2.yaml:2:44: server name "a.example" of route "web" is already claimed by route "api", at 1.yaml:1:39',
     ]);
   });
 });

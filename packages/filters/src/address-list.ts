@@ -1,13 +1,13 @@
 import { addressSet, isAddressOrBlock } from '@meshgate/core/parts';
 import type { AddressSet } from '@meshgate/core/parts';
 
-/** Addresses, given one by one or in blocks. */
+/** Individual addresses and blocks. */
 export type AddressList = Pick<AddressSet, 'has'>;
 
 /**
- * Reads addresses and blocks: `10.0.0.1`, `10.0.0.0/8`, `2001:db8::/32`, and `unix` for clients of a unix socket.
+ * Parses addresses and blocks: `10.0.0.1`, `10.0.0.0/8`, `2001:db8::/32`, and `unix` for clients of a unix socket.
  *
- * @throws Error that says which is none
+ * @throws Error that names the invalid entry
  */
 export function addressList(entries: readonly string[]): AddressList {
   return addressSet(entries);

@@ -1,4 +1,4 @@
-// Filters that stand before the sniffer, ready to use.
+// Built-in connection filters.
 export { PROXY_AUTHORITY, PROXY_HEADER, proxyProtocol } from './proxy-protocol.ts';
 export type { ProxyProtocolOptions } from './proxy-protocol.ts';
 export { proxyProtocolBackends } from './proxy-protocol-out.ts';

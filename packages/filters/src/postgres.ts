@@ -1,22 +1,23 @@
 import { fact, ProxyError, withUpgrade } from '@meshgate/core';
 import type { Connection, ConnectionFilter, Connector, Fact, FilterContext, Layer, UpgradeTime } from '@meshgate/core';
 
-/** Set when a client asked for TLS in PostgreSQL's way before its ClientHello. */
+/** Set when a client sent PostgreSQL's SSLRequest before its ClientHello. */
 export const POSTGRES_SSL: Fact<true> = fact('postgres.ssl');
 
-// Both are a message of eight bytes: its length, and a code in place of a version (PostgreSQL, protocol, message formats).
+// Both are a message of eight bytes: its length, and a code in place of a version (PostgreSQL, protocol, message
+// formats).
 const REQUEST_BYTES = 8;
 const SSL_REQUEST = 80_877_103;
 const GSSENC_REQUEST = 80_877_104;
 const ACCEPTED = Buffer.from('S');
 const DECLINED = Buffer.from('N');
 
-// A client asks for each kind of encryption once at most.
+// A client requests each kind of encryption once at most.
 const MAX_REQUESTS = 2;
 
 /**
- * Answers what PostgreSQL's clients send before TLS: encryption by GSSAPI is declined (`N`), TLS accepted (`S`); then their
- * ClientHello follows, or has followed already. Clients that begin with a ClientHello (`sslnegotiation=direct`) pass as they are.
+ * Answers PostgreSQL clients before TLS: declines encryption by GSSAPI (`N`) and accepts TLS (`S`); their ClientHello
+ * follows, or has already arrived. Clients that begin with a ClientHello (`sslnegotiation=direct`) pass unchanged.
  */
 export function postgres(): ConnectionFilter {
   return { name: 'postgres', filter };
@@ -34,9 +35,9 @@ export function postgres(): ConnectionFilter {
   }
 }
 
-/** The code of the request with which the bytes begin; `undefined` when that is none. */
+/** The code of the request at the start of the bytes; `undefined` when it is none. */
 async function requestOf(client: FilterContext): Promise<number | undefined> {
-  // Of a ClientHello the first byte decides: 22 where a request has 0.
+  // The first byte identifies a ClientHello: 22 where a request has 0.
   if ((await client.peek(1))[0] !== 0) return undefined;
   const [, b1, b2, b3] = await client.peek(4);
   if (b1 !== 0 || b2 !== 0 || b3 !== REQUEST_BYTES) return undefined;
@@ -45,8 +46,8 @@ async function requestOf(client: FilterContext): Promise<number | undefined> {
 }
 
 /**
- * For servers that expect it: asks a backend for TLS in PostgreSQL's way when the client asked us so, before the ClientHello is sent on.
- * Belongs to {@link postgres}: without it nothing is asked.
+ * For servers that expect it: sends an SSLRequest to the backend, before the ClientHello, when the client sent one to
+ * us. Requires {@link postgres}, without which it does nothing.
  */
 export function postgresBackends(): Layer<Connector> {
   return (inner) => ({
@@ -58,7 +59,7 @@ export function postgresBackends(): Layer<Connector> {
 }
 
 async function requestTls(connection: Connection, { timeoutMs }: UpgradeTime): Promise<Connection> {
-  const timeout = new ProxyError('CONNECT_TIMEOUT', 'no answer to an SSLRequest in time');
+  const timeout = new ProxyError('CONNECT_TIMEOUT', 'no response to an SSLRequest in time');
   const timer = setTimeout(() => connection.destroy(timeout), timeoutMs);
   try {
     const request = Buffer.alloc(REQUEST_BYTES);
@@ -77,5 +78,5 @@ function found(answer: Uint8Array | undefined): string {
   if (answer === undefined) return 'the end of the stream';
   return Buffer.compare(answer, DECLINED) === 0
     ? 'one that declines it'
-    : `an answer that begins with ${Buffer.from(answer.subarray(0, REQUEST_BYTES)).toString('hex')}`;
+    : `a response that begins with ${Buffer.from(answer.subarray(0, REQUEST_BYTES)).toString('hex')}`;
 }

@@ -4,18 +4,18 @@ import { readAddress } from '@meshgate/core/parts';
 import { crc32c } from './crc32c.ts';
 import type { Tlv } from './proxy-header.ts';
 
-/** What a header says of a connection. */
+/** Contents of a header. */
 export interface ProxiedConnection {
-  /** The client. Where it has no IP address, the header says that it is unknown. */
+  /** The client. Without an IP address, the header says `UNKNOWN`. */
   readonly source: Endpoint;
   /** Where the client connected. */
   readonly destination: Endpoint;
-  /** Written by version 2 only, in this order; a checksum (CRC-32C) comes behind them. */
+  /** Only written by version 2, in this order; a checksum (CRC-32C) follows them. */
   readonly tlvs?: readonly Tlv[];
 }
 
 /**
- * Writes a header of the PROXY protocol (HAProxy, doc/proxy-protocol.txt). Where one address is IPv4 and the other IPv6, both are written as
+ * Writes a PROXY protocol header (HAProxy, doc/proxy-protocol.txt). If only one address is IPv4, both are written as
  * IPv6. Pure.
  */
 export function formatProxyHeader(version: ProxyProtocolVersion, connection: ProxiedConnection): Uint8Array {
@@ -23,7 +23,7 @@ export function formatProxyHeader(version: ProxyProtocolVersion, connection: Pro
   return version === 'v1' ? Buffer.from(line(ends), 'latin1') : binary(ends, connection.tlvs ?? []);
 }
 
-/** Both of one family; `undefined` when one of them is no IP address. */
+/** Both in one family; `undefined` when one of them is not an IP address. */
 interface Ends {
   readonly family: 4 | 6;
   readonly source: Endpoint;
@@ -50,9 +50,9 @@ function line(ends: Ends | undefined): string {
 }
 
 const SIGNATURE = Buffer.from('\r\n\r\n\0\r\nQUIT\n', 'latin1');
-/** Version 2, and the command PROXY. */
+/** Version 2, command PROXY. */
 const COMMAND = 0x21;
-/** Family and protocol: a byte stream over IPv4 or IPv6, or neither. */
+/** Family and protocol: a byte stream over IPv4 or IPv6, or unspecified. */
 const [OVER_IPV4, OVER_IPV6, UNSPECIFIED] = [0x11, 0x21, 0x00];
 const CRC32C = 0x03;
 const CRC_BYTES = 4;

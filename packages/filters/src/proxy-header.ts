@@ -2,40 +2,41 @@ import { isIPv4, isIPv6 } from 'node:net';
 import type { Endpoint } from '@meshgate/core';
 import { crc32c } from './crc32c.ts';
 
-/** A header of the PROXY protocol: on whose behalf a connection was made. */
+/** A PROXY protocol header: the original endpoints of a connection. */
 export interface ProxyHeader {
   /** 1 is a line of text, 2 is binary. */
   readonly version: 1 | 2;
-  /** `local`: the sender speaks for itself, for example to check our health. */
+  /** `local`: the sender's own connection, for example a health check. */
   readonly command: 'proxy' | 'local';
-  /** The client; absent when the header names none that can be used: `UNKNOWN`, a unix socket, not a byte stream. */
+  /** The client; absent when the header has none that can be used: `UNKNOWN`, a unix socket, not a byte stream. */
   readonly source?: Endpoint;
   /** Where the client connected; absent together with `source`. */
   readonly destination?: Endpoint;
-  /** What version 2 carries beside the addresses, in its order: checked, padding left out. */
+  /** The TLVs of version 2, in order: checked, without padding. */
   readonly tlvs: readonly Tlv[];
 }
 
-/** One value of a version 2 header (type, length, value). */
+/** One TLV of a version 2 header. */
 export interface Tlv {
-  /** One byte: `0x02` is the name of the host that was asked for, `0xea` is AWS's … */
+  /** One byte: `0x02` is the requested host name, `0xea` is AWS's … */
   readonly type: number;
   readonly value: Uint8Array;
 }
 
-/** What the first bytes of a connection are, read as a header of the PROXY protocol. */
+/** The first bytes of a connection, parsed as a PROXY protocol header. */
 export type ProxyHeaderResult =
-  /** `length`: how many bytes of it are the header's. */
+  /** `length`: the length of the header in bytes. */
   | { readonly kind: 'header'; readonly header: ProxyHeader; readonly length: number }
-  /** All bytes so far may be the beginning of one, which has `atLeast` bytes. */
+  /** All bytes so far may be the start of one, which has `atLeast` bytes. */
   | { readonly kind: 'more'; readonly atLeast: number }
-  /** It does not begin as one. */
+  /** Not a header. */
   | { readonly kind: 'none' }
-  /** It begins as one, and breaks the format. `reason`: what was expected, what was found. */
+  /** Starts like a header, but is malformed. `reason`: what was expected, what was found. */
   | { readonly kind: 'malformed'; readonly reason: string };
 
 /**
- * Reads a header of the PROXY protocol, version 1 or 2 (HAProxy, doc/proxy-protocol.txt). Pure; never throws, whatever the bytes.
+ * Parses a PROXY protocol header, version 1 or 2 (HAProxy, doc/proxy-protocol.txt). Pure; never throws, whatever the
+ * bytes.
  *
  * @param bytes everything received so far, from the first byte
  */
@@ -48,7 +49,7 @@ export function parseProxyHeader(bytes: Uint8Array): ProxyHeaderResult {
 const V1_SIGNATURE = Buffer.from('PROXY ');
 const V2_SIGNATURE = Buffer.from('\r\n\r\n\0\r\nQUIT\n', 'latin1');
 
-/** Whether `bytes` begin with `signature`, as far as they go. */
+/** Whether `bytes` match `signature`, as far as they go. */
 function begins(bytes: Uint8Array, signature: Uint8Array): boolean {
   const length = Math.min(bytes.length, signature.length);
   return bytes.subarray(0, length).every((byte, index) => byte === signature[index]);
@@ -58,7 +59,7 @@ function malformed(reason: string): ProxyHeaderResult {
   return { kind: 'malformed', reason };
 }
 
-// "PROXY UNKNOWN" with the longest addresses there are; the end of the line included.
+// "PROXY UNKNOWN" with the longest addresses, including the end of the line.
 const MAX_V1_BYTES = 107;
 
 function parseV1(bytes: Uint8Array): ProxyHeaderResult {
@@ -72,7 +73,7 @@ function parseV1(bytes: Uint8Array): ProxyHeaderResult {
   const [, family = '', ...rest] = line.slice(0, end).split(' ');
   const length = end + 2;
   const header = { version: 1, command: 'proxy', tlvs: [] } as const;
-  // What follows is for nobody to read.
+  // The rest is ignored.
   if (family === 'UNKNOWN') return { kind: 'header', header, length };
   const isAddress = V1_FAMILIES.get(family);
   if (isAddress === undefined) return malformed(`expected TCP4, TCP6 or UNKNOWN, found ${JSON.stringify(family)}`);
@@ -97,7 +98,7 @@ function isPort(text: string): boolean {
 const V2_FIXED_BYTES = 16;
 
 function parseV2(bytes: Uint8Array): ProxyHeaderResult {
-  // Twelve bytes of signature, then one each for version and command, and for family and protocol, and two for the length.
+  // Twelve bytes of signature, one each for version and command, and for family and protocol, two for the length.
   const [commandByte, familyByte, high = 0, low = 0] = bytes.subarray(V2_SIGNATURE.length, V2_FIXED_BYTES);
   if (commandByte !== undefined && commandByte !== 0x20 && commandByte !== 0x21)
     return malformed(`expected version 2 with the command LOCAL or PROXY, found ${hex(commandByte)}`);
@@ -116,13 +117,13 @@ interface CompleteV2 {
   readonly familyByte: number;
 }
 
-/** Bytes that the addresses of a family take: none, IPv4, IPv6, unix. */
+/** Length of a family's addresses in bytes: none, IPv4, IPv6, unix. */
 const ADDRESS_BYTES = [0, 12, 36, 216];
 
 function completeV2({ all, isLocal, familyByte }: CompleteV2): ProxyHeaderResult {
   const body = all.subarray(V2_FIXED_BYTES);
   const header = { version: 2, command: isLocal ? 'local' : 'proxy', tlvs: [] as readonly Tlv[] } as const;
-  // The specification: of a LOCAL one the receiver must discard the addresses and the rest.
+  // The specification: the receiver must discard the addresses and the rest of a LOCAL header.
   if (isLocal) return { kind: 'header', header, length: all.length };
   const addressBytes = ADDRESS_BYTES[familyByte >> 4] ?? 0;
   if (body.length < addressBytes)
@@ -157,7 +158,7 @@ function hostIn(address: Buffer): string {
 
 const MAPPED_PREFIX = Buffer.from('00000000000000000000ffff', 'hex');
 
-/** As people know it: shortest (RFC 5952), IPv4 in IPv6 as IPv4. */
+/** In canonical form (RFC 5952), IPv4-mapped addresses as IPv4. */
 function canonical(host: string): string {
   if (!host.includes(':')) return host;
   const shortest = new URL(`http://[${host}]`).hostname.slice(1, -1);
@@ -175,7 +176,7 @@ function tlvsIn(bytes: Uint8Array): readonly (Tlv & { readonly at: number })[] |
     if (high === undefined || low === undefined)
       return `expected a type and a length of two bytes, found ${bytes.length - at} bytes`;
     const length = high * 256 + low;
-    // A copy, whatever kind of array it is: that of a buffer shares its memory.
+    // A copy: a slice of a buffer would share its memory.
     const value = new Uint8Array(bytes.subarray(at + 3, at + 3 + length));
     if (value.length < length)
       return `expected a value of ${length} bytes for type ${hex(type)}, found ${value.length}`;

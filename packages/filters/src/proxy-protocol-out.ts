@@ -15,8 +15,8 @@ import type { Tlv } from './proxy-header.ts';
 import { PROXY_HEADER } from './proxy-protocol.ts';
 
 /**
- * Tells backends on whose behalf they are dialled, on routes with `proxyProtocol`: the header goes before the client's first bytes, in one
- * piece with them; before whatever is put over the connection, if anything is. Must be outside of the layers that do that.
+ * Sends backends the client address on routes with `proxyProtocol`: the header precedes the client's first bytes in the
+ * same write, and any layer that changes the stream. Must be outside of such layers.
  */
 export function proxyProtocolBackends(): Layer<Connector> {
   return (inner) => ({
@@ -27,7 +27,7 @@ export function proxyProtocolBackends(): Layer<Connector> {
 
 async function connectWith(inner: Connector, route: Route, context: ConnectContext): Promise<Upstream> {
   const headers = new Headers(context);
-  /** What a header has been written to already. */
+  /** Connections that have their header. */
   const hasHeader = new WeakSet<Connection>();
   const dialling = withDial(context, (backend, address, options) => {
     const header = headers.for(route, backend);
@@ -77,7 +77,7 @@ class Headers {
 
 function headerOf(version: ProxyProtocolVersion, { connection, hello }: ConnectContext): Uint8Array {
   const { remote: source, local } = connection;
-  // Behind a load balancer it is there that the client has connected.
+  // Behind a load balancer, its address is the one that the client connected to.
   const destination = PROXY_HEADER.of(connection)?.destination ?? local;
   return formatProxyHeader(version, {
     source,
@@ -86,16 +86,16 @@ function headerOf(version: ProxyProtocolVersion, { connection, hello }: ConnectC
   });
 }
 
-// Types of values, and below `SSL` of what stands in it.
+// TLV types, and the sub-types of `SSL`.
 const [ALPN, AUTHORITY, UNIQUE_ID, SSL, SSL_VERSION] = [0x01, 0x02, 0x05, 0x20, 0x21];
-/** The client speaks TLS. That it has no certificate, or none that was verified, any value but 0 behind it says. */
+/** The client speaks TLS. Any value but 0 in `verify` says that it has no verified certificate. */
 const SSL_CLIENT = [0x01, 0, 0, 0, 1];
 
-/** What a hello says without being decrypted. */
+/** Facts of a ClientHello that are not encrypted. */
 function tlvsOf({ serverName, alpn = [], protocol, supportedVersions = [] }: Hello, id: string): readonly Tlv[] {
   const [preferred] = alpn;
   const [version, ...others] = supportedVersions.flatMap((one) => VERSIONS.get(one) ?? []);
-  // Which of several the server chooses is not known yet.
+  // With several, the server's choice is unknown yet.
   const ssl =
     version === undefined || others.length > 0 ? [] : [SSL_VERSION, 0, version.length, ...Buffer.from(version)];
   return [

@@ -4,26 +4,29 @@ import { addressList } from './address-list.ts';
 import { parseProxyHeader } from './proxy-header.ts';
 import type { ProxyHeader } from './proxy-header.ts';
 
-/** Which peers {@link proxyProtocol} trusts. */
+/** Peers that {@link proxyProtocol} trusts. */
 export interface ProxyProtocolOptions {
-  /** Addresses and blocks of load balancers: `10.0.0.0/8`, `2001:db8::1`, `unix`. They must send a header; other peers may not connect. */
+  /**
+   * Addresses and blocks of load balancers: `10.0.0.0/8`, `2001:db8::1`, `unix`. They must send a header; other peers
+   * may not connect.
+   */
   readonly from: readonly string[];
 }
 
-/** The header with which a connection began, its values (TLVs) included. */
+/** The header at the start of a connection, TLVs included. */
 export const PROXY_HEADER: Fact<ProxyHeader> = fact('proxy.header');
 
-/** The host name for which the load balancer took the connection (TLV `PP2_TYPE_AUTHORITY`). */
+/** The host name that the client requested from the load balancer (TLV `PP2_TYPE_AUTHORITY`). */
 export const PROXY_AUTHORITY: Fact<string> = fact('proxy.authority', (authority) => authority);
 
 const AUTHORITY = 0x02;
 
 /**
- * Reads the PROXY protocol, version 1 or 2, which load balancers speak before the client's own bytes: from then on the client counts
- * as the one that the header names. A connection from elsewhere ends with `PROXY_PROTOCOL_UNTRUSTED`, one without a header or with a
- * broken one with `PROXY_PROTOCOL_MALFORMED`. Must be the first filter of its listener.
+ * Reads the PROXY protocol, version 1 or 2, which load balancers send before the client's bytes: from then on the
+ * client address is that of the header. A connection from another peer ends with `PROXY_PROTOCOL_UNTRUSTED`, one with a
+ * missing or malformed header with `PROXY_PROTOCOL_MALFORMED`. Must be the first filter of its listener.
  *
- * @throws Error when `from` holds something that is no address
+ * @throws Error when `from` contains an invalid address
  */
 export function proxyProtocol({ from }: ProxyProtocolOptions): ConnectionFilter {
   const trusted = addressList(from);

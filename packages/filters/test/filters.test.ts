@@ -284,7 +284,7 @@ describe.each(transports)('a backend that is a PostgreSQL server, on the transpo
 
   it.each([
     ['declines', 'N', 'expected a PostgreSQL server that accepts TLS, found one that declines it'],
-    ['is something else', 'HTTP/1.1 400', 'found an answer that begins with 485454502f312e31'],
+    ['is something else', 'HTTP/1.1 400', 'found a response that begins with 485454502f312e31'],
   ])('and %s has failed', async (_what, answer, message) => {
     await using listener = await peerListener();
     const transport = makeTransport();

@@ -2,8 +2,8 @@ import type { ListenOptions } from '@meshgate/core';
 import type { TurnLoop } from './turn-loop.ts';
 
 /**
- * The pause of a listener that has nothing left to accept with: clients wait in the kernel's queue, unharmed, until there is room again. Who
- * listens is told once that it has begun and once that it is over, however often accepting is tried in between.
+ * The pause of a listener that lacks resources to accept: clients wait in the accept queue, unharmed. The listener is
+ * notified once when it begins and once when it ends, however often accepting is retried in between.
  */
 export class AcceptPause {
   readonly #turns: TurnLoop;
@@ -11,19 +11,19 @@ export class AcceptPause {
   readonly #listener: Pick<ListenOptions, 'onPause'>;
   #current: { readonly reason: Error; readonly closedBefore: number; waits: number } | undefined;
 
-  /** @param key of the listener in the loop, whose deadline is the pause's */
+  /** @param key of the listener in the loop, whose deadline the pause uses */
   constructor(turns: TurnLoop, key: number, listener: Pick<ListenOptions, 'onPause'>) {
     this.#turns = turns;
     this.#key = key;
     this.#listener = listener;
   }
 
-  /** Accepting has paused. */
+  /** Accepting is paused. */
   get active(): boolean {
     return this.#current !== undefined;
   }
 
-  /** An accept has failed for `reason`: begins a pause, or goes on with the one that there is. */
+  /** An accept failed for `reason`: begins or extends a pause. */
   begin(reason: Error): void {
     const first = this.#current === undefined;
     this.#current = { reason, closedBefore: this.#turns.closed, waits: 0 };
@@ -31,17 +31,20 @@ export class AcceptPause {
     if (first) this.#listener.onPause(true, reason);
   }
 
-  /** To be asked when the listener's deadline is over. @returns whether to try an accept; if not, there will be another deadline */
+  /**
+   * Call this when the listener's deadline expires.
+   * @returns whether to try an accept; if not, there will be another deadline
+   */
   isOver(): boolean {
     if (this.#current === undefined) return false;
     this.#current.waits += 1;
-    // Somebody of ours has closed a descriptor; or somebody else may have, of whom we hear nothing.
+    // One of our descriptors was closed, or maybe one of another process, which is not reported.
     if (this.#turns.closed > this.#current.closedBefore || this.#current.waits >= WAITS_AT_MOST) return true;
     this.#turns.setDeadline(this.#key, PAUSE_MS);
     return false;
   }
 
-  /** An accept has not failed. */
+  /** An accept did not fail. */
   end(): void {
     if (this.#current === undefined) return;
     const { reason } = this.#current;
@@ -50,8 +53,8 @@ export class AcceptPause {
   }
 }
 
-/** How long a pause lasts at least: room for one connection is no room yet, and each pause is an event for somebody to read. */
+/** Minimum length of a pause: room for a single connection is not enough, and each pause is an event. */
 const PAUSE_MS = 20;
 
-/** A fifth of a second: short enough that a client's own patience is not over. */
+/** A fifth of a second: shorter than any client's timeout. */
 const WAITS_AT_MOST = 10;

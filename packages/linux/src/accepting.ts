@@ -11,32 +11,32 @@ import { systemError } from './system-error.ts';
 /** How a transport accepts connections. */
 export interface Accepting<Kernel extends TransportKernel, Socket extends StreamSocket> {
   /**
-   * Asks for connections to the listening socket of `acceptor`, which is told of them. Owns its descriptor from here on.
+   * Requests connections to the listening socket of `acceptor`, which receives them. Owns its descriptor from here on.
    *
-   * @throws the system's error, the descriptor closed
+   * @throws the system's error, with the descriptor closed
    */
   watch(kernel: Kernel, acceptor: Acceptor): AcceptWatch;
   /**
-   * Makes a socket of what was accepted, and has it receive. Owns `fd`.
+   * Creates a socket for an accepted connection and starts receiving. Owns `fd`.
    *
-   * @throws the system's error, `fd` closed
+   * @throws the system's error, with `fd` closed
    */
   open(kernel: Kernel, fd: number, family: number): Socket;
 }
 
-/** The listening socket as a transport's loop knows it. */
+/** The listening socket in a transport's loop. */
 export interface AcceptWatch {
-  /** In the loop; a deadline that is set under it is told by {@link Acceptor.onDeadline}. */
+  /** Key in the loop; a deadline set under it calls {@link Acceptor.onDeadline}. */
   readonly key: number;
-  /** Asks for connections again, after {@link AcceptWatch.pause}. */
+  /** Resumes requests, after {@link AcceptWatch.pause}. */
   resume(): void;
-  /** Asks for none; the kernel's queue takes them. */
+  /** Stops requests; connections wait in the kernel's queue. */
   pause(): void;
-  /** Closes the descriptor; nothing is told any more afterwards. Called once. */
+  /** Closes the descriptor; no callbacks follow. Called once. */
   close(): Promise<void>;
 }
 
-/** As `Transport.listen` of the core. Throws the system's error when it cannot bind. */
+/** As `Transport.listen` of core. Throws the system's error when it cannot bind. */
 export function listenBy<Kernel extends TransportKernel, Socket extends StreamSocket>(
   kernel: Kernel,
   accepting: Accepting<Kernel, Socket>,
@@ -53,7 +53,7 @@ export function listenBy<Kernel extends TransportKernel, Socket extends StreamSo
   });
 }
 
-/** What an acceptor works with, and whom it tells. */
+/** What an acceptor works with, and its callbacks. */
 interface AcceptorParts extends Pick<ListenOptions, 'onPause'> {
   watch(acceptor: Acceptor): AcceptWatch;
   open(fd: number, family: number): StreamSocket;
@@ -61,15 +61,15 @@ interface AcceptorParts extends Pick<ListenOptions, 'onPause'> {
   onConnection(connection: Connection): void;
 }
 
-/** A listening socket: hands over what is accepted, and stops for a while when the system has nothing left to accept with. */
+/** A listening socket: passes accepted connections on, and pauses when the system is out of resources. */
 export class Acceptor implements Listening {
   readonly address: Endpoint;
-  /** The listening descriptor, which belongs to the {@link AcceptWatch}. */
+  /** The listening descriptor, which the {@link AcceptWatch} owns. */
   readonly fd: number;
   readonly #kernel: TransportKernel;
   readonly #family: number;
   readonly #parts: AcceptorParts;
-  /** What every accepted connection has as its local address, unless the listener is bound to all of them. */
+  /** Local address of every accepted connection, unless the listener is bound to a wildcard. */
   readonly #local: Endpoint | undefined;
   readonly #watch: AcceptWatch;
   readonly #pause: AcceptPause;
@@ -106,7 +106,7 @@ export class Acceptor implements Listening {
     if (!this.closed && this.#family !== AF_UNIX) this.#kernel.sockets.setKeepAlive(this.fd, keepAlive);
   }
 
-  /** Nobody can connect to a path any more whose listener is closed; left behind, it would keep the next one from binding. */
+  /** The path of a closed listener is useless, and would keep the next one from binding. */
   close(): Promise<void> {
     const path = this.closed ? undefined : unixPath(this.address);
     if (path !== undefined) removeIfThere(path);
@@ -133,7 +133,7 @@ export class Acceptor implements Listening {
     return fd === -1 ? this.failed(libc.errno()) : this.#handOver(fd, sockets.lastAddress());
   }
 
-  /** `fd` was accepted by somebody else, who has not been told the client's address. */
+  /** `fd` was accepted without the client's address. */
   accepted(fd: number): AcceptOutcome {
     return this.#handOver(fd, this.#kernel.sockets.peerAddress(fd));
   }
@@ -146,12 +146,15 @@ export class Acceptor implements Listening {
     while (this.#isReleased && this.acceptOne() === 'accepted');
   }
 
-  /** An accept has failed with `errno`. Of most errors only the one connection dies: accept(2), "Error handling". With `EAGAIN` there is none. */
+  /**
+   * An accept failed with `errno`. Most errors only concern one connection: accept(2), "Error handling". `EAGAIN` means
+   * that there is none.
+   */
   failed(errno: number): AcceptOutcome {
     return OUT_OF_RESOURCES.has(errno) ? this.#exhausted(systemError(errno, 'accept4')) : 'none';
   }
 
-  /** While paused: the pause is over only once an accept does not fail any more. */
+  /** While paused: the pause ends only with an accept that does not fail. */
   onDeadline(): void {
     if (!this.#pause.isOver() || this.acceptOne() === 'exhausted' || this.closed) return;
     this.#pause.end();
@@ -160,8 +163,8 @@ export class Acceptor implements Listening {
 
   #handOver(fd: number, peer: Endpoint | undefined): AcceptOutcome {
     const remote = this.#family === AF_UNIX ? this.address : peer;
-    // Accepted in the moment in which it was closed, nobody would answer for it; a successor never sees it any more. And a client that
-    // was gone before it could be asked for its address has no use for an answer.
+    // A connection accepted while closing would never be served, nor reach a successor; it is reset. One whose client
+    // has already disconnected needs no response.
     if (remote === undefined || (this.closed && !this.#isReleased)) {
       this.#kernel.libc.close(fd);
       return 'none';
@@ -170,7 +173,8 @@ export class Acceptor implements Listening {
     try {
       socket = this.#parts.open(fd, this.#family);
     } catch (error) {
-      // Out of epoll watches (epoll(7), `max_user_watches`): the connection is closed already, and there will be no other.
+      // Out of epoll watches (epoll(7), `max_user_watches`): the connection is already closed, and the next would fail
+      // as well.
       return this.#exhausted(error instanceof Error ? error : new Error(String(error)));
     }
     const ends = { side: 'downstream', remote, local: this.#local } as const;
@@ -179,7 +183,7 @@ export class Acceptor implements Listening {
     return 'accepted';
   }
 
-  /** Stops asking, but not listening. Not stopping would mean being told of the same connection over and over. */
+  /** Stops accepting, but not listening. Otherwise the same connection would be reported over and over. */
   #exhausted(reason: Error): AcceptOutcome {
     if (this.closed) return 'none';
     this.#watch.pause();
@@ -188,5 +192,5 @@ export class Acceptor implements Listening {
   }
 }
 
-/** What came of an accept: a connection, nothing now, or nothing for a while, the listener paused. */
+/** Result of an accept: a connection, nothing now, or a pause. */
 export type AcceptOutcome = 'accepted' | 'none' | 'exhausted';

@@ -1,29 +1,30 @@
 /** How bytes get from one socket to the other. */
 export type SpliceMode =
-  /** The fastest that this system can do and that has passed its self-test. Today that is `splice`. */
+  /** The fastest available method that has passed its self-test: currently `splice`. */
   | 'auto'
   /** Through a buffer of this process. */
   | 'copy'
-  /** Small messages as `copy`; a direction that has proved to be bulk through a pipe, which moves pages and copies nothing: splice(2). */
+  /** Small messages as with `copy`; a bulk direction through a pipe, which moves pages without copying: splice(2). */
   | 'splice';
 
-/** Settings of what carries bytes, the same for all transports of Linux. */
+/** Data path settings, the same for all Linux transports. */
 export interface BulkOptions {
   /** Default `auto`. */
   readonly splice?: SpliceMode;
-  /** Capacity of each pipe, in bytes. Default 1 MiB, what the system grants without privileges (`/proc/sys/fs/pipe-max-size`). */
+  /** Capacity of each pipe, in bytes. Default 1 MiB, the unprivileged limit (`/proc/sys/fs/pipe-max-size`). */
   readonly pipeBytes?: number;
-  /** Most that one read brings, in bytes, and the mark at which a direction counts as bulk. */
+  /** Maximum bytes of one read, and the threshold at which a direction counts as bulk. */
   readonly bufferBytes?: number;
-  /** How often one direction may read and write before others get their turn. Default 4. */
+  /** Reads and writes per direction and turn. Default 4. */
   readonly roundsPerTurn?: number;
 }
 
-/** {@link BulkOptions} that nobody has asked for. */
+/** Defaults of {@link BulkOptions}. */
 export const BULK_DEFAULTS: Required<Omit<BulkOptions, 'bufferBytes'>> = {
   splice: 'auto',
-  // The largest that the system grants without privileges: the larger, the fewer system calls for each byte.
+  // The unprivileged maximum: the larger, the fewer system calls per byte.
   pipeBytes: 1024 * 1024,
-  // Splicing takes about a quarter of a millisecond for each full pipe: four keep the share of one direction near one millisecond.
+  // Splicing a full pipe takes about a quarter of a millisecond: four keep the share of one direction near one
+  // millisecond.
   roundsPerTurn: 4,
 };

@@ -5,7 +5,7 @@ import { encodeAddress } from './socket-address.ts';
 import { Sockets } from './sockets.ts';
 import { systemError } from './system-error.ts';
 
-/** Sends datagrams to one unix socket, which Node cannot. Each is sent whole or not at all, and nobody waits for it. */
+/** Sends datagrams to a unix socket, which Node cannot. Each is sent completely or not at all, without blocking. */
 export interface DatagramSender {
   /**
    * One datagram.
@@ -14,12 +14,12 @@ export interface DatagramSender {
    */
   send(text: string): void;
   /**
-   * One datagram with a descriptor, of which the receiver gets one of its own (unix(7), `SCM_RIGHTS`).
+   * One datagram with a descriptor, which is duplicated for the receiver (unix(7), `SCM_RIGHTS`).
    *
    * @throws the system's error
    */
   sendDescriptor(text: string, descriptor: number): void;
-  /** Gives the socket back. */
+  /** Closes the socket. */
   close(): void;
 }
 
@@ -30,7 +30,7 @@ export interface DatagramSender {
 export function datagramSender(libc: Libc, path: string): DatagramSender {
   const address = encodeAddress({ host: `unix:${path.replace(/^@/, '\0')}`, port: 0 });
   if (typeof address === 'string') throw new TypeError(address);
-  // An abstract name ends where the address does, a path with a byte of its own.
+  // An abstract name ends with the address, a path with a NUL byte.
   const bytes = path.startsWith('@') ? address.bytes.subarray(0, -1) : address.bytes;
   const fd = libc.socket(AF_UNIX, SOCK_DGRAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
   if (fd === -1) throw systemError(libc.errno(), 'socket');
@@ -63,12 +63,12 @@ export function datagramSender(libc: Libc, path: string): DatagramSender {
   }
 }
 
-/** A `cmsghdr` of sixteen bytes and one descriptor, which ends at a whole word (cmsg(3)). */
+/** A `cmsghdr` of sixteen bytes and one descriptor, padded to a whole word (cmsg(3)). */
 const CONTROL_BYTES = 24;
 /** unix(7). */
 const SCM_RIGHTS = 1;
 
-/** As words of 64 bits from the beginning, which is what `iovec` and `msghdr` consist of on all systems that `abiOf` knows. */
+/** As 64-bit words, the members of `iovec` and `msghdr` on all systems that `abiOf` supports. */
 function words(memory: Memory, values: readonly number[]): void {
   const view = new DataView(memory.bytes.buffer);
   for (const [index, value] of values.entries()) view.setBigUint64(index * 8, BigInt(value), true);

@@ -11,16 +11,16 @@ import { systemError } from './system-error.ts';
 /** How a transport connects. */
 export interface SocketFactory<Kernel extends TransportKernel, Socket extends StreamSocket> {
   /**
-   * Begins to connect. Owns `fd` from here on; `owner` is told of the outcome.
+   * Starts to connect. Owns `fd` from here on; `owner` receives the outcome.
    *
-   * @throws the system's error when that is known at once, `fd` closed
+   * @throws the system's error when that is known at once, with `fd` closed
    */
   begin(kernel: Kernel, fd: number, address: SocketAddress, owner: SocketOwner): Socket;
-  /** A TCP connection is made. Absent where that takes nothing more. */
+  /** Called when a TCP connection is established. Absent where nothing is left to do. */
   connected?(kernel: Kernel, socket: Socket): void;
 }
 
-/** As `Transport.dial` of the core. */
+/** As `Transport.dial` of core. */
 export function dialBy<Kernel extends TransportKernel, Socket extends StreamSocket>(
   kernel: Kernel,
   connecting: SocketFactory<Kernel, Socket>,
@@ -32,7 +32,7 @@ export function dialBy<Kernel extends TransportKernel, Socket extends StreamSock
   return dialling;
 }
 
-/** A connection on its way up: owns its socket until it is handed on or given up. */
+/** A connection in progress: owns its socket until it is passed on or discarded. */
 class Dialling<Kernel extends TransportKernel, Socket extends StreamSocket> implements Dial, SocketOwner {
   readonly done: Promise<Connection>;
   readonly #kernel: Kernel;
@@ -114,5 +114,5 @@ class Dialling<Kernel extends TransportKernel, Socket extends StreamSocket> impl
   }
 }
 
-/** In the place of what a promise's executor brings at once. */
+/** Replaced synchronously by the promise's executor. */
 const IGNORE = (): void => undefined;

@@ -1,21 +1,21 @@
-/** A connection that may owe its peer an acknowledgement. */
+/** A connection that may still have to acknowledge the handshake. */
 interface Debtor {
-  /** Sends it, if it is still owed. */
+  /** Sends it, unless it is already sent. */
   acknowledge(): void;
 }
 
 /**
- * Handshakes of ours that the backend does not know to be complete yet. The acknowledgement waits for the first bytes to carry
- * it, which saves a packet for each connection, here and there; most often they follow within the same turn. Where they do not,
- * it is sent by itself one turn later, so that nobody ever waits for it.
+ * Our outgoing handshakes that the backend does not know to be complete yet. The final acknowledgement is delayed so
+ * that the first data carries it, which saves a packet per connection on both sides; the data usually follows within
+ * the same turn. If not, it is sent alone one turn later, so that a server that speaks first never waits.
  */
 export class Handshakes {
   #waiting: Debtor[] = [];
 
-  /** Obligation: `debtor` has just been connected. */
+  /** Registers `debtor`, which has just connected. */
   add(debtor: Debtor): void {
     if (this.#waiting.push(debtor) > 1) return;
-    // Promise callbacks of this turn run before the second immediate, whichever version of Node this is.
+    // Promise callbacks of this turn run before the second immediate in every version of Node.
     setImmediate(() => setImmediate(() => this.#acknowledge()));
   }
 

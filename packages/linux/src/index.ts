@@ -1,4 +1,4 @@
-// For transports over Linux's own interfaces; what is here may change from one minor version to the next.
+// For transports on Linux interfaces; this may change in any minor version.
 export {
   MSG_DONTWAIT,
   IO_URING_ENTER,

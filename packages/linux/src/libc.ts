@@ -16,9 +16,9 @@ import { allocate } from './memory.ts';
 import type { Memory } from './memory.ts';
 
 /**
- * The system calls in use, under the names and with the arguments of their man pages (section 2). Every pointer is an address
- * as a number, every result the system call's own: −1 means that {@link Libc.errno} says why, to be asked before anything else
- * is called.
+ * The system calls in use, with the names and arguments of their man pages (section 2). Every pointer is an address as
+ * a number, every result the system call's own: −1 means that {@link Libc.errno} has the reason, to be read before the
+ * next call.
  */
 export interface Libc {
   readonly abi: Abi;
@@ -73,20 +73,24 @@ export interface Libc {
   /** io_uring_register(2). */
   io_uring_register(ring: number, operation: number, argument: number, count: number): number;
   /**
-   * mmap(2) of a descriptor, or of nothing (−1), shared or private to match, read and write.
+   * mmap(2) of a descriptor, or anonymous (−1), shared or private accordingly, read and write.
    *
-   * @returns the memory, to be given back by `unmap` once nobody refers to it any more; `undefined` when it was refused
+   * @returns the memory, to be released with `unmap` once nothing refers to it any more; `undefined` when it was
+   * refused
    */
   map(fd: number, offset: number, lengthBytes: number): MappedMemory | undefined;
-  /** Why the last call failed. */
+  /** The error of the last call. */
   errno(): number;
   allocate(lengthBytes: number): Memory;
-  /** Calls `onReadable` from the event loop of this thread whenever `fd` is readable; keeps the process alive until closed. */
+  /**
+   * Calls `onReadable` from the event loop of this thread whenever `fd` is readable; keeps the process alive until
+   * closed.
+   */
   poll(fd: number, onReadable: () => void): { close(): void };
 }
 
 /**
- * Loads koffi and binds the C library of this process. Nothing of either is touched before.
+ * Loads koffi and binds the C library of this process. Nothing is loaded before.
  *
  * @throws Error on anything but Linux on x64 or arm64, and when koffi has no binary for this system.
  */
@@ -100,11 +104,11 @@ export async function loadLibc(): Promise<Libc> {
   return bindLibc(koffi, abi);
 }
 
-/** Memory that the kernel shares with us. */
+/** Memory shared with the kernel. */
 export interface MappedMemory {
-  /** Where it begins. */
+  /** Its start address. */
   readonly address: number;
-  /** The memory itself. Must not be touched after {@link MappedMemory.unmap}. */
+  /** The memory itself. Must not be used after {@link MappedMemory.unmap}. */
   readonly buffer: ArrayBuffer;
   /** munmap(2). */
   unmap(): void;
@@ -113,10 +117,10 @@ export interface MappedMemory {
 type Call = (...values: readonly number[]) => number;
 
 function bindLibc(koffi: typeof Koffi, abi: Abi): Libc {
-  // No path: the symbols of the process itself, whichever C library it was linked with.
+  // No path: the symbols of the process itself, whatever its C library.
   const library = koffi.load(null);
   const call = (name: string, types: string): Call => library.func(name, 'int', types.split(' ')) as Call;
-  // `int` holds every result: lengths stay far below 2^31. Addresses as int64 are the cheapest form that koffi takes.
+  // `int` holds every result: lengths stay far below 2^31. int64 is the cheapest address type in koffi.
   const calls = {
     accept4: call('accept4', 'int int64 int64 int'),
     bind: call('bind', 'int int64 int'),
@@ -140,12 +144,12 @@ function bindLibc(koffi: typeof Koffi, abi: Abi): Libc {
     socket: call('socket', 'int int int'),
     splice: call('splice', 'int int64 int int64 int64 uint'),
   };
-  // Variadic in C: the callee may look for its arguments elsewhere than a function of fixed arity does.
+  // Variadic in C, where the calling convention may differ.
   const fcntl = library.func('int fcntl(int fd, int command, ...)') as (...values: readonly unknown[]) => number;
   const mmap = library.func('mmap', 'int64', ['int64', 'int64', 'int', 'int', 'int', 'int64']) as Call;
   const munmap = library.func('munmap', 'int', ['int64', 'int64']) as Call;
-  // No C library wraps these. Not declared as variadic, which koffi would have to look at with each call: on both processors the
-  // arguments of syscall(2) are where those of any other function are.
+  // System calls without a wrapper in the C library. Not declared as variadic, which koffi handles more slowly: on both
+  // processors the arguments of syscall(2) are passed as for any other function.
   const syscall = (types: string): Call => library.func('syscall', 'long', ['long', ...types.split(' ')]) as Call;
   const [setup, enter, register] = [
     syscall('uint int64'),

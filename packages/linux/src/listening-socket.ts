@@ -28,18 +28,18 @@ interface Calls {
   readonly sockets: Sockets;
 }
 
-/** A socket that listens. */
+/** A listening socket. */
 export interface ListeningSocket {
-  /** Its descriptor, which belongs to the caller. */
+  /** Its descriptor, which the caller owns. */
   readonly fd: number;
   /** `AF_INET`, `AF_INET6` or `AF_UNIX`. */
   readonly family: number;
-  /** The address in use: with the port that the system chose when 0 was asked for. */
+  /** The bound address: with the port that the system chose for 0. */
   readonly address: Endpoint;
 }
 
 /**
- * Binds and listens, as `Transport.listen` of the core has it; or goes on with a socket that was inherited.
+ * Binds and listens, as `Transport.listen` of core; or adopts an inherited socket.
  *
  * @throws the system's error when it cannot bind; TypeError when `at` is no address
  */
@@ -52,7 +52,7 @@ export function listeningSocket(calls: Calls, at: Endpoint, options: ListenOptio
   return { fd, family: address.family, address: bound };
 }
 
-/** Whoever bound it may have asked for other settings: those that are inherited by connections are set again. */
+/** Its creator may have used other settings: those that connections inherit are set again. */
 function inherited(
   { libc, sockets }: Calls,
   at: Endpoint,
@@ -62,7 +62,7 @@ function inherited(
   const refuse = (syscall: string): never => {
     throw systemError(libc.errno(), syscall, `inherited descriptor ${fd} for ${formatEndpoint(at)}`);
   };
-  // A service manager hands them over blocking.
+  // A service manager passes it in blocking mode.
   if (libc.fcntl(fd, F_SETFL, O_NONBLOCK) === -1) refuse('fcntl');
   if (libc.listen(fd, backlog) === -1) refuse('listen');
   const address = sockets.localAddress(fd);
@@ -76,7 +76,7 @@ function bind({ libc, sockets }: Calls, address: SocketAddress, at: Endpoint, op
   const fd = libc.socket(address.family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
   if (fd === -1) throw systemError(libc.errno(), 'socket');
   const refuse = (syscall: string): never => {
-    // As Node's own errors of listening say it, so that whoever reads one can tell which address it was about.
+    // In the form of Node's own listen errors, which contain the address.
     const error = Object.assign(systemError(libc.errno(), syscall, formatEndpoint(at)), {
       address: at.host,
       port: at.port,
@@ -93,22 +93,22 @@ function bind({ libc, sockets }: Calls, address: SocketAddress, at: Endpoint, op
   return fd;
 }
 
-/** What is set here accepted connections inherit, on Linux at least (accept(2), notes): nothing has to be set on each. */
+/** Accepted connections inherit these options, at least on Linux (accept(2), notes): they need not be set on each. */
 function prepareTcp(sockets: Sockets, fd: number, { keepAlive }: ListenOptions): void {
   sockets.setOption(fd, SOL_SOCKET, SO_REUSEADDR, 1);
   sockets.setNoDelay(fd);
   sockets.setKeepAlive(fd, keepAlive);
 }
 
-/** Errors of accept(2) that will not go away by trying again at once. */
+/** Errors of accept(2) that an immediate retry does not resolve. */
 export const OUT_OF_RESOURCES: ReadonlySet<number> = new Set([EMFILE, ENFILE, ENOBUFS, ENOMEM]);
 
-/** Every address of the machine: which of them a client used is then the connection's to say. */
+/** A wildcard: each connection has its own local address. */
 export function isWildcard({ host }: Endpoint): boolean {
   return host === '0.0.0.0' || host === '::';
 }
 
-/** Removes the file of a unix socket that is closed: left behind, it would keep the next listener from binding. */
+/** Removes the file of a closed unix socket: left behind, it would keep the next listener from binding. */
 export function removeIfThere(path: string): void {
   try {
     unlinkSync(path);

@@ -1,12 +1,12 @@
 /**
- * Memory that native code may read and write by its address. Always the whole of an `ArrayBuffer` of its own: V8 keeps small
- * typed arrays inside its moving heap, an `ArrayBuffer` made by itself never.
+ * Memory that native code may access by address. Always a whole `ArrayBuffer`: V8 keeps small typed arrays in its
+ * moving heap, but never the contents of an `ArrayBuffer`.
  */
 export interface Memory {
-  /** Stays valid as long as this object is reachable. Below 2^47 in user space, so exact as a number. */
+  /** Valid as long as this object is reachable. Below 2^47 in user space, so exact as a number. */
   readonly address: number;
   readonly bytes: Uint8Array;
-  /** The same memory in the processor's byte order, which is little endian on all that {@link abiOf} knows. */
+  /** The same memory in native byte order, which is little endian on all that {@link abiOf} supports. */
   readonly ints: Int32Array;
 }
 

@@ -10,7 +10,7 @@ import type {
 } from '@meshgate/core';
 import type { PipePool } from './pipe-pool.ts';
 
-/** What a transport does once `Kernel`, whatever it needs of the system, has been opened. */
+/** What a transport does once `Kernel`, its system resources, is open. */
 export interface OpenedTransport<Kernel> {
   readonly name: string;
   /** Called once, by the first `listen` or `dial`. */
@@ -22,12 +22,12 @@ export interface OpenedTransport<Kernel> {
     onConnection: (connection: Connection) => void,
   ): Listening;
   dial(kernel: Kernel, to: Endpoint, options: DialOptions): Dial;
-  /** There is no splice before something has been opened. */
+  /** Nothing can be spliced before the first `listen` or `dial`. */
   readonly splice: Transport['splice'];
   pipes(kernel: Kernel): Pick<PipePool, 'usage'>;
 }
 
-/** A transport that touches nothing of the system before it is used. */
+/** A transport that uses no system resources until it is used. */
 export function openedLater<Kernel>({ name, open, listen, dial, splice, pipes }: OpenedTransport<Kernel>): Transport {
   let kernel: Kernel | undefined;
   let opening: Promise<Kernel> | undefined;
@@ -47,7 +47,7 @@ export function openedLater<Kernel>({ name, open, listen, dial, splice, pipes }:
     return opening;
   }
 
-  /** A dial that nobody has begun yet: it may be cut before it is. */
+  /** A dial that has not started yet can be cancelled before it does. */
   function dialOnceOpen(to: Endpoint, options: DialOptions): Dial {
     let begun: Dial | undefined;
     let cutBy: ProxyError | undefined;

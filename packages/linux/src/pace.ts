@@ -1,10 +1,10 @@
 /**
- * How a direction has been going: below {@link BULK} it is copied. Each large read counts up, each small one down, so that a
- * stream is promoted by its first full buffer and demoted only when small messages have become the rule.
+ * Recent history of a direction: below {@link BULK} it is copied. Each large read counts up, each small one down, so
+ * that the first full buffer promotes a stream, and only a majority of small messages demotes it.
  */
 export type KernelPace = number;
 
-/** How every direction begins. */
+/** Initial value. */
 export const SMALL: KernelPace = 0;
 /** From here on a direction is spliced. */
 export const BULK: KernelPace = 4;

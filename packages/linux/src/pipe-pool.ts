@@ -4,19 +4,19 @@ import { F_SETPIPE_SZ, O_CLOEXEC, O_NONBLOCK } from './abi.ts';
 import type { Libc } from './libc.ts';
 import type { Memory } from './memory.ts';
 
-/** Both ends of a pipe, as descriptors, and what lies between them. */
+/** Both ends of a pipe, as descriptors, and its fill level. */
 export interface Pipe {
-  /** Where bytes come out. */
+  /** Read end. */
   readonly readEnd: number;
-  /** Where bytes go in. */
+  /** Write end. */
   readonly writeEnd: number;
-  /** How many bytes are in it. Kept by who has borrowed it. */
+  /** Number of bytes in it. Maintained by the borrower. */
   bytes: number;
 }
 
 /**
- * Pipes for splice(2), borrowed for the moment in which bytes lie in one. So there are about as many as there are directions
- * whose receiver is slow, and not two for each connection.
+ * Pipes for splice(2), borrowed only while they contain bytes. So there are about as many as directions with a slow
+ * receiver, rather than two per connection.
  */
 export class PipePool {
   readonly #libc: Libc;
@@ -25,13 +25,13 @@ export class PipePool {
   readonly #idle: Pipe[] = [];
   readonly #most: number;
   #existing = 0;
-  /** The system has refused a pipe of this size: asked again only then (monotonic milliseconds). */
+  /** When the system refuses a pipe of this size: next attempt (monotonic milliseconds). */
   #refusedUntil = 0;
   #unused: NodeJS.Timeout | undefined;
 
   /**
    * @param capacity of each pipe, in bytes
-   * @param most pipes at a time
+   * @param most maximum number of pipes
    */
   constructor(libc: Libc, capacity: number, most: number = pipesOf(capacity)) {
     this.#most = most;
@@ -40,22 +40,22 @@ export class PipePool {
     this.#ends = libc.allocate(8);
   }
 
-  /** Pipes that exist, in use or not, and how many there may be. */
+  /** Number of pipes, in use or not, and its limit. */
   get usage(): PipeUsage {
     return { used: this.#existing, limit: this.#most };
   }
 
   /**
-   * An empty pipe, owed back by {@link give}; `undefined` when the system has none left, or too many are in use: then bytes are better
-   * copied.
+   * An empty pipe, to be returned with {@link give}; `undefined` when the system has none left, or too many are in use:
+   * then copy.
    */
   take(): Pipe | undefined {
     return this.#idle.pop() ?? this.#make();
   }
 
   /**
-   * Takes a pipe back; with bytes in it, which nobody wants any more, it is closed. The one that was used last is the next to go out: its
-   * memory is still in the cache.
+   * Takes a pipe back; one that still has bytes is closed. The most recently used is reused first: its memory is still
+   * in the cache.
    */
   give(pipe: Pipe): void {
     if (pipe.bytes > 0 || this.#idle.length >= IDLE_PIPES) {
@@ -73,7 +73,7 @@ export class PipePool {
     this.#existing -= 1;
   }
 
-  /** Closes the pipes that are not in use. */
+  /** Closes the unused pipes. */
   drain(): void {
     clearTimeout(this.#unused);
     this.#unused = undefined;
@@ -87,7 +87,7 @@ export class PipePool {
     this.#existing += 1;
     const pipe = { readEnd, writeEnd, bytes: 0 };
     if (this.#libc.fcntl(writeEnd, F_SETPIPE_SZ, this.#capacity) !== -1) return pipe;
-    // Refused: this user has all the pages that pipe(7) allows it, and a pipe of two pages is slower than a copy.
+    // Refused: this user has reached its page limit (pipe(7)), and a pipe of two pages is slower than a copy.
     this.#discard(pipe);
     this.#refusedUntil = performance.now() + REFUSED_MS;
     return undefined;
@@ -95,8 +95,9 @@ export class PipePool {
 }
 
 /**
- * How many pipes of `capacity` bytes this process may have: half of what its user may (pipe(7), `pipe-user-pages-soft`), since beyond it
- * every other process of that user, also in other containers, gets pipes of two pages. Root has no such limit.
+ * How many pipes of `capacity` bytes this process may have: half of its user's limit (pipe(7), `pipe-user-pages-soft`),
+ * since beyond it every other process of that user, also in other containers, gets pipes of two pages. Root has no such
+ * limit.
  */
 export function pipesOf(
   capacity: number,
@@ -107,7 +108,7 @@ export function pipesOf(
   return Math.min(PIPES, Math.floor((userPages * PAGE_BYTES) / 2 / capacity));
 }
 
-/** In pages; 0 for no limit, also where that cannot be told. */
+/** In pages; 0 for no limit, or unknown. */
 function softLimit(): number {
   try {
     return Number(readFileSync('/proc/sys/fs/pipe-user-pages-soft', 'utf8'));
@@ -116,20 +117,20 @@ function softLimit(): number {
   }
 }
 
-/** The smallest that Linux has; where they are larger there are fewer pipes than might be. */
+/** Linux's smallest page size; with larger pages the number of pipes is lower than possible. */
 const PAGE_BYTES = 4_096;
 
 /** Other processes of the user may have closed theirs by then. */
 const REFUSED_MS = 10_000;
 
-/** For how long pipes are kept of which none has been used. */
+/** How long unused pipes are kept. */
 const UNUSED_MS = 1_000;
 
-/** Kept for the next: more are rarely in use at the same moment. */
+/** Unused pipes kept for reuse: more are rarely in use at the same moment. */
 const IDLE_PIPES = 16;
 
 /**
- * In all. A pipe holds two descriptors and, with bytes in it, up to its capacity of kernel memory: 256 slow receivers are
- * 256 MiB, and whoever comes after them is served through a buffer.
+ * In all. A pipe has two descriptors and, with bytes in it, up to its capacity of kernel memory: 256 slow receivers
+ * take 256 MiB, and further ones are served through a buffer.
  */
 const PIPES = 256;

@@ -8,11 +8,11 @@ import type { Connection, Endpoint, Transport } from '@meshgate/core';
 export type SelfTest = { readonly ok: true } | { readonly ok: false; readonly reason: string };
 
 /**
- * Carries real bytes through `transport` over the loopback interface: a client and a backend made of `node:net`, the transport between
- * them. Small and bulk, both ways, and an answer that ends only after the client has finished. Takes a few milliseconds, never throws,
- * leaves nothing behind.
+ * Sends real bytes through `transport` over the loopback interface, between a client and a backend made of `node:net`:
+ * small and bulk, both ways, and a response that ends only after the client has finished. Takes a few milliseconds,
+ * never throws, cleans up.
  *
- * @param timeoutMs after which it has failed; milliseconds, 2,000 if absent
+ * @param timeoutMs deadline in milliseconds; 2,000 if absent
  */
 export async function testTransport(
   transport: Transport,
@@ -29,10 +29,10 @@ export async function testTransport(
   }
 }
 
-/** Closes one thing that the test has opened, whatever state it is in. Idempotent. */
+/** Closes one resource of the test, whatever its state. Idempotent. */
 type CloseOpened = () => unknown;
 
-/** 127.0.0.1, or `::1` on a machine that has no IPv4. Rejects where there is neither. */
+/** 127.0.0.1, or `::1` on a machine without IPv4. Rejects without either. */
 async function loopback(): Promise<string> {
   const server = createServer();
   try {
@@ -45,7 +45,7 @@ async function loopback(): Promise<string> {
   }
 }
 
-/** The backend says when it has half of the request, and answers with its digest and the request itself once it has ended. */
+/** The backend signals when it has half of the request, and at its end responds with its digest and the request itself. */
 async function carry(transport: Transport, opened: CloseOpened[]): Promise<void> {
   const backend = createServer({ allowHalfOpen: true }, (socket) => {
     opened.push(() => socket.destroy());
@@ -128,7 +128,7 @@ async function listening(server: Server, host: string): Promise<number> {
 async function within(timeoutMs: number, task: Promise<void>): Promise<void> {
   let timer: NodeJS.Timeout | undefined;
   const timeout = new Promise<never>((_resolve, reject) => {
-    timer = setTimeout(() => reject(new Error(`no answer within ${timeoutMs} ms`)), timeoutMs);
+    timer = setTimeout(() => reject(new Error(`no response within ${timeoutMs} ms`)), timeoutMs);
   });
   await Promise.race([task, timeout]).finally(() => clearTimeout(timer));
 }
@@ -136,7 +136,7 @@ async function within(timeoutMs: number, task: Promise<void>): Promise<void> {
 const IPV4_LOOPBACK = '127.0.0.1';
 const IPV6_LOOPBACK = '::1';
 
-/** Some hundred times what it takes on an idle machine. */
+/** Several hundred times the duration on an idle machine. */
 const TIMEOUT_MS = 2_000;
 
 const SMALL_BYTES = 512;

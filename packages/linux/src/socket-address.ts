@@ -5,13 +5,13 @@ import { portProblem } from '@meshgate/core/parts';
 import type { Endpoint } from '@meshgate/core';
 import { AF_INET, AF_INET6, AF_UNIX } from './abi.ts';
 
-/** Room for the longest that is used: `struct sockaddr_un`, unix(7). */
+/** Room for the longest address in use: `struct sockaddr_un`, unix(7). */
 export const SOCKET_ADDRESS_BYTES = 110;
 
-// The path ends with a zero byte within `sun_path`, unix(7).
+// The path ends with a NUL within `sun_path`, unix(7).
 const UNIX_PATH_BYTES = 107;
 
-/** An address as the kernel wants it. */
+/** An address in the kernel's format. */
 export interface SocketAddress {
   /** `AF_INET`, `AF_INET6` or `AF_UNIX`. */
   readonly family: number;
@@ -21,7 +21,8 @@ export interface SocketAddress {
 /**
  * `struct sockaddr_in`, `sockaddr_in6` or `sockaddr_un`: ip(7), ipv6(7), unix(7).
  *
- * @returns a sentence when `endpoint` is neither an address nor a unix socket, or its path is too long, or its port is none
+ * @returns an error message when `endpoint` is neither an IP address nor a unix socket, or its path is too long, or its
+ * port is invalid
  */
 export function encodeAddress(endpoint: Endpoint): SocketAddress | string {
   const path = unixPath(endpoint);
@@ -33,7 +34,7 @@ export function encodeAddress(endpoint: Endpoint): SocketAddress | string {
   return `expected an IP address or unix:/path, found ${endpoint.host}`;
 }
 
-/** The inverse, for what the kernel wrote. `undefined` when it is of another family, or a unix socket without a name. */
+/** The inverse, for addresses from the kernel. `undefined` for another family, or an unnamed unix socket. */
 export function decodeAddress(bytes: Uint8Array, length: number): Endpoint | undefined {
   const family = (bytes[0] ?? 0) | ((bytes[1] ?? 0) << 8);
   const port = ((bytes[2] ?? 0) << 8) | (bytes[3] ?? 0);
@@ -58,7 +59,7 @@ function encodeIPv4(host: string, port: number): Uint8Array {
   const bytes = new Uint8Array(16);
   bytes[0] = AF_INET;
   setPort(bytes, port);
-  // It is known to be one: digits and dots.
+  // Known to be valid: digits and dots.
   let at = 4;
   let value = 0;
   for (let index = 0; index < host.length; index += 1) {
@@ -119,7 +120,7 @@ function groups(text: string): number[] {
   });
 }
 
-/** A dual-stack listener shows IPv4 clients as `::ffff:192.0.2.1` (RFC 4291, section 2.5.5.2); people know them as `192.0.2.1`. */
+/** A dual-stack listener shows IPv4 clients as `::ffff:192.0.2.1` (RFC 4291, section 2.5.5.2); shown as `192.0.2.1`. */
 function decodeIPv6(bytes: Uint8Array): string {
   const address = bytes.subarray(8, 24);
   if (isMapped(address)) return dotted(address, 12);
@@ -135,7 +136,7 @@ function dotted(bytes: Uint8Array, at: number): string {
   return `${bytes[at]}.${bytes[at + 1]}.${bytes[at + 2]}.${bytes[at + 3]}`;
 }
 
-/** The canonical form (RFC 5952), left to the URL parser, which has to know it. */
+/** The canonical form (RFC 5952), from the URL parser. */
 function formatIPv6(address: Uint8Array): string {
   const text = Array.from({ length: 8 }, (_, index) =>
     (((address[2 * index] ?? 0) << 8) | (address[2 * index + 1] ?? 0)).toString(16),

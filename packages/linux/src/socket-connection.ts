@@ -11,28 +11,28 @@ interface PendingRead {
 }
 
 interface PendingWrite {
-  /** What the kernel has not taken yet. */
+  /** Bytes that the kernel has not accepted yet. */
   readonly rest: Uint8Array;
   resolve(): void;
   reject(reason: ProxyError): void;
 }
 
-/** Where a connection stands, and between whom. */
+/** State and endpoints of a connection. */
 export interface ConnectionEnds {
   readonly side: ConnectionEnd;
   /** The peer. */
   readonly remote: Endpoint;
-  /** Our own address; looked up when somebody asks, if absent. */
+  /** The local address; looked up on demand, if absent. */
   readonly local?: Endpoint | undefined;
 }
 
-/** A {@link StreamSocket} as a {@link Connection}: reads and writes become promises, until a splice takes the socket over. */
+/** A {@link StreamSocket} as a {@link Connection}: reads and writes as promises, until a splice takes the socket over. */
 export class SocketConnection<Kernel extends TransportKernel, Socket extends StreamSocket>
   implements Connection, SocketOwner
 {
   readonly remote: Endpoint;
   onReset: ((error: ProxyError) => void) | undefined;
-  /** That of the transport to which it belongs. */
+  /** The name of its transport. */
   readonly kernel: Kernel;
   readonly #socket: Socket;
   readonly #side: ConnectionEnd;
@@ -52,7 +52,7 @@ export class SocketConnection<Kernel extends TransportKernel, Socket extends Str
     socket.owner = this;
   }
 
-  /** Narrows what the transport `name` handed out; a connection of another transport is a bug of the caller. */
+  /** Narrows what the transport `name` created; a connection of another transport is a bug of the caller. */
   static own<Kernel extends TransportKernel, Socket extends StreamSocket>(
     connection: Connection,
     name: string,
@@ -69,7 +69,7 @@ export class SocketConnection<Kernel extends TransportKernel, Socket extends Str
   }
 
   read(): Promise<Uint8Array | undefined> {
-    // What came before a reset is still there to be read.
+    // Bytes from before a reset can still be read.
     const bytes = this.#take();
     if (bytes !== undefined) return Promise.resolve(bytes);
     if (this.#lost !== undefined) return Promise.reject(this.#lost);
@@ -95,7 +95,7 @@ export class SocketConnection<Kernel extends TransportKernel, Socket extends Str
     closePassingOn(this.#socket, this.#side, reason);
   }
 
-  /** Gives the socket away; with it, why it is lost if it is. */
+  /** Releases the socket, with the reason if its connection is lost. */
   release(): { readonly socket: Socket; readonly lost: ProxyError | undefined } {
     this.#released = true;
     this.onReset = undefined;
@@ -117,7 +117,7 @@ export class SocketConnection<Kernel extends TransportKernel, Socket extends Str
   }
 
   onDeadline(): void {
-    // Set while dialling, and cleared with it: no deadline of a connection's own.
+    // Set while dialling, and cleared with it: a connection has no deadline of its own.
   }
 
   #readFor(reader: PendingRead): void {
@@ -137,7 +137,7 @@ export class SocketConnection<Kernel extends TransportKernel, Socket extends Str
     this.kernel.turns.afterMicrotasks();
   }
 
-  /** `undefined` when nothing came: not yet, never (the socket has ended), or because the connection is lost. */
+  /** `undefined` when nothing was received: not yet, never (the socket has ended), or because the connection is lost. */
   #take(): Uint8Array | undefined {
     const bytesRead = this.#socket.readable ? this.#socket.take() : 0;
     if (typeof bytesRead !== 'number') return bytesRead;
@@ -145,7 +145,7 @@ export class SocketConnection<Kernel extends TransportKernel, Socket extends Str
     return undefined;
   }
 
-  /** @returns what the kernel has not taken; `undefined` when the connection is lost */
+  /** @returns the bytes that the kernel has not accepted; `undefined` when the connection is lost */
   #send(bytes: Uint8Array): Uint8Array | undefined {
     const { buffer } = this.kernel;
     let rest = bytes;
@@ -162,7 +162,7 @@ export class SocketConnection<Kernel extends TransportKernel, Socket extends Str
     return rest;
   }
 
-  /** The kernel gives an error away only once: to the read or write that met it, or to whoever asks. */
+  /** The kernel reports an error only once: to the read or write that hits it, or to a query. */
   #onError(): void {
     const awaited = this.#reader !== undefined || this.#writer !== undefined;
     const error = lostBy(this.#socket.takeError() || ECONNRESET, this.#side);

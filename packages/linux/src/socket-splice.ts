@@ -8,49 +8,49 @@ import { ECONNRESET } from './system-error.ts';
 import { transferOf } from './transfer.ts';
 import type { TurnLoop } from './turn-loop.ts';
 
-/** One direction of a splice, which moves the bytes. */
+/** One direction of a splice. */
 export interface Direction {
   readonly from: StreamSocket;
   readonly to: StreamSocket;
-  /** Bytes that the kernel has taken for `to`. */
+  /** Bytes that the kernel has accepted for `to`. */
   readonly bytesWritten: number;
-  /** All has been received and taken. */
+  /** Everything has been received and sent. */
   readonly finished: boolean;
-  /** Begins with `bytes`, which come before anything that is received. */
+  /** Begins with `bytes`, which precede anything that is received. */
   begin(bytes: Uint8Array): void;
-  /** Gives back what it holds, and is told of the sockets no more: they are not its own. */
+  /** Releases its resources and its interest in the sockets, which it does not own. */
   abandon(): void;
 }
 
-/** Who is told how a direction goes on. */
+/** Callbacks of a direction. */
 export interface DirectionOwner {
   /** Bytes have arrived from `direction.from`. */
   onReceived(direction: Direction): void;
-  /** All that `direction.from` sent has been taken by the kernel for `direction.to`, and no more will come. */
+  /** Everything from `direction.from` has been accepted by the kernel for `direction.to`, and no more will follow. */
   onFinished(direction: Direction): void;
-  /** A connection is lost, for the reason that errno(3) gives. */
+  /** A connection is lost, with the errno. */
   onLost(socket: StreamSocket, errno: number): void;
 }
 
-/** The first of two ends. */
+/** The first end of stream. */
 interface FirstEnd {
-  /** Who has finished sending. */
+  /** The side that has finished sending. */
   readonly of: StreamSocket;
   /** When; monotonic milliseconds. */
   readonly at: number;
-  /** What had been carried by then. */
+  /** Bytes carried by then. */
   readonly carried: Carried;
 }
 
-/** Makes the direction from one socket to the other, told of by the two sockets. */
+/** Creates the direction from one socket to the other, which deliver their events to it. */
 type CreateDirection<Socket> = (from: Socket, to: Socket, owner: DirectionOwner) => Direction;
 
-/** How a splice may leave its downstream to the caller, once its upstream has ended. */
+/** How a splice can leave its downstream to the caller, once its upstream has ended. */
 interface SpliceReturn {
   readonly downstream: Pick<SocketConnection<TransportKernel, StreamSocket>, 'reclaim' | 'destroy'>;
   /** In milliseconds of the monotonic clock. */
   readonly untilMs: number;
-  /** It is the caller's as soon as the upstream is closed. */
+  /** Called as soon as the upstream is closed: the caller owns it. */
   isHandedBack: boolean;
 }
 
@@ -62,9 +62,9 @@ export class SocketSplice<Kernel extends TransportKernel, Socket extends StreamS
   readonly #turns: TurnLoop;
   readonly #upward: Direction;
   readonly #downward: Direction;
-  /** As in the options, in milliseconds. The options themselves would live as long, head and all. */
+  /** As in the options, in milliseconds. Copied, because retaining the options would retain the head. */
   readonly idleTimeoutMs: number;
-  /** As above. */
+  /** See above. */
   readonly halfCloseTimeoutMs: number | undefined;
   #resolve: (transfer: Transfer) => void = IGNORE;
   #firstByteAt: number | undefined;
@@ -73,9 +73,9 @@ export class SocketSplice<Kernel extends TransportKernel, Socket extends StreamS
   #firstEnd: FirstEnd | undefined;
   #over = false;
   #error: ProxyError | undefined;
-  /** Absent once the downstream cannot be handed back any more. */
+  /** Absent once the downstream cannot be returned any more. */
   #returning: SpliceReturn | undefined;
-  /** Descriptors not yet closed. */
+  /** Open descriptors. */
   #open = 2;
 
   constructor(
@@ -125,12 +125,12 @@ export class SocketSplice<Kernel extends TransportKernel, Socket extends StreamS
     closePassingOn(this.#upward.to, 'upstream', reason);
   }
 
-  /** What may be possible now is for the two directions to find out. */
+  /** The two directions find out what has become possible. */
   onReady(socket: StreamSocket): void {
     if (socket.failed && !this.#over) this.onLost(socket, socket.takeError() || ECONNRESET);
   }
 
-  /** The timer is set once a period, not once a read; what came meanwhile postpones it by as much. */
+  /** The timer is set once a period, not once a read; traffic in between postpones it accordingly. */
   onDeadline(): void {
     this.#watchSilence();
   }
@@ -150,7 +150,7 @@ export class SocketSplice<Kernel extends TransportKernel, Socket extends StreamS
     if (direction === this.#downward) this.#firstByteAt ??= this.#lastByteAt;
   }
 
-  /** Only the first of two directions has to be shut down: the second is, by closing, since nothing is left unread then. */
+  /** Only the first of two directions needs a shutdown: closing ends the second, since nothing is left unread then. */
   onFinished(direction: Direction): void {
     if (direction === this.#downward && this.#handBack()) return;
     this.#returning = undefined;
@@ -181,7 +181,7 @@ export class SocketSplice<Kernel extends TransportKernel, Socket extends StreamS
     for (const socket of [this.#upward.from, this.#upward.to]) this.onReady(socket);
   }
 
-  /** @returns `false` when the downstream has to go the way of the upstream */
+  /** @returns `false` when the downstream must be closed like the upstream */
   #handBack(error?: ProxyError): boolean {
     const returning = this.#returning;
     if (returning === undefined || this.#over || performance.now() >= returning.untilMs) return false;
@@ -197,7 +197,7 @@ export class SocketSplice<Kernel extends TransportKernel, Socket extends StreamS
     return true;
   }
 
-  /** The upstream is not closed yet: nobody has the downstream so far. */
+  /** The upstream is not closed yet: the downstream has no owner so far. */
   #cutHandedBack({ downstream }: SpliceReturn, reason: ProxyError): void {
     this.#returning = undefined;
     this.#error = reason;
@@ -222,7 +222,7 @@ export class SocketSplice<Kernel extends TransportKernel, Socket extends StreamS
   }
 }
 
-/** In the place of what a promise's executor brings at once. */
+/** Replaced synchronously by the promise's executor. */
 const IGNORE = (): void => undefined;
 
 const NOTHING = new Uint8Array(0);

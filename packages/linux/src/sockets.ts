@@ -16,7 +16,7 @@ import type { Memory } from './memory.ts';
 import { decodeAddress, SOCKET_ADDRESS_BYTES } from './socket-address.ts';
 import type { SocketAddress } from './socket-address.ts';
 
-/** System calls of sockets that take or give structures, and the memory in which these are handed over. */
+/** Socket system calls with structures as arguments, and the memory for these. */
 export class Sockets {
   readonly #libc: Libc;
   readonly #address: Memory;
@@ -32,18 +32,18 @@ export class Sockets {
     this.#optionLength = libc.allocate(4);
   }
 
-  /** accept4(2). {@link lastAddress} is the peer's then. */
+  /** accept4(2). Sets {@link lastAddress} to the peer. */
   accept(listener: number, flags: number): number {
     this.#addressLength.ints[0] = SOCKET_ADDRESS_BYTES;
     return this.#libc.accept4(listener, this.#address.address, this.#addressLength.address, flags);
   }
 
-  /** What the kernel wrote last, by {@link accept}. */
+  /** The address of the last {@link accept}. */
   lastAddress(): Endpoint | undefined {
     return decodeAddress(this.#address.bytes, this.#addressLength.ints[0] ?? 0);
   }
 
-  /** getpeername(2); `undefined` when the peer is gone already, or has no address. */
+  /** getpeername(2); `undefined` when the peer has disconnected, or has no address. */
   peerAddress(fd: number): Endpoint | undefined {
     this.#addressLength.ints[0] = SOCKET_ADDRESS_BYTES;
     const result = this.#libc.getpeername(fd, this.#address.address, this.#addressLength.address);
@@ -84,24 +84,24 @@ export class Sockets {
     return this.#libc.setsockopt(fd, level, option, this.#option.address, 4);
   }
 
-  /** What close(2) finds unsent is dropped, and the peer sees a reset: socket(7), `SO_LINGER` with no time. */
+  /** close(2) drops unsent data, and the peer sees a reset: socket(7), `SO_LINGER` with zero time. */
   dropUnsent(fd: number): void {
     this.#option.ints[0] = 1;
     this.#option.ints[1] = 0;
     this.#libc.setsockopt(fd, SOL_SOCKET, SO_LINGER, this.#option.address, 8);
   }
 
-  /** What small messages want: to be sent at once, whatever is still unacknowledged. */
+  /** For small messages: send at once, even with unacknowledged data. */
   setNoDelay(fd: number): void {
     this.setOption(fd, IPPROTO_TCP, TCP_NODELAY, 1);
   }
 
-  /** 1: acknowledge at once, also what has been received already; 0: wait for data to carry it (tcp(7), `TCP_QUICKACK`). */
+  /** 1: acknowledge at once, including data already received; 0: wait for data to carry it (tcp(7), `TCP_QUICKACK`). */
   setQuickAck(fd: number, value: 0 | 1): void {
     this.setOption(fd, IPPROTO_TCP, TCP_QUICKACK, value);
   }
 
-  /** Probes while it is silent, and the time-out of what stays unacknowledged: tcp(7). */
+  /** Probes of idle connections, and the timeout of unacknowledged data: tcp(7). */
   setKeepAlive(fd: number, keepAlive: KeepAlive): void {
     const { idleMs, intervalMs, probes } = keepAlive;
     this.setOption(fd, SOL_SOCKET, SO_KEEPALIVE, 1);
@@ -112,20 +112,20 @@ export class Sockets {
   }
 }
 
-/** With the time-out set, the kernel also ends keepalive by it, and no longer by the number of probes: so both have to say the same. */
+/** With the timeout set, the kernel also ends keepalive by it, rather than by the number of probes: so both must agree. */
 function userTimeoutMs({ idleMs, intervalMs, probes, userTimeoutMs: configured }: KeepAlive): number {
   const probedMs = idleMs + (intervalMs ?? DEFAULT_INTERVAL_MS) * (probes ?? DEFAULT_PROBES);
   return Math.min(LONGEST_USER_TIMEOUT_MS, Math.ceil(configured ?? probedMs));
 }
 
-/** `/proc/sys/net/ipv4/tcp_keepalive_intvl` and `tcp_keepalive_probes`, as they are where nobody has changed them: tcp(7). */
+/** `/proc/sys/net/ipv4/tcp_keepalive_intvl` and `tcp_keepalive_probes` by default: tcp(7). */
 const DEFAULT_INTERVAL_MS = 75_000;
 const DEFAULT_PROBES = 9;
 
 /** The option is an `int`, and a negative one is refused. */
 const LONGEST_USER_TIMEOUT_MS = 2 ** 31 - 1;
 
-// `MAX_TCP_KEEPIDLE` and `MAX_TCP_KEEPINTVL` of the kernel: beyond it setsockopt(2) fails.
+// `MAX_TCP_KEEPIDLE` and `MAX_TCP_KEEPINTVL` of the kernel: setsockopt(2) fails beyond them.
 const LONGEST_SECONDS = 32_767;
 
 function seconds(ms: number): number {

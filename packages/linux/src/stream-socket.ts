@@ -4,22 +4,22 @@ import type { Memory } from './memory.ts';
 import type { Sockets } from './sockets.ts';
 import type { TurnLoop } from './turn-loop.ts';
 
-/** What all parts of one transport share. */
+/** Shared by all parts of one transport. */
 export interface TransportKernel {
   readonly libc: Libc;
   readonly sockets: Sockets;
-  /** What is sent is copied here first; to be emptied before anything else is done with it. */
+  /** Send buffer; must be emptied before its next use. */
   readonly buffer: Memory;
   readonly turns: TurnLoop;
 }
 
-/** Who is told of what happens to a socket: one at a time, and it may change. */
+/** Receives the events of a socket: one owner at a time, which may change. */
 export interface SocketOwner {
-  /** Something may be possible now that was not before: to take bytes, to send, or to learn that the connection is lost. */
+  /** Progress may be possible: receiving, sending, or learning that the connection is lost. */
   onReady(socket: StreamSocket): void;
-  /** The deadline set for the socket is over. */
+  /** The socket's deadline has expired. */
   onDeadline(socket: StreamSocket): void;
-  /** Its descriptor is closed, and nothing of it is under way any more. Absent where nobody waits for that. */
+  /** Its descriptor is closed, and no operation is pending. Absent where nothing waits for that. */
   onClosed?(socket: StreamSocket): void;
 }
 
@@ -30,47 +30,47 @@ export interface StreamSocket {
   readonly fd: number;
   /** {@link StreamSocket.close} has been called. */
   readonly closed: boolean;
-  /** There may be bytes to be taken, or the end is known. */
+  /** There may be bytes to receive, or the end is known. */
   readonly readable: boolean;
-  /** The kernel may take bytes. While connecting: it is connected. */
+  /** The kernel may accept bytes. While connecting: it is connected. */
   readonly writable: boolean;
-  /** The end of the stream has been received: nothing will follow. */
+  /** The end of the stream has been received. */
   readonly ended: boolean;
-  /** The connection is lost, or was never made; why, {@link StreamSocket.takeError} says. */
+  /** The connection is lost, or never was established; {@link StreamSocket.takeError} has the reason. */
   readonly failed: boolean;
   /**
-   * What has come so far.
+   * Receives bytes.
    *
-   * @returns bytes, which are the caller's; 0 when there are none, now or, if `ended`, for ever; −errno when it is lost
+   * @returns bytes, which the caller owns; 0 when there are none, now or, if `ended`, for ever; −errno when it is lost
    */
   take(): Uint8Array | number;
   /**
-   * Sends as much as the kernel takes now; when that is not all, `onReady` tells when it takes more.
+   * Sends as much as the kernel accepts now; if that is not all, `onReady` follows when it accepts more.
    *
-   * @returns how many of `length` bytes at `address` it has taken; −errno when the connection is lost
+   * @returns how many of `length` bytes at `address` it has accepted; −errno when the connection is lost
    */
   send(address: number, length: number): number;
   /** The error as errno, once; 0 when there is none. */
   takeError(): number;
-  /** Ends the sending direction: what the kernel has taken is still delivered. */
+  /** Ends the sending direction: bytes that the kernel has accepted are still delivered. */
   finish(): void;
   /** Idempotent. */
   close(): void;
-  /** Closes so that the peer sees a reset: what is not yet delivered is dropped. A unix socket is only closed. */
+  /** Closes with a reset: undelivered data is dropped. A unix socket is only closed. */
   reset(): void;
-  /** Has the owner told once `afterMs` milliseconds have passed, in place of a deadline set before. */
+  /** Calls the owner after `afterMs` milliseconds, replacing an earlier deadline. */
   setDeadline(afterMs: number): void;
   /** Idempotent. */
   clearDeadline(): void;
   /**
-   * Keepalive is for connections that last: those that are over within the second are spared its system calls. Takes the
-   * socket's deadline for it, so this is for sockets that have no other.
+   * Keepalive is for long-lived connections: those that end within the second are spared its system calls. Uses the
+   * socket's deadline, so it is only for sockets without one.
    */
   keepAliveLater(keepAlive: KeepAlive): void;
 }
 
-/** The shortest silence after which the kernel can probe is a second, too: nothing is missed. */
+/** The kernel's shortest idle time before a probe is a second, too: nothing is missed. */
 export const KEEP_ALIVE_AFTER_MS = 1_000;
 
-/** Owner of a socket for the moment between its making and its connection; nothing can happen to it in between. */
+/** Owner of a socket between its creation and its connection, while no event can occur. */
 export const NO_OWNER: SocketOwner = { onReady: () => undefined, onDeadline: () => undefined };

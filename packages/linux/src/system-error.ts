@@ -3,24 +3,24 @@ import { getSystemErrorName } from 'node:util';
 
 const { errno: NUMBERS } = constants;
 
-/** Errors of errno(3) on which something depends, by their numbers on this system. */
+/** The errno(3) values that matter, by their numbers on this system. */
 export const EAGAIN: number = NUMBERS.EAGAIN;
 /** The peer has reset the connection. */
 export const ECONNRESET: number = NUMBERS.ECONNRESET;
-/** Connecting goes on. */
+/** Connecting is in progress. */
 export const EINPROGRESS: number = NUMBERS.EINPROGRESS;
-/** The call makes no sense for this descriptor. */
+/** The call is invalid for this descriptor. */
 export const EINVAL: number = NUMBERS.EINVAL;
-/** No descriptor left in this process. */
+/** No descriptors left in this process. */
 export const EMFILE: number = NUMBERS.EMFILE;
-/** No descriptor left on this machine. */
+/** No descriptors left on this machine. */
 export const ENFILE: number = NUMBERS.ENFILE;
 /** No memory left for sockets. */
 export const ENOBUFS: number = NUMBERS.ENOBUFS;
 /** No memory left. */
 export const ENOMEM: number = NUMBERS.ENOMEM;
 
-/** An `Error` of the shape that Node's own have: `code` is the name, `errno` its negative number. */
+/** An `Error` in the form of Node's own: `code` is the name, `errno` its negative number. */
 export function systemError(errno: number, syscall: string, detail?: string): NodeJS.ErrnoException {
   const code = errorName(errno);
   const error: NodeJS.ErrnoException = new Error(`${syscall}${detail === undefined ? '' : ` ${detail}`}: ${code}`);

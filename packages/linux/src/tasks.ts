@@ -1,22 +1,22 @@
-/** Work that is done in shares, so that others get their turn between them. */
+/** Work in slices, so that other work gets its turn. */
 export interface Task {
   /**
-   * Does one share. `true` when there is more to do at once.
+   * Does one slice. `true` when more can be done at once.
    *
-   * @param untilMs when the turn is to end, on the monotonic clock, in milliseconds: what takes long looks at it between its steps
+   * @param untilMs end of the turn, on the monotonic clock, in milliseconds: long slices check it between steps
    */
   run(untilMs: number): boolean;
 }
 
 /**
- * Tasks in the order in which they came. Those that have just been woken go first, since most of them are small; but of those
- * that ask for more, at least one is served in each turn, so that nobody waits for ever.
+ * Tasks in order of arrival. Newly woken ones go first, since most are small; but at least one of those that continue
+ * is run in each turn, so that none starves.
  */
 export class TaskQueue {
   #fresh: Task[] = [];
   #hungry: Task[] = [];
 
-  /** How many wait. */
+  /** Number of queued tasks. */
   get size(): number {
     return this.#fresh.length + this.#hungry.length;
   }
@@ -26,14 +26,14 @@ export class TaskQueue {
     this.#fresh.push(task);
   }
 
-  /** Every task at most one share, and none is begun after `untilMs`. */
+  /** At most one slice of every task, and none starts after `untilMs`. */
   run(untilMs: number): void {
     const stillHungry: Task[] = [];
     this.#fresh = this.#share(this.#fresh, stillHungry, untilMs);
     this.#hungry = this.#share(this.#hungry, stillHungry, untilMs).concat(stillHungry);
   }
 
-  /** @returns those for which there was no time */
+  /** @returns the tasks that did not get a slice */
   #share(tasks: Task[], stillHungry: Task[], untilMs: number): Task[] {
     let done = 0;
     for (const task of tasks) {

@@ -1,19 +1,19 @@
 /**
- * Deadlines by small integer (here: by file descriptor), at most one each: a hierarchical timing wheel (Varghese and Lauck,
- * 1987). Setting, moving and clearing one is a few array writes and no allocation, which is what an idle connection can afford.
- * A deadline never fires early, and at most two ticks late.
+ * Deadlines by small integer (here: by file descriptor), at most one each: a hierarchical timing wheel (Varghese and
+ * Lauck, 1987). Setting, moving and clearing one takes a few array writes and no allocation, which is cheap enough for
+ * an idle connection. A deadline never fires early, and at most two ticks late.
  *
- * Four wheels of 64 slots: a slot of the first is one tick, a slot of each further one is a whole turn of the one before. A
- * deadline waits in the coarsest wheel that it needs and moves to a finer one when its slot comes up.
+ * Four wheels of 64 slots: a slot of the first is one tick, a slot of each further one is a full turn of the previous.
+ * A deadline waits in the coarsest wheel that it needs and moves to a finer one when its slot comes up.
  */
 export class TimerWheel {
   readonly #heads = new Int32Array(WHEELS * SLOTS).fill(NONE);
   #next: Int32Array;
   #previous: Int32Array;
-  /** In which slot a key waits; NONE when it has no deadline. */
+  /** The slot of a key; NONE when it has no deadline. */
   #slotOf: Int32Array;
   #dueTick: Float64Array;
-  /** All ticks before this one have been dealt with. */
+  /** All earlier ticks are processed. */
   #tick: number;
   #size = 0;
   #advancing = false;
@@ -26,17 +26,18 @@ export class TimerWheel {
     this.#dueTick = new Float64Array(INITIAL_KEYS);
   }
 
-  /** How many deadlines are set. */
+  /** Number of deadlines. */
   get size(): number {
     return this.#size;
   }
 
-  /** Sets the deadline of `key`, in place of one that it may have. */
+  /** Sets the deadline of `key`, replacing an earlier one. */
   set(key: number, atMs: number, nowMs: number): void {
     if (key >= this.#slotOf.length) this.#grow(key);
     this.clear(key);
-    // An empty wheel need not be turned through the time in which nobody looked at it. While it turns, its hand stays where it is:
-    // moved on, a slot of the present would stand for the far end of the next turn, and a deadline put there would be due at once.
+    // An empty wheel need not be advanced through the time without deadlines. While it is being advanced, its position
+    // must not change: a deadline set then would land in a slot that counts as the far end of the next turn, or fire at
+    // once.
     if (this.#size === 0 && !this.#advancing) this.#tick = tickOf(nowMs);
     this.#dueTick[key] = Math.max(Math.ceil(atMs / TICK_MS), this.#tick + 1);
     this.#insert(key);
@@ -50,7 +51,7 @@ export class TimerWheel {
     this.#size -= 1;
   }
 
-  /** Clears every deadline that is over and calls `onDue` with its key, for which another one may be set at once. */
+  /** Clears every expired deadline and calls `onDue` with its key, which may set a new one at once. */
   advance(nowMs: number, onDue: (key: number) => void): void {
     this.#advancing = true;
     try {
@@ -60,12 +61,12 @@ export class TimerWheel {
     }
   }
 
-  /** @param last tick that is over */
+  /** @param last the last elapsed tick */
   #turn(last: number, onDue: (key: number) => void): void {
     while (this.#tick <= last && this.#size > 0) {
       this.#cascade();
       const slot = this.#tick % SLOTS;
-      // What is set from within `onDue` belongs to a later tick, and so to another slot: this one only becomes empty.
+      // A deadline set within `onDue` belongs to a later tick, and so to another slot: this one can only shrink.
       for (let key = this.#at(slot); key !== NONE; key = this.#at(slot)) {
         this.clear(key);
         onDue(key);
@@ -75,8 +76,8 @@ export class TimerWheel {
   }
 
   /**
-   * How long nothing has to be done, in milliseconds; `undefined` when no deadline is set. At most one turn of the first wheel:
-   * what comes after it is still in a coarser one.
+   * Milliseconds until the next work; `undefined` without deadlines. At most one turn of the first wheel: later
+   * deadlines are still in a coarser one.
    */
   quietMs(nowMs: number): number | undefined {
     if (this.#size === 0) return undefined;
@@ -85,7 +86,7 @@ export class TimerWheel {
     return Math.max(0, tick * TICK_MS - nowMs);
   }
 
-  /** At the start of a turn of one wheel, the next slot of the wheel above is dealt out. */
+  /** When a wheel starts a turn, the next slot of the coarser wheel is distributed. */
   #cascade(): void {
     let span = SLOTS;
     for (let wheel = 1; wheel < WHEELS && this.#tick % span === 0; wheel += 1) {
@@ -122,7 +123,7 @@ export class TimerWheel {
       if (inTicks < span * SLOTS) return wheel * SLOTS + (Math.floor(dueTick / span) % SLOTS);
       span *= SLOTS;
     }
-    // Beyond the last wheel's turn (37 hours): as far as it goes, and from there once more.
+    // Beyond the last wheel's turn (37 hours): stored at its end, and again from there.
     const last = span / SLOTS;
     return (WHEELS - 1) * SLOTS + ((Math.floor(this.#tick / last) + SLOTS - 1) % SLOTS);
   }
@@ -147,7 +148,7 @@ export class TimerWheel {
   }
 }
 
-/** Fine enough for a connect timeout on a local network, coarse enough that turning the wheel is nothing. */
+/** Fine enough for a connect timeout on a local network, coarse enough that advancing the wheel costs nothing. */
 export const TICK_MS = 8;
 
 const SLOTS = 64;

@@ -1,6 +1,9 @@
 import type { Progress, ProxyError, Transfer } from '@meshgate/core';
 
-/** How a splice ended. Written out, case by case: spreading optional fields into a literal makes an object of a new shape each time. */
+/**
+ * Result of a splice. Written out case by case: spreading optional fields creates an object with a new hidden class
+ * each time.
+ */
 export function transferOf(
   progress: Progress,
   firstByteAt: number | undefined,

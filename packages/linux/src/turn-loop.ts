@@ -2,26 +2,26 @@ import { TaskQueue } from './tasks.ts';
 import type { Task } from './tasks.ts';
 import { WheelTimer } from './wheel-timer.ts';
 
-/** What the turns of a transport's loop consist of. */
+/** The parts of a transport loop's turn. */
 export interface TurnWork {
-  /** Whether a turn has something to do beside tasks although no descriptor is readable. */
+  /** Whether a turn has work besides tasks although no descriptor is readable. */
   readonly pending: boolean;
-  /** One share of a turn, with {@link TurnLoop.runTasks} in it. @returns whether more can be done at once */
+  /** One slice of a turn, including {@link TurnLoop.runTasks}. @returns whether more can be done at once */
   share(endMs: number): boolean;
-  /** The deadline set under `key` is over, and cleared. */
+  /** The deadline set under `key` has expired and is cleared. */
   onDeadline(key: number): void;
-  /** Nothing is open any more: what is kept for the next is to be given back. */
+  /** Nothing is open any more: release cached resources. */
   onRest(): void;
 }
 
 /**
- * Turns of a transport's loop inside Node's own event loop: libuv watches one descriptor, and calls {@link TurnLoop.onReadable}. Timers,
- * promises and everything else of the process run in the same thread, between the turns.
+ * Turns of a transport's loop inside Node's own event loop: libuv watches one descriptor, and calls {@link
+ * TurnLoop.onReadable}. Timers, promises and everything else of the process run in the same thread, between the turns.
  */
 export class TurnLoop {
   /** Milliseconds of the monotonic clock, read once a turn. */
   nowMs: number = performance.now();
-  /** For tests that measure how long turns take. */
+  /** For tests that measure the length of turns. */
   watchdog: { onTurnBegin(): void; onTurnEnd(): void } | undefined;
   readonly #work: TurnWork;
   readonly #leastShares: number;
@@ -33,32 +33,32 @@ export class TurnLoop {
   #inTurn = false;
   #needsMicrotasks = false;
 
-  /** @param leastShares of a turn, before tasks and promises that wait end it */
+  /** @param leastShares minimum slices of a turn, before waiting tasks and promises end it */
   constructor(work: TurnWork, leastShares: number) {
     this.#work = work;
     this.#leastShares = leastShares;
   }
 
-  /** How many descriptors have been closed so far: when it changes, there may be room for new ones. */
+  /** Number of closed descriptors: when it changes, there may be room for new ones. */
   get closed(): number {
     return this.#closed;
   }
 
-  /** A descriptor is open. */
+  /** A descriptor was opened. */
   opened(): void {
     this.#open += 1;
   }
 
-  /** A descriptor is closed, whose deadline was set under `key`. */
+  /** A descriptor was closed, whose deadline was set under `key`. */
   closedOne(key: number): void {
     this.#deadlines.clear(key);
     this.#closed += 1;
     this.#open -= 1;
-    // Not at once: after closing one descriptor, most often another is opened.
+    // Deferred: closing one descriptor is usually followed by opening another.
     if (this.#open === 0) setImmediate(() => this.#rest());
   }
 
-  /** Calls `onDeadline` with `key` once `afterMs` have passed, in place of a deadline set before. */
+  /** Calls `onDeadline` with `key` after `afterMs`, replacing an earlier deadline. */
   setDeadline(key: number, afterMs: number): void {
     this.#deadlines.set(key, afterMs);
   }
@@ -68,22 +68,22 @@ export class TurnLoop {
     this.#deadlines.clear(key);
   }
 
-  /** Runs `task` in this turn if there is time, otherwise in one of the next. A task may be queued once at a time. */
+  /** Runs `task` in this turn if there is time, otherwise in a later one. A task must not be queued twice. */
   enqueue(task: Task): void {
     this.#tasks.add(task);
     this.wake();
   }
 
   /**
-   * Must be called after settling a promise, and after calling anybody who may. After a callback from native code Node (from 26 on) runs
-   * promise callbacks only before the next JavaScript that it calls itself: an immediate is the nearest.
+   * Must be called after settling a promise, or calling anything that may. After a callback from native code Node (from
+   * 26 on) runs promise callbacks only before its own next JavaScript call: an immediate is the nearest.
    */
   afterMicrotasks(): void {
     this.#needsMicrotasks = true;
     this.wake();
   }
 
-  /** Makes sure that a turn comes soon, if this is none. */
+  /** Makes sure that a turn follows soon, unless this is one. */
   wake(): void {
     if (!this.#inTurn) this.#turnAgain();
   }
@@ -93,7 +93,7 @@ export class TurnLoop {
     this.#tasks.run(endMs);
   }
 
-  /** Called from native code: an error must not return there, it would end the process without its handlers. */
+  /** Called from native code: an error that returned there would end the process without its handlers. */
   onReadable(): void {
     try {
       this.#turn();
@@ -111,8 +111,8 @@ export class TurnLoop {
     try {
       this.nowMs = performance.now();
       const endMs = this.nowMs + TURN_MS;
-      // What has come meanwhile is handled at once: a wake-up costs more than the rest of a small message. But settled promises are
-      // somebody's next step, and do not wait.
+      // New events are handled at once: a wake-up costs more than the rest of a small message. But settled promises
+      // continue other work, and do not wait.
       for (let share = 1; this.#work.share(endMs); share += 1) {
         if (share >= this.#leastShares && (this.#needsMicrotasks || this.#tasks.size > 0)) return;
         this.nowMs = performance.now();
@@ -149,5 +149,5 @@ export class TurnLoop {
   }
 }
 
-/** How long a turn may take before everything else in the process gets its chance: well below the 5 ms that a person could notice. */
+/** Maximum length of a turn before the rest of the process gets its chance: well below a noticeable 5 ms. */
 const TURN_MS = 2;

@@ -1,8 +1,8 @@
 import { TimerWheel } from './timer-wheel.ts';
 
 /**
- * Deadlines by small integer in a {@link TimerWheel}, with one timer of Node's own for all of them: set only for the next moment at which
- * one may be due.
+ * Deadlines by small integer in a {@link TimerWheel}, with a single Node timer for all of them: set only for the next
+ * possible expiry.
  */
 export class WheelTimer {
   readonly #wheel = new TimerWheel(performance.now());
@@ -10,12 +10,12 @@ export class WheelTimer {
   #timer: NodeJS.Timeout | undefined;
   #timerAtMs = Infinity;
 
-  /** @param onDue called with the key of each deadline that is over; it is cleared by then */
+  /** @param onDue called with the key of each expired deadline, which is already cleared */
   constructor(onDue: (key: number) => void) {
     this.#onDue = onDue;
   }
 
-  /** Sets the deadline of `key`, in place of one that it may have. */
+  /** Sets the deadline of `key`, replacing an earlier one. */
   set(key: number, afterMs: number): void {
     const nowMs = performance.now();
     const atMs = nowMs + afterMs;
@@ -28,7 +28,7 @@ export class WheelTimer {
     this.#wheel.clear(key);
   }
 
-  /** No deadline is set any more: what keeps the process alive is given back. */
+  /** No deadlines are left: releases what keeps the process alive. */
   rest(): void {
     clearTimeout(this.#timer);
     this.#timer = undefined;

@@ -1,22 +1,22 @@
 import { METRICS } from './metrics.ts';
 
-/** An alert rule of Prometheus, and a night on which it fires. */
+/** A Prometheus alert rule, and test data that makes it fire. */
 export interface AlertDefinition {
   /** Its name. */
   readonly alert: string;
-  /** What it asks, as a question that an operator would ask. */
+  /** What it answers, as an operator's question. */
   readonly question: string;
-  /** In PromQL: it fires for each series of the result. */
+  /** PromQL: it fires for each series of the result. */
   readonly expr: string;
-  /** How long it must hold, as Prometheus writes durations; at once when absent. */
+  /** How long it must hold, in Prometheus' duration format; at once when absent. */
   readonly for?: string;
-  /** `page`: somebody is to be woken. */
+  /** `page`: wakes somebody up. */
   readonly severity: 'page' | 'ticket';
-  /** What has happened, with Prometheus' templates. */
+  /** What happened, with Prometheus' templates. */
   readonly summary: string;
-  /** What to look at. */
+  /** What to check. */
   readonly description: string;
-  /** Series with which it fires after twenty minutes, in the notation of `promtool test rules`: one a minute. */
+  /** Series with which it fires after twenty minutes, in the notation of `promtool test rules`: one sample a minute. */
   readonly example: Readonly<Record<string, string>>;
 }
 
@@ -27,7 +27,7 @@ const { certificateExpiry, rootExpiry, serviceFailures, sourceLastSuccess, eject
 // Of the built-in plugin for Consul.
 const AGENT_CERTIFICATE = 'meshgate_plugin_consul_agent_certificate_expiry_timestamp_seconds';
 const CONSUL_ROOTS = 'meshgate_plugin_consul_root_expiry_timestamp_seconds';
-/** How near each limit is, from 0 to 1. */
+/** Usage of each limit, from 0 to 1. */
 const NEARNESS = [
   `sum by (instance) (${active.name}) / sum by (instance) (${connectionsLimit.name})`,
   `sum by (instance) (${pendingHellos.name}) / sum by (instance) (${pendingHellosLimit.name})`,
@@ -37,7 +37,7 @@ const NEARNESS = [
 // Of the gateway itself, not of its observer.
 const LOG_LINES_DROPPED = 'meshgate_log_lines_dropped_total';
 
-/** Rules for every gateway and sidecar. They ask for symptoms of users first, then for what will become one. */
+/** Rules for every gateway and sidecar: first for symptoms that users notice, then for their early signs. */
 export const ALERTS: readonly AlertDefinition[] = [
   {
     alert: 'MeshgateFailures',
@@ -78,7 +78,7 @@ export const ALERTS: readonly AlertDefinition[] = [
     expr: `${remoteGatewaysHealthy.name} == 0`,
     for: '2m',
     severity: 'page',
-    summary: 'No gateway of {{ $labels.remote }} is healthy, by what {{ $labels.instance }} knows',
+    summary: 'No gateway of {{ $labels.remote }} is healthy, as seen by {{ $labels.instance }}',
     description: `How many there are: ${remoteGateways.name}. meshgate doctor dials them`,
     example: { [`${remoteGatewaysHealthy.name}{instance="gw",remote="datacenter dc2"}`]: '0x30' },
   },
@@ -102,7 +102,7 @@ export const ALERTS: readonly AlertDefinition[] = [
     for: '1m',
     severity: 'page',
     summary: 'Listener {{ $labels.listener }} of {{ $labels.instance }} is not bound',
-    description: 'GET /listeners and the log say why; meshgate doctor looks who has the port',
+    description: 'GET /listeners and the log say why; meshgate doctor shows which process has the port',
     example: { [`${listenerUp.name}{instance="gw",listener="default"}`]: '0x30' },
   },
   {
@@ -110,9 +110,9 @@ export const ALERTS: readonly AlertDefinition[] = [
     question: 'Is it full?',
     expr: `sum by (instance, listener) (rate(${refused.name}[5m])) > 0 or max by (instance, listener) (max_over_time(${listenerPaused.name}[5m])) == 1`,
     severity: 'page',
-    summary: '{{ $labels.instance }} turns connections of {{ $labels.listener }} away',
+    summary: '{{ $labels.instance }} refuses connections of {{ $labels.listener }}',
     description:
-      'The code of the refusals says which limit: LIMIT_REACHED, CLIENT_DENIED. Paused: no file descriptor is left',
+      'The code of the refusals names the limit: LIMIT_REACHED, CLIENT_DENIED. Paused: no file descriptors left',
     example: { [`${refused.name}{instance="gw",listener="default",code="LIMIT_REACHED"}`]: '0+1x30' },
   },
   {
@@ -127,7 +127,7 @@ export const ALERTS: readonly AlertDefinition[] = [
   },
   {
     alert: 'MeshgateSourceWarns',
-    question: 'Is what the sources say in order?',
+    question: 'Do the sources report problems?',
     expr: `${sourceWarnings.name} > 0`,
     for: '15m',
     severity: 'ticket',
@@ -141,18 +141,18 @@ export const ALERTS: readonly AlertDefinition[] = [
     expr: `${ejected.name} > 0`,
     for: '5m',
     severity: 'ticket',
-    summary: '{{ $value }} backend addresses of {{ $labels.instance }} cannot be dialled; others serve',
-    description: 'GET /routes shows which. Ejected addresses are tried again by themselves',
+    summary: '{{ $value }} backend addresses of {{ $labels.instance }} cannot be dialled; others are used',
+    description: 'GET /routes shows which. Ejected addresses are retried automatically',
     example: { [`${ejected.name}{instance="gw"}`]: '1x30' },
   },
   {
     alert: 'MeshgateNamesFail',
-    question: 'Do the names of backends resolve?',
+    question: 'Do backend names resolve?',
     expr: `sum by (instance) (rate(${resolutionFailures.name}[5m])) > 0`,
     for: '10m',
     severity: 'ticket',
-    summary: 'Names of backends do not resolve at {{ $labels.instance }}',
-    description: 'Their last addresses are in use where there are some. GET /ready says which names',
+    summary: 'Backend names do not resolve at {{ $labels.instance }}',
+    description: 'Their last addresses stay in use, if any. GET /ready says which names',
     example: { [`${resolutionFailures.name}{instance="gw",last_good="true"}`]: '0+1x30' },
   },
   {
@@ -160,28 +160,28 @@ export const ALERTS: readonly AlertDefinition[] = [
     question: 'Is everything logged?',
     expr: `rate(${LOG_LINES_DROPPED}[5m]) > 0`,
     severity: 'ticket',
-    summary: '{{ $labels.instance }} drops lines of its log',
+    summary: '{{ $labels.instance }} drops log lines',
     description: 'The disk is full, or the reader of the log has stalled. Traffic is not affected',
     example: { [`${LOG_LINES_DROPPED}{instance="gw"}`]: '0+1x30' },
   },
   {
     alert: 'MeshgateCertificateNotRenewed',
     question: 'Will the certificate last?',
-    // Consul's agents renew a certificate of three days when seven hours are left at the latest.
+    // Consul's agents renew a certificate of three days with at least seven hours left.
     expr: `${certificateExpiry.name} - time() < 6 * 3600`,
     severity: 'page',
-    summary: '{{ $labels.instance }} has a certificate that nobody renews',
-    description: 'Peers refuse it in {{ $value | humanizeDuration }}. GET /ready says why it is not renewed',
+    summary: '{{ $labels.instance }} has a certificate that is not being renewed',
+    description: 'Peers reject it in {{ $value | humanizeDuration }}. GET /ready says why it is not renewed',
     example: { [`${certificateExpiry.name}{instance="sidecar",source="consul"}`]: '3600x30' },
   },
   {
     alert: 'MeshgateAgentCertificateExpires',
-    question: 'Will the agent still be believed, and we by it?',
+    question: 'Are the certificates between gateway and Consul agent valid?',
     expr: `${AGENT_CERTIFICATE} - time() < 7 * 86400`,
     severity: 'ticket',
     summary: 'The certificate ({{ $labels.certificate }}) between {{ $labels.instance }} and its Consul agent expires',
     description:
-      'In {{ $value | humanizeDuration }}. agent: the one that it presents; client: ours. Routes stay as they are then',
+      'In {{ $value | humanizeDuration }}. agent: the one that it presents; client: ours. Routes are no longer updated then',
     example: { [`${AGENT_CERTIFICATE}{instance="gw",certificate="agent"}`]: '86400x30' },
   },
   {
@@ -197,7 +197,7 @@ export const ALERTS: readonly AlertDefinition[] = [
   },
   {
     alert: 'MeshgateServiceFailed',
-    question: 'Do all of its parts run?',
+    question: 'Are all services running?',
     expr: `increase(${serviceFailures.name}[10m]) > 0`,
     severity: 'ticket',
     summary: 'Service {{ $labels.service }} of {{ $labels.instance }} has failed',

@@ -5,7 +5,7 @@ import type { MetricCell } from './family.ts';
 import type { LabeledRegistry } from './labeled-registry.ts';
 import { METRICS } from './metrics.ts';
 
-/** Ejected backends, health checks, balances that fail, and names that cannot be resolved. */
+/** Ejected backends, health checks, failing balances, and names that cannot be resolved. */
 export class BackendMetrics {
   readonly #ejections: MetricCell;
   readonly #ejected: MetricCell;
@@ -18,7 +18,7 @@ export class BackendMetrics {
   readonly #balanceFailures: MetricCell;
   readonly #failuresWithLastGood: MetricCell;
   readonly #failuresWithNothing: MetricCell;
-  /** By address: one that is ejected anew before it returned is still one. */
+  /** By address: one that is ejected again before its return counts once. */
   readonly #ejectedNow = new Set<string>();
 
   constructor(registry: LabeledRegistry) {

@@ -9,19 +9,19 @@ import { Memo } from './memo.ts';
 import { METRICS } from './metrics.ts';
 import { RecentHellos } from './recent-hellos.ts';
 
-/** A live connection and what it has carried so far. */
+/** A live connection and its bytes so far. */
 export interface CarriedConnection {
-  /** The object that its events have. */
+  /** The object in its events. */
   readonly connection: Accepted;
-  /** As the transport counts: never less than at the last look. */
+  /** The transport's counts: they never decrease. */
   readonly carried: Pick<Progress, 'bytesUp' | 'bytesDown'>;
 }
 
 /**
- * What connections do, by listener and route.
+ * Connection metrics, by listener and route.
  *
- * A route that is removed takes its series with it. Connections that live on have no route any more: from then on they are
- * counted under the empty route name, so that sums stay true and no late close brings a dropped series back.
+ * Removing a route removes its series. Its live connections are then counted under the empty route name, so that sums
+ * stay correct and a late close does not recreate a dropped series.
  */
 export class ConnectionMetrics {
   readonly #accepted: CellFamily<'listener'>;
@@ -37,10 +37,10 @@ export class ConnectionMetrics {
     (listener: string) => new Memo((code: ProxyErrorCode) => this.#refused.cell({ listener, code })),
   );
   readonly #routes = new Memo((route: string) => new RouteSeries(route, this.#ofRoutes));
-  /** Weak only because a `Map` that is written to with each connection keeps its old tables, and all that stood in them, in V8's heap. */
+  /** Weak only because V8 keeps the old tables of a `Map` with frequent writes, and their contents, on the heap. */
   readonly #live = new WeakMap<Accepted, Live>();
 
-  /** @param live every live connection, asked at each scrape; none when absent: bytes are then counted at the close */
+  /** @param live every live connection, read at each scrape; without it, bytes are counted at the close */
   constructor(registry: LabeledRegistry, live: () => Iterable<CarriedConnection> = () => []) {
     this.#accepted = new CellFamily(METRICS.accepted, registry);
     this.#refused = new CellFamily(METRICS.refused, registry);
@@ -61,7 +61,7 @@ export class ConnectionMetrics {
     this.#refusedBy.get(listener).get(code).value += 1;
   }
 
-  /** @param trace of its hello, where its protocol has one */
+  /** @param trace of its ClientHello, where its protocol has one */
   sniffed(connection: Accepted, helloAt: number, trace?: number): void {
     const { listener, at } = connection;
     const live = this.#live.get(connection);
@@ -119,7 +119,7 @@ export class ConnectionMetrics {
     if (gone.size > 0) this.#ofRoutes.drop(gone);
   }
 
-  /** Connections may live for days: what they carry is counted while they do. */
+  /** Connections may live for days: their bytes are counted meanwhile. */
   #sample(connections: Iterable<CarriedConnection>): void {
     for (const { connection, carried } of connections) {
       const live = this.#live.get(connection);
@@ -137,20 +137,20 @@ function ended(series: RouteSeries, { connection, connectedAt, closedAt, transfe
 const NO_ROUTE = '';
 const WELL_ENDED = 'OK';
 
-/** What `closed` is counted by. */
+/** The labels of `closed`. */
 type CloseCode = ProxyErrorCode | typeof WELL_ENDED;
 
-/** What is known of a live connection. */
+/** State of a live connection. */
 interface Live {
-  /** Of the route that it has taken; see {@link seriesOf}. */
+  /** Of its route; see {@link seriesOf}. */
   series: RouteSeries;
   helloAt: number | undefined;
-  /** What has been counted of it. */
+  /** Bytes already counted. */
   bytesUp: number;
   bytesDown: number;
 }
 
-/** Adds what has come since it was counted last: a counter never goes down. */
+/** Adds the bytes since the last count: a counter never decreases. */
 function count(live: Live, { bytesUp, bytesDown }: Pick<Progress, 'bytesUp' | 'bytesDown'>): void {
   const series = seriesOf(live);
   series.bytesUp.value += Math.max(0, bytesUp - live.bytesUp);
@@ -159,12 +159,12 @@ function count(live: Live, { bytesUp, bytesDown }: Pick<Progress, 'bytesUp' | 'b
   live.bytesDown = Math.max(live.bytesDown, bytesDown);
 }
 
-/** Where it is counted: under its route, or under none once that is gone. */
+/** The series of its route, or of none once the route is removed. */
 function seriesOf({ series }: Live): RouteSeries {
   return series.successor ?? series;
 }
 
-/** The metrics that have a label `route`. */
+/** The metrics with a label `route`. */
 class RouteFamilies {
   readonly active: CellFamily<'listener' | 'route'>;
   readonly closed: CellFamily<'listener' | 'route' | 'code' | 'side'>;
@@ -194,13 +194,13 @@ class RouteFamilies {
   }
 }
 
-/** The series of one route, made as they are first needed: a route that nobody uses has none. */
+/** The series of one route, created on first use: an unused route has none. */
 class RouteSeries {
   readonly #labels: { readonly route: string };
   readonly bytesUp: MetricCell;
   readonly bytesDown: MetricCell;
   readonly dialFailures: Memo<ProxyErrorCode, MetricCell>;
-  /** Counts what would have been counted here, since the route is gone. */
+  /** Counts for this route after its removal. */
   successor: RouteSeries | undefined;
   #connect: DurationCell | undefined;
   #firstByte: DurationCell | undefined;
@@ -217,12 +217,12 @@ class RouteSeries {
     this.dialFailures = new Memo((code) => families.dialFailures.cell({ route, code }));
   }
 
-  /** From the hello to an established connection to a backend. */
+  /** From the ClientHello to an established connection to a backend. */
   get connect(): DurationCell {
     return (this.#connect ??= this.#families.connect.cell(this.#labels));
   }
 
-  /** From there to the backend's first byte. */
+  /** From then to the backend's first byte. */
   get firstByte(): DurationCell {
     return (this.#firstByte ??= this.#families.firstByte.cell(this.#labels));
   }
@@ -237,12 +237,12 @@ class RouteSeries {
     return (this.#retries ??= this.#families.retries.cell(this.#labels));
   }
 
-  /** Of the connections that came in at `listener`. */
+  /** For connections of `listener`. */
   at(listener: string): ListenerCells {
     return this.#listeners.get(listener);
   }
 
-  /** The route is gone: its connections live on, and are counted by `successor`. */
+  /** The route is removed: `successor` counts its remaining connections. */
   handOverTo(successor: RouteSeries): void {
     this.successor = successor;
     for (const [listener, { active }] of this.#listeners) successor.at(listener).active.value += active.value;

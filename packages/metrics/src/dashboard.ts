@@ -1,7 +1,7 @@
 import { LABELS, METRICS } from './metrics.ts';
 import type { Label, MetricDefinition } from './metrics.ts';
 
-/** A dashboard as Grafana imports it. */
+/** A dashboard in Grafana's import format. */
 export interface Dashboard extends Readonly<Record<string, unknown>> {
   /** As Grafana lists it. */
   readonly title: string;
@@ -13,11 +13,14 @@ const COLUMNS = 24;
 const PER_ROW = 2;
 const HEIGHT = 8;
 
-// Labels with thousands of values make a panel that nobody can read: those are shown for the largest only.
+// Labels with thousands of values would be unreadable: only the largest are shown.
 const MANY: ReadonlySet<Label> = new Set<Label>(['route']);
 const SHOWN = 10;
 
-/** A panel for every metric, made from its definition: rates of counters, quantiles of histograms, gauges as they are. */
+/**
+ * A panel for every metric, generated from its definition: rates of counters, quantiles of histograms, gauges as they
+ * are.
+ */
 export function dashboardOf(metrics: Readonly<Record<string, MetricDefinition>> = METRICS): Dashboard {
   return {
     title: 'Meshgate',
@@ -77,7 +80,7 @@ interface PanelQuery {
   readonly legend: string;
 }
 
-/** What a panel asks. Pure. */
+/** The query of a panel. Pure. */
 export function queriesOf({ type, name, labels }: MetricDefinition): readonly PanelQuery[] {
   const legend = labels.length === 0 ? '{{instance}}' : labels.map((label) => `{{${label}}}`).join(' ');
   const by = labels.length === 0 ? 'instance' : labels.join(', ');

@@ -11,13 +11,13 @@ interface HistogramDefinition<L extends Label> extends MetricDefinition {
   readonly buckets: readonly number[];
 }
 
-/** The durations of one series: plain on the hot path, since prom-client builds a key out of all labels at every single call. */
+/** The durations of one series: plain fields on the hot path, since prom-client builds a key of all labels in every call. */
 export interface DurationCell {
   /** @param ms in milliseconds */
   observe(ms: number): void;
 }
 
-/** A histogram as the table describes it, of durations that are handed over in milliseconds and exported in seconds. */
+/** A histogram as defined in the table, of durations that are recorded in milliseconds and exported in seconds. */
 export class Durations<L extends Label> {
   readonly #series = new SeriesByLabels<L, HistogramSeries>();
   readonly #buckets: Buckets;
@@ -34,12 +34,12 @@ export class Durations<L extends Label> {
     );
   }
 
-  /** The series of these labels: the same one until it is dropped. */
+  /** The series of these labels: the same object until it is dropped. */
   cell(labels: LabelValues<L>): DurationCell {
     return this.#series.of(labels, () => new HistogramSeries({ ...labels, ...this.#constant }, this.#buckets));
   }
 
-  /** Forgets the series of these labels. A cell of it that is still held is no longer exported. */
+  /** Drops the series of these labels. A cell of it that is still referenced is no longer exported. */
   drop(labels: LabelValues<L>): void {
     this.#series.dropOf(labels);
   }
@@ -51,10 +51,10 @@ interface Buckets {
   readonly keys: readonly string[];
 }
 
-/** One series, in the shape that prom-client exports. */
+/** One series, in the form that prom-client exports. */
 class HistogramSeries implements DurationCell {
   readonly labels: Readonly<Record<string, string>>;
-  /** By upper bound, each without what is in the lower ones. */
+  /** Per bucket, not cumulative. */
   readonly bucketValues: Record<string, number>;
   /** In seconds. */
   sum = 0;

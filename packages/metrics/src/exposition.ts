@@ -2,23 +2,23 @@ import { setImmediate as nextTurn } from 'node:timers/promises';
 import { openMetricsContentType, prometheusContentType } from 'prom-client';
 import type { MetricObjectWithValues, MetricValue, Registry } from 'prom-client';
 
-/** The answer to one scrape. */
+/** The response to one scrape. */
 export interface Exposition {
-  /** For the header `Content-Type`. */
+  /** The `Content-Type` header. */
   readonly contentType: string;
-  /** The whole text, the final newline included. */
+  /** The complete text, including the final newline. */
   readonly body: string;
 }
 
-/** {@link Exposition} that is made as it is read. */
+/** {@link Exposition}, streamed. */
 export interface ExpositionStream {
-  /** For the header `Content-Type`. */
+  /** The `Content-Type` header. */
   readonly contentType: string;
   /** The text in pieces, with a turn of the event loop after each. To be read once. */
   readonly stream: AsyncIterable<string>;
 }
 
-/** {@link expositionStream}, all of it. Any number of scrapes may run at a time. */
+/** {@link expositionStream}, collected. Any number of scrapes may run concurrently. */
 export async function exposition(registry: Registry, accept: string | undefined): Promise<Exposition> {
   const { contentType, stream } = expositionStream(registry, accept);
   let body = '';
@@ -27,11 +27,11 @@ export async function exposition(registry: Registry, accept: string | undefined)
 }
 
 /**
- * Everything in `registry`, in the format that the scraper prefers: OpenMetrics 1.0 when `accept` rates it higher than plain
- * text, else the Prometheus text format 0.0.4. Made piece by piece: the series of thousands of routes take a second or two, for which
- * nobody else may have to wait.
+ * Everything in `registry`, in the format that the scraper prefers: OpenMetrics 1.0 when `accept` rates it higher than
+ * plain text, else the Prometheus text format 0.0.4. Streamed: the series of thousands of routes take a second or two,
+ * which must not block other work.
  *
- * @param accept the request's header `Accept` (RFC 9110, section 12.5.1), if it had one
+ * @param accept the request's `Accept` header (RFC 9110, section 12.5.1), if any
  */
 export function expositionStream(registry: Registry, accept: string | undefined): ExpositionStream {
   const ranges = parseAccept(accept ?? '');
@@ -41,8 +41,8 @@ export function expositionStream(registry: Registry, accept: string | undefined)
 }
 
 /**
- * The values of everything in `registry`, as prom-client gives them to another process: families in parts, of which several may have one name,
- * with a turn of the event loop after each.
+ * The values of everything in `registry`, as prom-client passes them between processes: families in parts, of which
+ * several may have one name, with a turn of the event loop after each.
  */
 export async function* familyParts(registry: Registry): AsyncGenerator<MetricObjectWithValues<MetricValue<string>>> {
   for (const metric of registry.getMetricsAsArray()) {
@@ -55,7 +55,8 @@ export async function* familyParts(registry: Registry): AsyncGenerator<MetricObj
 
 async function* piecesOf(registry: Registry, contentType: string): AsyncGenerator<string> {
   const isOpen = contentType === openMetricsContentType;
-  // It writes by its content type. prom-client's own switch, `setContentType`, would change the names of the counters for everybody.
+  // Formats by its content type. prom-client's own switch, `setContentType`, would change the names of the counters
+  // globally.
   const writer = Object.create(registry, { contentType: { value: contentType } }) as FamilyWriter;
   let separator = '';
   for (const metric of registry.getMetricsAsArray()) {
@@ -67,19 +68,19 @@ async function* piecesOf(registry: Registry, contentType: string): AsyncGenerato
   yield isOpen ? '\n# EOF\n' : '\n';
 }
 
-/** What a metric of prom-client is beside its type: not declared there, and its text is made of nothing else. */
+/** Undeclared members of prom-client's metrics, from which their text is generated. */
 interface PromMetric {
   readonly name: string;
   readonly type: string;
   /** All values. */
   get(): Promise<MetricObjectWithValues<MetricValue<string>>>;
-  /** Brings the values up to date. */
+  /** Updates the values. */
   collect?(): void | Promise<void>;
-  /** Series by a hash of their labels. Absent for what only looks like a metric. */
+  /** Series by a hash of their labels. Absent for a metric of another kind. */
   readonly hashMap?: Readonly<Record<string, unknown>>;
 }
 
-/** Of a registry, and not declared there either: a family as text. */
+/** Undeclared member of a registry: a family as text. */
 interface FamilyWriter {
   getMetricsAsString(family: PromMetric): Promise<string>;
 }
@@ -100,7 +101,7 @@ async function* piecesOfFamily(writer: FamilyWriter, family: PromMetric): AsyncG
   }
 }
 
-/** The same metric, each time with some of its series; once without any when it has none. */
+/** The same metric with a part of its series each time; once without any when it has none. */
 async function partsOf(family: PromMetric): Promise<readonly PromMetric[]> {
   if (family.hashMap === undefined) return [family];
   await family.collect?.();
@@ -115,18 +116,18 @@ async function partsOf(family: PromMetric): Promise<readonly PromMetric[]> {
   });
 }
 
-/** HELP and TYPE have been said. */
+/** HELP and TYPE have been written. */
 function withoutHeader(text: string): string {
   return text.slice(text.indexOf('\n', text.indexOf('\n') + 1) + 1);
 }
 
-/** A histogram writes some twenty lines for each: a few milliseconds' work. */
+/** A histogram writes about twenty lines per series: a few milliseconds in all. */
 const SERIES_PER_PIECE = 50;
 
 /** One media range of an `Accept` header. */
 interface MediaRange {
   readonly type: string;
-  /** The version asked for, if any. */
+  /** The requested version, if any. */
   readonly version: string | undefined;
   /** 0 (never) to 1. */
   readonly q: number;
@@ -141,7 +142,7 @@ function parseAccept(header: string): MediaRange[] {
   });
 }
 
-/** How much `type` is wanted: the best of the ranges that name it, whatever wildcards say; 0 when none does. */
+/** The weight of `type`: that of the best matching range that names it, ignoring wildcards; 0 when none does. */
 function quality(ranges: readonly MediaRange[], type: string, version: string): number {
   const naming = ranges.filter((range) => range.type === type && (range.version ?? version) === version);
   return Math.max(0, ...naming.map(({ q }) => q));

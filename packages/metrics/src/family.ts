@@ -4,7 +4,7 @@ import type { Label, MetricDefinition } from './metrics.ts';
 import { SeriesByLabels } from './series-by-labels.ts';
 import type { LabelValues } from './series-by-labels.ts';
 
-/** The number of one series: plain on the hot path, since prom-client builds a key out of all labels at every single call. */
+/** The value of one series: plain fields on the hot path, since prom-client builds a key of all labels in every call. */
 export interface MetricCell {
   value: number;
 }
@@ -27,7 +27,7 @@ export class CellFamily<L extends Label> {
   /**
    * @param definition a row of the table
    * @param registry where the metric is registered
-   * @param sample brings the cells up to date before each scrape; absent when they always are
+   * @param sample updates the cells before each scrape; absent when they are always current
    */
   constructor(definition: CellDefinition<L>, registry: LabeledRegistry, sample?: () => void) {
     this.#constant = registry.labels;
@@ -42,12 +42,12 @@ export class CellFamily<L extends Label> {
     );
   }
 
-  /** The series of these labels, 0 at first: the same one until it is dropped. */
+  /** The series of these labels, 0 at first: the same object until it is dropped. */
   cell(labels: LabelValues<L>): MetricCell {
     return this.#series.of(labels, () => ({ labels: { ...labels, ...this.#constant }, value: 0 }));
   }
 
-  /** Forgets the series whose labels satisfy `gone`. A cell of them that is still held is no longer exported. */
+  /** Drops the series whose labels satisfy `gone`. A cell that is still referenced is no longer exported. */
   drop(gone: (labels: LabelValues<L>) => boolean): void {
     this.#series.drop(({ labels }) => gone(labels));
   }

@@ -15,14 +15,14 @@ export class Memo<K, V> {
     return made;
   }
 
-  /** What was made for `key`, if anything was: the next who asks for it gets a new one. */
+  /** The value of `key`, if any, which is removed: the next request creates a new one. */
   take(key: K): V | undefined {
     const made = this.#made.get(key);
     this.#made.delete(key);
     return made;
   }
 
-  /** All that have been made, with their keys. */
+  /** All values with their keys. */
   [Symbol.iterator](): IterableIterator<[K, V]> {
     return this.#made.entries();
   }

@@ -1,22 +1,22 @@
 /**
- * Every label, and what bounds the number of its values. Nothing that a client sent is ever a label: no address and no server
- * name, so that no stranger can fill the memory of the one who scrapes.
+ * Every label, and the bound on the number of its values. Nothing that a client sends is a label: neither addresses nor
+ * server names, so that clients cannot exhaust the memory of the scraper.
  */
 export const LABELS = {
   listener: 'the listeners, as configuration or the listener sources name them',
   route: 'the routes in use; empty for a connection that reached no route, or whose route has been removed since',
-  code: 'the error codes of `@meshgate/core`, a closed list; `OK` when both sides finished by themselves',
+  code: 'the error codes of `@meshgate/core`, a closed list; `OK` when both sides finished normally',
   side: '`downstream`, `upstream` or `proxy`: who is to blame; `none` for `OK`',
   direction: '`up`: from the client to the backend; `down`: the other way',
   authority: 'this cluster and its peers: `mesh`, `peer beta`',
-  source: 'the sources of the configuration: those of routes, and that of the own certificate',
-  kind: 'the kinds of route that a source makes, a short list of its own; empty when it names none',
+  source: "the sources of the configuration: route sources, and the source of the proxy's own certificate",
+  kind: 'the kinds of routes of a source, a short list; empty when it has none',
   service: 'the services of the daemon, its own and those of plugins',
   observer: 'the observers of the configuration',
   last_good: '`true`: the last addresses stay in use; `false`: there are none, and dials fail',
-  version: 'one value: the release that runs',
+  version: 'one value: the running version',
   result: '`passed` or `failed`',
-  node: 'one value: the Node.js release that runs',
+  node: 'one value: the running Node.js version',
   remote: 'the datacenters and peers that the sources know: `datacenter dc2`, `peer beta`',
 } as const;
 
@@ -27,9 +27,9 @@ export type Label = keyof typeof LABELS;
 export interface MetricDefinition {
   /** As in `# TYPE`: a counter only grows, a gauge goes both ways, a histogram counts durations in buckets. */
   readonly type: 'counter' | 'gauge' | 'histogram';
-  /** As Prometheus shows it: `_total` ends a counter, a unit ends what has one. */
+  /** As Prometheus shows it: a counter ends in `_total`, others in their unit, if any. */
   readonly name: string;
-  /** One sentence without a full stop, as is the custom. */
+  /** One sentence without a full stop, by convention. */
   readonly help: string;
   /** In the order in which values are given. */
   readonly labels: readonly Label[];
@@ -37,7 +37,7 @@ export interface MetricDefinition {
   readonly buckets?: readonly number[];
 }
 
-/** Every metric of the proxy, each a {@link MetricDefinition}: the one list from which code and documentation are made. */
+/** Every metric of the proxy, each a {@link MetricDefinition}: the one list for code and documentation. */
 export const METRICS = {
   accepted: {
     type: 'counter',
@@ -60,7 +60,7 @@ export const METRICS = {
   retries: {
     type: 'counter',
     name: 'meshgate_connection_retries_total',
-    help: 'Backends that ended a connection before its first byte, so that another one was tried',
+    help: 'Backends that closed a connection before its first byte, so that another one was tried',
     labels: ['route'],
   },
   closed: {
@@ -72,7 +72,7 @@ export const METRICS = {
   bytes: {
     type: 'counter',
     name: 'meshgate_bytes_total',
-    help: 'Bytes carried, those of live connections included',
+    help: 'Bytes carried, including those of live connections',
     labels: ['route', 'direction'],
   },
   helloSeconds: {
@@ -80,14 +80,14 @@ export const METRICS = {
     name: 'meshgate_hello_duration_seconds',
     help: 'From accept to a complete ClientHello',
     labels: ['listener'],
-    // A hello follows its handshake by about one round trip: 1 ms is a rack, 0.25 s the other side of the planet. Clients that
-    // are slower lose packets, or are slow on purpose; the default limit is 10 s.
+    // A ClientHello follows the TCP handshake by about one round trip: 1 ms is a rack, 0.25 s the other side of the
+    // planet. Slower clients lose packets, or are slow on purpose; the default limit is 10 s.
     buckets: [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1, 3, 10],
   },
   hellosRepeated: {
     type: 'counter',
     name: 'meshgate_hellos_repeated_total',
-    help: 'ClientHellos that have come shortly before: a loop through other gateways, a retry before this one, or a replay',
+    help: 'ClientHellos seen shortly before: a loop through other gateways, a retry by a proxy in front, or a replay',
     labels: ['listener'],
   },
   connectSeconds: {
@@ -95,8 +95,8 @@ export const METRICS = {
     name: 'meshgate_connect_duration_seconds',
     help: 'From the ClientHello to an established backend connection, all attempts together',
     labels: ['route'],
-    // Within a datacenter well under a millisecond. 1 s and 3 s are the first two retransmissions of a lost SYN (RFC 6298),
-    // 5 s is the default limit.
+    // Within a datacenter well under a millisecond. 1 s and 3 s are the first two retransmissions of a lost SYN (RFC
+    // 6298), 5 s is the default limit.
     buckets: [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1, 3, 5],
   },
   firstByteSeconds: {
@@ -104,7 +104,8 @@ export const METRICS = {
     name: 'meshgate_first_byte_duration_seconds',
     help: 'From the established backend connection to the first byte of the backend',
     labels: ['route'],
-    // The backend answers a hello with its certificate: one round trip and one signature. More is a loaded backend.
+    // The backend answers a ClientHello with its certificate: one round trip and one signature. More means a loaded
+    // backend.
     buckets: [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1, 3, 10],
   },
   lifetimeSeconds: {
@@ -112,7 +113,8 @@ export const METRICS = {
     name: 'meshgate_connection_duration_seconds',
     help: 'From accept to close',
     labels: ['route'],
-    // One request, a keep-alive connection, a session, a day: powers of ten tell them apart; 3600 s is the default idle limit.
+    // One request, a keep-alive connection, a session, a day: powers of ten distinguish them; 3600 s is the default
+    // idle limit.
     buckets: [0.01, 0.1, 1, 10, 60, 600, 3600, 86400],
   },
   dialFailures: {
@@ -130,7 +132,7 @@ export const METRICS = {
   ejected: {
     type: 'gauge',
     name: 'meshgate_backends_ejected',
-    help: 'Backend addresses ejected at the moment',
+    help: 'Backend addresses currently ejected',
     labels: [],
   },
   healthChecks: {
@@ -142,19 +144,19 @@ export const METRICS = {
   down: {
     type: 'gauge',
     name: 'meshgate_backends_down',
-    help: 'Backend addresses that are down by their health checks',
+    help: 'Backend addresses that are down according to their health checks',
     labels: [],
   },
   failovers: {
     type: 'counter',
     name: 'meshgate_route_failovers_total',
-    help: 'Times a route with failover has changed its priority group',
+    help: 'Changes of the priority group of routes with failover',
     labels: [],
   },
   balanceFailures: {
     type: 'counter',
     name: 'meshgate_balance_failures_total',
-    help: 'Backends drawn at random, since the balance of a plugin failed',
+    help: "Random choices of a backend because a plugin's balance failed",
     labels: [],
   },
   resolutionFailures: {
@@ -190,7 +192,7 @@ export const METRICS = {
   sourceRoutesDown: {
     type: 'gauge',
     name: 'meshgate_source_routes_down',
-    help: 'Routes in the current snapshot of the source that have no healthy backend, by what the source knows of their health',
+    help: 'Routes in the current snapshot of the source without a healthy backend, as the source reports their health',
     labels: ['source', 'kind'],
   },
   sourceServerNames: {
@@ -208,7 +210,7 @@ export const METRICS = {
   sourceLastSuccess: {
     type: 'gauge',
     name: 'meshgate_source_last_success_timestamp_seconds',
-    help: 'When the current snapshot was last known to be right (Unix time)',
+    help: 'When the current snapshot was last confirmed (Unix time)',
     labels: ['source'],
   },
   sourceFailing: {
@@ -220,7 +222,7 @@ export const METRICS = {
   sourceFailures: {
     type: 'counter',
     name: 'meshgate_source_failures_total',
-    help: 'Times the source failed, or its snapshot was refused',
+    help: 'Failures of the source, and refused snapshots',
     labels: ['source'],
   },
   snapshots: {
@@ -234,13 +236,13 @@ export const METRICS = {
     name: 'meshgate_routes_replace_duration_seconds',
     help: 'Time to apply a snapshot',
     labels: [],
-    // The table swap may hold up the event loop for 50 ms at most, with 100,000 routes.
+    // The table swap may block the event loop for 50 ms at most, with 100,000 routes.
     buckets: [0.0001, 0.001, 0.005, 0.01, 0.025, 0.05, 0.1, 1],
   },
   certificateExpiry: {
     type: 'gauge',
     name: 'meshgate_certificate_expiry_timestamp_seconds',
-    help: 'When the certificate of this proxy expires (Unix time); only a proxy that has one has this metric',
+    help: 'When the certificate of this proxy expires (Unix time); only for a proxy that has one',
     labels: ['source'],
   },
   rootExpiry: {
@@ -252,7 +254,7 @@ export const METRICS = {
   ready: {
     type: 'gauge',
     name: 'meshgate_ready',
-    help: '1 while GET /ready says yes, 0 while it says why not',
+    help: '1 while GET /ready returns 200, 0 while it returns 503',
     labels: [],
   },
   routeBackends: {
@@ -264,7 +266,7 @@ export const METRICS = {
   routeBackendsHealthy: {
     type: 'gauge',
     name: 'meshgate_route_backends_healthy',
-    help: 'Backends of the route that are healthy, by its source and its health checks',
+    help: 'Backends of the route that are healthy according to its source and its health checks',
     labels: ['route'],
   },
   remoteGateways: {
@@ -276,43 +278,43 @@ export const METRICS = {
   remoteGatewaysHealthy: {
     type: 'gauge',
     name: 'meshgate_remote_gateways_healthy',
-    help: 'Gateways of a remote datacenter or a peer that are healthy, by what the source knows',
+    help: 'Gateways of a remote datacenter or a peer that are healthy according to the source',
     labels: ['remote'],
   },
   connectionsLimit: {
     type: 'gauge',
     name: 'meshgate_connections_limit',
-    help: 'Most connections at a time, in all processes together',
+    help: 'Limit of concurrent connections, over all processes',
     labels: [],
   },
   pendingHellos: {
     type: 'gauge',
     name: 'meshgate_pending_hellos',
-    help: 'Connections whose ClientHello is not complete yet',
+    help: 'Connections without a complete ClientHello',
     labels: [],
   },
   pendingHellosLimit: {
     type: 'gauge',
     name: 'meshgate_pending_hellos_limit',
-    help: 'Most of them at a time; the oldest is closed for another',
+    help: 'Limit of connections without a complete ClientHello; the oldest is closed for a new one',
     labels: [],
   },
   memoryLimit: {
     type: 'gauge',
     name: 'meshgate_memory_limit_bytes',
-    help: 'Memory that all processes may have together: that of the machine or of the control group',
+    help: 'Memory limit of all processes: that of the machine or of the control group',
     labels: [],
   },
   pipes: {
     type: 'gauge',
     name: 'meshgate_pipes',
-    help: 'Pipes of the transport, in which bytes wait for slow receivers',
+    help: 'Pipes of the transport, which buffer bytes for slow receivers',
     labels: [],
   },
   pipesLimit: {
     type: 'gauge',
     name: 'meshgate_pipes_limit',
-    help: 'Most of them at a time; beyond it bytes are copied',
+    help: "Limit of the transport's pipes; beyond it bytes are copied",
     labels: [],
   },
   draining: {
@@ -336,7 +338,7 @@ export const METRICS = {
   build: {
     type: 'gauge',
     name: 'meshgate_build_info',
-    help: '1; the labels say what runs',
+    help: '1; the labels have the versions',
     labels: ['version', 'node'],
   },
 } as const;

@@ -4,15 +4,16 @@ import { CellFamily } from './family.ts';
 import { LabeledRegistry } from './labeled-registry.ts';
 import { METRICS } from './metrics.ts';
 
-/** What the build calls itself. */
+/** Build information. */
 export interface Build {
-  /** The release, for example `1.4.0`. */
+  /** The version, for example `1.4.0`. */
   readonly version: string;
 }
 
 /**
- * Adds metrics of this process to `registry`: CPU, memory, file descriptors, event loop lag and garbage collection as prom-client
- * collects them, and `meshgate_build_info`. They are watched from then on until the process ends: call this in an application, once.
+ * Adds metrics of this process to `registry`: CPU, memory, file descriptors, event loop lag and garbage collection as
+ * prom-client collects them, and `meshgate_build_info`. They are collected until the process ends: call this in an
+ * application, once.
  *
  * @throws Error when the registry has them already
  */
@@ -22,8 +23,8 @@ export function processMetrics(registry: Registry, { version }: Build): void {
   new CellFamily(METRICS.build, new LabeledRegistry(registry)).cell({ version, node: process.version }).value = 1;
 }
 
-// They walk over every handle or request of the process at each scrape, and a proxy has two sockets a connection: the event loop
-// would stand still meanwhile. meshgate_connections_active says the same for nothing.
+// They iterate over every handle or request of the process at each scrape, which would block the event loop with two
+// sockets a connection. meshgate_connections_active has the same information for free.
 const COUNTED_ONE_BY_ONE = ['handles', 'requests', 'resources'].flatMap((what) => [
   `nodejs_active_${what}`,
   `nodejs_active_${what}_total`,

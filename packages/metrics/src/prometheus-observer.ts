@@ -9,7 +9,7 @@ import type { ConstantLabels } from './labeled-registry.ts';
 import { ListenerMetrics } from './listener-metrics.ts';
 import { SourceMetrics } from './source-metrics.ts';
 
-/** What {@link prometheusObserver} needs. */
+/** Options of {@link prometheusObserver}. */
 export interface PrometheusObserverOptions {
   /** The metrics are registered here. Never prom-client's global one. */
   readonly registry: Registry;
@@ -19,8 +19,8 @@ export interface PrometheusObserverOptions {
    */
   readonly labels?: ConstantLabels;
   /**
-   * Every live connection, called at each scrape: `() => sessions`, with the `Sessions` of core. What connections carry is then counted
-   * while they live; when absent, at their close.
+   * Every live connection, called at each scrape: `() => sessions`, with the `Sessions` of core. Their bytes are then
+   * counted while they live; when absent, at their close.
    */
   live?(): Iterable<CarriedConnection>;
 }
@@ -32,11 +32,11 @@ export interface PrometheusObserver extends Observer {
 }
 
 /**
- * Counts what the proxy tells, as docs/metrics.md describes. It keeps a few dozen bytes for each live connection and nothing of
- * the events themselves.
+ * Counts events of the proxy, as docs/metrics.md describes. It keeps a few dozen bytes per live connection and nothing
+ * of the events themselves.
  *
- * Obligation: it hears every event from the first on, since it counts a connection as active from `connection.accepted` to
- * `connection.closed`.
+ * Obligation: it must receive every event from the first on, since it counts a connection as active from
+ * `connection.accepted` to `connection.closed`.
  *
  * @throws Error when the registry has metrics of these names already, and `labels` tell this proxy from none that counts there
  */
@@ -84,7 +84,7 @@ function count(event: ProxyEvent, counts: Counts): void {
   }
 }
 
-/** What happens more rarely than connections come. */
+/** Events that are rarer than connections. */
 function countRest(
   event: Exclude<ProxyEvent, { readonly type: `connection.${string}` | 'dial.failed' }>,
   { connections, backends, listeners, sources, daemon }: Counts,
@@ -101,7 +101,7 @@ function countRest(
     case 'backend.unchecked':
       return backends.isDown(event.address, event.check, event.type === 'backend.down');
     case 'backend.departed':
-      // Its connections are counted by how they end.
+      // Its connections are counted by their end.
       return;
     case 'route.failover':
       return backends.failedOver();
@@ -133,19 +133,19 @@ function countRest(
     case 'certificate.installed':
       return sources.certified(event.source, event.certificate, event.authorities);
     case 'certificate.aged':
-      // Whoever looks at the metric sees it coming.
+      // The expiry metric shows it in advance.
       return;
     case 'drain.started':
       return daemon.drainStarted();
     case 'drain.ended':
-      // The process ends now. What was cut has been counted as closed with CLOSED_BY_DRAIN.
+      // The process exits now. Cut connections have been counted as closed with CLOSED_BY_DRAIN.
       return;
     case 'observer.threw':
       return daemon.observerThrew(event.observer);
     case 'service.failed':
       return daemon.serviceFailed(event.service);
     default:
-      // The compiler proves that nothing is missing; an event of a newer core is simply not counted.
+      // The compiler checks that no event is missing; an event of a newer core is ignored.
       event satisfies never;
   }
 }

@@ -1,12 +1,12 @@
 import type { AlertDefinition } from './alerts.ts';
 
-// What promtool takes for a series that has come once a minute.
+// promtool's notation for a sample every minute.
 const FIRES_AFTER = '20m';
 
-/** The rules as Prometheus loads them: `rule_files: [meshgate.rules.yml]`. Strings are written as JSON, which YAML takes. */
+/** The rules as Prometheus loads them: `rule_files: [meshgate.rules.yml]`. Strings are JSON, which is valid YAML. */
 export function rulesFile(alerts: readonly AlertDefinition[]): string {
   return yaml([
-    '# Made from packages/metrics/src/alerts.ts: npm run monitoring:update.',
+    '# Generated from packages/metrics/src/alerts.ts: npm run monitoring:update.',
     'groups:',
     '  - name: meshgate',
     '    rules:',
@@ -24,10 +24,10 @@ export function rulesFile(alerts: readonly AlertDefinition[]): string {
   ]);
 }
 
-/** Nights on which the rules fire, one each, for `promtool test rules`. */
+/** Test cases in which the rules fire, one each, for `promtool test rules`. */
 export function rulesTestFile(alerts: readonly AlertDefinition[], rules: string): string {
   return yaml([
-    '# Made from packages/metrics/src/alerts.ts: npm run monitoring:update.',
+    '# Generated from packages/metrics/src/alerts.ts: npm run monitoring:update.',
     `rule_files: [${rules}]`,
     'evaluation_interval: 1m',
     'tests:',

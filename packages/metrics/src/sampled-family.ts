@@ -7,13 +7,13 @@ import type { Label, MetricDefinition } from './metrics.ts';
 export interface Sample<L extends Label> {
   /** One value for each label. */
   readonly labels: LabelValues<L>;
-  /** What it is now. */
+  /** Its current value. */
   readonly value: number;
 }
 
 /**
- * Registers a gauge whose series are asked for at each scrape and kept nowhere: prom-client would build a key for each of thousands, and
- * remember those that are gone.
+ * Registers a gauge whose series are computed at each scrape and stored nowhere: prom-client would build a key for each
+ * of thousands, and keep those that are removed.
  *
  * @param samples no two of them with the same labels
  */
@@ -44,7 +44,7 @@ function sampledMetric({ registers, ...settings }: MetricSettings): Metric {
       return Promise.resolve({ name, help, type, aggregator, values: Object.values(hashMap) });
     },
     reset: () => undefined,
-    // The registry uses nothing else of a metric; its type is that of the four classes.
+    // The registry uses no other member of a metric; its type is that of the four classes.
   } as unknown as Metric;
   for (const registry of registers) registry.registerMetric(metric);
   return metric;

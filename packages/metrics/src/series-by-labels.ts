@@ -3,21 +3,21 @@ import type { Label } from './metrics.ts';
 /** One value for each of a metric's labels. */
 export type LabelValues<L extends Label> = Readonly<Record<L, string>>;
 
-/** The series of one metric, in the form in which prom-client keeps them: a scrape copies nothing. */
+/** The series of one metric, in prom-client's own form: a scrape copies nothing. */
 export class SeriesByLabels<L extends Label, Series> {
   readonly #series: Record<string, Series> = {};
 
-  /** The series of these labels: the same one until it is dropped. */
+  /** The series of these labels: the same object until it is dropped. */
   of(labels: LabelValues<L>, make: () => Series): Series {
     return (this.#series[JSON.stringify(labels)] ??= make());
   }
 
-  /** Forgets the series that satisfy `gone`. One that is still held is no longer exported. */
+  /** Drops the series that satisfy `gone`. One that is still referenced is no longer exported. */
   drop(gone: (series: Series) => boolean): void {
     for (const [key, series] of Object.entries(this.#series)) if (gone(series)) delete this.#series[key];
   }
 
-  /** Forgets the series of these labels. */
+  /** Drops the series of these labels. */
   dropOf(labels: LabelValues<L>): void {
     delete this.#series[JSON.stringify(labels)];
   }

@@ -7,7 +7,7 @@ import type { LabeledRegistry } from './labeled-registry.ts';
 import { Memo } from './memo.ts';
 import { METRICS } from './metrics.ts';
 
-/** Snapshots and failures of the sources, and when. */
+/** Snapshots and failures of the sources, with timestamps. */
 export class SourceMetrics {
   readonly #expiries: Memo<string, MetricCell>;
   readonly #roots: CellFamily<'source' | 'authority'>;
@@ -70,14 +70,14 @@ export class SourceMetrics {
     series.failing.value = 1;
   }
 
-  /** It is followed no more: an alert on its age would never end. */
+  /** The source is no longer followed: an alert on its age would never end. */
   removed(source: string): void {
     this.#series.take(source);
     for (const family of [...this.#families, this.#routes, this.#down])
       family.drop((labels) => labels.source === source);
   }
 
-  /** Anew each time: a kind that the source no longer makes must not linger. */
+  /** Rebuilt each time: a kind that the source no longer has must not remain. */
   #count(source: string, routes: readonly Route[]): void {
     for (const family of [this.#routes, this.#down]) family.drop((labels) => labels.source === source);
     const kinds = new Memo((kind: string) => ({

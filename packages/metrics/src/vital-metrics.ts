@@ -6,45 +6,45 @@ import type { ConstantLabels } from './labeled-registry.ts';
 import { METRICS } from './metrics.ts';
 import { sampledFamily } from './sampled-family.ts';
 
-/** Backends of a route, or gateways of a remote datacenter or a peer. */
+/** Health summary of a route's backends, or of the gateways of a remote datacenter or peer. */
 export interface BackendCount {
   /** Its name: a label. */
   readonly name: string;
-  /** How many there are. */
+  /** Their number. */
   readonly total: number;
-  /** How many of them are healthy. */
+  /** The number of healthy ones. */
   readonly healthy: number;
 }
 
-/** How a gateway is as a whole, asked at each scrape. One process has these metrics, whatever the number of workers. */
+/** State of a gateway as a whole, read at each scrape. One process has these metrics, whatever the number of workers. */
 export interface GatewayVitals {
-  /** As `GET /ready` says it. */
+  /** As in `GET /ready`. */
   ready(): boolean;
   /** Every route in use. */
   routes(): Iterable<BackendCount>;
-  /** Every remote datacenter and peer that the routes lead to. */
+  /** Every remote datacenter and peer that routes lead to. */
   remotes(): Iterable<BackendCount>;
   /** Of all processes together. */
   limits(): {
-    /** Connections at a time. */
+    /** Concurrent connections. */
     readonly connections: number;
-    /** Connections whose ClientHello is not complete, at a time. */
+    /** Connections without a complete ClientHello. */
     readonly pendingHellos: number;
-    /** In bytes; `Infinity` where nobody says. */
+    /** In bytes; `Infinity` when unknown. */
     readonly memoryBytes: number;
   };
 }
 
-/** What a process that carries connections uses, asked at each scrape. Over several workers it is added up. */
+/** Resources of a process that carries connections, read at each scrape. Workers are summed. */
 export interface CarrierVitals {
-  /** Connections whose ClientHello is not complete yet; absent where nobody counts them. */
+  /** Connections without a complete ClientHello; absent where they are not counted. */
   pendingHellos(): number | undefined;
   /** Pipes of its transport; absent where it has none. */
   pipes(): PipeUsage | undefined;
 }
 
 /**
- * Registers what tells of trouble before clients do: readiness, backends, remote gateways, limits.
+ * Registers early signs of trouble: readiness, backends, remote gateways, limits.
  *
  * @param labels as those of the observer
  * @throws Error when the registry has metrics of these names already, and the labels tell them apart from no others
@@ -60,7 +60,7 @@ export function gatewayVitals(target: Registry, vitals: GatewayVitals, labels?: 
 }
 
 /**
- * Registers how near a process is to limits of its own.
+ * Registers the usage of a process's limits.
  *
  * @param labels as those of the observer
  * @throws Error when the registry has metrics of these names already, and the labels tell them apart from no others
@@ -109,6 +109,6 @@ function counted<L extends 'route' | 'remote'>(
 }
 
 function labelled<L extends string>(label: L, value: string): Readonly<Record<L, string>> {
-  // A computed key is any string to the compiler.
+  // To the compiler a computed key is any string.
   return { [label]: value } as Readonly<Record<L, string>>;
 }

@@ -103,7 +103,7 @@ function upstream(to: Route): Upstream {
   const [backend] = to.backends;
   if (backend === undefined) throw new Error(`expected a backend in the route ${to.name}, found none`);
   const unused = (): never => {
-    throw new Error('expected an observer to leave the connection alone, found that it reaches for it');
+    throw new Error('expected an observer not to use the connection, found that it reaches for it');
   };
   const connectionToBackend = { remote: backend.address, local: backend.address, onReset: undefined };
   return {

@@ -84,7 +84,7 @@ describe('the hello of', () => {
 describe('a client that ends before its hello is whole', () => {
   it('is reported by the recording', async () => {
     const recording = recordHello((port) => connectTcp(port, '127.0.0.1').end(Buffer.of(22, 3, 1)));
-    await expect(recording).rejects.toThrow('expected a whole ClientHello, found the end after 3 bytes');
+    await expect(recording).rejects.toThrow('expected a complete ClientHello, found the end after 3 bytes');
   });
 });
 

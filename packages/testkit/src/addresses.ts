@@ -8,15 +8,15 @@ import { Worker } from 'node:worker_threads';
 import type { Endpoint } from '@meshgate/core';
 import { bind, LOOPBACK, unbind } from './bind.ts';
 
-/** An address that behaves as promised for as long as it is held. */
+/** An address with the promised behaviour until it is disposed of. */
 export interface HeldAddress extends AsyncDisposable {
   /** The address itself. */
   readonly address: Endpoint;
 }
 
 /**
- * A port of loopback that refuses connections, and goes on doing so: it is held by an outgoing connection, so nothing else can
- * be given it in the meantime.
+ * A loopback port that keeps refusing connections: an outgoing connection holds it, so that no other process can get it
+ * meanwhile.
  */
 export async function refusingAddress(): Promise<HeldAddress> {
   const server = createServer();
@@ -30,7 +30,7 @@ export async function refusingAddress(): Promise<HeldAddress> {
   return {
     address,
     async [Symbol.asyncDispose]() {
-      // By a reset, so that the port does not spend its time in TIME-WAIT.
+      // By a reset, so that the port does not stay in TIME-WAIT.
       holder.resetAndDestroy();
       other.destroy();
       await closed;
@@ -39,20 +39,20 @@ export async function refusingAddress(): Promise<HeldAddress> {
 }
 
 /**
- * A port of loopback that never answers: a dial neither succeeds nor fails. Its listener sits in a thread that sleeps and so
- * accepts nothing, and its queue is full: further SYNs are dropped by the kernel, which Linux and macOS both do.
+ * A loopback port that never answers: a dial neither succeeds nor fails. Its listener is in a thread that sleeps and so
+ * accepts nothing, and its backlog is full: the kernel drops further SYNs, on Linux and on macOS.
  */
 export async function silentAddress(): Promise<HeldAddress> {
   const sleep = new Int32Array(new SharedArrayBuffer(8));
   const listener = new Worker(SLEEPING_LISTENER, { eval: true, workerData: sleep });
   const [port] = (await once(listener, 'message')) as [number];
-  // Not before it has been heard: what a thread says last before it sleeps may stay with it.
+  // Only once it has been received: the last message of a thread before it sleeps may not be delivered.
   listener.postMessage('sleep');
   while (Atomics.load(sleep, IS_ASLEEP) === 0) await new Promise((resolve) => setImmediate(resolve));
   const address = { host: LOOPBACK.host, port };
   const fillers = Array.from({ length: MORE_THAN_THE_QUEUE_HOLDS }, () => connect(address));
   for (const filler of fillers) filler.on('error', () => undefined);
-  // On loopback each of them has gone through the kernel before any of them can be told so.
+  // On loopback each of them has passed the kernel before any of them can be notified.
   await Promise.any(fillers.map((filler) => once(filler, 'connect')));
   return {
     address,
@@ -66,7 +66,10 @@ export async function silentAddress(): Promise<HeldAddress> {
   };
 }
 
-/** The path of a unix socket that does not exist yet, in a folder of its own, which goes when the address is disposed of. */
+/**
+ * The path of a unix socket that does not exist yet, in its own folder, which is removed when the address is disposed
+ * of.
+ */
 export async function unixAddress(): Promise<HeldAddress> {
   const folder = await mkdtemp(join(tmpdir(), 'meshgate-'));
   return {
@@ -75,14 +78,14 @@ export async function unixAddress(): Promise<HeldAddress> {
   };
 }
 
-// A queue of 1 holds two connections on Linux. Those that do not fit keep asking, and take any place that comes free.
+// A backlog of 1 holds two connections on Linux. Further ones keep retrying, and take any free place.
 const MORE_THAN_THE_QUEUE_HOLDS = 8;
 
-/** Set by the thread, and set for it. */
+/** Set by the thread, and for it. */
 const IS_ASLEEP = 0;
 const IS_OVER = 1;
 
-// CommonJS, as a worker made from a text is.
+// CommonJS, like every worker created from a string.
 const SLEEPING_LISTENER = `
 const { createServer } = require('node:net');
 const { parentPort, workerData: sleep } = require('node:worker_threads');

@@ -10,26 +10,26 @@ import type { CertificateAuthority, IssuedCertificate } from './certificates.ts'
 import { behave, endsBeforeTls } from './conduct.ts';
 import type { Conduct } from './conduct.ts';
 
-/** A server that listens, until it is disposed of: it then resets what is still connected. */
+/** A listening server, until it is disposed of, which resets its remaining connections. */
 export interface TestBackend extends AsyncDisposable {
   readonly name: string;
-  /** Where it listens. */
+  /** The address that it listens on. */
   readonly address: Endpoint;
   /** TCP connections accepted so far. */
   readonly accepted: number;
-  /** TCP connections that have not closed yet. */
+  /** Open TCP connections. */
   readonly open: number;
-  /** Resolves once `count` connections have been accepted in all. */
+  /** Resolves once `count` connections have been accepted in total. */
   untilAccepted(count: number): Promise<void>;
-  /** Resolves once no connection is open, at once when none has come. */
+  /** Resolves once no connection is open; at once when there was none. */
   untilIdle(): Promise<void>;
 }
 
 /** A {@link TestBackend} that speaks TLS. */
 export interface TlsTestBackend extends TestBackend {
-  /** What a client must give as `ca` to trust it (PEM). */
+  /** The `ca` with which a client trusts it (PEM). */
   readonly ca: string;
-  /** The names asked for, one for each handshake that came to its end; '' where the client named none. */
+  /** The requested server names, one per completed handshake; '' where the client sent none. */
   readonly serverNames: readonly string[];
 }
 
@@ -41,15 +41,15 @@ export interface BackendOptions {
   readonly conduct?: Conduct;
 }
 
-/** Settings of a backend that speaks TLS. */
+/** Settings of a TLS backend. */
 export interface TlsBackendOptions extends BackendOptions {
-  /** Issues the certificate. By default an authority of this backend's own. */
+  /** Issues the certificate. By default a new authority. */
   readonly authority?: CertificateAuthority;
   /** Used instead of a certificate for the backend's name, issued by `authority`. */
   readonly identity?: IssuedCertificate;
   /** Protocols accepted by ALPN, in order of preference. */
   readonly alpn?: readonly string[];
-  /** Demands a certificate of the client, from this authority (PEM). By default it asks for none. */
+  /** Requires a client certificate from this authority (PEM). By default it requests none. */
   readonly clientCa?: string;
   /** Oldest TLS version accepted; Node's own default when absent. */
   readonly minVersion?: SecureVersion;
@@ -57,11 +57,11 @@ export interface TlsBackendOptions extends BackendOptions {
   readonly maxVersion?: SecureVersion;
 }
 
-/** A TLS server whose certificate is for `name`, and which answers with it: what a route leads to. */
+/** A TLS server whose certificate is for `name`, and which responds with it: the target of a route. */
 export async function tlsBackend(name: string, options: TlsBackendOptions = {}): Promise<TlsTestBackend> {
   const { conduct = ECHO, authority = certificateAuthority(`authority of ${name}`) } = options;
   const serverNames: string[] = [];
-  // By the client's port: TLS does not tell which connection it runs over, and only that one can be reset.
+  // By the client's port: TLS does not expose its TCP connection, and only that one can be reset.
   const raws = new Map<number | undefined, Socket>();
   const tls = createTlsServer(tlsOptions(name, authority, options));
   tls.on('secureConnection', (socket) => {
@@ -115,7 +115,7 @@ async function listen(
   return new ListeningBackend(name, address, server, sockets);
 }
 
-/** The connections of a server, and who waits for their number. */
+/** The connections of a server, and waiters for their number. */
 class ConnectionCount {
   readonly sockets = new Set<Socket>();
   readonly #changes = new Changes();
@@ -136,7 +136,7 @@ class ConnectionCount {
   #onConnection(socket: Socket): void {
     this.#accepted += 1;
     this.sockets.add(socket);
-    // A reset by the peer is the test's doing, and its own end of the stream tells of it.
+    // A reset by the peer is caused by the test, and reported by its own end of the stream.
     socket.on('error', () => undefined);
     socket.once('close', () => {
       this.sockets.delete(socket);
@@ -177,7 +177,7 @@ class ListeningBackend implements TestBackend {
 
   async [Symbol.asyncDispose](): Promise<void> {
     for (const socket of this.#connections.sockets) {
-      // One whose end is on its way cannot be reset: Node would never close it.
+      // A connection that is closing cannot be reset: Node would never close it.
       if (socket.remoteAddress === undefined || socket.writableEnded) socket.destroy();
       else socket.resetAndDestroy();
     }

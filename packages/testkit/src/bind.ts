@@ -6,7 +6,7 @@ import type { Endpoint } from '@meshgate/core';
 /** Any free port of loopback. */
 export const LOOPBACK: Endpoint = { host: '127.0.0.1', port: 0 };
 
-/** Binds `server` and says where it listens. Rejects with the system's error. */
+/** Binds `server` and returns its address. Rejects with the system's error. */
 export async function bind(server: Server, at: Endpoint, backlog?: number): Promise<Endpoint> {
   const path = unixPath(at);
   const where = path === undefined ? { host: at.host, port: at.port } : { path };
@@ -16,7 +16,7 @@ export async function bind(server: Server, at: Endpoint, backlog?: number): Prom
   return bound === null || typeof bound === 'string' ? at : { host: bound.address, port: bound.port };
 }
 
-/** Stops listening; resolves when every connection of `server` has gone, too. */
+/** Stops listening; resolves when every connection of `server` is closed, too. */
 export async function unbind(server: Server): Promise<void> {
   await new Promise<void>((resolve) => server.close(() => resolve()));
 }

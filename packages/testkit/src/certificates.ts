@@ -18,7 +18,7 @@ import {
   TimeType,
 } from 'pkijs';
 
-/** When a certificate is valid. By default from an hour ago, for clocks that differ, until in a day. */
+/** Validity of a certificate. By default from an hour ago, for clock skew, for a day. */
 export interface Validity {
   /** An hour ago when absent. */
   readonly notBefore?: Date;
@@ -26,7 +26,7 @@ export interface Validity {
   readonly notAfter?: Date;
 }
 
-/** What a leaf certificate says. */
+/** Contents of a leaf certificate. */
 export interface LeafOptions extends Validity {
   /** Common name of the subject. By default the first DNS name; an empty subject when there is none, as in Consul's leaves. */
   readonly commonName?: string;
@@ -34,15 +34,15 @@ export interface LeafOptions extends Validity {
   readonly dnsNames?: readonly string[];
   /** For example a SPIFFE ID: `spiffe://TRUST_DOMAIN/ns/default/dc/dc1/svc/web`. */
   readonly uris?: readonly string[];
-  /** IPv4 or IPv6 addresses as text. */
+  /** IPv4 or IPv6 addresses as strings. */
   readonly addresses?: readonly string[];
-  /** What it may be used for. By default both, as a mesh proxy is a server to some and a client to others. */
+  /** Its extended key usage. By default both, as a mesh proxy is server and client. */
   readonly usage?: readonly ('server' | 'client')[];
 }
 
-/** What a root says. */
+/** Contents of a root. */
 export interface AuthorityOptions extends Validity {
-  /** For example the trust domain for which it speaks, as in Consul's roots: `spiffe://TRUST_DOMAIN`. */
+  /** For example its trust domain, as in Consul's roots: `spiffe://TRUST_DOMAIN`. */
   readonly uris?: readonly string[];
 }
 
@@ -50,26 +50,26 @@ export interface AuthorityOptions extends Validity {
 export interface IssuedCertificate {
   /** The leaf alone. */
   readonly certificate: string;
-  /** The leaf, then each intermediate up to the root, which is left out: give this to a server as `cert`. */
+  /** The leaf, then each intermediate up to the root, which is left out: a server's `cert`. */
   readonly chain: string;
   /** PKCS #8. */
   readonly privateKey: string;
 }
 
-/** A throw-away certificate authority. Its key exists in this process only, unless somebody is given it. */
+/** A throw-away certificate authority. Its key exists only in this process, unless it is exported. */
 export interface CertificateAuthority {
   readonly name: string;
-  /** Its own certificate, in PEM. Of a root this is what a peer gives as `ca`. */
+  /** Its own certificate, in PEM. That of a root is a peer's `ca`. */
   readonly certificate: string;
-  /** PKCS #8: for programs that are to issue certificates in its name. */
+  /** PKCS #8: for programs that issue certificates in its name. */
   readonly privateKey: string;
-  /** Issues a leaf, with a key of its own. */
+  /** Issues a leaf with its own key. */
   issue(options: LeafOptions): IssuedCertificate;
-  /** An authority below this one. What it issues carries it in `chain`. */
+  /** An intermediate below this authority. Certificates that it issues include it in `chain`. */
   intermediate(name: string, validity?: Validity): CertificateAuthority;
 }
 
-/** A new root with a key of its own: ECDSA on P-256, as in Consul's built-in authority. */
+/** A new root with its own key: ECDSA on P-256, as in Consul's built-in authority. */
 export function certificateAuthority(name: string, options: AuthorityOptions = {}): CertificateAuthority {
   const keys = newKeys();
   const root = { name, keys };
@@ -81,13 +81,13 @@ interface Keys {
   readonly privateKey: KeyObject;
 }
 
-/** Who signs. */
+/** The issuer. */
 interface Signer {
   readonly name: string;
   readonly keys: Keys;
 }
 
-/** What is signed. */
+/** The contents to sign. */
 interface Template extends Validity {
   readonly commonName: string | undefined;
   readonly keys: Keys;
@@ -205,7 +205,7 @@ function alternativeNames({ dnsNames = [], uris = [], addresses = [] }: LeafOpti
   ];
 }
 
-/** Critical where it is all that names the subject (RFC 5280, section 4.2.1.6). */
+/** Critical when it is the only identification of the subject (RFC 5280, section 4.2.1.6). */
 function alternativeNameExtension(names: readonly GeneralName[], critical: boolean): Extension {
   const extnValue = new AltName({ altNames: [...names] }).toSchema().toBER();
   return new Extension({ extnID: SUBJECT_ALTERNATIVE_NAME, critical, extnValue });
@@ -226,7 +226,7 @@ function authorityKeyIdentifier(keys: Keys): Extension {
   return new Extension({ extnID: AUTHORITY_KEY_IDENTIFIER, critical: false, extnValue: value.toSchema().toBER() });
 }
 
-/** Any function of the key will do (RFC 5280, section 4.2.1.2). */
+/** Any function of the key is allowed (RFC 5280, section 4.2.1.2). */
 function keyIdentifier(keys: Keys): ArrayBuffer {
   return exactBuffer(
     createHash('sha256')
@@ -255,7 +255,7 @@ function time(value: Date): Time {
   return new Time({ type: value.getUTCFullYear() < 2050 ? TimeType.UTCTime : TimeType.GeneralizedTime, value });
 }
 
-/** Positive, and too large to be met twice (RFC 5280, section 4.1.2.2). */
+/** Positive, and large enough to be unique (RFC 5280, section 4.1.2.2). */
 function serialNumber(): Integer {
   return new Integer({ valueHex: exactBuffer(Uint8Array.of(1, ...randomBytes(15))) });
 }
@@ -263,7 +263,7 @@ function serialNumber(): Integer {
 function addressBytes(address: string): Uint8Array {
   if (isIP(address) === 4) return Uint8Array.from(address.split('.').map(Number));
   if (isIP(address) !== 6) throw new Error(`expected an IP address, found '${address}'`);
-  // The URL parser knows every way to write one, and writes four groups of zeros as '::' at most once.
+  // The URL parser accepts every notation, and writes four groups of zeros as '::' at most once.
   const [left = '', right] = new URL(`http://[${address}]`).hostname.slice(1, -1).split('::');
   const head = groups(left);
   const tail = groups(right ?? '');
@@ -275,7 +275,7 @@ function groups(text: string): readonly number[] {
   return text === '' ? [] : text.split(':').map((group) => Number.parseInt(group, 16));
 }
 
-/** The bytes in a buffer of their own: those of Node are windows into a larger one. */
+/** The bytes in their own buffer: Node's are views of a larger one. */
 function exactBuffer(bytes: Uint8Array): ArrayBuffer {
   return new Uint8Array(bytes).buffer;
 }

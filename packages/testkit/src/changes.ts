@@ -1,13 +1,13 @@
-/** Lets many wait for something to become so, each for its own. */
+/** Lets several waiters wait for a condition, each for its own. */
 export class Changes {
   readonly #checks = new Set<() => void>();
 
-  /** Something has changed: all who wait look again. */
+  /** Something has changed: all waiters check again. */
   announce(): void {
     for (const check of this.#checks) check();
   }
 
-  /** What `find` finds, asked now and after each change until it is defined. Rejects with what `find` throws. */
+  /** The result of `find`, called now and after each change until it is defined. Rejects with what `find` throws. */
   until<Found>(find: () => Found | undefined): Promise<Found> {
     return new Promise((resolve, reject) => {
       const check = (): void => {

@@ -15,7 +15,10 @@ export async function rawClient(to: Endpoint, options: PeerOptions = {}): Promis
 
 /** Settings of a {@link TlsClient}. */
 export interface TlsClientOptions extends PeerOptions {
-  /** The server's certificate must come from one of these authorities (PEM). By default it is reported and not verified. */
+  /**
+   * The server's certificate must be issued by one of these authorities (PEM). By default it is reported and not
+   * verified.
+   */
   readonly ca?: string | readonly string[];
   /** Protocols offered by ALPN. */
   readonly alpn?: readonly string[];
@@ -29,29 +32,32 @@ export interface TlsClientOptions extends PeerOptions {
   readonly session?: Buffer;
 }
 
-/** A TLS client whose handshake is over. */
+/** A TLS client after its handshake. */
 export interface TlsClient extends Peer {
   /** What the server negotiated by ALPN; `undefined` when nothing. */
   readonly alpn: string | undefined;
   /** `TLSv1.3` or `TLSv1.2`. */
   readonly protocol: string;
-  /** Common name of the server's certificate: of a {@link tlsBackend} this is its name. */
+  /** Common name of the server's certificate: for a {@link tlsBackend} its name. */
   readonly serverCertificateName: string;
   /** The server's certificate, as `node:tls` describes it. */
   readonly serverCertificate: PeerCertificate;
   /** Whether an earlier session was resumed. */
   readonly resumed: boolean;
-  /** Sends `text` and resolves with as many bytes as were sent, once they have come: what an echo answers. */
+  /** Sends `text` and resolves with as many received bytes: the response of an echo. */
   echo(text: string): Promise<string>;
-  /** Sends a GET request and resolves with the answer's body. The backends of this package answer with their name, and finish. */
+  /**
+   * Sends a GET request and resolves with the response body. The backends of this package respond with their name, and
+   * finish.
+   */
   get(path?: string): Promise<string>;
 }
 
 /**
- * Connects to `to`, a proxy or the server itself, and asks for `serverName`. Resolves when the handshake is over; rejects with
- * the system's or OpenSSL's error when there is none.
+ * Connects to `to`, a proxy or the server itself, and requests `serverName`. Resolves after the handshake; rejects with
+ * the system's or OpenSSL's error when it fails.
  *
- * @param serverName goes into the ClientHello; `undefined` leaves the extension out
+ * @param serverName sent in the ClientHello; `undefined` omits the extension
  */
 export async function tlsClient(
   to: Endpoint,
@@ -59,7 +65,7 @@ export async function tlsClient(
   options: TlsClientOptions = {},
 ): Promise<TlsClient> {
   const raw = await connected(to);
-  // Half-open as `raw` is: Node takes that setting from the socket given, not from the options.
+  // Half-open like `raw`: Node takes that setting from the given socket, not from the options.
   const tls = connectTls({ socket: raw, ...tlsOptions(serverName, options) });
   try {
     await once(tls, 'secureConnect');

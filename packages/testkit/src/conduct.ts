@@ -1,33 +1,36 @@
 import type { Socket } from 'node:net';
 
-/** What a backend does with each of its connections. */
+/** How a backend treats each of its connections. */
 export type Conduct =
-  /** Sends back what it receives and finishes when the peer has; an HTTP GET is answered with the backend's name, and the end. */
+  /**
+   * Echoes what it receives and finishes when the peer has; responds to an HTTP GET with the backend's name, and
+   * finishes.
+   */
   | { readonly kind: 'echo' }
-  /** Reads everything, says nothing, and finishes when the peer has. */
+  /** Reads everything, sends nothing, and finishes when the peer has. */
   | { readonly kind: 'sink' }
-  /** Sends `bytes` zeros as fast as they are taken, finishes, and reads whatever comes. */
+  /** Sends `bytes` zeros as fast as possible, finishes, and reads everything. */
   | { readonly kind: 'source'; readonly bytes: number }
-  /** Finishes its own direction at once, and reads on until the peer has finished. */
+  /** Finishes its own direction at once, and reads until the peer has finished. */
   | { readonly kind: 'finish-first' }
-  /** Reads until the peer has finished, and only then sends back all that came, and finishes. */
+  /** Reads until the peer has finished, then echoes everything, and finishes. */
   | { readonly kind: 'answer-last' }
-  /** Sends back what it receives, and never finishes: neither by itself nor with the peer. */
+  /** Echoes what it receives, and never finishes, not even when the peer does. */
   | { readonly kind: 'linger' }
-  /** Accepts and never answers nor reads: not even a TLS handshake takes place. */
+  /** Accepts and never responds nor reads: not even a TLS handshake takes place. */
   | { readonly kind: 'hang' }
-  /** Resets once `afterBytes` bytes have come, the handshake not counted; 0 resets on accept, before any handshake. */
+  /** Resets once `afterBytes` bytes have arrived, not counting the handshake; 0 resets on accept, before any handshake. */
   | { readonly kind: 'reset'; readonly afterBytes: number };
 
-/** Whether `conduct` is over with the TCP connection itself, before TLS begins. */
+/** Whether `conduct` applies to the TCP connection itself, before TLS. */
 export function endsBeforeTls(conduct: Conduct): boolean {
   return conduct.kind === 'hang' || (conduct.kind === 'reset' && conduct.afterBytes === 0);
 }
 
 /**
- * Has `socket` behave so, until it closes.
+ * Makes `socket` behave so, until it closes.
  *
- * @param name who answers a GET
+ * @param name the response to a GET
  * @param raw the TCP connection under `socket`, or `socket` itself
  */
 export function behave(conduct: Conduct, socket: Socket, name: string, raw: Socket): void {

@@ -1,6 +1,6 @@
 import { readdirSync, readlinkSync } from 'node:fs';
 
-/** What this process has open, as the kernel names it, by kind: `pipe`, `socket`, `anon_inode` … */
+/** Open descriptors of this process by kind, as the kernel names them: `pipe`, `socket`, `anon_inode` … */
 export function descriptorsByKind(): Readonly<Record<string, number>> {
   const counts: Record<string, number> = {};
   for (const fd of readdirSync('/proc/self/fd')) {

@@ -16,8 +16,8 @@ import type { EventOf } from './recorder.ts';
 export type EventSamples = { readonly [Type in ProxyEvent['type']]: EventOf<Type> };
 
 /**
- * One event of each type, all about the connection `id`, with every field filled in: for tests of observers. The compiler
- * keeps it complete.
+ * One event of each type, all about the connection `id`, with every field filled in: for tests of observers. The
+ * compiler keeps it complete.
  */
 export function eventSamples(id = 'c1'): EventSamples {
   const connection = sampleAccepted(id);
@@ -39,13 +39,13 @@ export function eventSamples(id = 'c1'): EventSamples {
   };
 }
 
-/** A connection as it was accepted. */
+/** An accepted connection. */
 export function sampleAccepted(id = 'c1'): Accepted {
   const remote = { host: '192.0.2.7', port: 50123 };
   return { id, listener: 'default', remote, local: { host: '192.0.2.1', port: 443 }, at: 1_000 };
 }
 
-/** A hello of TLS 1.3 that asks for `serverName`. */
+/** A TLS 1.3 hello for `serverName`. */
 export function sampleHello(serverName = 'api.example.com'): Hello {
   return {
     protocol: 'tls',
@@ -68,7 +68,7 @@ const ROUTE: Route = {
   backends: [{ address: BACKEND, weight: 1, healthy: true }],
 };
 
-const ERROR = new Error('something that a person can read');
+const ERROR = new Error('a readable reason');
 
 type Samples<Family extends string> = Pick<EventSamples, Extract<keyof EventSamples, `${Family}.${string}`>>;
 
@@ -127,7 +127,7 @@ function serviceSamples(): Samples<'service' | 'drain' | 'observer'> {
     'service.failed': { type: 'service.failed', service: 'registration', error: ERROR },
     'drain.started': { type: 'drain.started', connections: 2 },
     'drain.ended': { type: 'drain.ended', finished: 1, cut: 1 },
-    'observer.threw': { type: 'observer.threw', observer: 'somebody else', error: ERROR },
+    'observer.threw': { type: 'observer.threw', observer: 'another peer', error: ERROR },
   };
 }
 
@@ -144,9 +144,9 @@ function sampleUpstream(): Upstream {
   };
 }
 
-/** An observer has no business with the bytes. */
+/** An observer does not use the bytes. */
 function unusable(local: Endpoint): Connection {
-  const refuse = (): Promise<never> => Promise.reject(new Error('expected an observer to leave the connection alone'));
+  const refuse = (): Promise<never> => Promise.reject(new Error('expected an observer not to use the connection'));
   return { remote: BACKEND, local, onReset: undefined, read: refuse, write: refuse, destroy: () => undefined };
 }
 

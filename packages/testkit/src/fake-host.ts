@@ -2,7 +2,7 @@ import type { MetricLabels, Plugin, PluginHost, PluginMetric, ProcessRole, Route
 import { indexRoutes, PartsCollector, RouteTable } from '@meshgate/core/parts';
 import type { HostServices, PluginParts } from '@meshgate/core/parts';
 
-/** What a test may say of the gateway in which a plugin is installed. */
+/** How a test configures the gateway of a plugin. */
 export interface FakeHostOptions {
   /** The plugin's name, for admin paths and messages; `plugin` when absent. */
   readonly plugin?: string;
@@ -10,33 +10,33 @@ export interface FakeHostOptions {
   readonly baseDir?: string;
   /** `single` when absent. */
   readonly process?: ProcessRole;
-  /** What `host.routes` shows; nothing when absent. */
+  /** Value of `host.routes`; empty when absent. */
   readonly routes?: readonly Route[];
 }
 
-/** One line that a plugin wrote. */
+/** A log line of a plugin. */
 export interface PluginLogLine {
-  /** How much it matters. */
+  /** Its level. */
   readonly level: 'debug' | 'info' | 'warn' | 'error';
-  /** The text of it. */
+  /** Its message. */
   readonly message: string;
-  /** Fields of it; empty when there are none. */
+  /** Its fields; empty when there are none. */
   readonly facts: Readonly<Record<string, unknown>>;
 }
 
-/** A gateway's host without a gateway: takes and refuses what a real one does, and shows it to a test. */
+/** A gateway's host without a gateway: accepts and refuses what a real one does, and exposes it to a test. */
 export interface FakeHost {
   /** For the plugin. */
   readonly host: PluginHost;
   /** What was added. */
   readonly parts: PluginParts;
-  /** What was written into the log, in order. */
+  /** Log lines, in order. */
   readonly lines: readonly PluginLogLine[];
-  /** What was warned of last; `undefined` when all is well. */
+  /** The last warning; `undefined` when it was cleared. */
   readonly warning: string | undefined;
-  /** Installs a plugin as a gateway does: awaited, and closed to later additions. Rejects with what the plugin throws. */
+  /** Installs a plugin as a gateway does: awaits it, and refuses later additions. Rejects with what the plugin throws. */
   install(plugin: Plugin, config?: unknown): Promise<PluginParts>;
-  /** The value of a metric, by the name that the plugin gave it; 0 when it has none. */
+  /** The value of a metric, by the plugin's name for it; 0 when there is none. */
   metric(name: string, labels?: MetricLabels): number;
 }
 

@@ -2,41 +2,56 @@ import { once } from 'node:events';
 import { createServer } from 'node:net';
 import type { AddressInfo, Socket } from 'node:net';
 
-/** What a hello says. Every field has a default that a real client would choose; all bytes are the same on each call. */
+/**
+ * Contents of a ClientHello. Every field has a default that a real client would choose; all bytes are the same in each
+ * call.
+ */
 export interface ClientHelloOptions {
-  /** The host name of the `server_name` extension; bytes as they are, so that they may be wrong. Absent: no extension. */
+  /**
+   * The host name in the `server_name` extension; bytes are sent as they are, so that they may be invalid. Absent: no
+   * extension.
+   */
   readonly serverName?: string | Uint8Array;
-  /** The whole list of the `server_name` extension, instead of `serverName`: several names, other types, or none. */
+  /** The complete list of the `server_name` extension, instead of `serverName`: several names, other types, or none. */
   readonly serverNames?: readonly ServerNameEntry[];
   /** Protocols of the ALPN extension. Absent: no extension. */
   readonly alpn?: readonly string[];
-  /** Versions of `supported_versions`, by default TLS 1.3 and 1.2; `absent` leaves the extension out. */
+  /** Versions in `supported_versions`, by default TLS 1.3 and 1.2; `absent` omits the extension. */
   readonly versions?: readonly number[] | 'absent';
-  /** The version in the hello itself, by default TLS 1.2 as RFC 8446, 4.1.2 wants it. */
+  /** The legacy version field, by default TLS 1.2 as RFC 8446, 4.1.2 requires. */
   readonly legacyVersion?: number;
-  /** Adds the values of RFC 8701 where browsers do: ciphers, groups, key shares, versions, a first and a late extension. */
+  /**
+   * Adds GREASE values (RFC 8701) where browsers do: ciphers, groups, key shares, versions, a first and a late
+   * extension.
+   */
   readonly grease?: boolean;
-  /** Shares of `key_share`, by default X25519 alone; `[X25519_MLKEM768, X25519]` pushes a hello past one TCP segment. */
+  /**
+   * Entries of `key_share`, by default X25519 alone; `[X25519_MLKEM768, X25519]` makes a hello larger than one TCP
+   * segment.
+   */
   readonly keyShares?: readonly KeyShare[];
-  /** 0 to 32 bytes where RFC 8446 is kept; by default 32, as its compatibility mode wants. */
+  /** The legacy session id: 0 to 32 bytes by RFC 8446; by default 32, as in its compatibility mode. */
   readonly sessionIdBytes?: number;
   /** By default those of TLS 1.3 and some of 1.2. */
   readonly cipherSuites?: readonly number[];
-  /** Pads the handshake message to this many bytes, its header included (RFC 7685), when it is shorter by 4 or more. */
+  /** Pads the handshake message to this many bytes, including its header (RFC 7685), when it is shorter by 4 or more. */
   readonly padToBytes?: number;
-  /** Encrypted ClientHello: `outer` as a client sends it, `inner` as a decrypting front forwards it (RFC 9849, section 5). */
+  /**
+   * Encrypted ClientHello: `outer` as a client sends it, `inner` as a client-facing server forwards it (RFC 9849,
+   * section 5).
+   */
   readonly ech?: 'outer' | 'inner';
-  /** Offers early data, with the pre-shared key that it needs. */
+  /** Offers early data, with the required pre-shared key. */
   readonly earlyData?: boolean;
   /** Offers to resume a session; this extension is the last (RFC 8446, 4.2.11). */
   readonly preSharedKey?: boolean;
-  /** More extensions, whatever they hold, after the others; `none` leaves the whole field out, as SSL 3.0 does. */
+  /** Further extensions with any contents, after the others; `none` omits the whole field, as in SSL 3.0. */
   readonly extensions?: readonly Extension[] | 'none';
-  /** Puts the extensions into another order, drops or doubles some. */
+  /** Reorders, drops or duplicates extensions. */
   readonly order?: (extensions: readonly Extension[]) => readonly Extension[];
 }
 
-/** One entry of the list of server names. */
+/** One entry of the server name list. */
 export interface ServerNameEntry {
   /** 0 is `host_name`; no other has been assigned. */
   readonly type: number;
@@ -51,7 +66,7 @@ export interface Extension {
   readonly body: Uint8Array;
 }
 
-/** A key share: what it holds is of no interest here, only how much that is. */
+/** A key share: only its length matters here. */
 export interface KeyShare {
   /** Number of the group in IANA's registry "TLS Supported Groups". */
   readonly group: number;
@@ -61,12 +76,12 @@ export interface KeyShare {
 
 /** The share that every client sends. */
 export const X25519: KeyShare = { group: 0x001d, bytes: 32 };
-/** The hybrid post-quantum share of today's browsers: the public key of ML-KEM-768 and one of X25519. */
+/** The hybrid post-quantum share of current browsers: the public key of ML-KEM-768 and one of X25519. */
 export const X25519_MLKEM768: KeyShare = { group: 0x11ec, bytes: 1184 + 32 };
 
 /**
- * A ClientHello as a handshake message: its four-byte header, then the hello (RFC 8446, 4.1.2), without a record round it.
- * {@link inRecords} makes of it what goes over the wire.
+ * A ClientHello as a handshake message: a four-byte header, then the hello (RFC 8446, 4.1.2), without a record. {@link
+ * inRecords} turns it into wire format.
  */
 export function clientHello(options: ClientHelloOptions = {}): Uint8Array {
   const message = build(options, undefined);
@@ -75,8 +90,8 @@ export function clientHello(options: ClientHelloOptions = {}): Uint8Array {
 }
 
 /**
- * A handshake message in records of `size` bytes each, the last as long as needed; headers not counted. By default as few
- * records as possible. The version in their headers is 0x0301, as clients choose it (RFC 8446, 5.1).
+ * A handshake message in records of `size` bytes each, without their headers; the last as long as needed. By default as
+ * few records as possible. The version in their headers is 0x0301, as clients choose it (RFC 8446, 5.1).
  */
 export function inRecords(message: Uint8Array, size: number = MAX_FRAGMENT_BYTES): Uint8Array {
   const records: Uint8Array[] = [];
@@ -86,25 +101,25 @@ export function inRecords(message: Uint8Array, size: number = MAX_FRAGMENT_BYTES
   return join(records);
 }
 
-/** One record, whatever its type and content. */
+/** One record of any type and contents. */
 export function record(type: number, fragment: Uint8Array, version = 0x0301): Uint8Array {
   return join([uint8(type), uint16(version), vector16(fragment)]);
 }
 
-/** Every part of `bytes` from its start that holds at least one byte and not all, the shortest first. */
+/** Every proper, non-empty prefix of `bytes`, the shortest first. */
 export function* everyPrefix(bytes: Uint8Array): Generator<Uint8Array, void, void> {
   for (let length = 1; length < bytes.length; length++) yield bytes.subarray(0, length);
 }
 
-/** Every way to send `bytes` in two pieces, neither of them empty. */
+/** Every split of `bytes` into two non-empty pieces. */
 export function* everySplit(bytes: Uint8Array): Generator<readonly [Uint8Array, Uint8Array], void, void> {
   for (const head of everyPrefix(bytes)) yield [head, bytes.subarray(head.length)];
 }
 
 /**
- * Records what a real client sends first: listens on a free port of 127.0.0.1, has `start` make a client connect there, and
- * takes all that it sends until its hello is whole. The client then sees its connection closed; whatever else becomes of it is
- * the caller's. Rejects when the client ends too early, or with what `start` throws.
+ * Records the first bytes of a real client: listens on a free port of 127.0.0.1, has `start` make a client connect
+ * there, and reads until its hello is complete. The client's connection is then closed; the caller handles the rest.
+ * Rejects when the client closes too early, or with what `start` throws.
  */
 export async function recordHello(start: (port: number) => void): Promise<Uint8Array> {
   const server = createServer();
@@ -134,7 +149,7 @@ const TLS13 = 0x0304;
 const CIPHER_SUITES = [0x1301, 0x1302, 0x1303, 0xc02b, 0xc02f, 0xc02c, 0xc030];
 // ECDSA on P-256 with SHA-256, and the two usual ones of RSA.
 const SIGNATURES = [0x0403, 0x0804, 0x0401];
-// Two of RFC 8701's sixteen, so that the first and the late extension differ as they must.
+// Two of RFC 8701's sixteen, so that the first and the late extension differ as required.
 const GREASE = 0x3a3a;
 const GREASE_LAST = 0xeaea;
 
@@ -234,7 +249,7 @@ function toBytes(text: string | Uint8Array): Uint8Array {
 
 const NOTHING = new Uint8Array(0);
 
-/** Bytes in place of random ones, so that a test that fails can be run again. */
+/** Fixed bytes in place of random ones, so that a failing test can be repeated. */
 function filler(length: number): Uint8Array {
   return Uint8Array.from({ length }, (_, index) => (index * 151 + length) & 0xff);
 }
@@ -273,10 +288,13 @@ async function takeHello(socket: Socket): Promise<Uint8Array> {
     received = join([received, chunk]);
     if (holdsMessage(received)) return received;
   }
-  throw new Error(`expected a whole ClientHello, found the end after ${received.length} bytes`);
+  throw new Error(`expected a complete ClientHello, found the end after ${received.length} bytes`);
 }
 
-/** Whether the records at the start of `bytes` hold a whole handshake message: written apart from the parser that it tests. */
+/**
+ * Whether the records at the start of `bytes` contain a complete handshake message: implemented independently of the
+ * parser under test.
+ */
 function holdsMessage(bytes: Uint8Array): boolean {
   const fragments: Uint8Array[] = [];
   for (let at = 0; at + RECORD_HEADER_BYTES <= bytes.length;) {

@@ -1,4 +1,4 @@
-// For tests of a proxy: what stands before it and behind it, and what it tells.
+// For tests of a proxy: clients, backends, and recorders of events.
 export { rawClient, tlsClient } from './clients.ts';
 export type { TlsClient, TlsClientOptions } from './clients.ts';
 export { tcpBackend, tlsBackend } from './backends.ts';
@@ -32,7 +32,7 @@ export type {
 export { recorder } from './recorder.ts';
 export type { EventOf, Recorder, UntilOptions } from './recorder.ts';
 
-// For plugin authors: suites that say whether a part keeps its promises.
+// For plugin authors: contract suites for parts.
 export { describeRouteSource } from './contracts/route-source.ts';
 export { describeListenerSource } from './contracts/listener-source.ts';
 export type { SourceHarness, SourceUnderTest } from './contracts/watching.ts';
@@ -69,6 +69,6 @@ export {
 } from './hellos.ts';
 export type { ClientHelloOptions, Extension, KeyShare, ServerNameEntry } from './hellos.ts';
 
-// What a suite needs of the machine.
+// Requirements of a suite on the machine.
 export { needs } from './needs.ts';
 export type { DeclareSuite } from './needs.ts';

@@ -5,11 +5,11 @@ import { bind, LOOPBACK, unbind } from './bind.ts';
 import { peer } from './peer.ts';
 import type { Peer, PeerOptions } from './peer.ts';
 
-/** A listener that hands each accepted connection to the test. Disposing of it closes what it accepted, too. */
+/** A listener that hands each accepted connection to the test. Disposing of it closes these, too. */
 export interface PeerListener extends AsyncDisposable {
-  /** Where it listens. */
+  /** The address that it listens on. */
   readonly address: Endpoint;
-  /** The next connection, in the order of arrival: one that waits already, or the one that comes next. */
+  /** The next connection, in the order of arrival: one that is already waiting, or the next to arrive. */
   accept(): Promise<Peer>;
 }
 
@@ -19,7 +19,7 @@ export interface PeerListenerOptions extends PeerOptions {
   readonly at?: Endpoint;
 }
 
-/** Listens, without TLS, for connections that a test wants to play the server of by hand. */
+/** Listens, without TLS, for connections whose server side the test plays itself. */
 export async function peerListener(options: PeerListenerOptions = {}): Promise<PeerListener> {
   const server = createServer({ allowHalfOpen: true, noDelay: true });
   const accepted: Peer[] = [];

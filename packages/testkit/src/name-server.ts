@@ -5,11 +5,11 @@ import { createServer } from 'node:net';
 import type { Server, Socket as TcpSocket } from 'node:net';
 import { isIPv6 } from 'node:net';
 
-/** What a {@link nameServer} says of one type of record of one name. */
+/** The response of a {@link nameServer} for one record type of one name. */
 export type NameAnswer =
   /**
-   * Addresses, with the time to live in seconds. Those that do not fit into a packet are fetched over TCP. `via`: canonical names that lead
-   * to them, one after the other (`CNAME`).
+   * Addresses, with the time to live in seconds. Responses that exceed a packet are fetched over TCP. `via`: a chain of
+   * canonical names (`CNAME`).
    */
   | {
       readonly addresses: readonly string[];
@@ -17,26 +17,29 @@ export type NameAnswer =
       readonly truncated?: boolean;
       readonly via?: readonly string[];
     }
-  /** The name exists, and has no address of this family. */
+  /** The name exists, but has no address of this family. */
   | 'none'
   | 'NXDOMAIN'
   | 'SERVFAIL'
   | 'REFUSED'
-  /** No answer, ever. */
+  /** Never responds. */
   | 'drop';
 
-/** A name in lower case without a trailing dot, by family. What is not listed does not exist; a family not listed is `none`. */
+/**
+ * By name, in lower case without a trailing dot, and family. An unlisted name does not exist; an unlisted family is
+ * `none`.
+ */
 export type Zone = Readonly<Record<string, { readonly A?: NameAnswer; readonly AAAA?: NameAnswer }>>;
 
-/** A name server on loopback, for tests of whoever asks it. */
+/** A name server on loopback, for tests of its clients. */
 export interface NameServer extends AsyncDisposable {
-  /** As a resolv.conf names it: `[127.0.0.1]:PORT`. */
+  /** In the form of resolv.conf: `[127.0.0.1]:PORT`. */
   readonly server: string;
-  /** Every question so far, `A db.example`, in order; those over TCP too. */
+  /** Every query so far, `A db.example`, in order; including those over TCP. */
   readonly queries: readonly string[];
-  /** Resolves when `question` has been asked `times` times, at once if it has been already. */
+  /** Resolves when `question` has been received `times` times; at once if it has been already. */
   queried(question: string, times?: number): Promise<void>;
-  /** Replaces what it knows. */
+  /** Replaces its records. */
   serve(zone: Zone): void;
 }
 
@@ -45,7 +48,7 @@ const RCODES = { none: 0, NXDOMAIN: 3, SERVFAIL: 2, REFUSED: 5 } as const;
 const TYPES: Readonly<Record<number, 'A' | 'AAAA'>> = { 1: 'A', 28: 'AAAA' };
 const HEADER_BYTES = 12;
 
-/** Starts a name server that knows `zone` (RFC 1035, section 4), over UDP and TCP on one port of loopback. */
+/** Starts a name server for `zone` (RFC 1035, section 4), over UDP and TCP on one port of loopback. */
 export async function nameServer(zone: Zone = {}): Promise<NameServer> {
   let known = zone;
   const queries: string[] = [];
@@ -92,7 +95,7 @@ export async function nameServer(zone: Zone = {}): Promise<NameServer> {
   }
 }
 
-/** The port that the system chose for TCP may be taken for UDP: then another is tried. */
+/** The port that the system chose for TCP may be in use for UDP: then another is tried. */
 async function bound(): Promise<{ udp: UdpSocket; tcp: Server; port: number }> {
   for (;;) {
     const tcp = createServer().listen(0, HOST);
@@ -110,7 +113,7 @@ async function bound(): Promise<{ udp: UdpSocket; tcp: Server; port: number }> {
   }
 }
 
-/** The only question of a query, and where it ends. */
+/** The only question of a query, and its end offset. */
 function question(query: Buffer): { name: string; type: 'A' | 'AAAA' | undefined; end: number } {
   const labels: string[] = [];
   let at = HEADER_BYTES;
@@ -137,7 +140,7 @@ function message(query: Buffer, said: Exclude<NameAnswer, 'drop'>, over: 'udp' |
   return Buffer.concat([header, query.subarray(HEADER_BYTES), ...records]);
 }
 
-/** The name of the question: a pointer to it. */
+/** The name of the question, as a compression pointer. */
 const QUESTION = uint16(0xc0_0c);
 const CNAME = 5;
 

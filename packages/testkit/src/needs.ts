@@ -4,12 +4,12 @@ import { describe } from './runner.ts';
 export type DeclareSuite = (name: string, suite: () => void) => void;
 
 /**
- * `describe` for a suite that needs something which not every machine has: a binary, a privilege, an operating system. Where it
- * is missing, the tests are skipped under a name that says why.
+ * `describe` for a suite that requires something that not every machine has: a binary, a privilege, an operating
+ * system. Where it is missing, the tests are skipped under a name that says why.
  *
- * A machine that must have it says so in the environment variable `MESHGATE_TEST_REQUIRE`, a list with commas.
+ * A machine that must have it lists it in the environment variable `MESHGATE_TEST_REQUIRE`, separated by commas.
  *
- * @param capability what is needed, in one word, as it stands in that list
+ * @param capability the requirement, in one word, as it appears in that list
  * @param available `true`, or the reason why it is not: lower case, no full stop
  * @throws Error when it is missing although the machine must have it
  */

@@ -3,7 +3,7 @@ import type { Socket } from 'node:net';
 import type { Endpoint } from '@meshgate/core';
 import { Changes } from './changes.ts';
 
-/** How a stream ended, as one of its ends saw it. */
+/** How a stream ended, as seen by one end. */
 export type Ending =
   /** The other end finished in order (FIN, or `close_notify`), and so did this one. */
   | { readonly kind: 'finished' }
@@ -13,31 +13,32 @@ export type Ending =
   | { readonly kind: 'left' };
 
 /**
- * One end of a byte stream in the hands of a test: a client, or a connection that a listener accepted. It reads all the time,
- * so that it learns at once how the stream ends; what came is kept until it is asked for. {@link Peer.pause} makes it slow.
+ * One end of a byte stream under a test's control: a client, or a connection that a listener accepted. It reads
+ * continuously, so that it learns at once how the stream ends; received bytes are buffered until they are requested.
+ * {@link Peer.pause} makes it slow.
  */
 export interface Peer extends AsyncDisposable {
   /** This end. */
   readonly local: Endpoint;
   /** The other end. */
   readonly remote: Endpoint;
-  /** Bytes that have come so far, whether or not they have been asked for. */
+  /** Bytes received so far, requested or not. */
   readonly bytesReceived: number;
-  /** Resolves when the system has taken all of it; rejects when the stream is lost before. Text is sent as UTF-8. */
+  /** Resolves when the system has accepted all of it; rejects when the stream is lost before. Strings are sent as UTF-8. */
   send(bytes: Uint8Array | string): Promise<void>;
-  /** Sends each piece once the system has taken the one before, and the event loop has turned: as segments of their own. */
+  /** Sends each piece after the system has accepted the previous one and the event loop has turned: as separate segments. */
   sendInPieces(pieces: Iterable<Uint8Array>): Promise<void>;
-  /** The next `count` bytes. Rejects when the stream ends before, and says what had come. */
+  /** The next `count` bytes. Rejects when the stream ends before, with what was received. */
   receive(count: number): Promise<Buffer>;
-  /** Everything not yet asked for, up to the end of what the other end sends. Rejects when the stream is lost. */
+  /** All unrequested bytes, up to the end of the other end's stream. Rejects when the stream is lost. */
   receiveAll(): Promise<Buffer>;
-  /** Stops reading: the other end will have to wait. A stream that is not read cannot tell that it was lost. */
+  /** Stops reading, which applies backpressure. A stream that is not read cannot detect that it was lost. */
   pause(): void;
-  /** Reads on. */
+  /** Resumes reading. */
   resume(): void;
-  /** Finishes the sending direction (FIN); the other one lives on. */
+  /** Finishes the sending direction (FIN); the other one stays open. */
   end(): void;
-  /** Ends both directions with a reset (RST). On a unix socket, which knows none, it closes. */
+  /** Ends both directions with a reset (RST). A unix socket, which has no reset, is closed. */
   reset(): void;
   /** Resolves when the other end has finished sending; rejects when the stream is lost before. */
   readonly finished: Promise<void>;
@@ -55,7 +56,7 @@ export interface PeerOptions {
  * Takes over `socket`, which must be connected and half-open.
  *
  * @param socket the stream
- * @param raw the TCP connection under it, when that is another one: it is what `reset` resets
+ * @param raw the TCP connection under it, when that is another object: `reset` resets this one
  */
 export function peer(socket: Socket, options: PeerOptions = {}, raw: Socket = socket): Peer {
   return new SocketPeer(socket, options, raw);
@@ -92,7 +93,7 @@ class SocketPeer implements Peer {
       socket.once('close', () => resolve(this.#onClose()));
     });
     this.finished = this.#when(() => this.#ended);
-    // Whoever does not ask how it ended need not hear of it.
+    // A test need not handle how it ended.
     this.finished.catch(() => undefined);
   }
 
@@ -192,7 +193,7 @@ class SocketPeer implements Peer {
   }
 }
 
-/** Of a unix socket the system knows no address. */
+/** The system has no address for a unix socket. */
 function endpoint(host = '', port = 0): Endpoint {
   return { host, port };
 }

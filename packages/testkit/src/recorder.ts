@@ -6,23 +6,23 @@ export type EventOf<Type extends ProxyEvent['type']> = Extract<ProxyEvent, { rea
 
 /** How long to wait for an event. */
 export interface UntilOptions {
-  /** By default 5 s: less than a test may take, so that this tells what was seen and not the runner that time is over. */
+  /** By default 5 s: less than a test's timeout, so that this error with the events seen comes first. */
   readonly timeoutMs?: number;
-  /** Gives up as soon as it aborts, with the same list of what was seen. */
+  /** Stops waiting as soon as it aborts, with the same list of events. */
   readonly signal?: AbortSignal;
 }
 
 /** An observer that keeps every event, and lets a test wait for one. */
 export interface Recorder extends Observer {
-  /** All events so far, in the order in which they were told. */
+  /** All events so far, in order. */
   readonly events: readonly ProxyEvent[];
-  /** Those of one type so far, in the order in which they were told. A new list at each call. */
+  /** Those of one type so far, in order. A new list at each call. */
   all<Type extends ProxyEvent['type']>(type: Type): readonly EventOf<Type>[];
   /** The latest of this type; `undefined` when there has been none. */
   last<Type extends ProxyEvent['type']>(type: Type): EventOf<Type> | undefined;
   /**
-   * The first event of this type for which `matches` holds, told already or still to come. Rejects with a list of what was seen
-   * when the time is over or `signal` aborts.
+   * The first event of this type for which `matches` holds, past or future. Rejects with a list of the events seen when
+   * the time is over or `signal` aborts.
    */
   until<Type extends ProxyEvent['type']>(
     type: Type,
@@ -37,7 +37,7 @@ export interface Recorder extends Observer {
   ): Promise<readonly EventOf<Type>[]>;
 }
 
-/** A new recorder. It keeps everything for as long as it lives: for tests only. */
+/** A new recorder. It keeps everything: for tests only. */
 export function recorder(): Recorder {
   const events: ProxyEvent[] = [];
   const changes = new Changes();
@@ -100,20 +100,20 @@ function firstOf<Item>(items: readonly Item[], count: number): readonly Item[] |
   return items.length < count ? undefined : items.slice(0, count);
 }
 
-const CALLED_OFF = 'before the wait was called off';
+const CALLED_OFF = 'before the wait was aborted';
 const DEFAULT_TIMEOUT_MS = 5_000;
 
-// Enough to see what happened last, and no wall of text.
+// Enough to see the last events.
 const SUMMARIZED = 30;
 
 function summary(events: readonly ProxyEvent[]): string {
-  if (events.length === 0) return 'no event at all';
+  if (events.length === 0) return 'no event';
   const earlier = events.length - SUMMARIZED;
   const lines = events.slice(-SUMMARIZED).map((event) => `\n  ${describeEvent(event)}`);
   return `${events.length} events:${earlier > 0 ? `\n  (${earlier} earlier ones)` : ''}${lines.join('')}`;
 }
 
-/** Its type, and what tells it from others of its type. */
+/** Its type, and what distinguishes it from others of its type. */
 function describeEvent(event: ProxyEvent): string {
   const facts: string[] = [event.type];
   if ('connection' in event) facts.push(event.connection.id);

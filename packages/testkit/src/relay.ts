@@ -11,22 +11,22 @@ const LISTEN: ListenOptions = {
   },
 };
 
-/** Where a {@link relay} listens, and what it makes of silence. */
+/** Where a {@link relay} listens, and its timeouts. */
 export interface RelayOptions extends Partial<Omit<SpliceOptions, 'head'>> {
   /** Default: a port of 127.0.0.1 that the system chooses. */
   readonly at?: Endpoint;
-  /** TCP keepalive of both sides. Default: none that a test could live to see. */
+  /** TCP keepalive of both sides. Default: none that triggers within a test. */
   readonly keepAlive?: KeepAlive;
 }
 
 const NOTHING = new Uint8Array(0);
 
-/** A transport between clients and one backend, with nothing else in between. */
+/** A bare transport between clients and one backend. */
 export interface TcpRelay extends AsyncDisposable {
   readonly address: Endpoint;
-  /** The splices so far, in the order in which they began. */
+  /** The splices so far, in order of their start. */
   readonly splices: readonly Splice[];
-  /** How the splice numbered `index` ended; waits until there is one. */
+  /** The result of splice `index`; waits until it exists. */
   transfer(index: number): Promise<Transfer>;
 }
 

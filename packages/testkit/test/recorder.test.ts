@@ -57,7 +57,7 @@ describe('a recorder', () => {
     const abort = new AbortController();
     const waiting = events.untilCount('drain.started', 2, { signal: abort.signal });
     abort.abort();
-    const expected = "expected 2 of 'drain.started' before the wait was called off, found no event at all";
+    const expected = "expected 2 of 'drain.started' before the wait was aborted, found no event";
     await expect(waiting).rejects.toThrow(expected);
     await expect(events.untilCount('drain.started', 2, { signal: abort.signal })).rejects.toThrow(expected);
   });

@@ -1,68 +1,68 @@
-/** Numbers and layouts of io_uring(7), as `linux/io_uring.h` defines them: little endian, in 32-bit words unless said otherwise. */
+/** Constants and layouts of io_uring(7), as `linux/io_uring.h` defines them: little endian, in 32-bit words unless noted. */
 
-/** io_uring_setup(2): `flags` of the parameters, with the kernel that brought each. */
+/** io_uring_setup(2): `flags` of the parameters, with the kernel version that introduced each. */
 export const SETUP_CQSIZE: number = 1 << 3;
-/** Goes on submitting after one that fails: 5.18. */
+/** Continues submitting after a failed entry: 5.18. */
 export const SETUP_SUBMIT_ALL: number = 1 << 7;
 /** Completions wait for our next system call instead of interrupting us: 5.19. */
 export const SETUP_COOP_TASKRUN: number = 1 << 8;
-/** One thread alone submits: 6.0. */
+/** Only one thread submits: 6.0. */
 export const SETUP_SINGLE_ISSUER: number = 1 << 12;
 
-/** `struct io_uring_params`: its length in bytes, and where things are in it. */
+/** `struct io_uring_params`: its length in bytes, and offsets in it. */
 export const PARAMS_BYTES = 120;
 /** In words. */
 export const PARAMS = { sqEntries: 0, cqEntries: 1, flags: 2, features: 5, sqOffsets: 10, cqOffsets: 20 } as const;
-/** Both rings are one mapping: 5.4. */
+/** Both rings are in one mapping: 5.4. */
 export const FEAT_SINGLE_MMAP = 1;
 /** Completions are never dropped: 5.5. */
 export const FEAT_NODROP = 2;
 
 /** `struct io_sqring_offsets` and `io_cqring_offsets`, in words. */
 export const SQ_OFFSETS = { head: 0, tail: 1, mask: 2, flags: 4, array: 6 } as const;
-/** As above. */
+/** See above. */
 export const CQ_OFFSETS = { head: 0, tail: 1, mask: 2, cqes: 5 } as const;
-/** Of `flags` in the submission ring: completions wait for room. */
+/** In `flags` of the submission ring: completions wait for room. */
 export const SQ_CQ_OVERFLOW: number = 1 << 1;
 
 /** Offsets for mmap(2). */
 export const OFF_RINGS = 0;
-/** As above. */
+/** See above. */
 export const OFF_SQES = 0x10000000;
 
 /** `struct io_uring_sqe`, `struct io_uring_cqe`. */
 export const SQE_WORDS = 16;
-/** As above. */
+/** See above. */
 export const CQE_WORDS = 4;
 
 /** `opcode` of an entry. */
 export const OP_POLL_ADD = 6;
-/** As above. */
+/** See above. */
 export const OP_ACCEPT = 13;
-/** As above. */
+/** See above. */
 export const OP_ASYNC_CANCEL = 14;
-/** As above. */
+/** See above. */
 export const OP_CONNECT = 16;
-/** As above. */
+/** See above. */
 export const OP_CLOSE = 19;
-/** As above. */
+/** See above. */
 export const OP_SEND = 26;
-/** As above. */
+/** See above. */
 export const OP_RECV = 27;
 
 /** `flags` of an entry: the kernel takes a provided buffer. */
 export const SQE_BUFFER_SELECT: number = 1 << 5;
 
-/** As above: only a failure is told. 5.17. */
+/** See above: only a failure is reported. 5.17. */
 export const SQE_SKIP_SUCCESS: number = 1 << 6;
 
-/** `ioprio` of an accept: one entry accepts on and on. 5.19. */
+/** `ioprio` of an accept: one multishot entry. 5.19. */
 export const ACCEPT_MULTISHOT = 1;
-/** `ioprio` of a recv: nothing is expected to be there already. 5.19. */
+/** `ioprio` of a recv: no data is expected yet. 5.19. */
 export const RECV_POLL_FIRST = 1;
-/** Flags of a cancellation: everything of a descriptor. 5.19. */
+/** Flags of a cancellation: all requests of a descriptor. 5.19. */
 export const CANCEL_ALL = 1;
-/** As above. */
+/** See above. */
 export const CANCEL_FD = 2;
 
 /** `flags` of a completion: a provided buffer, whose number is in the upper half. */
@@ -72,7 +72,7 @@ export const CQE_MORE = 2;
 /** There is more to be received. */
 export const CQE_SOCK_NONEMPTY = 4;
 
-/** io_uring_enter(2): completions that are due are brought. */
+/** io_uring_enter(2): fetch pending completions. */
 export const ENTER_GETEVENTS = 1;
 
 /** io_uring_register(2): a ring of provided buffers, 5.19. */

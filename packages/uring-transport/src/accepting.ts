@@ -6,7 +6,7 @@ import type { UringHandler } from './loop.ts';
 import type { Requester } from './ring.ts';
 import { UringSocket } from './socket.ts';
 
-/** One request accepts on and on, until an accept fails. */
+/** A multishot accept, until it fails. */
 export const ACCEPTING: Accepting<UringKernel, UringSocket> = {
   watch: (kernel, acceptor) => {
     const watch = new UringAcceptWatch(kernel, acceptor);
@@ -27,7 +27,7 @@ class UringAcceptWatch implements AcceptWatch, UringHandler, Requester {
   readonly #acceptor: Acceptor;
   #underWay = 0;
   #isPaused = false;
-  /** Once it is being closed, and a request is still under way. */
+  /** While it is being closed with a request still pending. */
   #onClosed: (() => void) | undefined;
 
   constructor(kernel: UringKernel, acceptor: Acceptor) {
@@ -46,7 +46,7 @@ class UringAcceptWatch implements AcceptWatch, UringHandler, Requester {
     return this.slot;
   }
 
-  /** A request that goes on and on keeps its place in the queue of those who wait: of several processes the first would get everything. */
+  /** A multishot request keeps its place in the wait queue: of several processes the first would get every connection. */
   resume(): void {
     this.#isPaused = false;
     if ((this.#underWay & ACCEPT) !== 0) return;
@@ -56,7 +56,7 @@ class UringAcceptWatch implements AcceptWatch, UringHandler, Requester {
     ring.setOperationFlags(SOCK_NONBLOCK | SOCK_CLOEXEC);
   }
 
-  /** The request that failed was the last. */
+  /** The failed request was the last. */
   pause(): void {
     this.#isPaused = true;
   }

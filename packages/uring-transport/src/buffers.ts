@@ -4,8 +4,8 @@ import { BUF_REG_BYTES, BUF_WORDS, REGISTER_PBUF_RING } from './abi.ts';
 import { refused } from './ring.ts';
 
 /**
- * Buffers from which the kernel takes one at the moment in which bytes arrive (`IORING_REGISTER_PBUF_RING`): so a connection that waits
- * holds none. Beside them some of our own, for what is sent without having been received.
+ * Buffers from which the kernel takes one when bytes arrive (`IORING_REGISTER_PBUF_RING`): so an idle connection holds
+ * none. Also some of our own, for data that is sent without having been received.
  */
 export class Buffers {
   /** Length of each, in bytes. */
@@ -26,7 +26,7 @@ export class Buffers {
     this.#own = Array.from({ length: OWN_BUFFERS }, (_, index) => provided + index);
   }
 
-  /** Provides all of them to a ring that has just been made. Throws the system's error. */
+  /** Provides all of them to a new ring. Throws the system's error. */
   register(libc: Libc, ringFd: number): void {
     this.#ring = libc.map(-1, 0, Math.max(PAGE_BYTES, this.#provided * BUF_WORDS * 4));
     if (this.#ring === undefined) throw systemError(libc.errno(), 'mmap');
@@ -46,7 +46,7 @@ export class Buffers {
     for (let id = 0; id < this.#provided; id += 1) this.give(id);
   }
 
-  /** The ring is closed: nobody takes a buffer any more. */
+  /** The ring is closed: no more buffers are taken. */
   release(): void {
     this.#ring?.unmap();
     this.#ring = undefined;
@@ -56,13 +56,13 @@ export class Buffers {
     return this.#memory.address + id * this.lengthBytes;
   }
 
-  /** What is in it now: valid until it is given back. */
+  /** Its contents: valid until it is returned. */
   bytesOf(id: number, length: number): Uint8Array {
     const at = id * this.lengthBytes;
     return this.#memory.bytes.subarray(at, at + length);
   }
 
-  /** One of our own, owed back by {@link give}; `undefined` when all are in use. */
+  /** One of our own, to be returned with {@link give}; `undefined` when all are in use. */
   take(): number | undefined {
     return this.#own.pop();
   }
@@ -81,7 +81,8 @@ export class Buffers {
     this.#words[at + 2] = this.lengthBytes;
     this.#halves[2 * at + 6] = id;
     this.#tail = (this.#tail + 1) & 0xffff;
-    // The tail shares the first entry's memory: its last 16 bits. The kernel looks at it from within this thread's own system calls.
+    // The tail shares the first entry's memory: its last 16 bits. The kernel reads it within this thread's own system
+    // calls.
     this.#halves[TAIL_HALF] = this.#tail;
   }
 }

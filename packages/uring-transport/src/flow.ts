@@ -2,24 +2,24 @@ import { BULK, EINVAL, NEVER_BULK, paceAfter, SMALL } from '@meshgate/linux';
 import type { Direction, DirectionOwner, KernelPace, Pipe, Task } from '@meshgate/linux';
 import type { UringIncoming, UringOutgoing, UringSocket } from './socket.ts';
 
-/** What a direction is doing. */
+/** State of a direction. */
 type FlowPhase =
-  /** A recv is under way. */
+  /** A recv is pending. */
   | 'receiving'
-  /** What was received is being sent, by the ring, from the buffer in which it came. */
+  /** The ring is sending what was received, from the same buffer. */
   | 'sending'
-  /** The receiver has not taken all: there is a rest, or a pipe with bytes in it. */
+  /** The receiver has not accepted all: there are remaining bytes, or a pipe with bytes in it. */
   | 'stalled'
-  /** Bulk: the pipe is filled and emptied by splice(2), in shares of turns. */
+  /** Bulk: splice(2) fills and empties the pipe, in slices. */
   | 'splicing'
   | 'finished';
 
 /**
- * One direction of a splice. Small messages are received and sent by the ring, in one buffer and without a copy in between. A direction
- * whose reads fill the buffer is bulk, and goes through a pipe: splice(2) hands pages over and copies nothing, but costs more for each
- * message; and as a request of the ring it would go to a thread.
+ * One direction of a splice. Small messages are received and sent by the ring, in one buffer and without a copy. A
+ * direction whose reads fill the buffer is bulk, and goes through a pipe: splice(2) moves pages without copying, but
+ * costs more per message; as a request of the ring it would go to a worker thread.
  *
- * Nothing is received before what was received earlier has been taken, so backpressure is the kernel's own.
+ * Nothing is received before all earlier bytes are sent, so the kernel's own backpressure applies.
  */
 export class UringFlow implements Direction, UringIncoming, UringOutgoing, Task {
   readonly from: UringSocket;
@@ -28,14 +28,14 @@ export class UringFlow implements Direction, UringIncoming, UringOutgoing, Task 
   #phase: FlowPhase = 'receiving';
   #bytesWritten = 0;
   #sendingBytes = 0;
-  /** Received, and not yet taken by the kernel. */
+  /** Received, and not yet accepted by the kernel. */
   #rest: Uint8Array = NOTHING;
-  /** On loan while bytes are in it. */
+  /** Borrowed while bytes are in it. */
   #pipe: Pipe | undefined;
   #pace: KernelPace = SMALL;
   #queued = false;
 
-  /** Hears of both sockets from here on. */
+  /** Receives the events of both sockets from here on. */
   constructor(from: UringSocket, to: UringSocket, owner: DirectionOwner) {
     this.from = from;
     this.to = to;
@@ -67,7 +67,7 @@ export class UringFlow implements Direction, UringIncoming, UringOutgoing, Task 
     }
     this.to.kernel.buffers.bytesOf(id, bytes.length).set(bytes);
     this.#send(id, bytes.length);
-    // What comes meanwhile waits its turn; and that the client has gone is known at once.
+    // Bytes that arrive meanwhile wait; a client that disconnects is noticed at once.
     this.from.receive();
   }
 
@@ -108,7 +108,7 @@ export class UringFlow implements Direction, UringIncoming, UringOutgoing, Task 
     if (this.#phase === 'splicing') this.#enqueue();
   }
 
-  /** One share of a turn: of what takes long, a bounded number of rounds. */
+  /** One slice of a turn: a bounded number of rounds. */
   run(untilMs: number): boolean {
     this.#queued = this.#carry(untilMs);
     return this.#queued;
@@ -137,7 +137,7 @@ export class UringFlow implements Direction, UringIncoming, UringOutgoing, Task 
     this.#rest = Buffer.concat([this.#rest, bytes]);
   }
 
-  /** Without effect while it runs: it is queued until it says that there is no more. */
+  /** No effect while it runs: it stays queued as long as it reports more work. */
   #enqueue(): void {
     if (this.#queued) return;
     this.#queued = true;
@@ -186,7 +186,7 @@ export class UringFlow implements Direction, UringIncoming, UringOutgoing, Task 
     return this.#next();
   }
 
-  /** How much one call moves depends on how the bytes lie in the pipe: short need not mean full. */
+  /** The amount per call depends on how the bytes are laid out in the pipe: short does not mean full. */
   #holdInPipe(): boolean {
     this.#phase = 'stalled';
     return true;
@@ -213,7 +213,7 @@ export class UringFlow implements Direction, UringIncoming, UringOutgoing, Task 
     return this.#empty(pipe);
   }
 
-  /** Everything received has been taken: what comes next? @returns whether there is more to do at once */
+  /** Everything received has been sent: what next? @returns whether there is more to do at once */
   #next(): boolean {
     if (this.from.ended) {
       this.#finish();
@@ -232,7 +232,7 @@ export class UringFlow implements Direction, UringIncoming, UringOutgoing, Task 
     return false;
   }
 
-  /** Waits for the receiver; a sender that goes away meanwhile is noticed. */
+  /** Waits for the receiver; a sender that disconnects meanwhile is noticed. */
   #stall(): false {
     this.#phase = 'stalled';
     this.to.awaitWritable();

@@ -5,7 +5,7 @@ import { UringLoop } from './loop.ts';
 import type { UringSettings } from './options.ts';
 import { SUBMISSIONS } from './ring.ts';
 
-/** What all parts of one transport share: the system calls, the loop, the buffers. */
+/** Shared by all parts of one transport: the system calls, the loop, the buffers. */
 export class UringKernel {
   readonly libc: Libc;
   readonly sockets: Sockets;
@@ -14,9 +14,9 @@ export class UringKernel {
   readonly buffers: Buffers;
   readonly pipes: PipePool;
   readonly settings: UringSettings;
-  /** What send(2) sends from. */
+  /** The buffer of send(2). */
   readonly buffer: Memory;
-  /** Addresses that go with requests not yet submitted. */
+  /** Addresses of requests that are not yet submitted. */
   readonly #addresses: Memory;
 
   constructor(libc: Libc, settings: UringSettings) {
@@ -32,7 +32,7 @@ export class UringKernel {
   }
 
   /**
-   * Puts an address where a request may point to it until it is submitted.
+   * Stores an address where a request may point to it until it is submitted.
    *
    * @param index of the request, below {@link SUBMISSIONS}
    */

@@ -5,24 +5,24 @@ import { CQE_BUFFER, OP_CLOSE, SQE_SKIP_SUCCESS } from './abi.ts';
 import { Ring } from './ring.ts';
 import type { Requester } from './ring.ts';
 
-/** Whoever has requests under way. */
+/** Receives the completions of its requests. */
 export interface UringHandler {
   /**
-   * A request of `kind` has completed. A provided buffer that came with it belongs to the handler.
+   * A request of `kind` has completed. The handler owns a provided buffer that came with it.
    *
    * @param result of the system call, or −errno
    * @param flags `CQE_…`
    */
   onCompletion(kind: number, result: number, flags: number): void;
-  /** The deadline set for it is over, and cleared. */
+  /** Its deadline has expired and is cleared. */
   onDeadline(): void;
 }
 
 /**
- * One instance of io_uring inside Node's own event loop: libuv polls its descriptor, and one system call a turn hands over all requests
- * and brings all completions. Timers, promises and everything else of the process go on in the same thread.
+ * One instance of io_uring inside Node's own event loop: libuv polls its descriptor, and one system call a turn submits
+ * all requests and fetches all completions. Timers, promises and everything else of the process run in the same thread.
  *
- * Open while a handler is: then it keeps the process alive. With the last handler gone it gives everything back.
+ * It is open, and keeps the process alive, while it has handlers. With the last one it releases everything.
  */
 export class UringLoop implements TurnWork {
   readonly turns: TurnLoop = new TurnLoop(this, LEAST_SHARES);
@@ -41,7 +41,7 @@ export class UringLoop implements TurnWork {
   #ring: Ring | undefined;
   #poll: { close(): void } | undefined;
 
-  /** @param onRest called when the last handler has gone */
+  /** @param onRest called when the last handler is removed */
   constructor(libc: Libc, buffers: Buffers, onRest: () => void) {
     this.#libc = libc;
     this.#buffers = buffers;
@@ -57,13 +57,16 @@ export class UringLoop implements TurnWork {
     return slot;
   }
 
-  /** Closes the descriptor at once and forgets the handler. Obligation: none of its requests is under way any more. */
+  /** Closes the descriptor at once and removes the handler. Obligation: none of its requests is pending any more. */
   remove(slot: number, fd: number): void {
     this.#libc.close(fd);
     this.#forget(slot);
   }
 
-  /** As {@link remove}, but the descriptor is closed with the requests of this turn, for which there is no call of its own. */
+  /**
+   * As {@link remove}, but the descriptor is closed together with the requests of this turn, without a system call of
+   * its own.
+   */
   removeThisTurn(slot: number, fd: number): void {
     if (this.#ring === undefined) this.#libc.close(fd);
     else {
@@ -80,9 +83,12 @@ export class UringLoop implements TurnWork {
     this.turns.closedOne(slot);
   }
 
-  /** Notes a request, which is handed over at the end of this turn, or in the next. @returns who takes the rest of it, at once */
+  /**
+   * Prepares a request, which is submitted at the end of this turn, or in the next.
+   * @returns the ring, on which to set the rest of it at once
+   */
   request(by: Requester, opcode: number, kind: number): Ring {
-    if (this.#ring === undefined) throw new Error('expected a ring for whoever has been added to the loop');
+    if (this.#ring === undefined) throw new Error('expected a ring for a handler of the loop');
     this.#ring.prepare(by, opcode, kind);
     this.turns.wake();
     return this.#ring;
@@ -93,13 +99,13 @@ export class UringLoop implements TurnWork {
     return this.#ring?.nextIndex ?? 0;
   }
 
-  /** @returns whether there is more to be dispatched already */
+  /** @returns whether there is already more to dispatch */
   share(endMs: number): boolean {
     this.#ring?.dispatch(this.#onCompletion);
     this.turns.runTasks(endMs);
     if (this.#ring === undefined) return false;
     if (this.#ring.unsubmitted > 0) this.#ring.submit();
-    // Only when memory has run out does the kernel not take all: the rest is submitted in the next turn.
+    // The kernel only leaves requests when it is out of memory: the rest is submitted in the next turn.
     if (this.#ring.unsubmitted > 0) setImmediate(() => this.turns.wake());
     return this.#ring.hasCompletions;
   }
@@ -133,8 +139,8 @@ export class UringLoop implements TurnWork {
   }
 }
 
-/** Of a request whose completion concerns nobody. */
+/** The handler of completions that need none. */
 const NO_SLOT = -1;
 
-/** So that what is sent in a turn is also counted in it, most often: a send completes with its submission. */
+/** So that bytes sent in a turn are usually also counted in it: a send completes with its submission. */
 const LEAST_SHARES = 3;

@@ -3,16 +3,16 @@ import type { BulkOptions } from '@meshgate/linux';
 
 /** Settings of the transport. `bufferBytes` is 16 KiB if absent: a whole TLS record. */
 export interface UringOptions extends BulkOptions {
-  /** How many buffers the kernel may hold bytes in that we have not looked at yet. A power of two. Default 256. */
+  /** Number of buffers for bytes that the kernel has received and we have not yet processed. A power of two. Default 256. */
   readonly buffers?: number;
 }
 
-/** {@link UringOptions} with nothing left open. */
+/** {@link UringOptions} with all defaults filled in. */
 export type UringSettings = Required<UringOptions>;
 
 export const DEFAULTS: UringSettings = {
   ...BULK_DEFAULTS,
   bufferBytes: 16 * 1024,
-  // Of small messages only the first page of each is touched: a mebibyte, which stays in the cache.
+  // Small messages only touch the first page of each: a mebibyte, which stays in the cache.
   buffers: 256,
 };

@@ -19,10 +19,10 @@ import {
   SQE_WORDS,
 } from './abi.ts';
 
-/** Who makes requests: about which descriptor, and under which number. */
+/** The origin of requests: their descriptor and number. */
 export interface Requester {
   readonly fd: number;
-  /** What a completion brings back, beside the kind of the request. */
+  /** What a completion returns, besides the kind of the request. */
   readonly slot: number;
 }
 
@@ -30,8 +30,8 @@ export interface Requester {
 export type OnCompletion = (slot: number, kind: number, result: number, flags: number) => void;
 
 /**
- * An instance of io_uring(7): the two rings that we share with the kernel. Entries are written into memory; one system call hands them all
- * over and brings what is complete.
+ * An instance of io_uring(7): the two rings shared with the kernel. Entries are written into memory; one system call
+ * submits them all and fetches completions.
  */
 export class Ring {
   /** Readable while there are completions. */
@@ -43,10 +43,10 @@ export class Ring {
   readonly #sqes: Int32Array;
   readonly #sq: { readonly head: number; readonly tail: number; readonly flags: number; readonly mask: number };
   readonly #cq: { readonly head: number; readonly tail: number; readonly cqes: number; readonly mask: number };
-  /** Entries prepared so far, and those that the kernel has got: nobody else moves these two, so that they are not read from the ring. */
+  /** Entries prepared so far, and those submitted: only this side changes them, so they need not be read from the ring. */
   #tail: number;
   #submitted: number;
-  /** Where the entry that was prepared last begins. */
+  /** Offset of the last prepared entry. */
   #at = 0;
 
   /** Throws the system's error where the kernel is too old or does not allow it. */
@@ -59,7 +59,7 @@ export class Ring {
     this.fd = libc.io_uring_setup(SUBMISSIONS, parameters.address);
     if (this.fd === -1) throw refused(libc.errno(), 'io_uring_setup');
     try {
-      // A filter may allow the one and forbid the other; later there would be nobody to tell.
+      // A seccomp filter may allow one and forbid the other; later there would be no way to report it.
       if (libc.io_uring_enter(this.fd, 0, 0, ENTER_GETEVENTS) < 0) throw refused(libc.errno(), 'io_uring_enter');
       const needed = FEAT_SINGLE_MMAP | FEAT_NODROP;
       if (((ints[PARAMS.features] ?? 0) & needed) !== needed)
@@ -72,7 +72,7 @@ export class Ring {
       this.#words = new Int32Array(this.#rings.buffer);
       this.#entries = mapped(libc, this.fd, OFF_SQES, sqEntries * SQE_WORDS * 4);
       this.#sqes = new Int32Array(this.#entries.buffer);
-      // Entry i of the ring is always entry i of the array: nobody reorders them.
+      // Entry i of the ring is always entry i of the array: they are never reordered.
       for (let at = 0; at < sqEntries; at += 1) this.#words[sq('array') + at] = at;
       this.#sq = { head: sq('head'), tail: sq('tail'), flags: sq('flags'), mask: sqEntries - 1 };
       this.#cq = { head: cq('head'), tail: cq('tail'), cqes: cq('cqes'), mask: cqEntries - 1 };
@@ -84,26 +84,26 @@ export class Ring {
     }
   }
 
-  /** Requests that the kernel has not got yet. */
+  /** Requests that are not submitted yet. */
   get unsubmitted(): number {
     return (this.#tail - this.#submitted) | 0;
   }
 
-  /** Whether there are completions to be dispatched. */
+  /** Whether there are completions to dispatch. */
   get hasCompletions(): boolean {
     const { head, tail } = this.#cq;
     return Atomics.load(this.#words, head) !== Atomics.load(this.#words, tail);
   }
 
-  /** Where the next request will be: an index below {@link SUBMISSIONS}, for memory that goes with it until it is submitted. */
+  /** Index of the next request, below {@link SUBMISSIONS}: for memory that belongs to it until it is submitted. */
   get nextIndex(): number {
     if (this.unsubmitted > this.#sq.mask) this.submit();
     return this.#tail & this.#sq.mask;
   }
 
   /**
-   * Notes a request, of which the setters below say the rest: nothing is read before {@link submit}. No object is made of it, since there are
-   * a dozen for each connection.
+   * Prepares a request, which the setters below complete: nothing is read before {@link submit}. No object is created,
+   * since there are a dozen requests per connection.
    */
   prepare({ fd, slot }: Requester, opcode: number, kind: number): void {
     if (this.unsubmitted > this.#sq.mask) this.submit();
@@ -121,7 +121,7 @@ export class Ring {
     this.#tail = (this.#tail + 1) | 0;
   }
 
-  /** `flags` and `ioprio` of the request that was prepared last. */
+  /** `flags` and `ioprio` of the last prepared request. */
   setFlags(flags: number, ioprio: number): void {
     this.#sqes[this.#at] = (this.#sqes[this.#at] ?? 0) | (flags << 8) | (ioprio << 16);
   }
@@ -131,27 +131,30 @@ export class Ring {
     this.#sqes[this.#at + 7] = flags;
   }
 
-  /** Where bytes are. Memory that is sent or received must stay as it is until the request completes. */
+  /** Address of the bytes. Memory that is sent or received must not change until the request completes. */
   setMemory(address: number, length: number): void {
     this.#sqes[this.#at + 4] = address | 0;
     this.#sqes[this.#at + 5] = Math.floor(address / WORD);
     this.#sqes[this.#at + 6] = length;
   }
 
-  /** Where the address of a connect is, which is read by {@link submit}. Its length goes where other requests have an offset. */
+  /** Location of a connect's address, which {@link submit} reads. Its length takes the place of the offset. */
   setSocketAddress(address: number, length: number): void {
     this.setMemory(address, 0);
     this.#sqes[this.#at + 2] = length;
   }
 
-  /** Hands over what has been prepared, and has the kernel bring what is complete. What it does not take now stays prepared. */
+  /**
+   * Submits prepared requests, and has the kernel deliver completions. Requests that it does not accept now stay
+   * prepared.
+   */
   submit(): void {
     Atomics.store(this.#words, this.#sq.tail, this.#tail);
     const taken = this.#libc.io_uring_enter(this.fd, this.unsubmitted, 0, ENTER_GETEVENTS);
     if (taken > 0) this.#submitted = (this.#submitted + taken) | 0;
   }
 
-  /** Gives every completion that is there to `onCompletion`, and has the kernel bring those for which there was no room. */
+  /** Passes every available completion to `onCompletion`, and has the kernel deliver those for which there was no room. */
   dispatch(onCompletion: OnCompletion): void {
     const words = this.#words;
     const { cqes, mask } = this.#cq;
@@ -164,13 +167,13 @@ export class Ring {
         onCompletion(words[at] ?? 0, words[at + 1] ?? 0, words[at + 2] ?? 0, words[at + 3] ?? 0);
       }
     } finally {
-      // All at once. Whoever was told may have submitted meanwhile: for completions that found no room the kernel keeps a list.
+      // All at once. The callbacks may have submitted meanwhile: the kernel keeps completions without room in a list.
       Atomics.store(words, this.#cq.head, head);
     }
     if ((Atomics.load(words, this.#sq.flags) & SQ_CQ_OVERFLOW) !== 0) this.submit();
   }
 
-  /** Obligation: nothing is under way any more. */
+  /** Obligation: no request is pending any more. */
   close(): void {
     this.#libc.close(this.fd);
     this.#entries.unmap();
@@ -178,15 +181,15 @@ export class Ring {
   }
 }
 
-/** What lies behind an error of `call` most often, for whoever reads it in a log. */
+/** The most frequent cause of an error of `call`, for the log. */
 const CAUSES: Readonly<Record<string, string>> = {
   EPERM: 'forbidden by a seccomp filter or by kernel.io_uring_disabled',
   ENOSYS: 'the kernel has none, or a seccomp filter hides it',
   EINVAL: 'expected Linux 6.0 or later',
-  ENOMEM: 'the limit of locked memory, RLIMIT_MEMLOCK, is too low, or there is no memory left',
+  ENOMEM: 'the locked memory limit, RLIMIT_MEMLOCK, is too low, or there is no memory left',
 };
 
-/** The system's error for a call that was refused, with what may be done about it. */
+/** The system's error for a refused call, with a hint. */
 export function refused(errno: number, call: string): Error {
   const error = systemError(errno, call);
   const cause = CAUSES[error.code ?? ''];
@@ -202,7 +205,7 @@ function mapped(libc: Libc, fd: number, offset: number, lengthBytes: number): Ma
 
 const WORD = 2 ** 32;
 
-/** Most requests between two submissions; with more, one comes early. */
+/** Maximum requests between two submissions; with more, one is early. */
 export const SUBMISSIONS = 1024;
 
 /** Room for completions: beyond it the kernel keeps them in a list, which is slower. */

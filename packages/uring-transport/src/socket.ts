@@ -37,42 +37,47 @@ import type { Requester, Ring } from './ring.ts';
 /** The direction of a splice in which a socket's peer sends. */
 export interface UringIncoming {
   /**
-   * `length` bytes have come, in the buffer `id`. Nothing more is received until asked for.
+   * `length` bytes have arrived, in the buffer `id`. Nothing more is received until requested.
    *
-   * @returns whether the buffer is being sent now: who sends it gives it back. Otherwise it is given back when this returns.
+   * @returns whether the buffer is being sent now: then the sender returns it. Otherwise it is returned after this
+   * call.
    */
   onReceived(id: number, length: number): boolean;
   /** The peer has finished sending. */
   onEnded(): void;
-  /** The answer to {@link UringSocket.awaitReadable}. */
+  /** The response to {@link UringSocket.awaitReadable}. */
   onReadable(): void;
 }
 
-/** The direction of a splice in which it receives. */
+/** The direction of a splice in which the socket receives. */
 export interface UringOutgoing {
-  /** Of the buffer `id` that {@link Socket.sendBuffer} was given the kernel has taken `sent` bytes; it is given back when this returns. */
+  /**
+   * The kernel has accepted `sent` bytes of the buffer `id` of {@link Socket.sendBuffer}; it is returned after this
+   * call.
+   */
   onSent(id: number, sent: number): void;
-  /** The answer to {@link Socket.awaitWritable}. */
+  /** The response to {@link Socket.awaitWritable}. */
   onWritable(): void;
 }
 
 /**
- * A stream socket whose requests go through the ring. At most one of each kind is under way; closing waits until none is, since the kernel
- * holds the socket open as long as it works on one, and since memory must not be given back before.
+ * A stream socket whose requests go through the ring. At most one of each kind is pending; closing waits until none is,
+ * since the kernel holds the socket open as long as it works on one, and since memory must not be released before.
  *
- * Until it is spliced, one read is always under way ahead of whoever reads: what comes is held, once; and an end or a reset is known at once.
+ * Until it is spliced, one read is always pending ahead of the reader: its result is buffered, once; and an end or a
+ * reset is known at once.
  */
 export class UringSocket implements UringHandler, Requester, StreamSocket {
   owner: SocketOwner;
   /** While it is spliced. */
   incoming: UringIncoming | undefined;
-  /** As above. */
+  /** While it is spliced. */
   outgoing: UringOutgoing | undefined;
   readonly kernel: UringKernel;
   readonly fd: number;
   readonly slot: number;
   #sentWhileClosing = 0;
-  /** Bits of the requests under way. */
+  /** Pending requests, as bits. */
   #inFlight = 0;
   #state = 0;
   #held: Uint8Array | undefined;
@@ -117,12 +122,12 @@ export class UringSocket implements UringHandler, Requester, StreamSocket {
     return (this.#state & ENDED) !== 0;
   }
 
-  /** Something is being received, or will be told of. */
+  /** A receive is pending, or its result is. */
   get receiving(): boolean {
     return (this.#inFlight & (RECEIVE | RETRY)) !== 0;
   }
 
-  /** What the kernel had taken without our having been told when it was closed. Settled once it is closed. */
+  /** Bytes that the kernel had accepted, unknown to us, when it was closed. Settled once it is closed. */
   get sentWhileClosing(): number {
     return this.#sentWhileClosing;
   }
@@ -133,10 +138,10 @@ export class UringSocket implements UringHandler, Requester, StreamSocket {
     this.#request(OP_CONNECT, CONNECT).setSocketAddress(at, address.length);
   }
 
-  /** Receives once, into a buffer that the kernel takes when bytes are there. Without effect while it is under way, or at the end. */
+  /** Receives once, into a buffer that the kernel takes when bytes arrive. No effect while pending, or at the end. */
   receive(): void {
     if ((this.#inFlight & (RECEIVE | RETRY)) !== 0 || (this.#state & (ENDED | CLOSING)) !== 0) return;
-    // From the group of buffers that has the number 0.
+    // From buffer group 0.
     const expectsNothing = (this.#state & EXPECTS_NOTHING) !== 0;
     this.#request(OP_RECV, RECEIVE).setFlags(SQE_BUFFER_SELECT, expectsNothing ? RECV_POLL_FIRST : 0);
   }
@@ -153,7 +158,7 @@ export class UringSocket implements UringHandler, Requester, StreamSocket {
     return this.#errno;
   }
 
-  /** Sends what is in the buffer `id`, as much as the kernel takes now. The buffer is this socket's until then. */
+  /** Sends the contents of buffer `id`, as much as the kernel accepts now. This socket owns the buffer until then. */
   sendBuffer(id: number, length: number): void {
     this.#sending = id;
     const ring = this.#request(OP_SEND, SEND);
@@ -161,17 +166,17 @@ export class UringSocket implements UringHandler, Requester, StreamSocket {
     ring.setOperationFlags(MSG_NOSIGNAL | MSG_DONTWAIT);
   }
 
-  /** Asks once for {@link UringIncoming.onReadable}. */
+  /** Requests {@link UringIncoming.onReadable} once. */
   awaitReadable(): void {
     this.#poll(READABLE, EPOLLIN | EPOLLRDHUP);
   }
 
-  /** Asks once for {@link UringOutgoing.onWritable}, or `onReady` of the owner. */
+  /** Requests {@link UringOutgoing.onWritable}, or `onReady` of the owner, once. */
   awaitWritable(): void {
     this.#poll(WRITABLE, EPOLLOUT);
   }
 
-  /** While nobody receives, a reset is told of by nobody: from here on the owner is. Idempotent. */
+  /** Without a pending receive a reset is not reported: from here on it is reported to the owner. Idempotent. */
   watchForLoss(): void {
     this.#poll(LOSS, 0);
   }
@@ -190,8 +195,9 @@ export class UringSocket implements UringHandler, Requester, StreamSocket {
   }
 
   /**
-   * Moves what has been received into an empty pipe.
-   * @returns how many bytes; 0 when there are none, now or, if {@link ended}, for ever; −errno when the connection is lost
+   * Moves received bytes into an empty pipe.
+   * @returns the number of bytes; 0 when there are none, now or, if {@link ended}, for ever; −errno when the connection
+   * is lost
    */
   receiveInto(pipe: number, length: number): number {
     const received = this.kernel.libc.splice(this.fd, 0, pipe, 0, length, SPLICE_FLAGS);
@@ -216,7 +222,7 @@ export class UringSocket implements UringHandler, Requester, StreamSocket {
     this.kernel.turns.clearDeadline(this.slot);
   }
 
-  /** The owner is told of nothing any more but {@link SocketOwner.onClosed}, which may come at once. */
+  /** The owner receives no callback any more but {@link SocketOwner.onClosed}, which may come at once. */
   close(): void {
     if (this.closed) return;
     this.#state |= CLOSING;
@@ -225,7 +231,7 @@ export class UringSocket implements UringHandler, Requester, StreamSocket {
     else this.#request(OP_ASYNC_CANCEL, CANCEL).setOperationFlags(CANCEL_ALL | CANCEL_FD);
   }
 
-  /** Closes so that the peer sees a reset: what is not yet delivered is dropped (socket(7), `SO_LINGER`; RFC 1122, section 4.2.2.13). */
+  /** Closes with a reset: undelivered data is dropped (socket(7), `SO_LINGER`; RFC 1122, section 4.2.2.13). */
   reset(): void {
     if (!this.closed) this.kernel.sockets.dropUnsent(this.fd);
     this.close();
@@ -285,16 +291,16 @@ export class UringSocket implements UringHandler, Requester, StreamSocket {
     if ((flags & CQE_BUFFER) !== 0) this.kernel.buffers.give(flags >>> 16);
     if (result === 0) this.#ended();
     else if (result === -ENOBUFS) {
-      // Every buffer was in use: those that are being sent are not any more when this is submitted.
+      // Every buffer was in use: those being sent are free when this is submitted.
       this.#state &= ~EXPECTS_NOTHING;
       this.receive();
     } else if (result === -EAGAIN) {
-      // There are kernels that do not wait where the descriptor does not.
+      // Some kernels do not wait when the descriptor is non-blocking.
       this.#poll(RETRY, EPOLLIN | EPOLLRDHUP);
     } else this.#lost(-result);
   }
 
-  /** Until somebody takes it. */
+  /** Until it is claimed. */
   #hold(bytes: Uint8Array): void {
     this.#held = Buffer.from(bytes);
     this.owner.onReady(this);
@@ -321,7 +327,7 @@ export class UringSocket implements UringHandler, Requester, StreamSocket {
     this.kernel.buffers.give(id);
   }
 
-  /** Nobody is there to be told any more: what the kernel was given for it is all that is left. */
+  /** No callbacks any more: only the buffer of the request must be released. */
   #releaseBuffer(kind: number, result: number, flags: number): void {
     if (kind === SEND) {
       this.#sentWhileClosing += Math.max(0, result);
@@ -352,7 +358,7 @@ export class UringSocket implements UringHandler, Requester, StreamSocket {
     return errno === EAGAIN ? 0 : -errno;
   }
 
-  /** The error that the kernel holds for this socket. Asking takes it away: socket(7), `SO_ERROR`. */
+  /** The socket's pending error. Reading it clears it: socket(7), `SO_ERROR`. */
   #pendingError(): number {
     return this.kernel.sockets.getOption(this.fd, SOL_SOCKET, SO_ERROR) || ECONNRESET;
   }

@@ -53,6 +53,6 @@ describeWithUring('the self-test', () => {
 
   it('does not wait longer than its deadline for a loop that is never woken', async () => {
     const deaf = await testOn(() => ({ poll: () => ({ close: () => undefined }) }));
-    expect(deaf).toEqual({ ok: false, reason: 'no answer within 300 ms' });
+    expect(deaf).toEqual({ ok: false, reason: 'no response within 300 ms' });
   });
 });

@@ -1,5 +1,5 @@
-// What the answers of the admin API look like. The OpenAPI document is made of these, and a test holds every answer to it: an object has
-// no member that is not listed here.
+// The schemas of the admin API's responses. The OpenAPI document is built from them, and a test holds every response to
+// it: an object has no member that is not listed here.
 import * as z from 'zod';
 import { LOG_LEVELS } from '../config/config-schema.ts';
 
@@ -13,8 +13,8 @@ const choice = {
   failover: z
     .strictObject({ minHealthy: z.int(), returnAfterMs: z.number().optional() })
     .optional()
-    .describe('when a backup takes over'),
-  priorityInUse: z.int().optional().describe('of the backends that are used now; absent where all have the same'),
+    .describe('when backups take over'),
+  priorityInUse: z.int().optional().describe('priority of the backends in use; absent when all have the same'),
   heldBack: z
     .array(z.strictObject({ priority: z.int(), forMs: milliseconds }))
     .optional()
@@ -22,7 +22,7 @@ const choice = {
   egress: z
     .strictObject({ port: z.int(), allowAddresses: z.array(z.string()).optional() })
     .optional()
-    .describe('leads to the server name itself'),
+    .describe('forwards to the server name itself'),
 };
 
 const backendDrain = z.strictObject({ graceMs: milliseconds, spreadMs: milliseconds }).optional();
@@ -46,8 +46,8 @@ const rules = {
       halfCloseTimeout: z.string().optional(),
     })
     .optional()
-    .describe('what its connections may spend, as in a route file'),
-  proxyProtocol: z.enum(['v1', 'v2']).optional().describe('how backends are told of the client'),
+    .describe('limits of its connections, as in a route file'),
+  proxyProtocol: z.enum(['v1', 'v2']).optional().describe('how the client address is passed to backends'),
   healthCheck: z
     .strictObject({
       kind: z.enum(['tcp', 'tls']),
@@ -61,9 +61,12 @@ const rules = {
     })
     .optional()
     .describe('how its backends are checked; not at all when absent'),
-  retryBeforeFirstByte: z.literal(true).optional().describe('another backend gets the hello that one has not answered'),
-  onBackendRemoved: backendDrain.describe('how connections of a backend that is removed are closed; kept when absent'),
-  onBackendDown: backendDrain.describe('the same of one that is down'),
+  retryBeforeFirstByte: z
+    .literal(true)
+    .optional()
+    .describe('retries on another backend when one closes before its first byte'),
+  onBackendRemoved: backendDrain.describe('how connections of a removed backend are closed; absent: they continue'),
+  onBackendDown: backendDrain.describe('how connections of a backend that is down are closed; absent: they continue'),
 };
 
 const checkState = z.enum(['unknown', 'up', 'down']);
@@ -72,7 +75,7 @@ const backend = {
   host: z.string().describe('an address, a DNS name, or unix:/path'),
   port: z.int().min(0).max(65_535),
   weight: z.number().min(0),
-  healthy: z.boolean().describe('by its source, and by its health checks'),
+  healthy: z.boolean().describe('as its source and its health checks report'),
   check: z
     .strictObject({
       state: checkState,
@@ -89,16 +92,16 @@ const backend = {
     })
     .optional()
     .describe('health checks; absent when there are none'),
-  priority: z.int().optional().describe('lower first; 0 when absent'),
+  priority: z.int().optional().describe('lower is preferred; 0 when absent'),
   labels: z.record(z.string(), z.string()).optional(),
-  proxyProtocol: z.enum(['v1', 'v2', 'off']).optional().describe('in place of that of the route'),
+  proxyProtocol: z.enum(['v1', 'v2', 'off']).optional().describe('overrides that of the route'),
 };
 
 const source = z.strictObject({
   name: z.string(),
   state: z.enum(['waiting', 'current', 'restored', 'stale', 'failing']),
   routes: count,
-  lastSuccess: date.optional().describe('when its routes in use were last known to be right'),
+  lastSuccess: date.optional().describe('when its routes were last confirmed'),
   error: z.string().optional(),
   warnings: strings,
 });
@@ -136,7 +139,7 @@ const explanation = z.union([
     ...choice,
     ...rules,
     why: z.string(),
-    origin: z.record(z.string(), z.string()).optional().describe('facts of the source'),
+    origin: z.record(z.string(), z.string()).optional().describe('source-specific facts'),
     listeners: strings.optional(),
     listenerAccess: z
       .array(z.strictObject({ listener: z.string(), access: accessRules }))
@@ -163,14 +166,14 @@ const connection = z.strictObject({
   listener: z.string(),
   remote: z.string().describe('address and port of the client'),
   serverName: z.string().optional(),
-  trace: z.string().optional().describe('the same at every proxy that the connection passes through'),
+  trace: z.string().optional().describe('the same at every proxy on the path'),
   route: z.string().optional(),
   backend: z.string().optional().describe('dialled last'),
   backendName: z.string().optional().describe('of the backend, where it is a DNS name'),
   bytesUp: count,
   bytesDown: count,
   ageMs: milliseconds,
-  idleMs: milliseconds.describe('since a byte last came from either side'),
+  idleMs: milliseconds.describe('since the last byte from either side'),
 });
 
 const listener = z.strictObject({
@@ -195,7 +198,7 @@ const logLevel = z.enum(LOG_LEVELS);
 
 const status = z.strictObject({
   version: z.string(),
-  node: z.string().describe('release of Node.js'),
+  node: z.string().describe('Node.js version'),
   host: z.string(),
   pid: z.int(),
   startedAt: date,
@@ -208,24 +211,24 @@ const status = z.strictObject({
   sources: z.array(source),
   drain,
   routes: count,
-  ejected: count.describe('backend addresses that are avoided after consecutive dial failures'),
+  ejected: count.describe('backend addresses avoided after consecutive dial failures'),
 });
 
 const pluginInUse = z.strictObject({
   use: z.string(),
-  fingerprint: z.string().describe('of its settings, which may hold secrets'),
-  fixed: z.boolean().describe('it has added what only a restart can replace'),
+  fingerprint: z.string().describe('hash of its settings, which may hold secrets'),
+  fixed: z.boolean().describe('it added something that only a restart can replace'),
 });
 
 const settingChange = z.strictObject({
   setting: z.string(),
   change: z.enum(['added', 'removed', 'changed']),
-  effect: z.enum(['now', 'new connections', 'restart']).describe('when it is in use'),
+  effect: z.enum(['now', 'new connections', 'restart']).describe('when it takes effect'),
   from: z.string().optional(),
   to: z.string().optional(),
 });
 
-/** Names of the schemas of JSON answers, as the OpenAPI document has them. */
+/** Schema names of JSON responses, as in the OpenAPI document. */
 export type SchemaName =
   | 'Error'
   | 'Live'
@@ -244,15 +247,15 @@ export type SchemaName =
   | 'Upgrade'
   | 'OpenApi';
 
-/** What each kind of JSON answer looks like. */
+/** The schema of each kind of JSON response. */
 export const ANSWERS: Readonly<Record<SchemaName, z.ZodType>> = {
-  Error: z.strictObject({ error: z.string().describe('what was expected, what was found; for people') }),
+  Error: z.strictObject({ error: z.string().describe('what was expected, what was found; human-readable') }),
   Live: z.strictObject({ live: z.literal(true) }),
   Status: status,
   Readiness: z.strictObject(readiness),
   Routes: z.strictObject({ version: z.string(), routes: z.array(route), sources: z.array(source) }),
   Explanation: explanation,
-  Closed: z.strictObject({ closed: count.describe('connections that were closed') }),
+  Closed: z.strictObject({ closed: count.describe('connections closed') }),
   Connections: z.strictObject({ connections: z.array(connection) }),
   Listeners: z.strictObject({ listeners: z.array(listener) }),
   Drain: drain,
@@ -260,7 +263,7 @@ export const ANSWERS: Readonly<Record<SchemaName, z.ZodType>> = {
   Settings: z.strictObject({
     sources: z.array(pluginInUse),
     plugins: z.array(pluginInUse),
-    values: z.record(z.string(), z.unknown()).describe('all other settings, by their names'),
+    values: z.record(z.string(), z.unknown()).describe('all other settings, by name'),
   }),
   Reload: z.strictObject({ changes: z.array(settingChange) }),
   Upgrade: z.strictObject({ pid: z.int().describe('of the successor') }),

@@ -5,11 +5,11 @@ import type { AdminSettings } from '../config/config-schema.ts';
 import type { AdminAnswer } from './endpoint.ts';
 
 /**
- * Why a request that would change something is refused; `undefined` when it is not.
+ * Why a request that changes something is refused; `undefined` when it is allowed.
  *
- * With a token file every change takes the token in it, as `Authorization: Bearer TOKEN` (RFC 6750, section 2.1). Without one loopback
- * and unix sockets, which the system guards, are open, and any other address allows no change. Pages of other origins never may: a
- * browser sends their requests with an `Origin` (RFC 6454) that is not the `Host` asked.
+ * With a token file, every change requires its token as `Authorization: Bearer TOKEN` (RFC 6750, section 2.1). Without
+ * one, loopback and unix sockets (protected by the system) are open, and any other address allows no change. Pages of
+ * other origins are always refused: a browser sends an `Origin` (RFC 6454) that differs from `Host`.
  */
 export async function changeRefusal(
   { endpoint, tokenFile }: AdminSettings,
@@ -19,7 +19,7 @@ export async function changeRefusal(
     return refusal(403, 'requests from web pages of another origin are refused');
   if (tokenFile === undefined) {
     if (!isBeyondThisMachine(endpoint.host)) return undefined;
-    return refusal(403, 'changes beyond loopback take a token: expected admin.tokenFile in the configuration');
+    return refusal(403, 'changes from beyond loopback require a token: expected admin.tokenFile in the configuration');
   }
   const token = await tokenIn(tokenFile);
   if (token === undefined) return refusal(503, 'changes are refused: admin.tokenFile cannot be read or is empty');
@@ -32,23 +32,23 @@ export async function changeRefusal(
   };
 }
 
-/** Whether somebody on another machine may be able to connect. */
+/** Whether another machine may be able to connect. */
 export function isBeyondThisMachine(host: string): boolean {
   return !host.startsWith('unix:') && !isLoopback(host);
 }
 
-/** Whether only this machine can connect, by an IP address. */
+/** Whether only this machine can connect, over IP. */
 export function isLoopback(host: string): boolean {
   return host === '::1' || /^(?:::ffff:)?127\./i.test(host);
 }
 
-/** Read at each change, so that a new token holds at once. */
+/** Read at each change, so that a new token takes effect at once. */
 async function tokenIn(file: string): Promise<string | undefined> {
   const token = (await readRegularFile(file).catch(() => '')).trim();
   return token === '' ? undefined : token;
 }
 
-/** In a time that does not depend on where they differ, nor on their lengths. */
+/** Constant time: it does not depend on where they differ, nor on their lengths. */
 function isSame(one: string, other: string): boolean {
   return timingSafeEqual(digest(one), digest(other));
 }

@@ -7,30 +7,33 @@ import { formatEndpoint, unixPath } from '@meshgate/core';
 import type { Endpoint } from '@meshgate/core';
 import type { AdminMethod } from './endpoint.ts';
 
-/** Where a gateway's admin API answers. */
+/** Address of a gateway's admin API. */
 export type AdminAddress = URL | { readonly socketPath: string };
 
-/** Of an admin API that listens at `endpoint`. */
+/** URL of an admin API that listens on `endpoint`. */
 export function addressOf(endpoint: Endpoint): AdminAddress {
   const socketPath = unixPath(endpoint);
   return socketPath === undefined ? new URL(`http://${formatEndpoint(endpoint)}`) : { socketPath };
 }
 
-/** Asks the admin API of a gateway. Everything rejects, with a message for people, when there is none or it refuses. */
+/**
+ * Client of a gateway's admin API. Every call rejects with a human-readable message when the gateway is unreachable or
+ * refuses.
+ */
 export interface AdminClient {
-  /** The JSON of the answer to `GET`. */
+  /** The JSON response to `GET`. */
   get(path: string): Promise<unknown>;
   /**
-   * The JSON of the answer to a request that changes something.
+   * The JSON response to a request that changes something.
    *
-   * @param patienceMs longest wait for it; ten seconds when absent
+   * @param patienceMs response timeout; 10 s when absent
    */
   change(method: Exclude<AdminMethod, 'GET'>, path: string, patienceMs?: number): Promise<unknown>;
-  /** The text of an answer that does not end by itself, as it comes. Ends when `signal` aborts. */
+  /** A streamed text response. Ends when `signal` aborts. */
   stream(path: string, signal: AbortSignal): AsyncIterable<string>;
 }
 
-/** @param tokenFile with the token for what changes something; none is presented when absent */
+/** @param tokenFile file with the token for changes; none is sent when absent */
 export function adminClient(address: AdminAddress, tokenFile?: string): AdminClient {
   const name = address instanceof URL ? address.href : `unix:${address.socketPath}`;
   return {
@@ -55,7 +58,7 @@ export function adminClient(address: AdminAddress, tokenFile?: string): AdminCli
   }
 }
 
-/** A request to the same machine takes milliseconds; a stream has something to say every few seconds. */
+/** A local request takes milliseconds; a stream sends something every few seconds. */
 const SILENCE_MS = 10_000;
 
 interface Patience {
@@ -73,7 +76,7 @@ function responseTo(address: AdminAddress, path: string, call: AdminCall): Promi
   const options = { ...rest, ...(signal !== undefined && { signal }), agent: false };
   const sent = address instanceof URL ? sentTo(address, path, options) : sentOverSocket(address, path, options);
   return new Promise((resolve, reject) => {
-    sent.setTimeout(patienceMs, () => sent.destroy(new Error(`no answer within ${patienceMs / 1_000} s`)));
+    sent.setTimeout(patienceMs, () => sent.destroy(new Error(`no response within ${patienceMs / 1_000} s`)));
     sent.once('error', reject);
     sent.once('response', resolve);
     sent.end();
@@ -101,7 +104,7 @@ async function jsonOf(response: IncomingMessage): Promise<unknown> {
   return JSON.parse(await text(response));
 }
 
-/** What a refusal says, as far as it can be read. */
+/** The message of an error response, as far as it can be parsed. */
 function errorIn(body: string): string {
   try {
     const { error } = Object(JSON.parse(body)) as { readonly error?: unknown };
@@ -112,7 +115,7 @@ function errorIn(body: string): string {
 }
 
 function messageOf(reason: unknown): string {
-  // Of several addresses that were tried, all of which failed, Node has the reasons and no message.
+  // When all of several addresses failed, Node's error has the causes and no message.
   if (reason instanceof AggregateError) return reason.errors.map(messageOf).join('; ');
   return reason instanceof Error ? reason.message : String(reason);
 }

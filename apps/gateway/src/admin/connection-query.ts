@@ -5,7 +5,7 @@ import { DURATION_FORM, parseDuration } from '@meshgate/documents';
 import { connectionsView } from './views.ts';
 import type { ConnectionView } from './views.ts';
 
-/** Which live connections are meant: those for which everything that is given holds. */
+/** Selects live connections: those that match every criterion given. */
 export interface ConnectionQuery {
   readonly id?: string;
   /** Name of the route. */
@@ -18,7 +18,7 @@ export interface ConnectionQuery {
   readonly olderThanMs?: number;
 }
 
-/** What a query may say, for the OpenAPI document. */
+/** The query parameters, for the OpenAPI document. */
 export const CONNECTION_PARAMETERS = [
   { name: 'route', description: 'name of the route' },
   { name: 'client', description: 'address or block of the client, or unix' },
@@ -26,7 +26,10 @@ export const CONNECTION_PARAMETERS = [
   { name: 'olderThan', description: 'accepted longer ago than this: 30s, 5m, 1h' },
 ] as const;
 
-/** @returns what is wrong with it, as a string. A name that is not known is wrong: whoever slips must not close everything. */
+/**
+ * @returns what is wrong with it, as a string. An unknown name is an error, so that a typing error does not close every
+ * connection.
+ */
 export function parseConnectionQuery(parameters: URLSearchParams): ConnectionQuery | string {
   const known = CONNECTION_PARAMETERS.map(({ name }) => name);
   for (const name of parameters.keys())
@@ -48,7 +51,7 @@ export function parseConnectionQuery(parameters: URLSearchParams): ConnectionQue
   };
 }
 
-/** Whether a connection is meant by `query`. */
+/** Whether `query` matches a connection. */
 export function matching(query: ConnectionQuery): (connection: ConnectionView) => boolean {
   const { id, route, client, backend, olderThanMs = -1 } = query;
   const clients = client === undefined ? undefined : addressSet([client]);
@@ -61,9 +64,9 @@ export function matching(query: ConnectionQuery): (connection: ConnectionView) =
 }
 
 /**
- * Closes the connections that are meant, with `CLOSED_BY_ADMIN`. Takes linear time, and gives way to everything else after each 5 ms.
+ * Closes the matching connections with `CLOSED_BY_ADMIN`. Takes linear time, and yields to the event loop every 5 ms.
  *
- * @returns how many it has closed
+ * @returns how many it closed
  */
 export function closeConnections(sessions: Iterable<QueriedConnection>, query: ConnectionQuery): Promise<number> {
   return inTurns(closing(Array.from(sessions), matching(query)));

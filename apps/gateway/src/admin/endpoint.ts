@@ -1,20 +1,20 @@
 import type { SchemaName } from './answer-schemas.ts';
 
-/** What of a request an answer depends on. */
+/** What of a request the response depends on. */
 export interface AdminRequest {
   readonly query: URLSearchParams;
-  /** The segments of the path for which `{name}` stands, decoded. */
+  /** The path segments that `{name}` matched, decoded. */
   readonly parameters: Readonly<Record<string, string>>;
-  /** The header `Accept`. */
+  /** The `Accept` header. */
   readonly accept: string | undefined;
-  /** Aborts when the client has gone or the server stops. */
+  /** Aborts when the client disconnects or the server stops. */
   readonly signal: AbortSignal;
 }
 
-/** An answer: JSON, whose members may be any iterable, or text of a type of its own, whole or bit by bit. */
+/** A response: JSON, whose members may be any iterable, or text of another type, whole or streamed. */
 export type AdminAnswer = {
   readonly status: number;
-  /** Beside those of every answer. */
+  /** In addition to the headers of every response. */
   readonly headers?: Readonly<Record<string, string>>;
 } & (
   | { readonly json: object }
@@ -22,25 +22,25 @@ export type AdminAnswer = {
   | { readonly contentType: string; readonly stream: AsyncIterable<string> }
 );
 
-/** Anything but `GET` changes something, and is guarded. */
+/** Any method but `GET` changes something and is access-controlled. */
 export type AdminMethod = 'GET' | 'POST' | 'PUT' | 'DELETE';
 
-/** One path and method of the admin API: how it is answered, and what the OpenAPI document says of it. */
+/** One path and method of the admin API: its handler, and its description in the OpenAPI document. */
 export interface AdminEndpoint {
-  /** A `GET` answers `HEAD` as well. */
+  /** A `GET` endpoint also serves `HEAD`. */
   readonly method: AdminMethod;
-  /** `{name}` stands for one segment: `/connections/{id}`. */
+  /** `{name}` matches one segment: `/connections/{id}`. */
   readonly path: string;
   /** One sentence without a full stop. */
   readonly summary: string;
-  /** What the query may name, each with a description. */
+  /** The query parameters, each with a description. */
   readonly query?: readonly QueryParameter[];
-  /** By status. What every endpoint may answer (refusals, failures) is not listed. */
+  /** By status. Responses that every endpoint may give (refusals, failures) are not listed. */
   readonly answers: Readonly<Record<number, AnswerForm>>;
   answer(this: void, request: AdminRequest): AdminAnswer | Promise<AdminAnswer>;
 }
 
-/** A name in a query. */
+/** Name of a query parameter. */
 interface QueryParameter {
   readonly name: string;
   readonly description: string;
@@ -48,7 +48,7 @@ interface QueryParameter {
   readonly required?: boolean;
 }
 
-/** What an answer looks like: JSON of a named schema, or text of a type. */
+/** The form of a response: JSON of a named schema, or text of a type. */
 export type AnswerForm = { readonly description: string } & (
   { readonly schema: SchemaName } | { readonly contentType: string }
 );

@@ -25,45 +25,45 @@ import { CONNECTION_PARAMETERS, matching, parseConnectionQuery } from './connect
 import type { ConnectionQuery } from './connection-query.ts';
 import type { ConnectionView } from './views.ts';
 
-/** What the admin API shows and does. What other processes know of is asked of them. */
+/** What the admin API shows and does. What other processes know is queried from them. */
 export interface AdminTargets {
   readonly routes: Pick<RouteStore, 'table' | 'sources'>;
   readonly listeners: Pick<Listeners, 'status'>;
   readonly outliers: Pick<Outliers, 'isEjected' | 'ejected'>;
-  /** Absent where nothing is checked. */
+  /** Absent without health checks. */
   readonly checks: Pick<HealthChecks, 'reportOf'> | undefined;
   /** Priority groups that are held back after they were out of service; each of several processes holds back its own. */
   heldGroups(): Eventually<readonly HeldGroup[]>;
   readonly limits: Limits;
   readonly identity: ProxyIdentity;
-  /** Receives failures of our own. */
+  /** Receives internal failures. */
   readonly observer: Observer;
-  /** What is told of changes of the routes. */
+  /** Receives changes of the routes. */
   readonly routeChanges: Pick<RouteChangeFeed, 'subscribe'>;
-  /** Paths that plugins add. */
+  /** Admin paths of plugins. */
   readonly plugins: Pick<InstalledParts, 'adminPaths'>;
   readiness(): Readiness;
   /** Live connections, oldest first. */
   connections(): Eventually<readonly ConnectionView[]>;
-  /** Closes those that are meant. @returns how many */
+  /** Closes the matching ones. @returns how many */
   close(query: ConnectionQuery): Promise<number>;
   metrics(): Eventually<Registry>;
   traffic(): Eventually<Traffic>;
   drainProgress(): Eventually<DrainProgress>;
   readonly logLevel: LogLevelControl;
-  /** What else the process can do with itself. */
+  /** What else the process can do. */
   readonly control: ProcessControl;
-  /** Starts the drain at whose end the process exits. */
+  /** Starts the drain, after which the process exits. */
   shutDown(): void;
 }
 
-/** The level of the log, which can be changed while the process runs. */
+/** The log level, which can be changed at run time. */
 interface LogLevelControl {
   readonly current: string;
   set(level: LogLevel): void;
 }
 
-/** Passes on what the route store reports, to whoever is interested at the moment. */
+/** Forwards reports of the route store to the current subscriber. */
 export class RouteChangeFeed implements Observer {
   readonly name = 'route changes';
   readonly #listeners: ((event: ProxyEvent) => void)[] = [];
@@ -79,7 +79,7 @@ export class RouteChangeFeed implements Observer {
 
 type Eventually<T> = T | Promise<T>;
 
-/** Every endpoint of the admin API: the one table from which it is routed, and the OpenAPI document made. */
+/** Every endpoint of the admin API: the one table for both routing and the OpenAPI document. */
 export function adminEndpoints(targets: AdminTargets): readonly AdminEndpoint[] {
   const own = [
     ...probes(targets),
@@ -95,7 +95,7 @@ export function adminEndpoints(targets: AdminTargets): readonly AdminEndpoint[] 
     {
       method: 'GET',
       path: '/',
-      summary: 'A page for people, which shows what the other paths answer',
+      summary: 'A web page that shows what the other paths return',
       answers: {
         200: { description: 'the page', contentType: 'text/html' },
         503: { description: 'it was not built', schema: 'Error' },
@@ -114,7 +114,7 @@ export function adminEndpoints(targets: AdminTargets): readonly AdminEndpoint[] 
   return endpoints;
 }
 
-/** What the page and `meshgate status` begin with. */
+/** What the page and `meshgate status` show first. */
 async function statusOf(targets: AdminTargets): Promise<StatusView> {
   const { identity, routes, listeners, outliers, logLevel } = targets;
   return statusView({
@@ -134,8 +134,8 @@ function probes({ readiness, metrics }: AdminTargets): readonly AdminEndpoint[] 
     {
       method: 'GET',
       path: '/live',
-      summary: 'Whether the process runs',
-      answers: { 200: { description: 'it runs', schema: 'Live' } },
+      summary: 'Whether the process is running',
+      answers: { 200: { description: 'it is running', schema: 'Live' } },
       answer: () => ok({ live: true }),
     },
     {
@@ -144,7 +144,7 @@ function probes({ readiness, metrics }: AdminTargets): readonly AdminEndpoint[] 
       summary: 'Whether traffic should be sent here',
       answers: {
         200: { description: 'ready', schema: 'Readiness' },
-        503: { description: 'not ready, for these reasons', schema: 'Readiness' },
+        503: { description: 'not ready, with the reasons', schema: 'Readiness' },
       },
       answer: () => {
         const now = readiness();
@@ -183,13 +183,13 @@ function aboutRoutes(targets: AdminTargets): readonly AdminEndpoint[] {
     {
       method: 'GET',
       path: '/explain',
-      summary: 'Which route takes a server name, and why',
+      summary: 'Which route matches a server name, and why',
       query: [
         { name: 'serverName', description: 'as a client sends it', required: true },
         { name: 'listener', description: 'name of the listener that the client connects to; any when absent' },
       ],
       answers: {
-        200: { description: 'the route, or that there is none', schema: 'Explanation' },
+        200: { description: 'the route, or why there is none', schema: 'Explanation' },
         400: { description: 'no name, or one that no client can send', schema: 'Error' },
       },
       answer: ({ query }) => explanationOf(query, targets),
@@ -229,11 +229,11 @@ function aboutConnections({ connections, close, listeners }: AdminTargets): read
     {
       method: 'GET',
       path: '/connections',
-      summary: 'Live connections: all of them, or those that are meant',
+      summary: 'Live connections: all, or those that match',
       query: CONNECTION_PARAMETERS,
       answers: {
         200: { description: 'live connections', schema: 'Connections' },
-        400: { description: 'a query that says nothing of connections', schema: 'Error' },
+        400: { description: 'invalid query', schema: 'Error' },
       },
       answer: async ({ query }) => {
         const selection = parseConnectionQuery(query);
@@ -259,8 +259,8 @@ function closing(close: AdminTargets['close']): readonly AdminEndpoint[] {
       path: '/connections/{id}',
       summary: 'Closes a connection, with the code CLOSED_BY_ADMIN',
       answers: {
-        200: { description: 'it is closed', schema: 'Closed' },
-        404: { description: 'there is none of this id', schema: 'Error' },
+        200: { description: 'closed', schema: 'Closed' },
+        404: { description: 'no such connection', schema: 'Error' },
       },
       answer: async ({ parameters: { id = '' } }) => {
         const closed = await close({ id });
@@ -270,11 +270,11 @@ function closing(close: AdminTargets['close']): readonly AdminEndpoint[] {
     {
       method: 'POST',
       path: '/connections/close',
-      summary: 'Closes the connections that are meant, with the code CLOSED_BY_ADMIN',
+      summary: 'Closes the matching connections, with the code CLOSED_BY_ADMIN',
       query: CONNECTION_PARAMETERS,
       answers: {
         200: { description: 'how many were closed', schema: 'Closed' },
-        400: { description: 'a query that does not say which', schema: 'Error' },
+        400: { description: 'invalid query', schema: 'Error' },
       },
       answer: async ({ query }) => {
         const selection = parseConnectionQuery(query);
@@ -299,16 +299,16 @@ function aboutStatus(targets: AdminTargets): readonly AdminEndpoint[] {
     {
       method: 'GET',
       path: '/status',
-      summary: 'What the proxy is, since when, whether it is ready, and the state of its listeners, sources and drain',
+      summary: 'Version, start time, readiness, and the state of listeners, sources and drain',
       answers: { 200: { description: 'the status', schema: 'Status' } },
       answer: async () => ok(await statusOf(targets)),
     },
     {
       method: 'GET',
       path: '/events',
-      summary: 'Server-sent events: status and traffic each second, and changes of routes',
+      summary: 'Server-sent events: status and traffic each second, and route changes',
       answers: {
-        200: { description: 'a stream without an end', contentType: 'text/event-stream' },
+        200: { description: 'a stream that does not end', contentType: 'text/event-stream' },
         503: { description: 'too many streams', schema: 'Error' },
       },
       answer: ({ signal }) => {
@@ -328,16 +328,16 @@ function aboutLog(control: LogLevelControl): readonly AdminEndpoint[] {
     {
       method: 'GET',
       path: '/log-level',
-      summary: 'The level of the log',
+      summary: 'The log level',
       answers,
       answer: () => ok({ level: control.current }),
     },
     {
       method: 'PUT',
       path: '/log-level',
-      summary: 'Sets the level of the log, until the process ends',
+      summary: 'Sets the log level, until the process exits',
       query: [level],
-      answers: { ...answers, 400: { description: 'no such level', schema: 'Error' } },
+      answers: { ...answers, 400: { description: 'unknown level', schema: 'Error' } },
       answer: ({ query }) => {
         const wanted = query.get('level');
         const found = LOG_LEVELS.find((one) => one === wanted);
@@ -370,13 +370,13 @@ function aboutDrain({ drainProgress, shutDown }: AdminTargets): readonly AdminEn
     {
       method: 'POST',
       path: '/drain',
-      summary: 'Starts to drain, as SIGTERM does; the process exits in the end',
+      summary: 'Starts to drain, as SIGTERM does; the process exits when it has drained',
       query,
       answers: { 202: { description: 'the progress', schema: 'Drain' }, ...wrong },
       answer: async (request) => {
         if (waitOf(request) === undefined) return wrongWait(request);
         shutDown();
-        // Whoever asked is told of the drain, which begins within this turn of the event loop.
+        // The response comes first: the drain starts within this turn of the event loop.
         await nextTurn();
         return drainAnswer(202, drainProgress, request);
       },
@@ -424,18 +424,18 @@ function aboutReload(targets: Pick<AdminTargets, 'control'>): readonly AdminEndp
     {
       method: 'GET',
       path: '/reload',
-      summary: 'The configuration in use, without secrets: what a new one is compared with',
+      summary: 'The configuration in use, without secrets; --check --against compares with it',
       answers: { 200: { description: 'the settings', schema: 'Settings' } },
       answer: () => ok(targets.control.settings),
     },
     {
       method: 'POST',
       path: '/reload',
-      summary: 'Puts the configuration on disk into use, as SIGHUP does',
+      summary: 'Applies the configuration on disk, as SIGHUP does',
       answers: {
-        200: { description: 'what has changed, and what needs a restart', schema: 'Reload' },
-        409: { description: 'an address or a source cannot be used; nothing has changed', schema: 'ReloadRefusal' },
-        422: { description: 'the configuration is wrong; nothing has changed', schema: 'ReloadRefusal' },
+        200: { description: 'what changed, and what needs a restart', schema: 'Reload' },
+        409: { description: 'an address or a source cannot be used; nothing changed', schema: 'ReloadRefusal' },
+        422: { description: 'the configuration is invalid; nothing changed', schema: 'ReloadRefusal' },
       },
       answer: async () => reloadAnswer(await targets.control.reload()),
     },
@@ -443,10 +443,10 @@ function aboutReload(targets: Pick<AdminTargets, 'control'>): readonly AdminEndp
       method: 'POST',
       path: '/upgrade',
       summary:
-        'Starts a successor from what is on disk, hands it the sockets, and drains once it is ready, as SIGUSR2 does',
+        'Starts a successor from the files on disk, hands it the sockets, and drains once it is ready, as SIGUSR2 does',
       answers: {
-        200: { description: 'a successor serves', schema: 'Upgrade' },
-        409: { description: 'it could not; the gateway goes on as before', schema: 'Error' },
+        200: { description: 'a successor has taken over', schema: 'Upgrade' },
+        409: { description: 'no successor; the gateway continues as before', schema: 'Error' },
       },
       answer: async () => upgradeAnswer(await targets.control.upgrade()),
     },

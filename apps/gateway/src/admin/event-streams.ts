@@ -11,11 +11,11 @@ import type { StatusView } from './status.ts';
 import type { Traffic } from './traffic.ts';
 import { printableJson } from '../log/printable.ts';
 
-/** What {@link EventStreams} are made of. */
+/** Dependencies of {@link EventStreams}. */
 export interface EventStreamsOptions {
   status(): StatusView | Promise<StatusView>;
   traffic(): Traffic | Promise<Traffic>;
-  /** Receives failures of our own. */
+  /** Receives internal failures. */
   readonly observer: Observer;
   /** Milliseconds between two samples; {@link TICK_MS} when absent. */
   readonly tickMs?: number;
@@ -23,18 +23,18 @@ export interface EventStreamsOptions {
   readonly slowMs?: number;
 }
 
-/** The event `routes`: what a source has changed. */
+/** The event `routes`: the changes of a source. */
 interface RoutesEvent extends RouteChanges {
   readonly source: string;
   readonly version: string;
 }
 
 /**
- * Server-sent events for any number of readers up to a limit: `status` and `traffic` at each tick, `routes` with the changes of the
- * route table since the last one. While nobody reads, nothing is sampled.
+ * Server-sent events for a limited number of readers: `status` and `traffic` at each tick, `routes` with the changes of
+ * the route table since the last one. Without readers, nothing is sampled.
  *
- * A reader that is slow misses ticks, never a change of a number: what has changed since it last read comes with its next message. One
- * that does not read at all is dropped.
+ * A slow reader misses ticks, never a changed number: its next message holds everything that changed since it last
+ * read. A reader that does not read at all is disconnected.
  */
 export class EventStreams {
   readonly #options: EventStreamsOptions;
@@ -45,7 +45,7 @@ export class EventStreams {
     this.#options = options;
   }
 
-  /** Notes changes of routes. */
+  /** Records changes of routes. */
   observe(event: ProxyEvent): void {
     if (event.type !== 'routes.replaced' || event.previous === undefined || this.#readers.size === 0) return;
     const { source, previous, snapshot } = event;
@@ -79,7 +79,7 @@ export class EventStreams {
     }
   }
 
-  /** Until nobody reads. Sampling takes a twentieth of the time at most. */
+  /** Runs while there are readers. Sampling takes 5% of the time at most. */
   async #sample(): Promise<void> {
     const { tickMs = TICK_MS, slowMs = SLOW_MS, observer } = this.#options;
     this.#isSampling = true;
@@ -102,27 +102,27 @@ export class EventStreams {
   }
 }
 
-/** Two pages and a `top` for each of some operators; each costs a descriptor and a message a second. */
+/** Room for a few operators with two pages and a `top` each. Each stream costs a descriptor and a message a second. */
 export const MAX_STREAMS = 8;
-/** As often as anybody can read. */
+/** People read no faster. */
 const TICK_MS = 1_000;
-/** A browser in the background still reads. */
+/** A browser tab in the background still reads. */
 const SLOW_MS = 15_000;
-/** After which a browser connects again. */
+/** The reconnect delay of a browser. */
 const RETRY_MS = 2_000;
-/** A reader that is slow hears of the first changes, and how many more there were. */
+/** A slow reader gets the first changes, and the number of the others. */
 const MAX_CHANGES = 50;
 
 const NEVER = new AbortController().signal;
 
-/** What one reader has not been told yet. */
+/** What one reader has not received yet. */
 class EventReader {
   readonly scope: Scope;
   readonly #cell = new Cell<true>();
   #seen = 0;
   #status: StatusView | undefined;
   #rates: TrafficRates | undefined;
-  /** Of routes that have changed since the last message. */
+  /** Routes that changed since the last message. */
   #routes: Record<string, RouteRates> = {};
   #isNew = true;
   readonly #changes: RoutesEvent[] = [];
@@ -133,7 +133,7 @@ class EventReader {
     this.scope = scope;
   }
 
-  /** How long a message has been waiting to be read. */
+  /** How long a message has waited to be read. */
   get unreadMs(): number {
     return this.#unreadSince === undefined ? 0 : performance.now() - this.#unreadSince;
   }
@@ -148,7 +148,7 @@ class EventReader {
     this.#wake();
   }
 
-  /** @param all rates of every route, for a reader that has been told of none */
+  /** @param all rates of every route, for a reader that has received none */
   addTick(status: StatusView, rates: TrafficRates, all: () => Readonly<Record<string, RouteRates>>): void {
     this.#status = status;
     this.#rates = rates;
@@ -178,7 +178,7 @@ class EventReader {
   }
 }
 
-/** JSON has no line break of its own, so that each is one line of data. */
+/** JSON contains no raw line break, so each message is one `data` line. */
 function message(event: string, data: object): string {
   return `event: ${event}\ndata: ${printableJson(JSON.stringify(data))}\n\n`;
 }

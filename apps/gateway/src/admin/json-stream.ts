@@ -3,19 +3,19 @@ import { setImmediate as nextTurn } from 'node:timers/promises';
 import { printableJson } from '../log/printable.ts';
 
 /**
- * `value` as JSON, written in pieces with turns of the event loop in between, so that an answer of 100,000 routes delays no connection.
- * Iterable members other than strings become lists, and are iterated while they are written.
+ * `value` as JSON, written in pieces that yield to the event loop, so that a response of 100,000 routes delays no
+ * connection. Iterable members other than strings become lists, and are iterated while they are written.
  */
 export function jsonStream(value: object): Readable {
   return Readable.from(inTurns(document(value)), { objectMode: false });
 }
 
-/** Items of a list between two turns: well below a millisecond's work. */
+/** List items per turn of the event loop: well below a millisecond. */
 const ITEMS_PER_PIECE = 100;
 
 async function* inTurns(pieces: Iterable<string>): AsyncGenerator<string> {
   for (const piece of pieces) {
-    // `curl` writes it to a terminal as it comes.
+    // Indented: `curl` prints it unchanged.
     yield printableJson(piece);
     await nextTurn();
   }

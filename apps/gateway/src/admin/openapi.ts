@@ -15,7 +15,7 @@ export function openApiOf(endpoints: readonly AdminEndpoint[]): object {
     info: {
       title: 'Meshgate admin API',
       version: VERSION,
-      description: 'How a running gateway is looked at and operated. Every GET answers HEAD as well.',
+      description: 'Inspect and operate a running gateway. Every GET endpoint also serves HEAD.',
     },
     paths,
     components: {
@@ -46,9 +46,9 @@ function operationOf({ method, path, summary, query = [], answers }: AdminEndpoi
   };
 }
 
-/** Of whatever changes something. */
+/** For every endpoint that changes something. */
 const REFUSALS: Readonly<Record<number, AnswerForm>> = {
-  401: { description: 'no token, or another than that of admin.tokenFile', schema: 'Error' },
+  401: { description: 'missing token, or not the one in admin.tokenFile', schema: 'Error' },
   403: { description: 'a web page of another origin, or an address beyond loopback without a token', schema: 'Error' },
 };
 
@@ -64,7 +64,7 @@ function responseOf(form: AnswerForm): object {
   return { description: form.description, content: { [contentType]: media } };
 }
 
-/** OpenAPI 3.1 says once for all which JSON Schema it means. */
+/** OpenAPI 3.1 fixes the JSON Schema dialect. */
 function schemaOf(schema: z.ZodType): object {
   const { $schema: _sameForAll, ...rest } = z.toJSONSchema(schema);
   return rest;

@@ -2,7 +2,7 @@ import { createHash } from 'node:crypto';
 import { readFile } from 'node:fs/promises';
 import type { AdminAnswer } from './endpoint.ts';
 
-/** The page, as the build has made it: one file, which loads nothing else; 503 when it has made none. */
+/** The page as built: one file that loads nothing else; 503 when the build has none. */
 export async function pageAnswer(): Promise<AdminAnswer> {
   try {
     page ??= readPage();
@@ -10,13 +10,13 @@ export async function pageAnswer(): Promise<AdminAnswer> {
   } catch (reason) {
     page = undefined;
     const why = reason instanceof Error ? reason.message : String(reason);
-    return { status: 503, json: { error: `the page is not there, the rest of this API is: ${why}` } };
+    return { status: 503, json: { error: `page not available, the rest of this API is: ${why}` } };
   }
 }
 
 let page: Promise<AdminAnswer> | undefined;
 
-/** From `src` as from `dist`. */
+/** Valid from `src` and from `dist`. */
 const FILE = new URL('../../dist/page.html', import.meta.url);
 
 async function readPage(): Promise<AdminAnswer> {
@@ -25,8 +25,8 @@ async function readPage(): Promise<AdminAnswer> {
 }
 
 /**
- * Nothing runs on the page but its own script, it asks nobody but its own server, and no text can become HTML: not even by a mistake of
- * the script (Content Security Policy Level 3; Trusted Types).
+ * Only the page's own script runs, it connects only to its own server, and no string can become HTML, not even through
+ * a bug of the script (Content Security Policy Level 3; Trusted Types).
  */
 function headersOf(text: string): Readonly<Record<string, string>> {
   const policy = [

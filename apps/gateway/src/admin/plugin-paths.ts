@@ -2,14 +2,14 @@ import type { PluginAnswerer } from '@meshgate/core';
 import { settledWithin } from '../config/settled-within.ts';
 import type { AdminAnswer, AdminEndpoint } from './endpoint.ts';
 
-/** What plugins answer, by path. A failure of one is an answer that says so, and affects nothing else. */
+/** Admin paths of plugins. A failure becomes an error response, and affects nothing else. */
 export function pluginEndpoints(answerers: ReadonlyMap<string, PluginAnswerer>): readonly AdminEndpoint[] {
   return Array.from(answerers, ([path, answer]) => ({
     method: 'GET',
     path,
     summary: 'Added by a plugin',
     answers: {
-      200: { description: "the plugin's answer, of any type", contentType: '*/*' },
+      200: { description: "the plugin's response, of any type", contentType: '*/*' },
       500: { description: 'the plugin failed', schema: 'Error' },
     },
     answer: ({ query }) => answered(path, () => answer({ query })),
@@ -18,7 +18,7 @@ export function pluginEndpoints(answerers: ReadonlyMap<string, PluginAnswerer>):
 
 async function answered(path: string, answer: () => unknown): Promise<AdminAnswer> {
   try {
-    return answerOf(await settledWithin(ANSWER_PATIENCE_MS, async () => answer(), 'it is still busy'));
+    return answerOf(await settledWithin(ANSWER_PATIENCE_MS, async () => answer(), 'it did not respond in time'));
   } catch (reason) {
     return { status: 500, json: { error: `${path}: ${reason instanceof Error ? reason.message : String(reason)}` } };
   }
@@ -40,5 +40,5 @@ interface Loose {
   readonly text?: unknown;
 }
 
-/** Longer than an operator waits, shorter than a scraper's or a browser's patience. */
+/** Longer than an operator waits, shorter than the timeout of a scraper or a browser. */
 const ANSWER_PATIENCE_MS = 10_000;

@@ -4,12 +4,12 @@ import type { DrainState } from '@meshgate/core';
 import type { ListenerStatus, SourceStatus } from '@meshgate/core/parts';
 import { certificateTrouble } from '../log/certificate-trouble.ts';
 
-/** Whether traffic should be sent here. The answer of `GET /ready`. */
+/** Whether to send traffic here: the response of `GET /ready`. */
 export interface Readiness {
   readonly ready: boolean;
   /** Why not; empty when ready. */
   readonly reasons: readonly string[];
-  /** Problems that do not keep traffic away. */
+  /** Problems that do not affect readiness. */
   readonly warnings: readonly string[];
 }
 
@@ -18,17 +18,20 @@ export interface Vitals {
   readonly sources: readonly SourceStatus[];
   readonly listeners: readonly ListenerStatus[];
   readonly drain: DrainState;
-  /** Of a proxy with a certificate of its own. */
+  /** For a proxy with its own certificate. */
   readonly certificate?: CertificateStatus;
-  /** Why lines of the log cannot be written at the moment. */
+  /** Why log lines cannot be written at the moment. */
   readonly logTrouble?: string | undefined;
-  /** Recent shortages of this machine and failures of its name system, a sentence each. */
+  /** Recent shortages of this machine and failures of its name resolution, a sentence each. */
   readonly troubles?: readonly string[];
   /** Warnings of plugins. */
   readonly pluginWarnings?: readonly string[];
 }
 
-/** Ready: a listener is bound, every source has a snapshot, the own certificate is valid, and no drain has started. Pure. */
+/**
+ * Ready: a listener is bound, every source has a snapshot, the proxy's own certificate is valid, and no drain has
+ * started. Pure.
+ */
 export function readinessOf({
   sources,
   listeners,

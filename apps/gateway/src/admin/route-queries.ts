@@ -12,14 +12,14 @@ import { withRouteWarnings } from '../config/route-warnings.ts';
 import { routesView } from './views.ts';
 import type { RouteTableView } from './views.ts';
 
-/** Answers about routes, from wherever they are known. */
+/** Route queries, from a running gateway or a configuration. */
 export interface RouteQueries {
   routes(): Promise<RouteTableView>;
-  /** @param listener whose connection it would be; any when absent */
+  /** @param listener listener of the connection; any when absent */
   explain(serverName: string, listener?: string): Promise<Explanation>;
 }
 
-/** From a gateway that runs. Rejects when it does not answer, or with an error. */
+/** From a running gateway. Rejects when it does not respond, or responds with an error. */
 export function queriesTo(gateway: AdminClient): RouteQueries {
   return {
     routes: async () => (await gateway.get('/routes')) as RouteTableView,
@@ -32,7 +32,7 @@ export function queriesTo(gateway: AdminClient): RouteQueries {
 
 /**
  * From a configuration file, as a gateway started now would see it: its sources are followed until each has a snapshot.
- * Rejects with `ConfigProblems` when it is wrong.
+ * Rejects with `ConfigProblems` when it is invalid.
  */
 export function queriesOf(file: string | undefined, amend: Amend): RouteQueries {
   return {
@@ -68,7 +68,7 @@ async function withRoutes<Answer>(
   }
 }
 
-/** `undefined` when a source names them: nobody asks it here. */
+/** `undefined` when a source defines them: it is not queried here. */
 function listenersOf(
   { listeners }: GatewayConfig,
   { listenerSources }: InstalledParts,

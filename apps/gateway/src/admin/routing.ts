@@ -1,20 +1,20 @@
 import type { AdminEndpoint, AdminMethod } from './endpoint.ts';
 
-/** What a request is for. */
+/** The target of a request. */
 type Routed =
   | {
       readonly kind: 'endpoint';
       readonly endpoint: AdminEndpoint;
       readonly parameters: Readonly<Record<string, string>>;
     }
-  /** The path exists, the method does not. `allow`: those that do, for the header of this name. */
+  /** The path exists, but not with this method. `allow`: the value of the `Allow` header. */
   | { readonly kind: 'wrong method'; readonly allow: readonly string[] }
   | { readonly kind: 'no such path' };
 
-/** Finds the endpoint of a method and a path, as the request has them. */
+/** Finds the endpoint for a method and a path. */
 export type Router = (method: string, path: string) => Routed;
 
-/** Serves `endpoints`: of two paths that match, the one without parameters wins. */
+/** Routes requests to `endpoints`: of two that match, the one without parameters wins. */
 export function routerOf(endpoints: readonly AdminEndpoint[]): Router {
   const byPath = new Map<string, AdminEndpoint[]>();
   for (const endpoint of endpoints) {
@@ -54,7 +54,7 @@ const ALLOWED: Readonly<Record<AdminMethod, readonly string[]>> = {
   DELETE: ['DELETE'],
 };
 
-/** `undefined` when the path does not match, or a segment is no text in UTF-8. */
+/** `undefined` when the path does not match, or a segment is not valid UTF-8. */
 function parametersOf(
   segments: readonly string[],
   path: readonly string[],

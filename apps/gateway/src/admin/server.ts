@@ -17,14 +17,14 @@ import { routerOf } from './routing.ts';
 import type { Router } from './routing.ts';
 import { listenOnSocket } from './unix-socket.ts';
 
-/** What an {@link AdminServer} is made of. */
+/** Dependencies of an {@link AdminServer}. */
 export interface AdminOptions {
-  /** Where it listens, and what whoever changes something must present. */
+  /** Where it listens, and the token that changes require. */
   readonly settings: AdminSettings;
   readonly endpoints: readonly AdminEndpoint[];
-  /** Receives failures of our own. */
+  /** Receives internal failures. */
   readonly observer: Observer;
-  /** Sockets that were opened for this process; none when absent. */
+  /** Inherited sockets; none when absent. */
   readonly sockets?: InheritedSockets;
 }
 
@@ -34,7 +34,7 @@ export class AdminServer implements Service {
   readonly #options: AdminOptions;
   readonly #router: Router;
   readonly #server: Server;
-  /** Aborts when the server stops: answers without an end are over then. */
+  /** Aborts when the server stops, which ends streaming responses. */
   readonly #stopping = new AbortController();
   readonly #answering = new Set<Promise<void>>();
   /** Oldest first. */
@@ -52,11 +52,11 @@ export class AdminServer implements Service {
     this.#server.timeout = SILENCE_MS;
   }
 
-  /** Where it answers, as `--admin` takes it; absent while it does not. */
+  /** Its address, as `--admin` takes it; absent while it does not listen. */
   get url(): string | undefined {
     const address = this.#server.address();
     const { host } = this.#options.settings.endpoint;
-    // Of an inherited unix socket Node does not know the path.
+    // Node does not know the path of an inherited unix socket.
     if (address === null || typeof address === 'string') return this.#server.listening ? host : undefined;
     return `http://${formatEndpoint({ host: address.address, port: address.port })}`;
   }
@@ -84,7 +84,7 @@ export class AdminServer implements Service {
     } else {
       await listenOnSocket(this.#server, path);
     }
-    // An accept that fails, for lack of file descriptors for example, must not end the process.
+    // A failed accept, for lack of file descriptors for example, must not end the process.
     this.#server.on('error', (error) => this.#report(error));
   }
 
@@ -98,7 +98,7 @@ export class AdminServer implements Service {
     return [{ kind: 'admin', name: '', endpoint, fd }];
   }
 
-  /** Responses under way, such as that to `POST /drain`, are finished; streams and idle connections are closed. */
+  /** Responses in progress, such as that to `POST /drain`, are finished; streams and idle connections are closed. */
   async stop(signal: AbortSignal): Promise<void> {
     const { settings, sockets } = this.#options;
     const isOwn = this.#server.listening && sockets?.ownsPath(settings.endpoint) !== false;
@@ -107,7 +107,7 @@ export class AdminServer implements Service {
     if (path !== undefined) removePath(path);
   }
 
-  /** {@link stop}, when a successor goes on with the socket: the path of a unix socket stays. */
+  /** {@link stop}, when a successor keeps the socket: the path of a unix socket stays. */
   async release(signal: AbortSignal): Promise<void> {
     const closed = new Promise((resolve) => this.#server.close(resolve));
     this.#stopping.abort();
@@ -117,8 +117,8 @@ export class AdminServer implements Service {
   }
 
   /**
-   * Idle connections must not keep out probes: beyond the limit the oldest that has never sent a byte is closed, or else the oldest
-   * without a request under way, which a scraper would use again.
+   * Idle connections must not block probes: above the limit, the oldest that never sent a byte is closed, or else the
+   * oldest without a request in progress, as a scraper keeps for reuse.
    */
   #admit(socket: Socket): void {
     this.#sockets.add(socket);
@@ -147,7 +147,7 @@ export class AdminServer implements Service {
       gone.abort();
     });
     try {
-      // No request has a body that matters.
+      // No request body is used.
       request.resume();
       await write(await this.#answerTo(request, gone.signal), request.method === 'HEAD', response);
     } catch (reason) {
@@ -175,8 +175,8 @@ export class AdminServer implements Service {
   }
 
   /**
-   * Whether `host` is a name of this machine. A page in a browser here can have a name of its own resolve to loopback (DNS rebinding), and
-   * would read every answer: on loopback only addresses and `localhost` are served.
+   * Whether `host` is a name of this machine. A page in a local browser can have its own name resolve to loopback (DNS
+   * rebinding) and would read every response: on loopback only addresses and `localhost` are accepted.
    */
   #isOurs(host: string | undefined): boolean {
     if (host === undefined || !isLoopback(this.#options.settings.endpoint.host)) return true;
@@ -188,7 +188,7 @@ export class AdminServer implements Service {
   }
 
   #failed(reason: unknown, response: ServerResponse): void {
-    // The client has gone, or was too slow.
+    // The client disconnected, or was too slow.
     if (response.destroyed || response.headersSent) return void response.destroy();
     this.#report(reason instanceof Error ? reason : new Error(String(reason)));
     response.writeHead(500, { 'content-type': JSON_TYPE }).end('{"error":"INTERNAL"}\n');
@@ -212,7 +212,7 @@ async function write(answer: AdminAnswer, isHead: boolean, response: ServerRespo
 
 function bodyOf(answer: AdminAnswer): Readable {
   if ('json' in answer) return jsonStream(answer.json);
-  // Of a stream nothing is read ahead: what is not taken yet may be replaced by newer.
+  // A stream is not read ahead: newer data may replace what has not been sent.
   return 'text' in answer ? Readable.from([answer.text]) : Readable.from(answer.stream, { highWaterMark: 1 });
 }
 
@@ -222,12 +222,12 @@ function refusal(status: number, error: string): AdminAnswer & { readonly json: 
 
 const JSON_TYPE = 'application/json; charset=utf-8';
 
-/** For some probes, scrapers and operators: more would use up file descriptors of proxied connections. */
+/** Room for some probes, scrapers and operators: more would use up file descriptors of proxied connections. */
 const MAX_CONNECTIONS = 64;
-/** A connection without progress for so long, in an answer or in a request, is closed. */
+/** A request or response without progress for this time is closed. */
 const SILENCE_MS = 30_000;
 
-/** Longer than a scrape, shorter than the patience of whoever stops the process. */
+/** Longer than a scrape, shorter than the stop timeout of a service manager. */
 const STOP_PATIENCE_MS = 1_000;
 
 /** Requests of the admin API are a line and a few headers. */

@@ -4,7 +4,7 @@ import { VERSION } from '../cli/version.ts';
 import type { Readiness } from './readiness.ts';
 import type { ListenerView, SourceView } from './views.ts';
 
-/** What a proxy is, which does not change while it runs. */
+/** Static properties of a proxy. */
 export interface ProxyIdentity {
   readonly role: 'gateway' | 'sidecar';
   /** Name of the transport in use. */
@@ -13,16 +13,16 @@ export interface ProxyIdentity {
   readonly workers: number;
 }
 
-/** The answer of `GET /status`, and of the event `status`. */
+/** The response of `GET /status`, and the event `status`. */
 export interface StatusView extends ProxyIdentity, Readiness {
   readonly version: string;
-  /** Release of Node.js. */
+  /** Node.js version. */
   readonly node: string;
   readonly host: string;
   readonly pid: number;
-  /** In ISO 8601. */
+  /** ISO 8601. */
   readonly startedAt: string;
-  /** Level of the log. */
+  /** Log level. */
   readonly logLevel: string;
   readonly listeners: readonly ListenerView[];
   readonly sources: readonly SourceView[];
@@ -33,10 +33,10 @@ export interface StatusView extends ProxyIdentity, Readiness {
   readonly ejected: number;
 }
 
-/** What of the status changes. */
+/** The changing part of the status. */
 export type StatusNow = Omit<StatusView, 'version' | 'node' | 'host' | 'pid' | 'startedAt'>;
 
-/** With what every process knows of itself. */
+/** With what every process knows about itself. */
 export function statusView(now: StatusNow): StatusView {
   return {
     version: VERSION,

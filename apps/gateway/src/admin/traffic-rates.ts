@@ -1,13 +1,13 @@
 import type { RouteTraffic, Traffic } from './traffic.ts';
 
-/** What connections do at the moment: the difference of two samples. */
+/** Rates of connections: the difference between two samples. */
 export interface TrafficRates {
   /** Seconds between the two samples. */
   readonly seconds: number;
   readonly connections: number;
   readonly acceptedPerSecond: number;
   readonly refusedPerSecond: number;
-  /** Of routes whose numbers differ from those told before; others are as they were. */
+  /** Routes whose numbers differ from those sent before; others are unchanged. */
   readonly routes: Readonly<Record<string, RouteRates>>;
 }
 
@@ -22,12 +22,12 @@ export interface RouteRates {
   readonly errors: Readonly<Record<string, number>>;
 }
 
-/** Remembers the last sample, and tells what has changed since. */
+/** Keeps the last sample and reports what has changed since. */
 export class RateMeter {
   #last: { readonly traffic: Traffic; readonly at: number } | undefined;
   readonly #rates = new Map<string, RouteRates>();
 
-  /** Of all routes with traffic, as told last. */
+  /** Of all routes with traffic, as last sent. */
   get current(): Readonly<Record<string, RouteRates>> {
     return Object.fromEntries(this.#rates);
   }
@@ -57,7 +57,7 @@ export class RateMeter {
     };
   }
 
-  /** Series of routes that were removed are dropped. */
+  /** Series of removed routes are dropped. */
   #forgetGone({ routes }: Traffic): void {
     for (const name of this.#rates.keys()) if (!(name in routes)) this.#rates.delete(name);
   }
@@ -86,7 +86,7 @@ function failures({ errors }: RouteTraffic): number {
   return sum;
 }
 
-/** Errors only grow: an equal rate of failures with another sum of them is told by the next sample at the latest. */
+/** Errors only grow: an equal failure rate with a different total is reported by the next sample. */
 function isSame(one: RouteRates | undefined, other: RouteRates): boolean {
   return (
     one !== undefined &&
@@ -99,7 +99,7 @@ function isSame(one: RouteRates | undefined, other: RouteRates): boolean {
   );
 }
 
-/** One decimal is all that anybody reads. */
+/** One decimal is precise enough. */
 function rounded(value: number): number {
   return Math.round(value * 10) / 10;
 }

@@ -2,22 +2,22 @@ import { setImmediate as nextTurn } from 'node:timers/promises';
 import { METRICS } from '@meshgate/metrics';
 import type { Registry } from 'prom-client';
 
-/** What connections have done since the start: counters, read from the metrics. */
+/** Counters of connections since the start, read from the metrics. */
 export interface Traffic {
   readonly accepted: number;
   readonly refused: number;
-  /** By name; routes that no connection has taken are absent. Under the empty name: what reached no route. */
+  /** By route name; routes without connections are absent. The empty name counts what reached no route. */
   readonly routes: Readonly<Record<string, RouteTraffic>>;
 }
 
 /** Of the connections of one route. */
 export interface RouteTraffic {
-  /** Live ones. */
+  /** Live connections. */
   readonly active: number;
   readonly closed: number;
   readonly bytesUp: number;
   readonly bytesDown: number;
-  /** Those that ended with an error, by its code. */
+  /** Those that ended with an error, by code. */
   readonly errors: Readonly<Record<string, number>>;
 }
 
@@ -29,7 +29,7 @@ interface MutableTraffic {
   readonly errors: Record<string, number>;
 }
 
-/** Reads only the metrics that it needs: histograms of thousands of routes would take a while. */
+/** Reads only the metrics that it needs: histograms of thousands of routes take long. */
 export async function trafficOf(registry: Registry): Promise<Traffic> {
   const routes: Record<string, MutableTraffic> = Object.create(null) as Record<string, MutableTraffic>;
   const at = (name = ''): MutableTraffic =>
@@ -50,7 +50,7 @@ export async function trafficOf(registry: Registry): Promise<Traffic> {
   };
 }
 
-/** What several processes have done together. Pure. */
+/** The sum over several processes. Pure. */
 export function addedUp(list: readonly Traffic[]): Traffic {
   const routes: Record<string, MutableTraffic> = Object.create(null) as Record<string, MutableTraffic>;
   for (const { routes: some } of list) {
@@ -69,11 +69,11 @@ interface TrafficSeries {
   readonly value: number;
 }
 
-/** After a turn of the event loop: a family of ten thousand routes takes ten milliseconds. */
+/** After a turn of the event loop: a family of ten thousand routes takes 10 ms. */
 async function seriesOf(registry: Registry, name: string): Promise<readonly TrafficSeries[]> {
   await nextTurn();
   const metric = await registry.getSingleMetric(name)?.get();
-  // Its labels are typed as those of any metric.
+  // Labels are typed as those of any metric.
   return (metric?.values ?? []) as readonly TrafficSeries[];
 }
 

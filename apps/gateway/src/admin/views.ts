@@ -30,23 +30,23 @@ interface RouteView extends RouteRulesView {
   readonly source: string;
   readonly kind?: string;
   readonly serverNames: readonly string[];
-  /** The listeners on which the route holds; absent when it holds on all of them. */
+  /** The listeners to which the route applies; absent when to all. */
   readonly listeners?: readonly string[];
   /** It also takes clients without a server name, or of no known protocol; absent when it does not. */
   readonly fallback?: true;
   readonly connectTimeoutMs: number;
-  /** How the next backend is chosen; absent when by `round_robin`. */
+  /** How the next backend is chosen; absent for `round_robin`. */
   readonly balance?: string;
-  /** When a backup takes over; absent when as the priorities say. */
+  /** When backups take over; absent for the default rule of priorities. */
   readonly failover?: Failover;
-  /** It leads to the server name itself; absent when to its backends. */
+  /** It forwards to the server name itself; absent when it has backends. */
   readonly egress?: Egress;
-  /** The priority of the backends that are used now; absent where all backends have the same. */
+  /** The priority of the backends in use; absent when all backends have the same. */
   readonly priorityInUse?: number;
   /** Lower priorities that are well again, and held back; absent when there are none. */
   readonly heldBack?: readonly HeldView[];
   readonly backends: readonly (BackendView & {
-    /** After consecutive dial failures; absent when it is not. Only known of addresses that are no DNS names. */
+    /** After consecutive dial failures; absent when not ejected. Only known for IP addresses, not for DNS names. */
     readonly ejected?: true;
   })[];
 }
@@ -58,21 +58,21 @@ export interface HeldView {
   readonly forMs: number;
 }
 
-/** What a route says of its connections, in `GET /routes` and in `explain`; what it does not say is absent. */
+/** Connection settings of a route, in `GET /routes` and in `explain`; absent when not set. */
 export interface RouteRulesView {
   /** Which clients may use it. */
   readonly access?: AccessRules;
-  /** As they are written in a route file. */
+  /** As written in a route file. */
   readonly limits?: RouteLimitsView;
-  /** How backends are told of the client. */
+  /** How the client address is passed to backends. */
   readonly proxyProtocol?: ProxyProtocolVersion;
   /** How its backends are checked. */
   readonly healthCheck?: HealthCheck;
-  /** A backend that ends a connection before its first byte is not the last word; absent when it is. */
+  /** A connection that a backend closes before its first byte is retried; absent when not. */
   readonly retryBeforeFirstByte?: true;
-  /** How the connections of a backend are closed that is removed; absent when they live on. */
+  /** How connections of a removed backend are closed; absent when they continue. */
   readonly onBackendRemoved?: BackendDrain;
-  /** The same of one that is down. */
+  /** How connections of a backend that is down are closed; absent when they continue. */
   readonly onBackendDown?: BackendDrain;
 }
 
@@ -114,15 +114,15 @@ export interface BackendView {
   readonly host: string;
   readonly port: number;
   readonly weight: number;
-  /** By its source, and by its health checks where it has any. */
+  /** As its source reports, and its health checks where it has any. */
   readonly healthy: boolean;
-  /** What its health checks have found out; absent when it has none. */
+  /** Results of its health checks; absent when it has none. */
   readonly check?: CheckView;
-  /** Lower first; absent when it is 0. */
+  /** Lower is preferred; absent when it is 0. */
   readonly priority?: number;
-  /** Where it stands, such as its zone; absent when unknown. */
+  /** Its location, such as its zone; absent when unknown. */
   readonly labels?: Readonly<Record<string, string>>;
-  /** How it is told of the client; absent when as its route says. */
+  /** How the client address is passed to it; absent when as its route says. */
   readonly proxyProtocol?: ProxyProtocolVersion | 'off';
 }
 
@@ -130,7 +130,7 @@ export interface BackendView {
 interface CheckView {
   /** `unknown`: not checked yet, which counts as up. */
   readonly state: CheckReport['state'];
-  /** Each of its addresses: several, when the backend is a name. Times are in ISO 8601. */
+  /** One per address; a name may have several. Times are ISO 8601. */
   readonly addresses: readonly {
     readonly host: string;
     readonly port: number;
@@ -147,14 +147,14 @@ export interface SourceView {
   readonly name: string;
   readonly state: SourceStatus['state'];
   readonly routes: number;
-  /** When what is in use of it was last known to be right, in ISO 8601; absent when it never had a snapshot. */
+  /** When its routes were last confirmed, in ISO 8601; absent when it never had a snapshot. */
   readonly lastSuccess?: string;
   /** Why it is `failing`, or the first reason why it is `stale`. */
   readonly error?: string;
   readonly warnings: readonly string[];
 }
 
-/** What `GET /routes` and `meshgate routes --json` answer. */
+/** The response of `GET /routes`, and the output of `meshgate routes --json`. */
 export interface RouteTableView {
   /** Equal when every source's routes are. */
   readonly version: string;
@@ -168,13 +168,13 @@ export interface KnownRoutes {
   readonly sources: readonly SourceStatus[];
 }
 
-/** What is shown of routes beside what their sources say. */
+/** What is shown of routes in addition to their sources' data. */
 export interface RouteFacts {
-  /** Of routes that have none of their own. */
+  /** For routes without their own. */
   readonly connectTimeoutMs: number;
   /** Whether an address is ejected after failures; none is when absent. */
   isEjected?(address: Endpoint): boolean;
-  /** Absent where nothing is checked. */
+  /** Absent without health checks. */
   readonly checks?: Pick<HealthChecks, 'reportOf'> | undefined;
   /** Priority groups that are held back, of all workers; none when absent. */
   readonly held?: readonly HeldGroup[] | undefined;
@@ -185,7 +185,7 @@ export function routesView({ table, sources }: KnownRoutes, facts: RouteFacts): 
   return { version: versionOf(table), routes: routeViews(table, facts), sources: sources.map(sourceView) };
 }
 
-/** One after the other, so that a table of 100,000 need not stand in memory twice. */
+/** Generated one by one, so that a table of 100,000 routes is not in memory twice. */
 function* routeViews(table: RouteTable, facts: RouteFacts): Generator<RouteView> {
   for (const { source, routes } of table.indexes) {
     for (const route of routes.values()) yield routeView(route, source, facts);
@@ -233,7 +233,7 @@ export function withPriorityInUse<View extends BackendView & { readonly ejected?
   return { backends, priorityInUse, ...(heldBack.length > 0 && { heldBack }) };
 }
 
-/** How the route chooses a backend, where that is not the default; a plugin's balance by its name. */
+/** How the route chooses a backend, if not by default; a plugin's balance by its name. */
 export function balanceView({ balance, failover, egress }: Route): Pick<RouteView, 'balance' | 'failover' | 'egress'> {
   return {
     ...(balance !== undefined && { balance: typeof balance === 'string' ? balance : balance.name }),
@@ -242,7 +242,7 @@ export function balanceView({ balance, failover, egress }: Route): Pick<RouteVie
   };
 }
 
-/** What every answer shows of a backend. */
+/** What every response shows of a backend. */
 export function backendView(backend: Backend, report?: CheckReport): BackendView {
   const { address, weight, healthy, priority = 0, labels, proxyProtocol } = backend;
   return {
@@ -286,7 +286,7 @@ function versionOf({ indexes }: RouteTable): string {
   return createHash('sha256').update(JSON.stringify(versions)).digest('hex').slice(0, VERSION_CHARS);
 }
 
-/** Enough to tell any two tables apart that one gateway will ever have. */
+/** Long enough to distinguish all tables of one gateway. */
 const VERSION_CHARS = 16;
 
 /** A live connection in `GET /connections`. */
@@ -299,7 +299,7 @@ export interface ConnectionView {
   /** As in the access log. */
   readonly trace?: string;
   readonly route?: string;
-  /** The address dialled last. */
+  /** The address of the last dial. */
   readonly backend?: string;
   /** The backend as its route has it, where that is a DNS name; absent before it was reached. */
   readonly backendName?: string;
@@ -307,11 +307,11 @@ export interface ConnectionView {
   readonly bytesDown: number;
   /** Since it was accepted. */
   readonly ageMs: number;
-  /** Since a byte last arrived from either side. */
+  /** Since the last byte from either side. */
   readonly idleMs: number;
 }
 
-/** Live connections as they are now. */
+/** The current live connections. */
 export function connectionsView(live: readonly LiveConnection[]): readonly ConnectionView[] {
   const now = performance.now();
   return live.map((one) => connectionView(one, now));
@@ -343,11 +343,11 @@ function backendNameOf({ upstream }: LiveConnection): Pick<ConnectionView, 'back
   return backendName === formatEndpoint(upstream.address) ? {} : { backendName };
 }
 
-/** A listener in `GET /listeners`, and in the log line that says that the gateway is ready. */
+/** A listener in `GET /listeners`, and in the log line `ready`. */
 export interface ListenerView {
   readonly name: string;
   readonly host: string;
-  /** The one in use when it is bound, else the one that was asked for. */
+  /** The actual one when bound, else the configured one. */
   readonly port: number;
   readonly bound: boolean;
   /** Which clients may connect; absent when all may. */

@@ -5,14 +5,14 @@ import type { AdminAddress, AdminClient } from '../admin/client.ts';
 import { describe } from '../config/config-messages.ts';
 import { DEFAULT_ADMIN } from '../config/config-schema.ts';
 
-/** Where a running gateway is asked, and what is presented to change something. */
+/** Address and token of a running gateway's admin API. */
 export interface AdminFlags {
   readonly admin?: string;
   readonly tokenFile?: string;
   readonly json?: boolean;
 }
 
-/** Where a gateway answers that says nothing else. */
+/** The default admin address. */
 export const DEFAULT_ADMIN_URL: string = `http://${formatEndpoint(DEFAULT_ADMIN)}`;
 
 /** For commands that change something. */
@@ -20,7 +20,7 @@ export function withAdminFlags(command: Command): Command {
   return withAdminFlag(command).option('--token-file <file>', 'token for its admin API (default: none)');
 }
 
-/** For commands that only ask. */
+/** For read-only commands. */
 export function withAdminFlag(command: Command): Command {
   return command.option('--admin <url>', `admin API of the gateway, or unix:/path (default: ${DEFAULT_ADMIN_URL})`);
 }

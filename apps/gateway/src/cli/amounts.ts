@@ -1,4 +1,4 @@
-// Amounts for people, as `status` and `top` print them.
+// Human-readable amounts for `status` and `top`.
 
 /** `1.5 MB`, in powers of ten. */
 export function bytesText(value: number): string {

@@ -33,14 +33,14 @@ import { VERSION } from './version.ts';
 
 const HELP_COLUMNS = 100;
 
-/** Runs the command of `args` to its end. Never rejects: errors are printed to standard error. */
+/** Runs the command of `args`. Never rejects: errors are printed to standard error. */
 export async function runCommand(args: readonly string[], terminal: Terminal): Promise<ExitStatus> {
   let status: ExitStatus = 0;
   try {
     await commandLine(terminal, (ended) => (status = ended)).parseAsync(withTwoDashes(args), { from: 'user' });
     return status;
   } catch (reason) {
-    // Commander has said what is wrong with the command line. Help and version are no failures.
+    // Commander has already printed the error. Help and version are no failures.
     if (reason instanceof CommanderError) return reason.exitCode === 0 ? 0 : 2;
     terminal.stderr.write(`${printableLines(errorText(reason))}\n`);
     return reason instanceof ConfigProblems ? 2 : 1;
@@ -60,7 +60,7 @@ export function commandLine(terminal: Terminal, end: (status: ExitStatus) => voi
       getOutHelpWidth: () => stdout.columns ?? HELP_COLUMNS,
     })
     .showSuggestionAfterError();
-  // Settings of the program hold for commands that are made by it, from here on.
+  // Settings of the program apply only to subcommands created after this line.
   addProxies(program, terminal, end);
   addQueries(program, terminal, end);
   addProcessCommands(program, terminal.stdout);
@@ -82,13 +82,13 @@ function addProxies(program: Command, terminal: Terminal, end: (status: ExitStat
   withFlags(program.command('gateway').description('run a mesh gateway'), CONSUL_FLAGS)
     .option('-c, --config <file>', `configuration file (default: ${DEFAULT_FILE}, if it is there)`)
     .option('--check', 'validate the configuration and every file it names, then exit')
-    .option('--live', 'with --check: also ask the agent, the name system, the ports and the state folder')
+    .option('--live', 'with --check: also query the agent, DNS, the ports and the state directory')
     .option('--against [admin]', 'with --check: print what a reload of this running gateway would change')
     .action(async (options: GatewayFlags) => end(await gateway(options, terminal)));
   withFlags(program.command('sidecar').description('run a Connect proxy (sidecar)'), SIDECAR_FLAGS)
     .option('-c, --config <file>', 'configuration file (default: none, everything comes from Consul)')
     .option('--check', 'validate the configuration and every file it names, then exit')
-    .option('--live', 'with --check: also ask the agent, the name system, the ports and the state folder')
+    .option('--live', 'with --check: also query the agent, DNS, the ports and the state directory')
     .action(async (options: SidecarFlags) => end(await sidecar(options, terminal)));
 }
 
@@ -110,14 +110,14 @@ function addQueries(program: Command, terminal: Terminal, end: (status: ExitStat
     });
 }
 
-/** Those for whoever looks for the cause of a fault. */
+/** Commands for troubleshooting. */
 function diagnosticCommands(program: Command, terminal: Terminal, end: (status: ExitStatus) => void): void {
   const { stdout } = terminal;
   withFlags(
-    program.command('doctor').description('look at everything that connections depend on, and say what to mend'),
+    program.command('doctor').description('check everything that connections depend on, and suggest fixes'),
     CONSUL_FLAGS,
   )
-    .argument('[server-name]', 'look at the way of this name only')
+    .argument('[server-name]', 'check only the path of this name')
     .option('-c, --config <file>', `configuration file (default: ${DEFAULT_FILE}, if it is there)`)
     .option('--admin <url>', `admin API of the gateway, or unix:/path (default: ${DEFAULT_ADMIN_URL})`)
     .option('--json', 'print JSON')
@@ -127,10 +127,10 @@ function diagnosticCommands(program: Command, terminal: Terminal, end: (status: 
   program
     .command('trace')
     .description('join what several proxies log of the same connection')
-    .argument('[trace]', 'as an access log shows it (default: all, the newest last)')
+    .argument('[trace]', 'as an access log shows it (default: all, newest last)')
     .option('--log <file>', 'JSON access log, or - for standard input (repeatable)', gather)
     .option('--admin <url>', 'admin API whose live connections to include, or unix:/path (repeatable)', gather)
-    .option('--name <server-name>', 'only connections that ask for this name')
+    .option('--name <server-name>', 'only connections with this server name')
     .addOption(new Option('--limit <number>', 'how many traces').argParser(positive).default(20))
     .option('--json', 'print JSON')
     .action(async (trace: string | undefined, flags: TraceFlags) => {
@@ -142,21 +142,23 @@ function diagnosticCommands(program: Command, terminal: Terminal, end: (status: 
     });
 }
 
-/** What a running gateway is asked to do with itself. */
+/** Commands that act on a running gateway. */
 function addProcessCommands(program: Command, stdout: Pick<Output, 'write'>): void {
-  withAdminFlags(program.command('reload').description('put the changed configuration of a running gateway into use'))
+  withAdminFlags(program.command('reload').description('apply the changed configuration to a running gateway'))
     .option('--json', 'print JSON')
     .action(async ({ json, ...flags }: AdminFlags) => {
       const changes = await reloadGateway(clientOf(flags));
       stdout.write(json === true ? jsonText({ changes }) : printableLines(changesText(changes)));
     });
   withAdminFlags(
-    program.command('upgrade').description('replace a running gateway by what is on disk now, dropping no connection'),
+    program
+      .command('upgrade')
+      .description('replace a running gateway by what is on disk now, without dropping connections'),
   )
     .option('--json', 'print JSON')
     .action(async ({ json, ...flags }: AdminFlags) => {
       const pid = await upgradeGateway(clientOf(flags));
-      stdout.write(json === true ? jsonText({ pid }) : `process ${pid} serves; its predecessor drains\n`);
+      stdout.write(json === true ? jsonText({ pid }) : `process ${pid} has taken over; its predecessor is draining\n`);
     });
 }
 
@@ -196,18 +198,18 @@ function refuseAlone(check: boolean, isGiven: boolean, flag: string): void {
     throw new ConfigProblems([{ message: `expected --check before ${flag}, found none`, path: [] }]);
 }
 
-/** 1 when one of them is a failure. */
+/** 1 when any check fails. */
 function statusOf(findings: readonly Finding[]): ExitStatus {
   return findings.some(({ outcome }) => outcome === 'failed') ? 1 : 0;
 }
 
-/** 1 when one of them would keep a gateway from being ready. */
+/** 1 when any of them would keep a gateway from being ready. */
 function printFindings(findings: readonly Finding[], stdout: Pick<Output, 'write'>): ExitStatus {
   for (const finding of findings) stdout.write(`${printable(findingText(finding))}\n`);
   return statusOf(findings);
 }
 
-/** Colours are for terminals, unless the variable `NO_COLOR` is set and not empty (no-color.org). */
+/** Colours only on terminals, unless `NO_COLOR` is set and not empty (no-color.org). */
 function logTarget({ fd, isTTY: isTerminal = false }: Output, env: Environment): LogTarget {
   return { fd, isTerminal, hasColors: isTerminal && (env['NO_COLOR'] ?? '') === '' };
 }
@@ -250,7 +252,7 @@ function gather(value: string, before: readonly string[] = []): readonly string[
   return [...before, value];
 }
 
-/** @throws InvalidArgumentError, which commander puts into words */
+/** @throws InvalidArgumentError, which commander reports */
 function positive(text: string): number {
   if (/^[1-9][0-9]{0,8}$/.test(text)) return Number(text);
   throw new InvalidArgumentError('expected a whole number above 0');
@@ -310,7 +312,7 @@ function withQueryFlags(command: Command): Command {
     .option('--json', 'print JSON');
 }
 
-/** @throws ConfigProblems when no client can ask for it and no route has it: then it is no question for a route table */
+/** @throws ConfigProblems when no client can send the name and no route has it */
 async function explained(text: string, queries: RouteQueries, listener?: string): Promise<Explanation> {
   const requested = requestedName(text);
   if (requested.kind === 'name') return queries.explain(requested.serverName, listener);

@@ -1,16 +1,16 @@
 import { printable } from '../log/printable.ts';
 
-/** How columns are laid out. */
+/** Column layout. */
 export interface ColumnOptions {
-  /** Before each line. */
+  /** Indentation of each line. */
   readonly indent?: string;
-  /** Of the terminal, in characters; as wide as the widest cells are when absent. */
+  /** Of the terminal, in characters; unlimited when absent. */
   readonly width?: number | undefined;
 }
 
 /**
- * Columns as wide as their widest cell, two spaces apart. Where the terminal is narrower, the widest columns shrink and their cells go on
- * in the next lines. Cells are made printable first, since that makes them wider.
+ * Columns as wide as their widest cell, two spaces apart. On a narrower terminal, the widest columns shrink and their
+ * cells wrap. Cells are made printable first, since that makes them wider.
  */
 export function columns(
   table: readonly (readonly string[])[],
@@ -25,10 +25,10 @@ export function columns(
 }
 
 const GAP = '  ';
-/** A narrower column cannot be read. */
+/** Narrower columns are unreadable. */
 const MIN_WIDTH = 12;
 
-/** The widest columns lose what is too much, down to a width that can still be read. */
+/** The widest columns shrink, down to a readable width. */
 function fitted(widths: readonly number[], total: number): readonly number[] {
   const fitting = [...widths];
   for (let excess = fitting.reduce((sum, each) => sum + each, 0) - total; excess > 0; excess -= 1) {
@@ -47,7 +47,7 @@ function linesOf(row: readonly string[], widths: readonly number[]): readonly st
   );
 }
 
-/** Broken at spaces, and within what has none. */
+/** Breaks at spaces, and within longer words. */
 function wrapped(cell: string, width: number): readonly string[] {
   if (cell.length <= width) return [cell];
   const parts: string[] = [];

@@ -10,7 +10,7 @@ import { connectionsText } from './tables.ts';
 import { widthOf } from './terminal.ts';
 import type { ExitStatus, Terminal } from './terminal.ts';
 
-/** Adds the commands by which live connections are listed and closed. */
+/** Adds the commands that list and close live connections. */
 export function addConnectionCommands(program: Command, { stdout }: Terminal, end: (status: ExitStatus) => void): void {
   withConnectionFlags(
     withAdminFlag(program.command('connections').description('print live connections of a running gateway')),
@@ -21,7 +21,7 @@ export function addConnectionCommands(program: Command, { stdout }: Terminal, en
   withConnectionFlags(
     withAdminFlags(program.command('close').description('close live connections of a running gateway')),
   )
-    .argument('[id]', 'of one connection; else a flag says which')
+    .argument('[id]', 'id of one connection; otherwise use a flag')
     .action(async (id: string | undefined, flags: ConnectionsFlags) => {
       const closed = await closeBy(clientOf(flags), id, flags);
       stdout.write(
@@ -42,7 +42,7 @@ function withConnectionFlags(command: Command): Command {
 
 type ConnectionsFlags = AdminFlags & ConnectionFlags;
 
-/** Which connections are meant. */
+/** Which connections to select. */
 interface ConnectionFlags {
   readonly route?: string;
   readonly client?: string;
@@ -59,10 +59,10 @@ async function connectionsOf(gateway: AdminClient, flags: ConnectionFlags): Prom
 }
 
 /**
- * `meshgate close`: closes one connection, or those that `flags` mean.
+ * `meshgate close`: closes one connection, or those that match `flags`.
  *
  * @returns how many were closed
- * @throws ConfigProblems when neither says which
+ * @throws ConfigProblems without id or flag
  */
 async function closeBy(gateway: AdminClient, id: string | undefined, flags: ConnectionFlags): Promise<number> {
   const query = queryOf(flags);
@@ -78,7 +78,7 @@ async function closeBy(gateway: AdminClient, id: string | undefined, flags: Conn
   return ((await answer) as { readonly closed: number }).closed;
 }
 
-/** Very many are closed in turns with everything else. */
+/** Large numbers of connections are closed in slices. */
 const PATIENCE_MS = 35_000;
 
 /** @throws ConfigProblems when a flag is wrong */

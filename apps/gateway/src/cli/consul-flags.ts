@@ -4,7 +4,7 @@ import { parseEndpoint } from '@meshgate/core';
 import type { Problem } from '@meshgate/core';
 import { parseAgentAddress } from '@meshgate/consul-source';
 
-/** Flags about Consul and the admin server, under the keys that the command line parser gives them. */
+/** Flags for Consul and the admin server, under the keys of the command line parser. */
 export interface ConsulFlags {
   readonly httpAddr?: string;
   readonly token?: string;
@@ -32,7 +32,7 @@ export interface ConsulFlags {
 /** Environment variables. */
 export type Environment = Readonly<Record<string, string | undefined>>;
 
-/** A setting of the command line or the environment. */
+/** A setting from the command line or the environment. */
 export interface Override {
   /** Keys of the settings of `use: consul`, or `admin`. */
   readonly path: readonly string[];
@@ -41,23 +41,26 @@ export interface Override {
   readonly by: string;
 }
 
-/** What the command line and the environment set. It overrides the configuration file. */
+/** Settings from the command line and the environment. They override the configuration file. */
 export interface CommandSettings {
   readonly overrides: readonly Override[];
   /** Paths are the flag or the variable. */
   readonly problems: readonly Problem[];
-  /** Whether a flag is about Consul: then Consul is a source, also where no file says so. */
+  /** Whether a flag is about Consul: then Consul is a source even if no file says so. */
   readonly byFlag: boolean;
-  /** Whether the environment names an agent: that is meant for every program, and matters where nothing else is overrides. */
+  /**
+   * Whether the environment names an agent: a variable is meant for every program, and only matters where nothing else
+   * is configured.
+   */
   readonly byEnvironment: boolean;
-  /** `CONSUL_HTTP_SSL`: TLS to the agent, wherever its address comes from. */
+  /** `CONSUL_HTTP_SSL`: TLS to the agent, whatever the origin of its address. */
   readonly secure: boolean;
 }
 
 /**
- * Reads the flags and variables of Consul's own command line, with the same meaning; a flag beats a variable. Pure.
+ * Reads the flags and variables of Consul's own command line, with the same meaning; a flag overrides a variable. Pure.
  *
- * @param cwd files are relative to it
+ * @param cwd base of relative file names
  */
 export function commandSettings(flags: ConsulFlags, env: Environment, cwd: string): CommandSettings {
   const problems: Problem[] = [];
@@ -73,14 +76,14 @@ export function commandSettings(flags: ConsulFlags, env: Environment, cwd: strin
   };
 }
 
-/** A flag of `meshgate gateway` as the parser of command lines takes it. */
+/** A flag of `meshgate gateway`, for the command line parser. */
 export interface FlagDefinition {
   readonly flag: string;
   readonly description: string;
   readonly repeatable?: true;
 }
 
-/** The flags that {@link ConsulFlags} come from. */
+/** The flags behind {@link ConsulFlags}. */
 export const CONSUL_FLAGS: readonly FlagDefinition[] = [
   { flag: '--http-addr <address>', description: 'Consul agent (CONSUL_HTTP_ADDR; default: http://127.0.0.1:8500)' },
   { flag: '--token <token>', description: 'ACL token (CONSUL_HTTP_TOKEN)' },
@@ -109,7 +112,7 @@ export const CONSUL_FLAGS: readonly FlagDefinition[] = [
   { flag: '--admin-bind <ip:port>', description: 'admin API address, or unix:/path' },
 ];
 
-// What concerns the registration, which a sidecar leaves to others.
+// Registration flags, which a sidecar does not have.
 const REGISTERING = /^--(?:register|service|proxy-id|address|wan-address|bind-address|expose-servers|deregister-)/;
 
 /** Flags of `meshgate sidecar`. */
@@ -120,8 +123,8 @@ export const SIDECAR_FLAGS: readonly FlagDefinition[] = [
 ];
 
 /**
- * Flags in the form of Consul's own command line, `-http-addr=…` and `-register=true`, as this one takes them; everything else
- * as it was. Pure.
+ * Rewrites flags in the form of Consul's own command line, `-http-addr=…` and `-register=true`; everything else is
+ * unchanged. Pure.
  */
 export function withTwoDashes(args: readonly string[]): readonly string[] {
   return args.flatMap((arg) => {
@@ -135,7 +138,7 @@ export function withTwoDashes(args: readonly string[]): readonly string[] {
   });
 }
 
-// The words of Go's strconv.ParseBool, which Consul reads its flags and variables with.
+// The values of Go's strconv.ParseBool, with which Consul parses its flags and variables.
 const TRUE = new Set(['1', 't', 'T', 'true', 'TRUE', 'True']);
 const FALSE = new Set(['0', 'f', 'F', 'false', 'FALSE', 'False']);
 
@@ -174,7 +177,7 @@ function agentSettings(flags: ConsulFlags, env: Environment, cwd: string, proble
   ];
 }
 
-/** Consul's order: the flags before the variables, and in each the file before the token itself. */
+/** Consul's order: flags before variables, and in each the file before the token itself. */
 function token(flags: ConsulFlags, env: Environment, cwd: string): readonly Override[] {
   const ofFlags = [...found(TOKEN_FILE, flags, {}), ...found(TOKEN, flags, {})];
   const ofEnvironment = [...found(TOKEN_FILE, {}, env), ...found(TOKEN, {}, env)];
@@ -182,7 +185,7 @@ function token(flags: ConsulFlags, env: Environment, cwd: string): readonly Over
   if (first === undefined) return [];
   const other = first.path[0] === 'token' ? 'tokenFile' : 'token';
   const value = other === 'token' ? resolve(cwd, String(first.value)) : first.value;
-  // What a file says of the other one would contradict.
+  // A value of the other setting in a file would conflict.
   return [
     { ...first, value },
     { path: [other], value: undefined, by: first.by },
@@ -199,7 +202,7 @@ function found(
   return isSet(env[variable]) ? [{ path, value: env[variable], by: variable }] : [];
 }
 
-/** Empty is as good as not there, as in Consul. */
+/** Empty counts as unset, as in Consul. */
 function isSet(value: unknown): boolean {
   return value !== undefined && value !== '';
 }

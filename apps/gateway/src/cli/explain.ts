@@ -7,55 +7,58 @@ import type { BackendView, HeldView, RouteRulesView } from '../admin/views.ts';
 import { describe } from '../config/config-messages.ts';
 import { counted } from '../log/messages.ts';
 
-/** Which route takes a server name, and why. The answer of `GET /explain` and of `meshgate explain --json`. */
+/**
+ * Which route matches a server name, and why. The response of `GET /explain` and the output of `meshgate explain
+ * --json`.
+ */
 export type Explanation = FoundRoute | NotFound;
 
-/** There is a route. */
+/** A route matches. */
 export interface FoundRoute extends ClaimingRoute, RouteRulesView {
   readonly found: true;
-  /** As it was looked up: lower case, no trailing dot. */
+  /** As looked up: lower case, no trailing dot. */
   readonly serverName: string;
-  /** What the source calls such a route; absent when it does not say. */
+  /** The source's name for this kind of route; absent when unknown. */
   readonly kind?: string;
   /** In one sentence. */
   readonly why: string;
-  /** What made the route: facts of its source, such as the file and the line. */
+  /** Origin of the route: facts of its source, such as the file and the line. */
   readonly origin?: Readonly<Record<string, string>>;
-  /** How the next backend is chosen; absent when by `round_robin`. */
+  /** How the next backend is chosen; absent for `round_robin`. */
   readonly balance?: string;
-  /** When a backup takes over; absent when as the priorities say. */
+  /** When backups take over; absent for the default rule of priorities. */
   readonly failover?: Failover;
-  /** The route leads to the server name itself; absent when to its backends. */
+  /** The route forwards to the server name itself; absent when it has backends. */
   readonly egress?: Egress;
-  /** The priority of the backends that are used now; absent where all have the same. */
+  /** The priority of the backends in use; absent when all have the same. */
   readonly priorityInUse?: number;
   /** Lower priorities that are well again, and held back; absent when there are none. */
   readonly heldBack?: readonly HeldView[];
   readonly backends: readonly ExplainedBackend[];
   /** The code with which connections end while there is no backend; absent while there is one. */
   readonly withoutBackend?: string;
-  /** The listeners on which the route holds; absent when it holds on all of them. */
+  /** The listeners to which the route applies; absent when to all. */
   readonly listeners?: readonly string[];
   /** Which clients get as far, on those of its listeners that do not let in everybody; absent where all of them do. */
   readonly listenerAccess?: readonly ListenerAccess[];
-  /** Listeners that the route names, or that were asked for, and that do not exist; absent when there are none. */
+  /** Listeners that the route or the query names, and that do not exist; absent when there are none. */
   readonly unknownListeners?: readonly string[];
-  /** Where other routes take the name than this one. Absent when a listener was asked for, or there are none. */
+  /** Where other routes match the name. Absent when the query names a listener, or there are none. */
   readonly onListeners?: readonly ListenerClaim[];
-  /** Routes that would take the name if this one did not, the next one first. */
+  /** Routes that would match the name without this one, in order. */
   readonly shadowed: readonly ClaimingRoute[];
 }
 
-/** There is none: a client that asks for this name is turned away. */
+/** No route matches: a client with this name is refused. */
 interface NotFound {
   readonly found: false;
   readonly serverName: string;
   readonly why: string;
-  /** The listener that was asked for, when it does not exist. */
+  /** The listener in the query, if it does not exist. */
   readonly unknownListeners?: readonly string[];
-  /** Names in the table that look like it, the likeliest first. */
+  /** Similar names in the table, the closest first. */
   readonly nearest: readonly string[];
-  /** The listeners on which a route takes the name all the same. Absent when a listener was asked for, or there are none. */
+  /** The listeners on which a route does match the name. Absent when the query names a listener, or there are none. */
   readonly onListeners?: readonly ListenerClaim[];
 }
 
@@ -65,41 +68,41 @@ interface ListenerAccess {
   readonly access: AccessRules;
 }
 
-/** The route that takes a name on one listener. */
+/** The route that matches a name on one listener. */
 interface ListenerClaim extends ClaimingRoute {
   readonly listener: string;
 }
 
-/** What {@link explain} may know besides the table. */
+/** Optional inputs of {@link explain}. */
 export interface ExplainOptions {
-  /** Whose connection it would be; routes of single listeners are told of apart when absent. */
+  /** The listener of the connection; when absent, routes of single listeners are listed apart. */
   readonly listener?: string;
-  /** Those that exist; nothing is said of unknown ones when absent. */
+  /** The existing listeners; unknown ones are not reported when absent. */
   readonly listeners?: readonly Pick<ListenAddress, 'name' | 'access'>[];
   /** Whether an address is ejected after failures; none is when absent. */
   isEjected?(address: Endpoint): boolean;
-  /** Absent where nothing is checked. */
+  /** Absent without health checks. */
   readonly checks?: Pick<HealthChecks, 'reportOf'>;
   /** Priority groups that are held back; none when absent. */
   readonly held?: readonly HeldGroup[];
 }
 
-/** A route that claims a name. */
+/** A route that matches a name. */
 interface ClaimingRoute {
   readonly route: string;
   readonly source: string;
   readonly match: MatchKind;
-  /** What the route claims: the name itself, `*.suffix` or `*`. */
+  /** What matched: the name itself, `*.suffix` or `*`. */
   readonly pattern: string;
 }
 
-/** A backend, and what is thought of it. */
+/** A backend and its state. */
 export interface ExplainedBackend extends BackendView {
-  /** Put aside for a while, since dials to it failed in a row. Only known of addresses that are no DNS names. */
+  /** Ejected for a while after consecutive dial failures. Only known for IP addresses, not for DNS names. */
   readonly ejected: boolean;
 }
 
-/** A name that a client can ask for, as it would arrive; or why none can. */
+/** A name that a client can send, as it would arrive; or why none can. */
 export function requestedName(
   text: string,
 ): { readonly kind: 'name'; readonly serverName: string } | { readonly kind: 'impossible'; readonly why: string } {
@@ -108,7 +111,7 @@ export function requestedName(
   return { kind: 'impossible', why: `no client can send ${describe(text)} as a server name: ${verdict.detail}` };
 }
 
-/** Explains what `table` does with a name, as it was typed. Pure. */
+/** Explains what `table` does with a name as typed. Pure. */
 export function explain(name: string, table: RouteTable, options: ExplainOptions = {}): Explanation {
   const serverName = name.toLowerCase().replace(/\.$/, '');
   const requested = requestedName(name);
@@ -150,8 +153,8 @@ export function explain(name: string, table: RouteTable, options: ExplainOptions
 }
 
 /**
- * Whether a route has exactly the name that was asked for. Consul takes any text as the name of a service, so that a route can have
- * a name that no client can send.
+ * Whether a route has exactly the requested name. Consul takes any string as a service name, so that a route can have a
+ * name that no client can send.
  */
 export function isExact(explanation: Explanation): boolean {
   return explanation.found && explanation.match === 'exact';
@@ -176,7 +179,7 @@ function unknownAmong(
   return unknown.length === 0 ? {} : { unknownListeners: Array.from(new Set(unknown)) };
 }
 
-/** Where a route that names the listener takes `serverName` instead of `general`. */
+/** Where a route that names the listener matches `serverName` instead of `general`. */
 function onListeners(serverName: string, table: RouteTable, general: Match | undefined): readonly ListenerClaim[] {
   return table.listeners.flatMap((listener) => {
     const [match] = table.matches(serverName, listener);
@@ -203,17 +206,20 @@ function reason({ kind, source, pattern }: Match, others: readonly Match[]): str
   return rivals.length === 0 ? own : `${own}; source ${source} takes precedence over ${rivals.join(', ')}`;
 }
 
-/** More than these would be a list of everything. */
+/** Enough to help; more would list everything. */
 const SHOWN_NAMES = 3;
 
-/** Those that a short name may stand for first (`api` for `api.default.dc2.internal…`), then those that differ by some letters. */
+/**
+ * First those for which a short name may stand (`api` for `api.default.dc2.internal…`), then those that differ by some
+ * letters.
+ */
 function nearestNames(serverName: string, table: RouteTable): readonly string[] {
   const longer = [...namesIn(table)].filter((name) => name.startsWith(`${serverName}.`)).toSorted();
   return [...new Set([...longer, ...similarNames(serverName, table)])].slice(0, SHOWN_NAMES);
 }
 
 function similarNames(serverName: string, table: RouteTable): readonly string[] {
-  // Of three letters one may be wrong; further off it is another name.
+  // One in three letters may differ; further off it is another name.
   const maxDistance = Math.max(1, Math.floor(serverName.length / 3));
   const near: { readonly name: string; readonly distance: number }[] = [];
   for (const name of namesIn(table)) {

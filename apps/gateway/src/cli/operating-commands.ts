@@ -14,7 +14,7 @@ import { runTop, topModel, topSnapshot } from './top.ts';
 import { SORTS, topScreen } from './top-screen.ts';
 import type { Sort, TopView } from './top-screen.ts';
 
-/** Adds the commands by which a running gateway is looked at and operated. */
+/** Adds the commands that inspect and operate a running gateway. */
 export function addOperatingCommands(program: Command, terminal: Terminal, end: (status: ExitStatus) => void): void {
   const { stdout } = terminal;
   withAdminFlag(program.command('status').description('print whether a running gateway is ready, and why not'))
@@ -26,16 +26,16 @@ export function addOperatingCommands(program: Command, terminal: Terminal, end: 
     });
   withAdminFlag(program.command('top').description('show the traffic of a running gateway, route by route'))
     .addOption(new Option('--sort <order>', 'order of the routes').choices(Object.keys(SORTS)).default('live'))
-    .option('--filter <text>', 'only routes whose name has this in it', '')
-    .option('--once', 'print one snapshot and exit (default: when the output is no terminal)')
+    .option('--filter <text>', 'only routes whose name contains this', '')
+    .option('--once', 'print one snapshot and exit (default when the output is not a terminal)')
     .option('--json', 'print one snapshot as JSON')
     .action((flags: TopFlags) => top(flags, terminal));
-  withAdminFlags(program.command('drain').description('drain a running gateway, which exits in the end'))
-    .option('--no-wait', 'do not wait until it has drained')
+  withAdminFlags(program.command('drain').description('drain a running gateway, which then exits'))
+    .option('--no-wait', 'do not wait for the drain to finish')
     .option('--json', 'print JSON')
     .action(async (flags: AdminFlags & { readonly wait: boolean }) => end(await drain(flags, terminal)));
   withAdminFlags(program.command('log-level').description('print or set the log level of a running gateway'))
-    .addArgument(new Argument('[level]', 'the level to set, until the gateway ends').choices(LOG_LEVELS))
+    .addArgument(new Argument('[level]', 'level to set, until the gateway exits').choices(LOG_LEVELS))
     .option('--json', 'print JSON')
     .action(async (level: string | undefined, flags: AdminFlags) => {
       const gateway = clientOf(flags);
@@ -46,7 +46,7 @@ export function addOperatingCommands(program: Command, terminal: Terminal, end: 
     });
   program
     .command('completion')
-    .description('print a script by which a shell completes these commands')
+    .description('print a shell completion script')
     .addArgument(new Argument('<shell>').choices(SHELLS))
     .action((shell: Shell) => void stdout.write(completionScript(program, shell)));
 }
@@ -76,7 +76,7 @@ async function top(flags: TopFlags, { stdout, stdin, env }: Terminal): Promise<v
     );
 }
 
-/** Of what is no terminal: as wide as a table of routes with long names is. */
+/** When the output is not a terminal: fits a table of long route names. */
 const DEFAULT_COLUMNS = 130;
 
 async function drain(flags: AdminFlags & { readonly wait: boolean }, { stdout }: Terminal): Promise<ExitStatus> {

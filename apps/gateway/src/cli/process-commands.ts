@@ -5,10 +5,10 @@ import { changeText, flatSettings, planReload } from '../run/reload-plan.ts';
 import type { FlatSettings, SettingChange } from '../run/reload-plan.ts';
 
 /**
- * `meshgate reload`: has a running gateway put the configuration on its disk into use.
+ * `meshgate reload`: has a running gateway apply the configuration on its disk.
  *
- * @returns what has changed, and what needs a restart
- * @throws ConfigProblems when the configuration is wrong; Error when it cannot be used, or there is no gateway
+ * @returns what changed, and what needs a restart
+ * @throws ConfigProblems when the configuration is invalid; Error when it cannot be applied, or no gateway runs
  */
 export async function reloadGateway(gateway: AdminClient): Promise<readonly SettingChange[]> {
   try {
@@ -23,13 +23,13 @@ export async function reloadGateway(gateway: AdminClient): Promise<readonly Sett
  * `meshgate upgrade`: has a running gateway start its successor.
  *
  * @returns the successor's process id
- * @throws Error when the gateway goes on, or there is none
+ * @throws Error when the upgrade failed, or no gateway runs
  */
 export async function upgradeGateway(gateway: AdminClient): Promise<number> {
   return ((await gateway.change('POST', '/upgrade', PATIENCE_MS)) as { readonly pid: number }).pid;
 }
 
-/** `--check --against`: what a running gateway would do with `loaded`. */
+/** `--check --against`: what a reload of a running gateway with `loaded` would change. */
 export async function planAgainst(
   gateway: AdminClient,
   { config, uses }: LoadedConfig,
@@ -39,14 +39,14 @@ export async function planAgainst(
 
 /** A line each. */
 export function changesText(changes: readonly SettingChange[]): string {
-  return changes.length === 0 ? 'nothing has changed\n' : changes.map((change) => `${changeText(change)}\n`).join('');
+  return changes.length === 0 ? 'nothing changed\n' : changes.map((change) => `${changeText(change)}\n`).join('');
 }
 
 interface ReloadAnswer {
   readonly changes: readonly SettingChange[];
 }
 
-/** New sources and services are waited for, and a successor that becomes ready. */
+/** The reload waits for new sources and services; the upgrade for a ready successor. */
 const PATIENCE_MS = 30_000;
 
 /** Unprocessable content (RFC 9110, section 15.5.21). */

@@ -4,7 +4,7 @@ import { counted } from '../log/messages.ts';
 import { printable } from '../log/printable.ts';
 import { ageText } from './amounts.ts';
 
-/** The answer of `meshgate status`, for people. */
+/** Human-readable output of `meshgate status`. */
 export function statusText(status: StatusView, now: Date): string {
   const { ready, reasons, warnings, listeners, sources, drain } = status;
   const lines = [
@@ -17,7 +17,7 @@ export function statusText(status: StatusView, now: Date): string {
     ),
     ...sources.map(
       ({ name, state, routes, lastSuccess }) =>
-        `  source ${name}: ${state}, ${counted(routes, 'route')}${lastSuccess === undefined ? '' : `, last right ${ageText(now.getTime() - new Date(lastSuccess).getTime())} ago`}`,
+        `  source ${name}: ${state}, ${counted(routes, 'route')}${lastSuccess === undefined ? '' : `, last success ${ageText(now.getTime() - new Date(lastSuccess).getTime())} ago`}`,
     ),
     `  routes: ${status.routes}; ejected backends: ${status.ejected}`,
     ...(ready || drain.state === 'serving'
@@ -27,7 +27,7 @@ export function statusText(status: StatusView, now: Date): string {
   return lines.map((line) => `${printable(line)}\n`).join('');
 }
 
-/** In one line: what it is, whether it is ready, since when. */
+/** One line: role, state, uptime. */
 export function headline(status: StatusView, now: Date): string {
   const { role, host, version, pid, transport, workers, startedAt, drain } = status;
   const state = drain.state === 'serving' ? (status.ready ? 'ready' : 'not ready') : `draining (${drain.state})`;

@@ -9,9 +9,9 @@ import type { BackendView, ConnectionView, RouteRulesView, RouteTableView, Sourc
 import { printable } from '../log/printable.ts';
 
 /**
- * The answer of `meshgate routes`, for people.
+ * Human-readable output of `meshgate routes`.
  *
- * @param width of the terminal; any when absent
+ * @param width of the terminal; unlimited when absent
  */
 export function routesText({ routes, sources }: RouteTableView, width?: number): string {
   const rows = [...routes].map(({ name, source, kind = '', serverNames, listeners, fallback, backends }) => [
@@ -66,9 +66,9 @@ export function connectionsText(connections: readonly ConnectionView[], width?: 
 }
 
 /**
- * The answer of `meshgate explain`, for people.
+ * Human-readable output of `meshgate explain`.
  *
- * @param width of the terminal; any when absent
+ * @param width of the terminal; unlimited when absent
  */
 export function explanationText(explanation: Explanation, width?: number): string {
   const { serverName, why } = explanation;
@@ -125,7 +125,7 @@ function choiceFacts({
   const returns = returnAfterMs === 0 ? 'at once' : `after ${formatDuration(returnAfterMs)}`;
   return [
     ...(failover === undefined ? [] : [['failover', `below ${minHealthy} healthy, returns ${returns}`]]),
-    // Of the lowest is what everybody expects.
+    // The lowest priority is the normal case and is not shown.
     ...(priorityInUse !== undefined && backends.some(({ priority = 0 }) => priority < priorityInUse)
       ? [['in use', `backups of priority ${priorityInUse}`]]
       : []),
@@ -134,7 +134,7 @@ function choiceFacts({
   ];
 }
 
-/** What a route says of its clients, one fact a line. */
+/** Client-related settings of a route, one a line. */
 function rulesOf(rules: RouteRulesView): readonly (readonly string[])[] {
   const { access = {}, limits = {}, proxyProtocol, healthCheck } = rules;
   const { retryBeforeFirstByte, onBackendRemoved, onBackendDown } = rules;
@@ -149,14 +149,14 @@ function rulesOf(rules: RouteRulesView): readonly (readonly string[])[] {
   ]);
 }
 
-type Fact = readonly [name: string, parts: readonly string[]];
+type ShownFact = readonly [name: string, parts: readonly string[]];
 
 /** Those that there is something to say of. */
-function facts(all: readonly Fact[]): readonly (readonly string[])[] {
+function facts(all: readonly ShownFact[]): readonly (readonly string[])[] {
   return all.flatMap(([name, parts]) => (parts.length === 0 ? [] : [[name, parts.join(', ')]]));
 }
 
-function accessFacts({ allow, deny, allowFile, denyFile }: AccessRules, where = ''): readonly Fact[] {
+function accessFacts({ allow, deny, allowFile, denyFile }: AccessRules, where = ''): readonly ShownFact[] {
   const list = (entries: readonly string[] = [], file?: string): readonly string[] => [
     ...entries.slice(0, SHOWN_ENTRIES),
     ...(entries.length > SHOWN_ENTRIES ? [`and ${entries.length - SHOWN_ENTRIES} more`] : []),
@@ -189,10 +189,10 @@ function drainTexts(drain: BackendDrain | undefined): readonly string[] {
   return [`connections closed ${when}`, `spread over ${formatDuration(spreadMs)}`];
 }
 
-/** Of a longer list: the rest is in `--json`. */
+/** For longer lists, the rest is in `--json`. */
 const SHOWN_ENTRIES = 5;
 
-/** Where another route takes the name than on the other listeners. */
+/** Where another route matches the name than on the other listeners. */
 function exceptionsOf({ onListeners = [] }: Explanation): readonly (readonly string[])[] {
   return onListeners.map(({ listener, route, pattern, source }) => [
     `on ${listener}`,
@@ -233,7 +233,7 @@ function stateText({ healthy, check, ejected }: ExplainedBackend): string {
   return [healthy ? 'healthy' : 'unhealthy', ...failures, ...(ejected ? ['ejected after failures'] : [])].join(', ');
 }
 
-/** The answer of `meshgate trace`, for people: a block for each connection, a row for each proxy on its way. */
+/** Human-readable output of `meshgate trace`: a block per connection, a row per proxy on its path. */
 export function tracesText(traces: readonly Trace[]): string {
   if (traces.length === 0) return 'no such connection\n';
   return traces

@@ -2,11 +2,11 @@ import type { Signals } from '../run/serve.ts';
 import type { Environment } from './consul-flags.ts';
 import type { KeyInput } from './top.ts';
 
-/** What a command runs in. */
+/** The environment of a command. */
 export interface Terminal {
   readonly stdout: Output;
   readonly stderr: Pick<Output, 'write'>;
-  /** Absent: nobody types. */
+  /** Absent without an interactive user. */
   readonly stdin?: KeyInput;
   readonly signals: Signals;
   readonly env: Environment;
@@ -22,7 +22,7 @@ export interface Output {
   write(text: string): unknown;
 }
 
-/** 0: done. 1: it failed at run time, or connections were cut. 2: the command line or the configuration is wrong. */
+/** 0: done. 1: it failed at run time, or connections were cut. 2: the command line or the configuration is invalid. */
 export type ExitStatus = 0 | 1 | 2;
 
 /** Of a terminal: whoever reads a file or a pipe wants a line a row. */

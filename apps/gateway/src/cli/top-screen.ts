@@ -5,7 +5,7 @@ import { bytesText } from './amounts.ts';
 import type { GatewayEvent } from './event-reader.ts';
 import { headline } from './status-text.ts';
 
-/** What the routes may be sorted by, each by a key on the keyboard. */
+/** Sort orders of the routes, each with its key. */
 export const SORTS: Readonly<Record<Sort, { readonly key: string; readonly text: string }>> = {
   live: { key: 'l', text: 'live' },
   rate: { key: 'r', text: 'rate' },
@@ -17,11 +17,11 @@ export const SORTS: Readonly<Record<Sort, { readonly key: string; readonly text:
 /** Name of an order. */
 export type Sort = 'live' | 'rate' | 'failed' | 'bytes' | 'name';
 
-/** What the gateway has told so far. */
+/** What the gateway has sent so far. */
 export class TopModel {
   status: StatusView | undefined;
   traffic: TrafficRates | undefined;
-  /** How many samples of traffic have come: rates are known from the second on. */
+  /** Number of traffic samples: rates are known from the second on. */
   samples: number = 0;
   readonly routes: Map<string, RouteRates> = new Map();
 
@@ -36,10 +36,10 @@ export class TopModel {
   }
 }
 
-/** How it is to be shown. */
+/** How to show it. */
 export interface TopView {
   readonly sort: Sort;
-  /** Part of the names of the routes that are shown. */
+  /** Substring of the names of the routes shown. */
   readonly filter: string;
   /** Present while the filter is being typed. */
   readonly isTyping: boolean;
@@ -54,7 +54,7 @@ export interface TopRoute extends RouteRates {
   readonly route: string;
 }
 
-/** The routes that are to be shown, in their order. Pure. */
+/** The routes to show, in order. Pure. */
 export function topRoutes(
   { routes }: Pick<TopModel, 'routes'>,
   { sort, filter }: Pick<TopView, 'sort' | 'filter'>,
@@ -77,17 +77,17 @@ function weight(route: TopRoute, sort: Sort): number {
   return weights[sort];
 }
 
-/** Every connection is without a route for a moment. */
+/** Every connection starts without a route. */
 function hasTraffic({ active, closedPerSecond, errors }: RouteRates): boolean {
   return active > 0 || closedPerSecond > 0 || Object.keys(errors).length > 0;
 }
 
-/** What is counted under no route has no name of its own. */
+/** Connections without a route are counted under the empty name. */
 function shownName(route: string): string {
   return route === '' ? '(no route)' : route;
 }
 
-/** The screen, a line each, none wider than it is. Pure. */
+/** The screen, line by line, none wider than the terminal. Pure. */
 export function topScreen(model: TopModel, view: TopView, now: Date): readonly string[] {
   const { status, traffic } = model;
   if (status === undefined || traffic === undefined) return ['waiting for the gateway'];
@@ -155,10 +155,10 @@ function rowText(cells: readonly string[], columns: number): string {
     .trimEnd();
 }
 
-/** Wider names leave nothing to read across. */
+/** Wider name columns are hard to read across. */
 const MAX_NAME_CHARS = 48;
 
-/** The most frequent first, as far as they have room. */
+/** The most frequent first, as far as they fit. */
 function errorsText(errors: RouteRates['errors']): string {
   const sorted = Object.entries(errors).toSorted(([, one], [, other]) => other - one);
   return sorted.map(([code, count]) => `${count} ${code}`).join(', ');
@@ -169,7 +169,7 @@ function rateText(perSecond: number): string {
 }
 
 function helpText({ sort, filter, isTyping }: TopView): string {
-  if (isTyping) return `filter: ${filter}_   (Enter: keep, Esc: none)`;
+  if (isTyping) return `filter: ${filter}_   (Enter: keep, Esc: clear)`;
   const sorts = Object.entries(SORTS).map(([name, { key, text }]) => (name === sort ? `[${text}]` : `${key} ${text}`));
   return `sort: ${sorts.join('  ')}   / filter${filter === '' ? '' : ` (${filter})`}   q quit`;
 }
@@ -186,7 +186,7 @@ function bold(text: string, { isColored }: TopView): string {
   return isColored ? `\u001B[1m${text}\u001B[0m` : text;
 }
 
-/** What a key does to the view; `undefined`: it ends `top`. Pure. */
+/** Applies a key to the view; `undefined`: it ends `top`. Pure. */
 export function afterKey(view: TopView, key: string): TopView | undefined {
   if (key === '\u0003') return undefined;
   if (view.isTyping) return afterTyping(view, key);

@@ -5,18 +5,18 @@ import type { TopRoute, TopView } from './top-screen.ts';
 import type { StatusView } from '../admin/status.ts';
 import type { TrafficRates } from '../admin/traffic-rates.ts';
 
-/** A terminal that shows, and one that is typed at. */
+/** A terminal with output, and maybe input. */
 export interface TopTerminal {
   readonly stdout: {
     readonly columns?: number;
     readonly rows?: number;
     write(text: string): unknown;
   };
-  /** Absent: nobody types. */
+  /** Absent without an interactive user. */
   readonly stdin?: KeyInput | undefined;
 }
 
-/** What of standard input is used. */
+/** The part of standard input that is used. */
 export interface KeyInput {
   readonly isTTY?: boolean;
   setRawMode?(raw: boolean): unknown;
@@ -27,14 +27,14 @@ export interface KeyInput {
   resume(): unknown;
 }
 
-/** What `top` tells of one moment. */
+/** What `top` shows at one moment. */
 export interface TopSnapshot {
   readonly status: StatusView;
   readonly traffic: Omit<TrafficRates, 'routes'>;
   readonly routes: readonly TopRoute[];
 }
 
-/** The traffic between two samples. Rejects when the gateway does not answer, or ends before. */
+/** The traffic between two samples. Rejects when the gateway does not respond, or ends before. */
 export async function topModel(gateway: AdminClient): Promise<TopModel> {
   const over = new AbortController();
   const model = new TopModel();
@@ -46,21 +46,21 @@ export async function topModel(gateway: AdminClient): Promise<TopModel> {
   } finally {
     over.abort();
   }
-  throw new Error('the gateway has ended');
+  throw new Error('the gateway has exited');
 }
 
 /** Rates are differences. */
 const ENOUGH_SAMPLES = 2;
 
-/** As JSON has it. */
+/** The JSON form. */
 export function topSnapshot(model: TopModel, view: Pick<TopView, 'sort' | 'filter'>): TopSnapshot {
   const { status, traffic } = model;
-  if (status === undefined || traffic === undefined) throw new Error('the gateway has ended');
+  if (status === undefined || traffic === undefined) throw new Error('the gateway has exited');
   const { routes: _apart, ...rest } = traffic;
   return { status, traffic: rest, routes: topRoutes(model, view) };
 }
 
-/** Shows the traffic until somebody types `q`, or the gateway ends, which rejects. The terminal is left as it was. */
+/** Shows the traffic until the user types `q`, or the gateway exits, which rejects. Restores the terminal. */
 export async function runTop(gateway: AdminClient, start: TopView, terminal: TopTerminal): Promise<void> {
   const { stdout, stdin } = terminal;
   const over = new AbortController();
@@ -89,7 +89,7 @@ export async function runTop(gateway: AdminClient, start: TopView, terminal: Top
       model.add(event);
       if (event.event === 'traffic') draw();
     }
-    throw new Error('the gateway has ended');
+    throw new Error('the gateway has exited');
   } catch (reason) {
     if (!over.signal.aborted) throw reason;
   } finally {
@@ -100,7 +100,7 @@ export async function runTop(gateway: AdminClient, start: TopView, terminal: Top
   }
 }
 
-/** Escape sequences, of arrow keys for example, are one key each. */
+/** An escape sequence, such as an arrow key, is one key. */
 function keysIn(text: string): readonly string[] {
   // oxlint-disable-next-line no-control-regex -- keys are what is looked for
   return text.match(/\u001B\[[\d;]*[A-Za-z~]|[\s\S]/gu) ?? [];
@@ -108,7 +108,7 @@ function keysIn(text: string): readonly string[] {
 
 const DEFAULT_ROWS = 24;
 
-// ECMA-48, and the private modes of xterm for the other screen (1049) and the cursor (25).
+// ECMA-48, and xterm's private modes for the alternate screen (1049) and the cursor (25).
 const ENTER = '\u001B[?1049h\u001B[?25l';
 const LEAVE_SCREEN = '\u001B[?25h\u001B[?1049l';
 const HOME = '\u001B[H';

@@ -4,21 +4,21 @@ import type { AdminAddress } from '../admin/client.ts';
 import { readTraces } from '../trace/read-traces.ts';
 import type { Trace } from '../trace/traces.ts';
 
-/** What `meshgate trace` is given. */
+/** Arguments of `meshgate trace`. */
 export interface TraceRequest {
-  /** Of the access log; all when absent. */
+  /** As in the access log; all when absent. */
   readonly trace?: string | undefined;
   readonly serverName?: string | undefined;
   readonly files: readonly string[];
   readonly admins: readonly (readonly [name: string, address: AdminAddress])[];
-  /** How many traces, the newest. */
+  /** Maximum number of traces; the newest are kept. */
   readonly limit: number;
 }
 
 /**
- * Joins what several proxies say of the same connections.
+ * Joins what several proxies report of the same connections.
  *
- * @throws ConfigProblems when there is nothing to read, or the trace is none
+ * @throws ConfigProblems when there is nothing to read, or the trace is malformed
  */
 export async function tracesOf({ trace, serverName, files, admins, limit }: TraceRequest): Promise<readonly Trace[]> {
   if (files.length === 0 && admins.length === 0) throw problem('expected --log FILE or --admin URL, found neither');

@@ -1,6 +1,6 @@
 import { readFileSync } from 'node:fs';
 
-/** The release, as the package says. */
+/** The version, from the package. */
 export const VERSION: string = releaseOf(readFileSync(new URL('../../package.json', import.meta.url), 'utf8'));
 
 function releaseOf(manifest: string): string {

@@ -3,7 +3,7 @@ import { addressListProblems } from '@meshgate/documents';
 import type { AccessRules, Problem, Route } from '@meshgate/core';
 import type { ListenerSettings } from './config-schema.ts';
 
-/** `listener`, whose lists of addresses are named by absolute paths. */
+/** `listener`, with absolute paths of address lists. */
 export function withAbsoluteLists(listener: ListenerSettings, baseDir: string): ListenerSettings {
   const { access } = listener;
   if (access === undefined) return listener;
@@ -24,7 +24,7 @@ export function listFilesOf(all: readonly { readonly access?: AccessRules }[]): 
   return [...new Set(named.filter((path) => path !== undefined))];
 }
 
-/** Everything that is wrong with the files that access rules name, each at its place there. */
+/** Every problem of the files that access rules name, with its position there. */
 export async function accessListProblems(
   listeners: readonly ListenerSettings[],
   routes: readonly Route[],

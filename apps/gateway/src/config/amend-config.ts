@@ -1,25 +1,25 @@
 import type { Problem } from '@meshgate/core';
 import type { CommandSettings, Override } from '../cli/consul-flags.ts';
 
-/** What stood in a configuration file, with what the command line and the environment change in it. */
+/** The contents of a configuration file, amended by the command line and the environment. */
 interface Amended {
   readonly value: unknown;
-  /** What is wrong with the changes. */
+  /** What is wrong with the amendments. */
   readonly problems: readonly Problem[];
-  /** `problem` under the name of the flag or variable that it is about; `undefined` when that is none. */
+  /** `problem` under the name of the flag or variable that caused it; `undefined` when none did. */
   blamed(problem: Problem): Problem | undefined;
 }
 
-/** A change of a configuration before it is parsed. */
+/** An amendment of a configuration before it is parsed. */
 export type Amend = (value: unknown) => Amended;
 
 /** Changes nothing. */
 export const asWritten: Amend = (value) => ({ value, problems: [], blamed: () => undefined });
 
 /**
- * Lays `settings` over a configuration: over its entry `use: consul`. Pure.
+ * Applies `settings` to a configuration: to its entry `use: consul`. Pure.
  *
- * @param adds where there is no such entry, adds one behind the sources that there are
+ * @param adds where there is no such entry, appends one to the sources
  */
 export function amending(settings: CommandSettings, adds: boolean): Amend {
   return (value) => {
@@ -65,14 +65,14 @@ function changedEntry(written: SettingsMapping, { overrides, secure }: CommandSe
   };
 }
 
-/** One flag, two meanings, as in Consul: `--proxy-id` is the id to register, or else that of what is registered already. */
+/** One flag, two meanings, as in Consul: `--proxy-id` is the id to register, or that of an existing registration. */
 function registering(written: unknown, overrides: readonly Override[], proxyId: readonly Override[]): SettingsMapping {
   if (written !== undefined && !isMapping(written)) return {};
   const id = proxyId.map(({ value }) => ['id', value] as const);
   return { register: { ...written, ...keyed(overrides), ...Object.fromEntries(id) } };
 }
 
-/** TLS that is asked for is never given up, whatever the address says; a unix socket needs none. */
+/** A request for TLS always applies, whatever the address says; a unix socket needs none. */
 function secured(address: unknown): unknown {
   if (address === undefined) return DEFAULT_SECURE_ADDRESS;
   if (typeof address !== 'string' || address.startsWith('unix://')) return address;

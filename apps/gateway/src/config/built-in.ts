@@ -7,25 +7,25 @@ import { checkMeshSettings, meshFilesPlugin } from '@meshgate/mesh-files';
 /** A plugin that comes with the gateway. */
 export interface BuiltIn {
   readonly plugin: Plugin;
-  /** Looks through what the plugin will read, so far as that can be wrong like a configuration. Rejects with `ConfigProblems`. */
+  /** Checks what the plugin will read, as far as that can be invalid like a configuration. Rejects with `ConfigProblems`. */
   check(settings: unknown, baseDir: string): Promise<PluginCheck>;
 }
 
-/** What was found where a plugin will read. */
+/** Findings in the files of a plugin. */
 export interface PluginCheck {
-  /** Why the listener source that it adds has no listener, as far as that can be told. */
+  /** Why its listener source has no listener, where known. */
   readonly noListeners?: string;
   /** Where the listener source that it adds will listen, as far as that can be told. */
   readonly listening?: readonly ListenAddress[];
-  /** What has no effect, each with its place. */
+  /** Settings without effect, each with its position. */
   readonly warnings: readonly string[];
-  /** The routes that it found, if it found routes. */
+  /** The routes that it found, if any. */
   readonly routes?: readonly Route[];
   /** What cannot be used yet: a start waits for it, with a warning. */
   readonly awaited?: readonly Problem[];
 }
 
-/** Nothing to say. */
+/** No findings. */
 export const NOTHING_FOUND: PluginCheck = { warnings: [] };
 
 /** `use: file`: mesh files where `mesh` is set, else route files. */
@@ -40,10 +40,10 @@ const FILES: BuiltIn = {
   },
 };
 
-/** By the names under which `use` knows them. */
+/** By their names in `use`. */
 export const BUILT_IN: readonly BuiltIn[] = [
   FILES,
-  // What it will read is the agent's, and that need not be there yet; nor need tokens and certificates, which are written by others.
+  // Its data is the agent's, which need not run yet; nor need tokens and certificates exist, which others write.
   {
     plugin: consulPlugin,
     check: async (settings, baseDir) => ({
@@ -54,7 +54,7 @@ export const BUILT_IN: readonly BuiltIn[] = [
   },
 ];
 
-/** Files of `use: consul` that cannot be used at this moment. */
+/** Files of `use: consul` that cannot be used at the moment. */
 export function awaitedBy(settings: unknown, baseDir: string): Promise<readonly Problem[]> {
   return fileProblems(optionsOf(parseSettings(settings), resolve(baseDir)));
 }

@@ -1,6 +1,6 @@
-// How problems of a configuration are worded: what was expected, what was found.
+// Wording of configuration problems: what was expected, what was found.
 
-/** Settings of a schema whose value should have been `what`. A value that is not there is left to {@link missingKey}. */
+/** Messages for a setting whose value should be `what`. A missing value is reported by {@link missingKey}. */
 export function expecting(what: string): { error(issue: { readonly input?: unknown }): string } {
   return { error: ({ input }) => `expected ${what}, found ${describe(input)}` };
 }
@@ -9,7 +9,7 @@ export function missingKey(key: string | number): string {
   return `expected the key ${JSON.stringify(key)}, found none`;
 }
 
-/** As much of a wrong value as it takes to recognise it. */
+/** A wrong value, shortened. */
 export function describe(value: unknown): string {
   if (value === null || value === undefined) return 'nothing';
   if (Array.isArray(value)) return 'a list';

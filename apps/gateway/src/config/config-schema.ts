@@ -17,27 +17,30 @@ import { DURATION_FORM, MAX_TIMER_MS, parseDuration, parseRate, RATE_FORM } from
 import * as z from 'zod';
 import { expecting, missingKey } from './config-messages.ts';
 
-/** A configuration file as the gateway uses it: every setting is there, every duration in milliseconds. */
+/** A validated configuration file: every setting present, every duration in milliseconds. */
 export interface GatewayConfig {
-  /** May be empty when a plugin names listeners. */
+  /** May be empty when a plugin provides listeners. */
   readonly listeners: readonly ListenerSettings[];
   /** Plugins that add route sources; order is precedence. */
   readonly sources: readonly PluginUse[];
   /** Plugins that add anything else. */
   readonly plugins: readonly PluginUse[];
-  /** Where the admin API is served; none when empty. */
+  /** Where the admin API listens; none when empty. */
   readonly admin: readonly AdminSettings[];
   readonly limits: LimitSettings;
   readonly drain: DrainOptions;
   /** Towards clients, and towards backends whose route has none of its own. */
   readonly keepAlive: KeepAlive;
-  /** Labels of the backends that are used first, the most important one first. */
+  /** Labels of the preferred backends, the most important first. */
   readonly prefer?: Readonly<Record<string, string>>;
-  /** Folder for the last good routes; absent when they are not kept. Relative to the folder of the file until it is resolved. */
+  /**
+   * Folder for the last good routes; absent when they are not stored. Relative to the folder of the file until it is
+   * resolved.
+   */
   readonly stateDir?: string;
   readonly log: LogSettings;
   readonly transport: TransportSettings;
-  /** Processes that carry connections; `auto`: as many as the machine has processors for us. */
+  /** Processes that carry connections; `auto`: as many as processors are available. */
   readonly workers: number | 'auto';
 }
 
@@ -45,23 +48,23 @@ export interface GatewayConfig {
 export interface AdminSettings {
   readonly endpoint: Endpoint;
   /**
-   * File with the token that every request must present that changes something. Absent: none is needed on loopback and unix sockets, and
-   * nothing can be changed from beyond. Relative to the folder of the configuration file until it is resolved.
+   * File with the token that requests which change something must present. Absent: loopback and unix sockets need none,
+   * and other addresses allow no change. Relative to the folder of the configuration file until it is resolved.
    */
   readonly tokenFile?: string;
 }
 
-/** An address to accept on, and what stands before the sniffer there. */
+/** An address to accept on, and the filters before the sniffer there. */
 export interface ListenerSettings extends ListenAddress {
-  /** Filters, in the order in which they run, each with its settings here. */
+  /** Filters, in the order in which they run, each with its settings. */
   readonly filters?: readonly PartUse[];
-  /** Resolvers and layers for its connections alone. */
+  /** Resolvers and layers for its connections only. */
   readonly use?: readonly PartUse[];
-  /** Whose headers of the PROXY protocol are believed; nobody may connect without one then. */
+  /** Peers whose PROXY protocol headers are trusted; then every connection must have one. */
   readonly proxyProtocol?: { readonly from: readonly string[] };
 }
 
-/** Which transport, and how it is to carry. */
+/** Which transport, and its options. */
 interface TransportSettings {
   /** `auto`, or the name of a transport. */
   readonly use: string;
@@ -69,42 +72,45 @@ interface TransportSettings {
   readonly splice: SpliceMode;
 }
 
-/** One plugin, and what it is to be installed with. */
+/** One plugin and its settings. */
 export interface PluginUse {
   /** Name of a built-in plugin, path that begins with `.` or `/`, or name of a package. */
   readonly use: string;
-  /** The other keys of the entry: the plugin's own to parse. */
+  /** The other keys of the entry, which the plugin parses. */
   readonly settings: Readonly<Record<string, unknown>>;
 }
 
-/** {@link Limits}, of which those that depend on the machine may be left to it. */
+/** {@link Limits}, some of which may be `auto`. */
 export interface LimitSettings extends Omit<Limits, 'connections' | 'pendingHellos'> {
   readonly connections: number | 'auto';
   readonly pendingHellos: number | 'auto';
 }
 
-/** What is logged, and how. */
+/** Log settings. */
 export interface LogSettings {
   readonly level: LogLevel;
   /** One line for each closed connection. */
   readonly access: AccessLogSettings | false;
-  /** Clients, such as load balancers that check the port, whose connections without a backend are logged at level `debug`. */
+  /**
+   * Clients, such as load balancers that check the port, whose connections without a backend are logged at level
+   * `debug`.
+   */
   readonly quiet: readonly string[];
   /** `auto`: for people on a terminal, JSON elsewhere. */
   readonly format: 'auto' | 'json' | 'pretty';
 }
 
-/** Which lines the access log has beside that of each closed connection. */
+/** Additional lines of the access log. */
 export interface AccessLogSettings {
   /** One for each connection that has reached its backend. */
   readonly connected: boolean;
-  /** One for each client that is turned away, however often it comes; else one a minute for each of them and each reason. */
+  /** One for each refused client, without limit; else one a minute per client and reason. */
   readonly repeated: boolean;
 }
 
 const SPLICE_MODES = ['auto', 'copy', 'splice'] as const satisfies readonly SpliceMode[];
 
-/** From the most to the least talkative; `silent` says nothing at all. */
+/** From the most to the least verbose; `silent` logs nothing. */
 export const LOG_LEVELS: readonly ['trace', 'debug', 'info', 'warn', 'error', 'fatal', 'silent'] = [
   'trace',
   'debug',
@@ -118,29 +124,29 @@ export const LOG_LEVELS: readonly ['trace', 'debug', 'info', 'warn', 'error', 'f
 /** One of {@link LOG_LEVELS}. */
 export type LogLevel = (typeof LOG_LEVELS)[number];
 
-/** Where admin requests are answered when the file does not say. */
+/** Default address of the admin API. */
 export const DEFAULT_ADMIN: Endpoint = { host: '127.0.0.1', port: 19_000 };
 
 /**
- * Well below the 350 s after which cloud load balancers forget a silent connection. A peer that has vanished is noticed within
- * idle + interval * probes: two minutes.
+ * Well below the 350 s after which cloud load balancers drop idle connections. A dead peer is detected within idle +
+ * interval * probes: two minutes.
  */
 const DEFAULT_KEEP_ALIVE = { idleMs: 60_000, intervalMs: 15_000, probes: 4 };
 
 const MAX_PORT = 65_535;
-/** A name is a metric label, and the longest host name is as long. */
+/** A name is a metric label, and may be as long as the longest host name. */
 const MAX_NAME_CHARS = 253;
 /** `PATH_MAX` of Linux. */
 const MAX_PATH_CHARS = 4096;
-/** More than any process can have descriptors for. */
+/** Above the descriptor limit of any process. */
 const MAX_CONNECTIONS = 10_000_000;
-/** More than any machine has processors. */
+/** Above the processor count of any machine. */
 const MAX_WORKERS = 1024;
-/** Every hello that a TLS library writes is longer. */
+/** No TLS library writes a shorter ClientHello. */
 const MIN_HELLO_BYTES = 64;
-/** A handshake message has a length of 24 bits (RFC 8446, section 4): no hello is longer. */
+/** The length of a handshake message has 24 bits (RFC 8446, section 4): no ClientHello is longer. */
 const MAX_HELLO_BYTES = 16 * 1024 * 1024;
-/** The kernels take keepalive times in whole seconds. */
+/** Kernels take keepalive times in whole seconds. */
 const MIN_KEEP_ALIVE_MS = 1_000;
 /** `MAX_TCP_KEEPCNT` of Linux. */
 const MAX_PROBES = 127;
@@ -156,9 +162,13 @@ const count = z.union([z.literal('auto'), integer(1, MAX_CONNECTIONS)], expectin
 const addressOrBlock = name.refine(isAddressOrBlock, expecting(ADDRESS_OR_BLOCK_FORM));
 
 const clientAccess = mapping({
-  allow: list(addressOrBlock).optional().describe('addresses and blocks: nobody else may connect; all when absent'),
-  deny: list(addressOrBlock).optional().describe('these may not, even if they are allowed'),
-  allowFile: string(MAX_PATH_CHARS).optional().describe('file with one entry a line, relative to this one; followed'),
+  allow: list(addressOrBlock)
+    .optional()
+    .describe('addresses and blocks: nobody else may connect; everybody when absent'),
+  deny: list(addressOrBlock).optional().describe('these may not connect, even if they are allowed'),
+  allowFile: string(MAX_PATH_CHARS)
+    .optional()
+    .describe('file with one entry a line, relative to this one; reloaded on change'),
   denyFile: string(MAX_PATH_CHARS).optional().describe('the same for deny'),
 })
   .superRefine(({ allow, allowFile }, context) => {
@@ -187,15 +197,17 @@ const listener = mapping({
   port: port.optional(),
   filters: list(z.union([name.transform((named): PartUse => ({ name: named, settings: {} })), partUse], PART_FORM))
     .optional()
-    .describe('what runs before the ClientHello, in this order: postgres, or those of plugins, with their settings'),
-  use: list(partUse).optional().describe('resolvers and layers of plugins for its connections, with their settings'),
+    .describe('filters before the ClientHello, in this order: postgres, or those of plugins, with their settings'),
+  use: list(partUse)
+    .optional()
+    .describe('resolvers and layers of plugins for its connections only, with their settings'),
   proxyProtocol: mapping({
     from: list(addressOrBlock)
       .min(1, expecting('at least one address or block'))
       .describe('load balancers: addresses, blocks, unix'),
   })
     .optional()
-    .describe('connections begin with a header of the PROXY protocol, version 1 or 2'),
+    .describe('connections start with a PROXY protocol header, version 1 or 2'),
   access: clientAccess.optional().describe('which clients may connect, by their address'),
 })
   .superRefine((value, context) => {
@@ -216,7 +228,7 @@ const listeners = list(listener).superRefine((all, context) => {
   }
 });
 
-/** What has a mistake of its own is here as it stands in the file, and clashes with nothing. */
+/** An entry with a mistake of its own is kept as in the file, and conflicts with nothing. */
 function clash(one: Partial<Endpoint> | undefined, other: Partial<Endpoint> | undefined): boolean {
   return isEndpoint(one) && isEndpoint(other) && overlap(one, other);
 }
@@ -225,10 +237,10 @@ function isEndpoint(value: Partial<Endpoint> | undefined): value is Endpoint {
   return value?.host !== undefined && value.port !== undefined;
 }
 
-/** @param rival that stands above */
+/** @param rival from above in the file */
 function clashOf(endpoint: Endpoint, { name: rival, endpoint: earlier }: ListenAddress): string {
   const [own, other] = [formatEndpoint(endpoint), formatEndpoint(earlier)];
-  const what = own === other ? own : `${other}, which clashes with ${own}`;
+  const what = own === other ? own : `${other}, which conflicts with ${own}`;
   const why =
     own !== other && [earlier.host, endpoint.host].includes('::') ? ' (:: takes IPv4 connections as well)' : '';
   return `listener ${rival} listens on ${what}${why}`;
@@ -246,9 +258,7 @@ const plugin = z.union(
 const adminAddress = mapping({
   address: localAddress.default(DEFAULT_ADMIN.host),
   port: port.optional().describe(`default: ${DEFAULT_ADMIN.port}; 0: any free port`),
-  tokenFile: string(MAX_PATH_CHARS)
-    .optional()
-    .describe('file with the token that requests which change something must present'),
+  tokenFile: string(MAX_PATH_CHARS).optional().describe('file with the token that changes require'),
 })
   .superRefine(({ address, port: given }, context) => {
     if (address.startsWith('unix:') && given !== undefined) refuse(context, ['port'], 'a unix socket has no port');
@@ -279,11 +289,11 @@ const rate: z.ZodType<Rate, string> = z
   .transform((value, context) => parseRate(value) ?? (refuse(context, [], `expected ${RATE_FORM}`), z.NEVER));
 
 const perClient = mapping({
-  connections: count.describe('connections at a time; auto: half of all, 256 at least'),
-  rate: rate.optional().describe('new connections: 50/s, 100/m; no limit when absent'),
+  connections: count.describe('concurrent connections; auto: half of all, at least 256'),
+  rate: rate.optional().describe('new connections: 50/s, 100/m; unlimited when absent'),
   prefix: mapping({
-    v4: integer(1, 32).default(32).describe('leading bits of an IPv4 address that make a client'),
-    v6: integer(1, 128).default(64).describe('the same of IPv6'),
+    v4: integer(1, 32).default(32).describe('prefix length by which IPv4 clients are counted'),
+    v6: integer(1, 128).default(64).describe('the same for IPv6'),
   }).prefault({}),
 }).transform(({ connections, rate: newConnections, prefix }): PerClientLimits => ({
   prefix,
@@ -295,17 +305,26 @@ const limits = mapping({
   helloTimeout: duration(1, DEFAULT_LIMITS.helloTimeoutMs).describe('from accept to a complete ClientHello'),
   helloMaxBytes: size(MIN_HELLO_BYTES, MAX_HELLO_BYTES, DEFAULT_LIMITS.helloMaxBytes).describe('largest ClientHello'),
   connectTimeout: duration(1, DEFAULT_LIMITS.connectTimeoutMs).describe('all dials of a connection together'),
-  dials: z.int().min(1).max(1_000).default(DEFAULT_LIMITS.dials).describe('for one connection'),
-  idleTimeout: durationOrOff().prefault(`${DEFAULT_LIMITS.idleTimeoutMs}ms`).describe('longest silence of both sides'),
+  dials: z
+    .int()
+    .min(1)
+    .max(1_000)
+    .default(DEFAULT_LIMITS.dials)
+    .describe('dials per connection, of all backends and addresses'),
+  idleTimeout: durationOrOff()
+    .prefault(`${DEFAULT_LIMITS.idleTimeoutMs}ms`)
+    .describe('longest time without a byte from either side'),
   halfCloseTimeout: durationOrOff()
     .prefault(`${DEFAULT_LIMITS.halfCloseTimeoutMs}ms`)
-    .describe('longest silence once one side has finished'),
+    .describe('longest time without a byte once one side has finished'),
   maxAge: durationOrOff()
     .optional()
-    .describe('how long a connection may last, up to a tenth less; no limit when absent'),
+    .describe('maximum age of a connection, minus up to a tenth; unlimited when absent'),
   connections: count.describe('concurrent connections'),
-  pendingHellos: count.describe('of these, how many ClientHellos may be incomplete; the oldest is closed for another'),
-  perClient: perClient.optional().describe('what one client address may have'),
+  pendingHellos: count.describe(
+    'of these, maximum number without a complete ClientHello; the oldest is closed for a new one',
+  ),
+  perClient: perClient.optional().describe('limits of one client address'),
 }).transform(
   ({
     helloTimeout,
@@ -337,10 +356,10 @@ const keepAlive = mapping({
   interval: duration(MIN_KEEP_ALIVE_MS, DEFAULT_KEEP_ALIVE.intervalMs).describe('time between probes'),
   probes: integer(1, MAX_PROBES)
     .default(DEFAULT_KEEP_ALIVE.probes)
-    .describe('unanswered probes before the peer counts as gone'),
+    .describe('unanswered probes before the peer counts as dead'),
   userTimeout: durationOrOff()
     .optional()
-    .describe('how long sent bytes may stay unacknowledged; as long as all probes when absent'),
+    .describe('how long sent bytes may stay unacknowledged; when absent, as long as all probes take'),
 }).transform(({ idle, interval, probes, userTimeout }): KeepAlive => ({
   idleMs: idle,
   intervalMs: interval,
@@ -352,11 +371,11 @@ const access = z.union(
   [
     z.boolean().transform((on): AccessLogSettings | false => on && { connected: false, repeated: false }),
     mapping({
-      connected: z.boolean(expecting('true or false')).default(false).describe('a line at connect, too'),
+      connected: z.boolean(expecting('true or false')).default(false).describe('also a line at connect'),
       repeated: z
         .boolean(expecting('true or false'))
         .default(false)
-        .describe('a line for each client that is turned away, not one a minute'),
+        .describe('a line for each refused client, not one a minute'),
     }),
   ],
   expecting('true, false or a mapping'),
@@ -367,7 +386,7 @@ const log = mapping({
   access: access.prefault(true).describe('one line for each closed connection'),
   quiet: list(addressOrBlock)
     .default([])
-    .describe('health checkers, whose failures are no news: addresses, blocks, unix'),
+    .describe('health checkers, whose failures are logged at debug: addresses, blocks, unix'),
   format: z.enum(['auto', 'json', 'pretty'], expecting('one of auto, json, pretty')).default('auto'),
 });
 
@@ -380,7 +399,7 @@ const transport = z
         splice: z
           .enum(SPLICE_MODES, expecting(`one of ${SPLICE_MODES.join(', ')}`))
           .default('auto')
-          .describe('of uring and epoll: how bulk is copied between sockets'),
+          .describe('for uring and epoll: how bulk data is copied between sockets'),
       }),
     ],
     expecting('a string, or a mapping'),
@@ -396,8 +415,8 @@ const workers = z
   .describe('worker processes');
 
 /**
- * Settings that are looked at together with what plugins add: understood each by itself, whatever is wrong elsewhere, so that nothing
- * wrong with them waits for the rest to be right.
+ * Settings that are checked together with what plugins add. Each is parsed by itself, so that its problems are reported
+ * even when the rest is invalid.
  */
 export const SETTINGS_BESIDE_PLUGINS: {
   readonly [Key in 'listeners' | 'sources' | 'transport' | 'workers']: z.ZodType<GatewayConfig[Key]>;
@@ -408,7 +427,10 @@ export const SETTINGS_BESIDE_PLUGINS: {
   workers,
 };
 
-/** What a configuration file may hold; its outcome is a {@link GatewayConfig}. The published JSON Schema is made of it. */
+/**
+ * The schema of a configuration file; it produces a {@link GatewayConfig}. The published JSON Schema is generated from
+ * it.
+ */
 export const configSchema: z.ZodType<GatewayConfig> = mapping({
   $schema: z.string(expecting('a string')).optional().describe('for editors'),
   listeners: SETTINGS_BESIDE_PLUGINS.listeners,
@@ -421,7 +443,7 @@ export const configSchema: z.ZodType<GatewayConfig> = mapping({
   prefer: z
     .record(name, name, expecting('labels of backends, such as { zone: a }'))
     .optional()
-    .describe('labels of the backends that are used first, the most important one first'),
+    .describe('labels of the preferred backends, the most important first'),
   stateDir: string(MAX_PATH_CHARS).optional().describe('directory for the last good routes, relative to this file'),
   log: log.prefault({}),
   transport: SETTINGS_BESIDE_PLUGINS.transport,
@@ -460,7 +482,7 @@ function integer(min: number, max: number): z.ZodInt {
   return z.int(wrong).min(min, wrong).max(max, wrong);
 }
 
-/** @param minMs 0 where "at once" has a meaning */
+/** @param minMs 0 where "at once" is valid */
 function duration(minMs: number, defaultMs: number): z.ZodPrefault<z.ZodType<number, string>> {
   return durationFrom(minMs, `${DURATION_FORM}, from ${minMs}ms to ${MAX_TIMER_MS}ms`).prefault(`${defaultMs}ms`);
 }
@@ -475,7 +497,7 @@ function durationFrom(minMs: number, form: string): z.ZodType<number, string> {
     .transform((value) => parseDuration(value) ?? 0);
 }
 
-/** A time that may be without a limit: `off` is `Infinity`. */
+/** A time that can be unlimited: `off` is `Infinity`. */
 function durationOrOff(): z.ZodType<number, string> {
   const form = `${DURATION_FORM}, from 1ms to ${MAX_TIMER_MS}ms, or off`;
   return z.union([z.literal('off').transform(() => Infinity), durationFrom(1, form)], expecting(form));

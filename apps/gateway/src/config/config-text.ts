@@ -6,13 +6,14 @@ import { ConfigProblems } from '@meshgate/core';
 import { errorOf } from '@meshgate/core/parts';
 
 /**
- * Reads a configuration file: a regular one, or a pipe (`/dev/stdin`, `<(…)` of a shell) into which somebody writes, or `/dev/null`.
+ * Reads a configuration file: a regular file, `/dev/null`, or a pipe (`/dev/stdin`, `<(…)` of a shell) that has a
+ * writer.
  *
- * @throws ConfigProblems when it cannot be read, is too large, or is a pipe into which nobody writes
+ * @throws ConfigProblems when it cannot be read, is too large, or is a pipe without a writer
  */
 export async function readConfigText(file: string): Promise<string> {
   try {
-    // Opened without waiting for a writer (open(2)); of a regular file that changes nothing.
+    // Opened without waiting for a writer (open(2)); no effect on a regular file.
     const handle = await open(file, constants.O_RDONLY | (constants.O_NONBLOCK ?? 0));
     try {
       return new TextDecoder('utf-8', { fatal: true }).decode(await readToEnd(handle));
@@ -26,7 +27,7 @@ export async function readConfigText(file: string): Promise<string> {
   }
 }
 
-/** A thousand times what a configuration takes. */
+/** A thousand times the size of a typical configuration. */
 const MAX_BYTES = 16 * 1024 * 1024;
 
 async function readToEnd(handle: FileHandle): Promise<Buffer> {
@@ -37,14 +38,14 @@ async function readToEnd(handle: FileHandle): Promise<Buffer> {
     const part = await readSome(handle);
     if (part !== undefined && part.length > 0) parts.push(part);
     else if (part?.length === 0 && !(isPipe && bytes === 0)) return Buffer.concat(parts);
-    else if (performance.now() > latest) throw new Error('expected somebody to write into this pipe, found nobody');
+    else if (performance.now() > latest) throw new Error('expected a writer on this pipe, found none');
     else await pause(LOOK_EVERY_MS);
     bytes += part?.length ?? 0;
   }
   throw new Error(`expected at most ${MAX_BYTES} bytes, found more`);
 }
 
-/** `undefined`: there is nothing yet, and somebody may write some. */
+/** `undefined`: no data yet, but there is a writer. */
 async function readSome(handle: FileHandle): Promise<Buffer | undefined> {
   try {
     const { buffer, bytesRead } = await handle.read(Buffer.allocUnsafe(PART_BYTES), 0, PART_BYTES, null);
@@ -56,6 +57,6 @@ async function readSome(handle: FileHandle): Promise<Buffer | undefined> {
 }
 
 const PART_BYTES = 64 * 1024;
-/** A template that is rendered into a pipe takes less. */
+/** Long enough to render a template into a pipe. */
 const PIPE_PATIENCE_MS = 5_000;
 const LOOK_EVERY_MS = 20;

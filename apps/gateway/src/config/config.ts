@@ -7,34 +7,34 @@ import { schemaProblems } from './config-problems.ts';
 import { configSchema, SETTINGS_BESIDE_PLUGINS } from './config-schema.ts';
 import type { GatewayConfig, PluginUse } from './config-schema.ts';
 
-/** A configuration file that has been looked through. */
+/** A checked configuration file. */
 export interface ConfigDraft {
-  /** Absent when something is wrong with it. */
+  /** Absent when there are problems. */
   readonly config?: GatewayConfig;
-  /** Some settings, each if it can be understood, whatever is wrong elsewhere. */
+  /** Some settings, as far as each is valid by itself. */
   readonly understood: UnderstoodSettings;
-  /** Everything that is wrong with it. */
+  /** All problems. */
   readonly problems: readonly Problem[];
-  /** Plugins whose entries can be understood, whatever is wrong elsewhere: so that their own problems are told as well. */
+  /** Plugins with a valid entry, even if others are invalid: their own problems are reported as well. */
   readonly uses: readonly PlacedUse[];
-  /** Gives a problem its place in the file, when it has none yet. */
+  /** Adds the position in the file to a problem that has none yet. */
   placed(problem: Problem): Problem;
 }
 
-/** Settings that are looked at together with what plugins add. */
+/** Settings that are checked together with what plugins add. */
 export type UnderstoodSettings = Partial<Pick<GatewayConfig, keyof typeof SETTINGS_BESIDE_PLUGINS>>;
 
-/** Where in a configuration a plugin is named. */
+/** Where a configuration names a plugin. */
 export interface PlacedUse extends PluginUse {
   readonly list: 'sources' | 'plugins';
   readonly path: readonly (string | number)[];
 }
 
 /**
- * Reads the text of a configuration file: YAML, or JSON when the name of `file` ends in `.json`. Pure: `file` is only what
- * problems are said to be in.
+ * Parses a configuration file: YAML, or JSON when the name of `file` ends in `.json`. Pure: `file` only names the file
+ * in problems.
  *
- * @throws ConfigProblems with every problem and its place
+ * @throws ConfigProblems with every problem and its position
  */
 export function parseConfig(content: string, file: string): GatewayConfig {
   const { config, problems } = draftConfig(content, file);
@@ -43,9 +43,9 @@ export function parseConfig(content: string, file: string): GatewayConfig {
 }
 
 /**
- * {@link parseConfig} for those who will find more to complain of. Never throws.
+ * {@link parseConfig} for callers that add problems of their own. Never throws.
  *
- * @param amend changes what stands in the file before it is parsed
+ * @param amend amends the file's contents before they are parsed
  */
 export function draftConfig(content: string, file: string, amend: Amend = asWritten): ConfigDraft {
   const opened = openDocument(content, file);
@@ -64,7 +64,7 @@ export function draftConfig(content: string, file: string, amend: Amend = asWrit
   return { ...config, understood: understoodOf(value), problems, uses, placed };
 }
 
-/** Where nothing can be found. A problem that has a place keeps it. */
+/** For a file that was not parsed. A problem that has a position keeps it. */
 function atTop(file: string): (problem: Problem) => Problem {
   return (problem) => ({ ...problem, at: problem.at ?? { file, line: 1, column: 1 } });
 }
@@ -78,7 +78,7 @@ function understoodOf(value: unknown): UnderstoodSettings {
   return Object.fromEntries(understood);
 }
 
-/** From the top of each file to its end, and each once: two sources may read one file. */
+/** Sorted by position, without duplicates: two sources may read one file. */
 export function inOrder(all: readonly Problem[]): readonly Problem[] {
   const problems = [...new Map(all.map((problem) => [formatProblem(problem), problem])).values()];
   const files = [...new Set(problems.map(({ at }) => at?.file))];

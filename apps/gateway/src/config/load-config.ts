@@ -22,32 +22,33 @@ import type { ChosenTransport } from '../run/transport-choice.ts';
 import { workerCount } from '../workers/shares.ts';
 import { unsharedBy } from '../workers/unshared.ts';
 
-/** A configuration in which nothing is wrong, with everything that it names. */
+/** A valid configuration with everything that it names. */
 export interface LoadedConfig {
-  /** As it was given; absent when everything was said without one. */
+  /** As given; absent without a file. */
   readonly file: string | undefined;
-  /** What stood in it; `''` without one. */
+  /** Its contents; `''` without a file. */
   readonly text: string;
   /** Paths in it are absolute. */
   readonly config: GatewayConfig;
   readonly parts: InstalledParts;
-  /** What each of its plugins has added: all together are `parts`. */
+  /** What each plugin added; `parts` has all of it. */
   readonly uses: readonly InstalledUse[];
   readonly transport: ChosenTransport;
-  /** What is allowed and worth knowing of the files that its plugins will read, each with its place. */
+  /** Warnings about the files that its plugins will read, each with its position. */
   readonly warnings: readonly string[];
   /** Where its sources will listen beside `listeners`, as far as that can be told. */
   readonly listening: readonly PlacedListener[];
-  /** Files that its sources need and cannot use yet, each with its place in the configuration: a start waits for them. */
+  /** Files that its sources need and cannot use yet, each with its position in the configuration: a start waits for them. */
   readonly awaited: readonly Problem[];
 }
 
 /**
- * Reads a configuration file, amends it, loads and installs its plugins, and looks through the files that it names. Starts nothing.
+ * Reads a configuration file, amends it, loads and installs its plugins, and checks the files that it names. Starts
+ * nothing.
  *
- * @param file `undefined`: there is none, what `amend` adds to nothing is all
- * @param earlier one that is in use: plugins that are used in the same way go on, and so does its transport
- * @throws ConfigProblems with everything that is wrong, in whichever of these files
+ * @param file `undefined`: none, and the configuration comes from `amend` alone
+ * @param earlier the one in use: unchanged plugins and the transport are kept
+ * @throws ConfigProblems with every problem in all of these files
  */
 export async function loadConfig(
   file: string | undefined,
@@ -70,7 +71,7 @@ export async function loadConfig(
   const wrong = [...problems, ...together.map(placed)];
   if (config === undefined || transport === undefined || wrong.length > 0) throw new ConfigProblems(inOrder(wrong));
   const { parts, uses } = installed;
-  // Which listeners a source will name, nobody can tell yet.
+  // The listeners of a source are not known yet.
   const ofListeners =
     parts.listenerSources.length > 0 ? [] : unknownListenerWarnings(installed.routes, config.listeners);
   const { listening } = installed;
@@ -95,27 +96,27 @@ function useProblems({ listeners = [] }: UnderstoodSettings, { routes, parts }: 
   return [...routeUseProblems(routes, offered), ...listenerUseProblems(listeners, offered)];
 }
 
-/** What this process will be once it runs. */
+/** The plugin environment of this process once it runs. */
 function roleOf({ workers = 1 }: UnderstoodSettings): ProcessRole {
   return workerCount(workers) > 1 ? 'primary' : 'single';
 }
 
-/** What problems are said to be in when nothing has a place of its own. */
+/** The file name for problems without a position. */
 const NO_FILE = 'command line';
 
 /**
- * {@link loadConfig}, and what a start would tell beside it.
+ * {@link loadConfig}, plus the problems that a start would report.
  *
- * @throws ConfigProblems with everything that is wrong, or would be
+ * @throws ConfigProblems with all current and expected problems
  */
 export async function checkConfig(file: string | undefined, amend: Amend = asWritten): Promise<LoadedConfig> {
   return withoutStartProblems(await loadConfig(file, amend), amend);
 }
 
 /**
- * What has been loaded, with the warnings of a start.
+ * The loaded configuration with the warnings of a start.
  *
- * @throws ConfigProblems with everything that a start would stumble over, or wait for
+ * @throws ConfigProblems with everything that would fail or delay a start
  */
 export async function withoutStartProblems<Loaded extends LoadedConfig>(loaded: Loaded, amend: Amend): Promise<Loaded> {
   const { file, text, config, listening, awaited } = loaded;
@@ -147,7 +148,7 @@ async function transportOf(
   return { problems: complete ? [{ message: choice.reason, path: ['transport'] }] : [] };
 }
 
-/** What is missing, unless a plugin that could not be installed might have added it, or it is there and could not be understood. */
+/** What is missing, unless a plugin that could not be installed might have added it, or it exists but is invalid. */
 function lacksOf(
   { listeners, sources }: UnderstoodSettings,
   { parts, complete, noListeners }: Installed,

@@ -10,16 +10,16 @@ import { describe } from './config-messages.ts';
 import { settledWithin } from './settled-within.ts';
 
 /**
- * Imports a plugin that somebody else wrote: by its path when `use` begins with `.` or `/`, else as a package.
+ * Imports a third-party plugin: by its path when `use` begins with `.` or `/`, else as a package.
  *
- * @param baseDir folder from which paths and packages are looked up
+ * @param baseDir folder from which paths and packages are resolved
  * @throws Error that names the file or the package and says why it cannot be used
  */
 export async function loadPlugin(use: string, baseDir: string): Promise<Plugin> {
   const isPath = use.startsWith('.') || isAbsolute(use);
   const shown = isPath ? resolve(baseDir, use) : use;
   try {
-    // To import a pipe or a device is to wait for its end.
+    // Importing a pipe or a device would wait for its end.
     if (isPath && !(await stat(shown)).isFile()) throw new Error('expected a file');
     const url = isPath ? pathToFileURL(shown).href : packageUrl(use, baseDir);
     const module = await settledWithin<unknown>(
@@ -34,10 +34,10 @@ export async function loadPlugin(use: string, baseDir: string): Promise<Plugin> 
   }
 }
 
-/** Longer than any module takes to load, shorter than anybody waits for a word. */
+/** Longer than any module takes to load, short enough for an operator to wait. */
 const LOAD_PATIENCE_MS = 10_000;
 
-/** Looked up from the configuration; a package that only the gateway itself can see is left to its own import. */
+/** Resolved from the configuration's folder; a package that only the gateway can see is imported directly. */
 function packageUrl(use: string, baseDir: string): string {
   try {
     return resolveImport(use, pathToFileURL(join(baseDir, 'meshgate.yaml')).href);

@@ -6,29 +6,29 @@ import { closestMatch } from 'leven';
 import type { ListenerSettings } from './config-schema.ts';
 import { problemsOf } from './plugin-problems.ts';
 
-/** The filter for clients of PostgreSQL: what it answers them is then asked of backends, too. */
+/** The filter for PostgreSQL clients. It also changes the connection to backends. */
 export const POSTGRES_FILTER: string = postgres().name;
 
-/** Parts that listeners may name without a plugin; those with a key of their own are not among them. */
+/** Parts that listeners may name without a plugin; those with a key of their own are not included. */
 const BUILT_IN: OfferedParts = new Map([[POSTGRES_FILTER, { kind: 'filter', make: withoutSettings(postgres()) }]]);
 
-/** Ours and those of plugins. */
+/** Built-in parts and those of plugins. */
 export function offeredParts({ offered }: { readonly offered: OfferedParts }): OfferedParts {
   return offered.size === 0 ? BUILT_IN : new Map([...BUILT_IN, ...offered]);
 }
 
 type PartKind = OfferedPart['kind'];
 
-/** Where a part is named, and which kinds make sense there. */
+/** Where a part is named, and which kinds are valid there. */
 interface UsePosition {
   readonly kinds: readonly PartKind[];
-  /** Where the entry stands: a path in the configuration, or a place in another file. */
+  /** Position of the entry: a path in the configuration, or a position in another file. */
   readonly where: Pick<Problem, 'path' | 'at'>;
 }
 
 const ON_ROUTE: readonly PartKind[] = ['layer', 'resolver'];
 
-/** What is wrong with the parts that `routes` use, at the places where these are written. Makes each of them once. */
+/** The problems of the parts that `routes` use, at their positions. Creates each of them once. */
 export function routeUseProblems(routes: readonly Route[], offered: OfferedParts): readonly Problem[] {
   return routes.flatMap(({ use = [], balance }) => [
     ...use.flatMap((one) => problemsWith(one, { kinds: ON_ROUTE, where: placeOf(one) }, offered)),
@@ -42,7 +42,7 @@ function placeOf({ at }: PartUse): UsePosition['where'] {
   return at === undefined ? { path: [] } : { path: [], at };
 }
 
-/** What is wrong with the parts that `listeners` use. Makes each of them once. */
+/** The problems of the parts that `listeners` use. Creates each of them once. */
 export function listenerUseProblems(listeners: readonly ListenerSettings[], offered: OfferedParts): readonly Problem[] {
   return listeners.flatMap(({ filters = [], use = [] }, listener) => [
     ...filters.flatMap((one, index) => {
@@ -69,16 +69,16 @@ function problemsWith(
     else part.make(settings);
     return [];
   } catch (reason) {
-    const problems = problemsOf(reason, `the ${part.kind} ${JSON.stringify(name)} refuses its settings`);
+    const problems = problemsOf(reason, `the ${part.kind} ${JSON.stringify(name)} rejects its settings`);
     return problems.map(({ message, path }) => {
-      // In a file of its own the place is that of the whole entry: the key has to be named.
+      // In another file the position is that of the whole entry, so the key must be named.
       if (where.at === undefined) return { message, path: [...where.path, ...path] };
       return { ...where, message: path.length === 0 ? message : `${path.join('.')}: ${message}` };
     });
   }
 }
 
-/** For pickers that are made to see whether their settings are right. */
+/** For pickers that are created only to validate their settings. */
 const IDLE = { load: () => 0, random: () => 0 };
 
 const PLACES: Readonly<Record<PartKind, string>> = {

@@ -2,9 +2,9 @@ import { ConfigProblems } from '@meshgate/core';
 import type { Problem } from '@meshgate/core';
 
 /**
- * What a plugin has thrown, as problems: our own, those of a schema library (`issues`, as Standard Schema has them), or anything.
+ * What a plugin threw, as problems: our own, those of a schema library (`issues` of Standard Schema), or anything else.
  *
- * @param what goes before the message of anything else
+ * @param what prefix for the message of anything else
  */
 export function problemsOf(reason: unknown, what: string): readonly Problem[] {
   if (reason instanceof ConfigProblems) return reason.problems;

@@ -12,14 +12,14 @@ import { Counter, Gauge } from 'prom-client';
 import type { Registry } from 'prom-client';
 import type { Logger } from '../log/logger.ts';
 
-/** What there is once a gateway has been put together. */
+/** What becomes available once a gateway is composed. */
 export interface LentBy {
   readonly logger: Logger;
   readonly registry: Registry;
   readonly routes: Pick<RouteStore, 'table'>;
 }
 
-/** Where the plugins are installed. */
+/** The environment in which plugins are installed. */
 export interface PluginPlace {
   /** Absolute folder of the configuration file. */
   readonly baseDir: string;
@@ -49,7 +49,7 @@ export class PluginServices {
     this.#place = place;
   }
 
-  /** What plugins warn of at the moment, for people. */
+  /** Current warnings of plugins, for people. */
   get warnings(): readonly string[] {
     return Array.from(this.#leases).flatMap(([{ plugin }, warning]) =>
       warning === undefined ? [] : [`plugin ${plugin}: ${warning}`],
@@ -93,7 +93,7 @@ export class PluginServices {
     }
   }
 
-  /** The gateway has been put together: from now on what is lent is the real thing. */
+  /** The gateway is composed: from now on plugins use its real log, registry and table. */
   connect(lentBy: LentBy): void {
     this.#lentBy = lentBy;
     for (const { metric } of this.#metrics.values()) lentBy.registry.registerMetric(metric);
@@ -194,10 +194,10 @@ type MetricKind<Kind> = new (settings: {
   readonly registers: [];
 }) => Kind;
 
-/** More than any plugin has to say before the start; a check never reads them. */
+/** More than any plugin logs before the start; a check never reads them. */
 const MAX_WAITING_LINES = 100;
 
-/** The prefix keeps plugins apart from each other and from the gateway. */
+/** The prefix separates plugins from each other and from the gateway. */
 function metricName(plugin: string, name: unknown, isCounter: boolean): string {
   if (typeof name !== 'string' || !/^[a-z][a-z\d_]*$/.test(name) || name.endsWith('_total') !== isCounter) {
     const form = `a name in lower case with ${isCounter ? '_total' : 'no _total'} at its end`;

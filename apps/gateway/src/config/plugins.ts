@@ -12,24 +12,27 @@ import { PluginServices } from './plugin-services.ts';
 import type { PluginLease, PluginPlace } from './plugin-services.ts';
 import { settledWithin } from './settled-within.ts';
 
-/** What became of the plugins of a configuration. */
+/** The installed plugins of a configuration. */
 export interface Installed {
   readonly parts: InstalledParts;
-  /** Everything that is wrong with them; paths from the top of the configuration, places only in files of their own. */
+  /** Every problem; paths from the top of the configuration, positions only in other files. */
   readonly problems: readonly Problem[];
-  /** Every plugin has been installed, whatever is wrong with what it will read: no part is missing that one of them might have added. */
+  /**
+   * Every plugin is installed, whatever the problems of the files it will read: no part is missing that one of them
+   * might have added.
+   */
   readonly complete: boolean;
-  /** For each listener source that is known to have no listener: why. */
+  /** Why a listener source is known to have no listener, by source. */
   readonly noListeners: readonly string[];
   /** Where listener sources will listen, as far as that can be told. */
   readonly listening: readonly PlacedListener[];
-  /** What has no effect in the files that they will read, each with its place. */
+  /** Settings without effect in the files that they will read, each with its position. */
   readonly warnings: readonly string[];
   /** What the plugins wait for once they run; paths from the top of the configuration. */
   readonly awaited: readonly Problem[];
-  /** Those of route files, as they are now. */
+  /** The routes of route files, as they are now. */
   readonly routes: readonly Route[];
-  /** What each use has added, for a later installation to go on with. */
+  /** What each use added, to be reused by a later installation. */
   readonly uses: readonly InstalledUse[];
 }
 
@@ -40,7 +43,7 @@ export interface PlacedListener {
   readonly path: Problem['path'];
 }
 
-/** One plugin as it was installed. */
+/** An installed plugin. */
 export interface InstalledUse {
   readonly use: PlacedUse;
   readonly parts: PluginParts;
@@ -48,17 +51,17 @@ export interface InstalledUse {
   readonly lease?: PluginLease | undefined;
 }
 
-/** An installation of plugins, some of which are wanted again. */
+/** Installed plugins, some of which can be reused. */
 export interface Earlier {
   readonly uses: readonly InstalledUse[];
   readonly lent: PluginServices;
 }
 
 /**
- * Loads and installs `uses`, one after the other, and looks through what they will read. Starts nothing. Never rejects: what
- * goes wrong in a plugin is a problem of the configuration that names it.
+ * Loads and installs `uses`, one after the other, and checks what they will read. Starts nothing. Never rejects: a
+ * failure of a plugin is a problem of the configuration that names it.
  *
- * @param earlier what of it is used in the same way goes on, with the parts that it has
+ * @param earlier its unchanged uses are kept, with their parts
  */
 export async function installPlugins(
   uses: readonly PlacedUse[],
@@ -103,14 +106,14 @@ export async function installPlugins(
   };
 }
 
-/** The parts of `uses` together, in their order. */
+/** The parts of all `uses`, in their order. */
 export function partsOf(uses: readonly InstalledUse[], lent: PluginServices): InstalledParts {
   const collector = new PartsCollector();
   for (const { parts } of uses) collector.include(parts);
   return { ...collector.parts, lent };
 }
 
-/** Where it stands in its list does not matter. */
+/** Its index in the list does not matter. */
 function isSameUse(one: PlacedUse, other: PlacedUse): boolean {
   return one.list === other.list && one.use === other.use && isDeepStrictEqual(one.settings, other.settings);
 }
@@ -139,14 +142,18 @@ async function install(use: PlacedUse, { place, collector, lent }: Work): Promis
   let installed = false;
   let checked = NOTHING_FOUND;
   try {
-    await settledWithin(INSTALL_PATIENCE_MS, async () => plugin.install(host, use.settings), 'it is still busy');
+    await settledWithin(
+      INSTALL_PATIENCE_MS,
+      async () => plugin.install(host, use.settings),
+      'it did not return in time',
+    );
     installed = true;
     checked = await loaded.check(use.settings, place.baseDir);
     if (checked.awaited !== undefined)
       checked = { ...checked, awaited: checked.awaited.map((one) => ({ ...one, path: [...use.path, ...one.path] })) };
   } catch (reason) {
-    const problems = problemsOf(reason, `the plugin ${JSON.stringify(plugin.name)} cannot be installed`).map(
-      (problem) => (loaded.isOurs ? problem : withAbsentKeys(problem, use.settings)),
+    const problems = problemsOf(reason, `plugin ${JSON.stringify(plugin.name)} cannot be installed`).map((problem) =>
+      loaded.isOurs ? problem : withAbsentKeys(problem, use.settings),
     );
     return {
       ...UNSEEN,
@@ -158,13 +165,13 @@ async function install(use: PlacedUse, { place, collector, lent }: Work): Promis
     close();
   }
   const isIdle = use.list === 'sources' && collector.parts.sources.length === before;
-  const message = `the plugin ${JSON.stringify(plugin.name)} adds no source: it belongs under plugins`;
+  const message = `plugin ${JSON.stringify(plugin.name)} adds no source: list it under plugins`;
   return { lease, installed, checked, problems: isIdle ? [{ message, path: use.path }] : [] };
 }
 
 const UNSEEN = { checked: NOTHING_FOUND } as const;
 
-/** As long as somebody at a terminal waits without asking. A plugin that needs longer does so in a service, or in its source. */
+/** As long as an operator waits at a terminal. A plugin that needs longer does so in a service or in its source. */
 const INSTALL_PATIENCE_MS = 10_000;
 
 type LoadedPlugin =
@@ -187,7 +194,7 @@ async function load({ use }: PlacedUse, baseDir: string): Promise<LoadedPlugin> 
   }
 }
 
-/** What is not there has no place: the message says which key it was, since a schema library leaves that to the path. */
+/** A missing value has no position: the message names the key, which a schema library only has in the path. */
 function withAbsentKeys(problem: Problem, settings: unknown): Problem {
   let value: unknown = settings;
   for (const [depth, key] of problem.path.entries()) {

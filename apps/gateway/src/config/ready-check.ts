@@ -6,9 +6,9 @@ import type { PlacedUse } from './config.ts';
 import type { AdminSettings } from './config-schema.ts';
 
 /**
- * `uses`, of which one that registers the gateway with a Consul agent of this machine has the agent ask `/ready`: an open port says
- * nothing of routes. Where the agent is elsewhere, or the admin API is on a unix socket, on a port not known yet or nowhere, the agent
- * looks at the port, as for Consul's own command.
+ * `uses`, in which a registration with a Consul agent of this machine has the agent check `/ready`: an open port says
+ * nothing about routes. Where the agent is remote, or the admin API is on a unix socket, on an unknown port or off, the
+ * agent checks the port, as with Consul's own command.
  */
 export function withReadyCheck(uses: readonly PlacedUse[], admin: readonly AdminSettings[]): readonly PlacedUse[] {
   const url = readyUrl(admin);
@@ -28,7 +28,7 @@ function readyUrl(admin: readonly AdminSettings[]): string | undefined {
   return open && `http://${formatEndpoint(reached(open.endpoint))}/ready`;
 }
 
-/** A wildcard is reached at the loopback address of its family. */
+/** A wildcard is reachable at the loopback address of its family. */
 function reached({ host, port }: Endpoint): Endpoint {
   if (host === '0.0.0.0') return { host: '127.0.0.1', port };
   return { host: host === '::' ? '::1' : host, port };
@@ -43,7 +43,7 @@ function isLocal(address: unknown): boolean {
 
 type AdminMapping = Readonly<Record<string, unknown>>;
 
-/** What is no mapping is refused by whoever reads it. */
+/** Anything but a mapping is rejected by its parser. */
 function mapping(value: unknown): AdminMapping {
   return typeof value === 'object' && value !== null && !Array.isArray(value) ? (value as AdminMapping) : {};
 }

@@ -1,8 +1,8 @@
 import { settlesWithin } from '@meshgate/core/parts';
 
 /**
- * What `work` gives. Rejects when it has not settled within `ms`, with an error that says how long that was, and `why`: what it gives later
- * is dropped.
+ * The result of `work`. Rejects when it has not settled within `ms`, with an error that states the time and `why`; a
+ * later result is dropped.
  */
 export async function settledWithin<T>(ms: number, work: () => Promise<T>, why: string): Promise<T> {
   const result = work();

@@ -10,8 +10,8 @@ import type { AdminSettings, GatewayConfig } from './config-schema.ts';
 import type { PlacedListener } from './plugins.ts';
 
 /**
- * What would go wrong at a start, as this user on this machine, although nothing is wrong with the configuration itself. Looks, and changes
- * nothing. A start does not ask: it tries, and knows better.
+ * What would fail at a start as this user on this machine, although the configuration itself is valid. Read-only. A
+ * start itself does not ask: it tries.
  */
 export async function startProblems(
   { listeners, admin, stateDir }: GatewayConfig,
@@ -90,7 +90,7 @@ async function socketProblems({ host }: Endpoint, path: Problem['path']): Promis
 /** `sun_path` of unix(7), without the byte that ends it. */
 const MAX_SOCKET_PATH_BYTES = 107;
 
-/** A token that cannot be read lets nobody change anything. */
+/** An unreadable token would block every change. */
 async function tokenProblems({ tokenFile }: AdminSettings): Promise<readonly Problem[]> {
   if (tokenFile === undefined) return [];
   const token = await readRegularFile(tokenFile).catch(errorOf);
@@ -98,25 +98,25 @@ async function tokenProblems({ tokenFile }: AdminSettings): Promise<readonly Pro
   return token.trim() === '' ? [{ path: ['admin', 'tokenFile'], message: `no token in ${tokenFile}` }] : [];
 }
 
-/** What is allowed and unwise. */
+/** Allowed, but unwise. */
 export function startWarnings({ admin }: GatewayConfig): readonly string[] {
   return admin
     .filter(({ endpoint, tokenFile }) => tokenFile === undefined && isBeyondThisMachine(endpoint.host))
     .map(
       ({ endpoint }) =>
-        `the admin API on ${formatEndpoint(endpoint)} is beyond loopback without admin.tokenFile: anybody who reaches it may look, nobody may change anything`,
+        `the admin API on ${formatEndpoint(endpoint)} is beyond loopback without admin.tokenFile: it is readable by anybody who can reach it, and allows no changes`,
     );
 }
 
-/** What Linux says of ports that not everybody may listen on. */
+/** Linux's rules for privileged ports. */
 export interface BindRights {
-  /** Capabilities in effect, hexadecimal, as `CapEff` in `/proc/self/status`. */
+  /** Effective capabilities, hexadecimal, as `CapEff` in `/proc/self/status`. */
   readonly capabilities: string;
   /** `net.ipv4.ip_unprivileged_port_start`. */
   readonly firstFreePort: number;
 }
 
-/** @param rights absent: whoever asks may listen anywhere, or nobody can tell */
+/** @param rights absent: any port is allowed, or the rules are unknown */
 export function portProblems(
   { host, port }: Endpoint,
   path: Problem['path'],
@@ -124,7 +124,7 @@ export function portProblems(
 ): readonly Problem[] {
   const isFree = host.startsWith('unix:') || port === 0 || rights === undefined || port >= rights.firstFreePort;
   if (isFree || (BigInt(`0x${rights.capabilities}`) & NET_BIND_SERVICE) !== 0n) return [];
-  const message = `port ${port} takes root or CAP_NET_BIND_SERVICE: this user may listen on ports from ${rights.firstFreePort}`;
+  const message = `port ${port} requires root or CAP_NET_BIND_SERVICE: this user may listen on ports from ${rights.firstFreePort}`;
   return [{ path, message }];
 }
 
@@ -145,7 +145,7 @@ async function bindRights(): Promise<BindRights | undefined> {
   }
 }
 
-/** The folder need not be there yet: it is made when it is first needed, in the nearest one that is. */
+/** The folder may not exist yet: it is created on first use, in the nearest existing parent. */
 async function folderProblems(folder: string): Promise<readonly Problem[]> {
   for (let at = folder; ; at = dirname(at)) {
     const code = await access(at, constants.W_OK | constants.X_OK).catch(

@@ -3,12 +3,12 @@ import { indexRoutes } from '@meshgate/core/parts';
 import type { RouteIndex, RouteTable, SourceStatus } from '@meshgate/core/parts';
 import { placeOf } from './route-place.ts';
 
-/** What routes may name. */
+/** Listeners that routes may name. */
 export interface NamedListener {
   readonly name: string;
 }
 
-/** `sources`, each also with a warning for every listener that its routes name and that does not exist. Pure. */
+/** `sources`, with an added warning for every listener that their routes name and that does not exist. Pure. */
 export function withUnknownListeners(
   sources: readonly SourceStatus[],
   { indexes }: Pick<RouteTable, 'indexes'>,
@@ -22,7 +22,7 @@ export function withUnknownListeners(
   });
 }
 
-/** The same of route files that have been read, for those who look before anything is started: each route with its place. */
+/** The same for route files, checked before a start: each route with its position. */
 export function unknownListenerWarnings(
   routes: readonly Route[],
   listeners: readonly NamedListener[],
@@ -35,7 +35,7 @@ export function unknownListenerWarnings(
 
 interface UnknownListener {
   readonly listener: string;
-  /** Those that name it. */
+  /** The routes that name it. */
   readonly routes: readonly Route[];
 }
 
@@ -47,7 +47,7 @@ function unknownIn({ listeners }: RouteIndex, known: ReadonlySet<string>): reado
   });
 }
 
-// More names say no more: a log line should stay one.
+// Keeps the log line short.
 const SHOWN = 3;
 
 function warningOf({ listener, routes }: UnknownListener): string {

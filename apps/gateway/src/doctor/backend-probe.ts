@@ -5,7 +5,7 @@ import type { PeerCertificate } from 'node:tls';
 import { unixPath } from '@meshgate/core';
 import type { Endpoint } from '@meshgate/core';
 
-/** What came of one attempt to reach a backend as a client of `serverName` would. */
+/** Result of one attempt to reach a backend as a client of `serverName` would. */
 export type Probe =
   /** TLS was negotiated. */
   | {
@@ -13,26 +13,26 @@ export type Probe =
       readonly subject: string;
       readonly validFrom: Date;
       readonly validTo: Date;
-      /** It is for other host names than the one that was asked for; a certificate of a mesh is for none. */
+      /** The certificate is for other host names than the requested one; a certificate of a mesh is for none. */
       readonly isForOthers: boolean;
     }
-  /** TLS was answered with an alert: `unrecognized name` … */
+  /** TLS alert: `unrecognized name` … */
   | { readonly kind: 'alert'; readonly alert: string }
-  /** Something else than TLS was answered. */
+  /** The response was not TLS. */
   | { readonly kind: 'not-tls' }
-  /** It accepted, and closed without an answer. */
+  /** It accepted, and closed without a response. */
   | { readonly kind: 'closed' }
-  /** It accepted, and did not answer in time. */
+  /** It accepted, and did not respond in time. */
   | { readonly kind: 'silent' }
-  /** No connection came to stand; the code of the system, or `ETIMEDOUT`. */
+  /** No connection; the system's error code, or `ETIMEDOUT`. */
   | { readonly kind: 'unreachable'; readonly code: string };
 
-/** Longest wait for an answer, in milliseconds: once for the connection, once for TLS. */
+/** Timeout in milliseconds: once for the connection, once for TLS. */
 const PATIENCE_MS = 2_000;
 
 /**
- * Connects to `address` and begins TLS for `serverName`, which is never finished: no certificate is presented, and none that is presented is
- * trusted. Never rejects.
+ * Connects to `address` and starts a TLS handshake for `serverName`, without finishing it: no client certificate is
+ * presented, and no server certificate is trusted. Never rejects.
  *
  * @param address an address or a unix socket, or a name that the system resolves
  */
@@ -43,10 +43,10 @@ export async function probe(address: Endpoint, serverName: string, size: HelloSi
     : handshakeOver(connected, serverName, size);
 }
 
-/** `large`: a ClientHello that takes several packets, as those of clients with keys of the future do. */
+/** `large`: a ClientHello that spans several packets, as post-quantum key shares do. */
 export type HelloSize = 'usual' | 'large';
 
-/** Names that nobody speaks, as long as they may be (RFC 7301, section 3.1): three kilobytes. */
+/** Unknown protocol names of maximum length (RFC 7301, section 3.1): three kilobytes. */
 const PADDING = Array.from({ length: 12 }, (_, index) => String.fromCharCode(97 + index).repeat(255));
 
 /** The socket, or why there is none. */
@@ -72,7 +72,7 @@ function connection(address: Endpoint): Promise<Socket | string> {
 
 function handshakeOver(socket: Socket, serverName: string, size: HelloSize): Promise<Probe> {
   const padding = size === 'large' ? { ALPNProtocols: PADDING } : {};
-  // What is asked is who answers; nothing is ever sent to whoever that is.
+  // The probe only asks who responds; it never sends application data.
   const tls = tlsConnect({ socket, servername: serverName, rejectUnauthorized: false, ...padding });
   return new Promise((resolve) => {
     const timer = setTimeout(() => settle({ kind: 'silent' }), PATIENCE_MS);
@@ -93,13 +93,13 @@ function identityOf(certificate: PeerCertificate, serverName: string): Probe {
   const { subject, subjectaltname, valid_from: validFrom, valid_to: validTo } = certificate;
   const names = subjectaltname?.split(', ').map((name) => name.replace(/^(?:DNS|URI|IP Address):/, '')) ?? [];
   const commonName = (subject as { readonly CN?: string } | undefined)?.CN;
-  const shown = names.length > 0 ? names.slice(0, MAX_NAMES).join(', ') : (commonName ?? 'nobody by name');
+  const shown = names.length > 0 ? names.slice(0, MAX_NAMES).join(', ') : (commonName ?? 'an unnamed subject');
   const isForHosts = subjectaltname?.includes('DNS:') === true && !subjectaltname.includes('URI:spiffe:');
   const isForOthers = isForHosts && checkServerIdentity(serverName, certificate) !== undefined;
   return { kind: 'tls', subject: shown, validFrom: new Date(validFrom), validTo: new Date(validTo), isForOthers };
 }
 
-/** Of a certificate for hundreds of names nobody reads all. */
+/** A certificate may list hundreds of names. */
 const MAX_NAMES = 3;
 
 function failureOf({ code = '', message }: NodeJS.ErrnoException): Probe {

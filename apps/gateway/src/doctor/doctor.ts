@@ -20,19 +20,19 @@ import { checkReach, gapsIn, targetsOf } from './reach-check.ts';
 import { nameFindings, targetsOfName } from './route-check.ts';
 import { usageFindings } from './usage-check.ts';
 
-/** What is looked at. */
+/** What to check. */
 export interface DoctorRequest {
-  /** Only the way of this name, when given; otherwise every backend, the first of them. */
+  /** When given, only the path of this name; otherwise every backend, up to a limit. */
   readonly serverName?: string | undefined;
   /** The configuration to check; absent when there is none. */
   readonly config?: { readonly file: string | undefined; readonly amend: Amend };
-  /** Of the gateway that runs, if one does. */
+  /** Of the running gateway, if there is one. */
   readonly admin: AdminClient;
 }
 
 /**
- * Looks at everything that a connection depends on, causes before symptoms: the first failure is the one to mend. Registers and changes
- * nothing. Takes a minute at most.
+ * Checks everything that a connection depends on, causes before symptoms: fix the first failure first. Read-only, and
+ * registers nothing. Takes a minute at most.
  */
 export async function diagnose({ serverName, config, admin }: DoctorRequest): Promise<readonly Finding[]> {
   const running = await queryGateway(admin);

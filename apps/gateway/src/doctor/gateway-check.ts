@@ -2,11 +2,11 @@ import type { AdminClient } from '../admin/client.ts';
 import type { StatusView } from '../admin/status.ts';
 import type { Finding } from '../live-check/finding.ts';
 
-/** What a running proxy says of itself; why it says nothing when it does not answer. */
+/** The status of a running proxy, or why it does not respond. */
 export type Running =
   { readonly kind: 'running'; readonly status: StatusView } | { readonly kind: 'silent'; readonly why: string };
 
-/** Asks a proxy for its status. Never rejects. */
+/** Queries the status of a proxy. Never rejects. */
 export async function queryGateway(client: AdminClient): Promise<Running> {
   try {
     return { kind: 'running', status: (await client.get('/status')) as StatusView };
@@ -16,9 +16,9 @@ export async function queryGateway(client: AdminClient): Promise<Running> {
 }
 
 /**
- * What that means. Pure.
+ * The check of it. Pure.
  *
- * @param isExpected whether it ought to run: nobody has given a configuration to be checked instead
+ * @param isExpected whether it should be running: no configuration was given to check instead
  */
 export function gatewayFindings(running: Running, isExpected: boolean): readonly Finding[] {
   if (running.kind === 'silent') {

@@ -19,24 +19,24 @@ export async function intentionFindings(explanation: Explanation, known: Control
     return [{ check, outcome: 'ok', found }];
   }
   const verdict = await intentionsFor(known, service);
-  if (verdict.kind === 'unknown') return [{ check, outcome: 'ok', found: `not known: ${verdict.why}` }];
+  if (verdict.kind === 'unknown') return [{ check, outcome: 'ok', found: `unknown: ${verdict.why}` }];
   // Those for services of this cluster say nothing of a peer's, and the other way round.
   const intentions = verdict.intentions.filter(({ peer }) => peer === callers);
   const found =
     intentions.length === 0
       ? 'none, so that the default holds (of the ACLs, or allow)'
       : intentions.map(({ source, action }) => `${action} ${source}`).join(', ');
-  // The strongest comes first: nobody gets through when none before the one for everybody allows anything.
+  // Sorted by precedence: all are denied when nothing before the wildcard allows anything.
   const decided = intentions.slice(0, 1 + intentions.findIndex(({ source }) => source === '*'));
   if (decided.length === 0 || decided.some(({ action }) => action !== 'deny')) return [{ check, outcome: 'ok', found }];
   const advice =
     callers === undefined
-      ? `nobody may connect: consul intention create -allow SOURCE ${service}`
+      ? `all sources are denied: consul intention create -allow SOURCE ${service}`
       : `nobody of the peer may connect: write a source with Peer = "${callers}" and Action = "allow" into service-intentions of ${service}`;
   return [{ check, outcome: 'failed', found, advice }];
 }
 
-/** Of a service without a healthy instance, the checks that say so. */
+/** For a service without a healthy instance, its failing checks. */
 export async function checkEvidence(explanation: Explanation, { agents }: ControlPlane): Promise<string> {
   const [agent] = agents;
   const isLocal = explanation.found && explanation.kind?.startsWith('local-') === true;
@@ -46,7 +46,7 @@ export async function checkEvidence(explanation: Explanation, { agents }: Contro
 }
 
 /** A service, and whose intentions are about it. */
-interface Destination {
+interface IntentionTarget {
   readonly service: string;
   /** The peer whose services call it by this name; absent for those of this cluster. */
   readonly callers?: string;
@@ -54,14 +54,14 @@ interface Destination {
   readonly judge?: string;
 }
 
-/** By what made the route, or, beyond a gateway of another datacenter, by the name itself. */
-function destinationOf(explanation: Explanation): Destination | undefined {
+/** From the origin of the route, or, beyond a gateway of another datacenter, from the name itself. */
+function destinationOf(explanation: Explanation): IntentionTarget | undefined {
   if (!explanation.found) return undefined;
   const { origin = {}, kind, serverName } = explanation;
   const { service, peer } = origin;
   if (kind === 'remote-datacenter') {
     const [names = ''] = serverName.split('.internal.');
-    // SERVICE.NAMESPACE.DATACENTER, before it a subset perhaps.
+    // SERVICE.NAMESPACE.DATACENTER, perhaps with a subset before it.
     const named = names.split('.').at(-3);
     return named === undefined ? undefined : { service: named };
   }

@@ -5,10 +5,10 @@ import { limitsFor } from '../run/machine.ts';
 import type { TransportChoice } from '../run/transport-choice.ts';
 import type { Finding } from '../live-check/finding.ts';
 
-/** Fewer connections than this is a limit that somebody will run into. */
+/** Below this, a limit is likely to be reached. */
 const FEW_CONNECTIONS = 4_096;
 
-/** What the machine allows. Pure. */
+/** Limits of the machine. Pure. */
 export function machineFindings(machine: Machine, choice: TransportChoice): readonly Finding[] {
   return [connectionsFinding(machine), transportFinding(choice)];
 }
@@ -21,7 +21,7 @@ function connectionsFinding({ descriptors, memoryBytes, processors }: Machine): 
   if (connections >= FEW_CONNECTIONS) return { check: 'machine', outcome: 'ok', found: has };
   const byDescriptors = limitsFor(auto, { descriptors: Infinity, memoryBytes }).connections > connections;
   const advice = byDescriptors
-    ? 'raise the limit of descriptors: LimitNOFILE of the unit, or ulimit -n'
+    ? 'raise the file descriptor limit: LimitNOFILE of the unit, or ulimit -n'
     : 'give it more memory, or set limits.connections';
   return { check: 'machine', outcome: 'warning', found: has, advice };
 }

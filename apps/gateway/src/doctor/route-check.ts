@@ -4,9 +4,9 @@ import type { Finding } from '../live-check/finding.ts';
 import type { Target } from './reach-check.ts';
 
 /**
- * What the route table says of the name that is asked about. Pure.
+ * The route table's result for the name. Pure.
  *
- * @param evidence why no instance is healthy, where somebody says so: `: CHECK critical`
+ * @param evidence why no instance is healthy, where known: `: CHECK critical`
  */
 export function nameFindings(explanation: Explanation, evidence = ''): readonly Finding[] {
   const check = `name ${explanation.serverName}`;
@@ -14,8 +14,8 @@ export function nameFindings(explanation: Explanation, evidence = ''): readonly 
     const { why, nearest } = explanation;
     const advice =
       nearest.length === 0
-        ? 'no route is like it: look at meshgate routes, and at the sources above'
-        : `names that are like it: ${nearest.join(', ')}`;
+        ? 'no similar route: check meshgate routes, and the sources above'
+        : `similar names: ${nearest.join(', ')}`;
     return [{ check, outcome: 'failed', found: `no route, ${why}`, advice }];
   }
   const { route, source, why, origin = {}, backends, shadowed, access } = explanation;
@@ -33,7 +33,7 @@ export function nameFindings(explanation: Explanation, evidence = ''): readonly 
   ];
 }
 
-/** Whether the client that complains is one of those, only that client knows. */
+/** The doctor cannot know the address of the client that has the problem. */
 function accessFinding(check: string, { allow, deny, allowFile, denyFile }: AccessRules): Finding {
   const lists = [
     ...(allow === undefined ? [] : [`only from ${allow.join(', ')}`]),
@@ -60,10 +60,10 @@ function backendFindings(check: string, backends: ExplainedBackends, evidence: s
   const found = backends.some(({ healthy }) => healthy)
     ? 'every backend is ejected after failed dials'
     : `no backend is healthy${evidence}`;
-  return [{ check, outcome: 'failed', found, advice: 'look at the health checks of its instances' }];
+  return [{ check, outcome: 'failed', found, advice: 'check the health checks of its instances' }];
 }
 
-/** Every backend of the name, to be tried with it. Pure. */
+/** Every backend of the name, to be probed with it. Pure. */
 export function targetsOfName(explanation: Explanation): readonly Target[] {
   if (!explanation.found) return [];
   const { serverName, route, backends, origin = {} } = explanation;
@@ -77,8 +77,8 @@ export function targetsOfName(explanation: Explanation): readonly Target[] {
   }));
 }
 
-/** Of an upstream of a sidecar. */
+/** For an upstream of a sidecar. */
 function wayOf({ path, mode, decidedBy }: Readonly<Record<string, string>>): string | undefined {
   if (path === undefined || mode === undefined) return undefined;
-  return `its mesh gateway mode is ${mode}${decidedBy === undefined ? '' : ` (${decidedBy})`}, so that the way is ${path}`;
+  return `its mesh gateway mode is ${mode}${decidedBy === undefined ? '' : ` (${decidedBy})`}, so the path is ${path}`;
 }

@@ -2,8 +2,8 @@ import type { AdminClient } from '../admin/client.ts';
 import type { Finding } from '../live-check/finding.ts';
 
 /**
- * How near a running gateway is to its limits, and with what connections have failed since its start. Nothing where it does not say. Never
- * rejects.
+ * How close a running gateway is to its limits, and the errors of its connections since the start. Empty when unknown.
+ * Never rejects.
  */
 export async function usageFindings(client: Pick<AdminClient, 'stream'>): Promise<readonly Finding[]> {
   try {
@@ -35,14 +35,14 @@ function sumOf(series: readonly Series[], metric: string): number {
   return series.reduce((sum, { name, value }) => (name === metric ? sum + value : sum), 0);
 }
 
-/** Metrics of what is used and of what there is, and the setting that gives more. */
+/** Metrics of usage and limit, and the setting that raises the limit. */
 const LIMITS = [
   ['connections', 'meshgate_connections_active', 'meshgate_connections_limit', 'raise limits.connections'],
   [
     'pending handshakes',
     'meshgate_pending_hellos',
     'meshgate_pending_hellos_limit',
-    'find out who connects and stays silent (meshgate connections), or raise limits.pendingHellos',
+    'find the clients that connect and stay silent (meshgate connections), or raise limits.pendingHellos',
   ],
   [
     'descriptors',
@@ -52,9 +52,9 @@ const LIMITS = [
   ],
   ['MiB', 'process_resident_memory_bytes', 'meshgate_memory_limit_bytes', 'give it more memory'],
 ] as const;
-/** From here on it is a matter of time. */
+/** From here on, reaching the limit is only a matter of time. */
 const NEAR = 0.8;
-/** The soft limit of most systems, which is for no server. */
+/** The soft limit of most systems, too low for a server. */
 const FEW_DESCRIPTORS = 1_024;
 const MIB = 2 ** 20;
 
@@ -72,10 +72,10 @@ function limitsFinding(series: readonly Series[]): Finding {
   return { check: 'limits of the running gateway', outcome: 'warning', found, advice: near.advice };
 }
 
-/** Codes that say what is to be done here, whatever the backends do. */
+/** Codes with causes on this side, whatever the backends do. */
 const TELLING: Readonly<Record<string, string>> = {
   CLIENT_DENIED: 'an access list of the listener or route: meshgate explain NAME shows it',
-  LIMIT_REACHED: 'the reason in the log says which limit',
+  LIMIT_REACHED: 'the log line says which limit',
   LOCAL_RESOURCE: 'this machine lacks descriptors, ports or memory',
 };
 

@@ -1,15 +1,15 @@
-/** One thing that was asked of the world around a gateway, and what came of it. For people, a line each. */
+/** One check of a gateway's environment, and its result. For people, one line each. */
 export interface Finding {
-  /** What was asked: `Consul agent at http://127.0.0.1:8500`. */
+  /** What was checked: `Consul agent at http://127.0.0.1:8500`. */
   readonly check: string;
-  /** `failed`: a start would not be ready with it. */
+  /** `failed`: a gateway started now would not become ready. */
   readonly outcome: 'ok' | 'warning' | 'failed';
   readonly found: string;
-  /** What to do about it. */
+  /** How to fix it. */
   readonly advice?: string;
 }
 
-/** As a line: what was asked, what was found, what to do. */
+/** One line: what was checked, the result, how to fix it. */
 export function findingText({ check, outcome, found, advice }: Finding): string {
   const what = advice === undefined ? found : `${found}; ${advice}`;
   return `${LABELS[outcome]} ${check}: ${what}`;

@@ -11,10 +11,10 @@ import { checkSources, placesOf } from './source-check.ts';
 import { checkStateFolder } from './state-folder-check.ts';
 
 /**
- * Asks the world around a gateway what a start would need of it: the Consul agent, the sources of routes, the name system, the ports, the
- * state folder. Registers nothing; takes half a minute at most.
+ * Checks the environment that a start would need: the Consul agent, the route sources, DNS, the ports, the state
+ * folder. Registers nothing; takes half a minute at most.
  *
- * @param options `withNames`: whether to ask for the names of all backends
+ * @param options `withNames`: whether to resolve the names of all backends
  */
 export async function checkLive(
   loaded: LoadedConfig,
@@ -30,7 +30,7 @@ export async function checkLive(
   return [...agents, ...sources, ...ports, ...around];
 }
 
-/** {@link checkLive} for a sidecar, whose routes and listeners are its agent's business. */
+/** {@link checkLive} for a sidecar, whose routes and listeners come from its agent. */
 export async function checkSidecarLive(loaded: LoadedConfig): Promise<readonly Finding[]> {
   const [agents, ports, around] = await Promise.all([
     agentFindings(loaded, () => RIGHTS_OF_READERS),
@@ -54,7 +54,7 @@ async function agentFindings(
   return (await Promise.all(findings)).flat();
 }
 
-/** How the agents are reached that a configuration names. */
+/** How to reach the agents that a configuration names. */
 export function agentsOf({ file, config }: LoadedConfig): readonly AgentOptions[] {
   const baseDir = file === undefined ? resolve() : dirname(resolve(file));
   return config.sources.filter(isConsul).map(({ settings }) => optionsOf(parseSettings(settings), baseDir));
@@ -89,5 +89,5 @@ async function stateFindings(stateDir: string | undefined): Promise<readonly Fin
   return stateDir === undefined ? [] : [await checkStateFolder(stateDir)];
 }
 
-/** An agent that answers has told by then. */
+/** An agent that responds has sent them by then. */
 const LISTENERS_PATIENCE_MS = 3_000;

@@ -6,7 +6,7 @@ import type { NameSystem } from '@meshgate/core/parts';
 import { counted } from '../log/messages.ts';
 import type { Finding } from './finding.ts';
 
-/** Asks the name system for every name among `addresses`, each once. */
+/** Resolves every name among `addresses`, each once. */
 export async function checkNames(
   addresses: Iterable<Endpoint>,
   system: NameSystem = systemNames(),
@@ -20,9 +20,9 @@ export async function checkNames(
   const resolved = names.size - failures.length - waiting.length;
   const found = `${resolved} of ${counted(names.size, 'name')} resolve`;
   const advice =
-    waiting.length === 0 ? {} : { advice: `${waiting.length} were not check within ${DEADLINE_MS / 1_000} s` };
+    waiting.length === 0 ? {} : { advice: `${waiting.length} were not checked within ${DEADLINE_MS / 1_000} s` };
   const sum: Finding = {
-    check: 'names of backends',
+    check: 'backend names',
     outcome: waiting.length === 0 ? 'ok' : 'warning',
     found,
     ...advice,
@@ -48,16 +48,16 @@ export async function checkNames(
         outcome: 'failed',
         found: reason instanceof Error ? reason.message : String(reason),
         advice: isAbsent
-          ? 'correct the name, or add it to the hosts file or the name system'
-          : 'look at /etc/resolv.conf and its name servers',
+          ? 'correct the name, or add it to the hosts file or DNS'
+          : 'check /etc/resolv.conf and its name servers',
       };
     }
   }
 }
 
-/** Enough for a name system that answers, few enough for one that does not to be asked politely. */
+/** Enough for responsive name servers, few enough not to overload slow ones. */
 const AT_ONCE = 32;
-/** Nobody waits longer for a check. One question takes up to ten seconds. */
+/** Nobody waits longer for a check. One lookup takes up to ten seconds. */
 const DEADLINE_MS = 10_000;
 
 function namesIn(addresses: Iterable<Endpoint>): ReadonlySet<string> {

@@ -17,8 +17,8 @@ export interface ListenTarget {
 }
 
 /**
- * Whether each place can be listened on: it is tried, and let go at once. What the gateway that answers at `admin` holds is fine, since a
- * start takes its place.
+ * Whether each address can be bound: it is bound and released at once. An address held by the gateway at `admin` is
+ * fine, since a start replaces that.
  */
 export async function checkPorts(
   places: readonly ListenTarget[],
@@ -35,7 +35,7 @@ async function checkPort({ what, endpoint }: ListenTarget, held: ReadonlySet<str
   const problem = path === undefined ? await bindingProblem(endpoint) : await socketProblem(path);
   if (problem === undefined) return { check, outcome: 'ok', found: 'can be bound' };
   if (problem.code === 'EADDRINUSE' && held.has(shown))
-    return { check, outcome: 'ok', found: 'held by the gateway that runs with this configuration' };
+    return { check, outcome: 'ok', found: 'held by the running gateway with this configuration' };
   return {
     check,
     outcome: 'failed',
@@ -44,7 +44,7 @@ async function checkPort({ what, endpoint }: ListenTarget, held: ReadonlySet<str
   };
 }
 
-/** Where the gateway that answers at one of `admin` listens, and these addresses themselves. */
+/** Where the gateway at one of `admin` listens, and these addresses themselves. */
 async function heldAt(admin: readonly Endpoint[]): Promise<ReadonlySet<string>> {
   for (const endpoint of admin) {
     const answer = await adminClient(addressOf(endpoint))
@@ -68,7 +68,7 @@ function bindingProblem({ host, port }: Endpoint): Promise<NodeJS.ErrnoException
   });
 }
 
-/** A socket file is not made for a try: whoever looks there would find it. */
+/** No socket file is created for a check: its watchers would see it. */
 async function socketProblem(path: string): Promise<NodeJS.ErrnoException | undefined> {
   const code = await new Promise<string | undefined>((resolve) => {
     const socket = connect(path, () => resolve(undefined));
@@ -76,7 +76,7 @@ async function socketProblem(path: string): Promise<NodeJS.ErrnoException | unde
       .once('error', ({ code: found }: NodeJS.ErrnoException) => resolve(found))
       .once('connect', () => socket.destroy());
   });
-  // Nobody listens: what is left of a process that was killed is replaced.
+  // Nothing listens: the stale file of a killed process is replaced.
   if (code === 'ECONNREFUSED') return undefined;
   if (code !== 'ENOENT') return Object.assign(new Error(code ?? 'in use'), { code: 'EADDRINUSE' });
   return access(dirname(path), constants.W_OK | constants.X_OK).then(

@@ -4,14 +4,14 @@ import { counted } from '../log/messages.ts';
 import type { Finding } from './finding.ts';
 import type { ListenTarget } from './port-check.ts';
 
-/** What sources of routes were heard to say. */
+/** What sources of routes have reported. */
 export interface SourcesChecked {
   readonly findings: readonly Finding[];
   /** Of every backend of every route. */
   readonly addresses: readonly Endpoint[];
 }
 
-/** Follows every source until it has routes, or for five seconds. */
+/** Follows every source until it has routes, for up to five seconds. */
 export async function checkSources(sources: readonly RouteSource[]): Promise<SourcesChecked> {
   const store = new RouteStore({ sources, observer: observers([]) });
   await store.start(new AbortController().signal);
@@ -35,7 +35,7 @@ export async function checkSources(sources: readonly RouteSource[]): Promise<Sou
 
 const LOOK_AT_SOURCE = 'a start would wait for it and not be ready';
 
-/** Where listener sources say to listen, as far as they say so within `patienceMs`. */
+/** The addresses of listener sources, as far as they are known within `patienceMs`. */
 export async function placesOf(
   sources: readonly ListenerSource[],
   patienceMs: number,
@@ -49,7 +49,7 @@ async function firstPlaces(source: ListenerSource, patienceMs: number): Promise<
     for await (const listeners of source.watch(AbortSignal.timeout(patienceMs)))
       return listeners.map(({ name, endpoint }) => ({ what: `listener ${name}`, endpoint }));
   } catch {
-    // What it needs has a line of its own.
+    // Its requirements are reported on their own line.
   }
   return [];
 }

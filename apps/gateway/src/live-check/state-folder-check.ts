@@ -2,7 +2,7 @@ import { mkdir, rm, statfs, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { Finding } from './finding.ts';
 
-/** Whether something can be written below `stateDir`, which is made if need be: also a full disk lets a file be created. */
+/** Whether `stateDir` is writable, creating it if necessary. Writes data, since a full disk still creates files. */
 export async function checkStateFolder(stateDir: string): Promise<Finding> {
   const check = `stateDir ${stateDir}`;
   const file = join(stateDir, `.check.${process.pid}.tmp`);
@@ -13,12 +13,12 @@ export async function checkStateFolder(stateDir: string): Promise<Finding> {
     return { check, outcome: 'ok', found: `can be written, ${Math.floor((bavail * bsize) / MIB)} MiB free` };
   } catch (reason) {
     const found = `cannot be written: ${reason instanceof Error ? reason.message : String(reason)}`;
-    return { check, outcome: 'failed', found, advice: 'make room, or mend owner and mode of the folder' };
+    return { check, outcome: 'failed', found, advice: 'free space, or fix owner and mode of the folder' };
   } finally {
     await rm(file, { force: true }).catch(() => undefined);
   }
 }
 
-/** More than fits beside the file's own data in the folder's block. */
+/** More than fits into the inode itself. */
 const PROBE_BYTES = 64 * 1024;
 const MIB = 1024 * 1024;

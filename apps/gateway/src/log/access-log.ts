@@ -9,27 +9,27 @@ import { shownTrace } from './shown-trace.ts';
 import { sidecarFacts } from '../sidecar/access-facts.ts';
 import type { SidecarFacts } from '../sidecar/access-facts.ts';
 
-/** One line of the access log, its `time` left out. A fact that the connection never reached is absent. */
+/** One line of the access log without its `time`. Facts that the connection never reached are absent. */
 export interface AccessEntry extends SidecarFacts {
   /** Unique within the process. */
   readonly id: string;
   readonly listener: string;
   /** `host:port` of the client. */
   readonly remote: string;
-  /** `host:port` of who connected, when that is not the client but somebody in between. */
+  /** `host:port` of the TCP peer, when that is a proxy and not the client. */
   readonly peer?: string;
   readonly serverName?: string;
   readonly alpn?: readonly string[];
-  /** The same at every proxy that the connection passes through: 13 hexadecimal digits. */
+  /** The same at every proxy on the path: 13 hexadecimal digits. */
   readonly trace?: string;
   readonly route?: string;
-  /** `host:port` dialled last, reached or not. */
+  /** `host:port` of the last dial, successful or not. */
   readonly backend?: string;
-  /** What filters have learned, by the fact's name. */
+  /** What filters found out, by the fact's name. */
   readonly facts?: Readonly<Record<string, string>>;
-  /** Dials made. */
+  /** Number of dials. */
   readonly attempts: number;
-  /** How often another backend was tried because one ended before its first byte. */
+  /** Number of retries because a backend closed before its first byte. */
   readonly retries?: number;
   readonly bytesUp: number;
   readonly bytesDown: number;
@@ -37,39 +37,40 @@ export interface AccessEntry extends SidecarFacts {
   readonly helloMs?: number;
   /** From the ClientHello to an established connection to the backend. */
   readonly connectMs?: number;
-  /** From there to the backend's first byte. */
+  /** From then to the backend's first byte. */
   readonly firstByteMs?: number;
   /** From accept to close. */
   readonly durationMs: number;
-  /** Why it ended before its time; absent when both sides finished by themselves. */
+  /** Why it ended early; absent when both sides finished normally. */
   readonly code?: string;
-  /** The same for people: what was expected, what was found. Never to be parsed. */
+  /** The same for people: what was expected, what was found. Never parse it. */
   readonly reason?: string;
-  /** How many lines of clients that were turned away have been left out since the last one: of this client, or of all in a flood. */
+  /** Lines of refused clients that were suppressed since the last one: of this client, or of all in a flood. */
   readonly repeats?: number;
 }
 
-/** The line of a connection that has reached its backend: the facts that are known by then. */
+/** The line of a connection that has reached its backend: the facts known by then. */
 type ConnectedEntry = Pick<
   AccessEntry,
   'id' | 'listener' | 'remote' | 'serverName' | 'alpn' | 'trace' | 'route' | 'backend' | 'helloMs' | 'connectMs'
 > & { readonly event: 'connected' };
 
-/** What an {@link accessLog} writes beside a line for each closed connection, and what it does not. */
+/** Optional lines of an {@link accessLog}. */
 export interface AccessLogOptions extends AccessLogSettings {
-  /** Clients whose connections are logged at level `debug` when they were turned away. */
+  /** Clients whose refused connections are logged at level `debug`. */
   readonly quiet: readonly string[];
 }
 
 /**
- * Writes one line for each closed connection, and, when `connected` is set, one when it has reached its backend. A client that leaves
- * without a byte, as health checks do, has one at level `debug` only; one that is turned away again and again has one a minute.
+ * Writes one line per closed connection, and, with `connected`, one when it reaches its backend. A client that closes
+ * without a byte, as health checks do, is logged at level `debug` only; a client that is refused repeatedly has one
+ * line a minute.
  */
 export function accessLog(
   { logger, writeJson }: Pick<Log, 'logger' | 'writeJson'>,
   { connected, repeated, quiet }: AccessLogOptions = { connected: false, repeated: false, quiet: [] },
 ): Observer {
-  /** ClientHellos of connections that have not reached a backend. */
+  /** ClientHellos of connections without a backend so far. */
   const hellos = new WeakMap<Accepted, AccessLogEvent<'connection.sniffed'>>();
   const quietClients = addressList(quiet);
   const refusals = new RefusalThrottle();
@@ -122,7 +123,7 @@ function connectedEntry(
   };
 }
 
-/** What the access log says of a connection. */
+/** Access log fields of a connection. */
 export function accessEntry(closed: ClosedConnection, repeats = 0): AccessEntry {
   const { connection, hello, route, dialled, transfer } = closed;
   const { helloAt, connectedAt, closedAt, attempts, retries = 0, error } = closed;
@@ -151,7 +152,7 @@ export function accessEntry(closed: ClosedConnection, repeats = 0): AccessEntry 
   };
 }
 
-/** What filters have learned and want to be seen; the caller of a sidecar has a field of its own. */
+/** Facts of filters that are meant to be logged; the caller of a sidecar has a field of its own. */
 function shownFacts({ facts }: Accepted): Pick<AccessEntry, 'facts'> {
   if (facts === undefined) return {};
   const shown = Array.from(facts).flatMap(([name, fact]) =>
@@ -160,7 +161,7 @@ function shownFacts({ facts }: Accepted): Pick<AccessEntry, 'facts'> {
   return shown.length === 0 ? {} : { facts: Object.fromEntries(shown) };
 }
 
-/** Times are measured in fractions of a microsecond, of which nobody wants to read the digits. */
+/** Sub-microsecond digits are noise. */
 function toMicroseconds(ms: number): number {
   return Math.round(ms * 1_000) / 1_000;
 }
@@ -171,7 +172,7 @@ function between<Key extends string>(key: Key, from?: number, to?: number): { re
     : ({ [key]: toMicroseconds(to - from) } as { [key in Key]: number });
 }
 
-/** A health check of a load balancer: connected, and gone. */
+/** A load balancer's health check: it connects and closes. */
 function closedSilently({ hello, error }: ClosedConnection): boolean {
   return hello === undefined && error === undefined;
 }
@@ -184,7 +185,7 @@ function sentence(entry: AccessEntry): string {
   const { remote, serverName = 'no name', route, backend, bytesUp, bytesDown, durationMs, code, reason } = entry;
   const { repeats } = entry;
   const path = [remote, serverName, route, backend].filter((step) => step !== undefined).join(' > ');
-  const others = repeats === undefined ? '' : ` (${repeats} more left out)`;
+  const others = repeats === undefined ? '' : ` (${repeats} more suppressed)`;
   const end = code === undefined ? '' : ` ${code}: ${reason}${others}`;
   return `${path} ${bytesUp} B up ${bytesDown} B down ${durationMs} ms${end}`;
 }

@@ -1,23 +1,23 @@
-/** What a failure is worth in the log: nothing, or a line, and what it should say of those that had none. */
+/** Whether a failure gets a log line, and what the line says about suppressed ones. */
 export type FailureReport =
   | { readonly kind: 'silent' }
-  /** `failingForMs` is 0 for the first of a row, as `repeats` is. */
+  /** `failingForMs` and `repeats` are 0 for the first in a row. */
   | { readonly kind: 'line'; readonly failingForMs: number; readonly repeats: number };
 
 interface Failing {
-  /** When it began to fail. */
+  /** When it started to fail. */
   since: number;
   /** Absent once it has recovered. */
   isFailing: boolean;
-  /** Reasons that have had a line within the last minute. */
+  /** Reasons with a line within the last minute. */
   readonly reasons: Set<string>;
   lastLineAt: number;
   repeats: number;
 }
 
 /**
- * Keeps what fails again and again to a line a minute for each thing: the first failure at once, a new reason at once (a few of them), the
- * rest as a number in the next line. One that flaps between good and bad is a thing that keeps failing.
+ * Limits repeated failures to one line a minute per subject: the first failure at once, a new reason at once (up to a
+ * limit), the rest as a count in the next line. A subject that flaps counts as failing.
  */
 export class FailureLog {
   readonly #things = new Map<string, Failing>();
@@ -26,14 +26,14 @@ export class FailureLog {
 
   /**
    * @param now monotonic milliseconds
-   * @param maxReasons reasons of one thing that may have a line within a minute
+   * @param maxReasons reasons of one subject that may have a line within a minute
    */
   constructor(now: () => number = () => performance.now(), maxReasons: number = MAX_REASONS) {
     this.#now = now;
     this.#maxReasons = maxReasons;
   }
 
-  /** @param thing what fails, such as a source: the number of things must be bounded, or they must recover */
+  /** @param thing what fails, such as a source: the number of subjects must be bounded, or they must recover */
   failed(thing: string, reason: string): FailureReport {
     const now = this.#now();
     const known = this.#things.get(thing);
@@ -53,7 +53,7 @@ export class FailureLog {
     return { kind: 'line', failingForMs: now - since, repeats };
   }
 
-  /** For how long `thing` had failed, in milliseconds; `undefined` when it had not, or nobody was told. */
+  /** How long `thing` had failed, in milliseconds; `undefined` when it had not, or nothing was logged. */
   recovered(thing: string): number | undefined {
     const failing = this.#things.get(thing);
     if (failing === undefined || !failing.isFailing) return undefined;
@@ -62,7 +62,7 @@ export class FailureLog {
     return wasReported ? this.#now() - failing.since : undefined;
   }
 
-  /** A flood of things must not fill the memory: what has said nothing for a minute is as new. */
+  /** A flood of subjects must not exhaust memory: one without failures for a minute is forgotten. */
   #forgetOld(now: number): void {
     if (this.#things.size < MAX_THINGS) return;
     for (const [thing, { lastLineAt }] of this.#things) if (now - lastLineAt >= EVERY_MS) this.#things.delete(thing);
@@ -73,5 +73,5 @@ export class FailureLog {
 
 const EVERY_MS = 60_000;
 const MAX_REASONS = 3;
-/** More than any configuration names; backends and names of backends may be more. */
+/** More than any configuration names; there may be more backends and backend names. */
 const MAX_THINGS = 1_000;

@@ -9,7 +9,7 @@ import type { HealthChange, BoundedList, RouteChanges } from './route-changes.ts
 import { counted, lineOf } from './messages.ts';
 import type { LogLine } from './messages.ts';
 
-/** Writes what happens to the gateway. What happens to connections is the access log's, except for bugs and refusals. */
+/** Logs gateway events. Connection events go to the access log, except for bugs and refusals. */
 export function logObserver(logger: Logger): Observer {
   const warnings = new Map<string, readonly string[]>();
   const hasRoutes = new Set<string>();
@@ -24,7 +24,7 @@ export function logObserver(logger: Logger): Observer {
   }
 
   function lineFor(event: ProxyEvent): LogLine | undefined {
-    // The table is total by its type; that an event meets the writer of its own type is beyond the compiler.
+    // The table is complete by its type; the compiler cannot check that an event meets the writer of its own type.
     const writer = LINES[event.type] as LineWriter<ProxyEvent> | undefined;
     const line = writer?.(event, { hasRoutes });
     if (line === undefined) return undefined;
@@ -57,7 +57,7 @@ export function logObserver(logger: Logger): Observer {
   }
 }
 
-/** What it is that fails with `event` and may go on failing; `undefined` when the event is no such failure. */
+/** The failing subject of `event`, for repeated failures; `undefined` for other events. */
 function failingThing(event: ProxyEvent): string | undefined {
   switch (event.type) {
     case 'source.failed':
@@ -92,7 +92,7 @@ function thingOf(kind: string, name: string): string {
 
 type LoggedEvent<Type extends ProxyEvent['type']> = Extract<ProxyEvent, { type: Type }>;
 
-/** What a line depends on beside its event. */
+/** What a line depends on besides its event. */
 interface Known {
   /** Sources that have yielded routes. */
   readonly hasRoutes: ReadonlySet<string>;
@@ -208,7 +208,7 @@ const LINES: { readonly [Type in ProxyEvent['type']]: LineWriter<LoggedEvent<Typ
   'drain.ended': ({ finished, cut }) => lineOf('drainFinished', {}, { finished, cut }),
 };
 
-/** What has changed, for people: a few names, and how many more. Kinds of change that there are none of are absent. */
+/** Summary of changes: a few names, and the number of the others. Kinds without changes are absent. */
 function changeFacts({ appeared, vanished, health }: RouteChanges): LogLine['facts'] {
   const asText = ({ route, was, is }: HealthChange): string =>
     `${route} ${was.healthy}/${was.total} to ${is.healthy}/${is.total}`;
@@ -224,16 +224,16 @@ function someOf({ count, first }: BoundedList<string>): string {
   return [...first.slice(0, MAX_NAMES), ...(more > 0 ? [`and ${more} more`] : [])].join(', ');
 }
 
-/** A line is for a glance; `GET /events` has more. */
+/** Keeps the line short; `GET /events` has more. */
 const MAX_NAMES = 5;
 
-/** The name of a backend, where that is not its address. */
+/** The name of a backend, if it differs from its address. */
 function checkFacts({ backend, address }: Pick<LoggedEvent<'backend.up'>, 'backend' | 'address'>): LogLine['facts'] {
   const [named, dialled] = [formatEndpoint(backend), formatEndpoint(address)];
   return { backend: dialled, ...(named !== dialled && { name: named }) };
 }
 
-/** A stack is of use where a bug is likely: nobody needs that of a refused connection. */
+/** A stack helps with bugs, not with a refused connection. */
 function stackOf(error: Error, isUncaught: boolean): { readonly err?: Error } {
   const { cause } = error;
   const isBug = [error, cause].some((one) => BUGS.some((kind) => one instanceof kind));

@@ -2,7 +2,7 @@ import { constants, fstatSync, openSync, write } from 'node:fs';
 import { isatty } from 'node:tty';
 import { settlesWithin } from '@meshgate/core/parts';
 
-/** What may be wrong with a log, for `GET /ready` and the metrics. */
+/** State of a log, for `GET /ready` and the metrics. */
 export interface LogHealth {
   /** Lines dropped since the process started. */
   readonly dropped: number;
@@ -10,36 +10,39 @@ export interface LogHealth {
   readonly trouble?: string;
 }
 
-/** What a {@link LogWriter} is made of. */
+/** Options of a {@link LogWriter}. */
 export interface LogWriterOptions {
-  /** Stays the caller's, and open. Best one that {@link nonBlocking} has returned. */
+  /** Remains the caller's, and open. Preferably one from {@link nonBlocking}. */
   readonly fd: number;
-  /** Most bytes that are handed to the system at once. A line that is shorter is never split between two writes. */
+  /** Maximum bytes of one write. A shorter line is never split between two writes. */
   readonly maxWriteBytes?: number;
-  /** Called when lines can be written again after `dropped` were not: it may write a line, which takes their place. */
+  /** Called when writing resumes after `dropped` lines were lost: it may write a line in their place. */
   onRecovered?(dropped: number, reason: string): void;
-  /** Called when `health.trouble` has appeared, changed or gone. */
+  /** Called when `health.trouble` appears, changes or clears. */
   onTrouble?(): void;
 }
 
 /**
- * Writes lines to a file descriptor, and never makes anybody wait for it: not when the disk is full, nor when the reader of a pipe has
- * stalled or gone. What cannot be written is kept up to a bound, then dropped and counted; the descriptor is tried again each second.
+ * Writes lines to a file descriptor without ever blocking: not on a full disk, nor on a stalled or closed pipe.
+ * Unwritten lines are buffered up to a limit, then dropped and counted; writing is retried each second.
  */
 export class LogWriter {
   readonly #options: LogWriterOptions;
   readonly #queue: string[] = [];
   #queuedChars = 0;
-  /** Handed to the system, as far as it has not taken it yet. A pipe keeps the beginning of a line for its next reader: its end follows. */
+  /**
+   * The chunk being written, as far as the system has not accepted it. A pipe may have the start of a line, so its end
+   * must follow.
+   */
   #chunk: Buffer = EMPTY;
   #state: WriterState = { kind: 'idle' };
   #retryInMs = FIRST_RETRY_MS;
   #trouble: string | undefined;
   #lastTrouble = STALLED;
   #dropped = 0;
-  /** Of these, how many no line has told of yet. */
+  /** Dropped lines that no log line has reported yet. */
   #unreported = 0;
-  /** Once a line has been dropped, so are those that follow until the backlog is written: one gap instead of many. */
+  /** After a dropped line, all lines are dropped until the backlog is written: one gap instead of many. */
   #isDropping = false;
   readonly #flushWaiters = new Set<() => void>();
 
@@ -51,7 +54,7 @@ export class LogWriter {
     return { dropped: this.#dropped, ...(this.#trouble !== undefined && { trouble: this.#trouble }) };
   }
 
-  /** Whether a write has not come back from the system: a process cannot exit by itself before it does. */
+  /** Whether a write is still in the system: the process cannot exit normally before it returns. */
   get isWriting(): boolean {
     return this.#state.kind === 'writing';
   }
@@ -90,7 +93,7 @@ export class LogWriter {
     });
   }
 
-  /** Whole lines, as many as may be written at once, but one at least. */
+  /** Whole lines, as many as fit one write, but at least one. */
   #take(): Buffer {
     const { maxWriteBytes = MAX_WRITE_BYTES } = this.#options;
     let bytes = 0;
@@ -109,12 +112,12 @@ export class LogWriter {
   #wrote(bytes: number): void {
     this.#chunk = this.#chunk.subarray(bytes);
     this.#retryInMs = FIRST_RETRY_MS;
-    // A disk that is full may take a part first: the trouble is over when a chunk has gone whole.
+    // A full disk may accept a part first: the trouble clears with the first complete chunk.
     if (this.#chunk.length === 0 && !this.#isDropping) this.#setTrouble(undefined);
     this.#writeNext();
   }
 
-  /** Everything that was kept has been written. */
+  /** The buffer is empty. */
   #finished(): void {
     this.#state = { kind: 'idle' };
     const dropped = this.#unreported;
@@ -166,18 +169,19 @@ export class LogWriter {
 
 type WriterState =
   | { readonly kind: 'idle' }
-  /** A write is under way, in a thread of libuv's pool. */
+  /** A write is running in libuv's thread pool. */
   | { readonly kind: 'writing' }
-  /** The last write failed: the next one is due when `timer` fires. */
+  /** The last write failed: the next follows when `timer` fires. */
   | { readonly kind: 'waiting'; readonly timer: NodeJS.Timeout };
 
 /**
- * A descriptor for what `fd` leads to whose writes fail with `EAGAIN` where those of `fd` might block a thread, as those to a pipe or a
- * terminal do. It is opened anew, since `fd` itself shares its mode with every process that has inherited it: any of them may change it.
- * Returns `fd` where that is not possible: for sockets, on other systems than Linux, or for want of permission.
+ * A descriptor for the same file as `fd` whose writes fail with `EAGAIN` where those of `fd` might block a thread, as
+ * for a pipe or a terminal. It is opened anew, since `fd` shares its mode with every process that has inherited it.
+ * Returns `fd` where that is not possible: for sockets, on systems other than Linux, or without permission.
  */
 export function nonBlocking(fd: number): number {
-  // Looked at for its effect: Node makes a pipe or a socket that is its standard output non-blocking. It is all that can be done elsewhere.
+  // Accessed for its side effect: Node makes a pipe or socket on standard output non-blocking. Nothing more is possible
+  // elsewhere.
   void process.stdout;
   try {
     if (process.platform !== 'linux' || (!isPipe(fd) && !isatty(fd))) return fd;
@@ -188,8 +192,8 @@ export function nonBlocking(fd: number): number {
 }
 
 /**
- * As big integers, since Node keeps the other numbers of its last stat for itself: while they are those of a pipe, its `realpathSync`
- * takes links for what they lead to, and modules that are imported next look for their dependencies in the wrong folder.
+ * As bigints, because Node caches the result of its last numeric stat: with that of a pipe, its `realpathSync` misreads
+ * links, and later imports resolve dependencies in the wrong folder.
  */
 function isPipe(fd: number): boolean {
   return fstatSync(fd, { bigint: true }).isFIFO();
@@ -197,11 +201,11 @@ function isPipe(fd: number): boolean {
 
 const EMPTY = Buffer.alloc(0);
 
-/** Some ten thousand lines. A reader that has stalled costs memory up to this, then lines. */
+/** About ten thousand lines. A stalled reader costs memory up to this, then lines. */
 const MAX_BACKLOG_CHARS = 4 * 1024 * 1024;
 /** The capacity of a pipe, pipe(7). */
 const MAX_WRITE_BYTES = 64 * 1024;
-/** A reader that is only slow has made room within milliseconds; for one that has stalled, or an error, each second is enough. */
+/** A slow reader makes room within milliseconds; for a stalled one, or an error, once a second is enough. */
 const FIRST_RETRY_MS = 8;
 const MAX_RETRY_MS = 1_000;
 

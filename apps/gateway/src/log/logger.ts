@@ -11,26 +11,26 @@ export type { Logger } from 'pino';
 /** The log of a process. */
 export interface Log {
   readonly logger: Logger;
-  /** Writes `fields` as a JSON line with nothing added; absent when people read the log. */
+  /** Writes `fields` as a JSON line with nothing added; absent in the format for people. */
   readonly writeJson: ((fields: object) => void) | undefined;
   readonly health: LogHealth;
-  /** Resolves when everything written so far has been handed to the system, or that has failed, or after `patienceMs`. */
+  /** Resolves when everything so far is written or has failed, or after `patienceMs`. */
   flush(patienceMs: number): Promise<void>;
-  /** Whether a write has not come back from the system: the process cannot exit by itself before it does. */
+  /** Whether a write is still in the system: the process cannot exit normally before it returns. */
   readonly isWriting: boolean;
 }
 
-/** Before the process exits: writes what can still be written, within a second. */
+/** Before the process exits: writes what it can, within a second. */
 export async function closeLog(log: Pick<Log, 'flush' | 'isWriting'>): Promise<void> {
   await log.flush(FLUSH_PATIENCE_MS);
-  // Node waits for the threads of its pool before it exits: for one whose write blocks, as that to a terminal that was stopped, for ever.
+  // Node waits for its thread pool before it exits: forever, if a write blocks, as to a stopped terminal.
   if (log.isWriting) process.kill(process.pid, 'SIGKILL');
 }
 
-/** Its reader may have stalled, or be gone. */
+/** Its reader may have stalled or closed. */
 const FLUSH_PATIENCE_MS = 1_000;
 
-/** The same log, through a child of its logger. */
+/** The same log through a child of its logger. */
 export function withLogger(log: Log, logger: Logger): Log {
   return {
     logger,
@@ -45,7 +45,7 @@ export function withLogger(log: Log, logger: Logger): Log {
   };
 }
 
-/** The level of `logger`, to be shown and changed. */
+/** The level of `logger`, readable and writable. */
 export function logLevelOf(logger: Logger): { readonly current: string; set(level: LogLevel): void } {
   return {
     get current() {
@@ -59,15 +59,15 @@ export function logLevelOf(logger: Logger): { readonly current: string; set(leve
 export interface LogTarget {
   readonly fd: number;
   readonly isTerminal: boolean;
-  /** Colours for people; absent: on a terminal. */
+  /** Colours for people; when absent, only on a terminal. */
   readonly hasColors?: boolean;
-  /** Other processes write there as well: lines must not get mixed up. */
+  /** Other processes write there as well: lines must not be interleaved. */
   readonly isShared?: boolean;
-  /** Called when `health.trouble` has appeared, changed or gone. */
+  /** Called when `health.trouble` appears, changes or clears. */
   onTrouble?(): void;
 }
 
-/** Opens the log as `settings` want it. With `auto`, a terminal gets lines for people and anything else JSON. Colours are for terminals. */
+/** Opens the log. With `auto`, the format is for people on a terminal, and JSON elsewhere. Colours are for terminals. */
 export async function openLog({ level, format }: LogSettings, target: LogTarget): Promise<Log> {
   const { fd, isTerminal, hasColors = isTerminal, isShared = false, onTrouble } = target;
   const forPeople = format === 'pretty' || (format === 'auto' && isTerminal);
@@ -94,14 +94,14 @@ export async function openLog({ level, format }: LogSettings, target: LogTarget)
   };
 }
 
-/** What goes into a pipe at once stays in one piece: `PIPE_BUF` of Linux, pipe(7). Of files and terminals that holds anyway. */
+/** Writes to a pipe up to this size are atomic: `PIPE_BUF` of Linux, pipe(7). Files and terminals need no limit. */
 const ATOMIC = { maxWriteBytes: 4096 };
 
 function jsonStream(destination: DestinationStream): DestinationStream {
   return { write: (line) => destination.write(printableJson(line)) };
 }
 
-/** Loaded only when it is needed: it takes longer than all the rest of a start. */
+/** Loaded on demand: it takes longer than the rest of a start. */
 async function prettyStream(destination: DestinationStream, colorize: boolean): Promise<DestinationStream> {
   const { prettyFactory } = await import('pino-pretty');
   const messageFormat = (line: Record<string, unknown>, key: string): string => printable(String(line[key]));

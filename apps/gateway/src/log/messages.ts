@@ -1,6 +1,6 @@
 import type { Logger } from 'pino';
 
-/** A message of the log, of level `info` or above, and what docs/operate/logs.md says of it. */
+/** A log message of level `info` or above, and its entry in docs/operate/logs.md. */
 export interface Message {
   readonly level: 'info' | 'warn' | 'error' | 'fatal';
   /** With the names of its values in braces. */
@@ -11,38 +11,39 @@ export interface Message {
   readonly action: string;
 }
 
-/** Every message of level `info` and above: a closed list, each a {@link Message}. The access log is apart. */
+/** Every message of level `info` and above: a closed list of {@link Message}. The access log is not included. */
 export const MESSAGES = {
   started: {
     level: 'info',
     text: 'started',
-    meaning: 'The process runs and its admin API answers; `maxConnections` and `maxPendingHandshakes` are its limits.',
+    meaning:
+      'The process is running and its admin API responds; `maxConnections` and `maxPendingHandshakes` are its limits.',
     action: 'Nothing.',
   },
   ready: {
     level: 'info',
     text: 'ready',
-    meaning: '`/ready` answers 200: it listens and knows its routes. Also when it has become ready again.',
+    meaning: '`/ready` returns 200: it listens and knows its routes. Also after it was not ready.',
     action: 'Scripts wait for this line.',
   },
   notReady: {
     level: 'warn',
     text: 'not ready: {reasons}',
-    meaning: '`/ready` answers 503, for these reasons.',
+    meaning: '`/ready` returns 503, for these reasons.',
     action: 'See the reasons: a source without a snapshot, a listener that cannot bind, an expired certificate.',
   },
   transportUnavailable: {
     level: 'info',
     text: 'transport {transport} unavailable, using {used}: {reason}',
-    meaning: 'A transport that `auto` prefers does not work on this machine; in most containers `uring` does not.',
-    action: 'Nothing, or mend the reason. Naming the transport in use silences it.',
+    meaning: 'A transport that `auto` prefers does not work on this machine, as `uring` in most containers.',
+    action: 'Nothing, or fix the reason. Naming the transport in use silences it.',
   },
   fileAwaited: {
     level: 'warn',
     text: 'waiting for a file: {problem}',
     meaning:
-      'A token or certificate that the configuration names cannot be used yet. It is tried again, and `/ready` says why.',
-    action: 'Nothing, if somebody writes it, such as an agent of Vault; else write it.',
+      'A token or certificate file of the configuration is not usable yet. It is retried, and `/ready` says why.',
+    action: 'Nothing, if another process writes it, such as Vault Agent; otherwise create it.',
   },
   coreDumpsPossible: {
     level: 'warn',
@@ -55,32 +56,32 @@ export const MESSAGES = {
     level: 'warn',
     text: 'drain.delay is 0 in a pod: connections are refused at the start of each drain',
     meaning:
-      'A pod gets SIGTERM in the moment in which it is removed from its endpoints, and connections still come for some seconds.',
+      'A pod gets SIGTERM at the moment of its removal from the endpoints, and connections still arrive for some seconds.',
     action: 'Set `drain.delay: 5s`, and a longer `terminationGracePeriodSeconds`.',
   },
   cannotStart: {
     level: 'fatal',
     text: 'cannot start: {reason}',
     meaning: 'A part failed to start; the process exits with status 1.',
-    action: 'Mend the reason, such as a port in use.',
+    action: 'Fix the reason, such as a port in use.',
   },
   uncaughtException: {
     level: 'fatal',
     text: 'uncaught exception, draining before exit',
-    meaning: 'A bug of Meshgate or of a plugin. Connections may finish, then the process exits with status 1.',
+    meaning: 'A bug in Meshgate or in a plugin. Connections may finish, then the process exits with status 1.',
     action: 'Report it with the line `service failed` before it, which has the stack.',
   },
   shutdownIncomplete: {
     level: 'error',
     text: 'shutdown incomplete: {reason}',
-    meaning: 'A service did not stop, or not in time; the process exits with status 1.',
-    action: 'Look at the service named; a registration may be left behind in Consul.',
+    meaning: 'A service did not stop in time, or failed; the process exits with status 1.',
+    action: 'Check the service named; a registration may be left behind in Consul.',
   },
   primaryGone: {
     level: 'error',
     text: 'primary process gone, draining',
     meaning: 'The primary was killed. Workers let their connections finish and exit.',
-    action: 'Find out who killed it: the kernel for want of memory, perhaps.',
+    action: 'Find out why it was killed: perhaps by the kernel, out of memory.',
   },
   reloading: {
     level: 'info',
@@ -91,51 +92,51 @@ export const MESSAGES = {
   reloaded: {
     level: 'info',
     text: 'reloaded: {changes}',
-    meaning: 'The configuration as it is on disk now is in use.',
+    meaning: 'The configuration on disk is in use.',
     action: 'Nothing.',
   },
   restartNeeded: {
     level: 'warn',
     text: 'changed settings need a restart: {settings}',
-    meaning: 'A reload has put everything else into use; these stay as they were.',
-    action: '`meshgate upgrade`, which drops no connection.',
+    meaning: 'A reload applied everything else; these settings are unchanged.',
+    action: 'Run `meshgate upgrade`, which drops no connection.',
   },
   reloadRefused: {
     level: 'error',
-    text: 'reload refused, nothing has changed: {problem}',
-    meaning: 'The configuration on disk is wrong, or an address or a source of it cannot be used.',
-    action: 'Mend the problem, and reload again.',
+    text: 'reload refused, nothing changed: {problem}',
+    meaning: 'The configuration on disk is invalid, or one of its addresses or sources cannot be used.',
+    action: 'Fix the problem, and reload again.',
   },
   upgradeStarted: {
     level: 'info',
     text: 'starting a successor',
-    meaning: 'SIGUSR2, `POST /upgrade` or `meshgate upgrade`: a new process is started from what is on disk now.',
+    meaning: 'SIGUSR2, `POST /upgrade` or `meshgate upgrade`: a new process starts from the files on disk.',
     action: 'Nothing.',
   },
   handedOver: {
     level: 'info',
     text: 'successor is ready, draining',
-    meaning: 'The process `successor` accepts connections on the same sockets; this one lets its own finish.',
+    meaning: 'The process `successor` accepts connections on the same sockets; the connections of this one finish.',
     action: 'Nothing.',
   },
   upgradeFailed: {
     level: 'error',
-    text: 'no successor, going on as before: {reason}',
-    meaning: 'The new process ended, or was not ready in time.',
-    action: 'See the reason, and the lines that the new process has written.',
+    text: 'no successor, continuing: {reason}',
+    meaning: 'The new process exited, or was not ready in time.',
+    action: 'See the reason, and the log lines of the new process.',
   },
   serviceManagerUnreachable: {
     level: 'warn',
     text: 'service manager cannot be notified: {reason}',
     meaning:
-      '`NOTIFY_SOCKET` is set, and the system calls for it are not available: systemd never hears that the service is ready.',
-    action: 'Where koffi has no binary: `Type=exec` in place of `Type=notify`, and no `WatchdogSec`.',
+      '`NOTIFY_SOCKET` is set, but the required system calls are not available: systemd does not learn that the service is ready.',
+    action: 'Where koffi has no binary, use `Type=exec` in place of `Type=notify`, and no `WatchdogSec`.',
   },
   linesDropped: {
     level: 'warn',
     text: '{dropped} log lines dropped: {reason}',
-    meaning: 'The log could not be written for a while; it is written again.',
-    action: 'Make room on the disk, or see to the reader of the log.',
+    meaning: 'The log could not be written for a while; writing has resumed.',
+    action: 'Free space on the disk, or check the reader of the log.',
   },
   listening: {
     level: 'info',
@@ -147,7 +148,7 @@ export const MESSAGES = {
     level: 'warn',
     text: 'cannot listen on {address}: {reason}',
     meaning: 'A listener is not bound; it is retried.',
-    action: 'Free the port or assign the address: `ss -ltnp` shows who holds it.',
+    action: 'Free the port or assign the address: `ss -ltnp` shows the process that has it.',
   },
   acceptPaused: {
     level: 'warn',
@@ -164,19 +165,19 @@ export const MESSAGES = {
   listenerClosed: {
     level: 'info',
     text: 'listener closed',
-    meaning: 'A drain has begun, or a listener source no longer lists it.',
+    meaning: 'A drain has started, or a listener source no longer lists it.',
     action: 'Nothing.',
   },
   connectionsRefused: {
     level: 'warn',
     text: 'connection refused: {reason}',
-    meaning: 'A limit was reached; `alsoRefused` counts those since the last such line.',
+    meaning: 'A limit was reached; `alsoRefused` counts the refusals since the last such line.',
     action: 'Raise the limit, add gateways, or look for a client that opens too many connections.',
   },
   internalError: {
     level: 'error',
     text: 'internal error, connection closed: {reason}',
-    meaning: 'A bug of Meshgate or of a plugin ended a connection.',
+    meaning: 'A bug in Meshgate or in a plugin closed a connection.',
     action: 'Report it with its stack.',
   },
   routesUpdated: {
@@ -188,20 +189,20 @@ export const MESSAGES = {
   sourceRemoved: {
     level: 'info',
     text: 'source removed',
-    meaning: 'A reload has taken a source away; `removed` counts routes that no source has any more.',
+    meaning: 'A reload removed a source; `removed` counts routes that are in no source any more.',
     action: 'Nothing.',
   },
   sourceFailed: {
     level: 'warn',
     text: 'source failed, keeping last routes: {reason}',
     meaning: 'A source cannot be read; its routes stay in use and it is retried.',
-    action: 'Mend the reason: the Consul agent, its token, a file.',
+    action: 'Fix the reason: the Consul agent, its token, a file.',
   },
   sourceFailedWithoutRoutes: {
     level: 'warn',
     text: 'source failed, no routes yet: {reason}',
-    meaning: 'A source cannot be read and never could since the start. It is retried.',
-    action: 'The same. With `stateDir` the routes of the last run would be in use.',
+    meaning: 'A source cannot be read and has had no routes since the start. It is retried.',
+    action: 'The same. With `stateDir`, the routes of the last run would be in use.',
   },
   sourceRecovered: {
     level: 'info',
@@ -212,69 +213,68 @@ export const MESSAGES = {
   sourceWarning: {
     level: 'warn',
     text: 'source warning: {warning}',
-    meaning: 'A source has routes, but something about them is wrong. Once for each warning.',
+    meaning: 'A source has routes, but reports a problem. Logged once per warning.',
     action: 'See the warning.',
   },
   sourceWarningsCleared: {
     level: 'info',
     text: 'source warnings cleared',
-    meaning: 'The source has no warning any more.',
+    meaning: 'The source has no warnings any more.',
     action: 'Nothing.',
   },
   backendEjected: {
     level: 'warn',
     text: 'backend ejected for {duration} after {failures}',
-    meaning: 'Dials to an address keep failing: others are preferred meanwhile.',
-    action: 'Look at the backend, or at the network before it.',
+    meaning: 'Consecutive dials to an address failed: others are preferred meanwhile.',
+    action: 'Check the backend, and the network path to it.',
   },
   backendReturned: {
     level: 'info',
     text: 'backend back in rotation',
-    meaning: 'The time of an ejection is over.',
+    meaning: 'The ejection is over.',
     action: 'Nothing.',
   },
   backendDown: {
     level: 'warn',
     text: 'backend down by its {kind} check: {reason}',
-    meaning:
-      'Health checks of an address have failed `fall` times in a row, or the very first one: others are preferred.',
-    action: 'Look at the backend, or at the network before it.',
+    meaning: 'Health checks of an address failed `fall` times in a row, or the first one did: others are preferred.',
+    action: 'Check the backend, and the network path to it.',
   },
   backendUp: {
     level: 'info',
     text: 'backend up by its {kind} check after {duration}',
-    meaning: 'Its health checks have passed `rise` times in a row.',
+    meaning: 'Its health checks passed `rise` times in a row.',
     action: 'Nothing.',
   },
   backendDeparted: {
     level: 'info',
     text: 'backend of route {route} {change}: {connections} to be closed {when}',
-    meaning: 'A route with `onBackendRemoved` or `onBackendDown` has lost a backend that still has connections.',
-    action: 'Nothing. They end with `BACKEND_REMOVED`, unless the backend comes back before.',
+    meaning: 'A route with `onBackendRemoved` or `onBackendDown` lost a backend that still has connections.',
+    action: 'Nothing. They end with `BACKEND_REMOVED`, unless the backend comes back first.',
   },
   routeFailover: {
     level: 'warn',
-    text: 'route {route} uses its backends of priority {priority}, no longer those of {previous}',
+    text: 'route {route} switched to backends of priority {priority} from {previous}',
     meaning: 'A route with `failover` has too few healthy backends of one priority, or enough of them again.',
-    action: 'Look at the backends of the lower priority: `meshgate explain` shows their state.',
+    action: 'Check the backends of the preferred priority: `meshgate explain` shows their state.',
   },
   balanceFailed: {
     level: 'error',
     text: 'balance {balance} failed, using a random backend: {reason}',
-    meaning: 'A balance of a plugin threw, or chose none of the backends it was given. Connections go on.',
-    action: 'Report it to its author; `--check` finds one that no plugin offers.',
+    meaning: "A plugin's balance threw, or did not choose one of the backends. Connections continue.",
+    action: 'Report it to its author; `--check` finds a balance that no plugin offers.',
   },
   resolutionFailed: {
     level: 'warn',
     text: 'cannot resolve backend name, keeping last addresses: {reason}',
-    meaning: 'The name system does not answer, or says that the name does not exist.',
-    action: 'Look at resolv.conf and the name servers.',
+    meaning: 'The name servers do not respond, or the name does not exist.',
+    action: 'Check resolv.conf and the name servers.',
   },
   resolutionFailedWithoutAddress: {
     level: 'warn',
     text: 'cannot resolve backend name, no address: {reason}',
-    meaning: 'The same for a name that never resolved: dials to it fail.',
-    action: 'The same; check the name for a typing error.',
+    meaning: 'The same for a name that has never resolved: dials to it fail.',
+    action: 'The same; check the spelling of the name.',
   },
   certificateInstalled: {
     level: 'info',
@@ -285,8 +285,8 @@ export const MESSAGES = {
   certificateOverdue: {
     level: 'warn',
     text: 'certificate of {identity} expires at {date} and has not been renewed',
-    meaning: 'The certificate should have been replaced by now.',
-    action: 'Look at the agent, or at the files: after that time peers reject it.',
+    meaning: 'The certificate should have been renewed by now.',
+    action: 'Check the agent or the files: peers reject it after that time.',
   },
   certificateExpired: {
     level: 'error',
@@ -297,13 +297,13 @@ export const MESSAGES = {
   serviceFailed: {
     level: 'error',
     text: 'service failed: {reason}',
-    meaning: 'A background task failed (registration, admin API, a worker, a plugin); everything else goes on.',
+    meaning: 'A background task failed (registration, admin API, a worker, a plugin); everything else continues.',
     action: 'See `service` and the stack.',
   },
   observerFailed: {
     level: 'error',
     text: 'observer failed: {reason}',
-    meaning: 'A bug in an observer of a plugin. Once for each message.',
+    meaning: "A bug in a plugin's observer. Logged once per message.",
     action: 'Report it to its author.',
   },
   drainStarted: {
@@ -315,18 +315,18 @@ export const MESSAGES = {
   drainFinished: {
     level: 'info',
     text: 'drain finished',
-    meaning: 'No connection is left: `finished` ended by themselves, `cut` were closed.',
-    action: 'With many `cut`: lengthen `drain.grace`.',
+    meaning: 'No connection is left: `finished` ended normally, `cut` were closed.',
+    action: 'With many `cut`, raise `drain.grace`.',
   },
 } as const;
 
 /** Names of the messages. */
 export type MessageName = keyof typeof MESSAGES;
 
-/** The names in braces of a text. */
+/** The names in braces. */
 type ValueNames<Text> = Text extends `${string}{${infer Name}}${infer Rest}` ? Name | ValueNames<Rest> : never;
 
-/** What stands in the braces of a message. */
+/** The values of a message. */
 export type Values<Name extends MessageName> = {
   readonly [Key in ValueNames<(typeof MESSAGES)[Name]['text']>]: string;
 };
@@ -347,7 +347,7 @@ export function lineOf<Name extends MessageName>(
   facts: LogLine['facts'] = {},
 ): LogLine {
   const { level, text }: Message = MESSAGES[name];
-  // Its keys are those of the type; a name that is in no brace stays as it is.
+  // Its keys are those of the type; a name without braces is unchanged.
   const byName = values as Readonly<Record<string, string>>;
   return { level, message: text.replace(/\{(\w+)\}/g, (brace, key: string) => byName[key] ?? brace), facts };
 }

@@ -1,42 +1,45 @@
-// What comes from the catalog, from a client or from an agent may hold anything: sequences that rewrite a terminal, line breaks that
-// forge a line, marks that turn the order of letters round.
+// Strings from a catalog, a client or an agent may contain anything: escape sequences, line breaks that forge a log
+// line, bidirectional marks.
 
-/** `text` as one line that a terminal shows as it is: control characters, marks of direction and what has no width are written as `\u001b`. */
+/**
+ * `text` on one line, safe for terminals: control characters, bidirectional marks and zero-width characters are written
+ * as `\u001b`.
+ */
 export function printable(text: string): string {
   return text.replace(CONTROLS, escaped);
 }
 
-/** {@link printable} for a text that has lines of its own. */
+/** {@link printable} for multi-line text. */
 export function printableLines(text: string): string {
   return text.split('\n').map(printable).join('\n');
 }
 
-/** JSON whose strings are printable, also as they stand: JSON itself escapes only the characters below U+0020. */
+/** JSON with printable strings, also in raw form: JSON itself escapes only the characters below U+0020. */
 export function printableJson(line: string): string {
   return line.replace(CONTROLS_THAT_JSON_LEAVES, escaped);
 }
 
-/** `value` as JSON for people and programs: indented, with a line break at its end, its strings printable. */
+/** `value` as JSON for people and programs: indented, with a final line break, its strings printable. */
 export function jsonText(value: object): string {
   return `${printableJson(JSON.stringify(value, null, 2))}\n`;
 }
 
-/** A line of JSON whose strings, once they are read, hold no control character but line breaks and tabs. */
+/** A line of JSON whose decoded strings contain no control characters but line breaks and tabs. */
 export function withoutControls(line: string): string {
   return printableJson(line)
     .replace(ESCAPES_OF_CONTROLS, '\\$1')
     .replace(/\\[bfr]/g, ' ');
 }
 
-/** By its units of UTF-16, as JSON does. */
+/** By UTF-16 code units, as JSON does. */
 function escaped(character: string): string {
   return Array.from({ length: character.length }, (_, index) => {
     return `\\u${character.charCodeAt(index).toString(16).padStart(4, '0')}`;
   }).join('');
 }
 
-// DEL and C1 (ECMA-48); marks and overrides of direction (Unicode UAX 9); separators of lines and paragraphs; what has no width and
-// can make two names look alike, tags (U+E0000 to U+E007F) included.
+// DEL and C1 (ECMA-48); bidirectional marks and overrides (Unicode UAX 9); line and paragraph separators; zero-width
+// characters that make two names look alike, including tags (U+E0000 to U+E007F).
 const UNSEEN =
   '\\u007f-\\u009f\\u00ad\\u061c\\u180e\\u200b-\\u200f\\u2028-\\u202e\\u2060-\\u206f\\ufeff\\ufff9-\\ufffb';
 const TAGS = '\\udb40[\\udc00-\\udc7f]';

@@ -3,8 +3,8 @@ import type { ClosedConnection } from '@meshgate/core';
 import { FailureLog } from './failure-log.ts';
 
 /**
- * Keeps clients that are turned away again and again (health checks that speak HTTP, scanners, floods) from filling the log: each has a
- * line a minute for each reason, a few of them, and all together have a bounded number.
+ * Keeps clients that are refused repeatedly (health checks over HTTP, scanners, floods) from filling the log: each has
+ * one line a minute per reason, for a few reasons, and the total is bounded.
  */
 export class RefusalThrottle {
   readonly #failures: FailureLog;
@@ -19,7 +19,7 @@ export class RefusalThrottle {
     this.#failures = new FailureLog(now, MAX_REASONS);
   }
 
-  /** How many lines like it were left out before it; `undefined`: this one is, too. */
+  /** Number of suppressed lines before this one; `undefined`: this one is suppressed, too. */
   repeatsOf(closed: ClosedConnection): number | undefined {
     const { connection, error } = closed;
     const report = this.#failures.failed(`${error?.code} ${clientOf(connection.remote)}`, error?.message ?? '');
@@ -44,18 +44,18 @@ export class RefusalThrottle {
   }
 }
 
-/** Whether a client was turned away before anybody was dialled for it. */
+/** Whether a client was refused before any dial. */
 export function isRefusal({ attempts, error }: ClosedConnection): boolean {
   return attempts === 0 && error?.side === 'downstream';
 }
 
-/** All connections of one host are one client's. */
+/** All connections of one host count as one client. */
 function clientOf({ host, port }: ClosedConnection['connection']['remote']): string {
   return host === '' ? formatEndpoint({ host, port }) : host;
 }
 
-// Behind the address of a gateway or a NAT are many clients, each with a reason of its own.
+// The address of a gateway or NAT stands for many clients, each with its own reason.
 const MAX_REASONS = 20;
 const MINUTE_MS = 60_000;
-/** Ten a second: more lines tell nobody more, and a scan from many addresses would write megabytes. */
+/** Ten a second: more lines do not help, and a scan from many addresses would write megabytes. */
 const MAX_LINES_A_MINUTE = 600;

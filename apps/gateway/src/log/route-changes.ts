@@ -1,20 +1,20 @@
 import type { Route, RouteSnapshot } from '@meshgate/core';
 
-/** What a snapshot has changed, compared with the one before it of the same source. */
+/** The changes of a snapshot, compared with the previous one of the same source. */
 export interface RouteChanges {
   readonly appeared: BoundedList<string>;
   readonly vanished: BoundedList<string>;
-  /** Routes in both of which another number of backends is healthy, or there are. */
+  /** Routes in both with a changed number of backends or healthy backends. */
   readonly health: BoundedList<HealthChange>;
 }
 
-/** How many there are, and the names of the first {@link MAX_LISTED}. */
+/** The total, and the names of the first {@link MAX_LISTED}. */
 export interface BoundedList<T> {
   readonly count: number;
   readonly first: readonly T[];
 }
 
-/** The health of a route, before and now. */
+/** Health of a route, before and now. */
 export interface HealthChange {
   readonly route: string;
   readonly was: RouteHealth;
@@ -27,7 +27,7 @@ interface RouteHealth {
   readonly total: number;
 }
 
-/** Enough to see what has happened; a catalog that is replaced has thousands. */
+/** Enough for an overview; a replaced catalog has thousands. */
 export const MAX_LISTED = 20;
 
 /** Compares two snapshots of a source. Pure. */
@@ -39,7 +39,7 @@ export function routeChanges(previous: RouteSnapshot, snapshot: RouteSnapshot): 
   return changes;
 }
 
-/** Several readers ask for the same comparison. */
+/** Several readers request the same comparison. */
 const KNOWN = new WeakMap<RouteSnapshot, { readonly previous: RouteSnapshot; readonly changes: RouteChanges }>();
 
 function compared(previous: readonly Route[], current: readonly Route[]): RouteChanges {

@@ -1,7 +1,10 @@
 import { formatTrace } from '@meshgate/core';
 import type { ClosedConnection } from '@meshgate/core';
 
-/** The trace of a connection as people and scripts see it: of the TLS that a sidecar has begun for its application, else of that which passes. */
+/**
+ * The trace of a connection for people and scripts: of the TLS connection that a sidecar originated for its
+ * application, else of the one it forwards.
+ */
 export function shownTrace({ hello, upstream }: Pick<ClosedConnection, 'hello' | 'upstream'>): {
   readonly trace?: string;
 } {

@@ -1,15 +1,15 @@
-/** What the control groups of a process allow, cgroups(7). A limit that is not set is absent. */
+/** Limits of a process's control groups, cgroups(7). Absent when not set. */
 export interface CgroupLimits {
-  /** Processors' worth of time, as a fraction: 0.5 is half a processor. */
+  /** Processors, as a fraction: 0.5 is half a processor. */
   readonly cpus?: number;
   readonly memoryBytes?: number;
 }
 
 /**
- * Limits of the control groups of this process and of all groups above them, of version 1 and 2: the smallest counts. Groups above those
- * that a container sees are not known.
+ * Limits of this process's control groups and all their parents, of version 1 and 2: the smallest counts. Parents
+ * outside a container are not visible.
  *
- * @param read the text of a file; `undefined` when there is none
+ * @param read the contents of a file; `undefined` when there is none
  */
 export function cgroupLimits(read: (path: string) => string | undefined): CgroupLimits {
   const memberships = (read('/proc/self/cgroup') ?? '').split('\n').flatMap(membership);
@@ -63,7 +63,7 @@ function legacyLimits(controllers: readonly string[], path: string, read: Read):
   );
 }
 
-/** `/a/b`, `/a` and the top. A container often sees itself as the top, whatever its path is called outside. */
+/** `/a/b`, `/a` and the root. A container often sees its own group as the root, whatever its path outside. */
 function groupsAbove(path: string): readonly string[] {
   const parts = path.split('/').filter((part) => part !== '');
   return parts.map((_, index) => `/${parts.slice(0, parts.length - index).join('/')}`).concat('');
@@ -84,5 +84,5 @@ function positive(text: string | undefined): number | undefined {
   return value > 0 && value < UNLIMITED ? value : undefined;
 }
 
-/** Version 1 writes no limit as the largest multiple of a page. */
+/** Version 1 writes "no limit" as the largest multiple of a page. */
 const UNLIMITED = 2 ** 62;

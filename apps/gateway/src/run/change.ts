@@ -1,15 +1,18 @@
 import type { PreparedChange } from '@meshgate/core/parts';
 import type { LiveSetting } from './setting-effects.ts';
 
-/** Prepares one part of a change. Rejects when it cannot be made; nothing has changed then. */
+/** Prepares one part of a change. Rejects when it cannot be applied; nothing changes then. */
 export type Preparing = () => Promise<PreparedChange>;
 
-/** How every setting that takes no restart is put into use, in this order. */
+/** How each reloadable setting is applied, in this order. */
 export function changed(settings: Readonly<Record<LiveSetting, Preparing>>): Promise<PreparedChange> {
   return together(Object.values(settings));
 }
 
-/** Several changes as one, prepared one after the other: when one cannot be made, those before it are given up. Committed in order. */
+/**
+ * Several changes as one, prepared one after the other: when one fails, the earlier ones are discarded. Committed in
+ * order.
+ */
 export async function together(parts: readonly Preparing[]): Promise<PreparedChange> {
   const prepared: PreparedChange[] = [];
   const discard = async (): Promise<void> => {
@@ -25,7 +28,7 @@ export async function together(parts: readonly Preparing[]): Promise<PreparedCha
   }
   return { commit, discard };
 
-  /** What fails by then is only something old that does not stop: the others are put into use all the same. */
+  /** At this stage only stopping something old can fail: the other changes are committed regardless. */
   async function commit(): Promise<void> {
     const ends = await Promise.allSettled(prepared.map((change) => change.commit()));
     const failures = ends.flatMap((end) => (end.status === 'rejected' ? [end.reason as unknown] : []));
@@ -33,9 +36,9 @@ export async function together(parts: readonly Preparing[]): Promise<PreparedCha
   }
 }
 
-/** A change in which nothing can fail. */
+/** A change that cannot fail. */
 export function atOnce(commit: () => void): Preparing {
-  // What should fail all the same must not keep other parts from their commit.
+  // An unexpected failure must not prevent the other commits.
   const change: PreparedChange = { commit: async () => commit(), discard: () => Promise.resolve() };
   return () => Promise.resolve(change);
 }

@@ -75,13 +75,13 @@ export interface ComposeContext extends GatewayContext {
   readonly transport: Transport;
   /** Where another process answers the admin API for this one; nowhere when absent. */
   readonly adminAt?: readonly Endpoint[];
-  /** The part of each route's limits that this process may use; all of it when absent. */
+  /** This process's share of each route's limits; all of it when absent. */
   readonly share?: number;
-  /** What another process finds out by checking backends; absent where this one checks by itself. */
+  /** Health check results of another process; absent when this one runs the checks. */
   readonly health?: BackendHealth;
 }
 
-/** The parts of a gateway that carries connections, for whoever speaks for it in place of an admin server. */
+/** The parts of a gateway that carries connections, for a process that has no admin server. */
 export interface Carrier {
   readonly gateway: Gateway;
   readonly sessions: Sessions;
@@ -111,10 +111,10 @@ export const SESSIONS: Token<Sessions> = token('sessions');
 const LISTENERS = token<Listeners>('listeners');
 const DRAIN = token<Drain>('drain');
 export const ADMISSION: Token<Admission> = token('admission');
-/** What this proxy shows of itself; none when it only passes TLS on. */
+/** The certificate that this proxy presents; none when it only forwards TLS. */
 export const CERTIFICATE: Token<{ readonly status: CertificateStatus }> = token('own certificate');
 
-/** Puts a gateway together. Nothing of it runs before it is started. */
+/** Composes a gateway. Nothing runs before it is started. */
 export function compose(config: GatewayConfig, parts: InstalledParts, surroundings: ComposeContext): Gateway {
   return one(carrying(config, parts, surroundings), GATEWAY);
 }
@@ -135,7 +135,7 @@ export function composeCarrier(config: GatewayConfig, parts: InstalledParts, sur
 }
 
 /**
- * {@link compose} for a proxy that meets its clients, and reaches the other side, in a way of its own.
+ * {@link compose} for a proxy with its own handshake with clients and its own way to reach upstreams.
  *
  * @param bindOwn binds `SESSIONS`, and may add parts: the plan that it returns is carried out
  */
@@ -166,7 +166,7 @@ function carrying(
   return c;
 }
 
-/** What is to be put together, and what with. */
+/** What to compose, and with what. */
 export interface Plan extends ComposeContext, GatewayPlan {
   /** What dials and listeners read, as `limits` is. */
   readonly live: LiveDialling;
@@ -181,7 +181,7 @@ interface LiveDialling {
   prefer: NonNullable<GatewayConfig['prefer']>;
 }
 
-/** Everybody who is told, with the access log if there is one: the one observer that may come and go. */
+/** All observers, with the access log if enabled: the one observer that can be added and removed at run time. */
 function eventsOf({
   c,
   config,
@@ -198,7 +198,7 @@ function same(observer: Observer): Observer {
   return observer;
 }
 
-/** What a connection passes through. */
+/** The stages of a connection. */
 function bindStages(plan: Plan): Plan {
   const { c, config, parts, limits, share = 1, live } = plan;
   bindEach(c, SNIFFER, [sniSniffer(), ...parts.sniffers]);
@@ -253,14 +253,14 @@ function ownedBy({ c, adminAt = [] }: Plan): (address: Endpoint) => boolean {
   };
 }
 
-/** Whoever carries connections knows which backends are down; one process finds out. */
+/** Every process that carries connections knows which backends are down; one process runs the checks. */
 function bindHealth(plan: Plan): void {
   const { c, health = new BackendHealth(), transport, idPrefix } = plan;
   bind(c, HEALTH, () => health);
   if (idPrefix === undefined) bindChecks(plan, transport, (mark) => health.mark(mark));
 }
 
-/** As the configuration is now: a reload has others, around the same parts. */
+/** The current configuration: a reload replaces it, around the same parts. */
 function stagesOf({ c, config, parts, transport, limits, idPrefix }: Plan, observer: Observer): Stages {
   const { listeners } = config;
   const offered = offeredParts(parts);
@@ -287,8 +287,8 @@ function stagesOf({ c, config, parts, transport, limits, idPrefix }: Plan, obser
 }
 
 /**
- * Everything that a reload changes in a gateway, prepared: first what may fail. `plan.limits` is the one object that all parts read them
- * from.
+ * Everything that a reload changes in a gateway, prepared: first what may fail. `plan.limits` is the one object from
+ * which all parts read them.
  */
 function prepareNext(plan: Plan, next: Next): Promise<PreparedChange> {
   const { c, config: before } = plan;
@@ -297,7 +297,7 @@ function prepareNext(plan: Plan, next: Next): Promise<PreparedChange> {
     ...preparingAnywhere(plan, next),
     prefer: atOnce(() => void (plan.live.prefer = config.prefer ?? {})),
     sources: commonChanges(plan, next).sources,
-    // Last: what a new listener has accepted already passes through the new stages.
+    // Last: connections that a new listener has already accepted use the new stages.
     listeners: () =>
       together([
         () => one(c, LISTS).prepare(listFilesOf(config.listeners)),
@@ -418,7 +418,7 @@ function dataPlaneOf(plan: Plan): DataPlane {
   };
 }
 
-/** Reads the files that routes name as soon as these are known, so that no connection waits for them. */
+/** Reads the address files of routes as soon as the routes are known, so that no connection waits for them. */
 function readListsOf(lists: () => AddressListFiles): Observer {
   return {
     name: 'address lists',
@@ -434,10 +434,10 @@ function ownSockets({ sockets }: Listeners): HeldByProcess {
   return { sockets: own, close: () => undefined };
 }
 
-/** One process does everything, and a worker has none of the first. */
+/** A single process does everything, and a worker has none of the former. */
 function servicesOf({ services, carrierServices }: InstalledParts): readonly Service[] {
   return [...services, ...carrierServices];
 }
 
-/** The kernel cuts it to its own limit (`net.core.somaxconn`, 4096 on Linux): a burst of connections is for it to hold. */
+/** The kernel caps it (`net.core.somaxconn`, 4096 on Linux): the backlog absorbs bursts. */
 const BACKLOG = 4096;

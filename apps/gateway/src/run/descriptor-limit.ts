@@ -1,7 +1,10 @@
 import { execFileSync } from 'node:child_process';
 import { readFileSync } from 'node:fs';
 
-/** How many file descriptors this process may have: Node raises its soft limit to the hard one. `undefined` where the system does not tell. */
+/**
+ * The file descriptor limit of this process: Node raises the soft limit to the hard one. `undefined` where it is
+ * unknown.
+ */
 export function descriptorLimit(): number | undefined {
   try {
     const text =

@@ -10,37 +10,37 @@ import type { Readiness } from '../admin/readiness.ts';
 import { listenerView } from '../admin/views.ts';
 import type { ListenerView } from '../admin/views.ts';
 
-/** What a gateway goes on with after a reload. */
+/** What a gateway is reloaded with. */
 export interface Next {
   readonly config: GatewayConfig;
   readonly parts: InstalledParts;
   readonly limits: Limits;
 }
 
-/** Sockets, as far as this process has descriptors of them. */
+/** The sockets for which this process has descriptors. */
 export interface HeldByProcess {
   readonly sockets: readonly InheritedSocket[];
-  /** Closes those descriptors that are only for the asking. */
+  /** Closes those descriptors that were opened for this call. */
   close(): void;
 }
 
-/** The parts of a gateway that somebody outside has to do with. */
+/** The externally visible parts of a gateway. */
 export interface GatewayParts {
   readonly admin: readonly AdminServer[];
   readonly routes: RouteStore;
   readonly listeners: Pick<Listeners, 'status'>;
-  /** Every socket that listens for connections. */
+  /** Every listening socket. */
   sockets(): Promise<HeldByProcess>;
   readonly observer: Observer;
   readonly drain: Pick<Drain, 'begin' | 'force'>;
-  /** As they came from the plugins. */
+  /** As provided by the plugins. */
   readonly sources: readonly RouteSource[];
   /** What {@link GatewayParts.prepare} can change. */
   readonly live: readonly LiveSetting[];
   /** Prepares what is to be in use from now on. Rejects, nothing having changed, when it cannot be. */
   prepare(next: Next): Promise<PreparedChange>;
   readiness(): Readiness;
-  /** Everything that is started and stopped, as one. */
+  /** Everything that is started and stopped, as one service. */
   readonly lifecycle: Service;
 }
 
@@ -62,9 +62,10 @@ export class Gateway {
   }
 
   /**
-   * Prepares to go on with `next`: what is the same in it stays as it is. What of the old does not stop once it is committed is reported.
+   * Prepares a reload with `next`: unchanged parts are kept. An old part that fails to stop after the commit is
+   * reported.
    *
-   * @throws when something of it cannot be put into use; nothing has changed then
+   * @throws when a part of it cannot be applied; nothing changes then
    */
   async prepare(next: Next): Promise<PreparedChange> {
     const { commit, discard } = await this.#parts.prepare(next);
@@ -77,43 +78,46 @@ export class Gateway {
     };
   }
 
-  /** Where it listens. */
+  /** The bound addresses. */
   get listeners(): readonly ListenerView[] {
     return this.#parts.listeners.status.map(listenerView);
   }
 
-  /** Where the admin server answers; absent when there is none. */
+  /** Address of the admin server; absent when there is none. */
   get adminUrl(): string | undefined {
     return this.#parts.admin[0]?.url;
   }
 
-  /** Whether traffic should be sent here. */
+  /** Whether to send traffic here. */
   get readiness(): Readiness {
     return this.#parts.readiness();
   }
 
-  /** How many routes are in use. */
+  /** Number of routes in use. */
   get routeCount(): number {
     return this.#parts.routes.table.size;
   }
 
-  /** Resolves when it listens. Rejects, having stopped whatever had started, when a part cannot start or `signal` aborts. */
+  /** Resolves when it listens. Rejects, with everything stopped again, when a part cannot start or `signal` aborts. */
   start(signal: AbortSignal): Promise<void> {
     return this.#parts.lifecycle.start(signal);
   }
 
-  /** Lets connections finish, and closes the rest in the end. Resolves when none is left; may be called again to join. */
+  /** Lets connections finish, and closes the rest at the end. Resolves when none is left; may be called again to join. */
   drain(why: DrainReason = 'leaving'): Promise<DrainProgress> {
     return this.#parts.drain.begin(why);
   }
 
-  /** Every socket, those of the admin API as well, for a successor. Whoever asked owes `close` when it has them, or never will. */
+  /**
+   * Every socket, including those of the admin API, for a successor. The caller must call `close` when it is done with
+   * them.
+   */
   async sockets(): Promise<HeldByProcess> {
     const { sockets, close } = await this.#parts.sockets();
     return { sockets: [...sockets, ...this.#parts.admin.flatMap(({ held }) => held)], close };
   }
 
-  /** A successor answers operators from now on. */
+  /** From now on a successor serves the admin API. */
   async releaseAdmin(): Promise<void> {
     await Promise.all(this.#parts.admin.map((server) => server.release(new AbortController().signal)));
   }
@@ -123,12 +127,15 @@ export class Gateway {
     this.#parts.drain.force();
   }
 
-  /** After a drain: stops everything that was started, and leaves nothing behind. `signal` makes it less polite. */
+  /** After a drain: stops everything and cleans up. `signal` forces it. */
   async stop(signal: AbortSignal): Promise<void> {
     await this.#parts.lifecycle.stop(signal);
   }
 
-  /** Tells the observers of a failure that belongs to no connection, service or source: of one a second, since it may be an observer itself that fails. */
+  /**
+   * Reports a failure that belongs to no connection, service or source: at most one a second, since an observer itself
+   * may be what fails.
+   */
   report(failure: Error): void {
     const now = performance.now();
     if (now - this.#reportedAt < REPORT_EVERY_MS) {
@@ -142,7 +149,7 @@ export class Gateway {
     this.#parts.observer.observe({ type: 'service.failed', service: 'process', error });
   }
 
-  /** Has every source that reads files read them again. */
+  /** Has every file-based source read its files again. */
   refresh(): void {
     for (const source of this.#sources) if (canRefresh(source)) source.refresh();
   }
@@ -150,7 +157,7 @@ export class Gateway {
 
 const REPORT_EVERY_MS = 1_000;
 
-/** A source that can be told to look again now. */
+/** A source that can be told to refresh now. */
 interface Refreshable {
   refresh(): void;
 }

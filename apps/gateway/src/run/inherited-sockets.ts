@@ -4,22 +4,22 @@ import { removePath, withListen } from '@meshgate/core/parts';
 import type { Endpoint, HeldSockets, Listening, Transport } from '@meshgate/core';
 import type { GatewayConfig } from '../config/config-schema.ts';
 
-/** A socket that was opened for this process. */
+/** An inherited socket. */
 export interface InheritedSocket {
-  /** That of a listener, or of the admin API. */
+  /** Of a listener, or of the admin API. */
   readonly kind: 'listener' | 'admin';
-  /** Of the listener; that of the admin API is not looked at. */
+  /** Name of the listener; unused for the admin API. */
   readonly name: string;
-  /** What it listens on, as the configuration says it; with a port. */
+  /** Its address as configured; with a port. */
   readonly endpoint: Endpoint;
   readonly fd: number;
-  /** Whoever opened it keeps it: a service manager. The path of a unix socket is that one's to remove. */
+  /** Its creator, a service manager, keeps it and removes the path of a unix socket. */
   readonly isManaged?: boolean;
   /** Other workers accept on it as well. */
   readonly isShared?: boolean;
 }
 
-/** Sockets that somebody else has opened for this process: a gateway that it replaces, its primary, or a service manager. */
+/** Sockets inherited from another process: a predecessor, its primary, or a service manager. */
 export class InheritedSockets {
   #all: readonly InheritedSocket[];
   #unclaimed: readonly InheritedSocket[];
@@ -30,13 +30,16 @@ export class InheritedSockets {
     this.#unclaimed = sockets;
   }
 
-  /** One that has come later. */
+  /** Adds a socket that arrived later. */
   add(socket: InheritedSocket): void {
     this.#all = [...this.#all, socket];
     this.#unclaimed = [...this.#unclaimed, socket];
   }
 
-  /** Whether the path of a unix socket is this process's to remove: not while its predecessor may go on, nor that of a service manager. */
+  /**
+   * Whether this process has to remove the path of a unix socket: not while its predecessor may continue, nor when a
+   * service manager owns it.
+   */
   ownsPath(endpoint: Endpoint): boolean {
     const socket = this.#all.find((one) => formatEndpoint(one.endpoint) === formatEndpoint(endpoint));
     return socket === undefined || (this.#isOwner && socket.isManaged !== true);
@@ -47,26 +50,26 @@ export class InheritedSockets {
     return this.#all.some((one) => one.isManaged === true && formatEndpoint(one.endpoint) === formatEndpoint(endpoint));
   }
 
-  /** Those that nobody has claimed. */
+  /** Unclaimed sockets. */
   get unclaimed(): readonly InheritedSocket[] {
     return this.#unclaimed;
   }
 
-  /** Those for `endpoint`, whose descriptors belong to the caller then. */
+  /** The sockets of `endpoint`. The caller owns their descriptors. */
   claim(endpoint: Endpoint): readonly InheritedSocket[] {
     const claimed = this.#unclaimed.filter((socket) => formatEndpoint(socket.endpoint) === formatEndpoint(endpoint));
     this.#unclaimed = this.#unclaimed.filter((socket) => !claimed.includes(socket));
     return claimed;
   }
 
-  /** Those of all listeners, which belong to the caller then. */
+  /** The sockets of all listeners. The caller owns their descriptors. */
   claimListeners(): readonly InheritedSocket[] {
     const claimed = this.#unclaimed.filter(({ kind }) => kind === 'listener');
     this.#unclaimed = this.#unclaimed.filter(({ kind }) => kind !== 'listener');
     return claimed;
   }
 
-  /** `config`, in which any free port is the one of the socket that there is. */
+  /** `config` with each port 0 replaced by that of the inherited socket. */
   withInheritedPorts(config: GatewayConfig): GatewayConfig {
     const portOf = (kind: InheritedSocket['kind'], { host, port }: Endpoint, name?: string): Endpoint => {
       const isIt = (one: InheritedSocket): boolean =>
@@ -80,14 +83,14 @@ export class InheritedSockets {
     };
   }
 
-  /** They are this process's alone, and nobody asks any more: what is left is closed, so that no client waits where nobody accepts. */
+  /** This process owns them, and all claims are made: closes the rest, so that no client waits where nothing accepts. */
   own(): void {
     this.#isOwner = true;
     closeSockets(this.#unclaimed);
     this.#unclaimed = [];
   }
 
-  /** Nobody claims what is left, which is somebody else's: only the descriptors are closed. */
+  /** The rest belongs to another process: closes only the descriptors. */
   forgetUnclaimed(): void {
     for (const { fd } of this.#unclaimed) closeSync(fd);
     this.#unclaimed = [];
@@ -104,8 +107,8 @@ export function closeSockets(sockets: readonly InheritedSocket[]): void {
 }
 
 /**
- * What worker `slot` of `count` accepts on: of several sockets of one endpoint its own, or with fewer of them than workers one that it
- * shares. Pure.
+ * What worker `slot` of `count` accepts on: its own socket of several for one endpoint, or a shared one when there are
+ * fewer sockets than workers. Pure.
  */
 export function socketsFor(
   slot: number,
@@ -122,7 +125,7 @@ export function socketsFor(
   });
 }
 
-/** `transport`, which goes on with inherited sockets where there are some. */
+/** `transport` with inherited sockets where there are any. */
 export function inheriting(transport: Transport, inherited: InheritedSockets): Transport {
   return withListen(transport, (listen) => async (at, options, onConnection) => {
     const [first, ...others] = inherited.claim(at);
@@ -134,7 +137,7 @@ export function inheriting(transport: Transport, inherited: InheritedSockets): T
   });
 }
 
-/** All sockets of one endpoint: several, as workers have them. */
+/** All sockets of one endpoint: several with workers. */
 function together(all: readonly Listening[], ownsPath: () => boolean): Listening {
   const [first] = all;
   if (first === undefined) throw new Error('expected a listener, found none');

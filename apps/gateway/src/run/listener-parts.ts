@@ -7,7 +7,7 @@ import type { ListenerSettings } from '../config/config-schema.ts';
 const NONE: readonly ConnectionFilter[] = [];
 
 /**
- * The filters of each listener, in their order; the PROXY protocol is always first, since it comes first on the wire.
+ * The filters of each listener, in order; the PROXY protocol always comes first, as it does on the wire.
  *
  * @returns `undefined` when no listener has any
  */
@@ -23,7 +23,7 @@ export function filtersByListener(
   return filters.size === 0 ? undefined : (listener) => filters.get(listener) ?? NONE;
 }
 
-/** `inner`; on a listener that uses resolvers, these are asked first. */
+/** `inner`; on a listener with resolvers, these come first. */
 export function withListenerResolvers(
   inner: Resolver,
   listeners: readonly ListenerSettings[],
@@ -40,7 +40,7 @@ export function withListenerResolvers(
   return { resolve: (hello, from) => (resolvers.get(from.listener) ?? inner).resolve(hello, from) };
 }
 
-/** `inner`; for connections of a listener that uses layers, in these. */
+/** `inner`, wrapped in the layers of the connection's listener. */
 export function withListenerLayers(
   inner: Connector,
   listeners: readonly ListenerSettings[],

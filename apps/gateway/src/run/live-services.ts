@@ -2,10 +2,10 @@ import { inOrder, stopInReverse } from '@meshgate/core/parts';
 import type { PreparedChange } from '@meshgate/core/parts';
 import type { Service } from '@meshgate/core';
 
-/** Services that may be replaced while they run. Started in order, stopped in reverse. */
+/** Services that can be replaced at run time. Started in order, stopped in reverse. */
 export class LiveServices implements Service {
   readonly name = 'services';
-  /** Those that run now: the same list all the time. */
+  /** The running ones: the list object never changes. */
   readonly current: Service[];
 
   constructor(services: readonly Service[]) {
@@ -21,9 +21,9 @@ export class LiveServices implements Service {
   }
 
   /**
-   * Starts those of `services` that do not run yet; the ones that are gone are stopped when the change is committed.
+   * Starts the new ones of `services`; removed ones are stopped when the change is committed.
    *
-   * @throws what a service rejects with that cannot start; nothing has changed then
+   * @throws the error of a service that cannot start; nothing changes then
    */
   async prepare(services: readonly Service[]): Promise<PreparedChange> {
     const added = services.filter((service) => !this.current.includes(service));
@@ -37,5 +37,5 @@ export class LiveServices implements Service {
   }
 }
 
-/** Longer than it takes to say goodbye to an agent. */
+/** Longer than a deregistration from an agent takes. */
 const STOP_PATIENCE_MS = 5_000;

@@ -5,16 +5,16 @@ import type { LimitSettings } from '../config/config-schema.ts';
 import { cgroupLimits } from './cgroup.ts';
 import { descriptorLimit } from './descriptor-limit.ts';
 
-/** What the machine lets this process have. */
+/** What the machine allows this process. */
 export interface Machine {
   /** File descriptors. */
   readonly descriptors: number;
   readonly memoryBytes: number;
-  /** Processors that it may keep busy: an integer from 1. */
+  /** Usable processors: an integer from 1. */
   readonly processors: number;
 }
 
-/** Replaces every `auto` by what `machine` can bear. Pure. */
+/** Replaces every `auto` by what `machine` can sustain. Pure. */
 export function limitsFor(settings: LimitSettings, machine: Pick<Machine, 'descriptors' | 'memoryBytes'>): Limits {
   const connections = settings.connections === 'auto' ? bearable(machine) : settings.connections;
   const pendingHellos =
@@ -30,28 +30,34 @@ export function replaceSettings<Settings extends object>(settings: Settings, nex
   Object.assign(settings, next);
 }
 
-/** Asks the operating system. Where it does not tell, the defaults of small machines are assumed. */
+/** Queries the operating system. Unknown values default to those of small machines. */
 export function thisMachine(): Machine {
   const { cpus = Infinity, memoryBytes = Infinity } = cgroupLimits(textOf);
   const constrained = process.constrainedMemory();
   return {
     descriptors: descriptorLimit() ?? ASSUMED_DESCRIPTORS,
     memoryBytes: Math.min(memoryBytes, constrained > 0 ? constrained : Infinity, totalmem()),
-    // Of one and a half processors, both halves are used.
+    // One and a half processors round up to two.
     processors: Math.max(1, Math.min(availableParallelism(), Math.ceil(cpus))),
   };
 }
 
-/** One towards the client, one towards the backend. */
+/** One to the client, one to the backend. */
 const DESCRIPTORS_PER_CONNECTION = 2;
-/** For files, the admin server, route sources and name lookups: a Consul source alone may hold 64 connections. */
+/** For files, the admin server, route sources and DNS: a Consul source alone may hold 64 connections. */
 const RESERVED_DESCRIPTORS = 128;
-/** An idle connection needs a quarter of this, a busy one several times as much: its buffers, in the kernel and here. */
+/**
+ * An idle connection needs a quarter of this, a busy one several times as much: its buffers in the kernel and in user
+ * space.
+ */
 const BYTES_PER_CONNECTION = 64 * 1024;
-/** The other half is for routes, and for whoever else is on the machine. */
+/** The other half is for routes and for other processes. */
 const MEMORY_SHARE = 0.5;
 const MIN_CONNECTIONS = 64;
-/** A connection owes its hello for a round trip or two, so that a tenth of all carries far more than a tenth of the traffic. */
+/**
+ * A handshake is pending for a round trip or two, so a tenth of all connections carries far more than a tenth of the
+ * traffic.
+ */
 const PENDING_SHARE = 0.1;
 const MIN_PENDING_HELLOS = 32;
 /** The soft limit of most systems. */

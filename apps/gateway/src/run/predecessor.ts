@@ -5,29 +5,29 @@ import { InheritedSockets } from './inherited-sockets.ts';
 import type { InheritedSocket } from './inherited-sockets.ts';
 import { storedSocket } from './socket-store.ts';
 
-/** Where this process comes from, as far as it matters to it. */
+/** How this process was started. */
 export interface Origin {
   readonly sockets: InheritedSockets;
-  /** The gateway that it replaces, which waits for it to be ready; absent when it was started by itself. */
+  /** The gateway that it replaces, which waits for it to be ready; absent when there is none. */
   readonly predecessor: Predecessor | undefined;
 }
 
-/** A gateway that goes on until this process is ready. */
+/** A gateway that continues until this process is ready. */
 export interface Predecessor {
-  /** It may go: this process serves in its place. */
+  /** Tells it to drain: this process has taken over. */
   ready(): void;
 }
 
-/** What a predecessor leaves in the environment: its sockets, in the order of their descriptors. */
+/** Environment variable in which a predecessor lists its sockets, in the order of their descriptors. */
 export const HANDOVER_VARIABLE = 'MESHGATE_HANDOVER';
 
-/** The first descriptor behind the standard ones, as `SD_LISTEN_FDS_START` in sd_listen_fds(3). */
+/** The first descriptor after the standard ones, as `SD_LISTEN_FDS_START` in sd_listen_fds(3). */
 const FIRST_SOCKET_FD = 3;
 
 /**
- * Looks where the process comes from, and takes it out of the environment: processes that it starts come from elsewhere.
+ * Reads how the process was started, and clears that from the environment: its own children were started otherwise.
  *
- * @throws Error when a service manager hands over a socket that is no listener's
+ * @throws Error when a service manager passes a socket that belongs to no listener
  */
 export function originOf(env: Environment, listeners: readonly ListenAddress[]): Origin {
   const handover = env[HANDOVER_VARIABLE];
@@ -62,8 +62,9 @@ function parentProcess(): Predecessor | undefined {
 }
 
 /**
- * The sockets of a service manager, by the names that it gives them (`FileDescriptorName=` of systemd.socket(5)): each that of a listener;
- * a single one is that of a single listener, whatever it is called. Those that an earlier process has stored have names of their own. Pure.
+ * The sockets of a service manager, by name (`FileDescriptorName=` of systemd.socket(5)): each name is that of a
+ * listener; a single socket belongs to a single listener, whatever its name. Those stored by an earlier process have
+ * names of their own. Pure.
  */
 export function activatedSockets(
   names: readonly string[],
@@ -88,7 +89,7 @@ export function activatedSockets(
   });
 }
 
-/** Of a process that has its sockets from nobody. */
+/** For a process without inherited sockets. */
 function noOrigin(): Origin {
   return { sockets: new InheritedSockets(), predecessor: undefined };
 }

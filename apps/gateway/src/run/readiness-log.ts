@@ -5,19 +5,19 @@ import { logMessage } from '../log/messages.ts';
 import type { Readiness } from '../admin/readiness.ts';
 import type { Gateway } from './gateway.ts';
 
-/** What a {@link ReadinessLog} is made of. */
+/** Options of a {@link ReadinessLog}. */
 export interface ReadinessLogOptions {
   readonly gateway: Pick<Gateway, 'adminUrl' | 'listeners' | 'readiness' | 'routeCount'>;
   readonly logger: Logger;
   /** Of the process, for the lines `started` and `ready`. */
   readonly facts: Readonly<Record<string, unknown>>;
-  /** Told whenever that changes, and why it is not ready. */
+  /** Called at each change of readiness, with the reasons against it. */
   onChange(readiness: Pick<Readiness, 'ready' | 'reasons'>): void;
-  /** Aborts when the process leaves: nothing is written any more. */
+  /** Aborts when the process exits: nothing is written any more. */
   readonly signal: AbortSignal;
 }
 
-/** Writes `started`, then `ready` when `/ready` is, or else why it is not: at the start, and whenever that changes. */
+/** Writes `started`, then `ready` when `/ready` is, or else why it is not: at the start, and at each change. */
 export class ReadinessLog {
   readonly #options: ReadinessLogOptions;
   readonly #failures = new FailureLog();
@@ -31,7 +31,7 @@ export class ReadinessLog {
     void this.#follow();
   }
 
-  /** Everything has been started. */
+  /** Everything is started. */
   startFinished(): void {
     this.#isStarting = false;
     this.#check();
@@ -68,7 +68,7 @@ export class ReadinessLog {
   }
 }
 
-/** What depends on time as well (a certificate that expires) tells nobody when it changes. */
+/** Time-dependent state (an expiring certificate) changes without an event. */
 const POLL_MS = 250;
-/** What is not ready for so short a time after the start is only starting. */
+/** Shortly after the start, not ready only means starting. */
 const STARTING_MS = 2_000;

@@ -7,35 +7,35 @@ import type { InstalledUse } from '../config/plugins.ts';
 import { effectOf } from './setting-effects.ts';
 import type { Effect } from './setting-effects.ts';
 
-/** One thing that a reload would change. */
+/** One change of a reload. */
 export interface SettingChange {
   /** As the configuration names it: `limits.connections`, `listeners.edge`, `sources.consul`. */
   readonly setting: string;
   readonly change: 'added' | 'removed' | 'changed';
   readonly effect: Effect;
-  /** What it was, where that may be shown. */
+  /** Old value, where it may be shown. */
   readonly from?: string;
-  /** What it becomes. */
+  /** New value. */
   readonly to?: string;
 }
 
-/** One plugin in use: what it is configured with is told apart, and not shown, since there may be secrets in it. */
+/** One plugin in use: its settings are compared, but not shown, since they may contain secrets. */
 interface UseSettings {
   readonly use: string;
   readonly fingerprint: string;
-  /** It has added what only a restart can replace, an observer for example. */
+  /** It added something that only a restart can replace, such as an observer. */
   readonly fixed: boolean;
 }
 
-/** A configuration, flat: what two of them are compared by. */
+/** A flattened configuration, for comparison. */
 export interface FlatSettings {
   readonly sources: readonly UseSettings[];
   readonly plugins: readonly UseSettings[];
-  /** All others, by their names. */
+  /** All other settings, by name. */
   readonly values: Readonly<Record<string, unknown>>;
 }
 
-/** @param uses those of the configuration, as they were installed */
+/** @param uses the plugins of the configuration, as installed */
 export function flatSettings(config: GatewayConfig, uses: readonly InstalledUse[]): FlatSettings {
   const { sources: _sources, plugins: _plugins, listeners, ...rest } = config;
   const values = Object.fromEntries([
@@ -44,11 +44,11 @@ export function flatSettings(config: GatewayConfig, uses: readonly InstalledUse[
   ]);
   const of = (list: 'sources' | 'plugins'): readonly UseSettings[] =>
     uses.filter(({ use }) => use.list === list).map(({ use, parts }) => useSettings(use.use, use.settings, parts));
-  // As a client of the admin API gets it: what is not set is not there.
+  // As the admin API returns it: unset keys are absent.
   return JSON.parse(JSON.stringify({ sources: of('sources'), plugins: of('plugins'), values })) as FlatSettings;
 }
 
-/** What a reload from `before` to `after` would change, in the order of the settings. Pure. */
+/** The changes of a reload from `before` to `after`, in the order of the settings. Pure. */
 export function planReload(earlier: FlatSettings, later: FlatSettings): readonly SettingChange[] {
   const [before, after] = [switchedFor(earlier, later), switchedFor(later, earlier)];
   const names = new Set([...Object.keys(before.values), ...Object.keys(after.values)]);
@@ -90,14 +90,14 @@ const EFFECT_LABELS: Readonly<Record<Effect, string>> = {
 function valueChange(of: Pick<SettingChange, 'setting' | 'effect'>, from: unknown, to: unknown): SettingChange {
   const what = from === undefined ? 'added' : to === undefined ? 'removed' : 'changed';
   const shown = { ...(from !== undefined && { from: shownAs(from) }), ...(to !== undefined && { to: shownAs(to) }) };
-  // Of a listener whose address stays, something else has changed.
+  // The address of a listener is unchanged, so something else changed.
   return { ...of, change: what, ...(shown.from !== shown.to && shown) };
 }
 
 function shownAs(value: unknown): string {
   const endpoint = typeof value === 'object' && value !== null && 'endpoint' in value ? value.endpoint : undefined;
   if (isEndpoint(endpoint)) return formatEndpoint(endpoint);
-  // A limit that is off is infinite, which JSON does not know.
+  // A limit that is off is infinite, which JSON cannot represent.
   return value === null ? 'off' : typeof value === 'string' ? value : JSON.stringify(value);
 }
 
@@ -105,7 +105,7 @@ function isEndpoint(value: unknown): value is { readonly host: string; readonly 
   return typeof value === 'object' && value !== null && 'host' in value && 'port' in value;
 }
 
-/** Of one plugin that is used once before and once after, it is said that it has changed. */
+/** A plugin that is used once before and once after counts as changed. */
 function useChanges(
   list: 'sources' | 'plugins',
   before: readonly UseSettings[],
@@ -155,13 +155,13 @@ function useSettings(use: string, settings: unknown, parts: PluginParts): UseSet
   return { use, fingerprint: fingerprint(settings), fixed: addsOthersThanSources(parts) };
 }
 
-/** These are replaced one by one; what is beside them is part of every connection, or of what an operator has asked for. */
+/** These are replaced individually; other parts belong to every connection, or to a request of an operator. */
 function addsOthersThanSources(parts: PluginParts): boolean {
   const { sources: _sources, listenerSources: _listeners, services: _services, ...others } = parts;
   return Object.values(others).some((list: Iterable<unknown>) => Array.from(list).length > 0);
 }
 
-/** Short, so that nobody can tell from it what a secret in the settings is. */
+/** Truncated, so that it reveals nothing about a secret in the settings. */
 function fingerprint(settings: unknown): string {
   return createHash('sha256').update(canonical(settings)).digest('hex').slice(0, FINGERPRINT_CHARS);
 }

@@ -13,17 +13,17 @@ import type { FlatSettings, SettingChange } from './reload-plan.ts';
 import { isOneOf, reloaded } from './setting-effects.ts';
 import type { LiveSetting } from './setting-effects.ts';
 
-/** What a {@link Reloader} is made of. */
+/** Dependencies of a {@link Reloader}. */
 export interface ReloaderOptions {
-  /** What is in use at first. */
+  /** The configuration in use at first. */
   readonly loaded: LoadedConfig;
   readonly gateway: Pick<Gateway, 'live' | 'refresh' | 'prepare'>;
   readonly logger: Logger;
-  /** Reads the configuration again. Rejects with `ConfigProblems` when it is wrong. */
+  /** Reads the configuration again. Rejects with `ConfigProblems` when it is invalid. */
   loadAgain(earlier: LoadedConfig): Promise<LoadedConfig>;
 }
 
-/** Puts a changed configuration into use, one reload after the other. A broken one changes nothing. */
+/** Applies changed configurations, one reload after the other. An invalid one changes nothing. */
 export class Reloader {
   readonly #options: ReloaderOptions;
   #current: LoadedConfig;
@@ -39,7 +39,7 @@ export class Reloader {
     return flatSettings(this.#current.config, this.#current.uses);
   }
 
-  /** Reads the configuration and the files of routes again. Never rejects. */
+  /** Reads the configuration and the route files again. Never rejects. */
   reload(): Promise<ReloadOutcome> {
     const outcome = this.#last.then(() => this.#reload());
     this.#last = outcome;
@@ -86,7 +86,7 @@ export class Reloader {
     const { logger } = this.#options;
     const done = changes.filter(({ effect }) => effect !== 'restart');
     const pending = changes.filter(({ effect }) => effect === 'restart');
-    const text = done.length === 0 ? 'nothing has changed' : done.map(changeText).join('; ');
+    const text = done.length === 0 ? 'nothing changed' : done.map(changeText).join('; ');
     if (done.length > 0 || pending.length === 0) logMessage(logger, 'reloaded', { changes: text });
     if (pending.length > 0)
       logMessage(logger, 'restartNeeded', { settings: pending.map(({ setting }) => setting).join(', ') });
@@ -104,7 +104,7 @@ interface Possible {
   readonly live: readonly LiveSetting[];
 }
 
-/** `wanted`, but for what needs a restart: that stays as it is in `before`. */
+/** `wanted`, but settings that need a restart keep their value in `before`. */
 function goingOn(before: LoadedConfig, wanted: LoadedConfig, { changes, live }: Possible): LoadedConfig {
   const keepsSources = changes.some(({ setting, effect }) => setting.startsWith('sources') && effect === 'restart');
   const from = keepsSources ? before : wanted;

@@ -39,22 +39,22 @@ export interface Signals {
   onStray(listener: (error: Error, kind: StrayKind) => void): void;
 }
 
-/** After an unhandled rejection nothing is left half done; after an exception that is not known. */
+/** After an unhandled rejection no state is half changed; after an exception it may be. */
 type StrayKind = 'exception' | 'rejection';
 
-/** 0: stopped cleanly, nothing cut. 1: connections were cut, or something failed at run time. */
+/** 0: stopped cleanly, nothing cut. 1: connections were cut, or a failure at run time. */
 export type ServeStatus = 0 | 1;
 
-/** Where the configuration comes from: a file, what is laid over it, or both. */
+/** Origin of the configuration: a file, amendments, or both. */
 export interface ConfigPlace {
   readonly file: string | undefined;
   readonly amend: Amend;
 }
 
 /**
- * Runs a gateway until it has been told to stop and has drained, or fails.
+ * Runs a gateway until it is stopped and drained, or fails.
  *
- * @throws ConfigProblems when the configuration is wrong; nothing has been started then
+ * @throws ConfigProblems when the configuration is invalid; nothing is started then
  */
 export async function serve({ file, amend }: ConfigPlace, target: LogTarget, signals: Signals): Promise<ServeStatus> {
   const loaded = await loadConfig(file, amend);
@@ -66,7 +66,7 @@ export async function serve({ file, amend }: ConfigPlace, target: LogTarget, sig
   return run(proxy, target, signals);
 }
 
-/** What a proxy is composed with. */
+/** What a proxy is composed from. */
 interface RunSurroundings {
   readonly log: Log;
   readonly target: LogTarget;
@@ -76,16 +76,16 @@ interface RunSurroundings {
   shutDown(): void;
 }
 
-/** A proxy that is to run, by its configuration. */
+/** A proxy to run, by its configuration. */
 export interface RunningProxy {
   readonly loaded: LoadedConfig;
-  /** Puts it together. */
+  /** Composes it. */
   composeWith(around: RunSurroundings): Gateway;
-  /** Reads the configuration again. Rejects with `ConfigProblems` when it is wrong. */
+  /** Reads the configuration again. Rejects with `ConfigProblems` when it is invalid. */
   loadAgain(earlier: LoadedConfig): Promise<LoadedConfig>;
 }
 
-/** Runs a proxy until it has been told to stop and has drained, or fails. */
+/** Runs a proxy until it is stopped and drained, or fails. */
 export async function run(proxy: RunningProxy, target: LogTarget, signals: Signals): Promise<ServeStatus> {
   const { config } = proxy.loaded;
   const log = await openLog(config.log, { ...target, isShared: config.workers !== 1 });
@@ -110,7 +110,7 @@ function gatewayOf(asLoaded: LoadedConfig, around: RunSurroundings): Gateway {
   return compose(loaded.config, loaded.parts, { log, transport, limits: shares.total, control, origin, shutDown });
 }
 
-/** Who hears of a run. */
+/** The interested parties of a run. */
 interface RunTargets {
   readonly log: Log;
   readonly target: LogTarget;
@@ -127,16 +127,16 @@ class Run {
   readonly #origin: Origin;
   readonly #manager: ServiceManager | undefined;
   readonly #store: SocketStore | undefined;
-  /** Settles when the workers may be asked for their sockets again. */
+  /** Settles when workers may be asked for their sockets again. */
   #asking: Promise<unknown> = Promise.resolve();
   #upgrading: Promise<UpgradeOutcome> | undefined;
   #isHandedOver = false;
   /** Aborts when the process is to stop: a signal, the admin API, or a bug. */
   readonly #leaving = new AbortController();
-  /** Aborts at a second signal: nobody waits any longer. */
+  /** Aborts at a second signal: stop without waiting. */
   readonly #forcing = new AbortController();
   #status: ServeStatus = 0;
-  /** A signal has told it to stop; one that has handed over leaves by itself. */
+  /** A signal stops it; a process that has handed over exits by itself. */
   #isStopRequested = false;
 
   constructor({ loaded, composeWith, loadAgain }: RunningProxy, { log, target, manager }: RunTargets) {
@@ -211,7 +211,7 @@ class Run {
       logMessage(this.#logger, 'handedOver', {}, { successor: pid });
       this.#isHandedOver = true;
       this.#manager?.notify({ kind: 'handed over', pid });
-      // Whoever has asked for it gets the answer first.
+      // The response comes before the drain.
       setImmediate(() => void this.#gateway.releaseAdmin().finally(() => this.#beginStop()));
       return { kind: 'handed over', pid };
     } catch (reason) {
@@ -222,7 +222,7 @@ class Run {
     }
   }
 
-  /** As soon as it is ready its predecessor may go, and what that one has handed over in vain is closed. */
+  /** Once it is ready, its predecessor may drain, and unclaimed inherited sockets are closed. */
   async #takeOver(): Promise<void> {
     const { predecessor, sockets } = this.#origin;
     const { signal } = this.#leaving;
@@ -234,7 +234,7 @@ class Run {
     sockets.own();
   }
 
-  /** Listeners come and go also by what a source says. A successor is not heard before its predecessor has said who it is. */
+  /** Sources add and remove listeners, too. A successor cannot notify before its predecessor has announced it. */
   async #storeSockets(): Promise<void> {
     const { signal } = this.#leaving;
     if (this.#store === undefined) return;
@@ -250,7 +250,7 @@ class Run {
     if (this.#store === undefined || this.#isHandedOver || this.#leaving.signal.aborted) return;
     try {
       const { sockets, close } = await this.#sockets();
-      // Whoever has handed over meanwhile leaves them to its successor.
+      // A process that has handed over leaves them to its successor.
       if (!this.#isHandedOver) this.#store.keep(sockets);
       close();
     } catch (reason) {
@@ -258,7 +258,7 @@ class Run {
     }
   }
 
-  /** Workers are asked by one at a time. */
+  /** One request to the workers at a time. */
   #sockets(): Promise<HeldByProcess> {
     const asked = this.#asking.then(async () => {
       const { sockets, close } = await this.#gateway.sockets();
@@ -294,7 +294,7 @@ class Run {
     });
   }
 
-  /** Whether it runs: not when it could not start, nor when it was told to stop before. */
+  /** Whether it runs: not when it could not start, nor when it was stopped before. */
   async #start(): Promise<boolean> {
     try {
       await Promise.race([this.#gateway.start(this.#leaving.signal), rejection(this.#forcing.signal)]);
@@ -326,7 +326,7 @@ class Run {
     this.#gateway.force();
   }
 
-  /** After an uncaught exception the process has to go, but its connections may finish first. */
+  /** After an uncaught exception the process must exit, but its connections may finish first. */
   #onStray(error: Error, kind: StrayKind): void {
     this.#gateway.report(error);
     if (kind === 'rejection') return;
@@ -347,13 +347,13 @@ class Run {
   }
 }
 
-const DRAINING = 'it is draining already';
+const DRAINING = 'already draining';
 /** Shorter than the patience of a client of the admin API, longer than it takes to load a large table. Workers that hang have a part of it. */
 const HANDOVER_MS = 25_000;
 const LOOK_EVERY_MS = 20;
-/** A crash is rarer, and a socket that is stored too late costs what it costs without a store. */
+/** A crash is rarer, and storing a socket too late costs no more than not storing it. */
 const STORE_EVERY_MS = 500;
-/** No connection is left by then: a service that does not stop must not keep the process for ever. */
+/** No connection is left by then: a service that does not stop must not block the exit. */
 const STOP_PATIENCE_MS = 10_000;
 /** For a service whose signal has aborted. */
 const LAST_PATIENCE_MS = 1_000;

@@ -1,35 +1,35 @@
 import type { Environment } from '../cli/consul-flags.ts';
 
-/** Whoever started this process as a service, and wants to know how it is: systemd, by sd_notify(3). */
+/** The service manager of this process: systemd, by sd_notify(3). */
 export interface ServiceManager {
-  /** Tells it, best effort: a service manager that does not listen hurts nobody. */
+  /** Notifies it, best effort: a service manager that does not listen is no failure. */
   notify(state: ServiceState): void;
-  /** Has it keep a socket, which the process gets back under `name` when it is started again. Where it keeps none, nothing happens. */
+  /** Stores a socket, which the process gets back under `name` when it is restarted. Without a store, nothing happens. */
   store(name: string, fd: number): void;
-  /** Has it close what it keeps under `name`. */
+  /** Removes the socket stored under `name`. */
   discard(name: string): void;
 }
 
-/** What there is to tell. */
+/** The notifications. */
 export type ServiceState =
-  /** It serves. Also at the end of a reload. */
+  /** Ready. Also at the end of a reload. */
   | { readonly kind: 'ready' }
   | { readonly kind: 'reloading' }
   | { readonly kind: 'stopping' }
-  /** Another process is the service from now on. */
+  /** Another process takes over the service. */
   | { readonly kind: 'handed over'; readonly pid: number }
   | { readonly kind: 'status'; readonly text: string }
   | { readonly kind: 'alive' };
 
-/** A manager that was found, or why there is one that cannot be told. */
+/** The manager found, or why one that exists cannot be notified. */
 export type FoundManager =
   | { readonly kind: 'none' }
   | { readonly kind: 'found'; readonly manager: ServiceManager }
   | { readonly kind: 'unreachable'; readonly reason: string };
 
 /**
- * Looks for a service manager that waits for notifications, and tells it that the process is alive as often as it wants to hear that. The
- * system calls that this takes are loaded only then.
+ * Looks for a service manager that expects notifications, and sends the watchdog's keepalives. The required system
+ * calls are loaded only then.
  */
 export async function serviceManager({
   NOTIFY_SOCKET: path,
@@ -40,7 +40,7 @@ export async function serviceManager({
   try {
     const { datagramSender, loadLibc } = await import('@meshgate/linux');
     const sender = datagramSender(await loadLibc(), path);
-    // Its queue is full, or it has gone: there is nobody to tell.
+    // Its queue is full, or it has exited: nobody receives it.
     const bestEffort = (tell: () => void): void => {
       try {
         tell();
@@ -63,7 +63,7 @@ export async function serviceManager({
 const NS_PER_US = 1_000n;
 const US_PER_MS = 1_000;
 
-/** The text of a notification, as sd_notify(3) has it. Pure. @param monotonicUs `CLOCK_MONOTONIC` */
+/** The text of a notification, as sd_notify(3) defines it. Pure. @param monotonicUs `CLOCK_MONOTONIC` */
 export function notification(state: ServiceState, monotonicUs: bigint): string {
   switch (state.kind) {
     case 'ready':
@@ -75,7 +75,7 @@ export function notification(state: ServiceState, monotonicUs: bigint): string {
     case 'handed over':
       return `MAINPID=${state.pid}\nREADY=1`;
     case 'status':
-      // A line break would begin another assignment.
+      // A line break would start another assignment.
       return `STATUS=${state.text.replaceAll(/\s+/g, ' ')}`;
     case 'alive':
       return 'WATCHDOG=1';

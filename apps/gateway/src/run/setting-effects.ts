@@ -1,12 +1,12 @@
 import type { GatewayConfig } from '../config/config-schema.ts';
 
 /**
- * When a changed setting is in use: `now`, for connections that come from `now on`, or only after a restart, which `meshgate upgrade`
+ * When a changed setting takes effect: `now`, for `new connections`, or only after a restart, which `meshgate upgrade`
  * does without dropping a connection.
  */
 export type Effect = 'now' | 'new connections' | 'restart';
 
-/** When a change of a setting is in use, and of settings within it that differ. */
+/** When a change of a setting takes effect, and of nested settings that differ. */
 interface Rule<Value> {
   readonly effect: Effect;
   readonly within?: { readonly [Key in keyof Value]?: Rule<NonNullable<Value[Key]>> };
@@ -24,7 +24,7 @@ export type SidecarSetting = (typeof SIDECAR_SETTINGS)[number];
 /** One of {@link LIVE_SETTINGS}. */
 export type LiveSetting = (typeof LIVE_SETTINGS)[number];
 
-/** A setting is one of the two, for the compiler as well. */
+/** Each setting is one of the two, checked by the compiler. */
 type Rules<Value> = {
   readonly [Name in keyof Required<Value>]: Rule<NonNullable<Value[Name]>> & {
     readonly effect: Name extends LiveSetting ? Exclude<Effect, 'restart'> : 'restart';
@@ -32,8 +32,9 @@ type Rules<Value> = {
 };
 
 /**
- * Every setting. What a reload reports and what it puts into use both follow from it: the compiler refuses a new setting that is not here,
- * and one that takes no restart for which nothing is done (see {@link LiveSetting}). docs/operate/upgrade.md lists them.
+ * Every setting. What a reload reports and what it applies both follow from it: the compiler rejects a new setting that
+ * is missing here, and a reloadable one without an implementation (see {@link LiveSetting}). docs/operate/upgrade.md
+ * lists them.
  */
 const SETTINGS = {
   listeners: { effect: 'now' },
@@ -54,7 +55,7 @@ const SETTINGS = {
   workers: { effect: 'restart' },
 } satisfies Rules<GatewayConfig>;
 
-/** {@link Rule} of no matter what. */
+/** A {@link Rule} of any kind. */
 interface AnyRule {
   readonly effect: Effect;
   readonly within?: Readonly<Record<string, AnyRule>>;
@@ -62,7 +63,7 @@ interface AnyRule {
 
 const RULES: Readonly<Record<string, AnyRule>> = SETTINGS;
 
-/** By setting, or group of settings: the longest that a setting begins with holds. */
+/** By setting or group of settings: the longest matching prefix counts. */
 export const EFFECTS: Readonly<Record<string, Effect>> = Object.fromEntries(flat(RULES));
 
 function flat(rules: Readonly<Record<string, AnyRule>>, above = '', inherited?: Effect): [string, Effect][] {
@@ -73,9 +74,10 @@ function flat(rules: Readonly<Record<string, AnyRule>>, above = '', inherited?: 
 }
 
 /**
- * When a change of `setting` is in use.
+ * When a change of `setting` takes effect.
  *
- * @param isThere whether any setting of a group has a value before and after: one that comes or goes as a whole does so by its own rule
+ * @param isThere whether any setting of a group has a value before and after: adding or removing a whole group has its
+ * own rule
  */
 export function effectOf(setting: string, isThere: (group: string) => boolean): Effect {
   const [first = '', ...rest] = setting.split('.');
@@ -103,7 +105,7 @@ export function reloaded(
   const within = Object.fromEntries(
     Object.entries(RULES).map(([name, rule]) => [name, isOneOf(live, name) ? rule : RESTART]),
   );
-  // Each value is that of one of the two.
+  // Each value is from one of the two.
   return merged({ effect: 'now', within }, before, wanted) as GatewayConfig;
 }
 

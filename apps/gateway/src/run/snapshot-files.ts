@@ -7,8 +7,8 @@ import type { StoredSnapshot, ListenerStore, SnapshotStore } from '@meshgate/cor
 import * as z from 'zod';
 
 /**
- * Keeps snapshots in `folder`, one file for each source, readable by its owner only. A file is replaced whole or not at all,
- * also when the machine goes down meanwhile. The folder is made when it is first needed.
+ * Stores snapshots in `folder`, one file per source, readable only by its owner. Files are replaced atomically and
+ * durably. The folder is created on first use.
  */
 export function fileSnapshotStore(folder: string): SnapshotStore {
   return {
@@ -18,7 +18,7 @@ export function fileSnapshotStore(folder: string): SnapshotStore {
   };
 }
 
-/** Keeps what listener sources list, as {@link fileSnapshotStore} keeps routes, in the same folder. */
+/** Stores the lists of listener sources, as {@link fileSnapshotStore} stores routes, in the same folder. */
 export function fileListenerStore(folder: string): ListenerStore {
   const nameOf = (source: string): string => fileNameOf(`listeners ${source}`);
   return {
@@ -38,7 +38,7 @@ function isFile(file: string): Promise<boolean> {
 
 async function load(file: string): Promise<StoredSnapshot | undefined> {
   const kept = await read(file, storedSchema);
-  // In JSON nothing is there and undefined, which zod cannot say.
+  // JSON has no key with the value undefined, which zod cannot express.
   return kept && { savedAt: new Date(kept.savedAt), snapshot: kept.snapshot as RouteSnapshot };
 }
 
@@ -46,7 +46,7 @@ function save(folder: string, name: string, source: string, snapshot: RouteSnaps
   return replace(folder, name, snapshotText(source, snapshot));
 }
 
-/** In shares, so that connections need not wait for the text of 100,000 routes. */
+/** In slices, so that connections need not wait for the JSON of 100,000 routes. */
 function* snapshotText(source: string, { version, routes }: RouteSnapshot): Generator<string, void, void> {
   const savedAt = new Date().toISOString();
   const around = JSON.stringify({ format: FORMAT, source, savedAt, snapshot: { version, routes: [] } });
@@ -60,7 +60,7 @@ function* snapshotText(source: string, { version, routes }: RouteSnapshot): Gene
   yield end;
 }
 
-/** `undefined` when there is no such file; rejects, naming it, when it is not what `schema` says. */
+/** `undefined` when there is no such file; rejects, naming it, when it does not match `schema`. */
 async function read<T>(file: string, schema: z.ZodType<T>): Promise<T | undefined> {
   const text = await readRegularFile(file, MAX_STORED_BYTES).catch((reason: unknown) => {
     if (reason instanceof Error && 'code' in reason && reason.code === 'ENOENT') return undefined;
@@ -76,13 +76,13 @@ async function read<T>(file: string, schema: z.ZodType<T>): Promise<T | undefine
 
 async function replace(folder: string, name: string, text: Iterable<string>): Promise<void> {
   await makeFolder(folder);
-  // Two processes that share the folder must not write into one file.
+  // Two processes that share the folder must not write to one file.
   const temporary = join(folder, `.${name}.${process.pid}.tmp`);
   try {
     await writeThrough(temporary, text);
     await rename(temporary, join(folder, name));
   } catch (reason) {
-    // On a disk that cannot be written it cannot be removed either, which is no news.
+    // On a read-only disk it cannot be removed either, which the error above already says.
     await rm(temporary, { force: true }).catch(() => undefined);
     throw inFolder(folder, reason);
   }
@@ -96,7 +96,10 @@ async function makeFolder(folder: string): Promise<void> {
   }
 }
 
-/** Of a folder that cannot be made in another, Node says that there is none such: why that one cannot be written is what is asked. */
+/**
+ * When the parent folder is not writable, Node reports the missing folder: the reason why the parent is not writable is
+ * what matters.
+ */
 async function whyUnwritable(folder: string): Promise<Error | undefined> {
   for (let at = folder; ; at = dirname(at)) {
     const reason = await access(at, constants.W_OK).then(() => undefined, errorOf);
@@ -105,7 +108,7 @@ async function whyUnwritable(folder: string): Promise<Error | undefined> {
   }
 }
 
-/** The system does not say where there is no space left. */
+/** The system's error does not say which disk is full. */
 function inFolder(folder: string, cause: unknown): Error {
   const { message, code } = Object(cause) as NodeJS.ErrnoException;
   return Object.assign(new Error(message.includes(folder) ? message : `${folder}: ${message}`, { cause }), { code });
@@ -121,7 +124,7 @@ async function writeThrough(file: string, text: Iterable<string>): Promise<void>
   }
 }
 
-/** Readable where the name allows it, and different for different sources in any case. */
+/** Readable where the name allows it, and unique for each source. */
 function fileNameOf(source: string): string {
   const readable = source.replace(/[^a-z0-9.-]+/gi, '_').slice(0, READABLE_CHARS);
   const digest = createHash('sha256').update(source).digest('hex').slice(0, DIGEST_CHARS);
@@ -131,10 +134,10 @@ function fileNameOf(source: string): string {
 const READABLE_CHARS = 64;
 const DIGEST_CHARS = 12;
 
-/** Of a file that another release has written in another way, nothing is used. */
+/** A file in the format of another version is ignored. */
 const FORMAT = 1;
 
-/** Four times what 100,000 routes take. */
+/** Four times the size of 100,000 routes. */
 const MAX_STORED_BYTES = 256 * 1024 * 1024;
 
 const endpointSchema = z.object({ host: z.string(), port: z.int() });
@@ -159,7 +162,7 @@ const routeSchema = z.looseObject({
 
 const listenersSchema = z.object({
   format: z.literal(FORMAT),
-  // Whatever else was said of them counts as well: who may connect, for example.
+  // The other settings count as well: access rules, for example.
   listeners: z.array(z.looseObject({ name: z.string(), endpoint: endpointSchema })),
 });
 

@@ -2,12 +2,12 @@ import { unixPath } from '@meshgate/core';
 import type { InheritedSocket } from './inherited-sockets.ts';
 import type { ServiceManager } from './service-manager.ts';
 
-/** With this begin the names of sockets that this program has stored, as no socket unit is called. */
+/** Prefix of the names of stored sockets; no socket unit is called so. */
 const PREFIX = 'meshgate';
 /** sd_pid_notify_with_fds(3), `FDNAME`. */
 const MAX_NAME_CHARS = 255;
 
-/** By what a service manager knows a socket; `undefined` for one that it cannot keep. */
+/** The name of a socket in the service manager's store; `undefined` for one that cannot be stored. */
 function storedName({
   name,
   endpoint: { host, port },
@@ -16,7 +16,7 @@ function storedName({
   return stored.length > MAX_NAME_CHARS ? undefined : stored;
 }
 
-/** The socket of which that is the name, without its descriptor; `undefined` when somebody else has given the name. */
+/** The socket of that name, without its descriptor; `undefined` for a name given by somebody else. */
 export function storedSocket(stored: string): Omit<InheritedSocket, 'fd'> | undefined {
   const [prefix, name, host, port] = stored.split('@').map(decodeURIComponent);
   if (prefix !== PREFIX || name === undefined || host === undefined) return undefined;
@@ -24,22 +24,22 @@ export function storedSocket(stored: string): Omit<InheritedSocket, 'fd'> | unde
 }
 
 /**
- * The listening sockets, as a service manager keeps them: a process that takes the place of one that has ended, or has crashed, goes on with
- * them, and clients wait in the kernel's queue meanwhile.
+ * The listening sockets, kept by a service manager: after an exit or a crash the next process inherits them, and
+ * clients wait in the accept queue meanwhile.
  */
 export class SocketStore {
   readonly #manager: Pick<ServiceManager, 'store' | 'discard'>;
   #stored: ReadonlySet<string>;
 
-  /** @param inherited what the process was started with: some of it may be stored */
+  /** @param inherited sockets from the start of the process: some of them may be stored */
   constructor(manager: Pick<ServiceManager, 'store' | 'discard'>, inherited: readonly InheritedSocket[]) {
     this.#manager = manager;
     this.#stored = new Set(inherited.flatMap((socket) => (isStorable(socket) ? (storedName(socket) ?? []) : [])));
   }
 
   /**
-   * From now on these are kept, and no others: TCP sockets, since the path of a unix socket ends with its process, and of several sockets
-   * of one address none, since a worker that dies must take its own with it.
+   * Stores exactly these from now on: only TCP sockets, since the path of a unix socket ends with its process, and only
+   * one per address, since a worker that dies must take its own socket with it.
    */
   keep(sockets: readonly InheritedSocket[]): void {
     const byName = new Map<string, number[]>();

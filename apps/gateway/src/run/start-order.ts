@@ -14,8 +14,8 @@ export interface StartedParts {
 }
 
 /**
- * Probes are answered all the while, and routes are known before a port opens. A successor is heard of by nobody before it can serve:
- * its predecessor answers probes, and goes on if it never can.
+ * Probes are answered throughout, and routes are known before a port opens. A successor is invisible until it can
+ * serve: its predecessor answers probes, and continues if it fails.
  */
 export function startOrder(parts: StartedParts, predecessor: Predecessor | undefined): Service {
   const { admin, services, routes, listeners } = parts;
@@ -23,7 +23,7 @@ export function startOrder(parts: StartedParts, predecessor: Predecessor | undef
   return inOrder('gateway', [routes, allRoutesKnown(routes), ...services, listeners, admin]);
 }
 
-/** Started when every source has a snapshot, however long that takes: the predecessor waits for no longer than it wants to. */
+/** Started when every source has a snapshot, however long that takes: the predecessor has its own timeout. */
 function allRoutesKnown(routes: Pick<RouteStore, 'sources'>): Service {
   return {
     name: 'routes known',

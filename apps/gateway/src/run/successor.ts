@@ -4,24 +4,24 @@ import { settlesWithin } from '@meshgate/core/parts';
 import type { InheritedSocket } from './inherited-sockets.ts';
 import { HANDOVER_VARIABLE } from './predecessor.ts';
 
-/** A process that is ready to serve in place of this one. */
+/** A process that is ready to replace this one. */
 export interface Successor {
   readonly pid: number;
 }
 
 /**
- * Starts what this process was started as: the same executable with the same arguments, as they are on disk now. It inherits `sockets` and
- * the standard outputs, and is independent of this process once it is ready.
+ * Starts the same executable with the same arguments, as they are on disk now. It inherits `sockets` and the standard
+ * outputs, and is independent of this process once it is ready.
  *
  * @param withinMs how long it may take
  * @throws Error that says why it did not become ready in time; it is gone then
  */
 export async function startSuccessor(sockets: readonly InheritedSocket[], withinMs: number): Promise<Successor> {
-  // As process 1 of a container, whatever it starts ends with it.
+  // When process 1 of a container exits, so do its children.
   if (process.pid === 1)
     throw new Error('process 1 of a container cannot be replaced from within: start a new container');
   const child = spawn(process.execPath, [...process.execArgv, ...process.argv.slice(1)], {
-    // A terminal that interrupts this process means this one.
+    // Its own session: an interrupt from the terminal is meant for this process.
     detached: true,
     env: { ...process.env, [HANDOVER_VARIABLE]: JSON.stringify(sockets.map(({ fd: _fd, ...socket }) => socket)) },
     stdio: ['ignore', 1, 2, ...sockets.map(({ fd }) => fd), 'ipc'],
@@ -40,7 +40,7 @@ export async function startSuccessor(sockets: readonly InheritedSocket[], within
   return { pid: child.pid ?? 0 };
 }
 
-/** Rejects when the process ends before. */
+/** Rejects when the process exits before. */
 function readiness(child: ChildProcess, withinMs: number): Promise<void> {
   return new Promise((resolve, reject) => {
     child.once('error', (error) => reject(new Error(`cannot start ${process.execPath}: ${error.message}`)));
@@ -52,5 +52,5 @@ function readiness(child: ChildProcess, withinMs: number): Promise<void> {
 function whyNotReady(status: number | null, signal: string | null, withinMs: number): string {
   if (signal === 'SIGKILL') return `the successor was not ready within ${Math.round(withinMs / 1_000)} s`;
   const how = signal === null ? `status ${status}` : signal;
-  return `the successor ended with ${how} before it was ready: its reason is in the log, or on standard error`;
+  return `the successor exited with ${how} before it was ready: its reason is in the log, or on standard error`;
 }

@@ -5,11 +5,11 @@ import type { SpliceMode } from '@meshgate/epoll-transport';
 /** A transport that may not work on this machine. */
 export interface TransportCandidate {
   readonly name: string;
-  /** Loads it and has it test itself. Rejects with the reason why it cannot be used here. */
+  /** Loads it and runs its self-test. Rejects with the reason why it cannot be used here. */
   open(): Promise<Transport>;
 }
 
-/** Those that come with the gateway, in the order in which `auto` tries them; the last one works everywhere. */
+/** The built-in transports, in the order in which `auto` tries them; the last one works everywhere. */
 export function builtInTransports(splice: SpliceMode): readonly TransportCandidate[] {
   return [
     { name: 'uring', open: () => openUring(splice) },
@@ -18,7 +18,7 @@ export function builtInTransports(splice: SpliceMode): readonly TransportCandida
   ];
 }
 
-/** Imported only when it is wanted: `transport: node` never loads it. */
+/** Imported on demand: `transport: node` never loads it. */
 async function openEpoll(splice: SpliceMode): Promise<Transport> {
   const { epollTransport, selfTest } = await import('@meshgate/epoll-transport');
   const tested = await selfTest({ splice });
@@ -33,14 +33,14 @@ async function openUring(splice: SpliceMode): Promise<Transport> {
   return uringTransport({ splice });
 }
 
-/** Which transport it is, or why it is none. */
+/** The chosen transport, or why there is none. */
 export type TransportChoice = ChosenTransport | { readonly kind: 'none'; readonly reason: string };
 
 /** A transport that works here. */
 export interface ChosenTransport {
   readonly kind: 'chosen';
   readonly transport: Transport;
-  /** Those that `auto` would have preferred, each with the reason why it stood down: a log line each. */
+  /** The transports that `auto` would have preferred, each with the reason why it is unavailable: one log line each. */
   readonly declined: readonly Declined[];
 }
 

@@ -4,17 +4,17 @@ import type { HealthChecks, RouteStore } from '@meshgate/core/parts';
 import type { BackendCount, GatewayVitals } from '@meshgate/metrics';
 import { thisMachine } from './machine.ts';
 
-/** What {@link vitalsOf} looks at. */
+/** Inputs of {@link vitalsOf}. */
 export interface VitalParts {
   readonly routes: Pick<RouteStore, 'table'>;
-  /** Absent where nothing is checked. */
+  /** Absent without health checks. */
   readonly checks?: Pick<HealthChecks, 'reportOf'> | undefined;
   /** Of all processes together; a reload may change them. */
   readonly limits: Readonly<Limits>;
   readiness(): { readonly ready: boolean };
 }
 
-/** A gateway as its metrics show it. */
+/** The state of a gateway for its metrics. */
 export function vitalsOf({ routes, checks, limits, readiness }: VitalParts): GatewayVitals {
   const { memoryBytes } = thisMachine();
   const isHealthy = (route: Route, { healthy, address }: Route['backends'][number]): boolean =>
@@ -36,7 +36,7 @@ function* allRoutes({ table }: Pick<RouteStore, 'table'>): Generator<Route> {
   for (const { routes } of table.indexes) yield* routes.values();
 }
 
-/** By the routes that lead to gateways of somebody else: each gateway once, in however many of them it is. */
+/** Routes to gateways of other datacenters and peers: each gateway once, however many routes lead to it. */
 function remotesOf(
   routes: Iterable<Route>,
   isHealthy: (route: Route, backend: Route['backends'][number]) => boolean,
@@ -56,7 +56,7 @@ function remotesOf(
   return Array.from(remotes, ([name, { all, healthy }]) => ({ name, total: all.size, healthy: healthy.size }));
 }
 
-/** Routes that fail for want of a gateway lead to gateways; whose these are their origin says. */
+/** Routes that fail without a gateway lead to gateways; their origin names the owner. */
 function remoteOf({ kind, withoutBackend, origin }: Route): string | undefined {
   if (withoutBackend !== 'NO_GATEWAY') return undefined;
   const { peer, datacenter } = origin ?? {};

@@ -1,21 +1,21 @@
 import { CALLER, destinationOf } from '@meshgate/connect';
 import type { ClosedConnection } from '@meshgate/core';
 
-/** What the access log says of a sidecar's connections beside what it says of every other. */
+/** Additional access log fields of a sidecar. */
 export interface SidecarFacts {
-  /** Of the public listener: the SPIFFE URI that the client has proved. */
+  /** Of the public listener: the verified SPIFFE URI of the client. */
   readonly caller?: string;
-  /** Of an upstream: who was dialled, `direct`, `local-gateway` or `remote-gateway`. */
+  /** Of an upstream: the kind of address dialled, `direct`, `local-gateway` or `remote-gateway`. */
   readonly path?: string;
   /** Of an upstream: the gateway mode, or `unset`. */
   readonly mode?: string;
-  /** Of an upstream: which place decided the path, and what would hold without it. */
+  /** Of an upstream: the setting that decided the path, and the path without it. */
   readonly decidedBy?: string;
-  /** Of an upstream: the SPIFFE URI that the server has proved; absent when it came to no handshake. */
+  /** Of an upstream: the verified SPIFFE URI of the server; absent without a handshake. */
   readonly identity?: string;
 }
 
-/** Empty for the connections of a gateway. */
+/** Empty for connections of a gateway. */
 export function sidecarFacts({ connection, route, upstream }: ClosedConnection): SidecarFacts {
   const caller = CALLER.of(connection);
   if (caller !== undefined) return { caller: caller.uri };

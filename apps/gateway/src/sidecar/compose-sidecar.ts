@@ -1,4 +1,4 @@
-// A sidecar is put together as a gateway is: only how clients are met, and how the other side is reached, is its own.
+// A sidecar is composed like a gateway: only its handshake with clients, and its way to upstreams, differ.
 import { Admission, firstOf, layered, routeRules, Sessions } from '@meshgate/core/parts';
 import { byListener, IdentityStore, sidecarConnector, sidecarParts } from '@meshgate/connect';
 import { ADMISSION, CERTIFICATE, composeWith, CONNECTOR, SESSIONS, OUTLIERS } from '../run/compose.ts';
@@ -10,9 +10,9 @@ import type { Gateway } from '../run/gateway.ts';
 import { bind, one } from '../run/token.ts';
 import type { LoadedSidecar, SidecarMaterial } from './load-sidecar.ts';
 
-/** Puts a sidecar together. Nothing of it runs before it is started. */
+/** Composes a sidecar. Nothing runs before it is started. */
 export function composeSidecar({ config, parts, material }: LoadedSidecar, surroundings: ComposeContext): Gateway {
-  // Without credentials routes are worth nothing, and these are never kept.
+  // Routes are useless without credentials, which are never stored.
   const { stateDir: _never, ...settings } = config;
   return composeWith(settings, parts, surroundings, (plan) => bindSidecar(plan, material));
 }

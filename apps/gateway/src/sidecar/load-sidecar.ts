@@ -17,27 +17,27 @@ import { withoutStartProblems } from '../config/load-config.ts';
 import type { LoadedConfig } from '../config/load-config.ts';
 import { installPlugins } from '../config/plugins.ts';
 
-/** What a sidecar takes from Consul, or from mesh files. */
+/** What a sidecar reads from Consul, or from mesh files. */
 export interface SidecarMaterial {
   readonly proxy: ProxySource;
   readonly credentials: CredentialsSource;
-  /** Absent: the intentions that `proxy` tells. */
+  /** Absent: the intentions that `proxy` reports. */
   readonly authorizer?: Authorizer;
   /** Started before the listeners, and stopped after them. */
   readonly services: readonly Service[];
 }
 
-/** A configuration in which nothing is wrong. Its listeners and its own source are not among the parts. */
+/** A valid configuration. Its listeners and its own source are not among the parts. */
 export interface LoadedSidecar extends LoadedConfig {
   readonly material: SidecarMaterial;
 }
 
 /**
- * Reads the configuration of a sidecar: that of a gateway, with one source, `use: consul` or `use: file` with `mesh`, and no
- * listeners, since the proxy's own definition says where it listens. Starts nothing.
+ * Reads the configuration of a sidecar: that of a gateway, with one source, `use: consul` or `use: file` with `mesh`,
+ * and no listeners, since the proxy's own definition has them. Starts nothing.
  *
- * @param file `undefined`: there is none, what `amend` adds to nothing is all
- * @throws ConfigProblems with everything that is wrong
+ * @param file `undefined`: none, and the configuration comes from `amend` alone
+ * @throws ConfigProblems with every problem
  */
 export async function loadSidecar(file: string | undefined, amend: Amend, choice: ProxyChoice): Promise<LoadedSidecar> {
   const baseDir = file === undefined ? resolve() : dirname(resolve(file));
@@ -56,7 +56,7 @@ export async function loadSidecar(file: string | undefined, amend: Amend, choice
   const own = made.kind === 'wrong' ? made.problems : [];
   const all = [...problems, ...[...installed.problems, ...own, ...misplacedIn(understood)].map(placed)];
   if (config === undefined || made.kind === 'wrong' || all.length > 0) throw new ConfigProblems(inOrder(all));
-  // It ends TLS, which takes node:tls.
+  // It terminates TLS, which requires node:tls.
   const transport = { kind: 'chosen', transport: nodeTransport(), declined: [] } as const;
   const { parts, warnings } = installed;
   const { material } = made;
@@ -68,9 +68,9 @@ export async function loadSidecar(file: string | undefined, amend: Amend, choice
 }
 
 /**
- * {@link loadSidecar}, and what a start would tell beside it, or wait for.
+ * {@link loadSidecar}, plus the problems and waits that a start would report.
  *
- * @throws ConfigProblems with everything that is wrong, or would be
+ * @throws ConfigProblems with all current and expected problems
  */
 export async function checkSidecar(
   file: string | undefined,
@@ -93,7 +93,7 @@ function misplacedIn({ listeners = [], workers = 1, transport }: UnderstoodSetti
 }
 
 const NO_LISTENERS =
-  'expected none for a sidecar: its definition, in Consul or in the mesh files, says where it listens';
+  'expected none for a sidecar: its definition, in Consul or in the mesh files, has the addresses to listen on';
 
 type Made =
   | {
@@ -152,10 +152,10 @@ async function fromFiles({ settings, path }: PlacedUse, choice: ProxyChoice, bas
   if (!isMesh(settings)) return wrong(path, `${EXPECTED}, found route files`);
   const config = parseMeshConfig(settings);
   const tls = tlsFilesOf(config, baseDir);
-  if (tls === undefined) return wrong(path, 'expected "tls" with ca, cert and key: a sidecar proves who it is');
+  if (tls === undefined) return wrong(path, 'expected "tls" with ca, cert and key: a sidecar needs its own identity');
   const { trustDomain } = config;
   const options = { ...meshOptionsOf(config, baseDir), proxy: choice };
-  // Read here, so that what is wrong in any of the files is told before anything is started.
+  // Read here, so that problems in any of the files are reported before a start.
   const { proxy, datacenter } = await readMeshProxy(options);
   const files = { ...tls, trustDomain, owner: { service: proxy.service, datacenter } };
   const material = { proxy: meshProxySource(options), credentials: fileCredentials(files), services: [] };
@@ -166,7 +166,7 @@ async function fromFiles({ settings, path }: PlacedUse, choice: ProxyChoice, bas
   return { kind: 'made', material, awaited };
 }
 
-/** Files that are not there yet, or not written yet: whoever issues certificates may be about to. */
+/** Files that are missing or incomplete: their issuer may be about to write them. */
 async function unreadableOf(paths: readonly string[]): Promise<readonly Problem[]> {
   const problems = await Promise.all(
     paths.map(async (file): Promise<readonly Problem[]> => {
@@ -179,17 +179,17 @@ async function unreadableOf(paths: readonly string[]): Promise<readonly Problem[
   return problems.flat();
 }
 
-/** Roots may be a folder of files, which says for itself what it lacks. */
+/** Roots may be a folder, which reports its own problems. */
 async function readTextOf(path: string): Promise<string> {
   return (await stat(path)).isDirectory() ? 'a folder' : readRegularFile(path);
 }
 
-/** What TLS itself says, for example of a key that is too short. */
+/** OpenSSL's own error, for example about a short key. */
 function whyUnusable(credentials: Credentials): string | undefined {
   try {
     identityOf(credentials);
     return undefined;
   } catch (reason) {
-    return `expected credentials that TLS takes: ${reason instanceof Error ? reason.message : String(reason)}`;
+    return `expected credentials that TLS accepts: ${reason instanceof Error ? reason.message : String(reason)}`;
   }
 }

@@ -6,9 +6,9 @@ import { composeSidecar } from './compose-sidecar.ts';
 import { loadSidecar } from './load-sidecar.ts';
 
 /**
- * Runs a sidecar until it has been told to stop and has drained, or fails.
+ * Runs a sidecar until it is stopped and drained, or fails.
  *
- * @throws ConfigProblems when the configuration is wrong; nothing has been started then
+ * @throws ConfigProblems when the configuration is invalid; nothing is started then
  */
 export async function serveSidecar(
   { file, amend }: ConfigPlace,

@@ -1,8 +1,8 @@
-/** What one proxy says of a connection that passes through it: of its access log, or of its live connections. */
+/** One proxy's record of a connection: from its access log, or from its live connections. */
 export interface Hop {
   /** The same at every hop. */
   readonly trace: string;
-  /** The log file or the admin API that told it. */
+  /** The log file or the admin API of the record. */
   readonly origin: string;
   /** When the proxy accepted it, in milliseconds since 1970 by that proxy's clock. */
   readonly acceptedAt: number;
@@ -13,7 +13,7 @@ export interface Hop {
   readonly backend?: string;
   readonly bytesUp: number;
   readonly bytesDown: number;
-  /** Since it was accepted: until it closed, or until now. */
+  /** From accept until close, or until now. */
   readonly durationMs: number;
   /** How it ended: `OK`, a code, or `live`. */
   readonly ended: string;
@@ -23,9 +23,9 @@ export interface Hop {
 
 type LogEntry = Readonly<Record<string, unknown>>;
 
-/** The hop that a line of a log tells of; `undefined` for every other line, whatever is in it. */
+/** The hop in a log line; `undefined` for every other line, whatever its contents. */
 export function hopOfLine(line: string, origin: string): Hop | undefined {
-  // Most lines of a log are of other kinds: those are not parsed.
+  // Most log lines are of other kinds and are not parsed.
   if (!line.includes('"trace"') || !line.includes('"durationMs"')) return undefined;
   const entry = parsed(line);
   const closedAt = Date.parse(text(entry?.['time']) ?? '');
@@ -35,7 +35,7 @@ export function hopOfLine(line: string, origin: string): Hop | undefined {
 }
 
 /**
- * The hop that an element of `GET /connections` tells of.
+ * The hop in an element of `GET /connections`.
  *
  * @param now milliseconds since 1970
  */

@@ -4,11 +4,11 @@ import { hopOfConnection, hopOfLine } from './hop.ts';
 import { Traces } from './traces.ts';
 import type { TraceFilter } from './traces.ts';
 
-/** Where hops are read. */
+/** Where hops are read from. */
 export interface TraceOrigins {
-  /** Logs with an access log in JSON, other lines among it or not. */
+  /** Log files with a JSON access log; other lines are ignored. */
   readonly files: readonly string[];
-  /** Admin APIs by their name for people: of their live connections. */
+  /** Admin APIs by their names for people: their live connections. */
   readonly admins: readonly (readonly [name: string, client: AdminClient])[];
 }
 
@@ -35,10 +35,10 @@ async function readLog(file: string, traces: Traces): Promise<void> {
 
 const STANDARD_INPUT = '-';
 
-// No line of an access log comes near. What does is no log, and is not gathered.
+// No access log line is nearly as long. A longer line is not a log's, and is not buffered.
 const LONGEST_LINE = 1_048_576;
 
-/** `node:readline` would not tell of a file that cannot be read. */
+/** `node:readline` does not report an unreadable file. */
 async function* linesOf(chunks: AsyncIterable<string>): AsyncGenerator<string> {
   let rest = '';
   for await (const chunk of chunks) {

@@ -1,19 +1,19 @@
 import type { Hop } from './hop.ts';
 
-/** One connection on its way through several proxies. */
+/** One connection along its path through several proxies. */
 export interface Trace {
   readonly trace: string;
-  /** In the order in which they accepted it, each by its own clock. */
+  /** In the order of acceptance, each by its own clock. */
   readonly hops: readonly Hop[];
 }
 
-/** Which traces are looked for; all of them when nothing is given. */
+/** Which traces to select; all when empty. */
 export interface TraceFilter {
   readonly trace?: string;
   readonly serverName?: string;
 }
 
-// Of a log without end the last ones are kept.
+// From a long log the last ones are kept.
 const MAX_TRACES = 10_000;
 
 /** Joins hops by their trace. Keeps the newest ten thousand traces. */
@@ -25,7 +25,7 @@ export class Traces {
     this.#filter = filter;
   }
 
-  /** Takes a hop that the filter lets through, and drops others. */
+  /** Adds a hop that matches the filter, and ignores others. */
   add(hop: Hop): void {
     const { trace, serverName } = this.#filter;
     if (trace !== undefined && trace !== hop.trace) return;
@@ -40,7 +40,7 @@ export class Traces {
     if (this.#hops.size > MAX_TRACES && oldest !== undefined) this.#hops.delete(oldest);
   }
 
-  /** The newest `limit` of them, the oldest first. */
+  /** The newest `limit` traces, the oldest first. */
   newest(limit: number): readonly Trace[] {
     return Array.from(this.#hops, ([trace, hops]) => ({
       trace,

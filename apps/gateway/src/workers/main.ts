@@ -1,4 +1,5 @@
-// The entry point of a worker process. Signals reach all processes of a terminal or a service: the primary alone handles them.
+// The entry point of a worker process. Signals reach all processes of a terminal or a service: only the primary handles
+// them.
 import cluster from 'node:cluster';
 import type { SendHandle } from 'node:child_process';
 import { strayError } from '../run/stray-error.ts';

@@ -16,7 +16,7 @@ export type ToWorker =
   /** Acknowledged; the next part follows only then. */
   | { readonly kind: 'routes'; readonly part: RoutesPart }
   | { readonly kind: 'addresses'; readonly source: string; readonly addresses: readonly ListenAddress[] }
-  /** What health checks have found out. */
+  /** Health check results. */
   | { readonly kind: 'health'; readonly marks: readonly HealthMark[] }
   | {
       readonly kind: 'query';
@@ -24,15 +24,15 @@ export type ToWorker =
       readonly name: QueryName;
       readonly argument?: ConnectionQuery | undefined;
     }
-  /** Comes with a socket that a change needs, before it. */
+  /** Precedes a change that needs the socket. */
   | { readonly kind: 'inherit'; readonly name: string; readonly endpoint: Endpoint }
   /** Answered by `prepared`; then either `commit`, answered by `committed`, or `discard`. */
   | { readonly kind: 'prepare'; readonly change: WorkerChange }
   | { readonly kind: 'commit' }
   | { readonly kind: 'discard' }
-  /** Followed by `drained` in the end. */
+  /** Followed by `drained` at the end. */
   | { readonly kind: 'drain'; readonly why: DrainReason }
-  /** Answered by a `socket` for each socket that it listens on, and `sockets`. */
+  /** Answered by a `socket` for each listening socket, then `sockets`. */
   | { readonly kind: 'sockets' }
   | { readonly kind: 'log level'; readonly level: LogLevel }
   /** Ends the drain at once. */
@@ -42,28 +42,28 @@ export type ToWorker =
 
 /** From a worker to the primary. */
 export type FromWorker =
-  /** It can receive: `start` may be sent. */
+  /** Ready to receive: `start` may be sent. */
   | { readonly kind: 'loaded' }
   | { readonly kind: 'acknowledged' }
   /** It listens. */
   | { readonly kind: 'started' }
   /** It cannot start, and exits. */
   | { readonly kind: 'failed'; readonly failure: StartFailure }
-  /** It had an uncaught exception: it drains by itself and exits, and should be replaced. */
+  /** It had an uncaught exception: it drains and exits, and should be replaced. */
   | { readonly kind: 'failing'; readonly reason: string }
   | { readonly kind: 'state'; readonly state: WorkerState }
-  /** Of metrics, which come in many parts, before the result. */
+  /** Parts of a large metrics result, before the result. */
   | { readonly kind: 'families'; readonly id: number; readonly families: readonly MetricFamily[] }
   | { readonly kind: 'result'; readonly id: number; readonly result: QueryResults[QueryName] | undefined }
   | { readonly kind: 'drained'; readonly progress: DrainProgress }
-  /** `failure`: nothing has changed. */
+  /** `failure`: nothing changed. */
   | { readonly kind: 'prepared'; readonly listeners: readonly ListenerStatus[]; readonly failure?: StartFailure }
   | { readonly kind: 'committed' }
-  /** Comes with the socket itself. */
+  /** Sent with the socket itself. */
   | { readonly kind: 'socket'; readonly name: string; readonly endpoint: Endpoint }
   | { readonly kind: 'sockets' };
 
-/** What of a plan a reload changes. */
+/** The reloadable part of a plan. */
 export type WorkerChange = Pick<WorkerPlan, 'config' | 'limits' | 'listeners' | 'sources'> & {
   /** Names of listener sources; their last lists follow. */
   readonly listenerSources: readonly string[];
@@ -77,24 +77,24 @@ export interface QueryResults {
   readonly traffic: Traffic;
   /** Priority groups that it holds back. */
   readonly held: readonly HeldGroup[];
-  /** How many connections were closed: those that the argument means. */
+  /** Number of connections closed: those that match the argument. */
   readonly close: { readonly closed: number };
 }
 
 /** Name of a query. */
 export type QueryName = keyof QueryResults;
 
-/** One metric with all its series, as prom-client writes it down. */
+/** One metric with all its series, as prom-client serializes it. */
 export type MetricFamily = MetricObjectWithValues<MetricValue<string>>;
 
-/** Everything a worker needs to start. Nothing in it changes later, except through messages. */
+/** Everything a worker needs to start. It only changes later through messages. */
 export interface WorkerPlan {
-  /** Prefix of its connection ids, unique among all workers that this gateway ever had. */
+  /** Prefix of its connection ids, unique among all workers of this gateway, past ones included. */
   readonly idPrefix: string;
   readonly config: GatewayConfig;
   /** This worker's share. */
   readonly limits: Limits;
-  /** Its part of each route's limits. */
+  /** Its share of each route's limits. */
   readonly share: number;
   /** Where the primary answers the admin API, which is no backend. */
   readonly adminAt: readonly Endpoint[];
@@ -113,7 +113,7 @@ export interface WorkerPlan {
   /** Listener sources with their last lists. */
   readonly listenerSources: readonly NamedAddresses[];
   readonly log: LogTarget;
-  /** Opened for it, by descriptors that it has inherited. */
+  /** Sockets opened for it, by inherited descriptors. */
   readonly sockets: readonly InheritedSocket[];
 }
 
@@ -123,18 +123,18 @@ export interface NamedAddresses {
   readonly addresses: readonly ListenAddress[];
 }
 
-/** What the primary knows of each worker, sent at each change. */
+/** State of a worker, sent to the primary at each change. */
 export interface WorkerState {
   readonly listeners: readonly ListenerStatus[];
-  /** Backends that it has ejected, as `host:port`. */
+  /** Ejected backends, as `host:port`. */
   readonly ejected: readonly string[];
-  /** Why lines of its log cannot be written at the moment. */
+  /** Why its log lines cannot be written at the moment. */
   readonly logTrouble?: string | undefined;
-  /** What its machine and its name system have lacked of late, one sentence each. */
+  /** Recent shortages of its machine and name resolution, one sentence each. */
   readonly troubles: readonly string[];
 }
 
-/** Why a worker cannot start: its error, as far as it can be sent. */
+/** Why a worker cannot start: its error, serialized. */
 export interface StartFailure {
   readonly message: string;
   readonly code?: string;
@@ -143,7 +143,7 @@ export interface StartFailure {
   readonly port?: number;
 }
 
-/** `reason`, whatever it is, in a form that can be sent. */
+/** `reason`, serialized. */
 export function startFailure(reason: unknown): StartFailure {
   const { code, syscall, address, port } = Object(reason) as Partial<Record<keyof StartFailure, unknown>>;
   return {
@@ -155,7 +155,7 @@ export function startFailure(reason: unknown): StartFailure {
   };
 }
 
-/** The error of a worker again. */
+/** The error of a worker, deserialized. */
 export function startError({ message, ...facts }: StartFailure): Error {
   return Object.assign(new Error(message), facts);
 }

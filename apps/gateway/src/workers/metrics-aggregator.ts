@@ -4,11 +4,11 @@ import type { Metric, MetricValue } from 'prom-client';
 import type { MetricFamily } from './messages.ts';
 
 /**
- * Adds up the metrics of all processes. The last values of a worker count until newer ones come, also while it does not respond and
- * after it has died, so that no counter ever goes down.
+ * Sums the metrics of all processes. The last values of a worker count until newer ones arrive, also while it does not
+ * respond and after it has exited, so that no counter ever decreases.
  *
- * With thousands of routes there are hundreds of thousands of values: families come in parts, of which several may have one name, and no turn
- * of the event loop adds up more than a part.
+ * With thousands of routes there are hundreds of thousands of values: families arrive in parts, of which several may
+ * have one name, and no turn of the event loop sums more than a part.
  */
 export class MetricsAggregator<Worker> {
   readonly #last = new Map<Worker, readonly MetricFamily[]>();
@@ -16,7 +16,7 @@ export class MetricsAggregator<Worker> {
   /** Changes run one after the other. */
   #changing: Promise<void> = Promise.resolve();
 
-  /** All current values of `worker`. */
+  /** Replaces the values of `worker`. */
   update(worker: Worker, families: readonly MetricFamily[]): void {
     this.#last.set(
       worker,
@@ -24,7 +24,7 @@ export class MetricsAggregator<Worker> {
     );
   }
 
-  /** `worker` has exited: its counters stay, its gauges go. */
+  /** `worker` has exited: its counters stay, its gauges are removed. */
   retire(worker: Worker): Promise<void> {
     return this.#next(async () => {
       const counted = (this.#last.get(worker) ?? []).filter(({ type }) => COUNTING.has(String(type)));
@@ -34,7 +34,7 @@ export class MetricsAggregator<Worker> {
     });
   }
 
-  /** No source has these routes any more: their series go, as they do in the workers. */
+  /** These routes are in no source any more: removes their series, as in the workers. */
   removed(routes: readonly string[]): Promise<void> {
     return this.#next(async () => {
       if (routes.length === 0) return;
@@ -44,7 +44,7 @@ export class MetricsAggregator<Worker> {
     });
   }
 
-  /** @param own of the primary */
+  /** @param own the primary's metrics */
   async total(own: readonly MetricFamily[]): Promise<Registry> {
     const registry = new Registry();
     const families = [...own, ...Array.from(this.#last.values()).flat(), ...this.#retired];
@@ -67,27 +67,27 @@ async function without(gone: ReadonlySet<string>, families: readonly MetricFamil
   return left;
 }
 
-/** Of these the primary alone knows the truth; workers only repeat it. */
+/** For these the primary is authoritative; workers only repeat it. */
 const OF_THE_PRIMARY = 'meshgate_source_';
 
 const COUNTING: ReadonlySet<string> = new Set(['counter', 'histogram']);
 
 /**
- * With every value of what counts as a whole number of steps. Sums of those are exact in any order, up to 2^33 seconds; of others the
- * last digits depend on the order, which changes when a worker ends: a sum that goes down by its last digit is, to whoever scrapes, a
- * process that started anew.
+ * Rounds values to a fixed step. Such sums are exact in any order, up to 2^33 seconds; otherwise the last digits depend
+ * on the order, which changes when a worker exits: a sum that decreases by its last digit looks like a restart to a
+ * scraper.
  */
 function exactlyAddable(value: number, isCounting: boolean): number {
   return isCounting ? Math.floor(value * STEPS) / STEPS : value;
 }
 
-/** To a second: each is about a microsecond. */
+/** For seconds: each step is about a microsecond. */
 const STEPS = 2 ** 20;
 
-/** How gauges of which a sum says nothing come together; of all others, prom-client knows, or the sum is right. */
+/** How to aggregate gauges for which a sum is meaningless; for all others prom-client knows, or the sum is right. */
 const AGGREGATORS: Readonly<Record<string, string>> = {
   meshgate_build_info: 'first',
-  // One that is not bound is worth an alarm, one that pauses too.
+  // One worker without a bound or accepting listener is worth an alert.
   meshgate_listener_up: 'min',
   meshgate_listener_paused: 'max',
   meshgate_draining: 'max',
@@ -95,7 +95,7 @@ const AGGREGATORS: Readonly<Record<string, string>> = {
   process_start_time_seconds: 'min',
 };
 
-/** By the names that prom-client has for them: what becomes of the values of one series, `count` of which are in `before`. */
+/** By prom-client's names: how the values of one series are combined, `count` of which are in `before`. */
 const JOINED: Readonly<Record<string, (before: number, value: number, count: number) => number>> = {
   sum: (before, value) => before + value,
   first: (before) => before,
@@ -104,7 +104,7 @@ const JOINED: Readonly<Record<string, (before: number, value: number, count: num
   average: (before, value, count) => before + (value - before) / (count + 1),
 };
 
-/** A family as it is added up. */
+/** An aggregated family. */
 interface Sum {
   readonly family: MetricFamily;
   readonly join: ((before: number, value: number, count: number) => number) | undefined;
@@ -142,17 +142,17 @@ function add(part: MetricFamily, sums: Map<string, Sum>): void {
   }
 }
 
-/** Processes of one release have their labels in one order. */
+/** Processes of one version have their labels in one order. */
 function keyOf({ metricName = '', labels }: MetricValue<string> & { readonly metricName?: string }): string {
   return `${metricName} ${JSON.stringify(labels)}`;
 }
 
-/** Lines that are written for each entry of what {@link asMetric} makes. */
+/** Lines written for each entry of {@link asMetric}. */
 const VALUES_PER_ENTRY = 10;
 
 /**
- * In the form that a registry writes out: it may call the metric by another name, and asks it, or one with some of its entries, for its
- * values.
+ * In the form that a registry serializes: it may rename the metric, and queries it, or a copy with some of its entries,
+ * for values.
  */
 function asMetric({ values, ...family }: MetricFamily): Metric {
   const entries = Array.from({ length: Math.ceil(values.length / VALUES_PER_ENTRY) }, (_, index) =>
@@ -165,6 +165,6 @@ function asMetric({ values, ...family }: MetricFamily): Metric {
       return Promise.resolve({ ...family, name: this.name, values: Object.values(this.hashMap).flat() });
     },
   };
-  // The registry uses nothing else of a metric; its type is that of the four classes.
+  // The registry uses no other member of a metric; its type is that of the four classes.
   return metric as unknown as Metric;
 }

@@ -3,12 +3,12 @@ import type { DrainOptions, DrainProgress, DrainState, Observer, Service } from 
 import type { DrainReason } from '@meshgate/core/parts';
 import type { WorkerPool } from './pool.ts';
 
-/** What a {@link PoolDrain} works on. */
+/** What a {@link PoolDrain} operates on. */
 export interface PoolDrainTargets {
   readonly pool: WorkerPool;
-  /** Their `drain` is called first, of all at the same time. */
+  /** Their `drain` is called first, on all at the same time. */
   readonly services: readonly Service[];
-  /** Those of the workers, which come to their `drain` before anything else. */
+  /** The drains of the workers, which handle `drain` before anything else. */
   readonly carrierServices: readonly Service[];
   readonly observer: Observer;
 }
@@ -26,17 +26,17 @@ export class PoolDrain {
     this.#targets = targets;
   }
 
-  /** From now on it takes its time so. */
+  /** Applies new timings from now on. */
   use(options: DrainOptions): void {
     this.#options = options;
   }
 
-  /** Counts as last queried; the state is current. */
+  /** Counts of the last query; the state is current. */
   get progress(): DrainProgress {
     return this.#progress;
   }
 
-  /** Queries the workers' progress: those that do not respond are left out. */
+  /** Queries the workers' progress, without those that do not respond. */
   async count(): Promise<DrainProgress> {
     if (this.#progress.state === 'drained') return this.#progress;
     const all: DrainProgress[] = [];
@@ -44,13 +44,13 @@ export class PoolDrain {
     return { state: this.#state(all), ...together(all) };
   }
 
-  /** Starts the drain, or joins the one that runs. Resolves when no worker has a connection any more. */
+  /** Starts the drain, or joins the running one. Resolves when no worker has a connection any more. */
   begin(why: DrainReason = 'leaving'): Promise<DrainProgress> {
     this.#ending ??= this.#run(why);
     return this.#ending;
   }
 
-  /** Closes the remaining connections now. A worker that does not do so is killed. */
+  /** Closes the remaining connections now. A worker that does not comply is killed. */
   force(): void {
     this.#force.abort();
     this.#targets.pool.send({ kind: 'force' });

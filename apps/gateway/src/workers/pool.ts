@@ -15,7 +15,7 @@ import { WorkerProcess } from './worker-process.ts';
 import type { WorkerStart } from './worker-process.ts';
 import { closeAll, WorkerSockets } from './worker-sockets.ts';
 
-/** What a {@link WorkerPool} is made of. */
+/** Options of a {@link WorkerPool}. */
 export interface PoolOptions {
   /** Target number of workers. */
   readonly count: number;
@@ -23,32 +23,32 @@ export interface PoolOptions {
   readonly plan: Omit<WorkerPlan, 'idPrefix' | 'listeners' | 'sources' | 'listenerSources' | 'sockets'>;
   /** Where workers write their logs; stays open. */
   readonly logFd: number;
-  /** That were opened for the workers. */
+  /** Sockets opened for the workers. */
   readonly sockets: readonly InheritedSocket[];
   readonly broadcaster: SnapshotBroadcaster;
   readonly listeners: readonly ListenAddress[];
   readonly listenerSources: readonly ListenerSource[];
-  /** Notified of every worker that is lost, and of listener sources that fail. */
+  /** Notified of every lost worker and every failed listener source. */
   readonly observer: Observer;
-  /** Called when a worker was lost, and when one has exited: its counters are final then. */
+  /** Called when a worker is lost, and when one has exited: its counters are final then. */
   onLost(): void;
   onEnded(worker: WorkerProcess): void;
 }
 
-/** Keeps the target number of workers running: one that is lost is replaced, the others never notice. */
+/** Keeps the target number of workers running: a lost worker is replaced, without effect on the others. */
 export class WorkerPool implements Service {
   readonly name = 'workers';
   readonly #options: PoolOptions;
   readonly #workers = new Set<WorkerProcess>();
   readonly #leaving = new AbortController();
   readonly #failures: string[] = [];
-  /** Where the fixed listeners were bound last, by name. */
+  /** Last bound addresses of the fixed listeners, by name. */
   readonly #bound = new Map<string, Endpoint>();
   readonly #slots = new Map<WorkerProcess, number>();
   readonly #sockets: WorkerSockets;
   #plan: PoolOptions['plan'];
   #listeners: readonly ListenAddress[];
-  /** As it was set last; that of the configuration when absent. */
+  /** As last set; from the configuration when absent. */
   #logLevel: LogLevel | undefined;
   readonly #sources: SourceSet<ListenerSource>;
   #pauses = backoff(PAUSES);
@@ -72,7 +72,7 @@ export class WorkerPool implements Service {
     return [...this.#workers];
   }
 
-  /** A listener is bound when one worker at least accepts on it. */
+  /** A listener is bound when at least one worker accepts on it. */
   get status(): readonly ListenerStatus[] {
     const followed = this.#options.broadcaster.addresses.flatMap(({ addresses }) => addresses);
     return [...this.#listeners, ...followed].map((at) => ({ ...at, ...this.#boundAt(at) }));
@@ -84,23 +84,23 @@ export class WorkerPool implements Service {
     return this.workers.some(({ state }) => state.ejected.includes(text));
   }
 
-  /** How many addresses workers have ejected. */
+  /** Number of addresses that workers have ejected. */
   get ejected(): number {
     return new Set(this.workers.flatMap(({ state }) => state.ejected)).size;
   }
 
-  /** Of all workers, those that start later included. */
+  /** Of all workers, future ones included. */
   setLogLevel(level: LogLevel): void {
     this.#logLevel = level;
     this.send({ kind: 'log level', level });
   }
 
-  /** Why the lines of a worker's log cannot be written at the moment, if so. */
+  /** Why a worker's log lines cannot be written at the moment, if so. */
   get logTrouble(): string | undefined {
     return this.workers.find(({ state }) => state.logTrouble !== undefined)?.state.logTrouble;
   }
 
-  /** What the workers have lacked of late, each sentence once. */
+  /** Recent shortages of the workers, each sentence once. */
   get troubles(): readonly string[] {
     return [...new Set(this.workers.flatMap(({ state }) => state.troubles))];
   }
@@ -121,13 +121,13 @@ export class WorkerPool implements Service {
     await Promise.all(queries);
   }
 
-  /** Has every worker close the connections that are meant. @returns how many were closed */
+  /** Has every worker close the matching connections. @returns how many were closed */
   async close(query: ConnectionQuery): Promise<number> {
     const results = await Promise.all(this.workers.map((worker) => worker.query('close', CLOSE_TIMEOUT_MS, query)));
     return results.reduce((sum, result) => sum + (result?.closed ?? 0), 0);
   }
 
-  /** All workers or none. The first one starts alone: what is wrong for it is wrong for all, and is reported once. */
+  /** All workers or none. The first starts alone: a common problem is reported once. */
   async start(signal: AbortSignal): Promise<void> {
     this.#sources.start();
     const rest = Array.from({ length: this.#options.count - 1 });
@@ -145,12 +145,12 @@ export class WorkerPool implements Service {
   }
 
   /**
-   * Prepares a change in all workers, or none: the first one alone, since what is wrong for it is wrong for all.
+   * Prepares a change in all workers or none: first in one alone, since most problems are common to all.
    *
-   * @throws its error; nothing has changed then
+   * @throws its error; nothing changes then
    */
   async prepare(plan: PoolOptions['plan'], next: NextListeners): Promise<PreparedChange> {
-    // Those that start have the plan of before.
+    // Starting workers have the previous plan.
     await Promise.all(this.workers.map(({ started }) => started));
     const workers = this.workers.filter(({ phase }) => phase === 'listening');
     const bound = new Map<string, Endpoint>();
@@ -174,13 +174,13 @@ export class WorkerPool implements Service {
     }
     const commit = async (): Promise<void> => {
       this.#plan = plan;
-      // The configuration says it again, as in the workers that run.
+      // The configuration resets it, as in the running workers.
       this.#logLevel = undefined;
       this.#listeners = next.listeners;
       this.#sockets.add(opened);
       this.#sockets.keepOnly(next.listeners);
       for (const [name, address] of bound) this.#bound.set(name, address);
-      // One that has been started since then has the plan of before: it starts again.
+      // A worker started since then has the previous plan: it is restarted.
       for (const worker of this.workers) if (!workers.includes(worker)) worker.kill();
       const committed = Promise.all(workers.map((worker) => worker.commit()));
       await this.#sources.stop(this.#sources.replace(next.listenerSources).gone);
@@ -196,7 +196,7 @@ export class WorkerPool implements Service {
     const seen = new Set<bigint>();
     const sockets = all.flatMap(({ name, endpoint, handle: { fd } }) => {
       const { ino } = fstatSync(fd, { bigint: true });
-      // Those that workers share come from each of them.
+      // Shared sockets are reported by each worker.
       if (seen.has(ino)) return [];
       seen.add(ino);
       return [{ kind: 'listener', name, endpoint, fd } as const];
@@ -205,15 +205,16 @@ export class WorkerPool implements Service {
   }
 
   /**
-   * No worker is started any more, and those that there are close theirs: no client may wait where nobody accepts.
+   * Starts no more workers, and has the running ones close their listeners, so that no client waits where nothing
+   * accepts.
    *
-   * @param why with a successor that goes on with them, paths stay
+   * @param why with a successor that inherits them, paths stay
    */
   closeSockets(why: DrainReason): void {
     this.#sockets.close(why);
   }
 
-  /** From now on no worker is replaced, and those that still start are discarded: they have no connection. */
+  /** From now on no worker is replaced, and those still starting are discarded: they have no connections. */
   stopReplacing(): void {
     this.#leaving.abort();
     for (const worker of this.#workers) if (worker.phase === 'starting') worker.discard();
@@ -230,7 +231,7 @@ export class WorkerPool implements Service {
     if (this.#failures.length > 0) throw new Error(this.#failures.join('; '));
   }
 
-  /** A worker that takes the place of another goes on with its sockets. */
+  /** A replacement worker inherits the sockets. */
   #freeSlot(): number {
     const used = new Set(this.#slots.values());
     let slot = 0;
@@ -294,8 +295,8 @@ export class WorkerPool implements Service {
   }
 
   /**
-   * Port 0 means the same free port for all workers. Those that share a socket agree on it while one of them runs; those that bind
-   * themselves are given it.
+   * Port 0 means the same free port for all workers. Those that share a socket agree on it while one of them runs;
+   * those that bind by themselves are given it.
    */
   #fixPorts(): void {
     const someoneListens = this.workers.some(({ phase }) => phase === 'listening');
@@ -328,7 +329,7 @@ export class WorkerPool implements Service {
   }
 }
 
-/** What workers listen on, and learn from, after a change. */
+/** Listeners and sources of the workers after a change. */
 export interface NextListeners {
   readonly listeners: readonly ListenAddress[];
   readonly listenerSources: readonly ListenerSource[];
@@ -340,8 +341,8 @@ function namesOf(sources: readonly { readonly name: string }[]): readonly string
 }
 
 /**
- * As `worker` knows them: of a listener on any free port it has the port that it was given, and of a new one the port that the first of
- * the workers has got.
+ * As `worker` knows them: a listener with port 0 has the port that it was given, and a new one the port of the first
+ * worker.
  */
 function listenersFor(
   { state }: WorkerProcess,
@@ -355,13 +356,13 @@ function listenersFor(
   });
 }
 
-/** The first restart follows at once; a worker that keeps dying must not use up the machine by starting. */
+/** The first restart is immediate; a worker that keeps crashing must not use up the machine. */
 const PAUSES = { firstMs: 100, maxMs: 10_000 };
-/** After this time without a loss the back-off starts anew. */
+/** After this time without a loss the back-off is reset. */
 const CALM_MS = 60_000;
-/** A healthy worker responds within milliseconds; a scraper gives up after ten seconds, as a rule. */
+/** A healthy worker responds within milliseconds; a scraper usually gives up after ten seconds. */
 const QUERY_TIMEOUT_MS = 1_000;
-/** Very many connections are closed in turns with everything else. */
+/** Large numbers of connections are closed in slices. */
 const CLOSE_TIMEOUT_MS = 30_000;
 
 function messageOf(reason: unknown): string {

@@ -41,7 +41,7 @@ import { SnapshotBroadcaster } from './snapshot-broadcaster.ts';
 import { WORKER_LOG_FD } from './worker-process.ts';
 import type { WorkerProcess } from './worker-process.ts';
 
-/** What a primary needs beside its configuration. */
+/** What a primary needs besides its configuration. */
 export interface PrimaryContext extends Omit<GatewayContext, 'limits'> {
   /** Where the workers write their logs. */
   readonly target: LogTarget;
@@ -51,8 +51,8 @@ export interface PrimaryContext extends Omit<GatewayContext, 'limits'> {
 const POOL = token<WorkerPool>('workers');
 
 /**
- * Composes a gateway that carries no connection itself: it follows the sources, registers in Consul, serves the admin API, and runs
- * workers. It is started, drained and stopped like any other gateway.
+ * Composes a gateway that carries no connections itself: it follows the sources, registers in Consul, serves the admin
+ * API, and runs workers. It is started, drained and stopped like any other gateway.
  */
 export function composePrimary(loaded: LoadedConfig, context: PrimaryContext): Gateway {
   const { config, parts } = loaded;
@@ -163,7 +163,7 @@ async function totalMetrics(
   return aggregator.total(own);
 }
 
-/** Workers are told of their sources before these have routes for them. */
+/** Workers learn of their sources before they receive routes of them. */
 function prepareNext(plan: PrimaryPlan, { broadcaster }: WorkerLinks, next: Next): Promise<PreparedChange> {
   const { c, loaded, shares, target } = plan;
   const { config, parts, limits } = next;
@@ -175,7 +175,7 @@ function prepareNext(plan: PrimaryPlan, { broadcaster }: WorkerLinks, next: Next
   return changed({
     // With the limits, stages and filters of the workers.
     listeners: () => one(c, POOL).prepare(workerPlan, { listeners: config.listeners, listenerSources, sources }),
-    // Those of each are part of the plan.
+    // Each worker's share is part of the plan.
     limits: atOnce(() => replaceSettings(plan.limits, sharesOf(config, thisMachine()).total)),
     keepAlive: IN_THE_PLAN,
     prefer: IN_THE_PLAN,
@@ -210,13 +210,13 @@ function workerPlanOf(
     uses: usesOf(config),
     baseDir: file === undefined ? resolve() : dirname(resolve(file)),
     transport: transport.name,
-    // With Node's own transport, workers share the sockets of the primary; with any other, each binds its own.
+    // With Node's transport, workers share the primary's sockets; with any other, each binds its own.
     reusePort: transport.name !== 'node',
     log: { ...target, fd: WORKER_LOG_FD },
   };
 }
 
-/** Third-party plugins. The built-in ones add only sources, registration and listeners, which run in the primary. */
+/** Third-party plugins. The built-in ones only add sources, registration and listeners, which run in the primary. */
 function usesOf({ sources, plugins }: GatewayConfig): readonly PlacedUse[] {
   const ours = new Set(BUILT_IN.map(({ plugin }) => plugin.name));
   const lists = { sources, plugins };
@@ -234,7 +234,7 @@ function countWorkers(pool: WorkerPool, registry: Registry): void {
   });
 }
 
-/** A route that is gone takes its series with it, those of workers that are gone as well. */
+/** Removes the series of a removed route, those of exited workers included. */
 function dropRemovedRoutes(aggregator: MetricsAggregator<WorkerProcess>): Observer {
   return {
     name: 'metrics aggregator',

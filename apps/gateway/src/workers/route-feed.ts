@@ -1,30 +1,30 @@
 import { inSlices } from '@meshgate/core/parts';
 import type { Route, RouteSnapshot } from '@meshgate/core';
 
-/** A part of a snapshot, on its way to a worker. */
+/** A part of a snapshot for a worker. */
 export interface RoutesPart {
   readonly source: string;
   readonly routes: readonly Route[];
-  /** What the snapshot is beside its routes: with this part it is whole. */
+  /** The snapshot without its routes: present in the last part. */
   readonly whole?: Omit<RouteSnapshot, 'routes'>;
 }
 
 /**
- * Snapshots for one worker, a share at a time and each when the last has been taken: neither side stands still for a large table, and
- * for a worker that takes nothing no more is kept than the newest snapshot of each source.
+ * Snapshots for one worker, in parts, each sent when the last is acknowledged: a large table blocks neither side, and
+ * for a stuck worker only the newest snapshot of each source is kept.
  */
 export class RouteFeed {
   readonly #send: (part: RoutesPart) => Promise<void>;
-  /** By source, in the order in which they are sent. */
+  /** By source, in the order of sending. */
   readonly #due = new Map<string, RouteSnapshot>();
   #sending = false;
 
-  /** @param send resolves when the worker has taken the part; never, when it has ended */
+  /** @param send resolves when the worker has acknowledged the part; never, when it has exited */
   constructor(send: (part: RoutesPart) => Promise<void>) {
     this.#send = send;
   }
 
-  /** In place of an earlier snapshot of `source` of which nothing has been sent yet. One that is on its way arrives first. */
+  /** Replaces an unsent snapshot of `source`. One that is partly sent is completed first. */
   offer(source: string, snapshot: RouteSnapshot): void {
     this.#due.set(source, snapshot);
     if (!this.#sending) void this.#sendAll();
@@ -45,11 +45,11 @@ export class RouteFeed {
   }
 }
 
-/** The other end of a {@link RouteFeed}: puts snapshots together again. */
+/** The receiving end of a {@link RouteFeed}: reassembles snapshots. */
 export class RouteIntake {
   readonly #coming = new Map<string, Route[]>();
 
-  /** The snapshot that is whole with `part`, if one is. */
+  /** The snapshot that `part` completes, if any. */
   take({ source, routes, whole }: RoutesPart): RouteSnapshot | undefined {
     const all = this.#coming.get(source) ?? [];
     all.push(...routes);

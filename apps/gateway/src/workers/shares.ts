@@ -11,9 +11,7 @@ export interface Shares {
   readonly total: Limits;
 }
 
-/**
- * Divides what `config` allows. A worker has file descriptors of its own and its part of the memory.
- */
+/** Divides the limits of `config`. A worker has its own file descriptors and its share of the memory. */
 export function sharesOf({ workers, limits }: Pick<GatewayConfig, 'workers' | 'limits'>, machine: Machine): Shares {
   const count = workerCount(workers, machine);
   const own = { ...machine, memoryBytes: machine.memoryBytes / count };
@@ -22,7 +20,7 @@ export function sharesOf({ workers, limits }: Pick<GatewayConfig, 'workers' | 'l
   return { count, each, total: { ...each, connections: connections * count, pendingHellos: pendingHellos * count } };
 }
 
-/** How many processes carry connections. `auto`: as many as there are processors, and as fit into half of the memory. */
+/** Number of processes that carry connections. `auto`: as many as processors, as far as they fit into half of the memory. */
 export function workerCount(
   workers: GatewayConfig['workers'],
   { processors, memoryBytes }: Pick<Machine, 'processors' | 'memoryBytes'> = thisMachine(),
@@ -36,7 +34,7 @@ const MEMORY_SHARE = 0.5;
 const BYTES_PER_WORKER = 96 * 1024 * 1024;
 
 function divided({ connections, pendingHellos, perClient, ...others }: LimitSettings, count: number): LimitSettings {
-  // The kernel spreads a client's connections as evenly as everybody's.
+  // The kernel distributes one client's connections as evenly as all others.
   const ofClient =
     perClient?.connections === undefined ? undefined : Math.max(1, Math.ceil(perClient.connections / count));
   const rate = perClient?.rate && { ...perClient.rate, count: perClient.rate.count / count };

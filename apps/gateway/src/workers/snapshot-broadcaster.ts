@@ -11,7 +11,10 @@ export interface SnapshotReader {
   mark(marks: readonly HealthMark[]): void;
 }
 
-/** The last snapshot of each source, and what health checks say: a worker starts with all of it, and receives each change from then on. */
+/**
+ * The last snapshot of each source, and the health check results: a worker starts with all of it, and receives each
+ * change from then on.
+ */
 export class SnapshotBroadcaster {
   #snapshots: ReadonlyMap<string, RouteSnapshot>;
   #addresses: ReadonlyMap<string, readonly ListenAddress[]>;
@@ -25,7 +28,7 @@ export class SnapshotBroadcaster {
     this.#readers = readers;
   }
 
-  /** From now on these: what one of the same name has said last stays. */
+  /** Replaces the sources; one of the same name keeps its last snapshot. */
   use({ sources, listenerSources }: Sources): void {
     const [snapshots, addresses] = [this.#snapshots, this.#addresses];
     this.#snapshots = new Map(sources.map(({ name }) => [name, snapshots.get(name) ?? NO_SNAPSHOT]));
@@ -41,7 +44,7 @@ export class SnapshotBroadcaster {
     return Array.from(this.#addresses, ([source, addresses]) => ({ source, addresses }));
   }
 
-  /** Sends snapshots on when the primary itself uses them. */
+  /** Forwards snapshots when the primary itself uses them. */
   get observer(): Observer {
     return { name: 'workers', observe: (event) => this.#observe(event) };
   }
@@ -55,7 +58,7 @@ export class SnapshotBroadcaster {
     for (const reader of this.#readers()) reader.listen({ source, addresses });
   }
 
-  /** What health checks have found out. */
+  /** Health check results. */
   mark(mark: HealthMark): void {
     this.#health.mark(mark);
     for (const reader of this.#readers()) reader.mark([mark]);
@@ -71,5 +74,5 @@ export class SnapshotBroadcaster {
 
 type Sources = Pick<InstalledParts, 'sources' | 'listenerSources'>;
 
-/** The primary has waited for the source already: workers need not wait again. */
+/** The primary has already waited for the source: workers need not wait again. */
 const NO_SNAPSHOT: RouteSnapshot = { version: 'none', routes: [] };

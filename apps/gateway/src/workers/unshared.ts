@@ -3,7 +3,7 @@ import { canBeShared } from '@meshgate/core/parts';
 import type { Endpoint, Problem } from '@meshgate/core';
 import type { GatewayConfig } from '../config/config-schema.ts';
 
-/** Unix sockets that this process cannot bind for its workers, since there is no room for the name under which it does. */
+/** Unix sockets that this process cannot bind for its workers, because their temporary name is too long. */
 export function unsharedBy({
   workers = 1,
   listeners = [],
@@ -16,15 +16,16 @@ export function unsharedBy({
   });
 }
 
-const NO_ROOM = 'expected a shorter path: several workers share a unix socket, which takes a second name in its folder';
+const NO_ROOM = 'expected a shorter path: workers share a unix socket, which needs a second name in its folder';
 
 /**
- * Why workers that bind by themselves cannot all listen on what a source lists: a path cannot be bound twice, and of a port 0 the system
- * gives each another one. Of listeners of the configuration, the primary binds the first, and the first worker settles the second.
+ * Why workers that bind by themselves cannot all listen on what a source lists: a path cannot be bound twice, and each
+ * would get a different port for port 0. For listeners of the configuration, the primary binds the former, and the
+ * first worker decides the latter.
  */
 export function whyUnshared(transport: string, endpoint: Endpoint): string | undefined {
   if (unixPath(endpoint) !== undefined)
-    return `workers share no unix socket with the transport ${transport} that a source lists: expected it in the configuration`;
+    return `workers cannot share a unix socket that a source lists with transport ${transport}: expected it in the configuration`;
   if (endpoint.port !== 0) return undefined;
-  return `workers share no port 0 with the transport ${transport}, each would get another one: expected a port`;
+  return `workers cannot share port 0 with transport ${transport}, each would get a different one: expected a port`;
 }

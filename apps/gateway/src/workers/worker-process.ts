@@ -23,19 +23,19 @@ import type { InheritedSocket } from '../run/inherited-sockets.ts';
 import { RouteFeed } from './route-feed.ts';
 import type { OpenedSocket } from './worker-sockets.ts';
 
-/** `leaving`: it drains by itself after an uncaught exception. */
+/** `leaving`: it drains after an uncaught exception. */
 export type WorkerPhase = 'starting' | 'listening' | 'leaving' | 'ended';
 
 type Prepared = Extract<FromWorker, { readonly kind: 'prepared' }>;
 
-/** What the process of a worker has from this one. */
+/** What a worker process receives from this one. */
 export interface Inherited {
   /** Where the process writes its log; it is {@link WORKER_LOG_FD} there. */
   readonly logFd: number;
   readonly sockets: readonly InheritedSocket[];
 }
 
-/** A socket of a worker, as Node hands it over. */
+/** A socket of a worker, as Node transfers it. */
 export interface ReceivedSocket {
   readonly name: string;
   readonly endpoint: Endpoint;
@@ -52,7 +52,7 @@ export interface WorkerStart {
   readonly plan: Omit<WorkerPlan, 'sockets'>;
   /** The last snapshot of each route source. */
   readonly snapshots: ReadonlyMap<string, RouteSnapshot>;
-  /** What health checks have found out so far. */
+  /** Health check results so far. */
   readonly marks: readonly HealthMark[];
 }
 
@@ -62,8 +62,8 @@ const MAIN = fileURLToPath(new URL('main.js', import.meta.url));
 export const WORKER_LOG_FD = 4;
 
 /**
- * The log is no standard output of the worker: those a new process inherits are made blocking for everybody who has them, as libuv does
- * before it starts one, and again when Node exits.
+ * Not a standard output of the worker: libuv makes inherited standard streams blocking in all processes that share
+ * them, before a spawn and again when Node exits.
  */
 function stdioOf(logFd: number, sockets: readonly InheritedSocket[]): (string | number)[] {
   return ['ignore', 'pipe', 'pipe', 'ipc', logFd, ...sockets.map(({ fd }) => fd)];
@@ -76,18 +76,21 @@ function asInherited(sockets: readonly InheritedSocket[]): readonly InheritedSoc
   });
 }
 
-/** Loading takes a second, and each part of the route table is acknowledged: longer silence is a worker that hangs. */
+/**
+ * Loading takes a second, and each part of the route table is acknowledged: a longer silence means that the worker
+ * hangs.
+ */
 const START_PROGRESS_MS = 20_000;
 
-/** What it is asked for takes a moment; longer silence is a worker that hangs. */
+/** Requests take a moment; a longer silence means that the worker hangs. */
 const RESPONSE_MS = 20_000;
 const NO_RESPONSE = `did not respond within ${RESPONSE_MS / 1_000} s`;
 
 /** A worker as the primary sees it, from fork to exit. */
 export class WorkerProcess {
-  /** Resolves when it listens, or with the reason why it never will: it has failed, exited, or shown no progress in time. */
+  /** Resolves when it listens, or with the reason why it never will: it failed, exited, or made no progress in time. */
   readonly started: Promise<Error | undefined>;
-  /** Resolves with the reason when it stops accepting connections without having been told to. */
+  /** Resolves with the reason when it stops accepting connections unasked. */
   readonly lost: Promise<string>;
   /** Resolves when the process has exited: with the reason if that was a failure. */
   readonly ended: Promise<string | undefined>;
@@ -100,7 +103,7 @@ export class WorkerProcess {
   readonly #sockets: readonly InheritedSocket[];
   readonly #received: ReceivedSocket[] = [];
   readonly #pending = new Map<number, (result: QueryResults[QueryName] | undefined) => void>();
-  /** Of the queries for metrics that are pending: what has come. */
+  /** Parts received for pending metrics queries. */
   readonly #families = new Map<number, MetricFamily[]>();
   readonly #startTimer: NodeJS.Timeout;
   #onStarted: (failure?: Error) => void = () => undefined;
@@ -115,17 +118,15 @@ export class WorkerProcess {
   #isDiscarded = false;
   #lastQuery = 0;
 
-  /**
-   * @param startOf called once, when the worker can receive
-   */
+  /** @param startOf called once, when the worker can receive */
   constructor(inherits: Inherited, startOf: (idPrefix: string) => WorkerStart) {
     this.#sockets = asInherited(inherits.sockets);
     this.started = new Promise((resolve) => (this.#onStarted = resolve));
     this.lost = new Promise((resolve) => (this.#onLost = resolve));
     this.ended = new Promise((resolve) => (this.#onEnded = resolve));
     this.drained = new Promise((resolve) => (this.#onDrained = resolve));
-    // Each worker accepts by itself. The other policy, by which the primary accepts and hands out, loses what is on its way to a
-    // worker that dies: nobody ever closes that connection, its client waits for as long as it can.
+    // Each worker accepts by itself. The other policy, in which the primary accepts and distributes, loses connections
+    // that are in transit to a worker when it dies: they are never closed, and their clients hang.
     cluster.schedulingPolicy = cluster.SCHED_NONE;
     cluster.setupPrimary({
       exec: MAIN,
@@ -137,7 +138,7 @@ export class WorkerProcess {
     // Output of plugins, and of Node itself when it crashes.
     this.#worker.process.stdout?.on('data', (chunk: Buffer) => process.stdout.write(chunk));
     this.#worker.process.stderr?.on('data', (chunk: Buffer) => process.stderr.write(chunk));
-    // A message that could not be delivered is followed by the exit of the process, which is reported.
+    // An undeliverable message is followed by the exit of the process, which is reported.
     this.#worker.on('error', () => undefined);
     this.#worker.on('message', (message: FromWorker, handle: unknown) => {
       if (message.kind === 'socket') this.#received.push({ ...message, handle: handle as SocketHandle });
@@ -165,7 +166,7 @@ export class WorkerProcess {
     if (this.#worker.isConnected()) this.#worker.send(message, handle as SendHandle | undefined);
   }
 
-  /** Routes of `source` from now on. Without effect before it can receive: it starts with those of that moment. */
+  /** New routes of `source`. No effect before it can receive: it starts with the current ones. */
   offer(source: string, snapshot: RouteSnapshot): void {
     this.#feed?.offer(source, snapshot);
   }
@@ -175,12 +176,12 @@ export class WorkerProcess {
     this.send({ kind: 'addresses', ...list });
   }
 
-  /** The same for what health checks have found out. */
+  /** The same for health check results. */
   mark(marks: readonly HealthMark[]): void {
     if (this.#feed !== undefined) this.send({ kind: 'health', marks });
   }
 
-  /** `undefined` when it does not respond in time; where the answer comes in parts, when the next part does not. */
+  /** `undefined` when it does not respond in time; for a result in parts, when the next part does not arrive in time. */
   async query<Name extends QueryName>(
     name: Name,
     timeoutMs: number,
@@ -199,16 +200,16 @@ export class WorkerProcess {
     const result = isSettled ? await first : undefined;
     this.#pending.delete(id);
     this.#families.delete(id);
-    // A result has the type of its query; what `ended` resolves with is no object.
+    // A result has the type of its query; what `ended` resolves with is not an object.
     if (typeof result !== 'object') return undefined;
     return (name === 'metrics' ? families : result) as QueryResults[Name];
   }
 
   /**
-   * Prepares a change, of which nothing is in use before {@link commit}.
+   * Prepares a change, which takes effect at {@link commit}.
    *
-   * @returns the listeners that it has then
-   * @throws the error of the worker, which goes on as before; also when it ends meanwhile
+   * @returns the listeners after it
+   * @throws the worker's error, with nothing changed; also when it exits meanwhile
    */
   async prepare(change: WorkerChange): Promise<readonly ListenerStatus[]> {
     const prepared = new Promise<Prepared>((resolve) => (this.#onPrepared = resolve));
@@ -226,7 +227,10 @@ export class WorkerProcess {
     for (const { name, endpoint, shared } of opened) this.send({ kind: 'inherit', name, endpoint }, shared.handle);
   }
 
-  /** Resolves when what was prepared is in use, or it has ended: one that does not respond is killed, and its successor begins so. */
+  /**
+   * Resolves when the prepared change is in use, or the worker has exited: one that does not respond is killed, and its
+   * replacement starts with the change.
+   */
   async commit(): Promise<void> {
     const committed = new Promise<void>((resolve) => (this.#onCommitted = resolve));
     this.send({ kind: 'commit' });
@@ -235,7 +239,7 @@ export class WorkerProcess {
     await this.ended;
   }
 
-  /** Ends it at once, with its connections. */
+  /** Kills it, with its connections. */
   kill(): void {
     this.#worker.process.kill('SIGKILL');
   }
@@ -286,7 +290,7 @@ export class WorkerProcess {
     }
   }
 
-  /** The sockets that it listens on, each with a descriptor in this process, to be closed by the caller. One that hangs has none. */
+  /** Its listening sockets, each with a descriptor in this process that the caller must close. None when it hangs. */
   async sockets(): Promise<readonly ReceivedSocket[]> {
     this.#received.splice(0);
     const all = new Promise<void>((resolve) => (this.#onSockets = resolve));

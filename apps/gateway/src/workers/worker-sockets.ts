@@ -5,14 +5,14 @@ import type { DrainReason, SharedSocket } from '@meshgate/core/parts';
 import { closeSockets, socketsFor } from '../run/inherited-sockets.ts';
 import type { InheritedSocket } from '../run/inherited-sockets.ts';
 
-/** A unix socket that was opened for workers that run already. */
+/** A unix socket opened for running workers. */
 export interface OpenedSocket extends InheritedSocket {
   readonly shared: SharedSocket;
 }
 
 /**
- * The sockets that workers inherit: those that were opened for this process, and unix sockets, which it binds itself, since the workers
- * cannot bind one path each.
+ * The sockets that workers inherit: inherited ones of this process, and unix sockets, which it binds itself, since
+ * workers cannot each bind one path.
  */
 export class WorkerSockets {
   #inherited: readonly InheritedSocket[];
@@ -53,7 +53,7 @@ export class WorkerSockets {
     this.#opened = [...this.#opened, ...opened];
   }
 
-  /** Closes what is of none of `listeners`. */
+  /** Closes sockets of removed listeners. */
   keepOnly(listeners: readonly ListenAddress[]): void {
     const isLeft = (socket: InheritedSocket): boolean => listeners.some((one) => isOf(one, socket));
     closeSockets(this.#inherited.filter((socket) => !isLeft(socket)));
@@ -62,7 +62,7 @@ export class WorkerSockets {
     this.#opened = this.#opened.filter(isLeft);
   }
 
-  /** @param why with a successor that goes on with them, paths stay */
+  /** @param why with a successor that inherits them, paths stay */
   close(why: DrainReason): void {
     closeSockets(this.#inherited.map((socket) => ({ ...socket, ...(why === 'handover' && { isManaged: true }) })));
     closeAll(this.#opened, why);
@@ -70,7 +70,7 @@ export class WorkerSockets {
     this.#opened = [];
   }
 
-  /** Takes away what this process has bound: nobody goes on with it. */
+  /** Removes what this process has bound: nobody inherits it. */
   closeOpened(): void {
     closeAll(this.#opened);
     this.#opened = [];
@@ -81,14 +81,14 @@ export class WorkerSockets {
   }
 }
 
-/** By its address, whatever the listener is called; any free port is the one of the listener's name. */
+/** Matched by address, whatever the listener's name; port 0 is matched by name. */
 function isOf({ name, endpoint }: ListenAddress, socket: InheritedSocket): boolean {
   if (endpoint.port === 0 && unixPath(endpoint) === undefined)
     return name === socket.name && endpoint.host === socket.endpoint.host;
   return formatEndpoint(endpoint) === formatEndpoint(socket.endpoint);
 }
 
-/** No client can connect to them any more, unless a successor goes on with them. */
+/** No client can connect to them any more, unless a successor inherits them. */
 export function closeAll(opened: readonly OpenedSocket[], why: DrainReason = 'leaving'): void {
   for (const { shared, endpoint } of opened) {
     shared.close();

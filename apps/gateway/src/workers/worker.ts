@@ -33,13 +33,13 @@ import { RouteIntake } from './route-feed.ts';
 import type { RoutesPart } from './route-feed.ts';
 import { workerObserver } from './worker-observer.ts';
 
-/** The way from a worker to its primary. */
+/** The channel from a worker to its primary. */
 export interface PrimaryChannel {
-  /** Resolves when the system has it. */
+  /** Resolves when the message is sent. */
   send(message: FromWorker, handle?: unknown): Promise<void>;
 }
 
-/** 0: stopped as the primary asked. 1: it could not start, or had an uncaught exception. */
+/** 0: stopped by the primary. 1: it could not start, or had an uncaught exception. */
 export type WorkerStatus = 0 | 1;
 
 /** A process that carries connections, under a primary. */
@@ -64,7 +64,7 @@ export class WorkerRun {
     this.ended = new Promise((resolve) => (this.#end = resolve));
   }
 
-  /** @param handle of a socket that comes with it; it is kept as long as the process, which has its descriptor otherwise */
+  /** @param handle an accompanying socket; it is kept as long as the process, which owns its descriptor */
   receive(message: ToWorker, handle?: { readonly fd: number }): void {
     switch (message.kind) {
       case 'start':
@@ -117,7 +117,7 @@ export class WorkerRun {
     void this.#drain().then(() => this.#stop());
   }
 
-  /** As in a process of its own: a bug ends the worker, but lets its connections finish first. */
+  /** As in a single process: a bug ends the worker, but its connections finish first. */
   onStray(thrown: Error, kind: 'exception' | 'rejection'): void {
     if (this.#started === undefined) return void this.#fail(thrown);
     this.#started.carrier.gateway.report(thrown);
@@ -132,7 +132,7 @@ export class WorkerRun {
       const onState = (state: WorkerState): void => void this.#primary.send({ kind: 'state', state });
       const started = await compose(plan, sources, { health: this.#health, sockets: this.#sockets, onState });
       const { signal } = new AbortController();
-      // Without all routes it would turn away clients that other workers serve.
+      // Without all routes it would refuse clients that other workers serve.
       await Promise.all(Array.from(sources.routes.values(), ({ cell }) => cell.changed(0, signal)));
       await started.carrier.gateway.start(signal);
       this.#started = started;
@@ -146,12 +146,12 @@ export class WorkerRun {
   async #take(part: RoutesPart): Promise<void> {
     const snapshot = this.#intake.take(part);
     if (snapshot !== undefined) this.#sources?.routes.get(part.source)?.cell.set(snapshot);
-    // Other work gets a turn before the next part comes.
+    // Other work gets a turn before the next part.
     await nextTurn();
     await this.#primary.send({ kind: 'acknowledged' });
   }
 
-  /** Routes of a new source come only when the change is committed, and cannot fail: until then the sources are those that there are. */
+  /** Routes of a new source arrive only after the commit, and cannot fail: until then the old sources are in use. */
   async #prepare({ config, limits, listeners, ...names }: WorkerChange): Promise<void> {
     const [started, before] = [this.#started, this.#sources];
     if (started === undefined || before === undefined) return;
@@ -167,7 +167,7 @@ export class WorkerRun {
     }
   }
 
-  /** Also where nothing was prepared: another listener of the same change could not be opened. */
+  /** Also without a prepared change: another listener of the same change could not be opened. */
   async #discard(): Promise<void> {
     await this.#prepared?.change.discard();
     this.#prepared = undefined;
@@ -183,7 +183,7 @@ export class WorkerRun {
     const { signal } = new AbortController();
     await Promise.all(Array.from(sources.routes.values(), ({ cell }) => cell.changed(0, signal)));
     const routes = await started.carrier.routes.prepare(sourcesIn(sources.routes));
-    // In this order: the change that was prepared has the sources of before.
+    // In this order: the prepared change has the old sources.
     const changed = change.commit();
     await Promise.all([routes.commit(), changed]);
     await this.#primary.send({ kind: 'committed' });
@@ -195,7 +195,7 @@ export class WorkerRun {
   }
 
   async #respond(id: number, name: QueryName, argument: ConnectionQuery = {}): Promise<void> {
-    // In one answer those of thousands of routes would keep both processes from everything else.
+    // A single response for thousands of routes would block both processes.
     if (name === 'metrics' && this.#started !== undefined)
       for await (const family of familyParts(this.#started.carrier.registry))
         await this.#primary.send({ kind: 'families', id, families: [family] });
@@ -229,13 +229,13 @@ export class WorkerRun {
   }
 }
 
-/** What the primary sends of each source, by the name of the source. */
+/** What the primary sends for each source, by source name. */
 interface ReceivedSources {
   readonly routes: ReadonlyMap<string, Received<RouteSnapshot>>;
   readonly listeners: ReadonlyMap<string, Received<readonly ListenAddress[]>>;
 }
 
-/** What comes of a source, and the source in the form of which it is followed here. */
+/** The input of a source, and the source that is followed here. */
 interface Received<T> {
   readonly cell: Cell<T>;
   readonly source: { readonly name: string; readonly watch: Cell<T>['watch'] };
@@ -246,7 +246,7 @@ interface SourceNames {
   readonly listenerSources: readonly string[];
 }
 
-/** @param before what is received already goes on */
+/** @param before existing inputs are kept */
 function receivedSources({ sources, listenerSources }: SourceNames, before?: ReceivedSources): ReceivedSources {
   return { routes: receiving(sources, before?.routes), listeners: receiving(listenerSources, before?.listeners) };
 }
@@ -279,14 +279,14 @@ interface PreparedWorker {
   readonly sources: ReceivedSources;
 }
 
-/** A worker that listens. */
+/** A listening worker. */
 interface StartedWorker {
   readonly carrier: Carrier;
   readonly parts: InstalledParts;
   readonly log: Log;
 }
 
-/** What a worker has before it is put together. */
+/** What a worker has before it is composed. */
 interface WorkerParts {
   readonly health: BackendHealth;
   readonly sockets: InheritedSockets;
@@ -330,7 +330,7 @@ async function compose(
   return { carrier, parts, log };
 }
 
-/** Of what plugins add, the primary has the sources, the services that run once, and the admin paths. */
+/** Of the parts of plugins, sources, single-instance services and admin paths run in the primary. */
 function partsOf(parts: InstalledParts, sources: ReceivedSources, state: Observer): InstalledParts {
   return {
     ...parts,
@@ -381,7 +381,7 @@ class ReportedState implements Observer {
     this.#onState({ ...rest, ejected: [...this.#ejected] });
   }
 
-  /** What is lacking comes with any number of events, and is over without one. */
+  /** A shortage appears with any event, and clears without one. */
   reportTroubles(): void {
     if (this.#rest().troubles.join() !== this.#troubles) this.report();
   }

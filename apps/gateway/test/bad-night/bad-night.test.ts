@@ -366,7 +366,7 @@ describe('a bad night', () => {
     configBroken: () =>
       fileFault('meshgate.yaml', 'listeners: [', {
         about: (line) => String(line['msg']).startsWith('reload'),
-        says: /reload refused, nothing has changed: .*meshgate\.yaml/,
+        says: /reload refused, nothing changed: .*meshgate\.yaml/,
       }),
   };
 

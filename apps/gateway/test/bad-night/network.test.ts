@@ -222,7 +222,7 @@ needs('netns', networksAvailable())('a bad night in a network of its own', () =>
       const line = await night.gateway.line(({ serverName }) => serverName === 'hung.example');
       expect(line).toMatchObject({
         code: 'CONNECT_TIMEOUT',
-        reason: expect.stringContaining('no answer within') as string,
+        reason: expect.stringContaining('no response within') as string,
       });
       await whileAsking(night, ['hung.example', 'hung.example', WELL], () =>
         night.fires('MeshgateFailures', /route="hung\.example".*code="CONNECT_TIMEOUT"/),

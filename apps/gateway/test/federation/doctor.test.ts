@@ -241,7 +241,7 @@ describeInNetworks('meshgate doctor in a federation of two datacenters names', (
     // Else the kernel hands over several packets as one.
     await datacenter.namespace.ip('link', 'set', 'wan', 'gso_max_segs', '1');
     const line =
-      /^route datacenter:dc2.*: answers a small ClientHello, and none that takes several packets; large packets are lost/;
+      /^route datacenter:dc2.*: responds to a small ClientHello, but not to one of several packets; large packets are lost/;
     await firstFailure({ datacenter }, line);
     await namespace.ip('link', 'set', 'wan', 'mtu', '1500');
   });

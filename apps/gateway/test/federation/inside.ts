@@ -119,7 +119,7 @@ async function http(
   { method = 'GET', body, headers = {} }: HttpOptions,
 ): Promise<HttpAnswer> {
   const asked = request({ socketPath, path, method, headers: { host: 'localhost', ...headers }, timeout: PATIENCE_MS });
-  asked.on('timeout', () => asked.destroy(new Error(`${method} ${path}: no answer within ${PATIENCE_MS} ms`)));
+  asked.on('timeout', () => asked.destroy(new Error(`${method} ${path}: no response within ${PATIENCE_MS} ms`)));
   asked.end(body === undefined ? undefined : JSON.stringify(body));
   return new Promise((resolve, reject) => {
     asked.on('error', reject);

@@ -112,7 +112,7 @@ describeInNetworks('sidecars in two datacenters, federated through their gateway
         };
         const failed = said.findings.find(({ outcome }) => outcome === 'failed');
         expect(failed?.found).toMatch(
-          /no way there \(ENETUNREACH\); its mesh gateway mode is none \(.*service-defaults\/web.*direct/,
+          /network unreachable \(ENETUNREACH\); its mesh gateway mode is none \(.*service-defaults\/web.*direct/,
         );
         return true;
       },
@@ -344,7 +344,7 @@ describeInNetworks('sidecars in two datacenters, federated through their gateway
 
     it.each([
       ['has expired', () => authority.issue(leafOf('web', PAST)), /svc\/web, valid until 2020-01-02.*expired/],
-      ['is of another authority', () => certificateAuthority('strange').issue(leafOf('web')), /leads to a root of/],
+      ['is of another authority', () => certificateAuthority('strange').issue(leafOf('web')), /issued by a root of/],
     ] as const)(
       'refuse a sidecar whose certificate %s, with the reason on both sides',
       async (_claim, issue, reason) => {

@@ -70,7 +70,7 @@ class SystemNames {
   async resolve(host: string): Promise<Resolution> {
     const resolving = this.#resolveInOrder(host);
     if (await settlesWithin(resolving, DEADLINE_MS)) return resolving;
-    throw new ResolutionError('unavailable', `no answer within ${DEADLINE_MS / 1_000} s`);
+    throw new ResolutionError('unavailable', `no response within ${DEADLINE_MS / 1_000} s`);
   }
 
   async #refresh(): Promise<void> {

@@ -28,7 +28,10 @@ export function recognisedShortage(error: ProxyError): ProxyError {
 
 /** What a dial rejects with when nobody has answered for `timeoutMs` milliseconds. */
 export function dialTimeout(to: Endpoint, timeoutMs: number): ProxyError {
-  return new ProxyError('CONNECT_TIMEOUT', `dial ${formatEndpoint(to)}: no answer within ${formatDuration(timeoutMs)}`);
+  return new ProxyError(
+    'CONNECT_TIMEOUT',
+    `dial ${formatEndpoint(to)}: no response within ${formatDuration(timeoutMs)}`,
+  );
 }
 
 /** What a dial rejects with when `to` is no address at all, as `problem` says in one clause. */

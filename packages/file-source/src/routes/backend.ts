@@ -14,13 +14,13 @@ export const BACKEND_KEYS = {
   proxyProtocol: 'optional',
 } as const;
 
-/** As in DNS SRV (RFC 2782), so that weights carry over from there. */
+/** As in DNS SRV (RFC 2782), so that weights carry over. */
 const MAX_WEIGHT = 65_535;
 const MAX_PORT = 65_535;
-/** As in DNS SRV, too: lower goes first. */
+/** As in DNS SRV, too: lower is preferred. */
 const MAX_PRIORITY = 65_535;
 
-/** Reads one backend of a route; `undefined` when something is wrong with it, which is then noted. */
+/** Reads one backend of a route; `undefined` when it is invalid, which is recorded. */
 export function readBackend(field: Field): Backend | undefined {
   const fields = field.record(BACKEND_KEYS);
   const host = fields?.get('address')?.parsed(parseAddress);
@@ -64,7 +64,7 @@ function toBackend(host: string | undefined, port: number | undefined, share: Sh
 
 const UNIX_PREFIX = 'unix:';
 
-/** The kernel's field for a socket's path has 108 bytes on Linux and 104 on macOS, with the NUL behind it. */
+/** The kernel's field for a socket path has 108 bytes on Linux and 104 on macOS, including the final NUL. */
 const MAX_SOCKET_PATH_BYTES = 103;
 
 function parseAddress(text: string): Parsed<string> {
@@ -81,14 +81,14 @@ function parseSocket(text: string): Parsed<string> {
   return { kind: 'refused', expected: `unix: and an absolute path of at most ${MAX_SOCKET_PATH_BYTES} bytes` };
 }
 
-/** A trailing dot stays: it tells the resolver to try no search domain. A last label of digits is a mistyped IPv4 address. */
+/** A trailing dot is kept: it disables the resolver's search domains. A last label of digits is a mistyped IPv4 address. */
 function isName(host: string): boolean {
   const name = host.replace(/\.$/, '');
   return isHostName(name) && !/(?:^|\.)\d+$/.test(name);
 }
 
-/** The two slips that are made most. */
+/** The two most frequent mistakes. */
 function hint(host: string): string {
   if (/^\[.*\]$/.test(host)) return ' without brackets';
-  return /[^:]:\d+$/.test(host) ? ' with the port in a key of its own' : '';
+  return /[^:]:\d+$/.test(host) ? ' with the port as a separate key' : '';
 }

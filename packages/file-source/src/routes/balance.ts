@@ -2,7 +2,7 @@ import type { BuiltInBalance, Route } from '@meshgate/core';
 import type { Field } from '@meshgate/documents';
 import { readPartUse } from './part-use.ts';
 
-/** Values of `balance`, beside the balances of plugins. */
+/** Values of `balance`, besides the balances of plugins. */
 export const BALANCES: readonly BuiltInBalance[] = [
   'round_robin',
   'least_connections',

@@ -1,21 +1,21 @@
 import type { Problem } from '@meshgate/core';
 import type { Field } from '@meshgate/documents';
 
-/** What only one route may have. */
+/** Something that only one route may have. */
 export interface RouteClaim {
   readonly what: 'name' | 'server name' | 'fallback';
   readonly value: string;
-  /** The listeners on which it is claimed; on all of them when absent. Two routes may have one name on different listeners. */
+  /** The listeners on which it is claimed; all when absent. Two routes may have one name on different listeners. */
   readonly listeners?: readonly string[] | undefined;
-  /** Name of the route that claims it; empty when the route has none that could be read. */
+  /** Name of the route that claims it; empty when the route has no valid name. */
   readonly route: string;
-  /** The route itself: claims of one route are equal in this. */
+  /** The route itself: equal for all claims of one route. */
   readonly owner: Field;
-  /** Where the claim is made. */
+  /** Position of the claim. */
   readonly field: Field;
 }
 
-/** A problem for each claim that repeats an earlier one: it names both routes and both places. */
+/** A problem for each claim that repeats an earlier one, with both routes and positions. */
 export function contested(claims: readonly RouteClaim[]): readonly Problem[] {
   const first = new Map<string, RouteClaim>();
   const problems = new Map<Field, Problem>();
@@ -23,14 +23,15 @@ export function contested(claims: readonly RouteClaim[]): readonly Problem[] {
     for (const key of keysOf(claim)) {
       const earlier = first.get(key);
       if (earlier === undefined) first.set(key, claim);
-      // A route without a name takes its first server name: one place can then break both rules, and gets one message.
+      // A route without a name takes its first server name: one position can then violate both rules, and gets one
+      // message.
       else if (!problems.has(claim.field)) problems.set(claim.field, toProblem(claim, earlier));
     }
   }
   return [...problems.values()];
 }
 
-/** One for each listener; a claim on all of them goes after those on one, so that the two do not meet. */
+/** One for each listener; a claim on all listeners ranks after those on one, so the two do not conflict. */
 function keysOf({ what, value, listeners }: RouteClaim): readonly string[] {
   const key = `${what} ${value}`;
   return listeners === undefined ? [key] : [...new Set(listeners)].map((listener) => `${key} on ${listener}`);
@@ -45,9 +46,9 @@ function words(claim: RouteClaim, earlier: RouteClaim): string {
   const position = where(earlier.field);
   const value = JSON.stringify(claim.value);
   if (claim.owner === earlier.owner) return `${claim.what} ${value} is in this route twice, first at ${position}`;
-  if (claim.what === 'fallback') return `${named(earlier)} is the fallback already, at ${position}`;
+  if (claim.what === 'fallback') return `${named(earlier)} is already the fallback, at ${position}`;
   if (claim.what === 'name') return `route name ${value} is taken by another route, at ${position}`;
-  return `server name ${value} of ${named(claim)} is claimed by ${named(earlier)} already, at ${position}`;
+  return `server name ${value} of ${named(claim)} is already claimed by ${named(earlier)}, at ${position}`;
 }
 
 function named({ route }: RouteClaim): string {

@@ -9,7 +9,7 @@ export const EGRESS_KEYS = { port: 'optional', allowAddresses: 'optional' } as c
 const HTTPS = 443;
 const MAX_PORT = 65_535;
 
-/** What a route says of where it leads: to backends, or to the server name itself. */
+/** The target of a route: backends, or the server name itself. */
 export interface RouteTarget {
   readonly backends: Field | undefined;
   readonly egress: Field | undefined;
@@ -17,20 +17,20 @@ export interface RouteTarget {
   readonly fallback: Field | undefined;
 }
 
-/** The backends of a route, or its egress; `undefined` when something is wrong with them, which is then noted. */
+/** The backends of a route, or its egress; `undefined` when invalid, which is recorded. */
 export function readDestination(from: RouteTarget): Pick<Route, 'backends' | 'egress'> | undefined {
   const { backends, egress } = from;
   if (egress === undefined) {
     const read = backends?.list()?.map(readBackend);
     return read && { backends: read.filter((backend): backend is Backend => backend !== undefined) };
   }
-  backends?.refuse('a route with egress leads to the server name itself and has no backends');
+  backends?.refuse('a route with egress forwards to the server name itself and has no backends');
   refuseAnyName(from);
   const settings = readEgress(egress);
   return settings && { backends: [], egress: settings };
 }
 
-/** Whoever may ask for any name has an open proxy. */
+/** Arbitrary names would be an open proxy. */
 function refuseAnyName({ serverNames, fallback }: RouteTarget): void {
   for (const name of serverNames?.shape === 'list' ? (serverNames.list() ?? []) : [])
     if (name.plain() === '*') name.refuse('egress needs exact names or suffixes: "*" would be an open proxy');

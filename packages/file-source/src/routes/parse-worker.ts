@@ -3,14 +3,14 @@ import { inSlices } from '@meshgate/core/parts';
 import type { FileText } from '@meshgate/documents';
 import { parseInPlace, type RouteShare } from './parse.ts';
 
-// The body of the thread that parse.ts starts: one set of files in, their routes and problems out, a share each time it is asked.
+// The worker thread of parse.ts: parses one set of files, and returns routes and problems in parts on request.
 const { routes, problems } = parseInPlace(workerData as readonly FileText[]);
 const shares = inSlices(routes);
 hand();
 
 function hand(): void {
   const next = shares.next();
-  // The thread ends when it listens no more.
+  // The thread exits when it stops listening.
   if (next.done !== true) parentPort?.once('message', hand);
   const share: RouteShare =
     next.done === true ? { routes: [], problems, isLast: true } : { routes: next.value, problems: [], isLast: false };

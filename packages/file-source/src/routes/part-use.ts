@@ -1,7 +1,7 @@
 import type { PartUse, Route } from '@meshgate/core';
 import type { Field } from '@meshgate/documents';
 
-/** A part of a plugin: what it is called, and what is its own to parse. */
+/** A plugin's part: its name, and its own settings. */
 export function readPartUse(field: Field): PartUse | undefined {
   const entries = field.entries();
   if (entries === undefined) return undefined;

@@ -3,13 +3,14 @@ import { type FilesRead, readFiles } from '@meshgate/documents';
 import { parseFiles } from './parse.ts';
 import type { RouteFile } from './route-file.ts';
 
-/** How the names of route files end, where a folder is read. */
+/** File name endings of route files in a folder. */
 export const ROUTE_FILE_ENDINGS: readonly string[] = ['.yaml', '.yml', '.json'];
 
 /**
- * Reads a route file, or the route files of a folder, once: in the order of their names, not recursively, hidden ones left out.
+ * Reads a route file, or the route files of a folder, once: in the order of their names, not recursively, without
+ * hidden ones.
  *
- * @throws ConfigProblems with every problem of every file and its place; also when a file cannot be read
+ * @throws ConfigProblems with every problem of every file and its position; also when a file cannot be read
  */
 export async function readRoutes(path: string): Promise<RouteSnapshot> {
   const read = await readFiles(path, ROUTE_FILE_ENDINGS);
@@ -19,8 +20,8 @@ export async function readRoutes(path: string): Promise<RouteSnapshot> {
 }
 
 /**
- * What was read from `path`, as routes. A folder without a file is a problem: a set without routes is written `routes: []`.
- * Rejects when `signal` aborts.
+ * The routes in the files of `path`. An empty folder is a problem: an empty set is written as `routes: []`. Rejects
+ * when `signal` aborts.
  */
 export async function parseRouteFiles(path: string, read: FilesRead, signal?: AbortSignal): Promise<RouteFile> {
   const { files, problems } = read;

@@ -18,11 +18,11 @@ import { readFailover } from './failover.ts';
 import { readUse } from './part-use.ts';
 import { parseExactName, parseServerName } from './server-name.ts';
 
-/** What a route file says. */
+/** Contents of a route file. */
 export interface RouteFile {
-  /** The routes that are whole, in the order of the file. Not to be used while there are problems. */
+  /** The complete routes, in file order. Not to be used while there are problems. */
   readonly routes: readonly Route[];
-  /** Everything that is wrong, in the order of the file. */
+  /** All problems, in file order. */
   readonly problems: readonly Problem[];
 }
 
@@ -33,18 +33,18 @@ export interface RouteFilePart extends RouteFile {
 }
 
 /**
- * Reads the text of a route file: YAML, or JSON when the name of `file` ends in `.json`. Pure; never throws.
+ * Parses a route file: YAML, or JSON when the name of `file` ends in `.json`. Pure; never throws.
  *
- * @param file where problems and the routes' `origin` say that they come from; it is not opened
+ * @param file file name for problems and the routes' `origin`; it is not opened
  */
 export function parseRouteFile(text: string, file: string): RouteFile {
   return mergeRouteFiles([parseRouteFilePart(text, file)]);
 }
 
-/** Several files as one: their routes in order, and among the problems also the names that two routes claim. */
+/** Merges several files: their routes in order, and as further problems names that two routes claim. */
 export function mergeRouteFiles(parts: readonly RouteFilePart[]): RouteFile {
   const found = [...parts.flatMap((part) => part.problems), ...contested(parts.flatMap((part) => part.claims))];
-  // A node with aliases is read as often as it is referred to.
+  // An aliased node is read once per reference.
   const problems = [...new Map(found.map((problem) => [formatProblem(problem), problem])).values()];
   const order = new Map(parts.map(({ file }, index) => [file, index]));
   const rank = ({ at }: Problem): number => order.get(at?.file ?? '') ?? 0;
@@ -102,7 +102,7 @@ function readRoute(route: Field, file: string, claims: RouteClaim[]): Route | un
   const serverNames = readServerNames(fields.get('serverNames'), scope.fallback === true);
   const name = fields.has('name') ? fields.get('name')?.parsed(parseRouteName) : serverNames[0]?.name;
   if (scope.fallback === true && serverNames.length === 0 && !fields.has('name'))
-    route.refuse('expected the key "name", since there is no server name to call the route by; found none');
+    route.refuse('expected the key "name", since there is no server name to name the route after; found none');
   claims.push(...claimsOf({ owner: route, fields, name, serverNames, scope }));
   const destination = readDestination({
     backends: fields.get('backends'),
@@ -179,16 +179,16 @@ function claimsOf({ owner, fields, name, serverNames, scope }: Claimant): readon
   const fallback = fields.get('fallback');
   if (fallback !== undefined && scope.fallback === true)
     claims.push({ what: 'fallback', value: '', listeners, route, owner, field: fallback });
-  // The first server name is the name of a route that has no other.
+  // The first server name is the default name of a route.
   const field = fields.get('name') ?? serverNames[0]?.field;
   if (name !== undefined && field !== undefined) claims.push({ what: 'name', value: name, route, owner, field });
   return claims;
 }
 
-/** Long enough for every server name, which is the name of a route that has no other. */
+/** Long enough for every server name, which is the default name of a route. */
 const MAX_NAME_CHARS = 253;
 
-/** A metric label and a log field: a control character would break the lines of both. */
+/** A metric label and a log field: a control character would break both. */
 function parseRouteName(text: string): Parsed<string> {
   const fits = text.length > 0 && text.length <= MAX_NAME_CHARS && !/[\p{C}]/u.test(text) && text.trim() === text;
   if (fits) return { kind: 'value', value: text };
@@ -204,7 +204,7 @@ function readConnectTimeout(fields: RouteFields): Pick<Route, 'connectTimeoutMs'
   return connectTimeoutMs === undefined ? {} : { connectTimeoutMs };
 }
 
-/** For `explain`: which line to edit. */
+/** For `explain`: the line to edit. */
 function originOf({ at }: Field): Pick<Route, 'origin'> {
   return at === undefined ? {} : { origin: { file: at.file, line: String(at.line) } };
 }

@@ -1,4 +1,4 @@
-// Lets a client in that says a secret line first, before its ClientHello.
+// Accepts clients that send a secret line before their ClientHello.
 import { definePlugin, fact, ProxyError } from '@meshgate/core';
 import type { ConnectionFilter } from '@meshgate/core';
 

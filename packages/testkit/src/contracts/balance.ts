@@ -4,8 +4,8 @@ import { describe, expect, it } from '../runner.ts';
 import { deepFrozen } from './freeze.ts';
 
 /**
- * Declares a suite that proves that a balance keeps its promises: it chooses, at once, one of the backends that it is given, whichever
- * they are and whoever the client is, and changes nothing that it is shown.
+ * Declares a suite that checks the contract of a balance: it synchronously chooses one of the given backends, for any
+ * backends and any client, and modifies none of its arguments.
  *
  * @param create a new picker for each test
  */
@@ -21,7 +21,7 @@ export function describeBalance(name: string, create: (options: PickerOptions) =
       for (let turn = 0; turn < 20; turn += 1) expect(from).toContain(pick(from, client(`10.0.0.${turn}`)));
     });
 
-    it('chooses only among those that are left when some have failed', () => {
+    it('chooses only among the remaining backends when some have failed', () => {
       const [all, { pick }] = [backends(10), create(IDLE)];
       for (let left = 10; left > 0; left -= 1) {
         const from = all.slice(0, left);
@@ -30,7 +30,7 @@ export function describeBalance(name: string, create: (options: PickerOptions) =
       }
     });
 
-    it('goes on when every snapshot brings other backends', () => {
+    it('keeps working when every snapshot has other backends', () => {
       const { pick } = create(IDLE);
       for (let snapshot = 0; snapshot < 50; snapshot += 1) {
         const from = backends(3, `10.1.${snapshot}`);
@@ -38,7 +38,7 @@ export function describeBalance(name: string, create: (options: PickerOptions) =
       }
     });
 
-    it('chooses one, however many connections the backends have', () => {
+    it("chooses one, whatever the backends' connection counts", () => {
       const loads = [0, 1, 1_000_000];
       for (const load of loads) {
         const [from, { pick }] = [backends(4), create({ ...IDLE, load: () => load })];
@@ -53,14 +53,14 @@ export function describeBalance(name: string, create: (options: PickerOptions) =
       });
     }
 
-    it('changes nothing that it is shown', () => {
+    it('modifies none of its arguments', () => {
       const from = deepFrozen(backends(3));
       expect(from).toContain(create(IDLE).pick(from, deepFrozen(client())));
     });
   });
 }
 
-/** One half, as often as it is asked: a picker must not wait for the right number. */
+/** Always one half: a picker must not loop until it gets a suitable number. */
 const IDLE: PickerOptions = { load: () => 0, random: () => 0.5 };
 
 function backends(count: number, network = '10.0.0'): readonly Backend[] {
@@ -77,11 +77,11 @@ function client(host = '192.0.2.7'): BalancedClient {
 }
 
 const ODD_CLIENTS: readonly { readonly about: string; readonly odd: () => BalancedClient }[] = [
-  { about: 'a client of IPv6', odd: () => client('2001:db8::1') },
-  { about: 'a client of IPv6 with a zone', odd: () => client('fe80::1%eth0') },
-  { about: 'a client of IPv4 in IPv6', odd: () => client('::ffff:192.0.2.7') },
-  { about: 'a client of a unix socket', odd: () => client('unix:/run/app.sock') },
-  { about: 'a client whose address nobody knows', odd: () => client('') },
+  { about: 'an IPv6 client', odd: () => client('2001:db8::1') },
+  { about: 'an IPv6 client with a zone', odd: () => client('fe80::1%eth0') },
+  { about: 'an IPv4-mapped client', odd: () => client('::ffff:192.0.2.7') },
+  { about: 'a client on a unix socket', odd: () => client('unix:/run/app.sock') },
+  { about: 'a client with an unknown address', odd: () => client('') },
   { about: 'a hello without a name', odd: () => ({ ...client(), hello: { protocol: 'unknown' } }) },
   { about: 'the longest name', odd: () => ({ ...client(), hello: sampleHello('a.'.repeat(126) + 'a') }) },
 ];

@@ -6,27 +6,27 @@ import { rawClient } from '../clients.ts';
 import { recorder } from '../recorder.ts';
 import { Random } from './random.ts';
 
-/** The first bytes of a client, and what a filter should make of them. */
+/** The first bytes of a client, and a filter's expected result. */
 export interface FilterSample {
   /** Names the test. */
   readonly name: string;
-  /** What the client sends; not a byte more than the filter is to read. */
+  /** What the client sends; exactly the bytes that the filter is to read. */
   readonly bytes: Uint8Array;
-  /** What becomes of the client. */
+  /** The expected outcome. */
   readonly expected:
-    /** It lets the client pass: it has consumed `bytes` less the last `rest` of them, and answered `answer`. */
+    /** It passes the client on: it has consumed `bytes` except the last `rest` of them, and sent `answer`. */
     | { readonly kind: 'passes'; readonly rest?: number; readonly answer?: Uint8Array; readonly remote?: Endpoint }
     /** It refuses the client with this code. */
     | { readonly kind: 'refuses'; readonly code: ProxyError['code'] };
 }
 
 /**
- * Declares a suite that proves that a connection filter keeps its promises: it decides alike however the bytes come, leaves what is not
- * its own, ends with the client and with its time, reports nothing of a client that leaves without a byte, and is one object for many
- * connections at once.
+ * Declares a suite that checks the contract of a connection filter: its decision does not depend on how the bytes are
+ * split, it leaves later bytes alone, ends with the client and at its deadline, reports nothing for a client that
+ * closes without a byte, and serves many connections with one object.
  *
  * @param create a new filter for each test
- * @param samples at least one that it lets pass
+ * @param samples at least one that it passes on
  */
 export function describeConnectionFilter(
   name: string,
@@ -35,17 +35,17 @@ export function describeConnectionFilter(
 ): void {
   describe(`${name}, as a connection filter,`, () => {
     describe.each(samples)('of $name', (sample) => {
-      it(`${sample.expected.kind} when all of it comes at once, with more behind it`, () =>
+      it(`${sample.expected.kind} when all of it arrives at once, followed by more`, () =>
         holds(create(), sample, [Buffer.concat([sample.bytes, MORE])]));
 
-      it(`${sample.expected.kind} when it comes byte by byte`, () =>
+      it(`${sample.expected.kind} when it arrives byte by byte`, () =>
         holds(
           create(),
           sample,
           Array.from(Buffer.concat([sample.bytes, MORE]), (byte) => Uint8Array.of(byte)),
         ));
 
-      it('ends with a client that closes in the middle of it', async () => {
+      it('ends when the client closes in the middle of it', async () => {
         await using one = await filtered(create());
         await using client = await rawClient(one.at);
         await client.send(sample.bytes.subarray(0, sample.bytes.length >> 1));
@@ -55,14 +55,14 @@ export function describeConnectionFilter(
       });
     });
 
-    it('has nothing to report of a client that leaves without a byte', async () => {
+    it('reports nothing for a client that closes without a byte', async () => {
       await using one = await filtered(create());
       await using client = await rawClient(one.at);
       client.end();
       expect((await one.closed()).error).toBeUndefined();
     });
 
-    it('is over with the deadline of the hello when a client says nothing', async () => {
+    it('ends at the hello deadline when a client sends nothing', async () => {
       await using one = await filtered(create(), 50);
       await using client = await rawClient(one.at);
       await client.closed;
@@ -113,7 +113,7 @@ function altered(bytes: Uint8Array, random: Random): Uint8Array {
   return copy.slice(0, 1 + random.below(copy.length));
 }
 
-/** A listener with one filter, behind which every byte is gathered and nothing is found. */
+/** A listener with one filter, behind which every byte is collected and nothing is recognized. */
 async function filtered(filter: ConnectionFilter, helloTimeoutMs = 5_000) {
   const transport = nodeTransport();
   const observer = recorder();

@@ -1,4 +1,4 @@
-/** `promise`, unless it takes longer than `timeoutMs`: then an error that says what was expected. */
+/** `promise`, or an error with what was expected when it takes longer than `timeoutMs`. */
 export async function within<T>(promise: Promise<T>, timeoutMs: number, expected: string): Promise<T> {
   let timer: NodeJS.Timeout | undefined;
   const deadline = new Promise<never>((_, reject) => {
@@ -14,7 +14,7 @@ export async function within<T>(promise: Promise<T>, timeoutMs: number, expected
   }
 }
 
-/** Resolves once `holds`, which is asked again and again; rejects with what `found` says when it takes longer than `timeoutMs`. */
+/** Resolves once `holds`, which is polled; rejects with the message of `found` when it takes longer than `timeoutMs`. */
 export async function eventually(holds: () => boolean, timeoutMs: number, found: () => string): Promise<void> {
   const giveUpAt = performance.now() + timeoutMs;
   while (!holds()) {

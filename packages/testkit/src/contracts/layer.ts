@@ -5,14 +5,15 @@ import { describe, expect, it } from '../runner.ts';
 import { within } from './deadline.ts';
 
 /**
- * Declares a suite that proves that a connector layer keeps its promises: it hands on what the connector below gives, or gives it
- * back; rejects with a `ProxyError`; serves many connections at a time; and does not outlive a client that has left.
+ * Declares a suite that checks the contract of a connector layer: it passes on the inner connector's connection, or
+ * releases it; rejects with a `ProxyError`; serves many connections concurrently; and ends soon after its client has
+ * disconnected.
  *
  * @param create a new layer for each test, which lets the route `api` and the client of `sampleAccepted()` through
  */
 export function describeLayer(name: string, create: () => Layer<Connector>): void {
   describe(`${name}, as a connector layer,`, () => {
-    it('gives a connection that the connector below has made', async () => {
+    it('returns a connection of the inner connector', async () => {
       const below = new Below();
       const upstream = await connect(create(), below);
       expect(below.made).toContain(upstream.connection);
@@ -20,7 +21,7 @@ export function describeLayer(name: string, create: () => Layer<Connector>): voi
       upstream.release({ bytesUp: 0, bytesDown: 0 });
     });
 
-    it('passes the release on to the connector below, once', async () => {
+    it('passes the release on to the inner connector, once', async () => {
       const below = new Below();
       const upstream = await connect(create(), below);
       upstream.release({ bytesUp: 1, bytesDown: 2 });
@@ -28,7 +29,7 @@ export function describeLayer(name: string, create: () => Layer<Connector>): voi
       expect(below.released).toBeLessThanOrEqual(below.made.length);
     });
 
-    it('leaves nothing open of what it does not hand on', async () => {
+    it('leaves no connection open that it does not return', async () => {
       const below = new Below();
       const upstream = await connect(create(), below);
       const dropped = below.made.filter((connection) => connection !== upstream.connection);
@@ -44,9 +45,9 @@ export function describeLayer(name: string, create: () => Layer<Connector>): voi
       expect(rejection).toBeInstanceOf(ProxyError);
     });
 
-    it('settles soon after the client has left', async () => {
+    it('settles soon after the client has disconnected', async () => {
       const leaving = new AbortController();
-      const gone = new ProxyError('DOWNSTREAM_RESET', 'the client left');
+      const gone = new ProxyError('DOWNSTREAM_RESET', 'the client disconnected');
       const below = new Below(({ signal }) => aborted(signal));
       const settled = connect(
         create(),
@@ -57,7 +58,7 @@ export function describeLayer(name: string, create: () => Layer<Connector>): voi
       await within(settled, SETTLES_WITHIN_MS, 'the layer to settle after the signal has aborted');
     });
 
-    it('serves a hundred connections at a time', async () => {
+    it('serves a hundred connections concurrently', async () => {
       const [layer, below] = [create(), new Below()];
       const upstreams = await Promise.all(Array.from({ length: 100 }, () => connect(layer, below)));
       expect(new Set(upstreams.map(({ connection }) => connection)).size).toBe(100);
@@ -82,7 +83,7 @@ function connect(
   return layer(below).connect(ROUTE, context);
 }
 
-/** The connector below: every connection that it makes is its own, and counted. */
+/** The inner connector: creates separate connections, and counts them. */
 class Below implements Connector {
   readonly made: FakeConnection[] = [];
   released = 0;

@@ -5,15 +5,15 @@ import { sourceClaims, watchClaims } from './watching.ts';
 import type { SourceHarness } from './watching.ts';
 
 /**
- * Declares a suite that proves that a listener source keeps its promises: those of a route source ({@link describeRouteSource}),
- * versions aside, and that what it lists can be bound.
+ * Declares a suite that checks the contract of a listener source: that of a route source ({@link describeRouteSource}),
+ * except for versions, and that its addresses can be bound.
  */
 export function describeListenerSource(name: string, harness: SourceHarness<ListenerSource>): void {
   describe(`${name}, as a listener source,`, () => {
     const claim = sourceClaims<readonly ListenAddress[]>(harness, (listed) => listed);
     watchClaims(claim);
 
-    claim('lists addresses that can be bound, each under a name of its own', async (reader) => {
+    claim('lists addresses that can be bound, each with its own name', async (reader) => {
       const listed = await reader().next();
       const names = listed.map((each) => each.name);
       expect(names).toEqual([...new Set(names)]);
@@ -23,7 +23,7 @@ export function describeListenerSource(name: string, harness: SourceHarness<List
   });
 }
 
-/** An address, not a DNS name: a listener binds what its machine has. */
+/** An IP address, not a DNS name: a listener binds a local address. */
 function canBeBound({ endpoint: { host, port } }: ListenAddress): boolean {
   return (host.startsWith('unix:') || isIP(host) !== 0) && Number.isInteger(port) && port >= 0 && port <= 65535;
 }

@@ -5,16 +5,15 @@ import { eventSamples } from '../event-samples.ts';
 import { deepFrozen } from './freeze.ts';
 import { collectGarbage } from './garbage.ts';
 
-/** What an observer does that not every observer does. */
+/** Deviations of an observer from the default contract. */
 export interface ObserverTraits {
-  /** It keeps connections that have closed, on purpose: that it forgets them is then not tested. */
+  /** It keeps closed connections on purpose: skips the test that it releases them. */
   readonly keepsClosedConnections?: boolean;
 }
 
 /**
- * Declares a suite that proves that an observer keeps its promises: it takes every type of event, known or not, without throwing
- * and without changing it, does not wait, is quick enough to be asked at every connection, and forgets connections that have
- * closed.
+ * Declares a suite that checks the contract of an observer: it accepts every type of event, known or not, without
+ * throwing, modifying it or waiting, is fast enough to be called for every connection, and releases closed connections.
  *
  * @param create a new observer for each test
  */
@@ -24,30 +23,30 @@ export function describeObserver(
   traits: ObserverTraits = {},
 ): void {
   describe(`${name}, as an observer,`, () => {
-    it.each(Object.values<ProxyEvent>(eventSamples()))('takes $type', async (event) => {
+    it.each(Object.values<ProxyEvent>(eventSamples()))('accepts $type', async (event) => {
       const observer = await create();
       const answer: unknown = observer.observe(deepFrozen(event));
-      expect(isPromiseLike(answer), 'whether it returned a promise: nobody waits for it').toBe(false);
+      expect(isPromiseLike(answer), 'whether it returned a promise: nothing awaits it').toBe(false);
     });
 
-    it('takes a connection that ended early, for each reason', async () => {
+    it('accepts a connection that ended early, for each reason', async () => {
       const observer = await create();
       for (const event of earlyEnds()) observer.observe(deepFrozen(event));
     });
 
-    it('takes an event of a type that it cannot know yet', async () => {
+    it('accepts an event of an unknown type', async () => {
       const observer = await create();
       const later = { type: 'something.new' } as unknown as ProxyEvent;
       expect(() => observer.observe(later)).not.toThrow();
     });
 
-    it('takes events in any order, and again', async () => {
+    it('accepts events in any order, and repeated', async () => {
       const observer = await create();
       const backwards = Object.values<ProxyEvent>(eventSamples()).toReversed();
       for (const event of [...backwards, ...backwards]) observer.observe(event);
     });
 
-    it(`is told a thousand connections in less than ${QUICK_MS} ms`, async () => {
+    it(`handles a thousand connections in less than ${QUICK_MS} ms`, async () => {
       const observer = await create();
       const lives = Array.from({ length: 1_000 }, (_, index) => life(`c${index}`)).flat();
       const start = performance.now();
@@ -56,7 +55,7 @@ export function describeObserver(
     });
 
     it.skipIf(traits.keepsClosedConnections)(
-      'forgets connections that have closed',
+      'releases connections that have closed',
       { timeout: 2 * COLLECTED_WITHIN_MS },
       async () => {
         const observer = await create();
@@ -69,18 +68,18 @@ export function describeObserver(
   });
 }
 
-// A millisecond for each connection, on a slow machine: more of it would be felt by the connection itself.
+// A millisecond per connection, on a slow machine: more would delay the connection itself.
 const QUICK_MS = 1_000;
-// What nobody holds is gone after the first collection or two.
+// Unreferenced objects are collected within two cycles.
 const COLLECTED_WITHIN_MS = 4_000;
-// The engine may hold a last few on its stack; 100 are told.
+// The engine may keep the last few on its stack, out of 100.
 const MAY_LINGER = 5;
 
 function isPromiseLike(value: unknown): boolean {
   return typeof value === 'object' && value !== null && 'then' in value;
 }
 
-/** What one connection that goes well has to tell. */
+/** The events of one successful connection. */
 function life(id: string): readonly ProxyEvent[] {
   const samples = eventSamples(id);
   return [
@@ -93,7 +92,7 @@ function life(id: string): readonly ProxyEvent[] {
   ];
 }
 
-/** Connections that never had a hello, a route or a backend: these facts are missing, or there and `undefined`. */
+/** Connections without a hello, a route or a backend: these facts are missing, or `undefined`. */
 function earlyEnds(): readonly ProxyEvent[] {
   const { connection } = eventSamples()['connection.accepted'];
   const transfer = { bytesUp: 0, bytesDown: 0 };
@@ -114,7 +113,7 @@ const NOT_REACHED = {
   dialled: undefined,
 };
 
-/** In a function of its own, so that nothing of them is left on the stack. */
+/** In its own function, so that nothing of it remains on the stack. */
 function sendLives(observer: Observer, count: number): readonly WeakRef<object>[] {
   const watched: WeakRef<object>[] = [];
   for (let index = 0; index < count; index += 1) {

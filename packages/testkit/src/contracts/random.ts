@@ -1,4 +1,4 @@
-/** Numbers that look random and are the same at each run, so that a test that fails can be run again: xorshift32. */
+/** Pseudo-random numbers, the same in each run, so that a failing test can be repeated: xorshift32. */
 export class Random {
   #state: number;
 

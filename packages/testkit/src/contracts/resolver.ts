@@ -3,54 +3,54 @@ import type { Accepted, Hello, Resolver, Route } from '@meshgate/core';
 import { sampleAccepted, sampleHello } from '../event-samples.ts';
 import { deepFrozen } from './freeze.ts';
 
-/** A resolver in the hands of a contract suite. */
+/** A resolver under test. */
 export interface ResolverUnderTest {
   /** A new one. */
   readonly resolver: Resolver;
-  /** A hello that it has a route for. */
+  /** A hello for which it has a route. */
   readonly known: Hello;
-  /** A hello that it has none for, and leaves to the next resolver. */
+  /** A hello for which it has none, left to the next resolver. */
   readonly unknown: Hello;
-  /** The connection that asks; `sampleAccepted()` when absent. */
+  /** The connection; `sampleAccepted()` when absent. */
   readonly from?: Accepted;
   /** Called at the end of each test, when the resolver has something to stop. */
   dispose?(): Promise<void>;
 }
 
-/** How a contract suite gets at a resolver. */
+/** How a contract suite creates a resolver. */
 export interface ResolverHarness {
   /** A new resolver for each test. */
   create(): ResolverUnderTest | Promise<ResolverUnderTest>;
 }
 
 /**
- * Declares a suite that proves that a resolver keeps its promises: it answers at once, with a route or `undefined`, gives equal
- * answers to equal questions, changes nothing that it is shown, and no name that a client may send makes it throw or leads
- * anywhere by accident.
+ * Declares a suite that checks the contract of a resolver: it synchronously returns a route or `undefined`, returns
+ * equal results for equal input, modifies none of its arguments, and no client-supplied name makes it throw or match by
+ * accident.
  */
 export function describeResolver(name: string, harness: ResolverHarness): void {
   describe(`${name}, as a resolver,`, () => {
     const claim = resolverClaims(harness);
 
-    claim('finds the route of a hello that it knows, at once', ({ resolver, known, from = sampleAccepted() }) => {
+    claim('returns the route of a known hello, synchronously', ({ resolver, known, from = sampleAccepted() }) => {
       expect(resolver.resolve(known, from)).toMatchObject(routeShape());
     });
 
-    claim('leaves a hello that it does not know to the next', ({ resolver, unknown, from = sampleAccepted() }) => {
+    claim('leaves an unknown hello to the next resolver', ({ resolver, unknown, from = sampleAccepted() }) => {
       expect(resolver.resolve(unknown, from)).toBeUndefined();
     });
 
-    claim('gives equal answers to equal questions', ({ resolver, known, from = sampleAccepted() }) => {
+    claim('returns equal results for equal input', ({ resolver, known, from = sampleAccepted() }) => {
       const ids = ['c1', 'c2', 'c3'];
       expect(new Set(ids.map((id) => resolver.resolve(known, { ...from, id })?.name)).size).toBe(1);
     });
 
-    claim('changes nothing that it is shown', ({ resolver, known, unknown, from = sampleAccepted() }) => {
+    claim('modifies none of its arguments', ({ resolver, known, unknown, from = sampleAccepted() }) => {
       for (const hello of [known, unknown]) resolver.resolve(deepFrozen(hello), deepFrozen({ ...from }));
     });
 
     for (const { about, hello } of ODD_HELLOS) {
-      claim(`answers ${about} with a route or undefined`, ({ resolver }) => {
+      claim(`returns a route or undefined for ${about}`, ({ resolver }) => {
         const route: Route | undefined = resolver.resolve(deepFrozen(hello), sampleAccepted());
         if (route !== undefined) expect(route).toMatchObject(routeShape());
       });
@@ -58,7 +58,7 @@ export function describeResolver(name: string, harness: ResolverHarness): void {
   });
 }
 
-/** Declares tests that each get a resolver of their own. */
+/** Declares tests, each with its own resolver. */
 function resolverClaims(harness: ResolverHarness): (name: string, body: (given: ResolverUnderTest) => void) => void {
   return (name, body) => {
     it(name, async () => {
@@ -72,7 +72,7 @@ function resolverClaims(harness: ResolverHarness): (name: string, body: (given: 
   };
 }
 
-/** A function, since `expect` is there only where suites run. */
+/** A function, since `expect` only exists while suites run. */
 function routeShape(): object {
   return {
     name: expect.any(String) as string,
@@ -81,7 +81,7 @@ function routeShape(): object {
   };
 }
 
-// The last are what a lookup in a plain object would find without anybody having put it there.
+// The last ones exist in every plain object by inheritance.
 const ODD_HELLOS: readonly { readonly about: string; readonly hello: Hello }[] = [
   {
     about: 'a hello without a name',

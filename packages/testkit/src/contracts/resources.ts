@@ -5,8 +5,8 @@ import { eventually } from './deadline.ts';
 type Resources = ReadonlyMap<string, number>;
 
 /**
- * Runs `round` once, so that what is made once a process is there, and then some more times: nothing that keeps the process
- * alive may have become more, once everything has had its time to close.
+ * Runs `round` once, so that per-process resources exist, and then several times: the number of resources that keep the
+ * process alive must not grow, once everything had time to close.
  */
 export async function leavesNothingBehind(round: () => Promise<void>): Promise<void> {
   await round();
@@ -20,7 +20,7 @@ export async function leavesNothingBehind(round: () => Promise<void>): Promise<v
   );
 }
 
-/** Descriptors that this process has open; `undefined` where the system does not tell. */
+/** Open descriptors of this process; `undefined` where unknown. */
 export function openDescriptors(): number | undefined {
   try {
     return readdirSync('/proc/self/fd').length;
@@ -29,7 +29,7 @@ export function openDescriptors(): number | undefined {
   }
 }
 
-/** Resolves once no more than `count` descriptors are open; at once where the system does not tell. */
+/** Resolves once at most `count` descriptors are open; at once where the number is unknown. */
 export async function untilDescriptors(count: number | undefined): Promise<void> {
   await eventually(
     () => count === undefined || (openDescriptors() ?? 0) <= count,
@@ -38,9 +38,9 @@ export async function untilDescriptors(count: number | undefined): Promise<void>
   );
 }
 
-// More than chance: one leak a round cannot hide behind something else that happens to close.
+// Enough rounds that an unrelated close cannot hide one leak per round.
 const ROUNDS = 5;
-// Closing takes a turn or two of the event loop; a busy machine makes more of it.
+// Closing takes a turn or two of the event loop, more on a busy machine.
 const CLOSES_WITHIN_MS = 3_000;
 
 function activeResources(): Resources {

@@ -6,37 +6,41 @@ import { sourceClaims, watchClaims } from './watching.ts';
 import type { SourceHarness } from './watching.ts';
 
 /**
- * Declares a suite that proves that a route source keeps its promises: it yields the whole set as soon as it knows it and at
- * each change, loses no change, never alters what it has yielded, and its versions are equal when what they stand for is; its
- * routes can be used as they are; it returns when its signal aborts, leaves nothing behind, and can be watched again.
+ * Declares a suite that checks the contract of a route source: it yields the whole set when it is first known and at
+ * each change, loses no change, never modifies what it has yielded, and its versions are equal exactly when the
+ * contents are; its routes are valid; it returns when its signal aborts, leaves nothing behind, and can be watched
+ * again.
  */
 export function describeRouteSource(name: string, harness: SourceHarness<RouteSource>): void {
   describe(`${name}, as a route source,`, () => {
     const claim = sourceClaims<RouteSnapshot>(harness, content);
     watchClaims(claim);
 
-    it('has a name that fits on a line: it is a metric label', async () => {
+    it('has a single-line name: it is a metric label', async () => {
       const { source, dispose } = await harness.create();
       await dispose();
       expect(source.name).toMatch(/^\P{Cc}+$/u);
     });
 
-    claim('gives equal versions to equal contents, and different ones to different', async (reader, change) => {
-      const watched = reader();
-      const first = await watched.next();
-      await change();
-      const second = await watched.nextOther(first);
-      await change();
-      const third = await watched.nextOther(second);
-      const snapshots = [first, second, third, await reader().next()];
-      for (const [one, other] of pairs(snapshots)) {
-        expect(one.version === other.version, `versions '${one.version}' and '${other.version}'`).toBe(
-          isDeepStrictEqual(content(one), content(other)),
-        );
-      }
-    });
+    claim(
+      'has equal versions for equal contents, and different ones for different contents',
+      async (reader, change) => {
+        const watched = reader();
+        const first = await watched.next();
+        await change();
+        const second = await watched.nextOther(first);
+        await change();
+        const third = await watched.nextOther(second);
+        const snapshots = [first, second, third, await reader().next()];
+        for (const [one, other] of pairs(snapshots)) {
+          expect(one.version === other.version, `versions '${one.version}' and '${other.version}'`).toBe(
+            isDeepStrictEqual(content(one), content(other)),
+          );
+        }
+      },
+    );
 
-    claim('yields routes that can be used as they are', async (reader, change) => {
+    claim('yields valid routes', async (reader, change) => {
       const watched = reader();
       const first = await watched.next();
       await change();
@@ -46,7 +50,7 @@ export function describeRouteSource(name: string, harness: SourceHarness<RouteSo
   });
 }
 
-/** What a version stands for: the routes, and the warnings, which would otherwise not be heard of. */
+/** What a version covers: the routes, and the warnings, whose changes would otherwise go unnoticed. */
 function content({ routes, warnings = [] }: RouteSnapshot): unknown {
   return { routes, warnings };
 }

@@ -4,8 +4,8 @@ import { within } from './deadline.ts';
 import { leavesNothingBehind } from './resources.ts';
 
 /**
- * Declares a suite that proves that a service keeps its promises: it starts and stops, in a hurry too, drains within its time,
- * and leaves nothing behind.
+ * Declares a suite that checks the contract of a service: it starts and stops, also when forced, drains within its
+ * time, and leaves nothing behind.
  *
  * @param create a new service for each test, which can start where the test runs
  */
@@ -24,13 +24,13 @@ export function describeService(name: string, create: () => Service | Promise<Se
       });
     });
 
-    it('stops within a second when it is told to hurry', async () => {
+    it('stops within a second when forced', async () => {
       const service = await create();
       await service.start(never());
-      await within(service.stop(AbortSignal.abort()), FORCED_MS, `${name} to stop in a hurry`);
+      await within(service.stop(AbortSignal.abort()), FORCED_MS, `${name} to stop when forced`);
     });
 
-    it('ends its drain within a second when it is told to hurry', async () => {
+    it('ends its drain within a second when forced', async () => {
       const service = await create();
       await service.start(never());
       const draining = Promise.resolve(service.drain?.(AbortSignal.abort()));
@@ -42,7 +42,7 @@ export function describeService(name: string, create: () => Service | Promise<Se
       await service.stop(AbortSignal.abort());
     });
 
-    it('settles within a second when it is started and told to give up, and leaves nothing behind', async () => {
+    it('settles within a second when its start is aborted, and leaves nothing behind', async () => {
       await leavesNothingBehind(async () => {
         const service = await create();
         const started = service.start(AbortSignal.abort(new Error('give up'))).then(

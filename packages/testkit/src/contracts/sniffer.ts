@@ -2,26 +2,26 @@ import { describe, expect, it } from '../runner.ts';
 import type { Hello, Sniffer, Verdict } from '@meshgate/core';
 import { Random } from './random.ts';
 
-/** The first bytes of a connection, and what a sniffer should make of them. */
+/** The first bytes of a connection, and a sniffer's expected verdict. */
 export interface SnifferSample {
   /** Names the test. */
   readonly name: string;
-  /** All that is needed for the verdict and not a byte more: of every shorter part, `hello` and `reject` cannot be known yet. */
+  /** Exactly the bytes needed for the verdict: no shorter prefix allows `hello` or `reject`. */
   readonly bytes: Uint8Array;
   /** The verdict on all of `bytes`. */
   readonly expected:
-    /** `hello` names the fields that matter; others may be there. */
+    /** `hello` has the fields that matter; others may be present. */
     | { readonly kind: 'hello'; readonly hello: Partial<Hello> }
     | { readonly kind: 'pass' }
     | { readonly kind: 'reject' };
 }
 
 /**
- * Declares a suite that proves that a sniffer keeps its promises: it asks for more until it can tell and not longer, what it has
- * decided stays so whatever follows and however the bytes came, handing its progress back changes nothing but the work, it
- * neither changes nor keeps what it is shown, and no bytes make it throw.
+ * Declares a suite that checks the contract of a sniffer: it requests more bytes until it can decide and no longer, its
+ * verdict does not depend on later bytes or on how the bytes were split, passing progress back only saves work, it
+ * neither modifies nor retains its input, and no bytes make it throw.
  *
- * @param samples at least one of each kind that the sniffer knows; those that it recognises matter most
+ * @param samples at least one of each kind that the sniffer knows, above all those that it recognizes
  */
 export function describeSniffer(name: string, sniffer: Sniffer, samples: readonly SnifferSample[]): void {
   describe(`${name}, as a sniffer,`, () => {
@@ -39,13 +39,13 @@ export function describeSniffer(name: string, sniffer: Sniffer, samples: readonl
 
 function describeSample(sniffer: Sniffer, sample: SnifferSample): void {
   const { expected } = sample;
-  // Node's buffers share memory with their slices; these must not.
+  // Slices of Node's buffers share memory; these must not.
   const bytes = new Uint8Array(sample.bytes);
-  it(`says ${expected.kind} once all of it is there`, () => {
+  it(`returns ${expected.kind} once all of it is there`, () => {
     expect(sniffer.inspect(bytes)).toMatchObject(expected);
   });
 
-  it('asks for more of every shorter part, unless that already decides in the same way', () => {
+  it('requests more for every prefix, unless that already has the same verdict', () => {
     for (let length = 1; length < bytes.length; length += 1) {
       const { kind } = sniffer.inspect(bytes.slice(0, length));
       const early = expected.kind === 'hello' ? [] : [expected.kind];
@@ -53,13 +53,13 @@ function describeSample(sniffer: Sniffer, sample: SnifferSample): void {
     }
   });
 
-  it('says the same of it when it comes in pieces and progress is handed back', () => {
+  it('has the same verdict when it arrives in pieces and progress is passed back', () => {
     const whole = sniffer.inspect(bytes);
     const random = new Random(2);
     for (const longest of [1, 2, 7, 64, bytes.length]) expect(inPieces(sniffer, bytes, longest, random)).toEqual(whole);
   });
 
-  it('says the same of it whatever follows', () => {
+  it('has the same verdict whatever follows', () => {
     const whole = sniffer.inspect(bytes);
     for (const count of [1, 5, 1000]) {
       const followed = Buffer.concat([bytes, new Random(count).bytes(count)]);
@@ -67,14 +67,14 @@ function describeSample(sniffer: Sniffer, sample: SnifferSample): void {
     }
   });
 
-  it('reads it where it is, in the midst of a larger buffer', () => {
+  it('reads it in place, in the middle of a larger buffer', () => {
     const whole = sniffer.inspect(bytes);
     const larger = new Uint8Array(bytes.length + 200).fill(0xff);
     larger.set(bytes, 100);
     expect(sniffer.inspect(larger.subarray(100, 100 + bytes.length))).toEqual(whole);
   });
 
-  it('neither changes nor keeps what it is shown', () => {
+  it('neither modifies nor retains its input', () => {
     const whole = sniffer.inspect(bytes);
     const half = bytes.slice(0, bytes.length >> 1 || 1);
     const verdict = judged(sniffer, half);
@@ -83,10 +83,10 @@ function describeSample(sniffer: Sniffer, sample: SnifferSample): void {
   });
 }
 
-// Enough to alter every field of a sample of a few hundred bytes; a sniffer does this in well under a second.
+// Enough to alter every field of a sample of a few hundred bytes; takes a sniffer well under a second.
 const ROUNDS = 2_000;
 
-/** The verdict, having made sure that the bytes are as they were. */
+/** The verdict, with a check that the bytes are unmodified. */
 function judged(sniffer: Sniffer, bytes: Uint8Array, progress?: unknown): Verdict {
   const copy = bytes.slice();
   const verdict = sniffer.inspect(bytes, progress);
@@ -94,7 +94,7 @@ function judged(sniffer: Sniffer, bytes: Uint8Array, progress?: unknown): Verdic
   return verdict;
 }
 
-/** The verdict on `bytes` as they arrive: asked anew at each piece, with a copy, until it is not `more`. */
+/** The verdict on `bytes` as they arrive: called again at each piece, with a copy, until it is not `more`. */
 function inPieces(sniffer: Sniffer, bytes: Uint8Array, longest: number, random: Random): Verdict {
   let verdict: Verdict = { kind: 'more' };
   let length = 0;
@@ -110,7 +110,7 @@ function progressOf(verdict: Verdict): unknown {
   return verdict.kind === 'more' ? verdict.progress : undefined;
 }
 
-/** A few bytes set to something else, and perhaps the end cut off. */
+/** Overwrites a few bytes, and sometimes truncates. */
 function altered(bytes: Uint8Array, random: Random): Uint8Array {
   const copy = bytes.slice(0, random.below(4) === 0 ? 1 + random.below(bytes.length) : bytes.length);
   for (let count = 0; count <= random.below(4); count += 1) copy[random.below(copy.length)] = random.below(256);

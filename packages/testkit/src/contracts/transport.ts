@@ -7,16 +7,16 @@ import { describeListening } from './transport/listening.ts';
 import { describeSplicing } from './transport/splicing.ts';
 
 /**
- * Declares a suite that proves that a transport keeps its promises, with sockets of Node on loopback at the other ends: what
- * listening and dialling reject with and leave behind; that connections deliver every byte in order, make a fast sender wait,
- * and say how they ended; that a splice carries both directions, each to its own end, passes resets on, counts exactly, ends
- * when it is idle, and can be cut at any moment; and all of that for many connections at a time.
+ * Declares a suite that checks the contract of a transport, against Node sockets on loopback: the errors of listening
+ * and dialling, and their cleanup; that connections deliver every byte in order, apply backpressure, and report how
+ * they ended; that a splice carries both directions, each until its own end, passes resets on, counts exactly, ends
+ * when idle, and can be cut at any moment; and all of that for many connections concurrently.
  *
  * @param create the transport: a new one for each test, or always the same
  */
 export function describeTransport(name: string, create: CreateTransport, traits: TransportTraits = {}): void {
   describe(`${name}, as a transport,`, () => {
-    it('has a name by which it can be chosen', async () => {
+    it('has a name for the configuration', async () => {
       expect((await create()).name).toMatch(/^[a-z][a-z0-9-]*$/);
     });
     const claim = claims(create);

@@ -3,23 +3,23 @@ import { expect, it } from '../runner.ts';
 import { within } from './deadline.ts';
 import { leavesNothingBehind } from './resources.ts';
 
-/** A source in the hands of a contract suite. */
+/** A source under test. */
 export interface SourceUnderTest<Source> {
-  /** Watched more than once, by turns and at the same time, and always to the end. */
+  /** Watched more than once, sequentially and concurrently, and always to the end. */
   readonly source: Source;
-  /** Changes what the source gets its values from, so that it has something new to yield. Each call is another change. */
+  /** Changes the data of the source, so that it has a new value to yield. Each call is another change. */
   change(): Promise<void>;
-  /** Called at the end of each test: stops what stands behind the source. */
+  /** Called at the end of each test: stops what the source reads from. */
   dispose(): Promise<void>;
 }
 
-/** How a contract suite gets at a source. */
+/** How a contract suite creates a source. */
 export interface SourceHarness<Source> {
-  /** A new source and what stands behind it, for one test. */
+  /** A new source with its data, for one test. */
   create(): Promise<SourceUnderTest<Source>>;
 }
 
-/** What both kinds of sources have. */
+/** Common to both kinds of sources. */
 interface Watchable<Value> {
   readonly name: string;
   watch(signal: AbortSignal): AsyncIterable<Value>;
@@ -28,10 +28,10 @@ interface Watchable<Value> {
 /** A test of one source: `reader` starts a watch of it, which ends with the test. */
 type SourceClaim<Value> = (reader: () => SourceReader<Value>, change: () => Promise<void>) => Promise<void>;
 
-/** Declares tests that each get a source of their own. */
+/** Declares tests, each with its own source. */
 export type DeclareClaim<Value> = (name: string, claim: SourceClaim<Value>) => void;
 
-/** @param content what of a value counts when two are compared */
+/** @param content the part of a value that matters in a comparison */
 export function sourceClaims<Value>(
   harness: SourceHarness<Watchable<Value>>,
   content: (value: Value) => unknown,
@@ -57,7 +57,7 @@ class SourceReader<Value> {
     return within(this.#read(), YIELDS_WITHIN_MS, 'the source to yield');
   }
 
-  /** The first value that differs from `known`: a source may yield in between what it already knew. */
+  /** The first value that differs from `known`: a source may repeat values that it already had. */
   async nextOther(known: Value): Promise<Value> {
     for (;;) {
       const value = await this.next();
@@ -65,40 +65,44 @@ class SourceReader<Value> {
     }
   }
 
-  /** Reads on until it is told the same as `wanted`. Rejects when that does not come. */
+  /** Reads on until the value equals `wanted`. Rejects when it never does. */
   async nextLike(wanted: Value): Promise<void> {
     let value = await this.next();
     while (!this.#isSame(value, wanted)) value = await this.next();
   }
 
-  /** Reads on, here and there, until both were told the same. Rejects when they stay apart. */
+  /** Reads both until their values are equal. Rejects when they stay different. */
   async agreesWith(other: SourceReader<Value>): Promise<void> {
     while (!this.#isSameAs(other)) {
-      await within(Promise.race([this.#read(), other.#read()]), YIELDS_WITHIN_MS, 'two readers to be told the same');
+      await within(Promise.race([this.#read(), other.#read()]), YIELDS_WITHIN_MS, 'two readers to get the same value');
     }
   }
 
-  /** Asks for a value and does not wait for it: the next end finds the source in the midst of its work. */
+  /** Requests a value without waiting for it: the end then finds the source at work. */
   async request(): Promise<void> {
     this.#step().catch(() => undefined);
     await new Promise((resolve) => setImmediate(resolve));
   }
 
-  /** Aborts, and resolves once the source has returned. What it had ready before may still come, and is left aside. */
+  /** Aborts, and resolves once the source has returned. Values that were ready before may still arrive, and are ignored. */
   async end(): Promise<void> {
-    this.#abort.abort(new Error('the test wants the source to stop'));
+    this.#abort.abort(new Error('the test stops the source'));
     await within(this.#drained(), RETURNS_WITHIN_MS, 'the source to return when its signal aborts');
   }
 
-  /** Leaves as `break` in a `for await` does. */
+  /** Ends as `break` in a `for await` does. */
   async stop(): Promise<void> {
-    await within(Promise.resolve(this.#iterator.return?.()), RETURNS_WITHIN_MS, 'the source to let its reader leave');
+    await within(
+      Promise.resolve(this.#iterator.return?.()),
+      RETURNS_WITHIN_MS,
+      'the source to return when its reader leaves',
+    );
   }
 
   async #read(): Promise<Value> {
     const result = await this.#step();
     if (result.done !== true) return result.value;
-    throw new Error('expected the source to go on until its signal aborts, found it had returned');
+    throw new Error('expected the source to continue until its signal aborts, found it had returned');
   }
 
   async #drained(): Promise<void> {
@@ -107,7 +111,7 @@ class SourceReader<Value> {
     }
   }
 
-  /** One step at a time, as core takes them: who asks while another waits is told the same. */
+  /** One step at a time, as core does: concurrent requests share the result. */
   #step(): Promise<IteratorResult<Value, unknown>> {
     this.#pending ??= this.#iterator.next().then((result) => {
       this.#pending = undefined;
@@ -127,9 +131,9 @@ class SourceReader<Value> {
   }
 }
 
-/** What routes and listeners have in common: whole values, one after the other, until the signal aborts. */
+/** Common to routes and listeners: complete values, one after the other, until the signal aborts. */
 export function watchClaims<Value>(claim: DeclareClaim<Value>): void {
-  claim('yields what it knows at once, and the whole again at each change', async (reader, change) => {
+  claim('yields what it knows at once, and the complete value again at each change', async (reader, change) => {
     const watched = reader();
     const first = await watched.next();
     await change();
@@ -137,12 +141,12 @@ export function watchClaims<Value>(claim: DeclareClaim<Value>): void {
     await watched.agreesWith(reader());
   });
 
-  claim('keeps a change for a reader that comes for it late', async (reader, change) => {
+  claim('keeps a change for a slow reader', async (reader, change) => {
     const watched = reader();
     const first = await watched.next();
     await change();
     await change();
-    // Several changes may have become one value, and that is fine: what counts is where it ends.
+    // Several changes may be combined into one value: the last one counts.
     await watched.nextOther(first);
     await watched.agreesWith(reader());
   });
@@ -154,7 +158,7 @@ export function watchClaims<Value>(claim: DeclareClaim<Value>): void {
     await reader().nextLike(first);
   });
 
-  claim('never changes what it has yielded', async (reader, change) => {
+  claim('never modifies what it has yielded', async (reader, change) => {
     const watched = reader();
     const first = await watched.next();
     const copy = structuredClone(first);
@@ -173,13 +177,13 @@ function endingClaims<Value>(claim: DeclareClaim<Value>): void {
     await watched.end();
   });
 
-  claim('returns when its signal aborts before it knows anything', async (reader) => {
+  claim('returns when its signal aborts before its first value', async (reader) => {
     const watched = reader();
     await watched.request();
     await watched.end();
   });
 
-  claim('returns when its signal had aborted before it was watched', async (reader) => {
+  claim('returns when its signal has already aborted', async (reader) => {
     await reader().end();
   });
 
@@ -198,13 +202,14 @@ function endingClaims<Value>(claim: DeclareClaim<Value>): void {
   });
 }
 
-// A source that asks a server may need a round trip and a rest between two; more than this and a proxy starts without routes.
+// A source that queries a server may need a round trip and a pause between two; with more a proxy starts without
+// routes.
 const YIELDS_WITHIN_MS = 5_000;
-// It has only to stop, but a busy machine may take its time for the turn or two of the event loop.
+// It only has to stop, but a busy machine may take a while for a turn or two of the event loop.
 const RETURNS_WITHIN_MS = 1_000;
-// A source may have had a value or two ready; one that goes on has not noticed.
+// A source may have a value or two ready; one that yields more has not noticed.
 const MOST_READY = 10;
-// Several waits of the above.
+// Several of the above waits.
 const TEST_TIMEOUT_MS = 30_000;
 
 async function withSource<Value>(

@@ -2,18 +2,18 @@ import { checkServiceNode, nodesOf, serverServices } from './mesh.ts';
 import type { ConsulObject, StandInMesh, StandInService } from './mesh.ts';
 import type { VersionTraits } from './versions.ts';
 
-/** One answer before faults are applied. */
+/** A response before faults are applied. */
 export interface StandInAnswer {
   readonly status: number;
-  /** JSON where it is an object, a list or null; a text is sent as it is. */
+  /** JSON for an object, a list or null; a string is sent as it is. */
   readonly body: unknown;
-  /** The endpoint never holds a query, and gives no index. */
+  /** The endpoint never blocks a query, and returns no index. */
   readonly unheld?: boolean;
-  /** Something was left out that the token may not see. */
+  /** Results were filtered by the token's permissions. */
   readonly filtered?: boolean;
 }
 
-/** A request as it came. */
+/** A received request. */
 export interface StandInRequest {
   readonly method: string;
   /** Below `/v1/`. */
@@ -23,7 +23,7 @@ export interface StandInRequest {
   readonly body: unknown;
 }
 
-/** What an agent of some release answers that knows `mesh`. Pure. */
+/** The response of an agent of some version with the data of `mesh`. Pure. */
 export function answerOf(request: StandInRequest, mesh: StandInMesh, traits: VersionTraits): StandInAnswer {
   for (const [pattern, answer] of ENDPOINTS) {
     const match = pattern.exec(request.path);
@@ -36,7 +36,7 @@ interface EndpointRequest {
   readonly request: StandInRequest;
   readonly mesh: StandInMesh;
   readonly traits: VersionTraits;
-  /** The last part of the path, where that is a name. */
+  /** The last segment of the path, where that is a name. */
   readonly name: string;
 }
 
@@ -99,7 +99,7 @@ function everything(mesh: StandInMesh): readonly StandInService[] {
   return [...localServices(mesh), ...(mesh.services ?? []).filter(({ peer }) => peer !== undefined)];
 }
 
-/** Every datacenter has it. */
+/** Present in every datacenter. */
 const CONSUL: StandInService = { name: 'consul', port: 8_300 };
 
 function summaries({ mesh, request }: EndpointRequest): readonly ConsulObject[] {
@@ -173,7 +173,7 @@ function intentions({ request, mesh }: EndpointRequest): StandInAnswer {
   return ok({ [name]: found });
 }
 
-/** As Consul judges: by the local intentions alone, whichever cluster the certificate is of. */
+/** As Consul decides: by the local intentions alone, whatever cluster issued the certificate. */
 function authorization({ request, mesh }: EndpointRequest): StandInAnswer {
   const { Target: target, ClientCertURI: uri } = request.body as {
     readonly Target: string;
@@ -215,7 +215,7 @@ function entry({ request, mesh, traits, name }: EndpointRequest): StandInAnswer 
   return { status: 404, body: `Config entry not found for ${JSON.stringify(kind)} / ${JSON.stringify(name)}` };
 }
 
-/** A chain with one target. Failover, splitters and routers are given whole, as `chains`. */
+/** A chain with one target. Failover, splitters and routers are given completely, as `chains`. */
 function chainOf(service: string, mesh: StandInMesh, { hasPartitions }: VersionTraits): ConsulObject {
   const given = mesh.chains?.[service];
   if (given !== undefined) return given;

@@ -2,29 +2,29 @@ import type { ServerResponse } from 'node:http';
 
 /** How the agent misbehaves. */
 export type StandInFault =
-  /** The answer comes so many milliseconds late. */
+  /** The response is delayed by this many milliseconds. */
   | { readonly kind: 'delay'; readonly ms: number }
-  /** The connection is reset: at once, or in the middle of the answer. */
+  /** The connection is reset: at once, or in the middle of the response. */
   | { readonly kind: 'cut'; readonly midway?: boolean }
   /** An error of Consul: 500 «No cluster leader», 429 «Your IP is issuing too many concurrent connections», 403 … */
   | { readonly kind: 'status'; readonly status: number; readonly body?: string }
-  /** The answer before the one that holds now, with its index: what a server tells that has fallen behind. */
+  /** The previous response with its index: a server with stale data. */
   | { readonly kind: 'older'; readonly leader?: KnownLeader }
-  /** Nothing is known any more: an empty list or object, with a newer index. */
+  /** No data any more: an empty list or object, with a newer index. */
   | { readonly kind: 'empty'; readonly leader?: KnownLeader }
-  /** No end: more than anybody should read. */
+  /** An endless response, longer than any client should read. */
   | { readonly kind: 'huge' }
   /** One byte every few milliseconds, for ever. */
   | { readonly kind: 'trickle' }
-  /** No answer at all. */
+  /** No response at all. */
   | { readonly kind: 'silence' }
-  /** Something that is not Consul's: `<html>…`. */
+  /** A response that is not Consul's: `<html>…`. */
   | { readonly kind: 'garbage' };
 
-/** What a server says of its leader beside an answer: that it has none, or that it has not heard of it for 20 s. It has one when absent. */
+/** The leader headers of a response: no leader, or no contact for 20 s. It has a leader when absent. */
 export type KnownLeader = 'none' | 'silent';
 
-/** Plays the faults that need no answer. `false`: it is one that changes the answer or its time. */
+/** Plays the faults that need no response. `false`: a fault that changes the response or its timing. */
 export function playFault(fault: StandInFault, outgoing: ServerResponse): boolean {
   switch (fault.kind) {
     case 'cut':

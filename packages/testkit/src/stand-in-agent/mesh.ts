@@ -1,7 +1,7 @@
 /** A JSON object with Consul's own field names. */
 export type ConsulObject = Readonly<Record<string, unknown>>;
 
-/** What a stand-in agent knows. Everything is optional, and absent means none. */
+/** Data of a stand-in agent. Everything is optional, and absent means none. */
 export interface StandInMesh {
   /** `dc1` when absent. */
   readonly datacenter?: string;
@@ -12,17 +12,17 @@ export interface StandInMesh {
   readonly services?: readonly StandInService[];
   /** Consul's own servers; one on 127.0.0.1 when absent. */
   readonly servers?: readonly StandInServer[];
-  /** As `/v1/peerings` gives them; a `Name` is enough. */
+  /** As `/v1/peerings` returns them; a `Name` is enough. */
   readonly peerings?: readonly ConsulObject[];
-  /** Names of services by the peer to which they are exported. */
+  /** Names of exported services by peer. */
   readonly exports?: Readonly<Record<string, readonly string[]>>;
   /** Configuration entries, as `/v1/config` takes them. */
   readonly entries?: readonly ConsulObject[];
-  /** As `/v1/connect/intentions/match` gives them, of all destinations. */
+  /** As `/v1/connect/intentions/match` returns them, of all destinations. */
   readonly intentions?: readonly ConsulObject[];
-  /** What `/v1/agent/connect/authorize` says where no intention matches; `allow` when absent. */
+  /** The default of `/v1/agent/connect/authorize` when no intention matches; `allow` when absent. */
   readonly intentionDefault?: 'allow' | 'deny';
-  /** Discovery chains by service, as in `Chain`; without one it is compiled from the entries: protocol, default subset, redirect. */
+  /** Discovery chains by service, as in `Chain`; otherwise compiled from the entries: protocol, default subset, redirect. */
   readonly chains?: Readonly<Record<string, ConsulObject>>;
   /** Mesh gateways of other datacenters, by datacenter. */
   readonly remoteGateways?: Readonly<Record<string, readonly StandInService[]>>;
@@ -35,7 +35,7 @@ export interface StandInService {
   readonly id?: string;
   /** `connect-proxy` with `destination`, `mesh-gateway`; an ordinary service when absent. */
   readonly kind?: string;
-  /** The service for which a proxy speaks. */
+  /** The service that a proxy represents. */
   readonly destination?: string;
   /** `node-NAME` when absent. */
   readonly node?: string;
@@ -45,12 +45,12 @@ export interface StandInService {
   readonly port: number;
   /** The address under the tag `wan`. */
   readonly wan?: { readonly address: string; readonly port: number };
-  /** Of its one check; `passing` when absent. */
+  /** Status of its one check; `passing` when absent. */
   readonly status?: string;
   readonly meta?: Readonly<Record<string, string>>;
   /** 1 each when absent. */
   readonly weights?: { readonly passing: number; readonly warning: number };
-  /** The peer from which it is imported. */
+  /** The peer that it is imported from. */
   readonly peer?: string;
   /** As in `Connect.PeerMeta` of an imported proxy. */
   readonly peerMeta?: {
@@ -79,7 +79,7 @@ export function checkServiceNode(service: StandInService, datacenter: string): C
   };
 }
 
-/** What `internal/ui/nodes` gives: local nodes, then those of peers. */
+/** As `internal/ui/nodes` returns them: local nodes, then those of peers. */
 export function nodesOf(services: readonly StandInService[]): readonly ConsulObject[] {
   const nodes = new Map<string, StandInService[]>();
   for (const service of services) {

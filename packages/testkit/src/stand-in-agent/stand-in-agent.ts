@@ -11,17 +11,20 @@ import type { StandInMesh } from './mesh.ts';
 import { traitsOf } from './versions.ts';
 import type { ConsulVersion, VersionTraits } from './versions.ts';
 
-/** What a {@link StandInAgent} is from its start. */
+/** Initial settings of a {@link StandInAgent}. */
 export interface StandInAgentOptions {
-  /** The release that it plays. `1.16` when absent. */
+  /** The version that it plays. `1.16` when absent. */
   readonly version?: ConsulVersion;
-  /** What it knows. Nothing but one server when absent. */
+  /** Its data. Only one server when absent. */
   readonly mesh?: StandInMesh;
-  /** Answers that go before those made of `mesh`: by `PATH?QUERY`, else by `PATH`, both below `/v1/`. For example recorded ones. */
+  /**
+   * Prepared responses that override those made from `mesh`: by `PATH?QUERY`, else by `PATH`, both below `/v1/`. For
+   * example recorded ones.
+   */
   readonly answers?: Readonly<Record<string, unknown>>;
   /**
-   * What the token may not see: by path, or by a path that ends in `*`. A text is the permission that is missing, and the answer
-   * 403; `filtered` is an empty list with status 200, as Consul answers for lists.
+   * What the token must not see: by path, or by a path that ends in `*`. A string is the missing permission, answered
+   * with 403; `filtered` is an empty list with status 200, as Consul returns for lists.
    */
   readonly denied?: Readonly<Record<string, string>>;
 }
@@ -30,44 +33,48 @@ export interface StandInAgentOptions {
 export interface StandInAgent extends AsyncDisposable {
   /** `http://127.0.0.1:PORT`. */
   readonly address: string;
-  /** Every question so far, in the order of arrival: `GET peerings?index=7&wait=30s`. */
+  /** Every request so far, in the order of arrival: `GET peerings?index=7&wait=30s`. */
   readonly requests: readonly string[];
-  /** Services that were registered at this agent, by id, as they were sent. */
+  /** Services registered at this agent, by id, as sent. */
   readonly registered: ReadonlyMap<string, unknown>;
-  /** Questions that are being held back at the moment. */
+  /** Currently blocking queries. */
   readonly held: number;
-  /** Connections at the moment. */
+  /** Current connections. */
   readonly connections: number;
-  /** Other knowledge: whoever waits for something that is different now is answered. */
+  /** Replaces the data: blocking queries whose result has changed return. */
   change(mesh: StandInMesh): void;
-  /** Other prepared answers, as `StandInAgentOptions.answers`. */
+  /** Replaces prepared responses, as `StandInAgentOptions.answers`. */
   answer(answers: Readonly<Record<string, unknown>>): void;
-  /** Other permissions, as `StandInAgentOptions.denied`. */
+  /** Replaces permissions, as `StandInAgentOptions.denied`. */
   deny(denied: Readonly<Record<string, string>>): void;
   /**
-   * Misbehaves from now on, also towards what is being held; `undefined` ends it. Answers that an earlier fault keeps open are broken off.
+   * Applies a fault from now on, also to blocking queries; `undefined` ends it. Responses that an earlier fault keeps
+   * open are aborted.
    *
-   * @param on the paths, below `/v1/` and without query, for which that is so; all of them when absent
+   * @param on the affected paths, below `/v1/` and without query; all when absent
    */
   misbehave(fault: StandInFault | undefined, on?: (path: string) => boolean): void;
 }
 
-/** Starts a stand-in for a Consul agent: blocking queries with indexes, permissions, missing endpoints, and faults on demand. */
+/**
+ * Starts a stand-in for a Consul agent: blocking queries with indexes, permissions, missing endpoints, and faults on
+ * demand.
+ */
 export async function standInAgent(options: StandInAgentOptions = {}): Promise<StandInAgent> {
   const agent = new PlayedAgent(options);
   await agent.start();
   return agent;
 }
 
-/** A question that waits for another answer than it knows. */
+/** A query that waits for a changed response. */
 interface Held {
   readonly outgoing: ServerResponse;
   readonly request: StandInRequest;
-  /** The answer that the client has. */
+  /** The response that the client has. */
   readonly known: string;
 }
 
-/** An answer with the index at which it became so. */
+/** A response with the index of its last change. */
 interface Versioned extends StandInAnswer {
   readonly text: string;
   readonly index: number;
@@ -80,7 +87,7 @@ class PlayedAgent implements StandInAgent {
   readonly #traits: VersionTraits;
   readonly #answers = new Map<string, readonly Versioned[]>();
   readonly #held = new Set<Held>();
-  /** Answers that a fault keeps open. */
+  /** Responses that a fault keeps open. */
   readonly #open = new Set<ServerResponse>();
   #mesh: StandInMesh;
   #prepared: Readonly<Record<string, unknown>>;
@@ -224,7 +231,7 @@ class PlayedAgent implements StandInAgent {
     } else write(outgoing, current);
   }
 
-  /** As Consul does: from its own cache, and of what is streamed to it, an agent says that there is none although there is. */
+  /** As Consul does: for responses from its cache or from a stream, an agent reports no leader although there is one. */
   #sayLeader({ path, query }: StandInRequest, outgoing: ServerResponse, fault: StandInFault | undefined): void {
     const isCached = path.startsWith('agent/');
     const isStreamed = this.#traits.streamsHealth && path.startsWith('health/') && query.has('index');
@@ -266,7 +273,7 @@ class PlayedAgent implements StandInAgent {
     return this.#own(path) ?? answerOf(request, this.#mesh, this.#traits);
   }
 
-  /** What was registered here. */
+  /** The services registered here. */
   #own(path: string): StandInAnswer | undefined {
     if (path === 'agent/services') return { status: 200, body: Object.fromEntries(this.registered), unheld: true };
     const [, id] = /^agent\/service\/([^/]+)$/.exec(path) ?? [];
@@ -294,7 +301,7 @@ class PlayedAgent implements StandInAgent {
 
 const ACCESSOR = '00000000-0000-0000-0000-000000000002';
 
-/** The query without what only says how to wait. */
+/** The query without the parameters of blocking. */
 function keyOf({ path, query }: StandInRequest): string {
   const rest = new URLSearchParams(query);
   for (const name of ['index', 'wait', 'hash', 'stale', 'cached']) rest.delete(name);
@@ -325,7 +332,7 @@ function hashOf({ index }: Versioned): string {
   return String(index);
 }
 
-/** As Go writes it: `30s`, `5m`. Consul's own five minutes when absent. */
+/** In Go's format: `30s`, `5m`. Consul's default of five minutes when absent. */
 function waitMs(wait: string | null): number {
   const [, amount = '5', unit = 'm'] = /^(\d+)(ms|s|m)$/.exec(wait ?? '') ?? [];
   return Number(amount) * { ms: 1, s: 1_000, m: 60_000 }[unit as 'ms' | 's' | 'm'];

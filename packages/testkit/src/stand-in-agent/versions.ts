@@ -1,29 +1,32 @@
-/** The releases of Consul that can be played: each line stands for the last release of it whose behaviour was recorded or looked up. */
+/**
+ * The versions of Consul that can be played: each line stands for its last version whose behaviour was recorded or
+ * checked.
+ */
 export type ConsulVersion = '1.8' | '1.13' | '1.15' | '1.16' | '1.17';
 
-/** What differs between the releases, as far as a proxy asks for it. */
+/** Differences between the versions, as far as a proxy uses them. */
 export interface VersionTraits {
-  /** As `agent/self` says it. */
+  /** As in `agent/self`. */
   readonly release: string;
   /** Cluster peering exists (1.13). */
   readonly hasPeering: boolean;
-  /** Queries for peerings can be held (1.15.3). */
+  /** Peering queries can block (1.15.3). */
   readonly holdsPeerings: boolean;
-  /** `PeerCAPems` stands in a peering (1.14). */
+  /** A peering has `PeerCAPems` (1.14). */
   readonly showsPeerRoots: boolean;
   /** `GET /v1/exported-services` exists (1.17.3). */
   readonly hasExportedServices: boolean;
   /** Config entries of kind `mesh` and `exported-services` exist (1.10, 1.13). */
   readonly hasMeshEntries: boolean;
-  /** To take back a registration that is not there is an error (1.14). */
+  /** Deregistering an unknown service is an error (1.14). */
   readonly refusesUnknownDeregistration: boolean;
-  /** Held queries for health are answered from what servers stream to the agent (1.10, where it is a client). */
+  /** Blocking health queries are served from what servers stream to the agent (1.10, on a client agent). */
   readonly streamsHealth: boolean;
   /** Chain targets have the partition in their id (1.11). */
   readonly hasPartitions: boolean;
 }
 
-/** The traits of a release. */
+/** The traits of a version. */
 export function traitsOf(version: ConsulVersion): VersionTraits {
   return TRAITS[version];
 }

@@ -9,7 +9,7 @@ export function payload(count: number): Uint8Array {
   return new Uint8Array(randomBytes(count));
 }
 
-/** Compares by length and digest: a difference in megabytes is of no use to a reader. */
+/** Compares by length and digest: a diff of megabytes helps nobody. */
 export function expectSameBytes(found: Uint8Array, expected: Uint8Array): void {
   expect(found.length, 'number of bytes').toBe(expected.length);
   expect(digest(found), 'digest of the bytes').toBe(digest(expected));
@@ -19,15 +19,15 @@ export function expectSameBytes(found: Uint8Array, expected: Uint8Array): void {
 export async function readAll(connection: Connection): Promise<Uint8Array> {
   const chunks: Uint8Array[] = [];
   for (let bytes = await connection.read(); bytes !== undefined; bytes = await connection.read()) {
-    // A copy: `slice` would be a view of it if this is one of Node's buffers.
+    // A copy: `slice` would be a view if this is one of Node's buffers.
     chunks.push(new Uint8Array(bytes));
-    // They belong to the reader, who may do with them as it likes: nothing read later may be touched by it.
+    // The reader owns them and may modify them: later reads must not be affected.
     bytes.fill(0);
   }
   return Buffer.concat(chunks);
 }
 
-/** Reads until `count` bytes have come. */
+/** Reads until `count` bytes have arrived. */
 export async function readBytes(connection: Connection, count: number): Promise<Uint8Array> {
   const chunks: Uint8Array[] = [];
   for (let missing = count; missing > 0;) {
@@ -39,19 +39,19 @@ export async function readBytes(connection: Connection, count: number): Promise<
   return Buffer.concat(chunks);
 }
 
-/** A sender that has been stopped by a reader who does not read. */
+/** A sender that is blocked by a reader who does not read. */
 export interface Stalled {
-  /** All that was handed over, the last chunk included, which still waits. */
+  /** All bytes written, including the last chunk, which is still pending. */
   readonly sent: Uint8Array;
   /** The write of the last chunk. */
   readonly pending: Promise<void>;
 }
 
 /**
- * Writes until a write has to wait. Rejects when none does: somebody then buffers without bound.
+ * Writes until a write has to wait. Rejects when none does: then something buffers without bound.
  *
- * Between two writes everybody else in this thread gets a turn, the transport among them: a sender elsewhere would not keep it from
- * looking at who keeps up and who does not.
+ * Between two writes all other work in this thread gets a turn, including the transport: a real sender would not block
+ * it either.
  */
 export async function writeUntilStalled(to: Pick<Connection, 'write'> | Pick<Peer, 'send'>): Promise<Stalled> {
   const chunks: Uint8Array[] = [];
@@ -68,9 +68,9 @@ export async function writeUntilStalled(to: Pick<Connection, 'write'> | Pick<Pee
 }
 
 const CHUNK_BYTES = 1024 * 1024;
-// Two pairs of kernel buffers, each up to 36 MiB on a Linux of today (tcp_rmem, tcp_wmem), and as much again.
+// Two pairs of kernel buffers, each up to 36 MiB on current Linux (tcp_rmem, tcp_wmem), and as much again.
 const MOST_THAT_BUFFERS_HOLD_BYTES = 144 * 1024 * 1024;
-// A write that goes on takes well under a millisecond.
+// A write that does not block takes well under a millisecond.
 const STALLED_AFTER_MS = 300;
 
 function digest(bytes: Uint8Array): string {

@@ -2,13 +2,13 @@ import { it } from '../../runner.ts';
 import type { Transport } from '@meshgate/core';
 import { Wiring } from './wiring.ts';
 
-/** Declares a test that gets the transport wired up, and all that it made closed at its end. */
+/** Declares a test with a wired transport, and closes everything at its end. */
 export type TransportClaim = (name: string, body: (wiring: Wiring) => Promise<void>, unless?: boolean) => void;
 
-/** How a contract suite gets at a transport: a new one for each test, or always the same. */
+/** How a contract suite creates a transport: a new one for each test, or always the same. */
 export type CreateTransport = () => Transport | Promise<Transport>;
 
-/** What a transport does that not every transport does. */
+/** Deviations of a transport from the default contract. */
 export interface TransportTraits {
   /** `false`: its splices never hand a client back, whatever `handBackUntilMs` allows. They do when absent. */
   readonly handsBack?: boolean;

@@ -6,10 +6,10 @@ import { expectSameBytes, payload, readAll, readBytes, writeUntilStalled } from 
 import type { TransportClaim } from './claims.ts';
 import type { Wired, Wiring } from './wiring.ts';
 
-/** The two kinds of connections: they keep the same promises, with the blame the other way round. */
+/** Both kinds of connections have the same contract, with the sides swapped. */
 interface ConnectionSide {
   readonly name: string;
-  /** What is said of a reset by its own peer. */
+  /** The code of a reset by its own peer. */
   readonly ownReset: ProxyErrorCode;
   /** The reason with which a reset of the other side is passed on to its peer. */
   readonly otherReset: ProxyErrorCode;
@@ -52,7 +52,7 @@ function readingClaims(claim: TransportClaim, { open }: ConnectionSide): void {
     expectSameBytes(await read, sent);
   });
 
-  claim('reads what came before anybody asked', async (wiring) => {
+  claim('reads bytes that arrived before the read', async (wiring) => {
     const { connection, peer } = await open(wiring);
     const sent = payload(200_000);
     await peer.send(sent.subarray(0, 100_000));
@@ -71,7 +71,7 @@ function readingClaims(claim: TransportClaim, { open }: ConnectionSide): void {
     expectSameBytes(await read, sent);
   });
 
-  claim('makes its peer wait when it is not read', async (wiring) => {
+  claim('applies backpressure to its peer when it is not read', async (wiring) => {
     const { connection, peer } = await open(wiring);
     const { sent, pending } = await writeUntilStalled(peer);
     const read = readBytes(connection, sent.length);
@@ -89,7 +89,7 @@ function writingClaims(claim: TransportClaim, { open }: ConnectionSide): void {
     expectSameBytes(await peer.receive(whole.length), whole);
   });
 
-  claim('makes its writer wait for a slow reader, and loses nothing', async (wiring) => {
+  claim('applies backpressure to its writer when the reader is slow, and loses nothing', async (wiring) => {
     const { connection, peer } = await open(wiring);
     peer.pause();
     const { sent, pending } = await writeUntilStalled(connection);
@@ -108,7 +108,7 @@ function writingClaims(claim: TransportClaim, { open }: ConnectionSide): void {
 }
 
 function destroyingClaims(claim: TransportClaim, { open, otherReset }: ConnectionSide): void {
-  claim('ends in order when it is destroyed, however often', async (wiring) => {
+  claim('ends in order when it is destroyed, even repeatedly', async (wiring) => {
     const { connection, peer } = await open(wiring);
     connection.destroy();
     connection.destroy(new ProxyError('INTERNAL', 'again'));
@@ -123,15 +123,15 @@ function destroyingClaims(claim: TransportClaim, { open, otherReset }: Connectio
     expectSameBytes(await peer.receiveAll(), sent);
   });
 
-  claim('rejects a pending read with the reason for which it is destroyed', async (wiring) => {
+  claim('rejects a pending read with the reason of its destruction', async (wiring) => {
     const { connection } = await open(wiring);
     const read = connection.read().catch((error: unknown) => error);
-    const reason = new ProxyError('SNIFF_TIMEOUT', 'the hello was not whole in time');
+    const reason = new ProxyError('SNIFF_TIMEOUT', 'the ClientHello was incomplete at the deadline');
     connection.destroy(reason);
     expect(await read).toBe(reason);
   });
 
-  claim('rejects a pending write with the reason for which it is destroyed', async (wiring) => {
+  claim('rejects a pending write with the reason of its destruction', async (wiring) => {
     const { connection, peer } = await open(wiring);
     peer.pause();
     const { pending } = await writeUntilStalled(connection);
@@ -140,7 +140,7 @@ function destroyingClaims(claim: TransportClaim, { open, otherReset }: Connectio
     expect(await pending.catch((error: unknown) => error)).toBe(reason);
   });
 
-  claim('passes a reset of the other side on when it is destroyed for that', async (wiring) => {
+  claim('passes a reset of the other side on when it is destroyed for that reason', async (wiring) => {
     const { connection, peer } = await open(wiring);
     connection.destroy(new ProxyError(otherReset, 'the other side reset'));
     expect(await peer.closed).toMatchObject({ kind: 'lost', error: { code: 'ECONNRESET' } });
@@ -155,7 +155,7 @@ function resetClaims(claim: TransportClaim, { open, ownReset }: ConnectionSide):
     await expect(read).rejects.toMatchObject({ name: 'ProxyError', code: ownReset });
   });
 
-  claim('tells once of a reset that comes while nobody reads, or rejects the next read', async (wiring) => {
+  claim('reports a reset without a reader once, or rejects the next read', async (wiring) => {
     const { connection, peer } = await open(wiring);
     const errors: unknown[] = [];
     connection.onReset = (error) => void errors.push(error.code);
@@ -169,7 +169,7 @@ function resetClaims(claim: TransportClaim, { open, ownReset }: ConnectionSide):
     const { connection, peer } = await open(wiring);
     peer.reset();
     await peer.closed;
-    // The first may still be taken: only its answer tells that nobody is there any more.
+    // The first may still be accepted: only the peer's response to it reveals the reset.
     const writing = (async () => {
       for (;;) {
         await connection.write(payload(10));

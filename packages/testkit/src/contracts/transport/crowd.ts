@@ -8,7 +8,7 @@ import type { TransportClaim } from './claims.ts';
 import type { WiredListener, Spliced, Wiring } from './wiring.ts';
 
 export function crowdClaims(claim: TransportClaim): void {
-  claim(`keeps ${CROWD} at a time apart, and leaves no descriptor behind`, async (wiring) => {
+  claim(`keeps ${CROWD} concurrent ones apart, and leaves no descriptor behind`, async (wiring) => {
     const accepting = await wiring.listen();
     const backends = wiring.owned(await peerListener({ halfOpen: true }));
     const before = openDescriptors();
@@ -22,7 +22,7 @@ export function crowdClaims(claim: TransportClaim): void {
   });
 }
 
-// Four sockets each, all in this process: within reach of the 4,096 descriptors that many systems allow.
+// Four sockets each, all in this process: within the 4,096 descriptors that many systems allow.
 const CROWD = 500;
 
 async function splicedThrough(

@@ -10,9 +10,11 @@ import type { Endpoint } from '@meshgate/core';
 
 export function describeDialling(claim: TransportClaim): void {
   describe('dialling', () => {
-    claim('reaches an address, and knows both ends', (wiring) => expectReaches(wiring, { host: '127.0.0.1', port: 0 }));
+    claim('reaches an address, and knows both endpoints', (wiring) =>
+      expectReaches(wiring, { host: '127.0.0.1', port: 0 }),
+    );
 
-    claim('reaches an address of IPv6', (wiring) => expectReaches(wiring, { host: '::1', port: 0 }), !hasIPv6());
+    claim('reaches an IPv6 address', (wiring) => expectReaches(wiring, { host: '::1', port: 0 }), !hasIPv6());
 
     claim('reaches a unix socket', async (wiring) => {
       const { address } = wiring.owned(await unixAddress());
@@ -22,18 +24,18 @@ export function describeDialling(claim: TransportClaim): void {
       expect(Buffer.from(await readBytes(connection, 5)).toString()).toBe('hello');
     });
 
-    claim('rejects with CONNECT_REFUSED where nobody listens', async (wiring) => {
+    claim('rejects with CONNECT_REFUSED when nothing listens', async (wiring) => {
       const { address } = wiring.owned(await refusingAddress());
       await expect(wiring.dial(address)).rejects.toMatchObject({ name: 'ProxyError', code: 'CONNECT_REFUSED' });
     });
 
-    claim('rejects with CONNECT_FAILED where the system cannot go', async (wiring) => {
-      // No TCP connection can be made to the broadcast address: the system says so without sending anything.
+    claim('rejects with CONNECT_FAILED for an unreachable address', async (wiring) => {
+      // TCP to the broadcast address fails immediately, without a packet.
       const dial = wiring.dial({ host: '255.255.255.255', port: 1 });
       await expect(dial).rejects.toMatchObject({ name: 'ProxyError', code: 'CONNECT_FAILED' });
     });
 
-    claim('rejects with CONNECT_FAILED for a port that is none, instead of dialling another', async (wiring) => {
+    claim('rejects with CONNECT_FAILED for an invalid port, instead of dialling another', async (wiring) => {
       for (const port of NO_PORTS)
         await expect(wiring.dial({ host: '127.0.0.1', port })).rejects.toMatchObject({
           name: 'ProxyError',
@@ -46,7 +48,7 @@ export function describeDialling(claim: TransportClaim): void {
 }
 
 function abandonedClaims(claim: TransportClaim): void {
-  claim('rejects with CONNECT_TIMEOUT when nobody answers in time, and leaves nothing behind', async (wiring) => {
+  claim('rejects with CONNECT_TIMEOUT without a response in time, and leaves nothing behind', async (wiring) => {
     const { address } = wiring.owned(await silentAddress());
     const before = openDescriptors();
     const start = performance.now();
@@ -56,10 +58,10 @@ function abandonedClaims(claim: TransportClaim): void {
     await untilDescriptors(before);
   });
 
-  claim('rejects with the reason for which it is cut, and leaves nothing behind', async (wiring) => {
+  claim('rejects with the reason when it is cut, and leaves nothing behind', async (wiring) => {
     const { address } = wiring.owned(await silentAddress());
     const before = openDescriptors();
-    const reason = new ProxyError('DOWNSTREAM_RESET', 'the client has gone');
+    const reason = new ProxyError('DOWNSTREAM_RESET', 'the client has disconnected');
     const dials = Array.from({ length: 10 }, () => wiring.dialling(address));
     setImmediate(() => {
       for (const dial of dials) dial.cut(reason);
@@ -68,7 +70,7 @@ function abandonedClaims(claim: TransportClaim): void {
     await untilDescriptors(before);
   });
 
-  claim('can be cut in the moment in which it begins, and once more', async (wiring) => {
+  claim('can be cut at the moment in which it starts, and once more', async (wiring) => {
     const { address } = await wiring.listen();
     const reason = new ProxyError('CLOSED_BY_DRAIN', 'the grace is over');
     const dial = wiring.dialling(address);
@@ -89,7 +91,7 @@ function abandonedClaims(claim: TransportClaim): void {
 }
 
 const TIMEOUT_MS = 150;
-// Timers count in whole milliseconds of a clock that was read a little earlier.
+// Timers use whole milliseconds of a clock that was read slightly earlier.
 const CLOCK_MS = 5;
 
 async function expectReaches(wiring: Wiring, at: Endpoint): Promise<void> {

@@ -9,7 +9,7 @@ export function halfCloseClaims(claim: TransportClaim): void {
     ['client', 'backend'],
     ['backend', 'client'],
   ] as const) {
-    claim(`passes the end on when the ${first} has finished, and goes on until the ${second} has`, async (wiring) => {
+    claim(`passes the end on when the ${first} has finished, and continues until the ${second} has`, async (wiring) => {
       const spliced = await wiring.spliced();
       const [early, late] = [payload(10_000), payload(400_000)];
       await spliced[first].send(early);
@@ -23,7 +23,7 @@ export function halfCloseClaims(claim: TransportClaim): void {
     });
   }
 
-  claim('delivers megabytes that are followed at once by the end', async (wiring) => {
+  claim('delivers megabytes that are immediately followed by the end', async (wiring) => {
     const { client, backend, splice } = await wiring.spliced();
     const sent = payload(6_000_000);
     client.send(sent).catch(() => undefined);
@@ -59,7 +59,7 @@ export function resetClaims(claim: TransportClaim): void {
       expect((await spliced.splice.done).error).toMatchObject({ name: 'ProxyError', code });
     });
 
-    claim(`notices a reset by the ${from} although the ${to} has finished`, async (wiring) => {
+    claim(`notices a reset by the ${from} after the ${to} has finished`, async (wiring) => {
       const spliced = await wiring.spliced();
       spliced[to].end();
       await spliced[from].finished;
@@ -69,14 +69,14 @@ export function resetClaims(claim: TransportClaim): void {
   }
 }
 
-/** Who has finished, and had what it came for, may close its socket: what still comes for it is answered by a reset. */
+/** A side that has finished and received what it needs may close its socket: later data is answered with a reset. */
 export function closeAfterAnswerClaims(claim: TransportClaim): void {
   for (const [first, second, code] of [
     ['client', 'backend', 'DOWNSTREAM_RESET'],
     ['backend', 'client', 'UPSTREAM_RESET'],
   ] as const) {
     claim(
-      `ends well when the ${first} closes after the answer, although the ${second} still says goodbye`,
+      `ends well when the ${first} closes after the response, although the ${second} still sends a closing message`,
       async (wiring) => {
         const spliced = await wiring.spliced();
         await answered(spliced);
@@ -89,7 +89,7 @@ export function closeAfterAnswerClaims(claim: TransportClaim): void {
       },
     );
 
-    claim(`ends with ${code} when the ${first} is lost in the middle of what the ${second} sends`, async (wiring) => {
+    claim(`ends with ${code} when the ${first} is lost while the ${second} is sending`, async (wiring) => {
       const spliced = await wiring.spliced();
       await answered(spliced);
       spliced[first].end();
@@ -102,7 +102,7 @@ export function closeAfterAnswerClaims(claim: TransportClaim): void {
     });
   }
 
-  claim('ends with DOWNSTREAM_RESET when a client that has finished is lost without an answer', async (wiring) => {
+  claim('ends with DOWNSTREAM_RESET when a client that has finished is lost without a response', async (wiring) => {
     const { client, backend, splice } = await wiring.spliced();
     client.end();
     await backend.finished;
@@ -121,27 +121,30 @@ async function answered({ client, backend }: Pick<Spliced, 'client' | 'backend'>
 
 /** The end has been passed on, the bytes before it have not: a reset overtakes both. */
 export function resetBehindEndClaim(claim: TransportClaim): void {
-  claim('passes a reset on although the end is still behind bytes that the backend does not take', async (wiring) => {
-    const head = payload(MORE_THAN_BUFFERS_HOLD_BYTES);
-    const { client, backend, splice } = await wiring.spliced({ head, halfOpen: false });
-    backend.pause();
-    client.end();
-    // There and back: the transport has had its turn with the end.
-    await backend.send('still here');
-    await client.receive(10);
-    const reset = new ProxyError('DOWNSTREAM_RESET', 'the client is gone');
-    splice.cut(reset);
-    expect((await splice.done).error).toBe(reset);
-    // Whether what its peer sees is a reset Node cannot always tell.
-    backend.resume();
-    await backend.closed;
-    expect(backend.bytesReceived).toBeLessThan(head.length);
-  });
+  claim(
+    'passes a reset on although the end is still queued behind bytes that the backend does not read',
+    async (wiring) => {
+      const head = payload(MORE_THAN_BUFFERS_HOLD_BYTES);
+      const { client, backend, splice } = await wiring.spliced({ head, halfOpen: false });
+      backend.pause();
+      client.end();
+      // A round trip: the transport has processed the end.
+      await backend.send('still here');
+      await client.receive(10);
+      const reset = new ProxyError('DOWNSTREAM_RESET', 'the client is gone');
+      splice.cut(reset);
+      expect((await splice.done).error).toBe(reset);
+      // Node cannot always tell whether its peer has reset the connection.
+      backend.resume();
+      await backend.closed;
+      expect(backend.bytesReceived).toBeLessThan(head.length);
+    },
+  );
 }
 
-/** Of a client this is not asked: Node cannot always tell. A transport that can is free to. */
+/** Not required for a client: Node cannot always tell. A transport that can is free to report it. */
 export function resetBehindBytesClaim(claim: TransportClaim): void {
-  claim('takes a reset by the backend for one, however close it is behind the last bytes', async (wiring) => {
+  claim('recognizes a reset by the backend, however close it follows the last bytes', async (wiring) => {
     const { backend, splice } = await wiring.spliced();
     // In one turn: both are there when the transport looks next.
     backend.send('last').catch(() => undefined);
@@ -151,7 +154,7 @@ export function resetBehindBytesClaim(claim: TransportClaim): void {
 }
 
 export function cutClaims(claim: TransportClaim): void {
-  claim('that is cut closes both sides and ends with the reason, the first one', async (wiring) => {
+  claim('closes both sides when it is cut, and ends with the first reason', async (wiring) => {
     const { client, backend, splice } = await wiring.spliced({ halfOpen: false });
     await client.send('some bytes');
     await backend.receive(10);
@@ -165,7 +168,7 @@ export function cutClaims(claim: TransportClaim): void {
     splice.cut(reason);
   });
 
-  claim('can be cut in the moment in which it begins', async (wiring) => {
+  claim('can be cut at the moment in which it starts', async (wiring) => {
     const { client, splice } = await wiring.spliced({ halfOpen: false, head: payload(10) });
     const reason = new ProxyError('CLOSED_BY_DRAIN', 'the grace is over');
     splice.cut(reason);
@@ -175,5 +178,5 @@ export function cutClaims(claim: TransportClaim): void {
 }
 
 const FINISHED = { kind: 'finished' };
-// A pair of kernel buffers on a Linux of today (tcp_rmem, tcp_wmem), and some more.
+// A pair of kernel buffers on current Linux (tcp_rmem, tcp_wmem), and some more.
 const MORE_THAN_BUFFERS_HOLD_BYTES = 48 * 1024 * 1024;

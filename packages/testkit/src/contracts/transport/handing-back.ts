@@ -4,11 +4,11 @@ import { expectSameBytes, payload, readBytes } from './bytes.ts';
 import type { TransportClaim } from './claims.ts';
 import type { Wired, Wiring } from './wiring.ts';
 
-/** What becomes of a client whose backend has ended without an answer, when the splice may hand it back. */
+/** What happens to a client whose backend has ended without a response, when the splice may hand it back. */
 export function handingBackClaims(claim: TransportClaim, unless: boolean): void {
   for (const how of ['end', 'reset'] as const) {
     claim(
-      `hands the client back when the backend ${WORDS[how]} without an answer, for another backend`,
+      `hands the client back when the backend ${WORDS[how]} without a response, for another backend`,
       async (wiring) => {
         const down = await wiring.accepted({ halfOpen: true });
         await unanswered(wiring, down, how);
@@ -42,7 +42,7 @@ export function handingBackClaims(claim: TransportClaim, unless: boolean): void 
   );
 
   claim(
-    'hands the client back when the backend was gone before the splice began',
+    'hands the client back when the backend had closed before the splice started',
     async (wiring) => {
       const down = await wiring.accepted({ halfOpen: true });
       const up = await wiring.dialled({ halfOpen: false });
@@ -57,7 +57,7 @@ export function handingBackClaims(claim: TransportClaim, unless: boolean): void 
   refusingClaims(claim);
 }
 
-/** When the client has to go with its backend all the same. */
+/** When the client must be closed with its backend nevertheless. */
 function refusingClaims(claim: TransportClaim): void {
   claim('keeps the client when it has sent more than the head', async (wiring) => {
     const { client, backend, splice } = await wiring.spliced({ head: HEAD.slice(), handBackUntilMs: LATER() });
@@ -102,10 +102,10 @@ function refusingClaims(claim: TransportClaim): void {
   });
 
   for (const [when, handBackUntilMs] of [
-    ['it is too late for that', () => performance.now() - 1],
-    ['nobody has asked for it', () => undefined],
+    ['the deadline has passed', () => performance.now() - 1],
+    ['it was not requested', () => undefined],
   ] as const) {
-    claim(`passes the end on, as ever, when ${when}`, async (wiring) => {
+    claim(`passes the end on as usual when ${when}`, async (wiring) => {
       const { client, backend, splice } = await wiring.spliced({ head: HEAD, handBackUntilMs: handBackUntilMs() });
       backend.end();
       await client.finished;
@@ -121,7 +121,7 @@ function refusingClaims(claim: TransportClaim): void {
 }
 
 function lossClaims(claim: TransportClaim): void {
-  claim('ends with DOWNSTREAM_RESET when it is the client that is lost', async (wiring) => {
+  claim('ends with DOWNSTREAM_RESET when the client is lost', async (wiring) => {
     const { client, backend, splice } = await wiring.spliced({ head: HEAD.slice(), handBackUntilMs: LATER() });
     await backend.receive(HEAD.length);
     client.reset();
@@ -130,7 +130,7 @@ function lossClaims(claim: TransportClaim): void {
     await backend.closed;
   });
 
-  claim('closes both when it is cut while the client might be handed back', async (wiring) => {
+  claim('closes both when it is cut while the client could be handed back', async (wiring) => {
     const limits = { head: HEAD.slice(), handBackUntilMs: LATER(), halfOpen: false };
     const { client, backend, splice } = await wiring.spliced(limits);
     backend.reset();
@@ -141,7 +141,7 @@ function lossClaims(claim: TransportClaim): void {
   });
 }
 
-/** A splice whose backend has had the head, and has ended. */
+/** A splice whose backend has received the head, and has closed. */
 async function unanswered(wiring: Wiring, down: Wired, how: 'end' | 'reset'): Promise<void> {
   const up = await wiring.dialled({ halfOpen: false });
   const splice = wiring.splice(down.connection, up.connection, { head: HEAD.slice(), handBackUntilMs: LATER() });

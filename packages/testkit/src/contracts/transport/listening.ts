@@ -8,18 +8,18 @@ import { readBytes } from './bytes.ts';
 import type { TransportClaim } from './claims.ts';
 import type { Wiring } from './wiring.ts';
 
-/** Whether this machine has `::1`: containers often have not. */
+/** Whether this machine has `::1`: many containers do not. */
 export function hasIPv6(): boolean {
   const addresses = Object.values(networkInterfaces()).flat();
   return addresses.some((each) => each?.address === '::1');
 }
 
-/** The kernel has 16 bits for a port: of what is beyond it would take the lower ones. */
+/** The kernel uses the lower 16 bits of a larger port. */
 export const NO_PORTS: readonly number[] = [65_536, 100_721, -30_351, 1.5, Number.NaN];
 
 export function describeListening(claim: TransportClaim): void {
   describe('listening', () => {
-    claim('takes any free port, says which, and knows both ends of what it accepts', async (wiring) => {
+    claim('takes any free port, reports which, and knows both endpoints of what it accepts', async (wiring) => {
       await expectAccepts(wiring, { host: '127.0.0.1', port: 0 });
     });
 
@@ -46,11 +46,11 @@ export function describeListening(claim: TransportClaim): void {
 
     describeSharing(claim);
 
-    claim('rejects a port that is none, instead of listening on another', async (wiring) => {
+    claim('rejects an invalid port, instead of listening on another', async (wiring) => {
       for (const port of NO_PORTS) await expect(wiring.listen({ host: '127.0.0.1', port })).rejects.toThrow(`${port}`);
     });
 
-    claim('accepts everybody of a crowd', async (wiring) => {
+    claim('accepts all of many concurrent clients', async (wiring) => {
       const { address, accept } = await wiring.listen();
       const clients = await Promise.all(Array.from({ length: 100 }, () => rawClient(address)));
       const accepted = await Promise.all(clients.map((client) => acceptFor(client)));
@@ -63,7 +63,7 @@ export function describeListening(claim: TransportClaim): void {
       }
     });
 
-    claim('that is closed, twice if need be, frees the port and leaves accepted connections alone', async (wiring) => {
+    claim('frees the port when it is closed, even twice, and leaves accepted connections alone', async (wiring) => {
       const { address, accept, listening } = await wiring.listen();
       const { connection, peer } = await wiring.acceptedFrom(address, accept);
       await Promise.all([listening.close(), listening.close()]);
@@ -85,7 +85,7 @@ async function expectAccepts(wiring: Wiring, at: { host: string; port: number })
 
 function describeSharing(claim: TransportClaim): void {
   claim(
-    'shares a port with another listener when both say so, or refuses it, but never takes it over',
+    'shares a port with another listener when both allow it, or refuses it, but never takes it over',
     async (wiring) => {
       const { address, accept } = await wiring.listen(undefined, { reusePort: true });
       const second = await wiring.listen(address, { reusePort: true }).catch((reason: unknown) => reason);

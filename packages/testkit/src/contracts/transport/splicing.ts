@@ -37,7 +37,7 @@ export function describeSplicing(claim: TransportClaim, { handsBack = true }: Tr
 }
 
 function carryingClaims(claim: TransportClaim): void {
-  claim('carries all bytes both ways, whatever the pieces, and counts them', async (wiring) => {
+  claim('carries all bytes both ways, however they are split, and counts them', async (wiring) => {
     const { client, backend, splice } = await wiring.spliced();
     const random = new Random(3);
     const [up, down] = [payload(700_000), payload(1_100_000)];
@@ -62,19 +62,19 @@ function carryingClaims(claim: TransportClaim): void {
     expect(await splice.done).toMatchObject({ bytesUp: head.length + rest.length, bytesDown: 0 });
   });
 
-  claim('keeps nothing of the head once that has been sent', async (wiring) => {
+  claim('retains nothing of the head once that has been sent', async (wiring) => {
     const down = await wiring.accepted();
     const up = await wiring.dialled();
     const head = spliceWithHead(wiring, down.connection, up.connection);
     await up.peer.receive(HEAD_BYTES);
-    // Whatever the last turn of the transport has left on the stack is gone with the next.
+    // The next turn of the transport overwrites what the last one left on the stack.
     await down.peer.send('.');
     await up.peer.receive(1);
     collectGarbage();
     expect(head.deref()).toBeUndefined();
   });
 
-  claim('carries what had arrived before it began, the end included', async (wiring) => {
+  claim('carries what had arrived before it started, including the end', async (wiring) => {
     const down = await wiring.accepted({ halfOpen: true });
     const up = await wiring.dialled({ halfOpen: true });
     const [early, answer] = [payload(150_000), payload(30_000)];
@@ -91,7 +91,7 @@ function carryingClaims(claim: TransportClaim): void {
   });
 }
 
-/** In a function of its own, so that nothing of the head is left on the stack. */
+/** In its own function, so that nothing of the head remains on the stack. */
 function spliceWithHead(wiring: Wiring, down: Connection, up: Connection): WeakRef<Uint8Array> {
   const head = payload(HEAD_BYTES);
   wiring.splice(down, up, { head });
@@ -129,7 +129,7 @@ function extremeClaims(claim: TransportClaim): void {
 }
 
 function progressClaims(claim: TransportClaim): void {
-  claim('shows while it goes on what it has moved, and when', async (wiring) => {
+  claim('reports its progress while it runs: bytes and times', async (wiring) => {
     const { client, backend, splice } = await wiring.spliced({ head: payload(7) });
     const start = performance.now();
     expect(splice.lastByteAt).toBeLessThanOrEqual(start);
@@ -147,5 +147,5 @@ function progressClaims(claim: TransportClaim): void {
   });
 }
 
-// `performance.now()` of the loop may be that of the turn's beginning.
+// `performance.now()` of the loop may be that of the turn's start.
 const CLOCK_MS = 5;

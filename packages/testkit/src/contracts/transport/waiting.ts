@@ -10,7 +10,7 @@ export function backpressureClaims(claim: TransportClaim): void {
     ['client', 'backend'],
     ['backend', 'client'],
   ] as const) {
-    claim(`makes the ${from} wait for a slow ${to}, and loses nothing`, async (wiring) => {
+    claim(`applies backpressure to the ${from} when the ${to} is slow, and loses nothing`, async (wiring) => {
       const spliced = await wiring.spliced();
       spliced[to].pause();
       const { sent, pending } = await writeUntilStalled(spliced[from]);
@@ -23,7 +23,7 @@ export function backpressureClaims(claim: TransportClaim): void {
     });
   }
 
-  claim('carries one way while the other stands still', async (wiring) => {
+  claim('carries one direction while the other is blocked', async (wiring) => {
     const { client, backend, splice } = await wiring.spliced();
     backend.pause();
     const { sent } = await writeUntilStalled(client);
@@ -35,7 +35,7 @@ export function backpressureClaims(claim: TransportClaim): void {
     expect(splice).toMatchObject({ bytesUp: sent.length, bytesDown: down.length });
   });
 
-  claim('can be cut while it stands still', async (wiring) => {
+  claim('can be cut while it is blocked', async (wiring) => {
     const { client, backend, splice } = await wiring.spliced();
     backend.pause();
     const { sent } = await writeUntilStalled(client);
@@ -48,7 +48,7 @@ export function backpressureClaims(claim: TransportClaim): void {
 }
 
 export function idleClaims(claim: TransportClaim): void {
-  claim('ends with IDLE_TIMEOUT once nothing has come for so long, and not before', async (wiring) => {
+  claim('ends with IDLE_TIMEOUT after the idle time, and not before', async (wiring) => {
     const { client, backend, splice } = await wiring.spliced({ idleTimeoutMs: IDLE_MS, halfOpen: false });
     const transfer = await splice.done;
     expect(performance.now() - splice.lastByteAt).toBeGreaterThan(IDLE_MS - CLOCK_MS);
@@ -57,7 +57,7 @@ export function idleClaims(claim: TransportClaim): void {
   });
 
   for (const talker of ['client', 'backend'] as const) {
-    claim(`lives on for as long as the ${talker} alone sends something`, async (wiring) => {
+    claim(`continues as long as only the ${talker} sends something`, async (wiring) => {
       const { splice, ...peers } = await wiring.spliced({ idleTimeoutMs: IDLE_MS });
       const lastSentAt = await talk(peers[talker], 3 * IDLE_MS);
       expect((await splice.done).error).toMatchObject({ code: 'IDLE_TIMEOUT' });
@@ -73,7 +73,7 @@ export function idleClaims(claim: TransportClaim): void {
   });
 
   claim(
-    'ends with HALF_CLOSE_TIMEOUT once one side has finished and the other is silent for so long',
+    'ends with HALF_CLOSE_TIMEOUT once one side has finished and the other is silent for that time',
     async (wiring) => {
       for (const first of ['client', 'backend'] as const) {
         const limits = { idleTimeoutMs: 600_000, halfCloseTimeoutMs: IDLE_MS };
@@ -86,7 +86,7 @@ export function idleClaims(claim: TransportClaim): void {
     },
   );
 
-  claim('goes on after one side has finished for as long as the other sends something', async (wiring) => {
+  claim('continues after one side has finished as long as the other sends something', async (wiring) => {
     const limits = { idleTimeoutMs: 600_000, halfCloseTimeoutMs: IDLE_MS };
     const { client, backend, splice } = await wiring.spliced(limits);
     client.end();
@@ -96,7 +96,7 @@ export function idleClaims(claim: TransportClaim): void {
     expect(performance.now() - lastSentAt).toBeGreaterThan(IDLE_MS - CLOCK_MS);
   });
 
-  claim('is not ended for silence when the idle timeout is Infinity', async (wiring) => {
+  claim('does not time out when the idle timeout is Infinity', async (wiring) => {
     const { client, backend, splice } = await wiring.spliced({ idleTimeoutMs: Infinity });
     await pause(TALK_EVERY_MS);
     await client.send('still here');
@@ -106,7 +106,7 @@ export function idleClaims(claim: TransportClaim): void {
     expect((await splice.done).error).toBeUndefined();
   });
 
-  claim('ends with IDLE_TIMEOUT, too, when a side does not read any more', async (wiring) => {
+  claim('ends with IDLE_TIMEOUT, too, when a side stops reading', async (wiring) => {
     const { client, backend, splice } = await wiring.spliced({ idleTimeoutMs: 5 * IDLE_MS });
     backend.pause();
     await writeUntilStalled(client);
@@ -115,13 +115,13 @@ export function idleClaims(claim: TransportClaim): void {
 }
 
 const FINISHED = { kind: 'finished' };
-// Short enough to wait for; a busy machine may make a pause of a tenth of it.
+// Short enough to wait for; a busy machine may take ten times as long.
 const IDLE_MS = 300;
 const TALK_EVERY_MS = 30;
-// Timers count in whole milliseconds of a clock that was read a little earlier.
+// Timers use whole milliseconds of a clock that was read slightly earlier.
 const CLOCK_MS = 5;
 
-/** Sends a byte now and then, and says when it sent the last. */
+/** Sends a byte now and then, and reports when it sent the last. */
 async function talk(peer: Peer, forMs: number): Promise<number> {
   let lastSentAt = performance.now();
   for (const endAt = lastSentAt + forMs; lastSentAt < endAt;) {

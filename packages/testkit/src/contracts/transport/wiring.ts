@@ -39,7 +39,7 @@ export interface Spliced {
 /** Settings of a {@link Spliced}. */
 export interface SplicedOptions extends Partial<SpliceOptions>, PeerOptions {}
 
-/** Connects a transport under test with sockets of Node, and closes everything at the end of a test. */
+/** Connects a transport under test with Node sockets, and closes everything at the end of a test. */
 export class Wiring implements AsyncDisposable {
   readonly transport: Transport;
   readonly #disposals: (() => unknown)[] = [];
@@ -72,7 +72,7 @@ export class Wiring implements AsyncDisposable {
     return this.acceptedFrom(address, accept, options);
   }
 
-  /** The same with a listener that is there already. */
+  /** The same with an existing listener. */
   async acceptedFrom(address: Endpoint, accept: () => Promise<Connection>, options: PeerOptions = {}): Promise<Wired> {
     const accepting = accept();
     const peer = this.owned(await rawClient(address, options));
@@ -92,12 +92,12 @@ export class Wiring implements AsyncDisposable {
     return connection;
   }
 
-  /** The same, under way. */
+  /** The same, while still connecting. */
   dialling(to: Endpoint, options: Partial<DialOptions> = {}): Dial {
     return this.transport.dial(to, { ...DIAL_OPTIONS, ...options });
   }
 
-  /** A client, the transport between, and a backend. */
+  /** A client, a backend, and the transport in between. */
   async spliced({ halfOpen = true, ...options }: SplicedOptions = {}): Promise<Spliced> {
     const down = await this.accepted({ halfOpen });
     const up = await this.dialled({ halfOpen });
@@ -128,8 +128,8 @@ const KEEP_ALIVE = { idleMs: 60_000 };
 
 const LISTEN_OPTIONS: ListenOptions = { backlog: 1_024, keepAlive: KEEP_ALIVE, onPause: () => undefined };
 
-// Loopback answers in microseconds; a machine under load may need a little longer.
+// Loopback responds in microseconds; a machine under load may need a little longer.
 const DIAL_OPTIONS: DialOptions = { keepAlive: KEEP_ALIVE, timeoutMs: 10_000 };
 
-// Longer than any test: those about idleness set their own.
+// Longer than any test: idle tests set their own.
 const SPLICE_OPTIONS: SpliceOptions = { head: new Uint8Array(0), idleTimeoutMs: 600_000 };
