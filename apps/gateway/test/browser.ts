@@ -137,6 +137,7 @@ export class StagedGateway implements AsyncDisposable {
       control: { settings: {}, reload: () => Promise.reject(new Error('nothing to reload')) } as never,
       close: () => Promise.resolve(0),
       heldGroups: () => [],
+      preference: () => ({}),
       shutDown: () => undefined,
     });
     const all = [...own.filter(({ path }) => path !== '/connections/{id}'), this.#closing()];

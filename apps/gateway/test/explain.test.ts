@@ -226,6 +226,24 @@ describe('an explanation of a name that listeners take differently', () => {
     expect(explain('api.example.com', table, allDown)).toMatchObject({ priorityInUse: 0 });
   });
 
+  it('says which labels decide, where the gateway prefers some and not all backends have them', () => {
+    const near = { ...backend, labels: { zone: 'a', rack: '1' } };
+    const far = { ...backup, priority: 0, labels: { zone: 'b' } };
+    const zones = new RouteTable([
+      indexRoutes('file', {
+        version: '1',
+        routes: [{ name: 'cache', serverNames: ['cache.test'], backends: [near, far] }],
+      }),
+    ]);
+    const prefer = { zone: 'a', rack: '2' };
+    const found = explain('cache.test', zones, { prefer });
+    expect(found).toMatchObject({ preferred: { zone: 'a' } });
+    expect(explanationText(found)).toMatch(/preferred +backends with zone a\n/);
+    const isEjected = ({ host }: { readonly host: string }): boolean => host === near.address.host;
+    for (const options of [{}, { prefer: { zone: 'c' } }, { prefer, isEjected }])
+      expect(explain('cache.test', zones, options)).not.toHaveProperty('preferred');
+  });
+
   it('says which clients its listeners let in, all of them or the one that was asked for', () => {
     const listeners = [{ name: 'edge' }, { name: 'internal', access: { allow: ['10.0.0.0/8'], denyFile: '/bad.txt' } }];
     const every = explain('api.example.com', table, { listeners });

@@ -26,6 +26,7 @@ export { inSlices } from './routes/route-slices.ts';
 export { indexRoutes, RouteTable } from './routes/route-table.ts';
 export type { Match, MatchKind, RouteIndex } from './routes/route-table.ts';
 export { balancedConnector } from './pipeline/connect.ts';
+export { nearestOf } from './pipeline/candidates.ts';
 export type { Preference } from './pipeline/candidates.ts';
 export type { BalancedConnector, ConnectorOptions } from './pipeline/connect.ts';
 export { BackendHealth } from './health/backend-health.ts';

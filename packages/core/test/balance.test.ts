@@ -137,6 +137,34 @@ describe('client hash', () => {
     expect(moved.length / 5_000).toBeLessThan(0.13);
   });
 
+  it('moves clients to a backend that becomes heavier, and away from one that becomes lighter, and no others', () => {
+    const hosts = addresses(5_000);
+    const heavier = ten.map((one) => (one === ten[3] ? { ...one, weight: 3 } : one));
+    const chosen = (from: readonly Backend[]): readonly string[] =>
+      hosts.map((host) => pick(from, client(host)).address.host);
+    const [before, after] = [chosen(ten), chosen(heavier)];
+    const moved = hosts.filter((_host, index) => before[index] !== after[index]);
+    expect(hosts.every((_host, index) => before[index] === after[index] || after[index] === 'b3')).toBe(true);
+    // From a tenth to three twelfths.
+    expect(moved.length / 5_000).toBeGreaterThan(0.12);
+    expect(moved.length / 5_000).toBeLessThan(0.18);
+  });
+
+  it('gives each client back to its backend after any coming and going of others', () => {
+    const hosts = addresses(500);
+    const before = hosts.map((host) => pick(ten, client(host)));
+    const random = seeded();
+    for (let round = 0; round < 20; round += 1) {
+      const some = ten.filter(() => random() < 0.6);
+      if (some.length === 0) continue;
+      for (const [index, host] of hosts.entries()) {
+        const own = before[index] as Backend;
+        if (some.includes(own)) expect(pick(some, client(host))).toBe(own);
+      }
+    }
+    expect(hosts.map((host) => pick(ten, client(host)))).toEqual(before);
+  });
+
   it('takes a /64 of IPv6 for one client, and IPv4 in IPv6 for IPv4', () => {
     const privacy = Array.from({ length: 50 }, (_, index) => `2001:db8:1:2:${index.toString(16)}::1`);
     expect(new Set(privacy.map((host) => pick(ten, client(host)))).size).toBe(1);

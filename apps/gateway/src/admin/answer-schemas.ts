@@ -19,6 +19,10 @@ const choice = {
     .array(z.strictObject({ priority: z.int(), forMs: milliseconds }))
     .optional()
     .describe('lower priorities that are well again, and how much longer they are not used'),
+  preferred: z
+    .record(z.string(), z.string())
+    .optional()
+    .describe('labels of those backends that are used before the others, since the gateway prefers them'),
   egress: z
     .strictObject({ port: z.int(), allowAddresses: z.array(z.string()).optional() })
     .optional()

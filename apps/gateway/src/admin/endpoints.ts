@@ -1,7 +1,15 @@
 import { setImmediate as nextTurn } from 'node:timers/promises';
 import { pause } from '@meshgate/core';
 import type { DrainProgress, Endpoint, Limits, Observer, ProxyEvent } from '@meshgate/core';
-import type { HealthChecks, HeldGroup, Listeners, Outliers, RouteStore, RouteTable } from '@meshgate/core/parts';
+import type {
+  HealthChecks,
+  HeldGroup,
+  Listeners,
+  Outliers,
+  Preference,
+  RouteStore,
+  RouteTable,
+} from '@meshgate/core/parts';
 import { DURATION_FORM, parseDuration } from '@meshgate/documents';
 import { expositionStream } from '@meshgate/metrics';
 import type { Registry } from 'prom-client';
@@ -34,6 +42,8 @@ export interface AdminTargets {
   readonly checks: Pick<HealthChecks, 'reportOf'> | undefined;
   /** Priority groups that are held back after they were out of service; each of several processes holds back its own. */
   heldGroups(): Eventually<readonly HeldGroup[]>;
+  /** Labels of the backends that are used first. */
+  preference(): Preference;
   readonly limits: Limits;
   readonly identity: ProxyIdentity;
   /** Receives internal failures. */
@@ -177,7 +187,8 @@ function aboutRoutes(targets: AdminTargets): readonly AdminEndpoint[] {
         const held = returnsLater(table) ? await targets.heldGroups() : [];
         const sources = withRouteWarnings(routes.sources, table, listeners.status);
         const { connectTimeoutMs } = limits;
-        return ok(routesView({ table, sources }, { connectTimeoutMs, isEjected, checks, held }));
+        const facts = { connectTimeoutMs, isEjected, checks, held, prefer: targets.preference() };
+        return ok(routesView({ table, sources }, facts));
       },
     },
     {
@@ -206,7 +217,7 @@ function returnsLater({ indexes }: RouteTable): boolean {
 
 async function explanationOf(
   query: URLSearchParams,
-  { routes, listeners, outliers, checks, heldGroups }: AdminTargets,
+  { routes, listeners, outliers, checks, heldGroups, preference }: AdminTargets,
 ): Promise<AdminAnswer> {
   const serverName = query.get('serverName') ?? '';
   if (serverName === '') return { status: 400, json: { error: 'expected ?serverName=NAME, found none' } };
@@ -215,6 +226,7 @@ async function explanationOf(
   const held = returnsLater(routes.table) ? await heldGroups() : [];
   const explanation = explain(serverName, routes.table, {
     held,
+    prefer: preference(),
     ...(listener !== null && { listener }),
     listeners: listeners.status,
     isEjected: (address) => outliers.isEjected(address),

@@ -40,7 +40,8 @@ export function queriesOf(file: string | undefined, amend: Amend): RouteQueries 
       withRoutes(file, amend, ({ table, sources }, { config, parts }) => {
         const known = listenersOf(config, parts);
         const shown = known === undefined ? sources : withRouteWarnings(sources, table, known);
-        return routesView({ table, sources: shown }, { connectTimeoutMs: config.limits.connectTimeoutMs });
+        const { limits, prefer } = config;
+        return routesView({ table, sources: shown }, { connectTimeoutMs: limits.connectTimeoutMs, prefer });
       }),
     explain: (serverName, listener) =>
       withRoutes(file, amend, ({ table }, { config, parts }) => {
@@ -48,6 +49,7 @@ export function queriesOf(file: string | undefined, amend: Amend): RouteQueries 
         return explain(serverName, table, {
           ...(listener !== undefined && { listener }),
           ...(listeners !== undefined && { listeners }),
+          prefer: config.prefer,
         });
       }),
   };

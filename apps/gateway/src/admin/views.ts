@@ -9,13 +9,14 @@ import type {
   ProxyProtocolVersion,
   RouteLimits,
 } from '@meshgate/core';
-import { formatRate, isInService, priorityGroups } from '@meshgate/core/parts';
+import { formatRate, isInService, nearestOf, priorityGroups } from '@meshgate/core/parts';
 import type {
   CheckReport,
   HealthChecks,
   HeldGroup,
   LiveConnection,
   ListenerStatus,
+  Preference,
   RouteTable,
   SourceStatus,
 } from '@meshgate/core/parts';
@@ -45,6 +46,8 @@ interface RouteView extends RouteRulesView {
   readonly priorityInUse?: number;
   /** Lower priorities that are well again, and held back; absent when there are none. */
   readonly heldBack?: readonly HeldView[];
+  /** Labels of those backends that are used before the others, since the gateway prefers them; absent when it does not matter. */
+  readonly preferred?: Readonly<Record<string, string>>;
   readonly backends: readonly (BackendView & {
     /** After consecutive dial failures; absent when not ejected. Only known for IP addresses, not for DNS names. */
     readonly ejected?: true;
@@ -178,6 +181,8 @@ export interface RouteFacts {
   readonly checks?: Pick<HealthChecks, 'reportOf'> | undefined;
   /** Priority groups that are held back, of all workers; none when absent. */
   readonly held?: readonly HeldGroup[] | undefined;
+  /** Labels of the backends to use first; none when absent. */
+  readonly prefer?: Preference | undefined;
 }
 
 /** The answer of `GET /routes`. */
@@ -207,18 +212,40 @@ function routeView(route: Route, source: string, facts: RouteFacts): RouteView {
     connectTimeoutMs: route.connectTimeoutMs ?? facts.connectTimeoutMs,
     ...balanceView(route),
     ...rulesView(route),
-    ...withPriorityInUse(route, route.backends.map(ofBackend), facts.held),
+    ...choiceView(route, route.backends.map(ofBackend), facts),
   };
 }
 
-/** `backends`, which of their priorities is used now, by what is known of them, and which are not used yet although they are well. */
-export function withPriorityInUse<View extends BackendView & { readonly ejected?: boolean }>(
-  { name, failover }: Route,
+/** Which backends are used now, by what is known of them. */
+interface ChoiceView {
+  readonly priorityInUse?: number;
+  readonly heldBack?: readonly HeldView[];
+  readonly preferred?: Readonly<Record<string, string>>;
+}
+
+/** `backends`, and which of them are used now. */
+export function choiceView<View extends BackendView & { readonly ejected?: boolean }>(
+  route: Route,
   backends: readonly View[],
+  { held, prefer = {} }: Pick<RouteFacts, 'held' | 'prefer'>,
+): ChoiceView & { readonly backends: readonly View[] } {
+  const priorities = prioritiesView(route, backends, held);
+  const used = backends.filter(({ priority = 0 }) => priority === (priorities.priorityInUse ?? priority));
+  return { backends, ...priorities, ...preferredView(used, prefer) };
+}
+
+function isTrusted({ healthy, ejected }: BackendView & { readonly ejected?: boolean }): boolean {
+  return healthy && ejected !== true;
+}
+
+/** Which priority is used, and which are not used yet although they are well. */
+function prioritiesView(
+  { name, failover }: Route,
+  backends: readonly BackendView[],
   held: readonly HeldGroup[] = [],
-): { readonly backends: readonly View[]; readonly priorityInUse?: number; readonly heldBack?: readonly HeldView[] } {
-  const groups = priorityGroups(backends, ({ healthy, ejected }) => healthy && ejected !== true);
-  if (groups.size < 2) return { backends };
+): ChoiceView {
+  const groups = priorityGroups(backends, isTrusted);
+  if (groups.size < 2) return {};
   const heldFor = new Map<number, number>();
   for (const { route, priority, forMs } of held)
     if (route === name) heldFor.set(priority, Math.max(forMs, heldFor.get(priority) ?? 0));
@@ -230,7 +257,17 @@ export function withPriorityInUse<View extends BackendView & { readonly ejected?
     const forMs = heldFor.get(priority);
     return forMs === undefined || priority >= priorityInUse ? [] : [{ priority, forMs: Math.round(forMs) }];
   });
-  return { backends, priorityInUse, ...(heldBack.length > 0 && { heldBack }) };
+  return { priorityInUse, ...(heldBack.length > 0 && { heldBack }) };
+}
+
+/** The labels by which some of the backends go before others. */
+function preferredView(backends: readonly BackendView[], prefer: Preference): ChoiceView {
+  const trusted = backends.filter(isTrusted);
+  const preferences = Object.entries(prefer);
+  const nearest = nearestOf(trusted, preferences);
+  if (nearest.length === trusted.length) return {};
+  const shared = preferences.filter(([label, value]) => nearest.every(({ labels }) => labels?.[label] === value));
+  return { preferred: Object.fromEntries(shared) };
 }
 
 /** How the route chooses a backend, if not by default; a plugin's balance by its name. */

@@ -1,8 +1,8 @@
 import type { AccessRules, Egress, Endpoint, Failover, ListenAddress } from '@meshgate/core';
-import type { HealthChecks, HeldGroup, Match, MatchKind, RouteTable } from '@meshgate/core/parts';
+import type { HealthChecks, HeldGroup, Match, MatchKind, Preference, RouteTable } from '@meshgate/core/parts';
 import { parseServerName } from '@meshgate/sni';
 import leven from 'leven';
-import { backendView, balanceView, rulesView, withPriorityInUse } from '../admin/views.ts';
+import { backendView, balanceView, choiceView, rulesView } from '../admin/views.ts';
 import type { BackendView, HeldView, RouteRulesView } from '../admin/views.ts';
 import { describe } from '../config/config-messages.ts';
 import { counted } from '../log/messages.ts';
@@ -34,6 +34,8 @@ export interface FoundRoute extends ClaimingRoute, RouteRulesView {
   readonly priorityInUse?: number;
   /** Lower priorities that are well again, and held back; absent when there are none. */
   readonly heldBack?: readonly HeldView[];
+  /** Labels of those backends that are used before the others, since the gateway prefers them; absent when it does not matter. */
+  readonly preferred?: Readonly<Record<string, string>>;
   readonly backends: readonly ExplainedBackend[];
   /** The code with which connections end while there is no backend; absent while there is one. */
   readonly withoutBackend?: string;
@@ -85,6 +87,8 @@ export interface ExplainOptions {
   readonly checks?: Pick<HealthChecks, 'reportOf'>;
   /** Priority groups that are held back; none when absent. */
   readonly held?: readonly HeldGroup[];
+  /** Labels of the backends to use first; none when absent. */
+  readonly prefer?: Preference | undefined;
 }
 
 /** A route that matches a name. */
@@ -115,7 +119,7 @@ export function requestedName(
 export function explain(name: string, table: RouteTable, options: ExplainOptions = {}): Explanation {
   const serverName = name.toLowerCase().replace(/\.$/, '');
   const requested = requestedName(name);
-  const { listener, isEjected = () => false, checks, held } = options;
+  const { listener, isEjected = () => false, checks } = options;
   const [match, ...others] = table.matches(serverName, listener);
   const elsewhere = listener === undefined ? onListeners(serverName, table, match) : [];
   const exceptions = elsewhere.length === 0 ? {} : { onListeners: elsewhere };
@@ -137,13 +141,13 @@ export function explain(name: string, table: RouteTable, options: ExplainOptions
     ...accessBefore(listener === undefined ? route.listeners : [listener], options),
     ...unknown,
     ...rulesView(route),
-    ...withPriorityInUse(
+    ...choiceView(
       route,
       route.backends.map((backend) => ({
         ...backendView(backend, checks?.reportOf(route, backend.address)),
         ejected: isEjected(backend.address),
       })),
-      held,
+      options,
     ),
     ...(route.backends.length === 0 &&
       route.egress === undefined && { withoutBackend: route.withoutBackend ?? 'NO_BACKEND' }),

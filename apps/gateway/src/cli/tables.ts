@@ -114,13 +114,9 @@ function unknownOf({ unknownListeners = [] }: Explanation): readonly (readonly s
   return unknownListeners.map((listener) => ['warning', `listener ${listener} does not exist`]);
 }
 
-function choiceFacts({
-  failover,
-  egress,
-  priorityInUse,
-  heldBack = [],
-  backends,
-}: FoundRoute): readonly (readonly string[])[] {
+function choiceFacts(found: FoundRoute): readonly (readonly string[])[] {
+  const { failover, egress, priorityInUse, heldBack = [], preferred = {}, backends } = found;
+  const labels = Object.entries(preferred).map(([label, value]) => `${label} ${value}`);
   const { minHealthy = 1, returnAfterMs = 0 } = failover ?? {};
   const returns = returnAfterMs === 0 ? 'at once' : `after ${formatDuration(returnAfterMs)}`;
   return [
@@ -129,6 +125,7 @@ function choiceFacts({
     ...(priorityInUse !== undefined && backends.some(({ priority = 0 }) => priority < priorityInUse)
       ? [['in use', `backups of priority ${priorityInUse}`]]
       : []),
+    ...(labels.length === 0 ? [] : [['preferred', `backends with ${labels.join(', ')}`]]),
     ...heldBack.map(({ priority, forMs }) => ['held back', `priority ${priority}, for ${formatDuration(forMs)} more`]),
     ...(egress === undefined ? [] : [['egress', `to the server name itself, port ${egress.port}`]]),
   ];

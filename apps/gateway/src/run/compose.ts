@@ -400,6 +400,7 @@ function dataPlaneOf(plan: Plan): DataPlane {
       outliers: one(c, OUTLIERS),
       // A sidecar has no such groups.
       heldGroups: () => all(c, FAILOVER)[0]?.held ?? [],
+      preference: () => plan.live.prefer,
       connections: () => connectionsView(sessions.live()),
       close: (query) => closeConnections(sessions, query),
       metrics: () => registry,

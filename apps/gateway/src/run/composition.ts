@@ -92,6 +92,7 @@ export interface DataPlane {
     | 'connections'
     | 'close'
     | 'heldGroups'
+    | 'preference'
     | 'metrics'
     | 'traffic'
     | 'drainProgress'

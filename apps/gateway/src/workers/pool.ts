@@ -3,7 +3,7 @@ import { formatEndpoint, pause } from '@meshgate/core';
 import { formatDuration } from '@meshgate/core/parts';
 import { backoff, listenerSources, onAbort } from '@meshgate/core/parts';
 import type { Endpoint, ListenAddress, ListenerSource, Observer, RouteSource, Service } from '@meshgate/core';
-import type { DrainReason, ListenerStatus, PreparedChange, SourceSet } from '@meshgate/core/parts';
+import type { DrainReason, ListenerStatus, Preference, PreparedChange, SourceSet } from '@meshgate/core/parts';
 import type { HeldByProcess } from '../run/gateway.ts';
 import type { InheritedSocket } from '../run/inherited-sockets.ts';
 import type { LogLevel } from '../config/config-schema.ts';
@@ -82,6 +82,11 @@ export class WorkerPool implements Service {
   isEjected(address: Endpoint): boolean {
     const text = formatEndpoint(address);
     return this.workers.some(({ state }) => state.ejected.includes(text));
+  }
+
+  /** Labels of the backends that workers use first. */
+  get preference(): Preference {
+    return this.#plan.config.prefer ?? {};
   }
 
   /** Number of addresses that workers have ejected. */

@@ -125,6 +125,7 @@ function dataPlaneOf(plan: PrimaryPlan, links: WorkerLinks): DataPlane {
       connections: () => collected(pool, 'connections').then((views) => views.flat()),
       close: (query) => pool.close(query),
       heldGroups: () => collected(pool, 'held').then((groups) => groups.flat()),
+      preference: () => pool.preference,
       metrics: () => totalMetrics(pool, one(c, REGISTRY), links.aggregator),
       traffic: () => collected(pool, 'traffic').then(addedUp),
       drainProgress: () => drain.count(),

@@ -88,18 +88,22 @@ export class Candidates {
     const used =
       priorities?.find((one) => backends.some(({ priority = 0 }) => priority === one)) ??
       backends.reduce((least, { priority = 0 }) => Math.min(least, priority), Infinity);
-    return this.#nearest(backends.filter(({ priority = 0 }) => priority === used));
+    const first = backends.filter(({ priority = 0 }) => priority === used);
+    return nearestOf(first, this.#preference);
   }
+}
 
-  /** Those with the first label of the preference, where there are any; of these those with the second, and so on. */
-  #nearest(backends: readonly Backend[]): readonly Backend[] {
-    let nearest = backends;
-    for (const [key, value] of this.#preference) {
-      const matching = nearest.filter(({ labels }) => labels?.[key] === value);
-      if (matching.length > 0) nearest = matching;
-    }
-    return nearest;
+/** Of `backends` those with the first of the labels, where there are any; of these those with the second, and so on. Pure. */
+export function nearestOf<One extends Pick<Backend, 'labels'>>(
+  backends: readonly One[],
+  preferred: readonly (readonly [label: string, value: string])[],
+): readonly One[] {
+  let nearest = backends;
+  for (const [label, value] of preferred) {
+    const matching = nearest.filter(({ labels }) => labels?.[label] === value);
+    if (matching.length > 0) nearest = matching;
   }
+  return nearest;
 }
 
 function labelsOf(preference: Preference) {
