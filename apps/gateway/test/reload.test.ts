@@ -36,6 +36,55 @@ function flat(parsed: ReturnType<typeof parsedConfig>) {
   );
 }
 
+/** A source that warns and counts, under its own name or another. */
+const WARNING_SOURCE = `export default { name: 'warns', install(host, { name, labels = [], broken }) {
+  host.reportWarning(name + ' is about to expire');
+  host.metrics.counter({ name: 'looks_total', help: 'Looks', labels }).add(1, Object.fromEntries(labels.map((label) => [label, 'x'])));
+  host.addSource({ name, async *watch(signal) {
+    if (broken) throw new Error('never works');
+    yield { version: '1', routes: [] };
+    await new Promise((resolve) => signal.addEventListener('abort', resolve));
+  } });
+} };`;
+
+describe('a source of a plugin', () => {
+  it('takes its warning and its metrics with it, whether a reload has removed it or was refused', async () => {
+    await using api = await tlsBackend('api.example.com');
+    await using files = await gatewayFolder([api], { transport: 'node' });
+    await files.write('warns.mjs', WARNING_SOURCE);
+    const using = (...uses: readonly object[]) => {
+      const sources = uses.map((one) => ({ use: './warns.mjs', ...one }));
+      return files.write('meshgate.yaml', {
+        ...TEST_CONFIG,
+        transport: 'node',
+        sources: [...TEST_CONFIG.sources, ...sources],
+      });
+    };
+    await using({ name: 'first' });
+    await using gateway = await startGateway(`${files.path}/meshgate.yaml`);
+    const warnings = async () =>
+      ((await gateway.ask('/ready')).json as { readonly warnings: readonly string[] }).warnings;
+    const looks = async () =>
+      (await (await fetch(new URL('/metrics', gateway.admin))).text()).match(/^meshgate_plugin_warns_looks_total.*$/gm);
+    expect([await warnings(), await looks()]).toEqual([
+      ['plugin warns: first is about to expire'],
+      ['meshgate_plugin_warns_looks_total 1'],
+    ]);
+    await using();
+    expect(await reloading(gateway)).toMatchObject({ status: 200 });
+    expect([await warnings(), await looks()]).toEqual([[], null]);
+    await using({ name: 'second', broken: true });
+    expect(await reloading(gateway)).toMatchObject({ status: 409 });
+    expect([await warnings(), await looks()]).toEqual([[], null]);
+    await using({ name: 'second', labels: ['of'] });
+    expect(await reloading(gateway)).toMatchObject({ status: 200 });
+    expect([await warnings(), await looks()]).toEqual([
+      ['plugin warns: second is about to expire'],
+      ['meshgate_plugin_warns_looks_total{of="x"} 1'],
+    ]);
+  });
+});
+
 describe('the plan of a reload', () => {
   it.each([
     ['nothing', {}, []],

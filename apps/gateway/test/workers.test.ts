@@ -1,6 +1,6 @@
 import { once } from 'node:events';
 import { readFileSync } from 'node:fs';
-import { access } from 'node:fs/promises';
+import { access, rm } from 'node:fs/promises';
 import { createServer } from 'node:net';
 import { fileURLToPath } from 'node:url';
 import { selfTest as epollTest } from '@meshgate/epoll-transport';
@@ -359,6 +359,22 @@ describe('workers', () => {
       await gateway.line(({ msg }) => new RegExp(`^closed ${worker}-1: known$`).test(String(msg)));
   });
 
+  it('that start while the level of the log is set have it', async () => {
+    await using files = await workersFolder('node', [], { plugins: ['./held.mjs'] });
+    await files.write('held.mjs', HELD_IN_WORKERS);
+    await using gateway = await startGateway(`${files.path}/meshgate.yaml`);
+    await files.write('hold', '');
+    for (const worker of children(gateway.pid)) process.kill(worker, 'SIGKILL');
+    await gateway.said('held');
+    await gateway.ask('/log-level?level=debug', { method: 'PUT' });
+    await rm(`${files.path}/hold`);
+    await until(async () => {
+      const client = await rawClient(gateway.address).catch(() => undefined);
+      await client?.[Symbol.asyncDispose]();
+      return gateway.lines.filter(({ msg }) => msg === 'accepted here').length > 0;
+    });
+  });
+
   it('that hang while they start are killed, and the start fails with the reason', { timeout: 60_000 }, async () => {
     await using files = await workersFolder('node', [], { plugins: ['./stuck.mjs'] });
     await files.write('stuck.mjs', STUCK_IN_WORKERS);
@@ -456,6 +472,18 @@ export default { name: 'remembering', install: (host) => host.addObserver({ name
   if (event.type === 'connection.closed')
     console.log('closed ' + event.closed.connection.id + ': ' + (seen.has(event.closed.connection) ? 'known' : 'unknown'));
 } }) };`;
+
+/** Waits in workers as long as there is a file `hold`, says so, and writes of each connection at level debug. */
+const HELD_IN_WORKERS = `
+import { access, watch } from 'node:fs/promises';
+export default { name: 'held', async install(host) {
+  if (host.process !== 'worker') return;
+  host.addObserver({ observe: ({ type }) => { if (type === 'connection.accepted') host.log.debug('accepted here'); } });
+  const isHeld = () => access(host.baseDir + '/hold').then(() => true, () => false);
+  if (!(await isHeld())) return;
+  process.stdout.write(JSON.stringify({ msg: 'held' }) + String.fromCharCode(10));
+  for await (const _change of watch(host.baseDir)) if (!(await isHeld())) return;
+} };`;
 
 const STUCK_IN_WORKERS = `
 import cluster from 'node:cluster';

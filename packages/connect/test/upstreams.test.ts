@@ -269,6 +269,18 @@ describe('while a sidecar runs', () => {
     expect((await client.receive(3)).toString()).toBe('two');
   });
 
+  it('an address where somebody else answers is not ejected: one gateway has the address of many', async () => {
+    await using mail = await server('mail', 'mail');
+    await using one = await webWith({ service: 'db', at: [mail.address] });
+    const address = await one.address('upstream:db');
+    for (let count = 0; count < 6; count += 1) {
+      await using client = await rawClient(address);
+      await client.closed;
+    }
+    expect(new Set(await one.endings('upstream:db', 6))).toEqual(new Set(['UPSTREAM_UNTRUSTED']));
+    expect(one.events.all('backend.ejected')).toEqual([]);
+  });
+
   it('two upstreams of one name have names of their own', async () => {
     await using far = await server('far', 'db');
     const target = targetOf({ service: 'db', at: [far.address] });

@@ -1,5 +1,5 @@
 import { DEFAULT_LIMITS, nodeTransport } from '@meshgate/core';
-import type { Connector, ConnectionFilter, Observer, Transport, Upstream } from '@meshgate/core';
+import type { Connector, ConnectionFilter, Observer, ProxyEvent, Transport, Upstream } from '@meshgate/core';
 import { AddressBook, Admission, balancedConnector, Drain, Outliers, Sessions } from '@meshgate/core/parts';
 import type { Stages } from '@meshgate/core/parts';
 import { rawClient, recorder, tcpBackend } from '@meshgate/testkit';
@@ -47,11 +47,22 @@ const splicing = ({ transport }: Working, splice: unknown): Partial<Stages> => (
 const dialling = ({ transport }: Working, dial: unknown): Partial<Stages> => ({
   transport: { dial: lie(dial), splice: (down, up, options) => transport.splice(down, up, options) },
 });
-const observing = ({ observer }: Working, observe: (type: string) => unknown): Partial<Stages> => {
+/** Calls whatever ends something, in everything that can be reached from `value`. */
+function closeAll(_type: string, value: unknown, seen = new Set<unknown>()): void {
+  if (typeof value !== 'object' || value === null || seen.has(value)) return;
+  seen.add(value);
+  for (const name of ['destroy', 'cut', 'release', 'close', 'end', 'stop']) {
+    const method: unknown = Reflect.get(value, name);
+    if (typeof method === 'function') Reflect.apply(method, value, [new Error('closed by an observer')]);
+  }
+  for (const inner of Object.values(value)) closeAll('', inner, seen);
+}
+
+const observing = ({ observer }: Working, observe: (type: string, event: ProxyEvent) => unknown): Partial<Stages> => {
   const hostile: Observer = {
     observe(event) {
       observer.observe(event);
-      return lie(observe(event.type));
+      return lie(observe(event.type, event));
     },
   };
   return { observer: hostile };
@@ -269,6 +280,7 @@ const CASES: readonly Case[] = [
     ends: 'OK',
   })),
   { name: 'an observer that rejects', break: (working) => observing(working, async () => broken()), ends: 'OK' },
+  { name: 'an observer that closes all it is given', break: (working) => observing(working, closeAll), ends: 'OK' },
 ];
 
 /** A proxy that works, but for what `one` breaks of it. */

@@ -4,7 +4,7 @@ import { formatEndpoint } from '../transport/endpoint.ts';
 import type { Endpoint } from '../transport/endpoint.ts';
 import { ProxyError } from '../errors.ts';
 import { failedDial, recognisedShortage } from '../transport/dial-failure.ts';
-import type { Observer } from '../observe.ts';
+import type { Observer, ReachedBackend } from '../observe.ts';
 import type { Backend, Route } from '../routes/route.ts';
 import type { ConnectContext, ConnectDialOptions } from './stages.ts';
 import type { Connection, Dial, Transfer, Transport } from '../transport/transport.ts';
@@ -35,6 +35,8 @@ export class Connecting implements ConnectContext {
   abandoned: ProxyError | undefined;
   /** Present once a backend was reached. */
   upstream: Upstream | undefined;
+  /** What observers see of it. */
+  shown: ReachedBackend | undefined;
   /** When it was reached. */
   connectedAt: number | undefined;
   /** Told of each backend that is reached; nobody when absent. */
@@ -85,6 +87,7 @@ export class Connecting implements ConnectContext {
   reached(upstream: Upstream): number {
     if (!isUpstream(upstream)) throw new TypeError('expected an upstream with a connection, found none');
     this.upstream = upstream;
+    this.shown = reachedBackend(upstream);
     // The usual case: one dial, and the session owns what it reached. Nothing else of it is kept while bytes are carried.
     if (this.#newest?.isAllThatReached(upstream.connection) === true) this.#newest = undefined;
     this.connectedAt = performance.now();
@@ -94,6 +97,7 @@ export class Connecting implements ConnectContext {
   /** The upstream has ended without an answer: it is not the session's any more. */
   unanswered(): void {
     this.upstream = undefined;
+    this.shown = undefined;
     this.connectedAt = undefined;
     this.retries += 1;
   }
@@ -153,6 +157,11 @@ function isUpstream(value: unknown): value is Upstream {
   if (typeof value !== 'object' || value === null) return false;
   const { connection, address, backend, route } = value as Partial<Upstream>;
   return [connection, address, backend, route].every((part) => typeof part === 'object' && part !== null);
+}
+
+/** Without what its owner alone may close or give back: observers may be JavaScript. */
+export function reachedBackend({ route, backend, address, trace }: Upstream): ReachedBackend {
+  return trace === undefined ? { route, backend, address } : { route, backend, address, trace };
 }
 
 /** Closes what a connector gave, and gives it back to the connector. Never throws. @returns what went wrong there */

@@ -1,7 +1,7 @@
 import type { Admission } from './admission.ts';
 import { failedWith, isSplice, resolved, transferOf } from './checked-answers.ts';
 import type { LingeringClose } from './lingering-close.ts';
-import { Connecting, destroyQuietly, releaseUpstream } from './connecting.ts';
+import { Connecting, destroyQuietly, reachedBackend, releaseUpstream } from './connecting.ts';
 import { withPreface } from './connection.ts';
 import type { Accepted, Hello, Upstream } from './connection.ts';
 import { Deadline } from './deadlines.ts';
@@ -270,7 +270,8 @@ export class Session implements Linked<Session> {
     this.#phase = reaching;
     connecting.unanswered();
     const { connection } = this;
-    this.#control.stages.observer.observe({ type: 'connection.retried', connection, upstream, error: transfer.error });
+    const event = { type: 'connection.retried', connection, upstream: reachedBackend(upstream) } as const;
+    this.#control.stages.observer.observe({ ...event, error: transfer.error });
     if (this.#isOver(reaching)) {
       releaseUpstream(upstream, transfer);
       return undefined;
@@ -363,7 +364,8 @@ export class Session implements Linked<Session> {
     this.#deadline.end();
     const at = connecting.reached(upstream);
     const { connection } = this;
-    this.#control.stages.observer.observe({ type: 'connection.connected', connection, upstream, at });
+    const { shown = reachedBackend(upstream) } = connecting;
+    this.#control.stages.observer.observe({ type: 'connection.connected', connection, upstream: shown, at });
     const { onReached } = connecting;
     if (onReached === undefined) return;
     if (upstream.retry === undefined) connecting.onReached = undefined;
@@ -429,7 +431,7 @@ function closedConnection(
     attempts: connecting?.attempts ?? 0,
     retries: connecting?.retries,
     dialled: connecting?.upstream?.address ?? connecting?.dialled,
-    upstream: connecting?.upstream,
+    upstream: connecting?.shown,
     connectedAt: connecting?.connectedAt,
     transfer,
     closedAt: performance.now(),

@@ -101,6 +101,20 @@ function spliceWithHead(wiring: Wiring, down: Connection, up: Connection): WeakR
 const HEAD_BYTES = 600;
 
 function extremeClaims(claim: TransportClaim): void {
+  claim('counts nothing that was written before it started', async (wiring) => {
+    const down = await wiring.accepted({ halfOpen: true });
+    const up = await wiring.dialled({ halfOpen: true });
+    await up.connection.write(payload(40));
+    await down.connection.write(payload(30));
+    const splice = wiring.splice(down.connection, up.connection);
+    await down.peer.send(payload(5));
+    down.peer.end();
+    up.peer.end();
+    expect(await up.peer.receiveAll()).toHaveLength(45);
+    expect(await down.peer.receiveAll()).toHaveLength(30);
+    expect(await splice.done).toMatchObject({ bytesUp: 5, bytesDown: 0 });
+  });
+
   claim('carries messages of one byte to and fro', async (wiring) => {
     const { client, backend, splice } = await wiring.spliced();
     for (const byte of payload(200)) {
