@@ -3,7 +3,7 @@ import type { X509Certificate } from 'node:crypto';
 import { createSecureContext } from 'node:tls';
 import type { SecureContext } from 'node:tls';
 import { parseSpiffeId } from '@meshgate/mesh';
-import type { Credentials, TlsSettings } from '@meshgate/mesh';
+import type { Credentials, PeerTrust, TlsSettings } from '@meshgate/mesh';
 import { serviceIn, uriIn } from './certificate-identity.ts';
 import { certificatesIn } from './pem.ts';
 import { tlsLimits } from './tls-limits.ts';
@@ -82,8 +82,9 @@ function peersOf(
 ): ReadonlyMap<string, PeerIdentity> {
   const claimed = new Set([own.toLowerCase()]);
   return new Map(
-    peers.map(({ peer, roots }): [string, PeerIdentity] => {
-      const bundle = readBundle(roots);
+    peers.map((trust): [string, PeerIdentity] => {
+      const { peer } = trust;
+      const bundle = readBundle(trust);
       if (typeof bundle === 'string') return [peer, { kind: 'refused', peer, reason: bundle }];
       const { trustDomain, certificates } = bundle;
       // With two clusters of one name, a caller could not be assigned to either.
@@ -103,8 +104,8 @@ interface Bundle {
   readonly certificates: readonly X509Certificate[];
 }
 
-/** The roots of one trust domain, named by their URI; or what is wrong with them. */
-function readBundle(roots: readonly string[]): Bundle | string {
+/** The roots of one trust domain, which is the URI in those that have one; or what is wrong with them. */
+function readBundle({ roots, trustDomain: configured }: PeerTrust): Bundle | string {
   let certificates: readonly X509Certificate[];
   try {
     certificates = roots.flatMap(certificatesIn);
@@ -112,12 +113,18 @@ function readBundle(roots: readonly string[]): Bundle | string {
     return `its roots cannot be read: ${reason instanceof Error ? reason.message : String(reason)}`;
   }
   if (certificates.length === 0) return 'its roots are unknown';
-  const domains = new Set(certificates.map((certificate) => parseSpiffeId(uriIn(certificate) ?? '')));
-  const names = new Set([...domains].map((id) => (id.kind === 'invalid' ? '' : id.trustDomain)));
-  const [trustDomain = '', ...others] = names;
+  const names = new Set(certificates.flatMap(trustDomainIn));
+  const [trustDomain = configured?.toLowerCase() ?? '', ...others] = names;
   if (trustDomain === '' || others.length > 0)
     return `expected roots with one SPIFFE URI of a trust domain, found ${[...names].join(', ') || 'none'}`;
   return { trustDomain, certificates };
+}
+
+function trustDomainIn(root: X509Certificate): readonly string[] {
+  const uri = uriIn(root);
+  if (uri === undefined) return [];
+  const id = parseSpiffeId(uri);
+  return [id.kind === 'invalid' ? uri : id.trustDomain];
 }
 
 /** State of a certificate at some time: `overdue` when it should have been renewed, `expired` when peers reject it. */

@@ -182,6 +182,19 @@ describe('the trust domain of a peer', () => {
       ['own', 'refused'],
     ]);
   });
+
+  it('is what is said of it where its roots have none, and that of those that have one', () => {
+    const vault = certificateAuthority('vault').certificate;
+    const domainOf = (trust: Omit<PeerTrust, 'peer'>): string | undefined => {
+      const peer = identityOf(trusting('web', { peer: 'vault', ...trust })).peers.get('vault');
+      return peer?.kind === 'trusted' ? peer.trustDomain : undefined;
+    };
+    expect(domainOf({ roots: [vault], trustDomain: CLOUD_DOMAIN.toUpperCase() })).toBe(CLOUD_DOMAIN);
+    // While a cluster moves from one authority to another, both are in its bundle.
+    expect(domainOf({ roots: [vault, cloud.certificate] })).toBe(CLOUD_DOMAIN);
+    expect(domainOf({ roots: [cloud.certificate], trustDomain: 'other.consul' })).toBe(CLOUD_DOMAIN);
+    expect(domainOf({ roots: [vault] })).toBeUndefined();
+  });
 });
 
 describe('what the mesh entry asks of TLS', () => {

@@ -198,7 +198,12 @@ describe('roots of a peer', () => {
     await using watched = new Watched<Credentials>(credentials);
     await watched.until((at) => at.peers?.[0]?.roots[0] === PEM);
     agent.change({ ...MESH, peerings: [{ Name: 'cloud', PeerCAPems: [PEM, 'next'] }] });
-    await watched.until((at) => at.peers?.[0]?.roots.length === 2);
+    const both = await watched.until((at) => at.peers?.[0]?.roots.length === 2);
+    expect(both.peers).toEqual([{ peer: 'cloud', roots: [PEM, 'next'] }]);
+    // Who dials a peer has the trust domain in the name of its servers, for roots that do not have it themselves.
+    const dialled = { Name: 'cloud', PeerCAPems: [PEM], PeerServerName: 'server.us-east.peering.cloud.consul' };
+    agent.change({ ...MESH, peerings: [dialled] });
+    await watched.until((at) => at.peers?.[0]?.trustDomain === 'cloud.consul');
     agent.change({ ...MESH, peerings: [{ Name: 'cloud', PeerCAPems: [PEM], DeletedAt: '2026-11-28T02:43:12Z' }] });
     await watched.until((at) => trusted(at).length === 0);
   });

@@ -26,12 +26,14 @@ export interface TlsSettings {
   readonly cipherSuites?: readonly string[];
 }
 
-/** The certificate authorities of a peer. Its trust domain is the URI in their certificates. */
+/** The certificate authorities of a peer. Its trust domain is the URI in their certificates, in those that have one. */
 export interface PeerTrust {
   /** The local name of the peer. */
   readonly peer: string;
   /** In PEM; at least one. */
   readonly roots: readonly string[];
+  /** Its trust domain where no root has a URI: an authority that Consul did not make itself, such as one in Vault, has none. */
+  readonly trustDomain?: string;
 }
 
 /** A source of credentials. `watch` has the obligations of core's `RouteSource`. */

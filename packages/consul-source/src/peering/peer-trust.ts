@@ -68,7 +68,15 @@ export function peerTrust(peers: readonly ClusterPeer[], bundles: readonly PeerT
   const reported = peers.filter(
     ({ name, isDeleted, roots }) => !isDeleted && roots.length > 0 && !configured.has(name),
   );
-  return [...bundles, ...reported.map(({ name, roots }) => ({ peer: name, roots }))];
+  const known = new Map(peers.map((peer) => [peer.name, peer]));
+  const all = [...bundles, ...reported.map(({ name, roots }) => ({ peer: name, roots }))];
+  return all.map((trust) => ({ ...trust, ...trustDomainOf(known.get(trust.peer)) }));
+}
+
+/** From the server name that this cluster dials, `server.dc1.peering.TRUST-DOMAIN`: the accepting side is not told one. */
+function trustDomainOf(peer: ClusterPeer | undefined): Pick<PeerTrust, 'trustDomain'> {
+  const [, trustDomain] = /\.peering\.(.+)$/.exec(peer?.serverName ?? '') ?? [];
+  return trustDomain === undefined ? {} : { trustDomain };
 }
 
 /** Follows the files. @throws Error when one cannot be read, or contains no certificate */
