@@ -25,8 +25,8 @@ const BETA = {
 };
 
 /** What the peer exports, behind its gateway at `port`. */
-function refundsAt(port: number): StandInService {
-  return {
+function refundsAt(port: number): readonly StandInService[] {
+  const proxy: StandInService = {
     name: 'refunds-sidecar-proxy',
     kind: 'connect-proxy',
     destination: 'refunds',
@@ -35,6 +35,10 @@ function refundsAt(port: number): StandInService {
     peer: 'beta',
     peerMeta: { SNI: [IMPORTED], SpiffeID: [`spiffe://${THEIRS}/ns/default/dc/dc1/svc/refunds`], Protocol: 'tcp' },
   };
+  return [
+    { name: 'refunds', node: 'node-refunds', address: '127.0.0.1', port: 1, peer: 'beta' },
+    { ...proxy, node: 'node-refunds' },
+  ];
 }
 
 /** `db` of this cluster, at `port`. */
@@ -58,7 +62,7 @@ const linesOf = (all: readonly Finding[], check: RegExp): readonly string[] =>
 describe('meshgate doctor says of each peer', () => {
   it('its state, what is exchanged, and until when its roots are valid; and reaches it through its gateways', async () => {
     await using gateway = await tlsBackend(IMPORTED);
-    const all = await findings({ peerings: [BETA], services: [refundsAt(gateway.address.port)] });
+    const all = await findings({ peerings: [BETA], services: refundsAt(gateway.address.port) });
     expect(linesOf(all, /peer|imported/)).toEqual([
       'ok peer beta: ACTIVE: the servers of both clusters exchange what is exported, imports 1, exports 0',
       expect.stringMatching(/^ok roots of peer beta: expire at 20/),
@@ -89,9 +93,9 @@ describe('meshgate doctor says of each peer', () => {
 
   it('that nobody listens at its gateway, or that it has none', async () => {
     const [port = 0] = await freePorts(1);
-    const gone = await findings({ peerings: [BETA], services: [refundsAt(port)] });
+    const gone = await findings({ peerings: [BETA], services: refundsAt(port) });
     expect(firstFailure(gone)).toMatch(/^route imported:beta\/refunds .*: nothing listens there/);
-    const none = await findings({ peerings: [BETA], services: [refundsAt(0)] });
+    const none = await findings({ peerings: [BETA], services: refundsAt(0) });
     expect(firstFailure(none)).toMatch(/^route imported:beta\/refunds .*: no gateway known/);
   });
 
@@ -132,7 +136,7 @@ describe('the intentions that meshgate doctor shows for a name', () => {
 
   it('are those of the peer, where it is imported', async () => {
     await using gateway = await tlsBackend(IMPORTED);
-    const all = await findings({ peerings: [BETA], services: [refundsAt(gateway.address.port)] }, IMPORTED);
+    const all = await findings({ peerings: [BETA], services: refundsAt(gateway.address.port) }, IMPORTED);
     expect(linesOf(all, /^intentions/)).toEqual([
       'ok intentions to refunds: those of peer beta hold: run meshgate doctor with the name there',
     ]);

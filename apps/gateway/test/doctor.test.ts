@@ -4,7 +4,7 @@ import type { AddressInfo, Socket } from 'node:net';
 import { Readable } from 'node:stream';
 import { createSecureContext, TLSSocket } from 'node:tls';
 import { clockFinding } from '@meshgate/consul-source';
-import { certificateAuthority, standInAgent, tlsBackend } from '@meshgate/testkit';
+import { certificateAuthority, standInAgent, tlsBackend, tlsClient } from '@meshgate/testkit';
 import type { StandInAgent } from '@meshgate/testkit';
 import { afterEach, describe, expect, it } from 'vitest';
 import { gapsIn, reachFinding } from '../src/doctor/reach-check.ts';
@@ -13,7 +13,9 @@ import type { Probe } from '../src/doctor/backend-probe.ts';
 import type { Finding } from '../src/live-check/finding.ts';
 import { findingsAt, firstFailure, NOBODY } from './doctor-scene.ts';
 import type { Scene } from './doctor-scene.ts';
+import { eventually } from './federation/eventually.ts';
 import { blocksIn, pageText } from './page.ts';
+import { freePorts } from './sidecar/agent.ts';
 import { folder, gatewayFolder, meshgate, startGateway, TEST_CONFIG } from './daemon.ts';
 
 const NAME = 'api.example.com';
@@ -158,6 +160,24 @@ const FAULTS: readonly Fault[] = [
     says: /^name apj\.example\.com: no route, .*similar names: api\.example\.com/,
   },
   {
+    cause: 'the route holds on another listener',
+    scene: () => {
+      const listeners = ['edge', 'inner'].map((name) => ({ name, address: '127.0.0.1', port: 0 }));
+      const routes = [{ serverNames: [NAME], listeners: ['inner'], backends: [{ address: '127.0.0.1', port: 1 }] }];
+      const files = { 'meshgate.yaml': { ...TEST_CONFIG, listeners }, 'routes.yaml': { routes } };
+      return { files, serverName: NAME };
+    },
+    says: /^name api\.example\.com: its route holds on listener inner only; connect there, or add/,
+  },
+  {
+    cause: 'the backend is the gateway itself',
+    scene: async () => {
+      const [port = 0] = await freePorts(1);
+      return withBackend(port, { listeners: [{ name: 'main', address: '127.0.0.1', port }] });
+    },
+    says: /^route .*: backend 127\.0\.0\.1:\d+ .*: is this gateway itself, its listener main: .*LOOP_DETECTED; correct/,
+  },
+  {
     cause: 'the name cannot be a server name',
     scene: () => ({ ...withBackend(1), serverName: '10.0.0.1' }),
     says: /^name 10\.0\.0\.1: /,
@@ -262,6 +282,52 @@ describe('meshgate doctor', () => {
       { outcome: 'failed', found: 'not ready: no listener is bound' },
       { outcome: 'warning', found: 'w' },
     ]);
+  });
+});
+
+describe('meshgate doctor of a name, where a gateway runs', () => {
+  it('tells what its route checks and limits, with what its connections have ended, and what else is wrong last', async () => {
+    await using api = await tlsBackend(NAME);
+    const [port = 0] = await freePorts(1);
+    const at = (one: number): object => ({ backends: [{ address: '127.0.0.1', port: one }] });
+    const healthCheck = { kind: 'tcp', interval: '1s', timeout: '500ms', rise: 1, fall: 1 };
+    const routes = [
+      {
+        name: 'limited',
+        serverNames: [NAME],
+        limits: { connections: 1 },
+        access: { deny: ['192.0.2.0/24'] },
+        ...at(api.address.port),
+      },
+      { name: 'checked', serverNames: ['checked.example.com'], healthCheck, ...at(port) },
+      { name: 'nowhere', serverNames: ['nowhere.example.com'], listeners: ['absent'], ...at(port) },
+    ];
+    const files = { 'meshgate.yaml': TEST_CONFIG, 'routes.yaml': { routes } };
+    await using place = await folder(files);
+    await using gateway = await startGateway(`${place.path}/meshgate.yaml`);
+    await using client = await tlsClient(gateway.address, NAME);
+    await client.echo('hello');
+    await expect(tlsClient(gateway.address, NAME)).rejects.toThrow();
+    const limited = await findingsAt({ files, serverName: NAME, admin: gateway.admin });
+    const lines = limited.map(({ check, outcome, found }) => `${outcome} ${check}: ${found}`);
+    expect(lines).toEqual(
+      expect.arrayContaining([
+        `ok name ${NAME}: clients are let in not from 192.0.2.0/24; any other ends with CLIENT_DENIED`,
+        `ok name ${NAME}: limits of its route: connections 1; beyond a count or rate connections end with LIMIT_REACHED`,
+        'warning connections of route limited since the start of the running gateway: 1 ended with LIMIT_REACHED',
+      ]),
+    );
+    const warnings = lines.filter((line) => line.startsWith('warning'));
+    expect(warnings[0]).toContain('connections of route limited');
+    expect(warnings.slice(1).join()).toContain('listener "absent"');
+    const isDown = async (): Promise<true> => {
+      expect(JSON.stringify((await gateway.ask('/explain?serverName=checked.example.com')).json)).toContain('"down"');
+      return true;
+    };
+    await eventually('a check that has failed', isDown, 10_000);
+    expect(firstFailure(await findingsAt({ files, serverName: 'checked.example.com', admin: gateway.admin }))).toMatch(
+      /^name checked.*: every backend is down by the health check of the route: 127\.0\.0\.1:\d+ .*ECONNREFUSED.*; mend what it checks/,
+    );
   });
 });
 

@@ -105,10 +105,24 @@ describe('reading a hello', () => {
       head: bytes,
       unrecognised: {
         code: 'SNIFF_UNRECOGNIZED',
-        message: 'expected a protocol that a sniffer knows, found bytes that begin with 47455420',
+        message: 'expected a protocol that a sniffer knows, found bytes that begin with 47455420: HTTP without TLS',
       },
     });
     expect(sniffed?.hello.serverName).toBeUndefined();
+  });
+
+  it.each([
+    [
+      'PROXY TCP4 192.0.2.1 ',
+      /: a PROXY protocol header, which the listener does not take \(its setting proxyProtocol\)$/,
+    ],
+    ['\r\n\r\n\0\r\nQUIT\n!', /: a PROXY protocol header/],
+    ['SSH-2.0-OpenSSH_9.2', /: SSH$/],
+    ['220 mail ready', /begin with 323230206d61696c$/],
+  ])('names what the bytes most likely are: %j', async (said, message) => {
+    const bytes = new TextEncoder().encode(said);
+    const sniffed = await reading(received(bytes), { name: 'x', inspect: () => ({ kind: 'pass' }) }, 64);
+    expect(sniffed?.unrecognised?.message).toMatch(message);
   });
 
   it('takes a hello that is complete, however much came with it', async () => {

@@ -68,5 +68,7 @@ function problemOf(
 ): string {
   if (result.kind === 'malformed') return `PROXY protocol: ${result.reason}`;
   const start = Buffer.from(bytes.subarray(0, SHOWN_BYTES)).toString('hex');
-  return `expected a PROXY protocol header, found bytes that begin with ${start}`;
+  // A handshake record of TLS (RFC 8446, section 5.1).
+  const hint = bytes[0] === 22 && bytes[1] === 3 ? ': a ClientHello, so whoever connects sends no header' : '';
+  return `expected a PROXY protocol header, found bytes that begin with ${start}${hint}`;
 }

@@ -1,5 +1,6 @@
 import { ConfigProblems, formatProblem } from '@meshgate/core';
 import type { AdminClient } from '../admin/client.ts';
+import type { ListenerView } from '../admin/views.ts';
 import { queriesOf, queriesTo } from '../admin/route-queries.ts';
 import type { RouteQueries } from '../admin/route-queries.ts';
 import { requestedName } from '../cli/explain.ts';
@@ -14,9 +15,11 @@ import { builtInTransports, chooseTransport } from '../run/transport-choice.ts';
 import { controlPlaneOf, NO_CONTROL_PLANE, peerFindings } from './control-plane.ts';
 import type { ControlPlane } from './control-plane.ts';
 import { queryGateway, gatewayFindings } from './gateway-check.ts';
+import type { Running } from './gateway-check.ts';
 import { machineFindings } from './machine-check.ts';
 import { checkEvidence, intentionFindings } from './intention-check.ts';
-import { checkReach, gapsIn, targetsOf } from './reach-check.ts';
+import { checkReach, gapsIn, targetsOf, withOwnListeners } from './reach-check.ts';
+import type { OwnListener } from './reach-check.ts';
 import { nameFindings, targetsOfName } from './route-check.ts';
 import { usageFindings } from './usage-check.ts';
 
@@ -43,14 +46,40 @@ export async function diagnose({ serverName, config, admin }: DoctorRequest): Pr
     running.kind === 'running'
       ? queriesTo(admin)
       : config !== undefined && usable !== undefined && queriesOf(config.file, config.amend);
-  return [
+  const listeners = await listenersOf(running, admin, usable);
+  const routed = queries === false ? NOTHING_ROUTED : await routing(queries, { serverName, known, listeners });
+  const all = [
     ...(loaded?.findings ?? []),
     ...(await machine(usable)),
     ...(usable === undefined ? [] : await checkLive(usable, { withNames: serverName === undefined })),
-    ...(queries === false ? [] : await routing(queries, serverName, known)),
+    ...routed.findings,
     ...gatewayFindings(running, config === undefined),
-    ...(running.kind === 'running' ? await usageFindings(admin) : []),
+    ...(running.kind === 'running' ? await usageFindings(admin, routed.route) : []),
   ];
+  return serverName === undefined ? all : ofNameFirst(all, routed.findings);
+}
+
+/** What is warned of beside the name that is asked about comes after everything else: it is about other routes, most likely. */
+function ofNameFirst(all: readonly Finding[], ofName: readonly Finding[]): readonly Finding[] {
+  const isBeside = (one: Finding): boolean =>
+    one.outcome === 'warning' && !ofName.includes(one) && !one.check.startsWith('connections of route');
+  return [...all.filter((one) => !isBeside(one)), ...all.filter(isBeside)];
+}
+
+/** Where the gateway listens: by what it says itself, else by its configuration. */
+async function listenersOf(
+  running: Running,
+  admin: AdminClient,
+  usable: LoadedConfig | undefined,
+): Promise<readonly OwnListener[]> {
+  const configured = usable?.config.listeners.map(({ name, endpoint: address }) => ({ name, address })) ?? [];
+  if (running.kind !== 'running') return configured;
+  const answer = (await admin.get('/listeners').catch(() => undefined)) as ListenersAnswer | undefined;
+  return answer?.listeners.map(({ name, host, port }) => ({ name, address: { host, port } })) ?? configured;
+}
+
+interface ListenersAnswer {
+  readonly listeners: readonly ListenerView[];
 }
 
 type CheckedConfig =
@@ -77,28 +106,46 @@ async function machine(loaded: LoadedConfig | undefined): Promise<readonly Findi
   return machineFindings(thisMachine(), choice);
 }
 
-async function routing(
-  queries: RouteQueries,
-  serverName: string | undefined,
-  known: ControlPlane,
-): Promise<readonly Finding[]> {
+/** What is asked of the routes, and what is known beside. */
+interface RoutingQuestion {
+  readonly serverName: string | undefined;
+  readonly known: ControlPlane;
+  readonly listeners: readonly OwnListener[];
+}
+
+interface Routed {
+  readonly findings: readonly Finding[];
+  /** Of the name that is asked about. */
+  readonly route?: string;
+}
+
+const NOTHING_ROUTED: Routed = { findings: [] };
+
+async function routing(queries: RouteQueries, question: RoutingQuestion): Promise<Routed> {
+  const { serverName, known, listeners } = question;
   try {
-    if (serverName === undefined) {
-      const view = { routes: Array.from((await queries.routes()).routes) };
-      return [...(await peerFindings(known)), ...gapsIn(view), ...(await checkReach(targetsOf(view)))];
-    }
-    const requested = requestedName(serverName);
-    if (requested.kind !== 'name') return [{ check: `name ${serverName}`, outcome: 'failed', found: requested.why }];
-    const explanation = await queries.explain(requested.serverName);
-    return [
-      ...(await peersOfName(explanation, known)),
-      ...nameFindings(explanation, await checkEvidence(explanation, known)),
-      ...(await intentionFindings(explanation, known)),
-      ...(await checkReach(targetsOfName(explanation))),
-    ];
+    if (serverName !== undefined) return await routingOf(serverName, queries, question);
+    const view = { routes: Array.from((await queries.routes()).routes) };
+    const targets = withOwnListeners(targetsOf(view), listeners);
+    return { findings: [...(await peerFindings(known)), ...gapsIn(view), ...(await checkReach(targets))] };
   } catch (reason) {
-    return [{ check: 'routes', outcome: 'failed', found: reason instanceof Error ? reason.message : String(reason) }];
+    const found = reason instanceof Error ? reason.message : String(reason);
+    return { findings: [{ check: 'routes', outcome: 'failed', found }] };
   }
+}
+
+async function routingOf(name: string, queries: RouteQueries, { known, listeners }: RoutingQuestion): Promise<Routed> {
+  const requested = requestedName(name);
+  if (requested.kind !== 'name')
+    return { findings: [{ check: `name ${name}`, outcome: 'failed', found: requested.why }] };
+  const explanation = await queries.explain(requested.serverName);
+  const findings = [
+    ...(await peersOfName(explanation, known)),
+    ...nameFindings(explanation, await checkEvidence(explanation, known)),
+    ...(await intentionFindings(explanation, known)),
+    ...(await checkReach(withOwnListeners(targetsOfName(explanation), listeners))),
+  ];
+  return { findings, ...(explanation.found && { route: explanation.route }) };
 }
 
 /** Of the peer that the name leads to, or is exported to. A name of peers without a route may miss any of them. */

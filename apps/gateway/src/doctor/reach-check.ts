@@ -1,5 +1,6 @@
 import { formatEndpoint, unixPath } from '@meshgate/core';
 import type { Endpoint } from '@meshgate/core';
+import { leadsBack } from '@meshgate/core/parts';
 import type { RouteTableView } from '../admin/views.ts';
 import type { Finding } from '../live-check/finding.ts';
 import { probe } from './backend-probe.ts';
@@ -13,6 +14,8 @@ export interface Target {
   readonly serverName: string;
   /** Why this address is dialled rather than another: the mesh gateway mode of a sidecar. */
   readonly way?: string;
+  /** The listener of the same gateway with this address; absent when there is none. */
+  readonly ownListener?: string;
   /** No service has the name: a refusal is a good sign. */
   readonly isMadeUp: boolean;
 }
@@ -67,13 +70,38 @@ const DEADLINE_MS = 10_000;
 
 /** A backend that responds may still be unreachable for packets as large as those of clients. */
 async function checkTarget(target: Target): Promise<Finding> {
-  const { address, serverName } = target;
+  const { address, serverName, ownListener } = target;
+  if (ownListener !== undefined) return loopFinding(target, ownListener);
   const usual = reachFinding(target, await probe(address, serverName), new Date());
   if (usual.outcome !== 'ok' || unixPath(address) !== undefined) return usual;
   const large = await probe(address, serverName, 'large');
   if (large.kind !== 'silent' && !(large.kind === 'unreachable' && large.code === 'ETIMEDOUT')) return usual;
   const found = 'responds to a small ClientHello, but not to one of several packets';
   return { check: usual.check, outcome: 'failed', found, advice: MTU };
+}
+
+/** What would be asked there is the gateway itself, and it would say of the name what has been said above. */
+function loopFinding({ what, address, serverName }: Target, listener: string): Finding {
+  return {
+    check: `${what}: backend ${formatEndpoint(address)} for ${serverName}`,
+    outcome: 'failed',
+    found: `is this gateway itself, its listener ${listener}: connections end with LOOP_DETECTED`,
+    advice: 'correct the address of the backend: a WAN address that was copied, or 0.0.0.0 in the catalog',
+  };
+}
+
+/** `targets`, of which those are marked that lead back to one of `listeners`. Pure. */
+export function withOwnListeners(targets: readonly Target[], listeners: readonly OwnListener[]): readonly Target[] {
+  return targets.map((target) => {
+    const own = listeners.find(({ address }) => leadsBack(target.address, address, []));
+    return own === undefined ? target : { ...target, ownListener: own.name };
+  });
+}
+
+/** Where the gateway that is looked at listens. */
+export interface OwnListener {
+  readonly name: string;
+  readonly address: Endpoint;
 }
 
 const MTU =

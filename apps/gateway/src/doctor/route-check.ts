@@ -1,3 +1,4 @@
+import { formatEndpoint } from '@meshgate/core';
 import type { AccessRules } from '@meshgate/core';
 import type { Explanation } from '../cli/explain.ts';
 import type { Finding } from '../live-check/finding.ts';
@@ -11,19 +12,16 @@ import type { Target } from './reach-check.ts';
 export function nameFindings(explanation: Explanation, evidence = ''): readonly Finding[] {
   const check = `name ${explanation.serverName}`;
   if (!explanation.found) {
-    const { why, nearest } = explanation;
-    const advice =
-      nearest.length === 0
-        ? 'no similar route: check meshgate routes, and the sources above'
-        : `similar names: ${nearest.join(', ')}`;
-    return [{ check, outcome: 'failed', found: `no route, ${why}`, advice }];
+    return [{ check, outcome: 'failed', ...missing(explanation) }];
   }
-  const { route, source, why, origin = {}, backends, shadowed, access } = explanation;
+  const { route, source, why, origin = {}, backends, shadowed, access, listenerAccess = [], limits } = explanation;
   const chain = Object.entries(origin).map(([key, value]) => `${key} ${value}`);
   const found = [`route ${route} of ${source}, ${why}`, ...chain].join('; ');
   return [
     { check, outcome: 'ok', found },
     ...(access === undefined ? [] : [accessFinding(check, access)]),
+    ...listenerAccess.map((one) => accessFinding(`${check} on listener ${one.listener}`, one.access)),
+    ...(limits === undefined ? [] : [limitsFinding(check, limits)]),
     ...shadowed.map((other): Finding => ({
       check,
       outcome: 'ok',
@@ -31,6 +29,28 @@ export function nameFindings(explanation: Explanation, evidence = ''): readonly 
     })),
     ...backendFindings(check, backends, evidence),
   ];
+}
+
+function missing({ why, nearest, onListeners = [] }: Extract<Explanation, { readonly found: false }>) {
+  const where = onListeners.map(({ listener }) => listener).join(', ');
+  if (where !== '') {
+    const found = `its route holds on listener ${where} only`;
+    return { found, advice: `connect there, or add the other listeners to the route's own: "listeners"` };
+  }
+  const advice =
+    nearest.length === 0
+      ? 'no similar route: check meshgate routes, and the sources above'
+      : `similar names: ${nearest.join(', ')}`;
+  return { found: `no route, ${why}`, advice };
+}
+
+function limitsFinding(check: string, limits: NonNullable<FoundExplanation['limits']>): Finding {
+  const all = Object.entries(limits).map(([name, value]) => `${name} ${value}`);
+  return {
+    check,
+    outcome: 'ok',
+    found: `limits of its route: ${all.join(', ')}; beyond a count or rate connections end with LIMIT_REACHED`,
+  };
 }
 
 /** The doctor cannot know the address of the client that has the problem. */
@@ -41,10 +61,11 @@ function accessFinding(check: string, { allow, deny, allowFile, denyFile }: Acce
     ...(deny === undefined ? [] : [`not from ${deny.join(', ')}`]),
     ...(denyFile === undefined ? [] : [`not from those in ${denyFile}`]),
   ];
-  return { check, outcome: 'ok', found: `clients may connect ${lists.join(', ')}; others end with CLIENT_DENIED` };
+  return { check, outcome: 'ok', found: `clients are let in ${lists.join(', ')}; any other ends with CLIENT_DENIED` };
 }
 
-type ExplainedBackends = Extract<Explanation, { readonly found: true }>['backends'];
+type FoundExplanation = Extract<Explanation, { readonly found: true }>;
+type ExplainedBackends = FoundExplanation['backends'];
 
 function backendFindings(check: string, backends: ExplainedBackends, evidence: string): readonly Finding[] {
   if (backends.length === 0)
@@ -56,12 +77,25 @@ function backendFindings(check: string, backends: ExplainedBackends, evidence: s
         advice: 'no instance of the service is registered, or no gateway of its datacenter is known',
       },
     ];
+  const down = backends.flatMap(({ check: own }) => (own?.state === 'down' ? own.addresses : []));
+  if (backends.every(({ check: own }) => own?.state === 'down')) {
+    const why = down.map(
+      ({ host, port, failure = 'not passed yet' }) => `${formatEndpoint({ host, port })} ${failure}`,
+    );
+    const found = `every backend is down by the health check of the route: ${why.slice(0, MAX_SHOWN).join('; ')}`;
+    return [
+      { check, outcome: 'failed', found, advice: 'mend what it checks, or the check itself: healthCheck of the route' },
+    ];
+  }
   if (backends.some(({ healthy, ejected }) => healthy && !ejected)) return [];
   const found = backends.some(({ healthy }) => healthy)
     ? 'every backend is ejected after failed dials'
     : `no backend is healthy${evidence}`;
   return [{ check, outcome: 'failed', found, advice: 'check the health checks of its instances' }];
 }
+
+/** Enough to see the reason. */
+const MAX_SHOWN = 3;
 
 /** Every backend of the name, to be probed with it. Pure. */
 export function targetsOfName(explanation: Explanation): readonly Target[] {

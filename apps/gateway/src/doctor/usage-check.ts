@@ -4,13 +4,15 @@ import type { Finding } from '../live-check/finding.ts';
 /**
  * How close a running gateway is to its limits, and the errors of its connections since the start. Empty when unknown.
  * Never rejects.
+ *
+ * @param route only its connections; those of all routes when absent
  */
-export async function usageFindings(client: Pick<AdminClient, 'stream'>): Promise<readonly Finding[]> {
+export async function usageFindings(client: Pick<AdminClient, 'stream'>, route?: string): Promise<readonly Finding[]> {
   try {
     let text = '';
     for await (const piece of client.stream('/metrics', AbortSignal.timeout(PATIENCE_MS))) text += piece;
     const series = seriesIn(text);
-    return [limitsFinding(series), ...failuresFinding(series)];
+    return [limitsFinding(series), ...failuresFinding(series, route)];
   } catch {
     return [];
   }
@@ -77,21 +79,28 @@ const TELLING: Readonly<Record<string, string>> = {
   CLIENT_DENIED: 'an access list of the listener or route: meshgate explain NAME shows it',
   LIMIT_REACHED: 'the log line says which limit',
   LOCAL_RESOURCE: 'this machine lacks descriptors, ports or memory',
+  LOOP_DETECTED: 'a backend is this gateway itself',
 };
 
-function failuresFinding(series: readonly Series[]): readonly Finding[] {
+function failuresFinding(series: readonly Series[], route: string | undefined): readonly Finding[] {
   const counts = new Map<string, number>();
+  const of = route === undefined ? '' : `route="${route}"`;
   for (const { name, labels, value } of series) {
-    if (!FAILURES.has(name) || value === 0) continue;
+    if (!FAILURES.has(name) || value === 0 || !labels.includes(of)) continue;
     const [, code = 'OK'] = /code="(\w+)"/.exec(labels) ?? [];
     const isOurs = !labels.includes('side="downstream"') || code in TELLING;
     if (code !== 'OK' && isOurs) counts.set(code, (counts.get(code) ?? 0) + value);
   }
   if (counts.size === 0) return [];
-  const check = 'connections since the start of the running gateway';
+  const what = route === undefined ? 'connections' : `connections of route ${route}`;
+  const check = `${what} since the start of the running gateway`;
   const found = Array.from(counts, ([code, count]) => `${count} ended with ${code}`).join(', ');
-  const advice = Array.from(counts.keys(), (code) => TELLING[code]).find((one) => one !== undefined);
-  return [advice === undefined ? { check, outcome: 'ok', found } : { check, outcome: 'warning', found, advice }];
+  const advice = Array.from(counts.keys()).flatMap((code) => (code in TELLING ? [`${code}: ${TELLING[code]}`] : []));
+  return [
+    advice.length === 0
+      ? { check, outcome: 'ok', found }
+      : { check, outcome: 'warning', found, advice: advice.join('; ') },
+  ];
 }
 
 const FAILURES: ReadonlySet<string> = new Set([

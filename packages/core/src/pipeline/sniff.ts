@@ -81,8 +81,18 @@ function unrecognised(head: Uint8Array): ProxyError {
   const start = Buffer.from(head.subarray(0, SHOWN_BYTES)).toString('hex');
   return new ProxyError(
     'SNIFF_UNRECOGNIZED',
-    `expected a protocol that a sniffer knows, found bytes that begin with ${start}`,
+    `expected a protocol that a sniffer knows, found bytes that begin with ${start}${hintOf(head)}`,
   );
+}
+
+/** What the bytes most likely are, and what is missing for it. */
+function hintOf(head: Uint8Array): string {
+  const text = Buffer.from(head.subarray(0, 12)).toString('latin1');
+  if (text.startsWith('PROXY ') || text.startsWith('\r\n\r\n\0\r\nQUIT'))
+    return ': a PROXY protocol header, which the listener does not take (its setting proxyProtocol)';
+  if (/^(?:GET|HEAD|POST|PUT|DELETE|OPTIONS|CONNECT|PATCH) /.test(text)) return ': HTTP without TLS';
+  if (text.startsWith('SSH-')) return ': SSH';
+  return '';
 }
 
 /** What is known of a client whose protocol no sniffer knows. */
