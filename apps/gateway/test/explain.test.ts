@@ -1,6 +1,8 @@
 import { indexRoutes, RouteTable } from '@meshgate/core/parts';
 import type { Route } from '@meshgate/core';
+import { parseRouteFile } from '@meshgate/file-source';
 import { describe, expect, it } from 'vitest';
+import { ANSWERS } from '../src/admin/answer-schemas.ts';
 import { requestedName, explain } from '../src/cli/explain.ts';
 import { explanationText, routesText } from '../src/cli/tables.ts';
 import { routesView } from '../src/admin/views.ts';
@@ -294,6 +296,75 @@ api.example.com: route public, exact match
   BACKEND       PRIORITY  WEIGHT  STATE
   10.0.0.1:443  0         1       healthy
   10.0.0.9:443  1         1       healthy
+`);
+  });
+});
+
+describe('a route that says everything', () => {
+  const { routes, problems } = parseRouteFile(
+    `routes:
+  - name: all
+    serverNames: [all.example.com]
+    balance: client_hash
+    access: { allow: [192.0.2.0/24], denyFile: /etc/denied.txt }
+    limits: { connections: 10, rate: 5/s, perBackend: 3, maxAge: 1h, idleTimeout: off, halfCloseTimeout: 1m }
+    proxyProtocol: v2
+    connectTimeout: 2s
+    retryBeforeFirstByte: true
+    onBackendRemoved: { grace: 10m, spread: 1m }
+    onBackendDown: close
+    healthCheck: { kind: tls, serverName: all.example.com, slowStart: 30s, whenAllDown: refuse }
+    failover: { minHealthy: 2, returnAfter: 30s }
+    backends:
+      - { address: 10.0.0.1, port: 443, weight: 2, labels: { zone: a } }
+      - { address: 10.0.0.2, port: 443, proxyProtocol: off }
+      - { address: 10.0.0.3, port: 443, priority: 1 }
+  - { name: out, serverNames: ['*.example.org'], egress: { port: 8443, allowAddresses: [10.0.0.0/8] } }
+  - { name: none, serverNames: [none.example.com], backends: [] }
+`,
+    '/etc/routes.yaml',
+  );
+  const table = new RouteTable([indexRoutes('file', { version: '1', routes })]);
+  const known = {
+    prefer: { zone: 'a' },
+    held: [],
+    listeners: [{ name: 'main', access: { allow: ['10.0.0.0/8'] } }],
+  };
+
+  it('has no problem, and all of it stands in the answers, as their schemas have it', () => {
+    expect(problems).toEqual([]);
+    const shown = { ...routesView({ table, sources: [] }, { connectTimeoutMs: 5_000, ...known }) };
+    const answer: unknown = JSON.parse(JSON.stringify({ ...shown, routes: [...shown.routes] }));
+    expect(ANSWERS.Routes.safeParse(answer).error).toBeUndefined();
+    for (const name of ['all.example.com', 'a.example.org', 'none.example.com', 'nothing.test']) {
+      const explained: unknown = JSON.parse(JSON.stringify(explain(name, table, known)));
+      expect(ANSWERS.Explanation.safeParse(explained).error, name).toBeUndefined();
+    }
+  });
+
+  it('is explained line by line', () => {
+    expect(explanationText(explain('all.example.com', table, known))).toBe(`\
+all.example.com: route all, exact match
+  source           file
+  kind             static
+  file             /etc/routes.yaml
+  line             2
+  balance          client_hash
+  failover         below 2 healthy, returns after 30 s
+  preferred        backends with zone a
+  allow on main    10.0.0.0/8
+  allow            192.0.2.0/24
+  deny             those of /etc/denied.txt
+  limits           connections 10, perBackend 3, rate 5/s, maxAge 3600000ms, idleTimeout off, halfCloseTimeout 60000ms
+  PROXY protocol   v2
+  health check     tls of all.example.com, every 5 s, timeout 2 s, rise 2, fall 3, slow start 30 s, refused when all are down
+  retry            before the first byte
+  removed backend  connections closed after 10 min, spread over 1 min
+  backend down     connections closed at once, spread over 5 s
+  BACKEND       PRIORITY  WEIGHT  STATE
+  10.0.0.1:443  0         2       healthy, zone a
+  10.0.0.2:443  0         1       healthy, PROXY protocol off
+  10.0.0.3:443  1         1       healthy
 `);
   });
 });

@@ -151,6 +151,10 @@ const explanation = z.union([
       .describe('which clients its listeners let in; absent where all of them let in everybody'),
     unknownListeners: strings.optional(),
     backends: z.array(z.strictObject({ ...backend, ejected: z.boolean() })),
+    withoutBackend: z
+      .string()
+      .optional()
+      .describe('the code with which connections end; absent while there is a backend'),
     onListeners,
     shadowed: z.array(z.strictObject(claim)),
   }),
