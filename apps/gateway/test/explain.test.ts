@@ -355,7 +355,7 @@ all.example.com: route all, exact match
   allow on main    10.0.0.0/8
   allow            192.0.2.0/24
   deny             those of /etc/denied.txt
-  limits           connections 10, perBackend 3, rate 5/s, maxAge 3600000ms, idleTimeout off, halfCloseTimeout 60000ms
+  limits           connections 10, perBackend 3, rate 5/s, maxAge 1h, idleTimeout off, halfCloseTimeout 1m
   PROXY protocol   v2
   health check     tls of all.example.com, every 5 s, timeout 2 s, rise 2, fall 3, slow start 30 s, refused when all are down
   retry            before the first byte

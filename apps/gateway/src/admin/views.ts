@@ -102,7 +102,6 @@ export function rulesView(route: Route): RouteRulesView {
 }
 
 function limitsView({ rate, maxAgeMs, idleTimeoutMs, halfCloseTimeoutMs, ...counts }: RouteLimits): RouteLimitsView {
-  const written = (ms: number): string => (Number.isFinite(ms) ? `${ms}ms` : 'off');
   return {
     ...counts,
     ...(rate !== undefined && { rate: formatRate(rate) }),
@@ -111,6 +110,19 @@ function limitsView({ rate, maxAgeMs, idleTimeoutMs, halfCloseTimeoutMs, ...coun
     ...(halfCloseTimeoutMs !== undefined && { halfCloseTimeout: written(halfCloseTimeoutMs) }),
   };
 }
+
+/** As a route file has it: `12h`, `90s`, `off`. */
+function written(ms: number): string {
+  if (!Number.isFinite(ms)) return 'off';
+  const [unit, length] = UNITS.find(([, unitMs]) => ms % unitMs === 0) ?? ['ms', 1];
+  return `${ms / length}${unit}`;
+}
+
+const UNITS = [
+  ['h', 3_600_000],
+  ['m', 60_000],
+  ['s', 1_000],
+] as const;
 
 /** A backend in `GET /routes`. */
 export interface BackendView {
