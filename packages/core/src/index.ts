@@ -86,6 +86,7 @@ export type {
   Progress,
   Splice,
   SpliceOptions,
+  Stall,
   Transfer,
   Transport,
 } from './transport/transport.ts';

@@ -99,6 +99,18 @@ export type ProxyEvent =
     }
   /** A balance of a plugin threw, or chose none of the backends it was given: one of them was drawn at random. */
   | { readonly type: 'balance.failed'; readonly route: Route; readonly balance: string; readonly error: Error }
+  /**
+   * The network between here and `address` loses something: nothing fails for it, and connections wait. `family`: the addresses of one family do
+   * not answer, and those of the other do. `large-segments`: what fills a packet is not acknowledged, and what does not was.
+   */
+  | {
+      readonly type: 'path.impaired';
+      readonly problem: 'family' | 'large-segments';
+      readonly side: 'downstream' | 'upstream';
+      readonly address: Endpoint;
+      /** For people, with the probable cause. */
+      readonly reason: string;
+    }
   | { readonly type: 'resolution.failed'; readonly host: string; readonly error: Error; readonly lastGood: boolean }
   | { readonly type: 'listener.opened'; readonly listener: string; readonly address: Endpoint }
   | {

@@ -270,6 +270,27 @@ describe('a name with addresses of two families', () => {
     expect(new Set(seen())).toEqual(new Set(['10.0.0.1:1']));
   });
 
+  it('has the family that lets connections wait reported, once', async () => {
+    vi.useFakeTimers();
+    const { connect, events } = harness({ '[::9]:1': 'hangs', '10.0.0.1:1': 'accepts' }, names);
+    const db = route([backend('db')]);
+    for (let i = 0; i < 3; i += 1) {
+      const connecting = connect(db);
+      await vi.advanceTimersByTimeAsync(250);
+      await connecting;
+    }
+    expect(events.filter(({ type }) => type === 'path.impaired')).toEqual([
+      {
+        type: 'path.impaired',
+        problem: 'family',
+        side: 'upstream',
+        address: { host: '::9', port: 1 },
+        reason:
+          'IPv6 does not answer, and IPv4 does (10.0.0.1:1), which goes first for 10 min: the network may swallow IPv6',
+      },
+    ]);
+  });
+
   it('ejects no backend when this machine has no route to one family', async () => {
     const { connect, outliers } = harness({ '[::9]:1': 'ENETUNREACH', '10.0.0.1:1': 'accepts' }, names);
     for (let i = 0; i < 6; i += 1) await connect(route([backend('db')]));

@@ -33,6 +33,16 @@ it('warns of a listener for as long as it does not accept', () => {
   expect(troubles.warnings).toEqual([]);
 });
 
+it('warns of a network that loses packets, and to whom', () => {
+  const troubles = new RecentTroubles();
+  const impaired = { type: 'path.impaired', problem: 'large-segments', address, reason: 'an MTU black hole' } as const;
+  for (const side of ['upstream', 'downstream', 'upstream'] as const) troubles.observe({ ...impaired, side });
+  expect(troubles.warnings).toEqual([
+    'network path to backend 10.0.0.1:1 impaired within the last minute: an MTU black hole',
+    'network path to client 10.0.0.1:1 impaired within the last minute: an MTU black hole',
+  ]);
+});
+
 it('warns of a name that is not resolved, and says whether its last addresses are used', () => {
   vi.useFakeTimers();
   const troubles = new RecentTroubles();

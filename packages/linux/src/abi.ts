@@ -71,6 +71,8 @@ export const TCP_KEEPINTVL = 5;
 export const TCP_KEEPCNT = 6;
 /** Whether to acknowledge at once. */
 export const TCP_QUICKACK = 12;
+/** What the kernel knows of a connection: `struct tcp_info`. */
+export const TCP_INFO = 11;
 /** Milliseconds for which sent bytes may stay unacknowledged. */
 export const TCP_USER_TIMEOUT = 18;
 

@@ -1,11 +1,13 @@
 import { isHarmlessLoss, longestSilenceMs, silenceError } from '@meshgate/core/parts';
 import type { Carried } from '@meshgate/core/parts';
-import type { ProxyError, Splice, SpliceOptions, Transfer } from '@meshgate/core';
+import type { ProxyError, Splice, SpliceOptions, Stall, Transfer } from '@meshgate/core';
 import { closePassingOn, lostBy } from './connection-loss.ts';
 import type { SocketConnection } from './socket-connection.ts';
 import type { SocketOwner, StreamSocket, TransportKernel } from './stream-socket.ts';
 import { ECONNRESET } from './system-error.ts';
 import { transferOf } from './transfer.ts';
+import { whyStalled } from './tcp-state.ts';
+import type { Sockets } from './sockets.ts';
 import type { TurnLoop } from './turn-loop.ts';
 
 /** One direction of a splice. */
@@ -60,6 +62,7 @@ export class SocketSplice<Kernel extends TransportKernel, Socket extends StreamS
 {
   readonly done: Promise<Transfer>;
   readonly #turns: TurnLoop;
+  readonly #sockets: Sockets;
   readonly #upward: Direction;
   readonly #downward: Direction;
   /** As in the options, in milliseconds. Copied, because retaining the options would retain the head. */
@@ -86,6 +89,7 @@ export class SocketSplice<Kernel extends TransportKernel, Socket extends StreamS
   ) {
     const [client, backend] = [down.release(), up.release()];
     this.#turns = down.kernel.turns;
+    this.#sockets = down.kernel.sockets;
     this.idleTimeoutMs = options.idleTimeoutMs;
     this.halfCloseTimeoutMs = options.halfCloseTimeoutMs;
     const { handBackUntilMs: untilMs } = options;
@@ -112,6 +116,14 @@ export class SocketSplice<Kernel extends TransportKernel, Socket extends StreamS
 
   get lastByteAt(): number {
     return this.#lastByteAt;
+  }
+
+  stalled(): Stall | undefined {
+    const { from: client, to: backend } = this.#upward;
+    const reason = this.#whyStalled(backend);
+    if (reason !== undefined) return { side: 'upstream', reason };
+    const ofClient = this.#whyStalled(client);
+    return ofClient === undefined ? undefined : { side: 'downstream', reason: ofClient };
   }
 
   cut(reason: ProxyError): void {
@@ -211,6 +223,12 @@ export class SocketSplice<Kernel extends TransportKernel, Socket extends StreamS
     this.#downward.abandon();
     this.#upward.from.close();
     this.#upward.to.close();
+  }
+
+  #whyStalled({ fd, closed }: StreamSocket): string | undefined {
+    // Somebody else's by then.
+    const state = closed || this.#over ? undefined : this.#sockets.tcpState(fd);
+    return state && whyStalled(state);
   }
 
   #watchSilence(): void {

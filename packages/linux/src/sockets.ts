@@ -15,6 +15,8 @@ import type { Libc } from './libc.ts';
 import type { Memory } from './memory.ts';
 import { decodeAddress, SOCKET_ADDRESS_BYTES } from './socket-address.ts';
 import type { SocketAddress } from './socket-address.ts';
+import { TcpStates } from './tcp-state.ts';
+import type { TcpState } from './tcp-state.ts';
 
 /** Socket system calls with structures as arguments, and the memory for these. */
 export class Sockets {
@@ -23,6 +25,7 @@ export class Sockets {
   readonly #addressLength: Memory;
   readonly #option: Memory;
   readonly #optionLength: Memory;
+  #tcpStates: TcpStates | undefined;
 
   constructor(libc: Libc) {
     this.#libc = libc;
@@ -76,6 +79,12 @@ export class Sockets {
     return this.#libc.getsockopt(fd, level, option, address, this.#optionLength.address) === -1
       ? this.#libc.errno()
       : (ints[0] ?? 0);
+  }
+
+  /** What the kernel knows of a TCP connection. */
+  tcpState(fd: number): TcpState | undefined {
+    this.#tcpStates ??= new TcpStates(this.#libc);
+    return this.#tcpStates.of(fd);
   }
 
   /** setsockopt(2) of an option that is an `int`. */

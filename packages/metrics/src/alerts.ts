@@ -23,7 +23,15 @@ export interface AlertDefinition {
 const { closed, sourceFailing, sourceWarnings, sourceRoutesDown, refused, listenerPaused, listenerUp } = METRICS;
 const { ready, draining, active, connectionsLimit, pendingHellos, pendingHellosLimit, memoryLimit } = METRICS;
 const { remoteGateways, remoteGatewaysHealthy } = METRICS;
-const { certificateExpiry, rootExpiry, serviceFailures, sourceLastSuccess, ejected, resolutionFailures } = METRICS;
+const {
+  pathImpairments,
+  certificateExpiry,
+  rootExpiry,
+  serviceFailures,
+  sourceLastSuccess,
+  ejected,
+  resolutionFailures,
+} = METRICS;
 // Of the built-in plugin for Consul.
 const AGENT_CERTIFICATE = 'meshgate_plugin_consul_agent_certificate_expiry_timestamp_seconds';
 const CONSUL_ROOTS = 'meshgate_plugin_consul_root_expiry_timestamp_seconds';
@@ -154,6 +162,16 @@ export const ALERTS: readonly AlertDefinition[] = [
     summary: 'Backend names do not resolve at {{ $labels.instance }}',
     description: 'Their last addresses stay in use, if any. GET /ready says which names',
     example: { [`${resolutionFailures.name}{instance="gw",last_good="true"}`]: '0+1x30' },
+  },
+  {
+    alert: 'MeshgatePathImpaired',
+    question: 'Do the networks pass everything on?',
+    expr: `sum by (instance, problem, side) (rate(${pathImpairments.name}[10m])) > 0`,
+    severity: 'ticket',
+    summary: 'The network of {{ $labels.instance }} loses packets ({{ $labels.problem }}, {{ $labels.side }})',
+    description:
+      'The log names addresses and the probable cause: an MTU black hole, or IPv4 or IPv6 that swallows packets',
+    example: { [`${pathImpairments.name}{instance="gw",problem="large-segments",side="upstream"}`]: '0+1x30' },
   },
   {
     alert: 'MeshgateLogLost',

@@ -16,6 +16,9 @@ export class BackendMetrics {
   readonly #downNow = new Set<string>();
   readonly #failovers: MetricCell;
   readonly #balanceFailures: MetricCell;
+  readonly #impairments: Readonly<
+    Record<'family' | 'large-segments', Readonly<Record<'downstream' | 'upstream', MetricCell>>>
+  >;
   readonly #failuresWithLastGood: MetricCell;
   readonly #failuresWithNothing: MetricCell;
   /** By address: one that is ejected again before its return counts once. */
@@ -30,6 +33,12 @@ export class BackendMetrics {
     this.#down = new CellFamily(METRICS.down, registry).cell({});
     this.#failovers = new CellFamily(METRICS.failovers, registry).cell({});
     this.#balanceFailures = new CellFamily(METRICS.balanceFailures, registry).cell({});
+    const impairments = new CellFamily(METRICS.pathImpairments, registry);
+    const ofProblem = (problem: string) => ({
+      downstream: impairments.cell({ problem, side: 'downstream' }),
+      upstream: impairments.cell({ problem, side: 'upstream' }),
+    });
+    this.#impairments = { family: ofProblem('family'), 'large-segments': ofProblem('large-segments') };
     const failures = new CellFamily(METRICS.resolutionFailures, registry);
     this.#failuresWithLastGood = failures.cell({ last_good: 'true' });
     this.#failuresWithNothing = failures.cell({ last_good: 'false' });
@@ -64,6 +73,10 @@ export class BackendMetrics {
 
   balanceFailed(): void {
     this.#balanceFailures.value += 1;
+  }
+
+  pathImpaired(problem: 'family' | 'large-segments', side: 'downstream' | 'upstream'): void {
+    this.#impairments[problem][side].value += 1;
   }
 
   resolutionFailed(lastGood: boolean): void {

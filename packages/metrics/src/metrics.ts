@@ -16,6 +16,7 @@ export const LABELS = {
   last_good: '`true`: the last addresses stay in use; `false`: there are none, and dials fail',
   version: 'one value: the running version',
   result: '`passed` or `failed`',
+  problem: '`family`: IPv4 or IPv6 does not answer; `large-segments`: packets of full size are lost',
   node: 'one value: the running Node.js version',
   remote: 'the datacenters and peers that the sources know: `datacenter dc2`, `peer beta`',
 } as const;
@@ -158,6 +159,12 @@ export const METRICS = {
     name: 'meshgate_balance_failures_total',
     help: "Random choices of a backend because a plugin's balance failed",
     labels: [],
+  },
+  pathImpairments: {
+    type: 'counter',
+    name: 'meshgate_path_impairments_total',
+    help: 'Times that the network to a backend or client was found to lose something',
+    labels: ['problem', 'side'],
   },
   resolutionFailures: {
     type: 'counter',

@@ -84,11 +84,12 @@ function count(event: ProxyEvent, counts: Counts): void {
   }
 }
 
-/** Events that are rarer than connections. */
+/** Events that are rarer than connections: of backends, then the others. */
 function countRest(
   event: Exclude<ProxyEvent, { readonly type: `connection.${string}` | 'dial.failed' }>,
-  { connections, backends, listeners, sources, daemon }: Counts,
+  counts: Counts,
 ): void {
+  const { backends } = counts;
   switch (event.type) {
     case 'backend.ejected':
       return backends.ejected(event.address);
@@ -107,8 +108,24 @@ function countRest(
       return backends.failedOver();
     case 'balance.failed':
       return backends.balanceFailed();
+    case 'path.impaired':
+      return backends.pathImpaired(event.problem, event.side);
     case 'resolution.failed':
       return backends.resolutionFailed(event.lastGood);
+    default:
+      return countOthers(event, counts);
+  }
+}
+
+type BackendEvent = {
+  readonly type: `backend.${string}` | 'route.failover' | 'balance.failed' | 'path.impaired' | 'resolution.failed';
+};
+
+function countOthers(
+  event: Exclude<ProxyEvent, { readonly type: `connection.${string}` | 'dial.failed' } | BackendEvent>,
+  { connections, listeners, sources, daemon }: Counts,
+): void {
+  switch (event.type) {
     case 'listener.opened':
       return listeners.opened(event.listener);
     case 'listener.failed':

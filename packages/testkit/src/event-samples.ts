@@ -85,7 +85,7 @@ function listenerSamples(): Samples<'listener'> & Pick<EventSamples, 'connection
   };
 }
 
-function routingSamples(): Samples<'backend' | 'balance' | 'route' | 'resolution' | 'routes' | 'source'> {
+function routingSamples(): Samples<'backend' | 'balance' | 'path' | 'route' | 'resolution' | 'routes' | 'source'> {
   const snapshot = { version: '1', routes: [ROUTE], warnings: ['a file could not be read'] };
   return {
     'backend.ejected': { type: 'backend.ejected', address: BACKEND, forMs: 30_000, failures: 5 },
@@ -104,6 +104,13 @@ function routingSamples(): Samples<'backend' | 'balance' | 'route' | 'resolution
     },
     'route.failover': { type: 'route.failover', route: ROUTE, priority: 1, previous: 0 },
     'balance.failed': { type: 'balance.failed', route: ROUTE, balance: 'by-shard', error: ERROR },
+    'path.impaired': {
+      type: 'path.impaired',
+      problem: 'large-segments',
+      side: 'upstream',
+      address: BACKEND,
+      reason: 'segments of 1448 bytes are not acknowledged',
+    },
     'resolution.failed': { type: 'resolution.failed', host: 'db.example', error: ERROR, lastGood: true },
     'routes.replaced': { type: 'routes.replaced', source: 'file', snapshot, removed: ['old'], tookMs: 0.5 },
     'source.removed': { type: 'source.removed', source: 'file', previous: snapshot, removed: ['old'] },

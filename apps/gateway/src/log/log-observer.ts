@@ -68,6 +68,8 @@ function failingThing(event: ProxyEvent): string | undefined {
     case 'listener.resumed':
     case 'connection.refused':
       return thingOf(event.type, event.listener);
+    case 'path.impaired':
+      return thingOf(event.type, event.side === 'upstream' ? formatEndpoint(event.address) : event.problem);
     case 'resolution.failed':
       return thingOf('name', event.host);
     case 'backend.ejected':
@@ -166,6 +168,8 @@ const LINES: { readonly [Type in ProxyEvent['type']]: LineWriter<LoggedEvent<Typ
       { backend: formatEndpoint(address) },
     ),
   'backend.returned': ({ address }) => lineOf('backendReturned', {}, { backend: formatEndpoint(address) }),
+  'path.impaired': ({ address, reason, problem, side }) =>
+    lineOf('pathImpaired', { address: formatEndpoint(address), reason }, { problem, side }),
   'resolution.failed': ({ host, error, lastGood }) =>
     lineOf(lastGood ? 'resolutionFailed' : 'resolutionFailedWithoutAddress', { reason: error.message }, { host }),
   'listener.opened': ({ listener, address }) => lineOf('listening', { address: formatEndpoint(address) }, { listener }),

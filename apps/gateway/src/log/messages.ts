@@ -264,6 +264,14 @@ export const MESSAGES = {
     meaning: "A plugin's balance threw, or did not choose one of the backends. Connections continue.",
     action: 'Report it to its author; `--check` finds a balance that no plugin offers.',
   },
+  pathImpaired: {
+    level: 'warn',
+    text: 'network path to {address} impaired: {reason}',
+    meaning:
+      'Packets are lost without an error: those of full size behind a link with a smaller MTU, or all of IPv4 or IPv6. Once for each silence of a connection, or each backend.',
+    action:
+      'Compare `ping -M do -s 1472 HOST` with `ping -s 1000 HOST`; let ICMP "fragmentation needed" pass. A family: mend it, or take its record out of DNS.',
+  },
   resolutionFailed: {
     level: 'warn',
     text: 'cannot resolve backend name, keeping last addresses: {reason}',

@@ -11,6 +11,7 @@ export type AlertName =
   | 'MeshgateSourceWarns'
   | 'MeshgateNamesFail'
   | 'MeshgateListenerDown'
+  | 'MeshgatePathImpaired'
   | 'MeshgateFull'
   | 'MeshgateLogLost'
   | 'MeshgateServiceFailed';

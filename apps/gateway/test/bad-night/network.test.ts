@@ -91,6 +91,8 @@ async function startNight(routes: readonly object[], hosts: string): Promise<Nig
   const path = (name: string): string => join(files.path, name);
   await files.write('meshgate.yaml', {
     ...TEST_CONFIG,
+    // Only those of Linux can tell what is lost on the way.
+    transport: 'auto',
     listeners: [{ name: 'main', address: `unix:${path('main.sock')}` }],
     admin: { address: `unix:${path('admin.sock')}` },
   });
@@ -207,9 +209,15 @@ needs('netns', networksAvailable())('a bad night in a network of its own', () =>
     });
 
     it(CAUSES.ipv6Swallows.cause, { timeout: 45_000 }, async () => {
+      const fires = night.fires('MeshgatePathImpaired', /problem="family".*side="upstream"/);
+      const line = night.gateway.line(({ problem }) => problem === 'family');
       // The first client waits for a quarter of a second, later ones for nothing.
       expect(await night.serve('ipv6.example')).toBe('through the night');
       await Promise.all(Array.from({ length: 20 }, () => night.serve('ipv6.example')));
+      expect((await line)['msg']).toMatch(
+        /^network path to \[fd00:9::2\]:\d+ impaired: IPv6 does not answer, and IPv4 does \(127\.0\.0\.1:\d+\), which goes first for 10 min/,
+      );
+      await fires;
       const { lines } = night.gateway;
       const slow = lines.filter(
         ({ serverName, connectMs }) => serverName === 'ipv6.example' && Number(connectMs) > 900,
@@ -241,7 +249,13 @@ needs('netns', networksAvailable())('a bad night in a network of its own', () =>
     night.inside('ip', 'link', 'set', 'va', 'gso_max_segs', '1');
     expect(await client.echo('small')).toBe('small');
     const large = client.echo('x'.repeat(4_000));
-    expect(await Promise.race([large, sleep(1_500).then(() => 'hangs')])).toBe('hangs');
+    const fires = night.fires('MeshgatePathImpaired', /problem="large-segments".*side="upstream"/);
+    const line = await night.gateway.line(({ problem }) => problem === 'large-segments');
+    expect(line['msg']).toMatch(
+      /^network path to 10\.8\.0\.2:\d+ impaired: segments of \d+ bytes were sent \d+ times and are not acknowledged: packets of full size may be lost/,
+    );
+    await fires;
+    expect(await Promise.race([large, sleep(100).then(() => 'hangs')])).toBe('hangs');
     expect(await night.serve(WELL)).toBe('through the night');
     night.far('ip', 'link', 'set', 'vb', 'mtu', '1500');
     expect(await large).toBe('x'.repeat(4_000));

@@ -1,3 +1,4 @@
+import { isIPv6 } from 'node:net';
 import { formatDuration } from '../duration.ts';
 import { ProxyError } from '../errors.ts';
 import type { Observer } from '../observe.ts';
@@ -173,6 +174,19 @@ export class Dials {
   /** It had not answered for long when another address of the backend answered at once. */
   overtaken(address: Endpoint): void {
     this.#options.outliers.failed(address, this.route.backends.length);
+  }
+
+  /** The family of `slow` does not answer, that of `fast` does, and goes first for `forMs`. */
+  familySilent(slow: Endpoint, fast: Endpoint, forMs: number): void {
+    const [lost, works] = isIPv6(slow.host) ? ['IPv6', 'IPv4'] : ['IPv4', 'IPv6'];
+    const reason = `${lost} does not answer, and ${works} does (${formatEndpoint(fast)}), which goes first for ${formatDuration(forMs)}: the network may swallow ${lost}`;
+    this.#options.observer.observe({
+      type: 'path.impaired',
+      problem: 'family',
+      side: 'upstream',
+      address: slow,
+      reason,
+    });
   }
 
   /** Another connection's dial to the same address has failed. */

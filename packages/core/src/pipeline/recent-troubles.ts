@@ -1,4 +1,5 @@
 import type { Observer, ProxyEvent } from '../observe.ts';
+import { formatEndpoint } from '../transport/endpoint.ts';
 
 /** Beyond it nobody needs to act: it is over, or is heard of again soon. A name that cannot be resolved is asked for twice a minute. */
 const REMEMBERED_MS = 60_000;
@@ -10,11 +11,11 @@ interface Trouble {
 
 /**
  * What this machine and its name system have lacked within the last minute: file descriptors, local ports, memory, permissions,
- * addresses of backends. For readiness to warn of; an observer among others.
+ * addresses of backends, a network that passes everything on. For readiness to warn of; an observer among others.
  */
 export class RecentTroubles implements Observer {
   readonly name = 'recent-troubles';
-  /** By what it is about. Bounded by configuration: one for dials, one for each name of a backend. */
+  /** By what it is about. Bounded by configuration: one for dials, a few for networks, one for each name of a backend. */
   readonly #troubles = new Map<string, Trouble>();
   /** By listener: why it does not accept. */
   readonly #paused = new Map<string, string>();
@@ -32,6 +33,7 @@ export class RecentTroubles implements Observer {
   observe(event: ProxyEvent): void {
     if (event.type === 'dial.failed') this.#onDialFailed(event);
     else if (event.type === 'resolution.failed') this.#onResolutionFailed(event);
+    else if (event.type === 'path.impaired') this.#onPathImpaired(event);
     else if (event.type === 'listener.paused') this.#paused.set(event.listener, event.reason.message);
     else if (event.type === 'listener.resumed' || event.type === 'listener.closed') this.#paused.delete(event.listener);
   }
@@ -44,6 +46,14 @@ export class RecentTroubles implements Observer {
   #onResolutionFailed({ host, error, lastGood }: Extract<ProxyEvent, { type: 'resolution.failed' }>): void {
     const rest = lastGood ? 'using its last addresses' : 'it has no address';
     this.#note(`name ${host}`, `backend ${host} not resolved within the last minute, ${rest}: ${error.message}`);
+  }
+
+  #onPathImpaired({ problem, side, address, reason }: Extract<ProxyEvent, { type: 'path.impaired' }>): void {
+    const to = side === 'downstream' ? 'client' : 'backend';
+    this.#note(
+      `path ${problem} ${side}`,
+      `network path to ${to} ${formatEndpoint(address)} impaired within the last minute: ${reason}`,
+    );
   }
 
   #note(key: string, message: string): void {

@@ -21,7 +21,8 @@ import type { Resend, SessionPhase } from './session-phases.ts';
 import { readHello } from './sniff.ts';
 import type { Sniffed } from './sniff.ts';
 import type { Connector, Resolver, Sniffer } from './stages.ts';
-import type { Connection, Progress, Splice, Transfer, Transport } from '../transport/transport.ts';
+import type { Endpoint } from '../transport/endpoint.ts';
+import type { Connection, Progress, Splice, Stall, Transfer, Transport } from '../transport/transport.ts';
 
 /** What a connection passes through, in this order, and what it may spend. */
 export interface Stages {
@@ -101,6 +102,16 @@ export class Session implements Linked<Session> {
   /** When a byte last arrived from either side; the time of accept while nothing is spliced. */
   get lastByteAt(): number {
     return this.#phase.kind === 'splicing' ? this.#phase.splice.lastByteAt : this.connection.at;
+  }
+
+  /** Which end waits for its network, and why, as far as the transport can tell; `undefined` while it carries nothing. */
+  stalled(): (Stall & { readonly address: Endpoint }) | undefined {
+    if (this.#phase.kind !== 'splicing') return undefined;
+    const { splice, connecting } = this.#phase;
+    const stall = splice.stalled?.();
+    if (stall === undefined) return undefined;
+    const address = stall.side === 'downstream' ? this.connection.remote : connecting.upstream?.address;
+    return address === undefined ? undefined : { ...stall, address };
   }
 
   /** The backend to which it carries bytes, and since when; `undefined` while it carries none. */

@@ -7,6 +7,7 @@ import { ProxyError } from '../errors.ts';
 import { observers } from '../observe.ts';
 import { LinkedList } from './linked-list.ts';
 import { LingeringClose } from './lingering-close.ts';
+import { StallWatch } from './stall-watch.ts';
 import type { Connection } from '../transport/transport.ts';
 
 // A connector keeps to its time by itself; one that does not is given this much longer, so that what it has to say comes first.
@@ -29,6 +30,7 @@ export class Sessions {
   #tooManyPending: ProxyError;
   readonly #lingering = new LingeringClose();
   readonly #ages = new MaxAges();
+  readonly #stalls = new StallWatch(this, () => this.#control.stages.observer);
   /** Of all that are pending, also of those that came before a change. */
   readonly #helloDeadlines = new DeadlinesByLength<Session>((session) => session.onHelloTimeout());
   #launched = 0;
@@ -65,6 +67,7 @@ export class Sessions {
     }
     const session = new Session(this.#control, connection, this.#accepted(connection, listener));
     this.#sessions.push(session);
+    this.#stalls.begin();
     void session.run();
     if (this.#control.stages.admission.hasTooManyPending) this.#longestPending()?.cut(this.#tooManyPending);
   }
@@ -157,6 +160,7 @@ export class Sessions {
     this.#sessions.remove(session);
     this.#ended += 1;
     if (this.#sessions.size > 0) return;
+    this.#stalls.end();
     for (const resolve of this.#idle.splice(0)) resolve();
   }
 }

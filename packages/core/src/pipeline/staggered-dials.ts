@@ -22,9 +22,12 @@ const REMEMBERED_MS = 600_000;
 export class SlowFamilies {
   readonly #byBackend = new WeakMap<Backend, { readonly isIPv6: boolean; readonly until: number }>();
 
-  /** `family` has been overtaken by the other one. */
-  overtaken(backend: Backend, address: Endpoint): void {
+  /** The family of `address` has been overtaken by the other one. @returns whether that was not known */
+  overtaken(backend: Backend, address: Endpoint): boolean {
+    const before = this.#byBackend.get(backend);
+    const isNew = before === undefined || performance.now() >= before.until || before.isIPv6 !== isIPv6(address.host);
     this.#byBackend.set(backend, { isIPv6: isIPv6(address.host), until: performance.now() + REMEMBERED_MS });
+    return isNew;
   }
 
   /** `addresses` in the order to dial: families take turns, and a slow one does not begin (RFC 8305, section 4). */
@@ -133,8 +136,9 @@ export class StaggeredDials {
   #overtaken(slow: PendingDial, fast: PendingDial): void {
     const { backend, slowFamilies, dials } = this.#options;
     if (slow.beganAt > fast.beganAt) return;
-    if (isIPv6(slow.address.host) !== isIPv6(fast.address.host)) slowFamilies.overtaken(backend, slow.address);
-    else if (performance.now() - fast.beganAt < STAGGER_MS) dials.overtaken(slow.address);
+    if (isIPv6(slow.address.host) !== isIPv6(fast.address.host)) {
+      if (slowFamilies.overtaken(backend, slow.address)) dials.familySilent(slow.address, fast.address, REMEMBERED_MS);
+    } else if (performance.now() - fast.beganAt < STAGGER_MS) dials.overtaken(slow.address);
   }
 
   #failed(one: PendingDial, reason: unknown): void {

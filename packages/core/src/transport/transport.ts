@@ -103,10 +103,23 @@ export interface Progress {
   readonly lastByteAt: number;
 }
 
+/** A side of a splice that waits for its network. */
+export interface Stall {
+  /** Whose packets are lost: those of the client, or those of the backend. */
+  readonly side: 'downstream' | 'upstream';
+  /** What the system says of it, with the probable cause. For people. */
+  readonly reason: string;
+}
+
 /** A splice under way. */
 export interface Splice extends Progress {
   /** Settles when both directions have ended and both connections are closed, those that are handed back apart. Never rejects. */
   readonly done: Promise<Transfer>;
+  /**
+   * Which side waits for its network, as far as the system can tell at this moment; `undefined` when none does. Absent where the transport cannot
+   * tell.
+   */
+  stalled?(): Stall | undefined;
   /** Ends it now: both sides are closed, `done` resolves with `reason` as its error. Idempotent. */
   cut(reason: ProxyError): void;
 }

@@ -1,0 +1,74 @@
+import { IPPROTO_TCP, TCP_INFO } from './abi.ts';
+import type { Libc } from './libc.ts';
+import type { Memory } from './memory.ts';
+
+/** What the kernel knows of a TCP connection (`struct tcp_info` of `linux/tcp.h`), as far as it tells of segments that are lost on the way. */
+export interface TcpState {
+  /** How often in a row the oldest unacknowledged segment has been sent again. */
+  readonly retransmissions: number;
+  /** The largest payload that it sends in a segment. */
+  readonly segmentBytes: number;
+  /** Sent at least once, and not acknowledged. */
+  readonly unacknowledgedBytes: number;
+  /** Segments that came while an earlier one was missing. */
+  readonly outOfOrder: number;
+  /** Bytes that came in order. */
+  readonly receivedBytes: number;
+}
+
+/** Asks for {@link TcpState}. */
+export class TcpStates {
+  readonly #libc: Libc;
+  readonly #info: Memory;
+  readonly #length: Memory;
+
+  constructor(libc: Libc) {
+    this.#libc = libc;
+    this.#info = libc.allocate(INFO_BYTES);
+    this.#length = libc.allocate(4);
+  }
+
+  /** `undefined` for what is no TCP connection, and for kernels before 5.5. */
+  of(fd: number): TcpState | undefined {
+    const { address, bytes } = this.#info;
+    this.#length.ints[0] = INFO_BYTES;
+    if (this.#libc.getsockopt(fd, IPPROTO_TCP, TCP_INFO, address, this.#length.address) === -1) return undefined;
+    if ((this.#length.ints[0] ?? 0) < OUT_OF_ORDER_AT + 4) return undefined;
+    const view = new DataView(bytes.buffer, bytes.byteOffset, INFO_BYTES);
+    const long = (at: number): number => Number(view.getBigUint64(at, true));
+    return {
+      retransmissions: view.getUint8(RETRANSMITS_AT),
+      segmentBytes: view.getUint32(SEGMENT_BYTES_AT, true),
+      unacknowledgedBytes: Math.max(0, long(BYTES_SENT_AT) - long(BYTES_SENT_AGAIN_AT) - long(BYTES_ACKNOWLEDGED_AT)),
+      outOfOrder: view.getUint32(OUT_OF_ORDER_AT, true),
+      receivedBytes: long(BYTES_RECEIVED_AT),
+    };
+  }
+}
+
+/** Longer than it is so far. */
+const INFO_BYTES = 512;
+
+// Offsets of the fields: the same on all processors that `abiOf` knows.
+const RETRANSMITS_AT = 2;
+const SEGMENT_BYTES_AT = 16;
+const BYTES_ACKNOWLEDGED_AT = 120;
+const BYTES_RECEIVED_AT = 128;
+const BYTES_SENT_AT = 200;
+const BYTES_SENT_AGAIN_AT = 208;
+const OUT_OF_ORDER_AT = 224;
+
+/** Three take a second and a half on a network of milliseconds: loss by chance has long been made good by then. */
+const MANY = 3;
+
+/** Why a connection that has been silent for seconds waits for its network; `undefined` when nothing suggests that. Pure. */
+export function whyStalled(state: TcpState): string | undefined {
+  const { retransmissions, segmentBytes, unacknowledgedBytes, outOfOrder, receivedBytes } = state;
+  if (retransmissions >= MANY && unacknowledgedBytes >= segmentBytes)
+    return `segments of ${segmentBytes} bytes were sent ${retransmissions + 1} times and are not acknowledged: ${CAUSE}, or the host is gone`;
+  if (outOfOrder > 0 && receivedBytes === 0)
+    return `what it sends first does not arrive, and what it sends behind that does: ${CAUSE}`;
+  return undefined;
+}
+
+const CAUSE = 'packets of full size may be lost on the way (an MTU black hole)';
