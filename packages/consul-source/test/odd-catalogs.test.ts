@@ -14,6 +14,12 @@ function proxy(destination: string, over: Partial<StandInService> = {}): StandIn
   return { name, kind: 'connect-proxy', destination, address: '10.0.0.1', port: 21_000, ...over };
 }
 
+/** What the peer `east` sends of its service `db`, for one of its gateways. */
+function imported(id: string, over: Partial<StandInService>): StandInService {
+  const peerMeta = { SNI: ['db.default.default.us.external.PEER.consul'], SpiffeID: [], Protocol: 'tcp' };
+  return proxy('db', { id, node: id, peer: 'east', peerMeta, ...over });
+}
+
 /** Services with a proxy each. */
 function services(...names: readonly string[]): readonly StandInService[] {
   return names.flatMap((name, index) => [{ name, port: 80 }, proxy(name, { port: 21_000 + index })]);
@@ -147,6 +153,64 @@ const BY_SERVERS: Readonly<Record<string, Case>> = {
     expected: {
       '*.dc2.internal': 'datacenter:dc2 198.18.0.1:443, 198.18.0.3:443 unhealthy, gw.example:8443',
     },
+  },
+  'what is exported to a peer is there in every state of its peering, once for each name': {
+    mesh: {
+      services: services('db'),
+      peerings: [
+        { Name: 'east', State: 'PENDING' },
+        { Name: 'west', State: 'TERMINATED' },
+        { Name: 'north', State: 'FAILING' },
+      ],
+      exports: { east: ['db', 'db'], west: ['db'], north: ['db'] },
+    },
+    kind: 'exported-service',
+    expected: {
+      'db.default.default.east.external': 'exported:east/db 10.0.0.1:21000',
+      'db.default.default.north.external': 'exported:north/db 10.0.0.1:21000',
+      'db.default.default.west.external': 'exported:west/db 10.0.0.1:21000',
+    },
+  },
+  'an export that redirects to a service without instances has a name that leads nowhere': {
+    mesh: {
+      services: services('db'),
+      peerings: [{ Name: 'east' }],
+      exports: { east: ['db'] },
+      entries: [{ Kind: 'service-resolver', Name: 'db', Redirect: { Service: 'gone' } }],
+    },
+    kind: 'exported-service',
+    expected: { 'db.default.default.east.external': 'exported:east/db ' },
+  },
+  'gateways of a peer are reached at their WAN address, at their own where they have none, and at one that several share':
+    {
+      mesh: {
+        peerings: [{ Name: 'east' }],
+        services: [
+          { name: 'db', port: 80, peer: 'east' },
+          imported('1', { wan: { address: '198.18.0.1', port: 443 } }),
+          imported('2', { wan: { address: '198.18.0.1', port: 443 }, status: 'critical' }),
+          imported('3', { address: '10.9.0.3', port: 8_443 }),
+          imported('4', { wan: { address: 'gw.example', port: 0 }, port: 9_443 }),
+        ],
+      },
+      kind: 'imported-service',
+      expected: {
+        'db.default.default.us.external.peer.consul':
+          'imported:east/db 10.9.0.3:8443, 198.18.0.1:443, 198.18.0.1:443 unhealthy, gw.example:9443',
+      },
+    },
+  'gateways of other kinds have no route of their own, and an instance without a port is left out': {
+    mesh: {
+      services: [
+        ...['ingress-gateway', 'api-gateway', 'mesh-gateway'].map((kind) => ({ name: kind, kind, port: 443 })),
+        { name: 'db', port: 80 },
+        proxy('db', { id: 'a', node: 'a', port: 0 }),
+        proxy('db', { id: 'b', node: 'b', address: '[2001:db8::1]' }),
+        proxy('db', { id: 'c', node: 'c', address: 'db.example' }),
+      ],
+    },
+    kind: 'local-service',
+    expected: { 'db.default.dc1.internal': 'service:db [2001:db8::1]:21000, db.example:21000' },
   },
   'of the own servers those take part in peering that have a port for it and vote': {
     mesh: {

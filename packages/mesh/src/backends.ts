@@ -39,6 +39,8 @@ export function backendsOf(
   return { list: list.toSorted(byAddress), facts, problems };
 }
 
+/** Several gateways may share an address, that of a load balancer: equal catalogs give equal lists, in whatever order they are read. */
 function byAddress(a: Backend, b: Backend): number {
-  return compare(a.address.host, b.address.host) || a.address.port - b.address.port;
+  const byPlace = compare(a.address.host, b.address.host) || a.address.port - b.address.port;
+  return byPlace || Number(b.healthy) - Number(a.healthy) || a.weight - b.weight;
 }

@@ -159,6 +159,16 @@ describe('an imported service', () => {
     expect(routes[0]?.origin?.['unhealthy']).toContain('maintenance');
   });
 
+  it('has the same backends in whatever order gateways are listed that share an address, a healthy one first', () => {
+    const service = imported(['198.18.0.1', 443], ['198.18.0.1', 443]);
+    const [one, two] = service.instances as [Instance, Instance];
+    const down: Instance = { ...one, checks: [{ id: 'overall-check', status: 'critical' }] };
+    const backends = (...instances: readonly Instance[]) =>
+      derive({ peers: [peer('cloud')], imports: [{ ...service, instances }] }).routes[0]?.backends;
+    expect(backends(down, two)?.map(({ healthy }) => healthy)).toEqual([true, false]);
+    expect(backends(two, down)).toEqual(backends(down, two));
+  });
+
   it('keeps its route while the peering fails, and says so', () => {
     const { routes, problems } = derive({
       peers: [peer('cloud', 'FAILING')],
