@@ -122,7 +122,7 @@ describeInNetworks('meshgate doctor in a federation of two datacenters names', (
   claim('an intention that denies', async () => {
     const intention = { SourceName: '*', DestinationName: 'db', SourceType: 'consul', Action: 'deny' };
     const { ID } = (await datacenter.consul.post('connect/intentions', intention)) as { readonly ID: string };
-    const line = /^intentions to db: deny \*; nobody may connect/;
+    const line = /^intentions to db: deny \*; all sources are denied/;
     await firstFailure({ datacenter, serverName: nameOf('db') }, line);
     await datacenter.consul.put(`connect/intentions/${ID}`, { ...intention, Action: 'allow' });
   });
@@ -166,7 +166,7 @@ describeInNetworks('meshgate doctor in a federation of two datacenters names', (
       Connect: { SidecarService: sidecar },
     });
     const line =
-      /^route service:lost: backend db\.nowhere\.invalid:1 .*: the name (?:does not exist|system does not answer)/;
+      /^route service:lost: backend db\.nowhere\.invalid:1 .*: the name (?:does not exist|servers do not respond)/;
     await firstFailure({ datacenter, serverName: nameOf('lost') }, line);
     await datacenter.consul.put('agent/service/deregister/lost');
   });
@@ -184,11 +184,15 @@ describeInNetworks('meshgate doctor in a federation of two datacenters names', (
       await firstFailure({ datacenter, serverName: nameOf('odd') }, says);
       await datacenter.consul.put('agent/service/deregister/odd');
     });
-  claimAt('a sidecar that does not run, though nobody has noticed', 21, /^route service:odd: .*: nobody listens there/);
+  claimAt(
+    'a sidecar that does not run, though nobody has noticed',
+    21,
+    /^route service:odd: .*: nothing listens there/,
+  );
   claimAt(
     'a sidecar that hangs',
     22,
-    /^route service:odd: .*: accepts, and does not answer within 2 s/,
+    /^route service:odd: .*: accepts, and does not respond within 2 s/,
     () => undefined,
   );
   claimAt(
@@ -199,10 +203,7 @@ describeInNetworks('meshgate doctor in a federation of two datacenters names', (
   );
 
   claim('a name with a slip', () =>
-    firstFailure(
-      { datacenter, serverName: nameOf('bd') },
-      /^name bd\..*: no route, .*; names that are like it: .*\bdb\./,
-    ),
+    firstFailure({ datacenter, serverName: nameOf('bd') }, /^name bd\..*: no route, .*; similar names: .*\bdb\./),
   );
 
   claim('a service that has no sidecar', async () => {
@@ -228,7 +229,7 @@ describeInNetworks('meshgate doctor in a federation of two datacenters names', (
     const { namespace } = datacenter;
     const far = wanAddress(2, 0);
     await namespace.ip('neighbour', 'replace', far, 'lladdr', '02:00:00:00:00:01', 'nud', 'permanent', 'dev', 'wan');
-    await firstFailure({ datacenter }, /^route datacenter:dc2.*: no answer within 2 s; look at firewalls/);
+    await firstFailure({ datacenter }, /^route datacenter:dc2.*: no response within 2 s; check firewalls/);
     await namespace.ip('neighbour', 'delete', far, 'dev', 'wan');
   });
 
@@ -248,7 +249,7 @@ describeInNetworks('meshgate doctor in a federation of two datacenters names', (
 
   claim('a datacenter to which there is no way', async () => {
     await datacenter.namespace.ip('link', 'set', 'wan', 'down');
-    await firstFailure({ datacenter }, /^route datacenter:dc2.*: no way there/);
+    await firstFailure({ datacenter }, /^route datacenter:dc2.*: (?:no route to host|network unreachable)/);
     await datacenter.namespace.ip('link', 'set', 'wan', 'up');
     for (const index of [0, 1])
       await datacenter.namespace.ip('address', 'replace', `${wanAddress(1, index)}/24`, 'dev', 'wan');
@@ -258,15 +259,16 @@ describeInNetworks('meshgate doctor in a federation of two datacenters names', (
     await federation.two.gateways[0].kill();
     await firstFailure(
       { datacenter, serverName: nameOf('db', federation.two) },
-      /(?:nobody listens there|no backend is healthy)/,
+      /(?:nothing listens there|no backend is healthy)/,
     );
   });
 });
 
 describeInNetworks('meshgate doctor where ACLs deny by default names', () => {
   let datacenter: Datacenter;
-  const [, policy = ''] = /^## The least policy that works\n+```hcl\n(.*?)```/ms.exec(pageText('docs/consul.md')) ?? [];
+  const [, policy = ''] = /^## The minimal policy\n+```hcl\n(.*?)```/ms.exec(pageText('docs/consul.md')) ?? [];
   const rules = policy.split('\n').filter((line) => / \{ policy = /.test(line));
+  if (rules.length === 0) throw new Error('expected the rules of a policy in docs/consul.md, found none');
 
   beforeAll(async () => {
     datacenter = belongings.add(await Datacenter.create(1, { settings: DENY, token: MASTER }));

@@ -13,7 +13,7 @@ const MASTER = 'b1f0c2a4-0000-4000-8000-000000000001';
 const DENY = { acl: { enabled: true, default_policy: 'deny', tokens: { master: MASTER, agent: MASTER } } };
 
 const manual = readFileSync(new URL('../../../../docs/consul.md', import.meta.url), 'utf8');
-const [, LEAST_POLICY = ''] = /^## The least policy that works\n+```hcl\n(.*?)```/ms.exec(manual) ?? [];
+const [, LEAST_POLICY = ''] = /^## The minimal policy\n+```hcl\n(.*?)```/ms.exec(manual) ?? [];
 
 describeInNetworks('a gateway of a Consul that denies by default', () => {
   const belongings = new Belongings();
