@@ -1,11 +1,11 @@
 import { access } from 'node:fs/promises';
 import { selfTest as epollTest } from '@meshgate/epoll-transport';
-import { needs, tlsBackend, tlsClient } from '@meshgate/testkit';
+import { needs, tcpBackend, tlsBackend, tlsClient } from '@meshgate/testkit';
 import { selfTest as uringTest } from '@meshgate/uring-transport';
 import { describe, expect, it } from 'vitest';
 import { activatedSockets } from '../src/run/predecessor.ts';
 import { socketsFor } from '../src/run/inherited-sockets.ts';
-import { gatewayFolder, meshgate, startGateway, TEST_CONFIG } from './daemon.ts';
+import { folder, gatewayFolder, meshgate, startGateway, TEST_CONFIG } from './daemon.ts';
 import { ask, inTime, servingPid, steadyLoad, upgradable, upgraded } from './upgradable.ts';
 
 const epoll = await epollTest();
@@ -54,6 +54,27 @@ for (const { transport, declare, shape, workers, isUnix, rounds } of KINDS) {
 }
 
 describe('an upgrade', () => {
+  it('knows which backends are down before it takes over', { timeout: 60_000 }, async () => {
+    await using well = await tlsBackend('well.internal');
+    // It accepts, and says nothing: a dial does not find out.
+    await using deaf = await tcpBackend('deaf', { conduct: { kind: 'hang' } });
+    await using files = await folder({ 'meshgate.yaml': TEST_CONFIG });
+    const backends = [well, deaf].map(({ address: { host, port } }) => ({ address: host, port }));
+    const healthCheck = { kind: 'tls', interval: '1h', timeout: '500ms' };
+    const route = { name: 'api', serverNames: ['api.example.com'], healthCheck, backends };
+    await files.write('routes.yaml', { routes: [route] });
+    await using gateway = await upgradable(`${files.path}/meshgate.yaml`);
+    const port = deaf.address.port;
+    await gateway.line(
+      ({ msg, backend }) => String(msg).startsWith('backend down') && String(backend).endsWith(`:${port}`),
+    );
+    await upgraded(gateway);
+    for (let turn = 0; turn < 6; turn += 1) {
+      await using client = await tlsClient(gateway.address, 'api.example.com');
+      expect(client.serverCertificateName).toBe('well.internal');
+    }
+  });
+
   it('hands over unix sockets, of a listener and of the admin API, whose paths stay', { timeout: 40_000 }, async () => {
     await using api = await tlsBackend('api.example.com');
     await using files = await gatewayFolder([api]);

@@ -271,7 +271,8 @@ function bindGateway({ c, parts, origin }: GatewayPlan): void {
   bind(c, GATEWAY, () => {
     const { listeners, drain, sockets, live, prepare } = one(c, DATA_PLANE);
     const [routes, admin] = [one(c, ROUTES), all(c, ADMIN)];
-    const started = { admin: inOrder('admin', admin), services: all(c, SERVICE), routes, listeners };
+    const [checks] = all(c, CHECKS);
+    const started = { admin: inOrder('admin', admin), services: all(c, SERVICE), routes, listeners, checks };
     return new Gateway({
       lifecycle: startOrder(started, origin.predecessor),
       admin,

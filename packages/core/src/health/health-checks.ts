@@ -64,6 +64,12 @@ export class HealthChecks implements Service, Observer {
     return healthCheck && this.#scheduled.get(healthKey(healthCheck, backend))?.checked.report;
   }
 
+  /** Whether every backend has been checked once: one that has not counts as up. */
+  get isSettled(): boolean {
+    for (const { checked } of this.#scheduled.values()) if (checked.report.state === 'unknown') return false;
+    return true;
+  }
+
   observe(event: ProxyEvent): void {
     if (event.type !== 'routes.replaced' && event.type !== 'source.removed') return;
     const { source } = event;
