@@ -1,5 +1,12 @@
 import type { Observer, Problem, Service } from '@meshgate/core';
-import { ADDRESS_OR_BLOCK_FORM, AddressSetBuilder, follow, inTurns, RecentlyUsed } from '@meshgate/core/parts';
+import {
+  ADDRESS_OR_BLOCK_FORM,
+  AddressSetBuilder,
+  inTurns,
+  openScope,
+  RecentlyUsed,
+  Watched,
+} from '@meshgate/core/parts';
 import type { AddressLists, AddressSet, PreparedChange } from '@meshgate/core/parts';
 import { readOneFile } from './files.ts';
 import type { FilesRead } from './files.ts';
@@ -17,7 +24,7 @@ export class AddressListFiles implements AddressLists, Service {
   readonly #observer: Observer;
   readonly #atStart: readonly string[];
   readonly #files = new RecentlyUsed<FollowedList>({ onForgotten: (file) => void file.close() });
-  #isStopped = false;
+  readonly #scope = openScope();
 
   /**
    * @param observer receives `service.failed` for an invalid or missing file
@@ -38,8 +45,9 @@ export class AddressListFiles implements AddressLists, Service {
   }
 
   read(path: string): Promise<void> {
-    if (this.#isStopped) return Promise.resolve();
-    const file = this.#files.use(path) ?? this.#files.add(path, new FollowedList(path, this.#observer));
+    if (this.#scope.signal.aborted) return Promise.resolve();
+    const file =
+      this.#files.use(path) ?? this.#files.add(path, new FollowedList(path, this.#observer, this.#scope.signal));
     return file.read;
   }
 
@@ -54,45 +62,40 @@ export class AddressListFiles implements AddressLists, Service {
   }
 
   async stop(): Promise<void> {
-    this.#isStopped = true;
+    this.#scope.end();
     await Promise.all(this.#files.values.map((file) => file.close()));
   }
 }
 
 /** One file. */
 class FollowedList {
-  entries: AddressSet | undefined;
-  warnings: readonly string[] = [];
-  /** Resolves when it has been read, successfully or not. */
+  /** Resolves when it has been read, or could not be. */
   readonly read: Promise<void>;
-  readonly #stopper = new AbortController();
-  readonly #following: Promise<unknown>;
+  readonly #watched: Watched<FollowedValue<AddressSet>>;
 
-  constructor(path: string, observer: Observer) {
+  constructor(path: string, observer: Observer, signal: AbortSignal) {
     let onRead: () => void = () => undefined;
-    this.read = new Promise((resolve) => {
-      onRead = resolve;
-    });
-    const failed = (error: Error): void =>
-      observer.observe({ type: 'service.failed', service: 'address lists', error });
-    this.#following = follow((signal) => followed(path).watch(signal), this.#stopper.signal, {
-      onValue: ({ value, warnings = [] }) => {
-        this.entries = value;
-        this.warnings = warnings;
-        if (warnings.length > 0) failed(new Error(warnings.join('; ')));
-        onRead();
-      },
-      onFailure: (error) => {
-        this.warnings = [error.message];
-        failed(error);
-        onRead();
-      },
-    });
+    this.read = new Promise((resolve) => (onRead = resolve));
+    const changed = (): void => {
+      const { warnings } = this;
+      const error = new Error(warnings.join('; '));
+      if (warnings.length > 0) observer.observe({ type: 'service.failed', service: 'address lists', error });
+      onRead();
+    };
+    this.#watched = new Watched((inner) => followed(path).watch(inner), { changed, signal });
   }
 
-  async close(): Promise<void> {
-    this.#stopper.abort();
-    await this.#following;
+  get entries(): AddressSet | undefined {
+    return this.#watched.reading.value?.value;
+  }
+
+  get warnings(): readonly string[] {
+    const { error, value } = this.#watched.reading;
+    return error === undefined ? (value?.warnings ?? []) : [error.message];
+  }
+
+  close(): Promise<void> {
+    return this.#watched.end();
   }
 }
 

@@ -2,6 +2,7 @@ import { createHash, randomBytes } from 'node:crypto';
 import { connect, createServer } from 'node:net';
 import type { AddressInfo, Server, Socket as NodeSocket } from 'node:net';
 import { ProxyError } from '@meshgate/core';
+import { settlesWithin } from '@meshgate/core/parts';
 import type { Connection, Endpoint, Transport } from '@meshgate/core';
 
 /** Whether the transport works on this system. `reason` is one sentence for the log. */
@@ -20,7 +21,9 @@ export async function testTransport(
 ): Promise<SelfTest> {
   const opened: CloseOpened[] = [];
   try {
-    await within(timeoutMs, carry(transport, opened));
+    const carrying = carry(transport, opened);
+    if (!(await settlesWithin(carrying, timeoutMs))) throw new Error(`no response within ${timeoutMs} ms`);
+    await carrying;
     return { ok: true };
   } catch (reason) {
     return { ok: false, reason: reason instanceof Error ? reason.message : String(reason) };
@@ -123,14 +126,6 @@ async function listening(server: Server, host: string): Promise<number> {
     server.listen(0, host, resolve);
   });
   return (server.address() as AddressInfo).port;
-}
-
-async function within(timeoutMs: number, task: Promise<void>): Promise<void> {
-  let timer: NodeJS.Timeout | undefined;
-  const timeout = new Promise<never>((_resolve, reject) => {
-    timer = setTimeout(() => reject(new Error(`no response within ${timeoutMs} ms`)), timeoutMs);
-  });
-  await Promise.race([task, timeout]).finally(() => clearTimeout(timer));
 }
 
 const IPV4_LOOPBACK = '127.0.0.1';

@@ -1,5 +1,5 @@
 import { formatProblem, pause } from '@meshgate/core';
-import { aborted, errorOf, settlesWithin } from '@meshgate/core/parts';
+import { aborted, errorOf, settlesWithin, unlessAborted } from '@meshgate/core/parts';
 import type { Amend } from '../config/amend-config.ts';
 import { bindFailure } from './bind-failure.ts';
 import { compose } from './compose.ts';
@@ -297,7 +297,7 @@ class Run {
   /** Whether it runs: not when it could not start, nor when it was stopped before. */
   async #start(): Promise<boolean> {
     try {
-      await Promise.race([this.#gateway.start(this.#leaving.signal), rejection(this.#forcing.signal)]);
+      await unlessAborted(this.#gateway.start(this.#leaving.signal), this.#forcing.signal);
       return true;
     } catch (reason) {
       if (this.#leaving.signal.aborted) return false;
@@ -357,10 +357,6 @@ const STORE_EVERY_MS = 500;
 const STOP_PATIENCE_MS = 10_000;
 /** For a service whose signal has aborted. */
 const LAST_PATIENCE_MS = 1_000;
-
-function rejection(signal: AbortSignal): Promise<never> {
-  return aborted(signal).then(() => Promise.reject(new Error('second signal')));
-}
 
 function messageOf(reason: unknown): string {
   const failures = reason instanceof AggregateError ? reason.errors : [reason];

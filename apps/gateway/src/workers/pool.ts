@@ -1,7 +1,7 @@
 import { fstatSync } from 'node:fs';
 import { formatEndpoint, pause } from '@meshgate/core';
 import { formatDuration } from '@meshgate/core/parts';
-import { backoff, listenerSources, onAbort } from '@meshgate/core/parts';
+import { backoff, listenerSources, onAbort, unlessAborted } from '@meshgate/core/parts';
 import type { Endpoint, ListenAddress, ListenerSource, Observer, RouteSource, Service } from '@meshgate/core';
 import type { DrainReason, ListenerStatus, Preference, PreparedChange, SourceSet } from '@meshgate/core/parts';
 import type { HeldByProcess } from '../run/gateway.ts';
@@ -138,8 +138,8 @@ export class WorkerPool implements Service {
     const rest = Array.from({ length: this.#options.count - 1 });
     try {
       this.#sockets.add(await this.#sockets.open(this.#listeners));
-      await orAborted(this.#startWorker(), signal);
-      await orAborted(Promise.all(rest.map(() => this.#startWorker())), signal);
+      await unlessAborted(this.#startWorker(), signal);
+      await unlessAborted(Promise.all(rest.map(() => this.#startWorker())), signal);
     } catch (reason) {
       this.#leaving.abort();
       for (const worker of this.#workers) worker.discard();
@@ -372,12 +372,4 @@ const CLOSE_TIMEOUT_MS = 30_000;
 
 function messageOf(reason: unknown): string {
   return reason instanceof Error ? reason.message : String(reason);
-}
-
-async function orAborted<T>(work: Promise<T>, signal: AbortSignal): Promise<T> {
-  let release: (() => void) | undefined;
-  const aborted = new Promise<never>((_resolve, reject) => {
-    release = onAbort(signal, () => reject(signal.reason as Error));
-  });
-  return Promise.race([work, aborted]).finally(release);
 }

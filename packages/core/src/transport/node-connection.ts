@@ -81,7 +81,9 @@ export class NodeConnection implements Connection {
   #explainLoss: (() => string) | undefined;
   readonly #held: Uint8Array[] = [];
   #ended = false;
-  #written: number | undefined;
+  #carried: number | undefined;
+  /** Written by its owner, before a splice. */
+  #ownBytes = 0;
   #lost: ProxyError | undefined;
   #reader: Waiter<Uint8Array | undefined> | undefined;
   #writer: Waiter<void> | undefined;
@@ -197,9 +199,12 @@ export class NodeConnection implements Connection {
     return this.#local;
   }
 
-  /** Bytes that the kernel has taken: what was written less what still waits here. Stands still once the connection is lost. */
-  get bytesWritten(): number {
-    return this.#written ?? this.#socket.bytesWritten - this.#socket.writableLength;
+  /**
+   * Bytes of a splice that the kernel has taken: what was written less what still waits here, and less what its owner has written before.
+   * Stands still once the connection is lost.
+   */
+  get bytesCarried(): number {
+    return this.#carried ?? Math.max(0, this.#socket.bytesWritten - this.#socket.writableLength - this.#ownBytes);
   }
 
   /** Both directions have finished by themselves. */
@@ -222,6 +227,7 @@ export class NodeConnection implements Connection {
 
   write(bytes: Uint8Array): Promise<void> {
     if (this.#lost !== undefined) return Promise.reject(this.#lost);
+    this.#ownBytes += bytes.length;
     if (this.push(bytes)) return RESOLVED;
     return new Promise((resolve, reject) => {
       this.#writer = { resolve, reject };
@@ -380,7 +386,7 @@ export class NodeConnection implements Connection {
 
   #lose(reason: ProxyError): void {
     // Destroying a socket discards what waits in it, and with that the difference we count by.
-    this.#written ??= this.bytesWritten;
+    this.#carried ??= this.bytesCarried;
     this.#lost ??= reason;
     this.#reader?.reject(this.#lost);
     this.#writer?.reject(this.#lost);

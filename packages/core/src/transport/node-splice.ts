@@ -73,11 +73,11 @@ export class NodeSplice implements Splice, Sink {
   }
 
   get bytesUp(): number {
-    return this.#up.bytesWritten;
+    return this.#up.bytesCarried;
   }
 
   get bytesDown(): number {
-    return this.#down.bytesWritten;
+    return this.#down.bytesCarried;
   }
 
   get lastByteAt(): number {

@@ -48,8 +48,10 @@ export function aborted(signal: AbortSignal): Promise<void> {
 /**
  * Whether `work` settles within `ms`, resolved or rejected: the caller still awaits `work` for its value or error. `false` early when `signal` aborts.
  * Leaves no timer behind.
+ *
+ * @param ms no limit when `undefined`
  */
-export function settlesWithin(work: Promise<unknown>, ms: number, signal?: AbortSignal): Promise<boolean> {
+export function settlesWithin(work: Promise<unknown>, ms: number | undefined, signal?: AbortSignal): Promise<boolean> {
   return endsWithin(
     (end) => {
       work.then(end, end);
@@ -58,6 +60,12 @@ export function settlesWithin(work: Promise<unknown>, ms: number, signal?: Abort
     ms,
     signal,
   );
+}
+
+/** The result of `work`. Rejects with the reason of `signal` when that aborts first; a later result is dropped. */
+export async function unlessAborted<T>(work: Promise<T>, signal: AbortSignal): Promise<T> {
+  if (await settlesWithin(work, undefined, signal)) return work;
+  throw signal.reason;
 }
 
 /** Whether `work` settles within `ms`; once `force` has aborted, within `forcedMs` of that, which is never the longer time. */
